@@ -1,0 +1,427 @@
+//! The conductor as the commands see it: connects, asks, and turns answers into the model.
+//!
+//! What is promised here:
+//!
+//! - The first connection is tried for `--connect-timeout`, every conductor in turn, with
+//!   backoff; a refusal that another attempt cannot change ends it at once.
+//! - A submission that may have been lost is sent again with the same request id, so that it is
+//!   one flow however often it travels.
+//! - Lists come page by page and are not collected here.
+//!
+//! Left to others: what to do when a stream breaks (`commands::wait`), and what exit code a
+//! refusal becomes (`status`).
+
+mod retry;
+mod status;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use orchestra_certs::{ConnectError, Credentials, LoadError, Refused, channel};
+use orchestra_model::{
+    delivery::{AttemptEnd, RequestId},
+    ids::{FlowId, JobId, Part, Reference},
+    limits,
+    names::HostName,
+    state::{FlowState, TaskState},
+    status::{ConductorStatus, FlowStatus, FlowSummary, PlayerStatus, TaskStatus},
+};
+use orchestra_proto::{Invalid, params_to_wire, v1, v1::audience_client::AudienceClient};
+use prost::Message as _;
+use tokio::time::{Instant, timeout, timeout_at};
+use tonic::{Response, Status, Streaming, transport::Channel};
+
+use crate::{config::Connection, error::Failure, exit::Exit, flowfile::Submission};
+
+pub use retry::{Backoff, random};
+pub use status::{failure, is_lost};
+
+/// How long a single question may take. Whoever asks more than this of a conductor learns that
+/// nothing is known.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// How long a submission is sent again for, once a connection existed.
+const SUBMIT: Duration = Duration::from_secs(60);
+
+/// Longest single attempt to connect, where there is more time than that.
+const ATTEMPT: Duration = Duration::from_secs(10);
+
+/// A connection to a conductor, made again when asked.
+pub struct Client {
+    connection: Connection,
+    credentials: Credentials,
+    rpc: AudienceClient<Channel>,
+}
+
+/// Which flow: by number, or the newest of ours.
+pub fn flow_ref(flow: Option<FlowId>) -> v1::FlowRef {
+    use v1::flow_ref::Flow;
+    v1::FlowRef { flow: Some(flow.map_or(Flow::Last(true), |id| Flow::Id(id.0))) }
+}
+
+/// Which tasks of a flow.
+#[derive(Clone, Debug, Default)]
+pub struct TaskFilter {
+    /// One job; `None` for all.
+    pub job: Option<JobId>,
+    /// One host; `None` for all.
+    pub host: Option<HostName>,
+    /// Only these states; empty for all.
+    pub states: Vec<TaskState>,
+    /// With outputs and responses.
+    pub ends: bool,
+}
+
+/// How one attempt ended, for `orc logs`.
+#[derive(Clone, Debug)]
+pub struct AttemptLog {
+    /// The job.
+    pub job: JobId,
+    /// The player.
+    pub host: HostName,
+    /// Which attempt, from 1.
+    pub attempt: u32,
+    /// It came after the task was final.
+    pub late: bool,
+    /// How it ended.
+    pub end: AttemptEnd,
+}
+
+impl Client {
+    /// Connects, trying for the connection's timeout.
+    pub async fn connect(connection: Connection) -> Result<Self, Failure> {
+        let credentials = Credentials::load(&connection.files, &connection.expected.domain)
+            .map_err(load_failure)?;
+        let deadline = Instant::now() + connection.connect_timeout.to_std();
+        let channel = dial(&connection, &credentials, Some(deadline)).await?;
+        Ok(Self { connection, credentials, rpc: client(channel) })
+    }
+
+    /// Connects anew, trying until the deadline; for ever where there is none.
+    pub async fn reconnect(&mut self, deadline: Option<Instant>) -> Result<(), Failure> {
+        self.rpc = client(dial(&self.connection, &self.credentials, deadline).await?);
+        Ok(())
+    }
+
+    /// Submits under one request id, however often it must be sent. Returns the flow.
+    pub async fn submit(&mut self, submission: &Submission) -> Result<FlowId, Failure> {
+        const WHAT: &str = "submitting the flow";
+        let mut id = RequestId([0; 16]);
+        random(&mut id.0)?;
+        let spec = v1::FlowSpec::from(&submission.spec).encode_to_vec();
+        let params = submission.params.iter().map(|(slot, job, params)| v1::JobParams {
+            slot: *slot,
+            job: *job,
+            values: params_to_wire(params),
+        });
+        let request = v1::SubmitRequest {
+            request_id: Bytes::copy_from_slice(&id.0),
+            spec: spec.into(),
+            params: params.collect(),
+        };
+        if request.encoded_len() > limits::MESSAGE_BYTES {
+            return Err(Failure::usage(format!(
+                "{WHAT}: with its parameters it is larger than {} MiB",
+                limits::MESSAGE_BYTES >> 20
+            )));
+        }
+        let deadline = Instant::now() + SUBMIT;
+        let mut backoff = Backoff::new();
+        loop {
+            let lost = match timeout_at(deadline, self.rpc.submit(request.clone())).await {
+                Ok(Ok(response)) => return Ok(FlowId(response.into_inner().flow)),
+                Ok(Err(status)) if is_lost(&status) => failure(WHAT, &status),
+                Ok(Err(status)) => return Err(failure(WHAT, &status)),
+                Err(_) => Failure::broken(format!("{WHAT}: no answer within {SUBMIT:?}")),
+            };
+            let unknown = |failure: Failure| {
+                failure.hint("it may have been accepted all the same: getstatus lists the newest flows")
+            };
+            if !backoff.pause(Some(deadline)).await {
+                return Err(unknown(lost));
+            }
+            if self.reconnect(Some(deadline)).await.is_err() {
+                return Err(unknown(lost));
+            }
+        }
+    }
+
+    /// Where a flow stands.
+    pub async fn flow(&mut self, flow: Option<FlowId>) -> Result<FlowStatus, Failure> {
+        let what = format!("asking for flow {}", shown(flow));
+        let request = v1::GetFlowRequest { flow: Some(flow_ref(flow)) };
+        let status = answered(&what, self.rpc.get_flow(request)).await?;
+        status.try_into().map_err(|error| invalid(&what, error))
+    }
+
+    /// The tasks of a flow that pass the filter, in order.
+    pub async fn tasks(
+        &mut self,
+        flow: FlowId,
+        filter: &TaskFilter,
+    ) -> Result<Pages<v1::TaskPage>, Failure> {
+        let (slot, job) =
+            filter.job.map_or((0, 0), |job| (u32::from(job.slot), u32::from(job.job)));
+        let request = v1::ListTasksRequest {
+            flow: Some(flow_ref(Some(flow))),
+            slot,
+            job,
+            job_name: String::new(),
+            host: filter.host.as_ref().map(ToString::to_string).unwrap_or_default(),
+            states: filter.states.iter().map(ToString::to_string).collect(),
+            ends: filter.ends,
+        };
+        let what = format!("listing the tasks of flow {flow}");
+        let stream = answered(&what, self.rpc.list_tasks(request)).await?;
+        Ok(Pages { stream, what })
+    }
+
+    /// The newest flows first; 0 is the conductor's own limit.
+    pub async fn flows(
+        &mut self,
+        limit: u32,
+        alive: bool,
+    ) -> Result<Pages<v1::FlowPage>, Failure> {
+        let what = "listing flows".to_owned();
+        let request = v1::ListFlowsRequest { limit, alive };
+        let stream = answered(&what, self.rpc.list_flows(request)).await?;
+        Ok(Pages { stream, what })
+    }
+
+    /// The players of a host set; empty is all.
+    pub async fn players(
+        &mut self,
+        hosts: &str,
+        scores: bool,
+    ) -> Result<Pages<v1::PlayerPage>, Failure> {
+        let what = "listing players".to_owned();
+        let request = v1::ListPlayersRequest { hosts: hosts.to_owned(), scores };
+        let stream = answered(&what, self.rpc.list_players(request)).await?;
+        Ok(Pages { stream, what })
+    }
+
+    /// How the attempts of one task, or of the tasks that a reference names, ended.
+    pub async fn logs(&mut self, reference: &Reference) -> Result<Pages<v1::AttemptLog>, Failure> {
+        let (slot, job, job_name) = match &reference.part {
+            Part::Flow => (0, 0, String::new()),
+            Part::Slot(slot) => ((*slot).into(), 0, String::new()),
+            Part::Job(slot, job) => ((*slot).into(), (*job).into(), String::new()),
+            Part::Named(name) => (0, 0, name.to_string()),
+        };
+        let request = v1::GetLogsRequest {
+            flow: Some(flow_ref(reference.flow)),
+            slot,
+            job,
+            job_name,
+            host: reference.host.as_ref().map(ToString::to_string).unwrap_or_default(),
+        };
+        let what = format!("asking for output of flow {}", shown(reference.flow));
+        let stream = answered(&what, self.rpc.get_logs(request)).await?;
+        Ok(Pages { stream, what })
+    }
+
+    /// Begins to watch a flow. The error is the wire's, so that the caller can tell a lost
+    /// connection from a refusal.
+    pub async fn watch(
+        &mut self,
+        flow: Option<FlowId>,
+    ) -> Result<Streaming<v1::WatchEvent>, Box<Status>> {
+        let request = v1::WatchRequest { flow: Some(flow_ref(flow)) };
+        match timeout(ANSWER, self.rpc.watch(request)).await {
+            Ok(answer) => answer.map(Response::into_inner).map_err(Box::new),
+            Err(_) => Err(Box::new(Status::unavailable(format!("no answer within {ANSWER:?}")))),
+        }
+    }
+
+    /// Cancels a flow; returns which, and its state then.
+    pub async fn cancel(
+        &mut self,
+        flow: Option<FlowId>,
+    ) -> Result<(FlowId, FlowState), Failure> {
+        let what = format!("cancelling flow {}", shown(flow));
+        let request = v1::CancelRequest { flow: Some(flow_ref(flow)) };
+        let answer = answered(&what, self.rpc.cancel(request)).await?;
+        let state = FlowState::from_word(&answer.state)
+            .ok_or_else(|| Failure::broken(format!("{what}: the answer has an unknown state")))?;
+        Ok((FlowId(answer.flow), state))
+    }
+
+    /// Resolves a host set with groups and labels; folded.
+    pub async fn resolve(&mut self, hosts: &str) -> Result<String, Failure> {
+        let request = v1::ResolveHostsRequest { hosts: hosts.to_owned() };
+        let answer = answered("resolving the host set", self.rpc.resolve_hosts(request)).await?;
+        Ok(answer.hosts)
+    }
+
+    /// How the conductor is.
+    pub async fn conductor(&mut self) -> Result<ConductorStatus, Failure> {
+        let what = "asking for the conductor's status";
+        Ok(answered(what, self.rpc.status(v1::StatusRequest {})).await?.into())
+    }
+
+    /// Has the conductor read its configuration anew.
+    pub async fn reload(&mut self, allow_removal: bool) -> Result<v1::ReloadResponse, Failure> {
+        let request = v1::ReloadRequest { allow_removal };
+        answered("reloading the conductor's configuration", self.rpc.reload(request)).await
+    }
+
+    /// Has the conductor take up its restored store.
+    pub async fn recover(&mut self) -> Result<v1::RecoverResponse, Failure> {
+        answered("recovering the conductor's store", self.rpc.recover(v1::RecoverRequest {})).await
+    }
+}
+
+/// A list that comes in pages.
+pub struct Pages<P> {
+    stream: Streaming<P>,
+    what: String,
+}
+
+impl<P: Page> Pages<P> {
+    /// The next page; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Vec<P::Item>>, Failure> {
+        let page = match timeout(ANSWER, self.stream.message()).await {
+            Ok(page) => page.map_err(|status| failure(&self.what, &status))?,
+            Err(_) => {
+                return Err(Failure::broken(format!("{}: no page within {ANSWER:?}", self.what)));
+            }
+        };
+        page.map(P::items).transpose().map_err(|error| invalid(&self.what, error))
+    }
+}
+
+/// A message that carries a part of a list.
+pub trait Page {
+    /// What is listed.
+    type Item;
+
+    /// Into the model.
+    fn items(self) -> Result<Vec<Self::Item>, Invalid>;
+}
+
+impl Page for v1::TaskPage {
+    type Item = TaskStatus;
+
+    fn items(self) -> Result<Vec<TaskStatus>, Invalid> {
+        self.tasks.into_iter().map(TryInto::try_into).collect()
+    }
+}
+
+impl Page for v1::FlowPage {
+    type Item = FlowSummary;
+
+    fn items(self) -> Result<Vec<FlowSummary>, Invalid> {
+        self.flows.into_iter().map(TryInto::try_into).collect()
+    }
+}
+
+impl Page for v1::PlayerPage {
+    type Item = PlayerStatus;
+
+    fn items(self) -> Result<Vec<PlayerStatus>, Invalid> {
+        self.players.into_iter().map(TryInto::try_into).collect()
+    }
+}
+
+impl Page for v1::AttemptLog {
+    type Item = AttemptLog;
+
+    fn items(self) -> Result<Vec<AttemptLog>, Invalid> {
+        let field = Invalid::field;
+        Ok(vec![AttemptLog {
+            job: self.job.as_ref().ok_or_else(|| field("AttemptLog.job"))?.try_into()?,
+            host: HostName::new(&self.host).map_err(|_| field("AttemptLog.host"))?,
+            attempt: self.attempt,
+            late: self.late,
+            end: self.end.ok_or_else(|| field("AttemptLog.end"))?.try_into()?,
+        }])
+    }
+}
+
+fn shown(flow: Option<FlowId>) -> String {
+    flow.map_or_else(|| "last".to_owned(), |id| id.to_string())
+}
+
+async fn answered<T>(
+    what: &str,
+    call: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, Failure> {
+    match timeout(ANSWER, call).await {
+        Ok(answer) => answer.map(Response::into_inner).map_err(|status| failure(what, &status)),
+        Err(_) => Err(Failure::broken(format!("{what}: no answer within {ANSWER:?}"))),
+    }
+}
+
+fn invalid(what: &str, error: Invalid) -> Failure {
+    Failure::broken(format!("{what}: the answer makes no sense to this version")).because(error)
+}
+
+fn client(channel: Channel) -> AudienceClient<Channel> {
+    AudienceClient::new(channel)
+        .max_decoding_message_size(limits::MESSAGE_BYTES)
+        .max_encoding_message_size(limits::MESSAGE_BYTES)
+}
+
+/// Tries every conductor in turn until one answers, one refuses us for good, or the deadline.
+async fn dial(
+    connection: &Connection,
+    credentials: &Credentials,
+    deadline: Option<Instant>,
+) -> Result<Channel, Failure> {
+    let config =
+        credentials.client_config(&connection.expected.conductor_name).map_err(load_failure)?;
+    let mut backoff = Backoff::new();
+    loop {
+        let mut last = None;
+        for address in &connection.conductors {
+            let left = deadline.map_or(ATTEMPT, |at| at.saturating_duration_since(Instant::now()));
+            match channel(address, config.clone(), left.min(ATTEMPT)).await {
+                Ok(channel) => return Ok(channel),
+                Err(error) if is_final(&error) => return Err(dial_failure(error)),
+                Err(error) => last = Some(error),
+            }
+        }
+        let Some(error) = last else {
+            return Err(Failure::broken("reaching the conductor: none is configured"));
+        };
+        if !backoff.pause(deadline).await {
+            return Err(dial_failure(error));
+        }
+    }
+}
+
+/// Whether another attempt would end the same way.
+fn is_final(error: &ConnectError) -> bool {
+    match error {
+        ConnectError::Unreachable { .. } | ConnectError::TimedOut { .. } => false,
+        ConnectError::Refused { reason, .. } => {
+            !matches!(reason, Refused::Closed | Refused::TimedOut | Refused::Other(_))
+        }
+        ConnectError::Http { .. } => true,
+    }
+}
+
+fn dial_failure(error: ConnectError) -> Failure {
+    let hint = match &error {
+        ConnectError::Unreachable { .. } | ConnectError::TimedOut { .. } => {
+            Some("is the conductor running, and is this its address? (--conductor HOST:PORT)")
+        }
+        ConnectError::Refused { reason: Refused::Identity(_), .. } => {
+            Some("is this the conductor that is meant? (--conductor-name, --domain)")
+        }
+        _ => None,
+    };
+    let failure = Failure::broken("reaching the conductor").because(error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+fn load_failure(error: LoadError) -> Failure {
+    let exit = match &error {
+        LoadError::Role { .. } => Exit::Denied,
+        _ => Exit::Usage,
+    };
+    Failure::new(exit, "loading the certificate and key").because(error)
+}

@@ -1,0 +1,96 @@
+//! The one place where gRPC statuses become exit codes.
+
+use std::error::Error as _;
+
+use tonic::{Code, Status};
+
+use crate::{error::Failure, exit::Exit};
+
+/// Set beside FAILED_PRECONDITION where a host set is empty or has unknown hosts.
+const HOSTS: &str = "orchestra-hosts";
+
+/// What a refusal of `what` says to whoever asked.
+pub fn failure(what: &str, status: &Status) -> Failure {
+    let failure = Failure::new(exit(status), format!("{what}: {}", told(status)));
+    match status.code() {
+        Code::FailedPrecondition if status.metadata().contains_key(HOSTS) => {
+            failure.hint("orc players lists the hosts that the conductor knows")
+        }
+        Code::Unimplemented => {
+            failure.hint("the conductor is of another version; orc conductor status tells which")
+        }
+        _ => failure,
+    }
+}
+
+/// Whether the question may not have arrived, or the answer was lost on its way, or the conductor
+/// asks to try again.
+pub fn is_lost(status: &Status) -> bool {
+    // A status that the conductor sent has no source; one that the connection's end made has.
+    status.code() == Code::Unavailable || status.source().is_some()
+}
+
+fn exit(status: &Status) -> Exit {
+    match status.code() {
+        Code::InvalidArgument => Exit::Usage,
+        Code::FailedPrecondition if status.metadata().contains_key(HOSTS) => Exit::Hosts,
+        Code::PermissionDenied | Code::Unauthenticated => Exit::Denied,
+        _ => Exit::Broken,
+    }
+}
+
+/// The conductor's sentence, or why there is none.
+fn told(status: &Status) -> String {
+    let mut next = status.source();
+    if next.is_none() {
+        return match status.message() {
+            "" => format!("the conductor answered {:?}", status.code()),
+            message => message.to_owned(),
+        };
+    }
+    if let Some(reason) = orchestra_certs::explain(status) {
+        return reason;
+    }
+    let mut deepest = String::new();
+    while let Some(cause) = next {
+        deepest = cause.to_string();
+        next = cause.source();
+    }
+    format!("the connection to the conductor was lost ({deepest})")
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::metadata::MetadataMap;
+
+    use super::*;
+
+    #[test]
+    fn every_status_has_its_exit_code() {
+        for (code, expected) in [
+            (Code::InvalidArgument, Exit::Usage),
+            (Code::FailedPrecondition, Exit::Broken),
+            (Code::NotFound, Exit::Broken),
+            (Code::PermissionDenied, Exit::Denied),
+            (Code::ResourceExhausted, Exit::Broken),
+            (Code::Unavailable, Exit::Broken),
+            (Code::Internal, Exit::Broken),
+        ] {
+            let failure = failure("asking", &Status::new(code, "because"));
+            assert_eq!(failure.exit, expected, "{code:?}");
+            assert!(failure.render().starts_with("error: asking: because\n"), "{code:?}");
+        }
+        let mut hosts = MetadataMap::new();
+        hosts.insert(HOSTS, "db9".parse().unwrap());
+        let status = Status::with_metadata(Code::FailedPrecondition, "unknown hosts: db9", hosts);
+        assert_eq!(failure("asking", &status).exit, Exit::Hosts);
+    }
+
+    #[test]
+    fn what_the_connection_lost_is_told_from_what_the_conductor_said() {
+        assert!(is_lost(&Status::unavailable("store cannot be written")));
+        assert!(!is_lost(&Status::not_found("no flow 42")));
+        let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        assert!(is_lost(&Status::from_error(Box::new(broken))));
+    }
+}

@@ -1,0 +1,55 @@
+//! `orc players`.
+
+use orchestra_model::status::PlayerStatus;
+
+use crate::{
+    args::PlayersArgs,
+    client::Client,
+    console::unwritten,
+    error::Failure,
+    exit::Exit,
+    programs::Program,
+    view::{
+        json::List,
+        players::{Player, line},
+    },
+};
+
+/// Lists players, a line each, and how many there are.
+pub(crate) fn players(args: &PlayersArgs, program: &mut Program) -> Result<Exit, Failure> {
+    let connection = program.connection()?;
+    let wanted = |player: &PlayerStatus| match (args.attached, args.absent) {
+        (true, _) => player.attached,
+        (_, true) => !player.attached,
+        _ => true,
+    };
+    program.block_on(async move |program: &mut Program| {
+        let mut client = Client::connect(connection).await?;
+        let mut pages = client.players(args.hosts.as_deref().unwrap_or_default(), false).await?;
+        let (json, style) = (program.shared.json, program.console.style);
+        let out = &mut program.console.out;
+        if json {
+            let mut list = List::begin(out, "players").map_err(unwritten)?;
+            while let Some(page) = pages.next().await? {
+                for player in page.iter().filter(|player| wanted(player)) {
+                    list.add(&Player::from(player)).map_err(unwritten)?;
+                }
+            }
+            list.end().map_err(unwritten)?;
+            return Ok(Exit::Ok);
+        }
+        let (mut all, mut attached) = (0, 0);
+        while let Some(page) = pages.next().await? {
+            for player in &page {
+                all += 1;
+                attached += usize::from(player.attached);
+                if wanted(player) {
+                    line(out, player, style).map_err(unwritten)?;
+                }
+            }
+        }
+        program.console.out.finish()?;
+        program.console.narrate(format_args!("{attached} of {all} players are attached"));
+        Ok(Exit::Ok)
+    })
+}

@@ -1,0 +1,44 @@
+//! `submitjob`: the id alone on standard output, everything else on standard error.
+
+use std::io::Write as _;
+
+use serde::Serialize;
+
+use super::wait::{Watcher, Wanted};
+use crate::{
+    args::Submit, client::Client, console::unwritten, error::Failure, exit::Exit,
+    programs::Program, view::json,
+};
+
+#[derive(Serialize)]
+struct Accepted {
+    id: u64,
+}
+
+/// Submits, tells the id, and waits where that was asked for.
+pub(crate) fn submit(command: Submit, program: &mut Program) -> Result<Exit, Failure> {
+    let connection = program.connection()?;
+    program.block_on(async move |program: &mut Program| {
+        let mut client = Client::connect(connection).await?;
+        let flow = client.submit(&command.submission).await?;
+        let json = command.shared.json;
+        let out = &mut program.console.out;
+        // With --wait --json the one document is the status at the end; the id is told beside it.
+        match (&command.wait, json) {
+            (Some(_), true) => program.console.narrate(format_args!("{flow} submitted")),
+            (None, true) => json::document(out, "flow", &Accepted { id: flow.0 }).map_err(unwritten)?,
+            (Some(waiting), false) if waiting.jsonl => {
+                program.console.narrate(format_args!("{flow} submitted"));
+            }
+            (_, false) => writeln!(out, "{flow}").map_err(unwritten)?,
+        }
+        program.console.out.finish()?;
+        match &command.wait {
+            None => Ok(Exit::Ok),
+            Some(waiting) => {
+                let mut watcher = Watcher::new(waiting, program)?;
+                watcher.watch(&mut client, Wanted::Flow(flow), program).await
+            }
+        }
+    })
+}

@@ -1,0 +1,198 @@
+//! Which format a document is in, and reading it.
+
+use std::path::Path;
+
+use serde::de::DeserializeSeed as _;
+
+use super::{
+    node::{AtDepth, Node},
+    yaml,
+};
+
+/// A format of documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// RFC 8259.
+    Json,
+    /// YAML 1.2, where `yes` and `on` are text.
+    Yaml,
+    /// TOML 1.0.
+    Toml,
+}
+
+impl Format {
+    /// By a file's extension; `None` where it says nothing.
+    pub fn of_path(path: &Path) -> Option<Format> {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "json" => Some(Format::Json),
+            "yaml" | "yml" => Some(Format::Yaml),
+            "toml" => Some(Format::Toml),
+            _ => None,
+        }
+    }
+
+    /// By the first line that says something: `{` is JSON, `[` or `key =` is TOML, anything else
+    /// is YAML.
+    pub fn sniff(text: &str) -> Format {
+        let line = text
+            .lines()
+            .map(str::trim)
+            .find(|line| !line.is_empty() && !line.starts_with('#'))
+            .unwrap_or_default();
+        let is_key = |key: &str| {
+            !key.is_empty()
+                && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+        };
+        if line.starts_with('{') {
+            Format::Json
+        } else if line.starts_with('[')
+            || line.split_once('=').is_some_and(|(key, _)| is_key(key.trim_end()))
+        {
+            Format::Toml
+        } else {
+            Format::Yaml
+        }
+    }
+
+    /// Its name, for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Format::Json => "JSON",
+            Format::Yaml => "YAML",
+            Format::Toml => "TOML",
+        }
+    }
+
+    /// Reads the tree. The text's size is bounded by the caller; depth and repetition are here.
+    pub fn parse(self, text: &str) -> Result<Node, Malformed> {
+        match self {
+            Format::Json => {
+                let mut json = serde_json::Deserializer::from_str(text);
+                let node = AtDepth(0).deserialize(&mut json)?;
+                json.end()?;
+                Ok(node)
+            }
+            Format::Yaml => yaml::parse(text).map_err(Malformed::from),
+            Format::Toml => Ok(AtDepth(0).deserialize(toml::Deserializer::parse(text)?)?),
+        }
+    }
+}
+
+/// Why a text is not a document of its format, with line and column where they are known.
+#[derive(Debug)]
+pub struct Malformed(String);
+
+impl std::fmt::Display for Malformed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+impl From<serde_json::Error> for Malformed {
+    fn from(error: serde_json::Error) -> Self {
+        Malformed(error.to_string())
+    }
+}
+
+impl From<toml::de::Error> for Malformed {
+    fn from(error: toml::de::Error) -> Self {
+        Malformed(error.to_string().trim_end().to_owned())
+    }
+}
+
+impl From<serde_saphyr::Error> for Malformed {
+    fn from(error: serde_saphyr::Error) -> Self {
+        Malformed(error.to_string().trim_end().to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&str, Node)]) -> Node {
+        Node::Map(fields.iter().map(|(key, node)| ((*key).to_owned(), node.clone())).collect())
+    }
+
+    fn text(text: &str) -> Node {
+        Node::Text(text.to_owned())
+    }
+
+    #[test]
+    fn three_formats_make_one_tree() {
+        let expected = map(&[
+            ("a", Node::Whole(5)),
+            ("b", text("x")),
+            ("c", Node::List(vec![Node::Bool(true), Node::Whole(-1)])),
+            ("d", map(&[("e", text("5"))])),
+        ]);
+        let json = r#"{"a": 5, "b": "x", "c": [true, -1], "d": {"e": "5"}}"#;
+        let yaml = "a: 5\nb: x\nc: [true, -1]\nd: {e: '5'}\n";
+        let toml = "a = 5\nb = 'x'\nc = [true, -1]\n[d]\ne = '5'\n";
+        for (format, source) in [(Format::Json, json), (Format::Yaml, yaml), (Format::Toml, toml)] {
+            assert!(format.parse(source).unwrap() == expected, "{format:?}");
+            assert_eq!(Format::sniff(source), format);
+        }
+    }
+
+    #[test]
+    fn a_key_is_given_once() {
+        for (format, source) in [
+            (Format::Json, r#"{"a": 1, "a": 2}"#),
+            (Format::Yaml, "a: 1\na: 2\n"),
+            (Format::Toml, "a = 1\na = 2\n"),
+        ] {
+            assert!(format.parse(source).is_err(), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let deep = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
+        assert!(Format::Json.parse(&deep(16)).is_ok());
+        assert!(Format::Yaml.parse(&deep(16)).is_ok());
+        for n in [19, 1_000, 100_000] {
+            assert!(Format::Json.parse(&deep(n)).is_err());
+            assert!(Format::Yaml.parse(&deep(n)).is_err());
+            assert!(Format::Toml.parse(&format!("a = {}", deep(n))).is_err());
+        }
+    }
+
+    #[test]
+    fn an_alias_bomb_is_refused() {
+        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for n in 1..9 {
+            let alias = format!("*a{}, ", n - 1).repeat(10);
+            bomb.push_str(&format!("a{n}: &a{n} [{alias}]\n"));
+        }
+        assert!(Format::Yaml.parse(&bomb).is_err());
+    }
+
+    #[test]
+    fn yaml_numbers_keep_their_spelling() {
+        let source = "a: 0x1F\nb: 007\nc: 1.10\nd: 12\ne: yes\nf: '12'\ng: +5\n";
+        let Node::Map(fields) = Format::Yaml.parse(source).unwrap() else { panic!() };
+        let kinds: Vec<&str> = fields.iter().map(|(_, node)| node.kind()).collect();
+        assert!(fields[0].1 == Node::Spelt("0x1F".to_owned()));
+        assert!(fields[3].1 == Node::Whole(12));
+        assert!(fields[4].1 == text("yes"));
+        assert!(fields[5].1 == text("12"));
+        assert_eq!(kinds[2], "a number with a fraction");
+        // Neither may pass as 7 or 5.
+        assert!(fields[1].1 != Node::Whole(7) && fields[6].1 != Node::Whole(5));
+    }
+
+    #[test]
+    fn what_does_not_parse_says_where() {
+        let error = |format: Format, source: &str| match format.parse(source) {
+            Ok(_) => panic!("{source:?} was taken"),
+            Err(error) => error.to_string(),
+        };
+        assert!(error(Format::Json, "{\"a\": }").contains("line 1 column 7"));
+        assert!(error(Format::Yaml, "a: [1, 2\nb: 3\n").contains("line"));
+        assert!(error(Format::Toml, "a = \n").contains("line 1"));
+        assert!(error(Format::Yaml, "a: 1\n---\nb: 2\n").contains("document"));
+    }
+}

@@ -1,0 +1,170 @@
+//! A document as a tree, whatever its format.
+
+use std::{collections::BTreeSet, fmt};
+
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+/// Deepest nesting. Flow files need seven levels.
+pub(super) const DEPTH: usize = 16;
+
+/// A value of a document.
+///
+/// No `Debug`: parameter values may be secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Node {
+    /// Nothing is there.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A whole number.
+    Whole(i128),
+    /// A number with a fraction or exponent. Its spelling is lost in two of three formats, so
+    /// nothing takes it.
+    Fraction,
+    /// A number whose plain spelling differs from how it is written, like `0x1F`.
+    Spelt(String),
+    /// Text.
+    Text(String),
+    /// A list.
+    List(Vec<Node>),
+    /// Fields in the order of writing, each name once.
+    Map(Vec<(String, Node)>),
+    /// A date or time, which only TOML has.
+    Date,
+}
+
+impl Node {
+    /// What it is, for messages: `a list`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Node::Null => "nothing",
+            Node::Bool(_) => "true or false",
+            Node::Whole(_) | Node::Spelt(_) => "a number",
+            Node::Fraction => "a number with a fraction",
+            Node::Text(_) => "text",
+            Node::List(_) => "a list",
+            Node::Map(_) => "a table of fields",
+            Node::Date => "a date",
+        }
+    }
+}
+
+/// The field by which the `toml` crate tells a date to visitors.
+const TOML_DATE: &str = "$__toml_private_datetime";
+
+/// Reads a [`Node`] at a depth.
+#[derive(Clone, Copy)]
+pub(super) struct AtDepth(pub(super) usize);
+
+impl<'de> DeserializeSeed<'de> for AtDepth {
+    type Value = Node;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl AtDepth {
+    fn deeper<E: de::Error>(self) -> Result<AtDepth, E> {
+        if self.0 < DEPTH {
+            Ok(AtDepth(self.0 + 1))
+        } else {
+            Err(E::custom(format_args!("nested deeper than {DEPTH} levels")))
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for AtDepth {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+        Ok(Node::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
+        Ok(Node::Whole(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
+        Ok(Node::Whole(value.into()))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Node, E> {
+        Ok(Node::Whole(value))
+    }
+
+    fn visit_f64<E>(self, _value: f64) -> Result<Node, E> {
+        Ok(Node::Fraction)
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
+        Ok(Node::Text(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Node, E> {
+        Ok(Node::Text(value))
+    }
+
+    fn visit_unit<E>(self) -> Result<Node, E> {
+        Ok(Node::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Node, E> {
+        Ok(Node::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
+        let deeper = self.deeper()?;
+        let mut nodes = Vec::new();
+        while let Some(node) = list.next_element_seed(deeper)? {
+            nodes.push(node);
+        }
+        Ok(Node::List(nodes))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+        let deeper = self.deeper()?;
+        let mut fields = UniqueFields::default();
+        while let Some(key) = map.next_key::<String>()? {
+            if key == TOML_DATE {
+                map.next_value::<de::IgnoredAny>()?;
+                return Ok(Node::Date);
+            }
+            fields.expect::<A::Error>(&key)?;
+            let value = map.next_value_seed(deeper)?;
+            fields.push(key, value);
+        }
+        Ok(fields.finish())
+    }
+}
+
+/// Collects a map's fields and refuses a second one of a name.
+#[derive(Default)]
+struct UniqueFields {
+    fields: Vec<(String, Node)>,
+    seen: BTreeSet<String>,
+}
+
+impl UniqueFields {
+    /// Called before the value is read, so that the parser's position is that of the key.
+    fn expect<E: de::Error>(&mut self, key: &str) -> Result<(), E> {
+        if self.seen.insert(key.to_owned()) {
+            Ok(())
+        } else {
+            let shown: String = key.chars().take(80).collect();
+            Err(E::custom(format_args!("{shown:?} is given twice")))
+        }
+    }
+
+    fn push(&mut self, key: String, value: Node) {
+        self.fields.push((key, value));
+    }
+
+    fn finish(self) -> Node {
+        Node::Map(self.fields)
+    }
+}

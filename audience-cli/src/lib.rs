@@ -1,0 +1,35 @@
+//! The audience's tools: `submitjob`, `getstatus` and `orc`, three thin programs over one
+//! library.
+//!
+//! ```text
+//! programs   entry points: environment in, exit code out
+//! args       command lines: clap's structs, and the validated commands they become
+//! commands   a file per command: asks the conductor, hands data to a view
+//! view       data as text or JSON
+//! client     the conductor over gRPC and mutual TLS; retries
+//! config     how to reach it: flags, variables, files
+//! flowfile   flow files in JSON, YAML and TOML, over document
+//! document   small documents that people write: one tree, all problems at once
+//! targets    host set expressions as far as they can be checked here
+//! input      values from files and standard input
+//! console    standard output and standard error
+//! error      what went wrong, in words;  exit: the table of exit codes
+//! ```
+//!
+//! Imports point downwards in this list. Answers go to standard output, everything else to
+//! standard error; exit codes are a contract. Nothing runs before it is needed: a command that
+//! does not ask the conductor starts no runtime.
+
+pub mod args;
+pub mod client;
+mod commands;
+pub mod config;
+pub mod console;
+pub mod document;
+pub mod error;
+pub mod exit;
+pub mod flowfile;
+pub mod input;
+pub mod programs;
+pub mod targets;
+pub mod view;

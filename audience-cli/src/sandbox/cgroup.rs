@@ -1,0 +1,134 @@
+//! A cgroup for the sandbox, where we may make one below our own: attempts then have leaves to be
+//! killed as a whole, and all of them are gone with the sandbox.
+//!
+//! ```text
+//! OURS/orchestra-sandbox-RANDOM/_daemons    the supervisor and all that it starts
+//! OURS/orchestra-sandbox-RANDOM/HOST        what player HOST makes leaves in
+//! ```
+//!
+//! Only version 2 serves. Where there is none, or it cannot be written, players do without.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use orchestra_model::{HostName, HostSet};
+
+/// How often, and with what pause, removing is tried: the kernel takes a moment to see that the
+/// last process of a cgroup has gone.
+const TRIES: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(10);
+/// How deep a score may have made cgroups below its own.
+const DEPTH: usize = 8;
+
+/// The sandbox's cgroup.
+#[derive(Debug)]
+pub(super) struct Cgroup {
+    /// Where this process was before.
+    origin: PathBuf,
+    root: PathBuf,
+}
+
+impl Cgroup {
+    /// Makes the sandbox's cgroup with one for each player, and moves this process into it.
+    /// `None`: that cannot be done here.
+    pub(super) fn make(players: &HostSet, random: u64) -> Option<Self> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+        let origin = own(&mounts, &fs::read_to_string("/proc/self/cgroup").ok()?)?;
+        let root = origin.join(format!("orchestra-sandbox-{random:016x}"));
+        fs::create_dir(&root).ok()?;
+        let cgroup = Self { origin, root };
+        match cgroup.fill(players) {
+            Ok(()) => Some(cgroup),
+            Err(_) => {
+                cgroup.remove();
+                None
+            }
+        }
+    }
+
+    fn fill(&self, players: &HostSet) -> io::Result<()> {
+        for host in players {
+            fs::create_dir(self.of(host))?;
+        }
+        // No host is called so: a host's name begins with a letter or digit.
+        let daemons = self.root.join("_daemons");
+        fs::create_dir(&daemons)?;
+        fs::write(daemons.join("cgroup.procs"), "0")
+    }
+
+    /// Where a player makes the leaves of its attempts.
+    pub(super) fn of(&self, host: &HostName) -> PathBuf {
+        self.root.join(host.as_str())
+    }
+
+    /// The whole of it, for whoever has to remove it in our stead.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Leaves it, and removes it. Nobody else is in it any more.
+    pub(super) fn remove(self) {
+        let _ = fs::write(self.origin.join("cgroup.procs"), "0");
+        remove(&self.root);
+    }
+}
+
+/// Removes an empty cgroup and all below it, as far as it is empty.
+pub(super) fn remove(root: &Path) {
+    for _ in 0..TRIES {
+        match remove_once(root, DEPTH) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => thread::sleep(PAUSE),
+            _ => return,
+        }
+    }
+}
+
+fn remove_once(directory: &Path, depth: usize) -> io::Result<()> {
+    if let Some(depth) = depth.checked_sub(1) {
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                remove_once(&entry.path(), depth)?;
+            }
+        }
+    }
+    fs::remove_dir(directory)
+}
+
+/// The directory of the version 2 cgroup that this process is in.
+fn own(mountinfo: &str, cgroup: &str) -> Option<PathBuf> {
+    let path = Path::new(cgroup.lines().find_map(|line| line.strip_prefix("0::"))?);
+    mountinfo.lines().find_map(|line| {
+        let (mount, file_system) = line.split_once(" - ")?;
+        if file_system.split(' ').next()? != "cgroup2" {
+            return None;
+        }
+        let mut fields = mount.split(' ').skip(3);
+        let (root, point) = (fields.next()?, fields.next()?);
+        Some(Path::new(point).join(path.strip_prefix(root).ok()?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_cgroup_is_found_below_its_mount() {
+        let mounts = "30 24 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs rw\n\
+                      31 30 0:27 / /sys/fs/cgroup/unified rw shared:9 - cgroup2 cgroup2 rw\n";
+        let found = |mounts, own_line: &str| own(mounts, own_line);
+        let at = |path: &str| Some(PathBuf::from(path));
+        assert_eq!(found(mounts, "1:cpu:/x\n0::/\n"), at("/sys/fs/cgroup/unified/"));
+        assert_eq!(found(mounts, "0::/a/b.scope\n"), at("/sys/fs/cgroup/unified/a/b.scope"));
+        let part = "31 30 0:27 /a /cg rw - cgroup2 cgroup2 rw\n";
+        assert_eq!(found(part, "0::/a/b\n"), at("/cg/b"));
+        assert_eq!(found(part, "0::/c\n"), None);
+        assert_eq!(found("", "0::/c\n"), None);
+        assert_eq!(found(mounts, "1:cpu:/x\n"), None);
+    }
+}

@@ -1,0 +1,56 @@
+//! The sample scores, carried in this program so that an installed one has them too.
+
+use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path};
+
+/// Every file below `scores/` of the repository, by its path from there.
+const SAMPLES: &[(&str, &[u8])] = &include!(concat!(env!("OUT_DIR"), "/samples.rs"));
+
+/// Writes the samples into `directory`, which must not exist. A player refuses what others can
+/// write, so modes are set one by one, whatever the umask, and whatever they were in the clone.
+pub(super) fn extract(directory: &Path) -> io::Result<()> {
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+    fs::create_dir(directory)?;
+    mode(directory, 0o755)?;
+    for (name, bytes) in SAMPLES {
+        // The table is sorted: what is deeper comes after a file of its directory, or makes it.
+        let mut below = directory.to_owned();
+        let parts: Vec<&str> = name.split('/').collect();
+        let (file, directories) = parts.split_last().unwrap_or((name, &[]));
+        for part in directories {
+            below.push(part);
+            if !below.exists() {
+                fs::create_dir(&below)?;
+                mode(&below, 0o755)?;
+            }
+        }
+        below.push(file);
+        fs::write(&below, bytes)?;
+        mode(&below, if bytes.starts_with(b"#!") { 0o755 } else { 0o644 })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_come_out_with_modes_that_a_player_accepts() {
+        let place = tempfile::tempdir().unwrap();
+        let scores = place.path().join("scores");
+        extract(&scores).unwrap();
+        for (name, bytes) in SAMPLES {
+            let path = scores.join(name);
+            assert_eq!(fs::read(&path).unwrap(), *bytes, "{name}");
+            let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+            assert_eq!(mode(path.parent().unwrap()), 0o755, "{name}");
+            let expected = if name.ends_with(".conf") { 0o644 } else { mode(&path) };
+            assert_eq!(mode(&path), expected, "{name}");
+        }
+        for name in ["hello", "load", "fail", "sleep", "install-package", "restart-apache"] {
+            let mode = fs::metadata(scores.join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o7777, 0o755, "{name}");
+            assert!(scores.join(format!("{name}.conf")).is_file(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! How answers look: text for people, JSON for programs. Nothing here asks or decides anything.
+
+pub mod flow;
+pub mod json;
+pub mod output;
+pub mod players;
+pub mod progress;
+mod style;
+pub mod task;
+
+pub use style::{Style, elapsed, when};

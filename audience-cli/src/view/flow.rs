@@ -1,0 +1,194 @@
+//! Flows: one with its slots and jobs, or many with a line each.
+
+use std::{fmt::Write as _, io};
+
+use orchestra_model::{
+    flow::Scope,
+    state::{JobState, TaskState},
+    status::{Counts, FlowStatus, FlowSummary, JobStatus},
+    time::Timestamp,
+};
+
+use super::style::{Style, elapsed, one_line, when};
+
+/// Longest host set that is shown in a job's line, in characters.
+const TARGETS: usize = 60;
+
+/// Writes a flow and the jobs of it that `wanted` picks.
+pub fn flow(
+    out: &mut dyn io::Write,
+    flow: &FlowStatus,
+    wanted: &dyn Fn(&JobStatus) -> bool,
+    now: Timestamp,
+    style: Style,
+) -> io::Result<()> {
+    let summary = &flow.summary;
+    write!(out, "{} {}", named(summary), style.flow(summary.state))?;
+    match summary.ended_at {
+        Some(ended) => write!(out, " after {}", elapsed(ended.since(summary.submitted_at)))?,
+        None => write!(out, " for {}", elapsed(now.since(summary.submitted_at)))?,
+    }
+    write!(out, ", submitted by {} at {}", summary.audience, when(summary.submitted_at))?;
+    if let Some(by) = &flow.cancelled_by {
+        write!(out, ", cancelled by {by}")?;
+    }
+    writeln!(out)?;
+    if flow.stale_store {
+        let warning = "  nothing is sent: the store is an old copy; see orc conductor status";
+        writeln!(out, "{}", style.warning(warning))?;
+    }
+    for (index, jobs) in flow.slots.iter().enumerate() {
+        if !jobs.iter().any(wanted) {
+            continue;
+        }
+        writeln!(out, "  {}.{} {}", summary.id, index + 1, style.job(slot_state(jobs)))?;
+        for job in jobs.iter().filter(|job| wanted(job)) {
+            self::job(out, job, style)?;
+        }
+    }
+    Ok(())
+}
+
+/// `42 deploy-42`, or the number alone.
+pub fn named(flow: &FlowSummary) -> String {
+    match &flow.name {
+        Some(name) => format!("{} {name}", flow.id),
+        None => flow.id.to_string(),
+    }
+}
+
+fn job(out: &mut dyn io::Write, job: &JobStatus, style: Style) -> io::Result<()> {
+    let named = match job.name.as_str() == job.score.as_str() {
+        true => job.name.to_string(),
+        false => format!("{} ({})", job.name, job.score),
+    };
+    let scope = match job.scope {
+        Scope::All => "on",
+        Scope::One => "on one of",
+    };
+    let targets = shortened(&one_line(&job.targets), TARGETS);
+    writeln!(
+        out,
+        "    {} {named} {scope} {targets}: {}, {}",
+        job.id,
+        style.job(job.state),
+        counts(&job.counts)
+    )?;
+    if !job.waiting.is_empty() {
+        let reasons: Vec<String> =
+            job.waiting.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
+        writeln!(out, "      waiting: {}", reasons.join(", "))?;
+    }
+    Ok(())
+}
+
+/// `8 ok, 2 failed`; what is nobody's state is left out.
+pub fn counts(counts: &Counts) -> String {
+    let mut text = String::new();
+    for (state, n) in counts.iter().filter(|(_, n)| *n > 0) {
+        let comma = if text.is_empty() { "" } else { ", " };
+        let _ = write!(text, "{comma}{n} {state}");
+    }
+    if text.is_empty() { "no tasks".to_owned() } else { text }
+}
+
+/// Where a slot is: the worst of its jobs once they all ended, else what still goes on in it.
+pub fn slot_state(jobs: &[JobStatus]) -> JobState {
+    let any = |state: JobState| jobs.iter().any(|job| job.state == state);
+    let all = |state: JobState| jobs.iter().all(|job| job.state == state);
+    if any(JobState::Doomed) {
+        JobState::Doomed
+    } else if all(JobState::Pending) {
+        JobState::Pending
+    } else if jobs.iter().any(|job| !job.state.is_final()) {
+        JobState::Running
+    } else {
+        let worst = [
+            JobState::Failed,
+            JobState::Partial,
+            JobState::Cancelled,
+            JobState::Skipped,
+        ];
+        worst.into_iter().find(|state| any(*state)).unwrap_or(JobState::Ok)
+    }
+}
+
+/// Whether some tasks ended otherwise than ok, so that it is worth asking which.
+pub fn has_not_ok(job: &JobStatus) -> bool {
+    super::task::NOT_OK.iter().any(|state: &TaskState| job.counts.get(*state) > 0)
+}
+
+/// Writes the heading of [`summary`] lines.
+pub fn summaries_heading(out: &mut dyn io::Write) -> io::Result<()> {
+    writeln!(out, "{:<8} {:<10} {:<24} {:<10} {:<12} NAME", "ID", "STATE", "SUBMITTED", "TOOK", "BY")
+}
+
+/// Writes a flow as a line.
+pub fn summary(
+    out: &mut dyn io::Write,
+    flow: &FlowSummary,
+    now: Timestamp,
+    style: Style,
+) -> io::Result<()> {
+    let took = elapsed(flow.ended_at.unwrap_or(now).since(flow.submitted_at));
+    let name = flow.name.as_ref().map_or("-", |name| name.as_str());
+    writeln!(
+        out,
+        "{:<8} {:<10} {:<24} {took:<10} {:<12} {name}",
+        flow.id,
+        style.flow(flow.state),
+        when(flow.submitted_at),
+        flow.audience
+    )
+}
+
+fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::json::samples;
+
+    #[test]
+    fn a_flow_is_a_block() {
+        let mut out = Vec::new();
+        let now = Timestamp(1_763_712_100_000);
+        flow(&mut out, &samples::running(), &|_| true, now, Style::default()).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "42 deploy-42 running for 1m40s, submitted by alice at 2025-11-21T08:00:00Z\n\
+             \x20 42.1 partial\n\
+             \x20   42.1.1 pkg1 (install-package) on db[1-10]: partial, 8 ok, 2 failed\n\
+             \x20   42.1.2 install-package on one of api[1-6]: ok, 1 ok\n\
+             \x20 42.2 running\n\
+             \x20   42.2.1 web (restart-apache) on fe[1-100]: running, 40 waiting, 50 running, 10 ok\n\
+             \x20     waiting: 39 window, 1 player-absent\n"
+        );
+    }
+
+    #[test]
+    fn a_slot_is_the_worst_of_its_jobs() {
+        let slots = samples::running().slots;
+        let with = |states: &[JobState]| {
+            let jobs: Vec<JobStatus> = states
+                .iter()
+                .map(|state| JobStatus { state: *state, ..slots[0][0].clone() })
+                .collect();
+            slot_state(&jobs)
+        };
+        use JobState::{Doomed, Failed, Ok, Partial, Pending, Running, Skipped};
+        assert_eq!(with(&[Ok, Ok]), Ok);
+        assert_eq!(with(&[Ok, Partial]), Partial);
+        assert_eq!(with(&[Failed, Partial]), Failed);
+        assert_eq!(with(&[Ok, Pending]), Running);
+        assert_eq!(with(&[Failed, Running]), Running);
+        assert_eq!(with(&[Doomed, Running]), Doomed);
+        assert_eq!(with(&[Pending, Pending]), Pending);
+        assert_eq!(with(&[Skipped, Skipped]), Skipped);
+    }
+}

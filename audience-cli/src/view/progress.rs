@@ -1,0 +1,234 @@
+//! What somebody who waits reads: a line per change of state.
+//!
+//! The stream begins with a status and may bring one again whenever the watcher fell behind or
+//! reconnected; [`Progress`] remembers what was told, so that nothing is told twice and no job's
+//! change is missed.
+
+use std::collections::BTreeMap;
+
+use orchestra_model::{
+    ids::JobId,
+    names::JobName,
+    state::{FlowState, JobState, TaskState},
+    status::{Counts, Event, FlowStatus},
+};
+use orchestra_proto::Watched;
+use serde::Serialize;
+
+use super::{
+    flow::{counts, named},
+    json::{SCHEMA, States, WholeFlow},
+    style::Style,
+    task::{Ending, id},
+};
+
+/// What was told of a flow so far.
+#[derive(Default)]
+pub struct Progress {
+    flow: Option<(String, FlowState)>,
+    jobs: BTreeMap<JobId, (JobName, JobState)>,
+}
+
+impl Progress {
+    /// The lines to tell of what was heard.
+    pub fn lines(&mut self, heard: &Watched, style: Style) -> Vec<String> {
+        match heard {
+            Watched::Status(status) => self.status(status, style),
+            Watched::Event(event) => self.event(event, style).into_iter().collect(),
+        }
+    }
+
+    fn status(&mut self, status: &FlowStatus, style: Style) -> Vec<String> {
+        let mut lines = Vec::new();
+        for job in status.slots.iter().flatten() {
+            self.jobs
+                .entry(job.id)
+                .or_insert_with(|| (job.name.clone(), JobState::Pending));
+            lines.extend(self.job(job.id, job.state, &job.counts, style));
+        }
+        let name = named(&status.summary);
+        let before = self.flow.replace((name, status.summary.state)).map(|(_, state)| state);
+        if before.unwrap_or(FlowState::Pending) != status.summary.state {
+            lines.extend(self.flow_line(style));
+        }
+        if status.stale_store {
+            let warning = "nothing is sent: the store is an old copy; see orc conductor status";
+            lines.push(style.warning(warning).to_string());
+        }
+        lines
+    }
+
+    fn event(&mut self, event: &Event, style: Style) -> Option<String> {
+        match event {
+            Event::Flow { state, .. } => {
+                let (_, told) = self.flow.as_mut()?;
+                if std::mem::replace(told, *state) == *state {
+                    return None;
+                }
+                self.flow_line(style)
+            }
+            Event::Job { job, state, counts } => self.job(*job, *state, counts, style),
+            Event::Task { job, host, state, exit, signal, detail, .. } => {
+                let worth = matches!(
+                    state,
+                    TaskState::Failed
+                        | TaskState::TimedOut
+                        | TaskState::Unreachable
+                        | TaskState::Refused
+                        | TaskState::Lost
+                );
+                let ending =
+                    Ending { state: *state, exit: *exit, signal: *signal, detail: detail.as_deref() };
+                let colon = if ending.why().is_empty() { "" } else { ": " };
+                let id = id(*job, Some(host));
+                worth.then(|| format!("{id} {}{colon}{}", style.task(*state), ending.why()))
+            }
+        }
+    }
+
+    /// The end of a flow is told with its failures, by whoever waits.
+    fn flow_line(&self, style: Style) -> Option<String> {
+        let (name, state) = self.flow.as_ref()?;
+        (!state.is_final()).then(|| format!("{name} {}", style.flow(*state)))
+    }
+
+    fn job(&mut self, id: JobId, state: JobState, tasks: &Counts, style: Style) -> Option<String> {
+        let (name, told) = self.jobs.get_mut(&id)?;
+        if std::mem::replace(told, state) == state {
+            return None;
+        }
+        let painted = style.job(state);
+        Some(match (state, tasks.total()) {
+            (JobState::Running, 1) => format!("{id} {name} {painted} (1 host)"),
+            (JobState::Running, hosts) => format!("{id} {name} {painted} ({hosts} hosts)"),
+            _ => format!("{id} {name} {painted}: {}", counts(tasks)),
+        })
+    }
+}
+
+/// What was heard as a line of `--jsonl`: `{"schema":1,"event":"job",…}`.
+pub fn json_line(heard: &Watched) -> serde_json::Result<String> {
+    let event = match heard {
+        Watched::Status(status) => JsonEvent::Status { flow: WholeFlow::new(status) },
+        Watched::Event(Event::Flow { flow, state }) => {
+            JsonEvent::Flow { flow: flow.0, state: *state }
+        }
+        Watched::Event(Event::Job { job, state, counts }) => {
+            JsonEvent::Job { id: job.to_string(), state: *state, counts: States(*counts) }
+        }
+        Watched::Event(Event::Task { job, host, state, attempt, exit, signal, detail }) => {
+            JsonEvent::Task {
+                id: id(*job, Some(host)),
+                host: host.as_str(),
+                state: *state,
+                attempt: *attempt,
+                exit: *exit,
+                signal: *signal,
+                detail: detail.as_deref(),
+            }
+        }
+    };
+    serde_json::to_string(&Line { schema: SCHEMA, event })
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    schema: u32,
+    #[serde(flatten)]
+    event: JsonEvent<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+enum JsonEvent<'a> {
+    Status { flow: WholeFlow<'a> },
+    Flow { flow: u64, state: FlowState },
+    Job { id: String, state: JobState, counts: States },
+    Task {
+        id: String,
+        host: &'a str,
+        state: TaskState,
+        attempt: u32,
+        exit: Option<i32>,
+        signal: Option<i32>,
+        detail: Option<&'a str>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use orchestra_model::{ids::FlowId, names::HostName};
+
+    use super::*;
+    use crate::view::json::samples;
+
+    const WEB: JobId = JobId { flow: FlowId(42), slot: 2, job: 1 };
+
+    fn task(state: TaskState, exit: Option<i32>) -> Watched {
+        Watched::Event(Event::Task {
+            job: WEB,
+            host: HostName::new("fe3").unwrap(),
+            state,
+            attempt: 1,
+            exit,
+            signal: None,
+            detail: None,
+        })
+    }
+
+    fn job(state: JobState, tasks: &[(TaskState, u32)]) -> Watched {
+        let mut counts = Counts::default();
+        tasks.iter().for_each(|(state, n)| counts.set(*state, *n));
+        Watched::Event(Event::Job { job: WEB, state, counts })
+    }
+
+    #[test]
+    fn each_change_is_told_once() {
+        let mut progress = Progress::default();
+        let mut told = |heard: &Watched| progress.lines(heard, Style::default());
+        let status = Watched::Status(Box::new(samples::running()));
+        assert_eq!(
+            told(&status),
+            [
+                "42.1.1 pkg1 partial: 8 ok, 2 failed",
+                "42.1.2 install-package ok: 1 ok",
+                "42.2.1 web running (100 hosts)",
+                "42 deploy-42 running",
+            ]
+        );
+        assert!(told(&status).is_empty());
+        assert!(told(&task(TaskState::Ok, Some(0))).is_empty());
+        assert_eq!(told(&task(TaskState::Failed, Some(3))), ["42.2.1@fe3 failed: exit 3"]);
+        assert_eq!(told(&task(TaskState::Lost, None)), ["42.2.1@fe3 lost"]);
+        let doomed = job(JobState::Doomed, &[(TaskState::Failed, 1), (TaskState::Running, 9)]);
+        assert_eq!(told(&doomed), ["42.2.1 web doomed: 9 running, 1 failed"]);
+        assert!(told(&doomed).is_empty());
+        let cancelling = Event::Flow { flow: FlowId(42), state: FlowState::Cancelling };
+        assert_eq!(told(&Watched::Event(cancelling)), ["42 deploy-42 cancelling"]);
+    }
+
+    #[test]
+    fn what_was_missed_is_told_by_the_next_status() {
+        let mut progress = Progress::default();
+        let mut status = samples::running();
+        progress.lines(&Watched::Status(Box::new(status.clone())), Style::default());
+        status.slots[1][0].state = JobState::Ok;
+        status.slots[1][0].counts = Counts::all_in(TaskState::Ok, 100);
+        status.summary.state = FlowState::Ok;
+        let lines = progress.lines(&Watched::Status(Box::new(status)), Style::default());
+        assert_eq!(lines, ["42.2.1 web ok: 100 ok"]);
+    }
+
+    #[test]
+    fn events_are_lines_of_json() {
+        assert_eq!(
+            json_line(&task(TaskState::Failed, Some(3))).unwrap(),
+            r#"{"schema":1,"event":"task","id":"42.2.1@fe3","host":"fe3","state":"failed","attempt":1,"exit":3,"signal":null,"detail":null}"#
+        );
+        let status = Watched::Status(Box::new(samples::running()));
+        let text = json_line(&status).unwrap();
+        assert!(text.starts_with(r#"{"schema":1,"event":"status","flow":{"id":42,"#), "{text}");
+        let text = json_line(&job(JobState::Ok, &[])).unwrap();
+        assert!(text.contains(r#""event":"job","id":"42.2.1","state":"ok","counts":{"waiting":0"#));
+    }
+}

@@ -1,0 +1,169 @@
+//! Colour, times, and text that comes from elsewhere.
+
+use std::{borrow::Cow, fmt};
+
+use orchestra_model::{
+    state::{FlowState, JobState, TaskState},
+    time::{Millis, Timestamp},
+};
+
+/// How an output looks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Style {
+    /// Whether states are coloured.
+    pub colour: bool,
+    /// Whether it is a terminal, which control characters could take over.
+    pub terminal: bool,
+}
+
+const RED: &str = "31";
+const GREEN: &str = "32";
+const YELLOW: &str = "33";
+const DIM: &str = "2";
+
+impl Style {
+    /// A flow's state.
+    pub fn flow(self, state: FlowState) -> impl fmt::Display {
+        let colour = match state {
+            FlowState::Ok => GREEN,
+            FlowState::Failed | FlowState::Doomed => RED,
+            FlowState::Cancelled | FlowState::Cancelling => YELLOW,
+            FlowState::Pending | FlowState::Running => "",
+        };
+        self.paint(state.as_str(), colour)
+    }
+
+    /// A job's or slot's state.
+    pub fn job(self, state: JobState) -> impl fmt::Display {
+        let colour = match state {
+            JobState::Ok => GREEN,
+            JobState::Failed | JobState::Partial | JobState::Doomed => RED,
+            JobState::Cancelled => YELLOW,
+            JobState::Skipped | JobState::Pending => DIM,
+            JobState::Running => "",
+        };
+        self.paint(state.as_str(), colour)
+    }
+
+    /// A task's state.
+    pub fn task(self, state: TaskState) -> impl fmt::Display {
+        let colour = match state {
+            TaskState::Ok => GREEN,
+            TaskState::Failed | TaskState::TimedOut | TaskState::Refused | TaskState::Lost => RED,
+            TaskState::Unreachable | TaskState::Cancelled => YELLOW,
+            TaskState::Waiting | TaskState::Skipped => DIM,
+            TaskState::Sent | TaskState::Running => "",
+        };
+        self.paint(state.as_str(), colour)
+    }
+
+    /// Text that should be seen at once.
+    pub fn warning<'a>(self, text: &'a str) -> impl fmt::Display + use<'a> {
+        self.paint(text, RED)
+    }
+
+    fn paint<'a>(self, text: &'a str, colour: &'static str) -> Painted<'a> {
+        Painted { text, colour: if self.colour { colour } else { "" } }
+    }
+
+    /// What a score or player said, in one line or more: on a terminal without the control
+    /// characters that could take it over.
+    pub fn foreign(self, bytes: &[u8]) -> Cow<'_, [u8]> {
+        if self.terminal && bytes.iter().any(|b| is_control(*b)) {
+            Cow::Owned(escaped(&String::from_utf8_lossy(bytes)).into_bytes())
+        } else {
+            Cow::Borrowed(bytes)
+        }
+    }
+}
+
+/// A player's or the conductor's words as one line that is safe to show anywhere.
+pub(super) fn one_line(text: &str) -> String {
+    escaped(text).replace('\n', "\\n").replace('\t', " ")
+}
+
+fn is_control(byte: u8) -> bool {
+    // C1 controls are two bytes in UTF-8 and begin with 0xc2; text without either is common.
+    (byte < 0x20 && byte != b'\n' && byte != b'\t') || byte == 0x7f || byte == 0xc2
+}
+
+fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && c != '\n' && c != '\t' {
+            safe.extend(c.escape_default());
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+struct Painted<'a> {
+    text: &'a str,
+    colour: &'static str,
+}
+
+impl fmt::Display for Painted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.colour.is_empty() {
+            return f.pad(self.text);
+        }
+        // Padding goes around the codes, which take no room.
+        write!(f, "\x1b[{}m{}\x1b[0m", self.colour, self.text)?;
+        let room = f.width().unwrap_or(0).saturating_sub(self.text.len());
+        write!(f, "{:room$}", "")
+    }
+}
+
+/// A moment as RFC 3339 in UTC, with milliseconds where it has some.
+pub fn when(moment: Timestamp) -> String {
+    let ms = i64::try_from(moment.0).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_millisecond(ms)
+        .map_or_else(|_| format!("{}ms", moment.0), |at| at.to_string())
+}
+
+/// A length of time as a person would tell it: tenths below a minute, then whole seconds.
+pub fn elapsed(length: Millis) -> String {
+    match length.0 {
+        ms @ 0..1_000 => format!("{ms}ms"),
+        ms @ 1_000..60_000 => format!("{}.{}s", ms / 1_000, ms % 1_000 / 100),
+        ms => Millis(ms / 1_000 * 1_000).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colour_does_not_move_columns() {
+        let plain = Style::default();
+        let bright = Style { colour: true, terminal: true };
+        assert_eq!(format!("{:<9}|", plain.task(TaskState::Failed)), "failed   |");
+        assert_eq!(
+            format!("{:<9}|", bright.task(TaskState::Failed)),
+            "\x1b[31mfailed\x1b[0m   |"
+        );
+        assert_eq!(format!("{:<9}|", bright.task(TaskState::Running)), "running  |");
+    }
+
+    #[test]
+    fn a_terminal_cannot_be_taken_over() {
+        let style = Style { colour: false, terminal: true };
+        let hostile = "a\x1b[2Jb\u{9b}c\n\td".as_bytes();
+        let shown = String::from_utf8(style.foreign(hostile).into_owned()).unwrap();
+        assert_eq!(shown, "a\\u{1b}[2Jb\\u{9b}c\n\td");
+        assert_eq!(Style::default().foreign(hostile), hostile);
+        assert_eq!(one_line("a\nb\x1b"), "a\\nb\\u{1b}");
+    }
+
+    #[test]
+    fn times_are_utc_and_lengths_are_short() {
+        assert_eq!(when(Timestamp(1_763_712_000_000)), "2025-11-21T08:00:00Z");
+        assert_eq!(when(Timestamp(1_763_712_000_120)), "2025-11-21T08:00:00.12Z");
+        for (ms, text) in [(999, "999ms"), (12_345, "12.3s"), (192_500, "3m12s"), (0, "0ms")] {
+            assert_eq!(elapsed(Millis(ms)), text);
+        }
+    }
+}

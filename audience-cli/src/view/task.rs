@@ -1,0 +1,250 @@
+//! Tasks: a line each, and those that did not end ok folded by reason.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+    io,
+};
+
+use orchestra_model::{
+    hostset::HostSet,
+    ids::JobId,
+    names::HostName,
+    state::TaskState,
+    status::TaskStatus,
+};
+
+use super::style::{Style, elapsed, one_line};
+
+/// Final states that somebody who asks what went wrong wants to see. `skipped` is a consequence,
+/// and the counts tell it.
+pub const NOT_OK: [TaskState; 6] = [
+    TaskState::Failed,
+    TaskState::TimedOut,
+    TaskState::Unreachable,
+    TaskState::Refused,
+    TaskState::Cancelled,
+    TaskState::Lost,
+];
+
+/// Most hosts that are collected for folding; beyond it they are counted.
+const FOLDED: usize = 200_000;
+
+/// What a task's state comes from: exit code, signal, or somebody's words.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending<'a> {
+    /// The state.
+    pub state: TaskState,
+    /// Exit code.
+    pub exit: Option<i32>,
+    /// Signal.
+    pub signal: Option<i32>,
+    /// Why it was refused or lost, or waits.
+    pub detail: Option<&'a str>,
+}
+
+impl<'a> Ending<'a> {
+    /// Of a task.
+    pub fn of(task: &'a TaskStatus) -> Self {
+        Self {
+            state: task.state,
+            exit: task.exit,
+            signal: task.signal,
+            detail: task.detail.as_deref().or(task.reason.map(|reason| reason.as_str())),
+        }
+    }
+
+    /// `exit 3`, `signal 9 (KILL)`, or the words; empty where there is nothing to say.
+    pub fn why(&self) -> String {
+        match (self.state, self.exit, self.signal, self.detail) {
+            (TaskState::Ok | TaskState::Failed, Some(code), _, _) => format!("exit {code}"),
+            (TaskState::Failed, None, Some(signal), _) => signal_name(signal),
+            (_, _, _, Some(detail)) => one_line(detail),
+            _ => String::new(),
+        }
+    }
+}
+
+/// `failed: exit 3`, without the colon where there is nothing to add.
+impl fmt::Display for Ending<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.why() {
+            why if why.is_empty() => self.state.fmt(f),
+            why => write!(f, "{}: {why}", self.state),
+        }
+    }
+}
+
+/// `signal 9 (KILL)`.
+pub fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        1 => "HUP",
+        2 => "INT",
+        3 => "QUIT",
+        4 => "ILL",
+        5 => "TRAP",
+        6 => "ABRT",
+        7 => "BUS",
+        8 => "FPE",
+        9 => "KILL",
+        10 => "USR1",
+        11 => "SEGV",
+        12 => "USR2",
+        13 => "PIPE",
+        14 => "ALRM",
+        15 => "TERM",
+        24 => "XCPU",
+        25 => "XFSZ",
+        31 => "SYS",
+        _ => return format!("signal {signal}"),
+    };
+    format!("signal {signal} ({name})")
+}
+
+/// `42.1.2@db3`, or the job where a one-of job has not chosen.
+pub fn id(job: JobId, host: Option<&HostName>) -> String {
+    match host {
+        Some(host) => format!("{job}@{host}"),
+        None => job.to_string(),
+    }
+}
+
+/// Writes a task as a line: id, state, why, attempt and how long it took, separated by blanks.
+pub fn line(out: &mut dyn io::Write, task: &TaskStatus, style: Style) -> io::Result<()> {
+    let mut rest = Ending::of(task).why();
+    if task.attempt > 1 {
+        let _ = write!(rest, " #{}", task.attempt);
+    }
+    if let (Some(started), Some(ended)) = (task.started_at, task.ended_at) {
+        let _ = write!(rest, " {}", elapsed(ended.since(started)));
+    }
+    let id = id(task.job, task.host.as_ref());
+    if rest.is_empty() {
+        return writeln!(out, "{id:<24} {}", style.task(task.state));
+    }
+    writeln!(out, "{id:<24} {:<11} {}", style.task(task.state), rest.trim_start())
+}
+
+/// Tasks that did not end ok, folded by job and reason.
+#[derive(Debug, Default)]
+pub struct Failures {
+    by_reason: BTreeMap<(JobId, TaskState, String), Vec<HostName>>,
+    hosts: usize,
+    more: usize,
+}
+
+impl Failures {
+    /// Takes a task in, whatever its state.
+    pub fn add(&mut self, task: &TaskStatus) {
+        if !NOT_OK.contains(&task.state) {
+            return;
+        }
+        if self.hosts == FOLDED {
+            self.more += 1;
+            return;
+        }
+        self.hosts += 1;
+        let key = (task.job, task.state, Ending::of(task).why());
+        self.by_reason.entry(key).or_default().extend(task.host.clone());
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_reason.is_empty()
+    }
+
+    /// A line for each reason: `  42.1.1 db[3,7] (2) failed: exit 3`.
+    pub fn write(self, out: &mut dyn io::Write, style: Style) -> io::Result<()> {
+        for ((job, state, why), hosts) in self.by_reason {
+            let colon = if why.is_empty() { "" } else { ": " };
+            let painted = style.task(state);
+            if hosts.is_empty() {
+                writeln!(out, "  {job} {painted}{colon}{why}")?;
+            } else {
+                let hosts = HostSet::from_names(hosts);
+                writeln!(out, "  {job} {} {painted}{colon}{why}", hosts.counted())?;
+            }
+        }
+        if self.more > 0 {
+            writeln!(out, "  and {} more tasks: getstatus ID --failed lists them", self.more)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orchestra_model::{ids::FlowId, state::WaitReason, time::Timestamp};
+
+    use super::*;
+
+    fn task(host: &str, state: TaskState) -> TaskStatus {
+        TaskStatus {
+            job: JobId { flow: FlowId(42), slot: 1, job: 1 },
+            index: 0,
+            host: Some(HostName::new(host).unwrap()),
+            state,
+            reason: None,
+            detail: None,
+            attempt: 1,
+            exit: None,
+            signal: None,
+            started_at: Some(Timestamp(1_000)),
+            ended_at: Some(Timestamp(3_500)),
+            end: None,
+        }
+    }
+
+    fn lines(tasks: &[TaskStatus]) -> String {
+        let mut out = Vec::new();
+        tasks.iter().for_each(|task| line(&mut out, task, Style::default()).unwrap());
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_line_says_why() {
+        let ok = TaskStatus { exit: Some(0), ..task("db1", TaskState::Ok) };
+        let failed = TaskStatus { exit: Some(3), attempt: 2, ..task("db2", TaskState::Failed) };
+        let killed = TaskStatus { signal: Some(9), ..task("db3", TaskState::Failed) };
+        let waiting = TaskStatus {
+            reason: Some(WaitReason::PlayerAbsent),
+            attempt: 0,
+            started_at: None,
+            ended_at: None,
+            ..task("db4", TaskState::Waiting)
+        };
+        let running = TaskStatus { ended_at: None, ..task("db5", TaskState::Running) };
+        let lost =
+            TaskStatus { detail: Some("player\nremoved".into()), ..task("db6", TaskState::Lost) };
+        assert_eq!(
+            lines(&[ok, failed, killed, waiting, running, lost]),
+            "42.1.1@db1               ok          exit 0 2.5s\n\
+             42.1.1@db2               failed      exit 3 #2 2.5s\n\
+             42.1.1@db3               failed      signal 9 (KILL) 2.5s\n\
+             42.1.1@db4               waiting     player-absent\n\
+             42.1.1@db5               running\n\
+             42.1.1@db6               lost        player\\nremoved 2.5s\n"
+        );
+    }
+
+    #[test]
+    fn failures_fold_by_reason() {
+        let mut failures = Failures::default();
+        for n in [7, 3, 4, 9] {
+            let failed = task(&format!("db{n}"), TaskState::Failed);
+            failures.add(&TaskStatus { exit: Some(if n == 9 { 4 } else { 3 }), ..failed });
+        }
+        failures.add(&task("db1", TaskState::Ok));
+        failures.add(&task("db2", TaskState::Unreachable));
+        failures.add(&TaskStatus { host: None, ..task("x", TaskState::Cancelled) });
+        let mut out = Vec::new();
+        failures.write(&mut out, Style::default()).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "  42.1.1 db[3-4,7] (3) failed: exit 3\n\
+             \x20 42.1.1 db9 (1) failed: exit 4\n\
+             \x20 42.1.1 db2 (1) unreachable\n\
+             \x20 42.1.1 cancelled\n"
+        );
+    }
+}

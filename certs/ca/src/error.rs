@@ -1,0 +1,98 @@
+//! Why the CA could not do what was asked.
+
+use std::{fmt, io, path::PathBuf};
+
+use orchestra_certs::LoadError;
+
+/// Why a CA could not be made or opened, or a certificate not be issued or written.
+#[derive(Debug)]
+pub enum CaError {
+    /// The CA's own files could not be read.
+    Load(LoadError),
+    /// The file is no certificate of a CA that `orchestra-certs init` made.
+    NotOurs(PathBuf),
+    /// The CA's certificate is not of the CA's key.
+    OtherKey(PathBuf),
+    /// The file is there, and replacing it was not asked for.
+    Exists(PathBuf),
+    /// Others may look into the directory.
+    DirectoryMode {
+        /// The directory.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A file or directory could not be written.
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A certificate that would outlive its CA, or not live a day.
+    Days {
+        /// What was asked for.
+        asked: u32,
+        /// What is possible at most.
+        most: u64,
+    },
+    /// The certificate could not be made.
+    Make(rcgen::Error),
+    /// The system has no random numbers.
+    Random(getrandom::Error),
+}
+
+impl fmt::Display for CaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Load(_) => f.write_str("the CA cannot be opened"),
+            Self::NotOurs(path) => write!(
+                f,
+                "{} is no certificate of a CA that orchestra-certs init made",
+                path.display()
+            ),
+            Self::OtherKey(path) => {
+                write!(
+                    f,
+                    "the private key beside {} is of another certificate",
+                    path.display()
+                )
+            }
+            Self::Exists(path) => write!(f, "{} exists and is not replaced", path.display()),
+            Self::DirectoryMode { path, mode } => {
+                let path = path.display();
+                write!(
+                    f,
+                    "the directory {path} is open to others (mode {mode:04o}); \
+                     mend it: chmod 0700 {path}"
+                )
+            }
+            Self::Write { path, .. } => write!(f, "writing {}", path.display()),
+            Self::Days { asked, most } => {
+                write!(
+                    f,
+                    "a certificate of {asked} days; 1 to {most} are possible with this CA"
+                )
+            }
+            Self::Make(_) => f.write_str("making the certificate"),
+            Self::Random(cause) => write!(f, "drawing a serial number: {cause}"),
+        }
+    }
+}
+
+impl std::error::Error for CaError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            // Its own text only names the occasion.
+            Self::Load(source) => Some(source),
+            Self::Write { source, .. } => Some(source),
+            Self::Make(source) => Some(source),
+            Self::NotOurs(_)
+            | Self::OtherKey(_)
+            | Self::Exists(_)
+            | Self::DirectoryMode { .. }
+            | Self::Days { .. }
+            | Self::Random(_) => None,
+        }
+    }
+}

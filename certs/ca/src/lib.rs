@@ -1,0 +1,22 @@
+//! The certificate authority of a fleet: one key, one domain, certificates that say who is who.
+//!
+//! Invariants:
+//!
+//! - Every certificate carries one identity of the CA's domain as its first alternative name, and
+//!   its own random serial number. There is no list of what was issued: a certificate is proof
+//!   of itself, and a revocation names its serial.
+//! - A private key is in a file of mode 0600 in a directory of mode 0700 from its first byte on,
+//!   and files appear whole or not at all.
+//! - Nothing is overwritten unless asked.
+//!
+//! The CA is no service. It lives where an administrator keeps it, and only `ca.pem` travels.
+//! Left to others: distributing files, and revocation.
+
+mod ca;
+mod error;
+mod name;
+mod place;
+
+pub use ca::{Ca, Issued, LEAF_DAYS, Terms};
+pub use error::CaError;
+pub use name::AltName;

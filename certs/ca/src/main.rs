@@ -1,0 +1,294 @@
+//! `orchestra-certs`: makes a CA for a fleet, and certificates for its conductor, players and
+//! audience.
+//!
+//! Exit codes: 0 done; 1 failed; 64 usage, a host set's syntax, or a file that does not parse.
+
+use std::{
+    error::Error,
+    fmt::Write as _,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+use orchestra_ca::{AltName, Ca, CaError, LEAF_DAYS, Terms};
+use orchestra_certs::{Identity, LoadError, Role, Subject, read_certificates, x509};
+use orchestra_model::{HostName, hostset::HostSet};
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
+
+const USAGE: u8 = 64;
+
+/// How many certificates are made in memory before they are written.
+const BATCH: usize = 256;
+
+/// Make the certificates of an Orchestra fleet.
+#[derive(Debug, Parser)]
+#[command(name = "orchestra-certs", version, after_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  orchestra-certs init --dir ca --domain example.com
+  orchestra-certs issue --dir ca player 'fe[1-6].example.com,db1.example.com'";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a CA: DIR/ca.pem, which goes to every host, and DIR/ca.key, which goes nowhere
+    Init {
+        /// Where it is kept; made, if it is not there
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// The domain of all its identities
+        #[arg(long)]
+        domain: HostName,
+    },
+    /// Issue certificates: DIR/ROLE/NAME.pem and DIR/ROLE/NAME.key
+    Issue {
+        /// Where the CA is kept
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// conductor, player or audience
+        #[arg(value_parser = role)]
+        role: Role,
+        /// One name; for players a host set like db[1-3]
+        names: String,
+        /// How long they are valid
+        #[arg(long, value_name = "N", default_value_t = LEAF_DAYS)]
+        days: u32,
+        /// A further name, for foreign tools; Orchestra itself needs none
+        #[arg(long = "san", value_name = "DNS-OR-IP")]
+        sans: Vec<AltName>,
+        /// Replace what is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Print whose a certificate is, its serial number and until when it is valid
+    Show {
+        /// The certificate, in PEM form
+        file: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no failures. Nothing is to be done about a closed terminal.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    let done = match arguments.command {
+        Command::Init { dir, domain } => init(&dir, &domain),
+        Command::Issue {
+            dir,
+            role,
+            names,
+            days,
+            sans,
+            force,
+        } => issue(
+            &dir,
+            role,
+            &names,
+            &Terms {
+                days,
+                alt_names: sans,
+            },
+            force,
+        ),
+        Command::Show { file } => show(&file),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("orchestra-certs: {}", chain(failure.error.as_ref()));
+            if let Some(hint) = failure.hint {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn init(dir: &Path, domain: &HostName) -> Result<(), Failure> {
+    Ca::init(dir, domain).map_err(|error| {
+        Failure::from(error).hinted_if_there("a CA is never replaced; take another --dir")
+    })?;
+    let shown = dir.display();
+    eprintln!("made a CA of {domain}: {shown}/ca.pem is for every host, {shown}/ca.key for nobody");
+    Ok(())
+}
+
+fn issue(dir: &Path, role: Role, names: &str, terms: &Terms, force: bool) -> Result<(), Failure> {
+    let subjects = subjects(role, names)?;
+    if subjects.len() > 1 && !terms.alt_names.is_empty() {
+        return Err(Failure::usage("--san is for one certificate at a time"));
+    }
+    let ca = Ca::open(dir)?;
+    for batch in subjects.chunks(BATCH) {
+        let issued: Result<Vec<_>, _> = batch
+            .iter()
+            .map(|subject| ca.issue(subject, terms))
+            .collect();
+        ca.save(&issued?, force)
+            .map_err(|error| Failure::from(error).hinted_if_there("--force replaces it"))?;
+    }
+    let (dir, count) = (dir.display(), subjects.len());
+    match subjects.as_slice() {
+        [one] => eprintln!("issued {dir}/{one}.pem and {dir}/{one}.key"),
+        _ => eprintln!("issued {count} certificates with their keys in {dir}/{role}"),
+    }
+    Ok(())
+}
+
+fn subjects(role: Role, names: &str) -> Result<Vec<Subject>, Failure> {
+    if role != Role::Player {
+        return Ok(vec![Subject::new(role, names).map_err(Failure::usage)?]);
+    }
+    let hosts = HostSet::parse_plain(names).map_err(Failure::usage)?;
+    if hosts.is_empty() {
+        return Err(Failure::usage("the host set is empty"));
+    }
+    Ok(hosts.iter().cloned().map(Subject::Player).collect())
+}
+
+fn show(file: &Path) -> Result<(), Failure> {
+    let mut text = String::new();
+    for der in read_certificates(file)? {
+        let (_, certificate) = X509Certificate::from_der(&der).map_err(|cause| {
+            Failure::usage(format!(
+                "{} holds no X.509 certificate: {cause}",
+                file.display()
+            ))
+        })?;
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        describe(&certificate, &mut text);
+    }
+    // A reader that closed the pipe has seen what it wanted.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(())
+}
+
+fn describe(certificate: &X509Certificate<'_>, text: &mut String) {
+    let identity = match Identity::of_parsed(certificate) {
+        _ if certificate.is_ca() => "none: a CA".to_owned(),
+        Ok(identity) => identity.to_string(),
+        Err(why) => format!("none: {}", chain(&why)),
+    };
+    let validity = certificate.validity();
+    let names = certificate.subject_alternative_name().ok().flatten();
+    let names: Vec<String> = names
+        .map_or(&[][..], |extension| &extension.value.general_names)
+        .iter()
+        .map(shown_name)
+        .collect();
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "identity  {identity}");
+    let _ = writeln!(text, "serial    {}", x509::serial(certificate));
+    let _ = writeln!(
+        text,
+        "valid     {} to {}",
+        x509::utc(&validity.not_before),
+        x509::utc(&validity.not_after)
+    );
+    let _ = writeln!(text, "names     {}", names.join(", "));
+}
+
+/// Names come from whoever made the file, so control characters are escaped.
+fn shown_name(name: &GeneralName<'_>) -> String {
+    match name {
+        GeneralName::URI(uri) => format!("URI:{}", uri.escape_debug()),
+        GeneralName::DNSName(name) => format!("DNS:{}", name.escape_debug()),
+        GeneralName::IPAddress(bytes) => match <[u8; 4]>::try_from(*bytes) {
+            Ok(v4) => format!("IP:{}", std::net::Ipv4Addr::from(v4)),
+            Err(_) => match <[u8; 16]>::try_from(*bytes) {
+                Ok(v6) => format!("IP:{}", std::net::Ipv6Addr::from(v6)),
+                Err(_) => "IP:?".to_owned(),
+            },
+        },
+        _ => "another kind of name".to_owned(),
+    }
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    Role::ALL
+        .into_iter()
+        .find(|role| role.as_str() == text)
+        .ok_or_else(|| "the roles are conductor, player and audience".to_owned())
+}
+
+/// What is printed, and the exit code.
+#[derive(Debug)]
+struct Failure {
+    error: Box<dyn Error>,
+    hint: Option<&'static str>,
+    code: u8,
+}
+
+impl Failure {
+    fn usage(error: impl Into<Box<dyn Error>>) -> Failure {
+        Failure {
+            error: error.into(),
+            hint: None,
+            code: USAGE,
+        }
+    }
+
+    /// What to do about a file that is there already depends on what was to be made.
+    fn hinted_if_there(mut self, hint: &'static str) -> Failure {
+        if let Some(CaError::Exists(_)) = self.error.downcast_ref() {
+            self.hint = Some(hint);
+        }
+        self
+    }
+}
+
+impl From<CaError> for Failure {
+    fn from(error: CaError) -> Failure {
+        let (hint, code) = match &error {
+            CaError::Days { .. } => (None, USAGE),
+            CaError::Load(LoadError::Read { .. }) => (
+                Some("orchestra-certs init --dir DIR --domain DOMAIN makes a CA"),
+                1,
+            ),
+            _ => (None, 1),
+        };
+        Failure {
+            error: error.into(),
+            hint,
+            code,
+        }
+    }
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Failure {
+        let code = match error {
+            LoadError::Nothing { .. } | LoadError::Pem { .. } => USAGE,
+            _ => 1,
+        };
+        Failure {
+            error: error.into(),
+            hint: None,
+            code,
+        }
+    }
+}
+
+/// An error and its causes, on one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let _ = write!(text, ": {cause}");
+        next = cause.source();
+    }
+    text
+}

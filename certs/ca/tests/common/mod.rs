@@ -1,0 +1,324 @@
+//! A fleet's certificates, a listener with its log, and certificates that no CA of ours issues.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::allow_attributes,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests; and each program that includes this uses a part of it"
+)]
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use orchestra_ca::{Ca, Terms};
+use orchestra_certs::{
+    ConnectError, Expected, Files, Incoming, Limits, Peer, Refused, Reloadable, Role, Subject,
+    client_config, connect, incoming, server_config,
+};
+use orchestra_model::HostName;
+use rcgen::{CertificateParams, Issuer, KeyPair, SanType};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::ring,
+    pki_types::{
+        CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime,
+        pem::PemObject as _,
+    },
+    version::TLS13,
+};
+use tempfile::TempDir;
+use tokio::{io::AsyncWriteExt as _, net::TcpListener, sync::mpsc, task::JoinSet};
+use tokio_stream::StreamExt as _;
+
+pub const DOMAIN: &str = "example.com";
+pub const CONDUCTOR: &str = "conductor.example.com";
+
+/// Longest that any test waits; none is expected to come near it.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub fn domain() -> HostName {
+    HostName::new(DOMAIN).unwrap()
+}
+
+pub fn expected() -> Expected {
+    Expected {
+        domain: domain(),
+        conductor_name: HostName::new(CONDUCTOR).unwrap(),
+    }
+}
+
+/// A CA in a directory of its own.
+pub struct Fleet {
+    pub ca: Ca,
+    directory: TempDir,
+}
+
+impl Fleet {
+    pub fn new() -> Fleet {
+        Fleet::of(DOMAIN)
+    }
+
+    pub fn of(domain: &str) -> Fleet {
+        let directory = tempfile::tempdir().unwrap();
+        let ca = Ca::init(
+            &directory.path().join("ca"),
+            &HostName::new(domain).unwrap(),
+        )
+        .unwrap();
+        Fleet { ca, directory }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Issues a certificate and gives its files.
+    pub fn files(&self, role: Role, name: &str) -> Files {
+        let subject = Subject::new(role, name).unwrap();
+        let issued = self.ca.issue(&subject, &Terms::default()).unwrap();
+        self.ca.save(&[issued], true).unwrap();
+        self.ca.files(&subject)
+    }
+
+    pub fn server(&self) -> Arc<ServerConfig> {
+        server_config(&self.files(Role::Conductor, CONDUCTOR), &domain()).unwrap()
+    }
+
+    pub fn client(&self, role: Role, name: &str) -> Arc<ClientConfig> {
+        client_config(&self.files(role, name), &expected()).unwrap()
+    }
+
+    /// The CA's key and name, to sign with whatever a test wants.
+    pub fn issuer(&self) -> Issuer<'static, KeyPair> {
+        let read = |name| std::fs::read_to_string(self.path("ca").join(name)).unwrap();
+        let key = KeyPair::from_pem(&read("ca.key")).unwrap();
+        Issuer::from_ca_cert_pem(&read("ca.pem"), key).unwrap()
+    }
+
+    /// A certificate that this CA signed and would never issue.
+    pub fn odd(&self, change: impl FnOnce(&mut CertificateParams)) -> Pair {
+        let mut params = CertificateParams::default();
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        let cert = params.signed_by(&key, &self.issuer()).unwrap();
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        Pair {
+            chain: vec![cert.der().clone()],
+            key,
+        }
+    }
+
+    /// The same with these URIs.
+    pub fn with_uris(&self, uris: &[&str]) -> Pair {
+        self.odd(|params| params.subject_alt_names = uris.iter().map(|uri| san_uri(uri)).collect())
+    }
+}
+
+pub fn san_uri(text: &str) -> SanType {
+    SanType::URI(text.try_into().unwrap())
+}
+
+/// A certificate and its key, in memory.
+pub struct Pair {
+    pub chain: Vec<CertificateDer<'static>>,
+    pub key: PrivateKeyDer<'static>,
+}
+
+impl Pair {
+    pub fn read(files: &Files) -> Pair {
+        Pair {
+            chain: vec![CertificateDer::from_pem_file(&files.cert).unwrap()],
+            key: PrivateKeyDer::from_pem_file(&files.key).unwrap(),
+        }
+    }
+
+    /// A client with this certificate, which believes every server.
+    pub fn client(self) -> Arc<ClientConfig> {
+        let config = credulous()
+            .with_client_auth_cert(self.chain, self.key)
+            .unwrap();
+        Arc::new(config)
+    }
+
+    /// A server with this certificate, which asks for none.
+    pub fn server(self) -> Arc<ServerConfig> {
+        let config = ServerConfig::builder_with_provider(ring::default_provider().into())
+            .with_protocol_versions(&[&TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(self.chain, self.key)
+            .unwrap();
+        Arc::new(config)
+    }
+}
+
+/// A client without a certificate, which believes every server.
+pub fn anonymous() -> Arc<ClientConfig> {
+    Arc::new(credulous().with_no_client_auth())
+}
+
+fn credulous() -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
+    ClientConfig::builder_with_provider(ring::default_provider().into())
+        .with_protocol_versions(&[&TLS13])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Credulous))
+}
+
+#[derive(Debug)]
+struct Credulous;
+
+impl ServerCertVerifier for Credulous {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(Error::General("TLS 1.2".into()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = ring::default_provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        ring::default_provider()
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+/// A listener that greets whom it accepts, as an HTTP/2 server does.
+pub struct Listener {
+    pub address: String,
+    pub tls: Reloadable<ServerConfig>,
+    peers: mpsc::UnboundedReceiver<Peer>,
+    log: Log,
+    _subscriber: tracing::subscriber::DefaultGuard,
+    _task: JoinSet<()>,
+}
+
+impl Listener {
+    pub async fn new(config: Arc<ServerConfig>) -> Listener {
+        Listener::with(config, Limits::default()).await
+    }
+
+    pub async fn with(config: Arc<ServerConfig>, limits: Limits) -> Listener {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        // The tests' runtimes are of one thread: this one.
+        let guard = tracing::subscriber::set_default(subscriber);
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = tcp.local_addr().unwrap().to_string();
+        let tls = Reloadable::new(config);
+        let (seen, peers) = mpsc::unbounded_channel();
+        let mut task = JoinSet::new();
+        task.spawn(greet(incoming(tcp, tls.clone(), limits), seen));
+        Listener {
+            address,
+            tls,
+            peers,
+            log,
+            _subscriber: guard,
+            _task: task,
+        }
+    }
+
+    /// Connects, and gives who the listener saw.
+    pub async fn accepts(&mut self, config: Arc<ClientConfig>) -> Peer {
+        let _stream = connect(&self.address, config, PATIENCE).await.unwrap();
+        self.peers.recv().await.unwrap()
+    }
+
+    /// Connects in vain, and gives what the client learnt.
+    pub async fn refuses(&mut self, config: Arc<ClientConfig>) -> Refused {
+        let refused = match connect(&self.address, config, PATIENCE).await {
+            Err(ConnectError::Refused { reason, .. }) => reason,
+            other => panic!("{other:?}"),
+        };
+        assert!(self.peers.try_recv().is_err());
+        refused
+    }
+
+    /// Waits until the log says this.
+    pub async fn logged(&self, text: &str) {
+        let said = async {
+            while !self.log.text().contains(text) {
+                tokio::task::yield_now().await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, said).await.is_err() {
+            panic!("{text:?} is not in the log:\n{}", self.log.text());
+        }
+    }
+
+    pub fn log(&self) -> String {
+        self.log.text()
+    }
+}
+
+async fn greet(mut incoming: Incoming, seen: mpsc::UnboundedSender<Peer>) {
+    let mut open = Vec::new();
+    while let Some(stream) = incoming.next().await {
+        let mut stream = stream.unwrap();
+        if stream.write_all(b"hello").await.is_ok() && stream.flush().await.is_ok() {
+            let _ = seen.send(stream.peer().clone());
+            open.push(stream);
+        }
+    }
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The permission bits of a file.
+pub fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}

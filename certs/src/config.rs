@@ -1,0 +1,245 @@
+//! TLS configurations of both ends: TLS 1.3 only, both ends with certificates, nothing resumed.
+//!
+//! The chain is verified by rustls; on top of it each verifier demands an identity of the one
+//! domain, so that a stranger fails in the handshake and is told so by an alert.
+
+use std::{fmt, sync::Arc};
+
+use orchestra_model::HostName;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError,
+    ServerConfig, SignatureScheme,
+    client::{
+        Resumption, WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    server::{
+        NoServerSessionStorage, WebPkiClientVerifier,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
+    version::TLS13,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use crate::{
+    files::{Credentials, Files, LoadError},
+    identity::{Identity, InvalidIdentity, Role, Subject},
+};
+
+/// HTTP/2, the only protocol spoken over these connections (RFC 7301).
+const ALPN: &[u8] = b"h2";
+
+/// Whom a player or a tool accepts at the other end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// The domain, ours as well.
+    pub domain: HostName,
+    /// The conductor's name within it.
+    pub conductor_name: HostName,
+}
+
+/// The conductor's end: accepts identities of `domain`, whatever their role.
+pub fn server_config(files: &Files, domain: &HostName) -> Result<Arc<ServerConfig>, LoadError> {
+    Credentials::load(files, domain)?.server_config()
+}
+
+/// A player's or a tool's end: accepts one conductor.
+pub fn client_config(files: &Files, expected: &Expected) -> Result<Arc<ClientConfig>, LoadError> {
+    Credentials::load(files, &expected.domain)?.client_config(&expected.conductor_name)
+}
+
+impl Credentials {
+    /// The conductor's end: accepts identities of our domain, whatever their role.
+    pub fn server_config(&self) -> Result<Arc<ServerConfig>, LoadError> {
+        self.require(&[Role::Conductor])?;
+        let chain = WebPkiClientVerifier::builder_with_provider(
+            Arc::clone(&self.roots),
+            Arc::clone(&self.provider),
+        )
+        .with_crls(self.crls.iter().cloned())
+        .only_check_end_entity_revocation()
+        .build()
+        .map_err(tls)?;
+        let verifier = AnyOfDomain {
+            chain,
+            domain: self.identity.domain.clone(),
+        };
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(&[&TLS13])
+            .map_err(tls)?
+            .with_client_cert_verifier(Arc::new(verifier))
+            .with_cert_resolver(Arc::clone(&self.certified) as _);
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        // A resumed session would skip the certificate, and with it a revocation.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        config.max_early_data_size = 0;
+        Ok(Arc::new(config))
+    }
+
+    /// A player's or a tool's end: accepts the conductor of this name in our domain.
+    pub fn client_config(&self, conductor_name: &HostName) -> Result<Arc<ClientConfig>, LoadError> {
+        self.require(&[Role::Player, Role::Audience])?;
+        let chain = WebPkiServerVerifier::builder_with_provider(
+            Arc::clone(&self.roots),
+            Arc::clone(&self.provider),
+        )
+        .with_crls(self.crls.iter().cloned())
+        .only_check_end_entity_revocation()
+        .build()
+        .map_err(tls)?;
+        let expected = Identity {
+            domain: self.identity.domain.clone(),
+            subject: Subject::Conductor(conductor_name.clone()),
+        };
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(&[&TLS13])
+            .map_err(tls)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(OneConductor { chain, expected }))
+            .with_client_cert_resolver(Arc::clone(&self.certified) as _);
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.resumption = Resumption::disabled();
+        config.enable_early_data = false;
+        Ok(Arc::new(config))
+    }
+
+    fn require(&self, wanted: &'static [Role]) -> Result<(), LoadError> {
+        if wanted.contains(&self.identity.role()) {
+            Ok(())
+        } else {
+            Err(LoadError::Role {
+                found: self.identity.clone(),
+                wanted,
+            })
+        }
+    }
+}
+
+fn tls(error: impl std::error::Error + Send + Sync + 'static) -> LoadError {
+    LoadError::Tls(Box::new(error))
+}
+
+/// As rustls carries it, with the alert `certificate_unknown`.
+fn refused(error: InvalidIdentity) -> Error {
+    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))))
+}
+
+/// Accepts a client whose chain verifies and who is an identity of the domain.
+struct AnyOfDomain {
+    chain: Arc<dyn ClientCertVerifier>,
+    domain: HostName,
+}
+
+impl fmt::Debug for AnyOfDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AnyOfDomain({})", self.domain)
+    }
+}
+
+impl ClientCertVerifier for AnyOfDomain {
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = self
+            .chain
+            .verify_client_cert(end_entity, intermediates, now)?;
+        Identity::of_certificate(end_entity)
+            .and_then(|identity| identity.within(&self.domain))
+            .map_err(refused)?;
+        Ok(verified)
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.chain.root_hint_subjects()
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
+}
+
+/// Accepts a server whose chain verifies and who is the expected conductor.
+#[derive(Debug)]
+struct OneConductor {
+    chain: Arc<WebPkiServerVerifier>,
+    expected: Identity,
+}
+
+impl ServerCertVerifier for OneConductor {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        // rustls compares DNS names and addresses last, once chain, time, purpose and revocation
+        // are in order. Whether that comparison succeeds is of no interest: the URI decides.
+        match self.chain.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        ) {
+            Ok(_)
+            | Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => {}
+            Err(error) => return Err(error),
+        }
+        let found = Identity::of_certificate(end_entity).map_err(refused)?;
+        if found != self.expected {
+            return Err(refused(InvalidIdentity::Other {
+                expected: self.expected.clone(),
+                found,
+            }));
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.chain.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
+}

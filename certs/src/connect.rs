@@ -1,0 +1,186 @@
+//! A player's or a tool's connection: one attempt, and why it failed.
+//!
+//! With TLS 1.3 a client is done before the server has looked at its certificate; a refusal comes
+//! as an alert on the first read. The conductor speaks first (its HTTP/2 settings, RFC 9113,
+//! section 3.4), so the connection counts as made once its first bytes are there: a refusal is
+//! then the failure of this attempt, and not of some later call.
+
+use std::{
+    fmt, io,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::{
+    io::AsyncBufReadExt as _,
+    net::TcpStream,
+    time::{error::Elapsed, timeout},
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
+
+use crate::refused::Refused;
+
+/// How long a connection may be silent before the kernel asks whether the peer is still there,
+/// how often it asks, and after how many questions it gives up. HTTP/2 pings ask as well; this
+/// also covers the time before and after.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_PROBES: u32 = 3;
+
+/// How often an HTTP/2 ping is sent, and how long its answer may take: a conductor that vanished
+/// without a word is noticed within the sum.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connects to the conductor at `address` (`HOST:PORT`) for gRPC. One attempt of at most
+/// `limit`; once the connection is over, all calls fail, and the caller makes another channel.
+pub async fn channel(
+    address: &str,
+    config: Arc<ClientConfig>,
+    limit: Duration,
+) -> Result<Channel, ConnectError> {
+    let stream = connect(address, config, limit).await?;
+    let failed = |source: tonic::transport::Error| ConnectError::Http {
+        address: address.to_owned(),
+        source: source.into(),
+    };
+    let once = Mutex::new(Some(TokioIo::new(stream)));
+    let connector = service_fn(move |_| {
+        let stream = once.lock().unwrap_or_else(PoisonError::into_inner).take();
+        async move { stream.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)) }
+    });
+    // The scheme is what tonic sees; TLS is below it.
+    Endpoint::from_shared(format!("http://{address}"))
+        .map_err(failed)?
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .connect_with_connector(connector)
+        .await
+        .map_err(failed)
+}
+
+/// The same without HTTP/2: the stream, of which the conductor's first bytes are not yet read.
+pub async fn connect(
+    address: &str,
+    config: Arc<ClientConfig>,
+    limit: Duration,
+) -> Result<TlsStream<TcpStream>, ConnectError> {
+    let attempt = async {
+        let tcp =
+            TcpStream::connect(address)
+                .await
+                .map_err(|source| ConnectError::Unreachable {
+                    address: address.to_owned(),
+                    source,
+                })?;
+        let refused = |error: io::Error| ConnectError::Refused {
+            address: address.to_owned(),
+            reason: Refused::of_io(&error),
+        };
+        let ip = tune(&tcp)
+            .and_then(|()| tcp.peer_addr())
+            .map_err(refused)?
+            .ip();
+        let mut stream = TlsConnector::from(config)
+            .connect(unnamed(ip), tcp)
+            .await
+            .map_err(refused)?;
+        if stream.fill_buf().await.map_err(refused)?.is_empty() {
+            return Err(refused(io::ErrorKind::UnexpectedEof.into()));
+        }
+        Ok(stream)
+    };
+    timeout(limit, attempt).await.unwrap_or_else(|_: Elapsed| {
+        Err(ConnectError::TimedOut {
+            address: address.to_owned(),
+            limit,
+        })
+    })
+}
+
+/// A server name that is neither sent (SNI has no form for addresses) nor compared.
+fn unnamed(ip: IpAddr) -> ServerName<'static> {
+    ServerName::IpAddress(ip.into())
+}
+
+/// Small messages at once, and a peer that vanished without a word is noticed.
+pub(crate) fn tune(tcp: &TcpStream) -> io::Result<()> {
+    use rustix::net::sockopt;
+    tcp.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(tcp, true)?;
+    sockopt::set_tcp_keepidle(tcp, KEEPALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(tcp, KEEPALIVE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(tcp, KEEPALIVE_PROBES)?;
+    Ok(())
+}
+
+/// Why there is no connection to a conductor.
+#[derive(Debug)]
+pub enum ConnectError {
+    /// No TCP connection: name not found, nobody listens, no route.
+    Unreachable {
+        /// As it was given.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The attempt's time ran out.
+    TimedOut {
+        /// As it was given.
+        address: String,
+        /// The time that it had.
+        limit: Duration,
+    },
+    /// One end did not accept the other.
+    Refused {
+        /// As it was given.
+        address: String,
+        /// Why.
+        reason: Refused,
+    },
+    /// The address is none, or HTTP/2 did not begin.
+    Http {
+        /// As it was given.
+        address: String,
+        /// What the library said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable { address, .. } => {
+                write!(f, "cannot reach the conductor at {address}")
+            }
+            Self::TimedOut { address, limit } => {
+                write!(
+                    f,
+                    "the conductor at {address} did not answer within {limit:?}"
+                )
+            }
+            Self::Refused { address, .. } => {
+                write!(f, "no TLS connection to the conductor at {address}")
+            }
+            Self::Http { address, .. } => write!(f, "no HTTP/2 with the conductor at {address}"),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreachable { source, .. } => Some(source),
+            Self::Refused { reason, .. } => Some(reason),
+            Self::Http { source, .. } => Some(source.as_ref()),
+            Self::TimedOut { .. } => None,
+        }
+    }
+}

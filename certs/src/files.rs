@@ -1,0 +1,445 @@
+//! Certificate, key, CA and revocation list from their files, checked as far as one end can.
+//!
+//! A mistake is found here, with the file's name and the command that mends it, rather than in a
+//! handshake. Files are bounded and read once; a reload loads them all anew.
+
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read as _},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use orchestra_model::HostName;
+use rustls::{
+    RootCertStore,
+    crypto::{CryptoProvider, ring},
+    sign::{CertifiedKey, SingleCertAndKey},
+};
+use rustls_pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem, pem::PemObject,
+};
+use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
+
+use crate::{
+    identity::{Identity, InvalidIdentity, Role},
+    x509,
+};
+
+/// Largest file that is read, in bytes: a revocation list of a hundred thousand serials fits.
+const FILE_BYTES: u64 = 8 << 20;
+
+/// Where an end's TLS material is. All PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// The certificates of the CAs that sign our peers; more than one while a CA is replaced.
+    pub ca: PathBuf,
+    /// Our certificate, and intermediates where there are any.
+    pub cert: PathBuf,
+    /// Its private key; of us or root, and of nobody else's eyes.
+    pub key: PathBuf,
+    /// Revocation lists, one of each CA in `ca`; without the file nothing is revoked.
+    pub crl: Option<PathBuf>,
+}
+
+/// What [`Files`] hold: read, and fit for each other.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    pub(crate) identity: Identity,
+    pub(crate) roots: Arc<RootCertStore>,
+    pub(crate) crls: Vec<CertificateRevocationListDer<'static>>,
+    pub(crate) certified: Arc<SingleCertAndKey>,
+    pub(crate) provider: Arc<CryptoProvider>,
+}
+
+impl Credentials {
+    /// Reads the files; our certificate must be an identity of `domain` and valid now.
+    pub fn load(files: &Files, domain: &HostName) -> Result<Credentials, LoadError> {
+        let provider = Arc::new(ring::default_provider());
+        let roots = roots(&files.ca)?;
+        let chain = read_certificates(&files.cert)?;
+        let identity = own_identity(&files.cert, &chain, domain)?;
+        let key = read_private_key(&files.key)?;
+        let certified = CertifiedKey::from_der(chain, key, &provider).map_err(|source| {
+            LoadError::Mismatch {
+                cert: files.cert.clone(),
+                key: files.key.clone(),
+                source,
+            }
+        })?;
+        let crls = match &files.crl {
+            Some(path) => revocation_lists(path, &roots)?,
+            None => Vec::new(),
+        };
+        let certified = Arc::new(SingleCertAndKey::from(certified));
+        Ok(Credentials {
+            identity,
+            roots: Arc::new(roots),
+            crls,
+            certified,
+            provider,
+        })
+    }
+
+    /// Who we are.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}
+
+/// Reads a private key that nobody but us or root can have read or replaced.
+pub fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, LoadError> {
+    const WHAT: &str = "private key";
+    let failed = |source| LoadError::Read {
+        what: WHAT,
+        path: path.into(),
+        source,
+    };
+    let file = File::open(path).map_err(failed)?;
+    // Of the open file, so that what is checked is what is read.
+    let metadata = file.metadata().map_err(failed)?;
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(LoadError::KeyMode {
+            path: path.into(),
+            mode,
+        });
+    }
+    let us = rustix::process::geteuid().as_raw();
+    if metadata.uid() != us && metadata.uid() != 0 {
+        return Err(LoadError::KeyOwner {
+            path: path.into(),
+            owner: metadata.uid(),
+            us,
+        });
+    }
+    let bytes = read_bounded(file, WHAT, path)?;
+    PrivateKeyDer::from_pem_slice(&bytes).map_err(|source| pem_error(WHAT, path, source))
+}
+
+/// Reads the certificates of a file, in order; at least one.
+pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, LoadError> {
+    read_pem(path, "certificate")
+}
+
+/// Every item of one kind in a PEM file; at least one.
+fn read_pem<T: PemObject>(path: &Path, what: &'static str) -> Result<Vec<T>, LoadError> {
+    let file = File::open(path).map_err(|source| LoadError::Read {
+        what,
+        path: path.into(),
+        source,
+    })?;
+    let bytes = read_bounded(file, what, path)?;
+    let items = T::pem_slice_iter(&bytes)
+        .collect::<Result<Vec<T>, _>>()
+        .map_err(|source| pem_error(what, path, source))?;
+    if items.is_empty() {
+        return Err(LoadError::Nothing {
+            what,
+            path: path.into(),
+        });
+    }
+    Ok(items)
+}
+
+fn read_bounded(file: File, what: &'static str, path: &Path) -> Result<Vec<u8>, LoadError> {
+    let mut bytes = Vec::new();
+    let read = file.take(FILE_BYTES + 1).read_to_end(&mut bytes);
+    let size = read.map_err(|source| LoadError::Read {
+        what,
+        path: path.into(),
+        source,
+    })?;
+    if size as u64 > FILE_BYTES {
+        let source = io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 8 MiB");
+        return Err(LoadError::Read {
+            what,
+            path: path.into(),
+            source,
+        });
+    }
+    Ok(bytes)
+}
+
+fn pem_error(what: &'static str, path: &Path, source: pem::Error) -> LoadError {
+    match source {
+        pem::Error::NoItemsFound => LoadError::Nothing {
+            what,
+            path: path.into(),
+        },
+        source => LoadError::Pem {
+            what,
+            path: path.into(),
+            source,
+        },
+    }
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, LoadError> {
+    let mut roots = RootCertStore::empty();
+    for der in read_pem::<CertificateDer<'static>>(path, "CA certificate")? {
+        roots.add(der).map_err(|source| LoadError::Authority {
+            path: path.into(),
+            source,
+        })?;
+    }
+    Ok(roots)
+}
+
+fn own_identity(
+    path: &Path,
+    chain: &[CertificateDer<'static>],
+    domain: &HostName,
+) -> Result<Identity, LoadError> {
+    let invalid = |source| LoadError::Identity {
+        path: path.into(),
+        source,
+    };
+    let leaf = chain.first().map_or(&[][..], |der| der.as_ref());
+    let (_, leaf) =
+        X509Certificate::from_der(leaf).map_err(|_| invalid(InvalidIdentity::Unreadable))?;
+    let now = SystemTime::now();
+    if now > moment(leaf.validity().not_after.timestamp()) {
+        let at = x509::utc(&leaf.validity().not_after);
+        return Err(LoadError::Expired {
+            path: path.into(),
+            at,
+        });
+    }
+    if now < moment(leaf.validity().not_before.timestamp()) {
+        let at = x509::utc(&leaf.validity().not_before);
+        return Err(LoadError::NotYetValid {
+            path: path.into(),
+            at,
+        });
+    }
+    Identity::of_parsed(&leaf)
+        .and_then(|identity| identity.within(domain))
+        .map_err(invalid)
+}
+
+/// A certificate's moment, in seconds since the epoch; before it is as good as at it.
+fn moment(seconds: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+}
+
+/// Lists of other CAs are refused here: no handshake would succeed with them, since the state of
+/// every certificate would be unknown.
+fn revocation_lists(
+    path: &Path,
+    roots: &RootCertStore,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, LoadError> {
+    let lists: Vec<CertificateRevocationListDer<'static>> = read_pem(path, "revocation list")?;
+    let ours = roots.subjects();
+    for list in &lists {
+        let (_, parsed) =
+            x509_parser::revocation_list::CertificateRevocationList::from_der(list.as_ref())
+                .map_err(|_| LoadError::RevocationList {
+                    path: path.into(),
+                    problem: "it does not parse",
+                })?;
+        if !ours
+            .iter()
+            .any(|subject| subject.as_ref() == parsed.issuer().as_raw())
+        {
+            return Err(LoadError::RevocationList {
+                path: path.into(),
+                problem: "it is of another CA than ours",
+            });
+        }
+    }
+    Ok(lists)
+}
+
+/// Why TLS material could not be loaded.
+#[derive(Debug)]
+pub enum LoadError {
+    /// A file could not be read.
+    Read {
+        /// What it should hold.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file is empty, or holds only other things.
+    Nothing {
+        /// What it should hold.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file is not PEM.
+    Pem {
+        /// What it should hold.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Where it breaks the format.
+        source: pem::Error,
+    },
+    /// The key's permissions let others at it.
+    KeyMode {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The key is of somebody who is neither we nor root.
+    KeyOwner {
+        /// The file.
+        path: PathBuf,
+        /// Its owner's uid.
+        owner: u32,
+        /// Our effective uid.
+        us: u32,
+    },
+    /// Key and certificate are not of each other, or the key is of no use.
+    Mismatch {
+        /// The certificate.
+        cert: PathBuf,
+        /// The key.
+        key: PathBuf,
+        /// What the TLS library said.
+        source: rustls::Error,
+    },
+    /// A CA's certificate cannot be a trust anchor.
+    Authority {
+        /// The file.
+        path: PathBuf,
+        /// What the TLS library said.
+        source: rustls::Error,
+    },
+    /// Our certificate's time is over.
+    Expired {
+        /// The file.
+        path: PathBuf,
+        /// When it ended.
+        at: String,
+    },
+    /// Our certificate's time has not come.
+    NotYetValid {
+        /// The file.
+        path: PathBuf,
+        /// When it begins.
+        at: String,
+    },
+    /// Our certificate is no identity, or one of another domain.
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: InvalidIdentity,
+    },
+    /// Our certificate is of a role that this end of a connection does not have.
+    Role {
+        /// Who we are.
+        found: Identity,
+        /// The roles that would do.
+        wanted: &'static [Role],
+    },
+    /// A revocation list is of no use.
+    RevocationList {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// The TLS library does not accept the whole.
+    Tls(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read { what, path, .. } => write!(f, "reading the {what} {}", path.display()),
+            Self::Nothing { what, path } => {
+                write!(f, "{} holds no {what} in PEM form", path.display())
+            }
+            Self::Pem { what, path, .. } => write!(f, "parsing the {what} {}", path.display()),
+            Self::KeyMode { path, mode } => {
+                let path = path.display();
+                write!(
+                    f,
+                    "the private key {path} is open to others (mode {mode:04o}); \
+                     mend it: chmod 0600 {path}"
+                )
+            }
+            Self::KeyOwner { path, owner, us } => {
+                let path = path.display();
+                write!(
+                    f,
+                    "the private key {path} belongs to uid {owner}, which is neither root nor us; \
+                     mend it: chown {us} {path}"
+                )
+            }
+            Self::Mismatch { cert, key, .. } => write!(
+                f,
+                "the private key {} does not fit the certificate {}",
+                key.display(),
+                cert.display()
+            ),
+            Self::Authority { path, .. } => {
+                write!(
+                    f,
+                    "{} holds a CA certificate that cannot be used",
+                    path.display()
+                )
+            }
+            Self::Expired { path, at } => {
+                write!(
+                    f,
+                    "the certificate {} expired at {at}; issue it anew",
+                    path.display()
+                )
+            }
+            Self::NotYetValid { path, at } => write!(
+                f,
+                "the certificate {} is valid from {at} on; is the clock right?",
+                path.display()
+            ),
+            Self::Identity { path, .. } => {
+                write!(
+                    f,
+                    "the certificate {} is not to be used here",
+                    path.display()
+                )
+            }
+            Self::Role { found, wanted } => {
+                let wanted: Vec<_> = wanted.iter().map(|role| role.as_str()).collect();
+                write!(
+                    f,
+                    "our certificate is {found}; the role must be {}",
+                    wanted.join(" or ")
+                )
+            }
+            Self::RevocationList { path, problem } => {
+                write!(f, "the revocation list {}: {problem}", path.display())
+            }
+            Self::Tls(_) => f.write_str("the TLS configuration is not accepted"),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Read { source, .. } => Some(source),
+            Self::Pem { source, .. } => Some(source),
+            Self::Mismatch { source, .. } | Self::Authority { source, .. } => Some(source),
+            Self::Identity { source, .. } => Some(source),
+            Self::Tls(source) => Some(source.as_ref()),
+            Self::Nothing { .. }
+            | Self::KeyMode { .. }
+            | Self::KeyOwner { .. }
+            | Self::Expired { .. }
+            | Self::NotYetValid { .. }
+            | Self::Role { .. }
+            | Self::RevocationList { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Who speaks: identities from certificates, TLS configurations that accept nobody else, the
+//! listener and the connection built on them, and the table of which role may call what.
+//!
+//! Invariants:
+//!
+//! - An [`Identity`] comes from the one URI of a certificate whose chain was verified, and from
+//!   nowhere else: no common name, no DNS name, no SNI, nothing that a message says.
+//! - Both ends prove who they are in the handshake, or there is no connection: TLS 1.3 only,
+//!   client certificates required, no resumption, no tickets, no early data.
+//! - A connection that is refused is refused with a reason that a person can act on, on both
+//!   ends ([`Refused`]).
+//!
+//! Left to others: making certificates (`orchestra-ca`), asking [`roles::allows`] for each call
+//! and the policy beyond roles (the conductor), trying again (whoever calls [`channel`]).
+
+mod accept;
+mod config;
+mod connect;
+mod files;
+mod identity;
+mod refused;
+mod reload;
+pub mod roles;
+pub mod x509;
+
+pub use accept::{Incoming, Limits, Peer, TlsStream, incoming};
+pub use config::{Expected, client_config, server_config};
+pub use connect::{ConnectError, channel, connect};
+pub use files::{Credentials, Files, LoadError, read_certificates, read_private_key};
+pub use identity::{Identity, InvalidIdentity, Role, Subject};
+pub use refused::{Refused, explain};
+pub use reload::Reloadable;

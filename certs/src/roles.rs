@@ -1,0 +1,87 @@
+//! Which role may call what: the one table. What is not in it is denied to everybody.
+
+use crate::identity::Role;
+
+const PLAYER: &[Role] = &[Role::Player];
+const AUDIENCE: &[Role] = &[Role::Audience];
+
+/// Every RPC by its path, with the roles that may call it.
+pub const TABLE: &[(&str, &[Role])] = &[
+    ("/orchestra.v1.Players/Attach", PLAYER),
+    ("/orchestra.v1.Audience/Submit", AUDIENCE),
+    ("/orchestra.v1.Audience/GetFlow", AUDIENCE),
+    ("/orchestra.v1.Audience/ListTasks", AUDIENCE),
+    ("/orchestra.v1.Audience/ListFlows", AUDIENCE),
+    ("/orchestra.v1.Audience/Watch", AUDIENCE),
+    ("/orchestra.v1.Audience/Cancel", AUDIENCE),
+    ("/orchestra.v1.Audience/ListPlayers", AUDIENCE),
+    ("/orchestra.v1.Audience/GetLogs", AUDIENCE),
+    ("/orchestra.v1.Audience/Status", AUDIENCE),
+    ("/orchestra.v1.Audience/Reload", AUDIENCE),
+    ("/orchestra.v1.Audience/Recover", AUDIENCE),
+    ("/orchestra.v1.Audience/ResolveHosts", AUDIENCE),
+];
+
+/// Whether `role` may call the RPC at `path` (`/PACKAGE.SERVICE/METHOD`, compared exactly).
+pub fn allows(path: &str, role: Role) -> bool {
+    TABLE
+        .iter()
+        .any(|(known, roles)| *known == path && roles.contains(&role))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use prost::Message as _;
+    use prost_types::FileDescriptorSet;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_allowed_that_is_not_in_the_table() {
+        assert!(allows("/orchestra.v1.Players/Attach", Role::Player));
+        assert!(allows("/orchestra.v1.Audience/Submit", Role::Audience));
+        assert!(!allows("/orchestra.v1.Players/Attach", Role::Audience));
+        assert!(!allows("/orchestra.v1.Audience/Submit", Role::Player));
+        for (path, _) in TABLE {
+            assert!(!allows(path, Role::Conductor), "{path}");
+        }
+        for path in [
+            "",
+            "/",
+            "/orchestra.v1.Audience/",
+            "/orchestra.v1.Audience/submit",
+            "//orchestra.v1.Audience/Submit",
+        ] {
+            assert!(!allows(path, Role::Audience), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn the_table_and_the_protocol_name_the_same_calls() {
+        let files = FileDescriptorSet::decode(orchestra_proto::FILE_DESCRIPTOR_SET).unwrap();
+        let mut declared = BTreeSet::new();
+        for file in files.file {
+            for service in &file.service {
+                for method in &service.method {
+                    declared.insert(format!(
+                        "/{}.{}/{}",
+                        file.package(),
+                        service.name(),
+                        method.name()
+                    ));
+                }
+            }
+        }
+        let listed: BTreeSet<String> = TABLE.iter().map(|(path, _)| (*path).to_owned()).collect();
+        assert_eq!(listed.len(), TABLE.len(), "a call is listed twice");
+        let unlisted: Vec<_> = declared.difference(&listed).collect();
+        assert!(unlisted.is_empty(), "calls without a role: {unlisted:?}");
+        let unknown: Vec<_> = listed.difference(&declared).collect();
+        assert!(
+            unknown.is_empty(),
+            "roles for calls that do not exist: {unknown:?}"
+        );
+    }
+}

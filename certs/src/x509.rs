@@ -1,0 +1,21 @@
+//! Readings of certificates that a person sees in several places, always spelt the same.
+
+use x509_parser::{certificate::X509Certificate, time::ASN1Time};
+
+/// A serial number as lower-case hex: what a log says, what `orchestra-certs show` prints, what a
+/// revocation list names.
+pub fn serial(certificate: &X509Certificate<'_>) -> String {
+    certificate
+        .raw_serial()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// A certificate's moment as RFC 3339 in UTC.
+pub fn utc(moment: &ASN1Time) -> String {
+    let at = moment.to_datetime();
+    let (hour, minute, second) = (at.hour(), at.minute(), at.second());
+    let (year, month, day) = (at.year(), u8::from(at.month()), at.day());
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}

@@ -1,0 +1,257 @@
+//! A job: one score over a host set, its window, its thresholds, its verdict.
+//!
+//! Tasks are implied by the job's targets until something happens to them. Those before `cursor`
+//! were looked at: each is in flight, final, in `ready` (it waits for the window) or parked on its
+//! player. Those from `cursor` on wait for the window and cost nothing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use orchestra_model::{
+    JobId, JobState, Params, TaskState, Timestamp, WaitReason,
+    flow::{JobSpec, Scope, Stragglers},
+    record::{JobRecord, Op, Record},
+    status::{Counts, Event},
+};
+
+use crate::{
+    roster::{PlayerIx, ScoreIx},
+    task::{Parked, Task},
+};
+
+/// A job of a living flow.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) id: JobId,
+    pub(crate) spec: JobSpec,
+    pub(crate) params: Params,
+    pub(crate) score: ScoreIx,
+    /// In host-set order.
+    pub(crate) targets: Arc<[PlayerIx]>,
+    /// What a person may be shown of the host set.
+    pub(crate) shown_targets: Arc<str>,
+    pub(crate) state: JobState,
+    pub(crate) started_at: Option<Timestamp>,
+    pub(crate) ended_at: Option<Timestamp>,
+    pub(crate) counts: Counts,
+    /// Most tasks in flight at once.
+    pub(crate) window: u32,
+    /// How many must succeed.
+    pub(crate) needed: u32,
+    /// How many may fail.
+    pub(crate) tolerated: u32,
+    /// The first task that nobody has looked at.
+    pub(crate) cursor: u32,
+    /// Waiting tasks before the cursor that only the window stops.
+    pub(crate) ready: BTreeSet<u32>,
+    /// Waiting tasks that are parked on players which are not attached.
+    pub(crate) absent: u32,
+    /// Waiting tasks that have records, which say `waiting`: after a retry or a refusal.
+    pub(crate) touched: BTreeSet<u32>,
+    /// What becomes of tasks that have no record, once the job ended.
+    pub(crate) untouched: TaskState,
+    /// Whether it stands in the engine's queue of jobs to look at.
+    pub(crate) queued: bool,
+    /// The choice of a one-of job.
+    pub(crate) choice: Choice,
+    tasks: Vec<Task>,
+}
+
+/// Which player a one-of job runs on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Choice {
+    /// The place of the chosen one among the targets.
+    pub(crate) chosen: Option<u32>,
+    /// Those that said that they did not start it.
+    pub(crate) struck: BTreeSet<u32>,
+}
+
+impl Job {
+    pub(crate) fn new(
+        id: JobId,
+        spec: JobSpec,
+        params: Params,
+        score: ScoreIx,
+        targets: Arc<[PlayerIx]>,
+        shown_targets: Arc<str>,
+    ) -> Self {
+        let total = match spec.scope {
+            Scope::All => u32::try_from(targets.len()).unwrap_or(u32::MAX),
+            Scope::One => 1,
+        };
+        let needed = spec.success.threshold_of(total);
+        let tolerated = spec.max_failures.map_or(total - needed, |most| most.floor_of(total));
+        Self {
+            id,
+            params,
+            score,
+            targets,
+            shown_targets,
+            state: JobState::Pending,
+            started_at: None,
+            ended_at: None,
+            counts: Counts::all_in(TaskState::Waiting, total),
+            window: spec.parallel.window_of(total),
+            needed,
+            tolerated,
+            cursor: 0,
+            ready: BTreeSet::new(),
+            absent: 0,
+            touched: BTreeSet::new(),
+            untouched: TaskState::Waiting,
+            queued: false,
+            choice: Choice::default(),
+            tasks: Vec::new(),
+            spec,
+        }
+    }
+
+    /// How many tasks it has.
+    pub(crate) fn total(&self) -> u32 {
+        self.counts.total()
+    }
+
+    pub(crate) fn is_one_of(&self) -> bool {
+        self.spec.scope == Scope::One
+    }
+
+    pub(crate) fn waiting(&self) -> u32 {
+        self.counts.get(TaskState::Waiting)
+    }
+
+    /// The task's player; `None` for a one-of job that has not chosen.
+    pub(crate) fn player_of(&self, index: u32) -> Option<PlayerIx> {
+        match self.spec.scope {
+            Scope::All => self.targets.get(index as usize).copied(),
+            Scope::One => self.choice.chosen.map(|place| self.targets[place as usize]),
+        }
+    }
+
+    /// What happened to the task; the default for those that nothing happened to.
+    pub(crate) fn task(&self, index: u32) -> Task {
+        self.tasks.get(index as usize).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn state_of(&self, index: u32) -> TaskState {
+        self.tasks.get(index as usize).map_or(TaskState::Waiting, |task| task.state)
+    }
+
+    pub(crate) fn task_mut(&mut self, index: u32) -> &mut Task {
+        let at = index as usize;
+        if self.tasks.len() <= at {
+            self.tasks.resize_with(at + 1, Task::default);
+        }
+        &mut self.tasks[at]
+    }
+
+    /// Tasks of which anything is remembered, with their places.
+    pub(crate) fn known_tasks(&self) -> impl Iterator<Item = (u32, &Task)> {
+        (0..).zip(&self.tasks)
+    }
+
+    /// Moves a task to another state. The caller persists and publishes.
+    pub(crate) fn shift(&mut self, index: u32, to: TaskState) {
+        let task = self.task_mut(index);
+        let from = std::mem::replace(&mut task.state, to);
+        debug_assert!(!from.is_final(), "{}: task {index} was {from} and becomes {to}", self.id);
+        self.counts.shift(from, to);
+    }
+
+    /// Whether new tasks of it may start at all.
+    pub(crate) fn may_start(&self) -> bool {
+        self.state == JobState::Running
+    }
+
+    pub(crate) fn window_is_open(&self) -> bool {
+        self.counts.in_flight() < self.window
+    }
+
+    /// Whether its threshold is out of reach, or too much failed.
+    pub(crate) fn is_doomed(&self) -> bool {
+        let reachable = self.counts.get(TaskState::Ok) + self.waiting() + self.counts.in_flight();
+        self.counts.failures() > self.tolerated || reachable < self.needed
+    }
+
+    /// Whether enough succeeded and all that is left waits for players that are not there.
+    pub(crate) fn has_only_stragglers(&self) -> bool {
+        self.spec.stragglers == Stragglers::GiveUp
+            && !self.is_one_of()
+            && self.counts.get(TaskState::Ok) >= self.needed
+            && self.counts.in_flight() == 0
+            && self.waiting() == self.absent
+    }
+
+    /// The verdict of a job whose tasks are all final.
+    pub(crate) fn verdict(&self) -> JobState {
+        let ok = self.counts.get(TaskState::Ok);
+        if ok >= self.needed && self.counts.failures() <= self.tolerated {
+            JobState::Ok
+        } else if ok > 0 {
+            JobState::Partial
+        } else {
+            JobState::Failed
+        }
+    }
+
+    pub(crate) fn record(&self) -> Op {
+        Op::Put(Record::Job(JobRecord {
+            id: self.id,
+            name: self.spec.name.clone(),
+            score: self.spec.score.clone(),
+            tasks: self.total(),
+            state: self.state,
+            started_at: self.started_at,
+            ended_at: self.ended_at,
+            untouched: self.untouched,
+            counts: self.counts,
+        }))
+    }
+
+    pub(crate) fn event(&self) -> Event {
+        Event::Job { job: self.id, state: self.state, counts: self.counts }
+    }
+
+    /// Why its waiting tasks wait, counted without looking at each: those on attached players are
+    /// called busy here, whatever their finer reason.
+    pub(crate) fn waiting_reasons(&self, stale: bool) -> BTreeMap<WaitReason, u32> {
+        let mut reasons = BTreeMap::new();
+        let waiting = self.waiting();
+        if waiting == 0 {
+            return reasons;
+        }
+        let whole = match self.state {
+            JobState::Pending => Some(WaitReason::Slot),
+            JobState::Doomed => Some(WaitReason::Doomed),
+            _ if stale => Some(WaitReason::StaleStore),
+            _ if self.is_one_of() => Some(WaitReason::NoPlayer),
+            _ => None,
+        };
+        if let Some(reason) = whole {
+            reasons.insert(reason, waiting);
+            return reasons;
+        }
+        let unseen = self.total() - self.cursor.min(self.total());
+        let ready = u32::try_from(self.ready.len()).unwrap_or(u32::MAX);
+        let window = (unseen + ready).min(waiting);
+        let absent = self.absent.min(waiting - window);
+        for (reason, tasks) in [
+            (WaitReason::Window, window),
+            (WaitReason::PlayerAbsent, absent),
+            (WaitReason::PlayerBusy, waiting - window - absent),
+        ] {
+            if tasks > 0 {
+                reasons.insert(reason, tasks);
+            }
+        }
+        reasons
+    }
+
+    /// Whether the task waits where its player's queue would have it.
+    pub(crate) fn is_parked(&self, index: u32) -> bool {
+        self.tasks
+            .get(index as usize)
+            .is_some_and(|task| task.state == TaskState::Waiting && task.parked == Parked::Player)
+    }
+}

@@ -1,0 +1,192 @@
+//! The flow scheduler: everything that decides, and nothing that does.
+//!
+//! [`Engine`] is synchronous and deterministic. It is told what happened ([`Input`]) and when,
+//! and answers with what is to be done ([`Effect`]), in order; it reads no clock, draws no chance
+//! and does no IO, so a daemon, a test and a simulation run the very same code. It may be stopped
+//! between any two inputs and rebuilt from what it asked to persist.
+//!
+//! How a task comes to run, in visible stages:
+//!
+//! 1. *wanted*: its job's slot has begun, the job is not doomed, the window has room
+//!    (`dispatch::next_wanted`);
+//! 2. *possible*: no gate of its player is closed (`Player::gate`); a task that meets a closed one
+//!    is parked on that player and looked at again only when something changed there;
+//! 3. *chosen*: window, score concurrency and credit are taken in one step (`dispatch::start`);
+//! 4. *emitted*: the records that say so, then the order.
+//!
+//! An event costs a bounded number of steps, whatever the number of flows and waiting tasks; what
+//! needs more (a slot of a million tasks begins) is done in turns: see [`Engine::has_work`].
+//!
+//! Gates still to come (cells of deployments, sequence, quorum, canary, pause) are further answers
+//! to "which gate stops it", taken in the same one step.
+
+mod attach;
+mod audit;
+mod cancel;
+mod deadline;
+mod dispatch;
+mod effect;
+mod flow;
+mod input;
+mod job;
+mod recover;
+mod reload;
+mod report;
+mod roster;
+mod settle;
+mod status;
+mod submit;
+mod task;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use orchestra_model::{
+    AudienceName, FlowId, HostName, JobId, Timestamp,
+    delivery::{JobPart, RequestId, StoreId, Term},
+    record::Op,
+    status::Event,
+};
+
+pub use audit::Violation;
+pub use flow::shown;
+pub use effect::{Answer, CloseReason, Command, Effect, Rejection};
+pub use input::{Input, ReplyId, SessionId, Submission};
+pub use recover::{RecoveredFlow, RecoveredJob, Recovery};
+pub use roster::{PlayerIx, Roster};
+
+use crate::{deadline::Deadlines, flow::Flow, job::Job};
+
+/// Bounds that the configuration sets.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Most tasks of one flow, over all its jobs.
+    pub most_tasks: u64,
+}
+
+/// The flow scheduler.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    settings: Settings,
+    store: StoreId,
+    term: Term,
+    /// The term of the last recovery from an old copy.
+    recovered: Term,
+    now: Timestamp,
+    next_flow: FlowId,
+    roster: Roster,
+    flows: BTreeMap<FlowId, Flow>,
+    /// Every submission that the store knows, so that the same again is the same flow.
+    requests: BTreeMap<(AudienceName, RequestId), FlowId>,
+    /// Flows that have ended and are still in the store.
+    ended: BTreeSet<FlowId>,
+    /// Jobs whose next tasks may perhaps start, each once.
+    runnable: VecDeque<JobId>,
+    /// Ended flows whose parked tasks still lie in players' queues.
+    departed: VecDeque<Flow>,
+    deadlines: Deadlines,
+    effects: VecDeque<Effect>,
+    /// Why nothing is sent: what a player knows that this store does not.
+    stale: Option<String>,
+}
+
+impl Engine {
+    /// Takes in what happened at `now`, a moment of a clock that never runs back. Then drain
+    /// [`Engine::effects`].
+    pub fn handle(&mut self, now: Timestamp, input: Input) {
+        self.now = self.now.max(now);
+        match input {
+            Input::FlowSubmitted(submission) => self.submit(*submission),
+            Input::CancelRequested { reply, flow, by } => self.cancel(reply, flow, by),
+            Input::PlayerAttached { player, session, snapshot } => {
+                self.attach(player, session, &snapshot);
+            }
+            Input::PlayerDetached { player, session } => self.detach(player, session),
+            Input::Reported { player, session, report, end } => {
+                self.report(player, session, report, end);
+            }
+            Input::RosterLoaded { reply, hosts, most_removed } => {
+                self.load_roster(reply, &hosts, most_removed);
+            }
+            Input::StoreRecovered { reply, term } => self.recover_store(reply, term),
+        }
+        self.advance(now);
+    }
+
+    /// Lets time pass: deadlines that have come, and a bounded turn of work left over.
+    pub fn advance(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        self.meet_deadlines();
+        self.dispatch();
+        self.sweep();
+    }
+
+    /// What is to be done, in order. Perform nothing but a `Persist` before every `Persist` ahead
+    /// of it is on disk.
+    pub fn effects(&mut self) -> impl Iterator<Item = Effect> + '_ {
+        self.effects.drain(..)
+    }
+
+    /// Whether [`Engine::advance`] has something to do at once. Take in what is ready first.
+    pub fn has_work(&self) -> bool {
+        (!self.runnable.is_empty() && self.stale.is_none())
+            || !self.departed.is_empty()
+            || self.deadlines.next().is_some_and(|at| at <= self.now)
+    }
+
+    /// When [`Engine::advance`] is next due, if nothing happens before.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.next()
+    }
+
+    /// The players.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// The present term.
+    pub fn term(&self) -> Term {
+        self.term
+    }
+
+    /// Why nothing is sent, if so: a player knows of more than this store.
+    pub fn stale(&self) -> Option<&str> {
+        self.stale.as_deref()
+    }
+
+    /// The large part of an order; `None` once its flow has ended.
+    pub fn job_part(&self, id: JobId) -> Option<JobPart> {
+        let flow = self.flows.get(&id.flow)?;
+        let job = flow.job(id)?;
+        Some(JobPart {
+            job: id,
+            name: job.spec.name.clone(),
+            score: job.spec.score.clone(),
+            audience: flow.audience.clone(),
+            params: job.params.clone(),
+        })
+    }
+
+    fn job(&self, id: JobId) -> Option<&Job> {
+        self.flows.get(&id.flow)?.job(id)
+    }
+
+    fn job_mut(&mut self, id: JobId) -> Option<&mut Job> {
+        self.flows.get_mut(&id.flow)?.job_mut(id)
+    }
+
+    fn persist(&mut self, op: Op) {
+        self.effects.push_back(Effect::Persist(op));
+    }
+
+    fn publish(&mut self, event: Event) {
+        self.effects.push_back(Effect::Publish(event));
+    }
+
+    fn answer(&mut self, reply: ReplyId, answer: Answer) {
+        self.effects.push_back(Effect::Answer { reply, answer });
+    }
+
+    fn host(&self, player: PlayerIx) -> HostName {
+        self.roster.host(player).clone()
+    }
+}

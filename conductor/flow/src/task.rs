@@ -1,0 +1,153 @@
+//! A task: one job on one player.
+
+use std::sync::Arc;
+
+use orchestra_model::{
+    FlowId, HostName, JobId, TaskState, Timestamp,
+    delivery::{AttemptKey, OrderNumber, Outcome, StoreId},
+    record::{Op, Record, TaskRecord},
+};
+
+/// A task by its place. Flow numbers are never used twice, so a reference to what has gone finds
+/// nothing rather than something else. Ordered by age.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TaskRef {
+    flow: FlowId,
+    slot: u16,
+    job: u16,
+    /// Its place in the job's host set, from 0. In a player's queue of a one-of job: the place of
+    /// that player.
+    pub(crate) index: u32,
+}
+
+impl TaskRef {
+    pub(crate) fn new(job: JobId, index: u32) -> Self {
+        Self { flow: job.flow, slot: job.slot, job: job.job, index }
+    }
+
+    pub(crate) fn job(self) -> JobId {
+        JobId { flow: self.flow, slot: self.slot, job: self.job }
+    }
+}
+
+/// What happened to a task so far. A task that nothing happened to has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Task {
+    pub(crate) state: TaskState,
+    pub(crate) parked: Parked,
+    /// Extra attempts used.
+    pub(crate) retries: u16,
+    /// The newest attempt; 0 for none.
+    pub(crate) attempt: u32,
+    /// The newest attempt's order.
+    pub(crate) order: OrderNumber,
+    pub(crate) sent_at: Option<Timestamp>,
+    pub(crate) started_at: Option<Timestamp>,
+    pub(crate) ended_at: Option<Timestamp>,
+    pub(crate) exit: Exit,
+    /// Why it was refused or lost.
+    pub(crate) detail: Option<Arc<str>>,
+}
+
+/// Where a waiting task is to be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Parked {
+    /// Nowhere: not waiting, or not looked at yet.
+    No,
+    /// Among the job's `ready` ones: it waits for the window.
+    Ready,
+    /// In its player's queue.
+    Player,
+}
+
+/// How the newest attempt's process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    None,
+    Code(i32),
+    Signal(i32),
+}
+
+impl Exit {
+    pub(crate) fn of(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Exited(code) => Exit::Code(*code),
+            Outcome::Signalled(signal) => Exit::Signal(*signal),
+            Outcome::TimedOut | Outcome::Cancelled | Outcome::Lost(_) => Exit::None,
+        }
+    }
+
+    pub(crate) fn code(self) -> Option<i32> {
+        if let Exit::Code(code) = self { Some(code) } else { None }
+    }
+
+    pub(crate) fn signal(self) -> Option<i32> {
+        if let Exit::Signal(signal) = self { Some(signal) } else { None }
+    }
+}
+
+impl Default for Task {
+    fn default() -> Self {
+        Self {
+            state: TaskState::Waiting,
+            parked: Parked::No,
+            retries: 0,
+            attempt: 0,
+            order: OrderNumber(0),
+            sent_at: None,
+            started_at: None,
+            ended_at: None,
+            exit: Exit::None,
+            detail: None,
+        }
+    }
+}
+
+impl Task {
+    pub(crate) fn key(&self, store: StoreId, job: JobId) -> AttemptKey {
+        AttemptKey { store, job, attempt: self.attempt }
+    }
+
+    pub(crate) fn record(&self, task: TaskRef, host: &HostName) -> Op {
+        // `running` follows from what the player says, so it is not worth a write.
+        let state = match self.state {
+            TaskState::Running => TaskState::Sent,
+            state => state,
+        };
+        Op::Put(Record::Task(TaskRecord {
+            job: task.job(),
+            index: task.index,
+            host: host.clone(),
+            state,
+            attempt: self.attempt,
+            retries: self.retries.into(),
+            order: self.order,
+            sent_at: self.sent_at,
+            started_at: self.started_at,
+            ended_at: self.ended_at,
+            exit: self.exit.code(),
+            signal: self.exit.signal(),
+            detail: self.detail.clone(),
+        }))
+    }
+
+    pub(crate) fn restore(record: &TaskRecord) -> Self {
+        let exit = match (record.exit, record.signal) {
+            (Some(code), _) => Exit::Code(code),
+            (None, Some(signal)) => Exit::Signal(signal),
+            (None, None) => Exit::None,
+        };
+        Self {
+            state: record.state,
+            parked: Parked::No,
+            retries: u16::try_from(record.retries).unwrap_or(u16::MAX),
+            attempt: record.attempt,
+            order: record.order,
+            sent_at: record.sent_at,
+            started_at: record.started_at,
+            ended_at: record.ended_at,
+            exit,
+            detail: record.detail.clone(),
+        }
+    }
+}

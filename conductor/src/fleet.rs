@@ -1,0 +1,245 @@
+//! The fleet as the conductor's own files tell it: the `players` file with its labels, and
+//! `groups.toml`. What a player says about itself never counts for targeting.
+
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
+
+use orchestra_model::{
+    HostName, HostSet,
+    hostset::{Groups, InvalidHostSet},
+    names::{GroupName, InvalidName},
+};
+
+/// Hosts, labels and groups: what host set expressions resolve against.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fleet {
+    hosts: HostSet,
+    labels: BTreeMap<HostName, BTreeMap<String, String>>,
+    labelled: BTreeMap<(String, String), HostSet>,
+    groups: BTreeMap<GroupName, HostSet>,
+}
+
+/// Why the fleet's files cannot be used.
+#[derive(Debug)]
+pub enum InvalidFleet {
+    /// A file cannot be read.
+    Read(PathBuf, io::Error),
+    /// A line of the players file is wrong.
+    Line(PathBuf, usize, LineProblem),
+    /// `groups.toml` is not a table of host sets.
+    Groups(PathBuf, toml::de::Error),
+    /// A group's name is not one.
+    GroupName(PathBuf, InvalidName),
+    /// A group's host set does not parse.
+    Group(PathBuf, GroupName, Box<InvalidHostSet>),
+    /// A group names hosts that the players file does not.
+    UnknownHosts(PathBuf, GroupName, HostSet),
+}
+
+/// What is wrong with a line of the players file.
+#[derive(Debug)]
+pub enum LineProblem {
+    /// The host set does not parse.
+    Hosts(Box<InvalidHostSet>),
+    /// A label is not `KEY=VALUE`, or one of both is not a name.
+    Label(String),
+    /// A host has two values for one label.
+    Contradiction(HostName, String),
+}
+
+impl fmt::Display for InvalidFleet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(path, _) => write!(f, "cannot read {}", path.display()),
+            Self::Line(path, line, problem) => {
+                write!(f, "{}, line {line}: ", path.display())?;
+                match problem {
+                    LineProblem::Hosts(_) => f.write_str("the host set is wrong"),
+                    LineProblem::Label(text) => {
+                        write!(f, "{text:?} is not a label; a label is KEY=VALUE")
+                    }
+                    LineProblem::Contradiction(host, key) => {
+                        write!(f, "{host} already has another value for label {key}")
+                    }
+                }
+            }
+            Self::Groups(path, _) => {
+                write!(f, "{}: expected lines NAME = \"HOSTS\"", path.display())
+            }
+            Self::GroupName(path, _) => write!(f, "{}: a group's name is wrong", path.display()),
+            Self::Group(path, group, _) => {
+                write!(f, "{}: the host set of group {group} is wrong", path.display())
+            }
+            Self::UnknownHosts(path, group, hosts) => write!(
+                f,
+                "{}: group {group} names hosts that the players file does not: {hosts}",
+                path.display()
+            ),
+        }
+    }
+}
+
+impl Error for InvalidFleet {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Read(_, cause) => Some(cause),
+            Self::Line(_, _, LineProblem::Hosts(cause)) => Some(cause),
+            Self::Group(_, _, cause) => Some(cause),
+            Self::Groups(_, cause) => Some(cause),
+            Self::GroupName(_, cause) => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+impl Fleet {
+    /// Reads `players`, which must be there, and `groups.toml`, which may be.
+    pub(crate) fn load(directory: &Path) -> Result<Self, InvalidFleet> {
+        let mut fleet = Self::default();
+        let players = directory.join("players");
+        let text =
+            fs::read_to_string(&players).map_err(|e| InvalidFleet::Read(players.clone(), e))?;
+        fleet
+            .read_players(&text)
+            .map_err(|(line, problem)| InvalidFleet::Line(players, line, problem))?;
+        let groups = directory.join("groups.toml");
+        match fs::read_to_string(&groups) {
+            Ok(text) => fleet.read_groups(&groups, &text)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(InvalidFleet::Read(groups, error)),
+        }
+        Ok(fleet)
+    }
+
+    /// One host set a line, then labels; `#` begins a comment.
+    fn read_players(&mut self, text: &str) -> Result<(), (usize, LineProblem)> {
+        let mut all = Vec::new();
+        for (number, line) in (1..).zip(text.lines()) {
+            let line = line.split('#').next().unwrap_or_default();
+            let mut words = line.split_whitespace();
+            let Some(hosts) = words.next() else { continue };
+            let hosts =
+                HostSet::parse_plain(hosts).map_err(|cause| (number, LineProblem::Hosts(Box::new(cause))))?;
+            for label in words {
+                self.add_label(&hosts, label).map_err(|problem| (number, problem))?;
+            }
+            all.extend(hosts.iter().cloned());
+        }
+        self.hosts = HostSet::from_names(all);
+        let mut labelled: BTreeMap<(String, String), Vec<HostName>> = BTreeMap::new();
+        for (host, labels) in &self.labels {
+            for (key, value) in labels {
+                labelled.entry((key.clone(), value.clone())).or_default().push(host.clone());
+            }
+        }
+        self.labelled = labelled
+            .into_iter()
+            .map(|(label, hosts)| (label, HostSet::from_names(hosts)))
+            .collect();
+        Ok(())
+    }
+
+    fn add_label(&mut self, hosts: &HostSet, label: &str) -> Result<(), LineProblem> {
+        let invalid = || LineProblem::Label(label.chars().take(80).collect());
+        let (key, value) = label.split_once('=').ok_or_else(invalid)?;
+        if GroupName::new(key).is_err() || GroupName::new(value).is_err() {
+            return Err(invalid());
+        }
+        for host in hosts {
+            let labels = self.labels.entry(host.clone()).or_default();
+            let before = labels.insert(key.to_owned(), value.to_owned());
+            if before.is_some_and(|before| before != value) {
+                return Err(LineProblem::Contradiction(host.clone(), key.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// `NAME = "HOSTS"`; a group may use labels, `@all`, and groups above it in the alphabet
+    /// cannot be told from those below, so groups do not use groups.
+    fn read_groups(&mut self, path: &Path, text: &str) -> Result<(), InvalidFleet> {
+        let table: BTreeMap<String, String> =
+            toml::from_str(text).map_err(|cause| InvalidFleet::Groups(path.to_owned(), cause))?;
+        let mut groups = BTreeMap::new();
+        for (name, hosts) in table {
+            let name = GroupName::new(&name)
+                .map_err(|cause| InvalidFleet::GroupName(path.to_owned(), cause))?;
+            let hosts = HostSet::parse(&hosts, self)
+                .map_err(|cause| InvalidFleet::Group(path.to_owned(), name.clone(), Box::new(cause)))?;
+            let unknown = hosts.minus(&self.hosts);
+            if !unknown.is_empty() {
+                return Err(InvalidFleet::UnknownHosts(path.to_owned(), name, unknown));
+            }
+            groups.insert(name, hosts);
+        }
+        self.groups = groups;
+        Ok(())
+    }
+
+    /// Every host of the players file.
+    pub(crate) fn hosts(&self) -> &HostSet {
+        &self.hosts
+    }
+
+    /// The labels of a host.
+    pub(crate) fn labels(&self, host: &HostName) -> BTreeMap<String, String> {
+        self.labels.get(host).cloned().unwrap_or_default()
+    }
+}
+
+impl Groups for Fleet {
+    fn all(&self) -> HostSet {
+        self.hosts.clone()
+    }
+
+    fn group(&self, name: &GroupName) -> Option<HostSet> {
+        self.groups.get(name).cloned()
+    }
+
+    fn labelled(&self, key: &str, value: &str) -> Option<HostSet> {
+        self.labelled.get(&(key.to_owned(), value.to_owned())).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn players(text: &str) -> Result<Fleet, (usize, LineProblem)> {
+        let mut fleet = Fleet::default();
+        fleet.read_players(text).map(|()| fleet)
+    }
+
+    #[test]
+    fn hosts_labels_and_comments_are_read() {
+        let fleet = players("# ours\nfe[1-3].east app=frontend cluster=east # web\n\ndb1 app=db\n")
+            .unwrap();
+        assert_eq!(fleet.hosts().len(), 4);
+        assert_eq!(fleet.labelled("app", "frontend").unwrap().to_string(), "fe[1-3].east");
+        assert!(fleet.labelled("app", "nothing").is_none());
+    }
+
+    #[test]
+    fn a_wrong_line_is_named() {
+        assert!(matches!(players("a\nb[1-\n"), Err((2, LineProblem::Hosts(_)))));
+        assert!(matches!(players("a x\n"), Err((1, LineProblem::Label(_)))));
+        assert!(matches!(players("a k=../v\n"), Err((1, LineProblem::Label(_)))));
+        assert!(matches!(players("a k=1\na k=2\n"), Err((2, LineProblem::Contradiction(..)))));
+        assert!(matches!(players("@all\n"), Err((1, LineProblem::Hosts(_)))));
+    }
+
+    #[test]
+    fn groups_resolve_against_the_players_file() {
+        let mut fleet = players("fe[1-3] app=web\n").unwrap();
+        fleet.read_groups(Path::new("g"), "web = \"@app=web\"\nfirst = \"fe1\"\n").unwrap();
+        assert_eq!(HostSet::parse("@web!@first", &fleet).unwrap().to_string(), "fe[2-3]");
+        assert!(matches!(
+            fleet.read_groups(Path::new("g"), "x = \"nobody\"\n"),
+            Err(InvalidFleet::UnknownHosts(..))
+        ));
+    }
+}

@@ -1,0 +1,178 @@
+//! Flows that have ended, told from the store. Nothing is computed anew: what is there is what
+//! was.
+
+use std::collections::BTreeMap;
+
+use orchestra_model::{
+    FlowId, HostSet, JobId, TaskState,
+    flow::{FlowSpec, JobSpec, Scope},
+    hostset::InvalidHostSet,
+    record::{FlowRecord, JobRecord, TaskRecord},
+    status::{FlowStatus, FlowSummary, JobStatus, TaskStatus},
+};
+use orchestra_proto::{Invalid, v1};
+use orchestra_store::{ReadError, Reader};
+use prost::Message;
+
+/// Why a flow cannot be read back.
+#[derive(Debug)]
+pub(crate) enum HistoryError {
+    /// The store cannot be read.
+    Read(ReadError),
+    /// The flow's spec is not in the store.
+    NoSpec(FlowId),
+    /// The stored spec is not one.
+    Spec(FlowId, Box<dyn std::error::Error + Send + Sync>),
+    /// A stored host set is not one.
+    Targets(JobId, InvalidHostSet),
+}
+
+impl std::fmt::Display for HistoryError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Read(_) => f.write_str("the store cannot be read"),
+            Self::NoSpec(flow) => write!(f, "the spec of flow {flow} is not in the store"),
+            Self::Spec(flow, _) => write!(f, "the stored spec of flow {flow} is not valid"),
+            Self::Targets(job, _) => write!(f, "the stored host set of job {job} is not valid"),
+        }
+    }
+}
+
+impl std::error::Error for HistoryError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Read(cause) => Some(cause),
+            Self::NoSpec(_) => None,
+            Self::Spec(_, cause) => Some(cause.as_ref()),
+            Self::Targets(_, cause) => Some(cause),
+        }
+    }
+}
+
+impl From<ReadError> for HistoryError {
+    fn from(cause: ReadError) -> Self {
+        Self::Read(cause)
+    }
+}
+
+/// The spec of a flow, decoded.
+pub(crate) fn spec(reader: &dyn Reader, flow: FlowId) -> Result<FlowSpec, HistoryError> {
+    let bytes = reader.spec(flow)?.ok_or(HistoryError::NoSpec(flow))?;
+    let invalid = |cause: Invalid| HistoryError::Spec(flow, Box::new(cause));
+    let wire = v1::FlowSpec::decode(&bytes[..])
+        .map_err(|cause| HistoryError::Spec(flow, Box::new(cause)))?;
+    FlowSpec::try_from(&wire).map_err(invalid)
+}
+
+/// The host set of a job.
+pub(crate) fn targets(reader: &dyn Reader, job: JobId) -> Result<HostSet, HistoryError> {
+    let text = reader.targets(job)?.unwrap_or_default();
+    HostSet::parse_plain(&text).map_err(|cause| HistoryError::Targets(job, cause))
+}
+
+/// A flow as a line.
+pub(crate) fn summary(record: &FlowRecord) -> FlowSummary {
+    FlowSummary {
+        id: record.id,
+        name: record.name.clone(),
+        state: record.state,
+        audience: record.audience.clone(),
+        submitted_at: record.submitted_at,
+        ended_at: record.ended_at,
+    }
+}
+
+/// A flow with its slots and jobs; `None` where the store has none of that number.
+pub(crate) fn flow_status(
+    reader: &dyn Reader,
+    id: FlowId,
+) -> Result<Option<FlowStatus>, HistoryError> {
+    let Some(record) = reader.flow(id)? else { return Ok(None) };
+    let spec = spec(reader, id)?;
+    let mut jobs = reader.jobs(id)?.into_iter();
+    let mut slots = Vec::with_capacity(spec.slots.len());
+    for slot in &spec.slots {
+        let jobs = slot.jobs.iter().zip(jobs.by_ref());
+        let statuses = jobs.map(|(spec, record)| {
+            let text = reader.targets(record.id)?.unwrap_or_default();
+            Ok(job_status(spec, &record, &text))
+        });
+        slots.push(statuses.collect::<Result<Vec<_>, HistoryError>>()?);
+    }
+    let cancelled_by = record.cancelled_by.clone();
+    Ok(Some(FlowStatus { summary: summary(&record), cancelled_by, stale_store: false, slots }))
+}
+
+fn job_status(spec: &JobSpec, record: &JobRecord, targets: &str) -> JobStatus {
+    JobStatus {
+        id: record.id,
+        name: record.name.clone(),
+        score: record.score.clone(),
+        scope: spec.scope,
+        state: record.state,
+        targets: orchestra_flow::shown(targets).to_string(),
+        counts: record.counts,
+        waiting: BTreeMap::new(),
+        window: spec.parallel.window_of(record.tasks),
+        needed: spec.success.threshold_of(record.tasks),
+        started_at: record.started_at,
+        ended_at: record.ended_at,
+    }
+}
+
+/// Tasks of a job from place `from` on, at most `limit`: those with records, and in between those
+/// to which nothing happened but the job's end.
+pub(crate) fn tasks(
+    reader: &dyn Reader,
+    job: &JobRecord,
+    scope: Scope,
+    hosts: &HostSet,
+    from: u32,
+    limit: u32,
+) -> Result<Vec<TaskStatus>, HistoryError> {
+    let end = from.saturating_add(limit).min(job.tasks);
+    let records = reader.tasks(job.id, from.checked_sub(1), limit as usize)?;
+    let mut records = records.into_iter().peekable();
+    let tasks = (from..end).map(|index| match records.next_if(|record| record.index == index) {
+        Some(record) => task_status(&record, job),
+        None => TaskStatus {
+            job: job.id,
+            index,
+            host: match scope {
+                Scope::All => hosts.as_slice().get(index as usize).cloned(),
+                Scope::One => None,
+            },
+            state: job.untouched,
+            reason: None,
+            detail: None,
+            attempt: 0,
+            exit: None,
+            signal: None,
+            started_at: None,
+            ended_at: job.ended_at,
+            end: None,
+        },
+    });
+    Ok(tasks.collect())
+}
+
+fn task_status(record: &TaskRecord, job: &JobRecord) -> TaskStatus {
+    let state = match record.state {
+        TaskState::Waiting => job.untouched,
+        state => state,
+    };
+    TaskStatus {
+        job: record.job,
+        index: record.index,
+        host: Some(record.host.clone()),
+        state,
+        reason: None,
+        detail: record.detail.clone(),
+        attempt: record.attempt,
+        exit: record.exit,
+        signal: record.signal,
+        started_at: record.started_at,
+        ended_at: record.ended_at,
+        end: None,
+    }
+}

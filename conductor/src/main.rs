@@ -1,0 +1,107 @@
+//! The `conductor` program: arguments, logging, exit code.
+//!
+//! Exit codes: 0 it was asked to stop, 1 it failed, 64 it was called wrongly (sysexits(3)).
+
+use std::{
+    env,
+    ffi::OsString,
+    fs::File,
+    io::{self, IsTerminal},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use conductor::{Options, chain, config::DEFAULT_DIR, serve};
+
+const USAGE: &str = "\
+Holds the flows and the players' sessions of a fleet.
+
+Usage: conductor [--config-dir DIR] [--allow-removal] [--lifeline FD]
+
+Options:
+      --config-dir DIR   Where conductor.toml, players and groups.toml are [default: /etc/orchestra]
+      --allow-removal    Start although the players file lacks a large part of the known fleet
+      --lifeline FD      Stop when this descriptor reaches its end
+  -h, --help             Print this
+  -V, --version          Print the version
+
+Signals: HUP reloads players, groups, limits and certificates; TERM and INT stop in order.
+The address that it listens on is printed, and written to the state directory's `address`.
+";
+
+fn main() -> ExitCode {
+    let options = match parse(env::args_os().skip(1)) {
+        Ok(Parsed::Run(options)) => options,
+        Ok(Parsed::Help) => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Ok(Parsed::Version) => {
+            println!("conductor {}", env!("CARGO_PKG_VERSION"));
+            return ExitCode::SUCCESS;
+        }
+        Err(why) => {
+            eprintln!("conductor: {why}\n\n{USAGE}");
+            return ExitCode::from(64);
+        }
+    };
+    log_to_stderr();
+    match serve(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("conductor: {}", chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Logs go to standard error; the journal has its own clock.
+fn log_to_stderr() {
+    let log = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false);
+    match env::var_os("JOURNAL_STREAM") {
+        Some(_) => log.without_time().init(),
+        None => log.init(),
+    }
+}
+
+enum Parsed {
+    Run(Options),
+    Help,
+    Version,
+}
+
+fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Parsed, String> {
+    let mut options =
+        Options { config_dir: PathBuf::from(DEFAULT_DIR), allow_removal: false, lifeline: None };
+    while let Some(arg) = args.next() {
+        let (flag, attached) = match arg.to_str().and_then(|arg| arg.split_once('=')) {
+            Some((flag, value)) => (flag.to_owned(), Some(OsString::from(value))),
+            None => (arg.to_string_lossy().into_owned(), None),
+        };
+        let mut value =
+            || attached.clone().or_else(|| args.next()).ok_or(format!("{flag} needs a value"));
+        match flag.as_str() {
+            "-h" | "--help" => return Ok(Parsed::Help),
+            "-V" | "--version" => return Ok(Parsed::Version),
+            "--config-dir" => options.config_dir = PathBuf::from(value()?),
+            "--allow-removal" => options.allow_removal = true,
+            "--lifeline" => options.lifeline = Some(lifeline(&value()?)?),
+            _ => return Err(format!("unexpected argument {:?}", arg.to_string_lossy())),
+        }
+    }
+    Ok(Parsed::Run(options))
+}
+
+/// A descriptor that was inherited on purpose, opened anew so that it is ours to read.
+fn lifeline(text: &OsString) -> Result<File, String> {
+    let wrong = |why: String| format!("--lifeline {}: {why}", text.to_string_lossy());
+    let number: u32 = text
+        .to_str()
+        .and_then(|text| text.parse().ok())
+        .filter(|number| *number > 2)
+        .ok_or_else(|| wrong("not a descriptor above 2".to_owned()))?;
+    File::open(format!("/proc/self/fd/{number}")).map_err(|error| wrong(error.to_string()))
+}

@@ -1,0 +1,108 @@
+//! The store's one writer, on a thread of its own: takes a batch, makes it durable, says so.
+//!
+//! Group commit follows from the driver handing over everything that was ready in one batch.
+
+use std::{
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use orchestra_model::{delivery::Term, record::Op};
+use orchestra_store::{CommitError, Store};
+use tokio::sync::mpsc as tokio_mpsc;
+
+/// What the writer is asked.
+#[derive(Debug)]
+pub(crate) enum Write {
+    /// Make these durable, in order.
+    Commit(Vec<Op>),
+    /// Raise the term above what a player has seen.
+    RaiseTerm(Term),
+}
+
+/// What became of it. A batch that did not fit on the disk comes back, to be tried again.
+#[derive(Debug)]
+pub(crate) enum Written {
+    /// Everything is on disk.
+    Committed,
+    /// The term is raised.
+    Raised(Term),
+    /// It could not be written at the moment, and nothing of it was.
+    Full(Vec<Op>, CommitError),
+    /// The store is no longer ours, or broken: stop, and recover from disk.
+    Failed(CommitError),
+}
+
+/// The driver's end.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    orders: mpsc::Sender<Write>,
+    /// Answers, one for each order, in order.
+    pub(crate) done: tokio_mpsc::UnboundedReceiver<Written>,
+}
+
+impl Writer {
+    /// Starts the thread. It ends when the writer is dropped, after what it was given.
+    pub(crate) fn start(store: Box<dyn Store>) -> std::io::Result<(Self, thread::JoinHandle<()>)> {
+        let (orders, incoming) = mpsc::channel();
+        let (outgoing, done) = tokio_mpsc::unbounded_channel();
+        let thread = thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || run(store, &incoming, &outgoing))?;
+        Ok((Self { orders, done }, thread))
+    }
+
+    pub(crate) fn send(&self, write: Write) {
+        // The thread ends only after a failure, which it has then told.
+        let _ = self.orders.send(write);
+    }
+}
+
+/// How often a quiet store is tidied.
+const TIDY: Duration = Duration::from_secs(60);
+
+fn run(
+    mut store: Box<dyn Store>,
+    incoming: &mpsc::Receiver<Write>,
+    outgoing: &tokio_mpsc::UnboundedSender<Written>,
+) {
+    let mut untidy_since: Option<Instant> = None;
+    loop {
+        let write = match untidy_since {
+            // Nothing was written since the last tidying: sleep as long as it takes.
+            None => incoming.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+            Some(since) => incoming.recv_timeout(TIDY.saturating_sub(since.elapsed())),
+        };
+        let written = match write {
+            Ok(Write::Commit(batch)) => match store.commit(&batch) {
+                Ok(()) => {
+                    untidy_since.get_or_insert_with(Instant::now);
+                    Written::Committed
+                }
+                Err(error) if error.is_retryable() => Written::Full(batch, error),
+                Err(error) => Written::Failed(error),
+            },
+            Ok(Write::RaiseTerm(seen)) => match store.raise_term(seen) {
+                Ok(term) => Written::Raised(term),
+                Err(error) => Written::Failed(error),
+            },
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                untidy_since = match store.tidy() {
+                    Ok(true) => None,
+                    Ok(false) => Some(Instant::now()),
+                    Err(error) => {
+                        tracing::warn!(error = %crate::chain(&error), "the store was not tidied");
+                        None
+                    }
+                };
+                continue;
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => return,
+        };
+        let over = matches!(written, Written::Failed(_));
+        if outgoing.send(written).is_err() || over {
+            return;
+        }
+    }
+}

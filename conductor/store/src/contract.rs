@@ -1,0 +1,500 @@
+//! What every store must do, whatever it is made of: [`check`] runs all of it against one.
+//!
+//! For the tests of this crate, and of any that brings another store (feature `contract`).
+
+#![expect(clippy::unwrap_used, reason = "a suite of tests, which fails by panicking")]
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use orchestra_model::{
+    AudienceName, FlowId, FlowState, HostName, JobId, JobName, JobState, Params, ScoreName,
+    TaskState, Timestamp,
+    delivery::{OrderNumber, RequestId, SpoolId, Term},
+    names::FlowName,
+    record::{
+        EndRecord, FlowRecord, JobRecord, Op, ParamsRecord, PlayerRecord, Record, SpecChunk,
+        TargetsChunk, TaskRecord,
+    },
+    status::Counts,
+};
+
+use crate::{ATOMIC_OPS, CommitError, Reader, Store};
+
+/// A place where one store lies, at first an empty one.
+pub trait Place {
+    /// Opens the store, after the one opened before was dropped.
+    fn open(&self) -> Box<dyn Store>;
+
+    /// Raises the stored term as another opener would, behind the back of an open store.
+    fn take_over(&self);
+}
+
+/// Runs every check, each on a fresh place.
+pub fn check<P: Place>(fresh: impl Fn() -> P) {
+    for one in [
+        a_new_store_is_empty,
+        every_record_reads_as_it_was_written,
+        a_put_replaces,
+        tasks_come_in_pages_by_index,
+        flows_are_listed_newest_first,
+        requests_find_their_flow,
+        erased_params_are_gone_and_nothing_else,
+        a_pruned_flow_is_gone_and_nothing_else,
+        a_reader_sees_one_moment,
+        everything_survives_reopening,
+        the_term_only_rises,
+        a_long_batch_is_committed_whole,
+        a_submission_cut_short_is_dropped,
+        a_missing_piece_is_an_error,
+    ] {
+        one(&fresh());
+    }
+    a_writer_that_was_taken_over_is_fenced(&fresh());
+}
+
+/// A job of a flow.
+pub fn job(flow: u64, slot: u16, job: u16) -> JobId {
+    JobId { flow: FlowId(flow), slot, job }
+}
+
+/// A running flow of `alice`, whose request id is made of its number.
+pub fn flow_record(id: u64) -> FlowRecord {
+    FlowRecord {
+        id: FlowId(id),
+        request: RequestId([u8::try_from(id % 251).unwrap(); 16]),
+        audience: AudienceName::new("alice").unwrap(),
+        name: None,
+        state: FlowState::Running,
+        submitted_at: Timestamp(1_700_000_000_000 + id),
+        ended_at: None,
+        cancelled_by: None,
+    }
+}
+
+/// A running job of a hundred tasks.
+pub fn job_record(id: JobId) -> JobRecord {
+    JobRecord {
+        id,
+        name: JobName::new(&format!("job-{}-{}", id.slot, id.job)).unwrap(),
+        score: ScoreName::new("restart-apache").unwrap(),
+        tasks: 100,
+        state: JobState::Running,
+        started_at: Some(Timestamp(1_700_000_000_001)),
+        ended_at: None,
+        untouched: TaskState::Waiting,
+        counts: Counts::all_in(TaskState::Waiting, 100),
+    }
+}
+
+/// A task that was sent to host `db<index>`.
+pub fn task_record(job: JobId, index: u32) -> TaskRecord {
+    TaskRecord {
+        job,
+        index,
+        host: host(index),
+        state: TaskState::Sent,
+        attempt: 1,
+        retries: 0,
+        order: OrderNumber(u64::from(index) + 1),
+        sent_at: Some(Timestamp(1_700_000_000_002)),
+        started_at: None,
+        ended_at: None,
+        exit: None,
+        signal: None,
+        detail: None,
+    }
+}
+
+/// Host `db<n>`.
+pub fn host(n: u32) -> HostName {
+    HostName::new(&format!("db{n}.east.example.com")).unwrap()
+}
+
+/// An end of an attempt, with these bytes.
+pub fn end_record(job: JobId, index: u32, attempt: u32, bytes: &[u8]) -> EndRecord {
+    EndRecord { job, host: host(index), attempt, late: false, end: bytes.into() }
+}
+
+/// A player with an order issued.
+pub fn player_record(n: u32) -> PlayerRecord {
+    PlayerRecord {
+        host: host(n),
+        spool: Some(SpoolId([7; 16])),
+        last_order: OrderNumber(12),
+        detached_at: None,
+        removed: false,
+    }
+}
+
+/// One parameter of a job.
+pub fn params_record(job: JobId, value: &str) -> ParamsRecord {
+    ParamsRecord { job, params: Params::from_pairs([("token", value)]).unwrap() }
+}
+
+/// A whole small flow: two jobs, each with host set, a parameter, two tasks and an end.
+pub fn small_flow(id: u64) -> Vec<Op> {
+    let mut records = vec![
+        Record::NextFlow(FlowId(id + 1)),
+        Record::Spec(spec_chunk(id, 0, b"slots: ")),
+        Record::Spec(spec_chunk(id, 1, b"[]")),
+    ];
+    for job in [job(id, 1, 1), job(id, 2, 1)] {
+        records.extend([
+            Record::Job(job_record(job)),
+            Record::Targets(targets_chunk(job, 0, "db[0-99]")),
+            Record::Params(params_record(job, "secret")),
+            Record::Task(task_record(job, 0)),
+            Record::Task(task_record(job, 1)),
+            Record::End(end_record(job, 1, 1, b"end")),
+        ]);
+    }
+    records.push(Record::Flow(flow_record(id)));
+    records.into_iter().map(Op::Put).collect()
+}
+
+fn spec_chunk(flow: u64, index: u32, bytes: &[u8]) -> SpecChunk {
+    SpecChunk { flow: FlowId(flow), index, bytes: bytes.into() }
+}
+
+fn targets_chunk(job: JobId, index: u32, text: &str) -> TargetsChunk {
+    TargetsChunk { job, index, text: text.into() }
+}
+
+fn put(store: &mut dyn Store, records: impl IntoIterator<Item = Record>) {
+    let batch: Vec<Op> = records.into_iter().map(Op::Put).collect();
+    store.commit(&batch).unwrap();
+}
+
+/// Everything about a flow, to be compared.
+fn all_of(reader: &dyn Reader, flow: u64) -> impl PartialEq + use<> {
+    let id = FlowId(flow);
+    let jobs = reader.jobs(id).unwrap();
+    let parts: Vec<_> = (jobs.iter())
+        .map(|job| {
+            let tasks = reader.tasks(job.id, None, usize::MAX).unwrap();
+            let ends = tasks.iter().map(|task| reader.ends(job.id, &task.host).unwrap());
+            let ends: Vec<_> = ends.collect();
+            (reader.targets(job.id).unwrap(), reader.params(job.id).unwrap(), tasks, ends)
+        })
+        .collect();
+    (reader.flow(id).unwrap(), reader.spec(id).unwrap(), jobs, parts)
+}
+
+fn a_new_store_is_empty(place: &dyn Place) {
+    let store = place.open();
+    assert_eq!(store.identity().term, Term(1));
+    let reader = store.reader().unwrap();
+    assert_eq!(reader.next_flow().unwrap(), FlowId(1));
+    assert_eq!(reader.recovered().unwrap(), Term(0));
+    assert_eq!(reader.players().unwrap(), []);
+    assert_eq!(reader.live_flows().unwrap(), []);
+    assert_eq!(reader.flows(10, None, false).unwrap(), []);
+    assert_eq!(reader.requests().unwrap(), []);
+    assert_eq!(reader.flow(FlowId(1)).unwrap(), None);
+    assert_eq!(reader.spec(FlowId(1)).unwrap(), None);
+    assert_eq!(reader.jobs(FlowId(1)).unwrap(), []);
+    assert_eq!(reader.targets(job(1, 1, 1)).unwrap(), None);
+    assert_eq!(reader.params(job(1, 1, 1)).unwrap(), None);
+    assert_eq!(reader.tasks(job(1, 1, 1), None, 10).unwrap(), []);
+}
+
+fn every_record_reads_as_it_was_written(place: &dyn Place) {
+    let mut store = place.open();
+    let id = job(42, 3, 7);
+    let flow = FlowRecord {
+        name: Some(FlowName::new("deploy-42").unwrap()),
+        state: FlowState::Cancelled,
+        ended_at: Some(Timestamp(u64::from(u32::MAX) * 1_000)),
+        cancelled_by: Some(AudienceName::new("bob.example.com").unwrap()),
+        ..flow_record(42)
+    };
+    let mut counts = Counts::default();
+    for (n, state) in (1..).zip(TaskState::ALL) {
+        counts.set(*state, n);
+    }
+    let job = JobRecord {
+        state: JobState::Partial,
+        ended_at: Some(Timestamp(5)),
+        untouched: TaskState::Skipped,
+        counts,
+        ..job_record(id)
+    };
+    let task = TaskRecord {
+        state: TaskState::TimedOut,
+        attempt: u32::MAX,
+        retries: 3,
+        order: OrderNumber(1 << 60),
+        started_at: Some(Timestamp(0)),
+        ended_at: Some(Timestamp(1)),
+        exit: Some(-1),
+        signal: Some(9),
+        detail: Some("the spool said: \"weg\", ünd so fort\n\0".into()),
+        ..task_record(id, u32::MAX)
+    };
+    let bytes: Vec<u8> = (0..100_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+    let end = EndRecord { late: true, ..end_record(id, u32::MAX, 2, &bytes) };
+    let player = PlayerRecord {
+        spool: None,
+        detached_at: Some(Timestamp(77)),
+        removed: true,
+        ..player_record(1)
+    };
+    let pairs = [("a", ""), ("B_2", "x=y\n"), ("long", &"v".repeat(30_000))];
+    let params = ParamsRecord { job: id, params: Params::from_pairs(pairs).unwrap() };
+    put(
+        &mut *store,
+        [
+            Record::NextFlow(FlowId::MAX),
+            Record::Recovered(Term(9)),
+            Record::Spec(spec_chunk(42, 0, &bytes)),
+            Record::Spec(spec_chunk(42, 1, &[])),
+            Record::Spec(spec_chunk(42, 2, &bytes)),
+            Record::Targets(targets_chunk(id, 0, "fe[1-6]")),
+            Record::Targets(targets_chunk(id, 1, ",db1")),
+            Record::Params(params.clone()),
+            Record::Job(job.clone()),
+            Record::Flow(flow.clone()),
+            Record::Task(task.clone()),
+            Record::End(end.clone()),
+            Record::Player(player.clone()),
+        ],
+    );
+    let reader = store.reader().unwrap();
+    assert_eq!(reader.next_flow().unwrap(), FlowId::MAX);
+    assert_eq!(reader.recovered().unwrap(), Term(9));
+    assert_eq!(reader.spec(FlowId(42)).unwrap(), Some([&bytes[..], &bytes[..]].concat()));
+    assert_eq!(reader.targets(id).unwrap().as_deref(), Some("fe[1-6],db1"));
+    assert_eq!(reader.params(id).unwrap(), Some(params.params));
+    assert_eq!(reader.jobs(FlowId(42)).unwrap(), [job]);
+    assert_eq!(reader.flow(FlowId(42)).unwrap(), Some(flow));
+    assert_eq!(reader.tasks(id, None, 10).unwrap(), [task.clone()]);
+    assert_eq!(reader.task_by_host(id, &task.host).unwrap(), Some(task.clone()));
+    assert_eq!(reader.end(id, &task.host, 2).unwrap(), Some(end.clone()));
+    assert_eq!(reader.ends(id, &task.host).unwrap(), [end]);
+    assert_eq!(reader.players().unwrap(), [player]);
+}
+
+fn a_put_replaces(place: &dyn Place) {
+    let mut store = place.open();
+    let id = job(1, 1, 1);
+    store.commit(&small_flow(1)).unwrap();
+    let ended = FlowRecord { state: FlowState::Ok, ..flow_record(1) };
+    // As a one-of job does that moves to another player.
+    let moved = TaskRecord { host: host(50), attempt: 2, ..task_record(id, 0) };
+    let late = EndRecord { late: true, ..end_record(id, 1, 1, b"later") };
+    put(
+        &mut *store,
+        [
+            Record::Flow(ended.clone()),
+            Record::Task(moved.clone()),
+            Record::End(late.clone()),
+            Record::Params(params_record(id, "other")),
+            Record::Targets(targets_chunk(id, 0, "db50")),
+        ],
+    );
+    let reader = store.reader().unwrap();
+    assert_eq!(reader.flow(FlowId(1)).unwrap(), Some(ended));
+    assert_eq!(reader.live_flows().unwrap(), []);
+    assert_eq!(reader.tasks(id, None, 1).unwrap(), [moved.clone()]);
+    assert_eq!(reader.task_by_host(id, &host(0)).unwrap(), None);
+    assert_eq!(reader.task_by_host(id, &host(50)).unwrap(), Some(moved));
+    assert_eq!(reader.ends(id, &host(1)).unwrap(), [late]);
+    assert_eq!(reader.params(id).unwrap(), Some(params_record(id, "other").params));
+    assert_eq!(reader.targets(id).unwrap().as_deref(), Some("db50"));
+}
+
+fn tasks_come_in_pages_by_index(place: &dyn Place) {
+    let mut store = place.open();
+    let (id, other) = (job(1, 1, 1), job(1, 1, 2));
+    // Enough for several pages of `each_task`, written out of order, with a neighbour.
+    let indices = (0..2_500).map(|n| (n * 7) % 2_503).chain([u32::MAX]);
+    let expected: BTreeSet<u32> = indices.clone().collect();
+    put(&mut *store, [Record::Flow(flow_record(1)), Record::Task(task_record(other, 3))]);
+    put(&mut *store, indices.map(|index| Record::Task(task_record(id, index))));
+    let reader = store.reader().unwrap();
+    let first = reader.tasks(id, None, 3).unwrap();
+    assert_eq!(first, [0, 1, 2].map(|index| task_record(id, index)));
+    let next = reader.tasks(id, Some(2), 2).unwrap();
+    assert_eq!(next, [3, 4].map(|index| task_record(id, index)));
+    assert_eq!(reader.tasks(id, Some(u32::MAX), 2).unwrap(), []);
+    assert_eq!(reader.tasks(id, None, 0).unwrap(), []);
+    let mut seen = Vec::new();
+    reader.each_task(id, &mut |task| seen.push(task.index)).unwrap();
+    assert!(seen.iter().eq(&expected), "{} tasks, {} expected", seen.len(), expected.len());
+}
+
+fn flows_are_listed_newest_first(place: &dyn Place) {
+    let mut store = place.open();
+    let ended = |id| FlowRecord { state: FlowState::Failed, ..flow_record(id) };
+    let flows = [flow_record(1), ended(2), flow_record(3), ended(4), flow_record(5)];
+    put(&mut *store, flows.map(Record::Flow));
+    let reader = store.reader().unwrap();
+    let ids = |limit, before: Option<u64>, only_alive| -> Vec<u64> {
+        let flows = reader.flows(limit, before.map(FlowId), only_alive).unwrap();
+        flows.iter().map(|flow| flow.id.0).collect()
+    };
+    assert_eq!(ids(10, None, false), [5, 4, 3, 2, 1]);
+    assert_eq!(ids(2, None, false), [5, 4]);
+    assert_eq!(ids(2, Some(4), false), [3, 2]);
+    assert_eq!(ids(2, None, true), [5, 3]);
+    assert_eq!(ids(2, Some(3), true), [1]);
+    assert_eq!(ids(2, Some(1), false), [0; 0]);
+    let alive: Vec<u64> = reader.live_flows().unwrap().iter().map(|flow| flow.id.0).collect();
+    assert_eq!(alive, [1, 3, 5]);
+}
+
+fn requests_find_their_flow(place: &dyn Place) {
+    let mut store = place.open();
+    let bob = AudienceName::new("bob").unwrap();
+    let of_bob = FlowRecord { audience: bob.clone(), ..flow_record(2) };
+    put(&mut *store, [flow_record(1), of_bob, flow_record(3)].map(Record::Flow));
+    let reader = store.reader().unwrap();
+    let alice = flow_record(1).audience;
+    let request = |id| flow_record(id).request;
+    assert_eq!(reader.request(&alice, request(1)).unwrap(), Some(FlowId(1)));
+    assert_eq!(reader.request(&bob, request(1)).unwrap(), None);
+    assert_eq!(reader.request(&bob, request(2)).unwrap(), Some(FlowId(2)));
+    assert_eq!(reader.newest_of(&alice).unwrap(), Some(FlowId(3)));
+    assert_eq!(reader.newest_of(&bob).unwrap(), Some(FlowId(2)));
+    assert_eq!(reader.newest_of(&AudienceName::new("carol").unwrap()).unwrap(), None);
+    let expected = [
+        (alice.clone(), request(1), FlowId(1)),
+        (bob, request(2), FlowId(2)),
+        (alice, request(3), FlowId(3)),
+    ];
+    assert_eq!(reader.requests().unwrap(), expected);
+}
+
+fn erased_params_are_gone_and_nothing_else(place: &dyn Place) {
+    let mut store = place.open();
+    store.commit(&small_flow(1)).unwrap();
+    let (erased, kept) = (job(1, 1, 1), job(1, 2, 1));
+    // Erasing what is not there is fine: batches are tried again.
+    store.commit(&[Op::EraseParams(erased), Op::EraseParams(erased)]).unwrap();
+    let reader = store.reader().unwrap();
+    assert_eq!(reader.params(erased).unwrap(), None);
+    assert_eq!(reader.params(kept).unwrap(), Some(params_record(kept, "secret").params));
+    assert_eq!(reader.jobs(FlowId(1)).unwrap().len(), 2);
+}
+
+fn a_pruned_flow_is_gone_and_nothing_else(place: &dyn Place) {
+    let mut store = place.open();
+    for flow in [1, 2, 3] {
+        store.commit(&small_flow(flow)).unwrap();
+    }
+    let before = store.reader().unwrap();
+    store.commit(&[Op::PruneFlow(FlowId(2)), Op::PruneFlow(FlowId(9))]).unwrap();
+    let after = store.reader().unwrap();
+    for flow in [1, 3] {
+        assert!(all_of(&*after, flow) == all_of(&*before, flow), "flow {flow}");
+    }
+    assert_eq!(after.flow(FlowId(2)).unwrap(), None);
+    assert_eq!(after.spec(FlowId(2)).unwrap(), None);
+    assert_eq!(after.jobs(FlowId(2)).unwrap(), []);
+    for id in [job(2, 1, 1), job(2, 2, 1)] {
+        assert_eq!(after.targets(id).unwrap(), None);
+        assert_eq!(after.params(id).unwrap(), None);
+        assert_eq!(after.tasks(id, None, 10).unwrap(), []);
+        assert_eq!(after.ends(id, &host(1)).unwrap(), []);
+    }
+    assert_eq!(after.requests().unwrap().len(), 2);
+    assert_eq!(after.next_flow().unwrap(), FlowId(4));
+}
+
+fn a_reader_sees_one_moment(place: &dyn Place) {
+    let mut store = place.open();
+    store.commit(&small_flow(1)).unwrap();
+    let readers = store.readers();
+    let older = readers.open().unwrap();
+    store.commit(&small_flow(2)).unwrap();
+    store.commit(&[Op::PruneFlow(FlowId(1))]).unwrap();
+    let newer = readers.open().unwrap();
+    assert_eq!(older.requests().unwrap().len(), 1);
+    assert!(older.flow(FlowId(1)).unwrap().is_some());
+    assert_eq!(older.tasks(job(1, 1, 1), None, 10).unwrap().len(), 2);
+    assert!(newer.flow(FlowId(1)).unwrap().is_none());
+    assert!(newer.flow(FlowId(2)).unwrap().is_some());
+    drop(older);
+    // What was used before sees the present when it is used again.
+    let again = readers.open().unwrap();
+    assert!(again.flow(FlowId(1)).unwrap().is_none());
+    drop((newer, again));
+    assert!(store.tidy().unwrap());
+}
+
+fn everything_survives_reopening(place: &dyn Place) {
+    let mut store = place.open();
+    let id = store.identity().store;
+    store.commit(&small_flow(1)).unwrap();
+    put(&mut *store, [Record::Player(player_record(4)), Record::Recovered(Term(1))]);
+    let before = store.reader().unwrap();
+    let written = all_of(&*before, 1);
+    drop(before);
+    drop(store);
+    let store = place.open();
+    assert_eq!(store.identity().store, id);
+    let reader = store.reader().unwrap();
+    assert!(all_of(&*reader, 1) == written);
+    assert_eq!(reader.players().unwrap(), [player_record(4)]);
+    assert_eq!(reader.next_flow().unwrap(), FlowId(2));
+    assert_eq!(reader.recovered().unwrap(), Term(1));
+}
+
+fn the_term_only_rises(place: &dyn Place) {
+    let mut store = place.open();
+    assert_eq!(store.raise_term(Term(0)).unwrap(), Term(2));
+    assert_eq!(store.raise_term(Term(7)).unwrap(), Term(8));
+    assert_eq!(store.raise_term(Term(u64::MAX)).unwrap(), Term(9), "nobody has seen that");
+    assert_eq!(store.identity().term, Term(9));
+    store.commit(&small_flow(1)).unwrap();
+    drop(store);
+    assert_eq!(place.open().identity().term, Term(10));
+}
+
+fn a_long_batch_is_committed_whole(place: &dyn Place) {
+    let mut store = place.open();
+    let id = job(1, 1, 1);
+    let long = u32::try_from(ATOMIC_OPS).unwrap() * 3;
+    let tasks = (0..long).map(|index| Record::Task(task_record(id, index)));
+    put(&mut *store, tasks.chain([Record::Flow(flow_record(1))]));
+    drop(store);
+    let reader = place.open().reader().unwrap();
+    assert_eq!(reader.tasks(id, None, usize::MAX).unwrap().len(), ATOMIC_OPS * 3);
+}
+
+fn a_submission_cut_short_is_dropped(place: &dyn Place) {
+    let mut store = place.open();
+    store.commit(&small_flow(1)).unwrap();
+    let mut cut = small_flow(2);
+    cut.pop();
+    store.commit(&cut).unwrap();
+    drop(store);
+    let reader = place.open().reader().unwrap();
+    assert_eq!(reader.jobs(FlowId(1)).unwrap().len(), 2);
+    assert_eq!(reader.jobs(FlowId(2)).unwrap(), []);
+    assert_eq!(reader.spec(FlowId(2)).unwrap(), None);
+    assert_eq!(reader.params(job(2, 1, 1)).unwrap(), None);
+    assert_eq!(reader.tasks(job(2, 1, 1), None, 10).unwrap(), []);
+    assert_eq!(reader.next_flow().unwrap(), FlowId(3), "its number is not issued again");
+}
+
+fn a_missing_piece_is_an_error(place: &dyn Place) {
+    let mut store = place.open();
+    put(&mut *store, [0, 2].map(|index| Record::Spec(spec_chunk(1, index, b"piece"))));
+    let error = store.reader().unwrap().spec(FlowId(1)).unwrap_err();
+    assert_eq!(error.to_string(), "record 1 in spec of the store is corrupt: piece 1 is missing");
+}
+
+fn a_writer_that_was_taken_over_is_fenced(place: &dyn Place) {
+    let mut store = place.open();
+    store.commit(&small_flow(1)).unwrap();
+    place.take_over();
+    for _ in 0..2 {
+        let error = store.commit(&small_flow(2)).unwrap_err();
+        assert!(matches!(error, CommitError::Fenced { ours: Term(1), stored: Term(2) }), "{error}");
+        assert!(!error.is_retryable());
+    }
+    assert!(store.raise_term(Term(0)).is_err());
+    let readers = Arc::clone(&store.readers());
+    assert_eq!(readers.open().unwrap().flow(FlowId(2)).unwrap(), None);
+}

@@ -1,0 +1,221 @@
+//! What can go wrong with a store, one enum an operation. Causes stay in `source`.
+
+use std::{error::Error, fmt, path::PathBuf};
+
+use orchestra_model::delivery::Term;
+
+/// A cause from below, whose type is the implementation's own business.
+type Cause = Box<dyn Error + Send + Sync>;
+
+/// Why a store could not be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Something about a file or directory failed.
+    Files {
+        /// What was attempted.
+        attempted: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// Others may read or write what is the conductor's alone.
+    Modes {
+        /// The file or directory.
+        path: PathBuf,
+        /// Its permission bits.
+        is: u32,
+        /// What they must be: 0600 or 0700.
+        want: u32,
+    },
+    /// Another conductor has it open.
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// The process that holds it, where it said so.
+        holder: Option<u32>,
+    },
+    /// The database belongs to another program.
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What its header names.
+        application: i32,
+    },
+    /// A newer release wrote the database.
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The version of its tables.
+        version: i32,
+        /// The newest version that this release reads.
+        known: i32,
+    },
+    /// The system gave no random bytes for the store's id.
+    Random(Cause),
+    /// The database itself failed.
+    Database {
+        /// What was attempted.
+        attempted: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: Cause,
+    },
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Files { attempted, path, .. } => {
+                write!(f, "cannot {attempted} {}", path.display())
+            }
+            Self::Modes { path, is, want } => write!(
+                f,
+                "{path} has mode {is:04o}, and others may get at it; mend it with: chmod {want:o} '{path}'",
+                path = path.display()
+            ),
+            Self::Locked { path, holder: Some(pid) } => {
+                write!(f, "the store in {} is in use by process {pid}", path.display())
+            }
+            Self::Locked { path, holder: None } => {
+                write!(f, "the store in {} is in use by another process", path.display())
+            }
+            Self::Foreign { path, application } => write!(
+                f,
+                "{} is a database of another program (application id {application:#x})",
+                path.display()
+            ),
+            Self::Newer { path, version, known } => write!(
+                f,
+                "{} was written by a newer release: its tables have version {version}, this release reads up to {known}",
+                path.display()
+            ),
+            Self::Random(_) => f.write_str("cannot make a store id"),
+            Self::Database { attempted, path, .. } => {
+                write!(f, "cannot {attempted} of the store {}", path.display())
+            }
+        }
+    }
+}
+
+impl Error for OpenError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Files { source, .. } => Some(source),
+            Self::Random(source) | Self::Database { source, .. } => Some(&**source),
+            Self::Modes { .. }
+            | Self::Locked { .. }
+            | Self::Foreign { .. }
+            | Self::Newer { .. } => None,
+        }
+    }
+}
+
+/// Why a batch was not committed.
+#[derive(Debug)]
+pub enum CommitError {
+    /// No space. The same batch can be tried again.
+    Full(Cause),
+    /// Another program kept the database locked for too long. The same batch can be tried again.
+    Busy(Cause),
+    /// Another writer has raised the term. This one is at its end: every later commit fails.
+    Fenced {
+        /// Of this writer.
+        ours: Term,
+        /// What the store says.
+        stored: Term,
+    },
+    /// What is on disk is unknown. This writer is at its end: every later commit fails. Stop, and
+    /// recover by opening the store anew.
+    Broken(Cause),
+}
+
+impl CommitError {
+    /// Whether the same batch can be tried again on the same writer.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Full(_) | Self::Busy(_))
+    }
+}
+
+impl fmt::Display for CommitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(_) => f.write_str("cannot write to the store: no space"),
+            Self::Busy(_) => {
+                f.write_str("cannot write to the store: another program keeps the database locked")
+            }
+            Self::Fenced { ours, stored } => write!(
+                f,
+                "another conductor has taken the store over: its term is {}, ours was {}",
+                stored.0, ours.0
+            ),
+            Self::Broken(_) => {
+                f.write_str("writing to the store failed, and what is on disk is unknown")
+            }
+        }
+    }
+}
+
+impl Error for CommitError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Full(source) | Self::Busy(source) | Self::Broken(source) => Some(&**source),
+            Self::Fenced { .. } => None,
+        }
+    }
+}
+
+/// Why something could not be read.
+#[derive(Debug)]
+pub enum ReadError {
+    /// The database failed.
+    Failed {
+        /// What was read.
+        table: &'static str,
+        /// Why it failed.
+        source: Cause,
+    },
+    /// What is there is not what was written.
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// Which record of it.
+        key: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A newer release wrote it.
+    Newer {
+        /// The table.
+        table: &'static str,
+        /// Which record of it.
+        key: String,
+        /// The version of its encoding.
+        version: u8,
+    },
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed { table, .. } => write!(f, "cannot read {table} of the store"),
+            Self::Corrupt { table, key, problem } => {
+                write!(f, "record {key} in {table} of the store is corrupt: {problem}")
+            }
+            Self::Newer { table, key, version } => write!(
+                f,
+                "record {key} in {table} of the store was written by a newer release (version {version})"
+            ),
+        }
+    }
+}
+
+impl Error for ReadError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Failed { source, .. } => Some(&**source),
+            Self::Corrupt { .. } | Self::Newer { .. } => None,
+        }
+    }
+}

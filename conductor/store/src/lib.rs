@@ -1,0 +1,201 @@
+//! The conductor's durable records: one trait, [`Store`], with an embedded implementation in
+//! SQLite ([`SqliteStore`]) and one in memory for tests and simulation ([`MemoryStore`]).
+//!
+//! A store keeps the records of [`orchestra_model::record`] and owns their encoding and version.
+//! It has one writer and any number of [`Reader`]s, each of which sees one moment and never holds
+//! up the writer.
+//!
+//! What holds for every store, and is checked by the suite in `contract`:
+//!
+//! - A batch is durable when [`Store::commit`] returned. After a crash, what is there is a prefix
+//!   of what was committed, cut between operations; a batch of up to [`ATOMIC_OPS`] operations
+//!   and [`ATOMIC_BYTES`] bytes is there as a whole or not at all.
+//! - Opening raises the term durably, so that of two conductors on one store the older is fenced
+//!   off at its next commit.
+//! - Opening drops what belongs to no flow: pieces of a submission whose
+//!   [`FlowRecord`](orchestra_model::record::FlowRecord) was never written.
+//! - What cannot be decoded, or was written by a newer release, is an error that names its place.
+//!   Nothing is half read.
+//!
+//! Left to others: what the records mean, and when which of them is written or pruned (the flow
+//! scheduler); running the writer on a thread of its own, and stopping at
+//! [`CommitError::Broken`] (the conductor).
+
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+mod error;
+mod memory;
+mod pieces;
+mod sqlite;
+
+use std::sync::Arc;
+
+use orchestra_model::{
+    AudienceName, FlowId, HostName, JobId, Params,
+    delivery::{RequestId, StoreId, Term},
+    record::{EndRecord, FlowRecord, JobRecord, Op, PlayerRecord, TaskRecord},
+};
+
+pub use crate::{
+    error::{CommitError, OpenError, ReadError},
+    memory::{Fault, MemoryDisk, MemoryStore},
+    sqlite::SqliteStore,
+};
+
+/// Up to this many operations, a batch is there as a whole or not at all: what a transaction of
+/// etcd takes by default, less a reserve.
+pub const ATOMIC_OPS: usize = 100;
+
+/// Up to this many bytes of contents, a batch is there as a whole or not at all.
+pub const ATOMIC_BYTES: usize = 1 << 20;
+
+/// The term after the larger of `own` and `seen`.
+fn term_above(own: Term, seen: Term) -> Term {
+    const REACHABLE: u64 = 1 << 62;
+    match seen.0 {
+        0..=REACHABLE => Term(own.max(seen).0 + 1),
+        _ => Term(own.0 + 1),
+    }
+}
+
+/// Whose records these are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Made with the store, and kept for its life.
+    pub store: StoreId,
+    /// Of this writer.
+    pub term: Term,
+}
+
+/// The one writer of a store.
+pub trait Store: Send {
+    /// Whose records these are, with the term that opening, or [`Store::raise_term`], has set.
+    fn identity(&self) -> Identity;
+
+    /// Carries out `batch` in order; durable when it returns.
+    ///
+    /// Operations say what shall be there, not what changes, so that the same batch can be tried
+    /// again whatever part of it was kept. Pruning a flow removes all of its records at once: for
+    /// a flow of a million tasks that takes seconds, during which nothing else is committed.
+    fn commit(&mut self, batch: &[Op]) -> Result<(), CommitError>;
+
+    /// Sets the term to the one after the larger of its own and `seen`, durably, and returns it.
+    ///
+    /// A store restored from a backup may be behind what players have `seen` of it, and they
+    /// refuse its orders until its term is above that. What no store can have reached, above
+    /// 2^62, was never seen and counts for nothing.
+    fn raise_term(&mut self, seen: Term) -> Result<Term, CommitError>;
+
+    /// Housekeeping for quiet moments, at best once a minute: brings what was committed to its
+    /// final place. Once it returned true, nothing is left of parameters erased before it.
+    ///
+    /// False means that a reader still holds an older moment: ask again later.
+    fn tidy(&mut self) -> Result<bool, CommitError>;
+
+    /// Where readers come from; for other threads to keep.
+    fn readers(&self) -> Arc<dyn Readers>;
+
+    /// A reader of this moment.
+    fn reader(&self) -> Result<Box<dyn Reader>, ReadError> {
+        self.readers().open()
+    }
+}
+
+/// Where readers come from. It outlives the writer.
+pub trait Readers: Send + Sync {
+    /// A reader of this moment: it sees every batch that was committed before, and none after.
+    fn open(&self) -> Result<Box<dyn Reader>, ReadError>;
+}
+
+/// One moment of the store.
+///
+/// Dropping it soon is a courtesy: as long as it is held, the space of what was replaced since
+/// cannot be used again. A long listing takes a reader a page.
+pub trait Reader: Send {
+    /// The next flow id to issue: 1 in a new store.
+    fn next_flow(&self) -> Result<FlowId, ReadError>;
+
+    /// The term of the last recovery from an old copy; 0 where there was none.
+    fn recovered(&self) -> Result<Term, ReadError>;
+
+    /// Every player, by name.
+    fn players(&self) -> Result<Vec<PlayerRecord>, ReadError>;
+
+    /// Every flow whose state is not final, oldest first.
+    fn live_flows(&self) -> Result<Vec<FlowRecord>, ReadError>;
+
+    /// One flow.
+    fn flow(&self, flow: FlowId) -> Result<Option<FlowRecord>, ReadError>;
+
+    /// At most `limit` flows older than `before`, newest first; with `only_alive`, those whose
+    /// state is not final.
+    fn flows(
+        &self,
+        limit: usize,
+        before: Option<FlowId>,
+        only_alive: bool,
+    ) -> Result<Vec<FlowRecord>, ReadError>;
+
+    /// The newest flow of an audience: what `last` means.
+    fn newest_of(&self, audience: &AudienceName) -> Result<Option<FlowId>, ReadError>;
+
+    /// The flow that an audience submitted with a request id; the oldest, were there several.
+    fn request(
+        &self,
+        audience: &AudienceName,
+        request: RequestId,
+    ) -> Result<Option<FlowId>, ReadError>;
+
+    /// Who submitted which flow with which request id, oldest first.
+    fn requests(&self) -> Result<Vec<(AudienceName, RequestId, FlowId)>, ReadError>;
+
+    /// The bytes of a flow's spec as they came, all pieces joined; `None` where there are none.
+    fn spec(&self, flow: FlowId) -> Result<Option<Vec<u8>>, ReadError>;
+
+    /// The jobs of a flow, by slot and job.
+    fn jobs(&self, flow: FlowId) -> Result<Vec<JobRecord>, ReadError>;
+
+    /// A job's folded host set, all pieces joined; `None` where there are none.
+    fn targets(&self, job: JobId) -> Result<Option<String>, ReadError>;
+
+    /// A job's parameters; `None` where it had none, or they were erased.
+    fn params(&self, job: JobId) -> Result<Option<Params>, ReadError>;
+
+    /// At most `limit` of a job's tasks that have a record, those after index `after`, by index.
+    fn tasks(
+        &self,
+        job: JobId,
+        after: Option<u32>,
+        limit: usize,
+    ) -> Result<Vec<TaskRecord>, ReadError>;
+
+    /// The task of a job on a host, if it has a record.
+    fn task_by_host(&self, job: JobId, host: &HostName) -> Result<Option<TaskRecord>, ReadError>;
+
+    /// How each attempt of a job on a host ended, by attempt.
+    fn ends(&self, job: JobId, host: &HostName) -> Result<Vec<EndRecord>, ReadError>;
+
+    /// How one attempt of a job on a host ended.
+    fn end(
+        &self,
+        job: JobId,
+        host: &HostName,
+        attempt: u32,
+    ) -> Result<Option<EndRecord>, ReadError>;
+
+    /// Calls `each` with every task of a job that has a record, by index, keeping a page of them
+    /// in memory at a time: how a conductor recovers a flow of a million tasks.
+    fn each_task(&self, job: JobId, each: &mut dyn FnMut(TaskRecord)) -> Result<(), ReadError> {
+        /// Large enough that starting a page costs nothing beside reading it.
+        const PAGE: usize = 1_000;
+        let mut after = None;
+        loop {
+            let page = self.tasks(job, after, PAGE)?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = Some(last.index);
+            page.into_iter().for_each(&mut *each);
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! The embedded store: one SQLite database in the state directory.
+//!
+//! `orchestra.db` is in WAL mode with `synchronous=FULL`, so that a commit is one sync of the log
+//! and survives a crash of the machine. A batch of any length is one transaction.
+//!
+//! Any SQLite program may read it while the conductor runs (`schema.sql` has views for people),
+//! and back it up: `sqlite3 orchestra.db ".backup FILE"`. To restore, stop the conductor, remove
+//! `orchestra.db-wal` and `orchestra.db-shm`, which belong to the database that is replaced, and
+//! copy the backup over `orchestra.db` with mode 0600. `PRAGMA integrity_check` reads all of it;
+//! opening does not, because that takes minutes for a large one.
+//!
+//! **What is erased.** Deleted contents are overwritten (`secure_delete`), but former contents
+//! stay in the log until it starts over: after 16 MiB of writing, at the next [`Store::tidy`], or
+//! when the store is closed or opened. Backups, and what a file system or a disk keeps of blocks
+//! that are freed or overwritten, are beyond its reach.
+
+mod body;
+mod dir;
+mod read;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use orchestra_model::{
+    delivery::{StoreId, Term},
+    record::Op,
+};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig, ffi, params,
+};
+
+use self::{
+    dir::StateDir,
+    read::SqliteReaders,
+    write::{apply, drop_orphans, int, put_meta},
+};
+use crate::{CommitError, Identity, OpenError, Readers, Store, term_above};
+
+/// `Orch` in ASCII: tells `file` and us whose database it is.
+const APPLICATION: i32 = 0x4f72_6368;
+/// The version of the tables, which rises with every change that the previous release cannot do
+/// without.
+const VERSION: i32 = 1;
+const SCHEMA: &str = include_str!("sqlite/schema.sql");
+
+/// How long a commit waits for another program, an operator's, that holds the write lock.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The log is brought into the database after so many pages (16 MiB): rarely enough that pages
+/// written again and again are moved once, often enough that opening after a crash is quick.
+const CHECKPOINT_PAGES: u32 = 4_096;
+/// What a burst leaves of the log is cut to this (64 MiB).
+const LOG_BYTES: u32 = 64 << 20;
+/// Pages kept by the writer (32 MiB): the leaves that some thousand tasks and players are on.
+const CACHE_KIB: i32 = 32 << 10;
+
+/// The embedded store.
+#[derive(Debug)]
+pub struct SqliteStore {
+    // Before `_dir`, so that it is closed before the lock is given up.
+    db: Connection,
+    identity: Identity,
+    readers: Arc<SqliteReaders>,
+    ended: Option<Ended>,
+    /// Scratch space for encoding.
+    buffer: Vec<u8>,
+    _dir: StateDir,
+}
+
+/// Why every later commit fails.
+#[derive(Clone, Copy, Debug)]
+enum Ended {
+    Fenced { stored: Term },
+    Broken,
+}
+
+impl SqliteStore {
+    /// Opens the store in `state_dir`, making directory and database where there are none, and
+    /// raises its term.
+    ///
+    /// The directory is locked for this process as long as the store lives.
+    pub fn open(state_dir: &Path) -> Result<Self, OpenError> {
+        let dir = StateDir::claim(state_dir)?;
+        let path = dir.database();
+        let failed = |attempted| {
+            let path = path.clone();
+            move |error: rusqlite::Error| OpenError::Database {
+                attempted,
+                path,
+                source: error.into(),
+            }
+        };
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut db =
+            Connection::open_with_flags(&path, flags).map_err(failed("open the database"))?;
+        db.busy_timeout(WRITE_TIMEOUT).map_err(failed("open the database"))?;
+        let header = Header::read(&db).map_err(failed("read the header"))?;
+        let is_new = header.check(&path)?;
+        configure(&db).map_err(failed("set up the database"))?;
+        let id = StoreId(random()?);
+        let identity = begin(&mut db, is_new.then_some(id)).map_err(failed("raise the term"))?;
+        let readers = SqliteReaders::new(path);
+        Ok(Self { db, identity, readers, ended: None, buffer: Vec::new(), _dir: dir })
+    }
+
+    /// Runs `work` in a transaction of this term. What cannot be tried again ends the writer.
+    fn transact<T>(
+        &mut self,
+        work: impl FnOnce(&Connection, &mut Vec<u8>) -> rusqlite::Result<T>,
+    ) -> Result<T, CommitError> {
+        self.check_alive()?;
+        let ours = self.identity.term;
+        let run = || -> Result<T, CommitError> {
+            let transaction = (self.db.transaction_with_behavior(TransactionBehavior::Immediate))
+                .map_err(classify)?;
+            let stored = stored_term(&transaction).map_err(classify)?;
+            if stored != ours {
+                return Err(CommitError::Fenced { ours, stored });
+            }
+            let done = work(&transaction, &mut self.buffer).map_err(classify)?;
+            transaction.commit().map_err(classify)?;
+            Ok(done)
+        };
+        let result = run();
+        match &result {
+            Err(CommitError::Fenced { stored, .. }) => {
+                self.ended = Some(Ended::Fenced { stored: *stored });
+            }
+            Err(CommitError::Broken(_)) => self.ended = Some(Ended::Broken),
+            Ok(_) | Err(CommitError::Full(_) | CommitError::Busy(_)) => {}
+        }
+        result
+    }
+
+    fn check_alive(&self) -> Result<(), CommitError> {
+        match self.ended {
+            None => Ok(()),
+            Some(Ended::Fenced { stored }) => {
+                Err(CommitError::Fenced { ours: self.identity.term, stored })
+            }
+            Some(Ended::Broken) => Err(CommitError::Broken("an earlier commit failed".into())),
+        }
+    }
+}
+
+impl Drop for SqliteStore {
+    /// Leaves no idle reader behind, so that closing the writer, as the last one, brings the log
+    /// into the database.
+    fn drop(&mut self) {
+        self.readers.close();
+    }
+}
+
+impl Store for SqliteStore {
+    fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    fn commit(&mut self, batch: &[Op]) -> Result<(), CommitError> {
+        if batch.is_empty() {
+            return self.check_alive();
+        }
+        self.transact(|db, buffer| batch.iter().try_for_each(|op| apply(db, op, buffer)))
+    }
+
+    fn raise_term(&mut self, seen: Term) -> Result<Term, CommitError> {
+        let term = term_above(self.identity.term, seen);
+        self.transact(|db, _| put_meta(db, "term", int(term.0)))?;
+        self.identity.term = term;
+        Ok(term)
+    }
+
+    fn tidy(&mut self) -> Result<bool, CommitError> {
+        self.check_alive()?;
+        // Without a timeout: a reader shall not hold up the writer.
+        self.db.busy_timeout(Duration::ZERO).map_err(classify)?;
+        let busy =
+            self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+        self.db.busy_timeout(WRITE_TIMEOUT).map_err(classify)?;
+        match busy.map_err(classify) {
+            Ok(busy) => Ok(!busy),
+            Err(CommitError::Busy(_)) => Ok(false),
+            Err(error) => {
+                if !error.is_retryable() {
+                    self.ended = Some(Ended::Broken);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn readers(&self) -> Arc<dyn Readers> {
+        self.readers.source()
+    }
+}
+
+/// What a database says of itself.
+struct Header {
+    application: i32,
+    version: i32,
+    tables: i64,
+}
+
+impl Header {
+    fn read(db: &Connection) -> rusqlite::Result<Self> {
+        let pragma = |name| db.pragma_query_value(None, name, |row| row.get(0));
+        Ok(Self {
+            application: pragma("application_id")?,
+            version: pragma("user_version")?,
+            tables: db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?,
+        })
+    }
+
+    /// Whether it is an empty database; refuses one that is not ours, or not yet ours to read.
+    fn check(&self, path: &Path) -> Result<bool, OpenError> {
+        let path = path.to_owned();
+        match self {
+            Header { application: 0, version: 0, tables: 0 } => Ok(true),
+            Header { application: APPLICATION, version, .. } if *version > VERSION => {
+                Err(OpenError::Newer { path, version: *version, known: VERSION })
+            }
+            Header { application: APPLICATION, version: VERSION, .. } => Ok(false),
+            Header { application, .. } => {
+                Err(OpenError::Foreign { path, application: *application })
+            }
+        }
+    }
+}
+
+fn configure(db: &Connection) -> rusqlite::Result<()> {
+    db.pragma_update(None, "page_size", body::PAGE_BYTES as i64)?;
+    db.pragma_update_and_check(None, "journal_mode", "wal", |row| {
+        match row.get_ref(0)?.as_str()? {
+            "wal" => Ok(()),
+            other => {
+                let reason = format!("the file system does not allow a log: {other}");
+                Err(rusqlite::Error::SqliteFailure(
+                    ffi::Error::new(ffi::SQLITE_CANTOPEN),
+                    Some(reason),
+                ))
+            }
+        }
+    })?;
+    db.pragma_update(None, "synchronous", "full")?;
+    db.pragma_update(None, "secure_delete", true)?;
+    db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    db.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
+    db.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    db.pragma_update(None, "cell_size_check", true)?;
+    db.pragma_update(None, "trusted_schema", false)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    db.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+/// Makes the tables, where an id for a new store is given, and begins a term.
+fn begin(db: &mut Connection, new: Option<StoreId>) -> rusqlite::Result<Identity> {
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if let Some(id) = new {
+        transaction.execute_batch(SCHEMA)?;
+        transaction.pragma_update(None, "application_id", APPLICATION)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+        transaction
+            .execute("INSERT INTO meta (key, value) VALUES ('store_id', ?1)", params![id.0])?;
+        put_meta(&transaction, "term", 0)?;
+    }
+    drop_orphans(&transaction)?;
+    let term = term_above(stored_term(&transaction)?, Term(0));
+    put_meta(&transaction, "term", int(term.0))?;
+    let store = transaction
+        .query_row("SELECT value FROM meta WHERE key = 'store_id'", [], |row| row.get(0))
+        .map(StoreId)?;
+    transaction.commit()?;
+    // Id and term into the database itself, with what a crash has left in the log: whatever
+    // becomes of the log, no term is given twice. Where a stranger reads, another time will do.
+    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    Ok(Identity { store, term })
+}
+
+fn stored_term(db: &Connection) -> rusqlite::Result<Term> {
+    let term: i64 = db
+        .prepare_cached("SELECT value FROM meta WHERE key = 'term'")?
+        .query_row([], |row| row.get(0))?;
+    // Never negative; were it, the fence would close.
+    Ok(Term(u64::try_from(term).unwrap_or_default()))
+}
+
+fn random() -> Result<[u8; 16], OpenError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| OpenError::Random(error.into()))?;
+    Ok(bytes)
+}
+
+/// Says what can be done about an error while writing.
+///
+/// SQLite reports a lack of space in the log and the database as `FULL`, and has undone the
+/// transaction. Its small shared index beside the log cannot grow for the same reason alone.
+fn classify(error: rusqlite::Error) -> CommitError {
+    let extended = error.sqlite_extended_error_code();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => CommitError::Full(error.into()),
+        _ if extended == Some(ffi::SQLITE_IOERR_SHMSIZE) => CommitError::Full(error.into()),
+        Some(ErrorCode::DatabaseBusy) => CommitError::Busy(error.into()),
+        _ => CommitError::Broken(error.into()),
+    }
+}

@@ -1,0 +1,391 @@
+//! What a `body` column holds: a version byte, a protobuf message, and the CRC-32 of both.
+//!
+//! A message here may gain fields that the previous release can do without; whatever it could
+//! not do without raises [`VERSION`], and then the next release still reads the version before.
+//! The key of a record is in the key columns alone.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use orchestra_model::{
+    AudienceName, FlowId, FlowState, HostName, JobId, JobName, JobState, Params, ScoreName,
+    TaskState, Timestamp,
+    delivery::{OrderNumber, RequestId, SpoolId},
+    names::{FlowName, InvalidName},
+    params::InvalidParams,
+    record::{EndRecord, FlowRecord, JobRecord, ParamsRecord, PlayerRecord, TaskRecord},
+    status::Counts,
+};
+use prost::Message;
+
+/// The version that this release writes, and the only one so far.
+const VERSION: u8 = 1;
+const CRC_BYTES: usize = 4;
+
+/// Replaces what is in `buffer` by the encoded message.
+pub(super) fn encode<'a>(message: &impl Message, buffer: &'a mut Vec<u8>) -> &'a [u8] {
+    buffer.clear();
+    buffer.push(VERSION);
+    message.encode_raw(buffer);
+    let crc = crc32fast::hash(buffer);
+    buffer.extend_from_slice(&crc.to_le_bytes());
+    buffer
+}
+
+/// Why a body cannot be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// Its version is not one that this release knows.
+    Newer(u8),
+    /// What is wrong with it.
+    Corrupt(String),
+}
+
+/// Reads what [`encode`] made.
+pub(super) fn decode<M: Message + Default>(body: &[u8]) -> Result<M, Unreadable> {
+    let corrupt = |problem: &str| Unreadable::Corrupt(problem.to_owned());
+    // Before the checksum, whose place and kind are a matter of the version.
+    match body.first() {
+        Some(&VERSION) => {}
+        Some(&version) if version > VERSION => return Err(Unreadable::Newer(version)),
+        _ => return Err(corrupt("it has no version")),
+    }
+    let Some((covered, crc)) = body.split_last_chunk::<CRC_BYTES>() else {
+        return Err(corrupt("it is too short"));
+    };
+    if crc32fast::hash(covered) != u32::from_le_bytes(*crc) {
+        return Err(corrupt("its checksum is wrong"));
+    }
+    let message = covered.get(1..).ok_or_else(|| corrupt("it is too short"))?;
+    M::decode(message).map_err(|error| Unreadable::Corrupt(error.to_string()))
+}
+
+impl From<InvalidName> for Unreadable {
+    fn from(error: InvalidName) -> Self {
+        Unreadable::Corrupt(error.to_string())
+    }
+}
+
+impl From<InvalidParams> for Unreadable {
+    fn from(error: InvalidParams) -> Self {
+        Unreadable::Corrupt(error.to_string())
+    }
+}
+
+/// Reads a word of a state.
+fn word<T>(text: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Unreadable> {
+    parse(text).ok_or_else(|| Unreadable::Corrupt(format!("{text:?} is not a state")))
+}
+
+/// Reads the bytes of a random id.
+fn id<T>(bytes: &[u8], parse: impl FnOnce(&[u8]) -> Option<T>) -> Result<T, Unreadable> {
+    parse(bytes).ok_or_else(|| Unreadable::Corrupt(format!("an id of {} bytes", bytes.len())))
+}
+
+#[derive(Message)]
+pub(super) struct FlowBody {
+    #[prost(bytes = "vec", tag = "1")]
+    request: Vec<u8>,
+    #[prost(string, tag = "2")]
+    audience: String,
+    #[prost(string, optional, tag = "3")]
+    name: Option<String>,
+    #[prost(string, tag = "4")]
+    state: String,
+    #[prost(uint64, tag = "5")]
+    submitted_at: u64,
+    #[prost(uint64, optional, tag = "6")]
+    ended_at: Option<u64>,
+    #[prost(string, optional, tag = "7")]
+    cancelled_by: Option<String>,
+}
+
+impl From<&FlowRecord> for FlowBody {
+    fn from(record: &FlowRecord) -> Self {
+        Self {
+            request: record.request.0.to_vec(),
+            audience: record.audience.to_string(),
+            name: record.name.as_ref().map(ToString::to_string),
+            state: record.state.as_str().to_owned(),
+            submitted_at: record.submitted_at.0,
+            ended_at: record.ended_at.map(|at| at.0),
+            cancelled_by: record.cancelled_by.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+impl FlowBody {
+    pub(super) fn into_record(self, id_: FlowId) -> Result<FlowRecord, Unreadable> {
+        Ok(FlowRecord {
+            id: id_,
+            request: id(&self.request, RequestId::from_slice)?,
+            audience: AudienceName::new(&self.audience)?,
+            name: self.name.as_deref().map(FlowName::new).transpose()?,
+            state: word(&self.state, FlowState::from_word)?,
+            submitted_at: Timestamp(self.submitted_at),
+            ended_at: self.ended_at.map(Timestamp),
+            cancelled_by: self.cancelled_by.as_deref().map(AudienceName::new).transpose()?,
+        })
+    }
+}
+
+/// A piece of a spec.
+#[derive(Message)]
+pub(super) struct SpecBody {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) bytes: Vec<u8>,
+}
+
+#[derive(Message)]
+pub(super) struct JobBody {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "2")]
+    score: String,
+    #[prost(uint32, tag = "3")]
+    tasks: u32,
+    #[prost(string, tag = "4")]
+    state: String,
+    #[prost(uint64, optional, tag = "5")]
+    started_at: Option<u64>,
+    #[prost(uint64, optional, tag = "6")]
+    ended_at: Option<u64>,
+    #[prost(string, tag = "7")]
+    untouched: String,
+    #[prost(btree_map = "string, uint32", tag = "8")]
+    counts: BTreeMap<String, u32>,
+}
+
+impl From<&JobRecord> for JobBody {
+    fn from(record: &JobRecord) -> Self {
+        Self {
+            name: record.name.to_string(),
+            score: record.score.to_string(),
+            tasks: record.tasks,
+            state: record.state.as_str().to_owned(),
+            started_at: record.started_at.map(|at| at.0),
+            ended_at: record.ended_at.map(|at| at.0),
+            untouched: record.untouched.as_str().to_owned(),
+            counts: (record.counts.iter().filter(|(_, tasks)| *tasks > 0))
+                .map(|(state, tasks)| (state.as_str().to_owned(), tasks))
+                .collect(),
+        }
+    }
+}
+
+impl JobBody {
+    pub(super) fn into_record(self, id: JobId) -> Result<JobRecord, Unreadable> {
+        let mut counts = Counts::default();
+        for (state, tasks) in &self.counts {
+            counts.set(word(state, TaskState::from_word)?, *tasks);
+        }
+        Ok(JobRecord {
+            id,
+            name: JobName::new(&self.name)?,
+            score: ScoreName::new(&self.score)?,
+            tasks: self.tasks,
+            state: word(&self.state, JobState::from_word)?,
+            started_at: self.started_at.map(Timestamp),
+            ended_at: self.ended_at.map(Timestamp),
+            untouched: word(&self.untouched, TaskState::from_word)?,
+            counts,
+        })
+    }
+}
+
+/// A piece of a folded host set.
+#[derive(Message)]
+pub(super) struct TargetsBody {
+    #[prost(string, tag = "1")]
+    pub(super) text: String,
+}
+
+/// Parameters, behind a page of zeros.
+///
+/// SQLite overwrites what is deleted, but it also moves rows between pages while they live, and
+/// what it leaves behind there is not overwritten. It never moves the part of a row that did not
+/// fit its page. The padding fills that first page (4,096 bytes), so that every byte of a value
+/// is in a place that deleting overwrites.
+#[derive(Message)]
+pub(super) struct ParamsBody {
+    #[prost(bytes = "vec", tag = "1")]
+    padding: Vec<u8>,
+    #[prost(message, repeated, tag = "2")]
+    pairs: Vec<PairBody>,
+}
+
+#[derive(Message)]
+pub(super) struct PairBody {
+    #[prost(string, tag = "1")]
+    key: String,
+    #[prost(string, tag = "2")]
+    value: String,
+}
+
+/// The page size of the database, which is SQLite's default.
+pub(super) const PAGE_BYTES: usize = 4_096;
+
+impl From<&ParamsRecord> for ParamsBody {
+    fn from(record: &ParamsRecord) -> Self {
+        Self {
+            padding: vec![0; PAGE_BYTES],
+            pairs: (record.params.iter())
+                .map(|(key, value)| PairBody { key: key.to_string(), value: value.to_owned() })
+                .collect(),
+        }
+    }
+}
+
+impl ParamsBody {
+    pub(super) fn into_params(self) -> Result<Params, Unreadable> {
+        Ok(Params::from_pairs(self.pairs.into_iter().map(|pair| (pair.key, pair.value)))?)
+    }
+}
+
+#[derive(Message)]
+pub(super) struct TaskBody {
+    #[prost(string, tag = "1")]
+    host: String,
+    #[prost(string, tag = "2")]
+    state: String,
+    #[prost(uint32, tag = "3")]
+    attempt: u32,
+    #[prost(uint32, tag = "4")]
+    retries: u32,
+    #[prost(uint64, tag = "5")]
+    order: u64,
+    #[prost(uint64, optional, tag = "6")]
+    sent_at: Option<u64>,
+    #[prost(uint64, optional, tag = "7")]
+    started_at: Option<u64>,
+    #[prost(uint64, optional, tag = "8")]
+    ended_at: Option<u64>,
+    #[prost(sint32, optional, tag = "9")]
+    exit: Option<i32>,
+    #[prost(sint32, optional, tag = "10")]
+    signal: Option<i32>,
+    #[prost(string, optional, tag = "11")]
+    detail: Option<String>,
+}
+
+impl From<&TaskRecord> for TaskBody {
+    fn from(record: &TaskRecord) -> Self {
+        Self {
+            host: record.host.to_string(),
+            state: record.state.as_str().to_owned(),
+            attempt: record.attempt,
+            retries: record.retries,
+            order: record.order.0,
+            sent_at: record.sent_at.map(|at| at.0),
+            started_at: record.started_at.map(|at| at.0),
+            ended_at: record.ended_at.map(|at| at.0),
+            exit: record.exit,
+            signal: record.signal,
+            detail: record.detail.as_deref().map(str::to_owned),
+        }
+    }
+}
+
+impl TaskBody {
+    pub(super) fn into_record(self, job: JobId, index: u32) -> Result<TaskRecord, Unreadable> {
+        Ok(TaskRecord {
+            job,
+            index,
+            host: HostName::new(&self.host)?,
+            state: word(&self.state, TaskState::from_word)?,
+            attempt: self.attempt,
+            retries: self.retries,
+            order: OrderNumber(self.order),
+            sent_at: self.sent_at.map(Timestamp),
+            started_at: self.started_at.map(Timestamp),
+            ended_at: self.ended_at.map(Timestamp),
+            exit: self.exit,
+            signal: self.signal,
+            detail: self.detail.map(Arc::from),
+        })
+    }
+}
+
+#[derive(Message)]
+pub(super) struct EndBody {
+    #[prost(bool, tag = "1")]
+    late: bool,
+    #[prost(bytes = "vec", tag = "2")]
+    end: Vec<u8>,
+}
+
+impl From<&EndRecord> for EndBody {
+    fn from(record: &EndRecord) -> Self {
+        Self { late: record.late, end: record.end.to_vec() }
+    }
+}
+
+impl EndBody {
+    pub(super) fn into_record(self, job: JobId, host: HostName, attempt: u32) -> EndRecord {
+        EndRecord { job, host, attempt, late: self.late, end: self.end.into() }
+    }
+}
+
+#[derive(Message)]
+pub(super) struct PlayerBody {
+    #[prost(bytes = "vec", optional, tag = "1")]
+    spool: Option<Vec<u8>>,
+    #[prost(uint64, tag = "2")]
+    last_order: u64,
+    #[prost(uint64, optional, tag = "3")]
+    detached_at: Option<u64>,
+    #[prost(bool, tag = "4")]
+    removed: bool,
+}
+
+impl From<&PlayerRecord> for PlayerBody {
+    fn from(record: &PlayerRecord) -> Self {
+        Self {
+            spool: record.spool.map(|spool| spool.0.to_vec()),
+            last_order: record.last_order.0,
+            detached_at: record.detached_at.map(|at| at.0),
+            removed: record.removed,
+        }
+    }
+}
+
+impl PlayerBody {
+    pub(super) fn into_record(self, host: &str) -> Result<PlayerRecord, Unreadable> {
+        Ok(PlayerRecord {
+            host: HostName::new(host)?,
+            spool: self.spool.as_deref().map(|spool| id(spool, SpoolId::from_slice)).transpose()?,
+            last_order: OrderNumber(self.last_order),
+            detached_at: self.detached_at.map(Timestamp),
+            removed: self.removed,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body() -> Vec<u8> {
+        let mut buffer = Vec::new();
+        encode(&SpecBody { bytes: b"slots".to_vec() }, &mut buffer);
+        buffer
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_noticed() {
+        let whole = body();
+        for bit in 0..whole.len() * 8 {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode::<SpecBody>(&bytes).is_err(), "bit {bit}");
+        }
+        for length in 0..whole.len() {
+            assert!(decode::<SpecBody>(&whole[..length]).is_err(), "{length} bytes");
+        }
+        assert!(decode::<SpecBody>(&whole).is_ok());
+    }
+
+    #[test]
+    fn a_newer_version_is_named_whatever_follows_it() {
+        assert_eq!(decode::<SpecBody>(&[2, 9, 9]).unwrap_err(), Unreadable::Newer(2));
+    }
+}

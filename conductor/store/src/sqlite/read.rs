@@ -1,0 +1,350 @@
+//! Readers: connections of their own, each in a read transaction that keeps one moment.
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use orchestra_model::{
+    AudienceName, FlowId, HostName, JobId, Params,
+    delivery::{RequestId, Term},
+    record::{EndRecord, FlowRecord, JobRecord, PlayerRecord, TaskRecord},
+};
+use prost::Message;
+use rusqlite::{Connection, OpenFlags, Row, params};
+
+use super::{
+    body::{
+        EndBody, FlowBody, JobBody, ParamsBody, PlayerBody, SpecBody, TargetsBody, TaskBody,
+        Unreadable, decode,
+    },
+    write::int,
+};
+use crate::{ReadError, Reader, Readers, pieces};
+
+/// How many connections are kept for later: opening one takes some hundred microseconds.
+const IDLE: usize = 4;
+
+/// In WAL mode a reader waits only while another process recovers or removes the log.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Makes readers, and keeps a few connections for the next ones.
+#[derive(Debug)]
+pub(super) struct SqliteReaders {
+    database: PathBuf,
+    /// `None` once the writer is gone: connections are closed as they come back.
+    idle: Mutex<Option<Vec<Connection>>>,
+}
+
+impl SqliteReaders {
+    pub(super) fn new(database: PathBuf) -> Arc<Self> {
+        Arc::new(Self { database, idle: Mutex::new(Some(Vec::new())) })
+    }
+
+    /// The readers, with what is needed to give connections back.
+    pub(super) fn source(self: &Arc<Self>) -> Arc<dyn Readers> {
+        Arc::new(Source(Arc::clone(self)))
+    }
+
+    /// Closes what is idle, and from now on whatever comes back.
+    pub(super) fn close(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn take(&self) -> Option<Connection> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).as_mut()?.pop()
+    }
+
+    fn give_back(&self, db: Connection) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(idle) = idle.as_mut().filter(|idle| idle.len() < IDLE) {
+            idle.push(db);
+        }
+    }
+
+    fn connect(&self) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(&self.database, flags)?;
+        db.busy_timeout(READ_TIMEOUT)?;
+        db.pragma_update(None, "trusted_schema", false)?;
+        db.set_prepared_statement_cache_capacity(32);
+        Ok(db)
+    }
+}
+
+struct Source(Arc<SqliteReaders>);
+
+impl Readers for Source {
+    fn open(&self) -> Result<Box<dyn Reader>, ReadError> {
+        let begun = || {
+            let db = match self.0.take() {
+                Some(db) => db,
+                None => self.0.connect()?,
+            };
+            // A transaction sees the moment of its first read.
+            db.execute_batch("BEGIN")?;
+            db.prepare_cached("SELECT value FROM meta WHERE key = 'term'")?
+                .query_row([], |_| Ok(()))?;
+            Ok(db)
+        };
+        let db = begun().map_err(failed("meta"))?;
+        Ok(Box::new(SqliteReader { db: Some(db), home: Arc::clone(&self.0) }))
+    }
+}
+
+struct SqliteReader {
+    /// Taken by `drop` alone.
+    db: Option<Connection>,
+    home: Arc<SqliteReaders>,
+}
+
+impl Drop for SqliteReader {
+    fn drop(&mut self) {
+        if let Some(db) = self.db.take()
+            && db.execute_batch("ROLLBACK").is_ok()
+        {
+            self.home.give_back(db);
+        }
+    }
+}
+
+fn failed(table: &'static str) -> impl FnOnce(rusqlite::Error) -> ReadError {
+    move |source| ReadError::Failed { table, source: Box::new(source) }
+}
+
+/// A row of a table, with its key, for errors that say where.
+struct Place<K> {
+    table: &'static str,
+    key: K,
+}
+
+impl<K: fmt::Display> Place<K> {
+    fn error(&self, unreadable: Unreadable) -> ReadError {
+        let (table, key) = (self.table, self.key.to_string());
+        match unreadable {
+            Unreadable::Newer(version) => ReadError::Newer { table, key, version },
+            Unreadable::Corrupt(problem) => ReadError::Corrupt { table, key, problem },
+        }
+    }
+
+    /// Decodes the body in a column of a row, and makes what it is wanted for.
+    fn read<M: Message + Default, T>(
+        &self,
+        row: &Row<'_>,
+        column: usize,
+        make: impl FnOnce(M) -> Result<T, Unreadable>,
+    ) -> Result<T, ReadError> {
+        let body = row.get_ref(column).map_err(failed(self.table))?;
+        let body =
+            body.as_blob().map_err(|error| self.error(Unreadable::Corrupt(error.to_string())))?;
+        decode(body).and_then(make).map_err(|unreadable| self.error(unreadable))
+    }
+}
+
+/// A key in a column of a row.
+fn key<T: TryFrom<i64>>(table: &'static str, row: &Row<'_>, column: usize) -> Result<T, ReadError> {
+    let number: i64 = row.get(column).map_err(failed(table))?;
+    T::try_from(number).map_err(|_| ReadError::Corrupt {
+        table,
+        key: number.to_string(),
+        problem: "a number of its key is out of range".to_owned(),
+    })
+}
+
+fn flow_from(row: &Row<'_>) -> Result<FlowRecord, ReadError> {
+    let id = FlowId(key("flows", row, 0)?);
+    Place { table: "flows", key: id }.read(row, 1, |body: FlowBody| body.into_record(id))
+}
+
+fn task_from(row: &Row<'_>, job: JobId) -> Result<TaskRecord, ReadError> {
+    let index = key("tasks", row, 0)?;
+    Place { table: "tasks", key: format_args!("{job}[{index}]") }
+        .read(row, 1, |body: TaskBody| body.into_record(job, index))
+}
+
+fn end_from(row: &Row<'_>, job: JobId, host: &HostName) -> Result<EndRecord, ReadError> {
+    let attempt = key("ends", row, 0)?;
+    Place { table: "ends", key: format_args!("{job}@{host}#{attempt}") }.read(
+        row,
+        1,
+        |body: EndBody| Ok(body.into_record(job, host.clone(), attempt)),
+    )
+}
+
+impl SqliteReader {
+    /// Reads every row that a query finds.
+    fn all<T>(
+        &self,
+        table: &'static str,
+        sql: &str,
+        params: impl rusqlite::Params,
+        mut read: impl FnMut(&Row<'_>) -> Result<T, ReadError>,
+    ) -> Result<Vec<T>, ReadError> {
+        // Only a reader in the middle of its drop has none.
+        let Some(db) = &self.db else { return Ok(Vec::new()) };
+        let mut statement = db.prepare_cached(sql).map_err(failed(table))?;
+        let mut rows = statement.query(params).map_err(failed(table))?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next().map_err(failed(table))? {
+            found.push(read(row)?);
+        }
+        Ok(found)
+    }
+
+    /// Reads the first row that a query finds.
+    fn first<T>(
+        &self,
+        table: &'static str,
+        sql: &str,
+        params: impl rusqlite::Params,
+        read: impl FnMut(&Row<'_>) -> Result<T, ReadError>,
+    ) -> Result<Option<T>, ReadError> {
+        Ok(self.all(table, sql, params, read)?.into_iter().next())
+    }
+}
+
+impl Reader for SqliteReader {
+    fn next_flow(&self) -> Result<FlowId, ReadError> {
+        let sql = "SELECT value FROM meta WHERE key = 'next_flow'";
+        let next = self.first("meta", sql, [], |row| key("meta", row, 0).map(FlowId))?;
+        Ok(next.unwrap_or(FlowId(1)))
+    }
+
+    fn recovered(&self) -> Result<Term, ReadError> {
+        let sql = "SELECT value FROM meta WHERE key = 'recovered'";
+        let term = self.first("meta", sql, [], |row| key("meta", row, 0).map(Term))?;
+        Ok(term.unwrap_or_default())
+    }
+
+    fn players(&self) -> Result<Vec<PlayerRecord>, ReadError> {
+        self.all("players", "SELECT host, body FROM players ORDER BY host", [], |row| {
+            let host: String = row.get(0).map_err(failed("players"))?;
+            Place { table: "players", key: &host }
+                .read(row, 1, |body: PlayerBody| body.into_record(&host))
+        })
+    }
+
+    fn live_flows(&self) -> Result<Vec<FlowRecord>, ReadError> {
+        let sql = "SELECT id, body FROM flows WHERE alive = 1 ORDER BY id";
+        self.all("flows", sql, [], flow_from)
+    }
+
+    fn flow(&self, flow: FlowId) -> Result<Option<FlowRecord>, ReadError> {
+        self.first("flows", "SELECT id, body FROM flows WHERE id = ?1", [int(flow.0)], flow_from)
+    }
+
+    fn flows(
+        &self,
+        limit: usize,
+        before: Option<FlowId>,
+        only_alive: bool,
+    ) -> Result<Vec<FlowRecord>, ReadError> {
+        let sql = if only_alive {
+            "SELECT id, body FROM flows WHERE alive = 1 AND id < ?1 ORDER BY id DESC LIMIT ?2"
+        } else {
+            "SELECT id, body FROM flows WHERE id < ?1 ORDER BY id DESC LIMIT ?2"
+        };
+        let before = before.map_or(i64::MAX, |flow| int(flow.0));
+        self.all("flows", sql, params![before, int(limit as u64)], flow_from)
+    }
+
+    fn newest_of(&self, audience: &AudienceName) -> Result<Option<FlowId>, ReadError> {
+        let sql = "SELECT id FROM flows WHERE audience = ?1 ORDER BY id DESC LIMIT 1";
+        self.first("flows", sql, [audience.as_str()], |row| key("flows", row, 0).map(FlowId))
+    }
+
+    fn request(
+        &self,
+        audience: &AudienceName,
+        request: RequestId,
+    ) -> Result<Option<FlowId>, ReadError> {
+        let sql = "SELECT id FROM flows WHERE audience = ?1 AND request = ?2 ORDER BY id LIMIT 1";
+        self.first("flows", sql, params![audience.as_str(), request.0], |row| {
+            key("flows", row, 0).map(FlowId)
+        })
+    }
+
+    fn requests(&self) -> Result<Vec<(AudienceName, RequestId, FlowId)>, ReadError> {
+        self.all("flows", "SELECT id, body FROM flows ORDER BY id", [], |row| {
+            flow_from(row).map(|flow| (flow.audience, flow.request, flow.id))
+        })
+    }
+
+    fn spec(&self, flow: FlowId) -> Result<Option<Vec<u8>>, ReadError> {
+        let sql = "SELECT piece, body FROM spec WHERE flow = ?1 ORDER BY piece";
+        let pieces = self.all("spec", sql, [int(flow.0)], |row| {
+            let piece: u32 = key("spec", row, 0)?;
+            let place = Place { table: "spec", key: format_args!("{flow}[{piece}]") };
+            Ok((piece, place.read(row, 1, |body: SpecBody| Ok(body.bytes))?))
+        })?;
+        Ok(pieces::in_order("spec", flow, pieces)?.map(|pieces| pieces.concat()))
+    }
+
+    fn jobs(&self, flow: FlowId) -> Result<Vec<JobRecord>, ReadError> {
+        let sql = "SELECT slot, job, body FROM jobs WHERE flow = ?1 ORDER BY slot, job";
+        self.all("jobs", sql, [int(flow.0)], |row| {
+            let id = JobId { flow, slot: key("jobs", row, 0)?, job: key("jobs", row, 1)? };
+            Place { table: "jobs", key: id }.read(row, 2, |body: JobBody| body.into_record(id))
+        })
+    }
+
+    fn targets(&self, job: JobId) -> Result<Option<String>, ReadError> {
+        let sql = "SELECT piece, body FROM targets WHERE flow = ?1 AND slot = ?2 AND job = ?3
+                   ORDER BY piece";
+        let pieces =
+            self.all("targets", sql, params![int(job.flow.0), job.slot, job.job], |row| {
+                let piece: u32 = key("targets", row, 0)?;
+                let place = Place { table: "targets", key: format_args!("{job}[{piece}]") };
+                Ok((piece, place.read(row, 1, |body: TargetsBody| Ok(body.text))?))
+            })?;
+        Ok(pieces::in_order("targets", job, pieces)?.map(|pieces| pieces.concat()))
+    }
+
+    fn params(&self, job: JobId) -> Result<Option<Params>, ReadError> {
+        let sql = "SELECT body FROM params WHERE flow = ?1 AND slot = ?2 AND job = ?3";
+        self.first("params", sql, params![int(job.flow.0), job.slot, job.job], |row| {
+            Place { table: "params", key: job }.read(row, 0, ParamsBody::into_params)
+        })
+    }
+
+    fn tasks(
+        &self,
+        job: JobId,
+        after: Option<u32>,
+        limit: usize,
+    ) -> Result<Vec<TaskRecord>, ReadError> {
+        let sql = "SELECT idx, body FROM tasks
+                   WHERE flow = ?1 AND slot = ?2 AND job = ?3 AND idx > ?4 ORDER BY idx LIMIT ?5";
+        let after = after.map_or(-1, i64::from);
+        let params = params![int(job.flow.0), job.slot, job.job, after, int(limit as u64)];
+        self.all("tasks", sql, params, |row| task_from(row, job))
+    }
+
+    fn task_by_host(&self, job: JobId, host: &HostName) -> Result<Option<TaskRecord>, ReadError> {
+        let sql = "SELECT idx, body FROM tasks
+                   WHERE flow = ?1 AND slot = ?2 AND job = ?3 AND host = ?4 ORDER BY idx LIMIT 1";
+        let params = params![int(job.flow.0), job.slot, job.job, host.as_str()];
+        self.first("tasks", sql, params, |row| task_from(row, job))
+    }
+
+    fn ends(&self, job: JobId, host: &HostName) -> Result<Vec<EndRecord>, ReadError> {
+        let sql = "SELECT attempt, body FROM ends
+                   WHERE flow = ?1 AND slot = ?2 AND job = ?3 AND host = ?4 ORDER BY attempt";
+        let params = params![int(job.flow.0), job.slot, job.job, host.as_str()];
+        self.all("ends", sql, params, |row| end_from(row, job, host))
+    }
+
+    fn end(
+        &self,
+        job: JobId,
+        host: &HostName,
+        attempt: u32,
+    ) -> Result<Option<EndRecord>, ReadError> {
+        let sql = "SELECT attempt, body FROM ends
+                   WHERE flow = ?1 AND slot = ?2 AND job = ?3 AND host = ?4 AND attempt = ?5";
+        let params = params![int(job.flow.0), job.slot, job.job, host.as_str(), attempt];
+        self.first("ends", sql, params, |row| end_from(row, job, host))
+    }
+}

@@ -1,0 +1,231 @@
+//! Operations as SQL.
+
+use orchestra_model::{
+    FlowId, JobId, Timestamp,
+    record::{FlowRecord, JobRecord, Op, PlayerRecord, Record, TaskRecord},
+    state::TaskState,
+};
+use rusqlite::{Connection, Result, params};
+
+use super::body::{
+    EndBody, FlowBody, JobBody, ParamsBody, PlayerBody, SpecBody, TargetsBody, TaskBody, encode,
+};
+
+/// An unsigned number as SQLite keeps numbers. Ids and times are far below 2^63.
+pub(super) fn int(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+fn time(at: Option<Timestamp>) -> Option<i64> {
+    at.map(|at| int(at.0))
+}
+
+/// Carries out one operation. `buffer` is scratch space, kept between calls.
+pub(super) fn apply(db: &Connection, op: &Op, buffer: &mut Vec<u8>) -> Result<()> {
+    match op {
+        Op::Put(record) => put(db, record, buffer),
+        Op::EraseParams(job) => erase_params(db, *job),
+        Op::PruneFlow(flow) => prune(db, *flow),
+    }
+}
+
+fn put(db: &Connection, record: &Record, buffer: &mut Vec<u8>) -> Result<()> {
+    match record {
+        Record::NextFlow(next) => put_meta(db, "next_flow", int(next.0)),
+        Record::Recovered(term) => put_meta(db, "recovered", int(term.0)),
+        Record::Flow(flow) => put_flow(db, flow, buffer),
+        Record::Spec(chunk) => {
+            let body = SpecBody { bytes: chunk.bytes.to_vec() };
+            db.prepare_cached(
+                "INSERT OR REPLACE INTO spec (flow, piece, body) VALUES (?1, ?2, ?3)",
+            )?
+            .execute(params![
+                int(chunk.flow.0),
+                chunk.index,
+                encode(&body, buffer)
+            ])?;
+            Ok(())
+        }
+        Record::Job(job) => put_job(db, job, buffer),
+        Record::Targets(chunk) => {
+            let body = TargetsBody { text: chunk.text.to_string() };
+            let JobId { flow, slot, job } = chunk.job;
+            db.prepare_cached(
+                "INSERT OR REPLACE INTO targets (flow, slot, job, piece, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![
+                int(flow.0),
+                slot,
+                job,
+                chunk.index,
+                encode(&body, buffer)
+            ])?;
+            Ok(())
+        }
+        Record::Params(record) => {
+            let JobId { flow, slot, job } = record.job;
+            let body = ParamsBody::from(record);
+            db.prepare_cached(
+                "INSERT OR REPLACE INTO params (flow, slot, job, body) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![int(flow.0), slot, job, encode(&body, buffer)])?;
+            Ok(())
+        }
+        Record::Task(task) => put_task(db, task, buffer),
+        Record::End(end) => {
+            let JobId { flow, slot, job } = end.job;
+            let body = EndBody::from(end);
+            db.prepare_cached(
+                "INSERT OR REPLACE INTO ends (flow, slot, job, host, attempt, late, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                int(flow.0),
+                slot,
+                job,
+                end.host.as_str(),
+                end.attempt,
+                end.late,
+                encode(&body, buffer)
+            ])?;
+            Ok(())
+        }
+        Record::Player(player) => put_player(db, player, buffer),
+    }
+}
+
+/// Sets one of the store's own numbers.
+pub(super) fn put_meta(db: &Connection, key: &str, value: i64) -> Result<()> {
+    db.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
+        .execute(params![key, value])?;
+    Ok(())
+}
+
+fn put_flow(db: &Connection, flow: &FlowRecord, buffer: &mut Vec<u8>) -> Result<()> {
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO flows
+         (id, name, state, alive, audience, request, submitted_at, ended_at, cancelled_by, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )?
+    .execute(params![
+        int(flow.id.0),
+        flow.name.as_ref().map(|name| name.as_str()),
+        flow.state.as_str(),
+        !flow.state.is_final(),
+        flow.audience.as_str(),
+        flow.request.0,
+        int(flow.submitted_at.0),
+        time(flow.ended_at),
+        flow.cancelled_by.as_ref().map(|name| name.as_str()),
+        encode(&FlowBody::from(flow), buffer),
+    ])?;
+    Ok(())
+}
+
+fn put_job(db: &Connection, job: &JobRecord, buffer: &mut Vec<u8>) -> Result<()> {
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO jobs
+         (flow, slot, job, name, score, state, tasks, ok, failures, started_at, ended_at, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    )?
+    .execute(params![
+        int(job.id.flow.0),
+        job.id.slot,
+        job.id.job,
+        job.name.as_str(),
+        job.score.as_str(),
+        job.state.as_str(),
+        job.tasks,
+        job.counts.get(TaskState::Ok),
+        job.counts.failures(),
+        time(job.started_at),
+        time(job.ended_at),
+        encode(&JobBody::from(job), buffer),
+    ])?;
+    Ok(())
+}
+
+/// Most puts change a task whose host stays: those leave the index by host alone.
+fn put_task(db: &Connection, task: &TaskRecord, buffer: &mut Vec<u8>) -> Result<()> {
+    let JobId { flow, slot, job } = task.job;
+    let row = params![
+        int(flow.0),
+        slot,
+        job,
+        task.index,
+        task.host.as_str(),
+        task.state.as_str(),
+        task.attempt,
+        task.exit,
+        task.signal,
+        time(task.sent_at),
+        time(task.started_at),
+        time(task.ended_at),
+        encode(&TaskBody::from(task), buffer),
+    ];
+    let changed = db
+        .prepare_cached(
+            "UPDATE tasks SET state = ?6, attempt = ?7, exit = ?8, signal = ?9, sent_at = ?10,
+                              started_at = ?11, ended_at = ?12, body = ?13
+             WHERE flow = ?1 AND slot = ?2 AND job = ?3 AND idx = ?4 AND host = ?5",
+        )?
+        .execute(row)?;
+    if changed == 0 {
+        db.prepare_cached(
+            "INSERT OR REPLACE INTO tasks
+             (flow, slot, job, idx, host, state, attempt, exit, signal,
+              sent_at, started_at, ended_at, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        )?
+        .execute(row)?;
+    }
+    Ok(())
+}
+
+fn put_player(db: &Connection, player: &PlayerRecord, buffer: &mut Vec<u8>) -> Result<()> {
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO players (host, last_order, detached_at, removed, body)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![
+        player.host.as_str(),
+        int(player.last_order.0),
+        time(player.detached_at),
+        player.removed,
+        encode(&PlayerBody::from(player), buffer),
+    ])?;
+    Ok(())
+}
+
+fn erase_params(db: &Connection, id: JobId) -> Result<()> {
+    db.prepare_cached("DELETE FROM params WHERE flow = ?1 AND slot = ?2 AND job = ?3")?
+        .execute(params![int(id.flow.0), id.slot, id.job])?;
+    Ok(())
+}
+
+/// Removes everything about a flow, what the index of live flows leads to last.
+fn prune(db: &Connection, flow: FlowId) -> Result<()> {
+    for sql in [
+        "DELETE FROM ends WHERE flow = ?1",
+        "DELETE FROM tasks WHERE flow = ?1",
+        "DELETE FROM params WHERE flow = ?1",
+        "DELETE FROM targets WHERE flow = ?1",
+        "DELETE FROM jobs WHERE flow = ?1",
+        "DELETE FROM spec WHERE flow = ?1",
+        "DELETE FROM flows WHERE id = ?1",
+    ] {
+        db.prepare_cached(sql)?.execute([int(flow.0)])?;
+    }
+    Ok(())
+}
+
+/// Removes what a submission wrote that did not get as far as its flow's record. Flows are
+/// written in the order of their ids, so only what is above the newest can be of that kind.
+pub(super) fn drop_orphans(db: &Connection) -> Result<()> {
+    for table in ["ends", "tasks", "params", "targets", "jobs", "spec"] {
+        let newest = "(SELECT coalesce(max(id), 0) FROM flows)";
+        db.execute(&format!("DELETE FROM {table} WHERE flow > {newest}"), [])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! Bounds of a spool: far above honest use, far below what hurts.
+
+/// Most attempts that are settled and not acknowledged. Above it new orders are refused, without
+/// a trace. A conductor acknowledges at once, so only one that is broken, or a network that
+/// swallows acknowledgements, ever comes near.
+pub const SETTLED: usize = 16_384;
+/// From so many bytes of ends and reasons that are settled and not acknowledged, new orders are `Busy`; what
+/// runs may still end above it. All of them are repeated at once on every attach, so this is well
+/// below what a driver may queue to its agent.
+pub const SETTLED_BYTES: usize = 8 << 20;
+/// Most orders of one store that were cancelled before they came. Above it a further such cancel
+/// stays unanswered, so that the conductor repeats it.
+pub const CANCELLED_AHEAD: usize = 4_096;
+/// Most stores that a spool serves in its life: their marks are kept for ever.
+pub const STORES: usize = 256;
+/// Largest encoded end. What the model's limits allow (two streams of 64 KiB, a response of
+/// 64 KiB) is below a quarter of it.
+pub const END_BYTES: usize = 1 << 20;
+/// Longest text of a refusal that is kept; longer ones are cut.
+pub const REFUSAL_BYTES: usize = 4 << 10;
+/// Longest path of a cgroup.
+pub const CGROUP_BYTES: usize = 1_024;

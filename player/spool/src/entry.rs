@@ -1,0 +1,67 @@
+//! What must be durable: one change of the state.
+
+use orchestra_model::delivery::{AttemptKey, OrderNumber, StoreId, Term};
+
+use crate::attempt::{Plan, ProcessMark, Settlement};
+
+/// One change of the state. Entries of one batch become durable together or not at all, so that
+/// each can be about one thing: accepting an order is `Mark` and `Starting`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A higher term of a store was seen.
+    Term {
+        /// The store.
+        store: StoreId,
+        /// Its term.
+        term: Term,
+    },
+    /// A store's mark rose. Orders cancelled ahead that it passes are forgotten.
+    Mark {
+        /// The store.
+        store: StoreId,
+        /// Its mark.
+        mark: OrderNumber,
+    },
+    /// An order was cancelled before it came.
+    CancelledAhead {
+        /// The store.
+        store: StoreId,
+        /// The order, above the mark.
+        order: OrderNumber,
+    },
+    /// An attempt was accepted and is about to start.
+    Starting {
+        /// The attempt.
+        key: AttemptKey,
+        /// Its order.
+        order: OrderNumber,
+        /// How it is run.
+        plan: Plan,
+    },
+    /// A starting attempt has a process.
+    Started {
+        /// The attempt.
+        key: AttemptKey,
+        /// Its process.
+        process: ProcessMark,
+    },
+    /// A live attempt is being killed because it was cancelled.
+    Cancelling {
+        /// The attempt.
+        key: AttemptKey,
+    },
+    /// An attempt has its last word, whether it was live or not.
+    Settled {
+        /// The attempt.
+        key: AttemptKey,
+        /// The order that it answers.
+        order: OrderNumber,
+        /// The word.
+        settlement: Settlement,
+    },
+    /// A settled attempt was acknowledged and is forgotten.
+    Acknowledged {
+        /// The attempt.
+        key: AttemptKey,
+    },
+}

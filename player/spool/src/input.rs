@@ -1,0 +1,96 @@
+//! What happened, as the spool is told.
+
+use orchestra_model::delivery::{AttemptKey, OrderNumber, Refusal, StoreId, Term};
+
+use crate::attempt::{EndBytes, Plan, ProcessMark};
+
+/// One connection of the agent to a conductor, numbered by the agent. Another agent may begin
+/// anew: only the latest `Opened` counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Session(pub u64);
+
+/// What happened. An input about an attempt that is not live any more, or about a session that is
+/// not the present one, changes nothing: first words win.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A connection stands and asks for the whole state. It replaces any other.
+    Opened {
+        /// Which.
+        session: Session,
+    },
+    /// The conductor accepted the attach. From here on reports go to it, those of its store only:
+    /// first everything live and started, everything settled, then what happens.
+    Attached {
+        /// Which.
+        session: Session,
+        /// Whose conductor it is.
+        store: StoreId,
+        /// Its term.
+        term: Term,
+    },
+    /// The connection is gone, or the agent is.
+    Detached {
+        /// Which.
+        session: Session,
+    },
+    /// A conductor named its term, without asking for anything.
+    TermSeen {
+        /// Of this store.
+        store: StoreId,
+        /// Its term.
+        term: Term,
+    },
+    /// A conductor ordered an attempt.
+    Ordered {
+        /// The conductor's.
+        term: Term,
+        /// The order's number for this player.
+        order: OrderNumber,
+        /// The attempt; its store is the store of number and term.
+        key: AttemptKey,
+        /// How it would be run, or why the driver would not: unknown or disabled score,
+        /// parameters, stopping. Used only where the order is news; what the spool counts itself
+        /// (capacity, concurrency, exclusive) is not to be looked at here.
+        admission: Result<Plan, Refusal>,
+    },
+    /// A conductor cancelled an attempt, whether or not its order has come.
+    Cancelled {
+        /// The conductor's.
+        term: Term,
+        /// The number of the order that it cancels.
+        order: OrderNumber,
+        /// The attempt.
+        key: AttemptKey,
+    },
+    /// What was reported of an attempt is on the conductor's disk.
+    Acknowledged {
+        /// The conductor's.
+        term: Term,
+        /// The attempt.
+        key: AttemptKey,
+        /// The order number of the report: a late acknowledgement of a `Busy` must not wipe out
+        /// the end of a later order for the same attempt. `None`: whichever.
+        order: Option<OrderNumber>,
+    },
+    /// The process of a starting attempt exists.
+    Started {
+        /// The attempt.
+        key: AttemptKey,
+        /// Its process.
+        process: ProcessMark,
+    },
+    /// The process of a starting attempt could not be made, for certain.
+    StartFailed {
+        /// The attempt.
+        key: AttemptKey,
+        /// Why: `SpawnFailed`, or what else came up.
+        refusal: Refusal,
+    },
+    /// A live attempt ended, or its end can never be known.
+    Ended {
+        /// The attempt.
+        key: AttemptKey,
+        /// The encoded end.
+        end: EndBytes,
+    },
+}

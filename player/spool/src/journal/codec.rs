@@ -1,0 +1,312 @@
+//! Entries in bytes: a kind byte, then fields of fixed order. Texts and ends have a length before
+//! them. A number once given to a kind or a word is never given to another.
+
+use std::sync::Arc;
+
+use orchestra_model::{
+    FlowId, JobId, Millis, ScoreName, Timestamp,
+    delivery::{AttemptKey, OrderNumber, Refusal, StoreId, Term},
+    limits,
+    score::Interface,
+};
+
+use crate::{
+    attempt::{BootId, CgroupPath, EndBytes, Plan, ProcessMark, Settlement},
+    bounds,
+    entry::Entry,
+};
+
+const TERM: u8 = 1;
+const MARK: u8 = 2;
+const CANCELLED_AHEAD: u8 = 3;
+const STARTING: u8 = 4;
+const STARTED: u8 = 5;
+const CANCELLING: u8 = 6;
+const ENDED: u8 = 7;
+const REFUSED: u8 = 8;
+const ACKNOWLEDGED: u8 = 9;
+
+/// Why bytes are not an entry.
+pub(super) enum Problem {
+    UnknownKind(u8),
+    Malformed(&'static str),
+}
+
+/// Appends an entry.
+pub(super) fn push_entry(out: &mut Vec<u8>, entry: &Entry) {
+    match entry {
+        Entry::Term { store, term } => {
+            out.push(TERM);
+            out.extend(store.0);
+            out.extend(term.0.to_le_bytes());
+        }
+        Entry::Mark { store, mark } => {
+            out.push(MARK);
+            out.extend(store.0);
+            out.extend(mark.0.to_le_bytes());
+        }
+        Entry::CancelledAhead { store, order } => {
+            out.push(CANCELLED_AHEAD);
+            out.extend(store.0);
+            out.extend(order.0.to_le_bytes());
+        }
+        Entry::Starting { key, order, plan } => {
+            out.push(STARTING);
+            push_key(out, key);
+            out.extend(order.0.to_le_bytes());
+            push_plan(out, plan);
+        }
+        Entry::Started { key, process } => {
+            out.push(STARTED);
+            push_key(out, key);
+            push_process(out, process);
+        }
+        Entry::Cancelling { key } => {
+            out.push(CANCELLING);
+            push_key(out, key);
+        }
+        Entry::Settled { key, order, settlement } => {
+            let ended = matches!(settlement, Settlement::Ended(_));
+            out.push(if ended { ENDED } else { REFUSED });
+            push_key(out, key);
+            out.extend(order.0.to_le_bytes());
+            match settlement {
+                Settlement::Ended(end) => push_bytes(out, end.as_slice()),
+                Settlement::Refused(refusal) => push_refusal(out, refusal),
+            }
+        }
+        Entry::Acknowledged { key } => {
+            out.push(ACKNOWLEDGED);
+            push_key(out, key);
+        }
+    }
+}
+
+/// Takes one entry off the front.
+pub(super) fn read_entry(reader: &mut Reader<'_>) -> Result<Entry, Problem> {
+    let kind = reader.u8().ok_or(Problem::Malformed("kind"))?;
+    let entry = match kind {
+        TERM => read_term(reader).ok_or("term"),
+        MARK => read_mark(reader).ok_or("mark"),
+        CANCELLED_AHEAD => read_cancelled_ahead(reader).ok_or("cancelled order"),
+        STARTING => read_starting(reader).ok_or("starting attempt"),
+        STARTED => read_started(reader).ok_or("started attempt"),
+        CANCELLING => reader.key().map(|key| Entry::Cancelling { key }).ok_or("cancelled attempt"),
+        ENDED | REFUSED => read_settled(reader, kind == ENDED).ok_or("settled attempt"),
+        ACKNOWLEDGED => {
+            reader.key().map(|key| Entry::Acknowledged { key }).ok_or("acknowledged attempt")
+        }
+        unknown => return Err(Problem::UnknownKind(unknown)),
+    };
+    entry.map_err(Problem::Malformed)
+}
+
+fn read_term(reader: &mut Reader<'_>) -> Option<Entry> {
+    Some(Entry::Term { store: StoreId(reader.array()?), term: Term(reader.u64()?) })
+}
+
+fn read_mark(reader: &mut Reader<'_>) -> Option<Entry> {
+    Some(Entry::Mark { store: StoreId(reader.array()?), mark: reader.order()? })
+}
+
+fn read_cancelled_ahead(reader: &mut Reader<'_>) -> Option<Entry> {
+    Some(Entry::CancelledAhead { store: StoreId(reader.array()?), order: reader.order()? })
+}
+
+fn read_starting(reader: &mut Reader<'_>) -> Option<Entry> {
+    Some(Entry::Starting { key: reader.key()?, order: reader.order()?, plan: read_plan(reader)? })
+}
+
+fn read_started(reader: &mut Reader<'_>) -> Option<Entry> {
+    Some(Entry::Started { key: reader.key()?, process: read_process(reader)? })
+}
+
+fn read_settled(reader: &mut Reader<'_>, ended: bool) -> Option<Entry> {
+    let (key, order) = (reader.key()?, reader.order()?);
+    let settlement = if ended {
+        Settlement::Ended(EndBytes::new(reader.bytes(bounds::END_BYTES)?).ok()?)
+    } else {
+        Settlement::Refused(read_refusal(reader)?)
+    };
+    Some(Entry::Settled { key, order, settlement })
+}
+
+fn push_plan(out: &mut Vec<u8>, plan: &Plan) {
+    push_bytes(out, plan.score.as_str().as_bytes());
+    out.extend(plan.timeout.0.to_le_bytes());
+    out.push(match plan.interface {
+        Interface::Env => 0,
+        Interface::Pipe => 1,
+    });
+    out.push(plan.concurrency.is_some().into());
+    out.extend(plan.concurrency.unwrap_or(0).to_le_bytes());
+    out.push(plan.exclusive.into());
+    // An empty path is none.
+    push_bytes(out, plan.cgroup.as_ref().map_or("", CgroupPath::as_str).as_bytes());
+}
+
+fn read_plan(reader: &mut Reader<'_>) -> Option<Plan> {
+    Some(Plan {
+        score: ScoreName::new(reader.text(limits::NAME_BYTES)?).ok()?,
+        timeout: Millis(reader.u64()?),
+        interface: match reader.u8()? {
+            0 => Interface::Env,
+            1 => Interface::Pipe,
+            _ => return None,
+        },
+        concurrency: match (reader.bool()?, reader.u32()?) {
+            (true, most) => Some(most),
+            (false, 0) => None,
+            (false, _) => return None,
+        },
+        exclusive: reader.bool()?,
+        cgroup: match reader.text(bounds::CGROUP_BYTES)? {
+            "" => None,
+            path => Some(CgroupPath::new(path)?),
+        },
+    })
+}
+
+fn push_process(out: &mut Vec<u8>, process: &ProcessMark) {
+    out.extend(process.pid.to_le_bytes());
+    out.extend(process.start_ticks.to_le_bytes());
+    out.extend(process.boot.0);
+    out.extend(process.started_at.0.to_le_bytes());
+    out.extend(process.boot_ms.to_le_bytes());
+}
+
+fn read_process(reader: &mut Reader<'_>) -> Option<ProcessMark> {
+    Some(ProcessMark {
+        pid: reader.u32()?,
+        start_ticks: reader.u64()?,
+        boot: BootId(reader.array()?),
+        started_at: Timestamp(reader.u64()?),
+        boot_ms: reader.u64()?,
+    })
+}
+
+fn push_refusal(out: &mut Vec<u8>, refusal: &Refusal) {
+    let (reason, text) = match refusal {
+        Refusal::UnknownScore => (1, None),
+        Refusal::ScoreDisabled(why) => (2, Some(why)),
+        Refusal::Parameters(why) => (3, Some(why)),
+        Refusal::SpawnFailed(why) => (4, Some(why)),
+        Refusal::Busy => (5, None),
+        Refusal::Cancelled => (6, None),
+        Refusal::Spool(why) => (7, Some(why)),
+        Refusal::StaleTerm(_) => (8, None),
+        Refusal::AlreadyAcknowledged => (9, None),
+        Refusal::Stopping => (10, None),
+    };
+    out.push(reason);
+    if let Some(text) = text {
+        push_bytes(out, text.as_bytes());
+    }
+    if let Refusal::StaleTerm(seen) = refusal {
+        out.extend(seen.0.to_le_bytes());
+    }
+}
+
+fn read_refusal(reader: &mut Reader<'_>) -> Option<Refusal> {
+    let reason = reader.u8()?;
+    let mut text = || reader.text(bounds::REFUSAL_BYTES).map(str::to_owned);
+    Some(match reason {
+        1 => Refusal::UnknownScore,
+        2 => Refusal::ScoreDisabled(text()?),
+        3 => Refusal::Parameters(text()?),
+        4 => Refusal::SpawnFailed(text()?),
+        5 => Refusal::Busy,
+        6 => Refusal::Cancelled,
+        7 => Refusal::Spool(text()?),
+        8 => Refusal::StaleTerm(Term(reader.u64()?)),
+        9 => Refusal::AlreadyAcknowledged,
+        10 => Refusal::Stopping,
+        _ => return None,
+    })
+}
+
+fn push_key(out: &mut Vec<u8>, key: &AttemptKey) {
+    out.extend(key.store.0);
+    out.extend(key.job.flow.0.to_le_bytes());
+    out.extend(key.job.slot.to_le_bytes());
+    out.extend(key.job.job.to_le_bytes());
+    out.extend(key.attempt.to_le_bytes());
+}
+
+/// Everything that comes here is bounded far below what the length can say.
+fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend((bytes.len() as u32).to_le_bytes());
+    out.extend(bytes);
+}
+
+/// Takes fields off the front of bytes; `None` where there are too few, or a bound is exceeded.
+pub(super) struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Reader(bytes)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn take(&mut self, n: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(n)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*taken)
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.array().map(u8::from_le_bytes)
+    }
+
+    fn bool(&mut self) -> Option<bool> {
+        match self.u8()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    pub(super) fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    pub(super) fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn order(&mut self) -> Option<OrderNumber> {
+        self.u64().map(OrderNumber)
+    }
+
+    fn key(&mut self) -> Option<AttemptKey> {
+        let store = StoreId(self.array()?);
+        let job = JobId { flow: FlowId(self.u64()?), slot: self.u16()?, job: self.u16()? };
+        Some(AttemptKey { store, job, attempt: self.u32()? })
+    }
+
+    fn bytes(&mut self, most: usize) -> Option<Arc<[u8]>> {
+        self.counted(most).map(Arc::from)
+    }
+
+    fn text(&mut self, most: usize) -> Option<&'a str> {
+        self.counted(most).and_then(|bytes| std::str::from_utf8(bytes).ok())
+    }
+
+    fn counted(&mut self, most: usize) -> Option<&'a [u8]> {
+        let len = self.u32()? as usize;
+        if len > most { None } else { self.take(len) }
+    }
+}

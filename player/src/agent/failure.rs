@@ -1,0 +1,97 @@
+//! Why there is no session, or no longer, in words for whoever reads the log.
+
+use std::{error::Error, fmt};
+
+use orchestra_certs::{ConnectError, Identity, LoadError};
+use tonic::Status;
+
+use crate::ipc::PayloadTooLong;
+
+/// Longest text of a conductor's that goes into the log, in characters.
+const SHOWN: usize = 400;
+
+/// Why a session failed. All of these are tried again: each may be mended on either side.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Our certificate, key or authority cannot be used.
+    Credentials(LoadError),
+    /// Our certificate is not a player's.
+    NotAPlayer(Identity),
+    /// No connection.
+    Connect(ConnectError),
+    /// The sitter gave no snapshot in time.
+    NoSnapshot,
+    /// The conductor did not answer the attach in time.
+    NoWelcome,
+    /// The conductor does not want us, for this reason.
+    Refused(String),
+    /// The conductor sends us elsewhere: too often, or nowhere.
+    Redirected,
+    /// The stream broke.
+    Stream(Status),
+    /// The conductor ended the stream.
+    Ended,
+    /// The conductor speaks another protocol.
+    Protocol(u32),
+    /// A frame is for another player.
+    OtherPlayer(String),
+    /// A frame that has no place here.
+    Unexpected(&'static str),
+    /// A command that no order can be as long as.
+    TooLong(PayloadTooLong),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Credentials(_) => f.write_str("cannot use this player's certificate"),
+            Self::NotAPlayer(identity) => {
+                write!(f, "this player's certificate is {identity}, which is no player")
+            }
+            Self::Connect(_) => f.write_str("cannot connect"),
+            Self::NoSnapshot => f.write_str("the sitter did not say how things stand in time"),
+            Self::NoWelcome => f.write_str("the conductor did not answer the attach in time"),
+            Self::Refused(reason) => write!(f, "the conductor refused: {}", shown(reason)),
+            Self::Redirected => f.write_str("conductors redirect in a circle, or nowhere"),
+            Self::Stream(status) => match orchestra_certs::explain(status) {
+                Some(reason) => f.write_str(&reason),
+                None => write!(
+                    f,
+                    "the conductor ended the session ({:?}): {}",
+                    status.code(),
+                    shown(status.message())
+                ),
+            },
+            Self::Ended => f.write_str("the conductor ended the session"),
+            Self::Protocol(theirs) => write!(
+                f,
+                "the conductor speaks protocol {theirs}, this player {}",
+                orchestra_proto::PROTOCOL
+            ),
+            Self::OtherPlayer(name) => {
+                write!(f, "the conductor spoke to player {:?} on this session", shown(name))
+            }
+            Self::Unexpected(what) => write!(f, "the conductor sent {what}"),
+            Self::TooLong(_) => f.write_str("the conductor sent a command that is too long"),
+        }
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Credentials(cause) => Some(cause),
+            Self::Connect(cause) => Some(cause),
+            // What `explain` found is the end of its chain, and said above.
+            Self::Stream(status) if orchestra_certs::explain(status).is_none() => status.source(),
+            Self::TooLong(cause) => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+/// A stranger's text as it can be shown: not too long, on one line.
+fn shown(text: &str) -> String {
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().map(plain).take(SHOWN).collect()
+}

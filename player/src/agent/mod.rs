@@ -1,0 +1,210 @@
+//! The agent: the player's half that has the network and the key, and no other power.
+//!
+//! It keeps one session with a conductor, carries opaque bytes between it and the sitter, and
+//! when the session ends makes another one. It holds nothing that matters: it may be killed at
+//! any moment, and whatever was on its way is said again in the next session.
+//!
+//! Invariants:
+//!
+//! - It is over at once when the sitter's end of the socket pair closes.
+//! - Attempts to reach a conductor are apart by an exponential wait with full jitter, except
+//!   after a redirect (bounded in a row) and after the sitter's own wish.
+//! - A failure is in the log with the words of whoever knows it best, the same one at most once
+//!   a minute.
+//!
+//! Left to others: switching to the agent's user (the sitter, before it starts the agent); who is
+//! accepted in the handshake (`orchestra_certs`).
+
+use std::{
+    error::Error,
+    fmt, fs, io,
+    os::unix::net::UnixStream,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use rustix::{
+    process::{DumpableBehavior, set_dumpable_behavior},
+    rand::{GetRandomFlags, getrandom},
+    thread::set_no_new_privs,
+};
+use signal_hook::consts::{SIGHUP, SIGUSR1, SIGUSR2};
+use tokio::time::{Instant, sleep};
+
+use self::{
+    backoff::Backoff,
+    complaints::Complaints,
+    failure::Failure,
+    link::{Link, LinkError},
+    route::Route,
+    session::{End, Ended, Session},
+};
+use crate::{
+    config::{Config, Endpoint},
+    ipc::{AGENT_DESCRIPTOR, SessionId},
+    sitter,
+};
+
+mod backoff;
+mod batch;
+mod complaints;
+mod failure;
+mod link;
+mod route;
+mod session;
+#[cfg(test)]
+mod tests;
+
+/// Where the kernel says which boot this is.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// A session that lasted this long was no failure: the next wait is a first one.
+const LASTED: Duration = Duration::from_secs(30);
+
+/// Why the agent is over, other than by its sitter's end.
+#[derive(Debug)]
+pub enum AgentError {
+    /// It was not started by a sitter: there is no socket at [`AGENT_DESCRIPTOR`].
+    NoSitter,
+    /// It could not make itself ready.
+    Setup {
+        /// What was attempted.
+        attempted: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The socket to the sitter failed, or what came over it made no sense.
+    Sitter(
+        /// How.
+        Box<dyn Error + Send + Sync>,
+    ),
+}
+
+impl AgentError {
+    fn setup(attempted: &'static str) -> impl FnOnce(io::Error) -> AgentError {
+        move |source| AgentError::Setup { attempted, source }
+    }
+}
+
+impl fmt::Display for AgentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSitter => f.write_str("there is no sitter (only `player` starts an agent)"),
+            Self::Setup { attempted, .. } => write!(f, "agent: {attempted}"),
+            Self::Sitter(_) => f.write_str("agent"),
+        }
+    }
+}
+
+impl Error for AgentError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::NoSitter => None,
+            Self::Setup { source, .. } => Some(source),
+            Self::Sitter(source) => Some(&**source),
+        }
+    }
+}
+
+/// Is the agent, until the sitter closes the socket pair whose other end is descriptor
+/// [`AGENT_DESCRIPTOR`]. To be called once, first thing.
+pub fn run(config: &Config) -> Result<(), AgentError> {
+    let socket = socket_to_sitter()?;
+    give_up_powers().map_err(AgentError::setup("giving up powers"))?;
+    leave_signals_to_the_sitter().map_err(AgentError::setup("setting signal handlers"))?;
+    let boot_id = fs::read_to_string(BOOT_ID).map_err(AgentError::setup("reading the boot id"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(AgentError::setup("starting the runtime"))?;
+    let over = runtime.block_on(async {
+        let link = Link::new(socket).map_err(AgentError::setup("taking over the socket"))?;
+        Ok(serve(config, boot_id.trim(), link).await)
+    });
+    // A host name that is still being looked up must not hold up the end.
+    runtime.shutdown_background();
+    match over? {
+        LinkError::Closed => Ok(()),
+        error => Err(AgentError::Sitter(error.into())),
+    }
+}
+
+fn socket_to_sitter() -> Result<UnixStream, AgentError> {
+    let mut inherited = sitter::sys::take_descriptors([AGENT_DESCRIPTOR]);
+    let socket = UnixStream::from(inherited.pop().ok_or(AgentError::NoSitter)?);
+    // Fails for what is no socket of this kind.
+    socket.peer_addr().map_err(|_| AgentError::NoSitter)?;
+    Ok(socket)
+}
+
+/// Nothing that is executed gains privileges, and no other process of this user can look into
+/// this one, where the key is.
+fn give_up_powers() -> io::Result<()> {
+    set_no_new_privs(true)?;
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+}
+
+/// Signals that mean something to the sitter and reach us too, as by `pkill -HUP player`, are
+/// noted where nobody looks. TERM and INT keep their default: to end.
+fn leave_signals_to_the_sitter() -> io::Result<()> {
+    let noted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGHUP, SIGUSR1, SIGUSR2] {
+        signal_hook::flag::register(signal, Arc::clone(&noted))?;
+    }
+    Ok(())
+}
+
+/// Session after session, until the sitter goes.
+async fn serve(config: &Config, boot_id: &str, mut link: Link) -> LinkError {
+    let mut route = Route::new(&config.conductors);
+    let mut backoff = Backoff::default();
+    let mut complaints = Complaints::default();
+    let mut sessions = 0;
+    loop {
+        sessions += 1;
+        let endpoint = route.present().clone();
+        let id = SessionId(sessions);
+        let session = Session { config, endpoint: &endpoint, id, boot_id };
+        let Ended { why, lasted } = match session.run(&mut link).await {
+            Ok(ended) => ended,
+            Err(gone) => return gone,
+        };
+        if let Some(lasted) = lasted {
+            route.arrived();
+            complaints.forget();
+            if lasted >= LASTED {
+                backoff.reset();
+            }
+        }
+        let failure = match why {
+            End::Reattach => continue,
+            End::Redirect(to) if route.redirect(&to) => continue,
+            End::Redirect(_) => Failure::Redirected,
+            End::Failed(failure) => failure,
+        };
+        route.advance();
+        let wait = backoff.after_failure(chance());
+        complain(&mut complaints, &endpoint, &failure, wait);
+        tokio::select! {
+            () = sleep(wait) => {}
+            gone = link.from_sitter.discard() => return gone,
+        }
+    }
+}
+
+fn complain(complaints: &mut Complaints, conductor: &Endpoint, failure: &Failure, wait: Duration) {
+    let reason = crate::chain(failure);
+    let key = format!("{conductor} {reason}");
+    if let Some(withheld) = complaints.worth_telling(&key, Instant::now()) {
+        tracing::warn!(%conductor, reason, withheld, retry_in = ?wait, "no session");
+    }
+}
+
+/// Evenly distributed over all of `u64`. Where the kernel has no randomness to give, waits are at
+/// their longest.
+fn chance() -> u64 {
+    let mut bytes = [0; 8];
+    match getrandom(&mut bytes, GetRandomFlags::empty()) {
+        Ok(8) => u64::from_ne_bytes(bytes),
+        _ => u64::MAX,
+    }
+}

@@ -1,0 +1,382 @@
+//! One session: from dialling a conductor to the end of the stream.
+//!
+//! ```text
+//! dial ─▶ Open, Snapshot ─▶ Attach ─▶ Welcome ─▶ pump both ways ─▶ end
+//!   │           │              │         │              │
+//!   └───────────┴──────────────┴─────────┴──────────────┴─▶ failed, redirected, to be reattached
+//! ```
+//!
+//! Invariants:
+//!
+//! - Nothing but `attach` goes to the conductor before its welcome, nothing but `Open` to the
+//!   sitter.
+//! - Every frame of the conductor's names this player, as its own certificate does; else the
+//!   session is over.
+//! - Both directions hold a bounded amount: what is more waits in the socket, in the stream, or
+//!   at its source.
+//! - The sitter hears `Closed` for every `Open`.
+//!
+//! Left to others: when to try again, and where ([`super`]); what commands and reports mean.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use orchestra_certs::{Credentials, Files, Subject};
+use orchestra_model::{HostName, delivery::Term, limits};
+use orchestra_proto::{
+    PROTOCOL,
+    v1::{
+        self, FromPlayer, FromPlayers, ToPlayer, ToPlayers, Welcome, from_player,
+        players_client::PlayersClient, to_player,
+    },
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Streaming, transport::Channel};
+
+use super::{
+    batch::Batch,
+    failure::Failure,
+    link::{FromSitter, Link, LinkError, ToTheSitter},
+};
+use crate::{
+    config::{Config, Endpoint},
+    ipc::{SessionId, ToAgent, ToSitter},
+};
+
+/// Longest wait for TCP and TLS together.
+const DIAL: Duration = Duration::from_secs(10);
+/// Longest wait for the sitter's snapshot, and for the conductor's answer to it.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Longest wait for the conductor to end its half of a stream, so that it never sees this
+/// session and the next at once.
+const HANG_UP: Duration = Duration::from_secs(1);
+/// Commands are read from the stream while less than this waits for the sitter.
+const COMMANDS: usize = 1 << 20;
+/// How often a sitter that is not being read from is looked after.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
+
+/// How a session went.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// Why it is over.
+    pub(super) why: End,
+    /// How long it lasted from the welcome on; `None` without one.
+    pub(super) lasted: Option<Duration>,
+}
+
+/// Why a session is over.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The sitter wants another one at once.
+    Reattach,
+    /// The conductor sent us there.
+    Redirect(Vec<Endpoint>),
+    /// It failed.
+    Failed(Failure),
+}
+
+impl From<Failure> for End {
+    fn from(failure: Failure) -> Self {
+        End::Failed(failure)
+    }
+}
+
+/// What is said first.
+#[derive(Debug)]
+pub(super) struct Session<'a> {
+    /// Where the certificate is, and who is accepted.
+    pub(super) config: &'a Config,
+    /// Whom to dial.
+    pub(super) endpoint: &'a Endpoint,
+    /// Its number.
+    pub(super) id: SessionId,
+    /// Of this boot of the host.
+    pub(super) boot_id: &'a str,
+}
+
+impl Session<'_> {
+    /// Runs the session to its end. Fails only where the sitter has gone.
+    pub(super) async fn run(&self, link: &mut Link) -> Result<Ended, LinkError> {
+        let Link { from_sitter, to_sitter } = link;
+        let dialled = tokio::select! {
+            dialled = self.dial() => dialled,
+            gone = from_sitter.discard() => return Err(gone),
+        };
+        let (channel, player) = match dialled {
+            Ok(dialled) => dialled,
+            Err(failure) => return Ok(Ended { why: failure.into(), lasted: None }),
+        };
+        say(to_sitter, ToSitter::Open { session: self.id }).await?;
+        let ended = self.attach(channel, player, from_sitter, to_sitter).await?;
+        say(to_sitter, ToSitter::Closed { session: self.id }).await?;
+        Ok(ended)
+    }
+
+    /// Reads the certificate anew each time, so that a renewed one needs no restart.
+    async fn dial(&self) -> Result<(Channel, HostName), Failure> {
+        let tls = &self.config.tls;
+        let files =
+            Files { ca: tls.ca.clone(), cert: tls.cert.clone(), key: tls.key.clone(), crl: None };
+        let credentials =
+            Credentials::load(&files, &self.config.domain).map_err(Failure::Credentials)?;
+        let Subject::Player(player) = &credentials.identity().subject else {
+            return Err(Failure::NotAPlayer(credentials.identity().clone()));
+        };
+        let client =
+            credentials.client_config(&self.config.conductor_name).map_err(Failure::Credentials)?;
+        let address = self.endpoint.to_string();
+        let channel =
+            orchestra_certs::channel(&address, client, DIAL).await.map_err(Failure::Connect)?;
+        Ok((channel, player.clone()))
+    }
+
+    async fn attach(
+        &self,
+        channel: Channel,
+        player: HostName,
+        from_sitter: &mut FromSitter,
+        to_sitter: &mut ToTheSitter,
+    ) -> Result<Ended, LinkError> {
+        let ended = |why| Ok(Ended { why, lasted: None });
+        let snapshot = match timeout(ANSWER, self.snapshot(from_sitter)).await {
+            Ok(snapshot) => snapshot?,
+            Err(_) => return ended(Failure::NoSnapshot.into()),
+        };
+        // One message waits while another is on its way: batches grow meanwhile.
+        let (outbound, messages) = mpsc::channel(1);
+        let deadline = Instant::now() + ANSWER;
+        let opening = async {
+            // Into an empty queue of which the other end is here.
+            let _ = outbound.send(self.attach_message(&player, snapshot)).await;
+            let mut client = PlayersClient::new(channel)
+                .max_decoding_message_size(limits::MESSAGE_BYTES)
+                .max_encoding_message_size(limits::MESSAGE_BYTES);
+            client.attach(ReceiverStream::new(messages)).await
+        };
+        let inbound = tokio::select! {
+            opened = opening => match opened {
+                Ok(response) => response.into_inner(),
+                Err(status) => return ended(Failure::Stream(status).into()),
+            },
+            early = self.reattach(from_sitter) => {
+                return early.and_then(|()| ended(End::Reattach));
+            }
+            () = sleep_until(deadline) => return ended(Failure::NoWelcome.into()),
+        };
+        let mut pump = Pump {
+            session: self,
+            batch: Batch::new(player.clone()),
+            player,
+            welcomed: None,
+            inbound,
+            from_sitter,
+            to_sitter,
+        };
+        let why = pump.run(&outbound, deadline).await?;
+        let lasted = pump.welcomed.map(|welcomed| welcomed.elapsed());
+        if !matches!(why, End::Failed(_)) {
+            drop(outbound);
+            pump.hang_up().await?;
+        }
+        Ok(Ended { why, lasted })
+    }
+
+    async fn snapshot(&self, from_sitter: &mut FromSitter) -> Result<Bytes, LinkError> {
+        loop {
+            match from_sitter.receive().await? {
+                ToAgent::Snapshot { session, bytes } if session == self.id => return Ok(bytes),
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits until the sitter wants another session instead of this one.
+    async fn reattach(&self, from_sitter: &mut FromSitter) -> Result<(), LinkError> {
+        let wanted = ToAgent::Reattach { session: self.id };
+        while from_sitter.receive().await? != wanted {}
+        Ok(())
+    }
+
+    fn attach_message(&self, player: &HostName, snapshot: Bytes) -> FromPlayers {
+        let attach = v1::Attach {
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            boot_id: self.boot_id.to_owned(),
+            snapshot,
+        };
+        let frame = Some(from_player::Frame::Attach(attach));
+        FromPlayers { frames: vec![FromPlayer { player: player.to_string(), frame }] }
+    }
+}
+
+/// Says one thing to the sitter, at once. Frames without opaque bytes are never too long.
+async fn say(to_sitter: &mut ToTheSitter, frame: ToSitter) -> Result<(), LinkError> {
+    let _ = to_sitter.push(frame);
+    to_sitter.flush().await
+}
+
+/// What happened next.
+enum Next {
+    Message(Result<Option<ToPlayers>, tonic::Status>),
+    Frame(ToAgent),
+    Sent(bool),
+    Nothing,
+}
+
+/// A stream that stands, and what is on its way over it.
+struct Pump<'a> {
+    session: &'a Session<'a>,
+    player: HostName,
+    welcomed: Option<Instant>,
+    inbound: Streaming<ToPlayers>,
+    batch: Batch,
+    from_sitter: &'a mut FromSitter,
+    to_sitter: &'a mut ToTheSitter,
+}
+
+impl Pump<'_> {
+    /// Carries frames until something ends the session.
+    async fn run(
+        &mut self,
+        outbound: &mpsc::Sender<FromPlayers>,
+        deadline: Instant,
+    ) -> Result<End, LinkError> {
+        loop {
+            let next = tokio::select! {
+                message = self.inbound.message(), if self.to_sitter.queued() < COMMANDS => {
+                    Next::Message(message)
+                }
+                frame = self.from_sitter.receive(), if !self.batch.is_full() => Next::Frame(frame?),
+                permit = outbound.reserve(), if !self.batch.is_empty() => {
+                    // The receiver is gone when the stream is; `inbound` says why.
+                    Next::Sent(permit.map(|permit| permit.send(self.batch.take())).is_ok())
+                }
+                flushed = self.to_sitter.flush(), if self.to_sitter.queued() > 0 => {
+                    flushed?;
+                    Next::Nothing
+                }
+                () = sleep_until(deadline), if self.welcomed.is_none() => {
+                    return Ok(Failure::NoWelcome.into());
+                }
+                () = sleep(LOOK_AFTER), if self.batch.is_full() => {
+                    if self.from_sitter.is_closed() {
+                        return Err(LinkError::Closed);
+                    }
+                    Next::Nothing
+                }
+            };
+            let ended = match next {
+                Next::Message(message) => self.on_message(message),
+                Next::Frame(frame) => self.on_frames(frame)?,
+                Next::Sent(true) | Next::Nothing => None,
+                Next::Sent(false) => {
+                    let ended = timeout(HANG_UP, self.inbound.message()).await;
+                    ended.map_or(Some(Failure::Ended.into()), |message| self.on_message(message))
+                }
+            };
+            if let Some(end) = ended {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// Waits until the conductor has ended its half too, within bounds.
+    async fn hang_up(&mut self) -> Result<(), LinkError> {
+        let ended = async { while let Ok(Some(_)) = self.inbound.message().await {} };
+        tokio::select! {
+            _ = timeout(HANG_UP, ended) => Ok(()),
+            gone = self.from_sitter.discard() => Err(gone),
+        }
+    }
+
+    /// Takes a frame of the sitter's and all that are ready behind it.
+    fn on_frames(&mut self, first: ToAgent) -> Result<Option<End>, LinkError> {
+        let mut next = Some(first);
+        while let Some(frame) = next {
+            match frame {
+                ToAgent::Report { session, bytes } if session == self.session.id => {
+                    self.batch.push(bytes);
+                }
+                ToAgent::Reattach { session } if session == self.session.id => {
+                    return Ok(Some(End::Reattach));
+                }
+                _ => {}
+            }
+            next = if self.batch.is_full() { None } else { self.from_sitter.ready()? };
+        }
+        Ok(None)
+    }
+
+    fn on_message(&mut self, message: Result<Option<ToPlayers>, tonic::Status>) -> Option<End> {
+        match message {
+            Ok(Some(message)) => {
+                message.frames.into_iter().find_map(|frame| self.on_frame(frame).err())
+            }
+            Ok(None) => Some(Failure::Ended.into()),
+            Err(status) => Some(Failure::Stream(status).into()),
+        }
+    }
+
+    fn on_frame(&mut self, frame: ToPlayer) -> Result<(), End> {
+        if frame.player != self.player.as_str() {
+            return Err(Failure::OtherPlayer(frame.player).into());
+        }
+        match frame.frame {
+            Some(to_player::Frame::Welcome(welcome)) => self.on_welcome(&welcome),
+            Some(to_player::Frame::Refused(refused)) => {
+                Err(Failure::Refused(refused.reason).into())
+            }
+            Some(to_player::Frame::Redirect(redirect)) => {
+                let known = redirect.conductors.iter().filter_map(|text| text.parse().ok());
+                Err(End::Redirect(known.collect()))
+            }
+            Some(to_player::Frame::Command(bytes)) => self.on_command(bytes),
+            Some(to_player::Frame::Probe(_)) => {
+                self.batch.push_alive();
+                Ok(())
+            }
+            // A frame of a later release, which it sends to whoever can do without it.
+            None => Ok(()),
+        }
+    }
+
+    fn on_welcome(&mut self, welcome: &Welcome) -> Result<(), End> {
+        if self.welcomed.is_some() {
+            return Err(Failure::Unexpected("a second welcome").into());
+        }
+        if welcome.protocol != PROTOCOL {
+            return Err(Failure::Protocol(welcome.protocol).into());
+        }
+        let store = orchestra_proto::store_id(&welcome.store_id)
+            .map_err(|_| Failure::Unexpected("a welcome without a store id"))?;
+        self.welcomed = Some(Instant::now());
+        tracing::info!(
+            player = %self.player,
+            conductor = %self.session.endpoint,
+            version = ?welcome.version,
+            %store,
+            term = welcome.term,
+            "attached"
+        );
+        self.forward(ToSitter::Welcomed {
+            session: self.session.id,
+            store,
+            term: Term(welcome.term),
+        })
+    }
+
+    fn on_command(&mut self, bytes: Bytes) -> Result<(), End> {
+        if self.welcomed.is_none() {
+            return Err(Failure::Unexpected("a command before its welcome").into());
+        }
+        self.forward(ToSitter::Command { session: self.session.id, bytes })
+    }
+
+    fn forward(&mut self, frame: ToSitter) -> Result<(), End> {
+        self.to_sitter.push(frame).map_err(|error| Failure::TooLong(error).into())
+    }
+}

@@ -1,0 +1,321 @@
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use orchestra_certs::Subject;
+use orchestra_model::AudienceName;
+use orchestra_proto::v1::{Probe, Redirect, Refused, Welcome, from_player, to_player};
+use tonic::Status;
+
+use self::world::{CONDUCTOR, PLAYER, Sitter, World, command, host, report, soon, welcome};
+use super::{
+    failure::Failure,
+    link::Link,
+    session::{End, Session},
+};
+use crate::{
+    config::Config,
+    ipc::{SessionId, ToAgent, ToSitter},
+};
+
+mod world;
+
+/// How one session goes that has no sitter to speak of.
+async fn session(config: &Config) -> Failure {
+    let (_sitter, agent) = std::os::unix::net::UnixStream::pair().unwrap();
+    let mut link = Link::new(agent).unwrap();
+    let endpoint = &config.conductors[0];
+    let session = Session { config, endpoint, id: SessionId(1), boot_id: "boot-1" };
+    match soon("the session's end", session.run(&mut link)).await.unwrap().why {
+        End::Failed(failure) => failure,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn reports(message: &orchestra_proto::v1::FromPlayers) -> Vec<Bytes> {
+    let report = |frame: &orchestra_proto::v1::FromPlayer| match &frame.frame {
+        Some(from_player::Frame::Report(bytes)) if frame.player == PLAYER => bytes.clone(),
+        other => panic!("{other:?}"),
+    };
+    message.frames.iter().map(report).collect()
+}
+
+#[tokio::test]
+async fn a_session_carries_snapshot_commands_and_reports() {
+    let world = World::new();
+    let mut conductor = world.conductor().await;
+    let mut sitter = Sitter::start(world.config(&[conductor.address]));
+    let id = sitter.gives_snapshot().await;
+
+    let (mut session, attach) = conductor.attached().await;
+    assert_eq!(attach.protocol, orchestra_proto::PROTOCOL);
+    assert_eq!(attach.version, env!("CARGO_PKG_VERSION"));
+    assert_eq!(attach.boot_id, "boot-1");
+    assert_eq!(attach.snapshot, "snapshot");
+
+    // Commands may come in the very message of the welcome.
+    session.say([welcome(), command("hello"), command("order")]).await;
+    sitter.hears_welcome(id).await;
+    for text in ["hello", "order"] {
+        let bytes = Bytes::from_static(text.as_bytes());
+        assert_eq!(sitter.hears().await, ToSitter::Command { session: id, bytes });
+    }
+
+    // What is ready together goes together; what is of another session goes nowhere.
+    let many = (0..100_u8).map(|n| report(id, vec![n]));
+    sitter.says([report(SessionId(99), "stale")].into_iter().chain(many)).await;
+    let message = session.message().await.unwrap();
+    let expected: Vec<Bytes> = (0..100).map(|n| Bytes::from(vec![n])).collect();
+    assert_eq!(reports(&message), expected);
+    sitter.goes().await;
+    assert!(session.message().await.is_none());
+}
+
+#[tokio::test]
+async fn large_batches_arrive_whole_in_messages_of_bounded_size() {
+    let world = World::new();
+    let mut conductor = world.conductor().await;
+    let mut sitter = Sitter::start(world.config(&[conductor.address]));
+    let id = sitter.gives_snapshot().await;
+    let mut session = conductor.welcomed().await;
+    sitter.hears_welcome(id).await;
+
+    let large = (0..100_u8).map(|n| report(id, vec![n; 200_000]));
+    let receive = async {
+        let mut seen = Vec::new();
+        while seen.len() < 100 {
+            let message = session.message().await.unwrap();
+            assert!(prost::Message::encoded_len(&message) <= 1 << 20);
+            seen.extend(reports(&message).into_iter().map(|bytes| (bytes.len(), bytes[0])));
+        }
+        seen
+    };
+    let ((), seen) = tokio::join!(sitter.says(large), receive);
+    assert_eq!(seen, (0..100).map(|n| (200_000, n)).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_probe_is_answered() {
+    let world = World::new();
+    let mut conductor = world.conductor().await;
+    let mut sitter = Sitter::start(world.config(&[conductor.address]));
+    sitter.gives_snapshot().await;
+    let mut session = conductor.welcomed().await;
+    session.say([to_player::Frame::Probe(Probe {})]).await;
+    let answer = session.one().await;
+    assert!(matches!(answer.frame, Some(from_player::Frame::Alive(_))));
+    assert_eq!(answer.player, PLAYER);
+}
+
+#[tokio::test]
+async fn after_a_refusal_or_an_end_it_tries_again() {
+    let world = World::new();
+    let mut conductor = world.conductor().await;
+    let mut sitter = Sitter::start(world.config(&[conductor.address]));
+    let mut seen = BTreeSet::new();
+    for turn in 0..4 {
+        let id = sitter.gives_snapshot().await;
+        assert!(seen.insert(id), "{id:?} came twice");
+        let (session, _) = conductor.attached().await;
+        match turn {
+            0 => {
+                let reason = "unknown player: add it to the players file".to_owned();
+                session.say([to_player::Frame::Refused(Refused { reason })]).await;
+            }
+            1 => session.fail(Status::unavailable("stopping")).await,
+            2 => {
+                session.say([welcome()]).await;
+                sitter.hears_welcome(id).await;
+                drop(session);
+            }
+            _ => {
+                session.say([welcome()]).await;
+                sitter.hears_welcome(id).await;
+                return sitter.goes().await;
+            }
+        }
+        assert_eq!(sitter.hears().await, ToSitter::Closed { session: id });
+    }
+}
+
+#[tokio::test]
+async fn a_conductor_that_dies_is_found_again() {
+    let world = World::new();
+    let mut first = world.conductor().await;
+    let mut second = world.conductor().await;
+    let mut sitter = Sitter::start(world.config(&[first.address, second.address]));
+    let id = sitter.gives_snapshot().await;
+    let session = first.welcomed().await;
+    sitter.hears_welcome(id).await;
+    drop(session);
+    drop(first);
+    assert_eq!(sitter.hears().await, ToSitter::Closed { session: id });
+    sitter.gives_snapshot().await;
+    second.welcomed().await;
+}
+
+#[tokio::test]
+async fn a_redirect_is_followed() {
+    let world = World::new();
+    let mut first = world.conductor().await;
+    let mut second = world.conductor().await;
+    let mut sitter = Sitter::start(world.config(&[first.address]));
+    sitter.gives_snapshot().await;
+    let (session, _) = first.attached().await;
+    let conductors = vec![second.address.to_string()];
+    session.say([to_player::Frame::Redirect(Redirect { conductors })]).await;
+    session.closed_by_player().await;
+    assert!(matches!(sitter.hears().await, ToSitter::Closed { .. }));
+    let id = sitter.gives_snapshot().await;
+    let _session = second.welcomed().await;
+    sitter.hears_welcome(id).await;
+}
+
+#[tokio::test]
+async fn a_new_session_on_the_sitters_wish_begins_after_the_old_one_ended() {
+    let world = World::new();
+    let mut conductor = world.conductor().await;
+    let mut sitter = Sitter::start(world.config(&[conductor.address]));
+    let id = sitter.gives_snapshot().await;
+    let session = conductor.welcomed().await;
+    sitter.hears_welcome(id).await;
+
+    // One of an earlier session means nothing.
+    sitter.says([ToAgent::Reattach { session: SessionId(0) }]).await;
+    sitter.says([ToAgent::Reattach { session: id }]).await;
+    session.closed_by_player().await;
+    assert_eq!(sitter.hears().await, ToSitter::Closed { session: id });
+    let next = sitter.gives_snapshot().await;
+    assert_ne!(next, id);
+
+    // Also while the conductor has not answered yet.
+    let (_unanswered, _) = conductor.attached().await;
+    sitter.says([ToAgent::Reattach { session: next }]).await;
+    assert_eq!(sitter.hears().await, ToSitter::Closed { session: next });
+    sitter.gives_snapshot().await;
+    conductor.welcomed().await;
+}
+
+#[tokio::test]
+async fn a_frame_for_somebody_else_ends_the_session() {
+    let world = World::new();
+    let mut conductor = world.conductor().await;
+    let mut sitter = Sitter::start(world.config(&[conductor.address]));
+    let id = sitter.gives_snapshot().await;
+    let session = conductor.welcomed().await;
+    sitter.hears_welcome(id).await;
+    session.say_to("db2.example.com", [command("order")]).await;
+    assert_eq!(sitter.hears().await, ToSitter::Closed { session: id });
+}
+
+#[tokio::test]
+async fn frames_out_of_place_end_the_session() {
+    let world = World::new();
+    let mut conductor = world.conductor().await;
+    let mut sitter = Sitter::start(world.config(&[conductor.address]));
+    let other_protocol = Welcome { protocol: 99, ..Welcome::default() };
+    let no_store = Welcome { protocol: orchestra_proto::PROTOCOL, ..Welcome::default() };
+    for first in [
+        command("too early"),
+        to_player::Frame::Welcome(other_protocol),
+        to_player::Frame::Welcome(no_store),
+    ] {
+        let id = sitter.gives_snapshot().await;
+        let (session, _) = conductor.attached().await;
+        session.say([first]).await;
+        assert_eq!(sitter.hears().await, ToSitter::Closed { session: id });
+    }
+    let id = sitter.gives_snapshot().await;
+    let session = conductor.welcomed().await;
+    session.say([welcome()]).await;
+    sitter.hears_welcome(id).await;
+    assert_eq!(sitter.hears().await, ToSitter::Closed { session: id });
+}
+
+#[tokio::test]
+async fn it_follows_its_sitter_wherever_it_stands() {
+    let world = World::new();
+    let mut conductor = world.conductor().await;
+
+    // While nobody can be reached.
+    let nowhere = world.nowhere().await;
+    Sitter::start(world.config(&[nowhere])).goes().await;
+    // While it waits for a snapshot.
+    let mut sitter = Sitter::start(world.config(&[conductor.address]));
+    assert!(matches!(sitter.hears().await, ToSitter::Open { .. }));
+    sitter.goes().await;
+    // While it waits for a welcome.
+    let mut sitter = Sitter::start(world.config(&[conductor.address]));
+    sitter.gives_snapshot().await;
+    let _unanswered = conductor.attached().await;
+    sitter.goes().await;
+}
+
+#[tokio::test]
+async fn it_follows_its_sitter_although_the_conductor_takes_nothing() {
+    let world = World::new();
+    let mut conductor = world.conductor().await;
+    let mut sitter = Sitter::start(world.config(&[conductor.address]));
+    let id = sitter.gives_snapshot().await;
+    let _session = conductor.welcomed().await;
+    sitter.hears_welcome(id).await;
+    // More than the stream's window and a batch hold: what is not read stays in the socket.
+    let endless = (0..1_000).map(|_| report(id, vec![0; 100_000]));
+    tokio::select! {
+        () = sitter.says(endless) => panic!("all of it was taken"),
+        () = stuck(&sitter) => {}
+    }
+    sitter.goes().await;
+}
+
+/// Waits until the agent has stopped reading: the socket stays full for many turns of all tasks.
+async fn stuck(sitter: &Sitter) {
+    let mut full = 0;
+    while full < 10_000 {
+        tokio::task::yield_now().await;
+        full = if sitter.is_writable() { 0 } else { full + 1 };
+    }
+}
+
+#[tokio::test]
+async fn failures_are_told_in_words_that_help() {
+    let world = World::new();
+    let conductor = world.conductor().await;
+    let told = async |config: &Config| crate::chain(&session(config).await);
+
+    let nowhere = world.nowhere().await;
+    let text = told(&world.config(&[nowhere])).await;
+    assert!(text.contains(&nowhere.to_string()) && text.contains("refused"), "{text}");
+
+    let mut config = world.config(&[conductor.address]);
+    config.conductor_name = host("c2.example.com");
+    let text = told(&config).await;
+    assert!(text.contains(CONDUCTOR) && text.contains("c2.example.com"), "{text}");
+
+    let mut config = world.config(&[conductor.address]);
+    config.tls.key = "/nonexistent/player.key".into();
+    let text = told(&config).await;
+    assert!(text.contains("/nonexistent/player.key"), "{text}");
+
+    let alice = Subject::Audience(AudienceName::new("alice").unwrap());
+    world.issue(&alice);
+    let text = told(&world.config_of(&alice, &[conductor.address])).await;
+    assert!(text.contains("/audience/alice") && text.contains("no player"), "{text}");
+
+    // Certificates of another authority: the conductor says so, in an alert.
+    let stranger = World::new().config(&[conductor.address]);
+    let mut config = world.config(&[conductor.address]);
+    config.tls.cert = stranger.tls.cert.clone();
+    let text = told(&config).await;
+    assert!(text.contains("certificate"), "{text}");
+}
+
+#[test]
+fn a_conductors_words_are_shown_on_one_bounded_line() {
+    let refused = Failure::Refused(format!("a\nb\u{1b}[2J{}", "x".repeat(10_000)));
+    let text = crate::chain(&refused);
+    assert!(text.starts_with("the conductor refused: a b [2Jxxx"), "{text}");
+    assert!(text.len() < 500);
+    let status = Status::permission_denied("db1 is not in the players file");
+    let text = crate::chain(&Failure::Stream(status));
+    assert!(text.contains("db1 is not in the players file"), "{text}");
+}

@@ -1,0 +1,65 @@
+//! Which keys a configuration may have, and what was meant by the others.
+
+use super::Problem;
+
+/// The fields of `Raw`; a test keeps the two in step.
+pub(super) const KEYS: [&str; 13] = [
+    "conductors",
+    "conductor_name",
+    "domain",
+    "scores_dir",
+    "spool_dir",
+    "max_tasks",
+    "agent_user",
+    "task_user",
+    "output_max",
+    "kill_grace",
+    "stop_grace",
+    "cgroup",
+    "tls",
+];
+/// The fields of `RawTls`.
+pub(super) const TLS_KEYS: [&str; 3] = ["ca", "cert", "key"];
+
+/// Every key that is not known, with the nearest that is.
+pub(super) fn unknown_keys(table: &toml::Table) -> Vec<Problem> {
+    let tls = table.get("tls").and_then(toml::Value::as_table);
+    let top = table.keys().map(|key| ("", key, &KEYS[..]));
+    let below = tls.into_iter().flat_map(toml::Table::keys).map(|key| ("tls.", key, &TLS_KEYS[..]));
+    top.chain(below)
+        .filter(|(_, key, known)| !known.contains(&key.as_str()))
+        .map(|(prefix, key, known)| Problem {
+            key: format!("{prefix}{key}"),
+            what: match nearest(key, known) {
+                Some(meant) => format!("unknown key; did you mean {prefix}{meant}?"),
+                None => "unknown key".to_owned(),
+            },
+        })
+        .collect()
+}
+
+/// The known word that differs least from `word`, if it is near enough to have been meant.
+fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    known
+        .iter()
+        .map(|candidate| (distance(word, candidate), *candidate))
+        .filter(|(edits, candidate)| *edits <= 1 + candidate.len() / 4)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Single-character edits between two words (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,161 @@
+use super::{
+    keys::{KEYS, TLS_KEYS},
+    *,
+};
+
+const LEAST: &str = r#"
+    conductors = ["c1.example.com:2258"]
+    conductor_name = "c1.example.com"
+    domain = "example.com"
+    [tls]
+    ca = "ca.pem"
+    cert = "/etc/pki/player.pem"
+    key = "player.key"
+"#;
+
+const ALL: &str = r#"
+    conductors = ["C1.example.com:2258", "[::1]:1", "127.0.0.1:65535"]
+    conductor_name = "c1.example.com"
+    domain = "example.com"
+    scores_dir = "scores"
+    spool_dir = "/spool"
+    max_tasks = 1024
+    agent_user = "self"
+    task_user = "www-data"
+    output_max = "64MiB"
+    kill_grace = "1h"
+    stop_grace = "1m30s"
+    cgroup = "/sys/fs/cgroup/orchestra"
+    [tls]
+    ca = "ca.pem"
+    cert = "cert.pem"
+    key = "key.pem"
+"#;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(Path::new("/etc/orchestra/player.toml"), text)
+}
+
+/// The keys that are complained about.
+fn keys(text: &str) -> Vec<String> {
+    match parse(text) {
+        Err(ConfigError::Invalid { problems, .. }) => {
+            problems.into_iter().map(|problem| problem.key).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn defaults_are_those_of_the_manual() {
+    let config = parse(LEAST).unwrap();
+    assert_eq!(config.scores_dir, Path::new("/usr/lib/orchestra/scores"));
+    assert_eq!(config.spool_dir, Path::new("/var/spool/orchestra"));
+    assert_eq!(config.max_tasks, 4);
+    assert_eq!(config.agent_user, RunAs::User("orchestra".into()));
+    assert_eq!(config.task_user, RunAs::User("orchestra-task".into()));
+    assert_eq!(config.output_max, 1 << 20);
+    assert_eq!(config.kill_grace, Millis::seconds(10));
+    assert_eq!(config.stop_grace, Millis(0));
+    assert_eq!(config.cgroup, Cgroup::Auto);
+    assert_eq!(config.tls.ca, Path::new("/etc/orchestra/ca.pem"));
+    assert_eq!(config.tls.cert, Path::new("/etc/pki/player.pem"));
+    assert_eq!(config.tls.key, Path::new("/etc/orchestra/player.key"));
+}
+
+#[test]
+fn every_key_is_read() {
+    let config = parse(ALL).unwrap();
+    let shown: Vec<String> = config.conductors.iter().map(Endpoint::to_string).collect();
+    assert_eq!(shown, ["c1.example.com:2258", "[::1]:1", "127.0.0.1:65535"]);
+    assert_eq!(config.scores_dir, Path::new("/etc/orchestra/scores"));
+    assert_eq!(config.spool_dir, Path::new("/spool"));
+    assert_eq!(config.max_tasks, 1024);
+    assert_eq!(config.agent_user, RunAs::Caller);
+    assert_eq!(config.task_user, RunAs::User("www-data".into()));
+    assert_eq!(config.output_max, 64 << 20);
+    assert_eq!(config.kill_grace, Millis::minutes(60));
+    assert_eq!(config.stop_grace, Millis::seconds(90));
+    assert_eq!(config.cgroup, Cgroup::At("/sys/fs/cgroup/orchestra".into()));
+    // What this file sets is what is known: `ALL` names every key.
+    let table: toml::Table = toml::from_str(ALL).unwrap();
+    assert_eq!(table.len(), KEYS.len());
+    assert_eq!(table["tls"].as_table().unwrap().len(), TLS_KEYS.len());
+}
+
+#[test]
+fn the_packaged_example_is_valid() {
+    let example = include_str!("../../../packaging/etc/player.toml");
+    let config = parse(example).unwrap();
+    let defaults = parse(LEAST).unwrap();
+    assert_eq!(config.max_tasks, defaults.max_tasks);
+    assert_eq!(config.agent_user, defaults.agent_user);
+    assert_eq!(config.output_max, defaults.output_max);
+}
+
+#[test]
+fn unknown_keys_are_told_all_at_once_with_the_nearest_known() {
+    let text = LEAST.replace("[tls]", "max_task = 4\nzzz = 1\n[tls]\ncertt = \"x\"");
+    let error = parse(&text).unwrap_err().to_string();
+    assert!(error.contains("/etc/orchestra/player.toml"), "{error}");
+    assert!(error.contains("max_task: unknown key; did you mean max_tasks?"), "{error}");
+    assert!(error.contains("zzz: unknown key\n"), "{error}");
+    assert!(error.contains("tls.certt: unknown key; did you mean tls.cert?"), "{error}");
+}
+
+#[test]
+fn missing_keys_are_told_all_at_once() {
+    let missing = ["conductors", "conductor_name", "domain", "tls.ca", "tls.cert", "tls.key"];
+    assert_eq!(keys(""), missing);
+}
+
+#[test]
+fn bad_values_are_told_all_at_once() {
+    let text = r#"
+        conductors = ["c1", "c1:0", "::1:5", "c1:+5", "[x]:5", "-:5"]
+        conductor_name = "C1"
+        domain = ""
+        max_tasks = 0
+        agent_user = "a:b"
+        output_max = "1"
+        kill_grace = "61m"
+        stop_grace = "soon"
+        cgroup = "sys"
+        tls = {ca = "a", cert = "b", key = "c"}
+    "#;
+    let told = keys(text);
+    assert_eq!(told.iter().filter(|key| *key == "conductors").count(), 6);
+    for key in ["conductor_name", "domain", "max_tasks", "agent_user", "output_max"] {
+        assert!(told.iter().any(|told| told == key), "{key} of {told:?}");
+    }
+    for key in ["kill_grace", "stop_grace", "cgroup"] {
+        assert!(told.iter().any(|told| told == key), "{key} of {told:?}");
+    }
+}
+
+#[test]
+fn bounds_hold_on_both_sides() {
+    let with = |line: &str| LEAST.replace("[tls]", &format!("{line}\n[tls]"));
+    for bad in [
+        "max_tasks = 1025",
+        "max_tasks = 5000000000",
+        "output_max = \"4095B\"",
+        "output_max = \"65MiB\"",
+        "output_max = \"99999999999GiB\"",
+        "output_max = \"+8KiB\"",
+        "kill_grace = \"3600001ms\"",
+        "cgroup = \"/sys/../etc\"",
+        "task_user = \"\"",
+    ] {
+        let key = bad.split(' ').next().unwrap();
+        assert_eq!(keys(&with(bad)), [key], "{bad}");
+    }
+    assert_eq!(keys(&LEAST.replace("[\"c1.example.com:2258\"]", "[]")), ["conductors"]);
+}
+
+#[test]
+fn a_wrong_type_is_shown_where_it_is() {
+    let text = LEAST.replace("[tls]", "max_tasks = \"four\"\n[tls]");
+    let Err(ConfigError::Syntax { source, .. }) = parse(&text) else { panic!() };
+    assert!(source.to_string().contains("max_tasks = \"four\""), "{source}");
+}

@@ -1,0 +1,187 @@
+//! The `player` program: reads its arguments, its configuration, and becomes sitter or agent.
+//!
+//! Exit codes: 0 it was asked to stop, 1 it failed, 64 it was called wrongly.
+
+use std::{
+    env,
+    error::Error,
+    ffi::OsString,
+    io::{self, IsTerminal},
+    os::fd::RawFd,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use player::{
+    agent,
+    config::{self, Config},
+    sitter,
+};
+
+const USAGE: &str = "\
+Runs the scores of this host as a conductor asks.
+
+Usage: player [--config FILE] [--lifeline FD]
+
+Options:
+      --config FILE   Configuration [default: /etc/orchestra/player.toml]
+      --lifeline FD   When this descriptor reaches its end: kill every attempt, and exit
+  -h, --help          Print this
+  -V, --version       Print the version
+
+Signals: HUP rescans the scores, USR1 restarts the agent, USR2 executes the sitter anew in place,
+TERM stops.
+";
+
+/// Called wrongly: `EX_USAGE` of sysexits(3).
+const USAGE_CODE: u8 = 64;
+
+fn main() -> ExitCode {
+    let args = match Args::parse(env::args_os().skip(1)) {
+        Ok(Parsed::Run(args)) => args,
+        Ok(Parsed::Help) => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Ok(Parsed::Version) => {
+            println!("player {}", env!("CARGO_PKG_VERSION"));
+            return ExitCode::SUCCESS;
+        }
+        Err(why) => {
+            eprintln!("player: {why}\n\n{USAGE}");
+            return ExitCode::from(USAGE_CODE);
+        }
+    };
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("player: {}", player::chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    let config = Config::load(&args.config)?;
+    log_to_stderr();
+    match args.role {
+        Role::Agent => Ok(agent::run(&config)?),
+        Role::Sitter { lifeline } => Ok(sitter::run(config, lifeline)?),
+    }
+}
+
+/// Logs go to standard error, which the agent shares with its sitter. The journal has its own
+/// clock.
+fn log_to_stderr() {
+    let log = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false);
+    match env::var_os("JOURNAL_STREAM") {
+        Some(_) => log.without_time().init(),
+        None => log.init(),
+    }
+}
+
+/// What the program was called for.
+#[derive(Debug, PartialEq, Eq)]
+enum Parsed {
+    Run(Args),
+    Help,
+    Version,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Args {
+    role: Role,
+    config: PathBuf,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Role {
+    Sitter {
+        lifeline: Option<RawFd>,
+    },
+    /// `player agent`, which only a sitter calls.
+    Agent,
+}
+
+impl Args {
+    fn parse(args: impl Iterator<Item = OsString>) -> Result<Parsed, String> {
+        let mut args = args.peekable();
+        let agent = args.next_if(|first| first == "agent").is_some();
+        let mut config = None;
+        let mut lifeline = None;
+        while let Some(arg) = args.next() {
+            // `--flag=VALUE` is the same as `--flag VALUE`.
+            let (flag, attached) = match arg.to_str().and_then(|arg| arg.split_once('=')) {
+                Some((flag, value)) => (flag.to_owned(), Some(OsString::from(value))),
+                None => (arg.to_string_lossy().into_owned(), None),
+            };
+            let value = |args: &mut dyn Iterator<Item = OsString>| {
+                attached.clone().or_else(|| args.next()).ok_or(format!("{flag} needs a value"))
+            };
+            match flag.as_str() {
+                "-h" | "--help" => return Ok(Parsed::Help),
+                "-V" | "--version" => return Ok(Parsed::Version),
+                "--config" => config = Some(PathBuf::from(value(&mut args)?)),
+                "--lifeline" if !agent => lifeline = Some(descriptor(&value(&mut args)?)?),
+                _ => return Err(format!("unexpected argument {:?}", arg.to_string_lossy())),
+            }
+        }
+        let config = config.unwrap_or_else(|| Path::new(config::DEFAULT_FILE).to_owned());
+        let role = if agent { Role::Agent } else { Role::Sitter { lifeline } };
+        Ok(Parsed::Run(Args { role, config }))
+    }
+}
+
+/// A descriptor that was inherited on purpose: none of the standard three.
+fn descriptor(text: &OsString) -> Result<RawFd, String> {
+    let fd = text.to_str().and_then(|text| text.parse().ok()).filter(|fd| *fd > 2);
+    fd.ok_or_else(|| format!("--lifeline {}: not a descriptor above 2", text.to_string_lossy()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Parsed, String> {
+        Args::parse(args.iter().map(OsString::from))
+    }
+
+    fn sitter(config: &str, lifeline: Option<RawFd>) -> Result<Parsed, String> {
+        Ok(Parsed::Run(Args { role: Role::Sitter { lifeline }, config: config.into() }))
+    }
+
+    #[test]
+    fn arguments_are_read_in_both_spellings() {
+        assert_eq!(parse(&[]), sitter(config::DEFAULT_FILE, None));
+        assert_eq!(parse(&["--config", "a"]), sitter("a", None));
+        assert_eq!(parse(&["--lifeline=7", "--config=a=b"]), sitter("a=b", Some(7)));
+        let agent = Args { role: Role::Agent, config: "a".into() };
+        assert_eq!(parse(&["agent", "--config", "a"]), Ok(Parsed::Run(agent)));
+        assert_eq!(parse(&["--help"]), Ok(Parsed::Help));
+        assert_eq!(parse(&["agent", "-V"]), Ok(Parsed::Version));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for bad in [
+            &["x"][..],
+            &["--config"],
+            &["--lifeline", "2"],
+            &["--lifeline", "x"],
+            &["agent", "--lifeline", "7"],
+            &["--config", "a", "agent"],
+        ] {
+            assert!(parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn causes_follow_their_error() {
+        let error = Config::load(Path::new("/nonexistent/player.toml")).unwrap_err();
+        let text = player::chain(&error);
+        assert!(text.starts_with("reading configuration /nonexistent/player.toml: "), "{text}");
+    }
+}

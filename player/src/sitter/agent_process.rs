@@ -1,0 +1,431 @@
+//! The agent: started, listened to, started again.
+//!
+//! It is the part of the player that strangers talk to, so it is another user (where there is
+//! root), gains no privileges, and has one descriptor that means anything: its end of a socket
+//! pair. The sitter never waits for it. An agent that dies is replaced, at once the first time and
+//! then after a growing pause; one that does not read what it is sent is killed and replaced.
+
+use std::{
+    collections::VecDeque,
+    error::Error,
+    ffi::{CString, NulError},
+    fmt, io,
+    os::unix::{ffi::OsStringExt, net::UnixStream},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use orchestra_spool::{Report, Session};
+use prost::Message;
+use rustix::{
+    fd::{AsFd, OwnedFd},
+    fs::{Mode, OFlags},
+    process::{Signal, pidfd_send_signal},
+};
+
+use super::{
+    clock::BootMillis,
+    poll::{Interest, Poller, Token},
+    sys::{self, FileLimit, Spawn},
+    users::Runner,
+    wire,
+};
+use crate::{
+    config::Config,
+    ipc::{AGENT_DESCRIPTOR, Inbox, Outbox, SessionId, ToAgent, ToSitter},
+};
+
+/// Reports are encoded while less than this is queued to the agent; the others wait as they are in
+/// the spool, where they take no room of their own.
+const QUEUED: usize = 1 << 20;
+/// An agent that has not taken a byte for so long is stuck.
+const STUCK: Duration = Duration::from_secs(30);
+/// An agent that lived so long did not fail to start.
+const LIVED: Duration = Duration::from_secs(10);
+/// The first pause before starting one again that failed to start, and the longest.
+const PAUSE: (u64, u64) = (250, 5_000);
+/// How much is read from the agent in one turn.
+const TURN: usize = 8;
+/// Variables of the sitter's own environment that its agent gets.
+const PASSED_ON: [&str; 4] = ["JOURNAL_STREAM", "LANG", "TZ", "RUST_BACKTRACE"];
+
+/// Why an agent could not be started.
+#[derive(Debug)]
+pub(crate) enum StartError {
+    /// There is no socket pair, or no null device.
+    Descriptors(io::Error),
+    /// The program cannot be opened.
+    Program(PathBuf, io::Error),
+    /// A path holds a NUL byte.
+    Argument(NulError),
+    /// It could not be made a process.
+    Spawn(sys::SpawnError),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Descriptors(_) => f.write_str("cannot open the agent's descriptors"),
+            Self::Program(path, _) => write!(f, "cannot open {}", path.display()),
+            Self::Argument(_) => f.write_str("a path holds a NUL byte"),
+            Self::Spawn(_) => f.write_str("cannot start the agent's process"),
+        }
+    }
+}
+
+impl Error for StartError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Descriptors(cause) | Self::Program(_, cause) => Some(cause),
+            Self::Argument(cause) => Some(cause),
+            Self::Spawn(cause) => Some(cause),
+        }
+    }
+}
+
+/// The agent, alive or about to be.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    program: PathBuf,
+    config: PathBuf,
+    runner: Runner,
+    token: Token,
+    file_limit: FileLimit,
+    state: State,
+    /// How often in a row it died young.
+    failures: u32,
+}
+
+#[derive(Debug)]
+enum State {
+    /// To be started at this moment.
+    Down(BootMillis),
+    Up(Box<Up>),
+}
+
+#[derive(Debug)]
+struct Up {
+    pid: i32,
+    pidfd: OwnedFd,
+    socket: UnixStream,
+    inbox: Inbox<ToSitter>,
+    outbox: Outbox<ToAgent>,
+    /// The session that counts.
+    session: Option<Session>,
+    /// What the session is still to be told, in order.
+    reports: VecDeque<Report>,
+    /// Whether we wait for room to write, and since when there was none.
+    blocked_since: Option<BootMillis>,
+    /// Killed, and not yet seen to be dead: nothing that it says counts.
+    dying: bool,
+    started: BootMillis,
+}
+
+impl Agent {
+    /// An agent that is to be started at once: `program` by its path, so that a new version on
+    /// disk is what starts.
+    pub(crate) fn new(
+        program: PathBuf,
+        config: &Config,
+        runner: Runner,
+        file_limit: FileLimit,
+        token: Token,
+    ) -> Self {
+        let (config, state) = (config.file.clone(), State::Down(BootMillis::default()));
+        Self { program, config, runner, token, file_limit, state, failures: 0 }
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> Option<i32> {
+        match &self.state {
+            State::Up(up) => Some(up.pid),
+            State::Down(_) => None,
+        }
+    }
+
+    /// The session that reports go to.
+    pub(crate) fn session(&self) -> Option<Session> {
+        match &self.state {
+            State::Up(up) => up.session,
+            State::Down(_) => None,
+        }
+    }
+
+    /// Reads what it says, in order, for one turn. An agent that is at its end, or talks nonsense,
+    /// is killed; its end comes as that of a child.
+    pub(crate) fn receive(&mut self, poller: &Poller) -> Vec<ToSitter> {
+        let State::Up(up) = &mut self.state else {
+            return Vec::new();
+        };
+        if up.dying {
+            return Vec::new();
+        }
+        let mut frames = Vec::new();
+        for _ in 0..TURN {
+            match up.inbox.fill(&mut &up.socket) {
+                Ok(0) => {
+                    up.kill(poller, "the agent closed its socket");
+                    break;
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot read from the agent");
+                    up.kill(poller, "the agent cannot be read from");
+                    break;
+                }
+            }
+            loop {
+                match up.inbox.next_frame() {
+                    Ok(Some(frame)) => frames.push(frame),
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::error!(%error, "the agent sent what is no frame");
+                        up.kill(poller, "the agent makes no sense");
+                        return frames;
+                    }
+                }
+            }
+        }
+        frames
+    }
+
+    /// A session opened: it alone counts from here on.
+    pub(crate) fn open(&mut self, session: Session) {
+        if let State::Up(up) = &mut self.state {
+            up.session = Some(session);
+            up.reports.clear();
+        }
+    }
+
+    /// A session is over.
+    pub(crate) fn close(&mut self, session: Session) {
+        if let State::Up(up) = &mut self.state
+            && up.session == Some(session)
+        {
+            up.session = None;
+            up.reports.clear();
+        }
+    }
+
+    /// Sends a snapshot, if the session still counts.
+    pub(crate) fn snapshot(&mut self, session: Session, bytes: Bytes) {
+        if let Some(up) = self.up_with(session) {
+            up.push(ToAgent::Snapshot { session: SessionId(session.0), bytes });
+        }
+    }
+
+    /// Has a report sent when its turn comes, if the session still counts.
+    pub(crate) fn report(&mut self, session: Session, report: Report) {
+        if let Some(up) = self.up_with(session) {
+            up.reports.push_back(report);
+        }
+    }
+
+    /// Asks for a new session: what the snapshot said holds no longer, or something is missing.
+    pub(crate) fn reattach(&mut self) {
+        if let State::Up(up) = &mut self.state
+            && let Some(session) = up.session
+        {
+            up.push(ToAgent::Reattach { session: SessionId(session.0) });
+        }
+    }
+
+    /// Writes as much as it takes now.
+    pub(crate) fn flush(&mut self, poller: &Poller, now: BootMillis) {
+        let token = self.token;
+        if let State::Up(up) = &mut self.state
+            && !up.dying
+        {
+            up.flush(poller, token, now);
+        }
+    }
+
+    /// A child of this number ended: whether it was the agent. The session that ended with it.
+    pub(crate) fn ended(&mut self, pid: i32, now: BootMillis) -> Option<Option<Session>> {
+        let State::Up(up) = &mut self.state else {
+            return None;
+        };
+        if up.pid != pid {
+            return None;
+        }
+        let session = up.session;
+        let lived = now >= up.started.after(LIVED.as_millis() as u64);
+        self.failures = if lived { 1 } else { self.failures + 1 };
+        let pause = match self.failures {
+            1 => 0,
+            n => (PAUSE.0 << (n - 2).min(16)).min(PAUSE.1),
+        };
+        tracing::warn!(pid, pause_ms = pause, "the agent ended; starting another");
+        self.state = State::Down(now.after(pause));
+        Some(session)
+    }
+
+    /// Starts another in its place, at once. The old one's session is returned by
+    /// [`Agent::ended`].
+    pub(crate) fn restart(&mut self, poller: &Poller) {
+        self.failures = 0;
+        match &mut self.state {
+            State::Up(up) => up.kill(poller, "a restart of the agent was asked for"),
+            State::Down(at) => *at = BootMillis::default(),
+        }
+    }
+
+    /// Kills it for good.
+    pub(crate) fn stop(&mut self, poller: &Poller) {
+        if let State::Up(up) = &mut self.state {
+            up.kill(poller, "the player stops");
+        }
+        self.state = State::Down(BootMillis(u64::MAX));
+    }
+
+    /// Does what is due: starts it, or ends one that is stuck.
+    pub(crate) fn tick(&mut self, poller: &Poller, now: BootMillis) {
+        match &mut self.state {
+            State::Down(at) if now >= *at => match self.start(now) {
+                Ok(up) => match poller.add(&up.socket, self.token, Interest::Read) {
+                    Ok(()) => {
+                        tracing::info!(pid = up.pid, "started the agent");
+                        self.state = State::Up(Box::new(up));
+                    }
+                    Err(error) => self.failed(&StartError::Descriptors(error), now),
+                },
+                Err(error) => self.failed(&error, now),
+            },
+            State::Up(up) => {
+                let stuck = |since: BootMillis| now >= since.after(STUCK.as_millis() as u64);
+                if up.blocked_since.is_some_and(stuck) {
+                    up.kill(poller, "the agent reads nothing");
+                }
+            }
+            State::Down(_) => {}
+        }
+    }
+
+    /// When [`Agent::tick`] has something to do.
+    pub(crate) fn next_deadline(&self) -> Option<BootMillis> {
+        match &self.state {
+            State::Down(BootMillis(u64::MAX)) => None,
+            State::Down(at) => Some(*at),
+            State::Up(up) => up.blocked_since.map(|since| since.after(STUCK.as_millis() as u64)),
+        }
+    }
+
+    fn failed(&mut self, error: &StartError, now: BootMillis) {
+        tracing::error!(error = %crate::chain(error), "cannot start the agent");
+        self.failures += 1;
+        self.state = State::Down(now.after(PAUSE.1));
+    }
+
+    fn start(&self, now: BootMillis) -> Result<Up, StartError> {
+        let (socket, theirs) = UnixStream::pair().map_err(StartError::Descriptors)?;
+        socket.set_nonblocking(true).map_err(StartError::Descriptors)?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let open = |path: &Path| rustix::fs::open(path, flags, Mode::empty());
+        let null = open(Path::new("/dev/null"));
+        let null = null.map_err(|error| StartError::Descriptors(error.into()))?;
+        let program = open(&self.program)
+            .map_err(|error| StartError::Program(self.program.clone(), error.into()))?;
+        let (stdout, stderr) = (io::stdout(), io::stderr());
+        const _: () = assert!(AGENT_DESCRIPTOR == 3);
+        let text = |text: &Path| CString::new(text.as_os_str().to_owned().into_vec());
+        let arguments = [text(&self.program), CString::new("agent"), CString::new("--config"), text(&self.config)];
+        let arguments: Result<Vec<CString>, NulError> = arguments.into_iter().collect();
+        let arguments = arguments.map_err(StartError::Argument)?;
+        let spawned = sys::spawn(&Spawn {
+            program: program.as_fd(),
+            arguments: &arguments,
+            environment: &environment(),
+            descriptors: &[null.as_fd(), stdout.as_fd(), stderr.as_fd(), theirs.as_fd()],
+            identity: self.runner.identity.as_ref(),
+            cgroups: &[],
+            file_limit: self.file_limit,
+            no_new_privileges: true,
+        });
+        let spawned = spawned.map_err(StartError::Spawn)?;
+        Ok(Up {
+            pid: spawned.pid.as_raw_nonzero().get(),
+            pidfd: spawned.pidfd,
+            socket,
+            inbox: Inbox::default(),
+            outbox: Outbox::default(),
+            session: None,
+            reports: VecDeque::new(),
+            blocked_since: None,
+            dying: false,
+            started: now,
+        })
+    }
+
+    fn up_with(&mut self, session: Session) -> Option<&mut Up> {
+        match &mut self.state {
+            State::Up(up) if up.session == Some(session) && !up.dying => Some(up),
+            _ => None,
+        }
+    }
+}
+
+impl Up {
+    fn push(&mut self, frame: ToAgent) {
+        if let Err(error) = self.outbox.push(frame) {
+            tracing::error!(%error, "a message to the agent is too long");
+        }
+    }
+
+    fn flush(&mut self, poller: &Poller, token: Token, now: BootMillis) {
+        loop {
+            while self.outbox.queued() < QUEUED
+                && let (Some(session), Some(report)) = (self.session, self.reports.pop_front())
+            {
+                let bytes = wire::report(&report).encode_to_vec().into();
+                self.push(ToAgent::Report { session: SessionId(session.0), bytes });
+            }
+            let before = self.outbox.queued();
+            let flushed = self.outbox.flush(&mut &self.socket);
+            let moved = self.outbox.queued() < before;
+            match flushed {
+                Ok(true) if self.reports.is_empty() => return self.unblocked(poller, token),
+                Ok(true) => {}
+                Ok(false) => return self.blocked(poller, token, now, moved),
+                // Its end is told by reading, or as that of a child.
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn blocked(&mut self, poller: &Poller, token: Token, now: BootMillis, moved: bool) {
+        if self.blocked_since.is_none() {
+            let _ = poller.change(&self.socket, token, Interest::ReadWrite);
+        }
+        if moved || self.blocked_since.is_none() {
+            self.blocked_since = Some(now);
+        }
+    }
+
+    fn unblocked(&mut self, poller: &Poller, token: Token) {
+        if self.blocked_since.take().is_some() {
+            let _ = poller.change(&self.socket, token, Interest::Read);
+        }
+    }
+
+    fn kill(&mut self, poller: &Poller, why: &'static str) {
+        if !self.dying {
+            tracing::info!(pid = self.pid, why, "killing the agent");
+            self.dying = true;
+            self.blocked_since = None;
+            let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+            poller.remove(&self.socket);
+        }
+    }
+}
+
+/// What an agent's environment holds.
+fn environment() -> Vec<CString> {
+    let passed = PASSED_ON.iter().filter_map(|name| {
+        let value = std::env::var_os(name)?;
+        CString::new([name.as_bytes(), b"=", &value.into_vec()].concat()).ok()
+    });
+    passed.chain([c"PATH=/usr/bin:/bin".to_owned()]).collect()
+}

@@ -1,0 +1,454 @@
+//! One attempt, from its process to its end.
+//!
+//! ```text
+//!            exits                     both pipes at their end, or 2 s later
+//! running ─────────→ draining ─────────────────────────────────────────────────→ over
+//!    │  timeout, cancel, or its process cannot be found (after a crash)
+//!    └─────────────→ ending: TERM, grace, KILL ────── nothing is left, or 1 s ──→ over
+//! ```
+//!
+//! What holds: a true end that came before the TERM wins; the first reason to end it is the one
+//! that is reported; nothing that the attempt started survives `ending`, and whatever it left
+//! behind after an exit of its own lives on. Lengths are measured on a clock that counts through
+//! suspend.
+//!
+//! Left to others: when an attempt may start, what is durable (the spool), how its process is made
+//! (`start.rs`), and what its processes are where it has no cgroup (`hunt.rs`).
+
+use std::{io, time::Duration};
+
+use orchestra_model::{
+    Timestamp,
+    delivery::{AttemptEnd, AttemptKey, Outcome, Output},
+    score::Interface,
+};
+use rustix::{
+    fd::{AsFd, BorrowedFd, OwnedFd},
+    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid},
+};
+
+use super::{
+    capture::{self, Capture, Drained, Pipe, Stream},
+    cgroup::Leaf,
+    clock::{self, BootMillis},
+    hunt::Trail,
+    procfs, response, sys,
+};
+
+/// How long output may outlive the exit: a daemon that was left on purpose may hold the pipes for
+/// ever.
+const DRAIN: Duration = Duration::from_secs(2);
+/// After KILL, how long the end may take before it is reported all the same: the end is promised
+/// within grace and 1 s.
+const LAST_LOOK: Duration = Duration::from_millis(900);
+/// Why an attempt is lost whose process was another's child.
+const VANISHED: &str = "the kernel does not say how its process ended, which another reaped";
+/// While ending: the first wait before looking whether anything is left, and the longest. Looking
+/// is cheap with a cgroup and costs a walk through `/proc` without.
+const LOOK: (u64, u64) = (10, 500);
+
+/// An attempt that has not been settled.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    /// Which.
+    pub(crate) key: AttemptKey,
+    /// Its processes' cgroup.
+    pub(crate) leaf: Option<Leaf>,
+    /// Its first process.
+    pub(crate) main: Option<Main>,
+    /// No other attempt has lived since it started.
+    pub(crate) alone: bool,
+    /// When it started, in wall time; `None` where that was never learnt.
+    pub(crate) started_at: Option<Timestamp>,
+    /// When it is timed out.
+    pub(crate) deadline: BootMillis,
+    /// Whether standard output is a response.
+    pub(crate) interface: Interface,
+    /// Standard output and standard error.
+    pub(crate) streams: [Tap; 2],
+    /// Where it is.
+    pub(crate) phase: Phase,
+}
+
+/// One stream of an attempt.
+#[derive(Debug)]
+pub(crate) struct Tap {
+    /// Which.
+    pub(crate) stream: Stream,
+    /// What was read; `None` where the file is gone.
+    pub(crate) capture: Option<Capture>,
+    /// Where more may come from; `None` after its end.
+    pub(crate) pipe: Option<Pipe>,
+}
+
+/// The first process of an attempt.
+#[derive(Debug)]
+pub(crate) struct Main {
+    /// Its number, its group's and its session's.
+    pub(crate) pid: i32,
+    /// When it started, in clock ticks since boot.
+    pub(crate) start_ticks: u64,
+    /// Itself.
+    pub(crate) pidfd: OwnedFd,
+    /// Whether its end comes to us as its parent.
+    pub(crate) child: bool,
+    /// Whether it has ended and the kernel has forgotten it: its number may be somebody else's.
+    pub(crate) gone: bool,
+}
+
+/// What can be said of the end of a process that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// As `wait` says it.
+    Known(i32),
+    /// It will be known when its parent has asked: the pidfd hangs up then.
+    Later,
+    /// Never.
+    Unknowable,
+}
+
+/// Where an attempt is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Its process runs.
+    Running,
+    /// Its process exited; output may follow.
+    Draining {
+        /// How it exited.
+        outcome: Outcome,
+        /// When waiting for output ends.
+        until: BootMillis,
+    },
+    /// It is being killed.
+    Ending {
+        /// Why.
+        why: Why,
+        /// When TERM becomes KILL.
+        kill_at: BootMillis,
+        /// Whether that has happened.
+        killed: bool,
+        /// When to see what is left.
+        look_at: BootMillis,
+        /// How long the last wait before looking was, in milliseconds.
+        waited: u64,
+    },
+    /// Nothing more happens.
+    Over(Outcome),
+}
+
+/// To be killed at once: there is nobody to whom a TERM would mean anything.
+pub(crate) fn lost(why: &'static str, now: BootMillis) -> Phase {
+    Phase::Ending { why: Why::Lost(why), kill_at: now, killed: false, look_at: now, waited: 0 }
+}
+
+/// Why an attempt is ended from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Its timeout ran out.
+    TimedOut,
+    /// It was cancelled.
+    Cancelled,
+    /// Its first process cannot be found, so how it ended will never be known.
+    Lost(&'static str),
+}
+
+impl Attempt {
+    /// Its first process ended, as `wait` says it.
+    pub(crate) fn main_ended(&mut self, wait_status: i32, now: BootMillis) {
+        if let Some(main) = &mut self.main {
+            main.gone = true;
+        }
+        match &mut self.phase {
+            Phase::Running => {
+                let until = now.after(DRAIN.as_millis() as u64);
+                self.phase = Phase::Draining { outcome: outcome(wait_status), until };
+            }
+            Phase::Ending { look_at, .. } => *look_at = now,
+            Phase::Draining { .. } | Phase::Over(_) => {}
+        }
+    }
+
+    /// Its first process ended, and nobody will ever say how.
+    pub(crate) fn main_vanished(&mut self, now: BootMillis) {
+        if let Some(main) = &mut self.main {
+            main.gone = true;
+        }
+        match &mut self.phase {
+            Phase::Running => self.phase = lost(VANISHED, now),
+            Phase::Ending { look_at, .. } => *look_at = now,
+            Phase::Draining { .. } | Phase::Over(_) => {}
+        }
+    }
+
+    /// Ends it from outside, unless it has ended by itself or is being ended already.
+    pub(crate) fn end(&mut self, why: Why, grace: Duration, now: BootMillis) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        if let Some(wait_status) = self.main.as_mut().and_then(Main::ended) {
+            self.main_ended(wait_status, now);
+            return;
+        }
+        tracing::info!(attempt = %self.key, ?why, "ending an attempt");
+        if let Some(main) = &self.main {
+            main.signal_group(Signal::TERM);
+        }
+        self.phase = Phase::Ending {
+            why,
+            kill_at: now.after(grace.as_millis() as u64),
+            killed: false,
+            look_at: now.after(LOOK.0),
+            waited: LOOK.0,
+        };
+    }
+
+    /// Waits no longer for output that may come: the exit is known, and in memory alone.
+    pub(crate) fn hurry_output(&mut self) {
+        if let Phase::Draining { outcome, .. } = &self.phase {
+            self.phase = Phase::Over(outcome.clone());
+        }
+    }
+
+    /// Gives what is being ended no more grace.
+    pub(crate) fn hurry_end(&mut self, now: BootMillis) {
+        if let Phase::Ending { kill_at, .. } = &mut self.phase {
+            *kill_at = now.min(*kill_at);
+        }
+    }
+
+    /// Does what is due. `trail` says what its processes are where it has no cgroup.
+    pub(crate) fn tick(&mut self, grace: Duration, now: BootMillis, trail: impl Fn() -> Trail) {
+        match &self.phase {
+            Phase::Running if now >= self.deadline => self.end(Why::TimedOut, grace, now),
+            Phase::Draining { outcome, until } if now >= *until || self.is_dry() => {
+                self.phase = Phase::Over(outcome.clone());
+            }
+            Phase::Ending { look_at, kill_at, .. } if now >= *look_at || now >= *kill_at => {
+                self.look(now, &trail());
+            }
+            _ => {}
+        }
+    }
+
+    /// When [`Attempt::tick`] has something to do.
+    pub(crate) fn next_deadline(&self) -> Option<BootMillis> {
+        match &self.phase {
+            Phase::Running => Some(self.deadline),
+            Phase::Draining { until, .. } => Some(*until),
+            Phase::Ending { look_at, kill_at, killed: false, .. } => Some(*look_at.min(kill_at)),
+            Phase::Ending { look_at, .. } => Some(*look_at),
+            Phase::Over(_) => None,
+        }
+    }
+
+    /// Whether nothing more can come from its pipes.
+    pub(crate) fn is_dry(&self) -> bool {
+        self.streams.iter().all(|tap| tap.pipe.is_none())
+    }
+
+    /// Its end, to be reported; `None` while it is not over.
+    pub(crate) fn report(&self) -> Option<AttemptEnd> {
+        let Phase::Over(outcome) = &self.phase else {
+            return None;
+        };
+        let response = match (&self.streams[0].capture, self.interface) {
+            (Some(stdout), Interface::Pipe) => stdout.lines().and_then(response::parse),
+            _ => Ok(Default::default()),
+        };
+        let response = response.unwrap_or_else(|error| {
+            tracing::warn!(attempt = %self.key, %error, "cannot read a response back");
+            Default::default()
+        });
+        let [stdout, stderr] = &self.streams;
+        Some(AttemptEnd {
+            outcome: outcome.clone(),
+            started_at: self.started_at,
+            ended_at: clock::wall(),
+            response,
+            stdout: stdout.output(self.key),
+            stderr: stderr.output(self.key),
+        })
+    }
+
+    /// Sees what is left of an attempt that is being ended, and kills it when its time is up.
+    fn look(&mut self, now: BootMillis, trail: &Trail) {
+        let main_gone = self.main.as_mut().is_none_or(Main::is_gone);
+        let nothing_left = main_gone
+            && match &self.leaf {
+                Some(leaf) => leaf.is_empty(),
+                None => trail.find().is_empty(),
+            };
+        let Phase::Ending { why, kill_at, killed, look_at, waited } = &mut self.phase else {
+            return;
+        };
+        let given_up = *killed && now >= kill_at.after(LAST_LOOK.as_millis() as u64);
+        if nothing_left || given_up {
+            if !nothing_left {
+                tracing::error!(attempt = %self.key, "processes outlive their KILL");
+            }
+            self.phase = Phase::Over(why.outcome());
+            return;
+        }
+        if now >= *kill_at {
+            if !*killed {
+                (*killed, *waited) = (true, LOOK.0);
+            }
+            kill(self.main.as_ref(), self.leaf.as_ref(), trail);
+        }
+        *waited = (*waited * 2).min(LOOK.1);
+        *look_at = now.after(*waited);
+        if *killed {
+            *look_at = (*look_at).min(kill_at.after(LAST_LOOK.as_millis() as u64));
+        } else {
+            *look_at = (*look_at).min(*kill_at);
+        }
+    }
+
+    /// Kills everything at once, without grace or a word: the player is to leave nothing behind.
+    /// Whether nothing is left.
+    pub(crate) fn kill_now(&mut self, trail: &Trail) -> bool {
+        kill(self.main.as_ref(), self.leaf.as_ref(), trail);
+        self.main.as_mut().is_none_or(Main::is_gone)
+            && self.leaf.as_ref().map_or_else(|| trail.find().is_empty(), Leaf::is_empty)
+    }
+}
+
+fn kill(main: Option<&Main>, leaf: Option<&Leaf>, trail: &Trail) {
+    if let Some(main) = main {
+        main.signal_group(Signal::KILL);
+    }
+    match leaf {
+        Some(leaf) => leaf.kill(),
+        None => drop(trail.kill()),
+    }
+}
+
+impl Tap {
+    /// Reads for one turn.
+    pub(crate) fn drain(&mut self, chunk: &mut [u8]) -> Drained {
+        let Some(pipe) = &self.pipe else {
+            return Drained::End;
+        };
+        let capture = &mut self.capture;
+        pipe.drain(chunk, |bytes| {
+            if let Some(capture) = capture {
+                capture.push(bytes);
+            }
+        })
+    }
+
+    fn output(&self, key: AttemptKey) -> Output {
+        let read = self.capture.as_ref().map_or_else(|| Ok(Output::default()), Capture::output);
+        read.unwrap_or_else(|error| {
+            tracing::warn!(attempt = %key, %error, "cannot read an attempt's output back");
+            Output { truncated: true, ..Output::default() }
+        })
+    }
+}
+
+/// Taps on files and pipes of an attempt's directory that an earlier sitter made, as far as they
+/// are still there.
+pub(crate) fn reopen_taps(dir: Option<BorrowedFd<'_>>, limit: u64) -> [Tap; 2] {
+    [Stream::Stdout, Stream::Stderr].map(|stream| Tap {
+        stream,
+        capture: dir.and_then(|dir| capture::Capture::reopen(dir, stream, limit).ok()),
+        pipe: dir.and_then(|dir| Pipe::open(dir, stream).ok()),
+    })
+}
+
+impl Main {
+    /// Whether it has ended and nobody has asked how.
+    pub(crate) fn is_zombie(&self) -> bool {
+        procfs::Stat::of(self.pid)
+            .is_some_and(|stat| stat.zombie && stat.start_ticks == self.start_ticks)
+    }
+
+    /// How it ended, if it has, as `wait` says it. Our own child is reaped by this.
+    pub(crate) fn ended(&mut self) -> Option<i32> {
+        if self.gone {
+            return None;
+        }
+        let status = if self.child { self.reap() } else { self.foreign_end() };
+        self.gone = status.is_some();
+        status
+    }
+
+    /// The same, once its pidfd says that there is something to know.
+    pub(crate) fn ended_or_unknowable(&mut self) -> End {
+        if let Some(wait_status) = self.ended() {
+            return End::Known(wait_status);
+        }
+        let waits_to_be_reaped = self.is_zombie();
+        match sys::exit_of(self.pidfd.as_fd()) {
+            Ok(Some(wait_status)) => End::Known(wait_status),
+            Ok(None) if waits_to_be_reaped => End::Later,
+            _ => End::Unknowable,
+        }
+    }
+
+    /// Whether it is no process any more, whatever is known of its end.
+    fn is_gone(&mut self) -> bool {
+        self.gone = self.gone
+            || procfs::Stat::of(self.pid)
+                .is_none_or(|stat| stat.zombie || stat.start_ticks != self.start_ticks);
+        self.gone
+    }
+
+    fn reap(&self) -> Option<i32> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        let ended = waitid(WaitId::PidFd(self.pidfd.as_fd()), options).ok()??;
+        let code = ended.exit_status().map(|code| code << 8);
+        code.or_else(|| ended.terminating_signal())
+    }
+
+    /// The end of a process that is not our child: while nobody has reaped it the kernel shows its
+    /// status in `/proc`, and afterwards through the pidfd.
+    fn foreign_end(&self) -> Option<i32> {
+        procfs::exit_of_zombie(self.pid, self.start_ticks)
+            .or_else(|| sys::exit_of(self.pidfd.as_fd()).ok().flatten())
+    }
+
+    fn signal_group(&self, signal: Signal) {
+        let sent = sys::signal_group(self.pidfd.as_fd(), signal);
+        // Kernels before 6.9. The number is certainly ours while the process is not reaped.
+        if sent.is_err_and(|error| error.kind() == io::ErrorKind::InvalidInput)
+            && !self.gone
+            && let Some(pid) = Pid::from_raw(self.pid)
+        {
+            let _ = kill_process_group(pid, signal);
+        }
+    }
+}
+
+impl Why {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Why::TimedOut => Outcome::TimedOut,
+            Why::Cancelled => Outcome::Cancelled,
+            Why::Lost(why) => Outcome::Lost((*why).to_owned()),
+        }
+    }
+}
+
+/// Death by signal is told apart from any exit code.
+fn outcome(wait_status: i32) -> Outcome {
+    match wait_status & 0x7f {
+        0 => Outcome::Exited(wait_status >> 8 & 0xff),
+        signal => Outcome::Signalled(signal),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_status_is_read_as_the_kernel_makes_it() {
+        assert_eq!(outcome(0), Outcome::Exited(0));
+        assert_eq!(outcome(3 << 8), Outcome::Exited(3));
+        assert_eq!(outcome(255 << 8), Outcome::Exited(255));
+        assert_eq!(outcome(9), Outcome::Signalled(9));
+        // With a core dump.
+        assert_eq!(outcome(11 | 0x80), Outcome::Signalled(11));
+    }
+}

@@ -1,0 +1,398 @@
+//! A cgroup for each attempt: a leaf below the player's own, made and named before the attempt's
+//! process, so that nothing it starts can be missed.
+//!
+//! With cgroup v2 a leaf is killed as a whole by one write, and says itself whether anything lives
+//! in it. Where there is only v1, a leaf of a hierarchy without effect on its processes (pids,
+//! freezer, or a named one) serves to find them. A host where neither can be written has none, and
+//! `hunt.rs` looks for processes by other marks.
+//!
+//! The leaf of an attempt that left a daemon behind on purpose stays until the daemon ends; it is
+//! swept when another attempt ends, or when the next sitter starts.
+//!
+//! Paths are relative to the hierarchy's mount point ([`CgroupPath`]), made of what the kernel says
+//! of this process and of ids.
+
+use std::{
+    collections::BTreeSet,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
+
+use orchestra_model::delivery::{AttemptKey, SpoolId};
+use orchestra_spool::CgroupPath;
+use rustix::{
+    fd::OwnedFd,
+    fs::{Mode, OFlags},
+    process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
+
+use super::spool_dir::attempt_name;
+use crate::config;
+
+/// How often a v1 leaf is killed before we look again later: each round ends everything that the
+/// round before had started.
+const ROUNDS: usize = 16;
+/// How deep below its leaf a score (of root) may have made cgroups that we still remove.
+const DEPTH: usize = 8;
+
+/// Why there can be no cgroups although the configuration names a place for them.
+#[derive(Debug)]
+pub enum CgroupError {
+    /// The directory is below no mounted cgroup hierarchy.
+    NotOne(PathBuf),
+    /// No leaf can be made or used there.
+    Unusable(PathBuf, io::Error),
+}
+
+impl fmt::Display for CgroupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotOne(path) => {
+                write!(f, "{} is not in a cgroup v2 file system", path.display())
+            }
+            Self::Unusable(path, _) => {
+                write!(f, "cannot make cgroups for attempts below {}", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for CgroupError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unusable(_, cause) => Some(cause),
+            Self::NotOne(_) => None,
+        }
+    }
+}
+
+/// Where the leaves are.
+#[derive(Clone, Debug)]
+pub(crate) struct Cgroups {
+    mount: PathBuf,
+    /// Below `mount`; empty for the mount point itself.
+    base: String,
+    version: Version,
+    /// What the names of this spool's leaves begin with.
+    prefix: String,
+    /// A leaf that cannot be made keeps its attempt from starting.
+    required: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    V1,
+    V2,
+}
+
+impl Cgroups {
+    /// Finds a place as the configuration says, and tries it. `None`: there are no cgroups.
+    pub(crate) fn find(
+        setting: &config::Cgroup,
+        spool: SpoolId,
+    ) -> Result<Option<Self>, CgroupError> {
+        let prefix = format!("orchestra-{spool}-");
+        let mounts = mounts(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
+        match setting {
+            config::Cgroup::None => Ok(None),
+            config::Cgroup::At(path) => {
+                let not_one = || CgroupError::NotOne(path.clone());
+                let found = mounts.iter().find(|mount| {
+                    mount.hierarchy == Hierarchy::V2 && path.starts_with(&mount.point)
+                });
+                let mount = found.ok_or_else(not_one)?;
+                let base = path.strip_prefix(&mount.point).ok().and_then(Path::to_str);
+                let base = base.ok_or_else(not_one)?.to_owned();
+                let (mount, version) = (mount.point.clone(), Version::V2);
+                let cgroups = Self { mount, base, version, prefix, required: true };
+                cgroups.try_out().map_err(|why| CgroupError::Unusable(path.clone(), why))?;
+                Ok(Some(cgroups))
+            }
+            config::Cgroup::Auto => {
+                let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+                let candidates = candidates(&mounts, &own);
+                Ok(candidates.into_iter().find_map(|(mount, base, version)| {
+                    let prefix = prefix.clone();
+                    let cgroups = Self { mount, base, version, prefix, required: false };
+                    cgroups.try_out().ok().map(|()| cgroups)
+                }))
+            }
+        }
+    }
+
+    /// What an attempt's leaf will be called; `None` where the name is too long to be kept.
+    pub(crate) fn path_of(&self, key: AttemptKey) -> Option<CgroupPath> {
+        CgroupPath::new(&self.below_base(&attempt_name(key)))
+    }
+
+    /// Makes a leaf. `Ok(None)`: it cannot be made, and is not required either.
+    pub(crate) fn make(&self, path: &CgroupPath) -> io::Result<Option<Leaf>> {
+        let leaf = self.leaf(path);
+        match fs::create_dir(&leaf.dir) {
+            Ok(()) => Ok(Some(leaf)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Some(leaf)),
+            Err(error) if self.required => Err(error),
+            Err(error) => {
+                tracing::warn!(%error, cgroup = path.as_str(), "cannot make a cgroup; going without");
+                Ok(None)
+            }
+        }
+    }
+
+    /// The leaf of an attempt that an earlier sitter started; `None` where it is gone.
+    pub(crate) fn find_leaf(&self, path: &CgroupPath) -> Option<Leaf> {
+        Some(self.leaf(path)).filter(|leaf| leaf.dir.is_dir())
+    }
+
+    /// Every leaf of this spool that is there but not among `known`.
+    pub(crate) fn strays(&self, known: &BTreeSet<CgroupPathText>) -> Vec<Leaf> {
+        let names = fs::read_dir(self.mount.join(&self.base)).into_iter().flatten();
+        let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let ours = names.filter_map(|name| CgroupPath::new(&self.below_base(name.strip_prefix(&self.prefix)?)));
+        ours.filter(|path| !known.contains(path.as_str())).map(|path| self.leaf(&path)).collect()
+    }
+
+    fn leaf(&self, path: &CgroupPath) -> Leaf {
+        Leaf { dir: self.mount.join(path.as_str()), version: self.version }
+    }
+
+    fn below_base(&self, name: &str) -> String {
+        match self.base.as_str() {
+            "" => format!("{}{name}", self.prefix),
+            base => format!("{base}/{}{name}", self.prefix),
+        }
+    }
+
+    /// Whether a leaf can be made, and a process moved into it from here.
+    fn try_out(&self) -> io::Result<()> {
+        let probe = CgroupPath::new(&self.below_base("probe"));
+        let leaf = self.leaf(&probe.ok_or(io::ErrorKind::InvalidFilename)?);
+        match fs::create_dir(&leaf.dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let usable = leaf.entrance();
+        leaf.remove();
+        // The kernel asks for this right too: the process comes from the cgroup above.
+        let base = self.mount.join(&self.base).join("cgroup.procs");
+        usable.and_then(|_| fs::OpenOptions::new().write(true).open(base)).map(drop)
+    }
+}
+
+/// The text of a [`CgroupPath`], for sets.
+pub(crate) type CgroupPathText = String;
+
+/// One attempt's cgroup.
+#[derive(Clone, Debug)]
+pub(crate) struct Leaf {
+    dir: PathBuf,
+    version: Version,
+}
+
+impl Leaf {
+    /// Where a new process writes `0` to be in it.
+    pub(crate) fn entrance(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        Ok(rustix::fs::open(self.dir.join("cgroup.procs"), flags, Mode::empty())?)
+    }
+
+    /// Kills everything in it. Processes are gone a moment later: see [`Leaf::is_empty`].
+    pub(crate) fn kill(&self) {
+        // Before Linux 5.14, and in v1, it has to be done one by one.
+        if self.version == Version::V1 || fs::write(self.dir.join("cgroup.kill"), "1").is_err() {
+            self.kill_one_by_one();
+        }
+    }
+
+    fn kill_one_by_one(&self) {
+        for _ in 0..ROUNDS {
+            let pids = self.processes();
+            if pids.is_empty() {
+                return;
+            }
+            for pid in pids {
+                let pid = rustix::process::Pid::from_raw(pid);
+                let pidfd = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+                // Only if the number still belongs to a process in here is the pidfd of that one.
+                let is_ours = || pid.is_some_and(|pid| self.processes().contains(&pid.as_raw_nonzero().get()));
+                if let Some(pidfd) = pidfd.filter(|_| is_ours()) {
+                    let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+                }
+            }
+        }
+    }
+
+    /// Whether nothing lives in it, or it is gone.
+    pub(crate) fn is_empty(&self) -> bool {
+        match self.version {
+            Version::V1 => self.processes().is_empty(),
+            Version::V2 => match fs::read_to_string(self.dir.join("cgroup.events")) {
+                Ok(events) => events.lines().any(|line| line == "populated 0"),
+                Err(_) => true,
+            },
+        }
+    }
+
+    /// Removes it, if nothing lives in it: whether it is gone.
+    pub(crate) fn remove(&self) -> bool {
+        remove(&self.dir, DEPTH)
+    }
+
+    fn processes(&self) -> Vec<i32> {
+        let text = fs::read_to_string(self.dir.join("cgroup.procs")).unwrap_or_default();
+        text.lines().filter_map(|line| line.parse().ok()).collect()
+    }
+}
+
+/// Removes an empty cgroup with all empty ones below it.
+fn remove(dir: &Path, depth: usize) -> bool {
+    let first = fs::remove_dir(dir);
+    match first {
+        Ok(()) => return true,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return true,
+        Err(_) if depth == 0 => return false,
+        Err(_) => {}
+    }
+    let below = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+    let below = below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let removed = below.filter(|entry| remove(&entry.path(), depth - 1)).count();
+    removed > 0 && fs::remove_dir(dir).is_ok()
+}
+
+/// A mounted hierarchy.
+#[derive(Debug, PartialEq, Eq)]
+struct Mount {
+    hierarchy: Hierarchy,
+    /// Which part of the hierarchy is mounted.
+    root: String,
+    point: PathBuf,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Hierarchy {
+    V2,
+    /// Its controllers and `name=`, as the mount says them.
+    V1(Vec<String>),
+}
+
+/// Reads the cgroup hierarchies out of `/proc/self/mountinfo`.
+fn mounts(mountinfo: &str) -> Vec<Mount> {
+    mountinfo
+        .lines()
+        .filter_map(|line| {
+            let (mount, file_system) = line.split_once(" - ")?;
+            let mut mount = mount.split(' ').skip(3);
+            let (root, point) = (unescaped(mount.next()?), PathBuf::from(unescaped(mount.next()?)));
+            let mut file_system = file_system.split(' ');
+            let hierarchy = match file_system.next()? {
+                "cgroup2" => Hierarchy::V2,
+                "cgroup" => {
+                    let options = file_system.nth(1)?.split(',').map(str::to_owned);
+                    Hierarchy::V1(options.collect())
+                }
+                _ => return None,
+            };
+            Some(Mount { hierarchy, root, point })
+        })
+        .collect()
+}
+
+/// Undoes `\040` and the like.
+fn unescaped(text: &str) -> String {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        let octal = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(escaped) if *byte == b'\\' => {
+                plain.push(escaped);
+                rest = &after[3..];
+            }
+            _ => {
+                plain.push(*byte);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&plain).into_owned()
+}
+
+/// The places below which leaves may be made, best first: where this process is, in each hierarchy
+/// that is of use.
+fn candidates(mounts: &[Mount], own: &str) -> Vec<(PathBuf, String, Version)> {
+    const HARMLESS: [&str; 3] = ["pids", "freezer", "name="];
+    // Lines are `0::PATH` for v2 and `N:CONTROLLERS:PATH` for v1.
+    let own: Vec<(&str, &str)> = own
+        .lines()
+        .filter_map(|line| line.split_once(':')?.1.split_once(':'))
+        .collect();
+    let place = |mount: &Mount, path: &str, version| {
+        let below = path.strip_prefix(mount.root.trim_end_matches('/'))?;
+        let inside = below.is_empty() || below.starts_with('/');
+        let base = below.trim_matches('/').to_owned();
+        (inside && !path.contains("/..")).then(|| (mount.point.clone(), base, version))
+    };
+    let v2 = own.iter().filter(|(controllers, _)| controllers.is_empty()).flat_map(|(_, path)| {
+        let mounts = mounts.iter().filter(|mount| mount.hierarchy == Hierarchy::V2);
+        mounts.filter_map(move |mount| place(mount, path, Version::V2))
+    });
+    let v1 = HARMLESS.iter().flat_map(|wanted| {
+        own.iter().filter(|(names, _)| names.split(',').any(|name| is(name, wanted))).flat_map(
+            move |(_, path)| {
+                let mounts = mounts.iter().filter(move |mount| match &mount.hierarchy {
+                    Hierarchy::V1(names) => names.iter().any(|name| is(name, wanted)),
+                    Hierarchy::V2 => false,
+                });
+                mounts.filter_map(move |mount| place(mount, path, Version::V1))
+            },
+        )
+    });
+    v2.chain(v1).collect()
+}
+
+/// Whether a controller is the wanted one; `name=` is any named hierarchy.
+fn is(name: &str, wanted: &str) -> bool {
+    if wanted.ends_with('=') { name.starts_with(wanted) } else { name == wanted }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &str = "\
+31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
+39 31 0:36 / /sys/fs/cgroup/pids rw,relatime - cgroup cgroup rw,pids
+40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime shared:1 - cgroup cgroup rw,name=systemd
+41 31 0:38 / /sys/fs/cgroup/uni\\040fied rw,relatime - cgroup2 cgroup2 rw
+";
+
+    fn found(mountinfo: &str, own: &str) -> Vec<(PathBuf, String, Version)> {
+        candidates(&mounts(mountinfo), own)
+    }
+
+    #[test]
+    fn a_hybrid_host_offers_v2_first() {
+        let own = "9:name=systemd:/a\n8:pids:/\n0::/system.slice/orchestra-player.service\n";
+        let unified = PathBuf::from("/sys/fs/cgroup/uni fied");
+        let service = "system.slice/orchestra-player.service".to_owned();
+        assert_eq!(
+            found(HYBRID, own),
+            [
+                (unified, service, Version::V2),
+                ("/sys/fs/cgroup/pids".into(), String::new(), Version::V1),
+                ("/sys/fs/cgroup/systemd".into(), "a".to_owned(), Version::V1),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_container_sees_its_own_part_alone() {
+        let mountinfo = "1 2 0:3 /docker/x /sys/fs/cgroup rw - cgroup2 cgroup rw\n";
+        let place = |base: &str| vec![("/sys/fs/cgroup".into(), base.to_owned(), Version::V2)];
+        assert_eq!(found(mountinfo, "0::/docker/x/y\n"), place("y"));
+        assert_eq!(found(mountinfo, "0::/docker/x\n"), place(""));
+        for outside in ["0::/docker/xy\n", "0::/docker\n", "0::/../x\n", ""] {
+            assert_eq!(found(mountinfo, outside), [], "{outside}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What a conductor wants: from bytes that came through the agent to what the spool understands.
+//!
+//! This is the border of privilege. The bytes are decoded here, once; everything in them is
+//! checked here or by the types they become. Whoever has taken the agent over can ask for scores
+//! that are installed with parameters that they take, and for nothing else.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    error::Error,
+    fmt,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use orchestra_model::{
+    Millis,
+    delivery::{AttemptKey, JobPart, OrderNumber, StoreId, Term},
+};
+use orchestra_proto::{Invalid, order_from_wire, store_id, v1};
+use prost::{DecodeError, Message};
+use sha2::{Digest, Sha256};
+
+/// How many bytes of job parts are kept for orders to come. A job has one task here and its part
+/// comes just before the order; only a retry asks for an older one.
+const KEPT_BYTES: usize = 512 << 10;
+
+/// A command, understood.
+#[derive(Clone, Debug)]
+pub(crate) struct Command {
+    /// Whose conductor sent it.
+    pub(crate) store: StoreId,
+    /// Its term.
+    pub(crate) term: Term,
+    /// What it wants.
+    pub(crate) kind: Kind,
+}
+
+/// What a command wants.
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    /// Nothing: store and term are known now.
+    Hello,
+    /// An attempt.
+    Order {
+        /// The order's number for this player.
+        number: OrderNumber,
+        /// Which.
+        key: AttemptKey,
+        /// Of the attempt, where the job asks for less than the score allows.
+        timeout: Option<Millis>,
+        /// The job.
+        part: Arc<JobPart>,
+    },
+    /// An end to an attempt.
+    Cancel {
+        /// The number of the order that it cancels.
+        order: OrderNumber,
+        /// Which.
+        key: AttemptKey,
+    },
+    /// That a settled attempt be forgotten.
+    Acknowledge {
+        /// Which.
+        key: AttemptKey,
+        /// The order that the acknowledged report answered; `None`: whichever.
+        order: Option<OrderNumber>,
+    },
+}
+
+/// Why a command is not done.
+#[derive(Debug)]
+pub(crate) enum CommandError {
+    /// It is not one.
+    Decode(DecodeError),
+    /// It is one, and makes no sense.
+    Invalid(Invalid),
+    /// It speaks of another store's attempt.
+    Store,
+    /// A job part is not what its digest says.
+    Digest,
+    /// An order and its job part speak of different jobs.
+    Job,
+    /// The order's job part is not here (any more). A new session brings it.
+    PartMissing,
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Decode(_) => "a command cannot be decoded",
+            Self::Invalid(_) => "a command is not valid",
+            Self::Store => "a command is about an attempt of another store",
+            Self::Digest => "a job part does not have the digest that it claims",
+            Self::Job => "an order and its job part are about different jobs",
+            Self::PartMissing => "an order's job part is not here",
+        })
+    }
+}
+
+impl Error for CommandError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Decode(cause) => Some(cause),
+            Self::Invalid(cause) => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+impl From<Invalid> for CommandError {
+    fn from(cause: Invalid) -> Self {
+        Self::Invalid(cause)
+    }
+}
+
+/// Job parts of the present session, the latest of them.
+#[derive(Debug, Default)]
+pub(crate) struct JobParts {
+    parts: BTreeMap<[u8; 32], (Arc<JobPart>, usize)>,
+    oldest_first: VecDeque<[u8; 32]>,
+    bytes: usize,
+}
+
+impl JobParts {
+    /// Understands a command; `None` where it is a job part, which is kept for the orders to come.
+    pub(crate) fn decode(&mut self, bytes: Bytes) -> Result<Option<Command>, CommandError> {
+        let command = v1::Command::decode(bytes).map_err(CommandError::Decode)?;
+        let store = store_id(&command.store_id)?;
+        let of_store = |key: &Option<v1::AttemptKey>| -> Result<AttemptKey, CommandError> {
+            let key = key.as_ref().ok_or(Invalid::field("Command.key"))?;
+            let key = AttemptKey::try_from(key)?;
+            if key.store == store { Ok(key) } else { Err(CommandError::Store) }
+        };
+        use v1::command::Kind as Wire;
+        let kind = match command.kind.ok_or(Invalid::field("Command.kind"))? {
+            Wire::Job(part) => return self.keep(&part).map(|()| None),
+            Wire::Hello(_) => Kind::Hello,
+            Wire::Order(order) => {
+                let key = of_store(&order.key)?;
+                let (digest, order) = order_from_wire(&order)?;
+                let part = self.get(&digest)?;
+                if part.job != key.job {
+                    return Err(CommandError::Job);
+                }
+                Kind::Order { number: order.number, key, timeout: order.timeout, part }
+            }
+            Wire::Cancel(cancel) => {
+                Kind::Cancel { order: OrderNumber(cancel.order), key: of_store(&cancel.key)? }
+            }
+            Wire::Acknowledge(acknowledge) => Kind::Acknowledge {
+                key: of_store(&acknowledge.key)?,
+                order: Some(OrderNumber(acknowledge.order)).filter(|order| order.0 > 0),
+            },
+        };
+        Ok(Some(Command { store, term: Term(command.term), kind }))
+    }
+
+    fn get(&self, digest: &[u8]) -> Result<Arc<JobPart>, CommandError> {
+        let (part, _) = self.parts.get(digest).ok_or(CommandError::PartMissing)?;
+        Ok(Arc::clone(part))
+    }
+
+    fn keep(&mut self, part: &v1::JobPart) -> Result<(), CommandError> {
+        let digest: [u8; 32] = Sha256::digest(&part.body).into();
+        if part.digest[..] != digest {
+            return Err(CommandError::Digest);
+        }
+        let body = v1::JobBody::decode(part.body.clone()).map_err(CommandError::Decode)?;
+        let part = (Arc::new(JobPart::try_from(body)?), part.body.len());
+        self.bytes += part.1;
+        match self.parts.insert(digest, part) {
+            Some((_, again)) => self.bytes -= again,
+            None => self.oldest_first.push_back(digest),
+        }
+        // The latest stays, however large: its order comes next.
+        while self.bytes > KEPT_BYTES && self.oldest_first.len() > 1 {
+            let oldest = self.oldest_first.pop_front().and_then(|oldest| self.parts.remove(&oldest));
+            self.bytes -= oldest.map_or(0, |(_, bytes)| bytes);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,67 @@
+//! The environment of an attempt: built anew, nothing inherited.
+//!
+//! Parameters come as `ORC_<key>` alone, so none can be `PATH`, `LD_PRELOAD` or the like, and keys
+//! that Orchestra sets itself are refused where they are parsed. Three variables together mark
+//! every process of an attempt, unless it takes them off: [`marks`].
+
+use std::{
+    ffi::{CString, NulError},
+    os::unix::ffi::OsStrExt,
+    path::Path,
+};
+
+use orchestra_model::{
+    HostName,
+    delivery::{AttemptKey, JobPart, SpoolId},
+};
+
+use super::users::Runner;
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What is the same for all attempts of a player.
+#[derive(Clone, Debug)]
+pub(crate) struct Surroundings {
+    /// `ORC_SPOOL`: tells the processes of several players on one host apart.
+    pub(crate) spool: SpoolId,
+    /// `ORC_PLAYER`.
+    pub(crate) player: HostName,
+}
+
+/// The environment of one attempt, `KEY=VALUE` each.
+pub(crate) fn of_attempt(
+    surroundings: &Surroundings,
+    key: AttemptKey,
+    part: &JobPart,
+    scores_dir: &Path,
+    runner: &Runner,
+) -> Result<Vec<CString>, NulError> {
+    let mut all = marks(surroundings.spool, key);
+    let mut set = |name: &str, value: &[u8]| all.push([name.as_bytes(), b"=", value].concat());
+    set("PATH", PATH.as_bytes());
+    set("LANG", b"C.UTF-8");
+    set("HOME", runner.home.to_bytes());
+    set("ORC_FLOW", key.job.flow.to_string().as_bytes());
+    set("ORC_JOB", part.name.as_str().as_bytes());
+    set("ORC_PLAYER", surroundings.player.as_str().as_bytes());
+    set("ORC_SCORE", part.score.as_str().as_bytes());
+    set("ORC_SCORE_DIR", scores_dir.as_os_str().as_bytes());
+    set("ORC_AUDIENCE", part.audience.as_str().as_bytes());
+    for (key, value) in part.params.iter() {
+        set(&format!("ORC_{key}"), value.as_bytes());
+    }
+    all.into_iter().map(CString::new).collect()
+}
+
+/// What marks the processes of an attempt, `KEY=VALUE` each; the first is [`marks_of_player`].
+pub(crate) fn marks(spool: SpoolId, key: AttemptKey) -> Vec<Vec<u8>> {
+    let mut marks = marks_of_player(spool);
+    marks.push(format!("ORC_TASK={}", key.job).into_bytes());
+    marks.push(format!("ORC_ATTEMPT={}", key.attempt).into_bytes());
+    marks
+}
+
+/// What marks everything that a player started.
+pub(crate) fn marks_of_player(spool: SpoolId) -> Vec<Vec<u8>> {
+    vec![format!("ORC_SPOOL={spool}").into_bytes()]
+}

@@ -1,0 +1,101 @@
+//! Finding and killing what an attempt started, where it has no cgroup.
+//!
+//! A process belongs to an attempt if
+//!
+//! - it carries the attempt's marks in its environment, or
+//! - it is in the session or process group of the attempt's first process, or
+//! - one that belongs is its parent, or its parent's parent, and so on, or
+//! - it lost its parent and became ours (the sitter adopts orphans), no other attempt lived since
+//!   this one started, and none before left a daemon that it could be from.
+//!
+//! What takes off its environment, leaves session and group, and loses its parent in a company
+//! like that, is not found: the manual says so.
+//!
+//! Numbers may be given to others at any time, so a process is signalled through a pidfd, and only
+//! after it was seen once more to be the one that was meant.
+
+use std::collections::BTreeSet;
+
+use rustix::process::{Signal, pidfd_send_signal};
+
+use super::procfs::{self, Stat};
+
+/// How often a hunt looks again for what was started meanwhile, before it lets others have a turn.
+const ROUNDS: usize = 8;
+
+/// What is known of an attempt's processes.
+#[derive(Clone, Debug)]
+pub(crate) struct Trail {
+    /// What their environments hold.
+    pub(crate) marks: Vec<Vec<u8>>,
+    /// The first process, its session and its group, and when it started; `None` where it is not
+    /// known that there was one.
+    pub(crate) leader: Option<(i32, u64)>,
+    /// Whether orphans that nothing else is known of are this attempt's.
+    pub(crate) orphans: bool,
+    /// Never part of it: other attempts' first processes, and the agent.
+    pub(crate) spared: BTreeSet<i32>,
+}
+
+impl Trail {
+    /// Signals everything that belongs to the attempt, again and again while more turns up, for a
+    /// bounded number of rounds. How many there were in the last one.
+    pub(crate) fn kill(&self) -> usize {
+        let mut left = 0;
+        let mut seen = BTreeSet::new();
+        for _ in 0..ROUNDS {
+            let found = self.find();
+            left = found.len();
+            let mut news = false;
+            for stat in found {
+                // A process may still be there in the next round, dying.
+                news |= seen.insert((stat.pid, stat.start_ticks));
+                if let Some((pidfd, _)) = procfs::open(stat.pid, stat.start_ticks) {
+                    let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+                }
+            }
+            if !news {
+                break;
+            }
+        }
+        left
+    }
+
+    /// Everything alive that belongs to the attempt.
+    pub(crate) fn find(&self) -> Vec<Stat> {
+        let own = std::process::id() as i32;
+        let since = self.leader.map_or(0, |(_, ticks)| ticks);
+        let mut others = procfs::all().unwrap_or_default();
+        others.retain(|stat| !stat.zombie && stat.pid != own && !self.spared.contains(&stat.pid));
+        let elders = others.iter().any(|stat| stat.parent == own && stat.start_ticks < since);
+        others.retain(|stat| stat.start_ticks >= since);
+        let adopted = |stat: &Stat| self.orphans && !elders && stat.parent == own;
+        let mut ours = Vec::new();
+        loop {
+            // Parents may come after their children: numbers start again from below.
+            let parents: BTreeSet<i32> = ours.iter().map(|stat: &Stat| stat.pid).collect();
+            let first = ours.is_empty();
+            let belongs = |stat: &mut Stat| match first {
+                true => self.is_marked(stat) || adopted(stat) && !self.is_anothers(stat),
+                false => parents.contains(&stat.parent),
+            };
+            let more: Vec<Stat> = others.extract_if(.., belongs).collect();
+            if more.is_empty() {
+                return ours;
+            }
+            ours.extend(more);
+        }
+    }
+
+    fn is_marked(&self, stat: &Stat) -> bool {
+        let of_leader = self.leader.is_some_and(|(leader, _)| {
+            stat.pid == leader || stat.session == leader || stat.group == leader
+        });
+        of_leader || procfs::environment_has(stat.pid, &self.marks)
+    }
+
+    /// Whether it carries the mark of this player, and so, not being ours, another attempt's.
+    fn is_anothers(&self, stat: &Stat) -> bool {
+        procfs::environment_has(stat.pid, self.marks.get(..1).unwrap_or_default())
+    }
+}

@@ -1,0 +1,406 @@
+//! The sitter: owns processes, spool, output, limits, timeouts and kills.
+//!
+//! One thread, one event loop: it waits for signals, its agent's socket, the pipes of attempts,
+//! the ends of processes, and one timer; takes *all* that is ready, ends before orders; tells the
+//! [`Spool`]; makes durable what the spool wants durable, in one write; and does what the spool
+//! then asks for. The rules of delivery are the spool's alone. While nothing happens, nothing
+//! wakes it.
+//!
+//! What holds:
+//!
+//! - Nothing is started, reported or forgotten before it is on disk.
+//! - What runs is a score of this host, checked and copied by [`scores`], as the user that it or
+//!   the configuration names; nobody sends code.
+//! - The agent is believed in nothing but form, and never waited for.
+//! - An attempt that is timed out or cancelled leaves nothing behind, and its end is reported
+//!   within the grace and a second. One that exits by itself may leave what it likes.
+//! - A sitter that dies leaves scores running; the next one takes them over ([`adopt`]).
+//!
+//! ```text
+//! mod        start, the loop                    attempt   one attempt's states
+//! events     what each event means              capture   its output
+//! start      from an order to a process         hunt      its processes, without cgroups
+//! adopt      from an earlier sitter's attempts  cgroup    its processes, with
+//! upgrade    execution in place                 sys       everything unsafe
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    os::fd::RawFd,
+    path::PathBuf,
+};
+
+use orchestra_certs::{Identity, Role};
+use orchestra_model::{HostName, delivery::AttemptKey};
+use orchestra_spool::Spool;
+use rustix::{
+    fd::OwnedFd,
+    fs::{Mode, OFlags},
+};
+
+mod adopt;
+mod agent_process;
+mod attempt;
+mod capture;
+mod cgroup;
+mod clock;
+mod commands;
+mod environment;
+mod events;
+mod hunt;
+mod journal;
+mod linger;
+mod poll;
+mod procfs;
+mod response;
+mod scores;
+mod signals;
+mod spool_dir;
+mod start;
+pub(crate) mod sys;
+mod upgrade;
+mod users;
+mod wire;
+
+use self::{
+    adopt::Nursery,
+    agent_process::Agent,
+    attempt::Attempt,
+    cgroup::{Cgroups, Leaf},
+    clock::BootMillis,
+    commands::JobParts,
+    environment::Surroundings,
+    journal::Journal,
+    linger::Lingering,
+    poll::{Interest, Poller, Token},
+    scores::Scores,
+    signals::Signals,
+    spool_dir::SpoolDir,
+    start::Admitted,
+    sys::FileLimit,
+    users::Users,
+};
+use crate::config::Config;
+
+pub use self::{
+    cgroup::CgroupError, journal::JournalError, scores::ScanError, spool_dir::SpoolDirError,
+    users::UserError,
+};
+
+/// Runs the sitter until it is asked to stop, or, with a `lifeline`, until that descriptor reaches
+/// its end.
+///
+/// To be called by a program of one thread that has opened no descriptor that it still needs but
+/// the standard three: all others are taken for leftovers of an execution in place, and closed.
+pub fn run(config: Config, lifeline: Option<RawFd>) -> Result<(), SitterError> {
+    let program = upgrade::program().map_err(SitterError::Process)?;
+    let mut inherited = upgrade::inherited(lifeline).map_err(SitterError::Process)?;
+    let signals = Signals::catch().map_err(SitterError::Process)?;
+    // Blocked until now if this is an execution in place.
+    sys::unblock_signals();
+    let mut sitter = Sitter::new(config, program, lifeline, signals, &mut inherited)?;
+    sitter.adopt_everything();
+    drop(inherited);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        player = %sitter.surroundings.player,
+        spool = %sitter.spool.state().id(),
+        attempts = sitter.attempts.len(),
+        cgroups = sitter.cgroups.is_some(),
+        "the player is up"
+    );
+    sitter.serve()
+}
+
+/// Why there is no sitter (any more).
+#[derive(Debug)]
+pub enum SitterError {
+    /// Something that every process may do failed.
+    Process(io::Error),
+    /// The lifeline is no open descriptor.
+    Lifeline(RawFd),
+    /// The player's name cannot be read from its certificate.
+    Certificate(orchestra_certs::LoadError),
+    /// The certificate names no one.
+    Identity(orchestra_certs::InvalidIdentity),
+    /// The certificate names somebody who is no player.
+    NotAPlayer(String),
+    /// The spool cannot be used.
+    Spool(SpoolDirError),
+    /// Its journal cannot be used.
+    Journal(JournalError),
+    /// A user of the configuration cannot be found, or become; the key says which.
+    User(&'static str, UserError),
+    /// There are no cgroups where the configuration says.
+    Cgroup(CgroupError),
+    /// Waiting for events failed.
+    Wait(io::Error),
+}
+
+impl fmt::Display for SitterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process(_) => f.write_str("setting the player's process up"),
+            Self::Lifeline(fd) => write!(f, "--lifeline {fd}: no such descriptor is open"),
+            Self::Certificate(_) | Self::Identity(_) => {
+                f.write_str("finding out the player's name")
+            }
+            Self::NotAPlayer(name) => {
+                write!(f, "the certificate of tls.cert is that of {name}, which is no player")
+            }
+            Self::Spool(_) | Self::Journal(_) => f.write_str("taking the spool"),
+            Self::User(key, _) => write!(f, "finding the user that {key} names"),
+            Self::Cgroup(_) => f.write_str("finding cgroups"),
+            Self::Wait(_) => f.write_str("waiting for events"),
+        }
+    }
+}
+
+impl std::error::Error for SitterError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Process(cause) | Self::Wait(cause) => Some(cause),
+            Self::Certificate(cause) => Some(cause),
+            Self::Identity(cause) => Some(cause),
+            Self::Spool(cause) => Some(cause),
+            Self::Journal(cause) => Some(cause),
+            Self::User(_, cause) => Some(cause),
+            Self::Cgroup(cause) => Some(cause),
+            Self::Lifeline(_) | Self::NotAPlayer(_) => None,
+        }
+    }
+}
+
+/// Belongs to signals, the lifeline, the agent; from [`FIRST_ID`] on to attempts.
+const SIGNALS: Token = Token(0);
+const LIFELINE: Token = Token(1);
+const AGENT: Token = Token(2);
+/// An attempt has a token for each stream and one for its first process.
+const TOKENS: u64 = 4;
+const FIRST_ID: u64 = 1;
+/// Which of an attempt's tokens is that of its first process; below are its streams.
+const MAIN: u64 = 2;
+
+/// Everything that the event loop holds.
+struct Sitter {
+    config: Config,
+    /// Of this program, as it was at the start.
+    program: PathBuf,
+    boot: orchestra_spool::BootId,
+    poller: Poller,
+    signals: Signals,
+    lifeline: Option<OwnedFd>,
+    null: OwnedFd,
+    file_limit: FileLimit,
+    spool_dir: SpoolDir,
+    journal: Journal,
+    spool: Spool,
+    /// When to put a fresh journal in the place of one that could not be written.
+    rewrite_at: Option<BootMillis>,
+    scores: Scores,
+    users: Users,
+    cgroups: Option<Cgroups>,
+    surroundings: Surroundings,
+    agent: Agent,
+    parts: JobParts,
+    /// What is needed for starts that the spool has not asked for yet.
+    admitted: BTreeMap<AttemptKey, Admitted>,
+    /// Attempts that are not over, by id: what their tokens are made of.
+    attempts: BTreeMap<u64, Attempt>,
+    /// Attempts that are over, and not yet durably so.
+    over: Vec<(u64, Attempt)>,
+    /// Pipes of attempts that are over. Share their ids.
+    lingering: BTreeMap<u64, Lingering>,
+    /// Cgroups of attempts that are over, in which something lives.
+    left: Vec<Leaf>,
+    next_id: u64,
+    chunk: Box<[u8]>,
+    /// No new orders are taken; at this moment what runs is left alone.
+    stop_at: Option<BootMillis>,
+    /// To be executed anew as soon as nothing is known in memory alone.
+    upgrade: bool,
+}
+
+impl Sitter {
+    fn new(
+        config: Config,
+        program: PathBuf,
+        lifeline: Option<RawFd>,
+        signals: Signals,
+        inherited: &mut Vec<OwnedFd>,
+    ) -> Result<Self, SitterError> {
+        let lifeline = lifeline.map(take_lifeline).transpose()?;
+        let player = own_name(&config)?;
+        let spool_dir = SpoolDir::open(&config.spool_dir, inherited).map_err(SitterError::Spool)?;
+        let (journal, state) = Journal::open(spool_dir.dir()).map_err(SitterError::Journal)?;
+        let spool = Spool::recover(state, config.max_tasks);
+        let mut users = Users::default();
+        let agent_user = users.run_as(&config.agent_user);
+        let agent_user = agent_user.map_err(|why| SitterError::User("agent_user", why))?;
+        users.run_as(&config.task_user).map_err(|why| SitterError::User("task_user", why))?;
+        let cgroups = Cgroups::find(&config.cgroup, spool.state().id());
+        let cgroups = cgroups.map_err(SitterError::Cgroup)?;
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+            .map_err(|error| SitterError::Process(error.into()))?;
+        let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        let null = null.map_err(|error| SitterError::Process(error.into()))?;
+        let poller = Poller::new().map_err(SitterError::Process)?;
+        poller.add(&signals, SIGNALS, Interest::Read).map_err(SitterError::Process)?;
+        if let Some(lifeline) = &lifeline {
+            poller.add(lifeline, LIFELINE, Interest::Read).map_err(SitterError::Process)?;
+        }
+        let surroundings = Surroundings { spool: spool.state().id(), player };
+        let file_limit = FileLimit::raise();
+        let mut sitter = Self {
+            boot: procfs::boot_id().map_err(SitterError::Process)?,
+            agent: Agent::new(program.clone(), &config, agent_user, file_limit, AGENT),
+            program,
+            poller,
+            signals,
+            lifeline,
+            null,
+            file_limit,
+            spool_dir,
+            journal,
+            spool,
+            rewrite_at: None,
+            scores: Scores::default(),
+            users,
+            cgroups,
+            surroundings,
+            parts: JobParts::default(),
+            admitted: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            over: Vec::new(),
+            lingering: BTreeMap::new(),
+            left: Vec::new(),
+            next_id: FIRST_ID,
+            chunk: vec![0; capture::CHUNK].into_boxed_slice(),
+            stop_at: None,
+            upgrade: false,
+            config,
+        };
+        sitter.scan();
+        Ok(sitter)
+    }
+
+    /// Takes over what an earlier sitter left.
+    fn adopt_everything(&mut self) {
+        let now = BootMillis::now();
+        let nursery = Nursery {
+            spool_dir: &self.spool_dir,
+            cgroups: self.cgroups.as_ref(),
+            boot: self.boot,
+            output_max: self.config.output_max,
+        };
+        let adopt = |(key, live)| nursery.adopt(key, live, now);
+        let adopted: Vec<Attempt> = self.spool.live().map(adopt).collect();
+        let cancelling: Vec<AttemptKey> =
+            self.spool.live().filter(|(_, live)| live.cancelling).map(|(key, _)| key).collect();
+        for attempt in adopted {
+            self.insert(attempt);
+        }
+        for key in cancelling {
+            self.cancel(key, now);
+        }
+        self.adopt_leftovers();
+        // Children may have ended before signals were caught.
+        self.reap(now);
+    }
+
+    /// Pipes and cgroups of attempts that are settled.
+    fn adopt_leftovers(&mut self) {
+        let known: Vec<String> =
+            self.spool.live().map(|(key, _)| spool_dir::attempt_name(key)).collect();
+        let names = self.spool_dir.attempt_names().unwrap_or_default();
+        for name in names.into_iter().filter(|name| !known.contains(name)) {
+            let lingering = Lingering::reopen(&self.spool_dir, name);
+            let id = self.fresh_id();
+            self.linger(id, lingering);
+            for index in 0..2 {
+                self.drain_lingering(id, index);
+            }
+        }
+        if let Some(cgroups) = &self.cgroups {
+            let leaves = self.spool.live().filter_map(|(_, live)| live.plan.cgroup.as_ref());
+            let known = leaves.map(|path| path.as_str().to_owned()).collect();
+            self.left = cgroups.strays(&known);
+        }
+        self.sweep();
+    }
+
+    /// The loop. Returns when the sitter is to end.
+    fn serve(&mut self) -> Result<(), SitterError> {
+        loop {
+            // First, because there may be things to tell from adoption.
+            self.settle();
+            self.agent.flush(&self.poller, BootMillis::now());
+            if self.may_end() {
+                return Ok(());
+            }
+            let deadline = self.next_deadline();
+            let ready = self.poller.wait(deadline).map_err(SitterError::Wait)?;
+            if self.turn(&ready) == events::Verdict::KillEverything {
+                self.kill_everything();
+                return Ok(());
+            }
+        }
+    }
+
+    /// The next moment at which something is due by itself.
+    fn next_deadline(&self) -> Option<BootMillis> {
+        let attempts = self.attempts.values().filter_map(Attempt::next_deadline);
+        let stop_at = self.stop_at.filter(|_| !self.attempts.is_empty());
+        let others = [self.agent.next_deadline(), self.rewrite_at, stop_at];
+        attempts.chain(others.into_iter().flatten()).min()
+    }
+
+    /// Whether it was asked to stop, and nothing is known in memory alone. What still runs is left
+    /// to the next sitter. The agent ends with our end of the socket.
+    fn may_end(&mut self) -> bool {
+        let due = self.stop_at.is_some_and(|at| {
+            self.attempts.is_empty() || BootMillis::now() >= at
+        });
+        if !due {
+            return false;
+        }
+        self.hurry(true);
+        self.settle();
+        let unfinished = |attempt: &Attempt| !matches!(attempt.phase, attempt::Phase::Running);
+        let may = !self.attempts.values().any(unfinished);
+        if may {
+            tracing::info!(left_running = self.attempts.len(), "the player stops");
+        }
+        may
+    }
+
+    fn fresh_id(&mut self) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+}
+
+/// The descriptor whose end means that nobody needs this player any more.
+fn take_lifeline(number: RawFd) -> Result<OwnedFd, SitterError> {
+    let lifeline = sys::take_descriptors([number]).pop().ok_or(SitterError::Lifeline(number))?;
+    rustix::io::fcntl_setfd(&lifeline, rustix::io::FdFlags::CLOEXEC)
+        .and_then(|()| rustix::io::ioctl_fionbio(&lifeline, true))
+        .map_err(|error| SitterError::Process(error.into()))?;
+    Ok(lifeline)
+}
+
+/// What this player is called: what its certificate says, here as on the other side of the wire.
+fn own_name(config: &Config) -> Result<HostName, SitterError> {
+    let certificates = orchestra_certs::read_certificates(&config.tls.cert);
+    let certificates = certificates.map_err(SitterError::Certificate)?;
+    // At least one: `read_certificates` says so.
+    let first = certificates.first().map_or(&[][..], AsRef::as_ref);
+    let identity = Identity::of_certificate(first).map_err(SitterError::Identity)?;
+    let not_a_player = || SitterError::NotAPlayer(identity.name().to_owned());
+    match identity.role() {
+        Role::Player => HostName::new(identity.name()).map_err(|_| not_a_player()),
+        Role::Conductor | Role::Audience => Err(not_a_player()),
+    }
+}

@@ -1,0 +1,128 @@
+//! One place to wait: descriptors, and the next deadline on a clock that counts through suspend.
+//!
+//! While there is no deadline and nothing is ready, the sitter sleeps; nothing here wakes it
+//! periodically.
+
+use std::io;
+
+use rustix::{
+    buffer::spare_capacity,
+    event::epoll::{self, CreateFlags, Event, EventData, EventFlags},
+    fd::{AsFd, OwnedFd},
+    io::Errno,
+    time::{
+        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+        timerfd_settime,
+    },
+};
+
+use super::clock::BootMillis;
+
+/// Says which descriptor is meant; its meaning is the event loop's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Token(pub(crate) u64);
+
+/// What to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interest {
+    /// Something to read, or the end.
+    Read,
+    /// That, and room to write.
+    ReadWrite,
+    /// That the other end is gone, nothing else.
+    Hangup,
+}
+
+/// A descriptor that is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ready {
+    /// Which.
+    pub(crate) token: Token,
+}
+
+/// Waits for descriptors and deadlines.
+pub(crate) struct Poller {
+    epoll: OwnedFd,
+    timer: OwnedFd,
+    armed: Option<BootMillis>,
+    events: Vec<Event>,
+}
+
+/// Belongs to the timer.
+const TIMER: Token = Token(u64::MAX);
+/// Most descriptors told at once; the rest come with the next wait.
+const BATCH: usize = 256;
+
+impl Poller {
+    /// One that waits for nothing yet.
+    pub(crate) fn new() -> io::Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let timer = timerfd_create(TimerfdClockId::Boottime, flags)?;
+        epoll::add(&epoll, &timer, EventData::new_u64(TIMER.0), EventFlags::IN)?;
+        Ok(Self { epoll, timer, armed: None, events: Vec::with_capacity(BATCH) })
+    }
+
+    /// Waits for this descriptor too, until it is closed or removed.
+    pub(crate) fn add(&self, fd: impl AsFd, token: Token, interest: Interest) -> io::Result<()> {
+        Ok(epoll::add(&self.epoll, fd, EventData::new_u64(token.0), flags(interest))?)
+    }
+
+    /// Waits for something else of a descriptor.
+    pub(crate) fn change(&self, fd: impl AsFd, token: Token, interest: Interest) -> io::Result<()> {
+        Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(token.0), flags(interest))?)
+    }
+
+    /// Waits for it no longer.
+    pub(crate) fn remove(&self, fd: impl AsFd) {
+        // Only a descriptor that is not there can fail here.
+        let _ = epoll::delete(&self.epoll, fd);
+    }
+
+    /// Sleeps until something is ready or `deadline` has come, and tells what is ready.
+    pub(crate) fn wait(&mut self, deadline: Option<BootMillis>) -> io::Result<Vec<Ready>> {
+        self.arm(deadline)?;
+        self.events.clear();
+        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut ready = Vec::with_capacity(self.events.len());
+        let mut rang = false;
+        for event in &self.events {
+            match Token(event.data.u64()) {
+                TIMER => rang = true,
+                token => ready.push(Ready { token }),
+            }
+        }
+        if rang {
+            let mut expirations = [0; 8];
+            let _ = rustix::io::read(&self.timer, &mut expirations);
+            self.armed = None;
+        }
+        Ok(ready)
+    }
+
+    /// Sets the timer, unless it is set to this already.
+    fn arm(&mut self, deadline: Option<BootMillis>) -> io::Result<()> {
+        if self.armed == deadline {
+            return Ok(());
+        }
+        let none = Timespec { tv_sec: 0, tv_nsec: 0 };
+        // All zero would disarm it; a deadline of 0 is as far past as one of 1.
+        let at = deadline.map_or(none, |at| at.max(BootMillis(1)).to_timespec());
+        let time = Itimerspec { it_interval: none, it_value: at };
+        timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &time)?;
+        self.armed = deadline;
+        Ok(())
+    }
+}
+
+fn flags(interest: Interest) -> EventFlags {
+    match interest {
+        Interest::Read => EventFlags::IN,
+        Interest::ReadWrite => EventFlags::IN | EventFlags::OUT,
+        // The kernel always tells.
+        Interest::Hangup => EventFlags::empty(),
+    }
+}

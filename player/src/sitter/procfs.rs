@@ -1,0 +1,137 @@
+//! What `/proc` tells of processes.
+//!
+//! Everything read here may be out of date when it is used, and a process number may belong to
+//! somebody else by then: whoever acts on a process first opens a pidfd, then reads again and
+//! compares [`Stat::start_ticks`].
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    os::fd::OwnedFd,
+};
+
+use orchestra_spool::BootId;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+/// Most that is looked at of one process's environment. What the sitter gives an attempt is below
+/// it (`limits::PARAMS_BYTES` and a few names), and its own marks come first.
+const ENVIRONMENT_BYTES: u64 = 512 << 10;
+
+/// What `/proc/PID/stat` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stat {
+    /// The process.
+    pub(crate) pid: i32,
+    /// Dead, and kept for its parent to ask how.
+    pub(crate) zombie: bool,
+    /// Its parent.
+    pub(crate) parent: i32,
+    /// Its process group.
+    pub(crate) group: i32,
+    /// Its session.
+    pub(crate) session: i32,
+    /// When it started, in clock ticks since boot.
+    pub(crate) start_ticks: u64,
+    /// How it ended, as `wait` would say it; 0 unless it is a zombie that we may trace.
+    pub(crate) exit_code: i32,
+}
+
+impl Stat {
+    /// Reads it; `None` where there is no such process.
+    pub(crate) fn of(pid: i32) -> Option<Stat> {
+        parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+}
+
+fn parse(text: &str) -> Option<Stat> {
+    let pid = text.split(' ').next()?.parse().ok()?;
+    // The name is in parentheses and may hold anything, parentheses too.
+    let (_, rest) = text.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?;
+    // Field 4 is at index 0 from here.
+    let fields: Vec<&str> = fields.collect();
+    let number = |field: usize| fields.get(field - 4)?.parse::<i64>().ok();
+    let small = |field| number(field).and_then(|n| i32::try_from(n).ok());
+    Some(Stat {
+        pid,
+        zombie: matches!(state, "Z" | "X" | "x"),
+        parent: small(4)?,
+        group: small(5)?,
+        session: small(6)?,
+        start_ticks: fields.get(22 - 4)?.parse().ok()?,
+        exit_code: small(52).unwrap_or(0),
+    })
+}
+
+/// Every process that can be seen.
+pub(crate) fn all() -> io::Result<Vec<Stat>> {
+    let numbers = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    Ok(numbers.filter_map(Stat::of).collect())
+}
+
+/// A process that cannot be mistaken for another: its pidfd, opened before `start_ticks` was seen
+/// to be still its own.
+pub(crate) fn open(pid: i32, start_ticks: u64) -> Option<(OwnedFd, Stat)> {
+    let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+    let stat = Stat::of(pid).filter(|stat| stat.start_ticks == start_ticks)?;
+    Some((pidfd, stat))
+}
+
+/// Whether the process was started with all of these `KEY=VALUE`s in its environment. `false`
+/// where that may not be read.
+pub(crate) fn environment_has(pid: i32, marks: &[Vec<u8>]) -> bool {
+    let mut text = Vec::new();
+    let read = File::open(format!("/proc/{pid}/environ"))
+        .and_then(|file| file.take(ENVIRONMENT_BYTES).read_to_end(&mut text));
+    read.is_ok() && marks.iter().all(|mark| text.split(|byte| *byte == 0).any(|one| one == mark))
+}
+
+/// How a zombie ended that is not our child; `None` where it is none, or the kernel will not say
+/// without the right to trace it.
+pub(crate) fn exit_of_zombie(pid: i32, start_ticks: u64) -> Option<i32> {
+    // This link asks for the same right as the exit code, which is shown as 0 without it.
+    fs::read_link(format!("/proc/{pid}/ns/user")).ok()?;
+    let stat = Stat::of(pid)?;
+    (stat.zombie && stat.start_ticks == start_ticks).then_some(stat.exit_code)
+}
+
+/// This boot of this host.
+pub(crate) fn boot_id() -> io::Result<BootId> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    BootId::parse(&text).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// The numbers of this process's open descriptors.
+pub(crate) fn descriptors() -> io::Result<Vec<i32>> {
+    Ok(fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_reads_itself() {
+        let own = Stat::of(std::process::id() as i32).unwrap();
+        assert_eq!(own.pid, std::process::id() as i32);
+        assert!(!own.zombie);
+        assert_eq!(Some(own.parent), rustix::process::getppid().map(|p| p.as_raw_nonzero().get()));
+        assert!(all().unwrap().iter().any(|stat| stat.pid == own.pid));
+        assert!(open(own.pid, own.start_ticks).is_some());
+        assert!(open(own.pid, own.start_ticks + 1).is_none());
+    }
+
+    #[test]
+    fn a_name_may_hold_parentheses_and_spaces() {
+        let fields = (4..=52).map(|n| n.to_string()).collect::<Vec<_>>().join(" ");
+        let stat = parse(&format!("42 (a) Z (b)) Z {fields}\n")).unwrap();
+        assert_eq!((stat.pid, stat.zombie, stat.parent), (42, true, 4));
+        assert_eq!((stat.group, stat.session, stat.start_ticks, stat.exit_code), (5, 6, 22, 52));
+        for bad in ["", "42", "42 (x", "42 (x) R", "x (x) R 1 1 1"] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+}

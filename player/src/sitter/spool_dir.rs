@@ -1,0 +1,205 @@
+//! The spool's directory: who may look into it, that one sitter has it at a time, and where an
+//! attempt's own files are.
+//!
+//! ```text
+//! SPOOL/                    0700, the sitter's
+//!   lock                    locked while a sitter lives
+//!   journal                 see `journal.rs`
+//!   attempts/STORE-JOB-N/   one attempt's pipes and output, see `capture.rs`
+//! ```
+//!
+//! Task users can enter none of it: a score gets open descriptors, never a path. Names below it are
+//! made of ids alone.
+
+use std::{
+    ffi::OsString,
+    fmt, fs, io,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use orchestra_model::delivery::AttemptKey;
+use rustix::{
+    fd::{AsFd, BorrowedFd, OwnedFd},
+    fs::{AtFlags, FlockOperation, Mode, OFlags, RawMode},
+    io::Errno,
+};
+
+/// Why the spool cannot be used.
+#[derive(Debug)]
+pub enum SpoolDirError {
+    /// A directory cannot be made or opened.
+    Open(PathBuf, io::Error),
+    /// It belongs to somebody else.
+    Owner(PathBuf, u32),
+    /// Others may enter it.
+    Mode(PathBuf, u32),
+    /// The lock cannot be taken.
+    Lock(PathBuf, io::Error),
+    /// Another sitter has it.
+    Taken(PathBuf),
+}
+
+impl fmt::Display for SpoolDirError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open(path, _) => write!(f, "opening spool {}", path.display()),
+            Self::Owner(path, uid) => write!(
+                f,
+                "spool {path} belongs to user {uid}; mend it with: chown -R {own} {path}",
+                path = path.display(),
+                own = rustix::process::geteuid().as_raw(),
+            ),
+            Self::Mode(path, mode) => write!(
+                f,
+                "spool {path} has mode {mode:04o}, others may enter it; mend it with: chmod 0700 \
+                 {path}",
+                path = path.display(),
+            ),
+            Self::Lock(path, _) => write!(f, "locking spool {}", path.display()),
+            Self::Taken(path) => {
+                write!(f, "spool {} is in use by another player", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for SpoolDirError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Open(_, cause) | Self::Lock(_, cause) => Some(cause),
+            Self::Owner(..) | Self::Mode(..) | Self::Taken(_) => None,
+        }
+    }
+}
+
+/// A spool's directory that is ours alone.
+#[derive(Debug)]
+pub(crate) struct SpoolDir {
+    path: PathBuf,
+    dir: OwnedFd,
+    lock: OwnedFd,
+}
+
+impl SpoolDir {
+    /// Makes the directory where it is missing, checks it, and locks it. A lock that is among
+    /// `inherited` (left open across an upgrade in place) is held already, and taken out.
+    pub(crate) fn open(path: &Path, inherited: &mut Vec<OwnedFd>) -> Result<Self, SpoolDirError> {
+        private(path)?;
+        private(&path.join("attempts"))?;
+        let open = |error: Errno| SpoolDirError::Open(path.to_owned(), error.into());
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(path, flags, Mode::empty()).map_err(open)?;
+        let lock = lock(path, &dir, inherited)?;
+        Ok(Self { path: path.to_owned(), dir, lock })
+    }
+
+    /// The lock, for whoever executes the sitter anew.
+    pub(crate) fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
+    }
+
+    /// The directory itself.
+    pub(crate) fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// A fresh directory for an attempt; one that is there is of a start that never was.
+    pub(crate) fn make_attempt(&self, key: AttemptKey) -> io::Result<OwnedFd> {
+        let path = self.attempt_path(&attempt_name(key));
+        match fs::DirBuilder::new().mode(0o700).create(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_dir_all(&path)?;
+                fs::DirBuilder::new().mode(0o700).create(&path)?;
+            }
+            made => made?,
+        }
+        self.open_attempt(&attempt_name(key))
+    }
+
+    /// The directory of an attempt of this [`attempt_name`].
+    pub(crate) fn open_attempt(&self, name: &str) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(rustix::fs::open(self.attempt_path(name), flags, Mode::empty())?)
+    }
+
+    /// Removes an attempt's directory with everything in it.
+    pub(crate) fn remove_attempt(&self, name: &str) {
+        if let Err(error) = fs::remove_dir_all(self.attempt_path(name))
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(attempt = name, %error, "cannot remove an attempt's files");
+        }
+    }
+
+    /// The names of all attempts that have a directory.
+    pub(crate) fn attempt_names(&self) -> io::Result<Vec<String>> {
+        let names = fs::read_dir(self.path.join("attempts"))?;
+        let names: Result<Vec<OsString>, io::Error> =
+            names.map(|entry| Ok(entry?.file_name())).collect();
+        Ok(names?.into_iter().filter_map(|name| name.into_string().ok()).collect())
+    }
+
+    /// `name` is an [`attempt_name`] or was read from this very directory: one component.
+    fn attempt_path(&self, name: &str) -> PathBuf {
+        self.path.join("attempts").join(name)
+    }
+}
+
+/// What an attempt's directory and cgroup are called: ids alone, and no two attempts alike.
+pub(crate) fn attempt_name(key: AttemptKey) -> String {
+    format!("{}-{}-{}", key.store, key.job, key.attempt)
+}
+
+/// Makes a directory of ours that nobody else may enter, or checks that it is one.
+fn private(path: &Path) -> Result<(), SpoolDirError> {
+    let failed = |error| SpoolDirError::Open(path.to_owned(), error);
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+        _ => {}
+    }
+    let status = fs::metadata(path).map_err(failed)?;
+    if status.uid() != rustix::process::geteuid().as_raw() {
+        return Err(SpoolDirError::Owner(path.to_owned(), status.uid()));
+    }
+    match status.mode() & 0o7777 {
+        mode if mode & 0o077 != 0 => Err(SpoolDirError::Mode(path.to_owned(), mode)),
+        _ => Ok(()),
+    }
+}
+
+fn lock(
+    path: &Path,
+    dir: &OwnedFd,
+    inherited: &mut Vec<OwnedFd>,
+) -> Result<OwnedFd, SpoolDirError> {
+    let failed = |error: Errno| SpoolDirError::Lock(path.to_owned(), error.into());
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(0o600 as RawMode);
+    let fresh = rustix::fs::openat(dir, "lock", flags, mode).map_err(failed)?;
+    let wanted = rustix::fs::fstat(&fresh).map_err(failed)?;
+    let same = |fd: &OwnedFd| {
+        rustix::fs::fstat(fd)
+            .is_ok_and(|found| (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino))
+    };
+    // A lock belongs to what was opened, not to a process: the fresh descriptor would wait for
+    // the one that we left open for ourselves.
+    let lock = match inherited.iter().position(same) {
+        Some(index) => inherited.swap_remove(index),
+        None => fresh,
+    };
+    rustix::io::fcntl_setfd(&lock, rustix::io::FdFlags::CLOEXEC).map_err(failed)?;
+    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(Errno::WOULDBLOCK) => Err(SpoolDirError::Taken(path.to_owned())),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Removes a file below a directory; one that is not there is removed already.
+pub(crate) fn remove_file(dir: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

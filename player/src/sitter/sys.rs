@@ -1,0 +1,523 @@
+//! The only unsafe code of the player: what the kernel and libc offer and no safe crate wraps.
+//!
+//! Each function here is safe to call: its arguments make what it relies on true, and each unsafe
+//! block says why. What it does with them (which program, which user, which cgroup) is decided
+//! elsewhere; this file decides nothing.
+//!
+//! The sitter is a program of one thread, and [`spawn`] leans on that: signals are blocked and
+//! memory is shared with the child for the few system calls between `clone` and `execveat`.
+
+#![expect(unsafe_code, reason = "system calls that no safe crate wraps; see each block's proof")]
+
+use std::{
+    ffi::{CStr, CString, c_char, c_int, c_void},
+    fmt, io, mem,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    ptr,
+};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+
+/// Who a process runs as, in numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// User.
+    pub(crate) uid: u32,
+    /// Primary group.
+    pub(crate) gid: u32,
+    /// Every group, the primary one too.
+    pub(crate) groups: Vec<u32>,
+}
+
+/// A process to be made.
+pub(crate) struct Spawn<'a> {
+    /// The program's file. A binary does not keep this descriptor; a script's interpreter reads
+    /// from it, as the first number after those of `descriptors`.
+    pub(crate) program: BorrowedFd<'a>,
+    /// Arguments, the program's own name first.
+    pub(crate) arguments: &'a [CString],
+    /// The whole environment, `KEY=VALUE` each.
+    pub(crate) environment: &'a [CString],
+    /// Becomes 0, 1, 2 and so on; every other descriptor is closed.
+    pub(crate) descriptors: &'a [BorrowedFd<'a>],
+    /// Its user; `None`: the caller's.
+    pub(crate) identity: Option<&'a Identity>,
+    /// Files that `0` is written to, so that the process is in those cgroups before it runs.
+    pub(crate) cgroups: &'a [BorrowedFd<'a>],
+    /// How many files it may open.
+    pub(crate) file_limit: FileLimit,
+    /// Set-user-id programs give it nothing.
+    pub(crate) no_new_privileges: bool,
+}
+
+/// A process that was made: the leader of a session and of a process group of its own.
+pub(crate) struct Spawned {
+    /// Its number, and that of its group and session.
+    pub(crate) pid: Pid,
+    /// Itself, whatever its number is given to later.
+    pub(crate) pidfd: OwnedFd,
+}
+
+/// Why a process was not made.
+#[derive(Debug)]
+pub(crate) struct SpawnError {
+    step: Step,
+    source: io::Error,
+}
+
+impl fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.step {
+            Step::Prepare => "cannot prepare its descriptors",
+            Step::Clone => "cannot make a process",
+            Step::Session => "cannot start a session of its own",
+            Step::Cgroup => "cannot join its cgroup",
+            Step::Descriptors => "cannot set its descriptors",
+            Step::Directory => "cannot change to the root directory",
+            Step::Identity => "cannot become its user",
+            Step::Privileges => "cannot give up privileges",
+            Step::Execute => "cannot execute it",
+        })
+    }
+}
+
+impl std::error::Error for SpawnError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// What the child was about when it failed.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Prepare,
+    Clone,
+    Session,
+    Cgroup,
+    Descriptors,
+    Directory,
+    Identity,
+    Privileges,
+    Execute,
+}
+
+/// What parent and child share while the parent is suspended. Plain values and pointers to
+/// memory that the parent keeps alive; the child writes `failure` alone.
+struct Plan {
+    program: c_int,
+    arguments: *const *const c_char,
+    environment: *const *const c_char,
+    descriptors: *const c_int,
+    descriptor_count: c_int,
+    cgroups: *const c_int,
+    cgroup_count: usize,
+    file_limit: libc::rlimit,
+    identity: *const Identity,
+    no_new_privileges: bool,
+    failure: Option<(Step, c_int)>,
+}
+
+/// Room for the child's few frames; it calls nothing deep.
+const CHILD_STACK_BYTES: usize = 64 << 10;
+
+/// Makes a process: new session and group, default signal handling, nothing blocked, `/`,
+/// umask 022. Returns once it executes the program, or with what kept it from that.
+///
+/// Costs the same whatever the size of the caller: its memory is not copied.
+pub(crate) fn spawn(spawn: &Spawn<'_>) -> Result<Spawned, SpawnError> {
+    let prepare = |error: rustix::io::Errno| SpawnError { step: Step::Prepare, source: error.into() };
+    // Copies above all targets, so that no `dup3` in the child overwrites a source.
+    let above = spawn.descriptors.len() as c_int + 1;
+    let copy = |fd: &BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, above).map_err(prepare);
+    let program = copy(&spawn.program)?;
+    let descriptors = spawn.descriptors.iter().map(copy).collect::<Result<Vec<_>, _>>()?;
+    let descriptor_numbers: Vec<c_int> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+    let cgroups: Vec<c_int> = spawn.cgroups.iter().map(AsRawFd::as_raw_fd).collect();
+    let arguments = pointers(spawn.arguments);
+    let environment = pointers(spawn.environment);
+    let mut plan = Plan {
+        program: program.as_raw_fd(),
+        arguments: arguments.as_ptr(),
+        environment: environment.as_ptr(),
+        descriptors: descriptor_numbers.as_ptr(),
+        descriptor_count: descriptor_numbers.len() as c_int,
+        cgroups: cgroups.as_ptr(),
+        cgroup_count: cgroups.len(),
+        file_limit: spawn.file_limit.0,
+        identity: spawn.identity.map_or(ptr::null(), ptr::from_ref),
+        no_new_privileges: spawn.no_new_privileges,
+        failure: None,
+    };
+    let mut stack = vec![0_u128; CHILD_STACK_BYTES / size_of::<u128>()];
+    let mut pidfd: c_int = -1;
+    // The child shares our signal handlers' memory until it executes, so none may run in it.
+    let blocked = BlockedSignals::all();
+    // SAFETY: `child` gets a stack of its own, whose end (stacks grow down) is aligned for any
+    // value, and `plan`, which with all it points to outlives the child's use: CLONE_VFORK
+    // suspends this thread, the only one, until the child has executed or exited. CLONE_VM shares
+    // the memory; `child` writes `plan.failure` and errno alone. CLONE_PIDFD stores a new
+    // descriptor through the pointer given as the parent's thread id.
+    let pid = unsafe {
+        libc::clone(
+            child,
+            stack.as_mut_ptr_range().end.cast(),
+            libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD,
+            ptr::from_mut(&mut plan).cast(),
+            ptr::from_mut(&mut pidfd),
+        )
+    };
+    let cloned = if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
+    drop(blocked);
+    cloned.map_err(|source| SpawnError { step: Step::Clone, source })?;
+    // SAFETY: clone succeeded, so the kernel stored a new descriptor here that nobody else owns.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    // SAFETY: `plan` is a live local; volatile, because the child's write is invisible to the
+    // compiler.
+    let failure = unsafe { ptr::read_volatile(&raw const plan.failure) };
+    if let Some((step, errno)) = failure {
+        // It has exited, or is about to: it must not be met again as an unknown child.
+        let _ = rustix::io::retry_on_intr(|| {
+            rustix::process::waitid(WaitId::PidFd(rustix::fd::AsFd::as_fd(&pidfd)), WaitIdOptions::EXITED)
+        });
+        return Err(SpawnError { step, source: io::Error::from_raw_os_error(errno) });
+    }
+    match Pid::from_raw(pid) {
+        Some(pid) => Ok(Spawned { pid, pidfd }),
+        None => Err(SpawnError { step: Step::Clone, source: io::ErrorKind::Other.into() }),
+    }
+}
+
+/// A null-terminated array of the strings' addresses.
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
+}
+
+/// The child, from clone to execveat. Async-signal-safe calls alone: the memory, errno and libc's
+/// locks are the parent's. It neither allocates nor panics.
+extern "C" fn child(plan: *mut c_void) -> c_int {
+    let plan: *mut Plan = plan.cast();
+    // SAFETY: `spawn` passes its `Plan`, and its thread is suspended: nobody else uses it.
+    let plan = unsafe { &mut *plan };
+    // SAFETY: as `become_program` demands, this is the child, with a valid plan.
+    let step = unsafe { become_program(plan) };
+    plan.failure = Some((step, io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL)));
+    // SAFETY: ends this process at once, without running the parent's exit handlers.
+    unsafe { libc::_exit(127) }
+}
+
+/// Does what [`spawn`] promises, step by step, and returns only where one fails, with errno set.
+///
+/// # Safety
+///
+/// To be called in the child of [`spawn`] alone, with pointers and counts in `plan` that describe
+/// live memory: null-terminated arrays of C strings, and `descriptor_count`, `cgroup_count`
+/// numbers.
+unsafe fn become_program(plan: &Plan) -> Step {
+    // SAFETY: every call below is a plain system call on numbers or on the memory that the caller
+    // vouches for. User and groups are changed with raw system calls, because libc's own functions
+    // would change every thread that they believe exists: the parent's.
+    unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        action.sa_sigaction = libc::SIG_DFL;
+        for signal in 1..=libc::SIGRTMAX() {
+            // Refused for KILL, STOP and libc's own two: those are as they must be.
+            libc::sigaction(signal, &raw const action, ptr::null_mut());
+        }
+        if libc::setsid() < 0 {
+            return Step::Session;
+        }
+        for n in 0..plan.cgroup_count {
+            if libc::write(*plan.cgroups.add(n), c"0".as_ptr().cast(), 1) != 1 {
+                return Step::Cgroup;
+            }
+        }
+        for n in 0..plan.descriptor_count {
+            if libc::dup2(*plan.descriptors.add(n as usize), n) < 0 {
+                return Step::Descriptors;
+            }
+        }
+        let program = plan.descriptor_count;
+        if libc::dup3(plan.program, program, libc::O_CLOEXEC) < 0 {
+            return Step::Descriptors;
+        }
+        // Everything is opened close-on-exec; this holds where something was not. Kernels before
+        // 5.11 do not know it, and lose only this second wall.
+        let last = libc::c_uint::MAX;
+        libc::syscall(libc::SYS_close_range, program + 1, last, libc::CLOSE_RANGE_CLOEXEC);
+        // What we raised for ourselves; it cannot be refused, being no higher than what we have.
+        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const plan.file_limit);
+        libc::umask(0o022);
+        if libc::chdir(c"/".as_ptr()) < 0 {
+            return Step::Directory;
+        }
+        if !plan.identity.is_null() {
+            let who = &*plan.identity;
+            let (uid, gid) = (who.uid, who.gid);
+            if libc::syscall(libc::SYS_setgroups, who.groups.len(), who.groups.as_ptr()) < 0
+                || libc::syscall(libc::SYS_setresgid, gid, gid, gid) < 0
+                || libc::syscall(libc::SYS_setresuid, uid, uid, uid) < 0
+            {
+                return Step::Identity;
+            }
+        }
+        let (one, zero): (libc::c_ulong, libc::c_ulong) = (1, 0);
+        if plan.no_new_privileges
+            && libc::prctl(libc::PR_SET_NO_NEW_PRIVS, one, zero, zero, zero) < 0
+        {
+            return Step::Privileges;
+        }
+        let mut none: libc::sigset_t = mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+        let execute = || {
+            libc::syscall(
+                libc::SYS_execveat,
+                program,
+                c"".as_ptr(),
+                plan.arguments,
+                plan.environment,
+                libc::AT_EMPTY_PATH,
+            )
+        };
+        execute();
+        // The kernel's word for "an interpreter would find this descriptor closed": a script. It
+        // keeps the descriptor; a binary, and any daemon that it leaves, does not.
+        if *libc::__errno_location() == libc::ENOENT {
+            libc::fcntl(program, libc::F_SETFD, 0);
+            execute();
+        }
+        Step::Execute
+    }
+}
+
+/// How many files this process might open when it began: what its children get. An attempt takes
+/// five descriptors, so the sitter itself takes as many as it may; others had better not, as
+/// `select` breaks above 1,024.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FileLimit(libc::rlimit);
+
+impl FileLimit {
+    /// Raises this process's own limit as far as it goes.
+    pub(crate) fn raise() -> Self {
+        let mut limit = libc::rlimit { rlim_cur: 1_024, rlim_max: 1_024 };
+        // SAFETY: fills the struct.
+        unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+        FileLimit(limit).raise_again();
+        FileLimit(limit)
+    }
+
+    /// Raises it once more, after [`FileLimit::restore`].
+    pub(crate) fn raise_again(self) {
+        set_file_limit(libc::rlimit { rlim_cur: self.0.rlim_max, ..self.0 });
+    }
+
+    /// Puts it back to what it was.
+    pub(crate) fn restore(self) {
+        set_file_limit(self.0);
+    }
+}
+
+fn set_file_limit(limit: libc::rlimit) {
+    // SAFETY: reads the struct. It may be refused, and then all is as it was.
+    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+}
+
+/// All signals blocked while it lives.
+struct BlockedSignals {
+    before: libc::sigset_t,
+}
+
+impl BlockedSignals {
+    fn all() -> Self {
+        // SAFETY: signal sets are plain memory that the calls fill; blocking signals in this
+        // thread breaks nothing that it relies on.
+        unsafe {
+            let mut all: libc::sigset_t = mem::zeroed();
+            let mut before: libc::sigset_t = mem::zeroed();
+            libc::sigfillset(&raw mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+            BlockedSignals { before }
+        }
+    }
+}
+
+impl Drop for BlockedSignals {
+    fn drop(&mut self) {
+        // SAFETY: restores a set that the kernel filled.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, ptr::null_mut()) };
+    }
+}
+
+/// Lets every signal through: what [`execute`] blocked for the program that it became.
+pub(crate) fn unblock_signals() {
+    // SAFETY: as in `BlockedSignals::all`; an empty set is a valid mask.
+    unsafe {
+        let mut none: libc::sigset_t = mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+    }
+}
+
+/// Becomes another program, keeping children and all descriptors that are not close-on-exec.
+/// Signals are blocked meanwhile, so that none ends the program before it has its handlers; it
+/// calls [`unblock_signals`]. Returns only where that fails.
+pub(crate) fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
+    let _blocked = BlockedSignals::all();
+    let (arguments, environment) = (pointers(arguments), pointers(environment));
+    // SAFETY: three live C strings or null-terminated arrays of them; on success nothing of this
+    // program is left that could notice.
+    unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Takes over the descriptors of these numbers.
+///
+/// To be called once, by a program that has just started and knows that it opened none of them:
+/// they were left open for it by what it was before, or by a careless parent.
+pub(crate) fn take_descriptors(numbers: impl IntoIterator<Item = i32>) -> Vec<OwnedFd> {
+    let open = |number: &i32| {
+        // SAFETY: F_GETFD reads a flag, or fails for a number that is not open.
+        *number > 2 && unsafe { libc::fcntl(*number, libc::F_GETFD) } >= 0
+    };
+    numbers
+        .into_iter()
+        .filter(open)
+        // SAFETY: it is open, and by this function's contract nobody else in this program has it.
+        .map(|number| unsafe { OwnedFd::from_raw_fd(number) })
+        .collect()
+}
+
+/// Sends a signal to the process group that this process leads or led, never to another one that
+/// was given the same number since. Needs Linux 6.9; `EINVAL` before.
+pub(crate) fn signal_group(pidfd: BorrowedFd<'_>, signal: Signal) -> io::Result<()> {
+    /// `PIDFD_SIGNAL_PROCESS_GROUP` of `linux/pidfd.h`.
+    const PROCESS_GROUP: libc::c_uint = 1 << 2;
+    let no_info = ptr::null::<libc::siginfo_t>();
+    // SAFETY: numbers, and a null pointer that the call allows.
+    let sent = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal.as_raw(),
+            no_info,
+            PROCESS_GROUP,
+        )
+    };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// `struct pidfd_info` of `linux/pidfd.h`, its first published size.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    /// pid, tgid, ppid, and eight of user and group.
+    numbers: [u32; 11],
+    exit_code: i32,
+}
+
+/// How a process ended that somebody has reaped, as `wait` would say it; `None` while it has not
+/// ended or nobody has reaped it. It need not be our child. Fails where the kernel cannot tell
+/// (before Linux 6.15).
+pub(crate) fn exit_of(pidfd: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+    /// `PIDFD_INFO_EXIT`.
+    const EXIT: u64 = 1 << 3;
+    const _: () = assert!(size_of::<PidfdInfo>() == 64);
+    /// `PIDFD_GET_INFO`: `_IOWR(0xFF, 11, struct pidfd_info)`.
+    const GET_INFO: libc::c_ulong = (3 << 30) | (64 << 16) | (0xFF << 8) | 11;
+    let mut info = PidfdInfo { mask: EXIT, ..PidfdInfo::default() };
+    // SAFETY: the request's number carries the size of what the pointer leads to, and the kernel
+    // writes at most that.
+    let done = unsafe { libc::ioctl(pidfd.as_raw_fd(), GET_INFO as _, ptr::from_mut(&mut info)) };
+    if done < 0 {
+        return match io::Error::last_os_error() {
+            // Reaped so long ago that nothing is kept, or never asked for in time.
+            error if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+            error => Err(error),
+        };
+    }
+    Ok((info.mask & EXIT != 0).then_some(info.exit_code))
+}
+
+/// An account, as the host's name services know it.
+pub(crate) struct Account {
+    /// Its numbers.
+    pub(crate) identity: Identity,
+    /// Its home directory.
+    pub(crate) home: CString,
+}
+
+/// Who to look for.
+#[derive(Clone, Copy)]
+pub(crate) enum Who<'a> {
+    /// By name.
+    Name(&'a CStr),
+    /// By number.
+    Uid(u32),
+}
+
+/// Looks an account up, through libc, so that directory services count. `None`: there is none.
+pub(crate) fn account(who: Who<'_>) -> io::Result<Option<Account>> {
+    // SAFETY: all-zero is a valid `passwd`: numbers and null pointers.
+    let mut entry: libc::passwd = unsafe { mem::zeroed() };
+    let mut found: *mut libc::passwd = ptr::null_mut();
+    let mut text: Vec<c_char> = vec![0; 1 << 10];
+    loop {
+        let (buffer, length) = (text.as_mut_ptr(), text.len());
+        // SAFETY: the calls fill `entry` and at most `length` bytes of `buffer`.
+        let error = unsafe {
+            match who {
+                Who::Name(name) => libc::getpwnam_r(
+                    name.as_ptr(),
+                    &raw mut entry,
+                    buffer,
+                    length,
+                    &raw mut found,
+                ),
+                Who::Uid(uid) => {
+                    libc::getpwuid_r(uid, &raw mut entry, buffer, length, &raw mut found)
+                }
+            }
+        };
+        match error {
+            0 => break,
+            libc::EINTR => {}
+            libc::ERANGE if text.len() < 1 << 20 => text.resize(text.len() * 4, 0),
+            // What POSIX lets a name service say for "no such name".
+            libc::ENOENT | libc::ESRCH => return Ok(None),
+            error => return Err(io::Error::from_raw_os_error(error)),
+        }
+    }
+    if found.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: found, so both are C strings in `text`, which lives on.
+    let (name, home) = unsafe { (CStr::from_ptr(entry.pw_name), CStr::from_ptr(entry.pw_dir)) };
+    let groups = groups(name, entry.pw_gid)?;
+    let identity = Identity { uid: entry.pw_uid, gid: entry.pw_gid, groups };
+    Ok(Some(Account { identity, home: home.to_owned() }))
+}
+
+/// Every group of an account.
+fn groups(name: &CStr, primary: u32) -> io::Result<Vec<u32>> {
+    /// The kernel's own bound (`NGROUPS_MAX`).
+    const MOST: usize = 65_536;
+    let mut groups: Vec<u32> = vec![0; 32];
+    loop {
+        let mut count = c_int::try_from(groups.len()).unwrap_or(c_int::MAX);
+        // SAFETY: `groups` has room for `count` numbers, and the call writes at most so many.
+        let fitted = unsafe {
+            libc::getgrouplist(name.as_ptr(), primary, groups.as_mut_ptr(), &raw mut count)
+        };
+        let count = usize::try_from(count).unwrap_or(0);
+        if fitted >= 0 {
+            groups.truncate(count);
+            return Ok(groups);
+        }
+        if groups.len() >= MOST {
+            return Err(io::Error::other("the account is in too many groups"));
+        }
+        groups.resize(count.max(groups.len() * 2).min(MOST), 0);
+    }
+}

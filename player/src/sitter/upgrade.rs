@@ -1,0 +1,64 @@
+//! Executing the sitter anew in place, so that an upgrade keeps its children.
+//!
+//! The process stays: what it runs are still its children, and their ends come to it. The pipes'
+//! reading ends, the spool's lock and the lifeline stay open across the change; everything else
+//! the new program opens for itself. It takes over whatever descriptors it finds open
+//! ([`inherited`]), adopts, and lets go of them.
+
+use std::{
+    ffi::{CString, OsString},
+    fs, io,
+    os::{
+        fd::RawFd,
+        unix::ffi::{OsStrExt, OsStringExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fd::{BorrowedFd, OwnedFd},
+    io::{FdFlags, fcntl_setfd},
+};
+
+use super::{procfs, sys};
+
+/// The path of this program. To be asked for at the start: later its file may have been replaced.
+pub(crate) fn program() -> io::Result<PathBuf> {
+    fs::read_link("/proc/self/exe")
+}
+
+/// Every descriptor that was open before this program opened any, but for standard input, output,
+/// error and the lifeline. To be called first of all.
+pub(crate) fn inherited(lifeline: Option<RawFd>) -> io::Result<Vec<OwnedFd>> {
+    let numbers = procfs::descriptors()?;
+    Ok(sys::take_descriptors(numbers.into_iter().filter(|number| Some(*number) != lifeline)))
+}
+
+/// Becomes the program that is at `program` now, with the same arguments. Returns only where that
+/// fails; then everything is as it was.
+pub(crate) fn execute(program: &Path, keep: &[BorrowedFd<'_>]) -> io::Error {
+    for fd in keep {
+        if let Err(error) = fcntl_setfd(fd, FdFlags::empty()) {
+            return error.into();
+        }
+    }
+    let failed = match strings(program) {
+        Ok((program, arguments, environment)) => sys::execute(&program, &arguments, &environment),
+        Err(error) => error,
+    };
+    for fd in keep {
+        let _ = fcntl_setfd(fd, FdFlags::CLOEXEC);
+    }
+    failed
+}
+
+fn strings(program: &Path) -> io::Result<(CString, Vec<CString>, Vec<CString>)> {
+    let text = |text: OsString| CString::new(text.into_vec()).map_err(io::Error::other);
+    let program = text(program.as_os_str().to_owned())?;
+    let arguments = std::env::args_os().map(text).collect::<io::Result<_>>()?;
+    let pair = |(name, value): (OsString, OsString)| {
+        text(OsString::from_vec([name.as_bytes(), b"=", value.as_bytes()].concat()))
+    };
+    let environment = std::env::vars_os().map(pair).collect::<io::Result<_>>()?;
+    Ok((program, arguments, environment))
+}

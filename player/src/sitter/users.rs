@@ -1,0 +1,122 @@
+//! Who runs what: from the names of the configuration and of a score to numbers.
+
+use std::{
+    collections::BTreeMap,
+    ffi::{CString, NulError},
+    fmt, io,
+};
+
+use super::sys::{self, Identity, Who};
+use crate::config::RunAs;
+
+/// Who a process will run as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Runner {
+    /// Whom to become; `None`: nothing is switched.
+    pub(crate) identity: Option<Identity>,
+    /// Home directory.
+    pub(crate) home: CString,
+}
+
+/// Why nobody can be found or become what a name says.
+#[derive(Debug)]
+pub enum UserError {
+    /// No such user.
+    Unknown(String),
+    /// The name is not one.
+    Name(NulError),
+    /// The name service failed.
+    LookUp(String, io::Error),
+    /// Only root can become somebody else.
+    NotRoot(String),
+}
+
+impl fmt::Display for UserError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(name) => write!(f, "there is no user {name}"),
+            Self::Name(_) => f.write_str("a user's name holds a NUL byte"),
+            Self::LookUp(name, _) => write!(f, "cannot look user {name} up"),
+            Self::NotRoot(name) => write!(f, "only a player that runs as root can become {name}"),
+        }
+    }
+}
+
+impl std::error::Error for UserError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Name(cause) => Some(cause),
+            Self::LookUp(_, cause) => Some(cause),
+            Self::Unknown(_) | Self::NotRoot(_) => None,
+        }
+    }
+}
+
+/// Looks users up, each once until [`Users::forget`]: a directory service may be slow.
+#[derive(Debug, Default)]
+pub(crate) struct Users {
+    known: BTreeMap<String, Runner>,
+}
+
+impl Users {
+    /// Who `run_as` is.
+    pub(crate) fn run_as(&mut self, run_as: &RunAs) -> Result<Runner, UserError> {
+        match run_as {
+            RunAs::User(name) => self.named(name),
+            RunAs::Caller => Ok(caller()),
+        }
+    }
+
+    /// Who this user is. A player that does not run as root finds nobody but itself.
+    pub(crate) fn named(&mut self, name: &str) -> Result<Runner, UserError> {
+        if let Some(runner) = self.known.get(name) {
+            return Ok(runner.clone());
+        }
+        let text = CString::new(name).map_err(UserError::Name)?;
+        let found = sys::account(Who::Name(&text))
+            .map_err(|cause| UserError::LookUp(name.to_owned(), cause))?;
+        let account = found.ok_or_else(|| UserError::Unknown(name.to_owned()))?;
+        let own = rustix::process::geteuid();
+        let identity = match own.is_root() {
+            true => Some(account.identity),
+            false if account.identity.uid == own.as_raw() => None,
+            false => return Err(UserError::NotRoot(name.to_owned())),
+        };
+        let runner = Runner { identity, home: account.home };
+        self.known.insert(name.to_owned(), runner.clone());
+        Ok(runner)
+    }
+
+    /// Looks everybody up anew from now on.
+    pub(crate) fn forget(&mut self) {
+        self.known.clear();
+    }
+}
+
+/// The sitter itself; at home in `/` where its user has no account.
+fn caller() -> Runner {
+    let own = rustix::process::geteuid().as_raw();
+    let home = sys::account(Who::Uid(own)).ok().flatten().map(|account| account.home);
+    Runner { identity: None, home: home.unwrap_or_else(|| c"/".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_is_found_and_nobody_of_a_strange_name() {
+        let mut users = Users::default();
+        if rustix::process::geteuid().is_root() {
+            let root = users.named("root").unwrap();
+            let identity = root.identity.unwrap();
+            assert_eq!((identity.uid, identity.gid), (0, 0));
+            assert!(identity.groups.contains(&0));
+        } else {
+            assert!(matches!(users.named("root"), Err(UserError::NotRoot(_))));
+        }
+        assert!(matches!(users.named("no-such-user-here"), Err(UserError::Unknown(_))));
+        assert!(matches!(users.named("a\0b"), Err(UserError::Name(_))));
+        assert_eq!(users.run_as(&RunAs::Caller).unwrap().identity, None);
+    }
+}

@@ -1,0 +1,219 @@
+//! What is submitted: a flow of slots of jobs, after parsing and within bounds.
+//!
+//! The file format (names, defaults, hints) is the audience's business and lives with its tools;
+//! this is what the wire carries and the scheduler reads. Gates still to come (`quorum`, `canary`,
+//! `retry_delay`, `on_doomed`, `unthrottled`) are further fields of [`JobSpec`].
+
+use std::{collections::BTreeSet, fmt};
+
+use crate::{
+    limits,
+    names::{FlowName, JobName, ScoreName},
+    quantity::Quantity,
+    time::Millis,
+};
+
+/// A flow: slots in order. Valid when [`FlowSpec::check`] passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowSpec {
+    /// For people.
+    pub name: Option<FlowName>,
+    /// At least one, at most [`limits::SLOTS`].
+    pub slots: Vec<SlotSpec>,
+}
+
+/// Jobs that run side by side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotSpec {
+    /// At least one.
+    pub jobs: Vec<JobSpec>,
+}
+
+/// One score over a host set. Its parameters travel beside it, because they are erased earlier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobSpec {
+    /// Unique in the flow.
+    pub name: JobName,
+    /// What runs.
+    pub score: ScoreName,
+    /// Where: a host set expression, resolved by the conductor once, at submission.
+    pub targets: String,
+    /// On all of them, or on one.
+    pub scope: Scope,
+    /// How many tasks at once, a sliding window.
+    pub parallel: Quantity,
+    /// How many must succeed.
+    pub success: Quantity,
+    /// Failures tolerated; one more dooms the job. `None`: what `success` leaves.
+    pub max_failures: Option<Quantity>,
+    /// Of one attempt; at most the score's own. `None`: the score's.
+    pub timeout: Option<Millis>,
+    /// How long a task may wait for a player that is not there. `None`: for ever.
+    pub give_up_after: Option<Millis>,
+    /// What happens when `success` is met and only absent players' tasks are left.
+    pub stragglers: Stragglers,
+    /// How long a sent or running task waits for a player that went away before it is `lost`.
+    /// `None`: timeout + grace + 10 minutes.
+    pub lost_after: Option<Millis>,
+    /// Extra attempts after `failed` or `timed-out`.
+    pub retries: u32,
+}
+
+/// All hosts of the set, or one of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// One task a host.
+    #[default]
+    All,
+    /// One task in all, on the least busy attached player.
+    One,
+}
+
+/// What to do with tasks of absent players once enough others succeeded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stragglers {
+    /// They become `unreachable`, and the job ends.
+    #[default]
+    GiveUp,
+    /// The job waits for them.
+    Wait,
+}
+
+impl JobSpec {
+    /// A job with every limit at its default.
+    pub fn new(name: JobName, score: ScoreName, targets: impl Into<String>) -> Self {
+        Self {
+            name,
+            score,
+            targets: targets.into(),
+            scope: Scope::All,
+            parallel: Quantity::ALL,
+            success: Quantity::ALL,
+            max_failures: None,
+            timeout: None,
+            give_up_after: None,
+            stragglers: Stragglers::GiveUp,
+            lost_after: None,
+            retries: 0,
+        }
+    }
+}
+
+/// Why a flow cannot be run as it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InvalidFlow {
+    /// No slot, or a slot without a job (its number, from 1).
+    Empty(Option<usize>),
+    /// More slots or jobs than the bound.
+    TooMany {
+        /// `slots` or `jobs`.
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// Two jobs of the same name.
+    DuplicateJob(JobName),
+    /// A limit that makes no sense.
+    Limit {
+        /// The job.
+        job: JobName,
+        /// The field and what is wrong with it.
+        problem: &'static str,
+    },
+}
+
+impl fmt::Display for InvalidFlow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty(None) => f.write_str("the flow has no slots"),
+            Self::Empty(Some(slot)) => write!(f, "slot {slot} has no jobs"),
+            Self::TooMany { what, count, most } => {
+                write!(f, "the flow has {count} {what}; at most {most} are allowed")
+            }
+            Self::DuplicateJob(name) => {
+                write!(f, "two jobs are named {name}; names are unique in a flow")
+            }
+            Self::Limit { job, problem } => write!(f, "job {job}: {problem}"),
+        }
+    }
+}
+
+impl std::error::Error for InvalidFlow {}
+
+impl FlowSpec {
+    /// Checks what no single field can: counts, unique names, limits that contradict themselves.
+    pub fn check(&self) -> Result<(), InvalidFlow> {
+        let jobs: usize = self.slots.iter().map(|slot| slot.jobs.len()).sum();
+        if self.slots.is_empty() {
+            return Err(InvalidFlow::Empty(None));
+        }
+        for (what, count, most) in
+            [("slots", self.slots.len(), limits::SLOTS), ("jobs", jobs, limits::JOBS)]
+        {
+            if count > most {
+                return Err(InvalidFlow::TooMany { what, count, most });
+            }
+        }
+        let mut names = BTreeSet::new();
+        for (index, slot) in self.slots.iter().enumerate() {
+            if slot.jobs.is_empty() {
+                return Err(InvalidFlow::Empty(Some(index + 1)));
+            }
+            for job in &slot.jobs {
+                if !names.insert(&job.name) {
+                    return Err(InvalidFlow::DuplicateJob(job.name.clone()));
+                }
+                if let Some(problem) = job.problem() {
+                    return Err(InvalidFlow::Limit { job: job.name.clone(), problem });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl JobSpec {
+    /// The first limit that makes no sense.
+    fn problem(&self) -> Option<&'static str> {
+        let zero = |length: Option<Millis>| length == Some(Millis(0));
+        if self.parallel.is_zero() {
+            Some("parallel is 0, so nothing could ever start; leave it out for all at once")
+        } else if zero(self.timeout) {
+            Some("timeout is 0; leave it out for the score's own")
+        } else if self.retries > limits::RETRIES {
+            Some("retries is above 1000")
+        } else if self.targets.len() > limits::HOSTSET_BYTES {
+            Some("targets is longer than 4 MiB")
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(name: &str) -> JobSpec {
+        JobSpec::new(JobName::new(name).unwrap(), ScoreName::new("hello").unwrap(), "a")
+    }
+
+    #[test]
+    fn a_flow_has_slots_jobs_and_unique_names() {
+        let flow = |slots: Vec<Vec<JobSpec>>| FlowSpec {
+            name: None,
+            slots: slots.into_iter().map(|jobs| SlotSpec { jobs }).collect(),
+        };
+        assert_eq!(flow(vec![vec![job("a")], vec![job("b")]]).check(), Ok(()));
+        assert_eq!(flow(vec![]).check(), Err(InvalidFlow::Empty(None)));
+        assert_eq!(flow(vec![vec![job("a")], vec![]]).check(), Err(InvalidFlow::Empty(Some(2))));
+        assert!(matches!(
+            flow(vec![vec![job("a")], vec![job("a")]]).check(),
+            Err(InvalidFlow::DuplicateJob(_))
+        ));
+        let never = JobSpec { parallel: Quantity::Percent(0), ..job("a") };
+        assert!(matches!(flow(vec![vec![never]]).check(), Err(InvalidFlow::Limit { .. })));
+    }
+}

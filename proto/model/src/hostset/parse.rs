@@ -1,0 +1,194 @@
+//! Evaluating host set expressions, in bounded time and memory.
+//!
+//! One pass from left to right, as [`super::scan`] reads it. What stands to the left of the current
+//! operator is a finished set; the operands of a run of `,` or of `!` are collected and worked in
+//! together, so that a list of 100,000 names costs one sort. Every operand's size is known before
+//! it is expanded.
+
+use super::{
+    Groups, HostSet, InvalidHostSet,
+    digits::push_number,
+    order,
+    scan::{Operand, Operator, Piece, Scanner, Shown},
+};
+use crate::{
+    limits,
+    names::{GroupName, HostName},
+};
+
+/// Most names that may be made, copied or compared for one expression, duplicates included: well
+/// below a second, however the operators are arranged.
+const WORK: usize = 4 * limits::HOSTSET_HOSTS;
+
+/// What one `@` word counts for besides its hosts: looking it up may be a walk over a roster.
+const LOOK_UP: usize = 1_000;
+
+pub(super) fn parse(text: &str, groups: &dyn Groups) -> Result<HostSet, InvalidHostSet> {
+    if text.len() > limits::HOSTSET_BYTES {
+        return Err(InvalidHostSet::TooLong { bytes: text.len() });
+    }
+    let mut scanner = Scanner::new(text);
+    let mut value = Evaluation::new(groups);
+    // The first operand joins the empty set.
+    let mut next = scanner.first().then_some(Operator::Union);
+    while let Some(operator) = next {
+        let (operand, shown) = scanner.operand()?;
+        value.apply(operator, operand, shown)?;
+        next = scanner.operator();
+    }
+    value.work_in(Shown::all(text))?;
+    Ok(value.value)
+}
+
+/// The set so far, and the operands of the current run of one operator.
+struct Evaluation<'a> {
+    groups: &'a dyn Groups,
+    value: HostSet,
+    operator: Operator,
+    operands: Vec<HostName>,
+    work: usize,
+}
+
+impl<'a> Evaluation<'a> {
+    fn new(groups: &'a dyn Groups) -> Self {
+        Self {
+            groups,
+            value: HostSet::default(),
+            operator: Operator::Union,
+            operands: Vec::new(),
+            work: 0,
+        }
+    }
+
+    fn apply(
+        &mut self,
+        operator: Operator,
+        operand: Operand<'_>,
+        shown: Shown<'_>,
+    ) -> Result<(), InvalidHostSet> {
+        let joins =
+            operator == self.operator && matches!(operator, Operator::Union | Operator::Minus);
+        if !joins {
+            self.work_in(shown)?;
+        }
+        self.operator = operator;
+        match operand {
+            Operand::Name(name) => {
+                self.make_room(1, shown)?;
+                self.operands.push(host(name, shown)?);
+            }
+            Operand::Pattern(pieces, count) => {
+                self.make_room(count, shown)?;
+                expand(&pieces, &mut self.operands, shown)?;
+            }
+            Operand::Word(word) => {
+                self.charge(LOOK_UP, shown)?;
+                let hosts = look_up(word, self.groups, shown)?;
+                self.make_room(hosts.len(), shown)?;
+                self.operands.extend(hosts);
+            }
+        }
+        Ok(())
+    }
+
+    /// Accounts for `count` more operands, and works in those that are there when they get many.
+    fn make_room(&mut self, count: usize, shown: Shown<'_>) -> Result<(), InvalidHostSet> {
+        self.charge(count, shown)?;
+        // Only unions and minuses collect; both may be worked in piecemeal.
+        if !self.operands.is_empty() && self.operands.len() + count > limits::HOSTSET_HOSTS {
+            self.work_in(shown)?;
+        }
+        Ok(())
+    }
+
+    fn work_in(&mut self, shown: Shown<'_>) -> Result<(), InvalidHostSet> {
+        self.charge(self.value.len() + self.operands.len(), shown)?;
+        let operands = HostSet(order::sorted(std::mem::take(&mut self.operands)));
+        self.value = match self.operator {
+            Operator::Union if self.value.is_empty() => operands,
+            Operator::Union => self.value.union(&operands),
+            Operator::Minus => self.value.minus(&operands),
+            Operator::And => self.value.intersection(&operands),
+            Operator::Xor => self.value.symmetric_difference(&operands),
+        };
+        if self.value.len() > limits::HOSTSET_HOSTS {
+            return Err(shown.too_many());
+        }
+        Ok(())
+    }
+
+    fn charge(&mut self, work: usize, shown: Shown<'_>) -> Result<(), InvalidHostSet> {
+        self.work = self.work.saturating_add(work);
+        if self.work > WORK {
+            return Err(InvalidHostSet::TooMuchWork { text: shown.text(), at: shown.at() });
+        }
+        Ok(())
+    }
+}
+
+fn look_up(word: &str, groups: &dyn Groups, shown: Shown<'_>) -> Result<HostSet, InvalidHostSet> {
+    if !groups.reachable() {
+        return Err(InvalidHostSet::NeedsConductor { text: shown.text(), at: shown.at() });
+    }
+    let name = |text: &str| GroupName::new(text).map_err(|source| shown.no_name(source));
+    if word == "all" {
+        return Ok(groups.all());
+    }
+    match word.split_once('=') {
+        None => {
+            let name = name(word)?;
+            groups.group(&name).ok_or_else(|| InvalidHostSet::UnknownGroup { name, at: shown.at() })
+        }
+        Some((key, value)) => {
+            let (key, value) = (name(key)?, name(value)?);
+            groups
+                .labelled(key.as_str(), value.as_str())
+                .ok_or_else(|| InvalidHostSet::UnknownLabel { key, value, at: shown.at() })
+        }
+    }
+}
+
+/// Adds every name that `pieces` stand for, the last range running fastest.
+fn expand(
+    pieces: &[Piece<'_>],
+    names: &mut Vec<HostName>,
+    shown: Shown<'_>,
+) -> Result<(), InvalidHostSet> {
+    let mut name = String::new();
+    expand_from(pieces, &mut name, names, shown)
+}
+
+/// Completes what is in `name` in every way. As deep as there are pieces: at most a name's length.
+fn expand_from(
+    pieces: &[Piece<'_>],
+    name: &mut String,
+    names: &mut Vec<HostName>,
+    shown: Shown<'_>,
+) -> Result<(), InvalidHostSet> {
+    let length = name.len();
+    match pieces.split_first() {
+        None => names.push(host(name, shown)?),
+        Some((Piece::Text(text), rest)) => {
+            name.push_str(text);
+            expand_from(rest, name, names, shown)?;
+            name.truncate(length);
+        }
+        Some((Piece::Ranges(ranges), rest)) => {
+            for range in ranges {
+                for step in 0..range.len() {
+                    push_number(name, range.low + step * range.step, range.width);
+                    expand_from(rest, name, names, shown)?;
+                    name.truncate(length);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The name as it is where it is one already, else lowered.
+fn host(name: &str, shown: Shown<'_>) -> Result<HostName, InvalidHostSet> {
+    HostName::new(name)
+        .or_else(|_| HostName::new(&name.to_ascii_lowercase()))
+        .map_err(|source| shown.no_name(source))
+}

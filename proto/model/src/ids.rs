@@ -1,0 +1,205 @@
+//! Ids: a flow is `42`, its second slot `42.2`, a job `42.1.2`, a task `42.1.2@db3`, an attempt
+//! `42.1.2@db3#2`. Counting starts at 1.
+
+use std::{fmt, num::ParseIntError, str::FromStr};
+
+use crate::names::{HostName, InvalidName, JobName};
+
+/// The number of a flow: grows, at most 2^53 so that every JSON reader keeps it whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+pub struct FlowId(pub u64);
+
+impl FlowId {
+    /// The largest id.
+    pub const MAX: FlowId = FlowId(1 << 53);
+
+    /// The next id.
+    #[must_use]
+    pub fn next(self) -> FlowId {
+        FlowId(self.0 + 1)
+    }
+}
+
+impl fmt::Display for FlowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A job by its place: slot and job count from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId {
+    /// The flow.
+    pub flow: FlowId,
+    /// The slot in the flow, from 1.
+    pub slot: u16,
+    /// The job in the slot, from 1.
+    pub job: u16,
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.flow, self.slot, self.job)
+    }
+}
+
+/// One job on one player.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId {
+    /// The job.
+    pub job: JobId,
+    /// The player.
+    pub host: HostName,
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.job, self.host)
+    }
+}
+
+/// What a person writes to name a flow or a part of one: `42`, `last`, `42.1`, `42.1.2`,
+/// `42/pkg1`, and any of these with `@db3`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// The flow; `None` is `last`, the newest of this audience.
+    pub flow: Option<FlowId>,
+    /// Which part of it.
+    pub part: Part,
+    /// Which host, after `@`.
+    pub host: Option<HostName>,
+}
+
+/// A part of a flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Flow,
+    /// One slot, from 1.
+    Slot(u16),
+    /// One job by place, both from 1.
+    Job(u16, u16),
+    /// One job by name.
+    Named(JobName),
+}
+
+/// Why a text is not a [`Reference`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InvalidReference {
+    /// A number is missing, zero, or too large.
+    Number(String),
+    /// More than three numbers.
+    Parts(String),
+    /// A host or job name is wrong.
+    Name(InvalidName),
+}
+
+impl fmt::Display for InvalidReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(text) => write!(f, "id {text:?}: not a number from 1 on"),
+            Self::Parts(text) => {
+                write!(f, "id {text:?}: an id is FLOW, FLOW.SLOT, FLOW.SLOT.JOB or FLOW/NAME")
+            }
+            Self::Name(_) => f.write_str("id with a bad name"),
+        }
+    }
+}
+
+impl std::error::Error for InvalidReference {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Name(cause) => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+impl FromStr for Reference {
+    type Err = InvalidReference;
+
+    fn from_str(text: &str) -> Result<Self, InvalidReference> {
+        let (place, host) = match text.split_once('@') {
+            Some((place, host)) => {
+                (place, Some(HostName::new(host).map_err(InvalidReference::Name)?))
+            }
+            None => (text, None),
+        };
+        let number = |digits: &str| -> Result<u64, InvalidReference> {
+            let parsed: Result<u64, ParseIntError> = digits.parse();
+            match parsed {
+                Ok(n) if n >= 1 && digits.bytes().all(|b| b.is_ascii_digit()) => Ok(n),
+                _ => Err(InvalidReference::Number(digits.chars().take(40).collect())),
+            }
+        };
+        let flow = |digits: &str| match digits {
+            "last" => Ok(None),
+            _ => match FlowId(number(digits)?) {
+                id if id <= FlowId::MAX => Ok(Some(id)),
+                _ => Err(InvalidReference::Number(digits.to_owned())),
+            },
+        };
+        let small = |digits: &str| {
+            u16::try_from(number(digits)?).map_err(|_| InvalidReference::Number(digits.to_owned()))
+        };
+        let (id, part) = if let Some((id, name)) = place.split_once('/') {
+            (flow(id)?, Part::Named(JobName::new(name).map_err(InvalidReference::Name)?))
+        } else {
+            let parts: Vec<&str> = place.split('.').collect();
+            match parts[..] {
+                [id] => (flow(id)?, Part::Flow),
+                [id, slot] => (flow(id)?, Part::Slot(small(slot)?)),
+                [id, slot, job] => (flow(id)?, Part::Job(small(slot)?, small(job)?)),
+                _ => return Err(InvalidReference::Parts(text.chars().take(40).collect())),
+            }
+        };
+        Ok(Reference { flow: id, part, host })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Reference, InvalidReference> {
+        text.parse()
+    }
+
+    #[test]
+    fn every_form_of_contracts_is_read() {
+        let host = Some(HostName::new("db3").unwrap());
+        let flow = Some(FlowId(42));
+        assert_eq!(parse("42"), Ok(Reference { flow, part: Part::Flow, host: None }));
+        assert_eq!(parse("last"), Ok(Reference { flow: None, part: Part::Flow, host: None }));
+        assert_eq!(parse("42.1"), Ok(Reference { flow, part: Part::Slot(1), host: None }));
+        assert_eq!(
+            parse("42.1.2@db3"),
+            Ok(Reference { flow, part: Part::Job(1, 2), host: host.clone() })
+        );
+        let pkg1 = Part::Named(JobName::new("pkg1").unwrap());
+        assert_eq!(parse("42/pkg1@db3"), Ok(Reference { flow, part: pkg1, host: host.clone() }));
+        assert_eq!(parse("last@db3"), Ok(Reference { flow: None, part: Part::Flow, host }));
+    }
+
+    #[test]
+    fn what_is_not_an_id_is_refused() {
+        for bad in [
+            "",
+            "0",
+            "+1",
+            "-1",
+            "1.0",
+            "1.2.3.4",
+            "1.70000",
+            "1/",
+            "1/../x",
+            "1@",
+            "1@A",
+            "99999999999999999999",
+            "9007199254740993",
+            "x",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

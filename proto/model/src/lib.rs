@@ -1,0 +1,31 @@
+//! The words of Orchestra as types: names, ids, host sets, flow and score specs, states, what
+//! travels between conductor and player, what is kept on disk.
+//!
+//! Everything above this crate speaks in these types. It does no IO, reads no clock and draws no
+//! chance, so that the engines built on it behave the same in a daemon, a test and a simulation.
+//! A value of a type here is valid: parsing happens once, at the border where text or bytes come
+//! in, and fails with an error that says what was attempted, on what, and why.
+
+pub mod delivery;
+pub mod flow;
+pub mod hostset;
+pub mod ids;
+pub mod limits;
+pub mod names;
+mod nearest;
+pub mod params;
+pub mod quantity;
+pub mod record;
+pub mod score;
+pub mod state;
+pub mod status;
+pub mod time;
+
+pub use hostset::HostSet;
+pub use ids::{FlowId, JobId, TaskId};
+pub use names::{AudienceName, HostName, JobName, ParamKey, ScoreName};
+pub use nearest::nearest;
+pub use params::Params;
+pub use quantity::Quantity;
+pub use state::{FlowState, JobState, TaskState, Verdict, WaitReason};
+pub use time::{Millis, Timestamp};

@@ -1,0 +1,46 @@
+//! Bounds that hold everywhere, so that nobody meets a smaller one further in.
+//!
+//! Each is far above honest use and far below what hurts. What an operator may change is
+//! configuration, not here.
+
+/// Longest host name, in bytes (RFC 1035, section 2.3.4, without the final dot).
+pub const HOST_NAME_BYTES: usize = 253;
+/// Longest score, job, group or flow name, in bytes.
+pub const NAME_BYTES: usize = 64;
+/// Longest value of one parameter, in bytes. Linux refuses a single environment string of
+/// 128 KiB (`MAX_ARG_STRLEN`, execve(2)); this stays well below it.
+pub const PARAM_VALUE_BYTES: usize = 32 << 10;
+/// Most parameters of one job.
+pub const PARAMS: usize = 256;
+/// All keys and values of one job together, in bytes.
+pub const PARAMS_BYTES: usize = 128 << 10;
+/// Most slots of a flow.
+pub const SLOTS: usize = 1_000;
+/// Most jobs of a flow, over all slots.
+pub const JOBS: usize = 10_000;
+/// Longest text of a host set expression, in bytes.
+pub const HOSTSET_BYTES: usize = 4 << 20;
+/// Most names that one host set may expand to.
+pub const HOSTSET_HOSTS: usize = 1_000_000;
+/// Largest `.conf` of a score, in bytes.
+pub const SCORE_CONF_BYTES: usize = 64 << 10;
+/// Longest pattern of a declared parameter, in bytes.
+pub const PATTERN_BYTES: usize = 256;
+/// Most scores that a player offers.
+pub const SCORES: usize = 1_024;
+/// Most tasks that one player runs at once.
+pub const MAX_TASKS: u32 = 1_024;
+/// First bytes of a stream that travel with a result.
+pub const OUTPUT_HEAD_BYTES: usize = 16 << 10;
+/// Last bytes of a stream that travel with a result, where it is longer than the head.
+pub const OUTPUT_TAIL_BYTES: usize = 48 << 10;
+/// Most pairs of a `pipe` score's response.
+pub const RESPONSE_PAIRS: usize = 256;
+/// All keys and values of a response together, in bytes.
+pub const RESPONSE_BYTES: usize = 64 << 10;
+/// Most extra attempts that a job may ask for.
+pub const RETRIES: u32 = 1_000;
+/// Largest message on a stream, in bytes. Senders cut their batches far below it.
+pub const MESSAGE_BYTES: usize = 8 << 20;
+/// Longest duration that a spec may name: ten years, in milliseconds.
+pub const DURATION_MS: u64 = 10 * 365 * 24 * 3_600_000;

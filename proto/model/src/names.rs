@@ -1,0 +1,310 @@
+//! Names: strict character sets, checked once. No name ever becomes a path by joining strings,
+//! but every name here would survive it: none contains `/`, NUL, or starts with a dot.
+
+use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+
+use crate::limits;
+
+/// Why a text is not a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidName {
+    /// What kind of name was wanted: `host name`, `score name`, …
+    pub kind: &'static str,
+    /// The text, shortened for showing.
+    pub text: String,
+    /// The rule that it breaks.
+    pub rule: &'static str,
+}
+
+impl fmt::Display for InvalidName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}: {}", self.kind, self.text, self.rule)
+    }
+}
+
+impl std::error::Error for InvalidName {}
+
+/// Makes a cheap-to-clone text type whose every value passed `$check`.
+macro_rules! name_type {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $check:path) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks `text` against the rule of this kind of name.
+            pub fn new(text: &str) -> Result<Self, InvalidName> {
+                match $check(text) {
+                    Ok(()) => Ok(Self(text.into())),
+                    Err(rule) => Err(InvalidName { kind: $kind, text: shortened(text), rule }),
+                }
+            }
+
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidName;
+
+            fn from_str(text: &str) -> Result<Self, InvalidName> {
+                Self::new(text)
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                Self::new(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+name_type!(
+    /// The name of a host, and so of the player on it: what its certificate says, lower case.
+    ///
+    /// Dot-separated labels of `[a-z0-9_-]` that start and end with a letter or digit, each of at
+    /// most 63 bytes, at most [`limits::HOST_NAME_BYTES`] together (RFC 1123, section 2.1, with
+    /// the underscore that real fleets use).
+    HostName, "host name", check_host
+);
+name_type!(
+    /// The name of a score: `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`, and not `….conf`.
+    ScoreName, "score name", check_score
+);
+name_type!(
+    /// The name of a job, unique in its flow: the character set of a score's name.
+    JobName, "job name", check_word
+);
+name_type!(
+    /// The name of a flow, for people: the character set of a score's name.
+    FlowName, "flow name", check_word
+);
+name_type!(
+    /// The name of a group of hosts, or the key or value of a player's label.
+    GroupName, "group name", check_word
+);
+name_type!(
+    /// Who asks: the name in an audience certificate.
+    AudienceName, "audience name", check_host
+);
+name_type!(
+    /// The key of a parameter: `[A-Za-z_][A-Za-z0-9_]{0,63}`, case kept, and none of the names
+    /// that Orchestra sets itself ([`RESERVED_KEYS`]). The score sees it as `ORC_<key>`.
+    ParamKey, "parameter", check_key
+);
+
+/// What follows `ORC_` in the variables that Orchestra sets itself; refused as parameter keys.
+///
+/// `SPOOL` marks the processes of an attempt as those of one player, also where several share a
+/// machine and their flows share numbers.
+pub const RESERVED_KEYS: [&str; 9] =
+    ["FLOW", "JOB", "TASK", "ATTEMPT", "PLAYER", "SCORE", "SCORE_DIR", "AUDIENCE", "SPOOL"];
+
+/// Cuts an unchecked text to what an error message can bear.
+fn shortened(text: &str) -> String {
+    const SHOWN: usize = 80;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+fn check_host(text: &str) -> Result<(), &'static str> {
+    if is_host(text.as_bytes()) { Ok(()) } else { explain_host(text) }
+}
+
+/// The rule of a host name, with the part of it that the text breaks.
+fn explain_host(text: &str) -> Result<(), &'static str> {
+    if text.is_empty() {
+        return Err("it is empty");
+    }
+    if text.len() > limits::HOST_NAME_BYTES {
+        return Err("it is longer than 253 bytes");
+    }
+    if text.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Err("it has upper-case letters; names are lower case");
+    }
+    for label in text.split('.') {
+        let bytes = label.as_bytes();
+        let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
+            return Err("it has an empty label (two dots in a row, or one at an end)");
+        };
+        if bytes.len() > 63 {
+            return Err("it has a label longer than 63 bytes");
+        }
+        if !bytes.iter().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_')) {
+            return Err("only a-z, 0-9, '-', '_' and '.' are allowed");
+        }
+        if !first.is_ascii_alphanumeric() || !last.is_ascii_alphanumeric() {
+            return Err("each label starts and ends with a letter or digit");
+        }
+    }
+    Ok(())
+}
+
+/// The same rule in one pass, for whole fleets of names.
+fn is_host(name: &[u8]) -> bool {
+    let mut label = 0;
+    // What comes before a label's first byte is no fit end of a label either.
+    let mut ends_well = false;
+    for &byte in name {
+        let alphanumeric = matches!(byte, b'a'..=b'z' | b'0'..=b'9');
+        let fits = match byte {
+            b'.' => ends_well && label <= 63,
+            b'-' | b'_' => label > 0,
+            _ => alphanumeric,
+        };
+        if !fits {
+            return false;
+        }
+        label = if byte == b'.' { 0 } else { label + 1 };
+        ends_well = alphanumeric;
+    }
+    ends_well && label <= 63 && name.len() <= limits::HOST_NAME_BYTES
+}
+
+fn check_word(text: &str) -> Result<(), &'static str> {
+    let Some(first) = text.bytes().next() else {
+        return Err("it is empty");
+    };
+    if text.len() > limits::NAME_BYTES {
+        return Err("it is longer than 64 bytes");
+    }
+    if !first.is_ascii_alphanumeric() {
+        return Err("it starts with a letter or digit");
+    }
+    if !text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')) {
+        return Err("only letters, digits, '.', '_' and '-' are allowed");
+    }
+    Ok(())
+}
+
+fn check_score(text: &str) -> Result<(), &'static str> {
+    check_word(text)?;
+    if text.ends_with(".conf") {
+        return Err("a name that ends in .conf is a configuration, not a score");
+    }
+    Ok(())
+}
+
+fn check_key(text: &str) -> Result<(), &'static str> {
+    let Some(first) = text.bytes().next() else {
+        return Err("it is empty");
+    };
+    if text.len() > limits::NAME_BYTES {
+        return Err("it is longer than 64 bytes");
+    }
+    if first.is_ascii_digit() || !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        return Err("a key is letters, digits and '_', and does not start with a digit");
+    }
+    if RESERVED_KEYS.contains(&text) {
+        return Err("Orchestra sets this one itself");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_names_follow_rfc_1123() {
+        for good in ["a", "db1", "fe1.east.example.com", "x--y", "a_b.c"] {
+            assert!(HostName::new(good).is_ok(), "{good}");
+        }
+        let long_label = "a".repeat(64);
+        let long = format!("{}.{}", "a.".repeat(126), "bb");
+        for bad in [
+            "",
+            ".",
+            "a.",
+            ".a",
+            "a..b",
+            "-a",
+            "a-",
+            "A",
+            "a/b",
+            "a\0",
+            "../a",
+            "ä",
+            &long_label,
+            &long,
+        ] {
+            assert!(HostName::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_quick_rule_of_host_names_is_the_explained_one() {
+        let check = |text: &str| {
+            assert_eq!(is_host(text.as_bytes()), explain_host(text).is_ok(), "{text:?}");
+        };
+        let mut texts = vec![String::new()];
+        for _ in 0..5 {
+            texts.iter().for_each(|text| check(text));
+            let longer =
+                |text: &String| ["a", "1", "-", "_", ".", "A", "ä"].map(|c| text.clone() + c);
+            texts = texts.iter().flat_map(longer).collect();
+        }
+        for length in [62, 63, 64] {
+            let label = "a".repeat(length);
+            check(&label);
+            check(&format!("{label}.b"));
+            check(&format!("b.{label}"));
+            check(&format!("{}.{}", "a.".repeat(94), label));
+        }
+    }
+
+    #[test]
+    fn no_name_can_leave_a_directory() {
+        for bad in ["../x", ".", "..", "a/b", "a\0b", "", ".hidden", "x y", "-rf", "a\n"] {
+            assert!(ScoreName::new(bad).is_err(), "{bad:?}");
+            assert!(JobName::new(bad).is_err(), "{bad:?}");
+            assert!(HostName::new(bad).is_err(), "{bad:?}");
+            assert!(ParamKey::new(bad).is_err(), "{bad:?}");
+        }
+        assert!(ScoreName::new("load.conf").is_err());
+    }
+
+    #[test]
+    fn reserved_keys_are_refused_as_they_are_and_only_so() {
+        for key in RESERVED_KEYS {
+            assert!(ParamKey::new(key).is_err(), "{key}");
+            assert!(ParamKey::new(&key.to_lowercase()).is_ok(), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_shortened_in_the_error() {
+        let error = HostName::new(&"ä".repeat(10_000)).unwrap_err();
+        assert!(error.to_string().len() < 400);
+    }
+}

@@ -1,0 +1,145 @@
+//! Parameters of a job: what a score sees as `ORC_<key>`.
+
+use std::{collections::BTreeMap, fmt};
+
+use crate::{
+    limits,
+    names::{InvalidName, ParamKey},
+};
+
+/// Keys and values of one job, within the bounds of [`limits`].
+///
+/// Values may be secrets, so `Debug` shows keys only, and there is no `Display`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Params(BTreeMap<ParamKey, String>);
+
+/// Why keys and values are not [`Params`]. No variant carries a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InvalidParams {
+    /// A key is not one.
+    Key(InvalidName),
+    /// The same key twice.
+    Duplicate(ParamKey),
+    /// The value holds a NUL byte, which no environment can carry.
+    Nul(ParamKey),
+    /// The value is longer than [`limits::PARAM_VALUE_BYTES`].
+    TooLong(ParamKey, usize),
+    /// More than [`limits::PARAMS`] pairs.
+    TooMany(usize),
+    /// All together are larger than [`limits::PARAMS_BYTES`].
+    TooLarge(usize),
+}
+
+impl fmt::Display for InvalidParams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(_) => f.write_str("a parameter's key is wrong"),
+            Self::Duplicate(key) => write!(f, "parameter {key} is given twice"),
+            Self::Nul(key) => write!(f, "the value of parameter {key} holds a NUL byte"),
+            Self::TooLong(key, bytes) => write!(
+                f,
+                "the value of parameter {key} has {bytes} bytes; at most {} are allowed",
+                limits::PARAM_VALUE_BYTES
+            ),
+            Self::TooMany(n) => {
+                write!(f, "{n} parameters; at most {} are allowed", limits::PARAMS)
+            }
+            Self::TooLarge(bytes) => write!(
+                f,
+                "the parameters have {bytes} bytes together; at most {} are allowed",
+                limits::PARAMS_BYTES
+            ),
+        }
+    }
+}
+
+impl std::error::Error for InvalidParams {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Key(cause) => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+impl Params {
+    /// Collects pairs, checking each key, each value, and the whole.
+    pub fn from_pairs<K, V>(pairs: impl IntoIterator<Item = (K, V)>) -> Result<Self, InvalidParams>
+    where
+        K: AsRef<str>,
+        V: Into<String>,
+    {
+        let mut map = BTreeMap::new();
+        let mut bytes = 0;
+        for (key, value) in pairs {
+            let key = ParamKey::new(key.as_ref()).map_err(InvalidParams::Key)?;
+            let value: String = value.into();
+            if value.contains('\0') {
+                return Err(InvalidParams::Nul(key));
+            }
+            if value.len() > limits::PARAM_VALUE_BYTES {
+                return Err(InvalidParams::TooLong(key, value.len()));
+            }
+            bytes += key.as_str().len() + value.len();
+            if map.contains_key(&key) {
+                return Err(InvalidParams::Duplicate(key));
+            }
+            map.insert(key, value);
+        }
+        if map.len() > limits::PARAMS {
+            return Err(InvalidParams::TooMany(map.len()));
+        }
+        if bytes > limits::PARAMS_BYTES {
+            return Err(InvalidParams::TooLarge(bytes));
+        }
+        Ok(Params(map))
+    }
+
+    /// Pairs in the order of their keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&ParamKey, &str)> {
+        self.0.iter().map(|(key, value)| (key, value.as_str()))
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Params {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_never_show_in_debug() {
+        let params = Params::from_pairs([("token", "hunter2")]).unwrap();
+        assert!(!format!("{params:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn bounds_hold() {
+        let long = "x".repeat(limits::PARAM_VALUE_BYTES + 1);
+        assert!(matches!(
+            Params::from_pairs([("k", long.as_str())]),
+            Err(InvalidParams::TooLong(..))
+        ));
+        assert!(matches!(Params::from_pairs([("k", "a\0b")]), Err(InvalidParams::Nul(_))));
+        assert!(matches!(Params::from_pairs([("FLOW", "1")]), Err(InvalidParams::Key(_))));
+        let fitting = "x".repeat(limits::PARAM_VALUE_BYTES);
+        let five = (0..5).map(|n| (format!("k{n}"), fitting.clone()));
+        assert!(matches!(Params::from_pairs(five), Err(InvalidParams::TooLarge(_))));
+        let many = (0..=limits::PARAMS).map(|n| (format!("k{n}"), String::new()));
+        assert!(matches!(Params::from_pairs(many), Err(InvalidParams::TooMany(_))));
+    }
+}

@@ -1,0 +1,196 @@
+//! What the conductor keeps on disk, as values. The store owns their encoding; these are not
+//! file formats.
+//!
+//! A flow is submitted with its [`SpecChunk`]s, [`TargetsChunk`]s and [`ParamsRecord`]s before
+//! its [`FlowRecord`], so that a store which kept only a prefix of the batch has no half flow.
+//! A task has a record only once something happened to it; what a job's record says in
+//! [`JobRecord::untouched`] holds for all others.
+
+use std::sync::Arc;
+
+use crate::{
+    delivery::{OrderNumber, RequestId, SpoolId, Term},
+    ids::{FlowId, JobId},
+    names::{AudienceName, FlowName, HostName, JobName, ScoreName},
+    params::Params,
+    state::{FlowState, JobState, TaskState},
+    status::Counts,
+    time::Timestamp,
+};
+
+/// One thing to write or remove.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Insert, or replace what has the same key.
+    Put(Record),
+    /// Remove the parameters of a job.
+    EraseParams(JobId),
+    /// Remove everything about a finished flow (retention).
+    PruneFlow(FlowId),
+}
+
+/// One record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// The next flow id that will be issued.
+    NextFlow(FlowId),
+    /// The term of the last `orc conductor recover`: what players know of older terms may be more
+    /// than this store does.
+    Recovered(Term),
+    /// A flow's state. Key: id.
+    Flow(FlowRecord),
+    /// A piece of a flow's spec. Key: flow, index.
+    Spec(SpecChunk),
+    /// A job's state. Key: id.
+    Job(JobRecord),
+    /// A piece of a job's host set. Key: job, index.
+    Targets(TargetsChunk),
+    /// A job's parameters. Key: job.
+    Params(ParamsRecord),
+    /// A task that something happened to. Key: job, index.
+    Task(TaskRecord),
+    /// How an attempt ended. Key: job, host, attempt.
+    End(EndRecord),
+    /// A player of the players file, or one that was. Key: host.
+    Player(PlayerRecord),
+}
+
+/// Largest piece of a chunked record, in bytes: far below the 1 MB within which a store must be
+/// atomic.
+pub const CHUNK_BYTES: usize = 256 << 10;
+
+/// A flow, without its spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowRecord {
+    /// Its number.
+    pub id: FlowId,
+    /// The id that its submitter made; with `audience` it finds the flow again.
+    pub request: RequestId,
+    /// Who submitted it.
+    pub audience: AudienceName,
+    /// For people.
+    pub name: Option<FlowName>,
+    /// Where it is.
+    pub state: FlowState,
+    /// When it was accepted.
+    pub submitted_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// Who cancelled it.
+    pub cancelled_by: Option<AudienceName>,
+}
+
+/// A piece of the spec's bytes as they came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecChunk {
+    /// The flow.
+    pub flow: FlowId,
+    /// Which piece, from 0.
+    pub index: u32,
+    /// At most [`CHUNK_BYTES`].
+    pub bytes: Arc<[u8]>,
+}
+
+/// A job, without its host set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobRecord {
+    /// Its place.
+    pub id: JobId,
+    /// Its name.
+    pub name: JobName,
+    /// Its score.
+    pub score: ScoreName,
+    /// How many tasks it has: its hosts, or 1 for a one-of job.
+    pub tasks: u32,
+    /// Where it is.
+    pub state: JobState,
+    /// When its slot began.
+    pub started_at: Option<Timestamp>,
+    /// When its verdict was set.
+    pub ended_at: Option<Timestamp>,
+    /// The state of every task that has no record of its own: `waiting` while the job lives.
+    pub untouched: TaskState,
+    /// Tasks by state; exact once the job ended.
+    pub counts: Counts,
+}
+
+/// A piece of a job's folded host set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetsChunk {
+    /// The job.
+    pub job: JobId,
+    /// Which piece, from 0.
+    pub index: u32,
+    /// At most [`CHUNK_BYTES`]; the pieces in order are the expression.
+    pub text: Arc<str>,
+}
+
+/// A job's parameters, kept apart because they are erased when the flow ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParamsRecord {
+    /// The job.
+    pub job: JobId,
+    /// Keys and values.
+    pub params: Params,
+}
+
+/// A task that something happened to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskRecord {
+    /// The job.
+    pub job: JobId,
+    /// Its place in the job's host set, from 0; 0 for a one-of job.
+    pub index: u32,
+    /// The player.
+    pub host: HostName,
+    /// Where it is. `running` is not recorded: it follows from what the player says.
+    pub state: TaskState,
+    /// The newest attempt, from 1; 0 where none was sent.
+    pub attempt: u32,
+    /// How many of the job's extra attempts were used.
+    pub retries: u32,
+    /// The order of the newest attempt.
+    pub order: OrderNumber,
+    /// When that order was decided.
+    pub sent_at: Option<Timestamp>,
+    /// When the newest attempt started.
+    pub started_at: Option<Timestamp>,
+    /// When the task became final.
+    pub ended_at: Option<Timestamp>,
+    /// Exit code of the newest attempt that exited.
+    pub exit: Option<i32>,
+    /// Signal that the newest attempt died of.
+    pub signal: Option<i32>,
+    /// Why it was refused or lost, for people.
+    pub detail: Option<Arc<str>>,
+}
+
+/// How an attempt ended, in the bytes that the player made of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndRecord {
+    /// The job.
+    pub job: JobId,
+    /// The player.
+    pub host: HostName,
+    /// Which execution.
+    pub attempt: u32,
+    /// Whether it came after the task was final: kept as a note, the state stays.
+    pub late: bool,
+    /// An encoded `AttemptEnd` of the wire.
+    pub end: Arc<[u8]>,
+}
+
+/// What must be known of a player over restarts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlayerRecord {
+    /// Who.
+    pub host: HostName,
+    /// The spool that answered last.
+    pub spool: Option<SpoolId>,
+    /// The highest order number issued.
+    pub last_order: OrderNumber,
+    /// When its session ended, if it has none.
+    pub detached_at: Option<Timestamp>,
+    /// Whether the players file no longer names it.
+    pub removed: bool,
+}

@@ -1,0 +1,276 @@
+//! What the audience is told of flows, jobs, tasks and players.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    delivery::{AttemptEnd, SpoolId},
+    flow::Scope,
+    ids::{FlowId, JobId},
+    names::{AudienceName, FlowName, HostName, JobName, ScoreName},
+    score::ScoreOffer,
+    state::{FlowState, JobState, TaskState, WaitReason},
+    time::Timestamp,
+};
+
+/// Tasks of a job by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts([u32; TaskState::ALL.len()]);
+
+impl Counts {
+    /// All tasks in one state.
+    pub fn all_in(state: TaskState, tasks: u32) -> Self {
+        let mut counts = Counts::default();
+        counts.0[state as usize] = tasks;
+        counts
+    }
+
+    /// How many are in `state`.
+    pub fn get(&self, state: TaskState) -> u32 {
+        self.0[state as usize]
+    }
+
+    /// Sets how many are in `state`.
+    pub fn set(&mut self, state: TaskState, tasks: u32) {
+        self.0[state as usize] = tasks;
+    }
+
+    /// Moves one task.
+    pub fn shift(&mut self, from: TaskState, to: TaskState) {
+        self.shift_many(from, to, 1);
+    }
+
+    /// Moves `tasks` tasks.
+    pub fn shift_many(&mut self, from: TaskState, to: TaskState, tasks: u32) {
+        debug_assert!(self.get(from) >= tasks, "{tasks} of {from} from {self:?}");
+        self.0[from as usize] -= tasks;
+        self.0[to as usize] += tasks;
+    }
+
+    /// How many there are in all.
+    pub fn total(&self) -> u32 {
+        self.0.iter().sum()
+    }
+
+    /// How many are sent or running.
+    pub fn in_flight(&self) -> u32 {
+        self.get(TaskState::Sent) + self.get(TaskState::Running)
+    }
+
+    /// How many are final.
+    pub fn finished(&self) -> u32 {
+        self.total() - self.get(TaskState::Waiting) - self.in_flight()
+    }
+
+    /// How many count against `max_failures`.
+    pub fn failures(&self) -> u32 {
+        self.iter().filter(|(state, _)| state.counts_as_failure()).map(|(_, n)| n).sum()
+    }
+
+    /// Each state and how many are in it, zeros too.
+    pub fn iter(&self) -> impl Iterator<Item = (TaskState, u32)> {
+        TaskState::ALL.iter().map(|state| (*state, self.get(*state)))
+    }
+}
+
+/// A flow in a list: a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowSummary {
+    /// Its number.
+    pub id: FlowId,
+    /// For people.
+    pub name: Option<FlowName>,
+    /// Where it is.
+    pub state: FlowState,
+    /// Who submitted it.
+    pub audience: AudienceName,
+    /// When it was accepted.
+    pub submitted_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// A flow, its slots and jobs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowStatus {
+    /// The flow.
+    pub summary: FlowSummary,
+    /// Who cancelled it.
+    pub cancelled_by: Option<AudienceName>,
+    /// Whether nothing is sent until an operator ran `orc conductor recover`.
+    pub stale_store: bool,
+    /// Its jobs, slot by slot.
+    pub slots: Vec<Vec<JobStatus>>,
+}
+
+/// A job and its counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobStatus {
+    /// Its place.
+    pub id: JobId,
+    /// Its name.
+    pub name: JobName,
+    /// Its score.
+    pub score: ScoreName,
+    /// All of its hosts, or one of them.
+    pub scope: Scope,
+    /// Where it is.
+    pub state: JobState,
+    /// Its hosts, folded, cut for display where it is very long.
+    pub targets: String,
+    /// Tasks by state.
+    pub counts: Counts,
+    /// Why its waiting tasks wait.
+    pub waiting: BTreeMap<WaitReason, u32>,
+    /// The most tasks that may be in flight at once.
+    pub window: u32,
+    /// How many must succeed.
+    pub needed: u32,
+    /// When its slot began.
+    pub started_at: Option<Timestamp>,
+    /// When its verdict was set.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl JobStatus {
+    /// Whether the job is not ok only because tasks were `unreachable`: without those its
+    /// threshold was still in reach (exit code 4).
+    pub fn only_unreachable(&self) -> bool {
+        let unreachable = self.counts.get(TaskState::Unreachable);
+        unreachable > 0
+            && self.counts.failures() == 0
+            && self.counts.get(TaskState::Cancelled) == 0
+            && self.counts.get(TaskState::Ok) + unreachable + self.counts.get(TaskState::Skipped)
+                >= self.needed
+    }
+}
+
+/// A task, in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskStatus {
+    /// The job.
+    pub job: JobId,
+    /// Its place in the job's host set.
+    pub index: u32,
+    /// The player; `None` for a one-of job that has not chosen.
+    pub host: Option<HostName>,
+    /// Where it is.
+    pub state: TaskState,
+    /// Why it waits.
+    pub reason: Option<WaitReason>,
+    /// Why it was refused or lost, for people.
+    pub detail: Option<Arc<str>>,
+    /// The newest attempt; 0 where none was sent.
+    pub attempt: u32,
+    /// Exit code of the newest attempt.
+    pub exit: Option<i32>,
+    /// Signal that the newest attempt died of.
+    pub signal: Option<i32>,
+    /// When the newest attempt started.
+    pub started_at: Option<Timestamp>,
+    /// When the task became final.
+    pub ended_at: Option<Timestamp>,
+    /// What the newest ended attempt said, where it was asked for.
+    pub end: Option<Box<AttemptEnd>>,
+}
+
+/// A change that somebody who waits wants to hear of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A flow's state changed.
+    Flow {
+        /// Which.
+        flow: FlowId,
+        /// To what.
+        state: FlowState,
+    },
+    /// A job's state changed.
+    Job {
+        /// Which.
+        job: JobId,
+        /// To what.
+        state: JobState,
+        /// Its tasks by state.
+        counts: Counts,
+    },
+    /// A task's state changed, or it goes into another attempt.
+    Task {
+        /// The job.
+        job: JobId,
+        /// The player.
+        host: HostName,
+        /// To what.
+        state: TaskState,
+        /// The newest attempt.
+        attempt: u32,
+        /// Exit code, where it exited.
+        exit: Option<i32>,
+        /// Signal, where it died of one.
+        signal: Option<i32>,
+        /// Why it was refused or lost.
+        detail: Option<Arc<str>>,
+    },
+}
+
+impl Event {
+    /// The flow that it is about.
+    pub fn flow(&self) -> FlowId {
+        match self {
+            Event::Flow { flow, .. } => *flow,
+            Event::Job { job, .. } | Event::Task { job, .. } => job.flow,
+        }
+    }
+}
+
+/// A player, for `orc players` and `orc scores`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlayerStatus {
+    /// Who.
+    pub host: HostName,
+    /// Labels of the players file.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it has a session.
+    pub attached: bool,
+    /// Since when it has or has not; `None` for never seen.
+    pub since: Option<Timestamp>,
+    /// How many attempts it takes at once.
+    pub max_tasks: u32,
+    /// How many orders are out to it.
+    pub in_flight: u32,
+    /// The version of its program.
+    pub version: String,
+    /// The spool that answered last.
+    pub spool: Option<SpoolId>,
+    /// What it can run; empty where nobody asked for scores, or it was never seen.
+    pub scores: Vec<ScoreOffer>,
+}
+
+/// The conductor, for `orc conductor status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConductorStatus {
+    /// Its name.
+    pub name: String,
+    /// The version of its program.
+    pub version: String,
+    /// The process.
+    pub pid: u32,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// Its store, as hex.
+    pub store_id: String,
+    /// The store's term.
+    pub term: u64,
+    /// Players of the players file.
+    pub players: u32,
+    /// Those that are attached.
+    pub attached: u32,
+    /// Flows that have not ended.
+    pub flows_alive: u32,
+    /// When the configuration was last loaded.
+    pub loaded_at: Timestamp,
+    /// Why the last reload changed nothing.
+    pub reload_error: Option<String>,
+    /// Why nothing is sent: players know of orders that this store never issued.
+    pub stale_store: Option<String>,
+    /// Why submissions are refused, where the store cannot be written.
+    pub store_error: Option<String>,
+}

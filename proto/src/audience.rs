@@ -1,0 +1,389 @@
+//! What the audience asks and is told.
+
+use bytes::Bytes;
+use orchestra_model::{
+    delivery::SpoolId,
+    ids::{FlowId, JobId},
+    names::{AudienceName, FlowName, HostName, JobName, ScoreName},
+    state::{FlowState, JobState, TaskState, WaitReason},
+    status::{
+        ConductorStatus, Counts, Event, FlowStatus, FlowSummary, JobStatus, PlayerStatus,
+        TaskStatus,
+    },
+    time::Timestamp,
+};
+
+use crate::{
+    delivery::{decode_end, encode_end},
+    flow::{moment, moment_ms},
+    invalid::{InField, Invalid},
+    v1,
+};
+
+fn optional_name<T>(
+    text: &str,
+    parse: impl Fn(&str) -> Result<T, orchestra_model::names::InvalidName>,
+    field: &'static str,
+) -> Result<Option<T>, Invalid> {
+    if text.is_empty() {
+        Ok(None)
+    } else {
+        parse(text).map(Some).in_field(field)
+    }
+}
+
+fn text<T: ToString>(name: Option<&T>) -> String {
+    name.map(ToString::to_string).unwrap_or_default()
+}
+
+impl From<&FlowSummary> for v1::FlowSummary {
+    fn from(flow: &FlowSummary) -> Self {
+        Self {
+            id: flow.id.0,
+            name: text(flow.name.as_ref()),
+            state: flow.state.to_string(),
+            audience: flow.audience.to_string(),
+            submitted_at_ms: flow.submitted_at.0,
+            ended_at_ms: moment_ms(flow.ended_at),
+        }
+    }
+}
+
+impl TryFrom<v1::FlowSummary> for FlowSummary {
+    type Error = Invalid;
+
+    fn try_from(flow: v1::FlowSummary) -> Result<Self, Invalid> {
+        Ok(FlowSummary {
+            id: FlowId(flow.id),
+            name: optional_name(&flow.name, FlowName::new, "FlowSummary.name")?,
+            state: FlowState::from_word(&flow.state).in_field("FlowSummary.state")?,
+            audience: AudienceName::new(&flow.audience).in_field("FlowSummary.audience")?,
+            submitted_at: Timestamp(flow.submitted_at_ms),
+            ended_at: moment(flow.ended_at_ms),
+        })
+    }
+}
+
+impl From<&FlowStatus> for v1::FlowStatus {
+    fn from(flow: &FlowStatus) -> Self {
+        let slot = |jobs: &Vec<JobStatus>| v1::SlotStatus {
+            jobs: jobs.iter().map(Into::into).collect(),
+        };
+        Self {
+            summary: Some((&flow.summary).into()),
+            cancelled_by: text(flow.cancelled_by.as_ref()),
+            slots: flow.slots.iter().map(slot).collect(),
+            stale_store: flow.stale_store,
+        }
+    }
+}
+
+impl TryFrom<v1::FlowStatus> for FlowStatus {
+    type Error = Invalid;
+
+    fn try_from(flow: v1::FlowStatus) -> Result<Self, Invalid> {
+        let slot = |slot: v1::SlotStatus| slot.jobs.into_iter().map(TryInto::try_into).collect();
+        Ok(FlowStatus {
+            summary: flow.summary.in_field("FlowStatus.summary")?.try_into()?,
+            cancelled_by: optional_name(
+                &flow.cancelled_by,
+                AudienceName::new,
+                "FlowStatus.cancelled_by",
+            )?,
+            stale_store: flow.stale_store,
+            slots: flow
+                .slots
+                .into_iter()
+                .map(slot)
+                .collect::<Result<_, Invalid>>()?,
+        })
+    }
+}
+
+fn counts_to_wire(counts: &Counts) -> std::collections::BTreeMap<String, u32> {
+    counts
+        .iter()
+        .filter(|(_, n)| *n > 0)
+        .map(|(state, n)| (state.to_string(), n))
+        .collect()
+}
+
+fn counts_from_wire(counts: &std::collections::BTreeMap<String, u32>) -> Result<Counts, Invalid> {
+    let mut model = Counts::default();
+    for (word, n) in counts {
+        model.set(TaskState::from_word(word).in_field("counts")?, *n);
+    }
+    Ok(model)
+}
+
+impl From<&JobStatus> for v1::JobStatus {
+    fn from(job: &JobStatus) -> Self {
+        Self {
+            id: Some(job.id.into()),
+            name: job.name.to_string(),
+            score: job.score.to_string(),
+            scope: v1::Scope::from(job.scope).into(),
+            state: job.state.to_string(),
+            targets: job.targets.clone(),
+            counts: counts_to_wire(&job.counts),
+            waiting: job
+                .waiting
+                .iter()
+                .map(|(reason, n)| (reason.to_string(), *n))
+                .collect(),
+            window: job.window,
+            needed: job.needed,
+            started_at_ms: moment_ms(job.started_at),
+            ended_at_ms: moment_ms(job.ended_at),
+        }
+    }
+}
+
+impl TryFrom<v1::JobStatus> for JobStatus {
+    type Error = Invalid;
+
+    fn try_from(job: v1::JobStatus) -> Result<Self, Invalid> {
+        let reason = |(word, n): (String, u32)| {
+            WaitReason::from_word(&word)
+                .map(|reason| (reason, n))
+                .in_field("JobStatus.waiting")
+        };
+        let scope = v1::Scope::try_from(job.scope).in_field("JobStatus.scope")?;
+        Ok(JobStatus {
+            id: job.id.as_ref().in_field("JobStatus.id")?.try_into()?,
+            name: JobName::new(&job.name).in_field("JobStatus.name")?,
+            score: ScoreName::new(&job.score).in_field("JobStatus.score")?,
+            scope: scope.into(),
+            state: JobState::from_word(&job.state).in_field("JobStatus.state")?,
+            targets: job.targets,
+            counts: counts_from_wire(&job.counts)?,
+            waiting: job
+                .waiting
+                .into_iter()
+                .map(reason)
+                .collect::<Result<_, _>>()?,
+            window: job.window,
+            needed: job.needed,
+            started_at: moment(job.started_at_ms),
+            ended_at: moment(job.ended_at_ms),
+        })
+    }
+}
+
+fn exit_signal(
+    exit: Option<i32>,
+    signal: Option<u32>,
+    field: &'static str,
+) -> Result<(Option<i32>, Option<i32>), Invalid> {
+    Ok((exit, signal.map(i32::try_from).transpose().in_field(field)?))
+}
+
+impl From<&TaskStatus> for v1::TaskStatus {
+    fn from(task: &TaskStatus) -> Self {
+        Self {
+            job: Some(task.job.into()),
+            host: text(task.host.as_ref()),
+            state: task.state.to_string(),
+            reason: text(task.reason.as_ref()),
+            detail: text(task.detail.as_ref()),
+            attempt: task.attempt,
+            exit: task.exit,
+            signal: task.signal.map(i32::unsigned_abs),
+            started_at_ms: moment_ms(task.started_at),
+            ended_at_ms: moment_ms(task.ended_at),
+            end: task.end.as_deref().map_or_else(Bytes::new, encode_end),
+            index: task.index,
+        }
+    }
+}
+
+impl TryFrom<v1::TaskStatus> for TaskStatus {
+    type Error = Invalid;
+
+    fn try_from(task: v1::TaskStatus) -> Result<Self, Invalid> {
+        let (exit, signal) = exit_signal(task.exit, task.signal, "TaskStatus.signal")?;
+        let reason = match task.reason.as_str() {
+            "" => None,
+            word => Some(WaitReason::from_word(word).in_field("TaskStatus.reason")?),
+        };
+        Ok(TaskStatus {
+            job: task.job.as_ref().in_field("TaskStatus.job")?.try_into()?,
+            index: task.index,
+            host: optional_name(&task.host, HostName::new, "TaskStatus.host")?,
+            state: TaskState::from_word(&task.state).in_field("TaskStatus.state")?,
+            reason,
+            detail: (!task.detail.is_empty()).then(|| task.detail.as_str().into()),
+            attempt: task.attempt,
+            exit,
+            signal,
+            started_at: moment(task.started_at_ms),
+            ended_at: moment(task.ended_at_ms),
+            end: match task.end.is_empty() {
+                true => None,
+                false => Some(Box::new(decode_end(&task.end)?)),
+            },
+        })
+    }
+}
+
+impl From<&Event> for v1::WatchEvent {
+    fn from(event: &Event) -> Self {
+        use v1::watch_event::Event as Wire;
+        let event = match event {
+            Event::Flow { flow, state } => Wire::Flow(v1::FlowChanged {
+                flow: flow.0,
+                state: state.to_string(),
+            }),
+            Event::Job { job, state, counts } => Wire::Job(v1::JobChanged {
+                job: Some((*job).into()),
+                state: state.to_string(),
+                counts: counts_to_wire(counts),
+            }),
+            Event::Task {
+                job,
+                host,
+                state,
+                attempt,
+                exit,
+                signal,
+                detail,
+            } => Wire::Task(v1::TaskChanged {
+                job: Some((*job).into()),
+                host: host.to_string(),
+                state: state.to_string(),
+                attempt: *attempt,
+                exit: *exit,
+                signal: signal.map(i32::unsigned_abs),
+                detail: text(detail.as_ref()),
+            }),
+        };
+        Self { event: Some(event) }
+    }
+}
+
+/// What a watcher hears: where the flow stands, or what changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// The whole status: first, last, and after falling behind.
+    Status(Box<FlowStatus>),
+    /// A change.
+    Event(Event),
+}
+
+impl TryFrom<v1::WatchEvent> for Watched {
+    type Error = Invalid;
+
+    fn try_from(event: v1::WatchEvent) -> Result<Self, Invalid> {
+        use v1::watch_event::Event as Wire;
+        let job_id = |job: &Option<v1::JobId>| -> Result<JobId, Invalid> {
+            job.as_ref().in_field("WatchEvent.job")?.try_into()
+        };
+        Ok(Watched::Event(
+            match event.event.in_field("WatchEvent.event")? {
+                Wire::Status(status) => return Ok(Watched::Status(Box::new(status.try_into()?))),
+                Wire::Flow(flow) => Event::Flow {
+                    flow: FlowId(flow.flow),
+                    state: FlowState::from_word(&flow.state).in_field("FlowChanged.state")?,
+                },
+                Wire::Job(job) => Event::Job {
+                    job: job_id(&job.job)?,
+                    state: JobState::from_word(&job.state).in_field("JobChanged.state")?,
+                    counts: counts_from_wire(&job.counts)?,
+                },
+                Wire::Task(task) => {
+                    let (exit, signal) = exit_signal(task.exit, task.signal, "TaskChanged.signal")?;
+                    Event::Task {
+                        job: job_id(&task.job)?,
+                        host: HostName::new(&task.host).in_field("TaskChanged.host")?,
+                        state: TaskState::from_word(&task.state).in_field("TaskChanged.state")?,
+                        attempt: task.attempt,
+                        exit,
+                        signal,
+                        detail: (!task.detail.is_empty()).then(|| task.detail.as_str().into()),
+                    }
+                }
+            },
+        ))
+    }
+}
+
+impl From<&PlayerStatus> for v1::PlayerStatus {
+    fn from(player: &PlayerStatus) -> Self {
+        Self {
+            host: player.host.to_string(),
+            labels: player.labels.clone(),
+            attached: player.attached,
+            since_ms: moment_ms(player.since),
+            max_tasks: player.max_tasks,
+            in_flight: player.in_flight,
+            version: player.version.clone(),
+            spool_id: player
+                .spool
+                .map_or_else(Bytes::new, |id| Bytes::copy_from_slice(&id.0)),
+            scores: player.scores.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::PlayerStatus> for PlayerStatus {
+    type Error = Invalid;
+
+    fn try_from(player: v1::PlayerStatus) -> Result<Self, Invalid> {
+        Ok(PlayerStatus {
+            host: HostName::new(&player.host).in_field("PlayerStatus.host")?,
+            labels: player.labels,
+            attached: player.attached,
+            since: moment(player.since_ms),
+            max_tasks: player.max_tasks,
+            in_flight: player.in_flight,
+            version: player.version,
+            spool: SpoolId::from_slice(&player.spool_id),
+            scores: player
+                .scores
+                .iter()
+                .map(TryInto::try_into)
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl From<&ConductorStatus> for v1::ConductorStatus {
+    fn from(status: &ConductorStatus) -> Self {
+        Self {
+            name: status.name.clone(),
+            version: status.version.clone(),
+            pid: status.pid,
+            started_at_ms: status.started_at.0,
+            store_id: status.store_id.clone(),
+            term: status.term,
+            players: status.players,
+            attached: status.attached,
+            flows_alive: status.flows_alive,
+            loaded_at_ms: status.loaded_at.0,
+            reload_error: text(status.reload_error.as_ref()),
+            stale_store: text(status.stale_store.as_ref()),
+            store_error: text(status.store_error.as_ref()),
+        }
+    }
+}
+
+impl From<v1::ConductorStatus> for ConductorStatus {
+    fn from(status: v1::ConductorStatus) -> Self {
+        let some = |text: String| Some(text).filter(|text| !text.is_empty());
+        Self {
+            name: status.name,
+            version: status.version,
+            pid: status.pid,
+            started_at: Timestamp(status.started_at_ms),
+            store_id: status.store_id,
+            term: status.term,
+            players: status.players,
+            attached: status.attached,
+            flows_alive: status.flows_alive,
+            loaded_at: Timestamp(status.loaded_at_ms),
+            reload_error: some(status.reload_error),
+            stale_store: some(status.stale_store),
+            store_error: some(status.store_error),
+        }
+    }
+}

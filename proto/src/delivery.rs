@@ -1,0 +1,367 @@
+//! What conductor and sitter say to each other.
+
+use bytes::Bytes;
+use orchestra_model::{
+    delivery::{
+        AttemptEnd, AttemptKey, JobPart, LiveAttempt, Order, OrderNumber, Outcome, Output,
+        PlayerSnapshot, Refusal, Report, SpoolId, StoreId, Term,
+    },
+    limits,
+    names::{AudienceName, JobName, ScoreName},
+    time::{Millis, Timestamp},
+};
+use prost::Message;
+
+use crate::{
+    flow::{moment, moment_ms, params_from_wire, params_to_wire},
+    invalid::{InField, Invalid},
+    v1,
+};
+
+/// Reads a store id.
+pub fn store_id(bytes: &[u8]) -> Result<StoreId, Invalid> {
+    StoreId::from_slice(bytes).in_field("store_id")
+}
+
+impl From<AttemptKey> for v1::AttemptKey {
+    fn from(key: AttemptKey) -> Self {
+        Self {
+            store_id: Bytes::copy_from_slice(&key.store.0),
+            job: Some(key.job.into()),
+            attempt: key.attempt,
+        }
+    }
+}
+
+impl TryFrom<&v1::AttemptKey> for AttemptKey {
+    type Error = Invalid;
+
+    fn try_from(key: &v1::AttemptKey) -> Result<Self, Invalid> {
+        Ok(AttemptKey {
+            store: StoreId::from_slice(&key.store_id).in_field("AttemptKey.store_id")?,
+            job: key.job.as_ref().in_field("AttemptKey.job")?.try_into()?,
+            attempt: Some(key.attempt)
+                .filter(|n| *n > 0)
+                .in_field("AttemptKey.attempt")?,
+        })
+    }
+}
+
+fn key(key: Option<&v1::AttemptKey>, field: &'static str) -> Result<AttemptKey, Invalid> {
+    key.in_field(field)?.try_into()
+}
+
+/// A [`PlayerSnapshot`] for every store that the spool has served; the conductor reads its own.
+pub fn snapshot_to_wire(
+    snapshot: &PlayerSnapshot,
+    marks: impl IntoIterator<Item = (StoreId, OrderNumber, Term)>,
+) -> v1::Snapshot {
+    let mark = |(store, mark, term): (StoreId, OrderNumber, Term)| v1::StoreMark {
+        store_id: Bytes::copy_from_slice(&store.0),
+        mark: mark.0,
+        term: term.0,
+    };
+    let live = |attempt: &LiveAttempt| v1::LiveAttempt {
+        key: Some(attempt.key.into()),
+        order: attempt.order.0,
+        started_at_ms: moment_ms(attempt.started_at),
+    };
+    v1::Snapshot {
+        spool_id: Bytes::copy_from_slice(&snapshot.spool.0),
+        marks: marks.into_iter().map(mark).collect(),
+        live: snapshot.live.iter().map(live).collect(),
+        settled: snapshot.settled.iter().map(|key| (*key).into()).collect(),
+        max_tasks: snapshot.max_tasks,
+        kill_grace_ms: snapshot.kill_grace.0,
+        scores: snapshot.scores.iter().map(Into::into).collect(),
+    }
+}
+
+/// Reads a snapshot as the conductor of `store` needs it: mark and term are that store's.
+pub fn snapshot_from_wire(
+    snapshot: &v1::Snapshot,
+    store: StoreId,
+) -> Result<PlayerSnapshot, Invalid> {
+    let ours = snapshot
+        .marks
+        .iter()
+        .find(|mark| mark.store_id[..] == store.0);
+    let live = |attempt: &v1::LiveAttempt| -> Result<LiveAttempt, Invalid> {
+        Ok(LiveAttempt {
+            key: key(attempt.key.as_ref(), "LiveAttempt.key")?,
+            order: OrderNumber(attempt.order),
+            started_at: moment(attempt.started_at_ms),
+        })
+    };
+    if snapshot.scores.len() > limits::SCORES {
+        return Err(Invalid::field("Snapshot.scores"));
+    }
+    Ok(PlayerSnapshot {
+        spool: SpoolId::from_slice(&snapshot.spool_id).in_field("Snapshot.spool_id")?,
+        mark: OrderNumber(ours.map_or(0, |mark| mark.mark)),
+        term: Term(ours.map_or(0, |mark| mark.term)),
+        live: snapshot.live.iter().map(live).collect::<Result<_, _>>()?,
+        settled: snapshot
+            .settled
+            .iter()
+            .map(TryInto::try_into)
+            .collect::<Result<_, _>>()?,
+        max_tasks: Some(snapshot.max_tasks)
+            .filter(|n| (1..=limits::MAX_TASKS).contains(n))
+            .in_field("Snapshot.max_tasks")?,
+        kill_grace: Millis(snapshot.kill_grace_ms.min(limits::DURATION_MS)),
+        scores: snapshot
+            .scores
+            .iter()
+            .map(TryInto::try_into)
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+impl From<&Report> for v1::Report {
+    fn from(report: &Report) -> Self {
+        use v1::report::Kind;
+        let (order, kind) = match report {
+            Report::Started { order, at, .. } => {
+                (order, Kind::Started(v1::Started { at_ms: at.0 }))
+            }
+            Report::Ended { order, end, .. } => (order, Kind::Ended(encode_end(end))),
+            Report::Refused { order, refusal, .. } => (order, Kind::Refused(refusal.into())),
+        };
+        Self {
+            key: Some(report.key().into()),
+            order: order.0,
+            kind: Some(kind),
+        }
+    }
+}
+
+/// Encodes an end: once, by the sitter.
+pub fn encode_end(end: &AttemptEnd) -> Bytes {
+    v1::AttemptEnd::from(end).encode_to_vec().into()
+}
+
+/// Reads an end from the bytes that wire and store carry.
+pub fn decode_end(bytes: &[u8]) -> Result<AttemptEnd, Invalid> {
+    v1::AttemptEnd::decode(bytes)
+        .in_field("AttemptEnd")?
+        .try_into()
+}
+
+impl TryFrom<v1::Report> for Report {
+    type Error = Invalid;
+
+    fn try_from(report: v1::Report) -> Result<Self, Invalid> {
+        use v1::report::Kind;
+        let key = key(report.key.as_ref(), "Report.key")?;
+        let order = OrderNumber(report.order);
+        Ok(match report.kind.in_field("Report.kind")? {
+            Kind::Started(started) => Report::Started {
+                key,
+                order,
+                at: Timestamp(started.at_ms),
+            },
+            Kind::Ended(bytes) => Report::Ended {
+                key,
+                order,
+                end: decode_end(&bytes)?,
+            },
+            Kind::Refused(refusal) => Report::Refused {
+                key,
+                order,
+                refusal: refusal.try_into()?,
+            },
+        })
+    }
+}
+
+impl From<&Refusal> for v1::Refusal {
+    fn from(refusal: &Refusal) -> Self {
+        use v1::refusal::Reason;
+        let mut wire = v1::Refusal::default();
+        let reason = match refusal {
+            Refusal::UnknownScore => Reason::UnknownScore,
+            Refusal::Busy => Reason::Busy,
+            Refusal::Cancelled => Reason::Cancelled,
+            Refusal::AlreadyAcknowledged => Reason::AlreadyAcknowledged,
+            Refusal::Stopping => Reason::Stopping,
+            Refusal::StaleTerm(seen) => {
+                wire.term = seen.0;
+                Reason::StaleTerm
+            }
+            Refusal::ScoreDisabled(detail) => {
+                wire.detail.clone_from(detail);
+                Reason::ScoreDisabled
+            }
+            Refusal::Parameters(detail) => {
+                wire.detail.clone_from(detail);
+                Reason::Parameters
+            }
+            Refusal::SpawnFailed(detail) => {
+                wire.detail.clone_from(detail);
+                Reason::SpawnFailed
+            }
+            Refusal::Spool(detail) => {
+                wire.detail.clone_from(detail);
+                Reason::Spool
+            }
+        };
+        wire.set_reason(reason);
+        wire
+    }
+}
+
+impl TryFrom<v1::Refusal> for Refusal {
+    type Error = Invalid;
+
+    fn try_from(refusal: v1::Refusal) -> Result<Self, Invalid> {
+        use v1::refusal::Reason;
+        let detail = refusal.detail;
+        Ok(
+            match Reason::try_from(refusal.reason).in_field("Refusal.reason")? {
+                Reason::Unspecified => return Err(Invalid::field("Refusal.reason")),
+                Reason::UnknownScore => Refusal::UnknownScore,
+                Reason::ScoreDisabled => Refusal::ScoreDisabled(detail),
+                Reason::Parameters => Refusal::Parameters(detail),
+                Reason::SpawnFailed => Refusal::SpawnFailed(detail),
+                Reason::Busy => Refusal::Busy,
+                Reason::Cancelled => Refusal::Cancelled,
+                Reason::Spool => Refusal::Spool(detail),
+                Reason::StaleTerm => Refusal::StaleTerm(Term(refusal.term)),
+                Reason::AlreadyAcknowledged => Refusal::AlreadyAcknowledged,
+                Reason::Stopping => Refusal::Stopping,
+            },
+        )
+    }
+}
+
+impl From<&AttemptEnd> for v1::AttemptEnd {
+    fn from(end: &AttemptEnd) -> Self {
+        use v1::attempt_end::Outcome as Wire;
+        let outcome = match &end.outcome {
+            Outcome::Exited(code) => Wire::Exited(*code),
+            Outcome::Signalled(signal) => Wire::Signalled(signal.unsigned_abs()),
+            Outcome::TimedOut => Wire::TimedOut(v1::TimedOut {}),
+            Outcome::Cancelled => Wire::Cancelled(v1::CancelledEnd {}),
+            Outcome::Lost(why) => Wire::Lost(why.clone()),
+        };
+        Self {
+            outcome: Some(outcome),
+            started_at_ms: moment_ms(end.started_at),
+            ended_at_ms: end.ended_at.0,
+            response: end.response.clone(),
+            stdout: Some((&end.stdout).into()),
+            stderr: Some((&end.stderr).into()),
+        }
+    }
+}
+
+impl TryFrom<v1::AttemptEnd> for AttemptEnd {
+    type Error = Invalid;
+
+    fn try_from(end: v1::AttemptEnd) -> Result<Self, Invalid> {
+        use v1::attempt_end::Outcome as Wire;
+        let response_bytes: usize = end
+            .response
+            .iter()
+            .map(|(key, value)| key.len() + value.len())
+            .sum();
+        if end.response.len() > limits::RESPONSE_PAIRS || response_bytes > limits::RESPONSE_BYTES {
+            return Err(Invalid::field("AttemptEnd.response"));
+        }
+        Ok(AttemptEnd {
+            outcome: match end.outcome.in_field("AttemptEnd.outcome")? {
+                Wire::Exited(code) => Outcome::Exited(code),
+                Wire::Signalled(signal) => {
+                    Outcome::Signalled(i32::try_from(signal).in_field("AttemptEnd.signalled")?)
+                }
+                Wire::TimedOut(_) => Outcome::TimedOut,
+                Wire::Cancelled(_) => Outcome::Cancelled,
+                Wire::Lost(why) => Outcome::Lost(why),
+            },
+            started_at: moment(end.started_at_ms),
+            ended_at: Timestamp(end.ended_at_ms),
+            response: end.response,
+            stdout: end.stdout.unwrap_or_default().try_into()?,
+            stderr: end.stderr.unwrap_or_default().try_into()?,
+        })
+    }
+}
+
+impl From<&Output> for v1::Output {
+    fn from(output: &Output) -> Self {
+        Self {
+            head: Bytes::copy_from_slice(&output.head),
+            tail: Bytes::copy_from_slice(&output.tail),
+            bytes: output.bytes,
+            truncated: output.truncated,
+        }
+    }
+}
+
+impl TryFrom<v1::Output> for Output {
+    type Error = Invalid;
+
+    fn try_from(output: v1::Output) -> Result<Self, Invalid> {
+        if output.head.len() > limits::OUTPUT_HEAD_BYTES
+            || output.tail.len() > limits::OUTPUT_TAIL_BYTES
+        {
+            return Err(Invalid::field("Output"));
+        }
+        Ok(Output {
+            head: output.head.into(),
+            tail: output.tail.into(),
+            bytes: output.bytes,
+            truncated: output.truncated,
+        })
+    }
+}
+
+impl From<&JobPart> for v1::JobBody {
+    fn from(part: &JobPart) -> Self {
+        Self {
+            job: Some(part.job.into()),
+            name: part.name.to_string(),
+            score: part.score.to_string(),
+            audience: part.audience.to_string(),
+            params: params_to_wire(&part.params),
+        }
+    }
+}
+
+impl TryFrom<v1::JobBody> for JobPart {
+    type Error = Invalid;
+
+    fn try_from(body: v1::JobBody) -> Result<Self, Invalid> {
+        Ok(JobPart {
+            job: body.job.as_ref().in_field("JobBody.job")?.try_into()?,
+            name: JobName::new(&body.name).in_field("JobBody.name")?,
+            score: ScoreName::new(&body.score).in_field("JobBody.score")?,
+            audience: AudienceName::new(&body.audience).in_field("JobBody.audience")?,
+            params: params_from_wire(body.params)?,
+        })
+    }
+}
+
+/// The small part of an order, as the sitter decodes it: which job part it refers to, and the
+/// order itself.
+pub fn order_from_wire(order: &v1::Order) -> Result<(Bytes, Order), Invalid> {
+    let model = Order {
+        number: Some(OrderNumber(order.number))
+            .filter(|number| number.0 > 0)
+            .in_field("Order.number")?,
+        key: key(order.key.as_ref(), "Order.key")?,
+        timeout: order.timeout_ms.map(Millis),
+    };
+    Ok((order.job_digest.clone(), model))
+}
+
+/// Spells an order on the wire.
+pub fn order_to_wire(order: &Order, job_digest: Bytes) -> v1::Order {
+    v1::Order {
+        number: order.number.0,
+        key: Some(order.key.into()),
+        job_digest,
+        timeout_ms: order.timeout.map(|timeout| timeout.0),
+    }
+}

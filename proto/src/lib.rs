@@ -1,0 +1,38 @@
+//! The wire of Orchestra: what `orchestra/v1/*.proto` say, generated, and conversions to the
+//! model.
+//!
+//! Conversions into the model are where foreign bytes become valid values: they are total, bounded,
+//! and fail with [`Invalid`], which names the message and the field.
+
+#![expect(clippy::allow_attributes, reason = "generated code brings its own")]
+
+/// Generated from `orchestra/v1/*.proto`, whose comments are the protocol's documentation.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    reason = "generated"
+)]
+pub mod v1 {
+    tonic::include_proto!("orchestra.v1");
+}
+
+mod audience;
+mod delivery;
+mod flow;
+mod invalid;
+
+pub use audience::Watched;
+pub use delivery::{
+    decode_end, encode_end, order_from_wire, order_to_wire, snapshot_from_wire, snapshot_to_wire,
+    store_id,
+};
+pub use flow::{params_from_wire, params_to_wire};
+pub use invalid::Invalid;
+
+/// The protocol that this program speaks; it serves this one alone, being the first.
+pub const PROTOCOL: u32 = 1;
+
+/// The encoded `FileDescriptorSet` of the protocol, for tests that enumerate it.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
