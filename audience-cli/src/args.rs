@@ -17,11 +17,11 @@ use crate::console::Colour;
 
 pub use ids::{references, whole_flows};
 pub use orc::{
-    CancelArgs, ConductorArgs, ConductorVerb, FlowsArgs, HostsetArgs, HostsetForm, LogsArgs,
-    OrcArgs, PlayersArgs, ScoresArgs, Verb, WaitArgs,
+    Asking, CancelArgs, ConductorArgs, ConductorVerb, FlowsArgs, HostsetArgs, HostsetForm,
+    LogsArgs, OrcArgs, PlayersArgs, ScoresArgs, Verb, WaitArgs,
 };
 pub use status::{Shape, StatusArgs};
-pub use submit::{SubmitArgs, Submit};
+pub use submit::{Submit, SubmitArgs};
 
 /// Ends the help of every program: how it finds the conductor.
 pub const CONNECTION_HELP: &str = "\
@@ -61,8 +61,14 @@ pub struct Shared {
     #[arg(long)]
     pub json: bool,
     /// Colour states
-    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", hide_possible_values = true,
-          help = "Colour states: auto, always or never")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true,
+        help = "Colour states: auto, always or never"
+    )]
     pub color: Colour,
     /// How to reach the conductor.
     #[command(flatten)]

@@ -135,7 +135,9 @@ impl Client {
                 Err(_) => Failure::broken(format!("{WHAT}: no answer within {SUBMIT:?}")),
             };
             let unknown = |failure: Failure| {
-                failure.hint("it may have been accepted all the same: getstatus lists the newest flows")
+                failure.hint(
+                    "it may have been accepted all the same: getstatus lists the newest flows",
+                )
             };
             if !backoff.pause(Some(deadline)).await {
                 return Err(unknown(lost));
@@ -177,11 +179,7 @@ impl Client {
     }
 
     /// The newest flows first; 0 is the conductor's own limit.
-    pub async fn flows(
-        &mut self,
-        limit: u32,
-        alive: bool,
-    ) -> Result<Pages<v1::FlowPage>, Failure> {
+    pub async fn flows(&mut self, limit: u32, alive: bool) -> Result<Pages<v1::FlowPage>, Failure> {
         let what = "listing flows".to_owned();
         let request = v1::ListFlowsRequest { limit, alive };
         let stream = answered(&what, self.rpc.list_flows(request)).await?;
@@ -234,10 +232,7 @@ impl Client {
     }
 
     /// Cancels a flow; returns which, and its state then.
-    pub async fn cancel(
-        &mut self,
-        flow: Option<FlowId>,
-    ) -> Result<(FlowId, FlowState), Failure> {
+    pub async fn cancel(&mut self, flow: Option<FlowId>) -> Result<(FlowId, FlowState), Failure> {
         let what = format!("cancelling flow {}", shown(flow));
         let request = v1::CancelRequest { flow: Some(flow_ref(flow)) };
         let answer = answered(&what, self.rpc.cancel(request)).await?;

@@ -11,21 +11,21 @@ mod status;
 mod submit;
 mod wait;
 
-use crate::{args::Verb, error::Failure, exit::Exit, programs::Program};
+use crate::{args::Asking, error::Failure, exit::Exit, programs::Program};
 
 pub(crate) use status::status;
 pub(crate) use submit::submit;
 
-/// Runs a verb of `orc`.
-pub(crate) fn orc(verb: Verb, program: &mut Program) -> Result<Exit, Failure> {
+/// Runs a verb of `orc` that asks the conductor.
+pub(crate) fn ask(verb: Asking, program: &mut Program) -> Result<Exit, Failure> {
     match verb {
-        Verb::Wait(args) => wait::wait(&args, program),
-        Verb::Cancel(args) => cancel::cancel(&args, program),
-        Verb::Flows(args) => flows::flows(args.limit, args.alive, program),
-        Verb::Players(args) => players::players(&args, program),
-        Verb::Scores(args) => scores::scores(&args, program),
-        Verb::Logs(args) => logs::logs(&args, program),
-        Verb::Hostset(args) => hostset::hostset(&args, program),
-        Verb::Conductor(args) => conductor::conductor(&args.verb, program),
+        Asking::Wait(args) => wait::wait(&args, program),
+        Asking::Cancel(args) => cancel::cancel(&args, program),
+        Asking::Flows(args) => flows::flows(args.limit, args.alive, program),
+        Asking::Players(args) => players::players(&args, program),
+        Asking::Scores(args) => scores::scores(&args, program),
+        Asking::Logs(args) => logs::logs(&args, program),
+        Asking::Hostset(args) => hostset::hostset(&args, program),
+        Asking::Conductor(args) => conductor::conductor(&args.verb, program),
     }
 }

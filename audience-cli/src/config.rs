@@ -293,8 +293,7 @@ mod tests {
         )
         .unwrap();
         let files = [dir.path().join("none.toml"), file];
-        let from_file =
-            Connection::from_layers(&flags(), &Environment::default(), &files).unwrap();
+        let from_file = Connection::from_layers(&flags(), &Environment::default(), &files).unwrap();
         assert_eq!(from_file.conductors, ["c.example.com:2258", "10.0.0.1:7"]);
         assert_eq!(from_file.expected.conductor_name.as_str(), "c.example.com");
         assert_eq!(from_file.files.ca, dir.path().join("ca.pem"));

@@ -67,7 +67,8 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)?;
-        let mut next: Option<&(dyn Error + 'static)> = self.cause.as_deref().map(|cause| cause as _);
+        let mut next: Option<&(dyn Error + 'static)> =
+            self.cause.as_deref().map(|cause| cause as _);
         let mut last = self.what.clone();
         while let Some(cause) = next {
             // Libraries that repeat their cause in their own message would have it said twice.

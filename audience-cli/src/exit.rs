@@ -44,10 +44,9 @@ impl Exit {
             FlowState::Ok => Exit::Ok,
             FlowState::Cancelled => Exit::Cancelled,
             FlowState::Failed => Exit::of_failed(flow.slots.iter().flatten()),
-            FlowState::Pending
-            | FlowState::Running
-            | FlowState::Doomed
-            | FlowState::Cancelling => Exit::NotOver,
+            FlowState::Pending | FlowState::Running | FlowState::Doomed | FlowState::Cancelling => {
+                Exit::NotOver
+            }
         }
     }
 

@@ -54,7 +54,8 @@ pub fn read(
     overrides: &Overrides,
 ) -> Result<Submission, Failure> {
     let attempt = format!("reading {what} as {}", format.as_str());
-    let tree = format.parse(text).map_err(|error| Failure::usage(attempt.clone()).because(error))?;
+    let tree =
+        format.parse(text).map_err(|error| Failure::usage(attempt.clone()).because(error))?;
     let mut problems = Problems::default();
     let flow = flow(&tree, overrides, &mut problems);
     overrides.check_used(flow.as_ref(), &mut problems);
@@ -84,7 +85,7 @@ fn flow(tree: &Node, overrides: &Overrides, problems: &mut Problems) -> Option<P
     let jobs = slots.iter().enumerate().flat_map(|(slot, node)| {
         let place = format!("slot {}", slot + 1);
         jobs_of(node, &place, problems)
-            .into_iter()
+            .iter()
             .enumerate()
             .map(|(job, node)| (slot + 1, job + 1, node))
             .collect::<Vec<_>>()
@@ -93,11 +94,14 @@ fn flow(tree: &Node, overrides: &Overrides, problems: &mut Problems) -> Option<P
     // Told here rather than by thousands of problems further down.
     if slots.len() > limits::SLOTS || jobs.len() > limits::JOBS {
         let (slots, jobs) = (slots.len(), jobs.len());
-        problems.add("", format_args!(
-            "{slots} slots with {jobs} jobs; at most {} and {} are allowed",
-            limits::SLOTS,
-            limits::JOBS
-        ));
+        problems.add(
+            "",
+            format_args!(
+                "{slots} slots with {jobs} jobs; at most {} and {} are allowed",
+                limits::SLOTS,
+                limits::JOBS
+            ),
+        );
         return None;
     }
     let mut spec = FlowSpec {
@@ -107,7 +111,9 @@ fn flow(tree: &Node, overrides: &Overrides, problems: &mut Problems) -> Option<P
     let mut params = Vec::new();
     for (name, (slot, number, node)) in job::names(&jobs).into_iter().zip(jobs) {
         let place = format!("slot {slot}, job {number}");
-        let Some((job, values)) = job::job(node, &place, name, overrides, problems) else { continue };
+        let Some((job, values)) = job::job(node, &place, name, overrides, problems) else {
+            continue;
+        };
         if !values.is_empty()
             && let (Ok(slot), Ok(number)) = (u32::try_from(slot), u32::try_from(number))
         {
@@ -123,7 +129,8 @@ fn flow(tree: &Node, overrides: &Overrides, problems: &mut Problems) -> Option<P
 fn jobs_of<'a>(slot: &'a Node, place: &str, problems: &mut Problems) -> &'a [Node] {
     let Some(mut fields) = Fields::of(slot, place, problems) else { return &[] };
     let jobs = fields.list("jobs", problems);
-    if jobs.is_none() && matches!(slot, Node::Map(given) if given.iter().all(|(key, _)| key != "jobs"))
+    if jobs.is_none()
+        && matches!(slot, Node::Map(given) if given.iter().all(|(key, _)| key != "jobs"))
     {
         fields.missing("jobs", problems);
     }

@@ -8,6 +8,7 @@
 //! view       data as text or JSON
 //! client     the conductor over gRPC and mutual TLS; retries
 //! config     how to reach it: flags, variables, files
+//! sandbox    a whole fleet on this machine: `orc sandbox`
 //! flowfile   flow files in JSON, YAML and TOML, over document
 //! document   small documents that people write: one tree, all problems at once
 //! targets    host set expressions as far as they can be checked here
@@ -31,5 +32,6 @@ pub mod exit;
 pub mod flowfile;
 pub mod input;
 pub mod programs;
+pub mod sandbox;
 pub mod targets;
 pub mod view;

@@ -10,13 +10,14 @@ use clap::Parser;
 use orchestra_model::time::Timestamp;
 
 use crate::{
-    args::{OrcArgs, Shared, StatusArgs, SubmitArgs},
+    args::{OrcArgs, Shared, StatusArgs, SubmitArgs, Verb},
     commands,
     config::{Connection, Environment},
     console::Console,
     error::Failure,
     exit::Exit,
     input::Inputs,
+    sandbox,
 };
 
 /// `submitjob`: submits a score over hosts, or a flow from a file.
@@ -43,10 +44,13 @@ pub fn getstatus() -> ExitCode {
 
 /// `orc`: everything else.
 pub fn orc() -> ExitCode {
-    run(|args: OrcArgs, environment| {
-        let mut program = Program::new(args.verb.shared().clone(), environment);
-        let exit = commands::orc(args.verb, &mut program);
-        program.finish(exit)
+    run(|args: OrcArgs, environment| match args.verb {
+        Verb::Asking(verb) => {
+            let mut program = Program::new(verb.shared().clone(), environment);
+            let exit = commands::ask(verb, &mut program);
+            program.finish(exit)
+        }
+        Verb::Sandbox(args) => Ok(sandbox::run(args)),
     })
 }
 
@@ -92,36 +96,34 @@ impl Program {
     }
 
     /// Sees to it that the answer is out before the exit code tells of it.
-    fn finish(mut self, exit: Result<Exit, Failure>) -> Result<Exit, Failure> {
+    fn finish(mut self, exit: Result<Exit, Failure>) -> Result<u8, Failure> {
         let finished = self.console.out.finish();
         let exit = exit?;
-        finished.map(|()| exit)
+        finished.map(|()| exit.code())
     }
 }
 
-fn run<A: Parser>(
-    command: impl FnOnce(A, Environment) -> Result<Exit, Failure>,
-) -> ExitCode {
-    let exit = match A::try_parse() {
+fn run<A: Parser>(command: impl FnOnce(A, Environment) -> Result<u8, Failure>) -> ExitCode {
+    let code = match A::try_parse() {
         Ok(args) => match command(args, Environment::read()) {
-            Ok(exit) => exit,
+            Ok(code) => code,
             Err(failure) => {
                 complain(&failure.render());
-                failure.exit
+                failure.exit.code()
             }
         },
         Err(error) if error.use_stderr() => {
             complain(&error.to_string());
-            Exit::Usage
+            Exit::Usage.code()
         }
         // Help or version, asked for.
         Err(error) => match error.print() {
-            Ok(()) => Exit::Ok,
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
-            Err(_) => Exit::Broken,
+            Ok(()) => Exit::Ok.code(),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok.code(),
+            Err(_) => Exit::Broken.code(),
         },
     };
-    ExitCode::from(exit.code())
+    ExitCode::from(code)
 }
 
 /// That nobody can read it is no reason for another failure.

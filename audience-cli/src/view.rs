@@ -8,4 +8,4 @@ pub mod progress;
 mod style;
 pub mod task;
 
-pub use style::{Style, elapsed, when};
+pub use style::{Style, elapsed, when, when_about};

@@ -35,7 +35,7 @@ const KEEPALIVE_PROBES: u32 = 3;
 
 /// How often an HTTP/2 ping is sent, and how long its answer may take: a conductor that vanished
 /// without a word is noticed within the sum.
-const PING_INTERVAL: Duration = Duration::from_secs(10);
+const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connects to the conductor at `address` (`HOST:PORT`) for gRPC. One attempt of at most

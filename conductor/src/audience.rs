@@ -11,6 +11,7 @@ use orchestra_model::{
     hostset::InvalidHostSet,
     limits,
     names::JobName,
+    record::JobRecord,
     status::{ConductorStatus, FlowStatus, TaskStatus},
 };
 use orchestra_proto::{
@@ -138,28 +139,26 @@ impl AudienceService {
         Ok(jobs)
     }
 
-    /// A page of a job's tasks, with whether the job has more.
+    /// A page of a job's tasks: from the engine while the flow lives, then from the store, which
+    /// is read into `stored` once.
     async fn task_page(
         &self,
         job: JobId,
+        stored: &mut Option<Arc<StoredJob>>,
         from: u32,
         limit: u32,
     ) -> Result<Vec<TaskStatus>, Status> {
-        if let Some(page) = self.ask(|reply| Ask::Tasks { job, from, limit, reply }).await? {
-            return Ok(page);
+        if stored.is_none() {
+            let living = self.ask(|reply| Ask::Tasks { job, from, limit, reply }).await?;
+            if let Some(page) = living {
+                return Ok(page);
+            }
+            let read = self.read(move |reader| StoredJob::read(reader, job)).await?;
+            *stored = Some(Arc::new(read.ok_or_else(|| unknown_flow(job.flow))?));
         }
+        let Some(stored) = stored.clone() else { return Ok(Vec::new()) };
         self.read(move |reader| {
-            let jobs = reader.jobs(job.flow)?;
-            let Some(record) = jobs.into_iter().find(|record| record.id == job) else {
-                return Ok(Vec::new());
-            };
-            let spec = history::spec(reader, job.flow)?;
-            let scope = spec.slots[usize::from(job.slot) - 1].jobs[usize::from(job.job) - 1].scope;
-            let hosts = match scope {
-                Scope::All => history::targets(reader, job)?,
-                Scope::One => HostSet::default(),
-            };
-            history::tasks(reader, &record, scope, &hosts, from, limit)
+            history::tasks(reader, &stored.record, stored.scope, &stored.hosts, from, limit)
         })
         .await
     }
@@ -188,8 +187,9 @@ impl AudienceService {
         let limit = if ends { PAGE_WITH_ENDS } else { PAGE };
         for job in jobs {
             let mut from = 0;
+            let mut stored = None;
             loop {
-                let page = self.task_page(job, from, limit).await?;
+                let page = self.task_page(job, &mut stored, from, limit).await?;
                 let Some(last) = page.last() else { break };
                 from = last.index + 1;
                 let full = page.len() == limit as usize;
@@ -278,6 +278,30 @@ impl AudienceService {
         let fleet = Arc::clone(&self.fleet.borrow());
         let work = tokio::task::spawn_blocking(move || read_submission(request, audience, &fleet));
         work.await.map_err(|error| Status::internal(error.to_string()))?
+    }
+}
+
+/// What every page of an ended job needs.
+struct StoredJob {
+    record: JobRecord,
+    scope: Scope,
+    hosts: HostSet,
+}
+
+impl StoredJob {
+    fn read(reader: &dyn Reader, job: JobId) -> Result<Option<Self>, HistoryError> {
+        let record = reader.jobs(job.flow)?.into_iter().find(|record| record.id == job);
+        let Some(record) = record else { return Ok(None) };
+        let spec = history::spec(reader, job.flow)?;
+        let place = (usize::from(job.slot) - 1, usize::from(job.job) - 1);
+        let spec = spec.slots.get(place.0).and_then(|slot| slot.jobs.get(place.1));
+        let Some(scope) = spec.map(|spec| spec.scope) else { return Ok(None) };
+        let hosts = match scope {
+            Scope::All => history::targets(reader, job)?,
+            // A one-of task has a record of its own, or never chose a host.
+            Scope::One => HostSet::default(),
+        };
+        Ok(Some(Self { record, scope, hosts }))
     }
 }
 

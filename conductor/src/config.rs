@@ -8,7 +8,7 @@ use std::{
 };
 
 use orchestra_certs::Files;
-use orchestra_model::{HostName, Millis, Quantity, limits};
+use orchestra_model::{HostName, Millis, Quantity, limits, nearest};
 use serde::Deserialize;
 
 /// Where the configuration is unless `--config-dir` says otherwise.
@@ -220,7 +220,11 @@ fn unknown_keys(table: &toml::Table) -> Vec<String> {
         for key in inner.into_iter().flat_map(toml::Table::keys) {
             if !known.contains(&key.as_str()) {
                 let path = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
-                unknown.push(format!("unknown key {path} (known: {})", known.join(", ")));
+                let hint = match nearest(key, known.iter().copied()) {
+                    Some(meant) => format!("; did you mean {meant}?"),
+                    None => format!(" (known: {})", known.join(", ")),
+                };
+                unknown.push(format!("unknown key {path}{hint}"));
             }
         }
     }

@@ -345,9 +345,10 @@ impl Driver {
             && !supersede
             && !older.outbox.is_ended()
         {
-            let (told, answer) = watch::channel(false);
+            // Several newcomers may wait for one answer.
+            let probed = older.probed.get_or_insert_with(|| watch::channel(false).0);
             older.outbox.frame(v1::to_player::Frame::Probe(v1::Probe {}));
-            older.probed = Some(told);
+            let answer = probed.subscribe();
             return Attached::Occupied(answer);
         }
         if self.seen.len() <= player.index() {

@@ -122,8 +122,8 @@ impl Fleet {
             let line = line.split('#').next().unwrap_or_default();
             let mut words = line.split_whitespace();
             let Some(hosts) = words.next() else { continue };
-            let hosts =
-                HostSet::parse_plain(hosts).map_err(|cause| (number, LineProblem::Hosts(Box::new(cause))))?;
+            let hosts = HostSet::parse_plain(hosts)
+                .map_err(|cause| (number, LineProblem::Hosts(Box::new(cause))))?;
             for label in words {
                 self.add_label(&hosts, label).map_err(|problem| (number, problem))?;
             }
@@ -168,8 +168,9 @@ impl Fleet {
         for (name, hosts) in table {
             let name = GroupName::new(&name)
                 .map_err(|cause| InvalidFleet::GroupName(path.to_owned(), cause))?;
-            let hosts = HostSet::parse(&hosts, self)
-                .map_err(|cause| InvalidFleet::Group(path.to_owned(), name.clone(), Box::new(cause)))?;
+            let hosts = HostSet::parse(&hosts, self).map_err(|cause| {
+                InvalidFleet::Group(path.to_owned(), name.clone(), Box::new(cause))
+            })?;
             let unknown = hosts.minus(&self.hosts);
             if !unknown.is_empty() {
                 return Err(InvalidFleet::UnknownHosts(path.to_owned(), name, unknown));

@@ -1,6 +1,6 @@
 //! `player.toml`: read, checked, and turned into a [`Config`] before anything else happens.
 //!
-//! Text → [`Raw`] (what serde can say) → [`Config`] (what may be relied on). Whatever is wrong is
+//! Text → `Raw` (what serde can say) → [`Config`] (what may be relied on). Whatever is wrong is
 //! told at once, with file and key path: unknown keys with the nearest known one, values with the
 //! rule that they break. Defaults live in this file and nowhere else.
 //!

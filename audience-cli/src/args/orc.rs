@@ -7,7 +7,7 @@ use orchestra_model::{
 };
 
 use super::{CONNECTION_HELP, Shared, Waiting, references, whole_flows};
-use crate::{error::Failure, input::Inputs};
+use crate::{error::Failure, input::Inputs, sandbox};
 
 const EXAMPLES: &str = "
 Examples:
@@ -27,6 +27,17 @@ pub struct OrcArgs {
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Verb {
+    /// Ask the conductor, or tell it something.
+    #[command(flatten)]
+    Asking(Asking),
+    /// Run a whole fleet on this machine, to try things out
+    #[command(subcommand)]
+    Sandbox(sandbox::Args),
+}
+
+/// What the conductor is asked or told.
+#[derive(Debug, clap::Subcommand)]
+pub enum Asking {
     /// Wait for flows to end; the exit code tells the verdict
     Wait(WaitArgs),
     /// Cancel flows
@@ -45,18 +56,18 @@ pub enum Verb {
     Conductor(ConductorArgs),
 }
 
-impl Verb {
+impl Asking {
     /// What every command takes.
     pub fn shared(&self) -> &Shared {
         match self {
-            Verb::Wait(args) => &args.shared,
-            Verb::Cancel(args) => &args.shared,
-            Verb::Flows(args) => &args.shared,
-            Verb::Players(args) => &args.shared,
-            Verb::Scores(args) => &args.shared,
-            Verb::Logs(args) => &args.shared,
-            Verb::Hostset(args) => &args.shared,
-            Verb::Conductor(args) => match &args.verb {
+            Asking::Wait(args) => &args.shared,
+            Asking::Cancel(args) => &args.shared,
+            Asking::Flows(args) => &args.shared,
+            Asking::Players(args) => &args.shared,
+            Asking::Scores(args) => &args.shared,
+            Asking::Logs(args) => &args.shared,
+            Asking::Hostset(args) => &args.shared,
+            Asking::Conductor(args) => match &args.verb {
                 ConductorVerb::Status { shared }
                 | ConductorVerb::Reload { shared, .. }
                 | ConductorVerb::Recover { shared } => shared,
@@ -204,8 +215,7 @@ pub enum HostsetForm {
 impl HostsetArgs {
     /// The expression.
     pub fn expression(&self, inputs: &mut Inputs<'_>) -> Result<String, Failure> {
-        let read =
-            |word: &String| inputs.hosts(word, "the host set", limits::HOSTSET_BYTES);
+        let read = |word: &String| inputs.hosts(word, "the host set", limits::HOSTSET_BYTES);
         let words = self.hosts.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         Ok(words.join(" "))
     }

@@ -82,7 +82,7 @@ pub struct SubmitArgs {
     /// So many extra attempts after a failure [default: 0]
     #[arg(long, value_name = "N", conflicts_with = "flow")]
     retries: Option<u32>,
-    /// Name the flow
+    /// Name the flow [default: the score, or what the file says]
     #[arg(long)]
     name: Option<FlowName>,
     /// Submit the flow in a JSON, YAML or TOML file
@@ -117,8 +117,9 @@ impl SubmitArgs {
     /// Reads what is to be read, and checks what can be checked here.
     pub fn validate(mut self, inputs: &mut Inputs<'_>) -> Result<Submit, Failure> {
         if !self.wait && (self.waiting.wait_timeout.is_some() || self.waiting.jsonl) {
-            return Err(Failure::usage("--wait-timeout and --jsonl say how to wait")
-                .hint("add --wait"));
+            return Err(
+                Failure::usage("--wait-timeout and --jsonl say how to wait").hint("add --wait")
+            );
         }
         if !self.set.is_empty() && self.flow.is_none() {
             return Err(Failure::usage("--set changes the parameters of a flow")
@@ -154,7 +155,8 @@ impl SubmitArgs {
         };
         let mut set = |written: &str| inputs.hosts(written, FLAG, limits::HOSTSET_BYTES);
         let hosts = set(hosts)?;
-        let excluded = self.exclude.iter().map(|hosts| set(hosts)).collect::<Result<Vec<_>, _>>()?;
+        let excluded =
+            self.exclude.iter().map(|hosts| set(hosts)).collect::<Result<Vec<_>, _>>()?;
         let name = JobName::new(score.as_str())
             .map_err(|error| Failure::usage("naming the job").because(error))?;
         let defaults = JobSpec::new(name, score.clone(), targets::without(&hosts, &excluded)?);
@@ -170,7 +172,9 @@ impl SubmitArgs {
             retries: self.retries.unwrap_or(defaults.retries),
             ..defaults
         };
-        let spec = FlowSpec { name: self.name.clone(), slots: vec![SlotSpec { jobs: vec![job] }] };
+        // In a list of flows, the score says more than nothing.
+        let name = self.name.clone().or_else(|| FlowName::new(score.as_str()).ok());
+        let spec = FlowSpec { name, slots: vec![SlotSpec { jobs: vec![job] }] };
         spec.check().map_err(|error| Failure::usage("checking the limits").because(error))?;
         let params = if params.is_empty() { Vec::new() } else { vec![(1, 1, params)] };
         Ok(Submission { spec, params })

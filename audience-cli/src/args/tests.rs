@@ -24,10 +24,36 @@ fn the_definitions_are_sound() {
 #[test]
 fn a_single_job_is_a_flow_of_one_slot_with_one_job() {
     let command = submit(&[
-        "install-package", "package=x", "url=a=b", "-w", "db[1-10]", "-x", "db3", "-x", "db[5-6]",
-        "--parallel", "50%", "--success", "8", "--max-failures", "1", "--timeout", "1h30m",
-        "--give-up-after", "5m", "--stragglers", "wait", "--lost-after", "7d", "--retries", "2",
-        "--name", "deploy-42", "-W", "--wait-timeout", "10m",
+        "install-package",
+        "package=x",
+        "url=a=b",
+        "-w",
+        "db[1-10]",
+        "-x",
+        "db3",
+        "-x",
+        "db[5-6]",
+        "--parallel",
+        "50%",
+        "--success",
+        "8",
+        "--max-failures",
+        "1",
+        "--timeout",
+        "1h30m",
+        "--give-up-after",
+        "5m",
+        "--stragglers",
+        "wait",
+        "--lost-after",
+        "7d",
+        "--retries",
+        "2",
+        "--name",
+        "deploy-42",
+        "-W",
+        "--wait-timeout",
+        "10m",
     ])
     .unwrap();
     let spec = &command.submission.spec;
@@ -50,14 +76,11 @@ fn a_single_job_is_a_flow_of_one_slot_with_one_job() {
 #[test]
 fn defaults_are_those_of_a_flow_file() {
     let command = submit(&["hello", "--one-of", "@web"]).unwrap();
+    assert_eq!(command.submission.spec.name.as_ref().unwrap().as_str(), "hello");
     let job = &command.submission.spec.slots[0].jobs[0];
     let expected = orchestra_model::flow::JobSpec {
         scope: Scope::One,
-        ..orchestra_model::flow::JobSpec::new(
-            job.name.clone(),
-            job.score.clone(),
-            "@web",
-        )
+        ..orchestra_model::flow::JobSpec::new(job.name.clone(), job.score.clone(), "@web")
     };
     assert_eq!(*job, expected);
     assert!(command.submission.params.is_empty() && command.wait.is_none());
@@ -105,7 +128,7 @@ fn what_is_wrong_is_refused_with_its_code() {
 
 #[test]
 fn help_fits_a_screen_and_ends_with_two_examples() {
-    for (mut command, example) in [
+    for (command, example) in [
         (SubmitArgs::command(), "submitjob --flow deploy.yaml"),
         (StatusArgs::command(), "getstatus 42.1.1 --failed -b"),
         (OrcArgs::command(), "orc logs 42.1.1@db3"),

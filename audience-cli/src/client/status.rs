@@ -1,19 +1,21 @@
 //! The one place where gRPC statuses become exit codes.
 
-use std::error::Error as _;
+use std::{error::Error as _, io};
 
 use tonic::{Code, Status};
 
 use crate::{error::Failure, exit::Exit};
 
-/// Set beside FAILED_PRECONDITION where a host set is empty or has unknown hosts.
+/// Set beside FAILED_PRECONDITION where a host set is `empty` or has hosts that are `unknown`.
 const HOSTS: &str = "orchestra-hosts";
 
 /// What a refusal of `what` says to whoever asked.
 pub fn failure(what: &str, status: &Status) -> Failure {
     let failure = Failure::new(exit(status), format!("{what}: {}", told(status)));
     match status.code() {
-        Code::FailedPrecondition if status.metadata().contains_key(HOSTS) => {
+        Code::FailedPrecondition
+            if status.metadata().get(HOSTS).is_some_and(|kind| kind != "empty") =>
+        {
             failure.hint("orc players lists the hosts that the conductor knows")
         }
         Code::Unimplemented => {
@@ -53,10 +55,24 @@ fn told(status: &Status) -> String {
     }
     let mut deepest = String::new();
     while let Some(cause) = next {
+        if cause.downcast_ref::<io::Error>().is_some_and(is_plain_end) {
+            return "the connection to the conductor was lost".to_owned();
+        }
         deepest = cause.to_string();
         next = cause.source();
     }
     format!("the connection to the conductor was lost ({deepest})")
+}
+
+/// Whether the other end is simply gone, so that there is nothing to add.
+fn is_plain_end(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof,
+    };
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof
+    )
 }
 
 #[cfg(test)]
@@ -90,7 +106,11 @@ mod tests {
     fn what_the_connection_lost_is_told_from_what_the_conductor_said() {
         assert!(is_lost(&Status::unavailable("store cannot be written")));
         assert!(!is_lost(&Status::not_found("no flow 42")));
-        let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-        assert!(is_lost(&Status::from_error(Box::new(broken))));
+        let reset = Status::from_error(Box::new(io::Error::from(io::ErrorKind::ConnectionReset)));
+        assert!(is_lost(&reset));
+        assert_eq!(
+            failure("asking", &reset).to_string(),
+            "asking: the connection to the conductor was lost"
+        );
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     error::Failure,
     exit::Exit,
     programs::Program,
-    view::{Style, json, when},
+    view::{Style, json, when_about},
 };
 
 #[derive(Serialize)]
@@ -68,18 +68,14 @@ pub(crate) fn conductor(verb: &ConductorVerb, program: &mut Program) -> Result<E
     })
 }
 
-fn write_status(
-    out: &mut dyn Write,
-    status: &ConductorStatus,
-    style: Style,
-) -> io::Result<()> {
+fn write_status(out: &mut dyn Write, status: &ConductorStatus, style: Style) -> io::Result<()> {
     writeln!(
         out,
         "{} version {}, pid {}, since {}",
         status.name,
         status.version,
         status.pid,
-        when(status.started_at)
+        when_about(status.started_at)
     )?;
     writeln!(
         out,
@@ -87,7 +83,7 @@ fn write_status(
         status.attached, status.players, status.flows_alive
     )?;
     writeln!(out, "store: {} term {}", status.store_id, status.term)?;
-    writeln!(out, "configuration: loaded {}", when(status.loaded_at))?;
+    writeln!(out, "configuration: loaded {}", when_about(status.loaded_at))?;
     for (what, problem) in [
         ("the last reload changed nothing", &status.reload_error),
         ("nothing is sent", &status.stale_store),

@@ -17,7 +17,7 @@ use crate::{
         json::{Attempt, List},
         output::text,
         task::signal_name,
-        when,
+        when_about,
     },
 };
 
@@ -75,7 +75,7 @@ fn heading(log: &AttemptLog) -> String {
     let mut text = format!("{}@{}#{} {outcome}", log.job, log.host, log.attempt);
     if let Some(started) = end.started_at {
         let took = elapsed(end.ended_at.since(started));
-        let _ = write!(text, ", started {}, took {took}", when(started));
+        let _ = write!(text, ", started {}, took {took}", when_about(started));
     }
     if log.late {
         text.push_str(", reported after the task was final");

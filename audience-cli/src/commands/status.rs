@@ -36,12 +36,8 @@ pub(crate) fn status(args: &StatusArgs, program: &mut Program) -> Result<Exit, F
     let connection = program.connection()?;
     program.block_on(async move |program: &mut Program| {
         let client = Client::connect(connection).await?;
-        let mut asking = Asking {
-            client,
-            shape: args.shape(),
-            only_failed: args.only_failed(),
-            exit: Exit::Ok,
-        };
+        let mut asking =
+            Asking { client, shape: args.shape(), only_failed: args.only_failed(), exit: Exit::Ok };
         if program.shared.json {
             asking.json(&references, &mut program.console.out).await?;
         } else {
@@ -89,8 +85,10 @@ impl Asking {
         let selected = Selected { flow, reference };
         if !selected.is_whole() && selected.jobs().next().is_none() {
             let id = selected.flow.summary.id;
-            return Err(Failure::broken(format!("asking for a part of flow {id}: it has none such"))
-                .hint(format!("getstatus {id} shows its slots and jobs")));
+            return Err(Failure::broken(format!(
+                "asking for a part of flow {id}: it has none such"
+            ))
+            .hint(format!("getstatus {id} shows its slots and jobs")));
         }
         // With a host it is the tasks there that count; they are judged as they come.
         if reference.host.is_none() {
@@ -211,8 +209,7 @@ impl Asking {
             false => selected.jobs().filter(|job| has_not_ok(job)).map(Some).collect(),
         };
         for job in jobs {
-            let filter =
-                TaskFilter { states: NOT_OK.to_vec(), ..self.filter(selected, job) };
+            let filter = TaskFilter { states: NOT_OK.to_vec(), ..self.filter(selected, job) };
             let mut pages = self.client.tasks(selected.flow.summary.id, &filter).await?;
             while let Some(page) = pages.next().await? {
                 page.iter().for_each(|task| failures.add(task));
@@ -226,11 +223,7 @@ impl Asking {
     }
 
     /// One flow is `{"flow":…}`, several are `{"flows":[…]}`.
-    async fn json(
-        &mut self,
-        references: &[Reference],
-        out: &mut Answer,
-    ) -> Result<(), Failure> {
+    async fn json(&mut self, references: &[Reference], out: &mut Answer) -> Result<(), Failure> {
         let several = references.len() > 1;
         let begin = if several { "\"flows\":[" } else { "\"flow\":" };
         write!(out, "{{\"schema\":{},{begin}", json::SCHEMA).map_err(unwritten)?;

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use serde::Serialize;
 
-use super::wait::{Watcher, Wanted};
+use super::wait::{Wanted, Watcher};
 use crate::{
     args::Submit, client::Client, console::unwritten, error::Failure, exit::Exit,
     programs::Program, view::json,
@@ -26,7 +26,9 @@ pub(crate) fn submit(command: Submit, program: &mut Program) -> Result<Exit, Fai
         // With --wait --json the one document is the status at the end; the id is told beside it.
         match (&command.wait, json) {
             (Some(_), true) => program.console.narrate(format_args!("{flow} submitted")),
-            (None, true) => json::document(out, "flow", &Accepted { id: flow.0 }).map_err(unwritten)?,
+            (None, true) => {
+                json::document(out, "flow", &Accepted { id: flow.0 }).map_err(unwritten)?;
+            }
             (Some(waiting), false) if waiting.jsonl => {
                 program.console.narrate(format_args!("{flow} submitted"));
             }

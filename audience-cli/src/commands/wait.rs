@@ -14,10 +14,7 @@
 
 use std::{io, time::Duration};
 
-use orchestra_model::{
-    ids::FlowId,
-    status::FlowStatus,
-};
+use orchestra_model::{ids::FlowId, status::FlowStatus};
 use orchestra_proto::Watched;
 use tokio::{
     select,
@@ -125,8 +122,12 @@ impl Watcher {
         match over {
             Over::Ended(status) => {
                 if self.json {
-                    json::document(&mut program.console.out, "flow", &json::WholeFlow::new(&status))
-                        .map_err(unwritten)?;
+                    json::document(
+                        &mut program.console.out,
+                        "flow",
+                        &json::WholeFlow::new(&status),
+                    )
+                    .map_err(unwritten)?;
                 }
                 tell_end(client, &status, program).await;
                 Ok(Exit::of_flow(&status))
@@ -288,10 +289,7 @@ async fn tell_end(client: &mut Client, flow: &FlowStatus, program: &mut Program)
 }
 
 /// What did not end ok in a flow.
-pub(super) async fn failures(
-    client: &mut Client,
-    flow: &FlowStatus,
-) -> Result<Failures, Failure> {
+pub(super) async fn failures(client: &mut Client, flow: &FlowStatus) -> Result<Failures, Failure> {
     let filter = TaskFilter { states: NOT_OK.to_vec(), ..TaskFilter::default() };
     let mut pages = client.tasks(flow.summary.id, &filter).await?;
     let mut failures = Failures::default();

@@ -38,8 +38,7 @@ impl Problems {
             [] => Ok(()),
             [one] => Err(Failure::usage(format!("{what}: {one}"))),
             several => {
-                let mut text =
-                    format!("{what}: {} problems", several.len() + self.more);
+                let mut text = format!("{what}: {} problems", several.len() + self.more);
                 for problem in several {
                     text.push_str("\n  ");
                     text.push_str(problem);
@@ -84,7 +83,9 @@ impl<'a> Fields<'a> {
     /// Of a node that must be a table; else notes the problem.
     pub fn of(node: &'a Node, place: &str, problems: &mut Problems) -> Option<Fields<'a>> {
         match node {
-            Node::Map(fields) => Some(Fields { place: place.to_owned(), fields, asked: Vec::new() }),
+            Node::Map(fields) => {
+                Some(Fields { place: place.to_owned(), fields, asked: Vec::new() })
+            }
             other => {
                 let found = other.kind();
                 problems.add(place, format_args!("expected a table of fields, found {found}"));

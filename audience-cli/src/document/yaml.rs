@@ -66,7 +66,9 @@ fn resolve(node: Spanned<Yaml>, text: &str) -> Node {
                 other => other,
             }
         }
-        Yaml::List(nodes) => Node::List(nodes.into_iter().map(|node| resolve(node, text)).collect()),
+        Yaml::List(nodes) => {
+            Node::List(nodes.into_iter().map(|node| resolve(node, text)).collect())
+        }
         Yaml::Map(fields) => {
             Node::Map(fields.into_iter().map(|(key, node)| (key, resolve(node, text))).collect())
         }

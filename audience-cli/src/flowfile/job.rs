@@ -166,7 +166,11 @@ fn targets(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<String> {
                     Node::Text(text) => parts.push(text.as_str()),
                     other => {
                         let found = other.kind();
-                        fields.note("targets", format_args!("expected host sets, found {found}"), problems);
+                        fields.note(
+                            "targets",
+                            format_args!("expected host sets, found {found}"),
+                            problems,
+                        );
                     }
                 }
             }

@@ -172,7 +172,8 @@ fn every_problem_is_told_with_its_place() {
 
 #[test]
 fn a_key_that_is_none_is_told() {
-    let job = |params: &str| format!("slots: [{{jobs: [{{score: a, targets: x, params: {params}}}]}}]");
+    let job =
+        |params: &str| format!("slots: [{{jobs: [{{score: a, targets: x, params: {params}}}]}}]");
     for params in ["{1x: a}", "{FLOW: a}", "{k: \"a\\0b\"}", "[a]", "{k: null}"] {
         let text = yaml(&job(params)).unwrap_err().render();
         assert!(text.contains("slot 1, job 1, params"), "{params}: {text}");

@@ -1,6 +1,7 @@
 //! `run` and `start`: the directory, the supervisor, and waiting for it.
 
 use std::{
+    ffi::OsString,
     fs,
     io::{self, BufRead as _, BufReader, Write as _},
     os::unix::process::ExitStatusExt as _,
@@ -18,7 +19,7 @@ use super::{
 use crate::{error::Failure, exit::Exit};
 
 /// `orc sandbox run`. Returns the command's exit code.
-pub(super) fn run(fleet: &FleetArgs, command: &[String]) -> Result<u8, Failure> {
+pub(super) fn run(fleet: &FleetArgs, command: &[OsString]) -> Result<u8, Failure> {
     let (place, temporary) = claim(fleet)?;
     // Should the supervisor be killed, all that was below it comes to us.
     set_child_subreaper(Some(getpid()))

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use orchestra_model::HostSet;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fd::OwnedFd,
@@ -119,11 +118,6 @@ fn print(text: &str) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
-}
-
-/// Folded, for messages.
-pub(super) fn folded(hosts: &HostSet) -> String {
-    hosts.counted().to_string()
 }
 
 #[cfg(test)]

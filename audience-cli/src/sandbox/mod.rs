@@ -12,7 +12,7 @@
 //!
 //! - Everything ends when the sandbox does, however it dies. The supervisor adopts whatever its
 //!   descendants leave behind (it is their subreaper), and kills its children until there are
-//!   none. It watches `run` through a pidfd; `run` is a subreaper itself and does the same should
+//!   none. The kernel tells it when `run` ends; `run` is a subreaper itself and does the same should
 //!   the supervisor be killed; and every daemon holds the end of a pipe, its lifeline, whose other
 //!   end the supervisor alone holds.
 //! - A daemon that dies is started again on the same address: the supervisor holds the port as
@@ -34,9 +34,8 @@
 //! process     /proc, and the end of all children
 //! ```
 
-use std::{env, path::PathBuf};
+use std::{env, ffi::OsString, path::PathBuf};
 
-use clap::builder::NonEmptyStringValueParser;
 use orchestra_model::HostSet;
 
 use crate::{error::Failure, exit::Exit};
@@ -117,9 +116,8 @@ pub struct RunArgs {
     #[command(flatten)]
     fleet: FleetArgs,
     /// What to run in it; PATH and ORCHESTRA_… lead to the sandbox
-    #[arg(value_name = "COMMAND", required = true, last = true,
-          value_parser = NonEmptyStringValueParser::new())]
-    command: Vec<String>,
+    #[arg(value_name = "COMMAND", required = true, last = true)]
+    command: Vec<OsString>,
 }
 
 /// `orc sandbox stop`, `status`.
@@ -156,7 +154,7 @@ pub struct SuperviseArgs {
     parent: Option<i32>,
     /// What to run in it.
     #[arg(last = true)]
-    command: Vec<String>,
+    command: Vec<OsString>,
 }
 
 fn players(text: &str) -> Result<HostSet, String> {

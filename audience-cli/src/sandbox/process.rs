@@ -11,7 +11,7 @@ use std::{
 
 use rustix::{
     io::Errno,
-    process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, waitpid},
+    process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, wait},
 };
 use serde::{Deserialize, Serialize};
 
@@ -87,7 +87,7 @@ pub(super) fn arguments(pid: i32) -> Vec<String> {
 
 /// Takes the end of one child, if any has ended.
 pub(super) fn reap() -> Option<(i32, WaitStatus)> {
-    match waitpid(None, WaitOptions::NOHANG) {
+    match wait(WaitOptions::NOHANG) {
         Ok(Some((pid, status))) => Some((pid.as_raw_nonzero().get(), status)),
         Ok(None) | Err(_) => None,
     }
@@ -107,7 +107,7 @@ pub(super) fn end_children() -> io::Result<()> {
     let me = getpid().as_raw_nonzero().get();
     let deadline = Instant::now() + END;
     loop {
-        let last = match waitpid(None, WaitOptions::NOHANG) {
+        let last = match wait(WaitOptions::NOHANG) {
             Ok(Some(_)) => continue,
             Ok(None) => Instant::now() > deadline,
             Err(Errno::CHILD) => return Ok(()),

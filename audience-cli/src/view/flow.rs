@@ -9,7 +9,7 @@ use orchestra_model::{
     time::Timestamp,
 };
 
-use super::style::{Style, elapsed, one_line, when};
+use super::style::{Style, elapsed, one_line, when_about};
 
 /// Longest host set that is shown in a job's line, in characters.
 const TARGETS: usize = 60;
@@ -28,7 +28,7 @@ pub fn flow(
         Some(ended) => write!(out, " after {}", elapsed(ended.since(summary.submitted_at)))?,
         None => write!(out, " for {}", elapsed(now.since(summary.submitted_at)))?,
     }
-    write!(out, ", submitted by {} at {}", summary.audience, when(summary.submitted_at))?;
+    write!(out, ", submitted by {} at {}", summary.audience, when_about(summary.submitted_at))?;
     if let Some(by) = &flow.cancelled_by {
         write!(out, ", cancelled by {by}")?;
     }
@@ -103,12 +103,7 @@ pub fn slot_state(jobs: &[JobStatus]) -> JobState {
     } else if jobs.iter().any(|job| !job.state.is_final()) {
         JobState::Running
     } else {
-        let worst = [
-            JobState::Failed,
-            JobState::Partial,
-            JobState::Cancelled,
-            JobState::Skipped,
-        ];
+        let worst = [JobState::Failed, JobState::Partial, JobState::Cancelled, JobState::Skipped];
         worst.into_iter().find(|state| any(*state)).unwrap_or(JobState::Ok)
     }
 }
@@ -120,7 +115,11 @@ pub fn has_not_ok(job: &JobStatus) -> bool {
 
 /// Writes the heading of [`summary`] lines.
 pub fn summaries_heading(out: &mut dyn io::Write) -> io::Result<()> {
-    writeln!(out, "{:<8} {:<10} {:<24} {:<10} {:<12} NAME", "ID", "STATE", "SUBMITTED", "TOOK", "BY")
+    writeln!(
+        out,
+        "{:<8} {:<10} {:<20} {:<10} {:<12} NAME",
+        "ID", "STATE", "SUBMITTED", "TOOK", "BY"
+    )
 }
 
 /// Writes a flow as a line.
@@ -134,10 +133,10 @@ pub fn summary(
     let name = flow.name.as_ref().map_or("-", |name| name.as_str());
     writeln!(
         out,
-        "{:<8} {:<10} {:<24} {took:<10} {:<12} {name}",
+        "{:<8} {:<10} {:<20} {took:<10} {:<12} {name}",
         flow.id,
         style.flow(flow.state),
-        when(flow.submitted_at),
+        when_about(flow.submitted_at),
         flow.audience
     )
 }

@@ -12,6 +12,7 @@ use std::{
 use orchestra_model::{
     delivery::{AttemptEnd, Outcome, Output},
     flow::Scope,
+    names::{AudienceName, FlowName, HostName},
     state::{FlowState, JobState, TaskState, Verdict, WaitReason},
     status::{ConductorStatus, Counts, FlowStatus, FlowSummary, JobStatus, TaskStatus},
     time::Timestamp,
@@ -86,7 +87,7 @@ impl<'a> From<&'a FlowSummary> for Flow<'a> {
     fn from(flow: &'a FlowSummary) -> Self {
         Self {
             id: flow.id.0,
-            name: flow.name.as_ref().map(|name| name.as_str()),
+            name: flow.name.as_ref().map(FlowName::as_str),
             state: flow.state,
             verdict: flow.state.verdict(),
             submitted_at: when(flow.submitted_at),
@@ -110,7 +111,7 @@ impl<'a> From<&'a FlowStatus> for FlowHead<'a> {
     fn from(flow: &'a FlowStatus) -> Self {
         Self {
             summary: (&flow.summary).into(),
-            cancelled_by: flow.cancelled_by.as_ref().map(|name| name.as_str()),
+            cancelled_by: flow.cancelled_by.as_ref().map(AudienceName::as_str),
             stale_store: flow.stale_store,
         }
     }
@@ -248,9 +249,9 @@ impl<'a> From<&'a TaskStatus> for Task<'a> {
     fn from(status: &'a TaskStatus) -> Self {
         Self {
             id: task::id(status.job, status.host.as_ref()),
-            host: status.host.as_ref().map(|host| host.as_str()),
+            host: status.host.as_ref().map(HostName::as_str),
             state: status.state,
-            reason: status.reason.map(|reason| reason.as_str()),
+            reason: status.reason.map(WaitReason::as_str),
             detail: status.detail.as_deref(),
             attempt: status.attempt,
             exit: status.exit,
@@ -419,7 +420,10 @@ mod tests {
             json!({"waiting": 0, "sent": 0, "running": 0, "ok": 8, "failed": 2, "timed-out": 0,
                    "unreachable": 0, "refused": 0, "cancelled": 0, "skipped": 0, "lost": 0})
         );
-        assert_eq!(flow["slots"][1]["jobs"][0]["waiting"], json!({"window": 39, "player-absent": 1}));
+        assert_eq!(
+            flow["slots"][1]["jobs"][0]["waiting"],
+            json!({"window": 39, "player-absent": 1})
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use orchestra_model::{
 };
 use serde::Serialize;
 
-use super::style::{Style, one_line, when};
+use super::style::{Style, one_line, when, when_about};
 
 /// Digits of a hash that are shown to people: enough to tell versions apart.
 const HASH_DIGITS: usize = 12;
@@ -18,9 +18,9 @@ const HASH_DIGITS: usize = 12;
 /// Writes a player as a line.
 pub fn line(out: &mut dyn io::Write, player: &PlayerStatus, style: Style) -> io::Result<()> {
     let state = match (player.attached, player.since) {
-        (true, Some(since)) => format!("attached since {}", when(since)),
+        (true, Some(since)) => format!("attached since {}", when_about(since)),
         (true, None) => "attached".to_owned(),
-        (false, Some(since)) => format!("absent since {}", when(since)),
+        (false, Some(since)) => format!("absent since {}", when_about(since)),
         (false, None) => "never seen".to_owned(),
     };
     let labels: Vec<String> =
@@ -87,9 +87,8 @@ impl Scores {
                 continue;
             }
             let variants = self.0.entry(offer.name).or_default();
-            let same = |variant: &&mut Variant| {
-                variant.hash == offer.hash && variant.spec == offer.spec
-            };
+            let same =
+                |variant: &&mut Variant| variant.hash == offer.hash && variant.spec == offer.spec;
             match variants.iter_mut().find(same) {
                 Some(variant) => variant.hosts.push(player.host.clone()),
                 None => variants.push(Variant {
@@ -199,12 +198,15 @@ struct Param {
 impl From<&ScoreSpec> for Spec {
     fn from(spec: &ScoreSpec) -> Self {
         let params = |params: &BTreeMap<_, orchestra_model::score::ParamSpec>| {
-            let param = |(key, param): (&orchestra_model::ParamKey, &orchestra_model::score::ParamSpec)| Param {
-                name: key.to_string(),
-                required: param.required,
-                sensitive: param.sensitive,
-                description: param.description.clone(),
-            };
+            let param =
+                |(key, param): (&orchestra_model::ParamKey, &orchestra_model::score::ParamSpec)| {
+                    Param {
+                        name: key.to_string(),
+                        required: param.required,
+                        sensitive: param.sensitive,
+                        description: param.description.clone(),
+                    }
+                };
             params.iter().map(param).collect()
         };
         Self {

@@ -41,9 +41,7 @@ impl Progress {
     fn status(&mut self, status: &FlowStatus, style: Style) -> Vec<String> {
         let mut lines = Vec::new();
         for job in status.slots.iter().flatten() {
-            self.jobs
-                .entry(job.id)
-                .or_insert_with(|| (job.name.clone(), JobState::Pending));
+            self.jobs.entry(job.id).or_insert_with(|| (job.name.clone(), JobState::Pending));
             lines.extend(self.job(job.id, job.state, &job.counts, style));
         }
         let name = named(&status.summary);
@@ -77,8 +75,12 @@ impl Progress {
                         | TaskState::Refused
                         | TaskState::Lost
                 );
-                let ending =
-                    Ending { state: *state, exit: *exit, signal: *signal, detail: detail.as_deref() };
+                let ending = Ending {
+                    state: *state,
+                    exit: *exit,
+                    signal: *signal,
+                    detail: detail.as_deref(),
+                };
                 let colon = if ending.why().is_empty() { "" } else { ": " };
                 let id = id(*job, Some(host));
                 worth.then(|| format!("{id} {}{colon}{}", style.task(*state), ending.why()))
@@ -141,9 +143,18 @@ struct Line<'a> {
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 enum JsonEvent<'a> {
-    Status { flow: WholeFlow<'a> },
-    Flow { flow: u64, state: FlowState },
-    Job { id: String, state: JobState, counts: States },
+    Status {
+        flow: WholeFlow<'a>,
+    },
+    Flow {
+        flow: u64,
+        state: FlowState,
+    },
+    Job {
+        id: String,
+        state: JobState,
+        counts: States,
+    },
     Task {
         id: String,
         host: &'a str,

@@ -123,6 +123,11 @@ pub fn when(moment: Timestamp) -> String {
         .map_or_else(|_| format!("{}ms", moment.0), |at| at.to_string())
 }
 
+/// A moment for people: the same to the second.
+pub fn when_about(moment: Timestamp) -> String {
+    when(Timestamp(moment.0 / 1_000 * 1_000))
+}
+
 /// A length of time as a person would tell it: tenths below a minute, then whole seconds.
 pub fn elapsed(length: Millis) -> String {
     match length.0 {
@@ -141,10 +146,7 @@ mod tests {
         let plain = Style::default();
         let bright = Style { colour: true, terminal: true };
         assert_eq!(format!("{:<9}|", plain.task(TaskState::Failed)), "failed   |");
-        assert_eq!(
-            format!("{:<9}|", bright.task(TaskState::Failed)),
-            "\x1b[31mfailed\x1b[0m   |"
-        );
+        assert_eq!(format!("{:<9}|", bright.task(TaskState::Failed)), "\x1b[31mfailed\x1b[0m   |");
         assert_eq!(format!("{:<9}|", bright.task(TaskState::Running)), "running  |");
     }
 
@@ -162,6 +164,7 @@ mod tests {
     fn times_are_utc_and_lengths_are_short() {
         assert_eq!(when(Timestamp(1_763_712_000_000)), "2025-11-21T08:00:00Z");
         assert_eq!(when(Timestamp(1_763_712_000_120)), "2025-11-21T08:00:00.12Z");
+        assert_eq!(when_about(Timestamp(1_763_712_000_920)), "2025-11-21T08:00:00Z");
         for (ms, text) in [(999, "999ms"), (12_345, "12.3s"), (192_500, "3m12s"), (0, "0ms")] {
             assert_eq!(elapsed(Millis(ms)), text);
         }

@@ -10,7 +10,7 @@ use orchestra_model::{
     hostset::HostSet,
     ids::JobId,
     names::HostName,
-    state::TaskState,
+    state::{TaskState, WaitReason},
     status::TaskStatus,
 };
 
@@ -50,7 +50,7 @@ impl<'a> Ending<'a> {
             state: task.state,
             exit: task.exit,
             signal: task.signal,
-            detail: task.detail.as_deref().or(task.reason.map(|reason| reason.as_str())),
+            detail: task.detail.as_deref().or(task.reason.map(WaitReason::as_str)),
         }
     }
 
@@ -174,7 +174,7 @@ impl Failures {
 
 #[cfg(test)]
 mod tests {
-    use orchestra_model::{ids::FlowId, state::WaitReason, time::Timestamp};
+    use orchestra_model::{ids::FlowId, time::Timestamp};
 
     use super::*;
 

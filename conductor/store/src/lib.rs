@@ -12,8 +12,8 @@
 //!   and [`ATOMIC_BYTES`] bytes is there as a whole or not at all.
 //! - Opening raises the term durably, so that of two conductors on one store the older is fenced
 //!   off at its next commit.
-//! - Opening drops what belongs to no flow: pieces of a submission whose
-//!   [`FlowRecord`](orchestra_model::record::FlowRecord) was never written.
+//! - Opening drops what belongs to no flow: pieces of a submission whose [`FlowRecord`] was never
+//!   written.
 //! - What cannot be decoded, or was written by a newer release, is an error that names its place.
 //!   Nothing is half read.
 //!

@@ -62,7 +62,7 @@ pub struct SqliteStore {
     // Before `_dir`, so that it is closed before the lock is given up.
     db: Connection,
     identity: Identity,
-    readers: Arc<SqliteReaders>,
+    readers: SqliteReaders,
     ended: Option<Ended>,
     /// Scratch space for encoding.
     buffer: Vec<u8>,
@@ -192,7 +192,7 @@ impl Store for SqliteStore {
     }
 
     fn readers(&self) -> Arc<dyn Readers> {
-        self.readers.source()
+        Arc::new(self.readers.clone())
     }
 }
 

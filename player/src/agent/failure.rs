@@ -17,7 +17,7 @@ pub(super) enum Failure {
     Credentials(LoadError),
     /// Our certificate is not a player's.
     NotAPlayer(Identity),
-    /// No connection.
+    /// No connection; says itself what was attempted.
     Connect(ConnectError),
     /// The sitter gave no snapshot in time.
     NoSnapshot,
@@ -48,7 +48,7 @@ impl fmt::Display for Failure {
             Self::NotAPlayer(identity) => {
                 write!(f, "this player's certificate is {identity}, which is no player")
             }
-            Self::Connect(_) => f.write_str("cannot connect"),
+            Self::Connect(cause) => cause.fmt(f),
             Self::NoSnapshot => f.write_str("the sitter did not say how things stand in time"),
             Self::NoWelcome => f.write_str("the conductor did not answer the attach in time"),
             Self::Refused(reason) => write!(f, "the conductor refused: {}", shown(reason)),
@@ -81,7 +81,7 @@ impl Error for Failure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Credentials(cause) => Some(cause),
-            Self::Connect(cause) => Some(cause),
+            Self::Connect(cause) => cause.source(),
             // What `explain` found is the end of its chain, and said above.
             Self::Stream(status) if orchestra_certs::explain(status).is_none() => status.source(),
             Self::TooLong(cause) => Some(cause),
@@ -91,7 +91,7 @@ impl Error for Failure {
 }
 
 /// A stranger's text as it can be shown: not too long, on one line.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let plain = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().map(plain).take(SHOWN).collect()
 }

@@ -57,6 +57,8 @@ mod tests;
 
 /// Where the kernel says which boot this is.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// Most host names that are being looked up at once: the present one and some given up on.
+const LOOKUPS: usize = 4;
 /// A session that lasted this long was no failure: the next wait is a first one.
 const LASTED: Duration = Duration::from_secs(30);
 
@@ -114,6 +116,8 @@ pub fn run(config: &Config) -> Result<(), AgentError> {
     let boot_id = fs::read_to_string(BOOT_ID).map_err(AgentError::setup("reading the boot id"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        // They look up host names, and one may hang for longer than an attempt.
+        .max_blocking_threads(LOOKUPS)
         .build()
         .map_err(AgentError::setup("starting the runtime"))?;
     let over = runtime.block_on(async {
@@ -195,6 +199,7 @@ fn complain(complaints: &mut Complaints, conductor: &Endpoint, failure: &Failure
     let reason = crate::chain(failure);
     let key = format!("{conductor} {reason}");
     if let Some(withheld) = complaints.worth_telling(&key, Instant::now()) {
+        let withheld = (withheld > 0).then_some(withheld);
         tracing::warn!(%conductor, reason, withheld, retry_in = ?wait, "no session");
     }
 }

@@ -39,7 +39,7 @@ use tonic::{Streaming, transport::Channel};
 
 use super::{
     batch::Batch,
-    failure::Failure,
+    failure::{Failure, shown},
     link::{FromSitter, Link, LinkError, ToTheSitter},
 };
 use crate::{
@@ -357,7 +357,7 @@ impl Pump<'_> {
         tracing::info!(
             player = %self.player,
             conductor = %self.session.endpoint,
-            version = ?welcome.version,
+            version = shown(&welcome.version),
             %store,
             term = welcome.term,
             "attached"

@@ -1,5 +1,7 @@
 //! Which keys a configuration may have, and what was meant by the others.
 
+use orchestra_model::nearest;
+
 use super::Problem;
 
 /// The fields of `Raw`; a test keeps the two in step.
@@ -30,36 +32,10 @@ pub(super) fn unknown_keys(table: &toml::Table) -> Vec<Problem> {
         .filter(|(_, key, known)| !known.contains(&key.as_str()))
         .map(|(prefix, key, known)| Problem {
             key: format!("{prefix}{key}"),
-            what: match nearest(key, known) {
+            what: match nearest(key, known.iter().copied()) {
                 Some(meant) => format!("unknown key; did you mean {prefix}{meant}?"),
                 None => "unknown key".to_owned(),
             },
         })
         .collect()
-}
-
-/// The known word that differs least from `word`, if it is near enough to have been meant.
-fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    known
-        .iter()
-        .map(|candidate| (distance(word, candidate), *candidate))
-        .filter(|(edits, candidate)| *edits <= 1 + candidate.len() / 4)
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
-/// Single-character edits between two words (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }

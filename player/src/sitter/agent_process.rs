@@ -331,7 +331,12 @@ impl Agent {
         let (stdout, stderr) = (io::stdout(), io::stderr());
         const _: () = assert!(AGENT_DESCRIPTOR == 3);
         let text = |text: &Path| CString::new(text.as_os_str().to_owned().into_vec());
-        let arguments = [text(&self.program), CString::new("agent"), CString::new("--config"), text(&self.config)];
+        let arguments = [
+            text(&self.program),
+            CString::new("agent"),
+            CString::new("--config"),
+            text(&self.config),
+        ];
         let arguments: Result<Vec<CString>, NulError> = arguments.into_iter().collect();
         let arguments = arguments.map_err(StartError::Argument)?;
         let spawned = sys::spawn(&Spawn {

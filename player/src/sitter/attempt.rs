@@ -73,8 +73,6 @@ pub(crate) struct Attempt {
 /// One stream of an attempt.
 #[derive(Debug)]
 pub(crate) struct Tap {
-    /// Which.
-    pub(crate) stream: Stream,
     /// What was read; `None` where the file is gone.
     pub(crate) capture: Option<Capture>,
     /// Where more may come from; `None` after its end.
@@ -234,6 +232,7 @@ impl Attempt {
     pub(crate) fn next_deadline(&self) -> Option<BootMillis> {
         match &self.phase {
             Phase::Running => Some(self.deadline),
+            Phase::Draining { .. } if self.is_dry() => Some(BootMillis::default()),
             Phase::Draining { until, .. } => Some(*until),
             Phase::Ending { look_at, kill_at, killed: false, .. } => Some(*look_at.min(kill_at)),
             Phase::Ending { look_at, .. } => Some(*look_at),
@@ -350,7 +349,6 @@ impl Tap {
 /// are still there.
 pub(crate) fn reopen_taps(dir: Option<BorrowedFd<'_>>, limit: u64) -> [Tap; 2] {
     [Stream::Stdout, Stream::Stderr].map(|stream| Tap {
-        stream,
         capture: dir.and_then(|dir| capture::Capture::reopen(dir, stream, limit).ok()),
         pipe: dir.and_then(|dir| Pipe::open(dir, stream).ok()),
     })

@@ -234,7 +234,8 @@ fn trailer(file: &File, len: u64) -> Option<(u64, u64)> {
     let at = len.checked_sub(size_of_val(&trailer) as u64)?;
     file.read_exact_at(trailer.as_flattened_mut(), at).ok()?;
     let [total, limit] = trailer.map(u64::from_le_bytes);
-    (limit > 0 && limit.checked_add(ring(limit)) == Some(at) && total > limit).then_some((total, limit))
+    (limit > 0 && limit.checked_add(ring(limit)) == Some(at) && total > limit)
+        .then_some((total, limit))
 }
 
 /// Reads a file from some place on, without moving it for others.
@@ -332,7 +333,8 @@ mod tests {
     fn head_and_tail_are_true_whatever_the_amount() {
         let limit = 1 << 17;
         let ring = ring(limit);
-        for total in [0, 1, 16 << 10, 64 << 10, limit - 1, limit, limit + 1, limit + ring, 1 << 20] {
+        for total in [0, 1, 16 << 10, 64 << 10, limit - 1, limit, limit + 1, limit + ring, 1 << 20]
+        {
             for step in [1 << 16, 4_097] {
                 check(limit, total, step);
             }

@@ -148,7 +148,8 @@ impl Cgroups {
     pub(crate) fn strays(&self, known: &BTreeSet<CgroupPathText>) -> Vec<Leaf> {
         let names = fs::read_dir(self.mount.join(&self.base)).into_iter().flatten();
         let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let ours = names.filter_map(|name| CgroupPath::new(&self.below_base(name.strip_prefix(&self.prefix)?)));
+        let ours = names
+            .filter_map(|name| CgroupPath::new(&self.below_base(name.strip_prefix(&self.prefix)?)));
         ours.filter(|path| !known.contains(path.as_str())).map(|path| self.leaf(&path)).collect()
     }
 
@@ -214,7 +215,9 @@ impl Leaf {
                 let pid = rustix::process::Pid::from_raw(pid);
                 let pidfd = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
                 // Only if the number still belongs to a process in here is the pidfd of that one.
-                let is_ours = || pid.is_some_and(|pid| self.processes().contains(&pid.as_raw_nonzero().get()));
+                let is_ours = || {
+                    pid.is_some_and(|pid| self.processes().contains(&pid.as_raw_nonzero().get()))
+                };
                 if let Some(pidfd) = pidfd.filter(|_| is_ours()) {
                     let _ = pidfd_send_signal(&pidfd, Signal::KILL);
                 }
@@ -322,10 +325,8 @@ fn unescaped(text: &str) -> String {
 fn candidates(mounts: &[Mount], own: &str) -> Vec<(PathBuf, String, Version)> {
     const HARMLESS: [&str; 3] = ["pids", "freezer", "name="];
     // Lines are `0::PATH` for v2 and `N:CONTROLLERS:PATH` for v1.
-    let own: Vec<(&str, &str)> = own
-        .lines()
-        .filter_map(|line| line.split_once(':')?.1.split_once(':'))
-        .collect();
+    let own: Vec<(&str, &str)> =
+        own.lines().filter_map(|line| line.split_once(':')?.1.split_once(':')).collect();
     let place = |mount: &Mount, path: &str, version| {
         let below = path.strip_prefix(mount.root.trim_end_matches('/'))?;
         let inside = below.is_empty() || below.starts_with('/');
@@ -394,5 +395,40 @@ mod tests {
         for outside in ["0::/docker/xy\n", "0::/docker\n", "0::/../x\n", ""] {
             assert_eq!(found(mountinfo, outside), [], "{outside}");
         }
+    }
+
+    /// A leaf of this version with a process in it is killed, seen empty, and removed.
+    fn check_leaf(mount: &str, version: Version) {
+        let prefix = format!("orchestra-test-{}-", std::process::id());
+        let cgroups =
+            Cgroups { mount: mount.into(), base: String::new(), version, prefix, required: false };
+        if cgroups.try_out().is_err() {
+            return;
+        }
+        let path = CgroupPath::new(&cgroups.below_base("leaf")).unwrap();
+        let leaf = cgroups.make(&path).unwrap().unwrap();
+        let script =
+            format!("echo 0 > {}/cgroup.procs; sleep 1000 & sleep 1000", leaf.dir.display());
+        let mut child = std::process::Command::new("sh").args(["-c", &script]).spawn().unwrap();
+        while leaf.processes().len() < 2 {
+            std::thread::yield_now();
+        }
+        assert!(!leaf.is_empty() && !leaf.remove());
+        leaf.kill();
+        child.wait().unwrap();
+        while !leaf.is_empty() {
+            std::thread::yield_now();
+        }
+        assert_eq!(cgroups.strays(&BTreeSet::new()).len(), 1);
+        fs::create_dir(leaf.dir.join("below")).unwrap();
+        assert!(leaf.remove() && !leaf.dir.exists());
+        assert!(cgroups.strays(&BTreeSet::new()).is_empty());
+    }
+
+    #[test]
+    fn leaves_work_in_every_hierarchy_of_this_host() {
+        check_leaf("/sys/fs/cgroup", Version::V2);
+        check_leaf("/sys/fs/cgroup/unified", Version::V2);
+        check_leaf("/sys/fs/cgroup/pids", Version::V1);
     }
 }

@@ -174,7 +174,8 @@ impl JobParts {
         }
         // The latest stays, however large: its order comes next.
         while self.bytes > KEPT_BYTES && self.oldest_first.len() > 1 {
-            let oldest = self.oldest_first.pop_front().and_then(|oldest| self.parts.remove(&oldest));
+            let oldest =
+                self.oldest_first.pop_front().and_then(|oldest| self.parts.remove(&oldest));
             self.bytes -= oldest.map_or(0, |(_, bytes)| bytes);
         }
         Ok(())

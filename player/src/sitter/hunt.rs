@@ -14,14 +14,17 @@
 //! Numbers may be given to others at any time, so a process is signalled through a pidfd, and only
 //! after it was seen once more to be the one that was meant.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::procfs::{self, Stat};
 
-/// How often a hunt looks again for what was started meanwhile, before it lets others have a turn.
-const ROUNDS: usize = 8;
+/// How long a hunt goes on while ever more turns up, before it lets others have a turn.
+const SPELL: Duration = Duration::from_millis(100);
 
 /// What is known of an attempt's processes.
 #[derive(Clone, Debug)]
@@ -38,27 +41,44 @@ pub(crate) struct Trail {
 }
 
 impl Trail {
-    /// Signals everything that belongs to the attempt, again and again while more turns up, for a
-    /// bounded number of rounds. How many there were in the last one.
+    /// Kills everything that belongs to the attempt, again and again while more turns up, for a
+    /// bounded time. How many there were at the last look.
     pub(crate) fn kill(&self) -> usize {
-        let mut left = 0;
+        let until = Instant::now() + SPELL;
         let mut seen = BTreeSet::new();
-        for _ in 0..ROUNDS {
+        loop {
+            let before = procfs::last_pid();
             let found = self.find();
-            left = found.len();
-            let mut news = false;
-            for stat in found {
-                // A process may still be there in the next round, dying.
-                news |= seen.insert((stat.pid, stat.start_ticks));
-                if let Some((pidfd, _)) = procfs::open(stat.pid, stat.start_ticks) {
-                    let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+            // A process that was signalled may still be there at the next look, dying.
+            let news = found.iter().filter(|stat| seen.insert(stat.pid)).count();
+            found.iter().for_each(kill);
+            if news == 0 || Instant::now() >= until {
+                return found.len();
+            }
+            self.chase(before, &mut seen, until);
+        }
+    }
+
+    /// Follows a chain in which each process starts the next one faster than all of `/proc` can be
+    /// walked: looks at new numbers alone, for as long as there are any.
+    fn chase(&self, mut newest: i32, seen: &mut BTreeSet<i32>, until: Instant) {
+        while Instant::now() < until {
+            let last = procfs::last_pid();
+            // Equal: nothing is new. Lower: numbers start again from below, and a walk is due.
+            if last <= newest {
+                return;
+            }
+            for stat in (newest + 1..=last).filter_map(Stat::of) {
+                if !stat.zombie
+                    && !self.spared.contains(&stat.pid)
+                    && (seen.contains(&stat.parent) || self.is_marked(&stat))
+                {
+                    seen.insert(stat.pid);
+                    kill(&stat);
                 }
             }
-            if !news {
-                break;
-            }
+            newest = last;
         }
-        left
     }
 
     /// Everything alive that belongs to the attempt.
@@ -97,5 +117,11 @@ impl Trail {
     /// Whether it carries the mark of this player, and so, not being ours, another attempt's.
     fn is_anothers(&self, stat: &Stat) -> bool {
         procfs::environment_has(stat.pid, self.marks.get(..1).unwrap_or_default())
+    }
+}
+
+fn kill(stat: &Stat) {
+    if let Some((pidfd, _)) = procfs::open(stat.pid, stat.start_ticks) {
+        let _ = pidfd_send_signal(&pidfd, Signal::KILL);
     }
 }

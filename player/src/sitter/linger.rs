@@ -46,7 +46,10 @@ impl Lingering {
 
     /// Its open pipes, by index.
     pub(crate) fn pipes(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
-        self.pipes.iter().enumerate().filter_map(|(index, pipe)| Some((index, pipe.as_ref()?.as_fd())))
+        self.pipes
+            .iter()
+            .enumerate()
+            .filter_map(|(index, pipe)| Some((index, pipe.as_ref()?.as_fd())))
     }
 
     /// Whether nobody can write any more: its directory is of no more use.

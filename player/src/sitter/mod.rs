@@ -19,17 +19,13 @@
 //! ```text
 //! mod        start, the loop                    attempt   one attempt's states
 //! events     what each event means              capture   its output
-//! start      from an order to a process         hunt      its processes, without cgroups
-//! adopt      from an earlier sitter's attempts  cgroup    its processes, with
-//! upgrade    execution in place                 sys       everything unsafe
+//! settle     what the spool asks for            linger    output that outlives it
+//! start      from an order to a process         cgroup    its processes
+//! adopt      from an earlier sitter's attempts  hunt      its processes, without cgroups
+//! ending     stop, upgrade, lifeline            sys       everything unsafe
 //! ```
 
-use std::{
-    collections::BTreeMap,
-    fmt, io,
-    os::fd::RawFd,
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, fmt, io, os::fd::RawFd, path::PathBuf};
 
 use orchestra_certs::{Identity, Role};
 use orchestra_model::{HostName, delivery::AttemptKey};
@@ -46,6 +42,7 @@ mod capture;
 mod cgroup;
 mod clock;
 mod commands;
+mod ending;
 mod environment;
 mod events;
 mod hunt;
@@ -55,6 +52,7 @@ mod poll;
 mod procfs;
 mod response;
 mod scores;
+mod settle;
 mod signals;
 mod spool_dir;
 mod start;
@@ -351,28 +349,10 @@ impl Sitter {
     /// The next moment at which something is due by itself.
     fn next_deadline(&self) -> Option<BootMillis> {
         let attempts = self.attempts.values().filter_map(Attempt::next_deadline);
-        let stop_at = self.stop_at.filter(|_| !self.attempts.is_empty());
+        // Once that has come, what it waits for has deadlines of its own.
+        let stop_at = self.stop_at.filter(|at| *at > BootMillis::now());
         let others = [self.agent.next_deadline(), self.rewrite_at, stop_at];
         attempts.chain(others.into_iter().flatten()).min()
-    }
-
-    /// Whether it was asked to stop, and nothing is known in memory alone. What still runs is left
-    /// to the next sitter. The agent ends with our end of the socket.
-    fn may_end(&mut self) -> bool {
-        let due = self.stop_at.is_some_and(|at| {
-            self.attempts.is_empty() || BootMillis::now() >= at
-        });
-        if !due {
-            return false;
-        }
-        self.hurry(true);
-        self.settle();
-        let unfinished = |attempt: &Attempt| !matches!(attempt.phase, attempt::Phase::Running);
-        let may = !self.attempts.values().any(unfinished);
-        if may {
-            tracing::info!(left_running = self.attempts.len(), "the player stops");
-        }
-        may
     }
 
     fn fresh_id(&mut self) -> u64 {
@@ -403,4 +383,9 @@ fn own_name(config: &Config) -> Result<HostName, SitterError> {
         Role::Player => HostName::new(identity.name()).map_err(|_| not_a_player()),
         Role::Conductor | Role::Audience => Err(not_a_player()),
     }
+}
+
+/// A token of an attempt.
+fn token(id: u64, which: u64) -> Token {
+    Token(id * TOKENS + which)
 }

@@ -66,8 +66,15 @@ fn parse(text: &str) -> Option<Stat> {
 
 /// Every process that can be seen.
 pub(crate) fn all() -> io::Result<Vec<Stat>> {
-    let numbers = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let numbers =
+        fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     Ok(numbers.filter_map(Stat::of).collect())
+}
+
+/// The number that was given to a new process last; 0 where that cannot be read.
+pub(crate) fn last_pid() -> i32 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_ascii_whitespace().last().and_then(|last| last.parse().ok()).unwrap_or(0)
 }
 
 /// A process that cannot be mistaken for another: its pidfd, opened before `start_ticks` was seen

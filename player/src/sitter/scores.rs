@@ -93,7 +93,11 @@ impl Scores {
             }
         }
         if left_out > 0 {
-            tracing::warn!(left_out, most = limits::SCORES, "too many scores; the last are left out");
+            tracing::warn!(
+                left_out,
+                most = limits::SCORES,
+                "too many scores; the last are left out"
+            );
         }
         Ok(Scores(scores))
     }
@@ -115,7 +119,7 @@ impl Scores {
         let offer = |(name, entry): (&ScoreName, &Entry)| ScoreOffer {
             name: name.clone(),
             hash: entry.image.as_ref().map(|image| image.hash),
-            spec: entry.spec.as_deref().map(ScoreSpec::clone).map_err(String::clone),
+            spec: entry.spec.as_deref().cloned().map_err(String::clone),
         };
         self.0.iter().map(offer).collect()
     }

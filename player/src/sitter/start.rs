@@ -164,8 +164,7 @@ impl Stage<'_> {
     ) -> Result<(Main, ProcessMark, [Tap; 2]), StartError> {
         let Admitted { score, part, runner } = admitted;
         let scores_dir = &self.config.scores_dir;
-        let environment =
-            environment::of_attempt(self.surroundings, key, part, scores_dir, runner);
+        let environment = environment::of_attempt(self.surroundings, key, part, scores_dir, runner);
         let environment = environment.map_err(StartError::Environment)?;
         let name = CString::new(plan.score.as_str()).map_err(StartError::Environment)?;
         let program = score.image.open().map_err(StartError::Score)?;
@@ -206,6 +205,6 @@ impl Stage<'_> {
         let owner = runner.identity.as_ref();
         let (capture, writer, pipe) =
             Capture::create(dir.as_fd(), stream, self.config.output_max, owner)?;
-        Ok((Tap { stream, capture: Some(capture), pipe: Some(pipe) }, writer))
+        Ok((Tap { capture: Some(capture), pipe: Some(pipe) }, writer))
     }
 }

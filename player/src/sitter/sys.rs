@@ -125,7 +125,8 @@ const CHILD_STACK_BYTES: usize = 64 << 10;
 ///
 /// Costs the same whatever the size of the caller: its memory is not copied.
 pub(crate) fn spawn(spawn: &Spawn<'_>) -> Result<Spawned, SpawnError> {
-    let prepare = |error: rustix::io::Errno| SpawnError { step: Step::Prepare, source: error.into() };
+    let prepare =
+        |error: rustix::io::Errno| SpawnError { step: Step::Prepare, source: error.into() };
     // Copies above all targets, so that no `dup3` in the child overwrites a source.
     let above = spawn.descriptors.len() as c_int + 1;
     let copy = |fd: &BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, above).map_err(prepare);
@@ -177,7 +178,10 @@ pub(crate) fn spawn(spawn: &Spawn<'_>) -> Result<Spawned, SpawnError> {
     if let Some((step, errno)) = failure {
         // It has exited, or is about to: it must not be met again as an unknown child.
         let _ = rustix::io::retry_on_intr(|| {
-            rustix::process::waitid(WaitId::PidFd(rustix::fd::AsFd::as_fd(&pidfd)), WaitIdOptions::EXITED)
+            rustix::process::waitid(
+                WaitId::PidFd(rustix::fd::AsFd::as_fd(&pidfd)),
+                WaitIdOptions::EXITED,
+            )
         });
         return Err(SpawnError { step, source: io::Error::from_raw_os_error(errno) });
     }
@@ -217,11 +221,12 @@ unsafe fn become_program(plan: &Plan) -> Step {
     // vouches for. User and groups are changed with raw system calls, because libc's own functions
     // would change every thread that they believe exists: the parent's.
     unsafe {
-        let mut action: libc::sigaction = mem::zeroed();
-        action.sa_sigaction = libc::SIG_DFL;
-        for signal in 1..=libc::SIGRTMAX() {
-            // Refused for KILL, STOP and libc's own two: those are as they must be.
-            libc::sigaction(signal, &raw const action, ptr::null_mut());
+        // The kernel's own struct, all zero, says "the default"; libc's wrapper would keep its hands
+        // off two signals, which may have been left ignored. Refused for KILL and STOP alone.
+        let default = [0_u64; 8];
+        for signal in 1..=64 {
+            let (size, old) = (size_of::<u64>(), ptr::null_mut::<c_void>());
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), old, size);
         }
         if libc::setsid() < 0 {
             return Step::Session;
@@ -344,7 +349,9 @@ impl BlockedSignals {
 impl Drop for BlockedSignals {
     fn drop(&mut self) {
         // SAFETY: restores a set that the kernel filled.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, ptr::null_mut()) };
+        unsafe {
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, ptr::null_mut())
+        };
     }
 }
 
@@ -468,13 +475,9 @@ pub(crate) fn account(who: Who<'_>) -> io::Result<Option<Account>> {
         // SAFETY: the calls fill `entry` and at most `length` bytes of `buffer`.
         let error = unsafe {
             match who {
-                Who::Name(name) => libc::getpwnam_r(
-                    name.as_ptr(),
-                    &raw mut entry,
-                    buffer,
-                    length,
-                    &raw mut found,
-                ),
+                Who::Name(name) => {
+                    libc::getpwnam_r(name.as_ptr(), &raw mut entry, buffer, length, &raw mut found)
+                }
                 Who::Uid(uid) => {
                     libc::getpwuid_r(uid, &raw mut entry, buffer, length, &raw mut found)
                 }

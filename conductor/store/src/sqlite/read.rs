@@ -3,7 +3,7 @@
 use std::{
     fmt,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -30,38 +30,36 @@ const IDLE: usize = 4;
 /// In WAL mode a reader waits only while another process recovers or removes the log.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Makes readers, and keeps a few connections for the next ones.
-#[derive(Debug)]
+/// Makes readers, and keeps a few connections for the next ones. Clones share them.
+#[derive(Clone, Debug)]
 pub(super) struct SqliteReaders {
     database: PathBuf,
     /// `None` once the writer is gone: connections are closed as they come back.
-    idle: Mutex<Option<Vec<Connection>>>,
+    idle: Arc<Mutex<Option<Vec<Connection>>>>,
 }
 
 impl SqliteReaders {
-    pub(super) fn new(database: PathBuf) -> Arc<Self> {
-        Arc::new(Self { database, idle: Mutex::new(Some(Vec::new())) })
-    }
-
-    /// The readers, with what is needed to give connections back.
-    pub(super) fn source(self: &Arc<Self>) -> Arc<dyn Readers> {
-        Arc::new(Source(Arc::clone(self)))
+    pub(super) fn new(database: PathBuf) -> Self {
+        Self { database, idle: Arc::new(Mutex::new(Some(Vec::new()))) }
     }
 
     /// Closes what is idle, and from now on whatever comes back.
     pub(super) fn close(&self) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.lock().take();
     }
 
     fn take(&self) -> Option<Connection> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).as_mut()?.pop()
+        self.lock().as_mut()?.pop()
     }
 
     fn give_back(&self, db: Connection) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(idle) = idle.as_mut().filter(|idle| idle.len() < IDLE) {
+        if let Some(idle) = self.lock().as_mut().filter(|idle| idle.len() < IDLE) {
             idle.push(db);
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<Connection>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn connect(&self) -> rusqlite::Result<Connection> {
@@ -72,32 +70,31 @@ impl SqliteReaders {
         db.set_prepared_statement_cache_capacity(32);
         Ok(db)
     }
+
+    /// A connection in a transaction, which sees the moment of its first read: that is now.
+    fn begin(&self) -> rusqlite::Result<Connection> {
+        let db = match self.take() {
+            Some(db) => db,
+            None => self.connect()?,
+        };
+        db.execute_batch("BEGIN")?;
+        db.prepare_cached("SELECT value FROM meta WHERE key = 'term'")?
+            .query_row([], |_| Ok(()))?;
+        Ok(db)
+    }
 }
 
-struct Source(Arc<SqliteReaders>);
-
-impl Readers for Source {
+impl Readers for SqliteReaders {
     fn open(&self) -> Result<Box<dyn Reader>, ReadError> {
-        let begun = || {
-            let db = match self.0.take() {
-                Some(db) => db,
-                None => self.0.connect()?,
-            };
-            // A transaction sees the moment of its first read.
-            db.execute_batch("BEGIN")?;
-            db.prepare_cached("SELECT value FROM meta WHERE key = 'term'")?
-                .query_row([], |_| Ok(()))?;
-            Ok(db)
-        };
-        let db = begun().map_err(failed("meta"))?;
-        Ok(Box::new(SqliteReader { db: Some(db), home: Arc::clone(&self.0) }))
+        let db = self.begin().map_err(failed("meta"))?;
+        Ok(Box::new(SqliteReader { db: Some(db), home: self.clone() }))
     }
 }
 
 struct SqliteReader {
     /// Taken by `drop` alone.
     db: Option<Connection>,
-    home: Arc<SqliteReaders>,
+    home: SqliteReaders,
 }
 
 impl Drop for SqliteReader {

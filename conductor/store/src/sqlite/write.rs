@@ -1,7 +1,8 @@
 //! Operations as SQL.
 
 use orchestra_model::{
-    FlowId, JobId, Timestamp,
+    AudienceName, FlowId, JobId, Timestamp,
+    names::FlowName,
     record::{FlowRecord, JobRecord, Op, PlayerRecord, Record, TaskRecord},
     state::TaskState,
 };
@@ -110,14 +111,14 @@ fn put_flow(db: &Connection, flow: &FlowRecord, buffer: &mut Vec<u8>) -> Result<
     )?
     .execute(params![
         int(flow.id.0),
-        flow.name.as_ref().map(|name| name.as_str()),
+        flow.name.as_ref().map(FlowName::as_str),
         flow.state.as_str(),
         !flow.state.is_final(),
         flow.audience.as_str(),
         flow.request.0,
         int(flow.submitted_at.0),
         time(flow.ended_at),
-        flow.cancelled_by.as_ref().map(|name| name.as_str()),
+        flow.cancelled_by.as_ref().map(AudienceName::as_str),
         encode(&FlowBody::from(flow), buffer),
     ])?;
     Ok(())
@@ -204,7 +205,7 @@ fn erase_params(db: &Connection, id: JobId) -> Result<()> {
     Ok(())
 }
 
-/// Removes everything about a flow, what the index of live flows leads to last.
+/// Removes everything about a flow.
 fn prune(db: &Connection, flow: FlowId) -> Result<()> {
     for sql in [
         "DELETE FROM ends WHERE flow = ?1",

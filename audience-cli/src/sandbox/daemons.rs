@@ -1,0 +1,271 @@
+//! Conductor and sitters: starting them, starting those again that died, stopping all.
+
+use std::{
+    collections::HashMap,
+    io,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+    os::{fd::AsRawFd as _, unix::process::CommandExt as _},
+};
+
+use orchestra_model::{HostName, HostSet};
+use rustix::{
+    fd::OwnedFd,
+    io::{FdFlags, fcntl_setfd},
+    pipe::{PipeFlags, pipe_with},
+    process::{Signal, WaitStatus},
+};
+
+use super::{
+    attach::tail,
+    launch::programs,
+    place::Place,
+    process::{Process, signal_child},
+    record::{Daemon, Role},
+};
+use crate::error::Failure;
+
+/// A daemon that died sooner than this after its start has most likely not got far.
+const QUICK: Duration = Duration::from_secs(1);
+/// How long to wait before the third start in a row: the first two are at once. Each further one
+/// waits twice as long, up to a bound.
+const BACKOFF: Duration = Duration::from_millis(100);
+const DOUBLINGS: u32 = 6;
+/// After so many quick deaths in a row something is wrong that another start does not mend.
+pub(super) const HOPELESS: u32 = 4;
+
+/// All daemons of a sandbox.
+pub(super) struct Daemons {
+    all: Vec<One>,
+    by_pid: HashMap<i32, usize>,
+    restart: bool,
+    /// Every daemon inherits the first end; the second is held here alone.
+    lifeline: OwnedFd,
+    _held: OwnedFd,
+}
+
+struct One {
+    name: String,
+    role: Role,
+    directory: PathBuf,
+    program: PathBuf,
+    arguments: [PathBuf; 2],
+    process: Option<Process>,
+    started_at: Instant,
+    quick_deaths: u32,
+    /// When to start it again.
+    due: Option<Instant>,
+}
+
+/// A daemon died.
+pub(super) struct Death {
+    /// Which, how, and the end of its log.
+    pub text: String,
+    /// How often it died soon after its start, in a row.
+    pub quick: u32,
+}
+
+impl Daemons {
+    /// The daemons of this place, none started.
+    pub(super) fn new(place: &Place, players: &HostSet, restart: bool) -> Result<Self, Failure> {
+        let what = "making the lifeline of the daemons";
+        let (lifeline, held) = pipe_with(PipeFlags::CLOEXEC)
+            .map_err(|error| Failure::broken(what).because(io::Error::from(error)))?;
+        let programs = programs()?;
+        let mut all = vec![One::new(
+            "conductor",
+            Role::Conductor,
+            place.conductor(),
+            program(&programs, "conductor")?,
+            ["--config-dir".into(), place.conductor()],
+        )];
+        let player = program(&programs, "player")?;
+        all.extend(players.iter().map(|host: &HostName| {
+            let directory = place.player(host);
+            let config = directory.join("player.toml");
+            One::new(host.as_str(), Role::Sitter, directory, player.clone(), ["--config".into(), config])
+        }));
+        Ok(Self { all, by_pid: HashMap::new(), restart, lifeline, _held: held })
+    }
+
+    /// Starts all of this role.
+    pub(super) fn start(&mut self, role: Role) -> Result<(), Failure> {
+        for index in 0..self.all.len() {
+            if self.all[index].role == role {
+                self.start_one(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A child has ended: if it was a daemon of ours, plans its next start.
+    pub(super) fn ended(&mut self, pid: i32, status: WaitStatus) -> Option<Death> {
+        let index = self.by_pid.remove(&pid)?;
+        let one = self.all.get_mut(index)?;
+        one.process = None;
+        let lived = one.started_at.elapsed();
+        one.quick_deaths = if lived < QUICK { one.quick_deaths + 1 } else { 0 };
+        if self.restart {
+            one.due = Some(Instant::now() + backoff(one.quick_deaths));
+        }
+        let how = match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => format!("exited with {code}"),
+            (None, Some(signal)) => format!("was killed by signal {signal}"),
+            (None, None) => "ended".to_owned(),
+        };
+        Some(Death {
+            text: format!("{} {how} after {lived:.1?}\n{}", one.called(), tail(&one.name, &one.directory)),
+            quick: one.quick_deaths,
+        })
+    }
+
+    /// When the next daemon is to be started again.
+    pub(super) fn next_start(&self) -> Option<Instant> {
+        self.all.iter().filter_map(|one| one.due).min()
+    }
+
+    /// Starts those again whose time has come.
+    pub(super) fn start_due(&mut self) -> Result<(), Failure> {
+        let now = Instant::now();
+        for index in 0..self.all.len() {
+            if self.all[index].due.is_some_and(|due| due <= now) {
+                self.start_one(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells all of this role to stop; nobody of them is started again.
+    pub(super) fn stop(&mut self, role: Role) {
+        for one in self.all.iter_mut().filter(|one| one.role == role) {
+            one.due = None;
+            if let Some(process) = one.process {
+                signal_child(process.pid, Signal::TERM);
+            }
+        }
+    }
+
+    /// From now on, whoever dies stays dead.
+    pub(super) fn start_no_more(&mut self) {
+        self.restart = false;
+        self.all.iter_mut().for_each(|one| one.due = None);
+    }
+
+    /// How many of this role run.
+    pub(super) fn running(&self, role: Role) -> usize {
+        self.all.iter().filter(|one| one.role == role && one.process.is_some()).count()
+    }
+
+    /// Those that run, for the record.
+    pub(super) fn list(&self) -> Vec<Daemon> {
+        let daemons = self.all.iter().filter_map(|one| {
+            Some(Daemon { name: one.name.clone(), role: one.role, process: one.process? })
+        });
+        daemons.collect()
+    }
+
+    fn start_one(&mut self, index: usize) -> Result<(), Failure> {
+        let Some(one) = self.all.get_mut(index) else { return Ok(()) };
+        one.due = None;
+        let pid = one.spawn(&self.lifeline).map_err(|error| {
+            Failure::broken(format!("starting {} ({})", one.called(), one.program.display()))
+                .because(error)
+        })?;
+        self.by_pid.insert(pid, index);
+        Ok(())
+    }
+}
+
+impl One {
+    fn new(
+        name: &str,
+        role: Role,
+        directory: PathBuf,
+        program: PathBuf,
+        arguments: [PathBuf; 2],
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            role,
+            directory,
+            program,
+            arguments,
+            process: None,
+            started_at: Instant::now(),
+            quick_deaths: 0,
+            due: None,
+        }
+    }
+
+    fn called(&self) -> String {
+        match self.role {
+            Role::Conductor => "the conductor".to_owned(),
+            Role::Sitter | Role::Agent => format!("player {}", self.name),
+        }
+    }
+
+    fn spawn(&mut self, lifeline: &OwnedFd) -> io::Result<i32> {
+        let log = Place::log(&self.directory)?;
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.arguments)
+            .arg(format!("--lifeline={}", lifeline.as_raw_fd()))
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            // Not of the terminal's foreground: what is typed there is for the command.
+            .process_group(0);
+        fcntl_setfd(lifeline, FdFlags::empty())?;
+        let spawned = command.spawn();
+        fcntl_setfd(lifeline, FdFlags::CLOEXEC)?;
+        let pid = i32::try_from(spawned?.id()).map_err(io::Error::other)?;
+        self.process = Process::of(pid);
+        self.started_at = Instant::now();
+        Ok(pid)
+    }
+}
+
+/// How long to wait before the next start, after so many quick deaths in a row.
+fn backoff(quick_deaths: u32) -> Duration {
+    match quick_deaths {
+        0 | 1 => Duration::ZERO,
+        n => BACKOFF * (1 << (n - 2).min(DOUBLINGS)),
+    }
+}
+
+/// A program beside this one; else the name alone, to be found in the search path.
+fn program(directory: &Path, name: &str) -> Result<PathBuf, Failure> {
+    let beside = directory.join(name);
+    if beside.is_file() {
+        return Ok(beside);
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut found = std::env::split_paths(&path).map(|directory| directory.join(name));
+    let absolute = found.find(|path| path.is_absolute() && path.is_file());
+    absolute.ok_or_else(|| {
+        Failure::broken(format!(
+            "starting the sandbox: there is no program {name} in {}, nor in PATH",
+            directory.display()
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_restarts_are_at_once_and_later_ones_bounded() {
+        let waits: Vec<u128> = [0, 1, 2, 3, 8, 9, u32::MAX].map(|n| backoff(n).as_millis()).into();
+        assert_eq!(waits, [0, 0, 100, 200, 6_400, 6_400, 6_400]);
+    }
+
+    #[test]
+    fn a_program_that_is_nowhere_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = program(directory.path(), "no-such-program").unwrap_err().render();
+        assert!(text.contains("there is no program no-such-program in /"), "{text}");
+    }
+}

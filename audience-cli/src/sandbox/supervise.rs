@@ -1,0 +1,408 @@
+//! The supervisor: from the first daemon to the last process.
+//!
+//! One thread, one loop. It starts the conductor, then all players at once, waits until they are
+//! attached, runs the command or says that it is ready, and ends when the command does, when its
+//! parent does, or when it is told to. Then it stops players, the conductor, and whoever is left.
+
+use std::{
+    io::{self, Write as _},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    pin::pin,
+    process::Command,
+    time::Duration,
+};
+
+use rustix::{
+    process::{
+        Signal, WaitStatus, getpid, getppid, set_child_subreaper, set_parent_process_death_signal,
+        setsid,
+    },
+    stdio::{dup2_stderr, dup2_stdout},
+};
+use tokio::{
+    net::TcpSocket,
+    signal::unix::{Signal as Stream, SignalKind, signal},
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    SuperviseArgs, attach, block_on,
+    cgroup::Cgroup,
+    code_of,
+    daemons::{Daemons, Death, HOPELESS},
+    launch::programs,
+    place::{Place, Plan},
+    process::{self, Process, reap, signal_child},
+    record::{Record, Role},
+    tell,
+};
+use crate::{client::random, error::Failure};
+
+/// What is said on standard output when everything runs and nobody has to wait for a command.
+pub(super) const READY: &str = "ready";
+
+/// How long daemons, and the command, get after TERM.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// As shells have it: found but not to be run, and not found.
+const NOT_EXECUTABLE: u8 = 126;
+const NOT_FOUND: u8 = 127;
+
+/// `orc sandbox supervise`.
+pub(super) fn run(args: SuperviseArgs) -> Result<u8, Failure> {
+    block_on(async {
+        let mut supervisor = Supervisor::new(args)?;
+        let outcome = supervisor.live().await;
+        let ended = supervisor.end().await;
+        let code = outcome?;
+        ended.map(|()| code)
+    })
+}
+
+struct Supervisor {
+    args: SuperviseArgs,
+    place: Place,
+    address: SocketAddr,
+    /// Bound and never listening: the port stays ours while the conductor is away.
+    _port: TcpSocket,
+    cgroup: Option<Cgroup>,
+    daemons: Daemons,
+    record: Record,
+    signals: Signals,
+    command: Option<Process>,
+}
+
+struct Signals {
+    child: Stream,
+    terminate: Stream,
+    hangup: Stream,
+    interrupt: Stream,
+    quit: Stream,
+}
+
+/// What happened.
+enum Event {
+    /// Children have ended.
+    Children,
+    /// Everything is up, or will not be.
+    Booted(Result<(), Failure>),
+    /// A daemon is to be started again.
+    Due,
+    /// We are told to end, by somebody or by our parent's end; the number is that of a signal.
+    Told(i32),
+    /// Somebody typed it: for the command, if there is one.
+    Typed(i32),
+}
+
+impl Supervisor {
+    fn new(args: SuperviseArgs) -> Result<Self, Failure> {
+        let what = "starting the sandbox's supervisor";
+        let failed = |error: io::Error| Failure::broken(what).because(error);
+        let signals = Signals::new().map_err(failed)?;
+        match args.parent {
+            Some(parent) => end_with(parent).map_err(failed)?,
+            // Whoever started it, and their terminal, go their own way.
+            None => drop(setsid().map_err(|error| failed(error.into()))?),
+        }
+        set_child_subreaper(Some(getpid())).map_err(|error| failed(error.into()))?;
+
+        let directory = args.fleet.dir.as_deref();
+        let directory =
+            directory.ok_or_else(|| Failure::usage("the supervisor needs the sandbox's directory"))?;
+        let place = Place::at(directory)?;
+        let (port, address) = reserve().map_err(failed)?;
+        let mut bytes = [0; 8];
+        random(&mut bytes)?;
+        let players = &args.fleet.players;
+        let cgroup = Cgroup::make(players, u64::from_ne_bytes(bytes));
+        let me = Process::of(getpid().as_raw_nonzero().get());
+        let me = me.ok_or_else(|| Failure::broken(format!("{what}: /proc does not tell of it")))?;
+        let mut record = Record::new(me, args.temporary, address);
+        record.players = players.len();
+        record.cgroup = cgroup.as_ref().map(|cgroup| cgroup.root().to_owned());
+        let daemons = Daemons::new(&place, players, !args.fleet.no_restart)?;
+        Ok(Self {
+            args,
+            place,
+            address,
+            _port: port,
+            cgroup,
+            daemons,
+            record,
+            signals,
+            command: None,
+        })
+    }
+
+    /// Everything up to the end of the command, or whatever else is the end. Returns the exit code.
+    async fn live(&mut self) -> Result<u8, Failure> {
+        let plan = Plan {
+            players: self.args.fleet.players.clone(),
+            scores: self.args.fleet.scores.clone(),
+            max_tasks: self.args.fleet.max_tasks,
+        };
+        self.place.furnish(&plan, self.address, self.cgroup.as_ref())?;
+        self.daemons.start(Role::Conductor)?;
+        self.write_record()?;
+
+        let began = Instant::now();
+        let place = self.place.clone();
+        let connection = self.place.connection(self.address)?;
+        let mut listening = pin!(attach::listening(&place));
+        let mut attached = pin!(attach::attached(&place, &connection, &plan.players));
+        let mut stage = Stage::Listening;
+        loop {
+            let boot = async {
+                match stage {
+                    Stage::Listening => listening.as_mut().await,
+                    Stage::Attaching => attached.as_mut().await,
+                    Stage::Up => std::future::pending().await,
+                }
+            };
+            let due = self.daemons.next_start();
+            let event = self.signals.next(boot, due).await;
+            match event {
+                Event::Booted(result) => {
+                    result?;
+                    stage = match stage {
+                        Stage::Listening => {
+                            self.daemons.start(Role::Sitter)?;
+                            self.write_record()?;
+                            Stage::Attaching
+                        }
+                        Stage::Attaching | Stage::Up => {
+                            if let Some(code) = self.ready(began)? {
+                                return Ok(code);
+                            }
+                            Stage::Up
+                        }
+                    };
+                }
+                Event::Children => {
+                    if let Some(code) = self.children_ended(stage)? {
+                        return Ok(code);
+                    }
+                }
+                Event::Due => {
+                    self.daemons.start_due()?;
+                    self.write_record()?;
+                }
+                Event::Told(number) => return Ok(code_of(None, Some(number))),
+                // The command has heard it too, and decides.
+                Event::Typed(_) if self.command.is_some() => {}
+                Event::Typed(number) => return Ok(code_of(None, Some(number))),
+            }
+        }
+    }
+
+    /// Everything runs: now the command, if there is one. Returns a code where that is the end.
+    fn ready(&mut self, began: Instant) -> Result<Option<u8>, Failure> {
+        let players = self.args.fleet.players.len();
+        let (took, root) = (began.elapsed(), self.place.root().display());
+        let line = format!("sandbox: {players} players attached after {took:.1?}, in {root}");
+        tell(line);
+        let Some((program, arguments)) = self.args.command.split_first() else {
+            return self.detach().map(|()| None);
+        };
+        let path = std::env::var_os("PATH");
+        let spawned = Command::new(program)
+            .args(arguments)
+            .envs(self.place.variables(self.address, &programs()?, path))
+            .spawn();
+        match spawned {
+            Ok(child) => {
+                let pid = i32::try_from(child.id()).unwrap_or_default();
+                // A child that has not been reaped is there, at least as a zombie.
+                self.command = Process::of(pid);
+                Ok(None)
+            }
+            Err(error) => {
+                tell(format_args!("error: running {}: {error}", program.to_string_lossy()));
+                Ok(Some(match error.kind() {
+                    io::ErrorKind::NotFound => NOT_FOUND,
+                    _ => NOT_EXECUTABLE,
+                }))
+            }
+        }
+    }
+
+    /// Says that it is ready, and lets go of whoever started it.
+    fn detach(&mut self) -> Result<(), Failure> {
+        let failed =
+            |error: io::Error| Failure::broken("leaving the sandbox to itself").because(error);
+        let mut stdout = io::stdout().lock();
+        writeln!(stdout, "{READY}").and_then(|()| stdout.flush()).map_err(failed)?;
+        let log = Place::log(self.place.root()).map_err(failed)?;
+        dup2_stdout(&log).map_err(|error| failed(error.into()))?;
+        dup2_stderr(&log).map_err(|error| failed(error.into()))
+    }
+
+    /// Takes the end of all children that have ended. Returns a code where that is the end.
+    fn children_ended(&mut self, stage: Stage) -> Result<Option<u8>, Failure> {
+        while let Some((pid, status)) = reap() {
+            if self.command.is_some_and(|command| command.pid == pid) {
+                self.command = None;
+                return Ok(Some(code_of(status.exit_status(), status.terminating_signal())));
+            }
+            if let Some(death) = self.daemons.ended(pid, status) {
+                self.died(&death, stage)?;
+            }
+        }
+        self.write_record()?;
+        Ok(None)
+    }
+
+    fn died(&self, death: &Death, stage: Stage) -> Result<(), Failure> {
+        let starting = !matches!(stage, Stage::Up);
+        if starting && (self.args.fleet.no_restart || death.quick >= HOPELESS) {
+            return Err(Failure::broken(format!("starting the sandbox: {}", death.text)));
+        }
+        // Whoever kills daemons on purpose does not want to read of it here.
+        if let Ok(mut log) = Place::log(self.place.root()) {
+            let _ = writeln!(log, "{}", death.text);
+        }
+        if death.quick == HOPELESS {
+            tell(format_args!("sandbox: {HOPELESS} times in a row: {}", death.text));
+        }
+        Ok(())
+    }
+
+    /// Stops everything, in order; then kills whoever is left.
+    async fn end(&mut self) -> Result<(), Failure> {
+        self.daemons.start_no_more();
+        if let Some(command) = self.command {
+            signal_child(command.pid, Signal::TERM);
+            self.until(|supervisor| supervisor.command.is_none()).await;
+        }
+        for role in [Role::Sitter, Role::Conductor] {
+            self.daemons.stop(role);
+            self.until(|supervisor| supervisor.daemons.running(role) == 0).await;
+        }
+        let ended = process::end_children();
+        if let Some(cgroup) = self.cgroup.take() {
+            cgroup.remove();
+        }
+        self.record.daemons.clear();
+        self.record.cgroup = None;
+        let written = self.write_record();
+        ended.map_err(|error| Failure::broken("ending the sandbox").because(error))?;
+        written
+    }
+
+    /// Reaps until that is so, or the time is over.
+    async fn until(&mut self, done: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + GRACE;
+        loop {
+            while let Some((pid, status)) = reap() {
+                self.forget(pid, status);
+            }
+            if done(self) {
+                return;
+            }
+            tokio::select! {
+                _ = self.signals.child.recv() => {}
+                () = sleep_until(deadline) => return,
+            }
+        }
+    }
+
+    fn forget(&mut self, pid: i32, status: WaitStatus) {
+        self.command = self.command.filter(|command| command.pid != pid);
+        self.daemons.ended(pid, status);
+    }
+
+    fn write_record(&mut self) -> Result<(), Failure> {
+        self.record.daemons = self.daemons.list();
+        self.record.write(&self.place).map_err(|error| {
+            Failure::broken(format!("writing {}", self.place.record().display())).because(error)
+        })
+    }
+}
+
+/// How far a sandbox has come.
+#[derive(Clone, Copy)]
+enum Stage {
+    /// The conductor is starting.
+    Listening,
+    /// Players are starting.
+    Attaching,
+    /// All of them were attached.
+    Up,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            child: signal(SignalKind::child())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+        })
+    }
+
+    /// What happens next.
+    async fn next(
+        &mut self,
+        boot: impl Future<Output = Result<(), Failure>>,
+        due: Option<std::time::Instant>,
+    ) -> Event {
+        let start_due = async {
+            match due {
+                Some(due) => sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.child.recv() => Event::Children,
+            result = boot => Event::Booted(result),
+            () = start_due => Event::Due,
+            _ = self.terminate.recv() => Event::Told(Signal::TERM.as_raw()),
+            _ = self.hangup.recv() => Event::Told(Signal::HUP.as_raw()),
+            _ = self.interrupt.recv() => Event::Typed(Signal::INT.as_raw()),
+            _ = self.quit.recv() => Event::Typed(Signal::QUIT.as_raw()),
+        }
+    }
+}
+
+/// Has the kernel tell us to end when our parent does.
+///
+/// It does so when the *thread* that started us ends, which is the main and only one of `run`.
+fn end_with(parent: i32) -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::TERM))?;
+    // It may have ended before.
+    match getppid() {
+        Some(pid) if pid.as_raw_nonzero().get() == parent => Ok(()),
+        _ => Err(io::Error::new(io::ErrorKind::NotFound, "whoever started it is gone")),
+    }
+}
+
+/// Reserves a free port of 127.0.0.1, which the conductor, and nobody else, can listen on: the
+/// kernel gives none away that is bound, but lets two share it that both say so, if only one of
+/// them listens (socket(7), SO_REUSEADDR).
+fn reserve() -> io::Result<(TcpSocket, SocketAddr)> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0).into())?;
+    let address = socket.local_addr()?;
+    Ok((socket, address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reserved_port_can_be_listened_on_again_and_again_and_is_given_to_nobody_else() {
+        let (held, address) = reserve().unwrap();
+        for _ in 0..3 {
+            let listener = std::net::TcpListener::bind(address).unwrap();
+            let _client = std::net::TcpStream::connect(address).unwrap();
+            drop(listener.accept().unwrap());
+        }
+        // The kernel hands out odd and even ports in turn: a few hundred would meet it by chance.
+        let others: Vec<_> = (0..200).map(|_| reserve().unwrap()).collect();
+        assert!(others.iter().all(|(_, other)| *other != address));
+        drop(held);
+    }
+}

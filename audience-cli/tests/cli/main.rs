@@ -1,0 +1,15 @@
+//! The three programs as processes, over mutual TLS, against a conductor that says what each test
+//! wants it to say.
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod orc;
+#[cfg(test)]
+mod status;
+#[cfg(test)]
+mod submit;
+#[cfg(test)]
+mod values;
+#[cfg(test)]
+mod wait;

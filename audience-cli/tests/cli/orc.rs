@@ -1,0 +1,208 @@
+//! The other verbs.
+
+use std::collections::BTreeMap;
+
+use orchestra_model::{
+    names::{HostName, ScoreName},
+    score::{ScoreHash, ScoreOffer, ScoreSpec},
+    state::{FlowState, JobState, TaskState},
+    status::{ConductorStatus, PlayerStatus},
+    time::Timestamp,
+};
+use orchestra_proto::v1;
+use serde_json::json;
+
+use crate::{
+    fake::{Fake, bare, ran},
+    values::{JOB, failed, failed_tasks, flow, numbered, running},
+};
+
+fn player(host: &str, attached: bool, hash: u8) -> PlayerStatus {
+    PlayerStatus {
+        host: HostName::new(host).unwrap(),
+        labels: BTreeMap::new(),
+        attached,
+        since: Some(Timestamp(1_763_712_000_000)),
+        max_tasks: 4,
+        in_flight: 0,
+        version: "0.1.0".to_owned(),
+        spool: None,
+        scores: vec![ScoreOffer {
+            name: ScoreName::new("hello").unwrap(),
+            hash: Some(ScoreHash([hash; 32])),
+            spec: Ok(ScoreSpec::default()),
+        }],
+    }
+}
+
+#[test]
+fn cancel_tells_the_state_and_fails_on_what_had_ended() {
+    let fake = Fake::with(running(), Vec::new());
+    fake.run("orc cancel 42").is(0, "42 cancelling\n", "");
+    fake.run("orc cancel last --json").is(
+        0,
+        "{\"schema\":1,\"flows\":[{\"id\":42,\"state\":\"cancelling\"}]}\n",
+        "",
+    );
+    let ok = flow(FlowState::Ok, JobState::Ok, &[(TaskState::Ok, 3)]);
+    fake.add(numbered(ok, 43), Vec::new());
+    fake.run("orc cancel 42-43").is(
+        1,
+        "42 cancelling\n43 ok\n",
+        "error: cancelling flows: ended before: 43 (ok)\n",
+    );
+    fake.run("orc cancel 7").fails(1, &["error: cancelling flow 7: there is no such flow"]);
+}
+
+#[test]
+fn flows_can_be_narrowed() {
+    let fake = Fake::with(failed(), Vec::new());
+    fake.add(numbered(running(), 43), Vec::new());
+    fake.add(numbered(running(), 44), Vec::new());
+    let ids = |line: &str| -> Vec<u64> {
+        let flows = fake.run(line).json()["flows"].clone();
+        flows.as_array().unwrap().iter().map(|flow| flow["id"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(ids("orc flows --json"), [44, 43, 42]);
+    assert_eq!(ids("orc flows --json --alive -n 1"), [44]);
+    assert_eq!(ids("orc flows --json --alive"), [44, 43]);
+}
+
+#[test]
+fn players_and_scores_are_listed() {
+    let fake = Fake::start();
+    fake.tables().players =
+        vec![player("fe1", true, 0xab), player("fe2", false, 0xab), player("fe3", true, 0xcd)];
+    fake.run("orc players --absent").is(
+        0,
+        "fe2                      absent since 2025-11-21T08:00:00Z\n",
+        "2 of 3 players are attached\n",
+    );
+    assert_eq!(fake.run("orc players fe1").stdout.lines().count(), 1);
+    let players = fake.run("orc players --json --attached").json()["players"].clone();
+    assert_eq!(players.as_array().unwrap().len(), 2);
+    assert_eq!(players[0]["host"], "fe1");
+    fake.run("orc scores").is(
+        0,
+        "hello                    abababababab fe[1-2] (2)\n\
+         hello                    cdcdcdcdcdcd fe3 (1)\n",
+        "",
+    );
+    let scores = fake.run("orc scores --json").json()["scores"].clone();
+    assert_eq!(scores[0]["versions"][0]["hosts"], "fe[1-2]");
+    assert_eq!(scores[0]["versions"][0]["spec"]["timeout_ms"], 600_000);
+    fake.run("orc scores other").is(0, "", "no scores\n");
+}
+
+#[test]
+fn logs_keep_the_two_streams_apart() {
+    let fake = Fake::with(failed(), failed_tasks());
+    let output = |text: &'static str| v1::Output {
+        head: text.into(),
+        bytes: text.len() as u64,
+        ..Default::default()
+    };
+    let log = |attempt, exit| v1::AttemptLog {
+        job: Some(JOB.into()),
+        host: "db3".to_owned(),
+        attempt,
+        late: false,
+        end: Some(v1::AttemptEnd {
+            outcome: Some(v1::attempt_end::Outcome::Exited(exit)),
+            started_at_ms: 1_763_712_000_000,
+            ended_at_ms: 1_763_712_002_500,
+            stdout: Some(output("out\n")),
+            stderr: Some(output("err")),
+            ..Default::default()
+        }),
+    };
+    fake.tables().logs = vec![log(1, 3), log(2, 0)];
+    fake.run("orc logs 42.1.1@db3").is(
+        0,
+        "out\nout\n",
+        "42.1.1@db3#1 exit 3, started 2025-11-21T08:00:00Z, took 2.5s\nerr\n\
+         42.1.1@db3#2 exit 0, started 2025-11-21T08:00:00Z, took 2.5s\nerr\n",
+    );
+    let attempts = fake.run("orc logs 42@db3 --json").json()["attempts"].clone();
+    assert_eq!(attempts[0]["id"], "42.1.1@db3#1");
+    assert_eq!(attempts[0]["duration_ms"], 2_500);
+    fake.tables().logs.clear();
+    fake.run("orc logs 42@db3").is(0, "", "no attempt has ended yet\n");
+    fake.run("orc logs 42,43").fails(64, &["orc logs takes one task"]);
+}
+
+#[test]
+fn host_sets_need_a_conductor_only_for_groups() {
+    let home = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| {
+        let words = [&["hostset"][..], words].concat();
+        ran(&mut bare("orc", &words, home.path()))
+    };
+    run(&["fe1,fe2", "fe3"]).is(0, "fe[1-3]\n", "");
+    run(&["-e", "fe[08-10]!fe09"]).is(0, "fe08\nfe10\n", "");
+    run(&["-c", "r[1-2]n[1-4]"]).is(0, "8\n", "");
+    run(&["-c", "a!a"]).is(3, "0\n", "");
+    run(&["--json", "a,b"]).is(
+        0,
+        "{\"schema\":1,\"hostset\":{\"folded\":\"a,b\",\"count\":2,\"hosts\":[\"a\",\"b\"]}}\n",
+        "",
+    );
+    run(&["a["]).fails(64, &["error: reading the host set"]);
+    run(&["@web"]).fails(64, &["not configured"]);
+    let fake = Fake::start();
+    fake.run("orc hostset -e @web").is(0, "fe1\nfe2\nfe3\n", "");
+    fake.run("orc hostset @db").fails(64, &["there is no such group"]);
+}
+
+#[test]
+fn the_conductor_is_asked_and_told() {
+    let fake = Fake::start();
+    fake.tables().status = Some(ConductorStatus {
+        name: "conductor.cli.test".to_owned(),
+        version: "0.1.0".to_owned(),
+        pid: 7,
+        started_at: Timestamp(1_763_712_000_000),
+        store_id: "00ff".to_owned(),
+        term: 2,
+        players: 10,
+        attached: 9,
+        flows_alive: 1,
+        loaded_at: Timestamp(1_763_712_000_000),
+        reload_error: Some("players:3: not a host name".to_owned()),
+        stale_store: None,
+        store_error: None,
+    });
+    fake.run("orc conductor status").is(
+        0,
+        "conductor.cli.test version 0.1.0, pid 7, since 2025-11-21T08:00:00Z\n\
+         players: 9 of 10 attached; flows that have not ended: 1\n\
+         store: 00ff term 2\n\
+         configuration: loaded 2025-11-21T08:00:00Z\n\
+         the last reload changed nothing: players:3: not a host name\n",
+        "",
+    );
+    let status = fake.run("orc conductor status --json").json();
+    assert_eq!(status["conductor"]["attached"], 9);
+    assert_eq!(status["conductor"]["stale_store"], json!(null));
+    fake.run("orc conductor reload").fails(1, &["9 of 10 players would be removed"]);
+    fake.run("orc conductor reload --allow-removal").is(
+        0,
+        "reloaded: 1 players, 0 added, 9 removed\n",
+        "",
+    );
+    fake.run("orc conductor recover").is(0, "recovered: term 3, the next flow is 1042\n", "");
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    let home = tempfile::tempdir().unwrap();
+    for program in ["submitjob", "getstatus", "orc"] {
+        let help = ran(&mut bare(program, &["--help"], home.path()));
+        assert_eq!((help.code, &*help.stderr), (0, ""));
+        assert!(help.stdout.contains("Examples:"), "{help:?}");
+        let version = ran(&mut bare(program, &["-V"], home.path()));
+        assert_eq!(version.code, 0);
+        assert!(version.stdout.starts_with(program), "{version:?}");
+    }
+    ran(&mut bare("orc", &["nonsense"], home.path())).fails(64, &["nonsense"]);
+}

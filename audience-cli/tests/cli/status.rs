@@ -1,0 +1,170 @@
+//! `getstatus`.
+
+use std::process::Stdio;
+
+use orchestra_model::{
+    delivery::Outcome,
+    state::{FlowState, JobState, TaskState},
+};
+use serde_json::json;
+
+use crate::{
+    fake::{Fake, finished},
+    values::{failed, failed_tasks, flow, numbered, running, task},
+};
+
+const SUMMARY: &str = "\
+42 deploy-42 failed after 3m12s, submitted by alice at 2025-11-21T08:00:00Z
+  42.1 partial
+    42.1.1 pkg1 (install-package) on db[1-10]: partial, 7 ok, 2 failed, 1 unreachable
+  not ok:
+  42.1.1 db[3,7] (2) failed: exit 3
+  42.1.1 db9 (1) unreachable
+";
+
+#[test]
+fn a_flow_is_summarised_with_its_failures_folded() {
+    let fake = Fake::with(failed(), failed_tasks());
+    for id in ["42", "last", "42.1", "42.1.1", "42/pkg1"] {
+        fake.run(&format!("getstatus {id}")).is(2, SUMMARY, "");
+    }
+}
+
+#[test]
+fn the_state_is_the_exit_code() {
+    use TaskState::{Cancelled, Ok, Unreachable};
+    for (flow, code) in [
+        (flow(FlowState::Ok, JobState::Ok, &[(Ok, 3)]), 0),
+        (failed(), 2),
+        (flow(FlowState::Failed, JobState::Partial, &[(Ok, 2), (Unreachable, 1)]), 4),
+        (flow(FlowState::Cancelled, JobState::Cancelled, &[(Cancelled, 3)]), 5),
+        (running(), 7),
+    ] {
+        let fake = Fake::with(flow, Vec::new());
+        for form in
+            ["getstatus 42", "getstatus 42.1.1", "getstatus 42 --json", "getstatus 42 --tasks"]
+        {
+            assert_eq!(fake.run(form).code, code, "{form}");
+        }
+    }
+}
+
+#[test]
+fn tasks_are_lines() {
+    let fake = Fake::with(failed(), failed_tasks());
+    let ran = fake.run("getstatus 42 --tasks");
+    assert_eq!(ran.stdout.lines().count(), 10);
+    assert!(ran.stdout.starts_with("42.1.1@db1               ok          exit 0 2.5s\n"));
+    fake.run("getstatus 42 --failed").is(
+        2,
+        "42.1.1@db3               failed      exit 3 2.5s\n\
+         42.1.1@db7               failed      exit 3 2.5s\n\
+         42.1.1@db9               unreachable\n",
+        "",
+    );
+    fake.run("getstatus 42@db3").is(2, "42.1.1@db3               failed      exit 3 2.5s\n", "");
+    fake.run("getstatus 42/pkg1@db1").is(
+        0,
+        "42.1.1@db1               ok          exit 0 2.5s\n",
+        "",
+    );
+    fake.run("getstatus 42@db9").is(4, "42.1.1@db9               unreachable\n", "");
+}
+
+#[test]
+fn outputs_are_gathered_or_told_line_by_line() {
+    let fake = Fake::with(failed(), failed_tasks());
+    fake.run("getstatus 42 -b").is(
+        2,
+        "---------------\ndb[1-2,4,6,8,10] (6)\n---------------\ninstalled pkg1 1.2\n\
+         ---------------\ndb[3,7] (2)\n---------------\nE: no such package\n\
+         ---------------\ndb5 (1)\n---------------\ninstalled pkg1 1.1\n",
+        "",
+    );
+    fake.run("getstatus 42 -L --failed").is(
+        2,
+        "db3: E: no such package\ndb7: E: no such package\n",
+        "",
+    );
+    fake.run("getstatus 42.1.1@db1 --response").is(0, "db1: version=1.1\n", "");
+}
+
+#[test]
+fn json_is_one_document() {
+    let fake = Fake::with(failed(), failed_tasks());
+    let ran = fake.run("getstatus 42 --json");
+    assert_eq!((ran.code, &*ran.stderr), (2, ""));
+    let document = ran.json();
+    assert_eq!(document["schema"], 1);
+    let job = &document["flow"]["slots"][0]["jobs"][0];
+    assert_eq!((&job["counts"]["ok"], &job["counts"]["lost"]), (&json!(7), &json!(0)));
+    assert!(job.get("tasks").is_none());
+
+    let document = fake.run("getstatus 42 --json --tasks").json();
+    let tasks = document["flow"]["slots"][0]["jobs"][0]["tasks"].as_array().unwrap();
+    assert_eq!(tasks.len(), 10);
+    assert_eq!(tasks[2]["stdout"]["head"], "E: no such package\n");
+    assert_eq!(tasks[2]["response"], json!({"version": "1.3"}));
+    assert_eq!(tasks[8]["stdout"], json!(null));
+
+    fake.add(numbered(running(), 43), Vec::new());
+    let document = fake.run("getstatus 42,43 --json --failed").json();
+    assert_eq!(document["flows"].as_array().unwrap().len(), 2);
+    assert_eq!(document["flows"][0]["slots"][0]["jobs"][0]["tasks"].as_array().unwrap().len(), 3);
+    assert_eq!(document["flows"][1]["id"], 43);
+}
+
+#[test]
+fn without_an_id_the_newest_flows_are_told() {
+    let fake = Fake::start();
+    fake.run("getstatus").is(0, "", "no flows\n");
+    fake.run("getstatus --json").is(0, "{\"schema\":1,\"flows\":[]}\n", "");
+    fake.add(failed(), Vec::new());
+    fake.run("getstatus").is(
+        0,
+        "ID       STATE      SUBMITTED            TOOK       BY           NAME\n\
+         42       failed     2025-11-21T08:00:00Z 3m12s      alice        deploy-42\n",
+        "",
+    );
+    fake.add(numbered(running(), 43), Vec::new());
+    let flows = fake.run("getstatus --json").json()["flows"].clone();
+    assert_eq!((&flows[0]["id"], &flows[1]["id"]), (&json!(43), &json!(42)));
+    assert!(flows[0].get("slots").is_none() && flows[0]["verdict"].is_null());
+    fake.run("getstatus --tasks").fails(64, &["which flow?"]);
+}
+
+#[test]
+fn what_is_not_there_is_said() {
+    let fake = Fake::with(failed(), failed_tasks());
+    fake.run("getstatus 7").fails(1, &["error: asking for flow 7: there is no such flow"]);
+    fake.run("getstatus 42.3").fails(1, &["part of flow 42", "hint: getstatus 42"]);
+    fake.run("getstatus 42/nobody").fails(1, &["part of flow 42"]);
+    fake.run("getstatus 42@db77").fails(1, &["on db77: it has none there"]);
+    fake.run("getstatus x").fails(64, &["hint: an id is"]);
+}
+
+#[test]
+fn a_large_listing_streams_and_a_reader_may_leave() {
+    const TASKS: u32 = 100_000;
+    let tasks: Vec<_> =
+        (1..=TASKS).map(|n| task(n, TaskState::Ok, Some(Outcome::Exited(0)), "")).collect();
+    let done = flow(FlowState::Ok, JobState::Ok, &[(TaskState::Ok, TASKS)]);
+    let fake = Fake::with(done, tasks);
+    let ran = fake.run("getstatus 42 --tasks");
+    assert_eq!((ran.code, ran.stdout.lines().count()), (0, TASKS as usize));
+
+    for words in [&["42", "--tasks"][..], &["42", "--tasks", "--json"]] {
+        let mut command = fake.command("getstatus", words);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // The reader goes away without having read anything.
+        drop(child.stdout.take());
+        finished(child).is(0, "", "");
+    }
+}
+
+#[test]
+fn colour_is_for_whoever_asks() {
+    let fake = Fake::with(failed(), failed_tasks());
+    assert!(!fake.run("getstatus 42").stdout.contains('\x1b'));
+    assert!(fake.run("getstatus 42 --color always").stdout.contains("\x1b[31mfailed\x1b[0m"));
+}

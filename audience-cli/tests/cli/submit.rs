@@ -1,0 +1,140 @@
+//! `submitjob`.
+
+use std::fs;
+
+use orchestra_model::flow::FlowSpec;
+use orchestra_proto::v1;
+use prost::Message as _;
+use tonic::Status;
+
+use crate::fake::{Fake, bare, ran, unknown_hosts};
+
+#[test]
+fn the_id_is_alone_on_standard_output() {
+    let fake = Fake::start();
+    fake.run("submitjob install-package package=pkg1 -w db[1-10] --success 80%").is(0, "42\n", "");
+    let tables = fake.tables();
+    let submitted = &tables.submitted[0];
+    assert_eq!(submitted.request_id.len(), 16);
+    let spec: FlowSpec = (&v1::FlowSpec::decode(&submitted.spec[..]).unwrap()).try_into().unwrap();
+    let job = &spec.slots[0].jobs[0];
+    assert_eq!((job.name.as_str(), &*job.targets), ("install-package", "db[1-10]"));
+    assert_eq!(job.success.to_string(), "80%");
+    assert_eq!((submitted.params[0].slot, submitted.params[0].job), (1, 1));
+    assert_eq!(submitted.params[0].values["package"], "pkg1");
+    drop(tables);
+    fake.run("submitjob hello -w db1 --json").is(0, "{\"schema\":1,\"flow\":{\"id\":42}}\n", "");
+}
+
+#[test]
+fn a_flow_comes_from_a_file_of_any_format() {
+    let fake = Fake::start();
+    let file = fake.home().join("flow");
+    let yaml = "slots: [{jobs: [{score: hello, targets: 'db[1-2]', params: {v: 1}}]}]";
+    let json =
+        r#"{"slots": [{"jobs": [{"score": "hello", "targets": "db[1-2]", "params": {"v": 1}}]}]}"#;
+    let toml = "[[slots]]\n[[slots.jobs]]\nscore = 'hello'\ntargets = 'db[1-2]'\nparams.v = 1\n";
+    for (extension, text) in [("yaml", yaml), ("json", json), ("toml", toml), ("x", yaml)] {
+        let path = file.with_extension(extension);
+        fs::write(&path, text).unwrap();
+        fake.run(&format!("submitjob --flow {} --set v=2 --set hello/w=3", path.display()))
+            .is(0, "42\n", "");
+    }
+    let mut command = fake.command("submitjob", &["--flow", "-", "--set", "v=2", "--set", "w=3"]);
+    command.stdin(fs::File::open(file.with_extension("toml")).unwrap());
+    ran(&mut command).is(0, "42\n", "");
+    let tables = fake.tables();
+    assert_eq!(tables.submitted.len(), 5);
+    for submitted in &tables.submitted {
+        assert_eq!(submitted.spec, tables.submitted[0].spec);
+        let values = &submitted.params[0].values;
+        assert_eq!((&*values["v"], &*values["w"]), ("2", "3"));
+    }
+}
+
+#[test]
+fn a_submission_that_may_be_lost_is_sent_again_as_the_same() {
+    let fake = Fake::start();
+    for _ in 0..2 {
+        fake.tables().refusals.push_back(Status::unavailable("the store cannot be written"));
+    }
+    fake.run("submitjob hello -w db1").is(0, "42\n", "");
+    let tables = fake.tables();
+    assert_eq!(tables.submitted.len(), 3);
+    assert!(tables.submitted.iter().all(|again| *again == tables.submitted[0]));
+}
+
+#[test]
+fn a_refusal_has_its_code_and_its_sentence() {
+    for (refusal, code, said) in [
+        (unknown_hosts(), 3, "error: submitting the flow: job hello: unknown hosts: db9\nhint: "),
+        (Status::invalid_argument("no such group: web"), 64, "no such group: web"),
+        (Status::permission_denied("policy rule 3 denies it"), 6, "policy rule 3 denies it"),
+        (Status::resource_exhausted("max_hosts is 10"), 1, "max_hosts is 10"),
+        (Status::failed_precondition("not now"), 1, "not now"),
+        (Status::internal("a bug"), 1, "a bug"),
+    ] {
+        let fake = Fake::start();
+        fake.tables().refusals.push_back(refusal);
+        fake.run("submitjob hello -w db1").fails(code, &[said]);
+        assert_eq!(fake.tables().submitted.len(), 1);
+    }
+}
+
+#[test]
+fn a_player_may_not_submit() {
+    let fake = Fake::start();
+    fake.as_player("submitjob", &["hello", "-w", "db1"]).fails(
+        6,
+        &["error: submitting the flow: spiffe://cli.test/player/db1 may not call Submit"],
+    );
+}
+
+#[test]
+fn what_is_wrong_on_the_command_line_is_told_before_anything_is_asked() {
+    let home = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| ran(&mut bare("submitjob", words, home.path()));
+    run(&[]).fails(64, &["Usage: submitjob"]);
+    run(&["hello"]).fails(64, &["--all-of"]);
+    run(&["hello", "-w", "db["]).fails(64, &["error: reading the host set: host set \"db[\""]);
+    run(&["hello", "-w", ""]).fails(3, &["error: the host set is empty"]);
+    run(&["--flow", "/nonexistent"]).fails(64, &["reading the flow from /nonexistent"]);
+    run(&["hello", "-w", "a", "--retires", "5"]).fails(64, &["--retries"]);
+    let file = home.path().join("x.json");
+    fs::write(&file, "{\"slots\": [}").unwrap();
+    run(&["--flow", file.to_str().unwrap()]).fails(64, &["as JSON", "line 1 column 12"]);
+    run(&["hello", "-w", "a"]).fails(
+        64,
+        &["not configured: --conductor HOST:PORT", "hint: ", ".config/orchestra/audience.toml"],
+    );
+}
+
+#[test]
+fn settings_come_from_a_file_too() {
+    let fake = Fake::start();
+    let directory = fake.home().join(".config/orchestra");
+    fs::create_dir_all(&directory).unwrap();
+    let text = format!(
+        "conductors = ['127.0.0.1:1', '{}']\nconductor_name = 'conductor.cli.test'\n\
+         domain = 'cli.test'\n[tls]\nca = '../../ca/ca.pem'\n\
+         cert = '../../ca/audience/alice.pem'\nkey = '../../ca/audience/alice.key'\n",
+        fake.address()
+    );
+    fs::write(directory.join("audience.toml"), text).unwrap();
+    // The first conductor does not answer; the second does.
+    ran(&mut bare("submitjob", &["hello", "-w", "db1"], &fake.home())).is(0, "42\n", "");
+}
+
+#[test]
+fn a_conductor_that_is_not_there_is_given_up_in_time() {
+    let fake = Fake::start();
+    let before = std::time::Instant::now();
+    fake.run("submitjob hello -w db1 --conductor 127.0.0.1:1 --connect-timeout 300ms").fails(
+        1,
+        &["error: reaching the conductor: cannot reach the conductor at 127.0.0.1:1", "hint: "],
+    );
+    assert!(before.elapsed() < std::time::Duration::from_secs(3));
+    // Somebody else's answer is not waited for.
+    fake.run("submitjob hello -w db1 --conductor-name other.cli.test --connect-timeout 1h")
+        .fails(1, &["other.cli.test was expected", "--conductor-name"]);
+}

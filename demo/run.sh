@@ -1,0 +1,71 @@
+#!/bin/sh
+# What `make demo` shows, inside of a sandbox: runs the flow, and checks by the scores' own record
+# that every task ran once, in order, and never more than half of the frontends at a time.
+#
+#   run.sh DIRECTORY      where the scores write
+set -eu
+directory=$1
+here=$(dirname "$0")
+
+mkdir -p "$directory"
+root=$(mktemp -d "$directory/run.XXXXXX")
+record=$root/record
+
+say() {
+    printf '\n%s\n' "$1"
+}
+
+show() {
+    printf '\n$ %s\n' "$*"
+    "$@"
+}
+
+bad=0
+check() { # WHAT FOUND WANTED
+    if [ "$2" = "$3" ]; then
+        echo "  ok   $1: $2"
+    else
+        echo "  BAD  $1: $2, not $3"
+        bad=1
+    fi
+}
+
+# Lines of the record: start|end SCORE HOST FLOW TASK ATTEMPT NANOSECONDS PID.
+moments() { # SCORE: its starts and ends in the order of time
+    grep "^[a-z]* $1 " "$record" | sort -n -k 7,7
+}
+count() { # start|end SCORE
+    grep -c "^$1 $2 " "$record" || true
+}
+distinct() { # SCORE: hosts on which it was started
+    grep "^start $1 " "$record" | cut -d ' ' -f 3 | sort -u | wc -l | tr -d ' '
+}
+most_at_once() { # SCORE
+    running=0 most=0
+    for what in $(moments "$1" | cut -d ' ' -f 1); do
+        case $what in
+            start) running=$((running + 1)) ;;
+            end) running=$((running - 1)) ;;
+        esac
+        [ "$running" -le "$most" ] || most=$running
+    done
+    echo "$most"
+}
+
+say 'Slot 1: pkg1 on db[1-10], pkg2 on api[1-6]. Slot 2: restart-apache on fe[1-100], 50 % at once.'
+show submitjob --flow "$here/roadrunner.yaml" --set "root=$root" --wait || bad=1
+
+say "What the scores themselves have recorded, in $record:"
+check 'packages installed' "$(count start install-package)" 16
+check '… each on another host' "$(distinct install-package)" 16
+check '… and finished' "$(count end install-package)" 16
+check 'servers restarted' "$(count start restart-apache)" 100
+check '… each on another host' "$(distinct restart-apache)" 100
+check '… and finished' "$(count end restart-apache)" 100
+check '… most at once' "$(most_at_once restart-apache)" 50
+last_package=$(moments install-package | tail -n 1 | cut -d ' ' -f 7)
+first_restart=$(moments restart-apache | head -n 1 | cut -d ' ' -f 7)
+check '… none before the last package' "$([ "$last_package" -lt "$first_restart" ] && echo yes)" yes
+
+show getstatus last || bad=1
+exit "$bad"

@@ -1,0 +1,143 @@
+//! How a sitter ends: stopped, executed anew, or with everything that it has.
+//!
+//! What is known in memory alone (how a process exited whose output is still awaited, why one is
+//! being killed) is settled first; everything else the next sitter finds for itself.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use orchestra_model::delivery::SpoolId;
+use rustix::{
+    fd::{AsFd, BorrowedFd},
+    io::Errno,
+};
+
+use super::{
+    Sitter,
+    attempt::{Attempt, Phase},
+    cgroup::Leaf,
+    clock::BootMillis,
+    environment,
+    hunt::Trail,
+    upgrade,
+};
+
+/// How long the lifeline's end waits for the dead to be gone, in milliseconds.
+const LAST_WAIT: u64 = 2_000;
+
+impl Sitter {
+    /// Whether it was asked to stop, and nothing is known in memory alone. What still runs is left
+    /// to the next sitter. The agent ends with our end of the socket.
+    pub(super) fn may_end(&mut self) -> bool {
+        let due =
+            self.stop_at.is_some_and(|at| self.attempts.is_empty() || BootMillis::now() >= at);
+        if !due {
+            return false;
+        }
+        self.hurry(true);
+        self.settle();
+        let unfinished = |attempt: &Attempt| !matches!(attempt.phase, Phase::Running);
+        let may = !self.attempts.values().any(unfinished);
+        if may {
+            tracing::info!(left_running = self.attempts.len(), "the player stops");
+        }
+        may
+    }
+
+    /// Settles what is known in memory alone; with `ends`, also what is being killed, without more
+    /// grace.
+    pub(super) fn hurry(&mut self, ends: bool) {
+        let now = BootMillis::now();
+        for attempt in self.attempts.values_mut() {
+            attempt.hurry_output();
+            if ends {
+                attempt.hurry_end(now);
+            }
+        }
+    }
+
+    /// Becomes the program that has this one's path now. While an attempt is being killed it
+    /// waits: the reason for that is in memory alone.
+    pub(super) fn try_upgrade(&mut self) {
+        self.hurry(false);
+        self.settle();
+        let ready = self.attempts.values().all(|attempt| attempt.phase == Phase::Running);
+        if !ready || self.stop_at.is_some() {
+            return;
+        }
+        self.upgrade = false;
+        if self.spool.broken().is_some() {
+            tracing::error!("not executing the sitter anew: what it knows cannot be written");
+            return;
+        }
+        let taps = self.attempts.values().flat_map(|attempt| &attempt.streams);
+        let pipes = taps.filter_map(|tap| Some(tap.pipe.as_ref()?.as_fd()));
+        let lingering = self.lingering.values().flat_map(|one| one.pipes().map(|(_, pipe)| pipe));
+        let lifeline = self.lifeline.as_ref().map(AsFd::as_fd);
+        let own = [self.spool_dir.lock()].into_iter().chain(lifeline);
+        let keep: Vec<BorrowedFd<'_>> = own.chain(pipes).chain(lingering).collect();
+        self.file_limit.restore();
+        let error = upgrade::execute(&self.program, &keep);
+        self.file_limit.raise_again();
+        tracing::error!(%error, "cannot execute the sitter anew; going on as it is");
+    }
+
+    /// Whether the lifeline's other end is closed.
+    pub(super) fn lifeline_is_over(&self) -> bool {
+        let mut bytes = [0; 64];
+        let read = |fd| rustix::io::read(fd, &mut bytes);
+        match self.lifeline.as_ref().map(read) {
+            Some(Ok(0)) => true,
+            Some(Ok(_) | Err(Errno::AGAIN | Errno::INTR)) | None => false,
+            Some(Err(_)) => true,
+        }
+    }
+
+    /// Leaves nothing behind: no attempt, no daemon that one left, no agent, no cgroup.
+    pub(super) fn kill_everything(&mut self) {
+        tracing::info!("the lifeline ended; killing everything");
+        self.agent.stop(&self.poller);
+        let until = BootMillis::now().after(LAST_WAIT);
+        let everything = Trail {
+            marks: environment::marks_of_player(self.surroundings.spool),
+            leader: None,
+            orphans: false,
+            spared: BTreeSet::new(),
+        };
+        loop {
+            let (spool, nobody) = (self.surroundings.spool, Arc::default());
+            let mut left = everything.kill();
+            for attempt in self.attempts.values_mut() {
+                let trail = trail(attempt, spool, &nobody)();
+                left += usize::from(!attempt.kill_now(&trail));
+            }
+            self.left.extend(self.attempts.values().filter_map(|attempt| attempt.leaf.clone()));
+            self.left.iter().for_each(Leaf::kill);
+            self.reap(BootMillis::now());
+            self.sweep();
+            let now = BootMillis::now();
+            if (left == 0 && self.left.is_empty()) || now >= until {
+                return;
+            }
+            // Nobody else is listened to any more; only the time passes.
+            let nap = rustix::time::Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+            let _ = rustix::event::poll(&mut [], Some(&nap));
+        }
+    }
+}
+
+/// How an attempt's trail is described, should it be needed.
+pub(super) fn trail(
+    attempt: &Attempt,
+    spool: SpoolId,
+    spared: &Arc<BTreeSet<i32>>,
+) -> impl Fn() -> Trail + use<> {
+    let (key, alone, spared) = (attempt.key, attempt.alone, Arc::clone(spared));
+    let leader = attempt.main.as_ref().map(|main| (main.pid, main.start_ticks));
+    move || {
+        let mut spared = BTreeSet::clone(&spared);
+        if let Some((leader, _)) = leader {
+            spared.remove(&leader);
+        }
+        Trail { marks: environment::marks(spool, key), leader, orphans: alone, spared }
+    }
+}

@@ -1,0 +1,239 @@
+//! Between what happened and what is done about it: the spool, and the journal under it.
+//!
+//! The spool is told of ends, what it wants durable is written in one batch, and only then is done
+//! what it asks for. A journal that cannot be written keeps nothing from ending: new orders are
+//! refused, what runs is told from memory, and a fresh journal is tried until one can be written.
+
+use orchestra_model::delivery::{AttemptEnd, AttemptKey, Output, Refusal};
+use orchestra_proto::encode_end;
+use orchestra_spool::{Effect, EndBytes, Input, Plan, TooLarge};
+use rustix::fd::AsFd;
+
+use super::{
+    MAIN, Sitter,
+    attempt::{Attempt, Phase, Why},
+    capture,
+    clock::BootMillis,
+    linger::Lingering,
+    poll::Interest,
+    spool_dir::attempt_name,
+    start::Stage,
+    token, wire,
+};
+
+/// After a journal could not be written, how long until the next try, in milliseconds.
+const REWRITE_PAUSE: u64 = 1_000;
+/// Most attempts that are over and whose pipes are still read; the oldest are let go.
+const LINGERING: usize = 1_024;
+
+impl Sitter {
+    /// Tells the spool what ended, makes durable what it wants durable, and does what it asks for,
+    /// until there is nothing more.
+    pub(super) fn settle(&mut self) {
+        loop {
+            self.report_ends();
+            self.commit();
+            self.forget_over();
+            let mut idle = true;
+            while let Some(effect) = self.spool.poll_effect() {
+                idle = false;
+                self.perform(effect);
+            }
+            if idle && self.spool.unwritten().is_empty() {
+                self.admitted.clear();
+                return;
+            }
+        }
+    }
+
+    fn report_ends(&mut self) {
+        let is_over = |attempt: &Attempt| matches!(attempt.phase, Phase::Over(_));
+        let attempts = self.attempts.iter();
+        let over: Vec<u64> =
+            attempts.filter(|(_, attempt)| is_over(attempt)).map(|(id, _)| *id).collect();
+        for id in over {
+            // A last time: for what came since the last reading.
+            self.drain_all(id);
+            let Some(attempt) = self.attempts.remove(&id) else {
+                continue;
+            };
+            if let Some(end) = attempt.report() {
+                let key = attempt.key;
+                tracing::info!(attempt = %key, outcome = ?end.outcome, "an attempt ended");
+                match encoded(key, end) {
+                    Ok(end) => self.spool.handle(Input::Ended { key, end }),
+                    Err(error) => tracing::error!(attempt = %key, %error, "cannot tell an end"),
+                }
+            }
+            self.over.push((id, attempt));
+        }
+    }
+
+    /// One write for all that is unwritten.
+    fn commit(&mut self) {
+        if self.spool.unwritten().is_empty() {
+            return;
+        }
+        match self.journal.append(self.spool.unwritten()) {
+            Ok(()) => self.spool.written(),
+            Err(error) => {
+                self.journal_failed(&error.to_string(), BootMillis::now());
+                return;
+            }
+        }
+        if self.journal.should_compact(self.spool.state())
+            && let Err(error) = self.journal.compact(self.spool.state())
+        {
+            self.journal_failed(&error.to_string(), BootMillis::now());
+        }
+    }
+
+    fn journal_failed(&mut self, why: &str, now: BootMillis) {
+        tracing::error!(error = why, "cannot write the journal; new orders are refused");
+        self.spool.write_failed(why);
+        self.rewrite_at = Some(now.after(REWRITE_PAUSE));
+    }
+
+    pub(super) fn rewrite(&mut self, now: BootMillis) {
+        match self.journal.rewrite(self.spool.state()) {
+            Ok(()) => {
+                tracing::info!("the journal can be written again");
+                self.spool.rewritten();
+                self.rewrite_at = None;
+            }
+            Err(error) => {
+                tracing::error!(%error, "still cannot write the journal");
+                self.rewrite_at = Some(now.after(REWRITE_PAUSE));
+            }
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Snapshot { session, snapshot } => {
+                let (max_tasks, grace) = (self.config.max_tasks, self.config.kill_grace);
+                let bytes = wire::snapshot(snapshot, max_tasks, grace, self.scores.offers());
+                self.agent.snapshot(session, bytes);
+            }
+            Effect::Report { session, report } => self.agent.report(session, report),
+            Effect::Start { key, plan, .. } => self.start(key, &plan),
+            Effect::Kill { key } => self.cancel(key, BootMillis::now()),
+        }
+    }
+
+    fn start(&mut self, key: AttemptKey, plan: &Plan) {
+        let stage = Stage {
+            config: &self.config,
+            spool_dir: &self.spool_dir,
+            cgroups: self.cgroups.as_ref(),
+            surroundings: &self.surroundings,
+            null: self.null.as_fd(),
+            file_limit: self.file_limit,
+            boot: self.boot,
+        };
+        let started = match self.admitted.remove(&key) {
+            Some(admitted) => {
+                stage.start(key, plan, &admitted).map_err(|error| crate::chain(&error))
+            }
+            None => Err("what it needs is not in memory any more".to_owned()),
+        };
+        match started {
+            Ok((attempt, process)) => {
+                tracing::info!(
+                    attempt = %key, score = %plan.score, pid = process.pid, "started an attempt"
+                );
+                self.insert(attempt);
+                self.spool.handle(Input::Started { key, process });
+            }
+            Err(why) => {
+                tracing::warn!(attempt = %key, error = why, "cannot start an attempt");
+                let refusal = Refusal::SpawnFailed(why);
+                self.spool.handle(Input::StartFailed { key, refusal });
+            }
+        }
+    }
+
+    pub(super) fn cancel(&mut self, key: AttemptKey, now: BootMillis) {
+        let grace = self.config.kill_grace.to_std();
+        let mut attempts = self.attempts.values_mut();
+        if let Some(attempt) = attempts.find(|attempt| attempt.key == key) {
+            attempt.end(Why::Cancelled, grace, now);
+        }
+    }
+
+    /// Has the loop watch an attempt.
+    pub(super) fn insert(&mut self, mut attempt: Attempt) {
+        let id = self.fresh_id();
+        let main = attempt.main.as_ref().filter(|main| !main.child && !main.gone);
+        let streams = attempt.streams.iter().enumerate();
+        let pipes =
+            streams.filter_map(|(index, tap)| Some((index as u64, tap.pipe.as_ref()?.as_fd())));
+        let main = main.map(|main| (MAIN, main.pidfd.as_fd()));
+        for (which, fd) in pipes.chain(main) {
+            if let Err(error) = self.poller.add(fd, token(id, which), Interest::Read) {
+                tracing::error!(attempt = %attempt.key, %error, "cannot watch an attempt");
+            }
+        }
+        attempt.alone &= self.attempts.is_empty();
+        self.attempts.values_mut().for_each(|other| other.alone = false);
+        self.attempts.insert(id, attempt);
+    }
+
+    /// What is over is durably so: its files go, and what it left behind lives on.
+    fn forget_over(&mut self) {
+        for (id, attempt) in std::mem::take(&mut self.over) {
+            if let Some(leaf) = attempt.leaf {
+                self.left.push(leaf);
+            }
+            let name = attempt_name(attempt.key);
+            let lingering = Lingering::new(name, attempt.streams.map(|tap| tap.pipe));
+            if lingering.is_over() {
+                self.spool_dir.remove_attempt(lingering.name());
+            } else {
+                if let Ok(dir) = self.spool_dir.open_attempt(lingering.name()) {
+                    let _ = capture::remove_files(dir.as_fd());
+                }
+                self.keep_lingering(id, lingering);
+            }
+            self.sweep();
+        }
+    }
+
+    /// Has the loop read pipes that an earlier sitter left.
+    pub(super) fn linger(&mut self, id: u64, lingering: Lingering) {
+        for (index, pipe) in lingering.pipes() {
+            let _ = self.poller.add(pipe, token(id, index as u64), Interest::Read);
+        }
+        self.keep_lingering(id, lingering);
+    }
+
+    fn keep_lingering(&mut self, id: u64, lingering: Lingering) {
+        if self.lingering.len() >= LINGERING
+            && let Some((_, oldest)) = self.lingering.pop_first()
+        {
+            tracing::warn!(attempt = oldest.name(), "too many pipes are left; reading one no more");
+        }
+        self.lingering.insert(id, lingering);
+    }
+
+    /// Removes cgroups in which nothing lives any more.
+    pub(super) fn sweep(&mut self) {
+        self.left.retain(|leaf| !leaf.remove());
+    }
+}
+
+/// Encodes an end: the only time that this is done. What is in it is bounded far below what the
+/// spool takes; should it be larger all the same, how it ended matters more than what it said.
+fn encoded(key: AttemptKey, end: AttemptEnd) -> Result<EndBytes, TooLarge> {
+    EndBytes::new(encode_end(&end).to_vec()).or_else(|error| {
+        tracing::error!(attempt = %key, %error, "left the output of an attempt out");
+        let nothing = || Output { truncated: true, ..Output::default() };
+        let bare = AttemptEnd {
+            response: Default::default(),
+            stdout: nothing(),
+            stderr: nothing(),
+            ..end
+        };
+        EndBytes::new(encode_end(&bare).to_vec())
+    })
+}

@@ -1,0 +1,236 @@
+//! Sitters and agents come and go; scores do not notice.
+
+use std::{fs, process::Command, time::Duration};
+
+use orchestra_model::delivery::{Outcome, Refusal};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{
+    Test,
+    world::{World, eventually, lives},
+};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("a_crash_of_the_sitter_is_not_noticed", a_crash_of_the_sitter_is_not_noticed),
+    ("a_stop_leaves_scores_running", a_stop_leaves_scores_running),
+    ("a_stop_waits_its_grace", a_stop_waits_its_grace),
+    ("an_end_that_nobody_saw_is_lost", an_end_that_nobody_saw_is_lost),
+    ("a_timeout_counts_on_through_a_crash", a_timeout_counts_on_through_a_crash),
+    ("a_cancel_goes_on_after_a_crash", a_cancel_goes_on_after_a_crash),
+    ("execution_in_place_keeps_children", execution_in_place_keeps_children),
+    ("execution_in_place_under_load", execution_in_place_under_load),
+    ("an_upgrade_that_cannot_start_changes_nothing", an_upgrade_that_cannot_start),
+    ("an_agent_may_die", an_agent_may_die),
+    ("a_daemon_is_drained_by_the_next_sitter", a_daemon_is_drained_by_the_next_sitter),
+];
+
+const WAIT: &str = "echo before; echo $$ > $OUT/pid; cat $OUT/go; echo after; exit 5";
+
+fn waiting() -> World {
+    let world = World::new();
+    world.gate("go");
+    world.score("wait", WAIT);
+    world.start();
+    world
+}
+
+fn a_crash_of_the_sitter_is_not_noticed() {
+    let world = waiting();
+    let key = world.order("wait", &[]);
+    let pid = world.number_in("pid");
+    world.started(key);
+    world.crash();
+    let snapshot = world.start();
+    assert_eq!(snapshot.live.len(), 1);
+    assert!(snapshot.live[0].started_at.is_some());
+    world.started(key);
+    assert!(lives(pid));
+    world.open_gate("go");
+    let end = world.ended(key);
+    assert_eq!(end.outcome, Outcome::Exited(5), "{}", world.log());
+    assert_eq!(end.stdout.head, b"before\nafter\n");
+    assert_eq!(end.started_at, snapshot.live[0].started_at);
+}
+
+fn a_stop_leaves_scores_running() {
+    let world = waiting();
+    let key = world.order("wait", &[]);
+    let pid = world.number_in("pid");
+    world.signal(Signal::TERM);
+    world.wait();
+    assert!(lives(pid));
+    world.start();
+    world.open_gate("go");
+    assert_eq!(world.ended(key).outcome, Outcome::Exited(5), "{}", world.log());
+}
+
+fn a_stop_waits_its_grace() {
+    let world = World::new();
+    world.set("stop_grace", "\"1h\"");
+    world.gate("go");
+    world.score("wait", WAIT);
+    world.start();
+    let key = world.order("wait", &[]);
+    world.number_in("pid");
+    world.signal(Signal::TERM);
+    eventually("a stop", || world.log().contains("asked to stop").then_some(()));
+    assert_eq!(world.refused(world.order("wait", &[])), Refusal::Stopping);
+    world.open_gate("go");
+    assert_eq!(world.ended(key).outcome, Outcome::Exited(5));
+    world.wait();
+}
+
+fn an_end_that_nobody_saw_is_lost() {
+    let world = World::new();
+    world.gate("go");
+    world.score(
+        "wait",
+        "(setsid sleep 1000 & echo $! > $OUT/sleeper); echo said; echo $$ > $OUT/pid; cat $OUT/go",
+    );
+    world.start();
+    let key = world.order("wait", &[]);
+    let pid = world.number_in("pid");
+    let sleeper = world.number_in("sleeper");
+    world.started(key);
+    world.crash();
+    world.open_gate("go");
+    // Gone, and reaped by whoever is the parent of orphans here.
+    eventually("the end of the score", || {
+        (!fs::exists(format!("/proc/{pid}")).unwrap()).then_some(())
+    });
+    world.start();
+    let end = world.ended(key);
+    assert!(matches!(end.outcome, Outcome::Lost(_)), "{:?}", end.outcome);
+    assert_eq!(end.stdout.head, b"said\n");
+    assert!(!lives(sleeper));
+}
+
+fn a_timeout_counts_on_through_a_crash() {
+    let world = waiting();
+    let key = world.order_for("wait", &[], Some(Duration::from_millis(1_500)));
+    let pid = world.number_in("pid");
+    world.started(key);
+    world.crash();
+    world.start();
+    assert_eq!(world.ended(key).outcome, Outcome::TimedOut);
+    assert!(!lives(pid));
+}
+
+fn a_cancel_goes_on_after_a_crash() {
+    let world = World::new();
+    world.set("kill_grace", "\"1h\"");
+    world.score(
+        "stubborn",
+        "trap 'echo 1 > $OUT/termed' TERM; echo $$ > $OUT/pid; while :; do sleep 0.05; done",
+    );
+    world.start();
+    let key = world.order("stubborn", &[]);
+    let pid = world.number_in("pid");
+    world.cancel(key);
+    world.number_in("termed");
+    world.crash();
+    world.set("kill_grace", "\"100ms\"");
+    world.start();
+    assert_eq!(world.ended(key).outcome, Outcome::Cancelled);
+    assert!(!lives(pid));
+}
+
+fn execution_in_place_keeps_children() {
+    let world = waiting();
+    let sitter = world.pid();
+    let key = world.order("wait", &[]);
+    world.number_in("pid");
+    world.started(key);
+    world.signal(Signal::USR2);
+    world.hear_the_end();
+    let snapshot = world.attach();
+    assert_eq!(snapshot.live.len(), 1);
+    assert_eq!(world.pid(), sitter);
+    world.open_gate("go");
+    let end = world.ended(key);
+    assert_eq!(end.outcome, Outcome::Exited(5));
+    assert_eq!(end.stdout.head, b"before\nafter\n");
+    // And it holds the lock still.
+    assert!(world.start_in_vain().contains("in use"));
+    let open = fs::read_dir(format!("/proc/{sitter}/fd")).unwrap().count();
+    assert!(open < 40, "{open} descriptors are open");
+}
+
+/// Whatever ends while the program changes, its true end is told.
+fn execution_in_place_under_load() {
+    let world = World::new();
+    world.score("count", "seq 1 2000; exit $ORC_code");
+    world.start();
+    for round in 0..8 {
+        let codes: Vec<u8> = (0..8).map(|n| round * 8 + n).collect();
+        let keys: Vec<_> =
+            codes.iter().map(|code| world.order("count", &[("code", &code.to_string())])).collect();
+        for key in &keys {
+            world.started(*key);
+        }
+        world.signal(Signal::USR2);
+        world.hear_the_end();
+        world.forget_reports();
+        world.attach();
+        for (key, code) in keys.into_iter().zip(codes) {
+            let end = world.ended(key);
+            assert_eq!(end.outcome, Outcome::Exited(code.into()), "{}", world.log());
+            assert_eq!(end.stdout.bytes, 8_893);
+            world.acknowledge(key);
+        }
+    }
+}
+
+fn an_upgrade_that_cannot_start() {
+    let world = World::new();
+    let program = world.path("program");
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    // The sitter finds itself at this path, which then holds nothing that can be executed.
+    let replace = format!("exec -a x {} \"$@\"", program.display());
+    world.start_through(&["bash", "-c", &format!("shift; {replace}"), "bash"]);
+    world.score("quick", "echo quick");
+    world.start();
+    fs::remove_file(&program).unwrap();
+    fs::write(&program, "#!/nonexistent/interpreter\n").unwrap();
+    world.signal(Signal::USR2);
+    eventually("a word about it", || {
+        world.log().contains("cannot execute the sitter anew").then_some(())
+    });
+    assert_eq!(world.output_of("quick", &[]), "quick\n");
+}
+
+fn an_agent_may_die() {
+    let world = waiting();
+    let key = world.order("wait", &[]);
+    world.number_in("pid");
+    world.started(key);
+    world.signal(Signal::USR1);
+    world.hear_the_end();
+    assert_eq!(world.attach().live.len(), 1);
+    let sitter = world.pid().to_string();
+    let agent = Command::new("pgrep").args(["-P", &sitter, "-f", "agent --config"]).output();
+    let agent = String::from_utf8(agent.unwrap().stdout).unwrap();
+    kill_process(Pid::from_raw(agent.trim().parse().unwrap()).unwrap(), Signal::KILL).unwrap();
+    world.hear_the_end();
+    world.attach();
+    world.open_gate("go");
+    assert_eq!(world.ended(key).outcome, Outcome::Exited(5));
+}
+
+fn a_daemon_is_drained_by_the_next_sitter() {
+    let world = World::new();
+    world.gate("go");
+    world.score(
+        "leave",
+        "(setsid sh -c 'echo $$ > $OUT/daemon; cat $OUT/go; head -c 300000 /dev/zero\n\
+         echo 1 > $OUT/written; exec sleep 1000' &)\n\
+         while [ ! -s $OUT/daemon ]; do sleep 0.01; done",
+    );
+    world.start();
+    world.output_of("leave", &[]);
+    world.crash();
+    world.start();
+    world.open_gate("go");
+    world.number_in("written");
+    assert!(lives(world.number_in("daemon")));
+}

@@ -1,0 +1,139 @@
+//! The sitter with real processes, real signals, a real spool on disk, and the test in the
+//! agent's place.
+//!
+//! This program has three faces, because a sitter starts its agent from its own file: called with
+//! `--config` it is the sitter; with `agent` it passes bytes between the sitter and the test that
+//! listens beside the configuration; with anything else it runs tests, several at a time, those
+//! whose names contain the argument. No test waits for time: each waits for what must happen, and
+//! fails when it does not come.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test, although it has a `main` of its own"
+)]
+
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, Read, Write},
+    net::Shutdown,
+    os::{
+        fd::{FromRawFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    panic,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Mutex,
+    thread,
+};
+
+use player::{config::Config, ipc::AGENT_DESCRIPTOR, sitter};
+
+mod adopting;
+mod bench;
+mod killing;
+mod running;
+mod scores;
+mod spooling;
+mod world;
+
+type Test = (&'static str, fn());
+
+const ALL: [(&str, &[Test]); 6] = [("bench", bench::TESTS),
+    ("running", running::TESTS),
+    ("scores", scores::TESTS),
+    ("killing", killing::TESTS),
+    ("spooling", spooling::TESTS),
+    ("adopting", adopting::TESTS),
+];
+
+/// How many tests run at once. Most of them wait.
+const AT_ONCE: usize = 6;
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+    let path = |index: usize| arguments.get(index).map(PathBuf::from).unwrap_or_default();
+    match arguments.first().and_then(|first| first.to_str()) {
+        Some("--config") => be_sitter(&path(1), arguments.get(3)),
+        Some("agent") => be_agent(&path(2)),
+        _ => run_tests(&arguments),
+    }
+}
+
+fn be_sitter(config: &Path, lifeline: Option<&OsString>) -> ExitCode {
+    tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).init();
+    let config = match Config::load(config) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{}", player::chain(&error));
+            return ExitCode::FAILURE;
+        }
+    };
+    let lifeline = lifeline.and_then(|number| number.to_str()?.parse().ok());
+    match sitter::run(config, lifeline) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}", player::chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Passes bytes on in both directions, until either side ends.
+#[expect(unsafe_code, reason = "the sitter promises a socket at this number")]
+fn be_agent(config: &Path) -> ExitCode {
+    // SAFETY: the sitter opened it for us, and nothing else here knows of it.
+    let sitter = UnixStream::from(unsafe { OwnedFd::from_raw_fd(AGENT_DESCRIPTOR) });
+    let Ok(test) = UnixStream::connect(config.with_file_name("agent.sock")) else {
+        return ExitCode::FAILURE;
+    };
+    let pass = |from: UnixStream, to: UnixStream| {
+        move || {
+            let (mut from, mut to, mut bytes) = (from, to, [0; 16 << 10]);
+            while let Ok(read @ 1..) = from.read(&mut bytes) {
+                if to.write_all(&bytes[..read]).is_err() {
+                    break;
+                }
+            }
+            let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+        }
+    };
+    let (Ok(sitter_again), Ok(test_again)) = (sitter.try_clone(), test.try_clone()) else {
+        return ExitCode::FAILURE;
+    };
+    let back = thread::spawn(pass(test, sitter));
+    pass(sitter_again, test_again)();
+    let _ = back.join();
+    ExitCode::SUCCESS
+}
+
+fn run_tests(arguments: &[OsString]) -> ExitCode {
+    let wanted: Vec<&str> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
+    let named = |(of, tests): (&'static str, &'static [Test])| {
+        tests.iter().map(move |(name, test)| (format!("{of}::{name}"), *test))
+    };
+    let mut tests: Vec<(String, fn())> = ALL.into_iter().flat_map(named).collect();
+    if wanted.contains(&"--list") {
+        tests.iter().for_each(|(name, _)| println!("{name}: test"));
+        return ExitCode::SUCCESS;
+    }
+    let parts: Vec<&str> = wanted.into_iter().filter(|word| !word.starts_with('-')).collect();
+    tests.retain(|(name, _)| parts.is_empty() || parts.iter().any(|part| name.contains(part)));
+    println!("\nrunning {} tests", tests.len());
+    let (queue, failed) = (Mutex::new(tests.into_iter()), Mutex::new(Vec::new()));
+    let work = || {
+        while let Some((name, test)) = { queue.lock().unwrap().next() } {
+            let passed = panic::catch_unwind(test).is_ok();
+            println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
+            if !passed {
+                failed.lock().unwrap().push(name);
+            }
+        }
+    };
+    thread::scope(|scope| (0..AT_ONCE).for_each(|_| drop(scope.spawn(work))));
+    let failed = failed.into_inner().unwrap();
+    println!("\ntest result: {} failed {failed:?}\n", failed.len());
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

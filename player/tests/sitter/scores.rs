@@ -1,0 +1,169 @@
+//! Which files are scores, and which are disabled and why.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+};
+
+use orchestra_model::{delivery::Refusal, score::ScoreOffer};
+use player::ipc::ToSitter;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Test,
+    world::{World, is_root},
+};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("each_bad_score_is_disabled_with_its_reason", each_bad_score_is_disabled),
+    ("a_directory_that_others_can_write_disables_all", a_directory_that_others_can_write),
+    ("what_is_no_score_is_not_offered", what_is_no_score_is_not_offered),
+    ("a_name_cannot_leave_the_directory", a_name_cannot_leave_the_directory),
+    ("parameters_are_checked_where_the_score_is", parameters_are_checked),
+    ("nonsense_is_dropped", nonsense_is_dropped),
+];
+
+fn offer<'a>(offers: &'a [ScoreOffer], name: &str) -> &'a ScoreOffer {
+    offers
+        .iter()
+        .find(|offer| offer.name.as_str() == name)
+        .unwrap_or_else(|| panic!("{name}: {offers:?}"))
+}
+
+fn each_bad_score_is_disabled() {
+    let world = World::new();
+    world.score("good", "echo good");
+    world.score("target", "echo $0 is a descriptor");
+    symlink("target", world.path("scores/link")).unwrap();
+    symlink("/bin/true", world.path("scores/outside")).unwrap();
+    symlink("../scores/target", world.path("scores/out-and-in")).unwrap();
+    symlink("nowhere", world.path("scores/dangling")).unwrap();
+    symlink("/proc/self/exe", world.path("scores/magic")).unwrap();
+    world.file("writable", "#!/bin/sh\n", 0o757);
+    world.file("group-writable", "#!/bin/sh\n", 0o775);
+    world.score("bad-conf", "echo never");
+    world.file("bad-conf.conf", "timeout = 5\nunknown = 1\n", 0o644);
+    world.score("loose-conf", "echo never");
+    world.file("loose-conf.conf", "", 0o666);
+    world.file("forgotten", "#!/bin/sh\n", 0o644);
+    world.file("forgotten.conf", "", 0o644);
+    fs::create_dir(world.path("scores/sub")).unwrap();
+    fs::copy("/bin/true", world.path("scores/sub/inner")).unwrap();
+    symlink("sub/inner", world.path("scores/deep")).unwrap();
+    fs::create_dir(world.path("scores/loose")).unwrap();
+    fs::copy("/bin/true", world.path("scores/loose/inner")).unwrap();
+    fs::set_permissions(world.path("scores/loose"), fs::Permissions::from_mode(0o777)).unwrap();
+    symlink("loose/inner", world.path("scores/deep-loose")).unwrap();
+    if is_root() {
+        world.file("foreign", "#!/bin/sh\n", 0o755);
+        std::os::unix::fs::chown(world.path("scores/foreign"), Some(65_534), None).unwrap();
+    }
+    let offers = world.start().scores;
+    let mut expected = vec![
+        ("outside", "is a link that leaves the scores directory"),
+        ("out-and-in", "is a link that leaves the scores directory"),
+        ("magic", "is a link that leaves the scores directory"),
+        ("dangling", "cannot be read: No such file"),
+        ("writable", "can be written by its group or by everybody (mode 0757)"),
+        ("group-writable", "can be written by its group or by everybody (mode 0775)"),
+        ("bad-conf", "its .conf: timeout: "),
+        ("loose-conf", "its .conf: can be written by its group"),
+        ("forgotten", "has a .conf but is not executable"),
+        ("deep-loose", "lies in loose, which can be written by"),
+    ];
+    if is_root() {
+        expected.push(("foreign", "belongs to user 65534, who is neither root nor"));
+    }
+    for (name, why) in expected {
+        let reason = offer(&offers, name).spec.as_ref().unwrap_err();
+        assert!(reason.starts_with(why), "{name}: {reason}");
+        match world.refused(world.order(name, &[])) {
+            Refusal::ScoreDisabled(told) => assert_eq!(&told, reason),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    for name in ["good", "link", "deep"] {
+        let offer = offer(&offers, name);
+        assert!(offer.spec.is_ok() && offer.hash.is_some(), "{offer:?}");
+        world.output_of(name, &[]);
+    }
+    assert_eq!(offer(&offers, "link").hash, offer(&offers, "target").hash);
+    let own: [u8; 32] = Sha256::digest(fs::read(world.path("scores/good")).unwrap()).into();
+    assert_eq!(offer(&offers, "good").hash.unwrap().0, own);
+}
+
+fn a_directory_that_others_can_write() {
+    let world = World::new();
+    world.score("good", "echo good");
+    fs::set_permissions(world.path("scores"), fs::Permissions::from_mode(0o777)).unwrap();
+    let offers = world.start().scores;
+    let reason = offer(&offers, "good").spec.as_ref().unwrap_err();
+    assert!(reason.starts_with("its directory can be written by"), "{reason}");
+}
+
+fn what_is_no_score_is_not_offered() {
+    let world = World::new();
+    for name in [".hidden", "backup~", "#lock#", "name with spaces", "x.conf", "ümlaut"] {
+        world.file(name, "#!/bin/sh\n", 0o755);
+    }
+    world.file("README", "plain", 0o644);
+    fs::create_dir(world.path("scores/directory")).unwrap();
+    let mode = rustix::fs::Mode::from_raw_mode(0o777);
+    let fifo = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, world.path("scores/fifo"), fifo, mode, 0).unwrap();
+    world.score("x", "echo x");
+    let offers = world.start().scores;
+    let names: Vec<&str> = offers.iter().map(|offer| offer.name.as_str()).collect();
+    // `x.conf` is the `.conf` of x, and a bad one.
+    assert_eq!(names, ["x"]);
+}
+
+fn a_name_cannot_leave_the_directory() {
+    let world = World::new();
+    world.score("good", "echo good");
+    fs::copy("/bin/true", world.path("evil")).unwrap();
+    world.start();
+    for name in ["../evil", "/bin/true", "..", ".", "", "good/../good", "good\0"] {
+        world.order(name, &[]);
+    }
+    // All of them were dropped without a word; the order after them is news.
+    assert_eq!(world.output_of("good", &[]), "good\n");
+    assert!(world.log().contains("JobBody.score"), "{}", world.log());
+}
+
+fn parameters_are_checked() {
+    let world = World::new();
+    world.score("strict", "echo $ORC_size");
+    let conf = "[params.size]\ntype = \"integer\"\nrequired = true\nsensitive = true\n";
+    world.file("strict.conf", conf, 0o644);
+    world.start();
+    for bad in [&[("size", "x42y")][..], &[], &[("size", "1"), ("other", "x42y")]] {
+        match world.refused(world.order("strict", bad)) {
+            Refusal::Parameters(why) => assert!(!why.contains("x42y"), "{why}"),
+            other => panic!("{bad:?}: {other:?}"),
+        }
+    }
+    assert_eq!(world.output_of("strict", &[("size", "42")]), "42\n");
+    for bad in [("LD PRELOAD", "x"), ("SPOOL", "x"), ("a=b", "x"), ("nul", "a\0b")] {
+        world.order("strict", &[bad, ("size", "1")]);
+    }
+    assert_eq!(world.output_of("strict", &[("size", "43")]), "43\n");
+    assert!(!world.log().contains("x42y"));
+}
+
+fn nonsense_is_dropped() {
+    let world = World::new();
+    world.score("good", "echo good");
+    world.start();
+    for bytes in [&b""[..], b"\xff\xff\xff", b"\x0a\x03abc", &[0; 100]] {
+        world.command_bytes(bytes.to_vec());
+    }
+    assert_eq!(world.output_of("good", &[]), "good\n");
+    // An agent that speaks no frames is replaced.
+    let session = player::ipc::SessionId(99);
+    world.say(ToSitter::Closed { session });
+    world.say_nonsense();
+    world.hear_the_end();
+    world.attach();
+    assert_eq!(world.output_of("good", &[]), "good\n");
+}

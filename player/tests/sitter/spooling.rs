@@ -1,0 +1,123 @@
+//! The spool's directory, and a disk that is full.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use orchestra_model::delivery::{Outcome, Refusal, Report};
+
+use crate::{
+    Test,
+    world::{World, eventually, is_root},
+};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("a_spool_has_one_sitter", a_spool_has_one_sitter),
+    ("a_spool_that_others_may_enter_stops_the_start", a_loose_spool_stops_the_start),
+    ("a_damaged_journal_stops_the_start", a_damaged_journal_stops_the_start),
+    ("a_full_disk_refuses_orders_and_tells_of_what_runs", a_full_disk),
+    ("an_end_is_kept_until_acknowledged", an_end_is_kept_until_acknowledged),
+];
+
+fn a_spool_has_one_sitter() {
+    let world = World::new();
+    world.start();
+    let said = world.start_in_vain();
+    assert!(said.contains("is in use by another player"), "{said}");
+}
+
+fn a_loose_spool_stops_the_start() {
+    let world = World::new();
+    fs::create_dir(world.path("spool")).unwrap();
+    fs::set_permissions(world.path("spool"), fs::Permissions::from_mode(0o755)).unwrap();
+    let said = world.start_in_vain();
+    let mend = format!("mend it with: chmod 0700 {}", world.path("spool").display());
+    assert!(said.contains(&mend), "{said}");
+    fs::set_permissions(world.path("spool"), fs::Permissions::from_mode(0o700)).unwrap();
+    world.start();
+}
+
+fn a_damaged_journal_stops_the_start() {
+    let world = World::new();
+    world.score("quick", "echo quick");
+    world.start();
+    world.output_of("quick", &[]);
+    world.crash();
+    let journal = world.path("spool/journal");
+    let whole = fs::read(&journal).unwrap();
+    let mut damaged = whole.clone();
+    damaged[whole.len() / 2] ^= 1;
+    fs::write(&journal, damaged).unwrap();
+    let said = world.start_in_vain();
+    assert!(said.contains("journal") && said.contains("damaged"), "{said}");
+    // What a crash may leave at its end is no damage.
+    let torn = &whole[..whole.len() - 3];
+    fs::write(&journal, torn).unwrap();
+    let settled = world.start().settled.len();
+    assert!(settled <= 1, "{settled}");
+}
+
+fn a_full_disk() {
+    if !is_root() {
+        return;
+    }
+    let world = World::new();
+    world.gate("go");
+    fs::create_dir(world.path("spool")).unwrap();
+    // A small file system of the sitter's own, gone with it.
+    let spool = world.path("spool");
+    let mount =
+        format!("mount -t tmpfs -o size=256k,mode=0700 none {} && exec \"$@\"", spool.display());
+    world.start_through(&["unshare", "-m", "sh", "-c", &mount, "sh"]);
+    world.score("wait", "echo 1 > $OUT/up; cat $OUT/go; echo waited");
+    // The file system is full before the order of the next one comes.
+    world.score(
+        "fill",
+        &format!("cd {}; cat /dev/zero > fill 2> /dev/null; echo filled", spool.display()),
+    );
+    world.score("free", &format!("rm {}/fill; echo freed", spool.display()));
+    world.start();
+    let wait = world.order("wait", &[]);
+    world.number_in("up");
+    let fill = world.ended(world.order("fill", &[]));
+    assert_eq!(fill.outcome, Outcome::Exited(0));
+    // The journal's last page may still have room for some.
+    eventually("a refusal for want of space", || match world.last_word(world.order("fill", &[])) {
+        Report::Refused { refusal: Refusal::Spool(why), .. } => {
+            assert!(why.contains("No space left"), "{why}");
+            Some(())
+        }
+        Report::Refused { refusal: Refusal::SpawnFailed(_), .. } | Report::Ended { .. } => None,
+        other => panic!("{other:?}"),
+    });
+    // What runs ends, and that is told.
+    world.open_gate("go");
+    assert_eq!(world.ended(wait).outcome, Outcome::Exited(0));
+    // Space comes back from outside of any order: through the sitter's view of the mount.
+    fs::remove_file(format!("/proc/{}/root{}/fill", world.pid(), spool.display())).unwrap();
+    eventually("orders are taken again", || match world.report(world.order("free", &[])) {
+        Report::Refused { refusal: Refusal::Spool(_), .. } => None,
+        Report::Started { .. } => Some(()),
+        other => panic!("{other:?}"),
+    });
+}
+
+fn an_end_is_kept_until_acknowledged() {
+    let world = World::new();
+    world.score("quick", "echo quick");
+    world.start();
+    let key = world.order("quick", &[]);
+    let end = world.ended(key);
+    assert_eq!(world.attach_again().settled, [key]);
+    assert_eq!(world.ended(key), end);
+    world.crash();
+    assert_eq!(world.start().settled, [key]);
+    assert_eq!(world.ended(key), end);
+    world.repeat_order("quick", key);
+    assert_eq!(world.ended(key), end, "a duplicate is answered with what is known");
+    world.acknowledge(key);
+    assert_eq!(world.attach_again().settled, []);
+    world.repeat_order("quick", key);
+    assert_eq!(world.refused(key), Refusal::AlreadyAcknowledged);
+    world.crash();
+    let snapshot = world.start();
+    assert_eq!((snapshot.settled.len(), snapshot.mark.0), (0, 1));
+}

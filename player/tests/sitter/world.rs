@@ -1,0 +1,497 @@
+//! A player's directory, a sitter on it, and the agent's end of its socket in the test's hand.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    fs,
+    io::{PipeWriter, Read},
+    os::{
+        fd::AsRawFd,
+        unix::{
+            fs::PermissionsExt,
+            net::{UnixListener, UnixStream},
+        },
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use orchestra_ca::{Ca, Terms};
+use orchestra_certs::Subject;
+use orchestra_model::{
+    FlowId, HostName, JobId,
+    delivery::{
+        AttemptEnd, AttemptKey, OrderNumber, Outcome, PlayerSnapshot, Refusal, Report, StoreId,
+        Term,
+    },
+};
+use orchestra_proto::{snapshot_from_wire, v1};
+use player::ipc::{Inbox, Outbox, ReceiveError, SessionId, ToAgent, ToSitter};
+use prost::Message;
+use rustix::{
+    io::FdFlags,
+    process::{Pid, Signal, kill_process},
+};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+/// Whose orders the tests give.
+pub(crate) const STORE: StoreId = StoreId([7; 16]);
+/// The player's name.
+pub(crate) const PLAYER: &str = "db1.example.com";
+/// Longer than anything that is waited for takes.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Whether the tests may become other users, make cgroups and mount.
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Waits until something holds.
+pub(crate) fn eventually<T>(what: &str, mut wanted: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(it) = wanted() {
+            return it;
+        }
+        assert!(start.elapsed() < PATIENCE, "{what}: did not come about");
+        thread::yield_now();
+        thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// Whether a process of this number lives.
+pub(crate) fn lives(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+pub(crate) struct World {
+    dir: TempDir,
+    /// Lines of the configuration, by key.
+    settings: RefCell<BTreeMap<&'static str, String>>,
+    listener: UnixListener,
+    sitter: RefCell<Option<Sitter>>,
+    link: RefCell<Option<Link>>,
+    last_order: Cell<u64>,
+    /// Reports that came while another was waited for.
+    reports: RefCell<Vec<Report>>,
+    /// What a sitter is started through, before its own program and arguments.
+    wrapper: RefCell<Vec<String>>,
+}
+
+struct Sitter {
+    child: Child,
+    lifeline: Option<PipeWriter>,
+}
+
+struct Link {
+    socket: UnixStream,
+    inbox: Inbox<ToAgent>,
+    session: SessionId,
+}
+
+impl World {
+    /// A world without a sitter. `max_tasks` is 16, the grace 1 s.
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let domain = HostName::new("example.com").unwrap();
+        let ca = Ca::init(&dir.path().join("ca"), &domain).unwrap();
+        let subject = Subject::Player(HostName::new(PLAYER).unwrap());
+        ca.save(&[ca.issue(&subject, &Terms::default()).unwrap()], false).unwrap();
+        fs::create_dir(dir.path().join("scores")).unwrap();
+        fs::create_dir(dir.path().join("out")).unwrap();
+        let listener = UnixListener::bind(dir.path().join("agent.sock")).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let world = World {
+            dir,
+            settings: RefCell::default(),
+            listener,
+            sitter: RefCell::default(),
+            link: RefCell::default(),
+            last_order: Cell::new(0),
+            reports: RefCell::default(),
+            wrapper: RefCell::default(),
+        };
+        let text = |path: &Path| format!("{:?}", path.to_str().unwrap());
+        world.set("scores_dir", text(&world.path("scores")));
+        world.set("spool_dir", text(&world.path("spool")));
+        world.set("max_tasks", "16".to_owned());
+        for key in ["agent_user", "task_user"] {
+            world.set(key, "\"self\"".to_owned());
+        }
+        world.set("kill_grace", "\"1s\"".to_owned());
+        let files = ca.files(&subject);
+        world.set("tls.ca", text(&files.ca));
+        world.set("tls.cert", text(&files.cert));
+        world.set("tls.key", text(&files.key));
+        world
+    }
+
+    /// Sets a line of the configuration; the next sitter reads it.
+    pub(crate) fn set(&self, key: &'static str, value: impl Into<String>) {
+        self.settings.borrow_mut().insert(key, value.into());
+    }
+
+    /// Has the next sitters started as `wrapper PROGRAM ARGUMENTS`.
+    pub(crate) fn start_through(&self, wrapper: &[&str]) {
+        *self.wrapper.borrow_mut() = wrapper.iter().map(|&word| word.to_owned()).collect();
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A file that scores write for the test to see.
+    pub(crate) fn out(&self, name: &str) -> PathBuf {
+        self.path("out").join(name)
+    }
+
+    /// The number that a score wrote to a file, once it is there.
+    pub(crate) fn number_in(&self, name: &str) -> i32 {
+        eventually(name, || fs::read_to_string(self.out(name)).ok()?.trim_end().parse().ok())
+    }
+
+    /// Makes a FIFO among the files for the test: who reads it waits for [`World::open_gate`].
+    pub(crate) fn gate(&self, name: &str) {
+        let mode = rustix::fs::Mode::from_raw_mode(0o666);
+        let fifo = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, self.out(name), fifo, mode, 0).unwrap();
+    }
+
+    /// Lets whoever waits at a gate go on; waits until somebody does.
+    pub(crate) fn open_gate(&self, name: &str) {
+        let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;
+        let none = rustix::fs::Mode::empty();
+        eventually(name, || rustix::fs::open(self.out(name), flags, none).ok());
+    }
+
+    /// Installs a shell script. `OUT` in it is where files for the test go.
+    pub(crate) fn score(&self, name: &str, script: &str) {
+        let out = self.path("out");
+        self.file(
+            name,
+            &format!("#!/bin/sh\nexport OUT={}\n{script}\n", out.to_str().unwrap()),
+            0o755,
+        );
+    }
+
+    /// Installs any file among the scores.
+    pub(crate) fn file(&self, name: &str, text: &str, mode: u32) {
+        let path = self.path("scores").join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// Starts a sitter and attaches to it.
+    pub(crate) fn start(&self) -> PlayerSnapshot {
+        self.start_unattached();
+        self.attach()
+    }
+
+    pub(crate) fn start_unattached(&self) {
+        let (lifeline, writer) = std::io::pipe().unwrap();
+        rustix::io::fcntl_setfd(&lifeline, FdFlags::empty()).unwrap();
+        let child = self.command(lifeline.as_raw_fd()).spawn().unwrap();
+        *self.sitter.borrow_mut() = Some(Sitter { child, lifeline: Some(writer) });
+        *self.link.borrow_mut() = None;
+    }
+
+    /// Starts a sitter that is expected to fail, and returns what it said.
+    pub(crate) fn start_in_vain(&self) -> String {
+        let (lifeline, _writer) = std::io::pipe().unwrap();
+        rustix::io::fcntl_setfd(&lifeline, FdFlags::empty()).unwrap();
+        let mut command = self.command(lifeline.as_raw_fd());
+        let output = command.stderr(Stdio::piped()).output().unwrap();
+        assert!(!output.status.success(), "it did not fail");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    fn command(&self, lifeline: i32) -> Command {
+        let settings = self.settings.borrow();
+        let (tls, top): (Vec<_>, Vec<_>) =
+            settings.iter().partition(|(key, _)| key.starts_with("tls."));
+        let mut text = "conductors = [\"127.0.0.1:1\"]\nconductor_name = \"c1.example.com\"\ndomain = \"example.com\"\n".to_owned();
+        top.iter().for_each(|(key, value)| text += &format!("{key} = {value}\n"));
+        text += "[tls]\n";
+        tls.iter().for_each(|(key, value)| text += &format!("{} = {value}\n", &key[4..]));
+        fs::write(self.path("player.toml"), text).unwrap();
+        let mut words = self.wrapper.borrow().clone();
+        words.push(std::env::current_exe().unwrap().to_str().unwrap().to_owned());
+        words
+            .extend(["--config".to_owned(), self.path("player.toml").to_str().unwrap().to_owned()]);
+        words.extend(["--lifeline".to_owned(), lifeline.to_string()]);
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        // What a sitter was given must not reach a score.
+        command.env("LD_LIBRARY_PATH", "/nonexistent").env("SECRET_OF_THE_SITTER", "x");
+        command
+    }
+
+    /// The sitter's process.
+    pub(crate) fn pid(&self) -> i32 {
+        self.sitter.borrow().as_ref().unwrap().child.id() as i32
+    }
+
+    /// Sends the sitter a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_raw(self.pid()).unwrap(), signal).unwrap();
+    }
+
+    /// Waits until the sitter has ended.
+    pub(crate) fn wait(&self) {
+        let Sitter { mut child, lifeline } = self.sitter.take().unwrap();
+        eventually("the end of the sitter", || child.try_wait().unwrap());
+        drop(lifeline);
+    }
+
+    /// Kills the sitter as a crash would, without a chance to do anything.
+    pub(crate) fn crash(&self) {
+        self.signal(Signal::KILL);
+        self.wait();
+    }
+
+    /// Ends the lifeline and waits until the sitter has ended by it.
+    pub(crate) fn cut_lifeline(&self) {
+        let lifeline = self.sitter.borrow_mut().as_mut().and_then(|sitter| sitter.lifeline.take());
+        drop(lifeline);
+        self.wait();
+    }
+
+    /// Takes the next agent's connection and opens a session on it.
+    pub(crate) fn attach(&self) -> PlayerSnapshot {
+        let socket = eventually("an agent", || self.listener.accept().ok()).0;
+        socket.set_nonblocking(false).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        *self.link.borrow_mut() =
+            Some(Link { socket, inbox: Inbox::default(), session: SessionId(0) });
+        self.attach_again()
+    }
+
+    /// Opens another session on the same connection.
+    pub(crate) fn attach_again(&self) -> PlayerSnapshot {
+        let session = {
+            let mut link = self.link.borrow_mut();
+            let link = link.as_mut().unwrap();
+            link.session.0 += 1;
+            link.session
+        };
+        self.say(ToSitter::Open { session });
+        let snapshot = eventually("a snapshot", || match self.hear() {
+            ToAgent::Snapshot { session: of, bytes } if of == session => Some(bytes),
+            _ => None,
+        });
+        self.say(ToSitter::Welcomed { session, store: STORE, term: Term(1) });
+        let snapshot = v1::Snapshot::decode(snapshot).unwrap();
+        snapshot_from_wire(&snapshot, STORE).unwrap()
+    }
+
+    pub(crate) fn hear(&self) -> ToAgent {
+        let mut link = self.link.borrow_mut();
+        let link = link.as_mut().unwrap();
+        match link.inbox.receive(&mut link.socket) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => panic!("the agent ended: {}", self.log()),
+            Err(ReceiveError::Read(error)) => panic!("nothing came: {error}\n{}", self.log()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Waits until the present agent's connection is gone.
+    pub(crate) fn hear_the_end(&self) {
+        let mut socket = self.link.borrow_mut().take().unwrap().socket;
+        let mut bytes = [0; 4096];
+        while !matches!(socket.read(&mut bytes), Ok(0) | Err(_)) {}
+    }
+
+    pub(crate) fn say(&self, frame: ToSitter) {
+        let mut outbox = Outbox::default();
+        outbox.push(frame).unwrap();
+        let mut link = self.link.borrow_mut();
+        outbox.flush(&mut link.as_mut().unwrap().socket).unwrap();
+    }
+
+    /// Bytes that are no frame.
+    pub(crate) fn say_nonsense(&self) {
+        let mut link = self.link.borrow_mut();
+        std::io::Write::write_all(&mut link.as_mut().unwrap().socket, &[0xff; 64]).unwrap();
+    }
+
+    /// Forgets reports that nobody waited for.
+    pub(crate) fn forget_reports(&self) {
+        self.reports.borrow_mut().clear();
+    }
+
+    pub(crate) fn command_bytes(&self, bytes: Vec<u8>) {
+        let session = self.link.borrow().as_ref().unwrap().session;
+        self.say(ToSitter::Command { session, bytes: bytes.into() });
+    }
+
+    fn say_command(&self, kind: v1::command::Kind) {
+        let store_id = Bytes::copy_from_slice(&STORE.0);
+        self.command_bytes(v1::Command { store_id, term: 1, kind: Some(kind) }.encode_to_vec());
+    }
+
+    /// Orders a first attempt of a fresh job.
+    pub(crate) fn order(&self, score: &str, params: &[(&str, &str)]) -> AttemptKey {
+        self.order_for(score, params, None)
+    }
+
+    pub(crate) fn order_for(
+        &self,
+        score: &str,
+        params: &[(&str, &str)],
+        timeout: Option<Duration>,
+    ) -> AttemptKey {
+        let number = self.last_order.get() + 1;
+        self.last_order.set(number);
+        let job = JobId { flow: FlowId(number), slot: 1, job: 2 };
+        let key = AttemptKey { store: STORE, job, attempt: 1 };
+        self.send_order(score, params, timeout, key, number);
+        key
+    }
+
+    /// Says the very same order once more.
+    pub(crate) fn repeat_order(&self, score: &str, key: AttemptKey) {
+        self.send_order(score, &[], None, key, key.job.flow.0);
+    }
+
+    fn send_order(
+        &self,
+        score: &str,
+        params: &[(&str, &str)],
+        timeout: Option<Duration>,
+        key: AttemptKey,
+        number: u64,
+    ) {
+        let body = v1::JobBody {
+            job: Some(key.job.into()),
+            name: "job-name".to_owned(),
+            score: score.to_owned(),
+            audience: "alice".to_owned(),
+            params: params.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        };
+        let body: Bytes = body.encode_to_vec().into();
+        let digest = Bytes::copy_from_slice(&Sha256::digest(&body));
+        let part = v1::JobPart { digest: digest.clone(), body, signature: Bytes::new() };
+        self.say_command(v1::command::Kind::Job(part));
+        self.say_command(v1::command::Kind::Order(v1::Order {
+            number,
+            key: Some(key.into()),
+            job_digest: digest,
+            timeout_ms: timeout.map(|timeout| timeout.as_millis() as u64),
+        }));
+    }
+
+    pub(crate) fn cancel(&self, key: AttemptKey) {
+        let (order, key) = (key.job.flow.0, Some(key.into()));
+        self.say_command(v1::command::Kind::Cancel(v1::Cancel { key, order }));
+    }
+
+    pub(crate) fn acknowledge(&self, key: AttemptKey) {
+        let (order, key) = (key.job.flow.0, Some(key.into()));
+        self.say_command(v1::command::Kind::Acknowledge(v1::Acknowledge { key, order }));
+    }
+
+    /// The next report of an attempt.
+    pub(crate) fn report(&self, key: AttemptKey) -> Report {
+        eventually("a report", || {
+            let mut reports = self.reports.borrow_mut();
+            if let Some(index) = reports.iter().position(|report| report.key() == key) {
+                return Some(reports.remove(index));
+            }
+            if let ToAgent::Report { bytes, .. } = self.hear() {
+                reports.push(v1::Report::decode(bytes).unwrap().try_into().unwrap());
+            }
+            None
+        })
+    }
+
+    /// Waits until an attempt has started.
+    pub(crate) fn started(&self, key: AttemptKey) {
+        match self.report(key) {
+            Report::Started { order, .. } => assert_eq!(order, OrderNumber(key.job.flow.0)),
+            other => panic!("not started: {other:?}\n{}", self.log()),
+        }
+    }
+
+    /// Waits for the end of an attempt.
+    pub(crate) fn ended(&self, key: AttemptKey) -> AttemptEnd {
+        match self.last_word(key) {
+            Report::Ended { end, .. } => end,
+            other => panic!("not ended: {other:?}\n{}", self.log()),
+        }
+    }
+
+    /// Waits for what is said last of an attempt: its end, or a refusal.
+    pub(crate) fn last_word(&self, key: AttemptKey) -> Report {
+        loop {
+            match self.report(key) {
+                Report::Started { .. } => {}
+                last => return last,
+            }
+        }
+    }
+
+    pub(crate) fn refused(&self, key: AttemptKey) -> Refusal {
+        match self.report(key) {
+            Report::Refused { refusal, .. } => refusal,
+            other => panic!("not refused: {other:?}\n{}", self.log()),
+        }
+    }
+
+    /// Runs a score to its end, which must be good, and returns what it wrote.
+    pub(crate) fn output_of(&self, score: &str, params: &[(&str, &str)]) -> String {
+        let end = self.ended(self.order(score, params));
+        let stderr = String::from_utf8_lossy(&end.stderr.head).into_owned();
+        assert_eq!(end.outcome, Outcome::Exited(0), "{stderr}\n{}", self.log());
+        String::from_utf8(end.stdout.head).unwrap()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// Directories of attempts in the spool.
+    pub(crate) fn attempt_dirs(&self) -> usize {
+        fs::read_dir(self.path("spool/attempts")).unwrap().count()
+    }
+
+    /// The cgroups of this player's attempts, wherever they are.
+    pub(crate) fn cgroups(&self, spool: orchestra_model::delivery::SpoolId) -> Vec<PathBuf> {
+        fn below(dir: &Path, name: &str, found: &mut Vec<PathBuf>) {
+            for entry in fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok) {
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    match entry.file_name().to_string_lossy().contains(name) {
+                        true => found.push(entry.path()),
+                        false => below(&entry.path(), name, found),
+                    }
+                }
+            }
+        }
+        let mut found = Vec::new();
+        below(Path::new("/sys/fs/cgroup"), &spool.to_string(), &mut found);
+        found
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if self.sitter.borrow().is_none() {
+            // It alone knows what is to be ended.
+            self.start_unattached();
+        }
+        if !thread::panicking() {
+            self.cut_lifeline();
+        } else if let Some(mut sitter) = self.sitter.take() {
+            eprintln!("---- log of the sitter\n{}", self.log());
+            drop(sitter.lifeline.take());
+            let _ = sitter.child.wait();
+        }
+    }
+}

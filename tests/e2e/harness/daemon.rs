@@ -1,0 +1,143 @@
+//! A daemon as a child process: started, killed, told to stop, started again.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    os::fd::{AsRawFd as _, OwnedFd},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{LazyLock, Mutex},
+};
+
+use rustix::{
+    io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd},
+    process::Signal,
+};
+
+use super::{binaries, process, within};
+
+/// Daemons read from this pipe, and stop when it ends: however these tests die, all of them go
+/// with them. Every child inherits the end that is read from; nobody but us has the other.
+static LIFELINE: LazyLock<(OwnedFd, OwnedFd)> = LazyLock::new(|| {
+    let (read, write) = std::io::pipe().expect("a pipe");
+    // Above what daemons use for themselves.
+    let read = fcntl_dupfd_cloexec(&read, 100).expect("a descriptor");
+    fcntl_setfd(&read, FdFlags::empty()).expect("a flag");
+    (read, write.into())
+});
+
+/// A daemon, running or not.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    program: PathBuf,
+    arguments: Vec<String>,
+    log: PathBuf,
+    out: PathBuf,
+    child: Mutex<Option<Child>>,
+}
+
+impl Daemon {
+    /// One that is not started yet; `log` gets its standard error, over all starts.
+    pub(super) fn new(program: &str, arguments: &[&str], log: PathBuf) -> Self {
+        let arguments = arguments.iter().map(|word| (*word).to_owned()).collect();
+        let out = log.with_extension("out");
+        Self { program: binaries::path(program), arguments, log, out, child: Mutex::default() }
+    }
+
+    /// Starts it. It must not be running.
+    pub(crate) fn start(&self) {
+        self.start_with(&[]);
+    }
+
+    /// Starts it with further arguments.
+    pub(crate) fn start_with(&self, further: &[&str]) {
+        let mut child = self.child.lock().expect("no test panicked in here");
+        assert!(child.is_none(), "{} runs already", self.program.display());
+        let log = OpenOptions::new().create(true).append(true).open(&self.log).expect("a log");
+        let started = Command::new(&self.program)
+            .args(&self.arguments)
+            .args(further)
+            .args(["--lifeline", &LIFELINE.0.as_raw_fd().to_string()])
+            .stdin(Stdio::null())
+            .stdout(File::create(&self.out).expect("a file"))
+            .stderr(log)
+            .spawn();
+        *child = Some(started.expect("the program can be started"));
+    }
+
+    /// Its process; fails if it is not running.
+    pub(crate) fn pid(&self) -> i32 {
+        let child = self.child.lock().expect("no test panicked in here");
+        child.as_ref().expect("it runs").id() as i32
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        process::signal(self.pid(), signal);
+    }
+
+    /// Kills it as `kill -9` does; when this returns, it is gone.
+    pub(crate) fn kill(&self) {
+        let child = self.child.lock().expect("no test panicked in here").take();
+        if let Some(mut child) = child {
+            // It may have ended by itself: gone is gone.
+            let _ = child.kill();
+            child.wait().expect("it is our child");
+        }
+    }
+
+    /// Tells it to stop, and waits until it has.
+    pub(crate) fn stop(&self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.wait()
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn wait(&self) -> ExitStatus {
+        let patience = std::time::Duration::from_secs(30);
+        let what = format!("{} to end\n{}", self.program.display(), self.log_tail());
+        let status = within(patience, &what, || self.ended());
+        *self.child.lock().expect("no test panicked in here") = None;
+        status
+    }
+
+    fn ended(&self) -> Option<ExitStatus> {
+        let mut child = self.child.lock().expect("no test panicked in here");
+        child.as_mut().expect("it was started").try_wait().expect("it is our child")
+    }
+
+    /// Whether it was started and has not ended.
+    pub(crate) fn is_running(&self) -> bool {
+        let mut child = self.child.lock().expect("no test panicked in here");
+        child.as_mut().is_some_and(|child| child.try_wait().expect("it is our child").is_none())
+    }
+
+    /// What it wrote to standard output since it was last started.
+    pub(crate) fn output(&self) -> String {
+        fs::read_to_string(&self.out).unwrap_or_default()
+    }
+
+    /// Its log, over all starts.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Where its log is.
+    pub(crate) fn log_path(&self) -> &Path {
+        &self.log
+    }
+
+    /// The end of its log, for messages.
+    pub(crate) fn log_tail(&self) -> String {
+        const LINES: usize = 25;
+        let log = self.log();
+        let skipped = log.lines().count().saturating_sub(LINES);
+        let tail: Vec<&str> = log.lines().skip(skipped).collect();
+        format!("--- the end of {}:\n{}", self.log.display(), tail.join("\n"))
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,563 @@
+//! A conductor and its players, in a directory of their own.
+//!
+//! ```text
+//! DIR/ca/                       the authority, and what it issued
+//! DIR/conductor/                conductor.toml, players, state/, log
+//! DIR/players/NAME/             player.toml, its key and certificates, spool/, log
+//! DIR/scores/                   what all players offer
+//! DIR/record                    what scores write of themselves
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, OpenOptions, Permissions},
+    io::Write as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use orchestra_ca::{Ca, Terms};
+use orchestra_certs::{Role, Subject};
+use orchestra_model::{HostName, HostSet};
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{
+    Process, Ran, Record, Tool,
+    daemon::Daemon,
+    eventually,
+    process::{OwnCgroup, is_alive, processes_with, signal},
+};
+
+/// The domain of all certificates here.
+pub(crate) const DOMAIN: &str = "e2e.test";
+/// The conductor's name.
+const CONDUCTOR: &str = "conductor.e2e.test";
+
+/// The scores that every fleet has, by name.
+const SCORES: &[(&str, &str)] = &[
+    ("hello", include_str!("../scores/hello")),
+    ("work", include_str!("../scores/work")),
+    ("chatter", include_str!("../scores/chatter")),
+    ("stubborn", include_str!("../scores/stubborn")),
+    ("escape", include_str!("../scores/escape")),
+    ("daemonise", include_str!("../scores/daemonise")),
+];
+
+/// Where attempts get their cgroups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cgroup {
+    /// Below one of this fleet alone where there can be one, else as [`Cgroup::None`].
+    Own,
+    /// Nowhere.
+    None,
+}
+
+/// What a fleet is to be.
+#[derive(Debug)]
+pub(crate) struct FleetBuilder {
+    players: String,
+    cgroup: Cgroup,
+    player_keys: BTreeMap<String, String>,
+    conductor_tables: String,
+    attach: bool,
+    proxy: Option<u16>,
+}
+
+impl FleetBuilder {
+    /// Where attempts get their cgroups; below one of the fleet's own if nothing is said.
+    #[must_use]
+    pub(crate) fn cgroup(mut self, cgroup: Cgroup) -> Self {
+        self.cgroup = cgroup;
+        self
+    }
+
+    /// A key of every `player.toml`, over the default; its value as it stands in TOML.
+    #[must_use]
+    pub(crate) fn player_key(mut self, key: &str, value: &str) -> Self {
+        self.player_keys.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Tables at the end of `conductor.toml`.
+    #[must_use]
+    pub(crate) fn conductor_tables(mut self, text: &str) -> Self {
+        self.conductor_tables.push_str(text);
+        self
+    }
+
+    /// Players are written down, and not started.
+    #[must_use]
+    pub(crate) fn players_off(mut self) -> Self {
+        self.attach = false;
+        self
+    }
+
+    /// Writes everything down and starts the conductor, then the players; returns when all of them
+    /// are attached.
+    pub(crate) fn start(self) -> Fleet {
+        static FLEETS: AtomicU32 = AtomicU32::new(0);
+        let number = FLEETS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("orchestra-e2e-{}-{number}", std::process::id());
+        let dir = tempfile::Builder::new().prefix(&format!("{name}-")).tempdir();
+        let dir = dir.expect("a directory");
+        // Users that a test switches to have to get to their own.
+        set_mode(dir.path(), 0o755);
+        let below = |name: &str| {
+            let path = dir.path().join(name);
+            fs::create_dir(&path).expect("the directory is new");
+            set_mode(&path, 0o755);
+            path
+        };
+        let (conductor, scores) = (below("conductor"), below("scores"));
+        below("players");
+        let ca = Ca::init(&dir.path().join("ca"), &host(DOMAIN)).expect("a CA");
+        let record = Record::new(dir.path().join("record"));
+        set_mode(record.path(), 0o666);
+        let cgroup = (self.cgroup == Cgroup::Own).then(|| OwnCgroup::make(&name)).flatten();
+        let hosts = HostSet::parse_plain(&self.players).expect("a host set");
+        fs::write(conductor.join("players"), format!("{}\n", self.players)).expect("a file");
+        let config_dir = conductor.display().to_string();
+        let arguments = ["--config-dir", &config_dir];
+        let mut fleet = Fleet {
+            conductor: Daemon::new("conductor", &arguments, conductor.join("log")),
+            players: BTreeMap::new(),
+            options: self,
+            address: Mutex::new("127.0.0.1:0".to_owned()),
+            record,
+            ca,
+            cgroup,
+            dir,
+        };
+        for (name, text) in SCORES {
+            fleet.score(name, text, "");
+        }
+        fs::create_dir(scores.join(".lib")).expect("the directory is new");
+        fleet.certificate(Role::Conductor, CONDUCTOR);
+        fleet.certificate(Role::Audience, "alice");
+        fleet.start_conductor();
+        for host in &hosts {
+            fleet.add_player(host.as_str());
+        }
+        if fleet.options.attach {
+            fleet.start_players();
+        }
+        fleet
+    }
+}
+
+/// A conductor and its players. All of it, and all that it started, is gone when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    /// The conductor.
+    pub(crate) conductor: Daemon,
+    /// What scores wrote of themselves.
+    pub(crate) record: Record,
+    /// The authority of all certificates.
+    pub(crate) ca: Ca,
+    players: BTreeMap<String, Player>,
+    options: FleetBuilder,
+    address: Mutex<String>,
+    cgroup: Option<OwnCgroup>,
+    // Last, so that it goes last.
+    dir: TempDir,
+}
+
+/// A player: its sitter is the daemon.
+#[derive(Debug)]
+pub(crate) struct Player {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its directory.
+    pub(crate) dir: PathBuf,
+    /// Its sitter.
+    pub(crate) sitter: Daemon,
+}
+
+impl Player {
+    /// Its agent's process, once there is one that is not `other`.
+    pub(crate) fn agent_other_than(&self, other: Option<i32>) -> i32 {
+        let config = self.dir.join("player.toml").display().to_string();
+        eventually("an agent", || {
+            let is_agent = |process: &Process| {
+                process.arguments.get(1).is_some_and(|word| word == "agent")
+                    && Some(process.pid) != other
+            };
+            Some(processes_with(&config).into_iter().find(is_agent)?.pid)
+        })
+    }
+
+    /// Its agent's process.
+    pub(crate) fn agent(&self) -> i32 {
+        self.agent_other_than(None)
+    }
+
+    /// Kills its agent as `kill -9` does.
+    pub(crate) fn kill_agent(&self) {
+        signal(self.agent(), Signal::KILL);
+    }
+
+    /// Its spool.
+    pub(crate) fn spool(&self) -> PathBuf {
+        self.dir.join("spool")
+    }
+}
+
+impl Fleet {
+    /// A fleet of these players, to be made.
+    #[expect(clippy::new_ret_no_self, reason = "a fleet is made by its builder")]
+    pub(crate) fn new(players: &str) -> FleetBuilder {
+        FleetBuilder {
+            players: players.to_owned(),
+            cgroup: Cgroup::Own,
+            player_keys: BTreeMap::new(),
+            conductor_tables: String::new(),
+            attach: true,
+            proxy: None,
+        }
+    }
+
+    /// Where everything is.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Whether attempts have cgroups.
+    pub(crate) fn has_cgroups(&self) -> bool {
+        self.cgroup.is_some()
+    }
+
+    /// Where the conductor listens.
+    pub(crate) fn address(&self) -> String {
+        self.address.lock().expect("no test panicked in here").clone()
+    }
+
+    /// Starts the conductor, on the address that it had; returns when it listens.
+    pub(crate) fn start_conductor(&self) {
+        self.start_conductor_with(&[]);
+    }
+
+    /// The same with further arguments.
+    pub(crate) fn start_conductor_with(&self, arguments: &[&str]) {
+        let dir = self.dir().join("conductor");
+        let text = format!(
+            "listen = \"{address}\"\nname = \"{CONDUCTOR}\"\ndomain = \"{DOMAIN}\"\n\
+             state_dir = \"{dir}/state\"\n\
+             [tls]\nca = \"{ca}/ca.pem\"\ncert = \"{ca}/conductor/{CONDUCTOR}.pem\"\n\
+             key = \"{ca}/conductor/{CONDUCTOR}.key\"\n{tables}",
+            address = self.address(),
+            dir = dir.display(),
+            ca = self.dir().join("ca").display(),
+            tables = self.options.conductor_tables,
+        );
+        fs::write(dir.join("conductor.toml"), text).expect("a file");
+        self.conductor.start_with(arguments);
+        let listening = eventually("the conductor to listen", || {
+            let out = self.conductor.output();
+            assert!(self.conductor.is_running() || out.ends_with('\n'), "it ended: {}", self.conductor.log_tail());
+            Some(out.strip_suffix('\n')?.to_owned())
+        });
+        *self.address.lock().expect("no test panicked in here") = listening;
+    }
+
+    /// Kills the conductor as `kill -9` does, and starts it again.
+    pub(crate) fn crash_conductor(&self) {
+        self.conductor.kill();
+        self.start_conductor();
+    }
+
+    /// Writes a player down, with key and certificates of its own; does not start it.
+    pub(crate) fn add_player(&mut self, name: &str) -> &Player {
+        let dir = self.dir().join("players").join(name);
+        fs::create_dir(&dir).expect("the player is new");
+        set_mode(&dir, 0o755);
+        self.certificate(Role::Player, name);
+        let player = self.write_player(name, &dir);
+        self.players.entry(name.to_owned()).or_insert(player)
+    }
+
+    /// A second directory and spool for a player's name, as an operator's mistake makes them.
+    pub(crate) fn double_of(&self, name: &str) -> Player {
+        let dir = self.dir().join("players").join(format!("{name}.double"));
+        fs::create_dir(&dir).expect("it is the only double");
+        self.write_player(name, &dir)
+    }
+
+    fn write_player(&self, name: &str, dir: &Path) -> Player {
+        let issued = self.dir().join("ca/player").join(name);
+        for (from, to) in [("pem", "cert.pem"), ("key", "key.pem")] {
+            fs::copy(format!("{}.{from}", issued.display()), dir.join(to)).expect("it was issued");
+        }
+        fs::copy(self.dir().join("ca/ca.pem"), dir.join("ca.pem")).expect("there is a CA");
+        self.write_player_toml(dir, &self.options.player_keys);
+        let config = dir.join("player.toml").display().to_string();
+        let sitter = Daemon::new("player", &["--config", &config], dir.join("log"));
+        Player { name: name.to_owned(), dir: dir.to_owned(), sitter }
+    }
+
+    /// Writes `player.toml` into a player's directory.
+    fn write_player_toml(&self, dir: &Path, further: &BTreeMap<String, String>) {
+        let address = match self.options.proxy {
+            Some(port) => format!("127.0.0.1:{port}"),
+            None => self.address(),
+        };
+        let cgroup = match &self.cgroup {
+            Some(own) => own.path().display().to_string(),
+            None => "none".to_owned(),
+        };
+        let mut keys = BTreeMap::from([
+            ("conductors".to_owned(), format!("[\"{address}\"]")),
+            ("conductor_name".to_owned(), format!("{CONDUCTOR:?}")),
+            ("domain".to_owned(), format!("{DOMAIN:?}")),
+            ("scores_dir".to_owned(), format!("{:?}", self.dir().join("scores"))),
+            ("spool_dir".to_owned(), "\"spool\"".to_owned()),
+            ("agent_user".to_owned(), "\"self\"".to_owned()),
+            ("task_user".to_owned(), "\"self\"".to_owned()),
+            ("kill_grace".to_owned(), "\"1s\"".to_owned()),
+            ("cgroup".to_owned(), format!("{cgroup:?}")),
+        ]);
+        keys.extend(further.clone());
+        let mut text = String::new();
+        for (key, value) in keys {
+            text.push_str(&format!("{key} = {value}\n"));
+        }
+        text.push_str("[tls]\nca = \"ca.pem\"\ncert = \"cert.pem\"\nkey = \"key.pem\"\n");
+        fs::write(dir.join("player.toml"), text).expect("a file");
+    }
+
+    /// Starts all players that do not run; returns when all are attached.
+    pub(crate) fn start_players(&self) {
+        for player in self.players.values().filter(|player| !player.sitter.is_running()) {
+            player.sitter.start();
+        }
+        let all: Vec<String> = self.players.keys().cloned().collect();
+        self.wait_attached(&all);
+    }
+
+    /// A player by its name.
+    #[track_caller]
+    pub(crate) fn player(&self, name: &str) -> &Player {
+        self.players.get(name).unwrap_or_else(|| panic!("no player {name}"))
+    }
+
+    /// All players.
+    pub(crate) fn players(&self) -> impl Iterator<Item = &Player> {
+        self.players.values()
+    }
+
+    /// The names of attached players.
+    pub(crate) fn attached(&self) -> Vec<String> {
+        let document = self.orc(&["players", "--attached", "--json"]).exits(0).json();
+        let players = document["players"].as_array().expect("a list").iter();
+        players.map(|player| player["host"].as_str().expect("a name").to_owned()).collect()
+    }
+
+    /// Waits until these players are attached.
+    pub(crate) fn wait_attached<T: AsRef<str>>(&self, names: &[T]) {
+        let mut there = Vec::new();
+        eventually(&format!("{} players to attach", names.len()), || {
+            there = self.attached();
+            names.iter().all(|name| there.iter().any(|other| other == name.as_ref())).then_some(())
+        });
+    }
+
+    /// Waits until this player is not attached.
+    pub(crate) fn wait_detached(&self, name: &str) {
+        eventually(&format!("{name} to be absent"), || {
+            (!self.attached().iter().any(|other| other == name)).then_some(())
+        });
+    }
+
+    /// Installs a score, over what is there, with its `.conf` where that is not empty.
+    pub(crate) fn score(&self, name: &str, text: &str, conf: &str) {
+        let scores = self.dir().join("scores");
+        // Whole from the first moment, whatever the umask.
+        let temporary = scores.join(format!(".{name}.new"));
+        let mut file = OpenOptions::new();
+        let mut file = file.write(true).create(true).truncate(true).mode(0o755).open(&temporary).expect("a file");
+        file.write_all(text.as_bytes()).expect("space");
+        drop(file);
+        set_mode(&temporary, 0o755);
+        if !conf.is_empty() {
+            let path = scores.join(format!("{name}.conf"));
+            fs::write(&path, conf).expect("a file");
+            set_mode(&path, 0o644);
+        }
+        fs::rename(&temporary, scores.join(name)).expect("one directory");
+    }
+
+    /// Tells all players to look at the scores again.
+    pub(crate) fn rescan(&self) {
+        for player in self.players.values() {
+            player.sitter.signal(Signal::HUP);
+        }
+    }
+
+    /// Rewrites the players file.
+    pub(crate) fn write_players(&self, text: &str) {
+        fs::write(self.dir().join("conductor/players"), text).expect("a file");
+    }
+
+    /// Issues and stores a certificate of the fleet's CA.
+    pub(crate) fn certificate(&self, role: Role, name: &str) {
+        let subject = Subject::new(role, name).expect("a name");
+        let issued = self.ca.issue(&subject, &Terms::default()).expect("a certificate");
+        self.ca.save(&[issued], false).expect("it is new");
+    }
+
+    /// A tool that speaks to this conductor as alice.
+    pub(crate) fn tool(&self, program: &str, arguments: &[&str]) -> Tool {
+        self.tool_as("audience", "alice", program, arguments)
+    }
+
+    /// A tool with any certificate of the fleet's CA.
+    pub(crate) fn tool_as(&self, role: &str, name: &str, program: &str, arguments: &[&str]) -> Tool {
+        let ca = self.dir().join("ca").display().to_string();
+        Tool::new(program, arguments)
+            .env("HOME", &ca)
+            .env("ORCHESTRA_CONDUCTOR", &self.address())
+            .env("ORCHESTRA_CONDUCTOR_NAME", CONDUCTOR)
+            .env("ORCHESTRA_DOMAIN", DOMAIN)
+            .env("ORCHESTRA_CA", &format!("{ca}/ca.pem"))
+            .env("ORCHESTRA_CERT", &format!("{ca}/{role}/{name}.pem"))
+            .env("ORCHESTRA_KEY", &format!("{ca}/{role}/{name}.key"))
+    }
+
+    /// Runs `submitjob`.
+    pub(crate) fn submitjob(&self, arguments: &[&str]) -> Ran {
+        self.tool("submitjob", arguments).run()
+    }
+
+    /// Runs `getstatus`.
+    pub(crate) fn getstatus(&self, arguments: &[&str]) -> Ran {
+        self.tool("getstatus", arguments).run()
+    }
+
+    /// Runs `orc`.
+    pub(crate) fn orc(&self, arguments: &[&str]) -> Ran {
+        self.tool("orc", arguments).run()
+    }
+
+    /// Writes a flow file; its path.
+    pub(crate) fn flow_file(&self, flow: &Value) -> String {
+        static FLOWS: AtomicU32 = AtomicU32::new(0);
+        let name = format!("flow-{}.json", FLOWS.fetch_add(1, Ordering::Relaxed));
+        let path = self.dir().join(name);
+        fs::write(&path, flow.to_string()).expect("a file");
+        path.display().to_string()
+    }
+
+    /// Submits a flow; its id.
+    #[track_caller]
+    pub(crate) fn submit_flow(&self, flow: &Value) -> u64 {
+        self.submitjob(&["--flow", &self.flow_file(flow)]).exits(0).id()
+    }
+
+    /// Waits until a flow has ended; `orc wait`'s exit tells how.
+    pub(crate) fn wait_flow(&self, flow: u64) -> Ran {
+        self.orc(&["wait", &flow.to_string(), "--wait-timeout", "100s"])
+    }
+
+    /// A flow as `getstatus --json` tells it.
+    #[track_caller]
+    pub(crate) fn flow(&self, flow: u64) -> Value {
+        self.getstatus(&[&flow.to_string(), "--json"]).json()["flow"].take()
+    }
+
+    /// The tasks of a flow as `getstatus --tasks --json` tells them.
+    #[track_caller]
+    pub(crate) fn tasks(&self, flow: u64) -> Vec<Value> {
+        let mut document = self.getstatus(&[&flow.to_string(), "--tasks", "--json"]).json();
+        let slots = document["flow"]["slots"].as_array_mut().expect("slots").iter_mut();
+        let jobs = slots.flat_map(|slot| slot["jobs"].as_array_mut().expect("jobs").iter_mut());
+        let tasks = jobs.flat_map(|job| job["tasks"].as_array_mut().expect("tasks").iter_mut());
+        tasks.map(Value::take).collect()
+    }
+
+    /// The state of each task of a flow, by `42.1.1@host`.
+    #[track_caller]
+    pub(crate) fn states(&self, flow: u64) -> BTreeMap<String, String> {
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        self.tasks(flow).iter().map(|task| (text(&task["id"]), text(&task["state"]))).collect()
+    }
+
+    /// The only task of a flow.
+    #[track_caller]
+    pub(crate) fn task(&self, flow: u64) -> Value {
+        let mut tasks = self.tasks(flow);
+        assert_eq!(tasks.len(), 1, "{tasks:?}");
+        tasks.remove(0)
+    }
+
+    /// Waits until the only task of a flow is in `state`.
+    pub(crate) fn wait_state(&self, flow: u64, state: &str) {
+        eventually(&format!("the task of flow {flow} to be {state}"), || {
+            (self.task(flow)["state"] == state).then_some(())
+        });
+    }
+
+    /// Runs a score on hosts to its end; the flow.
+    #[track_caller]
+    pub(crate) fn run(&self, arguments: &[&str]) -> u64 {
+        let flow = self.submitjob(arguments).exits(0).id();
+        self.wait_flow(flow);
+        flow
+    }
+
+    /// Everything that runs and was started by a score of this fleet.
+    pub(crate) fn score_processes(&self) -> Vec<Process> {
+        let mark = format!("ORC_SCORE_DIR={}", self.dir().join("scores").display());
+        let mut all = processes_with(&mark);
+        all.retain(|process| process.environment.contains(&mark) && is_alive(process.pid));
+        all
+    }
+
+    /// Waits until nothing runs that a score of this fleet started.
+    pub(crate) fn wait_no_score_runs(&self) {
+        let mut left = Vec::new();
+        let what = "every process of a score to be gone";
+        eventually(what, || {
+            left = self.score_processes();
+            left.is_empty().then_some(())
+        });
+    }
+
+    fn daemons(&self) -> impl Iterator<Item = &Daemon> {
+        [&self.conductor].into_iter().chain(self.players.values().map(|player| &player.sitter))
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.daemons().for_each(|daemon| println!("{}", daemon.log_tail()));
+        }
+        self.daemons().for_each(Daemon::kill);
+        // Agents, scores, and what those started: all of them have the directory's name in their
+        // arguments or their environment.
+        let name = self.dir().display().to_string();
+        for _ in 0..500 {
+            let left = processes_with(&name);
+            if left.is_empty() {
+                break;
+            }
+            left.iter().for_each(|process| signal(process.pid, Signal::KILL));
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+}
+
+/// A name that is known to be one.
+fn host(name: &str) -> HostName {
+    HostName::new(name).expect("a host name")
+}
+
+/// Sets a mode, whatever the umask was.
+pub(super) fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("it is ours");
+}

@@ -1,0 +1,16 @@
+//! The real programs, over loopback and mutual TLS: what a crash, a wrong certificate, a hostile
+//! score or a full pipe does to a fleet of real processes.
+//!
+//! Each module is a theme, each test a promise. Every test has its own fleet in its own directory
+//! ([`harness::Fleet`]), so that all of them run side by side, and several runs of all of them too.
+//! Tests wait for conditions, never for time. How often a score ran is counted by the scores
+//! themselves, in a file of their own, never by what the daemons say.
+//!
+//! Delays that a test draws as a fault come from a seed, which is printed:
+//! `ORCHESTRA_SEED=N cargo test -p orchestra-tests --test e2e NAME` draws them again.
+
+mod harness;
+
+mod conductor_crashes;
+mod player_crashes;
+mod smoke;
