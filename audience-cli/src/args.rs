@@ -13,8 +13,6 @@ use std::path::PathBuf;
 
 use orchestra_model::time::Millis;
 
-use crate::console::Colour;
-
 pub use ids::{references, whole_flows};
 pub use orc::{
     Asking, CancelArgs, ConductorArgs, ConductorVerb, FlowsArgs, HostsetArgs, HostsetForm,
@@ -52,6 +50,18 @@ pub struct ConnectionArgs {
     /// How long the first connection is tried for
     #[arg(long, value_name = "DURATION", hide = true, default_value = "3s")]
     pub connect_timeout: Millis,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Colour {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// What every command takes.

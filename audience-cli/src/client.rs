@@ -14,7 +14,7 @@
 mod retry;
 mod status;
 
-use std::time::Duration;
+use std::{iter::Peekable, time::Duration, vec};
 
 use bytes::Bytes;
 use orchestra_certs::{ConnectError, Credentials, LoadError, Refused, channel};
@@ -62,8 +62,10 @@ pub fn flow_ref(flow: Option<FlowId>) -> v1::FlowRef {
 /// Which tasks of a flow.
 #[derive(Clone, Debug, Default)]
 pub struct TaskFilter {
-    /// One job; `None` for all.
-    pub job: Option<JobId>,
+    /// One slot, from 1; 0 for all.
+    pub slot: u16,
+    /// One job of the slot, from 1; 0 for all.
+    pub job: u16,
     /// One host; `None` for all.
     pub host: Option<HostName>,
     /// Only these states; empty for all.
@@ -156,18 +158,16 @@ impl Client {
         status.try_into().map_err(|error| invalid(&what, error))
     }
 
-    /// The tasks of a flow that pass the filter, in order.
+    /// The tasks of a flow that pass the filter: job after job, in the order of their hosts.
     pub async fn tasks(
         &mut self,
         flow: FlowId,
         filter: &TaskFilter,
     ) -> Result<Pages<v1::TaskPage>, Failure> {
-        let (slot, job) =
-            filter.job.map_or((0, 0), |job| (u32::from(job.slot), u32::from(job.job)));
         let request = v1::ListTasksRequest {
             flow: Some(flow_ref(Some(flow))),
-            slot,
-            job,
+            slot: filter.slot.into(),
+            job: filter.job.into(),
             job_name: String::new(),
             host: filter.host.as_ref().map(ToString::to_string).unwrap_or_default(),
             states: filter.states.iter().map(ToString::to_string).collect(),
@@ -175,7 +175,7 @@ impl Client {
         };
         let what = format!("listing the tasks of flow {flow}");
         let stream = answered(&what, self.rpc.list_tasks(request)).await?;
-        Ok(Pages { stream, what })
+        Ok(Pages::new(stream, what))
     }
 
     /// The newest flows first; 0 is the conductor's own limit.
@@ -183,7 +183,7 @@ impl Client {
         let what = "listing flows".to_owned();
         let request = v1::ListFlowsRequest { limit, alive };
         let stream = answered(&what, self.rpc.list_flows(request)).await?;
-        Ok(Pages { stream, what })
+        Ok(Pages::new(stream, what))
     }
 
     /// The players of a host set; empty is all.
@@ -195,7 +195,7 @@ impl Client {
         let what = "listing players".to_owned();
         let request = v1::ListPlayersRequest { hosts: hosts.to_owned(), scores };
         let stream = answered(&what, self.rpc.list_players(request)).await?;
-        Ok(Pages { stream, what })
+        Ok(Pages::new(stream, what))
     }
 
     /// How the attempts of one task, or of the tasks that a reference names, ended.
@@ -215,7 +215,7 @@ impl Client {
         };
         let what = format!("asking for output of flow {}", shown(reference.flow));
         let stream = answered(&what, self.rpc.get_logs(request)).await?;
-        Ok(Pages { stream, what })
+        Ok(Pages::new(stream, what))
     }
 
     /// Begins to watch a flow. The error is the wire's, so that the caller can tell a lost
@@ -266,22 +266,55 @@ impl Client {
     }
 }
 
-/// A list that comes in pages.
-pub struct Pages<P> {
+/// A list that comes in pages, of which one is held at a time.
+pub struct Pages<P: Page> {
     stream: Streaming<P>,
+    page: Peekable<vec::IntoIter<P::Item>>,
     what: String,
 }
 
 impl<P: Page> Pages<P> {
-    /// The next page; `None` at the end.
+    fn new(stream: Streaming<P>, what: String) -> Self {
+        Self { stream, page: Vec::new().into_iter().peekable(), what }
+    }
+
+    /// What is left of the present page, or the next page; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Vec<P::Item>>, Failure> {
-        let page = match timeout(ANSWER, self.stream.message()).await {
-            Ok(page) => page.map_err(|status| failure(&self.what, &status))?,
-            Err(_) => {
-                return Err(Failure::broken(format!("{}: no page within {ANSWER:?}", self.what)));
-            }
-        };
-        page.map(P::items).transpose().map_err(|error| invalid(&self.what, error))
+        self.fill().await?;
+        let page: Vec<P::Item> = self.page.by_ref().collect();
+        Ok(Some(page).filter(|page| !page.is_empty()))
+    }
+
+    /// The next item; `None` at the end.
+    pub async fn next_item(&mut self) -> Result<Option<P::Item>, Failure> {
+        self.fill().await?;
+        Ok(self.page.next())
+    }
+
+    /// The next item, if it is there and `wanted`; else it stays the next.
+    pub async fn next_item_if(
+        &mut self,
+        wanted: impl FnOnce(&P::Item) -> bool,
+    ) -> Result<Option<P::Item>, Failure> {
+        self.fill().await?;
+        Ok(self.page.next_if(wanted))
+    }
+
+    /// Sees to it that there is an item, unless the list is at its end.
+    async fn fill(&mut self) -> Result<(), Failure> {
+        while self.page.peek().is_none() {
+            let page = match timeout(ANSWER, self.stream.message()).await {
+                Ok(page) => page.map_err(|status| failure(&self.what, &status))?,
+                Err(_) => {
+                    let what = &self.what;
+                    return Err(Failure::broken(format!("{what}: no page within {ANSWER:?}")));
+                }
+            };
+            let Some(page) = page else { break };
+            let items = page.items().map_err(|error| invalid(&self.what, error))?;
+            self.page = items.into_iter().peekable();
+        }
+        Ok(())
     }
 }
 

@@ -11,7 +11,17 @@ mod status;
 mod submit;
 mod wait;
 
-use crate::{args::Asking, error::Failure, exit::Exit, programs::Program};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use orchestra_model::time::Timestamp;
+
+use crate::{
+    args::{Asking, Shared},
+    config::{Connection, Environment},
+    console::Console,
+    error::Failure,
+    exit::Exit,
+};
 
 pub(crate) use status::status;
 pub(crate) use submit::submit;
@@ -27,5 +37,55 @@ pub(crate) fn ask(verb: Asking, program: &mut Program) -> Result<Exit, Failure> 
         Asking::Logs(args) => logs::logs(&args, program),
         Asking::Hostset(args) => hostset::hostset(&args, program),
         Asking::Conductor(args) => conductor::conductor(&args.verb, program),
+    }
+}
+
+/// What a command works with.
+pub(crate) struct Program {
+    /// Where it writes.
+    pub(crate) console: Console,
+    /// What every command takes.
+    pub(crate) shared: Shared,
+    environment: Environment,
+}
+
+impl Program {
+    /// With the process's own outputs.
+    pub(crate) fn new(shared: Shared, environment: Environment) -> Self {
+        let console = Console::of_process(shared.color, environment.no_color);
+        Self { console, shared, environment }
+    }
+
+    /// How to reach the conductor.
+    pub(crate) fn connection(&self) -> Result<Connection, Failure> {
+        Connection::resolve(&self.shared.connection, &self.environment)
+    }
+
+    /// Runs what talks to the conductor.
+    pub(crate) fn block_on<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Program) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::broken("starting the runtime").because(error))?;
+        let result = runtime.block_on(work(self));
+        // Somebody may still be looked up by name, or asked whether to cancel.
+        runtime.shutdown_background();
+        result
+    }
+
+    /// The clock, for people: how long something has taken.
+    pub(crate) fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Sees to it that the answer is out before the exit code tells of it.
+    pub(crate) fn finish(mut self, exit: Result<Exit, Failure>) -> Result<u8, Failure> {
+        let finished = self.console.out.finish();
+        let exit = exit?;
+        finished.map(|()| exit.code())
     }
 }

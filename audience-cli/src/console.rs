@@ -5,19 +5,7 @@
 
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
-use crate::{error::Failure, view::Style};
-
-/// When to colour.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Colour {
-    /// On a terminal, unless `NO_COLOR` is set.
-    #[default]
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
-}
+use crate::{args::Colour, error::Failure, view::Style};
 
 /// The program's two ways out, and how each looks.
 pub struct Console {

@@ -3,23 +3,25 @@
 //!
 //! ```text
 //! programs   entry points: environment in, exit code out
-//! args       command lines: clap's structs, and the validated commands they become
 //! commands   a file per command: asks the conductor, hands data to a view
+//! sandbox    a whole fleet on this machine: `orc sandbox`
+//! console    standard output and standard error
 //! view       data as text or JSON
 //! client     the conductor over gRPC and mutual TLS; retries
 //! config     how to reach it: flags, variables, files
-//! sandbox    a whole fleet on this machine: `orc sandbox`
-//! flowfile   flow files in JSON, YAML and TOML, over document
+//! args       command lines: clap's structs, and the validated commands they become
+//! flowfile   flow files in JSON, YAML and TOML
 //! document   small documents that people write: one tree, all problems at once
 //! targets    host set expressions as far as they can be checked here
 //! input      values from files and standard input
-//! console    standard output and standard error
-//! error      what went wrong, in words;  exit: the table of exit codes
+//! error      what went wrong, in words
+//! exit       the table of exit codes
 //! ```
 //!
-//! Imports point downwards in this list. Answers go to standard output, everything else to
-//! standard error; exit codes are a contract. Nothing runs before it is needed: a command that
-//! does not ask the conductor starts no runtime.
+//! Imports point downwards in this list; only the sandbox defines its own command line, which
+//! `args` takes in. Answers go to standard output, everything else to standard error; exit codes
+//! are a contract. Nothing runs before it is needed: a command that does not ask the conductor
+//! starts no runtime.
 
 pub mod args;
 pub mod client;

@@ -33,8 +33,11 @@ pub struct StatusArgs {
     /// What tasks wrote, line by line: host: line
     #[arg(short = 'L', long, conflicts_with = "gather")]
     lines: bool,
-    /// What tasks answered: host: KEY=VALUE
+    /// How what tasks wrote differs from what most of them wrote
     #[arg(long, conflicts_with_all = ["gather", "lines"])]
+    diff: bool,
+    /// What tasks answered: host: KEY=VALUE
+    #[arg(long, conflicts_with_all = ["gather", "lines", "diff"])]
     response: bool,
     /// What every command takes.
     #[command(flatten)]
@@ -50,6 +53,8 @@ pub enum Shape {
     Tasks,
     /// Outputs, gathered.
     Gathered,
+    /// Outputs, as differences from the most common.
+    Differences,
     /// Outputs, line by line.
     Lines,
     /// Responses.
@@ -69,6 +74,8 @@ impl StatusArgs {
     pub fn shape(&self) -> Shape {
         if self.gather {
             Shape::Gathered
+        } else if self.diff {
+            Shape::Differences
         } else if self.lines {
             Shape::Lines
         } else if self.response {

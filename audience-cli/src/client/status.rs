@@ -55,10 +55,13 @@ fn told(status: &Status) -> String {
     }
     let mut deepest = String::new();
     while let Some(cause) = next {
-        if cause.downcast_ref::<io::Error>().is_some_and(is_plain_end) {
+        deepest = cause.to_string();
+        // HTTP/2 keeps only the text of an IO error: here, of rustls telling that the other end
+        // was gone without a word of TLS, which is how processes die.
+        let ended = deepest.contains("close_notify");
+        if ended || cause.downcast_ref::<io::Error>().is_some_and(is_plain_end) {
             return "the connection to the conductor was lost".to_owned();
         }
-        deepest = cause.to_string();
         next = cause.source();
     }
     format!("the connection to the conductor was lost ({deepest})")

@@ -5,9 +5,9 @@ use std::io::Write as _;
 use orchestra_model::state::FlowState;
 use serde::Serialize;
 
+use super::Program;
 use crate::{
-    args::CancelArgs, client::Client, console::unwritten, error::Failure, exit::Exit,
-    programs::Program, view::json,
+    args::CancelArgs, client::Client, console::unwritten, error::Failure, exit::Exit, view::json,
 };
 
 #[derive(Serialize)]

@@ -5,13 +5,13 @@ use std::io::{self, Write};
 use orchestra_model::status::ConductorStatus;
 use serde::Serialize;
 
+use super::Program;
 use crate::{
     args::ConductorVerb,
     client::Client,
     console::unwritten,
     error::Failure,
     exit::Exit,
-    programs::Program,
     view::{Style, json, when_about},
 };
 

@@ -1,11 +1,11 @@
 //! `orc flows`, and `getstatus` without an id.
 
+use super::Program;
 use crate::{
     client::Client,
     console::unwritten,
     error::Failure,
     exit::Exit,
-    programs::Program,
     view::{
         flow,
         json::{Flow, List},
@@ -23,22 +23,18 @@ pub(crate) fn flows(limit: u32, alive: bool, program: &mut Program) -> Result<Ex
         let out = &mut program.console.out;
         if json {
             let mut list = List::begin(out, "flows").map_err(unwritten)?;
-            while let Some(page) = pages.next().await? {
-                for flow in &page {
-                    list.add(&Flow::from(flow)).map_err(unwritten)?;
-                }
+            while let Some(flow) = pages.next_item().await? {
+                list.add(&Flow::from(&flow)).map_err(unwritten)?;
             }
             list.end().map_err(unwritten)?;
             return Ok(Exit::Ok);
         }
         let mut some = false;
-        while let Some(page) = pages.next().await? {
-            for summary in &page {
-                if !std::mem::replace(&mut some, true) {
-                    flow::summaries_heading(out).map_err(unwritten)?;
-                }
-                flow::summary(out, summary, now, style).map_err(unwritten)?;
+        while let Some(summary) = pages.next_item().await? {
+            if !std::mem::replace(&mut some, true) {
+                flow::summaries_heading(out).map_err(unwritten)?;
             }
+            flow::summary(out, &summary, now, style).map_err(unwritten)?;
         }
         if !some {
             program.console.narrate("no flows");

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use orchestra_model::hostset::HostSet;
 use serde::Serialize;
 
+use super::Program;
 use crate::{
     args::{HostsetArgs, HostsetForm},
     client::Client,
@@ -12,7 +13,6 @@ use crate::{
     error::Failure,
     exit::Exit,
     input::Inputs,
-    programs::Program,
     targets::{check_syntax, needs_conductor},
     view::json,
 };

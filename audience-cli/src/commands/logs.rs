@@ -5,13 +5,13 @@ use std::{fmt::Write as _, io::Write as _};
 
 use orchestra_model::delivery::Outcome;
 
+use super::Program;
 use crate::{
     args::LogsArgs,
     client::{AttemptLog, Client},
     console::{Console, unwritten},
     error::Failure,
     exit::Exit,
-    programs::Program,
     view::{
         elapsed,
         json::{Attempt, List},
@@ -30,20 +30,16 @@ pub(crate) fn logs(args: &LogsArgs, program: &mut Program) -> Result<Exit, Failu
         let mut pages = client.logs(&reference).await?;
         if program.shared.json {
             let mut list = List::begin(&mut program.console.out, "attempts").map_err(unwritten)?;
-            while let Some(page) = pages.next().await? {
-                for log in &page {
-                    list.add(&Attempt::from(log)).map_err(unwritten)?;
-                }
+            while let Some(log) = pages.next_item().await? {
+                list.add(&Attempt::from(&log)).map_err(unwritten)?;
             }
             list.end().map_err(unwritten)?;
             return Ok(Exit::Ok);
         }
         let mut some = false;
-        while let Some(page) = pages.next().await? {
-            for log in &page {
-                some = true;
-                show(log, &mut program.console)?;
-            }
+        while let Some(log) = pages.next_item().await? {
+            some = true;
+            show(&log, &mut program.console)?;
         }
         if !some {
             program.console.narrate("no attempt has ended yet");

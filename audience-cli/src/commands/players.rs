@@ -2,13 +2,13 @@
 
 use orchestra_model::status::PlayerStatus;
 
+use super::Program;
 use crate::{
     args::PlayersArgs,
     client::Client,
     console::unwritten,
     error::Failure,
     exit::Exit,
-    programs::Program,
     view::{
         json::List,
         players::{Player, line},
@@ -30,22 +30,20 @@ pub(crate) fn players(args: &PlayersArgs, program: &mut Program) -> Result<Exit,
         let out = &mut program.console.out;
         if json {
             let mut list = List::begin(out, "players").map_err(unwritten)?;
-            while let Some(page) = pages.next().await? {
-                for player in page.iter().filter(|player| wanted(player)) {
-                    list.add(&Player::from(player)).map_err(unwritten)?;
+            while let Some(player) = pages.next_item().await? {
+                if wanted(&player) {
+                    list.add(&Player::from(&player)).map_err(unwritten)?;
                 }
             }
             list.end().map_err(unwritten)?;
             return Ok(Exit::Ok);
         }
         let (mut all, mut attached) = (0, 0);
-        while let Some(page) = pages.next().await? {
-            for player in &page {
-                all += 1;
-                attached += usize::from(player.attached);
-                if wanted(player) {
-                    line(out, player, style).map_err(unwritten)?;
-                }
+        while let Some(player) = pages.next_item().await? {
+            all += 1;
+            attached += usize::from(player.attached);
+            if wanted(&player) {
+                line(out, &player, style).map_err(unwritten)?;
             }
         }
         program.console.out.finish()?;

@@ -1,12 +1,12 @@
 //! `orc scores`: which player holds which score with which hash.
 
+use super::Program;
 use crate::{
     args::ScoresArgs,
     client::Client,
     console::unwritten,
     error::Failure,
     exit::Exit,
-    programs::Program,
     view::{json, players::Scores},
 };
 
@@ -17,8 +17,8 @@ pub(crate) fn scores(args: &ScoresArgs, program: &mut Program) -> Result<Exit, F
         let mut client = Client::connect(connection).await?;
         let mut pages = client.players(args.hosts.as_deref().unwrap_or_default(), true).await?;
         let mut scores = Scores::default();
-        while let Some(page) = pages.next().await? {
-            page.into_iter().for_each(|player| scores.add(player, args.score.as_ref()));
+        while let Some(player) = pages.next_item().await? {
+            scores.add(player, args.score.as_ref());
         }
         let style = program.console.style;
         let out = &mut program.console.out;

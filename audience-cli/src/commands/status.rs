@@ -1,23 +1,23 @@
 //! `getstatus`: flows, parts of flows, tasks and what they wrote.
 //!
 //! Tasks are written page by page as they come, in text and in JSON, so that a listing of a
-//! million needs the memory of one page. Only gathering (`-b`) collects, within its own bound.
+//! million needs the memory of one page. Only gathering (`-b`, `--diff`) collects, within its own bound.
 
 use std::io::{self, Write};
 
 use orchestra_model::{
-    ids::{Part, Reference},
+    ids::{FlowId, Part, Reference},
     status::{FlowStatus, JobStatus, TaskStatus},
 };
+use orchestra_proto::v1;
 
-use super::flows::flows;
+use super::{Program, flows::flows};
 use crate::{
     args::{Shape, StatusArgs},
-    client::{Client, TaskFilter},
+    client::{Client, Pages, TaskFilter},
     console::{Answer, unwritten},
     error::Failure,
     exit::Exit,
-    programs::Program,
     view::{
         Style,
         flow::{self, has_not_ok},
@@ -101,14 +101,23 @@ impl Asking {
         Ok(selected)
     }
 
-    /// What is asked of the conductor for a job's tasks, or the whole flow's.
-    fn filter(&self, selected: &Selected<'_>, job: Option<&JobStatus>) -> TaskFilter {
-        let outputs = matches!(self.shape, Shape::Gathered | Shape::Lines | Shape::Responses);
+    /// What is asked of the conductor to have the selected tasks in one list.
+    fn filter(&self, selected: &Selected<'_>) -> TaskFilter {
+        let (slot, job) = match &selected.reference.part {
+            Part::Flow => (0, 0),
+            Part::Slot(slot) => (*slot, 0),
+            Part::Job(slot, job) => (*slot, *job),
+            // Names are unique in a flow, and there is one: it was selected.
+            Part::Named(_) => {
+                selected.jobs().next().map_or((0, 0), |job| (job.id.slot, job.id.job))
+            }
+        };
         TaskFilter {
-            job: job.map(|job| job.id),
+            slot,
+            job,
             host: selected.reference.host.clone(),
             states: if self.only_failed { NOT_OK.to_vec() } else { Vec::new() },
-            ends: outputs,
+            ends: !matches!(self.shape, Shape::Summary | Shape::Tasks),
         }
     }
 
@@ -135,7 +144,7 @@ impl Asking {
                     task::line(out, task, style).map_err(unwritten)?;
                     Ok(out.is_closed())
                 }
-                Shape::Gathered => gathered.add(task).map(|()| false),
+                Shape::Gathered | Shape::Differences => gathered.add(task).map(|()| false),
                 Shape::Lines => {
                     output::lines(out, task, style).map_err(unwritten)?;
                     Ok(out.is_closed())
@@ -147,7 +156,12 @@ impl Asking {
             })
             .await?;
         }
-        gathered.write(&mut program.console.out, style).map_err(unwritten)
+        let out = &mut program.console.out;
+        let written = match self.shape {
+            Shape::Differences => gathered.write_differences(out, style),
+            _ => gathered.write(out, style),
+        };
+        written.map_err(unwritten)
     }
 
     /// Gives each selected task to `take`, until it says that it is enough.
@@ -156,21 +170,14 @@ impl Asking {
         selected: &Selected<'_>,
         take: &mut dyn FnMut(&TaskStatus) -> Result<bool, Failure>,
     ) -> Result<(), Failure> {
+        let filter = self.filter(selected);
+        let mut tasks = self.client.tasks(selected.flow.summary.id, &filter).await?;
         let mut some = false;
-        let filters: Vec<TaskFilter> = match selected.is_whole() {
-            true => vec![self.filter(selected, None)],
-            false => selected.jobs().map(|job| self.filter(selected, Some(job))).collect(),
-        };
-        for filter in filters {
-            let mut pages = self.client.tasks(selected.flow.summary.id, &filter).await?;
-            while let Some(page) = pages.next().await? {
-                for task in &page {
-                    some = true;
-                    self.judge(selected, task);
-                    if take(task)? {
-                        return Ok(());
-                    }
-                }
+        while let Some(task) = tasks.next_item().await? {
+            some = true;
+            self.judge(selected, &task);
+            if take(&task)? {
+                return Ok(());
             }
         }
         self.some_on_host(selected, some)
@@ -203,18 +210,8 @@ impl Asking {
         if !selected.jobs().any(has_not_ok) {
             return Ok(());
         }
-        let mut failures = Failures::default();
-        let jobs: Vec<Option<&JobStatus>> = match selected.is_whole() {
-            true => vec![None],
-            false => selected.jobs().filter(|job| has_not_ok(job)).map(Some).collect(),
-        };
-        for job in jobs {
-            let filter = TaskFilter { states: NOT_OK.to_vec(), ..self.filter(selected, job) };
-            let mut pages = self.client.tasks(selected.flow.summary.id, &filter).await?;
-            while let Some(page) = pages.next().await? {
-                page.iter().for_each(|task| failures.add(task));
-            }
-        }
+        let filter = TaskFilter { states: NOT_OK.to_vec(), ..self.filter(selected) };
+        let failures = failures(&mut self.client, selected.flow.summary.id, &filter).await?;
         if failures.is_empty() {
             return Ok(());
         }
@@ -244,6 +241,13 @@ impl Asking {
         out: &mut Answer,
     ) -> Result<(), Failure> {
         let with_tasks = self.shape != Shape::Summary || selected.reference.host.is_some();
+        let mut tasks = match with_tasks {
+            true => {
+                let filter = TaskFilter { ends: true, ..self.filter(selected) };
+                Some(self.client.tasks(selected.flow.summary.id, &filter).await?)
+            }
+            false => None,
+        };
         let mut some = false;
         json::open_object(out, &json::FlowHead::from(&selected.flow)).map_err(unwritten)?;
         out.write_all(b",\"slots\":[").map_err(unwritten)?;
@@ -260,35 +264,41 @@ impl Asking {
             for job in jobs.iter().filter(|job| selected.wants(job)) {
                 separated.next(out).map_err(unwritten)?;
                 json::open_object(out, &json::Job::from(job)).map_err(unwritten)?;
-                if with_tasks {
-                    some |= self.json_tasks(selected, job, out).await?;
+                if let Some(tasks) = &mut tasks {
+                    some |= self.json_tasks(selected, job, tasks, out).await?;
+                    if out.is_closed() {
+                        return Ok(());
+                    }
                 }
                 out.write_all(b"}").map_err(unwritten)?;
             }
             out.write_all(b"]}").map_err(unwritten)?;
         }
         out.write_all(b"]}").map_err(unwritten)?;
+        if let Some(tasks) = &mut tasks
+            && tasks.next_item().await?.is_some()
+        {
+            return Err(Failure::broken("listing tasks: the conductor told them out of order"));
+        }
         self.some_on_host(selected, some)
     }
 
-    /// Adds the tasks of a job to its object; whether there were any.
+    /// Adds those of the tasks that come next and are of this job to its object; whether there
+    /// were any.
     async fn json_tasks(
         &mut self,
         selected: &Selected<'_>,
         job: &JobStatus,
+        tasks: &mut Pages<v1::TaskPage>,
         out: &mut Answer,
     ) -> Result<bool, Failure> {
-        let filter = TaskFilter { ends: true, ..self.filter(selected, Some(job)) };
-        let mut pages = self.client.tasks(selected.flow.summary.id, &filter).await?;
         out.write_all(b",\"tasks\":[").map_err(unwritten)?;
         let mut separated = Separated::default();
-        while let Some(page) = pages.next().await? {
-            for task in &page {
-                separated.next(out).map_err(unwritten)?;
-                let written = serde_json::to_writer(&mut *out, &json::Task::from(task));
-                written.map_err(|error| unwritten(error.into()))?;
-                self.judge(selected, task);
-            }
+        while let Some(task) = tasks.next_item_if(|task| task.job == job.id).await? {
+            separated.next(out).map_err(unwritten)?;
+            let written = serde_json::to_writer(&mut *out, &json::Task::from(&task));
+            written.map_err(|error| unwritten(error.into()))?;
+            self.judge(selected, &task);
             if out.is_closed() {
                 break;
             }
@@ -296,6 +306,20 @@ impl Asking {
         out.write_all(b"]").map_err(unwritten)?;
         Ok(separated.0)
     }
+}
+
+/// Collects what did not end ok.
+pub(super) async fn failures(
+    client: &mut Client,
+    flow: FlowId,
+    filter: &TaskFilter,
+) -> Result<Failures, Failure> {
+    let mut tasks = client.tasks(flow, filter).await?;
+    let mut failures = Failures::default();
+    while let Some(task) = tasks.next_item().await? {
+        failures.add(&task);
+    }
+    Ok(failures)
 }
 
 /// Commas between the members of a list that is written as it comes.

@@ -4,10 +4,12 @@ use std::io::Write as _;
 
 use serde::Serialize;
 
-use super::wait::{Wanted, Watcher};
+use super::{
+    Program,
+    wait::{Wanted, Watcher},
+};
 use crate::{
-    args::Submit, client::Client, console::unwritten, error::Failure, exit::Exit,
-    programs::Program, view::json,
+    args::Submit, client::Client, console::unwritten, error::Failure, exit::Exit, view::json,
 };
 
 #[derive(Serialize)]

@@ -23,19 +23,19 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
+use super::{Program, status::failures};
 use crate::{
     args::{WaitArgs, Waiting},
     client::{Backoff, Client, TaskFilter, failure, is_lost},
     console::unwritten,
     error::Failure,
     exit::Exit,
-    programs::Program,
     view::{
         elapsed,
         flow::{has_not_ok, named},
         json,
         progress::{Progress, json_line},
-        task::{Failures, NOT_OK},
+        task::NOT_OK,
     },
 };
 
@@ -276,7 +276,8 @@ async fn tell_end(client: &mut Client, flow: &FlowStatus, program: &mut Program)
     if !flow.slots.iter().flatten().any(has_not_ok) {
         return;
     }
-    match failures(client, flow).await {
+    let filter = TaskFilter { states: NOT_OK.to_vec(), ..TaskFilter::default() };
+    match failures(client, summary.id, &filter).await {
         Ok(failures) => {
             let mut text = Vec::new();
             // Into memory, which takes everything.
@@ -286,17 +287,6 @@ async fn tell_end(client: &mut Client, flow: &FlowStatus, program: &mut Program)
         // The verdict stands whether or not the list came.
         Err(failure) => console.narrate_bytes(failure.render().as_bytes()),
     }
-}
-
-/// What did not end ok in a flow.
-pub(super) async fn failures(client: &mut Client, flow: &FlowStatus) -> Result<Failures, Failure> {
-    let filter = TaskFilter { states: NOT_OK.to_vec(), ..TaskFilter::default() };
-    let mut pages = client.tasks(flow.summary.id, &filter).await?;
-    let mut failures = Failures::default();
-    while let Some(page) = pages.next().await? {
-        page.iter().for_each(|task| failures.add(task));
-    }
-    Ok(failures)
 }
 
 fn tell_detached(id: Option<FlowId>, how: &str, program: &Program) {

@@ -10,7 +10,7 @@ use orchestra_model::{
     status::TaskStatus,
 };
 
-use super::style::Style;
+use super::{diff, style::Style};
 use crate::error::Failure;
 
 /// Most bytes of different outputs that are kept while gathering.
@@ -82,10 +82,34 @@ impl Gathered {
         Ok(())
     }
 
-    /// Writes each output once, under its hosts, folded.
-    pub fn write(self, out: &mut dyn io::Write, style: Style) -> io::Result<()> {
+    /// Jobs in order, and in each the outputs in the order of their first tasks.
+    fn sorted(self) -> Vec<((JobId, Vec<u8>), Group)> {
         let mut groups: Vec<((JobId, Vec<u8>), Group)> = self.by_text.into_iter().collect();
         groups.sort_unstable_by_key(|((job, _), group)| (*job, group.first));
+        groups
+    }
+
+    /// Writes, for each job, how the other outputs differ from the most common one.
+    pub fn write_differences(self, out: &mut dyn io::Write, style: Style) -> io::Result<()> {
+        let groups = self.sorted();
+        for groups in groups.chunk_by(|((a, _), _), ((b, _), _)| a == b) {
+            // The first of the most common ones.
+            let most = groups.iter().rev().max_by_key(|(_, group)| group.hosts.len());
+            let Some(((job, common), most)) = most else { continue };
+            let hosts = HostSet::from_names(most.hosts.iter().cloned());
+            writeln!(out, "--- {job} {}", hosts.counted())?;
+            for ((_, text), group) in groups.iter().filter(|((_, text), _)| text != common) {
+                let hosts = HostSet::from_names(group.hosts.iter().cloned());
+                writeln!(out, "+++ {job} {}", hosts.counted())?;
+                diff::write(out, common, text, style)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes each output once, under its hosts, folded.
+    pub fn write(self, out: &mut dyn io::Write, style: Style) -> io::Result<()> {
+        let groups = self.sorted();
         let several = groups.windows(2).any(|pair| pair[0].0.0 != pair[1].0.0);
         for ((job, text), group) in groups {
             let hosts = HostSet::from_names(group.hosts);
@@ -154,6 +178,21 @@ mod tests {
         let several = gathered(&[task("db1", 1, "x"), task("db1", 2, "x")]);
         assert!(several.contains("\n42.1.1 db1 (1)\n"), "{several}");
         assert!(several.contains("\n42.1.2 db1 (1)\n"), "{several}");
+    }
+
+    #[test]
+    fn differences_are_against_the_most_common() {
+        let mut gathered = Gathered::default();
+        for (host, text) in [("db1", "a\nb"), ("db2", "a\nc"), ("db3", "a\nc"), ("db4", "a")] {
+            gathered.add(&task(host, 1, text)).unwrap();
+        }
+        let mut out = Vec::new();
+        gathered.write_differences(&mut out, Style::default()).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "--- 42.1.1 db[2-3] (2)\n+++ 42.1.1 db1 (1)\n a\n-c\n+b\n\
+             +++ 42.1.1 db4 (1)\n a\n-c\n"
+        );
     }
 
     #[test]

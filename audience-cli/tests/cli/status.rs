@@ -86,6 +86,13 @@ fn outputs_are_gathered_or_told_line_by_line() {
         "db3: E: no such package\ndb7: E: no such package\n",
         "",
     );
+    fake.run("getstatus 42/pkg1 --diff").is(
+        2,
+        "--- 42.1.1 db[1-2,4,6,8,10] (6)\n\
+         +++ 42.1.1 db[3,7] (2)\n-installed pkg1 1.2\n+E: no such package\n\
+         +++ 42.1.1 db5 (1)\n-installed pkg1 1.2\n+installed pkg1 1.1\n",
+        "",
+    );
     fake.run("getstatus 42.1.1@db1 --response").is(0, "db1: version=1.1\n", "");
 }
 
