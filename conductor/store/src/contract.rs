@@ -287,7 +287,7 @@ fn a_put_replaces(place: &dyn Place) {
         [
             Record::Flow(ended.clone()),
             Record::Task(moved.clone()),
-            Record::End(late.clone()),
+            Record::End(late),
             Record::Params(params_record(id, "other")),
             Record::Targets(targets_chunk(id, 0, "db50")),
         ],
@@ -298,7 +298,8 @@ fn a_put_replaces(place: &dyn Place) {
     assert_eq!(reader.tasks(id, None, 1).unwrap(), slice::from_ref(&moved));
     assert_eq!(reader.task_by_host(id, &host(0)).unwrap(), None);
     assert_eq!(reader.task_by_host(id, &host(50)).unwrap(), Some(moved));
-    assert_eq!(reader.ends(id, &host(1)).unwrap(), [late]);
+    // An attempt ends once: what a player repeats changes nothing.
+    assert_eq!(reader.ends(id, &host(1)).unwrap(), [end_record(id, 1, 1, b"end")]);
     assert_eq!(reader.params(id).unwrap(), Some(params_record(id, "other").params));
     assert_eq!(reader.targets(id).unwrap().as_deref(), Some("db50"));
 }

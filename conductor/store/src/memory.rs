@@ -204,7 +204,8 @@ impl Tables {
             Record::Params(record) => drop(self.params.insert(record.job, record.params)),
             Record::Task(task) => drop(self.tasks.insert((task.job, task.index), task)),
             Record::End(end) => {
-                drop(self.ends.insert((end.job, end.host.clone(), end.attempt), end));
+                let key = (end.job, end.host.clone(), end.attempt);
+                self.ends.entry(key).or_insert(end);
             }
             Record::Player(player) => drop(self.players.insert(player.host.clone(), player)),
         }

@@ -21,7 +21,7 @@ use crate::{
 /// One thing to write or remove.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// Insert, or replace what has the same key.
+    /// Insert, or replace what has the same key (but see [`Record::End`]).
     Put(Record),
     /// Remove the parameters of a job.
     EraseParams(JobId),
@@ -49,7 +49,8 @@ pub enum Record {
     Params(ParamsRecord),
     /// A task that something happened to. Key: job, index.
     Task(TaskRecord),
-    /// How an attempt ended. Key: job, host, attempt.
+    /// How an attempt ended. Key: job, host, attempt. An attempt ends once, so the first stays: a
+    /// player that repeats an end has nothing to add.
     End(EndRecord),
     /// A player of the players file, or one that was. Key: host.
     Player(PlayerRecord),

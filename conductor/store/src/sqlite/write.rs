@@ -78,7 +78,7 @@ fn put(db: &Connection, record: &Record, buffer: &mut Vec<u8>) -> Result<()> {
             let JobId { flow, slot, job } = end.job;
             let body = EndBody::from(end);
             db.prepare_cached(
-                "INSERT OR REPLACE INTO ends (flow, slot, job, host, attempt, late, body)
+                "INSERT OR IGNORE INTO ends (flow, slot, job, host, attempt, late, body)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?
             .execute(params![
