@@ -4,24 +4,30 @@
 //!
 //! | engine: in flight, and … | then |
 //! |---|---|
-//! | another spool answers | `lost`: what the old one knew is gone |
+//! | another spool answers, or an older state of it | `lost`: what it knew is gone |
 //! | the spool runs it | it runs; a cancel is said again |
 //! | the spool has its end or refusal | the report follows |
 //! | its order is above the spool's mark | the order never came: it is sent again |
 //! | none of these | `lost` |
+//!
+//! Before all that the player is held against the store as a whole. One that knows of more than the
+//! store has issued proves that the store is an old copy; from then on nothing is sent, and nothing
+//! is taken in, until an operator said to go on from it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
-    FlowId, JobId, TaskState,
-    delivery::{AttemptKey, Order, PlayerSnapshot, StoreId},
+    FlowId, TaskState,
+    delivery::{AttemptKey, LiveAttempt, Order, OrderNumber, PlayerSnapshot},
+    limits,
+    record::Record,
 };
 
 use crate::{
     Engine, PlayerIx, SessionId,
     effect::{CloseReason, Command, Effect},
-    roster::Flying,
-    task::{Parked, TaskRef},
+    flow::Flow,
+    task::TaskRef,
 };
 
 impl Engine {
@@ -32,19 +38,19 @@ impl Engine {
         snapshot: &PlayerSnapshot,
     ) {
         if !self.roster[player].member {
-            let reason = CloseReason::Removed;
-            return self.effects.push_back(Effect::Close { player, session, reason });
+            return self.close(player, session, CloseReason::Removed);
         }
-        if let Some(session) = self.roster[player].session {
-            self.detach(player, session);
-            let reason = CloseReason::Superseded;
-            self.effects.push_back(Effect::Close { player, session, reason });
+        if let Some(older) = self.roster[player].session {
+            self.detach(player, older);
+            self.close(player, older, CloseReason::Superseded);
         }
+        self.note_presence(player, true);
         self.roster.attach(player, session, snapshot);
-        self.recount_absent(player, false);
         self.compare_with_store(player, snapshot);
-        self.reconcile(player, session, snapshot);
-        self.wake(player);
+        if self.stale.is_none() {
+            self.reconcile(player, session, snapshot);
+        }
+        self.woken.insert(player);
     }
 
     pub(crate) fn detach(&mut self, player: PlayerIx, session: SessionId) {
@@ -52,66 +58,92 @@ impl Engine {
             return;
         }
         self.roster.detach(player, self.now);
-        let record = self.roster[player].record();
-        self.persist(record);
+        self.put(self.roster[player].record());
+        self.note_presence(player, false);
+    }
+
+    pub(crate) fn close(&mut self, player: PlayerIx, session: SessionId, reason: CloseReason) {
+        self.effects.push_back(Effect::Close { player, session, reason });
+    }
+
+    /// Keeps deadlines and the counts of absent tasks in line, when a player has gone or just before
+    /// one comes.
+    fn note_presence(&mut self, player: PlayerIx, here: bool) {
         for flying in self.roster[player].in_flight.clone() {
-            self.arm_loss(flying.task, player);
+            match here {
+                true => self.disarm_loss(flying.task, player),
+                false => self.arm_loss(flying.task, player),
+            }
         }
-        self.recount_absent(player, true);
+        let parked: Vec<TaskRef> = self.roster[player].parked().collect();
+        for task in parked {
+            let Some(job) = self.job_mut(task.job()) else { continue };
+            if job.is_one_of() || !job.awaits(task.index) {
+                continue;
+            }
+            if here {
+                job.absent -= 1;
+                self.disarm_give_up(task);
+            } else {
+                job.absent += 1;
+                self.arm_give_up(task);
+                self.changed.insert(task.job());
+            }
+        }
     }
 
     /// Whether the player knows of more than this store: then the store is an old copy, and
     /// nothing is sent before an operator said to go on from it.
     fn compare_with_store(&mut self, ix: PlayerIx, snapshot: &PlayerSnapshot) {
-        let ours = |key: &&AttemptKey| key.store == self.store;
-        let newest = snapshot
-            .live
-            .iter()
-            .map(|live| &live.key)
-            .chain(&snapshot.settled)
-            .filter(ours)
-            .map(|key| key.job.flow)
-            .max();
+        let keys = snapshot.live.iter().map(|live| &live.key).chain(&snapshot.settled);
+        let ours = keys.filter(|key| key.store == self.store);
+        let newest = ours.map(|key| key.job.flow).max();
+        let unknown = newest.filter(|flow| *flow >= self.next_flow);
         let last = self.roster[ix].last_order;
-        let ahead = snapshot.mark > last || newest.is_some_and(|flow| flow >= self.next_flow);
+        let ahead = snapshot.mark > last || unknown.is_some();
+        if ahead && snapshot.term < self.recovered {
+            return self.catch_up(ix, snapshot, unknown);
+        }
         if !ahead && snapshot.term <= self.term {
             return;
         }
-        if snapshot.term < self.recovered {
-            return self.catch_up(ix, snapshot, newest);
-        }
         let host = self.roster.host(ix);
         let mut why = format!(
-            "player {host} has answered for order {} of term {}; this store has issued order {last} to it, \
-             in term {}",
+            "player {host} has answered for order {} of term {}; this store has issued order {last} \
+             to it, in term {}",
             snapshot.mark, snapshot.term.0, self.term.0,
         );
-        if let Some(flow) = newest.filter(|flow| *flow >= self.next_flow) {
+        if let Some(flow) = unknown {
             why.push_str(&format!(", and knows no flow {flow}"));
         }
-        self.stale = Some(why);
+        self.find_stale(why);
+    }
+
+    /// From here on nothing is sent. The first reason is kept.
+    pub(crate) fn find_stale(&mut self, why: String) {
+        self.stale.get_or_insert(why);
     }
 
     /// After a recovery: the player had orders that this store never issued. Its numbers go on
-    /// from there, and whatever was waiting for it may have run in the time that the store has
+    /// from there, and whatever was waiting for it then may have run in the time that the store has
     /// forgotten, so it is `lost`.
-    fn catch_up(&mut self, ix: PlayerIx, snapshot: &PlayerSnapshot, newest: Option<FlowId>) {
-        if let Some(flow) = newest.filter(|flow| *flow >= self.next_flow) {
+    fn catch_up(&mut self, ix: PlayerIx, snapshot: &PlayerSnapshot, unknown: Option<FlowId>) {
+        /// No store issues as many orders; a player that says so may not use numbers up.
+        const REACHABLE: OrderNumber = OrderNumber(1 << 62);
+        if let Some(flow) = unknown.filter(|flow| *flow < FlowId::MAX) {
             self.next_flow = flow.next();
-            let next = orchestra_model::record::Record::NextFlow(self.next_flow);
-            self.persist(orchestra_model::record::Op::Put(next));
+            self.put(Record::NextFlow(self.next_flow));
         }
         let player = &mut self.roster[ix];
-        player.last_order = player.last_order.max(snapshot.mark);
-        player.spool.get_or_insert(snapshot.spool);
-        let record = player.record();
-        self.persist(record);
+        player.last_order = player.last_order.max(snapshot.mark.min(REACHABLE));
         for task in self.waiting_for(|player| player == ix) {
-            self.finish(
-                task,
-                TaskState::Lost,
-                Some("it may have run in the time that the restored store has forgotten"),
-            );
+            if task.job().flow < self.half_known {
+                self.finish(
+                    task,
+                    TaskState::Lost,
+                    Some("it may have run in the time that the restored store has forgotten"),
+                );
+            }
         }
     }
 
@@ -119,116 +151,74 @@ impl Engine {
     /// it was looked at or not. Looks at every target: for rare events only.
     pub(crate) fn waiting_for(&self, player: impl Fn(PlayerIx) -> bool) -> Vec<TaskRef> {
         let mut waiting = Vec::new();
-        for job in self.flows.values().flat_map(crate::flow::Flow::jobs) {
-            if job.state.is_final() || job.untouched.is_final() {
-                continue;
-            }
+        for job in self.flows.values().flat_map(Flow::jobs).filter(|job| job.waiting() > 0) {
+            let concerned = |index| job.state_of(index) == TaskState::Waiting;
             if job.is_one_of() {
-                let chosen = job.player_of(0);
-                let concerned = match chosen {
-                    Some(chosen) => player(chosen),
-                    None => job.targets.iter().copied().any(&player),
-                };
-                if concerned && job.state_of(0) == TaskState::Waiting {
+                if concerned(0) && job.candidates().any(|(_, candidate)| player(candidate)) {
                     waiting.push(TaskRef::new(job.id, 0));
                 }
                 continue;
             }
-            for (index, target) in (0..).zip(job.targets.iter()) {
-                if player(*target) && job.state_of(index) == TaskState::Waiting {
-                    waiting.push(TaskRef::new(job.id, index));
-                }
-            }
+            let places = (0..).zip(job.targets.iter());
+            let theirs = places.filter(|(index, target)| player(**target) && concerned(*index));
+            waiting.extend(theirs.map(|(index, _)| TaskRef::new(job.id, index)));
         }
         waiting
     }
 
     fn reconcile(&mut self, ix: PlayerIx, session: SessionId, snapshot: &PlayerSnapshot) {
-        let same_spool = self.roster[ix].spool == Some(snapshot.spool);
-        if !same_spool {
-            self.roster[ix].spool = Some(snapshot.spool);
-        }
-        let record = self.roster[ix].record();
-        self.persist(record);
+        let player = &mut self.roster[ix];
+        let went_back = snapshot.mark < player.answered;
+        let gone = if player.spool != Some(snapshot.spool) {
+            Some("the player came back with another spool")
+        } else if went_back {
+            Some("the player's spool went back to an older state")
+        } else {
+            None
+        };
+        player.spool = Some(snapshot.spool);
+        player.answered = snapshot.mark.min(player.last_order);
+        let mut in_flight: Vec<TaskRef> = player.in_flight.iter().map(|f| f.task).collect();
+        // In the order of their numbers: a higher one would raise the mark above a lower one.
+        in_flight.sort_by_key(|task| self.order_of(*task));
+        let mut live: BTreeMap<AttemptKey, LiveAttempt> =
+            snapshot.live.iter().map(|live| (live.key, *live)).collect();
         let settled: BTreeSet<AttemptKey> = snapshot.settled.iter().copied().collect();
-        let mut awaited = BTreeSet::new();
-        let mut in_flight = self.roster[ix].in_flight.clone();
-        in_flight.sort_by_key(|flying| self.order_of(flying.task));
-        for Flying { task, .. } in in_flight {
-            let id = task.job();
-            let Some(job) = self.job(id) else { continue };
-            let cancelled = job.untouched == TaskState::Cancelled;
-            let known = job.task(task.index);
-            let (key, order) = (known.key(self.store, id), known.order);
-            awaited.insert(key);
-            let live = snapshot.live.iter().find(|live| live.key == key);
-            if !same_spool {
-                self.finish(task, TaskState::Lost, Some("the player came back with another spool"));
-            } else if let Some(live) = live {
+        for task in in_flight {
+            let Some(job) = self.job(task.job()) else { continue };
+            let (known, cancelled, timeout) =
+                (job.task(task.index), job.is_closed(), job.spec.timeout);
+            let (key, order) = (known.key(self.store, task.job()), known.order);
+            let command = match cancelled {
+                true => Command::Cancel { key, order },
+                false => Command::Order(Order { number: order, key, timeout }),
+            };
+            if gone.is_some() {
+                self.finish(task, TaskState::Lost, gone);
+            } else if let Some(live) = live.remove(&key) {
                 if let Some(at) = live.started_at {
                     self.note_start(task, at);
                 }
                 if cancelled {
-                    self.send(ix, session, Command::Cancel { key, order });
+                    self.send(ix, session, command);
                 }
             } else if settled.contains(&key) {
                 // Its report follows.
             } else if snapshot.mark < order {
-                let timeout = job.spec.timeout;
-                self.send(
-                    ix,
-                    session,
-                    match cancelled {
-                        true => Command::Cancel { key, order },
-                        false => Command::Order(Order { number: order, key, timeout }),
-                    },
-                );
+                self.send(ix, session, command);
             } else {
                 self.finish(task, TaskState::Lost, Some("the player has no trace of it"));
             }
         }
-        let strangers = snapshot.live.iter().map(|live| live.key);
-        self.roster[ix].strangers = strangers.filter(|key| !awaited.contains(key)).collect();
+        let player = &mut self.roster[ix];
+        player.strangers = live.into_keys().take(limits::MAX_TASKS as usize).collect();
+        // After what was lost with the older spool: else a crash in between would forget that it
+        // was lost, and take the new spool for the one that was asked.
+        let record = player.record();
+        self.put(record);
     }
 
-    fn order_of(&self, task: TaskRef) -> orchestra_model::delivery::OrderNumber {
+    fn order_of(&self, task: TaskRef) -> OrderNumber {
         self.job(task.job()).map_or_else(Default::default, |job| job.task(task.index).order)
-    }
-
-    pub(crate) fn send(&mut self, player: PlayerIx, session: SessionId, command: Command) {
-        self.effects.push_back(Effect::Send { player, session, command });
-    }
-
-    /// Keeps each job's count of tasks parked on absent players.
-    pub(crate) fn recount_absent(&mut self, player: PlayerIx, absent: bool) {
-        let parked: Vec<TaskRef> = self.roster[player].parked().collect();
-        let mut jobs: BTreeSet<JobId> = BTreeSet::new();
-        for task in parked {
-            let Some(job) = self.job_mut(task.job()) else {
-                continue;
-            };
-            let one_of = job.is_one_of();
-            let counts = job.task(task.index).parked == Parked::Player
-                && job.is_parked(task.index)
-                && !job.untouched.is_final();
-            if one_of || !counts {
-                continue;
-            }
-            if absent {
-                job.absent += 1;
-                jobs.insert(job.id);
-                self.arm_give_up(task, player);
-            } else {
-                job.absent -= 1;
-            }
-        }
-        for job in jobs {
-            self.evaluate(job);
-        }
-    }
-
-    /// Whether an attempt is of this engine's store.
-    pub(crate) fn is_ours(&self, store: StoreId) -> bool {
-        store == self.store
     }
 }

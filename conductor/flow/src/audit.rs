@@ -1,11 +1,15 @@
 //! Every invariant, over the whole state. Tests and the simulation call it after each step.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use orchestra_model::{JobState, TaskState, status::Counts};
 
 use crate::{
     Engine,
+    flow::{Flow, Tally},
     job::Job,
     roster::PlayerIx,
     task::{Parked, TaskRef},
@@ -32,122 +36,156 @@ macro_rules! ensure {
     };
 }
 
+/// What the players' tables should say, as the jobs have it.
+#[derive(Default)]
+struct Expected {
+    in_flight: BTreeMap<PlayerIx, BTreeSet<TaskRef>>,
+    parked: BTreeMap<PlayerIx, BTreeSet<TaskRef>>,
+}
+
 impl Engine {
     /// Checks every invariant over the whole state. Takes time in proportion to it.
     pub fn audit(&self) -> Result<(), Violation> {
-        let mut flying: BTreeMap<PlayerIx, Vec<TaskRef>> = BTreeMap::new();
+        ensure!(self.changed.is_empty(), "jobs {:?} have changed unheard", self.changed);
+        let mut expected = Expected::default();
         for flow in self.flows.values() {
-            ensure!(flow.id < self.next_flow, "flow {} is not issued", flow.id);
-            ensure!(!flow.state.is_final(), "flow {} has ended and is still here", flow.id);
-            ensure!(
-                flow.state == flow.derived_state(),
-                "flow {} is {} but its jobs say {}",
-                flow.id,
-                flow.state,
-                flow.derived_state()
-            );
-            for (slot, job) in flow
-                .slots
-                .iter()
-                .enumerate()
-                .flat_map(|(ix, slot)| slot.iter().map(move |j| (ix, j)))
-            {
-                ensure!(
-                    (slot <= flow.slot) == job.started_at.is_some() || job.state.is_final(),
-                    "job {} of slot {slot} has begun though the flow is at {}",
-                    job.id,
-                    flow.slot
-                );
-                self.audit_job(job, &mut flying)?;
+            self.audit_flow(flow)?;
+            for job in flow.jobs() {
+                self.audit_job(job, &mut expected)?;
             }
         }
         for player in self.roster.indices() {
-            let mut theirs: Vec<TaskRef> =
-                self.roster[player].in_flight.iter().map(|flying| flying.task).collect();
-            theirs.sort_unstable();
-            let mut ours = flying.remove(&player).unwrap_or_default();
-            ours.sort_unstable();
-            let host = self.roster.host(player);
-            ensure!(theirs == ours, "player {host} has {theirs:?} in flight, jobs say {ours:?}");
-            let (running, most) = self.roster.load(player);
-            ensure!(
-                running <= most || !self.roster[player].attached(),
-                "player {host} has {running} orders and takes {most}"
-            );
+            self.audit_player(player, &mut expected)?;
         }
         Ok(())
     }
 
-    fn audit_job(
-        &self,
-        job: &Job,
-        flying: &mut BTreeMap<PlayerIx, Vec<TaskRef>>,
-    ) -> Result<(), Violation> {
+    fn audit_flow(&self, flow: &Flow) -> Result<(), Violation> {
+        let (id, state, derived) = (flow.id, flow.state, flow.derived_state());
+        ensure!(id < self.next_flow, "flow {id} is not issued");
+        ensure!(!self.ended.contains_key(&id), "flow {id} is alive and has ended");
+        ensure!(!state.is_final(), "flow {id} has ended and is still here");
+        ensure!(state == derived, "flow {id} is {state} but its jobs say {derived}");
+        let tally = Tally::of(flow.jobs());
+        ensure!(flow.tally == tally, "flow {id} counts {:?}, has {tally:?}", flow.tally);
+        for (slot, jobs) in flow.slots.iter().enumerate() {
+            for job in jobs {
+                ensure!(
+                    (slot > flow.slot) == (job.state == JobState::Pending),
+                    "job {} is {} though its flow is at slot {}",
+                    job.id,
+                    job.state,
+                    flow.slot + 1
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn audit_job(&self, job: &Job, expected: &mut Expected) -> Result<(), Violation> {
         let id = job.id;
         let mut counts = Counts::default();
-        let mut absent = 0;
+        let (mut parked, mut absent) = (0, 0);
         for index in 0..job.total() {
-            let task = job.task(index);
-            let state = match task.state {
-                TaskState::Waiting => job.untouched,
-                state => state,
-            };
+            let (task, state) = (job.task(index), job.state_of(index));
             counts.set(state, counts.get(state) + 1);
-            let player = job.player_of(index);
             if state.is_in_flight() {
-                ensure!(player.is_some(), "task {index} of {id} is in flight on nobody");
-                if let Some(player) = player {
-                    flying.entry(player).or_default().push(TaskRef::new(id, index));
-                    ensure!(
-                        task.order <= self.roster[player].last_order,
-                        "task {index} of {id} has an order that was not issued"
-                    );
-                }
+                let Some(player) = job.player_of(index) else {
+                    return Err(Violation(format!("task {index} of {id} is in flight on nobody")));
+                };
+                expected.in_flight.entry(player).or_default().insert(TaskRef::new(id, index));
+                ensure!(
+                    task.order <= self.roster[player].last_order,
+                    "task {index} of {id} has an order that was not issued"
+                );
             }
             if state != TaskState::Waiting {
                 continue;
             }
             ensure!(
                 job.ready.contains(&index) == (task.parked == Parked::Ready),
-                "task {index} of {id} is {:?} and in `ready`: {}",
-                task.parked,
-                job.ready.contains(&index)
+                "task {index} of {id} is parked: {:?}",
+                task.parked
             );
             ensure!(
                 index >= job.cursor || task.parked != Parked::No,
                 "task {index} of {id} waits before the cursor and nobody will look at it"
             );
-            if let (Parked::Player, Some(player), false) = (task.parked, player, job.is_one_of()) {
-                let parked = TaskRef::new(id, index);
-                ensure!(
-                    self.roster[player].parked().any(|task| task == parked),
-                    "task {index} of {id} is parked on {} and not in its queue",
-                    self.roster.host(player)
-                );
-                absent += u32::from(!self.roster[player].attached());
+            if task.parked == Parked::Player {
+                parked += 1;
+                let places: Vec<(u32, PlayerIx)> = match job.is_one_of() {
+                    true => job.candidates().collect(),
+                    false => vec![(index, job.targets[index as usize])],
+                };
+                let waits_for = places.iter().any(|(_, player)| self.roster[*player].member);
+                ensure!(waits_for, "task {index} of {id} waits for nobody");
+                for (place, player) in places {
+                    expected.parked.entry(player).or_default().insert(TaskRef::new(id, place));
+                    absent += u32::from(!job.is_one_of() && !self.roster[player].attached());
+                }
             }
         }
         ensure!(counts == job.counts, "job {id} counts {:?}, has {counts:?}", job.counts);
-        if !job.untouched.is_final() {
-            ensure!(absent == job.absent, "job {id} counts {} absent, has {absent}", job.absent);
+        ensure!(parked == job.parked, "job {id} counts {} parked, has {parked}", job.parked);
+        ensure!(absent == job.absent, "job {id} counts {} absent, has {absent}", job.absent);
+        let in_flight = counts.in_flight();
+        ensure!(in_flight <= job.window, "job {id} has {in_flight} of {} in flight", job.window);
+        self.audit_progress(job)
+    }
+
+    /// Nothing that could go on stands still.
+    fn audit_progress(&self, job: &Job) -> Result<(), Violation> {
+        let (id, counts) = (job.id, job.counts);
+        if job.state.is_final() {
+            ensure!(counts.finished() == job.total(), "job {id} has ended, not all of its tasks");
+        } else if job.state != JobState::Pending {
+            ensure!(counts.finished() < job.total(), "job {id} is over and does not say so");
+            ensure!(!job.is_closed() || counts.in_flight() > 0, "job {id} is closed and not over");
+        }
+        if job.state == JobState::Doomed && !job.is_closed() {
+            ensure!(job.is_doomed(), "job {id} says that it is doomed and is not");
+            ensure!(counts.in_flight() > 0, "job {id} is doomed and waits for nothing");
+        }
+        if job.may_start() {
+            ensure!(!job.is_doomed(), "job {id} is doomed and does not say so");
+            let unseen = job.cursor < job.total() || !job.ready.is_empty();
+            let looked_at = job.queued || !job.window_is_open() || self.stale.is_some();
+            ensure!(looked_at || !unseen, "job {id} has room in its window and looks at nothing");
         }
         ensure!(
-            job.counts.in_flight() <= job.window,
-            "job {id} has {} in flight and a window of {}",
-            job.counts.in_flight(),
-            job.window
+            job.queued == self.runnable.contains(&id),
+            "job {id} is queued: {}, which is not so",
+            job.queued
         );
-        if job.state.is_final() {
-            ensure!(
-                job.counts.finished() == job.total(),
-                "job {id} has ended and not all of its tasks have"
-            );
-        } else if job.state == JobState::Running && !job.untouched.is_final() {
-            ensure!(!job.is_doomed(), "job {id} is doomed and does not say so");
-            let kept_full = job.queued || !job.window_is_open() || self.stale.is_some();
-            let unseen = job.cursor < job.total() || !job.ready.is_empty();
-            ensure!(kept_full || !unseen, "job {id} has room in its window and looks at nothing");
-        }
         Ok(())
+    }
+
+    fn audit_player(&self, ix: PlayerIx, expected: &mut Expected) -> Result<(), Violation> {
+        let player = &self.roster[ix];
+        let host = &player.host;
+        let in_flight: BTreeSet<TaskRef> = player.in_flight.iter().map(|f| f.task).collect();
+        let ours = expected.in_flight.remove(&ix).unwrap_or_default();
+        ensure!(
+            in_flight == ours && in_flight.len() == player.in_flight.len(),
+            "player {host} has {:?} in flight, jobs say {ours:?}",
+            player.in_flight
+        );
+        let parked: BTreeSet<TaskRef> = player.parked().collect();
+        let ours = expected.parked.remove(&ix).unwrap_or_default();
+        ensure!(parked.is_superset(&ours), "player {host} has {parked:?} parked, not {ours:?}");
+        for entry in parked.difference(&ours) {
+            ensure!(self.is_leftover(*entry), "player {host} keeps {entry:?}");
+        }
+        ensure!(player.member || !player.attached(), "player {host} is attached and removed");
+        ensure!(player.answered <= player.last_order, "player {host} has answered for too much");
+        ensure!(
+            self.stale.is_some() || player.next_queue().is_none() || self.woken.contains(&ix),
+            "player {host} has room and looks at nothing"
+        );
+        Ok(())
+    }
+
+    fn is_leftover(&self, entry: TaskRef) -> bool {
+        self.leftovers.iter().any(|leftover| leftover.job == entry.job())
     }
 }

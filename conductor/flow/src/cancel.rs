@@ -1,11 +1,12 @@
 //! Cancelling a flow: durable first, then said to players until each has answered.
 
-use orchestra_model::{AudienceName, FlowId, FlowState, JobId, JobState, TaskState};
+use orchestra_model::{AudienceName, FlowId, FlowState, JobId, TaskState};
 
 use crate::{
     Engine, PlayerIx,
     effect::{Answer, Command, Rejection},
     input::ReplyId,
+    job::Job,
     task::TaskRef,
 };
 
@@ -16,51 +17,46 @@ impl Engine {
         };
         if flow.cancelled_by.is_none() {
             flow.cancelled_by = Some(by);
-            // The state may stay `cancelling` for long, but who asked is to be on disk at once.
-            flow.state = FlowState::Pending;
-            let alive: Vec<(JobId, JobState)> = flow
-                .jobs()
-                .filter(|job| !job.state.is_final())
-                .map(|job| (job.id, job.state))
-                .collect();
-            for (job, _) in &alive {
-                self.close_waiting(*job, TaskState::Cancelled);
-                if let Some(record) = self.job(*job).map(crate::job::Job::record) {
-                    self.persist(record);
-                }
-            }
+            // That it is cancelled comes before what follows from it, which a restart does again.
             self.update_flow(id);
-            for (job, state) in alive {
-                if state == JobState::Pending {
-                    continue;
-                }
-                for (player, task) in self.in_flight_of(job) {
-                    self.send_cancel(player, task);
-                }
-                self.evaluate(job);
-            }
+            self.close_all(id);
+            self.settle();
         }
         let state = self.flows.get(&id).map_or(FlowState::Cancelled, |flow| flow.state);
         self.answer(reply, Answer::Cancelled { flow: id, state });
     }
 
+    /// Ends whatever of a cancelled flow waits, and tells the players that have orders of it.
+    pub(crate) fn close_all(&mut self, id: FlowId) {
+        let Some(flow) = self.flows.get(&id) else { return };
+        let alive = flow.jobs().filter(|job| !job.state.is_final());
+        let alive: Vec<JobId> = alive.map(|job| job.id).collect();
+        for job in alive {
+            self.close_waiting(job, TaskState::Cancelled);
+            if let Some(record) = self.job(job).map(Job::record) {
+                self.put(record);
+            }
+            for (player, task) in self.in_flight_of(job) {
+                self.send_cancel(player, task);
+            }
+            self.changed.insert(job);
+        }
+    }
+
     fn in_flight_of(&self, id: JobId) -> Vec<(PlayerIx, TaskRef)> {
-        let Some(job) = self.job(id) else {
+        let Some(job) = self.job(id).filter(|job| job.counts.in_flight() > 0) else {
             return Vec::new();
         };
-        job.known_tasks()
+        (0..)
+            .zip(job.known_tasks())
             .filter(|(_, task)| task.state.is_in_flight())
             .filter_map(|(index, _)| Some((job.player_of(index)?, TaskRef::new(id, index))))
             .collect()
     }
 
     fn send_cancel(&mut self, player: PlayerIx, task: TaskRef) {
-        let Some(session) = self.roster[player].session else {
-            return;
-        };
-        let Some(job) = self.job(task.job()) else {
-            return;
-        };
+        let Some(session) = self.roster[player].session else { return };
+        let Some(job) = self.job(task.job()) else { return };
         let known = job.task(task.index);
         let (key, order) = (known.key(self.store, job.id), known.order);
         self.send(player, session, Command::Cancel { key, order });

@@ -1,10 +1,18 @@
-//! Moments at which something is due. An entry that no longer applies is dropped when it comes.
+//! Moments at which something is due.
+//!
+//! A task has at most one deadline, which is taken out when it no longer applies, so that a player
+//! which comes and goes leaves no trail of them: when it is due follows from what it is due for. One
+//! that comes too early, because the world changed meanwhile, is moved on; one that is left of a task
+//! that is no more is dropped.
+//!
+//! Deadlines are in wall time and go on while no conductor runs. But nobody is given up as absent
+//! who had no chance to come back, so all of that waits until `returning_until`.
 
 use std::collections::BTreeSet;
 
 use orchestra_model::{Millis, TaskState, Timestamp};
 
-use crate::{Engine, roster::PlayerIx, task::TaskRef};
+use crate::{Engine, flow::Flow, roster::PlayerIx, task::TaskRef};
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +23,8 @@ pub(crate) enum Deadline {
     Lose(TaskRef),
     /// A player that said it is busy is asked again.
     AskBusyAgain(PlayerIx),
+    /// Who is not back by now counts as absent.
+    Returned,
 }
 
 /// Due things in order of time.
@@ -24,6 +34,10 @@ pub(crate) struct Deadlines(BTreeSet<(Timestamp, Deadline)>);
 impl Deadlines {
     pub(crate) fn insert(&mut self, at: Timestamp, deadline: Deadline) {
         self.0.insert((at, deadline));
+    }
+
+    pub(crate) fn remove(&mut self, at: Timestamp, deadline: Deadline) {
+        self.0.remove(&(at, deadline));
     }
 
     pub(crate) fn next(&self) -> Option<Timestamp> {
@@ -39,6 +53,10 @@ impl Deadlines {
 /// Most deadlines met in one turn.
 const TURN: usize = 1_024;
 
+/// How long players are given to come back when the conductor starts, or has sent all away: above the
+/// 30 seconds that one waits at most between two attempts.
+const RETURN: Millis = Millis::seconds(45);
+
 impl Engine {
     pub(crate) fn meet_deadlines(&mut self) {
         for _ in 0..TURN {
@@ -48,67 +66,90 @@ impl Engine {
                 Some(Deadline::Lose(task)) => self.lose(task),
                 Some(Deadline::AskBusyAgain(player)) => {
                     self.roster[player].said_busy = false;
-                    self.wake(player);
+                    self.woken.insert(player);
+                }
+                Some(Deadline::Returned) => {
+                    self.changed.extend(self.flows.values().flat_map(Flow::jobs).map(|job| job.id));
                 }
             }
         }
     }
 
-    /// When the task is given up if its player stays away; `None` for never.
-    fn give_up_at(&self, task: TaskRef, player: PlayerIx) -> Option<Timestamp> {
-        let job = self.job(task.job())?;
-        let patience = job.spec.give_up_after?;
-        let since = job.started_at.max(self.roster[player].detached_at).unwrap_or(self.now);
-        Some(since.after(patience))
+    /// Gives every player time to come back before it counts as absent.
+    pub(crate) fn await_return(&mut self) {
+        self.returning_until = self.now.after(RETURN);
+        self.deadlines.insert(self.returning_until, Deadline::Returned);
     }
 
-    pub(crate) fn arm_give_up(&mut self, task: TaskRef, player: PlayerIx) {
-        if let Some(at) = self.give_up_at(task, player) {
-            self.deadlines.insert(at, Deadline::GiveUp(task));
+    /// When a task is given up whose job began then and whose player is away since then, if ever it
+    /// was there.
+    pub(crate) fn give_up_at(
+        &self,
+        started_at: Option<Timestamp>,
+        detached_at: Option<Timestamp>,
+        patience: Millis,
+    ) -> Timestamp {
+        let since = started_at.max(detached_at).unwrap_or_default();
+        since.after(patience).max(self.returning_until)
+    }
+
+    /// When a parked task is given up if nothing changes; `None` for never.
+    fn parked_until(&self, task: TaskRef) -> Option<Timestamp> {
+        let job =
+            self.job(task.job()).filter(|job| job.state_of(task.index) == TaskState::Waiting)?;
+        let patience = job.spec.give_up_after.filter(|_| job.is_parked(task.index))?;
+        let detached_at = if job.is_one_of() {
+            // Once all of its players were away for so long. While one is there, that cannot be
+            // sooner than after a full wait from now.
+            let since = |(_, player)| match self.roster[player].attached() {
+                true => Some(self.now),
+                false => self.roster[player].detached_at,
+            };
+            job.candidates().filter_map(since).max()
+        } else {
+            let player = &self.roster[job.targets[task.index as usize]];
+            if player.attached() {
+                return None;
+            }
+            player.detached_at
+        };
+        Some(self.give_up_at(job.started_at, detached_at, patience))
+    }
+
+    /// Arms the deadline of a parked task whose player is away.
+    pub(crate) fn arm_give_up(&mut self, task: TaskRef) {
+        let Some(at) = self.parked_until(task) else { return };
+        if let Some(job) = self.job_mut(task.job()).filter(|job| job.is_one_of()) {
+            // Its deadline stays until it comes: which of its players matters changes often.
+            if job.choice.give_up_at.is_some() {
+                return;
+            }
+            job.choice.give_up_at = Some(at);
+        }
+        self.deadlines.insert(at, Deadline::GiveUp(task));
+    }
+
+    pub(crate) fn disarm_give_up(&mut self, task: TaskRef) {
+        if let Some(at) = self.parked_until(task) {
+            self.deadlines.remove(at, Deadline::GiveUp(task));
         }
     }
 
     fn give_up(&mut self, task: TaskRef) {
-        let Some(job) = self.job(task.job()) else {
-            return;
-        };
-        if job.is_one_of() {
-            return self.give_up_one_of(task);
+        if let Some(job) = self.job_mut(task.job()) {
+            job.choice.give_up_at = None;
         }
-        let Some(player) = job.player_of(task.index) else {
-            return;
-        };
-        if !job.is_parked(task.index) || self.roster[player].attached() {
-            return;
-        }
-        match self.give_up_at(task, player) {
-            Some(at) if at > self.now => self.deadlines.insert(at, Deadline::GiveUp(task)),
-            _ => self.finish(task, TaskState::Unreachable, Some("gave up waiting for the player")),
+        if self.parked_until(task).is_some_and(|at| at <= self.now) {
+            self.fall_short(task);
+        } else {
+            self.arm_give_up(task);
         }
     }
 
-    /// A one-of task is given up when none of its players was there at the moment; else it is
-    /// given as much time again.
-    fn give_up_one_of(&mut self, task: TaskRef) {
-        let Some(job) = self.job(task.job()) else {
-            return;
-        };
-        let Some(patience) = job.spec.give_up_after else {
-            return;
-        };
-        if job.state_of(0) != TaskState::Waiting || job.state.is_final() {
-            return;
-        }
-        let there = match job.player_of(0) {
-            Some(player) => self.roster[player].attached(),
-            None => job.targets.iter().any(|player| self.roster[*player].attached()),
-        };
-        if there {
-            self.deadlines.insert(self.now.after(patience), Deadline::GiveUp(task));
-        } else {
-            let task = TaskRef::new(task.job(), 0);
-            self.finish(task, TaskState::Unreachable, Some("gave up waiting for a player"));
-        }
+    fn fall_short(&mut self, task: TaskRef) {
+        let Some(job) = self.job(task.job()) else { return };
+        let state = job.task(task.index).given_up_as(TaskState::Unreachable);
+        self.finish(task, state, Some("gave up waiting for the player"));
     }
 
     /// Arms the deadline of an order whose player went away.
@@ -118,31 +159,37 @@ impl Engine {
         }
     }
 
-    fn lost_at(&self, task: TaskRef, ix: PlayerIx) -> Option<Timestamp> {
-        /// What the default adds to timeout and grace: time to reboot and come back.
-        const RETURN: Millis = Millis::minutes(10);
-        let job = self.job(task.job())?;
-        let player = &self.roster[ix];
-        let patience = job.spec.lost_after.unwrap_or_else(|| {
-            let limit = player.limits(job.score).timeout;
-            job.spec.timeout.map_or(limit, |asked| asked.min(limit)) + player.kill_grace + RETURN
-        });
-        Some(player.detached_at.unwrap_or(self.now).after(patience))
+    pub(crate) fn disarm_loss(&mut self, task: TaskRef, player: PlayerIx) {
+        if let Some(at) = self.lost_at(task, player) {
+            self.deadlines.remove(at, Deadline::Lose(task));
+        }
     }
 
     fn lose(&mut self, task: TaskRef) {
-        let Some(job) = self.job(task.job()) else {
-            return;
-        };
-        let Some(player) = job.player_of(task.index) else {
-            return;
-        };
-        if !job.state_of(task.index).is_in_flight() || self.roster[player].attached() {
-            return;
-        }
-        match self.lost_at(task, player) {
+        let player = self.job(task.job()).and_then(|job| job.player_of(task.index));
+        match player.and_then(|player| self.lost_at(task, player)) {
             Some(at) if at > self.now => self.deadlines.insert(at, Deadline::Lose(task)),
-            _ => self.finish(task, TaskState::Lost, Some("its player went away and stayed away")),
+            Some(_) => {
+                self.finish(task, TaskState::Lost, Some("its player went away and stayed away"));
+            }
+            None => {}
         }
+    }
+
+    /// When an order is lost whose player is away; `None` where it is there.
+    fn lost_at(&self, task: TaskRef, ix: PlayerIx) -> Option<Timestamp> {
+        /// What the default adds to timeout and grace: time to reboot and come back.
+        const REBOOT: Millis = Millis::minutes(10);
+        /// Stands for the timeout of a score that nobody has told of, because its player has not
+        /// been back since the conductor started. Rather late than wrong.
+        const UNTOLD: Millis = Millis::minutes(24 * 60);
+        let job = self.job(task.job()).filter(|job| job.state_of(task.index).is_in_flight())?;
+        let player = &self.roster[ix];
+        let patience = job.spec.lost_after.unwrap_or_else(|| {
+            let told = player.limits(&job.spec.score).map(|limits| limits.timeout);
+            let timeout = job.spec.timeout.into_iter().chain(told).min();
+            timeout.unwrap_or(UNTOLD) + player.kill_grace + REBOOT
+        });
+        Some(player.detached_at?.after(patience).max(self.returning_until))
     }
 }

@@ -99,7 +99,7 @@ pub enum Answer {
         /// The request was known: this is the flow of the first time.
         repeated: bool,
     },
-    /// The cancel is stored, or the flow had ended before.
+    /// The cancel is stored, this one or an earlier one.
     Cancelled {
         /// Which flow.
         flow: FlowId,
@@ -140,7 +140,7 @@ pub enum Rejection {
         /// How many they may have.
         most: u64,
     },
-    /// No flow of that number is alive or was ever.
+    /// No flow of that number is alive. Whether it ever was, the store knows.
     UnknownFlow(FlowId),
     /// The new players file lacks too many of the present players.
     TooManyRemoved {
@@ -169,7 +169,7 @@ impl fmt::Display for Rejection {
             Self::TooManyTasks { tasks, most } => {
                 write!(f, "the flow has {tasks} tasks; at most {most} are allowed")
             }
-            Self::UnknownFlow(flow) => write!(f, "there is no flow {flow}"),
+            Self::UnknownFlow(flow) => write!(f, "no flow {flow} is alive"),
             Self::TooManyRemoved { removed, players, most } => write!(
                 f,
                 "the players file lacks {removed} of {players} players; one reload may remove {most}"

@@ -6,7 +6,7 @@ use orchestra_model::{
     AudienceName, FlowId, FlowState, JobId, JobState, Timestamp,
     delivery::RequestId,
     names::FlowName,
-    record::{FlowRecord, Op, Record},
+    record::{FlowRecord, Record},
     status::{Event, FlowSummary},
 };
 
@@ -26,49 +26,77 @@ pub(crate) struct Flow {
     pub(crate) slots: Vec<Vec<Job>>,
     /// The slot that has begun last, from 0.
     pub(crate) slot: usize,
+    pub(crate) tally: Tally,
+}
+
+/// What a flow's state follows from, kept so that no job's end has to look at all the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Jobs that have begun and not ended.
+    pub(crate) open: usize,
+    /// Those of them that are doomed.
+    pub(crate) doomed: usize,
+    /// Jobs that ended otherwise than ok: no further slot begins.
+    pub(crate) failed: usize,
+}
+
+impl Tally {
+    pub(crate) fn of<'a>(jobs: impl Iterator<Item = &'a Job>) -> Self {
+        let mut tally = Tally::default();
+        jobs.for_each(|job| tally.count(JobState::Pending, job.state));
+        tally
+    }
+
+    fn count(&mut self, from: JobState, to: JobState) {
+        let is_open = |state| matches!(state, JobState::Running | JobState::Doomed);
+        let is_failed = |state: JobState| state.is_final() && state != JobState::Ok;
+        let moved = |n: &mut usize, is: &dyn Fn(JobState) -> bool| {
+            *n = *n + usize::from(is(to)) - usize::from(is(from));
+        };
+        moved(&mut self.open, &is_open);
+        moved(&mut self.doomed, &|state| state == JobState::Doomed);
+        moved(&mut self.failed, &is_failed);
+    }
 }
 
 impl Flow {
     pub(crate) fn job(&self, id: JobId) -> Option<&Job> {
-        self.slots.get(usize::from(id.slot).checked_sub(1)?)?.get(usize::from(id.job) - 1)
+        let (slot, job) = place(id)?;
+        self.slots.get(slot)?.get(job)
     }
 
     pub(crate) fn job_mut(&mut self, id: JobId) -> Option<&mut Job> {
-        self.slots.get_mut(usize::from(id.slot).checked_sub(1)?)?.get_mut(usize::from(id.job) - 1)
+        let (slot, job) = place(id)?;
+        self.slots.get_mut(slot)?.get_mut(job)
     }
 
     pub(crate) fn jobs(&self) -> impl Iterator<Item = &Job> {
         self.slots.iter().flatten()
     }
 
-    pub(crate) fn jobs_mut(&mut self) -> impl Iterator<Item = &mut Job> {
-        self.slots.iter_mut().flatten()
+    /// Moves a job to another state. The caller persists and publishes.
+    pub(crate) fn shift_job(&mut self, id: JobId, to: JobState) -> Option<&mut Job> {
+        let from = std::mem::replace(&mut self.job_mut(id)?.state, to);
+        self.tally.count(from, to);
+        self.job_mut(id)
     }
 
-    /// What state the flow is in, from those of its jobs.
+    /// What state the flow is in, once its first slot has begun. It is over when no job of its
+    /// present slot is open.
     pub(crate) fn derived_state(&self) -> FlowState {
-        let over = self.jobs().all(|job| job.state.is_final());
-        let any = |state: JobState| self.jobs().any(|job| job.state == state);
-        match (over, self.cancelled_by.is_some()) {
+        let Tally { open, doomed, failed } = self.tally;
+        match (open == 0, self.cancelled_by.is_some()) {
             (true, true) => FlowState::Cancelled,
             (false, true) => FlowState::Cancelling,
-            (true, false) if self.jobs().all(|job| job.state == JobState::Ok) => FlowState::Ok,
-            (true, false) => FlowState::Failed,
-            (false, false) if any(JobState::Doomed) || self.has_failed() => FlowState::Doomed,
-            (false, false) if self.jobs().all(|job| job.state == JobState::Pending) => {
-                FlowState::Pending
-            }
+            (true, false) if failed > 0 => FlowState::Failed,
+            (true, false) => FlowState::Ok,
+            (false, false) if doomed + failed > 0 => FlowState::Doomed,
             (false, false) => FlowState::Running,
         }
     }
 
-    /// Whether a job has ended otherwise than ok: no further slot begins.
-    pub(crate) fn has_failed(&self) -> bool {
-        self.jobs().any(|job| job.state.is_final() && job.state != JobState::Ok)
-    }
-
-    pub(crate) fn record(&self) -> Op {
-        Op::Put(Record::Flow(FlowRecord {
+    pub(crate) fn record(&self) -> Record {
+        Record::Flow(FlowRecord {
             id: self.id,
             request: self.request,
             audience: self.audience.clone(),
@@ -77,7 +105,7 @@ impl Flow {
             submitted_at: self.submitted_at,
             ended_at: self.ended_at,
             cancelled_by: self.cancelled_by.clone(),
-        }))
+        })
     }
 
     pub(crate) fn summary(&self) -> FlowSummary {
@@ -94,6 +122,11 @@ impl Flow {
     pub(crate) fn event(&self) -> Event {
         Event::Flow { flow: self.id, state: self.state }
     }
+}
+
+/// Where a job is among the slots. Ids count from 1; those that players name may be anything.
+fn place(id: JobId) -> Option<(usize, usize)> {
+    Some((usize::from(id.slot).checked_sub(1)?, usize::from(id.job).checked_sub(1)?))
 }
 
 /// Cuts a folded host set to what a list can show.

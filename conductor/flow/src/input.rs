@@ -76,6 +76,11 @@ pub enum Input {
         /// The raised term.
         term: Term,
     },
+    /// An ended flow was kept long enough. Ignored while the flow is alive.
+    FlowExpired {
+        /// Which flow.
+        flow: FlowId,
+    },
 }
 
 /// A flow to store.

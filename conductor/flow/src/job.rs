@@ -3,6 +3,9 @@
 //! Tasks are implied by the job's targets until something happens to them. Those before `cursor`
 //! were looked at: each is in flight, final, in `ready` (it waits for the window) or parked on its
 //! player. Those from `cursor` on wait for the window and cost nothing.
+//!
+//! A job is *closed* once none of its waiting tasks will start any more: it ended, or its flow was
+//! cancelled. `untouched` then says what became of all the tasks that have no record of their own.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,12 +15,12 @@ use std::{
 use orchestra_model::{
     JobId, JobState, Params, TaskState, Timestamp, WaitReason,
     flow::{JobSpec, Scope, Stragglers},
-    record::{JobRecord, Op, Record},
+    record::{JobRecord, Record},
     status::{Counts, Event},
 };
 
 use crate::{
-    roster::{PlayerIx, ScoreIx},
+    roster::PlayerIx,
     task::{Parked, Task},
 };
 
@@ -27,7 +30,6 @@ pub(crate) struct Job {
     pub(crate) id: JobId,
     pub(crate) spec: JobSpec,
     pub(crate) params: Params,
-    pub(crate) score: ScoreIx,
     /// In host-set order.
     pub(crate) targets: Arc<[PlayerIx]>,
     /// What a person may be shown of the host set.
@@ -46,11 +48,13 @@ pub(crate) struct Job {
     pub(crate) cursor: u32,
     /// Waiting tasks before the cursor that only the window stops.
     pub(crate) ready: BTreeSet<u32>,
-    /// Waiting tasks that are parked on players which are not attached.
+    /// Waiting tasks that are parked on players.
+    pub(crate) parked: u32,
+    /// Those of them whose player is not attached; not counted for a one-of job.
     pub(crate) absent: u32,
     /// Waiting tasks that have records, which say `waiting`: after a retry or a refusal.
     pub(crate) touched: BTreeSet<u32>,
-    /// What becomes of tasks that have no record, once the job ended.
+    /// What tasks that have no record are: `waiting`, or final once the job is closed.
     pub(crate) untouched: TaskState,
     /// Whether it stands in the engine's queue of jobs to look at.
     pub(crate) queued: bool,
@@ -64,8 +68,10 @@ pub(crate) struct Job {
 pub(crate) struct Choice {
     /// The place of the chosen one among the targets.
     pub(crate) chosen: Option<u32>,
-    /// Those that said that they did not start it.
+    /// Those that said that they did not start it, and never would.
     pub(crate) struck: BTreeSet<u32>,
+    /// When it is due to be given up; `None` where no deadline is armed.
+    pub(crate) give_up_at: Option<Timestamp>,
 }
 
 impl Job {
@@ -73,7 +79,6 @@ impl Job {
         id: JobId,
         spec: JobSpec,
         params: Params,
-        score: ScoreIx,
         targets: Arc<[PlayerIx]>,
         shown_targets: Arc<str>,
     ) -> Self {
@@ -86,7 +91,6 @@ impl Job {
         Self {
             id,
             params,
-            score,
             targets,
             shown_targets,
             state: JobState::Pending,
@@ -98,6 +102,7 @@ impl Job {
             tolerated,
             cursor: 0,
             ready: BTreeSet::new(),
+            parked: 0,
             absent: 0,
             touched: BTreeSet::new(),
             untouched: TaskState::Waiting,
@@ -129,26 +134,62 @@ impl Job {
         }
     }
 
+    /// The task that an entry in a player's queue is of. Entries of a one-of job name the player's
+    /// place instead, for its one task lies in many queues.
+    pub(crate) fn index_of(&self, entry: u32) -> u32 {
+        if self.is_one_of() { 0 } else { entry }
+    }
+
+    /// Whether an entry in a player's queue is still meant: its task waits there.
+    pub(crate) fn awaits(&self, entry: u32) -> bool {
+        !self.is_closed()
+            && self.is_parked(self.index_of(entry))
+            && (!self.is_one_of() || self.is_candidate(entry))
+    }
+
+    fn is_candidate(&self, place: u32) -> bool {
+        self.choice.chosen.map_or(!self.choice.struck.contains(&place), |chosen| chosen == place)
+    }
+
+    /// Where a one-of task may run, with their places: on the chosen player, else on all that have
+    /// not refused it.
+    pub(crate) fn candidates(&self) -> impl Iterator<Item = (u32, PlayerIx)> {
+        (0..).zip(self.targets.iter().copied()).filter(|(place, _)| self.is_candidate(*place))
+    }
+
     /// What happened to the task; the default for those that nothing happened to.
     pub(crate) fn task(&self, index: u32) -> Task {
         self.tasks.get(index as usize).cloned().unwrap_or_default()
     }
 
+    /// Where the task is.
     pub(crate) fn state_of(&self, index: u32) -> TaskState {
-        self.tasks.get(index as usize).map_or(TaskState::Waiting, |task| task.state)
+        match self.tasks.get(index as usize).map(|task| task.state) {
+            None | Some(TaskState::Waiting) => self.untouched,
+            Some(state) => state,
+        }
+    }
+
+    /// Whether no waiting task will start any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.untouched.is_final()
     }
 
     pub(crate) fn task_mut(&mut self, index: u32) -> &mut Task {
         let at = index as usize;
+        if self.tasks.is_empty() {
+            // Address space for all, so that growing never copies; memory comes as it is used.
+            self.tasks.reserve_exact(self.total() as usize);
+        }
         if self.tasks.len() <= at {
             self.tasks.resize_with(at + 1, Task::default);
         }
         &mut self.tasks[at]
     }
 
-    /// Tasks of which anything is remembered, with their places.
-    pub(crate) fn known_tasks(&self) -> impl Iterator<Item = (u32, &Task)> {
-        (0..).zip(&self.tasks)
+    /// The tasks up to the last of which anything is remembered.
+    pub(crate) fn known_tasks(&self) -> &[Task] {
+        &self.tasks
     }
 
     /// Moves a task to another state. The caller persists and publishes.
@@ -159,9 +200,66 @@ impl Job {
         self.counts.shift(from, to);
     }
 
+    /// Notes where a waiting task is to be found.
+    pub(crate) fn park(&mut self, index: u32, to: Parked) {
+        let from = std::mem::replace(&mut self.task_mut(index).parked, to);
+        self.parked =
+            self.parked + u32::from(to == Parked::Player) - u32::from(from == Parked::Player);
+        if from == Parked::Ready {
+            self.ready.remove(&index);
+        }
+        if to == Parked::Ready {
+            self.ready.insert(index);
+        }
+    }
+
+    /// Makes every waiting task final at once. Those that nothing happened to need no record: the
+    /// job's says what they are. Gives those that do, which the caller persists and publishes.
+    pub(crate) fn close(&mut self, state: TaskState, now: Timestamp) -> BTreeSet<u32> {
+        let touched = std::mem::take(&mut self.touched);
+        for index in &touched {
+            let to = match state {
+                TaskState::Cancelled => state,
+                state => self.task(*index).given_up_as(state),
+            };
+            self.park(*index, Parked::No);
+            self.shift(*index, to);
+            self.task_mut(*index).ended_at = Some(now);
+        }
+        let untouched = self.waiting();
+        self.counts.shift_many(TaskState::Waiting, state, untouched);
+        self.untouched = state;
+        self.parked = 0;
+        self.absent = 0;
+        self.ready.clear();
+        touched
+    }
+
     /// Whether new tasks of it may start at all.
     pub(crate) fn may_start(&self) -> bool {
-        self.state == JobState::Running
+        self.state == JobState::Running && !self.is_closed()
+    }
+
+    /// The next task that only its player's gates could stop. Beyond the cursor a task may be found
+    /// already, if it was in flight when the conductor started.
+    pub(crate) fn next_wanted(&mut self) -> Option<u32> {
+        while self.may_start() && self.window_is_open() {
+            if let Some(index) = self.ready.first().copied() {
+                self.park(index, Parked::No);
+                return Some(index);
+            }
+            if self.cursor >= self.total() {
+                return None;
+            }
+            let index = self.cursor;
+            self.cursor += 1;
+            let task = self.tasks.get(index as usize);
+            if task.is_none_or(|task| (task.state, task.parked) == (TaskState::Waiting, Parked::No))
+            {
+                return Some(index);
+            }
+        }
+        None
     }
 
     pub(crate) fn window_is_open(&self) -> bool {
@@ -195,8 +293,8 @@ impl Job {
         }
     }
 
-    pub(crate) fn record(&self) -> Op {
-        Op::Put(Record::Job(JobRecord {
+    pub(crate) fn record(&self) -> Record {
+        Record::Job(JobRecord {
             id: self.id,
             name: self.spec.name.clone(),
             score: self.spec.score.clone(),
@@ -206,7 +304,7 @@ impl Job {
             ended_at: self.ended_at,
             untouched: self.untouched,
             counts: self.counts,
-        }))
+        })
     }
 
     pub(crate) fn event(&self) -> Event {
@@ -232,14 +330,10 @@ impl Job {
             reasons.insert(reason, waiting);
             return reasons;
         }
-        let unseen = self.total() - self.cursor.min(self.total());
-        let ready = u32::try_from(self.ready.len()).unwrap_or(u32::MAX);
-        let window = (unseen + ready).min(waiting);
-        let absent = self.absent.min(waiting - window);
         for (reason, tasks) in [
-            (WaitReason::Window, window),
-            (WaitReason::PlayerAbsent, absent),
-            (WaitReason::PlayerBusy, waiting - window - absent),
+            (WaitReason::Window, waiting - self.parked),
+            (WaitReason::PlayerAbsent, self.absent),
+            (WaitReason::PlayerBusy, self.parked - self.absent),
         ] {
             if tasks > 0 {
                 reasons.insert(reason, tasks);

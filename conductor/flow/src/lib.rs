@@ -8,14 +8,21 @@
 //! How a task comes to run, in visible stages:
 //!
 //! 1. *wanted*: its job's slot has begun, the job is not doomed, the window has room
-//!    (`dispatch::next_wanted`);
+//!    (`Job::next_wanted`);
 //! 2. *possible*: no gate of its player is closed (`Player::gate`); a task that meets a closed one
 //!    is parked on that player and looked at again only when something changed there;
-//! 3. *chosen*: window, score concurrency and credit are taken in one step (`dispatch::start`);
+//! 3. *chosen*: window, score concurrency and credit are taken in one step (`Engine::start`);
 //! 4. *emitted*: the records that say so, then the order.
 //!
+//! An input changes tasks and players, and notes whom that concerns: jobs that may be doomed or
+//! over, players whose gates may have opened. What follows is worked off afterwards, jobs before
+//! players before new tasks (`Engine::work`), so that nothing is decided on a half-made change and
+//! nothing starts for a job that has just failed.
+//!
 //! An event costs a bounded number of steps, whatever the number of flows and waiting tasks; what
-//! needs more (a slot of a million tasks begins) is done in turns: see [`Engine::has_work`].
+//! needs more (a slot of a million tasks begins) is done in turns: see [`Engine::has_work`]. Only
+//! what touches many tasks by its nature costs in proportion: a player with many tasks parked on it
+//! comes or goes, a one-of job looks over its players, a reload removes some.
 //!
 //! Gates still to come (cells of deployments, sequence, quorum, canary, pause) are further answers
 //! to "which gate stops it", taken in the same one step.
@@ -29,6 +36,7 @@ mod effect;
 mod flow;
 mod input;
 mod job;
+mod player;
 mod recover;
 mod reload;
 mod report;
@@ -36,6 +44,7 @@ mod roster;
 mod settle;
 mod status;
 mod submit;
+mod sweep;
 mod task;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -43,18 +52,18 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use orchestra_model::{
     AudienceName, FlowId, HostName, JobId, Timestamp,
     delivery::{JobPart, RequestId, StoreId, Term},
-    record::Op,
+    record::{Op, Record},
     status::Event,
 };
 
 pub use audit::Violation;
-pub use flow::shown;
 pub use effect::{Answer, CloseReason, Command, Effect, Rejection};
+pub use flow::shown;
 pub use input::{Input, ReplyId, SessionId, Submission};
 pub use recover::{RecoveredFlow, RecoveredJob, Recovery};
 pub use roster::{PlayerIx, Roster};
 
-use crate::{deadline::Deadlines, flow::Flow, job::Job};
+use crate::{deadline::Deadlines, flow::Flow, job::Job, sweep::Leftover};
 
 /// Bounds that the configuration sets.
 #[derive(Clone, Copy, Debug)]
@@ -71,23 +80,34 @@ pub struct Engine {
     term: Term,
     /// The term of the last recovery from an old copy.
     recovered: Term,
+    /// Flows below this number may have gone further than this store knows.
+    half_known: FlowId,
     now: Timestamp,
     next_flow: FlowId,
     roster: Roster,
     flows: BTreeMap<FlowId, Flow>,
     /// Every submission that the store knows, so that the same again is the same flow.
     requests: BTreeMap<(AudienceName, RequestId), FlowId>,
-    /// Flows that have ended and are still in the store.
-    ended: BTreeSet<FlowId>,
+    /// Flows that have ended and are still in the store, and the submissions they came from.
+    ended: BTreeMap<FlowId, (AudienceName, RequestId)>,
     /// Jobs whose next tasks may perhaps start, each once.
     runnable: VecDeque<JobId>,
-    /// Ended flows whose parked tasks still lie in players' queues.
-    departed: VecDeque<Flow>,
+    /// Jobs that may be doomed or over.
+    changed: BTreeSet<JobId>,
+    /// Players whose gates may have opened.
+    woken: BTreeSet<PlayerIx>,
+    /// What lies in players' queues and waits no more.
+    leftovers: VecDeque<Leftover>,
     deadlines: Deadlines,
+    /// Until then nobody is given up as absent: players are given time to come back.
+    returning_until: Timestamp,
     effects: VecDeque<Effect>,
     /// Why nothing is sent: what a player knows that this store does not.
     stale: Option<String>,
 }
+
+/// Most tasks that are looked at before the engine takes in what happened meanwhile.
+const STEPS: u32 = 1_024;
 
 impl Engine {
     /// Takes in what happened at `now`, a moment of a clock that never runs back. Then drain
@@ -102,12 +122,13 @@ impl Engine {
             }
             Input::PlayerDetached { player, session } => self.detach(player, session),
             Input::Reported { player, session, report, end } => {
-                self.report(player, session, report, end);
+                self.report(player, session, *report, end);
             }
             Input::RosterLoaded { reply, hosts, most_removed } => {
                 self.load_roster(reply, &hosts, most_removed);
             }
             Input::StoreRecovered { reply, term } => self.recover_store(reply, term),
+            Input::FlowExpired { flow } => self.forget_flow(flow),
         }
         self.advance(now);
     }
@@ -116,8 +137,27 @@ impl Engine {
     pub fn advance(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
         self.meet_deadlines();
-        self.dispatch();
         self.sweep();
+        self.work();
+    }
+
+    /// Works off what follows from the changes: jobs end and slots begin, then parked tasks start,
+    /// then tasks that nobody has looked at, a turn at a time.
+    fn work(&mut self) {
+        let mut steps = 0;
+        loop {
+            self.settle();
+            while let Some(player) = self.woken.pop_first() {
+                self.wake(player);
+            }
+            if steps >= STEPS {
+                return;
+            }
+            match self.take_turn() {
+                Some(looked_at) => steps += looked_at,
+                None => return,
+            }
+        }
     }
 
     /// What is to be done, in order. Perform nothing but a `Persist` before every `Persist` ahead
@@ -129,7 +169,7 @@ impl Engine {
     /// Whether [`Engine::advance`] has something to do at once. Take in what is ready first.
     pub fn has_work(&self) -> bool {
         (!self.runnable.is_empty() && self.stale.is_none())
-            || !self.departed.is_empty()
+            || !self.leftovers.is_empty()
             || self.deadlines.next().is_some_and(|at| at <= self.now)
     }
 
@@ -174,8 +214,16 @@ impl Engine {
         self.flows.get_mut(&id.flow)?.job_mut(id)
     }
 
-    fn persist(&mut self, op: Op) {
-        self.effects.push_back(Effect::Persist(op));
+    fn put(&mut self, record: Record) {
+        self.effects.push_back(Effect::Persist(Op::Put(record)));
+    }
+
+    /// Tells a player. From a store that may be an old copy, nothing is said at all: also an
+    /// acknowledgement would make the player forget what only the right store has room for.
+    fn send(&mut self, player: PlayerIx, session: SessionId, command: Command) {
+        if self.stale.is_none() {
+            self.effects.push_back(Effect::Send { player, session, command });
+        }
     }
 
     fn publish(&mut self, event: Event) {

@@ -1,25 +1,23 @@
 //! Rebuilding the engine from what it asked to persist, and going on from an old copy.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use orchestra_model::{
-    AudienceName, FlowId, HostSet, JobState, Params, TaskState, Timestamp,
+    AudienceName, FlowId, HostSet, JobId, JobState, Params, TaskState, Timestamp,
     delivery::{RequestId, StoreId, Term},
-    flow::FlowSpec,
-    record::{FlowRecord, JobRecord, Op, PlayerRecord, Record, TaskRecord},
+    flow::{FlowSpec, JobSpec, SlotSpec},
+    record::{FlowRecord, JobRecord, PlayerRecord, Record, TaskRecord},
 };
 
 use crate::{
     Engine, Settings,
-    deadline::{Deadline, Deadlines},
-    effect::Answer,
-    flow::{Flow, shown},
+    deadline::Deadlines,
+    effect::{Answer, CloseReason},
+    flow::{Flow, Tally, shown},
     input::ReplyId,
     job::Job,
-    roster::{Flying, PlayerIx, Roster},
+    player::Flying,
+    roster::{PlayerIx, Roster},
     task::{Task, TaskRef},
 };
 
@@ -76,7 +74,6 @@ impl Engine {
         for player in &recovery.players {
             roster.restore(player);
         }
-        let ended: BTreeSet<FlowId> = recovery.requests.iter().map(|(.., flow)| *flow).collect();
         let requests: BTreeMap<_, _> = recovery
             .requests
             .into_iter()
@@ -87,15 +84,19 @@ impl Engine {
             store: recovery.store,
             term: recovery.term,
             recovered: recovery.recovered,
+            half_known: recovery.next_flow,
             now: Timestamp(0),
             next_flow: recovery.next_flow,
             roster,
             flows: BTreeMap::new(),
+            ended: requests.iter().map(|(submission, flow)| (*flow, submission.clone())).collect(),
             requests,
-            ended,
             runnable: VecDeque::new(),
-            departed: VecDeque::new(),
+            changed: BTreeSet::new(),
+            woken: BTreeSet::new(),
+            leftovers: VecDeque::new(),
             deadlines: Deadlines::default(),
+            returning_until: Timestamp(0),
             effects: VecDeque::new(),
             stale: None,
         }
@@ -106,15 +107,12 @@ impl Engine {
         let RecoveredFlow { record, spec, jobs } = recovered;
         self.ended.remove(&record.id);
         let mut jobs = jobs.into_iter();
-        let slots: Vec<Vec<Job>> = spec
-            .slots
-            .into_iter()
-            .map(|slot| {
-                let specs = slot.jobs.into_iter();
-                specs.zip(jobs.by_ref()).map(|(spec, job)| self.restore_job(spec, job)).collect()
-            })
-            .collect();
-        let begun = slots.iter().rposition(|slot| slot.iter().any(|job| job.started_at.is_some()));
+        let mut restore_slot = |slot: SlotSpec| {
+            let jobs = slot.jobs.into_iter().zip(jobs.by_ref());
+            jobs.map(|(spec, job)| self.restore_job(spec, job)).collect()
+        };
+        let slots: Vec<Vec<Job>> = spec.slots.into_iter().map(&mut restore_slot).collect();
+        let has_begun = |slot: &Vec<Job>| slot.iter().any(|job| job.started_at.is_some());
         let flow = Flow {
             id: record.id,
             request: record.request,
@@ -124,43 +122,24 @@ impl Engine {
             submitted_at: record.submitted_at,
             ended_at: record.ended_at,
             cancelled_by: record.cancelled_by,
-            slot: begun.unwrap_or(0),
+            slot: slots.iter().rposition(has_begun).unwrap_or(0),
+            tally: Tally::of(slots.iter().flatten()),
             slots,
         };
         self.flows.insert(flow.id, flow);
     }
 
-    fn restore_job(&mut self, spec: orchestra_model::flow::JobSpec, job: RecoveredJob) -> Job {
+    fn restore_job(&mut self, spec: JobSpec, job: RecoveredJob) -> Job {
         let RecoveredJob { record, targets, params, tasks } = job;
-        let players: Arc<[PlayerIx]> =
-            targets.iter().map(|host| self.roster.intern(host)).collect();
-        let score = self.roster.intern_score(&record.score);
-        let shown = shown(&targets.to_string());
-        let mut job = Job::new(record.id, spec, params, score, players, shown);
+        let players = targets.iter().map(|host| self.roster.intern(host)).collect();
+        let mut job = Job::new(record.id, spec, params, players, shown(&targets.to_string()));
         job.state = record.state;
         job.started_at = record.started_at;
         job.ended_at = record.ended_at;
-        for task in tasks {
-            if job.is_one_of() && task.attempt > 0 && job.choice.chosen.is_none() {
-                let place = targets.iter().position(|host| *host == task.host);
-                job.choice.chosen = place.and_then(|place| u32::try_from(place).ok());
+        for record in tasks {
+            if record.index < job.total() {
+                self.restore_task(&mut job, &record);
             }
-            if task.index >= job.total() {
-                continue;
-            }
-            let restored = Task::restore(&task);
-            if restored.state == TaskState::Waiting {
-                job.touched.insert(task.index);
-            } else {
-                job.counts.shift(TaskState::Waiting, restored.state);
-            }
-            if restored.state.is_in_flight()
-                && let Some(player) = job.player_of(task.index)
-            {
-                let task = TaskRef::new(job.id, task.index);
-                self.roster[player].in_flight.push(Flying { task, score });
-            }
-            *job.task_mut(task.index) = restored;
         }
         if record.untouched.is_final() {
             let untouched = job.waiting();
@@ -170,14 +149,53 @@ impl Engine {
         job
     }
 
+    fn restore_task(&mut self, job: &mut Job, record: &TaskRecord) {
+        let task = Task::restore(record);
+        let is_host = |target: &PlayerIx| *self.roster.host(*target) == record.host;
+        // A one-of task that waits is bound to the player it was sent to only by a retry: else that
+        // player did not start it.
+        if job.is_one_of()
+            && task.attempt > 0
+            && (task.state != TaskState::Waiting || task.retries > 0)
+        {
+            let place = job.targets.iter().position(is_host);
+            job.choice.chosen = place.and_then(|place| u32::try_from(place).ok());
+        }
+        if task.state == TaskState::Waiting {
+            job.touched.insert(record.index);
+        }
+        job.counts.shift(TaskState::Waiting, task.state);
+        if let Some(player) = job.player_of(record.index) {
+            let player = &mut self.roster[player];
+            if task.state.is_in_flight() {
+                let task = TaskRef::new(job.id, record.index);
+                player.in_flight.push(Flying { task, score: job.spec.score.clone() });
+            }
+            if task.started_at.is_some() {
+                player.answered = player.answered.max(task.order);
+            }
+        }
+        *job.task_mut(record.index) = task;
+    }
+
     /// Begins to work again. Players count as away from the moment that the store remembers, or
-    /// from now.
+    /// from now; either way each is given time to come back.
     pub fn resume(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
         for player in self.roster.indices() {
-            let seen = self.roster[player].spool.is_some();
-            if seen && self.roster[player].detached_at.is_none() {
-                self.roster[player].detached_at = Some(now);
+            let known = &mut self.roster[player];
+            if known.spool.is_some() && known.detached_at.is_none() {
+                known.detached_at = Some(self.now);
+                let record = known.record();
+                self.put(record);
+            }
+        }
+        if self.roster.indices().any(|player| self.roster[player].spool.is_some()) {
+            self.await_return();
+        }
+        for player in self.roster.indices() {
+            if !self.roster[player].member {
+                self.lose_in_flight(player);
             }
             for flying in self.roster[player].in_flight.clone() {
                 self.arm_loss(flying.task, player);
@@ -187,31 +205,27 @@ impl Engine {
         for id in flows {
             self.resume_flow(id);
         }
+        self.work();
     }
 
+    /// A crash between the records of one batch leaves a prefix: what was to follow is decided
+    /// again from what is there.
     fn resume_flow(&mut self, id: FlowId) {
-        let Some(flow) = self.flows.get(&id) else {
-            return;
-        };
-        // A crash between the records of one batch leaves a prefix: what was to follow is decided
-        // again from what is there.
-        let present: Vec<_> = flow.slots[flow.slot]
-            .iter()
-            .map(|job| (job.id, job.state, job.is_one_of(), job.spec.give_up_after, job.started_at))
-            .collect();
-        if present.iter().any(|(_, state, ..)| *state == JobState::Pending) {
-            return self.begin_slot(id);
+        let Some(flow) = self.flows.get(&id) else { return };
+        let (present, cancelled) = (&flow.slots[flow.slot], flow.cancelled_by.is_some());
+        let is_pending = |job: &Job| job.state == JobState::Pending;
+        let half_begun = present.iter().any(is_pending);
+        let open = present.iter().filter(|job| !job.state.is_final() && !is_pending(job));
+        let open: Vec<JobId> = open.map(|job| job.id).collect();
+        if half_begun {
+            self.begin_slot(id);
         }
-        for (job, state, one_of, give_up_after, started_at) in present {
-            if state.is_final() {
-                continue;
-            }
+        if cancelled {
+            self.close_all(id);
+        }
+        for job in open {
             self.enqueue(job);
-            if let (true, Some(patience)) = (one_of, give_up_after) {
-                let at = started_at.unwrap_or(self.now).after(patience);
-                self.deadlines.insert(at, Deadline::GiveUp(TaskRef::new(job, 0)));
-            }
-            self.evaluate(job);
+            self.changed.insert(job);
         }
         self.follow(id);
     }
@@ -220,24 +234,19 @@ impl Engine {
     pub(crate) fn recover_store(&mut self, reply: ReplyId, term: Term) {
         self.term = term;
         self.recovered = term;
-        self.persist(Op::Put(Record::Recovered(term)));
+        self.put(Record::Recovered(term));
         self.next_flow = FlowId(self.next_flow.0.saturating_add(SKIPPED)).min(FlowId::MAX);
-        self.persist(Op::Put(Record::NextFlow(self.next_flow)));
+        self.half_known = self.next_flow;
+        self.put(Record::NextFlow(self.next_flow));
         self.stale = None;
         // Every player tells its state anew, and is compared with this store before it gets
         // anything: what was said while nothing was sent is not remembered.
-        let attached: Vec<PlayerIx> =
-            self.roster.iter().filter(|player| self.roster[*player].attached()).collect();
-        for player in attached {
-            let Some(session) = self.roster[player].session else {
-                continue;
-            };
-            self.detach(player, session);
-            self.effects.push_back(crate::Effect::Close {
-                player,
-                session,
-                reason: crate::CloseReason::Recovered,
-            });
+        self.await_return();
+        for player in self.roster.indices() {
+            if let Some(session) = self.roster[player].session {
+                self.detach(player, session);
+                self.close(player, session, CloseReason::Recovered);
+            }
         }
         self.answer(reply, Answer::Recovered { next_flow: self.next_flow });
     }

@@ -4,36 +4,30 @@ use orchestra_model::{HostSet, TaskState};
 
 use crate::{
     Engine, PlayerIx,
-    effect::{Answer, CloseReason, Effect, Rejection},
+    effect::{Answer, CloseReason, Rejection},
     input::ReplyId,
+    job::Job,
 };
 
 impl Engine {
     pub(crate) fn load_roster(&mut self, reply: ReplyId, hosts: &HostSet, most_removed: u32) {
-        let gone: Vec<PlayerIx> = self
-            .roster
-            .iter()
-            .filter(|player| !hosts.contains(self.roster.host(*player)))
-            .collect();
+        let goes = |player: &PlayerIx| !hosts.contains(self.roster.host(*player));
+        let gone: Vec<PlayerIx> = self.roster.iter().filter(goes).collect();
         let removed = u32::try_from(gone.len()).unwrap_or(u32::MAX);
         if removed > most_removed {
-            let rejection = Rejection::TooManyRemoved {
-                removed,
-                players: self.roster.members(),
-                most: most_removed,
-            };
+            let players = self.roster.members();
+            let rejection = Rejection::TooManyRemoved { removed, players, most: most_removed };
             return self.answer(reply, Answer::Rejected(rejection));
         }
-        let mut added = 0;
+        let before = self.roster.members();
         for host in hosts {
             let player = self.roster.intern(host);
             if !self.roster[player].member {
-                added += 1;
                 self.roster.set_member(player, true);
-                let record = self.roster[player].record();
-                self.persist(record);
+                self.put(self.roster[player].record());
             }
         }
+        let added = self.roster.members() - before;
         self.remove_players(&gone);
         let players = self.roster.members();
         self.answer(reply, Answer::Loaded { players, added, removed });
@@ -45,32 +39,29 @@ impl Engine {
             return;
         }
         let mut is_gone = vec![false; self.roster.indices().count()];
-        for player in gone {
+        for player in gone.iter().copied() {
             is_gone[player.index()] = true;
-            self.roster.set_member(*player, false);
-        }
-        for player in gone {
-            if let Some(session) = self.roster.detach(*player, self.now) {
-                let reason = CloseReason::Removed;
-                self.effects.push_back(Effect::Close { player: *player, session, reason });
-                self.recount_absent(*player, true);
+            self.roster.set_member(player, false);
+            if let Some(session) = self.roster[player].session {
+                self.detach(player, session);
+                self.close(player, session, CloseReason::Removed);
+            } else {
+                self.put(self.roster[player].record());
             }
-            let record = self.roster[*player].record();
-            self.persist(record);
-            for flying in self.roster[*player].in_flight.clone() {
-                self.finish(flying.task, TaskState::Lost, Some("player removed"));
-            }
+            self.lose_in_flight(player);
         }
         for task in self.waiting_for(|player| is_gone[player.index()]) {
-            let Some(job) = self.job(task.job()) else {
-                continue;
-            };
-            let elsewhere = job.is_one_of()
-                && job.choice.chosen.is_none()
-                && job.targets.iter().any(|player| self.roster[*player].member);
-            if !elsewhere && job.state_of(task.index) == TaskState::Waiting {
-                self.finish(task, TaskState::Cancelled, Some("player removed"));
+            let goes_elsewhere = |job| Job::is_one_of(job) && self.is_anybody_left(job);
+            if !self.job(task.job()).is_some_and(goes_elsewhere) {
+                self.withdraw(task);
             }
+        }
+    }
+
+    /// Ends what was sent to a player that is no more of the fleet.
+    pub(crate) fn lose_in_flight(&mut self, player: PlayerIx) {
+        for flying in self.roster[player].in_flight.clone() {
+            self.finish(flying.task, TaskState::Lost, Some("player removed"));
         }
     }
 }

@@ -1,19 +1,22 @@
 //! What a player reports about orders: started, ended, refused.
 //!
-//! Everything durable on the player's side is acknowledged, after it is durable here: also what
-//! is late, unknown, or of another store, or the player would repeat it for ever.
+//! Everything durable on the player's side is acknowledged, after it is durable here: also what is
+//! late, unknown, or of another store, or the player would repeat it for ever. Only a conductor whose
+//! store may be an old copy hears nothing: players keep what they have to say for the right one.
 
 use std::sync::Arc;
 
 use orchestra_model::{
     TaskState, Timestamp,
-    delivery::{AttemptEnd, AttemptKey, Outcome, Refusal, Report},
-    record::{EndRecord, Op, Record},
+    delivery::{AttemptEnd, AttemptKey, OrderNumber, Outcome, Refusal, Report},
+    hostset::natural_order,
+    record::{EndRecord, Record},
 };
 
 use crate::{
     Engine, PlayerIx, SessionId,
     effect::Command,
+    job::Job,
     task::{Exit, TaskRef},
 };
 
@@ -22,43 +25,60 @@ impl Engine {
         &mut self,
         player: PlayerIx,
         session: SessionId,
-        report: Box<Report>,
+        report: Report,
         end: Option<Arc<[u8]>>,
     ) {
-        if self.roster[player].session != Some(session) {
+        if self.roster[player].session != Some(session) || self.stale.is_some() {
             return;
         }
         let key = report.key();
-        let task = self.awaited(player, key);
-        match (*report, task) {
-            (Report::Started { at, .. }, Some(task)) => self.note_start(task, at),
-            (Report::Started { .. }, None) => {}
-            (Report::Ended { end: what, .. }, Some(task)) => {
-                self.keep_end(player, key, end, false);
-                self.end_attempt(player, task, &what);
-                self.send(player, session, Command::Acknowledge(key));
-            }
-            (Report::Ended { .. }, None) => {
-                if self.is_known(key) {
-                    self.keep_end(player, key, end, true);
+        let awaited = self.awaited(player, key);
+        match report {
+            Report::Started { order, at, .. } => {
+                self.note_answered(player, key, order);
+                if let Some(task) = awaited {
+                    self.note_start(task, at);
                 }
+            }
+            Report::Ended { order, end: what, .. } => {
+                self.note_answered(player, key, order);
+                match awaited {
+                    Some(task) => {
+                        self.keep_end(player, key, end, false);
+                        self.end_attempt(player, task, &what);
+                    }
+                    None if self.is_late(player, key) => self.keep_end(player, key, end, true),
+                    None => {}
+                }
+                self.forget_stranger(player, key);
                 self.send(player, session, Command::Acknowledge(key));
-                self.forget_stranger(player, key);
             }
-            (Report::Refused { refusal, .. }, Some(task)) => {
-                self.send_after_refusal(player, session, key, &refusal);
-                self.refuse(player, task, refusal);
+            Report::Refused { refusal: Refusal::StaleTerm(seen), .. } => {
+                // Says nothing of the attempt: it may have been started by an earlier word.
+                self.find_stale(format!(
+                    "player {} has seen term {} of this store, which is at term {}",
+                    self.roster.host(player),
+                    seen.0,
+                    self.term.0,
+                ));
             }
-            (Report::Refused { refusal, .. }, None) => {
-                self.send_after_refusal(player, session, key, &refusal);
+            Report::Refused { refusal, .. } => {
+                // This one the player has forgotten already.
+                let kept = refusal != Refusal::AlreadyAcknowledged;
+                if let Some(task) = awaited {
+                    self.refuse(player, task, &refusal);
+                }
                 self.forget_stranger(player, key);
+                if kept {
+                    self.send(player, session, Command::Acknowledge(key));
+                }
             }
         }
     }
 
     /// The task in flight on this player whose newest attempt this is.
     fn awaited(&self, player: PlayerIx, key: AttemptKey) -> Option<TaskRef> {
-        if !self.is_ours(key.store) {
+        if key.store != self.store {
             return None;
         }
         let mut in_flight = self.roster[player].in_flight.iter().map(|flying| flying.task);
@@ -67,146 +87,124 @@ impl Engine {
         (attempt == key.attempt).then_some(task)
     }
 
-    /// Whether the store still has the flow, so that a late end has something to belong to.
-    fn is_known(&self, key: AttemptKey) -> bool {
-        let flow = key.job.flow;
-        self.is_ours(key.store) && (self.flows.contains_key(&flow) || self.ended.contains(&flow))
+    /// Whether an end that nobody awaits is news: that of an attempt which was given up as lost. Of
+    /// flows that have ended only the store knows; there, a note never takes the place of an end.
+    fn is_late(&self, player: PlayerIx, key: AttemptKey) -> bool {
+        if key.store != self.store {
+            return false;
+        }
+        let Some(flow) = self.flows.get(&key.job.flow) else {
+            return self.ended.contains_key(&key.job.flow);
+        };
+        flow.job(key.job).is_some_and(|job| {
+            let by_name = |target: &PlayerIx| {
+                natural_order(self.roster.host(*target).as_str(), self.roster.host(player).as_str())
+            };
+            let Ok(place) = job.targets.binary_search_by(by_name) else { return false };
+            let task = job.task(if job.is_one_of() { 0 } else { place as u32 });
+            task.state == TaskState::Lost && key.attempt >= task.attempt
+        })
+    }
+
+    /// What a spool has answered for is below its mark for ever. If it is not, the spool is not
+    /// what it was.
+    fn note_answered(&mut self, player: PlayerIx, key: AttemptKey, order: OrderNumber) {
+        if key.store == self.store {
+            let player = &mut self.roster[player];
+            player.answered = player.answered.max(order.min(player.last_order));
+        }
     }
 
     fn keep_end(&mut self, player: PlayerIx, key: AttemptKey, end: Option<Arc<[u8]>>, late: bool) {
         let Some(end) = end else { return };
-        let host = self.host(player);
-        let record = EndRecord { job: key.job, host, attempt: key.attempt, late, end };
-        self.persist(Op::Put(Record::End(record)));
+        let (job, attempt, host) = (key.job, key.attempt, self.host(player));
+        self.put(Record::End(EndRecord { job, host, attempt, late, end }));
     }
 
-    fn forget_stranger(&mut self, player: PlayerIx, key: AttemptKey) {
-        let strangers = &mut self.roster[player].strangers;
-        let before = strangers.len();
-        strangers.retain(|stranger| *stranger != key);
-        if strangers.len() < before {
-            self.roster[player].said_busy = false;
-            self.wake(player);
+    fn forget_stranger(&mut self, ix: PlayerIx, key: AttemptKey) {
+        let player = &mut self.roster[ix];
+        if let Some(at) = player.strangers.iter().position(|stranger| *stranger == key) {
+            player.strangers.swap_remove(at);
+            player.said_busy = false;
+            self.woken.insert(ix);
         }
     }
 
-    /// The process exists. Not worth a write: after a restart the player says so again.
+    /// The process exists. Worth a write: a spool that does not know of it later has gone back to an
+    /// older state, and would start it a second time.
     pub(crate) fn note_start(&mut self, task: TaskRef, at: Timestamp) {
-        let Some(job) = self.job_mut(task.job()) else {
-            return;
-        };
+        let Some(job) = self.job_mut(task.job()) else { return };
         if job.state_of(task.index) != TaskState::Sent {
             return;
         }
         job.shift(task.index, TaskState::Running);
-        job.task_mut(task.index).started_at = Some(at);
+        let before = job.task_mut(task.index).started_at.replace(at);
+        if before != Some(at) {
+            self.record_task(task);
+        }
         self.publish_task(task);
     }
 
     fn end_attempt(&mut self, player: PlayerIx, task: TaskRef, end: &AttemptEnd) {
-        let Some(job) = self.job_mut(task.job()) else {
-            return;
-        };
-        let cancelled = job.untouched == TaskState::Cancelled;
-        let retries = job.spec.retries;
-        let known = job.task_mut(task.index);
-        known.exit = Exit::of(&end.outcome);
-        known.started_at = end.started_at.or(known.started_at);
+        let Some(job) = self.job_mut(task.job()) else { return };
         let (state, detail) = match &end.outcome {
             Outcome::Exited(0) => (TaskState::Ok, None),
             Outcome::Exited(_) | Outcome::Signalled(_) => (TaskState::Failed, None),
             Outcome::TimedOut => (TaskState::TimedOut, None),
             Outcome::Cancelled => (TaskState::Cancelled, None),
-            Outcome::Lost(why) => (TaskState::Lost, Some(why.clone())),
+            Outcome::Lost(why) => (TaskState::Lost, Some(why.as_str())),
         };
-        let may_retry = matches!(state, TaskState::Failed | TaskState::TimedOut)
-            && u32::from(known.retries) < retries
-            && !cancelled
-            && job.may_start();
-        if may_retry {
-            let known = job.task_mut(task.index);
+        let goes_on = matches!(state, TaskState::Failed | TaskState::TimedOut) && job.may_start();
+        let retries = job.spec.retries;
+        let known = job.task_mut(task.index);
+        known.exit = Exit::of(&end.outcome);
+        known.started_at = end.started_at.or(known.started_at);
+        if goes_on && u32::from(known.retries) < retries {
             known.retries += 1;
-            self.wait_again(task);
-            self.publish_task(task);
-            self.release(task, player);
-            self.wake(player);
+            self.wait_again(task, player);
         } else {
-            self.finish(task, state, detail.as_deref());
-        }
-    }
-
-    /// Refusals that the spool keeps are acknowledged; the others it has forgotten already.
-    fn send_after_refusal(
-        &mut self,
-        player: PlayerIx,
-        session: SessionId,
-        key: AttemptKey,
-        refusal: &Refusal,
-    ) {
-        if !matches!(refusal, Refusal::StaleTerm(_) | Refusal::AlreadyAcknowledged) {
-            self.send(player, session, Command::Acknowledge(key));
+            self.finish(task, state, detail);
         }
     }
 
     /// The player's own word that the attempt did not start, and never will.
-    fn refuse(&mut self, player: PlayerIx, task: TaskRef, refusal: Refusal) {
-        let cancelled = self.job(task.job()).is_some_and(|job| job.untouched.is_final());
+    fn refuse(&mut self, player: PlayerIx, task: TaskRef, refusal: &Refusal) {
+        let Some(job) = self.job(task.job()) else { return };
         match refusal {
             Refusal::AlreadyAcknowledged => {
                 self.finish(task, TaskState::Lost, Some("the player has no trace of it"));
             }
-            Refusal::Cancelled => self.finish(task, TaskState::Cancelled, None),
-            _ if cancelled => self.finish(task, TaskState::Cancelled, None),
-            Refusal::StaleTerm(seen) => {
-                let host = self.roster.host(player);
-                self.stale = Some(format!(
-                    "player {host} has seen term {} of this store, which is at term {}",
-                    seen.0, self.term.0,
-                ));
-                self.step_back(player, task, false);
+            _ if *refusal == Refusal::Cancelled || job.is_closed() => {
+                self.finish(task, TaskState::Cancelled, None);
             }
             Refusal::Busy | Refusal::Stopping => {
-                self.hold_back(player);
                 self.step_back(player, task, false);
+                self.hold_back(player);
             }
-            refusal => {
-                let one_of = self.job(task.job()).is_some_and(crate::job::Job::is_one_of);
-                if one_of && self.is_another_left(task) {
-                    self.step_back(player, task, true);
-                } else {
-                    self.finish(task, TaskState::Refused, Some(&refusal.to_string()));
-                }
-            }
+            _ if self.may_move(job) => self.step_back(player, task, true),
+            refusal => self.finish(task, TaskState::Refused, Some(&refusal.to_string())),
         }
     }
 
-    fn is_another_left(&self, task: TaskRef) -> bool {
-        let Some(job) = self.job(task.job()) else {
-            return false;
-        };
-        (0..).zip(job.targets.iter()).any(|(place, player)| {
-            Some(place) != job.choice.chosen
-                && !job.choice.struck.contains(&place)
-                && self.roster[*player].member
-        })
+    /// Whether a task that its player will never start may still find another: a one-of task that
+    /// is not there for a retry, while anybody is left.
+    fn may_move(&self, job: &Job) -> bool {
+        let is_left =
+            |place| Some(place) != job.choice.chosen && !job.choice.struck.contains(&place);
+        let mut places = (0..).zip(job.targets.iter());
+        job.is_one_of()
+            && job.task(0).retries == 0
+            && places.any(|(place, player)| is_left(place) && self.roster[*player].member)
     }
 
-    /// The task waits again. A one-of task may go to another player, for this one did not start
-    /// it; where the player would never start it, it is struck from the set.
+    /// The task waits again. A one-of task may go to another player, for this one did not start it,
+    /// unless it is there for a retry; where the player would never start it, it is struck.
     fn step_back(&mut self, player: PlayerIx, task: TaskRef, strike: bool) {
-        self.roster[player].in_flight.retain(|flying| flying.task != task);
-        self.wait_again(task);
-        let Some(job) = self.job_mut(task.job()) else {
-            return;
-        };
-        if job.is_one_of() && job.task(0).retries == 0 {
-            let chosen = job.choice.chosen.take();
-            if let (Some(place), true) = (chosen, strike) {
-                job.choice.struck.insert(place);
-            }
+        self.wait_again(task, player);
+        let Some(job) = self.job_mut(task.job()).filter(|job| job.is_one_of()) else { return };
+        if job.task(0).retries == 0 {
+            let struck = job.choice.chosen.take().filter(|_| strike);
+            job.choice.struck.extend(struck);
         }
-        // A doomed job starts nothing anew: without this one it may be over.
-        self.evaluate(task.job());
-        self.wake(player);
     }
 }

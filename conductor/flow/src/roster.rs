@@ -1,23 +1,19 @@
-//! Players: who belongs to the fleet, who is attached, what each can take, and which tasks wait
-//! for it.
+//! The table of players: who belongs to the fleet, and who is attached.
 //!
-//! A player never leaves the table, for history names it; what leaves is its membership. The
-//! tasks parked on a player lie in one queue a score, so that finding the next that may start
-//! looks at each score once, however many wait.
+//! A player never leaves the table, for history names it; what leaves is its membership.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::collections::BTreeMap;
 
 use orchestra_model::{
-    HostName, Millis, ScoreName, Timestamp, WaitReason,
-    delivery::{AttemptKey, OrderNumber, PlayerSnapshot, SpoolId},
-    record::{Op, PlayerRecord, Record},
-    score::{DEFAULT_TIMEOUT, ScoreOffer},
+    HostName, Timestamp,
+    delivery::{PlayerSnapshot, SpoolId},
+    record::PlayerRecord,
 };
 
-use crate::{input::SessionId, task::TaskRef};
+use crate::{
+    input::SessionId,
+    player::{Player, ScoreLimits},
+};
 
 /// A player's place in the engine's table: stable while the conductor runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,170 +26,11 @@ impl PlayerIx {
     }
 }
 
-/// A score's place in the table of score names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct ScoreIx(u32);
-
-/// What gates know of a score on one player.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ScoreLimits {
-    pub(crate) concurrency: Option<u32>,
-    pub(crate) exclusive: bool,
-    pub(crate) timeout: Millis,
-}
-
-/// A score that a player does not offer: the order is sent all the same, for the player alone
-/// decides what it refuses.
-const UNKNOWN: ScoreLimits =
-    ScoreLimits { concurrency: None, exclusive: false, timeout: DEFAULT_TIMEOUT };
-
-/// One player.
-#[derive(Clone, Debug)]
-pub struct Player {
-    pub(crate) host: HostName,
-    /// Whether the players file names it.
-    pub(crate) member: bool,
-    pub(crate) session: Option<SessionId>,
-    /// When the last session ended; `None` while attached, or if it never was.
-    pub(crate) detached_at: Option<Timestamp>,
-    pub(crate) spool: Option<SpoolId>,
-    pub(crate) last_order: OrderNumber,
-    pub(crate) max_tasks: u32,
-    pub(crate) kill_grace: Millis,
-    scores: Arc<[(ScoreIx, ScoreLimits)]>,
-    /// Orders that are out: at most `max_tasks`.
-    pub(crate) in_flight: Vec<Flying>,
-    /// Attempts that it runs and that no task of ours awaits: they take room all the same.
-    pub(crate) strangers: Vec<AttemptKey>,
-    /// It said that it is busy; nothing is sent before something ended there.
-    pub(crate) said_busy: bool,
-    parked: Vec<(ScoreIx, VecDeque<TaskRef>)>,
-}
-
-/// An order that is out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Flying {
-    pub(crate) task: TaskRef,
-    pub(crate) score: ScoreIx,
-}
-
-impl Player {
-    fn new(host: HostName) -> Self {
-        Self {
-            host,
-            member: false,
-            session: None,
-            detached_at: None,
-            spool: None,
-            last_order: OrderNumber(0),
-            max_tasks: 1,
-            kill_grace: Millis(0),
-            scores: Arc::new([]),
-            in_flight: Vec::new(),
-            strangers: Vec::new(),
-            said_busy: false,
-            parked: Vec::new(),
-        }
-    }
-
-    pub(crate) fn attached(&self) -> bool {
-        self.session.is_some()
-    }
-
-    pub(crate) fn limits(&self, score: ScoreIx) -> ScoreLimits {
-        self.scores
-            .binary_search_by_key(&score, |(ix, _)| *ix)
-            .map_or(UNKNOWN, |at| self.scores[at].1)
-    }
-
-    /// The first gate of this player that stops a task of `score`, if any: presence, credit,
-    /// exclusiveness, the score's concurrency.
-    pub(crate) fn gate(&self, score: ScoreIx) -> Option<WaitReason> {
-        if !self.attached() {
-            return Some(WaitReason::PlayerAbsent);
-        }
-        let taken = self.in_flight.len() + self.strangers.len();
-        if self.said_busy || taken >= self.max_tasks as usize {
-            return Some(WaitReason::PlayerBusy);
-        }
-        let limits = self.limits(score);
-        let alone = |flying: &Flying| self.limits(flying.score).exclusive;
-        if (limits.exclusive && taken > 0) || self.in_flight.iter().any(alone) {
-            return Some(WaitReason::Exclusive);
-        }
-        let running = self.in_flight.iter().filter(|flying| flying.score == score).count();
-        match limits.concurrency {
-            Some(most) if running >= most as usize => Some(WaitReason::ScoreBusy),
-            _ => None,
-        }
-    }
-
-    /// Whether an exclusive task waits here for the player to become empty: newcomers then queue
-    /// behind it, or it would wait for ever.
-    pub(crate) fn exclusive_waits(&self) -> bool {
-        self.parked.iter().any(|(score, _)| self.limits(*score).exclusive)
-    }
-
-    pub(crate) fn park(&mut self, score: ScoreIx, task: TaskRef) {
-        match self.parked.iter_mut().find(|(ix, _)| *ix == score) {
-            Some((_, queue)) => queue.push_back(task),
-            None => self.parked.push((score, VecDeque::from([task]))),
-        }
-    }
-
-    /// Takes the longest-waiting task whose score may start here. Where that is an exclusive one
-    /// that has to wait until the player is empty, nothing overtakes it.
-    pub(crate) fn unpark_next(&mut self) -> Option<TaskRef> {
-        let (ix, score) = self
-            .parked
-            .iter()
-            .enumerate()
-            .filter(|(_, (score, _))| {
-                matches!(self.gate(*score), None | Some(WaitReason::Exclusive))
-            })
-            .min_by_key(|(_, (_, queue))| queue.front().copied())
-            .map(|(ix, (score, _))| (ix, *score))?;
-        if self.gate(score).is_some() {
-            return None;
-        }
-        let queue = &mut self.parked[ix].1;
-        let task = queue.pop_front();
-        if queue.is_empty() {
-            self.parked.swap_remove(ix);
-        }
-        task
-    }
-
-    /// Everything that is parked here, in no particular order.
-    pub(crate) fn parked(&self) -> impl Iterator<Item = TaskRef> {
-        self.parked.iter().flat_map(|(_, queue)| queue.iter().copied())
-    }
-
-    /// Forgets the parked tasks for which `gone` holds.
-    pub(crate) fn unpark(&mut self, gone: impl Fn(TaskRef) -> bool) {
-        for (_, queue) in &mut self.parked {
-            queue.retain(|task| !gone(*task));
-        }
-        self.parked.retain(|(_, queue)| !queue.is_empty());
-    }
-
-    pub(crate) fn record(&self) -> Op {
-        Op::Put(Record::Player(PlayerRecord {
-            host: self.host.clone(),
-            spool: self.spool,
-            last_order: self.last_order,
-            detached_at: self.detached_at,
-            removed: !self.member,
-        }))
-    }
-}
-
-/// The table of players and of score names.
+/// The table of players.
 #[derive(Clone, Debug, Default)]
 pub struct Roster {
     players: Vec<Player>,
     by_host: BTreeMap<HostName, PlayerIx>,
-    scores: BTreeMap<ScoreName, ScoreIx>,
     members: u32,
     attached: u32,
 }
@@ -260,11 +97,6 @@ impl Roster {
         ix
     }
 
-    pub(crate) fn intern_score(&mut self, score: &ScoreName) -> ScoreIx {
-        let next = ScoreIx(u32::try_from(self.scores.len()).unwrap_or(u32::MAX));
-        *self.scores.entry(score.clone()).or_insert(next)
-    }
-
     pub(crate) fn set_member(&mut self, player: PlayerIx, member: bool) {
         let was = std::mem::replace(&mut self[player].member, member);
         match (was, member) {
@@ -274,40 +106,16 @@ impl Roster {
         }
     }
 
-    /// Opens the player's session and takes over what it said of itself.
-    pub(crate) fn attach(
-        &mut self,
-        ix: PlayerIx,
-        session: SessionId,
-        snapshot: &PlayerSnapshot,
-    ) -> Option<SessionId> {
-        let limits = |offer: &ScoreOffer| {
-            offer.spec.as_ref().ok().map(|spec| ScoreLimits {
-                concurrency: spec.concurrency,
-                exclusive: spec.exclusive,
-                timeout: spec.timeout,
-            })
-        };
-        let mut scores: Vec<(ScoreIx, ScoreLimits)> = snapshot
-            .scores
-            .iter()
-            .filter_map(|offer| {
-                limits(offer).map(|limits| (self.intern_score(&offer.name), limits))
-            })
-            .collect();
-        scores.sort_by_key(|(score, _)| *score);
-        scores.dedup_by_key(|(score, _)| *score);
+    /// Opens the player's session, which had ended, and takes over what it said of itself.
+    pub(crate) fn attach(&mut self, ix: PlayerIx, session: SessionId, snapshot: &PlayerSnapshot) {
         let player = &mut self[ix];
-        player.scores = scores.into();
+        player.scores = ScoreLimits::of(&snapshot.scores);
         player.max_tasks = snapshot.max_tasks.max(1);
         player.kill_grace = snapshot.kill_grace;
         player.said_busy = false;
         player.detached_at = None;
-        let before = player.session.replace(session);
-        if before.is_none() {
-            self.attached += 1;
-        }
-        before
+        player.session = Some(session);
+        self.attached += 1;
     }
 
     /// Ends the player's session.

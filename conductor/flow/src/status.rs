@@ -5,7 +5,7 @@ use orchestra_model::{
     status::{FlowStatus, JobStatus, TaskStatus},
 };
 
-use crate::{Engine, job::Job};
+use crate::{Engine, job::Job, task::TaskRef};
 
 impl Engine {
     /// A living flow, its slots and jobs.
@@ -46,10 +46,8 @@ impl Engine {
 
     fn task_status(&self, job: &Job, index: u32) -> TaskStatus {
         let task = job.task(index);
-        let state = match task.state {
-            TaskState::Waiting => job.untouched,
-            state => state,
-        };
+        let state = job.state_of(index);
+        let exit = task.newest_exit();
         TaskStatus {
             job: job.id,
             index,
@@ -58,8 +56,8 @@ impl Engine {
             reason: (state == TaskState::Waiting).then(|| self.reason(job, index)),
             detail: task.detail,
             attempt: task.attempt,
-            exit: task.exit.code(),
-            signal: task.exit.signal(),
+            exit: exit.code(),
+            signal: exit.signal(),
             started_at: task.started_at,
             ended_at: task.ended_at.or(job.ended_at.filter(|_| state.is_final())),
             end: None,
@@ -78,7 +76,9 @@ impl Engine {
         match job.player_of(index) {
             None => WaitReason::NoPlayer,
             Some(player) if job.is_parked(index) => {
-                self.roster[player].gate(job.score).unwrap_or(WaitReason::PlayerBusy)
+                let entry = TaskRef::new(job.id, job.choice.chosen.unwrap_or(index));
+                let gate = self.roster[player].newcomer_gate(&job.spec.score, entry);
+                gate.unwrap_or(WaitReason::PlayerBusy)
             }
             Some(_) => WaitReason::Window,
         }

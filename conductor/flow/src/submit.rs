@@ -4,18 +4,16 @@ use std::sync::Arc;
 
 use orchestra_model::{
     FlowId, FlowState, HostSet, JobId, JobState,
-    flow::{JobSpec, Scope},
-    record::{CHUNK_BYTES, Op, ParamsRecord, Record, SpecChunk, TargetsChunk},
+    flow::{JobSpec, Scope, SlotSpec},
+    record::{CHUNK_BYTES, ParamsRecord, Record, SpecChunk, TargetsChunk},
 };
 
 use crate::{
     Engine, Submission,
-    deadline::Deadline,
     effect::{Answer, Rejection},
-    flow::{Flow, shown},
+    flow::{Flow, Tally, shown},
     job::Job,
     roster::PlayerIx,
-    task::TaskRef,
 };
 
 impl Engine {
@@ -38,54 +36,38 @@ impl Engine {
 
     /// Checks everything before anything is changed.
     fn accept(&mut self, submission: Submission) -> Result<FlowId, Rejection> {
-        let Submission { request, audience, spec, spec_bytes, targets, mut params, .. } =
-            submission;
-        spec.check().map_err(Rejection::Invalid)?;
+        submission.spec.check().map_err(Rejection::Invalid)?;
         let id = self.next_flow;
         if id >= FlowId::MAX {
             return Err(Rejection::NoMoreFlows);
         }
-        let mut tasks: u64 = 0;
-        let mut players: Vec<Vec<Arc<[PlayerIx]>>> = Vec::with_capacity(targets.len());
-        for (slot, sets) in spec.slots.iter().zip(&targets) {
-            let resolved = slot.jobs.iter().zip(sets).map(|(job, hosts)| {
-                tasks += match job.scope {
-                    Scope::All => hosts.len() as u64,
-                    Scope::One => 1,
-                };
-                self.resolve(job, hosts)
-            });
-            players.push(resolved.collect::<Result<_, _>>()?);
-        }
-        let most = self.settings.most_tasks;
+        let (tasks, most) = (count_tasks(&submission), self.settings.most_tasks);
         if tasks > most {
             return Err(Rejection::TooManyTasks { tasks, most });
         }
+        let players = self.resolve_all(&submission)?;
 
         self.next_flow = id.next();
-        self.persist(Op::Put(Record::NextFlow(self.next_flow)));
-        for (index, bytes) in (0..).zip(spec_bytes.chunks(CHUNK_BYTES)) {
-            self.persist(Op::Put(Record::Spec(SpecChunk { flow: id, index, bytes: bytes.into() })));
+        self.put(Record::NextFlow(self.next_flow));
+        for (index, bytes) in (0..).zip(submission.spec_bytes.chunks(CHUNK_BYTES)) {
+            self.put(Record::Spec(SpecChunk { flow: id, index, bytes: bytes.into() }));
         }
+        let Submission { request, audience, spec, targets, mut params, .. } = submission;
         let mut slots = Vec::with_capacity(spec.slots.len());
-        for (slot, ((spec, targets), players)) in
-            (1_u16..).zip(spec.slots.into_iter().zip(&targets).zip(players))
-        {
+        let parts = spec.slots.into_iter().zip(&targets).zip(players);
+        for (slot, ((spec, targets), players)) in (1_u16..).zip(parts) {
             let mut jobs = Vec::with_capacity(spec.jobs.len());
-            for (job, ((spec, hosts), players)) in
-                (1_u16..).zip(spec.jobs.into_iter().zip(targets).zip(players))
-            {
-                let job_id = JobId { flow: id, slot, job };
-                let params = params.remove(&(slot, job)).unwrap_or_default();
+            let parts = spec.jobs.into_iter().zip(targets).zip(players);
+            for (job, ((spec, hosts), players)) in (1_u16..).zip(parts) {
+                let job = JobId { flow: id, slot, job };
+                let params = params.remove(&(slot, job.job)).unwrap_or_default();
                 let folded = hosts.to_string();
-                self.persist_targets(job_id, &folded);
+                self.put_targets(job, &folded);
                 if !params.is_empty() {
-                    let params = params.clone();
-                    self.persist(Op::Put(Record::Params(ParamsRecord { job: job_id, params })));
+                    self.put(Record::Params(ParamsRecord { job, params: params.clone() }));
                 }
-                let score = self.roster.intern_score(&spec.score);
-                let job = Job::new(job_id, spec, params, score, players, shown(&folded));
-                self.persist(job.record());
+                let job = Job::new(job, spec, params, players, shown(&folded));
+                self.put(job.record());
                 jobs.push(job);
             }
             slots.push(jobs);
@@ -101,55 +83,69 @@ impl Engine {
             cancelled_by: None,
             slots,
             slot: 0,
+            tally: Tally::default(),
         };
-        self.persist(flow.record());
+        self.put(flow.record());
         self.flows.insert(id, flow);
         Ok(id)
     }
 
-    fn resolve(&self, job: &JobSpec, hosts: &HostSet) -> Result<Arc<[PlayerIx]>, Rejection> {
+    /// The players of each job, slot by slot.
+    fn resolve_all(&self, submission: &Submission) -> Result<Vec<Vec<Players>>, Rejection> {
+        let Submission { spec, targets, .. } = submission;
+        let none = HostSet::default();
+        let of_slot = |(at, slot): (usize, &SlotSpec)| {
+            let sets = targets.get(at);
+            let set = |job: usize| sets.and_then(|sets| sets.get(job)).unwrap_or(&none);
+            let jobs = slot.jobs.iter().enumerate();
+            jobs.map(|(at, job)| self.resolve(job, set(at))).collect()
+        };
+        spec.slots.iter().enumerate().map(of_slot).collect()
+    }
+
+    fn resolve(&self, job: &JobSpec, hosts: &HostSet) -> Result<Players, Rejection> {
         if hosts.is_empty() {
             return Err(Rejection::NoHosts(job.name.clone()));
         }
-        let players: Option<Arc<[PlayerIx]>> =
-            hosts.iter().map(|host| self.roster.member(host)).collect();
+        let players: Option<Players> = hosts.iter().map(|host| self.roster.member(host)).collect();
         players.ok_or_else(|| {
             let unknown = hosts.unknown(|host| self.roster.member(host).is_some());
             Rejection::UnknownHosts(job.name.clone(), unknown)
         })
     }
 
-    fn persist_targets(&mut self, job: JobId, folded: &str) {
+    fn put_targets(&mut self, job: JobId, folded: &str) {
         // Folded host sets are ASCII, so any cut falls between characters.
         for (index, chunk) in (0..).zip(folded.as_bytes().chunks(CHUNK_BYTES)) {
             let text = String::from_utf8_lossy(chunk).as_ref().into();
-            self.persist(Op::Put(Record::Targets(TargetsChunk { job, index, text })));
+            self.put(Record::Targets(TargetsChunk { job, index, text }));
         }
     }
 
-    /// Begins the flow's present slot.
+    /// Begins the flow's present slot, or what is left to begin of it.
     pub(crate) fn begin_slot(&mut self, id: FlowId) {
-        let now = self.now;
-        let Some(flow) = self.flows.get_mut(&id) else {
-            return;
-        };
-        let slot = flow.slot;
-        let mut begun = Vec::new();
-        for job in &mut flow.slots[slot] {
-            job.state = JobState::Running;
-            job.started_at = Some(now);
-            begun.push((job.id, job.record(), job.event(), job.spec.give_up_after));
+        let Some(flow) = self.flows.get(&id) else { return };
+        let pending = flow.slots[flow.slot].iter().filter(|job| job.state == JobState::Pending);
+        let jobs: Vec<JobId> = pending.map(|job| job.id).collect();
+        for job in jobs {
+            self.shift_job(job, JobState::Running);
+            self.enqueue(job);
+            // All of its players may have been removed meanwhile.
+            self.changed.insert(job);
         }
         self.update_flow(id);
-        for (job, record, event, give_up_after) in begun {
-            self.persist(record);
-            self.publish(event);
-            self.enqueue(job);
-            let one_of = self.job(job).is_some_and(Job::is_one_of);
-            if let (Some(patience), true) = (give_up_after, one_of) {
-                self.deadlines.insert(now.after(patience), Deadline::GiveUp(TaskRef::new(job, 0)));
-            }
-            self.evaluate(job);
-        }
     }
+}
+
+/// The players of a job, in host-set order.
+type Players = Arc<[PlayerIx]>;
+
+fn count_tasks(submission: &Submission) -> u64 {
+    let slots = submission.spec.slots.iter().zip(&submission.targets);
+    let jobs = slots.flat_map(|(slot, sets)| slot.jobs.iter().zip(sets));
+    jobs.map(|(job, hosts)| match job.scope {
+        Scope::All => hosts.len() as u64,
+        Scope::One => 1,
+    })
+    .sum()
 }

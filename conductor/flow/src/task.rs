@@ -5,7 +5,7 @@ use std::sync::Arc;
 use orchestra_model::{
     FlowId, HostName, JobId, TaskState, Timestamp,
     delivery::{AttemptKey, OrderNumber, Outcome, StoreId},
-    record::{Op, Record, TaskRecord},
+    record::{Record, TaskRecord},
 };
 
 /// A task by its place. Flow numbers are never used twice, so a reference to what has gone finds
@@ -35,7 +35,7 @@ impl TaskRef {
 pub(crate) struct Task {
     pub(crate) state: TaskState,
     pub(crate) parked: Parked,
-    /// Extra attempts used.
+    /// Extra attempts used, or about to be.
     pub(crate) retries: u16,
     /// The newest attempt; 0 for none.
     pub(crate) attempt: u32,
@@ -44,6 +44,7 @@ pub(crate) struct Task {
     pub(crate) sent_at: Option<Timestamp>,
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) ended_at: Option<Timestamp>,
+    /// Of the newest attempt that ended, which is an older one than the newest while that is out.
     pub(crate) exit: Exit,
     /// Why it was refused or lost.
     pub(crate) detail: Option<Arc<str>>,
@@ -60,7 +61,7 @@ pub(crate) enum Parked {
     Player,
 }
 
-/// How the newest attempt's process ended.
+/// How an attempt's process ended; `None` where it was killed, or nobody knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     None,
@@ -108,13 +109,13 @@ impl Task {
         AttemptKey { store, job, attempt: self.attempt }
     }
 
-    pub(crate) fn record(&self, task: TaskRef, host: &HostName) -> Op {
+    pub(crate) fn record(&self, task: TaskRef, host: &HostName) -> Record {
         // `running` follows from what the player says, so it is not worth a write.
         let state = match self.state {
             TaskState::Running => TaskState::Sent,
             state => state,
         };
-        Op::Put(Record::Task(TaskRecord {
+        Record::Task(TaskRecord {
             job: task.job(),
             index: task.index,
             host: host.clone(),
@@ -128,7 +129,22 @@ impl Task {
             exit: self.exit.code(),
             signal: self.exit.signal(),
             detail: self.detail.clone(),
-        }))
+        })
+    }
+
+    /// The exit of the newest attempt.
+    pub(crate) fn newest_exit(&self) -> Exit {
+        if self.state.is_in_flight() { Exit::None } else { self.exit }
+    }
+
+    /// What a task becomes that gets no (further) attempt. One that waited for a retry was sent
+    /// before, so it ends as its last attempt did.
+    pub(crate) fn given_up_as(&self, state: TaskState) -> TaskState {
+        match (self.retries, self.exit) {
+            (0, _) => state,
+            (_, Exit::None) => TaskState::TimedOut,
+            (_, Exit::Code(_) | Exit::Signal(_)) => TaskState::Failed,
+        }
     }
 
     pub(crate) fn restore(record: &TaskRecord) -> Self {

@@ -1,0 +1,80 @@
+//! Clearing players' queues of entries that are no more meant: of jobs that were closed, and of
+//! one-of tasks that found their player. A few at a time; until then such an entry is dropped when
+//! it comes up.
+
+use std::sync::Arc;
+
+use orchestra_model::{JobId, Millis, ScoreName, Timestamp};
+
+use crate::{Engine, deadline::Deadline, job::Job, roster::PlayerIx, task::TaskRef};
+
+/// Most queues that one turn looks into.
+const TURN: u32 = 256;
+
+/// What may lie in players' queues: the entries of the first `left` targets of a job.
+#[derive(Clone, Debug)]
+pub(crate) struct Leftover {
+    pub(crate) job: JobId,
+    score: ScoreName,
+    targets: Arc<[PlayerIx]>,
+    left: u32,
+    /// When the job began, and how long its tasks wait for an absent player.
+    give_up: Option<(Option<Timestamp>, Millis)>,
+}
+
+impl Leftover {
+    pub(crate) fn of(job: &Job) -> Self {
+        let left = if job.is_one_of() { job.targets.len() } else { job.known_tasks().len() };
+        Self {
+            job: job.id,
+            score: job.spec.score.clone(),
+            targets: Arc::clone(&job.targets),
+            left: u32::try_from(left).unwrap_or(u32::MAX),
+            give_up: job.spec.give_up_after.map(|patience| (job.started_at, patience)),
+        }
+    }
+}
+
+impl Engine {
+    /// Notes that a one-of job's task has left the queues that it was in, all but one.
+    pub(crate) fn leave_behind(&mut self, id: JobId) {
+        if let Some(job) = self.job(id).filter(|job| job.is_one_of()) {
+            let leftover = Leftover::of(job);
+            self.leftovers.push_back(leftover);
+        }
+    }
+
+    /// Takes leftover entries out of players' queues, up to a bound.
+    pub(crate) fn sweep(&mut self) {
+        for _ in 0..TURN {
+            let Some(leftover) = self.leftovers.front_mut() else { return };
+            let Some(place) = leftover.left.checked_sub(1) else {
+                self.leftovers.pop_front();
+                continue;
+            };
+            leftover.left = place;
+            let entry = TaskRef::new(leftover.job, place);
+            // A one-of task may have queued anew meanwhile.
+            let is_meant = self
+                .flows
+                .get(&entry.job().flow)
+                .and_then(|flow| flow.job(entry.job()))
+                .is_some_and(|job| job.awaits(place));
+            if is_meant {
+                continue;
+            }
+            let (ix, give_up) = (leftover.targets[place as usize], leftover.give_up);
+            let player = &mut self.roster[ix];
+            if !player.unpark(&leftover.score, entry) {
+                continue;
+            }
+            let (away, detached_at) = (!player.attached(), player.detached_at);
+            if let (Some((started_at, patience)), true) = (give_up, away) {
+                let at = self.give_up_at(started_at, detached_at, patience);
+                self.deadlines.remove(at, Deadline::GiveUp(entry));
+            }
+            // It may have been an exclusive one that others queued behind.
+            self.woken.insert(ix);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! A store restored from a backup: nothing is sent until an operator said to go on from it.
+
+use orchestra_flow::{Answer, CloseReason, Input, ReplyId};
+use orchestra_model::{FlowId, FlowState, JobId, WaitReason, delivery::Term};
+
+use crate::world::*;
+
+/// A fleet whose conductor goes on from a backup that was made before the second flow.
+fn restored() -> World {
+    let mut world = World::new("h[1-3]");
+    let known = world.submit(flow([vec![job("h[1-3]").named("known").parallel(1)]]));
+    assert_eq!(known, FlowId(1));
+    let backup = world.disk.clone();
+    let forgotten = world.submit(flow([vec![job("h[2-3]").named("forgotten")]]));
+    assert_eq!(world.running_hosts(forgotten), "h[2-3]");
+    world.forget_finals();
+    world.disk = backup;
+    world.restart();
+    world
+}
+
+fn recover(world: &mut World) -> Answer {
+    world.disk.term.0 += 10;
+    let term = world.disk.term;
+    world.input(Input::StoreRecovered { reply: ReplyId(0), term });
+    world.answers.last().unwrap().clone()
+}
+
+#[test]
+fn a_player_that_knows_more_stops_dispatch() {
+    let mut world = restored();
+    world.attach("h1");
+    assert_eq!(world.engine.stale(), None, "h1 knows nothing that the store does not");
+    assert_eq!(world.states(FlowId(1), 1, 1), "running waiting waiting");
+    world.attach("h2");
+    let why = world.engine.stale().unwrap().to_owned();
+    assert!(why.contains("h2") && why.contains("knows no flow 2"), "{why}");
+    // The end of a known attempt waits with its player: the store may be the wrong one.
+    let key = world.running("h1", FlowId(1))[0];
+    world.end_attempt("h1", key, &orchestra_model::delivery::Outcome::Exited(0));
+    assert_eq!(world.player("h1").settled().len(), 1);
+    let started = world.starts.len();
+    let id = world.submit(flow([vec![job("h[1-3]")]]));
+    assert_eq!(world.starts.len(), started);
+    assert_eq!(world.tasks(id, 1, 1)[0].reason, Some(WaitReason::StaleStore));
+    assert!(world.status(id).unwrap().stale_store);
+    assert!(!world.engine.has_work(), "there is nothing to do but wait");
+}
+
+#[test]
+fn orders_are_not_sent_again_from_an_old_copy() {
+    let mut world = World::new("h[1-2]");
+    world.immediate = false;
+    let submission = world.submission(flow([vec![job("h1")]]));
+    world.input(Input::FlowSubmitted(Box::new(submission)));
+    world.perform();
+    world.detach("h1");
+    world.immediate = true;
+    let backup = world.disk.clone();
+    world.submit(flow([vec![job("h2")]]));
+    world.disk = backup;
+    world.restart();
+    world.attach("h2");
+    assert!(world.engine.stale().is_some());
+    world.attach("h1");
+    assert_eq!(world.starts.len(), 1, "only what h2 runs");
+}
+
+#[test]
+fn recovery_goes_on_with_higher_term_and_numbers() {
+    let mut world = restored();
+    world.attach("h1");
+    world.attach("h2");
+    let answer = recover(&mut world);
+    let next_flow = FlowId(1_000_002);
+    assert_eq!(answer, Answer::Recovered { next_flow });
+    assert_eq!(world.closed, [CloseReason::Recovered; 2]);
+    assert_eq!(world.engine.stale(), None);
+    assert_eq!(world.disk.next_flow(), Some(next_flow));
+    world.attach("h1");
+    world.attach("h2");
+    assert_eq!(world.engine.stale(), None);
+    // h2 may have run it in the forgotten time; h1 goes on; h3 has to be seen first.
+    assert_eq!(world.states(FlowId(1), 1, 1), "running lost waiting");
+    world.ok("h1", FlowId(1));
+    let id = world.submit(flow([vec![job("h[1-2]")]]));
+    assert_eq!(id, next_flow);
+    assert_eq!(world.running_hosts(id), "h[1-2]");
+    assert_eq!(world.disk.player("h2").last_order.0, 2, "h2 had 1 of the forgotten flow");
+}
+
+#[test]
+fn a_player_that_comes_later_with_a_mark_above_catches_up() {
+    let mut world = restored();
+    world.attach("h2");
+    recover(&mut world);
+    world.attach("h1");
+    world.attach("h2");
+    let after = world.submit(flow([vec![job("h3").named("after")]]));
+    world.attach("h3");
+    assert_eq!(world.engine.stale(), None);
+    // What waited for h3 when the store was recovered may have run there. What came after has not.
+    assert_eq!(world.states(FlowId(1), 1, 1), "running lost lost");
+    assert_eq!(world.running_hosts(after), "h3");
+    world.ok("h3", after);
+    assert_eq!(world.state(after), FlowState::Ok);
+    world.ok("h1", FlowId(1));
+    assert_eq!(world.state(FlowId(1)), FlowState::Failed);
+}
+
+#[test]
+fn the_forgotten_flows_ends_are_acknowledged_and_belong_to_nobody() {
+    let mut world = restored();
+    world.attach("h2");
+    recover(&mut world);
+    world.attach("h2");
+    let forgotten = world.running("h2", FlowId(2));
+    world.end_attempt("h2", forgotten[0], &orchestra_model::delivery::Outcome::Exited(0));
+    assert!(world.player("h2").settled().is_empty());
+    assert!(world.disk.end(JobId { flow: FlowId(2), slot: 1, job: 1 }, "h2", 1).is_none());
+}
+
+#[test]
+fn a_higher_term_alone_is_reason_enough() {
+    let mut world = World::new("h1");
+    let store = disk::STORE;
+    let seen = orchestra_spool::Input::TermSeen { store, term: Term(9) };
+    world.detach("h1");
+    world.player("h1").spool.handle(seen);
+    world.drain("h1");
+    world.attach("h1");
+    assert!(world.engine.stale().unwrap().contains("term 9"));
+    recover(&mut world);
+    world.attach("h1");
+    assert_eq!(world.engine.stale(), None);
+}
+
+#[test]
+fn an_order_of_a_stale_term_keeps_its_place() {
+    let mut world = World::new("h[1-2]");
+    let store = disk::STORE;
+    // Another conductor took the player over meanwhile.
+    let seen = orchestra_spool::Input::TermSeen { store, term: Term(9) };
+    world.player("h1").spool.handle(seen);
+    world.drain("h1");
+    let id = world.submit(flow([vec![job("h1"), job("h2").named("b")]]));
+    assert!(world.engine.stale().unwrap().contains("term 9"));
+    assert_eq!(world.states(id, 1, 1), "sent");
+    recover(&mut world);
+    world.attach("h1");
+    world.attach("h2");
+    assert_eq!(world.states(id, 1, 1), "running");
+    assert_eq!(world.disk.task(JobId { flow: id, slot: 1, job: 1 }, 0).unwrap().attempt, 1);
+}
+
+#[test]
+fn a_cancel_of_a_stale_term_ends_nothing() {
+    let mut world = World::new("h1");
+    let id = world.submit(flow([vec![job("h1")]]));
+    let store = disk::STORE;
+    let seen = orchestra_spool::Input::TermSeen { store, term: Term(9) };
+    world.player("h1").spool.handle(seen);
+    world.drain("h1");
+    world.cancel(id);
+    // The player refused to hear of it: it runs, and the engine knows.
+    assert_eq!(world.states(id, 1, 1), "running");
+    assert_eq!(world.state(id), FlowState::Cancelling);
+    recover(&mut world);
+    world.attach("h1");
+    assert_eq!(world.state(id), FlowState::Cancelled);
+}
+
+#[test]
+fn a_player_that_claims_nonsense_uses_no_numbers_up() {
+    let mut world = World::new("h1");
+    recover(&mut world);
+    let session = orchestra_flow::SessionId(999);
+    let mut snapshot = world.player("h1").dial(session, disk::STORE);
+    let nowhere = JobId { flow: FlowId(u64::MAX), slot: 0, job: 0 };
+    snapshot.mark.0 = u64::MAX;
+    snapshot.settled.push(orchestra_model::delivery::AttemptKey {
+        store: disk::STORE,
+        job: nowhere,
+        attempt: 1,
+    });
+    let player = world.engine.roster().member(&host("h1")).unwrap();
+    let snapshot = Box::new(snapshot);
+    world.input(Input::PlayerAttached { player, session, snapshot });
+    let id = world.submit(flow([vec![job("h1")]]));
+    assert_eq!(id, FlowId(1_000_001));
+    assert_eq!(world.running_hosts(id), "h1");
+}
+
+#[test]
+fn stragglers_are_given_time_after_a_recovery() {
+    let mut world = World::new("h[1-2]");
+    world.player("h2").takes(1);
+    world.attach("h2");
+    world.submit(flow([vec![job("h2")]]));
+    let id = world.submit(flow([vec![job("h[1-2]").success(1)]]));
+    world.ok("h1", id);
+    recover(&mut world);
+    assert_eq!(world.states(id, 1, 1), "ok waiting");
+}
+
+use crate::world::disk;

@@ -1,0 +1,190 @@
+//! The conductor's store: a list of operations, and what it adds up to.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use orchestra_flow::{Engine, RecoveredFlow, RecoveredJob, Recovery, Settings};
+use orchestra_model::{
+    FlowId, HostName, HostSet, JobId, Params, ScoreName, TaskState,
+    delivery::{StoreId, Term},
+    flow::FlowSpec,
+    record::{EndRecord, FlowRecord, JobRecord, Op, PlayerRecord, Record, TaskRecord},
+};
+
+pub const STORE: StoreId = StoreId([7; 16]);
+
+/// What was written. A clone is a backup.
+#[derive(Clone, Default)]
+pub struct Disk {
+    pub term: Term,
+    recovered: Term,
+    next_flow: Option<FlowId>,
+    flows: BTreeMap<FlowId, FlowRecord>,
+    spec_bytes: BTreeMap<(FlowId, u32), Arc<[u8]>>,
+    jobs: BTreeMap<JobId, JobRecord>,
+    targets: BTreeMap<(JobId, u32), Arc<str>>,
+    params: BTreeMap<JobId, Params>,
+    tasks: BTreeMap<(JobId, u32), TaskRecord>,
+    ends: BTreeMap<(JobId, HostName, u32), EndRecord>,
+    players: BTreeMap<HostName, PlayerRecord>,
+    /// How many operations were written.
+    pub written: usize,
+    /// Specs by the number that stands for them in bytes.
+    specs: Vec<FlowSpec>,
+}
+
+impl Disk {
+    /// Stands for a spec in bytes.
+    pub fn encode_spec(&mut self, spec: &FlowSpec) -> Arc<[u8]> {
+        self.specs.push(spec.clone());
+        (self.specs.len() as u64 - 1).to_le_bytes().as_slice().into()
+    }
+
+    pub fn write(&mut self, op: Op) {
+        self.written += 1;
+        match op {
+            Op::Put(record) => self.put(record),
+            Op::EraseParams(job) => drop(self.params.remove(&job)),
+            Op::PruneFlow(flow) => {
+                self.flows.remove(&flow);
+                self.jobs.retain(|job, _| job.flow != flow);
+                self.tasks.retain(|(job, _), _| job.flow != flow);
+                self.ends.retain(|(job, ..), _| job.flow != flow);
+            }
+        }
+    }
+
+    fn put(&mut self, record: Record) {
+        match record {
+            Record::NextFlow(next) => self.next_flow = Some(next),
+            Record::Recovered(term) => self.recovered = term,
+            Record::Flow(flow) => {
+                let before = self.flows.insert(flow.id, flow.clone());
+                if let Some(before) = before.filter(|before| before.state.is_final()) {
+                    assert_eq!(before, flow, "what ended stays as it ended");
+                }
+            }
+            Record::Spec(chunk) => {
+                drop(self.spec_bytes.insert((chunk.flow, chunk.index), chunk.bytes));
+            }
+            Record::Job(job) => {
+                let before = self.jobs.insert(job.id, job.clone());
+                if let Some(before) = before {
+                    let kept = !before.state.is_final() || before == job;
+                    assert!(kept, "what ended stays as it ended: {before:?} {job:?}");
+                    let kept = !before.untouched.is_final() || before.untouched == job.untouched;
+                    assert!(kept, "what was closed stays closed: {before:?} {job:?}");
+                }
+            }
+            Record::Targets(chunk) => {
+                drop(self.targets.insert((chunk.job, chunk.index), chunk.text));
+            }
+            Record::Params(params) => drop(self.params.insert(params.job, params.params)),
+            Record::Task(task) => {
+                let before = self.tasks.insert((task.job, task.index), task.clone());
+                if let Some(before) = before.filter(|before| before.state.is_final()) {
+                    assert_eq!(before, task, "what ended stays as it ended");
+                }
+            }
+            Record::End(end) => {
+                let key = (end.job, end.host.clone(), end.attempt);
+                // The first word stays: a note never takes the place of an end.
+                self.ends.entry(key).or_insert(end);
+            }
+            Record::Player(player) => drop(self.players.insert(player.host.clone(), player)),
+        }
+    }
+
+    /// An engine as it was when the store was written.
+    pub fn rebuild(&self, settings: Settings) -> Engine {
+        let request = |flow: &FlowRecord| (flow.audience.clone(), flow.request, flow.id);
+        let mut engine = Engine::recover(
+            settings,
+            Recovery {
+                store: STORE,
+                term: self.term,
+                recovered: self.recovered,
+                next_flow: self.next_flow.unwrap_or(FlowId(1)),
+                players: self.players.values().cloned().collect(),
+                requests: self.flows.values().map(request).collect(),
+            },
+        );
+        for record in self.flows.values().filter(|flow| !flow.state.is_final()) {
+            let jobs = self.jobs(record.id).into_iter().map(|job| self.recovered_job(job));
+            engine.restore(RecoveredFlow {
+                record: record.clone(),
+                spec: self.spec(record.id),
+                jobs: jobs.collect(),
+            });
+        }
+        engine
+    }
+
+    fn recovered_job(&self, job: JobId) -> RecoveredJob {
+        let pieces = self.targets.range((job, 0)..=(job, u32::MAX)).map(|(_, text)| &**text);
+        RecoveredJob {
+            record: self.jobs[&job].clone(),
+            targets: HostSet::parse_plain(&pieces.collect::<String>()).unwrap(),
+            params: self.params.get(&job).cloned().unwrap_or_default(),
+            tasks: self.tasks.range((job, 0)..=(job, u32::MAX)).map(|(_, t)| t.clone()).collect(),
+        }
+    }
+
+    fn spec(&self, flow: FlowId) -> FlowSpec {
+        let bytes: [u8; 8] = (*self.spec_bytes[&(flow, 0)]).try_into().unwrap();
+        self.specs[usize::try_from(u64::from_le_bytes(bytes)).unwrap()].clone()
+    }
+
+    pub fn next_flow(&self) -> Option<FlowId> {
+        self.next_flow
+    }
+
+    pub fn flow(&self, flow: FlowId) -> Option<&FlowRecord> {
+        self.flows.get(&flow)
+    }
+
+    pub fn flows(&self) -> impl Iterator<Item = &FlowRecord> {
+        self.flows.values()
+    }
+
+    pub fn spec_of(&self, flow: FlowId) -> FlowSpec {
+        self.spec(flow)
+    }
+
+    pub fn jobs(&self, flow: FlowId) -> Vec<JobId> {
+        self.jobs.keys().filter(|job| job.flow == flow).copied().collect()
+    }
+
+    pub fn job(&self, job: JobId) -> &JobRecord {
+        &self.jobs[&job]
+    }
+
+    pub fn score_of(&self, job: JobId) -> Option<ScoreName> {
+        Some(self.jobs.get(&job)?.score.clone())
+    }
+
+    pub fn has_params(&self, job: JobId) -> bool {
+        self.params.contains_key(&job)
+    }
+
+    pub fn task(&self, job: JobId, index: u32) -> Option<&TaskRecord> {
+        self.tasks.get(&(job, index))
+    }
+
+    pub fn player(&self, name: &str) -> &PlayerRecord {
+        &self.players[name]
+    }
+
+    pub fn end(&self, job: JobId, name: &str, attempt: u32) -> Option<&EndRecord> {
+        self.ends.get(&(job, HostName::new(name).unwrap(), attempt))
+    }
+
+    /// What each task of a job is, from its record or from what the job's says of the others.
+    pub fn final_states(&self, job: JobId) -> Vec<TaskState> {
+        let record = &self.jobs[&job];
+        let state = |index| match self.tasks.get(&(job, index)).map(|task| task.state) {
+            None | Some(TaskState::Waiting) => record.untouched,
+            Some(state) => state,
+        };
+        (0..record.tasks).map(state).collect()
+    }
+}

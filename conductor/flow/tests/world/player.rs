@@ -1,0 +1,354 @@
+//! A player: a real spool, a journal in memory, and processes that run until somebody ends them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use orchestra_flow::{Command, SessionId};
+use orchestra_model::{
+    HostName, Millis, ScoreName, Timestamp,
+    delivery::{
+        AttemptEnd, AttemptKey, OrderNumber, Outcome, Output, PlayerSnapshot, Refusal, Report,
+        SpoolId, StoreId, Term,
+    },
+    score::{Interface, ScoreOffer, ScoreSpec},
+};
+use orchestra_spool::{
+    BootId, Effect, EndBytes, Input, Plan, ProcessMark, Session, Settlement, Spool, State, journal,
+};
+
+pub struct FakePlayer {
+    pub host: HostName,
+    pub spool: Spool,
+    /// What is on its disk.
+    pub journal: Vec<u8>,
+    pub max_tasks: u32,
+    pub scores: Vec<ScoreOffer>,
+    /// Refuses what is new.
+    pub stopping: bool,
+    /// Spawning fails.
+    pub cannot_spawn: bool,
+    /// Does not kill at once what is cancelled.
+    pub kills_slowly: bool,
+    processes: BTreeSet<AttemptKey>,
+    wire: Option<Wire>,
+    snapshot: Option<orchestra_spool::Snapshot>,
+    started: Vec<AttemptKey>,
+    /// How often a spool was made here.
+    made: u8,
+    nth: u16,
+}
+
+/// One connection.
+struct Wire {
+    session: SessionId,
+    down: VecDeque<(Term, Command, Option<ScoreName>)>,
+    up: VecDeque<Up>,
+}
+
+/// A report on its way.
+#[derive(Clone, Debug)]
+pub struct Up {
+    pub session: SessionId,
+    pub report: Report,
+    pub end: Option<Arc<[u8]>>,
+}
+
+pub fn offer(name: &str, concurrency: Option<u32>, exclusive: bool) -> ScoreOffer {
+    let spec = ScoreSpec { concurrency, exclusive, ..ScoreSpec::default() };
+    ScoreOffer { name: ScoreName::new(name).unwrap(), hash: None, spec: Ok(spec) }
+}
+
+impl FakePlayer {
+    pub fn new(host: HostName, nth: u16) -> Self {
+        let mut player = Self {
+            host,
+            spool: Spool::new(SpoolId([0; 16]), 4),
+            journal: Vec::new(),
+            max_tasks: 4,
+            scores: vec![
+                offer("work", None, false),
+                offer("other", None, false),
+                offer("single", Some(1), false),
+                offer("alone", None, true),
+            ],
+            stopping: false,
+            cannot_spawn: false,
+            kills_slowly: false,
+            processes: BTreeSet::new(),
+            wire: None,
+            snapshot: None,
+            started: Vec::new(),
+            made: 0,
+            nth,
+        };
+        player.wipe();
+        player
+    }
+
+    /// Its spool is lost, and with the host everything that ran.
+    pub fn wipe(&mut self) {
+        self.made += 1;
+        let [high, low] = self.nth.to_be_bytes();
+        let id = SpoolId([high, low, self.made, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        self.journal = journal::compacted(&State::new(id));
+        self.processes.clear();
+        self.wire = None;
+        self.reopen();
+    }
+
+    /// Its disk is as it was at an earlier time, and what ran since is gone.
+    pub fn roll_back(&mut self, journal: Vec<u8>) {
+        self.journal = journal;
+        self.processes.clear();
+        self.wire = None;
+        self.reopen();
+    }
+
+    /// Takes as many attempts at once from now on.
+    pub fn takes(&mut self, max_tasks: u32) {
+        self.max_tasks = max_tasks;
+        self.wire = None;
+        self.reopen();
+    }
+
+    fn reopen(&mut self) {
+        let state = journal::replay(&self.journal).unwrap().state;
+        self.spool = Spool::recover(state, self.max_tasks);
+    }
+
+    /// The sitter crashes and starts again. What was starting is lost, what runs is adopted.
+    pub fn crash(&mut self) {
+        self.wire = None;
+        self.reopen();
+        let orphans: Vec<AttemptKey> =
+            self.spool.live().map(|(key, _)| key).filter(|k| !self.processes.contains(k)).collect();
+        for key in orphans {
+            self.settle(key, &Outcome::Lost("the player crashed".to_owned()));
+        }
+    }
+
+    pub fn session(&self) -> Option<SessionId> {
+        self.wire.as_ref().map(|wire| wire.session)
+    }
+
+    /// Opens a connection and says its whole state.
+    pub fn dial(&mut self, session: SessionId, store: StoreId) -> PlayerSnapshot {
+        self.wire = Some(Wire { session, down: VecDeque::new(), up: VecDeque::new() });
+        self.spool.handle(Input::Opened { session: Session(session.0) });
+        self.act(Timestamp(0));
+        let snapshot = self.snapshot.take().unwrap();
+        let mark = snapshot.mark_of(store);
+        PlayerSnapshot {
+            spool: snapshot.spool,
+            mark: mark.mark,
+            term: mark.term,
+            live: snapshot.live,
+            settled: snapshot.settled,
+            max_tasks: self.max_tasks,
+            kill_grace: Millis::seconds(10),
+            scores: self.scores.clone(),
+        }
+    }
+
+    /// The conductor took the connection.
+    pub fn welcome(&mut self, session: SessionId, store: StoreId, term: Term) {
+        if self.session() == Some(session) {
+            self.spool.handle(Input::Attached { session: Session(session.0), store, term });
+        }
+    }
+
+    /// Loses its connection, with everything on it.
+    pub fn hang_up(&mut self) -> Option<SessionId> {
+        let wire = self.wire.take()?;
+        self.spool.handle(Input::Detached { session: Session(wire.session.0) });
+        Some(wire.session)
+    }
+
+    /// The conductor ended a connection.
+    pub fn close(&mut self, session: SessionId) {
+        if self.session() == Some(session) {
+            self.hang_up();
+        }
+    }
+
+    /// The conductor sends a command; one for an older connection goes nowhere.
+    pub fn send(
+        &mut self,
+        session: SessionId,
+        term: Term,
+        command: Command,
+        score: Option<ScoreName>,
+    ) {
+        if let Some(wire) = self.wire.as_mut().filter(|wire| wire.session == session) {
+            wire.down.push_back((term, command, score));
+        }
+    }
+
+    pub fn waiting_commands(&self) -> Vec<Command> {
+        let wire = self.wire.iter();
+        wire.flat_map(|wire| wire.down.iter().map(|(_, command, _)| command.clone())).collect()
+    }
+
+    pub fn waiting_reports(&self) -> Vec<Up> {
+        self.wire.iter().flat_map(|wire| wire.up.iter().cloned()).collect()
+    }
+
+    /// Takes the next command from the wire. Whether there was one.
+    pub fn receive(&mut self) -> bool {
+        let next = self.wire.as_mut().and_then(|wire| wire.down.pop_front());
+        let Some((term, command, score)) = next else { return false };
+        let input = match command {
+            Command::Order(order) => Input::Ordered {
+                term,
+                order: order.number,
+                key: order.key,
+                admission: self.admission(score.unwrap()),
+            },
+            Command::Cancel { key, order } => Input::Cancelled { term, order, key },
+            Command::Acknowledge(key) => Input::Acknowledged { term, key, order: None },
+        };
+        self.spool.handle(input);
+        true
+    }
+
+    fn admission(&self, score: ScoreName) -> Result<Plan, Refusal> {
+        if self.stopping {
+            return Err(Refusal::Stopping);
+        }
+        let offer = self.scores.iter().find(|offer| offer.name == score);
+        let spec = offer.and_then(|offer| offer.spec.clone().ok()).ok_or(Refusal::UnknownScore)?;
+        Ok(Plan {
+            score,
+            timeout: spec.timeout,
+            interface: Interface::Env,
+            concurrency: spec.concurrency,
+            exclusive: spec.exclusive,
+            cgroup: None,
+        })
+    }
+
+    /// Puts the oldest report on the wire behind all others.
+    pub fn shuffle_reports(&mut self) {
+        if let Some(wire) = self.wire.as_mut() {
+            wire.up.rotate_left(usize::from(!wire.up.is_empty()));
+        }
+    }
+
+    /// Takes the next report from the wire.
+    pub fn sent(&mut self) -> Option<Up> {
+        self.wire.as_mut()?.up.pop_front()
+    }
+
+    /// Writes what is to be written and does what is to be done. Which attempts started.
+    pub fn act(&mut self, now: Timestamp) -> Vec<AttemptKey> {
+        loop {
+            let frame = journal::frame(self.journal.len() as u64, self.spool.unwritten());
+            self.journal.extend(frame);
+            self.spool.written();
+            let Some(effect) = self.spool.poll_effect() else { break };
+            match effect {
+                Effect::Snapshot { snapshot, .. } => self.snapshot = Some(snapshot),
+                Effect::Report { session, report } => self.say(session, report),
+                Effect::Start { key, .. } => self.start(key, now),
+                Effect::Kill { key } if !self.kills_slowly => self.end(key, &Outcome::Cancelled),
+                Effect::Kill { .. } => {}
+            }
+        }
+        self.spool.audit().unwrap();
+        std::mem::take(&mut self.started)
+    }
+
+    fn start(&mut self, key: AttemptKey, now: Timestamp) {
+        if self.cannot_spawn {
+            let refusal = Refusal::SpawnFailed("no more processes".to_owned());
+            return self.spool.handle(Input::StartFailed { key, refusal });
+        }
+        self.started.push(key);
+        self.processes.insert(key);
+        let boot = BootId([1; 16]);
+        let process = ProcessMark { pid: 1, start_ticks: 1, boot, started_at: now, boot_ms: 1 };
+        self.spool.handle(Input::Started { key, process });
+    }
+
+    /// What runs here.
+    pub fn running(&self) -> Vec<AttemptKey> {
+        self.processes.iter().copied().collect()
+    }
+
+    /// A process ends; ignored where it does not run.
+    pub fn end(&mut self, key: AttemptKey, outcome: &Outcome) {
+        if self.processes.remove(&key) {
+            self.settle(key, outcome);
+        }
+    }
+
+    fn settle(&mut self, key: AttemptKey, outcome: &Outcome) {
+        let end = EndBytes::new(encode(outcome)).unwrap();
+        self.spool.handle(Input::Ended { key, end });
+    }
+
+    fn say(&mut self, session: Session, report: orchestra_spool::Report) {
+        let Some(wire) = self.wire.as_mut().filter(|wire| wire.session.0 == session.0) else {
+            return;
+        };
+        use orchestra_spool::Report as Said;
+        let session = wire.session;
+        wire.up.push_back(match report {
+            Said::Started { key, order, at } => {
+                Up { session, report: Report::Started { key, order, at }, end: None }
+            }
+            Said::Ended { key, order, end } => {
+                let bytes = end.to_shared();
+                let end = decode(&bytes);
+                Up { session, report: Report::Ended { key, order, end }, end: Some(bytes) }
+            }
+            Said::Refused { key, order, refusal } => {
+                Up { session, report: Report::Refused { key, order, refusal }, end: None }
+            }
+        });
+    }
+
+    /// Attempts whose end or refusal is not acknowledged.
+    pub fn settled(&self) -> BTreeMap<AttemptKey, Settlement> {
+        let settled = self.spool.state().settled().iter();
+        settled.map(|(key, settled)| (*key, settled.settlement.clone())).collect()
+    }
+
+    pub fn mark(&self, store: StoreId) -> OrderNumber {
+        self.spool.state().mark(store)
+    }
+}
+
+fn encode(outcome: &Outcome) -> Vec<u8> {
+    let (tag, n) = match outcome {
+        Outcome::Exited(code) => (0, *code),
+        Outcome::Signalled(signal) => (1, *signal),
+        Outcome::TimedOut => (2, 0),
+        Outcome::Cancelled => (3, 0),
+        Outcome::Lost(_) => (4, 0),
+    };
+    let mut bytes = vec![tag];
+    bytes.extend(n.to_le_bytes());
+    bytes
+}
+
+fn decode(bytes: &[u8]) -> AttemptEnd {
+    let n = i32::from_le_bytes(bytes[1..].try_into().unwrap());
+    let outcome = match bytes[0] {
+        0 => Outcome::Exited(n),
+        1 => Outcome::Signalled(n),
+        2 => Outcome::TimedOut,
+        3 => Outcome::Cancelled,
+        _ => Outcome::Lost("the player lost it".to_owned()),
+    };
+    AttemptEnd {
+        outcome,
+        started_at: None,
+        ended_at: Timestamp(0),
+        response: BTreeMap::new(),
+        stdout: Output::default(),
+        stderr: Output::default(),
+    }
+}
