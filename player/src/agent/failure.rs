@@ -12,7 +12,7 @@ const SHOWN: usize = 400;
 
 /// Why a session failed. All of these are tried again: each may be mended on either side.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub enum Failure {
     /// Our certificate, key or authority cannot be used.
     Credentials(LoadError),
     /// Our certificate is not a player's.

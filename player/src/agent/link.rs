@@ -1,5 +1,8 @@
 //! The agent's end of the socket pair to its sitter, in two halves that work beside each other.
 //!
+//! A session knows them as [`Source`] and [`Sink`], so that the fleet emulator can put something
+//! smaller than a process with a socket behind it.
+//!
 //! All waiting here may be cancelled: what was read stays in the inbox, what was queued in the
 //! outbox.
 
@@ -15,30 +18,67 @@ use tokio::net::UnixStream;
 
 use crate::ipc::{Inbox, InvalidFrame, Outbox, PayloadTooLong, ToAgent, ToSitter};
 
-/// Both directions.
-#[derive(Debug)]
-pub(super) struct Link {
-    pub(super) from_sitter: FromSitter,
-    pub(super) to_sitter: ToTheSitter,
+/// Frames of a sitter.
+pub trait Source: Send {
+    /// The next frame, as soon as there is one. Cancelling it loses none.
+    fn receive(&mut self) -> impl Future<Output = Result<ToAgent, LinkError>> + Send;
+
+    /// The next frame, if there is one already.
+    fn ready(&mut self) -> Result<Option<ToAgent>, LinkError>;
+
+    /// Whether the sitter has gone, which may lie behind frames that are not read yet.
+    fn is_closed(&self) -> bool;
+
+    /// Drops frames until the sitter goes: between sessions, all of them are out of date.
+    fn discard(&mut self) -> impl Future<Output = LinkError> + Send {
+        async {
+            loop {
+                if let Err(error) = self.receive().await {
+                    return error;
+                }
+            }
+        }
+    }
 }
 
-/// Frames that come in.
+/// Frames for a sitter.
+pub trait Sink: Send {
+    /// Queues a frame; [`flush`](Self::flush) sends it.
+    fn push(&mut self, frame: ToSitter) -> Result<(), PayloadTooLong>;
+
+    /// How many bytes wait to be sent.
+    fn queued(&self) -> usize;
+
+    /// Sends all that is queued. Cancelling it loses nothing.
+    fn flush(&mut self) -> impl Future<Output = Result<(), LinkError>> + Send;
+}
+
+/// Both directions.
 #[derive(Debug)]
-pub(super) struct FromSitter {
+pub struct Link<R = FromSitter, W = ToTheSitter> {
+    /// What the sitter says.
+    pub from_sitter: R,
+    /// What it is told.
+    pub to_sitter: W,
+}
+
+/// Frames that come in over the socket.
+#[derive(Debug)]
+pub struct FromSitter {
     socket: Arc<UnixStream>,
     inbox: Inbox<ToAgent>,
 }
 
-/// Frames that go out.
+/// Frames that go out over the socket.
 #[derive(Debug)]
-pub(super) struct ToTheSitter {
+pub struct ToTheSitter {
     socket: Arc<UnixStream>,
     outbox: Outbox<ToSitter>,
 }
 
 /// Why there is no more to be had from the sitter: the agent's work is over.
 #[derive(Debug)]
-pub(super) enum LinkError {
+pub enum LinkError {
     /// It closed its end.
     Closed,
     /// The socket failed.
@@ -79,9 +119,8 @@ impl Link {
     }
 }
 
-impl FromSitter {
-    /// The next frame, as soon as there is one.
-    pub(super) async fn receive(&mut self) -> Result<ToAgent, LinkError> {
+impl Source for FromSitter {
+    async fn receive(&mut self) -> Result<ToAgent, LinkError> {
         loop {
             if let Some(frame) = self.ready()? {
                 return Ok(frame);
@@ -90,8 +129,7 @@ impl FromSitter {
         }
     }
 
-    /// The next frame, if there is one already.
-    pub(super) fn ready(&mut self) -> Result<Option<ToAgent>, LinkError> {
+    fn ready(&mut self) -> Result<Option<ToAgent>, LinkError> {
         loop {
             if let Some(frame) = self.inbox.next_frame().map_err(LinkError::Frame)? {
                 return Ok(Some(frame));
@@ -106,36 +144,23 @@ impl FromSitter {
         }
     }
 
-    /// Drops frames until the sitter goes: between sessions, all of them are out of date.
-    pub(super) async fn discard(&mut self) -> LinkError {
-        loop {
-            if let Err(error) = self.receive().await {
-                return error;
-            }
-        }
-    }
-
-    /// Whether the sitter has closed its end, which may lie behind frames that are not read yet.
-    pub(super) fn is_closed(&self) -> bool {
+    fn is_closed(&self) -> bool {
         let mut polled = [PollFd::new(&*self.socket, PollFlags::RDHUP)];
         let asked = poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
         asked.is_ok() && polled[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP)
     }
 }
 
-impl ToTheSitter {
-    /// Queues a frame; [`flush`](Self::flush) sends it.
-    pub(super) fn push(&mut self, frame: ToSitter) -> Result<(), PayloadTooLong> {
+impl Sink for ToTheSitter {
+    fn push(&mut self, frame: ToSitter) -> Result<(), PayloadTooLong> {
         self.outbox.push(frame)
     }
 
-    /// How many bytes wait to be sent.
-    pub(super) fn queued(&self) -> usize {
+    fn queued(&self) -> usize {
         self.outbox.queued()
     }
 
-    /// Sends all that is queued.
-    pub(super) async fn flush(&mut self) -> Result<(), LinkError> {
+    async fn flush(&mut self) -> Result<(), LinkError> {
         while !self.outbox.flush(&mut Now(&self.socket)).map_err(gone_or)? {
             self.socket.writable().await.map_err(LinkError::Socket)?;
         }

@@ -34,8 +34,6 @@ use tokio::time::{Instant, sleep};
 use self::{
     backoff::Backoff,
     complaints::Complaints,
-    failure::Failure,
-    link::{Link, LinkError},
     route::Route,
     session::{End, Ended, Session},
 };
@@ -48,12 +46,19 @@ use crate::{
 mod backoff;
 mod batch;
 mod complaints;
+mod dial;
 mod failure;
 mod link;
 mod route;
 mod session;
 #[cfg(test)]
 mod tests;
+
+pub use self::{
+    dial::Dial,
+    failure::Failure,
+    link::{FromSitter, Link, LinkError, Sink, Source, ToTheSitter},
+};
 
 /// Where the kernel says which boot this is.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -157,9 +162,13 @@ fn leave_signals_to_the_sitter() -> io::Result<()> {
     Ok(())
 }
 
-/// Session after session, until the sitter goes.
-async fn serve(config: &Config, boot_id: &str, mut link: Link) -> LinkError {
-    let mut route = Route::new(&config.conductors);
+/// Session after session, until the sitter goes. `boot_id` changes with every boot of the host.
+pub async fn serve<R: Source, W: Sink>(
+    dial: &impl Dial,
+    boot_id: &str,
+    mut link: Link<R, W>,
+) -> LinkError {
+    let mut route = Route::new(dial.conductors());
     let mut backoff = Backoff::default();
     let mut complaints = Complaints::default();
     let mut sessions = 0;
@@ -167,7 +176,7 @@ async fn serve(config: &Config, boot_id: &str, mut link: Link) -> LinkError {
         sessions += 1;
         let endpoint = route.present().clone();
         let id = SessionId(sessions);
-        let session = Session { config, endpoint: &endpoint, id, boot_id };
+        let session = Session { dial, endpoint: &endpoint, id, boot_id };
         let Ended { why, lasted } = match session.run(&mut link).await {
             Ok(ended) => ended,
             Err(gone) => return gone,

@@ -21,7 +21,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use orchestra_certs::{Credentials, Files, Subject};
 use orchestra_model::{HostName, delivery::Term, limits};
 use orchestra_proto::{
     PROTOCOL,
@@ -39,16 +38,15 @@ use tonic::{Streaming, transport::Channel};
 
 use super::{
     batch::Batch,
+    dial::Dial,
     failure::{Failure, shown},
-    link::{FromSitter, Link, LinkError, ToTheSitter},
+    link::{Link, LinkError, Sink, Source},
 };
 use crate::{
-    config::{Config, Endpoint},
+    config::Endpoint,
     ipc::{SessionId, ToAgent, ToSitter},
 };
 
-/// Longest wait for TCP and TLS together.
-const DIAL: Duration = Duration::from_secs(10);
 /// Longest wait for the sitter's snapshot, and for the conductor's answer to it.
 const ANSWER: Duration = Duration::from_secs(10);
 /// Longest wait for the conductor to end its half of a stream, so that it never sees this
@@ -87,9 +85,9 @@ impl From<Failure> for End {
 
 /// What is said first.
 #[derive(Debug)]
-pub(super) struct Session<'a> {
-    /// Where the certificate is, and who is accepted.
-    pub(super) config: &'a Config,
+pub(super) struct Session<'a, D> {
+    /// Makes the connection.
+    pub(super) dial: &'a D,
     /// Whom to dial.
     pub(super) endpoint: &'a Endpoint,
     /// Its number.
@@ -98,12 +96,15 @@ pub(super) struct Session<'a> {
     pub(super) boot_id: &'a str,
 }
 
-impl Session<'_> {
+impl<D: Dial> Session<'_, D> {
     /// Runs the session to its end. Fails only where the sitter has gone.
-    pub(super) async fn run(&self, link: &mut Link) -> Result<Ended, LinkError> {
+    pub(super) async fn run<R: Source, W: Sink>(
+        &self,
+        link: &mut Link<R, W>,
+    ) -> Result<Ended, LinkError> {
         let Link { from_sitter, to_sitter } = link;
         let dialled = tokio::select! {
-            dialled = self.dial() => dialled,
+            dialled = self.dial.dial(self.endpoint) => dialled,
             gone = from_sitter.discard() => return Err(gone),
         };
         let (channel, player) = match dialled {
@@ -116,30 +117,12 @@ impl Session<'_> {
         Ok(ended)
     }
 
-    /// Reads the certificate anew each time, so that a renewed one needs no restart.
-    async fn dial(&self) -> Result<(Channel, HostName), Failure> {
-        let tls = &self.config.tls;
-        let files =
-            Files { ca: tls.ca.clone(), cert: tls.cert.clone(), key: tls.key.clone(), crl: None };
-        let credentials =
-            Credentials::load(&files, &self.config.domain).map_err(Failure::Credentials)?;
-        let Subject::Player(player) = &credentials.identity().subject else {
-            return Err(Failure::NotAPlayer(credentials.identity().clone()));
-        };
-        let client =
-            credentials.client_config(&self.config.conductor_name).map_err(Failure::Credentials)?;
-        let address = self.endpoint.to_string();
-        let channel =
-            orchestra_certs::channel(&address, client, DIAL).await.map_err(Failure::Connect)?;
-        Ok((channel, player.clone()))
-    }
-
     async fn attach(
         &self,
         channel: Channel,
         player: HostName,
-        from_sitter: &mut FromSitter,
-        to_sitter: &mut ToTheSitter,
+        from_sitter: &mut impl Source,
+        to_sitter: &mut impl Sink,
     ) -> Result<Ended, LinkError> {
         let ended = |why| Ok(Ended { why, lasted: None });
         let snapshot = match timeout(ANSWER, self.snapshot(from_sitter)).await {
@@ -168,7 +151,8 @@ impl Session<'_> {
             () = sleep_until(deadline) => return ended(Failure::NoWelcome.into()),
         };
         let mut pump = Pump {
-            session: self,
+            id: self.id,
+            endpoint: self.endpoint,
             batch: Batch::new(player.clone()),
             player,
             welcomed: None,
@@ -185,7 +169,7 @@ impl Session<'_> {
         Ok(Ended { why, lasted })
     }
 
-    async fn snapshot(&self, from_sitter: &mut FromSitter) -> Result<Bytes, LinkError> {
+    async fn snapshot(&self, from_sitter: &mut impl Source) -> Result<Bytes, LinkError> {
         loop {
             match from_sitter.receive().await? {
                 ToAgent::Snapshot { session, bytes } if session == self.id => return Ok(bytes),
@@ -195,7 +179,7 @@ impl Session<'_> {
     }
 
     /// Waits until the sitter wants another session instead of this one.
-    async fn reattach(&self, from_sitter: &mut FromSitter) -> Result<(), LinkError> {
+    async fn reattach(&self, from_sitter: &mut impl Source) -> Result<(), LinkError> {
         let wanted = ToAgent::Reattach { session: self.id };
         while from_sitter.receive().await? != wanted {}
         Ok(())
@@ -214,7 +198,7 @@ impl Session<'_> {
 }
 
 /// Says one thing to the sitter, at once. Frames without opaque bytes are never too long.
-async fn say(to_sitter: &mut ToTheSitter, frame: ToSitter) -> Result<(), LinkError> {
+async fn say(to_sitter: &mut impl Sink, frame: ToSitter) -> Result<(), LinkError> {
     let _ = to_sitter.push(frame);
     to_sitter.flush().await
 }
@@ -228,17 +212,18 @@ enum Next {
 }
 
 /// A stream that stands, and what is on its way over it.
-struct Pump<'a> {
-    session: &'a Session<'a>,
+struct Pump<'a, R, W> {
+    id: SessionId,
+    endpoint: &'a Endpoint,
     player: HostName,
     welcomed: Option<Instant>,
     inbound: Streaming<ToPlayers>,
     batch: Batch,
-    from_sitter: &'a mut FromSitter,
-    to_sitter: &'a mut ToTheSitter,
+    from_sitter: &'a mut R,
+    to_sitter: &'a mut W,
 }
 
-impl Pump<'_> {
+impl<R: Source, W: Sink> Pump<'_, R, W> {
     /// Carries frames until something ends the session.
     async fn run(
         &mut self,
@@ -298,10 +283,10 @@ impl Pump<'_> {
         let mut next = Some(first);
         while let Some(frame) = next {
             match frame {
-                ToAgent::Report { session, bytes } if session == self.session.id => {
+                ToAgent::Report { session, bytes } if session == self.id => {
                     self.batch.push(bytes);
                 }
-                ToAgent::Reattach { session } if session == self.session.id => {
+                ToAgent::Reattach { session } if session == self.id => {
                     return Ok(Some(End::Reattach));
                 }
                 _ => {}
@@ -356,24 +341,20 @@ impl Pump<'_> {
         self.welcomed = Some(Instant::now());
         tracing::info!(
             player = %self.player,
-            conductor = %self.session.endpoint,
+            conductor = %self.endpoint,
             version = shown(&welcome.version),
             %store,
             term = welcome.term,
             "attached"
         );
-        self.forward(ToSitter::Welcomed {
-            session: self.session.id,
-            store,
-            term: Term(welcome.term),
-        })
+        self.forward(ToSitter::Welcomed { session: self.id, store, term: Term(welcome.term) })
     }
 
     fn on_command(&mut self, bytes: Bytes) -> Result<(), End> {
         if self.welcomed.is_none() {
             return Err(Failure::Unexpected("a command before its welcome").into());
         }
-        self.forward(ToSitter::Command { session: self.session.id, bytes })
+        self.forward(ToSitter::Command { session: self.id, bytes })
     }
 
     fn forward(&mut self, frame: ToSitter) -> Result<(), End> {

@@ -24,7 +24,7 @@ async fn session(config: &Config) -> Failure {
     let (_sitter, agent) = std::os::unix::net::UnixStream::pair().unwrap();
     let mut link = Link::new(agent).unwrap();
     let endpoint = &config.conductors[0];
-    let session = Session { config, endpoint, id: SessionId(1), boot_id: "boot-1" };
+    let session = Session { dial: config, endpoint, id: SessionId(1), boot_id: "boot-1" };
     match soon("the session's end", session.run(&mut link)).await.unwrap().why {
         End::Failed(failure) => failure,
         other => panic!("{other:?}"),

@@ -7,7 +7,6 @@
 
 use orchestra_model::delivery::{AttemptKey, Outcome};
 use orchestra_spool::{BootId, Live};
-use rustix::fd::{AsFd, OwnedFd};
 
 use super::{
     attempt::{Attempt, End, Main, Phase, lost, reopen_taps},
@@ -33,8 +32,8 @@ pub(crate) struct Nursery<'a> {
 impl Nursery<'_> {
     /// Takes an attempt over. It may be over already, or about to be ended.
     pub(crate) fn adopt(&self, key: AttemptKey, live: &Live, now: BootMillis) -> Attempt {
-        let dir: Option<OwnedFd> = self.spool_dir.open_attempt(&attempt_name(key)).ok();
-        let streams = reopen_taps(dir.as_ref().map(AsFd::as_fd), self.output_max);
+        let dir = self.spool_dir.open_attempt(&attempt_name(key)).ok();
+        let streams = reopen_taps(dir, self.output_max);
         let leaf = match (self.cgroups, &live.plan.cgroup) {
             (Some(cgroups), Some(path)) => cgroups.find_leaf(path),
             _ => None,

@@ -39,6 +39,8 @@ use crate::{
 /// Reports are encoded while less than this is queued to the agent; the others wait as they are in
 /// the spool, where they take no room of their own.
 const QUEUED: usize = 1 << 20;
+/// An agent that lets more than this be queued asks for things faster than it reads them.
+const FLOODED: usize = 16 << 20;
 /// An agent that has not taken a byte for so long is stuck.
 const STUCK: Duration = Duration::from_secs(30);
 /// An agent that lived so long did not fail to start.
@@ -345,7 +347,7 @@ impl Agent {
             environment: &environment(),
             descriptors: &[null.as_fd(), stdout.as_fd(), stderr.as_fd(), theirs.as_fd()],
             identity: self.runner.identity.as_ref(),
-            cgroups: &[],
+            cgroup: None,
             file_limit: self.file_limit,
             no_new_privileges: true,
         });
@@ -373,13 +375,20 @@ impl Agent {
 }
 
 impl Up {
+    /// Queues a frame. What would be too much is dropped, for the agent that caused it will be.
     fn push(&mut self, frame: ToAgent) {
+        if self.outbox.queued() > FLOODED {
+            return;
+        }
         if let Err(error) = self.outbox.push(frame) {
             tracing::error!(%error, "a message to the agent is too long");
         }
     }
 
     fn flush(&mut self, poller: &Poller, token: Token, now: BootMillis) {
+        if self.outbox.queued() > FLOODED {
+            return self.kill(poller, "the agent reads less than it asks for");
+        }
         loop {
             while self.outbox.queued() < QUEUED
                 && let (Some(session), Some(report)) = (self.session, self.reports.pop_front())

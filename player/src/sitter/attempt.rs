@@ -15,7 +15,7 @@
 //! Left to others: when an attempt may start, what is durable (the spool), how its process is made
 //! (`start.rs`), and what its processes are where it has no cgroup (`hunt.rs`).
 
-use std::{io, time::Duration};
+use std::{io, rc::Rc, time::Duration};
 
 use orchestra_model::{
     Timestamp,
@@ -23,12 +23,12 @@ use orchestra_model::{
     score::Interface,
 };
 use rustix::{
-    fd::{AsFd, BorrowedFd, OwnedFd},
+    fd::{AsFd, OwnedFd},
     process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid},
 };
 
 use super::{
-    capture::{self, Capture, Drained, Pipe, Stream},
+    capture::{Capture, Drained, Pipe, Stream},
     cgroup::Leaf,
     clock::{self, BootMillis},
     hunt::Trail,
@@ -275,7 +275,7 @@ impl Attempt {
         let nothing_left = main_gone
             && match &self.leaf {
                 Some(leaf) => leaf.is_empty(),
-                None => trail.find().is_empty(),
+                None => trail.is_gone(),
             };
         let Phase::Ending { why, kill_at, killed, look_at, waited } = &mut self.phase else {
             return;
@@ -308,7 +308,7 @@ impl Attempt {
     pub(crate) fn kill_now(&mut self, trail: &Trail) -> bool {
         kill(self.main.as_ref(), self.leaf.as_ref(), trail);
         self.main.as_mut().is_none_or(Main::is_gone)
-            && self.leaf.as_ref().map_or_else(|| trail.find().is_empty(), Leaf::is_empty)
+            && self.leaf.as_ref().map_or_else(|| trail.is_gone(), Leaf::is_empty)
     }
 }
 
@@ -325,15 +325,8 @@ fn kill(main: Option<&Main>, leaf: Option<&Leaf>, trail: &Trail) {
 impl Tap {
     /// Reads for one turn.
     pub(crate) fn drain(&mut self, chunk: &mut [u8]) -> Drained {
-        let Some(pipe) = &self.pipe else {
-            return Drained::End;
-        };
-        let capture = &mut self.capture;
-        pipe.drain(chunk, |bytes| {
-            if let Some(capture) = capture {
-                capture.push(bytes);
-            }
-        })
+        let capture = self.capture.as_mut();
+        self.pipe.as_ref().map_or(Drained::End, |pipe| pipe.drain(capture, chunk))
     }
 
     fn output(&self, key: AttemptKey) -> Output {
@@ -347,10 +340,11 @@ impl Tap {
 
 /// Taps on files and pipes of an attempt's directory that an earlier sitter made, as far as they
 /// are still there.
-pub(crate) fn reopen_taps(dir: Option<BorrowedFd<'_>>, limit: u64) -> [Tap; 2] {
+pub(crate) fn reopen_taps(dir: Option<OwnedFd>, limit: u64) -> [Tap; 2] {
+    let dir = dir.map(Rc::new);
     [Stream::Stdout, Stream::Stderr].map(|stream| Tap {
-        capture: dir.and_then(|dir| capture::Capture::reopen(dir, stream, limit).ok()),
-        pipe: dir.and_then(|dir| Pipe::open(dir, stream).ok()),
+        capture: dir.clone().and_then(|dir| Capture::reopen(dir, stream, limit).ok()),
+        pipe: dir.as_ref().and_then(|dir| Pipe::open(dir.as_fd(), stream).ok()),
     })
 }
 

@@ -13,13 +13,14 @@
 //! first bytes (limit) │ ring of the latest ones (≤ 48 KiB) │ bytes in all: u64 │ limit: u64
 //! ```
 //!
-//! Ring and trailer are there only where there is more than fits the first part. A sitter that is
+//! The file is made with the first byte, for many scores say nothing. Ring and trailer are there only where there is more than fits the first part. A sitter that is
 //! killed between reading a pipe and writing the file takes those bytes with it (at most 64 KiB).
 
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
     os::unix::fs::FileExt,
+    rc::Rc,
 };
 
 use orchestra_model::{delivery::Output, limits};
@@ -27,9 +28,10 @@ use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
     fs::{FileType, Mode, OFlags, RawMode},
     io::Errno,
+    pipe::SpliceFlags,
 };
 
-use super::sys::Identity;
+use super::{spool_dir::remove_file, sys::Identity};
 
 /// Which stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,13 +71,19 @@ pub(crate) enum Drained {
 
 /// What is read at once: all that a pipe holds by default.
 pub(crate) const CHUNK: usize = 64 << 10;
+/// Most that is moved at once.
+const MOVED: usize = 1 << 20;
 /// How many chunks one stream may take before the others have their turn.
 const TURN: usize = 16;
 
 /// The file of one stream.
 #[derive(Debug)]
 pub(crate) struct Capture {
-    file: File,
+    /// The attempt's directory.
+    dir: Rc<OwnedFd>,
+    stream: Stream,
+    /// `None` before the first byte.
+    file: Option<File>,
     /// How many first bytes are kept.
     limit: u64,
     /// Bytes in all.
@@ -85,71 +93,114 @@ pub(crate) struct Capture {
 }
 
 impl Capture {
-    /// Makes the file and the pipe. The second value is for the score; the third is ours.
-    pub(crate) fn create(
-        dir: BorrowedFd<'_>,
-        stream: Stream,
-        limit: u64,
-        owner: Option<&Identity>,
-    ) -> io::Result<(Self, OwnedFd, Pipe)> {
-        let private = Mode::from_raw_mode(0o600 as RawMode);
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::openat(dir, stream.file(), flags, private)?);
-        rustix::fs::mknodat(dir, stream.pipe(), FileType::Fifo, private, 0)?;
-        let pipe = Pipe::open(dir, stream)?;
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let writer = rustix::fs::openat(dir, stream.pipe(), flags, Mode::empty())?;
-        if let Some(owner) = owner {
-            let uid = rustix::fs::Uid::from_raw(owner.uid);
-            rustix::fs::fchown(&writer, Some(uid), None)?;
-        }
-        Ok((Self { file, limit, total: 0, broken_at: None }, writer, pipe))
+    /// The file of a new attempt.
+    pub(crate) fn new(dir: Rc<OwnedFd>, stream: Stream, limit: u64) -> Self {
+        Self { dir, stream, file: None, limit, total: 0, broken_at: None }
     }
 
     /// Goes on with the file of an earlier sitter, which may have had another limit.
-    pub(crate) fn reopen(dir: BorrowedFd<'_>, stream: Stream, limit: u64) -> io::Result<Self> {
+    pub(crate) fn reopen(dir: Rc<OwnedFd>, stream: Stream, limit: u64) -> io::Result<Self> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::openat(dir, stream.file(), flags, Mode::empty())?);
+        let mut capture = Self::new(dir, stream, limit);
+        let file = match rustix::fs::openat(&capture.dir, stream.file(), flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(Errno::NOENT) => return Ok(capture),
+            Err(error) => return Err(error.into()),
+        };
         let len = file.metadata()?.len();
-        Ok(match trailer(&file, len) {
-            Some((total, limit)) => Self { file, limit, total, broken_at: None },
-            None => Self { file, limit: limit.max(len), total: len, broken_at: None },
-        })
+        (capture.total, capture.limit) = trailer(&file, len).unwrap_or((len, limit.max(len)));
+        capture.file = Some(file);
+        Ok(capture)
     }
 
-    /// Takes the next bytes of the stream. A file that cannot be written keeps what it has; bytes
-    /// are still counted.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+    /// Moves what a pipe holds now to where it belongs. The kernel moves it, without a way through
+    /// our memory: a sitter that is killed between two system calls loses none of it.
+    ///
+    /// How much it was; 0 is the end. A file that cannot be written keeps what it has; bytes are
+    /// still counted.
+    fn take(&mut self, pipe: &Pipe, chunk: &mut [u8]) -> Result<usize, Errno> {
+        // The end of a stream that held nothing makes no file.
+        if self.broken_at.is_none() && (self.file.is_some() || pipe.holds_something()) {
+            match self.splice(pipe) {
+                Ok(moved) => return Ok(moved),
+                Err(error @ (Errno::AGAIN | Errno::INTR)) => return Err(error),
+                // Writing says whether it is the file system's lack of this call, or of space.
+                Err(_) => {}
+            }
+        }
+        let read = pipe.read(chunk)?;
+        self.push(&chunk[..read]);
+        Ok(read)
+    }
+
+    fn splice(&mut self, pipe: &Pipe) -> Result<usize, Errno> {
+        let (limit, total, ring) = (self.limit, self.total, ring(self.limit));
+        let (mut place, room) = if total < limit {
+            (total, limit - total)
+        } else {
+            let place = (total - limit) % ring;
+            (limit + place, ring - place)
+        };
+        let room = usize::try_from(room).unwrap_or(usize::MAX).min(MOVED);
+        let flags = SpliceFlags::NONBLOCK;
+        let moved = rustix::pipe::splice(pipe, None, self.file()?, Some(&mut place), room, flags)?;
+        self.total += moved as u64;
+        if moved > 0 && self.total > limit {
+            let written = self.write_trailer();
+            self.keep_going(written, limit);
+        }
+        Ok(moved)
+    }
+
+    /// Takes the next bytes of the stream.
+    fn push(&mut self, bytes: &[u8]) {
         let at = self.total;
         self.total += bytes.len() as u64;
-        if self.broken_at.is_some() {
-            return;
+        if self.broken_at.is_none() && !bytes.is_empty() {
+            let written = self.write(at, bytes);
+            self.keep_going(written, at);
         }
-        if let Err(error) = self.write(at, bytes) {
+    }
+
+    /// After a failure the file keeps its first bytes, up to the `at`th, and takes no more.
+    fn keep_going(&mut self, written: io::Result<()>, at: u64) {
+        if let Err(error) = written {
             tracing::warn!(%error, "cannot keep an attempt's output; it is cut here");
             self.broken_at = Some(at.min(self.limit));
         }
     }
 
     fn write(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        let first = usize::try_from(self.limit.saturating_sub(at)).unwrap_or(usize::MAX);
+        let (limit, total, ring) = (self.limit, self.total, ring(self.limit));
+        let file = self.file()?;
+        let first = usize::try_from(limit.saturating_sub(at)).unwrap_or(usize::MAX);
         let (first, mut late) = bytes.split_at(first.min(bytes.len()));
-        self.file.write_all_at(first, at)?;
+        file.write_all_at(first, at)?;
         if late.is_empty() {
             return Ok(());
         }
         // Only the last round of the ring is worth writing.
-        let ring = ring(self.limit);
-        let skipped = late.len().saturating_sub(ring as usize);
-        late = &late[skipped..];
-        let mut place = (self.total - late.len() as u64 - self.limit) % ring;
+        late = &late[late.len().saturating_sub(ring as usize)..];
+        let mut place = (total - late.len() as u64 - limit) % ring;
         while !late.is_empty() {
             let (now, later) = late.split_at(late.len().min((ring - place) as usize));
-            self.file.write_all_at(now, self.limit + place)?;
+            file.write_all_at(now, limit + place)?;
             (late, place) = (later, 0);
         }
+        self.write_trailer()
+    }
+
+    fn write_trailer(&mut self) -> io::Result<()> {
         let trailer = [self.total.to_le_bytes(), self.limit.to_le_bytes()];
-        self.file.write_all_at(trailer.as_flattened(), self.limit + ring)
+        let at = self.limit + ring(self.limit);
+        self.file()?.write_all_at(trailer.as_flattened(), at)
+    }
+
+    fn file(&mut self) -> Result<&File, Errno> {
+        match &mut self.file {
+            Some(file) => Ok(file),
+            none => Ok(none.insert(create(&self.dir, self.stream)?)),
+        }
     }
 
     /// What travels with the result.
@@ -157,7 +208,7 @@ impl Capture {
         let kept = self.broken_at.unwrap_or(self.total);
         let head_len = kept.min(self.limit).min(limits::OUTPUT_HEAD_BYTES as u64);
         let mut head = vec![0; head_len as usize];
-        self.file.read_exact_at(&mut head, 0)?;
+        self.read_at(&mut head, 0)?;
         let tail = (self.total - head_len).min(limits::OUTPUT_TAIL_BYTES as u64);
         let tail = self.last(tail)?;
         let truncated = self.total > head_len + tail.len() as u64;
@@ -177,8 +228,17 @@ impl Capture {
             let torn = late.iter().position(|byte| *byte == b'\n');
             late = torn.map_or(b"", |newline| &late[newline + 1..]);
         }
-        let file = FileFrom { file: &self.file, at: 0 }.take(first);
+        let file = FromStart { capture: self, at: 0 }.take(first);
         Ok(BufReader::new(file).chain(seam).chain(io::Cursor::new(late.to_vec())))
+    }
+
+    fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
+        match &self.file {
+            Some(file) => file.read_exact_at(bytes, at),
+            // Nothing was written, so nothing is asked for.
+            None if bytes.is_empty() => Ok(()),
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
     }
 
     /// The last `count` bytes, or as many as are there without a gap.
@@ -193,12 +253,12 @@ impl Capture {
         let mut bytes = vec![0; count as usize];
         let late = late.min(count);
         let (first, mut rest) = bytes.split_at_mut((count - late) as usize);
-        self.file.read_exact_at(first, self.total - count)?;
+        self.read_at(first, self.total - count)?;
         let mut place = (self.total - late).saturating_sub(self.limit) % ring;
         while !rest.is_empty() {
             let now = rest.len().min((ring - place) as usize);
             let (part, later) = rest.split_at_mut(now);
-            self.file.read_exact_at(part, self.limit + place)?;
+            self.read_at(part, self.limit + place)?;
             (rest, place) = (later, 0);
         }
         Ok(bytes)
@@ -211,7 +271,7 @@ impl Capture {
         while end > 0 {
             let from = end.saturating_sub(chunk.len() as u64);
             let part = &mut chunk[..(end - from) as usize];
-            self.file.read_exact_at(part, from)?;
+            self.read_at(part, from)?;
             if let Some(newline) = part.iter().rposition(|byte| *byte == b'\n') {
                 return Ok(from + newline as u64 + 1);
             }
@@ -238,15 +298,22 @@ fn trailer(file: &File, len: u64) -> Option<(u64, u64)> {
         .then_some((total, limit))
 }
 
-/// Reads a file from some place on, without moving it for others.
-struct FileFrom<'a> {
-    file: &'a File,
+fn create(dir: &OwnedFd, stream: Stream) -> Result<File, Errno> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let private = Mode::from_raw_mode(0o600 as RawMode);
+    Ok(rustix::fs::openat(dir, stream.file(), flags, private)?.into())
+}
+
+/// Reads the first part, as far as it goes.
+struct FromStart<'a> {
+    capture: &'a Capture,
     at: u64,
 }
 
-impl Read for FileFrom<'_> {
+impl Read for FromStart<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, self.at)?;
+        let read =
+            self.capture.file.as_ref().map_or(Ok(0), |file| file.read_at(buffer, self.at))?;
         self.at += read as u64;
         Ok(read)
     }
@@ -257,19 +324,42 @@ impl Read for FileFrom<'_> {
 pub(crate) struct Pipe(OwnedFd);
 
 impl Pipe {
+    /// Makes a pipe in an attempt's directory. The second value is for the score, which runs as
+    /// `owner`.
+    pub(crate) fn create(
+        dir: BorrowedFd<'_>,
+        stream: Stream,
+        owner: Option<&Identity>,
+    ) -> io::Result<(Self, OwnedFd)> {
+        let private = Mode::from_raw_mode(0o600 as RawMode);
+        rustix::fs::mknodat(dir, stream.pipe(), FileType::Fifo, private, 0)?;
+        let pipe = Self::open(dir, stream)?;
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let writer = rustix::fs::openat(dir, stream.pipe(), flags, Mode::empty())?;
+        if let Some(owner) = owner {
+            let uid = rustix::fs::Uid::from_raw(owner.uid);
+            rustix::fs::fchown(&writer, Some(uid), None)?;
+        }
+        Ok((pipe, writer))
+    }
+
     /// Opens the pipe of an attempt's directory.
     pub(crate) fn open(dir: BorrowedFd<'_>, stream: Stream) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(Self(rustix::fs::openat(dir, stream.pipe(), flags, Mode::empty())?))
     }
 
-    /// Reads for one turn, through `chunk`, and gives what came to `take`.
-    pub(crate) fn drain(&self, chunk: &mut [u8], mut take: impl FnMut(&[u8])) -> Drained {
+    /// Empties it for one turn: into `capture`, or into nothing. `chunk` is for what has to go
+    /// through memory.
+    pub(crate) fn drain(&self, mut capture: Option<&mut Capture>, chunk: &mut [u8]) -> Drained {
         for _ in 0..TURN {
-            match rustix::io::read(&self.0, &mut *chunk) {
+            let taken = match &mut capture {
+                Some(capture) => capture.take(self, chunk),
+                None => self.read(chunk),
+            };
+            match taken {
                 Ok(0) => return Drained::End,
-                Ok(read) => take(&chunk[..read]),
-                Err(Errno::INTR) => {}
+                Ok(_) | Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Drained::Empty,
                 Err(error) => {
                     tracing::warn!(error = %io::Error::from(error), "cannot read a pipe");
@@ -278,6 +368,14 @@ impl Pipe {
             }
         }
         Drained::More
+    }
+
+    fn read(&self, chunk: &mut [u8]) -> Result<usize, Errno> {
+        rustix::io::read(&self.0, chunk)
+    }
+
+    fn holds_something(&self) -> bool {
+        rustix::io::ioctl_fionread(&self.0).is_ok_and(|bytes| bytes > 0)
     }
 }
 
@@ -289,8 +387,13 @@ impl AsFd for Pipe {
 
 /// Removes the files of an attempt's directory and leaves its pipes to whoever still writes.
 pub(crate) fn remove_files(dir: BorrowedFd<'_>) -> io::Result<()> {
-    super::spool_dir::remove_file(dir, Stream::Stdout.file())?;
-    super::spool_dir::remove_file(dir, Stream::Stderr.file())
+    [Stream::Stdout, Stream::Stderr].iter().try_for_each(|stream| remove_file(dir, stream.file()))
+}
+
+/// Removes everything that was made here in an attempt's directory.
+pub(crate) fn remove_all(dir: BorrowedFd<'_>) -> io::Result<()> {
+    remove_files(dir)?;
+    [Stream::Stdout, Stream::Stderr].iter().try_for_each(|stream| remove_file(dir, stream.pipe()))
 }
 
 #[cfg(test)]
@@ -302,17 +405,26 @@ mod tests {
         (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8
     }
 
-    fn check(limit: u64, total: u64, step: usize) {
+    /// Writes a stream in steps, through a pipe or as what was read from one, and checks what is
+    /// kept of it.
+    fn check(limit: u64, total: u64, step: usize, piped: bool) {
         let temp = tempfile::tempdir().unwrap();
-        let dir = rustix::fs::open(temp.path(), OFlags::RDONLY, Mode::empty()).unwrap();
-        let (mut capture, _writer, _pipe) =
-            Capture::create(dir.as_fd(), Stream::Stdout, limit, None).unwrap();
+        let dir = Rc::new(rustix::fs::open(temp.path(), OFlags::RDONLY, Mode::empty()).unwrap());
+        let mut capture = Capture::new(Rc::clone(&dir), Stream::Stdout, limit);
+        let (pipe, writer) = Pipe::create(dir.as_fd(), Stream::Stdout, None).unwrap();
         let written: Vec<u8> = (0..total).map(byte).collect();
         for chunk in written.chunks(step) {
-            capture.push(chunk);
+            if piped {
+                rustix::io::write(&writer, chunk).unwrap();
+                assert_eq!(pipe.drain(Some(&mut capture), &mut [0; 10]), Drained::Empty);
+            } else {
+                capture.push(chunk);
+            }
         }
+        drop(writer);
+        assert_eq!(pipe.drain(Some(&mut capture), &mut [0; 10]), Drained::End);
         let output = capture.output().unwrap();
-        let what = format!("limit {limit}, {total} bytes in steps of {step}");
+        let what = format!("limit {limit}, {total} bytes in steps of {step}, piped: {piped}");
         let head = limits::OUTPUT_HEAD_BYTES.min(written.len()).min(limit as usize);
         let tail = (written.len() - head).min(limits::OUTPUT_TAIL_BYTES);
         let tail = if total > limit + ring(limit) { tail.min(ring(limit) as usize) } else { tail };
@@ -322,10 +434,11 @@ mod tests {
         assert_eq!(output.truncated, (head + tail) as u64 != total, "{what}");
         drop(capture);
         for other_limit in [limit, limit * 2, limit / 2] {
-            let again = Capture::reopen(dir.as_fd(), Stream::Stdout, other_limit).unwrap();
+            let again = Capture::reopen(Rc::clone(&dir), Stream::Stdout, other_limit).unwrap();
             assert!(again.output().unwrap() == output, "{what}: reopened with {other_limit}");
         }
-        let len = std::fs::metadata(temp.path().join("stdout")).unwrap().len();
+        let len = std::fs::metadata(temp.path().join("stdout")).map_or(0, |file| file.len());
+        assert_eq!(total == 0, !temp.path().join("stdout").exists(), "{what}");
         assert!(len <= limit + ring(limit) + 16, "{what}: {len} bytes on disk");
     }
 
@@ -335,13 +448,15 @@ mod tests {
         let ring = ring(limit);
         for total in [0, 1, 16 << 10, 64 << 10, limit - 1, limit, limit + 1, limit + ring, 1 << 20]
         {
-            for step in [1 << 16, 4_097] {
-                check(limit, total, step);
+            for (step, piped) in [(1 << 16, false), (4_097, false), (1 << 16, true), (4_097, true)]
+            {
+                check(limit, total, step, piped);
             }
         }
         for total in [100, 4_096, 5_000, 8_192, 8_193, 100_000] {
-            check(4_096, total, 4_096);
-            check(4_096, total, 65_536);
+            for (step, piped) in [(4_096, false), (1 << 16, false), (4_096, true)] {
+                check(4_096, total, step, piped);
+            }
         }
     }
 
@@ -349,8 +464,7 @@ mod tests {
     fn lines_that_were_torn_are_left_out() {
         let temp = tempfile::tempdir().unwrap();
         let dir = rustix::fs::open(temp.path(), OFlags::RDONLY, Mode::empty()).unwrap();
-        let (mut capture, _writer, _pipe) =
-            Capture::create(dir.as_fd(), Stream::Stdout, 4_096, None).unwrap();
+        let mut capture = Capture::new(Rc::new(dir), Stream::Stdout, 4_096);
         for n in 0..10_000 {
             capture.push(format!("KEY{n}={n}\n").as_bytes());
         }

@@ -21,12 +21,12 @@ use std::{
 use orchestra_model::delivery::{AttemptKey, SpoolId};
 use orchestra_spool::CgroupPath;
 use rustix::{
-    fd::OwnedFd,
+    fd::{AsFd, OwnedFd},
     fs::{Mode, OFlags},
     process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
-use super::spool_dir::attempt_name;
+use super::{spool_dir::attempt_name, sys::Entrance};
 use crate::config;
 
 /// How often a v1 leaf is killed before we look again later: each round ends everything that the
@@ -172,7 +172,7 @@ impl Cgroups {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        let usable = leaf.entrance();
+        let usable = leaf.door();
         leaf.remove();
         // The kernel asks for this right too: the process comes from the cgroup above.
         let base = self.mount.join(&self.base).join("cgroup.procs");
@@ -191,10 +191,16 @@ pub(crate) struct Leaf {
 }
 
 impl Leaf {
-    /// Where a new process writes `0` to be in it.
-    pub(crate) fn entrance(&self) -> io::Result<OwnedFd> {
-        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        Ok(rustix::fs::open(self.dir.join("cgroup.procs"), flags, Mode::empty())?)
+    /// A way into it for a new process.
+    pub(crate) fn door(&self) -> io::Result<Door> {
+        let open =
+            |path: &Path, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
+        let processes = open(&self.dir.join("cgroup.procs"), OFlags::WRONLY)?;
+        let directory = match self.version {
+            Version::V2 => Some(open(&self.dir, OFlags::PATH | OFlags::DIRECTORY)?),
+            Version::V1 => None,
+        };
+        Ok(Door { directory, processes })
     }
 
     /// Kills everything in it. Processes are gone a moment later: see [`Leaf::is_empty`].
@@ -244,6 +250,21 @@ impl Leaf {
     fn processes(&self) -> Vec<i32> {
         let text = fs::read_to_string(self.dir.join("cgroup.procs")).unwrap_or_default();
         text.lines().filter_map(|line| line.parse().ok()).collect()
+    }
+}
+
+/// A way into a leaf, open.
+#[derive(Debug)]
+pub(crate) struct Door {
+    directory: Option<OwnedFd>,
+    processes: OwnedFd,
+}
+
+impl Door {
+    /// The same, lent.
+    pub(crate) fn entrance(&self) -> Entrance<'_> {
+        let directory = self.directory.as_ref().map(AsFd::as_fd);
+        Entrance { directory, processes: self.processes.as_fd() }
     }
 }
 

@@ -16,6 +16,7 @@
 
 use std::{
     collections::BTreeSet,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -25,6 +26,9 @@ use super::procfs::{self, Stat};
 
 /// How long a hunt goes on while ever more turns up, before it lets others have a turn.
 const SPELL: Duration = Duration::from_millis(100);
+
+/// How long an execution may leave a process without an environment.
+const EXECUTION: Duration = Duration::from_millis(3);
 
 /// What is known of an attempt's processes.
 #[derive(Clone, Debug)]
@@ -78,6 +82,15 @@ impl Trail {
                 }
             }
             newest = last;
+        }
+    }
+
+    /// Whether nothing of it is left. What is just being executed has no environment to be known
+    /// by, so this looks twice.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.find().is_empty() && {
+            thread::sleep(EXECUTION);
+            self.find().is_empty()
         }
     }
 

@@ -38,7 +38,7 @@ impl Lingering {
     /// Reads from one of them for a turn.
     pub(crate) fn drain(&mut self, index: usize, chunk: &mut [u8]) {
         if let Some(pipe) = self.pipes.get_mut(index)
-            && pipe.as_ref().is_some_and(|pipe| pipe.drain(chunk, |_| {}) == Drained::End)
+            && pipe.as_ref().is_some_and(|pipe| pipe.drain(None, chunk) == Drained::End)
         {
             *pipe = None;
         }

@@ -9,12 +9,12 @@
 //! What holds:
 //!
 //! - Nothing is started, reported or forgotten before it is on disk.
-//! - What runs is a score of this host, checked and copied by [`scores`], as the user that it or
+//! - What runs is a score of this host, checked and copied by `scores.rs`, as the user that it or
 //!   the configuration names; nobody sends code.
 //! - The agent is believed in nothing but form, and never waited for.
 //! - An attempt that is timed out or cancelled leaves nothing behind, and its end is reported
 //!   within the grace and a second. One that exits by itself may leave what it likes.
-//! - A sitter that dies leaves scores running; the next one takes them over ([`adopt`]).
+//! - A sitter that dies leaves scores running; the next one takes them over (`adopt.rs`).
 //!
 //! ```text
 //! mod        start, the loop                    attempt   one attempt's states

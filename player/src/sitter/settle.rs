@@ -132,22 +132,21 @@ impl Sitter {
             boot: self.boot,
         };
         let started = match self.admitted.remove(&key) {
-            Some(admitted) => {
-                stage.start(key, plan, &admitted).map_err(|error| crate::chain(&error))
+            Some(admitted) => stage.start(key, plan, &admitted).map_err(|error| error.refusal()),
+            None => {
+                let why = "what it needs is not in memory any more";
+                Err(Refusal::SpawnFailed(why.to_owned()))
             }
-            None => Err("what it needs is not in memory any more".to_owned()),
         };
         match started {
             Ok((attempt, process)) => {
-                tracing::info!(
-                    attempt = %key, score = %plan.score, pid = process.pid, "started an attempt"
-                );
+                let (score, pid) = (&plan.score, process.pid);
+                tracing::info!(attempt = %key, %score, pid, "started an attempt");
                 self.insert(attempt);
                 self.spool.handle(Input::Started { key, process });
             }
-            Err(why) => {
-                tracing::warn!(attempt = %key, error = why, "cannot start an attempt");
-                let refusal = Refusal::SpawnFailed(why);
+            Err(refusal) => {
+                tracing::warn!(attempt = %key, %refusal, "cannot start an attempt");
                 self.spool.handle(Input::StartFailed { key, refusal });
             }
         }

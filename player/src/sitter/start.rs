@@ -9,6 +9,7 @@
 use std::{
     ffi::{CString, NulError},
     fmt, io,
+    rc::Rc,
     sync::Arc,
 };
 
@@ -21,8 +22,8 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::{
     attempt::{Attempt, Main, Phase, Tap},
-    capture::{Capture, Stream},
-    cgroup::{Cgroups, Leaf},
+    capture::{Capture, Pipe, Stream},
+    cgroup::{Cgroups, Door, Leaf},
     clock::{self, BootMillis},
     environment::{self, Surroundings},
     procfs::Stat,
@@ -122,6 +123,17 @@ impl std::error::Error for StartError {
     }
 }
 
+impl StartError {
+    /// What the conductor is told: a spool that cannot be written is not the score's fault.
+    pub(crate) fn refusal(&self) -> Refusal {
+        let why = crate::chain(self);
+        match self {
+            Self::Files(_) => Refusal::Spool(why),
+            _ => Refusal::SpawnFailed(why),
+        }
+    }
+}
+
 impl Stage<'_> {
     /// Makes the process of an attempt, with its pipes, files and cgroup. What was made is removed
     /// again where that fails.
@@ -168,12 +180,11 @@ impl Stage<'_> {
         let environment = environment.map_err(StartError::Environment)?;
         let name = CString::new(plan.score.as_str()).map_err(StartError::Environment)?;
         let program = score.image.open().map_err(StartError::Score)?;
-        let dir = self.spool_dir.make_attempt(key).map_err(StartError::Files)?;
+        let dir = Rc::new(self.spool_dir.make_attempt(key).map_err(StartError::Files)?);
         let tap = |stream| self.tap(&dir, stream, runner).map_err(StartError::Files);
         let (stdout, to_stdout) = tap(Stream::Stdout)?;
         let (stderr, to_stderr) = tap(Stream::Stderr)?;
-        let entrance = leaf.map(Leaf::entrance).transpose().map_err(StartError::Cgroup)?;
-        let entrance = entrance.as_ref().map(AsFd::as_fd);
+        let door = leaf.map(Leaf::door).transpose().map_err(StartError::Cgroup)?;
         let (wall, boot) = (clock::wall(), BootMillis::now());
         let spawned = sys::spawn(&Spawn {
             program: program.as_fd(),
@@ -181,7 +192,7 @@ impl Stage<'_> {
             environment: &environment,
             descriptors: &[self.null, to_stdout.as_fd(), to_stderr.as_fd()],
             identity: runner.identity.as_ref(),
-            cgroups: entrance.as_slice(),
+            cgroup: door.as_ref().map(Door::entrance),
             file_limit: self.file_limit,
             // A score may be made to use sudo or the like; the agent may not.
             no_new_privileges: false,
@@ -201,10 +212,14 @@ impl Stage<'_> {
         Ok((main, mark, [stdout, stderr]))
     }
 
-    fn tap(&self, dir: &OwnedFd, stream: Stream, runner: &Runner) -> io::Result<(Tap, OwnedFd)> {
-        let owner = runner.identity.as_ref();
-        let (capture, writer, pipe) =
-            Capture::create(dir.as_fd(), stream, self.config.output_max, owner)?;
+    fn tap(
+        &self,
+        dir: &Rc<OwnedFd>,
+        stream: Stream,
+        runner: &Runner,
+    ) -> io::Result<(Tap, OwnedFd)> {
+        let (pipe, writer) = Pipe::create(dir.as_fd(), stream, runner.identity.as_ref())?;
+        let capture = Capture::new(Rc::clone(dir), stream, self.config.output_max);
         Ok((Tap { capture: Some(capture), pipe: Some(pipe) }, writer))
     }
 }

@@ -42,12 +42,22 @@ pub(crate) struct Spawn<'a> {
     pub(crate) descriptors: &'a [BorrowedFd<'a>],
     /// Its user; `None`: the caller's.
     pub(crate) identity: Option<&'a Identity>,
-    /// Files that `0` is written to, so that the process is in those cgroups before it runs.
-    pub(crate) cgroups: &'a [BorrowedFd<'a>],
+    /// The cgroup that it is in from its first moment on; `None`: the caller's.
+    pub(crate) cgroup: Option<Entrance<'a>>,
     /// How many files it may open.
     pub(crate) file_limit: FileLimit,
     /// Set-user-id programs give it nothing.
     pub(crate) no_new_privileges: bool,
+}
+
+/// A way into a cgroup.
+#[derive(Clone, Copy)]
+pub(crate) struct Entrance<'a> {
+    /// Its directory, where it is one of cgroup v2: processes can be born there. Moving one in
+    /// has to wait for every processor to pass a quiet moment, 10 ms and more.
+    pub(crate) directory: Option<BorrowedFd<'a>>,
+    /// Its file of processes: who writes `0` to it moves in.
+    pub(crate) processes: BorrowedFd<'a>,
 }
 
 /// A process that was made: the leader of a session and of a process group of its own.
@@ -109,8 +119,8 @@ struct Plan {
     environment: *const *const c_char,
     descriptors: *const c_int,
     descriptor_count: c_int,
-    cgroups: *const c_int,
-    cgroup_count: usize,
+    /// Where to write `0`; negative: nowhere.
+    cgroup: c_int,
     file_limit: libc::rlimit,
     identity: *const Identity,
     no_new_privileges: bool,
@@ -133,7 +143,6 @@ pub(crate) fn spawn(spawn: &Spawn<'_>) -> Result<Spawned, SpawnError> {
     let program = copy(&spawn.program)?;
     let descriptors = spawn.descriptors.iter().map(copy).collect::<Result<Vec<_>, _>>()?;
     let descriptor_numbers: Vec<c_int> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
-    let cgroups: Vec<c_int> = spawn.cgroups.iter().map(AsRawFd::as_raw_fd).collect();
     let arguments = pointers(spawn.arguments);
     let environment = pointers(spawn.environment);
     let mut plan = Plan {
@@ -142,8 +151,7 @@ pub(crate) fn spawn(spawn: &Spawn<'_>) -> Result<Spawned, SpawnError> {
         environment: environment.as_ptr(),
         descriptors: descriptor_numbers.as_ptr(),
         descriptor_count: descriptor_numbers.len() as c_int,
-        cgroups: cgroups.as_ptr(),
-        cgroup_count: cgroups.len(),
+        cgroup: -1,
         file_limit: spawn.file_limit.0,
         identity: spawn.identity.map_or(ptr::null(), ptr::from_ref),
         no_new_privileges: spawn.no_new_privileges,
@@ -153,20 +161,27 @@ pub(crate) fn spawn(spawn: &Spawn<'_>) -> Result<Spawned, SpawnError> {
     let mut pidfd: c_int = -1;
     // The child shares our signal handlers' memory until it executes, so none may run in it.
     let blocked = BlockedSignals::all();
-    // SAFETY: `child` gets a stack of its own, whose end (stacks grow down) is aligned for any
-    // value, and `plan`, which with all it points to outlives the child's use: CLONE_VFORK
-    // suspends this thread, the only one, until the child has executed or exited. CLONE_VM shares
-    // the memory; `child` writes `plan.failure` and errno alone. CLONE_PIDFD stores a new
-    // descriptor through the pointer given as the parent's thread id.
-    let pid = unsafe {
-        libc::clone(
-            child,
-            stack.as_mut_ptr_range().end.cast(),
-            libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD,
-            ptr::from_mut(&mut plan).cast(),
-            ptr::from_mut(&mut pidfd),
-        )
-    };
+    let directory = spawn.cgroup.and_then(|cgroup| cgroup.directory);
+    // SAFETY: as `born_in` demands, stack and plan outlive the call, and this is the only thread.
+    let born = directory
+        .and_then(|directory| unsafe { born_in(directory, &mut stack, &mut plan, &mut pidfd) });
+    let pid = born.unwrap_or_else(|| {
+        plan.cgroup = spawn.cgroup.map_or(-1, |cgroup| cgroup.processes.as_raw_fd());
+        // SAFETY: `child` gets a stack of its own, whose end (stacks grow down) is aligned for any
+        // value, and `plan`, which with all it points to outlives the child's use: CLONE_VFORK
+        // suspends this thread, the only one, until the child has executed or exited. CLONE_VM
+        // shares the memory; `child` writes `plan.failure` and errno alone. CLONE_PIDFD stores a
+        // new descriptor through the pointer given as the parent's thread id.
+        unsafe {
+            libc::clone(
+                child,
+                stack.as_mut_ptr_range().end.cast(),
+                CLONE_FLAGS | libc::SIGCHLD,
+                ptr::from_mut(&mut plan).cast(),
+                ptr::from_mut(&mut pidfd),
+            )
+        }
+    });
     let cloned = if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
     drop(blocked);
     cloned.map_err(|source| SpawnError { step: Step::Clone, source })?;
@@ -189,6 +204,77 @@ pub(crate) fn spawn(spawn: &Spawn<'_>) -> Result<Spawned, SpawnError> {
         Some(pid) => Ok(Spawned { pid, pidfd }),
         None => Err(SpawnError { step: Step::Clone, source: io::ErrorKind::Other.into() }),
     }
+}
+
+/// Memory is shared, the parent waits, and its new child has a pidfd.
+const CLONE_FLAGS: c_int = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD;
+
+/// Makes [`child`] in a cgroup v2 from its first moment on. `None` where that cannot be done here
+/// (an old kernel, a filter that does not know the call) and nothing has happened.
+///
+/// libc has no function for it, and none in Rust can be: the child returns from the system call
+/// onto a stack that is empty.
+///
+/// # Safety
+///
+/// `plan` is whole; this process has one thread.
+#[cfg(target_arch = "x86_64")]
+unsafe fn born_in(
+    directory: BorrowedFd<'_>,
+    stack: &mut [u128],
+    plan: &mut Plan,
+    pidfd: &mut c_int,
+) -> Option<libc::pid_t> {
+    /// `CLONE_INTO_CGROUP` of `linux/sched.h`; libc's constant is cut to 32 bits.
+    const INTO_CGROUP: u64 = 1 << 33;
+    // SAFETY: all zero means "not used" for every field.
+    let mut arguments: libc::clone_args = unsafe { mem::zeroed() };
+    arguments.flags = CLONE_FLAGS as u64 | INTO_CGROUP;
+    arguments.pidfd = ptr::from_mut(pidfd) as u64;
+    arguments.exit_signal = libc::SIGCHLD as u64;
+    arguments.stack = stack.as_mut_ptr() as u64;
+    arguments.stack_size = size_of_val(stack) as u64;
+    arguments.cgroup = directory.as_raw_fd() as u64;
+    let result: isize;
+    // SAFETY: the parent passes through with its result alone changed, and what the kernel
+    // clobbers in every system call (rcx, r11, memory). The child has a copy of its registers and
+    // the end of `stack`, aligned to 16 as a call wants it, below which nobody else's frames are;
+    // it calls `child(plan)`, which does not return. Sharing of memory: as in `spawn`.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r12",
+            "call r13",
+            "ud2",
+            "2:",
+            inlateout("rax") libc::SYS_clone3 as isize => result,
+            in("rdi") ptr::from_mut(&mut arguments),
+            in("rsi") size_of::<libc::clone_args>(),
+            in("r12") ptr::from_mut(plan),
+            in("r13") child as extern "C" fn(*mut c_void) -> c_int,
+            out("rcx") _,
+            out("r11") _,
+        );
+    }
+    libc::pid_t::try_from(result).ok().filter(|pid| *pid > 0)
+}
+
+/// Elsewhere the child moves in by itself.
+///
+/// # Safety
+///
+/// Nothing is done.
+#[cfg(not(target_arch = "x86_64"))]
+unsafe fn born_in(
+    _: BorrowedFd<'_>,
+    _: &mut [u128],
+    _: &mut Plan,
+    _: &mut c_int,
+) -> Option<libc::pid_t> {
+    None
 }
 
 /// A null-terminated array of the strings' addresses.
@@ -214,8 +300,7 @@ extern "C" fn child(plan: *mut c_void) -> c_int {
 /// # Safety
 ///
 /// To be called in the child of [`spawn`] alone, with pointers and counts in `plan` that describe
-/// live memory: null-terminated arrays of C strings, and `descriptor_count`, `cgroup_count`
-/// numbers.
+/// live memory: null-terminated arrays of C strings, and `descriptor_count` numbers.
 unsafe fn become_program(plan: &Plan) -> Step {
     // SAFETY: every call below is a plain system call on numbers or on the memory that the caller
     // vouches for. User and groups are changed with raw system calls, because libc's own functions
@@ -231,10 +316,8 @@ unsafe fn become_program(plan: &Plan) -> Step {
         if libc::setsid() < 0 {
             return Step::Session;
         }
-        for n in 0..plan.cgroup_count {
-            if libc::write(*plan.cgroups.add(n), c"0".as_ptr().cast(), 1) != 1 {
-                return Step::Cgroup;
-            }
+        if plan.cgroup >= 0 && libc::write(plan.cgroup, c"0".as_ptr().cast(), 1) != 1 {
+            return Step::Cgroup;
         }
         for n in 0..plan.descriptor_count {
             if libc::dup2(*plan.descriptors.add(n as usize), n) < 0 {
@@ -522,5 +605,99 @@ fn groups(name: &CStr, primary: u32) -> io::Result<Vec<u32>> {
             return Err(io::Error::other("the account is in too many groups"));
         }
         groups.resize(count.max(groups.len() * 2).min(MOST), 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs::{self, File},
+        io::{BufRead, BufReader, Write},
+        os::fd::AsFd,
+        process::{Command, Stdio},
+    };
+
+    use rustix::process::{PidfdFlags, pidfd_open};
+
+    use super::*;
+
+    fn run(script: &str, cgroup: Option<Entrance<'_>>) -> Result<Option<i32>, SpawnError> {
+        let memory = rustix::fs::memfd_create(c"test", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        let mut memory = File::from(memory);
+        memory.write_all(script.as_bytes()).unwrap();
+        // A descriptor that was written through is no good: interpreters read on from its place.
+        let program = File::open(format!("/proc/self/fd/{}", memory.as_raw_fd())).unwrap();
+        let null = File::open("/dev/null").unwrap();
+        let spawned = spawn(&Spawn {
+            program: program.as_fd(),
+            arguments: &[c"name".to_owned()],
+            environment: &[c"PATH=/usr/bin:/bin".to_owned()],
+            descriptors: &[null.as_fd(), null.as_fd(), null.as_fd()],
+            identity: None,
+            cgroup,
+            file_limit: FileLimit(libc::rlimit { rlim_cur: 100, rlim_max: 200 }),
+            no_new_privileges: true,
+        })?;
+        let ended =
+            rustix::process::waitid(WaitId::PidFd(spawned.pidfd.as_fd()), WaitIdOptions::EXITED);
+        Ok(ended.unwrap().unwrap().exit_status())
+    }
+
+    #[test]
+    fn a_process_begins_with_what_it_was_given() {
+        let script = "#!/bin/sh\nset -e\n[ $(ulimit -n) = 100 ]\n[ $(pwd) = / ]\n\
+                      grep -q 'NoNewPrivs:.1' /proc/self/status\nexit 3\n";
+        assert_eq!(run(script, None).unwrap(), Some(3));
+    }
+
+    #[test]
+    fn what_cannot_be_executed_is_told_and_leaves_nobody() {
+        for (script, errno) in [("no program", libc::ENOEXEC), ("#!/nonexistent/x\n", libc::ENOENT)]
+        {
+            let error = run(script, None).unwrap_err();
+            assert_eq!(error.source.raw_os_error(), Some(errno), "{error}");
+            assert_eq!(error.to_string(), "cannot execute it");
+        }
+    }
+
+    #[test]
+    fn both_ways_lead_into_a_cgroup() {
+        let name = format!("orchestra-test-sys-{}", std::process::id());
+        for mount in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
+            let leaf = std::path::Path::new(mount).join(&name);
+            // The root of a v2 hierarchy, as somebody who may make cgroups there.
+            let root = leaf.with_file_name("cgroup.procs").exists();
+            if !root || fs::create_dir(&leaf).is_err() {
+                continue;
+            }
+            let directory = File::open(&leaf).unwrap();
+            let processes = File::options().write(true).open(leaf.join("cgroup.procs"));
+            let processes = processes.unwrap();
+            let script = format!("#!/bin/sh\ngrep -q '^0::.*/{name}$' /proc/self/cgroup\n");
+            for directory in [Some(directory.as_fd()), None] {
+                let entrance = Entrance { directory, processes: processes.as_fd() };
+                assert_eq!(run(&script, Some(entrance)).unwrap(), Some(0), "{directory:?}");
+            }
+            fs::remove_dir(&leaf).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_end_of_anothers_child_is_told_once_it_is_reaped() {
+        let script = "exec 3<&0; sh -c 'read x; exit 7' <&3 & echo $!; wait $!";
+        let mut parent = Command::new("sh");
+        let parent = parent.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut parent = parent.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(parent.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let pid = Pid::from_raw(line.trim().parse().unwrap()).unwrap();
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+        // Before Linux 6.15 the kernel cannot tell, and says so.
+        let can_tell = exit_of(pidfd.as_fd()).map(|end| assert_eq!(end, None)).is_ok();
+        drop(parent.stdin.take());
+        assert_eq!(parent.wait().unwrap().code(), Some(7));
+        if can_tell {
+            assert_eq!(exit_of(pidfd.as_fd()).unwrap(), Some(7 << 8));
+        }
     }
 }

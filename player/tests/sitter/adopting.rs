@@ -21,6 +21,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("execution_in_place_under_load", execution_in_place_under_load),
     ("an_upgrade_that_cannot_start_changes_nothing", an_upgrade_that_cannot_start),
     ("an_agent_may_die", an_agent_may_die),
+    ("an_agent_that_asks_and_does_not_read_is_replaced", an_agent_that_does_not_read),
+    ("an_answer_is_given_after_a_crash", an_answer_is_given_after_a_crash),
     ("a_daemon_is_drained_by_the_next_sitter", a_daemon_is_drained_by_the_next_sitter),
 ];
 
@@ -233,4 +235,35 @@ fn a_daemon_is_drained_by_the_next_sitter() {
     world.open_gate("go");
     world.number_in("written");
     assert!(lives(world.number_in("daemon")));
+}
+
+fn an_answer_is_given_after_a_crash() {
+    let world = World::new();
+    world.gate("go");
+    world.score("ask", "echo A=1; echo B=2; echo $$ > $OUT/pid; cat $OUT/go; echo A=3");
+    world.file("ask.conf", "interface = \"pipe\"\n", 0o644);
+    world.start();
+    let key = world.order("ask", &[]);
+    world.number_in("pid");
+    world.started(key);
+    world.crash();
+    world.start();
+    world.open_gate("go");
+    let end = world.ended(key);
+    let response: Vec<(&str, &str)> =
+        end.response.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    assert_eq!(response, [("A", "3"), ("B", "2")]);
+}
+
+fn an_agent_that_does_not_read() {
+    let world = World::new();
+    world.score("wordy", "echo wordy");
+    let conf = format!("description = {:?}\n", "x".repeat(60_000));
+    world.file("wordy.conf", &conf, 0o644);
+    world.start();
+    world.ask_without_reading();
+    world.attach();
+    assert_eq!(world.output_of("wordy", &[]), "wordy\n");
+    // For reading less than it asks for, or nothing: that depends on who is faster.
+    assert!(world.log().contains("killing the agent"), "{}", world.log());
 }

@@ -27,6 +27,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("another_user_can_write_its_output", another_user_can_write_its_output),
     ("an_unknown_user_is_a_refusal", an_unknown_user_is_a_refusal),
     ("parameters_never_touch_the_disk", parameters_never_touch_the_disk),
+    ("the_largest_parameters_arrive", the_largest_parameters_arrive),
     ("counts_are_kept", counts_are_kept),
     ("nothing_is_left_of_what_ended", nothing_is_left_of_what_ended),
 ];
@@ -253,6 +254,16 @@ fn parameters_never_touch_the_disk() {
     assert_eq!(String::from_utf8_lossy(&found.stdout), "");
     world.cancel(key);
     assert_eq!(world.ended(key).outcome, Outcome::Cancelled);
+}
+
+fn the_largest_parameters_arrive() {
+    let world = World::new();
+    world.score("sizes", "echo ${#ORC_a} ${#ORC_b} ${#ORC_c} ${#ORC_d}");
+    world.start();
+    let long = "x".repeat(limits::PARAM_VALUE_BYTES);
+    let rest = &long[..limits::PARAMS_BYTES - 3 * long.len() - 4];
+    let sizes = world.output_of("sizes", &[("a", &long), ("b", &long), ("c", &long), ("d", rest)]);
+    assert_eq!(sizes, format!("{0} {0} {0} {1}\n", long.len(), rest.len()));
 }
 
 fn counts_are_kept() {

@@ -282,10 +282,12 @@ impl World {
             link.session
         };
         self.say(ToSitter::Open { session });
-        let snapshot = eventually("a snapshot", || match self.hear() {
-            ToAgent::Snapshot { session: of, bytes } if of == session => Some(bytes),
-            _ => None,
-        });
+        let snapshot = loop {
+            match self.hear() {
+                ToAgent::Snapshot { session: of, bytes } if of == session => break bytes,
+                _ => {}
+            }
+        };
         self.say(ToSitter::Welcomed { session, store: STORE, term: Term(1) });
         let snapshot = v1::Snapshot::decode(snapshot).unwrap();
         snapshot_from_wire(&snapshot, STORE).unwrap()
@@ -320,6 +322,18 @@ impl World {
     pub(crate) fn say_nonsense(&self) {
         let mut link = self.link.borrow_mut();
         std::io::Write::write_all(&mut link.as_mut().unwrap().socket, &[0xff; 64]).unwrap();
+    }
+
+    /// Opens session after session and reads nothing, until the agent is gone.
+    pub(crate) fn ask_without_reading(&self) {
+        let mut link = self.link.borrow_mut().take().unwrap();
+        for session in 100.. {
+            let mut outbox = Outbox::default();
+            outbox.push(ToSitter::Open { session: SessionId(session) }).unwrap();
+            if outbox.flush(&mut link.socket).is_err() {
+                return;
+            }
+        }
     }
 
     /// Forgets reports that nobody waited for.
@@ -400,16 +414,15 @@ impl World {
 
     /// The next report of an attempt.
     pub(crate) fn report(&self, key: AttemptKey) -> Report {
-        eventually("a report", || {
+        loop {
             let mut reports = self.reports.borrow_mut();
             if let Some(index) = reports.iter().position(|report| report.key() == key) {
-                return Some(reports.remove(index));
+                return reports.remove(index);
             }
             if let ToAgent::Report { bytes, .. } = self.hear() {
                 reports.push(v1::Report::decode(bytes).unwrap().try_into().unwrap());
             }
-            None
-        })
+        }
     }
 
     /// Waits until an attempt has started.
