@@ -9,12 +9,12 @@ help:
 	@echo 'make demo        build, then run a flow over 116 players on this machine'
 	@echo 'make test        everything that CI runs'
 	@echo 'make lint        the part of it that runs nothing'
-	@echo 'make bench       what the hot paths cost'
+	@echo 'make bench       what a conductor can do, measured with emulated players'
 	@echo 'make clean-demo  remove what demos have left'
 
 # The release build, then the flow of demo/roadrunner.yaml over 116 real players.
 demo:
-	$(CARGO) build --release --locked --bins
+	$(CARGO) build --release --locked --bins -p conductor -p player -p audience-cli -p orchestra-ca
 	'$(TARGET)/release/orc' sandbox run --players 'db[1-10],api[1-6],fe[1-100]' -- \
 		demo/run.sh '$(abspath $(TARGET))/demo'
 
@@ -57,5 +57,8 @@ unit:
 		$(CARGO) test --workspace --locked --no-fail-fast; \
 	fi
 
+# Emulated players on a real conductor; FLEET says what to measure: see `fleet --help`.
+FLEET ?= ping throughput
 bench:
-	$(CARGO) bench --workspace --locked
+	$(CARGO) build --release --locked --bins
+	'$(TARGET)/release/fleet' $(FLEET)

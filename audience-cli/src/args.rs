@@ -15,8 +15,9 @@ use orchestra_model::time::Millis;
 
 pub use ids::{references, whole_flows};
 pub use orc::{
-    Asking, CancelArgs, ConductorArgs, ConductorVerb, FlowsArgs, HostsetArgs, HostsetForm,
-    LogsArgs, OrcArgs, PlayersArgs, ScoresArgs, Verb, WaitArgs,
+    Asking, CancelArgs, ConductorArgs, ConductorVerb, DeploymentArgs, DeploymentCheckArgs,
+    DeploymentFile, DeploymentVerb, FlowsArgs, HostsetArgs, HostsetForm, LogsArgs, OrcArgs,
+    PlayersArgs, ScoresArgs, Verb, WaitArgs,
 };
 pub use status::{Shape, StatusArgs};
 pub use submit::{Submit, SubmitArgs};

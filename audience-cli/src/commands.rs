@@ -2,6 +2,7 @@
 
 mod cancel;
 mod conductor;
+mod deployment;
 mod flows;
 mod hostset;
 mod logs;
@@ -36,6 +37,7 @@ pub(crate) fn ask(verb: Asking, program: &mut Program) -> Result<Exit, Failure> 
         Asking::Scores(args) => scores::scores(&args, program),
         Asking::Logs(args) => logs::logs(&args, program),
         Asking::Hostset(args) => hostset::hostset(&args, program),
+        Asking::Deployment(args) => deployment::deployment(&args.verb, program),
         Asking::Conductor(args) => conductor::conductor(&args.verb, program),
     }
 }

@@ -23,13 +23,10 @@ use std::{
 };
 
 use orchestra_certs::{Expected, Files};
+use orchestra_document::{Fields, Format, Node, Problems};
 use orchestra_model::{names::HostName, time::Millis};
 
-use crate::{
-    args::ConnectionArgs,
-    document::{Fields, Format, Problems},
-    error::Failure,
-};
+use crate::{args::ConnectionArgs, error::Failure};
 
 /// What the programs take from the environment; read once, where they begin.
 #[derive(Clone, Debug, Default)]
@@ -152,7 +149,9 @@ impl Connection {
         let ca = path(&args.ca, &environment.ca, file.ca);
         let cert = path(&args.cert, &environment.cert, file.cert);
         let key = path(&args.key, &environment.key, file.key);
-        problems.into_result("reading the connection's settings")?;
+        problems.into_result().map_err(|problems| {
+            Failure::usage("reading the connection's settings").because(problems)
+        })?;
 
         let settings = [
             ("--conductor HOST:PORT (ORCHESTRA_CONDUCTOR)", conductors.is_empty()),
@@ -244,7 +243,7 @@ impl FileSettings {
                 let mut conductors = Vec::new();
                 for node in nodes {
                     match node {
-                        crate::document::Node::Text(text) => conductors.push(text.clone()),
+                        Node::Text(text) => conductors.push(text.clone()),
                         other => fields.note(
                             "conductors",
                             format_args!("expected HOST:PORT, found {}", other.kind()),
@@ -269,7 +268,7 @@ impl FileSettings {
             }
             fields.finish(&[], &mut problems);
         }
-        problems.into_result(attempt)?;
+        problems.into_result().map_err(|problems| Failure::usage(attempt).because(problems))?;
         Ok(settings)
     }
 }

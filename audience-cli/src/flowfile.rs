@@ -19,6 +19,7 @@
 mod job;
 mod names;
 
+use orchestra_document::{Fields, Format, Node, Problems};
 use orchestra_model::{
     flow::{FlowSpec, SlotSpec},
     limits,
@@ -26,10 +27,7 @@ use orchestra_model::{
     params::Params,
 };
 
-use crate::{
-    document::{Fields, Format, Node, Problems},
-    error::Failure,
-};
+use crate::error::Failure;
 
 pub use job::{Overrides, Secret, parse_stragglers};
 
@@ -59,7 +57,7 @@ pub fn read(
     let mut problems = Problems::default();
     let flow = flow(&tree, overrides, &mut problems);
     overrides.check_used(flow.as_ref(), &mut problems);
-    problems.into_result(&attempt)?;
+    problems.into_result().map_err(|problems| Failure::usage(attempt.clone()).because(problems))?;
     let Some((spec, params)) = flow else {
         return Err(Failure::usage(attempt));
     };

@@ -11,7 +11,6 @@
 //! config     how to reach it: flags, variables, files
 //! args       command lines: clap's structs, and the validated commands they become
 //! flowfile   flow files in JSON, YAML and TOML
-//! document   small documents that people write: one tree, all problems at once
 //! targets    host set expressions as far as they can be checked here
 //! input      values from files and standard input
 //! error      what went wrong, in words
@@ -28,7 +27,6 @@ pub mod client;
 mod commands;
 pub mod config;
 pub mod console;
-pub mod document;
 pub mod error;
 pub mod exit;
 pub mod flowfile;

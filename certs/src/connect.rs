@@ -7,7 +7,7 @@
 
 use std::{
     fmt, io,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::{
-    io::AsyncBufReadExt as _,
+    io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite},
     net::TcpStream,
     time::{error::Elapsed, timeout},
 };
@@ -46,6 +46,29 @@ pub async fn channel(
     limit: Duration,
 ) -> Result<Channel, ConnectError> {
     let stream = connect(address, config, limit).await?;
+    over(stream, address).await
+}
+
+/// The same over a connection to `address` that the caller has made, whatever carries it.
+pub async fn channel_over<T>(
+    io: T,
+    address: &str,
+    config: Arc<ClientConfig>,
+    limit: Duration,
+) -> Result<Channel, ConnectError>
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    // What it is called matters to nobody: see `unnamed`.
+    let secured = secure(io, unnamed(Ipv4Addr::LOCALHOST.into()), address, config);
+    over(within(limit, address, secured).await?, address).await
+}
+
+/// gRPC over a stream. Once the stream is over, so is the channel.
+async fn over<T>(stream: TlsStream<T>, address: &str) -> Result<Channel, ConnectError>
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let failed = |source: tonic::transport::Error| ConnectError::Http {
         address: address.to_owned(),
         source: source.into(),
@@ -73,36 +96,46 @@ pub async fn connect(
     limit: Duration,
 ) -> Result<TlsStream<TcpStream>, ConnectError> {
     let attempt = async {
-        let tcp =
-            TcpStream::connect(address)
-                .await
-                .map_err(|source| ConnectError::Unreachable {
-                    address: address.to_owned(),
-                    source,
-                })?;
-        let refused = |error: io::Error| ConnectError::Refused {
-            address: address.to_owned(),
-            reason: Refused::of_io(&error),
-        };
+        let tcp = TcpStream::connect(address)
+            .await
+            .map_err(|source| ConnectError::Unreachable { address: address.to_owned(), source })?;
         let ip = tune(&tcp)
             .and_then(|()| tcp.peer_addr())
-            .map_err(refused)?
+            .map_err(|error| refused(address, &error))?
             .ip();
-        let mut stream = TlsConnector::from(config)
-            .connect(unnamed(ip), tcp)
-            .await
-            .map_err(refused)?;
-        if stream.fill_buf().await.map_err(refused)?.is_empty() {
-            return Err(refused(io::ErrorKind::UnexpectedEof.into()));
-        }
-        Ok(stream)
+        secure(tcp, unnamed(ip), address, config).await
     };
+    within(limit, address, attempt).await
+}
+
+/// TLS, up to the conductor's first bytes.
+async fn secure<T: AsyncRead + AsyncWrite + Unpin>(
+    io: T,
+    name: ServerName<'static>,
+    address: &str,
+    config: Arc<ClientConfig>,
+) -> Result<TlsStream<T>, ConnectError> {
+    let refused = |error: io::Error| refused(address, &error);
+    let connector = TlsConnector::from(config);
+    let mut stream = connector.connect(name, io).await.map_err(refused)?;
+    if stream.fill_buf().await.map_err(refused)?.is_empty() {
+        return Err(refused(io::ErrorKind::UnexpectedEof.into()));
+    }
+    Ok(stream)
+}
+
+async fn within<T>(
+    limit: Duration,
+    address: &str,
+    attempt: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
     timeout(limit, attempt).await.unwrap_or_else(|_: Elapsed| {
-        Err(ConnectError::TimedOut {
-            address: address.to_owned(),
-            limit,
-        })
+        Err(ConnectError::TimedOut { address: address.to_owned(), limit })
     })
+}
+
+fn refused(address: &str, error: &io::Error) -> ConnectError {
+    ConnectError::Refused { address: address.to_owned(), reason: Refused::of_io(error) }
 }
 
 /// A server name that is neither sent (SNI has no form for addresses) nor compared.
@@ -161,10 +194,7 @@ impl fmt::Display for ConnectError {
                 write!(f, "cannot reach the conductor at {address}")
             }
             Self::TimedOut { address, limit } => {
-                write!(
-                    f,
-                    "the conductor at {address} did not answer within {limit:?}"
-                )
+                write!(f, "the conductor at {address} did not answer within {limit:?}")
             }
             Self::Refused { address, .. } => {
                 write!(f, "no TLS connection to the conductor at {address}")

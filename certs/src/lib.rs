@@ -25,7 +25,7 @@ pub mod x509;
 
 pub use accept::{Incoming, Limits, Peer, TlsStream, incoming};
 pub use config::{Expected, client_config, server_config};
-pub use connect::{ConnectError, channel, connect};
+pub use connect::{ConnectError, channel, channel_over, connect};
 pub use files::{Credentials, Files, LoadError, read_certificates, read_private_key};
 pub use identity::{Identity, InvalidIdentity, Role, Subject};
 pub use refused::{Refused, explain};

@@ -12,6 +12,9 @@ use tonic::{Status, codegen::http};
 use tower_layer::Layer;
 use tower_service::Service;
 
+/// Most that is said of a path that a stranger made up.
+const PATH_CHARS: usize = 200;
+
 /// Wraps a server with [`Access`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AccessLayer;
@@ -55,6 +58,7 @@ where
                     "refused: the role may not call this"
                 );
                 let role = peer.identity.role();
+                let path: String = path.chars().take(PATH_CHARS).collect();
                 let message = format!(
                     "the certificate {} has the role {role}, which may not call {path}",
                     peer.identity

@@ -1,77 +1,95 @@
 //! The audience's service: decodes, asks the driver or reads the store, encodes. Decides nothing.
+//!
+//! What takes time (host sets, the store) is done on threads for that, and a list is a stream
+//! whose reader sets the pace: neither a large question nor a slow reader is in anybody's way.
 
-use std::{collections::BTreeMap, pin::Pin, sync::Arc};
+mod listing;
+mod refusal;
+mod submission;
+mod watch;
+
+use std::{pin::Pin, sync::Arc};
 
 use orchestra_certs::Peer;
-use orchestra_flow::{Answer, Rejection, ReplyId, Submission};
+use orchestra_flow::{Answer, Submission};
 use orchestra_model::{
-    AudienceName, FlowId, HostName, HostSet, JobId, TaskState,
-    delivery::RequestId,
-    flow::{FlowSpec, Scope},
-    hostset::InvalidHostSet,
-    limits,
-    names::JobName,
-    record::JobRecord,
-    status::{ConductorStatus, FlowStatus, TaskStatus},
+    AudienceName, FlowId, HostName, HostSet, Timestamp, limits,
+    status::{ConductorStatus, FlowStatus},
 };
-use orchestra_proto::{
-    Invalid, decode_end, params_from_wire,
-    v1::{self, audience_server::Audience, flow_ref::Flow as FlowRefKind},
-};
+use orchestra_proto::v1::{self, audience_server::Audience, flow_ref::Flow as FlowRefKind};
 use orchestra_store::{Reader, Readers};
 use prost::Message;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch as watching};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
-use tonic::{Request, Response, Status, metadata::MetadataValue};
+use tonic::{Request, Response, Status};
 
+use self::{
+    listing::{Choice, TaskFilter, read_host},
+    refusal::{invalid, rejected, stopping, unknown_flow, unknown_hosts},
+};
 use crate::{
-    driver::{Handle, Reply, Request as Ask},
+    driver::{Handle, Reply, Request as Ask, Told},
     fleet::Fleet,
     history::{self, HistoryError},
     reload::Reloader,
+    shown,
 };
 
-/// Tasks, flows or players a page.
-const PAGE: u32 = 1_000;
-/// Ends a page: each may have a hundred kilobytes of output.
-const PAGE_WITH_ENDS: u32 = 32;
 /// Pages that wait for a slow reader.
 const PAGES: usize = 2;
-/// Events that wait for a slow watcher before it is told the whole status instead.
-const EVENTS: usize = 1_024;
+/// Submissions that are worked on at once, each of which may have megabytes.
+const SUBMISSIONS: usize = 64;
+/// Flows that are listed where nobody says how many.
+const FLOWS: u32 = 20;
 
 type Pages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+type Sender<T> = mpsc::Sender<Result<T, Status>>;
 
 /// What does not change while the conductor runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
     pub(crate) name: HostName,
     pub(crate) store_id: String,
-    pub(crate) started_at: orchestra_model::Timestamp,
+    pub(crate) started_at: Timestamp,
 }
 
 /// The service for the audience.
 #[derive(Clone)]
 pub(crate) struct AudienceService {
-    pub(crate) driver: Handle,
-    pub(crate) readers: Arc<dyn Readers>,
-    pub(crate) fleet: watch::Receiver<Arc<Fleet>>,
-    pub(crate) reloader: Reloader,
-    pub(crate) facts: Arc<Facts>,
+    driver: Handle,
+    readers: Arc<dyn Readers>,
+    fleet: watching::Receiver<Arc<Fleet>>,
+    reloader: Reloader,
+    facts: Arc<Facts>,
+    submissions: Arc<Semaphore>,
+    /// Becomes true when the conductor stops.
+    stopping: watching::Receiver<bool>,
 }
 
 impl AudienceService {
-    async fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Status> {
+    pub(crate) fn new(
+        driver: Handle,
+        readers: Arc<dyn Readers>,
+        fleet: watching::Receiver<Arc<Fleet>>,
+        reloader: Reloader,
+        facts: Facts,
+        stopping: watching::Receiver<bool>,
+    ) -> Self {
+        let submissions = Arc::new(Semaphore::new(SUBMISSIONS));
+        Self { driver, readers, fleet, reloader, facts: Arc::new(facts), submissions, stopping }
+    }
+
+    async fn ask<T>(&self, make: impl FnOnce(Told<T>) -> Ask) -> Result<T, Status> {
         let (reply, answer) = oneshot::channel();
         self.driver.requests.send(make(reply)).await.map_err(|_| stopping())?;
-        answer.await.map_err(|_| stopping())
+        answer.await.map_err(|_| stopping())?
     }
 
     async fn ask_engine(
         &self,
         make: impl FnOnce(oneshot::Sender<Reply>) -> Ask,
     ) -> Result<Answer, Status> {
-        match self.ask(make).await?? {
+        match self.ask(make).await? {
             Answer::Rejected(rejection) => Err(rejected(&rejection)),
             answer => Ok(answer),
         }
@@ -83,14 +101,14 @@ impl AudienceService {
         read: impl FnOnce(&dyn Reader) -> Result<T, HistoryError> + Send + 'static,
     ) -> Result<T, Status> {
         let readers = Arc::clone(&self.readers);
-        let work = tokio::task::spawn_blocking(move || {
+        let result = off_the_runtime(move || {
             let reader = readers.open().map_err(HistoryError::from)?;
             read(&*reader)
-        });
-        let result = work.await.map_err(|error| Status::internal(error.to_string()))?;
+        })
+        .await?;
         result.map_err(|error| {
             tracing::error!(error = crate::chain(&error), "cannot read the store");
-            Status::internal(crate::chain(&error))
+            Status::internal(shown(crate::chain(&error)))
         })
     }
 
@@ -121,145 +139,21 @@ impl AudienceService {
         status.ok_or_else(|| unknown_flow(id))
     }
 
-    /// The jobs of a flow that a request chooses.
-    async fn chosen_jobs(&self, id: FlowId, choice: &Choice) -> Result<Vec<JobId>, Status> {
-        let status = self.status_of(id).await?;
-        let jobs: Vec<JobId> = status
-            .slots
-            .iter()
-            .flatten()
-            .filter(|job| choice.slot == 0 || u32::from(job.id.slot) == choice.slot)
-            .filter(|job| choice.job == 0 || u32::from(job.id.job) == choice.job)
-            .filter(|job| choice.name.as_ref().is_none_or(|name| *name == job.name))
-            .map(|job| job.id)
-            .collect();
-        if jobs.is_empty() {
-            return Err(Status::not_found(format!("flow {id} has no such slot or job")));
-        }
-        Ok(jobs)
-    }
-
-    /// A page of a job's tasks: from the engine while the flow lives, then from the store, which
-    /// is read into `stored` once.
-    async fn task_page(
+    /// Resolves a host set, off the runtime's threads.
+    async fn hosts<T: Send + 'static>(
         &self,
-        job: JobId,
-        stored: &mut Option<Arc<StoredJob>>,
-        from: u32,
-        limit: u32,
-    ) -> Result<Vec<TaskStatus>, Status> {
-        if stored.is_none() {
-            let living = self.ask(|reply| Ask::Tasks { job, from, limit, reply }).await?;
-            if let Some(page) = living {
-                return Ok(page);
-            }
-            let read = self.read(move |reader| StoredJob::read(reader, job)).await?;
-            *stored = Some(Arc::new(read.ok_or_else(|| unknown_flow(job.flow))?));
+        expression: String,
+        then: impl FnOnce(HostSet, &Fleet) -> Result<T, Status> + Send + 'static,
+    ) -> Result<T, Status> {
+        if expression.len() > limits::HOSTSET_BYTES {
+            return Err(Status::invalid_argument("the host set is longer than 4 MiB"));
         }
-        let Some(stored) = stored.clone() else { return Ok(Vec::new()) };
-        self.read(move |reader| {
-            history::tasks(reader, &stored.record, stored.scope, &stored.hosts, from, limit)
-        })
-        .await
-    }
-
-    /// Adds the end of each task's newest attempt that has one.
-    async fn add_ends(&self, mut tasks: Vec<TaskStatus>) -> Result<Vec<TaskStatus>, Status> {
-        self.read(move |reader| {
-            for task in &mut tasks {
-                let (Some(host), 1..) = (&task.host, task.attempt) else { continue };
-                let ends = reader.ends(task.job, host)?;
-                let newest = ends.iter().rev().find(|end| !end.late);
-                task.end = newest.and_then(|end| decode_end(&end.end).ok()).map(Box::new);
-            }
-            Ok(tasks)
-        })
-        .await
-    }
-
-    async fn send_tasks(
-        self,
-        jobs: Vec<JobId>,
-        filter: TaskFilter,
-        ends: bool,
-        pages: mpsc::Sender<Result<v1::TaskPage, Status>>,
-    ) -> Result<(), Status> {
-        let limit = if ends { PAGE_WITH_ENDS } else { PAGE };
-        for job in jobs {
-            let mut from = 0;
-            let mut stored = None;
-            loop {
-                let page = self.task_page(job, &mut stored, from, limit).await?;
-                let Some(last) = page.last() else { break };
-                from = last.index + 1;
-                let full = page.len() == limit as usize;
-                let mut page: Vec<TaskStatus> =
-                    page.into_iter().filter(|task| filter.takes(task)).collect();
-                if ends {
-                    page = self.add_ends(page).await?;
-                }
-                let tasks = page.iter().map(Into::into).collect();
-                if pages.send(Ok(v1::TaskPage { tasks })).await.is_err() || !full {
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends status, events, status, until the flow has ended or nobody listens.
-    async fn send_events(
-        self,
-        id: FlowId,
-        events: mpsc::Sender<Result<v1::WatchEvent, Status>>,
-    ) -> Result<(), Status> {
-        use v1::watch_event::Event;
-        loop {
-            let (watcher, mut changes) = mpsc::channel(EVENTS);
-            let living = self.ask(|reply| Ask::Watch(id, watcher, reply)).await?;
-            let status = match &living {
-                Some(status) => status.clone(),
-                None => self.status_of(id).await?,
-            };
-            let status = v1::WatchEvent { event: Some(Event::Status((&status).into())) };
-            if events.send(Ok(status)).await.is_err() || living.is_none() {
-                return Ok(());
-            }
-            loop {
-                let event = tokio::select! {
-                    event = changes.recv() => event,
-                    () = events.closed() => return Ok(()),
-                };
-                // Over, or behind: either way the whole status is what to tell next.
-                let Some(event) = event else { break };
-                if events.send(Ok((&event).into())).await.is_err() {
-                    return Ok(());
-                }
-            }
-        }
-    }
-
-    async fn send_players(
-        self,
-        hosts: HostSet,
-        scores: bool,
-        pages: mpsc::Sender<Result<v1::PlayerPage, Status>>,
-    ) -> Result<(), Status> {
-        let size = if scores { 16 } else { PAGE as usize };
-        for hosts in hosts.as_slice().chunks(size) {
-            let hosts = hosts.to_vec();
-            let players = self.ask(|reply| Ask::Players { hosts, scores, reply }).await?;
-            let players = players.iter().map(Into::into).collect();
-            if pages.send(Ok(v1::PlayerPage { players })).await.is_err() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn hosts(&self, expression: &str) -> Result<HostSet, Status> {
         let fleet = Arc::clone(&self.fleet.borrow());
-        HostSet::parse(expression, &*fleet).map_err(|error| bad_hosts(&error))
+        off_the_runtime(move || {
+            let hosts = HostSet::parse(&expression, &*fleet).map_err(|error| invalid(&error))?;
+            then(hosts, &fleet)
+        })
+        .await?
     }
 
     /// Decodes and resolves a submission, off the runtime's threads, for host sets may be large.
@@ -268,145 +162,48 @@ impl AudienceService {
         request: v1::SubmitRequest,
         audience: AudienceName,
     ) -> Result<Submission, Status> {
-        let most = self.reloader.shared().limits.max_flow_bytes;
-        if request.encoded_len() > most {
+        let limits = self.reloader.shared().limits;
+        let (bytes, most) = (request.encoded_len(), limits.max_flow_bytes);
+        if bytes > most {
             return Err(Status::resource_exhausted(format!(
-                "the submission has {} bytes; the conductor's max_flow_bytes is {most}",
-                request.encoded_len()
+                "the submission has {bytes} bytes; the conductor's max_flow_bytes is {most}"
             )));
         }
         let fleet = Arc::clone(&self.fleet.borrow());
-        let work = tokio::task::spawn_blocking(move || read_submission(request, audience, &fleet));
-        work.await.map_err(|error| Status::internal(error.to_string()))?
+        off_the_runtime(move || submission::read(request, audience, &fleet, limits.max_hosts))
+            .await?
+    }
+
+    /// A stream fed by a task of its own, whose error is the stream's last item. It ends when the
+    /// conductor stops, with a status that says so.
+    fn stream<T, F>(&self, feed: impl FnOnce(Self, Sender<T>) -> F) -> Response<Pages<T>>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<(), Status>> + Send + 'static,
+    {
+        let (pages, receiver) = mpsc::channel(PAGES);
+        let feeding = feed(self.clone(), pages.clone());
+        let mut until = self.stopping.clone();
+        tokio::spawn(async move {
+            let fed = tokio::select! {
+                fed = feeding => fed,
+                _ = until.wait_for(|stopping| *stopping) => Err(stopping()),
+            };
+            if let Err(status) = fed {
+                // Whoever read it may have gone.
+                let _ = pages.send(Err(status)).await;
+            }
+        });
+        Response::new(Box::pin(ReceiverStream::new(receiver)))
     }
 }
 
-/// What every page of an ended job needs.
-struct StoredJob {
-    record: JobRecord,
-    scope: Scope,
-    hosts: HostSet,
-}
-
-impl StoredJob {
-    fn read(reader: &dyn Reader, job: JobId) -> Result<Option<Self>, HistoryError> {
-        let record = reader.jobs(job.flow)?.into_iter().find(|record| record.id == job);
-        let Some(record) = record else { return Ok(None) };
-        let spec = history::spec(reader, job.flow)?;
-        let place = (usize::from(job.slot) - 1, usize::from(job.job) - 1);
-        let spec = spec.slots.get(place.0).and_then(|slot| slot.jobs.get(place.1));
-        let Some(scope) = spec.map(|spec| spec.scope) else { return Ok(None) };
-        let hosts = match scope {
-            Scope::All => history::targets(reader, job)?,
-            // A one-of task has a record of its own, or never chose a host.
-            Scope::One => HostSet::default(),
-        };
-        Ok(Some(Self { record, scope, hosts }))
-    }
-}
-
-fn read_submission(
-    request: v1::SubmitRequest,
-    audience: AudienceName,
-    fleet: &Fleet,
-) -> Result<Submission, Status> {
-    let id = RequestId::from_slice(&request.request_id)
-        .ok_or_else(|| Status::invalid_argument("the request id has 16 bytes"))?;
-    let wire = v1::FlowSpec::decode(&request.spec[..])
-        .map_err(|error| Status::invalid_argument(format!("the spec: {error}")))?;
-    let spec = FlowSpec::try_from(&wire).map_err(|error| invalid(&error))?;
-    spec.check().map_err(|error| Status::invalid_argument(error.to_string()))?;
-    let mut targets = Vec::with_capacity(spec.slots.len());
-    for slot in &spec.slots {
-        let sets = slot
-            .jobs
-            .iter()
-            .map(|job| HostSet::parse(&job.targets, fleet).map_err(|error| bad_hosts(&error)));
-        targets.push(sets.collect::<Result<Vec<_>, _>>()?);
-    }
-    let mut params = BTreeMap::new();
-    for job in request.params {
-        let place = (job.slot, job.job);
-        let there = |(slot, job): (u16, u16)| {
-            let slot = spec.slots.get(usize::from(slot).checked_sub(1)?)?;
-            slot.jobs.get(usize::from(job).checked_sub(1)?)
-        };
-        let (Ok(slot), Ok(number)) = (u16::try_from(job.slot), u16::try_from(job.job)) else {
-            return Err(Status::invalid_argument("parameters for a job that does not exist"));
-        };
-        if there((slot, number)).is_none() {
-            return Err(Status::invalid_argument("parameters for a job that does not exist"));
-        }
-        let values = params_from_wire(job.values).map_err(|error| invalid(&error))?;
-        if params.insert((slot, number), values).is_some() {
-            let (slot, job) = place;
-            let message = format!("parameters of job {slot}.{job} are given twice");
-            return Err(Status::invalid_argument(message));
-        }
-    }
-    Ok(Submission {
-        // The driver addresses the answer.
-        reply: ReplyId(0),
-        request: id,
-        audience,
-        spec,
-        spec_bytes: Arc::from(&request.spec[..]),
-        targets,
-        params,
-    })
-}
-
-/// Which jobs of a flow.
-struct Choice {
-    slot: u32,
-    job: u32,
-    name: Option<JobName>,
-}
-
-impl Choice {
-    fn read(slot: u32, job: u32, name: &str) -> Result<Self, Status> {
-        let name = match name {
-            "" => None,
-            name => Some(
-                JobName::new(name).map_err(|error| Status::invalid_argument(error.to_string()))?,
-            ),
-        };
-        Ok(Self { slot, job, name })
-    }
-}
-
-/// Which tasks of the chosen jobs.
-struct TaskFilter {
-    host: Option<HostName>,
-    states: Vec<TaskState>,
-}
-
-impl TaskFilter {
-    fn read(host: &str, states: &[String]) -> Result<Self, Status> {
-        let states = states
-            .iter()
-            .map(|word| {
-                TaskState::from_word(word).ok_or_else(|| {
-                    Status::invalid_argument(format!("{word:?} is not a state of a task"))
-                })
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self { host: read_host(host)?, states })
-    }
-
-    fn takes(&self, task: &TaskStatus) -> bool {
-        self.host.as_ref().is_none_or(|host| task.host.as_ref() == Some(host))
-            && (self.states.is_empty() || self.states.contains(&task.state))
-    }
-}
-
-fn read_host(host: &str) -> Result<Option<HostName>, Status> {
-    match host {
-        "" => Ok(None),
-        host => HostName::new(host)
-            .map(Some)
-            .map_err(|error| Status::invalid_argument(error.to_string())),
-    }
+/// Does what takes long on a thread for that. Fails only where the work panics.
+async fn off_the_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Status> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Status::internal(error.to_string()))
 }
 
 fn audience<T>(request: &Request<T>) -> Result<AudienceName, Status> {
@@ -416,59 +213,8 @@ fn audience<T>(request: &Request<T>) -> Result<AudienceName, Status> {
         .map_err(|error| Status::unauthenticated(error.to_string()))
 }
 
-/// A stream fed by a task of its own, whose error is the stream's last item.
-fn stream<T, F>(feed: impl FnOnce(mpsc::Sender<Result<T, Status>>) -> F) -> Response<Pages<T>>
-where
-    T: Send + 'static,
-    F: Future<Output = Result<(), Status>> + Send + 'static,
-{
-    let (pages, receiver) = mpsc::channel(PAGES);
-    let feeding = feed(pages.clone());
-    tokio::spawn(async move {
-        if let Err(status) = feeding.await {
-            // Whoever read it may have gone.
-            let _ = pages.send(Err(status)).await;
-        }
-    });
-    Response::new(Box::pin(ReceiverStream::new(receiver)))
-}
-
-fn stopping() -> Status {
-    Status::unavailable("the conductor is stopping")
-}
-
-fn unknown_flow(id: FlowId) -> Status {
-    Status::not_found(format!("there is no flow {id}"))
-}
-
-fn invalid(error: &Invalid) -> Status {
-    Status::invalid_argument(crate::chain(error))
-}
-
-fn bad_hosts(error: &InvalidHostSet) -> Status {
-    Status::invalid_argument(crate::chain(error))
-}
-
-/// The one place where the engine's rejections become statuses.
-fn rejected(rejection: &Rejection) -> Status {
-    let message = rejection.to_string();
-    match rejection {
-        Rejection::Invalid(_) => Status::invalid_argument(message),
-        Rejection::NoHosts(_) | Rejection::UnknownHosts(..) => {
-            let mut status = Status::failed_precondition(message);
-            let kind = match rejection {
-                Rejection::NoHosts(_) => "empty",
-                _ => "unknown",
-            };
-            status.metadata_mut().insert("orchestra-hosts", MetadataValue::from_static(kind));
-            status
-        }
-        Rejection::TooManyTasks { .. } | Rejection::NoMoreFlows => {
-            Status::resource_exhausted(message)
-        }
-        Rejection::UnknownFlow(_) => Status::not_found(message),
-        Rejection::TooManyRemoved { .. } => Status::failed_precondition(message),
-    }
+fn unexpected(answer: &Answer) -> Status {
+    Status::internal(format!("unexpected answer {answer:?}"))
 }
 
 #[tonic::async_trait]
@@ -484,12 +230,11 @@ impl Audience for AudienceService {
         request: Request<v1::SubmitRequest>,
     ) -> Result<Response<v1::SubmitResponse>, Status> {
         let audience = audience(&request)?;
+        let _turn = self.submissions.acquire().await.map_err(|_| stopping())?;
         let submission = self.submission(request.into_inner(), audience.clone()).await?;
         let jobs: usize = submission.spec.slots.iter().map(|slot| slot.jobs.len()).sum();
         let answer = self.ask_engine(|reply| Ask::Submit(Box::new(submission), reply)).await?;
-        let Answer::Submitted { flow, repeated } = answer else {
-            return Err(Status::internal("unexpected answer"));
-        };
+        let Answer::Submitted { flow, repeated } = answer else { return Err(unexpected(&answer)) };
         tracing::info!(%flow, %audience, jobs, repeated, "flow submitted");
         Ok(Response::new(v1::SubmitResponse { flow: flow.0, repeated }))
     }
@@ -513,34 +258,16 @@ impl Audience for AudienceService {
         let filter = TaskFilter::read(&request.host, &request.states)?;
         let id = self.flow_id(request.flow, &audience).await?;
         let jobs = self.chosen_jobs(id, &choice).await?;
-        let service = self.clone();
-        Ok(stream(move |pages| service.send_tasks(jobs, filter, request.ends, pages)))
+        Ok(self.stream(move |service, pages| service.send_tasks(jobs, filter, request.ends, pages)))
     }
 
     async fn list_flows(
         &self,
         request: Request<v1::ListFlowsRequest>,
     ) -> Result<Response<Pages<v1::FlowPage>>, Status> {
-        let request = request.into_inner();
-        let most = if request.limit == 0 { 20 } else { request.limit };
-        let service = self.clone();
-        Ok(stream(move |pages| async move {
-            let mut left = most;
-            let mut before = None;
-            while left > 0 {
-                let limit = left.min(PAGE) as usize;
-                let page =
-                    service.read(move |r| Ok(r.flows(limit, before, request.alive)?)).await?;
-                let Some(last) = page.last() else { break };
-                before = Some(last.id);
-                left = left.saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));
-                let flows = page.iter().map(|record| (&history::summary(record)).into()).collect();
-                if pages.send(Ok(v1::FlowPage { flows })).await.is_err() {
-                    break;
-                }
-            }
-            Ok(())
-        }))
+        let v1::ListFlowsRequest { limit, alive } = request.into_inner();
+        let most = if limit == 0 { FLOWS } else { limit };
+        Ok(self.stream(move |service, pages| service.send_flows(most, alive, pages)))
     }
 
     async fn watch(
@@ -549,8 +276,7 @@ impl Audience for AudienceService {
     ) -> Result<Response<Pages<v1::WatchEvent>>, Status> {
         let audience = audience(&request)?;
         let id = self.flow_id(request.into_inner().flow, &audience).await?;
-        let service = self.clone();
-        Ok(stream(move |events| service.send_events(id, events)))
+        Ok(self.stream(move |service, events| service.send_events(id, events)))
     }
 
     async fn cancel(
@@ -560,8 +286,7 @@ impl Audience for AudienceService {
         let by = audience(&request)?;
         let flow = self.flow_id(request.into_inner().flow, &by).await?;
         let who = by.clone();
-        let answer = self.ask(|reply| Ask::Cancel { flow, by, reply }).await??;
-        let state = match answer {
+        let state = match self.ask(|reply| Ask::Cancel { flow, by, reply }).await? {
             Answer::Cancelled { state, .. } => state,
             // Not alive: it has ended, or never was.
             _ => self.status_of(flow).await?.summary.state,
@@ -574,21 +299,14 @@ impl Audience for AudienceService {
         &self,
         request: Request<v1::ListPlayersRequest>,
     ) -> Result<Response<Pages<v1::PlayerPage>>, Status> {
-        let request = request.into_inner();
-        let fleet = Arc::clone(&self.fleet.borrow());
-        let hosts = match request.hosts.as_str() {
-            "" => fleet.hosts().clone(),
-            expression => self.hosts(expression)?,
+        let v1::ListPlayersRequest { hosts, scores } = request.into_inner();
+        let expression = if hosts.is_empty() { "@all".to_owned() } else { hosts };
+        let check = |hosts: HostSet, fleet: &Fleet| {
+            let unknown = hosts.minus(fleet.hosts());
+            if unknown.is_empty() { Ok(hosts) } else { Err(unknown_hosts(&unknown)) }
         };
-        let unknown = hosts.minus(fleet.hosts());
-        if !unknown.is_empty() {
-            let mut status =
-                Status::failed_precondition(format!("not in the players file: {unknown}"));
-            status.metadata_mut().insert("orchestra-hosts", MetadataValue::from_static("unknown"));
-            return Err(status);
-        }
-        let service = self.clone();
-        Ok(stream(move |pages| service.send_players(hosts, request.scores, pages)))
+        let hosts = self.hosts(expression, check).await?;
+        Ok(self.stream(move |service, pages| service.send_players(hosts, scores, pages)))
     }
 
     async fn get_logs(
@@ -602,26 +320,7 @@ impl Audience for AudienceService {
             .ok_or_else(|| Status::invalid_argument("logs are of one host: ID@HOST"))?;
         let id = self.flow_id(request.flow, &audience).await?;
         let jobs = self.chosen_jobs(id, &choice).await?;
-        let service = self.clone();
-        Ok(stream(move |logs| async move {
-            for job in jobs {
-                let whose = host.clone();
-                let ends = service.read(move |reader| Ok(reader.ends(job, &whose)?)).await?;
-                for end in ends {
-                    let log = v1::AttemptLog {
-                        job: Some(job.into()),
-                        host: host.to_string(),
-                        attempt: end.attempt,
-                        late: end.late,
-                        end: v1::AttemptEnd::decode(&end.end[..]).ok(),
-                    };
-                    if logs.send(Ok(log)).await.is_err() {
-                        return Ok(());
-                    }
-                }
-            }
-            Ok(())
-        }))
+        Ok(self.stream(move |service, logs| service.send_logs(jobs, host, logs)))
     }
 
     async fn status(
@@ -668,9 +367,7 @@ impl Audience for AudienceService {
     ) -> Result<Response<v1::RecoverResponse>, Status> {
         let by = audience(&request)?;
         let answer = self.ask_engine(Ask::Recover).await?;
-        let Answer::Recovered { next_flow } = answer else {
-            return Err(Status::internal("unexpected answer"));
-        };
+        let Answer::Recovered { next_flow } = answer else { return Err(unexpected(&answer)) };
         let term = self.ask(Ask::Health).await?.term;
         tracing::warn!(audience = %by, term = term.0, %next_flow, "recovered from an old copy of the store");
         Ok(Response::new(v1::RecoverResponse { term: term.0, next_flow: next_flow.0 }))
@@ -680,14 +377,10 @@ impl Audience for AudienceService {
         &self,
         request: Request<v1::ResolveHostsRequest>,
     ) -> Result<Response<v1::ResolveHostsResponse>, Status> {
-        let text = request.into_inner().hosts;
-        if text.len() > limits::HOSTSET_BYTES {
-            return Err(Status::invalid_argument("the host set is longer than 4 MiB"));
-        }
-        let hosts = self.hosts(&text)?;
-        Ok(Response::new(v1::ResolveHostsResponse {
-            hosts: hosts.to_string(),
-            count: u32::try_from(hosts.len()).unwrap_or(u32::MAX),
-        }))
+        let fold = |hosts: HostSet, _: &Fleet| {
+            let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+            Ok(v1::ResolveHostsResponse { hosts: hosts.to_string(), count })
+        };
+        self.hosts(request.into_inner().hosts, fold).await.map(Response::new)
     }
 }

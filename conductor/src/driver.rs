@@ -3,146 +3,61 @@
 //! It takes everything that is ready, reports before new work, turns it into inputs, and gathers
 //! what the engine answers into a batch: records for the writer, and what may be done once they
 //! are on disk. One batch is being written while the next gathers, so that a slow disk makes
-//! batches larger, not queues longer. Questions are answered through the same gate: nobody is
-//! told of what a crash could still undo.
+//! batches larger, not queues longer.
+//!
+//! An answer to a question waits only for the records of the flow that it is about: nobody is
+//! told of what a crash could still undo. Questions about players, sessions and the conductor
+//! itself are answered at once: what is true of a process is not on disk.
+//!
+//! While the store cannot be written, nothing that is asked for is begun, and what waited for the
+//! store is told so; players' reports are taken in as long as there is room, and everything that
+//! was held goes on when there is space again. It never stops answering.
+
+mod clock;
+mod mailbox;
+mod outgoing;
+mod perform;
+mod watchers;
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
-use orchestra_flow::{
-    Answer, Command, Effect, Engine, Input, PlayerIx, Rejection, ReplyId, SessionId, Submission,
-};
+use orchestra_flow::{Answer, Engine, Input, PlayerIx, ReplyId, SessionId, Submission};
 use orchestra_model::{
     AudienceName, FlowId, HostName, JobId, Timestamp,
-    delivery::{PlayerSnapshot, Report, Term},
-    record::Op,
+    delivery::{PlayerSnapshot, Refusal, Report, Term},
     score::ScoreOffer,
     status::{Event, FlowStatus, PlayerStatus, TaskStatus},
 };
-use orchestra_proto::{order_to_wire, v1};
-use orchestra_store::CommitError;
-use prost::Message;
-use sha2::{Digest, Sha256};
-use tokio::sync::{mpsc, oneshot, watch};
+use orchestra_proto::v1;
+use orchestra_store::{CommitError, Identity};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc, oneshot, watch},
+    time::{Instant, sleep_until},
+};
 use tonic::Status;
 
+pub(crate) use self::{
+    clock::Clock,
+    mailbox::{
+        Attach, Attached, FromSession, Handle, Health, Mailboxes, Reply, Request, Told, mailboxes,
+    },
+};
+use self::{
+    outgoing::{After, Outgoing},
+    watchers::Watchers,
+};
 use crate::{
     fleet::Fleet,
-    outbox::{EncodedJob, Outbox},
-    writer::{Write, Writer, Written},
+    outbox::{EncodedJob, Header, Outbox},
+    writer::Writer,
 };
-
-/// What sessions tell the driver, each session's in order.
-#[derive(Debug)]
-pub(crate) enum FromSession {
-    /// A player said who it is and what state it is in.
-    Attached(Attach, oneshot::Sender<Attached>),
-    /// A report about an order.
-    Reported { player: PlayerIx, session: SessionId, report: Box<Report>, end: Option<Arc<[u8]>> },
-    /// The older session that was asked whether it lives does.
-    Alive { session: SessionId },
-    /// The session is over.
-    Detached { player: PlayerIx, session: SessionId },
-}
-
-/// A player that wants a session.
-#[derive(Debug)]
-pub(crate) struct Attach {
-    pub(crate) host: HostName,
-    pub(crate) session: SessionId,
-    pub(crate) snapshot: Box<PlayerSnapshot>,
-    pub(crate) version: String,
-    pub(crate) outbox: Outbox,
-    /// Its older session was asked whether it lives, and did not answer.
-    pub(crate) supersede: bool,
-}
-
-/// How an attach went.
-#[derive(Debug)]
-pub(crate) enum Attached {
-    /// The session is the player's.
-    Welcome(PlayerIx),
-    /// The players file does not name it.
-    Unknown,
-    /// It has a session, which was asked whether it lives. Whoever is first: the answer, or
-    /// whoever waits for it.
-    Occupied(watch::Receiver<bool>),
-}
-
-/// What the audience's service asks.
-pub(crate) enum Request {
-    Submit(Box<Submission>, oneshot::Sender<Reply>),
-    Cancel {
-        flow: FlowId,
-        by: AudienceName,
-        reply: oneshot::Sender<Reply>,
-    },
-    LoadRoster {
-        fleet: Arc<Fleet>,
-        most_removed: u32,
-        reply: oneshot::Sender<Reply>,
-    },
-    Recover(oneshot::Sender<Reply>),
-    FlowStatus(FlowId, oneshot::Sender<Option<FlowStatus>>),
-    Tasks {
-        job: JobId,
-        from: u32,
-        limit: u32,
-        reply: oneshot::Sender<Option<Vec<TaskStatus>>>,
-    },
-    /// The status of a living flow, and its events from then on.
-    Watch(FlowId, mpsc::Sender<Event>, oneshot::Sender<Option<FlowStatus>>),
-    Players {
-        hosts: Vec<HostName>,
-        scores: bool,
-        reply: oneshot::Sender<Vec<PlayerStatus>>,
-    },
-    Health(oneshot::Sender<Health>),
-}
-
-/// The engine's answer, or why it was not asked.
-pub(crate) type Reply = Result<Answer, Status>;
-
-/// What the driver knows of the conductor's state.
-#[derive(Clone, Debug)]
-pub(crate) struct Health {
-    pub(crate) term: Term,
-    pub(crate) players: u32,
-    pub(crate) attached: u32,
-    pub(crate) flows_alive: u32,
-    pub(crate) stale_store: Option<String>,
-    pub(crate) store_error: Option<String>,
-}
-
-/// The driver's mailboxes.
-#[derive(Clone, Debug)]
-pub(crate) struct Handle {
-    pub(crate) sessions: mpsc::Sender<FromSession>,
-    pub(crate) requests: mpsc::Sender<Request>,
-}
-
-/// What waits for a commit.
-enum After {
-    Effect(Effect),
-    /// An order with its large part, fetched while its flow was alive.
-    Order {
-        session: SessionId,
-        order: v1::Order,
-        job: Arc<EncodedJob>,
-    },
-    /// An answer to a question.
-    Reply(Box<dyn FnOnce() + Send>),
-}
-
-/// What is gathered while the writer is busy.
-#[derive(Default)]
-struct Batch {
-    ops: Vec<Op>,
-    after: Vec<After>,
-}
 
 /// What the driver remembers of a player beside the engine.
 #[derive(Clone, Debug, Default)]
@@ -155,157 +70,134 @@ struct Seen {
 /// A live session.
 struct Session {
     outbox: Outbox,
+    /// What goes with its commands: of the term in which it began, for it is told of no other.
+    header: Header,
     /// Set once somebody asked whether it lives; told the answer.
     probed: Option<watch::Sender<bool>>,
 }
 
-/// Mailbox lengths: senders wait when the driver is behind.
-const SESSIONS_QUEUE: usize = 8_192;
-const REQUESTS_QUEUE: usize = 1_024;
-/// Most inputs that go into one batch before its effects are gathered.
+/// Most reports that are taken in one turn.
 const TURN: usize = 2_048;
 /// Most questions and new work that are taken in one turn.
 const REQUESTS_TURN: usize = 64;
-/// How long a full disk is given before the batch is tried again.
-const FULL_PAUSE: Duration = Duration::from_secs(1);
-
-/// Makes the mailboxes.
-pub(crate) fn mailboxes() -> (Handle, mpsc::Receiver<FromSession>, mpsc::Receiver<Request>) {
-    let (sessions, from_sessions) = mpsc::channel(SESSIONS_QUEUE);
-    let (requests, from_requests) = mpsc::channel(REQUESTS_QUEUE);
-    (Handle { sessions, requests }, from_sessions, from_requests)
-}
-
-/// A clock that follows wall time at the start and never runs back.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock {
-    origin: Instant,
-    at_origin: Timestamp,
-}
-
-impl Clock {
-    /// A clock that begins at the present wall time.
-    pub(crate) fn start() -> Self {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let at_origin = Timestamp(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX));
-        Self { origin: Instant::now(), at_origin }
-    }
-
-    /// The moment now.
-    pub(crate) fn now(self) -> Timestamp {
-        let since = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Timestamp(self.at_origin.0.saturating_add(since))
-    }
-
-    /// When a moment comes, as the runtime tells time.
-    fn instant(self, at: Timestamp) -> tokio::time::Instant {
-        (self.origin + at.since(self.at_origin).to_std()).into()
-    }
-}
+/// How long the driver sleeps when nothing is due.
+const LONG: Duration = Duration::from_secs(3_600);
 
 /// The driver.
 pub(crate) struct Driver {
     engine: Engine,
     clock: Clock,
-    writer: Writer,
+    /// What goes with the commands of sessions that begin now.
+    header: Header,
     fleet: watch::Sender<Arc<Fleet>>,
-    /// What new sessions are welcomed with.
-    term: watch::Sender<Term>,
+    outgoing: Outgoing,
     sessions: HashMap<SessionId, Session>,
     seen: Vec<Seen>,
+    /// The large parts of living flows' orders.
     jobs: BTreeMap<JobId, Arc<EncodedJob>>,
-    watchers: HashMap<FlowId, Vec<mpsc::Sender<Event>>>,
+    watchers: Watchers,
     replies: HashMap<ReplyId, oneshot::Sender<Reply>>,
     /// Fleets to put in force once the engine took them.
     loading: HashMap<ReplyId, Arc<Fleet>>,
     next_reply: u64,
     /// The highest term that a player has seen of this store.
     seen_term: Term,
-    batch: Batch,
-    /// What waits for the batch that is being written; `None` while the writer is idle.
-    writing: Option<Vec<After>>,
     recovering: Option<oneshot::Sender<Reply>>,
-    store_error: Option<String>,
 }
 
 impl Driver {
     pub(crate) fn new(
         engine: Engine,
         clock: Clock,
+        identity: Identity,
         writer: Writer,
         fleet: watch::Sender<Arc<Fleet>>,
-        term: watch::Sender<Term>,
     ) -> Self {
-        let seen_term = engine.term();
         Self {
             engine,
             clock,
-            writer,
+            header: Header { store: identity.store, term: identity.term },
             fleet,
-            term,
+            outgoing: Outgoing::new(writer),
             sessions: HashMap::new(),
             seen: Vec::new(),
             jobs: BTreeMap::new(),
-            watchers: HashMap::new(),
+            watchers: Watchers::default(),
             replies: HashMap::new(),
             loading: HashMap::new(),
             next_reply: 0,
-            seen_term,
-            batch: Batch::default(),
-            writing: None,
+            seen_term: identity.term,
             recovering: None,
-            store_error: None,
         }
     }
 
-    /// Runs until every mailbox is closed, then until everything taken in is on disk. Fails when
-    /// the store does.
-    pub(crate) async fn run(
-        mut self,
-        mut sessions: mpsc::Receiver<FromSession>,
-        mut requests: mpsc::Receiver<Request>,
-    ) -> Result<(), CommitError> {
-        let mut reports = Vec::new();
-        let mut asked = Vec::new();
-        let mut stopping = false;
+    /// Runs until it is told to end; then everything that was taken in is on disk, and the store
+    /// is closed. Fails when the store does.
+    pub(crate) async fn run(mut self, mut from: Mailboxes) -> Result<(), CommitError> {
+        let mut said = Vec::with_capacity(TURN);
+        let mut asked = Vec::with_capacity(REQUESTS_TURN);
+        // Nobody is left to say or to ask anything; both mailboxes are closed together.
+        let mut closed = false;
         loop {
-            let idle = !self.engine.has_work();
+            let has_room = self.outgoing.has_room();
+            let has_work = self.engine.has_work();
             let due = self.engine.next_deadline().map(|at| self.clock.instant(at));
-            let wake =
-                due.unwrap_or_else(|| tokio::time::Instant::now() + Duration::from_secs(3600));
+            let due = due.unwrap_or_else(|| Instant::now() + LONG);
+            let retry_at = self.outgoing.retry_at();
+            let retry = async { sleep_until(retry_at.unwrap_or(due)).await };
             tokio::select! {
                 biased;
-                Some(written) = self.writer.done.recv() => self.written(written).await?,
-                n = sessions.recv_many(&mut reports, TURN) => {
-                    stopping |= n == 0;
-                    for report in reports.drain(..) {
-                        self.session_said(report);
-                    }
-                }
-                n = requests.recv_many(&mut asked, REQUESTS_TURN), if !stopping => {
-                    stopping |= n == 0;
-                    for request in asked.drain(..) {
-                        self.request(request);
-                    }
-                }
-                () = tokio::time::sleep_until(wake), if idle => self.engine.advance(self.clock.now()),
-                () = std::future::ready(()), if !idle => self.engine.advance(self.clock.now()),
+                _ = &mut from.finish => return self.finish(from).await,
+                written = self.outgoing.written() => self.settle(written)?,
+                () = retry, if retry_at.is_some() => self.outgoing.retry(),
+                n = from.sessions.recv_many(&mut said, TURN), if has_room && !closed => closed = n == 0,
+                n = from.requests.recv_many(&mut asked, REQUESTS_TURN), if !closed => closed = n == 0,
+                () = sleep_until(due), if !has_work => {}
+                () = std::future::ready(()), if has_work => {}
             }
+            // Whatever woke it up, everybody has a turn.
+            while has_room
+                && said.len() < TURN
+                && let Ok(message) = from.sessions.try_recv()
+            {
+                said.push(message);
+            }
+            while asked.len() < REQUESTS_TURN
+                && let Ok(request) = from.requests.try_recv()
+            {
+                asked.push(request);
+            }
+            said.drain(..).for_each(|message| self.session_said(message));
+            asked.drain(..).for_each(|request| self.request(request));
+            self.engine.advance(self.clock.now());
             self.gather();
             self.flush();
-            if stopping && self.writing.is_none() && self.batch.ops.is_empty() {
-                return Ok(());
-            }
-            if stopping {
-                // Both mailboxes are closed for good: only the writer has something to say.
-                while self.writing.is_some() {
-                    let Some(written) = self.writer.done.recv().await else { return Ok(()) };
-                    self.written(written).await?;
-                    self.flush();
-                }
-                return Ok(());
-            }
         }
+    }
+
+    /// Takes in what is there, writes it, and closes the store.
+    async fn finish(mut self, mut from: Mailboxes) -> Result<(), CommitError> {
+        from.sessions.close();
+        // Whoever asked is told that the conductor stops: the answers are dropped.
+        drop(from.requests);
+        while let Some(message) = from.sessions.recv().await {
+            self.session_said(message);
+        }
+        self.gather();
+        // A batch that did not fit is given one more chance.
+        self.outgoing.retry();
+        self.flush();
+        while !self.outgoing.is_idle() {
+            let written = self.outgoing.written().await;
+            self.settle(written)?;
+            if self.outgoing.retry_at().is_some() {
+                tracing::warn!("what was taken in last is not stored; none of it was answered");
+                break;
+            }
+            self.flush();
+        }
+        self.outgoing.close().await;
+        Ok(())
     }
 
     fn handle(&mut self, input: Input) {
@@ -317,12 +209,18 @@ impl Driver {
     fn session_said(&mut self, message: FromSession) {
         match message {
             FromSession::Attached(attach, reply) => {
+                let session = attach.session;
                 let answer = self.attach(attach);
-                // A session that is gone meanwhile tells so itself.
-                let _ = reply.send(answer);
+                if let Err(Attached::Welcome(player)) = reply.send(answer) {
+                    self.detach(player, session);
+                }
             }
-            FromSession::Reported { player, session, report, end } => {
+            FromSession::Reported { player, session, report, end, room } => {
+                if let Report::Refused { refusal: Refusal::StaleTerm(seen), .. } = &*report {
+                    self.seen_term = self.seen_term.max(*seen);
+                }
                 self.handle(Input::Reported { player, session, report, end });
+                drop(room);
             }
             FromSession::Alive { session } => {
                 let probed = self.sessions.get_mut(&session).and_then(|s| s.probed.take());
@@ -330,26 +228,20 @@ impl Driver {
                     probed.send_replace(true);
                 }
             }
-            FromSession::Detached { player, session } => {
-                self.sessions.remove(&session);
-                self.handle(Input::PlayerDetached { player, session });
-            }
+            FromSession::Detached { player, session } => self.detach(player, session),
         }
     }
 
+    fn detach(&mut self, player: PlayerIx, session: SessionId) {
+        self.sessions.remove(&session);
+        self.handle(Input::PlayerDetached { player, session });
+    }
+
     fn attach(&mut self, attach: Attach) -> Attached {
-        let Attach { host, session, snapshot, version, outbox, supersede } = attach;
+        let Attach { host, session, snapshot, version, outbox, silent } = attach;
         let Some(player) = self.engine.roster().member(&host) else { return Attached::Unknown };
-        let older = self.engine.roster().session(player);
-        if let Some(older) = older.and_then(|older| self.sessions.get_mut(&older))
-            && !supersede
-            && !older.outbox.is_ended()
-        {
-            // Several newcomers may wait for one answer.
-            let probed = older.probed.get_or_insert_with(|| watch::channel(false).0);
-            older.outbox.frame(v1::to_player::Frame::Probe(v1::Probe {}));
-            let answer = probed.subscribe();
-            return Attached::Occupied(answer);
+        if let Some(occupied) = self.probe_older(player, silent) {
+            return occupied;
         }
         if self.seen.len() <= player.index() {
             self.seen.resize_with(player.index() + 1, Seen::default);
@@ -360,7 +252,8 @@ impl Driver {
             scores: snapshot.scores.as_slice().into(),
         };
         self.seen_term = self.seen_term.max(snapshot.term);
-        self.sessions.insert(session, Session { outbox, probed: None });
+        outbox.welcome(self.header);
+        self.sessions.insert(session, Session { outbox, header: self.header, probed: None });
         let stale = self.engine.stale().is_some();
         self.handle(Input::PlayerAttached { player, session, snapshot });
         if let (Some(why), false) = (self.engine.stale(), stale) {
@@ -372,77 +265,129 @@ impl Driver {
         Attached::Welcome(player)
     }
 
+    /// Asks the session that the player has, if any, whether it lives; unless that is the one
+    /// that was asked before and kept silent, or is known to be over.
+    fn probe_older(&mut self, player: PlayerIx, silent: Option<SessionId>) -> Option<Attached> {
+        let by = self.engine.roster().session(player).filter(|older| silent != Some(*older))?;
+        let older = self.sessions.get_mut(&by)?;
+        if older.outbox.is_ended() {
+            return None;
+        }
+        older.outbox.frame(v1::to_player::Frame::Probe(v1::Probe {}));
+        // Several newcomers may wait for one answer.
+        let probed = older.probed.get_or_insert_with(|| watch::channel(false).0);
+        Some(Attached::Occupied { by, alive: probed.subscribe() })
+    }
+
     fn request(&mut self, request: Request) {
         match request {
             Request::Submit(mut submission, reply) => {
-                if let Some(error) = &self.store_error {
-                    let status =
-                        Status::unavailable(format!("not stored, try again later: {error}"));
-                    let _ = reply.send(Err(status));
-                    return;
+                if let Some(id) = self.begin(reply) {
+                    submission.reply = id;
+                    self.handle(Input::FlowSubmitted(submission));
                 }
-                submission.reply = self.expect_reply(reply);
-                self.handle(Input::FlowSubmitted(submission));
             }
             Request::Cancel { flow, by, reply } => {
-                let reply = self.expect_reply(reply);
-                self.handle(Input::CancelRequested { reply, flow, by });
+                if let Some(reply) = self.begin(reply) {
+                    self.handle(Input::CancelRequested { reply, flow, by });
+                }
             }
             Request::LoadRoster { fleet, most_removed, reply } => {
-                let reply = self.expect_reply(reply);
-                let hosts = fleet.hosts().clone();
-                self.loading.insert(reply, fleet);
-                self.handle(Input::RosterLoaded { reply, hosts, most_removed });
+                if let Some(reply) = self.begin(reply) {
+                    let hosts = fleet.hosts().clone();
+                    self.loading.insert(reply, fleet);
+                    self.handle(Input::RosterLoaded { reply, hosts, most_removed });
+                }
             }
             Request::Recover(reply) => self.recover(reply),
+            Request::Expire { flows, reply } => self.expire(flows, reply),
             Request::FlowStatus(flow, reply) => {
                 let status = self.engine.flow_status(flow);
-                self.reply_after(reply, status);
+                self.tell(flow, reply, status);
             }
             Request::Tasks { job, from, limit, reply } => {
                 let tasks = self.engine.tasks(job, from, limit);
-                self.reply_after(reply, tasks);
+                self.tell(job.flow, reply, tasks);
             }
-            Request::Watch(flow, events, reply) => {
-                let status = self.engine.flow_status(flow);
-                if status.is_some() {
-                    self.watchers.entry(flow).or_default().push(events);
-                }
-                self.reply_after(reply, status);
-            }
+            Request::Watch(flow, events, reply) => self.watch(flow, events, reply),
+            // Whoever asked may have gone.
             Request::Players { hosts, scores, reply } => {
-                let players = self.players(&hosts, scores);
-                self.reply_after(reply, players);
+                let _ = reply.send(Ok(self.players(&hosts, scores)));
             }
             Request::Health(reply) => {
-                let health = self.health();
-                self.reply_after(reply, health);
+                let _ = reply.send(Ok(self.health()));
             }
         }
     }
 
-    fn expect_reply(&mut self, reply: oneshot::Sender<Reply>) -> ReplyId {
+    /// An address for the answer to something that changes the store; `None`, and it is refused,
+    /// while the store cannot be written.
+    fn begin(&mut self, reply: oneshot::Sender<Reply>) -> Option<ReplyId> {
+        if let Some(trouble) = self.outgoing.trouble() {
+            let _ = reply.send(Err(not_begun(trouble)));
+            return None;
+        }
         let id = ReplyId(self.next_reply);
         self.next_reply += 1;
         self.replies.insert(id, reply);
-        id
+        Some(id)
     }
 
-    /// Answers a question once everything that the answer may rest on is on disk.
-    fn reply_after<T: Send + 'static>(&mut self, reply: oneshot::Sender<T>, answer: T) {
-        self.batch.after.push(After::Reply(Box::new(move || {
-            // Whoever asked may have gone.
-            let _ = reply.send(answer);
-        })));
+    /// Answers a question about a flow once everything about the flow is on disk.
+    fn tell<T: Send + 'static>(&mut self, flow: FlowId, reply: Told<T>, answer: T) {
+        // Whoever asked may have gone.
+        if self.outgoing.is_written(flow) {
+            let _ = reply.send(Ok(answer));
+        } else if let Some(trouble) = self.outgoing.trouble() {
+            let _ = reply.send(Err(not_told(trouble)));
+        } else {
+            self.outgoing.hold(After::Tell(Box::new(|fate| {
+                let _ = reply.send(fate.map(|()| answer));
+            })));
+        }
+    }
+
+    fn watch(
+        &mut self,
+        flow: FlowId,
+        events: mpsc::Sender<Event>,
+        reply: Told<Option<FlowStatus>>,
+    ) {
+        let Some(status) = self.engine.flow_status(flow) else {
+            return self.tell(flow, reply, None);
+        };
+        let is_written = self.outgoing.is_written(flow);
+        let watch = After::Watch { flow, events, status: Box::new(status), reply };
+        match self.outgoing.trouble().map(not_told) {
+            _ if is_written => self.perform(watch),
+            Some(why) => perform::refuse(watch, why),
+            None => self.outgoing.hold(watch),
+        }
     }
 
     /// Raising the term is the store's; it goes through the writer when nothing is being written.
     fn recover(&mut self, reply: oneshot::Sender<Reply>) {
-        if self.recovering.is_some() {
-            let _ = reply.send(Err(Status::already_exists("a recovery is under way")));
-        } else {
-            self.recovering = Some(reply);
+        let why = match (self.outgoing.trouble(), &self.recovering) {
+            (Some(trouble), _) => not_begun(trouble),
+            (None, Some(_)) => Status::aborted("a recovery is under way"),
+            (None, None) => {
+                self.recovering = Some(reply);
+                return self.outgoing.raise_term(self.seen_term);
+            }
+        };
+        let _ = reply.send(Err(why));
+    }
+
+    fn expire(&mut self, flows: Vec<FlowId>, reply: Told<()>) {
+        if let Some(trouble) = self.outgoing.trouble() {
+            // Whoever asked may have gone.
+            let _ = reply.send(Err(not_begun(trouble)));
+            return;
         }
+        flows.into_iter().for_each(|flow| self.handle(Input::FlowExpired { flow }));
+        self.outgoing.hold(After::Tell(Box::new(|fate| {
+            let _ = reply.send(fate);
+        })));
     }
 
     fn players(&self, hosts: &[HostName], scores: bool) -> Vec<PlayerStatus> {
@@ -477,154 +422,24 @@ impl Driver {
             attached: roster.attached(),
             flows_alive: u32::try_from(self.engine.alive_count()).unwrap_or(u32::MAX),
             stale_store: self.engine.stale().map(str::to_owned),
-            store_error: self.store_error.clone(),
+            store_error: self.outgoing.trouble().map(str::to_owned),
         }
     }
+}
 
-    /// Sorts the engine's effects into what is to be written and what waits for that.
-    fn gather(&mut self) {
-        let effects: Vec<Effect> = self.engine.effects().collect();
-        for effect in effects {
-            match effect {
-                Effect::Persist(op) => self.batch.ops.push(op),
-                Effect::Send { session, command: Command::Order(order), .. } => {
-                    let Some(job) = self.encoded_job(order.key.job) else { continue };
-                    let order = order_to_wire(&order, job.digest.clone());
-                    self.batch.after.push(After::Order { session, order, job });
-                }
-                effect => self.batch.after.push(After::Effect(effect)),
-            }
-        }
-    }
+/// For what would change the store.
+fn not_begun(trouble: &str) -> Status {
+    Status::unavailable(format!("nothing was changed, try again later: {trouble}"))
+}
 
-    /// The large part of a job's orders, encoded when its first order leaves.
-    fn encoded_job(&mut self, id: JobId) -> Option<Arc<EncodedJob>> {
-        if let Some(job) = self.jobs.get(&id) {
-            return Some(Arc::clone(job));
-        }
-        let body = v1::JobBody::from(&self.engine.job_part(id)?).encode_to_vec();
-        let digest = Sha256::digest(&body).to_vec().into();
-        let job = Arc::new(EncodedJob { digest, body: body.into() });
-        self.jobs.insert(id, Arc::clone(&job));
-        Some(job)
-    }
+/// For what was changed but may not be on disk yet. The same request again does no harm.
+fn not_stored(trouble: &str) -> Status {
+    Status::unavailable(format!(
+        "not stored yet, and it will be as soon as that is possible; try again later: {trouble}"
+    ))
+}
 
-    /// Hands the batch over, if the writer is free; does at once what needs no writing.
-    fn flush(&mut self) {
-        if self.writing.is_some() {
-            return;
-        }
-        if !self.batch.ops.is_empty() {
-            let batch = std::mem::take(&mut self.batch);
-            self.writer.send(Write::Commit(batch.ops));
-            self.writing = Some(batch.after);
-            return;
-        }
-        for after in std::mem::take(&mut self.batch.after) {
-            self.perform(after);
-        }
-        if self.recovering.is_some() {
-            self.writer.send(Write::RaiseTerm(self.seen_term));
-            self.writing = Some(Vec::new());
-        }
-    }
-
-    async fn written(&mut self, written: Written) -> Result<(), CommitError> {
-        match written {
-            Written::Committed => {
-                if self.store_error.take().is_some() {
-                    tracing::info!("the store can be written again");
-                }
-                for after in self.writing.take().unwrap_or_default() {
-                    self.perform(after);
-                }
-            }
-            Written::Raised(term) => {
-                self.writing = None;
-                self.term.send_replace(term);
-                if let Some(reply) = self.recovering.take() {
-                    let reply = self.expect_reply(reply);
-                    self.handle(Input::StoreRecovered { reply, term });
-                }
-            }
-            Written::Full(batch, error) => {
-                if self.store_error.is_none() {
-                    tracing::error!(error = %crate::chain(&error), "the store cannot be written; will try again");
-                }
-                self.store_error = Some(crate::chain(&error));
-                tokio::time::sleep(FULL_PAUSE).await;
-                self.writer.send(Write::Commit(batch));
-            }
-            Written::Failed(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    fn perform(&mut self, after: After) {
-        match after {
-            After::Order { session, order, job } => {
-                if let Some(session) = self.sessions.get(&session) {
-                    session.outbox.order(order, &job);
-                }
-            }
-            After::Reply(reply) => reply(),
-            After::Effect(Effect::Send { session, command, .. }) => {
-                use v1::command::Kind;
-                let kind = match command {
-                    Command::Cancel { key, order } => {
-                        Kind::Cancel(v1::Cancel { key: Some(key.into()), order: order.0 })
-                    }
-                    Command::Acknowledge(key) => {
-                        Kind::Acknowledge(v1::Acknowledge { key: Some(key.into()), order: 0 })
-                    }
-                    // Sorted out by `gather`.
-                    Command::Order(_) => return,
-                };
-                if let Some(session) = self.sessions.get(&session) {
-                    session.outbox.command(kind);
-                }
-            }
-            After::Effect(Effect::Close { player, session, reason }) => {
-                tracing::info!(player = %self.engine.roster().host(player), %reason, "session ended");
-                if let Some(session) = self.sessions.remove(&session) {
-                    session.outbox.end(Status::aborted(reason.to_string()));
-                }
-            }
-            After::Effect(Effect::Answer { reply, answer }) => self.answer(reply, answer),
-            After::Effect(Effect::Publish(event)) => self.publish(&event),
-            After::Effect(Effect::Persist(_)) => {}
-        }
-    }
-
-    fn answer(&mut self, id: ReplyId, answer: Answer) {
-        if let Some(fleet) = self.loading.remove(&id)
-            && !matches!(answer, Answer::Rejected(Rejection::TooManyRemoved { .. }))
-        {
-            self.fleet.send_replace(fleet);
-        }
-        if let Some(reply) = self.replies.remove(&id) {
-            // Whoever asked may have gone.
-            let _ = reply.send(Ok(answer));
-        }
-    }
-
-    /// Tells watchers. One that is behind is let go: it asks for the whole status again.
-    fn publish(&mut self, event: &Event) {
-        let flow = event.flow();
-        let over = matches!(event, Event::Flow { state, .. } if state.is_final());
-        if let Some(watchers) = self.watchers.get_mut(&flow) {
-            watchers.retain(|watcher| watcher.try_send(event.clone()).is_ok());
-            if over || watchers.is_empty() {
-                self.watchers.remove(&flow);
-            }
-        }
-        if over {
-            let first = JobId { flow, slot: 0, job: 0 };
-            let next = JobId { flow: flow.next(), ..first };
-            let ended: Vec<JobId> = self.jobs.range(first..next).map(|(job, _)| *job).collect();
-            for job in ended {
-                self.jobs.remove(&job);
-            }
-        }
-    }
+/// For questions whose answer is not on disk yet.
+fn not_told(trouble: &str) -> Status {
+    Status::unavailable(format!("what happened last is not on disk, try again later: {trouble}"))
 }

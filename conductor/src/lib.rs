@@ -19,11 +19,14 @@ mod fleet;
 mod history;
 mod outbox;
 mod reload;
+mod retention;
 mod serve;
 mod sessions;
+mod tls;
 mod writer;
 
 pub use serve::{Options, ServeError, serve};
+pub use sessions::Patience;
 
 use std::error::Error;
 
@@ -37,4 +40,18 @@ pub fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// Longest message of a status, in bytes. It travels in a header, where a space takes three bytes
+/// and everything together must fit into 16 KiB.
+const SHOWN_BYTES: usize = 4_000;
+
+/// A message that fits into a status: one that lists a large fleet is cut.
+fn shown(mut message: String) -> String {
+    if message.len() > SHOWN_BYTES {
+        let end = (0..=SHOWN_BYTES).rev().find(|end| message.is_char_boundary(*end));
+        message.truncate(end.unwrap_or(0));
+        message.push('…');
+    }
+    message
 }

@@ -74,8 +74,7 @@ enum Parsed {
 }
 
 fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Parsed, String> {
-    let mut options =
-        Options { config_dir: PathBuf::from(DEFAULT_DIR), allow_removal: false, lifeline: None };
+    let mut options = Options { config_dir: PathBuf::from(DEFAULT_DIR), ..Options::default() };
     while let Some(arg) = args.next() {
         let (flag, attached) = match arg.to_str().and_then(|arg| arg.split_once('=')) {
             Some((flag, value)) => (flag.to_owned(), Some(OsString::from(value))),

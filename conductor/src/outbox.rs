@@ -6,45 +6,85 @@
 use std::{
     collections::VecDeque,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
 use orchestra_model::delivery::{StoreId, Term};
-use orchestra_proto::v1;
+use orchestra_proto::{PROTOCOL, v1};
 use prost::Message;
+use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
 use tokio_stream::Stream;
 use tonic::Status;
+use v1::{command::Kind, to_player::Frame};
 
 /// Most frames that wait; honest players stay far below it, for credits bound orders and
 /// acknowledgements answer reports.
 const MOST_FRAMES: usize = 16_384;
+/// Most bytes that wait: an order for each of the most credits, each of another job with the
+/// largest parameters, and a fifth more.
+const MOST_BYTES: usize = 160 << 20;
 /// Where a batch is cut.
 const BATCH_FRAMES: usize = 512;
 const BATCH_BYTES: usize = 1 << 20;
 /// How many job parts both ends of a stream remember: see `player.proto`.
 const REMEMBERED_JOBS: usize = 64;
 
-/// The large part of a job's orders: encoded once, shared by all its sessions.
+/// What every command carries: whose it is, and of which term.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Header {
+    /// The store's id.
+    pub(crate) store: StoreId,
+    /// The store's term.
+    pub(crate) term: Term,
+}
+
+impl Header {
+    fn command(self, kind: Kind) -> Bytes {
+        let store_id = Bytes::copy_from_slice(&self.store.0);
+        v1::Command { store_id, term: self.term.0, kind: Some(kind) }.encode_to_vec().into()
+    }
+}
+
+/// The large part of a job's orders: encoded once, shared by all sessions of a term.
 #[derive(Debug)]
 pub(crate) struct EncodedJob {
-    /// SHA-256 of `body`.
+    /// SHA-256 of the encoded `JobBody`: what orders refer to.
     pub(crate) digest: Bytes,
-    /// An encoded `JobBody`.
-    pub(crate) body: Bytes,
+    /// The encoded command that carries it.
+    command: Bytes,
+}
+
+impl EncodedJob {
+    /// Encodes a job part.
+    pub(crate) fn new(header: Header, body: &v1::JobBody) -> Self {
+        let body = body.encode_to_vec();
+        let digest = Bytes::from(Sha256::digest(&body).to_vec());
+        let part =
+            v1::JobPart { digest: digest.clone(), body: body.into(), signature: Bytes::new() };
+        Self { digest, command: header.command(Kind::Job(part)) }
+    }
 }
 
 /// One session's way out; the stream is [`Frames`].
 #[derive(Clone, Debug)]
-pub(crate) struct Outbox(Arc<Mutex<Queue>>);
+pub(crate) struct Outbox(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Notified once, when the stream's end is decided.
+    ended: Notify,
+}
 
 #[derive(Debug)]
 struct Queue {
     player: String,
-    store: StoreId,
-    term: Term,
-    frames: VecDeque<v1::to_player::Frame>,
+    frames: VecDeque<Frame>,
+    /// Of all that waits.
+    bytes: usize,
     jobs: VecDeque<Bytes>,
     end: Option<End>,
     waker: Option<Waker>,
@@ -55,121 +95,141 @@ struct Queue {
 enum End {
     /// Everything that waits, then this status.
     After(Status),
-    /// At once: nobody reads it.
+    /// At once: nobody reads it, or everything is said.
     Now,
 }
 
 impl Outbox {
     /// An outbox and the stream of what goes into it.
-    pub(crate) fn new(player: &str, store: StoreId, term: Term) -> (Self, Frames) {
-        let queue = Arc::new(Mutex::new(Queue {
+    pub(crate) fn new(player: &str) -> (Self, Frames) {
+        let queue = Queue {
             player: player.to_owned(),
-            store,
-            term,
             frames: VecDeque::new(),
+            bytes: 0,
             jobs: VecDeque::new(),
             end: None,
             waker: None,
-        }));
-        (Self(Arc::clone(&queue)), Frames(queue))
+        };
+        let shared = Arc::new(Shared { queue: Mutex::new(queue), ended: Notify::new() });
+        (Self(Arc::clone(&shared)), Frames(shared))
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Queue) -> T) -> T {
-        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = act(&mut queue);
-        let waker = queue.waker.take();
-        drop(queue);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        result
+    /// Queues what begins a session: the welcome, then the first command.
+    pub(crate) fn welcome(&self, header: Header) {
+        self.frame(Frame::Welcome(v1::Welcome {
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            store_id: Bytes::copy_from_slice(&header.store.0),
+            term: header.term.0,
+        }));
+        self.command(header, Kind::Hello(v1::Hello {}));
     }
 
     /// Queues a frame of the session itself.
-    pub(crate) fn frame(&self, frame: v1::to_player::Frame) {
-        self.with(|queue| queue.push(frame));
+    pub(crate) fn frame(&self, frame: Frame) {
+        self.0.act(|queue| queue.push(frame));
     }
 
     /// Queues a command for the sitter.
-    pub(crate) fn command(&self, kind: v1::command::Kind) {
-        self.with(|queue| queue.push_command(kind));
+    pub(crate) fn command(&self, header: Header, kind: Kind) {
+        self.frame(Frame::Command(header.command(kind)));
     }
 
     /// Queues an order, and its job part before it unless the stream remembers that.
-    pub(crate) fn order(&self, order: v1::Order, job: &EncodedJob) {
-        self.with(|queue| {
+    pub(crate) fn order(&self, header: Header, order: v1::Order, job: &EncodedJob) {
+        let order = header.command(Kind::Order(order));
+        self.0.act(|queue| {
             if !queue.jobs.contains(&job.digest) {
                 if queue.jobs.len() == REMEMBERED_JOBS {
                     queue.jobs.pop_front();
                 }
                 queue.jobs.push_back(job.digest.clone());
-                queue.push_command(v1::command::Kind::Job(v1::JobPart {
-                    digest: job.digest.clone(),
-                    body: job.body.clone(),
-                    signature: Bytes::new(),
-                }));
+                queue.push(Frame::Command(job.command.clone()));
             }
-            queue.push_command(v1::command::Kind::Order(order));
+            queue.push(Frame::Command(order));
         });
     }
 
     /// Ends the stream after what waits.
     pub(crate) fn end(&self, status: Status) {
-        self.with(|queue| {
+        self.0.act(|queue| {
             queue.end.get_or_insert(End::After(status));
         });
     }
 
     /// Whether the stream has ended, or is about to.
     pub(crate) fn is_ended(&self) -> bool {
-        self.with(|queue| queue.end.is_some())
+        self.0.lock().end.is_some()
+    }
+
+    /// Returns when the stream has ended, or is about to. For one waiter.
+    pub(crate) async fn ended(&self) {
+        while !self.is_ended() {
+            self.0.ended.notified().await;
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the queue, and wakes whoever waits for what changed.
+    fn act(&self, act: impl FnOnce(&mut Queue)) {
+        let mut queue = self.lock();
+        act(&mut queue);
+        let (waker, ended) = (queue.waker.take(), queue.end.is_some());
+        drop(queue);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        if ended {
+            self.ended.notify_one();
+        }
     }
 }
 
 impl Queue {
-    fn push(&mut self, frame: v1::to_player::Frame) {
+    fn push(&mut self, frame: Frame) {
         if self.end.is_some() {
             return;
         }
-        if self.frames.len() >= MOST_FRAMES {
+        self.bytes += weight(&frame);
+        self.frames.push_back(frame);
+        if self.frames.len() > MOST_FRAMES || self.bytes > MOST_BYTES {
             self.frames.clear();
             let status = Status::resource_exhausted("the player does not read what it is sent");
             self.end = Some(End::After(status));
-            return;
         }
-        self.frames.push_back(frame);
     }
+}
 
-    fn push_command(&mut self, kind: v1::command::Kind) {
-        let command = v1::Command {
-            store_id: Bytes::copy_from_slice(&self.store.0),
-            term: self.term.0,
-            kind: Some(kind),
-        };
-        self.push(v1::to_player::Frame::Command(command.encode_to_vec().into()));
+fn weight(frame: &Frame) -> usize {
+    match frame {
+        Frame::Command(command) => command.len(),
+        _ => 0,
     }
 }
 
 /// The stream of an [`Outbox`]: batches of whatever waits.
 #[derive(Debug)]
-pub(crate) struct Frames(Arc<Mutex<Queue>>);
+pub(crate) struct Frames(Arc<Shared>);
 
 impl Stream for Frames {
     type Item = Result<v1::ToPlayers, Status>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.0.lock();
         let mut frames = Vec::new();
         let mut bytes = 0;
         while frames.len() < BATCH_FRAMES && bytes < BATCH_BYTES {
             let Some(frame) = queue.frames.pop_front() else { break };
-            bytes += match &frame {
-                v1::to_player::Frame::Command(command) => command.len(),
-                _ => 0,
-            };
+            bytes += weight(&frame);
             frames.push(v1::ToPlayer { player: queue.player.clone(), frame: Some(frame) });
         }
         if !frames.is_empty() {
+            queue.bytes -= bytes;
             return Poll::Ready(Some(Ok(v1::ToPlayers { frames })));
         }
         match queue.end.replace(End::Now) {
@@ -187,9 +247,10 @@ impl Stream for Frames {
 impl Drop for Frames {
     /// The connection is gone: whoever still has the outbox need not fill it.
     fn drop(&mut self) {
-        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.end = Some(End::Now);
-        queue.frames.clear();
+        self.0.act(|queue| {
+            queue.end = Some(End::Now);
+            queue.frames.clear();
+        });
     }
 }
 
@@ -197,51 +258,105 @@ impl Drop for Frames {
 mod tests {
     use super::*;
 
+    const HEADER: Header = Header { store: StoreId([1; 16]), term: Term(1) };
+
     fn next(frames: &mut Frames) -> Poll<Option<Result<v1::ToPlayers, Status>>> {
         let mut cx = Context::from_waker(Waker::noop());
         Pin::new(frames).poll_next(&mut cx)
     }
 
-    fn outbox() -> (Outbox, Frames) {
-        Outbox::new("db1", StoreId([1; 16]), Term(1))
+    fn batch(frames: &mut Frames) -> Vec<v1::ToPlayer> {
+        match next(frames) {
+            Poll::Ready(Some(Ok(batch))) => batch.frames,
+            other => panic!("no batch but {other:?}"),
+        }
     }
 
-    fn job(n: u8) -> EncodedJob {
-        EncodedJob { digest: Bytes::from(vec![n]), body: Bytes::from_static(b"job") }
+    fn job(name: usize, padding: usize) -> EncodedJob {
+        let params = [("padding".to_owned(), "x".repeat(padding))].into();
+        EncodedJob::new(
+            HEADER,
+            &v1::JobBody { name: name.to_string(), params, ..Default::default() },
+        )
     }
 
     #[test]
     fn what_is_ready_goes_in_one_batch_and_a_job_part_once() {
-        let (out, mut frames) = outbox();
+        let (out, mut frames) = Outbox::new("db1");
         assert!(next(&mut frames).is_pending());
         for _ in 0..3 {
-            out.order(v1::Order::default(), &job(1));
+            out.order(HEADER, v1::Order::default(), &job(1, 0));
         }
-        let Poll::Ready(Some(Ok(batch))) = next(&mut frames) else { panic!("nothing came") };
-        assert_eq!(batch.frames.len(), 4);
+        assert_eq!(batch(&mut frames).len(), 4);
         assert!(next(&mut frames).is_pending());
     }
 
     #[test]
     fn a_job_part_that_was_forgotten_is_sent_again() {
-        let (out, mut frames) = outbox();
-        for n in 0..=REMEMBERED_JOBS as u8 {
-            out.order(v1::Order::default(), &job(n));
+        let (out, mut frames) = Outbox::new("db1");
+        for n in 0..=REMEMBERED_JOBS {
+            out.order(HEADER, v1::Order::default(), &job(n, 0));
         }
-        assert!(next(&mut frames).is_ready());
-        out.order(v1::Order::default(), &job(0));
-        let Poll::Ready(Some(Ok(batch))) = next(&mut frames) else { panic!("nothing came") };
-        assert_eq!(batch.frames.len(), 2);
+        batch(&mut frames);
+        // The second is remembered, the first is not; by coming again it pushes the second out.
+        for (n, expected) in [(1, 1), (0, 2), (1, 2), (64, 1)] {
+            out.order(HEADER, v1::Order::default(), &job(n, 0));
+            assert_eq!(batch(&mut frames).len(), expected, "job {n}");
+        }
     }
 
     #[test]
-    fn a_player_that_does_not_read_is_cut_off() {
-        let (out, mut frames) = outbox();
-        for _ in 0..=MOST_FRAMES {
-            out.frame(v1::to_player::Frame::Probe(v1::Probe {}));
+    fn a_batch_is_cut_where_it_is_large() {
+        let (out, mut frames) = Outbox::new("db1");
+        for n in 0..10 {
+            out.order(HEADER, v1::Order::default(), &job(n, 256 << 10));
         }
-        assert!(out.is_ended());
-        assert!(matches!(next(&mut frames), Poll::Ready(Some(Err(_)))));
-        assert!(matches!(next(&mut frames), Poll::Ready(None)));
+        let lengths: Vec<usize> = std::iter::from_fn(|| match next(&mut frames) {
+            Poll::Ready(Some(Ok(batch))) => Some(batch.frames.len()),
+            _ => None,
+        })
+        .collect();
+        assert_eq!(lengths.iter().sum::<usize>(), 20);
+        assert!(lengths.iter().all(|length| *length <= 9), "{lengths:?}");
+    }
+
+    #[tokio::test]
+    async fn a_player_that_does_not_read_is_cut_off() {
+        for padding in [0, 100 << 10] {
+            let (out, mut frames) = Outbox::new("db1");
+            let job = (0..2).map(|n| job(n, padding)).collect::<Vec<_>>();
+            let mut orders = 0;
+            while !out.is_ended() {
+                // Two jobs by turns, and nothing remembered between them.
+                out.0.act(|queue| queue.jobs.clear());
+                out.order(HEADER, v1::Order::default(), &job[orders % 2]);
+                orders += 1;
+            }
+            assert!(orders <= MOST_FRAMES / 2 + 1, "{orders}");
+            out.ended().await;
+            assert!(matches!(next(&mut frames), Poll::Ready(Some(Err(_)))));
+            assert!(matches!(next(&mut frames), Poll::Ready(None)));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_waits_goes_before_the_end() {
+        let (out, mut frames) = Outbox::new("db1");
+        out.welcome(HEADER);
+        out.end(Status::aborted("enough"));
+        out.frame(Frame::Probe(v1::Probe {}));
+        out.end(Status::ok("a second end counts for nothing"));
+        assert_eq!(batch(&mut frames).len(), 2);
+        let Poll::Ready(Some(Err(status))) = next(&mut frames) else { panic!("no end") };
+        assert_eq!(status.message(), "enough");
+    }
+
+    #[tokio::test]
+    async fn an_outbox_whose_connection_is_gone_takes_nothing_in() {
+        let (out, frames) = Outbox::new("db1");
+        drop(frames);
+        out.ended().await;
+        out.welcome(HEADER);
+        assert!(out.0.lock().frames.is_empty());
     }
 }

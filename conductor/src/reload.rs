@@ -1,40 +1,51 @@
 //! Reading the fleet's files again: by SIGHUP, or because an operator asked.
 //!
 //! Atomic: whatever is wrong anywhere, nothing changes, and `orc conductor status` says what.
+//! What a running conductor cannot change (where it listens, who it is, where its store lies) is
+//! refused with the rest, so that after a reload the files say what is in force.
 
 use std::{
+    error::Error,
+    fmt,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use orchestra_certs::{Credentials, Reloadable};
+use orchestra_certs::Reloadable;
 use orchestra_flow::{Answer, Rejection};
 use orchestra_model::Timestamp;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tonic::Status;
 
 use crate::{
-    config::{Config, Limits},
+    config::{Config, Limits, Retention},
     driver::{Clock, Handle, Request},
     fleet::Fleet,
+    shown, tls,
 };
 
 /// What reloads change and others read.
 #[derive(Clone)]
-pub(crate) struct Reloader {
-    directory: PathBuf,
+pub(crate) struct Reloader(Arc<Inner>);
+
+struct Inner {
+    /// As it was at the start.
+    config: Config,
     driver: Handle,
     clock: Clock,
     tls: Reloadable<rustls::ServerConfig>,
-    shared: Arc<Mutex<Shared>>,
+    shared: Mutex<Shared>,
     /// One reload at a time.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    turn: tokio::sync::Mutex<()>,
+    /// Notified after a reload that changed something.
+    done: Notify,
 }
 
 /// The part of the configuration that a reload may change, and how the last one went.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     pub(crate) limits: Limits,
+    pub(crate) retention: Retention,
     pub(crate) loaded_at: Timestamp,
     pub(crate) error: Option<String>,
 }
@@ -47,38 +58,74 @@ pub(crate) struct Loaded {
     pub(crate) removed: u32,
 }
 
+/// Keys that only a restart changes.
+#[derive(Debug)]
+struct Fixed(PathBuf, Vec<&'static str>);
+
+impl fmt::Display for Fixed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (file, keys) = (self.0.display(), self.1.join(", "));
+        write!(f, "{file}/conductor.toml: a change of {keys} takes a restart")
+    }
+}
+
+impl Error for Fixed {}
+
 impl Reloader {
     pub(crate) fn new(
-        config: &Config,
+        config: Config,
         driver: Handle,
         clock: Clock,
         tls: Reloadable<rustls::ServerConfig>,
     ) -> Self {
-        let shared = Shared { limits: config.limits, loaded_at: clock.now(), error: None };
-        Self {
-            directory: config.directory.clone(),
-            driver,
-            clock,
-            tls,
-            shared: Arc::new(Mutex::new(shared)),
-            turn: Arc::default(),
-        }
+        let shared = Mutex::new(Shared {
+            limits: config.limits,
+            retention: config.retention,
+            loaded_at: clock.now(),
+            error: None,
+        });
+        let (turn, done) = (tokio::sync::Mutex::default(), Notify::new());
+        Self(Arc::new(Inner { config, driver, clock, tls, shared, turn, done }))
     }
 
     /// What holds now.
     pub(crate) fn shared(&self) -> Shared {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.shared.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reads everything anew and puts it in force, or changes nothing. With `allow_removal`, any
-    /// part of the fleet may go.
+    /// part of the fleet may go. Goes on to its end, whether or not somebody still awaits it.
     pub(crate) async fn reload(&self, allow_removal: bool) -> Result<Loaded, Status> {
+        let inner = Arc::clone(&self.0);
+        let work = tokio::spawn(async move { inner.reload(allow_removal).await });
+        work.await.unwrap_or_else(|error| Err(Status::internal(error.to_string())))
+    }
+
+    /// Returns after the next reload, or one that nobody waited for. For one waiter.
+    pub(crate) async fn reloaded(&self) {
+        self.0.done.notified().await;
+    }
+
+    /// Puts a fleet in force, as [`Reloader::reload`] does.
+    pub(crate) async fn load_roster(
+        &self,
+        fleet: Fleet,
+        limits: &Limits,
+        allow_removal: bool,
+    ) -> Result<Loaded, Status> {
+        self.0.load_roster(fleet, limits, allow_removal).await
+    }
+}
+
+impl Inner {
+    async fn reload(&self, allow_removal: bool) -> Result<Loaded, Status> {
         let _turn = self.turn.lock().await;
         let result = self.load(allow_removal).await;
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         match &result {
-            Ok((loaded, limits)) => {
-                shared.limits = *limits;
+            Ok((loaded, config)) => {
+                shared.limits = config.limits;
+                shared.retention = config.retention;
                 shared.loaded_at = self.clock.now();
                 shared.error = None;
                 tracing::info!(
@@ -87,6 +134,7 @@ impl Reloader {
                     removed = loaded.removed,
                     "configuration reloaded"
                 );
+                self.done.notify_one();
             }
             Err(status) => {
                 shared.error = Some(status.message().to_owned());
@@ -96,27 +144,26 @@ impl Reloader {
         result.map(|(loaded, _)| loaded)
     }
 
-    async fn load(&self, allow_removal: bool) -> Result<(Loaded, Limits), Status> {
-        let directory = self.directory.clone();
+    async fn load(&self, allow_removal: bool) -> Result<(Loaded, Config), Status> {
+        let before = self.config.clone();
         let read = tokio::task::spawn_blocking(move || {
             let broken =
-                |error: &dyn std::error::Error| Status::failed_precondition(crate::chain(error));
-            let config = Config::load(&directory).map_err(|error| broken(&error))?;
-            let fleet = Fleet::load(&directory).map_err(|error| broken(&error))?;
-            let tls = Credentials::load(&config.tls, &config.domain)
-                .and_then(|credentials| credentials.server_config())
-                .map_err(|error| broken(&error))?;
+                |error: &dyn Error| Status::failed_precondition(shown(crate::chain(error)));
+            let config = Config::load(&before.directory).map_err(|error| broken(&error))?;
+            check_fixed(&before, &config).map_err(|error| broken(&error))?;
+            let fleet = Fleet::load(&config.directory).map_err(|error| broken(&error))?;
+            let tls = tls::load(&config).map_err(|error| broken(&error))?;
             Ok::<_, Status>((config, fleet, tls))
         });
         let (config, fleet, tls) =
             read.await.map_err(|error| Status::internal(error.to_string()))??;
         let loaded = self.load_roster(fleet, &config.limits, allow_removal).await?;
         self.tls.set(tls);
-        Ok((loaded, config.limits))
+        Ok((loaded, config))
     }
 
-    /// Puts a fleet in force. The brake counts what is in force now.
-    pub(crate) async fn load_roster(
+    /// The brake counts what is in force now.
+    async fn load_roster(
         &self,
         fleet: Fleet,
         limits: &Limits,
@@ -125,7 +172,7 @@ impl Reloader {
         let gone = || Status::unavailable("the conductor is stopping");
         let (reply, health) = oneshot::channel();
         self.driver.requests.send(Request::Health(reply)).await.map_err(|_| gone())?;
-        let players = health.await.map_err(|_| gone())?.players;
+        let players = health.await.map_err(|_| gone())??.players;
         let most_removed = match allow_removal {
             true => u32::MAX,
             false => limits.reload_removal.window_of(players),
@@ -143,5 +190,19 @@ impl Reloader {
             }
             answer => Err(Status::internal(format!("unexpected answer {answer:?}"))),
         }
+    }
+}
+
+fn check_fixed(before: &Config, now: &Config) -> Result<(), Fixed> {
+    let keys = [
+        ("listen", before.listen == now.listen),
+        ("name", before.name == now.name),
+        ("domain", before.domain == now.domain),
+        ("state_dir", before.state_dir == now.state_dir),
+    ];
+    let changed: Vec<_> = keys.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect();
+    match changed.is_empty() {
+        true => Ok(()),
+        false => Err(Fixed(now.directory.clone(), changed)),
     }
 }

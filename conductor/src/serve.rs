@@ -1,25 +1,31 @@
 //! Starting and stopping: everything is read and checked before the first socket opens, and
 //! everything taken in is on disk before the process ends.
+//!
+//! It stops from the outside to the inside: no more connections; sessions and streams end with a
+//! status that says why; what was asked before is answered; then the driver takes in what is
+//! left, writes it, and closes the store. Whoever does not let go in time is cut off.
 
 use std::{
     error::Error,
     fmt, fs,
-    io::{self, Read},
+    io::{self, Read, Write},
     net::SocketAddr,
     path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
-use orchestra_certs::{Credentials, Limits, LoadError, Reloadable, incoming};
+use orchestra_certs::{Incoming, Limits, Reloadable, incoming};
 use orchestra_flow::{Engine, RecoveredFlow, RecoveredJob, Recovery, Settings};
 use orchestra_model::limits;
 use orchestra_proto::v1::{audience_server::AudienceServer, players_server::PlayersServer};
-use orchestra_store::{CommitError, OpenError, Reader, SqliteStore, Store};
+use orchestra_store::{CommitError, Identity, OpenError, Reader, SqliteStore, Store};
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::{oneshot, watch},
+    task::JoinError,
+    time::timeout,
 };
 use tonic::transport::Server;
 
@@ -31,12 +37,14 @@ use crate::{
     fleet::{Fleet, InvalidFleet},
     history::{self, HistoryError},
     reload::Reloader,
-    sessions::Sessions,
+    retention,
+    sessions::{Patience, Sessions},
+    tls::{self, InvalidTls},
     writer::Writer,
 };
 
 /// How the conductor is started.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Options {
     /// Where the configuration is.
     pub config_dir: PathBuf,
@@ -44,6 +52,8 @@ pub struct Options {
     pub allow_removal: bool,
     /// Stop when this reaches its end.
     pub lifeline: Option<fs::File>,
+    /// How long players are waited for.
+    pub patience: Patience,
 }
 
 /// Why the conductor did not start, or had to stop.
@@ -54,14 +64,7 @@ pub enum ServeError {
     /// The players file or the groups cannot be used.
     Fleet(InvalidFleet),
     /// Certificates or key cannot be used.
-    Tls(LoadError),
-    /// The certificate is not this conductor's.
-    NotOurCertificate {
-        /// Whose it is.
-        certificate: String,
-        /// What it should be.
-        expected: String,
-    },
+    Tls(InvalidTls),
     /// The store cannot be opened.
     Open(OpenError),
     /// The store cannot be read.
@@ -85,19 +88,15 @@ impl fmt::Display for ServeError {
         match self {
             Self::Config(_) => f.write_str("the configuration cannot be used"),
             Self::Fleet(_) => f.write_str("the fleet's files cannot be used"),
-            Self::Tls(_) => f.write_str("the TLS files cannot be used"),
-            Self::NotOurCertificate { certificate, expected } => write!(
-                f,
-                "the certificate is {certificate}, but conductor.toml makes this {expected}: issue one \
-                 with `orchestra-certs issue`, or mend `name` and `domain`"
-            ),
+            // It says so itself.
+            Self::Tls(cause) => cause.fmt(f),
             Self::Open(_) => f.write_str("the store cannot be opened"),
             Self::Recover(_) => f.write_str("the store cannot be read"),
             Self::Listen(address, _) => write!(f, "cannot listen on {address}"),
             Self::Write(path, _) => write!(f, "cannot write {}", path.display()),
             Self::Roster(reason) => f.write_str(reason),
             Self::Store(_) => f.write_str("the store failed"),
-            Self::System(_) => f.write_str("cannot start a thread"),
+            Self::System(_) => f.write_str("the system gives no threads or signals"),
             Self::Server(_) => f.write_str("the server failed"),
         }
     }
@@ -108,20 +107,28 @@ impl Error for ServeError {
         match self {
             Self::Config(cause) => Some(cause),
             Self::Fleet(cause) => Some(cause),
-            Self::Tls(cause) => Some(cause),
+            Self::Tls(cause) => cause.source(),
             Self::Open(cause) => Some(cause),
             Self::Recover(cause) | Self::Server(cause) => Some(cause.as_ref()),
             Self::Listen(_, cause) | Self::Write(_, cause) | Self::System(cause) => Some(cause),
             Self::Store(cause) => Some(cause),
-            Self::NotOurCertificate { .. } | Self::Roster(_) => None,
+            Self::Roster(_) => None,
         }
     }
 }
+
+/// Threads for host sets, files and the store's readers. What waits for one costs little.
+const BLOCKING_THREADS: usize = 16;
+/// Most calls at once on one connection: a tool has two, a player one.
+const CALLS: u32 = 128;
+/// How long connections, and then the driver, get to end by themselves.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs a conductor until it is told to stop. Blocks.
 pub fn serve(options: Options) -> Result<(), ServeError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()
         .map_err(ServeError::System)?;
@@ -131,65 +138,100 @@ pub fn serve(options: Options) -> Result<(), ServeError> {
 }
 
 async fn run(options: Options) -> Result<(), ServeError> {
+    // Before anything else: a reload that is asked for early must not end the process.
+    let hangup = signal(SignalKind::hangup()).map_err(ServeError::System)?;
     let config = Config::load(&options.config_dir).map_err(ServeError::Config)?;
     let fleet = Fleet::load(&options.config_dir).map_err(ServeError::Fleet)?;
-    let credentials = Credentials::load(&config.tls, &config.domain).map_err(ServeError::Tls)?;
-    check_identity(&config, &credentials)?;
-    let tls = Reloadable::new(credentials.server_config().map_err(ServeError::Tls)?);
+    let tls = Reloadable::new(tls::load(&config).map_err(ServeError::Tls)?);
 
     let clock = Clock::start();
     let store = SqliteStore::open(&config.state_dir).map_err(ServeError::Open)?;
-    let identity = store.identity();
-    let readers = store.readers();
-    let reader = store.reader().map_err(|error| ServeError::Recover(error.into()))?;
-    let settings = Settings { most_tasks: config.limits.max_hosts };
-    let mut engine =
-        recover(settings, identity, &*reader).map_err(|error| ServeError::Recover(error.into()))?;
-    drop(reader);
-    engine.resume(clock.now());
+    forget_address(&config)?;
+    let (identity, readers) = (store.identity(), store.readers());
+    let engine = engine(identity, clock, &store)?;
+    let writer = Writer::start(Box::new(store)).map_err(ServeError::System)?;
 
-    let (writer, writer_thread) = Writer::start(Box::new(store)).map_err(ServeError::System)?;
-    let (handle, from_sessions, from_audience) = mailboxes();
+    let (handle, from, finish) = mailboxes();
     let (fleet_sender, fleet_receiver) = watch::channel(Arc::new(Fleet::default()));
-    let (term_sender, term) = watch::channel(identity.term);
-    let driver = Driver::new(engine, clock, writer, fleet_sender, term_sender);
-    let mut driver = tokio::spawn(driver.run(from_sessions, from_audience));
-    let reloader = Reloader::new(&config, handle.clone(), clock, tls.clone());
-    reloader
-        .load_roster(fleet, &config.limits, options.allow_removal)
-        .await
-        .map_err(|status| ServeError::Roster(status.message().to_owned()))?;
+    let driver = Driver::new(engine, clock, identity, writer, fleet_sender);
+    let mut driver = tokio::spawn(driver.run(from));
+    let reloader = Reloader::new(config.clone(), handle.clone(), clock, tls.clone());
+    tokio::select! {
+        // The driver ends by itself only when the store failed.
+        result = &mut driver => return driver_result(result),
+        result = reloader.load_roster(fleet, &config.limits, options.allow_removal) => {
+            result.map_err(|status| ServeError::Roster(status.message().to_owned()))?;
+        }
+    }
 
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .map_err(|cause| ServeError::Listen(config.listen, cause))?;
-    let address =
-        listener.local_addr().map_err(|cause| ServeError::Listen(config.listen, cause))?;
+    let unable = |cause| ServeError::Listen(config.listen, cause);
+    let listener = TcpListener::bind(config.listen).await.map_err(unable)?;
+    let address = listener.local_addr().map_err(unable)?;
+    let told = Told::listen(hangup, options.lifeline).map_err(ServeError::System)?;
     write_address(&config, address)?;
-    println!("{address}");
     tracing::info!(
         %address, name = %config.name, store = %identity.store, term = identity.term.0,
         players = fleet_receiver.borrow().hosts().len(), "conductor started"
     );
 
     let (stop, stopping) = watch::channel(false);
-    let sessions = Sessions::new(handle.clone(), identity.store, term, stopping.clone());
+    let patience = options.patience;
+    let sessions = Sessions::new(handle.clone(), identity.store, patience, stopping.clone());
     let facts = Facts {
         name: config.name.clone(),
         store_id: identity.store.to_string(),
         started_at: clock.now(),
     };
-    let audience = AudienceService {
-        driver: handle,
+    let kept = retention::run(handle.clone(), Arc::clone(&readers), reloader.clone(), clock);
+    tokio::spawn(kept);
+    let audience = AudienceService::new(
+        handle,
         readers,
-        fleet: fleet_receiver,
-        reloader: reloader.clone(),
-        facts: Arc::new(facts),
+        fleet_receiver,
+        reloader.clone(),
+        facts,
+        stopping.clone(),
+    );
+    let incoming = incoming(listener, tls, Limits::default());
+    let server = tokio::spawn(listen(incoming, sessions, audience, stopping));
+
+    let failed = tokio::select! {
+        result = &mut driver => Some(result),
+        () = told.wait(&reloader) => None,
     };
-    let mut until = stopping;
-    let server = Server::builder()
+    stop.send_replace(true);
+    if let Some(result) = failed {
+        return driver_result(result);
+    }
+    tracing::info!("conductor stops");
+    match timeout(PATIENCE, server).await {
+        Ok(Ok(result)) => result.map_err(|error| ServeError::Server(error.into()))?,
+        Ok(Err(error)) => return Err(ServeError::Server(error.into())),
+        Err(_) => tracing::warn!("connections did not end in time"),
+    }
+    // Where it has failed meanwhile, its result says so.
+    let _ = finish.send(());
+    match timeout(PATIENCE, driver).await {
+        Ok(result) => driver_result(result)?,
+        Err(_) => {
+            tracing::warn!("what was taken in last was not stored in time; nobody was answered");
+        }
+    }
+    tracing::info!("conductor stopped");
+    Ok(())
+}
+
+/// The server, until it is told to stop and every connection has ended.
+async fn listen(
+    incoming: Incoming,
+    sessions: Sessions,
+    audience: AudienceService,
+    mut until: watch::Receiver<bool>,
+) -> Result<(), tonic::transport::Error> {
+    Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .max_concurrent_streams(CALLS)
         .layer(AccessLayer)
         .add_service(
             PlayersServer::new(sessions)
@@ -201,63 +243,52 @@ async fn run(options: Options) -> Result<(), ServeError> {
                 .max_decoding_message_size(limits::MESSAGE_BYTES)
                 .max_encoding_message_size(limits::MESSAGE_BYTES),
         )
-        .serve_with_incoming_shutdown(incoming(listener, tls, Limits::default()), async move {
+        .serve_with_incoming_shutdown(incoming, async move {
             // The sender outlives the server, so this ends only when told to.
             let _ = until.wait_for(|stopping| *stopping).await;
-        });
-    let server = tokio::spawn(server);
-
-    let failed = tokio::select! {
-        result = &mut driver => Some(result),
-        () = told_to_stop(reloader, options.lifeline) => None,
-    };
-    stop.send_replace(true);
-    if let Some(result) = failed {
-        // The driver ends by itself only when the store failed.
-        return driver_result(result);
-    }
-    /// How long connections get to end by themselves.
-    const PATIENCE: Duration = Duration::from_secs(5);
-    match tokio::time::timeout(PATIENCE, server).await {
-        Ok(Ok(result)) => result.map_err(|error| ServeError::Server(error.into()))?,
-        Ok(Err(error)) => return Err(ServeError::Server(error.into())),
-        Err(_) => tracing::warn!("connections did not end in time"),
-    }
-    let result = match tokio::time::timeout(PATIENCE, driver).await {
-        Ok(result) => driver_result(result),
-        Err(_) => Ok(()),
-    };
-    drop(writer_thread);
-    tracing::info!("conductor stopped");
-    result
+        })
+        .await
 }
 
-fn driver_result(
-    result: Result<Result<(), CommitError>, tokio::task::JoinError>,
-) -> Result<(), ServeError> {
+fn driver_result(result: Result<Result<(), CommitError>, JoinError>) -> Result<(), ServeError> {
     match result {
         Ok(result) => result.map_err(ServeError::Store),
         Err(error) => Err(ServeError::Server(error.into())),
     }
 }
 
-/// Returns on TERM, INT or the end of the lifeline; reloads on HUP meanwhile.
-async fn told_to_stop(reloader: Reloader, lifeline: Option<fs::File>) {
-    let signals = [SignalKind::hangup(), SignalKind::terminate(), SignalKind::interrupt()];
-    let [Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)] = signals.map(signal) else {
-        tracing::error!("cannot listen for signals");
-        return;
-    };
-    let mut cut = lifeline.map(watch_lifeline);
-    loop {
-        tokio::select! {
-            Some(()) = hangup.recv() => {
-                // The outcome is logged, and kept for `orc conductor status`.
-                let _ = reloader.reload(false).await;
+/// Where we are told what to do from outside.
+struct Told {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+    lifeline: Option<oneshot::Receiver<()>>,
+}
+
+impl Told {
+    fn listen(hangup: Signal, lifeline: Option<fs::File>) -> io::Result<Self> {
+        Ok(Self {
+            hangup,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            lifeline: lifeline.map(watch_lifeline),
+        })
+    }
+
+    /// Returns on TERM, INT or the end of the lifeline; reloads on HUP meanwhile.
+    async fn wait(mut self, reloader: &Reloader) {
+        loop {
+            tokio::select! {
+                Some(()) = self.hangup.recv() => {
+                    // Beside this, for it may take long, or wait for a store that is full. The
+                    // outcome is logged, and kept for `orc conductor status`.
+                    let reloader = reloader.clone();
+                    tokio::spawn(async move { reloader.reload(false).await });
+                }
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                true = ended(&mut self.lifeline) => return,
             }
-            _ = terminate.recv() => return,
-            _ = interrupt.recv() => return,
-            true = ended(&mut cut) => return,
         }
     }
 }
@@ -285,28 +316,49 @@ async fn ended(cut: &mut Option<oneshot::Receiver<()>>) -> bool {
     }
 }
 
-fn check_identity(config: &Config, credentials: &Credentials) -> Result<(), ServeError> {
-    let expected = format!("spiffe://{}/conductor/{}", config.domain, config.name);
-    let certificate = credentials.identity().to_string();
-    match certificate == expected {
-        true => Ok(()),
-        false => Err(ServeError::NotOurCertificate { certificate, expected }),
+/// The file that tells other programs where this one listens.
+fn address_file(config: &Config) -> PathBuf {
+    config.state_dir.join("address")
+}
+
+/// Removes what the last one left, so that nobody goes there.
+fn forget_address(config: &Config) -> Result<(), ServeError> {
+    let path = address_file(config);
+    match fs::remove_file(&path) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+            Err(ServeError::Write(path, cause))
+        }
+        _ => Ok(()),
     }
 }
 
 /// Tells other programs where this one listens: whole, or not at all.
 fn write_address(config: &Config, address: SocketAddr) -> Result<(), ServeError> {
-    let path = config.state_dir.join("address");
-    let temporary = config.state_dir.join("address.new");
+    let path = address_file(config);
+    let temporary = path.with_extension("new");
     fs::write(&temporary, format!("{address}\n"))
         .and_then(|()| fs::rename(&temporary, &path))
-        .map_err(|cause| ServeError::Write(path, cause))
+        .map_err(|cause| ServeError::Write(path, cause))?;
+    // Whoever started us may have closed our standard output.
+    let _ = writeln!(io::stdout(), "{address}");
+    Ok(())
+}
+
+/// The engine as the store has it, ready to go on.
+fn engine(identity: Identity, clock: Clock, store: &SqliteStore) -> Result<Engine, ServeError> {
+    // A reload may change how many tasks a flow may have, so the service looks at that.
+    let settings = Settings { most_tasks: u64::MAX };
+    let reader = store.reader().map_err(|error| ServeError::Recover(error.into()))?;
+    let mut engine =
+        recover(settings, identity, &*reader).map_err(|error| ServeError::Recover(error.into()))?;
+    engine.resume(clock.now());
+    Ok(engine)
 }
 
 /// Rebuilds the engine from the store.
 fn recover(
     settings: Settings,
-    identity: orchestra_store::Identity,
+    identity: Identity,
     reader: &dyn Reader,
 ) -> Result<Engine, HistoryError> {
     let recovery = Recovery {

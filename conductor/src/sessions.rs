@@ -3,6 +3,10 @@
 //! A session first tells the player's whole state; the driver takes it in and the engine
 //! reconciles. From then on this side only decodes, in order. Where the name has a live session
 //! already, that one is asked; if it answers, the newcomer is refused, else it takes over.
+//!
+//! Each stream has a task of its own from its first frame to its last, which does not depend on
+//! whether anybody still awaits the call: what the driver was told of as attached, it is told of
+//! as detached.
 
 use std::{
     sync::{
@@ -17,45 +21,141 @@ use orchestra_certs::Peer;
 use orchestra_flow::{PlayerIx, SessionId};
 use orchestra_model::{
     HostName,
-    delivery::{Report, StoreId, Term},
+    delivery::{PlayerSnapshot, Refusal, Report, StoreId},
+    limits,
 };
 use orchestra_proto::{
     Invalid, PROTOCOL, snapshot_from_wire,
     v1::{self, from_player, players_server::Players, to_player},
 };
 use prost::Message;
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch},
+    time::timeout,
+};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     driver::{Attach, Attached, FromSession, Handle},
     outbox::{Frames, Outbox},
+    shown,
 };
 
-/// How long a player may take to say who it is.
-const GREETING: Duration = Duration::from_secs(10);
-/// How long an older session may take to say that it lives.
-const PROBE: Duration = Duration::from_secs(3);
+/// How long players are waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// How long a player may take to say who it is.
+    pub greeting: Duration,
+    /// How long an older session may take to say that it lives.
+    pub probe: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { greeting: Duration::from_secs(10), probe: Duration::from_secs(3) }
+    }
+}
+
+/// Bytes of reports, over all sessions, that wait for the driver; whoever has more waits with
+/// reading.
+const ROOM: usize = 64 << 20;
+/// Largest end that is kept: both streams, a response, and room for what a next release adds.
+const END_BYTES: usize = 256 << 10;
+/// Most that is kept of what a player says for people.
+const DETAIL_CHARS: usize = 1_024;
+const VERSION_CHARS: usize = 64;
 
 /// The service for players.
 #[derive(Clone, Debug)]
 pub(crate) struct Sessions {
     driver: Handle,
     store: StoreId,
-    term: watch::Receiver<Term>,
+    patience: Patience,
     next: Arc<AtomicU64>,
+    room: Arc<Semaphore>,
     /// Becomes true when the conductor stops.
     stopping: watch::Receiver<bool>,
 }
+
+/// A session that the driver knows.
+struct Session {
+    host: HostName,
+    player: PlayerIx,
+    id: SessionId,
+    outbox: Outbox,
+}
+
+type Answer = oneshot::Sender<Result<Frames, Status>>;
 
 impl Sessions {
     pub(crate) fn new(
         driver: Handle,
         store: StoreId,
-        term: watch::Receiver<Term>,
+        patience: Patience,
         stopping: watch::Receiver<bool>,
     ) -> Self {
-        Self { driver, store, term, next: Arc::new(AtomicU64::new(1)), stopping }
+        let (next, room) = (Arc::new(AtomicU64::new(1)), Arc::new(Semaphore::new(ROOM)));
+        Self { driver, store, patience, next, room, stopping }
+    }
+
+    /// One stream, from its first frame to its last.
+    async fn serve(
+        mut self,
+        peer: Peer,
+        host: HostName,
+        mut incoming: Streaming<v1::FromPlayers>,
+        answer: Answer,
+    ) {
+        // Whoever awaits an answer may have gone, here and below.
+        let attach = match self.greeting(&host, &mut incoming).await {
+            Ok(attach) => attach,
+            Err(status) => {
+                refused(&host, &peer, &status);
+                let _ = answer.send(Err(status));
+                return;
+            }
+        };
+        match self.admit(&host, &attach).await {
+            Ok((session, frames)) => {
+                let version = cut(&attach.version, VERSION_CHARS);
+                tracing::info!(player = %host, address = %peer.address, version, "player attached");
+                // Where the frames are dropped, the outbox ends, and `listen` with it.
+                let _ = answer.send(Ok(frames));
+                self.listen(session, incoming).await;
+            }
+            Err(status) => {
+                refused(&host, &peer, &status);
+                let _ = answer.send(Ok(refusal(&host, &status)));
+            }
+        }
+    }
+
+    /// What the first message says: one attach, under the name of the certificate.
+    async fn greeting(
+        &mut self,
+        host: &HostName,
+        incoming: &mut Streaming<v1::FromPlayers>,
+    ) -> Result<v1::Attach, Status> {
+        let limit = self.patience.greeting;
+        let first = tokio::select! {
+            first = timeout(limit, incoming.message()) => first,
+            _ = self.stopping.wait_for(|stopping| *stopping) => return Err(stopping()),
+        };
+        let first = first.map_err(|_| {
+            Status::deadline_exceeded(format!("no attach frame within {limit:?}"))
+        })??;
+        let mut frames = first.map(|batch| batch.frames).unwrap_or_default().into_iter();
+        let (Some(frame), None) = (frames.next(), frames.next()) else {
+            return Err(Status::invalid_argument("the first message is one attach frame"));
+        };
+        let Some(from_player::Frame::Attach(attach)) = frame.frame else {
+            return Err(Status::invalid_argument("the first frame is an attach"));
+        };
+        if frame.player != host.as_str() {
+            let name = cut(&frame.player, VERSION_CHARS);
+            return Err(Status::permission_denied(format!("{host} attached as {name:?}")));
+        }
+        Ok(attach)
     }
 
     /// Lets a player in, or says why not.
@@ -63,55 +163,64 @@ impl Sessions {
         &self,
         host: &HostName,
         attach: &v1::Attach,
-    ) -> Result<(PlayerIx, SessionId, Outbox, Frames), Status> {
+    ) -> Result<(Session, Frames), Status> {
         if attach.protocol != PROTOCOL {
             return Err(Status::failed_precondition(format!(
                 "the player speaks protocol {}, this conductor {PROTOCOL}",
                 attach.protocol
             )));
         }
-        let snapshot = v1::Snapshot::decode(attach.snapshot.clone())
-            .map_err(|error| Status::invalid_argument(format!("snapshot: {error}")))
-            .and_then(|wire| snapshot_from_wire(&wire, self.store).map_err(|e| invalid(&e)))?;
-        let mut supersede = false;
+        let snapshot = self.snapshot(&attach.snapshot)?;
+        let mut silent = None;
         loop {
-            let session = SessionId(self.next.fetch_add(1, Ordering::Relaxed));
-            let (outbox, frames) = Outbox::new(host.as_str(), self.store, *self.term.borrow());
-            outbox.frame(to_player::Frame::Welcome(v1::Welcome {
-                protocol: PROTOCOL,
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                store_id: Bytes::copy_from_slice(&self.store.0),
-                term: self.term.borrow().0,
-            }));
-            outbox.command(v1::command::Kind::Hello(v1::Hello {}));
+            let id = SessionId(self.next.fetch_add(1, Ordering::Relaxed));
+            let (outbox, frames) = Outbox::new(host.as_str());
             let (reply, attached) = oneshot::channel();
             let attach = Attach {
                 host: host.clone(),
-                session,
+                session: id,
                 snapshot: Box::new(snapshot.clone()),
-                version: attach.version.chars().take(64).collect(),
+                version: cut(&attach.version, VERSION_CHARS),
                 outbox: outbox.clone(),
-                supersede,
+                silent,
             };
             self.tell(FromSession::Attached(attach, reply)).await?;
             match attached.await.map_err(|_| stopping())? {
-                Attached::Welcome(player) => return Ok((player, session, outbox, frames)),
+                Attached::Welcome(player) => {
+                    return Ok((Session { host: host.clone(), player, id, outbox }, frames));
+                }
                 Attached::Unknown => {
                     return Err(Status::permission_denied(format!(
-                        "the conductor's players file does not name {host}"
+                        "the conductor does not know {host}: add it to its players file, and \
+                         reload it"
                     )));
                 }
-                Attached::Occupied(mut alive) => {
-                    let answer = tokio::time::timeout(PROBE, alive.wait_for(|alive| *alive)).await;
+                Attached::Occupied { by, mut alive } => {
+                    let answer = timeout(self.patience.probe, alive.wait_for(|alive| *alive)).await;
                     if matches!(answer, Ok(Ok(_))) {
                         return Err(Status::already_exists(format!(
-                            "another live session of {host} exists"
+                            "{host} has another session, which is alive: two players run with \
+                             its certificate"
                         )));
                     }
-                    supersede = true;
+                    silent = Some(by);
                 }
             }
         }
+    }
+
+    fn snapshot(&self, bytes: &Bytes) -> Result<PlayerSnapshot, Status> {
+        let wire = v1::Snapshot::decode(bytes.clone())
+            .map_err(|error| Status::invalid_argument(format!("snapshot: {error}")))?;
+        // More than can be at once would only make work.
+        if wire.live.len() > limits::MAX_TASKS as usize {
+            return Err(Status::invalid_argument(format!(
+                "snapshot: {} attempts are alive; a player runs at most {}",
+                wire.live.len(),
+                limits::MAX_TASKS
+            )));
+        }
+        snapshot_from_wire(&wire, self.store).map_err(|error| invalid(&error))
     }
 
     async fn tell(&self, message: FromSession) -> Result<(), Status> {
@@ -119,55 +228,45 @@ impl Sessions {
     }
 
     /// Takes in what the player says, until the session is over.
-    async fn listen(
-        mut self,
-        host: HostName,
-        player: PlayerIx,
-        session: SessionId,
-        outbox: Outbox,
-        mut incoming: Streaming<v1::FromPlayers>,
-    ) {
+    async fn listen(mut self, session: Session, mut incoming: Streaming<v1::FromPlayers>) {
         let status = loop {
             let batch = tokio::select! {
                 batch = incoming.message() => batch,
+                () = session.outbox.ended() => break Status::aborted("the session was ended"),
                 _ = self.stopping.wait_for(|stopping| *stopping) => break stopping(),
             };
             match batch {
-                Ok(Some(batch)) => match self.take(&host, player, session, batch).await {
-                    Ok(()) if outbox.is_ended() => break Status::aborted("the session was ended"),
-                    Ok(()) => {}
-                    Err(status) => break status,
-                },
+                Ok(Some(batch)) => {
+                    if let Err(status) = self.take(&session, batch).await {
+                        break status;
+                    }
+                }
                 Ok(None) => break Status::ok("the player ended the session"),
                 Err(status) => break status,
             }
         };
+        let Session { host, player, id, outbox } = session;
         tracing::info!(player = %host, reason = status.message(), "player detached");
-        outbox.end(status);
         // Without a driver there is nothing left to tell.
-        let _ = self.tell(FromSession::Detached { player, session }).await;
+        let _ = self.tell(FromSession::Detached { player, session: id }).await;
+        outbox.end(status);
     }
 
-    async fn take(
-        &self,
-        host: &HostName,
-        player: PlayerIx,
-        session: SessionId,
-        batch: v1::FromPlayers,
-    ) -> Result<(), Status> {
+    async fn take(&self, session: &Session, batch: v1::FromPlayers) -> Result<(), Status> {
+        let Session { host, player, id, .. } = session;
         for frame in batch.frames {
             if frame.player != host.as_str() {
-                return Err(Status::permission_denied(format!(
-                    "{host} spoke for {:?}",
-                    frame.player.chars().take(64).collect::<String>()
-                )));
+                let name = cut(&frame.player, VERSION_CHARS);
+                return Err(Status::permission_denied(format!("{host} spoke for {name:?}")));
             }
             let message = match frame.frame {
                 Some(from_player::Frame::Report(bytes)) => {
+                    let room = self.room_for(bytes.len()).await?;
                     let (report, end) = read_report(bytes)?;
-                    FromSession::Reported { player, session, report: Box::new(report), end }
+                    let report = Box::new(report);
+                    FromSession::Reported { player: *player, session: *id, report, end, room }
                 }
-                Some(from_player::Frame::Alive(_)) => FromSession::Alive { session },
+                Some(from_player::Frame::Alive(_)) => FromSession::Alive { session: *id },
                 Some(from_player::Frame::Attach(_)) => {
                     return Err(Status::invalid_argument("a second attach in one session"));
                 }
@@ -176,6 +275,13 @@ impl Sessions {
             self.tell(message).await?;
         }
         Ok(())
+    }
+
+    /// Waits until the driver has room for a report of this length. It gives it back when it has
+    /// taken the report in.
+    async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Status> {
+        let bytes = u32::try_from(bytes.min(ROOM)).unwrap_or(u32::MAX);
+        Arc::clone(&self.room).acquire_many_owned(bytes).await.map_err(|_| stopping())
     }
 }
 
@@ -186,14 +292,45 @@ fn read_report(bytes: Bytes) -> Result<(Report, EndBytes), Status> {
     let wire = v1::Report::decode(bytes)
         .map_err(|error| Status::invalid_argument(format!("report: {error}")))?;
     let end = match &wire.kind {
+        Some(v1::report::Kind::Ended(end)) if end.len() > END_BYTES => {
+            return Err(Status::invalid_argument(format!(
+                "report: an end of {} bytes; at most {END_BYTES} are kept",
+                end.len()
+            )));
+        }
         Some(v1::report::Kind::Ended(end)) => Some(Arc::from(&end[..])),
         _ => None,
     };
-    Ok((Report::try_from(wire).map_err(|error| invalid(&error))?, end))
+    let mut report = Report::try_from(wire).map_err(|error| invalid(&error))?;
+    if let Report::Refused { refusal, .. } = &mut report {
+        shorten(refusal);
+    }
+    Ok((report, end))
+}
+
+/// What a player says for people is kept with the task, and told to everybody who watches.
+fn shorten(refusal: &mut Refusal) {
+    if let Refusal::ScoreDisabled(detail)
+    | Refusal::Parameters(detail)
+    | Refusal::SpawnFailed(detail)
+    | Refusal::Spool(detail) = refusal
+        && detail.len() > DETAIL_CHARS
+    {
+        *detail = cut(detail, DETAIL_CHARS);
+    }
+}
+
+/// The beginning of a stranger's text.
+fn cut(text: &str, chars: usize) -> String {
+    text.chars().take(chars).collect()
+}
+
+fn refused(host: &HostName, peer: &Peer, status: &Status) {
+    tracing::warn!(player = %host, address = %peer.address, reason = status.message(), "player refused");
 }
 
 fn invalid(error: &Invalid) -> Status {
-    Status::invalid_argument(crate::chain(error))
+    Status::invalid_argument(shown(crate::chain(error)))
 }
 
 fn stopping() -> Status {
@@ -212,36 +349,15 @@ impl Players for Sessions {
         let peer = peer.ok_or_else(|| Status::unauthenticated("no verified certificate"))?;
         let host = HostName::new(peer.identity.name())
             .map_err(|error| Status::unauthenticated(error.to_string()))?;
-        let mut incoming = request.into_inner();
-        let first = tokio::time::timeout(GREETING, incoming.message()).await;
-        let first = first.map_err(|_| Status::deadline_exceeded("no attach within 10 s"))??;
-        let mut frames = first.map(|batch| batch.frames).unwrap_or_default().into_iter();
-        let (Some(frame), None) = (frames.next(), frames.next()) else {
-            return Err(Status::invalid_argument("the first message is one attach frame"));
-        };
-        let Some(from_player::Frame::Attach(attach)) = frame.frame else {
-            return Err(Status::invalid_argument("the first frame is an attach"));
-        };
-        if frame.player != host.as_str() {
-            return Err(Status::permission_denied(format!("{host} attached under another name")));
-        }
-        match self.admit(&host, &attach).await {
-            Ok((player, session, outbox, frames)) => {
-                tracing::info!(player = %host, address = %peer.address, version = attach.version, "player attached");
-                tokio::spawn(self.clone().listen(host, player, session, outbox, incoming));
-                Ok(Response::new(frames))
-            }
-            Err(status) => {
-                tracing::warn!(player = %host, address = %peer.address, reason = status.message(), "player refused");
-                Ok(Response::new(refusal(&host, self.store, &status)))
-            }
-        }
+        let (answer, answered) = oneshot::channel();
+        tokio::spawn(self.clone().serve(peer, host, request.into_inner(), answer));
+        answered.await.unwrap_or_else(|_| Err(stopping())).map(Response::new)
     }
 }
 
 /// A stream of one frame that says why.
-fn refusal(host: &HostName, store: StoreId, status: &Status) -> Frames {
-    let (outbox, frames) = Outbox::new(host.as_str(), store, Term(0));
+fn refusal(host: &HostName, status: &Status) -> Frames {
+    let (outbox, frames) = Outbox::new(host.as_str());
     let reason = status.message().to_owned();
     outbox.frame(to_player::Frame::Refused(v1::Refused { reason }));
     outbox.end(Status::ok(""));

@@ -28,6 +28,8 @@ pub(crate) enum Written {
     Committed,
     /// The term is raised.
     Raised(Term),
+    /// The term could not be raised at the moment.
+    NotRaised(CommitError),
     /// It could not be written at the moment, and nothing of it was.
     Full(Vec<Op>, CommitError),
     /// The store is no longer ours, or broken: stop, and recover from disk.
@@ -44,18 +46,26 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts the thread. It ends when the writer is dropped, after what it was given.
-    pub(crate) fn start(store: Box<dyn Store>) -> std::io::Result<(Self, thread::JoinHandle<()>)> {
+    pub(crate) fn start(store: Box<dyn Store>) -> std::io::Result<Self> {
         let (orders, incoming) = mpsc::channel();
         let (outgoing, done) = tokio_mpsc::unbounded_channel();
-        let thread = thread::Builder::new()
+        thread::Builder::new()
             .name("store-writer".to_owned())
+            // The store is closed when `run` returns, and `outgoing` after that.
             .spawn(move || run(store, &incoming, &outgoing))?;
-        Ok((Self { orders, done }, thread))
+        Ok(Self { orders, done })
     }
 
     pub(crate) fn send(&self, write: Write) {
         // The thread ends only after a failure, which it has then told.
         let _ = self.orders.send(write);
+    }
+
+    /// Lets the thread end after what it was given, and returns when the store is closed.
+    pub(crate) async fn close(self) {
+        let Self { orders, mut done } = self;
+        drop(orders);
+        while done.recv().await.is_some() {}
     }
 }
 
@@ -85,6 +95,7 @@ fn run(
             },
             Ok(Write::RaiseTerm(seen)) => match store.raise_term(seen) {
                 Ok(term) => Written::Raised(term),
+                Err(error) if error.is_retryable() => Written::NotRaised(error),
                 Err(error) => Written::Failed(error),
             },
             Err(mpsc::RecvTimeoutError::Timeout) => {

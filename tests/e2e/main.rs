@@ -9,8 +9,23 @@
 //! Delays that a test draws as a fault come from a seed, which is printed:
 //! `ORCHESTRA_SEED=N cargo test -p orchestra-tests --test e2e NAME` draws them again.
 
+#![cfg(test)]
+
 mod harness;
 
+mod absent;
+mod certificates;
 mod conductor_crashes;
+mod daemons;
+mod disk_full;
+mod exits;
+mod idle;
+mod impostor;
+mod kills;
+mod output;
 mod player_crashes;
+mod reload;
+mod restored;
+mod scores;
 mod smoke;
+mod users;

@@ -33,7 +33,16 @@ fn thirty_kills_of_agents_disturb_no_running_score() {
     }
     let lines = fleet.getstatus(&[&format!("{flow}.1"), "-L"]).exits(0).out;
     for n in 1..=8 {
-        assert!(lines.contains(&format!("p{n}: line 60\n")), "the end of p{n} in {lines}");
+        for (stream, word) in [("stdout", "line"), ("stderr", "error")] {
+            let written = format!("p{n}: {word} ");
+            let whole = lines.lines().filter(|line| line.starts_with(&written)).count();
+            assert_eq!(
+                whole,
+                60,
+                "{stream} of p{n}: {}",
+                fleet.orc(&["logs", &format!("{flow}.1.1@p{n}"), "--json"]).out
+            );
+        }
     }
 }
 
@@ -63,7 +72,9 @@ fn kills_of_sitters_leave_every_score_to_its_true_end_or_lost() {
     for (task, state) in fleet.states(flow) {
         let (started, ended) = (starts.contains_key(&task), ends.contains_key(&task));
         match state.as_str() {
-            "ok" => assert!(started && ended, "{task} is ok and started: {started}, ended: {ended}"),
+            "ok" => {
+                assert!(started && ended, "{task} is ok and started: {started}, ended: {ended}")
+            }
             "lost" => {}
             other => panic!("{task} is {other}"),
         }

@@ -1,5 +1,8 @@
 //! `orc` and its verbs.
 
+use std::path::Path;
+
+use orchestra_document::Format;
 use orchestra_model::{
     ids::{FlowId, Reference},
     limits,
@@ -52,6 +55,8 @@ pub enum Asking {
     Logs(LogsArgs),
     /// Expand, fold or count a host set
     Hostset(HostsetArgs),
+    /// Deployments: apps, environments, and what may happen to them at once
+    Deployment(DeploymentArgs),
     /// Ask or tell the conductor itself
     Conductor(ConductorArgs),
 }
@@ -67,6 +72,9 @@ impl Asking {
             Asking::Scores(args) => &args.shared,
             Asking::Logs(args) => &args.shared,
             Asking::Hostset(args) => &args.shared,
+            Asking::Deployment(args) => match &args.verb {
+                DeploymentVerb::Check(args) => &args.shared,
+            },
             Asking::Conductor(args) => match &args.verb {
                 ConductorVerb::Status { shared }
                 | ConductorVerb::Reload { shared, .. }
@@ -229,6 +237,82 @@ impl HostsetArgs {
         } else {
             HostsetForm::Folded
         }
+    }
+}
+
+/// `orc deployment`.
+#[derive(Debug, clap::Args)]
+pub struct DeploymentArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: DeploymentVerb,
+}
+
+/// What is done with deployments.
+#[derive(Debug, clap::Subcommand)]
+pub enum DeploymentVerb {
+    /// Read files here, without the conductor, and tell what they mean or what is wrong
+    Check(DeploymentCheckArgs),
+}
+
+/// `orc deployment check`.
+#[derive(Debug, clap::Args)]
+pub struct DeploymentCheckArgs {
+    /// Files that hold together, in YAML, TOML or JSON; - is standard input
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<String>,
+    /// Print the canonical form: yaml (the default), toml or json
+    #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true,
+          default_missing_value = "yaml", hide_possible_values = true, conflicts_with = "json",
+          value_enum)]
+    show: Option<FileFormat>,
+    /// What every command takes.
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// A format of files, by its name.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum FileFormat {
+    Yaml,
+    Toml,
+    Json,
+}
+
+/// A file of deployments.
+#[derive(Debug)]
+pub struct DeploymentFile {
+    /// As it was given.
+    pub name: String,
+    /// By its name, else by its first line.
+    pub format: Format,
+    /// All of it.
+    pub text: String,
+}
+
+impl DeploymentCheckArgs {
+    /// The files, read.
+    pub fn read(&self, inputs: &mut Inputs<'_>) -> Result<Vec<DeploymentFile>, Failure> {
+        let (what, most) = ("deployments", limits::DEPLOYMENT_FILE_BYTES);
+        let read = |name: &String| {
+            let (name, text) = if name == "-" {
+                ("standard input", inputs.standard_input(what, most)?)
+            } else {
+                (name.as_str(), inputs.file(Path::new(name), what, most)?)
+            };
+            let format = Format::of_path(Path::new(name)).unwrap_or_else(|| Format::sniff(&text));
+            Ok(DeploymentFile { name: name.to_owned(), format, text })
+        };
+        self.files.iter().map(read).collect()
+    }
+
+    /// In which format the canonical form is wanted, if it is.
+    pub fn show(&self) -> Option<Format> {
+        self.show.map(|format| match format {
+            FileFormat::Yaml => Format::Yaml,
+            FileFormat::Toml => Format::Toml,
+            FileFormat::Json => Format::Json,
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use orchestra_document::Format;
 use orchestra_model::{
     flow::{FlowSpec, JobSpec, Scope, SlotSpec, Stragglers},
     limits,
@@ -16,7 +17,6 @@ use orchestra_model::{
 
 use super::{CONNECTION_HELP, Shared, Waiting};
 use crate::{
-    document::Format,
     error::Failure,
     flowfile::{self, FLOW_FILE_BYTES, Overrides, Secret, Submission, parse_stragglers},
     input::Inputs,

@@ -5,6 +5,7 @@ use std::{
     num::ParseIntError,
 };
 
+use orchestra_document::{Fields, Node, Problems};
 use orchestra_model::{
     flow::{FlowSpec, JobSpec, Scope, Stragglers},
     hostset::InvalidHostSet,
@@ -13,10 +14,7 @@ use orchestra_model::{
 };
 
 use super::names;
-use crate::{
-    document::{Fields, Node, Problems},
-    targets::check_syntax,
-};
+use crate::targets::check_syntax;
 
 /// What the command line says over a flow file.
 #[derive(Clone, Debug, Default)]

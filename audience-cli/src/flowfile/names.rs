@@ -1,6 +1,6 @@
 //! Names of fields that people bring from elsewhere, and of ours that are still to come.
 
-use crate::document::Foreign::{self, Instead, Later, Renamed};
+use orchestra_document::Foreign::{self, Instead, Later, Renamed};
 
 /// Beside `name` and `slots`.
 pub(super) const FLOW: &[Foreign] = &[

@@ -70,7 +70,8 @@ async fn missing(client: &mut Client, players: &HostSet) -> Result<HostSet, Fail
     let mut attached = Vec::new();
     let mut pages = client.players("", false).await?;
     while let Some(page) = pages.next().await? {
-        attached.extend(page.into_iter().filter(|player| player.attached).map(|player| player.host));
+        attached
+            .extend(page.into_iter().filter(|player| player.attached).map(|player| player.host));
     }
     Ok(players.minus(&HostSet::from_names(attached)))
 }
@@ -122,7 +123,9 @@ mod tests {
         let text: String = (0..2_000).map(|n| format!("line {n}\n")).collect();
         fs::write(directory.path().join("log"), text).unwrap();
         let tail = tail("db1", directory.path());
-        assert!(tail.ends_with("\n  line 1995\n  line 1996\n  line 1997\n  line 1998\n  line 1999"));
+        assert!(
+            tail.ends_with("\n  line 1995\n  line 1996\n  line 1997\n  line 1998\n  line 1999")
+        );
         assert_eq!(tail.lines().count(), 6);
     }
 

@@ -2,11 +2,13 @@
 //! killed as a whole, and all of them are gone with the sandbox.
 //!
 //! ```text
-//! OURS/orchestra-sandbox-RANDOM/_daemons    the supervisor and all that it starts
-//! OURS/orchestra-sandbox-RANDOM/HOST        what player HOST makes leaves in
+//! OURS/orchestra-sandbox-PID-STARTED/_daemons    the supervisor and all that it starts
+//! OURS/orchestra-sandbox-PID-STARTED/HOST        what player HOST makes leaves in
 //! ```
 //!
-//! Only version 2 serves. Where there is none, or it cannot be written, players do without.
+//! Only version 2 serves. Where there is none, or it cannot be written, players do without. What a
+//! sandbox could not remove, because its supervisor was killed, the next one does: it is empty by
+//! then, and its name says whose it was.
 
 use std::{
     fs, io,
@@ -16,6 +18,8 @@ use std::{
 };
 
 use orchestra_model::{HostName, HostSet};
+
+use super::process::Process;
 
 /// How often, and with what pause, removing is tried: the kernel takes a moment to see that the
 /// last process of a cgroup has gone.
@@ -35,10 +39,11 @@ pub(super) struct Cgroup {
 impl Cgroup {
     /// Makes the sandbox's cgroup with one for each player, and moves this process into it.
     /// `None`: that cannot be done here.
-    pub(super) fn make(players: &HostSet, random: u64) -> Option<Self> {
+    pub(super) fn make(players: &HostSet, supervisor: Process) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
         let origin = own(&mounts, &fs::read_to_string("/proc/self/cgroup").ok()?)?;
-        let root = origin.join(format!("orchestra-sandbox-{random:016x}"));
+        sweep(&origin);
+        let root = origin.join(name(supervisor));
         fs::create_dir(&root).ok()?;
         let cgroup = Self { origin, root };
         match cgroup.fill(players) {
@@ -74,6 +79,31 @@ impl Cgroup {
     pub(super) fn remove(self) {
         let _ = fs::write(self.origin.join("cgroup.procs"), "0");
         remove(&self.root);
+    }
+}
+
+const PREFIX: &str = "orchestra-sandbox-";
+
+fn name(supervisor: Process) -> String {
+    format!("{PREFIX}{}-{}", supervisor.pid, supervisor.started)
+}
+
+/// Whose cgroup has this name, if it is one of a sandbox.
+fn owner(name: &str) -> Option<Process> {
+    let (pid, started) = name.strip_prefix(PREFIX)?.split_once('-')?;
+    Some(Process { pid: pid.parse().ok()?, started: started.parse().ok()? })
+}
+
+/// Removes cgroups of sandboxes whose supervisors are gone, and in which nobody is.
+fn sweep(origin: &Path) {
+    let entries = fs::read_dir(origin).into_iter().flatten().flatten();
+    for entry in entries {
+        let gone = entry.file_name().to_str().and_then(owner).is_some_and(|owner| !owner.runs());
+        let events = entry.path().join("cgroup.events");
+        let is_empty = |events: String| events.lines().any(|line| line == "populated 0");
+        if gone && fs::read_to_string(events).is_ok_and(is_empty) {
+            let _ = remove_once(&entry.path(), DEPTH);
+        }
     }
 }
 
@@ -116,6 +146,15 @@ fn own(mountinfo: &str, cgroup: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_says_whose_it_is() {
+        let process = Process { pid: 42, started: 123_456 };
+        assert_eq!(owner(&name(process)), Some(process));
+        for other in ["orchestra-sandbox-", "orchestra-sandbox-1", "orchestra-sandbox-1-x", "x"] {
+            assert_eq!(owner(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn the_own_cgroup_is_found_below_its_mount() {

@@ -3,10 +3,10 @@
 use std::{
     collections::HashMap,
     io,
+    os::{fd::AsRawFd as _, unix::process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
-    os::{fd::AsRawFd as _, unix::process::CommandExt as _},
 };
 
 use orchestra_model::{HostName, HostSet};
@@ -69,9 +69,6 @@ pub(super) struct Death {
 impl Daemons {
     /// The daemons of this place, none started.
     pub(super) fn new(place: &Place, players: &HostSet, restart: bool) -> Result<Self, Failure> {
-        let what = "making the lifeline of the daemons";
-        let (lifeline, held) = pipe_with(PipeFlags::CLOEXEC)
-            .map_err(|error| Failure::broken(what).because(io::Error::from(error)))?;
         let programs = programs()?;
         let mut all = vec![One::new(
             "conductor",
@@ -84,8 +81,17 @@ impl Daemons {
         all.extend(players.iter().map(|host: &HostName| {
             let directory = place.player(host);
             let config = directory.join("player.toml");
-            One::new(host.as_str(), Role::Sitter, directory, player.clone(), ["--config".into(), config])
+            One::new(
+                host.as_str(),
+                Role::Sitter,
+                directory,
+                player.clone(),
+                ["--config".into(), config],
+            )
         }));
+        let (lifeline, held) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| {
+            Failure::broken("making the lifeline of the daemons").because(io::Error::from(error))
+        })?;
         Ok(Self { all, by_pid: HashMap::new(), restart, lifeline, _held: held })
     }
 
@@ -115,7 +121,11 @@ impl Daemons {
             (None, None) => "ended".to_owned(),
         };
         Some(Death {
-            text: format!("{} {how} after {lived:.1?}\n{}", one.called(), tail(&one.name, &one.directory)),
+            text: format!(
+                "{} {how} after {lived:.1?}\n{}",
+                one.called(),
+                tail(&one.name, &one.directory)
+            ),
             quick: one.quick_deaths,
         })
     }
@@ -136,25 +146,20 @@ impl Daemons {
         Ok(())
     }
 
-    /// Tells all of this role to stop; nobody of them is started again.
-    pub(super) fn stop(&mut self, role: Role) {
-        for one in self.all.iter_mut().filter(|one| one.role == role) {
-            one.due = None;
-            if let Some(process) = one.process {
-                signal_child(process.pid, Signal::TERM);
-            }
-        }
+    /// Tells all of this role to stop.
+    pub(super) fn stop(&self, role: Role) {
+        self.of(role).for_each(|process| signal_child(process.pid, Signal::TERM));
+    }
+
+    /// Those of this role that run.
+    pub(super) fn of(&self, role: Role) -> impl Iterator<Item = Process> {
+        self.all.iter().filter(move |one| one.role == role).filter_map(|one| one.process)
     }
 
     /// From now on, whoever dies stays dead.
     pub(super) fn start_no_more(&mut self) {
         self.restart = false;
         self.all.iter_mut().for_each(|one| one.due = None);
-    }
-
-    /// How many of this role run.
-    pub(super) fn running(&self, role: Role) -> usize {
-        self.all.iter().filter(|one| one.role == role && one.process.is_some()).count()
     }
 
     /// Those that run, for the record.

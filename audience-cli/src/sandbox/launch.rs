@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     fs,
     io::{self, BufRead as _, BufReader, Write as _},
-    os::unix::process::ExitStatusExt as _,
+    os::unix::{fs::PermissionsExt as _, process::ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
 };
@@ -77,9 +77,9 @@ pub(super) fn start(fleet: &FleetArgs) -> Result<u8, Failure> {
     for (name, value) in variables {
         text += &format!("export {name}={}\n", shell_quoted(&value.to_string_lossy()));
     }
-    io::stdout()
-        .write_all(text.as_bytes())
-        .map_err(|error| Failure::broken("writing the variables to standard output").because(error))?;
+    io::stdout().write_all(text.as_bytes()).map_err(|error| {
+        Failure::broken("writing the variables to standard output").because(error)
+    })?;
     Ok(Exit::Ok.code())
 }
 
@@ -94,7 +94,10 @@ fn claim(fleet: &FleetArgs) -> Result<(Place, bool), Failure> {
     let (directory, temporary) = match &fleet.dir {
         Some(directory) => (directory.clone(), false),
         None => {
-            let made = tempfile::Builder::new().prefix("orchestra-sandbox-").tempdir();
+            let made = tempfile::Builder::new()
+                .prefix("orchestra-sandbox-")
+                .permissions(fs::Permissions::from_mode(0o700))
+                .tempdir();
             let made = made.map_err(|error| {
                 Failure::broken("making a temporary directory for the sandbox").because(error)
             })?;

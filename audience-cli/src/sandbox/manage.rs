@@ -9,15 +9,14 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fd::OwnedFd,
-    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+    process::{Signal, pidfd_send_signal},
 };
 
 use super::{
     block_on, cgroup,
     launch::remove,
     place::Place,
-    process::Process,
-    record::{Daemon, Record, Role, listing},
+    record::{Daemon, Listing, Record, Role},
 };
 use crate::{client::Client, error::Failure, exit::Exit};
 
@@ -29,7 +28,7 @@ pub(super) fn stop(directory: &Path) -> Result<u8, Failure> {
     let place = Place::at(directory)?;
     let record = Record::read(&place)?;
     let what = || format!("stopping the sandbox in {}", place.root().display());
-    if let Some(supervisor) = handle(record.supervisor) {
+    if let Some(supervisor) = record.supervisor.handle() {
         let failed = |error: rustix::io::Errno| Failure::broken(what()).because(error);
         match pidfd_send_signal(&supervisor, Signal::TERM) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => {}
@@ -77,7 +76,9 @@ pub(super) fn ps(directory: &Path, json: bool) -> Result<u8, Failure> {
     let record = Record::read(&Place::at(directory)?)?;
     let running = record.running();
     if json {
-        print(&format!("{}\n", listing(&running)))?;
+        let text = serde_json::to_string(&Listing::of(&running))
+            .map_err(|error| Failure::broken("writing the list of daemons").because(error))?;
+        print(&format!("{text}\n"))?;
     } else {
         print(&table(&running))?;
     }
@@ -95,13 +96,6 @@ fn table(daemons: &[Daemon]) -> String {
         format!("{:width$}  {role:9}  {}\n", daemon.name, daemon.process.pid)
     });
     lines.collect()
-}
-
-/// A handle to this very process; `None` where it is gone.
-fn handle(process: Process) -> Option<OwnedFd> {
-    let pidfd = pidfd_open(Pid::from_raw(process.pid)?, PidfdFlags::empty()).ok()?;
-    // Only if the number still belongs to the process is the handle one of it.
-    process.runs().then_some(pidfd)
 }
 
 /// Waits for the end of a process.
@@ -122,7 +116,7 @@ fn print(text: &str) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::process::Process, *};
 
     #[test]
     fn the_table_has_a_line_a_daemon() {

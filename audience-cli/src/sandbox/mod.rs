@@ -12,9 +12,9 @@
 //!
 //! - Everything ends when the sandbox does, however it dies. The supervisor adopts whatever its
 //!   descendants leave behind (it is their subreaper), and kills its children until there are
-//!   none. The kernel tells it when `run` ends; `run` is a subreaper itself and does the same should
-//!   the supervisor be killed; and every daemon holds the end of a pipe, its lifeline, whose other
-//!   end the supervisor alone holds.
+//!   none. The kernel tells it when `run` ends; `run` is a subreaper itself and does the same
+//!   should the supervisor be killed; the kernel kills COMMAND with its supervisor; and every
+//!   daemon holds the end of a pipe, its lifeline, whose other end the supervisor alone holds.
 //! - A daemon that dies is started again on the same address: the supervisor holds the port as
 //!   long as it lives, so that nobody else gets it in between.
 //! - Two sandboxes never meet: each has its own directory, port, authority and cgroup.
@@ -34,9 +34,17 @@
 //! process     /proc, and the end of all children
 //! ```
 
-use std::{env, ffi::OsString, path::PathBuf};
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, Write as _},
+    os::unix::process::CommandExt as _,
+    path::PathBuf,
+    process::Command,
+};
 
 use orchestra_model::HostSet;
+use rustix::process::Signal;
 
 use crate::{error::Failure, exit::Exit};
 
@@ -85,6 +93,9 @@ pub enum Args {
     /// What `run` and `start` start
     #[command(hide = true)]
     Supervise(SuperviseArgs),
+    /// What the supervisor runs the command through
+    #[command(hide = true)]
+    Within(WithinArgs),
 }
 
 /// What a sandbox is made of.
@@ -157,6 +168,17 @@ pub struct SuperviseArgs {
     command: Vec<OsString>,
 }
 
+/// `orc sandbox within`, which only a supervisor calls.
+#[derive(Debug, clap::Args)]
+pub struct WithinArgs {
+    /// The supervisor: the command dies with it.
+    #[arg(long)]
+    parent: i32,
+    /// What to become.
+    #[arg(required = true, last = true)]
+    command: Vec<OsString>,
+}
+
 fn players(text: &str) -> Result<HostSet, String> {
     let players = HostSet::parse_plain(text).map_err(|error| error.to_string())?;
     match players.len() {
@@ -176,6 +198,7 @@ pub fn run(args: Args) -> u8 {
         Args::Status(which) => manage::status(&which.dir),
         Args::Ps(args) => manage::ps(&args.which.dir, args.json),
         Args::Supervise(args) => supervise::run(args),
+        Args::Within(args) => Ok(within(&args)),
     };
     done.unwrap_or_else(|failure| {
         tell(failure.render().trim_end());
@@ -183,10 +206,27 @@ pub fn run(args: Args) -> u8 {
     })
 }
 
+/// Becomes the command, which the kernel kills should the supervisor be killed: then there is
+/// nobody left to do so. Returns only where that fails, with the code that shells have for it.
+fn within(args: &WithinArgs) -> u8 {
+    const NOT_EXECUTABLE: u8 = 126;
+    const NOT_FOUND: u8 = 127;
+    let bound = process::end_with(args.parent, Signal::KILL);
+    let Some((program, arguments)) = args.command.split_first() else { return NOT_FOUND };
+    let error = match bound {
+        Ok(()) => Command::new(program).args(arguments).exec(),
+        Err(error) => error,
+    };
+    tell(format_args!("error: running {}: {error}", program.to_string_lossy()));
+    match error.kind() {
+        io::ErrorKind::NotFound => NOT_FOUND,
+        _ => NOT_EXECUTABLE,
+    }
+}
+
 /// Tells a line on standard error. That nobody can read it is no reason to fail.
 fn tell(line: impl std::fmt::Display) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 /// A runtime of this thread alone, for waiting.

@@ -69,7 +69,7 @@ impl Place {
             fs::read_dir(&self.root).map_err(|error| Failure::broken(what()).because(error))?;
         if entries.next().is_some() {
             return Err(Failure::usage(format!("{}: the directory is not empty", what()))
-                .hint(format!("rm -r {}", self.root.display())));
+                .hint("name one that is empty, or that is not there yet"));
         }
         Ok(())
     }
@@ -83,7 +83,8 @@ impl Place {
     ) -> Result<(), Failure> {
         let what = || format!("making the sandbox in {}", self.root.display());
         let io_failed = |error: io::Error| Failure::broken(what()).because(error);
-        let name = |text| HostName::new(text).map_err(|error| Failure::broken(what()).because(error));
+        let name =
+            |text| HostName::new(text).map_err(|error| Failure::broken(what()).because(error));
         let audience =
             AudienceName::new(AUDIENCE).map_err(|error| Failure::broken(what()).because(error))?;
 
@@ -100,7 +101,8 @@ impl Place {
         }
         let issued = issue(&Subject::Conductor(name(CONDUCTOR)?))?;
         keep(&conductor, "conductor", &issued).map_err(io_failed)?;
-        write(&conductor.join("conductor.toml"), &self.conductor_toml(address)).map_err(io_failed)?;
+        write(&conductor.join("conductor.toml"), &self.conductor_toml(address))
+            .map_err(io_failed)?;
         let lines: String = plan.players.iter().map(|host| format!("{host}\n")).collect();
         write(&conductor.join("players"), &lines).map_err(io_failed)?;
 
@@ -109,7 +111,13 @@ impl Place {
         keep(&audience_dir, AUDIENCE, &issue(&Subject::Audience(audience))?).map_err(io_failed)?;
 
         let scores = match &plan.scores {
-            Some(scores) => checked(scores)?,
+            Some(scores) => {
+                fs::read_dir(scores).map_err(|error| {
+                    Failure::usage(format!("reading the scores in {}", scores.display()))
+                        .because(error)
+                })?;
+                checked(scores)?
+            }
             None => {
                 let scores = self.root.join("scores");
                 samples::extract(&scores).map_err(io_failed)?;
@@ -121,7 +129,8 @@ impl Place {
             for directory in [&directory, &directory.join("spool")] {
                 private_directory(directory).map_err(io_failed)?;
             }
-            keep(&directory, "player", &issue(&Subject::Player(host.clone()))?).map_err(io_failed)?;
+            keep(&directory, "player", &issue(&Subject::Player(host.clone()))?)
+                .map_err(io_failed)?;
             let cgroup = cgroup.map(|cgroup| cgroup.of(host));
             let text = player_toml(&directory, address, &scores, plan.max_tasks, cgroup.as_deref());
             write(&directory.join("player.toml"), &text).map_err(io_failed)?;
@@ -294,15 +303,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let place = Place::at(&directory.path().join("with \"quotes\"")).unwrap();
         place.claim().unwrap();
-        let plan = Plan {
-            players: HostSet::parse_plain("db[1-3]").unwrap(),
-            scores: None,
-            max_tasks: 4,
-        };
+        let plan =
+            Plan { players: HostSet::parse_plain("db[1-3]").unwrap(), scores: None, max_tasks: 4 };
         place.furnish(&plan, "127.0.0.1:4711".parse().unwrap(), None).unwrap();
 
         let read = |path: PathBuf| fs::read_to_string(path).unwrap();
-        let conductor: toml::Table = read(place.conductor().join("conductor.toml")).parse().unwrap();
+        let conductor: toml::Table =
+            read(place.conductor().join("conductor.toml")).parse().unwrap();
         assert_eq!(conductor["listen"].as_str(), Some("127.0.0.1:4711"));
         assert_eq!(conductor["state_dir"].as_str(), place.conductor().join("state").to_str());
         assert_eq!(read(place.conductor().join("players")), "db1\ndb2\ndb3\n");

@@ -1,22 +1,30 @@
 //! Processes as `/proc` tells them, and the end of all children.
 //!
 //! A process is known by its number together with its start time: the number alone may belong to
-//! another one by now. Only children are killed by number, and only by the one process that reaps
-//! them: until it does, their numbers cannot be used again.
+//! another one by now. Only children are signalled by number, and only by the one process that
+//! reaps them: until it does, their numbers cannot be used again. Everybody else gets signals
+//! through a handle (a pidfd).
 
 use std::{
+    collections::HashMap,
     fs, io,
     time::{Duration, Instant},
 };
 
 use rustix::{
+    fd::OwnedFd,
     io::Errno,
-    process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, wait},
+    process::{
+        Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getpid, getppid, kill_process,
+        pidfd_open, pidfd_send_signal, set_parent_process_death_signal, wait,
+    },
 };
 use serde::{Deserialize, Serialize};
 
 /// Longest wait for children that were killed: one that hangs in the kernel cannot be helped.
 const END: Duration = Duration::from_secs(10);
+/// Longest wait for others that were killed.
+const BELOW: Duration = Duration::from_secs(2);
 /// How often we look whether they have gone.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -33,6 +41,20 @@ impl Process {
     /// The process that has this number now.
     pub(super) fn of(pid: i32) -> Option<Self> {
         Entry::of(pid).map(|entry| entry.process)
+    }
+
+    /// A handle to this very process; `None` where it is gone.
+    pub(super) fn handle(self) -> Option<OwnedFd> {
+        let pidfd = pidfd_open(Pid::from_raw(self.pid)?, PidfdFlags::empty()).ok()?;
+        // Only if the number still belongs to the process is the handle one of it.
+        self.runs().then_some(pidfd)
+    }
+
+    fn kill(self) {
+        if let Some(pidfd) = self.handle() {
+            // It may have ended: then there is nobody to kill.
+            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+        }
     }
 
     /// Whether it still runs. A zombie does not.
@@ -63,11 +85,7 @@ impl Entry {
         let state = fields.next()?;
         let parent = fields.next()?.parse().ok()?;
         let started = fields.nth(17)?.parse().ok()?;
-        Some(Self {
-            process: Process { pid, started },
-            parent,
-            zombie: matches!(state, "Z" | "X"),
-        })
+        Some(Self { process: Process { pid, started }, parent, zombie: matches!(state, "Z" | "X") })
     }
 
     /// Every process there is.
@@ -98,6 +116,46 @@ pub(super) fn signal_child(pid: i32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid) {
         // It may have ended: then there is nobody to tell.
         let _ = kill_process(pid, signal);
+    }
+}
+
+/// Kills everybody below these processes, except whom `spared` names, until nobody is there; for
+/// two seconds at most.
+pub(super) fn kill_below(roots: &[Process], spared: impl Fn(i32) -> bool) {
+    let deadline = Instant::now() + BELOW;
+    while Instant::now() < deadline {
+        let mut children: HashMap<i32, Vec<Process>> = HashMap::new();
+        for entry in Entry::all().into_iter().filter(|entry| !entry.zombie) {
+            children.entry(entry.parent).or_default().push(entry.process);
+        }
+        let mut left = 0;
+        let mut parents: Vec<i32> = roots.iter().map(|root| root.pid).collect();
+        while let Some(parent) = parents.pop() {
+            for child in children.remove(&parent).unwrap_or_default() {
+                if !spared(child.pid) {
+                    left += 1;
+                    child.kill();
+                    parents.push(child.pid);
+                }
+            }
+        }
+        if left == 0 {
+            return;
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Has the kernel send us this signal when our parent ends.
+///
+/// It does so when the *thread* that started us ends: the main one of `run`, the only one of the
+/// supervisor. The setting outlives an exec.
+pub(super) fn end_with(parent: i32, signal: Signal) -> io::Result<()> {
+    set_parent_process_death_signal(Some(signal))?;
+    // It may have ended before.
+    match getppid() {
+        Some(pid) if pid.as_raw_nonzero().get() == parent => Ok(()),
+        _ => Err(io::Error::other("whoever started it is gone")),
     }
 }
 

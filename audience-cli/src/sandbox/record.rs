@@ -91,8 +91,8 @@ impl Record {
         let path = place.record();
         let what = || format!("looking for a sandbox in {}", place.root().display());
         let bytes = fs::read(&path).map_err(|error| Failure::broken(what()).because(error))?;
-        let record: Self =
-            serde_json::from_slice(&bytes).map_err(|error| Failure::broken(what()).because(error))?;
+        let record: Self = serde_json::from_slice(&bytes)
+            .map_err(|error| Failure::broken(what()).because(error))?;
         match record.schema {
             SCHEMA => Ok(record),
             other => Err(Failure::broken(format!(
@@ -125,7 +125,8 @@ impl Record {
     }
 }
 
-fn is_agent(pid: i32) -> bool {
+/// Whether this child of a sitter is its agent.
+pub(super) fn is_agent(pid: i32) -> bool {
     let arguments = arguments(pid);
     let mut arguments = arguments.iter().map(String::as_str);
     let program = arguments.next().map(Path::new).and_then(Path::file_name);
@@ -133,13 +134,29 @@ fn is_agent(pid: i32) -> bool {
 }
 
 /// What `ps --json` prints.
-pub(super) fn listing(daemons: &[Daemon]) -> serde_json::Value {
-    let daemons = daemons.iter().map(|daemon| {
-        serde_json::json!({
-            "name": daemon.name, "role": daemon.role, "pid": daemon.process.pid,
-        })
-    });
-    serde_json::json!({ "schema": SCHEMA, "daemons": daemons.collect::<Vec<_>>() })
+#[derive(Debug, Serialize)]
+pub(super) struct Listing<'a> {
+    schema: u32,
+    daemons: Vec<Listed<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Listed<'a> {
+    name: &'a str,
+    role: Role,
+    pid: i32,
+}
+
+impl<'a> Listing<'a> {
+    /// Of these daemons.
+    pub(super) fn of(daemons: &'a [Daemon]) -> Self {
+        let listed = |daemon: &'a Daemon| Listed {
+            name: &daemon.name,
+            role: daemon.role,
+            pid: daemon.process.pid,
+        };
+        Self { schema: SCHEMA, daemons: daemons.iter().map(listed).collect() }
+    }
 }
 
 #[cfg(test)]
@@ -152,7 +169,8 @@ mod tests {
         let place = Place::at(directory.path()).unwrap();
         let me = Process::of(i32::try_from(std::process::id()).unwrap()).unwrap();
         let mut record = Record::new(me, true, "127.0.0.1:1".parse().unwrap());
-        let daemon = |name: &str, process| Daemon { name: name.into(), role: Role::Sitter, process };
+        let daemon =
+            |name: &str, process| Daemon { name: name.into(), role: Role::Sitter, process };
         let gone = Process { started: me.started + 1, ..me };
         record.daemons = vec![daemon("db1", me), daemon("db2", gone)];
         record.write(&place).unwrap();
@@ -160,10 +178,14 @@ mod tests {
         let read = Record::read(&place).unwrap();
         assert_eq!(read.daemons, record.daemons);
         assert_eq!(read.running(), [daemon("db1", me)]);
-        let expected = serde_json::json!({
-            "schema": 1, "daemons": [{"name": "db1", "role": "sitter", "pid": me.pid}],
-        });
-        assert_eq!(listing(&read.running()), expected);
+        let running = read.running();
+        assert_eq!(
+            serde_json::to_string(&Listing::of(&running)).unwrap(),
+            format!(
+                r#"{{"schema":1,"daemons":[{{"name":"db1","role":"sitter","pid":{}}}]}}"#,
+                me.pid
+            )
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! One thread, one loop. It starts the conductor, then all players at once, waits until they are
 //! attached, runs the command or says that it is ready, and ends when the command does, when its
-//! parent does, or when it is told to. Then it stops players, the conductor, and whoever is left.
+//! parent does, or when it is told to. Then it stops the conductor, scores, players, and whoever is left.
 
 use std::{
     io::{self, Write as _},
@@ -13,10 +13,7 @@ use std::{
 };
 
 use rustix::{
-    process::{
-        Signal, WaitStatus, getpid, getppid, set_child_subreaper, set_parent_process_death_signal,
-        setsid,
-    },
+    process::{Signal, WaitStatus, getpid, set_child_subreaper, setsid},
     stdio::{dup2_stderr, dup2_stdout},
 };
 use tokio::{
@@ -33,20 +30,16 @@ use super::{
     launch::programs,
     place::{Place, Plan},
     process::{self, Process, reap, signal_child},
-    record::{Record, Role},
-    tell,
+    record::{self, Record, Role},
+    tell, this_program,
 };
-use crate::{client::random, error::Failure};
+use crate::error::Failure;
 
 /// What is said on standard output when everything runs and nobody has to wait for a command.
 pub(super) const READY: &str = "ready";
 
 /// How long daemons, and the command, get after TERM.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// As shells have it: found but not to be run, and not found.
-const NOT_EXECUTABLE: u8 = 126;
-const NOT_FOUND: u8 = 127;
 
 /// `orc sandbox supervise`.
 pub(super) fn run(args: SuperviseArgs) -> Result<u8, Failure> {
@@ -100,23 +93,21 @@ impl Supervisor {
         let failed = |error: io::Error| Failure::broken(what).because(error);
         let signals = Signals::new().map_err(failed)?;
         match args.parent {
-            Some(parent) => end_with(parent).map_err(failed)?,
+            Some(parent) => process::end_with(parent, Signal::TERM).map_err(failed)?,
             // Whoever started it, and their terminal, go their own way.
             None => drop(setsid().map_err(|error| failed(error.into()))?),
         }
         set_child_subreaper(Some(getpid())).map_err(|error| failed(error.into()))?;
 
         let directory = args.fleet.dir.as_deref();
-        let directory =
-            directory.ok_or_else(|| Failure::usage("the supervisor needs the sandbox's directory"))?;
+        let directory = directory
+            .ok_or_else(|| Failure::usage("the supervisor needs the sandbox's directory"))?;
         let place = Place::at(directory)?;
         let (port, address) = reserve().map_err(failed)?;
-        let mut bytes = [0; 8];
-        random(&mut bytes)?;
         let players = &args.fleet.players;
-        let cgroup = Cgroup::make(players, u64::from_ne_bytes(bytes));
         let me = Process::of(getpid().as_raw_nonzero().get());
         let me = me.ok_or_else(|| Failure::broken(format!("{what}: /proc does not tell of it")))?;
+        let cgroup = Cgroup::make(players, me);
         let mut record = Record::new(me, args.temporary, address);
         record.players = players.len();
         record.cgroup = cgroup.as_ref().map(|cgroup| cgroup.root().to_owned());
@@ -171,9 +162,7 @@ impl Supervisor {
                             Stage::Attaching
                         }
                         Stage::Attaching | Stage::Up => {
-                            if let Some(code) = self.ready(began)? {
-                                return Ok(code);
-                            }
+                            self.ready(began)?;
                             Stage::Up
                         }
                     };
@@ -195,35 +184,30 @@ impl Supervisor {
         }
     }
 
-    /// Everything runs: now the command, if there is one. Returns a code where that is the end.
-    fn ready(&mut self, began: Instant) -> Result<Option<u8>, Failure> {
-        let players = self.args.fleet.players.len();
-        let (took, root) = (began.elapsed(), self.place.root().display());
-        let line = format!("sandbox: {players} players attached after {took:.1?}, in {root}");
-        tell(line);
-        let Some((program, arguments)) = self.args.command.split_first() else {
-            return self.detach().map(|()| None);
-        };
-        let path = std::env::var_os("PATH");
-        let spawned = Command::new(program)
-            .args(arguments)
-            .envs(self.place.variables(self.address, &programs()?, path))
-            .spawn();
-        match spawned {
-            Ok(child) => {
-                let pid = i32::try_from(child.id()).unwrap_or_default();
-                // A child that has not been reaped is there, at least as a zombie.
-                self.command = Process::of(pid);
-                Ok(None)
-            }
-            Err(error) => {
-                tell(format_args!("error: running {}: {error}", program.to_string_lossy()));
-                Ok(Some(match error.kind() {
-                    io::ErrorKind::NotFound => NOT_FOUND,
-                    _ => NOT_EXECUTABLE,
-                }))
-            }
+    /// Everything runs: now the command, if there is one.
+    fn ready(&mut self, began: Instant) -> Result<(), Failure> {
+        tell(format_args!(
+            "sandbox: players attached after {:.1} s: {}; in {}",
+            began.elapsed().as_secs_f64(),
+            self.args.fleet.players.counted(),
+            self.place.root().display(),
+        ));
+        if self.args.command.is_empty() {
+            return self.detach();
         }
+        let what = "starting the command in the sandbox";
+        let failed = |error: io::Error| Failure::broken(what).because(error);
+        let path = std::env::var_os("PATH");
+        let child = Command::new(this_program()?)
+            .args(["sandbox", "within", "--parent", &std::process::id().to_string(), "--"])
+            .args(&self.args.command)
+            .envs(self.place.variables(self.address, &programs()?, path))
+            .spawn()
+            .map_err(failed)?;
+        let pid = i32::try_from(child.id()).map_err(|error| failed(io::Error::other(error)))?;
+        // A child that has not been reaped is there, at least as a zombie.
+        self.command = Process::of(pid);
+        Ok(())
     }
 
     /// Says that it is ready, and lets go of whoever started it.
@@ -274,10 +258,13 @@ impl Supervisor {
             signal_child(command.pid, Signal::TERM);
             self.until(|supervisor| supervisor.command.is_none()).await;
         }
-        for role in [Role::Sitter, Role::Conductor] {
-            self.daemons.stop(role);
-            self.until(|supervisor| supervisor.daemons.running(role) == 0).await;
-        }
+        // Nobody starts anything from now on, so that what is stopped stays so.
+        self.stop(Role::Conductor).await;
+        // A sitter that is told to stop leaves scores running. As long as there is one they would
+        // not outlive us; afterwards they might, if we were killed at that moment.
+        let sitters: Vec<Process> = self.daemons.of(Role::Sitter).collect();
+        process::kill_below(&sitters, record::is_agent);
+        self.stop(Role::Sitter).await;
         let ended = process::end_children();
         if let Some(cgroup) = self.cgroup.take() {
             cgroup.remove();
@@ -287,6 +274,11 @@ impl Supervisor {
         let written = self.write_record();
         ended.map_err(|error| Failure::broken("ending the sandbox").because(error))?;
         written
+    }
+
+    async fn stop(&mut self, role: Role) {
+        self.daemons.stop(role);
+        self.until(|supervisor| supervisor.daemons.of(role).next().is_none()).await;
     }
 
     /// Reaps until that is so, or the time is over.
@@ -362,18 +354,6 @@ impl Signals {
             _ = self.interrupt.recv() => Event::Typed(Signal::INT.as_raw()),
             _ = self.quit.recv() => Event::Typed(Signal::QUIT.as_raw()),
         }
-    }
-}
-
-/// Has the kernel tell us to end when our parent does.
-///
-/// It does so when the *thread* that started us ends, which is the main and only one of `run`.
-fn end_with(parent: i32) -> io::Result<()> {
-    set_parent_process_death_signal(Some(Signal::TERM))?;
-    // It may have ended before.
-    match getppid() {
-        Some(pid) if pid.as_raw_nonzero().get() == parent => Ok(()),
-        _ => Err(io::Error::new(io::ErrorKind::NotFound, "whoever started it is gone")),
     }
 }
 

@@ -2,6 +2,8 @@
 //! wants it to say.
 
 #[cfg(test)]
+mod deployment;
+#[cfg(test)]
 mod fake;
 #[cfg(test)]
 mod orc;

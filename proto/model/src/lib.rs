@@ -7,6 +7,7 @@
 //! in, and fails with an error that says what was attempted, on what, and why.
 
 pub mod delivery;
+pub mod deployment;
 pub mod flow;
 pub mod hostset;
 pub mod ids;
@@ -21,6 +22,7 @@ pub mod state;
 pub mod status;
 pub mod time;
 
+pub use deployment::{Deployment, Deployments};
 pub use hostset::HostSet;
 pub use ids::{FlowId, JobId, TaskId};
 pub use names::{AudienceName, HostName, JobName, ParamKey, ScoreName};

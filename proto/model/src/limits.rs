@@ -14,6 +14,22 @@ pub const PARAM_VALUE_BYTES: usize = 32 << 10;
 pub const PARAMS: usize = 256;
 /// All keys and values of one job together, in bytes.
 pub const PARAMS_BYTES: usize = 128 << 10;
+/// Largest file of deployments, in bytes.
+pub const DEPLOYMENT_FILE_BYTES: usize = 8 << 20;
+/// Most hosts in the apps and environments of one file of deployments, a host counted each time.
+pub const DEPLOYMENT_HOSTS: usize = 4 * HOSTSET_HOSTS;
+/// Most apps of a deployment.
+pub const APPS: usize = 1_000;
+/// Most environments of a deployment, over all types.
+pub const ENVS: usize = 10_000;
+/// Most apps in the sequences of one environment type, an app counted each time.
+pub const SEQUENCE_APPS: usize = 2_000;
+/// Most cells, over all deployments.
+pub const CELLS: usize = 100_000;
+/// Most hosts in cells, over all deployments, a host counted in each of its cells.
+pub const CELL_HOSTS: usize = 10 * HOSTSET_HOSTS;
+/// Most pairs of cells of which one comes after the other, over all deployments.
+pub const CELL_PAIRS: usize = 1_000_000;
 /// Most slots of a flow.
 pub const SLOTS: usize = 1_000;
 /// Most jobs of a flow, over all slots.

@@ -112,6 +112,25 @@ name_type!(
     GroupName, "group name", check_word
 );
 name_type!(
+    /// The name of a deployment: the character set of a score's name, and none of `apps`, `envs`,
+    /// `constraints`, which stand below it.
+    DeploymentName, "deployment name", check_deployment
+);
+name_type!(
+    /// The name of an application of a deployment, and of the group `@NAME` that its hosts are:
+    /// the character set of a score's name, and neither `all` (`@all` is every host) nor `inline`.
+    AppName, "app name", check_app
+);
+name_type!(
+    /// A type of environment, like `cluster`: the character set of a score's name.
+    EnvType, "environment type", check_word
+);
+name_type!(
+    /// A value of a type of environment, like `east`: the character set of a score's name, and not
+    /// `inline`.
+    EnvValue, "environment", check_env_value
+);
+name_type!(
     /// Who asks: the name in an audience certificate.
     AudienceName, "audience name", check_host
 );
@@ -215,6 +234,29 @@ fn check_score(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+fn check_deployment(text: &str) -> Result<(), &'static str> {
+    check_word(text)?;
+    if ["apps", "envs", "constraints"].contains(&text) {
+        return Err("this belongs below the name of a deployment");
+    }
+    Ok(())
+}
+
+fn check_app(text: &str) -> Result<(), &'static str> {
+    if text == "all" {
+        return Err("@all is every host there is");
+    }
+    check_env_value(text)
+}
+
+fn check_env_value(text: &str) -> Result<(), &'static str> {
+    check_word(text)?;
+    if text == "inline" {
+        return Err("inline comes before hosts, it is no name");
+    }
+    Ok(())
+}
+
 fn check_key(text: &str) -> Result<(), &'static str> {
     let Some(first) = text.bytes().next() else {
         return Err("it is empty");
@@ -300,6 +342,16 @@ mod tests {
             assert!(ParamKey::new(key).is_err(), "{key}");
             assert!(ParamKey::new(&key.to_lowercase()).is_ok(), "{key}");
         }
+    }
+
+    #[test]
+    fn words_of_deployment_files_are_no_names_where_they_could_be_confused() {
+        for word in ["apps", "envs", "constraints"] {
+            assert!(DeploymentName::new(word).is_err() && AppName::new(word).is_ok(), "{word}");
+        }
+        assert!(AppName::new("all").is_err() && EnvValue::new("all").is_ok());
+        assert!(AppName::new("inline").is_err() && EnvValue::new("inline").is_err());
+        assert!(EnvType::new("inline").is_ok() && EnvType::new("a b").is_err());
     }
 
     #[test]

@@ -63,5 +63,15 @@ mod tests {
         for word in ["", "x", "colour", &"timeout".repeat(20)] {
             assert_eq!(nearest(word, known), None, "{word}");
         }
+        let known = ["parallel", "success", "retries", "max_failures"];
+        for (word, meant) in [
+            ("paralell", Some("parallel")),
+            ("Success", Some("success")),
+            ("max-failures", Some("max_failures")),
+            ("retry", None),
+            ("banana", None),
+        ] {
+            assert_eq!(nearest(word, known), meant, "{word}");
+        }
     }
 }

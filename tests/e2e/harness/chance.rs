@@ -29,11 +29,6 @@ impl Chance {
         self.number() % end
     }
 
-    /// One of several.
-    pub(crate) fn one_of<'a, T>(&mut self, several: &'a [T]) -> &'a T {
-        &several[self.below(several.len() as u64) as usize]
-    }
-
     /// Lets a drawn time below `most` pass: the moment of a fault, and never a way to wait.
     pub(crate) fn delay(&mut self, most: Duration) {
         let most = u64::try_from(most.as_micros()).expect("a short delay");

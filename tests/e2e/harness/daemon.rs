@@ -32,6 +32,7 @@ pub(crate) struct Daemon {
     arguments: Vec<String>,
     log: PathBuf,
     out: PathBuf,
+    small_disk: Option<PathBuf>,
     child: Mutex<Option<Child>>,
 }
 
@@ -40,7 +41,27 @@ impl Daemon {
     pub(super) fn new(program: &str, arguments: &[&str], log: PathBuf) -> Self {
         let arguments = arguments.iter().map(|word| (*word).to_owned()).collect();
         let out = log.with_extension("out");
-        Self { program: binaries::path(program), arguments, log, out, child: Mutex::default() }
+        Self {
+            program: binaries::path(program),
+            arguments,
+            log,
+            out,
+            small_disk: None,
+            child: Mutex::default(),
+        }
+    }
+
+    /// Puts a directory on a disk of 32 MiB, which nobody but the daemon sees, and which goes with it.
+    pub(super) fn on_a_small_disk(&mut self, directory: &Path) {
+        fs::create_dir(directory).expect("the directory is new");
+        self.small_disk = Some(directory.to_owned());
+    }
+
+    /// A file on its small disk, by a path that others can use while it runs.
+    pub(crate) fn filler(&self) -> PathBuf {
+        let directory = self.small_disk.as_ref().expect("it has a small disk");
+        let inside = directory.strip_prefix("/").expect("an absolute path");
+        Path::new(&format!("/proc/{}/root", self.pid())).join(inside).join("filler")
     }
 
     /// Starts it. It must not be running.
@@ -53,7 +74,16 @@ impl Daemon {
         let mut child = self.child.lock().expect("no test panicked in here");
         assert!(child.is_none(), "{} runs already", self.program.display());
         let log = OpenOptions::new().create(true).append(true).open(&self.log).expect("a log");
-        let started = Command::new(&self.program)
+        let mut command = match &self.small_disk {
+            None => Command::new(&self.program),
+            Some(directory) => {
+                let mut command = Command::new("unshare");
+                let script = "mount -t tmpfs -o size=32m,mode=0700 none \"$0\" && exec \"$@\"";
+                command.args(["--mount", "sh", "-c", script]).arg(directory).arg(&self.program);
+                command
+            }
+        };
+        let started = command
             .args(&self.arguments)
             .args(further)
             .args(["--lifeline", &LIFELINE.0.as_raw_fd().to_string()])
@@ -119,11 +149,6 @@ impl Daemon {
     /// Its log, over all starts.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
-    }
-
-    /// Where its log is.
-    pub(crate) fn log_path(&self) -> &Path {
-        &self.log
     }
 
     /// The end of its log, for messages.

@@ -13,7 +13,7 @@ use std::{
     fs::{self, OpenOptions, Permissions},
     io::Write as _,
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Mutex,
         atomic::{AtomicU32, Ordering},
@@ -24,20 +24,19 @@ use orchestra_ca::{Ca, Terms};
 use orchestra_certs::{Role, Subject};
 use orchestra_model::{HostName, HostSet};
 use rustix::process::Signal;
-use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    Process, Ran, Record, Tool,
+    Player, Record,
     daemon::Daemon,
     eventually,
-    process::{OwnCgroup, is_alive, processes_with, signal},
+    process::{OwnCgroup, processes_with, signal},
 };
 
 /// The domain of all certificates here.
 pub(crate) const DOMAIN: &str = "e2e.test";
 /// The conductor's name.
-const CONDUCTOR: &str = "conductor.e2e.test";
+pub(crate) const CONDUCTOR: &str = "conductor.e2e.test";
 
 /// The scores that every fleet has, by name.
 const SCORES: &[(&str, &str)] = &[
@@ -66,7 +65,7 @@ pub(crate) struct FleetBuilder {
     player_keys: BTreeMap<String, String>,
     conductor_tables: String,
     attach: bool,
-    proxy: Option<u16>,
+    small_disks: bool,
 }
 
 impl FleetBuilder {
@@ -98,6 +97,14 @@ impl FleetBuilder {
         self
     }
 
+    /// Store and spools are each on a disk of 32 MiB of their own, which is gone when its daemon is:
+    /// [`Daemon::filler`]. Needs root.
+    #[must_use]
+    pub(crate) fn small_disks(mut self) -> Self {
+        self.small_disks = true;
+        self
+    }
+
     /// Writes everything down and starts the conductor, then the players; returns when all of them
     /// are attached.
     pub(crate) fn start(self) -> Fleet {
@@ -124,8 +131,12 @@ impl FleetBuilder {
         fs::write(conductor.join("players"), format!("{}\n", self.players)).expect("a file");
         let config_dir = conductor.display().to_string();
         let arguments = ["--config-dir", &config_dir];
+        let mut daemon = Daemon::new("conductor", &arguments, conductor.join("log"));
+        if self.small_disks {
+            daemon.on_a_small_disk(&conductor.join("state"));
+        }
         let mut fleet = Fleet {
-            conductor: Daemon::new("conductor", &arguments, conductor.join("log")),
+            conductor: daemon,
             players: BTreeMap::new(),
             options: self,
             address: Mutex::new("127.0.0.1:0".to_owned()),
@@ -168,46 +179,6 @@ pub(crate) struct Fleet {
     dir: TempDir,
 }
 
-/// A player: its sitter is the daemon.
-#[derive(Debug)]
-pub(crate) struct Player {
-    /// Its name.
-    pub(crate) name: String,
-    /// Its directory.
-    pub(crate) dir: PathBuf,
-    /// Its sitter.
-    pub(crate) sitter: Daemon,
-}
-
-impl Player {
-    /// Its agent's process, once there is one that is not `other`.
-    pub(crate) fn agent_other_than(&self, other: Option<i32>) -> i32 {
-        let config = self.dir.join("player.toml").display().to_string();
-        eventually("an agent", || {
-            let is_agent = |process: &Process| {
-                process.arguments.get(1).is_some_and(|word| word == "agent")
-                    && Some(process.pid) != other
-            };
-            Some(processes_with(&config).into_iter().find(is_agent)?.pid)
-        })
-    }
-
-    /// Its agent's process.
-    pub(crate) fn agent(&self) -> i32 {
-        self.agent_other_than(None)
-    }
-
-    /// Kills its agent as `kill -9` does.
-    pub(crate) fn kill_agent(&self) {
-        signal(self.agent(), Signal::KILL);
-    }
-
-    /// Its spool.
-    pub(crate) fn spool(&self) -> PathBuf {
-        self.dir.join("spool")
-    }
-}
-
 impl Fleet {
     /// A fleet of these players, to be made.
     #[expect(clippy::new_ret_no_self, reason = "a fleet is made by its builder")]
@@ -218,7 +189,7 @@ impl Fleet {
             player_keys: BTreeMap::new(),
             conductor_tables: String::new(),
             attach: true,
-            proxy: None,
+            small_disks: false,
         }
     }
 
@@ -259,7 +230,11 @@ impl Fleet {
         self.conductor.start_with(arguments);
         let listening = eventually("the conductor to listen", || {
             let out = self.conductor.output();
-            assert!(self.conductor.is_running() || out.ends_with('\n'), "it ended: {}", self.conductor.log_tail());
+            assert!(
+                self.conductor.is_running() || out.ends_with('\n'),
+                "it ended: {}",
+                self.conductor.log_tail()
+            );
             Some(out.strip_suffix('\n')?.to_owned())
         });
         *self.address.lock().expect("no test panicked in here") = listening;
@@ -296,22 +271,21 @@ impl Fleet {
         fs::copy(self.dir().join("ca/ca.pem"), dir.join("ca.pem")).expect("there is a CA");
         self.write_player_toml(dir, &self.options.player_keys);
         let config = dir.join("player.toml").display().to_string();
-        let sitter = Daemon::new("player", &["--config", &config], dir.join("log"));
+        let mut sitter = Daemon::new("player", &["--config", &config], dir.join("log"));
+        if self.options.small_disks {
+            sitter.on_a_small_disk(&dir.join("spool"));
+        }
         Player { name: name.to_owned(), dir: dir.to_owned(), sitter }
     }
 
     /// Writes `player.toml` into a player's directory.
     fn write_player_toml(&self, dir: &Path, further: &BTreeMap<String, String>) {
-        let address = match self.options.proxy {
-            Some(port) => format!("127.0.0.1:{port}"),
-            None => self.address(),
-        };
         let cgroup = match &self.cgroup {
             Some(own) => own.path().display().to_string(),
             None => "none".to_owned(),
         };
         let mut keys = BTreeMap::from([
-            ("conductors".to_owned(), format!("[\"{address}\"]")),
+            ("conductors".to_owned(), format!("[\"{}\"]", self.address())),
             ("conductor_name".to_owned(), format!("{CONDUCTOR:?}")),
             ("domain".to_owned(), format!("{DOMAIN:?}")),
             ("scores_dir".to_owned(), format!("{:?}", self.dir().join("scores"))),
@@ -379,7 +353,13 @@ impl Fleet {
         // Whole from the first moment, whatever the umask.
         let temporary = scores.join(format!(".{name}.new"));
         let mut file = OpenOptions::new();
-        let mut file = file.write(true).create(true).truncate(true).mode(0o755).open(&temporary).expect("a file");
+        let mut file = file
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o755)
+            .open(&temporary)
+            .expect("a file");
         file.write_all(text.as_bytes()).expect("space");
         drop(file);
         set_mode(&temporary, 0o755);
@@ -408,123 +388,6 @@ impl Fleet {
         let subject = Subject::new(role, name).expect("a name");
         let issued = self.ca.issue(&subject, &Terms::default()).expect("a certificate");
         self.ca.save(&[issued], false).expect("it is new");
-    }
-
-    /// A tool that speaks to this conductor as alice.
-    pub(crate) fn tool(&self, program: &str, arguments: &[&str]) -> Tool {
-        self.tool_as("audience", "alice", program, arguments)
-    }
-
-    /// A tool with any certificate of the fleet's CA.
-    pub(crate) fn tool_as(&self, role: &str, name: &str, program: &str, arguments: &[&str]) -> Tool {
-        let ca = self.dir().join("ca").display().to_string();
-        Tool::new(program, arguments)
-            .env("HOME", &ca)
-            .env("ORCHESTRA_CONDUCTOR", &self.address())
-            .env("ORCHESTRA_CONDUCTOR_NAME", CONDUCTOR)
-            .env("ORCHESTRA_DOMAIN", DOMAIN)
-            .env("ORCHESTRA_CA", &format!("{ca}/ca.pem"))
-            .env("ORCHESTRA_CERT", &format!("{ca}/{role}/{name}.pem"))
-            .env("ORCHESTRA_KEY", &format!("{ca}/{role}/{name}.key"))
-    }
-
-    /// Runs `submitjob`.
-    pub(crate) fn submitjob(&self, arguments: &[&str]) -> Ran {
-        self.tool("submitjob", arguments).run()
-    }
-
-    /// Runs `getstatus`.
-    pub(crate) fn getstatus(&self, arguments: &[&str]) -> Ran {
-        self.tool("getstatus", arguments).run()
-    }
-
-    /// Runs `orc`.
-    pub(crate) fn orc(&self, arguments: &[&str]) -> Ran {
-        self.tool("orc", arguments).run()
-    }
-
-    /// Writes a flow file; its path.
-    pub(crate) fn flow_file(&self, flow: &Value) -> String {
-        static FLOWS: AtomicU32 = AtomicU32::new(0);
-        let name = format!("flow-{}.json", FLOWS.fetch_add(1, Ordering::Relaxed));
-        let path = self.dir().join(name);
-        fs::write(&path, flow.to_string()).expect("a file");
-        path.display().to_string()
-    }
-
-    /// Submits a flow; its id.
-    #[track_caller]
-    pub(crate) fn submit_flow(&self, flow: &Value) -> u64 {
-        self.submitjob(&["--flow", &self.flow_file(flow)]).exits(0).id()
-    }
-
-    /// Waits until a flow has ended; `orc wait`'s exit tells how.
-    pub(crate) fn wait_flow(&self, flow: u64) -> Ran {
-        self.orc(&["wait", &flow.to_string(), "--wait-timeout", "100s"])
-    }
-
-    /// A flow as `getstatus --json` tells it.
-    #[track_caller]
-    pub(crate) fn flow(&self, flow: u64) -> Value {
-        self.getstatus(&[&flow.to_string(), "--json"]).json()["flow"].take()
-    }
-
-    /// The tasks of a flow as `getstatus --tasks --json` tells them.
-    #[track_caller]
-    pub(crate) fn tasks(&self, flow: u64) -> Vec<Value> {
-        let mut document = self.getstatus(&[&flow.to_string(), "--tasks", "--json"]).json();
-        let slots = document["flow"]["slots"].as_array_mut().expect("slots").iter_mut();
-        let jobs = slots.flat_map(|slot| slot["jobs"].as_array_mut().expect("jobs").iter_mut());
-        let tasks = jobs.flat_map(|job| job["tasks"].as_array_mut().expect("tasks").iter_mut());
-        tasks.map(Value::take).collect()
-    }
-
-    /// The state of each task of a flow, by `42.1.1@host`.
-    #[track_caller]
-    pub(crate) fn states(&self, flow: u64) -> BTreeMap<String, String> {
-        let text = |value: &Value| value.as_str().expect("a text").to_owned();
-        self.tasks(flow).iter().map(|task| (text(&task["id"]), text(&task["state"]))).collect()
-    }
-
-    /// The only task of a flow.
-    #[track_caller]
-    pub(crate) fn task(&self, flow: u64) -> Value {
-        let mut tasks = self.tasks(flow);
-        assert_eq!(tasks.len(), 1, "{tasks:?}");
-        tasks.remove(0)
-    }
-
-    /// Waits until the only task of a flow is in `state`.
-    pub(crate) fn wait_state(&self, flow: u64, state: &str) {
-        eventually(&format!("the task of flow {flow} to be {state}"), || {
-            (self.task(flow)["state"] == state).then_some(())
-        });
-    }
-
-    /// Runs a score on hosts to its end; the flow.
-    #[track_caller]
-    pub(crate) fn run(&self, arguments: &[&str]) -> u64 {
-        let flow = self.submitjob(arguments).exits(0).id();
-        self.wait_flow(flow);
-        flow
-    }
-
-    /// Everything that runs and was started by a score of this fleet.
-    pub(crate) fn score_processes(&self) -> Vec<Process> {
-        let mark = format!("ORC_SCORE_DIR={}", self.dir().join("scores").display());
-        let mut all = processes_with(&mark);
-        all.retain(|process| process.environment.contains(&mark) && is_alive(process.pid));
-        all
-    }
-
-    /// Waits until nothing runs that a score of this fleet started.
-    pub(crate) fn wait_no_score_runs(&self) {
-        let mut left = Vec::new();
-        let what = "every process of a score to be gone";
-        eventually(what, || {
-            left = self.score_processes();
-            left.is_empty().then_some(())
-        });
     }
 
     fn daemons(&self) -> impl Iterator<Item = &Daemon> {
@@ -558,6 +421,6 @@ fn host(name: &str) -> HostName {
 }
 
 /// Sets a mode, whatever the umask was.
-pub(super) fn set_mode(path: &Path, mode: u32) {
+pub(crate) fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).expect("it is ours");
 }

@@ -8,10 +8,13 @@
 //! - [`Relay`] stands between a program and the conductor, and loses what it is told to lose.
 //! - [`Chance`] draws moments from a seed.
 
+mod api;
+mod ask;
 mod binaries;
 mod chance;
 mod daemon;
 mod fleet;
+mod player;
 mod process;
 mod record;
 mod relay;
@@ -20,9 +23,10 @@ mod wait;
 
 pub(crate) use chance::Chance;
 pub(crate) use daemon::Daemon;
-pub(crate) use fleet::{Cgroup, DOMAIN, Fleet, FleetBuilder, Player};
-pub(crate) use process::{Process, is_alive, own_cgroups, processes_with};
-pub(crate) use record::{Line, Record};
+pub(crate) use fleet::{Cgroup, DOMAIN, Fleet, set_mode};
+pub(crate) use player::Player;
+pub(crate) use process::{Process, is_alive};
+pub(crate) use record::Record;
 pub(crate) use relay::Relay;
-pub(crate) use tool::{Ran, Running, Tool};
+pub(crate) use tool::{Ran, Tool};
 pub(crate) use wait::{eventually, within};

@@ -30,11 +30,6 @@ impl Process {
         let environment = list("environ").unwrap_or_default();
         (!arguments.is_empty()).then_some(Self { pid, arguments, environment })
     }
-
-    /// The value of a variable of its environment.
-    pub(crate) fn variable(&self, key: &str) -> Option<&str> {
-        self.environment.iter().find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))
-    }
 }
 
 /// Everything that runs and has `text` in its arguments or its environment, but for this process.
@@ -98,14 +93,18 @@ impl Drop for OwnCgroup {
 }
 
 /// Where cgroups v2 can be made by this process; `None` where they cannot.
-pub(crate) fn own_cgroups() -> Option<PathBuf> {
+fn own_cgroups() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
     let mount = mounts.lines().find_map(|line| {
         let mut fields = line.split(' ');
         let (point, kind) = (fields.nth(1)?, fields.next()?);
         (kind == "cgroup2").then(|| PathBuf::from(point))
     })?;
-    let probe = mount.join(format!("orchestra-e2e-probe-{}-{:?}", std::process::id(), std::thread::current().id()));
+    let probe = mount.join(format!(
+        "orchestra-e2e-probe-{}-{:?}",
+        std::process::id(),
+        std::thread::current().id()
+    ));
     fs::create_dir(&probe).ok()?;
     // Rights to make one are of no use without the right to enter it.
     let usable = fs::OpenOptions::new().write(true).open(probe.join("cgroup.procs")).is_ok();

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
@@ -40,6 +40,13 @@ impl Tool {
     #[must_use]
     pub(crate) fn env(mut self, key: &str, value: &str) -> Self {
         self.environment.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With a file as its standard input, which is empty otherwise.
+    #[must_use]
+    pub(crate) fn input(mut self, path: &Path) -> Self {
+        self.input = Some(path.to_owned());
         self
     }
 
@@ -85,7 +92,13 @@ impl Running {
         let what = format!("{} to end", self.command);
         let status = within(PATIENCE, &what, || self.ended());
         let took = self.since.elapsed();
-        Ran { status, out: self.so_far("out"), err: self.so_far("err"), took, command: self.command.clone() }
+        Ran {
+            status,
+            out: self.so_far("out"),
+            err: self.so_far("err"),
+            took,
+            command: self.command.clone(),
+        }
     }
 
     fn ended(&mut self) -> Option<ExitStatus> {
@@ -168,7 +181,8 @@ impl Ran {
     /// Its standard output as JSON.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error} in the JSON of {self}"))
+        serde_json::from_str(&self.out)
+            .unwrap_or_else(|error| panic!("{error} in the JSON of {self}"))
     }
 }
 
@@ -179,6 +193,11 @@ impl std::fmt::Display for Ran {
             Some((end, _)) => format!("{}…", &text[..end]),
             None => text.to_owned(),
         };
-        write!(f, "{command}: {status} after {took:?}\n--- out:\n{}\n--- err:\n{}", shown(out), shown(err))
+        write!(
+            f,
+            "{command}: {status} after {took:?}\n--- out:\n{}\n--- err:\n{}",
+            shown(out),
+            shown(err)
+        )
     }
 }

@@ -7,7 +7,7 @@
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{MergeKeyPolicy, NonFiniteFloatPolicy, Spanned, options::DuplicateKeyPolicy};
 
-use super::node::{AtDepth, DEPTH, Node};
+use crate::node::{AtDepth, DEPTH, Node};
 
 /// Most times that aliases may repeat a node: generous for shared parameters, and no bomb.
 const REPLAYED: usize = 200_000;

@@ -2,55 +2,9 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use super::node::Node;
-use crate::error::Failure;
+use orchestra_model::nearest;
 
-/// Most problems that are told; the rest are counted.
-const TOLD: usize = 20;
-
-/// What is wrong with a document, in the order of finding.
-#[derive(Debug, Default)]
-pub struct Problems {
-    told: Vec<String>,
-    more: usize,
-}
-
-impl Problems {
-    /// Notes a problem at a place; an empty place is the document as a whole.
-    pub fn add(&mut self, place: &str, problem: impl Display) {
-        if self.told.len() == TOLD {
-            self.more += 1;
-        } else if place.is_empty() {
-            self.told.push(problem.to_string());
-        } else {
-            self.told.push(format!("{place}: {problem}"));
-        }
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.told.is_empty()
-    }
-
-    /// All of them as one failure of reading `what`; `Ok` where there are none.
-    pub fn into_result(self, what: &str) -> Result<(), Failure> {
-        match self.told.as_slice() {
-            [] => Ok(()),
-            [one] => Err(Failure::usage(format!("{what}: {one}"))),
-            several => {
-                let mut text = format!("{what}: {} problems", several.len() + self.more);
-                for problem in several {
-                    text.push_str("\n  ");
-                    text.push_str(problem);
-                }
-                if self.more > 0 {
-                    text.push_str(&format!("\n  and {} more", self.more));
-                }
-                Err(Failure::usage(text))
-            }
-        }
-    }
-}
+use crate::{node::Node, problems::Problems};
 
 /// A field name that is not ours, and what to say of it.
 #[derive(Clone, Copy, Debug)]
@@ -182,50 +136,5 @@ impl<'a> Fields<'a> {
             };
             problems.add(&self.place, problem);
         }
-    }
-}
-
-/// The known name that somebody most likely meant.
-pub fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // Longer names would cost time and are no slips of the finger.
-    if written.len() > 40 {
-        return None;
-    }
-    let plain = |text: &str| text.to_ascii_lowercase().replace('-', "_");
-    let distance = |name: &str| strsim::damerau_levenshtein(&plain(written), &plain(name));
-    known
-        .map(|name| (distance(name), name))
-        .filter(|(distance, name)| *distance <= 1 + name.len() / 4)
-        .min()
-        .map(|(_, name)| name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn slips_are_recognised() {
-        let known = ["parallel", "success", "retries", "max_failures"];
-        for (written, meant) in [
-            ("paralell", Some("parallel")),
-            ("retry", None),
-            ("Success", Some("success")),
-            ("max-failures", Some("max_failures")),
-            ("banana", None),
-        ] {
-            assert_eq!(nearest(written, known.into_iter()), meant, "{written}");
-        }
-    }
-
-    #[test]
-    fn all_problems_are_told_up_to_a_bound() {
-        let mut problems = Problems::default();
-        for n in 0..25 {
-            problems.add("here", format_args!("problem {n}"));
-        }
-        let text = problems.into_result("reading x").unwrap_err().render();
-        assert!(text.starts_with("error: reading x: 25 problems\n  here: problem 0\n"), "{text}");
-        assert!(text.ends_with("  and 5 more\n"), "{text}");
     }
 }

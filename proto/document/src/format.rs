@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::de::DeserializeSeed as _;
 
-use super::{
+use crate::{
     node::{AtDepth, Node},
     yaml,
 };

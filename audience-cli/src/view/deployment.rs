@@ -1,0 +1,108 @@
+//! Deployments: apps, environments, and the cells that follow from them.
+
+use std::io;
+
+use orchestra_document::deployment::Canonical;
+use orchestra_model::{
+    HostSet,
+    deployment::{Cell, Cells, Deployment, Deployments},
+};
+use serde::Serialize;
+
+/// Writes each deployment with a line for every app, environment and cell.
+pub fn write(out: &mut dyn io::Write, deployments: &Deployments) -> io::Result<()> {
+    for deployment in deployments.iter() {
+        writeln!(out, "{}", deployment.name)?;
+        let line = |name: String, hosts: &HostSet| (name, hosts.counted().to_string());
+        let apps = deployment.apps.iter().map(|(app, hosts)| line(app.to_string(), hosts));
+        section(out, "apps", apps.collect())?;
+        let envs = deployment.envs.iter().flat_map(|(env_type, values)| {
+            values.iter().map(move |(value, hosts)| line(format!("{env_type} {value}"), hosts))
+        });
+        section(out, "envs", envs.collect())?;
+        let cells = deployments.cells();
+        let lines = cells.of_deployment(&deployment.name).iter().map(|cell| {
+            let key = &cell.key;
+            let limit = cell.limit.map_or_else(|| "any".to_owned(), |limit| limit.to_string());
+            let mut what = format!("{limit} of {}", cell.hosts.counted());
+            let after = after(cells, cell);
+            if !after.is_empty() {
+                what += &format!(", after {}", after.join(", "));
+            }
+            (format!("{} {} {}", key.env_type, key.env_value, key.app), what)
+        });
+        section(out, "cells", lines.collect())?;
+        let unthrottled = cells.unthrottled(&deployment.hosts());
+        if !unthrottled.is_empty() {
+            writeln!(out, "  unthrottled: {}", unthrottled.counted())?;
+        }
+    }
+    Ok(())
+}
+
+/// Names in one column, what they are in the next.
+fn section(out: &mut dyn io::Write, title: &str, lines: Vec<(String, String)>) -> io::Result<()> {
+    let Some(width) = lines.iter().map(|(name, _)| name.len()).max() else { return Ok(()) };
+    writeln!(out, "  {title}")?;
+    for (name, what) in lines {
+        writeln!(out, "    {name:<width$}  {what}")?;
+    }
+    Ok(())
+}
+
+/// The apps that come before a cell in its environment.
+fn after<'a>(cells: &'a Cells, cell: &Cell) -> Vec<&'a str> {
+    cell.predecessors.iter().map(|id| cells[*id].key.app.as_str()).collect()
+}
+
+/// Deployments in JSON.
+pub fn all<'a>(deployments: &'a Deployments) -> Vec<OfDeployment<'a>> {
+    let cells = deployments.cells();
+    let one = |deployment: &'a Deployment| OfDeployment {
+        name: deployment.name.as_str(),
+        canonical: Canonical(deployment),
+        cells: cells
+            .of_deployment(&deployment.name)
+            .iter()
+            .map(|cell| OfCell::new(cells, cell))
+            .collect(),
+        unthrottled: cells.unthrottled(&deployment.hosts()).to_string(),
+    };
+    deployments.iter().map(one).collect()
+}
+
+/// A deployment in JSON: its canonical form, and what follows from it.
+#[derive(Serialize)]
+pub struct OfDeployment<'a> {
+    name: &'a str,
+    #[serde(flatten)]
+    canonical: Canonical<'a>,
+    cells: Vec<OfCell<'a>>,
+    /// Those of its hosts that no limit of any deployment holds back, folded.
+    unthrottled: String,
+}
+
+#[derive(Serialize)]
+struct OfCell<'a> {
+    env_type: &'a str,
+    env_value: &'a str,
+    app: &'a str,
+    limit: Option<u32>,
+    hosts: String,
+    count: usize,
+    after: Vec<&'a str>,
+}
+
+impl<'a> OfCell<'a> {
+    fn new(cells: &'a Cells, cell: &'a Cell) -> Self {
+        Self {
+            env_type: cell.key.env_type.as_str(),
+            env_value: cell.key.env_value.as_str(),
+            app: cell.key.app.as_str(),
+            limit: cell.limit,
+            hosts: cell.hosts.to_string(),
+            count: cell.hosts.len(),
+            after: after(cells, cell),
+        }
+    }
+}

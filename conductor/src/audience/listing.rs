@@ -1,0 +1,304 @@
+//! Lists: streams of bounded pages, whatever is behind them.
+
+use std::sync::Arc;
+
+use orchestra_model::{
+    FlowId, HostName, HostSet, JobId, TaskState, flow::Scope, names::JobName, record::JobRecord,
+    status::TaskStatus,
+};
+use orchestra_proto::{decode_end, v1};
+use orchestra_store::Reader;
+use prost::Message;
+use tonic::Status;
+
+use super::{
+    AudienceService, Sender,
+    refusal::{invalid, unknown_flow},
+};
+use crate::{
+    driver::Request as Ask,
+    history::{self, HistoryError},
+};
+
+/// Tasks, flows or players that are asked for at once.
+const PAGE: u32 = 1_000;
+/// The same where each may have a few hundred kilobytes: ends, or scores.
+const LARGE_PAGE: u32 = 16;
+/// Where a page is cut, in bytes.
+const PAGE_BYTES: usize = 1 << 20;
+
+impl AudienceService {
+    pub(super) async fn send_tasks(
+        self,
+        jobs: Vec<JobId>,
+        filter: TaskFilter,
+        ends: bool,
+        pages: Sender<v1::TaskPage>,
+    ) -> Result<(), Status> {
+        let limit = if ends { LARGE_PAGE } else { PAGE };
+        for job in jobs {
+            let mut from = 0;
+            let mut stored = None;
+            loop {
+                let page = self.task_page(job, &mut stored, from, limit).await?;
+                let Some(last) = page.last() else { break };
+                from = last.index + 1;
+                let full = page.len() == limit as usize;
+                let mut page: Vec<TaskStatus> =
+                    page.into_iter().filter(|task| filter.takes(task)).collect();
+                if ends {
+                    page = self.add_ends(page).await?;
+                }
+                for tasks in cut(page.iter().map(Into::into)) {
+                    if pages.send(Ok(v1::TaskPage { tasks })).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                // A filter may leave nothing to send for long.
+                if !full || pages.is_closed() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A page of a job's tasks: from the engine while the flow lives, then from the store, which
+    /// is read into `stored` once.
+    async fn task_page(
+        &self,
+        job: JobId,
+        stored: &mut Option<Arc<StoredJob>>,
+        from: u32,
+        limit: u32,
+    ) -> Result<Vec<TaskStatus>, Status> {
+        if stored.is_none() {
+            let living = self.ask(|reply| Ask::Tasks { job, from, limit, reply }).await?;
+            if let Some(page) = living {
+                return Ok(page);
+            }
+            let read = self.read(move |reader| StoredJob::read(reader, job)).await?;
+            *stored = Some(Arc::new(read.ok_or_else(|| unknown_flow(job.flow))?));
+        }
+        let Some(stored) = stored.clone() else { return Ok(Vec::new()) };
+        self.read(move |reader| {
+            history::tasks(reader, &stored.record, stored.scope, &stored.hosts, from, limit)
+        })
+        .await
+    }
+
+    /// Adds the end of each task's newest attempt that has one.
+    async fn add_ends(&self, mut tasks: Vec<TaskStatus>) -> Result<Vec<TaskStatus>, Status> {
+        self.read(move |reader| {
+            for task in &mut tasks {
+                let (Some(host), 1..) = (&task.host, task.attempt) else { continue };
+                let ends = reader.ends(task.job, host)?;
+                let newest = ends.iter().rev().find(|end| !end.late);
+                task.end = newest.and_then(|end| decode_end(&end.end).ok()).map(Box::new);
+            }
+            Ok(tasks)
+        })
+        .await
+    }
+
+    pub(super) async fn send_flows(
+        self,
+        most: u32,
+        only_alive: bool,
+        pages: Sender<v1::FlowPage>,
+    ) -> Result<(), Status> {
+        let mut left = most;
+        let mut before = None;
+        while left > 0 {
+            let limit = left.min(PAGE) as usize;
+            let page = self.read(move |r| Ok(r.flows(limit, before, only_alive)?)).await?;
+            let Some(last) = page.last() else { break };
+            before = Some(last.id);
+            left = left.saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));
+            let flows = page.iter().map(|record| (&history::summary(record)).into()).collect();
+            if pages.send(Ok(v1::FlowPage { flows })).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn send_players(
+        self,
+        hosts: HostSet,
+        scores: bool,
+        pages: Sender<v1::PlayerPage>,
+    ) -> Result<(), Status> {
+        let size = if scores { LARGE_PAGE } else { PAGE };
+        for hosts in hosts.as_slice().chunks(size as usize) {
+            let hosts = hosts.to_vec();
+            let players = self.ask(|reply| Ask::Players { hosts, scores, reply }).await?;
+            for players in cut(players.iter().map(Into::into)) {
+                if pages.send(Ok(v1::PlayerPage { players })).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn send_logs(
+        self,
+        jobs: Vec<JobId>,
+        host: HostName,
+        logs: Sender<v1::AttemptLog>,
+    ) -> Result<(), Status> {
+        for job in jobs {
+            let whose = host.clone();
+            let ends = self.read(move |reader| Ok(reader.ends(job, &whose)?)).await?;
+            for end in ends {
+                let log = v1::AttemptLog {
+                    job: Some(job.into()),
+                    host: host.to_string(),
+                    attempt: end.attempt,
+                    late: end.late,
+                    end: v1::AttemptEnd::decode(&end.end[..]).ok(),
+                };
+                if logs.send(Ok(log)).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The jobs of a flow that a request chooses.
+    pub(super) async fn chosen_jobs(
+        &self,
+        id: FlowId,
+        choice: &Choice,
+    ) -> Result<Vec<JobId>, Status> {
+        let status = self.status_of(id).await?;
+        let jobs: Vec<JobId> = status
+            .slots
+            .iter()
+            .flatten()
+            .filter(|job| choice.slot == 0 || u32::from(job.id.slot) == choice.slot)
+            .filter(|job| choice.job == 0 || u32::from(job.id.job) == choice.job)
+            .filter(|job| choice.name.as_ref().is_none_or(|name| *name == job.name))
+            .map(|job| job.id)
+            .collect();
+        if jobs.is_empty() {
+            return Err(Status::not_found(format!("flow {id} has no such slot or job")));
+        }
+        Ok(jobs)
+    }
+}
+
+/// Pages of these, none much larger than [`PAGE_BYTES`] unless a single one is.
+fn cut<T: Message>(items: impl Iterator<Item = T>) -> Vec<Vec<T>> {
+    let mut pages = Vec::new();
+    let mut page = Vec::new();
+    let mut bytes = 0;
+    for item in items {
+        let length = item.encoded_len();
+        if bytes + length > PAGE_BYTES && !page.is_empty() {
+            pages.push(std::mem::take(&mut page));
+            bytes = 0;
+        }
+        bytes += length;
+        page.push(item);
+    }
+    if !page.is_empty() {
+        pages.push(page);
+    }
+    pages
+}
+
+/// What every page of an ended job needs.
+struct StoredJob {
+    record: JobRecord,
+    scope: Scope,
+    hosts: HostSet,
+}
+
+impl StoredJob {
+    fn read(reader: &dyn Reader, job: JobId) -> Result<Option<Self>, HistoryError> {
+        let record = reader.jobs(job.flow)?.into_iter().find(|record| record.id == job);
+        let Some(record) = record else { return Ok(None) };
+        let spec = history::spec(reader, job.flow)?;
+        let place = (usize::from(job.slot) - 1, usize::from(job.job) - 1);
+        let spec = spec.slots.get(place.0).and_then(|slot| slot.jobs.get(place.1));
+        let Some(scope) = spec.map(|spec| spec.scope) else { return Ok(None) };
+        let hosts = match scope {
+            Scope::All => history::targets(reader, job)?,
+            // A one-of task has a record of its own, or never chose a host.
+            Scope::One => HostSet::default(),
+        };
+        Ok(Some(Self { record, scope, hosts }))
+    }
+}
+
+/// Which jobs of a flow.
+pub(super) struct Choice {
+    slot: u32,
+    job: u32,
+    name: Option<JobName>,
+}
+
+impl Choice {
+    pub(super) fn read(slot: u32, job: u32, name: &str) -> Result<Self, Status> {
+        let name = match name {
+            "" => None,
+            name => Some(JobName::new(name).map_err(|error| invalid(&error))?),
+        };
+        Ok(Self { slot, job, name })
+    }
+}
+
+/// Which tasks of the chosen jobs.
+pub(super) struct TaskFilter {
+    host: Option<HostName>,
+    states: Vec<TaskState>,
+}
+
+impl TaskFilter {
+    pub(super) fn read(host: &str, states: &[String]) -> Result<Self, Status> {
+        let states = states
+            .iter()
+            .map(|word| {
+                TaskState::from_word(word).ok_or_else(|| {
+                    let word: String = word.chars().take(80).collect();
+                    Status::invalid_argument(format!("{word:?} is not a state of a task"))
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { host: read_host(host)?, states })
+    }
+
+    fn takes(&self, task: &TaskStatus) -> bool {
+        self.host.as_ref().is_none_or(|host| task.host.as_ref() == Some(host))
+            && (self.states.is_empty() || self.states.contains(&task.state))
+    }
+}
+
+/// A host's name; `None` where none is given.
+pub(super) fn read_host(host: &str) -> Result<Option<HostName>, Status> {
+    match host {
+        "" => Ok(None),
+        host => HostName::new(host).map(Some).map_err(|error| invalid(&error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_cut_by_their_size() {
+        let player =
+            |bytes: usize| v1::PlayerStatus { host: "x".repeat(bytes), ..Default::default() };
+        let cut_at = |sizes: &[usize]| -> Vec<usize> {
+            cut(sizes.iter().map(|bytes| player(*bytes))).iter().map(Vec::len).collect()
+        };
+        assert_eq!(cut_at(&[]), [0; 0]);
+        assert_eq!(cut_at(&[10; 1_000]), [1_000]);
+        assert_eq!(cut_at(&[400 << 10; 5]), [2, 2, 1]);
+        assert_eq!(cut_at(&[5 << 20, 1, 5 << 20]), [1, 1, 1]);
+    }
+}

@@ -1,0 +1,72 @@
+//! Refusals: the one place where what is wrong with a question becomes a status.
+
+use std::error::Error;
+
+use orchestra_flow::Rejection;
+use orchestra_model::{FlowId, HostSet};
+use tonic::{Status, metadata::MetadataValue};
+
+use crate::shown;
+
+/// Beside FAILED_PRECONDITION: what is wrong with the host set.
+const HOSTS: &str = "orchestra-hosts";
+
+/// What the engine rejects.
+pub(super) fn rejected(rejection: &Rejection) -> Status {
+    let message = shown(rejection.to_string());
+    match rejection {
+        Rejection::Invalid(_) => Status::invalid_argument(message),
+        Rejection::NoHosts(_) => hosts(message, "empty"),
+        Rejection::UnknownHosts(..) => hosts(message, "unknown"),
+        Rejection::TooManyTasks { .. } | Rejection::NoMoreFlows => {
+            Status::resource_exhausted(message)
+        }
+        Rejection::UnknownFlow(_) => Status::not_found(message),
+        Rejection::TooManyRemoved { .. } => Status::failed_precondition(message),
+    }
+}
+
+/// Hosts that the players file does not name.
+pub(super) fn unknown_hosts(unknown: &HostSet) -> Status {
+    hosts(shown(format!("not in the players file: {unknown}")), "unknown")
+}
+
+fn hosts(message: String, kind: &'static str) -> Status {
+    let mut status = Status::failed_precondition(message);
+    status.metadata_mut().insert(HOSTS, MetadataValue::from_static(kind));
+    status
+}
+
+/// A request, or something in it, that is not well formed.
+pub(super) fn invalid(error: &dyn Error) -> Status {
+    Status::invalid_argument(shown(crate::chain(error)))
+}
+
+pub(super) fn unknown_flow(id: FlowId) -> Status {
+    Status::not_found(format!("there is no flow {id}"))
+}
+
+pub(super) fn stopping() -> Status {
+    Status::unavailable("the conductor is stopping")
+}
+
+#[cfg(test)]
+mod tests {
+    use orchestra_model::JobName;
+
+    use super::*;
+
+    #[test]
+    fn a_long_list_of_hosts_is_cut_to_what_a_header_takes() {
+        let names: Vec<String> = (0..5_000).map(|n| format!("x{n}y{}", n * 7)).collect();
+        let unknown = HostSet::parse_plain(&names.join(",")).unwrap();
+        let job = JobName::new("web").unwrap();
+        for status in
+            [unknown_hosts(&unknown), rejected(&Rejection::UnknownHosts(job, unknown.clone()))]
+        {
+            assert!(status.message().len() < 5_000, "{}", status.message().len());
+            assert!(status.message().ends_with('…'));
+            assert_eq!(status.metadata().get(HOSTS).unwrap(), "unknown");
+        }
+    }
+}

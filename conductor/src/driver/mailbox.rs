@@ -1,0 +1,147 @@
+//! What the driver is told and asked, and where.
+
+use std::sync::Arc;
+
+use orchestra_flow::{Answer, PlayerIx, SessionId, Submission};
+use orchestra_model::{
+    AudienceName, FlowId, HostName, JobId,
+    delivery::{PlayerSnapshot, Report, Term},
+    status::{Event, FlowStatus, PlayerStatus, TaskStatus},
+};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tonic::Status;
+
+use crate::{fleet::Fleet, outbox::Outbox};
+
+/// Mailbox lengths: senders wait when the driver is behind.
+const SESSIONS_QUEUE: usize = 8_192;
+const REQUESTS_QUEUE: usize = 256;
+
+/// What sessions tell the driver, each session's in order.
+#[derive(Debug)]
+pub(crate) enum FromSession {
+    /// A player said who it is and what state it is in.
+    Attached(Attach, oneshot::Sender<Attached>),
+    /// A report about an order.
+    Reported {
+        player: PlayerIx,
+        session: SessionId,
+        report: Box<Report>,
+        /// The bytes of the end as they came, of a report that is one.
+        end: Option<Arc<[u8]>>,
+        /// What the report takes of the room for reports; given back when it is taken in.
+        room: OwnedSemaphorePermit,
+    },
+    /// The older session that was asked whether it lives does.
+    Alive { session: SessionId },
+    /// The session is over.
+    Detached { player: PlayerIx, session: SessionId },
+}
+
+/// A player that wants a session.
+#[derive(Debug)]
+pub(crate) struct Attach {
+    pub(crate) host: HostName,
+    pub(crate) session: SessionId,
+    pub(crate) snapshot: Box<PlayerSnapshot>,
+    pub(crate) version: String,
+    pub(crate) outbox: Outbox,
+    /// An older session that was asked whether it lives, and did not answer.
+    pub(crate) silent: Option<SessionId>,
+}
+
+/// How an attach went.
+#[derive(Debug)]
+pub(crate) enum Attached {
+    /// The session is the player's.
+    Welcome(PlayerIx),
+    /// The players file does not name it.
+    Unknown,
+    /// It has another session, which was asked whether it lives.
+    Occupied {
+        /// Which one.
+        by: SessionId,
+        /// Becomes true when it answers. Whoever waits for it, waits no longer than a while.
+        alive: watch::Receiver<bool>,
+    },
+}
+
+/// What the audience's service asks.
+pub(crate) enum Request {
+    Submit(Box<Submission>, oneshot::Sender<Reply>),
+    Cancel {
+        flow: FlowId,
+        by: AudienceName,
+        reply: oneshot::Sender<Reply>,
+    },
+    LoadRoster {
+        fleet: Arc<Fleet>,
+        most_removed: u32,
+        reply: oneshot::Sender<Reply>,
+    },
+    Recover(oneshot::Sender<Reply>),
+    /// Ended flows that were kept long enough. Answered when nothing is left of them.
+    Expire {
+        flows: Vec<FlowId>,
+        reply: Told<()>,
+    },
+    /// `None` where the flow is not alive, and the store has everything.
+    FlowStatus(FlowId, Told<Option<FlowStatus>>),
+    /// `None` as with `FlowStatus`.
+    Tasks {
+        job: JobId,
+        from: u32,
+        limit: u32,
+        reply: Told<Option<Vec<TaskStatus>>>,
+    },
+    /// The status of a living flow, and its events from then on.
+    Watch(FlowId, mpsc::Sender<Event>, Told<Option<FlowStatus>>),
+    Players {
+        hosts: Vec<HostName>,
+        scores: bool,
+        reply: Told<Vec<PlayerStatus>>,
+    },
+    Health(Told<Health>),
+}
+
+/// Where an answer goes; or why there is none.
+pub(crate) type Told<T> = oneshot::Sender<Result<T, Status>>;
+
+/// The engine's answer, or why it was not asked.
+pub(crate) type Reply = Result<Answer, Status>;
+
+/// What the driver knows of the conductor's state.
+#[derive(Clone, Debug)]
+pub(crate) struct Health {
+    pub(crate) term: Term,
+    pub(crate) players: u32,
+    pub(crate) attached: u32,
+    pub(crate) flows_alive: u32,
+    pub(crate) stale_store: Option<String>,
+    pub(crate) store_error: Option<String>,
+}
+
+/// The driver's mailboxes.
+#[derive(Clone, Debug)]
+pub(crate) struct Handle {
+    pub(crate) sessions: mpsc::Sender<FromSession>,
+    pub(crate) requests: mpsc::Sender<Request>,
+}
+
+/// The receiving ends, and when to stop.
+#[derive(Debug)]
+pub(crate) struct Mailboxes {
+    pub(super) sessions: mpsc::Receiver<FromSession>,
+    pub(super) requests: mpsc::Receiver<Request>,
+    /// Sent to, or dropped, when the driver is to take in what is there and to end.
+    pub(super) finish: oneshot::Receiver<()>,
+}
+
+/// Makes the mailboxes. Whoever has the last of the three tells the driver when to end.
+pub(crate) fn mailboxes() -> (Handle, Mailboxes, oneshot::Sender<()>) {
+    let (to_sessions, sessions) = mpsc::channel(SESSIONS_QUEUE);
+    let (to_requests, requests) = mpsc::channel(REQUESTS_QUEUE);
+    let (stop, finish) = oneshot::channel();
+    let handle = Handle { sessions: to_sessions, requests: to_requests };
+    (handle, Mailboxes { sessions, requests, finish }, stop)
+}

@@ -1,0 +1,271 @@
+//! What waits for the disk.
+//!
+//! While one batch of records is written, the next gathers, together with everything that may be
+//! done only once they are on disk. Order is kept: what was decided first is done first.
+//!
+//! ```text
+//!            flush             Committed
+//! Idle ─────────────→ Writing ───────────→ Idle, and what waited is done
+//!  │  ↑                  │ ↑
+//!  │  │ Raised, or not   │ │ the pause is over
+//!  │  │            Full  ↓ │
+//!  └─→ Raising         Pausing
+//! ```
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use orchestra_flow::{Effect, SessionId};
+use orchestra_model::{
+    FlowId,
+    delivery::Term,
+    record::{Op, Record},
+    status::{Event, FlowStatus},
+};
+use orchestra_proto::v1;
+use orchestra_store::CommitError;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+use tonic::Status;
+
+use crate::{
+    outbox::EncodedJob,
+    writer::{Write, Writer, Written},
+};
+
+/// How long a disk without space is given before the batch is tried again.
+const FULL_PAUSE: Duration = Duration::from_secs(1);
+/// Unwritten bytes above which no more reports are taken in: players then wait with theirs.
+const MOST_BYTES: usize = 64 << 20;
+
+/// What is done once the records before it are on disk.
+pub(super) enum After {
+    /// An effect of the engine that is no order.
+    Effect(Effect),
+    /// An order with its large part, fetched while its flow was alive.
+    Order { session: SessionId, order: v1::Order, job: Arc<EncodedJob> },
+    /// An answer to a question; or instead, why there is none.
+    Tell(Box<dyn FnOnce(Result<(), Status>) + Send>),
+    /// Somebody begins to watch: here in the order of things, so that it hears of exactly what
+    /// happens after the status that it is told.
+    Watch {
+        flow: FlowId,
+        events: mpsc::Sender<Event>,
+        status: Box<FlowStatus>,
+        reply: oneshot::Sender<Result<Option<FlowStatus>, Status>>,
+    },
+}
+
+/// What became of what was written.
+pub(super) enum Done {
+    /// These may be done now.
+    Perform(Vec<After>),
+    /// The term is raised, or could not be at the moment.
+    Raised(Result<Term, String>),
+    /// The store cannot be written at the moment. Nothing is lost.
+    Trouble,
+}
+
+/// Records that belong together, and what waits for them.
+#[derive(Default)]
+struct Batch {
+    ops: Vec<Op>,
+    held: Held,
+    bytes: usize,
+}
+
+#[derive(Default)]
+struct Held {
+    after: Vec<After>,
+    /// The flows that the records are about.
+    flows: HashSet<FlowId>,
+}
+
+enum State {
+    Idle,
+    Writing(Held),
+    Pausing { ops: Vec<Op>, held: Held, until: Instant },
+    Raising,
+}
+
+/// Records on their way to the store, and what waits for them.
+pub(super) struct Outgoing {
+    writer: Writer,
+    gathering: Batch,
+    state: State,
+    /// A term to raise above this one, as soon as the writer is free.
+    raise: Option<Term>,
+    /// Why the last attempt failed; `None` while the store can be written.
+    trouble: Option<String>,
+}
+
+impl Outgoing {
+    pub(super) fn new(writer: Writer) -> Self {
+        let (gathering, state) = (Batch::default(), State::Idle);
+        Self { writer, gathering, state, raise: None, trouble: None }
+    }
+
+    /// Adds a record.
+    pub(super) fn persist(&mut self, op: Op) {
+        self.gathering.bytes += weight(&op);
+        self.gathering.held.flows.extend(flow_of(&op));
+        self.gathering.ops.push(op);
+    }
+
+    /// Adds what may be done once every record before it is on disk.
+    pub(super) fn hold(&mut self, after: After) {
+        self.gathering.held.after.push(after);
+    }
+
+    /// Asks for a term above `seen`.
+    pub(super) fn raise_term(&mut self, seen: Term) {
+        self.raise = Some(seen);
+    }
+
+    /// Whether the gathering batch is small enough to take in more.
+    pub(super) fn has_room(&self) -> bool {
+        self.gathering.bytes < MOST_BYTES
+    }
+
+    /// Whether everything about a flow is on disk.
+    pub(super) fn is_written(&self, flow: FlowId) -> bool {
+        let held = match &self.state {
+            State::Writing(held) | State::Pausing { held, .. } => Some(held),
+            State::Idle | State::Raising => None,
+        };
+        let unwritten = held.into_iter().chain([&self.gathering.held]);
+        unwritten.into_iter().all(|held| !held.flows.contains(&flow))
+    }
+
+    /// Why the store cannot be written, if so.
+    pub(super) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// When the batch is to be tried again.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        match &self.state {
+            State::Pausing { until, .. } => Some(*until),
+            _ => None,
+        }
+    }
+
+    /// Tries the batch again.
+    pub(super) fn retry(&mut self) {
+        if let State::Pausing { ops, held, .. } = std::mem::replace(&mut self.state, State::Idle) {
+            self.writer.send(Write::Commit(ops));
+            self.state = State::Writing(held);
+        }
+    }
+
+    /// Hands over what was gathered, if the writer is free, and returns what needs no writing.
+    pub(super) fn flush(&mut self) -> Vec<After> {
+        if !matches!(self.state, State::Idle) {
+            return Vec::new();
+        }
+        if let Some(seen) = self.raise.take() {
+            self.writer.send(Write::RaiseTerm(seen));
+            self.state = State::Raising;
+            return Vec::new();
+        }
+        let Batch { ops, held, .. } = std::mem::take(&mut self.gathering);
+        if ops.is_empty() {
+            return held.after;
+        }
+        self.writer.send(Write::Commit(ops));
+        self.state = State::Writing(held);
+        Vec::new()
+    }
+
+    /// Whether nothing is being written.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle)
+    }
+
+    /// Waits for what became of what the writer was given. Cancelling it loses nothing.
+    pub(super) async fn written(&mut self) -> Written {
+        let gone = || CommitError::Broken("the thread that writes it has ended".into());
+        self.writer.done.recv().await.unwrap_or_else(|| Written::Failed(gone()))
+    }
+
+    /// Takes in what became of what was written. Fails when the store has.
+    pub(super) fn settle(&mut self, written: Written) -> Result<Done, CommitError> {
+        let state = std::mem::replace(&mut self.state, State::Idle);
+        match (written, state) {
+            (Written::Committed, State::Writing(held)) => {
+                if self.trouble.take().is_some() {
+                    tracing::info!("the store can be written again");
+                }
+                Ok(Done::Perform(held.after))
+            }
+            (Written::Full(ops, error), State::Writing(held)) => {
+                if self.trouble.is_none() {
+                    let error = crate::chain(&error);
+                    tracing::error!(error, "the store cannot be written; will try again");
+                    self.trouble = Some(error);
+                }
+                let until = Instant::now() + FULL_PAUSE;
+                self.state = State::Pausing { ops, held, until };
+                Ok(Done::Trouble)
+            }
+            (Written::Raised(term), _) => Ok(Done::Raised(Ok(term))),
+            (Written::NotRaised(error), _) => Ok(Done::Raised(Err(crate::chain(&error)))),
+            (Written::Failed(error), _) => Err(error),
+            // The writer answers once for each thing that it was given.
+            (Written::Committed | Written::Full(..), _) => Ok(Done::Perform(Vec::new())),
+        }
+    }
+
+    /// Takes out the answers to questions that wait: they are given another one.
+    pub(super) fn take_answers(&mut self) -> Vec<After> {
+        let held = match &mut self.state {
+            State::Writing(held) | State::Pausing { held, .. } => Some(held),
+            State::Idle | State::Raising => None,
+        };
+        let mut answers = Vec::new();
+        for held in held.into_iter().chain([&mut self.gathering.held]) {
+            let is_answer =
+                |after: &mut After| matches!(after, After::Tell(_) | After::Watch { .. });
+            answers.extend(held.after.extract_if(.., is_answer));
+        }
+        answers
+    }
+
+    /// Ends the writer, and returns when the store is closed.
+    pub(super) async fn close(self) {
+        self.writer.close().await;
+    }
+}
+
+/// About how much memory a record takes.
+fn weight(op: &Op) -> usize {
+    /// Names, numbers and boxes.
+    const RECORD: usize = 256;
+    RECORD
+        + match op {
+            Op::Put(Record::End(end)) => end.end.len(),
+            Op::Put(Record::Spec(chunk)) => chunk.bytes.len(),
+            Op::Put(Record::Targets(chunk)) => chunk.text.len(),
+            Op::Put(Record::Params(record)) => {
+                record.params.iter().map(|(key, value)| key.as_str().len() + value.len()).sum()
+            }
+            Op::Put(_) | Op::EraseParams(_) | Op::PruneFlow(_) => 0,
+        }
+}
+
+/// The flow that a record is about; `None` for those that are about none.
+fn flow_of(op: &Op) -> Option<FlowId> {
+    match op {
+        Op::Put(Record::Flow(flow)) => Some(flow.id),
+        Op::Put(Record::Spec(chunk)) => Some(chunk.flow),
+        Op::Put(Record::Job(job)) => Some(job.id.flow),
+        Op::Put(Record::Targets(chunk)) => Some(chunk.job.flow),
+        Op::Put(Record::Params(params)) => Some(params.job.flow),
+        Op::Put(Record::Task(task)) => Some(task.job.flow),
+        Op::Put(Record::End(end)) => Some(end.job.flow),
+        Op::EraseParams(job) => Some(job.flow),
+        Op::PruneFlow(flow) => Some(*flow),
+        Op::Put(Record::NextFlow(_) | Record::Recovered(_) | Record::Player(_)) => None,
+    }
+}

@@ -1,0 +1,183 @@
+//! What the engine wants done: gathered, and done once everything before it is on disk.
+
+use std::sync::Arc;
+
+use orchestra_flow::{Answer, Command, Effect, Input, Rejection, ReplyId};
+use orchestra_model::{FlowId, JobId, status::Event};
+use orchestra_proto::{order_to_wire, v1, v1::command::Kind};
+use orchestra_store::CommitError;
+use tonic::Status;
+
+use super::{
+    Driver, not_begun, not_stored, not_told,
+    outgoing::{After, Done},
+};
+use crate::{
+    outbox::{EncodedJob, Header},
+    writer::Written,
+};
+
+impl Driver {
+    /// Sorts the engine's effects into what is to be written and what waits for that.
+    pub(super) fn gather(&mut self) {
+        let effects: Vec<Effect> = self.engine.effects().collect();
+        for effect in effects {
+            match effect {
+                Effect::Persist(op) => self.outgoing.persist(op),
+                Effect::Send { session, command: Command::Order(order), .. } => {
+                    let Some(job) = self.encoded_job(order.key.job) else { continue };
+                    let order = order_to_wire(&order, job.digest.clone());
+                    self.outgoing.hold(After::Order { session, order, job });
+                }
+                effect => self.outgoing.hold(After::Effect(effect)),
+            }
+        }
+    }
+
+    /// The large part of a job's orders, encoded when its first order leaves.
+    fn encoded_job(&mut self, id: JobId) -> Option<Arc<EncodedJob>> {
+        if let Some(job) = self.jobs.get(&id) {
+            return Some(Arc::clone(job));
+        }
+        let body = v1::JobBody::from(&self.engine.job_part(id)?);
+        let job = Arc::new(EncodedJob::new(self.header, &body));
+        self.jobs.insert(id, Arc::clone(&job));
+        Some(job)
+    }
+
+    /// Hands what was gathered to the writer, if it is free, and does what needs no writing.
+    pub(super) fn flush(&mut self) {
+        for after in self.outgoing.flush() {
+            self.perform(after);
+        }
+    }
+
+    /// Takes in what became of what was written.
+    pub(super) fn settle(&mut self, written: Written) -> Result<(), CommitError> {
+        match self.outgoing.settle(written)? {
+            Done::Perform(held) => held.into_iter().for_each(|after| self.perform(after)),
+            Done::Raised(outcome) => {
+                let Some(reply) = self.recovering.take() else { return Ok(()) };
+                match outcome {
+                    Ok(term) => {
+                        self.header = Header { term, ..self.header };
+                        // They carry the term.
+                        self.jobs.clear();
+                        let Some(reply) = self.begin(reply) else { return Ok(()) };
+                        self.handle(Input::StoreRecovered { reply, term });
+                    }
+                    Err(trouble) => {
+                        let _ = reply.send(Err(not_begun(&trouble)));
+                    }
+                }
+            }
+            Done::Trouble => self.refuse_all(),
+        }
+        Ok(())
+    }
+
+    /// Tells everybody who waits for the store that it cannot be written. A roster is put in
+    /// force with the limits and certificates that came with it, so whoever loads one waits on.
+    fn refuse_all(&mut self) {
+        let trouble = self.outgoing.trouble().unwrap_or_default().to_owned();
+        let loading = &self.loading;
+        for (_, reply) in self.replies.extract_if(|id, _| !loading.contains_key(id)) {
+            let _ = reply.send(Err(not_stored(&trouble)));
+        }
+        for after in self.outgoing.take_answers() {
+            refuse(after, not_told(&trouble));
+        }
+    }
+
+    pub(super) fn perform(&mut self, after: After) {
+        match after {
+            After::Order { session, order, job } => {
+                if let Some(session) = self.sessions.get(&session) {
+                    session.outbox.order(session.header, order, &job);
+                }
+            }
+            After::Tell(tell) => tell(Ok(())),
+            After::Watch { flow, events, status, reply } => {
+                if reply.send(Ok(Some(*status))).is_ok() {
+                    self.watchers.add(flow, events);
+                }
+            }
+            After::Effect(effect) => self.perform_effect(effect),
+        }
+    }
+
+    fn perform_effect(&mut self, effect: Effect) {
+        match effect {
+            Effect::Send { session, command, .. } => {
+                let kind = match command {
+                    Command::Cancel { key, order } => {
+                        Kind::Cancel(v1::Cancel { key: Some(key.into()), order: order.0 })
+                    }
+                    Command::Acknowledge(key) => {
+                        Kind::Acknowledge(v1::Acknowledge { key: Some(key.into()), order: 0 })
+                    }
+                    // Sorted out by `gather`.
+                    Command::Order(_) => return,
+                };
+                if let Some(session) = self.sessions.get(&session) {
+                    session.outbox.command(session.header, kind);
+                }
+            }
+            Effect::Close { player, session, reason } => {
+                let host = self.engine.roster().host(player);
+                tracing::info!(player = %host, %reason, "session ended");
+                if let Some(session) = self.sessions.remove(&session) {
+                    session.outbox.end(Status::aborted(reason.to_string()));
+                }
+            }
+            Effect::Answer { reply, answer } => self.answer(reply, answer),
+            Effect::Publish(event) => self.publish(&event),
+            // Sorted out by `gather`.
+            Effect::Persist(_) => {}
+        }
+    }
+
+    fn answer(&mut self, id: ReplyId, answer: Answer) {
+        if let Some(fleet) = self.loading.remove(&id)
+            && !matches!(answer, Answer::Rejected(Rejection::TooManyRemoved { .. }))
+        {
+            self.fleet.send_replace(fleet);
+        }
+        if let Some(reply) = self.replies.remove(&id) {
+            // Whoever asked may have gone.
+            let _ = reply.send(Ok(answer));
+        }
+    }
+
+    fn publish(&mut self, event: &Event) {
+        self.watchers.tell(event);
+        if let Event::Flow { flow, state } = event
+            && state.is_final()
+        {
+            self.watchers.end(*flow);
+            self.forget_jobs(*flow);
+        }
+    }
+
+    /// Its parameters are erased, so they are here too.
+    fn forget_jobs(&mut self, flow: FlowId) {
+        let first = JobId { flow, slot: 0, job: 0 };
+        let next = JobId { flow: flow.next(), ..first };
+        let ended: Vec<JobId> = self.jobs.range(first..next).map(|(job, _)| *job).collect();
+        for job in ended {
+            self.jobs.remove(&job);
+        }
+    }
+}
+
+/// Answers whoever waits that there is no answer.
+pub(super) fn refuse(after: After, why: Status) {
+    // Whoever asked may have gone.
+    match after {
+        After::Tell(tell) => tell(Err(why)),
+        After::Watch { reply, .. } => {
+            let _ = reply.send(Err(why));
+        }
+        After::Effect(_) | After::Order { .. } => {}
+    }
+}

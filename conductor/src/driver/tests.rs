@@ -1,0 +1,288 @@
+//! The driver over a store in memory, whose disk fails when it is told to.
+
+use orchestra_flow::{Recovery, Settings};
+use orchestra_model::{
+    FlowState, HostSet, JobName, ScoreName, TaskState,
+    delivery::{AttemptKey, RequestId, SpoolId, StoreId},
+    flow::{FlowSpec, JobSpec, SlotSpec},
+    hostset::NoGroups,
+};
+use orchestra_store::{Fault, MemoryDisk, Store as _};
+use tokio::{sync::Semaphore, task::JoinHandle};
+
+use super::*;
+use crate::outbox::Frames;
+
+const STORE: StoreId = StoreId([7; 16]);
+
+/// A driver, and whoever talks to it.
+struct Bench {
+    disk: MemoryDisk,
+    to: Handle,
+    finish: Option<oneshot::Sender<()>>,
+    driver: JoinHandle<Result<(), CommitError>>,
+    fleet: watch::Receiver<Arc<Fleet>>,
+}
+
+impl Bench {
+    fn new(disk: MemoryDisk) -> Bench {
+        let store = disk.open();
+        let identity = store.identity();
+        let reader = store.reader().unwrap();
+        let recovery = Recovery {
+            store: identity.store,
+            term: identity.term,
+            recovered: reader.recovered().unwrap(),
+            next_flow: reader.next_flow().unwrap(),
+            players: reader.players().unwrap(),
+            requests: reader.requests().unwrap(),
+        };
+        let engine = Engine::recover(Settings { most_tasks: 1_000 }, recovery);
+        let writer = Writer::start(Box::new(store)).unwrap();
+        let (fleet_sender, fleet) = watch::channel(Arc::default());
+        let (to, from, finish) = mailboxes();
+        let driver = Driver::new(engine, Clock::start(), identity, writer, fleet_sender);
+        let driver = tokio::spawn(driver.run(from));
+        Bench { disk, to, finish: Some(finish), driver, fleet }
+    }
+
+    /// One with these players.
+    async fn with(players: &str) -> Bench {
+        let bench = Bench::new(MemoryDisk::new(STORE));
+        bench.load(players).await.unwrap();
+        bench
+    }
+
+    async fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Request) -> T {
+        let (reply, answer) = oneshot::channel();
+        assert!(self.to.requests.send(make(reply)).await.is_ok());
+        answer.await.unwrap()
+    }
+
+    async fn load(&self, players: &str) -> Reply {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("players"), players).unwrap();
+        let fleet = Arc::new(Fleet::load(directory.path()).unwrap());
+        self.ask(|reply| Request::LoadRoster { fleet, most_removed: 0, reply }).await
+    }
+
+    async fn submit(&self, request: u8, targets: &str) -> Result<FlowId, Status> {
+        let name = JobName::new("web").unwrap();
+        let job = JobSpec::new(name, ScoreName::new("hello").unwrap(), targets);
+        let submission = Submission {
+            reply: ReplyId(0),
+            request: RequestId([request; 16]),
+            audience: AudienceName::new("alice").unwrap(),
+            targets: vec![vec![HostSet::parse(targets, &NoGroups).unwrap()]],
+            spec: FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![job] }] },
+            spec_bytes: Arc::from(&b"spec"[..]),
+            params: BTreeMap::new(),
+        };
+        match self.ask(|reply| Request::Submit(Box::new(submission), reply)).await? {
+            Answer::Submitted { flow, .. } => Ok(flow),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn cancel(&self, flow: FlowId) -> Result<FlowState, Status> {
+        let by = AudienceName::new("alice").unwrap();
+        match self.ask(|reply| Request::Cancel { flow, by, reply }).await? {
+            Answer::Cancelled { state, .. } => Ok(state),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn status(&self, flow: FlowId) -> Result<Option<FlowStatus>, Status> {
+        self.ask(|reply| Request::FlowStatus(flow, reply)).await
+    }
+
+    async fn health(&self) -> Health {
+        self.ask(Request::Health).await.unwrap()
+    }
+
+    /// Attaches a player, and returns what it is sent.
+    async fn attach(&self, host: &str, session: u64, silent: Option<u64>) -> (Attached, Frames) {
+        let (outbox, frames) = Outbox::new(host);
+        let snapshot = PlayerSnapshot {
+            spool: SpoolId([1; 16]),
+            mark: orchestra_model::delivery::OrderNumber(0),
+            term: Term(0),
+            live: Vec::new(),
+            settled: Vec::new(),
+            max_tasks: 4,
+            kill_grace: orchestra_model::Millis(0),
+            scores: Vec::new(),
+        };
+        let attach = Attach {
+            host: HostName::new(host).unwrap(),
+            session: SessionId(session),
+            snapshot: Box::new(snapshot),
+            version: String::new(),
+            outbox,
+            silent: silent.map(SessionId),
+        };
+        let (reply, answer) = oneshot::channel();
+        self.to.sessions.send(FromSession::Attached(attach, reply)).await.unwrap();
+        (answer.await.unwrap(), frames)
+    }
+
+    async fn finish(mut self) -> Result<(), CommitError> {
+        drop(self.finish.take());
+        self.driver.await.unwrap()
+    }
+}
+
+/// Waits for what comes by itself. Where the clock is paused, it jumps to what is due next.
+async fn until(mut look: impl AsyncFnMut() -> bool) {
+    while !look().await {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_answered_is_on_disk() {
+    let bench = Bench::with("db[1-3]\n").await;
+    let flow = bench.submit(1, "db[1-3]").await.unwrap();
+    let reader = bench.disk.open().reader().unwrap();
+    assert_eq!(reader.live_flows().unwrap()[0].id, flow);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_space_everybody_is_told_and_it_goes_on_later() {
+    let bench = Bench::with("db[1-3]\n").await;
+    let quiet = bench.submit(1, "db2").await.unwrap();
+    bench.disk.fail_next(Fault::Full);
+    let refused = bench.submit(2, "db1").await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::Unavailable);
+    assert!(refused.message().starts_with("not stored yet"), "{refused:?}");
+    // The clock stands still as long as something goes on, so it is not tried again meanwhile.
+    assert!(bench.health().await.store_error.unwrap().contains("no space"));
+    assert!(bench.status(quiet).await.unwrap().is_some());
+    let unsure = bench.status(quiet.next()).await.unwrap_err();
+    assert!(unsure.message().contains("is not on disk"), "{unsure:?}");
+    assert!(bench.cancel(quiet).await.is_err());
+    assert!(bench.load("db1\n").await.is_err());
+    assert!(bench.ask(Request::Recover).await.is_err());
+    let (events, _kept) = mpsc::channel(1);
+    let watch = bench.ask(|reply| Request::Watch(quiet.next(), events, reply)).await;
+    assert_eq!(watch.unwrap_err().code(), tonic::Code::Unavailable);
+
+    until(async || bench.health().await.store_error.is_none()).await;
+    assert_eq!(bench.submit(2, "db1").await.unwrap(), quiet.next());
+    assert_eq!(bench.submit(3, "db1").await.unwrap(), quiet.next().next());
+    assert_eq!(bench.cancel(quiet).await.unwrap(), FlowState::Cancelled);
+    bench.finish().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_roster_that_waits_for_space_is_put_in_force_whole() {
+    let bench = Bench::with("db1\n").await;
+    bench.disk.fail_next(Fault::Full);
+    let answer = bench.load("db[1-2]\n").await.unwrap();
+    assert!(matches!(answer, Answer::Loaded { players: 2, .. }), "{answer:?}");
+    assert_eq!(bench.fleet.borrow().hosts().len(), 2);
+}
+
+#[tokio::test]
+async fn a_store_that_failed_ends_the_driver() {
+    let mut bench = Bench::with("db1\n").await;
+    bench.disk.fail_next(Fault::Torn(0));
+    let (reply, answer) = oneshot::channel();
+    let by = AudienceName::new("alice").unwrap();
+    let cancel = Request::Cancel { flow: FlowId(1), by, reply };
+    let fleet = Arc::new(Fleet::default());
+    let (lost_reply, lost_answer) = oneshot::channel();
+    let load = Request::LoadRoster { fleet, most_removed: 1, reply: lost_reply };
+    assert!(bench.to.requests.send(load).await.is_ok());
+    let lost = (&mut bench.driver).await.unwrap();
+    // Nobody gets an answer that is not true.
+    assert!(lost_answer.await.is_err());
+    assert!(matches!(lost, Err(CommitError::Broken(_))), "{lost:?}");
+    assert!(bench.to.requests.send(cancel).await.is_err());
+    assert!(answer.await.is_err());
+}
+
+#[tokio::test]
+async fn it_ends_with_everything_on_disk_though_others_still_hold_it() {
+    let bench = Bench::with("db1\n").await;
+    let (disk, to) = (bench.disk.clone(), bench.to.clone());
+    let (_, frames) = bench.attach("db1", 1, None).await;
+    let flow = bench.submit(1, "db1").await.unwrap();
+    let player = bench.ask(|reply| {
+        let hosts = vec![HostName::new("db1").unwrap()];
+        Request::Players { hosts, scores: false, reply }
+    });
+    assert!(player.await.unwrap()[0].attached);
+    let key = AttemptKey { store: STORE, job: JobId { flow, slot: 1, job: 1 }, attempt: 1 };
+    let order = orchestra_model::delivery::OrderNumber(1);
+    let room = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+    let refusal = Refusal::UnknownScore;
+    let report = Box::new(Report::Refused { key, order, refusal });
+    let Attached::Welcome(player) = bench.attach("db1", 2, Some(1)).await.0 else { panic!() };
+    let session = SessionId(2);
+    let reported = FromSession::Reported { player, session, report, end: None, room };
+    to.sessions.send(reported).await.unwrap();
+    bench.finish().await.unwrap();
+    let task = disk.open().reader().unwrap().tasks(key.job, None, 1).unwrap().remove(0);
+    assert_eq!(task.state, TaskState::Refused);
+    assert!(to.sessions.is_closed() && to.requests.is_closed());
+    drop(frames);
+}
+
+#[tokio::test]
+async fn only_the_session_that_was_asked_is_superseded() {
+    let bench = Bench::with("db1\n").await;
+    let (first, _frames) = bench.attach("db1", 1, None).await;
+    assert!(matches!(first, Attached::Welcome(_)));
+    let (second, _frames) = bench.attach("db1", 2, None).await;
+    assert!(matches!(second, Attached::Occupied { by: SessionId(1), .. }), "{second:?}");
+    let (third, _kept) = bench.attach("db1", 3, Some(1)).await;
+    assert!(matches!(third, Attached::Welcome(_)), "{third:?}");
+    // It had asked the first one too, but that is not who is there now.
+    let (fourth, _frames) = bench.attach("db1", 4, Some(1)).await;
+    assert!(matches!(fourth, Attached::Occupied { by: SessionId(3), .. }), "{fourth:?}");
+    drop(_kept);
+    let (fifth, _frames) = bench.attach("db1", 5, None).await;
+    assert!(matches!(fifth, Attached::Welcome(_)), "its connection is gone: {fifth:?}");
+}
+
+#[tokio::test]
+async fn a_newcomer_that_left_is_not_attached() {
+    let bench = Bench::with("db1\n").await;
+    let (outbox, _frames) = Outbox::new("db1");
+    let (attached, frames) = bench.attach("db1", 1, None).await;
+    drop((attached, frames, outbox));
+    // The same once more, and nobody awaits the answer.
+    let (outbox, _frames) = Outbox::new("db1");
+    let snapshot = PlayerSnapshot {
+        spool: SpoolId([1; 16]),
+        mark: orchestra_model::delivery::OrderNumber(0),
+        term: Term(0),
+        live: Vec::new(),
+        settled: Vec::new(),
+        max_tasks: 1,
+        kill_grace: orchestra_model::Millis(0),
+        scores: Vec::new(),
+    };
+    let attach = Attach {
+        host: HostName::new("db1").unwrap(),
+        session: SessionId(2),
+        snapshot: Box::new(snapshot),
+        version: String::new(),
+        outbox,
+        silent: None,
+    };
+    let message = FromSession::Attached(attach, oneshot::channel().0);
+    bench.to.sessions.send(message).await.unwrap();
+    until(async || bench.health().await.attached == 0).await;
+}
+
+#[tokio::test]
+async fn raising_the_term_waits_for_nothing() {
+    let bench = Bench::with("db1\n").await;
+    let term = bench.health().await.term;
+    let (one, two) = tokio::join!(bench.ask(Request::Recover), bench.ask(Request::Recover));
+    assert!(matches!(one, Ok(Answer::Recovered { .. })), "{one:?}");
+    assert_eq!(two.unwrap_err().message(), "a recovery is under way");
+    assert_eq!(bench.health().await.term, Term(term.0 + 1));
+}

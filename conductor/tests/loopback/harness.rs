@@ -1,0 +1,195 @@
+//! What tests are made of: a place with certificates and configuration, a conductor in it, and
+//! whoever talks to it.
+
+mod audience;
+mod conductor;
+mod player;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use hyper_util::rt::TokioIo;
+
+use orchestra_ca::{Ca, Terms};
+use orchestra_certs::{Expected, Files, Role, Subject, client_config};
+use orchestra_model::HostName;
+use orchestra_proto::v1;
+use prost::Message as _;
+use rustls::ClientConfig;
+use tempfile::TempDir;
+use tonic::transport::{Channel, Endpoint};
+
+pub(crate) use audience::{Audience, id, job, one_of, request, request_in_one_slot, with_params};
+pub(crate) use conductor::{Conductor, Embedded, RunsAs};
+pub(crate) use player::{Player, Session};
+
+/// The domain of all certificates here.
+pub(crate) const DOMAIN: &str = "loopback.test";
+/// The conductor's name.
+pub(crate) const CONDUCTOR: &str = "conductor.loopback.test";
+
+/// Longest that any condition is waited for; none is expected to come near it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for what will come. Fails, naming it, when it does not.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited {PATIENCE:?} in vain for: {what}"),
+    }
+}
+
+/// Looks until there is something to be found.
+pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    const LOOK: Duration = Duration::from_millis(5);
+    soon(what, async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await
+}
+
+/// A directory with an authority, a configuration, and room for a store.
+pub(crate) struct Place {
+    // Last to go.
+    dir: TempDir,
+    pub(crate) ca: Ca,
+}
+
+impl Place {
+    /// A place whose players file has this text.
+    pub(crate) fn new(players: &str) -> Place {
+        let dir = tempfile::Builder::new().prefix("orchestra-loopback-").tempdir().unwrap();
+        let ca = Ca::init(&dir.path().join("ca"), &HostName::new(DOMAIN).unwrap()).unwrap();
+        let place = Place { dir, ca };
+        place.issue(Role::Conductor, CONDUCTOR);
+        place.issue(Role::Audience, "alice");
+        place.write("players", players);
+        place.configure("");
+        place
+    }
+
+    /// A path in the place.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Writes a file of the configuration.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// Writes `conductor.toml` with these tables at its end.
+    pub(crate) fn configure(&self, tables: &str) {
+        self.configure_with("127.0.0.1:0", CONDUCTOR, tables);
+    }
+
+    /// The same with another address and name.
+    pub(crate) fn configure_with(&self, listen: &str, name: &str, tables: &str) {
+        let state = self.path("state");
+        self.write(
+            "conductor.toml",
+            &format!(
+                "listen = \"{listen}\"\nname = \"{name}\"\ndomain = \"{DOMAIN}\"\n\
+                 state_dir = \"{state}\"\n\
+                 [tls]\nca = \"ca/ca.pem\"\ncert = \"ca/conductor/{CONDUCTOR}.pem\"\n\
+                 key = \"ca/conductor/{CONDUCTOR}.key\"\n{tables}",
+                state = state.display(),
+            ),
+        );
+    }
+
+    /// Makes a certificate where there is none yet.
+    pub(crate) fn issue(&self, role: Role, name: &str) -> Files {
+        let subject = Subject::new(role, name).unwrap();
+        let files = self.ca.files(&subject);
+        if !files.cert.exists() {
+            let issued = self.ca.issue(&subject, &Terms::default()).unwrap();
+            self.ca.save(&[issued], false).unwrap();
+        }
+        files
+    }
+
+    /// A connection to the conductor, with a certificate of this role and name.
+    pub(crate) async fn connect(&self, address: &str, role: Role, name: &str) -> Channel {
+        self.try_connect(address, role, name).await.unwrap()
+    }
+
+    /// The same, to be read a few bytes at a time: what is not read is not even on its way.
+    pub(crate) async fn connect_narrow(&self, address: &str, role: Role, name: &str) -> Channel {
+        const WINDOW: u32 = 4_096;
+        let tls = self.client_config(role, name);
+        let stream = orchestra_certs::connect(address, tls, PATIENCE).await.unwrap();
+        let once = Mutex::new(Some(TokioIo::new(stream)));
+        let connector = tower::service_fn(move |_| {
+            let stream = once.lock().unwrap().take();
+            async move { stream.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)) }
+        });
+        Endpoint::from_shared(format!("http://{address}"))
+            .unwrap()
+            .initial_stream_window_size(WINDOW)
+            .connect_with_connector(connector)
+            .await
+            .unwrap()
+    }
+
+    /// The same, where it may fail.
+    pub(crate) async fn try_connect(
+        &self,
+        address: &str,
+        role: Role,
+        name: &str,
+    ) -> Result<Channel, orchestra_certs::ConnectError> {
+        orchestra_certs::channel(address, self.client_config(role, name), PATIENCE).await
+    }
+
+    /// The TLS of somebody who expects our conductor.
+    pub(crate) fn client_config(&self, role: Role, name: &str) -> Arc<ClientConfig> {
+        let files = self.issue(role, name);
+        let host = |name| HostName::new(name).unwrap();
+        let expected = Expected { domain: host(DOMAIN), conductor_name: host(CONDUCTOR) };
+        client_config(&files, &expected).unwrap()
+    }
+}
+
+/// An encoded end: exit code 0 is success.
+pub(crate) fn exited(code: i32) -> v1::AttemptEnd {
+    v1::AttemptEnd {
+        outcome: Some(v1::attempt_end::Outcome::Exited(code)),
+        started_at_ms: 1_700_000_000_000,
+        ended_at_ms: 1_700_000_000_001,
+        stdout: Some(v1::Output { head: "done\n".into(), bytes: 5, ..Default::default() }),
+        ..Default::default()
+    }
+}
+
+/// A report that an order's attempt ended.
+pub(crate) fn ended(order: &v1::Order, end: &v1::AttemptEnd) -> v1::Report {
+    let kind = v1::report::Kind::Ended(end.encode_to_vec().into());
+    v1::Report { key: order.key.clone(), order: order.number, kind: Some(kind) }
+}
+
+/// A report that an order's attempt runs.
+pub(crate) fn started(order: &v1::Order) -> v1::Report {
+    let kind = v1::report::Kind::Started(v1::Started { at_ms: 1_700_000_000_000 });
+    v1::Report { key: order.key.clone(), order: order.number, kind: Some(kind) }
+}
+
+/// A report that an order was not started.
+pub(crate) fn refused(order: &v1::Order, reason: v1::refusal::Reason, detail: &str) -> v1::Report {
+    let refusal = v1::Refusal { reason: reason.into(), detail: detail.to_owned(), term: 0 };
+    let kind = v1::report::Kind::Refused(refusal);
+    v1::Report { key: order.key.clone(), order: order.number, kind: Some(kind) }
+}

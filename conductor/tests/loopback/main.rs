@@ -1,0 +1,21 @@
+//! A real conductor over loopback and mutual TLS, with pretend players and a pretend audience that
+//! say whatever a test wants to be said.
+//!
+//! Each module is a theme, each test a promise. Every test has its own conductor in its own
+//! directory, so that all of them run side by side. Tests wait for conditions, never for time.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests, which fail by panicking")]
+
+mod harness;
+
+mod attach;
+mod durable;
+mod listing;
+mod recover;
+mod reload;
+mod roles;
+mod sessions;
+mod stopping;
+mod submit;
+mod trouble;
+mod watch;

@@ -1,0 +1,303 @@
+//! What follows from deployments: cells, which hosts are in them, which come after which.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
+
+use super::{Deployment, DeploymentProblem, InvalidDeployment, order::Order};
+use crate::{
+    hostset::HostSet,
+    limits,
+    names::{AppName, DeploymentName, EnvType, EnvValue, HostName},
+};
+
+/// What a cell is called: it stays the same while files change, so it is what records name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CellKey {
+    /// The deployment.
+    pub deployment: DeploymentName,
+    /// The type of environment that the constraint is on.
+    pub env_type: EnvType,
+    /// The environment.
+    pub env_value: EnvValue,
+    /// The app.
+    pub app: AppName,
+}
+
+/// `frontend in cluster east of example-deployment`
+impl fmt::Display for CellKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { deployment, env_type, env_value, app } = self;
+        write!(f, "{app} in {env_type} {env_value} of {deployment}")
+    }
+}
+
+/// A cell's place in [`Cells`]. Good for those cells alone, not for what a reload makes of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CellId(u32);
+
+impl CellId {
+    /// The index in [`Cells::as_slice`], for those who keep tables of their own beside it.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The hosts that an app has in an environment, where a constraint names the app. At least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// What it is called.
+    pub key: CellKey,
+    /// How many of its hosts may hold it at once; at least 1, and it may be more than there are
+    /// hosts. `None`: no limit, the cell is there because a sequence names the app.
+    pub limit: Option<u32>,
+    /// Its hosts, whatever a job targets.
+    pub hosts: HostSet,
+    /// The cells of the same environment that come before it, near or far: where one of their
+    /// hosts is among those of a slot and not done, this cell's hosts wait.
+    pub predecessors: Vec<CellId>,
+}
+
+/// All cells of all deployments, in the order of their keys.
+#[derive(Clone, Debug, Default)]
+pub struct Cells {
+    cells: Vec<Cell>,
+    /// Hosts that share their cells share the list.
+    of_host: BTreeMap<HostName, Arc<[CellId]>>,
+    /// Whether any hosts at all can wait for each other for ever: fewer hosts never make more of
+    /// that, so that asking costs nothing where it is ruled out for all of them.
+    pub(super) may_conflict: bool,
+}
+
+impl Cells {
+    /// Those of deployments without problems, each name once, in the order of names.
+    pub(super) fn of<'a>(
+        deployments: impl IntoIterator<Item = &'a Deployment>,
+    ) -> Result<Cells, InvalidDeployment> {
+        let mut builder = Builder::default();
+        for deployment in deployments {
+            builder
+                .add(deployment)
+                .map_err(|problem| InvalidDeployment::new(&deployment.name, problem))?;
+        }
+        Ok(builder.finish())
+    }
+
+    /// All of them, by [`CellId::index`].
+    pub fn as_slice(&self) -> &[Cell] {
+        &self.cells
+    }
+
+    /// All of them, with their ids.
+    pub fn iter(&self) -> impl Iterator<Item = (CellId, &Cell)> {
+        (0..).map(CellId).zip(&self.cells)
+    }
+
+    /// Those of one deployment.
+    pub fn of_deployment(&self, name: &DeploymentName) -> &[Cell] {
+        let from = self.cells.partition_point(|cell| cell.key.deployment < *name);
+        let own = &self.cells[from..];
+        &own[..own.partition_point(|cell| cell.key.deployment == *name)]
+    }
+
+    /// The cell of that name, where it still exists.
+    pub fn find(&self, key: &CellKey) -> Option<CellId> {
+        let index = self.cells.binary_search_by(|cell| cell.key.cmp(key)).ok()?;
+        u32::try_from(index).ok().map(CellId)
+    }
+
+    /// The cells of a host, with and without limits, rising; none where no constraint is on it.
+    pub fn of_host(&self, host: &HostName) -> &[CellId] {
+        self.of_host.get(host).map_or(&[], |cells| cells)
+    }
+
+    /// The hosts that are in at least one cell, with their cells. Hosts that share their cells
+    /// share the list.
+    pub fn by_host(&self) -> impl Iterator<Item = (&HostName, &Arc<[CellId]>)> {
+        self.of_host.iter()
+    }
+
+    /// Those of `hosts` that no limit holds back: they are in no app, or in none of its
+    /// environments, or their app has no limit.
+    pub fn unthrottled(&self, hosts: &HostSet) -> HostSet {
+        hosts.unknown(|host| self.of_host(host).iter().any(|id| self[*id].limit.is_some()))
+    }
+}
+
+/// An id from other cells may panic or name another cell.
+impl std::ops::Index<CellId> for Cells {
+    type Output = Cell;
+
+    fn index(&self, id: CellId) -> &Cell {
+        &self.cells[id.index()]
+    }
+}
+
+/// Cells so far, and what is left of the bounds.
+struct Builder {
+    cells: Vec<Cell>,
+    of_host: BTreeMap<HostName, Vec<CellId>>,
+    hosts_left: usize,
+    pairs_left: usize,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            cells: Vec::new(),
+            of_host: BTreeMap::new(),
+            hosts_left: limits::CELL_HOSTS,
+            pairs_left: limits::CELL_PAIRS,
+        }
+    }
+}
+
+impl Builder {
+    fn add(&mut self, deployment: &Deployment) -> Result<(), DeploymentProblem> {
+        for (env_type, constraint) in &deployment.constraints {
+            let Some(values) = deployment.envs.get(env_type) else { continue };
+            let apps: Vec<_> = constraint
+                .apps()
+                .into_iter()
+                .filter_map(|app| deployment.apps.get_key_value(app))
+                .collect();
+            let sets: Vec<&HostSet> = apps.iter().map(|(_, hosts)| *hosts).collect();
+            let order = Order::of(&constraint.sequence);
+            let mut meets = meet(&sets, values.values(), self.hosts_left)?;
+            for (value_index, env_value) in values.keys().enumerate() {
+                let mut here: BTreeMap<&AppName, CellId> = BTreeMap::new();
+                for ((app, _), meets) in apps.iter().zip(&mut meets) {
+                    let hosts = std::mem::take(&mut meets[value_index]);
+                    if hosts.is_empty() {
+                        continue;
+                    }
+                    let total = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+                    let limit = constraint.concurrency.get(*app);
+                    let key = CellKey {
+                        deployment: deployment.name.clone(),
+                        env_type: env_type.clone(),
+                        env_value: env_value.clone(),
+                        app: (*app).clone(),
+                    };
+                    let limit = limit.map(|limit| limit.window_of(total));
+                    here.insert(
+                        app,
+                        self.push(Cell { key, limit, hosts, predecessors: Vec::new() })?,
+                    );
+                }
+                self.put_in_order(&order, &here)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, cell: Cell) -> Result<CellId, DeploymentProblem> {
+        let index = self.cells.len();
+        let id = u32::try_from(index).ok().filter(|_| index < limits::CELLS).map(CellId);
+        let id = id.ok_or_else(too_many_cells)?;
+        self.hosts_left = self.hosts_left.saturating_sub(cell.hosts.len());
+        for host in &cell.hosts {
+            self.of_host.entry(host.clone()).or_default().push(id);
+        }
+        self.cells.push(cell);
+        Ok(id)
+    }
+
+    /// Tells the cells of one environment which of them come before them.
+    fn put_in_order(
+        &mut self,
+        order: &Order<'_>,
+        here: &BTreeMap<&AppName, CellId>,
+    ) -> Result<(), DeploymentProblem> {
+        for (&app, &id) in here {
+            for after in order.after(app) {
+                let Some(after) = here.get(after) else { continue };
+                self.pairs_left = self.pairs_left.checked_sub(1).ok_or_else(too_many_pairs)?;
+                self.cells[after.index()].predecessors.push(id);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Cells {
+        let mut lists: BTreeSet<Arc<[CellId]>> = BTreeSet::new();
+        let mut shared = |cells: Vec<CellId>| match lists.get(cells.as_slice()) {
+            Some(list) => Arc::clone(list),
+            None => {
+                let list: Arc<[CellId]> = cells.into();
+                lists.insert(Arc::clone(&list));
+                list
+            }
+        };
+        let of_host = self.of_host.into_iter().map(|(host, cells)| (host, shared(cells))).collect();
+        let mut cells = Cells { cells: self.cells, of_host, may_conflict: false };
+        cells.may_conflict = cells.cells.iter().any(|cell| !cell.predecessors.is_empty())
+            && !cells.conflicts_among(cells.of_host.keys()).is_empty();
+        cells
+    }
+}
+
+/// The hosts that each app has in each environment: a list per app of a set per environment.
+///
+/// Fails where that is more cells, or more hosts in them than `most`, before making them.
+pub(super) fn meet<'a>(
+    apps: &[&HostSet],
+    values: impl ExactSizeIterator<Item = &'a HostSet>,
+    most: usize,
+) -> Result<Vec<Vec<HostSet>>, DeploymentProblem> {
+    let count = values.len();
+    if apps.len().saturating_mul(count) > limits::CELLS {
+        return Err(too_many_cells());
+    }
+    // By host, so that many small apps and environments cost no more than few large ones.
+    let mut values_of: BTreeMap<&HostName, Vec<usize>> = BTreeMap::new();
+    for (index, hosts) in values.enumerate() {
+        for host in hosts {
+            values_of.entry(host).or_default().push(index);
+        }
+    }
+    let mut left = most;
+    let in_values = |hosts: &&HostSet| {
+        let mut meets = vec![Vec::new(); count];
+        for host in *hosts {
+            for &index in values_of.get(host).into_iter().flatten() {
+                left = left.checked_sub(1).ok_or_else(too_many_hosts)?;
+                meets[index].push(host.clone());
+            }
+        }
+        Ok(meets.into_iter().map(HostSet::from_names).collect())
+    };
+    apps.iter().map(in_values).collect()
+}
+
+fn too_many_cells() -> DeploymentProblem {
+    let what = "cells, together with the deployments before it";
+    DeploymentProblem::TooMany { what, most: limits::CELLS }
+}
+
+fn too_many_hosts() -> DeploymentProblem {
+    let what = "hosts in its cells, together with the deployments before it";
+    DeploymentProblem::TooMany { what, most: limits::CELL_HOSTS }
+}
+
+fn too_many_pairs() -> DeploymentProblem {
+    let what = "cells that come after others, together with the deployments before it";
+    DeploymentProblem::TooMany { what, most: limits::CELL_PAIRS }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_counted_before_they_are_collected() {
+        let set = |hosts| HostSet::parse_plain(hosts).unwrap();
+        let (app, east, west) = (set("h[1-9]"), set("h[1-5]"), set("h[4-8],g1"));
+        let meets = meet(&[&app], [&east, &west].into_iter(), 10).unwrap();
+        assert_eq!(meets, [[set("h[1-5]"), set("h[4-8]")]]);
+        let wrong = meet(&[&app], [&east, &west].into_iter(), 9).unwrap_err();
+        assert!(wrong.to_string().starts_with("it has too many hosts in its cells"), "{wrong}");
+    }
+}

@@ -1,0 +1,135 @@
+//! What scores write, and lists that are long: all of it bounded.
+
+use std::{fs, time::Instant};
+
+use serde_json::json;
+
+use crate::harness::{Fleet, eventually};
+
+#[test]
+fn sixty_four_mebibytes_of_output_are_counted_and_kept_at_both_ends() {
+    const BYTES: u64 = 64 << 20;
+    let fleet = Fleet::new("p1").players_off().start();
+    let body = format!(
+        "#!/bin/sh\necho THE START\nhead -c {rest} /dev/zero | tr '\\0' x\necho THE END\n",
+        rest = BYTES - 18
+    );
+    fleet.score("flood", &body, "");
+    fleet.start_players();
+    let flow = fleet.submitjob(&["flood", "-w", "p1", "--wait"]).exits(0).id();
+    let task = fleet.task(flow);
+    let stdout = &task["stdout"];
+    let (head, tail) = (stdout["head"].as_str().unwrap(), stdout["tail"].as_str().unwrap());
+    assert_eq!((&stdout["bytes"], &stdout["truncated"]), (&json!(BYTES), &json!(true)));
+    assert!(head.starts_with("THE START\nxxx") && head.len() <= 16 << 10, "{}", head.len());
+    assert!(tail.ends_with("xxxTHE END\n") && tail.len() <= 48 << 10, "{}", tail.len());
+    let hwm = memory(fleet.player("p1").sitter.pid(), "VmHWM");
+    assert!(hwm < 64 << 10, "the sitter needed {hwm} KiB");
+    // The player takes more, and nothing of the flood is left on its disk.
+    fleet.submitjob(&["hello", "-w", "p1", "--wait"]).exits(0);
+    eventually("the spool to be small", || {
+        let left = size_of(&fleet.player("p1").spool());
+        (left < 1 << 20).then_some(())
+    });
+}
+
+#[test]
+fn output_without_a_newline_and_not_utf8_comes_back() {
+    let fleet = Fleet::new("p1").players_off().start();
+    fleet.score("odd", "#!/bin/sh\nprintf 'a\\377\\376b\\000c'\nprintf 'no newline' >&2\n", "");
+    fleet.score("silent", "#!/bin/sh\n", "");
+    fleet.start_players();
+    let flow = fleet.submitjob(&["odd", "-w", "p1", "--wait"]).exits(0).id();
+    let task = fleet.task(flow);
+    assert_eq!(task["stdout"]["head"], "a\u{fffd}\u{fffd}b\0c", "{task}");
+    assert_eq!(task["stdout"]["bytes"], 6);
+    assert_eq!(task["stderr"]["head"], "no newline");
+    for how in ["-b", "-L", "--tasks"] {
+        fleet.getstatus(&[&flow.to_string(), how]).exits(0);
+    }
+    let flow = fleet.submitjob(&["silent", "-w", "p1", "--wait"]).exits(0).id();
+    assert_eq!(fleet.task(flow)["stdout"]["bytes"], 0);
+}
+
+#[test]
+fn the_output_of_many_is_gathered_by_identical_text() {
+    let fleet = Fleet::new("p[1-4]").players_off().start();
+    let body = "#!/bin/sh\n[ $ORC_PLAYER = p3 ] && echo different || echo same\n";
+    fleet.score("differ", body, "");
+    fleet.start_players();
+    let flow = fleet.submitjob(&["differ", "-w", "@all", "--wait"]).exits(0).id();
+    let gathered = fleet.getstatus(&[&flow.to_string(), "-b"]).exits(0);
+    let gathered = gathered.says("p[1-2,4]").says("p3");
+    assert_eq!(gathered.out.matches("same").count(), 1, "{gathered}");
+}
+
+#[test]
+fn a_hundred_thousand_absent_hosts_are_listed_in_bounded_memory_on_both_sides() {
+    const HOSTS: usize = 100_000;
+    let fleet = Fleet::new("p1").start();
+    fleet.write_players(&format!("p1\nghost[1-{HOSTS}]\n"));
+    fleet.orc(&["conductor", "reload"]).exits(0);
+    let ghosts = format!("ghost[1-{HOSTS}]");
+    let flow = fleet.submitjob(&["hello", "-w", &ghosts]).exits(0).id();
+    let id = flow.to_string();
+    fleet.getstatus(&[&id]).exits(7);
+
+    let conductor = fleet.conductor.pid();
+    // Forgets the highest, which was that of the submission.
+    fs::write(format!("/proc/{conductor}/clear_refs"), "5").unwrap();
+    let before = memory(conductor, "VmRSS");
+    let since = Instant::now();
+    for form in [&["--tasks"][..], &["--tasks", "--json"]] {
+        let listing = fleet.tool("getstatus", &[&[id.as_str()], form].concat()).start();
+        let pid = listing.pid();
+        let mut highest = 0;
+        eventually("the listing to end", || {
+            let now = memory(pid, "VmHWM");
+            highest = highest.max(now);
+            // A zombie has no memory any more.
+            (now == 0 && highest > 0).then_some(())
+        });
+        let listing = listing.wait().exits(7);
+        assert_eq!(
+            listing.out.matches("@ghost").count(),
+            HOSTS,
+            "tasks in {} bytes",
+            listing.out.len()
+        );
+        assert!(highest < 40 << 10, "getstatus needed {highest} KiB");
+    }
+    let grown = memory(conductor, "VmHWM").saturating_sub(before);
+    println!(
+        "two listings took {:?}; the conductor has {before} KiB and grew by {grown} KiB",
+        since.elapsed()
+    );
+    assert!(grown < 32 << 10, "the conductor grew by {grown} KiB over {before} KiB");
+
+    // Nobody who reads slowly, or goes away, hurts anybody else.
+    let stuck = fleet.tool("getstatus", &[&id, "--tasks"]).start();
+    stuck.signal(rustix::process::Signal::STOP);
+    fleet.submitjob(&["hello", "-w", "p1", "--wait"]).exits(0);
+    drop(stuck);
+    fleet.orc(&["cancel", &id]).exits(0);
+    fleet.wait_flow(flow).exits(5);
+}
+
+/// A figure of a process, in KiB; 0 where it is gone.
+fn memory(pid: i32, key: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    let figure = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    figure.map_or(0, |figure| figure.parse().unwrap())
+}
+
+/// Bytes of all files below a directory.
+fn size_of(dir: &std::path::Path) -> u64 {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(found) if found.is_dir() => size_of(&entry.path()),
+            Ok(found) => found.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}

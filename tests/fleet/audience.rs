@@ -1,0 +1,242 @@
+//! The audience of a run: submits, asks, and checks what is told.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use orchestra_model::{
+    FlowId, HostSet, Quantity,
+    delivery::RequestId,
+    flow::{FlowSpec, JobSpec, SlotSpec},
+    limits,
+    names::{JobName, ScoreName},
+};
+use orchestra_proto::v1::{self, audience_client::AudienceClient};
+use prost::Message as _;
+use rustix::rand::{GetRandomFlags, getrandom};
+use rustls::ClientConfig;
+use tonic::transport::Channel;
+
+use crate::{
+    sitter::Trace,
+    trouble::{During as _, Result, Trouble},
+};
+
+/// Longest attempt to connect.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// A connection to the conductor.
+#[derive(Clone, Debug)]
+pub(crate) struct Audience(AudienceClient<Channel>);
+
+/// A flow as it was submitted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Submitted {
+    pub(crate) id: FlowId,
+    /// Just before the request left.
+    pub(crate) at: Instant,
+    /// How many jobs, each on every host of its set.
+    pub(crate) jobs: usize,
+    /// The set's size.
+    pub(crate) hosts: usize,
+}
+
+impl Submitted {
+    pub(crate) fn tasks(&self) -> usize {
+        self.jobs * self.hosts
+    }
+}
+
+/// What to submit: one slot of equal jobs of the score `true`.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    /// As an expression, which may be short.
+    pub(crate) targets: String,
+    pub(crate) hosts: usize,
+    pub(crate) jobs: usize,
+    /// Most tasks of a job at once; `None`: all.
+    pub(crate) parallel: Option<u32>,
+}
+
+impl Wanted {
+    /// One job on all of these.
+    pub(crate) fn on(targets: &str, hosts: usize) -> Self {
+        Self { targets: targets.to_owned(), hosts, jobs: 1, parallel: None }
+    }
+
+    fn spec(&self) -> Result<FlowSpec> {
+        const WHAT: &str = "making a flow";
+        let score = ScoreName::new("true").during(WHAT)?;
+        let job = |number: usize| {
+            let name = JobName::new(&format!("j{number}")).during(WHAT)?;
+            let mut job = JobSpec::new(name, score.clone(), self.targets.clone());
+            if let Some(parallel) = self.parallel {
+                job.parallel = Quantity::Count(parallel);
+            }
+            Ok(job)
+        };
+        let jobs = (1..=self.jobs).map(job).collect::<Result<_>>()?;
+        Ok(FlowSpec { name: None, slots: vec![SlotSpec { jobs }] })
+    }
+}
+
+impl Audience {
+    /// Connects once.
+    pub(crate) async fn connect(address: SocketAddr, tls: Arc<ClientConfig>) -> Result<Self> {
+        let channel = orchestra_certs::channel(&address.to_string(), tls, CONNECT).await;
+        let client = AudienceClient::new(channel.during("connecting to the conductor")?)
+            .max_decoding_message_size(limits::MESSAGE_BYTES)
+            .max_encoding_message_size(limits::MESSAGE_BYTES);
+        Ok(Self(client))
+    }
+
+    /// Submits; returns when the flow is durable.
+    pub(crate) async fn submit(&mut self, wanted: &Wanted) -> Result<Submitted> {
+        let mut request = RequestId([0; 16]);
+        getrandom(&mut request.0, GetRandomFlags::empty()).during("drawing a request id")?;
+        let request = v1::SubmitRequest {
+            request_id: Bytes::copy_from_slice(&request.0),
+            spec: v1::FlowSpec::from(&wanted.spec()?).encode_to_vec().into(),
+            params: Vec::new(),
+        };
+        let at = Instant::now();
+        let answer = self.0.submit(request).await.during("submitting a flow")?;
+        let id = FlowId(answer.into_inner().flow);
+        Ok(Submitted { id, at, jobs: wanted.jobs, hosts: wanted.hosts })
+    }
+
+    /// A flow's state, as a word, and how many of its tasks are in each state.
+    pub(crate) async fn flow(&mut self, id: FlowId) -> Result<(String, HashMap<String, usize>)> {
+        let request = v1::GetFlowRequest { flow: Some(flow_ref(id)) };
+        let status = self.0.get_flow(request).await.during("asking for a flow")?.into_inner();
+        let mut counts: HashMap<String, usize> = HashMap::new();
+        for (state, tasks) in
+            status.slots.iter().flat_map(|slot| &slot.jobs).flat_map(|job| &job.counts)
+        {
+            *counts.entry(state.clone()).or_default() += *tasks as usize;
+        }
+        Ok((status.summary.unwrap_or_default().state, counts))
+    }
+
+    /// Waits until a flow has ended well; returns when that was told. To be asked when it is
+    /// about to.
+    pub(crate) async fn ended(&mut self, flow: &Submitted, limit: Duration) -> Result<Instant> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let (state, counts) = self.flow(flow.id).await?;
+            match state.as_str() {
+                "ok" => return Ok(Instant::now()),
+                "pending" | "running" if Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                state => {
+                    let id = flow.id;
+                    return Err(Trouble::new(format!("flow {id} is {state}: {counts:?}")));
+                }
+            }
+        }
+    }
+
+    /// Begins to watch a flow; what comes is read and dropped until the flow has ended.
+    pub(crate) async fn watch(&mut self, id: FlowId) -> Result<Instant> {
+        const WHAT: &str = "watching a flow";
+        let request = v1::WatchRequest { flow: Some(flow_ref(id)) };
+        let mut events = self.0.watch(request).await.during(WHAT)?.into_inner();
+        while events.message().await.during(WHAT)?.is_some() {}
+        Ok(Instant::now())
+    }
+
+    /// Checks that a flow and every task of it is ok after one attempt, each told once, and that
+    /// the players executed each of them once. `traces` are what was executed for this flow, each
+    /// with its player's place in `hosts`.
+    pub(crate) async fn check(
+        &mut self,
+        flow: &Submitted,
+        hosts: &HostSet,
+        traces: &[(usize, Trace)],
+    ) -> Result<()> {
+        let wrong = |why: String| Trouble::new(format!("flow {}: {why}", flow.id));
+        let (state, counts) = self.flow(flow.id).await?;
+        if state != "ok" || counts.get("ok") != Some(&flow.tasks()) {
+            return Err(wrong(format!("it is {state}, with {counts:?}")));
+        }
+        let mut executed: HashMap<(u16, &str), u32> = HashMap::with_capacity(flow.tasks());
+        for (place, trace) in traces {
+            let Some(host) = hosts.as_slice().get(*place) else { continue };
+            *executed.entry((trace.job.job, host.as_str())).or_default() += 1;
+            if trace.attempt != 1 || trace.acknowledged.is_none() {
+                let acknowledged = trace.acknowledged.is_some();
+                let (job, attempt) = (trace.job, trace.attempt);
+                return Err(wrong(format!(
+                    "{job}@{host}#{attempt} was executed; acknowledged: {acknowledged}"
+                )));
+            }
+        }
+        if let Some(((job, host), times)) = executed.iter().find(|(_, times)| **times != 1) {
+            return Err(wrong(format!("job {job} on {host} was executed {times} times")));
+        }
+        if executed.len() != flow.tasks() {
+            let tasks = flow.tasks();
+            return Err(wrong(format!("{} of {tasks} tasks were executed", executed.len())));
+        }
+        self.check_told(flow).await
+    }
+
+    /// Checks that every task of a flow is told once, and is ok after one attempt.
+    pub(crate) async fn check_told(&mut self, flow: &Submitted) -> Result<()> {
+        const WHAT: &str = "listing tasks";
+        let wrong = |why: String| Trouble::new(format!("flow {}: {why}", flow.id));
+        let request = v1::ListTasksRequest { flow: Some(flow_ref(flow.id)), ..Default::default() };
+        let mut pages = self.0.list_tasks(request).await.during(WHAT)?.into_inner();
+        let mut told = HashSet::with_capacity(flow.tasks());
+        while let Some(page) = pages.message().await.during(WHAT)? {
+            for task in page.tasks {
+                let v1::TaskStatus { job, host, state, attempt, .. } = task;
+                let job = job.map_or(0, |job| job.job);
+                if state != "ok" || attempt != 1 {
+                    let why = format!("job {job} on {host} is {state}, attempt {attempt}");
+                    return Err(wrong(why));
+                }
+                if !told.insert((job, host)) {
+                    return Err(wrong(format!("a task of job {job} is told twice")));
+                }
+            }
+        }
+        match told.len() == flow.tasks() {
+            true => Ok(()),
+            false => Err(wrong(format!("{} of {} tasks were told", told.len(), flow.tasks()))),
+        }
+    }
+
+    /// Waits until so many players are attached.
+    pub(crate) async fn attached(&mut self, players: u32, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let status = self.0.status(v1::StatusRequest {}).await;
+            let attached =
+                status.during("asking for the conductor's status")?.into_inner().attached;
+            if attached == players {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(Trouble::new(format!("{attached} of {players} players are attached")));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+fn flow_ref(id: FlowId) -> v1::FlowRef {
+    v1::FlowRef { flow: Some(v1::flow_ref::Flow::Id(id.0)) }
+}
+
+/// The names of a fleet of so many.
+pub(crate) fn fleet(players: usize) -> Result<(String, HostSet)> {
+    let text = format!("p[1-{players}]");
+    let hosts = HostSet::parse_plain(&text).during("naming the players")?;
+    Ok((text, hosts))
+}

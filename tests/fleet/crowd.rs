@@ -1,0 +1,299 @@
+//! N emulated players: the player's own link code, each with its certificate, over real
+//! connections from several loopback addresses.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use orchestra_certs::{ConnectError, channel_over};
+use orchestra_model::{FlowId, HostName, Timestamp};
+use player::{
+    agent::{Dial, Failure, Link, serve},
+    config::Endpoint,
+};
+use rustls::ClientConfig;
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+    time::sleep,
+};
+use tonic::transport::Channel;
+
+use crate::{
+    delay::Delay,
+    meter::Meter,
+    sitter::{Shared, Trace, WallClock, inventory},
+    switch::{Gate, Stalled, Switch},
+    trouble::{During as _, Result, Trouble},
+    usage::open_descriptors,
+};
+
+/// As `player::agent` has it.
+const DIAL: Duration = Duration::from_secs(10);
+/// Each address has some 28,000 ports to connect from, and those that were used before rest for a
+/// minute.
+const SOURCES: u8 = 8;
+/// Flows whose progress can be told apart at a time.
+const FLOWS: usize = 1 << 14;
+/// How long connections of a crowd that is over may take to be closed.
+const CLOSING: Duration = Duration::from_secs(30);
+
+/// What all players of a crowd share.
+#[derive(Debug)]
+pub(crate) struct Common {
+    /// Tells this crowd's spools from those of all others.
+    pub(crate) run: u64,
+    /// Players whose session was accepted and has not ended.
+    pub(crate) attached: Meter,
+    /// Ends that the conductor has acknowledged, each once.
+    pub(crate) acknowledged: Meter,
+    /// Encoded scores of every snapshot.
+    pub(crate) scores: Bytes,
+    flows: Progress,
+    clock: WallClock,
+    dialling: Semaphore,
+}
+
+/// Acknowledged ends of each flow, and who hears of those that are complete.
+#[derive(Debug)]
+struct Progress {
+    counts: Box<[AtomicU32]>,
+    /// How many make a flow complete; 0: nobody asks.
+    complete_at: AtomicU32,
+    complete: mpsc::UnboundedSender<(FlowId, Instant)>,
+}
+
+impl Common {
+    pub(crate) fn acknowledged(&self, flow: FlowId) {
+        self.acknowledged.up();
+        let complete_at = self.flows.complete_at.load(Ordering::Relaxed);
+        if complete_at == 0 {
+            return;
+        }
+        let count = &self.flows.counts[flow.0 as usize % FLOWS];
+        if count.fetch_add(1, Ordering::Relaxed) + 1 == complete_at {
+            count.store(0, Ordering::Relaxed);
+            // Whoever asked may have stopped asking.
+            let _ = self.flows.complete.send((flow, Instant::now()));
+        }
+    }
+
+    pub(crate) fn wall_clock(&self, moment: Instant) -> Timestamp {
+        self.clock.of(moment)
+    }
+}
+
+/// How a crowd behaves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    /// Most tasks that each takes at once.
+    pub(crate) max_tasks: u32,
+    /// How long each attempt takes.
+    pub(crate) delay: Delay,
+    /// Most that dial at the same time, at first; later they do as players do.
+    pub(crate) dialling: usize,
+}
+
+/// A player's name and what it shows in the handshake.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) host: HostName,
+    pub(crate) tls: Arc<ClientConfig>,
+}
+
+/// N players.
+#[derive(Debug)]
+pub(crate) struct Crowd {
+    pub(crate) common: Arc<Common>,
+    players: Vec<Player>,
+    complete: mpsc::UnboundedReceiver<(FlowId, Instant)>,
+    descriptors_before: usize,
+}
+
+#[derive(Debug)]
+struct Player {
+    sitter: Shared,
+    /// Its process makes no progress.
+    stalled: Arc<Switch>,
+    /// Its network swallows everything.
+    cut_off: Arc<Switch>,
+    task: JoinHandle<()>,
+}
+
+impl Crowd {
+    /// Starts them all; returns at once.
+    pub(crate) fn start(
+        identities: &[Identity],
+        conductor: SocketAddr,
+        manner: Manner,
+    ) -> Result<Self> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (complete_sender, complete) = mpsc::unbounded_channel();
+        let common = Arc::new(Common {
+            run: now.as_nanos() as u64,
+            attached: Meter::default(),
+            acknowledged: Meter::default(),
+            scores: inventory(),
+            flows: Progress {
+                counts: (0..FLOWS).map(|_| AtomicU32::new(0)).collect(),
+                complete_at: AtomicU32::new(0),
+                complete: complete_sender,
+            },
+            clock: WallClock { at: Instant::now(), wall: Timestamp(now.as_millis() as u64) },
+            dialling: Semaphore::new(manner.dialling),
+        });
+        let descriptors_before = open_descriptors();
+        let endpoint: Endpoint = conductor.to_string().parse().during("reading the address")?;
+        let players = identities.iter().zip(0_u64..).map(|(identity, number)| {
+            let sitter = Shared::new(Arc::clone(&common), number, manner.max_tasks, manner.delay);
+            let (stalled, cut_off) = (Arc::<Switch>::default(), Arc::<Switch>::default());
+            let dialler = Dialler {
+                endpoint: [endpoint.clone()],
+                address: conductor,
+                source: source(conductor, number),
+                identity: identity.clone(),
+                cut_off: Arc::clone(&cut_off),
+                common: Arc::clone(&common),
+            };
+            let link = Link { from_sitter: sitter.clone(), to_sitter: sitter.clone() };
+            let player = async move {
+                // Ends only with the sitter, and this one stays.
+                let _ = serve(&dialler, "emulated", link).await;
+            };
+            let player = Stalled { switch: Arc::clone(&stalled), inner: Box::pin(player) };
+            Player { sitter, stalled, cut_off, task: tokio::spawn(player) }
+        });
+        Ok(Self { players: players.collect(), common, complete, descriptors_before })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.players.len()
+    }
+
+    /// Waits until all are attached; returns when that was.
+    pub(crate) async fn attached(&self, limit: Duration) -> Result<Instant> {
+        self.common.attached.reach(self.len() as u64, limit, "attached players").await
+    }
+
+    /// From here on everybody may dial at once.
+    pub(crate) fn lift_dialling(&self) {
+        self.common.dialling.add_permits(self.len());
+    }
+
+    /// How long attempts take that start from now on.
+    pub(crate) fn set_delay(&self, delay: Delay) {
+        self.players.iter().for_each(|player| player.sitter.lock().set_delay(delay));
+    }
+
+    /// Tells of flows with so many tasks as soon as all of their ends are acknowledged.
+    pub(crate) fn tell_complete(
+        &mut self,
+        tasks: u32,
+    ) -> &mut mpsc::UnboundedReceiver<(FlowId, Instant)> {
+        self.common.flows.complete_at.store(tasks, Ordering::Relaxed);
+        self.common.flows.counts.iter().for_each(|count| count.store(0, Ordering::Relaxed));
+        &mut self.complete
+    }
+
+    /// Stops the processes of some players, and cuts off others; by their places.
+    pub(crate) fn disturb(&self, stalled: &[usize], cut_off: &[usize]) {
+        stalled.iter().filter_map(|place| self.players.get(*place)).for_each(|p| p.stalled.stop());
+        cut_off.iter().filter_map(|place| self.players.get(*place)).for_each(|p| p.cut_off.stop());
+    }
+
+    /// Lets everybody go on.
+    pub(crate) fn heal(&self) {
+        for player in &self.players {
+            player.stalled.go_on();
+            player.cut_off.go_on();
+        }
+    }
+
+    /// What each player executed since this was last asked, by place. Fails if the conductor did
+    /// what it must not do.
+    pub(crate) fn take_traces(&self) -> Result<Vec<Vec<Trace>>> {
+        let traces = self.players.iter().map(|player| {
+            let mut sitter = player.sitter.lock();
+            match sitter.violation.take() {
+                None => Ok(sitter.take_traces()),
+                Some(why) => Err(Trouble::new(format!("the conductor broke the protocol: {why}"))),
+            }
+        });
+        traces.collect()
+    }
+
+    /// Ends them all, and returns when their connections are closed.
+    pub(crate) async fn stop(self) -> Result<()> {
+        self.players.iter().for_each(|player| player.task.abort());
+        for player in self.players {
+            // Aborted is what it is.
+            let _ = player.task.await;
+        }
+        let deadline = Instant::now() + CLOSING;
+        // What else was opened meanwhile is little.
+        while open_descriptors() > self.descriptors_before + 16 {
+            if Instant::now() > deadline {
+                return Err(Trouble::new("the players' connections did not close"));
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+}
+
+/// Where a player connects from: its own choice where the conductor is not on this machine.
+fn source(conductor: SocketAddr, number: u64) -> Option<IpAddr> {
+    let place = 2 + u8::try_from(number % u64::from(SOURCES)).unwrap_or(0);
+    matches!(conductor.ip(), IpAddr::V4(ip) if ip.is_loopback())
+        .then(|| Ipv4Addr::new(127, 0, 0, place).into())
+}
+
+/// Dials as a player does, from a chosen address, through a gate, with a certificate that was read
+/// before.
+struct Dialler {
+    endpoint: [Endpoint; 1],
+    address: SocketAddr,
+    source: Option<IpAddr>,
+    identity: Identity,
+    cut_off: Arc<Switch>,
+    common: Arc<Common>,
+}
+
+impl Dialler {
+    async fn connect(&self) -> std::io::Result<TcpStream> {
+        let Some(source) = self.source else { return TcpStream::connect(self.address).await };
+        let socket = TcpSocket::new_v4()?;
+        // A port that rests after an earlier connection is as good as any.
+        socket.set_reuseaddr(true)?;
+        socket.bind((source, 0).into())?;
+        socket.connect(self.address).await
+    }
+}
+
+impl Dial for Dialler {
+    fn conductors(&self) -> &[Endpoint] {
+        &self.endpoint
+    }
+
+    async fn dial(&self, endpoint: &Endpoint) -> std::result::Result<(Channel, HostName), Failure> {
+        // Never closed.
+        let _permit = self.common.dialling.acquire().await;
+        let address = endpoint.to_string();
+        let unreachable = |source| {
+            Failure::Connect(ConnectError::Unreachable { address: address.clone(), source })
+        };
+        let tcp = self.connect().await.map_err(unreachable)?;
+        tcp.set_nodelay(true).map_err(unreachable)?;
+        let io = Gate { switch: Arc::clone(&self.cut_off), inner: tcp };
+        let tls = Arc::clone(&self.identity.tls);
+        let channel = channel_over(io, &address, tls, DIAL).await.map_err(Failure::Connect)?;
+        Ok((channel, self.identity.host.clone()))
+    }
+}

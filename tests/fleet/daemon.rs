@@ -1,0 +1,212 @@
+//! A program as a child: started, looked for, killed as `kill -9` does, started again.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    os::fd::{AsRawFd as _, OwnedFd},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
+
+use crate::{
+    authority::Authority,
+    trouble::{During as _, Result, Trouble},
+};
+
+/// The end of a pipe that children read from: they stop when we are gone, however that happens.
+#[derive(Debug)]
+pub(crate) struct Lifeline {
+    read: OwnedFd,
+    /// Nobody else has it.
+    _write: OwnedFd,
+}
+
+impl Lifeline {
+    pub(crate) fn new() -> Result<Self> {
+        const WHAT: &str = "making a pipe";
+        let (read, write) = std::io::pipe().during(WHAT)?;
+        // Above what programs use for themselves; inherited on purpose.
+        let read = fcntl_dupfd_cloexec(&read, 100).during(WHAT)?;
+        fcntl_setfd(&read, FdFlags::empty()).during(WHAT)?;
+        Ok(Self { read, _write: write.into() })
+    }
+}
+
+/// A program that runs. Killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    /// What it printed first: where it listens, if it does.
+    first_line: String,
+}
+
+impl Running {
+    /// Starts a program and waits for its first line. Its standard error is appended to `log`.
+    fn start(program: &Path, arguments: &[&str], lifeline: &Lifeline, log: &Path) -> Result<Self> {
+        let mut running = Self::start_silent(program, arguments, lifeline, log)?;
+        let out = running.child.stdout.take();
+        let out = out.ok_or_else(|| Trouble::new("a child without an output"))?;
+        BufReader::new(out).read_line(&mut running.first_line).during("reading from a child")?;
+        if running.first_line.is_empty() {
+            return Err(Trouble::new(format!(
+                "{} did not start\n{}",
+                program.display(),
+                tail(log)
+            )));
+        }
+        Ok(running)
+    }
+
+    /// The same for a program that prints nothing.
+    pub(crate) fn start_silent(
+        program: &Path,
+        arguments: &[&str],
+        lifeline: &Lifeline,
+        log: &Path,
+    ) -> Result<Self> {
+        let what = format!("starting {}", program.display());
+        let log = OpenOptions::new().create(true).append(true).open(log).during(&what)?;
+        let child = Command::new(program)
+            .args(arguments)
+            .args(["--lifeline", &lifeline.read.as_raw_fd().to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .during(&what)?;
+        Ok(Self { child, first_line: String::new() })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where it said that it listens.
+    pub(crate) fn address(&self) -> Result<SocketAddr> {
+        self.first_line.trim().parse().during("reading where it listens")
+    }
+
+    /// Ends it at once; when this returns, it is gone.
+    pub(crate) fn kill(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        // It may have ended by itself: gone is gone.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Starts the bare server of the same run, which is this very program.
+pub(crate) fn start_bare(
+    authority: &Authority,
+    dir: &Path,
+    lifeline: &Lifeline,
+) -> Result<Running> {
+    let program = std::env::current_exe().during("finding this program")?;
+    let ca = authority.path("");
+    let arguments = ["bare", "--ca", &ca, "--name", authority.conductor.as_str()];
+    Running::start(&program, &arguments, lifeline, &dir.join("bare.log"))
+}
+
+/// Our own conductor: its directory, and whether it runs.
+#[derive(Debug)]
+pub(crate) struct Conductor {
+    program: PathBuf,
+    dir: PathBuf,
+    authority: ConductorFiles,
+    address: SocketAddr,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct ConductorFiles {
+    name: String,
+    domain: String,
+    ca: String,
+    cert: String,
+    key: String,
+}
+
+impl Conductor {
+    /// Writes its directory down; does not start it.
+    pub(crate) fn new(
+        program: PathBuf,
+        dir: PathBuf,
+        authority: &Authority,
+        players: &str,
+    ) -> Result<Self> {
+        fs::create_dir_all(&dir).during("making the conductor's directory")?;
+        fs::write(dir.join("players"), format!("{players}\n"))
+            .during("writing the players file")?;
+        let name = authority.conductor.to_string();
+        let files = ConductorFiles {
+            ca: authority.path("ca.pem"),
+            cert: authority.path(&format!("conductor/{name}.pem")),
+            key: authority.path(&format!("conductor/{name}.key")),
+            domain: authority.domain().to_string(),
+            name,
+        };
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        Ok(Self { program, dir, authority: files, address, running: None })
+    }
+
+    /// Starts it, on the port that it had before if there was one; returns when it listens.
+    pub(crate) fn start(&mut self, lifeline: &Lifeline) -> Result<()> {
+        self.kill();
+        let ConductorFiles { name, domain, ca, cert, key } = &self.authority;
+        let text = format!(
+            "listen = \"{}\"\nname = {name:?}\ndomain = {domain:?}\nstate_dir = {:?}\n\
+             [tls]\nca = {ca:?}\ncert = {cert:?}\nkey = {key:?}\n[limits]\nreload_removal = \"100%\"\n",
+            self.address,
+            self.dir.join("state")
+        );
+        fs::write(self.dir.join("conductor.toml"), text).during("writing conductor.toml")?;
+        let config_dir = self.dir.display().to_string();
+        let arguments = ["--config-dir", &config_dir];
+        let running = Running::start(&self.program, &arguments, lifeline, &self.dir.join("log"))?;
+        self.address = running.address()?;
+        self.running = Some(running);
+        Ok(())
+    }
+
+    /// Ends it as `kill -9` does.
+    pub(crate) fn kill(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.kill();
+        }
+    }
+
+    /// Where it listens, or did.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.running.as_ref().map(Running::pid)
+    }
+
+    /// How much its store takes on disk, in bytes.
+    pub(crate) fn store_bytes(&self) -> u64 {
+        let files = fs::read_dir(self.dir.join("state")).into_iter().flatten().flatten();
+        files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
+    }
+}
+
+/// The end of a log, for messages.
+fn tail(log: &Path) -> String {
+    const LINES: usize = 10;
+    let text = String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned();
+    let skipped = text.lines().count().saturating_sub(LINES);
+    text.lines().skip(skipped).collect::<Vec<_>>().join("\n")
+}

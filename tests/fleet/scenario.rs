@@ -1,0 +1,61 @@
+//! What is measured.
+
+mod attach;
+mod exec;
+mod idle;
+mod listing;
+mod ping;
+mod reconnect;
+mod slow;
+mod throughput;
+
+use std::time::Instant;
+
+use crate::{
+    args::{Args, Scenario},
+    audience::Submitted,
+    figures::{Report, Samples},
+    sitter::Trace,
+    trouble::Result,
+};
+
+/// Runs one.
+pub(crate) async fn run(scenario: Scenario, args: &Args) -> Result<Report> {
+    match scenario {
+        Scenario::Attach => attach::run(args).await,
+        Scenario::Ping => ping::run(args).await,
+        Scenario::Throughput => throughput::run(args).await,
+        Scenario::Reconnect => reconnect::run(args).await,
+        Scenario::Idle => idle::run(args).await,
+        Scenario::Listing => listing::run(args).await,
+        Scenario::Slow => slow::run(args).await,
+        Scenario::Exec => exec::run(args).await,
+        // `Scenario::each` has taken it apart.
+        Scenario::All => Ok(Report::new("all", 0)),
+    }
+}
+
+/// Adds how long it took from the submission of its flow until each order came, and until each end
+/// was on disk.
+fn latencies(report: &mut Report, flows: &[Submitted], traces: &[Vec<Trace>]) {
+    let submitted: std::collections::HashMap<_, _> =
+        flows.iter().map(|flow| (flow.id, flow.at)).collect();
+    let since = |moment: &dyn Fn(&Trace) -> Option<Instant>| {
+        let traces = traces.iter().flatten();
+        Samples::new(traces.filter_map(|trace| {
+            let at = submitted.get(&trace.job.flow)?;
+            Some(1e3 * moment(trace)?.saturating_duration_since(*at).as_secs_f64())
+        }))
+    };
+    report.latencies("sent_ms", "submit to sent, ms", &since(&|trace| Some(trace.sent)));
+    report.latencies(
+        "durable_ms",
+        "submit to durable end, ms",
+        &since(&|trace| trace.acknowledged),
+    );
+}
+
+/// Adds how many tasks were found to have exactly one verdict.
+fn checked(report: &mut Report, tasks: usize) {
+    report.number("checked_tasks", "executed once, one verdict, after kill -9", tasks as f64);
+}

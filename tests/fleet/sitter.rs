@@ -1,0 +1,404 @@
+//! The sitter of an emulated player: the real spool, with time in place of processes and memory in
+//! place of a disk.
+//!
+//! It stands directly behind the player's own link code ([`player::agent::serve`]), without a
+//! socket between them; both halves are polled by one task, so whatever one of them leaves, the
+//! other finds when it is next asked.
+//!
+//! It keeps a [`Trace`] of every order that it obeys: what was executed, and how often, is told by
+//! these and not by what the conductor says of itself.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use orchestra_model::{
+    JobId, Millis, Timestamp,
+    delivery::{AttemptEnd, AttemptKey, OrderNumber, Outcome, Output, SpoolId, Term},
+    names::ScoreName,
+    score::{DEFAULT_TIMEOUT, Interface},
+};
+use orchestra_proto::{encode_end, order_from_wire, store_id, v1};
+use orchestra_spool::{
+    BootId, Effect, EndBytes, Input, Plan, ProcessMark, Report, Session, Snapshot, Spool,
+};
+use player::{
+    agent::{LinkError, Sink, Source},
+    ipc::{PayloadTooLong, SessionId, ToAgent, ToSitter},
+};
+use prost::Message;
+use tokio::time::sleep_until;
+
+use crate::{
+    crowd::Common,
+    delay::{Chance, Delay},
+};
+
+/// An attempt that was executed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trace {
+    pub(crate) job: JobId,
+    pub(crate) attempt: u32,
+    /// When the order came.
+    pub(crate) sent: Instant,
+    /// When the conductor said that the end is on its disk.
+    pub(crate) acknowledged: Option<Instant>,
+}
+
+/// What stands for a sitter, shared by its two halves and by whoever looks at the traces.
+#[derive(Debug)]
+pub(crate) struct Sitter {
+    common: Arc<Common>,
+    spool: Spool,
+    max_tasks: u32,
+    delay: Delay,
+    chance: Chance,
+    /// The session of which the conductor has said welcome.
+    welcomed: Option<SessionId>,
+    /// Running attempts, and when each is over. At most `max_tasks`.
+    running: Vec<(Instant, AttemptKey)>,
+    out: VecDeque<ToAgent>,
+    traces: Vec<Trace>,
+    /// Places in `traces` of what is not acknowledged.
+    open: Vec<(AttemptKey, usize)>,
+    /// What the conductor did that it must not do.
+    pub(crate) violation: Option<String>,
+}
+
+/// Both halves of the link, and the sitter for whoever drives the crowd.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared(Arc<Mutex<Sitter>>);
+
+impl Shared {
+    /// A sitter with an empty spool; `number` tells it from all others of this run.
+    pub(crate) fn new(common: Arc<Common>, number: u64, max_tasks: u32, delay: Delay) -> Self {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&common.run.to_le_bytes());
+        id[8..].copy_from_slice(&number.to_le_bytes());
+        Self(Arc::new(Mutex::new(Sitter {
+            spool: Spool::new(SpoolId(id), max_tasks),
+            max_tasks,
+            delay,
+            chance: Chance::new(number + 1),
+            welcomed: None,
+            running: Vec::new(),
+            out: VecDeque::new(),
+            traces: Vec::new(),
+            open: Vec::new(),
+            violation: None,
+            common,
+        })))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Sitter> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source for Shared {
+    async fn receive(&mut self) -> Result<ToAgent, LinkError> {
+        loop {
+            if let Some(frame) = self.ready()? {
+                return Ok(frame);
+            }
+            let next = self.lock().running.iter().map(|(over, _)| *over).min();
+            match next {
+                Some(over) => sleep_until(over.into()).await,
+                // Whatever happens next comes through the other half, in the same task.
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn ready(&mut self) -> Result<Option<ToAgent>, LinkError> {
+        let mut sitter = self.lock();
+        if sitter.out.is_empty() {
+            sitter.end_what_is_over();
+        }
+        Ok(sitter.out.pop_front())
+    }
+
+    fn is_closed(&self) -> bool {
+        false
+    }
+}
+
+impl Sink for Shared {
+    fn push(&mut self, frame: ToSitter) -> Result<(), PayloadTooLong> {
+        self.lock().hear(frame);
+        Ok(())
+    }
+
+    fn queued(&self) -> usize {
+        0
+    }
+
+    async fn flush(&mut self) -> Result<(), LinkError> {
+        Ok(())
+    }
+}
+
+impl Sitter {
+    /// How long attempts take from now on.
+    pub(crate) fn set_delay(&mut self, delay: Delay) {
+        self.delay = delay;
+    }
+
+    /// Everything that was executed so far, which is then forgotten.
+    pub(crate) fn take_traces(&mut self) -> Vec<Trace> {
+        self.open.clear();
+        std::mem::take(&mut self.traces)
+    }
+
+    fn hear(&mut self, frame: ToSitter) {
+        match frame {
+            ToSitter::Open { session } => {
+                self.out.clear();
+                self.spool.handle(Input::Opened { session: Session(session.0) });
+            }
+            ToSitter::Welcomed { session, store, term } => {
+                self.welcomed = Some(session);
+                self.common.attached.up();
+                self.spool.handle(Input::Attached { session: Session(session.0), store, term });
+            }
+            ToSitter::Closed { session } => {
+                if self.welcomed.take().is_some() {
+                    self.common.attached.down();
+                }
+                self.out.clear();
+                self.spool.handle(Input::Detached { session: Session(session.0) });
+            }
+            ToSitter::Command { bytes, .. } => {
+                if let Err(why) = self.obey(bytes) {
+                    self.violation.get_or_insert(why);
+                }
+            }
+        }
+        self.settle();
+    }
+
+    fn obey(&mut self, bytes: Bytes) -> Result<(), String> {
+        use v1::command::Kind;
+        let command = v1::Command::decode(bytes).map_err(|error| error.to_string())?;
+        let store = store_id(&command.store_id).map_err(|error| error.to_string())?;
+        let term = Term(command.term);
+        let input = match command.kind {
+            Some(Kind::Order(order)) => {
+                let (_, order) = order_from_wire(&order).map_err(|error| error.to_string())?;
+                if self.running.len() >= self.max_tasks as usize {
+                    return Err(format!("order {} is beyond the player's credits", order.number));
+                }
+                Input::Ordered { term, order: order.number, key: order.key, admission: Ok(plan()) }
+            }
+            Some(Kind::Cancel(cancel)) => {
+                Input::Cancelled { term, order: OrderNumber(cancel.order), key: key(cancel.key)? }
+            }
+            Some(Kind::Acknowledge(acknowledge)) => {
+                let key = key(acknowledge.key)?;
+                self.note_acknowledgement(key);
+                let order = Some(OrderNumber(acknowledge.order)).filter(|order| order.0 > 0);
+                Input::Acknowledged { term, key, order }
+            }
+            Some(Kind::Hello(_)) => Input::TermSeen { store, term },
+            // There is nothing to run with it.
+            Some(Kind::Job(_)) => return Ok(()),
+            None => return Err("an empty command".to_owned()),
+        };
+        self.spool.handle(input);
+        Ok(())
+    }
+
+    /// Does what the spool asks for. Its entries count as written at once.
+    fn settle(&mut self) {
+        loop {
+            self.spool.written();
+            let Some(effect) = self.spool.poll_effect() else {
+                if self.spool.unwritten().is_empty() {
+                    return;
+                }
+                continue;
+            };
+            match effect {
+                Effect::Snapshot { session, snapshot } => {
+                    let bytes = self.snapshot(&snapshot);
+                    self.out.push_back(ToAgent::Snapshot { session: SessionId(session.0), bytes });
+                }
+                Effect::Report { session, report } => {
+                    let bytes = encode_report(&report);
+                    self.out.push_back(ToAgent::Report { session: SessionId(session.0), bytes });
+                }
+                Effect::Start { key, .. } => self.start(key),
+                Effect::Kill { key } => {
+                    self.running.retain(|(_, other)| *other != key);
+                    self.end(key, Outcome::Cancelled);
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, key: AttemptKey) {
+        let now = Instant::now();
+        self.open.push((key, self.traces.len()));
+        self.traces.push(Trace {
+            job: key.job,
+            attempt: key.attempt,
+            sent: now,
+            acknowledged: None,
+        });
+        let process = ProcessMark {
+            pid: 1,
+            start_ticks: 1,
+            boot: BootId([0; 16]),
+            started_at: self.common.wall_clock(now),
+            boot_ms: 0,
+        };
+        self.spool.handle(Input::Started { key, process });
+        match self.delay.draw(&mut self.chance) {
+            Duration::ZERO => self.end(key, Outcome::Exited(0)),
+            length => self.running.push((now + length, key)),
+        }
+    }
+
+    fn end_what_is_over(&mut self) {
+        if self.running.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let over: Vec<AttemptKey> =
+            self.running.extract_if(.., |(over, _)| *over <= now).map(|(_, key)| key).collect();
+        for key in over {
+            self.end(key, Outcome::Exited(0));
+        }
+        self.settle();
+    }
+
+    fn end(&mut self, key: AttemptKey, outcome: Outcome) {
+        let now = self.common.wall_clock(Instant::now());
+        let end = AttemptEnd {
+            outcome,
+            started_at: Some(now),
+            ended_at: now,
+            response: Default::default(),
+            stdout: Output::default(),
+            stderr: Output::default(),
+        };
+        // A few bytes are never too many.
+        if let Ok(end) = EndBytes::new(&encode_end(&end)[..]) {
+            self.spool.handle(Input::Ended { key, end });
+        }
+    }
+
+    /// The first of each attempt counts: the end is on the conductor's disk.
+    fn note_acknowledgement(&mut self, key: AttemptKey) {
+        let Some(place) = self.open.iter().position(|(open, _)| *open == key) else { return };
+        let (_, trace) = self.open.swap_remove(place);
+        if let Some(trace) = self.traces.get_mut(trace) {
+            trace.acknowledged = Some(Instant::now());
+            self.common.acknowledged(key.job.flow);
+        }
+    }
+
+    /// As a sitter spells it; what does not change is encoded once for the whole crowd.
+    fn snapshot(&self, snapshot: &Snapshot) -> Bytes {
+        let marks = snapshot.marks.iter().map(|mark| v1::StoreMark {
+            store_id: Bytes::copy_from_slice(&mark.store.0),
+            mark: mark.mark.0,
+            term: mark.term.0,
+        });
+        let live = snapshot.live.iter().map(|live| v1::LiveAttempt {
+            key: Some(live.key.into()),
+            order: live.order.0,
+            started_at_ms: live.started_at.map_or(0, |at| at.0),
+        });
+        let wire = v1::Snapshot {
+            spool_id: Bytes::copy_from_slice(&snapshot.spool.0),
+            marks: marks.collect(),
+            live: live.collect(),
+            settled: snapshot.settled.iter().map(|key| (*key).into()).collect(),
+            max_tasks: self.max_tasks,
+            kill_grace_ms: 10_000,
+            scores: Vec::new(),
+        };
+        let mut bytes = wire.encode_to_vec();
+        // Protobuf: messages of one kind, one after the other, are one message.
+        bytes.extend_from_slice(&self.common.scores);
+        bytes.into()
+    }
+}
+
+fn key(key: Option<v1::AttemptKey>) -> Result<AttemptKey, String> {
+    let key = key.ok_or("a command without an attempt")?;
+    (&key).try_into().map_err(|error: orchestra_proto::Invalid| error.to_string())
+}
+
+fn plan() -> Plan {
+    // A constant that is a name.
+    let score = ScoreName::new("true");
+    Plan {
+        score: score.unwrap_or_else(|_| unreachable!("`true` is a name")),
+        timeout: DEFAULT_TIMEOUT,
+        interface: Interface::Env,
+        concurrency: None,
+        exclusive: false,
+        cgroup: None,
+    }
+}
+
+fn encode_report(report: &Report) -> Bytes {
+    use v1::report::Kind;
+    let (order, kind) = match report {
+        Report::Started { order, at, .. } => (order, Kind::Started(v1::Started { at_ms: at.0 })),
+        Report::Ended { order, end, .. } => {
+            (order, Kind::Ended(Bytes::copy_from_slice(end.as_slice())))
+        }
+        Report::Refused { order, refusal, .. } => (order, Kind::Refused(refusal.into())),
+    };
+    v1::Report { key: Some(report.key().into()), order: order.0, kind: Some(kind) }
+        .encode_to_vec()
+        .into()
+}
+
+/// What every player of the crowd offers, as a fleet under configuration management does: some
+/// scores, the same everywhere, among them `true`.
+pub(crate) fn inventory() -> Bytes {
+    let param = |n: u32| v1::ParamSpec {
+        key: format!("parameter_{n}"),
+        r#type: "string".to_owned(),
+        pattern: "[a-z0-9.-]+".to_owned(),
+        max_length: 64,
+        required: n == 0,
+        description: "what a parameter is for, in a sentence".to_owned(),
+        ..Default::default()
+    };
+    let spec = |n: u32| v1::ScoreSpec {
+        description: "what the score does, in a sentence or two".to_owned(),
+        timeout_ms: Millis::minutes(10).0,
+        disruptive: n > 0,
+        params: (n > 0).then(|| v1::ParamSchema { params: (0..4).map(param).collect() }),
+        ..Default::default()
+    };
+    let offer = |n: u32| v1::ScoreOffer {
+        name: if n == 0 { "true".to_owned() } else { format!("score-{n}") },
+        hash: vec![n as u8; 32].into(),
+        state: Some(v1::score_offer::State::Spec(spec(n))),
+    };
+    let scores = (0..20).map(offer).collect();
+    v1::Snapshot { scores, ..Default::default() }.encode_to_vec().into()
+}
+
+/// Wall time of a moment, from one reading of the clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WallClock {
+    pub(crate) at: Instant,
+    pub(crate) wall: Timestamp,
+}
+
+impl WallClock {
+    pub(crate) fn of(self, moment: Instant) -> Timestamp {
+        let since = moment.saturating_duration_since(self.at).as_millis();
+        self.wall.after(Millis(u64::try_from(since).unwrap_or(u64::MAX)))
+    }
+}

@@ -1,0 +1,192 @@
+//! The sandbox, with its real daemons: what it returns, that it mends what dies, and that nobody
+//! is left of it however it ends.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says so by failing")]
+
+mod harness;
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use harness::{Place, eventually, orc};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A sandbox that runs this script.
+fn run(place: &Place, players: &str, script: &str) -> Command {
+    let mut command = orc();
+    command.args(["sandbox", "run", "--players", players, "--dir"]).arg(&place.sandbox);
+    command.args(["--", "sh", "-c", script]).env("ROOT", &place.root).stdin(Stdio::null());
+    command
+}
+
+fn text(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{errors}", output.status);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn run_returns_what_the_command_returns() {
+    let code = |script: &str| run(&Place::new(), "db1", script).output().unwrap().status.code();
+    assert_eq!(code("submitjob hello name=you -w @all --wait && getstatus last -b >&2"), Some(0));
+    assert_eq!(code("exit 77"), Some(77));
+    assert_eq!(code("kill -KILL $$"), Some(128 + 9));
+    let command_not_found = orc()
+        .args(["sandbox", "run", "--players", "db1", "--dir"])
+        .arg(&Place::new().sandbox)
+        .args(["--", "no-such-command"])
+        .output()
+        .unwrap();
+    assert_eq!(command_not_found.status.code(), Some(127));
+}
+
+#[test]
+fn a_directory_that_holds_something_is_left_alone() {
+    let place = Place::new();
+    fs::create_dir(&place.sandbox).unwrap();
+    fs::write(place.sandbox.join("precious"), "x").unwrap();
+    let output = run(&place, "db1", "true").output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    assert_eq!(fs::read_dir(&place.sandbox).unwrap().count(), 1);
+}
+
+/// Each victim is killed in turn, and comes back under another number, on the same address; then
+/// work still gets done.
+#[test]
+fn daemons_that_die_are_started_again() {
+    let script = r#"
+        set -e
+        pid() { orc sandbox ps | while read -r name role pid; do
+            [ "$name $role" != "$1" ] || echo "$pid"; done; }
+        for victim in "conductor conductor" "db1 sitter" "db2 agent" "conductor conductor"; do
+            old=$(pid "$victim")
+            kill -KILL "$old"
+            while new=$(pid "$victim"); [ -z "$new" ] || [ "$new" = "$old" ]; do sleep 0.1; done
+        done
+        submitjob hello -w 'db[1-3]' --wait"#;
+    let output = run(&Place::new(), "db[1-3]", script).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn nobody_is_left_when_it_ends() {
+    let place = Place::new();
+    let output = run(&place, "fe[1-3]", &busy("true")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(place.processes(), Vec::<String>::new());
+}
+
+#[test]
+fn nobody_is_left_when_run_is_killed() {
+    everybody_goes_with(|run, _| kill(run, Signal::KILL));
+}
+
+#[test]
+fn nobody_is_left_when_the_supervisor_is_killed() {
+    everybody_goes_with(|_, supervisor| kill(supervisor, Signal::KILL));
+}
+
+#[test]
+fn nobody_is_left_when_both_are_killed() {
+    everybody_goes_with(|run, supervisor| {
+        kill(run, Signal::KILL);
+        kill(supervisor, Signal::KILL);
+    });
+}
+
+#[test]
+fn nobody_is_left_when_run_is_told_to_stop() {
+    let status = everybody_goes_with(|run, _| kill(run, Signal::TERM));
+    assert_eq!(status.code(), Some(128 + 15));
+}
+
+#[test]
+fn a_started_sandbox_goes_on_until_it_is_stopped_and_meets_no_other() {
+    let place = Place::new();
+    let of = |verb: &str| {
+        let mut command = orc();
+        command.args(["sandbox", verb, "--dir"]).arg(&place.sandbox);
+        command
+    };
+    let variables = text(of("start").args(["--players", "db[1-2]"]));
+    assert!(variables.contains("export ORCHESTRA_CONDUCTOR='127.0.0.1:"), "{variables}");
+    assert!(text(&mut of("status")).contains("running, 2 of 2 players attached"));
+
+    let listed: serde_json::Value = serde_json::from_str(&text(of("ps").arg("--json"))).unwrap();
+    let daemons = listed["daemons"].as_array().unwrap().iter();
+    let daemons: Vec<_> = daemons.map(|one| (one["name"].as_str(), one["role"].as_str())).collect();
+    let expected = [
+        ("conductor", "conductor"),
+        ("db1", "sitter"),
+        ("db1", "agent"),
+        ("db2", "sitter"),
+        ("db2", "agent"),
+    ];
+    assert_eq!(daemons, expected.map(|(name, role)| (Some(name), Some(role))));
+
+    // The same names, another fleet: what is submitted there is not known here.
+    let other = run(&Place::new(), "db[1-2]", "submitjob hello -w @all --wait").output().unwrap();
+    assert!(other.status.success(), "{}", String::from_utf8_lossy(&other.stderr));
+    let script = format!("{variables}\ntest -z \"$(getstatus 2> /dev/null | grep hello)\"");
+    assert!(Command::new("sh").arg("-c").arg(script).status().unwrap().success());
+
+    text(&mut of("stop"));
+    assert_eq!(place.processes(), Vec::<String>::new());
+    assert_eq!(of("status").output().unwrap().status.code(), Some(1));
+}
+
+/// A script that leaves all sorts of processes behind: servers of ended attempts, attempts that
+/// ignore TERM, a child of its own. Then it does `then`.
+fn busy(then: &str) -> String {
+    format!(
+        r#"
+        set -e
+        submitjob restart-apache root="$ROOT" -w @all --wait
+        submitjob sleep seconds=600 stubborn=true root="$ROOT" -w @all
+        while [ "$(grep -c '^start sleep' "$ROOT/record")" -lt 3 ]; do sleep 0.1; done
+        touch "$ROOT/busy"
+        {then}"#
+    )
+}
+
+/// Starts a sandbox, ends it in this way once it is busy, and waits until everybody has gone.
+fn everybody_goes_with(end: impl FnOnce(i32, i32)) -> std::process::ExitStatus {
+    let place = Place::new();
+    let log = fs::File::create(place.root.join("log")).unwrap();
+    let mut sandbox = run(&place, "fe[1-3]", &busy("exec sleep 600"))
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    eventually("the sandbox to be busy", || {
+        if let Some(status) = sandbox.try_wait().unwrap() {
+            let log = fs::read_to_string(place.root.join("log")).unwrap();
+            panic!("it ended with {status}\n{log}");
+        }
+        place.root.join("busy").exists().then_some(())
+    });
+    let servers = place.processes().into_iter().filter(|line| line.contains("apache.sh")).count();
+    assert_eq!(servers, 3);
+    end(id(&sandbox), supervisor(&place.sandbox));
+    let status = sandbox.wait().unwrap();
+    place.deserted();
+    status
+}
+
+fn id(child: &Child) -> i32 {
+    i32::try_from(child.id()).unwrap()
+}
+
+fn supervisor(sandbox: &Path) -> i32 {
+    let record = fs::read(sandbox.join("sandbox.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+    i32::try_from(record["supervisor"]["pid"].as_i64().unwrap()).unwrap()
+}
+
+fn kill(pid: i32, signal: Signal) {
+    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+}

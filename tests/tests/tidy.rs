@@ -1,0 +1,321 @@
+//! What holds for the repository as a whole, and no compiler checks: who may import whom, one
+//! version of each dependency, where unsafe code may be, what tests may not do, what every sample
+//! score has, where links lead.
+//!
+//! It reads files and asks `cargo metadata`; it needs no network and builds nothing.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says so by failing")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use orchestra_model::{ScoreName, score::ScoreSpec};
+
+/// Crates by floor: each imports what is below it, and nothing else of ours.
+const FLOORS: [&[&str]; 5] = [
+    &["orchestra-model"],
+    &[
+        "orchestra-proto",
+        "orchestra-document",
+        "orchestra-certs",
+        "orchestra-flow",
+        "orchestra-store",
+        "orchestra-spool",
+    ],
+    &["orchestra-ca"],
+    &["conductor", "player", "audience-cli"],
+    &["orchestra-tests"],
+];
+
+/// The engines, which do no IO, read no clock and draw no chance; what they import besides the
+/// model does neither.
+const ENGINES: [(&str, &[&str]); 2] =
+    [("orchestra-flow", &[]), ("orchestra-spool", &["crc32fast"])];
+
+/// Where unsafe code may be, and why.
+const UNSAFE: [(&str, &str); 1] =
+    [("player/src/sitter/sys.rs", "starting a score's process takes system calls of its own")];
+
+#[test]
+fn imports_point_downwards() {
+    let floor = |name: &str| FLOORS.iter().position(|floor| floor.contains(&name));
+    let mut wrong = Vec::new();
+    let packages = packages();
+    for package in &packages {
+        let Some(own) = floor(&package.name) else {
+            wrong.push(format!("{} is on no floor: add it to FLOORS", package.name));
+            continue;
+        };
+        for dependency in &package.dependencies {
+            let Some(theirs) = floor(&dependency.name) else { continue };
+            // Tests of a crate may use its neighbours.
+            let allowed = if dependency.kind == Kind::Dev { own >= theirs } else { own > theirs };
+            if !allowed {
+                wrong.push(format!("{} imports {}", package.name, dependency.name));
+            }
+        }
+    }
+    let known: usize = FLOORS.iter().map(|floor| floor.len()).sum();
+    assert!(known == packages.len() || !wrong.is_empty(), "FLOORS names crates that are gone");
+    assert_none("imports that do not point downwards", &wrong);
+}
+
+#[test]
+fn engines_see_the_model_alone() {
+    let packages = packages();
+    for (engine, others) in ENGINES {
+        let package = packages.iter().find(|package| package.name == engine).unwrap();
+        let imports = package.dependencies.iter().filter(|dependency| dependency.kind != Kind::Dev);
+        let names: BTreeSet<&str> = imports.map(|dependency| dependency.name.as_str()).collect();
+        let allowed: BTreeSet<&str> = ["orchestra-model"].iter().chain(others).copied().collect();
+        assert_eq!(names, allowed, "what {engine} imports");
+    }
+}
+
+#[test]
+fn crates_share_lints_and_versions() {
+    let mut wrong = Vec::new();
+    for package in packages() {
+        let manifest: toml::Table = read(&package.manifest).parse().unwrap();
+        if manifest.get("lints").and_then(|lints| lints.get("workspace")).is_none() {
+            wrong.push(format!("{}: no lints.workspace", package.name));
+        }
+        for key in ["version", "edition", "rust-version", "license", "publish"] {
+            if manifest["package"].get(key).and_then(|value| value.get("workspace")).is_none() {
+                wrong.push(format!("{}: {key} is not the workspace's", package.name));
+            }
+        }
+    }
+    assert_none("manifests of their own mind", &wrong);
+}
+
+#[test]
+fn dependencies_come_in_one_version() {
+    let deny: toml::Table = read(&root().join("deny.toml")).parse().unwrap();
+    let text = |table: &toml::Value, key: &str| Some(table.get(key)?.as_str()?.to_owned());
+    let skipped = deny["bans"]["skip"].as_array().unwrap().iter().map(|skip| {
+        let named = text(skip, "crate").unwrap();
+        assert!(text(skip, "reason").is_some_and(|why| !why.is_empty()), "{named}: no reason");
+        named.split('@').next().unwrap().to_owned()
+    });
+    let skipped: BTreeSet<String> = skipped.collect();
+
+    let lock: toml::Table = read(&root().join("Cargo.lock")).parse().unwrap();
+    let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for package in lock["package"].as_array().unwrap() {
+        let (name, version) = (text(package, "name").unwrap(), text(package, "version").unwrap());
+        versions.entry(name).or_default().insert(version);
+    }
+    versions.retain(|_, versions| versions.len() > 1);
+    let twice: BTreeSet<String> = versions.keys().cloned().collect();
+    assert_eq!(twice, skipped, "in several versions: {versions:#?}; deny.toml has the reasons");
+}
+
+#[test]
+fn code_is_safe_and_finished() {
+    let mut wrong = Vec::new();
+    for path in sources() {
+        let (name, text) = (shown(&path), read(&path));
+        let unsafe_is_fine = UNSAFE.iter().any(|(file, _)| name == *file);
+        for (line, number) in text.lines().zip(1..) {
+            let code = line.split("//").next().unwrap_or_default();
+            let mut has = |word: &str, what: &str| {
+                if code.contains(word) {
+                    wrong.push(format!("{name}:{number}: {what}"));
+                }
+            };
+            // Spelt so that this file does not find itself.
+            has(concat!("to", "do!("), "unfinished");
+            has(concat!("unimple", "mented!("), "unfinished");
+            has(concat!("#[ign", "ore"), "a test that does not run");
+            if !unsafe_is_fine {
+                has(concat!("uns", "afe {"), "unsafe code");
+                has(concat!("uns", "afe fn"), "unsafe code");
+                has(concat!("uns", "afe impl"), "unsafe code");
+                has(concat!("uns", "afe extern"), "unsafe code");
+            }
+        }
+    }
+    assert_none("what must not be", &wrong);
+}
+
+/// A test that sleeps is slow on every machine and wrong on some. Harnesses look for a condition
+/// again and again, and pause in between; whoever needs that asks them.
+#[test]
+fn tests_wait_for_conditions_and_not_for_time() {
+    let mut wrong = Vec::new();
+    for path in sources() {
+        let (name, text) = (shown(&path), read(&path));
+        if name.contains("harness") || name == "tests/tests/tidy.rs" {
+            continue;
+        }
+        let all_test = path.components().any(|part| part.as_os_str() == "tests")
+            || path.file_name() == Some(OsStr::new("tests.rs"));
+        let own_tests = || text.split_once("#[cfg(test)]\nmod tests {").map(|(_, tests)| tests);
+        let tests = if all_test { Some(&*text) } else { own_tests() };
+        if tests.is_some_and(|tests| tests.contains("sleep(")) {
+            wrong.push(name);
+        }
+    }
+    assert_none("tests that sleep", &wrong);
+}
+
+#[test]
+fn modules_say_what_they_are_for() {
+    let tests = |path: &Path| path.file_name() == Some(OsStr::new("tests.rs"));
+    let silent =
+        sources().into_iter().filter(|path| !tests(path) && !read(path).starts_with("//!"));
+    let silent: Vec<String> = silent.map(|path| shown(&path)).collect();
+    assert_none("modules that do not begin by saying what they are for", &silent);
+}
+
+#[test]
+fn samples_are_documented() {
+    let scores = root().join("scores");
+    let mut names = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for path in files_in(&scores) {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if name.starts_with('.') || name.ends_with(".conf") {
+            continue;
+        }
+        ScoreName::new(&name).unwrap();
+        let Ok(conf) = fs::read_to_string(scores.join(format!("{name}.conf"))) else {
+            wrong.push(format!("{name}: no .conf"));
+            continue;
+        };
+        let spec = ScoreSpec::parse(&conf).unwrap_or_else(|error| panic!("{name}.conf: {error}"));
+        if spec.description.is_empty() {
+            wrong.push(format!("{name}: no description"));
+        }
+        let Some(params) = spec.params else {
+            wrong.push(format!("{name}: its parameters are not declared"));
+            continue;
+        };
+        let bare = params.iter().filter(|(_, param)| param.description.is_empty());
+        wrong.extend(bare.map(|(key, _)| format!("{name}: parameter {key} has no description")));
+        if !read(&path).starts_with("#!/bin/sh\n# ") {
+            wrong.push(format!("{name}: does not begin by saying what it does"));
+        }
+        names.insert(name);
+    }
+    assert_none("samples that leave questions", &wrong);
+    for name in ["hello", "load", "install-package", "restart-apache", "fail", "sleep"] {
+        assert!(names.contains(name), "there is no sample {name}");
+    }
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut wrong = Vec::new();
+    let pages = files_in(&root()).into_iter().chain(files_in(&root().join("docs")));
+    for page in pages.filter(|path| path.extension() == Some(OsStr::new("md"))) {
+        let text = read(&page);
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.contains("://") && !target.starts_with('#')) {
+            let file = target.split('#').next().unwrap_or_default();
+            if !page.parent().unwrap().join(file).exists() {
+                wrong.push(format!("{}: {target}", shown(&page)));
+            }
+        }
+    }
+    assert_none("links that lead nowhere", &wrong);
+}
+
+struct Package {
+    name: String,
+    manifest: PathBuf,
+    dependencies: Vec<Dependency>,
+}
+
+struct Dependency {
+    name: String,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Normal,
+    Build,
+    Dev,
+}
+
+/// The crates of the workspace.
+fn packages() -> Vec<Package> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["metadata", "--offline", "--no-deps", "--format-version", "1"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let dependency = |value: &serde_json::Value| Dependency {
+        name: text(&value["name"]),
+        kind: match value["kind"].as_str() {
+            None => Kind::Normal,
+            Some("build") => Kind::Build,
+            Some(_) => Kind::Dev,
+        },
+    };
+    let packages = metadata["packages"].as_array().unwrap().iter().map(|package| Package {
+        name: text(&package["name"]),
+        manifest: text(&package["manifest_path"]).into(),
+        dependencies: package["dependencies"].as_array().unwrap().iter().map(dependency).collect(),
+    });
+    packages.collect()
+}
+
+/// Every Rust file of the workspace.
+fn sources() -> Vec<PathBuf> {
+    let crates: BTreeSet<PathBuf> = packages()
+        .into_iter()
+        .map(|package| package.manifest.parent().unwrap().to_owned())
+        .collect();
+    let mut sources = BTreeSet::new();
+    for directory in &crates {
+        collect(directory, &crates, &mut sources);
+    }
+    sources.into_iter().collect()
+}
+
+/// Rust files below `directory`, but not in another crate: that one is asked itself.
+fn collect(directory: &Path, crates: &BTreeSet<PathBuf>, sources: &mut BTreeSet<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let hidden = path.file_name().unwrap().to_str().unwrap().starts_with('.');
+        if path.is_dir() && !hidden && !path.ends_with("target") && !crates.contains(&path) {
+            collect(&path, crates, sources);
+        } else if path.extension() == Some(OsStr::new("rs")) {
+            sources.insert(path);
+        }
+    }
+}
+
+fn files_in(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.is_file()).collect()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn shown(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap_or(path).display().to_string()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn assert_none(what: &str, wrong: &[String]) {
+    assert!(wrong.is_empty(), "{what}:\n  {}", wrong.join("\n  "));
+}
