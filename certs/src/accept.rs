@@ -46,10 +46,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            pending: 256,
-            handshake: Duration::from_secs(10),
-        }
+        Self { pending: 256, handshake: Duration::from_secs(10) }
     }
 }
 
@@ -73,10 +70,7 @@ pub fn incoming(listener: TcpListener, tls: Reloadable<ServerConfig>, limits: Li
     let (ready, accepted) = mpsc::channel(1);
     let mut tasks = JoinSet::new();
     tasks.spawn(accept(listener, tls, limits, ready));
-    Incoming {
-        accepted,
-        _tasks: tasks,
-    }
+    Incoming { accepted, _tasks: tasks }
 }
 
 /// Verified peers as they come, for `tonic::transport::Server::serve_with_incoming`.
@@ -136,10 +130,7 @@ async fn accept(
 /// pass by trying again at once.
 async fn pause_after(error: &io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    if !matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionReset | Interrupted
-    ) {
+    if !matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
         tracing::warn!(%error, "cannot accept connections");
         sleep(Duration::from_secs(1)).await;
     }
@@ -184,11 +175,7 @@ fn peer_of(
     let leaf = chain.first().ok_or(InvalidIdentity::Missing)?;
     let (_, leaf) = X509Certificate::from_der(leaf).map_err(|_| InvalidIdentity::Unreadable)?;
     let identity = Identity::of_parsed(&leaf)?;
-    Ok(Peer {
-        identity,
-        address,
-        serial: x509::serial(&leaf).into(),
-    })
+    Ok(Peer { identity, address, serial: x509::serial(&leaf).into() })
 }
 
 /// Probes of load balancers and port scans only close; the log is for those who meant to talk.

@@ -60,10 +60,7 @@ impl Credentials {
         .only_check_end_entity_revocation()
         .build()
         .map_err(tls)?;
-        let verifier = AnyOfDomain {
-            chain,
-            domain: self.identity.domain.clone(),
-        };
+        let verifier = AnyOfDomain { chain, domain: self.identity.domain.clone() };
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&TLS13])
             .map_err(tls)?
@@ -108,10 +105,7 @@ impl Credentials {
         if wanted.contains(&self.identity.role()) {
             Ok(())
         } else {
-            Err(LoadError::Role {
-                found: self.identity.clone(),
-                wanted,
-            })
+            Err(LoadError::Role { found: self.identity.clone(), wanted })
         }
     }
 }
@@ -144,9 +138,7 @@ impl ClientCertVerifier for AnyOfDomain {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self
-            .chain
-            .verify_client_cert(end_entity, intermediates, now)?;
+        let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
         Identity::of_certificate(end_entity)
             .and_then(|identity| identity.within(&self.domain))
             .map_err(refused)?;
@@ -213,10 +205,7 @@ impl ServerCertVerifier for OneConductor {
         }
         let found = Identity::of_certificate(end_entity).map_err(refused)?;
         if found != self.expected {
-            return Err(refused(InvalidIdentity::Other {
-                expected: self.expected.clone(),
-                found,
-            }));
+            return Err(refused(InvalidIdentity::Other { expected: self.expected.clone(), found }));
         }
         Ok(ServerCertVerified::assertion())
     }

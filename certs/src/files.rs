@@ -64,24 +64,14 @@ impl Credentials {
         let identity = own_identity(&files.cert, &chain, domain)?;
         let key = read_private_key(&files.key)?;
         let certified = CertifiedKey::from_der(chain, key, &provider).map_err(|source| {
-            LoadError::Mismatch {
-                cert: files.cert.clone(),
-                key: files.key.clone(),
-                source,
-            }
+            LoadError::Mismatch { cert: files.cert.clone(), key: files.key.clone(), source }
         })?;
         let crls = match &files.crl {
             Some(path) => revocation_lists(path, &roots)?,
             None => Vec::new(),
         };
         let certified = Arc::new(SingleCertAndKey::from(certified));
-        Ok(Credentials {
-            identity,
-            roots: Arc::new(roots),
-            crls,
-            certified,
-            provider,
-        })
+        Ok(Credentials { identity, roots: Arc::new(roots), crls, certified, provider })
     }
 
     /// Who we are.
@@ -93,28 +83,17 @@ impl Credentials {
 /// Reads a private key that nobody but us or root can have read or replaced.
 pub fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, LoadError> {
     const WHAT: &str = "private key";
-    let failed = |source| LoadError::Read {
-        what: WHAT,
-        path: path.into(),
-        source,
-    };
+    let failed = |source| LoadError::Read { what: WHAT, path: path.into(), source };
     let file = File::open(path).map_err(failed)?;
     // Of the open file, so that what is checked is what is read.
     let metadata = file.metadata().map_err(failed)?;
     let mode = metadata.mode() & 0o7777;
     if mode & 0o077 != 0 {
-        return Err(LoadError::KeyMode {
-            path: path.into(),
-            mode,
-        });
+        return Err(LoadError::KeyMode { path: path.into(), mode });
     }
     let us = rustix::process::geteuid().as_raw();
     if metadata.uid() != us && metadata.uid() != 0 {
-        return Err(LoadError::KeyOwner {
-            path: path.into(),
-            owner: metadata.uid(),
-            us,
-        });
+        return Err(LoadError::KeyOwner { path: path.into(), owner: metadata.uid(), us });
     }
     let bytes = read_bounded(file, WHAT, path)?;
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|source| pem_error(WHAT, path, source))
@@ -127,20 +106,14 @@ pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Lo
 
 /// Every item of one kind in a PEM file; at least one.
 fn read_pem<T: PemObject>(path: &Path, what: &'static str) -> Result<Vec<T>, LoadError> {
-    let file = File::open(path).map_err(|source| LoadError::Read {
-        what,
-        path: path.into(),
-        source,
-    })?;
+    let file =
+        File::open(path).map_err(|source| LoadError::Read { what, path: path.into(), source })?;
     let bytes = read_bounded(file, what, path)?;
     let items = T::pem_slice_iter(&bytes)
         .collect::<Result<Vec<T>, _>>()
         .map_err(|source| pem_error(what, path, source))?;
     if items.is_empty() {
-        return Err(LoadError::Nothing {
-            what,
-            path: path.into(),
-        });
+        return Err(LoadError::Nothing { what, path: path.into() });
     }
     Ok(items)
 }
@@ -148,43 +121,25 @@ fn read_pem<T: PemObject>(path: &Path, what: &'static str) -> Result<Vec<T>, Loa
 fn read_bounded(file: File, what: &'static str, path: &Path) -> Result<Vec<u8>, LoadError> {
     let mut bytes = Vec::new();
     let read = file.take(FILE_BYTES + 1).read_to_end(&mut bytes);
-    let size = read.map_err(|source| LoadError::Read {
-        what,
-        path: path.into(),
-        source,
-    })?;
+    let size = read.map_err(|source| LoadError::Read { what, path: path.into(), source })?;
     if size as u64 > FILE_BYTES {
         let source = io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 8 MiB");
-        return Err(LoadError::Read {
-            what,
-            path: path.into(),
-            source,
-        });
+        return Err(LoadError::Read { what, path: path.into(), source });
     }
     Ok(bytes)
 }
 
 fn pem_error(what: &'static str, path: &Path, source: pem::Error) -> LoadError {
     match source {
-        pem::Error::NoItemsFound => LoadError::Nothing {
-            what,
-            path: path.into(),
-        },
-        source => LoadError::Pem {
-            what,
-            path: path.into(),
-            source,
-        },
+        pem::Error::NoItemsFound => LoadError::Nothing { what, path: path.into() },
+        source => LoadError::Pem { what, path: path.into(), source },
     }
 }
 
 fn roots(path: &Path) -> Result<RootCertStore, LoadError> {
     let mut roots = RootCertStore::empty();
     for der in read_pem::<CertificateDer<'static>>(path, "CA certificate")? {
-        roots.add(der).map_err(|source| LoadError::Authority {
-            path: path.into(),
-            source,
-        })?;
+        roots.add(der).map_err(|source| LoadError::Authority { path: path.into(), source })?;
     }
     Ok(roots)
 }
@@ -194,31 +149,20 @@ fn own_identity(
     chain: &[CertificateDer<'static>],
     domain: &HostName,
 ) -> Result<Identity, LoadError> {
-    let invalid = |source| LoadError::Identity {
-        path: path.into(),
-        source,
-    };
+    let invalid = |source| LoadError::Identity { path: path.into(), source };
     let leaf = chain.first().map_or(&[][..], |der| der.as_ref());
     let (_, leaf) =
         X509Certificate::from_der(leaf).map_err(|_| invalid(InvalidIdentity::Unreadable))?;
     let now = SystemTime::now();
     if now > moment(leaf.validity().not_after.timestamp()) {
         let at = x509::utc(&leaf.validity().not_after);
-        return Err(LoadError::Expired {
-            path: path.into(),
-            at,
-        });
+        return Err(LoadError::Expired { path: path.into(), at });
     }
     if now < moment(leaf.validity().not_before.timestamp()) {
         let at = x509::utc(&leaf.validity().not_before);
-        return Err(LoadError::NotYetValid {
-            path: path.into(),
-            at,
-        });
+        return Err(LoadError::NotYetValid { path: path.into(), at });
     }
-    Identity::of_parsed(&leaf)
-        .and_then(|identity| identity.within(domain))
-        .map_err(invalid)
+    Identity::of_parsed(&leaf).and_then(|identity| identity.within(domain)).map_err(invalid)
 }
 
 /// A certificate's moment, in seconds since the epoch; before it is as good as at it.
@@ -241,10 +185,7 @@ fn revocation_lists(
                     path: path.into(),
                     problem: "it does not parse",
                 })?;
-        if !ours
-            .iter()
-            .any(|subject| subject.as_ref() == parsed.issuer().as_raw())
-        {
+        if !ours.iter().any(|subject| subject.as_ref() == parsed.issuer().as_raw()) {
             return Err(LoadError::RevocationList {
                 path: path.into(),
                 problem: "it is of another CA than ours",
@@ -384,18 +325,10 @@ impl fmt::Display for LoadError {
                 cert.display()
             ),
             Self::Authority { path, .. } => {
-                write!(
-                    f,
-                    "{} holds a CA certificate that cannot be used",
-                    path.display()
-                )
+                write!(f, "{} holds a CA certificate that cannot be used", path.display())
             }
             Self::Expired { path, at } => {
-                write!(
-                    f,
-                    "the certificate {} expired at {at}; issue it anew",
-                    path.display()
-                )
+                write!(f, "the certificate {} expired at {at}; issue it anew", path.display())
             }
             Self::NotYetValid { path, at } => write!(
                 f,
@@ -403,19 +336,11 @@ impl fmt::Display for LoadError {
                 path.display()
             ),
             Self::Identity { path, .. } => {
-                write!(
-                    f,
-                    "the certificate {} is not to be used here",
-                    path.display()
-                )
+                write!(f, "the certificate {} is not to be used here", path.display())
             }
             Self::Role { found, wanted } => {
                 let wanted: Vec<_> = wanted.iter().map(|role| role.as_str()).collect();
-                write!(
-                    f,
-                    "our certificate is {found}; the role must be {}",
-                    wanted.join(" or ")
-                )
+                write!(f, "our certificate is {found}; the role must be {}", wanted.join(" or "))
             }
             Self::RevocationList { path, problem } => {
                 write!(f, "the revocation list {}: {problem}", path.display())

@@ -127,10 +127,7 @@ impl Identity {
         if self.domain == *domain {
             Ok(self)
         } else {
-            Err(InvalidIdentity::OtherDomain {
-                expected: domain.clone(),
-                found: self,
-            })
+            Err(InvalidIdentity::OtherDomain { expected: domain.clone(), found: self })
         }
     }
 
@@ -157,14 +154,8 @@ impl FromStr for Identity {
     type Err = InvalidIdentity;
 
     fn from_str(uri: &str) -> Result<Identity, InvalidIdentity> {
-        let malformed = |rule| InvalidIdentity::Malformed {
-            uri: shown(uri),
-            rule,
-        };
-        let name = |cause| InvalidIdentity::Name {
-            uri: shown(uri),
-            cause,
-        };
+        let malformed = |rule| InvalidIdentity::Malformed { uri: shown(uri), rule };
+        let name = |cause| InvalidIdentity::Name { uri: shown(uri), cause };
         let rest = match uri.split_once(':') {
             Some((SCHEME, rest)) => rest.strip_prefix("//"),
             Some((scheme, _)) if scheme.eq_ignore_ascii_case(SCHEME) => {
@@ -172,9 +163,7 @@ impl FromStr for Identity {
             }
             _ => return Err(InvalidIdentity::OtherScheme(shown(uri))),
         };
-        if let Some(rule) = FORBIDDEN
-            .iter()
-            .find_map(|(c, rule)| uri.contains(*c).then_some(*rule))
+        if let Some(rule) = FORBIDDEN.iter().find_map(|(c, rule)| uri.contains(*c).then_some(*rule))
         {
             return Err(malformed(rule));
         }
@@ -264,10 +253,9 @@ impl fmt::Display for InvalidIdentity {
                 "the certificate carries no URI spiffe://DOMAIN/ROLE/NAME \
                  (orchestra-certs issues such)",
             ),
-            Self::Several(n) => write!(
-                f,
-                "the certificate carries {n} URIs; it must be exactly one"
-            ),
+            Self::Several(n) => {
+                write!(f, "the certificate carries {n} URIs; it must be exactly one")
+            }
             Self::OtherScheme(uri) => {
                 write!(f, "the certificate's URI {uri:?} is no identity: {FORM}")
             }
@@ -281,10 +269,7 @@ impl fmt::Display for InvalidIdentity {
             ),
             Self::Name { uri, .. } => write!(f, "the certificate's URI {uri:?} is no identity"),
             Self::OtherDomain { expected, found } => {
-                write!(
-                    f,
-                    "the certificate is {found}, and the domain here is {expected}"
-                )
+                write!(f, "the certificate is {found}, and the domain here is {expected}")
             }
             Self::Other { expected, found } => {
                 write!(f, "the certificate is {found}, and {expected} was expected")
@@ -337,11 +322,7 @@ mod tests {
         assert!(rule("spiffe://x/player/a#b").contains("fragment"));
         assert!(rule("spiffe://u@x/player/a").contains("user"));
         assert!(rule("spiffe://x:1/player/a").contains("port"));
-        for upper in [
-            "spiffe://x/player/A",
-            "SPIFFE://x/player/a",
-            "spiffe://X/player/a",
-        ] {
+        for upper in ["spiffe://x/player/A", "SPIFFE://x/player/a", "spiffe://X/player/a"] {
             assert!(rule(upper).contains("lower case"), "{upper}");
         }
         for form in [
@@ -357,20 +338,10 @@ mod tests {
         }
         let error = |uri: &str| uri.parse::<Identity>().unwrap_err();
         for other in ["", "x", "https://x/player/a", "spiffe", "urn:uuid:1"] {
-            assert!(
-                matches!(error(other), InvalidIdentity::OtherScheme(_)),
-                "{other}"
-            );
+            assert!(matches!(error(other), InvalidIdentity::OtherScheme(_)), "{other}");
         }
-        for role in [
-            "spiffe://x/admin/a",
-            "spiffe://x//a",
-            "spiffe://x/players/a",
-        ] {
-            assert!(
-                matches!(error(role), InvalidIdentity::UnknownRole(_)),
-                "{role}"
-            );
+        for role in ["spiffe://x/admin/a", "spiffe://x//a", "spiffe://x/players/a"] {
+            assert!(matches!(error(role), InvalidIdentity::UnknownRole(_)), "{role}");
         }
         for name in [
             "spiffe:///player/a",
@@ -378,10 +349,7 @@ mod tests {
             "spiffe://x/player/..",
             "spiffe://x/player/a b",
         ] {
-            assert!(
-                matches!(error(name), InvalidIdentity::Name { .. }),
-                "{name}"
-            );
+            assert!(matches!(error(name), InvalidIdentity::Name { .. }), "{name}");
         }
     }
 

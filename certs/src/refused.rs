@@ -39,10 +39,7 @@ pub enum Refused {
 impl Refused {
     /// Reads what a handshake failed with.
     pub fn of_io(error: &io::Error) -> Refused {
-        match error
-            .get_ref()
-            .and_then(|inner| inner.downcast_ref::<Error>())
-        {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
             Some(error) => Refused::from(error),
             None if error.kind() == io::ErrorKind::UnexpectedEof => Refused::Closed,
             None => Refused::Other(error.to_string()),
@@ -145,10 +142,7 @@ pub fn explain(error: &(dyn StdError + 'static)) -> Option<String> {
             return Some(Refused::from(tls).to_string());
         }
         // An io::Error's `source` is the source of what it wraps, never what it wraps.
-        next = match error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref)
-        {
+        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner),
             None => error.source(),
         };

@@ -24,9 +24,7 @@ pub const TABLE: &[(&str, &[Role])] = &[
 
 /// Whether `role` may call the RPC at `path` (`/PACKAGE.SERVICE/METHOD`, compared exactly).
 pub fn allows(path: &str, role: Role) -> bool {
-    TABLE
-        .iter()
-        .any(|(known, roles)| *known == path && roles.contains(&role))
+    TABLE.iter().any(|(known, roles)| *known == path && roles.contains(&role))
 }
 
 #[cfg(test)]
@@ -79,9 +77,6 @@ mod tests {
         let unlisted: Vec<_> = declared.difference(&listed).collect();
         assert!(unlisted.is_empty(), "calls without a role: {unlisted:?}");
         let unknown: Vec<_> = listed.difference(&declared).collect();
-        assert!(
-            unknown.is_empty(),
-            "roles for calls that do not exist: {unknown:?}"
-        );
+        assert!(unknown.is_empty(), "roles for calls that do not exist: {unknown:?}");
     }
 }

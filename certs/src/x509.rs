@@ -5,11 +5,7 @@ use x509_parser::{certificate::X509Certificate, time::ASN1Time};
 /// A serial number as lower-case hex: what a log says, what `orchestra-certs show` prints, what a
 /// revocation list names.
 pub fn serial(certificate: &X509Certificate<'_>) -> String {
-    certificate
-        .raw_serial()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    certificate.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A certificate's moment as RFC 3339 in UTC.

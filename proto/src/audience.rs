@@ -25,11 +25,7 @@ fn optional_name<T>(
     parse: impl Fn(&str) -> Result<T, orchestra_model::names::InvalidName>,
     field: &'static str,
 ) -> Result<Option<T>, Invalid> {
-    if text.is_empty() {
-        Ok(None)
-    } else {
-        parse(text).map(Some).in_field(field)
-    }
+    if text.is_empty() { Ok(None) } else { parse(text).map(Some).in_field(field) }
 }
 
 fn text<T: ToString>(name: Option<&T>) -> String {
@@ -66,9 +62,8 @@ impl TryFrom<v1::FlowSummary> for FlowSummary {
 
 impl From<&FlowStatus> for v1::FlowStatus {
     fn from(flow: &FlowStatus) -> Self {
-        let slot = |jobs: &Vec<JobStatus>| v1::SlotStatus {
-            jobs: jobs.iter().map(Into::into).collect(),
-        };
+        let slot =
+            |jobs: &Vec<JobStatus>| v1::SlotStatus { jobs: jobs.iter().map(Into::into).collect() };
         Self {
             summary: Some((&flow.summary).into()),
             cancelled_by: text(flow.cancelled_by.as_ref()),
@@ -91,21 +86,13 @@ impl TryFrom<v1::FlowStatus> for FlowStatus {
                 "FlowStatus.cancelled_by",
             )?,
             stale_store: flow.stale_store,
-            slots: flow
-                .slots
-                .into_iter()
-                .map(slot)
-                .collect::<Result<_, Invalid>>()?,
+            slots: flow.slots.into_iter().map(slot).collect::<Result<_, Invalid>>()?,
         })
     }
 }
 
 fn counts_to_wire(counts: &Counts) -> std::collections::BTreeMap<String, u32> {
-    counts
-        .iter()
-        .filter(|(_, n)| *n > 0)
-        .map(|(state, n)| (state.to_string(), n))
-        .collect()
+    counts.iter().filter(|(_, n)| *n > 0).map(|(state, n)| (state.to_string(), n)).collect()
 }
 
 fn counts_from_wire(counts: &std::collections::BTreeMap<String, u32>) -> Result<Counts, Invalid> {
@@ -126,11 +113,7 @@ impl From<&JobStatus> for v1::JobStatus {
             state: job.state.to_string(),
             targets: job.targets.clone(),
             counts: counts_to_wire(&job.counts),
-            waiting: job
-                .waiting
-                .iter()
-                .map(|(reason, n)| (reason.to_string(), *n))
-                .collect(),
+            waiting: job.waiting.iter().map(|(reason, n)| (reason.to_string(), *n)).collect(),
             window: job.window,
             needed: job.needed,
             started_at_ms: moment_ms(job.started_at),
@@ -144,9 +127,7 @@ impl TryFrom<v1::JobStatus> for JobStatus {
 
     fn try_from(job: v1::JobStatus) -> Result<Self, Invalid> {
         let reason = |(word, n): (String, u32)| {
-            WaitReason::from_word(&word)
-                .map(|reason| (reason, n))
-                .in_field("JobStatus.waiting")
+            WaitReason::from_word(&word).map(|reason| (reason, n)).in_field("JobStatus.waiting")
         };
         let scope = v1::Scope::try_from(job.scope).in_field("JobStatus.scope")?;
         Ok(JobStatus {
@@ -157,11 +138,7 @@ impl TryFrom<v1::JobStatus> for JobStatus {
             state: JobState::from_word(&job.state).in_field("JobStatus.state")?,
             targets: job.targets,
             counts: counts_from_wire(&job.counts)?,
-            waiting: job
-                .waiting
-                .into_iter()
-                .map(reason)
-                .collect::<Result<_, _>>()?,
+            waiting: job.waiting.into_iter().map(reason).collect::<Result<_, _>>()?,
             window: job.window,
             needed: job.needed,
             started_at: moment(job.started_at_ms),
@@ -230,32 +207,25 @@ impl From<&Event> for v1::WatchEvent {
     fn from(event: &Event) -> Self {
         use v1::watch_event::Event as Wire;
         let event = match event {
-            Event::Flow { flow, state } => Wire::Flow(v1::FlowChanged {
-                flow: flow.0,
-                state: state.to_string(),
-            }),
+            Event::Flow { flow, state } => {
+                Wire::Flow(v1::FlowChanged { flow: flow.0, state: state.to_string() })
+            }
             Event::Job { job, state, counts } => Wire::Job(v1::JobChanged {
                 job: Some((*job).into()),
                 state: state.to_string(),
                 counts: counts_to_wire(counts),
             }),
-            Event::Task {
-                job,
-                host,
-                state,
-                attempt,
-                exit,
-                signal,
-                detail,
-            } => Wire::Task(v1::TaskChanged {
-                job: Some((*job).into()),
-                host: host.to_string(),
-                state: state.to_string(),
-                attempt: *attempt,
-                exit: *exit,
-                signal: signal.map(i32::unsigned_abs),
-                detail: text(detail.as_ref()),
-            }),
+            Event::Task { job, host, state, attempt, exit, signal, detail } => {
+                Wire::Task(v1::TaskChanged {
+                    job: Some((*job).into()),
+                    host: host.to_string(),
+                    state: state.to_string(),
+                    attempt: *attempt,
+                    exit: *exit,
+                    signal: signal.map(i32::unsigned_abs),
+                    detail: text(detail.as_ref()),
+                })
+            }
         };
         Self { event: Some(event) }
     }
@@ -278,32 +248,30 @@ impl TryFrom<v1::WatchEvent> for Watched {
         let job_id = |job: &Option<v1::JobId>| -> Result<JobId, Invalid> {
             job.as_ref().in_field("WatchEvent.job")?.try_into()
         };
-        Ok(Watched::Event(
-            match event.event.in_field("WatchEvent.event")? {
-                Wire::Status(status) => return Ok(Watched::Status(Box::new(status.try_into()?))),
-                Wire::Flow(flow) => Event::Flow {
-                    flow: FlowId(flow.flow),
-                    state: FlowState::from_word(&flow.state).in_field("FlowChanged.state")?,
-                },
-                Wire::Job(job) => Event::Job {
-                    job: job_id(&job.job)?,
-                    state: JobState::from_word(&job.state).in_field("JobChanged.state")?,
-                    counts: counts_from_wire(&job.counts)?,
-                },
-                Wire::Task(task) => {
-                    let (exit, signal) = exit_signal(task.exit, task.signal, "TaskChanged.signal")?;
-                    Event::Task {
-                        job: job_id(&task.job)?,
-                        host: HostName::new(&task.host).in_field("TaskChanged.host")?,
-                        state: TaskState::from_word(&task.state).in_field("TaskChanged.state")?,
-                        attempt: task.attempt,
-                        exit,
-                        signal,
-                        detail: (!task.detail.is_empty()).then(|| task.detail.as_str().into()),
-                    }
-                }
+        Ok(Watched::Event(match event.event.in_field("WatchEvent.event")? {
+            Wire::Status(status) => return Ok(Watched::Status(Box::new(status.try_into()?))),
+            Wire::Flow(flow) => Event::Flow {
+                flow: FlowId(flow.flow),
+                state: FlowState::from_word(&flow.state).in_field("FlowChanged.state")?,
             },
-        ))
+            Wire::Job(job) => Event::Job {
+                job: job_id(&job.job)?,
+                state: JobState::from_word(&job.state).in_field("JobChanged.state")?,
+                counts: counts_from_wire(&job.counts)?,
+            },
+            Wire::Task(task) => {
+                let (exit, signal) = exit_signal(task.exit, task.signal, "TaskChanged.signal")?;
+                Event::Task {
+                    job: job_id(&task.job)?,
+                    host: HostName::new(&task.host).in_field("TaskChanged.host")?,
+                    state: TaskState::from_word(&task.state).in_field("TaskChanged.state")?,
+                    attempt: task.attempt,
+                    exit,
+                    signal,
+                    detail: (!task.detail.is_empty()).then(|| task.detail.as_str().into()),
+                }
+            }
+        }))
     }
 }
 
@@ -317,9 +285,7 @@ impl From<&PlayerStatus> for v1::PlayerStatus {
             max_tasks: player.max_tasks,
             in_flight: player.in_flight,
             version: player.version.clone(),
-            spool_id: player
-                .spool
-                .map_or_else(Bytes::new, |id| Bytes::copy_from_slice(&id.0)),
+            spool_id: player.spool.map_or_else(Bytes::new, |id| Bytes::copy_from_slice(&id.0)),
             scores: player.scores.iter().map(Into::into).collect(),
         }
     }
@@ -338,11 +304,7 @@ impl TryFrom<v1::PlayerStatus> for PlayerStatus {
             in_flight: player.in_flight,
             version: player.version,
             spool: SpoolId::from_slice(&player.spool_id),
-            scores: player
-                .scores
-                .iter()
-                .map(TryInto::try_into)
-                .collect::<Result<_, _>>()?,
+            scores: player.scores.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         })
     }
 }

@@ -40,9 +40,7 @@ impl TryFrom<&v1::AttemptKey> for AttemptKey {
         Ok(AttemptKey {
             store: StoreId::from_slice(&key.store_id).in_field("AttemptKey.store_id")?,
             job: key.job.as_ref().in_field("AttemptKey.job")?.try_into()?,
-            attempt: Some(key.attempt)
-                .filter(|n| *n > 0)
-                .in_field("AttemptKey.attempt")?,
+            attempt: Some(key.attempt).filter(|n| *n > 0).in_field("AttemptKey.attempt")?,
         })
     }
 }
@@ -82,10 +80,7 @@ pub fn snapshot_from_wire(
     snapshot: &v1::Snapshot,
     store: StoreId,
 ) -> Result<PlayerSnapshot, Invalid> {
-    let ours = snapshot
-        .marks
-        .iter()
-        .find(|mark| mark.store_id[..] == store.0);
+    let ours = snapshot.marks.iter().find(|mark| mark.store_id[..] == store.0);
     let live = |attempt: &v1::LiveAttempt| -> Result<LiveAttempt, Invalid> {
         Ok(LiveAttempt {
             key: key(attempt.key.as_ref(), "LiveAttempt.key")?,
@@ -101,20 +96,12 @@ pub fn snapshot_from_wire(
         mark: OrderNumber(ours.map_or(0, |mark| mark.mark)),
         term: Term(ours.map_or(0, |mark| mark.term)),
         live: snapshot.live.iter().map(live).collect::<Result<_, _>>()?,
-        settled: snapshot
-            .settled
-            .iter()
-            .map(TryInto::try_into)
-            .collect::<Result<_, _>>()?,
+        settled: snapshot.settled.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         max_tasks: Some(snapshot.max_tasks)
             .filter(|n| (1..=limits::MAX_TASKS).contains(n))
             .in_field("Snapshot.max_tasks")?,
         kill_grace: Millis(snapshot.kill_grace_ms.min(limits::DURATION_MS)),
-        scores: snapshot
-            .scores
-            .iter()
-            .map(TryInto::try_into)
-            .collect::<Result<_, _>>()?,
+        scores: snapshot.scores.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
     })
 }
 
@@ -128,11 +115,7 @@ impl From<&Report> for v1::Report {
             Report::Ended { order, end, .. } => (order, Kind::Ended(encode_end(end))),
             Report::Refused { order, refusal, .. } => (order, Kind::Refused(refusal.into())),
         };
-        Self {
-            key: Some(report.key().into()),
-            order: order.0,
-            kind: Some(kind),
-        }
+        Self { key: Some(report.key().into()), order: order.0, kind: Some(kind) }
     }
 }
 
@@ -143,9 +126,7 @@ pub fn encode_end(end: &AttemptEnd) -> Bytes {
 
 /// Reads an end from the bytes that wire and store carry.
 pub fn decode_end(bytes: &[u8]) -> Result<AttemptEnd, Invalid> {
-    v1::AttemptEnd::decode(bytes)
-        .in_field("AttemptEnd")?
-        .try_into()
+    v1::AttemptEnd::decode(bytes).in_field("AttemptEnd")?.try_into()
 }
 
 impl TryFrom<v1::Report> for Report {
@@ -156,21 +137,9 @@ impl TryFrom<v1::Report> for Report {
         let key = key(report.key.as_ref(), "Report.key")?;
         let order = OrderNumber(report.order);
         Ok(match report.kind.in_field("Report.kind")? {
-            Kind::Started(started) => Report::Started {
-                key,
-                order,
-                at: Timestamp(started.at_ms),
-            },
-            Kind::Ended(bytes) => Report::Ended {
-                key,
-                order,
-                end: decode_end(&bytes)?,
-            },
-            Kind::Refused(refusal) => Report::Refused {
-                key,
-                order,
-                refusal: refusal.try_into()?,
-            },
+            Kind::Started(started) => Report::Started { key, order, at: Timestamp(started.at_ms) },
+            Kind::Ended(bytes) => Report::Ended { key, order, end: decode_end(&bytes)? },
+            Kind::Refused(refusal) => Report::Refused { key, order, refusal: refusal.try_into()? },
         })
     }
 }
@@ -217,21 +186,19 @@ impl TryFrom<v1::Refusal> for Refusal {
     fn try_from(refusal: v1::Refusal) -> Result<Self, Invalid> {
         use v1::refusal::Reason;
         let detail = refusal.detail;
-        Ok(
-            match Reason::try_from(refusal.reason).in_field("Refusal.reason")? {
-                Reason::Unspecified => return Err(Invalid::field("Refusal.reason")),
-                Reason::UnknownScore => Refusal::UnknownScore,
-                Reason::ScoreDisabled => Refusal::ScoreDisabled(detail),
-                Reason::Parameters => Refusal::Parameters(detail),
-                Reason::SpawnFailed => Refusal::SpawnFailed(detail),
-                Reason::Busy => Refusal::Busy,
-                Reason::Cancelled => Refusal::Cancelled,
-                Reason::Spool => Refusal::Spool(detail),
-                Reason::StaleTerm => Refusal::StaleTerm(Term(refusal.term)),
-                Reason::AlreadyAcknowledged => Refusal::AlreadyAcknowledged,
-                Reason::Stopping => Refusal::Stopping,
-            },
-        )
+        Ok(match Reason::try_from(refusal.reason).in_field("Refusal.reason")? {
+            Reason::Unspecified => return Err(Invalid::field("Refusal.reason")),
+            Reason::UnknownScore => Refusal::UnknownScore,
+            Reason::ScoreDisabled => Refusal::ScoreDisabled(detail),
+            Reason::Parameters => Refusal::Parameters(detail),
+            Reason::SpawnFailed => Refusal::SpawnFailed(detail),
+            Reason::Busy => Refusal::Busy,
+            Reason::Cancelled => Refusal::Cancelled,
+            Reason::Spool => Refusal::Spool(detail),
+            Reason::StaleTerm => Refusal::StaleTerm(Term(refusal.term)),
+            Reason::AlreadyAcknowledged => Refusal::AlreadyAcknowledged,
+            Reason::Stopping => Refusal::Stopping,
+        })
     }
 }
 
@@ -261,11 +228,8 @@ impl TryFrom<v1::AttemptEnd> for AttemptEnd {
 
     fn try_from(end: v1::AttemptEnd) -> Result<Self, Invalid> {
         use v1::attempt_end::Outcome as Wire;
-        let response_bytes: usize = end
-            .response
-            .iter()
-            .map(|(key, value)| key.len() + value.len())
-            .sum();
+        let response_bytes: usize =
+            end.response.iter().map(|(key, value)| key.len() + value.len()).sum();
         if end.response.len() > limits::RESPONSE_PAIRS || response_bytes > limits::RESPONSE_BYTES {
             return Err(Invalid::field("AttemptEnd.response"));
         }

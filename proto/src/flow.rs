@@ -43,9 +43,7 @@ impl From<Quantity> for v1::Quantity {
             Quantity::Count(n) => Amount::Count(n),
             Quantity::Percent(p) => Amount::Percent(p.into()),
         };
-        Self {
-            amount: Some(amount),
-        }
+        Self { amount: Some(amount) }
     }
 }
 
@@ -66,11 +64,7 @@ impl TryFrom<&v1::Quantity> for Quantity {
 
 impl From<JobId> for v1::JobId {
     fn from(id: JobId) -> Self {
-        Self {
-            flow: id.flow.0,
-            slot: id.slot.into(),
-            job: id.job.into(),
-        }
+        Self { flow: id.flow.0, slot: id.slot.into(), job: id.job.into() }
     }
 }
 
@@ -109,15 +103,10 @@ impl From<v1::Scope> for Scope {
 
 impl From<&FlowSpec> for v1::FlowSpec {
     fn from(spec: &FlowSpec) -> Self {
-        let jobs = |slot: &SlotSpec| v1::SlotSpec {
-            jobs: slot.jobs.iter().map(Into::into).collect(),
-        };
+        let jobs =
+            |slot: &SlotSpec| v1::SlotSpec { jobs: slot.jobs.iter().map(Into::into).collect() };
         Self {
-            name: spec
-                .name
-                .as_ref()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
+            name: spec.name.as_ref().map(ToString::to_string).unwrap_or_default(),
             slots: spec.slots.iter().map(jobs).collect(),
         }
     }
@@ -153,11 +142,7 @@ impl TryFrom<&v1::FlowSpec> for FlowSpec {
         let name = (!spec.name.is_empty()).then(|| FlowName::new(&spec.name));
         let slot = |slot: &v1::SlotSpec| -> Result<SlotSpec, Invalid> {
             Ok(SlotSpec {
-                jobs: slot
-                    .jobs
-                    .iter()
-                    .map(TryInto::try_into)
-                    .collect::<Result<_, _>>()?,
+                jobs: slot.jobs.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             })
         };
         Ok(FlowSpec {
@@ -197,10 +182,7 @@ impl TryFrom<&v1::JobSpec> for JobSpec {
 
 /// Spells parameters on the wire.
 pub fn params_to_wire(params: &Params) -> BTreeMap<String, String> {
-    params
-        .iter()
-        .map(|(key, value)| (key.to_string(), value.to_owned()))
-        .collect()
+    params.iter().map(|(key, value)| (key.to_string(), value.to_owned())).collect()
 }
 
 /// Reads parameters from the wire.
@@ -213,9 +195,7 @@ impl From<&ScoreOffer> for v1::ScoreOffer {
         use v1::score_offer::State;
         Self {
             name: offer.name.to_string(),
-            hash: offer
-                .hash
-                .map_or_else(Bytes::new, |hash| Bytes::copy_from_slice(&hash.0)),
+            hash: offer.hash.map_or_else(Bytes::new, |hash| Bytes::copy_from_slice(&hash.0)),
             state: Some(match &offer.spec {
                 Ok(spec) => State::Spec(spec.into()),
                 Err(reason) => State::Disabled(reason.clone()),
@@ -231,9 +211,7 @@ impl TryFrom<&v1::ScoreOffer> for ScoreOffer {
         use v1::score_offer::State;
         let hash = match offer.hash.len() {
             0 => None,
-            _ => Some(ScoreHash(
-                offer.hash[..].try_into().in_field("ScoreOffer.hash")?,
-            )),
+            _ => Some(ScoreHash(offer.hash[..].try_into().in_field("ScoreOffer.hash")?)),
         };
         let spec = match offer.state.as_ref().in_field("ScoreOffer.state")? {
             State::Spec(spec) => Ok(spec.try_into()?),
@@ -258,10 +236,7 @@ impl From<&ScoreSpec> for v1::ScoreSpec {
             exclusive: spec.exclusive,
             disruptive: spec.disruptive,
             params: spec.params.as_ref().map(|params| v1::ParamSchema {
-                params: params
-                    .iter()
-                    .map(|(key, spec)| param_to_wire(key, spec))
-                    .collect(),
+                params: params.iter().map(|(key, spec)| param_to_wire(key, spec)).collect(),
             }),
         }
     }
@@ -272,19 +247,11 @@ impl TryFrom<&v1::ScoreSpec> for ScoreSpec {
 
     fn try_from(spec: &v1::ScoreSpec) -> Result<Self, Invalid> {
         let schema = |schema: &v1::ParamSchema| {
-            schema
-                .params
-                .iter()
-                .map(param_from_wire)
-                .collect::<Result<BTreeMap<_, _>, Invalid>>()
+            schema.params.iter().map(param_from_wire).collect::<Result<BTreeMap<_, _>, Invalid>>()
         };
         Ok(ScoreSpec {
             description: spec.description.clone(),
-            interface: if spec.pipe {
-                Interface::Pipe
-            } else {
-                Interface::Env
-            },
+            interface: if spec.pipe { Interface::Pipe } else { Interface::Env },
             timeout: length(Some(spec.timeout_ms), "ScoreSpec.timeout_ms")?
                 .filter(|timeout| *timeout > Millis(0))
                 .in_field("ScoreSpec.timeout_ms")?,

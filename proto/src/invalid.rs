@@ -25,10 +25,7 @@ pub(crate) trait InField<T> {
 
 impl<T, E: Error + Send + Sync + 'static> InField<T> for Result<T, E> {
     fn in_field(self, field: &'static str) -> Result<T, Invalid> {
-        self.map_err(|cause| Invalid {
-            field,
-            cause: Some(Box::new(cause)),
-        })
+        self.map_err(|cause| Invalid { field, cause: Some(Box::new(cause)) })
     }
 }
 

@@ -62,29 +62,27 @@ fn an_order_can_name_nothing_but_an_installed_score() {
     for body in evil {
         flow += 1;
         let job = body.job.map(|_| v1::JobId { flow, slot: 1, job: 1 });
-        impostor.enqueue(order(flow, v1::JobBody { job, ..body.clone() }));
+        impostor.enqueue(order(flow, &v1::JobBody { job, ..body.clone() }));
     }
     // What the digest promises is not what comes.
     flow += 1;
     let mut swapped =
-        order(flow, v1::JobBody { job: Some(v1::JobId { flow, slot: 1, job: 1 }), ..good() });
+        order(flow, &v1::JobBody { job: Some(v1::JobId { flow, slot: 1, job: 1 }), ..good() });
     if let Kind::Job(part) = &mut swapped[0] {
         part.body = v1::JobBody { score: "hello".to_owned(), ..good() }.encode_to_vec().into();
     }
     impostor.enqueue(swapped);
     // Bytes that are nothing.
     flow += 1;
-    let mut garbage = order(flow, good());
+    let mut garbage = order(flow, &good());
     if let Kind::Job(part) = &mut garbage[0] {
         part.body = vec![0xff; 100].into();
     }
     impostor.enqueue(garbage);
     // Last, so that whoever runs it has dealt with all of them.
     flow += 1;
-    impostor.enqueue(order(
-        flow,
-        v1::JobBody { job: Some(v1::JobId { flow, slot: 1, job: 1 }), ..good() },
-    ));
+    let job = Some(v1::JobId { flow, slot: 1, job: 1 });
+    impostor.enqueue(order(flow, &v1::JobBody { job, ..good() }));
 
     let player = fleet.player("p1");
     player.set("conductors", &format!("[\"{}\"]", impostor.address));
@@ -114,7 +112,7 @@ fn a_conductor_of_an_earlier_term_is_not_obeyed() {
         params: [("seconds".to_owned(), "0".to_owned())].into(),
     };
     let newer = Impostor::start(&fleet, 7);
-    newer.enqueue(order(1, body(1)));
+    newer.enqueue(order(1, &body(1)));
     let player = fleet.player("p1");
     player.set("conductors", &format!("[\"{}\"]", newer.address));
     player.sitter.start();
@@ -122,7 +120,7 @@ fn a_conductor_of_an_earlier_term_is_not_obeyed() {
     player.sitter.kill();
 
     let older = Impostor::start(&fleet, 6);
-    older.enqueue(order(2, body(2)));
+    older.enqueue(order(2, &body(2)));
     player.set("conductors", &format!("[\"{}\"]", older.address));
     player.sitter.start();
     let refusal = older.wait_for(|report| match &report.kind {
@@ -134,7 +132,7 @@ fn a_conductor_of_an_earlier_term_is_not_obeyed() {
 }
 
 /// A job and an order for it, whose number is that of its flow.
-fn order(number: u64, body: v1::JobBody) -> [Kind; 2] {
+fn order(number: u64, body: &v1::JobBody) -> [Kind; 2] {
     let body = body.encode_to_vec();
     let digest = Sha256::digest(&body).to_vec();
     let job = Some(v1::JobId { flow: number, slot: 1, job: 1 });

@@ -73,7 +73,7 @@ fn kills_of_sitters_leave_every_score_to_its_true_end_or_lost() {
         let (started, ended) = (starts.contains_key(&task), ends.contains_key(&task));
         match state.as_str() {
             "ok" => {
-                assert!(started && ended, "{task} is ok and started: {started}, ended: {ended}")
+                assert!(started && ended, "{task} is ok and started: {started}, ended: {ended}");
             }
             "lost" => {}
             other => panic!("{task} is {other}"),

@@ -55,10 +55,7 @@ pub struct Terms {
 
 impl Default for Terms {
     fn default() -> Self {
-        Self {
-            days: LEAF_DAYS,
-            alt_names: Vec::new(),
-        }
+        Self { days: LEAF_DAYS, alt_names: Vec::new() }
     }
 }
 
@@ -103,12 +100,7 @@ impl Ca {
         place::write(&cert_path, &cert.pem(), Access::Public, false)?;
         place::sync_directory(directory)?;
         let issuer = Issuer::new(params, key);
-        Ok(Ca {
-            directory: directory.into(),
-            domain: domain.clone(),
-            until,
-            issuer,
-        })
+        Ok(Ca { directory: directory.into(), domain: domain.clone(), until, issuer })
     }
 
     /// Opens the CA that [`Ca::init`] made in `directory`.
@@ -118,9 +110,7 @@ impl Ca {
         let certificates = read_certificates(&cert_path).map_err(CaError::Load)?;
         let der = certificates.first().ok_or_else(not_ours)?;
         let (_, parsed) = X509Certificate::from_der(der).map_err(|_| not_ours())?;
-        let domain = domain_of(&parsed)
-            .filter(|_| parsed.is_ca())
-            .ok_or_else(not_ours)?;
+        let domain = domain_of(&parsed).filter(|_| parsed.is_ca()).ok_or_else(not_ours)?;
         let until = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
 
         let key = read_private_key(&directory.join(CA_KEY)).map_err(CaError::Load)?;
@@ -130,12 +120,7 @@ impl Ca {
         }
         let issuer = Issuer::from_ca_cert_der(der, key).map_err(CaError::Make)?;
         let until = UNIX_EPOCH + Duration::from_secs(until);
-        Ok(Ca {
-            directory: directory.into(),
-            domain,
-            until,
-            issuer,
-        })
+        Ok(Ca { directory: directory.into(), domain, until, issuer })
     }
 
     /// The domain of all its identities.
@@ -160,21 +145,12 @@ impl Ca {
         let now = SystemTime::now();
         let most = self.until.duration_since(now).unwrap_or_default().as_secs() / DAY.as_secs();
         if terms.days == 0 || u64::from(terms.days) > most {
-            return Err(CaError::Days {
-                asked: terms.days,
-                most,
-            });
+            return Err(CaError::Days { asked: terms.days, most });
         }
         let key = KeyPair::generate().map_err(CaError::Make)?;
         let params = leaf(&self.domain, subject, terms, now)?;
-        let cert = params
-            .signed_by(&key, &self.issuer)
-            .map_err(CaError::Make)?;
-        Ok(Issued {
-            subject: subject.clone(),
-            cert_pem: cert.pem(),
-            key_pem: key.serialize_pem(),
-        })
+        let cert = params.signed_by(&key, &self.issuer).map_err(CaError::Make)?;
+        Ok(Issued { subject: subject.clone(), cert_pem: cert.pem(), key_pem: key.serialize_pem() })
     }
 
     /// Writes certificates and keys to their places, all durable when it returns. Unless
@@ -215,12 +191,7 @@ fn authority(domain: &HostName) -> Result<(CertificateParams, SystemTime), CaErr
     let until = now + DAY * CA_DAYS;
     let serial = random_serial()?;
     // The serial tells apart the CAs that one domain has in the course of time.
-    let tag: String = serial
-        .to_bytes()
-        .iter()
-        .take(4)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let tag: String = serial.to_bytes().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let mut params = CertificateParams::default();
     params.not_before = (now - BACKDATED).into();
     params.not_after = until.into();
@@ -239,10 +210,7 @@ fn leaf(
     terms: &Terms,
     now: SystemTime,
 ) -> Result<CertificateParams, CaError> {
-    let identity = Identity {
-        domain: domain.clone(),
-        subject: subject.clone(),
-    };
+    let identity = Identity { domain: domain.clone(), subject: subject.clone() };
     let mut params = CertificateParams::default();
     params.not_before = (now - BACKDATED).into();
     params.not_after = (now + DAY * terms.days).into();
@@ -292,10 +260,7 @@ fn common_name(text: &str) -> DistinguishedName {
     // RFC 5280, appendix A: ub-common-name.
     const MOST: usize = 64;
     let mut name = DistinguishedName::new();
-    name.push(
-        DnType::CommonName,
-        text.chars().take(MOST).collect::<String>(),
-    );
+    name.push(DnType::CommonName, text.chars().take(MOST).collect::<String>());
     name
 }
 

@@ -52,11 +52,7 @@ impl fmt::Display for CaError {
                 path.display()
             ),
             Self::OtherKey(path) => {
-                write!(
-                    f,
-                    "the private key beside {} is of another certificate",
-                    path.display()
-                )
+                write!(f, "the private key beside {} is of another certificate", path.display())
             }
             Self::Exists(path) => write!(f, "{} exists and is not replaced", path.display()),
             Self::DirectoryMode { path, mode } => {
@@ -69,10 +65,7 @@ impl fmt::Display for CaError {
             }
             Self::Write { path, .. } => write!(f, "writing {}", path.display()),
             Self::Days { asked, most } => {
-                write!(
-                    f,
-                    "a certificate of {asked} days; 1 to {most} are possible with this CA"
-                )
+                write!(f, "a certificate of {asked} days; 1 to {most} are possible with this CA")
             }
             Self::Make(_) => f.write_str("making the certificate"),
             Self::Random(cause) => write!(f, "drawing a serial number: {cause}"),

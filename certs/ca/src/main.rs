@@ -84,23 +84,9 @@ fn main() -> ExitCode {
     };
     let done = match arguments.command {
         Command::Init { dir, domain } => init(&dir, &domain),
-        Command::Issue {
-            dir,
-            role,
-            names,
-            days,
-            sans,
-            force,
-        } => issue(
-            &dir,
-            role,
-            &names,
-            &Terms {
-                days,
-                alt_names: sans,
-            },
-            force,
-        ),
+        Command::Issue { dir, role, names, days, sans, force } => {
+            issue(&dir, role, &names, &Terms { days, alt_names: sans }, force)
+        }
         Command::Show { file } => show(&file),
     };
     match done {
@@ -131,10 +117,8 @@ fn issue(dir: &Path, role: Role, names: &str, terms: &Terms, force: bool) -> Res
     }
     let ca = Ca::open(dir)?;
     for batch in subjects.chunks(BATCH) {
-        let issued: Result<Vec<_>, _> = batch
-            .iter()
-            .map(|subject| ca.issue(subject, terms))
-            .collect();
+        let issued: Result<Vec<_>, _> =
+            batch.iter().map(|subject| ca.issue(subject, terms)).collect();
         ca.save(&issued?, force)
             .map_err(|error| Failure::from(error).hinted_if_there("--force replaces it"))?;
     }
@@ -161,10 +145,7 @@ fn show(file: &Path) -> Result<(), Failure> {
     let mut text = String::new();
     for der in read_certificates(file)? {
         let (_, certificate) = X509Certificate::from_der(&der).map_err(|cause| {
-            Failure::usage(format!(
-                "{} holds no X.509 certificate: {cause}",
-                file.display()
-            ))
+            Failure::usage(format!("{} holds no X.509 certificate: {cause}", file.display()))
         })?;
         if !text.is_empty() {
             text.push('\n');
@@ -234,11 +215,7 @@ struct Failure {
 
 impl Failure {
     fn usage(error: impl Into<Box<dyn Error>>) -> Failure {
-        Failure {
-            error: error.into(),
-            hint: None,
-            code: USAGE,
-        }
+        Failure { error: error.into(), hint: None, code: USAGE }
     }
 
     /// What to do about a file that is there already depends on what was to be made.
@@ -254,17 +231,12 @@ impl From<CaError> for Failure {
     fn from(error: CaError) -> Failure {
         let (hint, code) = match &error {
             CaError::Days { .. } => (None, USAGE),
-            CaError::Load(LoadError::Read { .. }) => (
-                Some("orchestra-certs init --dir DIR --domain DOMAIN makes a CA"),
-                1,
-            ),
+            CaError::Load(LoadError::Read { .. }) => {
+                (Some("orchestra-certs init --dir DIR --domain DOMAIN makes a CA"), 1)
+            }
             _ => (None, 1),
         };
-        Failure {
-            error: error.into(),
-            hint,
-            code,
-        }
+        Failure { error: error.into(), hint, code }
     }
 }
 
@@ -274,11 +246,7 @@ impl From<LoadError> for Failure {
             LoadError::Nothing { .. } | LoadError::Pem { .. } => USAGE,
             _ => 1,
         };
-        Failure {
-            error: error.into(),
-            hint: None,
-            code,
-        }
+        Failure { error: error.into(), hint: None, code }
     }
 }
 

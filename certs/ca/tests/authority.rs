@@ -43,22 +43,11 @@ fn a_certificate_says_what_the_contract_says() {
     let fleet = Fleet::new();
     let subject = Subject::new(Role::Player, "db1").unwrap();
     let alt_names = ["db1.lan", "10.0.0.1"].map(|name| name.parse::<AltName>().unwrap());
-    let terms = Terms {
-        alt_names: alt_names.into(),
-        ..Terms::default()
-    };
-    fleet
-        .ca
-        .save(&[fleet.ca.issue(&subject, &terms).unwrap()], false)
-        .unwrap();
+    let terms = Terms { alt_names: alt_names.into(), ..Terms::default() };
+    fleet.ca.save(&[fleet.ca.issue(&subject, &terms).unwrap()], false).unwrap();
     let der = &read_certificates(&fleet.ca.files(&subject).cert).unwrap()[0];
     let (_, cert) = parse_x509_certificate(der).unwrap();
-    let names = &cert
-        .subject_alternative_name()
-        .unwrap()
-        .unwrap()
-        .value
-        .general_names;
+    let names = &cert.subject_alternative_name().unwrap().unwrap().value.general_names;
     assert_eq!(
         *names,
         [
@@ -72,10 +61,7 @@ fn a_certificate_says_what_the_contract_says() {
     assert!(usage.client_auth && !usage.server_auth);
     assert_eq!(cert.raw_serial().len(), 16);
     let days = cert.validity().time_to_expiration().unwrap().whole_days();
-    assert!(
-        (i64::from(LEAF_DAYS) - 1..=i64::from(LEAF_DAYS)).contains(&days),
-        "{days}"
-    );
+    assert!((i64::from(LEAF_DAYS) - 1..=i64::from(LEAF_DAYS)).contains(&days), "{days}");
 
     let der = &read_certificates(&fleet.path("ca/ca.pem")).unwrap()[0];
     let (_, authority) = parse_x509_certificate(der).unwrap();
@@ -93,8 +79,7 @@ fn an_opened_ca_issues_as_the_one_that_was_made() {
     let ca = Ca::open(&fleet.path("ca")).unwrap();
     assert_eq!(ca.domain().as_str(), DOMAIN);
     let subject = Subject::new(Role::Audience, "alice").unwrap();
-    ca.save(&[ca.issue(&subject, &Terms::default()).unwrap()], false)
-        .unwrap();
+    ca.save(&[ca.issue(&subject, &Terms::default()).unwrap()], false).unwrap();
     load(&ca.files(&subject)).unwrap();
 }
 
@@ -106,13 +91,7 @@ fn nothing_is_overwritten_unasked() {
     let old = fleet.files(Role::Player, "db1");
     let before = fs::read(&old.key).unwrap();
     let issued = ["db2", "db1"].map(|name| {
-        fleet
-            .ca
-            .issue(
-                &Subject::new(Role::Player, name).unwrap(),
-                &Terms::default(),
-            )
-            .unwrap()
+        fleet.ca.issue(&Subject::new(Role::Player, name).unwrap(), &Terms::default()).unwrap()
     });
     let error = fleet.ca.save(&issued, false).unwrap_err();
     assert!(matches!(error, CaError::Exists(_)), "{error}");
@@ -127,16 +106,7 @@ fn days_have_bounds() {
     let fleet = Fleet::new();
     let subject = Subject::new(Role::Player, "db1").unwrap();
     for days in [0, 3_654, u32::MAX] {
-        let error = fleet
-            .ca
-            .issue(
-                &subject,
-                &Terms {
-                    days,
-                    ..Terms::default()
-                },
-            )
-            .unwrap_err();
+        let error = fleet.ca.issue(&subject, &Terms { days, ..Terms::default() }).unwrap_err();
         assert!(matches!(error, CaError::Days { .. }), "{error}");
     }
 }
@@ -146,30 +116,21 @@ fn an_open_directory_or_key_is_refused_with_the_remedy() {
     let open = tempfile::tempdir().unwrap();
     fs::set_permissions(open.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let error = Ca::init(open.path(), &domain()).unwrap_err().to_string();
-    assert!(
-        error.contains(&format!("chmod 0700 {}", open.path().display())),
-        "{error}"
-    );
+    assert!(error.contains(&format!("chmod 0700 {}", open.path().display())), "{error}");
 
     let fleet = Fleet::new();
     let files = fleet.files(Role::Player, "db1");
     for open in [0o644, 0o640, 0o601, 0o4610] {
         fs::set_permissions(&files.key, fs::Permissions::from_mode(open)).unwrap();
         let error = load(&files).unwrap_err().to_string();
-        assert!(
-            error.contains(&format!("chmod 0600 {}", files.key.display())),
-            "{error}"
-        );
+        assert!(error.contains(&format!("chmod 0600 {}", files.key.display())), "{error}");
         assert!(error.contains(&format!("{open:04o}")), "{error}");
     }
     fs::set_permissions(&files.key, fs::Permissions::from_mode(0o400)).unwrap();
     load(&files).unwrap();
     let key = fleet.path("ca/ca.key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
-    assert!(matches!(
-        Ca::open(&fleet.path("ca")),
-        Err(CaError::Load(LoadError::KeyMode { .. }))
-    ));
+    assert!(matches!(Ca::open(&fleet.path("ca")), Err(CaError::Load(LoadError::KeyMode { .. }))));
 }
 
 #[test]
@@ -180,17 +141,10 @@ fn wrong_files_are_named() {
     let empty = fleet.path("empty");
     private(&empty, "");
     let broken = fleet.path("broken");
-    private(
-        &broken,
-        "-----BEGIN CERTIFICATE-----\n%%%\n-----END CERTIFICATE-----\n",
-    );
+    private(&broken, "-----BEGIN CERTIFICATE-----\n%%%\n-----END CERTIFICATE-----\n");
     let missing = fleet.path("missing");
 
-    let error = load(&Files {
-        key: other.key,
-        ..files.clone()
-    })
-    .unwrap_err();
+    let error = load(&Files { key: other.key, ..files.clone() }).unwrap_err();
     assert!(matches!(error, LoadError::Mismatch { .. }), "{error}");
     for what in ["ca", "cert", "key", "crl"] {
         let with = |path: &Path| {
@@ -203,23 +157,11 @@ fn wrong_files_are_named() {
             }
             load(&files).unwrap_err()
         };
-        assert!(
-            matches!(with(&empty), LoadError::Nothing { .. }),
-            "{what}: {}",
-            with(&empty)
-        );
+        assert!(matches!(with(&empty), LoadError::Nothing { .. }), "{what}: {}", with(&empty));
         assert!(with(&empty).to_string().contains("empty"), "{what}");
-        assert!(
-            matches!(with(&missing), LoadError::Read { .. }),
-            "{what}: {}",
-            with(&missing)
-        );
+        assert!(matches!(with(&missing), LoadError::Read { .. }), "{what}: {}", with(&missing));
         if what == "ca" || what == "cert" {
-            assert!(
-                matches!(with(&broken), LoadError::Pem { .. }),
-                "{what}: {}",
-                with(&broken)
-            );
+            assert!(matches!(with(&broken), LoadError::Pem { .. }), "{what}: {}", with(&broken));
         }
     }
 }
@@ -245,10 +187,7 @@ fn our_own_certificate_is_judged_before_any_handshake() {
     fs::write(&files.cert, cert.pem()).unwrap();
     let error = load(&files).unwrap_err();
     assert!(matches!(error, LoadError::Expired { .. }), "{error}");
-    assert!(
-        error.to_string().contains("2020-02-29T00:00:00Z"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("2020-02-29T00:00:00Z"), "{error}");
 }
 
 #[test]
@@ -272,12 +211,6 @@ fn a_fleets_worth_is_quick() {
         .collect();
     let made = begin.elapsed();
     fleet.ca.save(&issued, false).unwrap();
-    eprintln!(
-        "118 certificates: made in {made:?}, saved after {:?}",
-        begin.elapsed()
-    );
-    assert_eq!(
-        fs::read_dir(fleet.path("ca/player")).unwrap().count(),
-        2 * 118
-    );
+    eprintln!("118 certificates: made in {made:?}, saved after {:?}", begin.elapsed());
+    assert_eq!(fs::read_dir(fleet.path("ca/player")).unwrap().count(), 2 * 118);
 }

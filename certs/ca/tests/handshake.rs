@@ -31,19 +31,11 @@ async fn player_and_audience_are_seen_as_what_they_are() {
     let fleet = Fleet::new();
     let mut listener = Listener::new(fleet.server()).await;
     let player = listener.accepts(fleet.client(Role::Player, "db1")).await;
-    assert_eq!(
-        player.identity.to_string(),
-        "spiffe://example.com/player/db1"
-    );
+    assert_eq!(player.identity.to_string(), "spiffe://example.com/player/db1");
     assert_eq!(player.identity.role(), Role::Player);
     assert!(player.address.ip().is_loopback());
-    let audience = listener
-        .accepts(fleet.client(Role::Audience, "alice"))
-        .await;
-    assert_eq!(
-        audience.identity.to_string(),
-        "spiffe://example.com/audience/alice"
-    );
+    let audience = listener.accepts(fleet.client(Role::Audience, "alice")).await;
+    assert_eq!(audience.identity.to_string(), "spiffe://example.com/audience/alice");
     assert_ne!(player.serial, audience.serial);
     assert_eq!(listener.log(), "");
 }
@@ -55,9 +47,7 @@ async fn nobody_enters_without_a_certificate() {
     let told = listener.refuses(anonymous()).await;
     assert_eq!(told, Refused::ByPeer(AlertDescription::CertificateRequired));
     assert!(told.to_string().contains("wants a certificate"), "{told}");
-    listener
-        .logged("connection refused address=127.0.0.1:")
-        .await;
+    listener.logged("connection refused address=127.0.0.1:").await;
     listener.logged("the peer has no certificate").await;
 }
 
@@ -67,25 +57,14 @@ async fn a_certificate_of_another_ca_is_refused_by_either_end() {
     let mut listener = Listener::new(fleet.server()).await;
     let stranger = other.files(Role::Player, "db1");
 
-    let files = Files {
-        ca: fleet.files(Role::Player, "db1").ca,
-        ..stranger.clone()
-    };
-    let told = listener
-        .refuses(client_config(&files, &expected()).unwrap())
-        .await;
+    let files = Files { ca: fleet.files(Role::Player, "db1").ca, ..stranger.clone() };
+    let told = listener.refuses(client_config(&files, &expected()).unwrap()).await;
     assert_eq!(told, Refused::ByPeer(AlertDescription::UnknownCA));
-    listener
-        .logged("the peer's certificate is not of our CA")
-        .await;
+    listener.logged("the peer's certificate is not of our CA").await;
 
-    let told = listener
-        .refuses(client_config(&stranger, &expected()).unwrap())
-        .await;
+    let told = listener.refuses(client_config(&stranger, &expected()).unwrap()).await;
     assert_eq!(told, Refused::UnknownCa);
-    listener
-        .logged("the peer refused our certificate: it is not of a CA")
-        .await;
+    listener.logged("the peer refused our certificate: it is not of a CA").await;
 }
 
 #[tokio::test]
@@ -94,39 +73,19 @@ async fn only_one_proper_identity_of_the_domain_enters() {
     let mut listener = Listener::new(fleet.server()).await;
     let good = "spiffe://example.com/player/db1";
     for (uris, logged) in [
-        (
-            &["spiffe://other.org/player/db1"][..],
-            "and the domain here is example.com",
-        ),
-        (
-            &[good, "spiffe://example.com/audience/root"],
-            "carries 2 URIs",
-        ),
+        (&["spiffe://other.org/player/db1"][..], "and the domain here is example.com"),
+        (&[good, "spiffe://example.com/audience/root"], "carries 2 URIs"),
         (&[good, good], "carries 2 URIs"),
         (&[], "carries no URI"),
-        (
-            &["https://example.com/player/db1"],
-            "expected spiffe://DOMAIN/ROLE/NAME",
-        ),
+        (&["https://example.com/player/db1"], "expected spiffe://DOMAIN/ROLE/NAME"),
         (&["spiffe://example.com/admin/db1"], "the role is none of"),
-        (
-            &["spiffe://example.com/player/db%31"],
-            "never percent-encoded",
-        ),
+        (&["spiffe://example.com/player/db%31"], "never percent-encoded"),
         (&["spiffe://example.com/player/DB1"], "lower case"),
         (&["spiffe://example.com/player/.."], "empty label"),
     ] {
         let told = listener.refuses(fleet.with_uris(uris).client()).await;
-        assert_eq!(
-            told,
-            Refused::ByPeer(AlertDescription::CertificateUnknown),
-            "{uris:?}"
-        );
-        assert!(
-            told.to_string()
-                .contains("another domain or name, or no identity"),
-            "{told}"
-        );
+        assert_eq!(told, Refused::ByPeer(AlertDescription::CertificateUnknown), "{uris:?}");
+        assert!(told.to_string().contains("another domain or name, or no identity"), "{told}");
         listener.logged(logged).await;
     }
     let peer = listener.accepts(fleet.with_uris(&[good]).client()).await;
@@ -154,10 +113,9 @@ async fn time_is_checked() {
     let mut listener = Listener::new(fleet.server()).await;
     let now = SystemTime::now();
     let hour = Duration::from_secs(3_600);
-    for (begin, end, logged) in [
-        (now - 2 * hour, now - hour, "has expired"),
-        (now + hour, now + 2 * hour, "not valid yet"),
-    ] {
+    for (begin, end, logged) in
+        [(now - 2 * hour, now - hour, "has expired"), (now + hour, now + 2 * hour, "not valid yet")]
+    {
         let pair = fleet.odd(|params| {
             params.subject_alt_names = vec![san_uri("spiffe://example.com/player/db1")];
             params.not_before = begin.into();
@@ -175,10 +133,7 @@ async fn a_conductors_certificate_is_none_of_a_client() {
     let mut listener = Listener::new(fleet.server()).await;
     let pair = Pair::read(&fleet.files(Role::Conductor, CONDUCTOR));
     let told = listener.refuses(pair.client()).await;
-    assert_eq!(
-        told,
-        Refused::ByPeer(AlertDescription::UnsupportedCertificate)
-    );
+    assert_eq!(told, Refused::ByPeer(AlertDescription::UnsupportedCertificate));
 }
 
 #[tokio::test]
@@ -186,27 +141,13 @@ async fn a_client_accepts_no_other_conductor() {
     let fleet = Fleet::new();
     let mut listener = Listener::new(fleet.server()).await;
     let conductor_name = HostName::new("conductor2.example.com").unwrap();
-    let other = Expected {
-        conductor_name,
-        ..expected()
-    };
+    let other = Expected { conductor_name, ..expected() };
     let files = fleet.files(Role::Player, "db1");
-    let told = listener
-        .refuses(client_config(&files, &other).unwrap())
-        .await;
-    assert!(matches!(
-        told,
-        Refused::Identity(InvalidIdentity::Other { .. })
-    ));
+    let told = listener.refuses(client_config(&files, &other).unwrap()).await;
+    assert!(matches!(told, Refused::Identity(InvalidIdentity::Other { .. })));
     let text = told.to_string();
-    assert!(
-        text.contains("is spiffe://example.com/conductor/conductor.example.com"),
-        "{text}"
-    );
-    assert!(
-        text.contains("conductor/conductor2.example.com was expected"),
-        "{text}"
-    );
+    assert!(text.contains("is spiffe://example.com/conductor/conductor.example.com"), "{text}");
+    assert!(text.contains("conductor/conductor2.example.com was expected"), "{text}");
     listener.logged("names nobody whom the peer accepts").await;
 }
 
@@ -218,20 +159,14 @@ async fn a_player_cannot_pose_as_the_conductor() {
     // Once for its purpose, once, where a CA were that careless, for its identity.
     let issued = Pair::read(&fleet.files(Role::Player, CONDUCTOR));
     let mut listener = Listener::new(issued.server()).await;
-    assert!(matches!(
-        listener.refuses(Arc::clone(&client)).await,
-        Refused::Other(_)
-    ));
+    assert!(matches!(listener.refuses(Arc::clone(&client)).await, Refused::Other(_)));
     let careless = fleet.odd(|params| {
         params.subject_alt_names = vec![san_uri(&uri)];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     });
     let mut listener = Listener::new(careless.server()).await;
     let told = listener.refuses(client).await;
-    assert!(
-        matches!(told, Refused::Identity(InvalidIdentity::Other { .. })),
-        "{told:?}"
-    );
+    assert!(matches!(told, Refused::Identity(InvalidIdentity::Other { .. })), "{told:?}");
 }
 
 #[tokio::test]
@@ -241,13 +176,8 @@ async fn each_end_starts_with_its_own_role_only() {
     let conductor = fleet.files(Role::Conductor, CONDUCTOR);
     let error = server_config(&player, &domain()).unwrap_err().to_string();
     assert!(error.contains("the role must be conductor"), "{error}");
-    let error = client_config(&conductor, &expected())
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("the role must be player or audience"),
-        "{error}"
-    );
+    let error = client_config(&conductor, &expected()).unwrap_err().to_string();
+    assert!(error.contains("the role must be player or audience"), "{error}");
 }
 
 /// Writes a revocation list of these serials and gives its path.
@@ -268,11 +198,7 @@ fn revoke(fleet: &Fleet, serials: &[&str]) -> std::path::PathBuf {
         key_identifier_method: KeyIdMethod::Sha256,
     };
     let path = fleet.path("ca.crl");
-    std::fs::write(
-        &path,
-        list.signed_by(&fleet.issuer()).unwrap().pem().unwrap(),
-    )
-    .unwrap();
+    std::fs::write(&path, list.signed_by(&fleet.issuer()).unwrap().pem().unwrap()).unwrap();
     path
 }
 
@@ -286,17 +212,11 @@ fn serial_number(hex: &str) -> SerialNumber {
 async fn a_revoked_certificate_is_refused_once_the_list_is_loaded() {
     let fleet = Fleet::new();
     let mut listener = Listener::new(fleet.server()).await;
-    let (bad, good) = (
-        fleet.client(Role::Player, "db1"),
-        fleet.client(Role::Player, "db2"),
-    );
+    let (bad, good) = (fleet.client(Role::Player, "db1"), fleet.client(Role::Player, "db2"));
     let serial = listener.accepts(Arc::clone(&bad)).await.serial;
 
     let crl = Some(revoke(&fleet, &[&serial]));
-    let files = Files {
-        crl,
-        ..fleet.files(Role::Conductor, CONDUCTOR)
-    };
+    let files = Files { crl, ..fleet.files(Role::Conductor, CONDUCTOR) };
     listener.tls.set(server_config(&files, &domain()).unwrap());
     let told = listener.refuses(bad).await;
     assert_eq!(told, Refused::ByPeer(AlertDescription::CertificateRevoked));
@@ -311,10 +231,7 @@ async fn a_client_with_a_list_refuses_a_revoked_conductor() {
     let mut listener = Listener::new(server_config(&conductor, &domain()).unwrap()).await;
     let player = fleet.files(Role::Player, "db1");
     let with = |serials: &[&str]| {
-        let files = Files {
-            crl: Some(revoke(&fleet, serials)),
-            ..player.clone()
-        };
+        let files = Files { crl: Some(revoke(&fleet, serials)), ..player.clone() };
         client_config(&files, &expected()).unwrap()
     };
     let serial = listener.accepts(with(&[])).await.serial;
@@ -329,10 +246,7 @@ async fn a_client_with_a_list_refuses_a_revoked_conductor() {
 fn a_revocation_list_of_another_ca_is_refused_at_once() {
     let (fleet, other) = (Fleet::new(), Fleet::new());
     let crl = Some(revoke(&other, &[]));
-    let files = Files {
-        crl,
-        ..fleet.files(Role::Conductor, CONDUCTOR)
-    };
+    let files = Files { crl, ..fleet.files(Role::Conductor, CONDUCTOR) };
     let error = server_config(&files, &domain()).unwrap_err().to_string();
     assert!(error.contains("of another CA"), "{error}");
 }
@@ -361,15 +275,9 @@ async fn nothing_but_tls_1_3_is_spoken() {
         let mut tcp = tokio::net::TcpStream::from_std(tcp).unwrap();
         tcp.read_to_end(&mut answer).await.unwrap();
         // An alert, fatal, and no more.
-        assert_eq!(
-            (answer.first(), answer.get(5), answer.len()),
-            (Some(&21), Some(&2), 7)
-        );
+        assert_eq!((answer.first(), answer.get(5), answer.len()), (Some(&21), Some(&2), 7));
         // Logged before the answer was sent.
-        assert_eq!(
-            listener.log().matches("does not speak TLS 1.3").count(),
-            lines
-        );
+        assert_eq!(listener.log().matches("does not speak TLS 1.3").count(), lines);
     }
 }
 
@@ -380,13 +288,8 @@ async fn no_session_is_resumed_even_for_a_client_that_would() {
     // Resumes where it can, as rustls does unless told otherwise.
     let eager = Pair::read(&fleet.files(Role::Player, "db1")).client();
     for _ in 0..2 {
-        let stream = connect(&listener.address, Arc::clone(&eager), PATIENCE)
-            .await
-            .unwrap();
-        assert_eq!(
-            stream.get_ref().1.handshake_kind(),
-            Some(HandshakeKind::Full)
-        );
+        let stream = connect(&listener.address, Arc::clone(&eager), PATIENCE).await.unwrap();
+        assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
         assert_eq!(stream.get_ref().1.tls13_tickets_received(), 0);
     }
 }
@@ -395,9 +298,7 @@ async fn no_session_is_resumed_even_for_a_client_that_would() {
 async fn silent_strangers_do_not_keep_others_waiting() {
     let fleet = Fleet::new();
     let mut listener = Listener::new(fleet.server()).await;
-    let silent: Vec<_> = (0..100)
-        .map(|_| TcpStream::connect(&listener.address).unwrap())
-        .collect();
+    let silent: Vec<_> = (0..100).map(|_| TcpStream::connect(&listener.address).unwrap()).collect();
     listener.accepts(fleet.client(Role::Player, "db1")).await;
     drop(silent);
     assert_eq!(listener.log(), "");
@@ -406,10 +307,7 @@ async fn silent_strangers_do_not_keep_others_waiting() {
 #[tokio::test]
 async fn a_full_house_empties_itself() {
     let fleet = Fleet::new();
-    let limits = Limits {
-        pending: 1,
-        handshake: Duration::from_millis(50),
-    };
+    let limits = Limits { pending: 1, handshake: Duration::from_millis(50) };
     let mut listener = Listener::with(fleet.server(), limits).await;
     let _silent = TcpStream::connect(&listener.address).unwrap();
     listener.accepts(fleet.client(Role::Player, "db1")).await;
@@ -423,14 +321,10 @@ async fn an_attempt_says_what_failed() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap().to_string();
     let limit = Duration::from_millis(20);
-    let error = connect(&address, Arc::clone(&client), limit)
-        .await
-        .unwrap_err();
+    let error = connect(&address, Arc::clone(&client), limit).await.unwrap_err();
     assert!(matches!(error, ConnectError::TimedOut { .. }), "{error}");
     drop(silent);
-    let error = connect(&address, Arc::clone(&client), PATIENCE)
-        .await
-        .unwrap_err();
+    let error = connect(&address, Arc::clone(&client), PATIENCE).await.unwrap_err();
     assert!(matches!(error, ConnectError::Unreachable { .. }), "{error}");
     let error = channel("no port here", client, PATIENCE).await.unwrap_err();
     assert!(matches!(error, ConnectError::Unreachable { .. }), "{error}");
@@ -443,29 +337,20 @@ async fn a_call_sees_its_peer_and_a_channel_lives_once() {
     let address = tcp.local_addr().unwrap().to_string();
     let tls = orchestra_certs::Reloadable::new(fleet.server());
     // Answers each call with who called.
-    let service = tower::service_fn(
-        |request: tonic::codegen::http::Request<tonic::body::Body>| {
-            let peer = request
-                .extensions()
-                .get::<Peer>()
-                .map(|peer| peer.identity.to_string());
-            let status = tonic::Status::unauthenticated(peer.unwrap_or_default());
-            async move { Ok::<_, std::convert::Infallible>(status.into_http::<tonic::body::Body>()) }
-        },
-    );
+    let service = tower::service_fn(|request: tonic::codegen::http::Request<tonic::body::Body>| {
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.identity.to_string());
+        let status = tonic::Status::unauthenticated(peer.unwrap_or_default());
+        async move { Ok::<_, std::convert::Infallible>(status.into_http::<tonic::body::Body>()) }
+    });
     let stop = tokio::sync::oneshot::channel::<()>();
     let incoming = orchestra_certs::incoming(tcp, tls, Limits::default());
-    let server = tokio::spawn(
-        tonic::transport::Server::builder().serve_with_incoming_shutdown(
-            service,
-            incoming,
-            async { stop.1.await.unwrap_or_default() },
-        ),
-    );
+    let server = tokio::spawn(tonic::transport::Server::builder().serve_with_incoming_shutdown(
+        service,
+        incoming,
+        async { stop.1.await.unwrap_or_default() },
+    ));
 
-    let channel = channel(&address, fleet.client(Role::Player, "db1"), PATIENCE)
-        .await
-        .unwrap();
+    let channel = channel(&address, fleet.client(Role::Player, "db1"), PATIENCE).await.unwrap();
     let call = || async {
         let mut client = tonic::client::Grpc::new(channel.clone());
         client.ready().await?;
@@ -477,10 +362,7 @@ async fn a_call_sees_its_peer_and_a_channel_lives_once() {
             .map_err(Box::<dyn std::error::Error>::from)
     };
     let answer = call().await.unwrap_err().to_string();
-    assert!(
-        answer.contains("spiffe://example.com/player/db1"),
-        "{answer}"
-    );
+    assert!(answer.contains("spiffe://example.com/player/db1"), "{answer}");
     stop.0.send(()).unwrap();
     server.await.unwrap().unwrap();
     assert!(call().await.is_err());

@@ -20,10 +20,7 @@ fn check(directory: &Path, arguments: &[&str], code: i32, said: &str) -> String 
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
     let stdout = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        format!("{stdout}{stderr}").contains(said),
-        "{arguments:?}: {stdout}{stderr}"
-    );
+    assert!(format!("{stdout}{stderr}").contains(said), "{arguments:?}: {stdout}{stderr}");
     stdout
 }
 
@@ -31,43 +28,18 @@ fn check(directory: &Path, arguments: &[&str], code: i32, said: &str) -> String 
 fn a_fleet_is_made_in_three_commands() {
     let directory = tempfile::tempdir().unwrap();
     let check = |arguments: &[&str], code, said| check(directory.path(), arguments, code, said);
-    check(
-        &["init", "--dir", "ca", "--domain", "example.com"],
-        0,
-        "ca/ca.pem is for every host",
-    );
+    check(&["init", "--dir", "ca", "--domain", "example.com"], 0, "ca/ca.pem is for every host");
     let issued = check(
-        &[
-            "issue",
-            "--dir",
-            "ca",
-            "conductor",
-            "conductor.example.com",
-            "--san",
-            "127.0.0.1",
-        ],
+        &["issue", "--dir", "ca", "conductor", "conductor.example.com", "--san", "127.0.0.1"],
         0,
         "ca/conductor/conductor.example.com.pem",
     );
     assert_eq!(issued, "");
-    check(
-        &["issue", "--dir", "ca", "player", "db[1-3]"],
-        0,
-        "issued 3 certificates",
-    );
+    check(&["issue", "--dir", "ca", "player", "db[1-3]"], 0, "issued 3 certificates");
     let shown = check(&["show", "ca/player/db2.pem"], 0, "");
-    assert!(
-        shown.starts_with("identity  spiffe://example.com/player/db2\nserial    "),
-        "{shown}"
-    );
-    assert!(
-        shown.contains("\nvalid     20") && shown.contains("Z to 20"),
-        "{shown}"
-    );
-    assert!(
-        shown.ends_with("\nnames     URI:spiffe://example.com/player/db2\n"),
-        "{shown}"
-    );
+    assert!(shown.starts_with("identity  spiffe://example.com/player/db2\nserial    "), "{shown}");
+    assert!(shown.contains("\nvalid     20") && shown.contains("Z to 20"), "{shown}");
+    assert!(shown.ends_with("\nnames     URI:spiffe://example.com/player/db2\n"), "{shown}");
     let shown = check(&["show", "ca/conductor/conductor.example.com.pem"], 0, "");
     assert!(shown.ends_with(", IP:127.0.0.1\n"), "{shown}");
     check(&["show", "ca/ca.pem"], 0, "identity  none: a CA");
@@ -77,23 +49,11 @@ fn a_fleet_is_made_in_three_commands() {
 fn failures_have_their_codes_and_hints() {
     let directory = tempfile::tempdir().unwrap();
     let check = |arguments: &[&str], code, said| check(directory.path(), arguments, code, said);
-    check(
-        &["issue", "--dir", "ca", "player", "db1"],
-        1,
-        "hint: orchestra-certs init",
-    );
+    check(&["issue", "--dir", "ca", "player", "db1"], 1, "hint: orchestra-certs init");
     check(&["init", "--dir", "ca", "--domain", "x"], 0, "");
-    check(
-        &["init", "--dir", "ca", "--domain", "x"],
-        1,
-        "hint: a CA is never replaced",
-    );
+    check(&["init", "--dir", "ca", "--domain", "x"], 1, "hint: a CA is never replaced");
     check(&["issue", "--dir", "ca", "player", "ca"], 0, "");
-    check(
-        &["issue", "--dir", "ca", "player", "ca"],
-        1,
-        "hint: --force replaces it",
-    );
+    check(&["issue", "--dir", "ca", "player", "ca"], 1, "hint: --force replaces it");
     check(&["issue", "--dir", "ca", "player", "ca", "--force"], 0, "");
     for usage in [
         &["issue", "--dir", "ca", "player", "db[1-"][..],

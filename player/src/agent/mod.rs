@@ -65,7 +65,9 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Most host names that are being looked up at once: the present one and some given up on.
 const LOOKUPS: usize = 4;
 /// A session that lasted this long was no failure: the next wait is a first one.
-const LASTED: Duration = Duration::from_secs(30);
+const LASTED: Duration = Duration::from_secs(5);
+/// A session that the sitter ended within this time is not begun anew without a wait.
+const BRIEF: Duration = Duration::from_secs(1);
 
 /// Why the agent is over, other than by its sitter's end.
 #[derive(Debug)]
@@ -189,14 +191,18 @@ pub async fn serve<R: Source, W: Sink>(
             }
         }
         let failure = match why {
+            // What made the sitter ask anew at once may well be there again.
+            End::Reattach if lasted.is_none_or(|lasted| lasted < BRIEF) => None,
             End::Reattach => continue,
             End::Redirect(to) if route.redirect(&to) => continue,
-            End::Redirect(_) => Failure::Redirected,
-            End::Failed(failure) => failure,
+            End::Redirect(_) => Some(Failure::Redirected),
+            End::Failed(failure) => Some(failure),
         };
-        route.advance();
         let wait = backoff.after_failure(chance());
-        complain(&mut complaints, &endpoint, &failure, wait);
+        if let Some(failure) = failure {
+            route.advance();
+            complain(&mut complaints, &endpoint, &failure, wait);
+        }
         tokio::select! {
             () = sleep(wait) => {}
             gone = link.from_sitter.discard() => return gone,

@@ -48,10 +48,7 @@ pub fn domain() -> HostName {
 }
 
 pub fn expected() -> Expected {
-    Expected {
-        domain: domain(),
-        conductor_name: HostName::new(CONDUCTOR).unwrap(),
-    }
+    Expected { domain: domain(), conductor_name: HostName::new(CONDUCTOR).unwrap() }
 }
 
 /// A CA in a directory of its own.
@@ -67,11 +64,7 @@ impl Fleet {
 
     pub fn of(domain: &str) -> Fleet {
         let directory = tempfile::tempdir().unwrap();
-        let ca = Ca::init(
-            &directory.path().join("ca"),
-            &HostName::new(domain).unwrap(),
-        )
-        .unwrap();
+        let ca = Ca::init(&directory.path().join("ca"), &HostName::new(domain).unwrap()).unwrap();
         Fleet { ca, directory }
     }
 
@@ -109,10 +102,7 @@ impl Fleet {
         let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.issuer()).unwrap();
         let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
-        Pair {
-            chain: vec![cert.der().clone()],
-            key,
-        }
+        Pair { chain: vec![cert.der().clone()], key }
     }
 
     /// The same with these URIs.
@@ -141,9 +131,7 @@ impl Pair {
 
     /// A client with this certificate, which believes every server.
     pub fn client(self) -> Arc<ClientConfig> {
-        let config = credulous()
-            .with_client_auth_cert(self.chain, self.key)
-            .unwrap();
+        let config = credulous().with_client_auth_cert(self.chain, self.key).unwrap();
         Arc::new(config)
     }
 
@@ -207,9 +195,7 @@ impl ServerCertVerifier for Credulous {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        ring::default_provider()
-            .signature_verification_algorithms
-            .supported_schemes()
+        ring::default_provider().signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -231,10 +217,8 @@ impl Listener {
     pub async fn with(config: Arc<ServerConfig>, limits: Limits) -> Listener {
         let log = Log::default();
         let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
         // The tests' runtimes are of one thread: this one.
         let guard = tracing::subscriber::set_default(subscriber);
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -243,14 +227,7 @@ impl Listener {
         let (seen, peers) = mpsc::unbounded_channel();
         let mut task = JoinSet::new();
         task.spawn(greet(incoming(tcp, tls.clone(), limits), seen));
-        Listener {
-            address,
-            tls,
-            peers,
-            log,
-            _subscriber: guard,
-            _task: task,
-        }
+        Listener { address, tls, peers, log, _subscriber: guard, _task: task }
     }
 
     /// Connects, and gives who the listener saw.
