@@ -28,17 +28,17 @@ use std::{
     time::Duration,
 };
 
-use orchestra_flow::{Answer, Engine, Input, PlayerIx, ReplyId, SessionId, Submission};
+use orchestra_flow::{Engine, Input, PlayerIx, ReplyId, SessionId};
 use orchestra_model::{
-    AudienceName, FlowId, HostName, JobId, Timestamp,
-    delivery::{PlayerSnapshot, Refusal, Report, Term},
+    FlowId, HostName, JobId, Timestamp,
+    delivery::{Refusal, Report, Term},
     score::ScoreOffer,
-    status::{Event, FlowStatus, PlayerStatus, TaskStatus},
+    status::{Event, FlowStatus, PlayerStatus},
 };
 use orchestra_proto::v1;
 use orchestra_store::{CommitError, Identity};
 use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc, oneshot, watch},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
 };
 use tonic::Status;

@@ -8,6 +8,8 @@
 //! whether anybody still awaits the call: what the driver was told of as attached, it is told of
 //! as detached.
 
+mod streams;
+
 use std::{
     sync::{
         Arc,
@@ -35,6 +37,7 @@ use tokio::{
 };
 use tonic::{Request, Response, Status, Streaming};
 
+use self::streams::{Stream, Streams};
 use crate::{
     driver::{Attach, Attached, FromSession, Handle},
     outbox::{Frames, Outbox},
@@ -72,6 +75,7 @@ pub(crate) struct Sessions {
     store: StoreId,
     patience: Patience,
     next: Arc<AtomicU64>,
+    streams: Streams,
     room: Arc<Semaphore>,
     /// Becomes true when the conductor stops.
     stopping: watch::Receiver<bool>,
@@ -95,7 +99,7 @@ impl Sessions {
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let (next, room) = (Arc::new(AtomicU64::new(1)), Arc::new(Semaphore::new(ROOM)));
-        Self { driver, store, patience, next, room, stopping }
+        Self { driver, store, patience, next, streams: Streams::default(), room, stopping }
     }
 
     /// One stream, from its first frame to its last.
@@ -105,6 +109,7 @@ impl Sessions {
         host: HostName,
         mut incoming: Streaming<v1::FromPlayers>,
         answer: Answer,
+        _stream: Stream,
     ) {
         // Whoever awaits an answer may have gone, here and below.
         let attach = match self.greeting(&host, &mut incoming).await {
@@ -349,8 +354,9 @@ impl Players for Sessions {
         let peer = peer.ok_or_else(|| Status::unauthenticated("no verified certificate"))?;
         let host = HostName::new(peer.identity.name())
             .map_err(|error| Status::unauthenticated(error.to_string()))?;
+        let stream = self.streams.enter(&host)?;
         let (answer, answered) = oneshot::channel();
-        tokio::spawn(self.clone().serve(peer, host, request.into_inner(), answer));
+        tokio::spawn(self.clone().serve(peer, host, request.into_inner(), answer, stream));
         answered.await.unwrap_or_else(|_| Err(stopping())).map(Response::new)
     }
 }

@@ -1,9 +1,9 @@
 //! The driver over a store in memory, whose disk fails when it is told to.
 
-use orchestra_flow::{Recovery, Settings};
+use orchestra_flow::{Answer, Recovery, Settings, Submission};
 use orchestra_model::{
-    FlowState, HostSet, JobName, ScoreName, TaskState,
-    delivery::{AttemptKey, RequestId, SpoolId, StoreId},
+    AudienceName, FlowState, HostSet, JobName, ScoreName, TaskState,
+    delivery::{AttemptKey, PlayerSnapshot, RequestId, SpoolId, StoreId},
     flow::{FlowSpec, JobSpec, SlotSpec},
     hostset::NoGroups,
 };

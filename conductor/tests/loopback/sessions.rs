@@ -180,3 +180,26 @@ async fn a_player_that_reads_nothing_is_cut_off_and_slows_nobody() {
     assert!(end.message().contains("does not read"), "{end:?}");
     good.abort();
 }
+
+#[tokio::test]
+async fn one_player_does_not_hold_many_streams() {
+    let place = Place::new("db[1-2]\n");
+    let conductor = Conductor::start(&place);
+    let alice = Audience::new(&place, &conductor.address).await;
+    let player = Player::new(&place, &conductor.address, "db1").await;
+    let mut streams = Vec::new();
+    for _ in 0..8 {
+        streams.push(player.open().await);
+    }
+    let refused = eventually("one too many", async || {
+        let stream = player.open().await;
+        stream.is_answered().await.then_some(stream)
+    });
+    assert_eq!(refused.await.failed().await.code(), Code::ResourceExhausted);
+    // Others are not concerned, and it is let in once it has left off.
+    let mut other = Player::new(&place, &conductor.address, "db2").await.attach().await;
+    alice.submit([job("db2")]).await;
+    other.obey().await;
+    drop(streams);
+    eventually("it to be let in", async || player.try_attach().await.ok()).await;
+}

@@ -109,6 +109,17 @@ impl Stream {
         let _ = self.outgoing.send(v1::FromPlayers { frames: frames.into_iter().collect() });
     }
 
+    /// Whether the conductor answers before anything was said, as it does to refuse.
+    pub(crate) async fn is_answered(&self) -> bool {
+        const WHILE: std::time::Duration = std::time::Duration::from_millis(100);
+        let answered = async {
+            while !self.call.is_finished() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(WHILE, answered).await.is_ok()
+    }
+
     /// Why the conductor ended it without a word.
     pub(crate) async fn failed(self) -> Status {
         match soon("an answer", self.call).await.unwrap() {

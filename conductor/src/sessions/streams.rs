@@ -1,0 +1,74 @@
+//! How many streams a player has, so that one that means ill holds no more than a few snapshots.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use orchestra_model::HostName;
+use tonic::Status;
+
+/// Most streams of one player: its session, and newcomers that are not let in yet. Each may hold
+/// a message of the largest size.
+const MOST: usize = 8;
+
+/// The streams of all players.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Streams(Arc<Mutex<HashMap<HostName, usize>>>);
+
+/// One stream, as long as this is kept.
+#[derive(Debug)]
+pub(super) struct Stream {
+    host: HostName,
+    all: Streams,
+}
+
+impl Streams {
+    /// Counts one more stream of a player; refused where it has too many.
+    pub(super) fn enter(&self, host: &HostName) -> Result<Stream, Status> {
+        let mut streams = self.lock();
+        let count = streams.entry(host.clone()).or_default();
+        if *count >= MOST {
+            let message = format!("{host} has {MOST} streams; it needs one");
+            return Err(Status::resource_exhausted(message));
+        }
+        *count += 1;
+        Ok(Stream { host: host.clone(), all: self.clone() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<HostName, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let mut streams = self.all.lock();
+        if let Some(count) = streams.get_mut(&self.host) {
+            *count -= 1;
+            if *count == 0 {
+                streams.remove(&self.host);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_player_has_so_many_and_no_more_and_nothing_remains() {
+        let streams = Streams::default();
+        let host = |name| HostName::new(name).unwrap();
+        let mut kept: Vec<Stream> =
+            (0..MOST).map(|_| streams.enter(&host("db1")).unwrap()).collect();
+        assert!(streams.enter(&host("db1")).is_err());
+        kept.push(streams.enter(&host("db2")).unwrap());
+        kept.remove(0);
+        kept.push(streams.enter(&host("db1")).unwrap());
+        assert!(streams.enter(&host("db1")).is_err());
+        kept.clear();
+        assert!(streams.lock().is_empty());
+    }
+}
