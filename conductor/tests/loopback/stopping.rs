@@ -28,9 +28,10 @@ async fn everybody_is_told_and_the_store_is_closed() {
     let _greeting = Player::new(&place, &conductor.address, "db2").await.open().await;
     assert!(place.path("state/orchestra.db-wal").exists());
 
-    let began = std::time::Instant::now();
+    let log = place.path("log");
     assert!(conductor.stop().await.success());
-    assert!(began.elapsed().as_secs() < 4, "it waited for somebody: {:?}", began.elapsed());
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(!log.contains("did not end in time"), "{log}");
     let end = session.end().await.unwrap();
     assert_eq!((end.code(), end.message()), (Code::Unavailable, "the conductor is stopping"));
     let end = soon("the end of the watch", async {

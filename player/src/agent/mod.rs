@@ -198,11 +198,16 @@ pub async fn serve<R: Source, W: Sink>(
             End::Redirect(_) => Some(Failure::Redirected),
             End::Failed(failure) => Some(failure),
         };
-        let wait = backoff.after_failure(chance());
-        if let Some(failure) = failure {
-            route.advance();
-            complain(&mut complaints, &endpoint, &failure, wait);
-        }
+        let wait = match failure {
+            // No failure of the conductor's, so waits do not grow.
+            None => Backoff::default().after_failure(chance()),
+            Some(failure) => {
+                route.advance();
+                let wait = backoff.after_failure(chance());
+                complain(&mut complaints, &endpoint, &failure, wait);
+                wait
+            }
+        };
         tokio::select! {
             () = sleep(wait) => {}
             gone = link.from_sitter.discard() => return gone,

@@ -111,7 +111,7 @@ impl Stream {
 
     /// Whether the conductor answers before anything was said, as it does to refuse.
     pub(crate) async fn is_answered(&self) -> bool {
-        const WHILE: std::time::Duration = std::time::Duration::from_millis(100);
+        const WHILE: std::time::Duration = std::time::Duration::from_secs(2);
         let answered = async {
             while !self.call.is_finished() {
                 tokio::task::yield_now().await;
