@@ -25,7 +25,7 @@ use tonic::transport::{Channel, Endpoint};
 
 pub(crate) use audience::{Audience, id, job, one_of, request, request_in_one_slot, with_params};
 pub(crate) use conductor::{Conductor, Embedded, RunsAs};
-pub(crate) use player::{Player, Session};
+pub(crate) use player::{Player, Session, Stream};
 
 /// The domain of all certificates here.
 pub(crate) const DOMAIN: &str = "loopback.test";

@@ -8,7 +8,8 @@ use prost::Message as _;
 use tonic::Code;
 
 use crate::harness::{
-    Audience, Conductor, Embedded, Place, Player, Session, ended, eventually, exited, job, soon,
+    Audience, Conductor, Embedded, Place, Player, Session, Stream, ended, eventually, exited, job,
+    soon,
 };
 
 /// Answers probes until the session ends.
@@ -188,14 +189,17 @@ async fn one_player_does_not_hold_many_streams() {
     let alice = Audience::new(&place, &conductor.address).await;
     let player = Player::new(&place, &conductor.address, "db1").await;
     let mut streams = Vec::new();
-    for _ in 0..8 {
+    for _ in 0..9 {
         streams.push(player.open().await);
     }
-    let refused = eventually("one too many", async || {
-        let stream = player.open().await;
-        stream.is_answered().await.then_some(stream)
-    });
-    assert_eq!(refused.await.failed().await.code(), Code::ResourceExhausted);
+    let one_too_many =
+        eventually("one to be refused", async || streams.iter().position(Stream::is_answered));
+    let one_too_many = one_too_many.await;
+    let refused = streams.remove(one_too_many).failed().await;
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (Code::ResourceExhausted, "db1 has 8 streams; it needs one")
+    );
     // Others are not concerned, and it is let in once it has left off.
     let mut other = Player::new(&place, &conductor.address, "db2").await.attach().await;
     alice.submit([job("db2")]).await;

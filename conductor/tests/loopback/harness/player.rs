@@ -109,15 +109,9 @@ impl Stream {
         let _ = self.outgoing.send(v1::FromPlayers { frames: frames.into_iter().collect() });
     }
 
-    /// Whether the conductor answers before anything was said, as it does to refuse.
-    pub(crate) async fn is_answered(&self) -> bool {
-        const WHILE: std::time::Duration = std::time::Duration::from_secs(2);
-        let answered = async {
-            while !self.call.is_finished() {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(WHILE, answered).await.is_ok()
+    /// Whether the conductor has answered, which it does at once only to refuse.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.call.is_finished()
     }
 
     /// Why the conductor ended it without a word.
