@@ -2,10 +2,11 @@
 //! `groups.toml`. What a player says about itself never counts for targeting.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     error::Error,
     fmt, fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use orchestra_model::{
@@ -14,11 +15,15 @@ use orchestra_model::{
     names::{GroupName, InvalidName},
 };
 
+/// A host's labels: one value a key.
+type Labels = BTreeMap<String, String>;
+
 /// Hosts, labels and groups: what host set expressions resolve against.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fleet {
     hosts: HostSet,
-    labels: BTreeMap<HostName, BTreeMap<String, String>>,
+    /// Of the hosts that have any. Hosts of the same lines share theirs.
+    labels: HashMap<HostName, Arc<Labels>>,
     labelled: BTreeMap<(String, String), HostSet>,
     groups: BTreeMap<GroupName, HostSet>,
 }
@@ -124,37 +129,50 @@ impl Fleet {
             let Some(hosts) = words.next() else { continue };
             let hosts = HostSet::parse_plain(hosts)
                 .map_err(|cause| (number, LineProblem::Hosts(Box::new(cause))))?;
-            for label in words {
-                self.add_label(&hosts, label).map_err(|problem| (number, problem))?;
-            }
-            all.extend(hosts.iter().cloned());
+            let labels = read_labels(&hosts, words).map_err(|problem| (number, problem))?;
+            self.add_labels(&hosts, labels).map_err(|problem| (number, problem))?;
+            all.extend(hosts);
         }
         self.hosts = HostSet::from_names(all);
-        let mut labelled: BTreeMap<(String, String), Vec<HostName>> = BTreeMap::new();
-        for (host, labels) in &self.labels {
-            for (key, value) in labels {
-                labelled.entry((key.clone(), value.clone())).or_default().push(host.clone());
+        let mut labelled: BTreeMap<(&String, &String), Vec<HostName>> = BTreeMap::new();
+        for host in &self.hosts {
+            for label in self.labels.get(host).into_iter().flat_map(|labels| labels.iter()) {
+                labelled.entry(label).or_default().push(host.clone());
             }
         }
         self.labelled = labelled
             .into_iter()
-            .map(|(label, hosts)| (label, HostSet::from_names(hosts)))
+            .map(|((key, value), hosts)| ((key.clone(), value.clone()), HostSet::from_names(hosts)))
             .collect();
         Ok(())
     }
 
-    fn add_label(&mut self, hosts: &HostSet, label: &str) -> Result<(), LineProblem> {
-        let invalid = || LineProblem::Label(label.chars().take(80).collect());
-        let (key, value) = label.split_once('=').ok_or_else(invalid)?;
-        if GroupName::new(key).is_err() || GroupName::new(value).is_err() {
-            return Err(invalid());
+    /// Adds a line's labels to those that its hosts have of other lines.
+    fn add_labels(&mut self, hosts: &HostSet, labels: Labels) -> Result<(), LineProblem> {
+        if labels.is_empty() {
+            return Ok(());
         }
+        let labels = Arc::new(labels);
+        // What hosts had before, and what they have now: for many hosts it is the same.
+        let mut merged: Vec<(Arc<Labels>, Arc<Labels>)> = Vec::new();
         for host in hosts {
-            let labels = self.labels.entry(host.clone()).or_default();
-            let before = labels.insert(key.to_owned(), value.to_owned());
-            if before.is_some_and(|before| before != value) {
-                return Err(LineProblem::Contradiction(host.clone(), key.to_owned()));
+            let Some(before) = self.labels.get_mut(host) else {
+                self.labels.insert(host.clone(), Arc::clone(&labels));
+                continue;
+            };
+            if let Some((_, now)) = merged.iter().find(|(known, _)| Arc::ptr_eq(known, before)) {
+                *before = Arc::clone(now);
+                continue;
             }
+            let mut all = Labels::clone(before);
+            for (key, value) in &*labels {
+                add_label(&mut all, host, key, value)?;
+            }
+            let now = Arc::new(all);
+            let before = std::mem::replace(before, Arc::clone(&now));
+            // A few that come one after another; hosts that all differ are not worth a search.
+            merged.truncate(MERGED - 1);
+            merged.insert(0, (before, now));
         }
         Ok(())
     }
@@ -188,7 +206,42 @@ impl Fleet {
 
     /// The labels of a host.
     pub(crate) fn labels(&self, host: &HostName) -> BTreeMap<String, String> {
-        self.labels.get(host).cloned().unwrap_or_default()
+        self.labels.get(host).map(|labels| Labels::clone(labels)).unwrap_or_default()
+    }
+}
+
+/// How many combinations of labels are remembered while a line is added.
+const MERGED: usize = 16;
+
+/// The labels of a line, which are `hosts`'.
+fn read_labels<'a>(
+    hosts: &HostSet,
+    words: impl Iterator<Item = &'a str>,
+) -> Result<Labels, LineProblem> {
+    let mut labels = Labels::new();
+    for label in words {
+        let invalid = || LineProblem::Label(label.chars().take(80).collect());
+        let (key, value) = label.split_once('=').ok_or_else(invalid)?;
+        if GroupName::new(key).is_err() || GroupName::new(value).is_err() {
+            return Err(invalid());
+        }
+        if let Some(host) = hosts.iter().next() {
+            add_label(&mut labels, host, key, value)?;
+        }
+    }
+    Ok(labels)
+}
+
+fn add_label(
+    labels: &mut Labels,
+    host: &HostName,
+    key: &str,
+    value: &str,
+) -> Result<(), LineProblem> {
+    let before = labels.insert(key.to_owned(), value.to_owned());
+    match before.is_some_and(|before| before != value) {
+        true => Err(LineProblem::Contradiction(host.clone(), key.to_owned())),
+        false => Ok(()),
     }
 }
 
@@ -225,11 +278,32 @@ mod tests {
     }
 
     #[test]
+    fn labels_of_several_lines_come_together() {
+        let fleet = players(
+            "h[1-6] app=web\nh[4-9] cluster=east\nh[2-5] tier=1 app=web\nh10\nh[1-9] all=yes\n",
+        )
+        .unwrap();
+        let set = |key: &str, value: &str| fleet.labelled(key, value).unwrap().to_string();
+        assert_eq!(set("app", "web"), "h[1-6]");
+        assert_eq!(set("cluster", "east"), "h[4-9]");
+        assert_eq!(set("tier", "1"), "h[2-5]");
+        assert_eq!(set("all", "yes"), "h[1-9]");
+        let labels = |host: &str| -> Vec<String> {
+            let labels = fleet.labels(&HostName::new(host).unwrap());
+            labels.iter().map(|(key, value)| format!("{key}={value}")).collect()
+        };
+        assert_eq!(labels("h5"), ["all=yes", "app=web", "cluster=east", "tier=1"]);
+        assert_eq!(labels("h1"), ["all=yes", "app=web"]);
+        assert_eq!(labels("h10"), [""; 0]);
+    }
+
+    #[test]
     fn a_wrong_line_is_named() {
         assert!(matches!(players("a\nb[1-\n"), Err((2, LineProblem::Hosts(_)))));
         assert!(matches!(players("a x\n"), Err((1, LineProblem::Label(_)))));
         assert!(matches!(players("a k=../v\n"), Err((1, LineProblem::Label(_)))));
         assert!(matches!(players("a k=1\na k=2\n"), Err((2, LineProblem::Contradiction(..)))));
+        assert!(matches!(players("a k=1 k=2\n"), Err((1, LineProblem::Contradiction(..)))));
         assert!(matches!(players("@all\n"), Err((1, LineProblem::Hosts(_)))));
     }
 

@@ -151,6 +151,51 @@ fn a_key_that_others_may_read_stops_the_start_with_the_command_that_mends_it() {
     assert_ne!(ran.code(), Some(0));
 }
 
+#[test]
+fn what_orchestra_certs_issues_is_accepted_and_told_apart() {
+    let fleet = Fleet::new("p1").start();
+    let ca = fleet.dir().join("ca").display().to_string();
+    let issue = |further: &[&str]| {
+        let arguments = [&["issue", "--dir", &ca, "audience", "bob"][..], further].concat();
+        fleet.tool("orchestra-certs", &arguments).run()
+    };
+    issue(&[]).exits(0);
+    // What is there is not replaced unless asked.
+    issue(&[]).exits(1).complains("bob");
+    issue(&["--force"]).exits(0);
+    let certificate = format!("{ca}/audience/bob.pem");
+    let shown = fleet.tool("orchestra-certs", &["show", &certificate]).run().exits(0);
+    shown.says("spiffe://e2e.test/audience/bob");
+    let of_alice = fleet.run(&["hello", "-w", "p1"]);
+    let bob = |program: &str, arguments: &[&str]| {
+        fleet.tool_as("audience", "bob", program, arguments).run()
+    };
+    bob("getstatus", &["last"]).exits(1).complains("bob has not submitted any flow");
+    let of_bob = bob("submitjob", &["hello", "-w", "p1", "--wait"]).exits(0).id();
+    assert_eq!(fleet.flow(of_bob)["audience"], "bob");
+    // `last` is everybody's own.
+    fleet.getstatus(&["last"]).exits(0).says(&format!("{of_alice}.1"));
+    bob("getstatus", &["last"]).exits(0).says(&format!("{of_bob}.1"));
+}
+
+#[test]
+fn a_renewed_certificate_holds_from_the_next_reload_on() {
+    let fleet = Fleet::new("p1").start();
+    let ca = fleet.dir().join("ca").display().to_string();
+    let name = "conductor.e2e.test";
+    let renew = ["issue", "--dir", &ca, "conductor", name, "--force"];
+    let certificate = format!("{ca}/conductor/{name}.pem");
+    let before = fs::read_to_string(&certificate).unwrap();
+    fleet.tool("orchestra-certs", &renew).run().exits(0);
+    assert_ne!(fs::read_to_string(&certificate).unwrap(), before);
+    fleet.orc(&["conductor", "reload"]).exits(0);
+    fleet.submitjob(&["hello", "-w", "p1", "--wait"]).exits(0);
+    // A certificate that is not there any more changes nothing.
+    fs::remove_file(&certificate).unwrap();
+    fleet.orc(&["conductor", "reload"]).exits(1).complains(&certificate);
+    fleet.submitjob(&["hello", "-w", "p1", "--wait"]).exits(0);
+}
+
 /// An authority that is not the fleet's.
 struct Stranger {
     ca: Ca,

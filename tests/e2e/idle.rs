@@ -6,7 +6,7 @@ use crate::harness::Fleet;
 
 #[test]
 fn an_idle_player_needs_at_most_twelve_mebibytes() {
-    let fleet = Fleet::new("p[1-2]").start();
+    let fleet = Fleet::new("p1").start();
     fleet.submitjob(&["hello", "-w", "@all", "--wait"]).exits(0);
     let player = fleet.player("p1");
     let (sitter, agent) = (proportional(player.sitter.pid()), proportional(player.agent()));

@@ -1,7 +1,10 @@
 //! A conductor that has the right certificate and means ill: what it can make a player do, and what
 //! not. The last word is the sitter's.
 
-use std::sync::{Arc, Mutex, mpsc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, mpsc},
+};
 
 use orchestra_certs::{Files, Limits, Reloadable, incoming, server_config};
 use orchestra_model::HostName;
@@ -87,7 +90,19 @@ fn an_order_can_name_nothing_but_an_installed_score() {
     let player = fleet.player("p1");
     player.set("conductors", &format!("[\"{}\"]", impostor.address));
     player.sitter.start();
-    impostor.wait_for_end(flow);
+    let (mut refused, mut ended) = (BTreeSet::new(), BTreeSet::new());
+    impostor.wait_for(|report| {
+        let flow_of = report.key.as_ref()?.job.as_ref()?.flow;
+        match report.kind {
+            Some(v1::report::Kind::Refused(_)) => refused.insert(flow_of),
+            Some(v1::report::Kind::Ended(_)) => ended.insert(flow_of),
+            _ => false,
+        };
+        (refused.len() + ended.len() == flow as usize).then_some(())
+    });
+    // Each has its answer, in one session.
+    assert_eq!(ended, BTreeSet::from([flow]));
+    assert_eq!(player.sitter.log().matches("INFO attached").count(), 1);
     let starts: Vec<String> = fleet.record.count("start").into_keys().collect();
     assert_eq!(starts, [format!("{flow}.1.1@p1")]);
     let ran = std::fs::read_dir(fleet.dir()).unwrap().flatten();

@@ -29,3 +29,4 @@ mod restored;
 mod scores;
 mod smoke;
 mod users;
+mod values;

@@ -169,13 +169,15 @@ impl Args {
     }
 }
 
-/// The bare server, as `attach` starts it.
+/// The bare server, as `attach` and `ping` start it.
 #[derive(Clone, Debug, Parser)]
 pub(crate) struct Bare {
     #[arg(long)]
     pub(crate) ca: PathBuf,
     #[arg(long)]
     pub(crate) name: HostName,
+    #[arg(long)]
+    pub(crate) echo: bool,
     #[arg(long)]
     pub(crate) lifeline: u32,
 }

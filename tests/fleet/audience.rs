@@ -131,7 +131,7 @@ impl Audience {
             match state.as_str() {
                 "ok" => return Ok(Instant::now()),
                 "pending" | "running" if Instant::now() < deadline => {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    tokio::time::sleep(Duration::from_millis(2)).await;
                 }
                 state => {
                     let id = flow.id;

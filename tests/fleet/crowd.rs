@@ -52,6 +52,8 @@ pub(crate) struct Common {
     pub(crate) run: u64,
     /// Players whose session was accepted and has not ended.
     pub(crate) attached: Meter,
+    /// Attempts that have ended.
+    pub(crate) ended: Meter,
     /// Ends that the conductor has acknowledged, each once.
     pub(crate) acknowledged: Meter,
     /// Encoded scores of every snapshot.
@@ -61,18 +63,19 @@ pub(crate) struct Common {
     dialling: Semaphore,
 }
 
-/// Acknowledged ends of each flow, and who hears of those that are complete.
+/// Ends of each flow, and who hears of those that are complete.
 #[derive(Debug)]
 struct Progress {
     counts: Box<[AtomicU32]>,
     /// How many make a flow complete; 0: nobody asks.
     complete_at: AtomicU32,
-    complete: mpsc::UnboundedSender<(FlowId, Instant)>,
+    complete: mpsc::UnboundedSender<FlowId>,
 }
 
 impl Common {
-    pub(crate) fn acknowledged(&self, flow: FlowId) {
-        self.acknowledged.up();
+    /// Notes the end of an attempt.
+    pub(crate) fn ended(&self, flow: FlowId) {
+        self.ended.up();
         let complete_at = self.flows.complete_at.load(Ordering::Relaxed);
         if complete_at == 0 {
             return;
@@ -81,7 +84,7 @@ impl Common {
         if count.fetch_add(1, Ordering::Relaxed) + 1 == complete_at {
             count.store(0, Ordering::Relaxed);
             // Whoever asked may have stopped asking.
-            let _ = self.flows.complete.send((flow, Instant::now()));
+            let _ = self.flows.complete.send(flow);
         }
     }
 
@@ -113,7 +116,7 @@ pub(crate) struct Identity {
 pub(crate) struct Crowd {
     pub(crate) common: Arc<Common>,
     players: Vec<Player>,
-    complete: mpsc::UnboundedReceiver<(FlowId, Instant)>,
+    complete: mpsc::UnboundedReceiver<FlowId>,
     descriptors_before: usize,
 }
 
@@ -139,6 +142,7 @@ impl Crowd {
         let common = Arc::new(Common {
             run: now.as_nanos() as u64,
             attached: Meter::default(),
+            ended: Meter::default(),
             acknowledged: Meter::default(),
             scores: inventory(),
             flows: Progress {
@@ -192,11 +196,8 @@ impl Crowd {
         self.players.iter().for_each(|player| player.sitter.lock().set_delay(delay));
     }
 
-    /// Tells of flows with so many tasks as soon as all of their ends are acknowledged.
-    pub(crate) fn tell_complete(
-        &mut self,
-        tasks: u32,
-    ) -> &mut mpsc::UnboundedReceiver<(FlowId, Instant)> {
+    /// Tells of flows with so many tasks as soon as all of them have ended.
+    pub(crate) fn tell_complete(&mut self, tasks: u32) -> &mut mpsc::UnboundedReceiver<FlowId> {
         self.common.flows.complete_at.store(tasks, Ordering::Relaxed);
         self.common.flows.counts.iter().for_each(|count| count.store(0, Ordering::Relaxed));
         &mut self.complete

@@ -2,11 +2,11 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     net::SocketAddr,
     os::fd::{AsRawFd as _, OwnedFd},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
 };
 
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
@@ -39,6 +39,7 @@ impl Lifeline {
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Child,
+    input: Option<ChildStdin>,
     /// What it printed first: where it listens, if it does.
     first_line: String,
 }
@@ -69,15 +70,16 @@ impl Running {
     ) -> Result<Self> {
         let what = format!("starting {}", program.display());
         let log = OpenOptions::new().create(true).append(true).open(log).during(&what)?;
-        let child = Command::new(program)
+        let mut child = Command::new(program)
             .args(arguments)
             .args(["--lifeline", &lifeline.read.as_raw_fd().to_string()])
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
             .during(&what)?;
-        Ok(Self { child, first_line: String::new() })
+        let input = child.stdin.take();
+        Ok(Self { child, input, first_line: String::new() })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -87,6 +89,12 @@ impl Running {
     /// Where it said that it listens.
     pub(crate) fn address(&self) -> Result<SocketAddr> {
         self.first_line.trim().parse().during("reading where it listens")
+    }
+
+    /// Writes an empty line to its standard input.
+    pub(crate) fn prod(&mut self) -> Result<()> {
+        let written = self.input.as_mut().map_or(Ok(()), |input| input.write_all(b"\n"));
+        written.during("writing to a child")
     }
 
     /// Ends it at once; when this returns, it is gone.
@@ -107,15 +115,18 @@ impl Drop for Running {
     }
 }
 
-/// Starts the bare server of the same run, which is this very program.
+/// Starts the bare server of the same run, which is this very program; with orders if it is to
+/// `echo`.
 pub(crate) fn start_bare(
     authority: &Authority,
     dir: &Path,
     lifeline: &Lifeline,
+    echo: bool,
 ) -> Result<Running> {
     let program = std::env::current_exe().during("finding this program")?;
     let ca = authority.path("");
-    let arguments = ["bare", "--ca", &ca, "--name", authority.conductor.as_str()];
+    let mut arguments = vec!["bare", "--ca", &ca, "--name", authority.conductor.as_str()];
+    arguments.extend(echo.then_some("--echo"));
     Running::start(&program, &arguments, lifeline, &dir.join("bare.log"))
 }
 

@@ -288,6 +288,7 @@ impl Sitter {
         // A few bytes are never too many.
         if let Ok(end) = EndBytes::new(&encode_end(&end)[..]) {
             self.spool.handle(Input::Ended { key, end });
+            self.common.ended(key.job.flow);
         }
     }
 
@@ -297,7 +298,7 @@ impl Sitter {
         let (_, trace) = self.open.swap_remove(place);
         if let Some(trace) = self.traces.get_mut(trace) {
             trace.acknowledged = Some(Instant::now());
-            self.common.acknowledged(key.job.flow);
+            self.common.acknowledged.up();
         }
     }
 

@@ -133,15 +133,20 @@ impl<'a> Stage<'a> {
         Arc::clone(&self.audience)
     }
 
-    /// A crowd that has begun to attach.
-    pub(crate) fn start_crowd(&self, max_tasks: u32, delay: Delay) -> Result<Crowd> {
-        let manner = Manner { max_tasks, delay, dialling: self.args.dialling };
-        Crowd::start(&self.identities, self.address(), manner)
-    }
-
     /// A crowd that is attached.
     pub(crate) async fn crowd(&self, max_tasks: u32, delay: Delay) -> Result<Crowd> {
-        let crowd = self.start_crowd(max_tasks, delay)?;
+        self.crowd_of(self.address(), max_tasks, delay).await
+    }
+
+    /// The same, of another server.
+    pub(crate) async fn crowd_of(
+        &self,
+        address: SocketAddr,
+        max_tasks: u32,
+        delay: Delay,
+    ) -> Result<Crowd> {
+        let manner = Manner { max_tasks, delay, dialling: self.args.dialling };
+        let crowd = Crowd::start(&self.identities, address, manner)?;
         crowd.attached(PATIENCE).await?;
         Ok(crowd)
     }

@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use orchestra_model::{
     Millis,
-    delivery::{AttemptKey, JobPart, OrderNumber, StoreId, Term},
+    delivery::{AttemptKey, JobPart, OrderNumber, Refusal, StoreId, Term},
 };
 use orchestra_proto::{Invalid, order_from_wire, store_id, v1};
 use prost::{DecodeError, Message};
@@ -23,6 +23,10 @@ use sha2::{Digest, Sha256};
 /// How many bytes of job parts are kept for orders to come. A job has one task here and its part
 /// comes just before the order; only a retry asks for an older one.
 const KEPT_BYTES: usize = 512 << 10;
+/// How many job parts that were not taken are kept in mind, for the orders that name them.
+const NOT_TAKEN: usize = 64;
+/// Longest reason that an order is refused with, in characters.
+const REASON_CHARS: usize = 300;
 
 /// A command, understood.
 #[derive(Clone, Debug)]
@@ -48,8 +52,8 @@ pub(crate) enum Kind {
         key: AttemptKey,
         /// Of the attempt, where the job asks for less than the score allows.
         timeout: Option<Millis>,
-        /// The job.
-        part: Arc<JobPart>,
+        /// The job; or why it is none, which is an answer to every order for it.
+        part: Result<Arc<JobPart>, Refusal>,
     },
     /// An end to an attempt.
     Cancel {
@@ -119,6 +123,9 @@ pub(crate) struct JobParts {
     parts: BTreeMap<[u8; 32], (Arc<JobPart>, usize)>,
     oldest_first: VecDeque<[u8; 32]>,
     bytes: usize,
+    /// Those that make no sense, by the digest that they claim, and why. A new session would bring
+    /// the same again, so their orders are refused.
+    not_taken: VecDeque<([u8; 32], Refusal)>,
 }
 
 impl JobParts {
@@ -139,7 +146,7 @@ impl JobParts {
                 let key = of_store(&order.key)?;
                 let (digest, order) = order_from_wire(&order)?;
                 let part = self.get(&digest)?;
-                if part.job != key.job {
+                if part.as_ref().is_ok_and(|part| part.job != key.job) {
                     return Err(CommandError::Job);
                 }
                 Kind::Order { number: order.number, key, timeout: order.timeout, part }
@@ -155,20 +162,19 @@ impl JobParts {
         Ok(Some(Command { store, term: Term(command.term), kind }))
     }
 
-    fn get(&self, digest: &[u8]) -> Result<Arc<JobPart>, CommandError> {
-        let (part, _) = self.parts.get(digest).ok_or(CommandError::PartMissing)?;
-        Ok(Arc::clone(part))
+    fn get(&self, digest: &[u8]) -> Result<Result<Arc<JobPart>, Refusal>, CommandError> {
+        if let Some((part, _)) = self.parts.get(digest) {
+            return Ok(Ok(Arc::clone(part)));
+        }
+        let not_taken = self.not_taken.iter().find(|(claimed, _)| claimed[..] == *digest);
+        not_taken.map(|(_, why)| Err(why.clone())).ok_or(CommandError::PartMissing)
     }
 
     fn keep(&mut self, part: &v1::JobPart) -> Result<(), CommandError> {
-        let digest: [u8; 32] = Sha256::digest(&part.body).into();
-        if part.digest[..] != digest {
-            return Err(CommandError::Digest);
-        }
-        let body = v1::JobBody::decode(part.body.clone()).map_err(CommandError::Decode)?;
-        let part = (Arc::new(JobPart::try_from(body)?), part.body.len());
-        self.bytes += part.1;
-        match self.parts.insert(digest, part) {
+        let understood = understand(part).inspect_err(|why| self.remember(&part.digest, why));
+        let (digest, job) = understood?;
+        self.bytes += part.body.len();
+        match self.parts.insert(digest, (job, part.body.len())) {
             Some((_, again)) => self.bytes -= again,
             None => self.oldest_first.push_back(digest),
         }
@@ -180,4 +186,24 @@ impl JobParts {
         }
         Ok(())
     }
+
+    fn remember(&mut self, claimed: &[u8], why: &CommandError) {
+        let Ok(claimed) = claimed.try_into() else { return };
+        if self.not_taken.len() == NOT_TAKEN {
+            self.not_taken.pop_front();
+        }
+        let why = format!("its job is not valid: {}", crate::chain(why));
+        let why = why.chars().take(REASON_CHARS).collect();
+        self.not_taken.push_back((claimed, Refusal::SpawnFailed(why)));
+    }
+}
+
+/// A job part, with its digest.
+fn understand(part: &v1::JobPart) -> Result<([u8; 32], Arc<JobPart>), CommandError> {
+    let digest: [u8; 32] = Sha256::digest(&part.body).into();
+    if part.digest[..] != digest {
+        return Err(CommandError::Digest);
+    }
+    let body = v1::JobBody::decode(part.body.clone()).map_err(CommandError::Decode)?;
+    Ok((digest, Arc::new(JobPart::try_from(body)?)))
 }

@@ -278,9 +278,10 @@ impl Sitter {
             Kind::Cancel { order, key } => Input::Cancelled { term, order, key },
             Kind::Acknowledge { key, order } => Input::Acknowledged { term, key, order },
             Kind::Order { number, key, timeout, part } => {
-                let admitted = match self.stop_at {
-                    Some(_) => Err(Refusal::Stopping),
-                    None => start::admit(
+                let admitted = match (self.stop_at, part) {
+                    (Some(_), _) => Err(Refusal::Stopping),
+                    (None, Err(why)) => Err(why),
+                    (None, Ok(part)) => start::admit(
                         &self.config,
                         &self.scores,
                         &mut self.users,

@@ -33,7 +33,7 @@ pub(super) async fn run(args: &Args) -> Result<Report> {
     let mut stage = Stage::set(args, "attach", args.players).await?;
     let (mut bare, mut real) = (Vec::new(), Vec::new());
     for _ in 0..args.rounds() {
-        let server = start_bare(&stage.authority, stage.dir(), &stage.lifeline)?;
+        let server = start_bare(&stage.authority, stage.dir(), &stage.lifeline, false)?;
         let (round, crowd) = attach(&stage, server.pid(), server.address()?).await?;
         bare.push(round);
         crowd.stop().await?;

@@ -76,10 +76,10 @@ pub(super) async fn run(args: &Args) -> Result<Report> {
 
 /// Waits for the end of a flow over the whole crowd; returns how long it took.
 async fn until_ended(crowd: &Crowd, audience: &mut Audience, flow: &Submitted) -> Result<f64> {
-    // Nothing else runs, so what is left of the flow is what is not acknowledged.
+    // Nothing else runs, so what is left of the flow is what has not ended.
     let tasks = flow.tasks() as u64;
-    let goal = (crowd.common.acknowledged.count() / tasks + 1) * tasks;
-    crowd.common.acknowledged.reach(goal, PATIENCE, "ends on disk").await?;
+    let goal = (crowd.common.ended.count() / tasks + 1) * tasks;
+    crowd.common.ended.reach(goal, PATIENCE, "ends").await?;
     let ended = audience.ended(flow, PATIENCE).await?;
     Ok((ended - flow.at).as_secs_f64())
 }

@@ -1,8 +1,7 @@
 //! Many short tasks, for a minute: some flows over all players are under way at any time.
 
-use std::{collections::HashMap, time::Instant};
+use std::{sync::Arc, time::Instant};
 
-use orchestra_model::FlowId;
 use tokio::time::{Duration, MissedTickBehavior, interval};
 
 use crate::{
@@ -12,7 +11,7 @@ use crate::{
     figures::{Report, Samples},
     scenario::{checked, latencies},
     stage::{PATIENCE, Stage},
-    trouble::{Result, Trouble},
+    trouble::Result,
     usage::resident_kib,
 };
 
@@ -50,58 +49,46 @@ struct Ran {
     flows: Vec<Submitted>,
     /// Tasks that became durable in each whole second.
     each_second: Vec<f64>,
-    /// From the first submission to the last end.
+    /// From the first submission to the last end on disk.
     seconds: f64,
 }
 
-/// Submits the next flow whenever one is complete, until time is up; then waits for the rest.
+/// Submits the next flow whenever all tasks of one have ended, until time is up; then waits until
+/// every end is on disk.
 async fn keep_busy(
     args: &Args,
     crowd: &mut Crowd,
     audience: &mut Audience,
     wanted: &Wanted,
 ) -> Result<Ran> {
-    let tasks = u32::try_from(wanted.hosts * wanted.jobs).unwrap_or(u32::MAX);
-    let common = std::sync::Arc::clone(&crowd.common);
-    let complete = crowd.tell_complete(tasks);
+    let tasks = wanted.hosts * wanted.jobs;
+    let common = Arc::clone(&crowd.common);
+    let complete = crowd.tell_complete(u32::try_from(tasks).unwrap_or(u32::MAX));
     let begin = Instant::now();
     let until = begin + args.time();
     let (mut flows, mut each_second) = (Vec::new(), Vec::new());
-    // A flow may be complete before its submission is answered.
-    let mut open: HashMap<FlowId, bool> = HashMap::new();
+    let mut ended = 0;
     let mut second = interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(MissedTickBehavior::Delay);
     second.tick().await;
     let mut counted = (common.acknowledged.count(), begin);
-    let mut last = begin;
-    loop {
-        let under_way = open.values().filter(|complete| !**complete).count();
-        if under_way < args.in_flight.max(1) && Instant::now() < until {
-            let flow = audience.submit(wanted).await?;
-            open.entry(flow.id).or_insert(false);
-            flows.push(flow);
+    while Instant::now() < until {
+        // One may have ended before its submission is answered.
+        if flows.len() < ended + args.in_flight.max(1) {
+            flows.push(audience.submit(wanted).await?);
             continue;
         }
-        if under_way == 0 {
-            let seconds = (last - begin).as_secs_f64();
-            return Ok(Ran { flows, each_second, seconds });
-        }
         tokio::select! {
-            Some((flow, at)) = complete.recv() => {
-                open.insert(flow, true);
-                last = at;
-            }
+            Some(_) = complete.recv() => ended += 1,
             at = second.tick() => {
                 let (now, at) = (common.acknowledged.count(), at.into_std());
-                if at <= until {
-                    let time = (at - counted.1).as_secs_f64();
-                    each_second.push((now - counted.0) as f64 / time.max(1e-9));
-                }
+                let time = (at - counted.1).as_secs_f64();
+                each_second.push((now - counted.0) as f64 / time.max(1e-9));
                 counted = (now, at);
-                if at > until + PATIENCE {
-                    return Err(Trouble::new(format!("{under_way} flows do not end")));
-                }
             }
         }
     }
+    let all = (flows.len() * tasks) as u64;
+    let last = common.acknowledged.reach(all, PATIENCE, "ends on disk").await?;
+    Ok(Ran { flows, each_second, seconds: (last - begin).as_secs_f64() })
 }
