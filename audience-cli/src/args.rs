@@ -4,23 +4,32 @@
 //! manual pages and completions, come from them. Each turns into a validated command with a
 //! method of its own, which reads files and standard input where the words ask for it.
 
+mod flows;
 mod ids;
+mod ledger;
 mod orc;
 mod status;
 mod submit;
+mod what;
 
 use std::path::PathBuf;
 
-use orchestra_model::time::Millis;
+use orchestra_model::{limits, time::Millis};
 
+pub use flows::{CancelArgs, ExplainArgs, PromoteArgs, Retry, RetryArgs, SteerArgs, WaitArgs};
 pub use ids::{references, whole_flows};
+pub use ledger::{
+    DeploymentArgs, DeploymentCheckArgs, DeploymentFile, DeploymentVerb, LedgerArgs, LedgerVerb,
+    ReleaseArgs,
+};
 pub use orc::{
-    Asking, CancelArgs, ConductorArgs, ConductorVerb, DeploymentArgs, DeploymentCheckArgs,
-    DeploymentFile, DeploymentVerb, FlowsArgs, HostsetArgs, HostsetForm, LogsArgs, OrcArgs,
-    PlayersArgs, ScoresArgs, Verb, WaitArgs,
+    Asking, ConductorArgs, ConductorVerb, DrainArgs, FlowsArgs, HostsetArgs, HostsetForm, LogsArgs,
+    OrcArgs, PlayersArgs, ScoresArgs, UndrainArgs, Verb,
 };
 pub use status::{Shape, StatusArgs};
-pub use submit::{Submit, SubmitArgs};
+pub use submit::{PlanArgs, Submit, SubmitArgs, Wanted};
+
+use crate::{error::Failure, input::Inputs, targets};
 
 /// Ends the help of every program: how it finds the conductor.
 pub const CONNECTION_HELP: &str = "\
@@ -95,6 +104,34 @@ pub struct Waiting {
     /// While waiting, a line of JSON per change on standard output
     #[arg(long, conflicts_with = "json")]
     pub jsonl: bool,
+}
+
+impl Waiting {
+    /// How to wait, where `--wait` asks for it; else these must not be given.
+    fn only_with(self, wait: bool) -> Result<Option<Self>, Failure> {
+        if !wait && (self.wait_timeout.is_some() || self.jsonl) {
+            return Err(
+                Failure::usage("--wait-timeout and --jsonl say how to wait").hint("add --wait")
+            );
+        }
+        Ok(wait.then_some(self))
+    }
+}
+
+/// Hosts that a verb is about, with words joined to one expression.
+fn hosts(words: &[String], inputs: &mut Inputs<'_>) -> Result<String, Failure> {
+    let read = |word: &String| inputs.hosts(word, "the host set", limits::HOSTSET_BYTES);
+    let expression = words.iter().map(read).collect::<Result<Vec<_>, _>>()?.join(" ");
+    targets::without(&expression, &[])
+}
+
+/// Why an operator does something; others will read it.
+fn reason(text: &str) -> Result<String, &'static str> {
+    match text.trim() {
+        "" => Err("a reason is needed: others will read it"),
+        text if text.len() > limits::REASON_BYTES => Err("a reason has at most 1000 bytes"),
+        text => Ok(text.to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -11,30 +11,35 @@
 //! Left to others: what to do when a stream breaks (`commands::wait`), and what exit code a
 //! refusal becomes (`status`).
 
+mod pages;
 mod retry;
 mod status;
+mod steer;
 
-use std::{iter::Peekable, time::Duration, vec};
+use std::time::Duration;
 
 use bytes::Bytes;
 use orchestra_certs::{ConnectError, Credentials, LoadError, Refused, channel};
 use orchestra_model::{
-    delivery::{AttemptEnd, RequestId},
-    ids::{FlowId, JobId, Part, Reference},
+    delivery::RequestId,
+    ids::{FlowId, Part, Reference},
     limits,
     names::HostName,
-    state::{FlowState, TaskState},
-    status::{ConductorStatus, FlowStatus, FlowSummary, PlayerStatus, TaskStatus},
+    params::Params,
+    state::TaskState,
+    status::{ConductorStatus, FlowStatus},
 };
 use orchestra_proto::{Invalid, params_to_wire, v1, v1::audience_client::AudienceClient};
 use prost::Message as _;
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Response, Status, Streaming, transport::Channel};
 
-use crate::{config::Connection, error::Failure, exit::Exit, flowfile::Submission};
+use crate::{args::Wanted, config::Connection, error::Failure, exit::Exit, flowfile::Submission};
 
+pub use pages::{AttemptLog, Page, Pages};
 pub use retry::{Backoff, random};
 pub use status::{failure, is_lost};
+pub use steer::{Explained, RetryOf};
 
 /// How long a single question may take. Whoever asks more than this of a conductor learns that
 /// nothing is known.
@@ -74,21 +79,6 @@ pub struct TaskFilter {
     pub ends: bool,
 }
 
-/// How one attempt ended, for `orc logs`.
-#[derive(Clone, Debug)]
-pub struct AttemptLog {
-    /// The job.
-    pub job: JobId,
-    /// The player.
-    pub host: HostName,
-    /// Which attempt, from 1.
-    pub attempt: u32,
-    /// It came after the task was final.
-    pub late: bool,
-    /// How it ended.
-    pub end: AttemptEnd,
-}
-
 impl Client {
     /// Connects, trying for the connection's timeout.
     pub async fn connect(connection: Connection) -> Result<Self, Failure> {
@@ -105,36 +95,34 @@ impl Client {
         Ok(())
     }
 
-    /// Submits under one request id, however often it must be sent. Returns the flow.
-    pub async fn submit(&mut self, submission: &Submission) -> Result<FlowId, Failure> {
+    /// Submits under one request id, however often it must be sent.
+    pub async fn submit(&mut self, wanted: &Wanted) -> Result<v1::SubmitResponse, Failure> {
         const WHAT: &str = "submitting the flow";
-        let mut id = RequestId([0; 16]);
-        random(&mut id.0)?;
-        let spec = v1::FlowSpec::from(&submission.spec).encode_to_vec();
-        let params = submission.params.iter().map(|(slot, job, params)| v1::JobParams {
-            slot: *slot,
-            job: *job,
-            values: params_to_wire(params),
-        });
         let request = v1::SubmitRequest {
-            request_id: Bytes::copy_from_slice(&id.0),
-            spec: spec.into(),
-            params: params.collect(),
+            request_id: request_id()?,
+            spec: spec_bytes(&wanted.submission),
+            params: params(&wanted.submission.params),
+            require_same_score: wanted.require_same_score,
+            if_plan: wanted.if_plan.clone().unwrap_or_default(),
         };
-        if request.encoded_len() > limits::MESSAGE_BYTES {
-            return Err(Failure::usage(format!(
-                "{WHAT}: with its parameters it is larger than {} MiB",
-                limits::MESSAGE_BYTES >> 20
-            )));
-        }
+        check_size(WHAT, &request)?;
+        self.until_answered(WHAT, async |rpc| rpc.submit(request.clone()).await).await
+    }
+
+    /// Asks what has the same effect however often it arrives, until it is answered.
+    async fn until_answered<T>(
+        &mut self,
+        what: &str,
+        ask: impl AsyncFn(&mut AudienceClient<Channel>) -> Result<Response<T>, Status>,
+    ) -> Result<T, Failure> {
         let deadline = Instant::now() + SUBMIT;
         let mut backoff = Backoff::new();
         loop {
-            let lost = match timeout_at(deadline, self.rpc.submit(request.clone())).await {
-                Ok(Ok(response)) => return Ok(FlowId(response.into_inner().flow)),
-                Ok(Err(status)) if is_lost(&status) => failure(WHAT, &status),
-                Ok(Err(status)) => return Err(failure(WHAT, &status)),
-                Err(_) => Failure::broken(format!("{WHAT}: no answer within {SUBMIT:?}")),
+            let lost = match timeout_at(deadline, ask(&mut self.rpc)).await {
+                Ok(Ok(response)) => return Ok(response.into_inner()),
+                Ok(Err(status)) if is_lost(&status) => failure(what, &status),
+                Ok(Err(status)) => return Err(failure(what, &status)),
+                Err(_) => Failure::broken(format!("{what}: no answer within {SUBMIT:?}")),
             };
             let unknown = |failure: Failure| {
                 failure.hint(
@@ -200,12 +188,7 @@ impl Client {
 
     /// How the attempts of one task, or of the tasks that a reference names, ended.
     pub async fn logs(&mut self, reference: &Reference) -> Result<Pages<v1::AttemptLog>, Failure> {
-        let (slot, job, job_name) = match &reference.part {
-            Part::Flow => (0, 0, String::new()),
-            Part::Slot(slot) => ((*slot).into(), 0, String::new()),
-            Part::Job(slot, job) => ((*slot).into(), (*job).into(), String::new()),
-            Part::Named(name) => (0, 0, name.to_string()),
-        };
+        let (slot, job, job_name) = place(&reference.part);
         let request = v1::GetLogsRequest {
             flow: Some(flow_ref(reference.flow)),
             slot,
@@ -229,16 +212,6 @@ impl Client {
             Ok(answer) => answer.map(Response::into_inner).map_err(Box::new),
             Err(_) => Err(Box::new(Status::unavailable(format!("no answer within {ANSWER:?}")))),
         }
-    }
-
-    /// Cancels a flow; returns which, and its state then.
-    pub async fn cancel(&mut self, flow: Option<FlowId>) -> Result<(FlowId, FlowState), Failure> {
-        let what = format!("cancelling flow {}", shown(flow));
-        let request = v1::CancelRequest { flow: Some(flow_ref(flow)) };
-        let answer = answered(&what, self.rpc.cancel(request)).await?;
-        let state = FlowState::from_word(&answer.state)
-            .ok_or_else(|| Failure::broken(format!("{what}: the answer has an unknown state")))?;
-        Ok((FlowId(answer.flow), state))
     }
 
     /// Resolves a host set with groups and labels; folded.
@@ -266,104 +239,43 @@ impl Client {
     }
 }
 
-/// A list that comes in pages, of which one is held at a time.
-pub struct Pages<P: Page> {
-    stream: Streaming<P>,
-    page: Peekable<vec::IntoIter<P::Item>>,
-    what: String,
-}
-
-impl<P: Page> Pages<P> {
-    fn new(stream: Streaming<P>, what: String) -> Self {
-        Self { stream, page: Vec::new().into_iter().peekable(), what }
-    }
-
-    /// What is left of the present page, or the next page; `None` at the end.
-    pub async fn next(&mut self) -> Result<Option<Vec<P::Item>>, Failure> {
-        self.fill().await?;
-        let page: Vec<P::Item> = self.page.by_ref().collect();
-        Ok(Some(page).filter(|page| !page.is_empty()))
-    }
-
-    /// The next item; `None` at the end.
-    pub async fn next_item(&mut self) -> Result<Option<P::Item>, Failure> {
-        self.fill().await?;
-        Ok(self.page.next())
-    }
-
-    /// The next item, if it is there and `wanted`; else it stays the next.
-    pub async fn next_item_if(
-        &mut self,
-        wanted: impl FnOnce(&P::Item) -> bool,
-    ) -> Result<Option<P::Item>, Failure> {
-        self.fill().await?;
-        Ok(self.page.next_if(wanted))
-    }
-
-    /// Sees to it that there is an item, unless the list is at its end.
-    async fn fill(&mut self) -> Result<(), Failure> {
-        while self.page.peek().is_none() {
-            let page = match timeout(ANSWER, self.stream.message()).await {
-                Ok(page) => page.map_err(|status| failure(&self.what, &status))?,
-                Err(_) => {
-                    let what = &self.what;
-                    return Err(Failure::broken(format!("{what}: no page within {ANSWER:?}")));
-                }
-            };
-            let Some(page) = page else { break };
-            let items = page.items().map_err(|error| invalid(&self.what, error))?;
-            self.page = items.into_iter().peekable();
-        }
-        Ok(())
+/// A part of a flow as requests name it: slot and job, 0 for all, or the job's name.
+fn place(part: &Part) -> (u32, u32, String) {
+    match part {
+        Part::Flow => (0, 0, String::new()),
+        Part::Slot(slot) => ((*slot).into(), 0, String::new()),
+        Part::Job(slot, job) => ((*slot).into(), (*job).into(), String::new()),
+        Part::Named(name) => (0, 0, name.to_string()),
     }
 }
 
-/// A message that carries a part of a list.
-pub trait Page {
-    /// What is listed.
-    type Item;
-
-    /// Into the model.
-    fn items(self) -> Result<Vec<Self::Item>, Invalid>;
+fn request_id() -> Result<Bytes, Failure> {
+    let mut id = RequestId([0; 16]);
+    random(&mut id.0)?;
+    Ok(Bytes::copy_from_slice(&id.0))
 }
 
-impl Page for v1::TaskPage {
-    type Item = TaskStatus;
-
-    fn items(self) -> Result<Vec<TaskStatus>, Invalid> {
-        self.tasks.into_iter().map(TryInto::try_into).collect()
-    }
+fn spec_bytes(submission: &Submission) -> Bytes {
+    v1::FlowSpec::from(&submission.spec).encode_to_vec().into()
 }
 
-impl Page for v1::FlowPage {
-    type Item = FlowSummary;
-
-    fn items(self) -> Result<Vec<FlowSummary>, Invalid> {
-        self.flows.into_iter().map(TryInto::try_into).collect()
-    }
+fn params(params: &[(u32, u32, Params)]) -> Vec<v1::JobParams> {
+    let of_job = |(slot, job, params): &(u32, u32, Params)| v1::JobParams {
+        slot: *slot,
+        job: *job,
+        values: params_to_wire(params),
+    };
+    params.iter().map(of_job).collect()
 }
 
-impl Page for v1::PlayerPage {
-    type Item = PlayerStatus;
-
-    fn items(self) -> Result<Vec<PlayerStatus>, Invalid> {
-        self.players.into_iter().map(TryInto::try_into).collect()
+fn check_size(what: &str, request: &impl prost::Message) -> Result<(), Failure> {
+    if request.encoded_len() > limits::MESSAGE_BYTES {
+        return Err(Failure::usage(format!(
+            "{what}: with its parameters it is larger than {} MiB",
+            limits::MESSAGE_BYTES >> 20
+        )));
     }
-}
-
-impl Page for v1::AttemptLog {
-    type Item = AttemptLog;
-
-    fn items(self) -> Result<Vec<AttemptLog>, Invalid> {
-        let field = Invalid::field;
-        Ok(vec![AttemptLog {
-            job: self.job.as_ref().ok_or_else(|| field("AttemptLog.job"))?.try_into()?,
-            host: HostName::new(&self.host).map_err(|_| field("AttemptLog.host"))?,
-            attempt: self.attempt,
-            late: self.late,
-            end: self.end.ok_or_else(|| field("AttemptLog.end"))?.try_into()?,
-        }])
-    }
+    Ok(())
 }
 
 fn shown(flow: Option<FlowId>) -> String {

@@ -1,14 +1,19 @@
 //! A file per command: asks the conductor, and hands what it answers to a view.
 
-mod cancel;
 mod conductor;
 mod deployment;
+mod drain;
+mod explain;
 mod flows;
 mod hostset;
+mod ledger;
 mod logs;
+mod plan;
 mod players;
+mod retry;
 mod scores;
 mod status;
+mod steer;
 mod submit;
 mod wait;
 
@@ -30,14 +35,23 @@ pub(crate) use submit::submit;
 /// Runs a verb of `orc` that asks the conductor.
 pub(crate) fn ask(verb: Asking, program: &mut Program) -> Result<Exit, Failure> {
     match verb {
+        Asking::Plan(args) => plan::plan(args, program),
+        Asking::Explain(args) => explain::explain(&args, program),
         Asking::Wait(args) => wait::wait(&args, program),
-        Asking::Cancel(args) => cancel::cancel(&args, program),
+        Asking::Pause(args) => steer::pause(&args, program),
+        Asking::Resume(args) => steer::resume(&args, program),
+        Asking::Promote(args) => steer::promote(&args, program),
+        Asking::Retry(args) => retry::retry(&args, program),
+        Asking::Cancel(args) => steer::cancel(&args, program),
         Asking::Flows(args) => flows::flows(args.limit, args.alive, program),
         Asking::Players(args) => players::players(&args, program),
+        Asking::Drain(args) => drain::drain(&args, program),
+        Asking::Undrain(args) => drain::undrain(&args, program),
         Asking::Scores(args) => scores::scores(&args, program),
         Asking::Logs(args) => logs::logs(&args, program),
-        Asking::Hostset(args) => hostset::hostset(&args, program),
+        Asking::Ledger(args) => ledger::ledger(&args, program),
         Asking::Deployment(args) => deployment::deployment(&args.verb, program),
+        Asking::Hostset(args) => hostset::hostset(&args, program),
         Asking::Conductor(args) => conductor::conductor(&args.verb, program),
     }
 }

@@ -44,9 +44,12 @@ impl Exit {
             FlowState::Ok => Exit::Ok,
             FlowState::Cancelled => Exit::Cancelled,
             FlowState::Failed => Exit::of_failed(flow.slots.iter().flatten()),
-            FlowState::Pending | FlowState::Running | FlowState::Doomed | FlowState::Cancelling => {
-                Exit::NotOver
-            }
+            FlowState::Pending
+            | FlowState::Running
+            | FlowState::Doomed
+            | FlowState::Paused
+            | FlowState::Stalled
+            | FlowState::Cancelling => Exit::NotOver,
         }
     }
 
@@ -133,6 +136,7 @@ mod tests {
             waiting: Default::default(),
             window: 1,
             needed,
+            canary: None,
             started_at: None,
             ended_at: None,
         }
@@ -149,6 +153,9 @@ mod tests {
                 ended_at: None,
             },
             cancelled_by: None,
+            paused_by: None,
+            retry_of: None,
+            stalled: Vec::new(),
             stale_store: false,
             slots: jobs.into_iter().map(|job| vec![job]).collect(),
         }
@@ -173,6 +180,8 @@ mod tests {
             (FlowState::Pending, Exit::NotOver),
             (FlowState::Running, Exit::NotOver),
             (FlowState::Doomed, Exit::NotOver),
+            (FlowState::Paused, Exit::NotOver),
+            (FlowState::Stalled, Exit::NotOver),
             (FlowState::Cancelling, Exit::NotOver),
             (FlowState::Ok, Exit::Ok),
             (FlowState::Failed, Exit::NotOk),

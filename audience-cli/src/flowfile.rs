@@ -29,7 +29,7 @@ use orchestra_model::{
 
 use crate::error::Failure;
 
-pub use job::{Overrides, Secret, parse_stragglers};
+pub use job::{Overrides, Secret};
 
 /// Largest flow file, in bytes: what is larger could not be sent in one message either.
 pub const FLOW_FILE_BYTES: usize = limits::MESSAGE_BYTES;

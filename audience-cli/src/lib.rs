@@ -11,6 +11,7 @@
 //! config     how to reach it: flags, variables, files
 //! args       command lines: clap's structs, and the validated commands they become
 //! flowfile   flow files in JSON, YAML and TOML
+//! job_limits what a job may ask for, by flag or by field
 //! targets    host set expressions as far as they can be checked here
 //! input      values from files and standard input
 //! error      what went wrong, in words
@@ -31,6 +32,7 @@ pub mod error;
 pub mod exit;
 pub mod flowfile;
 pub mod input;
+pub mod job_limits;
 pub mod programs;
 pub mod sandbox;
 pub mod targets;

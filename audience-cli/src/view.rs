@@ -2,12 +2,16 @@
 
 pub mod deployment;
 mod diff;
+pub mod explain;
 pub mod flow;
 pub mod json;
+pub mod ledger;
 pub mod output;
+pub mod plan;
 pub mod players;
 pub mod progress;
+pub mod scores;
 mod style;
 pub mod task;
 
-pub use style::{Style, elapsed, when, when_about};
+pub use style::{Style, elapsed, one_line, when, when_about};

@@ -14,6 +14,7 @@
 //! was held goes on when there is space again. It never stops answering.
 
 mod clock;
+mod load;
 mod mailbox;
 mod outgoing;
 mod perform;
@@ -32,7 +33,6 @@ use orchestra_flow::{Engine, Input, PlayerIx, ReplyId, SessionId};
 use orchestra_model::{
     FlowId, HostName, JobId, Timestamp,
     delivery::{Refusal, Report, Term},
-    score::ScoreOffer,
     status::{Event, FlowStatus, PlayerStatus},
 };
 use orchestra_proto::v1;
@@ -55,6 +55,7 @@ use self::{
 };
 use crate::{
     fleet::Fleet,
+    inventory::Inventory,
     outbox::{EncodedJob, Header, Outbox},
     writer::Writer,
 };
@@ -64,7 +65,6 @@ use crate::{
 struct Seen {
     version: String,
     attached_at: Option<Timestamp>,
-    scores: Arc<[ScoreOffer]>,
 }
 
 /// A live session.
@@ -90,6 +90,7 @@ pub(crate) struct Driver {
     /// What goes with the commands of sessions that begin now.
     header: Header,
     fleet: watch::Sender<Arc<Fleet>>,
+    inventory: Inventory,
     outgoing: Outgoing,
     sessions: HashMap<SessionId, Session>,
     seen: Vec<Seen>,
@@ -112,12 +113,14 @@ impl Driver {
         identity: Identity,
         writer: Writer,
         fleet: watch::Sender<Arc<Fleet>>,
+        inventory: Inventory,
     ) -> Self {
         Self {
             engine,
             clock,
             header: Header { store: identity.store, term: identity.term },
             fleet,
+            inventory,
             outgoing: Outgoing::new(writer),
             sessions: HashMap::new(),
             seen: Vec::new(),
@@ -235,6 +238,10 @@ impl Driver {
     fn detach(&mut self, player: PlayerIx, session: SessionId) {
         self.sessions.remove(&session);
         self.handle(Input::PlayerDetached { player, session });
+        let roster = self.engine.roster();
+        if roster.session(player).is_none() {
+            self.inventory.detached(roster.host(player));
+        }
     }
 
     fn attach(&mut self, attach: Attach) -> Attached {
@@ -246,11 +253,8 @@ impl Driver {
         if self.seen.len() <= player.index() {
             self.seen.resize_with(player.index() + 1, Seen::default);
         }
-        self.seen[player.index()] = Seen {
-            version,
-            attached_at: Some(self.clock.now()),
-            scores: snapshot.scores.as_slice().into(),
-        };
+        self.seen[player.index()] = Seen { version, attached_at: Some(self.clock.now()) };
+        self.inventory.attached(&host, &snapshot.scores);
         self.seen_term = self.seen_term.max(snapshot.term);
         outbox.welcome(self.header);
         self.sessions.insert(session, Session { outbox, header: self.header, probed: None });
@@ -281,22 +285,14 @@ impl Driver {
 
     fn request(&mut self, request: Request) {
         match request {
-            Request::Submit(mut submission, reply) => {
-                if let Some(id) = self.begin(reply) {
-                    submission.reply = id;
-                    self.handle(Input::FlowSubmitted(submission));
+            Request::Change(make, reply) => {
+                if let Some(reply) = self.begin(reply) {
+                    self.handle(make(reply));
                 }
             }
-            Request::Cancel { flow, by, reply } => {
+            Request::LoadFleet { fleet, most_removed, reply } => {
                 if let Some(reply) = self.begin(reply) {
-                    self.handle(Input::CancelRequested { reply, flow, by });
-                }
-            }
-            Request::LoadRoster { fleet, most_removed, reply } => {
-                if let Some(reply) = self.begin(reply) {
-                    let hosts = fleet.hosts().clone();
-                    self.loading.insert(reply, fleet);
-                    self.handle(Input::RosterLoaded { reply, hosts, most_removed });
+                    self.load_fleet(fleet, most_removed, reply);
                 }
             }
             Request::Recover(reply) => self.recover(reply),
@@ -309,8 +305,20 @@ impl Driver {
                 let tasks = self.engine.tasks(job, from, limit);
                 self.tell(job.flow, reply, tasks);
             }
+            Request::Explain { flow, job, host, reply } => {
+                let why = self.engine.explain(flow, job, host.as_ref());
+                self.tell(flow, reply, why);
+            }
+            Request::Cells { from, limit, reply } => {
+                let cells = self.engine.cell_status(from, limit);
+                self.tell_all(reply, cells);
+            }
+            Request::Settle(reply) => self.tell_all(reply, ()),
             Request::Watch(flow, events, reply) => self.watch(flow, events, reply),
             // Whoever asked may have gone.
+            Request::Overlay(submission, reply) => {
+                let _ = reply.send(Ok(self.engine.overlay(*submission)));
+            }
             Request::Players { hosts, scores, reply } => {
                 let _ = reply.send(Ok(self.players(&hosts, scores)));
             }
@@ -327,16 +335,33 @@ impl Driver {
             let _ = reply.send(Err(not_begun(trouble)));
             return None;
         }
-        let id = ReplyId(self.next_reply);
-        self.next_reply += 1;
+        let id = self.address();
         self.replies.insert(id, reply);
         Some(id)
     }
 
+    /// An address that was not used before.
+    fn address(&mut self) -> ReplyId {
+        let id = ReplyId(self.next_reply);
+        self.next_reply += 1;
+        id
+    }
+
     /// Answers a question about a flow once everything about the flow is on disk.
     fn tell<T: Send + 'static>(&mut self, flow: FlowId, reply: Told<T>, answer: T) {
+        let is_written = self.outgoing.is_written(flow);
+        self.tell_once(is_written, reply, answer);
+    }
+
+    /// Answers a question that is about everything.
+    fn tell_all<T: Send + 'static>(&mut self, reply: Told<T>, answer: T) {
+        let is_written = self.outgoing.is_all_written();
+        self.tell_once(is_written, reply, answer);
+    }
+
+    fn tell_once<T: Send + 'static>(&mut self, is_written: bool, reply: Told<T>, answer: T) {
         // Whoever asked may have gone.
-        if self.outgoing.is_written(flow) {
+        if is_written {
             let _ = reply.send(Ok(answer));
         } else if let Some(trouble) = self.outgoing.trouble() {
             let _ = reply.send(Err(not_told(trouble)));
@@ -408,7 +433,8 @@ impl Driver {
                     in_flight,
                     version: seen.version,
                     spool: roster.spool(player),
-                    scores: if scores { seen.scores.to_vec() } else { Vec::new() },
+                    drained: roster.drained(player).cloned(),
+                    scores: if scores { self.inventory.offers(host) } else { Vec::new() },
                 }
             })
             .collect()
@@ -420,11 +446,17 @@ impl Driver {
             term: self.engine.term(),
             players: roster.members(),
             attached: roster.attached(),
-            flows_alive: u32::try_from(self.engine.alive_count()).unwrap_or(u32::MAX),
+            flows_alive: count(self.engine.alive_count()),
+            deployments: count(self.engine.deployments().len()),
+            cells: count(self.engine.deployments().cells().as_slice().len()),
             stale_store: self.engine.stale().map(str::to_owned),
             store_error: self.outgoing.trouble().map(str::to_owned),
         }
     }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }
 
 /// For what would change the store.

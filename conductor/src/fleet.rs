@@ -1,5 +1,8 @@
-//! The fleet as the conductor's own files tell it: the `players` file with its labels, and
-//! `groups.toml`. What a player says about itself never counts for targeting.
+//! The fleet as the conductor's own files tell it: the `players` file with its labels,
+//! `groups.toml`, and the deployments of `deployments.d`, whose apps are groups as well. What a
+//! player says about itself never counts for targeting.
+
+mod deployments;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,8 +12,9 @@ use std::{
     sync::Arc,
 };
 
+use orchestra_document::Problems;
 use orchestra_model::{
-    HostName, HostSet,
+    Deployments, HostName, HostSet,
     hostset::{Groups, InvalidHostSet},
     names::{GroupName, InvalidName},
 };
@@ -18,14 +22,17 @@ use orchestra_model::{
 /// A host's labels: one value a key.
 type Labels = BTreeMap<String, String>;
 
-/// Hosts, labels and groups: what host set expressions resolve against.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Hosts, labels, groups and deployments: what host set expressions resolve against.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Fleet {
     hosts: HostSet,
     /// Of the hosts that have any. Hosts of the same lines share theirs.
     labels: HashMap<HostName, Arc<Labels>>,
     labelled: BTreeMap<(String, String), HostSet>,
     groups: BTreeMap<GroupName, HostSet>,
+    deployments: Arc<Deployments>,
+    /// Over what the deployments mean.
+    deployments_digest: [u8; 32],
 }
 
 /// Why the fleet's files cannot be used.
@@ -43,6 +50,8 @@ pub enum InvalidFleet {
     Group(PathBuf, GroupName, Box<InvalidHostSet>),
     /// A group names hosts that the players file does not.
     UnknownHosts(PathBuf, GroupName, HostSet),
+    /// Files of `deployments.d` are wrong: everything that is.
+    Deployments(PathBuf, Problems),
 }
 
 /// What is wrong with a line of the players file.
@@ -84,6 +93,9 @@ impl fmt::Display for InvalidFleet {
                 "{}: group {group} names hosts that the players file does not: {hosts}",
                 path.display()
             ),
+            Self::Deployments(path, _) => {
+                write!(f, "the deployments of {} cannot be used", path.display())
+            }
         }
     }
 }
@@ -96,13 +108,15 @@ impl Error for InvalidFleet {
             Self::Group(_, _, cause) => Some(cause),
             Self::Groups(_, cause) => Some(cause),
             Self::GroupName(_, cause) => Some(cause),
+            Self::Deployments(_, cause) => Some(cause),
             _ => None,
         }
     }
 }
 
 impl Fleet {
-    /// Reads `players`, which must be there, and `groups.toml`, which may be.
+    /// Reads `players`, which must be there, and `groups.toml` and `deployments.d`, which may be.
+    /// Deployments may use groups, and groups no apps: so neither waits for the other.
     pub(crate) fn load(directory: &Path) -> Result<Self, InvalidFleet> {
         let mut fleet = Self::default();
         let players = directory.join("players");
@@ -117,6 +131,10 @@ impl Fleet {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(InvalidFleet::Read(groups, error)),
         }
+        let deployments = deployments::load(directory, &fleet)
+            .map_err(|cause| InvalidFleet::Deployments(directory.to_owned(), cause))?;
+        fleet.deployments_digest = deployments::digest(&deployments);
+        fleet.deployments = Arc::new(deployments);
         Ok(fleet)
     }
 
@@ -204,6 +222,16 @@ impl Fleet {
         &self.hosts
     }
 
+    /// The deployments in force.
+    pub(crate) fn deployments(&self) -> &Arc<Deployments> {
+        &self.deployments
+    }
+
+    /// SHA-256 over what the deployments mean: another one when any of them changes.
+    pub(crate) fn deployments_digest(&self) -> &[u8; 32] {
+        &self.deployments_digest
+    }
+
     /// The labels of a host.
     pub(crate) fn labels(&self, host: &HostName) -> BTreeMap<String, String> {
         self.labels.get(host).map(|labels| Labels::clone(labels)).unwrap_or_default()
@@ -250,8 +278,9 @@ impl Groups for Fleet {
         self.hosts.clone()
     }
 
+    /// A group of `groups.toml`, or an app: no name is both.
     fn group(&self, name: &GroupName) -> Option<HostSet> {
-        self.groups.get(name).cloned()
+        self.groups.get(name).cloned().or_else(|| self.deployments.app(name))
     }
 
     fn labelled(&self, key: &str, value: &str) -> Option<HostSet> {

@@ -1,6 +1,9 @@
 //! Flows that have ended, told from the store. Nothing is computed anew: what is there is what
 //! was.
 
+mod explain;
+mod rest;
+
 use std::collections::BTreeMap;
 
 use orchestra_model::{
@@ -13,6 +16,11 @@ use orchestra_model::{
 use orchestra_proto::{Invalid, v1};
 use orchestra_store::{ReadError, Reader};
 use prost::Message;
+
+pub(crate) use self::{
+    explain::explain,
+    rest::{NoRest, Rest},
+};
 
 /// Why a flow cannot be read back.
 #[derive(Debug)]
@@ -99,8 +107,15 @@ pub(crate) fn flow_status(
         });
         slots.push(statuses.collect::<Result<Vec<_>, HistoryError>>()?);
     }
-    let cancelled_by = record.cancelled_by.clone();
-    Ok(Some(FlowStatus { summary: summary(&record), cancelled_by, stale_store: false, slots }))
+    Ok(Some(FlowStatus {
+        summary: summary(&record),
+        cancelled_by: record.cancelled_by,
+        paused_by: record.paused_by,
+        retry_of: record.retry_of,
+        stalled: Vec::new(),
+        stale_store: false,
+        slots,
+    }))
 }
 
 fn job_status(spec: &JobSpec, record: &JobRecord, targets: &str) -> JobStatus {
@@ -115,6 +130,7 @@ fn job_status(spec: &JobSpec, record: &JobRecord, targets: &str) -> JobStatus {
         waiting: BTreeMap::new(),
         window: spec.parallel.window_of(record.tasks),
         needed: spec.success.threshold_of(record.tasks),
+        canary: None,
         started_at: record.started_at,
         ended_at: record.ended_at,
     }

@@ -17,6 +17,7 @@ pub mod config;
 mod driver;
 mod fleet;
 mod history;
+mod inventory;
 mod outbox;
 mod reload;
 mod retention;

@@ -56,6 +56,8 @@ pub(crate) struct Loaded {
     pub(crate) players: u32,
     pub(crate) added: u32,
     pub(crate) removed: u32,
+    pub(crate) deployments: usize,
+    pub(crate) cells: usize,
 }
 
 /// Keys that only a restart changes.
@@ -107,13 +109,13 @@ impl Reloader {
     }
 
     /// Puts a fleet in force, as [`Reloader::reload`] does.
-    pub(crate) async fn load_roster(
+    pub(crate) async fn load_fleet(
         &self,
-        fleet: Fleet,
+        fleet: Arc<Fleet>,
         limits: &Limits,
         allow_removal: bool,
     ) -> Result<Loaded, Status> {
-        self.0.load_roster(fleet, limits, allow_removal).await
+        self.0.load_fleet(fleet, limits, allow_removal).await
     }
 }
 
@@ -132,6 +134,8 @@ impl Inner {
                     players = loaded.players,
                     added = loaded.added,
                     removed = loaded.removed,
+                    deployments = loaded.deployments,
+                    cells = loaded.cells,
                     "configuration reloaded"
                 );
                 self.done.notify_one();
@@ -153,19 +157,19 @@ impl Inner {
             check_fixed(&before, &config).map_err(|error| broken(&error))?;
             let fleet = Fleet::load(&config.directory).map_err(|error| broken(&error))?;
             let tls = tls::load(&config).map_err(|error| broken(&error))?;
-            Ok::<_, Status>((config, fleet, tls))
+            Ok::<_, Status>((config, Arc::new(fleet), tls))
         });
         let (config, fleet, tls) =
             read.await.map_err(|error| Status::internal(error.to_string()))??;
-        let loaded = self.load_roster(fleet, &config.limits, allow_removal).await?;
+        let loaded = self.load_fleet(fleet, &config.limits, allow_removal).await?;
         self.tls.set(tls);
         Ok((loaded, config))
     }
 
     /// The brake counts what is in force now.
-    async fn load_roster(
+    async fn load_fleet(
         &self,
-        fleet: Fleet,
+        fleet: Arc<Fleet>,
         limits: &Limits,
         allow_removal: bool,
     ) -> Result<Loaded, Status> {
@@ -178,15 +182,23 @@ impl Inner {
             false => limits.reload_removal.window_of(players),
         };
         let (reply, answer) = oneshot::channel();
-        let request = Request::LoadRoster { fleet: Arc::new(fleet), most_removed, reply };
+        let deployments = Arc::clone(fleet.deployments());
+        let request = Request::LoadFleet { fleet, most_removed, reply };
         self.driver.requests.send(request).await.map_err(|_| gone())?;
         match answer.await.map_err(|_| gone())?? {
-            Answer::Loaded { players, added, removed } => Ok(Loaded { players, added, removed }),
+            Answer::Loaded { players, added, removed } => {
+                let cells = deployments.cells().as_slice().len();
+                Ok(Loaded { players, added, removed, deployments: deployments.len(), cells })
+            }
             Answer::Rejected(rejection @ Rejection::TooManyRemoved { .. }) => {
                 Err(Status::failed_precondition(format!(
                     "{rejection}; allow it with `orc conductor reload --allow-removal`, \
                      or start the conductor with --allow-removal"
                 )))
+            }
+            // With these deployments, a living flow would never end.
+            Answer::Rejected(rejection) => {
+                Err(Status::failed_precondition(shown(rejection.to_string())))
             }
             answer => Err(Status::internal(format!("unexpected answer {answer:?}"))),
         }

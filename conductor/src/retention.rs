@@ -1,7 +1,8 @@
 //! Ended flows are kept for a while, and so many of them; then everything about them goes.
 //!
 //! Looked at every minute, and after each reload. A few at a time, each few on disk before the
-//! next: removing a large flow takes the store's writer a while.
+//! next, so that nothing waits long behind them. They are gone for readers at once, whatever their
+//! size; the writer removes what is left of them while it has nothing else to do.
 
 use std::{sync::Arc, time::Duration};
 
@@ -107,6 +108,8 @@ mod tests {
             submitted_at: Timestamp(1),
             ended_at: ended_at.map(Timestamp),
             cancelled_by: None,
+            paused_by: None,
+            retry_of: None,
         }))
     }
 

@@ -17,7 +17,7 @@ use std::{
 
 use orchestra_certs::{Incoming, Limits, Reloadable, incoming};
 use orchestra_flow::{Engine, RecoveredFlow, RecoveredJob, Recovery, Settings};
-use orchestra_model::limits;
+use orchestra_model::{Deployments, limits};
 use orchestra_proto::v1::{audience_server::AudienceServer, players_server::PlayersServer};
 use orchestra_store::{CommitError, Identity, OpenError, Reader, SqliteStore, Store};
 use tokio::{
@@ -36,6 +36,7 @@ use crate::{
     driver::{Clock, Driver, mailboxes},
     fleet::{Fleet, InvalidFleet},
     history::{self, HistoryError},
+    inventory::Inventory,
     reload::Reloader,
     retention,
     sessions::{Patience, Sessions},
@@ -61,7 +62,7 @@ pub struct Options {
 pub enum ServeError {
     /// The configuration cannot be used.
     Config(InvalidConfig),
-    /// The players file or the groups cannot be used.
+    /// The players file, the groups or the deployments cannot be used.
     Fleet(InvalidFleet),
     /// Certificates or key cannot be used.
     Tls(InvalidTls),
@@ -73,7 +74,7 @@ pub enum ServeError {
     Listen(SocketAddr, io::Error),
     /// A file of the state directory cannot be written.
     Write(PathBuf, io::Error),
-    /// The players file lacks too much of the fleet.
+    /// The players file lacks too much of the fleet, or the deployments do not suit a living flow.
     Roster(String),
     /// The store failed while running: what is on disk is what counts.
     Store(CommitError),
@@ -141,25 +142,26 @@ async fn run(options: Options) -> Result<(), ServeError> {
     // Before anything else: a reload that is asked for early must not end the process.
     let hangup = signal(SignalKind::hangup()).map_err(ServeError::System)?;
     let config = Config::load(&options.config_dir).map_err(ServeError::Config)?;
-    let fleet = Fleet::load(&options.config_dir).map_err(ServeError::Fleet)?;
+    let fleet = Arc::new(Fleet::load(&options.config_dir).map_err(ServeError::Fleet)?);
     let tls = Reloadable::new(tls::load(&config).map_err(ServeError::Tls)?);
 
     let clock = Clock::start();
     let store = SqliteStore::open(&config.state_dir).map_err(ServeError::Open)?;
     forget_address(&config)?;
     let (identity, readers) = (store.identity(), store.readers());
-    let engine = engine(identity, clock, &store)?;
+    let engine = engine(identity, clock, &store, fleet.deployments())?;
     let writer = Writer::start(Box::new(store)).map_err(ServeError::System)?;
 
     let (handle, from, finish) = mailboxes();
     let (fleet_sender, fleet_receiver) = watch::channel(Arc::new(Fleet::default()));
-    let driver = Driver::new(engine, clock, identity, writer, fleet_sender);
+    let inventory = Inventory::default();
+    let driver = Driver::new(engine, clock, identity, writer, fleet_sender, inventory.clone());
     let mut driver = tokio::spawn(driver.run(from));
     let reloader = Reloader::new(config.clone(), handle.clone(), clock, tls.clone());
     tokio::select! {
         // The driver ends by itself only when the store failed.
         result = &mut driver => return driver_result(result),
-        result = reloader.load_roster(fleet, &config.limits, options.allow_removal) => {
+        result = reloader.load_fleet(fleet, &config.limits, options.allow_removal) => {
             result.map_err(|status| ServeError::Roster(status.message().to_owned()))?;
         }
     }
@@ -171,7 +173,8 @@ async fn run(options: Options) -> Result<(), ServeError> {
     write_address(&config, address)?;
     tracing::info!(
         %address, name = %config.name, store = %identity.store, term = identity.term.0,
-        players = fleet_receiver.borrow().hosts().len(), "conductor started"
+        players = fleet_receiver.borrow().hosts().len(),
+        deployments = fleet_receiver.borrow().deployments().len(), "conductor started"
     );
 
     let (stop, stopping) = watch::channel(false);
@@ -188,6 +191,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
         handle,
         readers,
         fleet_receiver,
+        inventory,
         reloader.clone(),
         facts,
         stopping.clone(),
@@ -345,12 +349,17 @@ fn write_address(config: &Config, address: SocketAddr) -> Result<(), ServeError>
 }
 
 /// The engine as the store has it, ready to go on.
-fn engine(identity: Identity, clock: Clock, store: &SqliteStore) -> Result<Engine, ServeError> {
+fn engine(
+    identity: Identity,
+    clock: Clock,
+    store: &SqliteStore,
+    deployments: &Arc<Deployments>,
+) -> Result<Engine, ServeError> {
     // A reload may change how many tasks a flow may have, so the service looks at that.
     let settings = Settings { most_tasks: u64::MAX };
     let reader = store.reader().map_err(|error| ServeError::Recover(error.into()))?;
-    let mut engine =
-        recover(settings, identity, &*reader).map_err(|error| ServeError::Recover(error.into()))?;
+    let mut engine = recover(settings, identity, &*reader, deployments)
+        .map_err(|error| ServeError::Recover(error.into()))?;
     engine.resume(clock.now());
     Ok(engine)
 }
@@ -360,6 +369,7 @@ fn recover(
     settings: Settings,
     identity: Identity,
     reader: &dyn Reader,
+    deployments: &Arc<Deployments>,
 ) -> Result<Engine, HistoryError> {
     let recovery = Recovery {
         store: identity.store,
@@ -368,6 +378,8 @@ fn recover(
         next_flow: reader.next_flow()?,
         players: reader.players()?,
         requests: reader.requests()?,
+        holds: reader.holds()?,
+        deployments: Arc::clone(deployments),
     };
     let mut engine = Engine::recover(settings, recovery);
     for record in reader.live_flows()? {

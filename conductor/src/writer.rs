@@ -1,6 +1,12 @@
 //! The store's one writer, on a thread of its own: takes a batch, makes it durable, says so.
 //!
 //! Group commit follows from the driver handing over everything that was ready in one batch.
+//! Between batches it removes what pruned flows have left behind, and tidies a quiet store.
+
+mod sweeper;
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::mpsc,
@@ -12,6 +18,8 @@ use orchestra_model::{delivery::Term, record::Op};
 use orchestra_store::{CommitError, Store};
 use tokio::sync::mpsc as tokio_mpsc;
 
+use self::sweeper::Sweeper;
+
 /// What the writer is asked.
 #[derive(Debug)]
 pub(crate) enum Write {
@@ -19,6 +27,16 @@ pub(crate) enum Write {
     Commit(Vec<Op>),
     /// Raise the term above what a player has seen.
     RaiseTerm(Term),
+}
+
+impl Write {
+    /// Whether it leaves something to sweep.
+    fn prunes(&self) -> bool {
+        match self {
+            Write::Commit(batch) => batch.iter().any(|op| matches!(op, Op::PruneFlow(_))),
+            Write::RaiseTerm(_) => false,
+        }
+    }
 }
 
 /// What became of it. A batch that did not fit on the disk comes back, to be tried again.
@@ -78,42 +96,69 @@ fn run(
     outgoing: &tokio_mpsc::UnboundedSender<Written>,
 ) {
     let mut untidy_since: Option<Instant> = None;
+    let mut sweeper = Sweeper::new();
     loop {
-        let write = match untidy_since {
-            // Nothing was written since the last tidying: sleep as long as it takes.
+        let tidy = untidy_since.map(|since| TIDY.saturating_sub(since.elapsed()));
+        let write = match sweeper.pause().or(tidy) {
+            Some(wait) => incoming.recv_timeout(wait),
+            // Nothing to do: sleep as long as it takes.
             None => incoming.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
-            Some(since) => incoming.recv_timeout(TIDY.saturating_sub(since.elapsed())),
         };
-        let written = match write {
-            Ok(Write::Commit(batch)) => match store.commit(&batch) {
-                Ok(()) => {
-                    untidy_since.get_or_insert_with(Instant::now);
-                    Written::Committed
-                }
-                Err(error) if error.is_retryable() => Written::Full(batch, error),
-                Err(error) => Written::Failed(error),
-            },
-            Ok(Write::RaiseTerm(seen)) => match store.raise_term(seen) {
-                Ok(term) => Written::Raised(term),
-                Err(error) if error.is_retryable() => Written::NotRaised(error),
-                Err(error) => Written::Failed(error),
-            },
+        let write = match write {
+            Ok(write) => write,
+            Err(mpsc::RecvTimeoutError::Timeout) if sweeper.pause().is_some() => {
+                sweeper.step(&mut *store);
+                untidy_since.get_or_insert_with(Instant::now);
+                continue;
+            }
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                untidy_since = match store.tidy() {
-                    Ok(true) => None,
-                    Ok(false) => Some(Instant::now()),
-                    Err(error) => {
-                        tracing::warn!(error = %crate::chain(&error), "the store was not tidied");
-                        None
-                    }
-                };
+                untidy_since = tidy_up(&mut *store);
+                sweeper.retry();
                 continue;
             }
             Err(mpsc::RecvTimeoutError::Disconnected) => return,
         };
+        let prunes = write.prunes();
+        let written = carry_out(&mut *store, write);
+        if matches!(written, Written::Committed) {
+            untidy_since.get_or_insert_with(Instant::now);
+            if prunes {
+                sweeper.wake();
+            }
+        }
         let over = matches!(written, Written::Failed(_));
         if outgoing.send(written).is_err() || over {
             return;
+        }
+        if sweeper.is_overdue() {
+            sweeper.step(&mut *store);
+        }
+    }
+}
+
+fn carry_out(store: &mut dyn Store, write: Write) -> Written {
+    match write {
+        Write::Commit(batch) => match store.commit(&batch) {
+            Ok(()) => Written::Committed,
+            Err(error) if error.is_retryable() => Written::Full(batch, error),
+            Err(error) => Written::Failed(error),
+        },
+        Write::RaiseTerm(seen) => match store.raise_term(seen) {
+            Ok(term) => Written::Raised(term),
+            Err(error) if error.is_retryable() => Written::NotRaised(error),
+            Err(error) => Written::Failed(error),
+        },
+    }
+}
+
+/// Tidies a store; since when there is something to tidy afterwards.
+fn tidy_up(store: &mut dyn Store) -> Option<Instant> {
+    match store.tidy() {
+        Ok(true) => None,
+        Ok(false) => Some(Instant::now()),
+        Err(error) => {
+            tracing::warn!(error = %crate::chain(&error), "the store was not tidied");
+            None
         }
     }
 }

@@ -5,10 +5,11 @@ use orchestra_model::{
     delivery::SpoolId,
     ids::{FlowId, JobId},
     names::{AudienceName, FlowName, HostName, JobName, ScoreName},
+    record::Drain,
     state::{FlowState, JobState, TaskState, WaitReason},
     status::{
-        ConductorStatus, Counts, Event, FlowStatus, FlowSummary, JobStatus, PlayerStatus,
-        TaskStatus,
+        CanaryStatus, ConductorStatus, Counts, Event, FlowStatus, FlowSummary, JobStatus,
+        PlayerStatus, TaskStatus,
     },
     time::Timestamp,
 };
@@ -69,6 +70,9 @@ impl From<&FlowStatus> for v1::FlowStatus {
             cancelled_by: text(flow.cancelled_by.as_ref()),
             slots: flow.slots.iter().map(slot).collect(),
             stale_store: flow.stale_store,
+            paused_by: text(flow.paused_by.as_ref()),
+            retry_of: flow.retry_of.map_or(0, |flow| flow.0),
+            stalled: flow.stalled.clone(),
         }
     }
 }
@@ -78,13 +82,14 @@ impl TryFrom<v1::FlowStatus> for FlowStatus {
 
     fn try_from(flow: v1::FlowStatus) -> Result<Self, Invalid> {
         let slot = |slot: v1::SlotStatus| slot.jobs.into_iter().map(TryInto::try_into).collect();
+        let audience =
+            |name: &str, field: &'static str| optional_name(name, AudienceName::new, field);
         Ok(FlowStatus {
             summary: flow.summary.in_field("FlowStatus.summary")?.try_into()?,
-            cancelled_by: optional_name(
-                &flow.cancelled_by,
-                AudienceName::new,
-                "FlowStatus.cancelled_by",
-            )?,
+            cancelled_by: audience(&flow.cancelled_by, "FlowStatus.cancelled_by")?,
+            paused_by: audience(&flow.paused_by, "FlowStatus.paused_by")?,
+            retry_of: Some(FlowId(flow.retry_of)).filter(|flow| *flow > FlowId(0)),
+            stalled: flow.stalled,
             stale_store: flow.stale_store,
             slots: flow.slots.into_iter().map(slot).collect::<Result<_, Invalid>>()?,
         })
@@ -118,6 +123,11 @@ impl From<&JobStatus> for v1::JobStatus {
             needed: job.needed,
             started_at_ms: moment_ms(job.started_at),
             ended_at_ms: moment_ms(job.ended_at),
+            canary: job.canary.map(|canary| v1::CanaryStatus {
+                tasks: canary.tasks,
+                ok: canary.ok,
+                until_ms: moment_ms(canary.until),
+            }),
         }
     }
 }
@@ -141,6 +151,11 @@ impl TryFrom<v1::JobStatus> for JobStatus {
             waiting: job.waiting.into_iter().map(reason).collect::<Result<_, _>>()?,
             window: job.window,
             needed: job.needed,
+            canary: job.canary.map(|canary| CanaryStatus {
+                tasks: canary.tasks,
+                ok: canary.ok,
+                until: moment(canary.until_ms),
+            }),
             started_at: moment(job.started_at_ms),
             ended_at: moment(job.ended_at_ms),
         })
@@ -287,6 +302,11 @@ impl From<&PlayerStatus> for v1::PlayerStatus {
             version: player.version.clone(),
             spool_id: player.spool.map_or_else(Bytes::new, |id| Bytes::copy_from_slice(&id.0)),
             scores: player.scores.iter().map(Into::into).collect(),
+            drain: player.drained.as_ref().map(|drain| v1::Drain {
+                by: drain.by.to_string(),
+                reason: drain.reason.to_string(),
+                since_ms: drain.since.0,
+            }),
         }
     }
 }
@@ -304,7 +324,20 @@ impl TryFrom<v1::PlayerStatus> for PlayerStatus {
             in_flight: player.in_flight,
             version: player.version,
             spool: SpoolId::from_slice(&player.spool_id),
+            drained: player.drain.map(TryInto::try_into).transpose()?,
             scores: player.scores.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl TryFrom<v1::Drain> for Drain {
+    type Error = Invalid;
+
+    fn try_from(drain: v1::Drain) -> Result<Self, Invalid> {
+        Ok(Drain {
+            by: AudienceName::new(&drain.by).in_field("Drain.by")?,
+            reason: drain.reason.into(),
+            since: Timestamp(drain.since_ms),
         })
     }
 }
@@ -321,6 +354,8 @@ impl From<&ConductorStatus> for v1::ConductorStatus {
             players: status.players,
             attached: status.attached,
             flows_alive: status.flows_alive,
+            deployments: status.deployments,
+            cells: status.cells,
             loaded_at_ms: status.loaded_at.0,
             reload_error: text(status.reload_error.as_ref()),
             stale_store: text(status.stale_store.as_ref()),
@@ -342,6 +377,8 @@ impl From<v1::ConductorStatus> for ConductorStatus {
             players: status.players,
             attached: status.attached,
             flows_alive: status.flows_alive,
+            deployments: status.deployments,
+            cells: status.cells,
             loaded_at: Timestamp(status.loaded_at_ms),
             reload_error: some(status.reload_error),
             stale_store: some(status.stale_store),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use orchestra_model::{
-    flow::{FlowSpec, JobSpec, Scope, SlotSpec, Stragglers},
+    flow::{FlowSpec, JobSpec, OnDoomed, Scope, SequenceOnFailure, SlotSpec, Stragglers},
     ids::{FlowId, JobId},
     limits,
     names::{FlowName, JobName, ParamKey, ScoreName},
@@ -131,6 +131,21 @@ impl From<&JobSpec> for v1::JobSpec {
             .into(),
             lost_after_ms: job.lost_after.map(|length| length.0),
             retries: job.retries,
+            retry_delay_ms: job.retry_delay.0,
+            quorum: (!job.quorum.is_zero()).then(|| job.quorum.into()),
+            canary: job.canary.map(Into::into),
+            bake_ms: job.bake.map(|length| length.0),
+            on_doomed: match job.on_doomed {
+                OnDoomed::Finish => v1::OnDoomed::Finish,
+                OnDoomed::Cancel => v1::OnDoomed::Cancel,
+            }
+            .into(),
+            sequence_on_failure: match job.sequence_on_failure {
+                SequenceOnFailure::Wait => v1::SequenceOnFailure::Wait,
+                SequenceOnFailure::Continue => v1::SequenceOnFailure::Continue,
+            }
+            .into(),
+            unthrottled: job.unthrottled,
         }
     }
 }
@@ -160,6 +175,9 @@ impl TryFrom<&v1::JobSpec> for JobSpec {
             |quantity: &Option<v1::Quantity>| quantity.as_ref().map(Quantity::try_from).transpose();
         let scope = v1::Scope::try_from(job.scope).in_field("JobSpec.scope")?;
         let stragglers = v1::Stragglers::try_from(job.stragglers).in_field("JobSpec.stragglers")?;
+        let on_doomed = v1::OnDoomed::try_from(job.on_doomed).in_field("JobSpec.on_doomed")?;
+        let sequence_on_failure = v1::SequenceOnFailure::try_from(job.sequence_on_failure)
+            .in_field("JobSpec.sequence_on_failure")?;
         Ok(JobSpec {
             name: JobName::new(&job.name).in_field("JobSpec.name")?,
             score: ScoreName::new(&job.score).in_field("JobSpec.score")?,
@@ -176,6 +194,22 @@ impl TryFrom<&v1::JobSpec> for JobSpec {
             },
             lost_after: length(job.lost_after_ms, "JobSpec.lost_after_ms")?,
             retries: job.retries,
+            retry_delay: length(Some(job.retry_delay_ms), "JobSpec.retry_delay_ms")?
+                .unwrap_or_default(),
+            quorum: quantity(&job.quorum)?.unwrap_or(Quantity::Count(0)),
+            canary: quantity(&job.canary)?,
+            bake: length(job.bake_ms, "JobSpec.bake_ms")?,
+            on_doomed: match on_doomed {
+                v1::OnDoomed::Cancel => OnDoomed::Cancel,
+                v1::OnDoomed::Finish | v1::OnDoomed::Unspecified => OnDoomed::Finish,
+            },
+            sequence_on_failure: match sequence_on_failure {
+                v1::SequenceOnFailure::Continue => SequenceOnFailure::Continue,
+                v1::SequenceOnFailure::Wait | v1::SequenceOnFailure::Unspecified => {
+                    SequenceOnFailure::Wait
+                }
+            },
+            unthrottled: job.unthrottled,
         })
     }
 }

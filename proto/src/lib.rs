@@ -22,6 +22,9 @@ mod audience;
 mod delivery;
 mod flow;
 mod invalid;
+mod ledger;
+#[cfg(test)]
+mod tests;
 
 pub use audience::Watched;
 pub use delivery::{
@@ -30,6 +33,7 @@ pub use delivery::{
 };
 pub use flow::{params_from_wire, params_to_wire};
 pub use invalid::Invalid;
+pub use ledger::Planned;
 
 /// The protocol that this program speaks; it serves this one alone, being the first.
 pub const PROTOCOL: u32 = 1;

@@ -7,10 +7,13 @@ use serde_json::json;
 use crate::harness::{Fleet, eventually, set_mode};
 
 #[test]
-fn an_unknown_score_is_refused() {
+fn an_unknown_score_is_refused_by_the_conductor_and_by_the_player() {
     let fleet = Fleet::new("p1").start();
-    let ran = fleet.submitjob(&["nothing", "-w", "p1", "--wait"]).exits(2);
-    let task = fleet.task(ran.id());
+    let arguments = vec!["nothing", "-w", "p1"];
+    fleet.submitjob(&arguments).exits(64).complains("no target has a score nothing");
+    let flow = fleet.submit_unheard(&[arguments])[0];
+    fleet.wait_flow(flow).exits(2);
+    let task = fleet.task(flow);
     assert_eq!(task["state"], "refused", "{task}");
     assert_eq!(task["detail"], "the player has no such score", "{task}");
 }
@@ -40,7 +43,7 @@ fn a_score_that_is_not_in_order_is_disabled_with_a_reason_and_the_others_go_on()
     symlink("fine", scores.join("link-within")).unwrap();
     fleet.start_players();
 
-    for (name, reason) in [
+    let disabled = [
         ("not-executable", "is not executable"),
         ("writable", "can be written"),
         ("group-writable", "can be written"),
@@ -48,10 +51,16 @@ fn a_score_that_is_not_in_order_is_disabled_with_a_reason_and_the_others_go_on()
         ("writable-conf", "can be written"),
         ("absolute-link", "leaves the scores directory"),
         ("relative-link", "leaves the scores directory"),
-    ] {
+    ];
+    for (name, reason) in disabled {
         let line = fleet.orc(&["scores", name]).exits(0);
         assert!(line.out.contains("disabled") && line.out.contains(reason), "{line}");
-        let flow = fleet.submitjob(&[name, "-w", "p1", "--wait"]).exits(2).id();
+        fleet.submitjob(&[name, "-w", "p1"]).exits(64).complains("disabled").complains(reason);
+    }
+    // Whatever the conductor knows, the player has the last word.
+    let flows = fleet.submit_unheard(&disabled.map(|(name, _)| vec![name, "-w", "p1"]));
+    for (flow, (_, reason)) in flows.into_iter().zip(disabled) {
+        fleet.wait_flow(flow).exits(2);
         let task = fleet.task(flow);
         assert_eq!(task["state"], "refused", "{task}");
         assert!(task["detail"].as_str().unwrap().contains(reason), "{task}");
@@ -82,6 +91,9 @@ fn a_score_that_is_edited_or_replaced_while_it_runs_runs_as_it_was() {
         });
     };
     rescanned(1);
+    eventually("the score to be known", || {
+        (!fleet.orc(&["scores", "slow"]).out.is_empty()).then_some(())
+    });
     let path = fleet.dir().join("scores/slow");
     // Edited in its place: the same file.
     let flow = fleet.submitjob(&["slow", "-w", "p1"]).exits(0).id();
@@ -102,8 +114,7 @@ fn a_score_that_is_edited_or_replaced_while_it_runs_runs_as_it_was() {
     eventually("the score to be unknown", || {
         fleet.orc(&["scores", "slow"]).out.is_empty().then_some(())
     });
-    let flow = fleet.run(&["slow", "-w", "p1"]);
-    assert_eq!(fleet.task(flow)["state"], "refused");
+    fleet.submitjob(&["slow", "-w", "p1"]).exits(64).complains("no target has a score slow");
 }
 
 #[test]

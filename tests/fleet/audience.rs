@@ -101,7 +101,7 @@ impl Audience {
         let request = v1::SubmitRequest {
             request_id: Bytes::copy_from_slice(&request.0),
             spec: v1::FlowSpec::from(&wanted.spec()?).encode_to_vec().into(),
-            params: Vec::new(),
+            ..Default::default()
         };
         let at = Instant::now();
         let answer = self.0.submit(request).await.during("submitting a flow")?;

@@ -54,6 +54,28 @@ fn a_directory_that_holds_something_is_left_alone() {
     assert_eq!(fs::read_dir(&place.sandbox).unwrap().count(), 1);
 }
 
+#[test]
+fn deployments_are_in_force() {
+    let place = Place::new();
+    let deployments = place.root.join("deployments");
+    fs::create_dir(&deployments).unwrap();
+    let example = include_str!("../../proto/document/testdata/wiki-1.yaml");
+    fs::write(deployments.join("example.yaml"), example).unwrap();
+    let script = "set -e; orc deployment show example-deployment; submitjob hello -w @frontend -W";
+    let output = orc()
+        .args(["sandbox", "run", "--players", "fe[1-6].east.example.com,fe[1-6].west.example.com"])
+        .arg("--dir")
+        .arg(&place.sandbox)
+        .arg("--deployments")
+        .arg(&deployments)
+        .args(["--", "sh", "-c", script])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("frontend: 2"), "{text}\n{errors}");
+}
+
 /// Each victim is killed in turn, and comes back under another number, on the same address; then
 /// work still gets done.
 #[test]

@@ -56,6 +56,14 @@ pub fn whole_flows(words: &[String], verb: &str) -> Result<Vec<Option<FlowId>>, 
     references(words)?.into_iter().map(whole).collect()
 }
 
+/// The one reference that is meant; `what` says what that may be.
+pub(super) fn only(id: &String, what: &str) -> Result<Reference, Failure> {
+    match &mut references(std::slice::from_ref(id))?[..] {
+        [reference] => Ok(reference.clone()),
+        _ => Err(Failure::usage(what)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,21 +1,17 @@
-//! `orc` and its verbs.
+//! `orc` and its verbs. Those about one flow are in `flows`, about limits in `ledger`.
 
-use std::path::Path;
+use orchestra_model::{ids::Reference, limits, names::ScoreName};
 
-use orchestra_document::Format;
-use orchestra_model::{
-    ids::{FlowId, Reference},
-    limits,
-    names::ScoreName,
+use super::{
+    CONNECTION_HELP, CancelArgs, DeploymentArgs, DeploymentVerb, ExplainArgs, LedgerArgs, PlanArgs,
+    PromoteArgs, RetryArgs, Shared, SteerArgs, WaitArgs, hosts, ids::only, reason,
 };
-
-use super::{CONNECTION_HELP, Shared, Waiting, references, whole_flows};
 use crate::{error::Failure, input::Inputs, sandbox};
 
 const EXAMPLES: &str = "
 Examples:
   orc wait last --wait-timeout 10m
-  orc logs 42.1.1@db3";
+  orc explain 42";
 
 /// Everything else that an operator asks of Orchestra
 #[derive(Debug, clap::Parser)]
@@ -29,6 +25,7 @@ pub struct OrcArgs {
 
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, and it lives as long as the program")]
 pub enum Verb {
     /// Ask the conductor, or tell it something.
     #[command(flatten)]
@@ -41,22 +38,42 @@ pub enum Verb {
 /// What the conductor is asked or told.
 #[derive(Debug, clap::Subcommand)]
 pub enum Asking {
+    /// Tell what a submission would do; send nothing
+    Plan(PlanArgs),
+    /// Tell why a flow, a job or a task is where it is
+    Explain(ExplainArgs),
     /// Wait for flows to end; the exit code tells the verdict
     Wait(WaitArgs),
+    /// Let nothing new of flows start; what runs goes on
+    #[command(after_help = "Examples:\n  orc pause last\n  orc pause 42,44-46")]
+    Pause(SteerArgs),
+    /// Let paused flows go on
+    #[command(after_help = "Examples:\n  orc resume last\n  orc resume 42,44-46")]
+    Resume(SteerArgs),
+    /// Let the tasks start that wait for a canary
+    Promote(PromoteArgs),
+    /// Run again what ended and is not ok
+    Retry(RetryArgs),
     /// Cancel flows
     Cancel(CancelArgs),
     /// List flows, newest first
     Flows(FlowsArgs),
     /// List players
     Players(PlayersArgs),
+    /// Let nothing new start on players; what runs goes on
+    Drain(DrainArgs),
+    /// Let drained players work again
+    Undrain(UndrainArgs),
     /// List scores: who holds which version
     Scores(ScoresArgs),
     /// Show what a task wrote, attempt by attempt
     Logs(LogsArgs),
-    /// Expand, fold or count a host set
-    Hostset(HostsetArgs),
+    /// Show which hosts hold which cells, and release hosts that count as down
+    Ledger(LedgerArgs),
     /// Deployments: apps, environments, and what may happen to them at once
     Deployment(DeploymentArgs),
+    /// Expand, fold or count a host set
+    Hostset(HostsetArgs),
     /// Ask or tell the conductor itself
     Conductor(ConductorArgs),
 }
@@ -65,16 +82,25 @@ impl Asking {
     /// What every command takes.
     pub fn shared(&self) -> &Shared {
         match self {
+            Asking::Plan(args) => &args.shared,
+            Asking::Explain(args) => &args.shared,
             Asking::Wait(args) => &args.shared,
+            Asking::Pause(args) | Asking::Resume(args) => &args.shared,
+            Asking::Promote(args) => &args.shared,
+            Asking::Retry(args) => &args.shared,
             Asking::Cancel(args) => &args.shared,
             Asking::Flows(args) => &args.shared,
             Asking::Players(args) => &args.shared,
+            Asking::Drain(args) => &args.shared,
+            Asking::Undrain(args) => &args.shared,
             Asking::Scores(args) => &args.shared,
             Asking::Logs(args) => &args.shared,
-            Asking::Hostset(args) => &args.shared,
+            Asking::Ledger(args) => args.shared(),
             Asking::Deployment(args) => match &args.verb {
+                DeploymentVerb::List { shared } | DeploymentVerb::Show { shared, .. } => shared,
                 DeploymentVerb::Check(args) => &args.shared,
             },
+            Asking::Hostset(args) => &args.shared,
             Asking::Conductor(args) => match &args.verb {
                 ConductorVerb::Status { shared }
                 | ConductorVerb::Reload { shared, .. }
@@ -84,47 +110,9 @@ impl Asking {
     }
 }
 
-/// `orc wait`.
-#[derive(Debug, clap::Args)]
-pub struct WaitArgs {
-    /// 42 or last; several: 1,3,5-8
-    #[arg(value_name = "ID", required = true)]
-    ids: Vec<String>,
-    /// How to wait.
-    #[command(flatten)]
-    pub waiting: Waiting,
-    /// What every command takes.
-    #[command(flatten)]
-    pub shared: Shared,
-}
-
-impl WaitArgs {
-    /// Which flows; `None` is `last`.
-    pub fn flows(&self) -> Result<Vec<Option<FlowId>>, Failure> {
-        whole_flows(&self.ids, "orc wait")
-    }
-}
-
-/// `orc cancel`.
-#[derive(Debug, clap::Args)]
-pub struct CancelArgs {
-    /// 42 or last; several: 1,3,5-8
-    #[arg(value_name = "ID", required = true)]
-    ids: Vec<String>,
-    /// What every command takes.
-    #[command(flatten)]
-    pub shared: Shared,
-}
-
-impl CancelArgs {
-    /// Which flows; `None` is `last`.
-    pub fn flows(&self) -> Result<Vec<Option<FlowId>>, Failure> {
-        whole_flows(&self.ids, "orc cancel")
-    }
-}
-
 /// `orc flows`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orc flows --alive\n  orc flows -n 100 --json")]
 pub struct FlowsArgs {
     /// Only those that have not ended
     #[arg(long)]
@@ -139,6 +127,7 @@ pub struct FlowsArgs {
 
 /// `orc players`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orc players --absent\n  orc players 'fe[1-6]' --json")]
 pub struct PlayersArgs {
     /// Only these
     #[arg(value_name = "HOSTS")]
@@ -149,6 +138,9 @@ pub struct PlayersArgs {
     /// Only those that are not
     #[arg(long, conflicts_with = "attached")]
     pub absent: bool,
+    /// Only those that are drained
+    #[arg(long)]
+    pub drained: bool,
     /// What every command takes.
     #[command(flatten)]
     pub shared: Shared,
@@ -156,6 +148,7 @@ pub struct PlayersArgs {
 
 /// `orc scores`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orc scores restart-apache\n  orc scores --drift -w @frontend")]
 pub struct ScoresArgs {
     /// Only this one
     #[arg(value_name = "SCORE")]
@@ -163,13 +156,62 @@ pub struct ScoresArgs {
     /// Only on these hosts
     #[arg(short = 'w', long = "on", value_name = "HOSTS")]
     pub hosts: Option<String>,
+    /// Only scores that differ or are missing somewhere, with the hosts
+    #[arg(long)]
+    pub drift: bool,
     /// What every command takes.
     #[command(flatten)]
     pub shared: Shared,
 }
 
+/// `orc drain`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  orc drain fe3.east.example.com --reason 'disk is replaced'
+  orc drain @rack=r7 --reason 'power works, 14 h'")]
+pub struct DrainArgs {
+    /// Which players
+    #[arg(value_name = "HOSTS", required = true)]
+    hosts: Vec<String>,
+    /// Why; others will read it
+    #[arg(long, value_name = "WHY", value_parser = reason)]
+    pub reason: String,
+    /// What every command takes.
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+impl DrainArgs {
+    /// Which players.
+    pub fn hosts(&self, inputs: &mut Inputs<'_>) -> Result<String, Failure> {
+        hosts(&self.hosts, inputs)
+    }
+}
+
+/// `orc undrain`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  orc undrain fe3.east.example.com
+  orc undrain @rack=r7")]
+pub struct UndrainArgs {
+    /// Which players
+    #[arg(value_name = "HOSTS", required = true)]
+    hosts: Vec<String>,
+    /// What every command takes.
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+impl UndrainArgs {
+    /// Which players.
+    pub fn hosts(&self, inputs: &mut Inputs<'_>) -> Result<String, Failure> {
+        hosts(&self.hosts, inputs)
+    }
+}
+
 /// `orc logs`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orc logs 42.1.1@db3\n  orc logs 42/web@fe3 --json")]
 pub struct LogsArgs {
     /// A task: 42.1.2@db3, 42/NAME@db3, or 42@db3
     #[arg(value_name = "ID")]
@@ -182,15 +224,15 @@ pub struct LogsArgs {
 impl LogsArgs {
     /// Which task.
     pub fn reference(&self) -> Result<Reference, Failure> {
-        match &mut references(std::slice::from_ref(&self.id))?[..] {
-            [reference] => Ok(reference.clone()),
-            _ => Err(Failure::usage("orc logs takes one task, like 42.1.2@db3")),
-        }
+        only(&self.id, "orc logs takes one task, like 42.1.2@db3")
     }
 }
 
 /// `orc hostset`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  orc hostset -c '@frontend!@canary'\n  orc hostset -e 'fe[01-10/2]'"
+)]
 pub struct HostsetArgs {
     /// A host set; several words are one expression. @… is looked up by the conductor
     #[arg(value_name = "HOSTS", required = true)]
@@ -240,84 +282,9 @@ impl HostsetArgs {
     }
 }
 
-/// `orc deployment`.
-#[derive(Debug, clap::Args)]
-pub struct DeploymentArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub verb: DeploymentVerb,
-}
-
-/// What is done with deployments.
-#[derive(Debug, clap::Subcommand)]
-pub enum DeploymentVerb {
-    /// Read files here, without the conductor, and tell what they mean or what is wrong
-    Check(DeploymentCheckArgs),
-}
-
-/// `orc deployment check`.
-#[derive(Debug, clap::Args)]
-pub struct DeploymentCheckArgs {
-    /// Files that hold together, in YAML, TOML or JSON; - is standard input
-    #[arg(value_name = "FILE", required = true)]
-    files: Vec<String>,
-    /// Print the canonical form: yaml (the default), toml or json
-    #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true,
-          default_missing_value = "yaml", hide_possible_values = true, conflicts_with = "json",
-          value_enum)]
-    show: Option<FileFormat>,
-    /// What every command takes.
-    #[command(flatten)]
-    pub shared: Shared,
-}
-
-/// A format of files, by its name.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum FileFormat {
-    Yaml,
-    Toml,
-    Json,
-}
-
-/// A file of deployments.
-#[derive(Debug)]
-pub struct DeploymentFile {
-    /// As it was given.
-    pub name: String,
-    /// By its name, else by its first line.
-    pub format: Format,
-    /// All of it.
-    pub text: String,
-}
-
-impl DeploymentCheckArgs {
-    /// The files, read.
-    pub fn read(&self, inputs: &mut Inputs<'_>) -> Result<Vec<DeploymentFile>, Failure> {
-        let (what, most) = ("deployments", limits::DEPLOYMENT_FILE_BYTES);
-        let read = |name: &String| {
-            let (name, text) = if name == "-" {
-                ("standard input", inputs.standard_input(what, most)?)
-            } else {
-                (name.as_str(), inputs.file(Path::new(name), what, most)?)
-            };
-            let format = Format::of_path(Path::new(name)).unwrap_or_else(|| Format::sniff(&text));
-            Ok(DeploymentFile { name: name.to_owned(), format, text })
-        };
-        self.files.iter().map(read).collect()
-    }
-
-    /// In which format the canonical form is wanted, if it is.
-    pub fn show(&self) -> Option<Format> {
-        self.show.map(|format| match format {
-            FileFormat::Yaml => Format::Yaml,
-            FileFormat::Toml => Format::Toml,
-            FileFormat::Json => Format::Json,
-        })
-    }
-}
-
 /// `orc conductor`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orc conductor status\n  orc conductor reload")]
 pub struct ConductorArgs {
     /// What to do.
     #[command(subcommand)]

@@ -82,6 +82,7 @@ fn write_status(out: &mut dyn Write, status: &ConductorStatus, style: Style) -> 
         "players: {} of {} attached; flows that have not ended: {}",
         status.attached, status.players, status.flows_alive
     )?;
+    writeln!(out, "deployments: {} with {} cells", status.deployments, status.cells)?;
     writeln!(out, "store: {} term {}", status.store_id, status.term)?;
     writeln!(out, "configuration: loaded {}", when_about(status.loaded_at))?;
     for (what, problem) in [

@@ -18,10 +18,13 @@ use crate::{
 /// Lists players, a line each, and how many there are.
 pub(crate) fn players(args: &PlayersArgs, program: &mut Program) -> Result<Exit, Failure> {
     let connection = program.connection()?;
-    let wanted = |player: &PlayerStatus| match (args.attached, args.absent) {
-        (true, _) => player.attached,
-        (_, true) => !player.attached,
-        _ => true,
+    let wanted = |player: &PlayerStatus| {
+        let here = match (args.attached, args.absent) {
+            (true, _) => player.attached,
+            (_, true) => !player.attached,
+            _ => true,
+        };
+        here && (!args.drained || player.drained.is_some())
     };
     program.block_on(async move |program: &mut Program| {
         let mut client = Client::connect(connection).await?;
@@ -38,16 +41,22 @@ pub(crate) fn players(args: &PlayersArgs, program: &mut Program) -> Result<Exit,
             list.end().map_err(unwritten)?;
             return Ok(Exit::Ok);
         }
-        let (mut all, mut attached) = (0, 0);
+        let (mut all, mut attached, mut drained) = (0, 0, 0);
         while let Some(player) = pages.next_item().await? {
             all += 1;
             attached += usize::from(player.attached);
+            drained += usize::from(player.drained.is_some());
             if wanted(&player) {
                 line(out, &player, style).map_err(unwritten)?;
             }
         }
         program.console.out.finish()?;
-        program.console.narrate(format_args!("{attached} of {all} players are attached"));
+        let drained = match drained {
+            0 => String::new(),
+            1 => ", 1 is drained".to_owned(),
+            n => format!(", {n} are drained"),
+        };
+        program.console.narrate(format_args!("{attached} of {all} players are attached{drained}"));
         Ok(Exit::Ok)
     })
 }

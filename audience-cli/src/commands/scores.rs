@@ -7,7 +7,7 @@ use crate::{
     console::unwritten,
     error::Failure,
     exit::Exit,
-    view::{json, players::Scores},
+    view::{json, scores::Scores},
 };
 
 /// Lists scores by version, with the hosts that hold each.
@@ -20,12 +20,15 @@ pub(crate) fn scores(args: &ScoresArgs, program: &mut Program) -> Result<Exit, F
         while let Some(player) = pages.next_item().await? {
             scores.add(player, args.score.as_ref());
         }
+        if args.drift {
+            scores.keep_drift();
+        }
         let style = program.console.style;
         let out = &mut program.console.out;
         if program.shared.json {
             json::document(out, "scores", &scores.into_json()).map_err(unwritten)?;
         } else if scores.is_empty() {
-            program.console.narrate("no scores");
+            program.console.narrate(if args.drift { "no score differs" } else { "no scores" });
         } else {
             scores.write(out, style).map_err(unwritten)?;
         }

@@ -2,14 +2,20 @@
 
 use std::io::Write as _;
 
+use orchestra_model::ids::FlowId;
 use serde::Serialize;
 
 use super::{
-    Program,
-    wait::{Wanted, Watcher},
+    Program, plan,
+    wait::{Target, Watcher},
 };
 use crate::{
-    args::Submit, client::Client, console::unwritten, error::Failure, exit::Exit, view::json,
+    args::Submit,
+    client::Client,
+    console::unwritten,
+    error::Failure,
+    exit::Exit,
+    view::{json, one_line},
 };
 
 #[derive(Serialize)]
@@ -19,10 +25,18 @@ struct Accepted {
 
 /// Submits, tells the id, and waits where that was asked for.
 pub(crate) fn submit(command: Submit, program: &mut Program) -> Result<Exit, Failure> {
+    if command.plan {
+        return plan::show(&command.wanted, false, program);
+    }
     let connection = program.connection()?;
     program.block_on(async move |program: &mut Program| {
         let mut client = Client::connect(connection).await?;
-        let flow = client.submit(&command.submission).await?;
+        let answer = client.submit(&command.wanted).await?;
+        let flow = FlowId(answer.flow);
+        for warning in &answer.warnings {
+            let head = program.console.narration.warning("warning:");
+            program.console.narrate(format_args!("{head} {}", one_line(warning)));
+        }
         let json = command.shared.json;
         let out = &mut program.console.out;
         // With --wait --json the one document is the status at the end; the id is told beside it.
@@ -41,7 +55,7 @@ pub(crate) fn submit(command: Submit, program: &mut Program) -> Result<Exit, Fai
             None => Ok(Exit::Ok),
             Some(waiting) => {
                 let mut watcher = Watcher::new(waiting, program)?;
-                watcher.watch(&mut client, Wanted::Flow(flow), program).await
+                watcher.watch(&mut client, Target::Flow(flow), program).await
             }
         }
     })

@@ -12,7 +12,10 @@
 //! A connection that is lost is no verdict: what changed meanwhile is in the status that begins
 //! the next stream.
 
-use std::{io, time::Duration};
+use std::{
+    io::{self, Write as _},
+    time::Duration,
+};
 
 use orchestra_model::{ids::FlowId, status::FlowStatus};
 use orchestra_proto::Watched;
@@ -55,8 +58,8 @@ pub(crate) fn wait(args: &WaitArgs, program: &mut Program) -> Result<Exit, Failu
         let mut watcher = Watcher::new(&args.waiting, program)?;
         let mut worst = Exit::Ok;
         for flow in flows {
-            let wanted = flow.map_or(Wanted::Last, Wanted::Flow);
-            let exit = watcher.watch(&mut client, wanted, program).await?;
+            let target = flow.map_or(Target::Last, Target::Flow);
+            let exit = watcher.watch(&mut client, target, program).await?;
             worst = worst.worse(exit);
             if matches!(exit, Exit::WaitTimeout | Exit::NotOver) {
                 return Ok(exit);
@@ -68,7 +71,7 @@ pub(crate) fn wait(args: &WaitArgs, program: &mut Program) -> Result<Exit, Failu
 
 /// The flow to wait for.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Wanted {
+pub(super) enum Target {
     /// By number.
     Flow(FlowId),
     /// The newest of ours; its number is learnt from the first status.
@@ -107,12 +110,12 @@ impl Watcher {
     pub(super) async fn watch(
         &mut self,
         client: &mut Client,
-        wanted: Wanted,
+        target: Target,
         program: &mut Program,
     ) -> Result<Exit, Failure> {
-        let mut id = match wanted {
-            Wanted::Flow(id) => Some(id),
-            Wanted::Last => None,
+        let mut id = match target {
+            Target::Flow(id) => Some(id),
+            Target::Last => None,
         };
         let over = select! {
             ended = until_end(client, &mut id, self.jsonl, program) => Over::Ended(ended?),
@@ -171,7 +174,7 @@ impl Watcher {
             _ = self.interrupts.recv() => String::new(),
         };
         if matches!(line.trim(), "y" | "Y" | "yes") {
-            let (flow, state) = client.cancel(Some(flow)).await?;
+            let (flow, state) = client.cancel(Some(flow), false).await?;
             program.console.narrate(format_args!("{flow} {state}"));
         } else {
             program.console.narrate("not cancelled");
@@ -248,21 +251,37 @@ async fn follow(
         if let Watched::Status(status) = &heard {
             *id = Some(status.summary.id);
         }
-        for line in progress.lines(&heard, program.console.narration) {
+        let style = program.console.narration;
+        for line in progress.lines(&heard, style) {
             program.console.narrate(line);
         }
         if jsonl {
-            use io::Write as _;
-            let line = json_line(&heard).map_err(|error| unwritten(error.into()))?;
-            writeln!(program.console.out, "{line}").map_err(unwritten)?;
-            program.console.out.finish()?;
+            tell_json(&heard, program)?;
         }
-        if let Watched::Status(status) = heard
-            && status.summary.state.is_final()
-        {
-            return Ok(Followed::End(status));
+        if let Watched::Status(status) = heard {
+            if status.summary.state.is_final() {
+                return Ok(Followed::End(status));
+            }
+        } else if progress.asks_why() {
+            // The event says that it stopped; why is in the status. Without an answer the stream
+            // is lost too, or the next status tells.
+            if let Ok(status) = client.flow(*id).await {
+                for line in progress.why(&status, style) {
+                    program.console.narrate(line);
+                }
+                if jsonl {
+                    tell_json(&Watched::Status(Box::new(status)), program)?;
+                }
+            }
         }
     }
+}
+
+/// A line of JSON, at once.
+fn tell_json(heard: &Watched, program: &mut Program) -> Result<(), Failure> {
+    let line = json_line(heard).map_err(|error| unwritten(error.into()))?;
+    writeln!(program.console.out, "{line}").map_err(unwritten)?;
+    program.console.out.finish()
 }
 
 /// The verdict, and what did not end ok, folded.

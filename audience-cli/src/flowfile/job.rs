@@ -1,20 +1,17 @@
 //! One job of a flow file.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    num::ParseIntError,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_document::{Fields, Node, Problems};
 use orchestra_model::{
-    flow::{FlowSpec, JobSpec, Scope, Stragglers},
+    flow::{FlowSpec, JobSpec, Scope},
     hostset::InvalidHostSet,
     names::{FlowName, JobName, ScoreName},
     params::Params,
 };
 
 use super::names;
-use crate::targets::check_syntax;
+use crate::{job_limits::JobLimits, targets::check_syntax};
 
 /// What the command line says over a flow file.
 #[derive(Clone, Debug, Default)]
@@ -111,29 +108,10 @@ pub(super) fn job(
             None
         }
     });
-    let stragglers = fields.parsed::<StragglersWord>("stragglers", problems);
-    let parallel = fields.parsed("parallel", problems);
-    let success = fields.parsed("success", problems);
-    let max_failures = fields.parsed("max_failures", problems);
-    let timeout = fields.parsed("timeout", problems);
-    let give_up_after = fields.parsed("give_up_after", problems);
-    let lost_after = fields.parsed("lost_after", problems);
-    let retries = fields.parsed::<Retries>("retries", problems);
+    let limits = JobLimits::read(&mut fields, problems);
     fields.finish(names::JOB, problems);
-    let defaults = JobSpec::new(name?, score?, targets?);
-    let job = JobSpec {
-        scope: scope.unwrap_or(defaults.scope),
-        parallel: parallel.unwrap_or(defaults.parallel),
-        success: success.unwrap_or(defaults.success),
-        max_failures,
-        timeout,
-        give_up_after,
-        stragglers: stragglers.map_or(defaults.stragglers, |word| word.0),
-        lost_after,
-        retries: retries.map_or(defaults.retries, |retries| retries.0),
-        ..defaults
-    };
-    Some((job, params?))
+    let job = limits.over(JobSpec::new(name?, score?, targets?));
+    Some((JobSpec { scope: scope.unwrap_or_default(), ..job }, params?))
 }
 
 fn has(node: &Node, name: &str) -> bool {
@@ -246,35 +224,5 @@ fn value_of(node: &Node) -> Result<String, &'static str> {
         Node::Date => Err("quote this date, so that it reaches the score as it is written"),
         Node::Null => Err("it is empty; write \"\" for an empty text"),
         Node::List(_) | Node::Map(_) => Err("a value is text, a whole number, true or false"),
-    }
-}
-
-struct StragglersWord(Stragglers);
-
-impl std::str::FromStr for StragglersWord {
-    type Err = &'static str;
-
-    fn from_str(word: &str) -> Result<Self, &'static str> {
-        parse_stragglers(word).map(StragglersWord)
-    }
-}
-
-/// `give-up` or `wait`.
-pub fn parse_stragglers(word: &str) -> Result<Stragglers, &'static str> {
-    match word {
-        "give-up" => Ok(Stragglers::GiveUp),
-        "wait" => Ok(Stragglers::Wait),
-        _ => Err("it is give-up or wait"),
-    }
-}
-
-struct Retries(u32);
-
-impl std::str::FromStr for Retries {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parsed: Result<u32, ParseIntError> = text.parse();
-        parsed.map(Retries).map_err(|_| "expected a whole number from 0 on".to_owned())
     }
 }

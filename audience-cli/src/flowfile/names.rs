@@ -1,6 +1,6 @@
-//! Names of fields that people bring from elsewhere, and of ours that are still to come.
+//! Names of fields that people bring from elsewhere.
 
-use orchestra_document::Foreign::{self, Instead, Later, Renamed};
+use orchestra_document::Foreign::{self, Instead, Renamed};
 
 /// Beside `name` and `slots`.
 pub(super) const FLOW: &[Foreign] = &[
@@ -35,13 +35,11 @@ pub(super) const JOB: &[Foreign] = &[
     Renamed("job_timeout", "timeout"),
     Instead("run_as", "the score's .conf names its user"),
     Renamed("parameters", "params"),
-    Renamed("unconstrained", "unthrottled, which this version does not support"),
-    // Ours, later.
-    Later("quorum"),
-    Later("canary"),
-    Later("bake"),
-    Later("retry_delay"),
-    Later("on_doomed"),
-    Later("unthrottled"),
-    Later("require_same_score"),
+    Renamed("unconstrained", "unthrottled"),
+    Instead(
+        "constraints",
+        "limits per app and environment are the conductor's: orc deployment list",
+    ),
+    // Ours, said elsewhere.
+    Instead("require_same_score", "say it when submitting: submitjob --require-same-score"),
 ];

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use orchestra_model::{
-    flow::{JobSpec, Scope, Stragglers},
+    flow::{JobSpec, OnDoomed, Scope, SequenceOnFailure, Stragglers},
     names::JobName,
     quantity::Quantity,
     time::Millis,
@@ -28,6 +28,9 @@ slots:
         stragglers: wait
         lost_after: 1d
         retries: 2
+        retry_delay: 30s
+  - jobs:
+      - {name: rest, score: restart-apache, targets: 'fe[101-200]', quorum: 80%, canary: 2, bake: 5m, on_doomed: cancel, sequence_on_failure: continue, unthrottled: true}
 ";
 
 const JSON: &str = r#"{
@@ -42,7 +45,12 @@ const JSON: &str = r#"{
     {"jobs": [
       {"name": "web", "score": "restart-apache", "targets": "fe[1-100]", "scope": "one",
        "parallel": "50%", "max_failures": 3, "timeout": "10m", "give_up_after": "1h30m",
-       "stragglers": "wait", "lost_after": "1d", "retries": 2}
+       "stragglers": "wait", "lost_after": "1d", "retries": 2, "retry_delay": "30s"}
+    ]},
+    {"jobs": [
+      {"name": "rest", "score": "restart-apache", "targets": "fe[101-200]", "quorum": "80%",
+       "canary": 2, "bake": "5m", "on_doomed": "cancel", "sequence_on_failure": "continue",
+       "unthrottled": true}
     ]}
   ]
 }"#;
@@ -76,6 +84,18 @@ give_up_after = "1h30m"
 stragglers = "wait"
 lost_after = "1d"
 retries = 2
+retry_delay = "30s"
+[[slots]]
+[[slots.jobs]]
+name = "rest"
+score = "restart-apache"
+targets = "fe[101-200]"
+quorum = "80%"
+canary = 2
+bake = "5m"
+on_doomed = "cancel"
+sequence_on_failure = "continue"
+unthrottled = true
 "#;
 
 fn read_with(text: &str, format: Format, overrides: &Overrides) -> Result<Submission, Failure> {
@@ -109,10 +129,25 @@ fn the_three_formats_are_one_schema() {
     assert_eq!(web.timeout, Some(Millis::minutes(10)));
     assert_eq!(web.give_up_after, Some(Millis::minutes(90)));
     assert_eq!(web.lost_after, Some(Millis(86_400_000)));
+    assert_eq!(web.retry_delay, Millis::seconds(30));
+    let rest = jobs[3];
+    assert_eq!((rest.quorum, rest.canary), (Quantity::Percent(80), Some(Quantity::Count(2))));
+    assert_eq!((rest.bake, rest.on_doomed), (Some(Millis::minutes(5)), OnDoomed::Cancel));
+    assert_eq!(rest.sequence_on_failure, SequenceOnFailure::Continue);
+    assert!(rest.unthrottled && !web.unthrottled);
     let (slot, job, params) = &submission.params[1];
     assert_eq!((*slot, *job), (1, 2));
     assert_eq!((params.get("n"), params.get("dry")), (Some("5"), Some("true")));
     assert_eq!(submission.params.len(), 2);
+}
+
+#[test]
+fn samples_are_sound() {
+    for text in
+        [include_str!("../../../demo/roadrunner.yaml"), include_str!("../../../demo/shop.yaml")]
+    {
+        yaml(text).unwrap();
+    }
 }
 
 #[test]
@@ -134,7 +169,7 @@ fn every_problem_is_told_with_its_place() {
          slots:\n\
          - slot_id: 1\n\
          \x20 jobs:\n\
-         \x20 - {score: ../x, targets: 'a[', paralell: 5, quorum: 80%}\n\
+         \x20 - {score: ../x, targets: 'a[', paralell: 5, quorum: 80, unconstrained: true}\n\
          \x20 - {cmd: rm, hosts: [a], success_constraint: 80%, job_id: 5}\n\
          - jobs:\n\
          \x20 - {score: a, targets: x, timeout: 5, scope: some, stragglers: never, retries: -1}\n\
@@ -149,7 +184,7 @@ fn every_problem_is_told_with_its_place() {
         "  slot 1: unknown field \"slot_id\"; slots are numbered by their place",
         "  slot 1, job 1: score: score name \"../x\": it starts with a letter or digit",
         "  slot 1, job 1: unknown field \"paralell\"; did you mean parallel?",
-        "  slot 1, job 1: field \"quorum\" is not supported by this version",
+        "  slot 1, job 1: unknown field \"unconstrained\"; here it is called unthrottled",
         "  slot 1, job 2: score is missing",
         "  slot 1, job 2: targets is missing",
         "  slot 1, job 2: unknown field \"cmd\"; commands are not sent; name an installed score",
@@ -168,6 +203,34 @@ fn every_problem_is_told_with_its_place() {
     }
     assert!(text.contains("slot 1, job 1: targets: host set \"a[\""), "{text}");
     assert!(text.contains("slot 2, job 1: timeout: \"5\": expected a duration like"), "{text}");
+}
+
+#[test]
+fn gates_have_their_words_and_bounds() {
+    let told = |fields: &str| {
+        let text = format!("slots: [{{jobs: [{{score: a, targets: x, {fields}}}]}}]");
+        yaml(&text).err().map(|failure| failure.render()).unwrap_or_default()
+    };
+    for (fields, said) in [
+        ("on_doomed: kill", "slot 1, job 1: on_doomed: it is finish or cancel"),
+        ("sequence_on_failure: stop", "sequence_on_failure: it is wait or continue"),
+        ("unthrottled: 1", "unthrottled: expected true or false, found a number"),
+        ("unthrotled: true", "unknown field \"unthrotled\"; did you mean unthrottled?"),
+        ("canery: 1", "did you mean canary?"),
+        ("quorum: 101%", "quorum: \"101%\": expected"),
+        ("canary: 0", "job a: canary is 0"),
+        ("canary: 1, scope: one", "job a: canary makes no sense"),
+        ("bake: 5m", "job a: bake without canary"),
+        ("canary: 1, bake: 5", "bake: \"5\": expected a duration like"),
+        ("retry_delay: 5s", "job a: retry_delay without retries"),
+        ("retries: 1, retry_delay: 11000d", "retry_delay: \"11000d\": expected a duration"),
+        ("retries: 1001", "job a: retries is above 1000"),
+        ("require_same_score: true", "say it when submitting: submitjob --require-same-score"),
+        ("constraints: []", "orc deployment list"),
+    ] {
+        assert!(told(fields).contains(said), "{fields}: {}", told(fields));
+    }
+    assert_eq!(told("canary: 10%, bake: 0s, retries: 1, retry_delay: 0s, quorum: 0"), "");
 }
 
 #[test]
@@ -233,7 +296,7 @@ fn the_command_line_wins_over_the_file() {
     assert_eq!(submission.spec.name.as_ref().unwrap().as_str(), "mine");
     let package: Vec<Option<&str>> =
         submission.params.iter().map(|(_, _, params)| params.get("package")).collect();
-    assert_eq!(package, [Some("all"), Some("two"), Some("all")]);
+    assert_eq!(package, [Some("all"), Some("two"), Some("all"), Some("all")]);
     assert!(submission.params.iter().all(|(_, _, params)| params.get("new") == Some("1")));
 
     overrides.of_job.insert(JobName::new("nobody").unwrap(), secret(&[("k", "v")]));

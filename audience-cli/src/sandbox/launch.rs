@@ -118,6 +118,9 @@ fn supervisor(fleet: &FleetArgs, place: &Place, temporary: bool) -> Result<Comma
     if let Some(scores) = &fleet.scores {
         command.arg("--scores").arg(scores);
     }
+    if let Some(deployments) = &fleet.deployments {
+        command.arg("--deployments").arg(deployments);
+    }
     if fleet.no_restart {
         command.arg("--no-restart");
     }

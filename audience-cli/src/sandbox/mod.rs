@@ -111,6 +111,9 @@ pub struct FleetArgs {
     /// Scores, as they are; without it: a copy of the samples
     #[arg(long, value_name = "DIR")]
     scores: Option<PathBuf>,
+    /// The conductor's deployments; copied
+    #[arg(long, value_name = "DIR")]
+    deployments: Option<PathBuf>,
     /// How many attempts each player takes at once
     #[arg(long, value_name = "N", default_value_t = 4,
           value_parser = clap::value_parser!(u32).range(1..=1_024))]

@@ -43,6 +43,8 @@ pub(super) struct Plan {
     pub players: HostSet,
     /// Where the scores are; `None`: the samples.
     pub scores: Option<PathBuf>,
+    /// Where the conductor's deployments are copied from.
+    pub deployments: Option<PathBuf>,
     /// How many attempts each player takes at once.
     pub max_tasks: u32,
 }
@@ -96,8 +98,15 @@ impl Place {
         };
 
         let conductor = self.conductor();
-        for directory in [&conductor, &conductor.join("deployments.d"), &conductor.join("state")] {
+        let deployments = conductor.join("deployments.d");
+        for directory in [&conductor, &deployments, &conductor.join("state")] {
             private_directory(directory).map_err(io_failed)?;
+        }
+        if let Some(given) = &plan.deployments {
+            copy_files(given, &deployments).map_err(|error| {
+                let what = format!("copying the deployments in {}", given.display());
+                Failure::usage(what).because(error)
+            })?;
         }
         let issued = issue(&Subject::Conductor(name(CONDUCTOR)?))?;
         keep(&conductor, "conductor", &issued).map_err(io_failed)?;
@@ -286,6 +295,17 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
         .write_all(text.as_bytes())
 }
 
+/// Copies the files of a directory, and nothing below it.
+fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        if let Some(name) = path.file_name().filter(|_| path.is_file()) {
+            fs::copy(&path, to.join(name))?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes a certificate and its key. Not to be durable: a sandbox does not outlive the machine.
 fn keep(directory: &Path, name: &str, issued: &Issued) -> io::Result<()> {
     write(&directory.join(format!("{name}.key")), &issued.key_pem)?;
@@ -303,8 +323,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let place = Place::at(&directory.path().join("with \"quotes\"")).unwrap();
         place.claim().unwrap();
-        let plan =
-            Plan { players: HostSet::parse_plain("db[1-3]").unwrap(), scores: None, max_tasks: 4 };
+        let deployments = directory.path().join("deployments");
+        fs::create_dir_all(deployments.join("old")).unwrap();
+        fs::write(deployments.join("shop.yaml"), "shop: {}\n").unwrap();
+        let plan = Plan {
+            players: HostSet::parse_plain("db[1-3]").unwrap(),
+            scores: None,
+            deployments: Some(deployments),
+            max_tasks: 4,
+        };
         place.furnish(&plan, "127.0.0.1:4711".parse().unwrap(), None).unwrap();
 
         let read = |path: PathBuf| fs::read_to_string(path).unwrap();
@@ -313,6 +340,8 @@ mod tests {
         assert_eq!(conductor["listen"].as_str(), Some("127.0.0.1:4711"));
         assert_eq!(conductor["state_dir"].as_str(), place.conductor().join("state").to_str());
         assert_eq!(read(place.conductor().join("players")), "db1\ndb2\ndb3\n");
+        assert_eq!(read(place.conductor().join("deployments.d/shop.yaml")), "shop: {}\n");
+        assert!(!place.conductor().join("deployments.d/old").exists());
         for host in &plan.players {
             let player: toml::Table = read(place.player(host).join("player.toml")).parse().unwrap();
             assert_eq!(player["scores_dir"].as_str(), place.root().join("scores").to_str());

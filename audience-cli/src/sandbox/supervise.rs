@@ -130,6 +130,7 @@ impl Supervisor {
         let plan = Plan {
             players: self.args.fleet.players.clone(),
             scores: self.args.fleet.scores.clone(),
+            deployments: self.args.fleet.deployments.clone(),
             max_tasks: self.args.fleet.max_tasks,
         };
         self.place.furnish(&plan, self.address, self.cgroup.as_ref())?;

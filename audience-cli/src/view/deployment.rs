@@ -55,20 +55,12 @@ fn after<'a>(cells: &'a Cells, cell: &Cell) -> Vec<&'a str> {
     cell.predecessors.iter().map(|id| cells[*id].key.app.as_str()).collect()
 }
 
-/// Deployments in JSON.
-pub fn all<'a>(deployments: &'a Deployments) -> Vec<OfDeployment<'a>> {
+/// Deployments in JSON. Which of their hosts no limit holds back is known where these are `all`
+/// that there are.
+pub fn in_json(deployments: &Deployments, all: bool) -> Vec<OfDeployment<'_>> {
     let cells = deployments.cells();
-    let one = |deployment: &'a Deployment| OfDeployment {
-        name: deployment.name.as_str(),
-        canonical: Canonical(deployment),
-        cells: cells
-            .of_deployment(&deployment.name)
-            .iter()
-            .map(|cell| OfCell::new(cells, cell))
-            .collect(),
-        unthrottled: cells.unthrottled(&deployment.hosts()).to_string(),
-    };
-    deployments.iter().map(one).collect()
+    let of = |deployment| OfDeployment::new(deployment, cells, all);
+    deployments.iter().map(of).collect()
 }
 
 /// A deployment in JSON: its canonical form, and what follows from it.
@@ -79,7 +71,19 @@ pub struct OfDeployment<'a> {
     canonical: Canonical<'a>,
     cells: Vec<OfCell<'a>>,
     /// Those of its hosts that no limit of any deployment holds back, folded.
-    unthrottled: String,
+    unthrottled: Option<String>,
+}
+
+impl<'a> OfDeployment<'a> {
+    fn new(deployment: &'a Deployment, cells: &'a Cells, all: bool) -> Self {
+        let own = cells.of_deployment(&deployment.name);
+        Self {
+            name: deployment.name.as_str(),
+            canonical: Canonical(deployment),
+            cells: own.iter().map(|cell| OfCell::new(cells, cell)).collect(),
+            unthrottled: all.then(|| cells.unthrottled(&deployment.hosts()).to_string()),
+        }
+    }
 }
 
 #[derive(Serialize)]

@@ -4,8 +4,8 @@ use std::{fmt::Write as _, io};
 
 use orchestra_model::{
     flow::Scope,
-    state::{JobState, TaskState},
-    status::{Counts, FlowStatus, FlowSummary, JobStatus},
+    state::{FlowState, JobState, TaskState, WaitReason},
+    status::{CanaryStatus, Counts, FlowStatus, FlowSummary, JobStatus},
     time::Timestamp,
 };
 
@@ -32,7 +32,13 @@ pub fn flow(
     if let Some(by) = &flow.cancelled_by {
         write!(out, ", cancelled by {by}")?;
     }
+    if let Some(of) = flow.retry_of {
+        write!(out, ", runs what flow {of} left")?;
+    }
     writeln!(out)?;
+    for line in why(flow, style) {
+        writeln!(out, "  {line}")?;
+    }
     if flow.stale_store {
         let warning = "  nothing is sent: the store is an old copy; see orc conductor status";
         writeln!(out, "{}", style.warning(warning))?;
@@ -47,6 +53,23 @@ pub fn flow(
         }
     }
     Ok(())
+}
+
+/// Why nothing of a flow goes on where only a person can help, and what helps. The conductor's
+/// reasons say what would mend each.
+pub fn why(flow: &FlowStatus, style: Style) -> Vec<String> {
+    let id = flow.summary.id;
+    let mut lines = Vec::new();
+    if flow.summary.state == FlowState::Paused {
+        let by = flow.paused_by.as_ref().map_or_else(String::new, |by| format!("by {by}; "));
+        lines.push(format!("paused {by}to go on: orc resume {id}"));
+    }
+    let reason = |reason: &String| style.warning(&one_line(reason)).to_string();
+    lines.extend(flow.stalled.iter().map(reason));
+    if !flow.stalled.is_empty() || flow.summary.state == FlowState::Stalled {
+        lines.push(format!("more: orc explain {id}; to end it: orc cancel {id}"));
+    }
+    lines
 }
 
 /// `42 deploy-42`, or the number alone.
@@ -75,11 +98,49 @@ fn job(out: &mut dyn io::Write, job: &JobStatus, style: Style) -> io::Result<()>
         counts(&job.counts)
     )?;
     if !job.waiting.is_empty() {
-        let reasons: Vec<String> =
-            job.waiting.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
+        let reason = |(reason, n): (&WaitReason, &u32)| format!("{n} {}", in_words(*reason));
+        let reasons: Vec<String> = job.waiting.iter().map(reason).collect();
         writeln!(out, "      waiting: {}", reasons.join(", "))?;
     }
+    if let Some(canary) = job.canary {
+        writeln!(out, "      {}", self::canary(job, canary))?;
+    }
     Ok(())
+}
+
+/// What tasks wait for, after their number: `3 for room in a cell`.
+fn in_words(reason: WaitReason) -> &'static str {
+    match reason {
+        WaitReason::Slot => "for their slot",
+        WaitReason::Window => "for room in the window",
+        WaitReason::Quorum => "for a quorum of players",
+        WaitReason::Canary => "for the canary",
+        WaitReason::RetryDelay => "for their retry delay",
+        WaitReason::Paused => "for the flow to be resumed",
+        WaitReason::Sequence => "for hosts that come before",
+        WaitReason::Cell => "for room in a cell",
+        WaitReason::PlayerDrained => "for a drained player",
+        WaitReason::PlayerAbsent => "for an absent player",
+        WaitReason::PlayerBusy => "for a busy player",
+        WaitReason::ScoreBusy => "for the score to be free on its player",
+        WaitReason::Exclusive => "for an exclusive score",
+        WaitReason::NoPlayer => "for any player",
+        WaitReason::Doomed => "in vain: the job is doomed",
+        WaitReason::StaleStore => "for orc conductor recover",
+    }
+}
+
+/// Where a canary is that holds other tasks back.
+fn canary(job: &JobStatus, canary: CanaryStatus) -> String {
+    let CanaryStatus { tasks, ok, until } = canary;
+    let now = format!("orc promote {} --job {}", job.id.flow, job.name);
+    match until {
+        Some(until) => {
+            format!("canary: {ok} of {tasks} ok, bakes until {}; at once: {now}", when_about(until))
+        }
+        None if ok == tasks => format!("canary: {ok} of {tasks} ok; to go on: {now}"),
+        None => format!("canary: {ok} of {tasks} ok"),
+    }
 }
 
 /// `8 ok, 2 failed`; what is nobody's state is left out.
@@ -166,8 +227,44 @@ mod tests {
              \x20   42.1.2 install-package on one of api[1-6]: ok, 1 ok\n\
              \x20 42.2 running\n\
              \x20   42.2.1 web (restart-apache) on fe[1-100]: running, 40 waiting, 50 running, 10 ok\n\
-             \x20     waiting: 39 window, 1 player-absent\n"
+             \x20     waiting: 39 for room in the window, 1 for an absent player\n"
         );
+    }
+
+    #[test]
+    fn what_only_a_person_can_end_is_said_with_what_ends_it() {
+        let lines = |flow: &FlowStatus| {
+            let mut out = Vec::new();
+            let now = Timestamp(1_763_712_100_000);
+            super::flow(&mut out, flow, &|job| job.id.slot == 2, now, Style::default()).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            text.lines().skip(1).map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+        };
+        let mut flow = samples::running();
+        flow.summary.state = FlowState::Paused;
+        flow.paused_by = Some(flow.summary.audience.clone());
+        flow.retry_of = Some(orchestra_model::FlowId(41));
+        assert_eq!(lines(&flow)[0], "paused by alice; to go on: orc resume 42");
+        flow.summary.state = FlowState::Stalled;
+        flow.stalled = vec!["a cell is full".to_owned()];
+        let job = &mut flow.slots[1][0];
+        job.canary = Some(CanaryStatus { tasks: 3, ok: 3, until: None });
+        let told = lines(&flow);
+        assert_eq!(told[0], "a cell is full");
+        assert_eq!(told[1], "more: orc explain 42; to end it: orc cancel 42");
+        assert_eq!(told.last().unwrap(), "canary: 3 of 3 ok; to go on: orc promote 42 --job web");
+        let until = Some(Timestamp(1_763_712_300_000));
+        for (canary, said) in [
+            (CanaryStatus { tasks: 3, ok: 1, until: None }, "canary: 1 of 3 ok"),
+            (
+                CanaryStatus { tasks: 3, ok: 3, until },
+                "canary: 3 of 3 ok, bakes until 2025-11-21T08:05:00Z; at once: orc promote 42 \
+                 --job web",
+            ),
+        ] {
+            flow.slots[1][0].canary = Some(canary);
+            assert_eq!(lines(&flow).last().unwrap(), said);
+        }
     }
 
     #[test]

@@ -14,7 +14,9 @@ use orchestra_model::{
     flow::Scope,
     names::{AudienceName, FlowName, HostName},
     state::{FlowState, JobState, TaskState, Verdict, WaitReason},
-    status::{ConductorStatus, Counts, FlowStatus, FlowSummary, JobStatus, TaskStatus},
+    status::{
+        CanaryStatus, ConductorStatus, Counts, FlowStatus, FlowSummary, JobStatus, TaskStatus,
+    },
     time::Timestamp,
 };
 use serde::{Serialize, ser::SerializeMap as _};
@@ -104,6 +106,9 @@ pub struct FlowHead<'a> {
     #[serde(flatten)]
     summary: Flow<'a>,
     cancelled_by: Option<&'a str>,
+    paused_by: Option<&'a str>,
+    retry_of: Option<u64>,
+    stalled: &'a [String],
     stale_store: bool,
 }
 
@@ -112,6 +117,9 @@ impl<'a> From<&'a FlowStatus> for FlowHead<'a> {
         Self {
             summary: (&flow.summary).into(),
             cancelled_by: flow.cancelled_by.as_ref().map(AudienceName::as_str),
+            paused_by: flow.paused_by.as_ref().map(AudienceName::as_str),
+            retry_of: flow.retry_of.map(|of| of.0),
+            stalled: &flow.stalled,
             stale_store: flow.stale_store,
         }
     }
@@ -171,6 +179,7 @@ pub struct Job<'a> {
     waiting: &'a BTreeMap<WaitReason, u32>,
     window: u32,
     needed: u32,
+    canary: Option<Canary>,
     started_at: Option<String>,
     ended_at: Option<String>,
     duration_ms: Option<u64>,
@@ -193,10 +202,26 @@ impl<'a> From<&'a JobStatus> for Job<'a> {
             waiting: &job.waiting,
             window: job.window,
             needed: job.needed,
+            canary: job.canary.map(Canary::from),
             started_at: job.started_at.map(when),
             ended_at: job.ended_at.map(when),
             duration_ms: duration(job.started_at, job.ended_at),
         }
+    }
+}
+
+/// A canary that still holds other tasks back.
+#[derive(Serialize)]
+struct Canary {
+    tasks: u32,
+    ok: u32,
+    until: Option<String>,
+}
+
+impl From<CanaryStatus> for Canary {
+    fn from(canary: CanaryStatus) -> Self {
+        let CanaryStatus { tasks, ok, until } = canary;
+        Self { tasks, ok, until: until.map(when) }
     }
 }
 
@@ -360,6 +385,8 @@ pub struct Conductor<'a> {
     players: u32,
     attached: u32,
     flows_alive: u32,
+    deployments: u32,
+    cells: u32,
     loaded_at: String,
     reload_error: Option<&'a str>,
     stale_store: Option<&'a str>,
@@ -378,6 +405,8 @@ impl<'a> From<&'a ConductorStatus> for Conductor<'a> {
             players: status.players,
             attached: status.attached,
             flows_alive: status.flows_alive,
+            deployments: status.deployments,
+            cells: status.cells,
             loaded_at: when(status.loaded_at),
             reload_error: status.reload_error.as_deref(),
             stale_store: status.stale_store.as_deref(),
@@ -410,6 +439,7 @@ mod tests {
         let flow = &value["flow"];
         assert_eq!(flow["submitted_at"], "2025-11-21T08:00:00Z");
         assert_eq!(flow["audience"], "alice");
+        assert_eq!((&flow["paused_by"], &flow["stalled"]), (&Value::Null, &json!([])));
         assert_eq!(flow["slots"][0]["id"], "42.1");
         assert_eq!(flow["slots"][0]["state"], "partial");
         let job = &flow["slots"][0]["jobs"][0];

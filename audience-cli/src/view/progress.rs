@@ -26,6 +26,8 @@ use super::{
 #[derive(Default)]
 pub struct Progress {
     flow: Option<(String, FlowState)>,
+    /// Whether it was told why nothing goes on, since the flow's state changed.
+    why: bool,
     jobs: BTreeMap<JobId, (JobName, JobState)>,
 }
 
@@ -38,6 +40,25 @@ impl Progress {
         }
     }
 
+    /// Whether the flow stopped and it was not told why: the next status knows.
+    pub fn asks_why(&self) -> bool {
+        let stopped =
+            |(_, state): &(_, FlowState)| matches!(state, FlowState::Paused | FlowState::Stalled);
+        !self.why && self.flow.as_ref().is_some_and(stopped)
+    }
+
+    /// The lines that tell why the flow stopped and what helps, unless that was told. Nothing else
+    /// is taken from the status, which may be ahead of the events.
+    pub fn why(&mut self, status: &FlowStatus, style: Style) -> Vec<String> {
+        let told = self.flow.as_ref().map(|(_, state)| *state);
+        if self.why || told != Some(status.summary.state) {
+            return Vec::new();
+        }
+        let why = super::flow::why(status, style);
+        self.why = !why.is_empty();
+        why.into_iter().map(|line| format!("  {line}")).collect()
+    }
+
     fn status(&mut self, status: &FlowStatus, style: Style) -> Vec<String> {
         let mut lines = Vec::new();
         for job in status.slots.iter().flatten() {
@@ -47,8 +68,10 @@ impl Progress {
         let name = named(&status.summary);
         let before = self.flow.replace((name, status.summary.state)).map(|(_, state)| state);
         if before.unwrap_or(FlowState::Pending) != status.summary.state {
+            self.why = false;
             lines.extend(self.flow_line(style));
         }
+        lines.extend(self.why(status, style));
         if status.stale_store {
             let warning = "nothing is sent: the store is an old copy; see orc conductor status";
             lines.push(style.warning(warning).to_string());
@@ -63,6 +86,7 @@ impl Progress {
                 if std::mem::replace(told, *state) == *state {
                     return None;
                 }
+                self.why = false;
                 self.flow_line(style)
             }
             Event::Job { job, state, counts } => self.job(*job, *state, counts, style),
@@ -228,6 +252,35 @@ mod tests {
         status.summary.state = FlowState::Ok;
         let lines = progress.lines(&Watched::Status(Box::new(status)), Style::default());
         assert_eq!(lines, ["42.2.1 web ok: 100 ok"]);
+    }
+
+    #[test]
+    fn why_a_flow_stopped_is_told_once_a_change() {
+        let mut progress = Progress::default();
+        let mut status = samples::running();
+        progress.lines(&Watched::Status(Box::new(status.clone())), Style::default());
+        let flow = |state| Watched::Event(Event::Flow { flow: FlowId(42), state });
+        assert!(!progress.asks_why());
+        for _ in 0..2 {
+            let told = progress.lines(&flow(FlowState::Stalled), Style::default());
+            assert_eq!(told, ["42 deploy-42 stalled"]);
+            assert!(progress.asks_why());
+            // A status of another moment does not tell.
+            assert!(progress.why(&status, Style::default()).is_empty() && progress.asks_why());
+            status.summary.state = FlowState::Stalled;
+            status.stalled = vec!["a cell is full".to_owned()];
+            let why = progress.why(&status, Style::default());
+            assert_eq!(why[0], "  a cell is full");
+            assert_eq!(why[1], "  more: orc explain 42; to end it: orc cancel 42");
+            assert!(!progress.asks_why());
+            // Neither is it told again, though it has become older meanwhile.
+            status.stalled = vec!["a cell is full since 5s".to_owned()];
+            let again = Watched::Status(Box::new(status.clone()));
+            assert!(progress.lines(&again, Style::default()).is_empty());
+            status.summary.state = FlowState::Running;
+            let told = progress.lines(&flow(FlowState::Running), Style::default());
+            assert_eq!(told, ["42 deploy-42 running"]);
+        }
     }
 
     #[test]

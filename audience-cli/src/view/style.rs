@@ -26,8 +26,8 @@ impl Style {
     pub fn flow(self, state: FlowState) -> impl fmt::Display {
         let colour = match state {
             FlowState::Ok => GREEN,
-            FlowState::Failed | FlowState::Doomed => RED,
-            FlowState::Cancelled | FlowState::Cancelling => YELLOW,
+            FlowState::Failed | FlowState::Doomed | FlowState::Stalled => RED,
+            FlowState::Cancelled | FlowState::Cancelling | FlowState::Paused => YELLOW,
             FlowState::Pending | FlowState::Running => "",
         };
         self.paint(state.as_str(), colour)
@@ -78,7 +78,7 @@ impl Style {
 }
 
 /// A player's or the conductor's words as one line that is safe to show anywhere.
-pub(super) fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     escaped(text).replace('\n', "\\n").replace('\t', " ")
 }
 

@@ -50,6 +50,18 @@ other
 }
 
 #[test]
+fn the_example_of_the_manual_is_sound() {
+    let home = home();
+    let manual = include_str!("../../../docs/deployments.md");
+    let shop = include_str!("../../../demo/deployments/shop.yaml");
+    let yaml = manual.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    fs::write(home.path().join("manual.yaml"), yaml).unwrap();
+    fs::write(home.path().join("shop.yaml"), shop).unwrap();
+    let shown = check(home.path(), &["shop.yaml", "--show"]);
+    check(home.path(), &["manual.yaml", "--show"]).is(0, &shown.stdout, "");
+}
+
+#[test]
 fn the_canonical_form_is_shown_in_each_format_and_is_its_own() {
     let home = home();
     for (option, file) in

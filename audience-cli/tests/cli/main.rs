@@ -6,9 +6,15 @@ mod deployment;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
+mod ledger;
+#[cfg(test)]
 mod orc;
 #[cfg(test)]
+mod plan;
+#[cfg(test)]
 mod status;
+#[cfg(test)]
+mod steer;
 #[cfg(test)]
 mod submit;
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use orchestra_model::{
-    names::{HostName, ScoreName},
+    names::{AudienceName, HostName, ScoreName},
+    record::Drain,
     score::{ScoreHash, ScoreOffer, ScoreSpec},
-    state::{FlowState, JobState, TaskState},
     status::{ConductorStatus, PlayerStatus},
     time::Timestamp,
 };
@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::{
     fake::{Fake, bare, ran},
-    values::{JOB, failed, failed_tasks, flow, numbered, running},
+    values::{JOB, failed, failed_tasks, numbered, running},
 };
 
 fn player(host: &str, attached: bool, hash: u8) -> PlayerStatus {
@@ -27,31 +27,13 @@ fn player(host: &str, attached: bool, hash: u8) -> PlayerStatus {
         in_flight: 0,
         version: "0.1.0".to_owned(),
         spool: None,
+        drained: None,
         scores: vec![ScoreOffer {
             name: ScoreName::new("hello").unwrap(),
             hash: Some(ScoreHash([hash; 32])),
             spec: Ok(ScoreSpec::default()),
         }],
     }
-}
-
-#[test]
-fn cancel_tells_the_state_and_fails_on_what_had_ended() {
-    let fake = Fake::with(running(), Vec::new());
-    fake.run("orc cancel 42").is(0, "42 cancelling\n", "");
-    fake.run("orc cancel last --json").is(
-        0,
-        "{\"schema\":1,\"flows\":[{\"id\":42,\"state\":\"cancelling\"}]}\n",
-        "",
-    );
-    let ok = flow(FlowState::Ok, JobState::Ok, &[(TaskState::Ok, 3)]);
-    fake.add(numbered(ok, 43), Vec::new());
-    fake.run("orc cancel 42-43").is(
-        1,
-        "42 cancelling\n43 ok\n",
-        "error: cancelling flows: ended before: 43 (ok)\n",
-    );
-    fake.run("orc cancel 7").fails(1, &["error: cancelling flow 7: there is no such flow"]);
 }
 
 #[test]
@@ -92,6 +74,68 @@ fn players_and_scores_are_listed() {
     assert_eq!(scores[0]["versions"][0]["hosts"], "fe[1-2]");
     assert_eq!(scores[0]["versions"][0]["spec"]["timeout_ms"], 600_000);
     fake.run("orc scores other").is(0, "", "no scores\n");
+}
+
+#[test]
+fn drift_is_what_differs_or_is_missing() {
+    let fake = Fake::start();
+    let mut lacking = player("fe3", true, 0xab);
+    lacking.scores[0].name = ScoreName::new("other").unwrap();
+    fake.tables().players =
+        vec![player("fe1", true, 0xab), player("fe2", true, 0xcd), lacking.clone()];
+    let drift = "hello                    abababababab fe1 (1)\n\
+                 hello                    cdcdcdcdcdcd fe2 (1)\n\
+                 hello                    missing      fe3 (1)\n\
+                 other                    abababababab fe3 (1)\n\
+                 other                    missing      fe[1-2] (2)\n";
+    fake.run("orc scores --drift").is(0, drift, "");
+    let scores = fake.run("orc scores --drift --json").json()["scores"].clone();
+    assert_eq!((&scores[0]["missing"], &scores[1]["missing"]), (&json!("fe3"), &json!("fe[1-2]")));
+    fake.tables().players = vec![player("fe1", true, 0xab), player("fe2", true, 0xab)];
+    fake.run("orc scores --drift").is(0, "", "no score differs\n");
+}
+
+#[test]
+fn players_are_drained_with_a_reason() {
+    let fake = Fake::start();
+    let words = ["drain", "fe[1-2]", "--reason", "new disk"];
+    let drained = "drained fe[1-2] (1)\n";
+    ran(&mut fake.command("orc", &words)).is(
+        0,
+        drained,
+        "2 tasks still run there and may finish\n",
+    );
+    assert_eq!(fake.tables().reasons, ["new disk"]);
+    fake.run("orc drain fe1 --reason disk --json").is(
+        0,
+        "{\"schema\":1,\"drained\":{\"hosts\":\"fe1\",\"count\":1,\"in_flight\":2}}\n",
+        "2 tasks still run there and may finish\n",
+    );
+    fake.run("orc drain fe9 --reason disk").is(
+        0,
+        "",
+        "nothing changed: all of them were drained before\n",
+    );
+    fake.run("orc undrain fe1 fe2").is(0, "undrained fe1 fe2 (1)\n", "");
+    fake.run("orc drain fe1").fails(64, &["--reason"]);
+    fake.run("orc drain a!a --reason x").fails(3, &["the host set is empty"]);
+
+    let by = AudienceName::new("alice").unwrap();
+    let drain = Drain { by, reason: "new disk".into(), since: Timestamp(1_763_712_000_000) };
+    let drained = PlayerStatus { drained: Some(drain), ..player("fe1", true, 0xab) };
+    fake.tables().players = vec![drained, player("fe2", true, 0xab)];
+    fake.run("orc players --drained").is(
+        0,
+        "fe1                      attached since 2025-11-21T08:00:00Z 0/4 tasks, version 0.1.0, \
+         drained by alice since 2025-11-21T08:00:00Z: new disk\n",
+        "2 of 2 players are attached, 1 is drained\n",
+    );
+    let players = fake.run("orc players --json").json()["players"].clone();
+    assert_eq!(
+        players[0]["drained"],
+        json!({"by": "alice", "reason": "new disk", "since": "2025-11-21T08:00:00Z"})
+    );
+    assert_eq!(players[1]["drained"], json!(null));
 }
 
 #[test]
@@ -167,6 +211,8 @@ fn the_conductor_is_asked_and_told() {
         players: 10,
         attached: 9,
         flows_alive: 1,
+        deployments: 2,
+        cells: 4,
         loaded_at: Timestamp(1_763_712_000_000),
         reload_error: Some("players:3: not a host name".to_owned()),
         stale_store: None,
@@ -176,6 +222,7 @@ fn the_conductor_is_asked_and_told() {
         0,
         "conductor.cli.test version 0.1.0, pid 7, since 2025-11-21T08:00:00Z\n\
          players: 9 of 10 attached; flows that have not ended: 1\n\
+         deployments: 2 with 4 cells\n\
          store: 00ff term 2\n\
          configuration: loaded 2025-11-21T08:00:00Z\n\
          the last reload changed nothing: players:3: not a host name\n",

@@ -4,13 +4,14 @@ use std::process::Stdio;
 
 use orchestra_model::{
     delivery::Outcome,
+    ids::FlowId,
     state::{FlowState, JobState, TaskState},
 };
 use serde_json::json;
 
 use crate::{
     fake::{Fake, finished},
-    values::{failed, failed_tasks, flow, numbered, running, task},
+    values::{failed, failed_tasks, flow, numbered, running, stalled, task},
 };
 
 const SUMMARY: &str = "\
@@ -39,6 +40,8 @@ fn the_state_is_the_exit_code() {
         (flow(FlowState::Failed, JobState::Partial, &[(Ok, 2), (Unreachable, 1)]), 4),
         (flow(FlowState::Cancelled, JobState::Cancelled, &[(Cancelled, 3)]), 5),
         (running(), 7),
+        (flow(FlowState::Paused, JobState::Running, &[(TaskState::Waiting, 3)]), 7),
+        (stalled(), 7),
     ] {
         let fake = Fake::with(flow, Vec::new());
         for form in
@@ -47,6 +50,29 @@ fn the_state_is_the_exit_code() {
             assert_eq!(fake.run(form).code, code, "{form}");
         }
     }
+}
+
+#[test]
+fn what_only_a_person_can_end_is_said_with_what_ends_it() {
+    let mut flow = stalled();
+    flow.summary.ended_at = Some(flow.summary.submitted_at);
+    flow.retry_of = Some(FlowId(41));
+    let fake = Fake::with(flow, Vec::new());
+    fake.run("getstatus 42").is(
+        7,
+        "42 deploy-42 stalled after 0ms, submitted by alice at 2025-11-21T08:00:00Z, runs what \
+         flow 41 left\n  \
+         web in cluster east of shop is full: db1 failed in 41.1.1\n  \
+         more: orc explain 42; to end it: orc cancel 42\n  \
+         42.1 running\n    \
+         42.1.1 pkg1 (install-package) on db[1-3]: running, 2 waiting, 1 ok\n      \
+         waiting: 2 for room in a cell\n",
+        "",
+    );
+    let flow = fake.run("getstatus 42 --json").json()["flow"].clone();
+    assert_eq!((&flow["state"], &flow["retry_of"]), (&json!("stalled"), &json!(41)));
+    assert_eq!(flow["stalled"].as_array().unwrap().len(), 1);
+    assert_eq!(flow["slots"][0]["jobs"][0]["waiting"], json!({"cell": 2}));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use orchestra_model::{
     flow::Scope,
     ids::{FlowId, JobId},
     names::{AudienceName, FlowName, HostName, JobName, ScoreName},
-    state::{FlowState, JobState, TaskState},
+    state::{FlowState, JobState, TaskState, WaitReason},
     status::{Counts, Event, FlowStatus, FlowSummary, JobStatus, TaskStatus},
     time::Timestamp,
 };
@@ -31,6 +31,9 @@ pub(crate) fn flow(state: FlowState, job: JobState, counts: &[(TaskState, u32)])
             ended_at: ended,
         },
         cancelled_by: None,
+        paused_by: None,
+        retry_of: None,
+        stalled: Vec::new(),
         stale_store: false,
         slots: vec![vec![JobStatus {
             id: JOB,
@@ -43,6 +46,7 @@ pub(crate) fn flow(state: FlowState, job: JobState, counts: &[(TaskState, u32)])
             waiting: Default::default(),
             window: tasks.total(),
             needed: tasks.total(),
+            canary: None,
             started_at: Some(SUBMITTED),
             ended_at: ended,
         }]],
@@ -58,6 +62,15 @@ pub(crate) fn numbered(mut flow: FlowStatus, id: u64) -> FlowStatus {
 
 pub(crate) fn running() -> FlowStatus {
     flow(FlowState::Running, JobState::Running, &[(TaskState::Running, 3)])
+}
+
+/// A flow that only a person can help.
+pub(crate) fn stalled() -> FlowStatus {
+    let mut flow =
+        flow(FlowState::Stalled, JobState::Running, &[(TaskState::Waiting, 2), (TaskState::Ok, 1)]);
+    flow.stalled = vec!["web in cluster east of shop is full: db1 failed in 41.1.1".to_owned()];
+    flow.slots[0][0].waiting = [(WaitReason::Cell, 2)].into();
+    flow
 }
 
 pub(crate) fn failed() -> FlowStatus {

@@ -12,7 +12,8 @@ use tonic::Status;
 use crate::{
     fake::Fake,
     values::{
-        failed, failed_tasks, flow, numbered, running, told_flow, told_job, told_status, told_task,
+        failed, failed_tasks, flow, numbered, running, stalled, told_flow, told_job, told_status,
+        told_task,
     },
 };
 
@@ -92,6 +93,44 @@ fn a_lost_connection_is_no_verdict() {
     );
     assert_eq!(ran.code, 2);
     assert_eq!(fake.tables().watched, 3);
+}
+
+#[test]
+fn a_flow_that_stalls_is_waited_for_and_told_with_what_helps() {
+    let fake = Fake::with(stalled(), Vec::new());
+    let ok = flow(FlowState::Ok, JobState::Ok, &[(TaskState::Ok, 3)]);
+    let tale = || {
+        [
+            told_status(&running()),
+            // What the event does not tell is asked for.
+            told_flow(FlowState::Stalled),
+            told_status(&stalled()),
+            told_flow(FlowState::Running),
+            told_status(&ok),
+        ]
+        .map(Ok)
+        .into()
+    };
+    fake.tables().watches.push_back(tale());
+    let said = "\
+42.1.1 pkg1 running (3 hosts)
+42 deploy-42 running
+42 deploy-42 stalled
+  web in cluster east of shop is full: db1 failed in 41.1.1
+  more: orc explain 42; to end it: orc cancel 42
+42 deploy-42 running
+42.1.1 pkg1 ok: 3 ok
+42 deploy-42 ok after 3m12s
+";
+    fake.run("orc wait 42").is(0, "", said);
+    fake.tables().watches.push_back(tale());
+    let ran = fake.run("orc wait 42 --jsonl");
+    let stalled: Vec<&str> =
+        ran.stdout.lines().filter(|line| line.contains(r#""stalled":["web"#)).collect();
+    // One that was asked for, one that came.
+    assert_eq!(stalled.len(), 2, "{ran:?}");
+    // It lives, so whoever waits goes on waiting.
+    fake.run("orc wait 42 --wait-timeout 200ms").fails(124, &["flow 42 still goes on"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "an example")]
 #![expect(clippy::disallowed_types, reason = "the clock is for measuring, not for the engine")]
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use orchestra_flow::{
     Command, Effect, Engine, Input, PlayerIx, Recovery, ReplyId, SessionId, Settings, Submission,
@@ -84,6 +84,8 @@ impl Fleet {
             next_flow: FlowId(1),
             players: Vec::new(),
             requests: Vec::new(),
+            holds: Vec::new(),
+            deployments: Arc::default(),
         };
         let engine = Engine::recover(Settings { most_tasks: 1_000_000 }, recovery);
         let hosts = HostSet::parse_plain(&format!("h[1-{hosts}]")).unwrap();
@@ -149,6 +151,7 @@ impl Fleet {
             spec_bytes: [].into(),
             targets: vec![vec![self.hosts.clone()]],
             params: BTreeMap::new(),
+            retry_of: None,
         })));
     }
 

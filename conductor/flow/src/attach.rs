@@ -20,13 +20,15 @@ use orchestra_model::{
     FlowId, TaskState,
     delivery::{AttemptKey, LiveAttempt, Order, OrderNumber, PlayerSnapshot},
     limits,
-    record::Record,
+    record::{Impact, Record},
 };
 
 use crate::{
     Engine, PlayerIx, SessionId,
     effect::{CloseReason, Command, Effect},
     flow::Flow,
+    ledger::Left,
+    player::Kind,
     task::TaskRef,
 };
 
@@ -46,10 +48,13 @@ impl Engine {
         }
         self.note_presence(player, true);
         self.roster.attach(player, session, snapshot);
+        // What is parked there may be a change now, or be one no more.
+        self.weigh(player);
         self.compare_with_store(player, snapshot);
         if self.stale.is_none() {
             self.reconcile(player, session, snapshot);
         }
+        self.gather(player, true);
         self.woken.insert(player);
     }
 
@@ -60,6 +65,7 @@ impl Engine {
         self.roster.detach(player, self.now);
         self.put(self.roster[player].record());
         self.note_presence(player, false);
+        self.gather(player, false);
     }
 
     pub(crate) fn close(&mut self, player: PlayerIx, session: SessionId, reason: CloseReason) {
@@ -138,6 +144,7 @@ impl Engine {
         player.last_order = player.last_order.max(snapshot.mark.min(REACHABLE));
         for task in self.waiting_for(|player| player == ix) {
             if task.job().flow < self.half_known {
+                self.suspect(ix, task);
                 self.finish(
                     task,
                     TaskState::Lost,
@@ -145,6 +152,14 @@ impl Engine {
                 );
             }
         }
+    }
+
+    /// A change may have run there: so the host counts as down, until a later one succeeds.
+    fn suspect(&mut self, ix: PlayerIx, task: TaskRef) {
+        let Some(job) = self.job(task.job()).filter(|job| !job.is_one_of()) else { return };
+        let impact = self.roster[ix].impact(&Kind::of(job));
+        let order = self.roster[ix].last_order;
+        self.settle_hold(ix, task.job(), order, impact, Left::Down(TaskState::Lost));
     }
 
     /// Every waiting task of a living flow that may come to run on one of these players, whether
@@ -187,7 +202,7 @@ impl Engine {
         for task in in_flight {
             let Some(job) = self.job(task.job()) else { continue };
             let (known, cancelled, timeout) =
-                (job.task(task.index), job.is_closed(), job.spec.timeout);
+                (job.task(task.index), job.is_to_be_killed(), job.spec.timeout);
             let (key, order) = (known.key(self.store, task.job()), known.order);
             let command = match cancelled {
                 true => Command::Cancel { key, order },
@@ -209,6 +224,17 @@ impl Engine {
             } else {
                 self.finish(task, TaskState::Lost, Some("the player has no trace of it"));
             }
+        }
+        let is_unknown = |key: &&AttemptKey| {
+            let flow = key.job.flow;
+            key.store == self.store
+                && !self.flows.contains_key(&flow)
+                && !self.ended.contains_key(&flow)
+        };
+        if let Some(key) = live.keys().find(is_unknown) {
+            // A change that only the lost part of history knows of.
+            let (job, order) = (key.job, self.roster[ix].last_order);
+            self.settle_hold(ix, job, order, Impact::Holds, Left::Down(TaskState::Lost));
         }
         let player = &mut self.roster[ix];
         player.strangers = live.into_keys().take(limits::MAX_TASKS as usize).collect();

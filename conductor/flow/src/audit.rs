@@ -5,12 +5,13 @@ use std::{
     fmt,
 };
 
-use orchestra_model::{JobState, TaskState, status::Counts};
+use orchestra_model::{JobState, TaskState, record::Impact, status::Counts};
 
 use crate::{
     Engine,
     flow::{Flow, Tally},
     job::Job,
+    player::{Counted, Next},
     roster::PlayerIx,
     task::{Parked, TaskRef},
 };
@@ -41,6 +42,8 @@ macro_rules! ensure {
 struct Expected {
     in_flight: BTreeMap<PlayerIx, BTreeSet<TaskRef>>,
     parked: BTreeMap<PlayerIx, BTreeSet<TaskRef>>,
+    /// Waiting tasks that left their host down.
+    returning: BTreeMap<PlayerIx, u32>,
 }
 
 impl Engine {
@@ -57,7 +60,17 @@ impl Engine {
         for player in self.roster.indices() {
             self.audit_player(player, &mut expected)?;
         }
-        Ok(())
+        let returning = &expected.returning;
+        for player in self.roster.indices() {
+            let (ours, host) = (&self.roster[player], self.roster.host(player));
+            let there = returning.get(&player).copied().unwrap_or_default();
+            ensure!(
+                ours.returning == there,
+                "player {host} awaits {} further attempts, there are {there}",
+                ours.returning
+            );
+        }
+        self.audit_cells()
     }
 
     fn audit_flow(&self, flow: &Flow) -> Result<(), Violation> {
@@ -68,6 +81,19 @@ impl Engine {
         ensure!(state == derived, "flow {id} is {state} but its jobs say {derived}");
         let tally = Tally::of(flow.jobs());
         ensure!(flow.tally == tally, "flow {id} counts {:?}, has {tally:?}", flow.tally);
+        let (line, expected) = (flow.sequence.counts(), self.lined_up(&flow.slots[flow.slot]));
+        ensure!(
+            line == expected || !self.ledger.has_sequences(),
+            "flow {id} lines up as {line:?}, should as {expected:?}"
+        );
+        for task in flow.sequence.waiting() {
+            let job = flow.job(task.job());
+            let waits = job.is_some_and(|job| {
+                job.state_of(task.index) == TaskState::Waiting
+                    && (job.is_one_of() || job.task(task.index).parked == Parked::Sequence)
+            });
+            ensure!(waits, "{task:?} is in line and does not wait there");
+        }
         for (slot, jobs) in flow.slots.iter().enumerate() {
             for job in jobs {
                 ensure!(
@@ -85,9 +111,21 @@ impl Engine {
     fn audit_job(&self, job: &Job, expected: &mut Expected) -> Result<(), Violation> {
         let id = job.id;
         let mut counts = Counts::default();
-        let (mut parked, mut absent) = (0, 0);
+        let (mut parked, mut absent, mut sequenced, mut delayed) = (0, 0, 0, 0);
+        let (mut ok, mut failed) = (0, 0);
         for index in 0..job.total() {
             let (task, state) = (job.task(index), job.state_of(index));
+            if index < job.canary.tasks && state.is_final() && !job.is_closed() {
+                ok += u32::from(state == TaskState::Ok);
+                failed += u32::from(state != TaskState::Ok);
+            }
+            if task.is_returning()
+                && let Some(player) = job.player_of(index)
+            {
+                *expected.returning.entry(player).or_default() += 1;
+            }
+            sequenced += u32::from(task.parked == Parked::Sequence);
+            delayed += u32::from(task.parked == Parked::Delayed);
             counts.set(state, counts.get(state) + 1);
             if state.is_in_flight() {
                 let Some(player) = job.player_of(index) else {
@@ -114,7 +152,12 @@ impl Engine {
             if task.parked == Parked::Player {
                 parked += 1;
                 let places: Vec<(u32, PlayerIx)> = match job.is_one_of() {
-                    true => job.candidates().collect(),
+                    true => {
+                        let may_go = |(_, player): &(u32, PlayerIx)| {
+                            self.gate_before(job, *player).is_none()
+                        };
+                        job.candidates().filter(may_go).collect()
+                    }
                     false => vec![(index, job.targets[index as usize])],
                 };
                 let waits_for = places.iter().any(|(_, player)| self.roster[*player].member);
@@ -128,6 +171,17 @@ impl Engine {
         ensure!(counts == job.counts, "job {id} counts {:?}, has {counts:?}", job.counts);
         ensure!(parked == job.parked, "job {id} counts {} parked, has {parked}", job.parked);
         ensure!(absent == job.absent, "job {id} counts {} absent, has {absent}", job.absent);
+        ensure!(
+            (sequenced, delayed) == (job.sequenced, job.delayed),
+            "job {id} counts {} in line and {} delayed, has {sequenced} and {delayed}",
+            job.sequenced,
+            job.delayed
+        );
+        ensure!(
+            job.is_closed() || (ok, failed) == (job.canary.ok, job.canary.failed),
+            "job {id} counts {:?}, has {ok} ok and {failed} failed",
+            job.canary
+        );
         let in_flight = counts.in_flight();
         ensure!(in_flight <= job.window, "job {id} has {in_flight} of {} in flight", job.window);
         self.audit_progress(job)
@@ -148,10 +202,15 @@ impl Engine {
         }
         if job.may_start() {
             ensure!(!job.is_doomed(), "job {id} is doomed and does not say so");
-            let unseen = job.cursor < job.total() || !job.ready.is_empty();
+            let unseen = job.cursor < job.admitted() || !job.ready.is_empty();
             let looked_at = job.queued || !job.window_is_open() || self.stale.is_some();
             ensure!(looked_at || !unseen, "job {id} has room in its window and looks at nothing");
         }
+        ensure!(
+            job.stuck == self.is_stuck(job),
+            "job {id} says that it is stuck: {}, which is not so",
+            job.stuck
+        );
         ensure!(
             job.queued == self.runnable.contains(&id),
             "job {id} is queued: {}, which is not so",
@@ -174,14 +233,70 @@ impl Engine {
         let ours = expected.parked.remove(&ix).unwrap_or_default();
         ensure!(parked.is_superset(&ours), "player {host} has {parked:?} parked, not {ours:?}");
         for entry in parked.difference(&ours) {
-            ensure!(self.is_leftover(*entry), "player {host} keeps {entry:?}");
+            let is_meant = self.job(entry.job()).is_some_and(|job| job.awaits(entry.index));
+            ensure!(is_meant || self.is_leftover(*entry), "player {host} keeps {entry:?}");
         }
         ensure!(player.member || !player.attached(), "player {host} is attached and removed");
         ensure!(player.answered <= player.last_order, "player {host} has answered for too much");
         ensure!(
-            self.stale.is_some() || player.next_queue().is_none() || self.woken.contains(&ix),
+            self.stale.is_some()
+                || !matches!(player.next(&self.ledger), Next::Start(_))
+                || self.woken.contains(&ix),
             "player {host} has room and looks at nothing"
         );
+        self.audit_hold(ix)
+    }
+
+    /// A host's hold follows from what is out there, and its place in a queue from what is full.
+    fn audit_hold(&self, ix: PlayerIx) -> Result<(), Violation> {
+        let player = &self.roster[ix];
+        let host = &player.host;
+        let holding = player.in_flight.iter().filter(|f| f.impact == Impact::Holds).count();
+        ensure!(
+            player.holding as usize == holding,
+            "player {host} counts {} orders that hold, has {holding}",
+            player.holding
+        );
+        let counts = player.to_count();
+        ensure!(
+            player.counted == counts,
+            "the ledger counts {:?} of {host}, which is {counts:?}",
+            player.counted
+        );
+        if let Some(cell) = player.waits_in {
+            ensure!(self.ledger.waits_in(cell, ix), "player {host} is not in its cell's queue");
+        }
+        if let (Next::Cell(_), None) = (player.next(&self.ledger), self.stale.as_ref()) {
+            let queues = player.waits_in.is_some_and(|cell| {
+                let (held, _, limit) = self.ledger.counts(cell);
+                held >= limit || self.ledger.is_opened(cell)
+            });
+            ensure!(
+                queues || self.woken.contains(&ix),
+                "player {host} needs room and waits in no full cell"
+            );
+        }
+        Ok(())
+    }
+
+    /// Cells count what hosts say, and are exceeded only where a reload lowered a limit: which is
+    /// for the one to check who knows of reloads.
+    fn audit_cells(&self) -> Result<(), Violation> {
+        let players: Vec<PlayerIx> = self.roster.indices().collect();
+        for (id, cell) in self.ledger.deployments.cells().iter() {
+            let is_in = |ix: &&PlayerIx| self.roster[**ix].cells.contains(&id);
+            let of = |counted: fn(&Counted) -> bool| {
+                let inside = players.iter().filter(is_in);
+                inside.filter(|ix| counted(&self.roster[**ix].counted)).count()
+            };
+            let (held, dead) = (of(|counted| counted.holds), of(|counted| counted.dead));
+            let (counts_held, counts_dead, _) = self.ledger.counts(id);
+            ensure!(
+                (counts_held as usize, counts_dead as usize) == (held, dead),
+                "{} counts {counts_held} holders, {counts_dead} of them dead; has {held} and {dead}",
+                cell.key
+            );
+        }
         Ok(())
     }
 

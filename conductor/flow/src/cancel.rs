@@ -11,17 +11,20 @@ use crate::{
 };
 
 impl Engine {
-    pub(crate) fn cancel(&mut self, reply: ReplyId, id: FlowId, by: AudienceName) {
+    pub(crate) fn cancel(&mut self, reply: ReplyId, id: FlowId, by: &AudienceName, abandon: bool) {
         let Some(flow) = self.flows.get_mut(&id) else {
             return self.answer(reply, Answer::Rejected(Rejection::UnknownFlow(id)));
         };
         if flow.cancelled_by.is_none() {
-            flow.cancelled_by = Some(by);
+            flow.cancelled_by = Some(by.clone());
             // That it is cancelled comes before what follows from it, which a restart does again.
             self.update_flow(id);
             self.close_all(id);
-            self.settle();
         }
+        if abandon {
+            self.abandon(id, by);
+        }
+        self.settle();
         let state = self.flows.get(&id).map_or(FlowState::Cancelled, |flow| flow.state);
         self.answer(reply, Answer::Cancelled { flow: id, state });
     }
@@ -40,6 +43,28 @@ impl Engine {
                 self.send_cancel(player, task);
             }
             self.changed.insert(job);
+        }
+    }
+
+    /// Waits no longer for players that are not there.
+    fn abandon(&mut self, id: FlowId, by: &AudienceName) {
+        let Some(flow) = self.flows.get(&id) else { return };
+        let jobs: Vec<JobId> = flow.jobs().map(|job| job.id).collect();
+        for (player, task) in
+            jobs.into_iter().flat_map(|job| self.in_flight_of(job)).collect::<Vec<_>>()
+        {
+            if !self.roster[player].attached() {
+                self.finish(task, TaskState::Lost, Some(&format!("abandoned by {by}")));
+            }
+        }
+    }
+
+    /// Kills what runs of a job that is doomed, if that is what it says.
+    pub(crate) fn kill_doomed(&mut self, id: JobId) {
+        if self.job(id).is_some_and(Job::is_to_be_killed) {
+            for (player, task) in self.in_flight_of(id) {
+                self.send_cancel(player, task);
+            }
         }
     }
 

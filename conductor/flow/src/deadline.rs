@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 
-use orchestra_model::{Millis, TaskState, Timestamp};
+use orchestra_model::{JobId, Millis, TaskState, Timestamp};
 
 use crate::{Engine, flow::Flow, roster::PlayerIx, task::TaskRef};
 
@@ -21,6 +21,10 @@ pub(crate) enum Deadline {
     GiveUp(TaskRef),
     /// Waiting for a player that went away with an attempt is over.
     Lose(TaskRef),
+    /// The pause before a further attempt is over.
+    Retry(TaskRef),
+    /// The other tasks of a job have waited long enough for its canary.
+    Baked(JobId),
     /// A player that said it is busy is asked again.
     AskBusyAgain(PlayerIx),
     /// Who is not back by now counts as absent.
@@ -64,6 +68,10 @@ impl Engine {
                 None => return,
                 Some(Deadline::GiveUp(task)) => self.give_up(task),
                 Some(Deadline::Lose(task)) => self.lose(task),
+                Some(Deadline::Retry(task)) => self.end_delay(task),
+                Some(Deadline::Baked(job)) => {
+                    self.changed.insert(job);
+                }
                 Some(Deadline::AskBusyAgain(player)) => {
                     self.roster[player].said_busy = false;
                     self.woken.insert(player);

@@ -1,13 +1,20 @@
 //! Which task starts next: wanted, possible, chosen, emitted.
 
-use orchestra_model::{JobId, Millis, TaskState, WaitReason, delivery::Order, record::Op};
+use std::collections::BTreeSet;
+
+use orchestra_model::{
+    JobId, Millis, TaskState, Timestamp, WaitReason,
+    delivery::Order,
+    record::{Impact, Op},
+};
 
 use crate::{
     Engine,
     deadline::Deadline,
     effect::{Command, Effect},
     job::Job,
-    player::Flying,
+    ledger::Left,
+    player::{Flying, Kind, Next},
     roster::PlayerIx,
     task::{Parked, TaskRef},
 };
@@ -36,6 +43,8 @@ impl Engine {
         }
         for looked_at in 0..TURN {
             let Some(index) = self.job_mut(id).and_then(Job::next_wanted) else {
+                // Perhaps nobody but a person can help it now.
+                self.changed.insert(id);
                 return Some(looked_at.max(1));
             };
             self.offer(id, index);
@@ -51,12 +60,16 @@ impl Engine {
             return self.choose(id);
         }
         let (task, player) = (TaskRef::new(id, index), job.targets[index as usize]);
+        let kind = Kind::of(job);
         if !self.roster[player].member {
-            return self.withdraw(task);
-        }
-        match self.roster[player].newcomer_gate(&job.spec.score, task) {
-            None => self.start(task, player),
-            Some(gate) => self.park(task, player, gate),
+            self.withdraw(task);
+        } else if let Some(cell) = self.gate_before(job, player) {
+            self.stand_in_line(task, cell);
+        } else {
+            match self.roster[player].newcomer_gate(&kind, task, &self.ledger) {
+                None => self.start(task, player),
+                Some(gate) => self.park(task, player, kind, gate),
+            }
         }
     }
 
@@ -65,13 +78,21 @@ impl Engine {
     fn choose(&mut self, id: JobId) {
         let task = TaskRef::new(id, 0);
         let Some(job) = self.job(id) else { return };
-        let score = job.spec.score.clone();
+        let kind = Kind::of(job);
         let candidates: Vec<(u32, PlayerIx)> = job.candidates().collect();
+        let (mut free, mut in_line) = (Vec::new(), BTreeSet::new());
+        for (place, player) in candidates {
+            match self.gate_before(job, player) {
+                None => free.push((place, player)),
+                Some(cell) => drop(in_line.insert(cell)),
+            }
+        }
         let is_open = |(place, player): &&(u32, PlayerIx)| {
             let entry = TaskRef::new(id, *place);
-            self.roster[*player].newcomer_gate(&score, entry).is_none()
+            let player = &self.roster[*player];
+            player.member && player.newcomer_gate(&kind, entry, &self.ledger).is_none()
         };
-        let open = candidates.iter().filter(is_open);
+        let open = free.iter().filter(is_open);
         if let Some(&(place, player)) = open.min_by_key(|(_, player)| self.roster[*player].taken())
         {
             return self.start(TaskRef::new(id, place), player);
@@ -79,12 +100,22 @@ impl Engine {
         if !self.is_anybody_left(job) {
             return self.withdraw(task);
         }
-        // Also on players that were removed: they may be added again while it waits.
-        for (place, player) in candidates {
-            self.roster[player].park(&score, TaskRef::new(id, place));
-        }
-        if let Some(job) = self.job_mut(id) {
+        if free.is_empty() {
+            let hope = in_line.iter().copied().find(|cell| !self.is_in_vain(id, *cell));
+            if let Some(cell) = hope.or_else(|| in_line.first().copied()) {
+                self.stand_in_line(task, cell);
+            }
+        } else if let Some(job) = self.job_mut(id) {
             job.park(0, Parked::Player);
+        }
+        if self.job(id).is_some_and(|job| job.state_of(0) == TaskState::Waiting) {
+            self.stand_in_lines(task, in_line);
+        }
+        // Also on players that were removed: they may be added again while it waits.
+        for (place, player) in free {
+            self.roster[player].park(kind.clone(), TaskRef::new(id, place));
+            self.weigh(player);
+            self.queue_for_room(player);
         }
         self.arm_give_up(task);
     }
@@ -94,41 +125,76 @@ impl Engine {
         job.candidates().any(|(_, player)| self.roster[player].member)
     }
 
-    fn park(&mut self, task: TaskRef, player: PlayerIx, gate: WaitReason) {
+    fn park(&mut self, task: TaskRef, player: PlayerIx, kind: Kind, gate: WaitReason) {
         let Some(job) = self.flows.get_mut(&task.job().flow).and_then(|f| f.job_mut(task.job()))
         else {
             return;
         };
         job.park(task.index, Parked::Player);
-        self.roster[player].park(&job.spec.score, task);
+        self.roster[player].park(kind, task);
         if gate == WaitReason::PlayerAbsent {
             job.absent += 1;
             self.changed.insert(task.job());
             self.arm_give_up(task);
         }
+        self.weigh(player);
+        if gate == WaitReason::Cell {
+            self.queue_for_room(player);
+        }
     }
 
     /// Looks again at what is parked on a player, because something changed there.
     pub(crate) fn wake(&mut self, player: PlayerIx) {
-        while self.stale.is_none()
-            && let Some(entry) = self.roster[player].unpark_next()
-        {
-            let id = entry.job();
-            let Some(job) = self.job_mut(id).filter(|job| job.awaits(entry.index)) else {
-                continue;
+        if self.stale.is_some() {
+            return;
+        }
+        loop {
+            let queue = match self.roster[player].next(&self.ledger) {
+                Next::Start(queue) => queue,
+                Next::Cell(cell) => {
+                    self.await_room(player, cell);
+                    break;
+                }
+                Next::Nothing => break,
             };
-            if job.may_start() && job.window_is_open() {
-                self.start(entry, player);
-            } else {
-                let index = job.index_of(entry.index);
-                job.park(index, Parked::Ready);
+            let Some(entry) = self.roster[player].unpark_first(queue) else { break };
+            let id = entry.job();
+            let Some(job) = self.job(id).filter(|job| job.awaits(entry.index)) else { continue };
+            let index = job.index_of(entry.index);
+            if !job.may_start() || !job.window_is_open() {
+                if let Some(job) = self.job_mut(id) {
+                    job.park(index, Parked::Ready);
+                }
+                // Perhaps nobody but a person can help it now.
+                self.changed.insert(id);
                 self.leave_behind(id);
+            } else if let Some(cell) = self.gate_before(job, player) {
+                if job.is_one_of() {
+                    // Perhaps another candidate may go.
+                    if let Some(job) = self.job_mut(id) {
+                        job.park(index, Parked::Ready);
+                    }
+                    self.enqueue(id);
+                    self.leave_behind(id);
+                } else {
+                    self.stand_in_line(entry, cell);
+                }
+            } else {
+                self.start(entry, player);
             }
+        }
+        self.weigh(player);
+    }
+
+    /// Puts a player into the queue of a cell, if room there is what its next task needs.
+    fn queue_for_room(&mut self, player: PlayerIx) {
+        if let Next::Cell(cell) = self.roster[player].next(&self.ledger) {
+            self.await_room(player, cell);
         }
     }
 
-    /// Takes window, score concurrency and credit in one step, and emits the records, then the
-    /// order. `entry` is as in the player's queue: for a one-of job it names the choice.
+    /// Takes window, score concurrency, credit and cells in one step, and emits the records, then
+    /// the order. `entry` is as in the player's queue: for a one-of job it names the choice.
     fn start(&mut self, entry: TaskRef, ix: PlayerIx) {
         let (now, store, id) = (self.now, self.store, entry.job());
         let Some(session) = self.roster[ix].session else { return };
@@ -142,12 +208,17 @@ impl Engine {
         }
         let player = &mut self.roster[ix];
         player.last_order = player.last_order.next();
-        player.in_flight.push(Flying { task, score: job.spec.score.clone() });
+        let kind = Kind::of(job);
+        let impact = player.impact(&kind);
+        player.in_flight.push(Flying { task, score: kind.score, impact });
+        player.holding += u32::from(impact == Impact::Holds);
+        player.returning -= u32::from(job.is_returning(task.index));
         job.touched.remove(&task.index);
         job.park(task.index, Parked::No);
         job.shift(task.index, TaskState::Sent);
         let known = job.task_mut(task.index);
         known.attempt += 1;
+        known.impact = impact;
         known.order = player.last_order;
         known.sent_at = Some(now);
         known.started_at = None;
@@ -158,28 +229,61 @@ impl Engine {
             self.effects.push_back(Effect::Persist(Op::Put(record)));
         }
         self.send(ix, session, Command::Order(order));
+        self.weigh(ix);
+        if self.job(id).is_some_and(|job| job.stuck) {
+            self.changed.insert(id);
+        }
         if was_parked {
             self.leave_behind(id);
         }
+        if self.job(id).is_some_and(Job::is_one_of) {
+            self.leave_line(task);
+        }
     }
 
-    /// Gives back what a task held on its player.
-    pub(crate) fn release(&mut self, task: TaskRef, ix: PlayerIx) {
+    /// Gives back what a task held on its player, if it still does, and settles its host's hold.
+    pub(crate) fn release(&mut self, task: TaskRef, ix: PlayerIx, left: Left) {
         self.disarm_loss(task, ix);
+        let Some(known) = self.job(task.job()).and_then(|job| job.known(task.index)) else {
+            return;
+        };
+        let order = known.order;
         let player = &mut self.roster[ix];
-        player.in_flight.retain(|flying| flying.task != task);
+        let Some(at) = player.in_flight.iter().position(|flying| flying.task == task) else {
+            return;
+        };
+        let Flying { impact, .. } = player.in_flight.swap_remove(at);
+        player.holding -= u32::from(impact == Impact::Holds);
         player.said_busy = false;
+        self.settle_hold(ix, task.job(), order, impact, left);
         self.woken.insert(ix);
         self.enqueue(task.job());
     }
 
-    /// Lets a task that was sent wait again, because it is retried or did not start.
-    pub(crate) fn wait_again(&mut self, task: TaskRef, player: PlayerIx) {
-        self.release(task, player);
+    /// Lets a task that was sent wait again, because it is retried or did not start; before `due`,
+    /// where there is such a moment, for that.
+    pub(crate) fn wait_again(
+        &mut self,
+        task: TaskRef,
+        player: PlayerIx,
+        left: Left,
+        due: Option<Timestamp>,
+    ) {
+        let Some(job) = self.job(task.job()) else { return };
+        let will_return = job
+            .known(task.index)
+            .is_some_and(|task| task.before.is_some() && task.impact == Impact::Holds);
+        self.roster[player].returning += u32::from(will_return);
+        self.release(task, player, left);
         let Some(job) = self.job_mut(task.job()) else { return };
         job.shift(task.index, TaskState::Waiting);
         job.touched.insert(task.index);
-        job.park(task.index, Parked::Ready);
+        job.park(task.index, due.map_or(Parked::Ready, |_| Parked::Delayed));
+        // Also where it had given back what it held before.
+        self.weigh(player);
+        if let Some(at) = due {
+            self.deadlines.insert(at, Deadline::Retry(task));
+        }
         self.record_task(task);
         self.publish_task(task);
         self.changed.insert(task.job());

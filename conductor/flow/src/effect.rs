@@ -8,6 +8,7 @@ use std::fmt;
 use orchestra_model::{
     FlowId, FlowState, HostSet, JobId, JobName,
     delivery::{AttemptKey, Order, OrderNumber},
+    deployment::HostConflict,
     flow::InvalidFlow,
     record::Op,
     status::Event,
@@ -106,6 +107,39 @@ pub enum Answer {
         /// Where it is now.
         state: FlowState,
     },
+    /// The flow was paused, resumed or promoted; or it was so already.
+    Changed {
+        /// Which flow.
+        flow: FlowId,
+        /// Where it is now.
+        state: FlowState,
+    },
+    /// Tasks wait for a further attempt.
+    Retried {
+        /// Which flow.
+        flow: FlowId,
+        /// How many.
+        tasks: u32,
+    },
+    /// Players were drained or undrained.
+    Drained {
+        /// Those for which it is news.
+        hosts: HostSet,
+        /// How many orders are out to them.
+        in_flight: u32,
+    },
+    /// Hosts count as down no more.
+    Released {
+        /// Those that did.
+        hosts: HostSet,
+    },
+    /// The deployments are in force.
+    DeploymentsLoaded {
+        /// How many.
+        deployments: u32,
+        /// How many cells follow from them.
+        cells: u32,
+    },
     /// The roster is in force.
     Loaded {
         /// Players now.
@@ -153,6 +187,30 @@ pub enum Rejection {
     },
     /// Flow numbers are used up.
     NoMoreFlows,
+    /// Hosts of one slot would wait for each other for ever.
+    Conflicts {
+        /// The slot, from 1.
+        slot: u16,
+        /// Which hosts, and why; at least one.
+        conflicts: Vec<HostConflict>,
+    },
+    /// With the new deployments, hosts of a living flow would wait for each other for ever.
+    ConflictsInFlow {
+        /// The flow.
+        flow: FlowId,
+        /// The slot, from 1.
+        slot: u16,
+        /// Which hosts, and why; at least one.
+        conflicts: Vec<HostConflict>,
+    },
+    /// The flow is being cancelled, so that nothing new of it will start.
+    Cancelling(FlowId),
+    /// No task of what was named can have a further attempt.
+    NothingToRetry(FlowId),
+    /// No job of what was named has a canary that holds others back.
+    NothingToPromote(FlowId),
+    /// Hosts that the players file does not name.
+    UnknownPlayers(HostSet),
 }
 
 impl fmt::Display for Rejection {
@@ -175,8 +233,40 @@ impl fmt::Display for Rejection {
                 "the players file lacks {removed} of {players} players; one reload may remove {most}"
             ),
             Self::NoMoreFlows => f.write_str("flow numbers are used up"),
+            Self::Conflicts { slot, conflicts } => {
+                write!(f, "slot {slot}: hosts would wait for each other for ever: ")?;
+                write_conflicts(f, conflicts)
+            }
+            Self::ConflictsInFlow { flow, slot, conflicts } => {
+                write!(
+                    f,
+                    "with these deployments, hosts of slot {flow}.{slot}, which is alive, would \
+                     wait for each other for ever: "
+                )?;
+                write_conflicts(f, conflicts)
+            }
+            Self::Cancelling(flow) => write!(f, "flow {flow} is being cancelled"),
+            Self::NothingToRetry(flow) => {
+                write!(
+                    f,
+                    "flow {flow}: no such task has ended without being ok, in a job that lives"
+                )
+            }
+            Self::NothingToPromote(flow) => {
+                write!(f, "flow {flow}: no such job has a canary that holds others back")
+            }
+            Self::UnknownPlayers(hosts) => {
+                write!(f, "not in the players file: {}", hosts.counted())
+            }
         }
     }
+}
+
+fn write_conflicts(f: &mut fmt::Formatter<'_>, conflicts: &[HostConflict]) -> fmt::Result {
+    for (n, conflict) in conflicts.iter().enumerate() {
+        write!(f, "{}{conflict}", if n == 0 { "" } else { "; " })?;
+    }
+    Ok(())
 }
 
 impl std::error::Error for Rejection {}

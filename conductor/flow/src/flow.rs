@@ -10,7 +10,7 @@ use orchestra_model::{
     status::{Event, FlowSummary},
 };
 
-use crate::job::Job;
+use crate::{job::Job, sequence::Sequence};
 
 /// A living flow.
 #[derive(Clone, Debug)]
@@ -23,10 +23,14 @@ pub(crate) struct Flow {
     pub(crate) submitted_at: Timestamp,
     pub(crate) ended_at: Option<Timestamp>,
     pub(crate) cancelled_by: Option<AudienceName>,
+    pub(crate) paused_by: Option<AudienceName>,
+    pub(crate) retry_of: Option<FlowId>,
     pub(crate) slots: Vec<Vec<Job>>,
     /// The slot that has begun last, from 0.
     pub(crate) slot: usize,
     pub(crate) tally: Tally,
+    /// Which of the present slot's hosts come after which.
+    pub(crate) sequence: Sequence,
 }
 
 /// What a flow's state follows from, kept so that no job's end has to look at all the others.
@@ -38,12 +42,17 @@ pub(crate) struct Tally {
     pub(crate) doomed: usize,
     /// Jobs that ended otherwise than ok: no further slot begins.
     pub(crate) failed: usize,
+    /// Open jobs of which nothing goes on, and only a person can help.
+    pub(crate) stuck: usize,
 }
 
 impl Tally {
     pub(crate) fn of<'a>(jobs: impl Iterator<Item = &'a Job>) -> Self {
         let mut tally = Tally::default();
-        jobs.for_each(|job| tally.count(JobState::Pending, job.state));
+        for job in jobs {
+            tally.count(JobState::Pending, job.state);
+            tally.stuck += usize::from(job.stuck);
+        }
         tally
     }
 
@@ -78,19 +87,32 @@ impl Flow {
     pub(crate) fn shift_job(&mut self, id: JobId, to: JobState) -> Option<&mut Job> {
         let from = std::mem::replace(&mut self.job_mut(id)?.state, to);
         self.tally.count(from, to);
+        if to != JobState::Running {
+            self.set_stuck(id, false);
+        }
         self.job_mut(id)
+    }
+
+    /// Notes whether nothing of a job goes on. Whether that is news.
+    pub(crate) fn set_stuck(&mut self, id: JobId, stuck: bool) -> bool {
+        let Some(job) = self.job_mut(id) else { return false };
+        let was = std::mem::replace(&mut job.stuck, stuck);
+        self.tally.stuck = self.tally.stuck + usize::from(stuck) - usize::from(was);
+        was != stuck
     }
 
     /// What state the flow is in, once its first slot has begun. It is over when no job of its
     /// present slot is open.
     pub(crate) fn derived_state(&self) -> FlowState {
-        let Tally { open, doomed, failed } = self.tally;
+        let Tally { open, doomed, failed, stuck } = self.tally;
         match (open == 0, self.cancelled_by.is_some()) {
             (true, true) => FlowState::Cancelled,
             (false, true) => FlowState::Cancelling,
             (true, false) if failed > 0 => FlowState::Failed,
             (true, false) => FlowState::Ok,
+            (false, false) if stuck == open => FlowState::Stalled,
             (false, false) if doomed + failed > 0 => FlowState::Doomed,
+            (false, false) if self.paused_by.is_some() => FlowState::Paused,
             (false, false) => FlowState::Running,
         }
     }
@@ -105,6 +127,8 @@ impl Flow {
             submitted_at: self.submitted_at,
             ended_at: self.ended_at,
             cancelled_by: self.cancelled_by.clone(),
+            paused_by: self.paused_by.clone(),
+            retry_of: self.retry_of,
         })
     }
 

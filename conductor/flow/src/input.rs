@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use orchestra_model::{
-    AudienceName, FlowId, HostSet, Params,
+    AudienceName, Deployments, FlowId, HostSet, JobId, Params,
     delivery::{PlayerSnapshot, Report, RequestId, Term},
     flow::FlowSpec,
 };
@@ -31,6 +31,78 @@ pub enum Input {
         flow: FlowId,
         /// Who asks.
         by: AudienceName,
+        /// Whether tasks whose players are away become `lost` now.
+        abandon: bool,
+    },
+    /// Somebody paused a flow: nothing new of it starts.
+    PauseRequested {
+        /// Whom to answer.
+        reply: ReplyId,
+        /// Which flow.
+        flow: FlowId,
+        /// Who asks.
+        by: AudienceName,
+    },
+    /// Somebody let a paused flow go on.
+    ResumeRequested {
+        /// Whom to answer.
+        reply: ReplyId,
+        /// Which flow.
+        flow: FlowId,
+    },
+    /// Somebody decided that a job's other tasks wait for its canary no more.
+    PromoteRequested {
+        /// Whom to answer.
+        reply: ReplyId,
+        /// Which flow.
+        flow: FlowId,
+        /// Which job; `None`: each that has a canary which still holds others back.
+        job: Option<JobId>,
+        /// Who asks.
+        by: AudienceName,
+    },
+    /// Somebody wants further attempts of a living flow's tasks that ended and are not ok.
+    RetryRequested {
+        /// Whom to answer.
+        reply: ReplyId,
+        /// Which flow.
+        flow: FlowId,
+        /// Which job; `None`: all that have not ended.
+        job: Option<JobId>,
+        /// On which hosts; `None`: on all.
+        hosts: Option<HostSet>,
+    },
+    /// Somebody drained players: nothing new starts there.
+    DrainRequested {
+        /// Whom to answer.
+        reply: ReplyId,
+        /// Which.
+        hosts: HostSet,
+        /// Who asks.
+        by: AudienceName,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// Somebody let drained players work again.
+    UndrainRequested {
+        /// Whom to answer.
+        reply: ReplyId,
+        /// Which.
+        hosts: HostSet,
+    },
+    /// Somebody said that hosts which count as down do so no more.
+    ReleaseRequested {
+        /// Whom to answer.
+        reply: ReplyId,
+        /// Which; those that are not down stay as they are.
+        hosts: HostSet,
+    },
+    /// Deployments were read.
+    DeploymentsLoaded {
+        /// Whom to answer.
+        reply: ReplyId,
+        /// All that hold from now on.
+        deployments: Arc<Deployments>,
     },
     /// A player has a session and told its whole state. Ends the session that it had before.
     PlayerAttached {
@@ -100,4 +172,6 @@ pub struct Submission {
     pub targets: Vec<Vec<HostSet>>,
     /// The parameters of jobs that have any, by slot and job from 1.
     pub params: BTreeMap<(u16, u16), Params>,
+    /// The ended flow whose unfinished tasks these are: its holds become this flow's.
+    pub retry_of: Option<FlowId>,
 }

@@ -1,8 +1,9 @@
 //! A job: one score over a host set, its window, its thresholds, its verdict.
 //!
 //! Tasks are implied by the job's targets until something happens to them. Those before `cursor`
-//! were looked at: each is in flight, final, in `ready` (it waits for the window) or parked on its
-//! player. Those from `cursor` on wait for the window and cost nothing.
+//! were looked at: each is in flight, final, in `ready` (it waits for the window) or parked on what
+//! it waits for ([`Parked`]). Those from `cursor` on wait for the window, or for the canary, and cost
+//! nothing.
 //!
 //! A job is *closed* once none of its waiting tasks will start any more: it ended, or its flow was
 //! cancelled. `untouched` then says what became of all the tasks that have no record of their own.
@@ -13,10 +14,10 @@ use std::{
 };
 
 use orchestra_model::{
-    JobId, JobState, Params, TaskState, Timestamp, WaitReason,
-    flow::{JobSpec, Scope, Stragglers},
+    AudienceName, JobId, JobState, ParamKey, Params, TaskState, Timestamp, WaitReason,
+    flow::{JobSpec, OnDoomed, Scope, Stragglers},
     record::{JobRecord, Record},
-    status::{Counts, Event},
+    status::{CanaryStatus, Counts, Event},
 };
 
 use crate::{
@@ -30,6 +31,8 @@ pub(crate) struct Job {
     pub(crate) id: JobId,
     pub(crate) spec: JobSpec,
     pub(crate) params: Params,
+    /// The keys of its parameters, also where their values are not at hand.
+    pub(crate) param_keys: Vec<ParamKey>,
     /// In host-set order.
     pub(crate) targets: Arc<[PlayerIx]>,
     /// What a person may be shown of the host set.
@@ -52,6 +55,17 @@ pub(crate) struct Job {
     pub(crate) parked: u32,
     /// Those of them whose player is not attached; not counted for a one-of job.
     pub(crate) absent: u32,
+    /// Waiting tasks whose predecessors, by a deployment's sequence, are not done.
+    pub(crate) sequenced: u32,
+    /// Waiting tasks that pause before a further attempt.
+    pub(crate) delayed: u32,
+    /// Whether somebody paused its flow.
+    pub(crate) paused: bool,
+    /// How many of its players are still to be attached before anything starts, and how many are.
+    pub(crate) quorum: Quorum,
+    pub(crate) canary: Canary,
+    /// Whether nothing of it goes on, and only a person can help: see `Engine::is_stuck`.
+    pub(crate) stuck: bool,
     /// Waiting tasks that have records, which say `waiting`: after a retry or a refusal.
     pub(crate) touched: BTreeSet<u32>,
     /// What tasks that have no record are: `waiting`, or final once the job is closed.
@@ -74,6 +88,30 @@ pub(crate) struct Choice {
     pub(crate) give_up_at: Option<Timestamp>,
 }
 
+/// How many players must be there before anything starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Quorum {
+    /// 0 once so many have been there.
+    pub(crate) needed: u32,
+    /// Counted while it is needed.
+    pub(crate) attached: u32,
+}
+
+/// The first tasks of a job, which the others wait for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Canary {
+    /// How many they are: those below this index. 0 for none.
+    pub(crate) tasks: u32,
+    pub(crate) ok: u32,
+    /// Those that ended otherwise.
+    pub(crate) failed: u32,
+    /// When the last of them was ok.
+    pub(crate) ok_at: Option<Timestamp>,
+    pub(crate) promoted_by: Option<AudienceName>,
+    /// The others wait no more.
+    pub(crate) is_open: bool,
+}
+
 impl Job {
     pub(crate) fn new(
         id: JobId,
@@ -88,8 +126,11 @@ impl Job {
         };
         let needed = spec.success.threshold_of(total);
         let tolerated = spec.max_failures.map_or(total - needed, |most| most.floor_of(total));
+        let canary = spec.canary.map_or(0, |canary| canary.threshold_of(total));
+        let hosts = u32::try_from(targets.len()).unwrap_or(u32::MAX);
         Self {
             id,
+            param_keys: params.iter().map(|(key, _)| key.clone()).collect(),
             params,
             targets,
             shown_targets,
@@ -104,6 +145,16 @@ impl Job {
             ready: BTreeSet::new(),
             parked: 0,
             absent: 0,
+            sequenced: 0,
+            delayed: 0,
+            paused: false,
+            quorum: Quorum { needed: spec.quorum.threshold_of(hosts), attached: 0 },
+            canary: Canary {
+                tasks: canary,
+                is_open: canary == 0 || canary == total,
+                ..Canary::default()
+            },
+            stuck: false,
             touched: BTreeSet::new(),
             untouched: TaskState::Waiting,
             queued: false,
@@ -162,6 +213,11 @@ impl Job {
         self.tasks.get(index as usize).cloned().unwrap_or_default()
     }
 
+    /// The same, by reference; `None` for those that nothing happened to.
+    pub(crate) fn known(&self, index: u32) -> Option<&Task> {
+        self.tasks.get(index as usize)
+    }
+
     /// Where the task is.
     pub(crate) fn state_of(&self, index: u32) -> TaskState {
         match self.tasks.get(index as usize).map(|task| task.state) {
@@ -198,13 +254,39 @@ impl Job {
         let from = std::mem::replace(&mut task.state, to);
         debug_assert!(!from.is_final(), "{}: task {index} was {from} and becomes {to}", self.id);
         self.counts.shift(from, to);
+        if to.is_final() && index < self.canary.tasks {
+            match to {
+                TaskState::Ok => self.canary.ok += 1,
+                _ => self.canary.failed += 1,
+            }
+        }
+    }
+
+    /// Lets a task wait that had ended, because somebody asked for a further attempt: the one way
+    /// back from a final state. The caller persists and publishes.
+    pub(crate) fn reopen(&mut self, index: u32) {
+        let task = self.task_mut(index);
+        let from = std::mem::replace(&mut task.state, TaskState::Waiting);
+        task.before = (task.attempt > 0).then_some(from);
+        task.retries = 0;
+        self.counts.shift(from, TaskState::Waiting);
+        if index < self.canary.tasks {
+            self.canary.failed -= 1;
+        }
+        self.touched.insert(index);
+        self.park(index, Parked::Ready);
     }
 
     /// Notes where a waiting task is to be found.
     pub(crate) fn park(&mut self, index: u32, to: Parked) {
         let from = std::mem::replace(&mut self.task_mut(index).parked, to);
-        self.parked =
-            self.parked + u32::from(to == Parked::Player) - u32::from(from == Parked::Player);
+        for (count, place) in [
+            (&mut self.parked, Parked::Player),
+            (&mut self.sequenced, Parked::Sequence),
+            (&mut self.delayed, Parked::Delayed),
+        ] {
+            *count = *count + u32::from(to == place) - u32::from(from == place);
+        }
         if from == Parked::Ready {
             self.ready.remove(&index);
         }
@@ -231,13 +313,32 @@ impl Job {
         self.untouched = state;
         self.parked = 0;
         self.absent = 0;
+        self.sequenced = 0;
+        self.delayed = 0;
         self.ready.clear();
         touched
     }
 
+    /// Whether its tasks may have further attempts.
+    pub(crate) fn is_open(&self) -> bool {
+        self.state == JobState::Running && !self.is_closed()
+    }
+
     /// Whether new tasks of it may start at all.
     pub(crate) fn may_start(&self) -> bool {
-        self.state == JobState::Running && !self.is_closed()
+        self.is_open() && !self.paused && self.quorum.needed == 0
+    }
+
+    /// Whether its running tasks are to be killed.
+    pub(crate) fn is_to_be_killed(&self) -> bool {
+        self.is_closed()
+            || (self.state == JobState::Doomed && self.spec.on_doomed == OnDoomed::Cancel)
+    }
+
+    /// The tasks below this one may be looked at: the canary alone, as long as it holds the others
+    /// back.
+    pub(crate) fn admitted(&self) -> u32 {
+        if self.canary.is_open { self.total() } else { self.canary.tasks }
     }
 
     /// The next task that only its player's gates could stop. Beyond the cursor a task may be found
@@ -248,7 +349,7 @@ impl Job {
                 self.park(index, Parked::No);
                 return Some(index);
             }
-            if self.cursor >= self.total() {
+            if self.cursor >= self.admitted() {
                 return None;
             }
             let index = self.cursor;
@@ -304,6 +405,9 @@ impl Job {
             ended_at: self.ended_at,
             untouched: self.untouched,
             counts: self.counts,
+            param_keys: self.param_keys.clone(),
+            canary_ok_at: self.canary.ok_at,
+            promoted_by: self.canary.promoted_by.clone(),
         })
     }
 
@@ -319,19 +423,17 @@ impl Job {
         if waiting == 0 {
             return reasons;
         }
-        let whole = match self.state {
-            JobState::Pending => Some(WaitReason::Slot),
-            JobState::Doomed => Some(WaitReason::Doomed),
-            _ if stale => Some(WaitReason::StaleStore),
-            _ if self.is_one_of() => Some(WaitReason::NoPlayer),
-            _ => None,
-        };
-        if let Some(reason) = whole {
+        if let Some(reason) = self.whole_reason(stale) {
             reasons.insert(reason, waiting);
             return reasons;
         }
+        let held_back = if self.canary.is_open { 0 } else { self.total() - self.canary.tasks };
+        let apart = self.parked + self.sequenced + self.delayed + held_back;
         for (reason, tasks) in [
-            (WaitReason::Window, waiting - self.parked),
+            (WaitReason::Window, waiting.saturating_sub(apart)),
+            (WaitReason::Canary, held_back),
+            (WaitReason::RetryDelay, self.delayed),
+            (WaitReason::Sequence, self.sequenced),
             (WaitReason::PlayerAbsent, self.absent),
             (WaitReason::PlayerBusy, self.parked - self.absent),
         ] {
@@ -342,10 +444,33 @@ impl Job {
         reasons
     }
 
+    /// Why all of its waiting tasks wait, where it is one thing.
+    pub(crate) fn whole_reason(&self, stale: bool) -> Option<WaitReason> {
+        match self.state {
+            JobState::Pending => Some(WaitReason::Slot),
+            JobState::Doomed => Some(WaitReason::Doomed),
+            _ if stale => Some(WaitReason::StaleStore),
+            _ if self.paused => Some(WaitReason::Paused),
+            _ if self.quorum.needed > 0 => Some(WaitReason::Quorum),
+            _ => None,
+        }
+    }
+
+    /// Where its canary is, while that holds others back.
+    pub(crate) fn canary_status(&self) -> Option<CanaryStatus> {
+        let Canary { tasks, ok, ok_at, is_open, .. } = self.canary;
+        let until = ok_at.zip(self.spec.bake).map(|(at, bake)| at.after(bake));
+        (!is_open).then_some(CanaryStatus { tasks, ok, until })
+    }
+
     /// Whether the task waits where its player's queue would have it.
     pub(crate) fn is_parked(&self, index: u32) -> bool {
-        self.tasks
-            .get(index as usize)
+        self.known(index)
             .is_some_and(|task| task.state == TaskState::Waiting && task.parked == Parked::Player)
+    }
+
+    /// Whether the host of a waiting task, which that left down, waits for its further attempt.
+    pub(crate) fn is_returning(&self, index: u32) -> bool {
+        self.known(index).is_some_and(Task::is_returning)
     }
 }

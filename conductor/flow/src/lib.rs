@@ -7,25 +7,31 @@
 //!
 //! How a task comes to run, in visible stages:
 //!
-//! 1. *wanted*: its job's slot has begun, the job is not doomed, the window has room
-//!    (`Job::next_wanted`);
-//! 2. *possible*: no gate of its player is closed (`Player::gate`); a task that meets a closed one
-//!    is parked on that player and looked at again only when something changed there;
-//! 3. *chosen*: window, score concurrency and credit are taken in one step (`Engine::start`);
+//! 1. *wanted*: its job's slot has begun, the job is not doomed and nobody paused it, enough players
+//!    are there, the canary lets it, the window has room (`Job::next_wanted`);
+//! 2. *possible*: all hosts that come before its own are done (`sequence`), and no gate of its player
+//!    is closed: presence, drain, credit, exclusiveness, the score's concurrency, cells
+//!    (`Player::gate`). A task that meets a closed gate is parked there, and looked at again only
+//!    when something changed;
+//! 3. *chosen*: window, cells, score concurrency and credit are taken in one step (`Engine::start`);
 //! 4. *emitted*: the records that say so, then the order.
 //!
-//! An input changes tasks and players, and notes whom that concerns: jobs that may be doomed or
-//! over, players whose gates may have opened. What follows is worked off afterwards, jobs before
-//! players before new tasks (`Engine::work`), so that nothing is decided on a half-made change and
-//! nothing starts for a job that has just failed.
+//! What holds cells is a host, not a task (`ledger`), so it is players that wait for room in a cell:
+//! each stands in one queue, with whatever is parked on it.
+//!
+//! An input changes tasks and players, and notes whom that concerns: jobs that may be doomed, over
+//! or stuck, players whose gates may have opened, cells with room. What follows is worked off
+//! afterwards, jobs before players before cells before new tasks (`Engine::work`), so that nothing is
+//! decided on a half-made change and nothing starts for a job that has just failed.
 //!
 //! An event costs a bounded number of steps, whatever the number of flows and waiting tasks; what
 //! needs more (a slot of a million tasks begins) is done in turns: see [`Engine::has_work`]. Only
 //! what touches many tasks by its nature costs in proportion: a player with many tasks parked on it
-//! comes or goes, a one-of job looks over its players, a reload removes some.
+//! comes or goes, a one-of job looks over its players, a reload removes some or brings other
+//! deployments, a cell that many wait for becomes dead.
 //!
-//! Gates still to come (cells of deployments, sequence, quorum, canary, pause) are further answers
-//! to "which gate stops it", taken in the same one step.
+//! Why something waits is told from the same data that decides (`explain`), and what a submission
+//! would do by the same engine over an overlay (`plan`).
 
 mod attach;
 mod audit;
@@ -33,15 +39,21 @@ mod cancel;
 mod deadline;
 mod dispatch;
 mod effect;
+mod explain;
 mod flow;
 mod input;
 mod job;
+mod ledger;
+mod plan;
 mod player;
 mod recover;
 mod reload;
 mod report;
+mod rollout;
 mod roster;
+mod sequence;
 mod settle;
+mod stall;
 mod status;
 mod submit;
 mod sweep;
@@ -52,7 +64,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use orchestra_model::{
     AudienceName, FlowId, HostName, JobId, Timestamp,
     delivery::{JobPart, RequestId, StoreId, Term},
-    record::{Op, Record},
+    record::{Drain, Op, Record},
     status::Event,
 };
 
@@ -60,10 +72,11 @@ pub use audit::Violation;
 pub use effect::{Answer, CloseReason, Command, Effect, Rejection};
 pub use flow::shown;
 pub use input::{Input, ReplyId, SessionId, Submission};
+pub use plan::Overlay;
 pub use recover::{RecoveredFlow, RecoveredJob, Recovery};
 pub use roster::{PlayerIx, Roster};
 
-use crate::{deadline::Deadlines, flow::Flow, job::Job, sweep::Leftover};
+use crate::{deadline::Deadlines, flow::Flow, job::Job, ledger::Ledger, sweep::Leftover};
 
 /// Bounds that the configuration sets.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +111,10 @@ pub struct Engine {
     woken: BTreeSet<PlayerIx>,
     /// What lies in players' queues and waits no more.
     leftovers: VecDeque<Leftover>,
+    /// Who holds which cells.
+    ledger: Ledger,
+    /// Jobs that wait for enough players to be there.
+    gathering: BTreeSet<JobId>,
     deadlines: Deadlines,
     /// Until then nobody is given up as absent: players are given time to come back.
     returning_until: Timestamp,
@@ -116,7 +133,24 @@ impl Engine {
         self.now = self.now.max(now);
         match input {
             Input::FlowSubmitted(submission) => self.submit(*submission),
-            Input::CancelRequested { reply, flow, by } => self.cancel(reply, flow, by),
+            Input::CancelRequested { reply, flow, by, abandon } => {
+                self.cancel(reply, flow, &by, abandon);
+            }
+            Input::PauseRequested { reply, flow, by } => self.pause(reply, flow, by),
+            Input::ResumeRequested { reply, flow } => self.unpause(reply, flow),
+            Input::PromoteRequested { reply, flow, job, by } => self.promote(reply, flow, job, &by),
+            Input::RetryRequested { reply, flow, job, hosts } => {
+                self.retry(reply, flow, job, hosts.as_ref());
+            }
+            Input::DrainRequested { reply, hosts, by, reason } => {
+                let since = self.now;
+                self.drain(reply, &hosts, Some(&Drain { by, reason, since }));
+            }
+            Input::UndrainRequested { reply, hosts } => self.drain(reply, &hosts, None),
+            Input::ReleaseRequested { reply, hosts } => self.release_holds(reply, &hosts),
+            Input::DeploymentsLoaded { reply, deployments } => {
+                self.load_deployments(reply, deployments);
+            }
             Input::PlayerAttached { player, session, snapshot } => {
                 self.attach(player, session, &snapshot);
             }
@@ -147,11 +181,16 @@ impl Engine {
         let mut steps = 0;
         loop {
             self.settle();
-            while let Some(player) = self.woken.pop_first() {
+            if let Some(player) = self.woken.pop_first() {
                 self.wake(player);
+                continue;
             }
             if steps >= STEPS {
                 return;
+            }
+            if self.admit() {
+                steps += 1;
+                continue;
             }
             match self.take_turn() {
                 Some(looked_at) => steps += looked_at,
@@ -168,7 +207,7 @@ impl Engine {
 
     /// Whether [`Engine::advance`] has something to do at once. Take in what is ready first.
     pub fn has_work(&self) -> bool {
-        (!self.runnable.is_empty() && self.stale.is_none())
+        ((!self.runnable.is_empty() || self.ledger.has_opened()) && self.stale.is_none())
             || !self.leftovers.is_empty()
             || self.deadlines.next().is_some_and(|at| at <= self.now)
     }

@@ -1,19 +1,20 @@
 //! One player: whether it is there, what it takes, and which tasks wait for it.
 //!
-//! The tasks parked on a player lie in one queue a score, oldest first, so that finding the next
-//! that may start looks at each score once, however many wait. An entry whose task waits here no
+//! The tasks parked on a player lie in one queue a kind, oldest first, so that finding the next
+//! that may start looks at each kind once, however many wait. An entry whose task waits here no
 //! more is dropped when it comes up, or swept out before.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use orchestra_model::{
-    HostName, Millis, ScoreName, Timestamp, WaitReason,
+    HostName, JobId, Millis, ScoreName, TaskState, Timestamp, WaitReason,
     delivery::{AttemptKey, OrderNumber, SpoolId},
-    record::{PlayerRecord, Record},
+    deployment::CellId,
+    record::{Drain, HoldRecord, Impact, PlayerRecord, Record},
     score::ScoreOffer,
 };
 
-use crate::{input::SessionId, task::TaskRef};
+use crate::{input::SessionId, job::Job, ledger::Ledger, task::TaskRef};
 
 /// One player.
 #[derive(Clone, Debug)]
@@ -38,7 +39,67 @@ pub struct Player {
     pub(crate) strangers: Vec<AttemptKey>,
     /// It said that it is busy; nothing is sent before something ended there, or a pause is over.
     pub(crate) said_busy: bool,
-    parked: Vec<(ScoreName, VecDeque<TaskRef>)>,
+    /// Who drained it: nothing new starts here.
+    pub(crate) drained: Option<Box<Drain>>,
+    /// Its cells in the deployments in force; hosts with the same cells share the list.
+    pub(crate) cells: Arc<[CellId]>,
+    /// Orders that are out and hold its cells.
+    pub(crate) holding: u32,
+    /// That it counts as down, and so keeps its cells.
+    pub(crate) down: Option<Box<Down>>,
+    /// Since when it holds its cells, if it does.
+    pub(crate) held_since: Timestamp,
+    /// Waiting tasks that left it down and have a further attempt to come.
+    pub(crate) returning: u32,
+    /// What the ledger has counted of it.
+    pub(crate) counted: Counted,
+    /// The full cell in whose queue it stands.
+    pub(crate) waits_in: Option<CellId>,
+    parked: Vec<(Kind, VecDeque<TaskRef>)>,
+}
+
+/// What the gates of a player need to know of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kind {
+    pub(crate) score: ScoreName,
+    /// It takes no cells, whatever its score does.
+    pub(crate) unthrottled: bool,
+}
+
+impl Kind {
+    pub(crate) fn of(job: &Job) -> Self {
+        Self { score: job.spec.score.clone(), unthrottled: job.spec.unthrottled }
+    }
+}
+
+/// What left a host down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Down {
+    pub(crate) job: JobId,
+    /// A change of a higher order is a later one.
+    pub(crate) order: OrderNumber,
+    /// How the task stands.
+    pub(crate) state: TaskState,
+}
+
+/// A host as the cells count it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counted {
+    /// It holds its cells.
+    pub(crate) holds: bool,
+    /// Only a person can end that.
+    pub(crate) dead: bool,
+}
+
+/// What is next on a player.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// The first of this queue starts.
+    Start(usize),
+    /// Something would, were there room in this cell.
+    Cell(CellId),
+    /// Nothing.
+    Nothing,
 }
 
 /// What gates know of a score on one player.
@@ -46,6 +107,7 @@ pub struct Player {
 pub(crate) struct ScoreLimits {
     pub(crate) concurrency: Option<u32>,
     pub(crate) exclusive: bool,
+    pub(crate) disruptive: bool,
     pub(crate) timeout: Millis,
 }
 
@@ -54,9 +116,13 @@ impl ScoreLimits {
     pub(crate) fn of(offers: &[ScoreOffer]) -> Box<[(ScoreName, ScoreLimits)]> {
         let limits = |offer: &ScoreOffer| {
             let spec = offer.spec.as_ref().ok()?;
-            let (concurrency, exclusive, timeout) =
-                (spec.concurrency, spec.exclusive, spec.timeout);
-            Some((offer.name.clone(), ScoreLimits { concurrency, exclusive, timeout }))
+            let limits = ScoreLimits {
+                concurrency: spec.concurrency,
+                exclusive: spec.exclusive,
+                disruptive: spec.disruptive,
+                timeout: spec.timeout,
+            };
+            Some((offer.name.clone(), limits))
         };
         let mut scores: Vec<_> = offers.iter().filter_map(limits).collect();
         scores.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -70,6 +136,7 @@ impl ScoreLimits {
 pub(crate) struct Flying {
     pub(crate) task: TaskRef,
     pub(crate) score: ScoreName,
+    pub(crate) impact: Impact,
 }
 
 impl Player {
@@ -88,6 +155,14 @@ impl Player {
             in_flight: Vec::new(),
             strangers: Vec::new(),
             said_busy: false,
+            drained: None,
+            cells: Arc::default(),
+            holding: 0,
+            down: None,
+            held_since: Timestamp(0),
+            returning: 0,
+            counted: Counted::default(),
+            waits_in: None,
             parked: Vec::new(),
         }
     }
@@ -112,11 +187,42 @@ impl Player {
         self.in_flight.len() + self.strangers.len()
     }
 
-    /// The first gate of this player that stops a task of `score`, if any: presence, credit,
-    /// exclusiveness, the score's concurrency.
-    pub(crate) fn gate(&self, score: &ScoreName) -> Option<WaitReason> {
+    /// Whether a task of `score` changes the host. One of which nobody has told is believed to.
+    pub(crate) fn is_disruptive(&self, score: &ScoreName) -> bool {
+        self.limits(score).is_none_or(|limits| limits.disruptive)
+    }
+
+    /// What an attempt of this kind means for the host's cells.
+    pub(crate) fn impact(&self, kind: &Kind) -> Impact {
+        match (self.is_disruptive(&kind.score), kind.unthrottled) {
+            (false, _) => Impact::Look,
+            (true, true) => Impact::Unthrottled,
+            (true, false) => Impact::Holds,
+        }
+    }
+
+    /// Whether the host holds its cells: something runs there, or it counts as down.
+    pub(crate) fn holds(&self) -> bool {
+        self.holding > 0 || self.down.is_some()
+    }
+
+    /// What the ledger should count of it. Only a person can end the hold of a host that is down,
+    /// where nothing runs, nothing waits, and no further attempt is to come.
+    pub(crate) fn to_count(&self) -> Counted {
+        let is_left = || self.holding == 0 && self.returning == 0;
+        let dead = self.down.is_some() && is_left() && self.parked_changes().next().is_none();
+        Counted { holds: self.holds(), dead }
+    }
+
+    /// The first gate of this player that stops a task of this kind, if any: presence, drain,
+    /// credit, exclusiveness, the score's concurrency, cells.
+    pub(crate) fn gate(&self, kind: &Kind, ledger: &Ledger) -> Option<WaitReason> {
+        let score = &kind.score;
         if !self.attached() {
             return Some(WaitReason::PlayerAbsent);
+        }
+        if self.drained.is_some() {
+            return Some(WaitReason::PlayerDrained);
         }
         let taken = self.taken();
         if self.said_busy || taken >= self.max_tasks as usize {
@@ -126,37 +232,51 @@ impl Player {
         if (self.is_exclusive(score) && taken > 0) || self.in_flight.iter().any(alone) {
             return Some(WaitReason::Exclusive);
         }
-        let running = self.in_flight.iter().filter(|flying| flying.score == *score).count();
-        match self.limits(score).and_then(|limits| limits.concurrency) {
-            Some(most) if running >= most as usize => Some(WaitReason::ScoreBusy),
-            _ => None,
+        if let Some(most) = self.limits(score).and_then(|limits| limits.concurrency) {
+            let running = self.in_flight.iter().filter(|flying| flying.score == *score).count();
+            if running >= most as usize {
+                return Some(WaitReason::ScoreBusy);
+            }
         }
+        self.full_cell(kind, ledger).map(|_| WaitReason::Cell)
+    }
+
+    /// The first cell of the host without room for it, where a task of this kind needs that.
+    pub(crate) fn full_cell(&self, kind: &Kind, ledger: &Ledger) -> Option<CellId> {
+        let needs_room = !self.cells.is_empty() && !self.holds();
+        (needs_room && self.impact(kind) == Impact::Holds).then(|| ledger.full_of(&self.cells))?
     }
 
     /// The same for a task that does not queue here yet. Where an older exclusive one waits for the
     /// player to become empty, newcomers queue behind it, or it would wait for ever.
-    pub(crate) fn newcomer_gate(&self, score: &ScoreName, task: TaskRef) -> Option<WaitReason> {
-        let is_older = |queue: &VecDeque<TaskRef>| queue.front().is_some_and(|first| *first < task);
-        let mut queues = self.parked.iter();
-        self.gate(score).or_else(|| {
-            let held = queues.any(|(score, queue)| self.is_exclusive(score) && is_older(queue));
-            held.then_some(WaitReason::Exclusive)
-        })
+    pub(crate) fn newcomer_gate(
+        &self,
+        kind: &Kind,
+        task: TaskRef,
+        ledger: &Ledger,
+    ) -> Option<WaitReason> {
+        let holds_back = |(kind, queue): &(Kind, VecDeque<TaskRef>)| {
+            self.is_exclusive(&kind.score)
+                && queue.front().is_some_and(|first| *first < task)
+                && matches!(self.gate(kind, ledger), None | Some(WaitReason::Exclusive))
+        };
+        self.gate(kind, ledger)
+            .or_else(|| self.parked.iter().any(holds_back).then_some(WaitReason::Exclusive))
     }
 
-    /// Puts a task into the queue of its score, once.
-    pub(crate) fn park(&mut self, score: &ScoreName, task: TaskRef) {
-        let Some((_, queue)) = self.parked.iter_mut().find(|(name, _)| name == score) else {
-            return self.parked.push((score.clone(), VecDeque::from([task])));
+    /// Puts a task into the queue of its kind, once.
+    pub(crate) fn park(&mut self, kind: Kind, task: TaskRef) {
+        let Some((_, queue)) = self.parked.iter_mut().find(|(other, _)| *other == kind) else {
+            return self.parked.push((kind, VecDeque::from([task])));
         };
         if let Err(at) = queue.binary_search(&task) {
             queue.insert(at, task);
         }
     }
 
-    /// Takes a task out of the queue of its score. Whether it was there.
-    pub(crate) fn unpark(&mut self, score: &ScoreName, task: TaskRef) -> bool {
-        let ix = self.parked.iter().position(|(name, _)| name == score);
+    /// Takes a task out of the queue of its kind. Whether it was there.
+    pub(crate) fn unpark(&mut self, kind: &Kind, task: TaskRef) -> bool {
+        let ix = self.parked.iter().position(|(other, _)| other == kind);
         let at = ix.and_then(|ix| Some((ix, self.parked[ix].1.binary_search(&task).ok()?)));
         if let Some((ix, at)) = at {
             self.take(ix, at);
@@ -173,26 +293,58 @@ impl Player {
         task
     }
 
-    /// Takes the oldest task whose score may start here.
-    pub(crate) fn unpark_next(&mut self) -> Option<TaskRef> {
-        self.next_queue().and_then(|ix| self.take(ix, 0))
+    /// Takes the oldest task of a queue.
+    pub(crate) fn unpark_first(&mut self, queue: usize) -> Option<TaskRef> {
+        self.take(queue, 0)
     }
 
-    /// The queue of the oldest task whose score may start here. Where that is an exclusive one that
-    /// has to wait until the player is empty, nothing overtakes it.
-    pub(crate) fn next_queue(&self) -> Option<usize> {
-        let fronts = self.parked.iter().enumerate();
-        fronts
-            .map(|(ix, (score, queue))| (ix, queue.front().copied(), self.gate(score)))
-            .filter(|(.., gate)| matches!(gate, None | Some(WaitReason::Exclusive)))
-            .min_by_key(|(_, task, _)| *task)
-            .filter(|(.., gate)| gate.is_none())
-            .map(|(ix, ..)| ix)
+    /// The queue of the oldest task that may start here. Where that is an exclusive one that has to
+    /// wait until the player is empty, nothing overtakes it.
+    pub(crate) fn next(&self, ledger: &Ledger) -> Next {
+        let mut oldest: Option<(TaskRef, Option<usize>)> = None;
+        let mut full = None;
+        for (ix, (kind, queue)) in self.parked.iter().enumerate() {
+            let Some(first) = queue.front().copied() else { continue };
+            let start = match self.gate(kind, ledger) {
+                None => Some(ix),
+                Some(WaitReason::Exclusive) => None,
+                Some(WaitReason::Cell) => {
+                    full = full.or_else(|| self.full_cell(kind, ledger));
+                    continue;
+                }
+                Some(_) => continue,
+            };
+            if oldest.is_none_or(|(task, _)| first < task) {
+                oldest = Some((first, start));
+            }
+        }
+        match (oldest, full) {
+            (Some((_, Some(ix))), _) => Next::Start(ix),
+            (Some((_, None)), _) | (None, None) => Next::Nothing,
+            (None, Some(cell)) => Next::Cell(cell),
+        }
     }
 
     /// Everything that is parked here, in no particular order.
     pub(crate) fn parked(&self) -> impl Iterator<Item = TaskRef> {
         self.parked.iter().flat_map(|(_, queue)| queue.iter().copied())
+    }
+
+    /// What is parked here and would take the host's cells.
+    pub(crate) fn parked_changes(&self) -> impl Iterator<Item = TaskRef> {
+        let changes = |(kind, _): &&(Kind, _)| self.impact(kind) == Impact::Holds;
+        self.parked.iter().filter(changes).flat_map(|(_, queue)| queue.iter().copied())
+    }
+
+    /// That the host keeps its cells, as the store has it.
+    pub(crate) fn hold_record(&self, down: &Down) -> Record {
+        Record::Hold(HoldRecord {
+            host: self.host.clone(),
+            job: down.job,
+            order: down.order,
+            state: down.state,
+            since: self.held_since,
+        })
     }
 
     pub(crate) fn record(&self) -> Record {
@@ -202,6 +354,7 @@ impl Player {
             last_order: self.last_order,
             detached_at: self.detached_at,
             removed: !self.member,
+            drained: self.drained.as_deref().cloned(),
         })
     }
 }

@@ -1,12 +1,15 @@
 //! Rebuilding the engine from what it asked to persist, and going on from an old copy.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use orchestra_model::{
-    AudienceName, FlowId, HostSet, JobId, JobState, Params, TaskState, Timestamp,
+    AudienceName, Deployments, FlowId, HostSet, JobId, JobState, Params, TaskState, Timestamp,
     delivery::{RequestId, StoreId, Term},
     flow::{FlowSpec, JobSpec, SlotSpec},
-    record::{FlowRecord, JobRecord, PlayerRecord, Record, TaskRecord},
+    record::{FlowRecord, HoldRecord, Impact, JobRecord, PlayerRecord, Record, TaskRecord},
 };
 
 use crate::{
@@ -16,8 +19,10 @@ use crate::{
     flow::{Flow, Tally, shown},
     input::ReplyId,
     job::Job,
+    ledger::Ledger,
     player::Flying,
     roster::{PlayerIx, Roster},
+    sequence::Sequence,
     task::{Task, TaskRef},
 };
 
@@ -36,6 +41,10 @@ pub struct Recovery {
     pub players: Vec<PlayerRecord>,
     /// All submissions, of living and of ended flows.
     pub requests: Vec<(AudienceName, RequestId, FlowId)>,
+    /// Hosts that count as down.
+    pub holds: Vec<HoldRecord>,
+    /// The deployments in force.
+    pub deployments: Arc<Deployments>,
 }
 
 /// A living flow, as stored.
@@ -79,7 +88,7 @@ impl Engine {
             .into_iter()
             .map(|(audience, request, flow)| ((audience, request), flow))
             .collect();
-        Self {
+        let mut engine = Self {
             settings,
             store: recovery.store,
             term: recovery.term,
@@ -97,9 +106,17 @@ impl Engine {
             leftovers: VecDeque::new(),
             deadlines: Deadlines::default(),
             returning_until: Timestamp(0),
+            ledger: Ledger::default(),
+            gathering: BTreeSet::new(),
             effects: VecDeque::new(),
             stale: None,
+        };
+        for hold in &recovery.holds {
+            engine.restore_hold(hold);
         }
+        // Nothing is counted before all holders are known.
+        engine.ledger.deployments = recovery.deployments;
+        engine
     }
 
     /// Takes a living flow back in.
@@ -111,8 +128,11 @@ impl Engine {
             let jobs = slot.jobs.into_iter().zip(jobs.by_ref());
             jobs.map(|(spec, job)| self.restore_job(spec, job)).collect()
         };
-        let slots: Vec<Vec<Job>> = spec.slots.into_iter().map(&mut restore_slot).collect();
+        let mut slots: Vec<Vec<Job>> = spec.slots.into_iter().map(&mut restore_slot).collect();
         let has_begun = |slot: &Vec<Job>| slot.iter().any(|job| job.started_at.is_some());
+        for job in slots.iter_mut().flatten() {
+            job.paused = record.paused_by.is_some();
+        }
         let flow = Flow {
             id: record.id,
             request: record.request,
@@ -122,6 +142,9 @@ impl Engine {
             submitted_at: record.submitted_at,
             ended_at: record.ended_at,
             cancelled_by: record.cancelled_by,
+            paused_by: record.paused_by,
+            retry_of: record.retry_of,
+            sequence: Sequence::default(),
             slot: slots.iter().rposition(has_begun).unwrap_or(0),
             tally: Tally::of(slots.iter().flatten()),
             slots,
@@ -136,6 +159,10 @@ impl Engine {
         job.state = record.state;
         job.started_at = record.started_at;
         job.ended_at = record.ended_at;
+        job.param_keys = record.param_keys;
+        job.canary.ok_at = record.canary_ok_at;
+        job.canary.is_open |= record.promoted_by.is_some();
+        job.canary.promoted_by = record.promoted_by;
         for record in tasks {
             if record.index < job.total() {
                 self.restore_task(&mut job, &record);
@@ -156,7 +183,7 @@ impl Engine {
         // player did not start it.
         if job.is_one_of()
             && task.attempt > 0
-            && (task.state != TaskState::Waiting || task.retries > 0)
+            && (task.state != TaskState::Waiting || task.before.is_some())
         {
             let place = job.targets.iter().position(is_host);
             job.choice.chosen = place.and_then(|place| u32::try_from(place).ok());
@@ -165,12 +192,31 @@ impl Engine {
             job.touched.insert(record.index);
         }
         job.counts.shift(TaskState::Waiting, task.state);
+        if record.index < job.canary.tasks && task.state.is_final() {
+            match task.state {
+                TaskState::Ok => job.canary.ok += 1,
+                _ => job.canary.failed += 1,
+            }
+        }
+        if task.attempt > 0 {
+            // Something was sent, so enough players had been there.
+            job.quorum.needed = 0;
+        }
         if let Some(player) = job.player_of(record.index) {
             let player = &mut self.roster[player];
             if task.state.is_in_flight() {
+                let (score, impact) = (job.spec.score.clone(), task.impact);
+                let sent_at = task.sent_at.unwrap_or_default();
+                if impact == Impact::Holds {
+                    let holds = player.holds();
+                    player.held_since =
+                        if holds { player.held_since.min(sent_at) } else { sent_at };
+                    player.holding += 1;
+                }
                 let task = TaskRef::new(job.id, record.index);
-                player.in_flight.push(Flying { task, score: job.spec.score.clone() });
+                player.in_flight.push(Flying { task, score, impact });
             }
+            player.returning += u32::from(task.is_returning());
             if task.started_at.is_some() {
                 player.answered = player.answered.max(task.order);
             }
@@ -182,6 +228,8 @@ impl Engine {
     /// from now; either way each is given time to come back.
     pub fn resume(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
+        let deployments = Arc::clone(&self.ledger.deployments);
+        self.put_in_force(deployments);
         for player in self.roster.indices() {
             let known = &mut self.roster[player];
             if known.spool.is_some() && known.detached_at.is_none() {
@@ -219,11 +267,15 @@ impl Engine {
         let open: Vec<JobId> = open.map(|job| job.id).collect();
         if half_begun {
             self.begin_slot(id);
+        } else {
+            self.line_up(id);
         }
         if cancelled {
             self.close_all(id);
         }
         for job in open {
+            self.delay_again(job);
+            self.await_quorum(job);
             self.enqueue(job);
             self.changed.insert(job);
         }

@@ -21,7 +21,11 @@ impl Engine {
         }
         let before = self.roster.members();
         for host in hosts {
+            let known = self.roster.known(host).is_some();
             let player = self.roster.intern(host);
+            if !known {
+                self.give_cells(player);
+            }
             if !self.roster[player].member {
                 self.roster.set_member(player, true);
                 self.put(self.roster[player].record());
@@ -49,6 +53,9 @@ impl Engine {
                 self.put(self.roster[player].record());
             }
             self.lose_in_flight(player);
+        }
+        for job in self.gathering.clone() {
+            self.await_quorum(job);
         }
         for task in self.waiting_for(|player| is_gone[player.index()]) {
             let goes_elsewhere = |job| Job::is_one_of(job) && self.is_anybody_left(job);

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use orchestra_model::{
-    TaskState, Timestamp,
+    Millis, TaskState, Timestamp,
     delivery::{AttemptEnd, AttemptKey, OrderNumber, Outcome, Refusal, Report},
     hostset::natural_order,
     record::{EndRecord, Record},
@@ -17,6 +17,7 @@ use crate::{
     Engine, PlayerIx, SessionId,
     effect::Command,
     job::Job,
+    ledger::Left,
     task::{Exit, TaskRef},
 };
 
@@ -146,6 +147,7 @@ impl Engine {
     }
 
     fn end_attempt(&mut self, player: PlayerIx, task: TaskRef, end: &AttemptEnd) {
+        let now = self.now;
         let Some(job) = self.job_mut(task.job()) else { return };
         let (state, detail) = match &end.outcome {
             Outcome::Exited(0) => (TaskState::Ok, None),
@@ -154,14 +156,17 @@ impl Engine {
             Outcome::Cancelled => (TaskState::Cancelled, None),
             Outcome::Lost(why) => (TaskState::Lost, Some(why.as_str())),
         };
-        let goes_on = matches!(state, TaskState::Failed | TaskState::TimedOut) && job.may_start();
-        let retries = job.spec.retries;
+        let goes_on = matches!(state, TaskState::Failed | TaskState::TimedOut) && job.is_open();
+        let (retries, delay) = (job.spec.retries, job.spec.retry_delay);
         let known = job.task_mut(task.index);
         known.exit = Exit::of(&end.outcome);
         known.started_at = end.started_at.or(known.started_at);
         if goes_on && u32::from(known.retries) < retries {
             known.retries += 1;
-            self.wait_again(task, player);
+            known.before = Some(state);
+            known.ended_at = Some(now);
+            let due = (delay > Millis(0)).then(|| now.after(delay));
+            self.wait_again(task, player, Left::Down(state), due);
         } else {
             self.finish(task, state, detail);
         }
@@ -170,18 +175,20 @@ impl Engine {
     /// The player's own word that the attempt did not start, and never will.
     fn refuse(&mut self, player: PlayerIx, task: TaskRef, refusal: &Refusal) {
         let Some(job) = self.job(task.job()) else { return };
+        if *refusal == Refusal::AlreadyAcknowledged {
+            return self.finish(task, TaskState::Lost, Some("the player has no trace of it"));
+        }
+        let (closed, moves) = (job.is_closed(), self.may_move(job));
+        self.release(task, player, Left::Unstarted);
         match refusal {
-            Refusal::AlreadyAcknowledged => {
-                self.finish(task, TaskState::Lost, Some("the player has no trace of it"));
-            }
-            _ if *refusal == Refusal::Cancelled || job.is_closed() => {
+            _ if *refusal == Refusal::Cancelled || closed => {
                 self.finish(task, TaskState::Cancelled, None);
             }
             Refusal::Busy | Refusal::Stopping => {
                 self.step_back(player, task, false);
                 self.hold_back(player);
             }
-            _ if self.may_move(job) => self.step_back(player, task, true),
+            _ if moves => self.step_back(player, task, true),
             refusal => self.finish(task, TaskState::Refused, Some(&refusal.to_string())),
         }
     }
@@ -193,16 +200,16 @@ impl Engine {
             |place| Some(place) != job.choice.chosen && !job.choice.struck.contains(&place);
         let mut places = (0..).zip(job.targets.iter());
         job.is_one_of()
-            && job.task(0).retries == 0
+            && job.task(0).before.is_none()
             && places.any(|(place, player)| is_left(place) && self.roster[*player].member)
     }
 
     /// The task waits again. A one-of task may go to another player, for this one did not start it,
     /// unless it is there for a retry; where the player would never start it, it is struck.
     fn step_back(&mut self, player: PlayerIx, task: TaskRef, strike: bool) {
-        self.wait_again(task, player);
+        self.wait_again(task, player, Left::Unstarted, None);
         let Some(job) = self.job_mut(task.job()).filter(|job| job.is_one_of()) else { return };
-        if job.task(0).retries == 0 {
+        if job.task(0).before.is_none() {
             let struck = job.choice.chosen.take().filter(|_| strike);
             job.choice.struck.extend(struck);
         }

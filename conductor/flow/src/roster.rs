@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use orchestra_model::{
     HostName, Timestamp,
     delivery::{PlayerSnapshot, SpoolId},
-    record::PlayerRecord,
+    record::{Drain, PlayerRecord},
 };
 
 use crate::{
@@ -39,6 +39,16 @@ impl Roster {
     /// The player of that name, if the players file names it.
     pub fn member(&self, host: &HostName) -> Option<PlayerIx> {
         self.by_host.get(host).copied().filter(|ix| self[*ix].member)
+    }
+
+    /// The player of that name, also where the players file names it no more.
+    pub(crate) fn known(&self, host: &HostName) -> Option<PlayerIx> {
+        self.by_host.get(host).copied()
+    }
+
+    /// Who drained a player, if somebody did.
+    pub fn drained(&self, player: PlayerIx) -> Option<&Drain> {
+        self[player].drained.as_deref()
     }
 
     /// The name of a player.
@@ -136,6 +146,7 @@ impl Roster {
         player.spool = record.spool;
         player.last_order = record.last_order;
         player.detached_at = record.detached_at;
+        player.drained = record.drained.clone().map(Box::new);
     }
 }
 

@@ -7,6 +7,8 @@ use orchestra_model::{FlowId, JobId, JobState, TaskState, record::Op, status::Ev
 use crate::{
     Effect, Engine,
     deadline::Deadline,
+    ledger::Left,
+    player::Kind,
     sweep::Leftover,
     task::{Exit, Parked, TaskRef},
 };
@@ -20,14 +22,16 @@ impl Engine {
         let was = job.state_of(index);
         match job.player_of(index) {
             _ if was.is_final() => return,
-            Some(player) if was.is_in_flight() => self.release(task, player),
+            Some(player) if was.is_in_flight() => self.release(task, player, Left::of(state)),
             _ => self.unpark(task),
         }
+        self.forget_return(task);
         let Some(job) = self.job_mut(task.job()) else { return };
         job.shift(index, state);
         job.park(index, Parked::No);
         job.touched.remove(&index);
         let known = job.task_mut(index);
+        known.before = None;
         known.ended_at = Some(now);
         if matches!(state, TaskState::Refused | TaskState::Cancelled | TaskState::Lost) {
             known.exit = Exit::None;
@@ -37,26 +41,43 @@ impl Engine {
         }
         self.record_task(task);
         self.publish_task(task);
+        self.step_in_line(task, was, state);
         self.changed.insert(task.job());
+    }
+
+    /// A task that left its host down gets no further attempt.
+    fn forget_return(&mut self, task: TaskRef) {
+        let Some(job) = self.job(task.job()).filter(|job| job.is_returning(task.index)) else {
+            return;
+        };
+        if let Some(player) = job.player_of(task.index) {
+            self.roster[player].returning -= 1;
+            self.weigh(player);
+        }
     }
 
     /// Takes a waiting task out of the queues that it may be in.
     fn unpark(&mut self, task: TaskRef) {
-        let Some(job) = self.job(task.job()).filter(|job| job.is_parked(task.index)) else {
-            return;
-        };
-        if job.is_one_of() {
+        let Some(job) = self.job(task.job()) else { return };
+        let (is_parked, one_of) = (job.is_parked(task.index), job.is_one_of());
+        let in_line = job.known(task.index).is_some_and(|task| task.parked == Parked::Sequence);
+        if in_line || one_of {
+            self.leave_line(task);
+        }
+        let Some(job) = self.job(task.job()).filter(|_| is_parked) else { return };
+        if one_of {
             return self.leave_behind(task.job());
         }
-        let (score, ix) = (job.spec.score.clone(), job.targets[task.index as usize]);
+        let (kind, ix) = (Kind::of(job), job.targets[task.index as usize]);
         let player = &mut self.roster[ix];
-        player.unpark(&score, task);
+        player.unpark(&kind, task);
         if !player.attached() {
             self.disarm_give_up(task);
             if let Some(job) = self.job_mut(task.job()) {
                 job.absent -= 1;
             }
         }
+        self.weigh(ix);
         self.woken.insert(ix);
     }
 
@@ -114,10 +135,19 @@ impl Engine {
             self.changed.insert(id);
         } else if job.is_doomed() && job.state == JobState::Running {
             self.shift_job(id, JobState::Doomed);
+            self.kill_doomed(id);
+            self.update_flow(id.flow);
+        } else if !job.is_doomed() && job.state == JobState::Doomed {
+            // Somebody asked for further attempts.
+            self.shift_job(id, JobState::Running);
+            self.enqueue(id);
             self.update_flow(id.flow);
         } else if job.has_only_stragglers() && self.now >= self.returning_until {
             self.close_waiting(id, TaskState::Unreachable);
             self.changed.insert(id);
+        } else {
+            self.watch_canary(id);
+            self.note_stall(id);
         }
     }
 
@@ -126,17 +156,31 @@ impl Engine {
         let now = self.now;
         let Some(job) = self.job_mut(id) else { return };
         let leftover = (job.parked > 0).then(|| Leftover::of(job));
+        let returning: Vec<u32> =
+            job.touched.iter().copied().filter(|index| job.is_returning(*index)).collect();
+        for index in returning {
+            self.forget_return(TaskRef::new(id, index));
+        }
+        let Some(job) = self.job_mut(id) else { return };
         let touched: BTreeSet<u32> = job.close(state, now);
         self.leftovers.extend(leftover);
+        self.gathering.remove(&id);
         for index in touched {
             self.record_task(TaskRef::new(id, index));
             self.publish_task(TaskRef::new(id, index));
+        }
+        if self.flows.get(&id.flow).is_some_and(|flow| !flow.sequence.is_empty()) {
+            self.line_up(id.flow);
         }
     }
 
     /// Sets the job's verdict, once, and lets its flow follow.
     fn end_job(&mut self, id: JobId, verdict: JobState) {
         self.shift_job(id, verdict);
+        if self.flows.get(&id.flow).is_some_and(|flow| !flow.sequence.is_empty()) {
+            // What failed of it never will be ok now.
+            self.line_up(id.flow);
+        }
         self.follow(id.flow);
     }
 

@@ -1,11 +1,19 @@
 //! What a living flow looks like from outside. Ended ones are told from the store.
 
+use std::collections::BTreeMap;
+
 use orchestra_model::{
     AudienceName, FlowId, JobId, TaskState, WaitReason,
     status::{FlowStatus, JobStatus, TaskStatus},
 };
 
-use crate::{Engine, job::Job, task::TaskRef};
+use crate::{
+    Engine,
+    job::Job,
+    player::Kind,
+    roster::PlayerIx,
+    task::{Parked, TaskRef},
+};
 
 impl Engine {
     /// A living flow, its slots and jobs.
@@ -15,6 +23,9 @@ impl Engine {
         Some(FlowStatus {
             summary: flow.summary(),
             cancelled_by: flow.cancelled_by.clone(),
+            paused_by: flow.paused_by.clone(),
+            retry_of: flow.retry_of,
+            stalled: self.why_stalled(flow),
             stale_store: self.stale.is_some(),
             slots: flow.slots.iter().map(slot).collect(),
         })
@@ -29,9 +40,10 @@ impl Engine {
             state: job.state,
             targets: job.shown_targets.to_string(),
             counts: job.counts,
-            waiting: job.waiting_reasons(self.stale.is_some()),
+            waiting: self.waiting_reasons(job),
             window: job.window,
             needed: job.needed,
+            canary: job.canary_status().filter(|_| !job.state.is_final()),
             started_at: job.started_at,
             ended_at: job.ended_at,
         }
@@ -59,29 +71,55 @@ impl Engine {
             exit: exit.code(),
             signal: exit.signal(),
             started_at: task.started_at,
-            ended_at: task.ended_at.or(job.ended_at.filter(|_| state.is_final())),
+            ended_at: task.ended_at.or(job.ended_at).filter(|_| state.is_final()),
             end: None,
         }
     }
 
-    /// The gate that a waiting task waits for.
-    fn reason(&self, job: &Job, index: u32) -> WaitReason {
-        use orchestra_model::JobState;
-        match job.state {
-            JobState::Pending => return WaitReason::Slot,
-            JobState::Doomed => return WaitReason::Doomed,
-            _ if self.stale.is_some() => return WaitReason::StaleStore,
-            _ => {}
+    /// Why the waiting tasks of a job wait: exactly where they are few, else those on attached
+    /// players are called busy, whatever their finer reason.
+    fn waiting_reasons(&self, job: &Job) -> BTreeMap<WaitReason, u32> {
+        /// Looked at in about a millisecond.
+        const FEW: u32 = 10_000;
+        if job.total() > FEW && !job.is_one_of() {
+            return job.waiting_reasons(self.stale.is_some());
         }
-        match job.player_of(index) {
-            None => WaitReason::NoPlayer,
-            Some(player) if job.is_parked(index) => {
-                let entry = TaskRef::new(job.id, job.choice.chosen.unwrap_or(index));
-                let gate = self.roster[player].newcomer_gate(&job.spec.score, entry);
-                gate.unwrap_or(WaitReason::PlayerBusy)
-            }
-            Some(_) => WaitReason::Window,
+        let mut reasons = BTreeMap::new();
+        for index in (0..job.total()).filter(|index| job.state_of(*index) == TaskState::Waiting) {
+            *reasons.entry(self.reason(job, index)).or_default() += 1;
         }
+        reasons
+    }
+
+    /// The first gate that stops a waiting task.
+    pub(crate) fn reason(&self, job: &Job, index: u32) -> WaitReason {
+        if let Some(reason) = job.whole_reason(self.stale.is_some()) {
+            return reason;
+        }
+        let parked = job.known(index).map_or(Parked::No, |task| task.parked);
+        match parked {
+            Parked::Sequence => WaitReason::Sequence,
+            Parked::Delayed => WaitReason::RetryDelay,
+            Parked::Player => self.player_gate(job, index),
+            Parked::No if index >= job.admitted() => WaitReason::Canary,
+            Parked::No if job.is_one_of() && job.choice.chosen.is_none() => WaitReason::NoPlayer,
+            Parked::No | Parked::Ready => WaitReason::Window,
+        }
+    }
+
+    /// What stops a task that is parked on its player; on the first candidate that is there, where
+    /// it may still choose.
+    fn player_gate(&self, job: &Job, index: u32) -> WaitReason {
+        let is_there = |(_, player): &(u32, PlayerIx)| self.roster[*player].attached();
+        let at = match (job.is_one_of(), job.player_of(index)) {
+            (false, player) => player.map(|player| (index, player)),
+            (true, Some(player)) => job.choice.chosen.map(|place| (place, player)),
+            (true, None) => job.candidates().find(is_there),
+        };
+        let Some((place, player)) = at else { return WaitReason::NoPlayer };
+        let entry = TaskRef::new(job.id, place);
+        let gate = self.roster[player].newcomer_gate(&Kind::of(job), entry, &self.ledger);
+        gate.unwrap_or(WaitReason::PlayerBusy)
     }
 
     /// Flows that have not ended, oldest first.

@@ -14,6 +14,7 @@ use crate::{
     flow::{Flow, Tally, shown},
     job::Job,
     roster::PlayerIx,
+    sequence::Sequence,
 };
 
 impl Engine {
@@ -27,6 +28,10 @@ impl Engine {
         match self.accept(submission) {
             Ok(flow) => {
                 self.requests.insert(request, flow);
+                let retry_of = self.flows.get(&flow).and_then(|flow| flow.retry_of);
+                if let Some(ended) = retry_of {
+                    self.hand_over_holds(ended, flow);
+                }
                 self.answer(reply, Answer::Submitted { flow, repeated: false });
                 self.begin_slot(flow);
             }
@@ -46,13 +51,14 @@ impl Engine {
             return Err(Rejection::TooManyTasks { tasks, most });
         }
         let players = self.resolve_all(&submission)?;
+        self.check_conflicts(&submission)?;
 
         self.next_flow = id.next();
         self.put(Record::NextFlow(self.next_flow));
         for (index, bytes) in (0..).zip(submission.spec_bytes.chunks(CHUNK_BYTES)) {
             self.put(Record::Spec(SpecChunk { flow: id, index, bytes: bytes.into() }));
         }
-        let Submission { request, audience, spec, targets, mut params, .. } = submission;
+        let Submission { request, audience, spec, targets, mut params, retry_of, .. } = submission;
         let mut slots = Vec::with_capacity(spec.slots.len());
         let parts = spec.slots.into_iter().zip(&targets).zip(players);
         for (slot, ((spec, targets), players)) in (1_u16..).zip(parts) {
@@ -81,9 +87,12 @@ impl Engine {
             submitted_at: self.now,
             ended_at: None,
             cancelled_by: None,
+            paused_by: None,
+            retry_of,
             slots,
             slot: 0,
             tally: Tally::default(),
+            sequence: Sequence::default(),
         };
         self.put(flow.record());
         self.flows.insert(id, flow);
@@ -101,6 +110,24 @@ impl Engine {
             jobs.map(|(at, job)| self.resolve(job, set(at))).collect()
         };
         spec.slots.iter().enumerate().map(of_slot).collect()
+    }
+
+    /// Hosts of one slot must not wait for each other for ever.
+    fn check_conflicts(&self, submission: &Submission) -> Result<(), Rejection> {
+        let cells = self.deployments().cells();
+        if !cells.may_conflict() {
+            return Ok(());
+        }
+        let slots = submission.spec.slots.iter().zip(&submission.targets);
+        for (slot, (spec, sets)) in (1..).zip(slots) {
+            let jobs = spec.jobs.iter().zip(sets);
+            let throttled = jobs.filter(|(job, _)| !job.unthrottled).flat_map(|(_, set)| set);
+            let conflicts = cells.conflicts(&HostSet::from_names(throttled.cloned()));
+            if !conflicts.is_empty() {
+                return Err(Rejection::Conflicts { slot, conflicts });
+            }
+        }
+        Ok(())
     }
 
     fn resolve(&self, job: &JobSpec, hosts: &HostSet) -> Result<Players, Rejection> {
@@ -127,8 +154,10 @@ impl Engine {
         let Some(flow) = self.flows.get(&id) else { return };
         let pending = flow.slots[flow.slot].iter().filter(|job| job.state == JobState::Pending);
         let jobs: Vec<JobId> = pending.map(|job| job.id).collect();
+        self.line_up(id);
         for job in jobs {
             self.shift_job(job, JobState::Running);
+            self.await_quorum(job);
             self.enqueue(job);
             // All of its players may have been removed meanwhile.
             self.changed.insert(job);

@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use orchestra_model::{JobId, Millis, ScoreName, Timestamp};
+use orchestra_model::{JobId, Millis, Timestamp};
 
-use crate::{Engine, deadline::Deadline, job::Job, roster::PlayerIx, task::TaskRef};
+use crate::{Engine, deadline::Deadline, job::Job, player::Kind, roster::PlayerIx, task::TaskRef};
 
 /// Most queues that one turn looks into.
 const TURN: u32 = 256;
@@ -15,7 +15,7 @@ const TURN: u32 = 256;
 #[derive(Clone, Debug)]
 pub(crate) struct Leftover {
     pub(crate) job: JobId,
-    score: ScoreName,
+    kind: Kind,
     targets: Arc<[PlayerIx]>,
     left: u32,
     /// When the job began, and how long its tasks wait for an absent player.
@@ -27,7 +27,7 @@ impl Leftover {
         let left = if job.is_one_of() { job.targets.len() } else { job.known_tasks().len() };
         Self {
             job: job.id,
-            score: job.spec.score.clone(),
+            kind: Kind::of(job),
             targets: Arc::clone(&job.targets),
             left: u32::try_from(left).unwrap_or(u32::MAX),
             give_up: job.spec.give_up_after.map(|patience| (job.started_at, patience)),
@@ -65,7 +65,7 @@ impl Engine {
             }
             let (ix, give_up) = (leftover.targets[place as usize], leftover.give_up);
             let player = &mut self.roster[ix];
-            if !player.unpark(&leftover.score, entry) {
+            if !player.unpark(&leftover.kind, entry) {
                 continue;
             }
             let (away, detached_at) = (!player.attached(), player.detached_at);
@@ -73,6 +73,7 @@ impl Engine {
                 let at = self.give_up_at(started_at, detached_at, patience);
                 self.deadlines.remove(at, Deadline::GiveUp(entry));
             }
+            self.weigh(ix);
             // It may have been an exclusive one that others queued behind.
             self.woken.insert(ix);
         }

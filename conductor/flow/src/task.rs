@@ -5,7 +5,7 @@ use std::sync::Arc;
 use orchestra_model::{
     FlowId, HostName, JobId, TaskState, Timestamp,
     delivery::{AttemptKey, OrderNumber, Outcome, StoreId},
-    record::{Record, TaskRecord},
+    record::{Impact, Record, TaskRecord},
 };
 
 /// A task by its place. Flow numbers are never used twice, so a reference to what has gone finds
@@ -35,14 +35,19 @@ impl TaskRef {
 pub(crate) struct Task {
     pub(crate) state: TaskState,
     pub(crate) parked: Parked,
-    /// Extra attempts used, or about to be.
+    /// Extra attempts used, or about to be, since it was sent first or somebody asked for more.
     pub(crate) retries: u16,
+    /// What it would be without a further attempt: how the last one ended, if any did.
+    pub(crate) before: Option<TaskState>,
+    /// What the newest attempt means for its host's cells.
+    pub(crate) impact: Impact,
     /// The newest attempt; 0 for none.
     pub(crate) attempt: u32,
     /// The newest attempt's order.
     pub(crate) order: OrderNumber,
     pub(crate) sent_at: Option<Timestamp>,
     pub(crate) started_at: Option<Timestamp>,
+    /// When it became final, or when its last attempt ended.
     pub(crate) ended_at: Option<Timestamp>,
     /// Of the newest attempt that ended, which is an older one than the newest while that is out.
     pub(crate) exit: Exit,
@@ -59,6 +64,10 @@ pub(crate) enum Parked {
     Ready,
     /// In its player's queue.
     Player,
+    /// In the queue of a cell whose hosts come before its own.
+    Sequence,
+    /// Nowhere, until a deadline: its last attempt ended a moment ago.
+    Delayed,
 }
 
 /// How an attempt's process ended; `None` where it was killed, or nobody knows.
@@ -93,6 +102,8 @@ impl Default for Task {
             state: TaskState::Waiting,
             parked: Parked::No,
             retries: 0,
+            before: None,
+            impact: Impact::Look,
             attempt: 0,
             order: OrderNumber(0),
             sent_at: None,
@@ -128,6 +139,8 @@ impl Task {
             ended_at: self.ended_at,
             exit: self.exit.code(),
             signal: self.exit.signal(),
+            impact: self.impact,
+            before: self.before,
             detail: self.detail.clone(),
         })
     }
@@ -137,14 +150,14 @@ impl Task {
         if self.state.is_in_flight() { Exit::None } else { self.exit }
     }
 
-    /// What a task becomes that gets no (further) attempt. One that waited for a retry was sent
-    /// before, so it ends as its last attempt did.
+    /// What a task becomes that gets no (further) attempt. One that has run ends as it did then.
     pub(crate) fn given_up_as(&self, state: TaskState) -> TaskState {
-        match (self.retries, self.exit) {
-            (0, _) => state,
-            (_, Exit::None) => TaskState::TimedOut,
-            (_, Exit::Code(_) | Exit::Signal(_)) => TaskState::Failed,
-        }
+        self.before.unwrap_or(state)
+    }
+
+    /// Whether its host, which it left down, waits for its further attempt.
+    pub(crate) fn is_returning(&self) -> bool {
+        self.state == TaskState::Waiting && self.before.is_some() && self.impact == Impact::Holds
     }
 
     pub(crate) fn restore(record: &TaskRecord) -> Self {
@@ -157,6 +170,8 @@ impl Task {
             state: record.state,
             parked: Parked::No,
             retries: u16::try_from(record.retries).unwrap_or(u16::MAX),
+            before: record.before,
+            impact: record.impact,
             attempt: record.attempt,
             order: record.order,
             sent_at: record.sent_at,

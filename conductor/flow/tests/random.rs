@@ -193,7 +193,7 @@ impl Run {
         if let Some(flow) = self.chance.pick(&alive).copied() {
             let reply = orchestra_flow::ReplyId(0);
             let by = world::audience();
-            self.world.input(Input::CancelRequested { reply, flow, by });
+            self.world.input(Input::CancelRequested { reply, flow, by, abandon: false });
         }
     }
 

@@ -191,7 +191,7 @@ impl AudienceService {
 }
 
 /// Pages of these, none much larger than [`PAGE_BYTES`] unless a single one is.
-fn cut<T: Message>(items: impl Iterator<Item = T>) -> Vec<Vec<T>> {
+pub(super) fn cut<T: Message>(items: impl Iterator<Item = T>) -> Vec<Vec<T>> {
     let mut pages = Vec::new();
     let mut page = Vec::new();
     let mut bytes = 0;
@@ -248,6 +248,11 @@ impl Choice {
             name => Some(JobName::new(name).map_err(|error| invalid(&error))?),
         };
         Ok(Self { slot, job, name })
+    }
+
+    /// Whether it chooses the flow as a whole.
+    pub(super) fn is_all(&self) -> bool {
+        (self.slot, self.job) == (0, 0) && self.name.is_none()
     }
 }
 

@@ -6,7 +6,7 @@ use orchestra_flow::Rejection;
 use orchestra_model::{FlowId, HostSet};
 use tonic::{Status, metadata::MetadataValue};
 
-use crate::shown;
+use crate::{history::NoRest, inventory::Refusal, shown};
 
 /// Beside FAILED_PRECONDITION: what is wrong with the host set.
 const HOSTS: &str = "orchestra-hosts";
@@ -22,8 +22,39 @@ pub(super) fn rejected(rejection: &Rejection) -> Status {
             Status::resource_exhausted(message)
         }
         Rejection::UnknownFlow(_) => Status::not_found(message),
-        Rejection::TooManyRemoved { .. } => Status::failed_precondition(message),
+        Rejection::UnknownPlayers(_) => hosts(message, "unknown"),
+        Rejection::TooManyRemoved { .. }
+        | Rejection::Conflicts { .. }
+        | Rejection::ConflictsInFlow { .. }
+        | Rejection::Cancelling(_)
+        | Rejection::NothingToRetry(_)
+        | Rejection::NothingToPromote(_) => Status::failed_precondition(message),
     }
+}
+
+/// What no target of a submission could accept, or what not all would do alike.
+pub(super) fn refused(refusal: &Refusal) -> Status {
+    let message = shown(refusal.to_string());
+    match refusal {
+        Refusal::UnknownScore { .. } | Refusal::Params { .. } => Status::invalid_argument(message),
+        Refusal::Differs { .. } => Status::failed_precondition(message),
+    }
+}
+
+/// Why an ended flow is not retried.
+pub(super) fn no_rest(why: &NoRest) -> Status {
+    let message = shown(crate::chain(why));
+    match why {
+        NoRest::Read(_) => Status::internal(message),
+        NoRest::Unknown(_) => Status::not_found(message),
+        NoRest::Alive(_) | NoRest::Nothing(_) => Status::failed_precondition(message),
+        NoRest::Params { .. } => Status::invalid_argument(message),
+    }
+}
+
+/// A host set without hosts.
+pub(super) fn no_hosts() -> Status {
+    hosts("the host set is empty".to_owned(), "empty")
 }
 
 /// Hosts that the players file does not name.

@@ -1,13 +1,17 @@
-//! A submission comes in: decoded, its host sets resolved, its size known before it is large.
+//! A submission comes in: decoded, its host sets resolved, its size known before it is large; then
+//! held against what its targets offer, and against the plan that was made of it.
+//!
+//! The same request is the same flow, whatever has changed since: what would be refused now and
+//! was stored before is answered as it was then.
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
-use orchestra_flow::{Rejection, ReplyId, Submission};
+use orchestra_flow::{Answer, Input, Rejection, ReplyId, Submission};
 use orchestra_model::{
-    AudienceName, HostSet, Params,
+    AudienceName, FlowId, HostSet, Params,
     delivery::RequestId,
     flow::{FlowSpec, JobSpec, Scope},
 };
@@ -15,22 +19,128 @@ use orchestra_proto::{params_from_wire, v1};
 use prost::Message;
 use tonic::Status;
 
-use super::refusal::{invalid, rejected};
-use crate::fleet::Fleet;
+use super::{
+    AudienceService, off_the_runtime,
+    refusal::{invalid, refused, rejected, stopping},
+    unexpected,
+};
+use crate::{driver::Request as Ask, fleet::Fleet, inventory::Survey};
 
 /// Most hosts that all host sets of a flow may have together where they are one-of jobs', whose
 /// tasks are few: for each the conductor keeps four bytes as long as the flow lives.
 const HOSTS_TOGETHER: usize = 8_000_000;
 
+impl AudienceService {
+    pub(super) async fn submit_flow(
+        &self,
+        mut request: v1::SubmitRequest,
+        audience: AudienceName,
+    ) -> Result<v1::SubmitResponse, Status> {
+        let _turn = self.submissions.acquire().await.map_err(|_| stopping())?;
+        let (if_plan, same_score) =
+            (std::mem::take(&mut request.if_plan), request.require_same_score);
+        let submission = self.submission(request, audience).await?;
+        self.take_in(submission, same_score, &if_plan).await
+    }
+
+    /// Stores a submission that was read, unless it is not worth that, or not what was planned.
+    pub(super) async fn take_in(
+        &self,
+        submission: Box<Submission>,
+        same_score: bool,
+        if_plan: &str,
+    ) -> Result<v1::SubmitResponse, Status> {
+        let (audience, request) = (submission.audience.clone(), submission.request);
+        let jobs: usize = submission.spec.slots.iter().map(|slot| slot.jobs.len()).sum();
+        let (submission, warnings) = match self.examine(submission, same_score, if_plan).await {
+            Ok(examined) => examined,
+            Err(why) => {
+                let flow = self.submitted_before(&audience, request).await?.ok_or(why)?;
+                return Ok(v1::SubmitResponse {
+                    flow: flow.0,
+                    repeated: true,
+                    warnings: Vec::new(),
+                });
+            }
+        };
+        let make = |reply| Input::FlowSubmitted(Box::new(Submission { reply, ..*submission }));
+        let answer = self.change(make).await?;
+        let Answer::Submitted { flow, repeated } = answer else { return Err(unexpected(&answer)) };
+        tracing::info!(%flow, %audience, jobs, repeated, "flow submitted");
+        Ok(v1::SubmitResponse { flow: flow.0, repeated, warnings })
+    }
+
+    /// Holds a submission against what its targets offer, and against its plan.
+    async fn examine(
+        &self,
+        submission: Box<Submission>,
+        same_score: bool,
+        if_plan: &str,
+    ) -> Result<(Box<Submission>, Vec<String>), Status> {
+        let (submission, survey) = self.survey(submission).await?;
+        if let Some(refusal) = survey.refusal(same_score) {
+            return Err(refused(&refusal));
+        }
+        let warnings = survey.warnings();
+        let submission = match if_plan {
+            "" => submission,
+            digest => self.as_planned(submission, survey, digest).await?,
+        };
+        Ok((submission, warnings))
+    }
+
+    /// What the targets of a submission offer, looked at off the runtime's threads.
+    pub(super) async fn survey(
+        &self,
+        submission: Box<Submission>,
+    ) -> Result<(Box<Submission>, Survey), Status> {
+        let inventory = self.inventory.clone();
+        off_the_runtime(move || {
+            let Submission { spec, targets, params, .. } = &*submission;
+            let survey = inventory.survey(spec, targets, params);
+            (submission, survey)
+        })
+        .await
+    }
+
+    /// The flow that was stored for a request, if so; also where it is on its way to the disk.
+    pub(super) async fn submitted_before(
+        &self,
+        audience: &AudienceName,
+        request: RequestId,
+    ) -> Result<Option<FlowId>, Status> {
+        self.ask(Ask::Settle).await?;
+        let audience = audience.clone();
+        self.read(move |reader| Ok(reader.request(&audience, request)?)).await
+    }
+
+    /// Decodes and resolves a submission, off the runtime's threads, for host sets may be large.
+    pub(super) async fn submission(
+        &self,
+        request: v1::SubmitRequest,
+        audience: AudienceName,
+    ) -> Result<Box<Submission>, Status> {
+        let limits = self.reloader.shared().limits;
+        let (bytes, most) = (request.encoded_len(), limits.max_flow_bytes);
+        if bytes > most {
+            return Err(Status::resource_exhausted(format!(
+                "the submission has {bytes} bytes; the conductor's max_flow_bytes is {most}"
+            )));
+        }
+        let fleet = Arc::clone(&self.fleet.borrow());
+        off_the_runtime(move || read(request, audience, &fleet, limits.max_hosts).map(Box::new))
+            .await?
+    }
+}
+
 /// Reads a submission, whose host sets are resolved against `fleet`. Takes its time.
-pub(super) fn read(
+fn read(
     request: v1::SubmitRequest,
     audience: AudienceName,
     fleet: &Fleet,
     most_tasks: u64,
 ) -> Result<Submission, Status> {
-    let id = RequestId::from_slice(&request.request_id)
-        .ok_or_else(|| Status::invalid_argument("the request id has 16 bytes"))?;
+    let id = read_request_id(&request.request_id)?;
     let wire = v1::FlowSpec::decode(&request.spec[..])
         .map_err(|error| Status::invalid_argument(format!("the spec: {error}")))?;
     let spec = FlowSpec::try_from(&wire).map_err(|error| invalid(&error))?;
@@ -47,7 +157,13 @@ pub(super) fn read(
         spec_bytes: Arc::from(&request.spec[..]),
         targets,
         params,
+        retry_of: None,
     })
+}
+
+pub(super) fn read_request_id(bytes: &[u8]) -> Result<RequestId, Status> {
+    let id = RequestId::from_slice(bytes);
+    id.ok_or_else(|| Status::invalid_argument("the request id has 16 bytes"))
 }
 
 /// The host set of each job. The bounds are looked at before the next one is expanded, for ten

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use orchestra_flow::{Answer, PlayerIx, SessionId, Submission};
+use orchestra_flow::{Answer, Input, Overlay, PlayerIx, ReplyId, SessionId, Submission};
 use orchestra_model::{
-    AudienceName, FlowId, HostName, JobId,
+    FlowId, HostName, JobId,
     delivery::{PlayerSnapshot, Report, Term},
+    ledger::{CellStatus, Explanation},
     status::{Event, FlowStatus, PlayerStatus, TaskStatus},
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
@@ -68,13 +69,10 @@ pub(crate) enum Attached {
 
 /// What the audience's service asks.
 pub(crate) enum Request {
-    Submit(Box<Submission>, oneshot::Sender<Reply>),
-    Cancel {
-        flow: FlowId,
-        by: AudienceName,
-        reply: oneshot::Sender<Reply>,
-    },
-    LoadRoster {
+    /// Something to change: an input of the engine, made once it is known where its answer goes.
+    Change(Box<dyn FnOnce(ReplyId) -> Input + Send>, oneshot::Sender<Reply>),
+    /// Players, groups and deployments: all of them, or none.
+    LoadFleet {
         fleet: Arc<Fleet>,
         most_removed: u32,
         reply: oneshot::Sender<Reply>,
@@ -94,6 +92,23 @@ pub(crate) enum Request {
         limit: u32,
         reply: Told<Option<Vec<TaskStatus>>>,
     },
+    /// `None` as with `FlowStatus`.
+    Explain {
+        flow: FlowId,
+        job: Option<JobId>,
+        host: Option<HostName>,
+        reply: Told<Option<Vec<Explanation>>>,
+    },
+    /// What a plan of a submission needs of the engine.
+    Overlay(Box<Submission>, Told<Overlay>),
+    /// Cells in their order.
+    Cells {
+        from: usize,
+        limit: usize,
+        reply: Told<Vec<CellStatus>>,
+    },
+    /// Answered when everything is on disk that was asked for before.
+    Settle(Told<()>),
     /// The status of a living flow, and its events from then on.
     Watch(FlowId, mpsc::Sender<Event>, Told<Option<FlowStatus>>),
     Players {
@@ -117,6 +132,8 @@ pub(crate) struct Health {
     pub(crate) players: u32,
     pub(crate) attached: u32,
     pub(crate) flows_alive: u32,
+    pub(crate) deployments: u32,
+    pub(crate) cells: u32,
     pub(crate) stale_store: Option<String>,
     pub(crate) store_error: Option<String>,
 }

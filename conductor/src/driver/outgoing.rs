@@ -138,6 +138,11 @@ impl Outgoing {
         unwritten.into_iter().all(|held| !held.flows.contains(&flow))
     }
 
+    /// Whether everything is on disk.
+    pub(super) fn is_all_written(&self) -> bool {
+        self.is_idle() && self.gathering.ops.is_empty()
+    }
+
     /// Why the store cannot be written, if so.
     pub(super) fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
@@ -250,7 +255,7 @@ fn weight(op: &Op) -> usize {
             Op::Put(Record::Params(record)) => {
                 record.params.iter().map(|(key, value)| key.as_str().len() + value.len()).sum()
             }
-            Op::Put(_) | Op::EraseParams(_) | Op::PruneFlow(_) => 0,
+            Op::Put(_) | Op::EraseParams(_) | Op::PruneFlow(_) | Op::Release(_) => 0,
         }
 }
 
@@ -266,6 +271,8 @@ fn flow_of(op: &Op) -> Option<FlowId> {
         Op::Put(Record::End(end)) => Some(end.job.flow),
         Op::EraseParams(job) => Some(job.flow),
         Op::PruneFlow(flow) => Some(*flow),
-        Op::Put(Record::NextFlow(_) | Record::Recovered(_) | Record::Player(_)) => None,
+        Op::Put(Record::Hold(hold)) => Some(hold.job.flow),
+        Op::Put(Record::NextFlow(_) | Record::Recovered(_) | Record::Player(_))
+        | Op::Release(_) => None,
     }
 }

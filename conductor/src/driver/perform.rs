@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use orchestra_flow::{Answer, Command, Effect, Input, Rejection, ReplyId};
+use orchestra_flow::{Answer, Command, Effect, Input, ReplyId};
 use orchestra_model::{FlowId, JobId, status::Event};
 use orchestra_proto::{order_to_wire, v1, v1::command::Kind};
 use orchestra_store::CommitError;
@@ -21,6 +21,10 @@ impl Driver {
     /// Sorts the engine's effects into what is to be written and what waits for that.
     pub(super) fn gather(&mut self) {
         let effects: Vec<Effect> = self.engine.effects().collect();
+        self.sort(effects);
+    }
+
+    pub(super) fn sort(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::Persist(op) => self.outgoing.persist(op),
@@ -138,9 +142,7 @@ impl Driver {
     }
 
     fn answer(&mut self, id: ReplyId, answer: Answer) {
-        if let Some(fleet) = self.loading.remove(&id)
-            && !matches!(answer, Answer::Rejected(Rejection::TooManyRemoved { .. }))
-        {
+        if let Some(fleet) = self.loading.remove(&id) {
             self.fleet.send_replace(fleet);
         }
         if let Some(reply) = self.replies.remove(&id) {

@@ -1,6 +1,6 @@
 //! The driver over a store in memory, whose disk fails when it is told to.
 
-use orchestra_flow::{Answer, Recovery, Settings, Submission};
+use orchestra_flow::{Answer, Recovery, Rejection, Settings, Submission};
 use orchestra_model::{
     AudienceName, FlowState, HostSet, JobName, ScoreName, TaskState,
     delivery::{AttemptKey, PlayerSnapshot, RequestId, SpoolId, StoreId},
@@ -36,12 +36,15 @@ impl Bench {
             next_flow: reader.next_flow().unwrap(),
             players: reader.players().unwrap(),
             requests: reader.requests().unwrap(),
+            holds: reader.holds().unwrap(),
+            deployments: Arc::default(),
         };
         let engine = Engine::recover(Settings { most_tasks: 1_000 }, recovery);
         let writer = Writer::start(Box::new(store)).unwrap();
         let (fleet_sender, fleet) = watch::channel(Arc::default());
         let (to, from, finish) = mailboxes();
-        let driver = Driver::new(engine, Clock::start(), identity, writer, fleet_sender);
+        let inventory = Inventory::default();
+        let driver = Driver::new(engine, Clock::start(), identity, writer, fleet_sender, inventory);
         let driver = tokio::spawn(driver.run(from));
         Bench { disk, to, finish: Some(finish), driver, fleet }
     }
@@ -60,10 +63,25 @@ impl Bench {
     }
 
     async fn load(&self, players: &str) -> Reply {
+        self.load_with(players, "").await
+    }
+
+    /// With a file of deployments.
+    async fn load_with(&self, players: &str, deployments: &str) -> Reply {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("players"), players).unwrap();
+        if !deployments.is_empty() {
+            let inside = directory.path().join("deployments.d");
+            std::fs::create_dir(&inside).unwrap();
+            std::fs::write(inside.join("web.yaml"), deployments).unwrap();
+        }
         let fleet = Arc::new(Fleet::load(directory.path()).unwrap());
-        self.ask(|reply| Request::LoadRoster { fleet, most_removed: 0, reply }).await
+        self.ask(|reply| Request::LoadFleet { fleet, most_removed: 0, reply }).await
+    }
+
+    /// Asks for a change.
+    async fn change(&self, make: impl FnOnce(ReplyId) -> Input + Send + 'static) -> Reply {
+        self.ask(|reply| Request::Change(Box::new(make), reply)).await
     }
 
     async fn submit(&self, request: u8, targets: &str) -> Result<FlowId, Status> {
@@ -77,8 +95,10 @@ impl Bench {
             spec: FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![job] }] },
             spec_bytes: Arc::from(&b"spec"[..]),
             params: BTreeMap::new(),
+            retry_of: None,
         };
-        match self.ask(|reply| Request::Submit(Box::new(submission), reply)).await? {
+        let make = move |reply| Input::FlowSubmitted(Box::new(Submission { reply, ..submission }));
+        match self.change(make).await? {
             Answer::Submitted { flow, .. } => Ok(flow),
             other => panic!("{other:?}"),
         }
@@ -86,7 +106,8 @@ impl Bench {
 
     async fn cancel(&self, flow: FlowId) -> Result<FlowState, Status> {
         let by = AudienceName::new("alice").unwrap();
-        match self.ask(|reply| Request::Cancel { flow, by, reply }).await? {
+        let make = move |reply| Input::CancelRequested { reply, flow, by, abandon: false };
+        match self.change(make).await? {
             Answer::Cancelled { state, .. } => Ok(state),
             other => panic!("{other:?}"),
         }
@@ -183,16 +204,57 @@ async fn a_roster_that_waits_for_space_is_put_in_force_whole() {
     assert_eq!(bench.fleet.borrow().hosts().len(), 2);
 }
 
+const SEQUENCE: &str = "\
+web:
+  apps: {first: \"db1\", second: \"db2\"}
+  envs: {cluster: {east: \"db[1-2]\"}}
+  constraints: {cluster: {concurrency: {first: 1}, sequence: [[first, second]]}}
+";
+
+/// The same hosts, each in both apps: whoever has both in one slot would wait for ever.
+const CIRCLE: &str = "\
+web:
+  apps: {first: \"db[1-2]\", second: \"db[1-2]\"}
+  envs: {cluster: {east: \"db[1-2]\"}}
+  constraints: {cluster: {sequence: [[first, second]]}}
+";
+
+#[tokio::test]
+async fn players_and_deployments_come_into_force_together_or_not_at_all() {
+    let bench = Bench::with("db[1-3]\n").await;
+    let in_force = async || {
+        let health = bench.health().await;
+        let fleet = bench.fleet.borrow();
+        (health.players, health.deployments, health.cells, fleet.deployments().len())
+    };
+    bench.submit(1, "db[1-2]").await.unwrap();
+    // Too many go, so the deployments do not come either.
+    let refused = bench.load_with("db[1-2]\n", SEQUENCE).await.unwrap();
+    assert!(matches!(refused, Answer::Rejected(Rejection::TooManyRemoved { .. })), "{refused:?}");
+    assert_eq!(in_force().await, (3, 0, 0, 0));
+    // The deployments do not suit, so the new players do not come.
+    let refused = bench.load_with("db[1-4]\n", CIRCLE).await.unwrap();
+    let is_conflict = matches!(refused, Answer::Rejected(Rejection::ConflictsInFlow { .. }));
+    assert!(is_conflict, "{refused:?}");
+    assert_eq!(in_force().await, (3, 0, 0, 0));
+
+    bench.load_with("db[1-4]\n", SEQUENCE).await.unwrap();
+    assert_eq!(in_force().await, (4, 1, 2, 1));
+    bench.load("db[1-4]\n").await.unwrap();
+    assert_eq!(in_force().await, (4, 0, 0, 0));
+}
+
 #[tokio::test]
 async fn a_store_that_failed_ends_the_driver() {
     let mut bench = Bench::with("db1\n").await;
     bench.disk.fail_next(Fault::Torn(0));
     let (reply, answer) = oneshot::channel();
     let by = AudienceName::new("alice").unwrap();
-    let cancel = Request::Cancel { flow: FlowId(1), by, reply };
+    let make = |reply| Input::CancelRequested { reply, flow: FlowId(1), by, abandon: false };
+    let cancel = Request::Change(Box::new(make), reply);
     let fleet = Arc::new(Fleet::default());
     let (lost_reply, lost_answer) = oneshot::channel();
-    let load = Request::LoadRoster { fleet, most_removed: 1, reply: lost_reply };
+    let load = Request::LoadFleet { fleet, most_removed: 1, reply: lost_reply };
     assert!(bench.to.requests.send(load).await.is_ok());
     let lost = (&mut bench.driver).await.unwrap();
     // Nobody gets an answer that is not true.

@@ -4,20 +4,33 @@
 
 #![expect(clippy::unwrap_used, reason = "a suite of tests, which fails by panicking")]
 
+mod pruning;
+mod records;
+
 use std::{collections::BTreeSet, slice};
 
 use orchestra_model::{
-    AudienceName, FlowId, FlowState, HostName, JobId, JobName, JobState, Params, ScoreName,
-    TaskState, Timestamp,
-    delivery::{OrderNumber, RequestId, SpoolId, Term},
-    names::FlowName,
+    AudienceName, FlowId, FlowState, JobState, Params, TaskState, Timestamp,
+    delivery::{OrderNumber, Term},
+    names::{FlowName, ParamKey},
     record::{
-        EndRecord, FlowRecord, JobRecord, Op, ParamsRecord, PlayerRecord, Record, SpecChunk,
-        TargetsChunk, TaskRecord,
+        Drain, EndRecord, FlowRecord, HoldRecord, Impact, JobRecord, Op, ParamsRecord,
+        PlayerRecord, Record, TaskRecord,
     },
     status::Counts,
 };
 
+pub use self::records::{
+    end_record, flow_record, hold_record, host, job, job_record, params_record, player_record,
+    small_flow, task_record,
+};
+use self::{
+    pruning::{
+        a_pruned_flow_is_gone_and_nothing_else, a_start_sweeps_what_was_pruned_before,
+        a_submission_cut_short_is_dropped, sweeping_ends_and_is_bounded,
+    },
+    records::{spec_chunk, targets_chunk},
+};
 use crate::{ATOMIC_OPS, CommitError, Reader, Store};
 
 /// A place where one store lies, at first an empty one.
@@ -39,7 +52,10 @@ pub fn check<P: Place>(fresh: impl Fn() -> P) {
         flows_are_listed_newest_first,
         requests_find_their_flow,
         erased_params_are_gone_and_nothing_else,
+        holds_end_when_they_are_released_and_not_before,
         a_pruned_flow_is_gone_and_nothing_else,
+        sweeping_ends_and_is_bounded,
+        a_start_sweeps_what_was_pruned_before,
         a_reader_sees_one_moment,
         everything_survives_reopening,
         the_term_only_rises,
@@ -50,114 +66,6 @@ pub fn check<P: Place>(fresh: impl Fn() -> P) {
         one(&fresh());
     }
     a_writer_that_was_taken_over_is_fenced(&fresh());
-}
-
-/// A job of a flow.
-pub fn job(flow: u64, slot: u16, job: u16) -> JobId {
-    JobId { flow: FlowId(flow), slot, job }
-}
-
-/// A running flow of `alice`, whose request id is made of its number.
-pub fn flow_record(id: u64) -> FlowRecord {
-    FlowRecord {
-        id: FlowId(id),
-        request: RequestId([u8::try_from(id % 251).unwrap(); 16]),
-        audience: AudienceName::new("alice").unwrap(),
-        name: None,
-        state: FlowState::Running,
-        submitted_at: Timestamp(1_700_000_000_000 + id),
-        ended_at: None,
-        cancelled_by: None,
-    }
-}
-
-/// A running job of a hundred tasks.
-pub fn job_record(id: JobId) -> JobRecord {
-    JobRecord {
-        id,
-        name: JobName::new(&format!("job-{}-{}", id.slot, id.job)).unwrap(),
-        score: ScoreName::new("restart-apache").unwrap(),
-        tasks: 100,
-        state: JobState::Running,
-        started_at: Some(Timestamp(1_700_000_000_001)),
-        ended_at: None,
-        untouched: TaskState::Waiting,
-        counts: Counts::all_in(TaskState::Waiting, 100),
-    }
-}
-
-/// A task that was sent to host `db<index>`.
-pub fn task_record(job: JobId, index: u32) -> TaskRecord {
-    TaskRecord {
-        job,
-        index,
-        host: host(index),
-        state: TaskState::Sent,
-        attempt: 1,
-        retries: 0,
-        order: OrderNumber(u64::from(index) + 1),
-        sent_at: Some(Timestamp(1_700_000_000_002)),
-        started_at: None,
-        ended_at: None,
-        exit: None,
-        signal: None,
-        detail: None,
-    }
-}
-
-/// Host `db<n>`.
-pub fn host(n: u32) -> HostName {
-    HostName::new(&format!("db{n}.east.example.com")).unwrap()
-}
-
-/// An end of an attempt, with these bytes.
-pub fn end_record(job: JobId, index: u32, attempt: u32, bytes: &[u8]) -> EndRecord {
-    EndRecord { job, host: host(index), attempt, late: false, end: bytes.into() }
-}
-
-/// A player with an order issued.
-pub fn player_record(n: u32) -> PlayerRecord {
-    PlayerRecord {
-        host: host(n),
-        spool: Some(SpoolId([7; 16])),
-        last_order: OrderNumber(12),
-        detached_at: None,
-        removed: false,
-    }
-}
-
-/// One parameter of a job.
-pub fn params_record(job: JobId, value: &str) -> ParamsRecord {
-    ParamsRecord { job, params: Params::from_pairs([("token", value)]).unwrap() }
-}
-
-/// A whole small flow: two jobs, each with host set, a parameter, two tasks and an end.
-pub fn small_flow(id: u64) -> Vec<Op> {
-    let mut records = vec![
-        Record::NextFlow(FlowId(id + 1)),
-        Record::Spec(spec_chunk(id, 0, b"slots: ")),
-        Record::Spec(spec_chunk(id, 1, b"[]")),
-    ];
-    for job in [job(id, 1, 1), job(id, 2, 1)] {
-        records.extend([
-            Record::Job(job_record(job)),
-            Record::Targets(targets_chunk(job, 0, "db[0-99]")),
-            Record::Params(params_record(job, "secret")),
-            Record::Task(task_record(job, 0)),
-            Record::Task(task_record(job, 1)),
-            Record::End(end_record(job, 1, 1, b"end")),
-        ]);
-    }
-    records.push(Record::Flow(flow_record(id)));
-    records.into_iter().map(Op::Put).collect()
-}
-
-fn spec_chunk(flow: u64, index: u32, bytes: &[u8]) -> SpecChunk {
-    SpecChunk { flow: FlowId(flow), index, bytes: bytes.into() }
-}
-
-fn targets_chunk(job: JobId, index: u32, text: &str) -> TargetsChunk {
-    TargetsChunk { job, index, text: text.into() }
 }
 
 fn put(store: &mut dyn Store, records: impl IntoIterator<Item = Record>) {
@@ -187,6 +95,7 @@ fn a_new_store_is_empty(place: &dyn Place) {
     assert_eq!(reader.next_flow().unwrap(), FlowId(1));
     assert_eq!(reader.recovered().unwrap(), Term(0));
     assert_eq!(reader.players().unwrap(), []);
+    assert_eq!(reader.holds().unwrap(), []);
     assert_eq!(reader.live_flows().unwrap(), []);
     assert_eq!(reader.flows(10, None, false).unwrap(), []);
     assert_eq!(reader.requests().unwrap(), []);
@@ -206,6 +115,8 @@ fn every_record_reads_as_it_was_written(place: &dyn Place) {
         state: FlowState::Cancelled,
         ended_at: Some(Timestamp(u64::from(u32::MAX) * 1_000)),
         cancelled_by: Some(AudienceName::new("bob.example.com").unwrap()),
+        paused_by: Some(AudienceName::new("carol").unwrap()),
+        retry_of: Some(FlowId(41)),
         ..flow_record(42)
     };
     let mut counts = Counts::default();
@@ -217,6 +128,9 @@ fn every_record_reads_as_it_was_written(place: &dyn Place) {
         ended_at: Some(Timestamp(5)),
         untouched: TaskState::Skipped,
         counts,
+        param_keys: ["a", "B_2"].map(|key| ParamKey::new(key).unwrap()).to_vec(),
+        canary_ok_at: Some(Timestamp(4)),
+        promoted_by: Some(AudienceName::new("carol").unwrap()),
         ..job_record(id)
     };
     let task = TaskRecord {
@@ -226,6 +140,8 @@ fn every_record_reads_as_it_was_written(place: &dyn Place) {
         order: OrderNumber(1 << 60),
         started_at: Some(Timestamp(0)),
         ended_at: Some(Timestamp(1)),
+        impact: Impact::Unthrottled,
+        before: Some(TaskState::Lost),
         exit: Some(-1),
         signal: Some(9),
         detail: Some("the spool said: \"weg\", ünd so fort\n\0".into()),
@@ -237,8 +153,14 @@ fn every_record_reads_as_it_was_written(place: &dyn Place) {
         spool: None,
         detached_at: Some(Timestamp(77)),
         removed: true,
+        drained: Some(Drain {
+            by: AudienceName::new("carol").unwrap(),
+            reason: "new disks,\nchange \"4711\"".into(),
+            since: Timestamp(76),
+        }),
         ..player_record(1)
     };
+    let hold = HoldRecord { state: TaskState::Lost, ..hold_record(1, id) };
     let pairs = [("a", ""), ("B_2", "x=y\n"), ("long", &"v".repeat(30_000))];
     let params = ParamsRecord { job: id, params: Params::from_pairs(pairs).unwrap() };
     put(
@@ -257,6 +179,7 @@ fn every_record_reads_as_it_was_written(place: &dyn Place) {
             Record::Task(task.clone()),
             Record::End(end.clone()),
             Record::Player(player.clone()),
+            Record::Hold(hold.clone()),
         ],
     );
     let reader = store.reader().unwrap();
@@ -272,6 +195,7 @@ fn every_record_reads_as_it_was_written(place: &dyn Place) {
     assert_eq!(reader.end(id, &task.host, 2).unwrap(), Some(end.clone()));
     assert_eq!(reader.ends(id, &task.host).unwrap(), [end]);
     assert_eq!(reader.players().unwrap(), [player]);
+    assert_eq!(reader.holds().unwrap(), [hold]);
 }
 
 fn a_put_replaces(place: &dyn Place) {
@@ -378,28 +302,20 @@ fn erased_params_are_gone_and_nothing_else(place: &dyn Place) {
     assert_eq!(reader.jobs(FlowId(1)).unwrap().len(), 2);
 }
 
-fn a_pruned_flow_is_gone_and_nothing_else(place: &dyn Place) {
+fn holds_end_when_they_are_released_and_not_before(place: &dyn Place) {
     let mut store = place.open();
-    for flow in [1, 2, 3] {
-        store.commit(&small_flow(flow)).unwrap();
-    }
-    let before = store.reader().unwrap();
-    store.commit(&[Op::PruneFlow(FlowId(2)), Op::PruneFlow(FlowId(9))]).unwrap();
-    let after = store.reader().unwrap();
-    for flow in [1, 3] {
-        assert!(all_of(&*after, flow) == all_of(&*before, flow), "flow {flow}");
-    }
-    assert_eq!(after.flow(FlowId(2)).unwrap(), None);
-    assert_eq!(after.spec(FlowId(2)).unwrap(), None);
-    assert_eq!(after.jobs(FlowId(2)).unwrap(), []);
-    for id in [job(2, 1, 1), job(2, 2, 1)] {
-        assert_eq!(after.targets(id).unwrap(), None);
-        assert_eq!(after.params(id).unwrap(), None);
-        assert_eq!(after.tasks(id, None, 10).unwrap(), []);
-        assert_eq!(after.ends(id, &host(1)).unwrap(), []);
-    }
-    assert_eq!(after.requests().unwrap().len(), 2);
-    assert_eq!(after.next_flow().unwrap(), FlowId(4));
+    let (old, new) = (job(1, 1, 1), job(2, 1, 1));
+    store.commit(&small_flow(1)).unwrap();
+    // By name, not in the order of writing; the second of a host replaces the first.
+    put(&mut *store, [3, 1, 2].map(|n| Record::Hold(hold_record(n, old))));
+    put(&mut *store, [Record::Hold(hold_record(2, new))]);
+    // Releasing who holds nothing is fine: batches are tried again.
+    store.commit(&[3, 3, 9].map(|n| Op::Release(host(n)))).unwrap();
+    // Its flow goes, the host stays down.
+    store.commit(&[Op::PruneFlow(FlowId(1))]).unwrap();
+    drop(store);
+    let reader = place.open().reader().unwrap();
+    assert_eq!(reader.holds().unwrap(), [hold_record(1, old), hold_record(2, new)]);
 }
 
 fn a_reader_sees_one_moment(place: &dyn Place) {
@@ -461,22 +377,6 @@ fn a_long_batch_is_committed_whole(place: &dyn Place) {
     drop(store);
     let reader = place.open().reader().unwrap();
     assert_eq!(reader.tasks(id, None, usize::MAX).unwrap().len(), ATOMIC_OPS * 3);
-}
-
-fn a_submission_cut_short_is_dropped(place: &dyn Place) {
-    let mut store = place.open();
-    store.commit(&small_flow(1)).unwrap();
-    let mut cut = small_flow(2);
-    cut.pop();
-    store.commit(&cut).unwrap();
-    drop(store);
-    let reader = place.open().reader().unwrap();
-    assert_eq!(reader.jobs(FlowId(1)).unwrap().len(), 2);
-    assert_eq!(reader.jobs(FlowId(2)).unwrap(), []);
-    assert_eq!(reader.spec(FlowId(2)).unwrap(), None);
-    assert_eq!(reader.params(job(2, 1, 1)).unwrap(), None);
-    assert_eq!(reader.tasks(job(2, 1, 1), None, 10).unwrap(), []);
-    assert_eq!(reader.next_flow().unwrap(), FlowId(3), "its number is not issued again");
 }
 
 fn a_missing_piece_is_an_error(place: &dyn Place) {

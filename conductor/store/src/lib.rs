@@ -12,8 +12,9 @@
 //!   and [`ATOMIC_BYTES`] bytes is there as a whole or not at all.
 //! - Opening raises the term durably, so that of two conductors on one store the older is fenced
 //!   off at its next commit.
-//! - Opening drops what belongs to no flow: pieces of a submission whose [`FlowRecord`] was never
-//!   written.
+//! - A flow that is pruned is gone for readers at once, and so is, from opening on, what belongs
+//!   to no flow: pieces of a submission whose [`FlowRecord`] was never written. Either takes no
+//!   longer for a large flow; [`Store::sweep`] makes its room free, a little at a time.
 //! - What cannot be decoded, or was written by a newer release, is an error that names its place.
 //!   Nothing is half read.
 //!
@@ -33,7 +34,7 @@ use std::sync::Arc;
 use orchestra_model::{
     AudienceName, FlowId, HostName, JobId, Params,
     delivery::{RequestId, StoreId, Term},
-    record::{EndRecord, FlowRecord, JobRecord, Op, PlayerRecord, TaskRecord},
+    record::{EndRecord, FlowRecord, HoldRecord, JobRecord, Op, PlayerRecord, TaskRecord},
 };
 
 pub use crate::{
@@ -75,8 +76,8 @@ pub trait Store: Send {
     /// Carries out `batch` in order; durable when it returns.
     ///
     /// Operations say what shall be there, not what changes, so that the same batch can be tried
-    /// again whatever part of it was kept. Pruning a flow removes all of its records at once: for
-    /// a flow of a million tasks that takes seconds, during which nothing else is committed.
+    /// again whatever part of it was kept. Of a flow that was pruned nothing more may be put: flow
+    /// numbers are used once.
     fn commit(&mut self, batch: &[Op]) -> Result<(), CommitError>;
 
     /// Sets the term to the one after the larger of its own and `seen`, durably, and returns it.
@@ -85,6 +86,11 @@ pub trait Store: Send {
     /// refuse its orders until its term is above that. What no store can have reached, above
     /// 2^62, was never seen and counts for nothing.
     fn raise_term(&mut self, seen: Term) -> Result<Term, CommitError>;
+
+    /// Removes what is left of pruned flows, a step: at most about `limit` records, fewer where
+    /// they are large. True once nothing is left; after opening, that is not known before the
+    /// first step.
+    fn sweep(&mut self, limit: usize) -> Result<bool, CommitError>;
 
     /// Housekeeping for quiet moments, at best once a minute: brings what was committed to its
     /// final place. Once it returned true, nothing is left of parameters erased before it.
@@ -120,6 +126,9 @@ pub trait Reader: Send {
 
     /// Every player, by name.
     fn players(&self) -> Result<Vec<PlayerRecord>, ReadError>;
+
+    /// Every host that is down and keeps its cells, by name.
+    fn holds(&self) -> Result<Vec<HoldRecord>, ReadError>;
 
     /// Every flow whose state is not final, oldest first.
     fn live_flows(&self) -> Result<Vec<FlowRecord>, ReadError>;
@@ -183,8 +192,8 @@ pub trait Reader: Send {
         attempt: u32,
     ) -> Result<Option<EndRecord>, ReadError>;
 
-    /// Calls `each` with every task of a job that has a record, by index, keeping a page of them
-    /// in memory at a time: how a conductor recovers a flow of a million tasks.
+    /// Calls `each` with every task of a job that has a record, by index, keeping at most a page
+    /// of them in memory at a time: how a conductor recovers a flow of a million tasks.
     fn each_task(&self, job: JobId, each: &mut dyn FnMut(TaskRecord)) -> Result<(), ReadError> {
         /// Large enough that starting a page costs nothing beside reading it.
         const PAGE: usize = 1_000;

@@ -1,34 +1,32 @@
 //! A store in memory, for tests and simulation: what it commits is on a [`MemoryDisk`], which
 //! outlives it, can be copied as a backup is, and can be told to fail.
 
-use std::{
-    collections::BTreeMap,
-    ops::Bound,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+mod tables;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use orchestra_model::{
-    AudienceName, FlowId, HostName, JobId, Params,
-    delivery::{RequestId, StoreId, Term},
-    record::{EndRecord, FlowRecord, JobRecord, Op, PlayerRecord, Record, TaskRecord},
+    delivery::{StoreId, Term},
+    record::{Op, Record},
 };
 
+use self::tables::Tables;
 use crate::{
-    ATOMIC_BYTES, ATOMIC_OPS, CommitError, Identity, ReadError, Reader, Readers, Store, pieces,
-    term_above,
+    ATOMIC_BYTES, ATOMIC_OPS, CommitError, Identity, ReadError, Reader, Readers, Store, term_above,
 };
 
 /// What a store in memory writes to. Clones are the same disk.
 #[derive(Clone, Debug)]
 pub struct MemoryDisk(Arc<Mutex<Disk>>);
 
-/// How the next commit fails; then the disk is well again.
+/// How the next commit, or step of sweeping, fails; then the disk is well again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// No space: nothing is kept.
     Full,
     /// As a crash in the middle: this many operations are kept at most, the whole batch or
-    /// nothing where it is small enough to be atomic, and the writer is at its end.
+    /// nothing where it is small enough to be atomic, and the writer is at its end. Of a step of
+    /// sweeping, this many records are removed.
     Torn(usize),
 }
 
@@ -51,7 +49,7 @@ impl MemoryDisk {
     /// Opens the store that is on it and raises its term, which fences off any other writer.
     pub fn open(&self) -> MemoryStore {
         let mut disk = self.lock();
-        Arc::make_mut(&mut disk.tables).drop_orphans();
+        Arc::make_mut(&mut disk.tables).note_orphans();
         disk.term = term_above(disk.term, Term(0));
         let identity = Identity { store: disk.store, term: disk.term };
         drop(disk);
@@ -66,7 +64,7 @@ impl MemoryDisk {
         Self(Arc::new(Mutex::new(Disk { store: disk.store, term: disk.term, fault: None, tables })))
     }
 
-    /// Makes the next commit fail.
+    /// Makes the next commit, or step of sweeping, fail.
     pub fn fail_next(&self, fault: Fault) {
         self.lock().fault = Some(fault);
     }
@@ -97,7 +95,30 @@ impl MemoryStore {
         }
         Ok(disk)
     }
+
+    /// Changes what is on the disk. `work` is told how many operations a crash lets it carry out,
+    /// and says whether that was too few.
+    fn write<T>(
+        &mut self,
+        work: impl FnOnce(&mut Tables, Option<usize>) -> Result<T, CutShort>,
+    ) -> Result<T, CommitError> {
+        let mut disk = self.writable()?;
+        let most = match disk.fault.take() {
+            None => None,
+            Some(Fault::Full) => return Err(CommitError::Full("a fault was asked for".into())),
+            Some(Fault::Torn(kept)) => Some(kept),
+        };
+        let done = work(Arc::make_mut(&mut disk.tables), most);
+        drop(disk);
+        done.map_err(|CutShort| {
+            self.broken = true;
+            CommitError::Broken("a fault was asked for".into())
+        })
+    }
 }
+
+/// A crash came in the middle.
+struct CutShort;
 
 impl Store for MemoryStore {
     fn identity(&self) -> Identity {
@@ -105,25 +126,26 @@ impl Store for MemoryStore {
     }
 
     fn commit(&mut self, batch: &[Op]) -> Result<(), CommitError> {
-        let mut disk = self.writable()?;
-        let kept = match disk.fault.take() {
-            None => batch.len(),
-            Some(Fault::Full) => return Err(CommitError::Full("a fault was asked for".into())),
-            Some(Fault::Torn(kept)) => {
-                let is_atomic = batch.len() <= ATOMIC_OPS
-                    && batch.iter().map(contents).sum::<usize>() <= ATOMIC_BYTES;
-                if is_atomic && kept < batch.len() { 0 } else { kept.min(batch.len()) }
-            }
-        };
-        let torn = kept < batch.len();
-        let tables = Arc::make_mut(&mut disk.tables);
-        batch.iter().take(kept).for_each(|op| tables.apply(op));
-        drop(disk);
-        if torn {
-            self.broken = true;
-            return Err(CommitError::Broken("a fault was asked for".into()));
-        }
-        Ok(())
+        let is_atomic =
+            batch.len() <= ATOMIC_OPS && batch.iter().map(contents).sum::<usize>() <= ATOMIC_BYTES;
+        self.write(|tables, most| {
+            let kept = match most {
+                Some(kept) if is_atomic && kept < batch.len() => 0,
+                Some(kept) => kept,
+                None => batch.len(),
+            };
+            batch.iter().take(kept).for_each(|op| tables.apply(op));
+            if kept < batch.len() { Err(CutShort) } else { Ok(()) }
+        })
+    }
+
+    fn sweep(&mut self, limit: usize) -> Result<bool, CommitError> {
+        let limit = limit.max(1);
+        self.write(|tables, most| {
+            let kept = most.map_or(limit, |most| most.min(limit));
+            let is_done = tables.sweep(kept);
+            if !is_done && kept < limit { Err(CutShort) } else { Ok(is_done) }
+        })
     }
 
     fn raise_term(&mut self, seen: Term) -> Result<Term, CommitError> {
@@ -163,179 +185,10 @@ fn contents(op: &Op) -> usize {
     }
 }
 
-#[derive(Clone, Debug, Default)]
-struct Tables {
-    next_flow: Option<FlowId>,
-    recovered: Term,
-    flows: BTreeMap<FlowId, FlowRecord>,
-    spec: BTreeMap<(FlowId, u32), Arc<[u8]>>,
-    jobs: BTreeMap<JobId, JobRecord>,
-    targets: BTreeMap<(JobId, u32), Arc<str>>,
-    params: BTreeMap<JobId, Params>,
-    tasks: BTreeMap<(JobId, u32), TaskRecord>,
-    ends: BTreeMap<(JobId, HostName, u32), EndRecord>,
-    players: BTreeMap<HostName, PlayerRecord>,
-}
-
-impl Tables {
-    fn apply(&mut self, op: &Op) {
-        match op {
-            Op::Put(record) => self.put(record.clone()),
-            Op::EraseParams(job) => {
-                self.params.remove(job);
-            }
-            Op::PruneFlow(flow) => {
-                self.flows.remove(flow);
-                self.retain_parts(|of| of != *flow);
-            }
-        }
-    }
-
-    fn put(&mut self, record: Record) {
-        match record {
-            Record::NextFlow(next) => self.next_flow = Some(next),
-            Record::Recovered(term) => self.recovered = term,
-            Record::Flow(flow) => drop(self.flows.insert(flow.id, flow)),
-            Record::Spec(chunk) => drop(self.spec.insert((chunk.flow, chunk.index), chunk.bytes)),
-            Record::Job(job) => drop(self.jobs.insert(job.id, job)),
-            Record::Targets(chunk) => {
-                drop(self.targets.insert((chunk.job, chunk.index), chunk.text));
-            }
-            Record::Params(record) => drop(self.params.insert(record.job, record.params)),
-            Record::Task(task) => drop(self.tasks.insert((task.job, task.index), task)),
-            Record::End(end) => {
-                let key = (end.job, end.host.clone(), end.attempt);
-                self.ends.entry(key).or_insert(end);
-            }
-            Record::Player(player) => drop(self.players.insert(player.host.clone(), player)),
-        }
-    }
-
-    /// Removes what a submission wrote that did not get as far as its flow's record.
-    fn drop_orphans(&mut self) {
-        let newest = self.flows.keys().next_back().copied().unwrap_or(FlowId(0));
-        self.retain_parts(|flow| flow <= newest);
-    }
-
-    /// Keeps those parts of flows, but for the flows themselves, whose flow passes.
-    fn retain_parts(&mut self, keep: impl Fn(FlowId) -> bool) {
-        self.spec.retain(|(flow, _), _| keep(*flow));
-        self.jobs.retain(|job, _| keep(job.flow));
-        self.targets.retain(|(job, _), _| keep(job.flow));
-        self.params.retain(|job, _| keep(job.flow));
-        self.tasks.retain(|(job, _), _| keep(job.flow));
-        self.ends.retain(|(job, ..), _| keep(job.flow));
-    }
-}
-
-impl Reader for Arc<Tables> {
-    fn next_flow(&self) -> Result<FlowId, ReadError> {
-        Ok(self.next_flow.unwrap_or(FlowId(1)))
-    }
-
-    fn recovered(&self) -> Result<Term, ReadError> {
-        Ok(self.recovered)
-    }
-
-    fn players(&self) -> Result<Vec<PlayerRecord>, ReadError> {
-        Ok(self.players.values().cloned().collect())
-    }
-
-    fn live_flows(&self) -> Result<Vec<FlowRecord>, ReadError> {
-        Ok(self.flows.values().filter(|flow| !flow.state.is_final()).cloned().collect())
-    }
-
-    fn flow(&self, flow: FlowId) -> Result<Option<FlowRecord>, ReadError> {
-        Ok(self.flows.get(&flow).cloned())
-    }
-
-    fn flows(
-        &self,
-        limit: usize,
-        before: Option<FlowId>,
-        only_alive: bool,
-    ) -> Result<Vec<FlowRecord>, ReadError> {
-        let end = before.map_or(Bound::Unbounded, Bound::Excluded);
-        let newest_first = self.flows.range((Bound::Unbounded, end)).rev().map(|(_, flow)| flow);
-        let wanted = newest_first.filter(|flow| !only_alive || !flow.state.is_final());
-        Ok(wanted.take(limit).cloned().collect())
-    }
-
-    fn newest_of(&self, audience: &AudienceName) -> Result<Option<FlowId>, ReadError> {
-        let mut newest_first = self.flows.values().rev();
-        Ok(newest_first.find(|flow| flow.audience == *audience).map(|flow| flow.id))
-    }
-
-    fn request(
-        &self,
-        audience: &AudienceName,
-        request: RequestId,
-    ) -> Result<Option<FlowId>, ReadError> {
-        let mut flows = self.flows.values();
-        let found = flows.find(|flow| flow.audience == *audience && flow.request == request);
-        Ok(found.map(|flow| flow.id))
-    }
-
-    fn requests(&self) -> Result<Vec<(AudienceName, RequestId, FlowId)>, ReadError> {
-        let flows = self.flows.values();
-        Ok(flows.map(|flow| (flow.audience.clone(), flow.request, flow.id)).collect())
-    }
-
-    fn spec(&self, flow: FlowId) -> Result<Option<Vec<u8>>, ReadError> {
-        let pieces = self.spec.range((flow, 0)..=(flow, u32::MAX));
-        let numbered = pieces.map(|((_, number), bytes)| (*number, &**bytes));
-        Ok(pieces::in_order("spec", flow, numbered)?.map(|pieces| pieces.concat()))
-    }
-
-    fn jobs(&self, flow: FlowId) -> Result<Vec<JobRecord>, ReadError> {
-        let first = JobId { flow, slot: 0, job: 0 };
-        let last = JobId { flow, slot: u16::MAX, job: u16::MAX };
-        Ok(self.jobs.range(first..=last).map(|(_, job)| job.clone()).collect())
-    }
-
-    fn targets(&self, job: JobId) -> Result<Option<String>, ReadError> {
-        let pieces = self.targets.range((job, 0)..=(job, u32::MAX));
-        let numbered = pieces.map(|((_, number), text)| (*number, &**text));
-        Ok(pieces::in_order("targets", job, numbered)?.map(|pieces| pieces.concat()))
-    }
-
-    fn params(&self, job: JobId) -> Result<Option<Params>, ReadError> {
-        Ok(self.params.get(&job).cloned())
-    }
-
-    fn tasks(
-        &self,
-        job: JobId,
-        after: Option<u32>,
-        limit: usize,
-    ) -> Result<Vec<TaskRecord>, ReadError> {
-        let start = after.map_or(Bound::Included((job, 0)), |index| Bound::Excluded((job, index)));
-        let range = self.tasks.range((start, Bound::Included((job, u32::MAX))));
-        Ok(range.take(limit).map(|(_, task)| task.clone()).collect())
-    }
-
-    fn task_by_host(&self, job: JobId, host: &HostName) -> Result<Option<TaskRecord>, ReadError> {
-        let mut tasks = self.tasks.range((job, 0)..=(job, u32::MAX)).map(|(_, task)| task);
-        Ok(tasks.find(|task| task.host == *host).cloned())
-    }
-
-    fn ends(&self, job: JobId, host: &HostName) -> Result<Vec<EndRecord>, ReadError> {
-        let ends = self.ends.range((job, host.clone(), 0)..=(job, host.clone(), u32::MAX));
-        Ok(ends.map(|(_, end)| end.clone()).collect())
-    }
-
-    fn end(
-        &self,
-        job: JobId,
-        host: &HostName,
-        attempt: u32,
-    ) -> Result<Option<EndRecord>, ReadError> {
-        Ok(self.ends.get(&(job, host.clone(), attempt)).cloned())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use orchestra_model::FlowId;
+
     use super::*;
     use crate::contract::{self, small_flow};
 
@@ -382,6 +235,32 @@ mod tests {
             let reader = disk.open().reader().unwrap();
             assert_eq!(reader.next_flow().unwrap(), next);
             assert_eq!(reader.jobs(FlowId(3)).unwrap(), [], "flow 3 was cut short");
+        }
+    }
+
+    #[test]
+    fn a_crash_at_any_point_of_a_sweep_shows_nothing_and_the_next_start_goes_on() {
+        const PIECES: usize = 30;
+        for kept in 0..=PIECES {
+            let disk = disk();
+            let mut store = disk.open();
+            (1..=3).for_each(|flow| store.commit(&small_flow(flow)).unwrap());
+            let prune = [Op::PruneFlow(FlowId(1)), Op::PruneFlow(FlowId(3))];
+            store.commit(&prune).unwrap();
+            disk.fail_next(Fault::Torn(kept));
+            let swept = store.sweep(1_000);
+            assert_eq!(swept.is_ok(), kept == PIECES, "{swept:?}");
+            let mut store = disk.open();
+            let reader = store.reader().unwrap();
+            for flow in [1, 3].map(FlowId) {
+                assert_eq!(reader.flow(flow).unwrap(), None);
+                assert_eq!(reader.jobs(flow).unwrap(), []);
+            }
+            assert_eq!(reader.jobs(FlowId(2)).unwrap().len(), 2);
+            disk.fail_next(Fault::Full);
+            assert!(store.sweep(1_000).unwrap_err().is_retryable());
+            assert!(store.sweep(1_000).unwrap());
+            assert_eq!(disk.lock().tables.pieces(), 14, "those of flow 2");
         }
     }
 

@@ -3,7 +3,7 @@
 //! `orchestra.db` is in WAL mode with `synchronous=FULL`, so that a commit is one sync of the log
 //! and survives a crash of the machine. A batch of any length is one transaction.
 //!
-//! Any SQLite program may read it while the conductor runs (`schema.sql` has views for people),
+//! Any SQLite program may read it while the conductor runs (`views.sql` has what people ask for),
 //! and back it up: `sqlite3 orchestra.db ".backup FILE"`. To restore, stop the conductor, remove
 //! `orchestra.db-wal` and `orchestra.db-shm`, which belong to the database that is replaced, and
 //! copy the backup over `orchestra.db` with mode 0600. `PRAGMA integrity_check` reads all of it;
@@ -17,6 +17,8 @@
 mod body;
 mod dir;
 mod read;
+mod schema;
+mod sweep;
 mod write;
 
 #[cfg(test)]
@@ -35,22 +37,22 @@ use rusqlite::{
 use self::{
     dir::StateDir,
     read::SqliteReaders,
-    write::{apply, drop_orphans, int, put_meta},
+    schema::{OLDEST, VERSION},
+    sweep::{note_orphans, sweep},
+    write::{apply, int, put_meta},
 };
 use crate::{CommitError, Identity, OpenError, Readers, Store, term_above};
 
 /// `Orch` in ASCII: tells `file` and us whose database it is.
 const APPLICATION: i32 = 0x4f72_6368;
-/// The version of the tables, which rises with every change that the previous release cannot do
-/// without.
-const VERSION: i32 = 1;
-const SCHEMA: &str = include_str!("sqlite/schema.sql");
 
 /// How long a commit waits for another program, an operator's, that holds the write lock.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The log is brought into the database after so many pages (16 MiB): rarely enough that pages
 /// written again and again are moved once, often enough that opening after a crash is quick.
 const CHECKPOINT_PAGES: u32 = 4_096;
+/// The same while sweeping, where what counts is that each step is short.
+const SWEEP_CHECKPOINT_PAGES: u32 = 512;
 /// What a burst leaves of the log is cut to this (64 MiB).
 const LOG_BYTES: u32 = 64 << 20;
 /// Pages kept by the writer (32 MiB): the leaves that some thousand tasks and players are on.
@@ -100,7 +102,8 @@ impl SqliteStore {
         let is_new = header.check(&path)?;
         configure(&db).map_err(failed("set up the database"))?;
         let id = StoreId(random()?);
-        let identity = begin(&mut db, is_new.then_some(id)).map_err(failed("raise the term"))?;
+        let identity = (begin(&mut db, header.version, is_new.then_some(id)))
+            .map_err(failed("raise the term"))?;
         let readers = SqliteReaders::new(path);
         Ok(Self { db, identity, readers, ended: None, buffer: Vec::new(), _dir: dir })
     }
@@ -132,6 +135,11 @@ impl SqliteStore {
             Ok(_) | Err(CommitError::Full(_) | CommitError::Busy(_)) => {}
         }
         result
+    }
+
+    /// Sets after how many pages a commit brings the log into the database.
+    fn checkpoint_after(&self, pages: u32) -> Result<(), CommitError> {
+        self.db.pragma_update(None, "wal_autocheckpoint", pages).map_err(classify)
     }
 
     fn check_alive(&self) -> Result<(), CommitError> {
@@ -170,6 +178,14 @@ impl Store for SqliteStore {
         self.transact(|db, _| put_meta(db, "term", int(term.0)))?;
         self.identity.term = term;
         Ok(term)
+    }
+
+    fn sweep(&mut self, limit: usize) -> Result<bool, CommitError> {
+        self.check_alive()?;
+        self.checkpoint_after(SWEEP_CHECKPOINT_PAGES)?;
+        let swept = self.transact(|db, _| sweep(db, limit));
+        self.checkpoint_after(CHECKPOINT_PAGES)?;
+        swept
     }
 
     fn tidy(&mut self) -> Result<bool, CommitError> {
@@ -221,7 +237,7 @@ impl Header {
             Header { application: APPLICATION, version, .. } if *version > VERSION => {
                 Err(OpenError::Newer { path, version: *version, known: VERSION })
             }
-            Header { application: APPLICATION, version: VERSION, .. } => Ok(false),
+            Header { application: APPLICATION, version: OLDEST..=VERSION, .. } => Ok(false),
             Header { application, .. } => {
                 Err(OpenError::Foreign { path, application: *application })
             }
@@ -255,18 +271,20 @@ fn configure(db: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Makes the tables, where an id for a new store is given, and begins a term.
-fn begin(db: &mut Connection, new: Option<StoreId>) -> rusqlite::Result<Identity> {
+/// Makes the tables, where an id for a new store is given, or brings them up to this release, and
+/// begins a term.
+fn begin(db: &mut Connection, version: i32, new: Option<StoreId>) -> rusqlite::Result<Identity> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if let Some(id) = new {
-        transaction.execute_batch(SCHEMA)?;
+        schema::create(&transaction)?;
         transaction.pragma_update(None, "application_id", APPLICATION)?;
-        transaction.pragma_update(None, "user_version", VERSION)?;
         transaction
             .execute("INSERT INTO meta (key, value) VALUES ('store_id', ?1)", params![id.0])?;
         put_meta(&transaction, "term", 0)?;
+    } else {
+        schema::migrate(&transaction, version)?;
     }
-    drop_orphans(&transaction)?;
+    note_orphans(&transaction)?;
     let term = term_above(stored_term(&transaction)?, Term(0));
     put_meta(&transaction, "term", int(term.0))?;
     let store = transaction

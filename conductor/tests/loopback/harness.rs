@@ -4,6 +4,7 @@
 mod audience;
 mod conductor;
 mod player;
+mod verbs;
 
 use std::{
     fs, io,
@@ -25,7 +26,8 @@ use tonic::transport::{Channel, Endpoint};
 
 pub(crate) use audience::{Audience, id, job, one_of, request, request_in_one_slot, with_params};
 pub(crate) use conductor::{Conductor, Embedded, RunsAs};
-pub(crate) use player::{Player, Session, Stream};
+pub(crate) use player::{Player, Session, Stream, score};
+pub(crate) use verbs::retry;
 
 /// The domain of all certificates here.
 pub(crate) const DOMAIN: &str = "loopback.test";

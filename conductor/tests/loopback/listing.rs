@@ -162,7 +162,7 @@ async fn many_scores_and_many_jobs_arrive() {
                 ..Default::default()
             })),
         };
-        player.snapshot.scores = (0..1_024).map(offer).collect();
+        player.snapshot.scores.extend((1..1_024).map(offer));
         sessions.push(player.attach().await);
     }
     let players = alice.players("db[1-3]", true).await.unwrap();

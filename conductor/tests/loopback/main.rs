@@ -9,11 +9,16 @@
 mod harness;
 
 mod attach;
+mod deployments;
 mod durable;
+mod inventory;
+mod ledger;
 mod listing;
+mod plan;
 mod recover;
 mod reload;
 mod roles;
+mod rollout;
 mod sessions;
 mod stopping;
 mod submit;

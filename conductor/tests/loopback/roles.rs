@@ -17,6 +17,9 @@ async fn a_player_may_not_ask_as_the_audience_does() {
         ("Submit", client.submit(v1::SubmitRequest::default()).await.err()),
         ("Recover", client.recover(v1::RecoverRequest {}).await.err()),
         ("Reload", client.reload(v1::ReloadRequest::default()).await.err()),
+        ("Drain", client.drain(v1::DrainRequest::default()).await.err()),
+        ("Retry", client.retry(v1::RetryRequest::default()).await.err()),
+        ("ReleaseHolds", client.release_holds(v1::ReleaseHoldsRequest::default()).await.err()),
         ("Watch", client.watch(v1::WatchRequest::default()).await.err()),
         ("GetLogs", client.get_logs(v1::GetLogsRequest::default()).await.err()),
     ];

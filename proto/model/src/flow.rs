@@ -1,8 +1,7 @@
 //! What is submitted: a flow of slots of jobs, after parsing and within bounds.
 //!
 //! The file format (names, defaults, hints) is the audience's business and lives with its tools;
-//! this is what the wire carries and the scheduler reads. Gates still to come (`quorum`, `canary`,
-//! `retry_delay`, `on_doomed`, `unthrottled`) are further fields of [`JobSpec`].
+//! this is what the wire carries and the scheduler reads.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -57,6 +56,21 @@ pub struct JobSpec {
     pub lost_after: Option<Millis>,
     /// Extra attempts after `failed` or `timed-out`.
     pub retries: u32,
+    /// How long such an attempt waits after the one before it ended.
+    pub retry_delay: Millis,
+    /// How many of its players must be attached before anything starts.
+    pub quorum: Quantity,
+    /// How many tasks go first, in host-set order; the others wait until all of these are ok and
+    /// `bake` is over, or somebody promotes the job.
+    pub canary: Option<Quantity>,
+    /// How long the others wait then. `None`: until somebody promotes the job.
+    pub bake: Option<Millis>,
+    /// What becomes of running tasks when the job is doomed.
+    pub on_doomed: OnDoomed,
+    /// What tasks do whose predecessors, by a deployment's sequence, failed for good.
+    pub sequence_on_failure: SequenceOnFailure,
+    /// Its tasks take no cells and wait for no sequence.
+    pub unthrottled: bool,
 }
 
 /// All hosts of the set, or one of them.
@@ -79,6 +93,26 @@ pub enum Stragglers {
     Wait,
 }
 
+/// What becomes of running tasks of a doomed job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDoomed {
+    /// They run to their end.
+    #[default]
+    Finish,
+    /// They are killed.
+    Cancel,
+}
+
+/// What a task does whose predecessors failed for good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SequenceOnFailure {
+    /// It waits: only a person can help.
+    #[default]
+    Wait,
+    /// It starts once none of them goes on, whatever became of them.
+    Continue,
+}
+
 impl JobSpec {
     /// A job with every limit at its default.
     pub fn new(name: JobName, score: ScoreName, targets: impl Into<String>) -> Self {
@@ -95,6 +129,13 @@ impl JobSpec {
             stragglers: Stragglers::GiveUp,
             lost_after: None,
             retries: 0,
+            retry_delay: Millis(0),
+            quorum: Quantity::Count(0),
+            canary: None,
+            bake: None,
+            on_doomed: OnDoomed::Finish,
+            sequence_on_failure: SequenceOnFailure::Wait,
+            unthrottled: false,
         }
     }
 }
@@ -182,6 +223,14 @@ impl JobSpec {
             Some("parallel is 0, so nothing could ever start; leave it out for all at once")
         } else if zero(self.timeout) {
             Some("timeout is 0; leave it out for the score's own")
+        } else if self.canary.is_some_and(Quantity::is_zero) {
+            Some("canary is 0; leave it out to start without one")
+        } else if self.bake.is_some() && self.canary.is_none() {
+            Some("bake without canary: there is nothing to wait after")
+        } else if self.canary.is_some() && self.scope == Scope::One {
+            Some("canary makes no sense where one task runs in all")
+        } else if self.retry_delay > Millis(0) && self.retries == 0 {
+            Some("retry_delay without retries: nothing would ever wait for it")
         } else if self.retries > limits::RETRIES {
             Some("retries is above 1000")
         } else if self.targets.len() > limits::HOSTSET_BYTES {

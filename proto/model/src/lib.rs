@@ -11,6 +11,7 @@ pub mod deployment;
 pub mod flow;
 pub mod hostset;
 pub mod ids;
+pub mod ledger;
 pub mod limits;
 pub mod names;
 mod nearest;

@@ -56,6 +56,8 @@ pub const RESPONSE_PAIRS: usize = 256;
 pub const RESPONSE_BYTES: usize = 64 << 10;
 /// Most extra attempts that a job may ask for.
 pub const RETRIES: u32 = 1_000;
+/// Longest reason that an operator gives for something, in bytes.
+pub const REASON_BYTES: usize = 1_000;
 /// Largest message on a stream, in bytes. Senders cut their batches far below it.
 pub const MESSAGE_BYTES: usize = 8 << 20;
 /// Longest duration that a spec may name: ten years, in milliseconds.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::{
     delivery::{OrderNumber, RequestId, SpoolId, Term},
     ids::{FlowId, JobId},
-    names::{AudienceName, FlowName, HostName, JobName, ScoreName},
+    names::{AudienceName, FlowName, HostName, JobName, ParamKey, ScoreName},
     params::Params,
     state::{FlowState, JobState, TaskState},
     status::Counts,
@@ -25,8 +25,11 @@ pub enum Op {
     Put(Record),
     /// Remove the parameters of a job.
     EraseParams(JobId),
-    /// Remove everything about a finished flow (retention).
+    /// Remove everything about a finished flow (retention). It is gone for readers at once; its
+    /// pieces may go later, a few at a time.
     PruneFlow(FlowId),
+    /// Remove a host's hold.
+    Release(HostName),
 }
 
 /// One record.
@@ -54,6 +57,9 @@ pub enum Record {
     End(EndRecord),
     /// A player of the players file, or one that was. Key: host.
     Player(PlayerRecord),
+    /// A host that keeps its cells beyond the end of its tasks. Key: host. That a host holds cells
+    /// while tasks run there follows from the tasks' records.
+    Hold(HoldRecord),
 }
 
 /// Largest piece of a chunked record, in bytes: far below the 1 MB within which a store must be
@@ -79,6 +85,10 @@ pub struct FlowRecord {
     pub ended_at: Option<Timestamp>,
     /// Who cancelled it.
     pub cancelled_by: Option<AudienceName>,
+    /// Who paused it, until it is resumed.
+    pub paused_by: Option<AudienceName>,
+    /// The ended flow whose unfinished tasks it runs again.
+    pub retry_of: Option<FlowId>,
 }
 
 /// A piece of the spec's bytes as they came.
@@ -113,6 +123,12 @@ pub struct JobRecord {
     pub untouched: TaskState,
     /// Tasks by state; exact once the job ended.
     pub counts: Counts,
+    /// The keys of its parameters, whose values are erased when the flow ends.
+    pub param_keys: Vec<ParamKey>,
+    /// When the last of its canary tasks was ok.
+    pub canary_ok_at: Option<Timestamp>,
+    /// Who promoted it: the other tasks wait for its canary no more.
+    pub promoted_by: Option<AudienceName>,
 }
 
 /// A piece of a job's folded host set.
@@ -156,14 +172,47 @@ pub struct TaskRecord {
     pub sent_at: Option<Timestamp>,
     /// When the newest attempt started.
     pub started_at: Option<Timestamp>,
-    /// When the task became final.
+    /// When the task became final; while it waits for a further attempt, when the last one ended.
     pub ended_at: Option<Timestamp>,
+    /// What the newest attempt means for its host's cells.
+    pub impact: Impact,
+    /// What it would be without a further attempt: how the last one ended, if any did.
+    pub before: Option<TaskState>,
     /// Exit code of the newest attempt that exited.
     pub exit: Option<i32>,
     /// Signal that the newest attempt died of.
     pub signal: Option<i32>,
     /// Why it was refused or lost, for people.
     pub detail: Option<Arc<str>>,
+}
+
+/// What an attempt means for the cells of its host. Decided when it is sent, from what the player
+/// said of its score then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Impact {
+    /// A look, not a change: it takes no cells, and its success says nothing of the host.
+    #[default]
+    Look,
+    /// A change that takes no cells, because its job is `unthrottled`.
+    Unthrottled,
+    /// A change: its host holds its cells from the send on.
+    Holds,
+}
+
+/// That a host counts as down: it keeps its cells, until a later change succeeds there or an
+/// operator releases it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldRecord {
+    /// Who.
+    pub host: HostName,
+    /// The job whose attempt left it so; after a retry of its flow as a new one, the new flow's.
+    pub job: JobId,
+    /// That attempt's order: a change of a higher order is a later one.
+    pub order: OrderNumber,
+    /// How that task stands: `failed`, `timed-out`, `lost` or `cancelled`.
+    pub state: TaskState,
+    /// Since when the host holds its cells.
+    pub since: Timestamp,
 }
 
 /// How an attempt ended, in the bytes that the player made of it.
@@ -194,4 +243,17 @@ pub struct PlayerRecord {
     pub detached_at: Option<Timestamp>,
     /// Whether the players file no longer names it.
     pub removed: bool,
+    /// Whether somebody drained it: nothing new starts there.
+    pub drained: Option<Drain>,
+}
+
+/// Who drained a player, why, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// Who.
+    pub by: AudienceName,
+    /// Why, for people; at most [`limits::REASON_BYTES`](crate::limits::REASON_BYTES).
+    pub reason: Arc<str>,
+    /// When.
+    pub since: Timestamp,
 }

@@ -5,7 +5,7 @@
 //! task:  waiting ─→ sent ─→ running ─→ ok | failed | timed-out | cancelled | lost
 //!           │         └──────────────→ refused | cancelled | lost
 //!           └────────────────────────→ unreachable | skipped | cancelled
-//! flow:  pending ─→ running ⇄ doomed | cancelling ─→ ok | failed | cancelled
+//! flow:  pending ─→ running ⇄ doomed | paused | stalled | cancelling ─→ ok | failed | cancelled
 //! ```
 
 use std::fmt;
@@ -96,13 +96,26 @@ impl TaskState {
 }
 
 kebab_enum!(
-    /// Why a task waits. Gates still to come (cell, sequence, quorum, canary, retry delay, paused)
-    /// are further words.
+    /// Why a task waits: the first gate that stops it.
     WaitReason {
         /// Its slot has not begun.
         Slot = "slot",
         /// The job's `parallel` window is full.
         Window = "window",
+        /// Not enough of the job's players are attached.
+        Quorum = "quorum",
+        /// The job's first tasks are not all ok, or nobody promoted it, or it bakes.
+        Canary = "canary",
+        /// The pause before a further attempt.
+        RetryDelay = "retry-delay",
+        /// Somebody paused the flow.
+        Paused = "paused",
+        /// Hosts that come before its own, by a deployment's sequence, are not ok yet.
+        Sequence = "sequence",
+        /// A cell of its host is full: as many hosts are busy or down there as may be.
+        Cell = "cell",
+        /// Somebody drained its player.
+        PlayerDrained = "player-drained",
         /// Its player is not attached.
         PlayerAbsent = "player-absent",
         /// Its player takes no more tasks at the moment.
@@ -164,7 +177,7 @@ impl JobState {
 }
 
 kebab_enum!(
-    /// Where a flow is. `paused` and `stalled` are still to come.
+    /// Where a flow is.
     FlowState {
         /// Stored; no slot has begun.
         Pending = "pending",
@@ -172,6 +185,10 @@ kebab_enum!(
         Running = "running",
         /// A job is doomed; what runs may finish.
         Doomed = "doomed",
+        /// Somebody paused it: nothing new starts.
+        Paused = "paused",
+        /// Nothing of it goes on, and only a person can help: see `orc explain`.
+        Stalled = "stalled",
         /// Cancelled, and some tasks have not answered yet.
         Cancelling = "cancelling",
         /// Ended: every job of every slot ok.

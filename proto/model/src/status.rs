@@ -7,6 +7,7 @@ use crate::{
     flow::Scope,
     ids::{FlowId, JobId},
     names::{AudienceName, FlowName, HostName, JobName, ScoreName},
+    record::Drain,
     score::ScoreOffer,
     state::{FlowState, JobState, TaskState, WaitReason},
     time::Timestamp,
@@ -96,6 +97,12 @@ pub struct FlowStatus {
     pub summary: FlowSummary,
     /// Who cancelled it.
     pub cancelled_by: Option<AudienceName>,
+    /// Who paused it.
+    pub paused_by: Option<AudienceName>,
+    /// The ended flow whose unfinished tasks it runs again.
+    pub retry_of: Option<FlowId>,
+    /// Why it is stalled: a sentence for each thing that only a person can end, a few of them.
+    pub stalled: Vec<String>,
     /// Whether nothing is sent until an operator ran `orc conductor recover`.
     pub stale_store: bool,
     /// Its jobs, slot by slot.
@@ -125,10 +132,24 @@ pub struct JobStatus {
     pub window: u32,
     /// How many must succeed.
     pub needed: u32,
+    /// Where its canary is, if it has one that still holds others back.
+    pub canary: Option<CanaryStatus>,
     /// When its slot began.
     pub started_at: Option<Timestamp>,
     /// When its verdict was set.
     pub ended_at: Option<Timestamp>,
+}
+
+/// The first tasks of a job, which the others wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CanaryStatus {
+    /// How many they are.
+    pub tasks: u32,
+    /// How many of them are ok.
+    pub ok: u32,
+    /// Until when the others wait, once all are ok; `None` before, and where a person has to
+    /// promote the job.
+    pub until: Option<Timestamp>,
 }
 
 impl JobStatus {
@@ -240,6 +261,8 @@ pub struct PlayerStatus {
     pub version: String,
     /// The spool that answered last.
     pub spool: Option<SpoolId>,
+    /// Who drained it, why and when.
+    pub drained: Option<Drain>,
     /// What it can run; empty where nobody asked for scores, or it was never seen.
     pub scores: Vec<ScoreOffer>,
 }
@@ -265,6 +288,10 @@ pub struct ConductorStatus {
     pub attached: u32,
     /// Flows that have not ended.
     pub flows_alive: u32,
+    /// Deployments in force.
+    pub deployments: u32,
+    /// Their cells.
+    pub cells: u32,
     /// When the configuration was last loaded.
     pub loaded_at: Timestamp,
     /// Why the last reload changed nothing.

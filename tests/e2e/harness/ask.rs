@@ -1,7 +1,7 @@
 //! What a fleet can be asked, through the tools that an operator has.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -42,6 +42,18 @@ impl Fleet {
     /// Runs `submitjob`.
     pub(crate) fn submitjob(&self, arguments: &[&str]) -> Ran {
         self.tool("submitjob", arguments).run()
+    }
+
+    /// Submits while the conductor has not heard of any player since it started, so that players
+    /// alone decide what they take; the flows.
+    #[track_caller]
+    pub(crate) fn submit_unheard(&self, submissions: &[Vec<&str>]) -> Vec<u64> {
+        self.players().for_each(|player| player.sitter.kill());
+        self.crash_conductor();
+        let submitted =
+            submissions.iter().map(|arguments| self.submitjob(arguments).exits(0).id()).collect();
+        self.start_players();
+        submitted
     }
 
     /// Runs `getstatus`.
@@ -110,6 +122,29 @@ impl Fleet {
         eventually(&format!("the task of flow {flow} to be {state}"), || {
             (self.task(flow)["state"] == state).then_some(())
         });
+    }
+
+    /// Waits until a flow is in `state`.
+    pub(crate) fn wait_flow_state(&self, flow: u64, state: &str) {
+        eventually(&format!("flow {flow} to be {state}"), || {
+            (self.flow(flow)["state"] == state).then_some(())
+        });
+    }
+
+    /// Waits until all of a flow's tasks that have not ended run or wait for one of `reasons`; the
+    /// hosts on which it runs.
+    pub(crate) fn wait_settled(&self, flow: u64, reasons: &[&str]) -> BTreeSet<String> {
+        let mut told = Vec::new();
+        eventually(&format!("flow {flow} to run, or to wait for {reasons:?}"), || {
+            told = self.tasks(flow);
+            let settled = |task: &Value| match task["state"].as_str() {
+                Some("waiting") => reasons.iter().any(|reason| task["reason"] == *reason),
+                state => state != Some("sent"),
+            };
+            told.iter().all(settled).then_some(())
+        });
+        let running = told.iter().filter(|task| task["state"] == "running");
+        running.map(|task| task["host"].as_str().expect("a name").to_owned()).collect()
     }
 
     /// Runs a score on hosts to its end; the flow.

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! DIR/ca/                       the authority, and what it issued
-//! DIR/conductor/                conductor.toml, players, state/, log
+//! DIR/conductor/                conductor.toml, players, deployments.d/, state/, log
 //! DIR/players/NAME/             player.toml, its key and certificates, spool/, log
 //! DIR/scores/                   what all players offer
 //! DIR/record                    what scores write of themselves
+//! DIR/gates/HOST                lets the score `gate` end on a host
 //! ```
 
 use std::{
@@ -38,14 +39,16 @@ pub(crate) const DOMAIN: &str = "e2e.test";
 /// The conductor's name.
 pub(crate) const CONDUCTOR: &str = "conductor.e2e.test";
 
-/// The scores that every fleet has, by name.
-const SCORES: &[(&str, &str)] = &[
-    ("hello", include_str!("../scores/hello")),
-    ("work", include_str!("../scores/work")),
-    ("chatter", include_str!("../scores/chatter")),
-    ("stubborn", include_str!("../scores/stubborn")),
-    ("escape", include_str!("../scores/escape")),
-    ("daemonise", include_str!("../scores/daemonise")),
+/// The scores that every fleet has: name, text and `.conf`.
+const SCORES: &[(&str, &str, &str)] = &[
+    ("hello", include_str!("../scores/hello"), ""),
+    ("look", include_str!("../scores/look"), "disruptive = false\n"),
+    ("work", include_str!("../scores/work"), ""),
+    ("gate", include_str!("../scores/gate"), ""),
+    ("chatter", include_str!("../scores/chatter"), ""),
+    ("stubborn", include_str!("../scores/stubborn"), ""),
+    ("escape", include_str!("../scores/escape"), ""),
+    ("daemonise", include_str!("../scores/daemonise"), ""),
 ];
 
 /// Where attempts get their cgroups.
@@ -64,6 +67,7 @@ pub(crate) struct FleetBuilder {
     cgroup: Cgroup,
     player_keys: BTreeMap<String, String>,
     conductor_tables: String,
+    deployment: Option<String>,
     attach: bool,
     small_disks: bool,
 }
@@ -87,6 +91,13 @@ impl FleetBuilder {
     #[must_use]
     pub(crate) fn conductor_tables(mut self, text: &str) -> Self {
         self.conductor_tables.push_str(text);
+        self
+    }
+
+    /// What stands in `deployments.d/web.yaml`.
+    #[must_use]
+    pub(crate) fn deployment(mut self, text: &str) -> Self {
+        self.deployment = Some(text.to_owned());
         self
     }
 
@@ -123,6 +134,7 @@ impl FleetBuilder {
         };
         let (conductor, scores) = (below("conductor"), below("scores"));
         below("players");
+        below("gates");
         let ca = Ca::init(&dir.path().join("ca"), &host(DOMAIN)).expect("a CA");
         let record = Record::new(dir.path().join("record"));
         set_mode(record.path(), 0o666);
@@ -145,12 +157,15 @@ impl FleetBuilder {
             cgroup,
             dir,
         };
-        for (name, text) in SCORES {
-            fleet.score(name, text, "");
+        for (name, text, conf) in SCORES {
+            fleet.score(name, text, conf);
         }
         fs::create_dir(scores.join(".lib")).expect("the directory is new");
         fleet.certificate(Role::Conductor, CONDUCTOR);
         fleet.certificate(Role::Audience, "alice");
+        if let Some(text) = &fleet.options.deployment {
+            fleet.write_deployment(text);
+        }
         fleet.start_conductor();
         for host in &hosts {
             fleet.add_player(host.as_str());
@@ -188,6 +203,7 @@ impl Fleet {
             cgroup: Cgroup::Own,
             player_keys: BTreeMap::new(),
             conductor_tables: String::new(),
+            deployment: None,
             attach: true,
             small_disks: false,
         }
@@ -371,6 +387,23 @@ impl Fleet {
         fs::rename(&temporary, scores.join(name)).expect("one directory");
     }
 
+    /// Replaces a score; returns when the conductor knows that every player offers what is new.
+    pub(crate) fn mend_score(&self, name: &str, text: &str) {
+        // Its hash, where all have the same.
+        let version = || {
+            let mut document = self.orc(&["scores", name, "--json"]).exits(0).json();
+            let versions = document["scores"][0]["versions"].take();
+            let [only] = &versions.as_array()?[..] else { return None };
+            (only["count"] == self.players.len()).then(|| only["hash"].clone())
+        };
+        let before = eventually("all players to offer the same", version);
+        self.score(name, text, "");
+        self.rescan();
+        eventually("all players to offer what is new", || {
+            version().filter(|now| *now != before).map(drop)
+        });
+    }
+
     /// Tells all players to look at the scores again.
     pub(crate) fn rescan(&self) {
         for player in self.players.values() {
@@ -381,6 +414,20 @@ impl Fleet {
     /// Rewrites the players file.
     pub(crate) fn write_players(&self, text: &str) {
         fs::write(self.dir().join("conductor/players"), text).expect("a file");
+    }
+
+    /// Rewrites `deployments.d/web.yaml`.
+    pub(crate) fn write_deployment(&self, text: &str) {
+        let directory = self.dir().join("conductor/deployments.d");
+        fs::create_dir_all(&directory).expect("a directory");
+        fs::write(directory.join("web.yaml"), text).expect("a file");
+    }
+
+    /// Lets the score `gate` end on these hosts, now and whenever it is started there.
+    pub(crate) fn go(&self, hosts: &str) {
+        for host in &HostSet::parse_plain(hosts).expect("a host set") {
+            fs::write(self.dir().join("gates").join(host.as_str()), "").expect("a file");
+        }
     }
 
     /// Issues and stores a certificate of the fleet's CA.

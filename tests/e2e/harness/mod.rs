@@ -26,7 +26,7 @@ pub(crate) use daemon::Daemon;
 pub(crate) use fleet::{Cgroup, DOMAIN, Fleet, set_mode};
 pub(crate) use player::Player;
 pub(crate) use process::{Process, is_alive};
-pub(crate) use record::Record;
+pub(crate) use record::{Line, Record};
 pub(crate) use relay::Relay;
 pub(crate) use tool::{Ran, Tool};
 pub(crate) use wait::{eventually, within};

@@ -1,7 +1,7 @@
 //! What scores themselves write of their starts and ends: the only witness that counts.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -56,6 +56,24 @@ impl Record {
         count
     }
 
+    /// Hosts on which something has started and not ended.
+    pub(crate) fn busy(&self) -> BTreeSet<String> {
+        let mut running = Running::default();
+        self.lines().iter().for_each(|line| running.note(line));
+        running.0.into_keys().collect()
+    }
+
+    /// The most hosts of some that were ever busy at once, whoever asked for it.
+    pub(crate) fn most_at_once(&self, counts: impl Fn(&str) -> bool) -> usize {
+        let mut running = Running::default();
+        let mut most = 0;
+        for line in self.lines() {
+            running.note(&line);
+            most = most.max(running.0.keys().filter(|host| counts(host)).count());
+        }
+        most
+    }
+
     /// Fails if any attempt of any task started more than once.
     pub(crate) fn nothing_started_twice(&self) {
         let mut starts = BTreeMap::new();
@@ -67,7 +85,28 @@ impl Record {
     }
 }
 
+/// How many attempts run on each host that is busy.
+#[derive(Debug, Default)]
+struct Running(BTreeMap<String, u32>);
+
+impl Running {
+    fn note(&mut self, line: &Line) {
+        let count = self.0.entry(line.host().to_owned()).or_default();
+        match line.what.as_str() {
+            "start" => *count += 1,
+            "end" => *count -= 1,
+            _ => {}
+        }
+        self.0.retain(|_, count| *count > 0);
+    }
+}
+
 impl Line {
+    /// On which host.
+    pub(crate) fn host(&self) -> &str {
+        self.task.split_once('@').map_or("", |(_, host)| host)
+    }
+
     fn read(line: &str) -> Self {
         let mut words = line.splitn(6, ' ');
         let mut word = || words.next().unwrap_or_default();

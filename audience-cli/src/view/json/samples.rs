@@ -25,6 +25,7 @@ fn job(place: (u16, u16), name: &str, score: &str, targets: &str) -> JobStatus {
         waiting: Default::default(),
         window: 50,
         needed: 10,
+        canary: None,
         started_at: None,
         ended_at: None,
     }
@@ -65,6 +66,9 @@ pub(crate) fn running() -> FlowStatus {
             ended_at: None,
         },
         cancelled_by: None,
+        paused_by: None,
+        retry_of: None,
+        stalled: Vec::new(),
         stale_store: false,
         slots: vec![vec![pkg1, pkg2], vec![web]],
     }

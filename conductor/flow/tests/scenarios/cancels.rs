@@ -148,6 +148,7 @@ fn a_cancel_survives_a_restart_at_any_point_of_its_batch() {
                 reply: orchestra_flow::ReplyId(9),
                 flow: id,
                 by: audience(),
+                abandon: false,
             },
         );
         world.pending.extend(world.engine.effects().collect::<Vec<_>>());

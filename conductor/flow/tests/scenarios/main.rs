@@ -8,6 +8,7 @@ mod world;
 
 mod absence;
 mod cancels;
+mod cells;
 mod delivery;
 mod gates;
 mod one_of;

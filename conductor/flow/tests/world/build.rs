@@ -1,8 +1,12 @@
 //! Short ways to say what a flow is like.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use orchestra_model::{
-    AudienceName, HostName, HostSet, JobName, Millis, Quantity, ScoreName,
-    flow::{FlowSpec, JobSpec, Scope, SlotSpec, Stragglers},
+    AudienceName, Deployment, Deployments, HostName, HostSet, JobName, Millis, Quantity, ScoreName,
+    deployment::Constraint,
+    flow::{FlowSpec, JobSpec, OnDoomed, Scope, SequenceOnFailure, SlotSpec, Stragglers},
+    names::{AppName, DeploymentName, EnvType, EnvValue},
 };
 
 pub fn host(name: &str) -> HostName {
@@ -36,6 +40,13 @@ pub trait JobExt {
     fn wait_for_stragglers(self) -> Self;
     fn give_up_after(self, seconds: u64) -> Self;
     fn lost_after(self, seconds: u64) -> Self;
+    fn retry_delay(self, seconds: u64) -> Self;
+    fn quorum(self, n: u32) -> Self;
+    fn canary(self, n: u32) -> Self;
+    fn bake(self, seconds: u64) -> Self;
+    fn cancel_on_doomed(self) -> Self;
+    fn continue_on_failure(self) -> Self;
+    fn unthrottled(self) -> Self;
 }
 
 impl JobExt for JobSpec {
@@ -69,6 +80,57 @@ impl JobExt for JobSpec {
     fn lost_after(self, seconds: u64) -> Self {
         Self { lost_after: Some(Millis::seconds(seconds)), ..self }
     }
+    fn retry_delay(self, seconds: u64) -> Self {
+        Self { retry_delay: Millis::seconds(seconds), ..self }
+    }
+    fn quorum(self, n: u32) -> Self {
+        Self { quorum: Quantity::Count(n), ..self }
+    }
+    fn canary(self, n: u32) -> Self {
+        Self { canary: Some(Quantity::Count(n)), ..self }
+    }
+    fn bake(self, seconds: u64) -> Self {
+        Self { bake: Some(Millis::seconds(seconds)), ..self }
+    }
+    fn cancel_on_doomed(self) -> Self {
+        Self { on_doomed: OnDoomed::Cancel, ..self }
+    }
+    fn continue_on_failure(self) -> Self {
+        Self { sequence_on_failure: SequenceOnFailure::Continue, ..self }
+    }
+    fn unthrottled(self) -> Self {
+        Self { unthrottled: true, ..self }
+    }
+}
+
+/// One deployment, of apps with their hosts, in environments of the type `cluster`: so many hosts of
+/// each app at once in each, where there is a number, and the apps of `sequence` one after another.
+pub fn deployment(
+    apps: &[(&str, &str, Option<Quantity>)],
+    clusters: &[(&str, &str)],
+    sequence: &[&str],
+) -> Arc<Deployments> {
+    let app = |name: &str| AppName::new(name).unwrap();
+    let constraint = Constraint {
+        concurrency: apps
+            .iter()
+            .filter_map(|(name, _, most)| Some((app(name), (*most)?)))
+            .collect(),
+        sequence: if sequence.is_empty() {
+            Vec::new()
+        } else {
+            vec![sequence.iter().map(|name| app(name)).collect()]
+        },
+    };
+    let cluster = EnvType::new("cluster").unwrap();
+    let values = clusters.iter().map(|(name, set)| (EnvValue::new(name).unwrap(), hosts(set)));
+    let deployment = Deployment {
+        name: DeploymentName::new("site").unwrap(),
+        apps: apps.iter().map(|(name, set, _)| (app(name), hosts(set))).collect(),
+        envs: BTreeMap::from([(cluster.clone(), values.collect())]),
+        constraints: BTreeMap::from([(cluster, constraint)]),
+    };
+    Arc::new(Deployments::new([deployment]).unwrap())
 }
 
 pub fn flow(slots: impl IntoIterator<Item = Vec<JobSpec>>) -> FlowSpec {

@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use orchestra_flow::{Engine, RecoveredFlow, RecoveredJob, Recovery, Settings};
 use orchestra_model::{
-    FlowId, HostName, HostSet, JobId, Params, ScoreName, TaskState,
+    Deployments, FlowId, HostName, HostSet, JobId, Params, ScoreName, TaskState,
     delivery::{StoreId, Term},
     flow::FlowSpec,
-    record::{EndRecord, FlowRecord, JobRecord, Op, PlayerRecord, Record, TaskRecord},
+    record::{EndRecord, FlowRecord, HoldRecord, JobRecord, Op, PlayerRecord, Record, TaskRecord},
 };
 
 pub const STORE: StoreId = StoreId([7; 16]);
@@ -26,6 +26,11 @@ pub struct Disk {
     tasks: BTreeMap<(JobId, u32), TaskRecord>,
     ends: BTreeMap<(JobId, HostName, u32), EndRecord>,
     players: BTreeMap<HostName, PlayerRecord>,
+    pub holds: BTreeMap<HostName, HoldRecord>,
+    /// The files beside the store.
+    pub deployments: Arc<Deployments>,
+    /// An operator retries tasks of living flows.
+    pub may_retry: bool,
     /// How many operations were written.
     pub written: usize,
     /// Specs by the number that stands for them in bytes.
@@ -44,6 +49,7 @@ impl Disk {
         match op {
             Op::Put(record) => self.put(record),
             Op::EraseParams(job) => drop(self.params.remove(&job)),
+            Op::Release(host) => drop(self.holds.remove(&host)),
             Op::PruneFlow(flow) => {
                 self.flows.remove(&flow);
                 self.jobs.retain(|job, _| job.flow != flow);
@@ -81,7 +87,10 @@ impl Disk {
             Record::Params(params) => drop(self.params.insert(params.job, params.params)),
             Record::Task(task) => {
                 let before = self.tasks.insert((task.job, task.index), task.clone());
-                if let Some(before) = before.filter(|before| before.state.is_final()) {
+                // Unless somebody asks for a further attempt.
+                let is_retried = task.state == TaskState::Waiting && self.may_retry;
+                let ended = before.filter(|before| before.state.is_final() && !is_retried);
+                if let Some(before) = ended {
                     assert_eq!(before, task, "what ended stays as it ended");
                 }
             }
@@ -90,6 +99,7 @@ impl Disk {
                 // The first word stays: a note never takes the place of an end.
                 self.ends.entry(key).or_insert(end);
             }
+            Record::Hold(hold) => drop(self.holds.insert(hold.host.clone(), hold)),
             Record::Player(player) => drop(self.players.insert(player.host.clone(), player)),
         }
     }
@@ -106,6 +116,8 @@ impl Disk {
                 next_flow: self.next_flow.unwrap_or(FlowId(1)),
                 players: self.players.values().cloned().collect(),
                 requests: self.flows.values().map(request).collect(),
+                holds: self.holds.values().cloned().collect(),
+                deployments: Arc::clone(&self.deployments),
             },
         );
         for record in self.flows.values().filter(|flow| !flow.state.is_final()) {

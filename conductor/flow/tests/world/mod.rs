@@ -15,14 +15,15 @@ pub mod player;
 
 pub use build::*;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use orchestra_flow::{
     Answer, CloseReason, Command, Effect, Engine, Input, Rejection, ReplyId, SessionId, Settings,
     Submission,
 };
 use orchestra_model::{
-    FlowId, FlowState, HostName, HostSet, JobId, JobState, Millis, Params, TaskState, Timestamp,
+    Deployments, FlowId, FlowState, HostName, HostSet, JobId, JobState, Millis, Params, TaskState,
+    Timestamp,
     delivery::{AttemptKey, Outcome, RequestId},
     flow::{FlowSpec, SlotSpec},
     record::Op,
@@ -172,12 +173,38 @@ impl World {
             targets: spec.slots.iter().map(sets).collect(),
             params: BTreeMap::from([((1, 1), Params::from_pairs([("key", "value")]).unwrap())]),
             spec_bytes: self.disk.encode_spec(&spec),
+            retry_of: None,
             spec,
         }
     }
 
     pub fn cancel(&mut self, flow: FlowId) -> Answer {
-        self.input(Input::CancelRequested { reply: ReplyId(0), flow, by: audience() });
+        self.input(Input::CancelRequested {
+            reply: ReplyId(0),
+            flow,
+            by: audience(),
+            abandon: false,
+        });
+        self.work();
+        self.answers.last().unwrap().clone()
+    }
+
+    /// Reads these deployments.
+    pub fn deploy(&mut self, deployments: Arc<Deployments>) -> Answer {
+        self.ask(Input::DeploymentsLoaded {
+            reply: ReplyId(0),
+            deployments: Arc::clone(&deployments),
+        });
+        let answer = self.answers.last().unwrap().clone();
+        if let Answer::DeploymentsLoaded { .. } = answer {
+            self.disk.deployments = deployments;
+        }
+        answer
+    }
+
+    /// Asks for something, and gives the answer.
+    pub fn ask(&mut self, input: Input) -> Answer {
+        self.input(input);
         self.work();
         self.answers.last().unwrap().clone()
     }

@@ -10,9 +10,12 @@ use orchestra_model::{
     AudienceName, FlowId, FlowState, HostName, JobId, JobName, JobState, Params, ScoreName,
     TaskState, Timestamp,
     delivery::{OrderNumber, RequestId, SpoolId},
-    names::{FlowName, InvalidName},
+    names::{FlowName, InvalidName, ParamKey},
     params::InvalidParams,
-    record::{EndRecord, FlowRecord, JobRecord, ParamsRecord, PlayerRecord, TaskRecord},
+    record::{
+        Drain, EndRecord, FlowRecord, HoldRecord, Impact, JobRecord, ParamsRecord, PlayerRecord,
+        TaskRecord,
+    },
     status::Counts,
 };
 use prost::Message;
@@ -97,6 +100,10 @@ pub(super) struct FlowBody {
     ended_at: Option<u64>,
     #[prost(string, optional, tag = "7")]
     cancelled_by: Option<String>,
+    #[prost(string, optional, tag = "8")]
+    paused_by: Option<String>,
+    #[prost(uint64, optional, tag = "9")]
+    retry_of: Option<u64>,
 }
 
 impl From<&FlowRecord> for FlowBody {
@@ -109,6 +116,8 @@ impl From<&FlowRecord> for FlowBody {
             submitted_at: record.submitted_at.0,
             ended_at: record.ended_at.map(|at| at.0),
             cancelled_by: record.cancelled_by.as_ref().map(ToString::to_string),
+            paused_by: record.paused_by.as_ref().map(ToString::to_string),
+            retry_of: record.retry_of.map(|flow| flow.0),
         }
     }
 }
@@ -124,6 +133,8 @@ impl FlowBody {
             submitted_at: Timestamp(self.submitted_at),
             ended_at: self.ended_at.map(Timestamp),
             cancelled_by: self.cancelled_by.as_deref().map(AudienceName::new).transpose()?,
+            paused_by: self.paused_by.as_deref().map(AudienceName::new).transpose()?,
+            retry_of: self.retry_of.map(FlowId),
         })
     }
 }
@@ -153,6 +164,12 @@ pub(super) struct JobBody {
     untouched: String,
     #[prost(btree_map = "string, uint32", tag = "8")]
     counts: BTreeMap<String, u32>,
+    #[prost(string, repeated, tag = "9")]
+    param_keys: Vec<String>,
+    #[prost(uint64, optional, tag = "10")]
+    canary_ok_at: Option<u64>,
+    #[prost(string, optional, tag = "11")]
+    promoted_by: Option<String>,
 }
 
 impl From<&JobRecord> for JobBody {
@@ -168,6 +185,9 @@ impl From<&JobRecord> for JobBody {
             counts: (record.counts.iter().filter(|(_, tasks)| *tasks > 0))
                 .map(|(state, tasks)| (state.as_str().to_owned(), tasks))
                 .collect(),
+            param_keys: record.param_keys.iter().map(ToString::to_string).collect(),
+            canary_ok_at: record.canary_ok_at.map(|at| at.0),
+            promoted_by: record.promoted_by.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -188,6 +208,11 @@ impl JobBody {
             ended_at: self.ended_at.map(Timestamp),
             untouched: word(&self.untouched, TaskState::from_word)?,
             counts,
+            param_keys: (self.param_keys.iter())
+                .map(|key| ParamKey::new(key))
+                .collect::<Result<_, _>>()?,
+            canary_ok_at: self.canary_ok_at.map(Timestamp),
+            promoted_by: self.promoted_by.as_deref().map(AudienceName::new).transpose()?,
         })
     }
 }
@@ -265,6 +290,31 @@ pub(super) struct TaskBody {
     signal: Option<i32>,
     #[prost(string, optional, tag = "11")]
     detail: Option<String>,
+    /// See [`impact_number`].
+    #[prost(uint32, tag = "12")]
+    impact: u32,
+    #[prost(string, optional, tag = "13")]
+    before: Option<String>,
+}
+
+/// An impact as stored. Tables of version 1 had none, which reads as 0.
+fn impact_number(impact: Impact) -> u32 {
+    match impact {
+        Impact::Look => 1,
+        Impact::Unthrottled => 2,
+        Impact::Holds => 3,
+    }
+}
+
+/// The impact of attempt `attempt`. What was sent while nobody asked counts as a change.
+fn impact_of(number: u32, attempt: u32) -> Result<Impact, Unreadable> {
+    match number {
+        0 if attempt == 0 => Ok(Impact::Look),
+        1 => Ok(Impact::Look),
+        2 => Ok(Impact::Unthrottled),
+        0 | 3 => Ok(Impact::Holds),
+        _ => Err(Unreadable::Corrupt(format!("{number} is not an impact"))),
+    }
 }
 
 impl From<&TaskRecord> for TaskBody {
@@ -281,6 +331,8 @@ impl From<&TaskRecord> for TaskBody {
             exit: record.exit,
             signal: record.signal,
             detail: record.detail.as_deref().map(str::to_owned),
+            impact: impact_number(record.impact),
+            before: record.before.map(|state| state.as_str().to_owned()),
         }
     }
 }
@@ -298,6 +350,8 @@ impl TaskBody {
             sent_at: self.sent_at.map(Timestamp),
             started_at: self.started_at.map(Timestamp),
             ended_at: self.ended_at.map(Timestamp),
+            impact: impact_of(self.impact, self.attempt)?,
+            before: self.before.map(|text| word(&text, TaskState::from_word)).transpose()?,
             exit: self.exit,
             signal: self.signal,
             detail: self.detail.map(Arc::from),
@@ -335,6 +389,34 @@ pub(super) struct PlayerBody {
     detached_at: Option<u64>,
     #[prost(bool, tag = "4")]
     removed: bool,
+    #[prost(message, optional, tag = "5")]
+    drained: Option<DrainBody>,
+}
+
+#[derive(Message)]
+pub(super) struct DrainBody {
+    #[prost(string, tag = "1")]
+    by: String,
+    #[prost(string, tag = "2")]
+    reason: String,
+    #[prost(uint64, tag = "3")]
+    since: u64,
+}
+
+impl From<&Drain> for DrainBody {
+    fn from(drain: &Drain) -> Self {
+        Self { by: drain.by.to_string(), reason: drain.reason.to_string(), since: drain.since.0 }
+    }
+}
+
+impl DrainBody {
+    fn into_drain(self) -> Result<Drain, Unreadable> {
+        Ok(Drain {
+            by: AudienceName::new(&self.by)?,
+            reason: self.reason.into(),
+            since: Timestamp(self.since),
+        })
+    }
 }
 
 impl From<&PlayerRecord> for PlayerBody {
@@ -344,6 +426,7 @@ impl From<&PlayerRecord> for PlayerBody {
             last_order: record.last_order.0,
             detached_at: record.detached_at.map(|at| at.0),
             removed: record.removed,
+            drained: record.drained.as_ref().map(DrainBody::from),
         }
     }
 }
@@ -356,6 +439,51 @@ impl PlayerBody {
             last_order: OrderNumber(self.last_order),
             detached_at: self.detached_at.map(Timestamp),
             removed: self.removed,
+            drained: self.drained.map(DrainBody::into_drain).transpose()?,
+        })
+    }
+}
+
+#[derive(Message)]
+pub(super) struct HoldBody {
+    #[prost(uint64, tag = "1")]
+    flow: u64,
+    #[prost(uint32, tag = "2")]
+    slot: u32,
+    #[prost(uint32, tag = "3")]
+    job: u32,
+    #[prost(uint64, tag = "4")]
+    order: u64,
+    #[prost(string, tag = "5")]
+    state: String,
+    #[prost(uint64, tag = "6")]
+    since: u64,
+}
+
+impl From<&HoldRecord> for HoldBody {
+    fn from(record: &HoldRecord) -> Self {
+        Self {
+            flow: record.job.flow.0,
+            slot: record.job.slot.into(),
+            job: record.job.job.into(),
+            order: record.order.0,
+            state: record.state.as_str().to_owned(),
+            since: record.since.0,
+        }
+    }
+}
+
+impl HoldBody {
+    pub(super) fn into_record(self, host: &str) -> Result<HoldRecord, Unreadable> {
+        let place = |n: u32| {
+            u16::try_from(n).map_err(|_| Unreadable::Corrupt(format!("{n} is no place of a job")))
+        };
+        Ok(HoldRecord {
+            host: HostName::new(host)?,
+            job: JobId { flow: FlowId(self.flow), slot: place(self.slot)?, job: place(self.job)? },
+            order: OrderNumber(self.order),
+            state: word(&self.state, TaskState::from_word)?,
+            since: Timestamp(self.since),
         })
     }
 }

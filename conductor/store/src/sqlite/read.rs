@@ -10,15 +10,15 @@ use std::{
 use orchestra_model::{
     AudienceName, FlowId, HostName, JobId, Params,
     delivery::{RequestId, Term},
-    record::{EndRecord, FlowRecord, JobRecord, PlayerRecord, TaskRecord},
+    record::{EndRecord, FlowRecord, HoldRecord, JobRecord, PlayerRecord, TaskRecord},
 };
 use prost::Message;
 use rusqlite::{Connection, OpenFlags, Row, params};
 
 use super::{
     body::{
-        EndBody, FlowBody, JobBody, ParamsBody, PlayerBody, SpecBody, TargetsBody, TaskBody,
-        Unreadable, decode,
+        EndBody, FlowBody, HoldBody, JobBody, ParamsBody, PlayerBody, SpecBody, TargetsBody,
+        TaskBody, Unreadable, decode,
     },
     write::int,
 };
@@ -171,6 +171,45 @@ fn end_from(row: &Row<'_>, job: JobId, host: &HostName) -> Result<EndRecord, Rea
 }
 
 impl SqliteReader {
+    /// Reads every row that a query about a flow's pieces finds, unless the flow is pruned.
+    fn pieces<T>(
+        &self,
+        flow: FlowId,
+        table: &'static str,
+        sql: &str,
+        params: impl rusqlite::Params,
+        read: impl FnMut(&Row<'_>) -> Result<T, ReadError>,
+    ) -> Result<Vec<T>, ReadError> {
+        if self.is_pruned(flow)? {
+            return Ok(Vec::new());
+        }
+        self.all(table, sql, params, read)
+    }
+
+    /// Whether a flow's pieces only wait to be swept.
+    fn is_pruned(&self, flow: FlowId) -> Result<bool, ReadError> {
+        let note = "SELECT 1 FROM pruned WHERE flow = ?1";
+        Ok(self.first("pruned", note, [int(flow.0)], |_| Ok(()))?.is_some())
+    }
+
+    /// Calls `read` with every row that a query finds.
+    fn each(
+        &self,
+        table: &'static str,
+        sql: &str,
+        params: impl rusqlite::Params,
+        mut read: impl FnMut(&Row<'_>) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
+        // Only a reader in the middle of its drop has none.
+        let Some(db) = &self.db else { return Ok(()) };
+        let mut statement = db.prepare_cached(sql).map_err(failed(table))?;
+        let mut rows = statement.query(params).map_err(failed(table))?;
+        while let Some(row) = rows.next().map_err(failed(table))? {
+            read(row)?;
+        }
+        Ok(())
+    }
+
     /// Reads every row that a query finds.
     fn all<T>(
         &self,
@@ -179,14 +218,11 @@ impl SqliteReader {
         params: impl rusqlite::Params,
         mut read: impl FnMut(&Row<'_>) -> Result<T, ReadError>,
     ) -> Result<Vec<T>, ReadError> {
-        // Only a reader in the middle of its drop has none.
-        let Some(db) = &self.db else { return Ok(Vec::new()) };
-        let mut statement = db.prepare_cached(sql).map_err(failed(table))?;
-        let mut rows = statement.query(params).map_err(failed(table))?;
         let mut found = Vec::new();
-        while let Some(row) = rows.next().map_err(failed(table))? {
+        self.each(table, sql, params, |row| {
             found.push(read(row)?);
-        }
+            Ok(())
+        })?;
         Ok(found)
     }
 
@@ -220,6 +256,14 @@ impl Reader for SqliteReader {
             let host: String = row.get(0).map_err(failed("players"))?;
             Place { table: "players", key: &host }
                 .read(row, 1, |body: PlayerBody| body.into_record(&host))
+        })
+    }
+
+    fn holds(&self) -> Result<Vec<HoldRecord>, ReadError> {
+        self.all("holds", "SELECT host, body FROM holds ORDER BY host", [], |row| {
+            let host: String = row.get(0).map_err(failed("holds"))?;
+            Place { table: "holds", key: &host }
+                .read(row, 1, |body: HoldBody| body.into_record(&host))
         })
     }
 
@@ -271,7 +315,7 @@ impl Reader for SqliteReader {
 
     fn spec(&self, flow: FlowId) -> Result<Option<Vec<u8>>, ReadError> {
         let sql = "SELECT piece, body FROM spec WHERE flow = ?1 ORDER BY piece";
-        let pieces = self.all("spec", sql, [int(flow.0)], |row| {
+        let pieces = self.pieces(flow, "spec", sql, [int(flow.0)], |row| {
             let piece: u32 = key("spec", row, 0)?;
             let place = Place { table: "spec", key: format_args!("{flow}[{piece}]") };
             Ok((piece, place.read(row, 1, |body: SpecBody| Ok(body.bytes))?))
@@ -281,7 +325,7 @@ impl Reader for SqliteReader {
 
     fn jobs(&self, flow: FlowId) -> Result<Vec<JobRecord>, ReadError> {
         let sql = "SELECT slot, job, body FROM jobs WHERE flow = ?1 ORDER BY slot, job";
-        self.all("jobs", sql, [int(flow.0)], |row| {
+        self.pieces(flow, "jobs", sql, [int(flow.0)], |row| {
             let id = JobId { flow, slot: key("jobs", row, 0)?, job: key("jobs", row, 1)? };
             Place { table: "jobs", key: id }.read(row, 2, |body: JobBody| body.into_record(id))
         })
@@ -290,20 +334,27 @@ impl Reader for SqliteReader {
     fn targets(&self, job: JobId) -> Result<Option<String>, ReadError> {
         let sql = "SELECT piece, body FROM targets WHERE flow = ?1 AND slot = ?2 AND job = ?3
                    ORDER BY piece";
-        let pieces =
-            self.all("targets", sql, params![int(job.flow.0), job.slot, job.job], |row| {
+        let pieces = self.pieces(
+            job.flow,
+            "targets",
+            sql,
+            params![int(job.flow.0), job.slot, job.job],
+            |row| {
                 let piece: u32 = key("targets", row, 0)?;
                 let place = Place { table: "targets", key: format_args!("{job}[{piece}]") };
                 Ok((piece, place.read(row, 1, |body: TargetsBody| Ok(body.text))?))
-            })?;
+            },
+        )?;
         Ok(pieces::in_order("targets", job, pieces)?.map(|pieces| pieces.concat()))
     }
 
     fn params(&self, job: JobId) -> Result<Option<Params>, ReadError> {
         let sql = "SELECT body FROM params WHERE flow = ?1 AND slot = ?2 AND job = ?3";
-        self.first("params", sql, params![int(job.flow.0), job.slot, job.job], |row| {
+        let key = params![int(job.flow.0), job.slot, job.job];
+        let found = self.pieces(job.flow, "params", sql, key, |row| {
             Place { table: "params", key: job }.read(row, 0, ParamsBody::into_params)
-        })
+        })?;
+        Ok(found.into_iter().next())
     }
 
     fn tasks(
@@ -316,21 +367,22 @@ impl Reader for SqliteReader {
                    WHERE flow = ?1 AND slot = ?2 AND job = ?3 AND idx > ?4 ORDER BY idx LIMIT ?5";
         let after = after.map_or(-1, i64::from);
         let params = params![int(job.flow.0), job.slot, job.job, after, int(limit as u64)];
-        self.all("tasks", sql, params, |row| task_from(row, job))
+        self.pieces(job.flow, "tasks", sql, params, |row| task_from(row, job))
     }
 
     fn task_by_host(&self, job: JobId, host: &HostName) -> Result<Option<TaskRecord>, ReadError> {
         let sql = "SELECT idx, body FROM tasks
                    WHERE flow = ?1 AND slot = ?2 AND job = ?3 AND host = ?4 ORDER BY idx LIMIT 1";
         let params = params![int(job.flow.0), job.slot, job.job, host.as_str()];
-        self.first("tasks", sql, params, |row| task_from(row, job))
+        let found = self.pieces(job.flow, "tasks", sql, params, |row| task_from(row, job))?;
+        Ok(found.into_iter().next())
     }
 
     fn ends(&self, job: JobId, host: &HostName) -> Result<Vec<EndRecord>, ReadError> {
         let sql = "SELECT attempt, body FROM ends
                    WHERE flow = ?1 AND slot = ?2 AND job = ?3 AND host = ?4 ORDER BY attempt";
         let params = params![int(job.flow.0), job.slot, job.job, host.as_str()];
-        self.all("ends", sql, params, |row| end_from(row, job, host))
+        self.pieces(job.flow, "ends", sql, params, |row| end_from(row, job, host))
     }
 
     fn end(
@@ -342,6 +394,20 @@ impl Reader for SqliteReader {
         let sql = "SELECT attempt, body FROM ends
                    WHERE flow = ?1 AND slot = ?2 AND job = ?3 AND host = ?4 AND attempt = ?5";
         let params = params![int(job.flow.0), job.slot, job.job, host.as_str(), attempt];
-        self.first("ends", sql, params, |row| end_from(row, job, host))
+        let found = self.pieces(job.flow, "ends", sql, params, |row| end_from(row, job, host))?;
+        Ok(found.into_iter().next())
+    }
+
+    /// One query for all, which the database answers a page at a time.
+    fn each_task(&self, job: JobId, each: &mut dyn FnMut(TaskRecord)) -> Result<(), ReadError> {
+        if self.is_pruned(job.flow)? {
+            return Ok(());
+        }
+        let sql = "SELECT idx, body FROM tasks WHERE flow = ?1 AND slot = ?2 AND job = ?3
+                   ORDER BY idx";
+        self.each("tasks", sql, params![int(job.flow.0), job.slot, job.job], |row| {
+            each(task_from(row, job)?);
+            Ok(())
+        })
     }
 }

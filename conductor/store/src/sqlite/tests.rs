@@ -3,6 +3,7 @@
 mod against_memory;
 mod contents;
 mod crashes;
+mod migration;
 mod opening;
 mod trouble;
 
@@ -23,8 +24,8 @@ use super::*;
 use crate::{
     MemoryDisk, ReadError,
     contract::{
-        self, end_record, flow_record, host, job, job_record, params_record, player_record,
-        small_flow, task_record,
+        self, end_record, flow_record, hold_record, host, job, job_record, params_record,
+        player_record, small_flow, task_record,
     },
 };
 

@@ -1,16 +1,18 @@
 //! Operations as SQL.
 
 use orchestra_model::{
-    AudienceName, FlowId, JobId, Timestamp,
+    AudienceName, HostName, JobId, Timestamp,
     names::FlowName,
-    record::{FlowRecord, JobRecord, Op, PlayerRecord, Record, TaskRecord},
+    record::{FlowRecord, HoldRecord, JobRecord, Op, PlayerRecord, Record, TaskRecord},
     state::TaskState,
 };
 use rusqlite::{Connection, Result, params};
 
 use super::body::{
-    EndBody, FlowBody, JobBody, ParamsBody, PlayerBody, SpecBody, TargetsBody, TaskBody, encode,
+    EndBody, FlowBody, HoldBody, JobBody, ParamsBody, PlayerBody, SpecBody, TargetsBody, TaskBody,
+    encode,
 };
+use super::sweep::prune;
 
 /// An unsigned number as SQLite keeps numbers. Ids and times are far below 2^63.
 pub(super) fn int(n: u64) -> i64 {
@@ -27,6 +29,7 @@ pub(super) fn apply(db: &Connection, op: &Op, buffer: &mut Vec<u8>) -> Result<()
         Op::Put(record) => put(db, record, buffer),
         Op::EraseParams(job) => erase_params(db, *job),
         Op::PruneFlow(flow) => prune(db, *flow),
+        Op::Release(host) => release(db, host),
     }
 }
 
@@ -93,6 +96,7 @@ fn put(db: &Connection, record: &Record, buffer: &mut Vec<u8>) -> Result<()> {
             Ok(())
         }
         Record::Player(player) => put_player(db, player, buffer),
+        Record::Hold(hold) => put_hold(db, hold, buffer),
     }
 }
 
@@ -106,8 +110,9 @@ pub(super) fn put_meta(db: &Connection, key: &str, value: i64) -> Result<()> {
 fn put_flow(db: &Connection, flow: &FlowRecord, buffer: &mut Vec<u8>) -> Result<()> {
     db.prepare_cached(
         "INSERT OR REPLACE INTO flows
-         (id, name, state, alive, audience, request, submitted_at, ended_at, cancelled_by, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+         (id, name, state, alive, audience, request, submitted_at, ended_at, cancelled_by,
+          paused_by, retry_of, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?
     .execute(params![
         int(flow.id.0),
@@ -119,6 +124,8 @@ fn put_flow(db: &Connection, flow: &FlowRecord, buffer: &mut Vec<u8>) -> Result<
         int(flow.submitted_at.0),
         time(flow.ended_at),
         flow.cancelled_by.as_ref().map(AudienceName::as_str),
+        flow.paused_by.as_ref().map(AudienceName::as_str),
+        flow.retry_of.map(|of| int(of.0)),
         encode(&FlowBody::from(flow), buffer),
     ])?;
     Ok(())
@@ -185,48 +192,51 @@ fn put_task(db: &Connection, task: &TaskRecord, buffer: &mut Vec<u8>) -> Result<
 }
 
 fn put_player(db: &Connection, player: &PlayerRecord, buffer: &mut Vec<u8>) -> Result<()> {
+    let drain = player.drained.as_ref();
     db.prepare_cached(
-        "INSERT OR REPLACE INTO players (host, last_order, detached_at, removed, body)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT OR REPLACE INTO players
+         (host, last_order, detached_at, removed, drained_by, drain_reason, drained_at, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?
     .execute(params![
         player.host.as_str(),
         int(player.last_order.0),
         time(player.detached_at),
         player.removed,
+        drain.map(|drain| drain.by.as_str()),
+        drain.map(|drain| &*drain.reason),
+        time(drain.map(|drain| drain.since)),
         encode(&PlayerBody::from(player), buffer),
     ])?;
+    Ok(())
+}
+
+fn put_hold(db: &Connection, hold: &HoldRecord, buffer: &mut Vec<u8>) -> Result<()> {
+    let JobId { flow, slot, job } = hold.job;
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO holds (host, flow, slot, job, order_number, state, since, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?
+    .execute(params![
+        hold.host.as_str(),
+        int(flow.0),
+        slot,
+        job,
+        int(hold.order.0),
+        hold.state.as_str(),
+        int(hold.since.0),
+        encode(&HoldBody::from(hold), buffer),
+    ])?;
+    Ok(())
+}
+
+fn release(db: &Connection, host: &HostName) -> Result<()> {
+    db.prepare_cached("DELETE FROM holds WHERE host = ?1")?.execute([host.as_str()])?;
     Ok(())
 }
 
 fn erase_params(db: &Connection, id: JobId) -> Result<()> {
     db.prepare_cached("DELETE FROM params WHERE flow = ?1 AND slot = ?2 AND job = ?3")?
         .execute(params![int(id.flow.0), id.slot, id.job])?;
-    Ok(())
-}
-
-/// Removes everything about a flow.
-fn prune(db: &Connection, flow: FlowId) -> Result<()> {
-    for sql in [
-        "DELETE FROM ends WHERE flow = ?1",
-        "DELETE FROM tasks WHERE flow = ?1",
-        "DELETE FROM params WHERE flow = ?1",
-        "DELETE FROM targets WHERE flow = ?1",
-        "DELETE FROM jobs WHERE flow = ?1",
-        "DELETE FROM spec WHERE flow = ?1",
-        "DELETE FROM flows WHERE id = ?1",
-    ] {
-        db.prepare_cached(sql)?.execute([int(flow.0)])?;
-    }
-    Ok(())
-}
-
-/// Removes what a submission wrote that did not get as far as its flow's record. Flows are
-/// written in the order of their ids, so only what is above the newest can be of that kind.
-pub(super) fn drop_orphans(db: &Connection) -> Result<()> {
-    for table in ["ends", "tasks", "params", "targets", "jobs", "spec"] {
-        let newest = "(SELECT coalesce(max(id), 0) FROM flows)";
-        db.execute(&format!("DELETE FROM {table} WHERE flow > {newest}"), [])?;
-    }
     Ok(())
 }

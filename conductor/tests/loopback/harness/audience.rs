@@ -48,7 +48,7 @@ pub(crate) fn request(jobs: impl IntoIterator<Item = v1::JobSpec>) -> v1::Submit
     v1::SubmitRequest {
         request_id: request_id(),
         spec: spec.encode_to_vec().into(),
-        params: Vec::new(),
+        ..Default::default()
     }
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn request_in_one_slot(
     v1::SubmitRequest {
         request_id: request_id(),
         spec: spec.encode_to_vec().into(),
-        params: Vec::new(),
+        ..Default::default()
     }
 }
 
@@ -139,7 +139,7 @@ impl Audience {
     }
 
     pub(crate) async fn cancel(&self, flow: u64) -> Result<v1::CancelResponse, Status> {
-        let request = v1::CancelRequest { flow: id(flow) };
+        let request = v1::CancelRequest { flow: id(flow), abandon: false };
         let mut client = self.client.clone();
         soon("an answer to a cancel", client.cancel(request)).await.map(Response::into_inner)
     }

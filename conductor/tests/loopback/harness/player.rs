@@ -14,6 +14,16 @@ use tonic::{Status, Streaming, transport::Channel};
 
 use super::{Place, ended, exited, soon};
 
+/// A score in working order, of which a player may hold this version or that.
+pub(crate) fn score(name: &str, version: u8) -> v1::ScoreOffer {
+    let spec = v1::ScoreSpec { timeout_ms: 60_000, disruptive: true, ..Default::default() };
+    v1::ScoreOffer {
+        name: name.to_owned(),
+        hash: Bytes::copy_from_slice(&[version; 32]),
+        state: Some(v1::score_offer::State::Spec(spec)),
+    }
+}
+
 /// A player that is not attached: what it would say of itself.
 #[derive(Clone)]
 pub(crate) struct Player {
@@ -24,7 +34,7 @@ pub(crate) struct Player {
 }
 
 impl Player {
-    /// A player with an empty spool of its own, and room for four.
+    /// A player with an empty spool of its own, room for four, and the score of all jobs here.
     pub(crate) async fn new(place: &Place, address: &str, name: &str) -> Player {
         static SPOOLS: AtomicU8 = AtomicU8::new(1);
         let spool = [SPOOLS.fetch_add(1, Ordering::Relaxed); 16];
@@ -40,6 +50,7 @@ impl Player {
             snapshot: v1::Snapshot {
                 spool_id: Bytes::copy_from_slice(&spool),
                 max_tasks: 4,
+                scores: vec![score("hello", 1)],
                 ..Default::default()
             },
         }

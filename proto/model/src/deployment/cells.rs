@@ -113,10 +113,20 @@ impl Cells {
         self.of_host.get(host).map_or(&[], |cells| cells)
     }
 
+    /// The same, for those who keep it: hosts that share their cells share the list.
+    pub fn shared_of_host(&self, host: &HostName) -> Arc<[CellId]> {
+        self.of_host.get(host).cloned().unwrap_or_default()
+    }
+
     /// The hosts that are in at least one cell, with their cells. Hosts that share their cells
     /// share the list.
     pub fn by_host(&self) -> impl Iterator<Item = (&HostName, &Arc<[CellId]>)> {
         self.of_host.iter()
+    }
+
+    /// Whether there are hosts at all that would wait for each other for ever.
+    pub fn may_conflict(&self) -> bool {
+        self.may_conflict
     }
 
     /// Those of `hosts` that no limit holds back: they are in no app, or in none of its

@@ -76,7 +76,7 @@ fn an_operator_can_ask_with_plain_sql() {
         told,
         "1.1.1@db0.east.example.com alice job-1-1 restart-apache failed 3 2023-11-14 22:13:20"
     );
-    for view in ["flow_list", "job_list", "player_list"] {
+    for view in ["flow_list", "halted_list", "job_list", "player_list", "hold_list"] {
         let count = format!("SELECT count(*) FROM {view}");
         place.stranger().query_row(&count, [], |_| Ok(())).unwrap();
     }
@@ -94,8 +94,10 @@ fn every_query_is_answered_by_an_index() {
         "SELECT idx FROM tasks WHERE flow = 1 AND slot = 1 AND job = 1 AND idx > 2 ORDER BY idx",
         "SELECT idx FROM tasks WHERE flow = 1 AND slot = 1 AND job = 1 AND host = 'a' ORDER BY idx",
         "SELECT attempt FROM ends WHERE flow = 1 AND slot = 1 AND job = 1 AND host = 'a' ORDER BY attempt",
-        "DELETE FROM ends WHERE flow = 1",
-        "DELETE FROM spec WHERE flow > (SELECT coalesce(max(id), 0) FROM flows)",
+        "SELECT length(body) FROM tasks WHERE flow = 1 ORDER BY flow, slot, job, idx LIMIT 9",
+        "SELECT length(body) FROM ends WHERE flow = 1 ORDER BY flow, slot, job, host, attempt LIMIT 9",
+        "DELETE FROM tasks WHERE (flow, slot, job, idx) IN (SELECT flow, slot, job, idx FROM tasks WHERE flow = 1 ORDER BY flow, slot, job, idx LIMIT 9)",
+        "SELECT min(flow) FROM ends WHERE flow > 1",
     ] {
         let mut plan = store.db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         let steps = plan.query_map([], |row| row.get::<_, String>("detail")).unwrap();

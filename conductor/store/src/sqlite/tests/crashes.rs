@@ -75,3 +75,30 @@ fn a_crash_while_the_store_is_made_is_mended() {
     fs::set_permissions(place.database(), fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(place.store().identity().term, Term(1));
 }
+
+#[test]
+fn a_sweep_goes_on_after_one() {
+    let place = Place::new();
+    let mut store = place.store();
+    (1..=3).for_each(|flow| store.commit(&small_flow(flow)).unwrap());
+    store.commit(&[Op::PruneFlow(FlowId(2))]).unwrap();
+    let rows = |store: &SqliteStore, table: &str| -> u32 {
+        let count = format!("SELECT count(*) FROM {table} WHERE flow = 2");
+        store.db.query_row(&count, [], |row| row.get(0)).unwrap()
+    };
+    let mut images = Vec::new();
+    while !store.sweep(2).unwrap() {
+        images.push(place.image());
+    }
+    assert!(images.len() > 5, "{} steps", images.len());
+    for image in images {
+        let mut store = image.store();
+        assert_eq!(store.reader().unwrap().jobs(FlowId(2)).unwrap(), []);
+        assert_eq!(rows(&store, "pruned"), 1, "the last of a flow to go");
+        while !store.sweep(2).unwrap() {}
+        for table in ["params", "ends", "tasks", "targets", "jobs", "spec", "pruned"] {
+            assert_eq!(rows(&store, table), 0, "{table}");
+        }
+        assert_eq!(store.reader().unwrap().jobs(FlowId(3)).unwrap().len(), 2);
+    }
+}

@@ -1,8 +1,9 @@
--- Tables of the conductor's store, version 1.
+-- Tables of the conductor's store, version 2.
 --
 -- Each row has a few readable columns for what people search by, and `body`: the whole record
 -- but for its key, in the store's own encoding. The body is what the conductor reads. Times are
--- milliseconds since 1970 in UTC; the views at the end spell them out.
+-- milliseconds since 1970 in UTC; `views.sql` spells them out. What changes here needs a version
+-- and a step from the one before.
 --
 -- No STRICT tables: the sqlite3 of older distributions must be able to read this.
 -- WITHOUT ROWID where rows are small and found by their key. What may be large (pieces, ends)
@@ -23,6 +24,8 @@ CREATE TABLE flows (
     submitted_at INTEGER NOT NULL,
     ended_at     INTEGER,
     cancelled_by TEXT,
+    paused_by    TEXT,
+    retry_of     INTEGER,
     body         BLOB NOT NULL
 );
 CREATE INDEX flows_alive ON flows (id) WHERE alive = 1;
@@ -100,41 +103,29 @@ CREATE TABLE ends (
 );
 
 CREATE TABLE players (
-    host        TEXT PRIMARY KEY,
-    last_order  INTEGER NOT NULL,
-    detached_at INTEGER,
-    removed     INTEGER NOT NULL,
-    body        BLOB NOT NULL
+    host         TEXT PRIMARY KEY,
+    last_order   INTEGER NOT NULL,
+    detached_at  INTEGER,
+    removed      INTEGER NOT NULL,
+    drained_by   TEXT,
+    drain_reason TEXT,
+    drained_at   INTEGER,
+    body         BLOB NOT NULL
 ) WITHOUT ROWID;
 
--- For people:
---   SELECT * FROM task_list WHERE host = 'db3' ORDER BY started;
---   SELECT * FROM flow_list WHERE audience = 'alice' AND submitted >= '2026-11-01';
+-- Hosts that keep their cells. `order_number` is the order of the task that left them so.
+CREATE TABLE holds (
+    host         TEXT PRIMARY KEY,
+    flow         INTEGER NOT NULL,
+    slot         INTEGER NOT NULL,
+    job          INTEGER NOT NULL,
+    order_number INTEGER NOT NULL,
+    state        TEXT NOT NULL,
+    since        INTEGER NOT NULL,
+    body         BLOB NOT NULL
+) WITHOUT ROWID;
 
-CREATE VIEW flow_list AS
-SELECT id AS flow, name, state, audience,
-       datetime(submitted_at / 1000, 'unixepoch') AS submitted,
-       datetime(ended_at / 1000, 'unixepoch') AS ended,
-       cancelled_by
-FROM flows;
-
-CREATE VIEW job_list AS
-SELECT flow || '.' || slot || '.' || job AS id, name, score, state, tasks, ok, failures,
-       datetime(started_at / 1000, 'unixepoch') AS started,
-       datetime(ended_at / 1000, 'unixepoch') AS ended
-FROM jobs;
-
-CREATE VIEW task_list AS
-SELECT t.flow || '.' || t.slot || '.' || t.job || '@' || t.host AS id,
-       f.audience, j.name AS job, j.score, t.host, t.state, t.attempt, t.exit, t.signal,
-       datetime(t.sent_at / 1000, 'unixepoch') AS sent,
-       datetime(t.started_at / 1000, 'unixepoch') AS started,
-       datetime(t.ended_at / 1000, 'unixepoch') AS ended
-FROM tasks AS t
-JOIN jobs AS j ON j.flow = t.flow AND j.slot = t.slot AND j.job = t.job
-JOIN flows AS f ON f.id = t.flow;
-
-CREATE VIEW player_list AS
-SELECT host, last_order, removed,
-       datetime(detached_at / 1000, 'unixepoch') AS detached
-FROM players;
+-- Flows that are gone, whose pieces are still in the other tables: nobody shall see them.
+CREATE TABLE pruned (
+    flow INTEGER PRIMARY KEY
+);

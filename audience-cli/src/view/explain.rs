@@ -1,0 +1,60 @@
+//! Why something is where it is.
+
+use std::io;
+
+use orchestra_model::{ledger::Explanation, state::WaitReason};
+use serde::Serialize;
+
+use super::{
+    json,
+    style::{Style, one_line},
+};
+use crate::client::Explained;
+
+/// Writes the flow's state, then a line for each thing that waits.
+pub fn text(out: &mut dyn io::Write, explained: &Explained, style: Style) -> io::Result<()> {
+    writeln!(out, "{} {}", explained.flow, style.flow(explained.state))?;
+    for explanation in &explained.explanations {
+        let Explanation { job, hosts, dead, text, .. } = explanation;
+        let text = one_line(text);
+        let text = if *dead { style.warning(&text).to_string() } else { text };
+        match (job, hosts.is_empty()) {
+            (None, _) => writeln!(out, "  {text}")?,
+            (Some(job), true) => writeln!(out, "  {job}: {text}")?,
+            (Some(job), false) => writeln!(out, "  {job} {}: {text}", hosts.counted())?,
+        }
+    }
+    Ok(())
+}
+
+/// The same as a document.
+pub fn json(out: &mut dyn io::Write, explained: &Explained) -> io::Result<()> {
+    let one = |explanation: &'_ Explanation| One {
+        job: explanation.job.map(|job| job.to_string()),
+        hosts: explanation.hosts.to_string(),
+        count: explanation.hosts.len(),
+        reason: explanation.reason,
+        dead: explanation.dead,
+        text: explanation.text.clone(),
+    };
+    let explanations = explained.explanations.iter().map(one).collect();
+    let flow = Flow { id: explained.flow.0, state: explained.state, explanations };
+    json::document(out, "flow", &flow)
+}
+
+#[derive(Serialize)]
+struct Flow {
+    id: u64,
+    state: orchestra_model::state::FlowState,
+    explanations: Vec<One>,
+}
+
+#[derive(Serialize)]
+struct One {
+    job: Option<String>,
+    hosts: String,
+    count: usize,
+    reason: Option<WaitReason>,
+    dead: bool,
+    text: String,
+}

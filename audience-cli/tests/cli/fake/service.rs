@@ -1,0 +1,361 @@
+//! What the conductor answers.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use orchestra_certs::{Peer, roles};
+use orchestra_model::{
+    ledger::CellStatus,
+    names::JobName,
+    status::{FlowStatus, PlayerStatus, TaskStatus},
+};
+use orchestra_proto::v1::{self, audience_server::Audience};
+use tokio_stream::Stream;
+use tonic::{Code, Request, Response, Status, metadata::MetadataMap};
+
+use super::Tables;
+
+pub(super) struct Service(pub(super) Arc<Mutex<Tables>>);
+
+impl Service {
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, flow: Option<v1::FlowRef>) -> Result<FlowStatus, Status> {
+        use v1::flow_ref::Flow;
+        let tables = self.tables();
+        let found = match flow.and_then(|flow| flow.flow) {
+            Some(Flow::Id(id)) => tables.flows.get(&id),
+            _ => tables.flows.values().next_back(),
+        };
+        found.cloned().ok_or_else(|| Status::not_found("there is no such flow"))
+    }
+}
+
+/// What the real one does in a layer.
+fn allowed<T>(request: &Request<T>, method: &str) -> Result<(), Status> {
+    let peer = request.extensions().get::<Peer>().unwrap();
+    let path = format!("/orchestra.v1.Audience/{method}");
+    if roles::allows(&path, peer.identity.role()) {
+        Ok(())
+    } else {
+        Err(Status::permission_denied(format!("{} may not call {method}", peer.identity)))
+    }
+}
+
+pub(crate) fn unknown_hosts() -> Status {
+    let mut metadata = MetadataMap::new();
+    metadata.insert("orchestra-hosts", "unknown".parse().unwrap());
+    Status::with_metadata(Code::FailedPrecondition, "job hello: unknown hosts: db9", metadata)
+}
+
+type Pages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+fn pages<T: Send + 'static>(pages: Vec<Result<T, Status>>) -> Response<Pages<T>> {
+    Response::new(Box::pin(tokio_stream::iter(pages)))
+}
+
+#[tonic::async_trait]
+impl Audience for Service {
+    type ListTasksStream = Pages<v1::TaskPage>;
+    type ListFlowsStream = Pages<v1::FlowPage>;
+    type WatchStream = Pages<v1::WatchEvent>;
+    type ListPlayersStream = Pages<v1::PlayerPage>;
+    type ListLedgerStream = Pages<v1::LedgerPage>;
+    type ListDeploymentsStream = Pages<v1::DeploymentPage>;
+    type GetLogsStream = Pages<v1::AttemptLog>;
+
+    async fn submit(
+        &self,
+        request: Request<v1::SubmitRequest>,
+    ) -> Result<Response<v1::SubmitResponse>, Status> {
+        allowed(&request, "Submit")?;
+        let mut tables = self.tables();
+        tables.submitted.push(request.into_inner());
+        match tables.refusals.pop_front() {
+            Some(refusal) => Err(refusal),
+            None => {
+                let warnings = tables.warnings.clone();
+                Ok(Response::new(v1::SubmitResponse { flow: 42, repeated: false, warnings }))
+            }
+        }
+    }
+
+    async fn plan(
+        &self,
+        request: Request<v1::PlanRequest>,
+    ) -> Result<Response<v1::PlanResponse>, Status> {
+        let mut tables = self.tables();
+        tables.plans.push(request.into_inner());
+        Ok(Response::new((&tables.planned).into()))
+    }
+
+    async fn explain(
+        &self,
+        request: Request<v1::ExplainRequest>,
+    ) -> Result<Response<v1::ExplainResponse>, Status> {
+        let request = request.into_inner();
+        let flow = self.find(request.flow)?;
+        let mut tables = self.tables();
+        tables.explains.push(request);
+        let state = flow.summary.state.to_string();
+        let explained = tables.explained.clone();
+        Ok(Response::new(v1::ExplainResponse { flow: flow.summary.id.0, state, ..explained }))
+    }
+
+    async fn pause(
+        &self,
+        request: Request<v1::PauseRequest>,
+    ) -> Result<Response<v1::FlowChanged>, Status> {
+        let flow = self.find(request.into_inner().flow)?.summary.id.0;
+        Ok(Response::new(v1::FlowChanged { flow, state: "paused".to_owned() }))
+    }
+
+    async fn resume(
+        &self,
+        request: Request<v1::ResumeRequest>,
+    ) -> Result<Response<v1::FlowChanged>, Status> {
+        let flow = self.find(request.into_inner().flow)?.summary.id.0;
+        Ok(Response::new(v1::FlowChanged { flow, state: "running".to_owned() }))
+    }
+
+    async fn promote(
+        &self,
+        request: Request<v1::PromoteRequest>,
+    ) -> Result<Response<v1::FlowChanged>, Status> {
+        let request = request.into_inner();
+        let flow = self.find(request.flow)?.summary.id.0;
+        if request.job_name == "nobody" {
+            return Err(Status::failed_precondition("no such job has a canary"));
+        }
+        self.tables().promotes.push(request);
+        Ok(Response::new(v1::FlowChanged { flow, state: "running".to_owned() }))
+    }
+
+    async fn retry(
+        &self,
+        request: Request<v1::RetryRequest>,
+    ) -> Result<Response<v1::RetryResponse>, Status> {
+        let mut tables = self.tables();
+        tables.retries.push(request.into_inner());
+        match tables.refusals.pop_front() {
+            Some(refusal) => Err(refusal),
+            None => {
+                let flow = tables.retried;
+                Ok(Response::new(v1::RetryResponse { flow, tasks: 3, repeated: false }))
+            }
+        }
+    }
+
+    async fn drain(
+        &self,
+        request: Request<v1::DrainRequest>,
+    ) -> Result<Response<v1::DrainResponse>, Status> {
+        let request = request.into_inner();
+        self.tables().reasons.push(request.reason);
+        let count = u32::from(request.hosts != "fe9");
+        let hosts = if count == 0 { String::new() } else { request.hosts };
+        Ok(Response::new(v1::DrainResponse { hosts, count, in_flight: 2 * count }))
+    }
+
+    async fn undrain(
+        &self,
+        request: Request<v1::UndrainRequest>,
+    ) -> Result<Response<v1::DrainResponse>, Status> {
+        let hosts = request.into_inner().hosts;
+        Ok(Response::new(v1::DrainResponse { hosts, count: 1, in_flight: 0 }))
+    }
+
+    async fn list_ledger(
+        &self,
+        request: Request<v1::ListLedgerRequest>,
+    ) -> Result<Response<Pages<v1::LedgerPage>>, Status> {
+        let request = request.into_inner();
+        let wanted = |cell: &&CellStatus| {
+            (request.deployment.is_empty() || request.deployment == cell.key.deployment.as_str())
+                && (!request.busy || !cell.holders.is_empty() || !cell.waiting.is_empty())
+        };
+        let tables = self.tables();
+        let cells = tables.cells.iter().filter(wanted);
+        Ok(pages(cells.map(|cell| Ok(v1::LedgerPage { cells: vec![cell.into()] })).collect()))
+    }
+
+    async fn release_holds(
+        &self,
+        request: Request<v1::ReleaseHoldsRequest>,
+    ) -> Result<Response<v1::ReleaseHoldsResponse>, Status> {
+        let request = request.into_inner();
+        self.tables().reasons.push(request.reason);
+        let count = u32::from(request.hosts != "fe9");
+        let hosts = if count == 0 { String::new() } else { request.hosts };
+        Ok(Response::new(v1::ReleaseHoldsResponse { hosts, count }))
+    }
+
+    async fn list_deployments(
+        &self,
+        request: Request<v1::ListDeploymentsRequest>,
+    ) -> Result<Response<Pages<v1::DeploymentPage>>, Status> {
+        let name = request.into_inner().name;
+        let tables = self.tables();
+        let found = tables.deployments.iter().filter(|of| name.is_empty() || of.name == name);
+        let deployments = found.cloned().collect();
+        Ok(pages(vec![Ok(v1::DeploymentPage { deployments })]))
+    }
+
+    async fn get_flow(
+        &self,
+        request: Request<v1::GetFlowRequest>,
+    ) -> Result<Response<v1::FlowStatus>, Status> {
+        allowed(&request, "GetFlow")?;
+        Ok(Response::new((&self.find(request.into_inner().flow)?).into()))
+    }
+
+    async fn list_tasks(
+        &self,
+        request: Request<v1::ListTasksRequest>,
+    ) -> Result<Response<Pages<v1::TaskPage>>, Status> {
+        let request = request.into_inner();
+        let flow = self.find(request.flow)?;
+        let named = |task: &TaskStatus| {
+            let name = JobName::new(&request.job_name);
+            name.is_err()
+                || flow
+                    .slots
+                    .iter()
+                    .flatten()
+                    .any(|job| job.id == task.job && Ok(&job.name) == name.as_ref())
+        };
+        let wanted = |task: &&TaskStatus| {
+            let host = task.host.as_ref().map_or("", |host| host.as_str());
+            (request.slot == 0 || u32::from(task.job.slot) == request.slot)
+                && (request.job == 0 || u32::from(task.job.job) == request.job)
+                && (request.host.is_empty() || request.host == host)
+                && (request.states.is_empty()
+                    || request.states.iter().any(|state| state == task.state.as_str()))
+                && named(task)
+        };
+        let tables = self.tables();
+        let tasks = tables.tasks.get(&flow.summary.id.0).map_or(&[][..], Vec::as_slice);
+        let tasks: Vec<v1::TaskStatus> = tasks
+            .iter()
+            .filter(wanted)
+            .map(|task| match request.ends {
+                true => task.into(),
+                false => (&TaskStatus { end: None, ..task.clone() }).into(),
+            })
+            .collect();
+        let page = |tasks: &[v1::TaskStatus]| Ok(v1::TaskPage { tasks: tasks.to_vec() });
+        Ok(pages(tasks.chunks(1_000).map(page).collect()))
+    }
+
+    async fn list_flows(
+        &self,
+        request: Request<v1::ListFlowsRequest>,
+    ) -> Result<Response<Pages<v1::FlowPage>>, Status> {
+        let request = request.into_inner();
+        let limit = if request.limit == 0 { 20 } else { request.limit as usize };
+        let tables = self.tables();
+        let flows = tables.flows.values().rev().map(|flow| &flow.summary);
+        let flows = flows.filter(|flow| !request.alive || !flow.state.is_final()).take(limit);
+        let flows = flows.map(Into::into).collect();
+        Ok(pages(vec![Ok(v1::FlowPage { flows })]))
+    }
+
+    async fn watch(
+        &self,
+        request: Request<v1::WatchRequest>,
+    ) -> Result<Response<Pages<v1::WatchEvent>>, Status> {
+        use tokio_stream::StreamExt as _;
+        use v1::watch_event::Event;
+        let flow = self.find(request.into_inner().flow)?;
+        let mut tables = self.tables();
+        tables.watched += 1;
+        if let Some(told) = tables.watches.pop_front() {
+            return Ok(pages(told));
+        }
+        let status = v1::WatchEvent { event: Some(Event::Status((&flow).into())) };
+        let silence = tokio_stream::pending();
+        Ok(Response::new(Box::pin(tokio_stream::iter([Ok(status)]).chain(silence))))
+    }
+
+    async fn cancel(
+        &self,
+        request: Request<v1::CancelRequest>,
+    ) -> Result<Response<v1::CancelResponse>, Status> {
+        let request = request.into_inner();
+        let flow = self.find(request.flow)?;
+        let state = match flow.summary.state {
+            _ if request.abandon => "cancelled".to_owned(),
+            state if state.is_final() => state.to_string(),
+            _ => "cancelling".to_owned(),
+        };
+        Ok(Response::new(v1::CancelResponse { flow: flow.summary.id.0, state }))
+    }
+
+    async fn list_players(
+        &self,
+        request: Request<v1::ListPlayersRequest>,
+    ) -> Result<Response<Pages<v1::PlayerPage>>, Status> {
+        let request = request.into_inner();
+        let wanted = |player: &&PlayerStatus| {
+            request.hosts.is_empty() || request.hosts == player.host.as_str()
+        };
+        let player = |player: &PlayerStatus| {
+            let mut player: v1::PlayerStatus = player.into();
+            if !request.scores {
+                player.scores.clear();
+            }
+            player
+        };
+        let players = self.tables().players.iter().filter(wanted).map(player).collect();
+        Ok(pages(vec![Ok(v1::PlayerPage { players })]))
+    }
+
+    async fn get_logs(
+        &self,
+        _: Request<v1::GetLogsRequest>,
+    ) -> Result<Response<Pages<v1::AttemptLog>>, Status> {
+        Ok(pages(self.tables().logs.iter().cloned().map(Ok).collect()))
+    }
+
+    async fn status(
+        &self,
+        _: Request<v1::StatusRequest>,
+    ) -> Result<Response<v1::ConductorStatus>, Status> {
+        let tables = self.tables();
+        let status = tables.status.as_ref().ok_or_else(|| Status::unimplemented("no status"))?;
+        Ok(Response::new(status.into()))
+    }
+
+    async fn reload(
+        &self,
+        request: Request<v1::ReloadRequest>,
+    ) -> Result<Response<v1::ReloadResponse>, Status> {
+        if !request.into_inner().allow_removal {
+            return Err(Status::failed_precondition("9 of 10 players would be removed"));
+        }
+        Ok(Response::new(v1::ReloadResponse { players: 1, added: 0, removed: 9 }))
+    }
+
+    async fn recover(
+        &self,
+        _: Request<v1::RecoverRequest>,
+    ) -> Result<Response<v1::RecoverResponse>, Status> {
+        Ok(Response::new(v1::RecoverResponse { term: 3, next_flow: 1_042 }))
+    }
+
+    async fn resolve_hosts(
+        &self,
+        request: Request<v1::ResolveHostsRequest>,
+    ) -> Result<Response<v1::ResolveHostsResponse>, Status> {
+        match request.into_inner().hosts.as_str() {
+            "@web" => {
+                Ok(Response::new(v1::ResolveHostsResponse { hosts: "fe[1-3]".into(), count: 3 }))
+            }
+            _ => Err(Status::invalid_argument("there is no such group")),
+        }
+    }
+}

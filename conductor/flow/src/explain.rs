@@ -1,0 +1,322 @@
+//! Why things wait, in sentences, from the very data that decides. `product.md`, promise 8.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use orchestra_model::{
+    FlowId, HostName, HostSet, JobId, JobState, Millis, TaskState, Timestamp, WaitReason,
+    deployment::CellId,
+    flow::SequenceOnFailure,
+    ledger::{Explanation, Holder},
+};
+
+use crate::{Engine, flow::Flow, job::Job, player::Kind, roster::PlayerIx, task::Parked};
+
+/// Most tasks of a job that are looked at, so that a question about a flow of a million tasks is
+/// short too. What is told of many tasks is told of these.
+const LOOKED_AT: u32 = 20_000;
+
+/// Most hosts or tasks that one sentence names.
+const NAMED: usize = 10;
+
+/// What tells waits apart: tasks with the same are explained together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Wait {
+    /// What every waiting task of the job waits for, or nothing but a word is to be said.
+    For(WaitReason),
+    Cell(CellId),
+    Before(CellId),
+    Player(WaitReason, PlayerIx),
+}
+
+impl Engine {
+    /// Why a living flow, a job of it, or a task of it on a host is where it is: for each kind of
+    /// wait, the hosts that it is of. `None` where there is no such living flow; nothing where there
+    /// is no such job or host.
+    pub fn explain(
+        &self,
+        id: FlowId,
+        one: Option<JobId>,
+        host: Option<&HostName>,
+    ) -> Option<Vec<Explanation>> {
+        let flow = self.flows.get(&id)?;
+        let mut told = Vec::new();
+        for job in flow.jobs().filter(|job| one.is_none_or(|one| one == job.id)) {
+            // Slots to come all wait for the same; a job that was named is told of all the same.
+            if job.state != JobState::Pending || one.is_some() || host.is_some() {
+                told.extend(self.explain_job(job, host));
+            }
+        }
+        Some(told)
+    }
+
+    /// What only a person can end of a stalled flow, in a few sentences.
+    pub(crate) fn why_stalled(&self, flow: &Flow) -> Vec<String> {
+        if flow.tally.open == 0 || flow.tally.stuck < flow.tally.open {
+            return Vec::new();
+        }
+        let jobs = flow.jobs().filter(|job| job.stuck);
+        let told = jobs.flat_map(|job| self.explain_job(job, None)).filter(|told| told.dead);
+        let told: BTreeSet<String> = told.map(|told| told.text).collect();
+        told.into_iter().take(NAMED).collect()
+    }
+
+    fn explain_job(&self, job: &Job, host: Option<&HostName>) -> Vec<Explanation> {
+        let mut waits: BTreeMap<Wait, Vec<HostName>> = BTreeMap::new();
+        let mut others: BTreeMap<TaskState, Vec<HostName>> = BTreeMap::new();
+        for index in 0..job.total().min(LOOKED_AT) {
+            let name = job.player_of(index).map(|player| self.roster.host(player));
+            // A one-of task that has not chosen is told of wherever it may run.
+            let is_meant = |host: &HostName| match name {
+                Some(name) => name == host,
+                None => job.candidates().any(|(_, player)| self.roster.host(player) == host),
+            };
+            if host.is_some_and(|host| !is_meant(host)) {
+                continue;
+            }
+            let state = job.state_of(index);
+            let hosts = match state {
+                TaskState::Waiting => waits.entry(self.wait_of(job, index)).or_default(),
+                state => others.entry(state).or_default(),
+            };
+            hosts.extend(name.cloned());
+        }
+        // What has ended is of interest where one host was asked for.
+        let flights =
+            others.into_iter().filter(|(state, _)| state.is_in_flight() || host.is_some());
+        let mut told: Vec<Explanation> = waits
+            .into_iter()
+            .map(|(wait, hosts)| self.tell(job, wait, HostSet::from_names(hosts)))
+            .collect();
+        told.extend(flights.map(|(state, hosts)| Explanation {
+            job: Some(job.id),
+            hosts: HostSet::from_names(hosts),
+            reason: None,
+            dead: false,
+            text: told_state(state).to_owned(),
+        }));
+        if told.is_empty() && host.is_none() {
+            let text = format!("job {} is {}", job.spec.name, job.state);
+            let (job, hosts) = (Some(job.id), HostSet::default());
+            told.push(Explanation { job, hosts, reason: None, dead: false, text });
+        }
+        told
+    }
+
+    fn wait_of(&self, job: &Job, index: u32) -> Wait {
+        let reason = self.reason(job, index);
+        let parked = job.known(index).map_or(Parked::No, |task| task.parked);
+        match (reason, job.player_of(index)) {
+            (WaitReason::Cell, Some(player)) => {
+                let cell = self.roster[player].full_cell(&Kind::of(job), &self.ledger);
+                cell.map_or(Wait::For(reason), Wait::Cell)
+            }
+            (WaitReason::Sequence, _) if parked == Parked::Sequence => {
+                self.sequence_gate(job, index).map_or(Wait::For(reason), Wait::Before)
+            }
+            (WaitReason::PlayerDrained, Some(player)) => Wait::Player(reason, player),
+            _ => Wait::For(reason),
+        }
+    }
+
+    fn tell(&self, job: &Job, wait: Wait, hosts: HostSet) -> Explanation {
+        let (reason, dead, text) = match wait {
+            Wait::Cell(cell) => {
+                let (text, dead) = self.tell_cell(cell);
+                (WaitReason::Cell, dead, text)
+            }
+            Wait::Before(cell) => {
+                let (text, dead) = self.tell_sequence(job, cell);
+                (WaitReason::Sequence, dead, text)
+            }
+            Wait::Player(reason, player) => {
+                let drain = self.roster.drained(player);
+                let text = drain.map_or_else(String::new, |drain| {
+                    format!(
+                        "{} was drained by {} {} ago: {}; `orc undrain {0}` lets it work again",
+                        self.roster.host(player),
+                        drain.by,
+                        self.ago(drain.since),
+                        drain.reason
+                    )
+                });
+                (reason, false, text)
+            }
+            Wait::For(reason) => {
+                let (text, dead) = self.tell_reason(job, reason, &hosts);
+                (reason, dead, text)
+            }
+        };
+        Explanation { job: Some(job.id), hosts, reason: Some(reason), dead, text }
+    }
+
+    /// A full cell: who holds it, and whether that ends by itself.
+    fn tell_cell(&self, id: CellId) -> (String, bool) {
+        let cell = &self.deployments().cells()[id];
+        let (held, dead, limit) = self.ledger.counts(id);
+        let players = cell.hosts.iter().filter_map(|host| self.roster.known(host));
+        let holders = players.filter(|player| self.roster[*player].holds());
+        let holders: Vec<Holder> = holders.take(NAMED).map(|player| self.holder(player)).collect();
+        let named: Vec<String> = holders.iter().map(|holder| self.tell_holder(holder)).collect();
+        let more = match (held as usize).saturating_sub(holders.len()) {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        let mut text =
+            format!("{} is full, {held} of {limit}: held by {}{more}", cell.key, named.join(", "));
+        let is_dead = dead >= limit;
+        if is_dead {
+            let down = holders.iter().filter(|holder| holder.down.is_some());
+            let hosts = HostSet::from_names(down.map(|holder| holder.host.clone()));
+            text.push_str(&format!(
+                "; nothing there goes on by itself: mend the hosts and `orc retry` their flow, or \
+                 `orc ledger release {hosts} --reason WHY`"
+            ));
+        }
+        (text, is_dead)
+    }
+
+    fn tell_holder(&self, holder: &Holder) -> String {
+        let jobs: Vec<String> = holder.jobs.iter().map(ToString::to_string).collect();
+        let (jobs, ago) = (jobs.join(", "), self.ago(holder.since));
+        match holder.down {
+            Some(state) => format!("{} ({state} in {jobs}, down since {ago} ago)", holder.host),
+            None => format!("{} (runs {jobs}, since {ago} ago)", holder.host),
+        }
+    }
+
+    /// Hosts that come first, and what of them is not done.
+    fn tell_sequence(&self, job: &Job, id: CellId) -> (String, bool) {
+        let cell = &self.deployments().cells()[id];
+        let mut open = Vec::new();
+        let mut failed = Vec::new();
+        let slot = self.flows.get(&job.id.flow).map(|flow| &flow.slots[flow.slot]);
+        for other in slot.into_iter().flatten().filter(|job| !job.spec.unthrottled) {
+            let places = (0..other.total().min(LOOKED_AT)).filter_map(|index| {
+                let player = other.player_of(index)?;
+                let host = self.roster.host(player);
+                cell.hosts.contains(host).then(|| (other.state_of(index), host.clone()))
+            });
+            for (state, host) in places {
+                match state {
+                    TaskState::Ok => {}
+                    state if state.is_final() => failed.push(host),
+                    _ => open.push(host),
+                }
+            }
+        }
+        let (open, failed) = (HostSet::from_names(open), HostSet::from_names(failed));
+        let waits = job.spec.sequence_on_failure == SequenceOnFailure::Wait;
+        let dead = !failed.is_empty() && waits;
+        let mut text = format!("comes after {}", cell.key);
+        if !open.is_empty() {
+            text.push_str(&format!(", of which {} are not done", open.counted()));
+        }
+        if dead {
+            text.push_str(&format!(
+                ", of which {} ended without being ok; `orc retry {}` gives them a further attempt",
+                failed.counted(),
+                job.id.flow
+            ));
+        }
+        (text, dead)
+    }
+
+    fn tell_reason(&self, job: &Job, reason: WaitReason, hosts: &HostSet) -> (String, bool) {
+        let flow = job.id.flow;
+        let text = match reason {
+            WaitReason::Slot => "its slot begins when every job of the one before is ok".to_owned(),
+            WaitReason::Window => format!(
+                "{} of the job's window of {} are in flight",
+                job.counts.in_flight(),
+                job.window
+            ),
+            WaitReason::Quorum => format!(
+                "{} of the job's players are attached; nothing starts below {}",
+                job.quorum.attached, job.quorum.needed
+            ),
+            WaitReason::Canary => return self.tell_canary(job),
+            WaitReason::RetryDelay => {
+                format!("pauses for {} before its next attempt", job.spec.retry_delay)
+            }
+            WaitReason::Paused => {
+                let by = self.flows.get(&flow).and_then(|flow| flow.paused_by.as_ref());
+                let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
+                format!("the flow was paused{by}; `orc resume {flow}` lets it go on")
+            }
+            WaitReason::PlayerAbsent => {
+                let away = hosts.iter().filter_map(|host| self.roster.known(host));
+                let since = away.filter_map(|player| self.roster[player].detached_at).max();
+                match since {
+                    Some(since) => {
+                        format!("not attached, the last one since {} ago", self.ago(since))
+                    }
+                    None => "not attached since the conductor started".to_owned(),
+                }
+            }
+            WaitReason::PlayerDrained => "its player is drained".to_owned(),
+            WaitReason::PlayerBusy => "its player runs as many tasks as it takes".to_owned(),
+            WaitReason::ScoreBusy => format!(
+                "score {} runs on its player as often as its concurrency allows",
+                job.spec.score
+            ),
+            WaitReason::Exclusive => {
+                "an exclusive score runs on its player, or is next there, or is this one".to_owned()
+            }
+            WaitReason::NoPlayer => {
+                format!("none of its {} players can take it now", job.targets.len())
+            }
+            WaitReason::Doomed => {
+                "its job is doomed: it ends when what runs of it has ended".to_owned()
+            }
+            WaitReason::StaleStore => self.stale.clone().unwrap_or_default(),
+            WaitReason::Sequence | WaitReason::Cell => {
+                "another host has to be done first".to_owned()
+            }
+        };
+        (text, false)
+    }
+
+    fn tell_canary(&self, job: &Job) -> (String, bool) {
+        let (canary, flow) = (&job.canary, job.id.flow);
+        let promote = format!("`orc promote {flow} --job {}`", job.spec.name);
+        let status = job.canary_status();
+        let text = match status.and_then(|status| status.until) {
+            Some(until) => {
+                let left = until.since(self.now);
+                format!("its canary is ok; {left} of the bake are left, or {promote}")
+            }
+            None if canary.ok == canary.tasks => {
+                format!("its canary is ok and waits for {promote}")
+            }
+            None if canary.failed > 0 => format!(
+                "{} of its {} canary tasks ended without being ok: `orc retry {flow}` gives them a \
+                 further attempt, {promote} goes on without them",
+                canary.failed, canary.tasks
+            ),
+            None => format!("{} of its {} canary tasks are ok", canary.ok, canary.tasks),
+        };
+        (text, canary.failed > 0)
+    }
+
+    fn ago(&self, since: Timestamp) -> String {
+        // Whole seconds are enough for people.
+        let length = self.now.since(since);
+        Millis(length.0 / 1_000 * 1_000).to_string()
+    }
+}
+
+fn told_state(state: TaskState) -> &'static str {
+    match state {
+        TaskState::Sent => "sent; its player has not said yet that it started",
+        TaskState::Running => "running",
+        TaskState::Ok => "ended ok",
+        TaskState::Failed => "failed",
+        TaskState::TimedOut => "ran out of time and was killed",
+        TaskState::Unreachable => "never sent: waiting for its player was given up",
+        TaskState::Refused => "its player would not start it",
+        TaskState::Cancelled => "cancelled",
+        TaskState::Skipped => "never sent: its job was doomed",
+        TaskState::Lost => "sent, and its end will never be known",
+        TaskState::Waiting => "waiting",
+    }
+}

@@ -1,0 +1,459 @@
+//! The ledger: which hosts hold which cells right now, over all flows. `product.md`, Deployments
+//! and the ledger.
+//!
+//! That a host holds is a fact about the host: a change runs there, or one has left it down. It
+//! holds all its cells or none, so the tasks of one host share its hold, and a further attempt
+//! reuses it. What a cell counts follows from that and from the deployments in force; nothing of
+//! it is stored, and a reload counts anew.
+//!
+//! A player whose next task needs room in a full cell stands in that cell's queue, once, whatever
+//! waits on it. When a host lets go, players are taken from the queues of its cells and looked at
+//! like any whose gates may have opened, as long as there is room. One that meets another full cell
+//! queues there.
+//!
+//! A cell is *dead* when holds that only a person can end fill it: those of hosts that are down,
+//! where nothing runs, nothing waits and no further attempt is to come.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use orchestra_model::{
+    Deployments, FlowId, HostSet, JobId, TaskState,
+    delivery::OrderNumber,
+    deployment::CellId,
+    ledger::{CellStatus, Holder},
+    record::{HoldRecord, Impact, Op},
+};
+
+use crate::{
+    Engine,
+    effect::{Answer, Effect, Rejection},
+    flow::Flow,
+    input::ReplyId,
+    player::{Down, Player},
+    roster::PlayerIx,
+    task::TaskRef,
+};
+
+/// What is counted of the cells of the deployments in force.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) deployments: Arc<Deployments>,
+    cells: Vec<Count>,
+    /// Cells with room that players may wait for.
+    opened: BTreeSet<CellId>,
+}
+
+/// What is counted of one cell.
+#[derive(Clone, Debug)]
+struct Count {
+    /// How many hosts may hold it; `u32::MAX` for any number.
+    limit: u32,
+    held: u32,
+    /// Those that only a person can make let go.
+    dead: u32,
+    /// Whether other cells come after it.
+    leads: bool,
+    waiting: VecDeque<PlayerIx>,
+}
+
+impl Count {
+    fn is_full(&self) -> bool {
+        self.held >= self.limit
+    }
+
+    fn is_dead(&self) -> bool {
+        self.dead >= self.limit
+    }
+}
+
+impl Ledger {
+    fn new(deployments: Arc<Deployments>) -> Self {
+        let count = |limit: Option<u32>| Count {
+            limit: limit.unwrap_or(u32::MAX),
+            held: 0,
+            dead: 0,
+            leads: false,
+            waiting: VecDeque::new(),
+        };
+        let all = deployments.cells().as_slice();
+        let mut cells: Vec<Count> = all.iter().map(|cell| count(cell.limit)).collect();
+        for first in all.iter().flat_map(|cell| &cell.predecessors) {
+            cells[first.index()].leads = true;
+        }
+        Self { deployments, cells, opened: BTreeSet::new() }
+    }
+
+    /// The first of these cells that has no room.
+    pub(crate) fn full_of(&self, cells: &[CellId]) -> Option<CellId> {
+        cells.iter().copied().find(|cell| self.cells[cell.index()].is_full())
+    }
+
+    /// Whether only a person can make room in a cell.
+    pub(crate) fn is_dead(&self, cell: CellId) -> bool {
+        self.cells[cell.index()].is_dead()
+    }
+
+    /// Whether any host comes after any other.
+    pub(crate) fn has_sequences(&self) -> bool {
+        self.cells.iter().any(|cell| cell.leads)
+    }
+
+    /// Whether other cells come after this one.
+    pub(crate) fn leads(&self, cell: CellId) -> bool {
+        self.cells[cell.index()].leads
+    }
+
+    /// The cells that come before this one.
+    pub(crate) fn before(&self, cell: CellId) -> &[CellId] {
+        &self.deployments.cells()[cell].predecessors
+    }
+
+    /// Hosts that hold the cell, those of them that only a person can make let go, and its limit.
+    pub(crate) fn counts(&self, cell: CellId) -> (u32, u32, u32) {
+        let count = &self.cells[cell.index()];
+        (count.held, count.dead, count.limit)
+    }
+
+    pub(crate) fn waits_in(&self, cell: CellId, player: PlayerIx) -> bool {
+        self.cells[cell.index()].waiting.contains(&player)
+    }
+
+    /// Whether the cell's queue is being worked off.
+    pub(crate) fn is_opened(&self, cell: CellId) -> bool {
+        self.opened.contains(&cell)
+    }
+
+    pub(crate) fn has_opened(&self) -> bool {
+        !self.opened.is_empty()
+    }
+
+    /// The next player that waits for a cell which has room.
+    fn admit(&mut self) -> Option<PlayerIx> {
+        while let Some(cell) = self.opened.first() {
+            let count = &mut self.cells[cell.index()];
+            if !count.is_full()
+                && let Some(player) = count.waiting.pop_front()
+            {
+                return Some(player);
+            }
+            self.opened.pop_first();
+        }
+        None
+    }
+
+    /// Counts a host once more, or once less. Gives the cells that have become dead or alive.
+    fn count(&mut self, cells: &[CellId], holds: Option<bool>, dead: Option<bool>) -> Vec<CellId> {
+        let mut turned = Vec::new();
+        let step = |n: u32, by: Option<bool>| match by {
+            Some(true) => n + 1,
+            Some(false) => n - 1,
+            None => n,
+        };
+        for &cell in cells {
+            let count = &mut self.cells[cell.index()];
+            let was_dead = count.is_dead();
+            count.held = step(count.held, holds);
+            count.dead = step(count.dead, dead);
+            if count.is_dead() != was_dead {
+                turned.push(cell);
+            }
+            if !count.is_full() && !count.waiting.is_empty() {
+                self.opened.insert(cell);
+            }
+        }
+        turned
+    }
+}
+
+/// What became of an attempt, as far as its host's hold goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// It ended well.
+    Well,
+    /// It never started.
+    Unstarted,
+    /// It ended in this state: the host counts as down.
+    Down(TaskState),
+}
+
+impl Left {
+    /// Of a task that was in flight and ends in this state, unless its player said that it did not
+    /// start.
+    pub(crate) fn of(state: TaskState) -> Self {
+        match state {
+            TaskState::Ok => Left::Well,
+            TaskState::Refused => Left::Unstarted,
+            state => Left::Down(state),
+        }
+    }
+}
+
+impl Engine {
+    /// Takes a hold back, or leaves it with a host that is down. What says so is written before
+    /// the end of the task is: a crash in between must not forget that a host is down.
+    pub(crate) fn settle_hold(
+        &mut self,
+        ix: PlayerIx,
+        job: JobId,
+        order: OrderNumber,
+        impact: Impact,
+        left: Left,
+    ) {
+        let player = &mut self.roster[ix];
+        let is_later = |down: &Down| down.order < order;
+        // Its own order may have left it down: a crash in between forgot that it was given up.
+        let is_mended = |down: &Down| down.order <= order;
+        match left {
+            Left::Down(state)
+                if impact == Impact::Holds && player.down.as_deref().is_none_or(is_later) =>
+            {
+                let down = Down { job, order, state };
+                let record = player.hold_record(&down);
+                player.down = Some(Box::new(down));
+                self.put(record);
+            }
+            Left::Well
+                if impact != Impact::Look && player.down.as_deref().is_some_and(is_mended) =>
+            {
+                player.down = None;
+                let host = player.host.clone();
+                self.effects.push_back(Effect::Persist(Op::Release(host)));
+            }
+            _ => {}
+        }
+        self.weigh(ix);
+    }
+
+    /// Brings what the cells count of a host in line with it. To be called whenever something of
+    /// the host has changed that `Player::to_count` looks at.
+    pub(crate) fn weigh(&mut self, ix: PlayerIx) {
+        let now = self.now;
+        let player = &mut self.roster[ix];
+        let counts = player.to_count();
+        let before = std::mem::replace(&mut player.counted, counts);
+        if counts == before {
+            return;
+        }
+        if counts.holds && !before.holds {
+            player.held_since = now;
+        }
+        let changed = |now: bool, before: bool| (now != before).then_some(now);
+        let turned = self.ledger.count(
+            &player.cells,
+            changed(counts.holds, before.holds),
+            changed(counts.dead, before.dead),
+        );
+        for cell in turned {
+            let waiting = self.ledger.cells[cell.index()].waiting.iter();
+            let entries = waiting.flat_map(|player| self.roster[*player].parked_changes());
+            self.changed.extend(entries.map(TaskRef::job));
+        }
+    }
+
+    /// Puts a player into the queue of a full cell.
+    pub(crate) fn await_room(&mut self, ix: PlayerIx, cell: CellId) {
+        if self.roster[ix].waits_in.is_none() {
+            self.roster[ix].waits_in = Some(cell);
+            self.ledger.cells[cell.index()].waiting.push_back(ix);
+        }
+        let player = &self.roster[ix];
+        // Its tasks may have nobody left to wait for but a person.
+        if player.waits_in.is_some_and(|cell| self.ledger.is_dead(cell)) {
+            let jobs = player.parked_changes().map(TaskRef::job);
+            let news = jobs.filter(|id| self.job(*id).is_some_and(|job| !job.stuck));
+            let news: Vec<JobId> = news.collect();
+            self.changed.extend(news);
+        }
+    }
+
+    /// Looks again at the next player that waits for a cell with room. Whether there was one.
+    pub(crate) fn admit(&mut self) -> bool {
+        if self.stale.is_some() {
+            return false;
+        }
+        let Some(player) = self.ledger.admit() else { return false };
+        self.roster[player].waits_in = None;
+        self.wake(player);
+        true
+    }
+
+    /// Ends the holds of hosts that count as down.
+    pub(crate) fn release_holds(&mut self, reply: ReplyId, hosts: &HostSet) {
+        let mut released = Vec::new();
+        for host in hosts {
+            let Some(ix) = self.roster.known(host) else { continue };
+            if self.roster[ix].down.take().is_some() {
+                self.effects.push_back(Effect::Persist(Op::Release(host.clone())));
+                self.weigh(ix);
+                self.woken.insert(ix);
+                released.push(host.clone());
+            }
+        }
+        self.answer(reply, Answer::Released { hosts: HostSet::from_names(released) });
+    }
+
+    /// What an ended flow left down counts as left so by another, which takes its place: by the
+    /// first of its jobs that has the host.
+    pub(crate) fn hand_over_holds(&mut self, from: FlowId, to: FlowId) {
+        let Some(flow) = self.flows.get(&to) else { return };
+        let mut takers: BTreeMap<PlayerIx, JobId> = BTreeMap::new();
+        for job in flow.jobs() {
+            for player in job.targets.iter() {
+                takers.entry(*player).or_insert(job.id);
+            }
+        }
+        for (ix, job) in takers {
+            let player = &mut self.roster[ix];
+            let Some(down) = player.down.as_mut().filter(|down| down.job.flow == from) else {
+                continue;
+            };
+            down.job = job;
+            let down = Down::clone(down);
+            let record = player.hold_record(&down);
+            self.put(record);
+        }
+    }
+
+    /// New deployments: all of them hold from now on, or none, if hosts of a living flow would
+    /// wait for each other for ever.
+    pub(crate) fn load_deployments(&mut self, reply: ReplyId, deployments: Arc<Deployments>) {
+        for flow in self.flows.values() {
+            if let Some(rejection) = self.conflict_in(flow, &deployments) {
+                return self.answer(reply, Answer::Rejected(rejection));
+            }
+        }
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let answer = Answer::DeploymentsLoaded {
+            deployments: count(deployments.len()),
+            cells: count(deployments.cells().as_slice().len()),
+        };
+        self.put_in_force(deployments);
+        let alive: Vec<FlowId> = self.flows.keys().copied().collect();
+        for flow in alive {
+            self.line_up(flow);
+        }
+        for ix in self.roster.indices() {
+            if self.roster[ix].parked().next().is_some() {
+                self.woken.insert(ix);
+            }
+        }
+        self.answer(reply, answer);
+    }
+
+    fn conflict_in(&self, flow: &Flow, deployments: &Deployments) -> Option<Rejection> {
+        if !deployments.cells().may_conflict() {
+            return None;
+        }
+        let slots = (1_u16..).zip(&flow.slots).skip(flow.slot);
+        slots.into_iter().find_map(|(slot, jobs)| {
+            let throttled = jobs.iter().filter(|job| !job.spec.unthrottled && !job.is_closed());
+            let players = throttled.flat_map(|job| job.targets.iter());
+            let hosts = players.map(|player| self.roster.host(*player).clone());
+            let conflicts = deployments.cells().conflicts(&HostSet::from_names(hosts));
+            let flow = flow.id;
+            (!conflicts.is_empty()).then_some(Rejection::ConflictsInFlow { flow, slot, conflicts })
+        })
+    }
+
+    /// Counts all cells anew, from who holds.
+    pub(crate) fn put_in_force(&mut self, deployments: Arc<Deployments>) {
+        self.ledger = Ledger::new(deployments);
+        for ix in self.roster.indices() {
+            let player = &mut self.roster[ix];
+            player.cells = Arc::default();
+            if player.waits_in.take().is_some() {
+                self.woken.insert(ix);
+            }
+        }
+        let deployments = Arc::clone(&self.ledger.deployments);
+        for (host, cells) in deployments.cells().by_host() {
+            if let Some(ix) = self.roster.known(host) {
+                self.roster[ix].cells = Arc::clone(cells);
+            }
+        }
+        for ix in self.roster.indices() {
+            let player = &mut self.roster[ix];
+            player.counted = player.to_count();
+            let one = |counted: bool| counted.then_some(true);
+            let (holds, dead) = (one(player.counted.holds), one(player.counted.dead));
+            self.ledger.count(&player.cells, holds, dead);
+        }
+        // Whose gates are dead has changed for everybody.
+        self.changed.extend(self.flows.values().flat_map(Flow::jobs).map(|job| job.id));
+    }
+
+    /// Gives a player that was never heard of before the cells of its host.
+    pub(crate) fn give_cells(&mut self, ix: PlayerIx) {
+        let cells = self.ledger.deployments.cells().shared_of_host(self.roster.host(ix));
+        self.roster[ix].cells = cells;
+    }
+
+    /// Restores that a host is down.
+    pub(crate) fn restore_hold(&mut self, record: &HoldRecord) {
+        let ix = self.roster.intern(&record.host);
+        let player = &mut self.roster[ix];
+        let (job, order, state) = (record.job, record.order, record.state);
+        player.down = Some(Box::new(Down { job, order, state }));
+        player.held_since = record.since;
+    }
+
+    /// The deployments in force.
+    pub fn deployments(&self) -> &Arc<Deployments> {
+        &self.ledger.deployments
+    }
+
+    /// What is to be told of at most `limit` cells from place `from` on, in the order of their keys.
+    /// Looks at each of their hosts.
+    pub fn cell_status(&self, from: usize, limit: usize) -> Vec<CellStatus> {
+        let cells = self.ledger.deployments.cells();
+        let end = from.saturating_add(limit).min(cells.as_slice().len());
+        let page = cells.iter().take(end).skip(from);
+        page.map(|(id, cell)| {
+            let players = cell.hosts.iter().filter_map(|host| self.roster.known(host));
+            let holders = players.filter(|ix| self.roster[*ix].holds());
+            let mut waiting: BTreeMap<FlowId, u32> = BTreeMap::new();
+            for ix in &self.ledger.cells[id.index()].waiting {
+                for flow in self.flows_waiting_at(*ix) {
+                    *waiting.entry(flow).or_default() += 1;
+                }
+            }
+            CellStatus {
+                key: cell.key.clone(),
+                hosts: u32::try_from(cell.hosts.len()).unwrap_or(u32::MAX),
+                limit: cell.limit,
+                holders: holders.map(|ix| self.holder(ix)).collect(),
+                waiting,
+            }
+        })
+        .collect()
+    }
+
+    fn flows_waiting_at(&self, ix: PlayerIx) -> BTreeSet<FlowId> {
+        let entries = self.roster[ix].parked_changes();
+        let waits = |entry: &TaskRef| self.job(entry.job()).is_some_and(|j| j.awaits(entry.index));
+        entries.filter(waits).map(|entry| entry.job().flow).collect()
+    }
+
+    /// A host that holds its cells, and for whom.
+    pub(crate) fn holder(&self, ix: PlayerIx) -> Holder {
+        let player: &Player = &self.roster[ix];
+        let runs = player.in_flight.iter().filter(|flying| flying.impact == Impact::Holds);
+        let mut jobs: BTreeSet<JobId> = runs.map(|flying| flying.task.job()).collect();
+        jobs.extend(player.down.as_ref().map(|down| down.job));
+        Holder {
+            host: player.host.clone(),
+            jobs: jobs.into_iter().collect(),
+            since: player.held_since,
+            down: player.down.as_ref().map(|down| down.state),
+        }
+    }
+
+    /// Every host that holds cells, those in no cell too.
+    pub fn holders(&self) -> impl Iterator<Item = Holder> + '_ {
+        let holds = |ix: &PlayerIx| self.roster[*ix].holds();
+        self.roster.indices().filter(holds).map(|ix| self.holder(ix))
+    }
+}

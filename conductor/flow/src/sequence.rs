@@ -1,0 +1,251 @@
+//! Which hosts come after which, within the present slot of a flow. `product.md`, Deployments and
+//! the ledger.
+//!
+//! A cell that others come after is a gate: it is closed while a task of the slot that counts in it
+//! is not ok. Tasks behind it lie in its queue, and are looked at again when nothing of it is open
+//! any more. Where something of it failed, those go on that may (`sequence_on_failure`), and the
+//! others queue again, for a person to help; once the job of what failed has ended, nobody can, and
+//! they are skipped.
+//!
+//! Every task of a job that is not `unthrottled` counts in the cells of its host, a one-of task in
+//! those of all its candidates. Those wait whose score changes their host; nobody waits for itself.
+//! A one-of task lies in the queues of the gates before some of its candidates, while it may be
+//! parked on the others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use orchestra_model::{
+    FlowId, JobId, JobState, TaskState, deployment::CellId, flow::SequenceOnFailure,
+};
+
+use crate::{
+    Engine,
+    job::Job,
+    ledger::Ledger,
+    roster::{PlayerIx, Roster},
+    task::{Parked, TaskRef},
+};
+
+/// The gates of a flow's present slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sequence(BTreeMap<CellId, Gate>);
+
+/// A cell that others come after, with what of it is in the slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Gate {
+    /// Tasks that are not final.
+    pub(crate) open: u32,
+    /// Tasks that ended otherwise than ok.
+    pub(crate) failed: u32,
+    /// One of them was of a job that has ended, so that it never will be ok.
+    pub(crate) lost: bool,
+    /// Who waits here.
+    waiting: BTreeSet<TaskRef>,
+}
+
+impl Sequence {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What was counted and who waits, for the audit.
+    pub(crate) fn counts(&self) -> BTreeMap<CellId, (u32, u32, bool)> {
+        self.0.iter().map(|(cell, gate)| (*cell, (gate.open, gate.failed, gate.lost))).collect()
+    }
+
+    /// Whether what failed of a cell never will be ok.
+    pub(crate) fn is_lost(&self, cell: CellId) -> bool {
+        self.0.get(&cell).is_some_and(|gate| gate.lost)
+    }
+
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = TaskRef> {
+        self.0.values().flat_map(|gate| gate.waiting.iter().copied())
+    }
+
+    /// Counts a task in the gates that it is in.
+    fn count(&mut self, cells: &BTreeSet<CellId>, state: TaskState, job: JobState) {
+        for cell in cells {
+            let gate = self.0.entry(*cell).or_default();
+            let failed = state.is_final() && state != TaskState::Ok;
+            gate.open += u32::from(!state.is_final());
+            gate.failed += u32::from(failed);
+            gate.lost |= failed && job.is_final();
+        }
+    }
+}
+
+impl Gate {
+    /// Whether it stops whoever would, or would not, go on after failures.
+    fn is_closed(&self, own: u32, policy: SequenceOnFailure) -> bool {
+        self.open > own || (self.failed > 0 && policy == SequenceOnFailure::Wait)
+    }
+}
+
+/// The cells that others come after and in which this task counts.
+fn cells_of(ledger: &Ledger, roster: &Roster, job: &Job, index: u32) -> BTreeSet<CellId> {
+    if job.spec.unthrottled {
+        return BTreeSet::new();
+    }
+    let players: &[PlayerIx] = match job.is_one_of() {
+        true => &job.targets,
+        false => std::slice::from_ref(&job.targets[index as usize]),
+    };
+    let cells = players.iter().flat_map(|player| roster[*player].cells.iter().copied());
+    cells.filter(|cell| ledger.leads(*cell)).collect()
+}
+
+impl Engine {
+    /// Counts the gates of a flow's present slot anew, and lets everybody who waits at one queue
+    /// again.
+    pub(crate) fn line_up(&mut self, id: FlowId) {
+        let Some(flow) = self.flows.get_mut(&id) else { return };
+        let before = std::mem::take(&mut flow.sequence);
+        for task in before.waiting() {
+            self.look_again(task);
+        }
+        let (ledger, roster) = (&self.ledger, &self.roster);
+        let Some(flow) = self.flows.get_mut(&id).filter(|_| ledger.has_sequences()) else { return };
+        flow.sequence = count(ledger, roster, &flow.slots[flow.slot]);
+    }
+
+    /// The gates of a flow's present slot as they should be, for the audit.
+    pub(crate) fn lined_up(&self, slot: &[Job]) -> BTreeMap<CellId, (u32, u32, bool)> {
+        count(&self.ledger, &self.roster, slot).counts()
+    }
+
+    /// Moves a task from one state to another in the gates that it is in, when that opens or closes
+    /// them.
+    pub(crate) fn step_in_line(&mut self, task: TaskRef, from: TaskState, to: TaskState) {
+        let Some(flow) = self.flows.get_mut(&task.job().flow) else { return };
+        if flow.sequence.is_empty() || (!from.is_final() && !to.is_final()) {
+            return;
+        }
+        let mut sequence = std::mem::take(&mut flow.sequence);
+        let Some(job) = flow.job(task.job()) else { return };
+        let mut through = Vec::new();
+        for cell in cells_of(&self.ledger, &self.roster, job, task.index) {
+            let Some(gate) = sequence.0.get_mut(&cell) else { continue };
+            let counts = |state: TaskState| {
+                (
+                    u32::from(!state.is_final()),
+                    u32::from(state.is_final() && state != TaskState::Ok),
+                )
+            };
+            let ((open, failed), (now_open, now_failed)) = (counts(from), counts(to));
+            gate.open = gate.open + now_open - open;
+            gate.failed = gate.failed + now_failed - failed;
+            // One that is open may be the waiter's own.
+            if gate.open <= 1 {
+                through.extend(std::mem::take(&mut gate.waiting));
+            }
+        }
+        flow.sequence = sequence;
+        for task in through {
+            self.look_again(task);
+        }
+    }
+
+    /// Lets the job look at a task that waited in line, if it still does.
+    fn look_again(&mut self, task: TaskRef) {
+        let Some(job) = self.job_mut(task.job()).filter(|job| !job.is_closed()) else { return };
+        let waits = job.known(task.index).is_some_and(|known| {
+            // A one-of task may be parked on other candidates meanwhile.
+            let parked = known.parked == Parked::Player && job.is_one_of();
+            known.state == TaskState::Waiting && (parked || known.parked == Parked::Sequence)
+        });
+        if waits {
+            job.park(task.index, Parked::Ready);
+            self.leave_behind(task.job());
+            self.enqueue(task.job());
+        }
+    }
+
+    /// The first cell whose hosts come before a task's and are not done; of a one-of task, where
+    /// none of its candidates may go.
+    pub(crate) fn sequence_gate(&self, job: &Job, index: u32) -> Option<CellId> {
+        if !job.is_one_of() {
+            return self.gate_before(job, job.targets[index as usize]);
+        }
+        let gates = job.candidates().map(|(_, player)| self.gate_before(job, player));
+        let gates: Option<Vec<CellId>> = gates.collect();
+        gates?.first().copied()
+    }
+
+    /// The first cell whose hosts come before a player's, and are not done, for a task of this job.
+    pub(crate) fn gate_before(&self, job: &Job, player: PlayerIx) -> Option<CellId> {
+        let flow = self.flows.get(&job.id.flow).filter(|flow| !flow.sequence.is_empty())?;
+        let player = &self.roster[player];
+        if job.spec.unthrottled || !player.attached() || !player.is_disruptive(&job.spec.score) {
+            return None;
+        }
+        let own = match job.is_one_of() {
+            true => cells_of(&self.ledger, &self.roster, job, 0),
+            false => BTreeSet::new(),
+        };
+        let is_closed = |cell: &CellId| {
+            let own = u32::from(own.contains(cell));
+            let gate = flow.sequence.0.get(cell);
+            gate.is_some_and(|gate| gate.is_closed(own, job.spec.sequence_on_failure))
+        };
+        let before = player.cells.iter().flat_map(|cell| self.ledger.before(*cell));
+        before.copied().find(is_closed)
+    }
+
+    /// Puts a task into the queue of a closed gate; skips it where that would be in vain.
+    pub(crate) fn stand_in_line(&mut self, task: TaskRef, cell: CellId) {
+        if self.is_in_vain(task.job(), cell) {
+            let why =
+                format!("{} did not all end ok before it", self.deployments().cells()[cell].key);
+            let Some(job) = self.job(task.job()) else { return };
+            let state = job.task(task.index).given_up_as(TaskState::Skipped);
+            return self.finish(task, state, Some(&why));
+        }
+        self.stand_in_lines(task, [cell]);
+        if let Some(job) = self.job_mut(task.job()) {
+            job.park(task.index, Parked::Sequence);
+        }
+        self.changed.insert(task.job());
+    }
+
+    /// Whether nobody can open a gate for this job any more.
+    pub(crate) fn is_in_vain(&self, id: JobId, cell: CellId) -> bool {
+        self.flows.get(&id.flow).is_some_and(|flow| {
+            let waits = |job: &Job| job.spec.sequence_on_failure == SequenceOnFailure::Wait;
+            flow.sequence.is_lost(cell) && flow.job(id).is_some_and(waits)
+        })
+    }
+
+    /// Puts a task into the queues of gates; how it is parked, the caller says.
+    pub(crate) fn stand_in_lines(
+        &mut self,
+        task: TaskRef,
+        cells: impl IntoIterator<Item = CellId>,
+    ) {
+        let Some(flow) = self.flows.get_mut(&task.job().flow) else { return };
+        for cell in cells {
+            if let Some(gate) = flow.sequence.0.get_mut(&cell) {
+                gate.waiting.insert(task);
+            }
+        }
+    }
+
+    /// Takes a task out of the queue of its gate.
+    pub(crate) fn leave_line(&mut self, task: TaskRef) {
+        if let Some(flow) = self.flows.get_mut(&task.job().flow) {
+            for gate in flow.sequence.0.values_mut() {
+                gate.waiting.remove(&task);
+            }
+        }
+    }
+}
+
+fn count(ledger: &Ledger, roster: &Roster, slot: &[Job]) -> Sequence {
+    let mut sequence = Sequence::default();
+    for job in slot.iter().filter(|job| !job.spec.unthrottled) {
+        for index in 0..job.total() {
+            let cells = cells_of(ledger, roster, job, index);
+            sequence.count(&cells, job.state_of(index), job.state);
+        }
+    }
+    sequence
+}

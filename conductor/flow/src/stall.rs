@@ -1,0 +1,69 @@
+//! When nobody but a person can help: which jobs are stuck, by the local rule of dead gates.
+//!
+//! A job is *stuck* when nothing of it is in flight, on a timer, or about to be looked at, and
+//! every task that waits does so for a dead gate: a cell that only a person can make room in
+//! (`ledger`), or a canary that failed. Those who wait for predecessors in the same slot, or for the
+//! canary, have nothing to hope for either once all the others are stuck: what they wait for waits
+//! itself, or has failed for good. A flow is *stalled* when all its open jobs are stuck.
+//!
+//! So it is enough to look when a job has nothing in flight, and again when a cell of it has died
+//! or come back to life.
+
+use orchestra_model::{JobId, JobState, TaskState, record::Impact};
+
+use crate::{Engine, job::Job, player::Kind, roster::PlayerIx, task::Parked};
+
+impl Engine {
+    /// Looks whether a job is stuck, and lets its flow follow.
+    pub(crate) fn note_stall(&mut self, id: JobId) {
+        let Some(job) = self.job(id) else { return };
+        let stuck = self.is_stuck(job);
+        if job.stuck == stuck {
+            return;
+        }
+        if self.flows.get_mut(&id.flow).is_some_and(|flow| flow.set_stuck(id, stuck)) {
+            self.update_flow(id.flow);
+        }
+    }
+
+    /// Whether nothing of the job goes on and only a person can help.
+    pub(crate) fn is_stuck(&self, job: &Job) -> bool {
+        let moves = job.queued
+            || job.counts.in_flight() > 0
+            || job.delayed > 0
+            || job.absent > 0
+            || !job.ready.is_empty()
+            || job.cursor < job.admitted();
+        if moves || !job.may_start() || job.state != JobState::Running || job.waiting() == 0 {
+            return false;
+        }
+        // Once all of the canary is ok, time or a promotion lets the others go.
+        let canary = &job.canary;
+        if !canary.is_open && canary.ok == canary.tasks {
+            return false;
+        }
+        let kind = Kind::of(job);
+        let is_dead = |player: PlayerIx| self.is_dead_for(player, &kind);
+        let is_behind = |player: PlayerIx| self.gate_before(job, player).is_some();
+        match job.is_one_of() {
+            true => {
+                !job.is_parked(0)
+                    || job.candidates().all(|(_, player)| is_dead(player) || is_behind(player))
+            }
+            false => (0..).zip(job.known_tasks()).all(|(index, task)| {
+                let is_parked = (task.state, task.parked) == (TaskState::Waiting, Parked::Player);
+                !is_parked || is_dead(job.targets[index as usize])
+            }),
+        }
+    }
+
+    /// Whether only a person can let a task of this kind start on this player.
+    pub(crate) fn is_dead_for(&self, ix: PlayerIx, kind: &Kind) -> bool {
+        let player = &self.roster[ix];
+        player.attached()
+            && player.drained.is_none()
+            && !player.holds()
+            && player.impact(kind) == Impact::Holds
+            && player.waits_in.is_some_and(|cell| self.ledger.is_dead(cell))
+    }
+}

@@ -1,0 +1,125 @@
+//! The ledger: limits by application and environment, over all flows.
+
+use orchestra_flow::{Answer, Input, Rejection, ReplyId};
+use orchestra_model::{FlowState, Quantity, WaitReason, delivery::Outcome};
+
+use crate::world::*;
+
+fn two_clusters() -> World {
+    let mut world = World::new("fe[1-6],be[1-4]");
+    world.deploy(deployment(
+        &[("frontend", "fe[1-6]", Some(Quantity::Percent(50)))],
+        &[("east", "fe[1-3]"), ("west", "fe[4-6]")],
+        &[],
+    ));
+    world
+}
+
+#[test]
+fn no_more_hosts_than_the_cell_allows_over_all_flows() {
+    let mut world = two_clusters();
+    let first = world.submit(flow([vec![job("fe[1-6]")]]));
+    assert_eq!(world.states(first, 1, 1), "running waiting waiting running waiting waiting");
+    let second = world.submit(flow([vec![job("fe2")]]));
+    assert_eq!(world.tasks(second, 1, 1)[0].reason, Some(WaitReason::Cell));
+    world.ok("fe1", first);
+    world.ok("fe4", first);
+    // The host that waited first: its tasks share its hold.
+    assert_eq!(world.states(first, 1, 1), "ok running waiting ok running waiting");
+    assert_eq!(world.states(second, 1, 1), "running");
+    world.ok("fe2", first);
+    assert_eq!(world.states(first, 1, 1), "ok ok waiting ok running waiting");
+    world.ok("fe2", second);
+    assert_eq!(world.states(first, 1, 1), "ok ok running ok running waiting");
+}
+
+#[test]
+fn a_look_takes_no_cells_and_an_unthrottled_job_neither() {
+    let mut world = two_clusters();
+    let first = world.submit(flow([vec![job("fe1")]]));
+    let free = world.submit(flow([vec![job("fe2").unthrottled()]]));
+    assert_eq!(world.states(free, 1, 1), "running");
+    let other = world.submit(flow([vec![job("fe3")]]));
+    assert_eq!(world.states(other, 1, 1), "waiting");
+    world.ok("fe1", first);
+    assert_eq!(world.states(other, 1, 1), "running");
+}
+
+#[test]
+fn a_failure_keeps_its_hold_and_the_flow_says_that_it_is_stalled() {
+    let mut world = two_clusters();
+    let id = world.submit(flow([vec![job("fe[1-3]").max_failures(1).success(2)]]));
+    world.end("fe1", id, &Outcome::Exited(1));
+    assert_eq!(world.states(id, 1, 1), "failed waiting waiting");
+    let status = world.status(id).unwrap();
+    assert_eq!(status.summary.state, FlowState::Stalled);
+    assert!(status.stalled[0].contains("fe1 (failed in 1.1.1"), "{:?}", status.stalled);
+    // Over a restart of the conductor too.
+    world.restart();
+    for name in ["fe1", "fe2", "fe3"] {
+        world.attach(name);
+    }
+    world.pass(60);
+    assert_eq!(world.status(id).unwrap().summary.state, FlowState::Stalled);
+    assert_eq!(world.states(id, 1, 1), "failed waiting waiting");
+    // A further attempt reuses the hold.
+    world.disk.may_retry = true;
+    let retried =
+        world.ask(Input::RetryRequested { reply: ReplyId(0), flow: id, job: None, hosts: None });
+    assert_eq!(retried, Answer::Retried { flow: id, tasks: 1 });
+    assert_eq!(world.states(id, 1, 1), "running waiting waiting");
+    world.ok("fe1", id);
+    assert_eq!(world.states(id, 1, 1), "ok running waiting");
+    world.ok("fe2", id);
+    world.ok("fe3", id);
+    assert_eq!(world.disk.flow(id).unwrap().state, FlowState::Ok);
+    assert!(world.disk.holds.is_empty());
+}
+
+#[test]
+fn an_operator_ends_the_hold_of_a_host_that_is_down() {
+    let mut world = two_clusters();
+    let failing = world.submit(flow([vec![job("fe1")]]));
+    world.end("fe1", failing, &Outcome::Signalled(9));
+    assert_eq!(world.disk.flow(failing).unwrap().state, FlowState::Failed);
+    let id = world.submit(flow([vec![job("fe[2-3]")]]));
+    assert_eq!(world.status(id).unwrap().summary.state, FlowState::Stalled);
+    let released =
+        world.ask(Input::ReleaseRequested { reply: ReplyId(0), hosts: hosts("fe[1-6]") });
+    assert_eq!(released, Answer::Released { hosts: hosts("fe1") });
+    assert_eq!(world.states(id, 1, 1), "running waiting");
+    assert_eq!(world.status(id).unwrap().summary.state, FlowState::Running);
+}
+
+#[test]
+fn frontends_come_after_backends_and_east_does_not_wait_for_west() {
+    let mut world = World::new("fe[1-4],be[1-4]");
+    world.deploy(deployment(
+        &[("frontend", "fe[1-4]", None), ("backend", "be[1-4]", Some(Quantity::Count(1)))],
+        &[("east", "fe[1-2],be[1-2]"), ("west", "fe[3-4],be[3-4]")],
+        &["backend", "frontend"],
+    ));
+    let id = world.submit(flow([vec![job("fe[1-4]"), job("be[1-4]")]]));
+    assert_eq!(world.states(id, 1, 1), "waiting waiting waiting waiting");
+    assert_eq!(world.tasks(id, 1, 1)[0].reason, Some(WaitReason::Sequence));
+    assert_eq!(world.states(id, 1, 2), "running waiting running waiting");
+    world.ok("be1", id);
+    world.ok("be2", id);
+    assert_eq!(world.states(id, 1, 1), "running running waiting waiting");
+    world.end("be3", id, &Outcome::Exited(3));
+    assert_eq!(world.states(id, 1, 1), "running running skipped skipped");
+}
+
+#[test]
+fn hosts_in_both_roles_are_refused_at_submission() {
+    let mut world = World::new("h[1-3]");
+    world.deploy(deployment(
+        &[("a", "h[1-2]", None), ("b", "h[2-3]", None)],
+        &[("east", "h[1-3]")],
+        &["a", "b"],
+    ));
+    let answer = world.try_submit(flow([vec![job("h[1-3]")]]));
+    let Answer::Rejected(Rejection::Conflicts { slot: 1, .. }) = &answer else {
+        panic!("{answer:?}");
+    };
+}

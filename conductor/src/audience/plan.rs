@@ -1,0 +1,192 @@
+//! Plans: what a submission would do, told by the engine itself over a copy of what it needs, so
+//! that nothing waits while it is thought through.
+//!
+//! A plan's digest stands for what somebody looked at before saying yes: which hosts act together,
+//! what runs there, and under which deployments. Players that come and go do not change it. A
+//! submission that demands a digest is planned again right before it is stored; what other flows
+//! do in between, a moment, no plan can know.
+
+use std::{collections::BTreeSet, fmt::Write as _};
+
+use bytes::Bytes;
+use orchestra_flow::{Overlay, Rejection, Submission};
+use orchestra_model::{
+    AudienceName,
+    ledger::{Forecast, ScoreSurvey},
+    limits,
+};
+use orchestra_proto::{Planned, v1};
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
+use tonic::Status;
+
+use super::{
+    AudienceService, off_the_runtime,
+    refusal::{rejected, stopping},
+};
+use crate::{driver::Request as Ask, inventory::Survey};
+
+impl AudienceService {
+    pub(super) async fn plan_flow(
+        &self,
+        request: v1::PlanRequest,
+        audience: AudienceName,
+    ) -> Result<v1::PlanResponse, Status> {
+        let _turn = self.submissions.acquire().await.map_err(|_| stopping())?;
+        let v1::PlanRequest { spec, params, require_same_score } = request;
+        // Nothing is stored, so any id will do.
+        let request_id = Bytes::from_static(&[0; 16]);
+        let request = v1::SubmitRequest { request_id, spec, params, ..Default::default() };
+        let submission = self.submission(request, audience).await?;
+        let (submission, survey) = self.survey(submission).await?;
+        let planned = self.forecast(submission, survey, require_same_score).await?;
+        let response = off_the_runtime(move || v1::PlanResponse::from(&planned)).await?;
+        match response.encoded_len() {
+            bytes if bytes > limits::MESSAGE_BYTES => Err(Status::resource_exhausted(format!(
+                "the plan has {} waves and {bytes} bytes, more than one answer can carry; plan \
+                 fewer hosts at once",
+                response.waves.len()
+            ))),
+            _ => Ok(response),
+        }
+    }
+
+    /// Gives the submission back where a plan made now has this digest.
+    pub(super) async fn as_planned(
+        &self,
+        submission: Box<Submission>,
+        survey: Survey,
+        digest: &str,
+    ) -> Result<Box<Submission>, Status> {
+        let copy = move || (Box::clone(&submission), submission);
+        let (copy, submission) = off_the_runtime(copy).await?;
+        let planned = self.forecast(copy, survey, false).await?;
+        let why = match planned.refusal {
+            Some(refusal) => refusal,
+            None if planned.digest == digest => return Ok(submission),
+            None => format!(
+                "the plan has changed: waves, versions of scores or deployments are no longer \
+                 what they were; look at the new plan, whose digest is {}",
+                planned.digest
+            ),
+        };
+        Err(Status::failed_precondition(why))
+    }
+
+    /// Plans a submission. The driver copies what that takes; the thinking is done elsewhere.
+    async fn forecast(
+        &self,
+        submission: Box<Submission>,
+        survey: Survey,
+        same_score: bool,
+    ) -> Result<Planned, Status> {
+        let deployments = *self.fleet.borrow().deployments_digest();
+        let overlay = self.ask(|reply| Ask::Overlay(submission, reply)).await?;
+        let plan = move || {
+            let refused = survey.refusal(same_score).map(|refusal| refusal.to_string());
+            plan(overlay, survey.into_scores(), refused, &deployments)
+        };
+        off_the_runtime(plan).await?
+    }
+}
+
+/// What is wrong with the request itself is an error, as it is when it is submitted; what stands
+/// against it at the moment is part of the plan.
+fn plan(
+    overlay: Overlay,
+    scores: Vec<ScoreSurvey>,
+    refused: Option<String>,
+    deployments: &[u8; 32],
+) -> Result<Planned, Status> {
+    let (forecast, refusal) = match overlay.run() {
+        Ok(forecast) => (forecast, refused),
+        Err(why @ (Rejection::Conflicts { .. } | Rejection::NoMoreFlows)) => {
+            (Forecast::default(), Some(why.to_string()))
+        }
+        Err(rejection) => return Err(rejected(&rejection)),
+    };
+    let digest = match refusal {
+        None => digest(&forecast, &scores, deployments),
+        Some(_) => String::new(),
+    };
+    Ok(Planned { forecast, scores, digest, refusal })
+}
+
+/// SHA-256, as hex, over a text that says the same for the same plan.
+fn digest(forecast: &Forecast, scores: &[ScoreSurvey], deployments: &[u8; 32]) -> String {
+    let mut text = String::from("orchestra plan 1\n");
+    // Writing to a string does not fail.
+    for wave in &forecast.waves {
+        let _ = writeln!(text, "wave");
+        let steps: BTreeSet<String> =
+            wave.iter().map(|(job, hosts)| format!("{job} {hosts}\n")).collect();
+        text.extend(steps);
+    }
+    for survey in scores {
+        let _ = write!(text, "score {} {}", survey.job, survey.score);
+        for hash in survey.versions.keys() {
+            let _ = write!(text, " {hash}");
+        }
+        text.push('\n');
+    }
+    let _ = writeln!(text, "deployments {}", hex(deployments));
+    hex(&Sha256::digest(text))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // As above.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use orchestra_model::{HostSet, JobName, ScoreName, score::ScoreHash};
+
+    use super::*;
+
+    fn step(job: &str, hosts: &str) -> (JobName, HostSet) {
+        (JobName::new(job).unwrap(), HostSet::parse_plain(hosts).unwrap())
+    }
+
+    fn survey(versions: &[(u8, &str)], unheard: &str) -> ScoreSurvey {
+        let version = |(hash, hosts): &(u8, &str)| {
+            (ScoreHash([*hash; 32]), HostSet::parse_plain(hosts).unwrap())
+        };
+        ScoreSurvey {
+            job: JobName::new("web").unwrap(),
+            score: ScoreName::new("restart").unwrap(),
+            versions: versions.iter().map(version).collect::<BTreeMap<_, _>>(),
+            missing: HostSet::default(),
+            unheard: HostSet::parse_plain(unheard).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_digest_is_of_waves_versions_and_deployments() {
+        let waves =
+            vec![vec![step("web", "fe[1-2]"), step("api", "api1")], vec![step("web", "fe3")]];
+        let forecast = Forecast { waves, ..Forecast::default() };
+        let scores = vec![survey(&[(1, "fe[1-3]")], "")];
+        let first = digest(&forecast, &scores, &[0; 32]);
+        assert_eq!(first.len(), 64);
+
+        // The order of telling, and who is away, are no matter.
+        let mut same = forecast.clone();
+        same.waves[0].reverse();
+        same.absent = HostSet::parse_plain("fe2").unwrap();
+        assert_eq!(digest(&same, &[survey(&[(1, "fe[1-2]")], "fe3")], &[0; 32]), first);
+
+        let mut merged = forecast.clone();
+        let last = merged.waves.pop().unwrap();
+        merged.waves[0].extend(last);
+        assert_ne!(digest(&merged, &scores, &[0; 32]), first);
+        let drift = [survey(&[(1, "fe[1-2]"), (2, "fe3")], "")];
+        assert_ne!(digest(&forecast, &drift, &[0; 32]), first);
+        assert_ne!(digest(&forecast, &scores, &[1; 32]), first);
+    }
+}

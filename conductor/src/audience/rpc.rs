@@ -1,0 +1,268 @@
+//! The calls of the protocol, each in a few lines: who asks, what the request says, who does it.
+
+use orchestra_certs::Peer;
+use orchestra_flow::Answer;
+use orchestra_model::{AudienceName, HostSet, status::ConductorStatus};
+use orchestra_proto::v1::{self, audience_server::Audience};
+use tonic::{Request, Response, Status};
+
+use super::{
+    AudienceService, Pages,
+    listing::{Choice, TaskFilter, read_host},
+    unexpected,
+};
+use crate::{driver::Request as Ask, fleet::Fleet};
+
+/// Flows that are listed where nobody says how many.
+const FLOWS: u32 = 20;
+
+/// Who asks: what the certificate says.
+fn audience<T>(request: &Request<T>) -> Result<AudienceName, Status> {
+    let peer = request.extensions().get::<Peer>();
+    let peer = peer.ok_or_else(|| Status::unauthenticated("no verified certificate"))?;
+    AudienceName::new(peer.identity.name())
+        .map_err(|error| Status::unauthenticated(error.to_string()))
+}
+
+#[tonic::async_trait]
+impl Audience for AudienceService {
+    type ListTasksStream = Pages<v1::TaskPage>;
+    type ListFlowsStream = Pages<v1::FlowPage>;
+    type WatchStream = Pages<v1::WatchEvent>;
+    type ListLedgerStream = Pages<v1::LedgerPage>;
+    type ListDeploymentsStream = Pages<v1::DeploymentPage>;
+    type ListPlayersStream = Pages<v1::PlayerPage>;
+    type GetLogsStream = Pages<v1::AttemptLog>;
+
+    async fn submit(
+        &self,
+        request: Request<v1::SubmitRequest>,
+    ) -> Result<Response<v1::SubmitResponse>, Status> {
+        let audience = audience(&request)?;
+        self.submit_flow(request.into_inner(), audience).await.map(Response::new)
+    }
+
+    async fn get_flow(
+        &self,
+        request: Request<v1::GetFlowRequest>,
+    ) -> Result<Response<v1::FlowStatus>, Status> {
+        let audience = audience(&request)?;
+        let id = self.flow_id(request.into_inner().flow, &audience).await?;
+        Ok(Response::new((&self.status_of(id).await?).into()))
+    }
+
+    async fn list_tasks(
+        &self,
+        request: Request<v1::ListTasksRequest>,
+    ) -> Result<Response<Pages<v1::TaskPage>>, Status> {
+        let audience = audience(&request)?;
+        let request = request.into_inner();
+        let choice = Choice::read(request.slot, request.job, &request.job_name)?;
+        let filter = TaskFilter::read(&request.host, &request.states)?;
+        let id = self.flow_id(request.flow, &audience).await?;
+        let jobs = self.chosen_jobs(id, &choice).await?;
+        Ok(self.stream(move |service, pages| service.send_tasks(jobs, filter, request.ends, pages)))
+    }
+
+    async fn list_flows(
+        &self,
+        request: Request<v1::ListFlowsRequest>,
+    ) -> Result<Response<Pages<v1::FlowPage>>, Status> {
+        let v1::ListFlowsRequest { limit, alive } = request.into_inner();
+        let most = if limit == 0 { FLOWS } else { limit };
+        Ok(self.stream(move |service, pages| service.send_flows(most, alive, pages)))
+    }
+
+    async fn watch(
+        &self,
+        request: Request<v1::WatchRequest>,
+    ) -> Result<Response<Pages<v1::WatchEvent>>, Status> {
+        let audience = audience(&request)?;
+        let id = self.flow_id(request.into_inner().flow, &audience).await?;
+        Ok(self.stream(move |service, events| service.send_events(id, events)))
+    }
+
+    async fn plan(
+        &self,
+        request: Request<v1::PlanRequest>,
+    ) -> Result<Response<v1::PlanResponse>, Status> {
+        let audience = audience(&request)?;
+        self.plan_flow(request.into_inner(), audience).await.map(Response::new)
+    }
+
+    async fn explain(
+        &self,
+        request: Request<v1::ExplainRequest>,
+    ) -> Result<Response<v1::ExplainResponse>, Status> {
+        let audience = audience(&request)?;
+        self.explain_flow(request.into_inner(), &audience).await.map(Response::new)
+    }
+
+    async fn pause(
+        &self,
+        request: Request<v1::PauseRequest>,
+    ) -> Result<Response<v1::FlowChanged>, Status> {
+        let by = audience(&request)?;
+        self.pause_flow(request.into_inner().flow, by).await.map(Response::new)
+    }
+
+    async fn resume(
+        &self,
+        request: Request<v1::ResumeRequest>,
+    ) -> Result<Response<v1::FlowChanged>, Status> {
+        let by = audience(&request)?;
+        self.resume_flow(request.into_inner().flow, by).await.map(Response::new)
+    }
+
+    async fn promote(
+        &self,
+        request: Request<v1::PromoteRequest>,
+    ) -> Result<Response<v1::FlowChanged>, Status> {
+        let by = audience(&request)?;
+        self.promote_jobs(request.into_inner(), by).await.map(Response::new)
+    }
+
+    async fn retry(
+        &self,
+        request: Request<v1::RetryRequest>,
+    ) -> Result<Response<v1::RetryResponse>, Status> {
+        let by = audience(&request)?;
+        self.retry_flow(request.into_inner(), by).await.map(Response::new)
+    }
+
+    async fn cancel(
+        &self,
+        request: Request<v1::CancelRequest>,
+    ) -> Result<Response<v1::CancelResponse>, Status> {
+        let by = audience(&request)?;
+        self.cancel_flow(request.into_inner(), by).await.map(Response::new)
+    }
+
+    async fn drain(
+        &self,
+        request: Request<v1::DrainRequest>,
+    ) -> Result<Response<v1::DrainResponse>, Status> {
+        let by = audience(&request)?;
+        self.drain_players(request.into_inner(), by).await.map(Response::new)
+    }
+
+    async fn undrain(
+        &self,
+        request: Request<v1::UndrainRequest>,
+    ) -> Result<Response<v1::DrainResponse>, Status> {
+        let by = audience(&request)?;
+        self.undrain_players(request.into_inner().hosts, by).await.map(Response::new)
+    }
+
+    async fn list_ledger(
+        &self,
+        request: Request<v1::ListLedgerRequest>,
+    ) -> Result<Response<Pages<v1::LedgerPage>>, Status> {
+        let v1::ListLedgerRequest { deployment, busy } = request.into_inner();
+        let deployment = self.chosen_deployment(&deployment)?;
+        Ok(self.stream(move |service, pages| service.send_cells(deployment, busy, pages)))
+    }
+
+    async fn release_holds(
+        &self,
+        request: Request<v1::ReleaseHoldsRequest>,
+    ) -> Result<Response<v1::ReleaseHoldsResponse>, Status> {
+        let by = audience(&request)?;
+        self.release_hosts(request.into_inner(), by).await.map(Response::new)
+    }
+
+    async fn list_deployments(
+        &self,
+        request: Request<v1::ListDeploymentsRequest>,
+    ) -> Result<Response<Pages<v1::DeploymentPage>>, Status> {
+        let chosen = self.chosen_deployment(&request.into_inner().name)?;
+        Ok(self.stream(move |service, pages| service.send_deployments(chosen, pages)))
+    }
+
+    async fn list_players(
+        &self,
+        request: Request<v1::ListPlayersRequest>,
+    ) -> Result<Response<Pages<v1::PlayerPage>>, Status> {
+        let v1::ListPlayersRequest { hosts, scores } = request.into_inner();
+        let expression = if hosts.is_empty() { "@all".to_owned() } else { hosts };
+        let hosts = self.players(expression).await?;
+        Ok(self.stream(move |service, pages| service.send_players(hosts, scores, pages)))
+    }
+
+    async fn get_logs(
+        &self,
+        request: Request<v1::GetLogsRequest>,
+    ) -> Result<Response<Pages<v1::AttemptLog>>, Status> {
+        let audience = audience(&request)?;
+        let request = request.into_inner();
+        let choice = Choice::read(request.slot, request.job, &request.job_name)?;
+        let host = read_host(&request.host)?
+            .ok_or_else(|| Status::invalid_argument("logs are of one host: ID@HOST"))?;
+        let id = self.flow_id(request.flow, &audience).await?;
+        let jobs = self.chosen_jobs(id, &choice).await?;
+        Ok(self.stream(move |service, logs| service.send_logs(jobs, host, logs)))
+    }
+
+    async fn status(
+        &self,
+        _: Request<v1::StatusRequest>,
+    ) -> Result<Response<v1::ConductorStatus>, Status> {
+        let health = self.ask(Ask::Health).await?;
+        let shared = self.reloader.shared();
+        let status = ConductorStatus {
+            name: self.facts.name.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started_at: self.facts.started_at,
+            store_id: self.facts.store_id.clone(),
+            term: health.term.0,
+            players: health.players,
+            attached: health.attached,
+            flows_alive: health.flows_alive,
+            deployments: health.deployments,
+            cells: health.cells,
+            loaded_at: shared.loaded_at,
+            reload_error: shared.error,
+            stale_store: health.stale_store,
+            store_error: health.store_error,
+        };
+        Ok(Response::new((&status).into()))
+    }
+
+    async fn reload(
+        &self,
+        request: Request<v1::ReloadRequest>,
+    ) -> Result<Response<v1::ReloadResponse>, Status> {
+        let by = audience(&request)?;
+        tracing::info!(audience = %by, "reload requested");
+        let loaded = self.reloader.reload(request.into_inner().allow_removal).await?;
+        Ok(Response::new(v1::ReloadResponse {
+            players: loaded.players,
+            added: loaded.added,
+            removed: loaded.removed,
+        }))
+    }
+
+    async fn recover(
+        &self,
+        request: Request<v1::RecoverRequest>,
+    ) -> Result<Response<v1::RecoverResponse>, Status> {
+        let by = audience(&request)?;
+        let answer = self.ask(Ask::Recover).await?;
+        let Answer::Recovered { next_flow } = answer else { return Err(unexpected(&answer)) };
+        let term = self.ask(Ask::Health).await?.term;
+        tracing::warn!(audience = %by, term = term.0, %next_flow, "recovered from an old copy of the store");
+        Ok(Response::new(v1::RecoverResponse { term: term.0, next_flow: next_flow.0 }))
+    }
+
+    async fn resolve_hosts(
+        &self,
+        request: Request<v1::ResolveHostsRequest>,
+    ) -> Result<Response<v1::ResolveHostsResponse>, Status> {
+        let fold = |hosts: HostSet, _: &Fleet| {
+            let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+            Ok(v1::ResolveHostsResponse { hosts: hosts.to_string(), count })
+        };
+        self.hosts(request.into_inner().hosts, fold).await.map(Response::new)
+    }
+}

@@ -1,0 +1,197 @@
+//! What operators do to flows and players. Each is logged with who did it.
+
+use std::sync::Arc;
+
+use orchestra_flow::{Answer, Input, Rejection, ReplyId};
+use orchestra_model::{AudienceName, FlowId, FlowState, HostSet, JobId, limits};
+use orchestra_proto::v1;
+use tonic::Status;
+
+use super::{
+    AudienceService,
+    listing::Choice,
+    refusal::{no_hosts, rejected},
+    unexpected,
+};
+
+impl AudienceService {
+    pub(super) async fn pause_flow(
+        &self,
+        flow: Option<v1::FlowRef>,
+        by: AudienceName,
+    ) -> Result<v1::FlowChanged, Status> {
+        let flow = self.flow_id(flow, &by).await?;
+        let who = by.clone();
+        let make = move |reply| Input::PauseRequested { reply, flow, by };
+        let state = self.change_flow(flow, make).await?;
+        tracing::info!(%flow, audience = %who, %state, "flow paused");
+        Ok(changed(flow, state))
+    }
+
+    pub(super) async fn resume_flow(
+        &self,
+        flow: Option<v1::FlowRef>,
+        by: AudienceName,
+    ) -> Result<v1::FlowChanged, Status> {
+        let flow = self.flow_id(flow, &by).await?;
+        let make = move |reply| Input::ResumeRequested { reply, flow };
+        let state = self.change_flow(flow, make).await?;
+        tracing::info!(%flow, audience = %by, %state, "flow resumed");
+        Ok(changed(flow, state))
+    }
+
+    pub(super) async fn promote_jobs(
+        &self,
+        request: v1::PromoteRequest,
+        by: AudienceName,
+    ) -> Result<v1::FlowChanged, Status> {
+        let flow = self.flow_id(request.flow, &by).await?;
+        let job = self.named_job(flow, &request.job_name).await?;
+        let who = by.clone();
+        let make = move |reply| Input::PromoteRequested { reply, flow, job, by };
+        let state = self.change_flow(flow, make).await?;
+        tracing::info!(%flow, job = request.job_name, audience = %who, "flow promoted");
+        Ok(changed(flow, state))
+    }
+
+    pub(super) async fn cancel_flow(
+        &self,
+        request: v1::CancelRequest,
+        by: AudienceName,
+    ) -> Result<v1::CancelResponse, Status> {
+        let abandon = request.abandon;
+        let flow = self.flow_id(request.flow, &by).await?;
+        let who = by.clone();
+        let make = move |reply| Input::CancelRequested { reply, flow, by, abandon };
+        let state = match self.try_change(make).await? {
+            Ok(Answer::Cancelled { state, .. }) => state,
+            Ok(answer) => return Err(unexpected(&answer)),
+            // Not alive: it has ended, or never was.
+            Err(Rejection::UnknownFlow(_)) => self.status_of(flow).await?.summary.state,
+            Err(rejection) => return Err(rejected(&rejection)),
+        };
+        tracing::info!(%flow, audience = %who, %state, abandon, "cancel requested");
+        Ok(v1::CancelResponse { flow: flow.0, state: state.to_string() })
+    }
+
+    pub(super) async fn drain_players(
+        &self,
+        request: v1::DrainRequest,
+        by: AudienceName,
+    ) -> Result<v1::DrainResponse, Status> {
+        let reason = read_reason(&request.reason)?;
+        let hosts = some(self.players(request.hosts).await?)?;
+        let (who, why) = (by.clone(), Arc::clone(&reason));
+        let make = move |reply| Input::DrainRequested { reply, hosts, by, reason };
+        let answer = drained(self.change(make).await?)?;
+        tracing::info!(hosts = answer.hosts, audience = %who, reason = %why, "players drained");
+        Ok(answer)
+    }
+
+    pub(super) async fn undrain_players(
+        &self,
+        hosts: String,
+        by: AudienceName,
+    ) -> Result<v1::DrainResponse, Status> {
+        let hosts = some(self.players(hosts).await?)?;
+        let make = move |reply| Input::UndrainRequested { reply, hosts };
+        let answer = drained(self.change(make).await?)?;
+        tracing::info!(hosts = answer.hosts, audience = %by, "players undrained");
+        Ok(answer)
+    }
+
+    /// Hosts that left the players file keep their holds, so any may be named.
+    pub(super) async fn release_hosts(
+        &self,
+        request: v1::ReleaseHoldsRequest,
+        by: AudienceName,
+    ) -> Result<v1::ReleaseHoldsResponse, Status> {
+        let reason = read_reason(&request.reason)?;
+        let hosts = some(self.hosts(request.hosts, |hosts, _| Ok(hosts)).await?)?;
+        let answer = self.change(move |reply| Input::ReleaseRequested { reply, hosts }).await?;
+        let Answer::Released { hosts } = answer else { return Err(unexpected(&answer)) };
+        let (folded, count) = fold(&hosts);
+        tracing::info!(hosts = folded, audience = %by, %reason, "holds released");
+        Ok(v1::ReleaseHoldsResponse { hosts: folded, count })
+    }
+
+    /// Changes a living flow, and returns where it is then.
+    async fn change_flow(
+        &self,
+        flow: FlowId,
+        make: impl FnOnce(ReplyId) -> Input + Send + 'static,
+    ) -> Result<FlowState, Status> {
+        match self.try_change(make).await? {
+            Ok(Answer::Changed { state, .. }) => Ok(state),
+            Ok(answer) => Err(unexpected(&answer)),
+            Err(Rejection::UnknownFlow(_)) => {
+                let state = self.status_of(flow).await?.summary.state;
+                Err(Status::failed_precondition(format!("flow {flow} has ended: it is {state}")))
+            }
+            Err(rejection) => Err(rejected(&rejection)),
+        }
+    }
+
+    /// The job of that name; `None` where none is given.
+    pub(super) async fn named_job(
+        &self,
+        flow: FlowId,
+        name: &str,
+    ) -> Result<Option<JobId>, Status> {
+        let choice = Choice::read(0, 0, name)?;
+        if choice.is_all() {
+            return Ok(None);
+        }
+        // Names are unique in a flow.
+        Ok(self.chosen_jobs(flow, &choice).await?.first().copied())
+    }
+}
+
+fn changed(flow: FlowId, state: FlowState) -> v1::FlowChanged {
+    v1::FlowChanged { flow: flow.0, state: state.to_string() }
+}
+
+fn drained(answer: Answer) -> Result<v1::DrainResponse, Status> {
+    let Answer::Drained { hosts, in_flight } = answer else { return Err(unexpected(&answer)) };
+    let (hosts, count) = fold(&hosts);
+    Ok(v1::DrainResponse { hosts, count, in_flight })
+}
+
+fn fold(hosts: &HostSet) -> (String, u32) {
+    (hosts.to_string(), u32::try_from(hosts.len()).unwrap_or(u32::MAX))
+}
+
+/// A verb that is to change nothing is a mistake.
+fn some(hosts: HostSet) -> Result<HostSet, Status> {
+    if hosts.is_empty() { Err(no_hosts()) } else { Ok(hosts) }
+}
+
+/// A reason is for other people's eyes: some text, on one line, without what a terminal obeys.
+fn read_reason(reason: &str) -> Result<Arc<str>, Status> {
+    let reason = reason.trim();
+    let problem = if reason.is_empty() {
+        "say why, with a reason"
+    } else if reason.len() > limits::REASON_BYTES {
+        "the reason is longer than 1000 bytes"
+    } else if reason.chars().any(char::is_control) {
+        "the reason has control characters; it is one line of text"
+    } else {
+        return Ok(reason.into());
+    };
+    Err(Status::invalid_argument(problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_a_line_of_text() {
+        assert_eq!(&*read_reason(" neue Platte für fe1 ").unwrap(), "neue Platte für fe1");
+        let longest = "x".repeat(limits::REASON_BYTES);
+        assert!(read_reason(&longest).is_ok());
+        for bad in ["", " \n", "two\nlines", "\u{1b}[2J", &format!("{longest}x")] {
+            assert!(read_reason(bad).is_err(), "{bad:?}");
+        }
+    }
+}

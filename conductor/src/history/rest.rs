@@ -1,0 +1,224 @@
+//! What an ended flow has left undone, as a flow of its own: what `orc retry` submits.
+//!
+//! Tasks that ended ok are done and stay so. The new flow has the others, with the same limits in
+//! numbers: where 8 of 10 had to be ok and 5 were, 3 of the other 5 have to be. Jobs and slots
+//! that have nothing left are not in it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    fmt,
+};
+
+use orchestra_model::{
+    FlowId, HostSet, JobId, JobName, ParamKey, Params, Quantity, TaskState,
+    flow::{FlowSpec, JobSpec, Scope, SlotSpec},
+    record::JobRecord,
+};
+use orchestra_store::{ReadError, Reader};
+
+use super::{HistoryError, spec, targets};
+
+/// What is left of a flow.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    /// The new flow.
+    pub(crate) spec: FlowSpec,
+    /// The host sets of its jobs, slot by slot.
+    pub(crate) targets: Vec<Vec<HostSet>>,
+    /// Their parameters, by their new places.
+    pub(crate) params: BTreeMap<(u16, u16), Params>,
+    /// How many tasks it has.
+    pub(crate) tasks: u32,
+    /// Hosts that had something left and are players no more: they are not in it.
+    pub(crate) gone: HostSet,
+}
+
+/// Why there is no such flow.
+#[derive(Debug)]
+pub(crate) enum NoRest {
+    /// The old flow cannot be read.
+    Read(HistoryError),
+    /// The store has no such flow.
+    Unknown(FlowId),
+    /// It has not ended.
+    Alive(FlowId),
+    /// Every task of what was named is ok, or its host is a player no more.
+    Nothing(FlowId),
+    /// The parameters, which were erased when the old flow ended, are not given as they were.
+    Params {
+        job: JobName,
+        /// Keys that it had and that are not given.
+        missing: Vec<ParamKey>,
+        /// Keys that it did not have.
+        extra: Vec<ParamKey>,
+    },
+}
+
+impl fmt::Display for NoRest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list =
+            |keys: &[ParamKey]| keys.iter().map(ParamKey::as_str).collect::<Vec<_>>().join(", ");
+        match self {
+            Self::Read(_) => f.write_str("what is left of the flow cannot be read"),
+            Self::Unknown(flow) => write!(f, "there is no flow {flow}"),
+            Self::Alive(flow) => write!(f, "flow {flow} has not ended"),
+            Self::Nothing(flow) => write!(f, "flow {flow}: nothing is left to do of it"),
+            Self::Params { job, missing, extra } if extra.is_empty() => write!(
+                f,
+                "job {job}: its parameters were erased when the flow ended; give them again: {}",
+                list(missing)
+            ),
+            Self::Params { job, extra, .. } => {
+                write!(f, "job {job} had no parameters {}; a retry has what it had", list(extra))
+            }
+        }
+    }
+}
+
+impl Error for NoRest {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Read(cause) => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+impl From<HistoryError> for NoRest {
+    fn from(cause: HistoryError) -> Self {
+        Self::Read(cause)
+    }
+}
+
+impl From<ReadError> for NoRest {
+    fn from(cause: ReadError) -> Self {
+        Self::Read(cause.into())
+    }
+}
+
+impl Rest {
+    /// Reads what is left of an ended flow, or of one job of it, on those of its hosts that are
+    /// `players` still. Parameters are `given` by the jobs' old places.
+    pub(crate) fn read(
+        reader: &dyn Reader,
+        flow: FlowId,
+        only: Option<JobId>,
+        mut given: BTreeMap<(u16, u16), Params>,
+        players: &HostSet,
+    ) -> Result<Rest, NoRest> {
+        let record = reader.flow(flow)?.ok_or(NoRest::Unknown(flow))?;
+        if !record.state.is_final() {
+            return Err(NoRest::Alive(flow));
+        }
+        let old = spec(reader, flow)?;
+        let mut records = reader.jobs(flow)?.into_iter();
+        let mut rest = Rest {
+            spec: FlowSpec { name: old.name, slots: Vec::new() },
+            targets: Vec::new(),
+            params: BTreeMap::new(),
+            tasks: 0,
+            gone: HostSet::default(),
+        };
+        for slot in old.slots {
+            let (mut jobs, mut sets) = (Vec::new(), Vec::new());
+            for (spec, record) in slot.jobs.into_iter().zip(records.by_ref()) {
+                if only.is_some_and(|only| only != record.id) {
+                    continue;
+                }
+                let left = Left::read(reader, &spec, &record)?;
+                let gone = left.hosts.unknown(|host| players.contains(host));
+                let hosts = left.hosts.minus(&gone);
+                rest.gone = rest.gone.union(&gone);
+                if hosts.is_empty() {
+                    continue;
+                }
+                let params = given.remove(&(record.id.slot, record.id.job)).unwrap_or_default();
+                check_keys(&record, &params)?;
+                let tasks = if spec.scope == Scope::One { 1 } else { hosts.len() };
+                rest.tasks += u32::try_from(tasks).unwrap_or(u32::MAX);
+                jobs.push(narrowed(spec, &record, left.ok, &hosts));
+                sets.push(hosts);
+                let place = (place(rest.spec.slots.len()), place(jobs.len() - 1));
+                if !params.is_empty() {
+                    rest.params.insert(place, params);
+                }
+            }
+            if !jobs.is_empty() {
+                rest.spec.slots.push(SlotSpec { jobs });
+                rest.targets.push(sets);
+            }
+        }
+        match rest.tasks {
+            0 => Err(NoRest::Nothing(flow)),
+            _ => Ok(rest),
+        }
+    }
+}
+
+/// A place from 1: there are no more slots and jobs than fit.
+fn place(index: usize) -> u16 {
+    u16::try_from(index + 1).unwrap_or(u16::MAX)
+}
+
+/// What is left of one job.
+struct Left {
+    /// Its hosts that are not ok; of a one-of job that is not, all.
+    hosts: HostSet,
+    /// How many tasks are ok.
+    ok: u32,
+}
+
+impl Left {
+    fn read(reader: &dyn Reader, spec: &JobSpec, job: &JobRecord) -> Result<Left, NoRest> {
+        let mut done = BTreeSet::new();
+        reader.each_task(job.id, &mut |task| {
+            if task.state == TaskState::Ok {
+                done.insert(task.index);
+            }
+        })?;
+        let ok = u32::try_from(done.len()).unwrap_or(u32::MAX);
+        let hosts = targets(reader, job.id)?;
+        let hosts = match spec.scope {
+            Scope::One if ok > 0 => HostSet::default(),
+            Scope::One => hosts,
+            Scope::All => {
+                let left = (0..).zip(hosts).filter(|(index, _)| !done.contains(index));
+                left.map(|(_, host)| host).collect()
+            }
+        };
+        Ok(Left { hosts, ok })
+    }
+}
+
+/// The job for what is left of it: limits that were shares of all its hosts become the numbers that
+/// they came to.
+fn narrowed(spec: JobSpec, record: &JobRecord, ok: u32, hosts: &HostSet) -> JobSpec {
+    let is_past_canary = record.canary_ok_at.is_some() || record.promoted_by.is_some();
+    let all = record.tasks;
+    JobSpec {
+        targets: hosts.to_string(),
+        parallel: Quantity::Count(spec.parallel.window_of(all)),
+        success: Quantity::Count(spec.success.threshold_of(all).saturating_sub(ok)),
+        max_failures: spec.max_failures.map(|most| Quantity::Count(most.floor_of(all))),
+        canary: spec.canary.filter(|_| !is_past_canary),
+        bake: spec.bake.filter(|_| !is_past_canary),
+        ..spec
+    }
+}
+
+fn check_keys(job: &JobRecord, given: &Params) -> Result<(), NoRest> {
+    let had: BTreeSet<&ParamKey> = job.param_keys.iter().collect();
+    let has: BTreeSet<&ParamKey> = given.iter().map(|(key, _)| key).collect();
+    if had == has {
+        return Ok(());
+    }
+    let only = |one: &BTreeSet<&ParamKey>, other: &BTreeSet<&ParamKey>| {
+        one.difference(other).map(|key| (*key).clone()).collect()
+    };
+    Err(NoRest::Params {
+        job: job.name.clone(),
+        missing: only(&had, &has),
+        extra: only(&has, &had),
+    })
+}

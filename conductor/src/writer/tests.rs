@@ -1,0 +1,128 @@
+//! The writer between batches.
+
+use orchestra_model::{FlowId, delivery::StoreId, record::Record};
+use orchestra_store::{
+    Fault, Identity, MemoryDisk, MemoryStore, Readers,
+    contract::{flow_record, job, small_flow, task_record},
+};
+
+use super::*;
+
+/// A store that tells of each step of sweeping whether it was the last.
+struct Watched {
+    store: MemoryStore,
+    steps: tokio_mpsc::UnboundedSender<Result<bool, ()>>,
+}
+
+impl Store for Watched {
+    fn identity(&self) -> Identity {
+        self.store.identity()
+    }
+
+    fn commit(&mut self, batch: &[Op]) -> Result<(), CommitError> {
+        self.store.commit(batch)
+    }
+
+    fn raise_term(&mut self, seen: Term) -> Result<Term, CommitError> {
+        self.store.raise_term(seen)
+    }
+
+    fn sweep(&mut self, limit: usize) -> Result<bool, CommitError> {
+        let swept = self.store.sweep(limit);
+        let _ = self.steps.send(swept.as_ref().map_err(|_| ()).copied());
+        swept
+    }
+
+    fn tidy(&mut self) -> Result<bool, CommitError> {
+        self.store.tidy()
+    }
+
+    fn readers(&self) -> std::sync::Arc<dyn Readers> {
+        self.store.readers()
+    }
+}
+
+type Steps = tokio_mpsc::UnboundedReceiver<Result<bool, ()>>;
+
+fn start(disk: &MemoryDisk) -> (Writer, Steps) {
+    let (steps, told) = tokio_mpsc::unbounded_channel();
+    let store = Watched { store: disk.open(), steps };
+    (Writer::start(Box::new(store)).unwrap(), told)
+}
+
+fn disk() -> MemoryDisk {
+    MemoryDisk::new(StoreId([1; 16]))
+}
+
+/// A flow that takes many steps.
+fn large_flow() -> Vec<Op> {
+    let tasks = (0..500).map(|index| Op::Put(Record::Task(task_record(job(1, 1, 1), index))));
+    tasks.chain([Op::Put(Record::Flow(flow_record(1)))]).collect()
+}
+
+async fn until_swept(steps: &mut Steps) -> usize {
+    let mut taken = 0;
+    while let Some(step) = steps.recv().await {
+        taken += 1;
+        if step.unwrap() {
+            break;
+        }
+    }
+    taken
+}
+
+#[tokio::test]
+async fn sweeps_what_it_pruned_and_what_its_forerunner_did() {
+    let disk = disk();
+    let mut before = disk.open();
+    before.commit(&large_flow()).unwrap();
+    before.commit(&[Op::PruneFlow(FlowId(1))]).unwrap();
+    let (mut writer, mut steps) = start(&disk);
+    assert!(until_swept(&mut steps).await > 1, "a large flow goes step by step");
+    writer.send(Write::Commit(small_flow(2)));
+    writer.send(Write::Commit(vec![Op::PruneFlow(FlowId(2))]));
+    until_swept(&mut steps).await;
+    for _ in 0..2 {
+        assert!(matches!(writer.done.recv().await, Some(Written::Committed)));
+    }
+    writer.close().await;
+    assert!(steps.recv().await.is_none(), "then it rests");
+}
+
+#[tokio::test]
+async fn sweeps_although_batches_never_cease() {
+    let disk = disk();
+    let (mut writer, mut steps) = start(&disk);
+    let prune = |flow| Write::Commit(vec![Op::PruneFlow(FlowId(flow))]);
+    writer.send(Write::Commit(large_flow()));
+    writer.send(prune(1));
+    let (mut has_begun, mut is_done) = (false, false);
+    while !is_done {
+        // So that one always waits.
+        writer.send(prune(9));
+        assert!(matches!(writer.done.recv().await, Some(Written::Committed)));
+        while let Ok(step) = steps.try_recv() {
+            let was_last = step.unwrap();
+            is_done |= has_begun && was_last;
+            has_begun |= !was_last;
+        }
+    }
+    writer.close().await;
+}
+
+#[tokio::test]
+async fn a_step_that_fails_is_not_repeated_at_once_and_stops_nothing() {
+    let disk = disk();
+    let mut before = disk.open();
+    before.commit(&small_flow(1)).unwrap();
+    before.commit(&[Op::PruneFlow(FlowId(1))]).unwrap();
+    disk.fail_next(Fault::Full);
+    let (mut writer, mut steps) = start(&disk);
+    assert_eq!(steps.recv().await, Some(Err(())));
+    writer.send(Write::Commit(small_flow(2)));
+    assert!(matches!(writer.done.recv().await, Some(Written::Committed)));
+    assert!(steps.try_recv().is_err());
+    writer.send(Write::Commit(vec![Op::PruneFlow(FlowId(2))]));
+    until_swept(&mut steps).await;
+    writer.close().await;
+}

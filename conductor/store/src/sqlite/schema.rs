@@ -1,0 +1,44 @@
+//! The version of the tables: making them, and bringing those of the previous release up to it.
+
+use rusqlite::{Connection, Result};
+
+/// The version of the tables, which rises with every change that the previous release cannot do
+/// without.
+pub(super) const VERSION: i32 = 2;
+/// The oldest version that can be brought up to it.
+pub(super) const OLDEST: i32 = 1;
+
+const TABLES: &str = include_str!("schema/tables.sql");
+const VIEWS: &str = include_str!("schema/views.sql");
+const FROM_1: &str = include_str!("schema/from_1.sql");
+
+/// Makes the tables of a new database.
+pub(super) fn create(db: &Connection) -> Result<()> {
+    db.execute_batch(TABLES)?;
+    finish(db)
+}
+
+/// Brings tables of an older version, from [`OLDEST`] on, up to [`VERSION`]. That touches no row:
+/// it takes no longer for a large store. In a transaction, a crash leaves the old version.
+pub(super) fn migrate(db: &Connection, version: i32) -> Result<()> {
+    if version >= VERSION {
+        return Ok(());
+    }
+    db.execute_batch(FROM_1)?;
+    drop_views(db)?;
+    finish(db)
+}
+
+fn finish(db: &Connection) -> Result<()> {
+    db.execute_batch(VIEWS)?;
+    db.pragma_update(None, "user_version", VERSION)
+}
+
+fn drop_views(db: &Connection) -> Result<()> {
+    let mut find = db.prepare("SELECT name FROM sqlite_schema WHERE type = 'view'")?;
+    let views = find.query_map([], |row| row.get::<_, String>(0))?;
+    for view in views.collect::<Result<Vec<_>>>()? {
+        db.execute_batch(&format!("DROP VIEW \"{}\"", view.replace('"', "\"\"")))?;
+    }
+    Ok(())
+}

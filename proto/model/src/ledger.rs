@@ -1,0 +1,89 @@
+//! What the audience is told of cells, holds and waiting: `orc ledger`, `orc explain`, `orc plan`.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    deployment::CellKey,
+    hostset::HostSet,
+    ids::{FlowId, JobId},
+    names::{HostName, JobName, ScoreName},
+    score::ScoreHash,
+    state::{TaskState, WaitReason},
+    time::Timestamp,
+};
+
+/// A cell: its limit, who holds it, who waits for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CellStatus {
+    /// Which.
+    pub key: CellKey,
+    /// How many hosts are in it.
+    pub hosts: u32,
+    /// How many of them may be busy or down at once; `None` where only a sequence is on it.
+    pub limit: Option<u32>,
+    /// Who holds it, in host-set order. More than the limit where a reload lowered that.
+    pub holders: Vec<Holder>,
+    /// Whose hosts wait for room in it now, with how many hosts. A host that waits for several
+    /// cells is counted in the first of them.
+    pub waiting: BTreeMap<FlowId, u32>,
+}
+
+/// A host that holds its cells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Who.
+    pub host: HostName,
+    /// For which jobs: those that run there, and the one whose end left it down.
+    pub jobs: Vec<JobId>,
+    /// Since when.
+    pub since: Timestamp,
+    /// How the task ended that left it down; `None` while it merely runs.
+    pub down: Option<TaskState>,
+}
+
+/// Why something is as it is, now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// Of which tasks: folded where many wait for the same.
+    pub job: Option<JobId>,
+    /// Which hosts of the job; empty where the whole job or flow is meant.
+    pub hosts: HostSet,
+    /// The word for it, where something waits.
+    pub reason: Option<WaitReason>,
+    /// Whether only a person can end the wait.
+    pub dead: bool,
+    /// In a sentence, down to who holds what, and with what to do.
+    pub text: String,
+}
+
+/// What a submission would do, if every task succeeded at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forecast {
+    /// Which hosts would act together, job by job.
+    pub waves: Vec<Vec<(JobName, HostSet)>>,
+    /// What would never start, and what it would wait for.
+    pub stuck: Vec<(JobName, HostSet, String)>,
+    /// What waves had to wait for at first: holds of other flows' tasks that still run.
+    pub awaited: Vec<Holder>,
+    /// Targets that are not attached.
+    pub absent: HostSet,
+    /// Targets that are drained.
+    pub drained: HostSet,
+    /// Targets that no limit holds back.
+    pub free: HostSet,
+}
+
+/// What is known of a job's score on its targets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScoreSurvey {
+    /// The job.
+    pub job: JobName,
+    /// Its score.
+    pub score: ScoreName,
+    /// Hosts by the hash of what they would run.
+    pub versions: BTreeMap<ScoreHash, HostSet>,
+    /// Hosts that have no such score, or a disabled one.
+    pub missing: HostSet,
+    /// Hosts that were not heard of since the conductor started.
+    pub unheard: HostSet,
+}

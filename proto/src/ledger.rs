@@ -1,0 +1,233 @@
+//! Cells, holds, explanations and plans: what `orc ledger`, `orc explain` and `orc plan` show.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use orchestra_model::{
+    deployment::CellKey,
+    hostset::HostSet,
+    ids::{FlowId, JobId},
+    ledger::{CellStatus, Explanation, Forecast, Holder, ScoreSurvey},
+    names::{AppName, DeploymentName, EnvType, EnvValue, HostName, JobName, ScoreName},
+    score::ScoreHash,
+    state::{TaskState, WaitReason},
+    time::Timestamp,
+};
+
+use crate::{
+    invalid::{InField, Invalid},
+    v1,
+};
+
+/// The answer to `Plan`: what a submission would do, and what is known about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Planned {
+    /// What would happen.
+    pub forecast: Forecast,
+    /// The score of each job on its targets.
+    pub scores: Vec<ScoreSurvey>,
+    /// Over waves, score versions and deployments, as hex; empty where it would be refused.
+    pub digest: String,
+    /// Why a submission would be refused now.
+    pub refusal: Option<String>,
+}
+
+/// How many hosts, beside their folded form.
+fn count(hosts: &HostSet) -> u32 {
+    u32::try_from(hosts.len()).unwrap_or(u32::MAX)
+}
+
+fn hosts(folded: &str, field: &'static str) -> Result<HostSet, Invalid> {
+    HostSet::parse_plain(folded).in_field(field)
+}
+
+impl From<&CellStatus> for v1::CellStatus {
+    fn from(cell: &CellStatus) -> Self {
+        Self {
+            deployment: cell.key.deployment.to_string(),
+            env_type: cell.key.env_type.to_string(),
+            env_value: cell.key.env_value.to_string(),
+            app: cell.key.app.to_string(),
+            hosts: cell.hosts,
+            limit: cell.limit,
+            holders: cell.holders.iter().map(Into::into).collect(),
+            waiting: cell.waiting.iter().map(|(flow, hosts)| (flow.0, *hosts)).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::CellStatus> for CellStatus {
+    type Error = Invalid;
+
+    fn try_from(cell: v1::CellStatus) -> Result<Self, Invalid> {
+        Ok(CellStatus {
+            key: CellKey {
+                deployment: DeploymentName::new(&cell.deployment)
+                    .in_field("CellStatus.deployment")?,
+                env_type: EnvType::new(&cell.env_type).in_field("CellStatus.env_type")?,
+                env_value: EnvValue::new(&cell.env_value).in_field("CellStatus.env_value")?,
+                app: AppName::new(&cell.app).in_field("CellStatus.app")?,
+            },
+            hosts: cell.hosts,
+            limit: cell.limit,
+            holders: cell.holders.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            waiting: cell.waiting.into_iter().map(|(flow, hosts)| (FlowId(flow), hosts)).collect(),
+        })
+    }
+}
+
+impl From<&Holder> for v1::Holder {
+    fn from(holder: &Holder) -> Self {
+        Self {
+            host: holder.host.to_string(),
+            jobs: holder.jobs.iter().map(|job| (*job).into()).collect(),
+            since_ms: holder.since.0,
+            down: holder.down.map(|state| state.to_string()).unwrap_or_default(),
+        }
+    }
+}
+
+impl TryFrom<v1::Holder> for Holder {
+    type Error = Invalid;
+
+    fn try_from(holder: v1::Holder) -> Result<Self, Invalid> {
+        Ok(Holder {
+            host: HostName::new(&holder.host).in_field("Holder.host")?,
+            jobs: holder.jobs.iter().map(JobId::try_from).collect::<Result<_, _>>()?,
+            since: Timestamp(holder.since_ms),
+            down: match holder.down.as_str() {
+                "" => None,
+                word => Some(TaskState::from_word(word).in_field("Holder.down")?),
+            },
+        })
+    }
+}
+
+impl From<&Explanation> for v1::Explanation {
+    fn from(explanation: &Explanation) -> Self {
+        Self {
+            job: explanation.job.map(Into::into),
+            hosts: explanation.hosts.to_string(),
+            count: count(&explanation.hosts),
+            reason: explanation.reason.map(|reason| reason.to_string()).unwrap_or_default(),
+            dead: explanation.dead,
+            text: explanation.text.clone(),
+        }
+    }
+}
+
+impl TryFrom<v1::Explanation> for Explanation {
+    type Error = Invalid;
+
+    fn try_from(explanation: v1::Explanation) -> Result<Self, Invalid> {
+        Ok(Explanation {
+            job: explanation.job.as_ref().map(JobId::try_from).transpose()?,
+            hosts: hosts(&explanation.hosts, "Explanation.hosts")?,
+            reason: match explanation.reason.as_str() {
+                "" => None,
+                word => Some(WaitReason::from_word(word).in_field("Explanation.reason")?),
+            },
+            dead: explanation.dead,
+            text: explanation.text,
+        })
+    }
+}
+
+impl From<&ScoreSurvey> for v1::ScoreSurvey {
+    fn from(survey: &ScoreSurvey) -> Self {
+        let version = |(hash, hosts): (&ScoreHash, &HostSet)| v1::ScoreVersion {
+            hash: Bytes::copy_from_slice(&hash.0),
+            hosts: hosts.to_string(),
+            count: count(hosts),
+        };
+        Self {
+            job_name: survey.job.to_string(),
+            score: survey.score.to_string(),
+            versions: survey.versions.iter().map(version).collect(),
+            missing: survey.missing.to_string(),
+            unheard: survey.unheard.to_string(),
+        }
+    }
+}
+
+impl TryFrom<v1::ScoreSurvey> for ScoreSurvey {
+    type Error = Invalid;
+
+    fn try_from(survey: v1::ScoreSurvey) -> Result<Self, Invalid> {
+        let version = |version: v1::ScoreVersion| -> Result<_, Invalid> {
+            let hash = version.hash[..].try_into().in_field("ScoreVersion.hash")?;
+            Ok((ScoreHash(hash), hosts(&version.hosts, "ScoreVersion.hosts")?))
+        };
+        Ok(ScoreSurvey {
+            job: JobName::new(&survey.job_name).in_field("ScoreSurvey.job_name")?,
+            score: ScoreName::new(&survey.score).in_field("ScoreSurvey.score")?,
+            versions: survey
+                .versions
+                .into_iter()
+                .map(version)
+                .collect::<Result<BTreeMap<_, _>, _>>()?,
+            missing: hosts(&survey.missing, "ScoreSurvey.missing")?,
+            unheard: hosts(&survey.unheard, "ScoreSurvey.unheard")?,
+        })
+    }
+}
+
+impl From<&Planned> for v1::PlanResponse {
+    fn from(plan: &Planned) -> Self {
+        let Forecast { waves, stuck, awaited, absent, drained, free } = &plan.forecast;
+        let step = |(job, hosts): &(JobName, HostSet)| v1::PlanStep {
+            job_name: job.to_string(),
+            hosts: hosts.to_string(),
+            count: count(hosts),
+        };
+        let wave = |wave: &Vec<_>| v1::PlanWave { steps: wave.iter().map(step).collect() };
+        let stuck_of = |(job, hosts, reason): &(JobName, HostSet, String)| v1::PlanStuck {
+            job_name: job.to_string(),
+            hosts: hosts.to_string(),
+            count: count(hosts),
+            reason: reason.clone(),
+        };
+        Self {
+            waves: waves.iter().map(wave).collect(),
+            stuck: stuck.iter().map(stuck_of).collect(),
+            awaited: awaited.iter().map(Into::into).collect(),
+            absent: absent.to_string(),
+            drained: drained.to_string(),
+            free: free.to_string(),
+            scores: plan.scores.iter().map(Into::into).collect(),
+            digest: plan.digest.clone(),
+            refusal: plan.refusal.clone().unwrap_or_default(),
+        }
+    }
+}
+
+impl TryFrom<v1::PlanResponse> for Planned {
+    type Error = Invalid;
+
+    fn try_from(plan: v1::PlanResponse) -> Result<Self, Invalid> {
+        let job = |name: &str, field| JobName::new(name).in_field(field);
+        let step = |step: v1::PlanStep| -> Result<_, Invalid> {
+            let hosts = hosts(&step.hosts, "PlanStep.hosts")?;
+            Ok((job(&step.job_name, "PlanStep.job_name")?, hosts))
+        };
+        let wave = |wave: v1::PlanWave| wave.steps.into_iter().map(step).collect();
+        let stuck = |stuck: v1::PlanStuck| -> Result<_, Invalid> {
+            let hosts = hosts(&stuck.hosts, "PlanStuck.hosts")?;
+            Ok((job(&stuck.job_name, "PlanStuck.job_name")?, hosts, stuck.reason))
+        };
+        let awaited = plan.awaited.into_iter().map(TryInto::try_into);
+        Ok(Planned {
+            forecast: Forecast {
+                waves: plan.waves.into_iter().map(wave).collect::<Result<_, Invalid>>()?,
+                stuck: plan.stuck.into_iter().map(stuck).collect::<Result<_, Invalid>>()?,
+                awaited: awaited.collect::<Result<_, Invalid>>()?,
+                absent: hosts(&plan.absent, "PlanResponse.absent")?,
+                drained: hosts(&plan.drained, "PlanResponse.drained")?,
+                free: hosts(&plan.free, "PlanResponse.free")?,
+            },
+            scores: plan.scores.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            digest: plan.digest,
+            refusal: Some(plan.refusal).filter(|refusal| !refusal.is_empty()),
+        })
+    }
+}

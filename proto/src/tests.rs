@@ -1,0 +1,236 @@
+//! What the model says is read back as it was said, and what it cannot say is refused.
+
+use std::collections::BTreeMap;
+
+use orchestra_model::{
+    AudienceName, FlowId, FlowState, HostName, HostSet, JobId, JobName, JobState, Millis, Quantity,
+    ScoreName, TaskState, Timestamp, WaitReason,
+    deployment::CellKey,
+    flow::{FlowSpec, JobSpec, OnDoomed, Scope, SequenceOnFailure, SlotSpec},
+    ledger::{CellStatus, Explanation, Forecast, Holder, ScoreSurvey},
+    limits,
+    names::{AppName, DeploymentName, EnvType, EnvValue},
+    record::Drain,
+    score::ScoreHash,
+    status::{
+        CanaryStatus, ConductorStatus, Counts, FlowStatus, FlowSummary, JobStatus, PlayerStatus,
+    },
+};
+
+use crate::{Planned, v1};
+
+fn hosts(text: &str) -> HostSet {
+    HostSet::parse_plain(text).unwrap()
+}
+
+fn job_name(name: &str) -> JobName {
+    JobName::new(name).unwrap()
+}
+
+fn alice() -> AudienceName {
+    AudienceName::new("alice").unwrap()
+}
+
+const JOB: JobId = JobId { flow: FlowId(42), slot: 1, job: 2 };
+
+fn spec() -> JobSpec {
+    JobSpec::new(job_name("web"), ScoreName::new("restart-apache").unwrap(), "fe[1-6]")
+}
+
+#[test]
+fn every_field_of_a_job_is_read_back() {
+    let gated = JobSpec {
+        scope: Scope::All,
+        parallel: Quantity::Percent(50),
+        max_failures: Some(Quantity::Count(0)),
+        timeout: Some(Millis(1)),
+        give_up_after: Some(Millis(2)),
+        lost_after: Some(Millis(0)),
+        retries: 3,
+        retry_delay: Millis(4),
+        quorum: Quantity::Percent(80),
+        canary: Some(Quantity::Count(2)),
+        bake: Some(Millis(0)),
+        on_doomed: OnDoomed::Cancel,
+        sequence_on_failure: SequenceOnFailure::Continue,
+        unthrottled: true,
+        ..spec()
+    };
+    for job in [spec(), gated] {
+        let flow = FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![job] }] };
+        assert_eq!(FlowSpec::try_from(&v1::FlowSpec::from(&flow)).unwrap(), flow);
+    }
+}
+
+#[test]
+fn what_a_job_does_not_say_is_the_default() {
+    let wire = v1::JobSpec {
+        name: "web".to_owned(),
+        score: "restart-apache".to_owned(),
+        targets: "fe[1-6]".to_owned(),
+        ..Default::default()
+    };
+    assert_eq!(JobSpec::try_from(&wire).unwrap(), spec());
+}
+
+#[test]
+fn gates_out_of_bounds_are_refused_by_name() {
+    let wire = || v1::JobSpec::from(&spec());
+    let long = limits::DURATION_MS + 1;
+    let percent = v1::Quantity { amount: Some(v1::quantity::Amount::Percent(101)) };
+    let wrong = [
+        (v1::JobSpec { retry_delay_ms: long, ..wire() }, "JobSpec.retry_delay_ms"),
+        (v1::JobSpec { bake_ms: Some(long), ..wire() }, "JobSpec.bake_ms"),
+        (v1::JobSpec { on_doomed: 9, ..wire() }, "JobSpec.on_doomed"),
+        (v1::JobSpec { sequence_on_failure: 9, ..wire() }, "JobSpec.sequence_on_failure"),
+        (v1::JobSpec { quorum: Some(percent), ..wire() }, "Quantity.percent"),
+        (v1::JobSpec { canary: Some(percent), ..wire() }, "Quantity.percent"),
+    ];
+    for (job, field) in wrong {
+        let message = JobSpec::try_from(&job).unwrap_err().to_string();
+        assert!(message.starts_with(field), "{message}");
+    }
+}
+
+#[test]
+fn a_flow_says_who_paused_it_and_what_it_waits_for() {
+    let status = FlowStatus {
+        summary: FlowSummary {
+            id: FlowId(42),
+            name: None,
+            state: FlowState::Paused,
+            audience: alice(),
+            submitted_at: Timestamp(1),
+            ended_at: None,
+        },
+        cancelled_by: None,
+        paused_by: Some(alice()),
+        retry_of: Some(FlowId(41)),
+        stalled: vec!["fe1 is down".to_owned()],
+        stale_store: false,
+        slots: vec![vec![JobStatus {
+            id: JOB,
+            name: job_name("web"),
+            score: ScoreName::new("restart-apache").unwrap(),
+            scope: Scope::All,
+            state: JobState::Running,
+            targets: "fe[1-6]".to_owned(),
+            counts: Counts::all_in(TaskState::Waiting, 6),
+            waiting: BTreeMap::from([(WaitReason::Canary, 4), (WaitReason::Cell, 2)]),
+            window: 3,
+            needed: 6,
+            canary: Some(CanaryStatus { tasks: 2, ok: 1, until: Some(Timestamp(9)) }),
+            started_at: Some(Timestamp(2)),
+            ended_at: None,
+        }]],
+    };
+    assert_eq!(FlowStatus::try_from(v1::FlowStatus::from(&status)).unwrap(), status);
+}
+
+#[test]
+fn a_player_says_who_drained_it() {
+    let drain = Drain { by: alice(), reason: "new disk".into(), since: Timestamp(7) };
+    for drained in [None, Some(drain)] {
+        let status = PlayerStatus {
+            host: HostName::new("fe1").unwrap(),
+            labels: BTreeMap::new(),
+            attached: true,
+            since: Some(Timestamp(3)),
+            max_tasks: 4,
+            in_flight: 1,
+            version: "1".to_owned(),
+            spool: None,
+            drained,
+            scores: Vec::new(),
+        };
+        assert_eq!(PlayerStatus::try_from(v1::PlayerStatus::from(&status)).unwrap(), status);
+    }
+}
+
+#[test]
+fn the_conductor_says_how_many_cells_there_are() {
+    let wire = v1::ConductorStatus { deployments: 2, cells: 8, ..Default::default() };
+    let status = ConductorStatus::from(wire.clone());
+    assert_eq!((status.deployments, status.cells), (2, 8));
+    assert_eq!(v1::ConductorStatus::from(&status), wire);
+}
+
+fn holder(down: Option<TaskState>) -> Holder {
+    Holder {
+        host: HostName::new("fe1").unwrap(),
+        jobs: vec![JOB, JobId { flow: FlowId(43), ..JOB }],
+        since: Timestamp(5),
+        down,
+    }
+}
+
+#[test]
+fn a_cell_is_read_back() {
+    for (limit, down) in [(Some(3), None), (None, Some(TaskState::TimedOut))] {
+        let cell = CellStatus {
+            key: CellKey {
+                deployment: DeploymentName::new("example").unwrap(),
+                env_type: EnvType::new("cluster").unwrap(),
+                env_value: EnvValue::new("east").unwrap(),
+                app: AppName::new("frontend").unwrap(),
+            },
+            hosts: 6,
+            limit,
+            holders: vec![holder(down)],
+            waiting: BTreeMap::from([(FlowId(42), 3)]),
+        };
+        assert_eq!(CellStatus::try_from(v1::CellStatus::from(&cell)).unwrap(), cell);
+    }
+    let down = v1::Holder { down: "upside".to_owned(), ..(&holder(None)).into() };
+    assert!(Holder::try_from(down).unwrap_err().to_string().starts_with("Holder.down"));
+}
+
+#[test]
+fn an_explanation_is_read_back() {
+    for (job, reason) in [(None, None), (Some(JOB), Some(WaitReason::Sequence))] {
+        let explanation = Explanation {
+            job,
+            hosts: hosts("fe[1-2]"),
+            reason,
+            dead: true,
+            text: "be1 failed".to_owned(),
+        };
+        let wire = v1::Explanation::from(&explanation);
+        assert_eq!((wire.hosts.as_str(), wire.count), ("fe[1-2]", 2));
+        assert_eq!(Explanation::try_from(wire).unwrap(), explanation);
+    }
+}
+
+#[test]
+fn a_plan_is_read_back() {
+    let forecast = Forecast {
+        waves: vec![
+            vec![(job_name("web"), hosts("fe[1-3]")), (job_name("api"), hosts("api1"))],
+            vec![(job_name("web"), hosts("fe[4-6]"))],
+        ],
+        stuck: vec![(job_name("web"), hosts("fe7"), "fe8 is down".to_owned())],
+        awaited: vec![holder(None)],
+        absent: hosts("fe2"),
+        drained: hosts("fe7"),
+        free: HostSet::default(),
+    };
+    let scores = vec![ScoreSurvey {
+        job: job_name("web"),
+        score: ScoreName::new("restart-apache").unwrap(),
+        versions: BTreeMap::from([
+            (ScoreHash([1; 32]), hosts("fe[1-3]")),
+            (ScoreHash([2; 32]), hosts("fe4")),
+        ]),
+        missing: hosts("fe5"),
+        unheard: hosts("fe[6-7]"),
+    }];
+    for refusal in [None, Some("no".to_owned())] {
+        let plan = Planned {
+            forecast: forecast.clone(),
+            scores: scores.clone(),
+            digest: "ab".repeat(32),
+            refusal,
+        };
+        assert_eq!(Planned::try_from(v1::PlanResponse::from(&plan)).unwrap(), plan);
+    }
+}
