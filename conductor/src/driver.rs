@@ -24,7 +24,7 @@ mod watchers;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -98,8 +98,8 @@ pub(crate) struct Driver {
     jobs: BTreeMap<JobId, Arc<EncodedJob>>,
     watchers: Watchers,
     replies: HashMap<ReplyId, oneshot::Sender<Reply>>,
-    /// Fleets to put in force once the engine took them.
-    loading: HashMap<ReplyId, Arc<Fleet>>,
+    /// Loads of a fleet that wait for the disk.
+    loading: HashSet<ReplyId>,
     next_reply: u64,
     /// The highest term that a player has seen of this store.
     seen_term: Term,
@@ -127,7 +127,7 @@ impl Driver {
             jobs: BTreeMap::new(),
             watchers: Watchers::default(),
             replies: HashMap::new(),
-            loading: HashMap::new(),
+            loading: HashSet::new(),
             next_reply: 0,
             seen_term: identity.term,
             recovering: None,

@@ -12,7 +12,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use orchestra_certs::{Incoming, Limits, Reloadable, incoming};
@@ -139,11 +139,14 @@ pub fn serve(options: Options) -> Result<(), ServeError> {
 }
 
 async fn run(options: Options) -> Result<(), ServeError> {
+    let begin = Instant::now();
     // Before anything else: a reload that is asked for early must not end the process.
     let hangup = signal(SignalKind::hangup()).map_err(ServeError::System)?;
     let config = Config::load(&options.config_dir).map_err(ServeError::Config)?;
     let fleet = Arc::new(Fleet::load(&options.config_dir).map_err(ServeError::Fleet)?);
     let tls = Reloadable::new(tls::load(&config).map_err(ServeError::Tls)?);
+
+    let files = begin.elapsed();
 
     let clock = Clock::start();
     let store = SqliteStore::open(&config.state_dir).map_err(ServeError::Open)?;
@@ -151,6 +154,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
     let (identity, readers) = (store.identity(), store.readers());
     let engine = engine(identity, clock, &store, fleet.deployments())?;
     let writer = Writer::start(Box::new(store)).map_err(ServeError::System)?;
+    let recovery = begin.elapsed() - files;
 
     let (handle, from, finish) = mailboxes();
     let (fleet_sender, fleet_receiver) = watch::channel(Arc::new(Fleet::default()));
@@ -174,7 +178,10 @@ async fn run(options: Options) -> Result<(), ServeError> {
     tracing::info!(
         %address, name = %config.name, store = %identity.store, term = identity.term.0,
         players = fleet_receiver.borrow().hosts().len(),
-        deployments = fleet_receiver.borrow().deployments().len(), "conductor started"
+        deployments = fleet_receiver.borrow().deployments().len(),
+        // Where the time of a slow start went: reading files, reading the store, the rest.
+        files_ms = files.as_millis(), recovery_ms = recovery.as_millis(),
+        fleet_ms = (begin.elapsed() - files - recovery).as_millis(), "conductor started"
     );
 
     let (stop, stopping) = watch::channel(false);

@@ -19,6 +19,7 @@ use orchestra_model::{
         SpoolId, StoreId, Term,
     },
     flow::{FlowSpec, JobSpec, SlotSpec},
+    record::Recovered,
 };
 
 const STORE: StoreId = StoreId([1; 16]);
@@ -80,7 +81,7 @@ impl Fleet {
         let recovery = Recovery {
             store: STORE,
             term: Term(1),
-            recovered: Term(0),
+            recovered: Recovered::default(),
             next_flow: FlowId(1),
             players: Vec::new(),
             requests: Vec::new(),

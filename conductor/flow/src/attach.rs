@@ -93,8 +93,8 @@ impl Engine {
             } else {
                 job.absent += 1;
                 self.arm_give_up(task);
-                self.changed.insert(task.job());
             }
+            self.changed.insert(task.job());
         }
     }
 
@@ -107,7 +107,7 @@ impl Engine {
         let unknown = newest.filter(|flow| *flow >= self.next_flow);
         let last = self.roster[ix].last_order;
         let ahead = snapshot.mark > last || unknown.is_some();
-        if ahead && snapshot.term < self.recovered {
+        if ahead && snapshot.term < self.recovered.term {
             return self.catch_up(ix, snapshot, unknown);
         }
         if !ahead && snapshot.term <= self.term {
@@ -143,7 +143,7 @@ impl Engine {
         let player = &mut self.roster[ix];
         player.last_order = player.last_order.max(snapshot.mark.min(REACHABLE));
         for task in self.waiting_for(|player| player == ix) {
-            if task.job().flow < self.half_known {
+            if task.job().flow < self.recovered.half_known {
                 self.suspect(ix, task);
                 self.finish(
                     task,

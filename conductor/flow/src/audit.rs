@@ -124,8 +124,6 @@ impl Engine {
             {
                 *expected.returning.entry(player).or_default() += 1;
             }
-            sequenced += u32::from(task.parked == Parked::Sequence);
-            delayed += u32::from(task.parked == Parked::Delayed);
             counts.set(state, counts.get(state) + 1);
             if state.is_in_flight() {
                 let Some(player) = job.player_of(index) else {
@@ -140,6 +138,8 @@ impl Engine {
             if state != TaskState::Waiting {
                 continue;
             }
+            sequenced += u32::from(task.parked == Parked::Sequence);
+            delayed += u32::from(task.parked == Parked::Delayed);
             ensure!(
                 job.ready.contains(&index) == (task.parked == Parked::Ready),
                 "task {index} of {id} is parked: {:?}",
@@ -160,7 +160,8 @@ impl Engine {
                     }
                     false => vec![(index, job.targets[index as usize])],
                 };
-                let waits_for = places.iter().any(|(_, player)| self.roster[*player].member);
+                let waits_for = places.iter().any(|(_, player)| self.roster[*player].member)
+                    || (job.is_one_of() && self.is_anybody_left(job));
                 ensure!(waits_for, "task {index} of {id} waits for nobody");
                 for (place, player) in places {
                     expected.parked.entry(player).or_default().insert(TaskRef::new(id, place));
@@ -263,11 +264,14 @@ impl Engine {
             "the ledger counts {:?} of {host}, which is {counts:?}",
             player.counted
         );
-        if let Some(cell) = player.waits_in {
-            ensure!(self.ledger.waits_in(cell, ix), "player {host} is not in its cell's queue");
-        }
+        let waits_in = self.ledger.waits_in(ix, player.party);
+        ensure!(
+            waits_in.is_some() == player.waits_for_room,
+            "player {host} waits for room: {}, and stands in {waits_in:?}",
+            player.waits_for_room
+        );
         if let (Next::Cell(_), None) = (player.next(&self.ledger), self.stale.as_ref()) {
-            let queues = player.waits_in.is_some_and(|cell| {
+            let queues = waits_in.is_some_and(|cell| {
                 let (held, _, limit) = self.ledger.counts(cell);
                 held >= limit || self.ledger.is_opened(cell)
             });

@@ -55,9 +55,12 @@ impl Engine {
             return Vec::new();
         }
         let jobs = flow.jobs().filter(|job| job.stuck);
-        let told = jobs.flat_map(|job| self.explain_job(job, None)).filter(|told| told.dead);
-        let told: BTreeSet<String> = told.map(|told| told.text).collect();
-        told.into_iter().take(NAMED).collect()
+        let told: Vec<Explanation> = jobs.flat_map(|job| self.explain_job(job, None)).collect();
+        // Where nothing is dead by itself, what waits does so for each other.
+        let is_any_dead = told.iter().any(|told| told.dead);
+        let why = told.into_iter().filter(|told| told.dead || !is_any_dead);
+        let why: BTreeSet<String> = why.map(|told| told.text).collect();
+        why.into_iter().take(NAMED).collect()
     }
 
     fn explain_job(&self, job: &Job, host: Option<&HostName>) -> Vec<Explanation> {
@@ -106,9 +109,12 @@ impl Engine {
         let reason = self.reason(job, index);
         let parked = job.known(index).map_or(Parked::No, |task| task.parked);
         match (reason, job.player_of(index)) {
-            (WaitReason::Cell, Some(player)) => {
-                let cell = self.roster[player].full_cell(&Kind::of(job), &self.ledger);
-                cell.map_or(Wait::For(reason), Wait::Cell)
+            (WaitReason::Cell, player) => {
+                let kind = Kind::of(job);
+                let candidates = job.candidates().map(|(_, player)| player);
+                let mut players = player.into_iter().chain(candidates.filter(|_| job.is_one_of()));
+                let full = |player| self.roster[player].full_cell(&kind, &self.ledger);
+                players.find_map(full).map_or(Wait::For(reason), Wait::Cell)
             }
             (WaitReason::Sequence, _) if parked == Parked::Sequence => {
                 self.sequence_gate(job, index).map_or(Wait::For(reason), Wait::Before)
@@ -179,8 +185,8 @@ impl Engine {
         let jobs: Vec<String> = holder.jobs.iter().map(ToString::to_string).collect();
         let (jobs, ago) = (jobs.join(", "), self.ago(holder.since));
         match holder.down {
-            Some(state) => format!("{} ({state} in {jobs}, down since {ago} ago)", holder.host),
-            None => format!("{} (runs {jobs}, since {ago} ago)", holder.host),
+            Some(state) => format!("{} ({state} in {jobs}, holds for {ago})", holder.host),
+            None => format!("{} (runs {jobs}, holds for {ago})", holder.host),
         }
     }
 
@@ -293,7 +299,10 @@ impl Engine {
                  further attempt, {promote} goes on without them",
                 canary.failed, canary.tasks
             ),
-            None => format!("{} of its {} canary tasks are ok", canary.ok, canary.tasks),
+            None => format!(
+                "{} of its {} canary tasks are ok; {promote} goes on without them",
+                canary.ok, canary.tasks
+            ),
         };
         (text, canary.failed > 0)
     }

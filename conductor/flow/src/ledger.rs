@@ -6,16 +6,13 @@
 //! reuses it. What a cell counts follows from that and from the deployments in force; nothing of
 //! it is stored, and a reload counts anew.
 //!
-//! A player whose next task needs room in a full cell stands in that cell's queue, once, whatever
-//! waits on it. When a host lets go, players are taken from the queues of its cells and looked at
-//! like any whose gates may have opened, as long as there is room. One that meets another full cell
-//! queues there.
+//! Who waits for room in a cell, and what is counted of it, is in `cells`.
 //!
 //! A cell is *dead* when holds that only a person can end fill it: those of hosts that are down,
 //! where nothing runs, nothing waits and no further attempt is to come.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -29,6 +26,7 @@ use orchestra_model::{
 
 use crate::{
     Engine,
+    cells::{Admitted, Ledger},
     effect::{Answer, Effect, Rejection},
     flow::Flow,
     input::ReplyId,
@@ -36,137 +34,6 @@ use crate::{
     roster::PlayerIx,
     task::TaskRef,
 };
-
-/// What is counted of the cells of the deployments in force.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Ledger {
-    pub(crate) deployments: Arc<Deployments>,
-    cells: Vec<Count>,
-    /// Cells with room that players may wait for.
-    opened: BTreeSet<CellId>,
-}
-
-/// What is counted of one cell.
-#[derive(Clone, Debug)]
-struct Count {
-    /// How many hosts may hold it; `u32::MAX` for any number.
-    limit: u32,
-    held: u32,
-    /// Those that only a person can make let go.
-    dead: u32,
-    /// Whether other cells come after it.
-    leads: bool,
-    waiting: VecDeque<PlayerIx>,
-}
-
-impl Count {
-    fn is_full(&self) -> bool {
-        self.held >= self.limit
-    }
-
-    fn is_dead(&self) -> bool {
-        self.dead >= self.limit
-    }
-}
-
-impl Ledger {
-    fn new(deployments: Arc<Deployments>) -> Self {
-        let count = |limit: Option<u32>| Count {
-            limit: limit.unwrap_or(u32::MAX),
-            held: 0,
-            dead: 0,
-            leads: false,
-            waiting: VecDeque::new(),
-        };
-        let all = deployments.cells().as_slice();
-        let mut cells: Vec<Count> = all.iter().map(|cell| count(cell.limit)).collect();
-        for first in all.iter().flat_map(|cell| &cell.predecessors) {
-            cells[first.index()].leads = true;
-        }
-        Self { deployments, cells, opened: BTreeSet::new() }
-    }
-
-    /// The first of these cells that has no room.
-    pub(crate) fn full_of(&self, cells: &[CellId]) -> Option<CellId> {
-        cells.iter().copied().find(|cell| self.cells[cell.index()].is_full())
-    }
-
-    /// Whether only a person can make room in a cell.
-    pub(crate) fn is_dead(&self, cell: CellId) -> bool {
-        self.cells[cell.index()].is_dead()
-    }
-
-    /// Whether any host comes after any other.
-    pub(crate) fn has_sequences(&self) -> bool {
-        self.cells.iter().any(|cell| cell.leads)
-    }
-
-    /// Whether other cells come after this one.
-    pub(crate) fn leads(&self, cell: CellId) -> bool {
-        self.cells[cell.index()].leads
-    }
-
-    /// The cells that come before this one.
-    pub(crate) fn before(&self, cell: CellId) -> &[CellId] {
-        &self.deployments.cells()[cell].predecessors
-    }
-
-    /// Hosts that hold the cell, those of them that only a person can make let go, and its limit.
-    pub(crate) fn counts(&self, cell: CellId) -> (u32, u32, u32) {
-        let count = &self.cells[cell.index()];
-        (count.held, count.dead, count.limit)
-    }
-
-    pub(crate) fn waits_in(&self, cell: CellId, player: PlayerIx) -> bool {
-        self.cells[cell.index()].waiting.contains(&player)
-    }
-
-    /// Whether the cell's queue is being worked off.
-    pub(crate) fn is_opened(&self, cell: CellId) -> bool {
-        self.opened.contains(&cell)
-    }
-
-    pub(crate) fn has_opened(&self) -> bool {
-        !self.opened.is_empty()
-    }
-
-    /// The next player that waits for a cell which has room.
-    fn admit(&mut self) -> Option<PlayerIx> {
-        while let Some(cell) = self.opened.first() {
-            let count = &mut self.cells[cell.index()];
-            if !count.is_full()
-                && let Some(player) = count.waiting.pop_front()
-            {
-                return Some(player);
-            }
-            self.opened.pop_first();
-        }
-        None
-    }
-
-    /// Counts a host once more, or once less. Gives the cells that have become dead or alive.
-    fn count(&mut self, cells: &[CellId], holds: Option<bool>, dead: Option<bool>) -> Vec<CellId> {
-        let mut turned = Vec::new();
-        let step = |n: u32, by: Option<bool>| match by {
-            Some(true) => n + 1,
-            Some(false) => n - 1,
-            None => n,
-        };
-        for &cell in cells {
-            let count = &mut self.cells[cell.index()];
-            let was_dead = count.is_dead();
-            count.held = step(count.held, holds);
-            count.dead = step(count.dead, dead);
-            if count.is_dead() != was_dead {
-                turned.push(cell);
-            }
-            if !count.is_full() && !count.waiting.is_empty() {
-                self.opened.insert(cell);
-            }
-        }
-        turned
-    }
-}
 
 /// What became of an attempt, as far as its host's hold goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,21 +114,20 @@ impl Engine {
             changed(counts.dead, before.dead),
         );
         for cell in turned {
-            let waiting = self.ledger.cells[cell.index()].waiting.iter();
-            let entries = waiting.flat_map(|player| self.roster[*player].parked_changes());
+            let waiting = self.ledger.waiting_for(cell);
+            let entries = waiting.flat_map(|player| self.roster[player].parked_changes());
             self.changed.extend(entries.map(TaskRef::job));
         }
     }
 
-    /// Puts a player into the queue of a full cell.
+    /// Lets a player wait for room in a full cell.
     pub(crate) fn await_room(&mut self, ix: PlayerIx, cell: CellId) {
-        if self.roster[ix].waits_in.is_none() {
-            self.roster[ix].waits_in = Some(cell);
-            self.ledger.cells[cell.index()].waiting.push_back(ix);
+        if !std::mem::replace(&mut self.roster[ix].waits_for_room, true) {
+            self.ledger.queue(ix, self.roster[ix].party, cell);
         }
         let player = &self.roster[ix];
         // Its tasks may have nobody left to wait for but a person.
-        if player.waits_in.is_some_and(|cell| self.ledger.is_dead(cell)) {
+        if self.ledger.is_dead_in(&player.cells) {
             let jobs = player.parked_changes().map(TaskRef::job);
             let news = jobs.filter(|id| self.job(*id).is_some_and(|job| !job.stuck));
             let news: Vec<JobId> = news.collect();
@@ -269,14 +135,19 @@ impl Engine {
         }
     }
 
-    /// Looks again at the next player that waits for a cell with room. Whether there was one.
+    /// Looks again at the next who wait for a cell with room. Whether there were any.
     pub(crate) fn admit(&mut self) -> bool {
         if self.stale.is_some() {
             return false;
         }
-        let Some(player) = self.ledger.admit() else { return false };
-        self.roster[player].waits_in = None;
-        self.wake(player);
+        match self.ledger.admit() {
+            Admitted::Nobody => return false,
+            Admitted::Moved => {}
+            Admitted::Player(player) => {
+                self.roster[player].waits_for_room = false;
+                self.wake(player);
+            }
+        }
         true
     }
 
@@ -364,13 +235,14 @@ impl Engine {
         for ix in self.roster.indices() {
             let player = &mut self.roster[ix];
             player.cells = Arc::default();
-            if player.waits_in.take().is_some() {
+            if std::mem::take(&mut player.waits_for_room) {
                 self.woken.insert(ix);
             }
         }
         let deployments = Arc::clone(&self.ledger.deployments);
         for (host, cells) in deployments.cells().by_host() {
             if let Some(ix) = self.roster.known(host) {
+                self.roster[ix].party = self.ledger.party(cells);
                 self.roster[ix].cells = Arc::clone(cells);
             }
         }
@@ -388,6 +260,7 @@ impl Engine {
     /// Gives a player that was never heard of before the cells of its host.
     pub(crate) fn give_cells(&mut self, ix: PlayerIx) {
         let cells = self.ledger.deployments.cells().shared_of_host(self.roster.host(ix));
+        self.roster[ix].party = self.ledger.party(&cells);
         self.roster[ix].cells = cells;
     }
 
@@ -415,8 +288,8 @@ impl Engine {
             let players = cell.hosts.iter().filter_map(|host| self.roster.known(host));
             let holders = players.filter(|ix| self.roster[*ix].holds());
             let mut waiting: BTreeMap<FlowId, u32> = BTreeMap::new();
-            for ix in &self.ledger.cells[id.index()].waiting {
-                for flow in self.flows_waiting_at(*ix) {
+            for ix in self.ledger.waiting_for(id) {
+                for flow in self.flows_waiting_at(ix) {
                     *waiting.entry(flow).or_default() += 1;
                 }
             }

@@ -36,6 +36,7 @@
 mod attach;
 mod audit;
 mod cancel;
+mod cells;
 mod deadline;
 mod dispatch;
 mod effect;
@@ -64,7 +65,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use orchestra_model::{
     AudienceName, FlowId, HostName, JobId, Timestamp,
     delivery::{JobPart, RequestId, StoreId, Term},
-    record::{Drain, Op, Record},
+    record::{Drain, Op, Record, Recovered},
     status::Event,
 };
 
@@ -76,7 +77,7 @@ pub use plan::Overlay;
 pub use recover::{RecoveredFlow, RecoveredJob, Recovery};
 pub use roster::{PlayerIx, Roster};
 
-use crate::{deadline::Deadlines, flow::Flow, job::Job, ledger::Ledger, sweep::Leftover};
+use crate::{cells::Ledger, deadline::Deadlines, flow::Flow, job::Job, sweep::Leftover};
 
 /// Bounds that the configuration sets.
 #[derive(Clone, Copy, Debug)]
@@ -91,10 +92,8 @@ pub struct Engine {
     settings: Settings,
     store: StoreId,
     term: Term,
-    /// The term of the last recovery from an old copy.
-    recovered: Term,
-    /// Flows below this number may have gone further than this store knows.
-    half_known: FlowId,
+    /// The last recovery from an old copy.
+    recovered: Recovered,
     now: Timestamp,
     next_flow: FlowId,
     roster: Roster,

@@ -22,7 +22,7 @@ use orchestra_model::{
         AttemptEnd, AttemptKey, Order, OrderNumber, Outcome, Output, Report, StoreId, Term,
     },
     ledger::{Forecast, Holder},
-    record::HoldRecord,
+    record::{HoldRecord, Recovered},
 };
 
 use crate::{
@@ -146,7 +146,7 @@ impl Play {
             Recovery {
                 store: StoreId([0; 16]),
                 term: Term(1),
-                recovered: Term(0),
+                recovered: Recovered::default(),
                 next_flow: FlowId(1),
                 players: Vec::new(),
                 requests: Vec::new(),

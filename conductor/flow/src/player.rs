@@ -14,7 +14,12 @@ use orchestra_model::{
     score::ScoreOffer,
 };
 
-use crate::{input::SessionId, job::Job, ledger::Ledger, task::TaskRef};
+use crate::{
+    cells::{Ledger, PartyIx},
+    input::SessionId,
+    job::Job,
+    task::TaskRef,
+};
 
 /// One player.
 #[derive(Clone, Debug)]
@@ -53,8 +58,10 @@ pub struct Player {
     pub(crate) returning: u32,
     /// What the ledger has counted of it.
     pub(crate) counted: Counted,
-    /// The full cell in whose queue it stands.
-    pub(crate) waits_in: Option<CellId>,
+    /// With whom it waits for room in them.
+    pub(crate) party: PartyIx,
+    /// Whether it does.
+    pub(crate) waits_for_room: bool,
     parked: Vec<(Kind, VecDeque<TaskRef>)>,
 }
 
@@ -162,7 +169,8 @@ impl Player {
             held_since: Timestamp(0),
             returning: 0,
             counted: Counted::default(),
-            waits_in: None,
+            party: PartyIx::default(),
+            waits_for_room: false,
             parked: Vec::new(),
         }
     }
@@ -241,7 +249,7 @@ impl Player {
         self.full_cell(kind, ledger).map(|_| WaitReason::Cell)
     }
 
-    /// The first cell of the host without room for it, where a task of this kind needs that.
+    /// A cell of the host without room for it, where a task of this kind needs that.
     pub(crate) fn full_cell(&self, kind: &Kind, ledger: &Ledger) -> Option<CellId> {
         let needs_room = !self.cells.is_empty() && !self.holds();
         (needs_room && self.impact(kind) == Impact::Holds).then(|| ledger.full_of(&self.cells))?

@@ -9,17 +9,19 @@ use orchestra_model::{
     AudienceName, Deployments, FlowId, HostSet, JobId, JobState, Params, TaskState, Timestamp,
     delivery::{RequestId, StoreId, Term},
     flow::{FlowSpec, JobSpec, SlotSpec},
-    record::{FlowRecord, HoldRecord, Impact, JobRecord, PlayerRecord, Record, TaskRecord},
+    record::{
+        FlowRecord, HoldRecord, Impact, JobRecord, PlayerRecord, Record, Recovered, TaskRecord,
+    },
 };
 
 use crate::{
     Engine, Settings,
+    cells::Ledger,
     deadline::Deadlines,
     effect::{Answer, CloseReason},
     flow::{Flow, Tally, shown},
     input::ReplyId,
     job::Job,
-    ledger::Ledger,
     player::Flying,
     roster::{PlayerIx, Roster},
     sequence::Sequence,
@@ -33,8 +35,8 @@ pub struct Recovery {
     pub store: StoreId,
     /// Its term, already raised by opening it.
     pub term: Term,
-    /// The term of the last recovery from an old copy; 0 for none.
-    pub recovered: Term,
+    /// The last recovery from an old copy; the default for none.
+    pub recovered: Recovered,
     /// The next flow's number; 1 in a new store.
     pub next_flow: FlowId,
     /// All players that were ever heard of.
@@ -93,7 +95,6 @@ impl Engine {
             store: recovery.store,
             term: recovery.term,
             recovered: recovery.recovered,
-            half_known: recovery.next_flow,
             now: Timestamp(0),
             next_flow: recovery.next_flow,
             roster,
@@ -285,11 +286,10 @@ impl Engine {
     /// Goes on from a store that was restored from an old copy.
     pub(crate) fn recover_store(&mut self, reply: ReplyId, term: Term) {
         self.term = term;
-        self.recovered = term;
-        self.put(Record::Recovered(term));
         self.next_flow = FlowId(self.next_flow.0.saturating_add(SKIPPED)).min(FlowId::MAX);
-        self.half_known = self.next_flow;
         self.put(Record::NextFlow(self.next_flow));
+        self.recovered = Recovered { term, half_known: self.next_flow };
+        self.put(Record::Recovered(self.recovered));
         self.stale = None;
         // Every player tells its state anew, and is compared with this store before it gets
         // anything: what was said while nothing was sent is not remembered.

@@ -20,8 +20,8 @@ use orchestra_model::{
 
 use crate::{
     Engine,
+    cells::Ledger,
     job::Job,
-    ledger::Ledger,
     roster::{PlayerIx, Roster},
     task::{Parked, TaskRef},
 };
@@ -117,7 +117,9 @@ impl Engine {
     /// them.
     pub(crate) fn step_in_line(&mut self, task: TaskRef, from: TaskState, to: TaskState) {
         let Some(flow) = self.flows.get_mut(&task.job().flow) else { return };
-        if flow.sequence.is_empty() || (!from.is_final() && !to.is_final()) {
+        // Tasks of later slots end too, when their players are removed.
+        let is_present = usize::from(task.job().slot) == flow.slot + 1;
+        if flow.sequence.is_empty() || !is_present || (!from.is_final() && !to.is_final()) {
             return;
         }
         let mut sequence = std::mem::take(&mut flow.sequence);

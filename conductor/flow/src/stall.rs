@@ -48,7 +48,10 @@ impl Engine {
         match job.is_one_of() {
             true => {
                 !job.is_parked(0)
-                    || job.candidates().all(|(_, player)| is_dead(player) || is_behind(player))
+                    || job
+                        .candidates()
+                        .filter(|(_, player)| self.roster[*player].member)
+                        .all(|(_, player)| is_dead(player) || is_behind(player))
             }
             false => (0..).zip(job.known_tasks()).all(|(index, task)| {
                 let is_parked = (task.state, task.parked) == (TaskState::Waiting, Parked::Player);
@@ -64,6 +67,7 @@ impl Engine {
             && player.drained.is_none()
             && !player.holds()
             && player.impact(kind) == Impact::Holds
-            && player.waits_in.is_some_and(|cell| self.ledger.is_dead(cell))
+            && player.waits_for_room
+            && self.ledger.is_dead_in(&player.cells)
     }
 }

@@ -25,8 +25,11 @@ impl Driver {
             let answer = Answer::Rejected(rejection);
             return self.outgoing.hold(After::Effect(Effect::Answer { reply, answer }));
         }
-        self.loading.insert(reply, fleet);
+        self.loading.insert(reply);
         self.handle(Input::RosterLoaded { reply, hosts, most_removed });
+        // Host sets are resolved against what the engine has from now on, whether or not that is on
+        // disk: after a crash, the files are read anew.
+        self.fleet.send_replace(fleet);
     }
 
     /// What the engine will say of the players, before it is too late to change nothing.

@@ -85,7 +85,7 @@ impl Driver {
     fn refuse_all(&mut self) {
         let trouble = self.outgoing.trouble().unwrap_or_default().to_owned();
         let loading = &self.loading;
-        for (_, reply) in self.replies.extract_if(|id, _| !loading.contains_key(id)) {
+        for (_, reply) in self.replies.extract_if(|id, _| !loading.contains(id)) {
             let _ = reply.send(Err(not_stored(&trouble)));
         }
         for after in self.outgoing.take_answers() {
@@ -142,9 +142,7 @@ impl Driver {
     }
 
     fn answer(&mut self, id: ReplyId, answer: Answer) {
-        if let Some(fleet) = self.loading.remove(&id) {
-            self.fleet.send_replace(fleet);
-        }
+        self.loading.remove(&id);
         if let Some(reply) = self.replies.remove(&id) {
             // Whoever asked may have gone.
             let _ = reply.send(Ok(answer));

@@ -15,7 +15,7 @@ use orchestra_model::{
     names::{FlowName, ParamKey},
     record::{
         Drain, EndRecord, FlowRecord, HoldRecord, Impact, JobRecord, Op, ParamsRecord,
-        PlayerRecord, Record, TaskRecord,
+        PlayerRecord, Record, Recovered, TaskRecord,
     },
     status::Counts,
 };
@@ -93,7 +93,7 @@ fn a_new_store_is_empty(place: &dyn Place) {
     assert_eq!(store.identity().term, Term(1));
     let reader = store.reader().unwrap();
     assert_eq!(reader.next_flow().unwrap(), FlowId(1));
-    assert_eq!(reader.recovered().unwrap(), Term(0));
+    assert_eq!(reader.recovered().unwrap(), Recovered::default());
     assert_eq!(reader.players().unwrap(), []);
     assert_eq!(reader.holds().unwrap(), []);
     assert_eq!(reader.live_flows().unwrap(), []);
@@ -167,7 +167,7 @@ fn every_record_reads_as_it_was_written(place: &dyn Place) {
         &mut *store,
         [
             Record::NextFlow(FlowId::MAX),
-            Record::Recovered(Term(9)),
+            Record::Recovered(Recovered { term: Term(9), half_known: FlowId(7) }),
             Record::Spec(spec_chunk(42, 0, &bytes)),
             Record::Spec(spec_chunk(42, 1, &[])),
             Record::Spec(spec_chunk(42, 2, &bytes)),
@@ -184,7 +184,7 @@ fn every_record_reads_as_it_was_written(place: &dyn Place) {
     );
     let reader = store.reader().unwrap();
     assert_eq!(reader.next_flow().unwrap(), FlowId::MAX);
-    assert_eq!(reader.recovered().unwrap(), Term(9));
+    assert_eq!(reader.recovered().unwrap(), Recovered { term: Term(9), half_known: FlowId(7) });
     assert_eq!(reader.spec(FlowId(42)).unwrap(), Some([&bytes[..], &bytes[..]].concat()));
     assert_eq!(reader.targets(id).unwrap().as_deref(), Some("fe[1-6],db1"));
     assert_eq!(reader.params(id).unwrap(), Some(params.params));
@@ -343,7 +343,8 @@ fn everything_survives_reopening(place: &dyn Place) {
     let mut store = place.open();
     let id = store.identity().store;
     store.commit(&small_flow(1)).unwrap();
-    put(&mut *store, [Record::Player(player_record(4)), Record::Recovered(Term(1))]);
+    let recovered = Recovered { term: Term(1), half_known: FlowId(2) };
+    put(&mut *store, [Record::Player(player_record(4)), Record::Recovered(recovered)]);
     let before = store.reader().unwrap();
     let written = all_of(&*before, 1);
     drop(before);
@@ -354,7 +355,7 @@ fn everything_survives_reopening(place: &dyn Place) {
     assert!(all_of(&*reader, 1) == written);
     assert_eq!(reader.players().unwrap(), [player_record(4)]);
     assert_eq!(reader.next_flow().unwrap(), FlowId(2));
-    assert_eq!(reader.recovered().unwrap(), Term(1));
+    assert_eq!(reader.recovered().unwrap(), recovered);
 }
 
 fn the_term_only_rises(place: &dyn Place) {

@@ -34,7 +34,9 @@ use std::sync::Arc;
 use orchestra_model::{
     AudienceName, FlowId, HostName, JobId, Params,
     delivery::{RequestId, StoreId, Term},
-    record::{EndRecord, FlowRecord, HoldRecord, JobRecord, Op, PlayerRecord, TaskRecord},
+    record::{
+        EndRecord, FlowRecord, HoldRecord, JobRecord, Op, PlayerRecord, Recovered, TaskRecord,
+    },
 };
 
 pub use crate::{
@@ -121,8 +123,8 @@ pub trait Reader: Send {
     /// The next flow id to issue: 1 in a new store.
     fn next_flow(&self) -> Result<FlowId, ReadError>;
 
-    /// The term of the last recovery from an old copy; 0 where there was none.
-    fn recovered(&self) -> Result<Term, ReadError>;
+    /// The last recovery from an old copy; the default where there was none.
+    fn recovered(&self) -> Result<Recovered, ReadError>;
 
     /// Every player, by name.
     fn players(&self) -> Result<Vec<PlayerRecord>, ReadError>;

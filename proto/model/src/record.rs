@@ -37,9 +37,8 @@ pub enum Op {
 pub enum Record {
     /// The next flow id that will be issued.
     NextFlow(FlowId),
-    /// The term of the last `orc conductor recover`: what players know of older terms may be more
-    /// than this store does.
-    Recovered(Term),
+    /// The last `orc conductor recover`.
+    Recovered(Recovered),
     /// A flow's state. Key: id.
     Flow(FlowRecord),
     /// A piece of a flow's spec. Key: flow, index.
@@ -60,6 +59,23 @@ pub enum Record {
     /// A host that keeps its cells beyond the end of its tasks. Key: host. That a host holds cells
     /// while tasks run there follows from the tasks' records.
     Hold(HoldRecord),
+}
+
+/// That a conductor went on from an old copy of its store, once or more often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// The term that began with it: what players know of older terms may be more than this store
+    /// does. 0: that never happened.
+    pub term: Term,
+    /// Flows below this number may have gone further than this store knows.
+    pub half_known: FlowId,
+}
+
+/// That never happened.
+impl Default for Recovered {
+    fn default() -> Self {
+        Self { term: Term(0), half_known: FlowId(0) }
+    }
 }
 
 /// Largest piece of a chunked record, in bytes: far below the 1 MB within which a store must be

@@ -7,7 +7,10 @@ use orchestra_model::{
     Deployments, FlowId, HostName, HostSet, JobId, Params, ScoreName, TaskState,
     delivery::{StoreId, Term},
     flow::FlowSpec,
-    record::{EndRecord, FlowRecord, HoldRecord, JobRecord, Op, PlayerRecord, Record, TaskRecord},
+    record::{
+        EndRecord, FlowRecord, HoldRecord, JobRecord, Op, PlayerRecord, Record, Recovered,
+        TaskRecord,
+    },
 };
 
 pub const STORE: StoreId = StoreId([7; 16]);
@@ -16,7 +19,7 @@ pub const STORE: StoreId = StoreId([7; 16]);
 #[derive(Clone, Default)]
 pub struct Disk {
     pub term: Term,
-    recovered: Term,
+    recovered: Recovered,
     next_flow: Option<FlowId>,
     flows: BTreeMap<FlowId, FlowRecord>,
     spec_bytes: BTreeMap<(FlowId, u32), Arc<[u8]>>,
@@ -62,7 +65,7 @@ impl Disk {
     fn put(&mut self, record: Record) {
         match record {
             Record::NextFlow(next) => self.next_flow = Some(next),
-            Record::Recovered(term) => self.recovered = term,
+            Record::Recovered(recovered) => self.recovered = recovered,
             Record::Flow(flow) => {
                 let before = self.flows.insert(flow.id, flow.clone());
                 if let Some(before) = before.filter(|before| before.state.is_final()) {

@@ -8,8 +8,11 @@ use std::{
 
 use orchestra_model::{
     AudienceName, FlowId, HostName, JobId, Params,
-    delivery::{RequestId, Term},
-    record::{EndRecord, FlowRecord, HoldRecord, JobRecord, Op, PlayerRecord, Record, TaskRecord},
+    delivery::RequestId,
+    record::{
+        EndRecord, FlowRecord, HoldRecord, JobRecord, Op, PlayerRecord, Record, Recovered,
+        TaskRecord,
+    },
 };
 
 use crate::{ReadError, Reader, pieces};
@@ -18,7 +21,7 @@ use crate::{ReadError, Reader, pieces};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tables {
     next_flow: Option<FlowId>,
-    recovered: Term,
+    recovered: Recovered,
     flows: BTreeMap<FlowId, FlowRecord>,
     pruned: BTreeSet<FlowId>,
     spec: BTreeMap<(FlowId, u32), Arc<[u8]>>,
@@ -52,7 +55,7 @@ impl Tables {
     fn put(&mut self, record: Record) {
         match record {
             Record::NextFlow(next) => self.next_flow = Some(next),
-            Record::Recovered(term) => self.recovered = term,
+            Record::Recovered(recovered) => self.recovered = recovered,
             Record::Flow(flow) => drop(self.flows.insert(flow.id, flow)),
             Record::Spec(chunk) => drop(self.spec.insert((chunk.flow, chunk.index), chunk.bytes)),
             Record::Job(job) => drop(self.jobs.insert(job.id, job)),
@@ -130,7 +133,7 @@ impl Reader for Arc<Tables> {
         Ok(self.next_flow.unwrap_or(FlowId(1)))
     }
 
-    fn recovered(&self) -> Result<Term, ReadError> {
+    fn recovered(&self) -> Result<Recovered, ReadError> {
         Ok(self.recovered)
     }
 

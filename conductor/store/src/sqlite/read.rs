@@ -10,7 +10,7 @@ use std::{
 use orchestra_model::{
     AudienceName, FlowId, HostName, JobId, Params,
     delivery::{RequestId, Term},
-    record::{EndRecord, FlowRecord, HoldRecord, JobRecord, PlayerRecord, TaskRecord},
+    record::{EndRecord, FlowRecord, HoldRecord, JobRecord, PlayerRecord, Recovered, TaskRecord},
 };
 use prost::Message;
 use rusqlite::{Connection, OpenFlags, Row, params};
@@ -245,10 +245,19 @@ impl Reader for SqliteReader {
         Ok(next.unwrap_or(FlowId(1)))
     }
 
-    fn recovered(&self) -> Result<Term, ReadError> {
-        let sql = "SELECT value FROM meta WHERE key = 'recovered'";
-        let term = self.first("meta", sql, [], |row| key("meta", row, 0).map(Term))?;
-        Ok(term.unwrap_or_default())
+    fn recovered(&self) -> Result<Recovered, ReadError> {
+        let meta = |name: &str| {
+            let sql = "SELECT value FROM meta WHERE key = ?1";
+            self.first("meta", sql, [name], |row| key("meta", row, 0))
+        };
+        let term = Term(meta("recovered")?.unwrap_or_default());
+        // Version 1 did not say so.
+        let half_known = meta("half_known")?.map(FlowId);
+        Ok(match (term, half_known) {
+            (Term(0), _) => Recovered::default(),
+            (term, Some(half_known)) => Recovered { term, half_known },
+            (term, None) => Recovered { term, half_known: self.next_flow()? },
+        })
     }
 
     fn players(&self) -> Result<Vec<PlayerRecord>, ReadError> {

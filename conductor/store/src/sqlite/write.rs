@@ -36,7 +36,10 @@ pub(super) fn apply(db: &Connection, op: &Op, buffer: &mut Vec<u8>) -> Result<()
 fn put(db: &Connection, record: &Record, buffer: &mut Vec<u8>) -> Result<()> {
     match record {
         Record::NextFlow(next) => put_meta(db, "next_flow", int(next.0)),
-        Record::Recovered(term) => put_meta(db, "recovered", int(term.0)),
+        Record::Recovered(recovered) => {
+            put_meta(db, "half_known", int(recovered.half_known.0))?;
+            put_meta(db, "recovered", int(recovered.term.0))
+        }
         Record::Flow(flow) => put_flow(db, flow, buffer),
         Record::Spec(chunk) => {
             let body = SpecBody { bytes: chunk.bytes.to_vec() };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use orchestra_model::record::Impact;
+use orchestra_model::record::{Impact, Recovered};
 
 use super::*;
 
@@ -36,7 +36,7 @@ fn an_older_store_is_brought_up_to_date_with_all_that_is_in_it() {
     assert_eq!(store.identity(), Identity { store: StoreId([0x11; 16]), term: Term(2) });
     let reader = store.reader().unwrap();
     assert_eq!(reader.next_flow().unwrap(), FlowId(4));
-    assert_eq!(reader.recovered().unwrap(), Term(1));
+    assert_eq!(reader.recovered().unwrap(), Recovered { term: Term(1), half_known: FlowId(4) });
     assert_eq!(reader.players().unwrap(), [player_record(1)]);
     assert_eq!(reader.holds().unwrap(), []);
     assert_eq!(reader.live_flows().unwrap(), [flow_record(1)]);
