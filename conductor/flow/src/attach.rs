@@ -28,7 +28,6 @@ use crate::{
     effect::{CloseReason, Command, Effect},
     flow::Flow,
     ledger::Left,
-    player::Kind,
     task::TaskRef,
 };
 
@@ -157,7 +156,7 @@ impl Engine {
     /// A change may have run there: so the host counts as down, until a later one succeeds.
     fn suspect(&mut self, ix: PlayerIx, task: TaskRef) {
         let Some(job) = self.job(task.job()).filter(|job| !job.is_one_of()) else { return };
-        let impact = self.roster[ix].impact(&Kind::of(job));
+        let impact = self.roster[ix].impact(&job.kind);
         let order = self.roster[ix].last_order;
         self.settle_hold(ix, task.job(), order, impact, Left::Down(TaskState::Lost));
     }

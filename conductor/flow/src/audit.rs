@@ -90,7 +90,7 @@ impl Engine {
             let job = flow.job(task.job());
             let waits = job.is_some_and(|job| {
                 job.state_of(task.index) == TaskState::Waiting
-                    && (job.is_one_of() || job.task(task.index).parked == Parked::Sequence)
+                    && (job.is_one_of() || job.place_of(task.index) == Parked::Sequence)
             });
             ensure!(waits, "{task:?} is in line and does not wait there");
         }
@@ -114,7 +114,8 @@ impl Engine {
         let (mut parked, mut absent, mut sequenced, mut delayed) = (0, 0, 0, 0);
         let (mut ok, mut failed) = (0, 0);
         for index in 0..job.total() {
-            let (task, state) = (job.task(index), job.state_of(index));
+            let (task, place) = (job.task(index), job.place_of(index));
+            let state = job.state_of(index);
             if index < job.canary.tasks && state.is_final() && !job.is_closed() {
                 ok += u32::from(state == TaskState::Ok);
                 failed += u32::from(state != TaskState::Ok);
@@ -138,18 +139,18 @@ impl Engine {
             if state != TaskState::Waiting {
                 continue;
             }
-            sequenced += u32::from(task.parked == Parked::Sequence);
-            delayed += u32::from(task.parked == Parked::Delayed);
+            sequenced += u32::from(place == Parked::Sequence);
+            delayed += u32::from(place == Parked::Delayed);
             ensure!(
-                job.ready.contains(&index) == (task.parked == Parked::Ready),
+                job.ready.contains(&index) == (place == Parked::Ready),
                 "task {index} of {id} is parked: {:?}",
-                task.parked
+                place
             );
             ensure!(
-                index >= job.cursor || task.parked != Parked::No,
+                index >= job.cursor || place != Parked::No,
                 "task {index} of {id} waits before the cursor and nobody will look at it"
             );
-            if task.parked == Parked::Player {
+            if place == Parked::Player {
                 parked += 1;
                 let places: Vec<(u32, PlayerIx)> = match job.is_one_of() {
                     true => {

@@ -72,8 +72,7 @@ impl Engine {
         let Some(job) = self.job(id).filter(|job| job.counts.in_flight() > 0) else {
             return Vec::new();
         };
-        (0..)
-            .zip(job.known_tasks())
+        job.known_tasks()
             .filter(|(_, task)| task.state.is_in_flight())
             .filter_map(|(index, _)| Some((job.player_of(index)?, TaskRef::new(id, index))))
             .collect()

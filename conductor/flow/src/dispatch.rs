@@ -1,6 +1,6 @@
 //! Which task starts next: wanted, possible, chosen, emitted.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use orchestra_model::{
     JobId, Millis, TaskState, Timestamp, WaitReason,
@@ -60,7 +60,7 @@ impl Engine {
             return self.choose(id);
         }
         let (task, player) = (TaskRef::new(id, index), job.targets[index as usize]);
-        let kind = Kind::of(job);
+        let kind = Arc::clone(&job.kind);
         if !self.roster[player].member {
             self.withdraw(task);
         } else if let Some(cell) = self.gate_before(job, player) {
@@ -78,7 +78,7 @@ impl Engine {
     fn choose(&mut self, id: JobId) {
         let task = TaskRef::new(id, 0);
         let Some(job) = self.job(id) else { return };
-        let kind = Kind::of(job);
+        let kind = Arc::clone(&job.kind);
         let candidates: Vec<(u32, PlayerIx)> = job.candidates().collect();
         let (mut free, mut in_line) = (Vec::new(), BTreeSet::new());
         for (place, player) in candidates {
@@ -113,7 +113,7 @@ impl Engine {
         }
         // Also on players that were removed: they may be added again while it waits.
         for (place, player) in free {
-            self.roster[player].park(kind.clone(), TaskRef::new(id, place));
+            self.roster[player].park(Arc::clone(&kind), TaskRef::new(id, place));
             self.weigh(player);
             self.queue_for_room(player);
         }
@@ -125,7 +125,7 @@ impl Engine {
         job.candidates().any(|(_, player)| self.roster[player].member)
     }
 
-    fn park(&mut self, task: TaskRef, player: PlayerIx, kind: Kind, gate: WaitReason) {
+    fn park(&mut self, task: TaskRef, player: PlayerIx, kind: Arc<Kind>, gate: WaitReason) {
         let Some(job) = self.flows.get_mut(&task.job().flow).and_then(|f| f.job_mut(task.job()))
         else {
             return;
@@ -208,9 +208,11 @@ impl Engine {
         }
         let player = &mut self.roster[ix];
         player.last_order = player.last_order.next();
-        let kind = Kind::of(job);
+        let kind = Arc::clone(&job.kind);
         let impact = player.impact(&kind);
-        player.in_flight.push(Flying { task, score: kind.score, impact });
+        // Most players have one at a time, and keep the room.
+        player.in_flight.reserve_exact(1);
+        player.in_flight.push(Flying { task, score: kind.score.clone(), impact });
         player.holding += u32::from(impact == Impact::Holds);
         player.returning -= u32::from(job.is_returning(task.index));
         job.touched.remove(&task.index);

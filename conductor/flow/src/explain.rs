@@ -9,7 +9,7 @@ use orchestra_model::{
     ledger::{Explanation, Holder},
 };
 
-use crate::{Engine, flow::Flow, job::Job, player::Kind, roster::PlayerIx, task::Parked};
+use crate::{Engine, flow::Flow, job::Job, roster::PlayerIx, task::Parked};
 
 /// Most tasks of a job that are looked at, so that a question about a flow of a million tasks is
 /// short too. What is told of many tasks is told of these.
@@ -107,13 +107,12 @@ impl Engine {
 
     fn wait_of(&self, job: &Job, index: u32) -> Wait {
         let reason = self.reason(job, index);
-        let parked = job.known(index).map_or(Parked::No, |task| task.parked);
+        let parked = job.place_of(index);
         match (reason, job.player_of(index)) {
             (WaitReason::Cell, player) => {
-                let kind = Kind::of(job);
                 let candidates = job.candidates().map(|(_, player)| player);
                 let mut players = player.into_iter().chain(candidates.filter(|_| job.is_one_of()));
-                let full = |player| self.roster[player].full_cell(&kind, &self.ledger);
+                let full = |player| self.roster[player].full_cell(&job.kind, &self.ledger);
                 players.find_map(full).map_or(Wait::For(reason), Wait::Cell)
             }
             (WaitReason::Sequence, _) if parked == Parked::Sequence => {

@@ -21,8 +21,10 @@ use orchestra_model::{
 };
 
 use crate::{
+    player::Kind,
     roster::PlayerIx,
     task::{Parked, Task},
+    tasks::Tasks,
 };
 
 /// A job of a living flow.
@@ -30,6 +32,8 @@ use crate::{
 pub(crate) struct Job {
     pub(crate) id: JobId,
     pub(crate) spec: JobSpec,
+    /// What its tasks are to a player.
+    pub(crate) kind: Arc<Kind>,
     pub(crate) params: Params,
     /// The keys of its parameters, also where their values are not at hand.
     pub(crate) param_keys: Vec<ParamKey>,
@@ -74,7 +78,7 @@ pub(crate) struct Job {
     pub(crate) queued: bool,
     /// The choice of a one-of job.
     pub(crate) choice: Choice,
-    tasks: Vec<Task>,
+    tasks: Tasks,
 }
 
 /// Which player a one-of job runs on.
@@ -159,7 +163,8 @@ impl Job {
             untouched: TaskState::Waiting,
             queued: false,
             choice: Choice::default(),
-            tasks: Vec::new(),
+            kind: Arc::new(Kind::of(&spec)),
+            tasks: Tasks::new(total),
             spec,
         }
     }
@@ -210,17 +215,22 @@ impl Job {
 
     /// What happened to the task; the default for those that nothing happened to.
     pub(crate) fn task(&self, index: u32) -> Task {
-        self.tasks.get(index as usize).cloned().unwrap_or_default()
+        self.tasks.get(index).cloned().unwrap_or_default()
     }
 
     /// The same, by reference; `None` for those that nothing happened to.
     pub(crate) fn known(&self, index: u32) -> Option<&Task> {
-        self.tasks.get(index as usize)
+        self.tasks.get(index)
+    }
+
+    /// Where the task is to be found while it waits.
+    pub(crate) fn place_of(&self, index: u32) -> Parked {
+        self.tasks.parked(index)
     }
 
     /// Where the task is.
     pub(crate) fn state_of(&self, index: u32) -> TaskState {
-        match self.tasks.get(index as usize).map(|task| task.state) {
+        match self.tasks.get(index).map(|task| task.state) {
             None | Some(TaskState::Waiting) => self.untouched,
             Some(state) => state,
         }
@@ -232,20 +242,17 @@ impl Job {
     }
 
     pub(crate) fn task_mut(&mut self, index: u32) -> &mut Task {
-        let at = index as usize;
-        if self.tasks.is_empty() {
-            // Address space for all, so that growing never copies; memory comes as it is used.
-            self.tasks.reserve_exact(self.total() as usize);
-        }
-        if self.tasks.len() <= at {
-            self.tasks.resize_with(at + 1, Task::default);
-        }
-        &mut self.tasks[at]
+        self.tasks.get_mut(index)
     }
 
-    /// The tasks up to the last of which anything is remembered.
-    pub(crate) fn known_tasks(&self) -> &[Task] {
-        &self.tasks
+    /// The tasks that something happened to, in order.
+    pub(crate) fn known_tasks(&self) -> impl Iterator<Item = (u32, &Task)> {
+        self.tasks.iter()
+    }
+
+    /// Those below this index are all that are parked anywhere.
+    pub(crate) fn parked_below(&self) -> u32 {
+        self.tasks.parked_below()
     }
 
     /// Moves a task to another state. The caller persists and publishes.
@@ -279,7 +286,7 @@ impl Job {
 
     /// Notes where a waiting task is to be found.
     pub(crate) fn park(&mut self, index: u32, to: Parked) {
-        let from = std::mem::replace(&mut self.task_mut(index).parked, to);
+        let from = self.tasks.park(index, to);
         for (count, place) in [
             (&mut self.parked, Parked::Player),
             (&mut self.sequenced, Parked::Sequence),
@@ -354,9 +361,7 @@ impl Job {
             }
             let index = self.cursor;
             self.cursor += 1;
-            let task = self.tasks.get(index as usize);
-            if task.is_none_or(|task| (task.state, task.parked) == (TaskState::Waiting, Parked::No))
-            {
+            if self.is_waiting(index) && self.place_of(index) == Parked::No {
                 return Some(index);
             }
         }
@@ -465,8 +470,11 @@ impl Job {
 
     /// Whether the task waits where its player's queue would have it.
     pub(crate) fn is_parked(&self, index: u32) -> bool {
-        self.known(index)
-            .is_some_and(|task| task.state == TaskState::Waiting && task.parked == Parked::Player)
+        self.is_waiting(index) && self.place_of(index) == Parked::Player
+    }
+
+    fn is_waiting(&self, index: u32) -> bool {
+        self.known(index).is_none_or(|task| task.state == TaskState::Waiting)
     }
 
     /// Whether the host of a waiting task, which that left down, waits for its further attempt.

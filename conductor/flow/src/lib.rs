@@ -47,6 +47,7 @@ mod job;
 mod ledger;
 mod plan;
 mod player;
+mod queue;
 mod recover;
 mod reload;
 mod report;
@@ -59,6 +60,7 @@ mod status;
 mod submit;
 mod sweep;
 mod task;
+mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

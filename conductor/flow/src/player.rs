@@ -4,12 +4,13 @@
 //! that may start looks at each kind once, however many wait. An entry whose task waits here no
 //! more is dropped when it comes up, or swept out before.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use orchestra_model::{
     HostName, JobId, Millis, ScoreName, TaskState, Timestamp, WaitReason,
     delivery::{AttemptKey, OrderNumber, SpoolId},
     deployment::CellId,
+    flow::JobSpec,
     record::{Drain, HoldRecord, Impact, PlayerRecord, Record},
     score::ScoreOffer,
 };
@@ -17,7 +18,7 @@ use orchestra_model::{
 use crate::{
     cells::{Ledger, PartyIx},
     input::SessionId,
-    job::Job,
+    queue::Queues,
     task::TaskRef,
 };
 
@@ -62,7 +63,7 @@ pub struct Player {
     pub(crate) party: PartyIx,
     /// Whether it does.
     pub(crate) waits_for_room: bool,
-    parked: Vec<(Kind, VecDeque<TaskRef>)>,
+    parked: Queues,
 }
 
 /// What the gates of a player need to know of a task.
@@ -74,8 +75,8 @@ pub(crate) struct Kind {
 }
 
 impl Kind {
-    pub(crate) fn of(job: &Job) -> Self {
-        Self { score: job.spec.score.clone(), unthrottled: job.spec.unthrottled }
+    pub(crate) fn of(job: &JobSpec) -> Self {
+        Self { score: job.score.clone(), unthrottled: job.unthrottled }
     }
 }
 
@@ -171,7 +172,7 @@ impl Player {
             counted: Counted::default(),
             party: PartyIx::default(),
             waits_for_room: false,
-            parked: Vec::new(),
+            parked: Queues::default(),
         }
     }
 
@@ -263,47 +264,28 @@ impl Player {
         task: TaskRef,
         ledger: &Ledger,
     ) -> Option<WaitReason> {
-        let holds_back = |(kind, queue): &(Kind, VecDeque<TaskRef>)| {
+        let holds_back = |(kind, first): (&Kind, TaskRef)| {
             self.is_exclusive(&kind.score)
-                && queue.front().is_some_and(|first| *first < task)
+                && first < task
                 && matches!(self.gate(kind, ledger), None | Some(WaitReason::Exclusive))
         };
         self.gate(kind, ledger)
-            .or_else(|| self.parked.iter().any(holds_back).then_some(WaitReason::Exclusive))
+            .or_else(|| self.parked.firsts().any(holds_back).then_some(WaitReason::Exclusive))
     }
 
     /// Puts a task into the queue of its kind, once.
-    pub(crate) fn park(&mut self, kind: Kind, task: TaskRef) {
-        let Some((_, queue)) = self.parked.iter_mut().find(|(other, _)| *other == kind) else {
-            return self.parked.push((kind, VecDeque::from([task])));
-        };
-        if let Err(at) = queue.binary_search(&task) {
-            queue.insert(at, task);
-        }
+    pub(crate) fn park(&mut self, kind: Arc<Kind>, task: TaskRef) {
+        self.parked.insert(kind, task);
     }
 
     /// Takes a task out of the queue of its kind. Whether it was there.
     pub(crate) fn unpark(&mut self, kind: &Kind, task: TaskRef) -> bool {
-        let ix = self.parked.iter().position(|(other, _)| other == kind);
-        let at = ix.and_then(|ix| Some((ix, self.parked[ix].1.binary_search(&task).ok()?)));
-        if let Some((ix, at)) = at {
-            self.take(ix, at);
-        }
-        at.is_some()
-    }
-
-    fn take(&mut self, ix: usize, at: usize) -> Option<TaskRef> {
-        let queue = &mut self.parked[ix].1;
-        let task = queue.remove(at);
-        if queue.is_empty() {
-            self.parked.swap_remove(ix);
-        }
-        task
+        self.parked.remove(kind, task)
     }
 
     /// Takes the oldest task of a queue.
     pub(crate) fn unpark_first(&mut self, queue: usize) -> Option<TaskRef> {
-        self.take(queue, 0)
+        self.parked.pop_first(queue)
     }
 
     /// The queue of the oldest task that may start here. Where that is an exclusive one that has to
@@ -311,8 +293,7 @@ impl Player {
     pub(crate) fn next(&self, ledger: &Ledger) -> Next {
         let mut oldest: Option<(TaskRef, Option<usize>)> = None;
         let mut full = None;
-        for (ix, (kind, queue)) in self.parked.iter().enumerate() {
-            let Some(first) = queue.front().copied() else { continue };
+        for (ix, (kind, first)) in self.parked.firsts().enumerate() {
             let start = match self.gate(kind, ledger) {
                 None => Some(ix),
                 Some(WaitReason::Exclusive) => None,
@@ -335,13 +316,12 @@ impl Player {
 
     /// Everything that is parked here, in no particular order.
     pub(crate) fn parked(&self) -> impl Iterator<Item = TaskRef> {
-        self.parked.iter().flat_map(|(_, queue)| queue.iter().copied())
+        self.parked.iter(|_| true)
     }
 
     /// What is parked here and would take the host's cells.
     pub(crate) fn parked_changes(&self) -> impl Iterator<Item = TaskRef> {
-        let changes = |(kind, _): &&(Kind, _)| self.impact(kind) == Impact::Holds;
-        self.parked.iter().filter(changes).flat_map(|(_, queue)| queue.iter().copied())
+        self.parked.iter(|kind| self.impact(kind) == Impact::Holds)
     }
 
     /// That the host keeps its cells, as the store has it.

@@ -181,9 +181,9 @@ impl Engine {
         let delay = job.spec.retry_delay;
         let is_due = job.known(task.index).is_some_and(|task| {
             let due = task.ended_at.unwrap_or_default().after(delay) <= now;
-            task.state == TaskState::Waiting && task.parked == Parked::Delayed && due
+            task.state == TaskState::Waiting && due
         });
-        if is_due {
+        if is_due && job.place_of(task.index) == Parked::Delayed {
             job.park(task.index, Parked::Ready);
             self.enqueue(task.job());
         }
@@ -226,7 +226,7 @@ impl Engine {
         };
         let mut tasks = Vec::new();
         for job in flow.jobs().filter(is_meant) {
-            for (index, task) in (0..).zip(job.known_tasks()) {
+            for (index, task) in job.known_tasks() {
                 let on_host = || {
                     let player = job.player_of(index);
                     hosts.is_none_or(|hosts| {

@@ -150,12 +150,12 @@ impl Engine {
     /// Lets the job look at a task that waited in line, if it still does.
     fn look_again(&mut self, task: TaskRef) {
         let Some(job) = self.job_mut(task.job()).filter(|job| !job.is_closed()) else { return };
-        let waits = job.known(task.index).is_some_and(|known| {
+        let waits = match job.place_of(task.index) {
             // A one-of task may be parked on other candidates meanwhile.
-            let parked = known.parked == Parked::Player && job.is_one_of();
-            known.state == TaskState::Waiting && (parked || known.parked == Parked::Sequence)
-        });
-        if waits {
+            Parked::Player => job.is_one_of(),
+            place => place == Parked::Sequence,
+        };
+        if waits && job.state_of(task.index) == TaskState::Waiting {
             job.park(task.index, Parked::Ready);
             self.leave_behind(task.job());
             self.enqueue(task.job());

@@ -1,6 +1,6 @@
 //! How things end: tasks become final, jobs get their verdict, slots follow, flows end.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use orchestra_model::{FlowId, JobId, JobState, TaskState, record::Op, status::Event};
 
@@ -8,7 +8,6 @@ use crate::{
     Effect, Engine,
     deadline::Deadline,
     ledger::Left,
-    player::Kind,
     sweep::Leftover,
     task::{Exit, Parked, TaskRef},
 };
@@ -60,7 +59,7 @@ impl Engine {
     fn unpark(&mut self, task: TaskRef) {
         let Some(job) = self.job(task.job()) else { return };
         let (is_parked, one_of) = (job.is_parked(task.index), job.is_one_of());
-        let in_line = job.known(task.index).is_some_and(|task| task.parked == Parked::Sequence);
+        let in_line = job.place_of(task.index) == Parked::Sequence;
         if in_line || one_of {
             self.leave_line(task);
         }
@@ -68,7 +67,7 @@ impl Engine {
         if one_of {
             return self.leave_behind(task.job());
         }
-        let (kind, ix) = (Kind::of(job), job.targets[task.index as usize]);
+        let (kind, ix) = (Arc::clone(&job.kind), job.targets[task.index as usize]);
         let player = &mut self.roster[ix];
         player.unpark(&kind, task);
         if !player.attached() {

@@ -9,9 +9,9 @@
 //! So it is enough to look when a job has nothing in flight, and again when a cell of it has died
 //! or come back to life.
 
-use orchestra_model::{JobId, JobState, TaskState, record::Impact};
+use orchestra_model::{JobId, JobState, record::Impact};
 
-use crate::{Engine, job::Job, player::Kind, roster::PlayerIx, task::Parked};
+use crate::{Engine, job::Job, player::Kind, roster::PlayerIx};
 
 impl Engine {
     /// Looks whether a job is stuck, and lets its flow follow.
@@ -42,8 +42,7 @@ impl Engine {
         if !canary.is_open && canary.ok == canary.tasks {
             return false;
         }
-        let kind = Kind::of(job);
-        let is_dead = |player: PlayerIx| self.is_dead_for(player, &kind);
+        let is_dead = |player: PlayerIx| self.is_dead_for(player, &job.kind);
         let is_behind = |player: PlayerIx| self.gate_before(job, player).is_some();
         match job.is_one_of() {
             true => {
@@ -53,10 +52,9 @@ impl Engine {
                         .filter(|(_, player)| self.roster[*player].member)
                         .all(|(_, player)| is_dead(player) || is_behind(player))
             }
-            false => (0..).zip(job.known_tasks()).all(|(index, task)| {
-                let is_parked = (task.state, task.parked) == (TaskState::Waiting, Parked::Player);
-                !is_parked || is_dead(job.targets[index as usize])
-            }),
+            false => (0..job.parked_below())
+                .filter(|index| job.is_parked(*index))
+                .all(|index| is_dead(job.targets[index as usize])),
         }
     }
 

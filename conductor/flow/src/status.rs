@@ -10,7 +10,6 @@ use orchestra_model::{
 use crate::{
     Engine,
     job::Job,
-    player::Kind,
     roster::PlayerIx,
     task::{Parked, TaskRef},
 };
@@ -96,7 +95,7 @@ impl Engine {
         if let Some(reason) = job.whole_reason(self.stale.is_some()) {
             return reason;
         }
-        let parked = job.known(index).map_or(Parked::No, |task| task.parked);
+        let parked = job.place_of(index);
         match parked {
             Parked::Sequence => WaitReason::Sequence,
             Parked::Delayed => WaitReason::RetryDelay,
@@ -118,7 +117,7 @@ impl Engine {
         };
         let Some((place, player)) = at else { return WaitReason::NoPlayer };
         let entry = TaskRef::new(job.id, place);
-        let gate = self.roster[player].newcomer_gate(&Kind::of(job), entry, &self.ledger);
+        let gate = self.roster[player].newcomer_gate(&job.kind, entry, &self.ledger);
         gate.unwrap_or(WaitReason::PlayerBusy)
     }
 

@@ -15,7 +15,7 @@ const TURN: u32 = 256;
 #[derive(Clone, Debug)]
 pub(crate) struct Leftover {
     pub(crate) job: JobId,
-    kind: Kind,
+    kind: Arc<Kind>,
     targets: Arc<[PlayerIx]>,
     left: u32,
     /// When the job began, and how long its tasks wait for an absent player.
@@ -24,12 +24,13 @@ pub(crate) struct Leftover {
 
 impl Leftover {
     pub(crate) fn of(job: &Job) -> Self {
-        let left = if job.is_one_of() { job.targets.len() } else { job.known_tasks().len() };
+        let hosts = || u32::try_from(job.targets.len()).unwrap_or(u32::MAX);
+        let left = if job.is_one_of() { hosts() } else { job.parked_below() };
         Self {
             job: job.id,
-            kind: Kind::of(job),
+            kind: Arc::clone(&job.kind),
             targets: Arc::clone(&job.targets),
-            left: u32::try_from(left).unwrap_or(u32::MAX),
+            left,
             give_up: job.spec.give_up_after.map(|patience| (job.started_at, patience)),
         }
     }

@@ -34,7 +34,6 @@ impl TaskRef {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Task {
     pub(crate) state: TaskState,
-    pub(crate) parked: Parked,
     /// Extra attempts used, or about to be, since it was sent first or somebody asked for more.
     pub(crate) retries: u16,
     /// What it would be without a further attempt: how the last one ended, if any did.
@@ -56,9 +55,10 @@ pub(crate) struct Task {
 }
 
 /// Where a waiting task is to be found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Parked {
     /// Nowhere: not waiting, or not looked at yet.
+    #[default]
     No,
     /// Among the job's `ready` ones: it waits for the window.
     Ready,
@@ -100,7 +100,6 @@ impl Default for Task {
     fn default() -> Self {
         Self {
             state: TaskState::Waiting,
-            parked: Parked::No,
             retries: 0,
             before: None,
             impact: Impact::Look,
@@ -168,7 +167,6 @@ impl Task {
         };
         Self {
             state: record.state,
-            parked: Parked::No,
             retries: u16::try_from(record.retries).unwrap_or(u16::MAX),
             before: record.before,
             impact: record.impact,

@@ -1,0 +1,170 @@
+//! The queues of a player: the tasks parked on it, oldest first.
+//!
+//! Most players have one task waiting, if any, and a million of them may: so the first of a queue
+//! lies in the table itself, and the tables of a player grow by one as long as they are short.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use crate::{player::Kind, task::TaskRef};
+
+/// A queue for each kind of task. None of them is empty.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Queues(Vec<(Arc<Kind>, Queue)>);
+
+/// Tasks of one kind, oldest first, each once.
+#[derive(Clone, Debug)]
+enum Queue {
+    One(TaskRef),
+    Many(VecDeque<TaskRef>),
+}
+
+/// Tables shorter than this grow by one, longer ones by half or more.
+const SHORT: usize = 8;
+
+impl Queues {
+    /// The oldest task of each queue.
+    pub(crate) fn firsts(&self) -> impl Iterator<Item = (&Kind, TaskRef)> {
+        let first = |queue: &Queue| queue.as_slices().0.first().copied();
+        self.0.iter().filter_map(move |(kind, queue)| Some((&**kind, first(queue)?)))
+    }
+
+    /// All tasks of these kinds, in no particular order.
+    pub(crate) fn iter(&self, is_meant: impl Fn(&Kind) -> bool) -> impl Iterator<Item = TaskRef> {
+        let queues = self.0.iter().filter(move |(kind, _)| is_meant(kind));
+        queues.flat_map(|(_, queue)| {
+            let (front, back) = queue.as_slices();
+            front.iter().chain(back).copied()
+        })
+    }
+
+    /// Puts a task into the queue of its kind, once.
+    pub(crate) fn insert(&mut self, kind: Arc<Kind>, task: TaskRef) {
+        if let Some((_, queue)) = self.0.iter_mut().find(|(other, _)| *other == kind) {
+            return queue.insert(task);
+        }
+        if self.0.len() < SHORT {
+            self.0.reserve_exact(1);
+        }
+        self.0.push((kind, Queue::One(task)));
+    }
+
+    /// Takes a task out of the queue of its kind. Whether it was there.
+    pub(crate) fn remove(&mut self, kind: &Kind, task: TaskRef) -> bool {
+        let Some(ix) = self.0.iter().position(|(other, _)| **other == *kind) else { return false };
+        let was_there = match &mut self.0[ix].1 {
+            Queue::One(only) => *only == task,
+            Queue::Many(tasks) => {
+                tasks.binary_search(&task).is_ok_and(|at| tasks.remove(at).is_some())
+            }
+        };
+        self.tidy(ix, was_there);
+        was_there
+    }
+
+    /// Takes the oldest task of a queue, counted as [`Queues::firsts`] does.
+    pub(crate) fn pop_first(&mut self, ix: usize) -> Option<TaskRef> {
+        let first = match &mut self.0.get_mut(ix)?.1 {
+            Queue::One(only) => Some(*only),
+            Queue::Many(tasks) => tasks.pop_front(),
+        };
+        self.tidy(ix, first.is_some());
+        first
+    }
+
+    /// Drops a queue that has become empty, if its only task was taken.
+    fn tidy(&mut self, ix: usize, was_taken: bool) {
+        let is_empty = match &self.0[ix].1 {
+            Queue::One(_) => was_taken,
+            Queue::Many(tasks) => tasks.is_empty(),
+        };
+        if is_empty {
+            self.0.swap_remove(ix);
+        }
+        if self.0.is_empty() {
+            self.0 = Vec::new();
+        }
+    }
+}
+
+impl Queue {
+    fn as_slices(&self) -> (&[TaskRef], &[TaskRef]) {
+        match self {
+            Queue::One(only) => (std::slice::from_ref(only), &[]),
+            Queue::Many(tasks) => tasks.as_slices(),
+        }
+    }
+
+    fn insert(&mut self, task: TaskRef) {
+        match self {
+            Queue::One(only) if *only == task => {}
+            Queue::One(only) => {
+                let mut tasks = VecDeque::with_capacity(2);
+                tasks.extend([(*only).min(task), (*only).max(task)]);
+                *self = Queue::Many(tasks);
+            }
+            Queue::Many(tasks) => {
+                if tasks.len() < SHORT {
+                    tasks.reserve_exact(1);
+                }
+                match tasks.back() {
+                    Some(last) if *last < task => tasks.push_back(task),
+                    _ => {
+                        if let Err(at) = tasks.binary_search(&task) {
+                            tasks.insert(at, task);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orchestra_model::{FlowId, JobId, ScoreName};
+
+    use super::*;
+
+    fn kind(score: &str) -> Arc<Kind> {
+        Arc::new(Kind { score: ScoreName::new(score).unwrap(), unthrottled: false })
+    }
+
+    fn task(index: u32) -> TaskRef {
+        TaskRef::new(JobId { flow: FlowId(1), slot: 1, job: 1 }, index)
+    }
+
+    fn all(queues: &Queues) -> Vec<TaskRef> {
+        queues.iter(|_| true).collect()
+    }
+
+    #[test]
+    fn a_queue_keeps_the_order_and_each_once() {
+        let mut queues = Queues::default();
+        for index in [5, 3, 9, 3, 7, 5] {
+            queues.insert(kind("a"), task(index));
+        }
+        assert_eq!(all(&queues), [3, 5, 7, 9].map(task));
+        assert!(!queues.remove(&kind("a"), task(4)) && !queues.remove(&kind("b"), task(5)));
+        assert!(queues.remove(&kind("a"), task(5)));
+        assert_eq!(queues.pop_first(0), Some(task(3)));
+        assert_eq!(all(&queues), [7, 9].map(task));
+    }
+
+    #[test]
+    fn what_is_empty_takes_no_room() {
+        let mut queues = Queues::default();
+        for (score, index) in [("a", 1), ("b", 2), ("a", 3)] {
+            queues.insert(kind(score), task(index));
+        }
+        assert_eq!(queues.firsts().count(), 2);
+        for (score, index) in [("a", 1), ("b", 2), ("a", 3)] {
+            assert!(queues.remove(&kind(score), task(index)));
+        }
+        assert_eq!((queues.firsts().count(), queues.0.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn one_task_takes_little() {
+        assert_eq!(size_of::<(Arc<Kind>, Queue)>(), 40);
+    }
+}
