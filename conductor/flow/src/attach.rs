@@ -47,6 +47,7 @@ impl Engine {
         }
         self.note_presence(player, true);
         self.roster.attach(player, session, snapshot);
+        self.look_again_on(player);
         // What is parked there may be a change now, or be one no more.
         self.weigh(player);
         self.compare_with_store(player, snapshot);
@@ -83,10 +84,12 @@ impl Engine {
         let parked: Vec<TaskRef> = self.roster[player].parked().collect();
         for task in parked {
             let Some(job) = self.job_mut(task.job()) else { continue };
-            if job.is_one_of() || !job.awaits(task.index) {
+            if !job.awaits(task.index) {
                 continue;
             }
-            if here {
+            if job.is_one_of() {
+                // Whether it is stuck depends on who is there.
+            } else if here {
                 job.absent -= 1;
                 self.disarm_give_up(task);
             } else {

@@ -48,6 +48,8 @@ impl Engine {
                 return Some(looked_at.max(1));
             };
             self.offer(id, index);
+            // It may have ended instead, and nothing starts for a job that is doomed by that.
+            self.settle();
         }
         self.enqueue(id);
         Some(TURN)

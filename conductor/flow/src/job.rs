@@ -275,6 +275,7 @@ impl Job {
         let task = self.task_mut(index);
         let from = std::mem::replace(&mut task.state, TaskState::Waiting);
         task.before = (task.attempt > 0).then_some(from);
+        task.ended_at = None;
         task.retries = 0;
         self.counts.shift(from, TaskState::Waiting);
         if index < self.canary.tasks {

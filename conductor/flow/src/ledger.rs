@@ -106,7 +106,12 @@ impl Engine {
         }
         if counts.holds && !before.holds {
             player.held_since = now;
+            // What waits there for room shares the hold.
+            if player.waits_for_room {
+                self.woken.insert(ix);
+            }
         }
+        let player = &self.roster[ix];
         let changed = |now: bool, before: bool| (now != before).then_some(now);
         let turned = self.ledger.count(
             &player.cells,

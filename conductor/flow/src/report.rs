@@ -9,7 +9,6 @@ use std::sync::Arc;
 use orchestra_model::{
     Millis, TaskState, Timestamp,
     delivery::{AttemptEnd, AttemptKey, OrderNumber, Outcome, Refusal, Report},
-    hostset::natural_order,
     record::{EndRecord, Record},
 };
 
@@ -98,11 +97,8 @@ impl Engine {
             return self.ended.contains_key(&key.job.flow);
         };
         flow.job(key.job).is_some_and(|job| {
-            let by_name = |target: &PlayerIx| {
-                natural_order(self.roster.host(*target).as_str(), self.roster.host(player).as_str())
-            };
-            let Ok(place) = job.targets.binary_search_by(by_name) else { return false };
-            let task = job.task(if job.is_one_of() { 0 } else { place as u32 });
+            let Some(place) = self.roster.place_among(&job.targets, player) else { return false };
+            let task = job.task(job.index_of(place));
             task.state == TaskState::Lost && key.attempt >= task.attempt
         })
     }

@@ -2,8 +2,7 @@
 //! resume, quorum, canary and promotion, the delay before a retry, further attempts, drains.
 
 use orchestra_model::{
-    AudienceName, FlowId, FlowState, HostSet, JobId, JobState, TaskState, hostset::natural_order,
-    record::Drain,
+    AudienceName, FlowId, FlowState, HostSet, JobId, JobState, TaskState, record::Drain,
 };
 
 use crate::{
@@ -90,16 +89,13 @@ impl Engine {
         if self.gathering.is_empty() {
             return;
         }
-        let name = self.host(player);
         let waiting: Vec<JobId> = self.gathering.iter().copied().collect();
         for id in waiting {
             let Some(job) = self.flows.get(&id.flow).and_then(|flow| flow.job(id)) else {
                 continue;
             };
-            let place = job.targets.binary_search_by(|target| {
-                natural_order(self.roster.host(*target).as_str(), name.as_str())
-            });
-            let Some(job) = self.job_mut(id).filter(|_| place.is_ok()) else { continue };
+            let place = self.roster.place_among(&job.targets, player);
+            let Some(job) = self.job_mut(id).filter(|_| place.is_some()) else { continue };
             match here {
                 true => job.quorum.attached += 1,
                 false => job.quorum.attached -= 1,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use orchestra_model::{
     HostName, Timestamp,
     delivery::{PlayerSnapshot, SpoolId},
+    hostset::natural_order,
     record::{Drain, PlayerRecord},
 };
 
@@ -44,6 +45,14 @@ impl Roster {
     /// The player of that name, also where the players file names it no more.
     pub(crate) fn known(&self, host: &HostName) -> Option<PlayerIx> {
         self.by_host.get(host).copied()
+    }
+
+    /// The place of a player among targets in host-set order.
+    pub(crate) fn place_among(&self, targets: &[PlayerIx], player: PlayerIx) -> Option<u32> {
+        let name = self.host(player).as_str();
+        let by_name = |target: &PlayerIx| natural_order(self.host(*target).as_str(), name);
+        let place = targets.binary_search_by(by_name).ok()?;
+        u32::try_from(place).ok()
     }
 
     /// Who drained a player, if somebody did.

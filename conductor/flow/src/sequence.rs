@@ -147,6 +147,25 @@ impl Engine {
         }
     }
 
+    /// A player has told what it offers: what stands in line there may be no change at all.
+    pub(crate) fn look_again_on(&mut self, player: PlayerIx) {
+        let mut looks = Vec::new();
+        for flow in self.flows.values().filter(|flow| !flow.sequence.is_empty()) {
+            for job in &flow.slots[flow.slot] {
+                let waits = job.sequenced > 0 || (job.is_one_of() && job.waiting() > 0);
+                if !waits || self.roster[player].is_disruptive(&job.spec.score) {
+                    continue;
+                }
+                let place = self.roster.place_among(&job.targets, player);
+                looks.extend(place.map(|place| TaskRef::new(job.id, job.index_of(place))));
+            }
+        }
+        for task in looks {
+            self.leave_line(task);
+            self.look_again(task);
+        }
+    }
+
     /// Lets the job look at a task that waited in line, if it still does.
     fn look_again(&mut self, task: TaskRef) {
         let Some(job) = self.job_mut(task.job()).filter(|job| !job.is_closed()) else { return };
@@ -177,7 +196,7 @@ impl Engine {
     pub(crate) fn gate_before(&self, job: &Job, player: PlayerIx) -> Option<CellId> {
         let flow = self.flows.get(&job.id.flow).filter(|flow| !flow.sequence.is_empty())?;
         let player = &self.roster[player];
-        if job.spec.unthrottled || !player.attached() || !player.is_disruptive(&job.spec.score) {
+        if job.spec.unthrottled || !player.is_disruptive(&job.spec.score) {
             return None;
         }
         let own = match job.is_one_of() {

@@ -116,6 +116,9 @@ impl Engine {
             (true, None) => job.candidates().find(is_there),
         };
         let Some((place, player)) = at else { return WaitReason::NoPlayer };
+        if self.gate_before(job, player).is_some() {
+            return WaitReason::Sequence;
+        }
         let entry = TaskRef::new(job.id, place);
         let gate = self.roster[player].newcomer_gate(&job.kind, entry, &self.ledger);
         gate.unwrap_or(WaitReason::PlayerBusy)

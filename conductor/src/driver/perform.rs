@@ -80,8 +80,9 @@ impl Driver {
         Ok(())
     }
 
-    /// Tells everybody who waits for the store that it cannot be written. A roster is put in
-    /// force with the limits and certificates that came with it, so whoever loads one waits on.
+    /// Tells everybody who waits for the store that it cannot be written. A fleet is in force by
+    /// now, and with it go the limits and certificates that came with it, so whoever loads one
+    /// waits on.
     fn refuse_all(&mut self) {
         let trouble = self.outgoing.trouble().unwrap_or_default().to_owned();
         let loading = &self.loading;

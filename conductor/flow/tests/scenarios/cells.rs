@@ -107,7 +107,7 @@ fn frontends_come_after_backends_and_east_does_not_wait_for_west() {
     world.ok("be2", id);
     assert_eq!(world.states(id, 1, 1), "running running waiting waiting");
     world.end("be3", id, &Outcome::Exited(3));
-    assert_eq!(world.states(id, 1, 1), "running running skipped skipped");
+    assert_eq!(world.states(id, 1, 1), "running running skipped waiting");
 }
 
 #[test]
