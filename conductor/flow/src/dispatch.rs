@@ -242,6 +242,7 @@ impl Engine {
         }
         if self.job(id).is_some_and(Job::is_one_of) {
             self.leave_line(task);
+            self.recount_choice(id);
         }
     }
 

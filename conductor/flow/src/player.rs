@@ -292,13 +292,15 @@ impl Player {
     /// wait until the player is empty, nothing overtakes it.
     pub(crate) fn next(&self, ledger: &Ledger) -> Next {
         let mut oldest: Option<(TaskRef, Option<usize>)> = None;
-        let mut full = None;
+        let mut full: Option<(TaskRef, CellId)> = None;
         for (ix, (kind, first)) in self.parked.firsts().enumerate() {
             let start = match self.gate(kind, ledger) {
                 None => Some(ix),
                 Some(WaitReason::Exclusive) => None,
                 Some(WaitReason::Cell) => {
-                    full = full.or_else(|| self.full_cell(kind, ledger));
+                    if full.is_none_or(|(task, _)| first < task) {
+                        full = self.full_cell(kind, ledger).map(|cell| (first, cell));
+                    }
                     continue;
                 }
                 Some(_) => continue,
@@ -309,8 +311,10 @@ impl Player {
         }
         match (oldest, full) {
             (Some((_, Some(ix))), _) => Next::Start(ix),
+            // Room would let it start before the exclusive one, which is younger.
+            (Some((exclusive, None)), Some((task, cell))) if task < exclusive => Next::Cell(cell),
+            (None, Some((_, cell))) => Next::Cell(cell),
             (Some((_, None)), _) | (None, None) => Next::Nothing,
-            (None, Some(cell)) => Next::Cell(cell),
         }
     }
 

@@ -99,7 +99,9 @@ impl Engine {
         flow.job(key.job).is_some_and(|job| {
             let Some(place) = self.roster.place_among(&job.targets, player) else { return false };
             let task = job.task(job.index_of(place));
-            task.state == TaskState::Lost && key.attempt >= task.attempt
+            // Also of one that somebody has asked to be tried again since.
+            let lost = [Some(task.state), task.before].contains(&Some(TaskState::Lost));
+            lost || key.attempt < task.attempt
         })
     }
 
@@ -208,6 +210,7 @@ impl Engine {
         if job.task(0).before.is_none() {
             let struck = job.choice.chosen.take().filter(|_| strike);
             job.choice.struck.extend(struck);
+            self.recount_choice(task.job());
         }
     }
 }

@@ -8,7 +8,7 @@
 //! they are skipped.
 //!
 //! Every task of a job that is not `unthrottled` counts in the cells of its host, a one-of task in
-//! those of all its candidates. Those wait whose score changes their host; nobody waits for itself.
+//! those of all candidates that are left to it. Those wait whose score changes their host; nobody waits for itself.
 //! A one-of task lies in the queues of the gates before some of its candidates, while it may be
 //! parked on the others.
 
@@ -86,9 +86,9 @@ fn cells_of(ledger: &Ledger, roster: &Roster, job: &Job, index: u32) -> BTreeSet
     if job.spec.unthrottled {
         return BTreeSet::new();
     }
-    let players: &[PlayerIx] = match job.is_one_of() {
-        true => &job.targets,
-        false => std::slice::from_ref(&job.targets[index as usize]),
+    let players: Vec<PlayerIx> = match job.is_one_of() {
+        true => job.candidates().map(|(_, player)| player).collect(),
+        false => vec![job.targets[index as usize]],
     };
     let cells = players.iter().flat_map(|player| roster[*player].cells.iter().copied());
     cells.filter(|cell| ledger.leads(*cell)).collect()
@@ -106,6 +106,13 @@ impl Engine {
         let (ledger, roster) = (&self.ledger, &self.roster);
         let Some(flow) = self.flows.get_mut(&id).filter(|_| ledger.has_sequences()) else { return };
         flow.sequence = count(ledger, roster, &flow.slots[flow.slot]);
+    }
+
+    /// A one-of task has other candidates than before, and counts in the cells of these alone.
+    pub(crate) fn recount_choice(&mut self, id: JobId) {
+        if self.flows.get(&id.flow).is_some_and(|flow| !flow.sequence.is_empty()) {
+            self.line_up(id.flow);
+        }
     }
 
     /// The gates of a flow's present slot as they should be, for the audit.
