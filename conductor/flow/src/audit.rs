@@ -155,7 +155,7 @@ impl Engine {
                 let places: Vec<(u32, PlayerIx)> = match job.is_one_of() {
                     true => {
                         let may_go = |(_, player): &(u32, PlayerIx)| {
-                            self.gate_before(job, *player).is_none()
+                            self.gate_before(job, 0, *player).is_none()
                         };
                         job.candidates().filter(may_go).collect()
                     }

@@ -24,6 +24,8 @@ use crate::roster::PlayerIx;
 pub(crate) struct Ledger {
     pub(crate) deployments: Arc<Deployments>,
     cells: Vec<Count>,
+    /// Whether any cell comes after any other.
+    has_sequences: bool,
     /// Cells with room that players may wait for.
     opened: BTreeSet<CellId>,
     parties: Vec<Party>,
@@ -81,7 +83,8 @@ impl Ledger {
         for first in all.iter().flat_map(|cell| &cell.predecessors) {
             cells[first.index()].leads = true;
         }
-        Self { deployments, cells, ..Self::default() }
+        let has_sequences = cells.iter().any(|cell| cell.leads);
+        Self { deployments, cells, has_sequences, ..Self::default() }
     }
 
     /// The party of players whose hosts are in these cells.
@@ -113,7 +116,7 @@ impl Ledger {
 
     /// Whether any host comes after any other.
     pub(crate) fn has_sequences(&self) -> bool {
-        self.cells.iter().any(|cell| cell.leads)
+        self.has_sequences
     }
 
     /// Whether other cells come after this one.

@@ -65,7 +65,7 @@ impl Engine {
         let kind = Arc::clone(&job.kind);
         if !self.roster[player].member {
             self.withdraw(task);
-        } else if let Some(cell) = self.gate_before(job, player) {
+        } else if let Some(cell) = self.gate_before(job, index, player) {
             self.stand_in_line(task, cell);
         } else {
             match self.roster[player].newcomer_gate(&kind, task, &self.ledger) {
@@ -84,7 +84,7 @@ impl Engine {
         let candidates: Vec<(u32, PlayerIx)> = job.candidates().collect();
         let (mut free, mut in_line) = (Vec::new(), BTreeSet::new());
         for (place, player) in candidates {
-            match self.gate_before(job, player) {
+            match self.gate_before(job, 0, player) {
                 None => free.push((place, player)),
                 Some(cell) => drop(in_line.insert(cell)),
             }
@@ -170,7 +170,7 @@ impl Engine {
                 // Perhaps nobody but a person can help it now.
                 self.changed.insert(id);
                 self.leave_behind(id);
-            } else if let Some(cell) = self.gate_before(job, player) {
+            } else if let Some(cell) = self.gate_before(job, index, player) {
                 if job.is_one_of() {
                     // Perhaps another candidate may go.
                     if let Some(job) = self.job_mut(id) {

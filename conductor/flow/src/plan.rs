@@ -21,6 +21,7 @@ use orchestra_model::{
     delivery::{
         AttemptEnd, AttemptKey, Order, OrderNumber, Outcome, Output, Report, StoreId, Term,
     },
+    deployment::CellId,
     ledger::{Forecast, Holder},
     record::{HoldRecord, Recovered},
 };
@@ -259,11 +260,16 @@ impl Play {
         Some((job.id, flow.audience.clone()))
     }
 
-    /// Whether a host that holds is in a full cell.
+    /// Whether a host that holds is in a full cell that somebody waits for.
     fn is_in_the_way(&self, holder: &Holder) -> bool {
         let player = self.engine.roster.known(&holder.host).map(|ix| &self.engine.roster[ix]);
         player.is_some_and(|player| {
-            player.holds() && self.engine.ledger.full_of(&player.cells).is_some()
+            let ledger = &self.engine.ledger;
+            let is_awaited = |cell: &CellId| {
+                let (held, _, limit) = ledger.counts(*cell);
+                held >= limit && ledger.waiting_for(*cell).next().is_some()
+            };
+            player.holds() && player.cells.iter().any(is_awaited)
         })
     }
 

@@ -216,10 +216,11 @@ impl Player {
     }
 
     /// What the ledger should count of it. Only a person can end the hold of a host that is down,
-    /// where nothing runs, nothing waits, and no further attempt is to come.
+    /// where nothing runs, nothing waits that may, and no further attempt is to come.
     pub(crate) fn to_count(&self) -> Counted {
         let is_left = || self.holding == 0 && self.returning == 0;
-        let dead = self.down.is_some() && is_left() && self.parked_changes().next().is_none();
+        let is_awaited = || self.member && self.parked_changes().next().is_some();
+        let dead = self.down.is_some() && is_left() && !is_awaited();
         Counted { holds: self.holds(), dead }
     }
 

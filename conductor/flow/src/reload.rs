@@ -5,6 +5,7 @@ use orchestra_model::{HostSet, TaskState};
 use crate::{
     Engine, PlayerIx,
     effect::{Answer, CloseReason, Rejection},
+    flow::Flow,
     input::ReplyId,
     job::Job,
 };
@@ -29,10 +30,14 @@ impl Engine {
             if !self.roster[player].member {
                 self.roster.set_member(player, true);
                 self.put(self.roster[player].record());
+                self.weigh(player);
             }
         }
         let added = self.roster.members() - before;
         self.remove_players(&gone);
+        // Whether these are stuck depends on who is left, or has come.
+        let jobs = self.flows.values().flat_map(Flow::jobs);
+        self.changed.extend(jobs.filter(|job| job.is_one_of()).map(|job| job.id));
         let players = self.roster.members();
         self.answer(reply, Answer::Loaded { players, added, removed });
     }
@@ -53,6 +58,7 @@ impl Engine {
                 self.put(self.roster[player].record());
             }
             self.lose_in_flight(player);
+            self.weigh(player);
         }
         for job in self.gathering.clone() {
             self.await_quorum(job);

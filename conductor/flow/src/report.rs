@@ -99,9 +99,9 @@ impl Engine {
         flow.job(key.job).is_some_and(|job| {
             let Some(place) = self.roster.place_among(&job.targets, player) else { return false };
             let task = job.task(job.index_of(place));
-            // Also of one that somebody has asked to be tried again since.
-            let lost = [Some(task.state), task.before].contains(&Some(TaskState::Lost));
-            lost || key.attempt < task.attempt
+            // Of the attempts that it knows of, the store keeps the first end; of later ones, only
+            // where it may have lost that they were sent.
+            task.state == TaskState::Lost || key.attempt <= task.attempt
         })
     }
 

@@ -110,7 +110,7 @@ impl Engine {
 
     /// A one-of task has other candidates than before, and counts in the cells of these alone.
     pub(crate) fn recount_choice(&mut self, id: JobId) {
-        if self.flows.get(&id.flow).is_some_and(|flow| !flow.sequence.is_empty()) {
+        if self.ledger.has_sequences() {
             self.line_up(id.flow);
         }
     }
@@ -192,18 +192,23 @@ impl Engine {
     /// none of its candidates may go.
     pub(crate) fn sequence_gate(&self, job: &Job, index: u32) -> Option<CellId> {
         if !job.is_one_of() {
-            return self.gate_before(job, job.targets[index as usize]);
+            return self.gate_before(job, index, job.targets[index as usize]);
         }
-        let gates = job.candidates().map(|(_, player)| self.gate_before(job, player));
+        let gates = job.candidates().map(|(_, player)| self.gate_before(job, 0, player));
         let gates: Option<Vec<CellId>> = gates.collect();
         gates?.first().copied()
     }
 
     /// The first cell whose hosts come before a player's, and are not done, for a task of this job.
-    pub(crate) fn gate_before(&self, job: &Job, player: PlayerIx) -> Option<CellId> {
+    pub(crate) fn gate_before(&self, job: &Job, index: u32, player: PlayerIx) -> Option<CellId> {
         let flow = self.flows.get(&job.id.flow).filter(|flow| !flow.sequence.is_empty())?;
         let player = &self.roster[player];
         if job.spec.unthrottled || !player.is_disruptive(&job.spec.score) {
+            return None;
+        }
+        // What has left its host down has begun: its further attempt must not wait for hosts that
+        // may themselves wait for the cells which this one keeps.
+        if job.is_returning(index) && player.down.is_some() {
             return None;
         }
         let own = match job.is_one_of() {

@@ -43,7 +43,7 @@ impl Engine {
             return false;
         }
         let is_dead = |player: PlayerIx| self.is_dead_for(player, &job.kind);
-        let is_behind = |player: PlayerIx| self.gate_before(job, player).is_some();
+        let is_behind = |player: PlayerIx| self.gate_before(job, 0, player).is_some();
         match job.is_one_of() {
             true => {
                 !job.is_parked(0)

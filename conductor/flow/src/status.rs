@@ -116,7 +116,7 @@ impl Engine {
             (true, None) => job.candidates().find(is_there),
         };
         let Some((place, player)) = at else { return WaitReason::NoPlayer };
-        if self.gate_before(job, player).is_some() {
+        if self.gate_before(job, index, player).is_some() {
             return WaitReason::Sequence;
         }
         let entry = TaskRef::new(job.id, place);
