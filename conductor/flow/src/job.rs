@@ -282,7 +282,9 @@ impl Job {
             self.canary.failed -= 1;
         }
         self.touched.insert(index);
-        self.park(index, Parked::Ready);
+        // Beyond the cursor it is found in its turn: not before the canary lets it.
+        let is_next = index < self.cursor;
+        self.park(index, if is_next { Parked::Ready } else { Parked::No });
     }
 
     /// Notes where a waiting task is to be found.

@@ -231,6 +231,7 @@ impl Engine {
         self.now = self.now.max(now);
         let deployments = Arc::clone(&self.ledger.deployments);
         self.put_in_force(deployments);
+        self.correct_moments();
         for player in self.roster.indices() {
             let known = &mut self.roster[player];
             if known.spool.is_some() && known.detached_at.is_none() {
@@ -255,6 +256,23 @@ impl Engine {
             self.resume_flow(id);
         }
         self.work();
+    }
+
+    /// Where the clock was set back since, what it called the future counts as now: else everything
+    /// that waits would wait for as much longer.
+    fn correct_moments(&mut self) {
+        let now = self.now;
+        let correct = |at: &mut Option<Timestamp>| *at = at.map(|at| at.min(now));
+        for player in self.roster.indices() {
+            correct(&mut self.roster[player].detached_at);
+        }
+        for job in self.flows.values_mut().flat_map(|flow| flow.slots.iter_mut().flatten()) {
+            correct(&mut job.started_at);
+            correct(&mut job.canary.ok_at);
+            for index in job.touched.clone() {
+                correct(&mut job.task_mut(index).ended_at);
+            }
+        }
     }
 
     /// A crash between the records of one batch leaves a prefix: what was to follow is decided
