@@ -3,13 +3,16 @@
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo clean-demo test lint fmt clippy doc deny build unit bench
+.PHONY: help demo clean-demo test lint fmt clippy doc deny build unit bench bench-engine sim sim-mutants
 
 help:
 	@echo 'make demo        build, then run a flow over 116 players on this machine'
 	@echo 'make test        everything that CI runs'
 	@echo 'make lint        the part of it that runs nothing'
+	@echo 'make sim         a pretended world, by chance: SEEDS=n, or SEED=n for one of them'
+	@echo 'make sim-mutants deliberate mistakes, each of which the simulation has to catch'
 	@echo 'make bench       what a conductor can do, measured with emulated players'
+	@echo 'make bench-engine what the scheduler alone can do'
 	@echo 'make clean-demo  remove what demos have left'
 
 # The release build, then the flow of demo/roadrunner.yaml over 116 real players.
@@ -62,3 +65,19 @@ FLEET ?= ping throughput
 bench:
 	$(CARGO) build --release --locked --bins
 	'$(TARGET)/release/fleet' $(FLEET)
+
+# The engine alone: time of an event and of a plan, bytes of a task, recovery. BENCH says which.
+bench-engine:
+	$(CARGO) bench --locked -p orchestra-flow --bench engine -- --noplot $(BENCH)
+	$(CARGO) run --release --locked -p orchestra-flow --example memory
+	$(CARGO) run --release --locked -p orchestra-flow --example recover
+
+# What may happen in a pretended world: tests/sim/README.md. SEEDS says how many, FROM where to
+# begin; SEED runs one, with what happened.
+SIM_SEEDS := $(or $(SEEDS),1000)
+sim:
+	SEEDS=$(SIM_SEEDS) $(CARGO) test --locked -p orchestra-tests --test sim -- whatever_happens
+
+# Whether the simulation catches what it should.
+sim-mutants:
+	$(CARGO) run --locked -p orchestra-tests --example sim-mutants -- $(MUTANTS)

@@ -9,11 +9,16 @@ use serde_json::Value;
 
 /// Runs some scenarios over 50 players.
 fn check(scenarios: &[&str]) {
+    check_with(scenarios, &[]);
+}
+
+fn check_with(scenarios: &[&str], options: &[&str]) {
     let fleet = Path::new(env!("CARGO_BIN_EXE_fleet"));
     let conductor = fleet.with_file_name("conductor");
     assert!(conductor.is_file(), "cargo build --workspace --bins makes {}", conductor.display());
     let ran = Command::new(fleet)
         .args(scenarios)
+        .args(options)
         .args(["--players", "50", "--short", "--json"])
         .output()
         .expect("the program can be started");
@@ -42,6 +47,12 @@ fn every_task_has_one_verdict() {
 #[test]
 fn a_killed_conductor_loses_nothing() {
     check(&["reconnect"]);
+}
+
+#[test]
+fn a_conductor_goes_on_with_the_flows_of_its_store() {
+    check(&["restart"]);
+    check_with(&["restart"], &["--constrained"]);
 }
 
 #[test]

@@ -171,8 +171,13 @@ impl Driver {
                 asked.push(request);
             }
             said.drain(..).for_each(|message| self.session_said(message));
-            asked.drain(..).for_each(|request| self.request(request));
+            // Before the questions, so that they are answered as of now; and after them, so that
+            // what they set going is written with them.
             self.engine.advance(self.clock.now());
+            if !asked.is_empty() {
+                asked.drain(..).for_each(|request| self.request(request));
+                self.engine.advance(self.clock.now());
+            }
             self.gather();
             self.flush();
         }

@@ -59,6 +59,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION")]
     down: Option<Millis>,
 
+    /// Living flows over all players, in `restart` [default: as many as make 1,000,000 tasks]
+    #[arg(long)]
+    flows: Option<usize>,
+
+    /// Every host is in ten cells, in `restart`
+    #[arg(long)]
+    pub(crate) constrained: bool,
+
     /// Most players that dial at the same time when a fleet first attaches
     #[arg(long, default_value_t = 128)]
     pub(crate) dialling: usize,
@@ -112,6 +120,8 @@ pub(crate) enum Scenario {
     Throughput,
     /// The conductor is killed; until all are back and reconciled
     Reconnect,
+    /// The conductor is started over a store with a million tasks of living flows
+    Restart,
     /// Nothing happens
     Idle,
     /// Status of everything while a flow runs
@@ -155,6 +165,12 @@ impl Args {
     /// Most tasks of such a flow, where there is a choice.
     pub(crate) fn flow_tasks(&self) -> usize {
         if self.short { 1_000 } else { 100_000 }
+    }
+
+    /// Living flows of a store that is read.
+    pub(crate) fn flows(&self) -> usize {
+        let tasks = if self.short { 1_000 } else { 1_000_000 };
+        self.flows.unwrap_or(tasks / self.players).max(1)
     }
 
     /// How long the conductor is down.

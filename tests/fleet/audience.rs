@@ -109,6 +109,12 @@ impl Audience {
         Ok(Submitted { id, at, jobs: wanted.jobs, hosts: wanted.hosts })
     }
 
+    /// Asks for the conductor's status; returns how many flows are alive.
+    pub(crate) async fn flows_alive(&mut self) -> Result<u32> {
+        let status = self.0.status(v1::StatusRequest {}).await;
+        Ok(status.during("asking for the conductor's status")?.into_inner().flows_alive)
+    }
+
     /// A flow's state, as a word, and how many of its tasks are in each state.
     pub(crate) async fn flow(&mut self, id: FlowId) -> Result<(String, HashMap<String, usize>)> {
         let request = v1::GetFlowRequest { flow: Some(flow_ref(id)) };

@@ -29,7 +29,7 @@ use tonic::transport::Channel;
 use crate::{
     delay::Delay,
     meter::Meter,
-    sitter::{Shared, Trace, WallClock, inventory},
+    sitter::{Memory, Shared, Trace, WallClock, inventory},
     switch::{Gate, Stalled, Switch},
     trouble::{During as _, Result, Trouble},
     usage::open_descriptors,
@@ -138,9 +138,21 @@ impl Crowd {
         manner: Manner,
     ) -> Result<Self> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self::start_again(identities, conductor, manner, now.as_nanos() as u64, &[])
+    }
+
+    /// The same for players of an earlier `run`, who remember something, each by its place.
+    pub(crate) fn start_again(
+        identities: &[Identity],
+        conductor: SocketAddr,
+        manner: Manner,
+        run: u64,
+        memories: &[Memory],
+    ) -> Result<Self> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let (complete_sender, complete) = mpsc::unbounded_channel();
         let common = Arc::new(Common {
-            run: now.as_nanos() as u64,
+            run,
             attached: Meter::default(),
             ended: Meter::default(),
             acknowledged: Meter::default(),
@@ -157,6 +169,9 @@ impl Crowd {
         let endpoint: Endpoint = conductor.to_string().parse().during("reading the address")?;
         let players = identities.iter().zip(0_u64..).map(|(identity, number)| {
             let sitter = Shared::new(Arc::clone(&common), number, manner.max_tasks, manner.delay);
+            if let Some(memory) = memories.get(number as usize) {
+                sitter.lock().remember(*memory);
+            }
             let (stalled, cut_off) = (Arc::<Switch>::default(), Arc::<Switch>::default());
             let dialler = Dialler {
                 endpoint: [endpoint.clone()],

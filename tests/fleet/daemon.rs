@@ -1,10 +1,13 @@
 //! A program as a child: started, looked for, killed as `kill -9` does, started again.
 
 use std::{
-    fs::{self, OpenOptions},
-    io::{BufRead as _, BufReader, Write as _},
+    fs::{self, DirBuilder, OpenOptions},
+    io::{BufRead as _, BufReader, ErrorKind, Write as _},
     net::SocketAddr,
-    os::fd::{AsRawFd as _, OwnedFd},
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::fs::DirBuilderExt as _,
+    },
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
 };
@@ -170,6 +173,37 @@ impl Conductor {
         };
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         Ok(Self { program, dir, authority: files, address, running: None })
+    }
+
+    /// Where things of its configuration are.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Kills it, and puts the database of another state directory in place of its own.
+    pub(crate) fn restore(&mut self, from: &Path) -> Result<()> {
+        const WHAT: &str = "copying a store";
+        const DATABASE: &str = "orchestra.db";
+        self.kill();
+        let state = self.dir.join("state");
+        DirBuilder::new().recursive(true).mode(0o700).create(&state).during(WHAT)?;
+        for beside in ["orchestra.db-wal", "orchestra.db-shm"] {
+            match fs::remove_file(state.join(beside)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error).during(WHAT);
+                }
+                _ => {}
+            }
+        }
+        fs::copy(from.join(DATABASE), state.join(DATABASE)).during(WHAT)?;
+        Ok(())
+    }
+
+    /// The last line of its log that has `text` in it.
+    pub(crate) fn logged(&self, text: &str) -> Option<String> {
+        let log = fs::read(self.dir.join("log")).ok()?;
+        let log = String::from_utf8_lossy(&log);
+        log.lines().rfind(|line| line.contains(text)).map(str::to_owned)
     }
 
     /// Starts it, on the port that it had before if there was one; returns when it listens.

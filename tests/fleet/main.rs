@@ -21,6 +21,7 @@ mod delay;
 mod descriptors;
 mod figures;
 mod meter;
+mod past;
 mod scenario;
 mod sitter;
 mod stage;
@@ -39,7 +40,7 @@ use clap::Parser as _;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    args::{Args, Bare},
+    args::{Args, Bare, Scenario},
     trouble::{During as _, Result, Trouble},
 };
 
@@ -62,7 +63,10 @@ fn run(args: &Args) -> Result<()> {
     if args.players == 0 {
         return Err(Trouble::new("a fleet has at least one player"));
     }
-    descriptors::raise_for(args.players)?;
+    // `restart` attaches players only where it can.
+    if args.scenarios.iter().any(|scenario| *scenario != Scenario::Restart) {
+        descriptors::raise_for(args.players)?;
+    }
     let runtime = runtime(args.threads)?;
     for scenario in args.scenarios.iter().flat_map(|scenario| scenario.each()) {
         let report = runtime.block_on(async {

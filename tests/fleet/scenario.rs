@@ -6,6 +6,7 @@ mod idle;
 mod listing;
 mod ping;
 mod reconnect;
+mod restart;
 mod slow;
 mod throughput;
 
@@ -26,6 +27,7 @@ pub(crate) async fn run(scenario: Scenario, args: &Args) -> Result<Report> {
         Scenario::Ping => ping::run(args).await,
         Scenario::Throughput => throughput::run(args).await,
         Scenario::Reconnect => reconnect::run(args).await,
+        Scenario::Restart => restart::run(args).await,
         Scenario::Idle => idle::run(args).await,
         Scenario::Listing => listing::run(args).await,
         Scenario::Slow => slow::run(args).await,

@@ -73,13 +73,10 @@ pub(crate) struct Sitter {
 pub(crate) struct Shared(Arc<Mutex<Sitter>>);
 
 impl Shared {
-    /// A sitter with an empty spool; `number` tells it from all others of this run.
+    /// A sitter whose spool remembers nothing; `number` tells it from all others of this run.
     pub(crate) fn new(common: Arc<Common>, number: u64, max_tasks: u32, delay: Delay) -> Self {
-        let mut id = [0; 16];
-        id[..8].copy_from_slice(&common.run.to_le_bytes());
-        id[8..].copy_from_slice(&number.to_le_bytes());
         Self(Arc::new(Mutex::new(Sitter {
-            spool: Spool::new(SpoolId(id), max_tasks),
+            spool: Spool::new(spool_id(common.run, number), max_tasks),
             max_tasks,
             delay,
             chance: Chance::new(number + 1),
@@ -96,6 +93,21 @@ impl Shared {
     pub(crate) fn lock(&self) -> MutexGuard<'_, Sitter> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a spool remembers of the time before its player was emulated.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Memory {
+    /// The last attempt that the conductor of that term acknowledged, with its order.
+    pub(crate) last: Option<(AttemptKey, OrderNumber, Term)>,
+}
+
+/// The spool of the player of that number.
+pub(crate) fn spool_id(run: u64, number: u64) -> SpoolId {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&run.to_le_bytes());
+    id[8..].copy_from_slice(&number.to_le_bytes());
+    SpoolId(id)
 }
 
 impl Source for Shared {
@@ -142,6 +154,30 @@ impl Sink for Shared {
 }
 
 impl Sitter {
+    /// Lets the spool live through what it is to remember, before its player first dials.
+    pub(crate) fn remember(&mut self, memory: Memory) {
+        let Some((key, order, term)) = memory.last else { return };
+        let process = ProcessMark {
+            pid: 1,
+            start_ticks: 1,
+            boot: BootId([0; 16]),
+            started_at: self.common.wall_clock(Instant::now()),
+            boot_ms: 0,
+        };
+        let session = Session(0);
+        self.spool.handle(Input::Opened { session });
+        self.spool.handle(Input::Attached { session, store: key.store, term });
+        self.spool.handle(Input::Ordered { term, order, key, admission: Ok(plan()) });
+        self.spool.handle(Input::Started { key, process });
+        if let Ok(end) = EndBytes::new(&[][..]) {
+            self.spool.handle(Input::Ended { key, end });
+        }
+        self.spool.handle(Input::Acknowledged { term, key, order: None });
+        self.spool.handle(Input::Detached { session });
+        self.spool.written();
+        while self.spool.poll_effect().is_some() {}
+    }
+
     /// How long attempts take from now on.
     pub(crate) fn set_delay(&mut self, delay: Delay) {
         self.delay = delay;

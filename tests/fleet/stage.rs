@@ -55,8 +55,19 @@ enum Place {
 impl<'a> Stage<'a> {
     /// Issues what certificates there are not yet, and starts the conductor.
     pub(crate) async fn set(args: &'a Args, scenario: &str, players: usize) -> Result<Self> {
+        let mut stage = Self::empty(args, scenario, players)?;
+        if matches!(stage.conductor, Whose::Ours(_)) {
+            stage.restart()?;
+        }
+        stage.identify()?;
+        Ok(stage)
+    }
+
+    /// A stage whose conductor does not run, and whose players have no certificates.
+    pub(crate) fn empty(args: &'a Args, scenario: &str, players: usize) -> Result<Self> {
         let dir = match &args.dir {
-            Some(dir) => Place::Kept(dir.clone()),
+            // The conductor wants it so.
+            Some(dir) => Place::Kept(std::path::absolute(dir).during("finding --dir")?),
             None => {
                 let made = tempfile::Builder::new().prefix("orchestra-fleet-").tempdir();
                 Place::Temporary(made.during("making a directory")?)
@@ -74,14 +85,18 @@ impl<'a> Stage<'a> {
                 let name = format!("{scenario}-{}", std::process::id());
                 let place = dir.path().join("conductors").join(name);
                 let program = program(args, "conductor")?;
-                let mut conductor = Conductor::new(program, place, &authority, &targets)?;
-                conductor.start(&lifeline)?;
+                let conductor = Conductor::new(program, place, &authority, &targets)?;
                 (authority, Whose::Ours(Box::new(conductor)))
             }
         };
-        let identities = authority.players(&hosts)?;
-        let audience = authority.audience()?;
+        let (identities, audience) = (Vec::new(), authority.audience()?);
         Ok(Self { args, lifeline, authority, hosts, targets, identities, conductor, audience, dir })
+    }
+
+    /// Issues what certificates of players there are not yet.
+    pub(crate) fn identify(&mut self) -> Result<()> {
+        self.identities = self.authority.players(&self.hosts)?;
+        Ok(())
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -26,7 +26,7 @@ pub(crate) struct Usage {
     machine: (f64, f64),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Process {
     cpu: f64,
     /// By thread: its id, its name, its CPU seconds.
@@ -44,14 +44,14 @@ impl Usage {
         })
     }
 
-    /// From then to now.
+    /// From then to now. A conductor that was not there then has been started since.
     pub(crate) fn since(self, conductor: Option<u32>) -> Result<Spent> {
         let now = Self::now(conductor)?;
         let time = now.at - self.at;
         let of = |before: &Process, after: &Process| Share::between(before, after, time);
         Ok(Spent {
             time,
-            conductor: self.conductor.as_ref().zip(now.conductor.as_ref()).map(|(b, a)| of(b, a)),
+            conductor: now.conductor.as_ref().map(|c| of(&self.conductor.unwrap_or_default(), c)),
             own: of(&self.own, &now.own),
             busy: (now.machine.0 - self.machine.0) / (now.machine.1 - self.machine.1).max(1e-9),
         })
@@ -125,10 +125,19 @@ impl Spent {
 
 /// Resident memory of a process, in KiB.
 pub(crate) fn resident_kib(pid: u32) -> Result<f64> {
+    status_kib(pid, "VmRSS:")
+}
+
+/// The most that it ever was.
+pub(crate) fn peak_kib(pid: u32) -> Result<f64> {
+    status_kib(pid, "VmHWM:")
+}
+
+fn status_kib(pid: u32, key: &str) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).during("reading /proc")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(key));
     let kib = line.and_then(|line| line.trim().split(' ').next()?.parse().ok());
-    kib.ok_or_else(|| Trouble::new("no VmRSS in /proc/PID/status"))
+    kib.ok_or_else(|| Trouble::new(format!("no {key} in /proc/PID/status")))
 }
 
 /// How many descriptors this process has open.

@@ -23,7 +23,7 @@ pub(crate) fn plan(args: PlanArgs, program: &mut Program) -> Result<Exit, Failur
 }
 
 /// Plans, and tells the plan, or its digest alone. A submission that would be refused is a
-/// failure.
+/// failure: of what would never be, a person is told no waves.
 pub(super) fn show(wanted: &Wanted, digest: bool, program: &mut Program) -> Result<Exit, Failure> {
     let connection = program.connection()?;
     program.block_on(async move |program: &mut Program| {
@@ -32,8 +32,10 @@ pub(super) fn show(wanted: &Wanted, digest: bool, program: &mut Program) -> Resu
         let out = &mut program.console.out;
         let written = if program.shared.json {
             view::json(out, &planned)
+        } else if planned.refusal.is_some() {
+            Ok(())
         } else if digest {
-            if planned.digest.is_empty() { Ok(()) } else { writeln!(out, "{}", planned.digest) }
+            writeln!(out, "{}", planned.digest)
         } else {
             view::text(out, &planned, style)
         };

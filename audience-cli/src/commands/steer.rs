@@ -23,8 +23,11 @@ struct Steered {
 
 /// Cancels each flow; a flow that had ended otherwise is a failure, told after the others.
 pub(crate) fn cancel(args: &CancelArgs, program: &mut Program) -> Result<Exit, Failure> {
-    let told = each(&args.flows()?, program, async |client, flow| {
-        client.cancel(flow, args.abandon).await
+    let mut told = Vec::new();
+    each(&args.flows()?, program, async |client, flow| {
+        let (id, state) = client.cancel(flow, args.abandon).await?;
+        told.push((id, state));
+        Ok((id, state))
     })?;
     let ended = told.iter().filter(|(_, state)| matches!(state, FlowState::Ok | FlowState::Failed));
     let ended: Vec<String> = ended.map(|(id, state)| format!("{id} ({state})")).collect();
@@ -37,46 +40,52 @@ pub(crate) fn cancel(args: &CancelArgs, program: &mut Program) -> Result<Exit, F
 /// Pauses each flow.
 pub(crate) fn pause(args: &SteerArgs, program: &mut Program) -> Result<Exit, Failure> {
     let flows = args.flows("orc pause")?;
-    each(&flows, program, async |client, flow| client.pause(flow).await).map(|_| Exit::Ok)
+    each(&flows, program, async |client, flow| client.pause(flow).await)
 }
 
 /// Lets each flow go on.
 pub(crate) fn resume(args: &SteerArgs, program: &mut Program) -> Result<Exit, Failure> {
     let flows = args.flows("orc resume")?;
-    each(&flows, program, async |client, flow| client.resume(flow).await).map(|_| Exit::Ok)
+    each(&flows, program, async |client, flow| client.resume(flow).await)
 }
 
 /// Opens canaries of a flow.
 pub(crate) fn promote(args: &PromoteArgs, program: &mut Program) -> Result<Exit, Failure> {
     let (flow, job) = args.target()?;
     each(&[flow], program, async |client, flow| client.promote(flow, job.as_ref()).await)
-        .map(|_| Exit::Ok)
 }
 
 /// Does the same to each flow and tells its state then: a line each as it is done, or one document
-/// once all are.
+/// once all are. A flow that it cannot be done to is in the way of no other: what comes after it
+/// must not go on because somebody had named one too many.
 fn each(
     flows: &[Option<FlowId>],
     program: &mut Program,
-    act: impl AsyncFn(&mut Client, Option<FlowId>) -> Result<(FlowId, FlowState), Failure>,
-) -> Result<Vec<(FlowId, FlowState)>, Failure> {
+    mut act: impl AsyncFnMut(&mut Client, Option<FlowId>) -> Result<(FlowId, FlowState), Failure>,
+) -> Result<Exit, Failure> {
     let connection = program.connection()?;
     program.block_on(async move |program: &mut Program| {
         let mut client = Client::connect(connection).await?;
         let mut told = Vec::new();
+        let mut failed: Option<Failure> = None;
         for flow in flows {
-            let (id, state) = act(&mut client, *flow).await?;
-            if !program.shared.json {
-                let style = program.console.style;
-                writeln!(program.console.out, "{id} {}", style.flow(state)).map_err(unwritten)?;
+            match act(&mut client, *flow).await {
+                Ok((id, state)) if program.shared.json => told.push(Steered { id: id.0, state }),
+                Ok((id, state)) => {
+                    let state = program.console.style.flow(state);
+                    writeln!(program.console.out, "{id} {state}").map_err(unwritten)?;
+                }
+                Err(failure) => {
+                    // The last one is what the program ends with.
+                    if let Some(earlier) = failed.replace(failure) {
+                        program.console.narrate(earlier.render().trim_end());
+                    }
+                }
             }
-            told.push((id, state));
         }
         if program.shared.json {
-            let flows: Vec<Steered> =
-                told.iter().map(|(id, state)| Steered { id: id.0, state: *state }).collect();
-            json::document(&mut program.console.out, "flows", &flows).map_err(unwritten)?;
+            json::document(&mut program.console.out, "flows", &told).map_err(unwritten)?;
         }
-        Ok(told)
+        failed.map_or(Ok(Exit::Ok), Err)
     })
 }

@@ -31,6 +31,8 @@ pub(super) const JOB: &[Foreign] = &[
     Renamed("target", "targets"),
     Renamed("range", "targets"),
     Renamed("concurrent", "parallel"),
+    // A deployment's and a score's, which are no job's.
+    Renamed("concurrency", "parallel"),
     Renamed("retry", "retries"),
     Renamed("job_timeout", "timeout"),
     Instead("run_as", "the score's .conf names its user"),

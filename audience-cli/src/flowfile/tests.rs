@@ -256,6 +256,7 @@ fn what_no_single_field_can_tell_is_checked() {
         ("slots: [5]", "slot 1: expected a table of fields, found a number"),
         ("jobs: [{score: a}]", "jobs are in slots"),
         ("job_flow: []", "here it is called slots"),
+        ("slots: [{jobs: [{concurrency: 5}]}]", "\"concurrency\"; here it is called parallel"),
         (
             "slots: [{jobs: [{name: a, score: a, targets: x}, {name: a, score: a, targets: x}]}]",
             "two jobs are named a",
@@ -263,7 +264,7 @@ fn what_no_single_field_can_tell_is_checked() {
         ("slots: [{jobs: [{score: a, targets: x, parallel: 0}]}]", "parallel is 0"),
         ("slots: [{jobs: [{score: a, targets: ''}]}]", "it names no hosts"),
         ("slots: [{jobs: [{score: a, targets: x, name: }]}]", "name: it is empty"),
-        ("slots: [{jobs: [{score: a, score: b, targets: x}]}]", "duplicate"),
+        ("slots: [{jobs: [{score: a, score: b, targets: x}]}]", "the key \"score\" is given twice"),
     ] {
         let failure = yaml(text).unwrap_err();
         assert_eq!(failure.exit, Exit::Usage, "{text}");

@@ -24,11 +24,15 @@ pub fn flow(
 ) -> io::Result<()> {
     let summary = &flow.summary;
     write!(out, "{} {}", named(summary), style.flow(summary.state))?;
-    match summary.ended_at {
-        Some(ended) => write!(out, " after {}", elapsed(ended.since(summary.submitted_at)))?,
-        None => write!(out, " for {}", elapsed(now.since(summary.submitted_at)))?,
+    let submitted = summary.submitted_at;
+    if let Some(ended) = summary.ended_at {
+        write!(out, " after {}", elapsed(ended.since(submitted)))?;
     }
-    write!(out, ", submitted by {} at {}", summary.audience, when_about(summary.submitted_at))?;
+    write!(out, ", submitted by {} at {}", summary.audience, when_about(submitted))?;
+    if summary.ended_at.is_none() {
+        // Since when it is in this state, nobody has noted.
+        write!(out, ", {} ago", elapsed(now.since(submitted)))?;
+    }
     if let Some(by) = &flow.cancelled_by {
         write!(out, ", cancelled by {by}")?;
     }
@@ -221,7 +225,7 @@ mod tests {
         flow(&mut out, &samples::running(), &|_| true, now, Style::default()).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "42 deploy-42 running for 1m40s, submitted by alice at 2025-11-21T08:00:00Z\n\
+            "42 deploy-42 running, submitted by alice at 2025-11-21T08:00:00Z, 1m40s ago\n\
              \x20 42.1 partial\n\
              \x20   42.1.1 pkg1 (install-package) on db[1-10]: partial, 8 ok, 2 failed\n\
              \x20   42.1.2 install-package on one of api[1-6]: ok, 1 ok\n\

@@ -45,6 +45,13 @@ fn flows_are_paused_and_go_on() {
     let answer = fake.run("orc resume 42,43 --json").json();
     assert_eq!(answer["flows"][1], json!({"id": 43, "state": "running"}));
     fake.run("orc pause 7").fails(1, &["error: pausing flow 7: there is no such flow"]);
+    // One that is not there keeps no other from being paused.
+    fake.run("orc pause 6,42,7").is(
+        1,
+        "42 paused\n",
+        "error: pausing flow 6: there is no such flow\n\
+         error: pausing flow 7: there is no such flow\n",
+    );
     fake.run("orc resume 42.1").fails(64, &["orc resume takes whole flows"]);
 }
 

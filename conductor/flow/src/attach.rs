@@ -28,8 +28,12 @@ use crate::{
     effect::{CloseReason, Command, Effect},
     flow::Flow,
     ledger::Left,
+    recover::SKIPPED,
     task::TaskRef,
 };
+
+/// No store issues as many orders; a player that says so may not use numbers up.
+const REACHABLE: OrderNumber = OrderNumber(1 << 62);
 
 impl Engine {
     pub(crate) fn attach(
@@ -109,8 +113,11 @@ impl Engine {
         let unknown = newest.filter(|flow| *flow >= self.next_flow);
         let last = self.roster[ix].last_order;
         let ahead = snapshot.mark > last || unknown.is_some();
-        if ahead && snapshot.term < self.recovered.term {
-            return self.catch_up(ix, snapshot, unknown);
+        if snapshot.term < self.recovered.term {
+            if ahead {
+                self.catch_up(ix, snapshot, unknown);
+            }
+            return;
         }
         if !ahead && snapshot.term <= self.term {
             return;
@@ -136,8 +143,6 @@ impl Engine {
     /// from there, and whatever was waiting for it then may have run in the time that the store has
     /// forgotten, so it is `lost`.
     fn catch_up(&mut self, ix: PlayerIx, snapshot: &PlayerSnapshot, unknown: Option<FlowId>) {
-        /// No store issues as many orders; a player that says so may not use numbers up.
-        const REACHABLE: OrderNumber = OrderNumber(1 << 62);
         if let Some(flow) = unknown.filter(|flow| *flow < FlowId::MAX) {
             self.next_flow = flow.next();
             self.put(Record::NextFlow(self.next_flow));
@@ -154,6 +159,14 @@ impl Engine {
                 );
             }
         }
+    }
+
+    /// Orders that the store has forgotten may have been cancelled before they came, and the player
+    /// goes by their numbers: none of them is used again.
+    fn skip_orders(&mut self, ix: PlayerIx) {
+        let player = &mut self.roster[ix];
+        let next = OrderNumber(player.last_order.0.saturating_add(SKIPPED));
+        player.last_order = next.min(REACHABLE).max(player.last_order);
     }
 
     /// A change may have run there: so the host counts as down, until a later one succeeds.
@@ -227,16 +240,19 @@ impl Engine {
                 self.finish(task, TaskState::Lost, Some("the player has no trace of it"));
             }
         }
-        let is_unknown = |key: &&AttemptKey| {
-            let flow = key.job.flow;
-            key.store == self.store
+        let is_unknown = |live: &&LiveAttempt| {
+            let flow = live.key.job.flow;
+            live.key.store == self.store
                 && !self.flows.contains_key(&flow)
                 && !self.ended.contains_key(&flow)
         };
-        if let Some(key) = live.keys().find(is_unknown) {
+        if let Some(newest) = live.values().filter(is_unknown).max_by_key(|live| live.order) {
             // A change that only the lost part of history knows of.
-            let (job, order) = (key.job, self.roster[ix].last_order);
+            let (job, order) = (newest.key.job, newest.order.min(self.roster[ix].last_order));
             self.settle_hold(ix, job, order, Impact::Holds, Left::Down(TaskState::Lost));
+        }
+        if snapshot.term < self.recovered.term {
+            self.skip_orders(ix);
         }
         let player = &mut self.roster[ix];
         player.strangers = live.into_keys().take(limits::MAX_TASKS as usize).collect();

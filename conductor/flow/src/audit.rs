@@ -204,6 +204,8 @@ impl Engine {
         }
         if job.may_start() {
             ensure!(!job.is_doomed(), "job {id} is doomed and does not say so");
+            let is_known = !job.window_is_open() || self.open.contains(&id);
+            ensure!(is_known || job.parked == 0, "job {id} has room and its players pass it over");
             let unseen = job.cursor < job.admitted() || !job.ready.is_empty();
             let looked_at = job.queued || !job.window_is_open() || self.stale.is_some();
             ensure!(looked_at || !unseen, "job {id} has room in its window and looks at nothing");
@@ -242,7 +244,7 @@ impl Engine {
         ensure!(player.answered <= player.last_order, "player {host} has answered for too much");
         ensure!(
             self.stale.is_some()
-                || !matches!(player.next(&self.ledger), Next::Start(_))
+                || !matches!(player.next(&self.ledger, &self.open), Next::Start(_) | Next::Idle(_))
                 || self.woken.contains(&ix),
             "player {host} has room and looks at nothing"
         );
@@ -271,7 +273,8 @@ impl Engine {
             "player {host} waits for room: {}, and stands in {waits_in:?}",
             player.waits_for_room
         );
-        if let (Next::Cell(_), None) = (player.next(&self.ledger), self.stale.as_ref()) {
+        if let (Next::Cell(_), None) = (player.next(&self.ledger, &self.open), self.stale.as_ref())
+        {
             let queues = waits_in.is_some_and(|cell| {
                 let (held, _, limit) = self.ledger.counts(cell);
                 held >= limit || self.ledger.is_opened(cell)

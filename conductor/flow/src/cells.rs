@@ -29,11 +29,13 @@ pub(crate) struct Ledger {
     /// Cells with room that players may wait for.
     opened: BTreeSet<CellId>,
     parties: Vec<Party>,
+    /// Those in which anybody waits.
+    awaiting: BTreeSet<PartyIx>,
     party_of: BTreeMap<Arc<[CellId]>, PartyIx>,
 }
 
 /// A party's place in the ledger's table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PartyIx(u32);
 
 /// Players that wait for the same room.
@@ -143,8 +145,9 @@ impl Ledger {
 
     /// The players that wait for room in a cell, wherever they stand.
     pub(crate) fn waiting_for(&self, cell: CellId) -> impl Iterator<Item = PlayerIx> {
-        let parties = self.parties.iter().filter(move |party| party.cells.contains(&cell));
-        parties.flat_map(|party| party.waiting.iter().copied())
+        let parties = self.awaiting.iter().map(|party| &self.parties[party.0 as usize]);
+        let theirs = parties.filter(move |party| party.cells.binary_search(&cell).is_ok());
+        theirs.flat_map(|party| party.waiting.iter().copied())
     }
 
     /// Whether the cell's queue is being worked off.
@@ -161,6 +164,7 @@ impl Ledger {
     pub(crate) fn queue(&mut self, player: PlayerIx, party: PartyIx, cell: CellId) {
         let ours = &mut self.parties[party.0 as usize];
         ours.waiting.push_back(player);
+        self.awaiting.insert(party);
         if ours.stands_in.is_none() {
             ours.stands_in = Some(cell);
             self.cells[cell.index()].waiting.push_back(party);
@@ -191,8 +195,9 @@ impl Ledger {
             Some(_) => Admitted::Moved,
         };
         party.stands_in = full.or(party.stands_in).filter(|_| !party.waiting.is_empty());
-        if let Some(cell) = party.stands_in {
-            self.cells[cell.index()].waiting.push_back(ix);
+        match party.stands_in {
+            Some(cell) => self.cells[cell.index()].waiting.push_back(ix),
+            None => drop(self.awaiting.remove(&ix)),
         }
         admitted
     }

@@ -26,8 +26,14 @@ impl Engine {
     /// Puts a job into the queue of those to look at, once.
     pub(crate) fn enqueue(&mut self, id: JobId) {
         let Some(job) = self.job_mut(id) else { return };
+        let job_is_stuck = job.stuck;
         if !std::mem::replace(&mut job.queued, true) {
             self.runnable.push_back(id);
+        }
+        self.open.insert(id);
+        // Whether it is stuck is looked at again after its turn; until then its flow is not stalled.
+        if job_is_stuck && self.flows.get_mut(&id.flow).is_some_and(|f| f.set_stuck(id, false)) {
+            self.changed.insert(id);
         }
     }
 
@@ -151,25 +157,28 @@ impl Engine {
             return;
         }
         loop {
-            let queue = match self.roster[player].next(&self.ledger) {
-                Next::Start(queue) => queue,
+            let entry = match self.roster[player].next(&self.ledger, &self.open) {
+                Next::Start(entry) => entry,
+                Next::Idle(queue) => {
+                    for entry in self.roster[player].unpark_all(queue) {
+                        self.await_window(entry);
+                    }
+                    continue;
+                }
                 Next::Cell(cell) => {
                     self.await_room(player, cell);
                     break;
                 }
                 Next::Nothing => break,
             };
-            let Some(entry) = self.roster[player].unpark_first(queue) else { break };
             let id = entry.job();
+            let Some(kind) = self.job(id).map(|job| Arc::clone(&job.kind)) else { break };
+            self.roster[player].unpark(&kind, entry);
             let Some(job) = self.job(id).filter(|job| job.awaits(entry.index)) else { continue };
             let index = job.index_of(entry.index);
             if !job.may_start() || !job.window_is_open() {
-                if let Some(job) = self.job_mut(id) {
-                    job.park(index, Parked::Ready);
-                }
-                // Perhaps nobody but a person can help it now.
-                self.changed.insert(id);
-                self.leave_behind(id);
+                self.open.remove(&id);
+                self.await_window(entry);
             } else if let Some(cell) = self.gate_before(job, index, player) {
                 if job.is_one_of() {
                     // Perhaps another candidate may go.
@@ -188,9 +197,23 @@ impl Engine {
         self.weigh(player);
     }
 
+    /// Lets a task that was parked on a player wait for its job.
+    fn await_window(&mut self, entry: TaskRef) {
+        let id = entry.job();
+        let Some(job) = self.job_mut(id).filter(|job| job.awaits(entry.index)) else { return };
+        let index = job.index_of(entry.index);
+        job.park(index, Parked::Ready);
+        if job.may_start() && job.window_is_open() {
+            self.enqueue(id);
+        }
+        // Perhaps nobody but a person can help it now.
+        self.changed.insert(id);
+        self.leave_behind(id);
+    }
+
     /// Puts a player into the queue of a cell, if room there is what its next task needs.
     fn queue_for_room(&mut self, player: PlayerIx) {
-        if let Next::Cell(cell) = self.roster[player].next(&self.ledger) {
+        if let Next::Cell(cell) = self.roster[player].next(&self.ledger, &self.open) {
             self.await_room(player, cell);
         }
     }
@@ -199,6 +222,7 @@ impl Engine {
     /// the order. `entry` is as in the player's queue: for a one-of job it names the choice.
     fn start(&mut self, entry: TaskRef, ix: PlayerIx) {
         let (now, store, id) = (self.now, self.store, entry.job());
+        let forgotten = self.forgotten_attempts(id.flow);
         let Some(session) = self.roster[ix].session else { return };
         let Some(job) = self.flows.get_mut(&id.flow).and_then(|flow| flow.job_mut(id)) else {
             return;
@@ -221,7 +245,7 @@ impl Engine {
         job.park(task.index, Parked::No);
         job.shift(task.index, TaskState::Sent);
         let known = job.task_mut(task.index);
-        known.attempt += 1;
+        known.attempt = known.attempt.max(forgotten) + 1;
         known.impact = impact;
         known.order = player.last_order;
         known.sent_at = Some(now);
@@ -236,6 +260,9 @@ impl Engine {
         self.weigh(ix);
         if self.job(id).is_some_and(|job| job.stuck) {
             self.changed.insert(id);
+        }
+        if self.job(id).is_some_and(|job| !job.window_is_open()) {
+            self.open.remove(&id);
         }
         if was_parked {
             self.leave_behind(id);

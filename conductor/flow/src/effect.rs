@@ -241,7 +241,7 @@ impl fmt::Display for Rejection {
                 write!(
                     f,
                     "with these deployments, hosts of slot {flow}.{slot}, which is alive, would \
-                     wait for each other for ever: "
+                     wait for each other for ever (let the flow end, or `orc cancel {flow}`): "
                 )?;
                 write_conflicts(f, conflicts)
             }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
-    FlowId, HostName, HostSet, JobId, JobState, Millis, TaskState, Timestamp, WaitReason,
+    AudienceName, FlowId, HostName, HostSet, JobId, JobState, Millis, TaskState, Timestamp,
+    WaitReason,
     deployment::CellId,
     flow::SequenceOnFailure,
     ledger::{Explanation, Holder},
@@ -116,11 +117,20 @@ impl Engine {
                 players.find_map(full).map_or(Wait::For(reason), Wait::Cell)
             }
             (WaitReason::Sequence, _) if parked == Parked::Sequence => {
-                self.sequence_gate(job, index).map_or(Wait::For(reason), Wait::Before)
+                self.gate_to_tell(job, index).map_or(Wait::For(reason), Wait::Before)
             }
             (WaitReason::PlayerDrained, Some(player)) => Wait::Player(reason, player),
             _ => Wait::For(reason),
         }
+    }
+
+    /// The cell behind which a task stands in line: of a one-of task's several, one that may open
+    /// yet, as there always is one.
+    fn gate_to_tell(&self, job: &Job, index: u32) -> Option<CellId> {
+        let gate = self.sequence_gate(job, index);
+        let candidates = job.candidates().filter(|_| job.is_one_of());
+        let mut gates = candidates.filter_map(|(_, player)| self.gate_before(job, index, player));
+        gates.find(|cell| !self.is_in_vain(job.id, *cell)).or(gate)
     }
 
     fn tell(&self, job: &Job, wait: Wait, hosts: HostSet) -> Explanation {
@@ -169,6 +179,14 @@ impl Engine {
         let mut text =
             format!("{} is full, {held} of {limit}: held by {}{more}", cell.key, named.join(", "));
         let is_dead = dead >= limit;
+        let paused: BTreeMap<FlowId, &AudienceName> =
+            holders.iter().flat_map(|holder| self.pauses_on(&holder.host)).collect();
+        for (flow, by) in paused {
+            text.push_str(&format!(
+                "; flow {flow} has a further attempt to come there and was paused by {by}: `orc \
+                 resume {flow}` lets it go on"
+            ));
+        }
         if is_dead {
             let down = holders.iter().filter(|holder| holder.down.is_some());
             let hosts = HostSet::from_names(down.map(|holder| holder.host.clone()));
@@ -178,6 +196,23 @@ impl Engine {
             ));
         }
         (text, is_dead)
+    }
+
+    /// Paused flows of which a further attempt is to come on a host that is down, and who paused
+    /// each.
+    fn pauses_on(&self, host: &HostName) -> Vec<(FlowId, &AudienceName)> {
+        let returning = |player: &PlayerIx| self.roster[*player].returning > 0;
+        let Some(player) = self.roster.known(host).filter(returning) else { return Vec::new() };
+        let is_to_return = |job: &Job| {
+            let place = self.roster.place_among(&job.targets, player);
+            let index = place.map(|place| job.index_of(place));
+            index.is_some_and(|index| {
+                job.is_returning(index) && job.player_of(index) == Some(player)
+            })
+        };
+        let paused = self.flows.values().filter_map(|flow| Some((flow, flow.paused_by.as_ref()?)));
+        let here = paused.filter(|(flow, _)| flow.slots[flow.slot].iter().any(is_to_return));
+        here.map(|(flow, by)| (flow.id, by)).collect()
     }
 
     fn tell_holder(&self, holder: &Holder) -> String {
@@ -214,12 +249,14 @@ impl Engine {
         let dead = !failed.is_empty() && waits;
         let mut text = format!("comes after {}", cell.key);
         if !open.is_empty() {
-            text.push_str(&format!(", of which {} are not done", open.counted()));
+            text.push_str(&format!(", of which {} are not done", some_of(&open)));
         }
         if dead {
+            // Their jobs have not ended: whoever waits in vain is skipped, and not in line.
             text.push_str(&format!(
-                ", of which {} ended without being ok; `orc retry {}` gives them a further attempt",
-                failed.counted(),
+                "{} {} ended without being ok; `orc retry {}` gives them a further attempt",
+                if open.is_empty() { ", of which" } else { " and" },
+                some_of(&failed),
                 job.id.flow
             ));
         }
@@ -241,7 +278,7 @@ impl Engine {
             ),
             WaitReason::Canary => return self.tell_canary(job),
             WaitReason::RetryDelay => {
-                format!("pauses for {} before its next attempt", job.spec.retry_delay)
+                format!("its next attempt comes in {}", self.tell_delays(job, hosts))
             }
             WaitReason::Paused => {
                 let by = self.flows.get(&flow).and_then(|flow| flow.paused_by.as_ref());
@@ -281,6 +318,26 @@ impl Engine {
         (text, false)
     }
 
+    /// What is left of the delays of a job's tasks on these hosts: `40s`, or `40s to 1m`.
+    fn tell_delays(&self, job: &Job, hosts: &HostSet) -> String {
+        let is_meant = |index: u32| {
+            let player = job.player_of(index);
+            job.place_of(index) == Parked::Delayed
+                && player.is_some_and(|player| hosts.contains(self.roster.host(player)))
+        };
+        let delayed = job.touched.iter().copied().filter(|index| is_meant(*index));
+        let due = delayed.filter_map(|index| {
+            let due = job.known(index)?.ended_at?.after(job.spec.retry_delay);
+            // Whole seconds, of which the last one counts until it is over.
+            Some(Millis(due.since(self.now).0.next_multiple_of(1_000)))
+        });
+        let due: BTreeSet<Millis> = due.collect();
+        match (due.first(), due.last()) {
+            (Some(first), Some(last)) if first != last => format!("{first} to {last}"),
+            (first, _) => first.copied().unwrap_or_default().to_string(),
+        }
+    }
+
     fn tell_canary(&self, job: &Job) -> (String, bool) {
         let (canary, flow) = (&job.canary, job.id.flow);
         let promote = format!("`orc promote {flow} --job {}`", job.spec.name);
@@ -310,6 +367,17 @@ impl Engine {
         // Whole seconds are enough for people.
         let length = self.now.since(since);
         Millis(length.0 / 1_000 * 1_000).to_string()
+    }
+}
+
+/// A host set, cut where it is long.
+fn some_of(hosts: &HostSet) -> String {
+    match hosts.len().checked_sub(NAMED) {
+        None | Some(0) => hosts.counted().to_string(),
+        Some(more) => {
+            let first = hosts.iter().take(NAMED).cloned();
+            format!("{} and {more} more", HostSet::from_names(first))
+        }
     }
 }
 

@@ -30,6 +30,7 @@ use crate::{
     effect::{Answer, Effect, Rejection},
     flow::Flow,
     input::ReplyId,
+    job::Job,
     player::{Down, Player},
     roster::PlayerIx,
     task::TaskRef,
@@ -69,10 +70,13 @@ impl Engine {
         impact: Impact,
         left: Left,
     ) {
+        let store = self.store;
         let player = &mut self.roster[ix];
         let is_later = |down: &Down| down.order < order;
         // Its own order may have left it down: a crash in between forgot that it was given up.
         let is_mended = |down: &Down| down.order <= order;
+        // What was lost and turned out to run there still needs the cells as before.
+        let goes_on = player.strangers.iter().any(|stranger| stranger.store == store);
         match left {
             Left::Down(state)
                 if impact == Impact::Holds && player.down.as_deref().is_none_or(is_later) =>
@@ -81,13 +85,17 @@ impl Engine {
                 let record = player.hold_record(&down);
                 player.down = Some(Box::new(down));
                 self.put(record);
+                self.look_again_on(ix);
             }
             Left::Well
-                if impact != Impact::Look && player.down.as_deref().is_some_and(is_mended) =>
+                if impact != Impact::Look
+                    && !goes_on
+                    && player.down.as_deref().is_some_and(is_mended) =>
             {
                 player.down = None;
                 let host = player.host.clone();
                 self.effects.push_back(Effect::Persist(Op::Release(host)));
+                self.note_returning();
             }
             _ => {}
         }
@@ -109,6 +117,7 @@ impl Engine {
             // What waits there for room shares the hold.
             if player.waits_for_room {
                 self.woken.insert(ix);
+                self.changed.extend(player.parked_changes().map(TaskRef::job));
             }
         }
         let player = &self.roster[ix];
@@ -158,6 +167,11 @@ impl Engine {
 
     /// Ends the holds of hosts that count as down.
     pub(crate) fn release_holds(&mut self, reply: ReplyId, hosts: &HostSet) {
+        // Also of players that were removed, but nobody else.
+        let unknown = hosts.unknown(|host| self.roster.known(host).is_some());
+        if !unknown.is_empty() {
+            return self.answer(reply, Answer::Rejected(Rejection::UnknownPlayers(unknown)));
+        }
         let mut released = Vec::new();
         for host in hosts {
             let Some(ix) = self.roster.known(host) else { continue };
@@ -168,6 +182,7 @@ impl Engine {
                 released.push(host.clone());
             }
         }
+        self.note_returning();
         self.answer(reply, Answer::Released { hosts: HostSet::from_names(released) });
     }
 
@@ -225,9 +240,15 @@ impl Engine {
         }
         let slots = (1_u16..).zip(&flow.slots).skip(flow.slot);
         slots.into_iter().find_map(|(slot, jobs)| {
-            let throttled = jobs.iter().filter(|job| !job.spec.unthrottled && !job.is_closed());
-            let players = throttled.flat_map(|job| job.targets.iter());
-            let hosts = players.map(|player| self.roster.host(*player).clone());
+            // Only changes wait for anybody.
+            let changes = |job: &Job, player: PlayerIx| {
+                self.roster[player].impact(&job.kind) == Impact::Holds
+            };
+            let living = jobs.iter().filter(|job| !job.is_closed());
+            let pairs = living.flat_map(|job| job.targets.iter().map(move |player| (job, *player)));
+            let hosts = pairs
+                .filter(|(job, player)| changes(job, *player))
+                .map(|(_, player)| self.roster.host(player).clone());
             let conflicts = deployments.cells().conflicts(&HostSet::from_names(hosts));
             let flow = flow.id;
             (!conflicts.is_empty()).then_some(Rejection::ConflictsInFlow { flow, slot, conflicts })

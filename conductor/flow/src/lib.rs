@@ -106,6 +106,9 @@ pub struct Engine {
     ended: BTreeMap<FlowId, (AudienceName, RequestId)>,
     /// Jobs whose next tasks may perhaps start, each once.
     runnable: VecDeque<JobId>,
+    /// Jobs whose parked tasks start as soon as their players let them; some that have closed
+    /// their window since are still among them.
+    open: BTreeSet<JobId>,
     /// Jobs that may be doomed or over.
     changed: BTreeSet<JobId>,
     /// Players whose gates may have opened.

@@ -1,10 +1,11 @@
 //! One player: whether it is there, what it takes, and which tasks wait for it.
 //!
 //! The tasks parked on a player lie in one queue a kind, oldest first, so that finding the next
-//! that may start looks at each kind once, however many wait. An entry whose task waits here no
-//! more is dropped when it comes up, or swept out before.
+//! that may start looks at each kind once, however many wait. Those of jobs that start nothing now
+//! are passed over, and stay as long as the player has no place for them anyway. An entry whose task
+//! waits here no more is dropped when it comes up, or swept out before.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use orchestra_model::{
     HostName, JobId, Millis, ScoreName, TaskState, Timestamp, WaitReason,
@@ -102,8 +103,10 @@ pub(crate) struct Counted {
 /// What is next on a player.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// The first of this queue starts.
-    Start(usize),
+    /// This task starts.
+    Start(TaskRef),
+    /// The tasks of this queue might, but for their jobs.
+    Idle(usize),
     /// Something would, were there room in this cell.
     Cell(CellId),
     /// Nothing.
@@ -284,38 +287,43 @@ impl Player {
         self.parked.remove(kind, task)
     }
 
-    /// Takes the oldest task of a queue.
-    pub(crate) fn unpark_first(&mut self, queue: usize) -> Option<TaskRef> {
-        self.parked.pop_first(queue)
+    /// Takes out a whole queue.
+    pub(crate) fn unpark_all(&mut self, queue: usize) -> impl Iterator<Item = TaskRef> + use<> {
+        self.parked.take_all(queue)
     }
 
-    /// The queue of the oldest task that may start here. Where that is an exclusive one that has to
-    /// wait until the player is empty, nothing overtakes it.
-    pub(crate) fn next(&self, ledger: &Ledger) -> Next {
-        let mut oldest: Option<(TaskRef, Option<usize>)> = None;
+    /// The oldest task that may start here, of those of the `open` jobs. Where that is an exclusive
+    /// one that has to wait until the player is empty, nothing overtakes it.
+    pub(crate) fn next(&self, ledger: &Ledger, open: &BTreeSet<JobId>) -> Next {
+        let mut start: Option<TaskRef> = None;
+        let mut idle: Option<(TaskRef, usize)> = None;
+        let mut exclusive: Option<TaskRef> = None;
         let mut full: Option<(TaskRef, CellId)> = None;
+        let is_older = |task, than: Option<TaskRef>| than.is_none_or(|than| task < than);
         for (ix, (kind, first)) in self.parked.firsts().enumerate() {
-            let start = match self.gate(kind, ledger) {
-                None => Some(ix),
-                Some(WaitReason::Exclusive) => None,
-                Some(WaitReason::Cell) => {
-                    if full.is_none_or(|(task, _)| first < task) {
-                        full = self.full_cell(kind, ledger).map(|cell| (first, cell));
+            match self.gate(kind, ledger) {
+                None => {
+                    let wanted = self.parked.first_of(ix, open);
+                    start = wanted.filter(|task| is_older(*task, start)).or(start);
+                    if wanted != Some(first) && is_older(first, idle.map(|(task, _)| task)) {
+                        idle = Some((first, ix));
                     }
-                    continue;
                 }
-                Some(_) => continue,
-            };
-            if oldest.is_none_or(|(task, _)| first < task) {
-                oldest = Some((first, start));
+                Some(WaitReason::Exclusive) if is_older(first, exclusive) => {
+                    exclusive = Some(first);
+                }
+                Some(WaitReason::Cell) if is_older(first, full.map(|(task, _)| task)) => {
+                    full = self.full_cell(kind, ledger).map(|cell| (first, cell));
+                }
+                Some(_) => {}
             }
         }
-        match (oldest, full) {
-            (Some((_, Some(ix))), _) => Next::Start(ix),
-            // Room would let it start before the exclusive one, which is younger.
-            (Some((exclusive, None)), Some((task, cell))) if task < exclusive => Next::Cell(cell),
-            (None, Some((_, cell))) => Next::Cell(cell),
-            (Some((_, None)), _) | (None, None) => Next::Nothing,
+        // Of those behind the exclusive one, nothing is looked at.
+        match (start, idle, full) {
+            (Some(task), ..) if is_older(task, exclusive) => Next::Start(task),
+            (_, Some((task, ix)), _) if is_older(task, exclusive) => Next::Idle(ix),
+            (_, _, Some((task, cell))) if is_older(task, exclusive) => Next::Cell(cell),
+            _ => Next::Nothing,
         }
     }
 

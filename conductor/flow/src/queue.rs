@@ -3,7 +3,12 @@
 //! Most players have one task waiting, if any, and a million of them may: so the first of a queue
 //! lies in the table itself, and the tables of a player grow by one as long as they are short.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use orchestra_model::JobId;
 
 use crate::{player::Kind, task::TaskRef};
 
@@ -54,21 +59,49 @@ impl Queues {
         let was_there = match &mut self.0[ix].1 {
             Queue::One(only) => *only == task,
             Queue::Many(tasks) => {
-                tasks.binary_search(&task).is_ok_and(|at| tasks.remove(at).is_some())
+                let at = match tasks.front() {
+                    Some(first) if *first == task => Ok(0),
+                    _ => tasks.binary_search(&task),
+                };
+                at.is_ok_and(|at| tasks.remove(at).is_some())
             }
         };
         self.tidy(ix, was_there);
         was_there
     }
 
-    /// Takes the oldest task of a queue, counted as [`Queues::firsts`] does.
-    pub(crate) fn pop_first(&mut self, ix: usize) -> Option<TaskRef> {
-        let first = match &mut self.0.get_mut(ix)?.1 {
-            Queue::One(only) => Some(*only),
-            Queue::Many(tasks) => tasks.pop_front(),
+    /// The oldest task of a queue, counted as [`Queues::firsts`] does, whose job is one of these.
+    pub(crate) fn first_of(&self, ix: usize, jobs: &BTreeSet<JobId>) -> Option<TaskRef> {
+        let queue = &self.0.get(ix)?.1;
+        let (front, back) = queue.as_slices();
+        let from = |job: JobId| {
+            let is_before = |task: &TaskRef| task.job() < job;
+            let ahead = [front, back].map(|part| part.partition_point(is_before));
+            front.get(ahead[0]).or_else(|| back.get(ahead[1])).copied()
         };
-        self.tidy(ix, first.is_some());
-        first
+        // From one to the other in turns, so that what only one of them has costs a search.
+        let mut first = front.first().copied()?;
+        loop {
+            let job = *jobs.range(first.job()..).next()?;
+            if job == first.job() {
+                return Some(first);
+            }
+            first = from(job)?;
+        }
+    }
+
+    /// Takes a whole queue.
+    pub(crate) fn take_all(&mut self, ix: usize) -> impl Iterator<Item = TaskRef> + use<> {
+        let queue = (ix < self.0.len()).then(|| self.0.swap_remove(ix).1);
+        if self.0.is_empty() {
+            self.0 = Vec::new();
+        }
+        let (only, many) = match queue {
+            Some(Queue::One(only)) => (Some(only), VecDeque::new()),
+            Some(Queue::Many(tasks)) => (None, tasks),
+            None => (None, VecDeque::new()),
+        };
+        only.into_iter().chain(many)
     }
 
     /// Drops a queue that has become empty, if its only task was taken.
@@ -146,7 +179,7 @@ mod tests {
         assert_eq!(all(&queues), [3, 5, 7, 9].map(task));
         assert!(!queues.remove(&kind("a"), task(4)) && !queues.remove(&kind("b"), task(5)));
         assert!(queues.remove(&kind("a"), task(5)));
-        assert_eq!(queues.pop_first(0), Some(task(3)));
+        assert!(queues.remove(&kind("a"), task(3)));
         assert_eq!(all(&queues), [7, 9].map(task));
     }
 
@@ -161,6 +194,24 @@ mod tests {
             assert!(queues.remove(&kind(score), task(index)));
         }
         assert_eq!((queues.firsts().count(), queues.0.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn the_first_of_some_jobs_is_found_among_others() {
+        let of = |flow| JobId { flow: FlowId(flow), slot: 1, job: 1 };
+        let mut queues = Queues::default();
+        for flow in [7, 2, 5, 4, 9] {
+            queues.insert(kind("a"), TaskRef::new(of(flow), 3));
+        }
+        let first = |flows: &[u64]| {
+            let jobs = flows.iter().map(|flow| of(*flow)).collect();
+            queues.first_of(0, &jobs).map(|task| task.job().flow.0)
+        };
+        assert_eq!(first(&[1, 3, 5, 7]), Some(5));
+        assert_eq!(first(&[9, 2]), Some(2));
+        assert_eq!((first(&[1, 3, 6, 8, 10]), first(&[])), (None, None));
+        assert_eq!(queues.take_all(0).count(), 5);
+        assert_eq!(queues.firsts().count(), 0);
     }
 
     #[test]

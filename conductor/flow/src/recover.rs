@@ -73,9 +73,9 @@ pub struct RecoveredJob {
     pub tasks: Vec<TaskRecord>,
 }
 
-/// How many flow numbers a recovery from an old copy leaves out, so that what the lost part of
-/// history numbered is not numbered again.
-const SKIPPED: u64 = 1_000_000;
+/// How many numbers of flows, of attempts, and of orders to each player, a recovery from an old copy leaves out,
+/// so that what the lost part of history numbered is not numbered again.
+pub(crate) const SKIPPED: u64 = 1_000_000;
 
 impl Engine {
     /// An engine as it was when the store was written; then [`Engine::restore`] each living flow,
@@ -102,6 +102,7 @@ impl Engine {
             ended: requests.iter().map(|(submission, flow)| (*flow, submission.clone())).collect(),
             requests,
             runnable: VecDeque::new(),
+            open: BTreeSet::new(),
             changed: BTreeSet::new(),
             woken: BTreeSet::new(),
             leftovers: VecDeque::new(),
@@ -180,12 +181,8 @@ impl Engine {
     fn restore_task(&mut self, job: &mut Job, record: &TaskRecord) {
         let task = Task::restore(record);
         let is_host = |target: &PlayerIx| *self.roster.host(*target) == record.host;
-        // A one-of task that waits is bound to the player it was sent to only by a retry: else that
-        // player did not start it.
-        if job.is_one_of()
-            && task.attempt > 0
-            && (task.state != TaskState::Waiting || task.before.is_some())
-        {
+        // A one-of task is bound to the player it was sent to, unless that did not start it.
+        if job.is_one_of() && task.sent_at.is_some() {
             let place = job.targets.iter().position(is_host);
             job.choice.chosen = place.and_then(|place| u32::try_from(place).ok());
         }
@@ -259,19 +256,37 @@ impl Engine {
     }
 
     /// Where the clock was set back since, what it called the future counts as now: else everything
-    /// that waits would wait for as much longer.
+    /// that waits would wait for as much longer. Written, so that the next restart does not begin
+    /// the wait anew.
     fn correct_moments(&mut self) {
         let now = self.now;
-        let correct = |at: &mut Option<Timestamp>| *at = at.map(|at| at.min(now));
+        let correct = |at: &mut Option<Timestamp>| {
+            let is_wrong = at.is_some_and(|at| at > now);
+            *at = at.map(|at| at.min(now));
+            is_wrong
+        };
         for player in self.roster.indices() {
             correct(&mut self.roster[player].detached_at);
         }
+        let (mut records, mut tasks) = (Vec::new(), Vec::new());
         for job in self.flows.values_mut().flat_map(|flow| flow.slots.iter_mut().flatten()) {
-            correct(&mut job.started_at);
-            correct(&mut job.canary.ok_at);
-            for index in job.touched.clone() {
-                correct(&mut job.task_mut(index).ended_at);
+            if job.state.is_final() {
+                continue;
             }
+            if correct(&mut job.started_at) | correct(&mut job.canary.ok_at) {
+                records.push(job.record());
+            }
+            for index in job.touched.clone() {
+                if correct(&mut job.task_mut(index).ended_at) {
+                    tasks.push(TaskRef::new(job.id, index));
+                }
+            }
+        }
+        for record in records {
+            self.put(record);
+        }
+        for task in tasks {
+            self.record_task(task);
         }
     }
 
@@ -299,6 +314,14 @@ impl Engine {
             self.changed.insert(job);
         }
         self.follow(id);
+    }
+
+    /// How many attempts of each of a flow's tasks there may have been in the time that a restored
+    /// store has forgotten: further ones are numbered above them.
+    pub(crate) fn forgotten_attempts(&self, flow: FlowId) -> u32 {
+        // Every recovery leaves out as many flow numbers, so those above serve attempts as well.
+        let above = Some(self.recovered.half_known).filter(|half_known| flow < *half_known);
+        above.map_or(0, |above| u32::try_from(above.0).unwrap_or(u32::MAX / 2))
     }
 
     /// Goes on from a store that was restored from an old copy.

@@ -12,28 +12,24 @@ use crate::{
 
 impl Engine {
     pub(crate) fn load_roster(&mut self, reply: ReplyId, hosts: &HostSet, most_removed: u32) {
-        let goes = |player: &PlayerIx| !hosts.contains(self.roster.host(*player));
-        let gone: Vec<PlayerIx> = self.roster.iter().filter(goes).collect();
+        let (joining, gone) = self.roster.compare(hosts);
         let removed = u32::try_from(gone.len()).unwrap_or(u32::MAX);
         if removed > most_removed {
             let players = self.roster.members();
             let rejection = Rejection::TooManyRemoved { removed, players, most: most_removed };
             return self.answer(reply, Answer::Rejected(rejection));
         }
-        let before = self.roster.members();
-        for host in hosts {
+        let added = u32::try_from(joining.len()).unwrap_or(u32::MAX);
+        for host in joining {
             let known = self.roster.known(host).is_some();
             let player = self.roster.intern(host);
             if !known {
                 self.give_cells(player);
             }
-            if !self.roster[player].member {
-                self.roster.set_member(player, true);
-                self.put(self.roster[player].record());
-                self.weigh(player);
-            }
+            self.roster.set_member(player, true);
+            self.put(self.roster[player].record());
+            self.weigh(player);
         }
-        let added = self.roster.members() - before;
         self.remove_players(&gone);
         // Whether these are stuck depends on who is left, or has come.
         let jobs = self.flows.values().flat_map(Flow::jobs);

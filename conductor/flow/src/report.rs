@@ -176,13 +176,14 @@ impl Engine {
         if *refusal == Refusal::AlreadyAcknowledged {
             return self.finish(task, TaskState::Lost, Some("the player has no trace of it"));
         }
-        let (closed, moves) = (job.is_closed(), self.may_move(job));
+        let cancelled = *refusal == Refusal::Cancelled && job.is_to_be_killed();
+        let (closed, moves) = (job.is_closed() || cancelled, self.may_move(job));
         self.release(task, player, Left::Unstarted);
         match refusal {
-            _ if *refusal == Refusal::Cancelled || closed => {
-                self.finish(task, TaskState::Cancelled, None);
-            }
-            Refusal::Busy | Refusal::Stopping => {
+            _ if closed => self.finish(task, TaskState::Cancelled, None),
+            // The player remembers cancels that a restored store has forgotten, and those of a job
+            // that was doomed until somebody retried it.
+            Refusal::Busy | Refusal::Stopping | Refusal::Cancelled => {
                 self.step_back(player, task, false);
                 self.hold_back(player);
             }
@@ -205,12 +206,17 @@ impl Engine {
     /// The task waits again. A one-of task may go to another player, for this one did not start it,
     /// unless it is there for a retry; where the player would never start it, it is struck.
     fn step_back(&mut self, player: PlayerIx, task: TaskRef, strike: bool) {
+        let moves = |job: &&mut Job| job.is_one_of() && job.task(0).before.is_none();
+        let goes_elsewhere = self.job_mut(task.job()).filter(moves).map(|job| {
+            // After a restart nothing binds it to this player.
+            job.task_mut(0).sent_at = None;
+        });
         self.wait_again(task, player, Left::Unstarted, None);
-        let Some(job) = self.job_mut(task.job()).filter(|job| job.is_one_of()) else { return };
-        if job.task(0).before.is_none() {
-            let struck = job.choice.chosen.take().filter(|_| strike);
-            job.choice.struck.extend(struck);
-            self.recount_choice(task.job());
-        }
+        let Some(job) = self.job_mut(task.job()).filter(|_| goes_elsewhere.is_some()) else {
+            return;
+        };
+        let struck = job.choice.chosen.take().filter(|_| strike);
+        job.choice.struck.extend(struck);
+        self.recount_choice(task.job());
     }
 }

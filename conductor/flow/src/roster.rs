@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use orchestra_model::{
-    HostName, Timestamp,
+    HostName, HostSet, Timestamp,
     delivery::{PlayerSnapshot, SpoolId},
     hostset::natural_order,
     record::{Drain, PlayerRecord},
@@ -114,6 +114,21 @@ impl Roster {
         self.players.push(Player::new(host.clone()));
         self.by_host.insert(host.clone(), ix);
         ix
+    }
+
+    /// Held against a players file: the hosts in it that are no members, and the members that it
+    /// does not name.
+    pub(crate) fn compare<'a>(&self, hosts: &'a HostSet) -> (Vec<&'a HostName>, Vec<PlayerIx>) {
+        let mut joining = Vec::new();
+        let mut named = vec![false; self.players.len()];
+        for host in hosts {
+            match self.member(host) {
+                Some(player) => named[player.index()] = true,
+                None => joining.push(host),
+            }
+        }
+        let gone = self.iter().filter(|player| !named[player.index()]);
+        (joining, gone.collect())
     }
 
     pub(crate) fn set_member(&mut self, player: PlayerIx, member: bool) {

@@ -8,9 +8,9 @@
 //! they are skipped.
 //!
 //! Every task of a job that is not `unthrottled` counts in the cells of its host, a one-of task in
-//! those of all candidates that are left to it. Those wait whose score changes their host; nobody waits for itself.
-//! A one-of task lies in the queues of the gates before some of its candidates, while it may be
-//! parked on the others.
+//! those of all candidates that are left to it. Those wait whose score changes their host; nobody
+//! waits for itself. A one-of task lies in the queues of the gates before some of its candidates,
+//! while it may be parked on the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -106,6 +106,8 @@ impl Engine {
         let (ledger, roster) = (&self.ledger, &self.roster);
         let Some(flow) = self.flows.get_mut(&id).filter(|_| ledger.has_sequences()) else { return };
         flow.sequence = count(ledger, roster, &flow.slots[flow.slot]);
+        let one_of = flow.slots[flow.slot].iter().filter(|job| job.is_one_of());
+        self.changed.extend(one_of.map(|job| job.id));
     }
 
     /// A one-of task has other candidates than before, and counts in the cells of these alone.
@@ -149,28 +151,44 @@ impl Engine {
             }
         }
         flow.sequence = sequence;
+        // One-of tasks may be parked on a player that stood behind it, and not in line.
+        let one_of = flow.slots[flow.slot].iter().filter(|job| job.is_one_of());
+        self.changed.extend(one_of.map(|job| job.id));
         for task in through {
             self.look_again(task);
         }
     }
 
-    /// A player has told what it offers: what stands in line there may be no change at all.
+    /// A player has told what it offers, or its host has come down: what stands in line there may be
+    /// no change at all, or have had its turn.
     pub(crate) fn look_again_on(&mut self, player: PlayerIx) {
         let mut looks = Vec::new();
         for flow in self.flows.values().filter(|flow| !flow.sequence.is_empty()) {
             for job in &flow.slots[flow.slot] {
                 let waits = job.sequenced > 0 || (job.is_one_of() && job.waiting() > 0);
-                if !waits || self.roster[player].is_disruptive(&job.spec.score) {
+                if !waits {
                     continue;
                 }
+                let changes = self.roster[player].is_disruptive(&job.spec.score);
                 let place = self.roster.place_among(&job.targets, player);
-                looks.extend(place.map(|place| TaskRef::new(job.id, job.index_of(place))));
+                let index = place.map(|place| job.index_of(place));
+                let look = index.filter(|index| !changes || job.is_returning(*index));
+                looks.extend(look.map(|index| TaskRef::new(job.id, index)));
             }
         }
         for task in looks {
             self.leave_line(task);
             self.look_again(task);
         }
+    }
+
+    /// A host counts as down no more: a one-of task that may return to it may have nobody left to
+    /// wait for but those before it.
+    pub(crate) fn note_returning(&mut self) {
+        let in_line = self.flows.values().filter(|flow| !flow.sequence.is_empty());
+        let jobs = in_line.flat_map(|flow| &flow.slots[flow.slot]);
+        let returning = jobs.filter(|job| job.is_one_of() && job.is_returning(0));
+        self.changed.extend(returning.map(|job| job.id));
     }
 
     /// Lets the job look at a task that waited in line, if it still does.
@@ -211,14 +229,16 @@ impl Engine {
         if job.is_returning(index) && player.down.is_some() {
             return None;
         }
-        let own = match job.is_one_of() {
-            true => cells_of(&self.ledger, &self.roster, job, 0),
-            false => BTreeSet::new(),
+        let is_own = |cell: &CellId| match job.is_one_of() {
+            true => cells_of(&self.ledger, &self.roster, job, 0).contains(cell),
+            false => player.cells.contains(cell),
         };
         let is_closed = |cell: &CellId| {
-            let own = u32::from(own.contains(cell));
             let gate = flow.sequence.0.get(cell);
-            gate.is_some_and(|gate| gate.is_closed(own, job.spec.sequence_on_failure))
+            gate.is_some_and(|gate| {
+                let own = u32::from(gate.open > 0 && is_own(cell));
+                gate.is_closed(own, job.spec.sequence_on_failure)
+            })
         };
         let before = player.cells.iter().flat_map(|cell| self.ledger.before(*cell));
         before.copied().find(is_closed)

@@ -193,7 +193,10 @@ impl Engine {
             JobState::Running => {
                 job.started_at.get_or_insert(now);
             }
-            to if to.is_final() => job.ended_at = Some(now),
+            to if to.is_final() => {
+                job.ended_at = Some(now);
+                self.open.remove(&id);
+            }
             _ => {}
         }
         let (record, event) = (job.record(), job.event());

@@ -18,12 +18,10 @@ impl Engine {
     pub(crate) fn note_stall(&mut self, id: JobId) {
         let Some(job) = self.job(id) else { return };
         let stuck = self.is_stuck(job);
-        if job.stuck == stuck {
-            return;
+        if let Some(flow) = self.flows.get_mut(&id.flow) {
+            flow.set_stuck(id, stuck);
         }
-        if self.flows.get_mut(&id.flow).is_some_and(|flow| flow.set_stuck(id, stuck)) {
-            self.update_flow(id.flow);
-        }
+        self.update_flow(id.flow);
     }
 
     /// Whether nothing of the job goes on and only a person can help.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use orchestra_model::{
-    FlowId, FlowState, HostSet, JobId, JobState,
+    FlowId, FlowState, HostName, HostSet, JobId, JobState,
     flow::{JobSpec, Scope, SlotSpec},
     record::{CHUNK_BYTES, ParamsRecord, Record, SpecChunk, TargetsChunk},
 };
@@ -121,8 +121,13 @@ impl Engine {
         let slots = submission.spec.slots.iter().zip(&submission.targets);
         for (slot, (spec, sets)) in (1..).zip(slots) {
             let jobs = spec.jobs.iter().zip(sets);
-            let throttled = jobs.filter(|(job, _)| !job.unthrottled).flat_map(|(_, set)| set);
-            let conflicts = cells.conflicts(&HostSet::from_names(throttled.cloned()));
+            // Only changes wait for anybody.
+            let changes = |job: &JobSpec, host: &HostName| {
+                let player = self.roster.member(host).map(|ix| &self.roster[ix]);
+                !job.unthrottled && player.is_some_and(|player| player.is_disruptive(&job.score))
+            };
+            let hosts = jobs.flat_map(|(job, set)| set.iter().filter(move |h| changes(job, h)));
+            let conflicts = cells.conflicts(&HostSet::from_names(hosts.cloned()));
             if !conflicts.is_empty() {
                 return Err(Rejection::Conflicts { slot, conflicts });
             }

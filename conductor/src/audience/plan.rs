@@ -22,7 +22,7 @@ use tonic::Status;
 
 use super::{
     AudienceService, off_the_runtime,
-    refusal::{rejected, stopping},
+    refusal::{refused, rejected, stopping},
 };
 use crate::{driver::Request as Ask, inventory::Survey};
 
@@ -39,6 +39,10 @@ impl AudienceService {
         let request = v1::SubmitRequest { request_id, spec, params, ..Default::default() };
         let submission = self.submission(request, audience).await?;
         let (submission, survey) = self.survey(submission).await?;
+        // What no target could accept is wrong in itself, and refused as it is when submitted.
+        if let Some(refusal) = survey.refusal(false) {
+            return Err(refused(&refusal));
+        }
         let planned = self.forecast(submission, survey, require_same_score).await?;
         let response = off_the_runtime(move || v1::PlanResponse::from(&planned)).await?;
         match response.encoded_len() {

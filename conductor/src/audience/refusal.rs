@@ -48,7 +48,7 @@ pub(super) fn no_rest(why: &NoRest) -> Status {
         NoRest::Read(_) => Status::internal(message),
         NoRest::Unknown(_) => Status::not_found(message),
         NoRest::Alive(_) | NoRest::Nothing(_) => Status::failed_precondition(message),
-        NoRest::Params { .. } => Status::invalid_argument(message),
+        NoRest::Params(_) => Status::invalid_argument(message),
     }
 }
 

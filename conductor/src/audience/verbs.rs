@@ -166,7 +166,8 @@ fn some(hosts: HostSet) -> Result<HostSet, Status> {
     if hosts.is_empty() { Err(no_hosts()) } else { Ok(hosts) }
 }
 
-/// A reason is for other people's eyes: some text, on one line, without what a terminal obeys.
+/// A reason is for other people's eyes: some text, on one line, without what a terminal obeys, and
+/// without what would have them read something else than is there.
 fn read_reason(reason: &str) -> Result<Arc<str>, Status> {
     let reason = reason.trim();
     let problem = if reason.is_empty() {
@@ -175,10 +176,26 @@ fn read_reason(reason: &str) -> Result<Arc<str>, Status> {
         "the reason is longer than 1000 bytes"
     } else if reason.chars().any(char::is_control) {
         "the reason has control characters; it is one line of text"
+    } else if reason.chars().any(is_invisible) {
+        "the reason has invisible characters, like marks of writing direction or spaces of no \
+         width; type it anew"
     } else {
         return Ok(reason.into());
     };
     Err(Status::invalid_argument(problem))
+}
+
+/// Whether a character shows nothing itself and changes how others are shown: marks of direction,
+/// joiners and spaces of no width, separators of lines, the byte order mark.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+    )
 }
 
 #[cfg(test)]
@@ -192,6 +209,11 @@ mod tests {
         assert!(read_reason(&longest).is_ok());
         for bad in ["", " \n", "two\nlines", "\u{1b}[2J", &format!("{longest}x")] {
             assert!(read_reason(bad).is_err(), "{bad:?}");
+        }
+        // One that turns what follows around, one that nobody sees, one that joins lines.
+        for hidden in ['\u{202e}', '\u{200b}', '\u{2028}', '\u{2066}', '\u{feff}', '\u{61c}'] {
+            let refused = read_reason(&format!("disk{hidden}s")).unwrap_err();
+            assert!(refused.message().contains("invisible"), "{refused:?}");
         }
     }
 }

@@ -35,9 +35,9 @@ impl Driver {
     /// What the engine will say of the players, before it is too late to change nothing.
     fn too_many_removed(&self, hosts: &HostSet, most: u32) -> Option<Rejection> {
         let roster = self.engine.roster();
-        let gone = roster.iter().filter(|player| !hosts.contains(roster.host(*player)));
-        let removed = count(gone.count());
+        let stay = hosts.iter().filter(|host| roster.member(host).is_some());
         let players = roster.members();
+        let removed = players - count(stay.count());
         (removed > most).then_some(Rejection::TooManyRemoved { removed, players, most })
     }
 

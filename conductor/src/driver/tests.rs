@@ -308,6 +308,27 @@ async fn only_the_session_that_was_asked_is_superseded() {
     assert!(matches!(fifth, Attached::Welcome(_)), "its connection is gone: {fifth:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_why_is_told_as_of_now() {
+    let bench = Bench::with("db1\n").await;
+    let (Attached::Welcome(player), _frames) = bench.attach("db1", 1, None).await else { panic!() };
+    let gone = FromSession::Detached { player, session: SessionId(1) };
+    bench.to.sessions.send(gone).await.unwrap();
+    let flow = bench.submit(1, "db1").await.unwrap();
+    let since = async || {
+        let why = bench.ask(|reply| Request::Explain { flow, job: None, host: None, reply }).await;
+        let text = why.unwrap().unwrap().remove(0).text;
+        let since = text.strip_prefix("not attached, the last one since ").unwrap();
+        let since: orchestra_model::Millis = since.strip_suffix(" ago").unwrap().parse().unwrap();
+        since.to_std()
+    };
+    // While the disk is waited for, the clock jumps.
+    bench.ask(Request::Settle).await.unwrap();
+    let before = since().await;
+    tokio::time::advance(Duration::from_secs(7)).await;
+    assert_eq!(since().await - before, Duration::from_secs(7));
+}
+
 #[tokio::test]
 async fn a_newcomer_that_left_is_not_attached() {
     let bench = Bench::with("db1\n").await;

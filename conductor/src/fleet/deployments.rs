@@ -103,7 +103,7 @@ fn read(path: &Path) -> io::Result<String> {
 fn check_hosts(deployments: &Deployments, fleet: &Fleet, files: &[Text], problems: &mut Problems) {
     let mut found_in: Option<BTreeMap<DeploymentName, &str>> = None;
     for deployment in deployments.iter() {
-        let unknown = deployment.hosts().unknown(|host| fleet.hosts().contains(host));
+        let unknown = deployment.hosts().minus(fleet.hosts());
         if unknown.is_empty() {
             continue;
         }

@@ -46,34 +46,49 @@ pub(crate) enum NoRest {
     /// Every task of what was named is ok, or its host is a player no more.
     Nothing(FlowId),
     /// The parameters, which were erased when the old flow ended, are not given as they were.
-    Params {
-        job: JobName,
-        /// Keys that it had and that are not given.
-        missing: Vec<ParamKey>,
-        /// Keys that it did not have.
-        extra: Vec<ParamKey>,
-    },
+    Params(Vec<WrongKeys>),
+}
+
+/// A job whose parameters are not given as they were.
+#[derive(Debug)]
+pub(crate) struct WrongKeys {
+    job: JobName,
+    /// Keys that it had and that are not given.
+    missing: Vec<ParamKey>,
+    /// Keys that it did not have.
+    extra: Vec<ParamKey>,
 }
 
 impl fmt::Display for NoRest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list =
-            |keys: &[ParamKey]| keys.iter().map(ParamKey::as_str).collect::<Vec<_>>().join(", ");
         match self {
             Self::Read(_) => f.write_str("what is left of the flow cannot be read"),
             Self::Unknown(flow) => write!(f, "there is no flow {flow}"),
             Self::Alive(flow) => write!(f, "flow {flow} has not ended"),
             Self::Nothing(flow) => write!(f, "flow {flow}: nothing is left to do of it"),
-            Self::Params { job, missing, extra } if extra.is_empty() => write!(
-                f,
-                "job {job}: its parameters were erased when the flow ended; give them again: {}",
-                list(missing)
-            ),
-            Self::Params { job, extra, .. } => {
-                write!(f, "job {job} had no parameters {}; a retry has what it had", list(extra))
-            }
+            Self::Params(jobs) => f.write_str(&tell_wrong(jobs)),
         }
     }
+}
+
+/// What is wrong with the keys of all jobs, so that nobody has to ask once for each.
+fn tell_wrong(jobs: &[WrongKeys]) -> String {
+    let mut told = Vec::new();
+    for WrongKeys { job, extra, .. } in jobs.iter().filter(|job| !job.extra.is_empty()) {
+        let keys: Vec<&str> = extra.iter().map(ParamKey::as_str).collect();
+        let keys = keys.join(", ");
+        told.push(format!("job {job} had no parameters {keys}; a retry has what it had"));
+    }
+    let set = |WrongKeys { job, missing, .. }: &WrongKeys| -> String {
+        missing.iter().map(|key| format!(" --set {job}/{key}=VALUE")).collect()
+    };
+    let missing: String = jobs.iter().map(set).collect();
+    if !missing.is_empty() {
+        told.push(format!(
+            "the flow's parameters were erased when it ended; give them again:{missing}"
+        ));
+    }
+    told.join("; ")
 }
 
 impl Error for NoRest {
@@ -120,6 +135,7 @@ impl Rest {
             tasks: 0,
             gone: HostSet::default(),
         };
+        let mut wrong = Vec::new();
         for slot in old.slots {
             let (mut jobs, mut sets) = (Vec::new(), Vec::new());
             for (spec, record) in slot.jobs.into_iter().zip(records.by_ref()) {
@@ -134,7 +150,7 @@ impl Rest {
                     continue;
                 }
                 let params = given.remove(&(record.id.slot, record.id.job)).unwrap_or_default();
-                check_keys(&record, &params)?;
+                wrong.extend(wrong_keys(&record, &params));
                 let tasks = if spec.scope == Scope::One { 1 } else { hosts.len() };
                 rest.tasks += u32::try_from(tasks).unwrap_or(u32::MAX);
                 jobs.push(narrowed(spec, &record, left.ok, &hosts));
@@ -151,6 +167,7 @@ impl Rest {
         }
         match rest.tasks {
             0 => Err(NoRest::Nothing(flow)),
+            _ if !wrong.is_empty() => Err(NoRest::Params(wrong)),
             _ => Ok(rest),
         }
     }
@@ -207,18 +224,15 @@ fn narrowed(spec: JobSpec, record: &JobRecord, ok: u32, hosts: &HostSet) -> JobS
     }
 }
 
-fn check_keys(job: &JobRecord, given: &Params) -> Result<(), NoRest> {
+/// What is wrong with the parameters that a job is given again, if anything is.
+fn wrong_keys(job: &JobRecord, given: &Params) -> Option<WrongKeys> {
     let had: BTreeSet<&ParamKey> = job.param_keys.iter().collect();
     let has: BTreeSet<&ParamKey> = given.iter().map(|(key, _)| key).collect();
     if had == has {
-        return Ok(());
+        return None;
     }
     let only = |one: &BTreeSet<&ParamKey>, other: &BTreeSet<&ParamKey>| {
         one.difference(other).map(|key| (*key).clone()).collect()
     };
-    Err(NoRest::Params {
-        job: job.name.clone(),
-        missing: only(&had, &has),
-        extra: only(&has, &had),
-    })
+    Some(WrongKeys { job: job.name.clone(), missing: only(&had, &has), extra: only(&has, &had) })
 }

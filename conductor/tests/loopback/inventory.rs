@@ -51,7 +51,8 @@ async fn what_no_target_has_is_not_stored() {
     assert_eq!(refused.code(), Code::InvalidArgument);
     let told = "job job-1: no target has a score helo; did you mean hello?";
     assert_eq!(refused.message(), told);
-    assert_eq!(alice.plan(request([named("helo", "db[1-2]")])).await.unwrap().refusal, told);
+    let unplanned = alice.plan(request([named("helo", "db[1-2]")])).await.unwrap_err();
+    assert_eq!((unplanned.code(), unplanned.message()), (Code::InvalidArgument, told));
     // The third may have it.
     let answer = alice.try_submit(request([named("helo", "db[1-3]")])).await.unwrap();
     assert_eq!(answer.flow, 1);

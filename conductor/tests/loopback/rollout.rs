@@ -199,10 +199,15 @@ async fn an_ended_flow_goes_on_as_a_new_one() {
     for (params, told) in [
         (
             vec![],
-            "job job-2: its parameters were erased when the flow ended; give them again: package",
+            "the flow's parameters were erased when it ended; give them again: \
+             --set job-2/package=VALUE",
         ),
         (params(2, &[("package", "x"), ("other", "y")]), "job job-2 had no parameters other"),
-        (params(1, &[("package", "x")]), "job job-1 had no parameters package"),
+        (
+            params(1, &[("package", "x")]),
+            "job job-1 had no parameters package; a retry has what it had; the flow's parameters \
+             were erased when it ended; give them again: --set job-2/package=VALUE",
+        ),
         ([params(2, &[]), params(2, &[])].concat(), "parameters of job 2.1 are given twice"),
     ] {
         let refused = alice.try_retry(with(params)).await.unwrap_err();

@@ -104,7 +104,14 @@ impl From<toml::de::Error> for Malformed {
 
 impl From<serde_saphyr::Error> for Malformed {
     fn from(error: serde_saphyr::Error) -> Self {
-        Malformed(error.to_string().trim_end().to_owned())
+        let serde_saphyr::Error::DuplicateMappingKey { key, location } = &error else {
+            return Malformed(error.to_string().trim_end().to_owned());
+        };
+        // The library's own words advise whoever calls it.
+        let key =
+            key.as_deref().map_or_else(|| "a key".to_owned(), |key| format!("the key {key:?}"));
+        let (line, column) = (location.line(), location.column());
+        Malformed(format!("{key} is given twice at line {line}, column {column}"))
     }
 }
 
@@ -194,5 +201,9 @@ mod tests {
         assert!(error(Format::Yaml, "a: [1, 2\nb: 3\n").contains("line"));
         assert!(error(Format::Toml, "a = \n").contains("line 1"));
         assert!(error(Format::Yaml, "a: 1\n---\nb: 2\n").contains("document"));
+        let twice = error(Format::Yaml, "a:\n  b: 1\n  b: 2\n");
+        assert_eq!(twice, "the key \"b\" is given twice at line 3, column 3");
+        let odd = error(Format::Yaml, "? [x]\n: 1\n? [x]\n: 2\n");
+        assert!(!odd.contains("Policy"), "{odd}");
     }
 }

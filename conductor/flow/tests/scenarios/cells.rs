@@ -123,3 +123,104 @@ fn hosts_in_both_roles_are_refused_at_submission() {
         panic!("{answer:?}");
     };
 }
+
+#[test]
+fn one_of_goes_where_there_is_room_and_waits_for_whichever_cell_opens_first() {
+    let mut world = two_clusters();
+    let busy = world.submit(flow([vec![job("fe1")]]));
+    let one = world.submit(flow([vec![job("fe[2,5]").one_of()]]));
+    assert_eq!(world.running_hosts(one), "fe5", "west has room");
+    let next = world.submit(flow([vec![job("fe[3,6]").one_of()]]));
+    let behind = world.submit(flow([vec![job("fe[3,6]")]]));
+    assert_eq!(world.states(next, 1, 1), "waiting");
+    world.restart_and_return();
+    assert_eq!(world.states(next, 1, 1), "waiting");
+    world.ok("fe5", one);
+    assert_eq!(world.running_hosts(next), "fe6");
+    // The hold of fe6 is shared; what it left in the queue of east is nobody's any more.
+    assert_eq!(world.running_hosts(behind), "fe6");
+    world.ok("fe1", busy);
+    assert_eq!(world.running_hosts(behind), "fe[3,6]");
+    assert_eq!(world.running_hosts(next), "fe6");
+}
+
+#[test]
+fn room_is_not_kept_for_those_who_wait_no_more() {
+    let mut world = World::new("h[1-5]");
+    let one = Some(Quantity::Count(1));
+    world.deploy(deployment(&[("app", "h[1-5]", one)], &[("all", "h[1-5]")], &[]));
+    let busy = world.submit(flow([vec![job("h1")]]));
+    let cancelled = world.submit(flow([vec![job("h2")]]));
+    let removed = world.submit(flow([vec![job("h3")]]));
+    let away = world.submit(flow([vec![job("h4")]]));
+    let last = world.submit(flow([vec![job("h5")]]));
+    world.cancel(cancelled);
+    world.load("h[1-2,4-5]");
+    assert_eq!(world.states(removed, 1, 1), "cancelled");
+    world.detach("h4");
+    world.ok("h1", busy);
+    assert_eq!(world.running_hosts(last), "h5");
+    world.attach("h4");
+    assert_eq!(world.states(away, 1, 1), "waiting");
+    world.ok("h5", last);
+    assert_eq!(world.states(away, 1, 1), "running");
+}
+
+#[test]
+fn who_waits_for_a_cell_takes_no_room_in_the_window() {
+    let mut world = World::new("h[1-4]");
+    let one = Some(Quantity::Count(1));
+    world.deploy(deployment(&[("app", "h[1-2]", one)], &[("all", "h[1-2]")], &[]));
+    let id = world.submit(flow([vec![job("h[1-4]").parallel(2)]]));
+    assert_eq!(world.states(id, 1, 1), "running waiting running waiting");
+    world.ok("h3", id);
+    assert_eq!(world.states(id, 1, 1), "running waiting ok running");
+    world.ok("h1", id);
+    assert_eq!(world.states(id, 1, 1), "ok running ok running");
+}
+
+#[test]
+fn a_window_that_is_full_keeps_no_cell() {
+    let mut world = World::new("h[1-4]");
+    let two = Some(Quantity::Count(2));
+    world.deploy(deployment(&[("app", "h[1-4]", two)], &[("all", "h[1-4]")], &[]));
+    let narrow = world.submit(flow([vec![job("h[1-2]").parallel(1)]]));
+    let other = world.submit(flow([vec![job("h[3-4]")]]));
+    assert_eq!(world.states(narrow, 1, 1), "running waiting");
+    assert_eq!(world.states(other, 1, 1), "running waiting");
+}
+
+#[test]
+fn a_host_in_many_cells_takes_all_of_them_or_none() {
+    let mut world = World::new("h[1-4]");
+    let one = Some(Quantity::Count(1));
+    world.deploy(deployments([
+        named_deployment("left", &[("app", "h[1-2]", one)], &[("all", "h[1-4]")], &[]),
+        named_deployment("right", &[("app", "h[2-3]", one)], &[("all", "h[1-4]")], &[]),
+    ]));
+    let sides = world.submit(flow([vec![job("h1"), job("h3")]]));
+    let middle = world.submit(flow([vec![job("h2")]]));
+    world.ok("h1", sides);
+    world.restart_and_return();
+    assert_eq!(world.states(middle, 1, 1), "waiting");
+    let again = world.submit(flow([vec![job("h1").named("again")]]));
+    assert_eq!(world.states(again, 1, 1), "running");
+    world.ok("h3", sides);
+    assert_eq!(world.states(middle, 1, 1), "waiting");
+    world.ok("h1", again);
+    assert_eq!(world.states(middle, 1, 1), "running");
+}
+
+#[test]
+fn whoever_waits_longest_for_a_cell_is_looked_at_first() {
+    let mut world = World::new("h[1-5]");
+    let one = Some(Quantity::Count(1));
+    world.deploy(deployment(&[("app", "h[1-5]", one)], &[("all", "h[1-5]")], &[]));
+    let ids: Vec<_> =
+        ["h3", "h1", "h5", "h2", "h4"].map(|name| world.submit(flow([vec![job(name)]]))).into();
+    for (nth, name) in ["h3", "h1", "h5", "h2", "h4"].into_iter().enumerate() {
+        assert_eq!(world.states(ids[nth], 1, 1), "running");
+        assert_eq!(world.holders(), name);
+        world.ok(name, ids[nth]);
+    }
+}

@@ -137,3 +137,36 @@ fn what_cannot_be_spawned_is_refused() {
     assert_eq!(world.states(id, 1, 1), "refused");
     assert!(world.player("h1").settled().is_empty());
 }
+
+#[test]
+fn only_those_that_came_after_it_wait_behind_an_exclusive_one() {
+    let mut world = World::new("h[1-2]");
+    let one = Some(orchestra_model::Quantity::Count(1));
+    world.deploy(deployment(&[("app", "h[1-2]", one)], &[("all", "h[1-2]")], &[]));
+    let busy = world.submit(flow([vec![job("h2")]]));
+    submit(&mut world, "look");
+    let older = submit(&mut world, "work");
+    let alone = submit(&mut world, "alone");
+    let younger = submit(&mut world, "other");
+    assert_eq!(world.tasks(older, 1, 1)[0].reason, Some(WaitReason::Cell));
+    assert_eq!(world.tasks(alone, 1, 1)[0].reason, Some(WaitReason::Exclusive));
+    world.ok("h2", busy);
+    assert_eq!(world.states(older, 1, 1), "running", "it was there first, and has room now");
+    assert_eq!(world.states(younger, 1, 1), "waiting");
+}
+
+#[test]
+fn an_exclusive_one_behind_a_cell_holds_nobody_back() {
+    let mut world = World::new("h[1-2]");
+    let one = Some(orchestra_model::Quantity::Count(1));
+    world.deploy(deployment(&[("app", "h[1-2]", one)], &[("all", "h[1-2]")], &[]));
+    let busy = world.submit(flow([vec![job("h2")]]));
+    let alone = submit(&mut world, "alone");
+    assert_eq!(world.tasks(alone, 1, 1)[0].reason, Some(WaitReason::Cell));
+    let look = submit(&mut world, "look");
+    assert_eq!(world.states(look, 1, 1), "running");
+    world.ok("h2", busy);
+    assert_eq!(world.states(alone, 1, 1), "waiting");
+    world.ok("h1", look);
+    assert_eq!(world.states(alone, 1, 1), "running");
+}

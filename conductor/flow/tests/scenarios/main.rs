@@ -7,15 +7,27 @@
 mod world;
 
 mod absence;
+mod canaries;
 mod cancels;
 mod cells;
 mod delivery;
+mod deployments;
+mod drains;
+mod explains;
+mod further_attempts;
 mod gates;
+mod holds;
+mod ledgers;
 mod one_of;
+mod pauses;
+mod plans;
+mod quorums;
 mod recovery;
 mod retries;
 mod rosters;
+mod sequences;
 mod stale;
+mod stalls;
 mod submission;
 mod verdicts;
 mod windows;

@@ -3,7 +3,7 @@
 use orchestra_flow::{Answer, CloseReason, Input, ReplyId};
 use orchestra_model::{FlowId, FlowState, JobId, WaitReason, delivery::Term};
 
-use crate::world::*;
+use crate::world::{disk, *};
 
 /// A fleet whose conductor goes on from a backup that was made before the second flow.
 fn restored() -> World {
@@ -14,7 +14,7 @@ fn restored() -> World {
     let forgotten = world.submit(flow([vec![job("h[2-3]").named("forgotten")]]));
     assert_eq!(world.running_hosts(forgotten), "h[2-3]");
     world.forget_finals();
-    world.disk = backup;
+    world.put_back(backup);
     world.restart();
     world
 }
@@ -58,7 +58,7 @@ fn orders_are_not_sent_again_from_an_old_copy() {
     world.immediate = true;
     let backup = world.disk.clone();
     world.submit(flow([vec![job("h2")]]));
-    world.disk = backup;
+    world.put_back(backup);
     world.restart();
     world.attach("h2");
     assert!(world.engine.stale().is_some());
@@ -86,7 +86,11 @@ fn recovery_goes_on_with_higher_term_and_numbers() {
     let id = world.submit(flow([vec![job("h[1-2]")]]));
     assert_eq!(id, next_flow);
     assert_eq!(world.running_hosts(id), "h[1-2]");
-    assert_eq!(world.disk.player("h2").last_order.0, 2, "h2 had 1 of the forgotten flow");
+    // h2 had 1 of the forgotten flow, and may remember that others were cancelled.
+    assert_eq!(world.disk.player("h2").last_order.0, 1_000_002);
+    world.detach("h2");
+    world.attach("h2");
+    assert_eq!(world.disk.player("h2").last_order.0, 1_000_002, "it has seen the new term");
 }
 
 #[test]
@@ -203,4 +207,53 @@ fn stragglers_are_given_time_after_a_recovery() {
     assert_eq!(world.states(id, 1, 1), "ok waiting");
 }
 
-use crate::world::disk;
+#[test]
+fn hosts_that_the_forgotten_time_may_have_changed_count_as_down() {
+    let mut world = restored();
+    world.attach("h2");
+    recover(&mut world);
+    for name in ["h1", "h2", "h3"] {
+        world.attach(name);
+    }
+    // Both run what this store knows nothing of.
+    assert_eq!(world.down(), "h[2-3]");
+    assert_eq!(world.disk.holds.len(), 2);
+    let one = Some(orchestra_model::Quantity::Count(1));
+    world.deploy(deployment(&[("app", "h[1-3]", one)], &[("all", "h[1-3]")], &[]));
+    world.ok("h1", FlowId(1));
+    let id = world.submit(flow([vec![job("h[1-2]")]]));
+    assert_eq!(world.states(id, 1, 1), "waiting running", "h2 holds its cells and may go on");
+    let forgotten = world.running("h2", FlowId(2))[0];
+    world.end_attempt("h2", forgotten, &orchestra_model::delivery::Outcome::Exited(0));
+    assert_eq!(world.down(), "h[2-3]", "nobody knows what it was");
+    world.restart_and_return();
+    assert_eq!(world.down(), "h[2-3]");
+    world.ok("h2", id);
+    assert_eq!(world.down(), "h3");
+    world.release("h3");
+    assert_eq!(world.running_hosts(id), "h1");
+}
+
+#[test]
+fn holds_and_flags_of_the_old_copy_are_kept() {
+    let mut world = World::new("h[1-3]");
+    let broken = world.submit(flow([vec![job("h1")]]));
+    world.fail("h1", broken);
+    world.drain_players("h2");
+    let id = world.submit(flow([vec![job("h[2-3]")]]));
+    world.pause(id);
+    let backup = world.disk.clone();
+    world.submit(flow([vec![job("h3").named("forgotten")]]));
+    world.put_back(backup);
+    world.restart();
+    world.attach("h3");
+    recover(&mut world);
+    for name in ["h1", "h2", "h3"] {
+        world.attach(name);
+    }
+    assert_eq!(world.engine.stale(), None);
+    assert_eq!(world.down(), "h[1,3]");
+    assert_eq!(world.state(id), FlowState::Paused);
+    world.resume(id);
+    assert_eq!(world.tasks(id, 1, 1)[0].reason, Some(WaitReason::PlayerDrained));
+}

@@ -110,27 +110,36 @@ pub fn deployment(
     clusters: &[(&str, &str)],
     sequence: &[&str],
 ) -> Arc<Deployments> {
+    deployments([named_deployment("site", apps, clusters, sequence)])
+}
+
+/// All that hold at one time.
+pub fn deployments(all: impl IntoIterator<Item = Deployment>) -> Arc<Deployments> {
+    Arc::new(Deployments::new(all).unwrap())
+}
+
+/// The same for one of several deployments.
+pub fn named_deployment(
+    name: &str,
+    apps: &[(&str, &str, Option<Quantity>)],
+    clusters: &[(&str, &str)],
+    sequence: &[&str],
+) -> Deployment {
     let app = |name: &str| AppName::new(name).unwrap();
+    let limits = apps.iter().filter_map(|(name, _, most)| Some((app(name), (*most)?)));
+    let order: Vec<AppName> = sequence.iter().map(|name| app(name)).collect();
     let constraint = Constraint {
-        concurrency: apps
-            .iter()
-            .filter_map(|(name, _, most)| Some((app(name), (*most)?)))
-            .collect(),
-        sequence: if sequence.is_empty() {
-            Vec::new()
-        } else {
-            vec![sequence.iter().map(|name| app(name)).collect()]
-        },
+        concurrency: limits.collect(),
+        sequence: if order.is_empty() { Vec::new() } else { vec![order] },
     };
     let cluster = EnvType::new("cluster").unwrap();
     let values = clusters.iter().map(|(name, set)| (EnvValue::new(name).unwrap(), hosts(set)));
-    let deployment = Deployment {
-        name: DeploymentName::new("site").unwrap(),
+    Deployment {
+        name: DeploymentName::new(name).unwrap(),
         apps: apps.iter().map(|(name, set, _)| (app(name), hosts(set))).collect(),
         envs: BTreeMap::from([(cluster.clone(), values.collect())]),
         constraints: BTreeMap::from([(cluster, constraint)]),
-    };
-    Arc::new(Deployments::new([deployment]).unwrap())
+    }
 }
 
 pub fn flow(slots: impl IntoIterator<Item = Vec<JobSpec>>) -> FlowSpec {

@@ -5,7 +5,7 @@ use orchestra_model::{
     status::JobStatus,
 };
 
-use super::{World, host, player::FakePlayer};
+use super::{World, disk::Disk, host, player::FakePlayer};
 
 impl World {
     /// What must be so whenever a process comes to exist.
@@ -30,6 +30,7 @@ impl World {
         if let Err(violation) = self.engine.audit() {
             panic!("{violation}");
         }
+        self.check_holds();
         let alive: Vec<FlowId> = self.engine.alive().collect();
         for flow in alive {
             let Some(status) = self.status(flow) else { continue };
@@ -76,6 +77,12 @@ impl World {
                 self.check_final(job, index, state);
             }
         }
+    }
+
+    /// The store is put back to an older state, and with it what may be known.
+    pub fn put_back(&mut self, backup: Disk) {
+        self.disk = backup;
+        self.truth.forgotten = true;
     }
 
     /// Forgets what was seen final: after a restart that lost the end of it.

@@ -185,6 +185,12 @@ impl Disk {
         self.tasks.get(&(job, index))
     }
 
+    /// Whether an attempt was sent there, or a later one.
+    pub fn has_attempt(&self, job: JobId, host: &HostName, attempt: u32) -> bool {
+        let mut tasks = self.tasks.range((job, 0)..=(job, u32::MAX)).map(|(_, task)| task);
+        tasks.any(|task| task.host == *host && task.attempt >= attempt)
+    }
+
     pub fn player(&self, name: &str) -> &PlayerRecord {
         &self.players[name]
     }

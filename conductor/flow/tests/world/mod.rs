@@ -8,22 +8,25 @@
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
+pub mod bare;
 mod build;
+pub mod chance;
 mod checks;
 pub mod disk;
+mod operator;
 pub mod player;
+mod truth;
 
 pub use build::*;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use orchestra_flow::{
     Answer, CloseReason, Command, Effect, Engine, Input, Rejection, ReplyId, SessionId, Settings,
     Submission,
 };
 use orchestra_model::{
-    Deployments, FlowId, FlowState, HostName, HostSet, JobId, JobState, Millis, Params, TaskState,
-    Timestamp,
+    FlowId, FlowState, HostName, HostSet, JobId, JobState, Millis, Params, TaskState, Timestamp,
     delivery::{AttemptKey, Outcome, RequestId},
     flow::{FlowSpec, SlotSpec},
     record::Op,
@@ -33,6 +36,7 @@ use orchestra_model::{
 use self::{
     disk::Disk,
     player::{FakePlayer, Up},
+    truth::Truth,
 };
 
 pub const SETTINGS: Settings = Settings { most_tasks: 3_000 };
@@ -53,6 +57,8 @@ pub struct World {
     pub immediate: bool,
     /// How often each attempt was started on each player.
     pub starts: BTreeMap<(HostName, AttemptKey), u32>,
+    /// What is known beside the engine of who may hold which cells.
+    pub truth: Truth,
     /// Final states that were seen.
     finals: BTreeMap<(JobId, u32), TaskState>,
     next_session: u64,
@@ -84,6 +90,7 @@ impl World {
             asked: Vec::new(),
             immediate: true,
             starts: BTreeMap::new(),
+            truth: Truth::default(),
             finals: BTreeMap::new(),
             next_session: 1,
             next_request: 0,
@@ -113,6 +120,9 @@ impl World {
 
     fn after_step(&mut self) {
         let effects: Vec<Effect> = self.engine.effects().collect();
+        for effect in &effects {
+            self.note_effect(effect);
+        }
         self.asked.extend(effects.iter().cloned());
         self.pending.extend(effects);
         if self.immediate {
@@ -178,37 +188,6 @@ impl World {
         }
     }
 
-    pub fn cancel(&mut self, flow: FlowId) -> Answer {
-        self.input(Input::CancelRequested {
-            reply: ReplyId(0),
-            flow,
-            by: audience(),
-            abandon: false,
-        });
-        self.work();
-        self.answers.last().unwrap().clone()
-    }
-
-    /// Reads these deployments.
-    pub fn deploy(&mut self, deployments: Arc<Deployments>) -> Answer {
-        self.ask(Input::DeploymentsLoaded {
-            reply: ReplyId(0),
-            deployments: Arc::clone(&deployments),
-        });
-        let answer = self.answers.last().unwrap().clone();
-        if let Answer::DeploymentsLoaded { .. } = answer {
-            self.disk.deployments = deployments;
-        }
-        answer
-    }
-
-    /// Asks for something, and gives the answer.
-    pub fn ask(&mut self, input: Input) -> Answer {
-        self.input(input);
-        self.work();
-        self.answers.last().unwrap().clone()
-    }
-
     /// A player dials in, and is welcomed.
     pub fn attach(&mut self, name: &str) {
         self.dial(name);
@@ -267,6 +246,7 @@ impl World {
             player.hang_up();
         }
         self.disk.term.0 += 1;
+        self.forget_unwritten();
         self.engine = self.disk.rebuild(SETTINGS);
         self.engine.resume(self.now);
         self.after_step();
@@ -323,6 +303,30 @@ impl World {
             self.disk.write(op);
         }
         self.restart();
+    }
+
+    /// Plays the same once for each part of what it asks to be written that a crash may leave on
+    /// disk, from nothing to all. The conductor starts anew, everybody comes back, and `check` looks.
+    pub fn crash_at_each_point(
+        build: impl Fn() -> World,
+        act: impl Fn(&mut World),
+        check: impl Fn(&mut World, usize),
+    ) {
+        let (mut kept, mut asked) = (0, 0);
+        while kept <= asked {
+            let mut world = build();
+            world.immediate = false;
+            act(&mut world);
+            asked = world.asked_to_write().len();
+            let attached = world.attached();
+            world.immediate = true;
+            world.crash_keeping(kept);
+            for name in attached {
+                world.attach(name.as_str());
+            }
+            check(&mut world, kept);
+            kept += 1;
+        }
     }
 
     /// Lets every message through until there are no more.

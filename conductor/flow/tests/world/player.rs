@@ -25,6 +25,8 @@ pub struct FakePlayer {
     pub journal: Vec<u8>,
     pub max_tasks: u32,
     pub scores: Vec<ScoreOffer>,
+    /// What it has told the conductor of them.
+    said: Vec<ScoreOffer>,
     /// Refuses what is new.
     pub stopping: bool,
     /// Spawning fails.
@@ -35,9 +37,20 @@ pub struct FakePlayer {
     wire: Option<Wire>,
     snapshot: Option<orchestra_spool::Snapshot>,
     started: Vec<AttemptKey>,
+    /// Everything that ever ran here.
+    pub runs: BTreeMap<AttemptKey, Run>,
     /// How often a spool was made here.
     made: u8,
     nth: u16,
+}
+
+/// What became of an attempt, in truth.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// Its order.
+    pub order: OrderNumber,
+    /// Whether it ended well; `None` while it runs.
+    pub ok: Option<bool>,
 }
 
 /// One connection.
@@ -56,7 +69,15 @@ pub struct Up {
 }
 
 pub fn offer(name: &str, concurrency: Option<u32>, exclusive: bool) -> ScoreOffer {
-    let spec = ScoreSpec { concurrency, exclusive, ..ScoreSpec::default() };
+    offer_of(name, ScoreSpec { concurrency, exclusive, ..ScoreSpec::default() })
+}
+
+/// A score that changes nothing.
+pub fn look(name: &str) -> ScoreOffer {
+    offer_of(name, ScoreSpec { disruptive: false, ..ScoreSpec::default() })
+}
+
+fn offer_of(name: &str, spec: ScoreSpec) -> ScoreOffer {
     ScoreOffer { name: ScoreName::new(name).unwrap(), hash: None, spec: Ok(spec) }
 }
 
@@ -72,7 +93,9 @@ impl FakePlayer {
                 offer("other", None, false),
                 offer("single", Some(1), false),
                 offer("alone", None, true),
+                look("look"),
             ],
+            said: Vec::new(),
             stopping: false,
             cannot_spawn: false,
             kills_slowly: false,
@@ -80,6 +103,7 @@ impl FakePlayer {
             wire: None,
             snapshot: None,
             started: Vec::new(),
+            runs: BTreeMap::new(),
             made: 0,
             nth,
         };
@@ -93,7 +117,7 @@ impl FakePlayer {
         let [high, low] = self.nth.to_be_bytes();
         let id = SpoolId([high, low, self.made, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         self.journal = journal::compacted(&State::new(id));
-        self.processes.clear();
+        self.kill_all();
         self.wire = None;
         self.reopen();
     }
@@ -101,9 +125,15 @@ impl FakePlayer {
     /// Its disk is as it was at an earlier time, and what ran since is gone.
     pub fn roll_back(&mut self, journal: Vec<u8>) {
         self.journal = journal;
-        self.processes.clear();
+        self.kill_all();
         self.wire = None;
         self.reopen();
+    }
+
+    fn kill_all(&mut self) {
+        for key in std::mem::take(&mut self.processes) {
+            self.runs.entry(key).and_modify(|run| run.ok = Some(false));
+        }
     }
 
     /// Takes as many attempts at once from now on.
@@ -138,6 +168,7 @@ impl FakePlayer {
         self.wire = Some(Wire { session, down: VecDeque::new(), up: VecDeque::new() });
         self.spool.handle(Input::Opened { session: Session(session.0) });
         self.act(Timestamp(0));
+        self.said.clone_from(&self.scores);
         let snapshot = self.snapshot.take().unwrap();
         let mark = snapshot.mark_of(store);
         PlayerSnapshot {
@@ -251,7 +282,7 @@ impl FakePlayer {
             match effect {
                 Effect::Snapshot { snapshot, .. } => self.snapshot = Some(snapshot),
                 Effect::Report { session, report } => self.say(session, report),
-                Effect::Start { key, .. } => self.start(key, now),
+                Effect::Start { key, order, .. } => self.start(key, order, now),
                 Effect::Kill { key } if !self.kills_slowly => self.end(key, &Outcome::Cancelled),
                 Effect::Kill { .. } => {}
             }
@@ -260,16 +291,34 @@ impl FakePlayer {
         std::mem::take(&mut self.started)
     }
 
-    fn start(&mut self, key: AttemptKey, now: Timestamp) {
+    fn start(&mut self, key: AttemptKey, order: OrderNumber, now: Timestamp) {
         if self.cannot_spawn {
             let refusal = Refusal::SpawnFailed("no more processes".to_owned());
             return self.spool.handle(Input::StartFailed { key, refusal });
         }
         self.started.push(key);
         self.processes.insert(key);
+        self.runs.insert(key, Run { order, ok: None });
         let boot = BootId([1; 16]);
         let process = ProcessMark { pid: 1, start_ticks: 1, boot, started_at: now, boot_ms: 1 };
         self.spool.handle(Input::Started { key, process });
+    }
+
+    /// Whether it said that a score changes the host, or said nothing of it.
+    pub fn said_change(&self, score: &ScoreName) -> bool {
+        let offer = self.said.iter().find(|offer| offer.name == *score);
+        let spec = offer.and_then(|offer| offer.spec.as_ref().ok());
+        spec.is_none_or(|spec| spec.disruptive)
+    }
+
+    /// From now on a score changes the host, or does so no more; the conductor hears of it when the
+    /// player attaches.
+    pub fn offer_as(&mut self, score: &str, disruptive: bool) {
+        for offer in self.scores.iter_mut().filter(|offer| offer.name.as_str() == score) {
+            if let Ok(spec) = &mut offer.spec {
+                spec.disruptive = disruptive;
+            }
+        }
     }
 
     /// What runs here.
@@ -280,6 +329,8 @@ impl FakePlayer {
     /// A process ends; ignored where it does not run.
     pub fn end(&mut self, key: AttemptKey, outcome: &Outcome) {
         if self.processes.remove(&key) {
+            let ok = *outcome == Outcome::Exited(0);
+            self.runs.entry(key).and_modify(|run| run.ok = Some(ok));
             self.settle(key, outcome);
         }
     }

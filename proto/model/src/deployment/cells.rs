@@ -1,8 +1,8 @@
 //! What follows from deployments: cells, which hosts are in them, which come after which.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
+    fmt, iter,
     sync::Arc,
 };
 
@@ -148,7 +148,7 @@ impl std::ops::Index<CellId> for Cells {
 /// Cells so far, and what is left of the bounds.
 struct Builder {
     cells: Vec<Cell>,
-    of_host: BTreeMap<HostName, Vec<CellId>>,
+    of_host: HashMap<HostName, Vec<CellId>>,
     hosts_left: usize,
     pairs_left: usize,
 }
@@ -157,7 +157,7 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             cells: Vec::new(),
-            of_host: BTreeMap::new(),
+            of_host: HashMap::new(),
             hosts_left: limits::CELL_HOSTS,
             pairs_left: limits::CELL_PAIRS,
         }
@@ -261,18 +261,25 @@ pub(super) fn meet<'a>(
     if apps.len().saturating_mul(count) > limits::CELLS {
         return Err(too_many_cells());
     }
-    // By host, so that many small apps and environments cost no more than few large ones.
-    let mut values_of: BTreeMap<&HostName, Vec<usize>> = BTreeMap::new();
+    // By host, so that many small apps and environments cost no more than few large ones. The first
+    // value is apart from the others: most hosts are in one of a type.
+    let mut values_of: HashMap<&HostName, (usize, Vec<usize>)> = HashMap::new();
     for (index, hosts) in values.enumerate() {
         for host in hosts {
-            values_of.entry(host).or_default().push(index);
+            match values_of.entry(host) {
+                Entry::Vacant(host) => {
+                    host.insert((index, Vec::new()));
+                }
+                Entry::Occupied(mut host) => host.get_mut().1.push(index),
+            }
         }
     }
     let mut left = most;
     let in_values = |hosts: &&HostSet| {
         let mut meets = vec![Vec::new(); count];
         for host in *hosts {
-            for &index in values_of.get(host).into_iter().flatten() {
+            let Some((first, others)) = values_of.get(host) else { continue };
+            for &index in iter::once(first).chain(others) {
                 left = left.checked_sub(1).ok_or_else(too_many_hosts)?;
                 meets[index].push(host.clone());
             }

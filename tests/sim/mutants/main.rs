@@ -1,0 +1,164 @@
+//! Checks the checker: `make sim-mutants`.
+//!
+//! Each mutant of `mutants.toml` is a small, deliberate mistake. The crates that the simulation
+//! joins are copied into a workspace of their own, the mistake is made there, and some seed below
+//! [`SEEDS`] has to fail. Fails where a mutant survives, where the text that it changes is no
+//! longer there, or where the simulation fails without any.
+//!
+//! Takes words as arguments: then only mutants whose name contains one of them are tried.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a tool of tests, which says so by failing"
+)]
+#![expect(clippy::print_stdout, reason = "it prints a table")]
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// How many seeds a mutant may live through.
+const SEEDS: &str = "200";
+
+/// The packages that the simulation joins.
+const PACKAGES: [&str; 4] = ["proto/model", "conductor/flow", "conductor/store", "player/spool"];
+
+/// A deliberate mistake.
+struct Mutant {
+    name: String,
+    /// Which promise it breaks.
+    breaks: String,
+    file: String,
+    /// What is there, exactly once.
+    find: String,
+    replace: String,
+}
+
+fn main() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let target = env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
+    let place = target.join("sim-mutants");
+    let work = place.join("work");
+    copy_workspace(root, &work);
+    let words: Vec<String> = env::args().skip(1).collect();
+    let mut mutants = mutants(&root.join("tests/sim/mutants/mutants.toml"));
+    mutants.retain(|mutant| {
+        words.is_empty() || words.iter().any(|word| mutant.name.contains(word.as_str()))
+    });
+    if let Some(why) = run(&work, &place) {
+        panic!("the simulation fails without any mutant: {why}");
+    }
+    let mut wrong = Vec::new();
+    for mutant in &mutants {
+        let path = work.join(&mutant.file);
+        let text = fs::read_to_string(&path).unwrap();
+        let found = text.matches(&mutant.find).count();
+        let verdict = if found == 1 {
+            fs::write(&path, text.replacen(&mutant.find, &mutant.replace, 1)).unwrap();
+            let verdict = run(&work, &place);
+            fs::write(&path, &text).unwrap();
+            verdict.ok_or("SURVIVED")
+        } else {
+            Err("ITS TEXT IS NOT THERE ONCE")
+        };
+        let (caught, told) = match &verdict {
+            Ok(why) => ("caught", why.as_str()),
+            Err(why) => ("WRONG ", *why),
+        };
+        println!("{caught}  {:34}  {:40}  {told}", mutant.name, mutant.breaks);
+        if verdict.is_err() {
+            wrong.push(mutant.name.as_str());
+        }
+    }
+    println!(
+        "{} of {} mutants caught within {SEEDS} seeds",
+        mutants.len() - wrong.len(),
+        mutants.len()
+    );
+    assert!(wrong.is_empty(), "not caught: {wrong:?}");
+}
+
+/// Builds and runs the simulation as it is there. Why it fails, if it does.
+fn run(work: &Path, place: &Path) -> Option<String> {
+    let cargo = |arguments: &[&str]| {
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
+        command.args(["test", "--offline", "--quiet", "--test", "sim"]).args(arguments);
+        command.current_dir(work).env("CARGO_TARGET_DIR", place.join("target"));
+        command.envs([("SEEDS", SEEDS), ("SHRINK", "0"), ("RUST_BACKTRACE", "0")]);
+        command.env_remove("SEED").env_remove("FROM").env_remove("FAILURES");
+        let output = command.output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let (built, said) = cargo(&["--no-run"]);
+    assert!(built, "it does not build:\n{said}");
+    let (passed, said) = cargo(&["--", "whatever_happens"]);
+    if passed {
+        return None;
+    }
+    let mut lines = said.lines().skip_while(|line| !line.starts_with("seed "));
+    let seed = lines.next().and_then(|line| line.split(':').next()).unwrap_or("crashed").to_owned();
+    let why = lines.next().unwrap_or_default();
+    Some(format!("{seed}: {}", why.chars().take(120).collect::<String>()))
+}
+
+fn mutants(path: &Path) -> Vec<Mutant> {
+    let list: toml::Table = fs::read_to_string(path).unwrap().parse().unwrap();
+    let text = |entry: &toml::Value, key: &str| entry[key].as_str().unwrap().to_owned();
+    let mutant = |entry: &toml::Value| Mutant {
+        name: text(entry, "name"),
+        breaks: text(entry, "breaks"),
+        file: text(entry, "file"),
+        find: text(entry, "find"),
+        replace: text(entry, "replace"),
+    };
+    list["mutant"].as_array().unwrap().iter().map(mutant).collect()
+}
+
+/// A workspace of the packages that the simulation joins, and the simulation.
+fn copy_workspace(root: &Path, work: &Path) {
+    if work.exists() {
+        fs::remove_dir_all(work).unwrap();
+    }
+    for package in PACKAGES {
+        copy(&root.join(package), &work.join(package));
+    }
+    copy(&root.join("tests/sim"), &work.join("tests/sim"));
+    fs::copy(root.join("Cargo.lock"), work.join("Cargo.lock")).unwrap();
+
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let (head, rest) = manifest.split_once("members = [").expect("the workspace has members");
+    let (_, tail) = rest.split_once(']').unwrap();
+    let members: Vec<String> =
+        PACKAGES.iter().chain(&["tests"]).map(|member| format!("{member:?}")).collect();
+    let manifest = format!("{head}members = [{}]{tail}", members.join(", "));
+    fs::write(work.join("Cargo.toml"), manifest).unwrap();
+
+    let names = ["model", "flow", "store", "spool"];
+    let dependencies = names.map(|name| format!("orchestra-{name}.workspace = true\n")).concat();
+    let own = format!(
+        "[package]\nname = \"sim\"\nversion = \"0.0.0\"\nedition.workspace = true\n\
+         [lib]\npath = \"lib.rs\"\n[[test]]\nname = \"sim\"\npath = \"sim/main.rs\"\n\
+         [dev-dependencies]\n{dependencies}"
+    );
+    fs::write(work.join("tests/Cargo.toml"), own).unwrap();
+    fs::write(work.join("tests/lib.rs"), "").unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).expect("a file of the workspace can be copied");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What people write: players files, deployments, scores, flows. All of it by chance.
+
+use std::collections::BTreeMap;
+
+use orchestra_model::{
+    Deployment, Deployments, HostName, HostSet, JobName, Millis, Quantity, ScoreName,
+    deployment::Constraint,
+    flow::{FlowSpec, JobSpec, OnDoomed, Scope, SequenceOnFailure, SlotSpec, Stragglers},
+    names::{AppName, DeploymentName, EnvType, EnvValue},
+    score::ScoreSpec,
+};
+
+use crate::chance::Chance;
+
+/// Everybody that may ever be a player.
+pub(crate) fn everybody(chance: &mut Chance) -> Vec<HostName> {
+    // Mostly few, so that they get in each other's way.
+    let n = match chance.below(10) {
+        0..6 => chance.between(2, 6),
+        6..9 => chance.between(6, 12),
+        _ => chance.between(12, 30),
+    };
+    let name = |n: usize| HostName::new(&format!("h{n}")).unwrap();
+    (1..=n).map(name).collect()
+}
+
+/// The scores that a host has: all hosts nearly the same ones.
+pub(crate) fn scores(chance: &mut Chance) -> BTreeMap<ScoreName, ScoreSpec> {
+    let usual = ScoreSpec::default();
+    let all = [
+        ("work", 100, usual.clone()),
+        ("look", 100, ScoreSpec { disruptive: false, ..usual.clone() }),
+        ("single", 100, ScoreSpec { concurrency: Some(1), ..usual.clone() }),
+        ("alone", 100, ScoreSpec { exclusive: true, ..usual.clone() }),
+        ("rare", 60, usual.clone()),
+        ("moody", 90, ScoreSpec { disruptive: chance.percent(50), ..usual }),
+    ];
+    let mut scores = BTreeMap::new();
+    for (name, percent, spec) in all {
+        if chance.percent(percent) {
+            scores.insert(ScoreName::new(name).unwrap(), spec);
+        }
+    }
+    scores
+}
+
+/// None, one or two deployments over these hosts.
+pub(crate) fn deployments(chance: &mut Chance, hosts: &[HostName]) -> Deployments {
+    let number = *chance.pick(&[0, 1, 1, 1, 2]).unwrap();
+    loop {
+        let all: Vec<Deployment> = (0..number).map(|n| deployment(chance, hosts, n)).collect();
+        // A sequence may contradict itself, where apps overlap; then another one is thought up.
+        if let Ok(deployments) = Deployments::new(all) {
+            return deployments;
+        }
+    }
+}
+
+fn deployment(chance: &mut Chance, hosts: &[HostName], number: usize) -> Deployment {
+    let names = ["back", "front", "store"];
+    let apps = chance.between(1, 3);
+    let overlap = chance.percent(20);
+    let mut of_app: Vec<Vec<HostName>> = vec![Vec::new(); apps];
+    for host in chance.some(hosts, 85) {
+        of_app[chance.below(apps)].push(host.clone());
+        if overlap && chance.percent(30) {
+            of_app[chance.below(apps)].push(host.clone());
+        }
+    }
+    let mut values: Vec<Vec<HostName>> = vec![Vec::new(); chance.between(1, 2)];
+    let count = values.len();
+    for host in hosts {
+        values[chance.below(count)].push(host.clone());
+    }
+    let set = |hosts: Vec<HostName>| HostSet::from_names(hosts);
+    let apps: BTreeMap<AppName, HostSet> = names
+        .iter()
+        .zip(of_app)
+        .filter(|(_, hosts)| !hosts.is_empty())
+        .map(|(name, hosts)| (AppName::new(name).unwrap(), set(hosts)))
+        .collect();
+    let values: BTreeMap<EnvValue, HostSet> = ["east", "west"]
+        .iter()
+        .zip(values)
+        .filter(|(_, hosts)| !hosts.is_empty())
+        .map(|(name, hosts)| (EnvValue::new(name).unwrap(), set(hosts)))
+        .collect();
+    let mut constraint = Constraint::default();
+    for app in apps.keys() {
+        if chance.percent(80) {
+            constraint.concurrency.insert(app.clone(), limit(chance));
+        }
+    }
+    if chance.percent(50) {
+        let mut order: Vec<AppName> = apps.keys().cloned().collect();
+        if chance.percent(30) {
+            order.reverse();
+        }
+        constraint.sequence.push(order);
+    }
+    let env = EnvType::new("cluster").unwrap();
+    Deployment {
+        name: DeploymentName::new(&format!("d{number}")).unwrap(),
+        apps,
+        envs: BTreeMap::from([(env.clone(), values)]),
+        constraints: BTreeMap::from([(env, constraint)]),
+    }
+}
+
+fn limit(chance: &mut Chance) -> Quantity {
+    match chance.below(3) {
+        0 => Quantity::Percent(*chance.pick(&[1, 25, 34, 50, 75]).unwrap()),
+        _ => Quantity::Count(chance.between(1, 2) as u32),
+    }
+}
+
+/// A flow over some of these hosts.
+pub(crate) fn flow(chance: &mut Chance, hosts: &[HostName]) -> (FlowSpec, Vec<Vec<HostSet>>) {
+    let (mut slots, mut targets) = (Vec::new(), Vec::new());
+    for slot in 0..*chance.pick(&[1, 1, 1, 2, 3]).unwrap() {
+        let (mut jobs, mut sets) = (Vec::new(), Vec::new());
+        for number in 0..*chance.pick(&[1, 1, 2, 3]).unwrap() {
+            let (job, set) = job(chance, hosts, &format!("j{slot}{number}"));
+            jobs.push(job);
+            sets.push(set);
+        }
+        slots.push(SlotSpec { jobs });
+        targets.push(sets);
+    }
+    (FlowSpec { name: None, slots }, targets)
+}
+
+fn job(chance: &mut Chance, hosts: &[HostName], name: &str) -> (JobSpec, HostSet) {
+    let percent = *chance.pick(&[30, 60, 100]).unwrap();
+    let mut some = chance.some(hosts, percent);
+    if some.is_empty() {
+        some.extend(chance.pick(hosts).cloned());
+    }
+    let n = some.len();
+    let set = HostSet::from_names(some);
+    let scores = [
+        "work", "work", "work", "work", "work", "single", "alone", "look", "moody", "rare", "none",
+    ];
+    let score = ScoreName::new(chance.pick(&scores).unwrap()).unwrap();
+    let scope = if chance.percent(15) { Scope::One } else { Scope::All };
+    let quantity = |chance: &mut Chance, least: usize| match chance.percent(50) {
+        true => Quantity::Count(chance.between(least, n + 1) as u32),
+        false => Quantity::Percent(chance.between(least, 100) as u8),
+    };
+    let seconds =
+        |chance: &mut Chance, most: usize| Millis::seconds(chance.between(1, most) as u64);
+    let retries = *chance.pick(&[0, 0, 0, 1, 2]).unwrap();
+    let canary = chance.maybe(20, |chance| quantity(chance, 1)).filter(|_| scope == Scope::All);
+    let spec = JobSpec {
+        scope,
+        parallel: chance.maybe(60, |chance| quantity(chance, 1)).unwrap_or(Quantity::ALL),
+        success: chance.maybe(50, |chance| quantity(chance, 0)).unwrap_or(Quantity::ALL),
+        max_failures: chance.maybe(30, |chance| quantity(chance, 0)),
+        timeout: chance.maybe(20, |chance| seconds(chance, 60)),
+        give_up_after: chance.maybe(15, |chance| seconds(chance, 100)),
+        stragglers: if chance.percent(60) { Stragglers::GiveUp } else { Stragglers::Wait },
+        lost_after: chance.maybe(30, |chance| seconds(chance, 100)),
+        retries,
+        retry_delay: match retries {
+            0 => Millis(0),
+            _ => chance.maybe(50, |chance| seconds(chance, 30)).unwrap_or_default(),
+        },
+        quorum: chance.maybe(15, |chance| quantity(chance, 0)).unwrap_or(Quantity::Count(0)),
+        bake: canary.and_then(|_| chance.maybe(60, |chance| seconds(chance, 60))),
+        canary,
+        on_doomed: if chance.percent(40) { OnDoomed::Cancel } else { OnDoomed::Finish },
+        sequence_on_failure: match chance.percent(40) {
+            true => SequenceOnFailure::Continue,
+            false => SequenceOnFailure::Wait,
+        },
+        unthrottled: chance.percent(8),
+        ..JobSpec::new(JobName::new(name).unwrap(), score, set.to_string())
+    };
+    (spec, set)
+}
