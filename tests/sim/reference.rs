@@ -627,10 +627,13 @@ impl Reference {
         };
         let passing = matches!(&word, Some(Word::Refused(refusal)) if passes(refusal));
         match (before, is) {
-            (Some(state), is) if state == is => {}
             (Some(TaskState::Failed | TaskState::TimedOut), TaskState::Waiting) => {
                 assert!(allowed && !closed, "{named} has no further attempt");
             }
+            (Some(state @ (TaskState::Failed | TaskState::TimedOut)), is) if state == is => {
+                assert!(!allowed || closed, "{named} has a further attempt");
+            }
+            (Some(state), is) if state == is => {}
             // Nobody asks what the player says once it is gone.
             (Some(_), TaskState::Lost) => {}
             (None, TaskState::Waiting) => {

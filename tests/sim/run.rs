@@ -44,11 +44,6 @@ pub(crate) fn seed(seed: u64) -> Result<(), String> {
     let Err(failure) = attempt(seed, &script, false) else { return Ok(()) };
     let shrinks = std::env::var("SHRINK").is_err();
     let (script, failure) = if shrinks { shrink(seed, script, failure) } else { (script, failure) };
-    let failure = if std::env::var("TRACE").is_ok() {
-        attempt(seed, &script, true).err().unwrap_or(failure)
-    } else {
-        failure
-    };
     Err(report(seed, &script, &failure))
 }
 

@@ -396,3 +396,24 @@ fn no_crash_while_somebody_releases_does_half_of_it() {
         },
     );
 }
+
+#[test]
+fn a_lost_change_that_still_runs_keeps_the_cells() {
+    let mut world = one_of_three();
+    let lost = world.submit(flow([vec![job("fe1").lost_after(60)]]));
+    let other = world.submit(flow([vec![job("fe1").named("other")]]));
+    world.detach("fe1");
+    world.pass(60);
+    assert_eq!(world.state(lost), FlowState::Failed);
+    world.attach("fe1");
+    world.ok("fe1", other);
+    assert_eq!(world.down(), "fe1", "it came later and is over sooner");
+    let probe = world.submit(flow([vec![job("fe2").named("probe")]]));
+    assert_eq!(world.states(probe, 1, 1), "waiting");
+    world.ok("fe1", lost);
+    assert_eq!(world.down(), "fe1", "what is lost stays lost");
+    let later = world.submit(flow([vec![job("fe1").named("later")]]));
+    world.ok("fe1", later);
+    assert_eq!(world.down(), "");
+    assert_eq!(world.states(probe, 1, 1), "running");
+}

@@ -269,3 +269,23 @@ fn the_choice_is_on_disk_before_the_order_leaves() {
     world.attach("h1");
     assert_eq!(world.running_hosts(FlowId(1)), "h1");
 }
+
+#[test]
+fn one_that_ended_without_a_choice_has_none_after_a_restart() {
+    let mut world = World::absent("h[1-3]");
+    world.deploy(deployment(
+        &[("store", "h2", None), ("front", "h3", None)],
+        &[("east", "h[1-3]")],
+        &["store", "front"],
+    ));
+    let choice = job("h[1-2]").one_of().give_up_after(60);
+    let id = world.submit(flow([vec![choice, job("h3").named("front").quorum(1)]]));
+    world.player("h1").scores.clear();
+    world.attach("h1");
+    world.detach("h1");
+    world.pass(60);
+    assert_eq!(world.states(id, 1, 1), "unreachable");
+    world.restart();
+    world.attach("h3");
+    assert_eq!(world.states(id, 1, 2), "skipped", "h2, which might have run it, comes first");
+}

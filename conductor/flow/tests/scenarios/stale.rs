@@ -257,3 +257,52 @@ fn holds_and_flags_of_the_old_copy_are_kept() {
     world.resume(id);
     assert_eq!(world.tasks(id, 1, 1)[0].reason, Some(WaitReason::PlayerDrained));
 }
+
+#[test]
+fn attempts_of_the_forgotten_time_are_not_numbered_again() {
+    let mut world = World::new("h[1-3]");
+    let spec = job("h[1-3]").parallel(1).success(0).wait_for_stragglers();
+    let id = world.submit(flow([vec![spec]]));
+    let backup = world.disk.clone();
+    for name in ["h1", "h2", "h3"] {
+        world.ok(name, id);
+    }
+    world.forget_finals();
+    world.put_back(backup);
+    world.restart();
+    world.attach("h2");
+    recover(&mut world);
+    for name in ["h1", "h2"] {
+        world.attach(name);
+    }
+    assert_eq!(world.states(id, 1, 1), "lost lost waiting");
+    world.forget_finals();
+    world.retry(id);
+    world.ok("h1", id);
+    world.ok("h2", id);
+    let attempts: Vec<u32> = world.tasks(id, 1, 1).iter().map(|task| task.attempt).collect();
+    assert_eq!(attempts, [1_000_003, 1_000_003, 0], "what ran before was the first of each");
+}
+
+#[test]
+fn a_cancel_that_is_forgotten_ends_nothing() {
+    let mut world = World::new("h1");
+    world.immediate = false;
+    let submission = world.submission(flow([vec![job("h1")]]));
+    world.input(Input::FlowSubmitted(Box::new(submission)));
+    world.perform();
+    world.detach("h1");
+    world.immediate = true;
+    let (id, backup) = (FlowId(1), world.disk.clone());
+    world.cancel(id);
+    world.attach("h1");
+    assert_eq!(world.state(id), FlowState::Cancelled, "its order never comes to run");
+    world.forget_finals();
+    world.put_back(backup);
+    world.restart();
+    world.attach("h1");
+    assert_eq!(world.states(id, 1, 1), "waiting", "the player goes by what it was told");
+    world.pass(1);
+    assert_eq!(world.states(id, 1, 1), "running");
+    assert_eq!(world.tasks(id, 1, 1)[0].attempt, 2);
+}
