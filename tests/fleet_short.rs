@@ -45,6 +45,11 @@ fn every_task_has_one_verdict() {
 }
 
 #[test]
+fn no_cell_is_exceeded() {
+    check(&["constrained"]);
+}
+
+#[test]
 fn a_killed_conductor_loses_nothing() {
     check(&["reconnect"]);
 }

@@ -1,11 +1,18 @@
 //! The conductor's listener: TCP and TLS, up to a stream whose other end is known.
 //!
 //! Handshakes run beside each other and beside `accept`, so that a peer that says nothing costs
-//! its own time only. At most [`Limits::pending`] connections are between `accept` and the end of
-//! their handshake; further ones wait in the kernel's backlog, where they cost us nothing. Every
-//! connection that is refused is logged with its address and the reason.
+//! its own time only. At most [`Limits::pending`] of them run; up to [`Limits::waiting`] further
+//! connections wait here for theirs, each a descriptor, and the rest in the kernel's backlog,
+//! where they cost us nothing. Every connection that is refused is logged with its address and
+//! the reason.
+//!
+//! Who it is that waits is not known before its handshake, and nothing that it claims may bring it
+//! forward. So the turns alternate: the one that came last, the one that came first. When a whole
+//! fleet comes back at once, somebody with a question is let in beside it, and of those who wait
+//! none is forgotten.
 
 use std::{
+    collections::VecDeque,
     fmt, io,
     net::SocketAddr,
     pin::Pin,
@@ -38,15 +45,17 @@ use crate::{
 /// What strangers may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Most connections whose handshake is not over.
+    /// Most handshakes at once.
     pub pending: usize,
+    /// Most connections that wait for theirs; at least one.
+    pub waiting: usize,
     /// Longest handshake.
     pub handshake: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { pending: 256, handshake: Duration::from_secs(10) }
+        Self { pending: 256, waiting: 4_096, handshake: Duration::from_secs(10) }
     }
 }
 
@@ -101,18 +110,26 @@ async fn accept(
 ) {
     let pending = Arc::new(Semaphore::new(limits.pending));
     let mut handshakes = JoinSet::new();
-    while let Ok(permit) = Arc::clone(&pending).acquire_owned().await {
-        let (tcp, address) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                pause_after(&error).await;
+    let mut waiting = Waiting::default();
+    loop {
+        let (permit, (tcp, address)) = tokio::select! {
+            // First, so that whoever has come is known when a turn is given.
+            biased;
+            accepted = listener.accept(), if waiting.len() < limits.waiting.max(1) => {
+                match accepted {
+                    // One that cannot be tuned is gone already.
+                    Ok((tcp, address)) if tune(&tcp).is_ok() => waiting.push((tcp, address)),
+                    Ok(_) => {}
+                    Err(error) => pause_after(&error).await,
+                }
                 continue;
             }
+            permit = Arc::clone(&pending).acquire_owned(), if waiting.len() > 0 => {
+                // Never closed, and somebody waits.
+                let (Ok(permit), Some(next)) = (permit, waiting.next()) else { return };
+                (permit, next)
+            }
         };
-        if tune(&tcp).is_err() {
-            // It is gone already.
-            continue;
-        }
         while handshakes.try_join_next().is_some() {}
         let acceptor = TlsAcceptor::from(tls.get());
         let ready = ready.clone();
@@ -123,6 +140,37 @@ async fn accept(
             }
             drop(permit);
         });
+    }
+}
+
+/// Who waits for a turn, in the order in which they came.
+#[derive(Debug)]
+struct Waiting<T> {
+    queue: VecDeque<T>,
+    /// Whose turn it is next.
+    newest: bool,
+}
+
+impl<T> Default for Waiting<T> {
+    fn default() -> Self {
+        Self { queue: VecDeque::new(), newest: true }
+    }
+}
+
+impl<T> Waiting<T> {
+    fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    fn push(&mut self, one: T) {
+        self.queue.push_back(one);
+    }
+
+    /// The newest and the oldest by turns.
+    fn next(&mut self) -> Option<T> {
+        let next = if self.newest { self.queue.pop_back() } else { self.queue.pop_front() };
+        self.newest = !self.newest;
+        next
     }
 }
 
@@ -250,5 +298,27 @@ impl AsyncWrite for TlsStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Waiting;
+
+    #[test]
+    fn whoever_comes_last_has_a_turn_soon_and_whoever_came_first_too() {
+        let mut waiting = Waiting::default();
+        (0..1_000).for_each(|fleet| waiting.push(fleet));
+        assert_eq!([waiting.next(), waiting.next()], [Some(999), Some(0)]);
+        // Somebody new each time, and still the oldest have every other turn.
+        let turns: Vec<_> = (0..8)
+            .filter_map(|turn| {
+                waiting.push(2_000 + turn);
+                waiting.next()
+            })
+            .collect();
+        assert_eq!(turns, [2_000, 1, 2_002, 2, 2_004, 3, 2_006, 4]);
+        let rest = std::iter::from_fn(|| waiting.next()).count();
+        assert_eq!(rest, 998);
     }
 }

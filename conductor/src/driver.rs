@@ -13,7 +13,10 @@
 //! store is told so; players' reports are taken in as long as there is room, and everything that
 //! was held goes on when there is space again. It never stops answering.
 
+mod batch;
 mod clock;
+mod comeback;
+mod lingering;
 mod load;
 mod mailbox;
 mod outgoing;
@@ -46,10 +49,13 @@ use tonic::Status;
 pub(crate) use self::{
     clock::Clock,
     mailbox::{
-        Attach, Attached, FromSession, Handle, Health, Mailboxes, Reply, Request, Told, mailboxes,
+        Attach, Attached, FromSession, Handle, Health, Mailboxes, Reply, Reported, Request, Told,
+        mailboxes,
     },
 };
 use self::{
+    comeback::come_back_within,
+    lingering::Lingering,
     outgoing::{After, Outgoing},
     watchers::Watchers,
 };
@@ -76,8 +82,9 @@ struct Session {
     probed: Option<watch::Sender<bool>>,
 }
 
-/// Most reports that are taken in one turn.
-const TURN: usize = 2_048;
+/// Most reports that are taken in one turn, but for the last message's, which has no more than these
+/// itself.
+pub(crate) const TURN: usize = 2_048;
 /// Most questions and new work that are taken in one turn.
 const REQUESTS_TURN: usize = 64;
 /// How long the driver sleeps when nothing is due.
@@ -93,6 +100,7 @@ pub(crate) struct Driver {
     inventory: Inventory,
     outgoing: Outgoing,
     sessions: HashMap<SessionId, Session>,
+    lingering: Lingering,
     seen: Vec<Seen>,
     /// The large parts of living flows' orders.
     jobs: BTreeMap<JobId, Arc<EncodedJob>>,
@@ -123,6 +131,7 @@ impl Driver {
             inventory,
             outgoing: Outgoing::new(writer),
             sessions: HashMap::new(),
+            lingering: Lingering::default(),
             seen: Vec::new(),
             jobs: BTreeMap::new(),
             watchers: Watchers::default(),
@@ -145,6 +154,7 @@ impl Driver {
             let has_room = self.outgoing.has_room();
             let has_work = self.engine.has_work();
             let due = self.engine.next_deadline().map(|at| self.clock.instant(at));
+            let due = due.into_iter().chain(self.lingering.due()).min();
             let due = due.unwrap_or_else(|| Instant::now() + LONG);
             let retry_at = self.outgoing.retry_at();
             let retry = async { sleep_until(retry_at.unwrap_or(due)).await };
@@ -153,16 +163,18 @@ impl Driver {
                 _ = &mut from.finish => return self.finish(from).await,
                 written = self.outgoing.written() => self.settle(written)?,
                 () = retry, if retry_at.is_some() => self.outgoing.retry(),
-                n = from.sessions.recv_many(&mut said, TURN), if has_room && !closed => closed = n == 0,
+                n = from.sessions.recv_many(&mut said, 1), if has_room && !closed => closed = n == 0,
                 n = from.requests.recv_many(&mut asked, REQUESTS_TURN), if !closed => closed = n == 0,
                 () = sleep_until(due), if !has_work => {}
                 () = std::future::ready(()), if has_work => {}
             }
             // Whatever woke it up, everybody has a turn.
+            let mut length: usize = said.iter().map(FromSession::length).sum();
             while has_room
-                && said.len() < TURN
+                && length < TURN
                 && let Ok(message) = from.sessions.try_recv()
             {
+                length += message.length();
                 said.push(message);
             }
             while asked.len() < REQUESTS_TURN
@@ -180,6 +192,7 @@ impl Driver {
             }
             self.gather();
             self.flush();
+            self.send_lingering(Instant::now());
         }
     }
 
@@ -204,6 +217,7 @@ impl Driver {
             }
             self.flush();
         }
+        self.send_lingering(Instant::now() + LONG);
         self.outgoing.close().await;
         Ok(())
     }
@@ -223,11 +237,13 @@ impl Driver {
                     self.detach(player, session);
                 }
             }
-            FromSession::Reported { player, session, report, end, room } => {
-                if let Report::Refused { refusal: Refusal::StaleTerm(seen), .. } = &*report {
-                    self.seen_term = self.seen_term.max(*seen);
+            FromSession::Reported { player, session, reports, room } => {
+                for Reported { report, end } in reports {
+                    if let Report::Refused { refusal: Refusal::StaleTerm(seen), .. } = &*report {
+                        self.seen_term = self.seen_term.max(*seen);
+                    }
+                    self.handle(Input::Reported { player, session, report, end });
                 }
-                self.handle(Input::Reported { player, session, report, end });
                 drop(room);
             }
             FromSession::Alive { session } => {
@@ -259,9 +275,9 @@ impl Driver {
             self.seen.resize_with(player.index() + 1, Seen::default);
         }
         self.seen[player.index()] = Seen { version, attached_at: Some(self.clock.now()) };
-        self.inventory.attached(&host, &snapshot.scores);
+        self.inventory.attached(&host, snapshot.scores.clone());
         self.seen_term = self.seen_term.max(snapshot.term);
-        outbox.welcome(self.header);
+        outbox.welcome(self.header, come_back_within(self.fleet.borrow().hosts().len()));
         self.sessions.insert(session, Session { outbox, header: self.header, probed: None });
         let stale = self.engine.stale().is_some();
         self.handle(Input::PlayerAttached { player, session, snapshot });

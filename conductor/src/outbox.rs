@@ -2,12 +2,16 @@
 //!
 //! The driver puts frames in without waiting; a session that lets too many pile up is ended, and
 //! its player gets them again when it attaches anew.
+//!
+//! What is in no hurry waits for company: it goes along with the next frame that is, and the driver
+//! sends it by itself if none comes soon.
 
 use std::{
     collections::VecDeque,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -15,7 +19,7 @@ use orchestra_model::delivery::{StoreId, Term};
 use orchestra_proto::{PROTOCOL, v1};
 use prost::Message;
 use sha2::{Digest, Sha256};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use tokio_stream::Stream;
 use tonic::Status;
 use v1::{command::Kind, to_player::Frame};
@@ -88,6 +92,8 @@ struct Queue {
     jobs: VecDeque<Bytes>,
     end: Option<End>,
     waker: Option<Waker>,
+    /// Since when frames wait of which the stream was not told.
+    lingers_since: Option<Instant>,
 }
 
 /// How a stream ends.
@@ -109,18 +115,21 @@ impl Outbox {
             jobs: VecDeque::new(),
             end: None,
             waker: None,
+            lingers_since: None,
         };
         let shared = Arc::new(Shared { queue: Mutex::new(queue), ended: Notify::new() });
         (Self(Arc::clone(&shared)), Frames(shared))
     }
 
-    /// Queues what begins a session: the welcome, then the first command.
-    pub(crate) fn welcome(&self, header: Header) {
+    /// Queues what begins a session: the welcome, then the first command. When the session is
+    /// lost, the player comes back within that time.
+    pub(crate) fn welcome(&self, header: Header, come_back_within: Duration) {
         self.frame(Frame::Welcome(v1::Welcome {
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             store_id: Bytes::copy_from_slice(&header.store.0),
             term: header.term.0,
+            come_back_within_ms: u32::try_from(come_back_within.as_millis()).unwrap_or(u32::MAX),
         }));
         self.command(header, Kind::Hello(v1::Hello {}));
     }
@@ -133,6 +142,33 @@ impl Outbox {
     /// Queues a command for the sitter.
     pub(crate) fn command(&self, header: Header, kind: Kind) {
         self.frame(Frame::Command(header.command(kind)));
+    }
+
+    /// Queues a command that is in no hurry: the next one takes it along. True where it is the
+    /// first that waits so; then [`Outbox::hurry`] is to be called in a while.
+    pub(crate) fn later(&self, header: Header, kind: Kind, now: Instant) -> bool {
+        let frame = Frame::Command(header.command(kind));
+        let mut queue = self.0.lock();
+        queue.push(frame);
+        if queue.end.is_some() || queue.frames.len() >= BATCH_FRAMES {
+            // There is nothing to wait for.
+            self.0.tell(queue);
+            return false;
+        }
+        // A stream that was told of other frames takes it along.
+        let is_first = queue.waker.is_some() && queue.lingers_since.is_none();
+        if is_first {
+            queue.lingers_since = Some(now);
+        }
+        is_first
+    }
+
+    /// Sends what waits for company since then, or longer.
+    pub(crate) fn hurry(&self, since: Instant) {
+        let queue = self.0.lock();
+        if queue.lingers_since.is_some_and(|oldest| oldest <= since) {
+            self.0.tell(queue);
+        }
     }
 
     /// Queues an order, and its job part before it unless the stream remembers that.
@@ -179,6 +215,12 @@ impl Shared {
     fn act(&self, act: impl FnOnce(&mut Queue)) {
         let mut queue = self.lock();
         act(&mut queue);
+        self.tell(queue);
+    }
+
+    /// Wakes whoever waits for what is in the queue.
+    fn tell(&self, mut queue: MutexGuard<'_, Queue>) {
+        queue.lingers_since = None;
         let (waker, ended) = (queue.waker.take(), queue.end.is_some());
         drop(queue);
         if let Some(waker) = waker {
@@ -221,6 +263,7 @@ impl Stream for Frames {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut queue = self.0.lock();
+        queue.lingers_since = None;
         let mut frames = Vec::new();
         let mut bytes = 0;
         while frames.len() < BATCH_FRAMES && bytes < BATCH_BYTES {
@@ -256,6 +299,11 @@ impl Drop for Frames {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        task::Wake,
+    };
+
     use super::*;
 
     const HEADER: Header = Header { store: StoreId([1; 16]), term: Term(1) };
@@ -289,6 +337,93 @@ mod tests {
         }
         assert_eq!(batch(&mut frames).len(), 4);
         assert!(next(&mut frames).is_pending());
+    }
+
+    /// Counts how often a stream was told that it has something to send.
+    #[derive(Default)]
+    struct Told(AtomicUsize);
+
+    impl Wake for Told {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// An outbox whose stream has nothing to send, and how often it was told that it has.
+    fn idle() -> (Outbox, Frames, Arc<Told>) {
+        let (out, mut frames) = Outbox::new("db1");
+        let told = Arc::new(Told::default());
+        come_to_rest(&mut frames, &told);
+        (out, frames, told)
+    }
+
+    fn come_to_rest(frames: &mut Frames, told: &Arc<Told>) {
+        let waker = Waker::from(Arc::clone(told));
+        assert!(Pin::new(frames).poll_next(&mut Context::from_waker(&waker)).is_pending());
+    }
+
+    fn later(out: &Outbox, now: Instant) -> bool {
+        out.later(HEADER, Kind::Acknowledge(v1::Acknowledge::default()), now)
+    }
+
+    #[test]
+    fn what_is_in_no_hurry_goes_along_with_what_is() {
+        let (out, mut frames, told) = idle();
+        let now = Instant::now();
+        assert!(later(&out, now));
+        assert!(!later(&out, now), "the first one is waited for already");
+        assert_eq!(told.0.load(Ordering::Relaxed), 0);
+        out.frame(Frame::Probe(v1::Probe {}));
+        assert_eq!(told.0.load(Ordering::Relaxed), 1);
+        assert!(!later(&out, now), "the stream was told, and has not looked yet");
+        assert_eq!(batch(&mut frames).len(), 4);
+        out.hurry(now);
+        assert_eq!(told.0.load(Ordering::Relaxed), 1, "there is nothing left to hurry");
+    }
+
+    #[test]
+    fn what_is_in_no_hurry_goes_by_itself_when_its_time_has_come_and_not_before() {
+        let (out, mut frames, told) = idle();
+        let (first, second) = (Instant::now(), Instant::now() + Duration::from_millis(5));
+        assert!(later(&out, first));
+        out.hurry(first);
+        assert_eq!(told.0.load(Ordering::Relaxed), 1);
+        assert_eq!(batch(&mut frames).len(), 1);
+        come_to_rest(&mut frames, &told);
+        assert!(later(&out, second));
+        out.hurry(first);
+        assert_eq!(told.0.load(Ordering::Relaxed), 1, "the second one came later");
+        out.hurry(second);
+        assert_eq!(told.0.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_whole_batch_waits_for_nobody_and_the_end_takes_along_what_waits() {
+        let (out, mut frames, told) = idle();
+        let now = Instant::now();
+        for _ in 0..BATCH_FRAMES {
+            assert_eq!(told.0.load(Ordering::Relaxed), 0);
+            later(&out, now);
+        }
+        assert_eq!(told.0.load(Ordering::Relaxed), 1);
+        assert_eq!(batch(&mut frames).len(), BATCH_FRAMES);
+        come_to_rest(&mut frames, &told);
+        assert!(later(&out, now));
+        out.end(Status::aborted("enough"));
+        assert_eq!(told.0.load(Ordering::Relaxed), 2);
+        assert_eq!(batch(&mut frames).len(), 1);
+        assert!(matches!(next(&mut frames), Poll::Ready(Some(Err(_)))));
+    }
+
+    #[test]
+    fn acknowledgements_that_nobody_reads_are_bounded() {
+        let (out, mut frames, _) = idle();
+        let now = Instant::now();
+        for _ in 0..=MOST_FRAMES {
+            later(&out, now);
+        }
+        assert!(out.is_ended());
+        assert!(matches!(next(&mut frames), Poll::Ready(Some(Err(_)))));
     }
 
     #[test]
@@ -342,7 +477,7 @@ mod tests {
     #[tokio::test]
     async fn what_waits_goes_before_the_end() {
         let (out, mut frames) = Outbox::new("db1");
-        out.welcome(HEADER);
+        out.welcome(HEADER, Duration::ZERO);
         out.end(Status::aborted("enough"));
         out.frame(Frame::Probe(v1::Probe {}));
         out.end(Status::ok("a second end counts for nothing"));
@@ -356,7 +491,7 @@ mod tests {
         let (out, frames) = Outbox::new("db1");
         drop(frames);
         out.ended().await;
-        out.welcome(HEADER);
+        out.welcome(HEADER, Duration::ZERO);
         assert!(out.0.lock().frames.is_empty());
     }
 }

@@ -21,7 +21,7 @@ use orchestra_model::{Deployments, limits};
 use orchestra_proto::v1::{audience_server::AudienceServer, players_server::PlayersServer};
 use orchestra_store::{CommitError, Identity, OpenError, Reader, SqliteStore, Store};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     signal::unix::{Signal, SignalKind, signal},
     sync::{oneshot, watch},
     task::JoinError,
@@ -120,6 +120,10 @@ impl Error for ServeError {
 
 /// Threads for host sets, files and the store's readers. What waits for one costs little.
 const BLOCKING_THREADS: usize = 16;
+/// Most connections that the kernel holds until there is time for them; it has its own, lower
+/// bound (`net.core.somaxconn`, 4,096). What does not fit in is dropped and comes again a second
+/// later, then after two and four: who waits there waits in order.
+const QUEUE: u32 = 65_535;
 /// Most calls at once on one connection: a tool has two, a player one.
 const CALLS: u32 = 128;
 /// How long connections, and then the driver, get to end by themselves.
@@ -171,7 +175,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
     }
 
     let unable = |cause| ServeError::Listen(config.listen, cause);
-    let listener = TcpListener::bind(config.listen).await.map_err(unable)?;
+    let listener = bind(config.listen).map_err(unable)?;
     let address = listener.local_addr().map_err(unable)?;
     let told = Told::listen(hangup, options.lifeline).map_err(ServeError::System)?;
     write_address(&config, address)?;
@@ -230,6 +234,14 @@ async fn run(options: Options) -> Result<(), ServeError> {
     }
     tracing::info!("conductor stopped");
     Ok(())
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // As `TcpListener::bind` does: connections of the one before may still be on their way out.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(QUEUE)
 }
 
 /// The server, until it is told to stop and every connection has ended.

@@ -8,7 +8,12 @@
 //! whether anybody still awaits the call: what the driver was told of as attached, it is told of
 //! as detached.
 
+mod inventories;
+mod said;
 mod streams;
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{
@@ -23,11 +28,11 @@ use orchestra_certs::Peer;
 use orchestra_flow::{PlayerIx, SessionId};
 use orchestra_model::{
     HostName,
-    delivery::{PlayerSnapshot, Refusal, Report, StoreId},
+    delivery::{PlayerSnapshot, StoreId},
     limits,
 };
 use orchestra_proto::{
-    Invalid, PROTOCOL, snapshot_from_wire,
+    Invalid, PROTOCOL, RawSnapshot, snapshot_from_wire,
     v1::{self, from_player, players_server::Players, to_player},
 };
 use prost::Message;
@@ -37,9 +42,13 @@ use tokio::{
 };
 use tonic::{Request, Response, Status, Streaming};
 
-use self::streams::{Stream, Streams};
+use self::{
+    inventories::Inventories,
+    said::Said,
+    streams::{Stream, Streams},
+};
 use crate::{
-    driver::{Attach, Attached, FromSession, Handle},
+    driver::{Attach, Attached, FromSession, Handle, TURN},
     outbox::{Frames, Outbox},
     shown,
 };
@@ -59,13 +68,10 @@ impl Default for Patience {
     }
 }
 
-/// Bytes of reports, over all sessions, that wait for the driver; whoever has more waits with
-/// reading.
+/// Bytes of reports, over all sessions, that wait for the driver, encoded and read; whoever has more
+/// waits with reading.
 const ROOM: usize = 64 << 20;
-/// Largest end that is kept: both streams, a response, and room for what a next release adds.
-const END_BYTES: usize = 256 << 10;
-/// Most that is kept of what a player says for people.
-const DETAIL_CHARS: usize = 1_024;
+/// Most that is kept of a version or a name that a player says.
 const VERSION_CHARS: usize = 64;
 
 /// The service for players.
@@ -76,6 +82,7 @@ pub(crate) struct Sessions {
     patience: Patience,
     next: Arc<AtomicU64>,
     streams: Streams,
+    inventories: Inventories,
     room: Arc<Semaphore>,
     /// Becomes true when the conductor stops.
     stopping: watch::Receiver<bool>,
@@ -99,7 +106,8 @@ impl Sessions {
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let (next, room) = (Arc::new(AtomicU64::new(1)), Arc::new(Semaphore::new(ROOM)));
-        Self { driver, store, patience, next, streams: Streams::default(), room, stopping }
+        let (streams, inventories) = (Streams::default(), Inventories::default());
+        Self { driver, store, patience, next, streams, inventories, room, stopping }
     }
 
     /// One stream, from its first frame to its last.
@@ -120,9 +128,10 @@ impl Sessions {
                 return;
             }
         };
-        match self.admit(&host, &attach).await {
+        let version = cut(&attach.version, VERSION_CHARS);
+        // What a player says of itself is large: it is gone before the session goes on.
+        match self.admit(&host, attach, &version).await {
             Ok((session, frames)) => {
-                let version = cut(&attach.version, VERSION_CHARS);
                 tracing::info!(player = %host, address = %peer.address, version, "player attached");
                 // Where the frames are dropped, the outbox ends, and `listen` with it.
                 let _ = answer.send(Ok(frames));
@@ -167,7 +176,8 @@ impl Sessions {
     async fn admit(
         &self,
         host: &HostName,
-        attach: &v1::Attach,
+        attach: v1::Attach,
+        version: &str,
     ) -> Result<(Session, Frames), Status> {
         if attach.protocol != PROTOCOL {
             return Err(Status::failed_precondition(format!(
@@ -175,7 +185,7 @@ impl Sessions {
                 attach.protocol
             )));
         }
-        let snapshot = self.snapshot(&attach.snapshot)?;
+        let snapshot = self.snapshot(attach.snapshot)?;
         let mut silent = None;
         loop {
             let id = SessionId(self.next.fetch_add(1, Ordering::Relaxed));
@@ -185,7 +195,7 @@ impl Sessions {
                 host: host.clone(),
                 session: id,
                 snapshot: Box::new(snapshot.clone()),
-                version: cut(&attach.version, VERSION_CHARS),
+                version: version.to_owned(),
                 outbox: outbox.clone(),
                 silent,
             };
@@ -214,8 +224,8 @@ impl Sessions {
         }
     }
 
-    fn snapshot(&self, bytes: &Bytes) -> Result<PlayerSnapshot, Status> {
-        let wire = v1::Snapshot::decode(bytes.clone())
+    fn snapshot(&self, bytes: Bytes) -> Result<PlayerSnapshot, Status> {
+        let wire = RawSnapshot::decode(bytes)
             .map_err(|error| Status::invalid_argument(format!("snapshot: {error}")))?;
         // More than can be at once would only make work.
         if wire.live.len() > limits::MAX_TASKS as usize {
@@ -225,7 +235,8 @@ impl Sessions {
                 limits::MAX_TASKS
             )));
         }
-        snapshot_from_wire(&wire, self.store).map_err(|error| invalid(&error))
+        snapshot_from_wire(&wire, self.store, |scores| self.inventories.read(scores))
+            .map_err(|error| invalid(&error))
     }
 
     async fn tell(&self, message: FromSession) -> Result<(), Status> {
@@ -257,71 +268,33 @@ impl Sessions {
         outbox.end(status);
     }
 
-    async fn take(&self, session: &Session, batch: v1::FromPlayers) -> Result<(), Status> {
+    /// Takes in one message: all of its reports go to the driver together, for what costs is each
+    /// time that somebody is told.
+    async fn take(&self, session: &Session, mut batch: v1::FromPlayers) -> Result<(), Status> {
         let Session { host, player, id, .. } = session;
-        for frame in batch.frames {
-            if frame.player != host.as_str() {
-                let name = cut(&frame.player, VERSION_CHARS);
-                return Err(Status::permission_denied(format!("{host} spoke for {name:?}")));
+        // An honest message is far shorter.
+        for frames in batch.frames.chunks_mut(TURN) {
+            let room = self.room_for(frames.iter().map(said::room).sum()).await?;
+            let Said { reports, alive, wrong } = Said::read(host, frames);
+            if !reports.is_empty() {
+                let (player, session) = (*player, *id);
+                self.tell(FromSession::Reported { player, session, reports, room }).await?;
             }
-            let message = match frame.frame {
-                Some(from_player::Frame::Report(bytes)) => {
-                    let room = self.room_for(bytes.len()).await?;
-                    let (report, end) = read_report(bytes)?;
-                    let report = Box::new(report);
-                    FromSession::Reported { player: *player, session: *id, report, end, room }
-                }
-                Some(from_player::Frame::Alive(_)) => FromSession::Alive { session: *id },
-                Some(from_player::Frame::Attach(_)) => {
-                    return Err(Status::invalid_argument("a second attach in one session"));
-                }
-                None => return Err(Status::invalid_argument("an empty frame")),
-            };
-            self.tell(message).await?;
+            if alive {
+                self.tell(FromSession::Alive { session: *id }).await?;
+            }
+            if let Some(status) = wrong {
+                return Err(status);
+            }
         }
         Ok(())
     }
 
-    /// Waits until the driver has room for a report of this length. It gives it back when it has
-    /// taken the report in.
+    /// Waits until the driver has room for reports that take so much. It gives it back when it has
+    /// taken them in.
     async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Status> {
         let bytes = u32::try_from(bytes.min(ROOM)).unwrap_or(u32::MAX);
         Arc::clone(&self.room).acquire_many_owned(bytes).await.map_err(|_| stopping())
-    }
-}
-
-/// The bytes of an end as they came, of a report that is one.
-type EndBytes = Option<Arc<[u8]>>;
-
-fn read_report(bytes: Bytes) -> Result<(Report, EndBytes), Status> {
-    let wire = v1::Report::decode(bytes)
-        .map_err(|error| Status::invalid_argument(format!("report: {error}")))?;
-    let end = match &wire.kind {
-        Some(v1::report::Kind::Ended(end)) if end.len() > END_BYTES => {
-            return Err(Status::invalid_argument(format!(
-                "report: an end of {} bytes; at most {END_BYTES} are kept",
-                end.len()
-            )));
-        }
-        Some(v1::report::Kind::Ended(end)) => Some(Arc::from(&end[..])),
-        _ => None,
-    };
-    let mut report = Report::try_from(wire).map_err(|error| invalid(&error))?;
-    if let Report::Refused { refusal, .. } = &mut report {
-        shorten(refusal);
-    }
-    Ok((report, end))
-}
-
-/// What a player says for people is kept with the task, and told to everybody who watches.
-fn shorten(refusal: &mut Refusal) {
-    if let Refusal::ScoreDisabled(detail)
-    | Refusal::Parameters(detail)
-    | Refusal::SpawnFailed(detail)
-    | Refusal::Spool(detail) = refusal
-        && detail.len() > DETAIL_CHARS
-    {
-        *detail = cut(detail, DETAIL_CHARS);
     }
 }
 

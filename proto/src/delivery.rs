@@ -8,6 +8,7 @@ use orchestra_model::{
     },
     limits,
     names::{AudienceName, JobName, ScoreName},
+    score::{Offers, ScoreOffer},
     time::{Millis, Timestamp},
 };
 use prost::Message;
@@ -75,10 +76,39 @@ pub fn snapshot_to_wire(
     }
 }
 
-/// Reads a snapshot as the conductor of `store` needs it: mark and term are that store's.
+/// A [`v1::Snapshot`] whose scores are still encoded: the same bytes, read by whoever may know
+/// what the larger part of them says.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RawSnapshot {
+    /// As in the snapshot.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub spool_id: Bytes,
+    /// As in the snapshot.
+    #[prost(message, repeated, tag = "2")]
+    pub marks: Vec<v1::StoreMark>,
+    /// As in the snapshot.
+    #[prost(message, repeated, tag = "3")]
+    pub live: Vec<v1::LiveAttempt>,
+    /// As in the snapshot.
+    #[prost(message, repeated, tag = "4")]
+    pub settled: Vec<v1::AttemptKey>,
+    /// As in the snapshot.
+    #[prost(uint32, tag = "5")]
+    pub max_tasks: u32,
+    /// As in the snapshot.
+    #[prost(uint64, tag = "6")]
+    pub kill_grace_ms: u64,
+    /// Each an encoded [`v1::ScoreOffer`].
+    #[prost(bytes = "bytes", repeated, tag = "7")]
+    pub scores: Vec<Bytes>,
+}
+
+/// Reads a snapshot as the conductor of `store` needs it: mark and term are that store's. What the
+/// scores say is left to `read_scores`, which is [`scores_from_wire`] or knows the answer.
 pub fn snapshot_from_wire(
-    snapshot: &v1::Snapshot,
+    snapshot: &RawSnapshot,
     store: StoreId,
+    read_scores: impl FnOnce(&[Bytes]) -> Result<Offers, Invalid>,
 ) -> Result<PlayerSnapshot, Invalid> {
     let ours = snapshot.marks.iter().find(|mark| mark.store_id[..] == store.0);
     let live = |attempt: &v1::LiveAttempt| -> Result<LiveAttempt, Invalid> {
@@ -101,8 +131,17 @@ pub fn snapshot_from_wire(
             .filter(|n| (1..=limits::MAX_TASKS).contains(n))
             .in_field("Snapshot.max_tasks")?,
         kill_grace: Millis(snapshot.kill_grace_ms.min(limits::DURATION_MS)),
-        scores: snapshot.scores.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+        scores: read_scores(&snapshot.scores)?,
     })
+}
+
+/// Reads encoded offers.
+pub fn scores_from_wire(scores: &[Bytes]) -> Result<Offers, Invalid> {
+    let read = |bytes: &Bytes| -> Result<ScoreOffer, Invalid> {
+        let wire = v1::ScoreOffer::decode(bytes.clone()).in_field("Snapshot.scores")?;
+        (&wire).try_into()
+    };
+    scores.iter().map(read).collect()
 }
 
 impl From<&Report> for v1::Report {

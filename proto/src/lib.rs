@@ -28,8 +28,8 @@ mod tests;
 
 pub use audience::Watched;
 pub use delivery::{
-    decode_end, encode_end, order_from_wire, order_to_wire, snapshot_from_wire, snapshot_to_wire,
-    store_id,
+    RawSnapshot, decode_end, encode_end, order_from_wire, order_to_wire, scores_from_wire,
+    snapshot_from_wire, snapshot_to_wire, store_id,
 };
 pub use flow::{params_from_wire, params_to_wire};
 pub use invalid::Invalid;

@@ -2,22 +2,26 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use orchestra_model::{
     AudienceName, FlowId, FlowState, HostName, HostSet, JobId, JobName, JobState, Millis, Quantity,
     ScoreName, TaskState, Timestamp, WaitReason,
+    delivery::{AttemptKey, LiveAttempt, OrderNumber, PlayerSnapshot, SpoolId, StoreId, Term},
     deployment::CellKey,
     flow::{FlowSpec, JobSpec, OnDoomed, Scope, SequenceOnFailure, SlotSpec},
     ledger::{CellStatus, Explanation, Forecast, Holder, ScoreSurvey},
     limits,
     names::{AppName, DeploymentName, EnvType, EnvValue},
     record::Drain,
-    score::ScoreHash,
+    score::{ParamSpec, ScoreHash, ScoreOffer, ScoreSpec},
     status::{
         CanaryStatus, ConductorStatus, Counts, FlowStatus, FlowSummary, JobStatus, PlayerStatus,
     },
 };
 
-use crate::{Planned, v1};
+use prost::Message as _;
+
+use crate::{Planned, RawSnapshot, scores_from_wire, snapshot_from_wire, snapshot_to_wire, v1};
 
 fn hosts(text: &str) -> HostSet {
     HostSet::parse_plain(text).unwrap()
@@ -233,4 +237,53 @@ fn a_plan_is_read_back() {
         };
         assert_eq!(Planned::try_from(v1::PlanResponse::from(&plan)).unwrap(), plan);
     }
+}
+
+const STORE: StoreId = StoreId([7; 16]);
+
+fn snapshot() -> PlayerSnapshot {
+    let key = AttemptKey { store: STORE, job: JOB, attempt: 2 };
+    let param = ("package".parse().unwrap(), ParamSpec { required: true, ..Default::default() });
+    let spec = ScoreSpec { params: Some(BTreeMap::from([param])), ..Default::default() };
+    let offer = |name, spec| ScoreOffer {
+        name: ScoreName::new(name).unwrap(),
+        hash: Some(ScoreHash([3; 32])),
+        spec,
+    };
+    PlayerSnapshot {
+        spool: SpoolId([1; 16]),
+        mark: OrderNumber(5),
+        term: Term(6),
+        live: vec![LiveAttempt { key, order: OrderNumber(9), started_at: Some(Timestamp(8)) }],
+        settled: vec![AttemptKey { attempt: 1, ..key }],
+        max_tasks: 4,
+        kill_grace: Millis(10),
+        scores: [offer("restart", Ok(spec)), offer("stop", Err("it is gone".to_owned()))]
+            .into_iter()
+            .collect(),
+    }
+}
+
+#[test]
+fn a_snapshot_is_read_back_and_its_scores_can_be_read_later() {
+    let snapshot = snapshot();
+    let others = (StoreId([8; 16]), OrderNumber(1), Term(2));
+    let bytes = snapshot_to_wire(&snapshot, [others, (STORE, snapshot.mark, snapshot.term)])
+        .encode_to_vec();
+    let raw = RawSnapshot::decode(&bytes[..]).unwrap();
+    assert_eq!(raw.encode_to_vec(), bytes, "the same message");
+    assert_eq!(snapshot_from_wire(&raw, STORE, scores_from_wire).unwrap(), snapshot);
+}
+
+#[test]
+fn a_snapshot_whose_scores_are_wrong_is_refused() {
+    let wire = snapshot_to_wire(&snapshot(), []);
+    let read = |scores: Vec<Bytes>| {
+        let raw = RawSnapshot { scores, ..RawSnapshot::decode(&wire.encode_to_vec()[..]).unwrap() };
+        snapshot_from_wire(&raw, STORE, scores_from_wire)
+    };
+    assert!(read(vec![Bytes::from_static(b"\xff")]).is_err());
+    assert!(read(vec![Bytes::new()]).unwrap_err().to_string().starts_with("ScoreOffer"));
+    let many = read(vec![Bytes::new(); limits::SCORES + 1]).unwrap_err().to_string();
+    assert!(many.starts_with("Snapshot.scores"), "{many}");
 }

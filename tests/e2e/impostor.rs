@@ -255,6 +255,7 @@ impl Players for Service {
                 version: "evil".to_owned(),
                 store_id: STORE.to_vec().into(),
                 term: shared.term,
+                come_back_within_ms: 0,
             };
             let opening = [to_player::Frame::Welcome(welcome), command(Kind::Hello(v1::Hello {}))];
             for opening in opening {

@@ -35,19 +35,19 @@ pub(crate) struct Args {
     #[arg(long)]
     rounds: Option<usize>,
 
-    /// How long `throughput` and `idle` last [default: 60]
+    /// How long `throughput`, each half of `constrained`, and `idle` last [default: 60]
     #[arg(long)]
     seconds: Option<u64>,
 
-    /// How long each attempt takes in `ping` and `throughput`: 0, 10ms, 5ms..50ms, exp:20ms
+    /// How long each attempt takes in `ping`, `throughput` and `constrained`: 0, 10ms, 5ms..50ms, exp:20ms
     #[arg(long, default_value = "0", value_name = "DISTRIBUTION")]
     pub(crate) delay: Delay,
 
-    /// Most tasks that a player takes at once, in `throughput`
+    /// Most tasks that a player takes at once, in `throughput` and `constrained`
     #[arg(long, default_value_t = 32)]
     pub(crate) max_tasks: u32,
 
-    /// Flows that are under way at any time, in `throughput`
+    /// Flows that are under way at any time, in `throughput` and `constrained`
     #[arg(long, default_value_t = 2)]
     pub(crate) in_flight: usize,
 
@@ -66,6 +66,11 @@ pub(crate) struct Args {
     /// Every host is in ten cells, in `restart`
     #[arg(long)]
     pub(crate) constrained: bool,
+
+    /// Beside `throughput` and `exec`, the same work through other tools, those that are installed:
+    /// gearmand and nats-server; clush and hq
+    #[arg(long)]
+    pub(crate) peers: bool,
 
     /// Most players that dial at the same time when a fleet first attaches
     #[arg(long, default_value_t = 128)]
@@ -118,6 +123,8 @@ pub(crate) enum Scenario {
     Ping,
     /// Many short tasks, for a minute
     Throughput,
+    /// The same where every host is in ten cells; beside it, where it is in none
+    Constrained,
     /// The conductor is killed; until all are back and reconciled
     Reconnect,
     /// The conductor is started over a store with a million tasks of living flows

@@ -26,6 +26,12 @@ use crate::{
     trouble::{During as _, Result, Trouble},
 };
 
+/// The score that only looks, of those that players offer.
+pub(crate) const LOOKS: &str = "true";
+/// One that changes something, and takes its host's cells for that.
+pub(crate) const CHANGES: &str = "score-1";
+/// A parameter that it needs.
+pub(crate) const REQUIRED: &str = "parameter_0";
 /// Longest attempt to connect.
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -51,7 +57,7 @@ impl Submitted {
     }
 }
 
-/// What to submit: one slot of equal jobs of the score `true`.
+/// What to submit: one slot of equal jobs.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     /// As an expression, which may be short.
@@ -60,17 +66,19 @@ pub(crate) struct Wanted {
     pub(crate) jobs: usize,
     /// Most tasks of a job at once; `None`: all.
     pub(crate) parallel: Option<u32>,
+    /// What runs: one of the scores that players offer.
+    pub(crate) score: &'static str,
 }
 
 impl Wanted {
     /// One job on all of these.
     pub(crate) fn on(targets: &str, hosts: usize) -> Self {
-        Self { targets: targets.to_owned(), hosts, jobs: 1, parallel: None }
+        Self { targets: targets.to_owned(), hosts, jobs: 1, parallel: None, score: LOOKS }
     }
 
     fn spec(&self) -> Result<FlowSpec> {
         const WHAT: &str = "making a flow";
-        let score = ScoreName::new("true").during(WHAT)?;
+        let score = ScoreName::new(self.score).during(WHAT)?;
         let job = |number: usize| {
             let name = JobName::new(&format!("j{number}")).during(WHAT)?;
             let mut job = JobSpec::new(name, score.clone(), self.targets.clone());
@@ -81,6 +89,16 @@ impl Wanted {
         };
         let jobs = (1..=self.jobs).map(job).collect::<Result<_>>()?;
         Ok(FlowSpec { name: None, slots: vec![SlotSpec { jobs }] })
+    }
+
+    /// What the score asks for, for each job.
+    fn params(&self) -> Vec<v1::JobParams> {
+        let required = [(REQUIRED.to_owned(), "x".to_owned())];
+        let params = |job| v1::JobParams { slot: 1, job, values: required.clone().into() };
+        match self.score {
+            LOOKS => Vec::new(),
+            _ => (1..=self.jobs as u32).map(params).collect(),
+        }
     }
 }
 
@@ -101,6 +119,7 @@ impl Audience {
         let request = v1::SubmitRequest {
             request_id: Bytes::copy_from_slice(&request.0),
             spec: v1::FlowSpec::from(&wanted.spec()?).encode_to_vec().into(),
+            params: wanted.params(),
             ..Default::default()
         };
         let at = Instant::now();

@@ -130,8 +130,13 @@ impl Players for Service {
         let mut incoming = request.into_inner();
         let first = incoming.message().await?.unwrap_or_default();
         let player = first.frames.into_iter().next().unwrap_or_default().player;
-        let welcome =
-            Welcome { protocol: PROTOCOL, version: String::new(), store_id: STORE, term: 1 };
+        let welcome = Welcome {
+            protocol: PROTOCOL,
+            version: String::new(),
+            store_id: STORE,
+            term: 1,
+            come_back_within_ms: 0,
+        };
         let message = ToPlayers { frames: vec![frame(&player, Frame::Welcome(welcome))] };
         let Some(streams) = &self.streams else {
             let once = Once { message: Some(message), _incoming: incoming };

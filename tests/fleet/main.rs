@@ -5,6 +5,7 @@
 //! - `crowd` is N players: the player's link code over `sitter`, dialled through `switch`.
 //! - `stage` is everything else: `authority` (certificates), `daemon` (the conductor), `audience`.
 //! - `scenario` has a file for each thing that is measured; `bare` is what one is compared with.
+//! - `peers` does the same work with other tools.
 //! - `figures` and `usage` say what came out, what it cost, and what limited it.
 //!
 //! It shares the machine with what it measures, so it is kept lean: one runtime thread, no timer
@@ -15,6 +16,7 @@ mod args;
 mod audience;
 mod authority;
 mod bare;
+mod cells;
 mod crowd;
 mod daemon;
 mod delay;
@@ -22,6 +24,7 @@ mod descriptors;
 mod figures;
 mod meter;
 mod past;
+mod peers;
 mod scenario;
 mod sitter;
 mod stage;

@@ -1,6 +1,7 @@
 //! What is measured.
 
 mod attach;
+mod constrained;
 mod exec;
 mod idle;
 mod listing;
@@ -26,6 +27,7 @@ pub(crate) async fn run(scenario: Scenario, args: &Args) -> Result<Report> {
         Scenario::Attach => attach::run(args).await,
         Scenario::Ping => ping::run(args).await,
         Scenario::Throughput => throughput::run(args).await,
+        Scenario::Constrained => constrained::run(args).await,
         Scenario::Reconnect => reconnect::run(args).await,
         Scenario::Restart => restart::run(args).await,
         Scenario::Idle => idle::run(args).await,

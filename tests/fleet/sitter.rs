@@ -44,6 +44,8 @@ pub(crate) struct Trace {
     pub(crate) attempt: u32,
     /// When the order came.
     pub(crate) sent: Instant,
+    /// When it was over.
+    pub(crate) ended: Option<Instant>,
     /// When the conductor said that the end is on its disk.
     pub(crate) acknowledged: Option<Instant>,
 }
@@ -282,6 +284,7 @@ impl Sitter {
             job: key.job,
             attempt: key.attempt,
             sent: now,
+            ended: None,
             acknowledged: None,
         });
         let process = ProcessMark {
@@ -312,7 +315,9 @@ impl Sitter {
     }
 
     fn end(&mut self, key: AttemptKey, outcome: Outcome) {
-        let now = self.common.wall_clock(Instant::now());
+        let moment = Instant::now();
+        self.note_end(key, moment);
+        let now = self.common.wall_clock(moment);
         let end = AttemptEnd {
             outcome,
             started_at: Some(now),
@@ -325,6 +330,13 @@ impl Sitter {
         if let Ok(end) = EndBytes::new(&encode_end(&end)[..]) {
             self.spool.handle(Input::Ended { key, end });
             self.common.ended(key.job.flow);
+        }
+    }
+
+    fn note_end(&mut self, key: AttemptKey, moment: Instant) {
+        let open = self.open.iter().rfind(|(open, _)| *open == key);
+        if let Some(trace) = open.and_then(|(_, place)| self.traces.get_mut(*place)) {
+            trace.ended = Some(moment);
         }
     }
 

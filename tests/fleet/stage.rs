@@ -16,6 +16,7 @@ use crate::{
     args::Args,
     audience::{Audience, Submitted, fleet},
     authority::Authority,
+    cells::Cells,
     crowd::{Crowd, Identity, Manner},
     daemon::{Conductor, Lifeline},
     delay::Delay,
@@ -91,6 +92,11 @@ impl<'a> Stage<'a> {
         };
         let (identities, audience) = (Vec::new(), authority.audience()?);
         Ok(Self { args, lifeline, authority, hosts, targets, identities, conductor, audience, dir })
+    }
+
+    /// Writes deployments that are in force from the conductor's next start on.
+    pub(crate) fn constrain(&mut self, cells: Cells) -> Result<()> {
+        cells.write(&self.own_conductor()?.0.dir().join("deployments.d"))
     }
 
     /// Issues what certificates of players there are not yet.

@@ -80,7 +80,8 @@ impl Stage {
                     name: score,
                     hash: None,
                     spec: Ok(ScoreSpec::default()),
-                }],
+                }]
+                .into(),
             };
             let (session, snapshot) = (SessionId(u64::from(nth)), Box::new(snapshot));
             stage.take(Input::PlayerAttached { player, session, snapshot });

@@ -307,11 +307,24 @@ async fn silent_strangers_do_not_keep_others_waiting() {
 #[tokio::test]
 async fn a_full_house_empties_itself() {
     let fleet = Fleet::new();
-    let limits = Limits { pending: 1, handshake: Duration::from_millis(50) };
+    let limits = Limits { pending: 1, handshake: Duration::from_millis(50), ..Limits::default() };
     let mut listener = Listener::with(fleet.server(), limits).await;
     let _silent = TcpStream::connect(&listener.address).unwrap();
     listener.accepts(fleet.client(Role::Player, "db1")).await;
     listener.logged("the handshake took too long").await;
+}
+
+#[tokio::test]
+async fn whoever_comes_last_does_not_wait_for_all_others() {
+    let fleet = Fleet::new();
+    let handshake = Duration::from_millis(100);
+    let limits = Limits { pending: 1, handshake, ..Limits::default() };
+    let mut listener = Listener::with(fleet.server(), limits).await;
+    let _silent: Vec<_> = (0..40).map(|_| TcpStream::connect(&listener.address).unwrap()).collect();
+    listener.accepts(fleet.client(Role::Audience, "alice")).await;
+    // Whoever has the turn, and one of those who came first.
+    let before = listener.log().matches("the handshake took too long").count();
+    assert!(before <= 4, "{before} had their turns before");
 }
 
 #[tokio::test]

@@ -16,19 +16,19 @@ use std::{
 };
 
 use orchestra_model::{
-    AudienceName, Deployments, FlowId, HostName, HostSet, JobId, JobName, ScoreName, TaskState,
-    Timestamp,
+    AudienceName, Deployments, FlowId, HostName, HostSet, JobId, JobName, TaskState, Timestamp,
     delivery::{
         AttemptEnd, AttemptKey, Order, OrderNumber, Outcome, Output, Report, StoreId, Term,
     },
     deployment::CellId,
     ledger::{Forecast, Holder},
     record::{HoldRecord, Recovered},
+    score::Offers,
 };
 
 use crate::{
     Answer, Command, Effect, Engine, Input, PlayerIx, Recovery, Rejection, ReplyId, SessionId,
-    Settings, Submission, job::Job, player::ScoreLimits,
+    Settings, Submission, job::Job,
 };
 
 /// What a plan needs of the present state.
@@ -49,25 +49,21 @@ struct Target {
     host: HostName,
     attached: bool,
     drained: bool,
-    scores: Box<[(ScoreName, ScoreLimits)]>,
+    scores: Offers,
 }
 
 impl Engine {
     /// What a plan of this submission needs: takes time in proportion to its hosts, and a glance at
     /// every player.
     pub fn overlay(&self, submission: Submission) -> Overlay {
-        let jobs = submission.spec.slots.iter().flat_map(|slot| &slot.jobs);
-        let scores: BTreeSet<&ScoreName> = jobs.map(|job| &job.score).collect();
         let target = |host: &HostName| {
             let ix = self.roster.member(host)?;
             let player = &self.roster[ix];
-            let offers =
-                scores.iter().filter_map(|score| Some(((*score).clone(), player.limits(score)?)));
             Some(Target {
                 host: host.clone(),
                 attached: player.attached(),
                 drained: player.drained.is_some(),
-                scores: offers.collect(),
+                scores: player.scores.clone(),
             })
         };
         let hosts: Vec<&HostName> = submission.targets.iter().flatten().flatten().collect();

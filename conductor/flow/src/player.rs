@@ -13,7 +13,7 @@ use orchestra_model::{
     deployment::CellId,
     flow::JobSpec,
     record::{Drain, HoldRecord, Impact, PlayerRecord, Record},
-    score::ScoreOffer,
+    score::{Offers, ScoreSpec},
 };
 
 use crate::{
@@ -38,8 +38,9 @@ pub struct Player {
     pub(crate) answered: OrderNumber,
     pub(crate) max_tasks: u32,
     pub(crate) kill_grace: Millis,
-    /// What it offers, by name. Empty too where it has not attached since the conductor started.
-    pub(crate) scores: Box<[(ScoreName, ScoreLimits)]>,
+    /// What it offers; shared with the other players that offer the same. Empty too where it has
+    /// not attached since the conductor started.
+    pub(crate) scores: Offers,
     /// Orders that are out.
     pub(crate) in_flight: Vec<Flying>,
     /// Attempts that it runs and that no task of ours awaits: they take room all the same.
@@ -113,35 +114,6 @@ pub(crate) enum Next {
     Nothing,
 }
 
-/// What gates know of a score on one player.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ScoreLimits {
-    pub(crate) concurrency: Option<u32>,
-    pub(crate) exclusive: bool,
-    pub(crate) disruptive: bool,
-    pub(crate) timeout: Millis,
-}
-
-impl ScoreLimits {
-    /// Of each score that can run, by name.
-    pub(crate) fn of(offers: &[ScoreOffer]) -> Box<[(ScoreName, ScoreLimits)]> {
-        let limits = |offer: &ScoreOffer| {
-            let spec = offer.spec.as_ref().ok()?;
-            let limits = ScoreLimits {
-                concurrency: spec.concurrency,
-                exclusive: spec.exclusive,
-                disruptive: spec.disruptive,
-                timeout: spec.timeout,
-            };
-            Some((offer.name.clone(), limits))
-        };
-        let mut scores: Vec<_> = offers.iter().filter_map(limits).collect();
-        scores.sort_by(|(a, _), (b, _)| a.cmp(b));
-        scores.dedup_by(|(a, _), (b, _)| a == b);
-        scores.into()
-    }
-}
-
 /// An order that is out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Flying {
@@ -162,7 +134,7 @@ impl Player {
             answered: OrderNumber(0),
             max_tasks: 1,
             kill_grace: Millis(0),
-            scores: Box::new([]),
+            scores: Offers::default(),
             in_flight: Vec::new(),
             strangers: Vec::new(),
             said_busy: false,
@@ -185,9 +157,8 @@ impl Player {
 
     /// What it said of a score. An order for one that it does not offer is sent all the same, for
     /// the player alone decides what it refuses.
-    pub(crate) fn limits(&self, score: &ScoreName) -> Option<ScoreLimits> {
-        let at = self.scores.binary_search_by(|(name, _)| name.cmp(score)).ok()?;
-        Some(self.scores[at].1)
+    pub(crate) fn limits(&self, score: &ScoreName) -> Option<&ScoreSpec> {
+        self.scores.get(score)?.spec.as_ref().ok()
     }
 
     fn is_exclusive(&self, score: &ScoreName) -> bool {

@@ -11,10 +11,7 @@ use orchestra_model::{
     record::{Drain, PlayerRecord},
 };
 
-use crate::{
-    input::SessionId,
-    player::{Player, ScoreLimits},
-};
+use crate::{input::SessionId, player::Player};
 
 /// A player's place in the engine's table: stable while the conductor runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -143,7 +140,7 @@ impl Roster {
     /// Opens the player's session, which had ended, and takes over what it said of itself.
     pub(crate) fn attach(&mut self, ix: PlayerIx, session: SessionId, snapshot: &PlayerSnapshot) {
         let player = &mut self[ix];
-        player.scores = ScoreLimits::of(&snapshot.scores);
+        player.scores = snapshot.scores.clone();
         player.max_tasks = snapshot.max_tasks.max(1);
         player.kill_grace = snapshot.kill_grace;
         player.said_busy = false;

@@ -23,20 +23,36 @@ const REQUESTS_QUEUE: usize = 256;
 pub(crate) enum FromSession {
     /// A player said who it is and what state it is in.
     Attached(Attach, oneshot::Sender<Attached>),
-    /// A report about an order.
+    /// Reports about orders, of one message, in their order.
     Reported {
         player: PlayerIx,
         session: SessionId,
-        report: Box<Report>,
-        /// The bytes of the end as they came, of a report that is one.
-        end: Option<Arc<[u8]>>,
-        /// What the report takes of the room for reports; given back when it is taken in.
+        reports: Vec<Reported>,
+        /// What they take of the room for reports; given back when they are taken in.
         room: OwnedSemaphorePermit,
     },
     /// The older session that was asked whether it lives does.
     Alive { session: SessionId },
     /// The session is over.
     Detached { player: PlayerIx, session: SessionId },
+}
+
+/// A report about an order.
+#[derive(Debug)]
+pub(crate) struct Reported {
+    pub(crate) report: Box<Report>,
+    /// The bytes of the end as they came, of a report that is one.
+    pub(crate) end: Option<Arc<[u8]>>,
+}
+
+impl FromSession {
+    /// How much of a turn it takes.
+    pub(super) fn length(&self) -> usize {
+        match self {
+            Self::Reported { reports, .. } => reports.len(),
+            _ => 1,
+        }
+    }
 }
 
 /// A player that wants a session.

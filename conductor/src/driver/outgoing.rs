@@ -29,6 +29,7 @@ use tokio::{
 };
 use tonic::Status;
 
+use super::batch::Batch;
 use crate::{
     outbox::EncodedJob,
     writer::{Write, Writer, Written},
@@ -69,10 +70,9 @@ pub(super) enum Done {
 
 /// Records that belong together, and what waits for them.
 #[derive(Default)]
-struct Batch {
-    ops: Vec<Op>,
+struct Gathering {
+    batch: Batch,
     held: Held,
-    bytes: usize,
 }
 
 #[derive(Default)]
@@ -92,7 +92,7 @@ enum State {
 /// Records on their way to the store, and what waits for them.
 pub(super) struct Outgoing {
     writer: Writer,
-    gathering: Batch,
+    gathering: Gathering,
     state: State,
     /// A term to raise above this one, as soon as the writer is free.
     raise: Option<Term>,
@@ -102,15 +102,14 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     pub(super) fn new(writer: Writer) -> Self {
-        let (gathering, state) = (Batch::default(), State::Idle);
+        let (gathering, state) = (Gathering::default(), State::Idle);
         Self { writer, gathering, state, raise: None, trouble: None }
     }
 
     /// Adds a record.
     pub(super) fn persist(&mut self, op: Op) {
-        self.gathering.bytes += weight(&op);
         self.gathering.held.flows.extend(flow_of(&op));
-        self.gathering.ops.push(op);
+        self.gathering.batch.push(op);
     }
 
     /// Adds what may be done once every record before it is on disk.
@@ -125,7 +124,7 @@ impl Outgoing {
 
     /// Whether the gathering batch is small enough to take in more.
     pub(super) fn has_room(&self) -> bool {
-        self.gathering.bytes < MOST_BYTES
+        self.gathering.batch.bytes() < MOST_BYTES
     }
 
     /// Whether everything about a flow is on disk.
@@ -140,7 +139,7 @@ impl Outgoing {
 
     /// Whether everything is on disk.
     pub(super) fn is_all_written(&self) -> bool {
-        self.is_idle() && self.gathering.ops.is_empty()
+        self.is_idle() && self.gathering.batch.is_empty()
     }
 
     /// Why the store cannot be written, if so.
@@ -174,11 +173,11 @@ impl Outgoing {
             self.state = State::Raising;
             return Vec::new();
         }
-        let Batch { ops, held, .. } = std::mem::take(&mut self.gathering);
-        if ops.is_empty() {
+        let Gathering { batch, held } = std::mem::take(&mut self.gathering);
+        if batch.is_empty() {
             return held.after;
         }
-        self.writer.send(Write::Commit(ops));
+        self.writer.send(Write::Commit(batch.into_ops()));
         self.state = State::Writing(held);
         Vec::new()
     }
@@ -241,22 +240,6 @@ impl Outgoing {
     pub(super) async fn close(self) {
         self.writer.close().await;
     }
-}
-
-/// About how much memory a record takes.
-fn weight(op: &Op) -> usize {
-    /// Names, numbers and boxes.
-    const RECORD: usize = 256;
-    RECORD
-        + match op {
-            Op::Put(Record::End(end)) => end.end.len(),
-            Op::Put(Record::Spec(chunk)) => chunk.bytes.len(),
-            Op::Put(Record::Targets(chunk)) => chunk.text.len(),
-            Op::Put(Record::Params(record)) => {
-                record.params.iter().map(|(key, value)| key.as_str().len() + value.len()).sum()
-            }
-            Op::Put(_) | Op::EraseParams(_) | Op::PruneFlow(_) | Op::Release(_) => 0,
-        }
 }
 
 /// The flow that a record is about; `None` for those that are about none.

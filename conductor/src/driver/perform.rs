@@ -6,6 +6,7 @@ use orchestra_flow::{Answer, Command, Effect, Input, ReplyId};
 use orchestra_model::{FlowId, JobId, status::Event};
 use orchestra_proto::{order_to_wire, v1, v1::command::Kind};
 use orchestra_store::CommitError;
+use tokio::time::Instant;
 use tonic::Status;
 
 use super::{
@@ -113,19 +114,22 @@ impl Driver {
 
     fn perform_effect(&mut self, effect: Effect) {
         match effect {
-            Effect::Send { session, command, .. } => {
-                let kind = match command {
+            Effect::Send { session: id, command, .. } => {
+                let Some(session) = self.sessions.get(&id) else { return };
+                match command {
                     Command::Cancel { key, order } => {
-                        Kind::Cancel(v1::Cancel { key: Some(key.into()), order: order.0 })
+                        let cancel = v1::Cancel { key: Some(key.into()), order: order.0 };
+                        session.outbox.command(session.header, Kind::Cancel(cancel));
                     }
                     Command::Acknowledge(key) => {
-                        Kind::Acknowledge(v1::Acknowledge { key: Some(key.into()), order: 0 })
+                        let acknowledge = v1::Acknowledge { key: Some(key.into()), order: 0 };
+                        let (kind, now) = (Kind::Acknowledge(acknowledge), Instant::now());
+                        if session.outbox.later(session.header, kind, now) {
+                            self.lingering.add(now, id);
+                        }
                     }
                     // Sorted out by `gather`.
-                    Command::Order(_) => return,
-                };
-                if let Some(session) = self.sessions.get(&session) {
-                    session.outbox.command(session.header, kind);
+                    Command::Order(_) => {}
                 }
             }
             Effect::Close { player, session, reason } => {
@@ -139,6 +143,15 @@ impl Driver {
             Effect::Publish(event) => self.publish(&event),
             // Sorted out by `gather`.
             Effect::Persist(_) => {}
+        }
+    }
+
+    /// Sends acknowledgements that have waited for company long enough.
+    pub(super) fn send_lingering(&mut self, now: Instant) {
+        for (since, session) in self.lingering.take_due(now) {
+            if let Some(session) = self.sessions.get(&session) {
+                session.outbox.hurry(since);
+            }
         }
     }
 

@@ -7,8 +7,11 @@ use orchestra_model::{
     flow::{FlowSpec, JobSpec, SlotSpec},
     hostset::NoGroups,
 };
+use orchestra_proto::v1::command::Kind;
 use orchestra_store::{Fault, MemoryDisk, Store as _};
+use prost::Message as _;
 use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio_stream::StreamExt as _;
 
 use super::*;
 use crate::outbox::Frames;
@@ -132,7 +135,7 @@ impl Bench {
             settled: Vec::new(),
             max_tasks: 4,
             kill_grace: orchestra_model::Millis(0),
-            scores: Vec::new(),
+            scores: Default::default(),
         };
         let attach = Attach {
             host: HostName::new(host).unwrap(),
@@ -147,10 +150,42 @@ impl Bench {
         (answer.await.unwrap(), frames)
     }
 
+    /// A player refuses the first order that it got.
+    async fn refuse(&self, player: PlayerIx, session: u64, flow: FlowId) {
+        let key = AttemptKey { store: STORE, job: JobId { flow, slot: 1, job: 1 }, attempt: 1 };
+        let (order, refusal) = (orchestra_model::delivery::OrderNumber(1), Refusal::UnknownScore);
+        let report = Box::new(Report::Refused { key, order, refusal });
+        let (session, reports) = (SessionId(session), vec![Reported { report, end: None }]);
+        let room = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let reported = FromSession::Reported { player, session, reports, room };
+        self.to.sessions.send(reported).await.unwrap();
+    }
+
     async fn finish(mut self) -> Result<(), CommitError> {
         drop(self.finish.take());
         self.driver.await.unwrap()
     }
+}
+
+/// Reads what a player is sent until it is told something of this kind.
+async fn told(frames: &mut Frames, is_it: impl Fn(&Kind) -> bool) {
+    let has_it = |batch: v1::ToPlayers| {
+        batch.frames.into_iter().any(|frame| match frame.frame {
+            Some(v1::to_player::Frame::Command(bytes)) => {
+                v1::Command::decode(bytes).unwrap().kind.is_some_and(|kind| is_it(&kind))
+            }
+            _ => false,
+        })
+    };
+    while !has_it(frames.next().await.unwrap().unwrap()) {}
+}
+
+fn is_order(kind: &Kind) -> bool {
+    matches!(kind, Kind::Order(_))
+}
+
+fn is_acknowledgement(kind: &Kind) -> bool {
+    matches!(kind, Kind::Acknowledge(_))
 }
 
 /// Waits for what comes by itself. Where the clock is paused, it jumps to what is due next.
@@ -282,13 +317,41 @@ async fn it_ends_with_everything_on_disk_though_others_still_hold_it() {
     let report = Box::new(Report::Refused { key, order, refusal });
     let Attached::Welcome(player) = bench.attach("db1", 2, Some(1)).await.0 else { panic!() };
     let session = SessionId(2);
-    let reported = FromSession::Reported { player, session, report, end: None, room };
+    let reports = vec![Reported { report, end: None }];
+    let reported = FromSession::Reported { player, session, reports, room };
     to.sessions.send(reported).await.unwrap();
     bench.finish().await.unwrap();
     let task = disk.open().reader().unwrap().tasks(key.job, None, 1).unwrap().remove(0);
     assert_eq!(task.state, TaskState::Refused);
     assert!(to.sessions.is_closed() && to.requests.is_closed());
     drop(frames);
+}
+
+#[tokio::test]
+async fn an_acknowledgement_waits_for_company_and_goes_by_itself_if_none_comes() {
+    let bench = Bench::with("db1\n").await;
+    let (Attached::Welcome(player), mut frames) = bench.attach("db1", 1, None).await else {
+        panic!()
+    };
+    let flow = bench.submit(1, "db1").await.unwrap();
+    told(&mut frames, is_order).await;
+    let reported = Instant::now();
+    bench.refuse(player, 1, flow).await;
+    told(&mut frames, is_acknowledgement).await;
+    assert!(reported.elapsed() >= Duration::from_millis(20), "{:?}", reported.elapsed());
+}
+
+#[tokio::test]
+async fn acknowledgements_that_wait_are_sent_when_it_ends() {
+    let bench = Bench::with("db1\n").await;
+    let (Attached::Welcome(player), mut frames) = bench.attach("db1", 1, None).await else {
+        panic!()
+    };
+    let flow = bench.submit(1, "db1").await.unwrap();
+    told(&mut frames, is_order).await;
+    bench.refuse(player, 1, flow).await;
+    let (finished, ()) = tokio::join!(bench.finish(), told(&mut frames, is_acknowledgement));
+    finished.unwrap();
 }
 
 #[tokio::test]
@@ -345,7 +408,7 @@ async fn a_newcomer_that_left_is_not_attached() {
         settled: Vec::new(),
         max_tasks: 1,
         kill_grace: orchestra_model::Millis(0),
-        scores: Vec::new(),
+        scores: Default::default(),
     };
     let attach = Attach {
         host: HostName::new("db1").unwrap(),

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    sync::Arc,
 };
 
 use orchestra_flow::shown;
@@ -12,7 +11,7 @@ use orchestra_model::{
     flow::{FlowSpec, JobSpec, Scope},
     ledger::ScoreSurvey,
     nearest,
-    score::{RefusedParams, ScoreHash, ScoreOffer, ScoreSpec},
+    score::{Offers, RefusedParams, ScoreHash, ScoreOffer, ScoreSpec},
 };
 
 use super::Inventory;
@@ -104,7 +103,7 @@ impl Inventory {
     }
 
     fn survey_job(&self, spec: &JobSpec, hosts: &HostSet, params: &Params) -> JobSurvey {
-        let mut lists: Vec<(Arc<[ScoreOffer]>, Vec<HostName>)> = Vec::new();
+        let mut lists: Vec<(Offers, Vec<HostName>)> = Vec::new();
         let mut places: HashMap<*const ScoreOffer, usize> = HashMap::new();
         let (mut unheard, mut absent) = (Vec::new(), Vec::new());
         for (host, known) in hosts.iter().zip(self.look_up(hosts.as_slice())) {
@@ -326,7 +325,7 @@ mod tests {
         let inventory = Inventory::default();
         for (set, offers) in players {
             for host in hosts(set) {
-                inventory.attached(&host, offers);
+                inventory.attached(&host, offers.to_vec().into());
             }
         }
         inventory

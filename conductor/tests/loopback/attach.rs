@@ -51,6 +51,14 @@ async fn an_order_goes_from_welcome_to_acknowledgement() {
 }
 
 #[tokio::test]
+async fn a_player_is_told_how_fast_its_fleet_may_come_back() {
+    let place = Place::new("db[1-3000]\n");
+    let conductor = Conductor::start(&place);
+    let session = Player::new(&place, &conductor.address, "db1").await.attach().await;
+    assert_eq!(session.welcome.come_back_within_ms, 1_500);
+}
+
+#[tokio::test]
 async fn job_parts_come_before_the_first_order_and_64_are_remembered() {
     let place = Place::new("db1\n");
     let conductor = Conductor::start(&place);

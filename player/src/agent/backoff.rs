@@ -1,40 +1,72 @@
 //! How long to wait before the next attempt to reach a conductor.
 //!
-//! Exponential with full jitter: anything from nothing to a ceiling that doubles. A fleet that
-//! lost its conductor at one moment comes back spread over time, whatever its size.
+//! Full jitter: anything from nothing to a ceiling. The ceiling grows with the time for which
+//! there has been no session, not with the number of failures: an attempt that happens to come
+//! early costs nothing, and nobody waits longer than the outage has lasted, or than the conductor
+//! asked for. A conductor asks its players to come back within a time that grows with their
+//! number, so that a whole fleet that lost it at one moment does not outrun it.
 
 use std::time::Duration;
 
-/// The ceiling of the first wait.
-pub(super) const BASE: Duration = Duration::from_millis(200);
-/// The ceiling never grows beyond this.
-pub(super) const CAP: Duration = Duration::from_secs(30);
+use tokio::time::Instant;
 
-/// Counts failures in a row.
+use super::session::Accepted;
+
+/// The ceiling never falls below this, unless the conductor asked for less.
+pub(super) const BASE: Duration = Duration::from_millis(200);
+/// The ceiling never grows beyond this, whatever a conductor asks for.
+pub(super) const CAP: Duration = Duration::from_secs(30);
+/// A session that lasted this long ended the outage before it.
+const LASTED: Duration = Duration::from_secs(5);
+
+/// Knows since when there has been no session.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
-    failures: u32,
+    /// When the last session was lost, or the first attempt failed.
+    out_since: Option<Instant>,
+    /// What the last conductor asked for, within the cap.
+    come_back_within: Option<Duration>,
 }
 
 impl Backoff {
-    /// The wait after one more failure; `chance` is evenly distributed over all of `u64`.
-    pub(super) fn after_failure(&mut self, chance: u64) -> Duration {
-        let ceiling = self.ceiling();
-        self.failures = self.failures.saturating_add(1);
-        let nanos = (ceiling.as_nanos() * u128::from(chance)) >> u64::BITS;
-        // Below the ceiling, which is far below the 584 years that fit.
-        Duration::from_nanos(nanos as u64)
+    /// There was a session.
+    pub(super) fn had_session(&mut self, session: Accepted) {
+        self.come_back_within = session.come_back_within.map(|within| within.min(CAP));
+        if session.lasted >= LASTED {
+            self.out_since = None;
+        }
     }
 
-    /// Forgets the failures: a session has lasted.
-    pub(super) fn reset(&mut self) {
-        self.failures = 0;
+    /// The wait after a session was lost, or an attempt failed; `chance` is evenly distributed
+    /// over all of `u64`.
+    pub(super) fn after_failure(&mut self, now: Instant, chance: u64) -> Duration {
+        jitter(self.ceiling(now), chance)
     }
 
-    fn ceiling(&self) -> Duration {
-        let factor = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
-        BASE.saturating_mul(factor).min(CAP)
+    fn ceiling(&mut self, now: Instant) -> Duration {
+        match (self.out_since, self.come_back_within) {
+            (None, within) => {
+                self.out_since = Some(now);
+                within.unwrap_or(BASE)
+            }
+            (Some(since), within) => {
+                let grown = BASE.saturating_add(now.saturating_duration_since(since)).min(CAP);
+                grown.max(within.unwrap_or_default())
+            }
+        }
     }
+}
+
+/// The wait after something that is no failure of a conductor's, so that waits do not grow.
+pub(super) fn pause(chance: u64) -> Duration {
+    jitter(BASE, chance)
+}
+
+/// Anything from nothing to the ceiling, evenly.
+fn jitter(ceiling: Duration, chance: u64) -> Duration {
+    let nanos = (ceiling.as_nanos() * u128::from(chance)) >> u64::BITS;
+    // Below the ceiling, which is far below the 584 years that fit.
+    Duration::from_nanos(nanos as u64)
 }
 
 #[cfg(test)]
@@ -43,23 +75,73 @@ mod tests {
 
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn session(lasted: Duration, come_back_within: Option<Duration>) -> Accepted {
+        Accepted { lasted, come_back_within }
+    }
+
     #[test]
-    fn the_ceiling_doubles_up_to_the_cap() {
+    fn the_ceiling_grows_with_the_outage_and_not_with_the_failures() {
+        let start = Instant::now();
         let mut backoff = Backoff::default();
-        let waits: Vec<u128> =
-            (0..100).map(|_| backoff.after_failure(u64::MAX).as_millis()).collect();
-        assert_eq!(waits[..4], [199, 399, 799, 1599]);
-        assert!(waits[8..].iter().all(|wait| *wait == 29_999), "{waits:?}");
-        backoff.reset();
-        assert_eq!(backoff.after_failure(u64::MAX).as_millis(), 199);
+        for _ in 0..100 {
+            assert_eq!(backoff.ceiling(start), BASE);
+        }
+        assert_eq!(backoff.ceiling(start + SECOND), BASE + SECOND);
+        assert_eq!(backoff.ceiling(start + 20 * SECOND), BASE + 20 * SECOND);
+        assert_eq!(backoff.ceiling(start + MINUTE), CAP);
+        backoff.had_session(session(LASTED, None));
+        assert_eq!(backoff.ceiling(start + 2 * MINUTE), BASE);
+        assert_eq!(backoff.ceiling(start + 2 * MINUTE + SECOND), BASE + SECOND);
+    }
+
+    #[test]
+    fn a_lost_session_is_followed_by_what_its_conductor_asked_for() {
+        let start = Instant::now();
+        // A small fleet's: at once, and from then on as ever.
+        let mut backoff = Backoff::default();
+        backoff.had_session(session(MINUTE, Some(ms(2))));
+        assert_eq!(backoff.ceiling(start), ms(2));
+        assert_eq!(backoff.ceiling(start + ms(2)), BASE + ms(2));
+        // A large one's: those who came too early are spread as the others are.
+        backoff.had_session(session(MINUTE, Some(9 * SECOND)));
+        assert_eq!(backoff.ceiling(start), 9 * SECOND);
+        assert_eq!(backoff.ceiling(start + SECOND), 9 * SECOND);
+        assert_eq!(backoff.ceiling(start + 12 * SECOND), BASE + 12 * SECOND);
+        // A liar's.
+        backoff.had_session(session(MINUTE, Some(Duration::MAX)));
+        assert_eq!(backoff.ceiling(start), CAP);
+        // One that has never heard of it.
+        backoff.had_session(session(MINUTE, None));
+        assert_eq!(backoff.ceiling(start), BASE);
+    }
+
+    #[test]
+    fn sessions_that_do_not_last_end_no_outage() {
+        let start = Instant::now();
+        let mut backoff = Backoff::default();
+        backoff.had_session(session(MINUTE, Some(ms(2))));
+        for seconds in 0..10 {
+            backoff.after_failure(start + seconds * SECOND, 0);
+            backoff.had_session(session(ms(1), Some(ms(2))));
+        }
+        assert_eq!(backoff.ceiling(start + 10 * SECOND), BASE + 10 * SECOND);
     }
 
     #[test]
     fn waits_are_spread_evenly_below_the_ceiling() {
         // Evenly spaced chances give evenly spaced waits: a quarter of them in each quarter.
         let quarters = (0..1_000_u64).fold([0; 4], |mut quarters, i| {
-            let wait = Backoff::default().after_failure(i * (u64::MAX / 1_000));
-            quarters[(wait.as_nanos() * 4 / BASE.as_nanos()) as usize] += 1;
+            let mut backoff = Backoff::default();
+            backoff.had_session(session(MINUTE, Some(8 * SECOND)));
+            let wait = backoff.after_failure(Instant::now(), i * (u64::MAX / 1_000));
+            quarters[(wait.as_secs() / 2) as usize] += 1;
             quarters
         });
         assert!(quarters.iter().all(|n| (249..=251).contains(n)), "{quarters:?}");
@@ -67,11 +149,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_wait_is_beyond_its_ceiling(failures in 0_u32..200, chance: u64) {
-            let mut backoff = Backoff { failures };
-            let ceiling = backoff.ceiling();
-            let wait = backoff.after_failure(chance);
-            prop_assert!(wait < ceiling && ceiling <= CAP && ceiling >= BASE);
+        fn nobody_waits_longer_than_the_outage_or_than_was_asked_for(
+            asked in proptest::option::of(0_u64..100_000),
+            failures in proptest::collection::vec((0_u64..20_000, any::<u64>()), 1..100),
+        ) {
+            let start = Instant::now();
+            let asked = asked.map(ms);
+            let mut backoff = Backoff::default();
+            backoff.had_session(session(MINUTE, asked));
+            let mut now = start;
+            for (dialling, chance) in failures {
+                let wait = backoff.after_failure(now, chance);
+                prop_assert!(wait <= (now - start + BASE).max(asked.unwrap_or_default()));
+                prop_assert!(wait <= CAP);
+                now += wait + ms(dialling);
+            }
         }
     }
 }

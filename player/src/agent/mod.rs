@@ -7,8 +7,10 @@
 //! Invariants:
 //!
 //! - It is over at once when the sitter's end of the socket pair closes.
-//! - Attempts to reach a conductor are apart by an exponential wait with full jitter, except
-//!   after a redirect (bounded in a row) and after the sitter's own wish.
+//! - Attempts to reach a conductor are apart by a wait with full jitter over a ceiling that grows
+//!   with the outage, except after a redirect (bounded in a row) and after the sitter's own wish.
+//! - The first attempt after a lost session is spread over the time that its conductor asked for,
+//!   as far as that is believable.
 //! - A failure is in the log with the words of whoever knows it best, the same one at most once
 //!   a minute.
 //!
@@ -64,8 +66,6 @@ pub use self::{
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Most host names that are being looked up at once: the present one and some given up on.
 const LOOKUPS: usize = 4;
-/// A session that lasted this long was no failure: the next wait is a first one.
-const LASTED: Duration = Duration::from_secs(5);
 /// A session that the sitter ended within this time is not begun anew without a wait.
 const BRIEF: Duration = Duration::from_secs(1);
 
@@ -179,20 +179,18 @@ pub async fn serve<R: Source, W: Sink>(
         let endpoint = route.present().clone();
         let id = SessionId(sessions);
         let session = Session { dial, endpoint: &endpoint, id, boot_id };
-        let Ended { why, lasted } = match session.run(&mut link).await {
+        let Ended { why, accepted } = match session.run(&mut link).await {
             Ok(ended) => ended,
             Err(gone) => return gone,
         };
-        if let Some(lasted) = lasted {
+        if let Some(accepted) = accepted {
             route.arrived();
             complaints.forget();
-            if lasted >= LASTED {
-                backoff.reset();
-            }
+            backoff.had_session(accepted);
         }
         let failure = match why {
             // What made the sitter ask anew at once may well be there again.
-            End::Reattach if lasted.is_none_or(|lasted| lasted < BRIEF) => None,
+            End::Reattach if accepted.is_none_or(|session| session.lasted < BRIEF) => None,
             End::Reattach => continue,
             End::Redirect(to) if route.redirect(&to) => continue,
             End::Redirect(_) => Some(Failure::Redirected),
@@ -200,10 +198,10 @@ pub async fn serve<R: Source, W: Sink>(
         };
         let wait = match failure {
             // No failure of the conductor's, so waits do not grow.
-            None => Backoff::default().after_failure(chance()),
+            None => backoff::pause(chance()),
             Some(failure) => {
                 route.advance();
-                let wait = backoff.after_failure(chance());
+                let wait = backoff.after_failure(Instant::now(), chance());
                 complain(&mut complaints, &endpoint, &failure, wait);
                 wait
             }

@@ -62,8 +62,17 @@ const LOOK_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Ended {
     /// Why it is over.
     pub(super) why: End,
-    /// How long it lasted from the welcome on; `None` without one.
-    pub(super) lasted: Option<Duration>,
+    /// What there was from the welcome on; `None` without one.
+    pub(super) accepted: Option<Accepted>,
+}
+
+/// A session that the conductor accepted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Accepted {
+    /// From the welcome to the end.
+    pub(super) lasted: Duration,
+    /// What the conductor asked for in case that the session is lost, if it did.
+    pub(super) come_back_within: Option<Duration>,
 }
 
 /// Why a session is over.
@@ -109,7 +118,7 @@ impl<D: Dial> Session<'_, D> {
         };
         let (channel, player) = match dialled {
             Ok(dialled) => dialled,
-            Err(failure) => return Ok(Ended { why: failure.into(), lasted: None }),
+            Err(failure) => return Ok(Ended { why: failure.into(), accepted: None }),
         };
         say(to_sitter, ToSitter::Open { session: self.id }).await?;
         let ended = self.attach(channel, player, from_sitter, to_sitter).await?;
@@ -124,7 +133,7 @@ impl<D: Dial> Session<'_, D> {
         from_sitter: &mut impl Source,
         to_sitter: &mut impl Sink,
     ) -> Result<Ended, LinkError> {
-        let ended = |why| Ok(Ended { why, lasted: None });
+        let ended = |why| Ok(Ended { why, accepted: None });
         let snapshot = match timeout(ANSWER, self.snapshot(from_sitter)).await {
             Ok(snapshot) => snapshot?,
             Err(_) => return ended(Failure::NoSnapshot.into()),
@@ -161,12 +170,15 @@ impl<D: Dial> Session<'_, D> {
             to_sitter,
         };
         let why = pump.run(&outbound, deadline).await?;
-        let lasted = pump.welcomed.map(|welcomed| welcomed.elapsed());
+        let accepted = pump.welcomed.take().map(|Welcomed { at, come_back_within }| Accepted {
+            lasted: at.elapsed(),
+            come_back_within,
+        });
         if !matches!(why, End::Failed(_)) {
             drop(outbound);
             pump.hang_up().await?;
         }
-        Ok(Ended { why, lasted })
+        Ok(Ended { why, accepted })
     }
 
     async fn snapshot(&self, from_sitter: &mut impl Source) -> Result<Bytes, LinkError> {
@@ -211,12 +223,18 @@ enum Next {
     Nothing,
 }
 
+/// What is remembered of a welcome.
+struct Welcomed {
+    at: Instant,
+    come_back_within: Option<Duration>,
+}
+
 /// A stream that stands, and what is on its way over it.
 struct Pump<'a, R, W> {
     id: SessionId,
     endpoint: &'a Endpoint,
     player: HostName,
-    welcomed: Option<Instant>,
+    welcomed: Option<Welcomed>,
     inbound: Streaming<ToPlayers>,
     batch: Batch,
     from_sitter: &'a mut R,
@@ -338,7 +356,11 @@ impl<R: Source, W: Sink> Pump<'_, R, W> {
         }
         let store = orchestra_proto::store_id(&welcome.store_id)
             .map_err(|_| Failure::Unexpected("a welcome without a store id"))?;
-        self.welcomed = Some(Instant::now());
+        let come_back_within = match welcome.come_back_within_ms {
+            0 => None,
+            ms => Some(Duration::from_millis(ms.into())),
+        };
+        self.welcomed = Some(Welcomed { at: Instant::now(), come_back_within });
         tracing::info!(
             player = %self.player,
             conductor = %self.endpoint,

@@ -1,15 +1,16 @@
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
 use orchestra_certs::Subject;
 use orchestra_model::AudienceName;
 use orchestra_proto::v1::{Probe, Redirect, Refused, Welcome, from_player, to_player};
+use tokio::sync::oneshot;
 use tonic::Status;
 
 use self::world::{CONDUCTOR, PLAYER, Sitter, World, command, host, report, soon, welcome};
 use super::{
     failure::Failure,
-    link::Link,
+    link::{Link, LinkError},
     session::{End, Session},
 };
 use crate::{
@@ -134,6 +135,33 @@ async fn after_a_refusal_or_an_end_it_tries_again() {
             }
         }
         assert_eq!(sitter.hears().await, ToSitter::Closed { session: id });
+    }
+}
+
+#[tokio::test]
+async fn what_the_conductor_asks_for_in_case_it_is_lost_is_known_afterwards() {
+    let world = World::new();
+    let mut conductor = world.conductor().await;
+    for (ms, asked) in [(9_000, Some(Duration::from_secs(9))), (0, None)] {
+        let config = world.config(&[conductor.address]);
+        let (ended, end) = oneshot::channel();
+        let mut sitter = Sitter::of(|mut link| async move {
+            let endpoint = &config.conductors[0];
+            let id = SessionId(1);
+            let session = Session { dial: &config, endpoint, id, boot_id: "boot-1" };
+            ended.send(session.run(&mut link).await.unwrap()).unwrap();
+            LinkError::Closed
+        });
+        let id = sitter.gives_snapshot().await;
+        let (session, _) = conductor.attached().await;
+        let to_player::Frame::Welcome(welcome) = welcome() else { panic!() };
+        let welcome = Welcome { come_back_within_ms: ms, ..welcome };
+        session.say([to_player::Frame::Welcome(welcome)]).await;
+        sitter.hears_welcome(id).await;
+        session.fail(Status::unavailable("stopping")).await;
+        assert_eq!(sitter.hears().await, ToSitter::Closed { session: id });
+        let accepted = soon("the end", end).await.unwrap().accepted.unwrap();
+        assert_eq!(accepted.come_back_within, asked);
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn snapshot(
         settled: spool.settled,
         max_tasks,
         kill_grace,
-        scores,
+        scores: scores.into(),
     };
     let mut wire = snapshot_to_wire(&whole, marks);
     while wire.encoded_len() > PAYLOAD_BYTES && !wire.scores.is_empty() {

@@ -28,7 +28,7 @@ use orchestra_model::{
         Term,
     },
 };
-use orchestra_proto::{snapshot_from_wire, v1};
+use orchestra_proto::{RawSnapshot, scores_from_wire, snapshot_from_wire, v1};
 use player::ipc::{Inbox, Outbox, ReceiveError, SessionId, ToAgent, ToSitter};
 use prost::Message;
 use rustix::{
@@ -289,8 +289,8 @@ impl World {
             }
         };
         self.say(ToSitter::Welcomed { session, store: STORE, term: Term(1) });
-        let snapshot = v1::Snapshot::decode(snapshot).unwrap();
-        snapshot_from_wire(&snapshot, STORE).unwrap()
+        let snapshot = RawSnapshot::decode(snapshot).unwrap();
+        snapshot_from_wire(&snapshot, STORE, scores_from_wire).unwrap()
     }
 
     pub(crate) fn hear(&self) -> ToAgent {

@@ -8,7 +8,7 @@ use crate::{
     ids::JobId,
     names::{AudienceName, JobName, ScoreName},
     params::Params,
-    score::ScoreOffer,
+    score::Offers,
     time::{Millis, Timestamp},
 };
 
@@ -111,7 +111,7 @@ pub struct PlayerSnapshot {
     /// Its grace between TERM and KILL, part of the default `lost_after`.
     pub kill_grace: Millis,
     /// What it can run.
-    pub scores: Vec<ScoreOffer>,
+    pub scores: Offers,
 }
 
 /// An attempt that the spool holds as starting or started.

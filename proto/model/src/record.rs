@@ -184,7 +184,8 @@ pub struct TaskRecord {
     pub retries: u32,
     /// The order of the newest attempt.
     pub order: OrderNumber,
-    /// When that order was decided.
+    /// When that order was decided; `None` for a one-of task whose player did not start it, so that
+    /// it belongs to none.
     pub sent_at: Option<Timestamp>,
     /// When the newest attempt started.
     pub started_at: Option<Timestamp>,

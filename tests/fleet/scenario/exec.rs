@@ -16,6 +16,7 @@ use crate::{
     audience::Wanted,
     daemon::Running,
     figures::{Report, Samples},
+    peers::{self, Processes},
     scenario::checked,
     stage::{PATIENCE, Stage},
     trouble::{During as _, Result},
@@ -53,7 +54,9 @@ pub(super) async fn run(args: &Args) -> Result<Report> {
     let mut report = Report::new("exec", 1);
     let ratio = |rates: &[f64]| Samples::new(rates.iter().zip(&raw).map(|(rate, raw)| rate / raw));
     let (part, part_with_cgroup) = (ratio(&without), ratio(&with_cgroup));
-    report.rounds("rate", "attempts a second, no cgroups", &Samples::new(without));
+    let without = Samples::new(without);
+    let rate = without.median();
+    report.rounds("rate", "attempts a second, no cgroups", &without);
     report.rounds(
         "cgroup_rate",
         "attempts a second, where it can: a cgroup each",
@@ -73,6 +76,10 @@ pub(super) async fn run(args: &Args) -> Result<Report> {
         tasks += flow.tasks();
     }
     checked(&mut report, tasks);
+    if args.peers {
+        let work = Processes { program: TRUE, times: jobs, at_once: MAX_TASKS };
+        peers::processes(stage.dir(), work, rate, &mut report).await?;
+    }
     Ok(report)
 }
 

@@ -2,8 +2,8 @@
 //! everything that ended meanwhile is known; and whether somebody who submits meanwhile is served.
 //!
 //! Attempts are set to end while it is down, so that what is waited for is delivery. Each round has
-//! players that have not lost a conductor before: one that comes back to a conductor that is lost
-//! again soon waits longer each time.
+//! players that have not lost a conductor before: to one that comes back to a conductor that is
+//! lost again soon, it is all one outage.
 
 use std::{
     sync::{
@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::time::sleep;
+use tokio::{runtime::Builder, task::spawn_blocking, time::sleep};
 
 use crate::{
     args::Args,
@@ -23,7 +23,7 @@ use crate::{
     figures::{Report, Samples},
     scenario::checked,
     stage::{PATIENCE, Stage},
-    trouble::{Result, Trouble},
+    trouble::{During as _, Result, Trouble},
     usage::Spent,
 };
 
@@ -95,12 +95,14 @@ async fn round(args: &Args, stage: &mut Stage<'_>, crowd: &Crowd) -> Result<Roun
     let ready = begin.elapsed().as_secs_f64();
     let usage = stage.usage()?;
     let over = Arc::new(AtomicBool::new(false));
-    let others = tokio::spawn(submit_meanwhile(
-        stage.address(),
-        stage.audience_config(),
-        stage.hosts.clone(),
-        Arc::clone(&over),
-    ));
+    let (address, tls, hosts) = (stage.address(), stage.audience_config(), stage.hosts.clone());
+    let others = {
+        let over = Arc::clone(&over);
+        let alone = Builder::new_current_thread().enable_all().build();
+        let alone = alone.during("starting the audience's runtime")?;
+        // Beside the players' thread: what they cost each other is not the conductor's time.
+        spawn_blocking(move || alone.block_on(submit_meanwhile(address, tls, hosts, over)))
+    };
     let back = crowd.attached(PATIENCE).await?;
     let reconciled = acknowledged.reach(before + players, PATIENCE, "ends on disk").await;
     over.store(true, Ordering::Relaxed);

@@ -7,8 +7,6 @@
 
 use std::{
     collections::HashMap,
-    fs,
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -16,7 +14,8 @@ use orchestra_model::{names::ScoreName, record::Impact};
 
 use crate::{
     args::Args,
-    audience::{Audience, Submitted},
+    audience::{Audience, CHANGES, LOOKS, Submitted},
+    cells::{CELLS, Cells},
     crowd::{Crowd, Manner},
     delay::Delay,
     descriptors,
@@ -29,8 +28,8 @@ use crate::{
     usage::{Spent, Usage, peak_kib, resident_kib},
 };
 
-/// Cells of each host: one in each of so many deployments.
-const CELLS: usize = 10;
+/// What part of a cell's hosts may be busy at once, with `--constrained`.
+const LIMIT_PERCENT: u8 = 50;
 /// Of the spools of this scenario's players.
 const RUN: u64 = 1;
 /// More than any player has in flight.
@@ -39,17 +38,16 @@ const MAX_TASKS: u32 = 128;
 pub(super) async fn run(args: &Args) -> Result<Report> {
     let mut stage = Stage::empty(args, "restart", args.players)?;
     let (hosts, targets) = (stage.hosts.clone(), stage.targets.clone());
-    // The first of the scores that players offer looks; the others change something.
     let (score, impact) = match args.constrained {
-        true => ("score-1", Impact::Holds),
-        false => ("true", Impact::Look),
+        true => (CHANGES, Impact::Holds),
+        false => (LOOKS, Impact::Look),
     };
     let score = ScoreName::new(score).during("naming a score")?;
     let (flows, run) = (args.flows(), RUN);
     let past = Past { flows, hosts: &hosts, targets: &targets, score, impact, run };
     let made = stage.own_conductor()?.0.dir().join("made");
     if args.constrained {
-        write_deployments(&stage.own_conductor()?.0.dir().join("deployments.d"), args.players)?;
+        stage.constrain(Cells::new(args.players, LIMIT_PERCENT))?;
     }
     let memories = past.write(&made)?;
 
@@ -186,25 +184,4 @@ async fn finish(stage: &mut Stage<'_>, past: &Past<'_>, memories: &[Memory]) -> 
         }
     }
     Ok(past.tasks())
-}
-
-/// Deployments that cut the hosts differently, each into cells of which half may be busy.
-fn write_deployments(dir: &Path, hosts: usize) -> Result<()> {
-    const WHAT: &str = "writing deployments";
-    fs::create_dir_all(dir).during(WHAT)?;
-    for number in 0..CELLS {
-        let parts = (10 + number).min(hosts);
-        let env = |part: usize| {
-            let (first, last) = (part * hosts / parts + 1, (part + 1) * hosts / parts);
-            format!("      v{part}: 'p[{first}-{last}]'\n")
-        };
-        let envs: String = (0..parts).map(env).collect();
-        let text = format!(
-            "d{number}:\n  apps: {{a{number}: 'p[1-{hosts}]'}}\n  \
-             constraints: {{part: {{concurrency: {{a{number}: 50%}}}}}}\n  \
-             envs:\n    part:\n{envs}"
-        );
-        fs::write(dir.join(format!("d{number}.yaml")), text).during(WHAT)?;
-    }
-    Ok(())
 }

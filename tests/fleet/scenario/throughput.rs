@@ -9,6 +9,7 @@ use crate::{
     audience::{Audience, Submitted, Wanted},
     crowd::Crowd,
     figures::{Report, Samples},
+    peers,
     scenario::{checked, latencies},
     stage::{PATIENCE, Stage},
     trouble::Result,
@@ -42,20 +43,29 @@ pub(super) async fn run(args: &Args) -> Result<Report> {
     }
     spent.tell(&mut report);
     checked(&mut report, stage.check_traces(crowd, &flows, &traces).await?);
+    if args.peers {
+        peers::no_ops(args, stage.dir(), tasks / seconds, &mut report).await?;
+    }
     Ok(report)
 }
 
-struct Ran {
-    flows: Vec<Submitted>,
+pub(super) struct Ran {
+    pub(super) flows: Vec<Submitted>,
     /// Tasks that became durable in each whole second.
-    each_second: Vec<f64>,
+    pub(super) each_second: Vec<f64>,
     /// From the first submission to the last end on disk.
-    seconds: f64,
+    pub(super) seconds: f64,
+}
+
+impl Ran {
+    pub(super) fn tasks(&self) -> f64 {
+        self.flows.iter().map(Submitted::tasks).sum::<usize>() as f64
+    }
 }
 
 /// Submits the next flow whenever all tasks of one have ended, until time is up; then waits until
 /// every end is on disk.
-async fn keep_busy(
+pub(super) async fn keep_busy(
     args: &Args,
     crowd: &mut Crowd,
     audience: &mut Audience,

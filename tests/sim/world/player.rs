@@ -12,7 +12,7 @@ use orchestra_model::{
     delivery::{
         AttemptEnd, AttemptKey, Outcome, Output, PlayerSnapshot, Refusal, Report, SpoolId, StoreId,
     },
-    score::{Interface, ScoreOffer, ScoreSpec},
+    score::{Interface, Offers, ScoreOffer, ScoreSpec},
 };
 use orchestra_spool::{
     BootId, Effect, EndBytes, Input, Plan, ProcessMark, Session, Spool, State, journal,
@@ -316,7 +316,7 @@ impl Player {
         self.spool.state().settled().keys().copied().collect()
     }
 
-    fn offers(&self) -> Vec<ScoreOffer> {
+    fn offers(&self) -> Offers {
         let offer = |(name, spec): (&ScoreName, &ScoreSpec)| ScoreOffer {
             name: name.clone(),
             hash: None,

@@ -87,7 +87,7 @@ impl Fleet {
             settled: Vec::new(),
             max_tasks: 4,
             kill_grace: Millis(0),
-            scores: Vec::new(),
+            scores: Default::default(),
         };
         let session = SessionId(self.sessions);
         self.input(Input::PlayerAttached { player, session, snapshot: Box::new(snapshot) });

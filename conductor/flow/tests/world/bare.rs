@@ -84,7 +84,7 @@ impl Bare {
             settled: Vec::new(),
             max_tasks: 64,
             kill_grace: Millis(0),
-            scores: FakePlayer::new(name.clone(), 1).scores,
+            scores: FakePlayer::new(name.clone(), 1).scores.into(),
         });
         self.input(Input::PlayerAttached { player, session: SessionId(1), snapshot });
     }

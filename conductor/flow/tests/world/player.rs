@@ -179,7 +179,7 @@ impl FakePlayer {
             settled: snapshot.settled,
             max_tasks: self.max_tasks,
             kill_grace: Millis::seconds(10),
-            scores: self.scores.clone(),
+            scores: self.scores.clone().into(),
         }
     }
 

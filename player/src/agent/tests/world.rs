@@ -226,10 +226,16 @@ pub(super) struct Sitter {
 impl Sitter {
     /// Starts an agent.
     pub(super) fn start(config: Config) -> Self {
+        Self::of(|link| async move { serve(&config, "boot-1", link).await })
+    }
+
+    /// Starts what stands for an agent.
+    pub(super) fn of<F: Future<Output = LinkError> + Send + 'static>(
+        agent: impl FnOnce(Link) -> F,
+    ) -> Self {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        let link = Link::new(theirs).unwrap();
-        let agent = tokio::spawn(async move { serve(&config, "boot-1", link).await });
+        let agent = tokio::spawn(agent(Link::new(theirs).unwrap()));
         let socket = UnixStream::from_std(ours).unwrap();
         Sitter { socket, inbox: Inbox::default(), agent }
     }
@@ -306,6 +312,7 @@ pub(super) fn welcome() -> to_player::Frame {
         version: "1".into(),
         store_id: Bytes::copy_from_slice(&STORE.0),
         term: TERM.0,
+        come_back_within_ms: 1,
     })
 }
 
