@@ -3,7 +3,7 @@
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo clean-demo test lint fmt clippy doc deny build unit bench bench-engine sim sim-mutants
+.PHONY: help demo clean-demo test lint fmt clippy doc deny build unit bench bench-engine bench-parts sim sim-mutants
 
 help:
 	@echo 'make demo        build, then run a flow over 116 players on this machine'
@@ -13,6 +13,7 @@ help:
 	@echo 'make sim-mutants deliberate mistakes, each of which the simulation has to catch'
 	@echo 'make bench       what a conductor can do, measured with emulated players'
 	@echo 'make bench-engine what the scheduler alone can do'
+	@echo 'make bench-parts what store, host sets and wire can do'
 	@echo 'make clean-demo  remove what demos have left'
 
 # The release build, then the flow of demo/roadrunner.yaml over 116 real players.
@@ -71,6 +72,11 @@ bench-engine:
 	$(CARGO) bench --locked -p orchestra-flow --bench engine -- --noplot $(BENCH)
 	$(CARGO) run --release --locked -p orchestra-flow --example memory
 	$(CARGO) run --release --locked -p orchestra-flow --example recover
+
+# What the engine stands on: the store on this disk, host sets, messages. BENCH says which.
+bench-parts:
+	$(CARGO) bench --locked -p orchestra-store -p orchestra-model -p orchestra-proto \
+		--bench store --bench hostset --bench wire -- --noplot $(BENCH)
 
 # What may happen in a pretended world: tests/sim/README.md. SEEDS says how many, FROM where to
 # begin; SEED runs one, with what happened.
