@@ -26,7 +26,7 @@ use std::{
 use orchestra_model::{delivery::Output, limits};
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
-    fs::{FileType, Mode, OFlags, RawMode},
+    fs::{AtFlags, FileType, Mode, OFlags},
     io::Errno,
     pipe::SpliceFlags,
 };
@@ -73,6 +73,8 @@ pub(crate) enum Drained {
 pub(crate) const CHUNK: usize = 64 << 10;
 /// Most that is moved at once.
 const MOVED: usize = 1 << 20;
+/// Of what is made here: the owner's alone.
+const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
 /// How many chunks one stream may take before the others have their turn.
 const TURN: usize = 16;
 
@@ -299,9 +301,8 @@ fn trailer(file: &File, len: u64) -> Option<(u64, u64)> {
 }
 
 fn create(dir: &OwnedFd, stream: Stream) -> Result<File, Errno> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let private = Mode::from_raw_mode(0o600 as RawMode);
-    Ok(rustix::fs::openat(dir, stream.file(), flags, private)?.into())
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(dir, stream.file(), flags, PRIVATE)?.into())
 }
 
 /// Reads the first part, as far as it goes.
@@ -324,19 +325,21 @@ impl Read for FromStart<'_> {
 pub(crate) struct Pipe(OwnedFd);
 
 impl Pipe {
-    /// Makes a pipe in an attempt's directory. The second value is for the score, which runs as
-    /// `owner`.
+    /// Makes a pipe in an attempt's directory, unless it is a [spare](super::spares) one's with a
+    /// pipe of this user's. The second value is for the score, which runs as `owner`.
     pub(crate) fn create(
         dir: BorrowedFd<'_>,
         stream: Stream,
         owner: Option<&Identity>,
     ) -> io::Result<(Self, OwnedFd)> {
-        let private = Mode::from_raw_mode(0o600 as RawMode);
-        rustix::fs::mknodat(dir, stream.pipe(), FileType::Fifo, private, 0)?;
+        let made = match rustix::fs::mknodat(dir, stream.pipe(), FileType::Fifo, PRIVATE, 0) {
+            Err(Errno::EXIST) => false,
+            made => made.map(|()| true)?,
+        };
         let pipe = Self::open(dir, stream)?;
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let writer = rustix::fs::openat(dir, stream.pipe(), flags, Mode::empty())?;
-        if let Some(owner) = owner {
+        if let Some(owner) = owner.filter(|_| made) {
             let uid = rustix::fs::Uid::from_raw(owner.uid);
             rustix::fs::fchown(&writer, Some(uid), None)?;
         }
@@ -388,6 +391,27 @@ impl AsFd for Pipe {
 /// Removes the files of an attempt's directory and leaves its pipes to whoever still writes.
 pub(crate) fn remove_files(dir: BorrowedFd<'_>) -> io::Result<()> {
     [Stream::Stdout, Stream::Stderr].iter().try_for_each(|stream| remove_file(dir, stream.file()))
+}
+
+/// Empties an attempt's directory for another one: what was said is cut off, and the pipes stay.
+/// Whose they are, if they are as they were made.
+pub(crate) fn clear(dir: BorrowedFd<'_>) -> io::Result<Option<u32>> {
+    let owner_of = |stream: Stream| -> io::Result<Option<u32>> {
+        let found = rustix::fs::statat(dir, stream.pipe(), AtFlags::SYMLINK_NOFOLLOW)?;
+        let as_made = FileType::from_raw_mode(found.st_mode) == FileType::Fifo
+            && Mode::from_raw_mode(found.st_mode) == PRIVATE
+            && found.st_nlink == 1;
+        Ok(as_made.then_some(found.st_uid))
+    };
+    let (stdout, stderr) = (owner_of(Stream::Stdout)?, owner_of(Stream::Stderr)?);
+    for stream in [Stream::Stdout, Stream::Stderr] {
+        let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(dir, stream.file(), flags, Mode::empty()) {
+            Ok(_) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(stdout.filter(|_| stdout == stderr))
 }
 
 /// Removes everything that was made here in an attempt's directory.

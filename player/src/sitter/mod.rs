@@ -54,6 +54,7 @@ mod response;
 mod scores;
 mod settle;
 mod signals;
+mod spares;
 mod spool_dir;
 mod start;
 pub(crate) mod sys;

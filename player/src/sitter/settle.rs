@@ -122,9 +122,9 @@ impl Sitter {
     }
 
     fn start(&mut self, key: AttemptKey, plan: &Plan) {
-        let stage = Stage {
+        let mut stage = Stage {
             config: &self.config,
-            spool_dir: &self.spool_dir,
+            spool_dir: &mut self.spool_dir,
             cgroups: self.cgroups.as_ref(),
             surroundings: &self.surroundings,
             null: self.null.as_fd(),
@@ -187,7 +187,7 @@ impl Sitter {
             let name = attempt_name(attempt.key);
             let lingering = Lingering::new(name, attempt.streams.map(|tap| tap.pipe));
             if lingering.is_over() {
-                self.spool_dir.remove_attempt(lingering.name());
+                self.spool_dir.give_back(lingering.name());
             } else {
                 if let Ok(dir) = self.spool_dir.open_attempt(lingering.name()) {
                     let _ = capture::remove_files(dir.as_fd());

@@ -6,6 +6,7 @@
 //!   lock                    locked while a sitter lives
 //!   journal                 see `journal.rs`
 //!   attempts/STORE-JOB-N/   one attempt's pipes and output, see `capture.rs`
+//!   spare/N/                the same of an attempt that is over, see `spares.rs`
 //! ```
 //!
 //! Task users can enter none of it: a score gets open descriptors, never a path. Names below it are
@@ -23,9 +24,10 @@ use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
     fs::{AtFlags, FlockOperation, Mode, OFlags, RawMode},
     io::Errno,
+    process::geteuid,
 };
 
-use super::capture;
+use super::{capture, spares::Spares, sys::Identity};
 
 /// Why the spool cannot be used.
 #[derive(Debug)]
@@ -50,7 +52,7 @@ impl fmt::Display for SpoolDirError {
                 f,
                 "spool {path} belongs to user {uid}; mend it with: chown -R {own} {path}",
                 path = path.display(),
-                own = rustix::process::geteuid().as_raw(),
+                own = geteuid().as_raw(),
             ),
             Self::Mode(path, mode) => write!(
                 f,
@@ -81,6 +83,7 @@ pub(crate) struct SpoolDir {
     path: PathBuf,
     dir: OwnedFd,
     lock: OwnedFd,
+    spares: Spares,
 }
 
 impl SpoolDir {
@@ -89,11 +92,15 @@ impl SpoolDir {
     pub(crate) fn open(path: &Path, inherited: &mut Vec<OwnedFd>) -> Result<Self, SpoolDirError> {
         private(path)?;
         private(&path.join("attempts"))?;
+        let spare = path.join("spare");
+        private(&spare)?;
         let open = |error: Errno| SpoolDirError::Open(path.to_owned(), error.into());
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::open(path, flags, Mode::empty()).map_err(open)?;
         let lock = lock(path, &dir, inherited)?;
-        Ok(Self { path: path.to_owned(), dir, lock })
+        let unable = |error| SpoolDirError::Open(spare.clone(), error);
+        let spares = Spares::open(spare.clone()).map_err(unable)?;
+        Ok(Self { path: path.to_owned(), dir, lock, spares })
     }
 
     /// The lock, for whoever executes the sitter anew.
@@ -106,9 +113,18 @@ impl SpoolDir {
         self.dir.as_fd()
     }
 
-    /// A fresh directory for an attempt; one that is there is of a start that never was.
-    pub(crate) fn make_attempt(&self, key: AttemptKey) -> io::Result<OwnedFd> {
+    /// A directory for an attempt that runs as `owner`: an empty one, or a spare one. One that is
+    /// there is of a start that never was.
+    pub(crate) fn make_attempt(
+        &mut self,
+        key: AttemptKey,
+        owner: Option<&Identity>,
+    ) -> io::Result<OwnedFd> {
         let path = self.attempt_path(&attempt_name(key));
+        let owner = owner.map_or_else(|| geteuid().as_raw(), |owner| owner.uid);
+        if self.spares.take(owner, &path) {
+            return self.open_attempt(&attempt_name(key));
+        }
         match fs::DirBuilder::new().mode(0o700).create(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 fs::remove_dir_all(&path)?;
@@ -123,6 +139,13 @@ impl SpoolDir {
     pub(crate) fn open_attempt(&self, name: &str) -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(rustix::fs::open(self.attempt_path(name), flags, Mode::empty())?)
+    }
+
+    /// Takes back the directory of an attempt to whose pipes nobody can write any more.
+    pub(crate) fn give_back(&mut self, name: &str) {
+        if !self.spares.keep(&self.attempt_path(name)) {
+            self.remove_attempt(name);
+        }
     }
 
     /// Removes an attempt's directory with everything in it.
@@ -167,7 +190,7 @@ fn private(path: &Path) -> Result<(), SpoolDirError> {
         _ => {}
     }
     let status = fs::metadata(path).map_err(failed)?;
-    if status.uid() != rustix::process::geteuid().as_raw() {
+    if status.uid() != geteuid().as_raw() {
         return Err(SpoolDirError::Owner(path.to_owned(), status.uid()));
     }
     match status.mode() & 0o7777 {

@@ -75,10 +75,9 @@ pub(crate) fn admit(
 }
 
 /// Where attempts are started.
-#[derive(Clone, Copy)]
 pub(crate) struct Stage<'a> {
     pub(crate) config: &'a Config,
-    pub(crate) spool_dir: &'a SpoolDir,
+    pub(crate) spool_dir: &'a mut SpoolDir,
     pub(crate) cgroups: Option<&'a Cgroups>,
     pub(crate) surroundings: &'a Surroundings,
     pub(crate) null: BorrowedFd<'a>,
@@ -138,7 +137,7 @@ impl Stage<'_> {
     /// Makes the process of an attempt, with its pipes, files and cgroup. What was made is removed
     /// again where that fails.
     pub(crate) fn start(
-        &self,
+        &mut self,
         key: AttemptKey,
         plan: &Plan,
         admitted: &Admitted,
@@ -168,7 +167,7 @@ impl Stage<'_> {
     }
 
     fn start_in(
-        &self,
+        &mut self,
         key: AttemptKey,
         plan: &Plan,
         admitted: &Admitted,
@@ -180,7 +179,8 @@ impl Stage<'_> {
         let environment = environment.map_err(StartError::Environment)?;
         let name = CString::new(plan.score.as_str()).map_err(StartError::Environment)?;
         let program = score.image.open().map_err(StartError::Score)?;
-        let dir = Rc::new(self.spool_dir.make_attempt(key).map_err(StartError::Files)?);
+        let dir = self.spool_dir.make_attempt(key, runner.identity.as_ref());
+        let dir = Rc::new(dir.map_err(StartError::Files)?);
         let tap = |stream| self.tap(&dir, stream, runner).map_err(StartError::Files);
         let (stdout, to_stdout) = tap(Stream::Stdout)?;
         let (stderr, to_stderr) = tap(Stream::Stderr)?;

@@ -1,0 +1,177 @@
+//! Attempts' directories that are used again.
+//!
+//! A directory and two pipes for each attempt would be the dearest part of starting one: ext4 gives
+//! no inode away within five seconds after it was freed, and looks at each of those before it finds
+//! another, so that a thousand attempts a second cost half of a processor. Renaming costs the same
+//! at any rate.
+//!
+//! What an attempt gets this way is as good as new: its pipes are empty, nobody has them open for
+//! writing, and they belong to the very user that it runs as, so that whoever might still look into
+//! one may look into the attempt anyhow. What is not so is removed. Spares do not outlive a sitter.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fd::AsFd,
+    fs::{Mode, OFlags},
+};
+
+use super::capture;
+
+/// Most directories that are kept: as many as attempts that start and end by turns.
+const MOST: usize = 64;
+
+/// Directories that no attempt has, below one directory.
+#[derive(Debug)]
+pub(crate) struct Spares {
+    path: PathBuf,
+    /// Their numbers, by the user that their pipes belong to.
+    by_owner: BTreeMap<u32, Vec<u64>>,
+    next: u64,
+}
+
+impl Spares {
+    /// Starts with none: what an earlier sitter left in the directory is removed.
+    pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
+        for entry in fs::read_dir(&path)? {
+            fs::remove_dir_all(entry?.path())?;
+        }
+        Ok(Self { path, by_owner: BTreeMap::new(), next: 0 })
+    }
+
+    /// Gives one away under another name, if there is one for this user.
+    pub(crate) fn take(&mut self, owner: u32, name: &Path) -> bool {
+        let number = self.by_owner.get_mut(&owner).and_then(Vec::pop);
+        number.is_some_and(|number| {
+            let spare = self.spare(number);
+            let taken = fs::rename(&spare, name).is_ok();
+            if !taken {
+                let _ = fs::remove_dir_all(spare);
+            }
+            taken
+        })
+    }
+
+    /// Takes the directory of an attempt that is over, if it is worth keeping.
+    pub(crate) fn keep(&mut self, name: &Path) -> bool {
+        let count: usize = self.by_owner.values().map(Vec::len).sum();
+        if count == MOST {
+            return false;
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(name, flags, Mode::empty()).map_err(io::Error::from);
+        let Ok(Some(owner)) = dir.and_then(|dir| capture::clear(dir.as_fd())) else { return false };
+        let number = self.next;
+        if fs::rename(name, self.spare(number)).is_err() {
+            return false;
+        }
+        self.next += 1;
+        self.by_owner.entry(owner).or_default().push(number);
+        true
+    }
+
+    fn spare(&self, number: u64) -> PathBuf {
+        self.path.join(number.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    use super::*;
+    use crate::sitter::capture::{Pipe, Stream};
+
+    struct World {
+        dir: tempfile::TempDir,
+        spares: Spares,
+        own: u32,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            fs::create_dir(dir.path().join("spare")).unwrap();
+            fs::create_dir_all(dir.path().join("spare/left")).unwrap();
+            let spares = Spares::open(dir.path().join("spare")).unwrap();
+            let own = rustix::process::geteuid().as_raw();
+            World { dir, spares, own }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.dir.path().join(name)
+        }
+
+        /// Makes what an attempt has.
+        fn attempt(&self, name: &str) -> PathBuf {
+            let path = self.path(name);
+            fs::create_dir(&path).unwrap();
+            let dir = fs::File::open(&path).unwrap();
+            for stream in [Stream::Stdout, Stream::Stderr] {
+                Pipe::create(dir.as_fd(), stream, None).unwrap();
+            }
+            fs::write(path.join("stdout"), "said").unwrap();
+            path
+        }
+
+        fn count(&self) -> usize {
+            fs::read_dir(self.path("spare")).unwrap().count()
+        }
+    }
+
+    #[test]
+    fn what_an_attempt_had_is_given_to_the_next_one_and_says_nothing_of_it() {
+        let mut world = World::new();
+        assert_eq!(world.count(), 0, "what an earlier sitter left");
+        let (first, second) = (world.attempt("first"), world.path("second"));
+        let pipe = |path: &Path| fs::metadata(path.join("stdout.pipe")).unwrap().ino();
+        let before = pipe(&first);
+        assert!(world.spares.keep(&first) && !first.exists());
+        assert!(!world.spares.take(world.own + 1, &second), "another user's");
+        assert!(world.spares.take(world.own, &second));
+        assert_eq!(pipe(&second), before);
+        assert_eq!(fs::read(second.join("stdout")).unwrap(), b"");
+        assert!(!world.spares.take(world.own, &world.path("third")), "there is one alone");
+    }
+
+    #[test]
+    fn what_is_not_as_it_was_made_is_not_kept() {
+        let mut world = World::new();
+        let open = world.attempt("open");
+        fs::set_permissions(open.join("stderr.pipe"), PermissionsExt::from_mode(0o622)).unwrap();
+        let gone = world.attempt("gone");
+        fs::remove_file(gone.join("stdout.pipe")).unwrap();
+        let file = world.attempt("file");
+        fs::remove_file(file.join("stdout.pipe")).unwrap();
+        fs::write(file.join("stdout.pipe"), "").unwrap();
+        let linked = world.attempt("linked");
+        fs::hard_link(linked.join("stdout.pipe"), world.path("link")).unwrap();
+        for path in [open, gone, file, linked, world.path("never")] {
+            assert!(!world.spares.keep(&path), "{}", path.display());
+        }
+        assert_eq!(world.count(), 0);
+    }
+
+    #[test]
+    fn a_name_that_is_taken_costs_a_spare_and_no_more() {
+        let mut world = World::new();
+        let (first, taken) = (world.attempt("first"), world.attempt("taken"));
+        assert!(world.spares.keep(&first));
+        assert!(!world.spares.take(world.own, &taken));
+        assert_eq!((world.count(), fs::read(taken.join("stdout")).unwrap()), (0, b"said".to_vec()));
+    }
+
+    #[test]
+    fn spares_are_bounded() {
+        let mut world = World::new();
+        let kept = (0..=MOST).filter(|n| {
+            let path = world.attempt(&n.to_string());
+            world.spares.keep(&path)
+        });
+        assert_eq!(kept.count(), MOST);
+    }
+}
