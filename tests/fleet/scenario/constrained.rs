@@ -99,7 +99,7 @@ async fn round(args: &Args, cells: Option<Cells>) -> Result<Round> {
     let mut audience = stage.audience().await?;
     let wanted = Wanted { score: CHANGES, ..Wanted::on(&stage.targets, args.players) };
     let usage = stage.usage()?;
-    let ran = keep_busy(args, &mut crowd, &mut audience, &wanted).await?;
+    let ran = keep_busy(args, &mut crowd, &audience, &wanted).await?;
     let spent = usage.since(stage.pid())?;
     let rss_mib = stage.pid().map(resident_kib).transpose()?.unwrap_or(0.0) / 1024.0;
     let traces = crowd.take_traces()?;

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Instant};
 
-use tokio::time::{Duration, MissedTickBehavior, interval};
+use tokio::{
+    task::JoinSet,
+    time::{Duration, MissedTickBehavior, interval},
+};
 
 use crate::{
     args::Args,
@@ -12,19 +15,19 @@ use crate::{
     peers,
     scenario::{checked, latencies},
     stage::{PATIENCE, Stage},
-    trouble::Result,
+    trouble::{During as _, Result},
     usage::resident_kib,
 };
 
 pub(super) async fn run(args: &Args) -> Result<Report> {
     let mut stage = Stage::set(args, "throughput", args.players).await?;
     let mut crowd = stage.crowd(args.max_tasks, args.delay).await?;
-    let mut audience = stage.audience().await?;
+    let audience = stage.audience().await?;
     let wanted = Wanted::on(&stage.targets, args.players);
     let store = stage.store_bytes();
     let usage = stage.usage()?;
     let Ran { flows, each_second, seconds } =
-        keep_busy(args, &mut crowd, &mut audience, &wanted).await?;
+        keep_busy(args, &mut crowd, &audience, &wanted).await?;
     let spent = usage.since(stage.pid())?;
 
     let tasks = flows.iter().map(Submitted::tasks).sum::<usize>() as f64;
@@ -68,28 +71,34 @@ impl Ran {
 pub(super) async fn keep_busy(
     args: &Args,
     crowd: &mut Crowd,
-    audience: &mut Audience,
+    audience: &Audience,
     wanted: &Wanted,
 ) -> Result<Ran> {
+    const WHAT: &str = "submitting a flow";
     let tasks = wanted.hosts * wanted.jobs;
     let common = Arc::clone(&crowd.common);
     let complete = crowd.tell_complete(u32::try_from(tasks).unwrap_or(u32::MAX));
     let begin = Instant::now();
     let until = begin + args.time();
     let (mut flows, mut each_second) = (Vec::new(), Vec::new());
-    let mut ended = 0;
+    let (mut begun, mut ended) = (0, 0);
+    // Nobody who submits waits for somebody else's answer.
+    let mut submissions = JoinSet::new();
     let mut second = interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(MissedTickBehavior::Delay);
     second.tick().await;
     let mut counted = (common.acknowledged.count(), begin);
     while Instant::now() < until {
         // One may have ended before its submission is answered.
-        if flows.len() < ended + args.in_flight.max(1) {
-            flows.push(audience.submit(wanted).await?);
+        if begun < ended + args.in_flight.max(1) {
+            begun += 1;
+            let (mut audience, wanted) = (audience.clone(), wanted.clone());
+            submissions.spawn(async move { audience.submit(&wanted).await });
             continue;
         }
         tokio::select! {
             Some(_) = complete.recv() => ended += 1,
+            Some(submitted) = submissions.join_next() => flows.push(submitted.during(WHAT)??),
             at = second.tick() => {
                 let (now, at) = (common.acknowledged.count(), at.into_std());
                 let time = (at - counted.1).as_secs_f64();
@@ -97,6 +106,9 @@ pub(super) async fn keep_busy(
                 counted = (now, at);
             }
         }
+    }
+    while let Some(submitted) = submissions.join_next().await {
+        flows.push(submitted.during(WHAT)??);
     }
     let all = (flows.len() * tasks) as u64;
     let last = common.acknowledged.reach(all, PATIENCE, "ends on disk").await?;
