@@ -27,7 +27,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server};
 use tokio_stream::Stream;
@@ -98,6 +98,8 @@ impl Stream for Incoming {
     }
 }
 
+/// How long nobody is accepted after the system could not.
+const PAUSE: Duration = Duration::from_secs(1);
 /// How long, and for how many bytes, a refused peer is given to read why.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 64 << 10;
@@ -111,17 +113,24 @@ async fn accept(
     let pending = Arc::new(Semaphore::new(limits.pending));
     let mut handshakes = JoinSet::new();
     let mut waiting = Waiting::default();
+    let mut not_before: Option<Instant> = None;
     loop {
+        let has_room = waiting.len() < limits.waiting.max(1);
         let (permit, (tcp, address)) = tokio::select! {
             // First, so that whoever has come is known when a turn is given.
             biased;
-            accepted = listener.accept(), if waiting.len() < limits.waiting.max(1) => {
+            accepted = listener.accept(), if has_room && not_before.is_none() => {
                 match accepted {
                     // One that cannot be tuned is gone already.
                     Ok((tcp, address)) if tune(&tcp).is_ok() => waiting.push((tcp, address)),
                     Ok(_) => {}
-                    Err(error) => pause_after(&error).await,
+                    Err(error) => not_before = pause_after(&error),
                 }
+                continue;
+            }
+            // Meanwhile turns are given: those who wait have what is lacking.
+            () = until(not_before), if not_before.is_some() => {
+                not_before = None;
                 continue;
             }
             permit = Arc::clone(&pending).acquire_owned(), if waiting.len() > 0 => {
@@ -174,13 +183,21 @@ impl<T> Waiting<T> {
     }
 }
 
-/// A connection that broke while it waited is nothing; a lack of descriptors or memory does not
-/// pass by trying again at once.
-async fn pause_after(error: &io::Error) {
+/// When to accept again. A connection that broke while it waited is nothing; a lack of descriptors
+/// or memory does not pass by trying again at once.
+fn pause_after(error: &io::Error) -> Option<Instant> {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    if !matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
-        tracing::warn!(%error, "cannot accept connections");
-        sleep(Duration::from_secs(1)).await;
+    if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
+        return None;
+    }
+    tracing::warn!(%error, "cannot accept connections");
+    Some(Instant::now() + PAUSE)
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -19,13 +19,14 @@ Holds the flows and the players' sessions of a fleet.
 Usage: conductor [--config-dir DIR] [--allow-removal] [--lifeline FD]
 
 Options:
-      --config-dir DIR   Where conductor.toml, players and groups.toml are [default: /etc/orchestra]
+      --config-dir DIR   Where conductor.toml, players, groups.toml and deployments.d are
+                         [default: /etc/orchestra]
       --allow-removal    Start although the players file lacks a large part of the known fleet
       --lifeline FD      Stop when this descriptor reaches its end
   -h, --help             Print this
   -V, --version          Print the version
 
-Signals: HUP reloads players, groups, limits and certificates; TERM and INT stop in order.
+Signals: HUP reloads players, groups, deployments, limits and certificates; TERM and INT stop in order.
 The address that it listens on is printed, and written to the state directory's `address`.
 ";
 

@@ -20,6 +20,7 @@ use orchestra_flow::{Engine, RecoveredFlow, RecoveredJob, Recovery, Settings};
 use orchestra_model::{Deployments, limits};
 use orchestra_proto::v1::{audience_server::AudienceServer, players_server::PlayersServer};
 use orchestra_store::{CommitError, Identity, OpenError, Reader, SqliteStore, Store};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, TcpSocket},
     signal::unix::{Signal, SignalKind, signal},
@@ -207,7 +208,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
         facts,
         stopping.clone(),
     );
-    let incoming = incoming(listener, tls, Limits::default());
+    let incoming = incoming(listener, tls, strangers(raise_file_limit()));
     let server = tokio::spawn(listen(incoming, sessions, audience, stopping));
 
     let failed = tokio::select! {
@@ -234,6 +235,24 @@ async fn run(options: Options) -> Result<(), ServeError> {
     }
     tracing::info!("conductor stopped");
     Ok(())
+}
+
+/// Raises how many files this process may have open, as far as it may: each player is one.
+fn raise_file_limit() -> u64 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok() {
+        maximum.unwrap_or(u64::MAX)
+    } else {
+        current.unwrap_or(u64::MAX)
+    }
+}
+
+/// What strangers may cost: of the files that may be open, those that wait for their handshake have
+/// an eighth at most.
+fn strangers(files: u64) -> Limits {
+    let limits = Limits::default();
+    let waiting = usize::try_from(files / 8).unwrap_or(usize::MAX);
+    Limits { waiting: waiting.min(limits.waiting), ..limits }
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {

@@ -40,7 +40,10 @@ use std::{
 };
 
 use clap::Parser as _;
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{SignalKind, signal},
+};
 
 use crate::{
     args::{Args, Bare, Scenario},
@@ -75,7 +78,7 @@ fn run(args: &Args) -> Result<()> {
         let report = runtime.block_on(async {
             tokio::select! {
                 report = scenario::run(scenario, args) => report,
-                _ = tokio::signal::ctrl_c() => Err(Trouble::new("interrupted")),
+                stopped = stopped() => Err(stopped),
             }
         })?;
         if !args.json {
@@ -84,6 +87,22 @@ fn run(args: &Args) -> Result<()> {
         println!("{}", report.json());
     }
     Ok(())
+}
+
+/// Waits until somebody asks for the end, so that what was started is ended too.
+async fn stopped() -> Trouble {
+    let heard = |kind| async move {
+        match signal(kind) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = heard(SignalKind::interrupt()) => {}
+        () = heard(SignalKind::terminate()) => {}
+        () = heard(SignalKind::hangup()) => {}
+    }
+    Trouble::new("interrupted")
 }
 
 /// Is the bare server until it is killed, or whoever started it is gone.

@@ -16,7 +16,7 @@ use std::{
     fs::{self, File},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{self, Child, ChildStdin, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -123,7 +123,7 @@ fn find(name: &str) -> Option<PathBuf> {
 /// An empty directory.
 fn fresh(dir: &Path, name: &str) -> Result<PathBuf> {
     const WHAT: &str = "making a peer's directory";
-    let dir = dir.join("peers").join(name);
+    let dir = dir.join("peers").join(format!("{name}-{}", process::id()));
     if dir.exists() {
         fs::remove_dir_all(&dir).during(WHAT)?;
     }
@@ -236,7 +236,7 @@ fn free_address() -> Result<SocketAddr> {
 }
 
 /// A peer's program that runs until this is dropped, or we are gone, however that happens: a shell
-/// stands between us that kills it when its own input ends.
+/// stands between us that kills it when its own input ends, whatever signals our group is sent.
 #[derive(Debug)]
 struct Guarded {
     shell: Child,
@@ -245,7 +245,8 @@ struct Guarded {
 
 impl Guarded {
     fn start(program: &Path, arguments: &[&str], log: &Path) -> Result<Self> {
-        const GUARD: &str = "\"$@\" </dev/null & read -r _; kill -9 $! 2>/dev/null; wait";
+        const GUARD: &str = "trap : HUP INT QUIT TERM; \"$@\" </dev/null & \
+             until read -r _ || test $? -lt 128; do :; done -r _; kill -9 $! 2>/dev/null; wait";
         let what = format!("starting {}", program.display());
         let log = File::options().create(true).append(true).open(log).during(&what)?;
         let mut shell = Command::new("/bin/sh")

@@ -122,9 +122,10 @@ impl Outgoing {
         self.raise = Some(seen);
     }
 
-    /// Whether the gathering batch is small enough to take in more.
+    /// Whether the gathering batch, and what waits for it, are small enough to take in more.
     pub(super) fn has_room(&self) -> bool {
-        self.gathering.batch.bytes() < MOST_BYTES
+        let held = self.gathering.held.after.len() * size_of::<After>();
+        self.gathering.batch.bytes() + held < MOST_BYTES
     }
 
     /// Whether everything about a flow is on disk.

@@ -200,7 +200,11 @@ pub async fn serve<R: Source, W: Sink>(
             // No failure of the conductor's, so waits do not grow.
             None => backoff::pause(chance()),
             Some(failure) => {
-                route.advance();
+                // Who had a session first looks where it was: a conductor that is started anew
+                // is there before the others answer for it.
+                if accepted.is_none() {
+                    route.advance();
+                }
                 let wait = backoff.after_failure(Instant::now(), chance());
                 complain(&mut complaints, &endpoint, &failure, wait);
                 wait

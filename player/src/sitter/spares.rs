@@ -32,15 +32,23 @@ pub(crate) struct Spares {
     /// Their numbers, by the user that their pipes belong to.
     by_owner: BTreeMap<u32, Vec<u64>>,
     next: u64,
+    most: usize,
 }
 
 impl Spares {
-    /// Starts with none: what an earlier sitter left in the directory is removed.
-    pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
-        for entry in fs::read_dir(&path)? {
-            fs::remove_dir_all(entry?.path())?;
+    /// Starts with none: what an earlier sitter left in the directory is removed. Where that cannot
+    /// be done none are kept, which makes starts dearer and nothing worse.
+    pub(crate) fn open(path: PathBuf) -> Self {
+        match empty(&path) {
+            Ok(()) => Self { path, by_owner: BTreeMap::new(), next: 0, most: MOST },
+            Err(error) => Self::none(path, &error),
         }
-        Ok(Self { path, by_owner: BTreeMap::new(), next: 0 })
+    }
+
+    /// None are kept, because the directory cannot be used.
+    pub(crate) fn none(path: PathBuf, why: &io::Error) -> Self {
+        tracing::warn!(path = %path.display(), error = %why, "attempts' directories are not used again");
+        Self { path, by_owner: BTreeMap::new(), next: 0, most: 0 }
     }
 
     /// Gives one away under another name, if there is one for this user.
@@ -58,13 +66,15 @@ impl Spares {
 
     /// Takes the directory of an attempt that is over, if it is worth keeping.
     pub(crate) fn keep(&mut self, name: &Path) -> bool {
-        let count: usize = self.by_owner.values().map(Vec::len).sum();
-        if count == MOST {
+        if self.most == 0 {
             return false;
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let dir = rustix::fs::open(name, flags, Mode::empty()).map_err(io::Error::from);
         let Ok(Some(owner)) = dir.and_then(|dir| capture::clear(dir.as_fd())) else { return false };
+        if !self.make_room(owner) {
+            return false;
+        }
         let number = self.next;
         if fs::rename(name, self.spare(number)).is_err() {
             return false;
@@ -74,9 +84,31 @@ impl Spares {
         true
     }
 
+    /// Whether there is room for one more of this user, if need be in the place of another user's.
+    fn make_room(&mut self, owner: u32) -> bool {
+        let count: usize = self.by_owner.values().map(Vec::len).sum();
+        if count < self.most {
+            return true;
+        }
+        let mut others = self.by_owner.iter_mut().filter(|(other, _)| **other != owner);
+        let given_up = others.find_map(|(_, numbers)| numbers.pop());
+        given_up.is_some_and(|number| fs::remove_dir_all(self.spare(number)).is_ok())
+    }
+
     fn spare(&self, number: u64) -> PathBuf {
         self.path.join(number.to_string())
     }
+}
+
+fn empty(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => fs::remove_dir_all(entry.path())?,
+            false => fs::remove_file(entry.path())?,
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -96,8 +128,9 @@ mod tests {
         fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
             fs::create_dir(dir.path().join("spare")).unwrap();
-            fs::create_dir_all(dir.path().join("spare/left")).unwrap();
-            let spares = Spares::open(dir.path().join("spare")).unwrap();
+            fs::create_dir_all(dir.path().join("spare/left/behind")).unwrap();
+            fs::write(dir.path().join("spare/stray"), "").unwrap();
+            let spares = Spares::open(dir.path().join("spare"));
             let own = rustix::process::geteuid().as_raw();
             World { dir, spares, own }
         }
@@ -154,6 +187,41 @@ mod tests {
             assert!(!world.spares.keep(&path), "{}", path.display());
         }
         assert_eq!(world.count(), 0);
+    }
+
+    #[test]
+    fn what_somebody_still_has_open_is_not_kept() {
+        let mut world = World::new();
+        for (name, flags) in [("reader", OFlags::RDONLY), ("writer", OFlags::RDWR)] {
+            let path = world.attempt(name);
+            let flags = flags | OFlags::NONBLOCK;
+            let open = rustix::fs::open(path.join("stderr.pipe"), flags, Mode::empty()).unwrap();
+            assert!(!world.spares.keep(&path), "{name}");
+            drop(open);
+            assert!(world.spares.keep(&path), "{name}");
+        }
+    }
+
+    #[test]
+    fn where_nothing_can_be_kept_nothing_is_missing() {
+        let world = World::new();
+        let (missing, path) = (world.path("missing"), world.attempt("first"));
+        let mut spares = Spares::open(missing);
+        assert!(!spares.keep(&path) && !spares.take(world.own, &world.path("second")));
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn another_users_make_room() {
+        let mut world = World::new();
+        let numbers = 0..MOST as u64;
+        numbers.clone().for_each(|n| fs::create_dir(world.spares.spare(n)).unwrap());
+        world.spares.by_owner.insert(world.own + 1, numbers.collect());
+        world.spares.next = MOST as u64;
+        let first = world.attempt("first");
+        assert!(world.spares.keep(&first));
+        assert_eq!(world.count(), MOST);
+        assert!(world.spares.take(world.own, &first));
     }
 
     #[test]

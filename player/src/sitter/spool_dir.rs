@@ -93,13 +93,15 @@ impl SpoolDir {
         private(path)?;
         private(&path.join("attempts"))?;
         let spare = path.join("spare");
-        private(&spare)?;
         let open = |error: Errno| SpoolDirError::Open(path.to_owned(), error.into());
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::open(path, flags, Mode::empty()).map_err(open)?;
         let lock = lock(path, &dir, inherited)?;
-        let unable = |error| SpoolDirError::Open(spare.clone(), error);
-        let spares = Spares::open(spare.clone()).map_err(unable)?;
+        // Others may not look into it either; it is not needed otherwise.
+        let spares = match private(&spare) {
+            Err(SpoolDirError::Open(path, error)) => Spares::none(path, &error),
+            checked => checked.map(|()| Spares::open(spare))?,
+        };
         Ok(Self { path: path.to_owned(), dir, lock, spares })
     }
 

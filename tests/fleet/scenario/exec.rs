@@ -5,8 +5,8 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
-    path::Path,
-    process::{Command, Stdio},
+    path::{Path, PathBuf},
+    process::{self, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -17,7 +17,6 @@ use crate::{
     daemon::Running,
     figures::{Report, Samples},
     peers::{self, Processes},
-    scenario::checked,
     stage::{PATIENCE, Stage},
     trouble::{During as _, Result},
 };
@@ -41,6 +40,10 @@ pub(super) async fn run(args: &Args) -> Result<Report> {
             let player = start_player(&stage, cgroup)?;
             let mut audience = stage.audience().await?;
             audience.attached(1, PATIENCE).await?;
+            if cgroup == "auto" && !has_cgroups(&stage)? {
+                player.kill();
+                continue;
+            }
             let wanted = Wanted { jobs, ..Wanted::on(&stage.targets, 1) };
             let flow = audience.submit(&wanted).await?;
             let ended = audience.watch(flow.id).await?;
@@ -57,14 +60,16 @@ pub(super) async fn run(args: &Args) -> Result<Report> {
     let without = Samples::new(without);
     let rate = without.median();
     report.rounds("rate", "attempts a second, no cgroups", &without);
-    report.rounds(
-        "cgroup_rate",
-        "attempts a second, where it can: a cgroup each",
-        &Samples::new(with_cgroup),
-    );
+    let with_cgroup = (!with_cgroup.is_empty()).then(|| Samples::new(with_cgroup));
+    match &with_cgroup {
+        Some(rates) => report.rounds("cgroup_rate", "attempts a second, a cgroup each", rates),
+        None => report.text("cgroup_rate", "attempts a second, a cgroup each", "no cgroups here"),
+    }
     report.rounds("raw_rate", "spawns a second, two threads", &Samples::new(raw));
     report.rounds("ratio", "ratio, no cgroups", &part);
-    report.rounds("cgroup_ratio", "ratio, with cgroups", &part_with_cgroup);
+    if with_cgroup.is_some() {
+        report.rounds("cgroup_ratio", "ratio, with cgroups", &part_with_cgroup);
+    }
     spent.tell(&mut report);
     if own {
         stage.restart()?;
@@ -75,7 +80,7 @@ pub(super) async fn run(args: &Args) -> Result<Report> {
         audience.check_told(flow).await?;
         tasks += flow.tasks();
     }
-    checked(&mut report, tasks);
+    report.number("checked_tasks", "one verdict each, after kill -9", tasks as f64);
     if args.peers {
         let work = Processes { program: TRUE, times: jobs, at_once: MAX_TASKS };
         peers::processes(stage.dir(), work, rate, &mut report).await?;
@@ -83,10 +88,21 @@ pub(super) async fn run(args: &Args) -> Result<Report> {
     Ok(report)
 }
 
+/// Whether the player that was started last has found cgroups, as its log says.
+fn has_cgroups(stage: &Stage<'_>) -> Result<bool> {
+    let log = fs::read_to_string(player_dir(stage).join("log")).during("reading its log")?;
+    let last = log.lines().rfind(|line| line.contains("the player is up"));
+    Ok(last.is_some_and(|line| line.contains("cgroups=true")))
+}
+
+fn player_dir(stage: &Stage<'_>) -> PathBuf {
+    stage.dir().join(format!("player-{}", process::id()))
+}
+
 /// Writes a player's directory, which stays, and starts it.
 fn start_player(stage: &Stage<'_>, cgroup: &str) -> Result<Running> {
     const WHAT: &str = "writing the player's directory";
-    let dir = stage.dir().join("player");
+    let dir = player_dir(stage);
     let scores = dir.join("scores");
     fs::create_dir_all(&scores).during(WHAT)?;
     let score = scores.join("true");
