@@ -18,7 +18,7 @@ use std::{
     sync::Arc,
 };
 
-use orchestra_flow::{Effect, Input, PlayerIx, ReplyId, SessionId};
+use orchestra_flow::{Command, Effect, Input, PlayerIx, ReplyId, SessionId};
 use orchestra_model::{
     Deployments, HostName, HostSet, Millis, TaskState, Timestamp,
     delivery::{AttemptKey, Outcome, StoreId, Term},
@@ -326,7 +326,7 @@ impl World {
                 self.tell(|| format!("  to {host}: {}", words::command(&command)));
                 let Some((_, term)) = self.sessions.get(&session).copied() else { return };
                 let score = command.ordered_job().map(|_| score);
-                if let orchestra_flow::Command::Order(order) = &command {
+                if let Command::Order(order) = &command {
                     self.ordered.insert((host, order.key));
                 }
                 self.network.tell(session, Down::Command { term, command, score });
@@ -435,6 +435,9 @@ impl World {
         };
         let link = self.network.links.get_mut(&session).unwrap();
         let message = link.down.pop_front();
+        if let Some(order @ Down::Command { command: Command::Order(_), .. }) = &message {
+            link.ordered = Some(order.clone());
+        }
         let player = self.players.get_mut(&link.host).unwrap();
         match message {
             None => {

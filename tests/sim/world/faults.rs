@@ -162,7 +162,8 @@ impl World {
         self.network.cut_off.insert(host);
     }
 
-    /// A report comes twice; so does a command, but for the first message of a connection.
+    /// A report comes twice; so does a command, but for the first message of a connection, and an
+    /// order long after it was obeyed.
     fn duplicate(&mut self, chance: &mut Chance) {
         let links: Vec<SessionId> = self.network.links.keys().copied().collect();
         let Some(session) = chance.pick(&links) else { return };
@@ -172,6 +173,8 @@ impl World {
             if let Some(again @ Up::Report(..)) = link.up.get(at).cloned() {
                 link.up.push_back(again);
             }
+        } else if chance.percent(50) {
+            link.down.extend(link.ordered.clone());
         } else {
             let at = chance.below(link.down.len());
             if let Some(again @ Down::Command { .. }) = link.down.get(at).cloned() {

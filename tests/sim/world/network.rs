@@ -37,6 +37,8 @@ pub(crate) struct Link {
     pub(crate) host: HostName,
     pub(crate) up: VecDeque<Up>,
     pub(crate) down: VecDeque<Down>,
+    /// The order that arrived last, which may arrive again.
+    pub(crate) ordered: Option<Down>,
     /// Nothing new gets in. What is under way arrives, and then each side learns that it is over.
     pub(crate) broken: bool,
     /// The player has not heard that it is over.
@@ -66,6 +68,7 @@ impl Network {
             host: host.clone(),
             up: VecDeque::new(),
             down: VecDeque::new(),
+            ordered: None,
             broken: false,
             player_open: true,
             conductor_open: true,

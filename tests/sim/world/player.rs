@@ -192,8 +192,15 @@ impl Player {
         done: &mut Vec<Done>,
     ) -> Result<(), Crashed> {
         loop {
-            self.write(fuse, chance, done)?;
-            let Some(effect) = self.spool.poll_effect() else { break };
+            // The spool itself says what has to wait for the next write.
+            let effect = match self.spool.poll_effect() {
+                Some(effect) => effect,
+                None => {
+                    self.write(fuse, chance, done)?;
+                    let Some(effect) = self.spool.poll_effect() else { break };
+                    effect
+                }
+            };
             fuse.burn()?;
             match effect {
                 Effect::Snapshot { session, snapshot } => {
