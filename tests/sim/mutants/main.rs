@@ -43,6 +43,10 @@ fn main() {
     let target = env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
     let place = target.join("sim-mutants");
     let work = place.join("work");
+    // Whoever else is at it with the same directory has to be done first.
+    fs::create_dir_all(&place).unwrap();
+    let lock = fs::File::create(place.join("lock")).unwrap();
+    lock.lock().unwrap();
     copy_workspace(root, &work);
     let words: Vec<String> = env::args().skip(1).collect();
     let mut mutants = mutants(&root.join("tests/sim/mutants/mutants.toml"));
