@@ -55,6 +55,7 @@ impl Nursery<'_> {
             key,
             leaf,
             main,
+            ours: false,
             alone: false,
             started_at: live.process.map(|process| process.started_at),
             deadline: BootMillis(live.deadline_boot_ms().unwrap_or(u64::MAX)),

@@ -56,6 +56,8 @@ pub(crate) struct Attempt {
     pub(crate) leaf: Option<Leaf>,
     /// Its first process.
     pub(crate) main: Option<Main>,
+    /// Made by this sitter, which has had its pipes open ever since.
+    pub(crate) ours: bool,
     /// No other attempt has lived since it started.
     pub(crate) alone: bool,
     /// When it started, in wall time; `None` where that was never learnt.

@@ -394,14 +394,15 @@ pub(crate) fn remove_files(dir: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Empties an attempt's directory for another one: what was said is cut off, and the pipes stay.
-/// Whose they are, if they are as they were made and nobody has them open.
+/// Whose they are, if they are as they were made and nobody reads from them. That nobody can write
+/// any more is known already: they were read to their end.
 pub(crate) fn clear(dir: BorrowedFd<'_>) -> io::Result<Option<u32>> {
     let owner_of = |stream: Stream| -> io::Result<Option<u32>> {
         let found = rustix::fs::statat(dir, stream.pipe(), AtFlags::SYMLINK_NOFOLLOW)?;
         let as_made = FileType::from_raw_mode(found.st_mode) == FileType::Fifo
             && Mode::from_raw_mode(found.st_mode) == PRIVATE
             && found.st_nlink == 1;
-        Ok((as_made && is_idle(dir, stream)?).then_some(found.st_uid))
+        Ok((as_made && is_unread(dir, stream)?).then_some(found.st_uid))
     };
     let (stdout, stderr) = (owner_of(Stream::Stdout)?, owner_of(Stream::Stderr)?);
     for stream in [Stream::Stdout, Stream::Stderr] {
@@ -414,12 +415,11 @@ pub(crate) fn clear(dir: BorrowedFd<'_>) -> io::Result<Option<u32>> {
     Ok(stdout.filter(|_| stdout == stderr))
 }
 
-/// Whether nobody has a pipe open. fifo(7): to open it for writing alone fails without a reader; to
-/// read is at its end without a writer, and then nothing is in it either.
-fn is_idle(dir: BorrowedFd<'_>, stream: Stream) -> io::Result<bool> {
+/// Whether nobody reads from a pipe. fifo(7): to open it for writing alone fails without a reader.
+fn is_unread(dir: BorrowedFd<'_>, stream: Stream) -> io::Result<bool> {
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::openat(dir, stream.pipe(), flags, Mode::empty()) {
-        Err(Errno::NXIO) => Ok(Pipe::open(dir, stream)?.read(&mut [0; 1]) == Ok(0)),
+        Err(Errno::NXIO) => Ok(true),
         Err(error) => Err(error.into()),
         Ok(_) => Ok(false),
     }

@@ -184,10 +184,12 @@ impl Sitter {
             if let Some(leaf) = attempt.leaf {
                 self.left.push(leaf);
             }
-            let name = attempt_name(attempt.key);
+            let (name, ours) = (attempt_name(attempt.key), attempt.ours);
             let lingering = Lingering::new(name, attempt.streams.map(|tap| tap.pipe));
-            if lingering.is_over() {
+            if lingering.is_over() && ours {
                 self.spool_dir.give_back(lingering.name());
+            } else if lingering.is_over() {
+                self.spool_dir.remove_attempt(lingering.name());
             } else {
                 if let Ok(dir) = self.spool_dir.open_attempt(lingering.name()) {
                     let _ = capture::remove_files(dir.as_fd());

@@ -156,6 +156,7 @@ impl Stage<'_> {
             key,
             leaf,
             main: Some(main),
+            ours: true,
             alone: true,
             started_at: Some(process.started_at),
             deadline: BootMillis(process.boot_ms).after(plan.timeout.0),
