@@ -129,7 +129,7 @@ async fn accept(
                 continue;
             }
             // Meanwhile turns are given: those who wait have what is lacking.
-            () = until(not_before), if not_before.is_some() => {
+            () = until(not_before) => {
                 not_before = None;
                 continue;
             }
@@ -194,6 +194,7 @@ fn pause_after(error: &io::Error) -> Option<Instant> {
     Some(Instant::now() + PAUSE)
 }
 
+/// For ever, where there is no moment.
 async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,

@@ -403,7 +403,7 @@ fn engine(
 }
 
 /// Rebuilds the engine from the store.
-fn recover(
+pub(crate) fn recover(
     settings: Settings,
     identity: Identity,
     reader: &dyn Reader,

@@ -99,8 +99,9 @@ impl Batch {
     fn leave_out_start(&mut self, task: &TaskRecord) {
         let Some(place) = self.starts.remove(&(task.job, task.index)) else { return };
         let Some(Some(Op::Put(Record::Task(start)))) = self.ops.get(place) else { return };
-        let attempt = |task: &TaskRecord| (task.host.clone(), task.attempt, task.order);
-        if attempt(start) == attempt(task) {
+        let is_same =
+            start.host == task.host && (start.attempt, start.order) == (task.attempt, task.order);
+        if is_same {
             let start = self.ops[place].take();
             self.bytes -= start.as_ref().map_or(0, weight);
         }

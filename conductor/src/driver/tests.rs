@@ -1,6 +1,6 @@
 //! The driver over a store in memory, whose disk fails when it is told to.
 
-use orchestra_flow::{Answer, Recovery, Rejection, Settings, Submission};
+use orchestra_flow::{Answer, Rejection, Settings, Submission};
 use orchestra_model::{
     AudienceName, FlowState, HostSet, JobName, ScoreName, TaskState,
     delivery::{AttemptKey, PlayerSnapshot, RequestId, SpoolId, StoreId},
@@ -32,17 +32,8 @@ impl Bench {
         let store = disk.open();
         let identity = store.identity();
         let reader = store.reader().unwrap();
-        let recovery = Recovery {
-            store: identity.store,
-            term: identity.term,
-            recovered: reader.recovered().unwrap(),
-            next_flow: reader.next_flow().unwrap(),
-            players: reader.players().unwrap(),
-            requests: reader.requests().unwrap(),
-            holds: reader.holds().unwrap(),
-            deployments: Arc::default(),
-        };
-        let engine = Engine::recover(Settings { most_tasks: 1_000 }, recovery);
+        let settings = Settings { most_tasks: 1_000 };
+        let engine = crate::serve::recover(settings, identity, &*reader, &Arc::default()).unwrap();
         let writer = Writer::start(Box::new(store)).unwrap();
         let (fleet_sender, fleet) = watch::channel(Arc::default());
         let (to, from, finish) = mailboxes();

@@ -19,6 +19,18 @@ fn restored() -> World {
     world
 }
 
+/// A flow whose order for h1 is written, and under way when h1 goes.
+fn submitted_to_nobody(players: &str) -> World {
+    let mut world = World::new(players);
+    world.immediate = false;
+    let submission = world.submission(flow([vec![job("h1")]]));
+    world.input(Input::FlowSubmitted(Box::new(submission)));
+    world.perform();
+    world.detach("h1");
+    world.immediate = true;
+    world
+}
+
 fn recover(world: &mut World) -> Answer {
     world.disk.term.0 += 10;
     let term = world.disk.term;
@@ -49,13 +61,7 @@ fn a_player_that_knows_more_stops_dispatch() {
 
 #[test]
 fn orders_are_not_sent_again_from_an_old_copy() {
-    let mut world = World::new("h[1-2]");
-    world.immediate = false;
-    let submission = world.submission(flow([vec![job("h1")]]));
-    world.input(Input::FlowSubmitted(Box::new(submission)));
-    world.perform();
-    world.detach("h1");
-    world.immediate = true;
+    let mut world = submitted_to_nobody("h[1-2]");
     let backup = world.disk.clone();
     world.submit(flow([vec![job("h2")]]));
     world.put_back(backup);
@@ -286,13 +292,7 @@ fn attempts_of_the_forgotten_time_are_not_numbered_again() {
 
 #[test]
 fn a_cancel_that_is_forgotten_ends_nothing() {
-    let mut world = World::new("h1");
-    world.immediate = false;
-    let submission = world.submission(flow([vec![job("h1")]]));
-    world.input(Input::FlowSubmitted(Box::new(submission)));
-    world.perform();
-    world.detach("h1");
-    world.immediate = true;
+    let mut world = submitted_to_nobody("h1");
     let (id, backup) = (FlowId(1), world.disk.clone());
     world.cancel(id);
     world.attach("h1");
