@@ -99,7 +99,9 @@ impl HostSet {
 
     /// The set of these names, in whatever order and however often they come.
     pub fn from_names(names: impl IntoIterator<Item = HostName>) -> HostSet {
-        HostSet(order::sorted(names.into_iter().collect()))
+        let names: Vec<HostName> = names.into_iter().collect();
+        let order = order::in_order(names.len(), |place| names[place as usize].as_str());
+        HostSet(order.into_iter().map(|place| names[place as usize].clone()).collect())
     }
 
     /// How many hosts.

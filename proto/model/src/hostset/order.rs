@@ -7,8 +7,6 @@
 
 use std::cmp::Ordering;
 
-use crate::names::HostName;
-
 /// Compares two names by value where they hold numbers: `fe2` before `fe10`.
 pub fn natural_order(a: &str, b: &str) -> Ordering {
     let (a, b) = (a.as_bytes(), b.as_bytes());
@@ -23,70 +21,103 @@ pub fn natural_order(a: &str, b: &str) -> Ordering {
     number_order(number_a, number_b).then_with(|| a.get(same).cmp(&b.get(same)))
 }
 
-/// Sorts and removes duplicates.
-pub(super) fn sorted(mut names: Vec<HostName>) -> Vec<HostName> {
-    let rising = |pair: &[HostName]| natural_order(pair[0].as_str(), pair[1].as_str()).is_lt();
-    if names.windows(2).all(rising) {
-        return names;
+/// Where the names are in natural order, each name once. `name` tells which is at a place below
+/// `count`.
+pub(super) fn in_order<'a>(count: usize, name: impl Fn(u32) -> &'a str) -> Vec<u32> {
+    // Sets are bounded far below 32 bits.
+    let places = 0..count as u32;
+    let skip = shared_start(places.clone().map(&name));
+    // Numbers are sorted several times as fast as what has to be looked up.
+    let mut keyed: Vec<u128> = places
+        .map(|place| sort_key(&name(place).as_bytes()[skip..]) << u32::BITS | u128::from(place))
+        .collect();
+    keyed.sort_unstable();
+    let mut order: Vec<u32> = Vec::with_capacity(count);
+    for alike in keyed.chunk_by(|a, b| a >> u32::BITS == b >> u32::BITS) {
+        let places = alike.iter().map(|key| *key as u32);
+        if alike.len() == 1 {
+            order.extend(places);
+        } else {
+            let mut places: Vec<u32> = places.collect();
+            places.sort_unstable_by(|a, b| natural_order(name(*a), name(*b)));
+            places.dedup_by(|a, b| name(*a) == name(*b));
+            order.append(&mut places);
+        }
     }
-    let skip = shared_start(&names);
-    let mut keyed: Vec<(u128, HostName)> =
-        names.drain(..).map(|name| (sort_key(&name.as_str().as_bytes()[skip..]), name)).collect();
-    keyed.sort_unstable_by(|(key_a, a), (key_b, b)| {
-        key_a.cmp(key_b).then_with(|| natural_order(a.as_str(), b.as_str()))
-    });
-    keyed.dedup_by(|(key_a, a), (key_b, b)| key_a == key_b && a == b);
-    names.extend(keyed.into_iter().map(|(_, name)| name));
-    names
+    order
 }
 
 /// How many bytes at the start all names have in common, without cutting a number in two.
-fn shared_start(names: &[HostName]) -> usize {
-    let Some(first) = names.first() else { return 0 };
-    let first = first.as_str().as_bytes();
-    let shared = names.iter().fold(first.len(), |shared, name| {
-        common_prefix(&first[..shared], name.as_str().as_bytes())
-    });
+fn shared_start<'a>(mut names: impl Iterator<Item = &'a str>) -> usize {
+    let Some(first) = names.next() else { return 0 };
+    let first = first.as_bytes();
+    let shared =
+        names.fold(first.len(), |shared, name| common_prefix(&first[..shared], name.as_bytes()));
     token_start(first, shared)
 }
 
-/// The first 16 bytes of an encoding whose byte order is the natural order: where two keys
-/// differ, the names compare as the keys do.
+/// The first 96 bits of an encoding whose order is the natural order: where two keys differ, the
+/// names compare as the keys do.
 ///
-/// Bytes stand for themselves; a number is `0`, how many digits it has without its leading zeros,
-/// those digits, and how many leading zeros there are.
+/// A byte is five bits, for hosts' names have no more than [`LETTERS`]. A number is the five bits of
+/// `0`, how many digits it has without its leading zeros, four bits for each of them, and how many
+/// leading zeros there are.
 fn sort_key(name: &[u8]) -> u128 {
-    let mut key = Key { bits: 0, left: 16 };
+    let mut key = Key { bits: 0, left: 96 };
     let mut at = 0;
     while at < name.len() && key.left > 0 {
+        key.push(LETTERS[usize::from(name[at])].into(), 5);
         if !name[at].is_ascii_digit() {
-            key.push(name[at]);
             at += 1;
             continue;
         }
         let end = number_end(name, at);
         let (zeros, digits) = split_zeros(&name[at..end]);
-        key.push(b'0');
-        // Names are at most 253 bytes long, and so are their numbers.
-        key.push(digits.len() as u8);
-        digits.iter().for_each(|&digit| key.push(digit));
-        key.push(zeros as u8);
+        key.push_count(digits.len());
+        for digits in digits.chunks(16) {
+            let number =
+                digits.iter().fold(0, |number, digit| number << 4 | u64::from(digit - b'0'));
+            key.push(number, 4 * digits.len() as u32);
+        }
+        key.push_count(zeros);
         at = end;
     }
-    // Nothing at all was pushed where the name ends with the part that was skipped.
-    key.bits.checked_shl(8 * key.left).unwrap_or(0)
+    key.bits
 }
 
+/// The bytes of hosts' names, counted from 1 in their order; all digits are one. 0 is the end.
+const LETTERS: [u8; 256] = {
+    let mut letters = [0; 256];
+    let (mut byte, mut count) = (0, 0);
+    while byte < letters.len() {
+        let is_next = matches!(byte as u8, b'-' | b'.' | b'0' | b'_' | b'a'..=b'z');
+        count += is_next as u8;
+        letters[byte] = count;
+        byte += 1;
+    }
+    letters
+};
+
+/// Bits from the highest down; those beyond the last are left out.
 struct Key {
     bits: u128,
     left: u32,
 }
 
 impl Key {
-    fn push(&mut self, byte: u8) {
-        if self.left > 0 {
-            self.bits = self.bits << 8 | u128::from(byte);
-            self.left -= 1;
+    fn push(&mut self, value: u64, bits: u32) {
+        let beyond = bits.saturating_sub(self.left);
+        self.left -= bits - beyond;
+        self.bits |= u128::from(value.checked_shr(beyond).unwrap_or(0)) << self.left;
+    }
+
+    /// A count of bytes in a name: four bits, or twelve for the rare long ones.
+    fn push_count(&mut self, count: usize) {
+        const LONG: usize = 15;
+        self.push(count.min(LONG) as u64, 4);
+        if count >= LONG {
+            // Names are at most 253 bytes long.
+            self.push(count as u64, 8);
         }
     }
 }

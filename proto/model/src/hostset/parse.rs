@@ -45,7 +45,9 @@ struct Evaluation<'a> {
     groups: &'a dyn Groups,
     value: HostSet,
     operator: Operator,
-    operands: Vec<HostName>,
+    names: Names,
+    /// Of looked up sets.
+    hosts: Vec<HostName>,
     work: usize,
 }
 
@@ -55,7 +57,8 @@ impl<'a> Evaluation<'a> {
             groups,
             value: HostSet::default(),
             operator: Operator::Union,
-            operands: Vec::new(),
+            names: Names::default(),
+            hosts: Vec::new(),
             work: 0,
         }
     }
@@ -75,17 +78,17 @@ impl<'a> Evaluation<'a> {
         match operand {
             Operand::Name(name) => {
                 self.make_room(1, shown)?;
-                self.operands.push(host(name, shown)?);
+                self.names.add(name, shown)?;
             }
             Operand::Pattern(pieces, count) => {
                 self.make_room(count, shown)?;
-                expand(&pieces, &mut self.operands, shown)?;
+                expand(&pieces, &mut self.names, shown)?;
             }
             Operand::Word(word) => {
                 self.charge(LOOK_UP, shown)?;
                 let hosts = look_up(word, self.groups, shown)?;
                 self.make_room(hosts.len(), shown)?;
-                self.operands.extend(hosts);
+                self.hosts.extend(hosts);
             }
         }
         Ok(())
@@ -95,15 +98,18 @@ impl<'a> Evaluation<'a> {
     fn make_room(&mut self, count: usize, shown: Shown<'_>) -> Result<(), InvalidHostSet> {
         self.charge(count, shown)?;
         // Only unions and minuses collect; both may be worked in piecemeal.
-        if !self.operands.is_empty() && self.operands.len() + count > limits::HOSTSET_HOSTS {
+        let collected = self.names.len() + self.hosts.len();
+        if collected > 0 && collected + count > limits::HOSTSET_HOSTS {
             self.work_in(shown)?;
         }
         Ok(())
     }
 
     fn work_in(&mut self, shown: Shown<'_>) -> Result<(), InvalidHostSet> {
-        self.charge(self.value.len() + self.operands.len(), shown)?;
-        let operands = HostSet(order::sorted(std::mem::take(&mut self.operands)));
+        self.charge(self.value.len() + self.names.len() + self.hosts.len(), shown)?;
+        let names = std::mem::take(&mut self.names).into_set();
+        let hosts = HostSet::from_names(std::mem::take(&mut self.hosts));
+        let operands = if hosts.is_empty() { names } else { hosts.union(&names) };
         self.value = match self.operator {
             Operator::Union if self.value.is_empty() => operands,
             Operator::Union => self.value.union(&operands),
@@ -149,11 +155,7 @@ fn look_up(word: &str, groups: &dyn Groups, shown: Shown<'_>) -> Result<HostSet,
 }
 
 /// Adds every name that `pieces` stand for, the last range running fastest.
-fn expand(
-    pieces: &[Piece<'_>],
-    names: &mut Vec<HostName>,
-    shown: Shown<'_>,
-) -> Result<(), InvalidHostSet> {
+fn expand(pieces: &[Piece<'_>], names: &mut Names, shown: Shown<'_>) -> Result<(), InvalidHostSet> {
     let mut name = String::new();
     expand_from(pieces, &mut name, names, shown)
 }
@@ -162,12 +164,12 @@ fn expand(
 fn expand_from(
     pieces: &[Piece<'_>],
     name: &mut String,
-    names: &mut Vec<HostName>,
+    names: &mut Names,
     shown: Shown<'_>,
 ) -> Result<(), InvalidHostSet> {
     let length = name.len();
     match pieces.split_first() {
-        None => names.push(host(name, shown)?),
+        None => names.add(name, shown)?,
         Some((Piece::Text(text), rest)) => {
             name.push_str(text);
             expand_from(rest, name, names, shown)?;
@@ -186,9 +188,43 @@ fn expand_from(
     Ok(())
 }
 
-/// The name as it is where it is one already, else lowered.
-fn host(name: &str, shown: Shown<'_>) -> Result<HostName, InvalidHostSet> {
-    HostName::new(name)
-        .or_else(|_| HostName::new(&name.to_ascii_lowercase()))
-        .map_err(|source| shown.no_name(source))
+/// Names of hosts that are still text, one behind the other: they are sorted before each becomes a
+/// name of its own, so that those of a set lie in memory in its order.
+#[derive(Default)]
+struct Names {
+    text: String,
+    /// Where each ends.
+    ends: Vec<usize>,
+}
+
+impl Names {
+    fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Adds a name as it is where it is one already, else lowered.
+    fn add(&mut self, name: &str, shown: Shown<'_>) -> Result<(), InvalidHostSet> {
+        if HostName::is(name) {
+            self.push(name);
+        } else {
+            let name = HostName::new(&name.to_ascii_lowercase());
+            self.push(name.map_err(|source| shown.no_name(source))?.as_str());
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, name: &str) {
+        self.text.push_str(name);
+        self.ends.push(self.text.len());
+    }
+
+    fn into_set(self) -> HostSet {
+        let name = |place: u32| {
+            let place = place as usize;
+            let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+            &self.text[start..self.ends[place]]
+        };
+        let order = order::in_order(self.len(), name);
+        HostSet(order.into_iter().map(|place| HostName::of_checked(name(place))).collect())
+    }
 }

@@ -85,6 +85,18 @@ fn column(text: &str, at: usize) -> usize {
     text.get(..at).map_or(at, |before| before.chars().count()) + 1
 }
 
+/// The bytes that a name or a word ends before.
+const ENDS: [bool; 256] = {
+    let mut ends = [false; 256];
+    let mut byte = 0;
+    while byte < ends.len() {
+        ends[byte] = matches!(byte as u8, b',' | b'!' | b'&' | b'^' | b'[' | b']' | b'{' | b'}')
+            || (byte as u8).is_ascii_whitespace();
+        byte += 1;
+    }
+    ends
+};
+
 /// Reads operands and operators in turn.
 pub(super) struct Scanner<'a> {
     text: &'a str,
@@ -174,13 +186,9 @@ impl<'a> Scanner<'a> {
     /// What comes before the next bracket, operator, space, or end.
     fn text_piece(&mut self) -> &'a str {
         let start = self.at;
-        let ends = |byte: u8| {
-            matches!(byte, b',' | b'!' | b'&' | b'^' | b'[' | b']' | b'{' | b'}')
-                || byte.is_ascii_whitespace()
-        };
-        while self.peek().is_some_and(|byte| !ends(byte)) {
-            self.at += 1;
-        }
+        let rest = &self.text.as_bytes()[start..];
+        let length = rest.iter().position(|byte| ENDS[usize::from(*byte)]);
+        self.at += length.unwrap_or(rest.len());
         &self.text[start..self.at]
     }
 
