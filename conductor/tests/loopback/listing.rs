@@ -129,12 +129,13 @@ async fn large_ends_and_logs_arrive() {
         ..exited(0)
     };
     let flow = alice.submit([job("@all")]).await;
+    let mut sessions = Vec::new();
     for n in 1..=HOSTS {
         let name = format!("db{n}");
         let mut session = Player::new(&place, &conductor.address, &name).await.attach().await;
         let order = session.order().await;
         session.report(&ended(&order, &end));
-        session.acknowledged().await;
+        sessions.push(session);
     }
     // While it was alive it was not asked; now all of it is in the store.
     assert_eq!(alice.verdict(flow).await, "ok");

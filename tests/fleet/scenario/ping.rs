@@ -44,8 +44,10 @@ pub(super) async fn run(args: &Args) -> Result<Report> {
         if round > 0 {
             seconds.push((ended - flow.at).as_secs_f64());
         }
-        common.acknowledged.reach(all, PATIENCE, "ends on disk").await?;
     }
+    // Those of a round go along with the orders of the next.
+    let all = ((args.rounds() + 1) * args.players) as u64;
+    common.acknowledged.reach(all, PATIENCE, "ends on disk").await?;
     let spent = usage.since(stage.pid())?;
 
     let mut report = Report::new("ping", args.players);
