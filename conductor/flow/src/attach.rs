@@ -181,7 +181,7 @@ impl Engine {
     /// it was looked at or not. Looks at every target: for rare events only.
     pub(crate) fn waiting_for(&self, player: impl Fn(PlayerIx) -> bool) -> Vec<TaskRef> {
         let mut waiting = Vec::new();
-        for job in self.flows.values().flat_map(Flow::jobs).filter(|job| job.waiting() > 0) {
+        for job in self.flows.iter().flat_map(Flow::jobs).filter(|job| job.waiting() > 0) {
             let concerned = |index| job.state_of(index) == TaskState::Waiting;
             if job.is_one_of() {
                 if concerned(0) && job.candidates().any(|(_, candidate)| player(candidate)) {
@@ -243,7 +243,7 @@ impl Engine {
         let is_unknown = |live: &&LiveAttempt| {
             let flow = live.key.job.flow;
             live.key.store == self.store
-                && !self.flows.contains_key(&flow)
+                && !self.flows.contains(flow)
                 && !self.ended.contains_key(&flow)
         };
         if let Some(newest) = live.values().filter(is_unknown).max_by_key(|live| live.order) {

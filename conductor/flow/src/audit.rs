@@ -51,7 +51,7 @@ impl Engine {
     pub fn audit(&self) -> Result<(), Violation> {
         ensure!(self.changed.is_empty(), "jobs {:?} have changed unheard", self.changed);
         let mut expected = Expected::default();
-        for flow in self.flows.values() {
+        for flow in self.flows.iter() {
             self.audit_flow(flow)?;
             for job in flow.jobs() {
                 self.audit_job(job, &mut expected)?;

@@ -12,7 +12,7 @@ use crate::{
 
 impl Engine {
     pub(crate) fn cancel(&mut self, reply: ReplyId, id: FlowId, by: &AudienceName, abandon: bool) {
-        let Some(flow) = self.flows.get_mut(&id) else {
+        let Some(flow) = self.flows.get_mut(id) else {
             return self.answer(reply, Answer::Rejected(Rejection::UnknownFlow(id)));
         };
         if flow.cancelled_by.is_none() {
@@ -25,13 +25,13 @@ impl Engine {
             self.abandon(id, by);
         }
         self.settle();
-        let state = self.flows.get(&id).map_or(FlowState::Cancelled, |flow| flow.state);
+        let state = self.flows.get(id).map_or(FlowState::Cancelled, |flow| flow.state);
         self.answer(reply, Answer::Cancelled { flow: id, state });
     }
 
     /// Ends whatever of a cancelled flow waits, and tells the players that have orders of it.
     pub(crate) fn close_all(&mut self, id: FlowId) {
-        let Some(flow) = self.flows.get(&id) else { return };
+        let Some(flow) = self.flows.get(id) else { return };
         let alive = flow.jobs().filter(|job| !job.state.is_final());
         let alive: Vec<JobId> = alive.map(|job| job.id).collect();
         for job in alive {
@@ -48,7 +48,7 @@ impl Engine {
 
     /// Waits no longer for players that are not there.
     fn abandon(&mut self, id: FlowId, by: &AudienceName) {
-        let Some(flow) = self.flows.get(&id) else { return };
+        let Some(flow) = self.flows.get(id) else { return };
         let jobs: Vec<JobId> = flow.jobs().map(|job| job.id).collect();
         for (player, task) in
             jobs.into_iter().flat_map(|job| self.in_flight_of(job)).collect::<Vec<_>>()

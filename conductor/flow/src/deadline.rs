@@ -77,7 +77,7 @@ impl Engine {
                     self.woken.insert(player);
                 }
                 Some(Deadline::Returned) => {
-                    self.changed.extend(self.flows.values().flat_map(Flow::jobs).map(|job| job.id));
+                    self.changed.extend(self.flows.iter().flat_map(Flow::jobs).map(|job| job.id));
                 }
             }
         }

@@ -32,7 +32,7 @@ impl Engine {
         }
         self.open.insert(id);
         // Whether it is stuck is looked at again after its turn; until then its flow is not stalled.
-        if job_is_stuck && self.flows.get_mut(&id.flow).is_some_and(|f| f.set_stuck(id, false)) {
+        if job_is_stuck && self.flows.get_mut(id.flow).is_some_and(|f| f.set_stuck(id, false)) {
             self.changed.insert(id);
         }
     }
@@ -134,10 +134,7 @@ impl Engine {
     }
 
     fn park(&mut self, task: TaskRef, player: PlayerIx, kind: Arc<Kind>, gate: WaitReason) {
-        let Some(job) = self.flows.get_mut(&task.job().flow).and_then(|f| f.job_mut(task.job()))
-        else {
-            return;
-        };
+        let Some(job) = self.flows.job_mut(task.job()) else { return };
         job.park(task.index, Parked::Player);
         self.roster[player].park(kind, task);
         if gate == WaitReason::PlayerAbsent {
@@ -224,9 +221,7 @@ impl Engine {
         let (now, store, id) = (self.now, self.store, entry.job());
         let forgotten = self.forgotten_attempts(id.flow);
         let Some(session) = self.roster[ix].session else { return };
-        let Some(job) = self.flows.get_mut(&id.flow).and_then(|flow| flow.job_mut(id)) else {
-            return;
-        };
+        let Some(job) = self.flows.job_mut(id) else { return };
         let task = TaskRef::new(id, job.index_of(entry.index));
         let was_parked = job.is_parked(task.index);
         if job.is_one_of() {

@@ -39,7 +39,7 @@ impl Engine {
         one: Option<JobId>,
         host: Option<&HostName>,
     ) -> Option<Vec<Explanation>> {
-        let flow = self.flows.get(&id)?;
+        let flow = self.flows.get(id)?;
         let mut told = Vec::new();
         for job in flow.jobs().filter(|job| one.is_none_or(|one| one == job.id)) {
             // Slots to come all wait for the same; a job that was named is told of all the same.
@@ -210,7 +210,7 @@ impl Engine {
                 job.is_returning(index) && job.player_of(index) == Some(player)
             })
         };
-        let paused = self.flows.values().filter_map(|flow| Some((flow, flow.paused_by.as_ref()?)));
+        let paused = self.flows.iter().filter_map(|flow| Some((flow, flow.paused_by.as_ref()?)));
         let here = paused.filter(|(flow, _)| flow.slots[flow.slot].iter().any(is_to_return));
         here.map(|(flow, by)| (flow.id, by)).collect()
     }
@@ -229,7 +229,7 @@ impl Engine {
         let cell = &self.deployments().cells()[id];
         let mut open = Vec::new();
         let mut failed = Vec::new();
-        let slot = self.flows.get(&job.id.flow).map(|flow| &flow.slots[flow.slot]);
+        let slot = self.flows.get(job.id.flow).map(|flow| &flow.slots[flow.slot]);
         for other in slot.into_iter().flatten().filter(|job| !job.spec.unthrottled) {
             let places = (0..other.total().min(LOOKED_AT)).filter_map(|index| {
                 let player = other.player_of(index)?;
@@ -281,7 +281,7 @@ impl Engine {
                 format!("its next attempt comes in {}", self.tell_delays(job, hosts))
             }
             WaitReason::Paused => {
-                let by = self.flows.get(&flow).and_then(|flow| flow.paused_by.as_ref());
+                let by = self.flows.get(flow).and_then(|flow| flow.paused_by.as_ref());
                 let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
                 format!("the flow was paused{by}; `orc resume {flow}` lets it go on")
             }

@@ -189,7 +189,7 @@ impl Engine {
     /// What an ended flow left down counts as left so by another, which takes its place: by the
     /// first of its jobs that has the host.
     pub(crate) fn hand_over_holds(&mut self, from: FlowId, to: FlowId) {
-        let Some(flow) = self.flows.get(&to) else { return };
+        let Some(flow) = self.flows.get(to) else { return };
         let mut takers: BTreeMap<PlayerIx, JobId> = BTreeMap::new();
         for job in flow.jobs() {
             for player in job.targets.iter() {
@@ -211,10 +211,9 @@ impl Engine {
     /// New deployments: all of them hold from now on, or none, if hosts of a living flow would
     /// wait for each other for ever.
     pub(crate) fn load_deployments(&mut self, reply: ReplyId, deployments: Arc<Deployments>) {
-        for flow in self.flows.values() {
-            if let Some(rejection) = self.conflict_in(flow, &deployments) {
-                return self.answer(reply, Answer::Rejected(rejection));
-            }
+        let conflict = self.flows.iter().find_map(|flow| self.conflict_in(flow, &deployments));
+        if let Some(rejection) = conflict {
+            return self.answer(reply, Answer::Rejected(rejection));
         }
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let answer = Answer::DeploymentsLoaded {
@@ -222,7 +221,7 @@ impl Engine {
             cells: count(deployments.cells().as_slice().len()),
         };
         self.put_in_force(deployments);
-        let alive: Vec<FlowId> = self.flows.keys().copied().collect();
+        let alive: Vec<FlowId> = self.flows.ids().collect();
         for flow in alive {
             self.line_up(flow);
         }
@@ -280,7 +279,7 @@ impl Engine {
             self.ledger.count(&player.cells, holds, dead);
         }
         // Whose gates are dead has changed for everybody.
-        self.changed.extend(self.flows.values().flat_map(Flow::jobs).map(|job| job.id));
+        self.changed.extend(self.flows.iter().flat_map(Flow::jobs).map(|job| job.id));
     }
 
     /// Gives a player that was never heard of before the cells of its host.

@@ -42,6 +42,7 @@ mod dispatch;
 mod effect;
 mod explain;
 mod flow;
+mod flows;
 mod input;
 mod job;
 mod ledger;
@@ -79,7 +80,7 @@ pub use plan::Overlay;
 pub use recover::{RecoveredFlow, RecoveredJob, Recovery};
 pub use roster::{PlayerIx, Roster};
 
-use crate::{cells::Ledger, deadline::Deadlines, flow::Flow, job::Job, sweep::Leftover};
+use crate::{cells::Ledger, deadline::Deadlines, flows::Flows, job::Job, sweep::Leftover};
 
 /// Bounds that the configuration sets.
 #[derive(Clone, Copy, Debug)]
@@ -99,7 +100,7 @@ pub struct Engine {
     now: Timestamp,
     next_flow: FlowId,
     roster: Roster,
-    flows: BTreeMap<FlowId, Flow>,
+    flows: Flows,
     /// Every submission that the store knows, so that the same again is the same flow.
     requests: BTreeMap<(AudienceName, RequestId), FlowId>,
     /// Flows that have ended and are still in the store, and the submissions they came from.
@@ -238,7 +239,7 @@ impl Engine {
 
     /// The large part of an order; `None` once its flow has ended.
     pub fn job_part(&self, id: JobId) -> Option<JobPart> {
-        let flow = self.flows.get(&id.flow)?;
+        let flow = self.flows.get(id.flow)?;
         let job = flow.job(id)?;
         Some(JobPart {
             job: id,
@@ -250,11 +251,11 @@ impl Engine {
     }
 
     fn job(&self, id: JobId) -> Option<&Job> {
-        self.flows.get(&id.flow)?.job(id)
+        self.flows.job(id)
     }
 
     fn job_mut(&mut self, id: JobId) -> Option<&mut Job> {
-        self.flows.get_mut(&id.flow)?.job_mut(id)
+        self.flows.job_mut(id)
     }
 
     fn put(&mut self, record: Record) {

@@ -98,7 +98,7 @@ impl Overlay {
         forecast.free = self.deployments.cells().unthrottled(&all);
         let mut play = Play::new(&self);
         let flow = play.submit(self.submission)?;
-        while play.engine.flows.contains_key(&flow) {
+        while play.engine.flows.contains(flow) {
             let orders = play.take_orders();
             if !orders.is_empty() {
                 forecast.waves.push(play.wave(&orders));
@@ -250,7 +250,7 @@ impl Play {
 
     /// A job whose canary is ok and waits for somebody, and who may say so.
     fn canary_to_promote(&self, flow: FlowId) -> Option<(JobId, AudienceName)> {
-        let flow = self.engine.flows.get(&flow)?;
+        let flow = self.engine.flows.get(flow)?;
         let is_ok = |job: &&Job| !job.canary.is_open && job.canary.ok == job.canary.tasks;
         let job = flow.jobs().filter(|job| job.spec.bake.is_none()).find(is_ok)?;
         Some((job.id, flow.audience.clone()))

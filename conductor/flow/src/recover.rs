@@ -20,6 +20,7 @@ use crate::{
     deadline::Deadlines,
     effect::{Answer, CloseReason},
     flow::{Flow, Tally, shown},
+    flows::Flows,
     input::ReplyId,
     job::Job,
     player::Flying,
@@ -98,7 +99,7 @@ impl Engine {
             now: Timestamp(0),
             next_flow: recovery.next_flow,
             roster,
-            flows: BTreeMap::new(),
+            flows: Flows::default(),
             ended: requests.iter().map(|(submission, flow)| (*flow, submission.clone())).collect(),
             requests,
             runnable: VecDeque::new(),
@@ -151,7 +152,7 @@ impl Engine {
             tally: Tally::of(slots.iter().flatten()),
             slots,
         };
-        self.flows.insert(flow.id, flow);
+        self.flows.insert(flow);
     }
 
     fn restore_job(&mut self, spec: JobSpec, job: RecoveredJob) -> Job {
@@ -248,7 +249,7 @@ impl Engine {
                 self.arm_loss(flying.task, player);
             }
         }
-        let flows: Vec<FlowId> = self.flows.keys().copied().collect();
+        let flows: Vec<FlowId> = self.flows.ids().collect();
         for id in flows {
             self.resume_flow(id);
         }
@@ -269,7 +270,7 @@ impl Engine {
             correct(&mut self.roster[player].detached_at);
         }
         let (mut records, mut tasks) = (Vec::new(), Vec::new());
-        for job in self.flows.values_mut().flat_map(|flow| flow.slots.iter_mut().flatten()) {
+        for job in self.flows.iter_mut().flat_map(|flow| flow.slots.iter_mut().flatten()) {
             if job.state.is_final() {
                 continue;
             }
@@ -293,7 +294,7 @@ impl Engine {
     /// A crash between the records of one batch leaves a prefix: what was to follow is decided
     /// again from what is there.
     fn resume_flow(&mut self, id: FlowId) {
-        let Some(flow) = self.flows.get(&id) else { return };
+        let Some(flow) = self.flows.get(id) else { return };
         let (present, cancelled) = (&flow.slots[flow.slot], flow.cancelled_by.is_some());
         let is_pending = |job: &Job| job.state == JobState::Pending;
         let half_begun = present.iter().any(is_pending);

@@ -32,7 +32,7 @@ impl Engine {
         }
         self.remove_players(&gone);
         // Whether these are stuck depends on who is left, or has come.
-        let jobs = self.flows.values().flat_map(Flow::jobs);
+        let jobs = self.flows.iter().flat_map(Flow::jobs);
         self.changed.extend(jobs.filter(|job| job.is_one_of()).map(|job| job.id));
         let players = self.roster.members();
         self.answer(reply, Answer::Loaded { players, added, removed });

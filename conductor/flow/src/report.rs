@@ -93,7 +93,7 @@ impl Engine {
         if key.store != self.store {
             return false;
         }
-        let Some(flow) = self.flows.get(&key.job.flow) else {
+        let Some(flow) = self.flows.get(key.job.flow) else {
             return self.ended.contains_key(&key.job.flow);
         };
         flow.job(key.job).is_some_and(|job| {

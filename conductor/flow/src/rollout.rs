@@ -19,7 +19,7 @@ impl Engine {
     // ---- pause and resume ----
 
     pub(crate) fn pause(&mut self, reply: ReplyId, id: FlowId, by: AudienceName) {
-        let Some(flow) = self.flows.get_mut(&id) else { return self.know_no_flow(reply, id) };
+        let Some(flow) = self.flows.get_mut(id) else { return self.know_no_flow(reply, id) };
         if flow.cancelled_by.is_some() {
             return self.answer(reply, Answer::Rejected(Rejection::Cancelling(id)));
         }
@@ -31,7 +31,7 @@ impl Engine {
     }
 
     pub(crate) fn unpause(&mut self, reply: ReplyId, id: FlowId) {
-        let Some(flow) = self.flows.get_mut(&id) else { return self.know_no_flow(reply, id) };
+        let Some(flow) = self.flows.get_mut(id) else { return self.know_no_flow(reply, id) };
         if flow.paused_by.take().is_some() {
             self.set_paused(id, false);
         }
@@ -39,7 +39,7 @@ impl Engine {
     }
 
     fn set_paused(&mut self, id: FlowId, paused: bool) {
-        let Some(flow) = self.flows.get_mut(&id) else { return };
+        let Some(flow) = self.flows.get_mut(id) else { return };
         for job in flow.slots.iter_mut().flatten() {
             job.paused = paused;
         }
@@ -60,7 +60,7 @@ impl Engine {
     }
 
     fn answer_state(&mut self, reply: ReplyId, id: FlowId) {
-        let state = self.flows.get(&id).map_or(FlowState::Failed, |flow| flow.state);
+        let state = self.flows.get(id).map_or(FlowState::Failed, |flow| flow.state);
         self.answer(reply, Answer::Changed { flow: id, state });
     }
 
@@ -91,9 +91,7 @@ impl Engine {
         }
         let waiting: Vec<JobId> = self.gathering.iter().copied().collect();
         for id in waiting {
-            let Some(job) = self.flows.get(&id.flow).and_then(|flow| flow.job(id)) else {
-                continue;
-            };
+            let Some(job) = self.flows.job(id) else { continue };
             let place = self.roster.place_among(&job.targets, player);
             let Some(job) = self.job_mut(id).filter(|_| place.is_some()) else { continue };
             match here {
@@ -145,7 +143,7 @@ impl Engine {
         job: Option<JobId>,
         by: &AudienceName,
     ) {
-        let Some(flow) = self.flows.get(&id) else { return self.know_no_flow(reply, id) };
+        let Some(flow) = self.flows.get(id) else { return self.know_no_flow(reply, id) };
         let is_meant = |of: &&Job| {
             job.is_none_or(|job| job == of.id)
                 && !of.canary.is_open
@@ -212,7 +210,7 @@ impl Engine {
         job: Option<JobId>,
         hosts: Option<&HostSet>,
     ) {
-        let Some(flow) = self.flows.get(&id) else { return self.know_no_flow(reply, id) };
+        let Some(flow) = self.flows.get(id) else { return self.know_no_flow(reply, id) };
         if flow.cancelled_by.is_some() {
             return self.answer(reply, Answer::Rejected(Rejection::Cancelling(id)));
         }

@@ -98,13 +98,13 @@ impl Engine {
     /// Counts the gates of a flow's present slot anew, and lets everybody who waits at one queue
     /// again.
     pub(crate) fn line_up(&mut self, id: FlowId) {
-        let Some(flow) = self.flows.get_mut(&id) else { return };
+        let Some(flow) = self.flows.get_mut(id) else { return };
         let before = std::mem::take(&mut flow.sequence);
         for task in before.waiting() {
             self.look_again(task);
         }
         let (ledger, roster) = (&self.ledger, &self.roster);
-        let Some(flow) = self.flows.get_mut(&id).filter(|_| ledger.has_sequences()) else { return };
+        let Some(flow) = self.flows.get_mut(id).filter(|_| ledger.has_sequences()) else { return };
         flow.sequence = count(ledger, roster, &flow.slots[flow.slot]);
         let one_of = flow.slots[flow.slot].iter().filter(|job| job.is_one_of());
         self.changed.extend(one_of.map(|job| job.id));
@@ -125,7 +125,7 @@ impl Engine {
     /// Moves a task from one state to another in the gates that it is in, when that opens or closes
     /// them.
     pub(crate) fn step_in_line(&mut self, task: TaskRef, from: TaskState, to: TaskState) {
-        let Some(flow) = self.flows.get_mut(&task.job().flow) else { return };
+        let Some(flow) = self.flows.get_mut(task.job().flow) else { return };
         // Tasks of later slots end too, when their players are removed.
         let is_present = usize::from(task.job().slot) == flow.slot + 1;
         if flow.sequence.is_empty() || !is_present || (!from.is_final() && !to.is_final()) {
@@ -163,7 +163,7 @@ impl Engine {
     /// no change at all, or have had its turn.
     pub(crate) fn look_again_on(&mut self, player: PlayerIx) {
         let mut looks = Vec::new();
-        for flow in self.flows.values().filter(|flow| !flow.sequence.is_empty()) {
+        for flow in self.flows.iter().filter(|flow| !flow.sequence.is_empty()) {
             for job in &flow.slots[flow.slot] {
                 let waits = job.sequenced > 0 || (job.is_one_of() && job.waiting() > 0);
                 if !waits {
@@ -185,7 +185,7 @@ impl Engine {
     /// A host counts as down no more: a one-of task that may return to it may have nobody left to
     /// wait for but those before it.
     pub(crate) fn note_returning(&mut self) {
-        let in_line = self.flows.values().filter(|flow| !flow.sequence.is_empty());
+        let in_line = self.flows.iter().filter(|flow| !flow.sequence.is_empty());
         let jobs = in_line.flat_map(|flow| &flow.slots[flow.slot]);
         let returning = jobs.filter(|job| job.is_one_of() && job.is_returning(0));
         self.changed.extend(returning.map(|job| job.id));
@@ -219,7 +219,7 @@ impl Engine {
 
     /// The first cell whose hosts come before a player's, and are not done, for a task of this job.
     pub(crate) fn gate_before(&self, job: &Job, index: u32, player: PlayerIx) -> Option<CellId> {
-        let flow = self.flows.get(&job.id.flow).filter(|flow| !flow.sequence.is_empty())?;
+        let flow = self.flows.get(job.id.flow).filter(|flow| !flow.sequence.is_empty())?;
         let player = &self.roster[player];
         if job.spec.unthrottled || !player.is_disruptive(&job.spec.score) {
             return None;
@@ -262,7 +262,7 @@ impl Engine {
 
     /// Whether nobody can open a gate for this job any more.
     pub(crate) fn is_in_vain(&self, id: JobId, cell: CellId) -> bool {
-        self.flows.get(&id.flow).is_some_and(|flow| {
+        self.flows.get(id.flow).is_some_and(|flow| {
             let waits = |job: &Job| job.spec.sequence_on_failure == SequenceOnFailure::Wait;
             flow.sequence.is_lost(cell) && flow.job(id).is_some_and(waits)
         })
@@ -274,7 +274,7 @@ impl Engine {
         task: TaskRef,
         cells: impl IntoIterator<Item = CellId>,
     ) {
-        let Some(flow) = self.flows.get_mut(&task.job().flow) else { return };
+        let Some(flow) = self.flows.get_mut(task.job().flow) else { return };
         for cell in cells {
             if let Some(gate) = flow.sequence.0.get_mut(&cell) {
                 gate.waiting.insert(task);
@@ -284,7 +284,7 @@ impl Engine {
 
     /// Takes a task out of the queue of its gate.
     pub(crate) fn leave_line(&mut self, task: TaskRef) {
-        if let Some(flow) = self.flows.get_mut(&task.job().flow) {
+        if let Some(flow) = self.flows.get_mut(task.job().flow) {
             for gate in flow.sequence.0.values_mut() {
                 gate.waiting.remove(&task);
             }

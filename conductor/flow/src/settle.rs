@@ -116,7 +116,7 @@ impl Engine {
 
     /// Looks whether a job is doomed, or over.
     fn evaluate(&mut self, id: JobId) {
-        let Some(flow) = self.flows.get(&id.flow) else { return };
+        let Some(flow) = self.flows.get(id.flow) else { return };
         let cancelled = flow.cancelled_by.is_some();
         let Some(job) = flow.job(id) else { return };
         if job.state.is_final() || job.state == JobState::Pending {
@@ -168,7 +168,7 @@ impl Engine {
             self.record_task(TaskRef::new(id, index));
             self.publish_task(TaskRef::new(id, index));
         }
-        if self.flows.get(&id.flow).is_some_and(|flow| !flow.sequence.is_empty()) {
+        if self.flows.get(id.flow).is_some_and(|flow| !flow.sequence.is_empty()) {
             self.line_up(id.flow);
         }
     }
@@ -176,7 +176,7 @@ impl Engine {
     /// Sets the job's verdict, once, and lets its flow follow.
     fn end_job(&mut self, id: JobId, verdict: JobState) {
         self.shift_job(id, verdict);
-        if self.flows.get(&id.flow).is_some_and(|flow| !flow.sequence.is_empty()) {
+        if self.flows.get(id.flow).is_some_and(|flow| !flow.sequence.is_empty()) {
             // What failed of it never will be ok now.
             self.line_up(id.flow);
         }
@@ -186,7 +186,7 @@ impl Engine {
     /// Moves a job to another state, persists and publishes it.
     pub(crate) fn shift_job(&mut self, id: JobId, to: JobState) {
         let now = self.now;
-        let Some(job) = self.flows.get_mut(&id.flow).and_then(|flow| flow.shift_job(id, to)) else {
+        let Some(job) = self.flows.get_mut(id.flow).and_then(|flow| flow.shift_job(id, to)) else {
             return;
         };
         match to {
@@ -209,7 +209,7 @@ impl Engine {
 
     /// After a job ended: the next slot, or the end.
     pub(crate) fn follow(&mut self, id: FlowId) {
-        let Some(flow) = self.flows.get_mut(&id) else { return };
+        let Some(flow) = self.flows.get_mut(id) else { return };
         let goes_on = flow.tally.failed == 0 && flow.cancelled_by.is_none();
         if flow.tally.open == 0 {
             if goes_on && flow.slot + 1 < flow.slots.len() {
@@ -233,7 +233,7 @@ impl Engine {
     /// Brings the flow's state in line with its jobs'. A flow that ended leaves the engine: its
     /// parameters are erased, and whoever asks is told from the store.
     pub(crate) fn update_flow(&mut self, id: FlowId) {
-        let Some(flow) = self.flows.get_mut(&id) else { return };
+        let Some(flow) = self.flows.get_mut(id) else { return };
         let state = flow.derived_state();
         if state == flow.state {
             return;
@@ -249,7 +249,7 @@ impl Engine {
         self.put(record);
         self.publish(event);
         if state.is_final()
-            && let Some(flow) = self.flows.remove(&id)
+            && let Some(flow) = self.flows.remove(id)
         {
             self.ended.insert(id, (flow.audience, flow.request));
         }

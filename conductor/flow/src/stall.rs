@@ -18,7 +18,7 @@ impl Engine {
     pub(crate) fn note_stall(&mut self, id: JobId) {
         let Some(job) = self.job(id) else { return };
         let stuck = self.is_stuck(job);
-        if let Some(flow) = self.flows.get_mut(&id.flow) {
+        if let Some(flow) = self.flows.get_mut(id.flow) {
             flow.set_stuck(id, stuck);
         }
         self.update_flow(id.flow);

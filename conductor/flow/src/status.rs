@@ -17,7 +17,7 @@ use crate::{
 impl Engine {
     /// A living flow, its slots and jobs.
     pub fn flow_status(&self, id: FlowId) -> Option<FlowStatus> {
-        let flow = self.flows.get(&id)?;
+        let flow = self.flows.get(id)?;
         let slot = |jobs: &Vec<Job>| jobs.iter().map(|job| self.job_status(job)).collect();
         Some(FlowStatus {
             summary: flow.summary(),
@@ -126,7 +126,7 @@ impl Engine {
 
     /// Flows that have not ended, oldest first.
     pub fn alive(&self) -> impl Iterator<Item = FlowId> + '_ {
-        self.flows.keys().copied()
+        self.flows.ids()
     }
 
     /// How many flows have not ended.
@@ -136,6 +136,6 @@ impl Engine {
 
     /// Whether the flow is alive and whose it is.
     pub fn audience_of(&self, id: FlowId) -> Option<&AudienceName> {
-        self.flows.get(&id).map(|flow| &flow.audience)
+        self.flows.get(id).map(|flow| &flow.audience)
     }
 }

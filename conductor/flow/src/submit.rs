@@ -28,7 +28,7 @@ impl Engine {
         match self.accept(submission) {
             Ok(flow) => {
                 self.requests.insert(request, flow);
-                let retry_of = self.flows.get(&flow).and_then(|flow| flow.retry_of);
+                let retry_of = self.flows.get(flow).and_then(|flow| flow.retry_of);
                 if let Some(ended) = retry_of {
                     self.hand_over_holds(ended, flow);
                 }
@@ -95,7 +95,7 @@ impl Engine {
             sequence: Sequence::default(),
         };
         self.put(flow.record());
-        self.flows.insert(id, flow);
+        self.flows.insert(flow);
         Ok(id)
     }
 
@@ -156,7 +156,7 @@ impl Engine {
 
     /// Begins the flow's present slot, or what is left to begin of it.
     pub(crate) fn begin_slot(&mut self, id: FlowId) {
-        let Some(flow) = self.flows.get(&id) else { return };
+        let Some(flow) = self.flows.get(id) else { return };
         let pending = flow.slots[flow.slot].iter().filter(|job| job.state == JobState::Pending);
         let jobs: Vec<JobId> = pending.map(|job| job.id).collect();
         self.line_up(id);

@@ -56,11 +56,7 @@ impl Engine {
             leftover.left = place;
             let entry = TaskRef::new(leftover.job, place);
             // A one-of task may have queued anew meanwhile.
-            let is_meant = self
-                .flows
-                .get(&entry.job().flow)
-                .and_then(|flow| flow.job(entry.job()))
-                .is_some_and(|job| job.awaits(place));
+            let is_meant = self.flows.job(entry.job()).is_some_and(|job| job.awaits(place));
             if is_meant {
                 continue;
             }
