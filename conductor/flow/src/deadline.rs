@@ -191,13 +191,14 @@ impl Engine {
         /// Stands for the timeout of a score that nobody has told of, because its player has not
         /// been back since the conductor started. Rather late than wrong.
         const UNTOLD: Millis = Millis::minutes(24 * 60);
-        let job = self.job(task.job()).filter(|job| job.state_of(task.index).is_in_flight())?;
         let player = &self.roster[ix];
+        let detached_at = player.detached_at?;
+        let job = self.job(task.job()).filter(|job| job.state_of(task.index).is_in_flight())?;
         let patience = job.spec.lost_after.unwrap_or_else(|| {
             let told = player.limits(&job.spec.score).map(|limits| limits.timeout);
             let timeout = job.spec.timeout.into_iter().chain(told).min();
             timeout.unwrap_or(UNTOLD) + player.kill_grace + REBOOT
         });
-        Some(player.detached_at?.after(patience).max(self.returning_until))
+        Some(detached_at.after(patience).max(self.returning_until))
     }
 }

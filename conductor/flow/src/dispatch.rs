@@ -3,15 +3,13 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use orchestra_model::{
-    JobId, Millis, TaskState, Timestamp, WaitReason,
-    delivery::Order,
-    record::{Impact, Op},
+    JobId, Millis, TaskState, Timestamp, WaitReason, delivery::Order, record::Impact,
 };
 
 use crate::{
     Engine,
     deadline::Deadline,
-    effect::{Command, Effect},
+    effect::Command,
     job::Job,
     ledger::Left,
     player::{Flying, Kind, Next},
@@ -239,6 +237,7 @@ impl Engine {
         job.touched.remove(&task.index);
         job.park(task.index, Parked::No);
         job.shift(task.index, TaskState::Sent);
+        let timeout = job.spec.timeout;
         let known = job.task_mut(task.index);
         known.attempt = known.attempt.max(forgotten) + 1;
         known.impact = impact;
@@ -246,23 +245,24 @@ impl Engine {
         known.sent_at = Some(now);
         known.started_at = None;
         known.detail = None;
-        let order =
-            Order { number: known.order, key: known.key(store, id), timeout: job.spec.timeout };
-        for record in [player.record(), job.task(task.index).record(task, &player.host)] {
-            self.effects.push_back(Effect::Persist(Op::Put(record)));
-        }
+        let order = Order { number: known.order, key: known.key(store, id), timeout };
+        let (issued, sent) = (player.record(), known.record(task, &player.host));
+        self.put(issued);
+        self.put(sent);
         self.send(ix, session, Command::Order(order));
         self.weigh(ix);
-        if self.job(id).is_some_and(|job| job.stuck) {
+        let Some(job) = self.flows.job(id) else { return };
+        if job.stuck {
             self.changed.insert(id);
         }
-        if self.job(id).is_some_and(|job| !job.window_is_open()) {
+        if !job.window_is_open() {
             self.open.remove(&id);
         }
+        let is_one_of = job.is_one_of();
         if was_parked {
             self.leave_behind(id);
         }
-        if self.job(id).is_some_and(Job::is_one_of) {
+        if is_one_of {
             self.leave_line(task);
             self.recount_choice(id);
         }

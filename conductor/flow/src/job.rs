@@ -23,7 +23,7 @@ use orchestra_model::{
 use crate::{
     player::Kind,
     roster::PlayerIx,
-    task::{Parked, Task},
+    task::{Parked, Task, UNTOUCHED},
     tasks::Tasks,
 };
 
@@ -213,9 +213,9 @@ impl Job {
         (0..).zip(self.targets.iter().copied()).filter(|(place, _)| self.is_candidate(*place))
     }
 
-    /// What happened to the task; the default for those that nothing happened to.
-    pub(crate) fn task(&self, index: u32) -> Task {
-        self.tasks.get(index).cloned().unwrap_or_default()
+    /// What happened to the task, if anything did.
+    pub(crate) fn task(&self, index: u32) -> &Task {
+        self.tasks.get(index).unwrap_or(&UNTOUCHED)
     }
 
     /// The same, by reference; `None` for those that nothing happened to.

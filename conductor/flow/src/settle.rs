@@ -103,7 +103,7 @@ impl Engine {
             attempt: known.attempt,
             exit: exit.code(),
             signal: exit.signal(),
-            detail: known.detail,
+            detail: known.detail.clone(),
         });
     }
 

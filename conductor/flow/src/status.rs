@@ -65,7 +65,7 @@ impl Engine {
             host: job.player_of(index).map(|player| self.host(player)),
             state,
             reason: (state == TaskState::Waiting).then(|| self.reason(job, index)),
-            detail: task.detail,
+            detail: task.detail.clone(),
             attempt: task.attempt,
             exit: exit.code(),
             signal: exit.signal(),

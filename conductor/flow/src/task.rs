@@ -96,23 +96,20 @@ impl Exit {
     }
 }
 
-impl Default for Task {
-    fn default() -> Self {
-        Self {
-            state: TaskState::Waiting,
-            retries: 0,
-            before: None,
-            impact: Impact::Look,
-            attempt: 0,
-            order: OrderNumber(0),
-            sent_at: None,
-            started_at: None,
-            ended_at: None,
-            exit: Exit::None,
-            detail: None,
-        }
-    }
-}
+/// What is known of a task that nothing happened to.
+pub(crate) static UNTOUCHED: Task = Task {
+    state: TaskState::Waiting,
+    retries: 0,
+    before: None,
+    impact: Impact::Look,
+    attempt: 0,
+    order: OrderNumber(0),
+    sent_at: None,
+    started_at: None,
+    ended_at: None,
+    exit: Exit::None,
+    detail: None,
+};
 
 impl Task {
     pub(crate) fn key(&self, store: StoreId, job: JobId) -> AttemptKey {

@@ -5,7 +5,7 @@
 //! something happened to a [`Task`]. None of them ever moves: what holds them grows by pages, or is
 //! reserved whole, so that no event pays for copying all the others.
 
-use crate::task::{Parked, Task};
+use crate::task::{Parked, Task, UNTOUCHED};
 
 /// The tasks of a job, by their index.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ impl Tasks {
                 self.pages.push(Vec::with_capacity(left.min(PAGE)));
             }
             let full = self.pages.len() - 1;
-            self.pages[full].push(Task::default());
+            self.pages[full].push(UNTOUCHED.clone());
             *place = u32::try_from(full * PAGE + self.pages[full].len()).unwrap_or(u32::MAX);
         }
         let at = *place as usize - 1;
