@@ -14,7 +14,7 @@ use crate::{
     ledger::Left,
     player::{Flying, Kind, Next},
     roster::PlayerIx,
-    task::{Parked, TaskRef},
+    task::{Moment, Parked, TaskRef},
 };
 
 /// Most tasks of one job that are looked at before the next job has its turn.
@@ -242,8 +242,8 @@ impl Engine {
         known.attempt = known.attempt.max(forgotten) + 1;
         known.impact = impact;
         known.order = player.last_order;
-        known.sent_at = Some(now);
-        known.started_at = None;
+        known.sent_at = now.into();
+        known.started_at = Moment::NONE;
         known.detail = None;
         let order = Order { number: known.order, key: known.key(store, id), timeout };
         let (issued, sent) = (player.record(), known.record(task, &player.host));

@@ -327,7 +327,7 @@ impl Engine {
         };
         let delayed = job.touched.iter().copied().filter(|index| is_meant(*index));
         let due = delayed.filter_map(|index| {
-            let due = job.known(index)?.ended_at?.after(job.spec.retry_delay);
+            let due = job.known(index)?.ended_at.get()?.after(job.spec.retry_delay);
             // Whole seconds, of which the last one counts until it is over.
             Some(Millis(due.since(self.now).0.next_multiple_of(1_000)))
         });

@@ -23,7 +23,7 @@ use orchestra_model::{
 use crate::{
     player::Kind,
     roster::PlayerIx,
-    task::{Parked, Task, UNTOUCHED},
+    task::{Moment, Parked, Task, UNTOUCHED},
     tasks::Tasks,
 };
 
@@ -275,7 +275,7 @@ impl Job {
         let task = self.task_mut(index);
         let from = std::mem::replace(&mut task.state, TaskState::Waiting);
         task.before = (task.attempt > 0).then_some(from);
-        task.ended_at = None;
+        task.ended_at = Moment::NONE;
         task.retries = 0;
         self.counts.shift(from, TaskState::Waiting);
         if index < self.canary.tasks {
@@ -316,7 +316,7 @@ impl Job {
             };
             self.park(*index, Parked::No);
             self.shift(*index, to);
-            self.task_mut(*index).ended_at = Some(now);
+            self.task_mut(*index).ended_at = now.into();
         }
         let untouched = self.waiting();
         self.counts.shift_many(TaskState::Waiting, state, untouched);

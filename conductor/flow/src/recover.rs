@@ -183,7 +183,7 @@ impl Engine {
         let task = Task::restore(record);
         let is_host = |target: &PlayerIx| *self.roster.host(*target) == record.host;
         // A one-of task is bound to the player it was sent to, unless that did not start it.
-        if job.is_one_of() && task.sent_at.is_some() {
+        if job.is_one_of() && task.sent_at.get().is_some() {
             let place = job.targets.iter().position(is_host);
             job.choice.chosen = place.and_then(|place| u32::try_from(place).ok());
         }
@@ -205,7 +205,7 @@ impl Engine {
             let player = &mut self.roster[player];
             if task.state.is_in_flight() {
                 let (score, impact) = (job.spec.score.clone(), task.impact);
-                let sent_at = task.sent_at.unwrap_or_default();
+                let sent_at = task.sent_at.get().unwrap_or_default();
                 if impact == Impact::Holds {
                     let holds = player.holds();
                     player.held_since =
@@ -216,7 +216,7 @@ impl Engine {
                 player.in_flight.push(Flying { task, score, impact });
             }
             player.returning += u32::from(task.is_returning());
-            if task.started_at.is_some() {
+            if task.started_at.get().is_some() {
                 player.answered = player.answered.max(task.order);
             }
         }
@@ -278,7 +278,10 @@ impl Engine {
                 records.push(job.record());
             }
             for index in job.touched.clone() {
-                if correct(&mut job.task_mut(index).ended_at) {
+                let known = job.task_mut(index);
+                let mut ended_at = known.ended_at.get();
+                if correct(&mut ended_at) {
+                    known.ended_at = ended_at.into();
                     tasks.push(TaskRef::new(job.id, index));
                 }
             }

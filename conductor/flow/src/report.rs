@@ -17,7 +17,7 @@ use crate::{
     effect::Command,
     job::Job,
     ledger::Left,
-    task::{Exit, TaskRef},
+    task::{Exit, Moment, TaskRef},
 };
 
 impl Engine {
@@ -137,8 +137,8 @@ impl Engine {
             return;
         }
         job.shift(task.index, TaskState::Running);
-        let before = job.task_mut(task.index).started_at.replace(at);
-        if before != Some(at) {
+        let started_at = &mut job.task_mut(task.index).started_at;
+        if std::mem::replace(started_at, at.into()) != at.into() {
             self.record_task(task);
         }
         self.publish_task(task);
@@ -158,11 +158,11 @@ impl Engine {
         let (retries, delay) = (job.spec.retries, job.spec.retry_delay);
         let known = job.task_mut(task.index);
         known.exit = Exit::of(&end.outcome);
-        known.started_at = end.started_at.or(known.started_at);
+        known.started_at = end.started_at.or(known.started_at.get()).into();
         if goes_on && u32::from(known.retries) < retries {
             known.retries += 1;
             known.before = Some(state);
-            known.ended_at = Some(now);
+            known.ended_at = now.into();
             let due = (delay > Millis(0)).then(|| now.after(delay));
             self.wait_again(task, player, Left::Down(state), due);
         } else {
@@ -209,7 +209,7 @@ impl Engine {
         let moves = |job: &&mut Job| job.is_one_of() && job.task(0).before.is_none();
         let goes_elsewhere = self.job_mut(task.job()).filter(moves).map(|job| {
             // After a restart nothing binds it to this player.
-            job.task_mut(0).sent_at = None;
+            job.task_mut(0).sent_at = Moment::NONE;
         });
         self.wait_again(task, player, Left::Unstarted, None);
         let Some(job) = self.job_mut(task.job()).filter(|_| goes_elsewhere.is_some()) else {

@@ -174,7 +174,7 @@ impl Engine {
         let Some(job) = self.job_mut(task.job()) else { return };
         let delay = job.spec.retry_delay;
         let is_due = job.known(task.index).is_some_and(|task| {
-            let due = task.ended_at.unwrap_or_default().after(delay) <= now;
+            let due = task.ended_at.get().unwrap_or_default().after(delay) <= now;
             task.state == TaskState::Waiting && due
         });
         if is_due && job.place_of(task.index) == Parked::Delayed {
@@ -190,7 +190,7 @@ impl Engine {
         let delay = job.spec.retry_delay;
         let due = |index: &u32| {
             let task = job.known(*index).filter(|task| task.before.is_some())?;
-            let due = task.ended_at?.after(delay);
+            let due = task.ended_at.get()?.after(delay);
             (due > now).then_some((due, *index))
         };
         let delayed: Vec<_> = job.touched.iter().filter_map(due).collect();

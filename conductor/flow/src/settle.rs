@@ -31,12 +31,12 @@ impl Engine {
         job.touched.remove(&index);
         let known = job.task_mut(index);
         known.before = None;
-        known.ended_at = Some(now);
+        known.ended_at = now.into();
         if matches!(state, TaskState::Refused | TaskState::Cancelled | TaskState::Lost) {
             known.exit = Exit::None;
         }
         if detail.is_some() {
-            known.detail = detail.map(Into::into);
+            known.detail = detail.map(|detail| Box::new(detail.into()));
         }
         self.record_task(task);
         self.publish_task(task);
@@ -103,7 +103,7 @@ impl Engine {
             attempt: known.attempt,
             exit: exit.code(),
             signal: exit.signal(),
-            detail: known.detail.clone(),
+            detail: known.detail.as_deref().cloned(),
         });
     }
 

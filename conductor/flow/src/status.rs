@@ -65,12 +65,12 @@ impl Engine {
             host: job.player_of(index).map(|player| self.host(player)),
             state,
             reason: (state == TaskState::Waiting).then(|| self.reason(job, index)),
-            detail: task.detail.clone(),
+            detail: task.detail.as_deref().cloned(),
             attempt: task.attempt,
             exit: exit.code(),
             signal: exit.signal(),
-            started_at: task.started_at,
-            ended_at: task.ended_at.or(job.ended_at).filter(|_| state.is_final()),
+            started_at: task.started_at.get(),
+            ended_at: task.ended_at.get().or(job.ended_at).filter(|_| state.is_final()),
             end: None,
         }
     }

@@ -44,14 +44,40 @@ pub(crate) struct Task {
     pub(crate) attempt: u32,
     /// The newest attempt's order.
     pub(crate) order: OrderNumber,
-    pub(crate) sent_at: Option<Timestamp>,
-    pub(crate) started_at: Option<Timestamp>,
+    pub(crate) sent_at: Moment,
+    pub(crate) started_at: Moment,
     /// When it became final, or when its last attempt ended.
-    pub(crate) ended_at: Option<Timestamp>,
+    pub(crate) ended_at: Moment,
     /// Of the newest attempt that ended, which is an older one than the newest while that is out.
     pub(crate) exit: Exit,
-    /// Why it was refused or lost.
-    pub(crate) detail: Option<Arc<str>>,
+    /// Why it was refused or lost, which few are.
+    pub(crate) detail: Option<Box<Arc<str>>>,
+}
+
+/// When something of a task was, if it was: an `Option` takes twice the room, and a task has three of
+/// them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment(Timestamp);
+
+impl Moment {
+    pub(crate) const NONE: Self = Self(Timestamp(u64::MAX));
+
+    pub(crate) fn get(self) -> Option<Timestamp> {
+        (self != Self::NONE).then_some(self.0)
+    }
+}
+
+impl From<Option<Timestamp>> for Moment {
+    fn from(at: Option<Timestamp>) -> Self {
+        at.map_or(Self::NONE, Self::from)
+    }
+}
+
+/// The end of time, which no clock but a broken one tells, counts as a moment before it.
+impl From<Timestamp> for Moment {
+    fn from(at: Timestamp) -> Self {
+        Self(at.min(Timestamp(u64::MAX - 1)))
+    }
 }
 
 /// Where a waiting task is to be found.
@@ -104,9 +130,9 @@ pub(crate) static UNTOUCHED: Task = Task {
     impact: Impact::Look,
     attempt: 0,
     order: OrderNumber(0),
-    sent_at: None,
-    started_at: None,
-    ended_at: None,
+    sent_at: Moment::NONE,
+    started_at: Moment::NONE,
+    ended_at: Moment::NONE,
     exit: Exit::None,
     detail: None,
 };
@@ -130,14 +156,14 @@ impl Task {
             attempt: self.attempt,
             retries: self.retries.into(),
             order: self.order,
-            sent_at: self.sent_at,
-            started_at: self.started_at,
-            ended_at: self.ended_at,
+            sent_at: self.sent_at.get(),
+            started_at: self.started_at.get(),
+            ended_at: self.ended_at.get(),
             exit: self.exit.code(),
             signal: self.exit.signal(),
             impact: self.impact,
             before: self.before,
-            detail: self.detail.clone(),
+            detail: self.detail.as_deref().cloned(),
         })
     }
 
@@ -169,11 +195,30 @@ impl Task {
             impact: record.impact,
             attempt: record.attempt,
             order: record.order,
-            sent_at: record.sent_at,
-            started_at: record.started_at,
-            ended_at: record.ended_at,
+            sent_at: record.sent_at.into(),
+            started_at: record.started_at.into(),
+            ended_at: record.ended_at.into(),
             exit,
-            detail: record.detail.clone(),
+            detail: record.detail.clone().map(Box::new),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_is_fetched_from_memory_at_once() {
+        assert_eq!(size_of::<Task>(), 64);
+    }
+
+    #[test]
+    fn a_moment_is_there_or_not() {
+        for at in [0, 1, u64::MAX - 1] {
+            assert_eq!(Moment::from(Timestamp(at)).get(), Some(Timestamp(at)));
+        }
+        assert_eq!(Moment::from(Timestamp(u64::MAX)).get(), Some(Timestamp(u64::MAX - 1)));
+        assert_eq!((Moment::from(None).get(), Moment::NONE.get()), (None, None));
     }
 }

@@ -18,7 +18,7 @@ pub(crate) struct Tasks {
     pages: Vec<Vec<Task>>,
 }
 
-/// Tasks of a page: about 24 KiB.
+/// Tasks of a page: 16 KiB.
 const PAGE: usize = 256;
 
 impl Tasks {
