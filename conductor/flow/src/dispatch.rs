@@ -311,8 +311,7 @@ impl Engine {
         if let Some(at) = due {
             self.deadlines.insert(at, Deadline::Retry(task));
         }
-        self.record_task(task);
-        self.publish_task(task);
+        self.tell_task(task);
         self.changed.insert(task.job());
     }
 

@@ -138,10 +138,10 @@ impl Engine {
         }
         job.shift(task.index, TaskState::Running);
         let started_at = &mut job.task_mut(task.index).started_at;
-        if std::mem::replace(started_at, at.into()) != at.into() {
-            self.record_task(task);
+        match std::mem::replace(started_at, at.into()) == at.into() {
+            true => self.publish_task(task),
+            false => self.tell_task(task),
         }
-        self.publish_task(task);
     }
 
     fn end_attempt(&mut self, player: PlayerIx, task: TaskRef, end: &AttemptEnd) {

@@ -252,8 +252,7 @@ impl Engine {
             self.roster[player].returning += 1;
             self.weigh(player);
         }
-        self.record_task(task);
-        self.publish_task(task);
+        self.tell_task(task);
         self.step_in_line(task, was, TaskState::Waiting);
         self.enqueue(task.job());
         self.changed.insert(task.job());

@@ -125,6 +125,9 @@ impl Engine {
     /// Moves a task from one state to another in the gates that it is in, when that opens or closes
     /// them.
     pub(crate) fn step_in_line(&mut self, task: TaskRef, from: TaskState, to: TaskState) {
+        if !self.ledger.has_sequences() {
+            return;
+        }
         let Some(flow) = self.flows.get_mut(task.job().flow) else { return };
         // Tasks of later slots end too, when their players are removed.
         let is_present = usize::from(task.job().slot) == flow.slot + 1;
@@ -219,6 +222,9 @@ impl Engine {
 
     /// The first cell whose hosts come before a player's, and are not done, for a task of this job.
     pub(crate) fn gate_before(&self, job: &Job, index: u32, player: PlayerIx) -> Option<CellId> {
+        if !self.ledger.has_sequences() {
+            return None;
+        }
         let flow = self.flows.get(job.id.flow).filter(|flow| !flow.sequence.is_empty())?;
         let player = &self.roster[player];
         if job.spec.unthrottled || !player.is_disruptive(&job.spec.score) {

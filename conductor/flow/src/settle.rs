@@ -2,11 +2,16 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use orchestra_model::{FlowId, JobId, JobState, TaskState, record::Op, status::Event};
+use orchestra_model::{
+    FlowId, JobId, JobState, TaskState,
+    record::{Op, Record},
+    status::Event,
+};
 
 use crate::{
     Effect, Engine,
     deadline::Deadline,
+    job::Job,
     ledger::Left,
     sweep::Leftover,
     task::{Exit, Parked, TaskRef},
@@ -22,9 +27,11 @@ impl Engine {
         match job.player_of(index) {
             _ if was.is_final() => return,
             Some(player) if was.is_in_flight() => self.release(task, player, Left::of(state)),
-            _ => self.unpark(task),
+            _ => {
+                self.unpark(task);
+                self.forget_return(task);
+            }
         }
-        self.forget_return(task);
         let Some(job) = self.job_mut(task.job()) else { return };
         job.shift(index, state);
         job.park(index, Parked::No);
@@ -38,8 +45,7 @@ impl Engine {
         if detail.is_some() {
             known.detail = detail.map(|detail| Box::new(detail.into()));
         }
-        self.record_task(task);
-        self.publish_task(task);
+        self.tell_task(task);
         self.step_in_line(task, was, state);
         self.changed.insert(task.job());
     }
@@ -80,23 +86,42 @@ impl Engine {
         self.woken.insert(ix);
     }
 
+    /// Persists what is known of a task, and publishes it.
+    pub(crate) fn tell_task(&mut self, task: TaskRef) {
+        let Some(job) = self.job(task.job()) else { return };
+        let (record, event) = (self.task_record(job, task), self.task_event(job, task));
+        if let Some(record) = record {
+            self.put(record);
+        }
+        if let Some(event) = event {
+            self.publish(event);
+        }
+    }
+
     /// Persists what is known of a task.
     pub(crate) fn record_task(&mut self, task: TaskRef) {
-        let Some(job) = self.job(task.job()) else { return };
-        // A one-of task that ended without ever choosing is filed under its first host.
-        let Some(player) = job.player_of(task.index).or_else(|| job.targets.first().copied())
-        else {
-            return;
-        };
-        self.put(job.task(task.index).record(task, self.roster.host(player)));
+        if let Some(record) = self.job(task.job()).and_then(|job| self.task_record(job, task)) {
+            self.put(record);
+        }
     }
 
     pub(crate) fn publish_task(&mut self, task: TaskRef) {
-        let Some(job) = self.job(task.job()) else { return };
-        let Some(player) = job.player_of(task.index) else { return };
+        if let Some(event) = self.job(task.job()).and_then(|job| self.task_event(job, task)) {
+            self.publish(event);
+        }
+    }
+
+    fn task_record(&self, job: &Job, task: TaskRef) -> Option<Record> {
+        // A one-of task that ended without ever choosing is filed under its first host.
+        let player = job.player_of(task.index).or_else(|| job.targets.first().copied())?;
+        Some(job.task(task.index).record(task, self.roster.host(player)))
+    }
+
+    fn task_event(&self, job: &Job, task: TaskRef) -> Option<Event> {
+        let player = job.player_of(task.index)?;
         let known = job.task(task.index);
         let exit = known.newest_exit();
-        self.publish(Event::Task {
+        Some(Event::Task {
             job: job.id,
             host: self.host(player),
             state: known.state,
@@ -104,7 +129,7 @@ impl Engine {
             exit: exit.code(),
             signal: exit.signal(),
             detail: known.detail.as_deref().cloned(),
-        });
+        })
     }
 
     /// Lets every job follow whose tasks have changed.
@@ -145,7 +170,9 @@ impl Engine {
             self.close_waiting(id, TaskState::Unreachable);
             self.changed.insert(id);
         } else {
-            self.watch_canary(id);
+            if !job.canary.is_open {
+                self.watch_canary(id);
+            }
             self.note_stall(id);
         }
     }
@@ -165,8 +192,7 @@ impl Engine {
         self.leftovers.extend(leftover);
         self.gathering.remove(&id);
         for index in touched {
-            self.record_task(TaskRef::new(id, index));
-            self.publish_task(TaskRef::new(id, index));
+            self.tell_task(TaskRef::new(id, index));
         }
         if self.flows.get(id.flow).is_some_and(|flow| !flow.sequence.is_empty()) {
             self.line_up(id.flow);

@@ -18,10 +18,11 @@ impl Engine {
     pub(crate) fn note_stall(&mut self, id: JobId) {
         let Some(job) = self.job(id) else { return };
         let stuck = self.is_stuck(job);
-        if let Some(flow) = self.flows.get_mut(id.flow) {
-            flow.set_stuck(id, stuck);
+        let Some(flow) = self.flows.get_mut(id.flow) else { return };
+        flow.set_stuck(id, stuck);
+        if flow.state != flow.derived_state() {
+            self.update_flow(id.flow);
         }
-        self.update_flow(id.flow);
     }
 
     /// Whether nothing of the job goes on and only a person can help.
