@@ -204,7 +204,7 @@ impl Engine {
         }
         if job.may_start() {
             ensure!(!job.is_doomed(), "job {id} is doomed and does not say so");
-            let is_known = !job.window_is_open() || self.open.contains(&id);
+            let is_known = !job.window_is_open() || self.open.contains(id);
             ensure!(is_known || job.parked == 0, "job {id} has room and its players pass it over");
             let unseen = job.cursor < job.admitted() || !job.ready.is_empty();
             let looked_at = job.queued || !job.window_is_open() || self.stale.is_some();
@@ -245,7 +245,7 @@ impl Engine {
         ensure!(
             self.stale.is_some()
                 || !matches!(player.next(&self.ledger, &self.open), Next::Start(_) | Next::Idle(_))
-                || self.woken.contains(&ix),
+                || self.woken.contains(ix),
             "player {host} has room and looks at nothing"
         );
         self.audit_hold(ix)
@@ -280,7 +280,7 @@ impl Engine {
                 held >= limit || self.ledger.is_opened(cell)
             });
             ensure!(
-                queues || self.woken.contains(&ix),
+                queues || self.woken.contains(ix),
                 "player {host} needs room and waits in no full cell"
             );
         }

@@ -172,7 +172,7 @@ impl Engine {
             let Some(job) = self.job(id).filter(|job| job.awaits(entry.index)) else { continue };
             let index = job.index_of(entry.index);
             if !job.may_start() || !job.window_is_open() {
-                self.open.remove(&id);
+                self.open.remove(id);
                 self.await_window(entry);
             } else if let Some(cell) = self.gate_before(job, index, player) {
                 if job.is_one_of() {
@@ -256,7 +256,7 @@ impl Engine {
             self.changed.insert(id);
         }
         if !job.window_is_open() {
-            self.open.remove(&id);
+            self.open.remove(id);
         }
         let is_one_of = job.is_one_of();
         if was_parked {

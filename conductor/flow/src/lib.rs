@@ -41,6 +41,7 @@ mod deadline;
 mod dispatch;
 mod effect;
 mod explain;
+mod few;
 mod flow;
 mod flows;
 mod input;
@@ -80,7 +81,9 @@ pub use plan::Overlay;
 pub use recover::{RecoveredFlow, RecoveredJob, Recovery};
 pub use roster::{PlayerIx, Roster};
 
-use crate::{cells::Ledger, deadline::Deadlines, flows::Flows, job::Job, sweep::Leftover};
+use crate::{
+    cells::Ledger, deadline::Deadlines, few::Few, flows::Flows, job::Job, sweep::Leftover,
+};
 
 /// Bounds that the configuration sets.
 #[derive(Clone, Copy, Debug)]
@@ -109,11 +112,11 @@ pub struct Engine {
     runnable: VecDeque<JobId>,
     /// Jobs whose parked tasks start as soon as their players let them; some that have closed
     /// their window since are still among them.
-    open: BTreeSet<JobId>,
+    open: Few<JobId>,
     /// Jobs that may be doomed or over.
-    changed: BTreeSet<JobId>,
+    changed: Few<JobId>,
     /// Players whose gates may have opened.
-    woken: BTreeSet<PlayerIx>,
+    woken: Few<PlayerIx>,
     /// What lies in players' queues and waits no more.
     leftovers: VecDeque<Leftover>,
     /// Who holds which cells.

@@ -5,7 +5,7 @@
 //! are passed over, and stay as long as the player has no place for them anyway. An entry whose task
 //! waits here no more is dropped when it comes up, or swept out before.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use orchestra_model::{
     HostName, JobId, Millis, ScoreName, TaskState, Timestamp, WaitReason,
@@ -18,6 +18,7 @@ use orchestra_model::{
 
 use crate::{
     cells::{Ledger, PartyIx},
+    few::Few,
     input::SessionId,
     queue::Queues,
     task::TaskRef,
@@ -265,7 +266,7 @@ impl Player {
 
     /// The oldest task that may start here, of those of the `open` jobs. Where that is an exclusive
     /// one that has to wait until the player is empty, nothing overtakes it.
-    pub(crate) fn next(&self, ledger: &Ledger, open: &BTreeSet<JobId>) -> Next {
+    pub(crate) fn next(&self, ledger: &Ledger, open: &Few<JobId>) -> Next {
         let mut start: Option<TaskRef> = None;
         let mut idle: Option<(TaskRef, usize)> = None;
         let mut exclusive: Option<TaskRef> = None;

@@ -3,14 +3,11 @@
 //! Most players have one task waiting, if any, and a million of them may: so the first of a queue
 //! lies in the table itself, and the tables of a player grow by one as long as they are short.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use orchestra_model::JobId;
 
-use crate::{player::Kind, task::TaskRef};
+use crate::{few::Few, player::Kind, task::TaskRef};
 
 /// A queue for each kind of task. None of them is empty.
 #[derive(Clone, Debug, Default)]
@@ -71,7 +68,7 @@ impl Queues {
     }
 
     /// The oldest task of a queue, counted as [`Queues::firsts`] does, whose job is one of these.
-    pub(crate) fn first_of(&self, ix: usize, jobs: &BTreeSet<JobId>) -> Option<TaskRef> {
+    pub(crate) fn first_of(&self, ix: usize, jobs: &Few<JobId>) -> Option<TaskRef> {
         let queue = &self.0.get(ix)?.1;
         let (front, back) = queue.as_slices();
         let from = |job: JobId| {
@@ -82,7 +79,7 @@ impl Queues {
         // From one to the other in turns, so that what only one of them has costs a search.
         let mut first = front.first().copied()?;
         loop {
-            let job = *jobs.range(first.job()..).next()?;
+            let job = jobs.first_from(first.job())?;
             if job == first.job() {
                 return Some(first);
             }
@@ -204,7 +201,8 @@ mod tests {
             queues.insert(kind("a"), TaskRef::new(of(flow), 3));
         }
         let first = |flows: &[u64]| {
-            let jobs = flows.iter().map(|flow| of(*flow)).collect();
+            let mut jobs = Few::default();
+            jobs.extend(flows.iter().map(|flow| of(*flow)));
             queues.first_of(0, &jobs).map(|task| task.job().flow.0)
         };
         assert_eq!(first(&[1, 3, 5, 7]), Some(5));

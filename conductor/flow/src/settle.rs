@@ -221,7 +221,7 @@ impl Engine {
             }
             to if to.is_final() => {
                 job.ended_at = Some(now);
-                self.open.remove(&id);
+                self.open.remove(id);
             }
             _ => {}
         }
