@@ -1,6 +1,6 @@
 //! What holds for the repository as a whole, and no compiler checks: who may import whom, one
 //! version of each dependency, where unsafe code may be, what tests may not do, what every sample
-//! score has, where links lead.
+//! score has, what the simulation's mutants change, where links lead.
 //!
 //! It reads files and asks `cargo metadata`; it needs no network and builds nothing.
 
@@ -215,6 +215,20 @@ fn samples_are_documented() {
     for name in ["hello", "load", "install-package", "restart-apache", "fail", "sleep"] {
         assert!(names.contains(name), "there is no sample {name}");
     }
+}
+
+#[test]
+fn every_mutant_of_the_simulation_finds_its_text() {
+    let list: toml::Table = read(&root().join("tests/sim/mutants/mutants.toml")).parse().unwrap();
+    let mut wrong = Vec::new();
+    for mutant in list["mutant"].as_array().unwrap() {
+        let [name, file, find] = ["name", "file", "find"].map(|key| mutant[key].as_str().unwrap());
+        let found = read(&root().join(file)).matches(find).count();
+        if found != 1 {
+            wrong.push(format!("{name}: its text is {found} times in {file}"));
+        }
+    }
+    assert_none("deliberate mistakes that cannot be made", &wrong);
 }
 
 #[test]
