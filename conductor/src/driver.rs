@@ -217,7 +217,9 @@ impl Driver {
             }
             self.flush();
         }
-        self.send_lingering(Instant::now() + LONG);
+        while self.lingering.due().is_some() {
+            self.send_lingering(Instant::now() + LONG);
+        }
         self.outgoing.close().await;
         Ok(())
     }

@@ -218,7 +218,7 @@ impl Job {
         self.tasks.get(index).unwrap_or(&UNTOUCHED)
     }
 
-    /// The same, by reference; `None` for those that nothing happened to.
+    /// The same; `None` for those that nothing happened to.
     pub(crate) fn known(&self, index: u32) -> Option<&Task> {
         self.tasks.get(index)
     }

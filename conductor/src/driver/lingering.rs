@@ -16,6 +16,9 @@ const LEAST: Duration = Duration::from_secs(1);
 /// each of them.
 const MOST: Duration = Duration::from_secs(2);
 
+/// Most that are sent before somebody else has a turn.
+const TURN: usize = 512;
+
 /// Sessions in whose outboxes some wait. One that has ended since has sent them, or lost its
 /// player, which will then repeat what it reported.
 #[derive(Debug, Default)]
@@ -35,13 +38,15 @@ impl Lingering {
         self.sessions.front().map(|(since, _)| *since + MOST)
     }
 
-    /// Takes out those who are to be sent, and since when they wait; nobody while nothing is due.
+    /// Takes out some of those who are to be sent, and since when they wait; nobody while nothing is
+    /// due.
     pub(super) fn take_due(
         &mut self,
         now: Instant,
     ) -> impl Iterator<Item = (Instant, SessionId)> + use<> {
         let is_due = self.due().is_some_and(|due| due <= now);
         let count = self.sessions.partition_point(|(since, _)| is_due && *since + LEAST <= now);
+        let count = count.min(TURN);
         self.sessions.drain(..count).collect::<Vec<_>>().into_iter()
     }
 }

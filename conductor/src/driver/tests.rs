@@ -329,7 +329,7 @@ async fn an_acknowledgement_waits_for_company_and_goes_by_itself_if_none_comes()
     let reported = Instant::now();
     bench.refuse(player, 1, flow).await;
     told(&mut frames, is_acknowledgement).await;
-    assert!(reported.elapsed() >= Duration::from_millis(20), "{:?}", reported.elapsed());
+    assert!(reported.elapsed() >= Duration::from_secs(1), "{:?}", reported.elapsed());
 }
 
 #[tokio::test]

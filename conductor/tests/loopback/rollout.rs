@@ -175,6 +175,8 @@ async fn half_done(alice: &Audience, sessions: &mut [Session]) -> u64 {
     for (session, code) in sessions.iter_mut().zip([0, 0, 1]) {
         let order = session.order().await;
         session.report(&ended(&order, &exited(code)));
+    }
+    for session in sessions {
         session.acknowledged().await;
     }
     assert_eq!(alice.verdict(flow).await, "failed");

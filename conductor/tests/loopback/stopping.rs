@@ -71,15 +71,17 @@ async fn what_is_answered_while_it_stops_is_stored() {
 
 #[tokio::test]
 async fn what_was_reported_before_is_taken_in() {
+    // More acknowledgements than wait for company.
+    const TASKS: usize = 1_000;
     let place = Place::new("db1\n");
     let conductor = Conductor::start(&place);
     let alice = Audience::new(&place, &conductor.address).await;
     let mut player = Player::new(&place, &conductor.address, "db1").await;
-    player.snapshot.max_tasks = 500;
+    player.snapshot.max_tasks = TASKS as u32;
     let mut session = player.attach().await;
-    let flow = alice.try_submit(request_in_one_slot(vec![job("db1"); 500])).await.unwrap().flow;
+    let flow = alice.try_submit(request_in_one_slot(vec![job("db1"); TASKS])).await.unwrap().flow;
     let mut orders = Vec::new();
-    while orders.len() < 500 {
+    while orders.len() < TASKS {
         orders.push(session.order().await);
     }
     orders.iter().for_each(|order| session.report(&ended(order, &exited(0))));

@@ -1,7 +1,7 @@
 //! Bounds of a spool: far above honest use, far below what hurts.
 
 /// Most attempts that are settled and not acknowledged. Above it new orders are refused, without
-/// a trace. A conductor acknowledges at once, so only one that is broken, or a network that
+/// a trace. A conductor acknowledges before its next order, so only one that is broken, or a network that
 /// swallows acknowledgements, ever comes near.
 pub const SETTLED: usize = 16_384;
 /// From so many bytes of ends and reasons that are settled and not acknowledged, new orders are `Busy`; what

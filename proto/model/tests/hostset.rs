@@ -341,6 +341,7 @@ fn any_name() -> impl Strategy<Value = String> {
         2 => "[0-9]{1,3}(-[0-9]{1,2}){0,5}",
         1 => "[ab01][ab01_.-]{0,6}[ab01]",
         1 => "a[01][0-9]{16,20}",
+        1 => "a0{0,20}[1-9][0-9]{12,17}(b[0-9])?",
     ]
     .prop_filter("a host name", |name| HostName::new(name).is_ok())
 }

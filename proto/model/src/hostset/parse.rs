@@ -109,7 +109,11 @@ impl<'a> Evaluation<'a> {
         self.charge(self.value.len() + self.names.len() + self.hosts.len(), shown)?;
         let names = std::mem::take(&mut self.names).into_set();
         let hosts = HostSet::from_names(std::mem::take(&mut self.hosts));
-        let operands = if hosts.is_empty() { names } else { hosts.union(&names) };
+        let operands = match (hosts.is_empty(), names.is_empty()) {
+            (true, _) => names,
+            (_, true) => hosts,
+            _ => hosts.union(&names),
+        };
         self.value = match self.operator {
             Operator::Union if self.value.is_empty() => operands,
             Operator::Union => self.value.union(&operands),
