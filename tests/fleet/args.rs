@@ -77,10 +77,10 @@ pub(crate) struct Args {
     pub(crate) dialling: usize,
 
     /// Threads of the emulator's runtime
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 2)]
     pub(crate) threads: usize,
 
-    /// Everything in a second or two: for tests of this program
+    /// Everything in a few seconds: for tests of this program
     #[arg(long)]
     short: bool,
 

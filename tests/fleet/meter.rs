@@ -53,8 +53,12 @@ impl Meter {
 
     /// Waits until there are so many, and returns when that was. One waiter at a time.
     pub(crate) async fn reach(&self, goal: u64, limit: Duration, what: &str) -> Result<Instant> {
-        *self.at() = None;
-        self.goal.store(goal, Ordering::SeqCst);
+        {
+            // Whoever is about to note an earlier goal looks again.
+            let mut at = self.at();
+            *at = None;
+            self.goal.store(goal, Ordering::SeqCst);
+        }
         if self.count() >= goal {
             self.note();
         }
@@ -75,8 +79,11 @@ impl Meter {
     }
 
     fn note(&self) {
-        self.at().get_or_insert_with(Instant::now);
-        self.reached.notify_one();
+        let mut at = self.at();
+        if self.count() >= self.goal.load(Ordering::SeqCst) {
+            at.get_or_insert_with(Instant::now);
+            self.reached.notify_one();
+        }
     }
 
     fn at(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {

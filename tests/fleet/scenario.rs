@@ -40,7 +40,7 @@ pub(crate) async fn run(scenario: Scenario, args: &Args) -> Result<Report> {
 }
 
 /// Adds how long it took from the submission of its flow until each order came, and until each end
-/// was on disk.
+/// was acknowledged.
 fn latencies(report: &mut Report, flows: &[Submitted], traces: &[Vec<Trace>]) {
     let submitted: std::collections::HashMap<_, _> =
         flows.iter().map(|flow| (flow.id, flow.at)).collect();
@@ -53,8 +53,8 @@ fn latencies(report: &mut Report, flows: &[Submitted], traces: &[Vec<Trace>]) {
     };
     report.latencies("sent_ms", "submit to sent, ms", &since(&|trace| Some(trace.sent)));
     report.latencies(
-        "durable_ms",
-        "submit to durable end, ms",
+        "acknowledged_ms",
+        "submit to acknowledged end, ms",
         &since(&|trace| trace.acknowledged),
     );
 }

@@ -20,7 +20,7 @@ use crate::{
     sitter::Trace,
     stage::{PATIENCE, Stage},
     trouble::{Result, Trouble},
-    usage::{Spent, resident_kib},
+    usage::resident_kib,
 };
 
 /// What part of a cell's hosts may be busy at once.
@@ -59,7 +59,7 @@ pub(super) async fn run(args: &Args) -> Result<Report> {
     report.number("limit_percent", "hosts of a cell that may be busy, %", LIMIT_PERCENT.into());
     report.number("fullest_percent", "the fullest cell, % of its limit", 100.0 * fullest);
     report.number("filled_percent", "the same when cells were filled", 100.0 * filled);
-    bound.spent.tell(&mut report);
+    bound.ran.spent.tell(&mut report);
     checked(&mut report, free.checked + bound.checked);
     Ok(report)
 }
@@ -67,7 +67,6 @@ pub(super) async fn run(args: &Args) -> Result<Report> {
 /// What one fleet did.
 struct Round {
     ran: Ran,
-    spent: Spent,
     /// What was executed while it was measured, and when cells were filled.
     traces: Vec<Vec<Trace>>,
     filling: Vec<Vec<Trace>>,
@@ -77,12 +76,12 @@ struct Round {
 
 impl Round {
     fn rate(&self) -> f64 {
-        self.ran.tasks() / self.ran.seconds
+        self.ran.rate()
     }
 
     /// Microseconds a task.
     fn cpu(&self) -> f64 {
-        1e6 * self.spent.conductor() / self.ran.tasks()
+        self.ran.cpu()
     }
 }
 
@@ -98,9 +97,7 @@ async fn round(args: &Args, cells: Option<Cells>) -> Result<Round> {
     let mut crowd = stage.crowd(args.max_tasks, args.delay).await?;
     let mut audience = stage.audience().await?;
     let wanted = Wanted { score: CHANGES, ..Wanted::on(&stage.targets, args.players) };
-    let usage = stage.usage()?;
-    let ran = keep_busy(args, &mut crowd, &audience, &wanted).await?;
-    let spent = usage.since(stage.pid())?;
+    let ran = keep_busy(args, stage.pid(), &mut crowd, &audience, &wanted).await?;
     let rss_mib = stage.pid().map(resident_kib).transpose()?.unwrap_or(0.0) / 1024.0;
     let traces = crowd.take_traces()?;
 
@@ -120,5 +117,5 @@ async fn round(args: &Args, cells: Option<Cells>) -> Result<Round> {
     let everything = traces.iter().zip(&filling).map(|(a, b)| [&a[..], &b[..]].concat());
     let everything: Vec<Vec<Trace>> = everything.collect();
     let checked = stage.check_traces(crowd, &flows, &everything).await?;
-    Ok(Round { ran, spent, traces, filling, rss_mib, checked })
+    Ok(Round { ran, traces, filling, rss_mib, checked })
 }

@@ -45,10 +45,11 @@ pub(super) async fn run(args: &Args) -> Result<Report> {
             seconds.push((ended - flow.at).as_secs_f64());
         }
     }
-    // Those of a round go along with the orders of the next.
+    // With the acknowledgements of the round before those that count, and not of the last: they go
+    // along with the next orders.
+    let spent = usage.since(stage.pid())?;
     let all = ((args.rounds() + 1) * args.players) as u64;
     common.acknowledged.reach(all, PATIENCE, "ends on disk").await?;
-    let spent = usage.since(stage.pid())?;
 
     let mut report = Report::new("ping", args.players);
     report.rounds("seconds", "submit to verdict, s", &Samples::new(seconds));

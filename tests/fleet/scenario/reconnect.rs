@@ -100,11 +100,12 @@ async fn round(args: &Args, stage: &mut Stage<'_>, crowd: &Crowd) -> Result<Roun
         let over = Arc::clone(&over);
         let alone = Builder::new_current_thread().enable_all().build();
         let alone = alone.during("starting the audience's runtime")?;
-        // Beside the players' thread: what they cost each other is not the conductor's time.
+        // Beside the players' threads: what they cost each other is not the conductor's time.
         spawn_blocking(move || alone.block_on(submit_meanwhile(address, tls, hosts, over)))
     };
     let back = crowd.attached(PATIENCE).await?;
-    let reconciled = acknowledged.reach(before + players, PATIENCE, "ends on disk").await;
+    // Once all of its ends are on disk, and not before.
+    let reconciled = stage.audience().await?.ended(&flow, PATIENCE).await;
     over.store(true, Ordering::Relaxed);
     let reconciled = reconciled?.max(back);
     let others = others.await.map_err(|error| Trouble::new(error.to_string()))?;

@@ -34,12 +34,12 @@ pub(super) async fn run(args: &Args) -> Result<Report> {
         let all = jobs * args.players;
         let healthy = jobs * (args.players - away);
         let flow = run_flow(&crowd, &mut audience, &wanted, &mut flows).await?;
-        alone.push(until(&crowd, flow, healthy, all).await?);
+        alone.push(until(&crowd, flow, healthy).await?);
         audience.ended(&flow.0, PATIENCE).await?;
 
         crowd.disturb(&stalled, &cut_off);
         let flow = run_flow(&crowd, &mut audience, &wanted, &mut flows).await?;
-        let seconds = until(&crowd, flow, healthy, healthy).await;
+        let seconds = until(&crowd, flow, healthy).await;
         crowd.heal();
         beside.push(seconds?);
         crowd.common.acknowledged.reach(flow.1 + all as u64, PATIENCE, "ends on disk").await?;
@@ -60,28 +60,21 @@ pub(super) async fn run(args: &Args) -> Result<Report> {
     Ok(report)
 }
 
-/// Submits; returns the flow, and how many ends were acknowledged before.
+/// Submits; returns the flow, and how many attempts had ended before.
 async fn run_flow(
     crowd: &Crowd,
     audience: &mut Audience,
     wanted: &Wanted,
     flows: &mut Vec<Submitted>,
 ) -> Result<(Submitted, u64)> {
-    let before = crowd.common.acknowledged.count();
+    let before = crowd.common.ended.count();
     let flow = audience.submit(wanted).await?;
     flows.push(flow);
     Ok((flow, before))
 }
 
-/// Waits for so many ends of the flow, and then for the rest; returns how long the first took.
-async fn until(
-    crowd: &Crowd,
-    (flow, before): (Submitted, u64),
-    first: usize,
-    all: usize,
-) -> Result<f64> {
-    let acknowledged = &crowd.common.acknowledged;
-    let at: Instant = acknowledged.reach(before + first as u64, PATIENCE, "ends on disk").await?;
-    acknowledged.reach(before + all as u64, PATIENCE, "ends on disk").await?;
+/// Waits for so many ends of the flow; returns how long they took.
+async fn until(crowd: &Crowd, (flow, before): (Submitted, u64), ends: usize) -> Result<f64> {
+    let at: Instant = crowd.common.ended.reach(before + ends as u64, PATIENCE, "ends").await?;
     Ok((at - flow.at).as_secs_f64())
 }

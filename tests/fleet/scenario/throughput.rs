@@ -16,7 +16,7 @@ use crate::{
     scenario::{checked, latencies},
     stage::{PATIENCE, Stage},
     trouble::{During as _, Result},
-    usage::resident_kib,
+    usage::{Spent, Usage, resident_kib},
 };
 
 pub(super) async fn run(args: &Args) -> Result<Report> {
@@ -25,18 +25,15 @@ pub(super) async fn run(args: &Args) -> Result<Report> {
     let audience = stage.audience().await?;
     let wanted = Wanted::on(&stage.targets, args.players);
     let store = stage.store_bytes();
-    let usage = stage.usage()?;
-    let Ran { flows, each_second, seconds } =
-        keep_busy(args, &mut crowd, &audience, &wanted).await?;
-    let spent = usage.since(stage.pid())?;
+    let ran = keep_busy(args, stage.pid(), &mut crowd, &audience, &wanted).await?;
 
-    let tasks = flows.iter().map(Submitted::tasks).sum::<usize>() as f64;
+    let (tasks, rate, cpu) = (ran.tasks(), ran.rate(), ran.cpu());
+    let Ran { flows, each_second, spent, .. } = ran;
     let mut report = Report::new("throughput", args.players);
-    report.number("tasks_a_second", "tasks a second, over all", tasks / seconds);
+    report.number("tasks_a_second", "tasks a second, over all", rate);
     report.rounds("each_second", "tasks in each second", &Samples::new(each_second));
     report.number("tasks", "tasks", tasks);
-    let each = 1e6 * spent.conductor() / tasks;
-    report.number("conductor_us_a_task", "conductor CPU a task, µs", each);
+    report.number("conductor_us_a_task", "conductor CPU a task, µs", cpu);
     let traces = crowd.take_traces()?;
     latencies(&mut report, &flows, &traces);
     let grown = stage.store_bytes().saturating_sub(store) as f64;
@@ -47,20 +44,32 @@ pub(super) async fn run(args: &Args) -> Result<Report> {
     spent.tell(&mut report);
     checked(&mut report, stage.check_traces(crowd, &flows, &traces).await?);
     if args.peers {
-        peers::no_ops(args, stage.dir(), tasks / seconds, &mut report).await?;
+        peers::no_ops(args, stage.dir(), rate, &mut report).await?;
     }
     Ok(report)
 }
 
 pub(super) struct Ran {
     pub(super) flows: Vec<Submitted>,
-    /// Tasks that became durable in each whole second.
+    /// Tasks that ended in each whole second.
     pub(super) each_second: Vec<f64>,
-    /// From the first submission to the last end on disk.
-    pub(super) seconds: f64,
+    /// Tasks that ended, from the first submission until time was up; and how long that was.
+    ended: f64,
+    seconds: f64,
+    /// In that time.
+    pub(super) spent: Spent,
 }
 
 impl Ran {
+    pub(super) fn rate(&self) -> f64 {
+        self.ended / self.seconds
+    }
+
+    /// Microseconds of the conductor's for each that ended.
+    pub(super) fn cpu(&self) -> f64 {
+        1e6 * self.spent.conductor() / self.ended.max(1.0)
+    }
+
     pub(super) fn tasks(&self) -> f64 {
         self.flows.iter().map(Submitted::tasks).sum::<usize>() as f64
     }
@@ -70,6 +79,7 @@ impl Ran {
 /// every end is on disk.
 pub(super) async fn keep_busy(
     args: &Args,
+    conductor: Option<u32>,
     crowd: &mut Crowd,
     audience: &Audience,
     wanted: &Wanted,
@@ -78,6 +88,7 @@ pub(super) async fn keep_busy(
     let tasks = wanted.hosts * wanted.jobs;
     let common = Arc::clone(&crowd.common);
     let complete = crowd.tell_complete(u32::try_from(tasks).unwrap_or(u32::MAX));
+    let usage = Usage::now(conductor)?;
     let begin = Instant::now();
     let until = begin + args.time();
     let (mut flows, mut each_second) = (Vec::new(), Vec::new());
@@ -87,7 +98,8 @@ pub(super) async fn keep_busy(
     let mut second = interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(MissedTickBehavior::Delay);
     second.tick().await;
-    let mut counted = (common.acknowledged.count(), begin);
+    let before = common.ended.count();
+    let mut counted = (before, begin);
     while Instant::now() < until {
         // One may have ended before its submission is answered.
         if begun < ended + args.in_flight.max(1) {
@@ -100,17 +112,19 @@ pub(super) async fn keep_busy(
             Some(_) = complete.recv() => ended += 1,
             Some(submitted) = submissions.join_next() => flows.push(submitted.during(WHAT)??),
             at = second.tick() => {
-                let (now, at) = (common.acknowledged.count(), at.into_std());
+                let (now, at) = (common.ended.count(), at.into_std());
                 let time = (at - counted.1).as_secs_f64();
                 each_second.push((now - counted.0) as f64 / time.max(1e-9));
                 counted = (now, at);
             }
         }
     }
+    let (ended, seconds) = (common.ended.count() - before, begin.elapsed().as_secs_f64());
+    let spent = usage.since(conductor)?;
     while let Some(submitted) = submissions.join_next().await {
         flows.push(submitted.during(WHAT)??);
     }
     let all = (flows.len() * tasks) as u64;
-    let last = common.acknowledged.reach(all, PATIENCE, "ends on disk").await?;
-    Ok(Ran { flows, each_second, seconds: (last - begin).as_secs_f64() })
+    common.acknowledged.reach(all, PATIENCE, "ends on disk").await?;
+    Ok(Ran { flows, each_second, ended: ended as f64, seconds, spent })
 }
