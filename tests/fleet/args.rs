@@ -76,8 +76,8 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 128)]
     pub(crate) dialling: usize,
 
-    /// Threads of the emulator's runtime
-    #[arg(long, default_value_t = 2)]
+    /// Threads of the emulator's runtime; with one, the orders of a burst wait for the emulator
+    #[arg(long, default_value_t = 1)]
     pub(crate) threads: usize,
 
     /// Everything in a few seconds: for tests of this program

@@ -8,7 +8,7 @@
 //! - `peers` does the same work with other tools.
 //! - `figures` and `usage` say what came out, what it cost, and what limited it.
 //!
-//! It shares the machine with what it measures, so it is kept lean: two threads, no timer
+//! It shares the machine with what it measures, so it is kept lean: one runtime thread, no timer
 //! and no allocation for a player that waits, latencies noted where things happen and put together
 //! afterwards.
 

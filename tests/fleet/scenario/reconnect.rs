@@ -100,7 +100,7 @@ async fn round(args: &Args, stage: &mut Stage<'_>, crowd: &Crowd) -> Result<Roun
         let over = Arc::clone(&over);
         let alone = Builder::new_current_thread().enable_all().build();
         let alone = alone.during("starting the audience's runtime")?;
-        // Beside the players' threads: what they cost each other is not the conductor's time.
+        // Beside the players' thread: what they cost each other is not the conductor's time.
         spawn_blocking(move || alone.block_on(submit_meanwhile(address, tls, hosts, over)))
     };
     let back = crowd.attached(PATIENCE).await?;
