@@ -246,7 +246,7 @@ struct Guarded {
 impl Guarded {
     fn start(program: &Path, arguments: &[&str], log: &Path) -> Result<Self> {
         const GUARD: &str = "trap : HUP INT QUIT TERM; \"$@\" </dev/null & \
-             until read -r _ || test $? -lt 128; do :; done -r _; kill -9 $! 2>/dev/null; wait";
+             until read -r _ || test $? -lt 128; do :; done; kill -9 $! 2>/dev/null; wait";
         let what = format!("starting {}", program.display());
         let log = File::options().create(true).append(true).open(log).during(&what)?;
         let mut shell = Command::new("/bin/sh")
@@ -268,5 +268,21 @@ impl Drop for Guarded {
         drop(self.input.take());
         // Gone is gone.
         let _ = self.shell.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_ends_with_its_guard() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let mut guarded = Guarded::start(Path::new("/bin/sleep"), &["3600"], &log).unwrap();
+        drop(guarded.input.take());
+        // The shell waits for the program that it has killed.
+        let status = guarded.shell.wait().unwrap();
+        assert!(status.success(), "{status}: {}", std::fs::read_to_string(&log).unwrap());
     }
 }
