@@ -2,8 +2,8 @@
 //!
 //! They are in nobody's way: all that a player does with one is to forget what it has kept. A
 //! message of its own costs as much as an order does, so they go along with whatever the player is
-//! told next, and by themselves only if nothing comes for a while. Then the fleet has less to do.
-//! Until it is sent, a crash here makes the player repeat a report, no more.
+//! told next, and by themselves only if nothing comes for a while. Until then a crash makes the
+//! player repeat a report, no more.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 /// How long they wait at least, where nothing comes: a busy player's next order mostly does.
 const LEAST: Duration = Duration::from_secs(1);
-/// And at most. In between all that wait are sent in one go, so that the driver is not woken up for
-/// each of them.
+/// And at most. In between those that wait are sent many at once, so that the driver is not woken up
+/// for each of them.
 const MOST: Duration = Duration::from_secs(2);
 
 /// Most that are sent before somebody else has a turn.
@@ -58,13 +58,15 @@ mod tests {
     #[test]
     fn nobody_waits_longer_than_the_most_and_those_who_go_together_have_waited_the_least() {
         let start = Instant::now();
-        let at = |ms: u64| start + Duration::from_millis(40 * ms);
+        // In fiftieths of the most.
+        let tick = MOST / 50;
+        let at = |ticks: u32| start + tick * ticks;
         let mut lingering = Lingering::default();
         assert_eq!(lingering.due(), None);
         let (mut now, mut gone) = (0, Vec::new());
         for (session, since) in (1..).zip([0, 3, 24, 26, 26, 90, 300]) {
             while lingering.due().is_some_and(|due| due <= at(since)) {
-                now = (lingering.due().unwrap() - start).as_millis() as u64 / 40;
+                now = (lingering.due().unwrap() - start).div_duration_f64(tick).round() as u32;
                 gone.extend(lingering.take_due(at(now)).map(|(_, session)| (now, session.0)));
             }
             assert_eq!(lingering.take_due(at(since)).count(), 0, "{now}");
