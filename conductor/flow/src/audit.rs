@@ -267,23 +267,25 @@ impl Engine {
             "the ledger counts {:?} of {host}, which is {counts:?}",
             player.counted
         );
-        let waits_in = self.ledger.waits_in(ix, player.party);
+        let (waits, barred) = self.ledger.waits(ix, player.party);
         ensure!(
-            waits_in.is_some() == player.waits_for_room,
-            "player {host} waits for room: {}, and stands in {waits_in:?}",
+            waits == player.waits_for_room,
+            "player {host} waits for room: {}, and in its party: {waits}",
             player.waits_for_room
         );
-        if let (Next::Cell(_), None) = (player.next(&self.ledger, &self.open), self.stale.as_ref())
-        {
-            let queues = waits_in.is_some_and(|cell| {
-                let (held, _, limit) = self.ledger.counts(cell);
-                held >= limit || self.ledger.is_opened(cell)
-            });
-            ensure!(
-                queues || self.woken.contains(ix),
-                "player {host} needs room and waits in no full cell"
-            );
-        }
+        ensure!(
+            barred == self.ledger.is_full_in(&player.cells),
+            "player {host} is barred: {barred}, and not so by its cells"
+        );
+        let needs_room = player.next(&self.ledger, &self.open) == Next::Room;
+        ensure!(
+            !needs_room || waits || self.stale.is_some() || self.woken.contains(ix),
+            "player {host} needs room and does not wait for it"
+        );
+        ensure!(
+            !waits || barred || self.ledger.has_opened(),
+            "player {host} waits for room that there is"
+        );
         Ok(())
     }
 

@@ -160,8 +160,8 @@ impl Engine {
                     }
                     continue;
                 }
-                Next::Cell(cell) => {
-                    self.await_room(player, cell);
+                Next::Room => {
+                    self.await_room(player);
                     break;
                 }
                 Next::Nothing => break,
@@ -195,21 +195,24 @@ impl Engine {
     /// Lets a task that was parked on a player wait for its job.
     fn await_window(&mut self, entry: TaskRef) {
         let id = entry.job();
-        let Some(job) = self.job_mut(id).filter(|job| job.awaits(entry.index)) else { return };
+        let Some(job) = self.flows.job_mut(id).filter(|job| job.awaits(entry.index)) else {
+            return;
+        };
         let index = job.index_of(entry.index);
         job.park(index, Parked::Ready);
+        if job.stuck {
+            self.changed.insert(id);
+        }
         if job.may_start() && job.window_is_open() {
             self.enqueue(id);
         }
-        // Perhaps nobody but a person can help it now.
-        self.changed.insert(id);
         self.leave_behind(id);
     }
 
-    /// Puts a player into the queue of a cell, if room there is what its next task needs.
+    /// Lets a player wait for room in its cells, if that is what its next task needs.
     fn queue_for_room(&mut self, player: PlayerIx) {
-        if let Next::Cell(cell) = self.roster[player].next(&self.ledger, &self.open) {
-            self.await_room(player, cell);
+        if self.roster[player].next(&self.ledger, &self.open) == Next::Room {
+            self.await_room(player);
         }
     }
 

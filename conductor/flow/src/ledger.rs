@@ -19,18 +19,18 @@ use std::{
 use orchestra_model::{
     Deployments, FlowId, HostSet, JobId, TaskState,
     delivery::OrderNumber,
-    deployment::CellId,
     ledger::{CellStatus, Holder},
     record::{HoldRecord, Impact, Op},
 };
 
 use crate::{
     Engine,
-    cells::{Admitted, Ledger},
+    cells::Ledger,
     effect::{Answer, Effect, Rejection},
     flow::Flow,
     input::ReplyId,
     job::Job,
+    parties::PartyIx,
     player::{Down, Player},
     roster::PlayerIx,
     task::TaskRef,
@@ -134,10 +134,10 @@ impl Engine {
         }
     }
 
-    /// Lets a player wait for room in a full cell.
-    pub(crate) fn await_room(&mut self, ix: PlayerIx, cell: CellId) {
+    /// Lets a player wait for room in the cells of its host, one of which is full.
+    pub(crate) fn await_room(&mut self, ix: PlayerIx) {
         if !std::mem::replace(&mut self.roster[ix].waits_for_room, true) {
-            self.ledger.queue(ix, self.roster[ix].party, cell);
+            self.ledger.queue(ix, self.roster[ix].party);
         }
         let player = &self.roster[ix];
         // Its tasks may have nobody left to wait for but a person.
@@ -149,19 +149,15 @@ impl Engine {
         }
     }
 
-    /// Looks again at the next who wait for a cell with room. Whether there were any.
+    /// Looks again at the next player that waited for room which there is now. Whether there was
+    /// any.
     pub(crate) fn admit(&mut self) -> bool {
         if self.stale.is_some() {
             return false;
         }
-        match self.ledger.admit() {
-            Admitted::Nobody => return false,
-            Admitted::Moved => {}
-            Admitted::Player(player) => {
-                self.roster[player].waits_for_room = false;
-                self.wake(player);
-            }
-        }
+        let Some(player) = self.ledger.admit() else { return false };
+        self.roster[player].waits_for_room = false;
+        self.wake(player);
         true
     }
 
@@ -259,7 +255,7 @@ impl Engine {
         self.ledger = Ledger::new(deployments);
         for ix in self.roster.indices() {
             let player = &mut self.roster[ix];
-            player.cells = Arc::default();
+            (player.cells, player.party) = (Arc::default(), PartyIx::default());
             if std::mem::take(&mut player.waits_for_room) {
                 self.woken.insert(ix);
             }

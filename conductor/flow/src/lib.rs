@@ -16,8 +16,8 @@
 //! 3. *chosen*: window, cells, score concurrency and credit are taken in one step (`Engine::start`);
 //! 4. *emitted*: the records that say so, then the order.
 //!
-//! What holds cells is a host, not a task (`ledger`), so it is players that wait for room in a cell:
-//! each stands in one queue, with whatever is parked on it.
+//! What holds cells is a host, not a task (`ledger`), so it is players that wait for room in cells,
+//! each with whatever is parked on it (`parties`).
 //!
 //! An input changes tasks and players, and notes whom that concerns: jobs that may be doomed, over
 //! or stuck, players whose gates may have opened, cells with room. What follows is worked off
@@ -28,7 +28,8 @@
 //! needs more (a slot of a million tasks begins) is done in turns: see [`Engine::has_work`]. Only
 //! what touches many tasks by its nature costs in proportion: a player with many tasks parked on it
 //! comes or goes, a one-of job looks over its players, a reload removes some or brings other
-//! deployments, a cell that many wait for becomes dead.
+//! deployments, a cell that many wait for becomes dead, and, 64 at a time, a full one opens for which
+//! hosts wait that hardly share their other cells.
 //!
 //! Why something waits is told from the same data that decides (`explain`), and what a submission
 //! would do by the same engine over an overlay (`plan`).
@@ -47,6 +48,7 @@ mod flows;
 mod input;
 mod job;
 mod ledger;
+mod parties;
 mod plan;
 mod player;
 mod queue;

@@ -17,11 +17,7 @@ use orchestra_model::{
 };
 
 use crate::{
-    cells::{Ledger, PartyIx},
-    few::Few,
-    input::SessionId,
-    queue::Queues,
-    task::TaskRef,
+    cells::Ledger, few::Few, input::SessionId, parties::PartyIx, queue::Queues, task::TaskRef,
 };
 
 /// One player.
@@ -109,8 +105,8 @@ pub(crate) enum Next {
     Start(TaskRef),
     /// The tasks of this queue might, but for their jobs.
     Idle(usize),
-    /// Something would, were there room in this cell.
-    Cell(CellId),
+    /// Something would, were there room in its cells.
+    Room,
     /// Nothing.
     Nothing,
 }
@@ -223,13 +219,17 @@ impl Player {
                 return Some(WaitReason::ScoreBusy);
             }
         }
-        self.full_cell(kind, ledger).map(|_| WaitReason::Cell)
+        let has_no_room = self.needs_room(kind) && ledger.is_full_in(&self.cells);
+        has_no_room.then_some(WaitReason::Cell)
     }
 
     /// A cell of the host without room for it, where a task of this kind needs that.
     pub(crate) fn full_cell(&self, kind: &Kind, ledger: &Ledger) -> Option<CellId> {
-        let needs_room = !self.cells.is_empty() && !self.holds();
-        (needs_room && self.impact(kind) == Impact::Holds).then(|| ledger.full_of(&self.cells))?
+        self.needs_room(kind).then(|| ledger.full_of(&self.cells))?
+    }
+
+    fn needs_room(&self, kind: &Kind) -> bool {
+        !self.cells.is_empty() && !self.holds() && self.impact(kind) == Impact::Holds
     }
 
     /// The same for a task that does not queue here yet. Where an older exclusive one waits for the
@@ -270,7 +270,7 @@ impl Player {
         let mut start: Option<TaskRef> = None;
         let mut idle: Option<(TaskRef, usize)> = None;
         let mut exclusive: Option<TaskRef> = None;
-        let mut full: Option<(TaskRef, CellId)> = None;
+        let mut full: Option<TaskRef> = None;
         let is_older = |task, than: Option<TaskRef>| than.is_none_or(|than| task < than);
         for (ix, (kind, first)) in self.parked.firsts().enumerate() {
             match self.gate(kind, ledger) {
@@ -284,9 +284,7 @@ impl Player {
                 Some(WaitReason::Exclusive) if is_older(first, exclusive) => {
                     exclusive = Some(first);
                 }
-                Some(WaitReason::Cell) if is_older(first, full.map(|(task, _)| task)) => {
-                    full = self.full_cell(kind, ledger).map(|cell| (first, cell));
-                }
+                Some(WaitReason::Cell) if is_older(first, full) => full = Some(first),
                 Some(_) => {}
             }
         }
@@ -294,7 +292,7 @@ impl Player {
         match (start, idle, full) {
             (Some(task), ..) if is_older(task, exclusive) => Next::Start(task),
             (_, Some((task, ix)), _) if is_older(task, exclusive) => Next::Idle(ix),
-            (_, _, Some((task, cell))) if is_older(task, exclusive) => Next::Cell(cell),
+            (_, _, Some(task)) if is_older(task, exclusive) => Next::Room,
             _ => Next::Nothing,
         }
     }

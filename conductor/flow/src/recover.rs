@@ -110,7 +110,7 @@ impl Engine {
             leftovers: VecDeque::new(),
             deadlines: Deadlines::default(),
             returning_until: Timestamp(0),
-            ledger: Ledger::default(),
+            ledger: Ledger::new(Arc::default()),
             gathering: BTreeSet::new(),
             effects: VecDeque::new(),
             stale: None,

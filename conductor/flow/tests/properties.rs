@@ -320,6 +320,40 @@ fn no_interleaving_of_flows_exceeds_a_cell_or_leaves_room_unused() {
     }
 }
 
+#[test]
+fn room_is_used_whoever_waits_for_it_among_hosts_that_hardly_share_their_cells() {
+    const HOSTS: usize = 150;
+    for seed in 0..4 {
+        let mut chance = Chance(seed);
+        let all = format!("h[1-{HOSTS}]");
+        let deployments = deployments([7, 11, 13].map(|values| {
+            let limit = Quantity::Count(1 + chance.below(3) as u32);
+            let sets: Vec<String> = (0..values)
+                .map(|value| {
+                    let names = (1..=HOSTS).filter(|host| host % values == value);
+                    names.map(|host| format!("h{host}")).collect::<Vec<_>>().join(",")
+                })
+                .collect();
+            let names: Vec<String> = (0..values).map(|value| format!("v{value}")).collect();
+            let clusters: Vec<(&str, &str)> =
+                names.iter().zip(&sets).map(|(name, set)| (&**name, &**set)).collect();
+            named_deployment(&format!("d{values}"), &[("app", &all, Some(limit))], &clusters, &[])
+        }));
+        let mut bare = Bare::new(&all, Arc::clone(&deployments));
+        let flows: BTreeMap<FlowId, bool> =
+            (0..2).map(|_| (bare.submit(flow([vec![job(&all)]])), false)).collect();
+        while !bare.running.is_empty() {
+            check_cells(&bare, &deployments, &flows, &BTreeSet::new(), seed);
+            for _ in 0..9.min(bare.running.len()) {
+                let nth = chance.below(bare.running.len());
+                let (name, key) = bare.running.keys().nth(nth).cloned().unwrap();
+                bare.end(&name, key, End::Ok);
+            }
+        }
+        assert_eq!(bare.engine.alive_count(), 0, "seed {seed}");
+    }
+}
+
 /// A few deployments with cells that share hosts.
 fn overlapping(chance: &mut Chance) -> Arc<Deployments> {
     let some = |chance: &mut Chance| {

@@ -34,6 +34,25 @@ fn no_more_hosts_than_the_cell_allows_over_all_flows() {
 }
 
 #[test]
+fn every_host_of_a_cell_has_its_turn() {
+    let mut world = World::new("h[1-3]");
+    let one = Some(Quantity::Count(1));
+    let racks = [("a", "h1"), ("b", "h2"), ("c", "h3")];
+    world.deploy(deployments([
+        named_deployment("site", &[("app", "h[1-3]", one)], &[("all", "h[1-3]")], &[]),
+        named_deployment("racks", &[("app", "h[1-3]", one)], &racks, &[]),
+    ]));
+    let all = world.submit(flow([vec![job("h[1-3]")]]));
+    world.ok("h1", all);
+    let again = world.submit(flow([vec![job("h1")]]));
+    world.ok("h2", all);
+    assert_eq!(world.states(all, 1, 1), "ok ok running");
+    assert_eq!(world.states(again, 1, 1), "waiting");
+    world.ok("h3", all);
+    assert_eq!(world.states(again, 1, 1), "running");
+}
+
+#[test]
 fn a_look_takes_no_cells_and_an_unthrottled_job_neither() {
     let mut world = two_clusters();
     let first = world.submit(flow([vec![job("fe1")]]));

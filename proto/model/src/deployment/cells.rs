@@ -66,6 +66,7 @@ pub struct Cells {
     cells: Vec<Cell>,
     /// Hosts that share their cells share the list.
     of_host: BTreeMap<HostName, Arc<[CellId]>>,
+    lists: Vec<Arc<[CellId]>>,
     /// Whether any hosts at all can wait for each other for ever: fewer hosts never make more of
     /// that, so that asking costs nothing where it is ruled out for all of them.
     pub(super) may_conflict: bool,
@@ -122,6 +123,11 @@ impl Cells {
     /// share the list.
     pub fn by_host(&self) -> impl Iterator<Item = (&HostName, &Arc<[CellId]>)> {
         self.of_host.iter()
+    }
+
+    /// Those lists, each once, in their order.
+    pub fn lists(&self) -> &[Arc<[CellId]>] {
+        &self.lists
     }
 
     /// Whether there are hosts at all that would wait for each other for ever.
@@ -242,7 +248,8 @@ impl Builder {
             }
         };
         let of_host = self.of_host.into_iter().map(|(host, cells)| (host, shared(cells))).collect();
-        let mut cells = Cells { cells: self.cells, of_host, may_conflict: false };
+        let lists = lists.into_iter().collect();
+        let mut cells = Cells { cells: self.cells, of_host, lists, may_conflict: false };
         cells.may_conflict = cells.cells.iter().any(|cell| !cell.predecessors.is_empty())
             && !cells.conflicts_among(cells.of_host.keys()).is_empty();
         cells

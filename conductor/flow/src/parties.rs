@@ -1,0 +1,216 @@
+//! Who waits for room in cells, and whom it lets through.
+//!
+//! Players whose hosts share all their cells wait for the same, whatever their tasks: they are one
+//! *party*, which is free as long as none of its cells is full. Where deployments cut the fleet
+//! alike there are few parties; where they cut across each other nearly every host is one of its
+//! own, and hardly any of those that wait for a cell can use the room that opens there, for their
+//! other cells are full. To find one that can is the partial match problem, for which nothing is
+//! known that does much better than to look at all of them. So they are looked at 64 at a time.
+//!
+//! Parties are numbered in the order of their cells and lie in *pages* of 64. A page has a word of
+//! those in which anybody waits, and *bars*: words of those that a full cell stops. A cell has a
+//! place in each page in which it has parties: these, and a bar that it shares only with cells which
+//! have none of them. So a cell that becomes full, or opens, sets or clears bits in its bars, and
+//! the free parties of a page are those that wait and that no bar stops.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use orchestra_model::deployment::{CellId, Cells};
+
+use crate::roster::PlayerIx;
+
+/// A party's number: the place of its cells among those of all hosts, in their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PartyIx(u32);
+
+/// All parties, by whether they wait and what stops them.
+#[derive(Clone, Debug)]
+pub(crate) struct Parties {
+    layout: Arc<Layout>,
+    /// Who waits, by party, in the order in which they came.
+    players: Vec<VecDeque<PlayerIx>>,
+    /// A word a page: those in which anybody waits.
+    waiting: Vec<u64>,
+    /// Those that a full cell stops.
+    bars: Vec<u64>,
+    /// By cell: where the next look at it begins, so that all of its parties have their turn.
+    turn: Vec<PartyIx>,
+}
+
+/// What follows from the deployments alone.
+#[derive(Debug, Default)]
+struct Layout {
+    /// What the hosts of each party are in.
+    cells: Vec<Arc<[CellId]>>,
+    /// By cell, in the order of pages.
+    places: Vec<Vec<Place>>,
+    /// By page: where its bars begin. After those, where the last ones end.
+    bars: Vec<u32>,
+}
+
+/// Parties that a cell has in one page.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    page: u32,
+    bar: u32,
+    parties: u64,
+}
+
+impl PartyIx {
+    const fn new(page: u32, bit: u32) -> Self {
+        Self(page * u64::BITS + bit)
+    }
+
+    fn page(self) -> u32 {
+        self.0 / u64::BITS
+    }
+
+    fn bit(self) -> u64 {
+        1 << (self.0 % u64::BITS)
+    }
+
+    fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl Parties {
+    /// Those of the hosts in these cells, and, as the first, that of all hosts in none. No cell is
+    /// full, and nobody waits.
+    pub(crate) fn new(cells: &Cells) -> Self {
+        let layout = Layout::new(cells);
+        Self {
+            players: vec![VecDeque::new(); layout.cells.len()],
+            waiting: vec![0; layout.bars.len() - 1],
+            bars: vec![0; layout.bars[layout.bars.len() - 1] as usize],
+            turn: vec![PartyIx::default(); layout.places.len()],
+            layout: Arc::new(layout),
+        }
+    }
+
+    /// The party of a host in these cells.
+    pub(crate) fn of(&self, cells: &[CellId]) -> PartyIx {
+        let place = self.layout.cells.binary_search_by(|party| (**party).cmp(cells));
+        PartyIx(place.map_or(0, narrow))
+    }
+
+    /// Puts a player at the end of its party.
+    pub(crate) fn join(&mut self, party: PartyIx, player: PlayerIx) {
+        self.players[party.index()].push_back(player);
+        self.waiting[party.page() as usize] |= party.bit();
+    }
+
+    /// A cell has become full, or is full no more.
+    pub(crate) fn bar(&mut self, cell: CellId, is_full: bool) {
+        for place in &self.layout.places[cell.index()] {
+            let bar = &mut self.bars[place.bar as usize];
+            *bar = if is_full { *bar | place.parties } else { *bar & !place.parties };
+        }
+    }
+
+    /// Takes the first player out of the next free party of a cell.
+    pub(crate) fn admit(&mut self, cell: CellId) -> Option<PlayerIx> {
+        let party = self.next_free(cell)?;
+        self.turn[cell.index()] = PartyIx(party.0 + 1);
+        let players = &mut self.players[party.index()];
+        let player = players.pop_front();
+        if players.is_empty() {
+            self.waiting[party.page() as usize] &= !party.bit();
+        }
+        player
+    }
+
+    /// The players that wait for room in a cell, or for other cells of their hosts.
+    pub(crate) fn waiting_for(&self, cell: CellId) -> impl Iterator<Item = PlayerIx> {
+        let places = self.layout.places[cell.index()].iter();
+        let waiting =
+            places.map(|place| (place.page, self.waiting[place.page as usize] & place.parties));
+        let parties = waiting.flat_map(|(page, parties)| members(page, parties));
+        parties.flat_map(|party| self.players[party.index()].iter().copied())
+    }
+
+    /// Whether a player waits in a party, and whether bars stop that: for the audit.
+    pub(crate) fn audit(&self, party: PartyIx, player: PlayerIx) -> (bool, bool) {
+        let waits = self.players[party.index()].contains(&player);
+        let barred = self.bars_of(party.page()).iter().any(|bar| bar & party.bit() != 0);
+        (waits, barred)
+    }
+
+    fn next_free(&self, cell: CellId) -> Option<PartyIx> {
+        let (places, turn) = (&self.layout.places[cell.index()], self.turn[cell.index()]);
+        let begin = places.partition_point(|place| place.page < turn.page());
+        // The page in which it begins is looked at in two parts.
+        let later = |place: &Place| if place.page == turn.page() { !(turn.bit() - 1) } else { !0 };
+        let ahead = places[begin..].iter().map(|place| self.free(place) & later(place));
+        let all = places.iter().map(|place| self.free(place));
+        let pages = places[begin..].iter().zip(ahead).chain(places.iter().zip(all));
+        pages
+            .filter(|(_, free)| *free != 0)
+            .find_map(|(place, free)| members(place.page, free).next())
+    }
+
+    /// Those of a place that wait and that nothing stops.
+    fn free(&self, place: &Place) -> u64 {
+        let mut free = self.waiting[place.page as usize] & place.parties;
+        // Mostly the first few stop them all.
+        for bar in self.bars_of(place.page) {
+            if free == 0 {
+                break;
+            }
+            free &= !bar;
+        }
+        free
+    }
+
+    fn bars_of(&self, page: u32) -> &[u64] {
+        let ends = &self.layout.bars[page as usize..];
+        &self.bars[ends[0] as usize..ends[1] as usize]
+    }
+}
+
+impl Layout {
+    fn new(cells: &Cells) -> Self {
+        let lists = std::iter::once(Arc::default()).chain(cells.lists().iter().cloned());
+        let mut layout = Self { cells: lists.collect(), ..Self::default() };
+        layout.places.resize_with(cells.as_slice().len(), Vec::new);
+        let mut bars = 0;
+        for (page, parties) in (0..).zip(layout.cells.chunks(u64::BITS as usize)) {
+            layout.bars.push(bars);
+            let mut lies_in: Vec<(CellId, usize)> = Vec::new();
+            for (bit, party) in parties.iter().enumerate() {
+                lies_in.extend(party.iter().map(|cell| (*cell, bit)));
+            }
+            lies_in.sort_unstable();
+            // Cells take bars in their order, each the first behind those of all of its parties.
+            let (mut next, mut most) = ([0; u64::BITS as usize], 0);
+            for of_cell in lies_in.chunk_by(|(one, _), (other, _)| one == other) {
+                let bits = of_cell.iter().map(|(_, bit)| *bit);
+                let bar = bits.clone().map(|bit| next[bit]).max().unwrap_or_default();
+                let parties = bits.fold(0, |parties, bit| {
+                    next[bit] = bar + 1;
+                    parties | 1 << bit
+                });
+                let place = Place { page, bar: bars + bar, parties };
+                layout.places[of_cell[0].0.index()].push(place);
+                most = most.max(bar + 1);
+            }
+            bars += most;
+        }
+        layout.bars.push(bars);
+        layout
+    }
+}
+
+/// The parties of a page of which the bits are set.
+fn members(page: u32, mut parties: u64) -> impl Iterator<Item = PartyIx> {
+    std::iter::from_fn(move || {
+        let first = (parties != 0).then(|| parties.trailing_zeros())?;
+        parties &= parties - 1;
+        Some(PartyIx::new(page, first))
+    })
+}
+
+/// Hosts in cells are bounded (`limits::CELL_HOSTS`), and with them parties, places and bars.
+fn narrow(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
