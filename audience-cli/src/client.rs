@@ -334,9 +334,10 @@ async fn dial(
 fn is_final(error: &ConnectError) -> bool {
     match error {
         ConnectError::Unreachable { .. } | ConnectError::TimedOut { .. } => false,
-        ConnectError::Refused { reason, .. } => {
-            !matches!(reason, Refused::Closed | Refused::TimedOut | Refused::Other(_))
-        }
+        ConnectError::Refused { reason, .. } => !matches!(
+            reason,
+            Refused::Closed | Refused::TimedOut | Refused::Crowded | Refused::Other(_)
+        ),
         ConnectError::Http { .. } => true,
     }
 }

@@ -1,15 +1,15 @@
 //! The conductor's listener: TCP and TLS, up to a stream whose other end is known.
 //!
 //! Handshakes run beside each other and beside `accept`, so that a peer that says nothing costs
-//! its own time only. At most [`Limits::pending`] of them run; up to [`Limits::waiting`] further
-//! connections wait here for theirs, each a descriptor, and the rest in the kernel's backlog,
-//! where they cost us nothing. Every connection that is refused is logged with its address and
-//! the reason.
+//! its own time only. At most [`Limits::pending`] of them run, and up to [`Limits::waiting`] further
+//! connections wait here for theirs, each a descriptor. Every connection that is refused is logged
+//! with its address and the reason.
 //!
 //! Who it is that waits is not known before its handshake, and nothing that it claims may bring it
 //! forward. So the turns alternate: the one that came last, the one that came first. When a whole
-//! fleet comes back at once, somebody with a question is let in beside it, and of those who wait
-//! none is forgotten.
+//! fleet comes back at once, somebody with a question is let in beside it. Where more come than may
+//! wait, those in the middle are sent away, who would wait longest: left in the kernel's backlog, the
+//! newest would stand behind all others there, or, when that is full too, be ignored for seconds.
 
 use std::{
     collections::VecDeque,
@@ -47,7 +47,7 @@ use crate::{
 pub struct Limits {
     /// Most handshakes at once.
     pub pending: usize,
-    /// Most connections that wait for theirs; at least one.
+    /// Most connections that wait for theirs; at least one. Further ones drive others out.
     pub waiting: usize,
     /// Longest handshake.
     pub handshake: Duration,
@@ -115,18 +115,25 @@ async fn accept(
     let mut waiting = Waiting::default();
     let mut not_before: Option<Instant> = None;
     loop {
-        let has_room = waiting.len() < limits.waiting.max(1);
-        let (permit, (tcp, address)) = tokio::select! {
+        let permit = tokio::select! {
             // First, so that whoever has come is known when a turn is given.
             biased;
-            accepted = listener.accept(), if has_room && not_before.is_none() => {
+            accepted = listener.accept(), if not_before.is_none() => {
                 match accepted {
                     // One that cannot be tuned is gone already.
                     Ok((tcp, address)) if tune(&tcp).is_ok() => waiting.push((tcp, address)),
                     Ok(_) => {}
                     Err(error) => not_before = pause_after(&error),
                 }
-                continue;
+                if waiting.len() <= limits.waiting.max(1) {
+                    continue;
+                }
+                if let Some((_, address)) = waiting.drive_out() {
+                    log(address, &Refused::Crowded);
+                }
+                // However fast they come.
+                let Ok(permit) = Arc::clone(&pending).try_acquire_owned() else { continue };
+                permit
             }
             // Meanwhile turns are given: those who wait have what is lacking.
             () = until(not_before) => {
@@ -134,11 +141,12 @@ async fn accept(
                 continue;
             }
             permit = Arc::clone(&pending).acquire_owned(), if waiting.len() > 0 => {
-                // Never closed, and somebody waits.
-                let (Ok(permit), Some(next)) = (permit, waiting.next()) else { return };
-                (permit, next)
+                // Never closed.
+                let Ok(permit) = permit else { return };
+                permit
             }
         };
+        let Some((tcp, address)) = waiting.next() else { continue };
         while handshakes.try_join_next().is_some() {}
         let acceptor = TlsAcceptor::from(tls.get());
         let ready = ready.clone();
@@ -173,6 +181,11 @@ impl<T> Waiting<T> {
 
     fn push(&mut self, one: T) {
         self.queue.push_back(one);
+    }
+
+    /// The one that would wait longest for its turn, if nobody came any more.
+    fn drive_out(&mut self) -> Option<T> {
+        self.queue.remove(self.queue.len() / 2)
     }
 
     /// The newest and the oldest by turns.
@@ -338,5 +351,13 @@ mod tests {
         assert_eq!(turns, [2_000, 1, 2_002, 2, 2_004, 3, 2_006, 4]);
         let rest = std::iter::from_fn(|| waiting.next()).count();
         assert_eq!(rest, 998);
+    }
+
+    #[test]
+    fn who_is_driven_out_is_as_far_from_the_first_as_from_the_last() {
+        let mut waiting = Waiting::default();
+        (0..5).for_each(|one| waiting.push(one));
+        let out: Vec<_> = std::iter::from_fn(|| waiting.drive_out()).collect();
+        assert_eq!(out, [2, 3, 1, 4, 0]);
     }
 }

@@ -15,7 +15,7 @@ use std::{
 
 use orchestra_model::HostName;
 use rustls::{
-    RootCertStore,
+    CipherSuite, RootCertStore,
     crypto::{CryptoProvider, ring},
     sign::{CertifiedKey, SingleCertAndKey},
 };
@@ -55,10 +55,20 @@ pub struct Credentials {
     pub(crate) provider: Arc<CryptoProvider>,
 }
 
+/// What ring offers, with AES-128 and SHA-256 first, as strong as the P-256 keys of our certificates:
+/// SHA-384 is longer than they need, and takes several times as long where the processor knows
+/// SHA-256.
+fn provider() -> CryptoProvider {
+    let mut provider = ring::default_provider();
+    let first = CipherSuite::TLS13_AES_128_GCM_SHA256;
+    provider.cipher_suites.sort_by_key(|suite| suite.suite() != first);
+    provider
+}
+
 impl Credentials {
     /// Reads the files; our certificate must be an identity of `domain` and valid now.
     pub fn load(files: &Files, domain: &HostName) -> Result<Credentials, LoadError> {
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(provider());
         let roots = roots(&files.ca)?;
         let chain = read_certificates(&files.cert)?;
         let identity = own_identity(&files.cert, &chain, domain)?;

@@ -30,6 +30,8 @@ pub enum Refused {
     Closed,
     /// The peer let the time for the handshake run out.
     TimedOut,
+    /// So many wait for their handshakes that the peer's would have come too late.
+    Crowded,
     /// The peer refused us, with this alert.
     ByPeer(AlertDescription),
     /// Anything else, in the words of the TLS library or the system.
@@ -96,6 +98,7 @@ impl fmt::Display for Refused {
             Self::NotTls13 => f.write_str("the peer does not speak TLS 1.3"),
             Self::Closed => f.write_str("the peer closed the connection during the handshake"),
             Self::TimedOut => f.write_str("the handshake took too long"),
+            Self::Crowded => f.write_str("too many wait for a handshake: it may come again"),
             Self::ByPeer(alert) => f.write_str(&words_of(*alert)),
             Self::Other(text) => f.write_str(text),
         }

@@ -121,6 +121,12 @@ impl Error for ServeError {
 
 /// Threads for host sets, files and the store's readers. What waits for one costs little.
 const BLOCKING_THREADS: usize = 16;
+/// How often a ping is sent over each connection, and how long its answer may take: for a peer that
+/// does nothing any more, though its host lives. Clients ping more often, and the kernel notices a
+/// host that is gone (`orchestra_certs`), so that this may be rare: it is what a connection costs
+/// that does nothing.
+const PING_INTERVAL: Duration = Duration::from_secs(60);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most connections that the kernel holds until there is time for them; it has its own, lower
 /// bound (`net.core.somaxconn`, 4,096). What does not fit in is dropped and comes again a second
 /// later, then after two and four: who waits there waits in order.
@@ -271,8 +277,8 @@ async fn listen(
     mut until: watch::Receiver<bool>,
 ) -> Result<(), tonic::transport::Error> {
     Server::builder()
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .http2_keepalive_interval(Some(PING_INTERVAL))
+        .http2_keepalive_timeout(Some(PING_TIMEOUT))
         .max_concurrent_streams(CALLS)
         .layer(AccessLayer)
         .add_service(

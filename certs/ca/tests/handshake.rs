@@ -328,6 +328,19 @@ async fn whoever_comes_last_does_not_wait_for_all_others() {
 }
 
 #[tokio::test]
+async fn not_even_where_more_come_than_may_wait() {
+    let fleet = Fleet::new();
+    let handshake = Duration::from_millis(100);
+    let limits = Limits { pending: 1, waiting: 4, handshake };
+    let mut listener = Listener::with(fleet.server(), limits).await;
+    let _silent: Vec<_> = (0..40).map(|_| TcpStream::connect(&listener.address).unwrap()).collect();
+    listener.accepts(fleet.client(Role::Audience, "alice")).await;
+    let had = |what| listener.log().matches(what).count();
+    let (turns, none) = (had("the handshake took too long"), had("too many wait for a handshake"));
+    assert!(turns <= 4 && none >= 30, "{turns} had their turns before, and {none} will have none");
+}
+
+#[tokio::test]
 async fn an_attempt_says_what_failed() {
     let fleet = Fleet::new();
     let client = fleet.client(Role::Audience, "alice");

@@ -52,7 +52,7 @@ async fn an_order_goes_from_welcome_to_acknowledgement() {
 
 #[tokio::test]
 async fn a_player_is_told_how_fast_its_fleet_may_come_back() {
-    let place = Place::new("db[1-2800]\n");
+    let place = Place::new("db[1-2600]\n");
     let conductor = Conductor::start(&place);
     let session = Player::new(&place, &conductor.address, "db1").await.attach().await;
     assert_eq!(session.welcome.come_back_within_ms, 2_000);

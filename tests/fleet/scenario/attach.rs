@@ -71,6 +71,15 @@ pub(super) async fn run(args: &Args) -> Result<Report> {
     Ok(report)
 }
 
+/// Players a second that a bare server lets in.
+pub(super) async fn bare_rate(stage: &Stage<'_>) -> Result<f64> {
+    let server = start_bare(&stage.authority, stage.dir(), &stage.lifeline, false)?;
+    let (round, crowd) = attach(stage, server.pid(), server.address()?).await?;
+    crowd.stop().await?;
+    server.kill();
+    Ok(round.rate)
+}
+
 async fn attach(
     stage: &Stage<'_>,
     pid: u32,

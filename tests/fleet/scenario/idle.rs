@@ -1,29 +1,38 @@
-//! Nothing happens: what attached players cost by being there.
+//! Nothing happens: what attached players cost by being there, to a bare server of the same run and
+//! to the conductor.
 
 use tokio::time::sleep;
 
 use crate::{
     args::Args,
     audience::Wanted,
+    crowd::{Crowd, Manner},
+    daemon::start_bare,
     delay::Delay,
     figures::Report,
     scenario::checked,
     stage::{PATIENCE, Stage},
     trouble::Result,
-    usage::resident_kib,
+    usage::{Spent, Usage, resident_kib},
 };
 
 pub(super) async fn run(args: &Args) -> Result<Report> {
     let mut stage = Stage::set(args, "idle", args.players).await?;
+    let server = start_bare(&stage.authority, stage.dir(), &stage.lifeline, false)?;
+    let manner = Manner { max_tasks: 4, delay: Delay::None, dialling: args.dialling };
+    let crowd = Crowd::start(&stage.identities, server.address()?, manner)?;
+    crowd.attached(PATIENCE).await?;
+    let bare = spent_idly(args, Some(server.pid())).await?;
+    crowd.stop().await?;
+    server.kill();
+
     let crowd = stage.crowd(4, Delay::None).await?;
-    sleep(args.moment()).await;
-    let usage = stage.usage()?;
-    sleep(args.time()).await;
-    let spent = usage.since(stage.pid())?;
+    let spent = spent_idly(args, stage.pid()).await?;
 
     let mut report = Report::new("idle", args.players);
-    let percent = 100.0 * spent.conductor() / args.time().as_secs_f64();
-    report.number("conductor_percent", "conductor, percent of a core", percent);
+    let percent = |spent: &Spent| 100.0 * spent.conductor() / args.time().as_secs_f64();
+    report.number("conductor_percent", "conductor, percent of a core", percent(&spent));
+    report.number("bare_percent", "a bare server, percent of a core", percent(&bare));
     if let Some(pid) = stage.pid() {
         report.number("rss_mib", "conductor resident, MiB", resident_kib(pid)? / 1024.0);
     }
@@ -34,4 +43,12 @@ pub(super) async fn run(args: &Args) -> Result<Report> {
     crowd.common.acknowledged.reach(tasks, PATIENCE, "ends on disk").await?;
     checked(&mut report, stage.check(crowd, &[flow]).await?);
     Ok(report)
+}
+
+/// What the server of this process, and we, take for a while in which nothing is asked for.
+async fn spent_idly(args: &Args, server: Option<u32>) -> Result<Spent> {
+    sleep(args.moment()).await;
+    let usage = Usage::now(server)?;
+    sleep(args.time()).await;
+    usage.since(server)
 }

@@ -6,6 +6,7 @@
 //! lost again soon, it is all one outage.
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustls::ClientConfig;
 use tokio::{runtime::Builder, task::spawn_blocking, time::sleep};
 
 use crate::{
@@ -21,7 +23,7 @@ use crate::{
     crowd::Crowd,
     delay::Delay,
     figures::{Report, Samples},
-    scenario::checked,
+    scenario::{attach, checked},
     stage::{PATIENCE, Stage},
     trouble::{During as _, Result, Trouble},
     usage::Spent,
@@ -32,6 +34,7 @@ const EVERY: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(args: &Args) -> Result<Report> {
     let mut stage = Stage::set(args, "reconnect", args.players).await?;
+    let bare_rate = attach::bare_rate(&stage).await?;
     let (mut flows, mut traces) = (Vec::new(), vec![Vec::new(); args.players]);
     let (mut ready, mut back, mut reconciled, mut served) = (vec![], vec![], vec![], vec![]);
     let mut spent = None;
@@ -55,6 +58,8 @@ pub(super) async fn run(args: &Args) -> Result<Report> {
     report.rounds("ready_s", "restart until it listens, s", &Samples::new(ready));
     report.rounds("back_s", "restart until all are attached, s", &Samples::new(back));
     report.rounds("reconciled_s", "restart until all is known, s", &Samples::new(reconciled));
+    let at_least = args.players as f64 / bare_rate;
+    report.number("bare_s", "a bare server lets them in within, s", at_least);
     report.latencies("served_ms", "submissions meanwhile, ms", &Samples::new(served));
     if let Some(spent) = spent {
         spent.tell(&mut report);
@@ -122,15 +127,15 @@ async fn round(args: &Args, stage: &mut Stage<'_>, crowd: &Crowd) -> Result<Roun
 /// Submits small flows, each over a connection of its own as `submitjob` does; returns them, and
 /// how long each took to be answered.
 async fn submit_meanwhile(
-    address: std::net::SocketAddr,
-    tls: Arc<rustls::ClientConfig>,
+    address: SocketAddr,
+    tls: Arc<ClientConfig>,
     hosts: orchestra_model::HostSet,
     over: Arc<AtomicBool>,
 ) -> Result<(Vec<Submitted>, Vec<f64>)> {
     let (mut flows, mut served) = (Vec::new(), Vec::new());
     for host in hosts.iter().cycle() {
         let begin = Instant::now();
-        let mut audience = Audience::connect(address, Arc::clone(&tls)).await?;
+        let mut audience = connect(address, &tls, begin).await?;
         flows.push(audience.submit(&Wanted::on(host.as_str(), 1)).await?);
         served.push(1e3 * begin.elapsed().as_secs_f64());
         if over.load(Ordering::Relaxed) {
@@ -139,4 +144,15 @@ async fn submit_meanwhile(
         sleep(EVERY).await;
     }
     Ok((flows, served))
+}
+
+/// Connects as `submitjob` does, which comes again soon when it is sent away.
+async fn connect(address: SocketAddr, tls: &Arc<ClientConfig>, begin: Instant) -> Result<Audience> {
+    const PAUSE: Duration = Duration::from_millis(50);
+    loop {
+        match Audience::connect(address, Arc::clone(tls)).await {
+            Err(_) if begin.elapsed() < PATIENCE => sleep(PAUSE).await,
+            done => return done,
+        }
+    }
 }
