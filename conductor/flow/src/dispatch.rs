@@ -200,6 +200,7 @@ impl Engine {
         };
         let index = job.index_of(entry.index);
         job.park(index, Parked::Ready);
+        // With something to look at again nobody has to help it.
         if job.stuck {
             self.changed.insert(id);
         }
