@@ -11,7 +11,9 @@
 //! those in which anybody waits, and *bars*: words of those that a full cell stops. A cell has a
 //! place in each page in which it has parties: these, and a bar that it shares only with cells which
 //! have none of them. So a cell that becomes full, or opens, sets or clears bits in its bars, and
-//! the free parties of a page are those that wait and that no bar stops.
+//! the free parties of a page are those that wait and that no bar stops. A page without any is
+//! remembered until one of its bars is lifted, so that a host which lets go of ten cells has each page
+//! looked at once.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -33,6 +35,8 @@ pub(crate) struct Parties {
     waiting: Vec<u64>,
     /// Those that a full cell stops.
     bars: Vec<u64>,
+    /// By page: none of it is free, so that the other cells that have opened need not look again.
+    barren: Vec<bool>,
     /// By cell: where the next look at it begins, so that all of its parties have their turn.
     turn: Vec<PartyIx>,
 }
@@ -82,6 +86,7 @@ impl Parties {
         Self {
             players: vec![VecDeque::new(); layout.cells.len()],
             waiting: vec![0; layout.bars.len() - 1],
+            barren: vec![false; layout.bars.len() - 1],
             bars: vec![0; layout.bars[layout.bars.len() - 1] as usize],
             turn: vec![PartyIx::default(); layout.places.len()],
             layout: Arc::new(layout),
@@ -98,6 +103,7 @@ impl Parties {
     pub(crate) fn join(&mut self, party: PartyIx, player: PlayerIx) {
         self.players[party.index()].push_back(player);
         self.waiting[party.page() as usize] |= party.bit();
+        self.barren[party.page() as usize] = false;
     }
 
     /// A cell has become full, or is full no more.
@@ -105,6 +111,7 @@ impl Parties {
         for place in &self.layout.places[cell.index()] {
             let bar = &mut self.bars[place.bar as usize];
             *bar = if is_full { *bar | place.parties } else { *bar & !place.parties };
+            self.barren[place.page as usize] &= is_full;
         }
     }
 
@@ -136,29 +143,32 @@ impl Parties {
         (waits, barred)
     }
 
-    fn next_free(&self, cell: CellId) -> Option<PartyIx> {
-        let (places, turn) = (&self.layout.places[cell.index()], self.turn[cell.index()]);
+    fn next_free(&mut self, cell: CellId) -> Option<PartyIx> {
+        let layout = Arc::clone(&self.layout);
+        let (places, turn) = (&layout.places[cell.index()], self.turn[cell.index()]);
         let begin = places.partition_point(|place| place.page < turn.page());
         // The page in which it begins is looked at in two parts.
         let later = |place: &Place| if place.page == turn.page() { !(turn.bit() - 1) } else { !0 };
-        let ahead = places[begin..].iter().map(|place| self.free(place) & later(place));
-        let all = places.iter().map(|place| self.free(place));
-        let pages = places[begin..].iter().zip(ahead).chain(places.iter().zip(all));
-        pages
-            .filter(|(_, free)| *free != 0)
-            .find_map(|(place, free)| members(place.page, free).next())
+        let ahead = places[begin..].iter().map(|place| (place, later(place)));
+        ahead.chain(places.iter().map(|place| (place, !0))).find_map(|(place, part)| {
+            members(place.page, self.free(place.page) & place.parties & part).next()
+        })
     }
 
-    /// Those of a place that wait and that nothing stops.
-    fn free(&self, place: &Place) -> u64 {
-        let mut free = self.waiting[place.page as usize] & place.parties;
+    /// Those of a page that wait and that nothing stops.
+    fn free(&mut self, page: u32) -> u64 {
+        if self.barren[page as usize] {
+            return 0;
+        }
+        let mut free = self.waiting[page as usize];
         // Mostly the first few stop them all.
-        for bar in self.bars_of(place.page) {
+        for bar in self.bars_of(page) {
             if free == 0 {
                 break;
             }
             free &= !bar;
         }
+        self.barren[page as usize] = free == 0;
         free
     }
 
