@@ -19,9 +19,9 @@ use crate::{
 };
 
 /// What one attach of all cost.
-struct Round {
+pub(super) struct Round {
     /// Players a second.
-    rate: f64,
+    pub(super) rate: f64,
     /// Server CPU each, in microseconds.
     cpu: f64,
     /// Resident memory of the server each, in KiB.
@@ -33,11 +33,7 @@ pub(super) async fn run(args: &Args) -> Result<Report> {
     let mut stage = Stage::set(args, "attach", args.players).await?;
     let (mut bare, mut real) = (Vec::new(), Vec::new());
     for _ in 0..args.rounds() {
-        let server = start_bare(&stage.authority, stage.dir(), &stage.lifeline, false)?;
-        let (round, crowd) = attach(&stage, server.pid(), server.address()?).await?;
-        bare.push(round);
-        crowd.stop().await?;
-        server.kill();
+        bare.push(attach_bare(&stage).await?);
 
         // A process that has not held anybody yet.
         stage.restart()?;
@@ -71,13 +67,13 @@ pub(super) async fn run(args: &Args) -> Result<Report> {
     Ok(report)
 }
 
-/// Players a second that a bare server lets in.
-pub(super) async fn bare_rate(stage: &Stage<'_>) -> Result<f64> {
+/// What the attach of all to a bare server costs.
+pub(super) async fn attach_bare(stage: &Stage<'_>) -> Result<Round> {
     let server = start_bare(&stage.authority, stage.dir(), &stage.lifeline, false)?;
     let (round, crowd) = attach(stage, server.pid(), server.address()?).await?;
     crowd.stop().await?;
     server.kill();
-    Ok(round.rate)
+    Ok(round)
 }
 
 async fn attach(

@@ -34,7 +34,7 @@ const EVERY: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(args: &Args) -> Result<Report> {
     let mut stage = Stage::set(args, "reconnect", args.players).await?;
-    let bare_rate = attach::bare_rate(&stage).await?;
+    let bare = attach::attach_bare(&stage).await?;
     let (mut flows, mut traces) = (Vec::new(), vec![Vec::new(); args.players]);
     let (mut ready, mut back, mut reconciled, mut served) = (vec![], vec![], vec![], vec![]);
     let mut spent = None;
@@ -58,7 +58,7 @@ pub(super) async fn run(args: &Args) -> Result<Report> {
     report.rounds("ready_s", "restart until it listens, s", &Samples::new(ready));
     report.rounds("back_s", "restart until all are attached, s", &Samples::new(back));
     report.rounds("reconciled_s", "restart until all is known, s", &Samples::new(reconciled));
-    let at_least = args.players as f64 / bare_rate;
+    let at_least = args.players as f64 / bare.rate;
     report.number("bare_s", "a bare server lets them in within, s", at_least);
     report.latencies("served_ms", "submissions meanwhile, ms", &Samples::new(served));
     if let Some(spent) = spent {
