@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use orchestra_model::{
-    FlowId, HostName, HostSet, JobId, TaskState, flow::Scope, names::JobName, record::JobRecord,
+    FlowId, HostName, HostSet, JobId, TaskState,
+    flow::{FlowSpec, Scope},
+    names::JobName,
+    record::JobRecord,
     status::TaskStatus,
 };
 use orchestra_proto::{decode_end, v1};
@@ -36,11 +39,12 @@ impl AudienceService {
         pages: Sender<v1::TaskPage>,
     ) -> Result<(), Status> {
         let limit = if ends { LARGE_PAGE } else { PAGE };
+        let mut flow = None;
         for job in jobs {
             let mut from = 0;
             let mut stored = None;
             loop {
-                let page = self.task_page(job, &mut stored, from, limit).await?;
+                let page = self.task_page(job, &mut flow, &mut stored, from, limit).await?;
                 let Some(last) = page.last() else { break };
                 from = last.index + 1;
                 let full = page.len() == limit as usize;
@@ -63,11 +67,13 @@ impl AudienceService {
         Ok(())
     }
 
-    /// A page of a job's tasks: from the engine while the flow lives, then from the store, which
-    /// is read into `stored` once.
+    /// A page of a job's tasks: from the engine while the flow lives, then from the store. What
+    /// all pages of a flow need is read into `flow` once, and what those of a job need into
+    /// `stored`.
     async fn task_page(
         &self,
         job: JobId,
+        flow: &mut Option<Arc<StoredFlow>>,
         stored: &mut Option<Arc<StoredJob>>,
         from: u32,
         limit: u32,
@@ -77,7 +83,15 @@ impl AudienceService {
             if let Some(page) = living {
                 return Ok(page);
             }
-            let read = self.read(move |reader| StoredJob::read(reader, job)).await?;
+            let known = flow.clone();
+            let read = move |reader: &dyn Reader| {
+                let flow =
+                    known.map_or_else(|| StoredFlow::read(reader, job.flow).map(Arc::new), Ok)?;
+                let stored = flow.job(reader, job)?;
+                Ok((flow, stored))
+            };
+            let (whole, read) = self.read(read).await?;
+            *flow = Some(whole);
             *stored = Some(Arc::new(read.ok_or_else(|| unknown_flow(job.flow))?));
         }
         let Some(stored) = stored.clone() else { return Ok(Vec::new()) };
@@ -210,6 +224,12 @@ pub(super) fn cut<T: Message>(items: impl Iterator<Item = T>) -> Vec<Vec<T>> {
     pages
 }
 
+/// What every job of an ended flow needs: a flow may have thousands.
+struct StoredFlow {
+    records: Vec<JobRecord>,
+    spec: FlowSpec,
+}
+
 /// What every page of an ended job needs.
 struct StoredJob {
     record: JobRecord,
@@ -217,20 +237,23 @@ struct StoredJob {
     hosts: HostSet,
 }
 
-impl StoredJob {
-    fn read(reader: &dyn Reader, job: JobId) -> Result<Option<Self>, HistoryError> {
-        let record = reader.jobs(job.flow)?.into_iter().find(|record| record.id == job);
-        let Some(record) = record else { return Ok(None) };
-        let spec = history::spec(reader, job.flow)?;
-        let place = (usize::from(job.slot) - 1, usize::from(job.job) - 1);
-        let spec = spec.slots.get(place.0).and_then(|slot| slot.jobs.get(place.1));
+impl StoredFlow {
+    fn read(reader: &dyn Reader, flow: FlowId) -> Result<Self, HistoryError> {
+        Ok(Self { records: reader.jobs(flow)?, spec: history::spec(reader, flow)? })
+    }
+
+    fn job(&self, reader: &dyn Reader, job: JobId) -> Result<Option<StoredJob>, HistoryError> {
+        let place = self.records.binary_search_by_key(&job, |record| record.id);
+        let Ok(record) = place.map(|place| self.records[place].clone()) else { return Ok(None) };
+        let (slot, place) = (usize::from(job.slot) - 1, usize::from(job.job) - 1);
+        let spec = self.spec.slots.get(slot).and_then(|slot| slot.jobs.get(place));
         let Some(scope) = spec.map(|spec| spec.scope) else { return Ok(None) };
         let hosts = match scope {
             Scope::All => history::targets(reader, job)?,
             // A one-of task has a record of its own, or never chose a host.
             Scope::One => HostSet::default(),
         };
-        Ok(Some(Self { record, scope, hosts }))
+        Ok(Some(StoredJob { record, scope, hosts }))
     }
 }
 
