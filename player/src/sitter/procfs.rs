@@ -17,6 +17,9 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 /// it (`limits::PARAMS_BYTES` and a few names), and its own marks come first.
 const ENVIRONMENT_BYTES: u64 = 512 << 10;
 
+/// More than `/proc/PID/stat` has: 52 numbers of at most 20 digits, a name of at most 64 bytes.
+const STAT_BYTES: usize = 2 << 10;
+
 /// What `/proc/PID/stat` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
@@ -39,13 +42,17 @@ pub(crate) struct Stat {
 impl Stat {
     /// Reads it; `None` where there is no such process.
     pub(crate) fn of(pid: i32) -> Option<Stat> {
-        parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+        let mut text = [0; STAT_BYTES];
+        let mut file = File::open(format!("/proc/{pid}/stat")).ok()?;
+        // The kernel makes the whole text for the first reading.
+        let length = file.read(&mut text).ok()?;
+        parse(&String::from_utf8_lossy(&text[..length]))
     }
 }
 
 fn parse(text: &str) -> Option<Stat> {
     let pid = text.split(' ').next()?.parse().ok()?;
-    // The name is in parentheses and may hold anything, parentheses too.
+    // The name is in parentheses and may hold anything, parentheses and bad UTF-8 too.
     let (_, rest) = text.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?;
@@ -118,6 +125,11 @@ pub(crate) fn descriptors() -> io::Result<Vec<i32>> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{BufRead, BufReader},
+        process::{Command, Stdio},
+    };
+
     use super::*;
 
     #[test]
@@ -129,6 +141,20 @@ mod tests {
         assert!(all().unwrap().iter().any(|stat| stat.pid == own.pid));
         assert!(open(own.pid, own.start_ticks).is_some());
         assert!(open(own.pid, own.start_ticks + 1).is_none());
+    }
+
+    #[test]
+    fn no_name_hides_a_process() {
+        let script = r"printf 'a\377) Z 1' > /proc/$$/comm; echo; read x";
+        let mut child = Command::new("sh");
+        let child = child.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = child.spawn().unwrap();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+        let stat = Stat::of(child.id() as i32);
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        let stat = stat.expect("a process that is there");
+        assert_eq!((stat.pid, stat.zombie), (child.id() as i32, false));
     }
 
     #[test]
