@@ -100,6 +100,16 @@ impl Capture {
         Self { dir, stream, file: None, limit, total: 0, broken_at: None }
     }
 
+    /// The attempt's directory.
+    pub(crate) fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// Whether there is no file, because nothing was said.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.file.is_none()
+    }
+
     /// Goes on with the file of an earlier sitter, which may have had another limit.
     pub(crate) fn reopen(dir: Rc<OwnedFd>, stream: Stream, limit: u64) -> io::Result<Self> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -332,11 +342,13 @@ impl Pipe {
         stream: Stream,
         owner: Option<&Identity>,
     ) -> io::Result<(Self, OwnedFd)> {
-        let made = match rustix::fs::mknodat(dir, stream.pipe(), FileType::Fifo, PRIVATE, 0) {
-            Err(Errno::EXIST) => false,
-            made => made.map(|()| true)?,
+        let (pipe, made) = match Self::open(dir, stream) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                rustix::fs::mknodat(dir, stream.pipe(), FileType::Fifo, PRIVATE, 0)?;
+                (Self::open(dir, stream)?, true)
+            }
+            pipe => (pipe?, false),
         };
-        let pipe = Self::open(dir, stream)?;
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let writer = rustix::fs::openat(dir, stream.pipe(), flags, Mode::empty())?;
         if let Some(owner) = owner.filter(|_| made) {
@@ -395,8 +407,8 @@ pub(crate) fn remove_files(dir: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Empties an attempt's directory for another one: what was said is cut off, and the pipes stay.
 /// Whose they are, if they are as they were made and nobody reads from them. That nobody can write
-/// any more is known already: they were read to their end.
-pub(crate) fn clear(dir: BorrowedFd<'_>) -> io::Result<Option<u32>> {
+/// any more is known already: they were read to their end. `silent`: there are no files.
+pub(crate) fn clear(dir: BorrowedFd<'_>, silent: bool) -> io::Result<Option<u32>> {
     let owner_of = |stream: Stream| -> io::Result<Option<u32>> {
         let found = rustix::fs::statat(dir, stream.pipe(), AtFlags::SYMLINK_NOFOLLOW)?;
         let as_made = FileType::from_raw_mode(found.st_mode) == FileType::Fifo
@@ -405,7 +417,8 @@ pub(crate) fn clear(dir: BorrowedFd<'_>) -> io::Result<Option<u32>> {
         Ok((as_made && is_unread(dir, stream)?).then_some(found.st_uid))
     };
     let (stdout, stderr) = (owner_of(Stream::Stdout)?, owner_of(Stream::Stderr)?);
-    for stream in [Stream::Stdout, Stream::Stderr] {
+    let said = if silent { &[][..] } else { &[Stream::Stdout, Stream::Stderr] };
+    for stream in said {
         let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(dir, stream.file(), flags, Mode::empty()) {
             Ok(_) | Err(Errno::NOENT) => {}

@@ -36,7 +36,7 @@ impl Sitter {
         self.hurry(true);
         self.settle();
         let unfinished = |attempt: &Attempt| !matches!(attempt.phase, Phase::Running);
-        let may = !self.attempts.values().any(unfinished);
+        let may = self.starts.is_empty() && !self.attempts.values().any(unfinished);
         if may {
             tracing::info!(left_running = self.attempts.len(), "the player stops");
         }
@@ -61,7 +61,7 @@ impl Sitter {
         self.hurry(false);
         self.settle();
         let ready = self.attempts.values().all(|attempt| attempt.phase == Phase::Running);
-        if !ready || self.stop_at.is_some() {
+        if !ready || !self.starts.is_empty() || self.stop_at.is_some() {
             return;
         }
         self.upgrade = false;

@@ -25,11 +25,16 @@
 //! ending     stop, upgrade, lifeline            sys       everything unsafe
 //! ```
 
-use std::{collections::BTreeMap, fmt, io, os::fd::RawFd, path::PathBuf};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt, io,
+    os::fd::RawFd,
+    path::PathBuf,
+};
 
 use orchestra_certs::{Identity, Role};
 use orchestra_model::{HostName, delivery::AttemptKey};
-use orchestra_spool::Spool;
+use orchestra_spool::{Plan, Spool};
 use rustix::{
     fd::OwnedFd,
     fs::{Mode, OFlags},
@@ -205,6 +210,8 @@ struct Sitter {
     parts: JobParts,
     /// What is needed for starts that the spool has not asked for yet.
     admitted: BTreeMap<AttemptKey, Admitted>,
+    /// What the spool wants started, durably so, and has no process yet.
+    starts: VecDeque<(AttemptKey, Plan)>,
     /// Attempts that are not over, by id: what their tokens are made of.
     attempts: BTreeMap<u64, Attempt>,
     /// Attempts that are over, and not yet durably so.
@@ -270,6 +277,7 @@ impl Sitter {
             surroundings,
             parts: JobParts::default(),
             admitted: BTreeMap::new(),
+            starts: VecDeque::new(),
             attempts: BTreeMap::new(),
             over: Vec::new(),
             lingering: BTreeMap::new(),
@@ -349,6 +357,9 @@ impl Sitter {
 
     /// The next moment at which something is due by itself.
     fn next_deadline(&self) -> Option<BootMillis> {
+        if !self.starts.is_empty() {
+            return Some(BootMillis::default());
+        }
         let attempts = self.attempts.values().filter_map(Attempt::next_deadline);
         // Once that has come, what it waits for has deadlines of its own.
         let stop_at = self.stop_at.filter(|at| *at > BootMillis::now());

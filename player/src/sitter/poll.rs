@@ -79,11 +79,17 @@ impl Poller {
         let _ = epoll::delete(&self.epoll, fd);
     }
 
-    /// Sleeps until something is ready or `deadline` has come, and tells what is ready.
+    /// Sleeps until something is ready or `deadline` has come, and tells what is ready. A deadline
+    /// of 0 is past without asking the clock.
     pub(crate) fn wait(&mut self, deadline: Option<BootMillis>) -> io::Result<Vec<Ready>> {
-        self.arm(deadline)?;
+        let sleeps = deadline != Some(BootMillis::default());
+        if sleeps {
+            self.arm(deadline)?;
+        }
         self.events.clear();
-        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), None) {
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let timeout = (!sleeps).then_some(&at_once);
+        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), timeout) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -109,8 +115,7 @@ impl Poller {
             return Ok(());
         }
         let none = Timespec { tv_sec: 0, tv_nsec: 0 };
-        // All zero would disarm it; a deadline of 0 is as far past as one of 1.
-        let at = deadline.map_or(none, |at| at.max(BootMillis(1)).to_timespec());
+        let at = deadline.map_or(none, BootMillis::to_timespec);
         let time = Itimerspec { it_interval: none, it_value: at };
         timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &time)?;
         self.armed = deadline;

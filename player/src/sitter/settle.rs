@@ -3,6 +3,9 @@
 //! The spool is told of ends, what it wants durable is written in one batch, and only then is done
 //! what it asks for. A journal that cannot be written keeps nothing from ending: new orders are
 //! refused, what runs is told from memory, and a fresh journal is tried until one can be written.
+//!
+//! To make a process takes longer than anything else here, so a burst of them is made in [`STARTS`]
+//! a turn: ends, cancels and reports never wait for the whole of it.
 
 use orchestra_model::delivery::{AttemptEnd, AttemptKey, Output, Refusal};
 use orchestra_proto::encode_end;
@@ -23,13 +26,33 @@ use super::{
 
 /// After a journal could not be written, how long until the next try, in milliseconds.
 const REWRITE_PAUSE: u64 = 1_000;
+/// Most attempts that are started in one turn of the loop. With fewer the journal is synced oftener.
+const STARTS: usize = 16;
 /// Most attempts that are over and whose pipes are still read; the oldest are let go.
 const LINGERING: usize = 1_024;
 
 impl Sitter {
     /// Tells the spool what ended, makes durable what it wants durable, and does what it asks for,
-    /// until there is nothing more.
+    /// until there is nothing more, or some of [`Sitter::starts`] are left for the next turn.
     pub(super) fn settle(&mut self) {
+        loop {
+            self.settle_ends();
+            let count = self.starts.len().min(STARTS);
+            let now: Vec<_> = self.starts.drain(..count).collect();
+            now.into_iter().for_each(|(key, plan)| self.start(key, &plan));
+            if !self.starts.is_empty() {
+                // What was started is made durable with what the turn brings.
+                return;
+            }
+            if self.spool.unwritten().is_empty() {
+                self.admitted.clear();
+                return;
+            }
+        }
+    }
+
+    /// The same, and starts nothing yet.
+    fn settle_ends(&mut self) {
         loop {
             self.report_ends();
             self.commit();
@@ -40,7 +63,6 @@ impl Sitter {
                 self.perform(effect);
             }
             if idle && self.spool.unwritten().is_empty() {
-                self.admitted.clear();
                 return;
             }
         }
@@ -116,8 +138,16 @@ impl Sitter {
                 self.agent.snapshot(session, bytes);
             }
             Effect::Report { session, report } => self.agent.report(session, report),
-            Effect::Start { key, plan, .. } => self.start(key, &plan),
-            Effect::Kill { key } => self.cancel(key, BootMillis::now()),
+            Effect::Start { key, plan, .. } => self.starts.push_back((key, plan)),
+            Effect::Kill { key } => {
+                // Nothing that is on disk as starting is left without an end.
+                if let Some(place) = self.starts.iter().position(|(starting, _)| *starting == key)
+                    && let Some((key, plan)) = self.starts.remove(place)
+                {
+                    self.start(key, &plan);
+                }
+                self.cancel(key, BootMillis::now());
+            }
         }
     }
 
@@ -185,11 +215,16 @@ impl Sitter {
                 self.left.push(leaf);
             }
             let (name, ours) = (attempt_name(attempt.key), attempt.ours);
-            let lingering = Lingering::new(name, attempt.streams.map(|tap| tap.pipe));
-            if lingering.is_over() && ours {
-                self.spool_dir.give_back(lingering.name());
-            } else if lingering.is_over() {
-                self.spool_dir.remove_attempt(lingering.name());
+            let [stdout, stderr] = attempt.streams;
+            let lingering = Lingering::new(name, [stdout.pipe, stderr.pipe]);
+            if lingering.is_over() {
+                match (&stdout.capture, &stderr.capture) {
+                    (Some(stdout), Some(stderr)) if ours => {
+                        let silent = stdout.is_silent() && stderr.is_silent();
+                        self.spool_dir.give_back(lingering.name(), stdout.dir(), silent);
+                    }
+                    _ => self.spool_dir.remove_attempt(lingering.name()),
+                }
             } else {
                 if let Ok(dir) = self.spool_dir.open_attempt(lingering.name()) {
                     let _ = capture::remove_files(dir.as_fd());

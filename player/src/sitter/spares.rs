@@ -15,10 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::{
-    fd::AsFd,
-    fs::{Mode, OFlags},
-};
+use rustix::fd::BorrowedFd;
 
 use super::capture;
 
@@ -64,14 +61,13 @@ impl Spares {
         })
     }
 
-    /// Takes the directory of an attempt that is over, if it is worth keeping.
-    pub(crate) fn keep(&mut self, name: &Path) -> bool {
+    /// Takes the directory of an attempt that is over, if it is worth keeping. `silent`: nothing
+    /// was written to its files.
+    pub(crate) fn keep(&mut self, name: &Path, dir: BorrowedFd<'_>, silent: bool) -> bool {
         if self.most == 0 {
             return false;
         }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let dir = rustix::fs::open(name, flags, Mode::empty()).map_err(io::Error::from);
-        let Ok(Some(owner)) = dir.and_then(|dir| capture::clear(dir.as_fd())) else { return false };
+        let Ok(Some(owner)) = capture::clear(dir, silent) else { return false };
         if !self.make_room(owner) {
             return false;
         }
@@ -115,6 +111,11 @@ fn empty(path: &Path) -> io::Result<()> {
 mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
+    use rustix::{
+        fd::AsFd,
+        fs::{Mode, OFlags},
+    };
+
     use super::*;
     use crate::sitter::capture::{Pipe, Stream};
 
@@ -151,6 +152,11 @@ mod tests {
             path
         }
 
+        fn keep(&mut self, path: &Path) -> bool {
+            let dir = fs::File::open(path).unwrap();
+            self.spares.keep(path, dir.as_fd(), false)
+        }
+
         fn count(&self) -> usize {
             fs::read_dir(self.path("spare")).unwrap().count()
         }
@@ -163,7 +169,7 @@ mod tests {
         let (first, second) = (world.attempt("first"), world.path("second"));
         let pipe = |path: &Path| fs::metadata(path.join("stdout.pipe")).unwrap().ino();
         let before = pipe(&first);
-        assert!(world.spares.keep(&first) && !first.exists());
+        assert!(world.keep(&first) && !first.exists());
         assert!(!world.spares.take(world.own + 1, &second), "another user's");
         assert!(world.spares.take(world.own, &second));
         assert_eq!(pipe(&second), before);
@@ -183,8 +189,8 @@ mod tests {
         fs::write(file.join("stdout.pipe"), "").unwrap();
         let linked = world.attempt("linked");
         fs::hard_link(linked.join("stdout.pipe"), world.path("link")).unwrap();
-        for path in [open, gone, file, linked, world.path("never")] {
-            assert!(!world.spares.keep(&path), "{}", path.display());
+        for path in [open, gone, file, linked] {
+            assert!(!world.keep(&path), "{}", path.display());
         }
         assert_eq!(world.count(), 0);
     }
@@ -196,9 +202,9 @@ mod tests {
             let path = world.attempt(name);
             let flags = flags | OFlags::NONBLOCK;
             let open = rustix::fs::open(path.join("stderr.pipe"), flags, Mode::empty()).unwrap();
-            assert!(!world.spares.keep(&path), "{name}");
+            assert!(!world.keep(&path), "{name}");
             drop(open);
-            assert!(world.spares.keep(&path), "{name}");
+            assert!(world.keep(&path), "{name}");
         }
     }
 
@@ -207,7 +213,9 @@ mod tests {
         let world = World::new();
         let (missing, path) = (world.path("missing"), world.attempt("first"));
         let mut spares = Spares::open(missing);
-        assert!(!spares.keep(&path) && !spares.take(world.own, &world.path("second")));
+        let dir = fs::File::open(&path).unwrap();
+        assert!(!spares.keep(&path, dir.as_fd(), false));
+        assert!(!spares.take(world.own, &world.path("second")));
         assert!(path.exists());
     }
 
@@ -219,7 +227,7 @@ mod tests {
         world.spares.by_owner.insert(world.own + 1, numbers.collect());
         world.spares.next = MOST as u64;
         let first = world.attempt("first");
-        assert!(world.spares.keep(&first));
+        assert!(world.keep(&first));
         assert_eq!(world.count(), MOST);
         assert!(world.spares.take(world.own, &first));
     }
@@ -228,7 +236,7 @@ mod tests {
     fn a_name_that_is_taken_costs_a_spare_and_no_more() {
         let mut world = World::new();
         let (first, taken) = (world.attempt("first"), world.attempt("taken"));
-        assert!(world.spares.keep(&first));
+        assert!(world.keep(&first));
         assert!(!world.spares.take(world.own, &taken));
         assert_eq!((world.count(), fs::read(taken.join("stdout")).unwrap()), (0, b"said".to_vec()));
     }
@@ -238,7 +246,7 @@ mod tests {
         let mut world = World::new();
         let kept = (0..=MOST).filter(|n| {
             let path = world.attempt(&n.to_string());
-            world.spares.keep(&path)
+            world.keep(&path)
         });
         assert_eq!(kept.count(), MOST);
     }

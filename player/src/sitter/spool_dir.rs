@@ -143,9 +143,10 @@ impl SpoolDir {
         Ok(rustix::fs::open(self.attempt_path(name), flags, Mode::empty())?)
     }
 
-    /// Takes back the directory of an attempt to whose pipes nobody can write any more.
-    pub(crate) fn give_back(&mut self, name: &str) {
-        if !self.spares.keep(&self.attempt_path(name)) {
+    /// Takes back the directory of an attempt to whose pipes nobody can write any more. `silent`:
+    /// nothing was written to its files.
+    pub(crate) fn give_back(&mut self, name: &str, dir: BorrowedFd<'_>, silent: bool) {
+        if !self.spares.keep(&self.attempt_path(name), dir, silent) {
             self.remove_attempt(name);
         }
     }

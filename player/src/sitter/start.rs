@@ -24,7 +24,7 @@ use super::{
     attempt::{Attempt, Main, Phase, Tap},
     capture::{Capture, Pipe, Stream},
     cgroup::{Cgroups, Door, Leaf},
-    clock::{self, BootMillis},
+    clock::{self, BootMillis, BootNanos},
     environment::{self, Surroundings},
     procfs::Stat,
     scores::{Score, Scores, Unavailable},
@@ -187,6 +187,7 @@ impl Stage<'_> {
         let (stderr, to_stderr) = tap(Stream::Stderr)?;
         let door = leaf.map(Leaf::door).transpose().map_err(StartError::Cgroup)?;
         let (wall, boot) = (clock::wall(), BootMillis::now());
+        let before = BootNanos::now();
         let spawned = sys::spawn(&Spawn {
             program: program.as_fd(),
             arguments: &[name],
@@ -200,8 +201,11 @@ impl Stage<'_> {
         });
         let spawned = spawned.map_err(StartError::Spawn)?;
         let pid = spawned.pid.as_raw_nonzero().get();
-        // Nobody but us can reap it, so it is there, even if it has ended.
-        let start_ticks = Stat::of(pid).map_or(0, |stat| stat.start_ticks);
+        // To ask for it is one of the dearest parts of a start. Nobody but us can reap it, so it
+        // is there, even if it has ended.
+        let start_ticks = BootNanos::tick_between(before, BootNanos::now())
+            .or_else(|| Stat::of(pid).map(|stat| stat.start_ticks))
+            .unwrap_or(0);
         let main = Main { pid, start_ticks, pidfd: spawned.pidfd, child: true, gone: false };
         let mark = ProcessMark {
             pid: pid.unsigned_abs(),

@@ -11,7 +11,8 @@
 
 use std::{
     ffi::{CStr, CString, c_char, c_int, c_void},
-    fmt, io, mem,
+    fmt, io,
+    mem::{self, MaybeUninit},
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     ptr,
 };
@@ -137,27 +138,36 @@ const CHILD_STACK_BYTES: usize = 64 << 10;
 pub(crate) fn spawn(spawn: &Spawn<'_>) -> Result<Spawned, SpawnError> {
     let prepare =
         |error: rustix::io::Errno| SpawnError { step: Step::Prepare, source: error.into() };
-    // Copies above all targets, so that no `dup3` in the child overwrites a source.
+    // All above all targets, so that no `dup3` in the child overwrites a source.
     let above = spawn.descriptors.len() as c_int + 1;
-    let copy = |fd: &BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, above).map_err(prepare);
-    let program = copy(&spawn.program)?;
-    let descriptors = spawn.descriptors.iter().map(copy).collect::<Result<Vec<_>, _>>()?;
-    let descriptor_numbers: Vec<c_int> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+    let mut copies = Vec::new();
+    let mut number_above = |fd: &BorrowedFd<'_>| {
+        if fd.as_raw_fd() >= above {
+            return Ok(fd.as_raw_fd());
+        }
+        let copy = rustix::io::fcntl_dupfd_cloexec(fd, above).map_err(prepare)?;
+        let number = copy.as_raw_fd();
+        copies.push(copy);
+        Ok(number)
+    };
+    let program = number_above(&spawn.program)?;
+    let descriptors =
+        spawn.descriptors.iter().map(number_above).collect::<Result<Vec<c_int>, _>>()?;
     let arguments = pointers(spawn.arguments);
     let environment = pointers(spawn.environment);
     let mut plan = Plan {
-        program: program.as_raw_fd(),
+        program,
         arguments: arguments.as_ptr(),
         environment: environment.as_ptr(),
-        descriptors: descriptor_numbers.as_ptr(),
-        descriptor_count: descriptor_numbers.len() as c_int,
+        descriptors: descriptors.as_ptr(),
+        descriptor_count: descriptors.len() as c_int,
         cgroup: -1,
         file_limit: spawn.file_limit.0,
         identity: spawn.identity.map_or(ptr::null(), ptr::from_ref),
         no_new_privileges: spawn.no_new_privileges,
         failure: None,
     };
-    let mut stack = vec![0_u128; CHILD_STACK_BYTES / size_of::<u128>()];
+    let mut stack = Box::new_uninit_slice(CHILD_STACK_BYTES / size_of::<u128>());
     let mut pidfd: c_int = -1;
     // The child shares our signal handlers' memory until it executes, so none may run in it.
     let blocked = BlockedSignals::all();
@@ -221,7 +231,7 @@ const CLONE_FLAGS: c_int = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDF
 #[cfg(target_arch = "x86_64")]
 unsafe fn born_in(
     directory: BorrowedFd<'_>,
-    stack: &mut [u128],
+    stack: &mut [MaybeUninit<u128>],
     plan: &mut Plan,
     pidfd: &mut c_int,
 ) -> Option<libc::pid_t> {

@@ -56,6 +56,7 @@ impl std::error::Error for UserError {
 #[derive(Debug, Default)]
 pub(crate) struct Users {
     known: BTreeMap<String, Runner>,
+    caller: Option<Runner>,
 }
 
 impl Users {
@@ -63,7 +64,7 @@ impl Users {
     pub(crate) fn run_as(&mut self, run_as: &RunAs) -> Result<Runner, UserError> {
         match run_as {
             RunAs::User(name) => self.named(name),
-            RunAs::Caller => Ok(caller()),
+            RunAs::Caller => Ok(self.caller.get_or_insert_with(caller).clone()),
         }
     }
 
@@ -89,7 +90,7 @@ impl Users {
 
     /// Looks everybody up anew from now on.
     pub(crate) fn forget(&mut self) {
-        self.known.clear();
+        *self = Self::default();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command, time::Duration};
 
-use orchestra_model::delivery::{Outcome, Refusal};
+use orchestra_model::delivery::{AttemptKey, Outcome, PlayerSnapshot, Refusal};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
@@ -13,6 +13,8 @@ use crate::{
 pub(crate) const TESTS: &[Test] = &[
     ("a_crash_of_the_sitter_is_not_noticed", a_crash_of_the_sitter_is_not_noticed),
     ("a_stop_leaves_scores_running", a_stop_leaves_scores_running),
+    ("a_stop_amid_a_burst_leaves_all_of_it_running", a_stop_amid_a_burst),
+    ("an_upgrade_amid_a_burst_loses_nothing", an_upgrade_amid_a_burst),
     ("a_stop_waits_its_grace", a_stop_waits_its_grace),
     ("an_end_that_nobody_saw_is_lost", an_end_that_nobody_saw_is_lost),
     ("a_timeout_counts_on_through_a_crash", a_timeout_counts_on_through_a_crash),
@@ -64,6 +66,46 @@ fn a_stop_leaves_scores_running() {
     world.start();
     world.open_gate("go");
     assert_eq!(world.ended(key).outcome, Outcome::Exited(5), "{}", world.log());
+}
+
+/// More orders than are started in one turn, and a signal, for a sitter to find at once.
+fn burst(world: &World, signal: Signal) -> Vec<AttemptKey> {
+    world.set("max_tasks", "40");
+    world.score("wait", "exec sleep 1000");
+    world.start();
+    world.signal(Signal::STOP);
+    let keys = (0..40).map(|_| world.order("wait", &[])).collect();
+    world.signal(signal);
+    world.signal(Signal::CONT);
+    keys
+}
+
+fn all_run(world: &World, snapshot: &PlayerSnapshot, keys: &[AttemptKey]) {
+    let started = snapshot.live.iter().filter(|live| live.started_at.is_some());
+    assert_eq!(started.count(), keys.len(), "{}", world.log());
+    for key in keys {
+        world.cancel(*key);
+    }
+    for key in keys {
+        assert_eq!(world.ended(*key).outcome, Outcome::Cancelled, "{}", world.log());
+    }
+}
+
+fn a_stop_amid_a_burst() {
+    let world = World::new();
+    let keys = burst(&world, Signal::TERM);
+    world.wait();
+    let snapshot = world.start();
+    all_run(&world, &snapshot, &keys);
+}
+
+fn an_upgrade_amid_a_burst() {
+    let world = World::new();
+    let keys = burst(&world, Signal::USR2);
+    world.hear_the_end();
+    world.forget_reports();
+    let snapshot = world.attach();
+    all_run(&world, &snapshot, &keys);
 }
 
 fn a_stop_waits_its_grace() {

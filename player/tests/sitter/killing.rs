@@ -6,6 +6,7 @@ use std::{
 };
 
 use orchestra_model::delivery::{AttemptEnd, Outcome, Refusal, Report};
+use rustix::process::Signal;
 
 use crate::{
     Test,
@@ -25,6 +26,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_daemon_lives_on_without_cgroups", a_daemon_lives_on_without_cgroups),
     ("a_true_end_beats_a_cancel", a_true_end_beats_a_cancel),
     ("a_cancel_may_come_before_its_order", a_cancel_may_come_before_its_order),
+    ("a_cancel_finds_what_waits_for_its_start", a_cancel_finds_what_waits_for_its_start),
     ("a_job_may_ask_for_less_time_only", a_job_may_ask_for_less_time_only),
     ("the_lifeline_ends_everything", the_lifeline_ends_everything),
     ("the_lifeline_ends_everything_without_cgroups", the_lifeline_without_cgroups),
@@ -245,6 +247,29 @@ fn a_cancel_may_come_before_its_order() {
     assert_eq!(key, next);
     assert_eq!(world.refused(key), Refusal::Cancelled);
     assert!(!fs::exists(world.out("ran")).unwrap());
+}
+
+/// More than are started in one turn of the sitter: most cancels come while they wait.
+fn a_cancel_finds_what_waits_for_its_start() {
+    let world = World::new();
+    world.set("max_tasks", "40");
+    world.score("wait", "exec sleep 1000");
+    world.start();
+    world.signal(Signal::STOP);
+    let keys: Vec<_> = (0..40).map(|_| world.order("wait", &[])).collect();
+    world.signal(Signal::CONT);
+    for key in &keys {
+        world.cancel(*key);
+    }
+    for key in keys {
+        match world.last_word(key) {
+            Report::Ended { end, .. } => assert_eq!(end.outcome, Outcome::Cancelled),
+            // It came before the order was on disk.
+            Report::Refused { refusal, .. } => assert_eq!(refusal, Refusal::Cancelled),
+            other => panic!("{other:?}"),
+        }
+    }
+    eventually("empty attempts", || (world.attempt_dirs() == 0).then_some(()));
 }
 
 fn a_job_may_ask_for_less_time_only() {
