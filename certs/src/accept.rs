@@ -1,23 +1,19 @@
 //! The conductor's listener: TCP and TLS, up to a stream whose other end is known.
 //!
-//! Handshakes run beside each other and beside `accept`, so that a peer that says nothing costs
-//! its own time only. At most [`Limits::pending`] of them run, and up to [`Limits::waiting`] further
-//! connections wait here for theirs, each a descriptor. Every connection that is refused is logged
-//! with its address and the reason.
-//!
-//! Who it is that waits is not known before its handshake, and nothing that it claims may bring it
-//! forward. So the turns alternate: the one that came last, the one that came first. When a whole
-//! fleet comes back at once, somebody with a question is let in beside it. Where more come than may
-//! wait, those in the middle are sent away, who would wait longest: left in the kernel's backlog, the
-//! newest would stand behind all others there, or, when that is full too, be ignored for seconds.
+//! Handshakes run beside each other and beside `accept`, so that a peer that says nothing, or is
+//! slow, costs its own time only. Who has the processor when many come is said in `turns.rs`. At
+//! most [`Limits::places`] connections are between `accept` and their first call, each a
+//! descriptor; beyond that each that comes drives another one out. Every connection that is refused
+//! is logged with its address and the reason, those beyond [`TOLD`] a second by their number.
 
 use std::{
-    collections::VecDeque,
-    fmt, io,
+    fmt,
+    future::poll_fn,
+    io,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -25,7 +21,7 @@ use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc},
+    sync::mpsc,
     task::JoinSet,
     time::{Instant, sleep_until, timeout},
 };
@@ -39,23 +35,25 @@ use crate::{
     identity::{Identity, InvalidIdentity},
     refused::Refused,
     reload::Reloadable,
+    turns::{DrivenOut, Place, Turnstile},
     x509,
 };
 
 /// What strangers may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Most handshakes at once.
-    pub pending: usize,
-    /// Most connections that wait for theirs; at least one. Further ones drive others out.
-    pub waiting: usize,
-    /// Longest handshake.
+    /// Most connections whose handshake is not done; at least one.
+    pub places: usize,
+    /// How many of them compute at once; at least one. So many that a processor need not wait for
+    /// one to be woken, and so few that whoever is next is so within milliseconds.
+    pub turns: usize,
+    /// Longest wait for a peer's first word, and longest handshake from then on.
     pub handshake: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { pending: 256, waiting: 4_096, handshake: Duration::from_secs(10) }
+        Self { places: 4_096, turns: 32, handshake: Duration::from_secs(10) }
     }
 }
 
@@ -75,7 +73,7 @@ pub struct Peer {
 /// Must be called within a tokio runtime. A configuration that is set later holds for
 /// connections from then on.
 pub fn incoming(listener: TcpListener, tls: Reloadable<ServerConfig>, limits: Limits) -> Incoming {
-    // One: a stream waits with its permit until it is taken, so that the bound holds for it too.
+    // One: a stream waits with its place until it is taken, so that the bound holds for it too.
     let (ready, accepted) = mpsc::channel(1);
     let mut tasks = JoinSet::new();
     tasks.spawn(accept(listener, tls, limits, ready));
@@ -104,95 +102,173 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 64 << 10;
 
+/// Refused connections that are told one by one, a second.
+const TOLD: u32 = 20;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What every newcomer needs.
+struct Entrance {
+    tls: Reloadable<ServerConfig>,
+    limits: Limits,
+    ready: mpsc::Sender<TlsStream>,
+    refusals: Refusals,
+}
+
 async fn accept(
     listener: TcpListener,
     tls: Reloadable<ServerConfig>,
     limits: Limits,
     ready: mpsc::Sender<TlsStream>,
 ) {
-    let pending = Arc::new(Semaphore::new(limits.pending));
-    let mut handshakes = JoinSet::new();
-    let mut waiting = Waiting::default();
+    let turnstile = Turnstile::new(limits.places, limits.turns);
+    let entrance = Arc::new(Entrance { tls, limits, ready, refusals: Refusals::default() });
+    let mut newcomers = JoinSet::new();
     let mut not_before: Option<Instant> = None;
     loop {
-        let permit = tokio::select! {
-            // First, so that whoever has come is known when a turn is given.
-            biased;
-            accepted = listener.accept(), if not_before.is_none() => {
-                match accepted {
-                    // One that cannot be tuned is gone already.
-                    Ok((tcp, address)) if tune(&tcp).is_ok() => waiting.push((tcp, address)),
-                    Ok(_) => {}
-                    Err(error) => not_before = pause_after(&error),
+        tokio::select! {
+            accepted = listener.accept(), if not_before.is_none() => match accepted {
+                Ok((tcp, address)) => {
+                    let place = turnstile.enter(address.ip());
+                    newcomers.spawn(Arc::clone(&entrance).newcomer(tcp, address, place));
+                    while newcomers.try_join_next().is_some() {}
                 }
-                if waiting.len() <= limits.waiting.max(1) {
-                    continue;
-                }
-                if let Some((_, address)) = waiting.drive_out() {
-                    log(address, &Refused::Crowded);
-                }
-                // However fast they come.
-                let Ok(permit) = Arc::clone(&pending).try_acquire_owned() else { continue };
-                permit
+                Err(error) => not_before = pause_after(&error),
+            },
+            // Meanwhile those who are here go on: they have what is lacking.
+            () = until(not_before) => not_before = None,
+        }
+    }
+}
+
+impl Entrance {
+    /// From an open connection to a peer that is known, or a line in the log.
+    async fn newcomer(self: Arc<Self>, tcp: TcpStream, address: SocketAddr, place: Place) {
+        let (refused, gated) = match self.handshake(tcp, address, place).await {
+            Ok((stream, place)) => {
+                // The receiver is gone only when everything here is about to be.
+                let _ = self.ready.send(stream).await;
+                return drop(place);
             }
-            // Meanwhile turns are given: those who wait have what is lacking.
-            () = until(not_before) => {
-                not_before = None;
-                continue;
+            Err(refused) => refused,
+        };
+        let summary = self.refusals.tell(address, &refused);
+        if let Some(Gated { tcp, place: Some(mut place) }) = gated {
+            place.give_back();
+            tokio::select! {
+                _ = timeout(LINGER, hang_up(tcp)) => {}
+                DrivenOut = poll_fn(|cx| place.poll_driven_out(cx)) => {}
             }
-            permit = Arc::clone(&pending).acquire_owned(), if waiting.len() > 0 => {
-                // Never closed.
-                let Ok(permit) = permit else { return };
-                permit
+        }
+        if let Some(at) = summary {
+            sleep_until(at).await;
+            self.refusals.tell_rest();
+        }
+    }
+
+    /// A stream to a verified peer. A peer that was refused while it spoke is to be told why: its
+    /// connection comes back.
+    async fn handshake(
+        &self,
+        tcp: TcpStream,
+        address: SocketAddr,
+        mut place: Place,
+    ) -> Result<(TlsStream, Place), (Refused, Option<Gated>)> {
+        let failed = |error: io::Error| (Refused::of_io(&error), None);
+        let limit = self.limits.handshake;
+        let spoke = tokio::select! {
+            spoke = timeout(limit, tcp.readable()) => spoke,
+            DrivenOut = poll_fn(|cx| place.poll_driven_out(cx)) => {
+                return Err((Refused::Crowded, None));
             }
         };
-        let Some((tcp, address)) = waiting.next() else { continue };
-        while handshakes.try_join_next().is_some() {}
-        let acceptor = TlsAcceptor::from(tls.get());
-        let ready = ready.clone();
-        handshakes.spawn(async move {
-            if let Some(stream) = handshake(acceptor, tcp, address, limits.handshake).await {
-                // The receiver is gone only when everything here is about to be.
-                let _ = ready.send(stream).await;
+        spoke.map_err(|_| (Refused::TimedOut, None))?.map_err(failed)?;
+        let turn = poll_fn(|cx| place.poll_turn(cx)).await;
+        turn.map_err(|DrivenOut| (Refused::Crowded, None))?;
+        // One that cannot be tuned is gone already.
+        tune(&tcp).map_err(failed)?;
+        let acceptor = TlsAcceptor::from(self.tls.get());
+        let gated = Gated { tcp, place: Some(place) };
+        match timeout(limit, acceptor.accept(gated).into_fallible()).await {
+            Ok(Ok(mut inner)) => {
+                let place = inner.get_mut().0.place.take();
+                let mut place = place.ok_or((Refused::Closed, None))?;
+                let peer =
+                    peer_of(&inner, address).map_err(|error| (Refused::Identity(error), None));
+                place.give_back();
+                Ok((TlsStream { inner, peer: peer? }, place))
             }
-            drop(permit);
-        });
+            Ok(Err((error, gated))) => Err((Refused::of_io(&error), Some(gated))),
+            Err(_) => Err((Refused::TimedOut, None)),
+        }
     }
 }
 
-/// Who waits for a turn, in the order in which they came.
+/// A connection that is read from in turn only, as long as it has a place among newcomers.
 #[derive(Debug)]
-struct Waiting<T> {
-    queue: VecDeque<T>,
-    /// Whose turn it is next.
-    newest: bool,
+struct Gated {
+    tcp: TcpStream,
+    place: Option<Place>,
 }
 
-impl<T> Default for Waiting<T> {
-    fn default() -> Self {
-        Self { queue: VecDeque::new(), newest: true }
+impl Gated {
+    /// Where the peer keeps us waiting, the turn is another's.
+    fn unless_pending<T>(&mut self, poll: Poll<T>) -> Poll<T> {
+        if let (true, Some(place)) = (poll.is_pending(), &mut self.place) {
+            place.give_back();
+        }
+        poll
     }
 }
 
-impl<T> Waiting<T> {
-    fn len(&self) -> usize {
-        self.queue.len()
+impl AsyncRead for Gated {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Self { tcp, place } = &mut *self;
+        if let Some(place) = place.as_mut().filter(|place| !place.has_turn()) {
+            let crowded = |DrivenOut| io::Error::other(Refused::Crowded);
+            if place.poll_driven_out(cx).is_ready() {
+                return Poll::Ready(Err(crowded(DrivenOut)));
+            }
+            ready!(tcp.poll_read_ready(cx))?;
+            ready!(place.poll_turn(cx)).map_err(crowded)?;
+        }
+        let read = Pin::new(tcp).poll_read(cx, buf);
+        self.unless_pending(read)
+    }
+}
+
+impl AsyncWrite for Gated {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.tcp).poll_write(cx, buf);
+        self.unless_pending(written)
     }
 
-    fn push(&mut self, one: T) {
-        self.queue.push_back(one);
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs);
+        self.unless_pending(written)
     }
 
-    /// The one that would wait longest for its turn, if nobody came any more.
-    fn drive_out(&mut self) -> Option<T> {
-        self.queue.remove(self.queue.len() / 2)
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
     }
 
-    /// The newest and the oldest by turns.
-    fn next(&mut self) -> Option<T> {
-        let next = if self.newest { self.queue.pop_back() } else { self.queue.pop_front() };
-        self.newest = !self.newest;
-        next
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
     }
 }
 
@@ -215,29 +291,6 @@ async fn until(moment: Option<Instant>) {
     }
 }
 
-/// A stream to a verified peer, or a line in the log.
-async fn handshake(
-    acceptor: TlsAcceptor,
-    tcp: TcpStream,
-    address: SocketAddr,
-    limit: Duration,
-) -> Option<TlsStream> {
-    let refused = match timeout(limit, acceptor.accept(tcp).into_fallible()).await {
-        Ok(Ok(inner)) => match peer_of(&inner, address) {
-            Ok(peer) => return Some(TlsStream { inner, peer }),
-            Err(invalid) => Refused::Identity(invalid),
-        },
-        Ok(Err((error, tcp))) => {
-            log(address, &Refused::of_io(&error));
-            let _ = timeout(LINGER, hang_up(tcp)).await;
-            return None;
-        }
-        Err(_) => Refused::TimedOut,
-    };
-    log(address, &refused);
-    None
-}
-
 /// Reads on until the peer closes, within reason: closing with bytes unread would reset the
 /// connection, and the peer might never see the alert that tells it why.
 async fn hang_up(mut tcp: TcpStream) {
@@ -247,7 +300,7 @@ async fn hang_up(mut tcp: TcpStream) {
 
 /// The verifier has accepted this certificate: what is read here, it has read before.
 fn peer_of(
-    stream: &server::TlsStream<TcpStream>,
+    stream: &server::TlsStream<Gated>,
     address: SocketAddr,
 ) -> Result<Peer, InvalidIdentity> {
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
@@ -257,17 +310,52 @@ fn peer_of(
     Ok(Peer { identity, address, serial: x509::serial(&leaf).into() })
 }
 
-/// Probes of load balancers and port scans only close; the log is for those who meant to talk.
-fn log(address: SocketAddr, refused: &Refused) {
-    match refused {
-        Refused::Closed => tracing::debug!(%address, "a peer left during the handshake"),
-        _ => tracing::warn!(%address, reason = %refused, "connection refused"),
+/// Refused connections in the log.
+#[derive(Debug, Default)]
+struct Refusals(Mutex<Told>);
+
+/// What was told in the second that began last.
+#[derive(Debug, Default)]
+struct Told {
+    until: Option<Instant>,
+    told: u32,
+    withheld: u64,
+}
+
+impl Refusals {
+    /// Tells of one, or counts it: so many may come that telling of each would hide what else the
+    /// log has. Whoever is the first that is only counted is to ask for the rest at that moment.
+    ///
+    /// Probes of load balancers and port scans only close; the log is for those who meant to talk.
+    fn tell(&self, address: SocketAddr, refused: &Refused) -> Option<Instant> {
+        if *refused == Refused::Closed {
+            tracing::debug!(%address, "a peer left during the handshake");
+            return None;
+        }
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if told.until.is_none_or(|until| until <= now) && told.withheld == 0 {
+            *told = Told { until: Some(now + SECOND), ..Told::default() };
+        }
+        if told.told < TOLD {
+            told.told += 1;
+            tracing::warn!(%address, reason = %refused, "connection refused");
+            return None;
+        }
+        told.withheld += 1;
+        told.until.filter(|_| told.withheld == 1)
+    }
+
+    fn tell_rest(&self) {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let connections = std::mem::take(&mut told.withheld);
+        tracing::warn!(connections, "further connections were refused within a second");
     }
 }
 
 /// A connection to a verified peer.
 pub struct TlsStream {
-    inner: server::TlsStream<TcpStream>,
+    inner: server::TlsStream<Gated>,
     peer: Peer,
 }
 
@@ -329,35 +417,5 @@ impl AsyncWrite for TlsStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Waiting;
-
-    #[test]
-    fn whoever_comes_last_has_a_turn_soon_and_whoever_came_first_too() {
-        let mut waiting = Waiting::default();
-        (0..1_000).for_each(|fleet| waiting.push(fleet));
-        assert_eq!([waiting.next(), waiting.next()], [Some(999), Some(0)]);
-        // Somebody new each time, and still the oldest have every other turn.
-        let turns: Vec<_> = (0..8)
-            .filter_map(|turn| {
-                waiting.push(2_000 + turn);
-                waiting.next()
-            })
-            .collect();
-        assert_eq!(turns, [2_000, 1, 2_002, 2, 2_004, 3, 2_006, 4]);
-        let rest = std::iter::from_fn(|| waiting.next()).count();
-        assert_eq!(rest, 998);
-    }
-
-    #[test]
-    fn who_is_driven_out_is_as_far_from_the_first_as_from_the_last() {
-        let mut waiting = Waiting::default();
-        (0..5).for_each(|one| waiting.push(one));
-        let out: Vec<_> = std::iter::from_fn(|| waiting.drive_out()).collect();
-        assert_eq!(out, [2, 3, 1, 4, 0]);
     }
 }

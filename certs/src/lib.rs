@@ -21,6 +21,7 @@ mod identity;
 mod refused;
 mod reload;
 pub mod roles;
+mod turns;
 pub mod x509;
 
 pub use accept::{Incoming, Limits, Peer, TlsStream, incoming};

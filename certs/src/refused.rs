@@ -41,7 +41,11 @@ pub enum Refused {
 impl Refused {
     /// Reads what a handshake failed with.
     pub fn of_io(error: &io::Error) -> Refused {
-        match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        let inner = error.get_ref();
+        if let Some(refused) = inner.and_then(|inner| inner.downcast_ref::<Refused>()) {
+            return refused.clone();
+        }
+        match inner.and_then(|inner| inner.downcast_ref::<Error>()) {
             Some(error) => Refused::from(error),
             None if error.kind() == io::ErrorKind::UnexpectedEof => Refused::Closed,
             None => Refused::Other(error.to_string()),

@@ -253,12 +253,12 @@ fn raise_file_limit() -> u64 {
     }
 }
 
-/// What strangers may cost: of the files that may be open, those that wait for their handshake have
+/// What strangers may cost: of the files that may be open, those whose handshake is not done have
 /// an eighth at most.
 fn strangers(files: u64) -> Limits {
     let limits = Limits::default();
-    let waiting = usize::try_from(files / 8).unwrap_or(usize::MAX);
-    Limits { waiting: waiting.min(limits.waiting), ..limits }
+    let places = usize::try_from(files / 8).unwrap_or(usize::MAX);
+    Limits { places: places.min(limits.places), ..limits }
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {

@@ -15,7 +15,7 @@ async fn strangers_that_take_every_descriptor_lose_them_again() {
     let fleet = Fleet::new();
     let client = fleet.client(Role::Audience, "alice");
     let handshake = Duration::from_millis(20);
-    let limits = Limits { pending: 1, handshake, ..Limits::default() };
+    let limits = Limits { handshake, ..Limits::default() };
     let mut listener = Listener::with(fleet.server(), limits).await;
     let _silent: Vec<_> =
         (0..STRANGERS).map(|_| TcpStream::connect(&listener.address).unwrap()).collect();

@@ -5,6 +5,7 @@
 mod common;
 
 use std::{
+    collections::VecDeque,
     io::Write as _,
     net::TcpStream,
     sync::Arc,
@@ -24,7 +25,10 @@ use rcgen::{
     SerialNumber,
 };
 use rustls::{AlertDescription, HandshakeKind};
-use tokio::{io::AsyncReadExt as _, net::TcpListener};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpSocket},
+};
 
 #[tokio::test]
 async fn player_and_audience_are_seen_as_what_they_are() {
@@ -305,39 +309,96 @@ async fn silent_strangers_do_not_keep_others_waiting() {
 }
 
 #[tokio::test]
-async fn a_full_house_empties_itself() {
+async fn who_says_nothing_is_sent_away_in_time() {
     let fleet = Fleet::new();
-    let limits = Limits { pending: 1, handshake: Duration::from_millis(50), ..Limits::default() };
+    let limits = Limits { handshake: Duration::from_millis(50), ..Limits::default() };
     let mut listener = Listener::with(fleet.server(), limits).await;
     let _silent = TcpStream::connect(&listener.address).unwrap();
     listener.accepts(fleet.client(Role::Player, "db1")).await;
     listener.logged("the handshake took too long").await;
 }
 
-#[tokio::test]
-async fn whoever_comes_last_does_not_wait_for_all_others() {
-    let fleet = Fleet::new();
-    let handshake = Duration::from_millis(100);
-    let limits = Limits { pending: 1, handshake, ..Limits::default() };
-    let mut listener = Listener::with(fleet.server(), limits).await;
-    let _silent: Vec<_> = (0..40).map(|_| TcpStream::connect(&listener.address).unwrap()).collect();
-    listener.accepts(fleet.client(Role::Audience, "alice")).await;
-    // Whoever has the turn, and one of those who came first.
-    let before = listener.log().matches("the handshake took too long").count();
-    assert!(before <= 4, "{before} had their turns before");
+/// So many bytes of the first message of a client.
+fn hello(client: &Arc<rustls::ClientConfig>, bytes: usize) -> Vec<u8> {
+    let name = "127.0.0.1".try_into().unwrap();
+    let mut hello = Vec::new();
+    let mut connection = rustls::ClientConnection::new(Arc::clone(client), name).unwrap();
+    connection.write_tls(&mut hello).unwrap();
+    hello.truncate(bytes);
+    hello
 }
 
 #[tokio::test]
-async fn not_even_where_more_come_than_may_wait() {
+async fn who_waits_for_a_peer_has_no_turn() {
     let fleet = Fleet::new();
-    let handshake = Duration::from_millis(100);
-    let limits = Limits { pending: 1, waiting: 4, handshake };
+    let limits = Limits { turns: 1, ..Limits::default() };
     let mut listener = Listener::with(fleet.server(), limits).await;
-    let _silent: Vec<_> = (0..40).map(|_| TcpStream::connect(&listener.address).unwrap()).collect();
+    let client = fleet.client(Role::Player, "db1");
+    let slow = (0..80).map(|n| {
+        let mut tcp = TcpStream::connect(&listener.address).unwrap();
+        tcp.write_all(&hello(&client, [0, 1, 100, 9_999][n % 4])).unwrap();
+        tcp
+    });
+    let slow: Vec<_> = slow.collect();
     listener.accepts(fleet.client(Role::Audience, "alice")).await;
-    let had = |what| listener.log().matches(what).count();
-    let (turns, none) = (had("the handshake took too long"), had("too many wait for a handshake"));
-    assert!(turns <= 4 && none >= 30, "{turns} had their turns before, and {none} will have none");
+    assert_eq!(listener.log(), "");
+    drop(slow);
+}
+
+/// Opens connections without an end, from an address of its own, and keeps the last of them.
+async fn flood(address: String, client: Arc<rustls::ClientConfig>) {
+    let address = address.parse().unwrap();
+    let mut kept = VecDeque::new();
+    for bytes in [0, 0, 1, 9_999].into_iter().cycle() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let mut tcp = socket.connect(address).await.unwrap();
+        // It may have been sent away by now.
+        let _ = tcp.write_all(&hello(&client, bytes)).await;
+        kept.push_back(tcp);
+        kept.drain(..kept.len().saturating_sub(100));
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_strangers_keeps_nobody_out() {
+    let fleet = Fleet::new();
+    let limits = Limits { turns: 2, places: 16, ..Limits::default() };
+    let mut listener = Listener::with(fleet.server(), limits).await;
+    let flood = tokio::spawn(flood(listener.address.clone(), fleet.client(Role::Player, "db1")));
+    listener.logged("too many wait for a handshake").await;
+    for _ in 0..20 {
+        listener.accepts(fleet.client(Role::Audience, "alice")).await;
+    }
+    assert!(!flood.is_finished());
+    flood.abort();
+}
+
+#[tokio::test]
+async fn a_flood_fills_no_log() {
+    const STRANGERS: usize = 500;
+    let fleet = Fleet::new();
+    let limits = Limits { places: 4, ..Limits::default() };
+    let listener = Listener::with(fleet.server(), limits).await;
+    let mut silent = Vec::new();
+    for _ in 0..STRANGERS {
+        silent.push(tokio::net::TcpStream::connect(&listener.address).await.unwrap());
+    }
+    let told = || {
+        let log = listener.log();
+        let rest = log.lines().filter_map(|line| line.split("connections=").nth(1));
+        let rest: usize = rest.map(|count| count.trim().parse::<usize>().unwrap()).sum();
+        (log.lines().count(), log.matches("too many wait for a handshake").count() + rest)
+    };
+    let all = async {
+        while told().1 < STRANGERS - limits.places {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, all).await.unwrap();
+    let (lines, told) = told();
+    assert!(lines < 100 && told == STRANGERS - limits.places, "{told} in {lines} lines");
+    drop(silent);
 }
 
 #[tokio::test]

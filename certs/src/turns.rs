@@ -1,0 +1,514 @@
+//! Whose turn it is, among those whose handshake is not done.
+//!
+//! A turn is a processor's time. It is asked for once the peer has said something and given back
+//! when the next word is the peer's, so whoever says nothing, or little, or is slow, holds nobody
+//! up. Places are bounded, and turns are few: whoever is next waits for some handshakes' worth of
+//! computing, whatever the number of all.
+//!
+//! Who it is that waits is not known, and nothing that it claims may bring it forward; what is known
+//! is the address. The order is:
+//!
+//! - every other turn is that of the oldest who had one before: what is half done is finished;
+//! - a first turn goes to the address that has had the fewest, so that one address that asks a
+//!   thousand times keeps nobody of another one waiting;
+//! - among those alike, to the one that came last and to the one that came first by turns. When a
+//!   whole fleet comes back at once, somebody with a question is let in beside it.
+//!
+//! Where more come than may wait, somebody of the address that has most places is driven out, or
+//! anybody where none has two: who has kept us waiting longest, if that is long; or else the one in
+//! the middle of those who had no turn yet, who would wait longest.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// After so long a silence a connection is the first to go where places lack. A client speaks as
+/// soon as it can; what it says is on its way for less.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// What counts as one address: of IPv6 the network, which has as many as anybody wants.
+type Source = IpAddr;
+
+/// Places, by the order in which they were taken.
+type Id = u64;
+
+/// The place was needed for somebody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DrivenOut;
+
+/// Gives places, and turns to those who have one.
+#[derive(Debug)]
+pub(crate) struct Turnstile(Mutex<Turns>);
+
+#[derive(Debug)]
+struct Turns {
+    line: Line,
+    /// Turns that nobody has.
+    free: usize,
+}
+
+impl Turnstile {
+    /// For at most so many places and turns, at least one each.
+    pub(crate) fn new(places: usize, turns: usize) -> Arc<Self> {
+        let line = Line { most: places.max(1), ..Line::default() };
+        Arc::new(Self(Mutex::new(Turns { line, free: turns.max(1) })))
+    }
+
+    /// A place for a connection from this address, which may cost another one its own.
+    pub(crate) fn enter(self: &Arc<Self>, from: IpAddr) -> Place {
+        let id = self.turns().line.enter(source(from), Instant::now());
+        Place { turnstile: Arc::clone(self), id, has_turn: false }
+    }
+
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turns {
+    /// Gives turns, as long as there are any.
+    fn give(&mut self) {
+        while self.free > 0
+            && let Some(id) = self.line.next()
+        {
+            self.free -= 1;
+            self.line.wake(id);
+        }
+    }
+
+    fn take_back(&mut self, id: Id) {
+        if self.line.fall_silent(id, Instant::now()) {
+            self.free += 1;
+            self.give();
+        }
+    }
+}
+
+/// A place, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    turnstile: Arc<Turnstile>,
+    id: Id,
+    has_turn: bool,
+}
+
+impl Place {
+    /// Ready once the place is lost.
+    pub(crate) fn poll_driven_out(&mut self, cx: &mut Context<'_>) -> Poll<DrivenOut> {
+        match self.turnstile.turns().line.listen(self.id, cx) {
+            State::Out => Poll::Ready(DrivenOut),
+            State::Silent | State::Asks | State::Has => Poll::Pending,
+        }
+    }
+
+    /// Asks for a turn, unless it has one. Ready when it has.
+    pub(crate) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), DrivenOut>> {
+        let mut turns = self.turnstile.turns();
+        turns.line.ask(self.id);
+        turns.give();
+        match turns.line.listen(self.id, cx) {
+            State::Has => {
+                self.has_turn = true;
+                Poll::Ready(Ok(()))
+            }
+            State::Out => Poll::Ready(Err(DrivenOut)),
+            State::Silent | State::Asks => Poll::Pending,
+        }
+    }
+
+    /// Whether it has a turn, as [`Place::poll_turn`] said.
+    pub(crate) fn has_turn(&self) -> bool {
+        self.has_turn
+    }
+
+    /// The next word is the peer's.
+    pub(crate) fn give_back(&mut self) {
+        if std::mem::take(&mut self.has_turn) {
+            self.turnstile.turns().take_back(self.id);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut turns = self.turnstile.turns();
+        // A turn may have been given that was never noticed.
+        turns.take_back(self.id);
+        turns.line.remove(self.id);
+    }
+}
+
+fn source(from: IpAddr) -> Source {
+    match from.to_canonical() {
+        IpAddr::V6(from) => IpAddr::V6(Ipv6Addr::from_bits(from.to_bits() >> 64 << 64)),
+        v4 => v4,
+    }
+}
+
+/// What one who has a place is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// The next word is the peer's.
+    Silent,
+    /// It waits for a turn.
+    Asks,
+    /// It has one.
+    Has,
+    /// It has no place any more.
+    Out,
+}
+
+/// The order of turns, and who is driven out.
+#[derive(Debug, Default)]
+struct Line {
+    most: usize,
+    last: Id,
+    members: HashMap<Id, Member>,
+    sources: HashMap<Source, Crowd>,
+    /// Sources by the number of their places.
+    largest: BTreeSet<(usize, Source)>,
+    /// Sources of which somebody asks for a first turn, by how many they had and since when.
+    first: BTreeSet<(u64, Id, Source)>,
+    /// Those who ask for a further turn.
+    further: BTreeSet<Id>,
+    everybody: Group,
+    /// The last turn was a first one, and the last first one the newest's.
+    was_first: bool,
+    was_newest: bool,
+}
+
+#[derive(Debug)]
+struct Member {
+    source: Source,
+    state: State,
+    /// Since when it has been silent.
+    silent: (Instant, Id),
+    waker: Option<Waker>,
+}
+
+/// Those of one source.
+#[derive(Debug, Default)]
+struct Crowd {
+    places: usize,
+    group: Group,
+    /// Those who ask for a first turn.
+    asking: BTreeSet<Id>,
+    /// First turns that were given while somebody of it was here.
+    had: u64,
+}
+
+/// Who may be driven out.
+#[derive(Debug, Default)]
+struct Group {
+    /// Those who have not had a turn.
+    new: BTreeSet<Id>,
+    /// Those who keep us waiting, by since when.
+    silent: BTreeSet<(Instant, Id)>,
+}
+
+impl Group {
+    fn least(&self, now: Instant) -> Option<Id> {
+        let silent = self.silent.first();
+        let long = silent.filter(|(since, _)| now >= *since + SILENCE);
+        let (.., id) =
+            long.copied().or_else(|| Some((now, middle(&self.new)?))).or(silent.copied())?;
+        Some(id)
+    }
+}
+
+impl Line {
+    /// The newest place. Where there is none left, somebody loses theirs.
+    fn enter(&mut self, source: Source, now: Instant) -> Id {
+        self.last += 1;
+        let id = self.last;
+        let silent = (now, id);
+        let member = Member { source, state: State::Silent, silent, waker: None };
+        self.members.insert(id, member);
+        self.change(source, |crowd| crowd.places += 1);
+        self.group(source, |group| {
+            group.new.insert(id);
+            group.silent.insert(silent);
+        });
+        if self.members.len() > self.most
+            && let Some(out) = self.least(now)
+        {
+            self.wake(out);
+            self.remove(out);
+        }
+        id
+    }
+
+    /// Who is driven out next. Nobody who has a turn, which is over at once.
+    fn least(&self, now: Instant) -> Option<Id> {
+        match self.largest.last() {
+            Some((2.., source)) => self.sources.get(source)?.group.least(now),
+            _ => self.everybody.least(now),
+        }
+    }
+
+    /// The peer has said something: a turn is wanted.
+    fn ask(&mut self, id: Id) {
+        let silent = |member: &&mut Member| member.state == State::Silent;
+        let Some(member) = self.members.get_mut(&id).filter(silent) else { return };
+        member.state = State::Asks;
+        let (source, silent) = (member.source, member.silent);
+        self.group(source, |group| {
+            group.silent.remove(&silent);
+        });
+        if self.everybody.new.contains(&id) {
+            self.change(source, |crowd| crowd.asking.extend([id]));
+        } else {
+            self.further.insert(id);
+        }
+    }
+
+    /// Gives a turn to whoever is next, if anybody asks.
+    fn next(&mut self) -> Option<Id> {
+        let further = if self.was_first { self.further.pop_first() } else { None };
+        let id = further.or_else(|| self.next_new()).or_else(|| self.further.pop_first())?;
+        let member = self.members.get_mut(&id)?;
+        member.state = State::Has;
+        let source = member.source;
+        self.was_first = self.everybody.new.contains(&id);
+        self.group(source, |group| {
+            group.new.remove(&id);
+        });
+        Some(id)
+    }
+
+    /// Of the sources that have had fewest turns the newest or the oldest, and of its own the same.
+    fn next_new(&mut self) -> Option<Id> {
+        /// Sorts before all others.
+        const LEAST: Source = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let (had, ..) = *self.first.first()?;
+        let mut alike = self.first.range(..(had + 1, 0, LEAST));
+        let newest = !self.was_newest;
+        let (.., source) = *if newest { alike.next_back()? } else { alike.next()? };
+        let asking = &self.sources.get(&source)?.asking;
+        let id = *if newest { asking.last()? } else { asking.first()? };
+        self.was_newest = newest;
+        self.change(source, |crowd| {
+            crowd.asking.remove(&id);
+            crowd.had += 1;
+        });
+        Some(id)
+    }
+
+    /// The next word is the peer's. Whether it had a turn.
+    fn fall_silent(&mut self, id: Id, now: Instant) -> bool {
+        let has = |member: &&mut Member| member.state == State::Has;
+        let Some(member) = self.members.get_mut(&id).filter(has) else { return false };
+        (member.state, member.silent) = (State::Silent, (now, id));
+        let source = member.source;
+        self.group(source, |group| {
+            group.silent.insert((now, id));
+        });
+        true
+    }
+
+    /// Takes a place away, if it is there.
+    fn remove(&mut self, id: Id) {
+        let Some(Member { source, silent, .. }) = self.members.remove(&id) else { return };
+        self.further.remove(&id);
+        self.group(source, |group| {
+            group.new.remove(&id);
+            group.silent.remove(&silent);
+        });
+        self.change(source, |crowd| {
+            crowd.places -= 1;
+            crowd.asking.remove(&id);
+        });
+    }
+
+    /// Changes who may be driven out, of a source that has places.
+    fn group(&mut self, source: Source, change: impl Fn(&mut Group)) {
+        change(&mut self.everybody);
+        self.sources.get_mut(&source).map(|crowd| &mut crowd.group).into_iter().for_each(change);
+    }
+
+    /// Changes who there is of a source, and with that where it stands. Nothing is remembered of
+    /// one of which nobody is left.
+    fn change(&mut self, source: Source, change: impl FnOnce(&mut Crowd)) {
+        let crowd = self.sources.entry(source).or_default();
+        let key = |crowd: &Crowd| crowd.asking.first().map(|id| (crowd.had, *id, source));
+        self.largest.remove(&(crowd.places, source));
+        if let Some(key) = key(crowd) {
+            self.first.remove(&key);
+        }
+        change(crowd);
+        self.first.extend(key(crowd));
+        match crowd.places {
+            0 => drop(self.sources.remove(&source)),
+            places => drop(self.largest.insert((places, source))),
+        }
+    }
+
+    fn wake(&mut self, id: Id) {
+        if let Some(waker) = self.members.get_mut(&id).and_then(|member| member.waker.take()) {
+            waker.wake();
+        }
+    }
+
+    /// What it is about, and to be woken when that changes.
+    fn listen(&mut self, id: Id, cx: &Context<'_>) -> State {
+        let Some(member) = self.members.get_mut(&id) else { return State::Out };
+        member.waker = Some(cx.waker().clone());
+        member.state
+    }
+}
+
+/// The one halfway between the first and the last.
+fn middle(ids: &BTreeSet<Id>) -> Option<Id> {
+    let half = ids.first()? + (ids.last()? - ids.first()?) / 2;
+    ids.range(half..).next().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Line {
+        fn state(&self, id: Id) -> State {
+            self.members.get(&id).map_or(State::Out, |member| member.state)
+        }
+    }
+
+    fn address(number: u32) -> Source {
+        IpAddr::V4(Ipv4Addr::from_bits(0x0A00_0000 + number))
+    }
+
+    fn line(most: usize) -> Line {
+        Line { most, ..Line::default() }
+    }
+
+    /// One more of a source, who speaks at once.
+    fn speaker(line: &mut Line, number: u32) -> Id {
+        let id = line.enter(address(number), Instant::now());
+        line.ask(id);
+        id
+    }
+
+    #[test]
+    fn whoever_comes_last_has_a_turn_soon_and_whoever_came_first_too() {
+        let mut line = line(2_000);
+        let fleet: Vec<Id> = (0..1_000).map(|number| speaker(&mut line, number)).collect();
+        assert_eq!([line.next(), line.next()], [Some(fleet[999]), Some(fleet[0])]);
+        // Somebody new each time, and still the oldest have every other turn.
+        for turn in 1..9 {
+            let newest = speaker(&mut line, 2_000 + turn);
+            assert_eq!(line.next(), Some(newest));
+            assert_eq!(line.next(), Some(fleet[turn as usize]));
+        }
+        assert_eq!(std::iter::from_fn(|| line.next()).count(), 1_000 - 10);
+    }
+
+    #[test]
+    fn an_address_that_asks_a_thousand_times_keeps_no_other_one_waiting() {
+        let mut line = line(2_000);
+        let flood: Vec<Id> = (0..1_000).map(|_| speaker(&mut line, 1)).collect();
+        assert!(line.next().is_some_and(|id| flood.contains(&id)));
+        for _ in 0..100 {
+            // It goes on, newer than all others.
+            let (one, other) = (speaker(&mut line, 2), speaker(&mut line, 3));
+            speaker(&mut line, 1);
+            let next = [line.next(), line.next()];
+            assert!(next.contains(&Some(one)) && next.contains(&Some(other)), "{next:?}");
+            line.remove(one);
+            line.remove(other);
+        }
+        // Alone it has them all, first and last by turns.
+        let next = [line.next(), line.next()].map(Option::unwrap);
+        assert!(next.contains(&flood[0]) && next.iter().any(|id| !flood.contains(id)), "{next:?}");
+    }
+
+    #[test]
+    fn what_is_half_done_has_every_other_turn() {
+        let mut line = line(100);
+        let begun: Vec<Id> = (0..4).map(|number| speaker(&mut line, number)).collect();
+        for _ in &begun {
+            let id = line.next().unwrap();
+            let now = Instant::now();
+            assert!(line.fall_silent(id, now) && !line.fall_silent(id, now));
+        }
+        let new: Vec<Id> = (10..14).map(|number| speaker(&mut line, number)).collect();
+        begun.iter().for_each(|id| line.ask(*id));
+        let turns: Vec<Id> = std::iter::from_fn(|| line.next()).collect();
+        assert_eq!(turns.len(), 8);
+        let of_begun: Vec<Id> = turns.iter().copied().filter(|id| begun.contains(id)).collect();
+        assert_eq!(of_begun, begun, "the oldest first");
+        assert!(turns.chunks(2).all(|two| new.contains(&two[0]) != new.contains(&two[1])));
+    }
+
+    #[test]
+    fn who_is_driven_out_is_of_the_address_with_most_places() {
+        let mut line = line(5);
+        let ids: Vec<Id> = [1, 2, 2, 2, 3].map(|number| speaker(&mut line, number)).into();
+        let newest = speaker(&mut line, 4);
+        assert_eq!(line.state(ids[2]), State::Out, "in the middle of its own");
+        assert_eq!((line.members.len(), line.state(newest)), (5, State::Asks));
+        assert!(!std::iter::from_fn(|| line.next()).any(|id| id == ids[2]));
+        // Those who have a turn stay; it is soon over.
+        let last = speaker(&mut line, 5);
+        assert_eq!((line.members.len(), line.state(last)), (6, State::Asks));
+    }
+
+    #[test]
+    fn what_is_half_done_stays_unless_its_peer_lets_it_wait() {
+        let (mut line, now) = (line(3), Instant::now());
+        let begun = speaker(&mut line, 1);
+        assert_eq!(line.next(), Some(begun));
+        line.fall_silent(begun, now);
+        let others: Vec<Id> = (0..3).map(|_| line.enter(address(1), now)).collect();
+        assert_eq!((line.state(begun), line.state(others[1])), (State::Silent, State::Out));
+        line.fall_silent(begun, now);
+        line.enter(address(1), now + SILENCE);
+        assert_eq!(line.state(begun), State::Out, "it has been silent longest");
+    }
+
+    #[test]
+    fn where_all_are_alike_who_is_long_silent_goes_and_then_one_in_the_middle() {
+        let mut line = line(4);
+        let now = Instant::now();
+        let silent = line.enter(address(1), now);
+        let ids: Vec<Id> = (2..6).map(|number| speaker(&mut line, number)).collect();
+        assert_eq!(line.state(ids[1]), State::Out, "nobody has been silent for long");
+        line.enter(address(6), now + SILENCE);
+        assert_eq!((line.state(silent), line.members.len()), (State::Out, 4));
+    }
+
+    #[test]
+    fn nothing_is_kept_of_those_who_left() {
+        let mut line = line(50);
+        for round in 0..100 {
+            let ids: Vec<Id> =
+                (0..60).map(|n| line.enter(address(n % 7), Instant::now())).collect();
+            ids.iter().filter(|id| *id % 3 > 0).for_each(|id| line.ask(*id));
+            let turns = std::iter::from_fn(|| line.next()).take(round % 20).count();
+            assert_eq!(turns, round % 20);
+            for id in ids {
+                line.fall_silent(id, Instant::now());
+                line.ask(id);
+                line.remove(id);
+            }
+            let Line { members, sources, largest, first, further, everybody, .. } = &line;
+            assert!(members.is_empty() && sources.is_empty() && largest.is_empty());
+            assert!(first.is_empty() && further.is_empty());
+            assert!(everybody.new.is_empty() && everybody.silent.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_network_is_one_address() {
+        let of = |text: &str| source(text.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
+        assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
+    }
+}
