@@ -102,6 +102,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 64 << 10;
 
+/// Most that a peer says in a handshake: a hello, and a chain of certificates. It is kept until it
+/// is whole.
+const HANDSHAKE_BYTES: usize = 16 << 10;
 /// Refused connections that are told one by one, a second.
 const TOLD: u32 = 20;
 const SECOND: Duration = Duration::from_secs(1);
@@ -144,15 +147,15 @@ impl Entrance {
     /// From an open connection to a peer that is known, or a line in the log.
     async fn newcomer(self: Arc<Self>, tcp: TcpStream, address: SocketAddr, place: Place) {
         let (refused, gated) = match self.handshake(tcp, address, place).await {
-            Ok((stream, place)) => {
+            Ok((stream, mut place)) => tokio::select! {
                 // The receiver is gone only when everything here is about to be.
-                let _ = self.ready.send(stream).await;
-                return drop(place);
-            }
+                _ = self.ready.send(stream) => return,
+                DrivenOut = poll_fn(|cx| place.poll_driven_out(cx)) => (Refused::Crowded, None),
+            },
             Err(refused) => refused,
         };
         let summary = self.refusals.tell(address, &refused);
-        if let Some(Gated { tcp, place: Some(mut place) }) = gated {
+        if let Some(Gated { tcp, place: Some(mut place), .. }) = gated {
             place.give_back();
             tokio::select! {
                 _ = timeout(LINGER, hang_up(tcp)) => {}
@@ -187,7 +190,7 @@ impl Entrance {
         // One that cannot be tuned is gone already.
         tune(&tcp).map_err(failed)?;
         let acceptor = TlsAcceptor::from(self.tls.get());
-        let gated = Gated { tcp, place: Some(place) };
+        let gated = Gated { tcp, place: Some(place), left: HANDSHAKE_BYTES };
         match timeout(limit, acceptor.accept(gated).into_fallible()).await {
             Ok(Ok(mut inner)) => {
                 let place = inner.get_mut().0.place.take();
@@ -208,6 +211,8 @@ impl Entrance {
 struct Gated {
     tcp: TcpStream,
     place: Option<Place>,
+    /// How many bytes the peer may still say while it has one.
+    left: usize,
 }
 
 impl Gated {
@@ -226,8 +231,9 @@ impl AsyncRead for Gated {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { tcp, place } = &mut *self;
-        if let Some(place) = place.as_mut().filter(|place| !place.has_turn()) {
+        let Self { tcp, place, left } = &mut *self;
+        let Some(place) = place else { return Pin::new(tcp).poll_read(cx, buf) };
+        if !place.has_turn() {
             let crowded = |DrivenOut| io::Error::other(Refused::Crowded);
             if place.poll_driven_out(cx).is_ready() {
                 return Poll::Ready(Err(crowded(DrivenOut)));
@@ -235,7 +241,13 @@ impl AsyncRead for Gated {
             ready!(tcp.poll_read_ready(cx))?;
             ready!(place.poll_turn(cx)).map_err(crowded)?;
         }
+        let before = buf.filled().len();
         let read = Pin::new(tcp).poll_read(cx, buf);
+        let Some(rest) = left.checked_sub(buf.filled().len() - before) else {
+            let why = "the peer said more than a handshake takes".to_owned();
+            return Poll::Ready(Err(io::Error::other(Refused::Other(why))));
+        };
+        *left = rest;
         self.unless_pending(read)
     }
 }

@@ -8,11 +8,12 @@
 //! Who it is that waits is not known, and nothing that it claims may bring it forward; what is known
 //! is the address. The order is:
 //!
-//! - every other turn is that of the oldest who had one before: what is half done is finished;
-//! - a first turn goes to the address that has had the fewest, so that one address that asks a
-//!   thousand times keeps nobody of another one waiting;
-//! - among those alike, to the one that came last and to the one that came first by turns. When a
-//!   whole fleet comes back at once, somebody with a question is let in beside it.
+//! - every other turn is a further one, of those who had one before: what is half done is finished;
+//! - a turn goes to the address that has had the fewest of its kind, so that one address that asks
+//!   a thousand times keeps nobody of another one waiting;
+//! - among those alike, a further one to whoever came first, and a first one to the one that came
+//!   last and to the one that came first by turns. When a whole fleet comes back at once, somebody
+//!   with a question is let in beside it.
 //!
 //! Where more come than may wait, somebody of the address that has most places is driven out, or
 //! anybody where none has two: who has kept us waiting longest, if that is long; or else the one in
@@ -173,10 +174,9 @@ struct Line {
     sources: HashMap<Source, Crowd>,
     /// Sources by the number of their places.
     largest: BTreeSet<(usize, Source)>,
-    /// Sources of which somebody asks for a first turn, by how many they had and since when.
-    first: BTreeSet<(u64, Id, Source)>,
-    /// Those who ask for a further turn.
-    further: BTreeSet<Id>,
+    /// Sources of which somebody asks for a first turn, and for a further one, by how many of these
+    /// they had and since when.
+    asking: [BTreeSet<(u64, Id, Source)>; 2],
     everybody: Group,
     /// The last turn was a first one, and the last first one the newest's.
     was_first: bool,
@@ -192,15 +192,18 @@ struct Member {
     waker: Option<Waker>,
 }
 
+/// Kinds of turns.
+const FIRST: usize = 0;
+const FURTHER: usize = 1;
+
 /// Those of one source.
 #[derive(Debug, Default)]
 struct Crowd {
     places: usize,
     group: Group,
-    /// Those who ask for a first turn.
-    asking: BTreeSet<Id>,
-    /// First turns that were given while somebody of it was here.
-    had: u64,
+    /// Those who ask, by [`FIRST`] and [`FURTHER`], and how many such turns were given while
+    /// somebody of it was here.
+    asking: [(BTreeSet<Id>, u64); 2],
 }
 
 /// Who may be driven out.
@@ -210,15 +213,17 @@ struct Group {
     new: BTreeSet<Id>,
     /// Those who keep us waiting, by since when.
     silent: BTreeSet<(Instant, Id)>,
+    /// Those who ask for a further turn.
+    further: BTreeSet<Id>,
 }
 
 impl Group {
     fn least(&self, now: Instant) -> Option<Id> {
-        let silent = self.silent.first();
-        let long = silent.filter(|(since, _)| now >= *since + SILENCE);
-        let (.., id) =
-            long.copied().or_else(|| Some((now, middle(&self.new)?))).or(silent.copied())?;
-        Some(id)
+        let longest = self.silent.first();
+        let long = longest.filter(|(since, _)| now >= *since + SILENCE);
+        let id = |silent: &(Instant, Id)| silent.1;
+        let unless_long = || middle(&self.new).or_else(|| longest.map(id));
+        long.map(id).or_else(unless_long).or_else(|| middle(&self.further))
     }
 }
 
@@ -246,10 +251,9 @@ impl Line {
 
     /// Who is driven out next. Nobody who has a turn, which is over at once.
     fn least(&self, now: Instant) -> Option<Id> {
-        match self.largest.last() {
-            Some((2.., source)) => self.sources.get(source)?.group.least(now),
-            _ => self.everybody.least(now),
-        }
+        let largest = self.largest.last().filter(|(places, _)| *places > 1);
+        let crowd = largest.and_then(|(_, source)| self.sources.get(source));
+        crowd.and_then(|crowd| crowd.group.least(now)).or_else(|| self.everybody.least(now))
     }
 
     /// The peer has said something: a turn is wanted.
@@ -258,44 +262,47 @@ impl Line {
         let Some(member) = self.members.get_mut(&id).filter(silent) else { return };
         member.state = State::Asks;
         let (source, silent) = (member.source, member.silent);
+        let kind = if self.everybody.new.contains(&id) { FIRST } else { FURTHER };
         self.group(source, |group| {
             group.silent.remove(&silent);
+            group.further.extend((kind == FURTHER).then_some(id));
         });
-        if self.everybody.new.contains(&id) {
-            self.change(source, |crowd| crowd.asking.extend([id]));
-        } else {
-            self.further.insert(id);
-        }
+        self.change(source, |crowd| crowd.asking[kind].0.extend([id]));
     }
 
     /// Gives a turn to whoever is next, if anybody asks.
     fn next(&mut self) -> Option<Id> {
-        let further = if self.was_first { self.further.pop_first() } else { None };
-        let id = further.or_else(|| self.next_new()).or_else(|| self.further.pop_first())?;
+        let kinds = if self.was_first { [FURTHER, FIRST] } else { [FIRST, FURTHER] };
+        let (kind, id) = kinds.into_iter().find_map(|kind| Some((kind, self.next_of(kind)?)))?;
         let member = self.members.get_mut(&id)?;
         member.state = State::Has;
         let source = member.source;
-        self.was_first = self.everybody.new.contains(&id);
+        self.was_first = kind == FIRST;
         self.group(source, |group| {
             group.new.remove(&id);
+            group.further.remove(&id);
         });
         Some(id)
     }
 
-    /// Of the sources that have had fewest turns the newest or the oldest, and of its own the same.
-    fn next_new(&mut self) -> Option<Id> {
+    /// Of the sources that have had fewest turns of a kind the newest or the oldest, and of its own
+    /// the same.
+    fn next_of(&mut self, kind: usize) -> Option<Id> {
         /// Sorts before all others.
         const LEAST: Source = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        let (had, ..) = *self.first.first()?;
-        let mut alike = self.first.range(..(had + 1, 0, LEAST));
-        let newest = !self.was_newest;
+        let (had, ..) = *self.asking[kind].first()?;
+        let mut alike = self.asking[kind].range(..(had + 1, 0, LEAST));
+        let newest = kind == FIRST && !self.was_newest;
         let (.., source) = *if newest { alike.next_back()? } else { alike.next()? };
-        let asking = &self.sources.get(&source)?.asking;
-        let id = *if newest { asking.last()? } else { asking.first()? };
-        self.was_newest = newest;
+        let (ids, _) = &self.sources.get(&source)?.asking[kind];
+        let id = *if newest { ids.last()? } else { ids.first()? };
+        if kind == FIRST {
+            self.was_newest = newest;
+        }
         self.change(source, |crowd| {
-            crowd.asking.remove(&id);
-            crowd.had += 1;
+            let (ids, had) = &mut crowd.asking[kind];
+            ids.remove(&id);
+            *had += 1;
         });
         Some(id)
     }
@@ -315,14 +322,16 @@ impl Line {
     /// Takes a place away, if it is there.
     fn remove(&mut self, id: Id) {
         let Some(Member { source, silent, .. }) = self.members.remove(&id) else { return };
-        self.further.remove(&id);
         self.group(source, |group| {
             group.new.remove(&id);
             group.silent.remove(&silent);
+            group.further.remove(&id);
         });
         self.change(source, |crowd| {
             crowd.places -= 1;
-            crowd.asking.remove(&id);
+            for (ids, _) in &mut crowd.asking {
+                ids.remove(&id);
+            }
         });
     }
 
@@ -336,13 +345,15 @@ impl Line {
     /// one of which nobody is left.
     fn change(&mut self, source: Source, change: impl FnOnce(&mut Crowd)) {
         let crowd = self.sources.entry(source).or_default();
-        let key = |crowd: &Crowd| crowd.asking.first().map(|id| (crowd.had, *id, source));
+        let key = |(ids, had): &(BTreeSet<Id>, u64)| ids.first().map(|id| (*had, *id, source));
         self.largest.remove(&(crowd.places, source));
-        if let Some(key) = key(crowd) {
-            self.first.remove(&key);
+        for (sources, asking) in self.asking.iter_mut().zip(&crowd.asking) {
+            key(asking).map(|key| sources.remove(&key));
         }
         change(crowd);
-        self.first.extend(key(crowd));
+        for (sources, asking) in self.asking.iter_mut().zip(&crowd.asking) {
+            sources.extend(key(asking));
+        }
         match crowd.places {
             0 => drop(self.sources.remove(&source)),
             places => drop(self.largest.insert((places, source))),
@@ -446,6 +457,25 @@ mod tests {
     }
 
     #[test]
+    fn nor_does_one_that_asks_for_further_turns() {
+        let (mut line, now) = (line(1_000), Instant::now());
+        let flood: Vec<Id> = (0..1_000).map(|_| speaker(&mut line, 1)).collect();
+        while let Some(id) = line.next() {
+            line.fall_silent(id, now);
+        }
+        flood.iter().for_each(|id| line.ask(*id));
+        assert!(line.next().is_some());
+        let other = speaker(&mut line, 2);
+        assert_eq!(line.members.len(), 1_000, "even where nobody is new or silent");
+        let turns: Vec<Id> = (0..4).filter_map(|_| line.next()).collect();
+        assert!(turns.contains(&other), "{turns:?}");
+        line.fall_silent(other, now);
+        line.ask(other);
+        let turns: Vec<Id> = (0..2).filter_map(|_| line.next()).collect();
+        assert!(turns.contains(&other), "{turns:?}");
+    }
+
+    #[test]
     fn who_is_driven_out_is_of_the_address_with_most_places() {
         let mut line = line(5);
         let ids: Vec<Id> = [1, 2, 2, 2, 3].map(|number| speaker(&mut line, number)).into();
@@ -455,7 +485,7 @@ mod tests {
         assert!(!std::iter::from_fn(|| line.next()).any(|id| id == ids[2]));
         // Those who have a turn stay; it is soon over.
         let last = speaker(&mut line, 5);
-        assert_eq!((line.members.len(), line.state(last)), (6, State::Asks));
+        assert_eq!((line.members.len(), line.state(last)), (5, State::Out));
     }
 
     #[test]
@@ -496,10 +526,11 @@ mod tests {
                 line.ask(id);
                 line.remove(id);
             }
-            let Line { members, sources, largest, first, further, everybody, .. } = &line;
+            let Line { members, sources, largest, asking, everybody, .. } = &line;
             assert!(members.is_empty() && sources.is_empty() && largest.is_empty());
-            assert!(first.is_empty() && further.is_empty());
-            assert!(everybody.new.is_empty() && everybody.silent.is_empty());
+            assert!(asking.iter().all(BTreeSet::is_empty));
+            let Group { new, silent, further } = everybody;
+            assert!(new.is_empty() && silent.is_empty() && further.is_empty());
         }
     }
 

@@ -44,7 +44,7 @@ impl Sitter {
                 // What was started is made durable with what the turn brings.
                 return;
             }
-            if self.spool.unwritten().is_empty() {
+            if count == 0 && self.spool.unwritten().is_empty() {
                 self.admitted.clear();
                 return;
             }
@@ -140,11 +140,11 @@ impl Sitter {
             Effect::Report { session, report } => self.agent.report(session, report),
             Effect::Start { key, plan, .. } => self.starts.push_back((key, plan)),
             Effect::Kill { key } => {
-                // Nothing that is on disk as starting is left without an end.
-                if let Some(place) = self.starts.iter().position(|(starting, _)| *starting == key)
-                    && let Some((key, plan)) = self.starts.remove(place)
-                {
-                    self.start(key, &plan);
+                let waits = self.starts.iter().position(|(starting, _)| *starting == key);
+                if waits.and_then(|place| self.starts.remove(place)).is_some() {
+                    self.admitted.remove(&key);
+                    let refusal = Refusal::Cancelled;
+                    return self.spool.handle(Input::StartFailed { key, refusal });
                 }
                 self.cancel(key, BootMillis::now());
             }

@@ -280,7 +280,7 @@ unsafe fn born_in(
 #[cfg(not(target_arch = "x86_64"))]
 unsafe fn born_in(
     _: BorrowedFd<'_>,
-    _: &mut [u128],
+    _: &mut [MaybeUninit<u128>],
     _: &mut Plan,
     _: &mut c_int,
 ) -> Option<libc::pid_t> {

@@ -64,7 +64,7 @@ impl Users {
     pub(crate) fn run_as(&mut self, run_as: &RunAs) -> Result<Runner, UserError> {
         match run_as {
             RunAs::User(name) => self.named(name),
-            RunAs::Caller => Ok(self.caller.get_or_insert_with(caller).clone()),
+            RunAs::Caller => Ok(self.caller()),
         }
     }
 
@@ -88,17 +88,20 @@ impl Users {
         Ok(runner)
     }
 
+    /// The sitter itself; at home in `/` where its user has no account, or none yet.
+    fn caller(&mut self) -> Runner {
+        if self.caller.is_none() {
+            let own = sys::account(Who::Uid(rustix::process::geteuid().as_raw())).ok().flatten();
+            self.caller = own.map(|account| Runner { identity: None, home: account.home });
+        }
+        let nowhere = || Runner { identity: None, home: c"/".to_owned() };
+        self.caller.clone().unwrap_or_else(nowhere)
+    }
+
     /// Looks everybody up anew from now on.
     pub(crate) fn forget(&mut self) {
         *self = Self::default();
     }
-}
-
-/// The sitter itself; at home in `/` where its user has no account.
-fn caller() -> Runner {
-    let own = rustix::process::geteuid().as_raw();
-    let home = sys::account(Who::Uid(own)).ok().flatten().map(|account| account.home);
-    Runner { identity: None, home: home.unwrap_or_else(|| c"/".to_owned()) }
 }
 
 #[cfg(test)]
