@@ -1,5 +1,5 @@
 //! N emulated players: the player's own link code, each with its certificate, over real
-//! connections from several loopback addresses.
+//! connections, each from a loopback address of its own.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -37,9 +37,9 @@ use crate::{
 
 /// As `player::agent` has it.
 const DIAL: Duration = Duration::from_secs(10);
-/// Each address has some 28,000 ports to connect from, and those that were used before rest for a
-/// minute.
-const SOURCES: u8 = 8;
+/// Players are at this address and after it, below the end of 127.0.0.0/8, as hosts are each at
+/// their own: a conductor is fair by address.
+const SOURCES: (Ipv4Addr, u64) = (Ipv4Addr::new(127, 1, 0, 0), 200 << 16);
 /// Flows whose progress can be told apart at a time.
 const FLOWS: usize = 1 << 14;
 /// How long connections of a crowd that is over may take to be closed.
@@ -266,9 +266,10 @@ impl Crowd {
 
 /// Where a player connects from: its own choice where the conductor is not on this machine.
 fn source(conductor: SocketAddr, number: u64) -> Option<IpAddr> {
-    let place = 2 + u8::try_from(number % u64::from(SOURCES)).unwrap_or(0);
+    let (first, count) = SOURCES;
+    let address = first.to_bits() + (number % count) as u32;
     matches!(conductor.ip(), IpAddr::V4(ip) if ip.is_loopback())
-        .then(|| Ipv4Addr::new(127, 0, 0, place).into())
+        .then(|| Ipv4Addr::from_bits(address).into())
 }
 
 /// Dials as a player does, from a chosen address, through a gate, with a certificate that was read
