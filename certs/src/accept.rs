@@ -35,7 +35,7 @@ use crate::{
     identity::{Identity, InvalidIdentity},
     refused::Refused,
     reload::Reloadable,
-    turns::{DrivenOut, Place, Turnstile},
+    turns::{Place, Turnstile},
     x509,
 };
 
@@ -150,7 +150,7 @@ impl Entrance {
             Ok((stream, mut place)) => tokio::select! {
                 // The receiver is gone only when everything here is about to be.
                 _ = self.ready.send(stream) => return,
-                DrivenOut = poll_fn(|cx| place.poll_driven_out(cx)) => (Refused::Crowded, None),
+                refused = place.driven_out() => (refused, None),
             },
             Err(refused) => refused,
         };
@@ -159,7 +159,7 @@ impl Entrance {
             place.give_back();
             tokio::select! {
                 _ = timeout(LINGER, hang_up(tcp)) => {}
-                DrivenOut = poll_fn(|cx| place.poll_driven_out(cx)) => {}
+                _ = place.driven_out() => {}
             }
         }
         if let Some(at) = summary {
@@ -176,17 +176,15 @@ impl Entrance {
         address: SocketAddr,
         mut place: Place,
     ) -> Result<(TlsStream, Place), (Refused, Option<Gated>)> {
-        let failed = |error: io::Error| (Refused::of_io(&error), None);
+        let silently = |refused| (refused, None);
+        let failed = |error| silently(Refused::of_io(&error));
         let limit = self.limits.handshake;
         let spoke = tokio::select! {
             spoke = timeout(limit, tcp.readable()) => spoke,
-            DrivenOut = poll_fn(|cx| place.poll_driven_out(cx)) => {
-                return Err((Refused::Crowded, None));
-            }
+            refused = place.driven_out() => return Err(silently(refused)),
         };
-        spoke.map_err(|_| (Refused::TimedOut, None))?.map_err(failed)?;
-        let turn = poll_fn(|cx| place.poll_turn(cx)).await;
-        turn.map_err(|DrivenOut| (Refused::Crowded, None))?;
+        spoke.map_err(|_| silently(Refused::TimedOut))?.map_err(failed)?;
+        poll_fn(|cx| place.poll_turn(cx)).await.map_err(silently)?;
         // One that cannot be tuned is gone already.
         tune(&tcp).map_err(failed)?;
         let acceptor = TlsAcceptor::from(self.tls.get());
@@ -194,14 +192,13 @@ impl Entrance {
         match timeout(limit, acceptor.accept(gated).into_fallible()).await {
             Ok(Ok(mut inner)) => {
                 let place = inner.get_mut().0.place.take();
-                let mut place = place.ok_or((Refused::Closed, None))?;
-                let peer =
-                    peer_of(&inner, address).map_err(|error| (Refused::Identity(error), None));
+                let mut place = place.ok_or_else(|| silently(Refused::Closed))?;
+                let peer = peer_of(&inner, address).map_err(Refused::Identity);
                 place.give_back();
-                Ok((TlsStream { inner, peer: peer? }, place))
+                Ok((TlsStream { inner, peer: peer.map_err(silently)? }, place))
             }
             Ok(Err((error, gated))) => Err((Refused::of_io(&error), Some(gated))),
-            Err(_) => Err((Refused::TimedOut, None)),
+            Err(_) => Err(silently(Refused::TimedOut)),
         }
     }
 }
@@ -234,12 +231,11 @@ impl AsyncRead for Gated {
         let Self { tcp, place, left } = &mut *self;
         let Some(place) = place else { return Pin::new(tcp).poll_read(cx, buf) };
         if !place.has_turn() {
-            let crowded = |DrivenOut| io::Error::other(Refused::Crowded);
-            if place.poll_driven_out(cx).is_ready() {
-                return Poll::Ready(Err(crowded(DrivenOut)));
+            if let Poll::Ready(refused) = place.poll_driven_out(cx) {
+                return Poll::Ready(Err(io::Error::other(refused)));
             }
             ready!(tcp.poll_read_ready(cx))?;
-            ready!(place.poll_turn(cx)).map_err(crowded)?;
+            ready!(place.poll_turn(cx)).map_err(io::Error::other)?;
         }
         let before = buf.filled().len();
         let read = Pin::new(tcp).poll_read(cx, buf);

@@ -21,6 +21,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    future::poll_fn,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -28,6 +29,8 @@ use std::{
 };
 
 use tokio::time::Instant;
+
+use crate::refused::Refused;
 
 /// After so long a silence a connection is the first to go where places lack. A client speaks as
 /// soon as it can; what it says is on its way for less.
@@ -38,10 +41,6 @@ type Source = IpAddr;
 
 /// Places, by the order in which they were taken.
 type Id = u64;
-
-/// The place was needed for somebody else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct DrivenOut;
 
 /// Gives places, and turns to those who have one.
 #[derive(Debug)]
@@ -100,16 +99,21 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Ready once the place is lost.
-    pub(crate) fn poll_driven_out(&mut self, cx: &mut Context<'_>) -> Poll<DrivenOut> {
+    /// Returns once the place is lost, because it was needed for somebody else.
+    pub(crate) async fn driven_out(&mut self) -> Refused {
+        poll_fn(|cx| self.poll_driven_out(cx)).await
+    }
+
+    /// The same.
+    pub(crate) fn poll_driven_out(&mut self, cx: &mut Context<'_>) -> Poll<Refused> {
         match self.turnstile.turns().line.listen(self.id, cx) {
-            State::Out => Poll::Ready(DrivenOut),
+            State::Out => Poll::Ready(Refused::Crowded),
             State::Silent | State::Asks | State::Has => Poll::Pending,
         }
     }
 
-    /// Asks for a turn, unless it has one. Ready when it has.
-    pub(crate) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), DrivenOut>> {
+    /// Asks for a turn, unless it has one. Ready when it has, or when the place is lost.
+    pub(crate) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refused>> {
         let mut turns = self.turnstile.turns();
         turns.line.ask(self.id);
         turns.give();
@@ -118,7 +122,7 @@ impl Place {
                 self.has_turn = true;
                 Poll::Ready(Ok(()))
             }
-            State::Out => Poll::Ready(Err(DrivenOut)),
+            State::Out => Poll::Ready(Err(Refused::Crowded)),
             State::Silent | State::Asks => Poll::Pending,
         }
     }
@@ -213,8 +217,6 @@ struct Group {
     new: BTreeSet<Id>,
     /// Those who keep us waiting, by since when.
     silent: BTreeSet<(Instant, Id)>,
-    /// Those who ask for a further turn.
-    further: BTreeSet<Id>,
 }
 
 impl Group {
@@ -222,8 +224,7 @@ impl Group {
         let longest = self.silent.first();
         let long = longest.filter(|(since, _)| now >= *since + SILENCE);
         let id = |silent: &(Instant, Id)| silent.1;
-        let unless_long = || middle(&self.new).or_else(|| longest.map(id));
-        long.map(id).or_else(unless_long).or_else(|| middle(&self.further))
+        long.map(id).or_else(|| middle(&self.new)).or_else(|| longest.map(id))
     }
 }
 
@@ -253,7 +254,9 @@ impl Line {
     fn least(&self, now: Instant) -> Option<Id> {
         let largest = self.largest.last().filter(|(places, _)| *places > 1);
         let crowd = largest.and_then(|(_, source)| self.sources.get(source));
-        crowd.and_then(|crowd| crowd.group.least(now)).or_else(|| self.everybody.least(now))
+        let further = |crowd: &Crowd| middle(&crowd.asking[FURTHER].0);
+        let of = |crowd: &Crowd| crowd.group.least(now).or_else(|| further(crowd));
+        crowd.and_then(of).or_else(|| self.everybody.least(now))
     }
 
     /// The peer has said something: a turn is wanted.
@@ -265,7 +268,6 @@ impl Line {
         let kind = if self.everybody.new.contains(&id) { FIRST } else { FURTHER };
         self.group(source, |group| {
             group.silent.remove(&silent);
-            group.further.extend((kind == FURTHER).then_some(id));
         });
         self.change(source, |crowd| crowd.asking[kind].0.extend([id]));
     }
@@ -280,7 +282,6 @@ impl Line {
         self.was_first = kind == FIRST;
         self.group(source, |group| {
             group.new.remove(&id);
-            group.further.remove(&id);
         });
         Some(id)
     }
@@ -325,7 +326,6 @@ impl Line {
         self.group(source, |group| {
             group.new.remove(&id);
             group.silent.remove(&silent);
-            group.further.remove(&id);
         });
         self.change(source, |crowd| {
             crowd.places -= 1;
@@ -529,8 +529,8 @@ mod tests {
             let Line { members, sources, largest, asking, everybody, .. } = &line;
             assert!(members.is_empty() && sources.is_empty() && largest.is_empty());
             assert!(asking.iter().all(BTreeSet::is_empty));
-            let Group { new, silent, further } = everybody;
-            assert!(new.is_empty() && silent.is_empty() && further.is_empty());
+            let Group { new, silent } = everybody;
+            assert!(new.is_empty() && silent.is_empty());
         }
     }
 

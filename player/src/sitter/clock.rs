@@ -11,7 +11,7 @@ pub(crate) struct BootMillis(pub(crate) u64);
 impl BootMillis {
     /// Now.
     pub(crate) fn now() -> Self {
-        BootMillis(millis(clock_gettime(ClockId::Boottime)))
+        BootNanos::now().millis()
     }
 
     /// The moment so many milliseconds later.
@@ -28,7 +28,7 @@ impl BootMillis {
 
 /// Wall time, for people and for records that outlive a boot.
 pub(crate) fn wall() -> Timestamp {
-    Timestamp(millis(clock_gettime(ClockId::Realtime)))
+    Timestamp(nanos(clock_gettime(ClockId::Realtime)) / NANOS_PER_MILLI)
 }
 
 /// A moment of `CLOCK_BOOTTIME`, exact enough to tell when a process was made as the kernel tells
@@ -42,9 +42,12 @@ impl BootNanos {
 
     /// Now.
     pub(crate) fn now() -> Self {
-        let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Boottime);
-        let (seconds, nanos) = (u64::try_from(tv_sec), u64::try_from(tv_nsec));
-        Self(seconds.unwrap_or(0).saturating_mul(1_000_000_000) + nanos.unwrap_or(0))
+        BootNanos(nanos(clock_gettime(ClockId::Boottime)))
+    }
+
+    /// The same moment, less exactly.
+    pub(crate) fn millis(self) -> BootMillis {
+        BootMillis(self.0 / NANOS_PER_MILLI)
     }
 
     /// The tick in which something happened between these two moments; `None` where there were
@@ -57,10 +60,13 @@ impl BootNanos {
     }
 }
 
-fn millis(time: Timespec) -> u64 {
+const NANOS_PER_MILLI: u64 = 1_000_000;
+
+/// Enough for 584 years.
+fn nanos(time: Timespec) -> u64 {
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or(0);
-    seconds.saturating_mul(1_000).saturating_add(nanoseconds / 1_000_000)
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
 }
 
 #[cfg(test)]

@@ -50,6 +50,8 @@ pub(crate) struct Poller {
 
 /// Belongs to the timer.
 const TIMER: Token = Token(u64::MAX);
+/// No time at all; for a timer: never.
+const NOTHING: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 /// Most descriptors told at once; the rest come with the next wait.
 const BATCH: usize = 256;
 
@@ -87,8 +89,7 @@ impl Poller {
             self.arm(deadline)?;
         }
         self.events.clear();
-        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let timeout = (!sleeps).then_some(&at_once);
+        let timeout = (!sleeps).then_some(&NOTHING);
         match epoll::wait(&self.epoll, spare_capacity(&mut self.events), timeout) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -114,9 +115,8 @@ impl Poller {
         if self.armed == deadline {
             return Ok(());
         }
-        let none = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let at = deadline.map_or(none, BootMillis::to_timespec);
-        let time = Itimerspec { it_interval: none, it_value: at };
+        let at = deadline.map_or(NOTHING, BootMillis::to_timespec);
+        let time = Itimerspec { it_interval: NOTHING, it_value: at };
         timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &time)?;
         self.armed = deadline;
         Ok(())

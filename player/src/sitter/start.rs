@@ -186,8 +186,7 @@ impl Stage<'_> {
         let (stdout, to_stdout) = tap(Stream::Stdout)?;
         let (stderr, to_stderr) = tap(Stream::Stderr)?;
         let door = leaf.map(Leaf::door).transpose().map_err(StartError::Cgroup)?;
-        let (wall, boot) = (clock::wall(), BootMillis::now());
-        let before = BootNanos::now();
+        let (wall, before) = (clock::wall(), BootNanos::now());
         let spawned = sys::spawn(&Spawn {
             program: program.as_fd(),
             arguments: &[name],
@@ -212,7 +211,7 @@ impl Stage<'_> {
             start_ticks,
             boot: self.boot,
             started_at: wall,
-            boot_ms: boot.0,
+            boot_ms: before.millis().0,
         };
         Ok((main, mark, [stdout, stderr]))
     }

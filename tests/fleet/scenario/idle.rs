@@ -6,7 +6,6 @@ use tokio::time::sleep;
 use crate::{
     args::Args,
     audience::Wanted,
-    crowd::{Crowd, Manner},
     daemon::start_bare,
     delay::Delay,
     figures::Report,
@@ -19,9 +18,7 @@ use crate::{
 pub(super) async fn run(args: &Args) -> Result<Report> {
     let mut stage = Stage::set(args, "idle", args.players).await?;
     let server = start_bare(&stage.authority, stage.dir(), &stage.lifeline, false)?;
-    let manner = Manner { max_tasks: 4, delay: Delay::None, dialling: args.dialling };
-    let crowd = Crowd::start(&stage.identities, server.address()?, manner)?;
-    crowd.attached(PATIENCE).await?;
+    let crowd = stage.crowd_of(server.address()?, 4, Delay::None).await?;
     let bare = spent_idly(args, Some(server.pid())).await?;
     crowd.stop().await?;
     server.kill();
