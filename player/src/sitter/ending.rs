@@ -55,9 +55,12 @@ impl Sitter {
         }
     }
 
-    /// Becomes the program that has this one's path now. While an attempt is being killed it
-    /// waits: the reason for that is in memory alone.
+    /// Becomes the program that has this one's path now, if it was asked to. While an attempt is
+    /// being killed it waits: the reason for that is in memory alone.
     pub(super) fn try_upgrade(&mut self) {
+        if !self.upgrade {
+            return;
+        }
         self.hurry(false);
         self.settle();
         let ready = self.attempts.values().all(|attempt| attempt.phase == Phase::Running);

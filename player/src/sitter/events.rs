@@ -204,9 +204,6 @@ impl Sitter {
         if self.rewrite_at.is_some_and(|at| now >= at) {
             self.rewrite(now);
         }
-        if self.upgrade {
-            self.try_upgrade();
-        }
     }
 
     /// Processes that are certainly not what an attempt left: the first ones of all, and the agent.

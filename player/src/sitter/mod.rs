@@ -342,8 +342,11 @@ impl Sitter {
         loop {
             // First, because there may be things to tell from adoption.
             self.settle();
+            self.try_upgrade();
+            let ends = self.may_end();
+            // Last, because each of them may settle something, and nothing but a wait comes after.
             self.agent.flush(&self.poller, BootMillis::now());
-            if self.may_end() {
+            if ends {
                 return Ok(());
             }
             let deadline = self.next_deadline();

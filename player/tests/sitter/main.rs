@@ -2,9 +2,9 @@
 //! agent's place.
 //!
 //! This program has three faces, because a sitter starts its agent from its own file: called with
-//! `--config` it is the sitter; with `agent` it passes bytes between the sitter and the test that
-//! listens beside the configuration; with anything else it runs tests, several at a time, those
-//! whose names contain the argument. No test waits for time: each waits for what must happen, and
+//! `--config` it is the sitter; with `agent` it hands its socket to the test that listens beside the
+//! configuration; with anything else it runs tests, several at a time, those whose names contain the
+//! argument. No test waits for time: each waits for what must happen, and
 //! fails when it does not come.
 
 #![expect(
@@ -16,9 +16,9 @@
 use std::{
     env,
     ffi::OsString,
-    io::{self, Read, Write},
-    net::Shutdown,
-    os::unix::net::UnixStream,
+    io::{self, IoSlice, Read},
+    mem::MaybeUninit,
+    os::{fd::AsFd, unix::net::UnixStream},
     panic,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -27,7 +27,10 @@ use std::{
 };
 
 use player::{config::Config, ipc::AGENT_DESCRIPTOR, sitter};
-use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+use rustix::{
+    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
+    process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open},
+};
 
 mod adopting;
 mod killing;
@@ -78,35 +81,27 @@ fn be_sitter(config: &Path, lifeline: Option<&OsString>) -> ExitCode {
     }
 }
 
-/// Passes bytes on in both directions, until either side ends.
+/// Hands the test its socket to the sitter, so that what the test says is there once it is said, and
+/// lives until the test drops the connection on which it got that.
 fn be_agent(config: &Path) -> ExitCode {
     // The socket that the sitter promises at this number.
     let of_ours = |ourselves| pidfd_getfd(ourselves, AGENT_DESCRIPTOR, PidfdGetfdFlags::empty());
     let ourselves = pidfd_open(getpid(), PidfdFlags::empty());
-    let Ok(sitter) = ourselves.and_then(of_ours).map(UnixStream::from) else {
+    let Ok(sitter) = ourselves.and_then(of_ours) else {
         return ExitCode::FAILURE;
     };
-    let Ok(test) = UnixStream::connect(config.with_file_name("agent.sock")) else {
+    let Ok(mut test) = UnixStream::connect(config.with_file_name("agent.sock")) else {
         return ExitCode::FAILURE;
     };
-    let pass = |from: UnixStream, to: UnixStream| {
-        move || {
-            let (mut from, mut to, mut bytes) = (from, to, [0; 16 << 10]);
-            while let Ok(read @ 1..) = from.read(&mut bytes) {
-                if to.write_all(&bytes[..read]).is_err() {
-                    break;
-                }
-            }
-            let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
-        }
-    };
-    let (Ok(sitter_again), Ok(test_again)) = (sitter.try_clone(), test.try_clone()) else {
-        return ExitCode::FAILURE;
-    };
-    let back = thread::spawn(pass(test, sitter));
-    pass(sitter_again, test_again)();
-    let _ = back.join();
-    ExitCode::SUCCESS
+    let rights = [sitter.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    control.push(SendAncillaryMessage::ScmRights(&rights));
+    let sent = sendmsg(&test, &[IoSlice::new(b"s")], &mut control, SendFlags::empty());
+    drop(sitter);
+    // Nothing is said on it.
+    let end = test.read(&mut [0]);
+    if sent.is_ok() && end.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn run_tests(arguments: &[OsString]) -> ExitCode {

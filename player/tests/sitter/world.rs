@@ -4,7 +4,8 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     fs,
-    io::{PipeWriter, Read},
+    io::{ErrorKind, IoSliceMut, PipeWriter, Read},
+    mem::MaybeUninit,
     os::{
         fd::AsRawFd,
         unix::{
@@ -33,6 +34,7 @@ use player::ipc::{Inbox, Outbox, ReceiveError, SessionId, ToAgent, ToSitter};
 use prost::Message;
 use rustix::{
     io::FdFlags,
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
     process::{Pid, Signal, kill_process},
 };
 use sha2::{Digest, Sha256};
@@ -70,6 +72,20 @@ pub(crate) fn lives(pid: i32) -> bool {
     state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
+/// The socket that an agent sends of its own.
+fn handed_over(agent: &UnixStream) -> UnixStream {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let into = &mut [IoSliceMut::new(&mut byte)];
+    recvmsg(agent, into, &mut control, RecvFlags::CMSG_CLOEXEC).unwrap();
+    let sent = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut rights) => rights.next(),
+        _ => None,
+    });
+    sent.unwrap().into()
+}
+
 pub(crate) struct World {
     dir: TempDir,
     /// Lines of the configuration, by key.
@@ -90,7 +106,10 @@ struct Sitter {
 }
 
 struct Link {
+    /// The agent's end of its socket to the sitter, and no other copy of it.
     socket: UnixStream,
+    /// The agent lives while this is open.
+    _agent: UnixStream,
     inbox: Inbox<ToAgent>,
     session: SessionId,
 }
@@ -265,11 +284,13 @@ impl World {
 
     /// Takes the next agent's connection and opens a session on it.
     pub(crate) fn attach(&self) -> PlayerSnapshot {
-        let socket = eventually("an agent", || self.listener.accept().ok()).0;
-        socket.set_nonblocking(false).unwrap();
+        let agent = eventually("an agent", || self.listener.accept().ok()).0;
+        agent.set_nonblocking(false).unwrap();
+        agent.set_read_timeout(Some(PATIENCE)).unwrap();
+        let socket = handed_over(&agent);
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         *self.link.borrow_mut() =
-            Some(Link { socket, inbox: Inbox::default(), session: SessionId(0) });
+            Some(Link { socket, _agent: agent, inbox: Inbox::default(), session: SessionId(0) });
         self.attach_again()
     }
 
@@ -304,11 +325,19 @@ impl World {
         }
     }
 
-    /// Waits until the present agent's connection is gone.
+    /// Waits until the sitter has closed the present agent's connection.
     pub(crate) fn hear_the_end(&self) {
-        let mut socket = self.link.borrow_mut().take().unwrap().socket;
+        let mut link = self.link.borrow_mut().take().unwrap();
         let mut bytes = [0; 4096];
-        while !matches!(socket.read(&mut bytes), Ok(0) | Err(_)) {}
+        loop {
+            match link.socket.read(&mut bytes) {
+                Ok(1..) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    panic!("no end came: {error}\n{}", self.log());
+                }
+                Ok(0) | Err(_) => return,
+            }
+        }
     }
 
     pub(crate) fn say(&self, frame: ToSitter) {
