@@ -307,6 +307,16 @@ fn a_large_rectangle_folds_to_one_word() {
 }
 
 #[test]
+fn numbers_are_found_wherever_they_stand_in_a_name() {
+    for before in 1..230 {
+        let front: String = "abc.".chars().cycle().take(before - 1).chain(['x']).collect();
+        for text in [format!("{front}[8-101]"), format!("{front}[01-31].y[2-3]z")] {
+            assert_eq!(set(&text).to_string(), text);
+        }
+    }
+}
+
+#[test]
 fn unknown_hosts_are_listed_folded() {
     let known = set("fe[1-6]");
     let asked = set("fe[4-9],db1");

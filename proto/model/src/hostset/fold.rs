@@ -23,7 +23,7 @@ const DIMENSIONS: usize = 4;
 /// The text whose parsing gives `names`, which are in natural order. Entries come in the order of
 /// their first hosts.
 pub(super) fn fold(names: &[HostName]) -> String {
-    let mut folder = Folder { names, entries: entries(names), lists: Lists::default() };
+    let mut folder = Folder::new(names);
     for dimension in 0..DIMENSIONS {
         folder.pass(dimension);
     }
@@ -33,9 +33,9 @@ pub(super) fn fold(names: &[HostName]) -> String {
 /// Names that are written as one.
 #[derive(Clone, Copy)]
 struct Entry {
-    /// The first of its names; whatever is not a list is written as there.
+    /// The first of its names.
     name: u32,
-    /// The same for all names with the same text around their numbers.
+    /// Which text is around their numbers.
     text: u32,
     /// The numbers, the last one of the name first.
     parts: [Part; DIMENSIONS],
@@ -82,29 +82,67 @@ impl Part {
 
 struct Folder<'a> {
     names: &'a [HostName],
+    texts: Vec<Text>,
     entries: Vec<Entry>,
     lists: Lists,
 }
 
-impl Folder<'_> {
+/// The entries of one text that have the same numbers to the front of a dimension. No others can be
+/// joined by that dimension's pass, and natural order has them one after the other among those of
+/// their text.
+#[derive(Clone, Copy, Default)]
+struct Run {
+    /// The index of its first entry; `None` before there is one.
+    first: Option<u32>,
+    /// Whether the first entry is in the table. Mostly nobody looks for it there: it is alone, or
+    /// the others are equal to it, as in the first pass all are.
+    noted: bool,
+}
+
+impl<'a> Folder<'a> {
+    /// One entry a name.
+    fn new(names: &'a [HostName]) -> Self {
+        let mut texts = Texts::new(names);
+        let mut entries = Vec::with_capacity(names.len());
+        for (index, name) in names.iter().enumerate() {
+            if index % NEAR == 0 {
+                fetch(names[index..].iter().take(NEAR).map(HostName::as_str));
+            }
+            let bytes = name.as_str().as_bytes();
+            let numbers = Numbers::find(bytes);
+            let text = texts.around(index, numbers);
+            let parts = numbers.parts(bytes);
+            let Text { name, varies, .. } = &mut texts.texts[text];
+            // The first one of a text is about to become an entry.
+            let first = entries.get(*name as usize).map_or(parts, |first: &Entry| first.parts);
+            for dimension in 0..numbers.found().len() {
+                varies[dimension] |= first[dimension] != parts[dimension];
+            }
+            // Sets are bounded far below 32 bits.
+            entries.push(Entry { name: index as u32, text: text as u32, parts });
+        }
+        Folder { names, texts: texts.texts, entries, lists: Lists::default() }
+    }
+
     /// Joins the entries that differ in the number of that dimension alone. What is joined away is
     /// overwritten by what follows, so the entries stay in the order of their first names.
     fn pass(&mut self, dimension: usize) {
-        let Self { entries, lists, .. } = self;
-        let takes_part = |entry: &Entry| entry.parts[dimension] != Part::NONE;
+        let Self { texts, entries, lists, .. } = self;
+        let takes_part = |entry: &Entry| texts[entry.text as usize].varies[dimension];
         let count = entries.iter().filter(|entry| takes_part(entry)).count();
         if count < 2 {
             return;
         }
+        let mut runs = vec![Run::default(); texts.len()];
         let mut table = Table::new(count);
         // Of the entries that stay.
         let mut open: Vec<OpenList> = Vec::with_capacity(entries.len());
         for read in 0..entries.len() {
             let entry = entries[read];
             if takes_part(&entry) {
-                let hash = hash_but(&entry, dimension);
-                let same = |index: usize| equal_but(&entries[index], &entry, dimension);
-                if let Some(index) = table.find_or_insert(hash, open.len(), same) {
+                let run = &mut runs[entry.text as usize];
+                if let Some(index) = run.find(&entry, (entries, open.len()), dimension, &mut table)
+                {
                     let first = entries[index].parts[dimension];
                     lists.add(&mut open[index], first, entry.parts[dimension]);
                     continue;
@@ -124,27 +162,64 @@ impl Folder<'_> {
 
     fn text(&self) -> String {
         let mut text = String::with_capacity(self.entries.len() * 16);
-        let name_of = |entry: &Entry| &self.names[entry.name as usize];
         for (index, entry) in self.entries.iter().enumerate() {
             if index % NEAR == 0 {
-                fetch(self.entries[index..].iter().take(NEAR).map(name_of));
+                fetch(self.entries[index..].iter().take(NEAR).map(|entry| self.around(entry).0));
             }
             if !text.is_empty() {
                 text.push(',');
             }
-            let name = name_of(entry).as_str();
-            let numbers = Numbers::find(name.as_bytes());
+            let (around, spans) = self.around(entry);
             let mut written = 0;
-            for (part, span) in entry.parts.iter().zip(numbers.spans).rev() {
-                if let Some(list) = part.as_list() {
-                    text.push_str(&name[written..span.start()]);
-                    self.lists.write(list, &mut text);
-                    written = span.end();
+            for (part, span) in entry.parts.iter().zip(spans).rev() {
+                text.push_str(&around[written..span.start()]);
+                match part.as_list() {
+                    Some(list) => self.lists.write(list, &mut text),
+                    None => push_number(&mut text, part.value().0, part.digits() as usize),
                 }
+                written = span.end();
             }
-            text.push_str(&name[written..]);
+            text.push_str(&around[written..]);
         }
         text
+    }
+
+    /// A name with the text of an entry, and where the numbers are in it that are to be written; it
+    /// is the entry's own where it is the only one.
+    fn around(&self, entry: &Entry) -> (&'a str, &[Span]) {
+        let text = &self.texts[entry.text as usize];
+        let is_joined = entry.parts.iter().any(|part| part.as_list().is_some());
+        let (name, spans) =
+            if is_joined { (text.name, text.numbers.found()) } else { (entry.name, &[][..]) };
+        (self.names[name as usize].as_str(), spans)
+    }
+}
+
+impl Run {
+    /// The index of the entry that this one is joined to, or `None` after noting that it stays, as
+    /// `new`.
+    fn find(
+        &mut self,
+        entry: &Entry,
+        (entries, new): (&[Entry], usize),
+        dimension: usize,
+        table: &mut Table,
+    ) -> Option<usize> {
+        let is_equal = |index: usize| equal_but(&entries[index], entry, dimension);
+        let front = dimension + 1..;
+        let of_run = |first: &usize| entries[*first].parts[front.clone()] == entry.parts[front];
+        let Some(first) = self.first.map(|first| first as usize).filter(of_run) else {
+            *self = Run { first: Some(new as u32), noted: false };
+            return None;
+        };
+        if is_equal(first) {
+            return Some(first);
+        }
+        if !self.noted {
+            self.noted = true;
+            table.find_or_insert(hash_but(&entries[first], dimension), first, |_| false);
+        }
+        table.find_or_insert(hash_but(entry, dimension), new, is_equal)
     }
 }
 
@@ -160,72 +235,74 @@ fn equal_but(a: &Entry, b: &Entry, dimension: usize) -> bool {
     a.text == b.text && parts == b.parts
 }
 
-/// One entry a name.
-fn entries(names: &[HostName]) -> Vec<Entry> {
-    let mut texts = Texts { table: Table::new(names.len()), texts: Vec::new(), latest: 0 };
-    let mut entries = Vec::with_capacity(names.len());
-    for (index, name) in names.iter().enumerate() {
-        if index % NEAR == 0 {
-            fetch(names[index..].iter().take(NEAR));
-        }
-        let bytes = name.as_str().as_bytes();
-        let numbers = Numbers::find(bytes);
-        let mut parts = [Part::NONE; DIMENSIONS];
-        for (part, span) in parts.iter_mut().zip(&numbers.spans[..numbers.count]) {
-            *part = Part::number(&bytes[span.start()..span.end()]);
-        }
-        // Without a number there is nothing to join, whatever the text.
-        let text = if numbers.count == 0 { 0 } else { texts.known_as(bytes, numbers) };
-        // Sets are bounded far below 32 bits.
-        entries.push(Entry { name: index as u32, text, parts });
-    }
-    entries
-}
-
 /// How many names are fetched from memory at a time.
 const NEAR: usize = 32;
 
 /// Has the processor fetch names that are needed next, all at the same time: sorted names are all
 /// over the memory, and waiting for one after the other would take longer than all the rest.
-fn fetch<'a>(names: impl Iterator<Item = &'a HostName>) {
-    let ends = names.map(|name| match name.as_str().as_bytes() {
+fn fetch<'a>(names: impl Iterator<Item = &'a str>) {
+    let ends = names.map(|name| match name.as_bytes() {
         [first, .., last] => first ^ last,
         _ => 0,
     });
     std::hint::black_box(ends.fold(0, |all: u8, ends| all ^ ends));
 }
 
+/// What is around the numbers of some names.
+struct Text {
+    /// The first of them.
+    name: u32,
+    /// Where its numbers are.
+    numbers: Numbers,
+    /// Which numbers are not the same in all of them: only these can become ranges.
+    varies: [bool; DIMENSIONS],
+}
+
 /// The different texts around numbers.
 struct Texts<'a> {
+    names: &'a [HostName],
     table: Table,
-    texts: Vec<(&'a [u8], Numbers)>,
+    texts: Vec<Text>,
     /// The one found last; the next name is likely to have it too.
     latest: usize,
 }
 
 impl<'a> Texts<'a> {
-    /// The index that stands for all texts equal to this one.
-    fn known_as(&mut self, name: &'a [u8], numbers: Numbers) -> u32 {
-        let Self { table, texts, latest } = self;
+    /// Stands for all names without a number: there is nothing to join, whatever they are.
+    const BARE: usize = 0;
+
+    fn new(names: &'a [HostName]) -> Self {
+        let bare = Text { name: 0, numbers: Numbers::default(), varies: Default::default() };
+        Texts { names, table: Table::new(names.len()), texts: vec![bare], latest: 0 }
+    }
+
+    /// The index that stands for the text around these numbers of a name.
+    fn around(&mut self, name: usize, numbers: Numbers) -> usize {
+        if numbers.found().is_empty() {
+            return Self::BARE;
+        }
+        let Self { names, table, texts, latest } = self;
+        let bytes = |name: usize| names[name].as_str().as_bytes();
         let same = |text: usize| {
-            texts.get(text).is_some_and(|(other, its)| numbers.same_text(name, its, other))
+            texts.get(text).is_some_and(|Text { name: other, numbers: its, .. }| {
+                numbers.same_text(bytes(name), its, bytes(*other as usize))
+            })
         };
         if !same(*latest) {
-            let found = table.find_or_insert(numbers.text_hash(name), texts.len(), same);
+            let found = table.find_or_insert(numbers.text_hash(bytes(name)), texts.len(), same);
             *latest = found.unwrap_or(texts.len());
             if found.is_none() {
-                texts.push((name, numbers));
+                texts.push(Text { name: name as u32, numbers, varies: Default::default() });
             }
         }
-        // As many as there are names at most, and those are counted in 32 bits.
-        *latest as u32
+        *latest
     }
 }
 
 /// Where the numbers of a name are that can become ranges, the last one first.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Numbers {
-    count: usize,
+    count: u8,
     spans: [Span; DIMENSIONS],
 }
 
@@ -245,27 +322,30 @@ impl Span {
 
 impl Numbers {
     fn find(name: &[u8]) -> Numbers {
-        let mut numbers = Numbers { count: 0, spans: Default::default() };
-        let mut end = name.len();
-        while end > 0 && numbers.count < DIMENSIONS {
-            if !name[end - 1].is_ascii_digit() {
-                end -= 1;
-                continue;
-            }
-            let length = name[..end].iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-            let start = end - length;
-            if length <= digits::MOST {
-                numbers.spans[numbers.count] = Span(start as u8, end as u8);
-                numbers.count += 1;
-            }
-            end = start;
+        let mut numbers = Numbers::default();
+        let runs = digits::Runs::new(name).filter(|run| run.len() <= digits::MOST);
+        for (span, run) in numbers.spans.iter_mut().zip(runs) {
+            *span = Span(run.start as u8, run.end as u8);
+            numbers.count += 1;
         }
         numbers
     }
 
+    fn found(&self) -> &[Span] {
+        &self.spans[..self.count.into()]
+    }
+
+    fn parts(&self, name: &[u8]) -> [Part; DIMENSIONS] {
+        let mut parts = [Part::NONE; DIMENSIONS];
+        for (part, span) in parts.iter_mut().zip(self.found()) {
+            *part = Part::number(&name[span.start()..span.end()]);
+        }
+        parts
+    }
+
     fn text_hash(&self, name: &[u8]) -> u64 {
         let mut end = name.len();
-        let hash = self.spans[..self.count].iter().fold(0, |hash, span| {
+        let hash = self.found().iter().fold(0, |hash, span| {
             let text = &name[span.end()..end];
             end = span.start();
             mix_bytes(hash, text)
@@ -279,7 +359,7 @@ impl Numbers {
             return false;
         }
         let (mut end, mut other_end) = (name.len(), other_name.len());
-        for (span, other_span) in self.spans[..self.count].iter().zip(&other.spans) {
+        for (span, other_span) in self.found().iter().zip(&other.spans) {
             if !same(&name[span.end()..end], &other_name[other_span.end()..other_end]) {
                 return false;
             }
