@@ -122,6 +122,12 @@ impl Outgoing {
         self.raise = Some(seen);
     }
 
+    /// Takes that back, unless the writer has been told already. Whether there was anything to take
+    /// back.
+    pub(super) fn call_off_raise(&mut self) -> bool {
+        self.raise.take().is_some()
+    }
+
     /// Whether the gathering batch, and what waits for it, are small enough to take in more.
     pub(super) fn has_room(&self) -> bool {
         let held = self.gathering.held.after.len() * size_of::<After>();

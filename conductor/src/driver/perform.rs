@@ -93,6 +93,11 @@ impl Driver {
         for after in self.outgoing.take_answers() {
             refuse(after, not_told(&trouble));
         }
+        if self.outgoing.call_off_raise()
+            && let Some(reply) = self.recovering.take()
+        {
+            let _ = reply.send(Err(not_begun(&trouble)));
+        }
     }
 
     pub(super) fn perform(&mut self, after: After) {

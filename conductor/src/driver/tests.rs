@@ -222,6 +222,23 @@ async fn without_space_everybody_is_told_and_it_goes_on_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_recovery_that_waits_for_the_disk_is_told_that_it_is_full() {
+    let bench = Bench::with("db1\n").await;
+    let term = bench.health().await.term;
+    bench.disk.fail_next(Fault::Full);
+    let recover = async {
+        // Behind the submission, which is being written by then.
+        tokio::task::yield_now().await;
+        bench.ask(Request::Recover).await
+    };
+    let (submitted, recovered) = tokio::join!(bench.submit(1, "db1"), recover);
+    assert_eq!(submitted.unwrap_err().code(), tonic::Code::Unavailable);
+    assert_eq!(recovered.unwrap_err().code(), tonic::Code::Unavailable);
+    until(async || bench.health().await.store_error.is_none()).await;
+    assert_eq!(bench.health().await.term, term);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_roster_that_waits_for_space_is_put_in_force_whole() {
     let bench = Bench::with("db1\n").await;
     bench.disk.fail_next(Fault::Full);

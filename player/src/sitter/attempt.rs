@@ -223,7 +223,9 @@ impl Attempt {
             Phase::Draining { outcome, until } if now >= *until || self.is_dry() => {
                 self.phase = Phase::Over(outcome.clone());
             }
-            Phase::Ending { look_at, kill_at, .. } if now >= *look_at || now >= *kill_at => {
+            Phase::Ending { look_at, kill_at, killed, .. }
+                if now >= *look_at || (!*killed && now >= *kill_at) =>
+            {
                 self.look(now, &trail());
             }
             _ => {}
@@ -292,7 +294,8 @@ impl Attempt {
         }
         if now >= *kill_at {
             if !*killed {
-                (*killed, *waited) = (true, LOOK.0);
+                // Its last look is counted from now, however late this is.
+                (*killed, *kill_at, *waited) = (true, now, LOOK.0);
             }
             kill(self.main.as_ref(), self.leaf.as_ref(), trail);
         }

@@ -18,6 +18,7 @@ use super::{
     clock::BootMillis,
     environment,
     hunt::Trail,
+    signals::Event,
     upgrade,
 };
 
@@ -27,9 +28,8 @@ const LAST_WAIT: u64 = 2_000;
 impl Sitter {
     /// Whether it was asked to stop, and nothing is known in memory alone. What still runs is left
     /// to the next sitter. The agent ends with our end of the socket.
-    pub(super) fn may_end(&mut self) -> bool {
-        let due =
-            self.stop_at.is_some_and(|at| self.attempts.is_empty() || BootMillis::now() >= at);
+    pub(super) fn may_end(&mut self, now: BootMillis) -> bool {
+        let due = self.stop_at.is_some_and(|at| self.attempts.is_empty() || now >= at);
         if !due {
             return false;
         }
@@ -67,9 +67,9 @@ impl Sitter {
         if !ready || !self.starts.is_empty() || self.stop_at.is_some() {
             return;
         }
-        self.upgrade = false;
         if self.spool.broken().is_some() {
             tracing::error!("not executing the sitter anew: what it knows cannot be written");
+            self.upgrade = false;
             return;
         }
         let taps = self.attempts.values().flat_map(|attempt| &attempt.streams);
@@ -79,9 +79,14 @@ impl Sitter {
         let own = [self.spool_dir.lock()].into_iter().chain(lifeline);
         let keep: Vec<BorrowedFd<'_>> = own.chain(pipes).chain(lingering).collect();
         self.file_limit.restore();
-        let error = upgrade::execute(&self.program, &keep);
+        // One that came since signals were last taken would be gone with this program.
+        let still = || !self.signals.has_come(Event::Stop);
+        let error = upgrade::execute(&self.program, &keep, still);
         self.file_limit.raise_again();
-        tracing::error!(%error, "cannot execute the sitter anew; going on as it is");
+        if let Some(error) = error {
+            tracing::error!(%error, "cannot execute the sitter anew; going on as it is");
+            self.upgrade = false;
+        }
     }
 
     /// Whether the lifeline's other end is closed.

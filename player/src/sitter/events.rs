@@ -143,9 +143,13 @@ impl Sitter {
         let Some(attempt) = self.attempts.get_mut(&id) else {
             return;
         };
-        let Some(main) = attempt.main.as_mut().filter(|main| !main.gone) else {
+        let Some(main) = &mut attempt.main else {
             return;
         };
+        if main.gone {
+            // Noticed by whoever was about to end it.
+            return self.poller.remove(&main.pidfd);
+        }
         match main.ended_or_unknowable() {
             End::Later => {
                 let _ = self.poller.change(&main.pidfd, token(id, MAIN), Interest::Hangup);

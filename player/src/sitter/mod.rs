@@ -343,13 +343,15 @@ impl Sitter {
             // First, because there may be things to tell from adoption.
             self.settle();
             self.try_upgrade();
-            let ends = self.may_end();
+            // One clock for both: a stop that is not due for the first is to wake the second.
+            let now = BootMillis::now();
+            let ends = self.may_end(now);
             // Last, because each of them may settle something, and nothing but a wait comes after.
-            self.agent.flush(&self.poller, BootMillis::now());
+            self.agent.flush(&self.poller, now);
             if ends {
                 return Ok(());
             }
-            let deadline = self.next_deadline();
+            let deadline = self.next_deadline(now);
             let ready = self.poller.wait(deadline).map_err(SitterError::Wait)?;
             if self.turn(&ready) == events::Verdict::KillEverything {
                 self.kill_everything();
@@ -359,13 +361,13 @@ impl Sitter {
     }
 
     /// The next moment at which something is due by itself.
-    fn next_deadline(&self) -> Option<BootMillis> {
+    fn next_deadline(&self, now: BootMillis) -> Option<BootMillis> {
         if !self.starts.is_empty() {
             return Some(BootMillis::default());
         }
         let attempts = self.attempts.values().filter_map(Attempt::next_deadline);
         // Once that has come, what it waits for has deadlines of its own.
-        let stop_at = self.stop_at.filter(|at| *at > BootMillis::now());
+        let stop_at = self.stop_at.filter(|at| *at > now);
         let others = [self.agent.next_deadline(), self.rewrite_at, stop_at];
         attempts.chain(others.into_iter().flatten()).min()
     }

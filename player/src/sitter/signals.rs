@@ -58,6 +58,11 @@ impl Signals {
         Ok(Self { wake, came })
     }
 
+    /// Whether one came that was not taken.
+    pub(crate) fn has_come(&self, event: Event) -> bool {
+        self.came.iter().any(|(of, flag)| *of == event && flag.load(Ordering::SeqCst))
+    }
+
     /// What came since the last call.
     pub(crate) fn take(&mut self) -> Vec<Event> {
         let mut bytes = [0; 64];

@@ -460,14 +460,23 @@ pub(crate) fn unblock_signals() {
 
 /// Becomes another program, keeping children and all descriptors that are not close-on-exec.
 /// Signals are blocked meanwhile, so that none ends the program before it has its handlers; it
-/// calls [`unblock_signals`]. Returns only where that fails.
-pub(crate) fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
+/// calls [`unblock_signals`]. Returns where that fails, or `None` where `still`, asked once no signal
+/// can come any more, says that it is not wanted any more.
+pub(crate) fn execute(
+    program: &CStr,
+    arguments: &[CString],
+    environment: &[CString],
+    still: impl FnOnce() -> bool,
+) -> Option<io::Error> {
     let _blocked = BlockedSignals::all();
+    if !still() {
+        return None;
+    }
     let (arguments, environment) = (pointers(arguments), pointers(environment));
     // SAFETY: three live C strings or null-terminated arrays of them; on success nothing of this
     // program is left that could notice.
     unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
-    io::Error::last_os_error()
+    Some(io::Error::last_os_error())
 }
 
 /// Takes over the descriptors of these numbers.

@@ -34,17 +34,24 @@ pub(crate) fn inherited(lifeline: Option<RawFd>) -> io::Result<Vec<OwnedFd>> {
     Ok(sys::take_descriptors(numbers.into_iter().filter(|number| Some(*number) != lifeline)))
 }
 
-/// Becomes the program that is at `program` now, with the same arguments. Returns only where that
-/// fails; then everything is as it was.
-pub(crate) fn execute(program: &Path, keep: &[BorrowedFd<'_>]) -> io::Error {
+/// Becomes the program that is at `program` now, with the same arguments. Returns where that fails,
+/// or `None` where `still`, asked once no signal can come any more, says that it is not wanted any
+/// more; then everything is as it was.
+pub(crate) fn execute(
+    program: &Path,
+    keep: &[BorrowedFd<'_>],
+    still: impl FnOnce() -> bool,
+) -> Option<io::Error> {
     for fd in keep {
         if let Err(error) = fcntl_setfd(fd, FdFlags::empty()) {
-            return error.into();
+            return Some(error.into());
         }
     }
     let failed = match strings(program) {
-        Ok((program, arguments, environment)) => sys::execute(&program, &arguments, &environment),
-        Err(error) => error,
+        Ok((program, arguments, environment)) => {
+            sys::execute(&program, &arguments, &environment, still)
+        }
+        Err(error) => Some(error),
     };
     for fd in keep {
         let _ = fcntl_setfd(fd, FdFlags::CLOEXEC);

@@ -15,6 +15,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_stop_leaves_scores_running", a_stop_leaves_scores_running),
     ("a_stop_amid_a_burst_leaves_all_of_it_running", a_stop_amid_a_burst),
     ("an_upgrade_amid_a_burst_loses_nothing", an_upgrade_amid_a_burst),
+    ("a_stop_amid_an_upgrade_is_heard", a_stop_amid_an_upgrade),
     ("a_stop_waits_its_grace", a_stop_waits_its_grace),
     ("an_end_that_nobody_saw_is_lost", an_end_that_nobody_saw_is_lost),
     ("a_timeout_counts_on_through_a_crash", a_timeout_counts_on_through_a_crash),
@@ -68,13 +69,13 @@ fn a_stop_leaves_scores_running() {
     assert_eq!(world.ended(key).outcome, Outcome::Exited(5), "{}", world.log());
 }
 
-/// More orders than are started in one turn, and a signal, for a sitter to find at once.
-fn burst(world: &World, signal: Signal) -> Vec<AttemptKey> {
-    world.set("max_tasks", "40");
+/// So many orders, and a signal, for a sitter to find at once. It starts 16 of them in one turn.
+fn burst(world: &World, orders: usize, signal: Signal) -> Vec<AttemptKey> {
+    world.set("max_tasks", orders.to_string());
     world.score("wait", "exec sleep 1000");
     world.start();
     world.signal(Signal::STOP);
-    let keys = (0..40).map(|_| world.order("wait", &[])).collect();
+    let keys = (0..orders).map(|_| world.order("wait", &[])).collect();
     world.signal(signal);
     world.signal(Signal::CONT);
     keys
@@ -93,7 +94,7 @@ fn all_run(world: &World, snapshot: &PlayerSnapshot, keys: &[AttemptKey]) {
 
 fn a_stop_amid_a_burst() {
     let world = World::new();
-    let keys = burst(&world, Signal::TERM);
+    let keys = burst(&world, 40, Signal::TERM);
     world.wait();
     let snapshot = world.start();
     all_run(&world, &snapshot, &keys);
@@ -101,10 +102,22 @@ fn a_stop_amid_a_burst() {
 
 fn an_upgrade_amid_a_burst() {
     let world = World::new();
-    let keys = burst(&world, Signal::USR2);
+    let keys = burst(&world, 40, Signal::USR2);
     world.hear_the_end();
     world.forget_reports();
     let snapshot = world.attach();
+    all_run(&world, &snapshot, &keys);
+}
+
+/// While the last of the burst is started nobody asks what signals came, and then the program that
+/// caught them is gone.
+fn a_stop_amid_an_upgrade() {
+    let world = World::new();
+    let keys = burst(&world, 32, Signal::USR2);
+    eventually("an upgrade", || world.log().contains("executing the sitter anew").then_some(()));
+    world.signal(Signal::TERM);
+    world.wait();
+    let snapshot = world.start();
     all_run(&world, &snapshot, &keys);
 }
 

@@ -98,7 +98,6 @@ fn be_agent(config: &Path) -> ExitCode {
     let mut control = SendAncillaryBuffer::new(&mut space);
     control.push(SendAncillaryMessage::ScmRights(&rights));
     let sent = sendmsg(&test, &[IoSlice::new(b"s")], &mut control, SendFlags::empty());
-    drop(sitter);
     // Nothing is said on it.
     let end = test.read(&mut [0]);
     if sent.is_ok() && end.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

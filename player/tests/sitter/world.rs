@@ -106,7 +106,7 @@ struct Sitter {
 }
 
 struct Link {
-    /// The agent's end of its socket to the sitter, and no other copy of it.
+    /// The agent's end of its socket to the sitter. It has one too, and does not read it.
     socket: UnixStream,
     /// The agent lives while this is open.
     _agent: UnixStream,
