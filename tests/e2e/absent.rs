@@ -84,7 +84,7 @@ fn one_of_goes_to_an_attached_player() {
 #[test]
 fn one_of_stays_with_its_player_through_disconnects_and_restarts() {
     let fleet = Fleet::new("p[1-3]").start();
-    let flow = fleet.submitjob(&["work", "seconds=3", "--one-of", "@all"]).exits(0).id();
+    let flow = fleet.submitjob(&["gate", "--one-of", "@all"]).exits(0).id();
     eventually("the start", || (!fleet.record.of("start").is_empty()).then_some(()));
     let host = fleet.task(flow)["host"].as_str().unwrap().to_owned();
     let player = fleet.player(&host);
@@ -93,6 +93,7 @@ fn one_of_stays_with_its_player_through_disconnects_and_restarts() {
     player.sitter.kill();
     fleet.crash_conductor();
     player.sitter.start();
+    fleet.go(&host);
     fleet.wait_flow(flow).exits(0);
     assert_eq!(fleet.task(flow)["host"], json!(host));
     assert_eq!(fleet.record.of("start").len(), 1);

@@ -66,7 +66,9 @@ fn submissions_around_a_crash_are_one_flow_each() {
     let fleet = Fleet::new("p[1-2]").start();
     let mut submitted = Vec::new();
     for _ in 0..6 {
-        let submission = fleet.tool("submitjob", &["work", "seconds=0", "-w", "@all"]).start();
+        // The whole restart may be within it.
+        let patient = ["work", "seconds=0", "-w", "@all", "--connect-timeout", "30s"];
+        let submission = fleet.tool("submitjob", &patient).start();
         chance.delay(Duration::from_millis(100));
         fleet.crash_conductor();
         submitted.push(submission.wait().exits(0).id());

@@ -1,6 +1,9 @@
 //! Daemons that start, stop, and meet another of their kind.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -64,7 +67,8 @@ fn a_conductor_that_is_told_to_stop_has_everything_on_disk() {
     for signal in [Signal::TERM, Signal::INT] {
         let flow = fleet.submitjob(&["work", "seconds=1", "-w", "@all"]).exits(0).id();
         chance.delay(std::time::Duration::from_millis(200));
-        let waiting = fleet.tool("orc", &["wait", &flow.to_string()]).start();
+        let waiting =
+            fleet.tool("orc", &["wait", &flow.to_string(), "--connect-timeout", "30s"]).start();
         fleet.conductor.signal(signal);
         assert!(fleet.conductor.wait().success(), "{}", fleet.conductor.log_tail());
         assert!(fleet.conductor.log().contains("conductor stopped"));
@@ -134,23 +138,25 @@ fn daemons_with_a_broken_configuration_say_everything_that_is_wrong() {
 #[test]
 fn everything_goes_when_the_lifeline_is_cut() {
     let fleet = Fleet::new("p1").players_off().start();
-    // Ends at once: nobody has its other end.
+    // Its standard input becomes the lifeline, whose other end is here.
     let config = fleet.player("p1").dir.join("player.toml");
     let script = format!(
-        "exec 9< <(sleep 1.5); exec {player} --config {config} --lifeline 9",
+        "exec {player} --config {config} --lifeline 9 9<&0 </dev/null",
         player =
             std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("player").display(),
         config = config.display(),
     );
     let mut sitter = Command::new("bash")
         .args(["-c", &script])
+        .stdin(Stdio::piped())
         .stderr(fs::File::create(fleet.dir().join("lifeline.log")).unwrap())
         .spawn()
         .unwrap();
-    let flow = fleet.submitjob(&["escape", "-w", "p1"]).exits(0).id();
+    fleet.submitjob(&["escape", "-w", "p1"]).exits(0);
+    eventually("the start", || (!fleet.record.of("start").is_empty()).then_some(()));
+    drop(sitter.stdin.take());
     let ended = sitter.wait().unwrap();
     let log = fs::read_to_string(fleet.dir().join("lifeline.log")).unwrap();
     assert!(ended.success(), "{ended}: {log}");
-    assert!(!fleet.record.of("start").is_empty(), "flow {flow} did not start: {log}");
     assert_eq!(fleet.score_processes(), []);
 }

@@ -107,13 +107,15 @@ fn thresholds_windows_and_retries_are_kept() {
 #[test]
 fn ctrl_c_while_waiting_detaches_and_the_flow_goes_on() {
     let fleet = Fleet::new("p1").start();
-    let waiting = fleet.tool("submitjob", &["work", "seconds=1", "-w", "p1", "--wait"]).start();
-    eventually("the start", || (!fleet.record.of("start").is_empty()).then_some(()));
+    let waiting = fleet.tool("submitjob", &["gate", "-w", "p1", "--wait"]).start();
+    // It hears of the start with its own ears.
+    eventually("the start", || waiting.so_far("err").contains("running").then_some(()));
     waiting.signal(Signal::INT);
     let ran = waiting.wait();
     assert_ne!(ran.code(), Some(0), "{ran}");
     let ran = ran.complains("orc wait");
     let flow = ran.id();
+    fleet.go("p1");
     fleet.orc(&["wait", &flow.to_string()]).exits(0);
     assert_eq!(fleet.record.of("end").len(), 1);
 }
@@ -149,7 +151,7 @@ fn a_flow_from_standard_input_and_in_every_format_is_the_same() {
 #[test]
 fn what_waits_is_waited_for_by_events_and_told_as_lines() {
     let fleet = Fleet::new("p[1-2]").start();
-    let ran = fleet.submitjob(&["work", "seconds=0.2", "-w", "@all", "--wait", "--jsonl"]).exits(0);
+    let ran = fleet.submitjob(&["work", "seconds=2", "-w", "@all", "--wait", "--jsonl"]).exits(0);
     let events: Vec<serde_json::Value> =
         ran.out.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     assert!(events.len() > 4, "{ran}");

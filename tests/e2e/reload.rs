@@ -10,7 +10,7 @@ fn a_reload_removes_a_player_that_waits_one_that_runs_and_adds_one() {
     let mut fleet =
         Fleet::new("p[1-3]").conductor_tables("[limits]\nreload_removal = \"100%\"\n").start();
     // p1 takes one task at a time: the second flow waits for it.
-    let running = fleet.submitjob(&["work", "seconds=3", "-w", "p2"]).exits(0).id();
+    let running = fleet.submitjob(&["gate", "-w", "p2"]).exits(0).id();
     fleet.wait_state(running, "running");
     fleet.player("p1").sitter.kill();
     fleet.wait_detached("p1");
@@ -40,6 +40,7 @@ fn a_reload_removes_a_player_that_waits_one_that_runs_and_adds_one() {
     fleet.wait_attached(&["p3", "new1"]);
     fleet.submitjob(&["hello", "-w", "new1", "--wait"]).exits(0);
     // The score of the removed player was left alone, and ran once.
+    fleet.go("p2");
     eventually("the end of what ran", || {
         fleet.record.count("end").contains_key(&format!("{running}.1.1@p2")).then_some(())
     });

@@ -136,7 +136,7 @@ fn a_flow_that_stalls_is_waited_for_and_told_with_what_helps() {
 #[test]
 fn waiting_ends_with_its_timeout_and_the_flow_goes_on() {
     let fake = Fake::with(running(), Vec::new());
-    fake.run("submitjob hello -w db1 --wait --wait-timeout 200ms").is(
+    fake.run("submitjob hello -w db1 --wait --wait-timeout 2s").is(
         124,
         "42\n",
         "42.1.1 pkg1 running (3 hosts)\n42 deploy-42 running\n\

@@ -77,8 +77,7 @@ async fn a_session_that_keeps_silent_is_superseded() {
 #[tokio::test]
 async fn of_three_at_once_one_is_let_in_and_stays() {
     let place = Place::new("db1\n");
-    let patience = Patience { probe: Duration::from_millis(500), ..Patience::default() };
-    let conductor = Embedded::start(&place, patience).await;
+    let conductor = Embedded::start(&place, Patience::default()).await;
     let alice = Audience::new(&place, &conductor.address).await;
     let player = Player::new(&place, &conductor.address, "db1").await;
     let mut silent = player.attach().await;

@@ -164,7 +164,7 @@ fn an_end_that_nobody_saw_is_lost() {
 
 fn a_timeout_counts_on_through_a_crash() {
     let world = waiting();
-    let key = world.order_for("wait", &[], Some(Duration::from_millis(1_500)));
+    let key = world.order_for("wait", &[], Some(Duration::from_secs(5)));
     let pid = world.number_in("pid");
     world.started(key);
     world.crash();

@@ -1,6 +1,6 @@
 //! What a score meets, and what becomes of what it writes.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use orchestra_model::{
     delivery::{Outcome, Refusal},
@@ -287,10 +287,11 @@ fn counts_are_kept() {
         world.cancel(key);
         assert_eq!(world.ended(key).outcome, Outcome::Cancelled);
     }
-    let alone = world.order_for("alone", &[], Some(Duration::from_millis(300)));
+    let alone = world.order("alone", &[]);
     world.started(alone);
     assert_eq!(world.refused(world.order("wait", &[])), Refusal::Busy);
-    assert_eq!(world.ended(alone).outcome, Outcome::TimedOut);
+    world.cancel(alone);
+    assert_eq!(world.ended(alone).outcome, Outcome::Cancelled);
 }
 
 fn nothing_is_left_of_what_ended() {

@@ -151,7 +151,8 @@ impl Fleet {
     #[track_caller]
     pub(crate) fn run(&self, arguments: &[&str]) -> u64 {
         let flow = self.submitjob(arguments).exits(0).id();
-        self.wait_flow(flow);
+        let ran = self.wait_flow(flow);
+        assert_ne!(ran.code(), Some(124), "it has not ended: {ran}");
         flow
     }
 

@@ -342,7 +342,8 @@ impl Fleet {
 
     /// The names of attached players.
     pub(crate) fn attached(&self) -> Vec<String> {
-        let document = self.orc(&["players", "--attached", "--json"]).exits(0).json();
+        let arguments = ["players", "--attached", "--json", "--connect-timeout", "30s"];
+        let document = self.orc(&arguments).exits(0).json();
         let players = document["players"].as_array().expect("a list").iter();
         players.map(|player| player["host"].as_str().expect("a name").to_owned()).collect()
     }
