@@ -24,11 +24,10 @@ fn getstatus_answers_at_once() {
     let mut took: Vec<Duration> =
         (0..ASKED).map(|_| fleet.getstatus(&[&flow]).exits(0).took).collect();
     took.sort_unstable();
-    let (shortest, median, longest) = (took[0], took[ASKED / 2], took[ASKED - 1]);
-    println!("shortest {shortest:?}, median {median:?}, longest {longest:?}");
-    // Others use the machine meanwhile; not always.
+    let median = took[ASKED / 2];
+    println!("median {median:?}, longest {:?}", took[ASKED - 1]);
     let most = if cfg!(debug_assertions) { 300 } else { 30 };
-    assert!(shortest <= Duration::from_millis(most), "the shortest is {shortest:?}");
+    assert!(median <= Duration::from_millis(most), "the median is {median:?}");
 }
 
 /// The memory of a process, with its share of what it shares, in KiB.

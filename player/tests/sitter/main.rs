@@ -4,8 +4,8 @@
 //! This program has three faces, because a sitter starts its agent from its own file: called with
 //! `--config` it is the sitter; with `agent` it hands its socket to the test that listens beside the
 //! configuration; with anything else it runs tests, several at a time, those whose names contain the
-//! argument. No test waits for time: each waits for what must happen, and
-//! fails when it does not come.
+//! argument. No test waits for time: each waits for what must happen, and fails when it does not
+//! come.
 
 #![expect(
     clippy::unwrap_used,

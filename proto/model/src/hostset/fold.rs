@@ -110,7 +110,7 @@ impl<'a> Folder<'a> {
             }
             let bytes = name.as_str().as_bytes();
             let numbers = Numbers::find(bytes);
-            let text = texts.around(index, numbers);
+            let text = texts.known_as(index, numbers);
             let parts = numbers.parts(bytes);
             let Text { name, varies, .. } = &mut texts.texts[text];
             // The first one of a text is about to become an entry.
@@ -277,7 +277,7 @@ impl<'a> Texts<'a> {
     }
 
     /// The index that stands for the text around these numbers of a name.
-    fn around(&mut self, name: usize, numbers: Numbers) -> usize {
+    fn known_as(&mut self, name: usize, numbers: Numbers) -> usize {
         if numbers.found().is_empty() {
             return Self::BARE;
         }
