@@ -24,7 +24,7 @@ pub use ledger::{
 };
 pub use orc::{
     Asking, ConductorArgs, ConductorVerb, DrainArgs, FlowsArgs, HostsetArgs, HostsetForm, LogsArgs,
-    OrcArgs, PlayersArgs, ScoresArgs, UndrainArgs, Verb,
+    OrcArgs, PlayersArgs, PlayersVerb, ReleasePlayersArgs, ScoresArgs, UndrainArgs, Verb,
 };
 pub use status::{Shape, StatusArgs};
 pub use submit::{PlanArgs, Submit, SubmitArgs, Wanted};

@@ -234,8 +234,19 @@ impl Client {
     }
 
     /// Has the conductor take up its restored store.
-    pub async fn recover(&mut self) -> Result<v1::RecoverResponse, Failure> {
-        answered("recovering the conductor's store", self.rpc.recover(v1::RecoverRequest {})).await
+    pub async fn recover(
+        &mut self,
+        store_id: String,
+        although_healthy: bool,
+    ) -> Result<v1::RecoverResponse, Failure> {
+        let request = v1::RecoverRequest { store_id, although_healthy };
+        answered("recovering the conductor's store", self.rpc.recover(request)).await
+    }
+
+    /// What [`Client::recover`] would do.
+    pub async fn plan_recover(&mut self) -> Result<v1::PlanRecoverResponse, Failure> {
+        let what = "planning a recovery of the conductor's store";
+        answered(what, self.rpc.plan_recover(v1::PlanRecoverRequest {})).await
     }
 }
 

@@ -30,6 +30,8 @@ pub const TABLE: &[(&str, &[Role])] = &[
     ("/orchestra.v1.Audience/Status", AUDIENCE),
     ("/orchestra.v1.Audience/Reload", AUDIENCE),
     ("/orchestra.v1.Audience/Recover", AUDIENCE),
+    ("/orchestra.v1.Audience/PlanRecover", AUDIENCE),
+    ("/orchestra.v1.Audience/ReleasePlayers", AUDIENCE),
     ("/orchestra.v1.Audience/ResolveHosts", AUDIENCE),
 ];
 

@@ -36,6 +36,7 @@ use orchestra_flow::{Engine, Input, PlayerIx, ReplyId, SessionId};
 use orchestra_model::{
     FlowId, HostName, JobId, Timestamp,
     delivery::{Refusal, Report, Term},
+    proof::Proof,
     status::{Event, FlowStatus, PlayerStatus},
 };
 use orchestra_proto::v1;
@@ -56,6 +57,7 @@ pub(crate) use self::{
 use self::{
     comeback::come_back_within,
     lingering::Lingering,
+    mailbox::RecoveryPlan,
     outgoing::{After, Outgoing},
     watchers::Watchers,
 };
@@ -63,6 +65,7 @@ use crate::{
     fleet::Fleet,
     inventory::Inventory,
     outbox::{EncodedJob, Header, Outbox},
+    proof::Proofs,
     writer::Writer,
 };
 
@@ -96,6 +99,8 @@ pub(crate) struct Driver {
     clock: Clock,
     /// What goes with the commands of sessions that begin now.
     header: Header,
+    /// With what orders are proven.
+    proofs: Proofs,
     fleet: watch::Sender<Arc<Fleet>>,
     inventory: Inventory,
     outgoing: Outgoing,
@@ -109,7 +114,7 @@ pub(crate) struct Driver {
     /// Loads of a fleet that wait for the disk.
     loading: HashSet<ReplyId>,
     next_reply: u64,
-    /// The highest term that a player has seen of this store.
+    /// The highest term of this store that a player has proven to have seen.
     seen_term: Term,
     recovering: Option<oneshot::Sender<Reply>>,
 }
@@ -120,6 +125,7 @@ impl Driver {
         clock: Clock,
         identity: Identity,
         writer: Writer,
+        proofs: Proofs,
         fleet: watch::Sender<Arc<Fleet>>,
         inventory: Inventory,
     ) -> Self {
@@ -127,6 +133,7 @@ impl Driver {
             engine,
             clock,
             header: Header { store: identity.store, term: identity.term },
+            proofs,
             fleet,
             inventory,
             outgoing: Outgoing::new(writer),
@@ -241,8 +248,11 @@ impl Driver {
             }
             FromSession::Reported { player, session, reports, room } => {
                 for Reported { report, end } in reports {
-                    if let Report::Refused { refusal: Refusal::StaleTerm(seen), .. } = &*report {
-                        self.seen_term = self.seen_term.max(*seen);
+                    if let Report::Refused {
+                        refusal: Refusal::StaleTerm { evidence, .. }, ..
+                    } = &*report
+                    {
+                        self.note_proven(evidence.map(|evidence| evidence.proof));
                     }
                     self.handle(Input::Reported { player, session, report, end });
                 }
@@ -256,6 +266,12 @@ impl Driver {
             }
             FromSession::Detached { player, session } => self.detach(player, session),
         }
+    }
+
+    /// Keeps the highest term that was proven: a recovery has to come above it.
+    fn note_proven(&mut self, proofs: impl IntoIterator<Item = Proof>) {
+        let terms = proofs.into_iter().map(|proof| proof.term);
+        self.seen_term = terms.chain([self.seen_term]).max().unwrap_or_default();
     }
 
     fn detach(&mut self, player: PlayerIx, session: SessionId) {
@@ -278,7 +294,9 @@ impl Driver {
         }
         self.seen[player.index()] = Seen { version, attached_at: Some(self.clock.now()) };
         self.inventory.attached(&host, snapshot.scores.clone());
-        self.seen_term = self.seen_term.max(snapshot.term);
+        self.note_proven(snapshot.evidence.map(|evidence| evidence.proof));
+        self.note_proven(snapshot.live.iter().filter_map(|live| live.proof));
+        self.note_proven(snapshot.settled.iter().filter_map(|settled| settled.proof));
         outbox.welcome(self.header, come_back_within(self.fleet.borrow().hosts().len()));
         self.sessions.insert(session, Session { outbox, header: self.header, probed: None });
         let stale = self.engine.stale().is_some();
@@ -287,6 +305,15 @@ impl Driver {
             tracing::error!(
                 why,
                 "the store is an old copy: nothing is sent; see `orc conductor recover`"
+            );
+        }
+        if let Some(why) = self.engine.roster().why_quarantined(player) {
+            let quarantined = self.engine.roster().quarantined().len();
+            tracing::warn!(
+                player = %host, why, quarantined,
+                "the player is quarantined: it gets nothing. If the store was restored from a \
+                 backup, run `orc conductor recover`; else look at that host, then `orc players \
+                 release`"
             );
         }
         Attached::Welcome(player)
@@ -457,6 +484,7 @@ impl Driver {
                     version: seen.version,
                     spool: roster.spool(player),
                     drained: roster.drained(player).cloned(),
+                    quarantined: roster.why_quarantined(player).map(str::to_owned),
                     scores: if scores { self.inventory.offers(host) } else { Vec::new() },
                 }
             })
@@ -469,11 +497,16 @@ impl Driver {
             term: self.engine.term(),
             players: roster.members(),
             attached: roster.attached(),
+            quarantined: count(roster.quarantined().len()),
             flows_alive: count(self.engine.alive_count()),
             deployments: count(self.engine.deployments().len()),
             cells: count(self.engine.deployments().cells().as_slice().len()),
             stale_store: self.engine.stale().map(str::to_owned),
             store_error: self.outgoing.trouble().map(str::to_owned),
+            recovery: RecoveryPlan {
+                term: Term(self.engine.term().max(self.seen_term).0 + 1),
+                next_flow: self.engine.next_flow_after_recovery(),
+            },
         }
     }
 }

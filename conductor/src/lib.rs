@@ -19,6 +19,7 @@ mod fleet;
 mod history;
 mod inventory;
 mod outbox;
+mod proof;
 mod reload;
 mod retention;
 mod serve;

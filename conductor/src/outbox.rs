@@ -121,8 +121,8 @@ impl Outbox {
         (Self(Arc::clone(&shared)), Frames(shared))
     }
 
-    /// Queues what begins a session: the welcome, then the first command. When the session is
-    /// lost, the player comes back within that time.
+    /// Queues what begins a session: the welcome. When the session is lost, the player comes back
+    /// within that time.
     pub(crate) fn welcome(&self, header: Header, come_back_within: Duration) {
         self.frame(Frame::Welcome(v1::Welcome {
             protocol: PROTOCOL,
@@ -131,7 +131,6 @@ impl Outbox {
             term: header.term.0,
             come_back_within_ms: u32::try_from(come_back_within.as_millis()).unwrap_or(u32::MAX),
         }));
-        self.command(header, Kind::Hello(v1::Hello {}));
     }
 
     /// Queues a frame of the session itself.

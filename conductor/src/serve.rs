@@ -38,6 +38,7 @@ use crate::{
     fleet::{Fleet, InvalidFleet},
     history::{self, HistoryError},
     inventory::Inventory,
+    proof::{Found, InvalidKey, KeyFile, Keys, Proofs},
     reload::Reloader,
     retention,
     sessions::{Patience, Sessions},
@@ -69,6 +70,8 @@ pub enum ServeError {
     Tls(InvalidTls),
     /// The store cannot be opened.
     Open(OpenError),
+    /// The key that orders are proven with cannot be used.
+    ProofKey(InvalidKey),
     /// The store cannot be read.
     Recover(Box<dyn Error + Send + Sync>),
     /// The address cannot be listened on.
@@ -92,6 +95,7 @@ impl fmt::Display for ServeError {
             Self::Fleet(_) => f.write_str("the fleet's files cannot be used"),
             // It says so itself.
             Self::Tls(cause) => cause.fmt(f),
+            Self::ProofKey(cause) => cause.fmt(f),
             Self::Open(_) => f.write_str("the store cannot be opened"),
             Self::Recover(_) => f.write_str("the store cannot be read"),
             Self::Listen(address, _) => write!(f, "cannot listen on {address}"),
@@ -110,6 +114,7 @@ impl Error for ServeError {
             Self::Config(cause) => Some(cause),
             Self::Fleet(cause) => Some(cause),
             Self::Tls(cause) => cause.source(),
+            Self::ProofKey(cause) => cause.source(),
             Self::Open(cause) => Some(cause),
             Self::Recover(cause) | Self::Server(cause) => Some(cause.as_ref()),
             Self::Listen(_, cause) | Self::Write(_, cause) | Self::System(cause) => Some(cause),
@@ -160,17 +165,28 @@ async fn run(options: Options) -> Result<(), ServeError> {
     let files = begin.elapsed();
 
     let clock = Clock::start();
-    let store = SqliteStore::open(&config.state_dir).map_err(ServeError::Open)?;
+    let mut store = SqliteStore::open(&config.state_dir).map_err(ServeError::Open)?;
     forget_address(&config)?;
+    let key_file = KeyFile::new(&config.state_dir);
+    let (keys, doubt) = keys(&key_file, &mut store)?;
+    let proofs = Proofs::new(keys);
     let (identity, readers) = (store.identity(), store.readers());
-    let engine = engine(identity, clock, &store, fleet.deployments())?;
-    let writer = Writer::start(Box::new(store)).map_err(ServeError::System)?;
+    let engine = engine(identity, clock, &store, fleet.deployments(), doubt)?;
+    let writer = Writer::start(Box::new(store), key_file).map_err(ServeError::System)?;
     let recovery = begin.elapsed() - files;
 
     let (handle, from, finish) = mailboxes();
     let (fleet_sender, fleet_receiver) = watch::channel(Arc::new(Fleet::default()));
     let inventory = Inventory::default();
-    let driver = Driver::new(engine, clock, identity, writer, fleet_sender, inventory.clone());
+    let driver = Driver::new(
+        engine,
+        clock,
+        identity,
+        writer,
+        proofs.clone(),
+        fleet_sender,
+        inventory.clone(),
+    );
     let mut driver = tokio::spawn(driver.run(from));
     let reloader = Reloader::new(config.clone(), handle.clone(), clock, tls.clone());
     tokio::select! {
@@ -197,7 +213,8 @@ async fn run(options: Options) -> Result<(), ServeError> {
 
     let (stop, stopping) = watch::channel(false);
     let patience = options.patience;
-    let sessions = Sessions::new(handle.clone(), identity.store, patience, stopping.clone());
+    let sessions =
+        Sessions::new(handle.clone(), identity.store, proofs, patience, stopping.clone());
     let facts = Facts {
         name: config.name.clone(),
         store_id: identity.store.to_string(),
@@ -392,17 +409,39 @@ fn write_address(config: &Config, address: SocketAddr) -> Result<(), ServeError>
     Ok(())
 }
 
+/// The store's proof keys; and why the store counts as an old copy, where keys and store do not belong
+/// together. A store that has none gets its first.
+fn keys(file: &KeyFile, store: &mut SqliteStore) -> Result<(Keys, Option<String>), ServeError> {
+    let recorded = store.proof_key().map_err(|error| ServeError::Recover(error.into()))?;
+    match file.open(recorded).map_err(ServeError::ProofKey)? {
+        Found::Ours(keys) => Ok((keys, None)),
+        Found::Made(keys, id) => {
+            store.set_proof_key(id).map_err(ServeError::Store)?;
+            file.adopt().map_err(ServeError::ProofKey)?;
+            Ok((keys, None))
+        }
+        Found::Apart(keys, why) => {
+            tracing::error!(
+                why,
+                "the store may be an old copy: nothing is sent; see `orc conductor recover`"
+            );
+            Ok((keys, Some(why)))
+        }
+    }
+}
+
 /// The engine as the store has it, ready to go on.
 fn engine(
     identity: Identity,
     clock: Clock,
     store: &SqliteStore,
     deployments: &Arc<Deployments>,
+    doubt: Option<String>,
 ) -> Result<Engine, ServeError> {
     // A reload may change how many tasks a flow may have, so the service looks at that.
     let settings = Settings { most_tasks: u64::MAX };
     let reader = store.reader().map_err(|error| ServeError::Recover(error.into()))?;
-    let mut engine = recover(settings, identity, &*reader, deployments)
+    let mut engine = recover(settings, identity, &*reader, deployments, doubt)
         .map_err(|error| ServeError::Recover(error.into()))?;
     engine.resume(clock.now());
     Ok(engine)
@@ -414,6 +453,7 @@ pub(crate) fn recover(
     identity: Identity,
     reader: &dyn Reader,
     deployments: &Arc<Deployments>,
+    doubt: Option<String>,
 ) -> Result<Engine, HistoryError> {
     let recovery = Recovery {
         store: identity.store,
@@ -424,6 +464,7 @@ pub(crate) fn recover(
         requests: reader.requests()?,
         holds: reader.holds()?,
         deployments: Arc::clone(deployments),
+        doubt,
     };
     let mut engine = Engine::recover(settings, recovery);
     for record in reader.live_flows()? {

@@ -28,8 +28,9 @@ use orchestra_certs::Peer;
 use orchestra_flow::{PlayerIx, SessionId};
 use orchestra_model::{
     HostName,
-    delivery::{PlayerSnapshot, StoreId},
+    delivery::{PlayerSnapshot, Refusal, Report, StoreId},
     limits,
+    proof::{Statement, drop_false_evidence, drop_false_proofs},
 };
 use orchestra_proto::{
     Invalid, PROTOCOL, RawSnapshot, snapshot_from_wire,
@@ -48,8 +49,9 @@ use self::{
     streams::{Stream, Streams},
 };
 use crate::{
-    driver::{Attach, Attached, FromSession, Handle, TURN},
+    driver::{Attach, Attached, FromSession, Handle, Reported, TURN},
     outbox::{Frames, Outbox},
+    proof::Proofs,
     shown,
 };
 
@@ -79,6 +81,7 @@ const VERSION_CHARS: usize = 64;
 pub(crate) struct Sessions {
     driver: Handle,
     store: StoreId,
+    proofs: Proofs,
     patience: Patience,
     next: Arc<AtomicU64>,
     streams: Streams,
@@ -102,12 +105,13 @@ impl Sessions {
     pub(crate) fn new(
         driver: Handle,
         store: StoreId,
+        proofs: Proofs,
         patience: Patience,
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let (next, room) = (Arc::new(AtomicU64::new(1)), Arc::new(Semaphore::new(ROOM)));
         let (streams, inventories) = (Streams::default(), Inventories::default());
-        Self { driver, store, patience, next, streams, inventories, room, stopping }
+        Self { driver, store, proofs, patience, next, streams, inventories, room, stopping }
     }
 
     /// One stream, from its first frame to its last.
@@ -185,7 +189,7 @@ impl Sessions {
                 attach.protocol
             )));
         }
-        let snapshot = self.snapshot(attach.snapshot)?;
+        let snapshot = self.snapshot(host, attach.snapshot)?;
         let mut silent = None;
         loop {
             let id = SessionId(self.next.fetch_add(1, Ordering::Relaxed));
@@ -224,7 +228,7 @@ impl Sessions {
         }
     }
 
-    fn snapshot(&self, bytes: Bytes) -> Result<PlayerSnapshot, Status> {
+    fn snapshot(&self, host: &HostName, bytes: Bytes) -> Result<PlayerSnapshot, Status> {
         let wire = RawSnapshot::decode(bytes)
             .map_err(|error| Status::invalid_argument(format!("snapshot: {error}")))?;
         // More than can be at once would only make work.
@@ -235,8 +239,11 @@ impl Sessions {
                 limits::MAX_TASKS
             )));
         }
-        snapshot_from_wire(&wire, self.store, |scores| self.inventories.read(scores))
-            .map_err(|error| invalid(&error))
+        let read = snapshot_from_wire(&wire, self.store, |scores| self.inventories.read(scores));
+        let mut snapshot = read.map_err(|error| invalid(&error))?;
+        let keys = self.proofs.keys();
+        drop_false_proofs(&mut snapshot, self.store, host, |said, mac| keys.confirm(said, mac));
+        Ok(snapshot)
     }
 
     async fn tell(&self, message: FromSession) -> Result<(), Status> {
@@ -275,7 +282,8 @@ impl Sessions {
         // An honest message is far shorter.
         for frames in batch.frames.chunks_mut(TURN) {
             let room = self.room_for(frames.iter().map(said::room).sum()).await?;
-            let Said { reports, alive, wrong } = Said::read(host, frames);
+            let Said { mut reports, alive, wrong } = Said::read(host, frames);
+            self.check_evidence(host, &mut reports);
             if !reports.is_empty() {
                 let (player, session) = (*player, *id);
                 self.tell(FromSession::Reported { player, session, reports, room }).await?;
@@ -288,6 +296,19 @@ impl Sessions {
             }
         }
         Ok(())
+    }
+
+    /// Takes evidence out of refusals that this store did not give.
+    fn check_evidence(&self, host: &HostName, reports: &mut [Reported]) {
+        for Reported { report, .. } in reports {
+            if let Report::Refused { refusal: Refusal::StaleTerm { evidence, .. }, .. } =
+                &mut **report
+            {
+                let keys = self.proofs.keys();
+                let is_true = |said: &Statement<'_>, mac| keys.confirm(said, mac);
+                drop_false_evidence(evidence, self.store, host, is_true);
+            }
+        }
     }
 
     /// Waits until the driver has room for reports that take so much. It gives it back when it has

@@ -19,13 +19,14 @@ use orchestra_store::{CommitError, Store};
 use tokio::sync::mpsc as tokio_mpsc;
 
 use self::sweeper::Sweeper;
+use crate::proof::{KeyFile, Keys};
 
 /// What the writer is asked.
 #[derive(Debug)]
 pub(crate) enum Write {
     /// Make these durable, in order.
     Commit(Vec<Op>),
-    /// Raise the term above what a player has seen.
+    /// Raise the term above what a player has seen, and renew the proof key with it.
     RaiseTerm(Term),
 }
 
@@ -44,10 +45,10 @@ impl Write {
 pub(crate) enum Written {
     /// Everything is on disk.
     Committed,
-    /// The term is raised.
-    Raised(Term),
+    /// The term is raised, and this is its proof key, with those before it.
+    Raised(Term, Keys),
     /// The term could not be raised at the moment.
-    NotRaised(CommitError),
+    NotRaised(Box<dyn std::error::Error + Send + Sync>),
     /// It could not be written at the moment, and nothing of it was.
     Full(Vec<Op>, CommitError),
     /// The store is no longer ours, or broken: stop, and recover from disk.
@@ -64,13 +65,13 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts the thread. It ends when the writer is dropped, after what it was given.
-    pub(crate) fn start(store: Box<dyn Store>) -> std::io::Result<Self> {
+    pub(crate) fn start(store: Box<dyn Store>, keys: KeyFile) -> std::io::Result<Self> {
         let (orders, incoming) = mpsc::channel();
         let (outgoing, done) = tokio_mpsc::unbounded_channel();
         thread::Builder::new()
             .name("store-writer".to_owned())
             // The store is closed when `run` returns, and `outgoing` after that.
-            .spawn(move || run(store, &incoming, &outgoing))?;
+            .spawn(move || run(store, &keys, &incoming, &outgoing))?;
         Ok(Self { orders, done })
     }
 
@@ -92,6 +93,7 @@ const TIDY: Duration = Duration::from_secs(60);
 
 fn run(
     mut store: Box<dyn Store>,
+    keys: &KeyFile,
     incoming: &mpsc::Receiver<Write>,
     outgoing: &tokio_mpsc::UnboundedSender<Written>,
 ) {
@@ -119,7 +121,7 @@ fn run(
             Err(mpsc::RecvTimeoutError::Disconnected) => return,
         };
         let prunes = write.prunes();
-        let written = carry_out(&mut *store, write);
+        let written = carry_out(&mut *store, keys, write);
         if matches!(written, Written::Committed) {
             untidy_since.get_or_insert_with(Instant::now);
             if prunes {
@@ -136,18 +138,33 @@ fn run(
     }
 }
 
-fn carry_out(store: &mut dyn Store, write: Write) -> Written {
+fn carry_out(store: &mut dyn Store, keys: &KeyFile, write: Write) -> Written {
     match write {
         Write::Commit(batch) => match store.commit(&batch) {
             Ok(()) => Written::Committed,
             Err(error) if error.is_retryable() => Written::Full(batch, error),
             Err(error) => Written::Failed(error),
         },
-        Write::RaiseTerm(seen) => match store.raise_term(seen) {
-            Ok(term) => Written::Raised(term),
-            Err(error) if error.is_retryable() => Written::NotRaised(error),
-            Err(error) => Written::Failed(error),
-        },
+        Write::RaiseTerm(seen) => raise_term(store, keys, seen),
+    }
+}
+
+/// A new term and a new proof key, recorded together. Nothing has changed where that fails.
+fn raise_term(store: &mut dyn Store, file: &KeyFile, seen: Term) -> Written {
+    let (keys, id) = match file.renew() {
+        Ok(renewed) => renewed,
+        Err(error) => return Written::NotRaised(error.into()),
+    };
+    match store.raise_term(seen, id) {
+        Ok(term) => {
+            if let Err(error) = file.adopt() {
+                // The key is on disk under its other name: the next start finds it there.
+                tracing::error!(error = %crate::chain(&error), "the new proof key was not renamed");
+            }
+            Written::Raised(term, keys)
+        }
+        Err(error) if error.is_retryable() => Written::NotRaised(error.into()),
+        Err(error) => Written::Failed(error),
     }
 }
 

@@ -15,10 +15,11 @@ use orchestra_model::{
         AttemptEnd, AttemptKey, Order, OrderNumber, Outcome, Output, PlayerSnapshot, Report,
         SpoolId, StoreId, Term,
     },
+    proof::Mac,
     score::{ParamSpec, ScoreHash, ScoreOffer, ScoreSpec},
 };
 use orchestra_proto::{
-    RawSnapshot, order_to_wire, scores_from_wire, snapshot_from_wire, snapshot_to_wire,
+    Mark, RawSnapshot, order_to_wire, scores_from_wire, snapshot_from_wire, snapshot_to_wire,
     v1::{self, command::Kind, from_player, to_player},
 };
 use prost::Message;
@@ -66,7 +67,8 @@ fn batch(criterion: &mut Criterion) {
 fn snapshot(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("snapshot");
     let snapshot = player();
-    let marks = [(STORE, snapshot.mark, snapshot.term)];
+    let PlayerSnapshot { mark, term, evidence, .. } = snapshot;
+    let marks = [Mark { store: STORE, mark, term, evidence }];
     let bytes = Bytes::from(snapshot_to_wire(&snapshot, marks).encode_to_vec());
     let read = |known: bool| {
         let raw = RawSnapshot::decode(black_box(bytes.clone())).unwrap();
@@ -87,7 +89,8 @@ fn snapshot(criterion: &mut Criterion) {
 
 fn write_orders(orders: &[Order]) -> Bytes {
     let frame = |order: &Order| {
-        let kind = Some(Kind::Order(order_to_wire(order, Bytes::from_static(&[5; 32]))));
+        let kind =
+            Some(Kind::Order(order_to_wire(order, Bytes::from_static(&[5; 32]), Mac([6; 16]))));
         let store_id = Bytes::copy_from_slice(&STORE.0);
         let command = v1::Command { store_id, term: 1, kind }.encode_to_vec();
         let frame = Some(to_player::Frame::Command(command.into()));
@@ -157,6 +160,7 @@ fn player() -> PlayerSnapshot {
         spool: SpoolId([1; 16]),
         mark: OrderNumber(70_000),
         term: Term(3),
+        evidence: None,
         live: Vec::new(),
         settled: Vec::new(),
         max_tasks: 4,

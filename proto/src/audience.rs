@@ -307,6 +307,7 @@ impl From<&PlayerStatus> for v1::PlayerStatus {
                 reason: drain.reason.to_string(),
                 since_ms: drain.since.0,
             }),
+            quarantined: text(player.quarantined.as_ref()),
         }
     }
 }
@@ -325,6 +326,7 @@ impl TryFrom<v1::PlayerStatus> for PlayerStatus {
             version: player.version,
             spool: SpoolId::from_slice(&player.spool_id),
             drained: player.drain.map(TryInto::try_into).transpose()?,
+            quarantined: Some(player.quarantined).filter(|why| !why.is_empty()),
             scores: player.scores.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         })
     }
@@ -353,6 +355,7 @@ impl From<&ConductorStatus> for v1::ConductorStatus {
             term: status.term,
             players: status.players,
             attached: status.attached,
+            quarantined: status.quarantined,
             flows_alive: status.flows_alive,
             deployments: status.deployments,
             cells: status.cells,
@@ -376,6 +379,7 @@ impl From<v1::ConductorStatus> for ConductorStatus {
             term: status.term,
             players: status.players,
             attached: status.attached,
+            quarantined: status.quarantined,
             flows_alive: status.flows_alive,
             deployments: status.deployments,
             cells: status.cells,

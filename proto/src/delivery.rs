@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 use orchestra_model::{
+    JobId,
     delivery::{
         AttemptEnd, AttemptKey, JobPart, LiveAttempt, Order, OrderNumber, Outcome, Output,
-        PlayerSnapshot, Refusal, Report, SpoolId, StoreId, Term,
+        PlayerSnapshot, Refusal, Report, SettledAttempt, SpoolId, StoreId, Term,
     },
     limits,
     names::{AudienceName, JobName, ScoreName},
+    proof::{Attempted, Evidence, Mac, Proof},
     score::{Offers, ScoreOffer},
     time::{Millis, Timestamp},
 };
@@ -50,26 +52,110 @@ fn key(key: Option<&v1::AttemptKey>, field: &'static str) -> Result<AttemptKey, 
     key.in_field(field)?.try_into()
 }
 
+impl From<Proof> for v1::Proof {
+    fn from(Proof { term, mac }: Proof) -> Self {
+        Self { term: term.0, mac: mac_to_wire(mac) }
+    }
+}
+
+impl TryFrom<&v1::Proof> for Proof {
+    type Error = Invalid;
+
+    fn try_from(proof: &v1::Proof) -> Result<Self, Invalid> {
+        let mac = Mac::from_slice(&proof.mac).in_field("Proof.mac")?;
+        Ok(Proof { term: Term(proof.term), mac })
+    }
+}
+
+impl From<Evidence> for v1::Evidence {
+    fn from(evidence: Evidence) -> Self {
+        Self {
+            order: evidence.order.0,
+            job: evidence.attempt.map(|attempted| attempted.job.into()),
+            attempt: evidence.attempt.map_or(0, |attempted| attempted.attempt),
+            proof: Some(evidence.proof.into()),
+        }
+    }
+}
+
+impl TryFrom<&v1::Evidence> for Evidence {
+    type Error = Invalid;
+
+    fn try_from(evidence: &v1::Evidence) -> Result<Self, Invalid> {
+        let attempted = |job| -> Result<Attempted, Invalid> {
+            Ok(Attempted { job: JobId::try_from(job)?, attempt: evidence.attempt })
+        };
+        Ok(Evidence {
+            order: OrderNumber(evidence.order),
+            attempt: evidence.job.as_ref().map(attempted).transpose()?,
+            proof: evidence.proof.as_ref().in_field("Evidence.proof")?.try_into()?,
+        })
+    }
+}
+
+/// Spells the code of a proof.
+pub fn mac_to_wire(mac: Mac) -> Bytes {
+    Bytes::copy_from_slice(&mac.0)
+}
+
+/// Reads the code of a proof; `None` where the conductor gave none.
+pub fn mac_from_wire(mac: &[u8], field: &'static str) -> Result<Option<Mac>, Invalid> {
+    match mac {
+        [] => Ok(None),
+        mac => Mac::from_slice(mac).in_field(field).map(Some),
+    }
+}
+
+fn proof_from_wire(proof: Option<&v1::Proof>) -> Result<Option<Proof>, Invalid> {
+    proof.map(TryInto::try_into).transpose()
+}
+
+fn evidence_from_wire(evidence: Option<&v1::Evidence>) -> Result<Option<Evidence>, Invalid> {
+    evidence.map(TryInto::try_into).transpose()
+}
+
+/// How far a spool is with one store, and what it can show for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The store.
+    pub store: StoreId,
+    /// The highest order number that the spool has durably answered for.
+    pub mark: OrderNumber,
+    /// The highest term seen.
+    pub term: Term,
+    /// What the player can show for both.
+    pub evidence: Option<Evidence>,
+}
+
 /// A [`PlayerSnapshot`] for every store that the spool has served; the conductor reads its own.
 pub fn snapshot_to_wire(
     snapshot: &PlayerSnapshot,
-    marks: impl IntoIterator<Item = (StoreId, OrderNumber, Term)>,
+    marks: impl IntoIterator<Item = Mark>,
 ) -> v1::Snapshot {
-    let mark = |(store, mark, term): (StoreId, OrderNumber, Term)| v1::StoreMark {
-        store_id: Bytes::copy_from_slice(&store.0),
-        mark: mark.0,
-        term: term.0,
+    let mark = |mark: Mark| v1::StoreMark {
+        store_id: Bytes::copy_from_slice(&mark.store.0),
+        mark: mark.mark.0,
+        term: mark.term.0,
+        evidence: mark.evidence.map(Into::into),
     };
     let live = |attempt: &LiveAttempt| v1::LiveAttempt {
         key: Some(attempt.key.into()),
         order: attempt.order.0,
         started_at_ms: moment_ms(attempt.started_at),
+        proof: attempt.proof.map(Into::into),
+    };
+    let settled = |attempt: &SettledAttempt| v1::SettledAttempt {
+        store_id: Bytes::copy_from_slice(&attempt.key.store.0),
+        job: Some(attempt.key.job.into()),
+        attempt: attempt.key.attempt,
+        order: attempt.order.0,
+        proof: attempt.proof.map(Into::into),
     };
     v1::Snapshot {
         spool_id: Bytes::copy_from_slice(&snapshot.spool.0),
         marks: marks.into_iter().map(mark).collect(),
         live: snapshot.live.iter().map(live).collect(),
-        settled: snapshot.settled.iter().map(|key| (*key).into()).collect(),
+        settled: snapshot.settled.iter().map(settled).collect(),
         max_tasks: snapshot.max_tasks,
         kill_grace_ms: snapshot.kill_grace.0,
         scores: snapshot.scores.iter().map(Into::into).collect(),
@@ -91,7 +177,7 @@ pub struct RawSnapshot {
     pub live: Vec<v1::LiveAttempt>,
     /// As in the snapshot.
     #[prost(message, repeated, tag = "4")]
-    pub settled: Vec<v1::AttemptKey>,
+    pub settled: Vec<v1::SettledAttempt>,
     /// As in the snapshot.
     #[prost(uint32, tag = "5")]
     pub max_tasks: u32,
@@ -116,6 +202,19 @@ pub fn snapshot_from_wire(
             key: key(attempt.key.as_ref(), "LiveAttempt.key")?,
             order: OrderNumber(attempt.order),
             started_at: moment(attempt.started_at_ms),
+            proof: proof_from_wire(attempt.proof.as_ref())?,
+        })
+    };
+    let settled = |attempt: &v1::SettledAttempt| -> Result<SettledAttempt, Invalid> {
+        let key = v1::AttemptKey {
+            store_id: attempt.store_id.clone(),
+            job: attempt.job,
+            attempt: attempt.attempt,
+        };
+        Ok(SettledAttempt {
+            key: (&key).try_into()?,
+            order: OrderNumber(attempt.order),
+            proof: proof_from_wire(attempt.proof.as_ref())?,
         })
     };
     if snapshot.scores.len() > limits::SCORES {
@@ -126,7 +225,8 @@ pub fn snapshot_from_wire(
         mark: OrderNumber(ours.map_or(0, |mark| mark.mark)),
         term: Term(ours.map_or(0, |mark| mark.term)),
         live: snapshot.live.iter().map(live).collect::<Result<_, _>>()?,
-        settled: snapshot.settled.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+        evidence: evidence_from_wire(ours.and_then(|mark| mark.evidence.as_ref()))?,
+        settled: snapshot.settled.iter().map(settled).collect::<Result<_, _>>()?,
         max_tasks: Some(snapshot.max_tasks)
             .filter(|n| (1..=limits::MAX_TASKS).contains(n))
             .in_field("Snapshot.max_tasks")?,
@@ -193,8 +293,9 @@ impl From<&Refusal> for v1::Refusal {
             Refusal::Cancelled => Reason::Cancelled,
             Refusal::AlreadyAcknowledged => Reason::AlreadyAcknowledged,
             Refusal::Stopping => Reason::Stopping,
-            Refusal::StaleTerm(seen) => {
+            Refusal::StaleTerm { seen, evidence } => {
                 wire.term = seen.0;
+                wire.evidence = evidence.map(Into::into);
                 Reason::StaleTerm
             }
             Refusal::ScoreDisabled(detail) => {
@@ -234,7 +335,10 @@ impl TryFrom<v1::Refusal> for Refusal {
             Reason::Busy => Refusal::Busy,
             Reason::Cancelled => Refusal::Cancelled,
             Reason::Spool => Refusal::Spool(detail),
-            Reason::StaleTerm => Refusal::StaleTerm(Term(refusal.term)),
+            Reason::StaleTerm => Refusal::StaleTerm {
+                seen: Term(refusal.term),
+                evidence: evidence_from_wire(refusal.evidence.as_ref())?,
+            },
             Reason::AlreadyAcknowledged => Refusal::AlreadyAcknowledged,
             Reason::Stopping => Refusal::Stopping,
         })
@@ -346,9 +450,19 @@ impl TryFrom<v1::JobBody> for JobPart {
     }
 }
 
-/// The small part of an order, as the sitter decodes it: which job part it refers to, and the
-/// order itself.
-pub fn order_from_wire(order: &v1::Order) -> Result<(Bytes, Order), Invalid> {
+/// An order, as the sitter decodes it.
+#[derive(Clone, Debug)]
+pub struct ReadOrder {
+    /// The digest of the job part that it refers to.
+    pub job_digest: Bytes,
+    /// Its small part.
+    pub order: Order,
+    /// The conductor's proof that it ordered this.
+    pub mac: Option<Mac>,
+}
+
+/// Reads the small part of an order.
+pub fn order_from_wire(order: &v1::Order) -> Result<ReadOrder, Invalid> {
     let model = Order {
         number: Some(OrderNumber(order.number))
             .filter(|number| number.0 > 0)
@@ -356,15 +470,17 @@ pub fn order_from_wire(order: &v1::Order) -> Result<(Bytes, Order), Invalid> {
         key: key(order.key.as_ref(), "Order.key")?,
         timeout: order.timeout_ms.map(Millis),
     };
-    Ok((order.job_digest.clone(), model))
+    let mac = mac_from_wire(&order.mac, "Order.mac")?;
+    Ok(ReadOrder { job_digest: order.job_digest.clone(), order: model, mac })
 }
 
-/// Spells an order on the wire.
-pub fn order_to_wire(order: &Order, job_digest: Bytes) -> v1::Order {
+/// Spells an order on the wire, with the proof of it.
+pub fn order_to_wire(order: &Order, job_digest: Bytes, mac: Mac) -> v1::Order {
     v1::Order {
         number: order.number.0,
         key: Some(order.key.into()),
         job_digest,
         timeout_ms: order.timeout.map(|timeout| timeout.0),
+        mac: mac_to_wire(mac),
     }
 }

@@ -28,8 +28,9 @@ mod tests;
 
 pub use audience::Watched;
 pub use delivery::{
-    RawSnapshot, decode_end, encode_end, order_from_wire, order_to_wire, scores_from_wire,
-    snapshot_from_wire, snapshot_to_wire, store_id,
+    Mark, RawSnapshot, ReadOrder, decode_end, encode_end, mac_from_wire, mac_to_wire,
+    order_from_wire, order_to_wire, scores_from_wire, snapshot_from_wire, snapshot_to_wire,
+    store_id,
 };
 pub use flow::{params_from_wire, params_to_wire};
 pub use invalid::Invalid;

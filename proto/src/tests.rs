@@ -6,12 +6,16 @@ use bytes::Bytes;
 use orchestra_model::{
     AudienceName, FlowId, FlowState, HostName, HostSet, JobId, JobName, JobState, Millis, Quantity,
     ScoreName, TaskState, Timestamp, WaitReason,
-    delivery::{AttemptKey, LiveAttempt, OrderNumber, PlayerSnapshot, SpoolId, StoreId, Term},
+    delivery::{
+        AttemptKey, LiveAttempt, OrderNumber, PlayerSnapshot, SettledAttempt, SpoolId, StoreId,
+        Term,
+    },
     deployment::CellKey,
     flow::{FlowSpec, JobSpec, OnDoomed, Scope, SequenceOnFailure, SlotSpec},
     ledger::{CellStatus, Explanation, Forecast, Holder, ScoreSurvey},
     limits,
     names::{AppName, DeploymentName, EnvType, EnvValue},
+    proof::{Evidence, Mac, Proof},
     record::Drain,
     score::{ParamSpec, ScoreHash, ScoreOffer, ScoreSpec},
     status::{
@@ -21,7 +25,9 @@ use orchestra_model::{
 
 use prost::Message as _;
 
-use crate::{Planned, RawSnapshot, scores_from_wire, snapshot_from_wire, snapshot_to_wire, v1};
+use crate::{
+    Mark, Planned, RawSnapshot, scores_from_wire, snapshot_from_wire, snapshot_to_wire, v1,
+};
 
 fn hosts(text: &str) -> HostSet {
     HostSet::parse_plain(text).unwrap()
@@ -144,6 +150,7 @@ fn a_player_says_who_drained_it() {
             in_flight: 1,
             version: "1".to_owned(),
             spool: None,
+            quarantined: drained.is_none().then(|| "why".to_owned()),
             drained,
             scores: Vec::new(),
         };
@@ -250,12 +257,26 @@ fn snapshot() -> PlayerSnapshot {
         hash: Some(ScoreHash([3; 32])),
         spec,
     };
+    let proof = Proof { term: Term(5), mac: Mac([9; 16]) };
     PlayerSnapshot {
         spool: SpoolId([1; 16]),
         mark: OrderNumber(5),
         term: Term(6),
-        live: vec![LiveAttempt { key, order: OrderNumber(9), started_at: Some(Timestamp(8)) }],
-        settled: vec![AttemptKey { attempt: 1, ..key }],
+        evidence: Some(Evidence { order: OrderNumber(10), attempt: Some(key.into()), proof }),
+        live: vec![LiveAttempt {
+            key,
+            order: OrderNumber(9),
+            started_at: Some(Timestamp(8)),
+            proof: Some(proof),
+        }],
+        settled: vec![
+            SettledAttempt {
+                key: AttemptKey { attempt: 1, ..key },
+                order: OrderNumber(7),
+                proof: Some(proof),
+            },
+            SettledAttempt { key, order: OrderNumber(0), proof: None },
+        ],
         max_tasks: 4,
         kill_grace: Millis(10),
         scores: [offer("restart", Ok(spec)), offer("stop", Err("it is gone".to_owned()))]
@@ -267,9 +288,11 @@ fn snapshot() -> PlayerSnapshot {
 #[test]
 fn a_snapshot_is_read_back_and_its_scores_can_be_read_later() {
     let snapshot = snapshot();
-    let others = (StoreId([8; 16]), OrderNumber(1), Term(2));
-    let bytes = snapshot_to_wire(&snapshot, [others, (STORE, snapshot.mark, snapshot.term)])
-        .encode_to_vec();
+    let others =
+        Mark { store: StoreId([8; 16]), mark: OrderNumber(1), term: Term(2), evidence: None };
+    let PlayerSnapshot { mark, term, evidence, .. } = snapshot;
+    let ours = Mark { store: STORE, mark, term, evidence };
+    let bytes = snapshot_to_wire(&snapshot, [others, ours]).encode_to_vec();
     let raw = RawSnapshot::decode(&bytes[..]).unwrap();
     assert_eq!(raw.encode_to_vec(), bytes, "the same message");
     assert_eq!(snapshot_from_wire(&raw, STORE, scores_from_wire).unwrap(), snapshot);

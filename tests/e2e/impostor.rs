@@ -158,7 +158,7 @@ fn order(number: u64, body: &v1::JobBody) -> [Kind; 2] {
             body: body.into(),
             signature: Vec::new().into(),
         }),
-        Kind::Order(v1::Order { number, key, job_digest: digest.into(), timeout_ms: None }),
+        Kind::Order(v1::Order { number, key, job_digest: digest.into(), ..v1::Order::default() }),
     ]
 }
 
@@ -257,7 +257,8 @@ impl Players for Service {
                 term: shared.term,
                 come_back_within_ms: 0,
             };
-            let opening = [to_player::Frame::Welcome(welcome), command(Kind::Hello(v1::Hello {}))];
+            let opening =
+                [to_player::Frame::Welcome(welcome), command(Kind::Hello(v1::Hello::default()))];
             for opening in opening {
                 let _ = frames.send(frame(opening)).await;
             }

@@ -80,7 +80,8 @@ fn order(streams: &Streams, round: u64) {
     let job = Some(v1::JobId { flow: round, slot: 1, job: 1 });
     let key = Some(v1::AttemptKey { store_id: STORE, job, attempt: 1 });
     let digest = Bytes::from_static(&[0; 32]);
-    let order = v1::Order { number: round, key, job_digest: digest, timeout_ms: None };
+    let mac = Bytes::from_static(&[5; 16]);
+    let order = v1::Order { number: round, key, job_digest: digest, timeout_ms: None, mac };
     let order = command(Kind::Order(order));
     for (player, sender) in streams.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         let frames = vec![frame(player, Frame::Command(order.clone()))];

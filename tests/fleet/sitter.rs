@@ -17,13 +17,18 @@ use std::{
 use bytes::Bytes;
 use orchestra_model::{
     JobId, Millis, Timestamp,
-    delivery::{AttemptEnd, AttemptKey, OrderNumber, Outcome, Output, SpoolId, Term},
+    delivery::{
+        AttemptEnd, AttemptKey, OrderNumber, Outcome, Output, PlayerSnapshot, SpoolId, Term,
+    },
     names::ScoreName,
-    score::{DEFAULT_TIMEOUT, Interface},
+    proof::Mac,
+    score::{DEFAULT_TIMEOUT, Interface, Offers},
 };
-use orchestra_proto::{encode_end, order_from_wire, store_id, v1};
+use orchestra_proto::{
+    Mark, ReadOrder, encode_end, mac_from_wire, order_from_wire, snapshot_to_wire, store_id, v1,
+};
 use orchestra_spool::{
-    BootId, Effect, EndBytes, Input, Plan, ProcessMark, Report, Session, Snapshot, Spool,
+    BootId, Effect, EndBytes, Input, Plan, ProcessMark, Report, Session, Snapshot, Spool, StoreMark,
 };
 use player::{
     agent::{LinkError, Sink, Source},
@@ -168,8 +173,8 @@ impl Sitter {
         };
         let session = Session(0);
         self.spool.handle(Input::Opened { session });
-        self.spool.handle(Input::Attached { session, store: key.store, term });
-        self.spool.handle(Input::Ordered { term, order, key, admission: Ok(plan()) });
+        self.spool.handle(Input::Attached { session, store: key.store });
+        self.spool.handle(Input::Ordered { term, order, key, mac: None, admission: Ok(plan()) });
         self.spool.handle(Input::Started { key, process });
         if let Ok(end) = EndBytes::new(&[][..]) {
             self.spool.handle(Input::Ended { key, end });
@@ -197,10 +202,10 @@ impl Sitter {
                 self.out.clear();
                 self.spool.handle(Input::Opened { session: Session(session.0) });
             }
-            ToSitter::Welcomed { session, store, term } => {
+            ToSitter::Welcomed { session, store, .. } => {
                 self.welcomed = Some(session);
                 self.common.attached.up();
-                self.spool.handle(Input::Attached { session: Session(session.0), store, term });
+                self.spool.handle(Input::Attached { session: Session(session.0), store });
             }
             ToSitter::Closed { session } => {
                 if self.welcomed.take().is_some() {
@@ -225,14 +230,17 @@ impl Sitter {
         let term = Term(command.term);
         let input = match command.kind {
             Some(Kind::Order(order)) => {
-                let (_, order) = order_from_wire(&order).map_err(|error| error.to_string())?;
+                let read = order_from_wire(&order).map_err(|error| error.to_string())?;
+                let ReadOrder { order, mac, .. } = read;
                 if self.running.len() >= self.max_tasks as usize {
                     return Err(format!("order {} is beyond the player's credits", order.number));
                 }
-                Input::Ordered { term, order: order.number, key: order.key, admission: Ok(plan()) }
+                let (order, key, admission) = (order.number, order.key, Ok(plan()));
+                Input::Ordered { term, order, key, mac, admission }
             }
             Some(Kind::Cancel(cancel)) => {
-                Input::Cancelled { term, order: OrderNumber(cancel.order), key: key(cancel.key)? }
+                let (mac, key) = (mac(&cancel.mac)?, key(cancel.key)?);
+                Input::Cancelled { term, order: OrderNumber(cancel.order), key, mac }
             }
             Some(Kind::Acknowledge(acknowledge)) => {
                 let key = key(acknowledge.key)?;
@@ -240,7 +248,11 @@ impl Sitter {
                 let order = Some(OrderNumber(acknowledge.order)).filter(|order| order.0 > 0);
                 Input::Acknowledged { term, key, order }
             }
-            Some(Kind::Hello(_)) => Input::TermSeen { store, term },
+            Some(Kind::Hello(hello)) => {
+                let mac = mac(&hello.mac)?;
+                let issued = mac.map(|mac| (OrderNumber(hello.issued), mac));
+                Input::TermSeen { store, term, issued }
+            }
             // There is nothing to run with it.
             Some(Kind::Job(_)) => return Ok(()),
             None => return Err("an empty command".to_owned()),
@@ -352,25 +364,23 @@ impl Sitter {
 
     /// As a sitter spells it; what does not change is encoded once for the whole crowd.
     fn snapshot(&self, snapshot: &Snapshot) -> Bytes {
-        let marks = snapshot.marks.iter().map(|mark| v1::StoreMark {
-            store_id: Bytes::copy_from_slice(&mark.store.0),
-            mark: mark.mark.0,
-            term: mark.term.0,
+        let marks = snapshot.marks.iter().map(|of| {
+            let StoreMark { store, mark, term, evidence } = *of;
+            Mark { store, mark, term, evidence }
         });
-        let live = snapshot.live.iter().map(|live| v1::LiveAttempt {
-            key: Some(live.key.into()),
-            order: live.order.0,
-            started_at_ms: live.started_at.map_or(0, |at| at.0),
-        });
-        let wire = v1::Snapshot {
-            spool_id: Bytes::copy_from_slice(&snapshot.spool.0),
-            marks: marks.collect(),
-            live: live.collect(),
-            settled: snapshot.settled.iter().map(|key| (*key).into()).collect(),
+        let whole = PlayerSnapshot {
+            spool: snapshot.spool,
+            // Per store, these are in the marks.
+            mark: OrderNumber(0),
+            term: Term(0),
+            evidence: None,
+            live: snapshot.live.clone(),
+            settled: snapshot.settled.clone(),
             max_tasks: self.max_tasks,
-            kill_grace_ms: 10_000,
-            scores: Vec::new(),
+            kill_grace: Millis::seconds(10),
+            scores: Offers::default(),
         };
+        let wire = snapshot_to_wire(&whole, marks);
         let mut bytes = wire.encode_to_vec();
         // Protobuf: messages of one kind, one after the other, are one message.
         bytes.extend_from_slice(&self.common.scores);
@@ -381,6 +391,10 @@ impl Sitter {
 fn key(key: Option<v1::AttemptKey>) -> Result<AttemptKey, String> {
     let key = key.ok_or("a command without an attempt")?;
     (&key).try_into().map_err(|error: orchestra_proto::Invalid| error.to_string())
+}
+
+fn mac(bytes: &[u8]) -> Result<Option<Mac>, String> {
+    mac_from_wire(bytes, "Command.mac").map_err(|error| error.to_string())
 }
 
 fn plan() -> Plan {

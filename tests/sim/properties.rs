@@ -52,6 +52,7 @@ impl Stage {
             requests: Vec::new(),
             holds: Vec::new(),
             deployments: Arc::new(deployments),
+            doubt: None,
         };
         let mut stage = Self {
             engine: Engine::recover(Settings { most_tasks: 1_000 }, recovery),
@@ -72,6 +73,7 @@ impl Stage {
                 spool: SpoolId([nth; 16]),
                 mark: Default::default(),
                 term: Term(0),
+                evidence: None,
                 live: Vec::new(),
                 settled: Vec::new(),
                 max_tasks: 4,

@@ -28,8 +28,11 @@ use orchestra_flow::{Answer, Command, SessionId};
 use orchestra_model::{
     Deployments, FlowId, FlowState, HostName, HostSet, JobId, JobState, ScoreName, TaskState,
     Timestamp,
-    delivery::{AttemptKey, OrderNumber, Outcome, PlayerSnapshot, Refusal, Report, RequestId},
+    delivery::{
+        AttemptKey, OrderNumber, Outcome, PlayerSnapshot, Refusal, Report, RequestId, Term,
+    },
     flow::{FlowSpec, JobSpec, OnDoomed, Scope},
+    proof::Proof,
     record::{FlowRecord, Impact, JobRecord, Op, PlayerRecord, Record, Recovered, TaskRecord},
     score::ScoreSpec,
     status::Event,
@@ -66,8 +69,10 @@ pub(crate) enum Note {
     Detached(HostName, SessionId),
     /// A player reported; the last as above.
     Reported(HostName, SessionId, Box<Report>, bool),
-    /// An operator said to go on from an old copy.
-    Recovered,
+    /// An operator said to go on from an old copy, in this term.
+    Recovered(Term),
+    /// The conductor's term.
+    Term(Term),
 }
 
 /// What was seen.
@@ -98,6 +103,8 @@ pub(crate) struct Reference {
     pub(crate) supposed: bool,
     /// The last time that an operator went on from an old copy.
     recovered: Recovered,
+    /// The conductor's term.
+    term: Term,
     /// The next flow's number: players that know of it, or of a later one, know of more than the store.
     next_flow: Option<FlowId>,
 }
@@ -105,7 +112,14 @@ pub(crate) struct Reference {
 #[derive(Clone, Debug, Default)]
 struct Host {
     member: bool,
+    /// While it gets orders.
     session: Option<SessionId>,
+    /// While it is quarantined: it claims what neither it nor the store knows.
+    quarantined: Option<SessionId>,
+    /// Attempts of which it spoke then.
+    claims: BTreeSet<AttemptKey>,
+    /// Those that somebody let pass.
+    tolerated: BTreeSet<AttemptKey>,
     scores: BTreeMap<ScoreName, ScoreSpec>,
     max_tasks: u32,
     drained: bool,
@@ -238,6 +252,29 @@ impl Flow {
     }
 }
 
+/// What a snapshot proves: orders, and flows where they are named.
+fn shown(snapshot: &PlayerSnapshot) -> Vec<(OrderNumber, Option<FlowId>)> {
+    let evidence = snapshot.evidence.iter();
+    let evidence = evidence.map(|of| (of.order, of.attempt.map(|attempt| attempt.job.flow)));
+    let live = snapshot.live.iter().filter(|live| live.proof.is_some());
+    let live = live.map(|live| (live.order, Some(live.key.job.flow)));
+    let settled = snapshot.settled.iter().filter(|settled| settled.proof.is_some());
+    let settled = settled.map(|settled| (settled.order, Some(settled.key.job.flow)));
+    evidence.chain(live).chain(settled).collect()
+}
+
+fn proofs(snapshot: &PlayerSnapshot) -> Vec<Proof> {
+    let evidence = snapshot.evidence.iter().map(|evidence| evidence.proof);
+    let live = snapshot.live.iter().filter_map(|live| live.proof);
+    let settled = snapshot.settled.iter().filter_map(|settled| settled.proof);
+    evidence.chain(live).chain(settled).collect()
+}
+
+/// Whether no flow of that number was ever issued.
+fn is_later(next: Option<FlowId>, flow: FlowId) -> bool {
+    next.is_none_or(|next| flow >= next)
+}
+
 impl Reference {
     // ---- what the conductor takes in ----
 
@@ -260,14 +297,26 @@ impl Reference {
             Note::Detached(name, session) => {
                 let host = self.hosts.entry(name.clone()).or_default();
                 host.session.take_if(|own| own == session);
+                host.quarantined.take_if(|own| own == session);
             }
             Note::Reported(name, session, report, listens) => {
-                if *listens && self.hosts[name].session == Some(*session) {
+                let host = &self.hosts[name];
+                let sessions = [host.session, host.quarantined];
+                // What is not known is evidence, for as long as store or player are doubted.
+                let listens = *listens && host.quarantined.is_none();
+                let is_term =
+                    matches!(**report, Report::Refused { refusal: Refusal::StaleTerm { .. }, .. });
+                let is_known = self.awaited(name, report.key()).is_some() || is_term;
+                if sessions.contains(&Some(*session)) && (listens || is_known) {
                     self.reported(name, report);
                 }
             }
-            Note::Recovered => {
-                self.hosts.values_mut().for_each(|host| host.session = None);
+            Note::Term(term) => self.term = *term,
+            Note::Recovered(term) => {
+                self.term = *term;
+                for host in self.hosts.values_mut() {
+                    (host.session, host.quarantined) = (None, None);
+                }
             }
         }
         self.count_quorums();
@@ -280,6 +329,13 @@ impl Reference {
         snapshot: &PlayerSnapshot,
         listens: bool,
     ) {
+        let claims = self.unfounded(name, snapshot);
+        let host = self.hosts.entry(name.clone()).or_default();
+        host.quarantined = claims.is_some().then_some(session);
+        if let Some(claims) = claims {
+            (host.session, host.claims) = (None, claims);
+            return;
+        }
         let awaited = |key: &AttemptKey| self.awaited(name, *key).is_some();
         let live = snapshot.live.iter();
         let strangers: BTreeSet<AttemptKey> =
@@ -297,10 +353,12 @@ impl Reference {
         host.scores = snapshot.scores.iter().filter_map(spec).collect();
         host.strangers = strangers;
         host.busy_until = Timestamp(0);
-        let order = host.last_order.max(snapshot.mark);
-        let mut keys = snapshot.live.iter().map(|live| &live.key).chain(&snapshot.settled);
-        let knows_more = snapshot.mark > host.last_order
-            || keys.any(|key| self.next_flow.is_none_or(|next| key.job.flow >= next));
+        let shown = shown(snapshot);
+        let highest = shown.iter().map(|(order, _)| *order).max().unwrap_or_default();
+        let order = host.last_order.max(highest);
+        let knows_more = shown.iter().any(|(order, flow)| {
+            *order > host.last_order || flow.is_some_and(|flow| is_later(self.next_flow, flow))
+        });
         let suspects = match knows_more && snapshot.term < self.recovered.term {
             true => self.suspects_on(name),
             false => Vec::new(),
@@ -312,6 +370,33 @@ impl Reference {
                 host.down = Some(Down { flow, order, state: TaskState::Lost });
             }
         }
+    }
+
+    /// The attempts of which a player speaks without proof, if it claims more than the store has
+    /// issued to it: a mark, a term, an attempt.
+    fn unfounded(
+        &self,
+        name: &HostName,
+        snapshot: &PlayerSnapshot,
+    ) -> Option<BTreeSet<AttemptKey>> {
+        let nobody = Host::default();
+        let host = self.hosts.get(name).unwrap_or(&nobody);
+        let shown = shown(snapshot);
+        let order = shown.iter().map(|(order, _)| *order).max().unwrap_or_default();
+        let terms = proofs(snapshot).into_iter().map(|proof| proof.term);
+        let term = terms.chain([self.term]).max().unwrap();
+        let live = snapshot.live.iter().map(|live| (live.key, live.order, live.proof));
+        let settled = snapshot.settled.iter();
+        let settled = settled.map(|settled| (settled.key, settled.order, settled.proof));
+        let unproven = live.chain(settled).filter(|(key, order, proof)| {
+            let is_beyond = *order > host.last_order || is_later(self.next_flow, key.job.flow);
+            is_beyond && proof.is_none() && !host.tolerated.contains(key)
+        });
+        let attempts: BTreeSet<AttemptKey> = unproven.map(|(key, ..)| key).collect();
+        let lies = snapshot.mark > host.last_order.max(order)
+            || snapshot.term > term
+            || !attempts.is_empty();
+        lies.then_some(attempts)
     }
 
     /// Whose changes wait on a host, and may have run there in the time that a restored store has
@@ -342,7 +427,13 @@ impl Reference {
                     self.owed.insert((name.clone(), key));
                 }
             }
-            Report::Refused { refusal: Refusal::StaleTerm(_), .. } => {}
+            Report::Refused { refusal: Refusal::StaleTerm { seen, evidence }, .. } => {
+                let proven = evidence.map_or(Term(0), |evidence| evidence.proof.term);
+                if *seen > self.term && proven <= self.term && host.session.is_some() {
+                    host.quarantined = host.session.take();
+                    host.strangers.clear();
+                }
+            }
             Report::Refused { refusal, .. } => {
                 host.words.insert(key, Word::Refused(refusal.clone()));
                 host.strangers.remove(&key);
@@ -398,7 +489,8 @@ impl Reference {
         self.releasing = HostSet::default();
         self.freed.clear();
         for host in self.hosts.values_mut() {
-            host.session = None;
+            (host.session, host.quarantined) = (None, None);
+            host.tolerated.clear();
             host.scores.clear();
             host.strangers.clear();
             host.busy_until = Timestamp(0);
@@ -459,7 +551,7 @@ impl Reference {
         host.drained = record.drained.is_some();
         host.member = !record.removed;
         if record.removed {
-            host.session = None;
+            (host.session, host.quarantined) = (None, None);
         }
         self.count_quorums();
     }
@@ -742,6 +834,10 @@ impl Reference {
     /// Only what is on disk may be said to a player.
     pub(crate) fn leaves(&self, name: &HostName, command: &Command) {
         match command {
+            Command::Hello(issued) => {
+                let last = self.hosts.get(name).map_or(OrderNumber(0), |host| host.last_order);
+                assert!(*issued <= last, "{issued} orders to {name} are proven, and not on disk");
+            }
             Command::Order(order) => {
                 let known = self.orders.get(&(name.clone(), order.key));
                 let known = known.map(|(number, _)| *number);
@@ -790,8 +886,16 @@ impl Reference {
 
     /// Deployments are in force from here on in the order of things.
     pub(crate) fn decided(&mut self, answer: &Answer) {
-        if let Answer::DeploymentsLoaded { .. } = answer {
-            self.deployments = Arc::clone(&self.loading);
+        match answer {
+            Answer::DeploymentsLoaded { .. } => self.deployments = Arc::clone(&self.loading),
+            Answer::Unquarantined { hosts, .. } => {
+                for name in hosts {
+                    let host = self.hosts.get_mut(name).unwrap();
+                    host.tolerated = std::mem::take(&mut host.claims);
+                    host.quarantined = None;
+                }
+            }
+            _ => {}
         }
     }
 

@@ -42,6 +42,8 @@ deeds! {
     Drain: 4 Operator,
     Undrain: 5 Operator,
     Release: 5 Operator,
+    /// Going on with players that are quarantined.
+    ReleaseLiars: 4 Operator,
     /// Another players file.
     Roster: 4 Operator,
     /// Other deployments.
@@ -71,6 +73,8 @@ deeds! {
     Mood: 5 Fault,
     /// A player's scores, or how many attempts it takes at once, change.
     Rescan: 3 Fault,
+    /// A player claims what it cannot prove.
+    Lie: 6 Fault,
     /// A connection breaks, with what was under way on it.
     Break: 7 Fault,
     /// A host is cut off.

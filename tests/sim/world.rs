@@ -8,6 +8,7 @@ mod conductor;
 mod faults;
 mod fleet;
 mod heal;
+mod lies;
 mod network;
 mod operator;
 mod player;
@@ -23,6 +24,7 @@ use orchestra_model::{
     Deployments, HostName, HostSet, Millis, TaskState, Timestamp,
     delivery::{AttemptKey, Outcome, StoreId, Term},
     flow::FlowSpec,
+    proof::drop_false_proofs,
     record::Impact,
 };
 use orchestra_store::MemoryDisk;
@@ -30,6 +32,7 @@ use orchestra_store::MemoryDisk;
 pub(crate) use self::words::Told;
 use self::{
     conductor::{Conductor, Item},
+    lies::Lie,
     network::{Down, Network, Up},
     operator::{Asked, Submitting},
     player::{Done, Fuse, Player},
@@ -66,6 +69,8 @@ pub(crate) struct World {
     asked: BTreeMap<ReplyId, Asked>,
     next_reply: u64,
     recovering: bool,
+    /// What players will claim when they attach next, and cannot prove.
+    lies: BTreeMap<HostName, Lie>,
     /// Every attempt that ever came to be, where.
     spawned: BTreeSet<(HostName, AttemptKey)>,
     /// Every order that was ever allowed to leave.
@@ -98,9 +103,10 @@ impl World {
         let everybody = fleet::everybody(&mut chance);
         let deployments = Arc::new(fleet::deployments(&mut chance, &everybody));
         let roster = HostSet::from_names(everybody.clone());
-        let players = (1_u8..)
-            .zip(&everybody)
-            .map(|(nth, host)| (host.clone(), Player::new(nth, fleet::scores(&mut chance))));
+        let players = (1_u8..).zip(&everybody).map(|(nth, host)| {
+            let scores = fleet::scores(&mut chance);
+            (host.clone(), Player::new(host.clone(), nth, scores))
+        });
         let mut world = Self {
             seed,
             now: Timestamp(1_000_000_000),
@@ -120,6 +126,7 @@ impl World {
             asked: BTreeMap::new(),
             next_reply: 0,
             recovering: false,
+            lies: BTreeMap::new(),
             spawned: BTreeSet::new(),
             ordered: BTreeSet::new(),
             acting: BTreeMap::new(),
@@ -277,6 +284,7 @@ impl World {
         self.sessions.clear();
         let conductor =
             Conductor::start(&self.disk, &self.specs, deployments, &self.roster, now, skew);
+        self.reference.note(&Note::Term(conductor.term));
         self.conductor = Some(conductor);
     }
 
@@ -359,7 +367,7 @@ impl World {
         self.recovering = false;
         self.next_reply += 1;
         let reply = ReplyId(self.next_reply);
-        self.take(Note::Recovered, Input::StoreRecovered { reply, term });
+        self.take(Note::Recovered(term), Input::StoreRecovered { reply, term });
     }
 
     // ---- connections ----
@@ -405,19 +413,25 @@ impl World {
         &mut self,
         session: SessionId,
         host: &HostName,
-        snapshot: orchestra_model::delivery::PlayerSnapshot,
+        mut snapshot: orchestra_model::delivery::PlayerSnapshot,
     ) {
         let known = self.sessions.contains_key(&session);
         let Some(player) = self.conductor().engine.roster().member(host).filter(|_| !known) else {
             return self.network.close_at_conductor(session);
         };
-        let conductor = self.conductor.as_mut().unwrap();
-        conductor.seen_term = conductor.seen_term.max(snapshot.term);
-        let term = conductor.term;
+        let lie = self.lies.remove(host);
+        if let Some(lie) = lie {
+            self.tell(|| format!("  {host} lies: {lie:?}"));
+            lie.spoil(&mut snapshot);
+        }
+        drop_false_proofs(&mut snapshot, STORE, host, |said, shown| player::mac(said) == shown);
+        let term = self.conductor().term;
         self.sessions.insert(session, (player, term));
-        self.network.tell(session, Down::Welcome { store: STORE, term });
+        self.network.tell(session, Down::Welcome { store: STORE });
         let note = Note::Attached(host.clone(), session, Box::new(snapshot.clone()), true);
         self.take(note, Input::PlayerAttached { player, session, snapshot: Box::new(snapshot) });
+        let why = self.conductor().engine.roster().why_quarantined(player);
+        assert!(lie.is_some() || why.is_none(), "{host} is honest, and quarantined: {why:?}");
     }
 
     /// The conductor learns that a connection is over.
@@ -576,6 +590,8 @@ impl World {
 
     fn check(&mut self) {
         let conductor = self.conductor();
+        let stale = conductor.engine.stale();
+        assert!(stale.is_none() || self.restored, "no old copy was restored: {stale:?}");
         if conductor.is_at_rest() && conductor.engine.stale().is_none() && !conductor.trouble {
             self.reference.check_told(&conductor.engine, &conductor.holds());
             for (id, flow) in &self.reference.flows {

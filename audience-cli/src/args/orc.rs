@@ -90,7 +90,7 @@ impl Asking {
             Asking::Retry(args) => &args.shared,
             Asking::Cancel(args) => &args.shared,
             Asking::Flows(args) => &args.shared,
-            Asking::Players(args) => &args.shared,
+            Asking::Players(args) => args.shared(),
             Asking::Drain(args) => &args.shared,
             Asking::Undrain(args) => &args.shared,
             Asking::Scores(args) => &args.shared,
@@ -104,7 +104,7 @@ impl Asking {
             Asking::Conductor(args) => match &args.verb {
                 ConductorVerb::Status { shared }
                 | ConductorVerb::Reload { shared, .. }
-                | ConductorVerb::Recover { shared } => shared,
+                | ConductorVerb::Recover { shared, .. } => shared,
             },
         }
     }
@@ -127,8 +127,16 @@ pub struct FlowsArgs {
 
 /// `orc players`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  orc players --absent\n  orc players 'fe[1-6]' --json")]
+#[command(
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    after_help = "Examples:\n  orc players --absent\n  orc players 'fe[1-6]' --json
+  orc players release fe3 --reason 'its spool was copied from fe2; removed'"
+)]
 pub struct PlayersArgs {
+    /// What to do instead of listing them.
+    #[command(subcommand)]
+    pub verb: Option<PlayersVerb>,
     /// Only these
     #[arg(value_name = "HOSTS")]
     pub hosts: Option<String>,
@@ -141,9 +149,55 @@ pub struct PlayersArgs {
     /// Only those that are drained
     #[arg(long)]
     pub drained: bool,
+    /// Only those that are quarantined
+    #[arg(long)]
+    pub quarantined: bool,
+    /// What every command takes.
+    #[command(flatten)]
+    shared: Shared,
+}
+
+impl PlayersArgs {
+    /// What every command takes.
+    pub fn shared(&self) -> &Shared {
+        match &self.verb {
+            Some(PlayersVerb::Release(args)) => &args.shared,
+            None => &self.shared,
+        }
+    }
+}
+
+/// What is done with players.
+#[derive(Debug, clap::Subcommand)]
+pub enum PlayersVerb {
+    /// Go on with quarantined players, whatever they claim
+    Release(ReleasePlayersArgs),
+}
+
+/// `orc players release`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "What is in flight to them is lost. Look at the hosts first: a player is \
+quarantined because it claims orders that this conductor cannot have given.
+
+Example:
+  orc players release fe3 --reason 'its spool was copied from fe2; removed'")]
+pub struct ReleasePlayersArgs {
+    /// Which; those that are not quarantined stay as they are
+    #[arg(value_name = "HOSTS", required = true)]
+    hosts: Vec<String>,
+    /// Why; others will read it
+    #[arg(long, value_name = "WHY", value_parser = reason)]
+    pub reason: String,
     /// What every command takes.
     #[command(flatten)]
     pub shared: Shared,
+}
+
+impl ReleasePlayersArgs {
+    /// Which players.
+    pub fn hosts(&self, inputs: &mut Inputs<'_>) -> Result<String, Failure> {
+        hosts(&self.hosts, inputs)
+    }
 }
 
 /// `orc scores`.
@@ -310,7 +364,20 @@ pub enum ConductorVerb {
         shared: Shared,
     },
     /// Take up a store that was restored from a copy
+    #[command(after_help = "Examples:
+  orc conductor recover --plan
+  orc conductor recover
+  orc conductor recover --store 5ad3… --although-healthy")]
     Recover {
+        /// Tell what it would do; change nothing
+        #[arg(long, conflicts_with_all = ["store", "although_healthy"])]
+        plan: bool,
+        /// The store that is meant, as `orc conductor status` shows it
+        #[arg(long, value_name = "ID")]
+        store: Option<String>,
+        /// Also where nothing says that it is an old copy; needs --store
+        #[arg(long, requires = "store")]
+        although_healthy: bool,
         /// What every command takes.
         #[command(flatten)]
         shared: Shared,

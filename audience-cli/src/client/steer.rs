@@ -149,6 +149,16 @@ impl Client {
         answered("undraining players", self.rpc.undrain(v1::UndrainRequest { hosts })).await
     }
 
+    /// Goes on with quarantined players.
+    pub async fn release_players(
+        &mut self,
+        hosts: String,
+        reason: String,
+    ) -> Result<v1::ReleasePlayersResponse, Failure> {
+        let request = v1::ReleasePlayersRequest { hosts, reason };
+        answered("releasing players from quarantine", self.rpc.release_players(request)).await
+    }
+
     /// The cells of one deployment or of all; `busy`: only those that somebody holds or waits for.
     pub async fn ledger(
         &mut self,

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use orchestra_model::status::ConductorStatus;
+use orchestra_proto::v1;
 use serde::Serialize;
 
 use super::Program;
@@ -26,6 +27,29 @@ struct Reloaded {
 struct Recovered {
     term: u64,
     next_flow: u64,
+}
+
+#[derive(Serialize)]
+struct RecoveryPlan<'a> {
+    store_id: &'a str,
+    stale_store: Option<&'a str>,
+    term: u64,
+    next_flow: u64,
+    attached: u32,
+    quarantined: u32,
+}
+
+impl<'a> From<&'a v1::PlanRecoverResponse> for RecoveryPlan<'a> {
+    fn from(plan: &'a v1::PlanRecoverResponse) -> Self {
+        Self {
+            store_id: &plan.store_id,
+            stale_store: Some(plan.stale_store.as_str()).filter(|why| !why.is_empty()),
+            term: plan.term,
+            next_flow: plan.next_flow,
+            attached: plan.attached,
+            quarantined: plan.quarantined,
+        }
+    }
 }
 
 /// Asks or tells the conductor itself.
@@ -53,8 +77,20 @@ pub(crate) fn conductor(verb: &ConductorVerb, program: &mut Program) -> Result<E
                     writeln!(out, "reloaded: {players} players, {added} added, {removed} removed")
                 }
             }
-            ConductorVerb::Recover { .. } => {
-                let answer = client.recover().await?;
+            ConductorVerb::Recover { plan: true, .. } => {
+                let plan = client.plan_recover().await?;
+                if as_json {
+                    json::document(out, "recover", &RecoveryPlan::from(&plan))
+                } else {
+                    write_recovery_plan(out, &plan, style)
+                }
+            }
+            ConductorVerb::Recover { store, although_healthy, .. } => {
+                let store = match store {
+                    Some(store) => store.clone(),
+                    None => client.conductor().await?.store_id,
+                };
+                let answer = client.recover(store, *although_healthy).await?;
                 let (term, next_flow) = (answer.term, answer.next_flow);
                 if as_json {
                     json::document(out, "recover", &Recovered { term, next_flow })
@@ -82,6 +118,14 @@ fn write_status(out: &mut dyn Write, status: &ConductorStatus, style: Style) -> 
         "players: {} of {} attached; flows that have not ended: {}",
         status.attached, status.players, status.flows_alive
     )?;
+    if status.quarantined > 0 {
+        let text = format!(
+            "quarantined: {} (orc players --quarantined). If the store was restored from a backup: \
+             orc conductor recover",
+            status.quarantined
+        );
+        writeln!(out, "{}", style.warning(&text))?;
+    }
     writeln!(out, "deployments: {} with {} cells", status.deployments, status.cells)?;
     writeln!(out, "store: {} term {}", status.store_id, status.term)?;
     writeln!(out, "configuration: loaded {}", when_about(status.loaded_at))?;
@@ -96,6 +140,37 @@ fn write_status(out: &mut dyn Write, status: &ConductorStatus, style: Style) -> 
     }
     if status.stale_store.is_some() {
         writeln!(out, "to go on with this store: orc conductor recover")?;
+    }
+    Ok(())
+}
+
+fn write_recovery_plan(
+    out: &mut dyn Write,
+    plan: &v1::PlanRecoverResponse,
+    style: Style,
+) -> io::Result<()> {
+    let RecoveryPlan { store_id, stale_store, term, next_flow, attached, quarantined } =
+        plan.into();
+    match stale_store {
+        Some(why) => writeln!(out, "store {store_id} counts as an old copy: {why}")?,
+        None => {
+            let text = format!("nothing says that store {store_id} is an old copy");
+            writeln!(out, "{}", style.warning(&text))?;
+        }
+    }
+    writeln!(out, "a recovery would")?;
+    writeln!(out, "- raise the term to {term} or more, and make a new proof key")?;
+    writeln!(
+        out,
+        "- number the next flow {next_flow}, and leave out numbers of orders and attempts"
+    )?;
+    writeln!(out, "- send {attached} players away, to come back and tell their state anew")?;
+    writeln!(out, "- make what may have run in the forgotten time lost, its hosts down")?;
+    if quarantined > 0 {
+        writeln!(
+            out,
+            "- leave those quarantined that cannot prove what they claim: {quarantined}"
+        )?;
     }
     Ok(())
 }

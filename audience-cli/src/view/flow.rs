@@ -125,6 +125,7 @@ fn in_words(reason: WaitReason) -> &'static str {
         WaitReason::Cell => "for room in a cell",
         WaitReason::PlayerDrained => "for a drained player",
         WaitReason::PlayerAbsent => "for an absent player",
+        WaitReason::Quarantined => "for a quarantined player",
         WaitReason::PlayerBusy => "for a busy player",
         WaitReason::ScoreBusy => "for the score to be free on its player",
         WaitReason::Exclusive => "for an exclusive score",

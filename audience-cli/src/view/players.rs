@@ -34,7 +34,10 @@ pub fn line(out: &mut dyn io::Write, player: &PlayerStatus, style: Style) -> io:
         let text = format!("drained by {by} since {}: {}", when_about(*since), one_line(reason));
         format!(", {}", style.warning(&text))
     });
-    writeln!(out, "{host:<24} {state}{rest}{labels}{drained}")
+    let quarantined = player.quarantined.as_ref().map_or_else(String::new, |why| {
+        format!(", {}", style.warning(&format!("quarantined: {}", one_line(why))))
+    });
+    writeln!(out, "{host:<24} {state}{rest}{labels}{drained}{quarantined}")
 }
 
 /// A player in JSON.
@@ -49,6 +52,7 @@ pub struct Player<'a> {
     version: &'a str,
     spool_id: Option<String>,
     drained: Option<Drained<'a>>,
+    quarantined: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -74,6 +78,7 @@ impl<'a> From<&'a PlayerStatus> for Player<'a> {
                 reason: &drain.reason,
                 since: when(drain.since),
             }),
+            quarantined: player.quarantined.as_deref(),
         }
     }
 }
@@ -107,6 +112,7 @@ pub(super) mod tests {
             version: "0.1.0".to_owned(),
             spool: None,
             drained: None,
+            quarantined: None,
             scores: offers.iter().map(offer).collect(),
         }
     }

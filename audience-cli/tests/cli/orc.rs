@@ -28,6 +28,7 @@ fn player(host: &str, attached: bool, hash: u8) -> PlayerStatus {
         version: "0.1.0".to_owned(),
         spool: None,
         drained: None,
+        quarantined: None,
         scores: vec![ScoreOffer {
             name: ScoreName::new("hello").unwrap(),
             hash: Some(ScoreHash([hash; 32])),
@@ -210,6 +211,7 @@ fn the_conductor_is_asked_and_told() {
         term: 2,
         players: 10,
         attached: 9,
+        quarantined: 0,
         flows_alive: 1,
         deployments: 2,
         cells: 4,
@@ -237,7 +239,59 @@ fn the_conductor_is_asked_and_told() {
         "reloaded: 1 players, 0 added, 9 removed\n",
         "",
     );
-    fake.run("orc conductor recover").is(0, "recovered: term 3, the next flow is 1042\n", "");
+    // A store about which nobody has a doubt takes a store's name and a word.
+    fake.run("orc conductor recover").fails(1, &["nothing says that it is an old copy"]);
+    fake.run("orc conductor recover --although-healthy").fails(64, &["--store"]);
+    fake.run("orc conductor recover --store 00fe --although-healthy")
+        .fails(1, &["another store is meant"]);
+    fake.run("orc conductor recover --store 00ff --although-healthy").is(
+        0,
+        "recovered: term 3, the next flow is 1042\n",
+        "",
+    );
+    fake.run("orc conductor recover --plan").is(
+        0,
+        "store 00ff counts as an old copy: player db1 has proof of order 9\n\
+         a recovery would\n\
+         - raise the term to 3 or more, and make a new proof key\n\
+         - number the next flow 1000042, and leave out numbers of orders and attempts\n\
+         - send 9 players away, to come back and tell their state anew\n\
+         - make what may have run in the forgotten time lost, its hosts down\n\
+         - leave those quarantined that cannot prove what they claim: 1\n",
+        "",
+    );
+    let plan = fake.run("orc conductor recover --plan --json").json();
+    assert_eq!(plan["recover"]["next_flow"], 1_000_042);
+}
+
+#[test]
+fn players_are_released_from_quarantine() {
+    let fake = Fake::with(failed(), Vec::new());
+    let why = Some("it claims, without proof, order 77 of 3".to_owned());
+    let liar = PlayerStatus { quarantined: why, ..player("fe1", true, 0xab) };
+    fake.tables().players = vec![liar, player("fe2", true, 0xab)];
+    fake.run("orc players --quarantined").is(
+        0,
+        "fe1                      attached since 2025-11-21T08:00:00Z 0/4 tasks, version 0.1.0, \
+         quarantined: it claims, without proof, order 77 of 3\n",
+        "2 of 2 players are attached, 1 is quarantined\n",
+    );
+    let players = fake.run("orc players --json").json();
+    assert_eq!(players["players"][0]["quarantined"], "it claims, without proof, order 77 of 3");
+    assert_eq!(players["players"][1]["quarantined"], json!(null));
+    fake.run("orc players release fe1").fails(64, &["--reason"]);
+    fake.run("orc players release fe1 --reason looked").is(
+        0,
+        "released fe1 (1)\n",
+        "tasks in flight to them that are lost: 2\n",
+    );
+    fake.run("orc players release fe9 --reason looked").is(
+        0,
+        "",
+        "nothing changed: none of them is quarantined\n",
+    );
+    let released = fake.run("orc players release fe1 --reason looked --json").json();
+    assert_eq!(released["released"]["lost"], 2);
 }
 
 #[test]

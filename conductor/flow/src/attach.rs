@@ -10,17 +10,15 @@
 //! | its order is above the spool's mark | the order never came: it is sent again |
 //! | none of these | `lost` |
 //!
-//! Before all that the player is held against the store as a whole. One that knows of more than the
-//! store has issued proves that the store is an old copy; from then on nothing is sent, and nothing
-//! is taken in, until an operator said to go on from it.
+//! Before all that the player is held against the store as a whole (`quarantine`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
-    FlowId, TaskState,
+    TaskState,
     delivery::{AttemptKey, LiveAttempt, Order, OrderNumber, PlayerSnapshot},
     limits,
-    record::{Impact, Record},
+    record::Impact,
 };
 
 use crate::{
@@ -31,9 +29,6 @@ use crate::{
     recover::SKIPPED,
     task::TaskRef,
 };
-
-/// No store issues as many orders; a player that says so may not use numbers up.
-const REACHABLE: OrderNumber = OrderNumber(1 << 62);
 
 impl Engine {
     pub(crate) fn attach(
@@ -49,12 +44,14 @@ impl Engine {
             self.detach(player, older);
             self.close(player, older, CloseReason::Superseded);
         }
+        if let Some(quarantine) = self.judge(player, snapshot) {
+            return self.roster.attach_quarantined(player, session, quarantine);
+        }
         self.note_presence(player, true);
         self.roster.attach(player, session, snapshot);
         self.look_again_on(player);
         // What is parked there may be a change now, or be one no more.
         self.weigh(player);
-        self.compare_with_store(player, snapshot);
         if self.stale.is_none() {
             self.reconcile(player, session, snapshot);
         }
@@ -66,7 +63,15 @@ impl Engine {
         if self.roster[player].session != Some(session) {
             return;
         }
+        let was_there = self.roster[player].attached();
         self.roster.detach(player, self.now);
+        if was_there {
+            self.note_absence(player);
+        }
+    }
+
+    /// What follows when a player is no more there to be sent something.
+    pub(crate) fn note_absence(&mut self, player: PlayerIx) {
         self.put(self.roster[player].record());
         self.note_presence(player, false);
         self.gather(player, false);
@@ -104,73 +109,15 @@ impl Engine {
         }
     }
 
-    /// Whether the player knows of more than this store: then the store is an old copy, and
-    /// nothing is sent before an operator said to go on from it.
-    fn compare_with_store(&mut self, ix: PlayerIx, snapshot: &PlayerSnapshot) {
-        let keys = snapshot.live.iter().map(|live| &live.key).chain(&snapshot.settled);
-        let ours = keys.filter(|key| key.store == self.store);
-        let newest = ours.map(|key| key.job.flow).max();
-        let unknown = newest.filter(|flow| *flow >= self.next_flow);
-        let last = self.roster[ix].last_order;
-        let ahead = snapshot.mark > last || unknown.is_some();
-        if snapshot.term < self.recovered.term {
-            if ahead {
-                self.catch_up(ix, snapshot, unknown);
-            }
-            return;
-        }
-        if !ahead && snapshot.term <= self.term {
-            return;
-        }
-        let host = self.roster.host(ix);
-        let mut why = format!(
-            "player {host} has answered for order {} of term {}; this store has issued order {last} \
-             to it, in term {}",
-            snapshot.mark, snapshot.term.0, self.term.0,
-        );
-        if let Some(flow) = unknown {
-            why.push_str(&format!(", and knows no flow {flow}"));
-        }
-        self.find_stale(why);
-    }
-
-    /// From here on nothing is sent. The first reason is kept.
-    pub(crate) fn find_stale(&mut self, why: String) {
-        self.stale.get_or_insert(why);
-    }
-
-    /// After a recovery: the player had orders that this store never issued. Its numbers go on
-    /// from there, and whatever was waiting for it then may have run in the time that the store has
-    /// forgotten, so it is `lost`.
-    fn catch_up(&mut self, ix: PlayerIx, snapshot: &PlayerSnapshot, unknown: Option<FlowId>) {
-        if let Some(flow) = unknown.filter(|flow| *flow < FlowId::MAX) {
-            self.next_flow = flow.next();
-            self.put(Record::NextFlow(self.next_flow));
-        }
-        let player = &mut self.roster[ix];
-        player.last_order = player.last_order.max(snapshot.mark.min(REACHABLE));
-        for task in self.waiting_for(|player| player == ix) {
-            if task.job().flow < self.recovered.half_known {
-                self.suspect(ix, task);
-                self.finish(
-                    task,
-                    TaskState::Lost,
-                    Some("it may have run in the time that the restored store has forgotten"),
-                );
-            }
-        }
-    }
-
     /// Orders that the store has forgotten may have been cancelled before they came, and the player
     /// goes by their numbers: none of them is used again.
     fn skip_orders(&mut self, ix: PlayerIx) {
         let player = &mut self.roster[ix];
-        let next = OrderNumber(player.last_order.0.saturating_add(SKIPPED));
-        player.last_order = next.min(REACHABLE).max(player.last_order);
+        player.last_order = OrderNumber(player.last_order.0.saturating_add(SKIPPED));
     }
 
     /// A change may have run there: so the host counts as down, until a later one succeeds.
-    fn suspect(&mut self, ix: PlayerIx, task: TaskRef) {
+    pub(crate) fn suspect(&mut self, ix: PlayerIx, task: TaskRef) {
         let Some(job) = self.job(task.job()).filter(|job| !job.is_one_of()) else { return };
         let impact = self.roster[ix].impact(&job.kind);
         let order = self.roster[ix].last_order;
@@ -213,7 +160,10 @@ impl Engine {
         in_flight.sort_by_key(|task| self.order_of(*task));
         let mut live: BTreeMap<AttemptKey, LiveAttempt> =
             snapshot.live.iter().map(|live| (live.key, *live)).collect();
-        let settled: BTreeSet<AttemptKey> = snapshot.settled.iter().copied().collect();
+        let settled: BTreeSet<AttemptKey> =
+            snapshot.settled.iter().map(|settled| settled.key).collect();
+        // Said once the numbers are known that the hello names.
+        let mut said = Vec::new();
         for task in in_flight {
             let Some(job) = self.job(task.job()) else { continue };
             let (known, cancelled, timeout) =
@@ -230,12 +180,12 @@ impl Engine {
                     self.note_start(task, at);
                 }
                 if cancelled {
-                    self.send(ix, session, command);
+                    said.push(command);
                 }
             } else if settled.contains(&key) {
                 // Its report follows.
             } else if snapshot.mark < order {
-                self.send(ix, session, command);
+                said.push(command);
             } else {
                 self.finish(task, TaskState::Lost, Some("the player has no trace of it"));
             }
@@ -258,8 +208,12 @@ impl Engine {
         player.strangers = live.into_keys().take(limits::MAX_TASKS as usize).collect();
         // After what was lost with the older spool: else a crash in between would forget that it
         // was lost, and take the new spool for the one that was asked.
-        let record = player.record();
+        let (record, issued) = (player.record(), player.last_order);
         self.put(record);
+        self.send(ix, session, Command::Hello(issued));
+        for command in said {
+            self.send(ix, session, command);
+        }
     }
 
     fn order_of(&self, task: TaskRef) -> OrderNumber {

@@ -240,7 +240,18 @@ impl Engine {
             let is_meant = self.job(entry.job()).is_some_and(|job| job.awaits(entry.index));
             ensure!(is_meant || self.is_leftover(*entry), "player {host} keeps {entry:?}");
         }
-        ensure!(player.member || !player.attached(), "player {host} is attached and removed");
+        ensure!(
+            player.member || player.session.is_none(),
+            "player {host} has a session and is removed"
+        );
+        ensure!(
+            player.quarantine.is_none() || player.session.is_some(),
+            "player {host} is quarantined without a session"
+        );
+        ensure!(
+            player.quarantine.is_some() == self.roster.quarantined().any(|other| other == ix),
+            "player {host} is miscounted among the quarantined"
+        );
         ensure!(player.answered <= player.last_order, "player {host} has answered for too much");
         ensure!(
             self.stale.is_some()

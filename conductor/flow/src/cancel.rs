@@ -79,7 +79,7 @@ impl Engine {
     }
 
     fn send_cancel(&mut self, player: PlayerIx, task: TaskRef) {
-        let Some(session) = self.roster[player].session else { return };
+        let Some(session) = self.roster[player].reachable() else { return };
         let Some(job) = self.job(task.job()) else { return };
         let known = job.task(task.index);
         let (key, order) = (known.key(self.store, job.id), known.order);

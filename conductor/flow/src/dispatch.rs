@@ -135,7 +135,7 @@ impl Engine {
         let Some(job) = self.flows.job_mut(task.job()) else { return };
         job.park(task.index, Parked::Player);
         self.roster[player].park(kind, task);
-        if gate == WaitReason::PlayerAbsent {
+        if matches!(gate, WaitReason::PlayerAbsent | WaitReason::Quarantined) {
             job.absent += 1;
             self.changed.insert(task.job());
             self.arm_give_up(task);
@@ -222,7 +222,7 @@ impl Engine {
     fn start(&mut self, entry: TaskRef, ix: PlayerIx) {
         let (now, store, id) = (self.now, self.store, entry.job());
         let forgotten = self.forgotten_attempts(id.flow);
-        let Some(session) = self.roster[ix].session else { return };
+        let Some(session) = self.roster[ix].reachable() else { return };
         let Some(job) = self.flows.job_mut(id) else { return };
         let task = TaskRef::new(id, job.index_of(entry.index));
         let was_parked = job.is_parked(task.index);

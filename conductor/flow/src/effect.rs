@@ -56,6 +56,9 @@ pub enum Effect {
 /// What is said to a player.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
+    /// The first command of a session: the store has issued orders to this player up to this number.
+    /// Whoever sends it adds the proof, as with orders and cancels.
+    Hello(OrderNumber),
     /// Run an attempt of this job, whose large part the session sends first if it has not yet.
     Order(Order),
     /// Kill it if it runs; refuse its order if that has not come.
@@ -78,6 +81,8 @@ pub enum CloseReason {
     Removed,
     /// The store was recovered from an old copy: every player tells its state anew.
     Recovered,
+    /// Somebody released the player from quarantine: it tells its state anew.
+    Unquarantined,
 }
 
 impl fmt::Display for CloseReason {
@@ -86,6 +91,7 @@ impl fmt::Display for CloseReason {
             Self::Superseded => "the player attached anew",
             Self::Removed => "the players file no longer names this player",
             Self::Recovered => "the store was recovered from an old copy",
+            Self::Unquarantined => "the player was released from quarantine",
         })
     }
 }
@@ -132,6 +138,13 @@ pub enum Answer {
     Released {
         /// Those that did.
         hosts: HostSet,
+    },
+    /// Players are quarantined no more.
+    Unquarantined {
+        /// Those that were.
+        hosts: HostSet,
+        /// How many tasks that were in flight to them became `lost`.
+        lost: u32,
     },
     /// The deployments are in force.
     DeploymentsLoaded {
@@ -211,6 +224,8 @@ pub enum Rejection {
     NothingToPromote(FlowId),
     /// Hosts that the players file does not name.
     UnknownPlayers(HostSet),
+    /// Quarantined players whose numbers this store cannot reach.
+    OutOfReach(HostSet),
 }
 
 impl fmt::Display for Rejection {
@@ -258,6 +273,12 @@ impl fmt::Display for Rejection {
             Self::UnknownPlayers(hosts) => {
                 write!(f, "not in the players file: {}", hosts.counted())
             }
+            Self::OutOfReach(hosts) => write!(
+                f,
+                "numbers cannot go on above what {} claims: stop the player and move its spool away; \
+                 what it ran or had not reported is then lost",
+                hosts.counted()
+            ),
         }
     }
 }

@@ -295,6 +295,16 @@ impl Engine {
                     None => "not attached since the conductor started".to_owned(),
                 }
             }
+            WaitReason::Quarantined => {
+                let why = hosts
+                    .iter()
+                    .filter_map(|host| self.roster.why_quarantined(self.roster.known(host)?));
+                format!(
+                    "quarantined: {}; if the store was restored from a backup, run `orc conductor \
+                     recover`, else look at that host, then `orc players release`",
+                    why.take(1).collect::<String>()
+                )
+            }
             WaitReason::PlayerDrained => "its player is drained".to_owned(),
             WaitReason::PlayerBusy => "its player runs as many tasks as it takes".to_owned(),
             WaitReason::ScoreBusy => format!(

@@ -97,6 +97,13 @@ pub enum Input {
         /// Which; those that are not down stay as they are.
         hosts: HostSet,
     },
+    /// Somebody said to go on with players that are quarantined.
+    UnquarantineRequested {
+        /// Whom to answer.
+        reply: ReplyId,
+        /// Which; those that are not quarantined stay as they are.
+        hosts: HostSet,
+    },
     /// Deployments were read.
     DeploymentsLoaded {
         /// Whom to answer.
@@ -110,7 +117,7 @@ pub enum Input {
         player: PlayerIx,
         /// The new session.
         session: SessionId,
-        /// Its state.
+        /// Its state. Every proof in it was checked: false ones are taken out.
         snapshot: Box<PlayerSnapshot>,
     },
     /// A session ended. Ignored unless it is the player's present one.
@@ -126,7 +133,7 @@ pub enum Input {
         player: PlayerIx,
         /// Through which session.
         session: SessionId,
-        /// What.
+        /// What. Evidence in it was checked.
         report: Box<Report>,
         /// The bytes of the end, as they came, where the report is one.
         end: Option<Arc<[u8]>>,

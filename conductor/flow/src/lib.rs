@@ -51,6 +51,7 @@ mod ledger;
 mod parties;
 mod plan;
 mod player;
+mod quarantine;
 mod queue;
 mod recover;
 mod reload;
@@ -158,6 +159,7 @@ impl Engine {
             }
             Input::UndrainRequested { reply, hosts } => self.drain(reply, &hosts, None),
             Input::ReleaseRequested { reply, hosts } => self.release_holds(reply, &hosts),
+            Input::UnquarantineRequested { reply, hosts } => self.unquarantine(reply, &hosts),
             Input::DeploymentsLoaded { reply, deployments } => {
                 self.load_deployments(reply, deployments);
             }
@@ -267,10 +269,11 @@ impl Engine {
         self.effects.push_back(Effect::Persist(Op::Put(record)));
     }
 
-    /// Tells a player. From a store that may be an old copy, nothing is said at all: also an
-    /// acknowledgement would make the player forget what only the right store has room for.
+    /// Tells a player. From a store that may be an old copy nothing is said but that an end is on disk
+    /// whose attempt this store knows: another acknowledgement would make the player forget what only
+    /// the right store has room for.
     fn send(&mut self, player: PlayerIx, session: SessionId, command: Command) {
-        if self.stale.is_none() {
+        if self.stale.is_none() || matches!(command, Command::Acknowledge(_)) {
             self.effects.push_back(Effect::Send { player, session, command });
         }
     }

@@ -149,6 +149,7 @@ impl Play {
                 requests: Vec::new(),
                 holds: overlay.holders.iter().map(hold).collect(),
                 deployments: Arc::clone(&overlay.deployments),
+                doubt: None,
             },
         );
         for target in &overlay.targets {

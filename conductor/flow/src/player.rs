@@ -17,7 +17,8 @@ use orchestra_model::{
 };
 
 use crate::{
-    cells::Ledger, few::Few, input::SessionId, parties::PartyIx, queue::Queues, task::TaskRef,
+    cells::Ledger, few::Few, input::SessionId, parties::PartyIx, quarantine::Quarantine,
+    queue::Queues, task::TaskRef,
 };
 
 /// One player.
@@ -27,7 +28,11 @@ pub struct Player {
     /// Whether the players file names it.
     pub(crate) member: bool,
     pub(crate) session: Option<SessionId>,
-    /// When the last session ended; `None` while attached, or if it never was.
+    /// Why it gets nothing although it has a session: it counts as absent.
+    pub(crate) quarantine: Option<Box<Quarantine>>,
+    /// Attempts that the store does not know and that a release from quarantine let pass.
+    pub(crate) tolerated: Vec<AttemptKey>,
+    /// Since when it counts as absent; `None` while it does not, or if it never attached.
     pub(crate) detached_at: Option<Timestamp>,
     pub(crate) spool: Option<SpoolId>,
     pub(crate) last_order: OrderNumber,
@@ -125,6 +130,8 @@ impl Player {
             host,
             member: false,
             session: None,
+            quarantine: None,
+            tolerated: Vec::new(),
             detached_at: None,
             spool: None,
             last_order: OrderNumber(0),
@@ -148,8 +155,14 @@ impl Player {
         }
     }
 
+    /// Whether it is there to be sent something.
     pub(crate) fn attached(&self) -> bool {
-        self.session.is_some()
+        self.reachable().is_some()
+    }
+
+    /// The session through which it may be sent something: none while it is quarantined.
+    pub(crate) fn reachable(&self) -> Option<SessionId> {
+        self.session.filter(|_| self.quarantine.is_none())
     }
 
     /// What it said of a score. An order for one that it does not offer is sent all the same, for
@@ -199,6 +212,9 @@ impl Player {
     /// credit, exclusiveness, the score's concurrency, cells.
     pub(crate) fn gate(&self, kind: &Kind, ledger: &Ledger) -> Option<WaitReason> {
         let score = &kind.score;
+        if self.quarantine.is_some() {
+            return Some(WaitReason::Quarantined);
+        }
         if !self.attached() {
             return Some(WaitReason::PlayerAbsent);
         }

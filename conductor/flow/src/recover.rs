@@ -49,6 +49,8 @@ pub struct Recovery {
     pub holds: Vec<HoldRecord>,
     /// The deployments in force.
     pub deployments: Arc<Deployments>,
+    /// Why the store counts as an old copy before any player has attached, if so.
+    pub doubt: Option<String>,
 }
 
 /// A living flow, as stored.
@@ -113,7 +115,7 @@ impl Engine {
             ledger: Ledger::new(Arc::default()),
             gathering: BTreeSet::new(),
             effects: VecDeque::new(),
-            stale: None,
+            stale: recovery.doubt,
         };
         for hold in &recovery.holds {
             engine.restore_hold(hold);
@@ -329,10 +331,15 @@ impl Engine {
         above.map_or(0, |above| u32::try_from(above.0).unwrap_or(u32::MAX / 2))
     }
 
+    /// What the next flow's number would be after a recovery.
+    pub fn next_flow_after_recovery(&self) -> FlowId {
+        FlowId(self.next_flow.0.saturating_add(SKIPPED)).min(FlowId::MAX)
+    }
+
     /// Goes on from a store that was restored from an old copy.
     pub(crate) fn recover_store(&mut self, reply: ReplyId, term: Term) {
         self.term = term;
-        self.next_flow = FlowId(self.next_flow.0.saturating_add(SKIPPED)).min(FlowId::MAX);
+        self.next_flow = self.next_flow_after_recovery();
         self.put(Record::NextFlow(self.next_flow));
         self.recovered = Recovered { term, half_known: self.next_flow };
         self.put(Record::Recovered(self.recovered));

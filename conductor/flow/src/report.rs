@@ -1,14 +1,15 @@
 //! What a player reports about orders: started, ended, refused.
 //!
 //! Everything durable on the player's side is acknowledged, after it is durable here: also what is
-//! late, unknown, or of another store, or the player would repeat it for ever. Only a conductor whose
-//! store may be an old copy hears nothing: players keep what they have to say for the right one.
+//! late, unknown, or of another store, or the player would repeat it for ever. Only where the store may
+//! be an old copy, or the player is quarantined, is nothing acknowledged but reports of attempts that
+//! this store sent: whatever else the player has to say is evidence, and it keeps that.
 
 use std::sync::Arc;
 
 use orchestra_model::{
     Millis, TaskState, Timestamp,
-    delivery::{AttemptEnd, AttemptKey, OrderNumber, Outcome, Refusal, Report},
+    delivery::{AttemptEnd, AttemptKey, OrderNumber, Outcome, Refusal, Report, Term},
     record::{EndRecord, Record},
 };
 
@@ -28,11 +29,18 @@ impl Engine {
         report: Report,
         end: Option<Arc<[u8]>>,
     ) {
-        if self.roster[player].session != Some(session) || self.stale.is_some() {
+        if self.roster[player].session != Some(session) {
             return;
         }
         let key = report.key();
         let awaited = self.awaited(player, key);
+        let is_doubted = self.stale.is_some() || self.roster[player].quarantine.is_some();
+        let is_known = awaited.is_some() || self.is_late(player, key);
+        let is_about_term =
+            matches!(report, Report::Refused { refusal: Refusal::StaleTerm { .. }, .. });
+        if is_doubted && !is_known && !is_about_term {
+            return;
+        }
         match report {
             Report::Started { order, at, .. } => {
                 self.note_answered(player, key, order);
@@ -47,20 +55,25 @@ impl Engine {
                         self.keep_end(player, key, end, false);
                         self.end_attempt(player, task, &what);
                     }
-                    None if self.is_late(player, key) => self.keep_end(player, key, end, true),
+                    None if is_known => self.keep_end(player, key, end, true),
                     None => {}
                 }
                 self.forget_stranger(player, key);
                 self.send(player, session, Command::Acknowledge(key));
             }
-            Report::Refused { refusal: Refusal::StaleTerm(seen), .. } => {
+            Report::Refused { refusal: Refusal::StaleTerm { seen, evidence }, .. } => {
                 // Says nothing of the attempt: it may have been started by an earlier word.
-                self.find_stale(format!(
-                    "player {} has seen term {} of this store, which is at term {}",
-                    self.roster.host(player),
-                    seen.0,
-                    self.term.0,
-                ));
+                let proven = evidence.map_or(Term(0), |evidence| evidence.proof.term);
+                if proven > self.term {
+                    self.find_stale(format!(
+                        "player {} has proof of term {} of this store, which is at term {}",
+                        self.roster.host(player),
+                        proven.0,
+                        self.term.0,
+                    ));
+                } else if seen > self.term {
+                    self.doubt_term(player, seen);
+                }
             }
             Report::Refused { refusal, .. } => {
                 // This one the player has forgotten already.

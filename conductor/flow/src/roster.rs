@@ -2,7 +2,7 @@
 //!
 //! A player never leaves the table, for history names it; what leaves is its membership.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
     HostName, HostSet, Timestamp,
@@ -11,7 +11,7 @@ use orchestra_model::{
     record::{Drain, PlayerRecord},
 };
 
-use crate::{input::SessionId, player::Player};
+use crate::{input::SessionId, player::Player, quarantine::Quarantine};
 
 /// A player's place in the engine's table: stable while the conductor runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,6 +31,7 @@ pub struct Roster {
     by_host: BTreeMap<HostName, PlayerIx>,
     members: u32,
     attached: u32,
+    quarantined: BTreeSet<PlayerIx>,
 }
 
 impl Roster {
@@ -67,9 +68,19 @@ impl Roster {
         self.members
     }
 
-    /// How many of them are attached.
+    /// How many of them have a session, quarantined ones among them.
     pub fn attached(&self) -> u32 {
         self.attached
+    }
+
+    /// Those that have a session and get nothing, because they claim what they cannot prove.
+    pub fn quarantined(&self) -> impl ExactSizeIterator<Item = PlayerIx> + '_ {
+        self.quarantined.iter().copied()
+    }
+
+    /// Why a player is quarantined, if so.
+    pub fn why_quarantined(&self, player: PlayerIx) -> Option<&str> {
+        self[player].quarantine.as_deref().map(|quarantine| quarantine.why.as_str())
     }
 
     /// The session of a player.
@@ -149,14 +160,47 @@ impl Roster {
         self.attached += 1;
     }
 
-    /// Ends the player's session.
-    pub(crate) fn detach(&mut self, ix: PlayerIx, now: Timestamp) -> Option<SessionId> {
+    /// Opens the player's session, which had ended, and quarantines it: what it said of itself is not
+    /// taken over.
+    pub(crate) fn attach_quarantined(
+        &mut self,
+        ix: PlayerIx,
+        session: SessionId,
+        quarantine: Quarantine,
+    ) {
+        self[ix].session = Some(session);
+        self.attached += 1;
+        self.set_quarantine(ix, Some(quarantine));
+    }
+
+    /// Quarantines a player that is there. It counts as absent from now on.
+    pub(crate) fn quarantine(&mut self, ix: PlayerIx, now: Timestamp, quarantine: Quarantine) {
         let player = &mut self[ix];
-        let ended = player.session.take()?;
         player.detached_at = Some(now);
         player.strangers.clear();
-        self.attached -= 1;
-        Some(ended)
+        self.set_quarantine(ix, Some(quarantine));
+    }
+
+    /// Ends the player's session, and its quarantine. One that counted as absent already has been so
+    /// since then.
+    pub(crate) fn detach(&mut self, ix: PlayerIx, now: Timestamp) {
+        let player = &mut self[ix];
+        if player.attached() {
+            player.detached_at = Some(now);
+            player.strangers.clear();
+        }
+        if player.session.take().is_some() {
+            self.attached -= 1;
+        }
+        self.set_quarantine(ix, None);
+    }
+
+    fn set_quarantine(&mut self, ix: PlayerIx, quarantine: Option<Quarantine>) {
+        match quarantine.is_some() {
+            true => self.quarantined.insert(ix),
+            false => self.quarantined.remove(&ix),
+        };
+        self[ix].quarantine = quarantine.map(Box::new);
     }
 
     /// Restores what the store remembers of a player.

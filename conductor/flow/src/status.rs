@@ -81,13 +81,27 @@ impl Engine {
         /// Looked at in about a millisecond.
         const FEW: u32 = 10_000;
         if job.total() > FEW && !job.is_one_of() {
-            return job.waiting_reasons(self.stale.is_some());
+            let mut reasons = job.waiting_reasons(self.stale.is_some());
+            self.tell_quarantined_apart(job, &mut reasons);
+            return reasons;
         }
         let mut reasons = BTreeMap::new();
         for index in (0..job.total()).filter(|index| job.state_of(*index) == TaskState::Waiting) {
             *reasons.entry(self.reason(job, index)).or_default() += 1;
         }
         reasons
+    }
+
+    /// Counts tasks of quarantined players by that reason instead of as absent.
+    fn tell_quarantined_apart(&self, job: &Job, reasons: &mut BTreeMap<WaitReason, u32>) {
+        let Some(absent) = reasons.get_mut(&WaitReason::PlayerAbsent) else { return };
+        let is_its = |task: &TaskRef| task.job() == job.id && job.is_parked(task.index);
+        let of = |player: PlayerIx| self.roster[player].parked().filter(is_its).count();
+        let quarantined: usize = self.roster.quarantined().map(of).sum();
+        let quarantined = u32::try_from(quarantined).unwrap_or(u32::MAX).min(*absent);
+        *absent -= quarantined;
+        reasons.insert(WaitReason::Quarantined, quarantined);
+        reasons.retain(|_, tasks| *tasks > 0);
     }
 
     /// The first gate that stops a waiting task.

@@ -28,7 +28,8 @@ pub(super) fn rejected(rejection: &Rejection) -> Status {
         | Rejection::ConflictsInFlow { .. }
         | Rejection::Cancelling(_)
         | Rejection::NothingToRetry(_)
-        | Rejection::NothingToPromote(_) => Status::failed_precondition(message),
+        | Rejection::NothingToPromote(_)
+        | Rejection::OutOfReach(_) => Status::failed_precondition(message),
     }
 }
 

@@ -218,6 +218,7 @@ impl Audience for AudienceService {
             term: health.term.0,
             players: health.players,
             attached: health.attached,
+            quarantined: health.quarantined,
             flows_alive: health.flows_alive,
             deployments: health.deployments,
             cells: health.cells,
@@ -248,11 +249,27 @@ impl Audience for AudienceService {
         request: Request<v1::RecoverRequest>,
     ) -> Result<Response<v1::RecoverResponse>, Status> {
         let by = audience(&request)?;
+        self.check_recover(&request.into_inner()).await?;
         let answer = self.ask(Ask::Recover).await?;
         let Answer::Recovered { next_flow } = answer else { return Err(unexpected(&answer)) };
         let term = self.ask(Ask::Health).await?.term;
         tracing::warn!(audience = %by, term = term.0, %next_flow, "recovered from an old copy of the store");
         Ok(Response::new(v1::RecoverResponse { term: term.0, next_flow: next_flow.0 }))
+    }
+
+    async fn plan_recover(
+        &self,
+        _: Request<v1::PlanRecoverRequest>,
+    ) -> Result<Response<v1::PlanRecoverResponse>, Status> {
+        self.recovery_plan().await.map(Response::new)
+    }
+
+    async fn release_players(
+        &self,
+        request: Request<v1::ReleasePlayersRequest>,
+    ) -> Result<Response<v1::ReleasePlayersResponse>, Status> {
+        let by = audience(&request)?;
+        self.release_quarantined(request.into_inner(), by).await.map(Response::new)
     }
 
     async fn resolve_hosts(

@@ -13,6 +13,10 @@ use super::{
     refusal::{no_hosts, rejected},
     unexpected,
 };
+use crate::driver::Request as Ask;
+
+/// Most that is repeated of an id that somebody gave, in characters.
+const ID_CHARS: usize = 64;
 
 impl AudienceService {
     pub(super) async fn pause_flow(
@@ -113,6 +117,55 @@ impl AudienceService {
         let (folded, count) = fold(&hosts);
         tracing::info!(hosts = folded, audience = %by, %reason, "holds released");
         Ok(v1::ReleaseHoldsResponse { hosts: folded, count })
+    }
+
+    /// Goes on with quarantined players.
+    pub(super) async fn release_quarantined(
+        &self,
+        request: v1::ReleasePlayersRequest,
+        by: AudienceName,
+    ) -> Result<v1::ReleasePlayersResponse, Status> {
+        let reason = read_reason(&request.reason)?;
+        let hosts = some(self.players(request.hosts).await?)?;
+        let make = move |reply| Input::UnquarantineRequested { reply, hosts };
+        let answer = self.change(make).await?;
+        let Answer::Unquarantined { hosts, lost } = answer else { return Err(unexpected(&answer)) };
+        let (folded, count) = fold(&hosts);
+        tracing::warn!(hosts = folded, audience = %by, %reason, lost, "released from quarantine");
+        Ok(v1::ReleasePlayersResponse { hosts: folded, count, lost })
+    }
+
+    /// What `recover` would do now.
+    pub(super) async fn recovery_plan(&self) -> Result<v1::PlanRecoverResponse, Status> {
+        let health = self.ask(Ask::Health).await?;
+        Ok(v1::PlanRecoverResponse {
+            store_id: self.facts.store_id.clone(),
+            stale_store: health.stale_store.unwrap_or_default(),
+            term: health.recovery.term.0,
+            next_flow: health.recovery.next_flow.0,
+            attached: health.attached,
+            quarantined: health.quarantined,
+        })
+    }
+
+    /// Whether somebody who asks for a recovery means this store, and knows how it is: on a healthy one
+    /// everybody is sent away for nothing, and numbers are left out.
+    pub(super) async fn check_recover(&self, request: &v1::RecoverRequest) -> Result<(), Status> {
+        let ours = &self.facts.store_id;
+        if request.store_id != *ours {
+            return Err(Status::invalid_argument(format!(
+                "this conductor's store is {ours}, not {:?}; name the one that you mean",
+                request.store_id.chars().take(ID_CHARS).collect::<String>()
+            )));
+        }
+        let is_stale = self.ask(Ask::Health).await?.stale_store.is_some();
+        if !is_stale && !request.although_healthy {
+            return Err(Status::failed_precondition(
+                "nothing says that this store is an old copy; a recovery would send every player \
+                 away and leave out numbers. If it was restored from a backup all the same, say so",
+            ));
+        }
+        Ok(())
     }
 
     /// Changes a living flow, and returns where it is then.

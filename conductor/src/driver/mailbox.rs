@@ -147,11 +147,21 @@ pub(crate) struct Health {
     pub(crate) term: Term,
     pub(crate) players: u32,
     pub(crate) attached: u32,
+    pub(crate) quarantined: u32,
     pub(crate) flows_alive: u32,
     pub(crate) deployments: u32,
     pub(crate) cells: u32,
     pub(crate) stale_store: Option<String>,
     pub(crate) store_error: Option<String>,
+    pub(crate) recovery: RecoveryPlan,
+}
+
+/// What a recovery would come to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecoveryPlan {
+    /// The term, at least.
+    pub(crate) term: Term,
+    pub(crate) next_flow: FlowId,
 }
 
 /// The driver's mailboxes.

@@ -32,6 +32,7 @@ use tonic::Status;
 use super::batch::Batch;
 use crate::{
     outbox::EncodedJob,
+    proof::Keys,
     writer::{Write, Writer, Written},
 };
 
@@ -63,7 +64,7 @@ pub(super) enum Done {
     /// These may be done now.
     Perform(Vec<After>),
     /// The term is raised, or could not be at the moment.
-    Raised(Result<Term, String>),
+    Raised(Result<(Term, Keys), String>),
     /// The store cannot be written at the moment. Nothing is lost.
     Trouble,
 }
@@ -220,8 +221,8 @@ impl Outgoing {
                 self.state = State::Pausing { ops, held, until };
                 Ok(Done::Trouble)
             }
-            (Written::Raised(term), _) => Ok(Done::Raised(Ok(term))),
-            (Written::NotRaised(error), _) => Ok(Done::Raised(Err(crate::chain(&error)))),
+            (Written::Raised(term, keys), _) => Ok(Done::Raised(Ok((term, keys)))),
+            (Written::NotRaised(error), _) => Ok(Done::Raised(Err(crate::chain(&*error)))),
             (Written::Failed(error), _) => Err(error),
             // The writer answers once for each thing that it was given.
             (Written::Committed | Written::Full(..), _) => Ok(Done::Perform(Vec::new())),

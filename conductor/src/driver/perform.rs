@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
-use orchestra_flow::{Answer, Command, Effect, Input, ReplyId};
-use orchestra_model::{FlowId, JobId, status::Event};
-use orchestra_proto::{order_to_wire, v1, v1::command::Kind};
+use orchestra_flow::{Answer, Command, Effect, Input, PlayerIx, ReplyId, SessionId};
+use orchestra_model::{
+    FlowId, JobId,
+    delivery::{AttemptKey, OrderNumber},
+    proof::{Attempted, Mac, Statement},
+    status::Event,
+};
+use orchestra_proto::{mac_to_wire, order_to_wire, v1, v1::command::Kind};
 use orchestra_store::CommitError;
 use tokio::time::Instant;
 use tonic::Status;
@@ -29,14 +34,32 @@ impl Driver {
         for effect in effects {
             match effect {
                 Effect::Persist(op) => self.outgoing.persist(op),
-                Effect::Send { session, command: Command::Order(order), .. } => {
+                Effect::Send { player, session, command: Command::Order(order) } => {
                     let Some(job) = self.encoded_job(order.key.job) else { continue };
-                    let order = order_to_wire(&order, job.digest.clone());
+                    let Some(mac) = self.prove(player, session, order.number, Some(order.key))
+                    else {
+                        continue;
+                    };
+                    let order = order_to_wire(&order, job.digest.clone(), mac);
                     self.outgoing.hold(After::Order { session, order, job });
                 }
                 effect => self.outgoing.hold(After::Effect(effect)),
             }
         }
+    }
+
+    /// The proof that an order was issued to a player, in the term of its session; `None` where the
+    /// session is over.
+    fn prove(
+        &self,
+        player: PlayerIx,
+        session: SessionId,
+        order: OrderNumber,
+        key: Option<AttemptKey>,
+    ) -> Option<Mac> {
+        let Header { store, term } = self.sessions.get(&session)?.header;
+        let (player, attempt) = (self.engine.roster().host(player), key.map(Attempted::from));
+        Some(self.proofs.keys().prove(&Statement { store, player, term, order, attempt }))
     }
 
     /// The large part of a job's orders, encoded when its first order leaves.
@@ -64,7 +87,8 @@ impl Driver {
             Done::Raised(outcome) => {
                 let Some(reply) = self.recovering.take() else { return Ok(()) };
                 match outcome {
-                    Ok(term) => {
+                    Ok((term, keys)) => {
+                        self.proofs.replace(keys);
                         self.header = Header { term, ..self.header };
                         // They carry the term.
                         self.jobs.clear();
@@ -119,11 +143,19 @@ impl Driver {
 
     fn perform_effect(&mut self, effect: Effect) {
         match effect {
-            Effect::Send { session: id, command, .. } => {
+            Effect::Send { player, session: id, command } => {
                 let Some(session) = self.sessions.get(&id) else { return };
+                let prove = |order, key| {
+                    self.prove(player, id, order, key).map(mac_to_wire).unwrap_or_default()
+                };
                 match command {
+                    Command::Hello(issued) => {
+                        let hello = v1::Hello { issued: issued.0, mac: prove(issued, None) };
+                        session.outbox.command(session.header, Kind::Hello(hello));
+                    }
                     Command::Cancel { key, order } => {
-                        let cancel = v1::Cancel { key: Some(key.into()), order: order.0 };
+                        let mac = prove(order, Some(key));
+                        let cancel = v1::Cancel { key: Some(key.into()), order: order.0, mac };
                         session.outbox.command(session.header, Kind::Cancel(cancel));
                     }
                     Command::Acknowledge(key) => {

@@ -10,11 +10,12 @@ use orchestra_model::{
 use orchestra_proto::v1::command::Kind;
 use orchestra_store::{Fault, MemoryDisk, Store as _};
 use prost::Message as _;
+use tempfile::TempDir;
 use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_stream::StreamExt as _;
 
 use super::*;
-use crate::outbox::Frames;
+use crate::{outbox::Frames, proof::KeyFile};
 
 const STORE: StoreId = StoreId([7; 16]);
 
@@ -25,22 +26,27 @@ struct Bench {
     finish: Option<oneshot::Sender<()>>,
     driver: JoinHandle<Result<(), CommitError>>,
     fleet: watch::Receiver<Arc<Fleet>>,
+    /// Where proof keys are made.
+    _keys: TempDir,
 }
 
 impl Bench {
     fn new(disk: MemoryDisk) -> Bench {
-        let store = disk.open();
+        let (store, keys) = (disk.open(), TempDir::new().unwrap());
         let identity = store.identity();
         let reader = store.reader().unwrap();
         let settings = Settings { most_tasks: 1_000 };
-        let engine = crate::serve::recover(settings, identity, &*reader, &Arc::default()).unwrap();
-        let writer = Writer::start(Box::new(store)).unwrap();
+        let engine =
+            crate::serve::recover(settings, identity, &*reader, &Arc::default(), None).unwrap();
+        let writer = Writer::start(Box::new(store), KeyFile::new(keys.path())).unwrap();
         let (fleet_sender, fleet) = watch::channel(Arc::default());
         let (to, from, finish) = mailboxes();
         let inventory = Inventory::default();
-        let driver = Driver::new(engine, Clock::start(), identity, writer, fleet_sender, inventory);
+        let proofs = Proofs::default();
+        let driver =
+            Driver::new(engine, Clock::start(), identity, writer, proofs, fleet_sender, inventory);
         let driver = tokio::spawn(driver.run(from));
-        Bench { disk, to, finish: Some(finish), driver, fleet }
+        Bench { disk, to, finish: Some(finish), driver, fleet, _keys: keys }
     }
 
     /// One with these players.
@@ -124,6 +130,7 @@ impl Bench {
             term: Term(0),
             live: Vec::new(),
             settled: Vec::new(),
+            evidence: None,
             max_tasks: 4,
             kill_grace: orchestra_model::Millis(0),
             scores: Default::default(),
@@ -414,6 +421,7 @@ async fn a_newcomer_that_left_is_not_attached() {
         term: Term(0),
         live: Vec::new(),
         settled: Vec::new(),
+        evidence: None,
         max_tasks: 1,
         kill_grace: orchestra_model::Millis(0),
         scores: Default::default(),

@@ -40,6 +40,7 @@ fn player() -> PlayerIx {
         requests: Vec::new(),
         holds: Vec::new(),
         deployments: Arc::default(),
+        doubt: None,
     };
     Engine::recover(Settings { most_tasks: 1 }, recovery).roster().member(&db1()).unwrap()
 }
@@ -49,7 +50,7 @@ fn sessions() -> (Sessions, mpsc::Receiver<FromSession>, watch::Sender<bool>) {
     let (sessions, driver) = mpsc::channel(16);
     let handle = Handle { sessions, requests: mpsc::channel(1).0 };
     let (stop, stopping) = watch::channel(false);
-    (Sessions::new(handle, STORE, Patience::default(), stopping), driver, stop)
+    (Sessions::new(handle, STORE, Proofs::default(), Patience::default(), stopping), driver, stop)
 }
 
 fn from_db1(frame: Frame) -> v1::FromPlayer {
@@ -133,7 +134,7 @@ async fn what_a_player_said_of_itself_is_gone_once_it_is_let_in() {
 #[tokio::test]
 async fn players_with_the_same_scores_share_a_list() {
     let (sessions, _driver, _stop) = sessions();
-    let attach = || sessions.snapshot(snapshot().into()).unwrap().scores;
+    let attach = || sessions.snapshot(&db1(), snapshot().into()).unwrap().scores;
     let (one, two) = (attach(), attach());
     assert!(one.len() == 1 && std::ptr::eq(&*one, &*two));
 }

@@ -1,8 +1,12 @@
 //! The writer between batches.
 
-use orchestra_model::{FlowId, delivery::StoreId, record::Record};
+use orchestra_model::{
+    FlowId,
+    delivery::{ProofKeyId, StoreId},
+    record::Record,
+};
 use orchestra_store::{
-    Fault, Identity, MemoryDisk, MemoryStore, Readers,
+    Fault, Identity, MemoryDisk, MemoryStore, ReadError, Readers,
     contract::{flow_record, job, small_flow, task_record},
 };
 
@@ -23,8 +27,16 @@ impl Store for Watched {
         self.store.commit(batch)
     }
 
-    fn raise_term(&mut self, seen: Term) -> Result<Term, CommitError> {
-        self.store.raise_term(seen)
+    fn raise_term(&mut self, seen: Term, key: ProofKeyId) -> Result<Term, CommitError> {
+        self.store.raise_term(seen, key)
+    }
+
+    fn proof_key(&self) -> Result<Option<ProofKeyId>, ReadError> {
+        self.store.proof_key()
+    }
+
+    fn set_proof_key(&mut self, key: ProofKeyId) -> Result<(), CommitError> {
+        self.store.set_proof_key(key)
     }
 
     fn sweep(&mut self, limit: usize) -> Result<bool, CommitError> {
@@ -42,12 +54,17 @@ impl Store for Watched {
     }
 }
 
+/// Where no key is ever made.
+fn no_keys() -> KeyFile {
+    KeyFile::new(std::path::Path::new("/nonexistent"))
+}
+
 type Steps = tokio_mpsc::UnboundedReceiver<Result<bool, ()>>;
 
 fn start(disk: &MemoryDisk) -> (Writer, Steps) {
     let (steps, told) = tokio_mpsc::unbounded_channel();
     let store = Watched { store: disk.open(), steps };
-    (Writer::start(Box::new(store)).unwrap(), told)
+    (Writer::start(Box::new(store), no_keys()).unwrap(), told)
 }
 
 fn disk() -> MemoryDisk {

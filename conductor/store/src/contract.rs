@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, slice};
 
 use orchestra_model::{
     AudienceName, FlowId, FlowState, JobState, Params, TaskState, Timestamp,
-    delivery::{OrderNumber, Term},
+    delivery::{OrderNumber, ProofKeyId, Term},
     names::{FlowName, ParamKey},
     record::{
         Drain, EndRecord, FlowRecord, HoldRecord, Impact, JobRecord, Op, ParamsRecord,
@@ -42,6 +42,9 @@ pub trait Place {
     fn take_over(&self);
 }
 
+/// A proof key that tests record.
+const PROOF_KEY: ProofKeyId = ProofKeyId([7; 16]);
+
 /// Runs every check, each on a fresh place.
 pub fn check<P: Place>(fresh: impl Fn() -> P) {
     for one in [
@@ -59,6 +62,7 @@ pub fn check<P: Place>(fresh: impl Fn() -> P) {
         a_reader_sees_one_moment,
         everything_survives_reopening,
         the_term_only_rises,
+        the_proof_key_is_remembered,
         a_long_batch_is_committed_whole,
         a_submission_cut_short_is_dropped,
         a_missing_piece_is_an_error,
@@ -360,13 +364,29 @@ fn everything_survives_reopening(place: &dyn Place) {
 
 fn the_term_only_rises(place: &dyn Place) {
     let mut store = place.open();
-    assert_eq!(store.raise_term(Term(0)).unwrap(), Term(2));
-    assert_eq!(store.raise_term(Term(7)).unwrap(), Term(8));
-    assert_eq!(store.raise_term(Term(u64::MAX)).unwrap(), Term(9), "nobody has seen that");
+    assert_eq!(store.raise_term(Term(0), PROOF_KEY).unwrap(), Term(2));
+    assert_eq!(store.raise_term(Term(7), PROOF_KEY).unwrap(), Term(8));
+    let unreachable = Term(u64::MAX);
+    assert_eq!(store.raise_term(unreachable, PROOF_KEY).unwrap(), Term(9), "nobody has seen that");
     assert_eq!(store.identity().term, Term(9));
     store.commit(&small_flow(1)).unwrap();
     drop(store);
     assert_eq!(place.open().identity().term, Term(10));
+}
+
+fn the_proof_key_is_remembered(place: &dyn Place) {
+    let mut store = place.open();
+    assert_eq!(store.proof_key().unwrap(), None, "nobody has made one");
+    store.set_proof_key(PROOF_KEY).unwrap();
+    assert_eq!(store.proof_key().unwrap(), Some(PROOF_KEY));
+    drop(store);
+    let mut store = place.open();
+    assert_eq!(store.proof_key().unwrap(), Some(PROOF_KEY));
+    let next = ProofKeyId([8; 16]);
+    store.raise_term(Term(0), next).unwrap();
+    assert_eq!(store.proof_key().unwrap(), Some(next));
+    drop(store);
+    assert_eq!(place.open().proof_key().unwrap(), Some(next));
 }
 
 fn a_long_batch_is_committed_whole(place: &dyn Place) {
@@ -396,6 +416,8 @@ fn a_writer_that_was_taken_over_is_fenced(place: &dyn Place) {
         assert!(matches!(error, CommitError::Fenced { ours: Term(1), stored: Term(2) }), "{error}");
         assert!(!error.is_retryable());
     }
-    assert!(store.raise_term(Term(0)).is_err());
+    assert!(store.raise_term(Term(0), PROOF_KEY).is_err());
+    assert!(store.set_proof_key(PROOF_KEY).is_err());
+    assert_eq!(store.proof_key().unwrap(), None);
     assert_eq!(store.reader().unwrap().flow(FlowId(2)).unwrap(), None);
 }

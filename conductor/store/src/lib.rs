@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 use orchestra_model::{
     AudienceName, FlowId, HostName, JobId, Params,
-    delivery::{RequestId, StoreId, Term},
+    delivery::{ProofKeyId, RequestId, StoreId, Term},
     record::{
         EndRecord, FlowRecord, HoldRecord, JobRecord, Op, PlayerRecord, Recovered, TaskRecord,
     },
@@ -87,7 +87,17 @@ pub trait Store: Send {
     /// A store restored from a backup may be behind what players have `seen` of it, and they
     /// refuse its orders until its term is above that. What no store can have reached, above
     /// 2^62, was never seen and counts for nothing.
-    fn raise_term(&mut self, seen: Term) -> Result<Term, CommitError>;
+    ///
+    /// The store's proof key is `key` from then on. Term and key change together or not at all, so
+    /// that nothing is ever proven under the new term with the old key.
+    fn raise_term(&mut self, seen: Term, key: ProofKeyId) -> Result<Term, CommitError>;
+
+    /// The id of the proof key that orders of this store are proven with; `None` while none was
+    /// made for it.
+    fn proof_key(&self) -> Result<Option<ProofKeyId>, ReadError>;
+
+    /// Sets the id of the proof key of a store that has none, durably.
+    fn set_proof_key(&mut self, key: ProofKeyId) -> Result<(), CommitError>;
 
     /// Removes what is left of pruned flows, a step: at most about `limit` records, fewer where
     /// they are large. True once nothing is left; after opening, that is not known before the

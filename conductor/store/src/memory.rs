@@ -6,7 +6,7 @@ mod tables;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use orchestra_model::{
-    delivery::{StoreId, Term},
+    delivery::{ProofKeyId, StoreId, Term},
     record::{Op, Record},
 };
 
@@ -34,6 +34,7 @@ pub enum Fault {
 struct Disk {
     store: StoreId,
     term: Term,
+    proof_key: Option<ProofKeyId>,
     fault: Option<Fault>,
     /// Readers keep the moment that they saw; the writer copies it when it has to.
     tables: Arc<Tables>,
@@ -43,7 +44,13 @@ impl MemoryDisk {
     /// An empty disk, for a store with this id.
     pub fn new(store: StoreId) -> Self {
         let tables = Arc::new(Tables::default());
-        Self(Arc::new(Mutex::new(Disk { store, term: Term(0), fault: None, tables })))
+        Self(Arc::new(Mutex::new(Disk {
+            store,
+            term: Term(0),
+            proof_key: None,
+            fault: None,
+            tables,
+        })))
     }
 
     /// Opens the store that is on it and raises its term, which fences off any other writer.
@@ -61,7 +68,8 @@ impl MemoryDisk {
     pub fn copy(&self) -> Self {
         let disk = self.lock();
         let tables = Arc::clone(&disk.tables);
-        Self(Arc::new(Mutex::new(Disk { store: disk.store, term: disk.term, fault: None, tables })))
+        let Disk { store, term, proof_key, .. } = *disk;
+        Self(Arc::new(Mutex::new(Disk { store, term, proof_key, fault: None, tables })))
     }
 
     /// Makes the next commit, or step of sweeping, fail.
@@ -148,13 +156,23 @@ impl Store for MemoryStore {
         })
     }
 
-    fn raise_term(&mut self, seen: Term) -> Result<Term, CommitError> {
+    fn raise_term(&mut self, seen: Term, key: ProofKeyId) -> Result<Term, CommitError> {
         let mut disk = self.writable()?;
         let term = term_above(disk.term, seen);
         disk.term = term;
+        disk.proof_key = Some(key);
         drop(disk);
         self.identity.term = term;
         Ok(term)
+    }
+
+    fn proof_key(&self) -> Result<Option<ProofKeyId>, ReadError> {
+        Ok(self.disk.lock().proof_key)
+    }
+
+    fn set_proof_key(&mut self, key: ProofKeyId) -> Result<(), CommitError> {
+        self.writable()?.proof_key = Some(key);
+        Ok(())
     }
 
     fn tidy(&mut self) -> Result<bool, CommitError> {

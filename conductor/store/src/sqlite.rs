@@ -27,11 +27,12 @@ mod tests;
 use std::{path::Path, sync::Arc, time::Duration};
 
 use orchestra_model::{
-    delivery::{StoreId, Term},
+    delivery::{ProofKeyId, StoreId, Term},
     record::Op,
 };
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig, ffi, params,
+    Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, config::DbConfig,
+    ffi, params,
 };
 
 use self::{
@@ -41,7 +42,7 @@ use self::{
     sweep::{note_orphans, sweep},
     write::{apply, int, put_meta},
 };
-use crate::{CommitError, Identity, OpenError, Readers, Store, term_above};
+use crate::{CommitError, Identity, OpenError, ReadError, Readers, Store, term_above};
 
 /// `Orch` in ASCII: tells `file` and us whose database it is.
 const APPLICATION: i32 = 0x4f72_6368;
@@ -173,11 +174,25 @@ impl Store for SqliteStore {
         self.transact(|db, buffer| batch.iter().try_for_each(|op| apply(db, op, buffer)))
     }
 
-    fn raise_term(&mut self, seen: Term) -> Result<Term, CommitError> {
+    fn raise_term(&mut self, seen: Term, key: ProofKeyId) -> Result<Term, CommitError> {
         let term = term_above(self.identity.term, seen);
-        self.transact(|db, _| put_meta(db, "term", int(term.0)))?;
+        self.transact(|db, _| {
+            put_meta(db, "term", int(term.0))?;
+            put_proof_key(db, key)
+        })?;
         self.identity.term = term;
         Ok(term)
+    }
+
+    fn proof_key(&self) -> Result<Option<ProofKeyId>, ReadError> {
+        let find = "SELECT value FROM meta WHERE key = 'proof_key'";
+        let id = self.db.query_row(find, [], |row| row.get(0)).optional();
+        let id = id.map_err(|error| ReadError::Failed { table: "meta", source: error.into() })?;
+        Ok(id.map(ProofKeyId))
+    }
+
+    fn set_proof_key(&mut self, key: ProofKeyId) -> Result<(), CommitError> {
+        self.transact(|db, _| put_proof_key(db, key))
     }
 
     fn sweep(&mut self, limit: usize) -> Result<bool, CommitError> {
@@ -295,6 +310,11 @@ fn begin(db: &mut Connection, version: i32, new: Option<StoreId>) -> rusqlite::R
     // becomes of the log, no term is given twice. Where a stranger reads, another time will do.
     db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     Ok(Identity { store, term })
+}
+
+fn put_proof_key(db: &Connection, key: ProofKeyId) -> rusqlite::Result<()> {
+    db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('proof_key', ?1)", [key.0])?;
+    Ok(())
 }
 
 fn stored_term(db: &Connection) -> rusqlite::Result<Term> {

@@ -59,7 +59,7 @@ async fn what_was_acknowledged_survives_a_crash_and_what_was_sent_is_known() {
     assert_eq!(states, ["ok", "sent", "waiting"]);
     // It did the second meanwhile, and tells so until it is acknowledged.
     player.mark(&session, second.number);
-    player.snapshot.settled = vec![second.key.clone().unwrap()];
+    player.snapshot.settled = vec![settled(&second)];
     player.reconnect(&place, &conductor.address).await;
     let mut session = player.attach().await;
     session.report(&ended(&second, &exited(0)));
@@ -74,6 +74,11 @@ async fn what_was_acknowledged_survives_a_crash_and_what_was_sent_is_known() {
     let alice = Audience::new(&place, &conductor.address).await;
     assert_eq!(alice.state(flow).await, "ok");
     assert_eq!(alice.logs(flow, "db1").await.len(), 3);
+}
+
+fn settled(order: &v1::Order) -> v1::SettledAttempt {
+    let v1::AttemptKey { store_id, job, attempt } = order.key.clone().unwrap();
+    v1::SettledAttempt { store_id, job, attempt, order: order.number, proof: None }
 }
 
 #[tokio::test]
@@ -92,7 +97,12 @@ async fn an_answered_cancel_survives_a_crash() {
     let alice = Audience::new(&place, &conductor.address).await;
     assert_eq!(alice.state(flow).await, "cancelling");
     player.mark(&session, order.number);
-    let live = v1::LiveAttempt { key: order.key.clone(), order: order.number, started_at_ms: 1 };
+    let live = v1::LiveAttempt {
+        key: order.key.clone(),
+        order: order.number,
+        started_at_ms: 1,
+        proof: None,
+    };
     player.snapshot.live = vec![live];
     player.reconnect(&place, &conductor.address).await;
     let mut session = player.attach().await;

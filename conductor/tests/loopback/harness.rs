@@ -191,7 +191,8 @@ pub(crate) fn started(order: &v1::Order) -> v1::Report {
 
 /// A report that an order was not started.
 pub(crate) fn refused(order: &v1::Order, reason: v1::refusal::Reason, detail: &str) -> v1::Report {
-    let refusal = v1::Refusal { reason: reason.into(), detail: detail.to_owned(), term: 0 };
+    let refusal =
+        v1::Refusal { reason: reason.into(), detail: detail.to_owned(), ..Default::default() };
     let kind = v1::report::Kind::Refused(refusal);
     v1::Report { key: order.key.clone(), order: order.number, kind: Some(kind) }
 }

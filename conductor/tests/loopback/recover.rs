@@ -53,10 +53,7 @@ async fn a_restored_copy_waits_for_an_operator_and_runs_nothing_twice() {
     player.reconnect(&place, &conductor.address).await;
     let mut session = player.attach().await;
     let why = alice.status().await.stale_store;
-    assert!(
-        why.starts_with(&format!("player db1 has answered for order {}", third.number)),
-        "{why}"
-    );
+    assert!(why.starts_with(&format!("player db1 has proof of order {}", third.number)), "{why}");
     assert!(conductor.log().contains("the store is an old copy: nothing is sent"));
     let status = alice.flow(waited).await;
     assert!(status.stale_store);
@@ -67,7 +64,7 @@ async fn a_restored_copy_waits_for_an_operator_and_runs_nothing_twice() {
     let mut other = Player::new(&place, &conductor.address, "db2").await.attach().await;
 
     let term = alice.status().await.term;
-    let recovered = alice.client.clone().recover(v1::RecoverRequest {}).await.unwrap().into_inner();
+    let recovered = alice.recover(false).await.unwrap();
     assert!(recovered.term > term && recovered.term > session.welcome.term);
     assert!(recovered.next_flow > 1_000_000);
     let ended = session.end().await.unwrap();
@@ -107,15 +104,18 @@ async fn a_recovery_that_nobody_needed_does_no_harm() {
     let flow = alice.submit([job("db1"), job("db1")]).await;
     let order = session.order().await;
     // Several at once: one after the other, or refused, and the conductor goes on.
-    let recover = async || alice.client.clone().recover(v1::RecoverRequest {}).await;
+    let recover = async || alice.recover(true).await;
     let (one, two) = tokio::join!(recover(), recover());
-    let terms: Vec<u64> =
-        [one, two].into_iter().flatten().map(|answer| answer.into_inner().term).collect();
+    let terms: Vec<u64> = [one, two].into_iter().flatten().map(|answer| answer.term).collect();
     assert!(!terms.is_empty());
     session.end().await;
     player.mark(&session, order.number);
-    player.snapshot.live =
-        vec![v1::LiveAttempt { key: order.key.clone(), order: order.number, started_at_ms: 1 }];
+    player.snapshot.live = vec![v1::LiveAttempt {
+        key: order.key.clone(),
+        order: order.number,
+        started_at_ms: 1,
+        proof: None,
+    }];
     let session = player.attach().await;
     assert_eq!(session.welcome.term, *terms.iter().max().unwrap());
     session.report(&crate::harness::ended(&order, &crate::harness::exited(0)));

@@ -15,7 +15,7 @@ async fn a_player_may_not_ask_as_the_audience_does() {
     let refusals = [
         ("Status", client.status(v1::StatusRequest {}).await.err()),
         ("Submit", client.submit(v1::SubmitRequest::default()).await.err()),
-        ("Recover", client.recover(v1::RecoverRequest {}).await.err()),
+        ("Recover", client.recover(v1::RecoverRequest::default()).await.err()),
         ("Reload", client.reload(v1::ReloadRequest::default()).await.err()),
         ("Drain", client.drain(v1::DrainRequest::default()).await.err()),
         ("Retry", client.retry(v1::RetryRequest::default()).await.err()),

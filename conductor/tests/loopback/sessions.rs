@@ -60,8 +60,12 @@ async fn a_session_that_keeps_silent_is_superseded() {
     let order = silent.order().await;
     // The same player, whose connection died without a word; it has the order.
     player.mark(&silent, order.number);
-    player.snapshot.live =
-        vec![v1::LiveAttempt { key: order.key.clone(), order: order.number, started_at_ms: 1 }];
+    player.snapshot.live = vec![v1::LiveAttempt {
+        key: order.key.clone(),
+        order: order.number,
+        started_at_ms: 1,
+        proof: None,
+    }];
     player.reconnect(&place, &conductor.address).await;
     let mut session = player.attach().await;
     let end = silent.end().await.unwrap();

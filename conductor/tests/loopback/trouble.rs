@@ -98,7 +98,7 @@ async fn without_space_it_refuses_what_is_new_answers_what_it_can_and_loses_noth
         alice.try_submit(request([job("db2")])).await.unwrap_err(),
         alice.cancel(quiet).await.unwrap_err(),
         alice.reload(false).await.unwrap_err(),
-        alice.client.clone().recover(v1::RecoverRequest {}).await.unwrap_err(),
+        alice.recover(true).await.unwrap_err(),
     ] {
         assert_eq!(status.code(), Code::Unavailable, "{status:?}");
         assert!(status.message().starts_with("nothing was changed, try again"), "{status:?}");

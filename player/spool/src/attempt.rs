@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use orchestra_model::{
     Millis, ScoreName, Timestamp,
     delivery::{OrderNumber, Refusal},
+    proof::Proof,
     score::Interface,
 };
 
@@ -32,6 +33,8 @@ pub struct Plan {
 pub struct Live {
     /// The order that asked for it.
     pub order: OrderNumber,
+    /// That it was ordered; `None` where the conductor gave no proof.
+    pub proof: Option<Proof>,
     /// How it is run.
     pub plan: Plan,
     /// The process; `None` while starting. After a crash `None` means that it may have started:
@@ -116,6 +119,8 @@ impl CgroupPath {
 pub struct Settled {
     /// The order that it answers.
     pub order: OrderNumber,
+    /// That it was ordered; `None` where the conductor gave no proof.
+    pub proof: Option<Proof>,
     /// What the conductor is told until it acknowledges.
     pub settlement: Settlement,
 }

@@ -20,3 +20,9 @@ pub const END_BYTES: usize = 1 << 20;
 pub const REFUSAL_BYTES: usize = 4 << 10;
 /// Longest path of a cgroup.
 pub const CGROUP_BYTES: usize = 1_024;
+/// Highest term and order number that are believed: no store comes near (2^48). What is beyond was made
+/// up by an agent that was taken over, and would make this spool refuse every honest order.
+pub const REACHABLE: u64 = 1 << 48;
+/// How far a term may be above the one that is known of its store. A term rises by one with each start
+/// of a conductor.
+pub const TERM_LEAP: u64 = 1_000_000;

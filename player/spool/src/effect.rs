@@ -2,7 +2,10 @@
 
 use orchestra_model::{
     Timestamp,
-    delivery::{AttemptKey, LiveAttempt, OrderNumber, Refusal, SpoolId, StoreId, Term},
+    delivery::{
+        AttemptKey, LiveAttempt, OrderNumber, Refusal, SettledAttempt, SpoolId, StoreId, Term,
+    },
+    proof::Evidence,
 };
 
 use crate::{
@@ -99,13 +102,13 @@ pub struct Snapshot {
     /// Attempts of all stores that are starting or started, in the order of their keys.
     pub live: Vec<LiveAttempt>,
     /// Attempts of all stores that ended or were refused and are not acknowledged.
-    pub settled: Vec<AttemptKey>,
+    pub settled: Vec<SettledAttempt>,
 }
 
 impl Snapshot {
     /// What it says of a store; mark and term are 0 where the store is new.
     pub fn mark_of(&self, store: StoreId) -> StoreMark {
-        let none = StoreMark { store, mark: OrderNumber(0), term: Term(0) };
+        let none = StoreMark { store, mark: OrderNumber(0), term: Term(0), evidence: None };
         self.marks.iter().find(|mark| mark.store == store).copied().unwrap_or(none)
     }
 }
@@ -119,4 +122,6 @@ pub struct StoreMark {
     pub mark: OrderNumber,
     /// The highest term that the spool has durably seen.
     pub term: Term,
+    /// What it can show for both; `None` where the store proved nothing.
+    pub evidence: Option<Evidence>,
 }

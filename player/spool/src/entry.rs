@@ -1,6 +1,9 @@
 //! What must be durable: one change of the state.
 
-use orchestra_model::delivery::{AttemptKey, OrderNumber, StoreId, Term};
+use orchestra_model::{
+    delivery::{AttemptKey, OrderNumber, StoreId, Term},
+    proof::{Evidence, Proof},
+};
 
 use crate::attempt::{Plan, ProcessMark, Settlement};
 
@@ -22,6 +25,13 @@ pub enum Entry {
         /// Its mark.
         mark: OrderNumber,
     },
+    /// A store proved how many orders it has issued: more than was known, or as many in a later term.
+    Evidence {
+        /// The store.
+        store: StoreId,
+        /// What it proved.
+        evidence: Evidence,
+    },
     /// An order was cancelled before it came.
     CancelledAhead {
         /// The store.
@@ -35,6 +45,8 @@ pub enum Entry {
         key: AttemptKey,
         /// Its order.
         order: OrderNumber,
+        /// That it was ordered, if the conductor proved it.
+        proof: Option<Proof>,
         /// How it is run.
         plan: Plan,
     },
@@ -56,6 +68,8 @@ pub enum Entry {
         key: AttemptKey,
         /// The order that it answers.
         order: OrderNumber,
+        /// That it was ordered, if the conductor proved it.
+        proof: Option<Proof>,
         /// The word.
         settlement: Settlement,
     },

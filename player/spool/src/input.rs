@@ -1,6 +1,9 @@
 //! What happened, as the spool is told.
 
-use orchestra_model::delivery::{AttemptKey, OrderNumber, Refusal, StoreId, Term};
+use orchestra_model::{
+    delivery::{AttemptKey, OrderNumber, Refusal, StoreId, Term},
+    proof::Mac,
+};
 
 use crate::attempt::{EndBytes, Plan, ProcessMark};
 
@@ -25,8 +28,6 @@ pub enum Input {
         session: Session,
         /// Whose conductor it is.
         store: StoreId,
-        /// Its term.
-        term: Term,
     },
     /// The connection is gone, or the agent is.
     Detached {
@@ -39,6 +40,9 @@ pub enum Input {
         store: StoreId,
         /// Its term.
         term: Term,
+        /// The highest order number that it has issued to this player, and its proof; `None` from a
+        /// release without proofs.
+        issued: Option<(OrderNumber, Mac)>,
     },
     /// A conductor ordered an attempt.
     Ordered {
@@ -48,6 +52,9 @@ pub enum Input {
         order: OrderNumber,
         /// The attempt; its store is the store of number and term.
         key: AttemptKey,
+        /// The conductor's proof that it ordered this; `None` from a release without proofs. It is kept
+        /// and shown, never checked: only the conductor can.
+        mac: Option<Mac>,
         /// How it would be run, or why the driver would not: unknown or disabled score,
         /// parameters, stopping. Used only where the order is news; what the spool counts itself
         /// (capacity, concurrency, exclusive) is not to be looked at here.
@@ -61,6 +68,8 @@ pub enum Input {
         order: OrderNumber,
         /// The attempt.
         key: AttemptKey,
+        /// The conductor's proof that it ordered this; `None` from a release without proofs.
+        mac: Option<Mac>,
     },
     /// What was reported of an attempt is on the conductor's disk.
     Acknowledged {

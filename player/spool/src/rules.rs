@@ -1,7 +1,10 @@
 //! What each input means: the rules of delivery, one function each, in the order in which they are
 //! decided.
 
-use orchestra_model::delivery::{AttemptKey, OrderNumber, Refusal, StoreId, Term};
+use orchestra_model::{
+    delivery::{AttemptKey, OrderNumber, Refusal, StoreId, Term},
+    proof::{Attempted, Evidence, Mac, Proof},
+};
 
 use crate::{
     attempt::{Plan, ProcessMark, Settlement},
@@ -18,13 +21,17 @@ impl Spool {
     pub fn handle(&mut self, input: Input) {
         match input {
             Input::Opened { session } => self.opened(session),
-            Input::Attached { session, store, term } => self.attached(session, store, term),
+            Input::Attached { session, store } => self.attached(session, store),
             Input::Detached { session } => self.detached(session),
-            Input::TermSeen { store, term } => drop(self.see_term(store, term)),
-            Input::Ordered { term, order, key, admission } => {
-                self.ordered(term, order, key, admission);
+            Input::TermSeen { store, term, issued } => self.term_seen(store, term, issued),
+            Input::Ordered { term, order, key, mac, admission } => {
+                let proof = mac.map(|mac| Proof { term, mac });
+                self.ordered(term, order, key, proof, admission);
             }
-            Input::Cancelled { term, order, key } => self.cancelled(term, order, key),
+            Input::Cancelled { term, order, key, mac } => {
+                let proof = mac.map(|mac| Proof { term, mac });
+                self.cancelled(term, order, key, proof);
+            }
             Input::Acknowledged { term, key, order } => self.acknowledged(term, key, order),
             Input::Started { key, process } => self.started(key, process),
             Input::StartFailed { key, refusal } => self.start_failed(key, refusal),
@@ -39,13 +46,13 @@ impl Spool {
 
     /// Between snapshot and welcome nothing was said; so everything that the conductor may have
     /// missed is said now, also of attempts that started meanwhile.
-    fn attached(&mut self, session: Session, store: StoreId, term: Term) {
+    fn attached(&mut self, session: Session, store: StoreId) {
         match &mut self.connection {
             Some(connection) if connection.session == session => connection.store = Some(store),
             _ => return,
         }
-        // A stale conductor may listen; it cannot change anything.
-        drop(self.see_term(store, term));
+        // Its term is not kept: only what comes with a proof is, so that the player can always show
+        // what it claims. A conductor whose store is an old copy may listen, and gives no proof.
         let state = self.state();
         let keys: Vec<AttemptKey> = (state.live().keys().chain(state.settled().keys()))
             .filter(|key| key.store == store)
@@ -64,7 +71,15 @@ impl Spool {
     fn see_term(&mut self, store: StoreId, term: Term) -> Result<(), Refusal> {
         let seen = self.state().term(store);
         if term < seen {
-            return Err(Refusal::StaleTerm(seen));
+            let evidence = self.state().evidence(store);
+            return Err(Refusal::StaleTerm { seen, evidence });
+        }
+        let leaps = seen > Term(0) && term.0 - seen.0 > bounds::TERM_LEAP;
+        if leaps || term.0 > bounds::REACHABLE {
+            let (term, seen) = (term.0, seen.0);
+            return Err(Refusal::Spool(format!(
+                "term {term} cannot be one of this store, which was at {seen}"
+            )));
         }
         let stores = self.state().stores();
         if !stores.contains_key(&store) && stores.len() >= bounds::STORES {
@@ -77,16 +92,30 @@ impl Spool {
         Ok(())
     }
 
+    /// Nothing is asked for; but what is proven here is what the player can show later.
+    fn term_seen(&mut self, store: StoreId, term: Term, issued: Option<(OrderNumber, Mac)>) {
+        if self.see_term(store, term).is_err() {
+            return;
+        }
+        if let Some((order, mac)) = issued.filter(|(order, _)| is_reachable(*order)) {
+            let proof = Proof { term, mac };
+            self.keep_evidence(store, Evidence { order, attempt: None, proof });
+        }
+    }
+
     fn ordered(
         &mut self,
         term: Term,
         order: OrderNumber,
         key: AttemptKey,
+        proof: Option<Proof>,
         admission: Result<Plan, Refusal>,
     ) {
-        if let Err(refusal) = self.see_term(key.store, term) {
+        let possible = self.see_term(key.store, term).and_then(|()| check_number(order));
+        if let Err(refusal) = possible {
             return self.say(Report::Refused { key, order, refusal });
         }
+        self.keep_proof(key, order, proof);
         if self.state().live().contains_key(&key) || self.state().settled().contains_key(&key) {
             // The same attempt under a further number is a duplicate too; the mark takes note of
             // it, or that number would count as news once the attempt is forgotten.
@@ -104,12 +133,26 @@ impl Spool {
         self.raise_mark(key.store, order);
         match verdict {
             Ok(plan) => {
-                self.record(Entry::Starting { key, order, plan: plan.clone() });
+                self.record(Entry::Starting { key, order, proof, plan: plan.clone() });
                 self.act(Effect::Start { key, order, plan });
             }
             Err(refusal) => {
-                self.settle_order(key, order, Settlement::Refused(bounded(refusal)));
+                self.settle_order(key, order, proof, Settlement::Refused(bounded(refusal)));
             }
+        }
+    }
+
+    fn keep_proof(&mut self, key: AttemptKey, order: OrderNumber, proof: Option<Proof>) {
+        if let Some(proof) = proof {
+            let attempt = Some(Attempted::from(key));
+            self.keep_evidence(key.store, Evidence { order, attempt, proof });
+        }
+    }
+
+    /// Keeps what a store proved, where it says more than what was proven before.
+    fn keep_evidence(&mut self, store: StoreId, evidence: Evidence) {
+        if self.state().is_news(store, &evidence) {
+            self.record(Entry::Evidence { store, evidence });
         }
     }
 
@@ -143,16 +186,20 @@ impl Spool {
         if crowded || shared { Err(Refusal::Busy) } else { Ok(plan) }
     }
 
-    fn cancelled(&mut self, term: Term, order: OrderNumber, key: AttemptKey) {
+    fn cancelled(&mut self, term: Term, order: OrderNumber, key: AttemptKey, proof: Option<Proof>) {
         if let Err(refusal) = self.see_term(key.store, term) {
             // `StaleTerm` tells a superseded conductor what it is. Another refusal would promise
             // that the attempt never runs; without a place to remember that, the cancel stays
             // unanswered and comes again.
-            if matches!(refusal, Refusal::StaleTerm(_)) {
+            if matches!(refusal, Refusal::StaleTerm { .. }) {
                 self.say(Report::Refused { key, order, refusal });
             }
             return;
         }
+        if !is_reachable(order) {
+            return;
+        }
+        self.keep_proof(key, order, proof);
         let remembered = self.cancel_ahead(key.store, order);
         if self.state().settled().contains_key(&key) {
             return self.repeat(key);
@@ -172,7 +219,7 @@ impl Spool {
             return self.say(Report::Refused { key, order, refusal });
         }
         if remembered && !self.state().is_full() {
-            self.settle_order(key, order, Settlement::Refused(Refusal::Cancelled));
+            self.settle_order(key, order, proof, Settlement::Refused(Refusal::Cancelled));
         }
     }
 
@@ -193,7 +240,8 @@ impl Spool {
     }
 
     fn acknowledged(&mut self, term: Term, key: AttemptKey, order: Option<OrderNumber>) {
-        if self.see_term(key.store, term).is_err() {
+        // As with an attach, its term is not kept.
+        if term < self.state().term(key.store) {
             return;
         }
         let meant = |settled: OrderNumber| order.is_none_or(|order| order == settled);
@@ -223,6 +271,18 @@ impl Spool {
         if order > self.state().mark(store) {
             self.record(Entry::Mark { store, mark: order });
         }
+    }
+}
+
+/// Whether a store can have come to this number.
+fn is_reachable(order: OrderNumber) -> bool {
+    order.0 <= bounds::REACHABLE
+}
+
+fn check_number(order: OrderNumber) -> Result<(), Refusal> {
+    match is_reachable(order) {
+        true => Ok(()),
+        false => Err(Refusal::Spool(format!("no store can have issued order {order}"))),
     }
 }
 

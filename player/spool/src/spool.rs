@@ -4,17 +4,20 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use orchestra_model::{
-    delivery::{AttemptKey, LiveAttempt, OrderNumber, Refusal, SpoolId, StoreId, Term},
+    delivery::{
+        AttemptKey, LiveAttempt, OrderNumber, Refusal, SettledAttempt, SpoolId, StoreId, Term,
+    },
     limits,
+    proof::{Evidence, Proof},
 };
 
 use crate::{
-    attempt::{Live, Settlement},
+    attempt::{Live, Settled, Settlement},
     effect::{Effect, Report, Snapshot, StoreMark},
     entry::Entry,
     input::Session,
     rules::shortened,
-    state::{Contradiction, State, require},
+    state::{Contradiction, State, StoreState, require},
 };
 
 /// The player's side of delivery. See the crate's documentation for how to drive it.
@@ -32,9 +35,17 @@ pub struct Spool {
     /// How many entries were ever recorded, and how many of them are durable.
     recorded: u64,
     durable: u64,
-    /// Marks and terms as they are on disk: what a snapshot may say.
-    durable_marks: BTreeMap<StoreId, (OrderNumber, Term)>,
+    /// Marks, terms and evidence as they are on disk: what a snapshot may say.
+    durable_marks: BTreeMap<StoreId, Marked>,
     effects: VecDeque<Held>,
+}
+
+/// How far a store is known, on disk.
+#[derive(Clone, Copy, Debug, Default)]
+struct Marked {
+    mark: OrderNumber,
+    term: Term,
+    evidence: Option<Evidence>,
 }
 
 /// A session, and the store that it turned out to be of.
@@ -108,10 +119,13 @@ impl Spool {
         for entry in std::mem::take(&mut self.unwritten) {
             match entry {
                 Entry::Mark { store, mark } => {
-                    self.durable_marks.entry(store).or_default().0 = mark;
+                    self.durable_marks.entry(store).or_default().mark = mark;
                 }
                 Entry::Term { store, term } => {
-                    self.durable_marks.entry(store).or_default().1 = term;
+                    self.durable_marks.entry(store).or_default().term = term;
+                }
+                Entry::Evidence { store, evidence } => {
+                    self.durable_marks.entry(store).or_default().evidence = Some(evidence);
                 }
                 _ => {}
             }
@@ -147,8 +161,12 @@ impl Spool {
         self.broken = None;
         self.unwritten.clear();
         self.durable = self.recorded;
+        let marked = |known: &StoreState| {
+            let StoreState { mark, term, evidence, .. } = *known;
+            Marked { mark, term, evidence }
+        };
         let stores = self.state.stores().iter();
-        self.durable_marks = stores.map(|(id, known)| (*id, (known.mark, known.term))).collect();
+        self.durable_marks = stores.map(|(id, known)| (*id, marked(known))).collect();
     }
 
     /// The next thing to do; `None` where there is nothing, or where it has to wait until what is
@@ -165,21 +183,25 @@ impl Spool {
 
     /// What the spool knows of the player's state, with marks and terms as they are on disk.
     pub fn snapshot(&self) -> Snapshot {
-        let mark = |(&store, &(mark, term)): (&StoreId, &(OrderNumber, Term))| StoreMark {
-            store,
-            mark,
-            term,
+        let mark = |(&store, marked): (&StoreId, &Marked)| {
+            let Marked { mark, term, evidence } = *marked;
+            StoreMark { store, mark, term, evidence }
         };
         let live = |(&key, live): (&AttemptKey, &Live)| LiveAttempt {
             key,
             order: live.order,
             started_at: live.process.map(|process| process.started_at),
+            proof: live.proof,
+        };
+        let settled = |(&key, settled): (&AttemptKey, &Settled)| {
+            let Settled { order, proof, .. } = *settled;
+            SettledAttempt { key, order, proof }
         };
         Snapshot {
             spool: self.state.id(),
             marks: self.durable_marks.iter().map(mark).collect(),
             live: self.state.live().iter().map(live).collect(),
-            settled: self.state.settled().keys().copied().collect(),
+            settled: self.state.settled().iter().map(settled).collect(),
         }
     }
 
@@ -196,8 +218,9 @@ impl Spool {
         require(self.effects.iter().is_sorted_by_key(|held| held.after), || {
             "effects are out of order".to_owned()
         })?;
-        for (store, (mark, term)) in &self.durable_marks {
-            let known = *mark <= self.state.mark(*store) && *term <= self.state.term(*store);
+        for (store, marked) in &self.durable_marks {
+            let Marked { mark, term, .. } = *marked;
+            let known = mark <= self.state.mark(*store) && term <= self.state.term(*store);
             require(known, || format!("{store}: more is durable than is known"))?;
         }
         Ok(())
@@ -215,20 +238,19 @@ impl Spool {
 
     /// Gives an attempt its last word, and says it.
     pub(crate) fn settle(&mut self, key: AttemptKey, settlement: Settlement) {
-        let Some(order) = self.state.live().get(&key).map(|live| live.order) else {
-            return;
-        };
-        self.settle_order(key, order, settlement);
+        let Some(Live { order, proof, .. }) = self.state.live().get(&key) else { return };
+        self.settle_order(key, *order, *proof, settlement);
     }
 
-    /// The same for an attempt that is not live.
+    /// Gives an attempt its last word that may not be live, and says it.
     pub(crate) fn settle_order(
         &mut self,
         key: AttemptKey,
         order: OrderNumber,
+        proof: Option<Proof>,
         settlement: Settlement,
     ) {
-        self.record(Entry::Settled { key, order, settlement });
+        self.record(Entry::Settled { key, order, proof, settlement });
         self.repeat(key);
     }
 

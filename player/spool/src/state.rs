@@ -9,6 +9,7 @@ use std::{
 use orchestra_model::{
     delivery::{AttemptKey, OrderNumber, SpoolId, StoreId, Term},
     limits,
+    proof::{Evidence, Proof},
 };
 
 use crate::{
@@ -36,6 +37,8 @@ pub(crate) struct StoreState {
     pub(crate) mark: OrderNumber,
     /// The highest term seen.
     pub(crate) term: Term,
+    /// What the store proved last of the orders that it has issued.
+    pub(crate) evidence: Option<Evidence>,
     /// Orders above the mark that were cancelled before they came.
     pub(crate) ahead: BTreeSet<OrderNumber>,
 }
@@ -90,6 +93,18 @@ impl State {
         self.stores.get(&store).map_or(Term(0), |known| known.term)
     }
 
+    /// What a store proved last of the orders that it has issued.
+    pub(crate) fn evidence(&self, store: StoreId) -> Option<Evidence> {
+        self.stores.get(&store).and_then(|known| known.evidence)
+    }
+
+    /// Whether evidence says more of its store than what is known: a higher order, or the same in a
+    /// later term.
+    pub(crate) fn is_news(&self, store: StoreId, evidence: &Evidence) -> bool {
+        let rank = |evidence: &Evidence| (evidence.order, evidence.proof.term);
+        self.evidence(store).is_none_or(|known| rank(evidence) > rank(&known))
+    }
+
     pub(crate) fn stores(&self) -> &BTreeMap<StoreId, StoreState> {
         &self.stores
     }
@@ -107,10 +122,10 @@ impl State {
     /// About how many bytes a fresh journal of it has.
     pub(crate) fn weight(&self) -> usize {
         let ahead: usize = self.stores.values().map(|store| store.ahead.len()).sum();
-        64 * self.stores.len()
+        160 * self.stores.len()
             + 32 * ahead
             + 512 * self.live.len()
-            + 64 * self.settled.len()
+            + 96 * self.settled.len()
             + self.settled_bytes
     }
 
@@ -127,18 +142,27 @@ impl State {
                 known.mark = *mark;
                 known.ahead.retain(|order| order > mark);
             }
+            Entry::Evidence { store, evidence } => {
+                require(self.is_news(*store, evidence), || "evidence says nothing new".to_owned())?;
+                self.stores.entry(*store).or_default().evidence = Some(*evidence);
+            }
             Entry::CancelledAhead { store, order } => {
                 let new = *order > self.mark(*store) && !self.is_cancelled_ahead(*store, *order);
                 require(new, || format!("order {order} cannot be cancelled ahead"))?;
                 self.stores.entry(*store).or_default().ahead.insert(*order);
             }
-            Entry::Starting { key, order, plan } => {
+            Entry::Starting { key, order, proof, plan } => {
                 let free = !self.live.contains_key(key) && !self.settled.contains_key(key);
                 require(free, || format!("{key} starts again"))?;
                 let marked = *order <= self.mark(key.store);
                 require(marked, || format!("{key} starts by order {order} above the mark"))?;
-                let live =
-                    Live { order: *order, plan: plan.clone(), process: None, cancelling: false };
+                let live = Live {
+                    order: *order,
+                    proof: *proof,
+                    plan: plan.clone(),
+                    process: None,
+                    cancelling: false,
+                };
                 self.live.insert(*key, live);
             }
             Entry::Started { key, process } => {
@@ -153,8 +177,8 @@ impl State {
                     None => return broken(|| format!("{key} cannot begin to be cancelled")),
                 }
             }
-            Entry::Settled { key, order, settlement } => {
-                self.settle(*key, *order, settlement)?;
+            Entry::Settled { key, order, proof, settlement } => {
+                self.settle(*key, *order, *proof, settlement)?;
             }
             Entry::Acknowledged { key } => match self.settled.remove(key) {
                 Some(gone) => self.settled_bytes -= gone.settlement.weight(),
@@ -172,6 +196,7 @@ impl State {
         &mut self,
         key: AttemptKey,
         order: OrderNumber,
+        proof: Option<Proof>,
         settlement: &Settlement,
     ) -> Result<(), Contradiction> {
         require(!self.settled.contains_key(&key), || format!("{key} settles again"))?;
@@ -182,7 +207,7 @@ impl State {
             self.live.remove(&key);
         }
         self.settled_bytes += settlement.weight();
-        self.settled.insert(key, Settled { order, settlement: settlement.clone() });
+        self.settled.insert(key, Settled { order, proof, settlement: settlement.clone() });
         Ok(())
     }
 
@@ -196,19 +221,21 @@ impl State {
             if known.mark > OrderNumber(0) {
                 entries.push(Entry::Mark { store, mark: known.mark });
             }
+            entries.extend(known.evidence.map(|evidence| Entry::Evidence { store, evidence }));
             let ahead = known.ahead.iter();
             entries.extend(ahead.map(|&order| Entry::CancelledAhead { store, order }));
         }
         for (&key, live) in &self.live {
-            entries.push(Entry::Starting { key, order: live.order, plan: live.plan.clone() });
+            let Live { order, proof, .. } = *live;
+            entries.push(Entry::Starting { key, order, proof, plan: live.plan.clone() });
             entries.extend(live.process.map(|process| Entry::Started { key, process }));
             if live.cancelling {
                 entries.push(Entry::Cancelling { key });
             }
         }
-        for (&key, Settled { order, settlement }) in &self.settled {
-            let settlement = settlement.clone();
-            entries.push(Entry::Settled { key, order: *order, settlement });
+        for (&key, Settled { order, proof, settlement }) in &self.settled {
+            let (order, proof, settlement) = (*order, *proof, settlement.clone());
+            entries.push(Entry::Settled { key, order, proof, settlement });
         }
         entries
     }

@@ -11,7 +11,10 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::*;
-use orchestra_model::delivery::{AttemptKey, OrderNumber, Refusal, StoreId, Term};
+use orchestra_model::{
+    delivery::{AttemptKey, OrderNumber, Refusal, StoreId, Term},
+    proof::Mac,
+};
 use orchestra_spool::{
     Effect, Input, Plan, Report, Session, Settlement, Snapshot, Spool, State, journal,
 };
@@ -299,7 +302,7 @@ impl World {
             Deed::Attach(store) => {
                 self.session += 1;
                 let (session, store) = (Session(self.session), store_of(store));
-                vec![Input::Opened { session }, Input::Attached { session, store, term: TERM }]
+                vec![Input::Opened { session }, Input::Attached { session, store }]
             }
             Deed::Detach => vec![Input::Detached { session: Session(self.session) }],
             Deed::Order { key, number, term, admission } => {
@@ -308,11 +311,22 @@ impl World {
                 }
                 let (key, term) = (key_from(key), term_of(term, self.honest.is_some()));
                 let admission = admission_of(admission);
-                vec![Input::Ordered { term, order: OrderNumber(number.into()), key, admission }]
+                vec![Input::Ordered {
+                    term,
+                    order: OrderNumber(number.into()),
+                    key,
+                    mac: mac_of(number),
+                    admission,
+                }]
             }
             Deed::Cancel { key, number, term } => {
                 let (key, term) = (key_from(key), term_of(term, self.honest.is_some()));
-                vec![Input::Cancelled { term, order: OrderNumber(number.into()), key }]
+                vec![Input::Cancelled {
+                    term,
+                    order: OrderNumber(number.into()),
+                    key,
+                    mac: mac_of(number),
+                }]
             }
             Deed::Acknowledge { key, number, term } => {
                 let (key, term) = (key_from(key), term_of(term, self.honest.is_some()));
@@ -385,6 +399,11 @@ fn key_from(n: u8) -> AttemptKey {
 }
 
 /// Mostly the present term, at times a lower or a higher one.
+/// What stands for the proof of an order; some come without.
+fn mac_of(number: u8) -> Option<Mac> {
+    (number % 3 != 0).then_some(Mac([number; 16]))
+}
+
 fn term_of(n: u8, honest: bool) -> Term {
     match n {
         0 if !honest => Term(TERM.0 - 1),

@@ -4,8 +4,9 @@ mod common;
 
 use common::*;
 use orchestra_model::{
-    Millis, Timestamp,
+    FlowId, JobId, Millis, Timestamp,
     delivery::{OrderNumber, Refusal, Term},
+    proof::{Attempted, Evidence, Mac, Proof},
     score::Interface,
 };
 use orchestra_spool::{
@@ -143,7 +144,7 @@ fn refusal() -> impl Strategy<Value = Refusal> {
         Just(Refusal::Busy),
         Just(Refusal::Cancelled),
         text().prop_map(Refusal::Spool),
-        any::<u64>().prop_map(|term| Refusal::StaleTerm(Term(term))),
+        any::<u64>().prop_map(|seen| Refusal::StaleTerm { seen: Term(seen), evidence: None }),
         Just(Refusal::AlreadyAcknowledged),
         Just(Refusal::Stopping),
     ]
@@ -163,6 +164,23 @@ fn any_plan() -> impl Strategy<Value = Plan> {
     )
 }
 
+fn any_proof() -> impl Strategy<Value = Proof> {
+    any::<(u64, [u8; 16])>().prop_map(|(term, mac)| Proof { term: Term(term), mac: Mac(mac) })
+}
+
+fn any_evidence() -> impl Strategy<Value = Evidence> {
+    let attempted = any::<(u64, u16, u16)>().prop_map(|(flow, slot, job)| Attempted {
+        job: JobId { flow: FlowId(flow), slot, job },
+        attempt: u32::from(slot) + 1,
+    });
+    let attempted = proptest::option::of(attempted);
+    (any::<u64>(), attempted, any_proof()).prop_map(|(order, attempt, proof)| Evidence {
+        order: OrderNumber(order),
+        attempt,
+        proof,
+    })
+}
+
 fn any_process() -> impl Strategy<Value = ProcessMark> {
     any::<(u32, u64, [u8; 16], u64, u64)>().prop_map(|(pid, start_ticks, boot, at, boot_ms)| {
         let (boot, started_at) = (BootId(boot), Timestamp(at));
@@ -171,7 +189,7 @@ fn any_process() -> impl Strategy<Value = ProcessMark> {
 }
 
 /// How far one attempt has come.
-type Course = (Plan, Option<ProcessMark>, bool, Option<Result<EndBytes, Refusal>>);
+type Course = ((Plan, Option<Proof>), Option<ProcessMark>, bool, Option<Result<EndBytes, Refusal>>);
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
@@ -180,7 +198,7 @@ proptest! {
     fn every_state_reads_as_it_was_written(
         courses in proptest::collection::vec(
             (
-                any_plan(),
+                (any_plan(), proptest::option::of(any_proof())),
                 proptest::option::of(any_process()),
                 any::<bool>(),
                 proptest::option::of(prop_oneof![
@@ -192,9 +210,11 @@ proptest! {
         ),
         ahead in proptest::collection::btree_set(1_000u64.., 0..4),
         term in any::<u64>(),
+        evidence in proptest::option::of(any_evidence()),
     ) {
         let mut entries = vec![Entry::Mark { store: STORE, mark: OrderNumber(999) }];
         entries.extend((term > TERM.0).then_some(Entry::Term { store: STORE, term: Term(term) }));
+        entries.extend(evidence.map(|evidence| Entry::Evidence { store: STORE, evidence }));
         let ahead = ahead.into_iter().map(OrderNumber);
         entries.extend(ahead.map(|order| Entry::CancelledAhead { store: STORE, order }));
         for (n, course) in (1..).zip(courses) {
@@ -220,14 +240,18 @@ proptest! {
     }
 }
 
-fn push_course(entries: &mut Vec<Entry>, n: u64, (plan, process, cancelling, end): Course) {
+fn push_course(
+    entries: &mut Vec<Entry>,
+    n: u64,
+    ((plan, proof), process, cancelling, end): Course,
+) {
     let (key, order) = (key(n), OrderNumber(n));
-    entries.push(Entry::Starting { key, order, plan });
+    entries.push(Entry::Starting { key, order, proof, plan });
     entries.extend(process.map(|process| Entry::Started { key, process }));
     entries.extend(cancelling.then_some(Entry::Cancelling { key }));
     let settlement = end.map(|end| match end {
         Ok(end) => Settlement::Ended(end),
         Err(refusal) => Settlement::Refused(refusal),
     });
-    entries.extend(settlement.map(|settlement| Entry::Settled { key, order, settlement }));
+    entries.extend(settlement.map(|settlement| Entry::Settled { key, order, proof, settlement }));
 }

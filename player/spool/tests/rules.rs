@@ -5,9 +5,32 @@ mod common;
 use common::*;
 use orchestra_model::{
     Millis,
-    delivery::{OrderNumber, Refusal, Term},
+    delivery::{AttemptKey, OrderNumber, Refusal, SettledAttempt, StoreId, Term},
+    proof::{Attempted, Evidence, Mac, Proof},
 };
-use orchestra_spool::{Effect, EndBytes, Input, Plan, Session, bounds, journal};
+use orchestra_spool::{Effect, EndBytes, Input, Plan, Report, Session, bounds, journal};
+
+fn term_seen(store: StoreId, term: Term) -> Input {
+    Input::TermSeen { store, term, issued: None }
+}
+
+fn mac(n: u8) -> Option<Mac> {
+    Some(Mac([n; 16]))
+}
+
+/// An order with the conductor's proof.
+fn proven_order(number: u64, key: AttemptKey, n: u8) -> Input {
+    let (order, admission) = (OrderNumber(number), Ok(plan("restart-apache")));
+    Input::Ordered { term: TERM, order, key, mac: mac(n), admission }
+}
+
+fn evidence(rig: &Rig) -> Option<Evidence> {
+    rig.spool.snapshot().mark_of(STORE).evidence
+}
+
+fn proof(term: Term, n: u8) -> Proof {
+    Proof { term, mac: Mac([n; 16]) }
+}
 
 #[test]
 fn an_order_starts_only_after_starting_is_durable() {
@@ -123,7 +146,7 @@ fn what_started_between_snapshot_and_welcome_is_reported_with_the_welcome() {
     rig.feed([order(1, key(1))]);
     rig.feed([Input::Opened { session: Session(8) }]);
     assert_eq!(rig.feed([Input::Started { key: key(1), process: process(1) }]), []);
-    let attached = Input::Attached { session: Session(8), store: STORE, term: TERM };
+    let attached = Input::Attached { session: Session(8), store: STORE };
     assert_eq!(reports(rig.feed([attached])), [report_start(1, key(1))]);
 }
 
@@ -136,7 +159,7 @@ fn nothing_is_reported_before_the_welcome_or_after_the_session() {
     rig.feed([Input::Detached { session: SESSION }]);
     assert_eq!(rig.feed([ended(key(1), "ok")]), []);
     rig.feed([Input::Opened { session: Session(8) }]);
-    let stale = Input::Attached { session: SESSION, store: STORE, term: TERM };
+    let stale = Input::Attached { session: SESSION, store: STORE };
     assert_eq!(rig.feed([stale]), [], "a welcome of an older session");
 }
 
@@ -280,11 +303,11 @@ fn a_lower_term_changes_nothing() {
     rig.run(1, key(1));
     rig.run(2, key(2));
     rig.feed([ended(key(2), "ok")]);
-    rig.feed([Input::TermSeen { store: STORE, term: Term(9) }]);
+    rig.feed([term_seen(STORE, Term(9))]);
     rig.crash();
     rig.attach();
     let before = rig.spool.state().clone();
-    let stale = Refusal::StaleTerm(Term(9));
+    let stale = Refusal::StaleTerm { seen: Term(9), evidence: None };
     let answers = rig.feed([order(3, key(3)), cancel(1, key(1)), acknowledge(2, key(2))]);
     let refusals = [report_refusal(3, key(3), stale.clone()), report_refusal(1, key(1), stale)];
     assert_eq!(reports(answers), refusals);
@@ -293,6 +316,7 @@ fn a_lower_term_changes_nothing() {
         term: Term(9),
         order: OrderNumber(3),
         key: key(3),
+        mac: None,
         admission: Ok(plan("x")),
     };
     assert!(matches!(rig.feed([order])[..], [Effect::Start { .. }]));
@@ -301,7 +325,7 @@ fn a_lower_term_changes_nothing() {
 #[test]
 fn terms_of_stores_have_nothing_to_do_with_each_other() {
     let mut rig = Rig::new(4);
-    rig.feed([Input::TermSeen { store: OTHER_STORE, term: Term(100) }]);
+    rig.feed([term_seen(OTHER_STORE, Term(100))]);
     rig.run(1, key(1));
 }
 
@@ -417,7 +441,7 @@ fn stores_are_bounded() {
     let mut rig = Rig::new(4);
     let store = |n: u64| orchestra_model::delivery::StoreId(u128::from(n + 50).to_be_bytes());
     for n in 1..bounds::STORES as u64 {
-        rig.feed([Input::TermSeen { store: store(n), term: TERM }]);
+        rig.feed([term_seen(store(n), TERM)]);
     }
     rig.attach_to(store(0));
     let answers = reports(rig.feed([order(1, key_of(store(0), 1))]));
@@ -483,4 +507,123 @@ fn the_largest_order_number_is_only_a_number() {
     assert_eq!(reports(rig.feed([order(u64::MAX, key(1))])), [refusal]);
     let refusal = report_refusal(0, key(2), Refusal::AlreadyAcknowledged);
     assert_eq!(reports(rig.feed([order(0, key(2))])), [refusal]);
+}
+
+#[test]
+fn what_was_proven_is_shown_and_survives() {
+    let mut rig = Rig::new(4);
+    rig.feed([proven_order(1, key(1), 1), proven_order(2, key(2), 2)]);
+    rig.feed([Input::Started { key: key(2), process: process(2) }]);
+    rig.feed([ended(key(2), "ok")]);
+    let cancelled =
+        Input::Cancelled { term: TERM, order: OrderNumber(5), key: key(5), mac: mac(5) };
+    rig.feed([cancelled]);
+    rig.crash();
+    let snapshot = rig.spool.snapshot();
+    assert_eq!(snapshot.live[0].proof, Some(proof(TERM, 1)));
+    let settled = |flow, order, n| SettledAttempt {
+        key: key(flow),
+        order: OrderNumber(order),
+        proof: Some(proof(TERM, n)),
+    };
+    assert_eq!(snapshot.settled, [settled(2, 2, 2), settled(5, 5, 5)]);
+    let attempt = Some(Attempted::from(key(5)));
+    let (order, proof) = (OrderNumber(5), proof(TERM, 5));
+    assert_eq!(evidence(&rig), Some(Evidence { order, attempt, proof }));
+    let compacted = journal::replay(&journal::compacted(rig.spool.state())).unwrap();
+    assert_eq!(compacted.state, *rig.spool.state());
+}
+
+#[test]
+fn evidence_only_grows() {
+    let mut rig = Rig::new(4);
+    let hello = |order, term, n| Input::TermSeen {
+        store: STORE,
+        term: Term(term),
+        issued: Some((OrderNumber(order), Mac([n; 16]))),
+    };
+    let shown = |rig: &Rig| {
+        let evidence = evidence(rig).unwrap();
+        (evidence.order.0, evidence.proof.term.0, evidence.proof.mac.0[0])
+    };
+    rig.feed([hello(7, TERM.0, 1)]);
+    assert_eq!(shown(&rig), (7, TERM.0, 1));
+    rig.feed([hello(6, TERM.0 + 1, 2)]);
+    assert_eq!(shown(&rig), (7, TERM.0, 1), "fewer orders are no news, whatever the term");
+    rig.feed([hello(7, TERM.0 + 1, 3)]);
+    assert_eq!(shown(&rig), (7, TERM.0 + 1, 3));
+    rig.feed([hello(9, TERM.0, 4)]);
+    assert_eq!(shown(&rig), (7, TERM.0 + 1, 3), "an older term says nothing");
+}
+
+#[test]
+fn a_snapshot_shows_no_evidence_that_is_not_on_disk() {
+    let mut rig = Rig::new(4);
+    rig.take([proven_order(1, key(1), 1)]);
+    assert_eq!(evidence(&rig), None);
+    rig.commit();
+    assert!(evidence(&rig).is_some());
+}
+
+/// A conductor whose store is an old copy gives no proof; what it says raises nothing that the player
+/// could not show afterwards.
+#[test]
+fn no_term_is_kept_that_came_without_a_proof() {
+    let mut rig = Rig::new(4);
+    rig.run(1, key(1));
+    rig.feed([ended(key(1), "ok")]);
+    let before = rig.spool.state().term(STORE);
+    rig.attach();
+    let later = Term(TERM.0 + 5);
+    rig.feed([Input::Acknowledged { term: later, key: key(1), order: None }]);
+    assert!(rig.spool.state().settled().is_empty());
+    assert_eq!(rig.spool.state().term(STORE), before);
+}
+
+#[test]
+fn an_agent_that_was_taken_over_cannot_use_up_numbers() {
+    let mut rig = Rig::new(4);
+    rig.run(1, key(1));
+    rig.attach();
+    let before = rig.spool.state().clone();
+    let reachable = bounds::REACHABLE;
+    let admission = || Ok(plan("x"));
+    let leap = Term(TERM.0 + bounds::TERM_LEAP + 1);
+    let order = |term, number| Input::Ordered {
+        term,
+        order: OrderNumber(number),
+        key: key(2),
+        mac: mac(1),
+        admission: admission(),
+    };
+    let issued = Some((OrderNumber(reachable + 1), Mac([1; 16])));
+    for (what, input) in [
+        ("an order", order(TERM, reachable + 1)),
+        ("the last order", order(TERM, u64::MAX)),
+        ("a term", order(Term(u64::MAX), 2)),
+        ("a leap", order(leap, 2)),
+        ("a hello's term", term_seen(STORE, Term(u64::MAX))),
+        ("a hello's leap", term_seen(STORE, leap)),
+        ("a hello's order", Input::TermSeen { store: STORE, term: TERM, issued }),
+        ("a new store's term", term_seen(OTHER_STORE, Term(reachable + 1))),
+        (
+            "a cancel",
+            Input::Cancelled {
+                term: TERM,
+                order: OrderNumber(reachable + 1),
+                key: key(2),
+                mac: mac(1),
+            },
+        ),
+    ] {
+        for effect in rig.feed([input]) {
+            let refused = matches!(
+                &effect,
+                Effect::Report { report: Report::Refused { refusal: Refusal::Spool(_), .. }, .. }
+            );
+            assert!(refused, "{what}: {effect:?}");
+        }
+        assert_eq!(*rig.spool.state(), before, "{what}");
+    }
+    assert!(matches!(rig.feed([order(TERM, reachable)])[..], [Effect::Start { .. }]));
 }

@@ -15,8 +15,9 @@ use bytes::Bytes;
 use orchestra_model::{
     Millis,
     delivery::{AttemptKey, JobPart, OrderNumber, Refusal, StoreId, Term},
+    proof::Mac,
 };
-use orchestra_proto::{Invalid, order_from_wire, store_id, v1};
+use orchestra_proto::{Invalid, ReadOrder, mac_from_wire, order_from_wire, store_id, v1};
 use prost::{DecodeError, Message};
 use sha2::{Digest, Sha256};
 
@@ -43,7 +44,10 @@ pub(crate) struct Command {
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
     /// Nothing: store and term are known now.
-    Hello,
+    Hello {
+        /// The highest order number that was issued to this player, and its proof.
+        issued: Option<(OrderNumber, Mac)>,
+    },
     /// An attempt.
     Order {
         /// The order's number for this player.
@@ -52,6 +56,8 @@ pub(crate) enum Kind {
         key: AttemptKey,
         /// Of the attempt, where the job asks for less than the score allows.
         timeout: Option<Millis>,
+        /// The conductor's proof that it ordered this.
+        mac: Option<Mac>,
         /// The job; or why it is none, which is an answer to every order for it.
         part: Result<Arc<JobPart>, Refusal>,
     },
@@ -61,6 +67,8 @@ pub(crate) enum Kind {
         order: OrderNumber,
         /// Which.
         key: AttemptKey,
+        /// The conductor's proof that it ordered this.
+        mac: Option<Mac>,
     },
     /// That a settled attempt be forgotten.
     Acknowledge {
@@ -141,19 +149,24 @@ impl JobParts {
         use v1::command::Kind as Wire;
         let kind = match command.kind.ok_or(Invalid::field("Command.kind"))? {
             Wire::Job(part) => return self.keep(&part).map(|()| None),
-            Wire::Hello(_) => Kind::Hello,
+            Wire::Hello(hello) => {
+                let mac = mac_from_wire(&hello.mac, "Hello.mac")?;
+                Kind::Hello { issued: mac.map(|mac| (OrderNumber(hello.issued), mac)) }
+            }
             Wire::Order(order) => {
                 let key = of_store(&order.key)?;
-                let (digest, order) = order_from_wire(&order)?;
-                let part = self.get(&digest)?;
+                let ReadOrder { job_digest, order, mac } = order_from_wire(&order)?;
+                let part = self.get(&job_digest)?;
                 if part.as_ref().is_ok_and(|part| part.job != key.job) {
                     return Err(CommandError::Job);
                 }
-                Kind::Order { number: order.number, key, timeout: order.timeout, part }
+                Kind::Order { number: order.number, key, timeout: order.timeout, mac, part }
             }
-            Wire::Cancel(cancel) => {
-                Kind::Cancel { order: OrderNumber(cancel.order), key: of_store(&cancel.key)? }
-            }
+            Wire::Cancel(cancel) => Kind::Cancel {
+                order: OrderNumber(cancel.order),
+                key: of_store(&cancel.key)?,
+                mac: mac_from_wire(&cancel.mac, "Cancel.mac")?,
+            },
             Wire::Acknowledge(acknowledge) => Kind::Acknowledge {
                 key: of_store(&acknowledge.key)?,
                 order: Some(OrderNumber(acknowledge.order)).filter(|order| order.0 > 0),

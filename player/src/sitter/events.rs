@@ -235,10 +235,10 @@ impl Sitter {
                 self.parts = JobParts::default();
                 self.spool.handle(Input::Opened { session });
             }
-            ToSitter::Welcomed { session, store, term } => {
+            ToSitter::Welcomed { session, store, .. } => {
                 let session = Session(session.0);
                 if self.agent.session() == Some(session) {
-                    self.spool.handle(Input::Attached { session, store, term });
+                    self.spool.handle(Input::Attached { session, store });
                 }
             }
             ToSitter::Closed { session } => {
@@ -275,10 +275,10 @@ impl Sitter {
     fn obey(&mut self, command: Command) {
         let Command { store, term, kind } = command;
         self.spool.handle(match kind {
-            Kind::Hello => Input::TermSeen { store, term },
-            Kind::Cancel { order, key } => Input::Cancelled { term, order, key },
+            Kind::Hello { issued } => Input::TermSeen { store, term, issued },
+            Kind::Cancel { order, key, mac } => Input::Cancelled { term, order, key, mac },
             Kind::Acknowledge { key, order } => Input::Acknowledged { term, key, order },
-            Kind::Order { number, key, timeout, part } => {
+            Kind::Order { number, key, timeout, mac, part } => {
                 let admitted = match (self.stop_at, part) {
                     (Some(_), _) => Err(Refusal::Stopping),
                     (None, Err(why)) => Err(why),
@@ -296,7 +296,7 @@ impl Sitter {
                     self.admitted.insert(key, admitted);
                     plan
                 });
-                Input::Ordered { term, order: number, key, admission }
+                Input::Ordered { term, order: number, key, mac, admission }
             }
         });
     }

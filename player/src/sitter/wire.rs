@@ -6,8 +6,8 @@ use orchestra_model::{
     delivery::{OrderNumber, PlayerSnapshot, Term},
     score::ScoreOffer,
 };
-use orchestra_proto::{snapshot_to_wire, v1};
-use orchestra_spool::{Report, Snapshot};
+use orchestra_proto::{Mark, snapshot_to_wire, v1};
+use orchestra_spool::{Report, Snapshot, StoreMark};
 use prost::Message;
 
 use crate::ipc::PAYLOAD_BYTES;
@@ -33,12 +33,17 @@ pub(crate) fn snapshot(
     kill_grace: Millis,
     scores: Vec<ScoreOffer>,
 ) -> Bytes {
-    let marks: Vec<_> = spool.marks.iter().map(|mark| (mark.store, mark.mark, mark.term)).collect();
+    let mark = |of: &StoreMark| {
+        let StoreMark { store, mark, term, evidence } = *of;
+        Mark { store, mark, term, evidence }
+    };
+    let marks: Vec<Mark> = spool.marks.iter().map(mark).collect();
     let whole = PlayerSnapshot {
         spool: spool.spool,
         // Per store, these are in the marks.
         mark: OrderNumber(0),
         term: Term(0),
+        evidence: None,
         live: spool.live,
         settled: spool.settled,
         max_tasks,

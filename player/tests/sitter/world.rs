@@ -428,12 +428,13 @@ impl World {
             key: Some(key.into()),
             job_digest: digest,
             timeout_ms: timeout.map(|timeout| timeout.as_millis() as u64),
+            mac: Bytes::new(),
         }));
     }
 
     pub(crate) fn cancel(&self, key: AttemptKey) {
         let (order, key) = (key.job.flow.0, Some(key.into()));
-        self.say_command(v1::command::Kind::Cancel(v1::Cancel { key, order }));
+        self.say_command(v1::command::Kind::Cancel(v1::Cancel { key, order, mac: Bytes::new() }));
     }
 
     pub(crate) fn acknowledge(&self, key: AttemptKey) {

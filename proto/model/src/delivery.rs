@@ -8,6 +8,7 @@ use crate::{
     ids::JobId,
     names::{AudienceName, JobName, ScoreName},
     params::Params,
+    proof::{Evidence, Proof},
     score::Offers,
     time::{Millis, Timestamp},
 };
@@ -47,6 +48,10 @@ random_id!(
 random_id!(
     /// Made with a player's spool: another one means that what the old one knew is gone.
     SpoolId
+);
+random_id!(
+    /// Names a proof key without telling it: the first 16 bytes of a hash of the key.
+    ProofKeyId
 );
 random_id!(
     /// Made by the audience's tool with a submission: sent twice, it is one flow.
@@ -102,10 +107,12 @@ pub struct PlayerSnapshot {
     pub mark: OrderNumber,
     /// The highest term of this store that the sitter has seen; 0 for none.
     pub term: Term,
+    /// What the player can show for mark and term; `None` where no conductor gave it any.
+    pub evidence: Option<Evidence>,
     /// Attempts starting or started, and not ended.
     pub live: Vec<LiveAttempt>,
     /// Attempts ended or refused and not acknowledged; those reports follow as messages.
-    pub settled: Vec<AttemptKey>,
+    pub settled: Vec<SettledAttempt>,
     /// How many attempts it takes at once, at least 1.
     pub max_tasks: u32,
     /// Its grace between TERM and KILL, part of the default `lost_after`.
@@ -123,6 +130,19 @@ pub struct LiveAttempt {
     pub order: OrderNumber,
     /// When it started; `None` while it has not.
     pub started_at: Option<Timestamp>,
+    /// That it was ordered; `None` where it was by a release without proofs.
+    pub proof: Option<Proof>,
+}
+
+/// An attempt that the spool holds as ended or refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SettledAttempt {
+    /// Which.
+    pub key: AttemptKey,
+    /// The order that asked for it; 0 where a release without proofs reports it.
+    pub order: OrderNumber,
+    /// That it was ordered; `None` where it was by a release without proofs.
+    pub proof: Option<Proof>,
 }
 
 /// How an attempt ended.
@@ -195,7 +215,12 @@ pub enum Refusal {
     /// The spool cannot take it: full, or broken.
     Spool(String),
     /// The order's term is lower than one that the sitter has seen.
-    StaleTerm(Term),
+    StaleTerm {
+        /// The term seen.
+        seen: Term,
+        /// What the player can show for it.
+        evidence: Option<Evidence>,
+    },
     /// At or below the mark and not live: it was dealt with before, and will not run again.
     AlreadyAcknowledged,
     /// The player is stopping. Not final: the task waits again.
@@ -212,7 +237,7 @@ impl fmt::Display for Refusal {
             Self::Busy => f.write_str("the player is busy"),
             Self::Cancelled => f.write_str("cancelled before it started"),
             Self::Spool(why) => write!(f, "the player's spool cannot take it: {why}"),
-            Self::StaleTerm(seen) => {
+            Self::StaleTerm { seen, .. } => {
                 write!(f, "the player has seen term {} of this store, a later one", seen.0)
             }
             Self::AlreadyAcknowledged => {

@@ -16,6 +16,7 @@ pub mod limits;
 pub mod names;
 mod nearest;
 pub mod params;
+pub mod proof;
 pub mod quantity;
 pub mod record;
 pub mod score;

@@ -118,6 +118,9 @@ kebab_enum!(
         PlayerDrained = "player-drained",
         /// Its player is not attached.
         PlayerAbsent = "player-absent",
+        /// Its player claims what it cannot prove: it gets nothing until it attaches with a state that
+        /// agrees with the store, or somebody released it.
+        Quarantined = "quarantined",
         /// Its player takes no more tasks at the moment.
         PlayerBusy = "player-busy",
         /// Its score runs on the player as often as its `concurrency` allows.

@@ -263,6 +263,8 @@ pub struct PlayerStatus {
     pub spool: Option<SpoolId>,
     /// Who drained it, why and when.
     pub drained: Option<Drain>,
+    /// Why it is quarantined, if so: it has a session, gets nothing, and counts as absent.
+    pub quarantined: Option<String>,
     /// What it can run; empty where nobody asked for scores, or it was never seen.
     pub scores: Vec<ScoreOffer>,
 }
@@ -286,6 +288,8 @@ pub struct ConductorStatus {
     pub players: u32,
     /// Those that are attached.
     pub attached: u32,
+    /// Those of them that are quarantined.
+    pub quarantined: u32,
     /// Flows that have not ended.
     pub flows_alive: u32,
     /// Deployments in force.

@@ -33,7 +33,9 @@ impl Reference {
                 closed.insert(reason);
             }
         };
-        close(WaitReason::PlayerAbsent, host.session.is_none() || !host.member);
+        let quarantined = host.quarantined.is_some();
+        close(WaitReason::Quarantined, quarantined);
+        close(WaitReason::PlayerAbsent, !quarantined && (host.session.is_none() || !host.member));
         close(WaitReason::PlayerDrained, host.drained);
         let on_it: Vec<&Job> = self.in_flight_on(name).map(|(job, _)| job).collect();
         close(WaitReason::PlayerBusy, on_it.len() >= host.max_tasks as usize);
@@ -335,11 +337,16 @@ impl Reference {
                 }
                 let on_the_way = |reason: &WaitReason| {
                     use WaitReason::{
-                        Exclusive, PlayerAbsent, PlayerBusy, PlayerDrained, ScoreBusy,
+                        Exclusive, PlayerAbsent, PlayerBusy, PlayerDrained, Quarantined, ScoreBusy,
                     };
                     matches!(
                         reason,
-                        PlayerAbsent | PlayerBusy | PlayerDrained | ScoreBusy | Exclusive
+                        PlayerAbsent
+                            | Quarantined
+                            | PlayerBusy
+                            | PlayerDrained
+                            | ScoreBusy
+                            | Exclusive
                     )
                 };
                 let returns = task.before.is_some() && task.impact == Impact::Holds;

@@ -11,8 +11,9 @@ use orchestra_flow::{
 };
 use orchestra_model::{
     Deployments, HostName, HostSet, ScoreName, Timestamp,
-    delivery::{Refusal, Report, Term},
+    delivery::{ProofKeyId, Refusal, Report, Term},
     flow::FlowSpec,
+    proof::Proof,
     record::{HoldRecord, Op},
 };
 use orchestra_store::{ATOMIC_OPS, CommitError, Fault, MemoryDisk, MemoryStore, Reader, Store};
@@ -85,6 +86,7 @@ impl Conductor {
                 requests: reader.requests().unwrap(),
                 holds: reader.holds().unwrap(),
                 deployments,
+                doubt: None,
             },
         );
         for record in reader.live_flows().unwrap() {
@@ -133,9 +135,14 @@ impl Conductor {
     /// Takes something in, at `now` by the engine's clock.
     pub(crate) fn take(&mut self, now: Timestamp, note: Note, input: Input) {
         if let Input::Reported { report, .. } = &input
-            && let Report::Refused { refusal: Refusal::StaleTerm(seen), .. } = **report
+            && let Report::Refused { refusal: Refusal::StaleTerm { evidence, .. }, .. } = **report
         {
-            self.seen_term = self.seen_term.max(seen);
+            self.note_proven(evidence.map(|evidence| evidence.proof));
+        }
+        if let Input::PlayerAttached { snapshot, .. } = &input {
+            self.note_proven(snapshot.evidence.map(|evidence| evidence.proof));
+            self.note_proven(snapshot.live.iter().filter_map(|live| live.proof));
+            self.note_proven(snapshot.settled.iter().filter_map(|settled| settled.proof));
         }
         self.gathering.push(Item::Took(Note::Time(now)));
         let at = self.gathering.len();
@@ -145,6 +152,12 @@ impl Conductor {
             *listens = self.engine.stale().is_none();
         }
         self.gather();
+    }
+
+    /// A recovery has to come above what players have proof of.
+    fn note_proven(&mut self, proofs: impl IntoIterator<Item = Proof>) {
+        let terms = proofs.into_iter().map(|proof| proof.term);
+        self.seen_term = terms.chain([self.seen_term]).max().unwrap();
     }
 
     /// Lets time pass for the engine.
@@ -277,7 +290,8 @@ impl Conductor {
     /// Raises the term, as the writer does when nothing is being written.
     /// `None` where there is no room for that.
     pub(crate) fn raise_term(&mut self) -> Option<Term> {
-        self.term = self.store.raise_term(self.seen_term).ok()?;
+        // The keys of before confirm what was said under them: one stands for all here.
+        self.term = self.store.raise_term(self.seen_term, ProofKeyId([0; 16])).ok()?;
         Some(self.term)
     }
 

@@ -68,6 +68,7 @@ impl World {
                 player.max_tasks = chance.between(1, 4) as u32;
                 self.restart_sitter(&host, Player::start_sitter);
             }
+            Deed::Lie => self.lie(&host, chance),
             Deed::Break => {
                 let links: Vec<SessionId> = self.network.links.keys().copied().collect();
                 if let Some(session) = chance.pick(&links).copied() {

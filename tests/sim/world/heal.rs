@@ -62,6 +62,7 @@ impl World {
             if self.conductor().engine.stale().is_some() && !self.conductor().is_writing() {
                 self.recover();
             }
+            self.correct_liars();
             for host in self.everybody.clone() {
                 if self.players[&host].session.is_none() && self.roster.contains(&host) {
                     self.dial(&host);

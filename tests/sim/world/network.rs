@@ -26,7 +26,7 @@ pub(crate) enum Up {
 #[derive(Clone, Debug)]
 pub(crate) enum Down {
     /// The first message: the attach is taken.
-    Welcome { store: StoreId, term: Term },
+    Welcome { store: StoreId },
     /// Of a conductor with this term; an order with the score of its job.
     Command { term: Term, command: Command, score: Option<ScoreName> },
 }

@@ -126,6 +126,7 @@ impl World {
                 };
                 self.load_deployments(deployments);
             }
+            Deed::ReleaseLiars => self.release_liars(),
             Deed::Recover => self.recovering |= self.conductor().engine.stale().is_some(),
             Deed::Expire => {
                 let ended = self.reference.flows.iter().filter(|(_, flow)| flow.state.is_final());
@@ -139,7 +140,11 @@ impl World {
     }
 
     /// Asks the conductor for something; in vain while it cannot write.
-    fn ask(&mut self, note: Note, input: impl FnOnce(ReplyId) -> Input) -> Option<Answer> {
+    pub(super) fn ask(
+        &mut self,
+        note: Note,
+        input: impl FnOnce(ReplyId) -> Input,
+    ) -> Option<Answer> {
         self.ask_about(Asked::Other, note, input)
     }
 

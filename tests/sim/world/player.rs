@@ -8,17 +8,22 @@ use std::collections::BTreeMap;
 
 use orchestra_flow::{Command, SessionId};
 use orchestra_model::{
-    Millis, ScoreName, Timestamp,
+    HostName, Millis, ScoreName, Timestamp,
     delivery::{
-        AttemptEnd, AttemptKey, Outcome, Output, PlayerSnapshot, Refusal, Report, SpoolId, StoreId,
+        AttemptEnd, AttemptKey, OrderNumber, Outcome, Output, PlayerSnapshot, Refusal, Report,
+        SpoolId, StoreId, Term,
     },
+    proof::{Attempted, Mac, Statement},
     score::{Interface, Offers, ScoreOffer, ScoreSpec},
 };
 use orchestra_spool::{
     BootId, Effect, EndBytes, Input, Plan, ProcessMark, Session, Spool, State, journal,
 };
 
-use super::network::{Down, Up};
+use super::{
+    STORE,
+    network::{Down, Up},
+};
 use crate::chance::Chance;
 
 /// How many acts are left until a crash; `None` for no crash.
@@ -43,6 +48,7 @@ impl Fuse {
 
 #[derive(Debug)]
 pub(crate) struct Player {
+    host: HostName,
     nth: u8,
     /// How many spools were made here.
     made: u8,
@@ -73,8 +79,9 @@ pub(crate) enum Done {
 }
 
 impl Player {
-    pub(crate) fn new(nth: u8, scores: BTreeMap<ScoreName, ScoreSpec>) -> Self {
+    pub(crate) fn new(host: HostName, nth: u8, scores: BTreeMap<ScoreName, ScoreSpec>) -> Self {
         let mut player = Self {
+            host,
             nth,
             made: 0,
             spool: Spool::new(SpoolId([0; 16]), 1),
@@ -147,23 +154,34 @@ impl Player {
             return;
         }
         let input = match message {
-            Down::Welcome { store, term } => {
-                Input::Attached { session: Session(session.0), store, term }
-            }
+            Down::Welcome { store } => Input::Attached { session: Session(session.0), store },
+            Down::Command { term, command: Command::Hello(issued), .. } => Input::TermSeen {
+                store: STORE,
+                term,
+                issued: Some((issued, self.proof(term, issued, None))),
+            },
             Down::Command { term, command: Command::Order(order), score } => Input::Ordered {
                 term,
                 order: order.number,
                 key: order.key,
+                mac: Some(self.proof(term, order.number, Some(order.key))),
                 admission: self.admission(score.unwrap()),
             },
             Down::Command { term, command: Command::Cancel { key, order }, .. } => {
-                Input::Cancelled { term, order, key }
+                let mac = Some(self.proof(term, order, Some(key)));
+                Input::Cancelled { term, order, key, mac }
             }
             Down::Command { term, command: Command::Acknowledge(key), .. } => {
                 Input::Acknowledged { term, key, order: None }
             }
         };
         self.spool.handle(input);
+    }
+
+    /// What came with a command of this conductor.
+    fn proof(&self, term: Term, order: OrderNumber, key: Option<AttemptKey>) -> Mac {
+        let (store, player, attempt) = (STORE, &self.host, key.map(Attempted::from));
+        mac(&Statement { store, player, term, order, attempt })
     }
 
     fn admission(&self, score: ScoreName) -> Result<Plan, Refusal> {
@@ -209,6 +227,7 @@ impl Player {
                         spool: snapshot.spool,
                         mark: mark.mark,
                         term: mark.term,
+                        evidence: mark.evidence,
                         live: snapshot.live,
                         settled: snapshot.settled,
                         max_tasks: self.max_tasks,
@@ -331,6 +350,16 @@ impl Player {
         };
         self.scores.iter().map(offer).collect()
     }
+}
+
+/// Stands for a code under a key that no player has: FNV-1a over the statement, twice.
+pub(crate) fn mac(said: &Statement<'_>) -> Mac {
+    let fold = |seed: u64| {
+        let bytes = said.to_bytes().into_iter();
+        bytes.fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+    };
+    let (high, low) = (fold(0xcbf2_9ce4_8422_2325), fold(0x1234_5678_9abc_def0));
+    Mac((u128::from(high) << 64 | u128::from(low)).to_le_bytes())
 }
 
 /// A report as the wire would carry it.

@@ -28,6 +28,7 @@ pub(crate) enum Told {
 
 pub(super) fn command(command: &Command) -> String {
     match command {
+        Command::Hello(issued) => format!("hello, {issued} orders"),
         Command::Order(order) => format!("order {} of {}", order.number, order.key),
         Command::Cancel { key, order } => format!("cancel {key}, order {order}"),
         Command::Acknowledge(key) => format!("acknowledge {key}"),
@@ -61,7 +62,8 @@ pub(super) fn up(message: &Up) -> String {
 
 fn attach(snapshot: &PlayerSnapshot) -> String {
     let live: Vec<String> = snapshot.live.iter().map(|live| live.key.to_string()).collect();
-    let settled: Vec<String> = snapshot.settled.iter().map(ToString::to_string).collect();
+    let settled: Vec<String> =
+        snapshot.settled.iter().map(|settled| settled.key.to_string()).collect();
     let spool = &snapshot.spool.to_string()[..4];
     let (mark, term, most) = (snapshot.mark, snapshot.term.0, snapshot.max_tasks);
     format!(

@@ -342,9 +342,41 @@ impl Audience for Service {
 
     async fn recover(
         &self,
-        _: Request<v1::RecoverRequest>,
+        request: Request<v1::RecoverRequest>,
     ) -> Result<Response<v1::RecoverResponse>, Status> {
+        let request = request.into_inner();
+        if request.store_id != "00ff" {
+            return Err(Status::invalid_argument("another store is meant"));
+        }
+        if !request.although_healthy {
+            return Err(Status::failed_precondition("nothing says that it is an old copy"));
+        }
         Ok(Response::new(v1::RecoverResponse { term: 3, next_flow: 1_042 }))
+    }
+
+    async fn plan_recover(
+        &self,
+        _: Request<v1::PlanRecoverRequest>,
+    ) -> Result<Response<v1::PlanRecoverResponse>, Status> {
+        Ok(Response::new(v1::PlanRecoverResponse {
+            store_id: "00ff".to_owned(),
+            stale_store: "player db1 has proof of order 9".to_owned(),
+            term: 3,
+            next_flow: 1_000_042,
+            attached: 9,
+            quarantined: 1,
+        }))
+    }
+
+    async fn release_players(
+        &self,
+        request: Request<v1::ReleasePlayersRequest>,
+    ) -> Result<Response<v1::ReleasePlayersResponse>, Status> {
+        let hosts = request.into_inner().hosts;
+        match hosts.as_str() {
+            "fe9" => Ok(Response::new(v1::ReleasePlayersResponse::default())),
+            _ => Ok(Response::new(v1::ReleasePlayersResponse { hosts, count: 1, lost: 2 })),
+        }
     }
 
     async fn resolve_hosts(

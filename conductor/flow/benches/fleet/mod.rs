@@ -72,6 +72,7 @@ impl Fleet {
             key: order.key,
             order: order.number,
             started_at: Some(NOW),
+            proof: None,
         };
         let live = orders.map(live).collect();
         self.attach_with(player, live);
@@ -85,6 +86,7 @@ impl Fleet {
             term: Term(0),
             live,
             settled: Vec::new(),
+            evidence: None,
             max_tasks: 4,
             kill_grace: Millis(0),
             scores: Default::default(),
@@ -197,6 +199,7 @@ pub(crate) fn empty_store(deployments: Deployments) -> Recovery {
         requests: Vec::new(),
         holds: Vec::new(),
         deployments: Arc::new(deployments),
+        doubt: None,
     }
 }
 

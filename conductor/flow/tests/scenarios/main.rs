@@ -21,6 +21,7 @@ mod ledgers;
 mod one_of;
 mod pauses;
 mod plans;
+mod quarantine;
 mod quorums;
 mod recovery;
 mod retries;

@@ -38,6 +38,15 @@ fn recover(world: &mut World) -> Answer {
     world.answers.last().unwrap().clone()
 }
 
+/// Another conductor of the same store, in a later term, took the player over meanwhile.
+fn another_conductor_spoke(world: &mut World, name: &str, term: Term) {
+    let (store, issued) = (disk::STORE, world.disk.player(name).last_order);
+    let player = world.player(name);
+    let issued = Some((issued, player.proof(store, term, issued, None)));
+    player.spool.handle(orchestra_spool::Input::TermSeen { store, term, issued });
+    world.drain(name);
+}
+
 #[test]
 fn a_player_that_knows_more_stops_dispatch() {
     let mut world = restored();
@@ -47,10 +56,15 @@ fn a_player_that_knows_more_stops_dispatch() {
     world.attach("h2");
     let why = world.engine.stale().unwrap().to_owned();
     assert!(why.contains("h2") && why.contains("knows no flow 2"), "{why}");
-    // The end of a known attempt waits with its player: the store may be the wrong one.
+    // The end of a known attempt is stored, and nothing starts in its place. What only the lost part
+    // of history knows stays with its player: it is the evidence.
     let key = world.running("h1", FlowId(1))[0];
     world.end_attempt("h1", key, &orchestra_model::delivery::Outcome::Exited(0));
-    assert_eq!(world.player("h1").settled().len(), 1);
+    assert_eq!(world.player("h1").settled().len(), 0);
+    assert_eq!(world.states(FlowId(1), 1, 1), "ok waiting waiting");
+    let key = world.running("h2", FlowId(2))[0];
+    world.end_attempt("h2", key, &orchestra_model::delivery::Outcome::Exited(0));
+    assert_eq!(world.player("h2").settled().len(), 1);
     let started = world.starts.len();
     let id = world.submit(flow([vec![job("h[1-3]")]]));
     assert_eq!(world.starts.len(), started);
@@ -133,11 +147,8 @@ fn the_forgotten_flows_ends_are_acknowledged_and_belong_to_nobody() {
 #[test]
 fn a_higher_term_alone_is_reason_enough() {
     let mut world = World::new("h1");
-    let store = disk::STORE;
-    let seen = orchestra_spool::Input::TermSeen { store, term: Term(9) };
     world.detach("h1");
-    world.player("h1").spool.handle(seen);
-    world.drain("h1");
+    another_conductor_spoke(&mut world, "h1", Term(9));
     world.attach("h1");
     assert!(world.engine.stale().unwrap().contains("term 9"));
     recover(&mut world);
@@ -148,11 +159,7 @@ fn a_higher_term_alone_is_reason_enough() {
 #[test]
 fn an_order_of_a_stale_term_keeps_its_place() {
     let mut world = World::new("h[1-2]");
-    let store = disk::STORE;
-    // Another conductor took the player over meanwhile.
-    let seen = orchestra_spool::Input::TermSeen { store, term: Term(9) };
-    world.player("h1").spool.handle(seen);
-    world.drain("h1");
+    another_conductor_spoke(&mut world, "h1", Term(9));
     let id = world.submit(flow([vec![job("h1"), job("h2").named("b")]]));
     assert!(world.engine.stale().unwrap().contains("term 9"));
     assert_eq!(world.states(id, 1, 1), "sent");
@@ -167,10 +174,7 @@ fn an_order_of_a_stale_term_keeps_its_place() {
 fn a_cancel_of_a_stale_term_ends_nothing() {
     let mut world = World::new("h1");
     let id = world.submit(flow([vec![job("h1")]]));
-    let store = disk::STORE;
-    let seen = orchestra_spool::Input::TermSeen { store, term: Term(9) };
-    world.player("h1").spool.handle(seen);
-    world.drain("h1");
+    another_conductor_spoke(&mut world, "h1", Term(9));
     world.cancel(id);
     // The player refused to hear of it: it runs, and the engine knows.
     assert_eq!(world.states(id, 1, 1), "running");
@@ -178,27 +182,6 @@ fn a_cancel_of_a_stale_term_ends_nothing() {
     recover(&mut world);
     world.attach("h1");
     assert_eq!(world.state(id), FlowState::Cancelled);
-}
-
-#[test]
-fn a_player_that_claims_nonsense_uses_no_numbers_up() {
-    let mut world = World::new("h1");
-    recover(&mut world);
-    let session = orchestra_flow::SessionId(999);
-    let mut snapshot = world.player("h1").dial(session, disk::STORE);
-    let nowhere = JobId { flow: FlowId(u64::MAX), slot: 0, job: 0 };
-    snapshot.mark.0 = u64::MAX;
-    snapshot.settled.push(orchestra_model::delivery::AttemptKey {
-        store: disk::STORE,
-        job: nowhere,
-        attempt: 1,
-    });
-    let player = world.engine.roster().member(&host("h1")).unwrap();
-    let snapshot = Box::new(snapshot);
-    world.input(Input::PlayerAttached { player, session, snapshot });
-    let id = world.submit(flow([vec![job("h1")]]));
-    assert_eq!(id, FlowId(1_000_001));
-    assert_eq!(world.running_hosts(id), "h1");
 }
 
 #[test]

@@ -82,6 +82,7 @@ impl Bare {
             term: Term(0),
             live: Vec::new(),
             settled: Vec::new(),
+            evidence: None,
             max_tasks: 64,
             kill_grace: Millis(0),
             scores: FakePlayer::new(name.clone(), 1).scores.into(),

@@ -121,6 +121,7 @@ impl Disk {
                 requests: self.flows.values().map(request).collect(),
                 holds: self.holds.values().cloned().collect(),
                 deployments: Arc::clone(&self.deployments),
+                doubt: None,
             },
         );
         for record in self.flows.values().filter(|flow| !flow.state.is_final()) {

@@ -195,15 +195,18 @@ impl World {
         self.work();
     }
 
+    pub fn next_session(&mut self) -> SessionId {
+        self.next_session += 1;
+        SessionId(self.next_session - 1)
+    }
+
     /// A player's new connection reaches the engine. Older ones are forgotten on its side.
     pub fn dial(&mut self, name: &str) {
-        let session = SessionId(self.next_session);
-        self.next_session += 1;
+        let session = self.next_session();
         let Some(player) = self.engine.roster().member(&host(name)) else { return };
         let snapshot = self.player(name).dial(session, disk::STORE);
-        let term = self.engine.term();
         self.input(Input::PlayerAttached { player, session, snapshot: Box::new(snapshot) });
-        self.player(name).welcome(session, disk::STORE, term);
+        self.player(name).welcome(session, disk::STORE);
         self.drain(name);
     }
 

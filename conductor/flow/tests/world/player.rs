@@ -12,11 +12,14 @@ use orchestra_model::{
         AttemptEnd, AttemptKey, OrderNumber, Outcome, Output, PlayerSnapshot, Refusal, Report,
         SpoolId, StoreId, Term,
     },
+    proof::{Attempted, Mac, Statement, drop_false_proofs},
     score::{Interface, ScoreOffer, ScoreSpec},
 };
 use orchestra_spool::{
     BootId, Effect, EndBytes, Input, Plan, ProcessMark, Session, Settlement, Spool, State, journal,
 };
+
+use super::disk::STORE;
 
 pub struct FakePlayer {
     pub host: HostName,
@@ -163,7 +166,19 @@ impl FakePlayer {
         self.wire.as_ref().map(|wire| wire.session)
     }
 
-    /// Opens a connection and says its whole state.
+    /// What the conductor's proof of a statement is.
+    pub fn proof(
+        &self,
+        store: StoreId,
+        term: Term,
+        order: OrderNumber,
+        key: Option<AttemptKey>,
+    ) -> Mac {
+        let (player, attempt) = (&self.host, key.map(Attempted::from));
+        mac(&Statement { store, player, term, order, attempt })
+    }
+
+    /// Opens a connection and says its whole state, with every proof that is none taken out.
     pub fn dial(&mut self, session: SessionId, store: StoreId) -> PlayerSnapshot {
         self.wire = Some(Wire { session, down: VecDeque::new(), up: VecDeque::new() });
         self.spool.handle(Input::Opened { session: Session(session.0) });
@@ -171,22 +186,25 @@ impl FakePlayer {
         self.said.clone_from(&self.scores);
         let snapshot = self.snapshot.take().unwrap();
         let mark = snapshot.mark_of(store);
-        PlayerSnapshot {
+        let mut snapshot = PlayerSnapshot {
             spool: snapshot.spool,
             mark: mark.mark,
             term: mark.term,
+            evidence: mark.evidence,
             live: snapshot.live,
             settled: snapshot.settled,
             max_tasks: self.max_tasks,
             kill_grace: Millis::seconds(10),
             scores: self.scores.clone().into(),
-        }
+        };
+        drop_false_proofs(&mut snapshot, store, &self.host, |said, shown| mac(said) == shown);
+        snapshot
     }
 
     /// The conductor took the connection.
-    pub fn welcome(&mut self, session: SessionId, store: StoreId, term: Term) {
+    pub fn welcome(&mut self, session: SessionId, store: StoreId) {
         if self.session() == Some(session) {
-            self.spool.handle(Input::Attached { session: Session(session.0), store, term });
+            self.spool.handle(Input::Attached { session: Session(session.0), store });
         }
     }
 
@@ -231,13 +249,22 @@ impl FakePlayer {
         let next = self.wire.as_mut().and_then(|wire| wire.down.pop_front());
         let Some((term, command, score)) = next else { return false };
         let input = match command {
+            Command::Hello(issued) => Input::TermSeen {
+                store: STORE,
+                term,
+                issued: Some((issued, self.proof(STORE, term, issued, None))),
+            },
             Command::Order(order) => Input::Ordered {
                 term,
                 order: order.number,
                 key: order.key,
+                mac: Some(self.proof(STORE, term, order.number, Some(order.key))),
                 admission: self.admission(score.unwrap()),
             },
-            Command::Cancel { key, order } => Input::Cancelled { term, order, key },
+            Command::Cancel { key, order } => {
+                let mac = Some(self.proof(STORE, term, order, Some(key)));
+                Input::Cancelled { term, order, key, mac }
+            }
             Command::Acknowledge(key) => Input::Acknowledged { term, key, order: None },
         };
         self.spool.handle(input);
@@ -370,6 +397,16 @@ impl FakePlayer {
     pub fn mark(&self, store: StoreId) -> OrderNumber {
         self.spool.state().mark(store)
     }
+}
+
+/// Stands for a code under a key that no player has: FNV-1a over the statement, twice.
+fn mac(said: &Statement<'_>) -> Mac {
+    let fold = |seed: u64| {
+        let bytes = said.to_bytes().into_iter();
+        bytes.fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+    };
+    let (high, low) = (fold(0xcbf2_9ce4_8422_2325), fold(0x1234_5678_9abc_def0));
+    Mac((u128::from(high) << 64 | u128::from(low)).to_le_bytes())
 }
 
 fn encode(outcome: &Outcome) -> Vec<u8> {

@@ -187,6 +187,16 @@ impl Audience {
         all
     }
 
+    /// Goes on from a store that is an old copy, or may be.
+    pub(crate) async fn recover(
+        &self,
+        although_healthy: bool,
+    ) -> Result<v1::RecoverResponse, Status> {
+        let store_id = self.status().await.store_id;
+        let request = v1::RecoverRequest { store_id, although_healthy };
+        self.client.clone().recover(request).await.map(tonic::Response::into_inner)
+    }
+
     pub(crate) async fn status(&self) -> v1::ConductorStatus {
         let mut client = self.client.clone();
         soon("the conductor's status", client.status(v1::StatusRequest {}))

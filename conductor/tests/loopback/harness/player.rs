@@ -64,8 +64,8 @@ impl Player {
     /// Writes into the spool that it has answered for this order of the session's store.
     pub(crate) fn mark(&mut self, session: &Session, order: u64) {
         let store_id = session.welcome.store_id.clone();
-        self.snapshot.marks =
-            vec![v1::StoreMark { store_id, mark: order, term: session.welcome.term }];
+        let (term, evidence) = (session.welcome.term, session.evidence.clone());
+        self.snapshot.marks = vec![v1::StoreMark { store_id, mark: order, term, evidence }];
     }
 
     /// Opens a stream and says nothing yet.
@@ -142,6 +142,7 @@ impl Stream {
             incoming: call.map_err(|status| status.message().to_owned())?,
             ready: VecDeque::new(),
             welcome: v1::Welcome::default(),
+            evidence: None,
             jobs: 0,
         };
         match session.frame().await {
@@ -149,8 +150,6 @@ impl Stream {
             to_player::Frame::Refused(refused) => return Err(refused.reason),
             other => panic!("neither welcome nor refusal: {other:?}"),
         }
-        let hello = session.command().await;
-        assert!(matches!(hello, Kind::Hello(_)), "the first command is {hello:?}");
         Ok(session)
     }
 }
@@ -162,6 +161,8 @@ pub(crate) struct Session {
     incoming: Streaming<v1::ToPlayers>,
     ready: VecDeque<v1::ToPlayer>,
     pub(crate) welcome: v1::Welcome,
+    /// What the conductor proved last of the orders that it has issued.
+    evidence: Option<v1::Evidence>,
     /// How many job parts came.
     pub(crate) jobs: usize,
 }
@@ -186,8 +187,37 @@ impl Session {
         self.say(from_player::Frame::Report(report.encode_to_vec().into()));
     }
 
-    /// The next frame; or how the stream ended.
+    /// The next frame but a hello; or how the stream ended.
     pub(crate) async fn next(&mut self) -> Result<to_player::Frame, Option<Status>> {
+        loop {
+            let frame = self.any().await?;
+            if let to_player::Frame::Command(bytes) = &frame {
+                let command = v1::Command::decode(bytes.clone()).unwrap();
+                if self.note_proof(&command) {
+                    continue;
+                }
+            }
+            return Ok(frame);
+        }
+    }
+
+    /// Keeps what a command proves. Whether it is a hello, which says nothing else.
+    fn note_proof(&mut self, command: &v1::Command) -> bool {
+        let (order, job, attempt, mac) = match command.kind.as_ref().unwrap() {
+            Kind::Hello(hello) => (hello.issued, None, 0, &hello.mac),
+            Kind::Order(order) => {
+                let key = order.key.as_ref().unwrap();
+                (order.number, key.job, key.attempt, &order.mac)
+            }
+            _ => return false,
+        };
+        assert_eq!(mac.len(), 16, "each is proven");
+        let proof = Some(v1::Proof { term: command.term, mac: mac.clone() });
+        self.evidence = Some(v1::Evidence { order, job, attempt, proof });
+        job.is_none()
+    }
+
+    async fn any(&mut self) -> Result<to_player::Frame, Option<Status>> {
         while self.ready.is_empty() {
             let what = format!("a frame for {}", self.player);
             match soon(&what, self.incoming.message()).await {

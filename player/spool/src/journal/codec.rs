@@ -7,6 +7,7 @@ use orchestra_model::{
     FlowId, JobId, Millis, ScoreName, Timestamp,
     delivery::{AttemptKey, OrderNumber, Refusal, StoreId, Term},
     limits,
+    proof::{Attempted, Evidence, Mac, Proof},
     score::Interface,
 };
 
@@ -25,6 +26,11 @@ const CANCELLING: u8 = 6;
 const ENDED: u8 = 7;
 const REFUSED: u8 = 8;
 const ACKNOWLEDGED: u8 = 9;
+const EVIDENCE: u8 = 10;
+/// What kinds 4, 7 and 8 are where the order was proven: the proof comes after the order.
+const PROVEN_STARTING: u8 = 11;
+const PROVEN_ENDED: u8 = 12;
+const PROVEN_REFUSED: u8 = 13;
 
 /// Why bytes are not an entry.
 pub(super) enum Problem {
@@ -45,15 +51,27 @@ pub(super) fn push_entry(out: &mut Vec<u8>, entry: &Entry) {
             out.extend(store.0);
             out.extend(mark.0.to_le_bytes());
         }
+        Entry::Evidence { store, evidence: Evidence { order, attempt, proof } } => {
+            out.push(EVIDENCE);
+            out.extend(store.0);
+            out.extend(order.0.to_le_bytes());
+            // Of a hello: no attempt has the number 0.
+            let none = Attempted { job: JobId { flow: FlowId(0), slot: 0, job: 0 }, attempt: 0 };
+            let Attempted { job, attempt } = attempt.unwrap_or(none);
+            push_job(out, job);
+            out.extend(attempt.to_le_bytes());
+            push_proof(out, proof);
+        }
         Entry::CancelledAhead { store, order } => {
             out.push(CANCELLED_AHEAD);
             out.extend(store.0);
             out.extend(order.0.to_le_bytes());
         }
-        Entry::Starting { key, order, plan } => {
-            out.push(STARTING);
+        Entry::Starting { key, order, proof, plan } => {
+            out.push(if proof.is_some() { PROVEN_STARTING } else { STARTING });
             push_key(out, key);
             out.extend(order.0.to_le_bytes());
+            proof.iter().for_each(|proof| push_proof(out, proof));
             push_plan(out, plan);
         }
         Entry::Started { key, process } => {
@@ -65,11 +83,16 @@ pub(super) fn push_entry(out: &mut Vec<u8>, entry: &Entry) {
             out.push(CANCELLING);
             push_key(out, key);
         }
-        Entry::Settled { key, order, settlement } => {
-            let ended = matches!(settlement, Settlement::Ended(_));
-            out.push(if ended { ENDED } else { REFUSED });
+        Entry::Settled { key, order, proof, settlement } => {
+            out.push(match (settlement, proof) {
+                (Settlement::Ended(_), None) => ENDED,
+                (Settlement::Ended(_), Some(_)) => PROVEN_ENDED,
+                (Settlement::Refused(_), None) => REFUSED,
+                (Settlement::Refused(_), Some(_)) => PROVEN_REFUSED,
+            });
             push_key(out, key);
             out.extend(order.0.to_le_bytes());
+            proof.iter().for_each(|proof| push_proof(out, proof));
             match settlement {
                 Settlement::Ended(end) => push_bytes(out, end.as_slice()),
                 Settlement::Refused(refusal) => push_refusal(out, refusal),
@@ -89,10 +112,16 @@ pub(super) fn read_entry(reader: &mut Reader<'_>) -> Result<Entry, Problem> {
         TERM => read_term(reader).ok_or("term"),
         MARK => read_mark(reader).ok_or("mark"),
         CANCELLED_AHEAD => read_cancelled_ahead(reader).ok_or("cancelled order"),
-        STARTING => read_starting(reader).ok_or("starting attempt"),
+        EVIDENCE => read_evidence(reader).ok_or("evidence"),
+        STARTING | PROVEN_STARTING => {
+            read_starting(reader, kind == PROVEN_STARTING).ok_or("starting attempt")
+        }
         STARTED => read_started(reader).ok_or("started attempt"),
         CANCELLING => reader.key().map(|key| Entry::Cancelling { key }).ok_or("cancelled attempt"),
-        ENDED | REFUSED => read_settled(reader, kind == ENDED).ok_or("settled attempt"),
+        ENDED => read_settled(reader, true, false).ok_or("settled attempt"),
+        REFUSED => read_settled(reader, false, false).ok_or("settled attempt"),
+        PROVEN_ENDED => read_settled(reader, true, true).ok_or("settled attempt"),
+        PROVEN_REFUSED => read_settled(reader, false, true).ok_or("settled attempt"),
         ACKNOWLEDGED => {
             reader.key().map(|key| Entry::Acknowledged { key }).ok_or("acknowledged attempt")
         }
@@ -113,22 +142,33 @@ fn read_cancelled_ahead(reader: &mut Reader<'_>) -> Option<Entry> {
     Some(Entry::CancelledAhead { store: StoreId(reader.array()?), order: reader.order()? })
 }
 
-fn read_starting(reader: &mut Reader<'_>) -> Option<Entry> {
-    Some(Entry::Starting { key: reader.key()?, order: reader.order()?, plan: read_plan(reader)? })
+fn read_evidence(reader: &mut Reader<'_>) -> Option<Entry> {
+    let (store, order) = (StoreId(reader.array()?), reader.order()?);
+    let attempted = Attempted { job: reader.job()?, attempt: reader.u32()? };
+    let attempt = Some(attempted).filter(|attempted| attempted.attempt > 0);
+    let proof = reader.proof()?;
+    Some(Entry::Evidence { store, evidence: Evidence { order, attempt, proof } })
+}
+
+fn read_starting(reader: &mut Reader<'_>, is_proven: bool) -> Option<Entry> {
+    let (key, order) = (reader.key()?, reader.order()?);
+    let proof = if is_proven { Some(reader.proof()?) } else { None };
+    Some(Entry::Starting { key, order, proof, plan: read_plan(reader)? })
 }
 
 fn read_started(reader: &mut Reader<'_>) -> Option<Entry> {
     Some(Entry::Started { key: reader.key()?, process: read_process(reader)? })
 }
 
-fn read_settled(reader: &mut Reader<'_>, ended: bool) -> Option<Entry> {
+fn read_settled(reader: &mut Reader<'_>, ended: bool, is_proven: bool) -> Option<Entry> {
     let (key, order) = (reader.key()?, reader.order()?);
+    let proof = if is_proven { Some(reader.proof()?) } else { None };
     let settlement = if ended {
         Settlement::Ended(EndBytes::new(reader.bytes(bounds::END_BYTES)?).ok()?)
     } else {
         Settlement::Refused(read_refusal(reader)?)
     };
-    Some(Entry::Settled { key, order, settlement })
+    Some(Entry::Settled { key, order, proof, settlement })
 }
 
 fn push_plan(out: &mut Vec<u8>, plan: &Plan) {
@@ -194,7 +234,7 @@ fn push_refusal(out: &mut Vec<u8>, refusal: &Refusal) {
         Refusal::Busy => (5, None),
         Refusal::Cancelled => (6, None),
         Refusal::Spool(why) => (7, Some(why)),
-        Refusal::StaleTerm(_) => (8, None),
+        Refusal::StaleTerm { .. } => (8, None),
         Refusal::AlreadyAcknowledged => (9, None),
         Refusal::Stopping => (10, None),
     };
@@ -202,7 +242,7 @@ fn push_refusal(out: &mut Vec<u8>, refusal: &Refusal) {
     if let Some(text) = text {
         push_bytes(out, text.as_bytes());
     }
-    if let Refusal::StaleTerm(seen) = refusal {
+    if let Refusal::StaleTerm { seen, .. } = refusal {
         out.extend(seen.0.to_le_bytes());
     }
 }
@@ -218,7 +258,7 @@ fn read_refusal(reader: &mut Reader<'_>) -> Option<Refusal> {
         5 => Refusal::Busy,
         6 => Refusal::Cancelled,
         7 => Refusal::Spool(text()?),
-        8 => Refusal::StaleTerm(Term(reader.u64()?)),
+        8 => Refusal::StaleTerm { seen: Term(reader.u64()?), evidence: None },
         9 => Refusal::AlreadyAcknowledged,
         10 => Refusal::Stopping,
         _ => return None,
@@ -227,10 +267,19 @@ fn read_refusal(reader: &mut Reader<'_>) -> Option<Refusal> {
 
 fn push_key(out: &mut Vec<u8>, key: &AttemptKey) {
     out.extend(key.store.0);
-    out.extend(key.job.flow.0.to_le_bytes());
-    out.extend(key.job.slot.to_le_bytes());
-    out.extend(key.job.job.to_le_bytes());
+    push_job(out, key.job);
     out.extend(key.attempt.to_le_bytes());
+}
+
+fn push_job(out: &mut Vec<u8>, job: JobId) {
+    out.extend(job.flow.0.to_le_bytes());
+    out.extend(job.slot.to_le_bytes());
+    out.extend(job.job.to_le_bytes());
+}
+
+fn push_proof(out: &mut Vec<u8>, proof: &Proof) {
+    out.extend(proof.term.0.to_le_bytes());
+    out.extend(proof.mac.0);
 }
 
 /// Everything that comes here is bounded far below what the length can say.
@@ -293,8 +342,15 @@ impl<'a> Reader<'a> {
 
     fn key(&mut self) -> Option<AttemptKey> {
         let store = StoreId(self.array()?);
-        let job = JobId { flow: FlowId(self.u64()?), slot: self.u16()?, job: self.u16()? };
-        Some(AttemptKey { store, job, attempt: self.u32()? })
+        Some(AttemptKey { store, job: self.job()?, attempt: self.u32()? })
+    }
+
+    fn job(&mut self) -> Option<JobId> {
+        Some(JobId { flow: FlowId(self.u64()?), slot: self.u16()?, job: self.u16()? })
+    }
+
+    fn proof(&mut self) -> Option<Proof> {
+        Some(Proof { term: Term(self.u64()?), mac: Mac(self.array()?) })
     }
 
     fn bytes(&mut self, most: usize) -> Option<Arc<[u8]>> {

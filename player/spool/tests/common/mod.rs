@@ -65,7 +65,7 @@ impl Rig {
 
     pub(crate) fn attach_to(&mut self, store: StoreId) -> Vec<Report> {
         let opened = Input::Opened { session: SESSION };
-        let attached = Input::Attached { session: SESSION, store, term: TERM };
+        let attached = Input::Attached { session: SESSION, store };
         reports(self.feed([opened, attached]))
     }
 
@@ -127,11 +127,11 @@ pub(crate) fn order(number: u64, key: AttemptKey) -> Input {
 }
 
 pub(crate) fn order_as(number: u64, key: AttemptKey, admission: Result<Plan, Refusal>) -> Input {
-    Input::Ordered { term: TERM, order: OrderNumber(number), key, admission }
+    Input::Ordered { term: TERM, order: OrderNumber(number), key, mac: None, admission }
 }
 
 pub(crate) fn cancel(number: u64, key: AttemptKey) -> Input {
-    Input::Cancelled { term: TERM, order: OrderNumber(number), key }
+    Input::Cancelled { term: TERM, order: OrderNumber(number), key, mac: None }
 }
 
 pub(crate) fn acknowledge(number: u64, key: AttemptKey) -> Input {
@@ -163,6 +163,7 @@ pub(crate) fn kinds(entries: &[Entry]) -> Vec<&'static str> {
         Entry::Term { .. } => "term",
         Entry::Mark { .. } => "mark",
         Entry::CancelledAhead { .. } => "cancelled-ahead",
+        Entry::Evidence { .. } => "evidence",
         Entry::Starting { .. } => "starting",
         Entry::Started { .. } => "started",
         Entry::Cancelling { .. } => "cancelling",

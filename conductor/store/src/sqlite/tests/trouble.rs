@@ -45,7 +45,7 @@ fn after_any_other_error_nothing_more_is_written() {
     stranger.execute_batch("ALTER TABLE elsewhere RENAME TO tasks").unwrap();
     assert!(matches!(store.commit(&small_flow(1)), Err(CommitError::Broken(_))));
     assert!(matches!(store.commit(&[]), Err(CommitError::Broken(_))));
-    assert!(matches!(store.raise_term(Term(0)), Err(CommitError::Broken(_))));
+    assert!(matches!(store.raise_term(Term(0), ProofKeyId([1; 16])), Err(CommitError::Broken(_))));
     drop(store);
     place.store().commit(&small_flow(1)).unwrap();
 }

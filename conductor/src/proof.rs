@@ -1,0 +1,364 @@
+//! The proof key: with it a conductor recognises its own words in a player's mouth.
+//!
+//! Each order and each hello carries a mac under this key (`orchestra_model::proof`). The player
+//! keeps the macs and shows them when it attaches; nothing is stored here, for a mac can be made
+//! again at any time.
+//!
+//! The key lies in `state_dir/proof.key`, beside the database and never in it, so that a backup of
+//! the database does not hold it. The store records the newest key's id, a hash, so that a key and a
+//! store that do not belong together are noticed: such a store counts as an old copy until
+//! `orc conductor recover`, which makes a new key. Former keys stay in the file, newest first, because
+//! players may still show what was said under them.
+//!
+//! ```text
+//! a store without a key    proof.key.new written and synced → id recorded in the store → renamed
+//! recover                  proof.key.new written and synced → term and id recorded     → renamed
+//! ```
+//!
+//! A crash between the last two steps leaves a `proof.key.new` whose id the store records; the next
+//! start renames it.
+
+use std::{
+    error::Error,
+    fmt,
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use orchestra_model::{
+    delivery::ProofKeyId,
+    proof::{Mac, Statement},
+};
+use ring::{digest, hmac, rand::SecureRandom as _};
+use subtle::ConstantTimeEq as _;
+
+/// Name of the key's file in the state directory.
+const FILE: &str = "proof.key";
+/// A key that the store does not record yet.
+const PENDING: &str = "proof.key.new";
+/// Bytes of a key, as many as SHA-256 gives: RFC 2104 advises against fewer.
+const KEY_BYTES: usize = 32;
+/// Most keys that a file holds: one for each recovery. Older ones are dropped.
+const MOST_KEYS: usize = 64;
+/// Largest file that is read, in bytes.
+const FILE_BYTES: u64 = 64 << 10;
+
+/// Why the key file cannot be used.
+#[derive(Debug)]
+pub enum InvalidKey {
+    /// It cannot be read or written.
+    Io {
+        /// What was attempted.
+        attempted: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// Somebody else may read it.
+    Mode {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// It is not a list of keys.
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// The system gives no random bytes.
+    Random,
+}
+
+impl fmt::Display for InvalidKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { attempted, path, .. } => {
+                write!(f, "cannot {attempted} the proof key {}", path.display())
+            }
+            Self::Mode { path, mode } => write!(
+                f,
+                "the proof key {} has mode {mode:04o}, so that others may read it; chmod 0600 it",
+                path.display()
+            ),
+            Self::Malformed { path, line } => write!(
+                f,
+                "the proof key {}: line {line} is not a key of {KEY_BYTES} bytes in hexadecimal",
+                path.display()
+            ),
+            Self::Random => f.write_str("the system gives no random bytes for a proof key"),
+        }
+    }
+}
+
+impl Error for InvalidKey {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// One key.
+struct Key {
+    bytes: [u8; KEY_BYTES],
+    hmac: hmac::Key,
+}
+
+impl Key {
+    fn new(bytes: [u8; KEY_BYTES]) -> Self {
+        Self { bytes, hmac: hmac::Key::new(hmac::HMAC_SHA256, &bytes) }
+    }
+
+    fn random() -> Result<Self, InvalidKey> {
+        let mut bytes = [0; KEY_BYTES];
+        ring::rand::SystemRandom::new().fill(&mut bytes).map_err(|_| InvalidKey::Random)?;
+        Ok(Self::new(bytes))
+    }
+
+    fn id(&self) -> ProofKeyId {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(b"orchestra proof key id v1\0");
+        context.update(&self.bytes);
+        ProofKeyId(first_16(context.finish().as_ref()))
+    }
+
+    fn mac(&self, bytes: &[u8]) -> [u8; 16] {
+        first_16(hmac::sign(&self.hmac, bytes).as_ref())
+    }
+}
+
+/// The first 16 bytes of a SHA-256, which has 32.
+fn first_16(hash: &[u8]) -> [u8; 16] {
+    std::array::from_fn(|at| hash[at])
+}
+
+/// The keys of one store: the newest, with which everything is proven, and those before it, which
+/// prove what was said under them. Without any, nothing is proven.
+#[derive(Default)]
+pub(crate) struct Keys {
+    /// Newest first.
+    keys: Vec<Key>,
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keys({})", self.keys.len())
+    }
+}
+
+impl Keys {
+    /// The id of the newest key; `None` where there is none.
+    pub(crate) fn id(&self) -> Option<ProofKeyId> {
+        self.keys.first().map(Key::id)
+    }
+
+    /// The proof that a statement was made here. Without a key it is one that nobody confirms.
+    pub(crate) fn prove(&self, statement: &Statement<'_>) -> Mac {
+        let mac = |key: &Key| key.mac(&statement.to_bytes());
+        Mac(self.keys.first().map(mac).unwrap_or_default())
+    }
+
+    /// Whether a statement was made here, under any of the keys.
+    pub(crate) fn confirm(&self, statement: &Statement<'_>, mac: Mac) -> bool {
+        let bytes = statement.to_bytes();
+        let is_its = |key: &Key| bool::from(key.mac(&bytes).ct_eq(&mac.0));
+        self.keys.iter().any(is_its)
+    }
+
+    fn to_text(&self) -> String {
+        let mut text =
+            "# Proof keys of this store, newest first. Keep them from everybody, and out of backups.\n"
+                .to_owned();
+        for key in &self.keys {
+            text.extend(key.bytes.iter().map(|byte| format!("{byte:02x}")));
+            text.push('\n');
+        }
+        text
+    }
+
+    fn from_text(text: &str, path: &Path) -> Result<Self, InvalidKey> {
+        let mut keys = Vec::new();
+        for (line, text) in (1..).zip(text.lines()) {
+            if text.starts_with('#') {
+                continue;
+            }
+            let malformed = || InvalidKey::Malformed { path: path.to_owned(), line };
+            keys.push(Key::new(key_bytes(text).ok_or_else(malformed)?));
+        }
+        match keys.is_empty() || keys.len() > MOST_KEYS {
+            true => {
+                Err(InvalidKey::Malformed { path: path.to_owned(), line: text.lines().count() })
+            }
+            false => Ok(Self { keys }),
+        }
+    }
+}
+
+fn key_bytes(text: &str) -> Option<[u8; KEY_BYTES]> {
+    let digits = text.as_bytes();
+    if digits.len() != 2 * KEY_BYTES || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let mut bytes = [0; KEY_BYTES];
+    for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
+        *byte = u8::from_str_radix(&text[at..at + 2], 16).ok()?;
+    }
+    Some(bytes)
+}
+
+/// The keys in force, for those who prove and those who check. A recovery replaces them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Proofs(Arc<RwLock<Arc<Keys>>>);
+
+impl Proofs {
+    pub(crate) fn new(keys: Keys) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(keys))))
+    }
+
+    pub(crate) fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn replace(&self, keys: Keys) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+    }
+}
+
+/// Where the keys lie.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyFile {
+    dir: PathBuf,
+}
+
+/// How keys and store belong together.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// The store records the newest key of the file.
+    Ours(Keys),
+    /// Neither had a key. This one is to be recorded in the store, then adopted.
+    Made(Keys, ProofKeyId),
+    /// They do not belong together, for this reason: the store counts as an old copy. The keys that
+    /// there are may still confirm what players show.
+    Apart(Keys, String),
+}
+
+impl KeyFile {
+    /// The key file of a state directory.
+    pub(crate) fn new(state_dir: &Path) -> Self {
+        Self { dir: state_dir.to_owned() }
+    }
+
+    /// Reads the keys and holds them against what the store records.
+    pub(crate) fn open(&self, recorded: Option<ProofKeyId>) -> Result<Found, InvalidKey> {
+        if let Some(pending) = self.read(PENDING)? {
+            // What the store does not record was never used.
+            match recorded == pending.id() {
+                true => self.adopt()?,
+                false => self.forget_pending()?,
+            }
+        }
+        let path = self.path(FILE);
+        let path = path.display();
+        let Some(keys) = self.read(FILE)? else {
+            let Some(recorded) = recorded else {
+                let (keys, id) = self.prepare(Keys::default())?;
+                return Ok(Found::Made(keys, id));
+            };
+            let why = format!("the store's proof key {recorded} is not there: {path} is missing");
+            return Ok(Found::Apart(Keys::default(), why));
+        };
+        Ok(match (recorded, keys.id()) {
+            (Some(recorded), Some(newest)) if recorded == newest => Found::Ours(keys),
+            (Some(recorded), _) => {
+                let why = format!("the store's proof key is {recorded}, not the newest of {path}");
+                Found::Apart(keys, why)
+            }
+            (None, _) => {
+                let why = format!("the store is from before its proof key {path} was made");
+                Found::Apart(keys, why)
+            }
+        })
+    }
+
+    /// Writes a new key beside the present ones, which it does not touch. Then record it in the store,
+    /// and [`KeyFile::adopt`] it.
+    pub(crate) fn renew(&self) -> Result<(Keys, ProofKeyId), InvalidKey> {
+        self.prepare(self.read(FILE)?.unwrap_or_default())
+    }
+
+    /// Makes the key that was written last the one of the store, which records it.
+    pub(crate) fn adopt(&self) -> Result<(), InvalidKey> {
+        let (from, to) = (self.path(PENDING), self.path(FILE));
+        fs::rename(&from, &to).map_err(failed("put in place", &to))?;
+        self.sync_dir()
+    }
+
+    /// Writes a new key before those that there are.
+    fn prepare(&self, former: Keys) -> Result<(Keys, ProofKeyId), InvalidKey> {
+        let newest = Key::random()?;
+        let id = newest.id();
+        let keys: Vec<Key> = [newest].into_iter().chain(former.keys).take(MOST_KEYS).collect();
+        let keys = Keys { keys };
+        let path = self.path(PENDING);
+        self.forget_pending()?;
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        let mut file = file.map_err(failed("make", &path))?;
+        file.write_all(keys.to_text().as_bytes())
+            .and_then(|()| file.sync_all())
+            .map_err(failed("write", &path))?;
+        self.sync_dir()?;
+        Ok((keys, id))
+    }
+
+    fn forget_pending(&self) -> Result<(), InvalidKey> {
+        let path = self.path(PENDING);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(failed("remove", &path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn sync_dir(&self) -> Result<(), InvalidKey> {
+        let dir = File::open(&self.dir).and_then(|dir| dir.sync_all());
+        dir.map_err(failed("sync the directory of", &self.path(FILE)))
+    }
+
+    /// The keys of a file; `None` where there is no file. That is no key that was lost: whether there
+    /// should be one, the store says.
+    fn read(&self, name: &str) -> Result<Option<Keys>, InvalidKey> {
+        let path = self.path(name);
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(failed("open", &path))?,
+        };
+        let mode = file.metadata().map_err(failed("look at", &path))?.mode() & 0o7777;
+        if mode & 0o077 != 0 {
+            return Err(InvalidKey::Mode { path, mode });
+        }
+        let mut text = String::new();
+        file.take(FILE_BYTES).read_to_string(&mut text).map_err(failed("read", &path))?;
+        Keys::from_text(&text, &path).map(Some)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+}
+
+fn failed(attempted: &'static str, path: &Path) -> impl FnOnce(io::Error) -> InvalidKey {
+    let path = path.to_owned();
+    move |source| InvalidKey::Io { attempted, path, source }
+}
+
+#[cfg(test)]
+mod tests;
