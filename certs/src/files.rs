@@ -26,6 +26,7 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
 use crate::{
     identity::{Identity, InvalidIdentity, Role},
+    regular::open_regular,
     x509,
 };
 
@@ -94,7 +95,7 @@ impl Credentials {
 pub fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, LoadError> {
     const WHAT: &str = "private key";
     let failed = |source| LoadError::Read { what: WHAT, path: path.into(), source };
-    let file = File::open(path).map_err(failed)?;
+    let file = open_regular(path).map_err(failed)?;
     // Of the open file, so that what is checked is what is read.
     let metadata = file.metadata().map_err(failed)?;
     let mode = metadata.mode() & 0o7777;
@@ -117,7 +118,7 @@ pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Lo
 /// Every item of one kind in a PEM file; at least one.
 fn read_pem<T: PemObject>(path: &Path, what: &'static str) -> Result<Vec<T>, LoadError> {
     let file =
-        File::open(path).map_err(|source| LoadError::Read { what, path: path.into(), source })?;
+        open_regular(path).map_err(|source| LoadError::Read { what, path: path.into(), source })?;
     let bytes = read_bounded(file, what, path)?;
     let items = T::pem_slice_iter(&bytes)
         .collect::<Result<Vec<T>, _>>()

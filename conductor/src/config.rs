@@ -2,12 +2,12 @@
 
 use std::{
     error::Error,
-    fmt, fs, io,
+    fmt, io,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
-use orchestra_certs::Files;
+use orchestra_certs::{Files, open_regular};
 use orchestra_model::{HostName, Millis, Quantity, limits, nearest};
 use serde::Deserialize;
 
@@ -133,8 +133,8 @@ impl Config {
     /// Reads `conductor.toml` of a directory.
     pub fn load(directory: &Path) -> Result<Self, InvalidConfig> {
         let path = directory.join("conductor.toml");
-        let text =
-            fs::read_to_string(&path).map_err(|cause| InvalidConfig::Read(path.clone(), cause))?;
+        let text = open_regular(&path).and_then(io::read_to_string);
+        let text = text.map_err(|cause| InvalidConfig::Read(path.clone(), cause))?;
         Self::parse(directory, &path, &text)
     }
 

@@ -37,6 +37,7 @@ use orchestra_model::{
     FlowId, HostName, JobId, Timestamp,
     delivery::{Refusal, Report, Term},
     proof::Proof,
+    record::InForce,
     status::{Event, FlowStatus, PlayerStatus},
 };
 use orchestra_proto::v1;
@@ -50,8 +51,8 @@ use tonic::Status;
 pub(crate) use self::{
     clock::Clock,
     mailbox::{
-        Attach, Attached, FromSession, Handle, Health, Mailboxes, Reply, Reported, Request, Told,
-        mailboxes,
+        Attach, Attached, FromSession, Handle, Health, Mailboxes, Removal, Reply, Reported,
+        Request, Told, mailboxes,
     },
 };
 use self::{
@@ -93,6 +94,13 @@ const REQUESTS_TURN: usize = 64;
 /// How long the driver sleeps when nothing is due.
 const LONG: Duration = Duration::from_secs(3_600);
 
+/// What the store says of itself and of the time before this start.
+pub(crate) struct Remembered {
+    pub(crate) identity: Identity,
+    /// The limits that were in force.
+    pub(crate) in_force: InForce,
+}
+
 /// The driver.
 pub(crate) struct Driver {
     engine: Engine,
@@ -102,6 +110,8 @@ pub(crate) struct Driver {
     /// With what orders are proven.
     proofs: Proofs,
     fleet: watch::Sender<Arc<Fleet>>,
+    /// The limits that came with the last fleet that was loaded, also by a process before this one.
+    in_force: InForce,
     inventory: Inventory,
     outgoing: Outgoing,
     sessions: HashMap<SessionId, Session>,
@@ -123,7 +133,7 @@ impl Driver {
     pub(crate) fn new(
         engine: Engine,
         clock: Clock,
-        identity: Identity,
+        Remembered { identity, in_force }: Remembered,
         writer: Writer,
         proofs: Proofs,
         fleet: watch::Sender<Arc<Fleet>>,
@@ -135,6 +145,7 @@ impl Driver {
             header: Header { store: identity.store, term: identity.term },
             proofs,
             fleet,
+            in_force,
             inventory,
             outgoing: Outgoing::new(writer),
             sessions: HashMap::new(),
@@ -340,9 +351,9 @@ impl Driver {
                     self.handle(make(reply));
                 }
             }
-            Request::LoadFleet { fleet, most_removed, reply } => {
+            Request::LoadFleet { fleet, removal, reply } => {
                 if let Some(reply) = self.begin(reply) {
-                    self.load_fleet(fleet, most_removed, reply);
+                    self.load_fleet(fleet, removal, reply);
                 }
             }
             Request::Recover(reply) => self.recover(reply),

@@ -3,11 +3,13 @@
 //! player says about itself never counts for targeting.
 
 mod deployments;
+mod files;
+mod in_force;
 
 use std::{
     collections::{BTreeMap, HashMap},
     error::Error,
-    fmt, fs, io,
+    fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -16,8 +18,10 @@ use orchestra_document::Problems;
 use orchestra_model::{
     Deployments, HostName, HostSet,
     hostset::{Groups, InvalidHostSet},
-    names::{GroupName, InvalidName},
+    names::{DeploymentName, GroupName, InvalidName},
 };
+
+use self::files::{if_there, read_text};
 
 /// A host's labels: one value a key.
 type Labels = BTreeMap<String, String>;
@@ -33,6 +37,17 @@ pub(crate) struct Fleet {
     deployments: Arc<Deployments>,
     /// Over what the deployments mean.
     deployments_digest: [u8; 32],
+    files: FilesSeen,
+}
+
+/// What was seen of the files that need not be there.
+#[derive(Clone, Debug, Default)]
+struct FilesSeen {
+    has_groups: bool,
+    /// Whether there is a directory of deployments.
+    has_directory: bool,
+    /// Which file each deployment is from.
+    deployments: BTreeMap<DeploymentName, Arc<str>>,
 }
 
 /// Why the fleet's files cannot be used.
@@ -120,21 +135,20 @@ impl Fleet {
     pub(crate) fn load(directory: &Path) -> Result<Self, InvalidFleet> {
         let mut fleet = Self::default();
         let players = directory.join("players");
-        let text =
-            fs::read_to_string(&players).map_err(|e| InvalidFleet::Read(players.clone(), e))?;
+        let text = read_text(&players, u64::MAX)
+            .map_err(|cause| InvalidFleet::Read(players.clone(), cause))?;
         fleet
             .read_players(&text)
             .map_err(|(line, problem)| InvalidFleet::Line(players, line, problem))?;
         let groups = directory.join("groups.toml");
-        match fs::read_to_string(&groups) {
-            Ok(text) => fleet.read_groups(&groups, &text)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(InvalidFleet::Read(groups, error)),
+        let text = if_there(&groups, read_text(&groups, u64::MAX))
+            .map_err(|cause| InvalidFleet::Read(groups.clone(), cause))?;
+        if let Some(text) = text {
+            fleet.files.has_groups = true;
+            fleet.read_groups(&groups, &text)?;
         }
-        let deployments = deployments::load(directory, &fleet)
+        deployments::load(directory, &mut fleet)
             .map_err(|cause| InvalidFleet::Deployments(directory.to_owned(), cause))?;
-        fleet.deployments_digest = deployments::digest(&deployments);
-        fleet.deployments = Arc::new(deployments);
         Ok(fleet)
     }
 

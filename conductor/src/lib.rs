@@ -20,6 +20,7 @@ mod history;
 mod inventory;
 mod outbox;
 mod proof;
+mod reading;
 mod reload;
 mod retention;
 mod serve;

@@ -21,7 +21,8 @@ Usage: conductor [--config-dir DIR] [--allow-removal] [--lifeline FD]
 Options:
       --config-dir DIR   Where conductor.toml, players, groups.toml and deployments.d are
                          [default: /etc/orchestra]
-      --allow-removal    Start although the players file lacks a large part of the known fleet
+      --allow-removal    Start although the players file lacks a large part of the known fleet, or
+                         the files lack limits that were in force
       --lifeline FD      Stop when this descriptor reaches its end
   -h, --help             Print this
   -V, --version          Print the version

@@ -12,15 +12,17 @@ use std::{
 };
 
 use orchestra_certs::Reloadable;
-use orchestra_flow::{Answer, Rejection};
-use orchestra_model::Timestamp;
-use tokio::sync::{Notify, oneshot};
+use orchestra_flow::Answer;
+use orchestra_model::{Deployments, Timestamp};
+use orchestra_proto::v1::DeploymentChanges;
+use tokio::sync::{Notify, oneshot, watch};
 use tonic::Status;
 
 use crate::{
     config::{Config, Limits, Retention},
-    driver::{Clock, Handle, Request},
+    driver::{Clock, Handle, Removal, Request},
     fleet::Fleet,
+    reading::Reading,
     shown, tls,
 };
 
@@ -34,7 +36,10 @@ struct Inner {
     driver: Handle,
     clock: Clock,
     tls: Reloadable<rustls::ServerConfig>,
+    /// In force.
+    fleet: watch::Receiver<Arc<Fleet>>,
     shared: Mutex<Shared>,
+    reading: Reading,
     /// One reload at a time.
     turn: tokio::sync::Mutex<()>,
     /// Notified after a reload that changed something.
@@ -56,8 +61,25 @@ pub(crate) struct Loaded {
     pub(crate) players: u32,
     pub(crate) added: u32,
     pub(crate) removed: u32,
-    pub(crate) deployments: usize,
+    pub(crate) deployments: DeploymentChanges,
     pub(crate) cells: usize,
+}
+
+/// How deployments differ from those before.
+fn changes(before: &Deployments, now: &Deployments) -> DeploymentChanges {
+    let mut changes = DeploymentChanges { now: count(now.len()), ..Default::default() };
+    for deployment in now.iter() {
+        match before.get(deployment.name.as_str()) {
+            None => changes.added += 1,
+            Some(before) => changes.changed += u32::from(before != deployment),
+        }
+    }
+    changes.removed = count(before.len()) + changes.added - changes.now;
+    changes
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }
 
 /// Keys that only a restart changes.
@@ -79,6 +101,7 @@ impl Reloader {
         driver: Handle,
         clock: Clock,
         tls: Reloadable<rustls::ServerConfig>,
+        fleet: watch::Receiver<Arc<Fleet>>,
     ) -> Self {
         let shared = Mutex::new(Shared {
             limits: config.limits,
@@ -86,8 +109,9 @@ impl Reloader {
             loaded_at: clock.now(),
             error: None,
         });
+        let reading = Reading::default();
         let (turn, done) = (tokio::sync::Mutex::default(), Notify::new());
-        Self(Arc::new(Inner { config, driver, clock, tls, shared, turn, done }))
+        Self(Arc::new(Inner { config, driver, clock, tls, fleet, shared, reading, turn, done }))
     }
 
     /// What holds now.
@@ -134,7 +158,10 @@ impl Inner {
                     players = loaded.players,
                     added = loaded.added,
                     removed = loaded.removed,
-                    deployments = loaded.deployments,
+                    deployments = loaded.deployments.now,
+                    deployments_added = loaded.deployments.added,
+                    deployments_changed = loaded.deployments.changed,
+                    deployments_removed = loaded.deployments.removed,
                     cells = loaded.cells,
                     "configuration reloaded"
                 );
@@ -150,7 +177,7 @@ impl Inner {
 
     async fn load(&self, allow_removal: bool) -> Result<(Loaded, Config), Status> {
         let before = self.config.clone();
-        let read = tokio::task::spawn_blocking(move || {
+        let read = self.reading.run(move || {
             let broken =
                 |error: &dyn Error| Status::failed_precondition(shown(crate::chain(error)));
             let config = Config::load(&before.directory).map_err(|error| broken(&error))?;
@@ -160,7 +187,7 @@ impl Inner {
             Ok::<_, Status>((config, Arc::new(fleet), tls))
         });
         let (config, fleet, tls) =
-            read.await.map_err(|error| Status::internal(error.to_string()))??;
+            read.await.map_err(|error| Status::failed_precondition(crate::chain(&error)))??;
         let loaded = self.load_fleet(fleet, &config.limits, allow_removal).await?;
         self.tls.set(tls);
         Ok((loaded, config))
@@ -177,24 +204,19 @@ impl Inner {
         let (reply, health) = oneshot::channel();
         self.driver.requests.send(Request::Health(reply)).await.map_err(|_| gone())?;
         let players = health.await.map_err(|_| gone())??.players;
-        let most_removed = match allow_removal {
-            true => u32::MAX,
-            false => limits.reload_removal.window_of(players),
+        let removal = match allow_removal {
+            true => Removal::Any,
+            false => Removal::AtMost(limits.reload_removal.window_of(players)),
         };
         let (reply, answer) = oneshot::channel();
         let deployments = Arc::clone(fleet.deployments());
-        let request = Request::LoadFleet { fleet, most_removed, reply };
+        let changes = changes(self.fleet.borrow().deployments(), &deployments);
+        let request = Request::LoadFleet { fleet, removal, reply };
         self.driver.requests.send(request).await.map_err(|_| gone())?;
         match answer.await.map_err(|_| gone())?? {
             Answer::Loaded { players, added, removed } => {
                 let cells = deployments.cells().as_slice().len();
-                Ok(Loaded { players, added, removed, deployments: deployments.len(), cells })
-            }
-            Answer::Rejected(rejection @ Rejection::TooManyRemoved { .. }) => {
-                Err(Status::failed_precondition(format!(
-                    "{rejection}; allow it with `orc conductor reload --allow-removal`, \
-                     or start the conductor with --allow-removal"
-                )))
+                Ok(Loaded { players, added, removed, deployments: changes, cells })
             }
             // With these deployments, a living flow would never end.
             Answer::Rejected(rejection) => {

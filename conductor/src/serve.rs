@@ -10,14 +10,14 @@ use std::{
     fmt, fs,
     io::{self, Read, Write},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use orchestra_certs::{Incoming, Limits, Reloadable, incoming};
 use orchestra_flow::{Engine, RecoveredFlow, RecoveredJob, Recovery, Settings};
-use orchestra_model::{Deployments, limits};
+use orchestra_model::{Deployments, limits, record::InForce};
 use orchestra_proto::v1::{audience_server::AudienceServer, players_server::PlayersServer};
 use orchestra_store::{CommitError, Identity, OpenError, Reader, SqliteStore, Store};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -34,11 +34,12 @@ use crate::{
     access::AccessLayer,
     audience::{AudienceService, Facts},
     config::{Config, InvalidConfig},
-    driver::{Clock, Driver, mailboxes},
+    driver::{Clock, Driver, Remembered, mailboxes},
     fleet::{Fleet, InvalidFleet},
     history::{self, HistoryError},
     inventory::Inventory,
     proof::{Found, InvalidKey, KeyFile, Keys, Proofs},
+    reading::{Reading, Unread},
     reload::Reloader,
     retention,
     sessions::{Patience, Sessions},
@@ -51,7 +52,8 @@ use crate::{
 pub struct Options {
     /// Where the configuration is.
     pub config_dir: PathBuf,
-    /// Accept that the players file lacks a large part of the fleet that the store knows.
+    /// Accept that the players file lacks a large part of the fleet that the store knows, and that
+    /// limits which the store knows are in the files no more.
     pub allow_removal: bool,
     /// Stop when this reaches its end.
     pub lifeline: Option<fs::File>,
@@ -64,6 +66,8 @@ pub struct Options {
 pub enum ServeError {
     /// The configuration cannot be used.
     Config(InvalidConfig),
+    /// Files take too long to be read.
+    Read(Unread),
     /// The players file, the groups or the deployments cannot be used.
     Fleet(InvalidFleet),
     /// Certificates or key cannot be used.
@@ -91,6 +95,8 @@ pub enum ServeError {
 impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // It says so itself.
+            Self::Read(cause) => cause.fmt(f),
             Self::Config(_) => f.write_str("the configuration cannot be used"),
             Self::Fleet(_) => f.write_str("the fleet's files cannot be used"),
             // It says so itself.
@@ -111,6 +117,7 @@ impl fmt::Display for ServeError {
 impl Error for ServeError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
+            Self::Read(cause) => cause.source(),
             Self::Config(cause) => Some(cause),
             Self::Fleet(cause) => Some(cause),
             Self::Tls(cause) => cause.source(),
@@ -158,9 +165,12 @@ async fn run(options: Options) -> Result<(), ServeError> {
     let begin = Instant::now();
     // Before anything else: a reload that is asked for early must not end the process.
     let hangup = signal(SignalKind::hangup()).map_err(ServeError::System)?;
-    let config = Config::load(&options.config_dir).map_err(ServeError::Config)?;
-    let fleet = Arc::new(Fleet::load(&options.config_dir).map_err(ServeError::Fleet)?);
-    let tls = Reloadable::new(tls::load(&config).map_err(ServeError::Tls)?);
+    let directory = options.config_dir.clone();
+    let (config, fleet, tls) = Reading::default()
+        .run(move || read_files(&directory))
+        .await
+        .map_err(ServeError::Read)??;
+    let (fleet, tls) = (Arc::new(fleet), Reloadable::new(tls));
 
     let files = begin.elapsed();
 
@@ -172,6 +182,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
     let proofs = Proofs::new(keys);
     let (identity, readers) = (store.identity(), store.readers());
     let engine = engine(identity, clock, &store, fleet.deployments(), doubt)?;
+    let remembered = Remembered { identity, in_force: in_force(&store)? };
     let writer = Writer::start(Box::new(store), key_file).map_err(ServeError::System)?;
     let recovery = begin.elapsed() - files;
 
@@ -181,14 +192,15 @@ async fn run(options: Options) -> Result<(), ServeError> {
     let driver = Driver::new(
         engine,
         clock,
-        identity,
+        remembered,
         writer,
         proofs.clone(),
         fleet_sender,
         inventory.clone(),
     );
     let mut driver = tokio::spawn(driver.run(from));
-    let reloader = Reloader::new(config.clone(), handle.clone(), clock, tls.clone());
+    let reloader =
+        Reloader::new(config.clone(), handle.clone(), clock, tls.clone(), fleet_receiver.clone());
     tokio::select! {
         // The driver ends by itself only when the store failed.
         result = &mut driver => return driver_result(result),
@@ -258,6 +270,14 @@ async fn run(options: Options) -> Result<(), ServeError> {
     }
     tracing::info!("conductor stopped");
     Ok(())
+}
+
+/// Everything that the configuration consists of.
+fn read_files(directory: &Path) -> Result<(Config, Fleet, Arc<rustls::ServerConfig>), ServeError> {
+    let config = Config::load(directory).map_err(ServeError::Config)?;
+    let fleet = Fleet::load(directory).map_err(ServeError::Fleet)?;
+    let tls = tls::load(&config).map_err(ServeError::Tls)?;
+    Ok((config, fleet, tls))
 }
 
 /// Raises how many files this process may have open, as far as it may: each player is one.
@@ -445,6 +465,12 @@ fn engine(
         .map_err(|error| ServeError::Recover(error.into()))?;
     engine.resume(clock.now());
     Ok(engine)
+}
+
+/// The limits that were in force when the last conductor ended.
+fn in_force(store: &SqliteStore) -> Result<InForce, ServeError> {
+    let read = store.reader().and_then(|reader| reader.in_force());
+    read.map_err(|error| ServeError::Recover(error.into()))
 }
 
 /// Rebuilds the engine from the store.

@@ -8,7 +8,7 @@
 //! find out when they use them).
 
 use std::{
-    fmt, fs,
+    fmt,
     io::{self, Read},
     path::{Path, PathBuf},
     str::FromStr,
@@ -111,7 +111,7 @@ impl Config {
         let failed = |source| ConfigError::Read { file: file.to_owned(), source };
         let absolute = std::path::absolute(file).map_err(failed)?;
         let mut text = String::new();
-        let opened = fs::File::open(&absolute).map_err(failed)?;
+        let opened = orchestra_certs::open_regular(&absolute).map_err(failed)?;
         opened.take(FILE_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
         if text.len() as u64 > FILE_BYTES {
             return Err(failed(io::Error::other("larger than 64 KiB")));

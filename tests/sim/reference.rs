@@ -539,7 +539,9 @@ impl Reference {
                     self.freed.insert(name.clone(), down);
                 }
             }
-            Op::Put(Record::Spec(_) | Record::Targets(_) | Record::Params(_))
+            Op::Put(
+                Record::InForce(_) | Record::Spec(_) | Record::Targets(_) | Record::Params(_),
+            )
             | Op::EraseParams(_) => {}
         }
     }

@@ -356,7 +356,7 @@ pub enum ConductorVerb {
     },
     /// Read the configuration anew, as SIGHUP does
     Reload {
-        /// Accept that a large part of the fleet goes
+        /// Accept that a large part of the fleet goes, or limits that are in force
         #[arg(long)]
         allow_removal: bool,
         /// What every command takes.

@@ -21,6 +21,36 @@ struct Reloaded {
     players: u32,
     added: u32,
     removed: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deployments: Option<DeploymentChanges>,
+}
+
+#[derive(Serialize)]
+struct DeploymentChanges {
+    now: u32,
+    added: u32,
+    changed: u32,
+    removed: u32,
+}
+
+impl From<v1::ReloadResponse> for Reloaded {
+    fn from(answer: v1::ReloadResponse) -> Self {
+        let v1::ReloadResponse { players, added, removed, deployments } = answer;
+        let deployments =
+            deployments.map(|v1::DeploymentChanges { now, added, changed, removed }| {
+                DeploymentChanges { now, added, changed, removed }
+            });
+        Self { players, added, removed, deployments }
+    }
+}
+
+fn write_reloaded(out: &mut dyn Write, reloaded: &Reloaded) -> io::Result<()> {
+    let Reloaded { players, added, removed, deployments } = reloaded;
+    write!(out, "reloaded: {players} players, {added} added, {removed} removed")?;
+    if let Some(DeploymentChanges { now, added, changed, removed }) = deployments {
+        write!(out, "; {now} deployments, {added} added, {changed} changed, {removed} removed")?;
+    }
+    writeln!(out)
 }
 
 #[derive(Serialize)]
@@ -69,12 +99,11 @@ pub(crate) fn conductor(verb: &ConductorVerb, program: &mut Program) -> Result<E
                 }
             }
             ConductorVerb::Reload { allow_removal, .. } => {
-                let answer = client.reload(*allow_removal).await?;
-                let (players, added, removed) = (answer.players, answer.added, answer.removed);
+                let reloaded = Reloaded::from(client.reload(*allow_removal).await?);
                 if as_json {
-                    json::document(out, "reload", &Reloaded { players, added, removed })
+                    json::document(out, "reload", &reloaded)
                 } else {
-                    writeln!(out, "reloaded: {players} players, {added} added, {removed} removed")
+                    write_reloaded(out, &reloaded)
                 }
             }
             ConductorVerb::Recover { plan: true, .. } => {

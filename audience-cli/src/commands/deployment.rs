@@ -88,11 +88,15 @@ fn show_one(name: &DeploymentName, program: &mut Program) -> Result<Exit, Failur
         let written = if program.shared.json {
             let source =
                 Source { name: name.as_str(), format: Format::Yaml, text: &found.canonical };
-            let deployments = parse_all([source], &NoGroups).map_err(|problems| {
+            let parsed = parse_all([source], &NoGroups).map_err(|problems| {
                 Failure::broken(format!("reading what the conductor says of deployment {name}"))
                     .because(problems)
             })?;
-            json::document(out, "deployments", &view::deployment::in_json(&deployments, false))
+            json::document(
+                out,
+                "deployments",
+                &view::deployment::in_json(&parsed.deployments, false),
+            )
         } else {
             out.write_all(found.canonical.as_bytes())
         };
@@ -107,7 +111,8 @@ fn check(args: &DeploymentCheckArgs, program: &mut Program) -> Result<Exit, Fail
     let sources =
         files.iter().map(|file| Source { name: &file.name, format: file.format, text: &file.text });
     let deployments = parse_all(sources, &NoGroups)
-        .map_err(|problems| Failure::usage("checking deployments").because(problems))?;
+        .map_err(|problems| Failure::usage("checking deployments").because(problems))?
+        .deployments;
     for conflict in deployments.cells().conflicts(&deployments.hosts()) {
         let warning = "warning: a slot that has all of these hosts is refused";
         program.console.narrate(format_args!("{warning}: {conflict}"));

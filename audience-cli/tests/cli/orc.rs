@@ -236,7 +236,7 @@ fn the_conductor_is_asked_and_told() {
     fake.run("orc conductor reload").fails(1, &["9 of 10 players would be removed"]);
     fake.run("orc conductor reload --allow-removal").is(
         0,
-        "reloaded: 1 players, 0 added, 9 removed\n",
+        "reloaded: 1 players, 0 added, 9 removed; 2 deployments, 0 added, 1 changed, 1 removed\n",
         "",
     );
     // A store about which nobody has a doubt takes a store's name and a word.

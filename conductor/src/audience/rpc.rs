@@ -241,6 +241,7 @@ impl Audience for AudienceService {
             players: loaded.players,
             added: loaded.added,
             removed: loaded.removed,
+            deployments: Some(loaded.deployments),
         }))
     }
 

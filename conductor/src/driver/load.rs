@@ -1,35 +1,63 @@
 //! Putting a fleet in force: players, groups and deployments, all of it or nothing.
 //!
-//! The engine takes deployments and players one after the other. Once it has taken either, work
-//! may have started under it or ended with it, so that nothing can be put back: whatever may be
-//! refused is asked before anything changes. Deployments go first, so that a new player never
+//! What it may take away is asked first: players, and limits that are in force. The engine takes
+//! deployments and players one after the other. Once it has taken either, work may have started
+//! under it or ended with it, so that nothing can be put back: whatever may be refused is asked
+//! before anything changes. Deployments go first, so that a new player never
 //! works without the limits that came with it.
 
 use std::sync::Arc;
 
 use orchestra_flow::{Answer, Effect, Input, Rejection, ReplyId};
-use orchestra_model::{Deployments, HostSet};
+use orchestra_model::{
+    Deployments, HostSet,
+    record::{Op, Record},
+};
+use tonic::Status;
 
-use super::{Driver, count, outgoing::After};
-use crate::fleet::Fleet;
+use super::{Driver, Removal, count, outgoing::After};
+use crate::{fleet::Fleet, shown};
+
+/// What to do where a load would take away more than it may.
+const ALLOW: &str = "mend the files, or allow it with `orc conductor reload --allow-removal`, or \
+                     start the conductor with --allow-removal";
 
 impl Driver {
-    /// Loads a fleet that lacks no more than `most_removed` of the players. What answers is the
-    /// engine's word on the players, or a rejection.
-    pub(super) fn load_fleet(&mut self, fleet: Arc<Fleet>, most_removed: u32, reply: ReplyId) {
+    /// Loads a fleet that lacks no more than it may. What answers is the engine's word on the
+    /// players, or a rejection.
+    pub(super) fn load_fleet(&mut self, fleet: Arc<Fleet>, removal: Removal, reply: ReplyId) {
         let hosts = fleet.hosts().clone();
-        let refused = self
-            .too_many_removed(&hosts, most_removed)
-            .or_else(|| self.load_deployments(Arc::clone(fleet.deployments())));
-        if let Some(rejection) = refused {
+        if let Some(why) = self.missing(&fleet, removal) {
+            if let Some(reply) = self.replies.remove(&reply) {
+                // Whoever asked may have gone.
+                let _ = reply.send(Err(why));
+            }
+            return;
+        }
+        if let Some(rejection) = self.load_deployments(Arc::clone(fleet.deployments())) {
             let answer = Answer::Rejected(rejection);
             return self.outgoing.hold(After::Effect(Effect::Answer { reply, answer }));
         }
+        self.remember(&fleet);
         self.loading.insert(reply);
+        let most_removed = match removal {
+            Removal::AtMost(players) => players,
+            Removal::Any => u32::MAX,
+        };
         self.handle(Input::RosterLoaded { reply, hosts, most_removed });
         // Host sets are resolved against what the engine has from now on, whether or not that is on
         // disk: after a crash, the files are read anew.
         self.fleet.send_replace(fleet);
+    }
+
+    /// Why a fleet is not loaded for what it lacks: too many players, or limits in force.
+    fn missing(&self, fleet: &Fleet, removal: Removal) -> Option<Status> {
+        let Removal::AtMost(most) = removal else { return None };
+        let players = self.too_many_removed(fleet.hosts(), most).map(|why| why.to_string());
+        let limits = fleet.lifts(&self.in_force).map(|lifted| lifted.to_string());
+        let missing: Vec<String> = players.into_iter().chain(limits).collect();
+        let refusal = shown(format!("{}; {ALLOW}", missing.join("; ")));
+        (!missing.is_empty()).then(|| Status::failed_precondition(refusal))
     }
 
     /// What the engine will say of the players, before it is too late to change nothing.
@@ -39,6 +67,15 @@ impl Driver {
         let players = roster.members();
         let removed = players - count(stay.count());
         (removed > most).then_some(Rejection::TooManyRemoved { removed, players, most })
+    }
+
+    /// Keeps the limits that are in force from now on, to miss them where they vanish.
+    fn remember(&mut self, fleet: &Fleet) {
+        let in_force = fleet.in_force();
+        if in_force != self.in_force {
+            self.outgoing.persist(Op::Put(Record::InForce(in_force.clone())));
+            self.in_force = in_force;
+        }
     }
 
     /// Gives the engine deployments; why it does not take them, if so. Nobody else is told: what

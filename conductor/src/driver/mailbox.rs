@@ -90,7 +90,7 @@ pub(crate) enum Request {
     /// Players, groups and deployments: all of them, or none.
     LoadFleet {
         fleet: Arc<Fleet>,
-        most_removed: u32,
+        removal: Removal,
         reply: oneshot::Sender<Reply>,
     },
     Recover(oneshot::Sender<Reply>),
@@ -133,6 +133,15 @@ pub(crate) enum Request {
         reply: Told<Vec<PlayerStatus>>,
     },
     Health(Told<Health>),
+}
+
+/// What a load of a fleet may take away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removal {
+    /// So many players, and no limit that is in force.
+    AtMost(u32),
+    /// Whatever the files no longer have: somebody said so.
+    Any,
 }
 
 /// Where an answer goes; or why there is none.

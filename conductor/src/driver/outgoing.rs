@@ -263,7 +263,9 @@ fn flow_of(op: &Op) -> Option<FlowId> {
         Op::EraseParams(job) => Some(job.flow),
         Op::PruneFlow(flow) => Some(*flow),
         Op::Put(Record::Hold(hold)) => Some(hold.job.flow),
-        Op::Put(Record::NextFlow(_) | Record::Recovered(_) | Record::Player(_))
+        Op::Put(
+            Record::NextFlow(_) | Record::Recovered(_) | Record::InForce(_) | Record::Player(_),
+        )
         | Op::Release(_) => None,
     }
 }

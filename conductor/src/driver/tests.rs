@@ -38,13 +38,15 @@ impl Bench {
         let settings = Settings { most_tasks: 1_000 };
         let engine =
             crate::serve::recover(settings, identity, &*reader, &Arc::default(), None).unwrap();
+        let remembered = Remembered { identity, in_force: reader.in_force().unwrap() };
         let writer = Writer::start(Box::new(store), KeyFile::new(keys.path())).unwrap();
         let (fleet_sender, fleet) = watch::channel(Arc::default());
         let (to, from, finish) = mailboxes();
         let inventory = Inventory::default();
         let proofs = Proofs::default();
+        let clock = Clock::start();
         let driver =
-            Driver::new(engine, Clock::start(), identity, writer, proofs, fleet_sender, inventory);
+            Driver::new(engine, clock, remembered, writer, proofs, fleet_sender, inventory);
         let driver = tokio::spawn(driver.run(from));
         Bench { disk, to, finish: Some(finish), driver, fleet, _keys: keys }
     }
@@ -68,6 +70,11 @@ impl Bench {
 
     /// With a file of deployments.
     async fn load_with(&self, players: &str, deployments: &str) -> Reply {
+        self.load_removing(Removal::AtMost(0), players, deployments).await
+    }
+
+    /// One that may take away as much as that.
+    async fn load_removing(&self, removal: Removal, players: &str, deployments: &str) -> Reply {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("players"), players).unwrap();
         if !deployments.is_empty() {
@@ -76,7 +83,7 @@ impl Bench {
             std::fs::write(inside.join("web.yaml"), deployments).unwrap();
         }
         let fleet = Arc::new(Fleet::load(directory.path()).unwrap());
-        self.ask(|reply| Request::LoadFleet { fleet, most_removed: 0, reply }).await
+        self.ask(|reply| Request::LoadFleet { fleet, removal, reply }).await
     }
 
     /// Asks for a change.
@@ -279,8 +286,8 @@ async fn players_and_deployments_come_into_force_together_or_not_at_all() {
     };
     bench.submit(1, "db[1-2]").await.unwrap();
     // Too many go, so the deployments do not come either.
-    let refused = bench.load_with("db[1-2]\n", SEQUENCE).await.unwrap();
-    assert!(matches!(refused, Answer::Rejected(Rejection::TooManyRemoved { .. })), "{refused:?}");
+    let refused = bench.load_with("db[1-2]\n", SEQUENCE).await.unwrap_err();
+    assert!(refused.message().contains("lacks 1 of 3 players"), "{refused:?}");
     assert_eq!(in_force().await, (3, 0, 0, 0));
     // The deployments do not suit, so the new players do not come.
     let refused = bench.load_with("db[1-4]\n", CIRCLE).await.unwrap();
@@ -290,7 +297,13 @@ async fn players_and_deployments_come_into_force_together_or_not_at_all() {
 
     bench.load_with("db[1-4]\n", SEQUENCE).await.unwrap();
     assert_eq!(in_force().await, (4, 1, 2, 1));
-    bench.load("db[1-4]\n").await.unwrap();
+    // The limits go only where somebody says so, whether or not players go with them.
+    let refused = bench.load_with("db[1-3]\n", "").await.unwrap_err();
+    assert!(refused.message().contains("lacks 1 of 4 players"), "{refused:?}");
+    assert!(refused.message().contains("deployments.d is not there"), "{refused:?}");
+    assert!(bench.load("db[1-4]\n").await.is_err());
+    assert_eq!(in_force().await, (4, 1, 2, 1));
+    bench.load_removing(Removal::Any, "db[1-4]\n", "").await.unwrap();
     assert_eq!(in_force().await, (4, 0, 0, 0));
 }
 
@@ -304,7 +317,7 @@ async fn a_store_that_failed_ends_the_driver() {
     let cancel = Request::Change(Box::new(make), reply);
     let fleet = Arc::new(Fleet::default());
     let (lost_reply, lost_answer) = oneshot::channel();
-    let load = Request::LoadFleet { fleet, most_removed: 1, reply: lost_reply };
+    let load = Request::LoadFleet { fleet, removal: Removal::AtMost(1), reply: lost_reply };
     assert!(bench.to.requests.send(load).await.is_ok());
     let lost = (&mut bench.driver).await.unwrap();
     // Nobody gets an answer that is not true.

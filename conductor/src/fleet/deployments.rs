@@ -5,15 +5,14 @@
 //! are players, and that `@NAME` is not a group and an app at once.
 
 use std::{
-    collections::BTreeMap,
-    fs::{self, File},
-    io::{self, Read as _},
+    fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use orchestra_document::{
     Format, Problems,
-    deployment::{Source, parse, parse_all, show},
+    deployment::{Parsed, Source, parse_all, show},
 };
 use orchestra_model::{
     Deployments, limits,
@@ -21,7 +20,10 @@ use orchestra_model::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::Fleet;
+use super::{
+    Fleet,
+    files::{if_there, read_text},
+};
 
 /// The directory, below that of the configuration.
 pub(super) const DIRECTORY: &str = "deployments.d";
@@ -34,39 +36,46 @@ struct Text {
     text: String,
 }
 
-/// Reads all deployments of a configuration. A directory that is not there holds none.
-pub(super) fn load(directory: &Path, fleet: &Fleet) -> Result<Deployments, Problems> {
+/// Reads all deployments of a configuration into the fleet that they are about. A directory that is
+/// not there holds none.
+pub(super) fn load(directory: &Path, fleet: &mut Fleet) -> Result<(), Problems> {
     let mut problems = Problems::default();
     let files = read_all(directory, &mut problems);
+    fleet.files.has_directory = files.is_some();
+    let files = files.unwrap_or_default();
     let sources =
         files.iter().map(|Text { name, format, text }| Source { name, format: *format, text });
-    match parse_all(sources, fleet) {
-        Ok(deployments) => {
-            check_hosts(&deployments, fleet, &files, &mut problems);
-            check_groups(&deployments, fleet, &mut problems);
-            problems.into_result().map(|()| deployments)
-        }
+    let parsed = match parse_all(sources, fleet) {
+        Ok(parsed) => parsed,
         Err(wrong) => {
             problems.take_in("", wrong);
-            Err(problems)
+            return Err(problems);
         }
-    }
+    };
+    check_hosts(&parsed, fleet, &mut problems);
+    check_groups(&parsed.deployments, fleet, &mut problems);
+    problems.into_result()?;
+    let file = |(name, file): (DeploymentName, &str)| (name, Arc::from(file));
+    fleet.files.deployments = parsed.files.into_iter().map(file).collect();
+    fleet.deployments_digest = digest(&parsed.deployments);
+    fleet.deployments = Arc::new(parsed.deployments);
+    Ok(())
 }
 
 /// SHA-256 over what they mean, however it is spelt.
-pub(super) fn digest(deployments: &Deployments) -> [u8; 32] {
+fn digest(deployments: &Deployments) -> [u8; 32] {
     Sha256::digest(show(deployments.iter(), Format::Json)).into()
 }
 
 /// The files in the order of their names. What is hidden, or neither YAML, TOML nor JSON by its
-/// name, is none of ours: editors and packages leave such things.
-fn read_all(directory: &Path, problems: &mut Problems) -> Vec<Text> {
-    let paths = match list(&directory.join(DIRECTORY)) {
-        Ok(paths) => paths,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+/// name, is none of ours: editors and packages leave such things. `None` without the directory.
+fn read_all(directory: &Path, problems: &mut Problems) -> Option<Vec<Text>> {
+    let directory = directory.join(DIRECTORY);
+    let paths = match if_there(&directory, list(&directory)) {
+        Ok(paths) => paths?,
         Err(error) => {
             problems.add(DIRECTORY, format_args!("it cannot be read: {error}"));
-            return Vec::new();
+            return None;
         }
     };
     let mut files = Vec::with_capacity(paths.len());
@@ -76,12 +85,12 @@ fn read_all(directory: &Path, problems: &mut Problems) -> Vec<Text> {
             continue;
         };
         let name = format!("{DIRECTORY}/{name}");
-        match read(&path) {
+        match read_text(&path, limits::DEPLOYMENT_FILE_BYTES as u64) {
             Ok(text) => files.push(Text { name, format, text }),
             Err(error) => problems.add(&name, format_args!("it cannot be read: {error}")),
         }
     }
-    files
+    Some(files)
 }
 
 fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
@@ -91,41 +100,20 @@ fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Reads no more than tells that the file is too large.
-fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let most = limits::DEPLOYMENT_FILE_BYTES as u64 + 1;
-    File::open(path)?.take(most).read_to_string(&mut text)?;
-    Ok(text)
-}
-
 /// A host that is no player would count in percentages and could never act.
-fn check_hosts(deployments: &Deployments, fleet: &Fleet, files: &[Text], problems: &mut Problems) {
-    let mut found_in: Option<BTreeMap<DeploymentName, &str>> = None;
-    for deployment in deployments.iter() {
+fn check_hosts(parsed: &Parsed<'_>, fleet: &Fleet, problems: &mut Problems) {
+    for deployment in parsed.deployments.iter() {
         let unknown = deployment.hosts().minus(fleet.hosts());
         if unknown.is_empty() {
             continue;
         }
-        let found_in = found_in.get_or_insert_with(|| origins(files, fleet));
-        let file = found_in.get(&deployment.name).copied().unwrap_or(DIRECTORY);
         let name = &deployment.name;
+        let file = parsed.files.get(name).copied().unwrap_or(DIRECTORY);
         problems.add(
             file,
             format_args!("{name}: hosts that the players file does not name: {unknown}"),
         );
     }
-}
-
-/// Which deployment is of which file: asked only where something is wrong.
-fn origins<'a>(files: &'a [Text], fleet: &Fleet) -> BTreeMap<DeploymentName, &'a str> {
-    let mut found_in = BTreeMap::new();
-    for Text { name, format, text } in files {
-        for deployment in parse(text, *format, fleet).into_iter().flatten() {
-            found_in.insert(deployment.name, name.as_str());
-        }
-    }
-    found_in
 }
 
 /// `@NAME` names one thing.

@@ -12,10 +12,10 @@ use std::{collections::BTreeSet, slice};
 use orchestra_model::{
     AudienceName, FlowId, FlowState, JobState, Params, TaskState, Timestamp,
     delivery::{OrderNumber, ProofKeyId, Term},
-    names::{FlowName, ParamKey},
+    names::{DeploymentName, FlowName, ParamKey},
     record::{
-        Drain, EndRecord, FlowRecord, HoldRecord, Impact, JobRecord, Op, ParamsRecord,
-        PlayerRecord, Record, Recovered, TaskRecord,
+        DeploymentInForce, Drain, EndRecord, FlowRecord, HoldRecord, Impact, InForce, JobRecord,
+        Op, ParamsRecord, PlayerRecord, Record, Recovered, TaskRecord,
     },
     status::Counts,
 };
@@ -92,12 +92,22 @@ fn all_of(reader: &dyn Reader, flow: u64) -> impl PartialEq + use<> {
     (reader.flow(id).unwrap(), reader.spec(id).unwrap(), jobs, parts)
 }
 
+/// Two deployments and `groups` groups.
+fn in_force(groups: u32) -> InForce {
+    let deployment = |(name, cells)| {
+        let file = format!("deployments.d/{name} and more.yaml").into();
+        (DeploymentName::new(name).unwrap(), DeploymentInForce { file, cells })
+    };
+    InForce { deployments: [("db", 0), ("web", 4)].map(deployment).into(), groups }
+}
+
 fn a_new_store_is_empty(place: &dyn Place) {
     let store = place.open();
     assert_eq!(store.identity().term, Term(1));
     let reader = store.reader().unwrap();
     assert_eq!(reader.next_flow().unwrap(), FlowId(1));
     assert_eq!(reader.recovered().unwrap(), Recovered::default());
+    assert_eq!(reader.in_force().unwrap(), InForce::default());
     assert_eq!(reader.players().unwrap(), []);
     assert_eq!(reader.holds().unwrap(), []);
     assert_eq!(reader.live_flows().unwrap(), []);
@@ -172,6 +182,7 @@ fn every_record_reads_as_it_was_written(place: &dyn Place) {
         [
             Record::NextFlow(FlowId::MAX),
             Record::Recovered(Recovered { term: Term(9), half_known: FlowId(7) }),
+            Record::InForce(in_force(7)),
             Record::Spec(spec_chunk(42, 0, &bytes)),
             Record::Spec(spec_chunk(42, 1, &[])),
             Record::Spec(spec_chunk(42, 2, &bytes)),
@@ -189,6 +200,7 @@ fn every_record_reads_as_it_was_written(place: &dyn Place) {
     let reader = store.reader().unwrap();
     assert_eq!(reader.next_flow().unwrap(), FlowId::MAX);
     assert_eq!(reader.recovered().unwrap(), Recovered { term: Term(9), half_known: FlowId(7) });
+    assert_eq!(reader.in_force().unwrap(), in_force(7));
     assert_eq!(reader.spec(FlowId(42)).unwrap(), Some([&bytes[..], &bytes[..]].concat()));
     assert_eq!(reader.targets(id).unwrap().as_deref(), Some("fe[1-6],db1"));
     assert_eq!(reader.params(id).unwrap(), Some(params.params));
@@ -348,7 +360,8 @@ fn everything_survives_reopening(place: &dyn Place) {
     let id = store.identity().store;
     store.commit(&small_flow(1)).unwrap();
     let recovered = Recovered { term: Term(1), half_known: FlowId(2) };
-    put(&mut *store, [Record::Player(player_record(4)), Record::Recovered(recovered)]);
+    let records = [Record::Player(player_record(4)), Record::Recovered(recovered)];
+    put(&mut *store, records.into_iter().chain([1, 2].map(|n| Record::InForce(in_force(n)))));
     let before = store.reader().unwrap();
     let written = all_of(&*before, 1);
     drop(before);
@@ -360,6 +373,7 @@ fn everything_survives_reopening(place: &dyn Place) {
     assert_eq!(reader.players().unwrap(), [player_record(4)]);
     assert_eq!(reader.next_flow().unwrap(), FlowId(2));
     assert_eq!(reader.recovered().unwrap(), recovered);
+    assert_eq!(reader.in_force().unwrap(), in_force(2));
 }
 
 fn the_term_only_rises(place: &dyn Place) {

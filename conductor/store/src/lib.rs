@@ -35,7 +35,8 @@ use orchestra_model::{
     AudienceName, FlowId, HostName, JobId, Params,
     delivery::{ProofKeyId, RequestId, StoreId, Term},
     record::{
-        EndRecord, FlowRecord, HoldRecord, JobRecord, Op, PlayerRecord, Recovered, TaskRecord,
+        EndRecord, FlowRecord, HoldRecord, InForce, JobRecord, Op, PlayerRecord, Recovered,
+        TaskRecord,
     },
 };
 
@@ -135,6 +136,9 @@ pub trait Reader: Send {
 
     /// The last recovery from an old copy; the default where there was none.
     fn recovered(&self) -> Result<Recovered, ReadError>;
+
+    /// The limits in force; none where no fleet was loaded by a release that remembers them.
+    fn in_force(&self) -> Result<InForce, ReadError>;
 
     /// Every player, by name.
     fn players(&self) -> Result<Vec<PlayerRecord>, ReadError>;

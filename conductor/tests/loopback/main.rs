@@ -23,4 +23,5 @@ mod sessions;
 mod stopping;
 mod submit;
 mod trouble;
+mod vanished;
 mod watch;

@@ -78,7 +78,7 @@ async fn a_submission_can_be_held_to_its_plan() {
     alice.reload(false).await.unwrap();
     assert!(alice.try_submit(if_plan(&digest)).await.is_err());
     std::fs::remove_file(place.path("deployments.d/more.yaml")).unwrap();
-    alice.reload(false).await.unwrap();
+    alice.reload(true).await.unwrap();
     // And what others hold.
     let other = alice.submit([job("be1.east")]).await;
     let order = session.order().await;

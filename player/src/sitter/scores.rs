@@ -24,7 +24,7 @@ use orchestra_model::{
 };
 use rustix::{
     fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    fs::{CWD, Dir, MemfdFlags, Mode, OFlags, ResolveFlags, SealFlags},
+    fs::{AtFlags, CWD, Dir, MemfdFlags, Mode, OFlags, ResolveFlags, SealFlags},
     io::Errno,
 };
 use sha2::{Digest, Sha256};
@@ -240,7 +240,9 @@ fn entry(dir: &File, name: &ScoreName, before: &Scores) -> Option<Entry> {
 fn conf(dir: &File, name: &ScoreName) -> Result<Option<ScoreSpec>, Refusal> {
     let file = match open_beneath(dir, &format!("{name}.conf")) {
         Ok(file) => file,
-        Err(Refusal::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(Refusal::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+            return absent(dir, &format!("{name}.conf")).map(|()| None);
+        }
         Err(why) => return Err(why),
     };
     judge_owner(&file)?;
@@ -249,6 +251,16 @@ fn conf(dir: &File, name: &ScoreName) -> Result<Option<ScoreSpec>, Refusal> {
     let most = limits::SCORE_CONF_BYTES as u64 + 1;
     file.take(most).read_to_string(&mut text).map_err(Refusal::Io)?;
     ScoreSpec::parse(&text).map(Some).map_err(Refusal::Conf)
+}
+
+/// Whether nothing of this name is there. A link that leads nowhere is something: what it led to
+/// may have held limits.
+fn absent(dir: &File, name: &str) -> Result<(), Refusal> {
+    match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Err(Refusal::LeadsNowhere),
+        Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(Refusal::Io(error.into())),
+    }
 }
 
 /// Opens a regular file beneath a directory; links may lead to anything that is beneath it too.
@@ -317,6 +329,7 @@ enum Refusal {
     NotRegular,
     NotExecutable,
     LeavesDirectory,
+    LeadsNowhere,
     Owner(u32),
     Writable(u32),
     Between(PathBuf, Box<Refusal>),
@@ -330,6 +343,7 @@ impl fmt::Display for Refusal {
             Self::NotRegular => f.write_str("is not a regular file"),
             Self::NotExecutable => f.write_str("has a .conf but is not executable"),
             Self::LeavesDirectory => f.write_str("is a link that leaves the scores directory"),
+            Self::LeadsNowhere => f.write_str("is a link that leads nowhere"),
             Self::Owner(uid) => {
                 write!(f, "belongs to user {uid}, who is neither root nor the player's user")
             }

@@ -43,6 +43,8 @@ fn each_bad_score_is_disabled() {
     world.file("group-writable", "#!/bin/sh\n", 0o775);
     world.score("bad-conf", "echo never");
     world.file("bad-conf.conf", "timeout = 5\nunknown = 1\n", 0o644);
+    world.score("lost-conf", "echo never");
+    symlink("not-mounted", world.path("scores/lost-conf.conf")).unwrap();
     world.score("loose-conf", "echo never");
     world.file("loose-conf.conf", "", 0o666);
     world.file("forgotten", "#!/bin/sh\n", 0o644);
@@ -67,6 +69,7 @@ fn each_bad_score_is_disabled() {
         ("writable", "can be written by its group or by everybody (mode 0757)"),
         ("group-writable", "can be written by its group or by everybody (mode 0775)"),
         ("bad-conf", "its .conf: timeout: "),
+        ("lost-conf", "its .conf: is a link that leads nowhere"),
         ("loose-conf", "its .conf: can be written by its group"),
         ("forgotten", "has a .conf but is not executable"),
         ("deep-loose", "lies in loose, which can be written by"),

@@ -89,6 +89,15 @@ pub fn parse(text: &str, format: Format, groups: &dyn Groups) -> Result<Vec<Depl
     problems.into_result().map(|()| deployments)
 }
 
+/// What all files say together.
+#[derive(Debug)]
+pub struct Parsed<'a> {
+    /// What they say.
+    pub deployments: Deployments,
+    /// Which of them says it: the name of the [`Source`].
+    pub files: BTreeMap<DeploymentName, &'a str>,
+}
+
 /// Reads all files that hold together: whether names are unique and bounds kept over all of them
 /// is known only here.
 ///
@@ -96,20 +105,20 @@ pub fn parse(text: &str, format: Format, groups: &dyn Groups) -> Result<Vec<Depl
 pub fn parse_all<'a>(
     sources: impl IntoIterator<Item = Source<'a>>,
     groups: &dyn Groups,
-) -> Result<Deployments, Problems> {
+) -> Result<Parsed<'a>, Problems> {
     let mut problems = Problems::default();
-    let mut found_in: BTreeMap<DeploymentName, &str> = BTreeMap::new();
+    let mut files: BTreeMap<DeploymentName, &str> = BTreeMap::new();
     let mut all = Vec::new();
     for source in sources {
         let mut own = Problems::default();
         for deployment in read(source.text, source.format, groups, &mut own) {
-            match found_in.get(&deployment.name) {
+            match files.get(&deployment.name) {
                 Some(first) => own.add(
                     deployment.name.as_str(),
                     format_args!("there is a deployment of this name in {first} already"),
                 ),
                 None => {
-                    found_in.insert(deployment.name.clone(), source.name);
+                    files.insert(deployment.name.clone(), source.name);
                     all.push(deployment);
                 }
             }
@@ -117,14 +126,17 @@ pub fn parse_all<'a>(
         problems.take_in(source.name, own);
     }
     problems.into_result()?;
-    Deployments::new(all).map_err(|wrong| {
-        let mut problems = Problems::default();
-        for wrong in wrong.0 {
-            let file = found_in.get(&wrong.deployment).copied().unwrap_or_default();
-            problems.add(file, wrong);
+    match Deployments::new(all) {
+        Ok(deployments) => Ok(Parsed { deployments, files }),
+        Err(wrong) => {
+            let mut problems = Problems::default();
+            for wrong in wrong.0 {
+                let file = files.get(&wrong.deployment).copied().unwrap_or_default();
+                problems.add(file, wrong);
+            }
+            Err(problems)
         }
-        problems
-    })
+    }
 }
 
 /// What can be read of a text; it is worth something only where no problems were added.

@@ -6,12 +6,12 @@
 //! A task has a record only once something happened to it; what a job's record says in
 //! [`JobRecord::untouched`] holds for all others.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     delivery::{OrderNumber, RequestId, SpoolId, Term},
     ids::{FlowId, JobId},
-    names::{AudienceName, FlowName, HostName, JobName, ParamKey, ScoreName},
+    names::{AudienceName, DeploymentName, FlowName, HostName, JobName, ParamKey, ScoreName},
     params::Params,
     state::{FlowState, JobState, TaskState},
     status::Counts,
@@ -39,6 +39,8 @@ pub enum Record {
     NextFlow(FlowId),
     /// The last `orc conductor recover`.
     Recovered(Recovered),
+    /// The limits in force.
+    InForce(InForce),
     /// A flow's state. Key: id.
     Flow(FlowRecord),
     /// A piece of a flow's spec. Key: flow, index.
@@ -76,6 +78,25 @@ impl Default for Recovered {
     fn default() -> Self {
         Self { term: Term(0), half_known: FlowId(0) }
     }
+}
+
+/// The limits that the fleet's files brought into force: remembered, so that one of which the file
+/// has vanished is missed, at the next reload and at the next start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InForce {
+    /// Every deployment.
+    pub deployments: BTreeMap<DeploymentName, DeploymentInForce>,
+    /// How many groups `groups.toml` has.
+    pub groups: u32,
+}
+
+/// What is remembered of a deployment in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeploymentInForce {
+    /// The file that it is from, as people are told: `deployments.d/web.yaml`.
+    pub file: Arc<str>,
+    /// How many cells follow from it: as many limits and sequences hold.
+    pub cells: u32,
 }
 
 /// Largest piece of a chunked record, in bytes: far below the 1 MB within which a store must be

@@ -337,7 +337,8 @@ impl Audience for Service {
         if !request.into_inner().allow_removal {
             return Err(Status::failed_precondition("9 of 10 players would be removed"));
         }
-        Ok(Response::new(v1::ReloadResponse { players: 1, added: 0, removed: 9 }))
+        let deployments = Some(v1::DeploymentChanges { now: 2, added: 0, changed: 1, removed: 1 });
+        Ok(Response::new(v1::ReloadResponse { players: 1, added: 0, removed: 9, deployments }))
     }
 
     async fn recover(

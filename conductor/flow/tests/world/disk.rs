@@ -66,6 +66,8 @@ impl Disk {
         match record {
             Record::NextFlow(next) => self.next_flow = Some(next),
             Record::Recovered(recovered) => self.recovered = recovered,
+            // What the engine is not told of.
+            Record::InForce(_) => {}
             Record::Flow(flow) => {
                 let before = self.flows.insert(flow.id, flow.clone());
                 if let Some(before) = before.filter(|before| before.state.is_final()) {

@@ -10,7 +10,7 @@ use orchestra_model::{
     AudienceName, FlowId, HostName, JobId, Params,
     delivery::RequestId,
     record::{
-        EndRecord, FlowRecord, HoldRecord, JobRecord, Op, PlayerRecord, Record, Recovered,
+        EndRecord, FlowRecord, HoldRecord, InForce, JobRecord, Op, PlayerRecord, Record, Recovered,
         TaskRecord,
     },
 };
@@ -22,6 +22,7 @@ use crate::{ReadError, Reader, pieces};
 pub(super) struct Tables {
     next_flow: Option<FlowId>,
     recovered: Recovered,
+    in_force: InForce,
     flows: BTreeMap<FlowId, FlowRecord>,
     pruned: BTreeSet<FlowId>,
     spec: BTreeMap<(FlowId, u32), Arc<[u8]>>,
@@ -56,6 +57,7 @@ impl Tables {
         match record {
             Record::NextFlow(next) => self.next_flow = Some(next),
             Record::Recovered(recovered) => self.recovered = recovered,
+            Record::InForce(in_force) => self.in_force = in_force,
             Record::Flow(flow) => drop(self.flows.insert(flow.id, flow)),
             Record::Spec(chunk) => drop(self.spec.insert((chunk.flow, chunk.index), chunk.bytes)),
             Record::Job(job) => drop(self.jobs.insert(job.id, job)),
@@ -135,6 +137,10 @@ impl Reader for Arc<Tables> {
 
     fn recovered(&self) -> Result<Recovered, ReadError> {
         Ok(self.recovered)
+    }
+
+    fn in_force(&self) -> Result<InForce, ReadError> {
+        Ok(self.in_force.clone())
     }
 
     fn players(&self) -> Result<Vec<PlayerRecord>, ReadError> {

@@ -10,11 +10,11 @@ use orchestra_model::{
     AudienceName, FlowId, FlowState, HostName, JobId, JobName, JobState, Params, ScoreName,
     TaskState, Timestamp,
     delivery::{OrderNumber, RequestId, SpoolId},
-    names::{FlowName, InvalidName, ParamKey},
+    names::{DeploymentName, FlowName, InvalidName, ParamKey},
     params::InvalidParams,
     record::{
-        Drain, EndRecord, FlowRecord, HoldRecord, Impact, JobRecord, ParamsRecord, PlayerRecord,
-        TaskRecord,
+        DeploymentInForce, Drain, EndRecord, FlowRecord, HoldRecord, Impact, InForce, JobRecord,
+        ParamsRecord, PlayerRecord, TaskRecord,
     },
     status::Counts,
 };
@@ -484,6 +484,51 @@ impl HoldBody {
             order: OrderNumber(self.order),
             state: word(&self.state, TaskState::from_word)?,
             since: Timestamp(self.since),
+        })
+    }
+}
+
+/// The limits in force. What else limits the fleet one day takes numbers above these.
+#[derive(Message)]
+pub(super) struct InForceBody {
+    #[prost(message, repeated, tag = "1")]
+    deployments: Vec<DeploymentBody>,
+    #[prost(uint32, tag = "2")]
+    groups: u32,
+}
+
+#[derive(Message)]
+struct DeploymentBody {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "2")]
+    file: String,
+    #[prost(uint32, tag = "3")]
+    cells: u32,
+}
+
+impl From<&InForce> for InForceBody {
+    fn from(record: &InForce) -> Self {
+        let deployment = |(name, of): (&DeploymentName, &DeploymentInForce)| DeploymentBody {
+            name: name.to_string(),
+            file: of.file.to_string(),
+            cells: of.cells,
+        };
+        let deployments = record.deployments.iter().map(deployment).collect();
+        Self { deployments, groups: record.groups }
+    }
+}
+
+impl InForceBody {
+    pub(super) fn into_record(self) -> Result<InForce, Unreadable> {
+        let deployment = |DeploymentBody { name, file, cells }: DeploymentBody| {
+            let of = DeploymentInForce { file: file.into(), cells };
+            Ok((DeploymentName::new(&name)?, of))
+        };
+        let deployments = self.deployments.into_iter().map(deployment);
+        Ok(InForce {
+            deployments: deployments.collect::<Result<_, Unreadable>>()?,
+            groups: self.groups,
         })
     }
 }

@@ -10,15 +10,17 @@ use std::{
 use orchestra_model::{
     AudienceName, FlowId, HostName, JobId, Params,
     delivery::{RequestId, Term},
-    record::{EndRecord, FlowRecord, HoldRecord, JobRecord, PlayerRecord, Recovered, TaskRecord},
+    record::{
+        EndRecord, FlowRecord, HoldRecord, InForce, JobRecord, PlayerRecord, Recovered, TaskRecord,
+    },
 };
 use prost::Message;
 use rusqlite::{Connection, OpenFlags, Row, params};
 
 use super::{
     body::{
-        EndBody, FlowBody, HoldBody, JobBody, ParamsBody, PlayerBody, SpecBody, TargetsBody,
-        TaskBody, Unreadable, decode,
+        EndBody, FlowBody, HoldBody, InForceBody, JobBody, ParamsBody, PlayerBody, SpecBody,
+        TargetsBody, TaskBody, Unreadable, decode,
     },
     write::int,
 };
@@ -258,6 +260,14 @@ impl Reader for SqliteReader {
             (term, Some(half_known)) => Recovered { term, half_known },
             (term, None) => Recovered { term, half_known: self.next_flow()? },
         })
+    }
+
+    fn in_force(&self) -> Result<InForce, ReadError> {
+        let sql = "SELECT value FROM meta WHERE key = 'in_force'";
+        let found = self.first("meta", sql, [], |row| {
+            Place { table: "meta", key: "in_force" }.read(row, 0, InForceBody::into_record)
+        })?;
+        Ok(found.unwrap_or_default())
     }
 
     fn players(&self) -> Result<Vec<PlayerRecord>, ReadError> {

@@ -6,11 +6,11 @@ use orchestra_model::{
     record::{FlowRecord, HoldRecord, JobRecord, Op, PlayerRecord, Record, TaskRecord},
     state::TaskState,
 };
-use rusqlite::{Connection, Result, params};
+use rusqlite::{Connection, Result, ToSql, params};
 
 use super::body::{
-    EndBody, FlowBody, HoldBody, JobBody, ParamsBody, PlayerBody, SpecBody, TargetsBody, TaskBody,
-    encode,
+    EndBody, FlowBody, HoldBody, InForceBody, JobBody, ParamsBody, PlayerBody, SpecBody,
+    TargetsBody, TaskBody, encode,
 };
 use super::sweep::prune;
 
@@ -39,6 +39,9 @@ fn put(db: &Connection, record: &Record, buffer: &mut Vec<u8>) -> Result<()> {
         Record::Recovered(recovered) => {
             put_meta(db, "half_known", int(recovered.half_known.0))?;
             put_meta(db, "recovered", int(recovered.term.0))
+        }
+        Record::InForce(in_force) => {
+            put_meta(db, "in_force", encode(&InForceBody::from(in_force), buffer))
         }
         Record::Flow(flow) => put_flow(db, flow, buffer),
         Record::Spec(chunk) => {
@@ -103,8 +106,8 @@ fn put(db: &Connection, record: &Record, buffer: &mut Vec<u8>) -> Result<()> {
     }
 }
 
-/// Sets one of the store's own numbers.
-pub(super) fn put_meta(db: &Connection, key: &str, value: i64) -> Result<()> {
+/// Sets one of the store's own values.
+pub(super) fn put_meta(db: &Connection, key: &str, value: impl ToSql) -> Result<()> {
     db.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
         .execute(params![key, value])?;
     Ok(())

@@ -257,7 +257,8 @@ fn several_files_hold_together() {
         Source { name: "a.yaml", format: Format::Yaml, text: WIKI[0] },
         Source { name: "b.toml", format: Format::Toml, text: second },
     ];
-    let all = parse_all(sources, &NoGroups).unwrap();
+    let parsed = parse_all(sources, &NoGroups).unwrap();
+    let all = parsed.deployments;
     assert_eq!(all.len(), 2);
     assert_eq!(all.app(&GroupName::new("frontend").unwrap()).unwrap().len(), 21);
 
@@ -271,5 +272,5 @@ fn several_files_hold_together() {
          d.json: x: apps is missing\n  \
          d.json: deployment name \"y z\": only letters, digits, '.', '_' and '-' are allowed"
     );
-    assert!(parse_all([], &NoGroups).unwrap().is_empty());
+    assert!(parse_all([], &NoGroups).unwrap().deployments.is_empty());
 }
