@@ -16,11 +16,13 @@ use conductor::{Options, chain, config::DEFAULT_DIR, serve};
 const USAGE: &str = "\
 Holds the flows and the players' sessions of a fleet.
 
-Usage: conductor [--config-dir DIR] [--allow-removal] [--lifeline FD]
+Usage: conductor [--config-dir DIR] [--new-store] [--allow-removal] [--lifeline FD]
 
 Options:
       --config-dir DIR   Where conductor.toml, players, groups.toml and deployments.d are
                          [default: /etc/orchestra]
+      --new-store        Make a store where there never was one; without this, a state directory
+                         that is empty is an error. A store that is there is opened as ever
       --allow-removal    Start although the players file lacks a large part of the known fleet, or
                          the files lack limits that were in force
       --lifeline FD      Stop when this descriptor reaches its end
@@ -88,6 +90,7 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Parsed, String> {
             "-h" | "--help" => return Ok(Parsed::Help),
             "-V" | "--version" => return Ok(Parsed::Version),
             "--config-dir" => options.config_dir = PathBuf::from(value()?),
+            "--new-store" => options.new_store = true,
             "--allow-removal" => options.allow_removal = true,
             "--lifeline" => options.lifeline = Some(lifeline(&value()?)?),
             _ => return Err(format!("unexpected argument {:?}", arg.to_string_lossy())),

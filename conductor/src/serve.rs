@@ -52,6 +52,8 @@ use crate::{
 pub struct Options {
     /// Where the configuration is.
     pub config_dir: PathBuf,
+    /// Make a store where there never was one.
+    pub new_store: bool,
     /// Accept that the players file lacks a large part of the fleet that the store knows, and that
     /// limits which the store knows are in the files no more.
     pub allow_removal: bool,
@@ -175,7 +177,8 @@ async fn run(options: Options) -> Result<(), ServeError> {
     let files = begin.elapsed();
 
     let clock = Clock::start();
-    let mut store = SqliteStore::open(&config.state_dir).map_err(ServeError::Open)?;
+    let open = if options.new_store { SqliteStore::open_or_make } else { SqliteStore::open };
+    let mut store = open(&config.state_dir).map_err(ServeError::Open)?;
     forget_address(&config)?;
     let key_file = KeyFile::new(&config.state_dir);
     let (keys, doubt) = keys(&key_file, &mut store)?;

@@ -4,21 +4,18 @@
 //! Between batches it removes what pruned flows have left behind, and tidies a quiet store.
 
 mod sweeper;
+mod tidier;
 
 #[cfg(test)]
 mod tests;
 
-use std::{
-    sync::mpsc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{sync::mpsc, thread, time::Instant};
 
 use orchestra_model::{delivery::Term, record::Op};
 use orchestra_store::{CommitError, Store};
 use tokio::sync::mpsc as tokio_mpsc;
 
-use self::sweeper::Sweeper;
+use self::{sweeper::Sweeper, tidier::Tidier};
 use crate::proof::{KeyFile, Keys};
 
 /// What the writer is asked.
@@ -35,6 +32,14 @@ impl Write {
     fn prunes(&self) -> bool {
         match self {
             Write::Commit(batch) => batch.iter().any(|op| matches!(op, Op::PruneFlow(_))),
+            Write::RaiseTerm(_) => false,
+        }
+    }
+
+    /// Whether parameters are to be forgotten.
+    fn erases(&self) -> bool {
+        match self {
+            Write::Commit(batch) => batch.iter().any(|op| matches!(op, Op::EraseParams(_))),
             Write::RaiseTerm(_) => false,
         }
     }
@@ -88,53 +93,63 @@ impl Writer {
     }
 }
 
-/// How often a quiet store is tidied.
-const TIDY: Duration = Duration::from_secs(60);
-
 fn run(
     mut store: Box<dyn Store>,
     keys: &KeyFile,
     incoming: &mpsc::Receiver<Write>,
     outgoing: &tokio_mpsc::UnboundedSender<Written>,
 ) {
-    let mut untidy_since: Option<Instant> = None;
     let mut sweeper = Sweeper::new();
+    let mut tidier = Tidier::new(Instant::now());
     loop {
-        let tidy = untidy_since.map(|since| TIDY.saturating_sub(since.elapsed()));
-        let write = match sweeper.pause().or(tidy) {
-            Some(wait) => incoming.recv_timeout(wait),
-            // Nothing to do: sleep as long as it takes.
-            None => incoming.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
-        };
-        let write = match write {
-            Ok(write) => write,
-            Err(mpsc::RecvTimeoutError::Timeout) if sweeper.pause().is_some() => {
-                sweeper.step(&mut *store);
-                untidy_since.get_or_insert_with(Instant::now);
-                continue;
-            }
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                untidy_since = tidy_up(&mut *store);
-                sweeper.retry();
-                continue;
-            }
-            Err(mpsc::RecvTimeoutError::Disconnected) => return,
-        };
-        let prunes = write.prunes();
-        let written = carry_out(&mut *store, keys, write);
-        if matches!(written, Written::Committed) {
-            untidy_since.get_or_insert_with(Instant::now);
-            if prunes {
-                sweeper.wake();
-            }
-        }
-        let over = matches!(written, Written::Failed(_));
-        if outgoing.send(written).is_err() || over {
+        let wait = tidier.pause(Instant::now());
+        let kept =
+            match incoming.recv_timeout(sweeper.pause().map_or(wait, |pause| pause.min(wait))) {
+                Ok(write) => {
+                    let (prunes, erases) = (write.prunes(), write.erases());
+                    let written = carry_out(&mut *store, keys, write);
+                    if matches!(written, Written::Committed) {
+                        if prunes {
+                            sweeper.wake();
+                        }
+                        if erases {
+                            tidier.erased(Instant::now());
+                        }
+                    }
+                    let over = matches!(written, Written::Failed(_));
+                    if outgoing.send(written).is_err() || over {
+                        return;
+                    }
+                    if sweeper.is_overdue() {
+                        sweeper.step(&mut *store);
+                    }
+                    match tidier.is_overdue(Instant::now()) {
+                        true => tidier.tidied(store.tidy(), Instant::now()),
+                        false => Ok(()),
+                    }
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) if !tidier.pause(Instant::now()).is_zero() => {
+                    sweeper.step(&mut *store);
+                    Ok(())
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    sweeper.retry();
+                    tidier.tidied(store.tidy(), Instant::now())
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => return last_look(&mut *store),
+            };
+        if let Err(error) = kept {
+            // Without an order that it answers: the writer is at its end.
+            let _ = outgoing.send(Written::Failed(error));
             return;
         }
-        if sweeper.is_overdue() {
-            sweeper.step(&mut *store);
-        }
+    }
+}
+
+/// Before the store is closed: what is no more in its place would be lost with this process.
+fn last_look(store: &mut dyn Store) {
+    if let Err(error) = store.tidy() {
+        tracing::error!(error = crate::chain(&error), "the store was closed");
     }
 }
 
@@ -165,17 +180,5 @@ fn raise_term(store: &mut dyn Store, file: &KeyFile, seen: Term) -> Written {
         }
         Err(error) if error.is_retryable() => Written::NotRaised(error.into()),
         Err(error) => Written::Failed(error),
-    }
-}
-
-/// Tidies a store; since when there is something to tidy afterwards.
-fn tidy_up(store: &mut dyn Store) -> Option<Instant> {
-    match store.tidy() {
-        Ok(true) => None,
-        Ok(false) => Some(Instant::now()),
-        Err(error) => {
-            tracing::warn!(error = %crate::chain(&error), "the store was not tidied");
-            None
-        }
     }
 }

@@ -218,7 +218,7 @@ impl Conductor {
         );
         fs::write(self.dir.join("conductor.toml"), text).during("writing conductor.toml")?;
         let config_dir = self.dir.display().to_string();
-        let arguments = ["--config-dir", &config_dir];
+        let arguments = ["--config-dir", &config_dir, "--new-store"];
         let running = Running::start(&self.program, &arguments, lifeline, &self.dir.join("log"))?;
         self.address = running.address()?;
         self.running = Some(running);

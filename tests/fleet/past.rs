@@ -95,7 +95,7 @@ impl Past<'_> {
     /// Writes all of it into a new store at `dir`, and returns what the players remember of it, by
     /// place.
     pub(crate) fn write(&self, dir: &Path) -> Result<Vec<Memory>> {
-        let mut store = SqliteStore::open(dir).during(WHAT)?;
+        let mut store = SqliteStore::open_or_make(dir).during(WHAT)?;
         let mut writer = Writer::new(self, store.identity())?;
         for flow in self.ids() {
             writer.flow(flow)?;

@@ -50,7 +50,7 @@ struct One {
     role: Role,
     directory: PathBuf,
     program: PathBuf,
-    arguments: [PathBuf; 2],
+    arguments: Vec<PathBuf>,
     process: Option<Process>,
     started_at: Instant,
     quick_deaths: u32,
@@ -75,7 +75,7 @@ impl Daemons {
             Role::Conductor,
             place.conductor(),
             program(&programs, "conductor")?,
-            ["--config-dir".into(), place.conductor()],
+            vec!["--new-store".into(), "--config-dir".into(), place.conductor()],
         )];
         let player = program(&programs, "player")?;
         all.extend(players.iter().map(|host: &HostName| {
@@ -86,7 +86,7 @@ impl Daemons {
                 Role::Sitter,
                 directory,
                 player.clone(),
-                ["--config".into(), config],
+                vec!["--config".into(), config],
             )
         }));
         let (lifeline, held) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| {
@@ -188,7 +188,7 @@ impl One {
         role: Role,
         directory: PathBuf,
         program: PathBuf,
-        arguments: [PathBuf; 2],
+        arguments: Vec<PathBuf>,
     ) -> Self {
         Self {
             name: name.to_owned(),

@@ -120,7 +120,7 @@ fn filled() -> (TempDir, SqliteStore) {
     let parent = env::var_os("ORC_BENCH_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
     let dir = TempDir::new_in(parent).unwrap();
-    let mut store = SqliteStore::open(&dir.path().join("store")).unwrap();
+    let mut store = SqliteStore::open_or_make(&dir.path().join("store")).unwrap();
     store.commit(&[Op::Put(Record::Flow(flow()))]).unwrap();
     for first in (0..TASKS).step_by(10_000) {
         let batch: Vec<Op> = (first..first + 10_000).flat_map(sent).collect();

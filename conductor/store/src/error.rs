@@ -35,6 +35,23 @@ pub enum OpenError {
         /// The process that holds it, where it said so.
         holder: Option<u32>,
     },
+    /// There is no store, and none was to be made.
+    None {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// There is no database, and what lies there tells that there was one.
+    Lost {
+        /// Where it should be.
+        path: PathBuf,
+        /// What is left.
+        beside: Vec<String>,
+    },
+    /// There is a database without anything in it.
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
     /// The database belongs to another program.
     Foreign {
         /// The file.
@@ -81,6 +98,26 @@ impl fmt::Display for OpenError {
             Self::Locked { path, holder: None } => {
                 write!(f, "the store in {} is in use by another process", path.display())
             }
+            Self::None { path } => write!(
+                f,
+                "there is no store in {}: is what belongs there mounted? A new store is made by \
+                 `conductor --new-store`, once",
+                path.display()
+            ),
+            Self::Lost { path, beside } => write!(
+                f,
+                "{path} is missing, and {} beside it {} that there was a store; it is not replaced: \
+                 bring {path} back, from where it was moved or from a backup",
+                beside.join(", "),
+                if beside.len() == 1 { "tells" } else { "tell" },
+                path = path.display()
+            ),
+            Self::Empty { path } => write!(
+                f,
+                "{} is empty, so it is no store, and it is not made one: bring the store back, from \
+                 a backup if need be",
+                path.display()
+            ),
             Self::Foreign { path, application } => write!(
                 f,
                 "{} is a database of another program (application id {application:#x})",
@@ -105,6 +142,9 @@ impl Error for OpenError {
             Self::Files { source, .. } => Some(source),
             Self::Random(source) | Self::Database { source, .. } => Some(&**source),
             Self::Modes { .. }
+            | Self::None { .. }
+            | Self::Lost { .. }
+            | Self::Empty { .. }
             | Self::Locked { .. }
             | Self::Foreign { .. }
             | Self::Newer { .. } => None,
@@ -126,15 +166,42 @@ pub enum CommitError {
         /// What the store says.
         stored: Term,
     },
+    /// A file of the store is no longer what it was: moved, removed, replaced or cut by another
+    /// program. This writer is at its end: every later commit fails.
+    Displaced {
+        /// Which file.
+        file: PathBuf,
+        /// Where everything is that was committed.
+        kept: Kept,
+    },
+    /// A file of the store is no longer in its place, and what was committed could not be brought
+    /// to safety. It is held open; the same call tries again.
+    Stranded {
+        /// Which file.
+        file: PathBuf,
+        /// Why it could not.
+        source: Cause,
+    },
     /// What is on disk is unknown. This writer is at its end: every later commit fails. Stop, and
     /// recover by opening the store anew.
     Broken(Cause),
 }
 
+/// What became of the records of a store whose file is not in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// All of them are in this file, with nothing in the log.
+    At(PathBuf),
+    /// All of them were saved to this file.
+    Rescued(PathBuf),
+    /// What is left of them lies where it was.
+    Remains,
+}
+
 impl CommitError {
     /// Whether the same batch can be tried again on the same writer.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Full(_) | Self::Busy(_))
+        matches!(self, Self::Full(_) | Self::Busy(_) | Self::Stranded { .. })
     }
 }
 
@@ -145,6 +212,33 @@ impl fmt::Display for CommitError {
             Self::Busy(_) => {
                 f.write_str("cannot write to the store: another program keeps the database locked")
             }
+            Self::Displaced { file, kept: Kept::Remains } => write!(
+                f,
+                "{} was cut or overwritten while the conductor ran. What is left lies where it was; \
+                 restore a backup (docs/operating.md, A lost store)",
+                file.display()
+            ),
+            Self::Displaced { file, kept: Kept::At(path) } => write!(
+                f,
+                "{} was moved away, removed or replaced while the conductor ran. Everything that was \
+                 stored is in {}: see that this is orchestra.db in the state directory, and start anew",
+                file.display(),
+                path.display()
+            ),
+            Self::Displaced { file, kept: Kept::Rescued(path) } => write!(
+                f,
+                "{file} was removed or replaced while the conductor ran. Everything that was stored \
+                 was saved to {path}: move that to {file}, remove {file}-wal and {file}-shm, and \
+                 start anew",
+                file = file.display(),
+                path = path.display()
+            ),
+            Self::Stranded { file, .. } => write!(
+                f,
+                "{} was moved away, removed or replaced while the conductor ran, and what was stored \
+                 cannot be brought to safety yet; it is tried again, do not end this process",
+                file.display()
+            ),
             Self::Fenced { ours, stored } => write!(
                 f,
                 "another conductor has taken the store over: its term is {}, ours was {}",
@@ -160,8 +254,11 @@ impl fmt::Display for CommitError {
 impl Error for CommitError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Full(source) | Self::Busy(source) | Self::Broken(source) => Some(&**source),
-            Self::Fenced { .. } => None,
+            Self::Full(source)
+            | Self::Busy(source)
+            | Self::Broken(source)
+            | Self::Stranded { source, .. } => Some(&**source),
+            Self::Fenced { .. } | Self::Displaced { .. } => None,
         }
     }
 }
@@ -176,6 +273,8 @@ pub enum ReadError {
         /// Why it failed.
         source: Cause,
     },
+    /// The database is not in its place any more.
+    Displaced(PathBuf),
     /// What is there is not what was written.
     Corrupt {
         /// The table.
@@ -200,6 +299,9 @@ impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed { table, .. } => write!(f, "cannot read {table} of the store"),
+            Self::Displaced(path) => {
+                write!(f, "{} was moved away, removed or replaced", path.display())
+            }
             Self::Corrupt { table, key, problem } => {
                 write!(f, "record {key} in {table} of the store is corrupt: {problem}")
             }
@@ -215,7 +317,7 @@ impl Error for ReadError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Failed { source, .. } => Some(&**source),
-            Self::Corrupt { .. } | Self::Newer { .. } => None,
+            Self::Displaced(_) | Self::Corrupt { .. } | Self::Newer { .. } => None,
         }
     }
 }

@@ -41,7 +41,7 @@ use orchestra_model::{
 };
 
 pub use crate::{
-    error::{CommitError, OpenError, ReadError},
+    error::{CommitError, Kept, OpenError, ReadError},
     memory::{Fault, MemoryDisk, MemoryStore},
     sqlite::SqliteStore,
 };

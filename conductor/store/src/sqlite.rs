@@ -9,6 +9,9 @@
 //! copy the backup over `orchestra.db` with mode 0600. `PRAGMA integrity_check` reads all of it;
 //! opening does not, because that takes minutes for a large one.
 //!
+//! The files are watched (`guard`): where one of them is moved, removed, replaced or cut, nothing
+//! more is told, and what was stored is brought to safety (`rescue`).
+//!
 //! **What is erased.** Deleted contents are overwritten (`secure_delete`), but former contents
 //! stay in the log until it starts over: after 16 MiB of writing, at the next [`Store::tidy`], or
 //! when the store is closed or opened. Backups, and what a file system or a disk keeps of blocks
@@ -16,7 +19,9 @@
 
 mod body;
 mod dir;
+mod guard;
 mod read;
+mod rescue;
 mod schema;
 mod sweep;
 mod write;
@@ -24,7 +29,11 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use orchestra_model::{
     delivery::{ProofKeyId, StoreId, Term},
@@ -36,13 +45,15 @@ use rusqlite::{
 };
 
 use self::{
-    dir::StateDir,
+    dir::{IfNone, StateDir},
+    guard::{Guard, Trouble},
     read::SqliteReaders,
+    rescue::rescue,
     schema::{OLDEST, VERSION},
     sweep::{note_orphans, sweep},
     write::{apply, int, put_meta},
 };
-use crate::{CommitError, Identity, OpenError, ReadError, Readers, Store, term_above};
+use crate::{CommitError, Identity, Kept, OpenError, ReadError, Readers, Store, term_above};
 
 /// `Orch` in ASCII: tells `file` and us whose database it is.
 const APPLICATION: i32 = 0x4f72_6368;
@@ -62,30 +73,49 @@ const CACHE_KIB: i32 = 32 << 10;
 /// The embedded store.
 #[derive(Debug)]
 pub struct SqliteStore {
-    // Before `_dir`, so that it is closed before the lock is given up.
+    // Before `dir`, so that it is closed before the lock is given up.
     db: Connection,
     identity: Identity,
     readers: SqliteReaders,
+    guard: Guard,
     ended: Option<Ended>,
     /// Scratch space for encoding.
     buffer: Vec<u8>,
-    _dir: StateDir,
+    dir: StateDir,
 }
 
 /// Why every later commit fails.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Ended {
-    Fenced { stored: Term },
+    Fenced {
+        stored: Term,
+    },
     Broken,
+    /// Its files are not where they belong, and what was committed is in safety.
+    Displaced {
+        file: PathBuf,
+        kept: Kept,
+    },
+    /// They are not, and it is not: the next call tries again.
+    Stranded(Trouble),
 }
 
 impl SqliteStore {
-    /// Opens the store in `state_dir`, making directory and database where there are none, and
-    /// raises its term.
+    /// Opens the store in `state_dir` and raises its term. Fails where there is none.
     ///
     /// The directory is locked for this process as long as the store lives.
     pub fn open(state_dir: &Path) -> Result<Self, OpenError> {
-        let dir = StateDir::claim(state_dir)?;
+        Self::open_if(state_dir, IfNone::Fail)
+    }
+
+    /// Opens the store in `state_dir`, and makes directory and store first where there never was
+    /// one. A store that is missing is not replaced.
+    pub fn open_or_make(state_dir: &Path) -> Result<Self, OpenError> {
+        Self::open_if(state_dir, IfNone::Make)
+    }
+
+    fn open_if(state_dir: &Path, if_none: IfNone) -> Result<Self, OpenError> {
+        let dir = StateDir::claim(state_dir, if_none, make)?;
         let path = dir.database();
         let failed = |attempted| {
             let path = path.clone();
@@ -100,13 +130,16 @@ impl SqliteStore {
             Connection::open_with_flags(&path, flags).map_err(failed("open the database"))?;
         db.busy_timeout(WRITE_TIMEOUT).map_err(failed("open the database"))?;
         let header = Header::read(&db).map_err(failed("read the header"))?;
-        let is_new = header.check(&path)?;
+        header.check(&path)?;
         configure(&db).map_err(failed("set up the database"))?;
-        let id = StoreId(random()?);
-        let identity = (begin(&mut db, header.version, is_new.then_some(id)))
-            .map_err(failed("raise the term"))?;
-        let readers = SqliteReaders::new(path);
-        Ok(Self { db, identity, readers, ended: None, buffer: Vec::new(), _dir: dir })
+        let identity = begin(&mut db, header.version).map_err(failed("raise the term"))?;
+        let guard = Guard::new(&path).map_err(|source| OpenError::Files {
+            attempted: "watch over",
+            path: path.clone(),
+            source,
+        })?;
+        let readers = SqliteReaders::new(path, guard.database().clone());
+        Ok(Self { db, identity, readers, guard, ended: None, buffer: Vec::new(), dir })
     }
 
     /// Runs `work` in a transaction of this term. What cannot be tried again ends the writer.
@@ -128,12 +161,14 @@ impl SqliteStore {
             Ok(done)
         };
         let result = run();
+        // What was committed before is as much in danger as this.
+        self.watch()?;
         match &result {
             Err(CommitError::Fenced { stored, .. }) => {
                 self.ended = Some(Ended::Fenced { stored: *stored });
             }
             Err(CommitError::Broken(_)) => self.ended = Some(Ended::Broken),
-            Ok(_) | Err(CommitError::Full(_) | CommitError::Busy(_)) => {}
+            Ok(_) | Err(_) => {}
         }
         result
     }
@@ -143,13 +178,43 @@ impl SqliteStore {
         self.db.pragma_update(None, "wal_autocheckpoint", pages).map_err(classify)
     }
 
-    fn check_alive(&self) -> Result<(), CommitError> {
-        match self.ended {
+    /// Whether the files are where they belong. Where they are not, this writer is at its end, and
+    /// what was stored is brought to safety.
+    fn watch(&mut self) -> Result<(), CommitError> {
+        let db = &self.db;
+        match self.guard.look(|| is_sound(db)) {
+            Ok(()) => Ok(()),
+            Err(trouble) => Err(self.rescue(trouble)),
+        }
+    }
+
+    /// Brings what was stored to safety, and remembers whether it is.
+    fn rescue(&mut self, trouble: Trouble) -> CommitError {
+        self.readers.close();
+        let error = rescue(&self.db, &self.guard, self.dir.path(), &trouble);
+        self.ended = Some(match &error {
+            CommitError::Displaced { file, kept } => {
+                Ended::Displaced { file: file.clone(), kept: kept.clone() }
+            }
+            _ => Ended::Stranded(trouble),
+        });
+        error
+    }
+
+    fn check_alive(&mut self) -> Result<(), CommitError> {
+        match &self.ended {
             None => Ok(()),
             Some(Ended::Fenced { stored }) => {
-                Err(CommitError::Fenced { ours: self.identity.term, stored })
+                Err(CommitError::Fenced { ours: self.identity.term, stored: *stored })
             }
             Some(Ended::Broken) => Err(CommitError::Broken("an earlier commit failed".into())),
+            Some(Ended::Displaced { file, kept }) => {
+                Err(CommitError::Displaced { file: file.clone(), kept: kept.clone() })
+            }
+            Some(Ended::Stranded(trouble)) => {
+                let trouble = trouble.clone();
+                Err(self.rescue(trouble))
+            }
         }
     }
 }
@@ -205,6 +270,7 @@ impl Store for SqliteStore {
 
     fn tidy(&mut self) -> Result<bool, CommitError> {
         self.check_alive()?;
+        self.watch()?;
         // Without a timeout: a reader shall not hold up the writer.
         self.db.busy_timeout(Duration::ZERO).map_err(classify)?;
         let busy =
@@ -244,15 +310,15 @@ impl Header {
         })
     }
 
-    /// Whether it is an empty database; refuses one that is not ours, or not yet ours to read.
-    fn check(&self, path: &Path) -> Result<bool, OpenError> {
+    /// Refuses a database that is empty, not ours, or not yet ours to read.
+    fn check(&self, path: &Path) -> Result<(), OpenError> {
         let path = path.to_owned();
         match self {
-            Header { application: 0, version: 0, tables: 0 } => Ok(true),
+            Header { application: 0, version: 0, tables: 0 } => Err(OpenError::Empty { path }),
             Header { application: APPLICATION, version, .. } if *version > VERSION => {
                 Err(OpenError::Newer { path, version: *version, known: VERSION })
             }
-            Header { application: APPLICATION, version: OLDEST..=VERSION, .. } => Ok(false),
+            Header { application: APPLICATION, version: OLDEST..=VERSION, .. } => Ok(()),
             Header { application, .. } => {
                 Err(OpenError::Foreign { path, application: *application })
             }
@@ -286,19 +352,32 @@ fn configure(db: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Makes the tables, where an id for a new store is given, or brings them up to this release, and
-/// begins a term.
-fn begin(db: &mut Connection, version: i32, new: Option<StoreId>) -> rusqlite::Result<Identity> {
-    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if let Some(id) = new {
+/// Makes a new store in an empty file. Its first term begins when it is opened.
+fn make(path: &Path) -> Result<(), OpenError> {
+    let id = StoreId(random()?);
+    let fill = || -> rusqlite::Result<()> {
+        let mut db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        db.pragma_update(None, "page_size", body::PAGE_BYTES as i64)?;
+        let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         schema::create(&transaction)?;
         transaction.pragma_update(None, "application_id", APPLICATION)?;
         transaction
             .execute("INSERT INTO meta (key, value) VALUES ('store_id', ?1)", params![id.0])?;
         put_meta(&transaction, "term", 0)?;
-    } else {
-        schema::migrate(&transaction, version)?;
-    }
+        transaction.commit()?;
+        db.close().map_err(|(_, error)| error)
+    };
+    fill().map_err(|error| OpenError::Database {
+        attempted: "make the tables",
+        path: path.to_owned(),
+        source: error.into(),
+    })
+}
+
+/// Brings the tables up to this release, and begins a term.
+fn begin(db: &mut Connection, version: i32) -> rusqlite::Result<Identity> {
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    schema::migrate(&transaction, version)?;
     note_orphans(&transaction)?;
     let term = term_above(stored_term(&transaction)?, Term(0));
     put_meta(&transaction, "term", int(term.0))?;
@@ -315,6 +394,12 @@ fn begin(db: &mut Connection, version: i32, new: Option<StoreId>) -> rusqlite::R
 fn put_proof_key(db: &Connection, key: ProofKeyId) -> rusqlite::Result<()> {
     db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('proof_key', ?1)", [key.0])?;
     Ok(())
+}
+
+/// Whether a database has all of its pages, told by reading all of them.
+fn is_sound(db: &Connection) -> bool {
+    let check = db.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+    check.is_ok_and(|told| told == "ok")
 }
 
 fn stored_term(db: &Connection) -> rusqlite::Result<Term> {

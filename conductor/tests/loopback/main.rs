@@ -14,6 +14,7 @@ mod durable;
 mod inventory;
 mod ledger;
 mod listing;
+mod lost;
 mod plan;
 mod recover;
 mod reload;

@@ -142,7 +142,7 @@ impl FleetBuilder {
         let hosts = HostSet::parse_plain(&self.players).expect("a host set");
         fs::write(conductor.join("players"), format!("{}\n", self.players)).expect("a file");
         let config_dir = conductor.display().to_string();
-        let arguments = ["--config-dir", &config_dir];
+        let arguments = ["--config-dir", &config_dir, "--new-store"];
         let mut daemon = Daemon::new("conductor", &arguments, conductor.join("log"));
         if self.small_disks {
             daemon.on_a_small_disk(&conductor.join("state"));

@@ -1,4 +1,11 @@
-//! The state directory: modes, and the lock that keeps a second conductor out.
+//! The state directory: modes, the lock that keeps a second conductor out, and whether a store may
+//! be made in it.
+//!
+//! A database that is missing is not replaced: a mount that did not come, or a file that somebody
+//! moved, looks exactly like a new installation, and a new store in its place would forget every
+//! flow and hand out its numbers again. So a store is made only where that is asked for, and not
+//! where anything lies that a store leaves behind. It is made under another name and has its own
+//! once it is whole, so that no crash leaves a half one.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
@@ -14,9 +21,24 @@ pub(super) const DATABASE: &str = "orchestra.db";
 /// What SQLite keeps beside it while it is open.
 pub(super) const BESIDE: [&str; 2] = ["orchestra.db-wal", "orchestra.db-shm"];
 const LOCK: &str = "lock";
+/// What a store is called while it is made.
+const UNFINISHED: &str = "orchestra.db.new";
+/// How the names begin of copies that were saved.
+pub(super) const RESCUED: &str = "rescued-";
+/// What tells that a store was here, beside what SQLite keeps.
+const TRACES: [&str; 5] = [LOCK, "address", "proof.key", "proof.key.new", "orchestra.db-journal"];
 
 const PRIVATE_DIR: u32 = 0o700;
-const PRIVATE_FILE: u32 = 0o600;
+pub(super) const PRIVATE_FILE: u32 = 0o600;
+
+/// What is done where there is no store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IfNone {
+    /// It is an error.
+    Fail,
+    /// One is made, unless there once was one.
+    Make,
+}
 
 /// A state directory that this process has locked, until it is dropped.
 ///
@@ -30,17 +52,32 @@ pub(super) struct StateDir {
 }
 
 impl StateDir {
-    /// Makes the directory and an empty database where there are none, checks that nobody else
-    /// gets at them, and locks.
-    pub(super) fn claim(path: &Path) -> Result<Self, OpenError> {
-        make_dir(path)?;
+    /// Checks that nobody else gets at the directory and the files in it, and locks. Where there is
+    /// no database and one may be made, `fill` makes it, at the path that it is given.
+    pub(super) fn claim(
+        path: &Path,
+        if_none: IfNone,
+        fill: impl FnOnce(&Path) -> Result<(), OpenError>,
+    ) -> Result<Self, OpenError> {
+        if if_none == IfNone::Make {
+            make_dir(path)?;
+        }
         check_mode(path, PRIVATE_DIR)?;
+        if !is_there(&path.join(DATABASE))? {
+            may_make(path, if_none)?;
+            make_database(path, fill)?;
+        }
         let lock = lock(path)?;
-        make_database(path)?;
+        // The other name of one that was just made when the process died.
+        remove_leftover(&path.join(UNFINISHED))?;
         for name in BESIDE.into_iter().chain([DATABASE]) {
             check_mode(&path.join(name), PRIVATE_FILE)?;
         }
         Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(super) fn database(&self) -> PathBuf {
@@ -64,13 +101,73 @@ fn make_dir(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Makes an empty file with the right mode; SQLite gives that mode to what it makes beside it.
-fn make_database(dir: &Path) -> Result<(), OpenError> {
-    let path = dir.join(DATABASE);
-    match OpenOptions::new().write(true).create_new(true).mode(PRIVATE_FILE).open(&path) {
-        Ok(_) => sync_dir(dir),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(failed("make the database", &path)(error)),
+/// Whether there is something of that name, and be it a link that leads nowhere.
+fn is_there(path: &Path) -> Result<bool, OpenError> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(failed("look at", path)(error)),
+    }
+}
+
+/// Refuses to make a store where it was not asked for, or where one has been.
+fn may_make(dir: &Path, if_none: IfNone) -> Result<(), OpenError> {
+    let mut beside = Vec::new();
+    match fs::read_dir(dir) {
+        Ok(entries) => {
+            for entry in entries {
+                let name = entry.map_err(failed("read the directory", dir))?.file_name();
+                let name = name.to_string_lossy();
+                if is_trace(&name) {
+                    beside.push(name.into_owned());
+                }
+            }
+        }
+        // Without the directory there is nothing in it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed("read the directory", dir)(error)),
+    }
+    beside.sort_unstable();
+    match (beside.is_empty(), if_none) {
+        (false, _) => Err(OpenError::Lost { path: dir.join(DATABASE), beside }),
+        (true, IfNone::Fail) => Err(OpenError::None { path: dir.to_owned() }),
+        (true, IfNone::Make) => Ok(()),
+    }
+}
+
+fn is_trace(name: &str) -> bool {
+    BESIDE.contains(&name) || TRACES.contains(&name) || name.starts_with(RESCUED)
+}
+
+/// Makes a database with the right mode, which SQLite gives to what it makes beside it. Whoever
+/// makes one at the same time finds that there is one.
+fn make_database(
+    dir: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), OpenError>,
+) -> Result<(), OpenError> {
+    // Before the lock, which is a trace of a store. Only for as long as it takes: closing gives it
+    // up.
+    let turn = File::open(dir).map_err(failed("open the directory", dir))?;
+    turn.lock().map_err(failed("lock the directory", dir))?;
+    let (made, path) = (dir.join(UNFINISHED), dir.join(DATABASE));
+    remove_leftover(&made)?;
+    remove_leftover(&dir.join("orchestra.db.new-journal"))?;
+    let file = OpenOptions::new().write(true).create_new(true).mode(PRIVATE_FILE).open(&made);
+    let file = file.map_err(failed("make the database", &made))?;
+    fill(&made)?;
+    file.sync_all().map_err(failed("write the database", &made))?;
+    // Unlike a rename, it replaces nothing.
+    fs::hard_link(&made, &path).map_err(failed("make the database", &path))?;
+    fs::remove_file(&made).map_err(failed("remove", &made))?;
+    sync_dir(dir)
+}
+
+fn remove_leftover(path: &Path) -> Result<(), OpenError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(failed("remove what is left of", path)(error))
+        }
+        _ => Ok(()),
     }
 }
 

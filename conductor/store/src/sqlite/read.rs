@@ -22,6 +22,7 @@ use super::{
         EndBody, FlowBody, HoldBody, InForceBody, JobBody, ParamsBody, PlayerBody, SpecBody,
         TargetsBody, TaskBody, Unreadable, decode,
     },
+    guard::Watched,
     write::int,
 };
 use crate::{ReadError, Reader, Readers, pieces};
@@ -36,13 +37,15 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub(super) struct SqliteReaders {
     database: PathBuf,
+    /// What that was when the writer opened it: nobody is told of what lies there instead.
+    watched: Watched,
     /// `None` once the writer is gone: connections are closed as they come back.
     idle: Arc<Mutex<Option<Vec<Connection>>>>,
 }
 
 impl SqliteReaders {
-    pub(super) fn new(database: PathBuf) -> Self {
-        Self { database, idle: Arc::new(Mutex::new(Some(Vec::new()))) }
+    pub(super) fn new(database: PathBuf, watched: Watched) -> Self {
+        Self { database, watched, idle: Arc::new(Mutex::new(Some(Vec::new()))) }
     }
 
     /// Closes what is idle, and from now on whatever comes back.
@@ -88,6 +91,9 @@ impl SqliteReaders {
 
 impl Readers for SqliteReaders {
     fn open(&self) -> Result<Box<dyn Reader>, ReadError> {
+        if !self.watched.is_there() {
+            return Err(ReadError::Displaced(self.database.clone()));
+        }
         let db = self.begin().map_err(failed("meta"))?;
         Ok(Box::new(SqliteReader { db: Some(db), home: self.clone() }))
     }

@@ -3,6 +3,7 @@
 mod against_memory;
 mod contents;
 mod crashes;
+mod displaced;
 mod migration;
 mod opening;
 mod trouble;
@@ -45,7 +46,7 @@ impl Place {
     }
 
     fn store(&self) -> SqliteStore {
-        SqliteStore::open(&self.dir()).unwrap()
+        SqliteStore::open_or_make(&self.dir()).unwrap()
     }
 
     fn refusal(&self) -> String {

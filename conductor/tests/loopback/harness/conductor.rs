@@ -71,12 +71,16 @@ impl Conductor {
     /// Starts one, and returns when it listens or has ended.
     pub(crate) fn try_start(place: &Place, arguments: &[&str]) -> RunsAs {
         let log = place.path("log");
+        // Where the store is missing, and was there, no test means to have another one.
+        let is_first = fs::read_dir(place.path("state")).is_ok_and(|mut all| all.next().is_none());
+        let is_new = is_first || !place.path("state").exists();
         let began = fs::metadata(&log).map_or(0, |file| file.len());
         let stderr = OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_conductor"))
             .arg("--config-dir")
             .arg(place.dir())
             .args(["--lifeline", &LIFELINE.0.as_raw_fd().to_string()])
+            .args(is_new.then_some("--new-store"))
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -155,6 +159,7 @@ impl Embedded {
             config_dir: place.dir().to_owned(),
             lifeline: Some(File::from(OwnedFd::from(read))),
             patience,
+            new_store: true,
             ..Options::default()
         };
         std::thread::spawn(move || conductor::serve(options));

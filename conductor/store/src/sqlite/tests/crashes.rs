@@ -71,9 +71,16 @@ fn a_torn_or_damaged_log_leaves_a_prefix() {
 fn a_crash_while_the_store_is_made_is_mended() {
     let place = Place::new();
     make_private(&place.dir());
-    fs::File::create(place.database()).unwrap();
-    fs::set_permissions(place.database(), fs::Permissions::from_mode(0o600)).unwrap();
+    let unfinished = place.dir().join("orchestra.db.new");
+    for leftover in [unfinished.clone(), place.dir().join("orchestra.db.new-journal")] {
+        fs::write(leftover, "half of a store").unwrap();
+    }
     assert_eq!(place.store().identity().term, Term(1));
+    assert!(!unfinished.exists());
+    // One step further, it has both names.
+    fs::hard_link(place.database(), &unfinished).unwrap();
+    assert_eq!(place.store().identity().term, Term(2));
+    assert!(!unfinished.exists());
 }
 
 #[test]

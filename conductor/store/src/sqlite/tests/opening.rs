@@ -49,7 +49,7 @@ fn refuses_a_second_conductor_and_names_the_first() {
 #[test]
 fn makes_one_directory_and_no_more() {
     let place = Place::new();
-    let error = SqliteStore::open(&place.dir().join("below")).unwrap_err();
+    let error = SqliteStore::open_or_make(&place.dir().join("below")).unwrap_err();
     assert!(matches!(error, OpenError::Files { .. }), "{error}");
 }
 
@@ -103,4 +103,58 @@ fn closing_leaves_no_log() {
     for name in dir::BESIDE {
         assert!(!place.dir().join(name).exists(), "{name}");
     }
+}
+
+#[test]
+fn a_store_is_made_only_where_that_is_asked_for() {
+    let place = Place::new();
+    let refusal = |place: &Place| SqliteStore::open(&place.dir()).unwrap_err().to_string();
+    assert!(refusal(&place).starts_with("there is no store in"), "{}", refusal(&place));
+    assert!(!place.dir().exists(), "a refusal leaves nothing behind");
+    make_private(&place.dir());
+    assert!(refusal(&place).contains("`conductor --new-store`, once"));
+    assert_eq!(fs::read_dir(place.dir()).unwrap().count(), 0);
+    // What is no trace of a store is in nobody's way.
+    fs::create_dir(place.dir().join("lost+found")).unwrap();
+    fs::write(place.dir().join("orchestra.db.new"), "half of one").unwrap();
+    let id = place.store().identity();
+    assert_eq!(id.term, Term(1));
+    assert!(!place.dir().join("orchestra.db.new").exists());
+    assert_eq!(SqliteStore::open(&place.dir()).unwrap().identity().store, id.store);
+    assert_eq!(place.store().identity().store, id.store, "it is opened, not made anew");
+}
+
+#[test]
+fn a_store_that_is_missing_is_not_replaced() {
+    for trace in
+        ["orchestra.db-wal", "orchestra.db-shm", "lock", "address", "proof.key", "rescued-1.db"]
+    {
+        let place = Place::new();
+        make_private(&place.dir());
+        fs::write(place.dir().join(trace), "").unwrap();
+        for open in [SqliteStore::open, SqliteStore::open_or_make] {
+            let refusal = open(&place.dir()).unwrap_err().to_string();
+            let told = format!("orchestra.db is missing, and {trace} beside it tells that there");
+            assert!(refusal.contains(&told), "{refusal}");
+        }
+        let left = fs::read_dir(place.dir()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(left.collect::<Vec<_>>(), [trace]);
+    }
+}
+
+#[test]
+fn neither_an_empty_file_nor_a_link_that_leads_nowhere_is_made_a_store() {
+    let place = Place::new();
+    drop(place.store());
+    fs::write(place.database(), "").unwrap();
+    for open in [SqliteStore::open, SqliteStore::open_or_make] {
+        let refusal = open(&place.dir()).unwrap_err().to_string();
+        assert!(refusal.contains("orchestra.db is empty, so it is no store"), "{refusal}");
+    }
+    fs::remove_file(place.database()).unwrap();
+    std::os::unix::fs::symlink("not-mounted", place.database()).unwrap();
+    for open in [SqliteStore::open, SqliteStore::open_or_make] {
+        assert!(matches!(open(&place.dir()), Err(OpenError::Database { .. })));
+    }
+    assert!(!place.dir().join("not-mounted").exists());
 }
