@@ -480,7 +480,7 @@ mod tests {
         out.end(Status::aborted("enough"));
         out.frame(Frame::Probe(v1::Probe {}));
         out.end(Status::ok("a second end counts for nothing"));
-        assert_eq!(batch(&mut frames).len(), 2);
+        assert_eq!(batch(&mut frames).len(), 1);
         let Poll::Ready(Some(Err(status))) = next(&mut frames) else { panic!("no end") };
         assert_eq!(status.message(), "enough");
     }

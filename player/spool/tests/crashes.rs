@@ -302,7 +302,8 @@ impl World {
             Deed::Attach(store) => {
                 self.session += 1;
                 let (session, store) = (Session(self.session), store_of(store));
-                vec![Input::Opened { session }, Input::Attached { session, store }]
+                let hello = Input::TermSeen { store, term: TERM, issued: None };
+                vec![Input::Opened { session }, Input::Attached { session, store }, hello]
             }
             Deed::Detach => vec![Input::Detached { session: Session(self.session) }],
             Deed::Order { key, number, term, admission } => {

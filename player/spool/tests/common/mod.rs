@@ -66,7 +66,8 @@ impl Rig {
     pub(crate) fn attach_to(&mut self, store: StoreId) -> Vec<Report> {
         let opened = Input::Opened { session: SESSION };
         let attached = Input::Attached { session: SESSION, store };
-        reports(self.feed([opened, attached]))
+        let hello = Input::TermSeen { store, term: TERM, issued: None };
+        reports(self.feed([opened, attached, hello]))
     }
 
     /// Everything but the disk is gone; the next sitter begins from it.
