@@ -39,6 +39,7 @@ use orchestra_model::{
     proof::Proof,
     record::InForce,
     status::{Event, FlowStatus, PlayerStatus},
+    time::believed,
 };
 use orchestra_proto::v1;
 use orchestra_store::{CommitError, Identity};
@@ -84,6 +85,8 @@ struct Session {
     header: Header,
     /// Set once somebody asked whether it lives; told the answer.
     probed: Option<watch::Sender<bool>>,
+    /// Somebody was told that its clock cannot be right.
+    clock_was_told: bool,
 }
 
 /// Most reports that are taken in one turn, but for the last message's, which has no more than these
@@ -265,6 +268,7 @@ impl Driver {
                     {
                         self.note_proven(evidence.map(|evidence| evidence.proof));
                     }
+                    self.note_clock(player, session, &report);
                     self.handle(Input::Reported { player, session, report, end });
                 }
                 drop(room);
@@ -276,6 +280,26 @@ impl Driver {
                 }
             }
             FromSession::Detached { player, session } => self.detach(player, session),
+        }
+    }
+
+    /// Tells once a session where a player's clock cannot be right: its times are not believed then.
+    fn note_clock(&mut self, player: PlayerIx, session: SessionId, report: &Report) {
+        let now = self.clock.now();
+        let told = match report {
+            Report::Started { at, .. } => *at,
+            Report::Ended { end, .. } => end.ended_at,
+            Report::Refused { .. } => return,
+        };
+        // An end may have waited for long; nothing comes from the future.
+        let Some(known) = self.sessions.get_mut(&session) else { return };
+        if believed(told, Timestamp(0), now) != told && !known.clock_was_told {
+            known.clock_was_told = true;
+            let host = self.engine.roster().host(player);
+            tracing::warn!(
+                player = %host, told_ms = told.0, now_ms = now.0,
+                "the player's clock is more than a day ahead: its times are not believed"
+            );
         }
     }
 
@@ -309,7 +333,10 @@ impl Driver {
         self.note_proven(snapshot.live.iter().filter_map(|live| live.proof));
         self.note_proven(snapshot.settled.iter().filter_map(|settled| settled.proof));
         outbox.welcome(self.header, come_back_within(self.fleet.borrow().hosts().len()));
-        self.sessions.insert(session, Session { outbox, header: self.header, probed: None });
+        self.sessions.insert(
+            session,
+            Session { outbox, header: self.header, probed: None, clock_was_told: false },
+        );
         let stale = self.engine.stale().is_some();
         self.handle(Input::PlayerAttached { player, session, snapshot });
         if let (Some(why), false) = (self.engine.stale(), stale) {

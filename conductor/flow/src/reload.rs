@@ -47,10 +47,13 @@ impl Engine {
         for player in gone.iter().copied() {
             is_gone[player.index()] = true;
             self.roster.set_member(player, false);
+            // The end of a session of one that is there is on record by itself.
+            let is_recorded = self.roster[player].attached();
             if let Some(session) = self.roster[player].session {
                 self.detach(player, session);
                 self.close(player, session, CloseReason::Removed);
-            } else {
+            }
+            if !is_recorded {
                 self.put(self.roster[player].record());
             }
             self.lose_in_flight(player);

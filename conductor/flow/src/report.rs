@@ -11,6 +11,7 @@ use orchestra_model::{
     Millis, TaskState, Timestamp,
     delivery::{AttemptEnd, AttemptKey, OrderNumber, Outcome, Refusal, Report, Term},
     record::{EndRecord, Record},
+    time::believed,
 };
 
 use crate::{
@@ -145,12 +146,15 @@ impl Engine {
     /// The process exists. Worth a write: a spool that does not know of it later has gone back to an
     /// older state, and would start it a second time.
     pub(crate) fn note_start(&mut self, task: TaskRef, at: Timestamp) {
+        let now = self.now;
         let Some(job) = self.job_mut(task.job()) else { return };
         if job.state_of(task.index) != TaskState::Sent {
             return;
         }
         job.shift(task.index, TaskState::Running);
-        let started_at = &mut job.task_mut(task.index).started_at;
+        let known = job.task_mut(task.index);
+        let at = believed(at, known.sent_at.get().unwrap_or(now), now);
+        let started_at = &mut known.started_at;
         match std::mem::replace(started_at, at.into()) == at.into() {
             true => self.publish_task(task),
             false => self.tell_task(task),
@@ -171,7 +175,9 @@ impl Engine {
         let (retries, delay) = (job.spec.retries, job.spec.retry_delay);
         let known = job.task_mut(task.index);
         known.exit = Exit::of(&end.outcome);
-        known.started_at = end.started_at.or(known.started_at.get()).into();
+        let sent_at = known.sent_at.get().unwrap_or(now);
+        let started_at = end.started_at.map(|at| believed(at, sent_at, now));
+        known.started_at = started_at.or(known.started_at.get()).into();
         if goes_on && u32::from(known.retries) < retries {
             known.retries += 1;
             known.before = Some(state);

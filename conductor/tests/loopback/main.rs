@@ -16,6 +16,7 @@ mod ledger;
 mod listing;
 mod lost;
 mod plan;
+mod quarantine;
 mod recover;
 mod reload;
 mod roles;

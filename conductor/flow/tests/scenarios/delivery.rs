@@ -2,8 +2,8 @@
 
 use orchestra_flow::{Command, Input};
 use orchestra_model::{
-    FlowId, FlowState, JobId,
-    delivery::{AttemptKey, Outcome, Report},
+    FlowId, FlowState, JobId, Timestamp,
+    delivery::{AttemptKey, OrderNumber, Outcome, Report},
 };
 
 use crate::world::*;
@@ -289,3 +289,21 @@ fn only_the_newest_session_counts() {
 }
 
 use crate::world;
+
+#[test]
+fn times_that_cannot_be_are_not_believed() {
+    for (told, believed) in [
+        (Timestamp(u64::MAX), Timestamp(1_000_000 + 86_400_000)),
+        (Timestamp(0), Timestamp(0)),
+        (Timestamp(1_000_500), Timestamp(1_000_500)),
+    ] {
+        let mut world = ordered();
+        let player = world.engine.roster().member(&host("h1")).unwrap();
+        let session = world.player("h1").session().unwrap();
+        let key = AttemptKey { store: crate::world::disk::STORE, job: JOB, attempt: 1 };
+        let order = OrderNumber(1);
+        let report = Box::new(Report::Started { key, order, at: told });
+        world.input(Input::Reported { player, session, report, end: None });
+        assert_eq!(world.tasks(FLOW, 1, 1)[0].started_at, Some(believed), "{told:?}");
+    }
+}

@@ -271,6 +271,7 @@ fn leaving_the_fleet_ends_it() {
     attach_lying(&mut world, "h2", |said| said.mark = OrderNumber(77));
     world.load("h1");
     assert_eq!(quarantined(&world), [""; 0]);
+    assert!(world.disk.player("h2").removed);
     assert_eq!(world.closed.last(), Some(&CloseReason::Removed));
     world.load("h[1-2]");
     assert_eq!(quarantined(&world), [""; 0], "it has no session");
