@@ -45,8 +45,10 @@ fn release(world: &mut World, name: &str) -> Answer {
     world.answers.last().unwrap().clone()
 }
 
+type Lie = Box<dyn FnOnce(&mut PlayerSnapshot)>;
+
 /// Every way to claim more than the store has issued.
-fn lies() -> Vec<(&'static str, Box<dyn FnOnce(&mut PlayerSnapshot)>)> {
+fn lies() -> Vec<(&'static str, Lie)> {
     let live = |flow, order| LiveAttempt {
         key: key(flow),
         order: OrderNumber(order),
@@ -190,7 +192,7 @@ fn nothing_is_said_to_it() {
             _ => None,
         })
         .collect();
-    assert_eq!(said, [&Command::Acknowledge(key(0)); 0]);
+    assert!(said.is_empty(), "{said:?}");
 }
 
 #[test]
