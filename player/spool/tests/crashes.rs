@@ -402,7 +402,7 @@ fn key_from(n: u8) -> AttemptKey {
 /// Mostly the present term, at times a lower or a higher one.
 /// What stands for the proof of an order; some come without.
 fn mac_of(number: u8) -> Option<Mac> {
-    (number % 3 != 0).then_some(Mac([number; 16]))
+    (!number.is_multiple_of(3)).then_some(Mac([number; 16]))
 }
 
 fn term_of(n: u8, honest: bool) -> Term {

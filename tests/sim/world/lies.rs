@@ -46,7 +46,12 @@ impl Lie {
             Self::Mark(mark) => said.mark = mark,
             Self::Term(term) => said.term = term,
             Self::Live(flow, order) => {
-                said.live.push(LiveAttempt { key: key(flow), order, started_at: None, proof: None })
+                said.live.push(LiveAttempt {
+                    key: key(flow),
+                    order,
+                    started_at: None,
+                    proof: None,
+                });
             }
             Self::Settled(flow, order) => {
                 said.settled.push(SettledAttempt { key: key(flow), order, proof: None });
