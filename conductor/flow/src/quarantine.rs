@@ -3,7 +3,7 @@
 //! A player that has had more orders than the store has issued to it proves that the store is an old
 //! copy, restored from a backup: from then on nothing is sent to anybody, until an operator said to go
 //! on from it. So much may follow from what is proven alone. What a player claims without proof
-//! concerns that player alone (promise 9):
+//! concerns that player alone (SECURITY.md):
 //!
 //! | the player shows or claims | then |
 //! |---|---|

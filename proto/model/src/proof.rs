@@ -4,7 +4,7 @@
 //! So that no player can make a whole fleet stand still by lying, each order and each hello carries
 //! a *mac*: a code that only who holds the store's proof key can make. The player keeps the codes and
 //! shows them with its claims. What it claims beyond what it can show concerns that player alone
-//! (promise 9).
+//! (SECURITY.md).
 //!
 //! This module says what is proven, byte by byte. Making and checking the codes is left to whoever
 //! holds the key.
