@@ -23,6 +23,7 @@ mod guard;
 mod read;
 mod rescue;
 mod schema;
+mod space;
 mod sweep;
 mod write;
 
@@ -160,7 +161,7 @@ impl SqliteStore {
             transaction.commit().map_err(classify)?;
             Ok(done)
         };
-        let result = run();
+        let result = run().map_err(|error| space::told(error, self.dir.path()));
         // What was committed before is as much in danger as this.
         self.watch()?;
         match &result {
@@ -276,7 +277,7 @@ impl Store for SqliteStore {
         let busy =
             self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
         self.db.busy_timeout(WRITE_TIMEOUT).map_err(classify)?;
-        match busy.map_err(classify) {
+        match busy.map_err(classify).map_err(|error| space::told(error, self.dir.path())) {
             Ok(busy) => Ok(!busy),
             Err(CommitError::Busy(_)) => Ok(false),
             Err(error) => {
