@@ -41,12 +41,18 @@ clippy:
 doc:
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked
 
-# Licences, bans and sources need no network; advisories do, and are not asked for.
+# Licences, bans and sources need no network. Advisories need their database, and are asked for
+# where it can be had; where it cannot, that is said and is no failure.
 deny:
 	@if $(CARGO) deny --version > /dev/null 2>&1; then \
-		$(CARGO) deny --locked check licenses bans sources; \
+		$(CARGO) deny --locked check licenses bans sources && \
+		if $(CARGO) deny --locked fetch db > /dev/null 2>&1; then \
+			$(CARGO) deny --locked check --disable-fetch advisories; \
+		else \
+			echo 'NOT CHECKED: advisories, because their database cannot be reached' >&2; \
+		fi; \
 	else \
-		echo 'cargo-deny is not installed: licences, bans and sources are not checked'; \
+		echo 'NOT CHECKED: licences, bans, sources and advisories, because cargo-deny is not installed' >&2; \
 	fi
 
 # Tests start the programs: those of the whole workspace.

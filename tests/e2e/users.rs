@@ -153,7 +153,9 @@ fn the_agent_reads_neither_spool_nor_output_and_signals_no_score() {
     }
     for other in [&score, &sitter] {
         for signal in ["-0", "-TERM", "-KILL", "-STOP"] {
-            assert!(!reached("kill", &[signal, other]), "kill {signal} {other}");
+            // Of the shell, for there may be no other.
+            let kill = ["-c", "kill \"$@\"", "sh", signal, other];
+            assert!(!reached("sh", &kill), "kill {signal} {other}");
         }
         assert!(!reached("cat", &[&format!("/proc/{other}/environ")]));
         assert!(!reached("ls", &[&format!("/proc/{other}/fd/")]));
