@@ -15,6 +15,10 @@
 //!   none. The kernel tells it when `run` ends; `run` is a subreaper itself and does the same
 //!   should the supervisor be killed; the kernel kills COMMAND with its supervisor; and every
 //!   daemon holds the end of a pipe, its lifeline, whose other end the supervisor alone holds.
+//!   Should both be killed, each sitter kills its attempts and whatever came loose from them: what
+//!   carries its mark (`ORC_SPOOL`), and every child of its own, for it adopted what lost its
+//!   parent. Without cgroups one thing remains: what a score of yours has left without that mark,
+//!   and whose sitter has died since, outlives a sandbox of which both are killed at once.
 //! - A daemon that dies is started again on the same address: the supervisor holds the port as
 //!   long as it lives, so that nobody else gets it in between.
 //! - Two sandboxes never meet: each has its own directory, port, authority and cgroup.

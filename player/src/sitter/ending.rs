@@ -17,7 +17,7 @@ use super::{
     cgroup::Leaf,
     clock::BootMillis,
     environment,
-    hunt::Trail,
+    hunt::{self, Trail},
     signals::Event,
     upgrade,
 };
@@ -79,6 +79,8 @@ impl Sitter {
         let own = [self.spool_dir.lock()].into_iter().chain(lifeline);
         let keep: Vec<BorrowedFd<'_>> = own.chain(pipes).chain(lingering).collect();
         self.file_limit.restore();
+        // The log's thread, and what it has not written, do not outlive this program.
+        orchestra_daemon::log::flush();
         // One that came since signals were last taken would be gone with this program.
         let still = || !self.signals.has_come(Event::Stop);
         let error = upgrade::execute(&self.program, &keep, still);
@@ -120,6 +122,9 @@ impl Sitter {
             }
             self.left.extend(self.attempts.values().filter_map(|attempt| attempt.leaf.clone()));
             self.left.iter().for_each(Leaf::kill);
+            // Whatever came loose from an attempt became our child, and so do its own children once
+            // it is dead.
+            left += hunt::kill_children();
             self.reap(BootMillis::now());
             self.sweep();
             let now = BootMillis::now();

@@ -133,6 +133,15 @@ impl Trail {
     }
 }
 
+/// Kills every child of this process; how many there were.
+pub(crate) fn kill_children() -> usize {
+    let own = std::process::id() as i32;
+    let mut children = procfs::all().unwrap_or_default();
+    children.retain(|stat| !stat.zombie && stat.parent == own);
+    children.iter().for_each(kill);
+    children.len()
+}
+
 fn kill(stat: &Stat) {
     if let Some((pidfd, _)) = procfs::open(stat.pid, stat.start_ticks) {
         let _ = pidfd_send_signal(&pidfd, Signal::KILL);
