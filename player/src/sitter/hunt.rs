@@ -22,13 +22,13 @@ use std::{
 
 use rustix::process::{Signal, pidfd_send_signal};
 
-use super::procfs::{self, Stat};
+use super::procfs::{self, Mark, Stat};
 
 /// How long a hunt goes on while ever more turns up, before it lets others have a turn.
 const SPELL: Duration = Duration::from_millis(100);
 
-/// How long an execution may leave a process without an environment.
-const EXECUTION: Duration = Duration::from_millis(3);
+/// What passes between two looks: long enough for what was made during the first to be seen.
+const BETWEEN: Duration = Duration::from_millis(3);
 
 /// What is known of an attempt's processes.
 #[derive(Clone, Debug)]
@@ -86,16 +86,50 @@ impl Trail {
     }
 
     /// Whether nothing of it is left. What is just being executed has no environment to be known
-    /// by, so this looks twice.
+    /// by: while there is such a process, this cannot be said. What is made while we look may not be
+    /// seen, so this looks twice, and at what is new as well.
     pub(crate) fn is_gone(&self) -> bool {
-        self.find().is_empty() && {
-            thread::sleep(EXECUTION);
-            self.find().is_empty()
+        self.sees_nothing() && {
+            thread::sleep(BETWEEN);
+            self.sees_nothing()
         }
     }
 
+    fn sees_nothing(&self) -> bool {
+        let (until, mut newest) = (Instant::now() + SPELL, procfs::last_pid());
+        let (ours, executing) = self.look();
+        if !ours.is_empty() || executing {
+            return false;
+        }
+        // The last of a chain may have been made behind our back by one that has ended since.
+        while Instant::now() < until {
+            let last = procfs::last_pid();
+            let is_suspect = |stat: &Stat| {
+                !stat.zombie
+                    && !self.spared.contains(&stat.pid)
+                    && self.mark(stat) != Mark::NotThere
+            };
+            let begins_anew = last < newest;
+            if begins_anew || (newest + 1..=last).filter_map(Stat::of).any(|stat| is_suspect(&stat))
+            {
+                return false;
+            }
+            if last == newest {
+                break;
+            }
+            newest = last;
+        }
+        true
+    }
+
     /// Everything alive that belongs to the attempt.
-    pub(crate) fn find(&self) -> Vec<Stat> {
+    fn find(&self) -> Vec<Stat> {
+        self.look().0
+    }
+
+    /// Everything alive that belongs to the attempt, and whether something else that may belong to
+    /// it is just being executed.
+    fn look(&self) -> (Vec<Stat>, bool) {
         let own = std::process::id() as i32;
         let since = self.leader.map_or(0, |(_, ticks)| ticks);
         let mut others = procfs::all().unwrap_or_default();
@@ -103,33 +137,46 @@ impl Trail {
         let elders = others.iter().any(|stat| stat.parent == own && stat.start_ticks < since);
         others.retain(|stat| stat.start_ticks >= since);
         let adopted = |stat: &Stat| self.orphans && !elders && stat.parent == own;
-        let mut ours = Vec::new();
+        let (mut ours, mut executing) = (Vec::new(), BTreeSet::new());
         loop {
             // Parents may come after their children: numbers start again from below.
             let parents: BTreeSet<i32> = ours.iter().map(|stat: &Stat| stat.pid).collect();
             let first = ours.is_empty();
             let belongs = |stat: &mut Stat| match first {
-                true => self.is_marked(stat) || adopted(stat) && !self.is_anothers(stat),
+                true => match self.mark(stat) {
+                    Mark::There => true,
+                    Mark::NotThere => adopted(stat) && !self.is_anothers(stat),
+                    Mark::NotYet => {
+                        executing.insert(stat.pid);
+                        false
+                    }
+                },
                 false => parents.contains(&stat.parent),
             };
             let more: Vec<Stat> = others.extract_if(.., belongs).collect();
             if more.is_empty() {
-                return ours;
+                let executing = others.iter().any(|stat| executing.contains(&stat.pid));
+                return (ours, executing);
             }
             ours.extend(more);
         }
     }
 
     fn is_marked(&self, stat: &Stat) -> bool {
+        self.mark(stat) == Mark::There
+    }
+
+    fn mark(&self, stat: &Stat) -> Mark {
         let of_leader = self.leader.is_some_and(|(leader, _)| {
             stat.pid == leader || stat.session == leader || stat.group == leader
         });
-        of_leader || procfs::environment_has(stat.pid, &self.marks)
+        if of_leader { Mark::There } else { procfs::environment_has(stat.pid, &self.marks) }
     }
 
     /// Whether it carries the mark of this player, and so, not being ours, another attempt's.
     fn is_anothers(&self, stat: &Stat) -> bool {
-        procfs::environment_has(stat.pid, self.marks.get(..1).unwrap_or_default())
+        let player = self.marks.get(..1).unwrap_or_default();
+        procfs::environment_has(stat.pid, player) == Mark::There
     }
 }
 

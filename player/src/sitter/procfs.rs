@@ -92,13 +92,55 @@ pub(crate) fn open(pid: i32, start_ticks: u64) -> Option<(OwnedFd, Stat)> {
     Some((pidfd, stat))
 }
 
-/// Whether the process was started with all of these `KEY=VALUE`s in its environment. `false`
-/// where that may not be read.
-pub(crate) fn environment_has(pid: i32, marks: &[Vec<u8>]) -> bool {
+/// What a process's environment says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// The marks are in it.
+    There,
+    /// They are not, or it may not be read.
+    NotThere,
+    /// It is just becoming another program, and has none yet.
+    NotYet,
+}
+
+/// Whether the process was started with all of these `KEY=VALUE`s in its environment.
+pub(crate) fn environment_has(pid: i32, marks: &[Vec<u8>]) -> Mark {
+    let Some(mut text) = environment(pid) else { return Mark::NotThere };
+    if text.is_empty() {
+        if is_executing(pid) {
+            return Mark::NotYet;
+        }
+        // It may have been until then. One that really has none costs a second reading.
+        text = environment(pid).unwrap_or_default();
+    }
+    match marks.iter().all(|mark| text.split(|byte| *byte == 0).any(|one| one == mark)) {
+        true => Mark::There,
+        false => Mark::NotThere,
+    }
+}
+
+fn environment(pid: i32) -> Option<Vec<u8>> {
     let mut text = Vec::new();
-    let read = File::open(format!("/proc/{pid}/environ"))
-        .and_then(|file| file.take(ENVIRONMENT_BYTES).read_to_end(&mut text));
-    read.is_ok() && marks.iter().all(|mark| text.split(|byte| *byte == 0).any(|one| one == mark))
+    let file = File::open(format!("/proc/{pid}/environ")).ok()?;
+    file.take(ENVIRONMENT_BYTES).read_to_end(&mut text).ok()?;
+    Some(text)
+}
+
+/// Whether a process whose environment is empty, and may be read, has none yet: then the kernel does
+/// not say where it ends, as for threads of its own.
+fn is_executing(pid: i32) -> bool {
+    /// `PF_KTHREAD` of the kernel's `sched.h`.
+    const KERNEL_THREAD: u64 = 0x0020_0000;
+    let text = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let Some((_, rest)) = text.rsplit_once(')') else { return false };
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    // The state, field 3, is at index 0 from here.
+    let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+    let (state, flags, end) = (fields.first(), number(9), number(51));
+    state.is_some_and(|state| !matches!(*state, "Z" | "X" | "x"))
+        && flags.is_some_and(|flags| flags & KERNEL_THREAD == 0)
+        && end == Some(0)
 }
 
 /// How a zombie ended that is not our child; `None` where it is none, or the kernel will not say
@@ -155,6 +197,40 @@ mod tests {
         child.wait().unwrap();
         let stat = stat.expect("a process that is there");
         assert_eq!((stat.pid, stat.zombie), (child.id() as i32, false));
+    }
+
+    #[test]
+    fn a_mark_is_there_or_it_is_not_and_an_empty_environment_is_no_execution() {
+        let mut child = Command::new("sh");
+        let child = child.args(["-c", "echo; read x"]).env_clear().env("MARK", "a");
+        let child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut marked = child.unwrap();
+        let script = "exec env -i sh -c 'echo; read x'";
+        let child = Command::new("sh")
+            .args(["-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut bare = child.unwrap();
+        for child in [&mut marked, &mut bare] {
+            BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+        }
+        let has = |pid: u32, marks: &[&str]| {
+            let marks: Vec<Vec<u8>> = marks.iter().map(|mark| mark.as_bytes().to_vec()).collect();
+            environment_has(pid as i32, &marks)
+        };
+        let seen = [
+            has(marked.id(), &["MARK=a"]),
+            has(marked.id(), &["MARK=a", "MARK=b"]),
+            has(bare.id(), &["MARK=a"]),
+            // A thread of the kernel, where it can be seen, or whatever is there.
+            has(2, &["MARK=a"]),
+        ];
+        for mut child in [marked, bare] {
+            drop(child.stdin.take());
+            child.wait().unwrap();
+        }
+        assert_eq!(seen, [Mark::There, Mark::NotThere, Mark::NotThere, Mark::NotThere]);
     }
 
     #[test]
