@@ -6,12 +6,13 @@ use std::{
     env,
     ffi::OsString,
     fs::File,
-    io::{self, IsTerminal},
+    io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
 };
 
 use conductor::{Options, chain, config::DEFAULT_DIR, serve};
+use orchestra_daemon::{limits, log, signals};
 
 const USAGE: &str = "\
 Holds the flows and the players' sessions of a fleet.
@@ -34,40 +35,40 @@ The address that it listens on is printed, and written to the state directory's 
 ";
 
 fn main() -> ExitCode {
+    let _log = log::start();
+    if let Err(error) = signals::outlive_strays() {
+        log::say(format_args!("conductor: catching signals: {error}"));
+        return ExitCode::FAILURE;
+    }
     let options = match parse(env::args_os().skip(1)) {
         Ok(Parsed::Run(options)) => options,
-        Ok(Parsed::Help) => {
-            print!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
+        Ok(Parsed::Help) => return answer(USAGE),
         Ok(Parsed::Version) => {
-            println!("conductor {}", env!("CARGO_PKG_VERSION"));
-            return ExitCode::SUCCESS;
+            return answer(concat!("conductor ", env!("CARGO_PKG_VERSION"), "\n"));
         }
         Err(why) => {
-            eprintln!("conductor: {why}\n\n{USAGE}");
+            log::say(format_args!("conductor: {why}\n\n{USAGE}"));
             return ExitCode::from(64);
         }
     };
-    log_to_stderr();
+    limits::tell();
     match serve(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("conductor: {}", chain(&error));
+            log::say(format_args!("conductor: {}", chain(&error)));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Logs go to standard error; the journal has its own clock.
-fn log_to_stderr() {
-    let log = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false);
-    match env::var_os("JOURNAL_STREAM") {
-        Some(_) => log.without_time().init(),
-        None => log.init(),
+/// Prints what was asked for. A reader that went away has seen what it wanted.
+fn answer(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            log::say(format_args!("conductor: writing to standard output: {error}"));
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
     }
 }
 

@@ -427,8 +427,11 @@ fn write_address(config: &Config, address: SocketAddr) -> Result<(), ServeError>
     fs::write(&temporary, format!("{address}\n"))
         .and_then(|()| fs::rename(&temporary, &path))
         .map_err(|cause| ServeError::Write(path, cause))?;
-    // Whoever started us may have closed our standard output.
-    let _ = writeln!(io::stdout(), "{address}");
+    // Whoever started us may have closed our standard output, or may not read it: nobody waits.
+    let tell = move || {
+        let _ = writeln!(io::stdout(), "{address}");
+    };
+    let _ = std::thread::Builder::new().name("address".to_owned()).spawn(tell);
     Ok(())
 }
 

@@ -6,12 +6,13 @@ use std::{
     env,
     error::Error,
     ffi::OsString,
-    io::{self, IsTerminal},
+    io::{self, Write as _},
     os::fd::RawFd,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
+use orchestra_daemon::{limits, log, signals};
 use player::{
     agent,
     config::{self, Config},
@@ -37,25 +38,26 @@ TERM stops.
 const USAGE_CODE: u8 = 64;
 
 fn main() -> ExitCode {
+    let _log = sitter::start_log();
+    if let Err(error) = signals::outlive_strays() {
+        log::say(format_args!("player: catching signals: {error}"));
+        return ExitCode::FAILURE;
+    }
     let args = match Args::parse(env::args_os().skip(1)) {
         Ok(Parsed::Run(args)) => args,
-        Ok(Parsed::Help) => {
-            print!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
+        Ok(Parsed::Help) => return answer(USAGE),
         Ok(Parsed::Version) => {
-            println!("player {}", env!("CARGO_PKG_VERSION"));
-            return ExitCode::SUCCESS;
+            return answer(concat!("player ", env!("CARGO_PKG_VERSION"), "\n"));
         }
         Err(why) => {
-            eprintln!("player: {why}\n\n{USAGE}");
+            log::say(format_args!("player: {why}\n\n{USAGE}"));
             return ExitCode::from(USAGE_CODE);
         }
     };
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("player: {}", player::chain(error.as_ref()));
+            log::say(format_args!("player: {}", player::chain(error.as_ref())));
             ExitCode::FAILURE
         }
     }
@@ -63,23 +65,24 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let config = Config::load(&args.config)?;
-    log_to_stderr();
     match args.role {
         Role::Agent => Ok(agent::run(&config)?),
-        Role::Sitter { lifeline } => Ok(sitter::run(config, lifeline)?),
+        Role::Sitter { lifeline } => {
+            // The agent has the same ones, and shares this log.
+            limits::tell();
+            Ok(sitter::run(config, lifeline)?)
+        }
     }
 }
 
-/// Logs go to standard error, which the agent shares with its sitter. The journal has its own
-/// clock.
-fn log_to_stderr() {
-    let log = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false);
-    match env::var_os("JOURNAL_STREAM") {
-        Some(_) => log.without_time().init(),
-        None => log.init(),
+/// Prints what was asked for. A reader that went away has seen what it wanted.
+fn answer(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            log::say(format_args!("player: writing to standard output: {error}"));
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
     }
 }
 

@@ -31,6 +31,8 @@ mod restored;
 mod rollout;
 mod scores;
 mod smoke;
+mod strays;
+mod streams;
 mod users;
 mod values;
 mod wiki;

@@ -65,7 +65,9 @@ fn a_reload_of_a_broken_file_changes_nothing_and_says_so() {
         });
         fleet.orc(&["conductor", "reload"]).exits(1).complains(told);
     }
-    assert!(fleet.conductor.log().contains("reload refused, nothing changed"));
+    eventually("the log to say so", || {
+        fleet.conductor.log().contains("reload refused, nothing changed").then_some(())
+    });
     assert_eq!(fleet.attached(), ["p1", "p2"]);
     fleet.wait_flow(running).exits(0);
 

@@ -12,6 +12,8 @@
 //! and no allocation for a player that waits, latencies noted where things happen and put together
 //! afterwards.
 
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "it prints what it measured")]
+
 mod args;
 mod audience;
 mod authority;

@@ -10,7 +10,6 @@
     clippy::panic,
     reason = "a test that panics has failed"
 )]
-#![expect(clippy::print_stderr, reason = "a failing seed says how to repeat it")]
 
 mod chance;
 mod properties;

@@ -21,8 +21,9 @@ use orchestra_model::{ScoreName, score::ScoreSpec};
 const FLOORS: [&[&str]; 5] = [
     &["orchestra-model"],
     &[
-        "orchestra-proto",
+        "orchestra-daemon",
         "orchestra-document",
+        "orchestra-proto",
         "orchestra-certs",
         "orchestra-flow",
         "orchestra-store",
@@ -37,6 +38,26 @@ const FLOORS: [&[&str]; 5] = [
 /// model does neither.
 const ENGINES: [(&str, &[&str]); 2] =
     [("orchestra-flow", &[]), ("orchestra-spool", &["crc32fast"])];
+
+/// Who alone may write a log, and what it is written with.
+const LOG: (&str, &str) = ("orchestra-daemon", "tracing-subscriber");
+
+/// The folders of what runs in a daemon, and the files there that may name standard error: two hand it
+/// on to a process, one is the log.
+const DAEMONS: [&str; 7] = [
+    "certs/src/",
+    "conductor/flow/src/",
+    "conductor/src/",
+    "conductor/store/src/",
+    "player/spool/src/",
+    "player/src/",
+    "proto/",
+];
+const MAY_NAME_STANDARD_ERROR: [&str; 3] = [
+    "player/src/sitter/agent_process.rs",
+    "player/src/sitter/launcher/launchers.rs",
+    "proto/daemon/src/log.rs",
+];
 
 /// Where unsafe code may be, and why.
 const UNSAFE: [(&str, &str); 1] =
@@ -75,6 +96,33 @@ fn engines_see_the_model_alone() {
         let names: BTreeSet<&str> = imports.map(|dependency| dependency.name.as_str()).collect();
         let allowed: BTreeSet<&str> = ["orchestra-model"].iter().chain(others).copied().collect();
         assert_eq!(names, allowed, "what {engine} imports");
+    }
+}
+
+/// A print macro whose text cannot be written panics, and clippy denies it everywhere. A line that is
+/// written past the log may wait for ever for a reader that has stopped, so nobody does that either.
+#[test]
+fn daemons_write_to_standard_error_through_the_log_alone() {
+    let mut wrong = Vec::new();
+    for package in packages() {
+        let (who, what) = LOG;
+        let mut imports = package.dependencies.iter().filter(|it| it.kind != Kind::Dev);
+        if package.name != who && imports.any(|dependency| dependency.name == what) {
+            wrong.push(format!("{} imports {what}", package.name));
+        }
+    }
+    for path in sources() {
+        let (name, text) = (shown(&path), read(&path));
+        let of_a_daemon = DAEMONS.iter().any(|folder| name.starts_with(folder));
+        if of_a_daemon && !MAY_NAME_STANDARD_ERROR.contains(&&*name) && text.contains("stderr()") {
+            wrong.push(format!("{name} names standard error"));
+        }
+    }
+    assert_none("daemons that may wait or fail for their log", &wrong);
+    let manifest: toml::Table = read(&root().join("Cargo.toml")).parse().unwrap();
+    for lint in ["print_stderr", "print_stdout"] {
+        let level = &manifest["workspace"]["lints"]["clippy"][lint];
+        assert_eq!(level.as_str(), Some("warn"), "{lint}");
     }
 }
 

@@ -5,8 +5,8 @@
 
 use std::{
     error::Error,
-    fmt::Write as _,
-    io::Write as _,
+    fmt::{Display, Write as _},
+    io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -77,9 +77,13 @@ fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help and version are no failures. Nothing is to be done about a closed terminal.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+            // Help and version are no failures, unless they cannot be written.
+            let code = match error.print() {
+                _ if error.use_stderr() => USAGE,
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => 1,
+                _ => 0,
+            };
+            return ExitCode::from(code);
         }
     };
     let done = match arguments.command {
@@ -92,13 +96,18 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("orchestra-certs: {}", chain(failure.error.as_ref()));
+            tell(format_args!("orchestra-certs: {}", chain(failure.error.as_ref())));
             if let Some(hint) = failure.hint {
-                eprintln!("hint: {hint}");
+                tell(format_args!("hint: {hint}"));
             }
             ExitCode::from(failure.code)
         }
     }
+}
+
+/// Tells a line on standard error. What was done is done, whether or not anybody can read of it.
+fn tell(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 fn init(dir: &Path, domain: &HostName) -> Result<(), Failure> {
@@ -106,7 +115,9 @@ fn init(dir: &Path, domain: &HostName) -> Result<(), Failure> {
         Failure::from(error).hinted_if_there("a CA is never replaced; take another --dir")
     })?;
     let shown = dir.display();
-    eprintln!("made a CA of {domain}: {shown}/ca.pem is for every host, {shown}/ca.key for nobody");
+    tell(format_args!(
+        "made a CA of {domain}: {shown}/ca.pem is for every host, {shown}/ca.key for nobody"
+    ));
     Ok(())
 }
 
@@ -124,8 +135,8 @@ fn issue(dir: &Path, role: Role, names: &str, terms: &Terms, force: bool) -> Res
     }
     let (dir, count) = (dir.display(), subjects.len());
     match subjects.as_slice() {
-        [one] => eprintln!("issued {dir}/{one}.pem and {dir}/{one}.key"),
-        _ => eprintln!("issued {count} certificates with their keys in {dir}/{role}"),
+        [one] => tell(format_args!("issued {dir}/{one}.pem and {dir}/{one}.key")),
+        _ => tell(format_args!("issued {count} certificates with their keys in {dir}/{role}")),
     }
     Ok(())
 }
@@ -152,9 +163,16 @@ fn show(file: &Path) -> Result<(), Failure> {
         }
         describe(&certificate, &mut text);
     }
-    // A reader that closed the pipe has seen what it wanted.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(())
+    match io::stdout().write_all(text.as_bytes()) {
+        // A reader that closed the pipe has seen what it wanted.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure {
+            error: format!("showing {}: writing to standard output: {error}", file.display())
+                .into(),
+            hint: None,
+            code: 1,
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn describe(certificate: &X509Certificate<'_>, text: &mut String) {

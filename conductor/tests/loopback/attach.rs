@@ -267,7 +267,7 @@ async fn an_unknown_player_is_told_what_to_do() {
         reason,
         "the conductor does not know db3: add it to its players file, and reload it"
     );
-    assert!(conductor.log().contains("player refused"), "{}", conductor.log());
+    conductor.logged("player refused").await;
     place.write("players", "db[1-3]\n");
     Audience::new(&place, &conductor.address).await.reload(false).await.unwrap();
     assert!(stranger.try_attach().await.is_ok());

@@ -155,7 +155,7 @@ async fn they_change_with_a_hangup() {
     place.write("deployments.d/web.yaml", &fewer);
     conductor.signal(Signal::HUP);
     eventually("cells", async || (cells().await == 4).then_some(())).await;
-    assert!(conductor.log().contains("configuration reloaded"));
+    conductor.logged("configuration reloaded").await;
 }
 
 /// The same hosts in both apps of a sequence: whoever has them in one slot would wait for ever.

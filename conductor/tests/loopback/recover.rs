@@ -54,7 +54,7 @@ async fn a_restored_copy_waits_for_an_operator_and_runs_nothing_twice() {
     let mut session = player.attach().await;
     let why = alice.status().await.stale_store;
     assert!(why.starts_with(&format!("player db1 has proof of order {}", third.number)), "{why}");
-    assert!(conductor.log().contains("the store is an old copy: nothing is sent"));
+    conductor.logged("the store is an old copy: nothing is sent").await;
     let status = alice.flow(waited).await;
     assert!(status.stale_store);
     assert_eq!(status.slots[0].jobs[0].waiting["stale-store"], 1);

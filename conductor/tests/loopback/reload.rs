@@ -91,7 +91,7 @@ async fn a_hangup_reloads_too() {
         alice.status().await.reload_error.contains("line 1").then_some(())
     })
     .await;
-    assert!(conductor.log().contains("reload refused, nothing changed"));
+    conductor.logged("reload refused, nothing changed").await;
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ async fn a_player_may_not_ask_as_the_audience_does() {
             )
         );
     }
-    assert!(conductor.log().contains("the role may not call this"));
+    conductor.logged("the role may not call this").await;
 }
 
 #[tokio::test]

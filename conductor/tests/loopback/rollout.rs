@@ -52,7 +52,7 @@ async fn a_paused_flow_starts_nothing_until_it_is_resumed() {
         assert_eq!(refused.message(), format!("flow {flow} has ended: it is ok"));
     }
     assert_eq!(alice.pause(flow + 1).await.unwrap_err().code(), Code::NotFound);
-    assert!(conductor.log().contains("flow resumed"));
+    conductor.logged("flow resumed").await;
 }
 
 #[tokio::test]
@@ -160,7 +160,7 @@ async fn a_living_flows_tasks_get_further_attempts() {
     let mut second = attach(&place, &conductor, "db2").await;
     second.obey().await;
     assert_eq!(alice.verdict(flow).await, "ok");
-    assert!(conductor.log().contains("retry requested"));
+    conductor.logged("retry requested").await;
 }
 
 /// A flow of two slots, of which the first failed on one of two hosts; with what it was asked.
@@ -245,7 +245,7 @@ async fn an_ended_flow_goes_on_as_a_new_one() {
     assert_eq!(nothing.code(), Code::FailedPrecondition);
     assert!(nothing.message().contains("nothing is left to do"), "{nothing:?}");
     assert_eq!(alice.retry(99).await.unwrap_err().code(), Code::NotFound);
-    assert!(conductor.log().contains("ended flow retried"));
+    conductor.logged("ended flow retried").await;
 }
 
 #[tokio::test]

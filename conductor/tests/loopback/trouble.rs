@@ -119,7 +119,7 @@ async fn without_space_it_refuses_what_is_new_answers_what_it_can_and_loses_noth
     let late = tokio::spawn(late.obey_all());
     assert_eq!(alice.verdict(quiet).await, "ok");
     assert_eq!(alice.status().await.store_error, "");
-    assert!(conductor.log().contains("the store can be written again"));
+    conductor.logged("the store can be written again").await;
     // The one that was told to try again: it is stored by now, and once.
     let again = alice.try_submit(met.clone()).await.unwrap();
     assert!(again.repeated && !stored.contains(&again.flow));

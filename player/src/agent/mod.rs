@@ -6,6 +6,8 @@
 //!
 //! Invariants:
 //!
+//! - Signals that mean something to the sitter and reach it too, as by `pkill -HUP player`, are
+//!   outlived; TERM and INT end it.
 //! - It is over at once when the sitter's end of the socket pair closes.
 //! - Attempts to reach a conductor are apart by a wait with full jitter over a ceiling that grows
 //!   with the outage, except after a redirect (bounded in a row) and after the sitter's own wish.
@@ -17,20 +19,13 @@
 //! Left to others: switching to the agent's user (the sitter, before it starts the agent); who is
 //! accepted in the handshake (`orchestra_certs`).
 
-use std::{
-    error::Error,
-    fmt, fs, io,
-    os::unix::net::UnixStream,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{error::Error, fmt, fs, io, os::unix::net::UnixStream, time::Duration};
 
 use rustix::{
     process::{DumpableBehavior, set_dumpable_behavior},
     rand::{GetRandomFlags, getrandom},
     thread::set_no_new_privs,
 };
-use signal_hook::consts::{SIGHUP, SIGUSR1, SIGUSR2};
 use tokio::time::{Instant, sleep};
 
 use self::{
@@ -119,7 +114,6 @@ impl Error for AgentError {
 pub fn run(config: &Config) -> Result<(), AgentError> {
     let socket = socket_to_sitter()?;
     give_up_powers().map_err(AgentError::setup("giving up powers"))?;
-    leave_signals_to_the_sitter().map_err(AgentError::setup("setting signal handlers"))?;
     let boot_id = fs::read_to_string(BOOT_ID).map_err(AgentError::setup("reading the boot id"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -152,16 +146,6 @@ fn socket_to_sitter() -> Result<UnixStream, AgentError> {
 fn give_up_powers() -> io::Result<()> {
     set_no_new_privs(true)?;
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
-}
-
-/// Signals that mean something to the sitter and reach us too, as by `pkill -HUP player`, are
-/// noted where nobody looks. TERM and INT keep their default: to end.
-fn leave_signals_to_the_sitter() -> io::Result<()> {
-    let noted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGHUP, SIGUSR1, SIGUSR2] {
-        signal_hook::flag::register(signal, Arc::clone(&noted))?;
-    }
-    Ok(())
 }
 
 /// Session after session, until the sitter goes. `boot_id` changes with every boot of the host.

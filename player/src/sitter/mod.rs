@@ -1,6 +1,6 @@
 //! The sitter: owns processes, spool, output, limits, timeouts and kills.
 //!
-//! One thread, one event loop: it waits for signals, its agent's socket, the pipes of attempts,
+//! One thread (beside the log's, which only writes lines), one event loop: it waits for signals, its agent's socket, the pipes of attempts,
 //! the ends of processes, and one timer; takes *all* that is ready, ends before orders; tells the
 //! [`Spool`]; makes durable what the spool wants durable, in one write; and does what the spool
 //! then asks for. The rules of delivery are the spool's alone. While nothing happens, nothing
@@ -92,10 +92,16 @@ pub use self::{
     users::UserError,
 };
 
+/// Starts the log of this process, which may become a sitter: no signal reaches the log's thread, so
+/// that none is taken in between [`upgrade::execute`] asking whether one has come and the execution.
+pub fn start_log() -> orchestra_daemon::log::Log {
+    sys::with_signals_blocked(orchestra_daemon::log::start)
+}
+
 /// Runs the sitter until it is asked to stop, or, with a `lifeline`, until that descriptor reaches
 /// its end.
 ///
-/// To be called by a program of one thread that has opened no descriptor that it still needs but
+/// To be called by a program of one thread, beside that of its log, that has opened no descriptor that it still needs but
 /// the standard three: all others are taken for leftovers of an execution in place, and closed.
 pub fn run(config: Config, lifeline: Option<RawFd>) -> Result<(), SitterError> {
     let program = upgrade::program().map_err(SitterError::Process)?;

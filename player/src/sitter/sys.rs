@@ -5,7 +5,9 @@
 //! elsewhere; this file decides nothing.
 //!
 //! The sitter is a program of one thread, and [`spawn`] leans on that: signals are blocked and
-//! memory is shared with the child for the few system calls between `clone` and `execveat`.
+//! memory is shared with the child for the few system calls between `clone` and `execveat`. The
+//! log's thread is there as well. It takes no signal, opens no descriptor, makes no process, and
+//! uses nothing of what a newborn uses, so it may run on meanwhile.
 
 #![expect(unsafe_code, reason = "system calls that no safe crate wraps; see each block's proof")]
 
@@ -446,6 +448,12 @@ impl Drop for BlockedSignals {
             libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, ptr::null_mut())
         };
     }
+}
+
+/// Does this with all signals blocked: a thread that is started so takes none, ever.
+pub(crate) fn with_signals_blocked<T>(work: impl FnOnce() -> T) -> T {
+    let _blocked = BlockedSignals::all();
+    work()
 }
 
 /// Lets every signal through: what [`execute`] blocked for the program that it became.

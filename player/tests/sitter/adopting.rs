@@ -1,9 +1,9 @@
 //! Sitters and agents come and go; scores do not notice.
 
-use std::{fs, process::Command, time::Duration};
+use std::{fs, time::Duration};
 
 use orchestra_model::delivery::{AttemptKey, Outcome, PlayerSnapshot, Refusal};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 
 use crate::{
     Test,
@@ -264,10 +264,7 @@ fn an_agent_may_die() {
     world.signal(Signal::USR1);
     world.hear_the_end();
     assert_eq!(world.attach().live.len(), 1);
-    let sitter = world.pid().to_string();
-    let agent = Command::new("pgrep").args(["-P", &sitter, "-f", "agent --config"]).output();
-    let agent = String::from_utf8(agent.unwrap().stdout).unwrap();
-    kill_process(Pid::from_raw(agent.trim().parse().unwrap()).unwrap(), Signal::KILL).unwrap();
+    kill_process(world.agent(), Signal::KILL).unwrap();
     world.hear_the_end();
     world.attach();
     world.open_gate("go");
@@ -320,5 +317,5 @@ fn an_agent_that_does_not_read() {
     world.attach();
     assert_eq!(world.output_of("wordy", &[]), "wordy\n");
     // For reading less than it asks for, or nothing: that depends on who is faster.
-    assert!(world.log().contains("killing the agent"), "{}", world.log());
+    world.logged("killing the agent");
 }

@@ -12,11 +12,12 @@
     clippy::panic,
     reason = "a test, although it has a `main` of its own"
 )]
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "it is a runner of tests, too")]
 
 use std::{
     env,
     ffi::OsString,
-    io::{self, IoSlice, Read},
+    io::{IoSlice, Read},
     mem::MaybeUninit,
     os::{fd::AsFd, unix::net::UnixStream},
     panic,
@@ -26,6 +27,7 @@ use std::{
     thread,
 };
 
+use orchestra_daemon::{log, signals};
 use player::{config::Config, ipc::AGENT_DESCRIPTOR, sitter};
 use rustix::{
     net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
@@ -63,11 +65,12 @@ fn main() -> ExitCode {
 }
 
 fn be_sitter(config: &Path, lifeline: Option<&OsString>) -> ExitCode {
-    tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).init();
+    let _log = sitter::start_log();
+    signals::outlive_strays().unwrap();
     let config = match Config::load(config) {
         Ok(config) => config,
         Err(error) => {
-            eprintln!("{}", player::chain(&error));
+            log::say(player::chain(&error));
             return ExitCode::FAILURE;
         }
     };
@@ -75,7 +78,7 @@ fn be_sitter(config: &Path, lifeline: Option<&OsString>) -> ExitCode {
     match sitter::run(config, lifeline) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}", player::chain(&error));
+            log::say(player::chain(&error));
             ExitCode::FAILURE
         }
     }

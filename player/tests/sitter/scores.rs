@@ -131,7 +131,7 @@ fn a_name_cannot_leave_the_directory() {
     }
     // All of them were dropped without a word; the order after them is news.
     assert_eq!(world.output_of("good", &[]), "good\n");
-    assert!(world.log().contains("JobBody.score"), "{}", world.log());
+    world.logged("JobBody.score");
 }
 
 fn parameters_are_checked() {

@@ -257,6 +257,20 @@ impl World {
         self.sitter.borrow().as_ref().unwrap().child.id() as i32
     }
 
+    /// The agent that runs now.
+    pub(crate) fn agent(&self) -> Pid {
+        let parent = format!("PPid:\t{}\n", self.pid());
+        let is_agent = |pid: &i32| {
+            let of = |name| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+            of("status").contains(&parent) && of("cmdline").contains("\0agent\0--config\0")
+        };
+        eventually("an agent", || {
+            let names = fs::read_dir("/proc").unwrap().flatten();
+            let mut pids = names.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+            pids.find(is_agent).and_then(Pid::from_raw)
+        })
+    }
+
     /// Sends the sitter a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_raw(self.pid()).unwrap(), signal).unwrap();
@@ -494,6 +508,12 @@ impl World {
         let stderr = String::from_utf8_lossy(&end.stderr.head).into_owned();
         assert_eq!(end.outcome, Outcome::Exited(0), "{stderr}\n{}", self.log());
         String::from_utf8(end.stdout.head).unwrap()
+    }
+
+    /// Waits until the log holds this: it is written a moment after what it tells of.
+    pub(crate) fn logged(&self, text: &str) {
+        let what = format!("the log to say: {text}\n{}", self.log());
+        eventually(&what, || self.log().contains(text).then_some(()));
     }
 
     pub(crate) fn log(&self) -> String {

@@ -33,7 +33,20 @@ pub(crate) struct Daemon {
     log: PathBuf,
     out: PathBuf,
     small_disk: Option<PathBuf>,
+    streams: Mutex<Streams>,
     child: Mutex<Option<Child>>,
+}
+
+/// Where a daemon's standard streams lead.
+#[derive(Debug, Default)]
+pub(crate) enum Streams {
+    /// Output and log into a file each.
+    #[default]
+    Files,
+    /// As `Files`, but for what this script does before it becomes `"$@"`.
+    Script(&'static str),
+    /// The log into this pipe.
+    Log(OwnedFd),
 }
 
 impl Daemon {
@@ -47,6 +60,7 @@ impl Daemon {
             log,
             out,
             small_disk: None,
+            streams: Mutex::default(),
             child: Mutex::default(),
         }
     }
@@ -64,6 +78,11 @@ impl Daemon {
         Path::new(&format!("/proc/{}/root", self.pid())).join(inside).join("filler")
     }
 
+    /// Sets where its standard streams lead from its next start on.
+    pub(crate) fn lead(&self, streams: Streams) {
+        *self.streams.lock().expect("no test panicked in here") = streams;
+    }
+
     /// Starts it. It must not be running.
     pub(crate) fn start(&self) {
         self.start_with(&[]);
@@ -74,9 +93,15 @@ impl Daemon {
         let mut child = self.child.lock().expect("no test panicked in here");
         assert!(child.is_none(), "{} runs already", self.program.display());
         let log = OpenOptions::new().create(true).append(true).open(&self.log).expect("a log");
-        let mut command = match &self.small_disk {
-            None => Command::new(&self.program),
-            Some(directory) => {
+        let streams = self.streams.lock().expect("no test panicked in here");
+        let mut command = match (&self.small_disk, &*streams) {
+            (None, Streams::Script(script)) => {
+                let mut command = Command::new("sh");
+                command.args(["-c", script, "sh"]).arg(&self.program);
+                command
+            }
+            (None, _) => Command::new(&self.program),
+            (Some(directory), _) => {
                 let mut command = Command::new("unshare");
                 let script = "mount -t tmpfs -o size=32m,mode=0700 none \"$0\" && exec \"$@\"";
                 command.args(["--mount", "sh", "-c", script]).arg(directory).arg(&self.program);
@@ -89,7 +114,10 @@ impl Daemon {
             .args(["--lifeline", &LIFELINE.0.as_raw_fd().to_string()])
             .stdin(Stdio::null())
             .stdout(File::create(&self.out).expect("a file"))
-            .stderr(log)
+            .stderr(match &*streams {
+                Streams::Log(pipe) => Stdio::from(pipe.try_clone().expect("a descriptor")),
+                Streams::Files | Streams::Script(_) => log.into(),
+            })
             .spawn();
         *child = Some(started.expect("the program can be started"));
     }
@@ -144,6 +172,11 @@ impl Daemon {
     /// What it wrote to standard output since it was last started.
     pub(crate) fn output(&self) -> String {
         fs::read_to_string(&self.out).unwrap_or_default()
+    }
+
+    /// Where its log is, over all starts.
+    pub(crate) fn log_file(&self) -> &Path {
+        &self.log
     }
 
     /// Its log, over all starts.

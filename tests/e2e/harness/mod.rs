@@ -22,7 +22,7 @@ mod tool;
 mod wait;
 
 pub(crate) use chance::Chance;
-pub(crate) use daemon::Daemon;
+pub(crate) use daemon::{Daemon, Streams};
 pub(crate) use fleet::{Cgroup, DOMAIN, Fleet, set_mode};
 pub(crate) use player::Player;
 pub(crate) use process::{Process, is_alive};

@@ -42,7 +42,12 @@ impl Player {
 
     /// Kills its agent as `kill -9` does.
     pub(crate) fn kill_agent(&self) {
-        signal(self.agent(), Signal::KILL);
+        self.signal_agent(Signal::KILL);
+    }
+
+    /// Sends its agent a signal.
+    pub(crate) fn signal_agent(&self, with: Signal) {
+        signal(self.agent(), with);
     }
 
     /// Sets a key of its `player.toml`, for its next start; the value as it stands in TOML.

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -23,6 +24,8 @@ pub(crate) struct Tool {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     input: Option<PathBuf>,
+    out: Option<OwnedFd>,
+    err: Option<OwnedFd>,
 }
 
 impl Tool {
@@ -33,6 +36,8 @@ impl Tool {
             arguments: arguments.iter().map(|word| (*word).to_owned()).collect(),
             environment: vec![("LANG".to_owned(), "C.UTF-8".to_owned())],
             input: None,
+            out: None,
+            err: None,
         }
     }
 
@@ -50,10 +55,25 @@ impl Tool {
         self
     }
 
+    /// With this as its standard output, of which nothing is told then.
+    #[must_use]
+    pub(crate) fn out(mut self, out: OwnedFd) -> Self {
+        self.out = Some(out);
+        self
+    }
+
+    /// With this as its standard error, of which nothing is told then.
+    #[must_use]
+    pub(crate) fn err(mut self, err: OwnedFd) -> Self {
+        self.err = Some(err);
+        self
+    }
+
     /// Starts it.
     pub(crate) fn start(self) -> Running {
         let output = tempfile::tempdir().expect("a directory");
         let stream = |name: &str| File::create(output.path().join(name)).expect("a file");
+        let (out, err) = (stream("out"), stream("err"));
         let input = match &self.input {
             Some(path) => Stdio::from(File::open(path).expect("the input is there")),
             None => Stdio::null(),
@@ -63,8 +83,8 @@ impl Tool {
             .env_clear()
             .envs(self.environment)
             .stdin(input)
-            .stdout(stream("out"))
-            .stderr(stream("err"))
+            .stdout(self.out.unwrap_or_else(|| out.into()))
+            .stderr(self.err.unwrap_or_else(|| err.into()))
             .spawn()
             .expect("the program can be started");
         let command = format!("{} {}", self.program, self.arguments.join(" "));

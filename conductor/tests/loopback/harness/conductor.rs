@@ -107,6 +107,12 @@ impl Conductor {
         fs::read_to_string(&self.log).unwrap()
     }
 
+    /// Waits until the log holds this: it is written a moment after what it tells of.
+    pub(crate) async fn logged(&self, text: &str) {
+        let what = format!("the log to say: {text}\n{}", self.log());
+        eventually(&what, async || self.log().contains(text).then_some(())).await;
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();

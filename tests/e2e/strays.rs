@@ -1,0 +1,158 @@
+//! Signals and limits that were meant for somebody else: no daemon ends, and no score inherits them.
+
+use std::{fs, process::Command};
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
+
+use crate::harness::{Daemon, Fleet, Streams, eventually};
+
+/// Every signal whose default ends a process, but for those that ask for the end (INT, QUIT, ABRT,
+/// KILL, TERM) and those that tell of a fault of the program itself.
+const STRAYS: [i32; 12] = [1, 10, 12, 13, 14, 16, 24, 25, 26, 27, 29, 30];
+
+/// Sends each of them, and those without names, to a process.
+fn send_strays(pid: i32, but_for: &[i32]) {
+    let numbers = STRAYS.into_iter().chain(34..=64).filter(|number| !but_for.contains(number));
+    let numbers: Vec<String> = numbers.map(|number| number.to_string()).collect();
+    let script = format!("for n in {}; do kill -\"$n\" {pid} || exit; done", numbers.join(" "));
+    assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success(), "{pid}");
+}
+
+#[test]
+fn daemons_outlive_every_signal_that_does_not_ask_for_their_end() {
+    let fleet = Fleet::new("p1").start();
+    let player = fleet.player("p1");
+    let pids = || [fleet.conductor.pid(), player.sitter.pid(), player.agent()];
+    let before = pids();
+    let [conductor, sitter, agent] = before;
+    send_strays(conductor, &[]);
+    send_strays(agent, &[]);
+    fleet.run(&["hello", "-w", "p1"]);
+    // It is asked for another agent by USR1, and executes itself anew on USR2.
+    send_strays(sitter, &[Signal::USR1.as_raw()]);
+    eventually("the execution in place", || {
+        (player.sitter.log().matches("the player is up").count() == 2).then_some(())
+    });
+    send_strays(sitter, &[Signal::USR1.as_raw(), Signal::USR2.as_raw()]);
+    fleet.wait_attached(&["p1"]);
+    fleet.run(&["hello", "-w", "p1"]);
+    assert_eq!([fleet.conductor.pid(), player.sitter.pid()], before[..2]);
+    assert!(fleet.conductor.is_running() && player.sitter.is_running());
+}
+
+#[test]
+fn scores_begin_with_every_signal_at_its_default_and_none_blocked() {
+    let fleet = Fleet::new("p1").start();
+    let player = fleet.player("p1");
+    player.sitter.kill();
+    player.sitter.lead(Streams::Script("exec env --ignore-signal --block-signal \"$@\""));
+    fleet.start_players();
+    let body = "#!/bin/sh\nexec grep -E '^Sig(Ign|Blk|Pnd)' /proc/self/status\n";
+    fleet.score("signals", body, "");
+    fleet.rescan();
+    let none = "0".repeat(16);
+    let expected: String =
+        ["Pnd", "Blk", "Ign"].map(|name| format!("Sig{name}:\t{none}\n")).concat();
+    for _ in 0..2 {
+        let flow = eventually("the score to run", || {
+            let ran = fleet.submitjob(&["signals", "-w", "p1", "--wait"]);
+            (ran.code() == Some(0)).then(|| ran.id())
+        });
+        let told = fleet.orc(&["logs", &format!("{flow}@p1")]).exits(0);
+        assert_eq!(told.out, expected);
+        // Ignored signals are outlived as well, and the execution in place inherits neither.
+        send_strays(player.sitter.pid(), &[Signal::USR1.as_raw()]);
+    }
+    // What asks for the end still does.
+    assert!(player.sitter.stop().success());
+}
+
+/// Limits how large the files of a daemon may become, for as long as it lives or until it is lifted.
+fn limit_files(daemon: &Daemon, bytes: Option<u64>) {
+    let limit = Rlimit { current: bytes, maximum: None };
+    prlimit(Pid::from_raw(daemon.pid()), Resource::Fsize, limit).unwrap();
+}
+
+#[test]
+fn a_store_that_may_not_grow_is_a_full_disk() {
+    let fleet = Fleet::new("p1").start();
+    let (conductor, state) = (&fleet.conductor, fleet.dir().join("conductor/state"));
+    let before = fleet.run(&["hello", "-w", "p1"]);
+    let pid = conductor.pid();
+    let log = fs::metadata(state.join("orchestra.db-wal")).unwrap().len();
+    limit_files(conductor, Some(log + 20_000));
+    let mut late = Vec::new();
+    eventually("the status to tell of the limit", || {
+        late.push(fleet.tool("submitjob", &["work", "seconds=0", "-w", "p1"]).start());
+        let status = fleet.orc(&["conductor", "status"]);
+        status.out.contains("RLIMIT_FSIZE").then_some(())
+    });
+    limit_files(conductor, None);
+    let mut answered = Vec::new();
+    for running in late {
+        let ran = running.wait();
+        if ran.code() == Some(0) {
+            answered.push(ran.id());
+        }
+    }
+    assert!(!answered.is_empty());
+    for flow in answered {
+        fleet.wait_flow(flow).exits(0);
+    }
+    fleet.getstatus(&[&before.to_string()]).exits(0);
+    fleet.run(&["hello", "-w", "p1"]);
+    assert_eq!(conductor.pid(), pid);
+    assert!(conductor.is_running(), "{}", conductor.log_tail());
+    fleet.record.nothing_started_twice();
+}
+
+#[test]
+fn a_spool_that_may_not_grow_is_a_full_disk() {
+    let fleet = Fleet::new("p1").start();
+    fleet.score("talk", "#!/bin/sh\nhead -c 300000 /dev/zero | tr '\\0' x\n", "");
+    fleet.rescan();
+    let sitter = &fleet.player("p1").sitter;
+    let talk = || fleet.submitjob(&["talk", "-w", "p1", "--wait"]);
+    eventually("the score to be known", || (talk().code() == Some(0)).then_some(()));
+    // Room for the journal, and not for what is said.
+    limit_files(sitter, Some(100_000));
+    let flow = talk().exits(0).id();
+    let told = fleet.orc(&["logs", &format!("{flow}@p1")]).exits(0);
+    assert!(told.out.starts_with("xxx"), "{told}");
+
+    // Not even for the journal.
+    let running = fleet.submitjob(&["work", "seconds=1", "-w", "p1"]).exits(0).id();
+    fleet.wait_state(running, "running");
+    limit_files(sitter, Some(10));
+    let refused = fleet.submitjob(&["work", "seconds=0", "-w", "p1", "--wait"]).exits(2).id();
+    let task = fleet.task(refused);
+    assert_eq!(task["state"], "refused", "{task}");
+    assert!(task["detail"].as_str().unwrap().contains("File too large"), "{task}");
+    fleet.wait_flow(running).exits(0);
+    limit_files(sitter, None);
+    eventually("the player to take work again", || {
+        let ran = fleet.submitjob(&["work", "seconds=0", "-w", "p1", "--wait"]);
+        (ran.code() == Some(0)).then_some(())
+    });
+    assert!(sitter.is_running(), "{}", sitter.log_tail());
+    fleet.record.nothing_started_twice();
+}
+
+#[test]
+fn limits_that_will_be_felt_are_told_at_the_start() {
+    let fleet = Fleet::new("p1").start();
+    let player = fleet.player("p1");
+    let script = "ulimit -f 100000; ulimit -t 100000; exec \"$@\"";
+    for daemon in [&fleet.conductor, &player.sitter] {
+        daemon.lead(Streams::Script(script));
+    }
+    player.sitter.kill();
+    fleet.crash_conductor();
+    fleet.start_players();
+    for daemon in [&fleet.conductor, &player.sitter] {
+        for told in ["RLIMIT_FSIZE", "after 100000 s of processor time (RLIMIT_CPU)"] {
+            eventually(told, || daemon.log().contains(told).then_some(()));
+        }
+    }
+    fleet.run(&["hello", "-w", "p1"]);
+}
