@@ -139,6 +139,7 @@ mod tests {
             canary: None,
             started_at: None,
             ended_at: None,
+            absence: None,
         }
     }
 
@@ -151,6 +152,7 @@ mod tests {
                 audience: AudienceName::new("alice").unwrap(),
                 submitted_at: Timestamp(1),
                 ended_at: None,
+                absent: 0,
             },
             cancelled_by: None,
             paused_by: None,

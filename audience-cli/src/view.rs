@@ -1,5 +1,6 @@
 //! How answers look: text for people, JSON for programs. Nothing here asks or decides anything.
 
+pub mod absence;
 pub mod deployment;
 mod diff;
 pub mod explain;

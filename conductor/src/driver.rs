@@ -404,6 +404,10 @@ impl Driver {
             Request::Settle(reply) => self.tell_all(reply, ()),
             Request::Watch(flow, events, reply) => self.watch(flow, events, reply),
             // Whoever asked may have gone.
+            Request::AbsentIn(flows, reply) => {
+                let absent = flows.into_iter().map(|flow| self.engine.absent_in(flow)).collect();
+                let _ = reply.send(Ok(absent));
+            }
             Request::Overlay(submission, reply) => {
                 let _ = reply.send(Ok(self.engine.overlay(*submission)));
             }
@@ -512,6 +516,7 @@ impl Driver {
                 let attached = roster.session(player).is_some();
                 let seen = self.seen.get(player.index()).cloned().unwrap_or_default();
                 let (in_flight, max_tasks) = roster.load(player);
+                let (jobs, lost) = self.engine.orders_of(player);
                 PlayerStatus {
                     host: host.clone(),
                     labels: fleet.labels(host),
@@ -519,6 +524,8 @@ impl Driver {
                     since: if attached { seen.attached_at } else { roster.detached_at(player) },
                     max_tasks,
                     in_flight,
+                    jobs,
+                    lost,
                     version: seen.version,
                     spool: roster.spool(player),
                     drained: roster.drained(player).cloned(),

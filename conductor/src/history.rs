@@ -87,6 +87,7 @@ pub(crate) fn summary(record: &FlowRecord) -> FlowSummary {
         audience: record.audience.clone(),
         submitted_at: record.submitted_at,
         ended_at: record.ended_at,
+        absent: 0,
     }
 }
 
@@ -133,6 +134,7 @@ fn job_status(spec: &JobSpec, record: &JobRecord, targets: &str) -> JobStatus {
         canary: None,
         started_at: record.started_at,
         ended_at: record.ended_at,
+        absence: None,
     }
 }
 
@@ -167,6 +169,7 @@ pub(crate) fn tasks(
             started_at: None,
             ended_at: job.ended_at,
             end: None,
+            absence: None,
         },
     });
     Ok(tasks.collect())
@@ -190,5 +193,6 @@ fn task_status(record: &TaskRecord, job: &JobRecord) -> TaskStatus {
         started_at: record.started_at,
         ended_at: record.ended_at,
         end: None,
+        absence: None,
     }
 }

@@ -8,10 +8,10 @@ use orchestra_model::{
     record::Drain,
     state::{FlowState, JobState, TaskState, WaitReason},
     status::{
-        CanaryStatus, ConductorStatus, Counts, Event, FlowStatus, FlowSummary, JobStatus,
-        PlayerStatus, TaskStatus,
+        Absence, AbsentTasks, CanaryStatus, ConductorStatus, Counts, Due, Event, FlowStatus,
+        FlowSummary, JobAbsence, JobStatus, PlayerStatus, TaskStatus,
     },
-    time::Timestamp,
+    time::{Millis, Timestamp},
 };
 
 use crate::{
@@ -42,6 +42,7 @@ impl From<&FlowSummary> for v1::FlowSummary {
             audience: flow.audience.to_string(),
             submitted_at_ms: flow.submitted_at.0,
             ended_at_ms: moment_ms(flow.ended_at),
+            absent: flow.absent,
         }
     }
 }
@@ -57,6 +58,7 @@ impl TryFrom<v1::FlowSummary> for FlowSummary {
             audience: AudienceName::new(&flow.audience).in_field("FlowSummary.audience")?,
             submitted_at: Timestamp(flow.submitted_at_ms),
             ended_at: moment(flow.ended_at_ms),
+            absent: flow.absent,
         })
     }
 }
@@ -128,6 +130,8 @@ impl From<&JobStatus> for v1::JobStatus {
                 ok: canary.ok,
                 until_ms: moment_ms(canary.until),
             }),
+            absent_in_flight: job.absence.as_ref().and_then(|of| absent_to_wire(&of.in_flight)),
+            absent_waiting: job.absence.as_ref().and_then(|of| absent_to_wire(&of.waiting)),
         }
     }
 }
@@ -140,6 +144,10 @@ impl TryFrom<v1::JobStatus> for JobStatus {
             WaitReason::from_word(&word).map(|reason| (reason, n)).in_field("JobStatus.waiting")
         };
         let scope = v1::Scope::try_from(job.scope).in_field("JobStatus.scope")?;
+        let absence = JobAbsence {
+            in_flight: job.absent_in_flight.map(absent_from_wire).unwrap_or_default(),
+            waiting: job.absent_waiting.map(absent_from_wire).unwrap_or_default(),
+        };
         Ok(JobStatus {
             id: job.id.as_ref().in_field("JobStatus.id")?.try_into()?,
             name: JobName::new(&job.name).in_field("JobStatus.name")?,
@@ -158,7 +166,50 @@ impl TryFrom<v1::JobStatus> for JobStatus {
             }),
             started_at: moment(job.started_at_ms),
             ended_at: moment(job.ended_at_ms),
+            absence: Some(absence).filter(|absence| !absence.is_empty()),
         })
+    }
+}
+
+fn due(at_ms: u64, left_ms: u64) -> Option<Due> {
+    moment(at_ms).map(|at| Due { at, left: Millis(left_ms) })
+}
+
+impl From<Absence> for v1::Absence {
+    fn from(absence: Absence) -> Self {
+        Self {
+            since_ms: moment_ms(absence.since),
+            given_up_at_ms: absence.given_up.map_or(0, |due| due.at.0),
+            given_up_in_ms: absence.given_up.map_or(0, |due| due.left.0),
+        }
+    }
+}
+
+impl From<v1::Absence> for Absence {
+    fn from(absence: v1::Absence) -> Self {
+        Self {
+            since: moment(absence.since_ms),
+            given_up: due(absence.given_up_at_ms, absence.given_up_in_ms),
+        }
+    }
+}
+
+fn absent_to_wire(absent: &AbsentTasks) -> Option<v1::AbsentTasks> {
+    (absent.tasks > 0).then(|| v1::AbsentTasks {
+        tasks: absent.tasks,
+        hosts: absent.hosts.clone(),
+        since_ms: moment_ms(absent.since),
+        given_up_at_ms: absent.given_up.map_or(0, |due| due.at.0),
+        given_up_in_ms: absent.given_up.map_or(0, |due| due.left.0),
+    })
+}
+
+fn absent_from_wire(absent: v1::AbsentTasks) -> AbsentTasks {
+    AbsentTasks {
+        tasks: absent.tasks,
+        hosts: absent.hosts,
+        since: moment(absent.since_ms),
+        given_up: due(absent.given_up_at_ms, absent.given_up_in_ms),
     }
 }
 
@@ -185,6 +236,7 @@ impl From<&TaskStatus> for v1::TaskStatus {
             ended_at_ms: moment_ms(task.ended_at),
             end: task.end.as_deref().map_or_else(Bytes::new, encode_end),
             index: task.index,
+            absence: task.absence.map(Into::into),
         }
     }
 }
@@ -214,6 +266,7 @@ impl TryFrom<v1::TaskStatus> for TaskStatus {
                 true => None,
                 false => Some(Box::new(decode_end(&task.end)?)),
             },
+            absence: task.absence.map(Into::into),
         })
     }
 }
@@ -230,7 +283,7 @@ impl From<&Event> for v1::WatchEvent {
                 state: state.to_string(),
                 counts: counts_to_wire(counts),
             }),
-            Event::Task { job, host, state, attempt, exit, signal, detail } => {
+            Event::Task { job, host, state, attempt, exit, signal, detail, absence } => {
                 Wire::Task(v1::TaskChanged {
                     job: Some((*job).into()),
                     host: host.to_string(),
@@ -239,6 +292,7 @@ impl From<&Event> for v1::WatchEvent {
                     exit: *exit,
                     signal: signal.map(i32::unsigned_abs),
                     detail: text(detail.as_ref()),
+                    absence: absence.map(Into::into),
                 })
             }
         };
@@ -284,6 +338,7 @@ impl TryFrom<v1::WatchEvent> for Watched {
                     exit,
                     signal,
                     detail: (!task.detail.is_empty()).then(|| task.detail.as_str().into()),
+                    absence: task.absence.map(Into::into),
                 }
             }
         }))
@@ -308,6 +363,9 @@ impl From<&PlayerStatus> for v1::PlayerStatus {
                 since_ms: drain.since.0,
             }),
             quarantined: text(player.quarantined.as_ref()),
+            jobs: player.jobs.iter().map(|job| (*job).into()).collect(),
+            lost_at_ms: player.lost.map_or(0, |lost| lost.at.0),
+            lost_in_ms: player.lost.map_or(0, |lost| lost.left.0),
         }
     }
 }
@@ -323,6 +381,8 @@ impl TryFrom<v1::PlayerStatus> for PlayerStatus {
             since: moment(player.since_ms),
             max_tasks: player.max_tasks,
             in_flight: player.in_flight,
+            jobs: player.jobs.iter().map(JobId::try_from).collect::<Result<_, _>>()?,
+            lost: due(player.lost_at_ms, player.lost_in_ms),
             version: player.version,
             spool: SpoolId::from_slice(&player.spool_id),
             drained: player.drain.map(TryInto::try_into).transpose()?,

@@ -15,6 +15,7 @@ use orchestra_model::{
 };
 
 use crate::{
+    flow::{moment, moment_ms},
     invalid::{InField, Invalid},
     v1,
 };
@@ -83,6 +84,7 @@ impl From<&Holder> for v1::Holder {
             jobs: holder.jobs.iter().map(|job| (*job).into()).collect(),
             since_ms: holder.since.0,
             down: holder.down.map(|state| state.to_string()).unwrap_or_default(),
+            absence: holder.absence.map(Into::into),
         }
     }
 }
@@ -99,6 +101,7 @@ impl TryFrom<v1::Holder> for Holder {
                 "" => None,
                 word => Some(TaskState::from_word(word).in_field("Holder.down")?),
             },
+            absence: holder.absence.map(Into::into),
         })
     }
 }
@@ -112,6 +115,7 @@ impl From<&Explanation> for v1::Explanation {
             reason: explanation.reason.map(|reason| reason.to_string()).unwrap_or_default(),
             dead: explanation.dead,
             text: explanation.text.clone(),
+            given_up_at_ms: moment_ms(explanation.given_up),
         }
     }
 }
@@ -129,6 +133,7 @@ impl TryFrom<v1::Explanation> for Explanation {
             },
             dead: explanation.dead,
             text: explanation.text,
+            given_up: moment(explanation.given_up_at_ms),
         })
     }
 }

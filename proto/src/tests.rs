@@ -19,7 +19,8 @@ use orchestra_model::{
     record::Drain,
     score::{ParamSpec, ScoreHash, ScoreOffer, ScoreSpec},
     status::{
-        CanaryStatus, ConductorStatus, Counts, FlowStatus, FlowSummary, JobStatus, PlayerStatus,
+        Absence, AbsentTasks, CanaryStatus, ConductorStatus, Counts, Due, FlowStatus, FlowSummary,
+        JobAbsence, JobStatus, PlayerStatus,
     },
 };
 
@@ -112,6 +113,7 @@ fn a_flow_says_who_paused_it_and_what_it_waits_for() {
             audience: alice(),
             submitted_at: Timestamp(1),
             ended_at: None,
+            absent: 3,
         },
         cancelled_by: None,
         paused_by: Some(alice()),
@@ -132,6 +134,15 @@ fn a_flow_says_who_paused_it_and_what_it_waits_for() {
             canary: Some(CanaryStatus { tasks: 2, ok: 1, until: Some(Timestamp(9)) }),
             started_at: Some(Timestamp(2)),
             ended_at: None,
+            absence: Some(JobAbsence {
+                in_flight: AbsentTasks {
+                    tasks: 2,
+                    hosts: "fe[1-2]".to_owned(),
+                    since: Some(Timestamp(3)),
+                    given_up: Some(Due { at: Timestamp(90), left: Millis(80) }),
+                },
+                waiting: AbsentTasks::default(),
+            }),
         }]],
     };
     assert_eq!(FlowStatus::try_from(v1::FlowStatus::from(&status)).unwrap(), status);
@@ -148,6 +159,8 @@ fn a_player_says_who_drained_it() {
             since: Some(Timestamp(3)),
             max_tasks: 4,
             in_flight: 1,
+            jobs: vec![JOB],
+            lost: Some(Due { at: Timestamp(9), left: Millis(2) }),
             version: "1".to_owned(),
             spool: None,
             quarantined: drained.is_none().then(|| "why".to_owned()),
@@ -172,6 +185,7 @@ fn holder(down: Option<TaskState>) -> Holder {
         jobs: vec![JOB, JobId { flow: FlowId(43), ..JOB }],
         since: Timestamp(5),
         down,
+        absence: down.map(|_| Absence { since: Some(Timestamp(4)), given_up: None }),
     }
 }
 
@@ -205,6 +219,7 @@ fn an_explanation_is_read_back() {
             reason,
             dead: true,
             text: "be1 failed".to_owned(),
+            given_up: job.map(|_| Timestamp(7)),
         };
         let wire = v1::Explanation::from(&explanation);
         assert_eq!((wire.hosts.as_str(), wire.count), ("fe[1-2]", 2));

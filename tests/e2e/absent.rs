@@ -150,3 +150,46 @@ fn one_of_that_fails_after_its_start_ends_the_job() {
     assert_eq!((&task["state"], &task["exit"]), (&json!("failed"), &json!(1)), "{task}");
     assert_eq!(fleet.record.of("start").len(), 1);
 }
+
+/// What a person sees of a host that died while its task ran, in every view, over a restart of the
+/// conductor, until nobody waits for it any more.
+#[test]
+fn that_a_host_is_away_with_its_task_is_told_everywhere() {
+    let fleet = Fleet::new("p[1-2]").start();
+    let waits = fleet.tool("submitjob", &["work", "seconds=600", "-w", "@all", "--wait"]).start();
+    let flow = eventually("the flow", || waits.so_far("stdout").trim().parse::<u64>().ok());
+    let (id, task) = (flow.to_string(), format!("{flow}.1.1@p1"));
+    fleet.wait_state(flow, "running");
+    let player = fleet.player("p1");
+    // The host is gone with everything on it.
+    player.sitter.kill();
+    fleet.wait_detached("p1");
+
+    let told = eventually("the one who waits to hear of it", || {
+        let told = waits.so_far("stderr");
+        told.contains(&format!("{task} running, but its player is absent since")).then_some(told)
+    });
+    // The score's own timeout, the grace and ten minutes.
+    assert!(told.contains(": lost at ") && told.contains(") unless it comes back"), "{told}");
+    let of_p1 = || {
+        let tasks = fleet.tasks(flow);
+        tasks.into_iter().find(|task| task["host"] == "p1").unwrap()["absent"].clone()
+    };
+    let absent = of_p1();
+    assert!(absent["since"].is_string() && absent["given_up_in_ms"].is_u64(), "{absent}");
+    fleet.getstatus(&[&id]).exits(7).says("1 in flight on absent p1, since ");
+    fleet.getstatus(&[&id, "--tasks"]).exits(7).says("its player is absent since ");
+    fleet.orc(&["explain", &id]).exits(0).says("running, but its player is not attached since ");
+    fleet.orc(&["players", "--absent"]).exits(0).says(&format!("1 task in flight ({flow}.1.1)"));
+    fleet.orc(&["flows"]).exits(0).says("(1 task on an absent player)");
+
+    // What the player told of its score's limits is not forgotten with the conductor.
+    fleet.crash_conductor();
+    assert_eq!(of_p1()["given_up_at"], absent["given_up_at"]);
+
+    let cancelled = fleet.orc(&["cancel", &id]).exits(0);
+    cancelled.complains(&format!("{flow} waits: 1 in flight on absent p1, since "));
+    fleet.orc(&["cancel", &id, "--abandon"]).exits(0);
+    waits.wait().exits(5);
+    assert_eq!(fleet.states(flow)[&task], "lost");
+}

@@ -257,6 +257,7 @@ impl<'a> Writer<'a> {
             exit: has_ended.then_some(0),
             signal: None,
             detail: None,
+            time_limit: None,
         }));
         if has_ended {
             let (host, end) = (host.clone(), self.end.clone());

@@ -37,7 +37,7 @@ pub(super) fn show(wanted: &Wanted, digest: bool, program: &mut Program) -> Resu
         } else if digest {
             writeln!(out, "{}", planned.digest)
         } else {
-            view::text(out, &planned, style)
+            view::text(out, &planned, &wanted.submission.spec, style)
         };
         written.map_err(unwritten)?;
         out.finish()?;

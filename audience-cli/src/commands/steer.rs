@@ -12,7 +12,7 @@ use crate::{
     console::unwritten,
     error::Failure,
     exit::Exit,
-    view::json,
+    view::{Style, absence, json},
 };
 
 #[derive(Serialize)]
@@ -23,18 +23,32 @@ struct Steered {
 
 /// Cancels each flow; a flow that had ended otherwise is a failure, told after the others.
 pub(crate) fn cancel(args: &CancelArgs, program: &mut Program) -> Result<Exit, Failure> {
-    let mut told = Vec::new();
+    let (mut told, mut told_awaited) = (Vec::new(), Vec::new());
+    let style = program.console.narration;
     each(&args.flows()?, program, async |client, flow| {
         let (id, state) = client.cancel(flow, args.abandon).await?;
         told.push((id, state));
+        if state == FlowState::Cancelling {
+            told_awaited.extend(awaited(client, id, style).await);
+        }
         Ok((id, state))
     })?;
+    told_awaited.iter().for_each(|line| program.console.narrate(line));
     let ended = told.iter().filter(|(_, state)| matches!(state, FlowState::Ok | FlowState::Failed));
     let ended: Vec<String> = ended.map(|(id, state)| format!("{id} ({state})")).collect();
     if ended.is_empty() {
         return Ok(Exit::Ok);
     }
     Err(Failure::broken(format!("cancelling flows: ended before: {}", ended.join(", "))))
+}
+
+/// Which absent players a cancelled flow waits for, until when, and how to wait no longer.
+async fn awaited(client: &mut Client, flow: FlowId, style: Style) -> Vec<String> {
+    // That it is cancelled stands whether or not this answer comes.
+    let Ok(status) = client.flow(Some(flow)).await else { return Vec::new() };
+    let jobs = status.slots.iter().flatten();
+    let lines = jobs.flat_map(|job| absence::job(job, style));
+    lines.map(|line| format!("{flow} waits: {line}")).collect()
 }
 
 /// Pauses each flow.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     json,
-    style::{Style, one_line},
+    style::{Style, one_line, when, when_about},
 };
 use crate::client::Explained;
 
@@ -15,8 +15,11 @@ use crate::client::Explained;
 pub fn text(out: &mut dyn io::Write, explained: &Explained, style: Style) -> io::Result<()> {
     writeln!(out, "{} {}", explained.flow, style.flow(explained.state))?;
     for explanation in &explained.explanations {
-        let Explanation { job, hosts, dead, text, .. } = explanation;
-        let text = one_line(text);
+        let Explanation { job, hosts, dead, text, given_up, .. } = explanation;
+        let mut text = one_line(text);
+        if let Some(at) = given_up {
+            text.push_str(&format!(" (that is at {})", when_about(*at)));
+        }
         let text = if *dead { style.warning(&text).to_string() } else { text };
         match (job, hosts.is_empty()) {
             (None, _) => writeln!(out, "  {text}")?,
@@ -36,6 +39,7 @@ pub fn json(out: &mut dyn io::Write, explained: &Explained) -> io::Result<()> {
         reason: explanation.reason,
         dead: explanation.dead,
         text: explanation.text.clone(),
+        given_up_at: explanation.given_up.map(when),
     };
     let explanations = explained.explanations.iter().map(one).collect();
     let flow = Flow { id: explained.flow.0, state: explained.state, explanations };
@@ -57,4 +61,5 @@ struct One {
     reason: Option<WaitReason>,
     dead: bool,
     text: String,
+    given_up_at: Option<String>,
 }

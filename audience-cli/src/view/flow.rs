@@ -9,7 +9,10 @@ use orchestra_model::{
     time::Timestamp,
 };
 
-use super::style::{Style, elapsed, one_line, when_about};
+use super::{
+    absence,
+    style::{Style, elapsed, one_line, when_about},
+};
 
 /// Longest host set that is shown in a job's line, in characters.
 const TARGETS: usize = 60;
@@ -109,6 +112,9 @@ fn job(out: &mut dyn io::Write, job: &JobStatus, style: Style) -> io::Result<()>
     if let Some(canary) = job.canary {
         writeln!(out, "      {}", self::canary(job, canary))?;
     }
+    for line in absence::job(job, style) {
+        writeln!(out, "      {line}")?;
+    }
     Ok(())
 }
 
@@ -197,9 +203,14 @@ pub fn summary(
 ) -> io::Result<()> {
     let took = elapsed(flow.ended_at.unwrap_or(now).since(flow.submitted_at));
     let name = flow.name.as_ref().map_or("-", |name| name.as_str());
+    let absent = match flow.absent {
+        0 => String::new(),
+        1 => style.warning(" (1 task on an absent player)").to_string(),
+        n => style.warning(&format!(" ({n} tasks on absent players)")).to_string(),
+    };
     writeln!(
         out,
-        "{:<8} {:<10} {:<20} {took:<10} {:<12} {name}",
+        "{:<8} {:<10} {:<20} {took:<10} {:<12} {name}{absent}",
         flow.id,
         style.flow(flow.state),
         when_about(flow.submitted_at),

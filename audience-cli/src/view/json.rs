@@ -21,7 +21,7 @@ use orchestra_model::{
 };
 use serde::{Serialize, ser::SerializeMap as _};
 
-use super::{flow::slot_state, style::when, task};
+use super::{absence, flow::slot_state, style::when, task};
 
 /// The version of every document.
 pub const SCHEMA: u32 = 1;
@@ -83,6 +83,7 @@ pub struct Flow<'a> {
     ended_at: Option<String>,
     duration_ms: Option<u64>,
     audience: &'a str,
+    absent: u32,
 }
 
 impl<'a> From<&'a FlowSummary> for Flow<'a> {
@@ -96,6 +97,7 @@ impl<'a> From<&'a FlowSummary> for Flow<'a> {
             ended_at: flow.ended_at.map(when),
             duration_ms: flow.ended_at.map(|at| at.since(flow.submitted_at).0),
             audience: flow.audience.as_str(),
+            absent: flow.absent,
         }
     }
 }
@@ -180,6 +182,7 @@ pub struct Job<'a> {
     window: u32,
     needed: u32,
     canary: Option<Canary>,
+    absent: Option<absence::OfJob<'a>>,
     started_at: Option<String>,
     ended_at: Option<String>,
     duration_ms: Option<u64>,
@@ -203,6 +206,7 @@ impl<'a> From<&'a JobStatus> for Job<'a> {
             window: job.window,
             needed: job.needed,
             canary: job.canary.map(Canary::from),
+            absent: job.absence.as_ref().map(absence::OfJob::from),
             started_at: job.started_at.map(when),
             ended_at: job.ended_at.map(when),
             duration_ms: duration(job.started_at, job.ended_at),
@@ -266,6 +270,7 @@ pub struct Task<'a> {
     started_at: Option<String>,
     ended_at: Option<String>,
     duration_ms: Option<u64>,
+    absent: Option<absence::OfTask>,
     #[serde(flatten)]
     said: Said<'a>,
 }
@@ -284,6 +289,7 @@ impl<'a> From<&'a TaskStatus> for Task<'a> {
             started_at: status.started_at.map(when),
             ended_at: status.ended_at.map(when),
             duration_ms: duration(status.started_at, status.ended_at),
+            absent: status.absence.map(absence::OfTask::from),
             said: Said::of(status.end.as_deref()),
         }
     }
@@ -467,7 +473,7 @@ mod tests {
                 "id": "42.1.1@db3", "host": "db3", "state": "failed", "reason": null,
                 "detail": null, "attempt": 2, "exit": 3, "signal": null,
                 "started_at": "2025-11-21T08:00:01Z", "ended_at": "2025-11-21T08:00:03.5Z",
-                "duration_ms": 2500, "response": {"k": "v"},
+                "duration_ms": 2500, "absent": null, "response": {"k": "v"},
                 "stdout": {"head": "out\n", "tail": "", "bytes": 4, "truncated": false},
                 "stderr": {"head": "a\u{fffd}", "tail": "z", "bytes": 100, "truncated": true},
             })

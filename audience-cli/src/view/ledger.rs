@@ -6,12 +6,17 @@ use orchestra_model::{
     hostset::HostSet,
     ids::{FlowId, JobId},
     ledger::{CellStatus, Holder},
+    names::HostName,
     state::TaskState,
+    status::Due,
     time::Timestamp,
 };
 use serde::Serialize;
 
-use super::style::{Style, when, when_about};
+use super::{
+    absence,
+    style::{Style, when, when_about},
+};
 
 /// Writes a cell, and below it a line for all holders that are there for the same.
 pub fn cell(out: &mut dyn io::Write, cell: &CellStatus, style: Style) -> io::Result<()> {
@@ -37,14 +42,18 @@ pub fn cell(out: &mut dyn io::Write, cell: &CellStatus, style: Style) -> io::Res
 /// `fe[1-2] (2) failed in 42.1.1, since 2025-11-21T08:00:00Z`: hosts folded that are there for the
 /// same, since the first of them.
 pub(super) fn holder_lines(holders: &[Holder], style: Style) -> Vec<String> {
-    type For<'a> = (Option<TaskState>, &'a [JobId]);
-    let mut folded: BTreeMap<For<'_>, (Timestamp, Vec<_>)> = BTreeMap::new();
-    for Holder { host, jobs, since, down } in holders {
-        let (first, hosts) = folded.entry((*down, jobs)).or_insert((*since, Vec::new()));
+    type For<'a> = (Option<TaskState>, &'a [JobId], bool);
+    type Those = (Timestamp, Option<Due>, Vec<HostName>);
+    let mut folded: BTreeMap<For<'_>, Those> = BTreeMap::new();
+    for Holder { host, jobs, since, down, absence } in holders {
+        let those = folded.entry((*down, jobs, absence.is_some()));
+        let (first, lost, hosts) = those.or_insert((*since, None, Vec::new()));
         *first = (*first).min(*since);
+        let due = absence.and_then(|absence| absence.given_up);
+        *lost = lost.iter().copied().chain(due).min_by_key(|due| due.at);
         hosts.push(host.clone());
     }
-    let line = |((down, jobs), (since, hosts)): (For<'_>, (Timestamp, Vec<_>))| {
+    let line = |((down, jobs, away), (since, lost, hosts)): (For<'_>, Those)| {
         let hosts = HostSet::from_names(hosts);
         let jobs: Vec<String> = jobs.iter().map(ToString::to_string).collect();
         let state = match down {
@@ -53,7 +62,15 @@ pub(super) fn holder_lines(holders: &[Holder], style: Style) -> Vec<String> {
         };
         let place =
             if jobs.is_empty() { String::new() } else { format!(" in {}", jobs.join(", ")) };
-        format!("{} {state}{place}, since {}", hosts.counted(), when_about(since))
+        let mut text = format!("{} {state}{place}, since {}", hosts.counted(), when_about(since));
+        if away {
+            text.push_str(&style.warning(", not attached").to_string());
+        }
+        if let Some(due) = lost {
+            let first = if hosts.len() == 1 { "" } else { "the first " };
+            text.push_str(&format!(", {first}lost {}", absence::moment(due)));
+        }
+        text
     };
     folded.into_iter().map(line).collect()
 }
@@ -95,6 +112,7 @@ pub(super) struct OfHolder<'a> {
     since: String,
     /// `null` while it merely runs.
     down: Option<TaskState>,
+    absent: Option<absence::OfTask>,
 }
 
 impl<'a> From<&'a Holder> for OfHolder<'a> {
@@ -104,6 +122,7 @@ impl<'a> From<&'a Holder> for OfHolder<'a> {
             jobs: holder.jobs.iter().map(ToString::to_string).collect(),
             since: when(holder.since),
             down: holder.down,
+            absent: holder.absence.map(absence::OfTask::from),
         }
     }
 }

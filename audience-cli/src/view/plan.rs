@@ -1,11 +1,13 @@
 //! What a submission would do: waves of hosts, what they would wait for, what is missing.
 
-use std::io;
+use std::{collections::BTreeMap, io};
 
 use orchestra_model::{
+    flow::FlowSpec,
     hostset::HostSet,
     ledger::{Forecast, ScoreSurvey},
     names::JobName,
+    time::Millis,
 };
 use orchestra_proto::Planned;
 use serde::Serialize;
@@ -18,7 +20,12 @@ use super::{
 };
 
 /// Writes a plan: a line a wave, then whatever somebody should know before submitting.
-pub fn text(out: &mut dyn io::Write, planned: &Planned, style: Style) -> io::Result<()> {
+pub fn text(
+    out: &mut dyn io::Write,
+    planned: &Planned,
+    spec: &FlowSpec,
+    style: Style,
+) -> io::Result<()> {
     let Forecast { waves, stuck, awaited, absent, drained, free } = &planned.forecast;
     for (index, wave) in waves.iter().enumerate() {
         let step = |(job, hosts): &(JobName, HostSet)| format!("{job} {}", hosts.counted());
@@ -35,9 +42,10 @@ pub fn text(out: &mut dyn io::Write, planned: &Planned, style: Style) -> io::Res
     for line in holder_lines(awaited, style) {
         writeln!(out, "waits at first for: {line}")?;
     }
-    for (hosts, what) in
-        [(absent, "not attached"), (drained, "drained"), (free, "held back by no limit")]
-    {
+    if !absent.is_empty() {
+        writeln!(out, "not attached: {}, {}", absent.counted(), patience(spec))?;
+    }
+    for (hosts, what) in [(drained, "drained"), (free, "held back by no limit")] {
         if !hosts.is_empty() {
             writeln!(out, "{what}: {}", hosts.counted())?;
         }
@@ -49,6 +57,24 @@ pub fn text(out: &mut dyn io::Write, planned: &Planned, style: Style) -> io::Res
         writeln!(out, "digest: {}", planned.digest)?;
     }
     Ok(())
+}
+
+/// How long the tasks of absent players wait.
+fn patience(spec: &FlowSpec) -> String {
+    let mut jobs: BTreeMap<Option<Millis>, Vec<&str>> = BTreeMap::new();
+    for job in spec.slots.iter().flat_map(|slot| &slot.jobs) {
+        jobs.entry(job.give_up_after).or_default().push(job.name.as_str());
+    }
+    let told = |after: Option<Millis>| match after {
+        None => "waited for as long as that takes".to_owned(),
+        Some(after) => format!("unreachable after {after}"),
+    };
+    let several = jobs.len() > 1;
+    let each = jobs.into_iter().map(|(after, jobs)| match several {
+        true => format!("by {} {}", jobs.join(", "), told(after)),
+        false => told(after),
+    });
+    each.collect::<Vec<_>>().join("; ")
 }
 
 /// Tells what differs or is missing; that all is as it should be needs no line.

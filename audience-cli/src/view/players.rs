@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, io};
 use orchestra_model::{record::Drain, status::PlayerStatus};
 use serde::Serialize;
 
-use super::style::{Style, one_line, when, when_about};
+use super::{
+    absence,
+    style::{Style, one_line, when, when_about},
+};
 
 /// Writes a player as a line.
 pub fn line(out: &mut dyn io::Write, player: &PlayerStatus, style: Style) -> io::Result<()> {
@@ -26,6 +29,9 @@ pub fn line(out: &mut dyn io::Write, player: &PlayerStatus, style: Style) -> io:
             player.max_tasks,
             one_line(&player.version)
         );
+    } else if player.in_flight > 0 {
+        let text = format!(", {}", left_behind(player));
+        rest = style.warning(&text).to_string();
     }
     let labels = if labels.is_empty() { String::new() } else { format!(" [{}]", labels.join(" ")) };
     let state = if player.attached { state } else { style.warning(&state).to_string() };
@@ -40,6 +46,19 @@ pub fn line(out: &mut dyn io::Write, player: &PlayerStatus, style: Style) -> io:
     writeln!(out, "{host:<24} {state}{rest}{labels}{drained}{quarantined}")
 }
 
+/// What was out to a player when it went: `2 tasks in flight (42.1.1, 43.1.1), lost at …`.
+fn left_behind(player: &PlayerStatus) -> String {
+    let jobs: Vec<String> = player.jobs.iter().map(ToString::to_string).collect();
+    let more = if jobs.len() < player.in_flight as usize { ", …" } else { "" };
+    let tasks = if player.in_flight == 1 { "task" } else { "tasks" };
+    let first = if player.in_flight == 1 { "" } else { "the first " };
+    let mut text = format!("{} {tasks} in flight ({}{more})", player.in_flight, jobs.join(", "));
+    if let Some(lost) = player.lost {
+        text.push_str(&format!(", {first}lost {}", absence::moment(lost)));
+    }
+    text
+}
+
 /// A player in JSON.
 #[derive(Serialize)]
 pub struct Player<'a> {
@@ -49,6 +68,9 @@ pub struct Player<'a> {
     since: Option<String>,
     max_tasks: u32,
     in_flight: u32,
+    jobs: Vec<String>,
+    lost_at: Option<String>,
+    lost_in_ms: Option<u64>,
     version: &'a str,
     spool_id: Option<String>,
     drained: Option<Drained<'a>>,
@@ -71,6 +93,9 @@ impl<'a> From<&'a PlayerStatus> for Player<'a> {
             since: player.since.map(when),
             max_tasks: player.max_tasks,
             in_flight: player.in_flight,
+            jobs: player.jobs.iter().map(ToString::to_string).collect(),
+            lost_at: player.lost.map(|lost| when(lost.at)),
+            lost_in_ms: player.lost.map(|lost| lost.left.0),
             version: &player.version,
             spool_id: player.spool.map(|id| id.to_string()),
             drained: player.drained.as_ref().map(|drain| Drained {
@@ -86,9 +111,11 @@ impl<'a> From<&'a PlayerStatus> for Player<'a> {
 #[cfg(test)]
 pub(super) mod tests {
     use orchestra_model::{
+        ids::{FlowId, JobId},
         names::{AudienceName, HostName, ScoreName},
         score::{ScoreHash, ScoreOffer, ScoreSpec},
-        time::Timestamp,
+        status::Due,
+        time::{Millis, Timestamp},
     };
 
     use super::*;
@@ -109,6 +136,8 @@ pub(super) mod tests {
             since: Some(Timestamp(1_763_712_000_000)),
             max_tasks: 4,
             in_flight: 1,
+            jobs: Vec::new(),
+            lost: None,
             version: "0.1.0".to_owned(),
             spool: None,
             drained: None,
@@ -121,8 +150,19 @@ pub(super) mod tests {
     fn a_player_is_a_line() {
         let mut out = Vec::new();
         line(&mut out, &player("fe1", &[]), Style::default()).unwrap();
-        let absent = PlayerStatus { attached: false, since: None, ..player("fe2", &[]) };
+        let absent =
+            PlayerStatus { attached: false, since: None, in_flight: 0, ..player("fe2", &[]) };
         line(&mut out, &absent, Style::default()).unwrap();
+        let lost = Due { at: Timestamp(1_763_713_800_000), left: Millis::minutes(25) };
+        let job = |flow| JobId { flow: FlowId(flow), slot: 1, job: 1 };
+        let busy = PlayerStatus {
+            attached: false,
+            in_flight: 2,
+            jobs: vec![job(42), job(43)],
+            lost: Some(lost),
+            ..player("fe4", &[])
+        };
+        line(&mut out, &busy, Style::default()).unwrap();
         let by = AudienceName::new("alice").unwrap();
         let drain = Drain { by, reason: "new\ndisk".into(), since: Timestamp(1_763_712_000_000) };
         let drained = PlayerStatus { drained: Some(drain), ..player("fe3", &[]) };
@@ -132,6 +172,8 @@ pub(super) mod tests {
             "fe1                      attached since 2025-11-21T08:00:00Z 1/4 tasks, version 0.1.0 \
              [app=web]\n\
              fe2                      never seen [app=web]\n\
+             fe4                      absent since 2025-11-21T08:00:00Z, 2 tasks in flight \
+             (42.1.1, 43.1.1), the first lost at 2025-11-21T08:30:00Z (in 25m) [app=web]\n\
              fe3                      attached since 2025-11-21T08:00:00Z 1/4 tasks, version 0.1.0 \
              [app=web], drained by alice since 2025-11-21T08:00:00Z: new\\ndisk\n"
         );

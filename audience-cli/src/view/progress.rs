@@ -4,18 +4,19 @@
 //! reconnected; [`Progress`] remembers what was told, so that nothing is told twice and no job's
 //! change is missed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
     ids::JobId,
-    names::JobName,
+    names::{HostName, JobName},
     state::{FlowState, JobState, TaskState},
-    status::{Counts, Event, FlowStatus},
+    status::{Absence, Counts, Event, FlowStatus, JobAbsence, JobStatus},
 };
 use orchestra_proto::Watched;
 use serde::Serialize;
 
 use super::{
+    absence,
     flow::{counts, named},
     json::{SCHEMA, States, WholeFlow},
     style::Style,
@@ -29,6 +30,10 @@ pub struct Progress {
     /// Whether it was told why nothing goes on, since the flow's state changed.
     why: bool,
     jobs: BTreeMap<JobId, (JobName, JobState)>,
+    /// Tasks of which was told that their players are absent.
+    absent: BTreeSet<(JobId, HostName)>,
+    /// What was told last of a job's absent players.
+    absence: BTreeMap<JobId, String>,
 }
 
 impl Progress {
@@ -64,6 +69,7 @@ impl Progress {
         for job in status.slots.iter().flatten() {
             self.jobs.entry(job.id).or_insert_with(|| (job.name.clone(), JobState::Pending));
             lines.extend(self.job(job.id, job.state, &job.counts, style));
+            lines.extend(self.absence(job, style));
         }
         let name = named(&status.summary);
         let before = self.flow.replace((name, status.summary.state)).map(|(_, state)| state);
@@ -90,7 +96,11 @@ impl Progress {
                 self.flow_line(style)
             }
             Event::Job { job, state, counts } => self.job(*job, *state, counts, style),
-            Event::Task { job, host, state, exit, signal, detail, .. } => {
+            Event::Task { job, host, state, exit, signal, detail, absence, .. } => {
+                if state.is_in_flight() {
+                    return self.presence(*job, host, *state, *absence, style);
+                }
+                self.absent.remove(&(*job, host.clone()));
                 let worth = matches!(
                     state,
                     TaskState::Failed
@@ -110,6 +120,44 @@ impl Progress {
                 worth.then(|| format!("{id} {}{colon}{}", style.task(*state), ending.why()))
             }
         }
+    }
+
+    /// That the player of a task in flight went away, or came back.
+    fn presence(
+        &mut self,
+        job: JobId,
+        host: &HostName,
+        state: TaskState,
+        absence: Option<Absence>,
+        style: Style,
+    ) -> Option<String> {
+        let what = format!("{} {}", id(job, Some(host)), style.task(state));
+        let task = (job, host.clone());
+        match absence {
+            Some(absence) if self.absent.insert(task) => {
+                let text = absence::task(state, absence);
+                Some(format!("{what}, but {}", style.warning(&text)))
+            }
+            None if self.absent.remove(&(job, host.clone())) => {
+                Some(format!("{what}, its player is back"))
+            }
+            _ => None,
+        }
+    }
+
+    /// What a status says of a job's absent players, once while that stays so.
+    fn absence(&mut self, job: &JobStatus, style: Style) -> Vec<String> {
+        let lines = absence::job(job, style);
+        let Some(JobAbsence { in_flight, waiting }) = &job.absence else {
+            self.absence.remove(&job.id);
+            return Vec::new();
+        };
+        let hosts = format!("{} {} {}", in_flight.hosts, in_flight.tasks, waiting.hosts);
+        if self.absence.get(&job.id) == Some(&hosts) {
+            return Vec::new();
+        }
+        self.absence.insert(job.id, hosts);
+        lines.into_iter().map(|line| format!("{}: {line}", job.id)).collect()
     }
 
     /// The end of a flow is told with its failures, by whoever waits.
@@ -142,17 +190,25 @@ pub fn json_line(heard: &Watched) -> serde_json::Result<String> {
         Watched::Event(Event::Job { job, state, counts }) => {
             JsonEvent::Job { id: job.to_string(), state: *state, counts: States(*counts) }
         }
-        Watched::Event(Event::Task { job, host, state, attempt, exit, signal, detail }) => {
-            JsonEvent::Task {
-                id: id(*job, Some(host)),
-                host: host.as_str(),
-                state: *state,
-                attempt: *attempt,
-                exit: *exit,
-                signal: *signal,
-                detail: detail.as_deref(),
-            }
-        }
+        Watched::Event(Event::Task {
+            job,
+            host,
+            state,
+            attempt,
+            exit,
+            signal,
+            detail,
+            absence,
+        }) => JsonEvent::Task {
+            id: id(*job, Some(host)),
+            host: host.as_str(),
+            state: *state,
+            attempt: *attempt,
+            exit: *exit,
+            signal: *signal,
+            detail: detail.as_deref(),
+            absent: absence.map(absence::OfTask::from),
+        },
     };
     serde_json::to_string(&Line { schema: SCHEMA, event })
 }
@@ -187,12 +243,18 @@ enum JsonEvent<'a> {
         exit: Option<i32>,
         signal: Option<i32>,
         detail: Option<&'a str>,
+        absent: Option<absence::OfTask>,
     },
 }
 
 #[cfg(test)]
 mod tests {
-    use orchestra_model::{ids::FlowId, names::HostName};
+    use orchestra_model::{
+        ids::FlowId,
+        names::HostName,
+        status::{AbsentTasks, Due},
+        time::{Millis, Timestamp},
+    };
 
     use super::*;
     use crate::view::json::samples;
@@ -208,6 +270,7 @@ mod tests {
             exit,
             signal: None,
             detail: None,
+            absence: None,
         })
     }
 
@@ -284,10 +347,53 @@ mod tests {
     }
 
     #[test]
+    fn that_a_player_goes_and_comes_back_is_told_once() {
+        let mut progress = Progress::default();
+        progress.lines(&Watched::Status(Box::new(samples::running())), Style::default());
+        let mut told = |state, absence| {
+            let mut heard = task(state, None);
+            if let Watched::Event(Event::Task { absence: is, .. }) = &mut heard {
+                *is = absence;
+            }
+            progress.lines(&heard, Style::default())
+        };
+        let away = Absence {
+            since: Some(samples::SUBMITTED),
+            given_up: Some(Due { at: Timestamp(1_763_713_800_000), left: Millis::minutes(25) }),
+        };
+        assert!(told(TaskState::Running, None).is_empty());
+        assert_eq!(
+            told(TaskState::Running, Some(away)),
+            ["42.2.1@fe3 running, but its player is absent since 2025-11-21T08:00:00Z: lost at \
+              2025-11-21T08:30:00Z (in 25m) unless it comes back"]
+        );
+        assert!(told(TaskState::Running, Some(away)).is_empty());
+        assert_eq!(told(TaskState::Running, None), ["42.2.1@fe3 running, its player is back"]);
+        assert!(told(TaskState::Running, None).is_empty());
+        assert_eq!(told(TaskState::Sent, Some(away)).len(), 1);
+        assert_eq!(told(TaskState::Lost, None), ["42.2.1@fe3 lost"]);
+        assert!(told(TaskState::Running, None).is_empty(), "the next attempt is not back");
+
+        // Whoever comes later is told by the status.
+        let mut status = samples::running();
+        let tasks = AbsentTasks {
+            tasks: 1,
+            hosts: "fe3".to_owned(),
+            since: away.since,
+            given_up: away.given_up,
+        };
+        status.slots[1][0].absence = Some(JobAbsence { in_flight: tasks, ..Default::default() });
+        let status = Watched::Status(Box::new(status));
+        let lines = progress.lines(&status, Style::default());
+        assert!(lines[0].starts_with("42.2.1: 1 in flight on absent fe3, since"), "{lines:?}");
+        assert!(progress.lines(&status, Style::default()).is_empty());
+    }
+
+    #[test]
     fn events_are_lines_of_json() {
         assert_eq!(
             json_line(&task(TaskState::Failed, Some(3))).unwrap(),
-            r#"{"schema":1,"event":"task","id":"42.2.1@fe3","host":"fe3","state":"failed","attempt":1,"exit":3,"signal":null,"detail":null}"#
+            r#"{"schema":1,"event":"task","id":"42.2.1@fe3","host":"fe3","state":"failed","attempt":1,"exit":3,"signal":null,"detail":null,"absent":null}"#
         );
         let status = Watched::Status(Box::new(samples::running()));
         let text = json_line(&status).unwrap();

@@ -14,7 +14,10 @@ use orchestra_model::{
     status::TaskStatus,
 };
 
-use super::style::{Style, elapsed, one_line};
+use super::{
+    absence,
+    style::{Style, elapsed, one_line},
+};
 
 /// Final states that somebody who asks what went wrong wants to see. `skipped` is a consequence,
 /// and the counts tell it.
@@ -118,6 +121,9 @@ pub fn line(out: &mut dyn io::Write, task: &TaskStatus, style: Style) -> io::Res
     if let (Some(started), Some(ended)) = (task.started_at, task.ended_at) {
         let _ = write!(rest, " {}", elapsed(ended.since(started)));
     }
+    if let Some(absence) = task.absence {
+        let _ = write!(rest, " {}", absence::task(task.state, absence));
+    }
     let id = id(task.job, task.host.as_ref());
     if rest.is_empty() {
         return writeln!(out, "{id:<24} {}", style.task(task.state));
@@ -192,6 +198,7 @@ mod tests {
             started_at: Some(Timestamp(1_000)),
             ended_at: Some(Timestamp(3_500)),
             end: None,
+            absence: None,
         }
     }
 

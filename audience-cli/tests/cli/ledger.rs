@@ -37,6 +37,7 @@ fn holder(host: &str, down: Option<TaskState>, seconds: u64) -> Holder {
         jobs: vec![JOB],
         since: Timestamp(1_763_712_000_000 + seconds * 1_000),
         down,
+        absence: None,
     }
 }
 
@@ -73,7 +74,7 @@ db in cluster east of shop: 2 of 1 held (6 hosts)
     assert_eq!(
         cells[0]["holders"][0],
         json!({"host": "fe2", "jobs": ["42.1.1"], "since": "2025-11-21T08:00:09Z",
-               "down": "failed"})
+               "down": "failed", "absent": null})
     );
     assert_eq!(cells[0]["holders"][2]["down"], json!(null));
 }

@@ -25,6 +25,8 @@ fn player(host: &str, attached: bool, hash: u8) -> PlayerStatus {
         since: Some(Timestamp(1_763_712_000_000)),
         max_tasks: 4,
         in_flight: 0,
+        jobs: Vec::new(),
+        lost: None,
         version: "0.1.0".to_owned(),
         spool: None,
         drained: None,

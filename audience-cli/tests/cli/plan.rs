@@ -27,6 +27,7 @@ fn planned() -> Planned {
         jobs: vec![JOB],
         since: Timestamp(1_763_712_000_000),
         down: None,
+        absence: None,
     };
     Planned {
         forecast: Forecast {
@@ -61,7 +62,7 @@ wave 1: be be1 (1); web fe9 (1)
 wave 2: web fe[1-3] (3)
 web fe[4-5] (2) would never start: fe6 is down since flow 41
 waits at first for: be[2-3] (2) busy in 42.1.1, since 2025-11-21T08:00:00Z
-not attached: fe3 (1)
+not attached: fe3 (1), waited for as long as that takes
 drained: fe2 (1)
 held back by no limit: fe9 (1)
 web: score restart is abababababab on fe1 (1)

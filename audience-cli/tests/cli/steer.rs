@@ -79,6 +79,7 @@ fn waiting_is_explained_down_to_a_task() {
         reason: job.map(|_| "cell".to_owned()).unwrap_or_default(),
         dead: true,
         text: text.to_owned(),
+        given_up_at_ms: 0,
     };
     fake.tables().explained.explanations = vec![
         explanation(None, "", "nothing goes on"),
@@ -91,7 +92,7 @@ fn waiting_is_explained_down_to_a_task() {
     assert_eq!(
         flow["explanations"][1],
         json!({"job": "42.1.1", "hosts": "db[2-3]", "count": 2, "reason": "cell", "dead": true,
-               "text": "db1 is down since flow 41"})
+               "text": "db1 is down since flow 41", "given_up_at": null})
     );
     assert_eq!(flow["explanations"][0]["reason"], json!(null));
     fake.run("orc explain last.1.2").is(0, said, "");

@@ -29,6 +29,7 @@ pub(crate) fn flow(state: FlowState, job: JobState, counts: &[(TaskState, u32)])
             audience: AudienceName::new("alice").unwrap(),
             submitted_at: SUBMITTED,
             ended_at: ended,
+            absent: 0,
         },
         cancelled_by: None,
         paused_by: None,
@@ -49,6 +50,7 @@ pub(crate) fn flow(state: FlowState, job: JobState, counts: &[(TaskState, u32)])
             canary: None,
             started_at: Some(SUBMITTED),
             ended_at: ended,
+            absence: None,
         }]],
     }
 }
@@ -128,6 +130,7 @@ pub(crate) fn task(n: u32, state: TaskState, outcome: Option<Outcome>, stdout: &
                 stderr: Output::default(),
             })
         }),
+        absence: None,
     }
 }
 
@@ -143,7 +146,17 @@ pub(crate) fn told_job(state: JobState, counts: &[(TaskState, u32)]) -> v1::Watc
 
 pub(crate) fn told_task(n: u32, state: TaskState, exit: Option<i32>) -> v1::WatchEvent {
     let host = HostName::new(&format!("db{n}")).unwrap();
-    (&Event::Task { job: JOB, host, state, attempt: 1, exit, signal: None, detail: None }).into()
+    let event = Event::Task {
+        job: JOB,
+        host,
+        state,
+        attempt: 1,
+        exit,
+        signal: None,
+        detail: None,
+        absence: None,
+    };
+    (&event).into()
 }
 
 pub(crate) fn told_flow(state: FlowState) -> v1::WatchEvent {

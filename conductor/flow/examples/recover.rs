@@ -103,6 +103,7 @@ fn stored(id: FlowId, hosts: &HostSet) -> RecoveredFlow {
         exit: (index < total / 2).then_some(0),
         signal: None,
         detail: None,
+        time_limit: None,
     });
     let record = JobRecord {
         id: job,

@@ -27,7 +27,7 @@ use crate::{
     flow::Flow,
     ledger::Left,
     recover::SKIPPED,
-    task::TaskRef,
+    task::{TaskRef, TimeLimit},
 };
 
 impl Engine {
@@ -41,12 +41,15 @@ impl Engine {
             return self.close(player, session, CloseReason::Removed);
         }
         if let Some(older) = self.roster[player].session {
-            self.detach(player, older);
+            self.end_session(player);
             self.close(player, older, CloseReason::Superseded);
         }
         if let Some(quarantine) = self.judge(player, snapshot) {
-            return self.roster.attach_quarantined(player, session, quarantine);
+            self.roster.attach_quarantined(player, session, quarantine);
+            return self.tell_away(player);
         }
+        let told_away = std::mem::take(&mut self.roster[player].told_away);
+        let were = if told_away { self.in_flight_on(player) } else { Vec::new() };
         self.note_presence(player, true);
         self.roster.attach(player, session, snapshot);
         self.look_again_on(player);
@@ -55,6 +58,11 @@ impl Engine {
         if self.stale.is_none() {
             self.reconcile(player, session, snapshot);
         }
+        // What has changed meanwhile was told with the change.
+        let now = self.in_flight_on(player);
+        let back: Vec<TaskRef> =
+            (were.into_iter().filter(|was| now.contains(was))).map(|(task, _)| task).collect();
+        self.publish_presence(&back);
         self.gather(player, true);
         self.woken.insert(player);
     }
@@ -63,6 +71,11 @@ impl Engine {
         if self.roster[player].session != Some(session) {
             return;
         }
+        self.end_session(player);
+        self.tell_away(player);
+    }
+
+    fn end_session(&mut self, player: PlayerIx) {
         let was_there = self.roster[player].attached();
         self.roster.detach(player, self.now);
         if was_there {
@@ -77,6 +90,22 @@ impl Engine {
         self.gather(player, false);
     }
 
+    /// Tells whoever watches that what is in flight on a player is on one that is not there, once.
+    pub(crate) fn tell_away(&mut self, player: PlayerIx) {
+        if std::mem::replace(&mut self.roster[player].told_away, true) {
+            return;
+        }
+        let away: Vec<TaskRef> =
+            self.in_flight_on(player).into_iter().map(|(task, _)| task).collect();
+        self.publish_presence(&away);
+    }
+
+    /// The tasks in flight on a player, and their states.
+    fn in_flight_on(&self, player: PlayerIx) -> Vec<(TaskRef, TaskState)> {
+        let tasks = self.roster[player].in_flight.iter().map(|flying| flying.task);
+        tasks.filter_map(|task| Some((task, self.job(task.job())?.state_of(task.index)))).collect()
+    }
+
     pub(crate) fn close(&mut self, player: PlayerIx, session: SessionId, reason: CloseReason) {
         self.effects.push_back(Effect::Close { player, session, reason });
     }
@@ -88,6 +117,9 @@ impl Engine {
             match here {
                 true => self.disarm_loss(flying.task, player),
                 false => self.arm_loss(flying.task, player),
+            }
+            if let Some(job) = self.job_mut(flying.task.job()) {
+                job.away = if here { job.away - 1 } else { job.away + 1 };
             }
         }
         let parked: Vec<TaskRef> = self.roster[player].parked().collect();
@@ -176,6 +208,7 @@ impl Engine {
             if gone.is_some() {
                 self.finish(task, TaskState::Lost, gone);
             } else if let Some(live) = live.remove(&key) {
+                self.note_time_limit(ix, task);
                 if let Some(at) = live.started_at {
                     self.note_start(task, at);
                 }
@@ -213,6 +246,19 @@ impl Engine {
         self.send(ix, session, Command::Hello(issued));
         for command in said {
             self.send(ix, session, command);
+        }
+    }
+
+    /// Notes how long an attempt may take that runs there, where a release sent it that did not
+    /// note it.
+    fn note_time_limit(&mut self, ix: PlayerIx, task: TaskRef) {
+        let player = &self.roster[ix];
+        let Some(job) = self.flows.job_mut(task.job()) else { return };
+        let limit = player.time_limit(&job.spec);
+        let known = job.task_mut(task.index);
+        if known.time_limit == TimeLimit::NONE && limit.is_some() {
+            known.time_limit = limit.into();
+            self.record_task(task);
         }
     }
 

@@ -112,7 +112,7 @@ impl Engine {
         let id = job.id;
         let mut counts = Counts::default();
         let (mut parked, mut absent, mut sequenced, mut delayed) = (0, 0, 0, 0);
-        let (mut ok, mut failed) = (0, 0);
+        let (mut ok, mut failed, mut away) = (0, 0, 0);
         for index in 0..job.total() {
             let (task, place) = (job.task(index), job.place_of(index));
             let state = job.state_of(index);
@@ -131,6 +131,7 @@ impl Engine {
                     return Err(Violation(format!("task {index} of {id} is in flight on nobody")));
                 };
                 expected.in_flight.entry(player).or_default().insert(TaskRef::new(id, index));
+                away += u32::from(!self.roster[player].attached());
                 ensure!(
                     task.order <= self.roster[player].last_order,
                     "task {index} of {id} has an order that was not issued"
@@ -172,6 +173,7 @@ impl Engine {
         }
         ensure!(counts == job.counts, "job {id} counts {:?}, has {counts:?}", job.counts);
         ensure!(parked == job.parked, "job {id} counts {} parked, has {parked}", job.parked);
+        ensure!(away == job.away, "job {id} counts {} away, has {away}", job.away);
         ensure!(absent == job.absent, "job {id} counts {} absent, has {absent}", job.absent);
         ensure!(
             (sequenced, delayed) == (job.sequenced, job.delayed),

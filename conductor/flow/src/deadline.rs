@@ -102,7 +102,7 @@ impl Engine {
     }
 
     /// When a parked task is given up if nothing changes; `None` for never.
-    fn parked_until(&self, task: TaskRef) -> Option<Timestamp> {
+    pub(crate) fn parked_until(&self, task: TaskRef) -> Option<Timestamp> {
         let job =
             self.job(task.job()).filter(|job| job.state_of(task.index) == TaskState::Waiting)?;
         let patience = job.spec.give_up_after.filter(|_| job.is_parked(task.index))?;
@@ -185,20 +185,21 @@ impl Engine {
     }
 
     /// When an order is lost whose player is away; `None` where it is there.
-    fn lost_at(&self, task: TaskRef, ix: PlayerIx) -> Option<Timestamp> {
+    pub(crate) fn lost_at(&self, task: TaskRef, ix: PlayerIx) -> Option<Timestamp> {
         /// What the default adds to timeout and grace: time to reboot and come back.
         const REBOOT: Millis = Millis::minutes(10);
-        /// Stands for the timeout of a score that nobody has told of, because its player has not
-        /// been back since the conductor started. Rather late than wrong.
+        /// Stands for the limit of an attempt of which none is known: of a score that the player
+        /// did not offer, or sent by a release that did not note it, by a player that has not been
+        /// back since the conductor started. Rather late than wrong.
         const UNTOLD: Millis = Millis::minutes(24 * 60);
         let player = &self.roster[ix];
         let detached_at = player.detached_at?;
         let job = self.job(task.job()).filter(|job| job.state_of(task.index).is_in_flight())?;
-        let patience = job.spec.lost_after.unwrap_or_else(|| {
-            let told = player.limits(&job.spec.score).map(|limits| limits.timeout);
-            let timeout = job.spec.timeout.into_iter().chain(told).min();
-            timeout.unwrap_or(UNTOLD) + player.kill_grace + REBOOT
-        });
+        // By the limits that held when it was sent: after a restart the player, which is away, has
+        // told none.
+        let limit = job.task(task.index).time_limit.get();
+        let limit = limit.or_else(|| player.time_limit(&job.spec)).unwrap_or(UNTOLD);
+        let patience = job.spec.lost_after.unwrap_or(limit + REBOOT);
         Some(detached_at.after(patience).max(self.returning_until))
     }
 }

@@ -241,7 +241,7 @@ impl Engine {
         job.touched.remove(&task.index);
         job.park(task.index, Parked::No);
         job.shift(task.index, TaskState::Sent);
-        let timeout = job.spec.timeout;
+        let (timeout, time_limit) = (job.spec.timeout, player.time_limit(&job.spec).into());
         let known = job.task_mut(task.index);
         known.attempt = known.attempt.max(forgotten) + 1;
         known.impact = impact;
@@ -249,6 +249,7 @@ impl Engine {
         known.sent_at = now.into();
         known.started_at = Moment::NONE;
         known.detail = None;
+        known.time_limit = time_limit;
         let order = Order { number: known.order, key: known.key(store, id), timeout };
         let (issued, sent) = (player.record(), known.record(task, &player.host));
         self.put(issued);
@@ -286,6 +287,10 @@ impl Engine {
         let Flying { impact, .. } = player.in_flight.swap_remove(at);
         player.holding -= u32::from(impact == Impact::Holds);
         player.said_busy = false;
+        let is_away = !player.attached();
+        if let Some(job) = self.job_mut(task.job()).filter(|_| is_away) {
+            job.away -= 1;
+        }
         self.settle_hold(ix, task.job(), order, impact, left);
         self.woken.insert(ix);
         self.enqueue(task.job());

@@ -8,6 +8,7 @@ use orchestra_model::{
     deployment::CellId,
     flow::SequenceOnFailure,
     ledger::{Explanation, Holder},
+    status::{Absence, Due},
 };
 
 use crate::{Engine, flow::Flow, job::Job, roster::PlayerIx, task::Parked};
@@ -67,6 +68,7 @@ impl Engine {
     fn explain_job(&self, job: &Job, host: Option<&HostName>) -> Vec<Explanation> {
         let mut waits: BTreeMap<Wait, Vec<HostName>> = BTreeMap::new();
         let mut others: BTreeMap<TaskState, Vec<HostName>> = BTreeMap::new();
+        let mut away: BTreeMap<TaskState, Away> = BTreeMap::new();
         for index in 0..job.total().min(LOOKED_AT) {
             let name = job.player_of(index).map(|player| self.roster.host(player));
             // A one-of task that has not chosen is told of wherever it may run.
@@ -78,6 +80,10 @@ impl Engine {
                 continue;
             }
             let state = job.state_of(index);
+            if let Some(absence) = self.absence(job, index).filter(|_| state.is_in_flight()) {
+                away.entry(state).or_default().add(name, absence);
+                continue;
+            }
             let hosts = match state {
                 TaskState::Waiting => waits.entry(self.wait_of(job, index)).or_default(),
                 state => others.entry(state).or_default(),
@@ -97,11 +103,14 @@ impl Engine {
             reason: None,
             dead: false,
             text: told_state(state).to_owned(),
+            given_up: None,
         }));
+        told.extend(away.into_iter().map(|(state, away)| self.tell_away(job, state, away)));
         if told.is_empty() && host.is_none() {
             let text = format!("job {} is {}", job.spec.name, job.state);
             let (job, hosts) = (Some(job.id), HostSet::default());
-            told.push(Explanation { job, hosts, reason: None, dead: false, text });
+            let given_up = None;
+            told.push(Explanation { job, hosts, reason: None, dead: false, text, given_up });
         }
         told
     }
@@ -161,7 +170,70 @@ impl Engine {
                 (reason, dead, text)
             }
         };
-        Explanation { job: Some(job.id), hosts, reason: Some(reason), dead, text }
+        let given_up = match reason {
+            WaitReason::PlayerAbsent | WaitReason::Quarantined | WaitReason::NoPlayer => {
+                self.first_given_up(job, &hosts)
+            }
+            _ => None,
+        };
+        let text = match given_up {
+            Some(due) => format!("{text}; given up as unreachable in {}", whole(due.left)),
+            None if reason == WaitReason::PlayerAbsent => {
+                format!("{text}; waits until it attaches, for the job has no give_up_after")
+            }
+            None => text,
+        };
+        let (job, reason, given_up) = (Some(job.id), Some(reason), given_up.map(|due| due.at));
+        Explanation { job, hosts, reason, dead, text, given_up }
+    }
+
+    /// When the first of a job's waiting tasks on these hosts, or its one-of task, is given up.
+    fn first_given_up(&self, job: &Job, hosts: &HostSet) -> Option<Due> {
+        let is_meant = |index: &u32| match job.player_of(*index) {
+            Some(player) => hosts.contains(self.roster.host(player)),
+            None => true,
+        };
+        let waiting = (0..job.total().min(LOOKED_AT))
+            .filter(|index| job.state_of(*index) == TaskState::Waiting)
+            .filter(is_meant);
+        let due = waiting.filter_map(|index| self.absence(job, index)?.given_up);
+        due.min_by_key(|due| due.at)
+    }
+
+    /// Tasks in flight on players that are away.
+    fn tell_away(&self, job: &Job, state: TaskState, away: Away) -> Explanation {
+        let Away { hosts, since, given_up } = away;
+        let hosts = HostSet::from_names(hosts);
+        let (who, it) = match hosts.len() {
+            1 => ("its player is", "it comes"),
+            _ => ("their players are", "they come"),
+        };
+        let is_quarantined = |host| {
+            let player = self.roster.known(host);
+            player.is_some_and(|player| self.roster.why_quarantined(player).is_some())
+        };
+        let how = if hosts.iter().all(is_quarantined) { "quarantined" } else { "not attached" };
+        let mut text = format!("{}, but {who} {how}", told_state(state));
+        if let Some(since) = since {
+            let first = if hosts.len() == 1 { "" } else { ", the first" };
+            text.push_str(&format!("{first} since {} ago", self.ago(since)));
+        }
+        if let Some(due) = given_up {
+            let first = if hosts.len() == 1 { "" } else { "the first " };
+            text.push_str(&format!("; {first}lost in {} unless {it} back", whole(due.left)));
+        }
+        text.push_str(&format!(
+            "; `orc cancel {} --abandon` ends the flow without waiting for it",
+            job.id.flow
+        ));
+        Explanation {
+            job: Some(job.id),
+            hosts,
+            reason: None,
+            dead: false,
+            text,
+            given_up: given_up.map(|due| due.at),
+        }
     }
 
     /// A full cell: who holds it, and whether that ends by itself.
@@ -218,10 +290,20 @@ impl Engine {
     fn tell_holder(&self, holder: &Holder) -> String {
         let jobs: Vec<String> = holder.jobs.iter().map(ToString::to_string).collect();
         let (jobs, ago) = (jobs.join(", "), self.ago(holder.since));
-        match holder.down {
-            Some(state) => format!("{} ({state} in {jobs}, holds for {ago})", holder.host),
-            None => format!("{} (runs {jobs}, holds for {ago})", holder.host),
+        let mut text = match holder.down {
+            Some(state) => format!("{} ({state} in {jobs}, holds for {ago}", holder.host),
+            None => format!("{} (runs {jobs}, holds for {ago}", holder.host),
+        };
+        if let Some(Absence { since, given_up }) = holder.absence {
+            text.push_str(", its player is not attached");
+            if let Some(since) = since {
+                text.push_str(&format!(" since {} ago", self.ago(since)));
+            }
+            if let Some(due) = given_up {
+                text.push_str(&format!(", lost in {} unless it comes back", whole(due.left)));
+            }
         }
+        text + ")"
     }
 
     /// Hosts that come first, and what of them is not done.
@@ -292,7 +374,7 @@ impl Engine {
                     Some(since) => {
                         format!("not attached, the last one since {} ago", self.ago(since))
                     }
-                    None => "not attached since the conductor started".to_owned(),
+                    None => "never attached".to_owned(),
                 }
             }
             WaitReason::Quarantined => {
@@ -374,10 +456,31 @@ impl Engine {
     }
 
     fn ago(&self, since: Timestamp) -> String {
-        // Whole seconds are enough for people.
-        let length = self.now.since(since);
-        Millis(length.0 / 1_000 * 1_000).to_string()
+        whole(self.now.since(since)).to_string()
     }
+}
+
+/// Hosts of tasks in flight whose players are away.
+#[derive(Default)]
+struct Away {
+    hosts: Vec<HostName>,
+    /// When the first of the players went.
+    since: Option<Timestamp>,
+    /// When the first of the tasks is lost.
+    given_up: Option<Due>,
+}
+
+impl Away {
+    fn add(&mut self, host: Option<&HostName>, absence: Absence) {
+        self.hosts.extend(host.cloned());
+        self.since = self.since.into_iter().chain(absence.since).min();
+        self.given_up = self.given_up.into_iter().chain(absence.given_up).min_by_key(|due| due.at);
+    }
+}
+
+/// Whole seconds, which are enough for people.
+fn whole(length: Millis) -> Millis {
+    Millis(length.0 / 1_000 * 1_000)
 }
 
 /// A host set, cut where it is long.

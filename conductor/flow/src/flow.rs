@@ -140,6 +140,7 @@ impl Flow {
             audience: self.audience.clone(),
             submitted_at: self.submitted_at,
             ended_at: self.ended_at,
+            absent: 0,
         }
     }
 

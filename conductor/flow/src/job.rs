@@ -59,6 +59,8 @@ pub(crate) struct Job {
     pub(crate) parked: u32,
     /// Those of them whose player is not attached; not counted for a one-of job.
     pub(crate) absent: u32,
+    /// Tasks in flight whose player is not attached.
+    pub(crate) away: u32,
     /// Waiting tasks whose predecessors, by a deployment's sequence, are not done.
     pub(crate) sequenced: u32,
     /// Waiting tasks that pause before a further attempt.
@@ -149,6 +151,7 @@ impl Job {
             ready: BTreeSet::new(),
             parked: 0,
             absent: 0,
+            away: 0,
             sequenced: 0,
             delayed: 0,
             paused: false,

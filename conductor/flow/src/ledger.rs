@@ -342,6 +342,7 @@ impl Engine {
             jobs: jobs.into_iter().collect(),
             since: player.held_since,
             down: player.down.as_ref().map(|down| down.state),
+            absence: self.holder_absence(ix),
         }
     }
 

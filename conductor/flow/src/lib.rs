@@ -34,6 +34,7 @@
 //! Why something waits is told from the same data that decides (`explain`), and what a submission
 //! would do by the same engine over an overlay (`plan`).
 
+mod absence;
 mod attach;
 mod audit;
 mod cancel;

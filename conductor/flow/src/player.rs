@@ -34,6 +34,8 @@ pub struct Player {
     pub(crate) tolerated: Vec<AttemptKey>,
     /// Since when it counts as absent; `None` while it does not, or if it never attached.
     pub(crate) detached_at: Option<Timestamp>,
+    /// Its tasks in flight were told to be on a player that is away.
+    pub(crate) told_away: bool,
     pub(crate) spool: Option<SpoolId>,
     pub(crate) last_order: OrderNumber,
     /// The highest order that its spool is known to have answered for.
@@ -133,6 +135,7 @@ impl Player {
             quarantine: None,
             tolerated: Vec::new(),
             detached_at: None,
+            told_away: false,
             spool: None,
             last_order: OrderNumber(0),
             answered: OrderNumber(0),
@@ -169,6 +172,14 @@ impl Player {
     /// the player alone decides what it refuses.
     pub(crate) fn limits(&self, score: &ScoreName) -> Option<&ScoreSpec> {
         self.scores.get(score)?.spec.as_ref().ok()
+    }
+
+    /// The longest that an attempt of a job may take here, killing included; `None` where neither
+    /// the job nor the player says.
+    pub(crate) fn time_limit(&self, job: &JobSpec) -> Option<Millis> {
+        let own = self.limits(&job.score).map(|limits| limits.timeout);
+        let timeout = job.timeout.into_iter().chain(own).min();
+        timeout.map(|timeout| timeout + self.kill_grace)
     }
 
     fn is_exclusive(&self, score: &ScoreName) -> bool {

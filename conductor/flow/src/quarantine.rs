@@ -195,6 +195,7 @@ impl Engine {
         };
         self.roster.quarantine(ix, self.now, quarantine);
         self.note_absence(ix);
+        self.tell_away(ix);
     }
 
     /// Goes on with players whatever they claimed: what is in flight to them is `lost`, and their

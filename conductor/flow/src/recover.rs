@@ -207,6 +207,8 @@ impl Engine {
         if let Some(player) = job.player_of(record.index) {
             let player = &mut self.roster[player];
             if task.state.is_in_flight() {
+                // Nobody is attached yet.
+                job.away += 1;
                 let (score, impact) = (job.spec.score.clone(), task.impact);
                 let sent_at = task.sent_at.get().unwrap_or_default();
                 if impact == Impact::Holds {

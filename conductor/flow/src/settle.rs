@@ -129,6 +129,7 @@ impl Engine {
             exit: exit.code(),
             signal: exit.signal(),
             detail: known.detail.as_deref().cloned(),
+            absence: self.absence(job, task.index).filter(|_| known.state.is_in_flight()),
         })
     }
 

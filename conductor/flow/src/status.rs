@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use orchestra_model::{
     AudienceName, FlowId, JobId, TaskState, WaitReason,
-    status::{FlowStatus, JobStatus, TaskStatus},
+    status::{FlowStatus, FlowSummary, JobStatus, TaskStatus},
 };
 
 use crate::{
@@ -20,7 +20,7 @@ impl Engine {
         let flow = self.flows.get(id)?;
         let slot = |jobs: &Vec<Job>| jobs.iter().map(|job| self.job_status(job)).collect();
         Some(FlowStatus {
-            summary: flow.summary(),
+            summary: FlowSummary { absent: self.absent_in(id), ..flow.summary() },
             cancelled_by: flow.cancelled_by.clone(),
             paused_by: flow.paused_by.clone(),
             retry_of: flow.retry_of,
@@ -45,6 +45,7 @@ impl Engine {
             canary: job.canary_status().filter(|_| !job.state.is_final()),
             started_at: job.started_at,
             ended_at: job.ended_at,
+            absence: self.job_absence(job),
         }
     }
 
@@ -72,6 +73,7 @@ impl Engine {
             started_at: task.started_at.get(),
             ended_at: task.ended_at.get().or(job.ended_at).filter(|_| state.is_final()),
             end: None,
+            absence: self.absence(job, index),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use orchestra_model::{
-    FlowId, HostName, JobId, TaskState, Timestamp,
+    FlowId, HostName, JobId, Millis, TaskState, Timestamp,
     delivery::{AttemptKey, OrderNumber, Outcome, StoreId},
     record::{Impact, Record, TaskRecord},
 };
@@ -50,6 +50,8 @@ pub(crate) struct Task {
     pub(crate) ended_at: Moment,
     /// Of the newest attempt that ended, which is an older one than the newest while that is out.
     pub(crate) exit: Exit,
+    /// The longest that the newest attempt may take.
+    pub(crate) time_limit: TimeLimit,
     /// Why it was refused or lost, which few are.
     pub(crate) detail: Option<Box<Arc<str>>>,
 }
@@ -77,6 +79,27 @@ impl From<Option<Timestamp>> for Moment {
 impl From<Timestamp> for Moment {
     fn from(at: Timestamp) -> Self {
         Self(at.min(Timestamp(u64::MAX - 1)))
+    }
+}
+
+/// How long an attempt may take at most, killing included, in whole seconds: a task has no room for
+/// more. 0 where nobody told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TimeLimit(u32);
+
+impl TimeLimit {
+    pub(crate) const NONE: Self = Self(0);
+
+    pub(crate) fn get(self) -> Option<Millis> {
+        (self != Self::NONE).then(|| Millis::seconds(self.0.into()))
+    }
+}
+
+/// Rounded up: an attempt is rather lost late than wrongly.
+impl From<Option<Millis>> for TimeLimit {
+    fn from(limit: Option<Millis>) -> Self {
+        let seconds = |limit: Millis| u32::try_from(limit.0.div_ceil(1_000)).unwrap_or(u32::MAX);
+        limit.map_or(Self::NONE, |limit| Self(seconds(limit).max(1)))
     }
 }
 
@@ -134,6 +157,7 @@ pub(crate) static UNTOUCHED: Task = Task {
     started_at: Moment::NONE,
     ended_at: Moment::NONE,
     exit: Exit::None,
+    time_limit: TimeLimit::NONE,
     detail: None,
 };
 
@@ -164,6 +188,7 @@ impl Task {
             impact: self.impact,
             before: self.before,
             detail: self.detail.as_deref().cloned(),
+            time_limit: self.time_limit.get(),
         })
     }
 
@@ -199,6 +224,7 @@ impl Task {
             started_at: record.started_at.into(),
             ended_at: record.ended_at.into(),
             exit,
+            time_limit: record.time_limit.into(),
             detail: record.detail.clone().map(Box::new),
         }
     }
@@ -211,6 +237,14 @@ mod tests {
     #[test]
     fn a_task_is_fetched_from_memory_at_once() {
         assert_eq!(size_of::<Task>(), 64);
+    }
+
+    #[test]
+    fn a_time_limit_is_never_shorter_than_it_was() {
+        for (ms, seconds) in [(1, 1), (1_000, 1), (1_001, 2), (u64::MAX, u32::MAX.into())] {
+            assert_eq!(TimeLimit::from(Some(Millis(ms))).get(), Some(Millis::seconds(seconds)));
+        }
+        assert_eq!(TimeLimit::from(None).get(), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use orchestra_model::{
     flow::{FlowSpec, Scope},
     names::JobName,
     record::JobRecord,
-    status::TaskStatus,
+    status::{FlowSummary, TaskStatus},
 };
 use orchestra_proto::{decode_end, v1};
 use orchestra_store::Reader;
@@ -129,7 +129,15 @@ impl AudienceService {
             let Some(last) = page.last() else { break };
             before = Some(last.id);
             left = left.saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));
-            let flows = page.iter().map(|record| (&history::summary(record)).into()).collect();
+            let mut flows: Vec<FlowSummary> = page.iter().map(history::summary).collect();
+            let living = flows.iter_mut().filter(|flow| !flow.state.is_final());
+            let living: Vec<&mut FlowSummary> = living.collect();
+            if !living.is_empty() {
+                let ids = living.iter().map(|flow| flow.id).collect();
+                let absent = self.ask(|reply| Ask::AbsentIn(ids, reply)).await?;
+                living.into_iter().zip(absent).for_each(|(flow, absent)| flow.absent = absent);
+            }
+            let flows = flows.iter().map(Into::into).collect();
             if pages.send(Ok(v1::FlowPage { flows })).await.is_err() {
                 break;
             }

@@ -115,6 +115,8 @@ pub(crate) enum Request {
         host: Option<HostName>,
         reply: Told<Option<Vec<Explanation>>>,
     },
+    /// How many tasks of each of these flows were sent to players that are not attached.
+    AbsentIn(Vec<FlowId>, Told<Vec<u32>>),
     /// What a plan of a submission needs of the engine.
     Overlay(Box<Submission>, Told<Overlay>),
     /// Cells in their order.

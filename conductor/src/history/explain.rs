@@ -38,7 +38,8 @@ pub(crate) fn explain(
 }
 
 fn about(job: Option<JobId>, text: String) -> Explanation {
-    Explanation { job, hosts: HostSet::default(), reason: None, dead: false, text }
+    let hosts = HostSet::default();
+    Explanation { job, hosts, reason: None, dead: false, text, given_up: None }
 }
 
 /// How many tasks of each job had to be ok.
@@ -100,7 +101,8 @@ fn explain_task(
         ));
     }
     let hosts = HostSet::from_names([host.clone()]);
-    Ok(Some(Explanation { job: Some(job.id), hosts, reason: None, dead: false, text }))
+    let job = Some(job.id);
+    Ok(Some(Explanation { job, hosts, reason: None, dead: false, text, given_up: None }))
 }
 
 fn tell_task(task: &TaskRecord, job: &JobRecord) -> String {

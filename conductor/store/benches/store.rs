@@ -173,6 +173,7 @@ fn task(n: u32, state: TaskState) -> TaskRecord {
         exit: ended.then_some(0),
         signal: None,
         detail: None,
+        time_limit: None,
     }
 }
 

@@ -10,7 +10,7 @@ mod records;
 use std::{collections::BTreeSet, slice};
 
 use orchestra_model::{
-    AudienceName, FlowId, FlowState, JobState, Params, TaskState, Timestamp,
+    AudienceName, FlowId, FlowState, JobState, Millis, Params, TaskState, Timestamp,
     delivery::{OrderNumber, ProofKeyId, Term},
     names::{DeploymentName, FlowName, ParamKey},
     record::{
@@ -159,6 +159,7 @@ fn every_record_reads_as_it_was_written(place: &dyn Place) {
         exit: Some(-1),
         signal: Some(9),
         detail: Some("the spool said: \"weg\", ünd so fort\n\0".into()),
+        time_limit: Some(Millis::seconds(u32::MAX.into())),
         ..task_record(id, u32::MAX)
     };
     let bytes: Vec<u8> = (0..100_000_u32).map(|n| n.to_le_bytes()[0]).collect();

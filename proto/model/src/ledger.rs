@@ -9,6 +9,7 @@ use crate::{
     names::{HostName, JobName, ScoreName},
     score::ScoreHash,
     state::{TaskState, WaitReason},
+    status::Absence,
     time::Timestamp,
 };
 
@@ -39,6 +40,9 @@ pub struct Holder {
     pub since: Timestamp,
     /// How the task ended that left it down; `None` while it merely runs.
     pub down: Option<TaskState>,
+    /// That its player is not attached, while something runs there; and when the first of that is
+    /// lost, which leaves the host down.
+    pub absence: Option<Absence>,
 }
 
 /// Why something is as it is, now.
@@ -54,6 +58,8 @@ pub struct Explanation {
     pub dead: bool,
     /// In a sentence, down to who holds what, and with what to do.
     pub text: String,
+    /// When waiting for absent players of these tasks is over for the first of them.
+    pub given_up: Option<Timestamp>,
 }
 
 /// What a submission would do, if every task succeeded at once.

@@ -15,7 +15,7 @@ use crate::{
     params::Params,
     state::{FlowState, JobState, TaskState},
     status::Counts,
-    time::Timestamp,
+    time::{Millis, Timestamp},
 };
 
 /// One thing to write or remove.
@@ -222,6 +222,9 @@ pub struct TaskRecord {
     pub signal: Option<i32>,
     /// Why it was refused or lost, for people.
     pub detail: Option<Arc<str>>,
+    /// The longest that the newest attempt may take, killing included, by the limits that held
+    /// when it was sent; `None` where the player had told none. Whole seconds.
+    pub time_limit: Option<Millis>,
 }
 
 /// What an attempt means for the cells of its host. Decided when it is sent, from what the player

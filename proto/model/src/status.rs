@@ -10,7 +10,7 @@ use crate::{
     record::Drain,
     score::ScoreOffer,
     state::{FlowState, JobState, TaskState, WaitReason},
-    time::Timestamp,
+    time::{Millis, Timestamp},
 };
 
 /// Tasks of a job by state.
@@ -88,6 +88,8 @@ pub struct FlowSummary {
     pub submitted_at: Timestamp,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+    /// How many of its tasks were sent to players that are not attached.
+    pub absent: u32,
 }
 
 /// A flow, its slots and jobs.
@@ -138,6 +140,56 @@ pub struct JobStatus {
     pub started_at: Option<Timestamp>,
     /// When its verdict was set.
     pub ended_at: Option<Timestamp>,
+    /// Its tasks whose players are not attached, if any.
+    pub absence: Option<JobAbsence>,
+}
+
+/// A moment at which something happens unless something else comes before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// When.
+    pub at: Timestamp,
+    /// How long that is from now, by the clock of whoever tells.
+    pub left: Millis,
+}
+
+/// That the player of a task is not attached, and when the task is given up for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Absence {
+    /// When the player's last session ended; `None` where it never had one.
+    pub since: Option<Timestamp>,
+    /// When the task becomes `lost` if it was sent, `unreachable` if it waits; `None` where it
+    /// waits for ever.
+    pub given_up: Option<Due>,
+}
+
+/// Tasks of a job whose players are not attached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobAbsence {
+    /// Tasks that were sent to them.
+    pub in_flight: AbsentTasks,
+    /// Tasks that wait for them.
+    pub waiting: AbsentTasks,
+}
+
+impl JobAbsence {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.in_flight.tasks == 0 && self.waiting.tasks == 0
+    }
+}
+
+/// Some tasks whose players are not attached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AbsentTasks {
+    /// How many.
+    pub tasks: u32,
+    /// Their hosts, folded, cut for display where it is very long.
+    pub hosts: String,
+    /// When the first of these players went; `None` where none of them was ever attached.
+    pub since: Option<Timestamp>,
+    /// When the first of the tasks is given up; `None` where all wait for ever.
+    pub given_up: Option<Due>,
 }
 
 /// The first tasks of a job, which the others wait for.
@@ -192,6 +244,8 @@ pub struct TaskStatus {
     pub ended_at: Option<Timestamp>,
     /// What the newest ended attempt said, where it was asked for.
     pub end: Option<Box<AttemptEnd>>,
+    /// That its player is not attached, while it is in flight or waits for the player.
+    pub absence: Option<Absence>,
 }
 
 /// A change that somebody who waits wants to hear of.
@@ -213,7 +267,8 @@ pub enum Event {
         /// Its tasks by state.
         counts: Counts,
     },
-    /// A task's state changed, or it goes into another attempt.
+    /// A task's state changed, or it goes into another attempt, or its player went away or came
+    /// back while it is in flight.
     Task {
         /// The job.
         job: JobId,
@@ -229,6 +284,8 @@ pub enum Event {
         signal: Option<i32>,
         /// Why it was refused or lost.
         detail: Option<Arc<str>>,
+        /// That its player is not attached, while it is in flight.
+        absence: Option<Absence>,
     },
 }
 
@@ -257,6 +314,10 @@ pub struct PlayerStatus {
     pub max_tasks: u32,
     /// How many orders are out to it.
     pub in_flight: u32,
+    /// The jobs of these orders, the oldest first; a few of them.
+    pub jobs: Vec<JobId>,
+    /// When the first of the orders is lost, where the player is not attached.
+    pub lost: Option<Due>,
     /// The version of its program.
     pub version: String,
     /// The spool that answered last.

@@ -28,6 +28,7 @@ fn job(place: (u16, u16), name: &str, score: &str, targets: &str) -> JobStatus {
         canary: None,
         started_at: None,
         ended_at: None,
+        absence: None,
     }
 }
 
@@ -64,6 +65,7 @@ pub(crate) fn running() -> FlowStatus {
             audience: AudienceName::new("alice").unwrap(),
             submitted_at: SUBMITTED,
             ended_at: None,
+            absent: 0,
         },
         cancelled_by: None,
         paused_by: None,
@@ -103,5 +105,6 @@ pub(crate) fn failed_task() -> TaskStatus {
             stdout: output(b"out\n", b"", 4, false),
             stderr: output(b"a\xff", b"z", 100, true),
         })),
+        absence: None,
     }
 }

@@ -1,6 +1,10 @@
 //! Players that are not there: waiting, giving up, losing, coming back.
 
-use orchestra_model::{FlowState, JobState, WaitReason, delivery::Outcome};
+use orchestra_model::{
+    FlowState, JobState, Millis, Quantity, TaskState, Timestamp, WaitReason,
+    delivery::Outcome,
+    status::{Absence, Due, Event},
+};
 
 use crate::world::*;
 
@@ -189,4 +193,144 @@ fn what_runs_though_it_was_lost_takes_room_and_ends_as_a_note() {
     let next = world.running("h1", id)[0];
     assert_eq!(next.job.job, 2);
     assert_eq!(world.player("h1").settled().len(), 0);
+}
+
+/// What was published of tasks whose players went or came back: their states and whether away.
+fn presence(world: &mut World) -> Vec<(TaskState, bool)> {
+    let told = std::mem::take(&mut world.events).into_iter().filter_map(|event| match event {
+        Event::Task { state, absence, .. } => Some((state, absence.is_some())),
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn a_restart_forgets_no_time_limit_of_what_runs_on_a_player_that_stays_away() {
+    let mut world = World::new("h1");
+    let id = world.submit(flow([vec![job("h1")]]));
+    world.detach("h1");
+    let lost_at = world.now.after(Millis::seconds(20 * 60 + 10));
+    world.pass(60);
+    world.restart();
+    let absence = world.tasks(id, 1, 1)[0].absence.unwrap();
+    assert_eq!(absence.given_up.unwrap().at, lost_at, "as the player told before the restart");
+    world.pass(20 * 60 + 10 - 60 - 1);
+    assert_eq!(world.states(id, 1, 1), "sent");
+    world.pass(1);
+    assert_eq!(world.states(id, 1, 1), "lost");
+}
+
+#[test]
+fn a_task_on_a_player_that_went_says_since_when_and_when_it_is_lost() {
+    let mut world = World::new("h[1-3]");
+    let id = world.submit(flow([vec![job("h[1-2]").lost_after(600)]]));
+    let since = world.now;
+    world.detach("h1");
+    world.pass(60);
+    let given_up = Due { at: since.after(Millis::seconds(600)), left: Millis::seconds(540) };
+    let expected = Absence { since: Some(since), given_up: Some(given_up) };
+    let tasks = world.tasks(id, 1, 1);
+    assert_eq!((tasks[0].absence, tasks[1].absence), (Some(expected), None));
+    let status = world.status(id).unwrap();
+    assert_eq!(status.summary.absent, 1);
+    let absence = job_of(&status, tasks[0].job).absence.clone().unwrap();
+    assert_eq!((absence.in_flight.tasks, absence.in_flight.hosts.as_str()), (1, "h1"));
+    assert_eq!(
+        (absence.in_flight.since, absence.in_flight.given_up),
+        (Some(since), Some(given_up))
+    );
+    assert_eq!(absence.waiting.tasks, 0);
+    let told = world.explain(id);
+    let told = told.iter().find(|told| told.hosts.to_string() == "h1").unwrap();
+    assert_eq!(
+        told.text,
+        "running, but its player is not attached since 1m ago; lost in 9m unless it comes back; \
+         `orc cancel 1 --abandon` ends the flow without waiting for it"
+    );
+    assert_eq!(told.given_up, Some(given_up.at));
+    let player = world.engine.roster().member(&host("h1")).unwrap();
+    assert_eq!(world.engine.orders_of(player), (vec![tasks[0].job], Some(given_up)));
+    world.attach("h1");
+    assert_eq!(world.tasks(id, 1, 1)[0].absence, None);
+    assert_eq!(job_of(&world.status(id).unwrap(), tasks[0].job).absence, None);
+}
+
+#[test]
+fn a_task_that_waits_for_a_player_says_when_it_is_given_up() {
+    let mut world = World::new("h[1-2]");
+    let since = world.now;
+    world.detach("h2");
+    world.pass(10);
+    let begun = world.now;
+    let id = world.submit(flow([vec![
+        job("h2").named("some").give_up_after(60).wait_for_stragglers(),
+        job("h2").named("ever").wait_for_stragglers(),
+        job("h2").one_of().named("one").give_up_after(60),
+    ]]));
+    let given_up = Due { at: begun.after(Millis::seconds(60)), left: Millis::seconds(60) };
+    for (job, given_up) in [(1, Some(given_up)), (2, None), (3, Some(given_up))] {
+        let absence = Absence { since: Some(since), given_up };
+        let task = &world.tasks(id, 1, job)[0];
+        assert_eq!(task.absence, Some(absence), "job {job}");
+        let status = world.status(id).unwrap();
+        let of_job = job_of(&status, task.job).absence.clone().unwrap();
+        assert_eq!((of_job.waiting.tasks, of_job.waiting.given_up), (1, given_up), "job {job}");
+        assert_eq!(of_job.in_flight.tasks, 0);
+    }
+    let texts: Vec<String> = world.explain(id).into_iter().map(|told| told.text).collect();
+    assert!(texts[0].ends_with("; given up as unreachable in 1m"), "{texts:?}");
+    assert!(texts[1].contains("waits until it attaches"), "{texts:?}");
+    assert!(texts[2].ends_with("; given up as unreachable in 1m"), "{texts:?}");
+}
+
+#[test]
+fn who_watches_hears_that_a_player_goes_and_comes_back_and_of_no_mere_reconnect() {
+    let mut world = World::new("h[1-2]");
+    world.submit(flow([vec![job("h[1-2]").lost_after(60)]]));
+    assert_eq!(presence(&mut world), [(TaskState::Running, false); 2]);
+    world.detach("h1");
+    assert_eq!(presence(&mut world), [(TaskState::Running, true)]);
+    world.attach("h1");
+    assert_eq!(presence(&mut world), [(TaskState::Running, false)]);
+    // The older session is superseded: it was never away.
+    world.dial("h1");
+    assert_eq!(presence(&mut world), []);
+    // Nobody heard of the absence that a restart is.
+    world.restart_and_return();
+    assert_eq!(presence(&mut world), [(TaskState::Running, false); 2], "as it always was");
+    world.detach("h2");
+    world.pass(60);
+    assert_eq!(presence(&mut world), [(TaskState::Running, true), (TaskState::Lost, false)]);
+}
+
+#[test]
+fn a_player_that_was_never_there_has_no_moment_since_when() {
+    let mut world = World::absent("h1");
+    let id = world.submit(flow([vec![job("h1").give_up_after(60)]]));
+    let absence = world.tasks(id, 1, 1)[0].absence.unwrap();
+    assert_eq!(absence.since, None);
+    assert!(absence.given_up.unwrap().at > Timestamp(0));
+}
+
+#[test]
+fn a_full_cell_says_that_who_holds_it_is_away_and_until_when() {
+    let mut world = World::new("fe[1-2]");
+    let one = Some(Quantity::Count(1));
+    world.deploy(deployment(&[("web", "fe[1-2]", one)], &[("east", "fe[1-2]")], &[]));
+    let first = world.submit(flow([vec![job("fe1").lost_after(600)]]));
+    let second = world.submit(flow([vec![job("fe2")]]));
+    world.detach("fe1");
+    let text = world.explain(second)[0].text.clone();
+    assert!(
+        text.contains(
+            "fe1 (runs 1.1.1, holds for 0s, its player is not attached since 0s ago, \
+                       lost in 10m unless it comes back)"
+        ),
+        "{text}"
+    );
+    let holder = world.engine.holders().next().unwrap();
+    assert_eq!(
+        holder.absence.unwrap().given_up,
+        world.tasks(first, 1, 1)[0].absence.unwrap().given_up
+    );
 }

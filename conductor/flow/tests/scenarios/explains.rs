@@ -133,7 +133,11 @@ fn waiting_for_a_player() {
     world.submit(flow([vec![job("h3")]]));
     let id = world.submit(flow([vec![job("h[1-3]")]]));
     world.pass(60);
-    assert_eq!(world.why(id, 1, 1, "h1"), "not attached, the last one since 1m ago");
+    assert_eq!(
+        world.why(id, 1, 1, "h1"),
+        "not attached, the last one since 1m ago; waits until it attaches, for the job has no \
+         give_up_after"
+    );
     assert_eq!(
         world.why(id, 1, 1, "h2"),
         "h2 was drained by alice 1m ago: a disk is changed; `orc undrain h2` lets it work again"

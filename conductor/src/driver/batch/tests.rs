@@ -44,6 +44,7 @@ fn task(n: u16, name: &str, order: u64) -> TaskRecord {
         exit: None,
         signal: None,
         detail: None,
+        time_limit: None,
     }
 }
 

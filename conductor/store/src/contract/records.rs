@@ -69,6 +69,7 @@ pub fn task_record(job: JobId, index: u32) -> TaskRecord {
         exit: None,
         signal: None,
         detail: None,
+        time_limit: None,
     }
 }
 

@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use orchestra_model::{
-    AudienceName, FlowId, FlowState, HostName, JobId, JobName, JobState, Params, ScoreName,
+    AudienceName, FlowId, FlowState, HostName, JobId, JobName, JobState, Millis, Params, ScoreName,
     TaskState, Timestamp,
     delivery::{OrderNumber, RequestId, SpoolId},
     names::{DeploymentName, FlowName, InvalidName, ParamKey},
@@ -295,6 +295,8 @@ pub(super) struct TaskBody {
     impact: u32,
     #[prost(string, optional, tag = "13")]
     before: Option<String>,
+    #[prost(uint64, optional, tag = "14")]
+    time_limit_ms: Option<u64>,
 }
 
 /// An impact as stored. Tables of version 1 had none, which reads as 0.
@@ -333,6 +335,7 @@ impl From<&TaskRecord> for TaskBody {
             detail: record.detail.as_deref().map(str::to_owned),
             impact: impact_number(record.impact),
             before: record.before.map(|state| state.as_str().to_owned()),
+            time_limit_ms: record.time_limit.map(|limit| limit.0),
         }
     }
 }
@@ -355,6 +358,7 @@ impl TaskBody {
             exit: self.exit,
             signal: self.signal,
             detail: self.detail.map(Arc::from),
+            time_limit: self.time_limit_ms.map(Millis),
         })
     }
 }
