@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use orchestra_model::{limits, time::Millis};
 
 pub use flows::{CancelArgs, ExplainArgs, PromoteArgs, Retry, RetryArgs, SteerArgs, WaitArgs};
-pub use ids::{references, whole_flows};
+pub use ids::{folded, references, whole_flows};
 pub use ledger::{
     DeploymentArgs, DeploymentCheckArgs, DeploymentFile, DeploymentVerb, LedgerArgs, LedgerVerb,
     ReleaseArgs,

@@ -122,7 +122,7 @@ impl Client {
                 Ok(Ok(response)) => return Ok(response.into_inner()),
                 Ok(Err(status)) if is_lost(&status) => failure(what, &status),
                 Ok(Err(status)) => return Err(failure(what, &status)),
-                Err(_) => Failure::broken(format!("{what}: no answer within {SUBMIT:?}")),
+                Err(_) => Failure::new(Exit::Away, format!("{what}: no answer within {SUBMIT:?}")),
             };
             let unknown = |failure: Failure| {
                 failure.hint(
@@ -201,13 +201,17 @@ impl Client {
         Ok(Pages::new(stream, what))
     }
 
-    /// Begins to watch a flow. The error is the wire's, so that the caller can tell a lost
+    /// Begins to watch a flow, from a cursor on or from now; with `every_end`, also tasks that were
+    /// never sent are told when their job ends. The error is the wire's, so that the caller can tell a lost
     /// connection from a refusal.
     pub async fn watch(
         &mut self,
         flow: Option<FlowId>,
+        since: Option<v1::Cursor>,
+        every_end: bool,
     ) -> Result<Streaming<v1::WatchEvent>, Box<Status>> {
-        let request = v1::WatchRequest { flow: Some(flow_ref(flow)) };
+        let flow = Some(flow_ref(flow));
+        let request = v1::WatchRequest { flow, since, every_end, snapshots: true };
         match timeout(ANSWER, self.rpc.watch(request)).await {
             Ok(answer) => answer.map(Response::into_inner).map_err(Box::new),
             Err(_) => Err(Box::new(Status::unavailable(format!("no answer within {ANSWER:?}")))),
@@ -299,7 +303,7 @@ async fn answered<T>(
 ) -> Result<T, Failure> {
     match timeout(ANSWER, call).await {
         Ok(answer) => answer.map(Response::into_inner).map_err(|status| failure(what, &status)),
-        Err(_) => Err(Failure::broken(format!("{what}: no answer within {ANSWER:?}"))),
+        Err(_) => Err(Failure::new(Exit::Away, format!("{what}: no answer within {ANSWER:?}"))),
     }
 }
 
@@ -363,7 +367,8 @@ fn dial_failure(error: ConnectError) -> Failure {
         }
         _ => None,
     };
-    let failure = Failure::broken("reaching the conductor").because(error);
+    let exit = if is_final(&error) { Exit::Broken } else { Exit::Away };
+    let failure = Failure::new(exit, "reaching the conductor").because(error);
     match hint {
         Some(hint) => failure.hint(hint),
         None => failure,

@@ -12,9 +12,11 @@ mod plan;
 mod players;
 mod retry;
 mod scores;
+mod several;
 mod status;
 mod steer;
 mod submit;
+mod told;
 mod wait;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -39,15 +39,20 @@ impl Console {
         }
     }
 
-    /// Tells a line on standard error. That nobody can read it is no reason to fail.
+    /// Tells a line on standard error.
     pub fn narrate(&self, line: impl std::fmt::Display) {
-        let _ = writeln!(io::stderr().lock(), "{line}");
+        narrate(line);
     }
 
     /// Writes bytes to standard error as they are.
     pub fn narrate_bytes(&self, bytes: &[u8]) {
         let _ = io::stderr().lock().write_all(bytes);
     }
+}
+
+/// Tells a line on standard error. That nobody can read it is no reason to fail.
+pub fn narrate(line: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 /// Buffered standard output that outlives its reader.

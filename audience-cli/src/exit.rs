@@ -1,4 +1,4 @@
-//! The one table of exit codes.
+//! The one table of exit codes. `docs/operating.md` has it for people, and a test compares the two.
 
 use orchestra_model::{
     state::{FlowState, JobState, TaskState},
@@ -11,7 +11,7 @@ use orchestra_model::{
 pub enum Exit {
     /// The verdict is ok; without `--wait`: accepted; for a verb: it took effect and is durable.
     Ok = 0,
-    /// The tool or the conductor failed; nothing is known of the flow.
+    /// The tool or the conductor failed otherwise; nothing is known of the flow.
     Broken = 1,
     /// Failed or partial.
     NotOk = 2,
@@ -26,6 +26,16 @@ pub enum Exit {
     Denied = 6,
     /// Not over yet; also where somebody who waited went away.
     NotOver = 7,
+    /// There is no such flow, job, task or deployment.
+    NoSuchFlow = 8,
+    /// The flow has ended already, otherwise than asked.
+    Ended = 9,
+    /// The plan has changed (`--if-plan`).
+    PlanChanged = 10,
+    /// The conductor is away: it cannot be reached, or does not answer.
+    Away = 11,
+    /// Held, not yet taken: the store has no space. Ask again with the request id.
+    Held = 12,
     /// Usage, syntax of a host set, or a file that does not parse.
     Usage = 64,
     /// `--wait-timeout` ran out; the flow goes on.
@@ -93,20 +103,31 @@ impl Exit {
         }
     }
 
-    /// Of several flows or tasks together: failed before unreachable, cancelled, not over, ok.
+    /// Every code, the worst first: what is said where several flows or tasks are asked for
+    /// together. First that something was not to be known, then what was not taken, then verdicts.
+    pub const WORST_FIRST: [Exit; 15] = [
+        Exit::Broken,
+        Exit::Usage,
+        Exit::Away,
+        Exit::Held,
+        Exit::NoSuchFlow,
+        Exit::Denied,
+        Exit::Hosts,
+        Exit::PlanChanged,
+        Exit::Ended,
+        Exit::NotOk,
+        Exit::Unreachable,
+        Exit::Cancelled,
+        Exit::WaitTimeout,
+        Exit::NotOver,
+        Exit::Ok,
+    ];
+
+    /// Of several flows or tasks together: the first of [`Exit::WORST_FIRST`] that occurs.
     #[must_use]
     pub fn worse(self, other: Exit) -> Exit {
-        let rank = |exit: Exit| match exit {
-            Exit::Ok => 0,
-            Exit::NotOver => 1,
-            Exit::WaitTimeout => 2,
-            Exit::Cancelled => 3,
-            Exit::Unreachable => 4,
-            Exit::NotOk => 5,
-            Exit::Hosts | Exit::Denied | Exit::Usage => 6,
-            Exit::Broken => 7,
-        };
-        if rank(other) > rank(self) { other } else { self }
+        let first = Self::WORST_FIRST.into_iter().find(|exit| [self, other].contains(exit));
+        first.unwrap_or(self)
     }
 }
 
@@ -198,5 +219,20 @@ mod tests {
         assert_eq!(Exit::Ok.worse(Exit::NotOver), Exit::NotOver);
         assert_eq!(Exit::NotOk.worse(Exit::NotOver), Exit::NotOk);
         assert_eq!(Exit::Cancelled.worse(Exit::Unreachable), Exit::Unreachable);
+        let codes: Vec<u8> = Exit::WORST_FIRST.into_iter().map(Exit::code).collect();
+        assert_eq!(codes, [1, 64, 11, 12, 8, 6, 3, 10, 9, 2, 4, 5, 124, 7, 0]);
+    }
+
+    /// The codes of the manual's table, in its order.
+    #[test]
+    fn the_manual_has_every_code() {
+        let manual = include_str!("../../docs/operating.md");
+        let (_, rest) = manual.split_once("| exit code | meaning |\n|---|---|\n").unwrap();
+        let rows = rest.lines().take_while(|line| line.starts_with("| "));
+        let told: Vec<u8> =
+            rows.map(|row| row.split('|').nth(1).unwrap().trim().parse().unwrap()).collect();
+        let mut codes = Exit::WORST_FIRST.map(Exit::code);
+        codes.sort_unstable();
+        assert_eq!(told, codes);
     }
 }

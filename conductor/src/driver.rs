@@ -38,7 +38,7 @@ use orchestra_model::{
     delivery::{Refusal, Report, Term},
     proof::Proof,
     record::InForce,
-    status::{Event, FlowStatus, PlayerStatus},
+    status::{Event, PlayerStatus},
     time::believed,
 };
 use orchestra_proto::v1;
@@ -53,7 +53,7 @@ pub(crate) use self::{
     clock::Clock,
     mailbox::{
         Attach, Attached, FromSession, Handle, Health, Mailboxes, Removal, Reply, Reported,
-        Request, Told, mailboxes,
+        Request, Told, Watching, mailboxes,
     },
 };
 use self::{
@@ -464,17 +464,19 @@ impl Driver {
         }
     }
 
-    fn watch(
-        &mut self,
-        flow: FlowId,
-        events: mpsc::Sender<Event>,
-        reply: Told<Option<FlowStatus>>,
-    ) {
-        let Some(status) = self.engine.flow_status(flow) else {
-            return self.tell(flow, reply, None);
+    fn watch(&mut self, flow: FlowId, events: mpsc::Sender<Event>, reply: Told<Watching>) {
+        let living = self.engine.flow_status(flow).map(Box::new);
+        let watching = Watching {
+            store: self.engine.store(),
+            term: self.engine.term(),
+            recovered: self.engine.recovered_term(),
+            living: living.zip(self.engine.changes_of(flow)),
         };
+        if watching.living.is_none() {
+            return self.tell(flow, reply, watching);
+        }
         let is_written = self.outgoing.is_written(flow);
-        let watch = After::Watch { flow, events, status: Box::new(status), reply };
+        let watch = After::Watch { flow, events, watching: Box::new(watching), reply };
         match self.outgoing.trouble().map(not_told) {
             _ if is_written => self.perform(watch),
             Some(why) => perform::refuse(watch, why),

@@ -1,6 +1,7 @@
 //! Flows that have ended, told from the store. Nothing is computed anew: what is there is what
 //! was.
 
+pub(crate) mod changes;
 mod explain;
 mod rest;
 

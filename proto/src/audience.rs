@@ -278,25 +278,37 @@ impl From<&Event> for v1::WatchEvent {
             Event::Flow { flow, state } => {
                 Wire::Flow(v1::FlowChanged { flow: flow.0, state: state.to_string() })
             }
-            Event::Job { job, state, counts } => Wire::Job(v1::JobChanged {
+            Event::Job { job, state, counts, .. } => Wire::Job(v1::JobChanged {
                 job: Some((*job).into()),
                 state: state.to_string(),
                 counts: counts_to_wire(counts),
             }),
-            Event::Task { job, host, state, attempt, exit, signal, detail, absence } => {
-                Wire::Task(v1::TaskChanged {
-                    job: Some((*job).into()),
-                    host: host.to_string(),
-                    state: state.to_string(),
-                    attempt: *attempt,
-                    exit: *exit,
-                    signal: signal.map(i32::unsigned_abs),
-                    detail: text(detail.as_ref()),
-                    absence: absence.map(Into::into),
-                })
-            }
+            Event::Task {
+                job,
+                index,
+                host,
+                state,
+                attempt,
+                exit,
+                signal,
+                detail,
+                before,
+                absence,
+                ..
+            } => Wire::Task(v1::TaskChanged {
+                job: Some((*job).into()),
+                host: text(host.as_ref()),
+                state: state.to_string(),
+                attempt: *attempt,
+                exit: *exit,
+                signal: signal.map(i32::unsigned_abs),
+                detail: text(detail.as_ref()),
+                absence: absence.map(Into::into),
+                index: *index,
+                before: text(before.as_ref()),
+            }),
         };
-        Self { event: Some(event) }
+        Self { event: Some(event), cursor: None }
     }
 }
 
@@ -307,6 +319,8 @@ pub enum Watched {
     Status(Box<FlowStatus>),
     /// A change.
     Event(Event),
+    /// The store was restored from a copy: some of what was told may not be so any more.
+    Restored,
 }
 
 impl TryFrom<v1::WatchEvent> for Watched {
@@ -317,8 +331,10 @@ impl TryFrom<v1::WatchEvent> for Watched {
         let job_id = |job: &Option<v1::JobId>| -> Result<JobId, Invalid> {
             job.as_ref().in_field("WatchEvent.job")?.try_into()
         };
+        let change = event.cursor.as_ref().map_or(0, |cursor| cursor.change);
         Ok(Watched::Event(match event.event.in_field("WatchEvent.event")? {
             Wire::Status(status) => return Ok(Watched::Status(Box::new(status.try_into()?))),
+            Wire::Restored(v1::StoreRestored {}) => return Ok(Watched::Restored),
             Wire::Flow(flow) => Event::Flow {
                 flow: FlowId(flow.flow),
                 state: FlowState::from_word(&flow.state).in_field("FlowChanged.state")?,
@@ -327,18 +343,25 @@ impl TryFrom<v1::WatchEvent> for Watched {
                 job: job_id(&job.job)?,
                 state: JobState::from_word(&job.state).in_field("JobChanged.state")?,
                 counts: counts_from_wire(&job.counts)?,
+                change,
             },
             Wire::Task(task) => {
                 let (exit, signal) = exit_signal(task.exit, task.signal, "TaskChanged.signal")?;
                 Event::Task {
                     job: job_id(&task.job)?,
-                    host: HostName::new(&task.host).in_field("TaskChanged.host")?,
+                    index: task.index,
+                    host: optional_name(&task.host, HostName::new, "TaskChanged.host")?,
                     state: TaskState::from_word(&task.state).in_field("TaskChanged.state")?,
                     attempt: task.attempt,
                     exit,
                     signal,
                     detail: (!task.detail.is_empty()).then(|| task.detail.as_str().into()),
+                    before: match task.before.as_str() {
+                        "" => None,
+                        word => Some(TaskState::from_word(word).in_field("TaskChanged.before")?),
+                    },
                     absence: task.absence.map(Into::into),
+                    change,
                 }
             }
         }))

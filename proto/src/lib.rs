@@ -23,6 +23,7 @@ mod delivery;
 mod flow;
 mod invalid;
 mod ledger;
+mod reason;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +36,7 @@ pub use delivery::{
 pub use flow::{params_from_wire, params_to_wire};
 pub use invalid::Invalid;
 pub use ledger::Planned;
+pub use reason::Reason;
 
 /// The protocol that this program speaks; it serves this one alone, being the first.
 pub const PROTOCOL: u32 = 1;

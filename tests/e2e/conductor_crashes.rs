@@ -90,3 +90,47 @@ fn flows(fleet: &Fleet) -> Vec<u64> {
     let flows = document["flows"].as_array().unwrap().iter();
     flows.map(|flow| flow["id"].as_u64().unwrap()).collect()
 }
+
+/// A program that stood still while tasks ended and the conductor was killed.
+#[test]
+fn a_program_that_reads_a_flow_knows_every_end_once() {
+    let fleet = Fleet::new("p[1-4]").start();
+    let arguments = ["gate", "-w", "@all", "--wait", "--jsonl"];
+    let reader = fleet.tool("submitjob", &arguments).start();
+    // The last line may be half written.
+    let of_line = |line: &str| serde_json::from_str(line).ok();
+    let events =
+        |text: &str| -> Vec<serde_json::Value> { text.lines().filter_map(of_line).collect() };
+    let flow = eventually("four tasks to run", || {
+        let told = events(&reader.so_far("stdout"));
+        let running = told.iter().filter(|event| event["state"] == "running");
+        let tasks = running.filter(|event| event["event"] == "task").count();
+        let flow = told.iter().find_map(|event| event["flow"]["id"].as_u64());
+        flow.filter(|_| tasks == 4)
+    });
+    let ended = |hosts: &[&str]| {
+        for host in hosts {
+            let task = format!("{flow}.1.1@{host}");
+            eventually("it to end", || (fleet.states(flow)[&task] == "ok").then_some(()));
+        }
+    };
+    fleet.go("p1");
+    ended(&["p1"]);
+    reader.signal(rustix::process::Signal::STOP);
+    fleet.go("p2");
+    ended(&["p2"]);
+    fleet.crash_conductor();
+    fleet.go("p3");
+    ended(&["p3"]);
+    reader.signal(rustix::process::Signal::CONT);
+    fleet.go("p4");
+    let told = reader.wait().exits(0);
+    let mut ends: BTreeMap<String, u32> = BTreeMap::new();
+    for event in events(&told.out) {
+        if event["event"] == "task" && event["state"] == "ok" {
+            *ends.entry(event["host"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+    }
+    let once = (1..=4).map(|n| (format!("p{n}"), 1)).collect();
+    assert_eq!(ends, once, "{told}");
+}

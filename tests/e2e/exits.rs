@@ -37,15 +37,25 @@ fn every_exit_code_of_a_real_flow() {
     wait(&["work", "-w", "p1", "--parallel", "0"]).exits(64);
     fleet.getstatus(&["what"]).exits(64);
     fleet.submitjob(&["--flow", "/nonexistent"]).exits(64);
-    // 1: no such flow; nobody there.
-    fleet.getstatus(&["4711"]).exits(1);
+    // 8: no such flow, beside others; 9: it has ended otherwise.
+    fleet.getstatus(&["4711"]).exits(8);
+    let several = format!("{failed},4711-4713,{ok}");
+    let told = fleet.getstatus(&[&several]).exits(8).complains("no such flow: 4711-4713\n");
+    told.says(&format!("{ok} ")).says(&format!("{failed} "));
+    fleet.orc(&["wait", &several]).exits(8).complains("no such flow: 4711-4713\n");
+    fleet.orc(&["cancel", &ok.to_string()]).exits(9);
+    fleet.orc(&["cancel", &long.to_string()]).exits(0);
+    fleet.orc(&["pause", &ok.to_string()]).exits(9);
+    // 10: another plan than the one that was looked at.
+    wait(&["work", "-w", "p1", "--if-plan", &"00".repeat(32)]).exits(10);
+    // 11: nobody there.
     fleet.conductor.kill();
     for ran in [
         fleet.getstatus(&["--connect-timeout", "200ms"]),
         fleet.submitjob(&["work", "-w", "p1", "--connect-timeout", "200ms"]),
         fleet.orc(&["flows", "--connect-timeout", "200ms"]),
     ] {
-        ran.exits(1).complains("cannot reach the conductor");
+        ran.exits(11).complains("cannot reach the conductor");
     }
     // 4 and 6 are tested with absent players and with certificates.
 }

@@ -169,7 +169,7 @@ impl Audience {
     /// Begins to watch a flow; what comes is read and dropped until the flow has ended.
     pub(crate) async fn watch(&mut self, id: FlowId) -> Result<Instant> {
         const WHAT: &str = "watching a flow";
-        let request = v1::WatchRequest { flow: Some(flow_ref(id)) };
+        let request = v1::WatchRequest { flow: Some(flow_ref(id)), ..Default::default() };
         let mut events = self.0.watch(request).await.during(WHAT)?.into_inner();
         while events.message().await.during(WHAT)?.is_some() {}
         Ok(Instant::now())

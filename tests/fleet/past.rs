@@ -220,6 +220,7 @@ impl<'a> Writer<'a> {
             param_keys: Vec::new(),
             canary_ok_at: None,
             promoted_by: None,
+            change: 0,
         }));
         self.put(Record::Flow(FlowRecord {
             id,
@@ -258,6 +259,7 @@ impl<'a> Writer<'a> {
             signal: None,
             detail: None,
             time_limit: None,
+            change: 0,
         }));
         if has_ended {
             let (host, end) = (host.clone(), self.end.clone());

@@ -1,5 +1,7 @@
 //! Lists of ids: `42`, `last`, `1,3,5-8`, `42.1.2@db3`.
 
+use std::collections::BTreeSet;
+
 use orchestra_model::ids::{FlowId, Part, Reference};
 
 use crate::error::Failure;
@@ -56,6 +58,22 @@ pub fn whole_flows(words: &[String], verb: &str) -> Result<Vec<Option<FlowId>>, 
     references(words)?.into_iter().map(whole).collect()
 }
 
+/// Flow numbers as they are written: `1,3,5-8`.
+pub fn folded(flows: &BTreeSet<FlowId>) -> String {
+    let mut ranges: Vec<(u64, u64)> = Vec::new();
+    for FlowId(id) in flows {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == *id => *last = *id,
+            _ => ranges.push((*id, *id)),
+        }
+    }
+    let range = |(first, last): &(u64, u64)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    ranges.iter().map(range).collect::<Vec<_>>().join(",")
+}
+
 /// The one reference that is meant; `what` says what that may be.
 pub(super) fn only(id: &String, what: &str) -> Result<Reference, Failure> {
     match &mut references(std::slice::from_ref(id))?[..] {
@@ -81,6 +99,15 @@ mod tests {
         assert_eq!(flows(&["last"]).unwrap(), [None]);
         let words = ["42/pkg-2@db-1".to_owned()];
         assert_eq!(references(&words).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn numbers_fold_as_they_are_read() {
+        let numbers = |text: &str| flows(&[text]).unwrap().into_iter().flatten().collect();
+        for text in ["7", "1,3,5-8", "1-200,999"] {
+            assert_eq!(folded(&numbers(text)), text);
+        }
+        assert_eq!(folded(&BTreeSet::new()), "");
     }
 
     #[test]

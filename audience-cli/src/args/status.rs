@@ -6,8 +6,8 @@ use super::{CONNECTION_HELP, Shared, references};
 use crate::error::Failure;
 
 const CODES: &str = "\
-Exit code: 0 ok, 2 failed or partial, 4 only unreachable, 5 cancelled, 7 not over yet; of several
-flows that of the worst";
+Exit code: 0 ok, 2 failed or partial, 4 only unreachable, 5 cancelled, 7 not over yet, 8 no such
+flow; of several the first of 1, 8, 6, 3, 2, 4, 5, 7 that occurs";
 
 const EXAMPLES: &str = "
 Examples:

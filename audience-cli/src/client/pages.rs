@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tonic::Streaming;
 
 use super::{ANSWER, failure, invalid};
-use crate::error::Failure;
+use crate::{error::Failure, exit::Exit};
 
 /// A list that comes in pages, of which one is held at a time.
 pub struct Pages<P: Page> {
@@ -57,7 +57,10 @@ impl<P: Page> Pages<P> {
                 Ok(page) => page.map_err(|status| failure(&self.what, &status))?,
                 Err(_) => {
                     let what = &self.what;
-                    return Err(Failure::broken(format!("{what}: no page within {ANSWER:?}")));
+                    return Err(Failure::new(
+                        Exit::Away,
+                        format!("{what}: no page within {ANSWER:?}"),
+                    ));
                 }
             };
             let Some(page) = page else { break };

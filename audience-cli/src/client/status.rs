@@ -2,6 +2,7 @@
 
 use std::{error::Error as _, io};
 
+use orchestra_proto::Reason;
 use tonic::{Code, Status};
 
 use crate::{error::Failure, exit::Exit};
@@ -29,11 +30,22 @@ pub fn failure(what: &str, status: &Status) -> Failure {
 /// asks to try again.
 pub fn is_lost(status: &Status) -> bool {
     // A status that the conductor sent has no source; one that the connection's end made has.
-    status.code() == Code::Unavailable || status.source().is_some()
+    let asks_again = status.code() == Code::Unavailable && Reason::of(status) != Some(Reason::Held);
+    asks_again || status.source().is_some()
 }
 
 fn exit(status: &Status) -> Exit {
+    match Reason::of(status) {
+        Some(Reason::Ended) => return Exit::Ended,
+        Some(Reason::PlanChanged) => return Exit::PlanChanged,
+        Some(Reason::Held) => return Exit::Held,
+        Some(Reason::Stopping) => return Exit::Away,
+        None => {}
+    }
     match status.code() {
+        // The connection's end made it.
+        _ if status.source().is_some() => Exit::Away,
+        Code::NotFound => Exit::NoSuchFlow,
         Code::InvalidArgument => Exit::Usage,
         Code::FailedPrecondition if status.metadata().contains_key(HOSTS) => Exit::Hosts,
         Code::PermissionDenied | Code::Unauthenticated => Exit::Denied,
@@ -89,7 +101,7 @@ mod tests {
         for (code, expected) in [
             (Code::InvalidArgument, Exit::Usage),
             (Code::FailedPrecondition, Exit::Broken),
-            (Code::NotFound, Exit::Broken),
+            (Code::NotFound, Exit::NoSuchFlow),
             (Code::PermissionDenied, Exit::Denied),
             (Code::ResourceExhausted, Exit::Broken),
             (Code::Unavailable, Exit::Broken),
@@ -103,6 +115,15 @@ mod tests {
         hosts.insert(HOSTS, "db9".parse().unwrap());
         let status = Status::with_metadata(Code::FailedPrecondition, "unknown hosts: db9", hosts);
         assert_eq!(failure("asking", &status).exit, Exit::Hosts);
+        for (reason, expected) in [
+            (Reason::Ended, Exit::Ended),
+            (Reason::PlanChanged, Exit::PlanChanged),
+            (Reason::Held, Exit::Held),
+            (Reason::Stopping, Exit::Away),
+        ] {
+            let status = reason.beside(Status::unavailable("because"));
+            assert_eq!(failure("asking", &status).exit, expected, "{reason:?}");
+        }
     }
 
     #[test]
@@ -115,5 +136,6 @@ mod tests {
             failure("asking", &reset).to_string(),
             "asking: the connection to the conductor was lost"
         );
+        assert_eq!(failure("asking", &reset).exit, Exit::Away);
     }
 }

@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use super::{
     Program,
-    wait::{Target, Watcher},
+    wait::{From, Target, Watcher},
 };
 use crate::{
     args::{Retry, RetryArgs},
@@ -72,7 +72,9 @@ pub(crate) fn retry(args: &RetryArgs, program: &mut Program) -> Result<Exit, Fai
         match &retry.wait {
             None => Ok(Exit::Ok),
             Some(waiting) => {
-                let mut watcher = Watcher::new(waiting, program)?;
+                // Of a new flow nothing was told before.
+                let from = if new == old { From::Now } else { From::Beginning };
+                let mut watcher = Watcher::new(waiting, from, program)?;
                 watcher.watch(&mut client, Target::Flow(new), program).await
             }
         }

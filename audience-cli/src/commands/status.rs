@@ -8,10 +8,11 @@ use std::io::{self, Write};
 use orchestra_model::{
     ids::{FlowId, Part, Reference},
     status::{FlowStatus, JobStatus, TaskStatus},
+    time::Timestamp,
 };
 use orchestra_proto::v1;
 
-use super::{Program, flows::flows};
+use super::{Program, flows::flows, several::Several};
 use crate::{
     args::{Shape, StatusArgs},
     client::{Client, Pages, TaskFilter},
@@ -85,9 +86,10 @@ impl Asking {
         let selected = Selected { flow, reference };
         if !selected.is_whole() && selected.jobs().next().is_none() {
             let id = selected.flow.summary.id;
-            return Err(Failure::broken(format!(
-                "asking for a part of flow {id}: it has none such"
-            ))
+            return Err(Failure::new(
+                Exit::NoSuchFlow,
+                format!("asking for a part of flow {id}: it has none such"),
+            )
             .hint(format!("getstatus {id} shows its slots and jobs")));
         }
         // With a host it is the tasks there that count; they are judged as they come.
@@ -129,39 +131,56 @@ impl Asking {
         let style = program.console.style;
         let now = program.now();
         let mut gathered = Gathered::default();
+        let mut several = Several::new("asking for flows", references.len());
         for reference in references {
-            let selected = self.select(reference).await?;
-            let out = &mut program.console.out;
-            if self.shape == Shape::Summary && reference.host.is_none() {
-                flow::flow(out, &selected.flow, &|job| selected.wants(job), now, style)
-                    .map_err(unwritten)?;
-                self.failures(&selected, out, style).await?;
-                continue;
+            if let Err(failure) = self.one(reference, &mut gathered, now, program).await {
+                several.failed(asked_whole(reference), failure)?;
             }
-            let shape = self.shape;
-            self.each_task(&selected, &mut |task| match shape {
-                Shape::Summary | Shape::Tasks => {
-                    task::line(out, task, style).map_err(unwritten)?;
-                    Ok(out.is_closed())
-                }
-                Shape::Gathered | Shape::Differences => gathered.add(task).map(|()| false),
-                Shape::Lines => {
-                    output::lines(out, task, style).map_err(unwritten)?;
-                    Ok(out.is_closed())
-                }
-                Shape::Responses => {
-                    output::response(out, task, style).map_err(unwritten)?;
-                    Ok(out.is_closed())
-                }
-            })
-            .await?;
         }
+        self.exit = self.exit.worse(several.finish());
         let out = &mut program.console.out;
         let written = match self.shape {
             Shape::Differences => gathered.write_differences(out, style),
             _ => gathered.write(out, style),
         };
         written.map_err(unwritten)
+    }
+
+    /// Writes one of the flows, or takes in what is gathered of it.
+    async fn one(
+        &mut self,
+        reference: &Reference,
+        gathered: &mut Gathered,
+        now: Timestamp,
+        program: &mut Program,
+    ) -> Result<(), Failure> {
+        let style = program.console.style;
+        let selected = self.select(reference).await?;
+        let out = &mut program.console.out;
+        if self.shape == Shape::Summary && reference.host.is_none() {
+            flow::flow(out, &selected.flow, &|job| selected.wants(job), now, style)
+                .map_err(unwritten)?;
+            self.failures(&selected, out, style).await?;
+            return Ok(());
+        }
+        let shape = self.shape;
+        self.each_task(&selected, &mut |task| match shape {
+            Shape::Summary | Shape::Tasks => {
+                task::line(out, task, style).map_err(unwritten)?;
+                Ok(out.is_closed())
+            }
+            Shape::Gathered | Shape::Differences => gathered.add(task).map(|()| false),
+            Shape::Lines => {
+                output::lines(out, task, style).map_err(unwritten)?;
+                Ok(out.is_closed())
+            }
+            Shape::Responses => {
+                output::response(out, task, style).map_err(unwritten)?;
+                Ok(out.is_closed())
+            }
+        })
+        .await?;
+        Ok(())
     }
 
     /// Gives each selected task to `take`, until it says that it is enough.
@@ -192,10 +211,13 @@ impl Asking {
     /// A host that the flow does not have is a mistake, not an empty answer.
     fn some_on_host(&self, selected: &Selected<'_>, some: bool) -> Result<(), Failure> {
         match &selected.reference.host {
-            Some(host) if !some && !self.only_failed => Err(Failure::broken(format!(
-                "asking for tasks of flow {} on {host}: it has none there",
-                selected.flow.summary.id
-            ))),
+            Some(host) if !some && !self.only_failed => Err(Failure::new(
+                Exit::NoSuchFlow,
+                format!(
+                    "asking for tasks of flow {} on {host}: it has none there",
+                    selected.flow.summary.id
+                ),
+            )),
             _ => Ok(()),
         }
     }
@@ -222,15 +244,32 @@ impl Asking {
     /// One flow is `{"flow":…}`, several are `{"flows":[…]}`.
     async fn json(&mut self, references: &[Reference], out: &mut Answer) -> Result<(), Failure> {
         let several = references.len() > 1;
-        let begin = if several { "\"flows\":[" } else { "\"flow\":" };
-        write!(out, "{{\"schema\":{},{begin}", json::SCHEMA).map_err(unwritten)?;
-        for (index, reference) in references.iter().enumerate() {
-            if index > 0 {
-                out.write_all(b",").map_err(unwritten)?;
-            }
-            let selected = self.select(reference).await?;
-            self.json_flow(&selected, out).await?;
+        let noun = if several { "\"flows\":[" } else { "\"flow\":" };
+        let begin = |out: &mut Answer| write!(out, "{{\"schema\":{},{noun}", json::SCHEMA);
+        // Nothing is written of one flow that is not there.
+        let mut begun = several;
+        if several {
+            begin(out).map_err(unwritten)?;
         }
+        let mut separated = Separated::default();
+        let mut failures = Several::new("asking for flows", references.len());
+        for reference in references {
+            let selected = match self.select(reference).await {
+                Ok(selected) => selected,
+                Err(failure) => {
+                    failures.failed(asked_whole(reference), failure)?;
+                    continue;
+                }
+            };
+            if !std::mem::replace(&mut begun, true) {
+                begin(out).map_err(unwritten)?;
+            }
+            separated.next(out).map_err(unwritten)?;
+            if let Err(failure) = self.json_flow(&selected, out).await {
+                failures.failed(None, failure)?;
+            }
+        }
+        self.exit = self.exit.worse(failures.finish());
         let end: &[u8] = if several { b"]}\n" } else { b"}\n" };
         out.write_all(end).map_err(unwritten)
     }
@@ -306,6 +345,12 @@ impl Asking {
         out.write_all(b"]").map_err(unwritten)?;
         Ok(separated.0)
     }
+}
+
+/// The flow, where a whole one is asked for: then what is not there is the flow.
+fn asked_whole(reference: &Reference) -> Option<FlowId> {
+    let is_whole = reference.part == Part::Flow && reference.host.is_none();
+    reference.flow.filter(|_| is_whole)
 }
 
 /// Collects what did not end ok.

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use orchestra_model::{ids::FlowId, state::FlowState};
 use serde::Serialize;
 
-use super::Program;
+use super::{Program, several::Several};
 use crate::{
     args::{CancelArgs, PromoteArgs, SteerArgs},
     client::Client,
@@ -21,25 +21,23 @@ struct Steered {
     state: FlowState,
 }
 
-/// Cancels each flow; a flow that had ended otherwise is a failure, told after the others.
+/// Cancels each flow; of one that had ended otherwise nothing was cancelled.
 pub(crate) fn cancel(args: &CancelArgs, program: &mut Program) -> Result<Exit, Failure> {
-    let (mut told, mut told_awaited) = (Vec::new(), Vec::new());
     let style = program.console.narration;
-    each(&args.flows()?, program, async |client, flow| {
+    let mut told_awaited = Vec::new();
+    let exit = each(&args.flows()?, "cancelling flows", program, async |client, flow| {
         let (id, state) = client.cancel(flow, args.abandon).await?;
-        told.push((id, state));
         if state == FlowState::Cancelling {
             told_awaited.extend(awaited(client, id, style).await);
         }
+        if matches!(state, FlowState::Ok | FlowState::Failed) {
+            let what = format!("cancelling flow {id}: it has ended already: {state}");
+            return Err(Failure::new(Exit::Ended, what));
+        }
         Ok((id, state))
-    })?;
+    });
     told_awaited.iter().for_each(|line| program.console.narrate(line));
-    let ended = told.iter().filter(|(_, state)| matches!(state, FlowState::Ok | FlowState::Failed));
-    let ended: Vec<String> = ended.map(|(id, state)| format!("{id} ({state})")).collect();
-    if ended.is_empty() {
-        return Ok(Exit::Ok);
-    }
-    Err(Failure::broken(format!("cancelling flows: ended before: {}", ended.join(", "))))
+    exit
 }
 
 /// Which absent players a cancelled flow waits for, until when, and how to wait no longer.
@@ -54,19 +52,21 @@ async fn awaited(client: &mut Client, flow: FlowId, style: Style) -> Vec<String>
 /// Pauses each flow.
 pub(crate) fn pause(args: &SteerArgs, program: &mut Program) -> Result<Exit, Failure> {
     let flows = args.flows("orc pause")?;
-    each(&flows, program, async |client, flow| client.pause(flow).await)
+    each(&flows, "pausing flows", program, async |client, flow| client.pause(flow).await)
 }
 
 /// Lets each flow go on.
 pub(crate) fn resume(args: &SteerArgs, program: &mut Program) -> Result<Exit, Failure> {
     let flows = args.flows("orc resume")?;
-    each(&flows, program, async |client, flow| client.resume(flow).await)
+    each(&flows, "resuming flows", program, async |client, flow| client.resume(flow).await)
 }
 
 /// Opens canaries of a flow.
 pub(crate) fn promote(args: &PromoteArgs, program: &mut Program) -> Result<Exit, Failure> {
     let (flow, job) = args.target()?;
-    each(&[flow], program, async |client, flow| client.promote(flow, job.as_ref()).await)
+    each(&[flow], "promoting flows", program, async |client, flow| {
+        client.promote(flow, job.as_ref()).await
+    })
 }
 
 /// Does the same to each flow and tells its state then: a line each as it is done, or one document
@@ -74,6 +74,7 @@ pub(crate) fn promote(args: &PromoteArgs, program: &mut Program) -> Result<Exit,
 /// must not go on because somebody had named one too many.
 fn each(
     flows: &[Option<FlowId>],
+    what: &'static str,
     program: &mut Program,
     mut act: impl AsyncFnMut(&mut Client, Option<FlowId>) -> Result<(FlowId, FlowState), Failure>,
 ) -> Result<Exit, Failure> {
@@ -81,7 +82,7 @@ fn each(
     program.block_on(async move |program: &mut Program| {
         let mut client = Client::connect(connection).await?;
         let mut told = Vec::new();
-        let mut failed: Option<Failure> = None;
+        let mut several = Several::new(what, flows.len());
         for flow in flows {
             match act(&mut client, *flow).await {
                 Ok((id, state)) if program.shared.json => told.push(Steered { id: id.0, state }),
@@ -89,17 +90,12 @@ fn each(
                     let state = program.console.style.flow(state);
                     writeln!(program.console.out, "{id} {state}").map_err(unwritten)?;
                 }
-                Err(failure) => {
-                    // The last one is what the program ends with.
-                    if let Some(earlier) = failed.replace(failure) {
-                        program.console.narrate(earlier.render().trim_end());
-                    }
-                }
+                Err(failure) => several.failed(*flow, failure)?,
             }
         }
         if program.shared.json {
             json::document(&mut program.console.out, "flows", &told).map_err(unwritten)?;
         }
-        failed.map_or(Ok(Exit::Ok), Err)
+        Ok(several.finish())
     })
 }

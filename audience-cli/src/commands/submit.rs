@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     Program, plan,
-    wait::{Target, Watcher},
+    wait::{From, Target, Watcher},
 };
 use crate::{
     args::Submit,
@@ -54,7 +54,8 @@ pub(crate) fn submit(command: Submit, program: &mut Program) -> Result<Exit, Fai
         match &command.wait {
             None => Ok(Exit::Ok),
             Some(waiting) => {
-                let mut watcher = Watcher::new(waiting, program)?;
+                // Nothing of it was told before.
+                let mut watcher = Watcher::new(waiting, From::Beginning, program)?;
                 watcher.watch(&mut client, Target::Flow(flow), program).await
             }
         }

@@ -9,8 +9,8 @@
 //!            └── Ctrl-C ─→ detached, the flow goes on ── Ctrl-C ─→ cancel it?
 //! ```
 //!
-//! A connection that is lost is no verdict: what changed meanwhile is in the status that begins
-//! the next stream.
+//! A connection that is lost is no verdict: the next stream begins with what changed since the last
+//! cursor that was told, and what of that was told already is dropped.
 
 use std::{
     io::{self, Write as _},
@@ -18,7 +18,7 @@ use std::{
 };
 
 use orchestra_model::{ids::FlowId, status::FlowStatus};
-use orchestra_proto::Watched;
+use orchestra_proto::{Watched, v1};
 use tokio::{
     select,
     signal::unix::{Signal, SignalKind, signal},
@@ -26,7 +26,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::{Program, status::failures};
+use super::{Program, several::Several, status::failures, told::Told};
 use crate::{
     args::{WaitArgs, Waiting},
     client::{Backoff, Client, TaskFilter, failure, is_lost},
@@ -45,7 +45,8 @@ use crate::{
 /// How long after the first Ctrl-C a second one asks about cancelling.
 const SECOND_CTRL_C: Duration = Duration::from_secs(3);
 
-/// `orc wait`: flow after flow, under one timeout.
+/// `orc wait`: flow after flow, under one timeout. When that is over, the others are looked at once:
+/// some may have ended.
 pub(crate) fn wait(args: &WaitArgs, program: &mut Program) -> Result<Exit, Failure> {
     let flows = args.flows()?;
     if args.shared.json && flows.len() > 1 {
@@ -55,17 +56,18 @@ pub(crate) fn wait(args: &WaitArgs, program: &mut Program) -> Result<Exit, Failu
     let connection = program.connection()?;
     program.block_on(async move |program: &mut Program| {
         let mut client = Client::connect(connection).await?;
-        let mut watcher = Watcher::new(&args.waiting, program)?;
-        let mut worst = Exit::Ok;
+        let mut watcher = Watcher::new(&args.waiting, From::Now, program)?;
+        let mut several = Several::new("waiting for flows", flows.len());
         for flow in flows {
             let target = flow.map_or(Target::Last, Target::Flow);
-            let exit = watcher.watch(&mut client, target, program).await?;
-            worst = worst.worse(exit);
-            if matches!(exit, Exit::WaitTimeout | Exit::NotOver) {
-                return Ok(exit);
+            match watcher.watch(&mut client, target, program).await {
+                // Somebody wants to be gone.
+                Ok(Exit::NotOver) => return Ok(Exit::NotOver),
+                Ok(exit) => several.took(exit),
+                Err(failure) => several.failed(flow, failure)?,
             }
         }
-        Ok(worst)
+        Ok(several.finish())
     })
 }
 
@@ -83,7 +85,15 @@ pub(super) struct Watcher {
     deadline: Option<Instant>,
     jsonl: bool,
     json: bool,
+    from: From,
     interrupts: Signal,
+}
+
+/// From when on a person is told of a flow. A program (`--jsonl`) is told everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum From {
+    Now,
+    Beginning,
 }
 
 /// Why the waiting is over.
@@ -95,13 +105,14 @@ enum Over {
 
 impl Watcher {
     /// The timeout begins now, and Ctrl-C no longer ends the program.
-    pub(super) fn new(waiting: &Waiting, program: &Program) -> Result<Self, Failure> {
+    pub(super) fn new(waiting: &Waiting, from: From, program: &Program) -> Result<Self, Failure> {
         let interrupts = signal(SignalKind::interrupt())
             .map_err(|error| Failure::broken("listening for Ctrl-C").because(error))?;
         Ok(Self {
             deadline: waiting.wait_timeout.map(|timeout| Instant::now() + timeout.to_std()),
             jsonl: waiting.jsonl,
             json: program.shared.json,
+            from,
             interrupts,
         })
     }
@@ -113,15 +124,20 @@ impl Watcher {
         target: Target,
         program: &mut Program,
     ) -> Result<Exit, Failure> {
-        let mut id = match target {
+        let id = match target {
             Target::Flow(id) => Some(id),
             Target::Last => None,
         };
+        if self.is_out_of_time() {
+            return self.judge(client, id, program).await;
+        }
+        let mut following = Following::new(id, self.from, self.jsonl);
         let over = select! {
-            ended = until_end(client, &mut id, self.jsonl, program) => Over::Ended(ended?),
+            ended = following.until_end(client, program) => Over::Ended(ended?),
             () = reached(self.deadline) => Over::TimedOut,
             _ = self.interrupts.recv() => Over::Interrupted,
         };
+        let id = following.id;
         match over {
             Over::Ended(status) => {
                 if self.json {
@@ -147,6 +163,26 @@ impl Watcher {
                 Ok(Exit::NotOver)
             }
         }
+    }
+
+    fn is_out_of_time(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    /// How a flow ended that is waited for no longer, if it has.
+    async fn judge(
+        &self,
+        client: &mut Client,
+        id: Option<FlowId>,
+        program: &mut Program,
+    ) -> Result<Exit, Failure> {
+        let status = client.flow(id).await?;
+        if !status.summary.state.is_final() {
+            tell_detached(Some(status.summary.id), "still goes on", program);
+            return Ok(Exit::WaitTimeout);
+        }
+        tell_end(client, &status, program).await;
+        Ok(Exit::of_flow(&status))
     }
 
     /// A second Ctrl-C, soon after the first, asks whether to cancel; anything else leaves.
@@ -190,24 +226,15 @@ async fn reached(deadline: Option<Instant>) {
     }
 }
 
-/// Follows the flow over as many connections as it takes.
-async fn until_end(
-    client: &mut Client,
-    id: &mut Option<FlowId>,
+/// A flow that is followed, and what was told of it.
+struct Following {
+    id: Option<FlowId>,
+    /// Everything up to here was told; `None`: from now on.
+    cursor: Option<v1::Cursor>,
+    told: Told,
+    progress: Progress,
+    backoff: Backoff,
     jsonl: bool,
-    program: &mut Program,
-) -> Result<Box<FlowStatus>, Failure> {
-    let mut progress = Progress::default();
-    let mut backoff = Backoff::new();
-    loop {
-        let why = match follow(client, id, &mut progress, &mut backoff, jsonl, program).await? {
-            Followed::End(status) => return Ok(status),
-            Followed::Lost(why) => why,
-        };
-        program.console.narrate(format_args!("{why}; trying again"));
-        backoff.pause(None).await;
-        client.reconnect(None).await?;
-    }
 }
 
 enum Followed {
@@ -216,64 +243,120 @@ enum Followed {
     Lost(String),
 }
 
-/// Follows one stream to the flow's end or its own.
-async fn follow(
-    client: &mut Client,
-    id: &mut Option<FlowId>,
-    progress: &mut Progress,
-    backoff: &mut Backoff,
-    jsonl: bool,
-    program: &mut Program,
-) -> Result<Followed, Failure> {
-    let what = match id {
-        Some(id) => format!("waiting for flow {id}"),
-        None => "waiting for flow last".to_owned(),
-    };
-    let lost = |status: tonic::Status| {
-        let failure = failure(&what, &status);
-        if is_lost(&status) { Ok(Followed::Lost(failure.to_string())) } else { Err(failure) }
-    };
-    let mut stream = match client.watch(*id).await {
-        Ok(stream) => stream,
-        Err(status) => return lost(*status),
-    };
-    loop {
-        let heard: Watched = match stream.message().await {
-            Ok(Some(event)) => event.try_into().map_err(|error: orchestra_proto::Invalid| {
-                Failure::broken(&*what).because(error)
-            })?,
-            Ok(None) => {
-                return Ok(Followed::Lost(format!("{what}: the conductor ended the stream")));
-            }
-            Err(status) => return lost(status),
+impl Following {
+    fn new(id: Option<FlowId>, from: From, jsonl: bool) -> Self {
+        let is_all = jsonl || from == From::Beginning;
+        Self {
+            id,
+            // Of no store: of nothing was told yet.
+            cursor: is_all.then(v1::Cursor::default),
+            told: Told::default(),
+            progress: Progress::default(),
+            backoff: Backoff::new(),
+            jsonl,
+        }
+    }
+
+    /// Follows the flow over as many connections as it takes.
+    async fn until_end(
+        &mut self,
+        client: &mut Client,
+        program: &mut Program,
+    ) -> Result<Box<FlowStatus>, Failure> {
+        loop {
+            let why = match self.follow(client, program).await? {
+                Followed::End(status) => return Ok(status),
+                Followed::Lost(why) => why,
+            };
+            program.console.narrate(format_args!("{why}; trying again"));
+            self.backoff.pause(None).await;
+            client.reconnect(None).await?;
+        }
+    }
+
+    /// Follows one stream to the flow's end or its own.
+    async fn follow(
+        &mut self,
+        client: &mut Client,
+        program: &mut Program,
+    ) -> Result<Followed, Failure> {
+        let what = match self.id {
+            Some(id) => format!("waiting for flow {id}"),
+            None => "waiting for flow last".to_owned(),
         };
-        *backoff = Backoff::new();
+        let lost = |status: tonic::Status| {
+            let failure = failure(&what, &status);
+            if is_lost(&status) { Ok(Followed::Lost(failure.to_string())) } else { Err(failure) }
+        };
+        let mut stream = match client.watch(self.id, self.cursor.clone(), self.jsonl).await {
+            Ok(stream) => stream,
+            Err(status) => return lost(*status),
+        };
+        // A conductor of the first release has none, and tells nothing anew.
+        let mut has_cursors = true;
+        loop {
+            let event = match stream.message().await {
+                Ok(Some(event)) => event,
+                Ok(None) => {
+                    return Ok(Followed::Lost(format!("{what}: the conductor ended the stream")));
+                }
+                Err(status) => return lost(status),
+            };
+            self.backoff = Backoff::new();
+            let cursor = event.cursor.clone();
+            let heard: Watched = event.try_into().map_err(|error: orchestra_proto::Invalid| {
+                Failure::broken(&*what).because(error)
+            })?;
+            if let Watched::Status(_) = &heard {
+                has_cursors = cursor.is_some();
+            }
+            let is_anew = has_cursors && cursor.is_none();
+            self.cursor = cursor.or(self.cursor.take());
+            if let Watched::Event(event) = &heard {
+                self.id = Some(event.flow());
+                if !self.told.takes(event, is_anew) {
+                    continue;
+                }
+            }
+            if let Some(end) = self.tell(heard, client, program).await? {
+                return Ok(Followed::End(end));
+            }
+        }
+    }
+
+    /// Tells what was heard. The final status, if it is that.
+    async fn tell(
+        &mut self,
+        heard: Watched,
+        client: &mut Client,
+        program: &mut Program,
+    ) -> Result<Option<Box<FlowStatus>>, Failure> {
         if let Watched::Status(status) = &heard {
-            *id = Some(status.summary.id);
+            self.id = Some(status.summary.id);
         }
         let style = program.console.narration;
-        for line in progress.lines(&heard, style) {
+        for line in self.progress.lines(&heard, style) {
             program.console.narrate(line);
         }
-        if jsonl {
+        if self.jsonl {
             tell_json(&heard, program)?;
         }
         if let Watched::Status(status) = heard {
-            if status.summary.state.is_final() {
-                return Ok(Followed::End(status));
+            return Ok(Some(status).filter(|status| status.summary.state.is_final()));
+        }
+        // The event says that it stopped; why is in the status. Without an answer the stream is lost
+        // too, or the next status tells.
+        if self.progress.asks_why()
+            && let Ok(status) = client.flow(self.id).await
+        {
+            for line in self.progress.why(&status, style) {
+                program.console.narrate(line);
             }
-        } else if progress.asks_why() {
-            // The event says that it stopped; why is in the status. Without an answer the stream
-            // is lost too, or the next status tells.
-            if let Ok(status) = client.flow(*id).await {
-                for line in progress.why(&status, style) {
-                    program.console.narrate(line);
-                }
-                if jsonl {
-                    tell_json(&Watched::Status(Box::new(status)), program)?;
-                }
+            if self.jsonl {
+                tell_json(&Watched::Status(Box::new(status)), program)?;
             }
         }
+        Ok(None)
     }
 }
 

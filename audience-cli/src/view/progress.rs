@@ -42,6 +42,11 @@ impl Progress {
         match heard {
             Watched::Status(status) => self.status(status, style),
             Watched::Event(event) => self.event(event, style).into_iter().collect(),
+            Watched::Restored => {
+                let warning = "the conductor's store was restored from a copy: some of what was told \
+                               may not be so any more";
+                vec![style.warning(warning).to_string()]
+            }
         }
     }
 
@@ -95,12 +100,14 @@ impl Progress {
                 self.why = false;
                 self.flow_line(style)
             }
-            Event::Job { job, state, counts } => self.job(*job, *state, counts, style),
+            Event::Job { job, state, counts, .. } => self.job(*job, *state, counts, style),
             Event::Task { job, host, state, exit, signal, detail, absence, .. } => {
-                if state.is_in_flight() {
-                    return self.presence(*job, host, *state, *absence, style);
+                if let Some(host) = host {
+                    if state.is_in_flight() {
+                        return self.presence(*job, host, *state, *absence, style);
+                    }
+                    self.absent.remove(&(*job, host.clone()));
                 }
-                self.absent.remove(&(*job, host.clone()));
                 let worth = matches!(
                     state,
                     TaskState::Failed
@@ -116,7 +123,7 @@ impl Progress {
                     detail: detail.as_deref(),
                 };
                 let colon = if ending.why().is_empty() { "" } else { ": " };
-                let id = id(*job, Some(host));
+                let id = id(*job, host.as_ref());
                 worth.then(|| format!("{id} {}{colon}{}", style.task(*state), ending.why()))
             }
         }
@@ -187,7 +194,8 @@ pub fn json_line(heard: &Watched) -> serde_json::Result<String> {
         Watched::Event(Event::Flow { flow, state }) => {
             JsonEvent::Flow { flow: flow.0, state: *state }
         }
-        Watched::Event(Event::Job { job, state, counts }) => {
+        Watched::Restored => JsonEvent::Restored,
+        Watched::Event(Event::Job { job, state, counts, .. }) => {
             JsonEvent::Job { id: job.to_string(), state: *state, counts: States(*counts) }
         }
         Watched::Event(Event::Task {
@@ -198,15 +206,18 @@ pub fn json_line(heard: &Watched) -> serde_json::Result<String> {
             exit,
             signal,
             detail,
+            before,
             absence,
+            ..
         }) => JsonEvent::Task {
-            id: id(*job, Some(host)),
-            host: host.as_str(),
+            id: id(*job, host.as_ref()),
+            host: host.as_ref().map(HostName::as_str),
             state: *state,
             attempt: *attempt,
             exit: *exit,
             signal: *signal,
             detail: detail.as_deref(),
+            before: *before,
             absent: absence.map(absence::OfTask::from),
         },
     };
@@ -237,14 +248,16 @@ enum JsonEvent<'a> {
     },
     Task {
         id: String,
-        host: &'a str,
+        host: Option<&'a str>,
         state: TaskState,
         attempt: u32,
         exit: Option<i32>,
         signal: Option<i32>,
         detail: Option<&'a str>,
+        before: Option<TaskState>,
         absent: Option<absence::OfTask>,
     },
+    Restored,
 }
 
 #[cfg(test)]
@@ -264,20 +277,23 @@ mod tests {
     fn task(state: TaskState, exit: Option<i32>) -> Watched {
         Watched::Event(Event::Task {
             job: WEB,
-            host: HostName::new("fe3").unwrap(),
+            index: 2,
+            host: Some(HostName::new("fe3").unwrap()),
             state,
             attempt: 1,
             exit,
             signal: None,
             detail: None,
+            before: None,
             absence: None,
+            change: 7,
         })
     }
 
     fn job(state: JobState, tasks: &[(TaskState, u32)]) -> Watched {
         let mut counts = Counts::default();
         tasks.iter().for_each(|(state, n)| counts.set(*state, *n));
-        Watched::Event(Event::Job { job: WEB, state, counts })
+        Watched::Event(Event::Job { job: WEB, state, counts, change: 8 })
     }
 
     #[test]
@@ -393,7 +409,7 @@ mod tests {
     fn events_are_lines_of_json() {
         assert_eq!(
             json_line(&task(TaskState::Failed, Some(3))).unwrap(),
-            r#"{"schema":1,"event":"task","id":"42.2.1@fe3","host":"fe3","state":"failed","attempt":1,"exit":3,"signal":null,"detail":null,"absent":null}"#
+            r#"{"schema":1,"event":"task","id":"42.2.1@fe3","host":"fe3","state":"failed","attempt":1,"exit":3,"signal":null,"detail":null,"before":null,"absent":null}"#
         );
         let status = Watched::Status(Box::new(samples::running()));
         let text = json_line(&status).unwrap();

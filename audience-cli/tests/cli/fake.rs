@@ -53,8 +53,8 @@ pub(crate) struct Tables {
     pub(crate) refusals: VecDeque<Status>,
     /// What each call of `watch` tells; none left: the flow's present status, then silence.
     pub(crate) watches: VecDeque<Vec<Result<v1::WatchEvent, Status>>>,
-    /// How often somebody watched.
-    pub(crate) watched: usize,
+    /// Who watched, and from when on.
+    pub(crate) watched: Vec<v1::WatchRequest>,
 }
 
 pub(crate) struct Fake {

@@ -7,7 +7,7 @@ use orchestra_model::{
     score::ScoreHash,
     time::Timestamp,
 };
-use orchestra_proto::Planned;
+use orchestra_proto::{Planned, Reason};
 use serde_json::json;
 use tonic::Status;
 
@@ -118,7 +118,11 @@ fn a_submission_names_its_conditions_and_its_warnings_are_told() {
     assert_eq!(tables.submitted[0].if_plan, "00ff");
     assert!(tables.submitted[0].require_same_score);
     drop(tables);
-    fake.tables().refusals.push_back(Status::failed_precondition("the plan is no longer the same"));
+    let changed = Status::failed_precondition("the plan is no longer the same");
+    fake.tables().refusals.push_back(Reason::PlanChanged.beside(changed));
     fake.run("submitjob hello -w fe1 --if-plan 00ff")
-        .fails(1, &["error: submitting the flow: the plan is no longer the same"]);
+        .fails(10, &["error: submitting the flow: the plan is no longer the same"]);
+    let held = Status::unavailable("held, not yet taken: no space");
+    fake.tables().refusals.push_back(Reason::Held.beside(held));
+    fake.run("submitjob hello -w fe1").fails(12, &["held, not yet taken"]);
 }

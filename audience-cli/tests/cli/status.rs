@@ -169,11 +169,40 @@ fn without_an_id_the_newest_flows_are_told() {
 #[test]
 fn what_is_not_there_is_said() {
     let fake = Fake::with(failed(), failed_tasks());
-    fake.run("getstatus 7").fails(1, &["error: asking for flow 7: there is no such flow"]);
-    fake.run("getstatus 42.3").fails(1, &["part of flow 42", "hint: getstatus 42"]);
-    fake.run("getstatus 42/nobody").fails(1, &["part of flow 42"]);
-    fake.run("getstatus 42@db77").fails(1, &["on db77: it has none there"]);
+    fake.run("getstatus 7").fails(8, &["error: asking for flow 7: there is no such flow"]);
+    fake.run("getstatus 42.3").fails(8, &["part of flow 42", "hint: getstatus 42"]);
+    fake.run("getstatus 42/nobody").fails(8, &["part of flow 42"]);
+    fake.run("getstatus 42@db77").fails(8, &["on db77: it has none there"]);
     fake.run("getstatus x").fails(64, &["hint: an id is"]);
+}
+
+#[test]
+fn each_of_several_flows_is_told_whatever_is_with_the_others() {
+    let fake = Fake::with(failed(), failed_tasks());
+    let ok = flow(FlowState::Ok, JobState::Ok, &[(TaskState::Ok, 3)]);
+    fake.add(numbered(ok, 51), Vec::new());
+    fake.add(numbered(running(), 52), Vec::new());
+    let unknown = "error: asking for flows: no such flow: 7-9,999\n";
+    let ran = fake.run("getstatus 7-9,42,999,51");
+    assert_eq!((ran.code, ran.stderr.as_str()), (8, unknown));
+    assert!(ran.stdout.contains("42 deploy-42 failed after"), "{ran:?}");
+    assert!(ran.stdout.contains("51 deploy-42 ok after"), "{ran:?}");
+    let ran = fake.run("getstatus 7-9,42,999,51 --json");
+    assert_eq!((ran.code, ran.stderr.as_str()), (8, unknown));
+    let ids: Vec<_> =
+        ran.json()["flows"].as_array().unwrap().iter().map(|f| f["id"].clone()).collect();
+    assert_eq!(ids, [json!(42), json!(51)]);
+    // A part that is not there is in nobody's way either, and one alone leaves no half document.
+    let ran = fake.run("getstatus 42.3,51");
+    assert_eq!(ran.code, 8);
+    assert!(ran.stderr.contains("part of flow 42") && ran.stdout.starts_with("51 "), "{ran:?}");
+    let ran = fake.run("getstatus 42@db77,51");
+    assert_eq!(ran.code, 8);
+    assert!(ran.stderr.contains("on db77: it has none there"), "{ran:?}");
+    fake.run("getstatus 7 --json").is(8, "", "error: asking for flow 7: there is no such flow\n");
+    // Verdicts by their rank.
+    assert_eq!(fake.run("getstatus 51,52").code, 7);
+    assert_eq!(fake.run("getstatus 51,52,42").code, 2);
 }
 
 #[test]

@@ -28,12 +28,20 @@ fn cancel_tells_the_state_and_fails_on_what_had_ended() {
     );
     let ok = flow(FlowState::Ok, JobState::Ok, &[(TaskState::Ok, 3)]);
     fake.add(numbered(ok, 43), Vec::new());
-    fake.run("orc cancel 42-43").is(
-        1,
-        "42 cancelling\n43 ok\n",
-        "error: cancelling flows: ended before: 43 (ok)\n",
+    fake.run("orc cancel 43").fails(9, &["error: cancelling flow 43: it has ended already: ok"]);
+    // What many share is said once.
+    fake.run("orc cancel 1-200").is(
+        8,
+        "42 cancelling\n",
+        "error: cancelling flows: no such flow: 1-41,44-200\n\
+         error: cancelling flows: ended already: 43\n",
     );
-    fake.run("orc cancel 7").fails(1, &["error: cancelling flow 7: there is no such flow"]);
+    fake.run("orc cancel 42-43").is(
+        9,
+        "42 cancelling\n",
+        "error: cancelling flows: ended already: 43\n",
+    );
+    fake.run("orc cancel 7").fails(8, &["error: cancelling flow 7: there is no such flow"]);
 }
 
 #[test]
@@ -44,14 +52,9 @@ fn flows_are_paused_and_go_on() {
     fake.run("orc resume last").is(0, "43 running\n", "");
     let answer = fake.run("orc resume 42,43 --json").json();
     assert_eq!(answer["flows"][1], json!({"id": 43, "state": "running"}));
-    fake.run("orc pause 7").fails(1, &["error: pausing flow 7: there is no such flow"]);
+    fake.run("orc pause 7").fails(8, &["error: pausing flow 7: there is no such flow"]);
     // One that is not there keeps no other from being paused.
-    fake.run("orc pause 6,42,7").is(
-        1,
-        "42 paused\n",
-        "error: pausing flow 6: there is no such flow\n\
-         error: pausing flow 7: there is no such flow\n",
-    );
+    fake.run("orc pause 6,42,7").is(8, "42 paused\n", "error: pausing flows: no such flow: 6-7\n");
     fake.run("orc resume 42.1").fails(64, &["orc resume takes whole flows"]);
 }
 
@@ -107,7 +110,7 @@ fn waiting_is_explained_down_to_a_task() {
     fake.tables().explained.explanations.clear();
     fake.run("orc explain 42").is(0, "42 stalled\n", "nothing of it waits\n");
     fake.run("orc explain 42,43").fails(64, &["orc explain takes one id"]);
-    fake.run("orc explain 7").fails(1, &["explaining flow 7: there is no such flow"]);
+    fake.run("orc explain 7").fails(8, &["explaining flow 7: there is no such flow"]);
 }
 
 /// [`failed`] with another job that is not ok and one that is.

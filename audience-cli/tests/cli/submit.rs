@@ -130,7 +130,7 @@ fn a_conductor_that_is_not_there_is_given_up_in_time() {
     let fake = Fake::start();
     let before = std::time::Instant::now();
     fake.run("submitjob hello -w db1 --conductor 127.0.0.1:1 --connect-timeout 300ms").fails(
-        1,
+        11,
         &["error: reaching the conductor: cannot reach the conductor at 127.0.0.1:1", "hint: "],
     );
     assert!(before.elapsed() < std::time::Duration::from_secs(3));

@@ -135,26 +135,30 @@ pub(crate) fn task(n: u32, state: TaskState, outcome: Option<Outcome>, stdout: &
 }
 
 pub(crate) fn told_status(flow: &FlowStatus) -> v1::WatchEvent {
-    v1::WatchEvent { event: Some(v1::watch_event::Event::Status(flow.into())) }
+    let event = Some(v1::watch_event::Event::Status(flow.into()));
+    v1::WatchEvent { event, cursor: None }
 }
 
 pub(crate) fn told_job(state: JobState, counts: &[(TaskState, u32)]) -> v1::WatchEvent {
     let mut tasks = Counts::default();
     counts.iter().for_each(|(state, n)| tasks.set(*state, *n));
-    (&Event::Job { job: JOB, state, counts: tasks }).into()
+    (&Event::Job { job: JOB, state, counts: tasks, change: 0 }).into()
 }
 
 pub(crate) fn told_task(n: u32, state: TaskState, exit: Option<i32>) -> v1::WatchEvent {
     let host = HostName::new(&format!("db{n}")).unwrap();
     let event = Event::Task {
         job: JOB,
-        host,
+        index: n - 1,
+        host: Some(host),
         state,
         attempt: 1,
         exit,
         signal: None,
         detail: None,
+        before: None,
         absence: None,
+        change: 0,
     };
     (&event).into()
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use orchestra_model::state::{FlowState, JobState, TaskState};
+use orchestra_proto::v1;
 use rustix::process::{Pid, Signal, kill_process};
 use tonic::Status;
 
@@ -92,7 +93,71 @@ fn a_lost_connection_is_no_verdict() {
          \x20 42.1.1 db9 (1) unreachable\n"
     );
     assert_eq!(ran.code, 2);
-    assert_eq!(fake.tables().watched, 3);
+    assert_eq!(fake.tables().watched.len(), 3);
+}
+
+/// The event with the cursor that says that everything up to this change was told.
+fn at(change: u64, event: v1::WatchEvent) -> Result<v1::WatchEvent, Status> {
+    let cursor = Some(v1::Cursor { store: vec![7; 16].into(), term: 3, change });
+    Ok(v1::WatchEvent { cursor, ..event })
+}
+
+#[test]
+fn what_was_missed_is_asked_for_and_told_once() {
+    let fake = Fake::with(failed(), failed_tasks());
+    let anew = |n, state, exit| Ok(told_task(n, state, exit));
+    let tales = [
+        vec![
+            at(0, told_status(&running())),
+            at(1, told_task(1, TaskState::Ok, Some(0))),
+            at(2, told_task(3, TaskState::Failed, Some(3))),
+            // It fell behind, and the connection is lost while it is caught up.
+            anew(7, TaskState::Failed, Some(3)),
+            Err(Status::unavailable("the conductor is stopping")),
+        ],
+        vec![
+            anew(3, TaskState::Failed, Some(3)),
+            anew(7, TaskState::Failed, Some(3)),
+            anew(9, TaskState::Unreachable, None),
+            at(9, told_status(&failed())),
+        ],
+    ];
+    fake.tables().watches.extend(tales);
+    let ran = fake.run("orc wait 42 --jsonl");
+    let lines: Vec<serde_json::Value> =
+        ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let hosts: Vec<&str> = lines.iter().filter_map(|line| line["host"].as_str()).collect();
+    assert_eq!(hosts, ["db1", "db3", "db7", "db9"], "{ran:?}");
+    assert_eq!(lines.last().unwrap()["event"], "status");
+    assert_eq!(ran.code, 2);
+    let watched = std::mem::take(&mut fake.tables().watched);
+    assert_eq!(watched[0].since, Some(v1::Cursor::default()), "a program is told everything");
+    let since = watched[1].since.as_ref().map(|cursor| (cursor.term, cursor.change));
+    assert_eq!(since, Some((3, 2)));
+    assert!(watched.iter().all(|watched| watched.every_end && watched.snapshots));
+
+    // A person who comes later is told what happens from now on; who submitted, everything.
+    fake.run("orc wait 42");
+    fake.run("submitjob hello -w db1 --wait");
+    let watched = std::mem::take(&mut fake.tables().watched);
+    assert_eq!((&watched[0].since, watched[0].every_end), (&None, false));
+    assert_eq!((&watched[1].since, watched[1].every_end), (&Some(v1::Cursor::default()), false));
+}
+
+#[test]
+fn that_the_store_was_restored_is_told() {
+    let fake = Fake::with(failed(), failed_tasks());
+    let restored = v1::WatchEvent {
+        event: Some(v1::watch_event::Event::Restored(v1::StoreRestored {})),
+        cursor: None,
+    };
+    let tale = || vec![Ok(restored.clone()), at(9, told_status(&failed()))];
+    fake.tables().watches.push_back(tale());
+    let ran = fake.run("orc wait 42");
+    assert!(ran.stderr.starts_with("the conductor's store was restored from a copy"), "{ran:?}");
+    fake.tables().watches.push_back(tale());
+    let ran = fake.run("orc wait 42 --jsonl");
+    assert!(ran.stdout.starts_with("{\"schema\":1,\"event\":\"restored\"}\n"), "{ran:?}");
 }
 
 #[test]
@@ -179,6 +244,29 @@ fn several_flows_are_waited_for_together() {
 }
 
 #[test]
+fn each_of_several_flows_is_waited_for() {
+    let fake = Fake::with(failed(), failed_tasks());
+    let ok = flow(FlowState::Ok, JobState::Ok, &[(TaskState::Ok, 3)]);
+    fake.add(numbered(ok.clone(), 44), Vec::new());
+    let ran = fake.run("orc wait 7-8,999,44");
+    assert_eq!(
+        (ran.code, ran.stderr.as_str()),
+        (
+            8,
+            "44.1.1 pkg1 ok: 3 ok\n44 deploy-42 ok after 3m12s\n\
+             error: waiting for flows: no such flow: 7-8,999\n"
+        )
+    );
+    // Those that time leaves no room for have ended, or have not.
+    fake.add(numbered(running(), 43), Vec::new());
+    let ran = fake.run("orc wait 43,44,42 --wait-timeout 300ms");
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("flow 43 still goes on"), "{ran:?}");
+    assert!(ran.stderr.contains("44 deploy-42 ok after 3m12s"), "{ran:?}");
+    assert_eq!(fake.run("orc wait 43,44 --wait-timeout 300ms").code, 124);
+}
+
+#[test]
 fn programs_wait_too() {
     let fake = Fake::with(failed(), failed_tasks());
     fake.tables().watches.push_back(tale());
@@ -200,7 +288,7 @@ fn programs_wait_too() {
 #[test]
 fn what_cannot_be_waited_for_is_refused() {
     let fake = Fake::start();
-    fake.run("orc wait 42").fails(1, &["error: waiting for flow 42: there is no such flow"]);
+    fake.run("orc wait 42").fails(8, &["error: waiting for flow 42: there is no such flow"]);
     fake.run("orc wait 42.1").fails(64, &["orc wait takes whole flows"]);
     fake.run("orc wait nonsense").fails(64, &["hint: an id is 42, last"]);
 }

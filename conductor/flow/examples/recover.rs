@@ -104,6 +104,7 @@ fn stored(id: FlowId, hosts: &HostSet) -> RecoveredFlow {
         signal: None,
         detail: None,
         time_limit: None,
+        change: 0,
     });
     let record = JobRecord {
         id: job,
@@ -118,6 +119,7 @@ fn stored(id: FlowId, hosts: &HostSet) -> RecoveredFlow {
         param_keys: Vec::new(),
         canary_ok_at: None,
         promoted_by: None,
+        change: 0,
     };
     RecoveredFlow {
         record: FlowRecord {

@@ -221,6 +221,7 @@ impl Engine {
     /// the order. `entry` is as in the player's queue: for a one-of job it names the choice.
     fn start(&mut self, entry: TaskRef, ix: PlayerIx) {
         let (now, store, id) = (self.now, self.store, entry.job());
+        let change = self.next_change(id.flow);
         let forgotten = self.forgotten_attempts(id.flow);
         let Some(session) = self.roster[ix].reachable() else { return };
         let Some(job) = self.flows.job_mut(id) else { return };
@@ -251,7 +252,7 @@ impl Engine {
         known.detail = None;
         known.time_limit = time_limit;
         let order = Order { number: known.order, key: known.key(store, id), timeout };
-        let (issued, sent) = (player.record(), known.record(task, &player.host));
+        let (issued, sent) = (player.record(), known.record(task, &player.host, change));
         self.put(issued);
         self.put(sent);
         self.send(ix, session, Command::Order(order));

@@ -105,7 +105,7 @@ impl Engine {
             text: told_state(state).to_owned(),
             given_up: None,
         }));
-        told.extend(away.into_iter().map(|(state, away)| self.tell_away(job, state, away)));
+        told.extend(away.into_iter().map(|(state, away)| self.tell_flights(job, state, away)));
         if told.is_empty() && host.is_none() {
             let text = format!("job {} is {}", job.spec.name, job.state);
             let (job, hosts) = (Some(job.id), HostSet::default());
@@ -201,7 +201,7 @@ impl Engine {
     }
 
     /// Tasks in flight on players that are away.
-    fn tell_away(&self, job: &Job, state: TaskState, away: Away) -> Explanation {
+    fn tell_flights(&self, job: &Job, state: TaskState, away: Away) -> Explanation {
         let Away { hosts, since, given_up } = away;
         let hosts = HostSet::from_names(hosts);
         let (who, it) = match hosts.len() {

@@ -31,6 +31,8 @@ pub(crate) struct Flow {
     pub(crate) tally: Tally,
     /// Which of the present slot's hosts come after which.
     pub(crate) sequence: Sequence,
+    /// How many changes of its tasks and jobs were written, for readers that miss some.
+    pub(crate) changes: u64,
 }
 
 /// What a flow's state follows from, kept so that no job's end has to look at all the others.
@@ -115,6 +117,12 @@ impl Flow {
             (false, false) if self.paused_by.is_some() => FlowState::Paused,
             (false, false) => FlowState::Running,
         }
+    }
+
+    /// Numbers a change that is about to be written.
+    pub(crate) fn next_change(&mut self) -> u64 {
+        self.changes += 1;
+        self.changes
     }
 
     pub(crate) fn record(&self) -> Record {

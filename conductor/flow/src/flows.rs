@@ -138,6 +138,7 @@ mod tests {
             slots: Vec::new(),
             slot: 0,
             tally: Tally::default(),
+            changes: 0,
             sequence: Sequence::default(),
         }
     }

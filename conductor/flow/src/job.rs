@@ -44,6 +44,8 @@ pub(crate) struct Job {
     pub(crate) state: JobState,
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) ended_at: Option<Timestamp>,
+    /// Which of its flow's changes its end was; 0 while it lives.
+    pub(crate) change: u64,
     pub(crate) counts: Counts,
     /// Most tasks in flight at once.
     pub(crate) window: u32,
@@ -143,6 +145,7 @@ impl Job {
             state: JobState::Pending,
             started_at: None,
             ended_at: None,
+            change: 0,
             counts: Counts::all_in(TaskState::Waiting, total),
             window: spec.parallel.window_of(total),
             needed,
@@ -419,11 +422,13 @@ impl Job {
             param_keys: self.param_keys.clone(),
             canary_ok_at: self.canary.ok_at,
             promoted_by: self.canary.promoted_by.clone(),
+            change: self.change,
         })
     }
 
-    pub(crate) fn event(&self) -> Event {
-        Event::Job { job: self.id, state: self.state, counts: self.counts }
+    /// That its state changed, as of a change of its flow.
+    pub(crate) fn event(&self, change: u64) -> Event {
+        Event::Job { job: self.id, state: self.state, counts: self.counts, change }
     }
 
     /// Why its waiting tasks wait, counted without looking at each: those on attached players are

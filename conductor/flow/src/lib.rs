@@ -240,6 +240,16 @@ impl Engine {
         self.term
     }
 
+    /// The term that began with the last recovery from an old copy; 0 where there was none.
+    pub fn recovered_term(&self) -> Term {
+        self.recovered.term
+    }
+
+    /// The store.
+    pub fn store(&self) -> StoreId {
+        self.store
+    }
+
     /// Why nothing is sent, if so: a player knows of more than this store.
     pub fn stale(&self) -> Option<&str> {
         self.stale.as_deref()

@@ -129,6 +129,11 @@ impl Engine {
     pub fn restore(&mut self, recovered: RecoveredFlow) {
         let RecoveredFlow { record, spec, jobs } = recovered;
         self.ended.remove(&record.id);
+        let numbers = |job: &RecoveredJob| {
+            let tasks = job.tasks.iter().map(|task| task.change);
+            tasks.chain([job.record.change]).max()
+        };
+        let changes = jobs.iter().filter_map(numbers).max().unwrap_or_default();
         let mut jobs = jobs.into_iter();
         let mut restore_slot = |slot: SlotSpec| {
             let jobs = slot.jobs.into_iter().zip(jobs.by_ref());
@@ -151,6 +156,7 @@ impl Engine {
             paused_by: record.paused_by,
             retry_of: record.retry_of,
             sequence: Sequence::default(),
+            changes,
             slot: slots.iter().rposition(has_begun).unwrap_or(0),
             tally: Tally::of(slots.iter().flatten()),
             slots,
@@ -165,6 +171,7 @@ impl Engine {
         job.state = record.state;
         job.started_at = record.started_at;
         job.ended_at = record.ended_at;
+        job.change = record.change;
         job.param_keys = record.param_keys;
         job.canary.ok_at = record.canary_ok_at;
         job.canary.is_open |= record.promoted_by.is_some();

@@ -11,6 +11,7 @@ use orchestra_model::{
 use crate::{
     Effect, Engine,
     deadline::Deadline,
+    flow::Flow,
     job::Job,
     ledger::Left,
     sweep::Leftover,
@@ -88,8 +89,10 @@ impl Engine {
 
     /// Persists what is known of a task, and publishes it.
     pub(crate) fn tell_task(&mut self, task: TaskRef) {
+        let change = self.next_change(task.job().flow);
         let Some(job) = self.job(task.job()) else { return };
-        let (record, event) = (self.task_record(job, task), self.task_event(job, task));
+        let (record, event) =
+            (self.task_record(job, task, change), self.task_event(job, task, change));
         if let Some(record) = record {
             self.put(record);
         }
@@ -100,36 +103,57 @@ impl Engine {
 
     /// Persists what is known of a task.
     pub(crate) fn record_task(&mut self, task: TaskRef) {
-        if let Some(record) = self.job(task.job()).and_then(|job| self.task_record(job, task)) {
+        let change = self.next_change(task.job().flow);
+        let record = self.job(task.job()).and_then(|job| self.task_record(job, task, change));
+        if let Some(record) = record {
             self.put(record);
         }
     }
 
     pub(crate) fn publish_task(&mut self, task: TaskRef) {
-        if let Some(event) = self.job(task.job()).and_then(|job| self.task_event(job, task)) {
+        let change = self.changes_of(task.job().flow).unwrap_or_default();
+        let event = self.job(task.job()).and_then(|job| self.task_event(job, task, change));
+        if let Some(event) = event {
             self.publish(event);
         }
     }
 
-    fn task_record(&self, job: &Job, task: TaskRef) -> Option<Record> {
-        // A one-of task that ended without ever choosing is filed under its first host.
-        let player = job.player_of(task.index).or_else(|| job.targets.first().copied())?;
-        Some(job.task(task.index).record(task, self.roster.host(player)))
+    /// Numbers a change of a flow that is about to be written.
+    pub(crate) fn next_change(&mut self, flow: FlowId) -> u64 {
+        self.flows.get_mut(flow).map_or(0, Flow::next_change)
     }
 
-    fn task_event(&self, job: &Job, task: TaskRef) -> Option<Event> {
-        let player = job.player_of(task.index)?;
+    /// How many changes of a living flow were written, all of which were published in their order.
+    pub fn changes_of(&self, flow: FlowId) -> Option<u64> {
+        self.flows.get(flow).map(|flow| flow.changes)
+    }
+
+    fn task_record(&self, job: &Job, task: TaskRef, change: u64) -> Option<Record> {
+        // A one-of task that ended without ever choosing is filed under its first host.
+        let player = job.player_of(task.index).or_else(|| job.targets.first().copied())?;
+        Some(job.task(task.index).record(task, self.roster.host(player), change))
+    }
+
+    /// A one-of task that has not chosen is told of only when it ends.
+    fn task_event(&self, job: &Job, task: TaskRef, change: u64) -> Option<Event> {
+        let player = job.player_of(task.index);
         let known = job.task(task.index);
+        if player.is_none() && !known.state.is_final() {
+            return None;
+        }
         let exit = known.newest_exit();
         Some(Event::Task {
             job: job.id,
-            host: self.host(player),
+            index: task.index,
+            host: player.map(|player| self.host(player)),
             state: known.state,
             attempt: known.attempt,
             exit: exit.code(),
             signal: exit.signal(),
             detail: known.detail.as_deref().cloned(),
+            before: known.before,
             absence: self.absence(job, task.index).filter(|_| known.state.is_in_flight()),
+            change,
         })
     }
 
@@ -213,20 +237,21 @@ impl Engine {
     /// Moves a job to another state, persists and publishes it.
     pub(crate) fn shift_job(&mut self, id: JobId, to: JobState) {
         let now = self.now;
-        let Some(job) = self.flows.get_mut(id.flow).and_then(|flow| flow.shift_job(id, to)) else {
-            return;
-        };
+        let Some(flow) = self.flows.get_mut(id.flow) else { return };
+        let change = if to.is_final() { flow.next_change() } else { flow.changes };
+        let Some(job) = flow.shift_job(id, to) else { return };
         match to {
             JobState::Running => {
                 job.started_at.get_or_insert(now);
             }
             to if to.is_final() => {
                 job.ended_at = Some(now);
+                job.change = change;
                 self.open.remove(id);
             }
             _ => {}
         }
-        let (record, event) = (job.record(), job.event());
+        let (record, event) = (job.record(), job.event(change));
         if let Some(at) = job.choice.give_up_at.take_if(|_| to.is_final()) {
             self.deadlines.remove(at, Deadline::GiveUp(TaskRef::new(id, 0)));
         }

@@ -93,6 +93,7 @@ impl Engine {
             slot: 0,
             tally: Tally::default(),
             sequence: Sequence::default(),
+            changes: 0,
         };
         self.put(flow.record());
         self.flows.insert(flow);

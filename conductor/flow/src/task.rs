@@ -166,7 +166,7 @@ impl Task {
         AttemptKey { store, job, attempt: self.attempt }
     }
 
-    pub(crate) fn record(&self, task: TaskRef, host: &HostName) -> Record {
+    pub(crate) fn record(&self, task: TaskRef, host: &HostName, change: u64) -> Record {
         // `running` follows from what the player says, so it is not worth a write.
         let state = match self.state {
             TaskState::Running => TaskState::Sent,
@@ -189,6 +189,7 @@ impl Task {
             before: self.before,
             detail: self.detail.as_deref().cloned(),
             time_limit: self.time_limit.get(),
+            change,
         })
     }
 

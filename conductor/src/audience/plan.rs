@@ -15,7 +15,7 @@ use orchestra_model::{
     ledger::{Forecast, ScoreSurvey},
     limits,
 };
-use orchestra_proto::{Planned, v1};
+use orchestra_proto::{Planned, Reason, v1};
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use tonic::Status;
@@ -66,7 +66,7 @@ impl AudienceService {
         let (copy, submission) = off_the_runtime(copy).await?;
         let planned = self.forecast(copy, survey, false).await?;
         let why = match planned.refusal {
-            Some(refusal) => refusal,
+            Some(refusal) => return Err(Status::failed_precondition(refusal)),
             None if planned.digest == digest => return Ok(submission),
             None => format!(
                 "the plan has changed: waves, versions of scores or deployments are no longer \
@@ -74,7 +74,7 @@ impl AudienceService {
                 planned.digest
             ),
         };
-        Err(Status::failed_precondition(why))
+        Err(Reason::PlanChanged.beside(Status::failed_precondition(why)))
     }
 
     /// Plans a submission. The driver copies what that takes; the thinking is done elsewhere.

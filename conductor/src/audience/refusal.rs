@@ -4,6 +4,7 @@ use std::error::Error;
 
 use orchestra_flow::Rejection;
 use orchestra_model::{FlowId, HostSet};
+use orchestra_proto::Reason;
 use tonic::{Status, metadata::MetadataValue};
 
 use crate::{history::NoRest, inventory::Refusal, shown};
@@ -79,7 +80,7 @@ pub(super) fn unknown_flow(id: FlowId) -> Status {
 }
 
 pub(super) fn stopping() -> Status {
-    Status::unavailable("the conductor is stopping")
+    Reason::Stopping.beside(Status::unavailable("the conductor is stopping"))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::{
     AudienceService, Pages,
     listing::{Choice, TaskFilter, read_host},
     unexpected,
+    watch::Wanted,
 };
 use crate::{driver::Request as Ask, fleet::Fleet};
 
@@ -78,8 +79,10 @@ impl Audience for AudienceService {
         request: Request<v1::WatchRequest>,
     ) -> Result<Response<Pages<v1::WatchEvent>>, Status> {
         let audience = audience(&request)?;
-        let id = self.flow_id(request.into_inner().flow, &audience).await?;
-        Ok(self.stream(move |service, events| service.send_events(id, events)))
+        let request = request.into_inner();
+        let wanted = Wanted::read(&request)?;
+        let id = self.flow_id(request.flow, &audience).await?;
+        Ok(self.stream(move |service, events| service.send_events(id, wanted, events)))
     }
 
     async fn plan(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use orchestra_flow::{Answer, Input, Rejection, ReplyId};
 use orchestra_model::{AudienceName, FlowId, FlowState, HostSet, JobId, limits};
-use orchestra_proto::v1;
+use orchestra_proto::{Reason, v1};
 use tonic::Status;
 
 use super::{
@@ -179,7 +179,8 @@ impl AudienceService {
             Ok(answer) => Err(unexpected(&answer)),
             Err(Rejection::UnknownFlow(_)) => {
                 let state = self.status_of(flow).await?.summary.state;
-                Err(Status::failed_precondition(format!("flow {flow} has ended: it is {state}")))
+                let why = format!("flow {flow} has ended: it is {state}");
+                Err(Reason::Ended.beside(Status::failed_precondition(why)))
             }
             Err(rejection) => Err(rejected(&rejection)),
         }

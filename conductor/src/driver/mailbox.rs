@@ -5,7 +5,7 @@ use std::sync::Arc;
 use orchestra_flow::{Answer, Input, Overlay, PlayerIx, ReplyId, SessionId, Submission};
 use orchestra_model::{
     FlowId, HostName, JobId,
-    delivery::{PlayerSnapshot, Report, Term},
+    delivery::{PlayerSnapshot, Report, StoreId, Term},
     ledger::{CellStatus, Explanation},
     status::{Event, FlowStatus, PlayerStatus, TaskStatus},
 };
@@ -127,8 +127,8 @@ pub(crate) enum Request {
     },
     /// Answered when everything is on disk that was asked for before.
     Settle(Told<()>),
-    /// The status of a living flow, and its events from then on.
-    Watch(FlowId, mpsc::Sender<Event>, Told<Option<FlowStatus>>),
+    /// The status of a flow that lives, and its events from then on.
+    Watch(FlowId, mpsc::Sender<Event>, Told<Watching>),
     Players {
         hosts: Vec<HostName>,
         scores: bool,
@@ -151,6 +151,18 @@ pub(crate) type Told<T> = oneshot::Sender<Result<T, Status>>;
 
 /// The engine's answer, or why it was not asked.
 pub(crate) type Reply = Result<Answer, Status>;
+
+/// Where a flow is at the moment from which somebody is told of its events.
+#[derive(Clone, Debug)]
+pub(crate) struct Watching {
+    pub(crate) store: StoreId,
+    pub(crate) term: Term,
+    /// The term that began with the last recovery from an old copy.
+    pub(crate) recovered: Term,
+    /// The flow's status and its last change; `None` where it is not alive, and the store has
+    /// everything.
+    pub(crate) living: Option<(Box<FlowStatus>, u64)>,
+}
 
 /// What the driver knows of the conductor's state.
 #[derive(Clone, Debug)]

@@ -19,7 +19,7 @@ use orchestra_model::{
     FlowId,
     delivery::Term,
     record::{Op, Record},
-    status::{Event, FlowStatus},
+    status::Event,
 };
 use orchestra_proto::v1;
 use orchestra_store::CommitError;
@@ -29,7 +29,7 @@ use tokio::{
 };
 use tonic::Status;
 
-use super::batch::Batch;
+use super::{batch::Batch, mailbox::Watching};
 use crate::{
     outbox::EncodedJob,
     proof::Keys,
@@ -54,8 +54,8 @@ pub(super) enum After {
     Watch {
         flow: FlowId,
         events: mpsc::Sender<Event>,
-        status: Box<FlowStatus>,
-        reply: oneshot::Sender<Result<Option<FlowStatus>, Status>>,
+        watching: Box<Watching>,
+        reply: oneshot::Sender<Result<Watching, Status>>,
     },
 }
 

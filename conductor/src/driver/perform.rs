@@ -132,8 +132,8 @@ impl Driver {
                 }
             }
             After::Tell(tell) => tell(Ok(())),
-            After::Watch { flow, events, status, reply } => {
-                if reply.send(Ok(Some(*status))).is_ok() {
+            After::Watch { flow, events, watching, reply } => {
+                if reply.send(Ok(*watching)).is_ok() {
                     self.watchers.add(flow, events);
                 }
             }

@@ -6,6 +6,7 @@ use orchestra_model::{
     delivery::{AttemptKey, PlayerSnapshot, RequestId, SpoolId, StoreId},
     flow::{FlowSpec, JobSpec, SlotSpec},
     hostset::NoGroups,
+    status::FlowStatus,
 };
 use orchestra_proto::v1::command::Kind;
 use orchestra_store::{Fault, MemoryDisk, Store as _};

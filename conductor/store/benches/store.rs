@@ -174,6 +174,7 @@ fn task(n: u32, state: TaskState) -> TaskRecord {
         signal: None,
         detail: None,
         time_limit: None,
+        change: 0,
     }
 }
 

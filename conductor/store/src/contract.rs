@@ -145,6 +145,7 @@ fn every_record_reads_as_it_was_written(place: &dyn Place) {
         param_keys: ["a", "B_2"].map(|key| ParamKey::new(key).unwrap()).to_vec(),
         canary_ok_at: Some(Timestamp(4)),
         promoted_by: Some(AudienceName::new("carol").unwrap()),
+        change: u64::MAX,
         ..job_record(id)
     };
     let task = TaskRecord {
@@ -160,6 +161,7 @@ fn every_record_reads_as_it_was_written(place: &dyn Place) {
         signal: Some(9),
         detail: Some("the spool said: \"weg\", ünd so fort\n\0".into()),
         time_limit: Some(Millis::seconds(u32::MAX.into())),
+        change: u64::MAX - 1,
         ..task_record(id, u32::MAX)
     };
     let bytes: Vec<u8> = (0..100_000_u32).map(|n| n.to_le_bytes()[0]).collect();
@@ -205,6 +207,8 @@ fn every_record_reads_as_it_was_written(place: &dyn Place) {
     assert_eq!(reader.spec(FlowId(42)).unwrap(), Some([&bytes[..], &bytes[..]].concat()));
     assert_eq!(reader.targets(id).unwrap().as_deref(), Some("fe[1-6],db1"));
     assert_eq!(reader.params(id).unwrap(), Some(params.params));
+    assert_eq!(reader.job(id).unwrap(), Some(job.clone()));
+    assert_eq!(reader.job(orchestra_model::JobId { job: 77, ..id }).unwrap(), None);
     assert_eq!(reader.jobs(FlowId(42)).unwrap(), [job]);
     assert_eq!(reader.flow(FlowId(42)).unwrap(), Some(flow));
     assert_eq!(reader.tasks(id, None, 10).unwrap(), slice::from_ref(&task));

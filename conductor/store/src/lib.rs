@@ -180,6 +180,9 @@ pub trait Reader: Send {
     /// The jobs of a flow, by slot and job.
     fn jobs(&self, flow: FlowId) -> Result<Vec<JobRecord>, ReadError>;
 
+    /// One job.
+    fn job(&self, job: JobId) -> Result<Option<JobRecord>, ReadError>;
+
     /// A job's folded host set, all pieces joined; `None` where there are none.
     fn targets(&self, job: JobId) -> Result<Option<String>, ReadError>;
 

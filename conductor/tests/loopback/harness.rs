@@ -166,6 +166,16 @@ impl Place {
     }
 }
 
+/// A copy of a directory without directories in it, as a backup makes it.
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
 /// An encoded end: exit code 0 is success.
 pub(crate) fn exited(code: i32) -> v1::AttemptEnd {
     v1::AttemptEnd {

@@ -1,20 +1,11 @@
 //! A store that was restored from an old copy: nothing is sent before an operator said so, and
 //! nothing runs twice.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use orchestra_proto::v1;
 
-use crate::harness::{Audience, Conductor, Place, Player, eventually, job, soon};
-
-fn copy_dir(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
-}
+use crate::harness::{Audience, Conductor, Place, Player, copy_dir, eventually, job, soon};
 
 #[tokio::test]
 async fn a_restored_copy_waits_for_an_operator_and_runs_nothing_twice() {

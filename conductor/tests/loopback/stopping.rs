@@ -24,7 +24,8 @@ async fn everybody_is_told_and_the_store_is_closed() {
     // Some who would hold on for ever.
     let narrow = place.connect_narrow(&conductor.address, Role::Audience, "alice").await;
     let mut client = v1::audience_client::AudienceClient::new(narrow);
-    let _unread = client.watch(v1::WatchRequest { flow: id(flow) }).await.unwrap();
+    let _unread =
+        client.watch(v1::WatchRequest { flow: id(flow), ..Default::default() }).await.unwrap();
     let _greeting = Player::new(&place, &conductor.address, "db2").await.open().await;
     assert!(place.path("state/orchestra.db-wal").exists());
 

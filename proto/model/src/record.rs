@@ -166,6 +166,9 @@ pub struct JobRecord {
     pub canary_ok_at: Option<Timestamp>,
     /// Who promoted it: the other tasks wait for its canary no more.
     pub promoted_by: Option<AudienceName>,
+    /// Which of its flow's changes its end was; 0 while it lives. Tasks that have no record changed
+    /// with it.
+    pub change: u64,
 }
 
 /// A piece of a job's folded host set.
@@ -225,6 +228,9 @@ pub struct TaskRecord {
     /// The longest that the newest attempt may take, killing included, by the limits that held
     /// when it was sent; `None` where the player had told none. Whole seconds.
     pub time_limit: Option<Millis>,
+    /// Which of its flow's changes this is, from 1: what a reader of the flow's events has not heard
+    /// has a higher number than what it has. 0 in what the previous release wrote.
+    pub change: u64,
 }
 
 /// What an attempt means for the cells of its host. Decided when it is sent, from what the player

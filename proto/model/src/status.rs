@@ -266,14 +266,18 @@ pub enum Event {
         state: JobState,
         /// Its tasks by state.
         counts: Counts,
+        /// The flow's last change, up to this event.
+        change: u64,
     },
     /// A task's state changed, or it goes into another attempt, or its player went away or came
     /// back while it is in flight.
     Task {
         /// The job.
         job: JobId,
-        /// The player.
-        host: HostName,
+        /// Its place in the job's host set.
+        index: u32,
+        /// The player; `None` for a one-of job that ended without a choice.
+        host: Option<HostName>,
         /// To what.
         state: TaskState,
         /// The newest attempt.
@@ -284,8 +288,12 @@ pub enum Event {
         signal: Option<i32>,
         /// Why it was refused or lost.
         detail: Option<Arc<str>>,
+        /// How the attempt ended, while the task waits for a further one.
+        before: Option<TaskState>,
         /// That its player is not attached, while it is in flight.
         absence: Option<Absence>,
+        /// The flow's last change, up to this event.
+        change: u64,
     },
 }
 
@@ -295,6 +303,15 @@ impl Event {
         match self {
             Event::Flow { flow, .. } => *flow,
             Event::Job { job, .. } | Event::Task { job, .. } => job.flow,
+        }
+    }
+
+    /// The last of its flow's changes that who has heard it knows of; `None` where it says nothing
+    /// of that.
+    pub fn change(&self) -> Option<u64> {
+        match self {
+            Event::Flow { .. } => None,
+            Event::Job { change, .. } | Event::Task { change, .. } => Some(*change),
         }
     }
 }

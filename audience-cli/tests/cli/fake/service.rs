@@ -270,13 +270,15 @@ impl Audience for Service {
     ) -> Result<Response<Pages<v1::WatchEvent>>, Status> {
         use tokio_stream::StreamExt as _;
         use v1::watch_event::Event;
-        let flow = self.find(request.into_inner().flow)?;
+        let request = request.into_inner();
+        let flow = self.find(request.flow)?;
         let mut tables = self.tables();
-        tables.watched += 1;
+        tables.watched.push(request);
         if let Some(told) = tables.watches.pop_front() {
             return Ok(pages(told));
         }
-        let status = v1::WatchEvent { event: Some(Event::Status((&flow).into())) };
+        let event = Some(Event::Status((&flow).into()));
+        let status = v1::WatchEvent { event, cursor: None };
         let silence = tokio_stream::pending();
         Ok(Response::new(Box::pin(tokio_stream::iter([Ok(status)]).chain(silence))))
     }

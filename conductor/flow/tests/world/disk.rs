@@ -152,6 +152,18 @@ impl Disk {
         self.specs[usize::try_from(u64::from_le_bytes(bytes)).unwrap()].clone()
     }
 
+    /// The last change of each flow, of its tasks and of jobs that ended.
+    pub fn last_changes(&self) -> BTreeMap<FlowId, u64> {
+        let jobs = self.jobs.values().map(|job| (job.id.flow, job.change));
+        let tasks = self.tasks.values().map(|task| (task.job.flow, task.change));
+        let mut last = BTreeMap::new();
+        for (flow, change) in jobs.chain(tasks) {
+            let known: &mut u64 = last.entry(flow).or_default();
+            *known = change.max(*known);
+        }
+        last
+    }
+
     pub fn next_flow(&self) -> Option<FlowId> {
         self.next_flow
     }

@@ -12,9 +12,10 @@ use std::{
 
 use orchestra_flow::{Answer, Command, Effect};
 use orchestra_model::{
-    Deployments, HostName, HostSet,
+    Deployments, FlowId, HostName, HostSet,
     delivery::{AttemptKey, OrderNumber},
     deployment::CellKey,
+    record::{Op, Record},
 };
 
 use super::{World, disk, player::FakePlayer};
@@ -34,6 +35,8 @@ pub struct Truth {
     deployments: Arc<Deployments>,
     /// The most hosts that may hold each cell now.
     bounds: BTreeMap<CellKey, usize>,
+    /// The last change of each flow that was to be written.
+    numbers: BTreeMap<FlowId, u64>,
 }
 
 impl World {
@@ -108,11 +111,37 @@ impl World {
     pub(super) fn forget_unwritten(&mut self) {
         let disk = &self.disk;
         self.truth.changes.retain(|(host, key), _| disk.has_attempt(key.job, host, key.attempt));
+        self.truth.numbers = disk.last_changes();
+    }
+
+    /// Each change of a flow has a number of its own, above those before it, also those before a
+    /// crash; and what is published has the last number that was written.
+    fn note_change(&mut self, effect: &Effect) {
+        let (flow, change) = match effect {
+            Effect::Persist(Op::Put(Record::Task(task))) => (task.job.flow, task.change),
+            Effect::Persist(Op::Put(Record::Job(job))) if job.state.is_final() => {
+                (job.id.flow, job.change)
+            }
+            Effect::Publish(event) => {
+                if let Some(change) = event.change() {
+                    let last = self.truth.numbers.get(&event.flow()).copied();
+                    assert_eq!(change, last.unwrap_or_default(), "{event:?}");
+                }
+                return;
+            }
+            _ => return,
+        };
+        let last = self.truth.numbers.insert(flow, change);
+        assert!(
+            last.is_none_or(|last| change > last),
+            "change {change} after {last:?}: {effect:?}"
+        );
     }
 
     /// Takes note of what an operator released: whatever was ordered so far, also what is still on
     /// its way and was given up as lost.
     pub(super) fn note_effect(&mut self, effect: &Effect) {
+        self.note_change(effect);
         match effect {
             Effect::Send { player, command: Command::Order(order), .. } => {
                 let host = self.engine.roster().host(*player).clone();

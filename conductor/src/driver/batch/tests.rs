@@ -45,6 +45,7 @@ fn task(n: u16, name: &str, order: u64) -> TaskRecord {
         signal: None,
         detail: None,
         time_limit: None,
+        change: 0,
     }
 }
 

@@ -97,6 +97,7 @@ fn assert_gone(reader: &dyn Reader, flow: u64) {
     assert_eq!(reader.spec(id).unwrap(), None);
     assert_eq!(reader.jobs(id).unwrap(), []);
     for id in [job(flow, 1, 1), job(flow, 2, 1)] {
+        assert_eq!(reader.job(id).unwrap(), None);
         assert_eq!(reader.targets(id).unwrap(), None);
         assert_eq!(reader.params(id).unwrap(), None);
         assert_eq!(reader.tasks(id, None, 10).unwrap(), []);

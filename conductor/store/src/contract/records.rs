@@ -48,6 +48,7 @@ pub fn job_record(id: JobId) -> JobRecord {
         param_keys: vec![ParamKey::new("token").unwrap()],
         canary_ok_at: None,
         promoted_by: None,
+        change: 0,
     }
 }
 
@@ -70,6 +71,7 @@ pub fn task_record(job: JobId, index: u32) -> TaskRecord {
         signal: None,
         detail: None,
         time_limit: None,
+        change: 0,
     }
 }
 

@@ -209,6 +209,10 @@ impl Reader for Arc<Tables> {
         Ok(self.jobs.range(first..=last).map(|(_, job)| job.clone()).collect())
     }
 
+    fn job(&self, job: JobId) -> Result<Option<JobRecord>, ReadError> {
+        Ok(self.jobs.get(&job).filter(|job| !self.is_pruned(job.id.flow)).cloned())
+    }
+
     fn targets(&self, job: JobId) -> Result<Option<String>, ReadError> {
         if self.is_pruned(job.flow) {
             return Ok(None);

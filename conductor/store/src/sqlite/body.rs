@@ -170,6 +170,8 @@ pub(super) struct JobBody {
     canary_ok_at: Option<u64>,
     #[prost(string, optional, tag = "11")]
     promoted_by: Option<String>,
+    #[prost(uint64, tag = "12")]
+    change: u64,
 }
 
 impl From<&JobRecord> for JobBody {
@@ -188,6 +190,7 @@ impl From<&JobRecord> for JobBody {
             param_keys: record.param_keys.iter().map(ToString::to_string).collect(),
             canary_ok_at: record.canary_ok_at.map(|at| at.0),
             promoted_by: record.promoted_by.as_ref().map(ToString::to_string),
+            change: record.change,
         }
     }
 }
@@ -213,6 +216,7 @@ impl JobBody {
                 .collect::<Result<_, _>>()?,
             canary_ok_at: self.canary_ok_at.map(Timestamp),
             promoted_by: self.promoted_by.as_deref().map(AudienceName::new).transpose()?,
+            change: self.change,
         })
     }
 }
@@ -297,6 +301,8 @@ pub(super) struct TaskBody {
     before: Option<String>,
     #[prost(uint64, optional, tag = "14")]
     time_limit_ms: Option<u64>,
+    #[prost(uint64, tag = "15")]
+    change: u64,
 }
 
 /// An impact as stored. Tables of version 1 had none, which reads as 0.
@@ -336,6 +342,7 @@ impl From<&TaskRecord> for TaskBody {
             impact: impact_number(record.impact),
             before: record.before.map(|state| state.as_str().to_owned()),
             time_limit_ms: record.time_limit.map(|limit| limit.0),
+            change: record.change,
         }
     }
 }
@@ -359,6 +366,7 @@ impl TaskBody {
             signal: self.signal,
             detail: self.detail.map(Arc::from),
             time_limit: self.time_limit_ms.map(Millis),
+            change: self.change,
         })
     }
 }

@@ -356,6 +356,21 @@ impl Reader for SqliteReader {
         })
     }
 
+    fn job(&self, job: JobId) -> Result<Option<JobRecord>, ReadError> {
+        let sql = "SELECT body FROM jobs WHERE flow = ?1 AND slot = ?2 AND job = ?3";
+        let found = self.pieces(
+            job.flow,
+            "jobs",
+            sql,
+            params![int(job.flow.0), job.slot, job.job],
+            |row| {
+                Place { table: "jobs", key: job }
+                    .read(row, 0, |body: JobBody| body.into_record(job))
+            },
+        )?;
+        Ok(found.into_iter().next())
+    }
+
     fn targets(&self, job: JobId) -> Result<Option<String>, ReadError> {
         let sql = "SELECT piece, body FROM targets WHERE flow = ?1 AND slot = ?2 AND job = ?3
                    ORDER BY piece";

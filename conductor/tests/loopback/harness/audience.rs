@@ -134,7 +134,7 @@ impl Audience {
     }
 
     pub(crate) async fn watch(&self, flow: u64) -> Streaming<v1::WatchEvent> {
-        let request = v1::WatchRequest { flow: id(flow) };
+        let request = v1::WatchRequest { flow: id(flow), ..Default::default() };
         self.client.clone().watch(request).await.unwrap().into_inner()
     }
 
