@@ -27,7 +27,7 @@ pub use orc::{
     OrcArgs, PlayersArgs, PlayersVerb, ReleasePlayersArgs, ScoresArgs, UndrainArgs, Verb,
 };
 pub use status::{Shape, StatusArgs};
-pub use submit::{PlanArgs, Submit, SubmitArgs, Wanted};
+pub use submit::{PlanArgs, Submit, SubmitArgs, Task, Wanted};
 
 use crate::{error::Failure, input::Inputs, targets};
 

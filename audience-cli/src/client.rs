@@ -38,7 +38,7 @@ use crate::{args::Wanted, config::Connection, error::Failure, exit::Exit, flowfi
 
 pub use pages::{AttemptLog, Page, Pages};
 pub use retry::{Backoff, random};
-pub use status::{failure, is_lost};
+pub use status::{failure, is_held, is_lost};
 pub use steer::{Explained, RetryOf};
 
 /// How long a single question may take. Whoever asks more than this of a conductor learns that
@@ -96,38 +96,55 @@ impl Client {
     }
 
     /// Submits under one request id, however often it must be sent.
-    pub async fn submit(&mut self, wanted: &Wanted) -> Result<v1::SubmitResponse, Failure> {
+    /// Within `patience`, where it is given.
+    pub async fn submit(
+        &mut self,
+        wanted: &Wanted,
+        patience: Option<Duration>,
+    ) -> Result<v1::SubmitResponse, Failure> {
         const WHAT: &str = "submitting the flow";
+        let id = match wanted.request {
+            Some(id) => id,
+            None => request_id()?,
+        };
         let request = v1::SubmitRequest {
-            request_id: request_id()?,
+            request_id: Bytes::copy_from_slice(&id.0),
             spec: spec_bytes(&wanted.submission),
             params: params(&wanted.submission.params),
             require_same_score: wanted.require_same_score,
             if_plan: wanted.if_plan.clone().unwrap_or_default(),
         };
         check_size(WHAT, &request)?;
-        self.until_answered(WHAT, async |rpc| rpc.submit(request.clone()).await).await
+        let patience = patience.map_or(SUBMIT, |patience| patience.min(SUBMIT));
+        self.until_answered(WHAT, id, patience, async |rpc| rpc.submit(request.clone()).await).await
     }
 
     /// Asks what has the same effect however often it arrives, until it is answered.
     async fn until_answered<T>(
         &mut self,
         what: &str,
+        request: RequestId,
+        patience: Duration,
         ask: impl AsyncFn(&mut AudienceClient<Channel>) -> Result<Response<T>, Status>,
     ) -> Result<T, Failure> {
-        let deadline = Instant::now() + SUBMIT;
+        let deadline = Instant::now() + patience;
+        let again = |why: &str| format!("{why}: submitjob --request-id {request}");
         let mut backoff = Backoff::new();
         loop {
             let lost = match timeout_at(deadline, ask(&mut self.rpc)).await {
                 Ok(Ok(response)) => return Ok(response.into_inner()),
                 Ok(Err(status)) if is_lost(&status) => failure(what, &status),
+                Ok(Err(status)) if is_held(&status) => {
+                    let hint = again("it is taken once there is space; ask whether it is");
+                    return Err(failure(what, &status).hint(hint));
+                }
                 Ok(Err(status)) => return Err(failure(what, &status)),
-                Err(_) => Failure::new(Exit::Away, format!("{what}: no answer within {SUBMIT:?}")),
+                Err(_) => {
+                    Failure::new(Exit::Away, format!("{what}: no answer within {patience:?}"))
+                }
             };
             let unknown = |failure: Failure| {
-                failure.hint(
-                    "it may have been accepted all the same: getstatus lists the newest flows",
-                )
+                failure.hint(again("it may have been accepted all the same; ask whether it was"))
             };
             if !backoff.pause(Some(deadline)).await {
                 return Err(unknown(lost));
@@ -136,6 +153,15 @@ impl Client {
                 return Err(unknown(lost));
             }
         }
+    }
+
+    /// The flow of a request of ours.
+    pub async fn submitted(&mut self, request: RequestId) -> Result<FlowId, Failure> {
+        let what = format!("asking for request {request}");
+        let flow = v1::flow_ref::Flow::Request(Bytes::copy_from_slice(&request.0));
+        let asked = v1::GetFlowRequest { flow: Some(v1::FlowRef { flow: Some(flow) }) };
+        let status = answered(&what, self.rpc.get_flow(asked)).await?;
+        Ok(FlowId(status.summary.map_or(0, |summary| summary.id)))
     }
 
     /// Where a flow stands.
@@ -264,10 +290,10 @@ fn place(part: &Part) -> (u32, u32, String) {
     }
 }
 
-fn request_id() -> Result<Bytes, Failure> {
+fn request_id() -> Result<RequestId, Failure> {
     let mut id = RequestId([0; 16]);
     random(&mut id.0)?;
-    Ok(Bytes::copy_from_slice(&id.0))
+    Ok(id)
 }
 
 fn spec_bytes(submission: &Submission) -> Bytes {

@@ -10,6 +10,7 @@ mod plan;
 mod refusal;
 mod retry;
 mod rpc;
+mod sameness;
 mod submission;
 mod verbs;
 mod watch;
@@ -26,12 +27,16 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch as watching};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Response, Status};
 
-use self::refusal::{invalid, rejected, stopping, unknown_flow, unknown_hosts};
+use self::{
+    refusal::{invalid, rejected, stopping, unknown_flow, unknown_hosts},
+    submission::read_request_id,
+};
 use crate::{
-    driver::{Handle, Request as Ask, Told},
+    driver::{Handle, Request as Ask, Told, with_more},
     fleet::Fleet,
     history::{self, HistoryError},
     inventory::Inventory,
+    proof::Proofs,
     reload::Reloader,
     shown,
 };
@@ -50,6 +55,8 @@ pub(crate) struct Facts {
     pub(crate) name: HostName,
     pub(crate) store_id: String,
     pub(crate) started_at: Timestamp,
+    /// With which submissions are recognised.
+    pub(crate) proofs: Proofs,
 }
 
 /// The service for the audience.
@@ -103,10 +110,13 @@ impl AudienceService {
         &self,
         make: impl FnOnce(ReplyId) -> Input + Send + 'static,
     ) -> Result<Result<Answer, Rejection>, Status> {
-        Ok(match self.ask(|reply| Ask::Change(Box::new(make), reply)).await? {
-            Answer::Rejected(rejection) => Err(rejection),
-            answer => Ok(answer),
-        })
+        const MORE: &str =
+            "; it takes effect once the store can be written, unless the conductor ends before";
+        match self.ask(|reply| Ask::Change(Box::new(make), reply)).await {
+            Ok(Answer::Rejected(rejection)) => Ok(Err(rejection)),
+            Ok(answer) => Ok(Ok(answer)),
+            Err(why) => Err(with_more(why, || MORE.to_owned())),
+        }
     }
 
     /// Reads the store, off the runtime's threads.
@@ -138,6 +148,16 @@ impl AudienceService {
                 let newest = self.read(move |reader| Ok(reader.newest_of(&whose)?)).await?;
                 newest.ok_or_else(|| {
                     Status::not_found(format!("{audience} has not submitted any flow yet"))
+                })
+            }
+            Some(FlowRefKind::Request(id)) => {
+                let id = read_request_id(&id)?;
+                let flow = self.submitted_before(audience, id).await?;
+                flow.ok_or_else(|| {
+                    Status::not_found(format!(
+                        "request {id} of {audience} is not known: nothing was taken in under it, or \
+                         its flow was pruned"
+                    ))
                 })
             }
             None => Err(Status::invalid_argument("the request names no flow")),

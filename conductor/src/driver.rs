@@ -16,6 +16,7 @@
 mod batch;
 mod clock;
 mod comeback;
+mod held;
 mod lingering;
 mod load;
 mod mailbox;
@@ -34,8 +35,8 @@ use std::{
 
 use orchestra_flow::{Engine, Input, PlayerIx, ReplyId, SessionId};
 use orchestra_model::{
-    FlowId, HostName, JobId, Timestamp,
-    delivery::{Refusal, Report, Term},
+    AudienceName, FlowId, HostName, JobId, Timestamp,
+    delivery::{Refusal, Report, RequestId, Term},
     proof::Proof,
     record::InForce,
     status::{Event, PlayerStatus},
@@ -51,6 +52,7 @@ use tonic::Status;
 
 pub(crate) use self::{
     clock::Clock,
+    held::{held, with_more},
     mailbox::{
         Attach, Attached, FromSession, Handle, Health, Mailboxes, Removal, Reply, Reported,
         Request, Told, Watching, mailboxes,
@@ -58,6 +60,7 @@ pub(crate) use self::{
 };
 use self::{
     comeback::come_back_within,
+    held::{not_begun, not_told},
     lingering::Lingering,
     mailbox::RecoveryPlan,
     outgoing::{After, Outgoing},
@@ -117,6 +120,8 @@ pub(crate) struct Driver {
     in_force: InForce,
     inventory: Inventory,
     outgoing: Outgoing,
+    /// Since when the store cannot be written.
+    held_since: Option<Timestamp>,
     sessions: HashMap<SessionId, Session>,
     lingering: Lingering,
     seen: Vec<Seen>,
@@ -151,6 +156,7 @@ impl Driver {
             in_force,
             inventory,
             outgoing: Outgoing::new(writer),
+            held_since: None,
             sessions: HashMap::new(),
             lingering: Lingering::default(),
             seen: Vec::new(),
@@ -378,6 +384,9 @@ impl Driver {
                     self.handle(make(reply));
                 }
             }
+            Request::Submitted { audience, request, reply } => {
+                self.submitted(&audience, request, reply);
+            }
             Request::LoadFleet { fleet, removal, reply } => {
                 if let Some(reply) = self.begin(reply) {
                     self.load_fleet(fleet, removal, reply);
@@ -459,7 +468,27 @@ impl Driver {
             let _ = reply.send(Err(not_told(trouble)));
         } else {
             self.outgoing.hold(After::Tell(Box::new(|fate| {
-                let _ = reply.send(fate.map(|()| answer));
+                let _ = reply.send(fate.map(|()| answer).map_err(not_told));
+            })));
+        }
+    }
+
+    /// Tells the flow of a request once that is on disk; that it is held, as long as it cannot be.
+    fn submitted(
+        &mut self,
+        audience: &AudienceName,
+        request: RequestId,
+        reply: Told<Option<FlowId>>,
+    ) {
+        let flow = self.engine.submitted(audience, request);
+        // Whoever asked may have gone.
+        if flow.is_none_or(|flow| self.outgoing.is_written(flow)) {
+            let _ = reply.send(Ok(flow));
+        } else if let Some(trouble) = self.outgoing.trouble() {
+            let _ = reply.send(Err(held(trouble)));
+        } else {
+            self.outgoing.hold(After::Tell(Box::new(move |fate| {
+                let _ = reply.send(fate.map(|()| flow).map_err(held));
             })));
         }
     }
@@ -477,9 +506,9 @@ impl Driver {
         }
         let is_written = self.outgoing.is_written(flow);
         let watch = After::Watch { flow, events, watching: Box::new(watching), reply };
-        match self.outgoing.trouble().map(not_told) {
+        match self.outgoing.trouble() {
             _ if is_written => self.perform(watch),
-            Some(why) => perform::refuse(watch, why),
+            Some(trouble) => perform::refuse(watch, trouble),
             None => self.outgoing.hold(watch),
         }
     }
@@ -505,7 +534,7 @@ impl Driver {
         }
         flows.into_iter().for_each(|flow| self.handle(Input::FlowExpired { flow }));
         self.outgoing.hold(After::Tell(Box::new(|fate| {
-            let _ = reply.send(fate);
+            let _ = reply.send(fate.map_err(held));
         })));
     }
 
@@ -550,6 +579,7 @@ impl Driver {
             cells: count(self.engine.deployments().cells().as_slice().len()),
             stale_store: self.engine.stale().map(str::to_owned),
             store_error: self.outgoing.trouble().map(str::to_owned),
+            store_held_since: self.held_since,
             recovery: RecoveryPlan {
                 term: Term(self.engine.term().max(self.seen_term).0 + 1),
                 next_flow: self.engine.next_flow_after_recovery(),
@@ -560,21 +590,4 @@ impl Driver {
 
 fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
-}
-
-/// For what would change the store.
-fn not_begun(trouble: &str) -> Status {
-    Status::unavailable(format!("nothing was changed, try again later: {trouble}"))
-}
-
-/// For what was changed but may not be on disk yet. The same request again does no harm.
-fn not_stored(trouble: &str) -> Status {
-    Status::unavailable(format!(
-        "not stored yet, and it will be as soon as that is possible; try again later: {trouble}"
-    ))
-}
-
-/// For questions whose answer is not on disk yet.
-fn not_told(trouble: &str) -> Status {
-    Status::unavailable(format!("what happened last is not on disk, try again later: {trouble}"))
 }

@@ -173,6 +173,21 @@ impl Keys {
         self.keys.iter().any(is_its)
     }
 
+    /// The macs of something that is no statement, told apart by its context; of each key, newest
+    /// first. Parts are told apart by their lengths.
+    pub(crate) fn macs(&self, context: &'static [u8], parts: &[&[u8]]) -> Vec<Mac> {
+        let mac = |key: &Key| {
+            let mut mac = hmac::Context::with_key(&key.hmac);
+            mac.update(context);
+            for part in parts {
+                mac.update(&(part.len() as u64).to_le_bytes());
+                mac.update(part);
+            }
+            Mac(first_16(mac.sign().as_ref()))
+        };
+        self.keys.iter().map(mac).collect()
+    }
+
     fn to_text(&self) -> String {
         let mut text =
             "# Proof keys of this store, newest first. Keep them from everybody, and out of backups.\n"

@@ -9,22 +9,32 @@ use std::{
     fmt,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use orchestra_certs::Reloadable;
 use orchestra_flow::Answer;
 use orchestra_model::{Deployments, Timestamp};
 use orchestra_proto::v1::DeploymentChanges;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::{
+    sync::{Notify, oneshot, watch},
+    time::timeout,
+};
 use tonic::Status;
 
 use crate::{
     config::{Config, Limits, Retention},
-    driver::{Clock, Handle, Removal, Request},
+    driver::{Clock, Handle, Removal, Request, held, with_more},
     fleet::Fleet,
     reading::Reading,
     shown, tls,
 };
+
+/// How long whoever asked for a reload waits for a store that cannot be written.
+const ANSWER: Duration = Duration::from_secs(4);
+/// What is true of a reload that is held.
+const IN_FORCE: &str = "; players and limits of the new files are in force, the rest follows once \
+                        the store can be written";
 
 /// What reloads change and others read.
 #[derive(Clone)]
@@ -124,7 +134,20 @@ impl Reloader {
     pub(crate) async fn reload(&self, allow_removal: bool) -> Result<Loaded, Status> {
         let inner = Arc::clone(&self.0);
         let work = tokio::spawn(async move { inner.reload(allow_removal).await });
-        work.await.unwrap_or_else(|error| Err(Status::internal(error.to_string())))
+        tokio::pin!(work);
+        loop {
+            let done = match timeout(ANSWER, &mut work).await {
+                Ok(done) => done,
+                // It may merely take long.
+                Err(_) => match self.0.driver.trouble().await {
+                    Some(trouble) => {
+                        return Err(with_more(held(&trouble), || IN_FORCE.to_owned()));
+                    }
+                    None => continue,
+                },
+            };
+            return done.unwrap_or_else(|error| Err(Status::internal(error.to_string())));
+        }
     }
 
     /// Returns after the next reload, or one that nobody waited for. For one waiter.

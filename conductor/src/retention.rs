@@ -110,6 +110,7 @@ mod tests {
             cancelled_by: None,
             paused_by: None,
             retry_of: None,
+            request_mac: None,
         }))
     }
 

@@ -229,11 +229,12 @@ async fn run(options: Options) -> Result<(), ServeError> {
     let (stop, stopping) = watch::channel(false);
     let patience = options.patience;
     let sessions =
-        Sessions::new(handle.clone(), identity.store, proofs, patience, stopping.clone());
+        Sessions::new(handle.clone(), identity.store, proofs.clone(), patience, stopping.clone());
     let facts = Facts {
         name: config.name.clone(),
         store_id: identity.store.to_string(),
         started_at: clock.now(),
+        proofs,
     };
     let kept = retention::run(handle.clone(), Arc::clone(&readers), reloader.clone(), clock);
     tokio::spawn(kept);

@@ -446,6 +446,7 @@ impl From<&ConductorStatus> for v1::ConductorStatus {
             reload_error: text(status.reload_error.as_ref()),
             stale_store: text(status.stale_store.as_ref()),
             store_error: text(status.store_error.as_ref()),
+            store_held_since_ms: status.store_held_since.map_or(0, |since| since.0),
         }
     }
 }
@@ -470,6 +471,7 @@ impl From<v1::ConductorStatus> for ConductorStatus {
             reload_error: some(status.reload_error),
             stale_store: some(status.stale_store),
             store_error: some(status.store_error),
+            store_held_since: Some(status.store_held_since_ms).filter(|at| *at > 0).map(Timestamp),
         }
     }
 }

@@ -14,18 +14,22 @@ pub enum Reason {
     PlanChanged,
     /// It is not stored yet, because the store has no space: ask again with the same request id.
     Held,
+    /// It was refused because the store has no space, before anything was done.
+    Unchanged,
     /// The conductor is about to end.
     Stopping,
 }
 
 impl Reason {
-    const ALL: [Self; 4] = [Self::Ended, Self::PlanChanged, Self::Held, Self::Stopping];
+    const ALL: [Self; 5] =
+        [Self::Ended, Self::PlanChanged, Self::Held, Self::Unchanged, Self::Stopping];
 
     fn as_str(self) -> &'static str {
         match self {
             Self::Ended => "ended",
             Self::PlanChanged => "plan-changed",
             Self::Held => "held",
+            Self::Unchanged => "unchanged",
             Self::Stopping => "stopping",
         }
     }

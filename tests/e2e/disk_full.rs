@@ -1,7 +1,12 @@
 //! Disks without space: nothing is accepted that could be forgotten, nothing that ran is lost, and
 //! everything goes on once there is space again.
 
-use std::{fs::File, io::Write as _, process::Command};
+use std::{
+    fs::File,
+    io::Write as _,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 
@@ -48,11 +53,10 @@ fn a_conductor_without_space_refuses_submissions_and_forgets_nothing() {
     fleet.wait_flow(running).exits(0);
     // Whoever submitted meanwhile was refused, or answered late; never answered and forgotten.
     let late = late.wait();
-    if late.code() == Some(0) {
-        fleet.wait_flow(late.id()).exits(0);
-    } else {
-        let refused = late.exits(1).complains("again");
-        assert_eq!(refused.out, "");
+    match late.code() {
+        Some(0) => drop(fleet.wait_flow(late.id()).exits(0)),
+        Some(12) => assert_eq!(late.complains("held, not yet taken").out, ""),
+        _ => assert_eq!(late.exits(1).complains("nothing was changed").out, ""),
     }
     let status = fleet.orc(&["conductor", "status"]).exits(0);
     assert!(!status.out.contains("nothing is accepted"), "{status}");
@@ -60,6 +64,37 @@ fn a_conductor_without_space_refuses_submissions_and_forgets_nothing() {
     for flow in [before, running, after] {
         fleet.getstatus(&[&flow.to_string()]).exits(0);
     }
+    fleet.record.nothing_started_twice();
+}
+
+#[test]
+fn what_is_held_is_told_as_held_within_seconds_and_runs_once() {
+    let Some(fleet) = fleet() else { return };
+    fleet.run(&["work", "seconds=0", "-w", "p1"]);
+    fill(&fleet.conductor);
+    let begun = Instant::now();
+    let words = ["work", "seconds=0", "-w", "p1", "--name", "mine", "-W", "--wait-timeout", "50s"];
+    let held = fleet.submitjob(&words).exits(12).complains("held, not yet taken: no space");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(held.out, "", "there is no number yet");
+    let id = held.err.split("(request ").nth(1).and_then(|text| text.split(')').next()).unwrap();
+    let again = |words: &[&str]| fleet.submitjob(&[words, &["--request-id", id]].concat());
+    again(&[]).exits(12).complains("held, not yet taken: no space");
+    again(&["work", "seconds=0", "-w", "p1", "--name", "mine"]).exits(12).complains(id);
+    // What comes now is not held, and nothing comes of it.
+    let other = fleet.submitjob(&["work", "seconds=0", "-w", "p1", "--name", "other"]);
+    other.exits(1).complains("nothing was changed");
+    fleet.orc(&["conductor", "status"]).exits(0).says("nothing is accepted since");
+    empty(&fleet.conductor);
+    let flow = eventually("the flow to be taken", || {
+        let asked = again(&[]);
+        (asked.code() == Some(0)).then(|| asked.id())
+    });
+    fleet.wait_flow(flow).exits(0);
+    let words = ["work", "seconds=0", "-w", "p1", "--name", "mine", "--wait"];
+    assert_eq!(again(&words).exits(0).id(), flow, "submitted again, it is the same flow");
+    assert!(!fleet.orc(&["flows"]).exits(0).out.contains("other"));
+    assert_eq!(fleet.record.count("start").len(), 2);
     fleet.record.nothing_started_twice();
 }
 

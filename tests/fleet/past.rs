@@ -233,6 +233,7 @@ impl<'a> Writer<'a> {
             cancelled_by: None,
             paused_by: None,
             retry_of: None,
+            request_mac: None,
         }));
         Ok(())
     }

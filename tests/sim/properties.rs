@@ -137,6 +137,7 @@ impl Stage {
             targets: vec![vec![hosts.clone()]],
             params: BTreeMap::new(),
             retry_of: None,
+            mac: None,
         };
         match self.take(Input::FlowSubmitted(Box::new(submission))) {
             Some(Answer::Submitted { flow, .. }) => flow,

@@ -1,5 +1,7 @@
 //! `submitjob`, and `orc plan`, which takes the same.
 
+use orchestra_model::delivery::RequestId;
+
 use super::{
     CONNECTION_HELP, Shared, Waiting,
     what::{VALUES, WhatArgs},
@@ -29,6 +31,10 @@ pub struct SubmitArgs {
     /// Refuse unless a plan made now has this digest
     #[arg(long, value_name = "DIGEST", value_parser = digest)]
     if_plan: Option<String>,
+    /// Submit under this request id (32 hexadecimal digits): the same id is the same flow. With
+    /// nothing else, ask what became of it
+    #[arg(long, value_name = "ID", value_parser = request_id, conflicts_with = "plan")]
+    request_id: Option<RequestId>,
     /// Wait for the verdict; the exit code tells it
     #[arg(short = 'W', long)]
     wait: bool,
@@ -40,11 +46,20 @@ pub struct SubmitArgs {
     pub(crate) shared: Shared,
 }
 
+/// What `submitjob` is to do.
+#[derive(Debug)]
+pub enum Task {
+    /// Submit this.
+    Submit(Wanted),
+    /// Tell what became of an earlier request.
+    Ask(RequestId),
+}
+
 /// A validated submission, and what to do after it.
 #[derive(Debug)]
 pub struct Submit {
-    /// What is submitted, under which conditions.
-    pub wanted: Wanted,
+    /// What is to be done.
+    pub task: Task,
     /// Whether only a plan is wanted.
     pub plan: bool,
     /// How to wait, where that was asked for.
@@ -62,16 +77,22 @@ pub struct Wanted {
     pub require_same_score: bool,
     /// Only where a plan made now has this digest.
     pub if_plan: Option<String>,
+    /// The request's id, where it is not a new one.
+    pub request: Option<RequestId>,
 }
 
 impl SubmitArgs {
     /// Reads what is to be read, and checks what can be checked here.
     pub fn validate(self, inputs: &mut Inputs<'_>) -> Result<Submit, Failure> {
         let wait = self.waiting.only_with(self.wait)?;
+        let (plan, shared, request) = (self.plan, self.shared, self.request_id);
+        if let (Some(request), true) = (request, self.what.is_empty()) {
+            return Ok(Submit { task: Task::Ask(request), plan, wait, shared });
+        }
         let require_same_score = self.what.require_same_score;
         let submission = self.what.submission(inputs)?;
-        let wanted = Wanted { submission, require_same_score, if_plan: self.if_plan };
-        Ok(Submit { wanted, plan: self.plan, wait, shared: self.shared })
+        let wanted = Wanted { submission, require_same_score, if_plan: self.if_plan, request };
+        Ok(Submit { task: Task::Submit(wanted), plan, wait, shared })
     }
 }
 
@@ -101,8 +122,21 @@ impl PlanArgs {
     pub fn validate(self, inputs: &mut Inputs<'_>) -> Result<Wanted, Failure> {
         let require_same_score = self.what.require_same_score;
         let submission = self.what.submission(inputs)?;
-        Ok(Wanted { submission, require_same_score, if_plan: None })
+        Ok(Wanted { submission, require_same_score, if_plan: None, request: None })
     }
+}
+
+/// A request id as an error tells it.
+fn request_id(text: &str) -> Result<RequestId, &'static str> {
+    const EXPECTED: &str = "expected 32 hexadecimal digits, as an error told them";
+    let mut id = [0; 16];
+    if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(EXPECTED);
+    }
+    for (byte, at) in id.iter_mut().zip((0..).step_by(2)) {
+        *byte = u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| EXPECTED)?;
+    }
+    Ok(RequestId(id))
 }
 
 /// A digest as `plan` prints it. An empty one, as from a variable that is not set, would be no

@@ -75,7 +75,7 @@ fn a_single_job_is_a_flow_of_one_slot_with_one_job() {
         "10m",
     ])
     .unwrap();
-    let spec = &command.wanted.submission.spec;
+    let spec = &wanted(&command).submission.spec;
     assert_eq!(spec.name.as_ref().unwrap().as_str(), "deploy-42");
     let job = &spec.slots[0].jobs[0];
     assert_eq!(job.name.as_str(), "install-package");
@@ -90,25 +90,47 @@ fn a_single_job_is_a_flow_of_one_slot_with_one_job() {
     assert_eq!((job.canary, job.bake), (Some(Quantity::Count(2)), Some(Millis::minutes(5))));
     assert_eq!(job.on_doomed, OnDoomed::Cancel);
     assert_eq!(job.sequence_on_failure, SequenceOnFailure::Continue);
-    assert!(job.unthrottled && command.wanted.require_same_score && !command.plan);
-    assert_eq!(command.wanted.if_plan.as_deref(), Some("00ff"));
-    let (slot, number, params) = &command.wanted.submission.params[0];
+    assert!(job.unthrottled && wanted(&command).require_same_score && !command.plan);
+    assert_eq!(wanted(&command).if_plan.as_deref(), Some("00ff"));
+    let (slot, number, params) = &wanted(&command).submission.params[0];
     assert_eq!((*slot, *number), (1, 1));
     assert_eq!((params.get("package"), params.get("url")), (Some("x"), Some("a=b")));
     assert_eq!(command.wait.unwrap().wait_timeout, Some(Millis::minutes(10)));
 }
 
+/// What it is to submit.
+fn wanted(command: &Submit) -> &Wanted {
+    match &command.task {
+        Task::Submit(wanted) => wanted,
+        Task::Ask(request) => panic!("it only asks for {request}"),
+    }
+}
+
+#[test]
+fn a_request_id_goes_with_a_submission_or_asks_for_one() {
+    const ID: &str = "00ff00ff00ff00ff00ff00ff00ff00ff";
+    let command = submit(&["--request-id", ID]).unwrap();
+    assert!(matches!(command.task, Task::Ask(id) if id.to_string() == ID));
+    let command = submit(&["hello", "-w", "db1", "--request-id", ID]).unwrap();
+    assert_eq!(wanted(&command).request.unwrap().to_string(), ID);
+    for wrong in
+        [&["--request-id", "00ff"][..], &["--request-id", ID, "--plan"], &["-w", "db1"], &[]]
+    {
+        assert!(submit(wrong).is_err(), "{wrong:?}");
+    }
+}
+
 #[test]
 fn defaults_are_those_of_a_flow_file() {
     let command = submit(&["hello", "--one-of", "@web"]).unwrap();
-    assert_eq!(command.wanted.submission.spec.name.as_ref().unwrap().as_str(), "hello");
-    let job = &command.wanted.submission.spec.slots[0].jobs[0];
+    assert_eq!(wanted(&command).submission.spec.name.as_ref().unwrap().as_str(), "hello");
+    let job = &wanted(&command).submission.spec.slots[0].jobs[0];
     let expected = orchestra_model::flow::JobSpec {
         scope: Scope::One,
         ..orchestra_model::flow::JobSpec::new(job.name.clone(), job.score.clone(), "@web")
     };
     assert_eq!(*job, expected);
-    assert!(command.wanted.submission.params.is_empty() && command.wait.is_none());
+    assert!(wanted(&command).submission.params.is_empty() && command.wait.is_none());
 }
 
 #[test]
@@ -119,8 +141,8 @@ fn hosts_and_values_come_from_elsewhere() {
     let token = format!("token=@file:{}", path.display());
     let words = ["hello", &token, "-w", "-"];
     let command = submit_with(&words, b"# all\ndb1\ndb2 # old\n").unwrap();
-    assert_eq!(command.wanted.submission.spec.slots[0].jobs[0].targets, "db1\ndb2");
-    assert_eq!(command.wanted.submission.params[0].2.get("token"), Some("s3cret"));
+    assert_eq!(wanted(&command).submission.spec.slots[0].jobs[0].targets, "db1\ndb2");
+    assert_eq!(wanted(&command).submission.params[0].2.get("token"), Some("s3cret"));
     assert!(!format!("{command:?}").contains("s3cret"));
 }
 

@@ -31,19 +31,13 @@ VALUE: as it is, or @file:PATH, or -";
 pub(super) struct WhatArgs {
     /// The score to run
     // The usage line says as much as its own section would.
-    #[arg(
-        value_name = "SCORE",
-        required_unless_present = "flow",
-        conflicts_with = "flow",
-        hide = true
-    )]
+    #[arg(value_name = "SCORE", conflicts_with = "flow", hide = true)]
     score: Option<ScoreName>,
     /// Its parameters
     #[arg(value_name = "KEY=VALUE", hide = true)]
     params: Vec<String>,
     /// Run it on each of these hosts
-    #[arg(short = 'w', long, value_name = "HOSTS", conflicts_with_all = ["flow", "one_of"],
-          required_unless_present_any = ["flow", "one_of"])]
+    #[arg(short = 'w', long, value_name = "HOSTS", conflicts_with_all = ["flow", "one_of"])]
     all_of: Option<String>,
     /// Run it on one of these hosts
     #[arg(long, value_name = "HOSTS", conflicts_with = "flow")]
@@ -68,6 +62,14 @@ pub(super) struct WhatArgs {
 }
 
 impl WhatArgs {
+    /// Whether nothing is given of what a submission consists of.
+    pub(super) fn is_empty(&self) -> bool {
+        self.score.is_none()
+            && self.flow.is_none()
+            && self.all_of.is_none()
+            && self.one_of.is_none()
+    }
+
     /// Reads what is to be read, and checks what can be checked here.
     pub(super) fn submission(mut self, inputs: &mut Inputs<'_>) -> Result<Submission, Failure> {
         if !self.set.is_empty() && self.flow.is_none() {
@@ -83,7 +85,8 @@ impl WhatArgs {
     fn single_job(self, inputs: &mut Inputs<'_>) -> Result<Submission, Failure> {
         const FLAG: &str = "the host set";
         let Some(score) = self.score else {
-            return Err(Failure::usage("a score is needed"));
+            return Err(Failure::usage("a score is needed, or a file of a flow")
+                .hint("submitjob SCORE [KEY=VALUE]... -w HOSTS, or submitjob --flow FILE"));
         };
         let mut pairs = BTreeMap::new();
         for word in &self.params {
@@ -98,7 +101,9 @@ impl WhatArgs {
         let (scope, hosts) = match (&self.all_of, &self.one_of) {
             (Some(hosts), _) => (Scope::All, hosts),
             (None, Some(hosts)) => (Scope::One, hosts),
-            (None, None) => return Err(Failure::usage("--all-of or --one-of is needed")),
+            (None, None) => {
+                return Err(Failure::usage("hosts are needed: --all-of or --one-of"));
+            }
         };
         let mut set = |written: &str| inputs.hosts(written, FLAG, limits::HOSTSET_BYTES);
         let hosts = set(hosts)?;

@@ -10,6 +10,11 @@ use crate::{error::Failure, exit::Exit};
 /// Set beside FAILED_PRECONDITION where a host set is `empty` or has hosts that are `unknown`.
 const HOSTS: &str = "orchestra-hosts";
 
+/// Whether the conductor has taken something in, and it is not on disk.
+pub fn is_held(status: &Status) -> bool {
+    Reason::of(status) == Some(Reason::Held)
+}
+
 /// What a refusal of `what` says to whoever asked.
 pub fn failure(what: &str, status: &Status) -> Failure {
     let failure = Failure::new(exit(status), format!("{what}: {}", told(status)));
@@ -30,8 +35,8 @@ pub fn failure(what: &str, status: &Status) -> Failure {
 /// asks to try again.
 pub fn is_lost(status: &Status) -> bool {
     // A status that the conductor sent has no source; one that the connection's end made has.
-    let asks_again = status.code() == Code::Unavailable && Reason::of(status) != Some(Reason::Held);
-    asks_again || status.source().is_some()
+    let is_answer = matches!(Reason::of(status), Some(Reason::Held | Reason::Unchanged));
+    (status.code() == Code::Unavailable && !is_answer) || status.source().is_some()
 }
 
 fn exit(status: &Status) -> Exit {
@@ -39,6 +44,7 @@ fn exit(status: &Status) -> Exit {
         Some(Reason::Ended) => return Exit::Ended,
         Some(Reason::PlanChanged) => return Exit::PlanChanged,
         Some(Reason::Held) => return Exit::Held,
+        Some(Reason::Unchanged) => return Exit::Broken,
         Some(Reason::Stopping) => return Exit::Away,
         None => {}
     }
@@ -119,6 +125,7 @@ mod tests {
             (Reason::Ended, Exit::Ended),
             (Reason::PlanChanged, Exit::PlanChanged),
             (Reason::Held, Exit::Held),
+            (Reason::Unchanged, Exit::Broken),
             (Reason::Stopping, Exit::Away),
         ] {
             let status = reason.beside(Status::unavailable("because"));
@@ -128,7 +135,11 @@ mod tests {
 
     #[test]
     fn what_the_connection_lost_is_told_from_what_the_conductor_said() {
-        assert!(is_lost(&Status::unavailable("store cannot be written")));
+        assert!(is_lost(&Status::unavailable("the conductor is stopping")));
+        for reason in [Reason::Held, Reason::Unchanged] {
+            let status = reason.beside(Status::unavailable("no space"));
+            assert!(!is_lost(&status), "it is an answer");
+        }
         assert!(!is_lost(&Status::not_found("no flow 42")));
         let reset = Status::from_error(Box::new(io::Error::from(io::ErrorKind::ConnectionReset)));
         assert!(is_lost(&reset));

@@ -1,5 +1,6 @@
 //! What plans, steers and explains flows, and what limits them together.
 
+use bytes::Bytes;
 use orchestra_model::{
     ids::{FlowId, Reference},
     ledger::Explanation,
@@ -7,11 +8,12 @@ use orchestra_model::{
     params::Params,
     state::FlowState,
 };
-use orchestra_proto::{Planned, v1};
+use orchestra_proto::{Planned, v1, v1::audience_client::AudienceClient};
+use tonic::transport::Channel;
 
 use super::{
-    Client, Pages, answered, check_size, flow_ref, invalid, params, place, request_id, shown,
-    spec_bytes,
+    Client, Pages, SUBMIT, answered, check_size, flow_ref, invalid, params, place, request_id,
+    shown, spec_bytes,
 };
 use crate::{args::Wanted, error::Failure};
 
@@ -118,8 +120,9 @@ impl Client {
     /// Runs again what ended and is not ok.
     pub async fn retry(&mut self, retry: &RetryOf) -> Result<v1::RetryResponse, Failure> {
         let what = format!("retrying flow {}", retry.flow);
+        let id = request_id()?;
         let request = v1::RetryRequest {
-            request_id: request_id()?,
+            request_id: Bytes::copy_from_slice(&id.0),
             flow: Some(flow_ref(Some(retry.flow))),
             job_name: retry.job.as_ref().map(ToString::to_string).unwrap_or_default(),
             hosts: retry.hosts.clone(),
@@ -128,7 +131,8 @@ impl Client {
         check_size(&what, &request)?;
         if retry.ended {
             // The request's id makes it one new flow, however often it arrives.
-            return self.until_answered(&what, async |rpc| rpc.retry(request.clone()).await).await;
+            let retry = async |rpc: &mut AudienceClient<Channel>| rpc.retry(request.clone()).await;
+            return self.until_answered(&what, id, SUBMIT, retry).await;
         }
         // Sent again, it could give a task a second attempt that nobody asked for.
         answered(&what, self.rpc.retry(request)).await

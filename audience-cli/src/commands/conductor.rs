@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use orchestra_model::status::ConductorStatus;
+use orchestra_model::{status::ConductorStatus, time::Timestamp};
 use orchestra_proto::v1;
 use serde::Serialize;
 
@@ -161,7 +161,7 @@ fn write_status(out: &mut dyn Write, status: &ConductorStatus, style: Style) -> 
     for (what, problem) in [
         ("the last reload changed nothing", &status.reload_error),
         ("nothing is sent", &status.stale_store),
-        ("nothing is accepted", &status.store_error),
+        (&*held(status.store_held_since), &status.store_error),
     ] {
         if let Some(problem) = problem {
             writeln!(out, "{}", style.warning(&format!("{what}: {problem}")))?;
@@ -171,6 +171,14 @@ fn write_status(out: &mut dyn Write, status: &ConductorStatus, style: Style) -> 
         writeln!(out, "to go on with this store: orc conductor recover")?;
     }
     Ok(())
+}
+
+/// Since when nothing is taken in.
+fn held(since: Option<Timestamp>) -> String {
+    match since {
+        Some(since) => format!("nothing is accepted since {}", when_about(since)),
+        None => "nothing is accepted".to_owned(),
+    }
 }
 
 fn write_recovery_plan(

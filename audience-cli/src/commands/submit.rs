@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use orchestra_model::ids::FlowId;
+use orchestra_model::{ids::FlowId, time::Millis};
 use serde::Serialize;
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
     wait::{From, Target, Watcher},
 };
 use crate::{
-    args::Submit,
+    args::{Submit, Task},
     client::Client,
     console::unwritten,
     error::Failure,
@@ -25,15 +25,21 @@ struct Accepted {
 
 /// Submits, tells the id, and waits where that was asked for.
 pub(crate) fn submit(command: Submit, program: &mut Program) -> Result<Exit, Failure> {
-    if command.plan {
-        return plan::show(&command.wanted, false, program);
+    if let (Task::Submit(wanted), true) = (&command.task, command.plan) {
+        return plan::show(wanted, false, program);
     }
     let connection = program.connection()?;
     program.block_on(async move |program: &mut Program| {
         let mut client = Client::connect(connection).await?;
-        let answer = client.submit(&command.wanted).await?;
-        let flow = FlowId(answer.flow);
-        for warning in &answer.warnings {
+        let (flow, warnings) = match &command.task {
+            Task::Submit(wanted) => {
+                let patience = command.wait.as_ref().and_then(|wait| wait.wait_timeout);
+                let answer = client.submit(wanted, patience.map(Millis::to_std)).await?;
+                (FlowId(answer.flow), answer.warnings)
+            }
+            Task::Ask(request) => (client.submitted(*request).await?, Vec::new()),
+        };
+        for warning in &warnings {
             let head = program.console.narration.warning("warning:");
             program.console.narrate(format_args!("{head} {}", one_line(warning)));
         }

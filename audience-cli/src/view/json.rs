@@ -398,6 +398,7 @@ pub struct Conductor<'a> {
     reload_error: Option<&'a str>,
     stale_store: Option<&'a str>,
     store_error: Option<&'a str>,
+    store_held_since: Option<String>,
 }
 
 impl<'a> From<&'a ConductorStatus> for Conductor<'a> {
@@ -419,6 +420,7 @@ impl<'a> From<&'a ConductorStatus> for Conductor<'a> {
             reload_error: status.reload_error.as_deref(),
             stale_store: status.stale_store.as_deref(),
             store_error: status.store_error.as_deref(),
+            store_held_since: status.store_held_since.map(when),
         }
     }
 }

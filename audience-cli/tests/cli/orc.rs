@@ -220,7 +220,8 @@ fn the_conductor_is_asked_and_told() {
         loaded_at: Timestamp(1_763_712_000_000),
         reload_error: Some("players:3: not a host name".to_owned()),
         stale_store: None,
-        store_error: None,
+        store_error: Some("no space".to_owned()),
+        store_held_since: Some(Timestamp(1_763_712_000_000)),
     });
     fake.run("orc conductor status").is(
         0,
@@ -229,7 +230,8 @@ fn the_conductor_is_asked_and_told() {
          deployments: 2 with 4 cells\n\
          store: 00ff term 2\n\
          configuration: loaded 2025-11-21T08:00:00Z\n\
-         the last reload changed nothing: players:3: not a host name\n",
+         the last reload changed nothing: players:3: not a host name\n\
+         nothing is accepted since 2025-11-21T08:00:00Z: no space\n",
         "",
     );
     let status = fake.run("orc conductor status --json").json();

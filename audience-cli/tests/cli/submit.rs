@@ -64,6 +64,28 @@ fn a_submission_that_may_be_lost_is_sent_again_as_the_same() {
     assert!(tables.submitted.iter().all(|again| *again == tables.submitted[0]));
 }
 
+/// Says that the store cannot be written.
+fn store(kind: &'static str, message: &str) -> Status {
+    let mut status = Status::unavailable(message);
+    status.metadata_mut().insert("orchestra-reason", kind.parse().unwrap());
+    status
+}
+
+#[test]
+fn what_is_held_is_not_sent_again_and_can_be_asked_for() {
+    let fake = Fake::start();
+    fake.tables().refusals.push_back(store("held", "held, not yet taken: no space"));
+    const ID: &str = "00ff00ff00ff00ff00ff00ff00ff00ff";
+    let command = format!("submitjob hello -w db1 --request-id {ID}");
+    let asks = format!("submitjob --request-id {ID}");
+    fake.run(&command).fails(12, &["held, not yet taken: no space", &asks]);
+    assert_eq!(fake.tables().submitted.len(), 1);
+    assert_eq!(fake.tables().submitted[0].request_id[..2], [0, 0xff]);
+    fake.tables().refusals.push_back(store("unchanged", "nothing was changed"));
+    fake.run("submitjob hello -w db1").fails(1, &["nothing was changed"]);
+    assert_eq!(fake.tables().submitted.len(), 2);
+}
+
 #[test]
 fn a_refusal_has_its_code_and_its_sentence() {
     for (refusal, code, said) in [
@@ -94,7 +116,7 @@ fn a_player_may_not_submit() {
 fn what_is_wrong_on_the_command_line_is_told_before_anything_is_asked() {
     let home = tempfile::tempdir().unwrap();
     let run = |words: &[&str]| ran(&mut bare("submitjob", words, home.path()));
-    run(&[]).fails(64, &["Usage: submitjob"]);
+    run(&[]).fails(64, &["a score is needed", "submitjob SCORE"]);
     run(&["hello"]).fails(64, &["--all-of"]);
     run(&["hello", "-w", "db["]).fails(64, &["error: reading the host set: host set \"db[\""]);
     run(&["hello", "-w", ""]).fails(3, &["error: the host set is empty"]);

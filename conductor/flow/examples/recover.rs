@@ -133,6 +133,7 @@ fn stored(id: FlowId, hosts: &HostSet) -> RecoveredFlow {
             cancelled_by: None,
             paused_by: None,
             retry_of: None,
+            request_mac: None,
         },
         spec: FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![spec] }] },
         jobs: vec![RecoveredJob {

@@ -6,6 +6,7 @@ use orchestra_model::{
     AudienceName, FlowId, FlowState, JobId, JobState, Timestamp,
     delivery::RequestId,
     names::FlowName,
+    proof::Mac,
     record::{FlowRecord, Record},
     status::{Event, FlowSummary},
 };
@@ -25,6 +26,7 @@ pub(crate) struct Flow {
     pub(crate) cancelled_by: Option<AudienceName>,
     pub(crate) paused_by: Option<AudienceName>,
     pub(crate) retry_of: Option<FlowId>,
+    pub(crate) request_mac: Option<Mac>,
     pub(crate) slots: Vec<Vec<Job>>,
     /// The slot that has begun last, from 0.
     pub(crate) slot: usize,
@@ -137,6 +139,7 @@ impl Flow {
             cancelled_by: self.cancelled_by.clone(),
             paused_by: self.paused_by.clone(),
             retry_of: self.retry_of,
+            request_mac: self.request_mac,
         })
     }
 

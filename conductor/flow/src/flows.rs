@@ -135,6 +135,7 @@ mod tests {
             cancelled_by: None,
             paused_by: None,
             retry_of: None,
+            request_mac: None,
             slots: Vec::new(),
             slot: 0,
             tally: Tally::default(),

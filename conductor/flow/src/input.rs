@@ -6,6 +6,7 @@ use orchestra_model::{
     AudienceName, Deployments, FlowId, HostSet, JobId, Params,
     delivery::{PlayerSnapshot, Report, RequestId, Term},
     flow::FlowSpec,
+    proof::Mac,
 };
 
 use crate::roster::PlayerIx;
@@ -181,4 +182,6 @@ pub struct Submission {
     pub params: BTreeMap<(u16, u16), Params>,
     /// The ended flow whose unfinished tasks these are: its holds become this flow's.
     pub retry_of: Option<FlowId>,
+    /// Over what was submitted, kept with the flow.
+    pub mac: Option<Mac>,
 }

@@ -155,6 +155,7 @@ impl Engine {
             cancelled_by: record.cancelled_by,
             paused_by: record.paused_by,
             retry_of: record.retry_of,
+            request_mac: record.request_mac,
             sequence: Sequence::default(),
             changes,
             slot: slots.iter().rposition(has_begun).unwrap_or(0),

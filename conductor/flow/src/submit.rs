@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use orchestra_model::{
-    FlowId, FlowState, HostName, HostSet, JobId, JobState,
+    AudienceName, FlowId, FlowState, HostName, HostSet, JobId, JobState,
+    delivery::RequestId,
     flow::{JobSpec, Scope, SlotSpec},
     record::{CHUNK_BYTES, ParamsRecord, Record, SpecChunk, TargetsChunk},
 };
@@ -39,6 +40,11 @@ impl Engine {
         }
     }
 
+    /// The flow of a request that was taken in, and be it not on disk yet.
+    pub fn submitted(&self, audience: &AudienceName, request: RequestId) -> Option<FlowId> {
+        self.requests.get(&(audience.clone(), request)).copied()
+    }
+
     /// Checks everything before anything is changed.
     fn accept(&mut self, submission: Submission) -> Result<FlowId, Rejection> {
         submission.spec.check().map_err(Rejection::Invalid)?;
@@ -58,7 +64,8 @@ impl Engine {
         for (index, bytes) in (0..).zip(submission.spec_bytes.chunks(CHUNK_BYTES)) {
             self.put(Record::Spec(SpecChunk { flow: id, index, bytes: bytes.into() }));
         }
-        let Submission { request, audience, spec, targets, mut params, retry_of, .. } = submission;
+        let Submission { request, audience, spec, targets, mut params, retry_of, mac, .. } =
+            submission;
         let mut slots = Vec::with_capacity(spec.slots.len());
         let parts = spec.slots.into_iter().zip(&targets).zip(players);
         for (slot, ((spec, targets), players)) in (1_u16..).zip(parts) {
@@ -89,6 +96,7 @@ impl Engine {
             cancelled_by: None,
             paused_by: None,
             retry_of,
+            request_mac: mac,
             slots,
             slot: 0,
             tally: Tally::default(),

@@ -29,6 +29,11 @@ impl AudienceService {
         let id = read_request_id(&request.request_id)?;
         // Before anything else: `last`, and what is left, are not what they were the first time.
         if let Some(flow) = self.submitted_before(&by, id).await? {
+            let of = request.flow.as_ref().and_then(|of| match of.flow {
+                Some(v1::flow_ref::Flow::Id(of)) => Some(FlowId(of)),
+                _ => None,
+            });
+            self.check_same_retry(flow, of).await?;
             let status = self.status_of(flow).await?;
             let tasks = status.slots.iter().flatten().map(|job| job.counts.total()).sum();
             return Ok(v1::RetryResponse { flow: flow.0, tasks, repeated: true });
@@ -110,6 +115,7 @@ fn submission(rest: Rest, flow: FlowId, audience: AudienceName, request: Request
         targets,
         params,
         retry_of: Some(flow),
+        mac: None,
     }
 }
 

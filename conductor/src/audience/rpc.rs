@@ -229,6 +229,7 @@ impl Audience for AudienceService {
             reload_error: shared.error,
             stale_store: health.stale_store,
             store_error: health.store_error,
+            store_held_since: health.store_held_since,
         };
         Ok(Response::new((&status).into()))
     }

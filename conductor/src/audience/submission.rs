@@ -22,9 +22,14 @@ use tonic::Status;
 use super::{
     AudienceService, off_the_runtime,
     refusal::{invalid, refused, rejected, stopping},
+    sameness::macs,
     unexpected,
 };
-use crate::{driver::Request as Ask, fleet::Fleet, inventory::Survey};
+use crate::{
+    driver::{Request as Ask, with_more},
+    fleet::Fleet,
+    inventory::Survey,
+};
 
 /// Most hosts that all host sets of a flow may have together where they are one-of jobs', whose
 /// tasks are few: for each the conductor keeps four bytes as long as the flow lives.
@@ -51,21 +56,27 @@ impl AudienceService {
         if_plan: &str,
     ) -> Result<v1::SubmitResponse, Status> {
         let (audience, request) = (submission.audience.clone(), submission.request);
+        let macs = macs(&self.facts.proofs.keys(), &submission);
+        // Before anything else: the same request is the same flow, whatever has changed since.
+        if let Some(flow) = self.submitted_before(&audience, request).await? {
+            self.check_same(flow, &macs).await?;
+            return Ok(v1::SubmitResponse { flow: flow.0, repeated: true, warnings: Vec::new() });
+        }
         let jobs: usize = submission.spec.slots.iter().map(|slot| slot.jobs.len()).sum();
-        let (submission, warnings) = match self.examine(submission, same_score, if_plan).await {
-            Ok(examined) => examined,
-            Err(why) => {
-                let flow = self.submitted_before(&audience, request).await?.ok_or(why)?;
-                return Ok(v1::SubmitResponse {
-                    flow: flow.0,
-                    repeated: true,
-                    warnings: Vec::new(),
-                });
-            }
+        let (submission, warnings) = self.examine(submission, same_score, if_plan).await?;
+        let mac = macs.first().copied();
+        let make =
+            move |reply| Input::FlowSubmitted(Box::new(Submission { reply, mac, ..*submission }));
+        let answer = match self.ask(|reply| Ask::Change(Box::new(make), reply)).await {
+            Ok(Answer::Rejected(rejection)) => return Err(rejected(&rejection)),
+            Ok(answer) => answer,
+            Err(why) => return Err(with_more(why, || of_request(request))),
         };
-        let make = |reply| Input::FlowSubmitted(Box::new(Submission { reply, ..*submission }));
-        let answer = self.change(make).await?;
         let Answer::Submitted { flow, repeated } = answer else { return Err(unexpected(&answer)) };
+        if repeated {
+            // Two came at once with one request id.
+            self.check_same(flow, &macs).await?;
+        }
         tracing::info!(%flow, %audience, jobs, repeated, "flow submitted");
         Ok(v1::SubmitResponse { flow: flow.0, repeated, warnings })
     }
@@ -103,15 +114,16 @@ impl AudienceService {
         .await
     }
 
-    /// The flow that was stored for a request, if so; also where it is on its way to the disk.
+    /// The flow of a request that was taken in, once it is on disk. Fails, and says that it is
+    /// held, as long as it cannot be.
     pub(super) async fn submitted_before(
         &self,
         audience: &AudienceName,
         request: RequestId,
     ) -> Result<Option<FlowId>, Status> {
-        self.ask(Ask::Settle).await?;
         let audience = audience.clone();
-        self.read(move |reader| Ok(reader.request(&audience, request)?)).await
+        let found = self.ask(|reply| Ask::Submitted { audience, request, reply }).await;
+        found.map_err(|why| with_more(why, || of_request(request)))
     }
 
     /// Decodes and resolves a submission, off the runtime's threads, for host sets may be large.
@@ -158,7 +170,13 @@ fn read(
         targets,
         params,
         retry_of: None,
+        mac: None,
     })
+}
+
+/// What tells a held request from others: its submitter may ask again by it.
+fn of_request(request: RequestId) -> String {
+    format!(" (request {request})")
 }
 
 pub(super) fn read_request_id(bytes: &[u8]) -> Result<RequestId, Status> {

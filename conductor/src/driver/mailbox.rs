@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use orchestra_flow::{Answer, Input, Overlay, PlayerIx, ReplyId, SessionId, Submission};
 use orchestra_model::{
-    FlowId, HostName, JobId,
-    delivery::{PlayerSnapshot, Report, StoreId, Term},
+    AudienceName, FlowId, HostName, JobId, Timestamp,
+    delivery::{PlayerSnapshot, Report, RequestId, StoreId, Term},
     ledger::{CellStatus, Explanation},
     status::{Event, FlowStatus, PlayerStatus, TaskStatus},
 };
@@ -87,6 +87,12 @@ pub(crate) enum Attached {
 pub(crate) enum Request {
     /// Something to change: an input of the engine, made once it is known where its answer goes.
     Change(Box<dyn FnOnce(ReplyId) -> Input + Send>, oneshot::Sender<Reply>),
+    /// The flow that an audience submitted with a request id, once it is on disk.
+    Submitted {
+        audience: AudienceName,
+        request: RequestId,
+        reply: Told<Option<FlowId>>,
+    },
     /// Players, groups and deployments: all of them, or none.
     LoadFleet {
         fleet: Arc<Fleet>,
@@ -176,6 +182,8 @@ pub(crate) struct Health {
     pub(crate) cells: u32,
     pub(crate) stale_store: Option<String>,
     pub(crate) store_error: Option<String>,
+    /// Since when.
+    pub(crate) store_held_since: Option<Timestamp>,
     pub(crate) recovery: RecoveryPlan,
 }
 
@@ -192,6 +200,15 @@ pub(crate) struct RecoveryPlan {
 pub(crate) struct Handle {
     pub(crate) sessions: mpsc::Sender<FromSession>,
     pub(crate) requests: mpsc::Sender<Request>,
+}
+
+impl Handle {
+    /// Why the store cannot be written, if so.
+    pub(crate) async fn trouble(&self) -> Option<String> {
+        let (reply, health) = oneshot::channel();
+        self.requests.send(Request::Health(reply)).await.ok()?;
+        health.await.ok()?.ok()?.store_error
+    }
 }
 
 /// The receiving ends, and when to stop.

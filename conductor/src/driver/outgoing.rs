@@ -14,7 +14,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use orchestra_flow::{Effect, SessionId};
+use orchestra_flow::{Answer, Effect, ReplyId, SessionId};
 use orchestra_model::{
     FlowId,
     delivery::Term,
@@ -48,7 +48,7 @@ pub(super) enum After {
     /// An order with its large part, fetched while its flow was alive.
     Order { session: SessionId, order: v1::Order, job: Arc<EncodedJob> },
     /// An answer to a question; or instead, why there is none.
-    Tell(Box<dyn FnOnce(Result<(), Status>) + Send>),
+    Tell(Box<dyn FnOnce(Result<(), &str>) + Send>),
     /// Somebody begins to watch: here in the order of things, so that it hears of exactly what
     /// happens after the status that it is told.
     Watch {
@@ -213,9 +213,9 @@ impl Outgoing {
             }
             (Written::Full(ops, error), State::Writing(held)) => {
                 if self.trouble.is_none() {
+                    self.trouble = Some(shortly(&error));
                     let error = crate::chain(&error);
                     tracing::error!(error, "the store cannot be written; will try again");
-                    self.trouble = Some(error);
                 }
                 let until = Instant::now() + FULL_PAUSE;
                 self.state = State::Pausing { ops, held, until };
@@ -227,6 +227,20 @@ impl Outgoing {
             // The writer answers once for each thing that it was given.
             (Written::Committed | Written::Full(..), _) => Ok(Done::Perform(Vec::new())),
         }
+    }
+
+    /// Who waits to be told that the engine has rejected what was asked.
+    pub(super) fn rejected(&self) -> Vec<ReplyId> {
+        let held = match &self.state {
+            State::Writing(held) | State::Pausing { held, .. } => Some(held),
+            State::Idle | State::Raising => None,
+        };
+        let after = held.into_iter().chain([&self.gathering.held]).flat_map(|held| &held.after);
+        let rejected = after.filter_map(|after| match after {
+            After::Effect(Effect::Answer { reply, answer: Answer::Rejected(_) }) => Some(*reply),
+            _ => None,
+        });
+        rejected.collect()
     }
 
     /// Takes out the answers to questions that wait: they are given another one.
@@ -247,6 +261,15 @@ impl Outgoing {
     /// Ends the writer, and returns when the store is closed.
     pub(super) async fn close(self) {
         self.writer.close().await;
+    }
+}
+
+/// Why a store cannot be written, in a few words for whoever asked for something else.
+fn shortly(error: &CommitError) -> String {
+    match error {
+        CommitError::Full(_) => "no space".to_owned(),
+        CommitError::Busy(_) => "another program keeps the store locked".to_owned(),
+        error => crate::chain(error),
     }
 }
 

@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::{
-    Driver, not_begun, not_stored, not_told,
+    Driver,
+    held::{held, not_begun, not_told},
     outgoing::{After, Done},
 };
 use crate::{
@@ -82,7 +83,12 @@ impl Driver {
 
     /// Takes in what became of what was written.
     pub(super) fn settle(&mut self, written: Written) -> Result<(), CommitError> {
-        match self.outgoing.settle(written)? {
+        let done = self.outgoing.settle(written)?;
+        self.held_since = match self.outgoing.trouble() {
+            Some(_) => self.held_since.or(Some(self.clock.now())),
+            None => None,
+        };
+        match done {
             Done::Perform(held) => held.into_iter().for_each(|after| self.perform(after)),
             Done::Raised(outcome) => {
                 let Some(reply) = self.recovering.take() else { return Ok(()) };
@@ -110,12 +116,18 @@ impl Driver {
     /// waits on.
     fn refuse_all(&mut self) {
         let trouble = self.outgoing.trouble().unwrap_or_default().to_owned();
+        // What the engine rejected, it has not taken in.
+        for id in self.outgoing.rejected() {
+            if let Some(reply) = self.replies.remove(&id) {
+                let _ = reply.send(Err(not_begun(&trouble)));
+            }
+        }
         let loading = &self.loading;
         for (_, reply) in self.replies.extract_if(|id, _| !loading.contains(id)) {
-            let _ = reply.send(Err(not_stored(&trouble)));
+            let _ = reply.send(Err(held(&trouble)));
         }
         for after in self.outgoing.take_answers() {
-            refuse(after, not_told(&trouble));
+            refuse(after, &trouble);
         }
         if self.outgoing.call_off_raise()
             && let Some(reply) = self.recovering.take()
@@ -222,12 +234,12 @@ impl Driver {
 }
 
 /// Answers whoever waits that there is no answer.
-pub(super) fn refuse(after: After, why: Status) {
+pub(super) fn refuse(after: After, trouble: &str) {
     // Whoever asked may have gone.
     match after {
-        After::Tell(tell) => tell(Err(why)),
+        After::Tell(tell) => tell(Err(trouble)),
         After::Watch { reply, .. } => {
-            let _ = reply.send(Err(why));
+            let _ = reply.send(Err(not_told(trouble)));
         }
         After::Effect(_) | After::Order { .. } => {}
     }

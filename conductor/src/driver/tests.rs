@@ -104,12 +104,19 @@ impl Bench {
             spec_bytes: Arc::from(&b"spec"[..]),
             params: BTreeMap::new(),
             retry_of: None,
+            mac: None,
         };
         let make = move |reply| Input::FlowSubmitted(Box::new(Submission { reply, ..submission }));
         match self.change(make).await? {
             Answer::Submitted { flow, .. } => Ok(flow),
             other => panic!("{other:?}"),
         }
+    }
+
+    async fn submitted(&self, request: u8) -> Result<Option<FlowId>, Status> {
+        let audience = AudienceName::new("alice").unwrap();
+        let request = RequestId([request; 16]);
+        self.ask(|reply| Request::Submitted { audience, request, reply }).await
     }
 
     async fn cancel(&self, flow: FlowId) -> Result<FlowState, Status> {
@@ -216,13 +223,21 @@ async fn without_space_everybody_is_told_and_it_goes_on_later() {
     bench.disk.fail_next(Fault::Full);
     let refused = bench.submit(2, "db1").await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::Unavailable);
-    assert!(refused.message().starts_with("not stored yet"), "{refused:?}");
+    assert_eq!(refused.message(), "held, not yet taken: no space");
+    let since = bench.health().await.store_held_since;
+    assert!(since.is_some());
+    // Whoever asks for that request is told so again; for another one, that there is none.
+    let held = bench.submitted(2).await.unwrap_err();
+    assert_eq!(held.message(), "held, not yet taken: no space");
+    assert_eq!(bench.submitted(1).await.unwrap(), Some(quiet));
+    assert_eq!(bench.submitted(7).await.unwrap(), None);
     // The clock stands still as long as something goes on, so it is not tried again meanwhile.
     assert!(bench.health().await.store_error.unwrap().contains("no space"));
     assert!(bench.status(quiet).await.unwrap().is_some());
     let unsure = bench.status(quiet.next()).await.unwrap_err();
     assert!(unsure.message().contains("is not on disk"), "{unsure:?}");
-    assert!(bench.cancel(quiet).await.is_err());
+    let refused = bench.cancel(quiet).await.unwrap_err();
+    assert!(refused.message().starts_with("nothing was changed"), "{refused:?}");
     assert!(bench.load("db1\n").await.is_err());
     assert!(bench.ask(Request::Recover).await.is_err());
     let (events, _kept) = mpsc::channel(1);
@@ -230,10 +245,34 @@ async fn without_space_everybody_is_told_and_it_goes_on_later() {
     assert_eq!(watch.unwrap_err().code(), tonic::Code::Unavailable);
 
     until(async || bench.health().await.store_error.is_none()).await;
+    assert_eq!(bench.health().await.store_held_since, None);
+    assert_eq!(bench.submitted(2).await.unwrap(), Some(quiet.next()));
     assert_eq!(bench.submit(2, "db1").await.unwrap(), quiet.next());
     assert_eq!(bench.submit(3, "db1").await.unwrap(), quiet.next().next());
     assert_eq!(bench.cancel(quiet).await.unwrap(), FlowState::Cancelled);
     bench.finish().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_answer_without_space_is_true() {
+    let bench = Bench::with("db[1-3]\n").await;
+    let flow = bench.submit(1, "db2").await.unwrap();
+    bench.disk.fail_next(Fault::Full);
+    // All of them come before anybody knows that there is no space.
+    let (submitted, cancelled, rejected, asked) = tokio::join!(
+        bench.submit(2, "db1"),
+        bench.cancel(flow),
+        bench.cancel(FlowId(99)),
+        bench.submitted(2)
+    );
+    for held in [submitted.unwrap_err(), cancelled.unwrap_err(), asked.unwrap_err()] {
+        assert!(held.message().starts_with("held, not yet taken: no space"), "{held:?}");
+    }
+    let rejected = rejected.unwrap_err();
+    assert!(rejected.message().starts_with("nothing was changed"), "{rejected:?}");
+    until(async || bench.health().await.store_error.is_none()).await;
+    assert!(bench.status(flow).await.unwrap().is_none(), "it was cancelled, and has ended");
+    assert!(bench.submitted(2).await.unwrap().is_some());
 }
 
 #[tokio::test(start_paused = true)]

@@ -151,6 +151,7 @@ fn flow() -> FlowRecord {
         cancelled_by: None,
         paused_by: None,
         retry_of: None,
+        request_mac: None,
     }
 }
 

@@ -13,6 +13,7 @@ use orchestra_model::{
     AudienceName, FlowId, FlowState, JobState, Millis, Params, TaskState, Timestamp,
     delivery::{OrderNumber, ProofKeyId, Term},
     names::{DeploymentName, FlowName, ParamKey},
+    proof::Mac,
     record::{
         DeploymentInForce, Drain, EndRecord, FlowRecord, HoldRecord, Impact, InForce, JobRecord,
         Op, ParamsRecord, PlayerRecord, Record, Recovered, TaskRecord,
@@ -131,6 +132,7 @@ fn every_record_reads_as_it_was_written(place: &dyn Place) {
         cancelled_by: Some(AudienceName::new("bob.example.com").unwrap()),
         paused_by: Some(AudienceName::new("carol").unwrap()),
         retry_of: Some(FlowId(41)),
+        request_mac: Some(Mac([9; 16])),
         ..flow_record(42)
     };
     let mut counts = Counts::default();

@@ -60,7 +60,8 @@ use crate::{CommitError, Identity, Kept, OpenError, ReadError, Readers, Store, t
 const APPLICATION: i32 = 0x4f72_6368;
 
 /// How long a commit waits for another program, an operator's, that holds the write lock.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Whoever waits for that commit is answered within five seconds all the same.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(3);
 /// The log is brought into the database after so many pages (16 MiB): rarely enough that pages
 /// written again and again are moved once, often enough that opening after a crash is quick.
 const CHECKPOINT_PAGES: u32 = 4_096;

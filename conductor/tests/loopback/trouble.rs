@@ -65,7 +65,11 @@ async fn submit_until_full(alice: &Audience) -> (v1::SubmitRequest, Vec<u64>) {
             Ok(answer) => stored.push(answer.flow),
             Err(status) => {
                 assert_eq!(status.code(), Code::Unavailable, "{status:?}");
-                assert!(status.message().contains("no space"), "{status:?}");
+                let id: String =
+                    asked.request_id.iter().map(|byte| format!("{byte:02x}")).collect();
+                let told = format!("held, not yet taken: no space (request {id})");
+                assert_eq!(status.message(), told);
+                assert_eq!(status.metadata().get("orchestra-reason").unwrap(), "held");
                 return (asked, stored);
             }
         }
@@ -93,6 +97,16 @@ async fn without_space_it_refuses_what_is_new_answers_what_it_can_and_loses_noth
     assert!(status.store_error.contains("no space"), "{}", status.store_error);
     assert_eq!(alice.state(quiet).await, "running");
     assert!(alice.players("db1", false).await.unwrap()[0].attached);
+    assert!(status.store_held_since_ms > 0);
+    // The one that was held is so when it is asked for, or submitted again.
+    for held in [
+        alice.submitted(&met.request_id).await.unwrap_err(),
+        alice.try_submit(met.clone()).await.unwrap_err(),
+    ] {
+        assert!(held.message().starts_with("held, not yet taken: no space (request "), "{held:?}");
+    }
+    let unknown = alice.submitted(&[7; 16]).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound, "{unknown:?}");
     // Nothing new is begun.
     for status in [
         alice.try_submit(request([job("db2")])).await.unwrap_err(),
@@ -102,6 +116,7 @@ async fn without_space_it_refuses_what_is_new_answers_what_it_can_and_loses_noth
     ] {
         assert_eq!(status.code(), Code::Unavailable, "{status:?}");
         assert!(status.message().starts_with("nothing was changed, try again"), "{status:?}");
+        assert_eq!(status.metadata().get("orchestra-reason").unwrap(), "unchanged");
     }
     // A report is taken in, and not acknowledged before it is on disk.
     session.report(&ended(&order, &exited(0)));
@@ -123,6 +138,7 @@ async fn without_space_it_refuses_what_is_new_answers_what_it_can_and_loses_noth
     // The one that was told to try again: it is stored by now, and once.
     let again = alice.try_submit(met.clone()).await.unwrap();
     assert!(again.repeated && !stored.contains(&again.flow));
+    assert_eq!(alice.submitted(&met.request_id).await.unwrap(), again.flow);
     late.abort();
 
     conductor.kill();
@@ -145,7 +161,7 @@ async fn it_stops_without_space_too() {
     let conductor = Conductor::start(&place);
     let alice = Audience::new(&place, &conductor.address).await;
     disk.fill();
-    let (_, stored) = submit_until_full(&alice).await;
+    let (met, stored) = submit_until_full(&alice).await;
     let log = place.path("log");
     assert!(conductor.stop().await.success());
     let log = fs::read_to_string(log).unwrap();
@@ -153,6 +169,9 @@ async fn it_stops_without_space_too() {
     disk.make_space();
     let conductor = Conductor::start(&place);
     let alice = Audience::new(&place, &conductor.address).await;
+    // What was held never happened.
+    let unknown = alice.submitted(&met.request_id).await.unwrap_err();
+    assert!(unknown.message().contains("is not known"), "{unknown:?}");
     for flow in stored {
         assert_eq!(alice.state(flow).await, "running");
     }

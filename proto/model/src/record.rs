@@ -13,6 +13,7 @@ use crate::{
     ids::{FlowId, JobId},
     names::{AudienceName, DeploymentName, FlowName, HostName, JobName, ParamKey, ScoreName},
     params::Params,
+    proof::Mac,
     state::{FlowState, JobState, TaskState},
     status::Counts,
     time::{Millis, Timestamp},
@@ -126,6 +127,9 @@ pub struct FlowRecord {
     pub paused_by: Option<AudienceName>,
     /// The ended flow whose unfinished tasks it runs again.
     pub retry_of: Option<FlowId>,
+    /// Over the spec and the parameters that came with the request: the same request id with others
+    /// is refused. `None` where the release that stored it made none.
+    pub request_mac: Option<Mac>,
 }
 
 /// A piece of the spec's bytes as they came.

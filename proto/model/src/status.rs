@@ -382,4 +382,6 @@ pub struct ConductorStatus {
     pub stale_store: Option<String>,
     /// Why submissions are refused, where the store cannot be written.
     pub store_error: Option<String>,
+    /// Since when.
+    pub store_held_since: Option<Timestamp>,
 }

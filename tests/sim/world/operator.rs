@@ -205,6 +205,7 @@ impl World {
                 targets,
                 params,
                 retry_of,
+                mac: None,
             }))
         });
     }

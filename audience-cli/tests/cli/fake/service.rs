@@ -98,7 +98,7 @@ impl Audience for Service {
         request: Request<v1::ExplainRequest>,
     ) -> Result<Response<v1::ExplainResponse>, Status> {
         let request = request.into_inner();
-        let flow = self.find(request.flow)?;
+        let flow = self.find(request.flow.clone())?;
         let mut tables = self.tables();
         tables.explains.push(request);
         let state = flow.summary.state.to_string();
@@ -127,7 +127,7 @@ impl Audience for Service {
         request: Request<v1::PromoteRequest>,
     ) -> Result<Response<v1::FlowChanged>, Status> {
         let request = request.into_inner();
-        let flow = self.find(request.flow)?.summary.id.0;
+        let flow = self.find(request.flow.clone())?.summary.id.0;
         if request.job_name == "nobody" {
             return Err(Status::failed_precondition("no such job has a canary"));
         }
@@ -271,7 +271,7 @@ impl Audience for Service {
         use tokio_stream::StreamExt as _;
         use v1::watch_event::Event;
         let request = request.into_inner();
-        let flow = self.find(request.flow)?;
+        let flow = self.find(request.flow.clone())?;
         let mut tables = self.tables();
         tables.watched.push(request);
         if let Some(told) = tables.watches.pop_front() {

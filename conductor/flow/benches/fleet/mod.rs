@@ -118,6 +118,7 @@ impl Fleet {
             spec_bytes: [].into(),
             params: BTreeMap::new(),
             retry_of: None,
+            mac: None,
         }
     }
 

@@ -132,6 +132,7 @@ impl Bare {
             params: BTreeMap::<(u16, u16), Params>::new(),
             spec_bytes: Arc::from([0_u8].as_slice()),
             retry_of: None,
+            mac: None,
             spec,
         };
         self.input(Input::FlowSubmitted(Box::new(submission)));

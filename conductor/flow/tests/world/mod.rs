@@ -184,6 +184,7 @@ impl World {
             params: BTreeMap::from([((1, 1), Params::from_pairs([("key", "value")]).unwrap())]),
             spec_bytes: self.disk.encode_spec(&spec),
             retry_of: None,
+            mac: None,
             spec,
         }
     }

@@ -30,6 +30,7 @@ pub fn flow_record(id: u64) -> FlowRecord {
         cancelled_by: None,
         paused_by: None,
         retry_of: None,
+        request_mac: None,
     }
 }
 

@@ -12,6 +12,7 @@ use orchestra_model::{
     delivery::{OrderNumber, RequestId, SpoolId},
     names::{DeploymentName, FlowName, InvalidName, ParamKey},
     params::InvalidParams,
+    proof::Mac,
     record::{
         DeploymentInForce, Drain, EndRecord, FlowRecord, HoldRecord, Impact, InForce, JobRecord,
         ParamsRecord, PlayerRecord, TaskRecord,
@@ -104,6 +105,8 @@ pub(super) struct FlowBody {
     paused_by: Option<String>,
     #[prost(uint64, optional, tag = "9")]
     retry_of: Option<u64>,
+    #[prost(bytes = "vec", optional, tag = "10")]
+    request_mac: Option<Vec<u8>>,
 }
 
 impl From<&FlowRecord> for FlowBody {
@@ -118,6 +121,7 @@ impl From<&FlowRecord> for FlowBody {
             cancelled_by: record.cancelled_by.as_ref().map(ToString::to_string),
             paused_by: record.paused_by.as_ref().map(ToString::to_string),
             retry_of: record.retry_of.map(|flow| flow.0),
+            request_mac: record.request_mac.map(|mac| mac.0.to_vec()),
         }
     }
 }
@@ -135,6 +139,9 @@ impl FlowBody {
             cancelled_by: self.cancelled_by.as_deref().map(AudienceName::new).transpose()?,
             paused_by: self.paused_by.as_deref().map(AudienceName::new).transpose()?,
             retry_of: self.retry_of.map(FlowId),
+            request_mac: (self.request_mac.as_deref())
+                .map(|mac| id(mac, Mac::from_slice))
+                .transpose()?,
         })
     }
 }

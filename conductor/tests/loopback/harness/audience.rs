@@ -112,6 +112,15 @@ impl Audience {
         soon("a flow's status", client.get_flow(request)).await.map(Response::into_inner)
     }
 
+    /// The flow of a request.
+    pub(crate) async fn submitted(&self, request: &[u8]) -> Result<u64, Status> {
+        let request = v1::flow_ref::Flow::Request(request.to_vec().into());
+        let request = v1::GetFlowRequest { flow: Some(v1::FlowRef { flow: Some(request) }) };
+        let mut client = self.client.clone();
+        let answer = soon("a flow's status", client.get_flow(request)).await?;
+        Ok(answer.into_inner().summary.unwrap().id)
+    }
+
     pub(crate) async fn flow(&self, flow: u64) -> v1::FlowStatus {
         self.try_flow(flow).await.unwrap()
     }

@@ -1,0 +1,65 @@
+//! The same request id is the same submission. Which one it was is remembered by a mac over its spec
+//! and its parameters, under the proof key: parameters are erased when their flow ends, and a plain
+//! hash would tell short ones to whoever reads the store.
+
+use orchestra_flow::Submission;
+use orchestra_model::{FlowId, proof::Mac};
+use tonic::Status;
+
+use super::AudienceService;
+use crate::proof::Keys;
+
+const CONTEXT: &[u8] = b"orchestra request v1\0";
+
+/// The macs of a submission under every key, newest first.
+pub(super) fn macs(keys: &Keys, submission: &Submission) -> Vec<Mac> {
+    let places: Vec<[u8; 4]> = submission.params.keys().map(place).collect();
+    let mut parts = vec![&*submission.spec_bytes];
+    for (place, params) in places.iter().zip(submission.params.values()) {
+        parts.push(place);
+        for (key, value) in params.iter() {
+            parts.extend([key.as_str().as_bytes(), value.as_bytes()]);
+        }
+    }
+    keys.macs(CONTEXT, &parts)
+}
+
+/// A job's slot and number.
+fn place((slot, job): &(u16, u16)) -> [u8; 4] {
+    let ([a, b], [c, d]) = (slot.to_le_bytes(), job.to_le_bytes());
+    [a, b, c, d]
+}
+
+impl AudienceService {
+    /// Refuses a submission of these macs whose request id belongs to another one.
+    pub(super) async fn check_same(&self, flow: FlowId, macs: &[Mac]) -> Result<(), Status> {
+        let known = self.read(move |reader| Ok(reader.flow(flow)?)).await?;
+        let Some(mac) = known.and_then(|flow| flow.request_mac) else { return Ok(()) };
+        match macs.is_empty() || macs.contains(&mac) {
+            true => Ok(()),
+            false => Err(another(flow)),
+        }
+    }
+
+    /// Refuses a retry whose request id belongs to something else than a retry of this flow; of any,
+    /// where it names none.
+    pub(super) async fn check_same_retry(
+        &self,
+        flow: FlowId,
+        of: Option<FlowId>,
+    ) -> Result<(), Status> {
+        let known = self.read(move |reader| Ok(reader.flow(flow)?)).await?;
+        match known.map(|known| known.retry_of) {
+            Some(None) => Err(another(flow)),
+            Some(known) if of.is_some() && known != of => Err(another(flow)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn another(flow: FlowId) -> Status {
+    Status::failed_precondition(format!(
+        "flow {flow} was submitted with this request id, and it is another submission; one that is \
+         new needs a request id of its own"
+    ))
+}
