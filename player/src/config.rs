@@ -29,6 +29,8 @@ const CONDUCTORS: usize = 64;
 /// The least and most that may be kept of a stream, in bytes. Each attempt keeps two streams on
 /// disk until it is acknowledged.
 const OUTPUT_BYTES: (u64, u64) = (4 << 10, 64 << 20);
+/// Most that `processes_max` may be: the kernel has no more numbers for processes.
+const PROCESSES: u32 = 1 << 22;
 /// Longest grace between TERM and KILL: it is part of how long a conductor waits for the end of
 /// an attempt.
 const KILL_GRACE: Millis = Millis::minutes(60);
@@ -62,6 +64,8 @@ pub struct Config {
     pub stop_grace: Millis,
     /// Where attempts get their cgroups.
     pub cgroup: Cgroup,
+    /// Most processes and threads of one attempt; 1 to 4,194,304.
+    pub processes_max: Option<u32>,
     /// The agent's key and certificates.
     pub tls: TlsFiles,
 }
@@ -268,6 +272,7 @@ struct Raw {
     kill_grace: Option<String>,
     stop_grace: Option<String>,
     cgroup: Option<String>,
+    processes_max: Option<u64>,
     tls: RawTls,
 }
 
@@ -330,6 +335,10 @@ fn validate(file: &Path, raw: Raw, problems: &mut Problems) -> Option<Config> {
     }
     let cgroup = raw.cgroup.as_deref().unwrap_or("auto");
     let cgroup = problems.ok("cgroup", cgroup_from(cgroup));
+    let processes = raw.processes_max.map(|most| problems.ok("processes_max", processes_max(most)));
+    if raw.processes_max.is_some() && cgroup == Some(Cgroup::None) {
+        problems.note("processes_max", "it needs cgroups, and cgroup is \"none\"");
+    }
     let ca = problems.required("tls.ca", raw.tls.ca);
     let cert = problems.required("tls.cert", raw.tls.cert);
     let key = problems.required("tls.key", raw.tls.key);
@@ -348,6 +357,7 @@ fn validate(file: &Path, raw: Raw, problems: &mut Problems) -> Option<Config> {
         kill_grace: kill_grace?,
         stop_grace: stop_grace?,
         cgroup: cgroup?,
+        processes_max: processes.flatten(),
         tls: TlsFiles { ca: base.join(ca?), cert: base.join(cert?), key: base.join(key?) },
     })
 }
@@ -372,6 +382,13 @@ fn max_tasks(n: u64) -> Result<u32, String> {
         .ok()
         .filter(|n| (1..=limits::MAX_TASKS).contains(n))
         .ok_or_else(|| format!("{n}: expected 1 to {}", limits::MAX_TASKS))
+}
+
+fn processes_max(n: u64) -> Result<u32, String> {
+    u32::try_from(n)
+        .ok()
+        .filter(|n| (1..=PROCESSES).contains(n))
+        .ok_or_else(|| format!("{n}: expected 1 to {PROCESSES}"))
 }
 
 fn run_as(key: &str, raw: Option<String>, default: &str, problems: &mut Problems) -> Option<RunAs> {

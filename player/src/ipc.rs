@@ -23,6 +23,9 @@
 //!   │ Closed ────────────────────────────────▶│
 //! ```
 //!
+//! `Ask`, which `Here` answers, may come at any time. The agent asks only a sitter that says in its
+//! environment ([`ANSWERS`]) that it knows the question: either may be the older one for a while.
+//!
 //! # Two manners
 //!
 //! [`Inbox`] and [`Outbox`] buffer; they take any `Read` and `Write`. Over a descriptor that does
@@ -47,6 +50,9 @@ use orchestra_model::{
 
 /// The descriptor at which the agent finds its end of the pair.
 pub const AGENT_DESCRIPTOR: i32 = 3;
+
+/// The variable by which a sitter tells its agent that it answers `Ask`.
+pub const ANSWERS: &str = "ORCHESTRA_SITTER_ANSWERS";
 
 /// Longest opaque bytes of a frame. Below [`limits::MESSAGE_BYTES`], so that they fit the wire's
 /// own message with player name and all.
@@ -96,6 +102,11 @@ pub enum ToSitter {
         /// The session.
         session: SessionId,
     },
+    /// Are you there?
+    Ask {
+        /// The session.
+        session: SessionId,
+    },
 }
 
 /// What the sitter says.
@@ -119,6 +130,11 @@ pub enum ToAgent {
     /// open another at once.
     Reattach {
         /// The session.
+        session: SessionId,
+    },
+    /// Answers `Ask`.
+    Here {
+        /// The session of the question.
         session: SessionId,
     },
 }
@@ -412,9 +428,11 @@ mod kind {
     pub(super) const WELCOMED: u8 = 2;
     pub(super) const COMMAND: u8 = 3;
     pub(super) const CLOSED: u8 = 4;
+    pub(super) const ASK: u8 = 5;
     pub(super) const SNAPSHOT: u8 = 17;
     pub(super) const REPORT: u8 = 18;
     pub(super) const REATTACH: u8 = 19;
+    pub(super) const HERE: u8 = 20;
 }
 
 impl Codec for ToSitter {
@@ -427,6 +445,7 @@ impl Codec for ToSitter {
             }
             Self::Command { session, bytes } => Parts::opaque(kind::COMMAND, session, bytes),
             Self::Closed { session } => Parts::bare(kind::CLOSED, session),
+            Self::Ask { session } => Parts::bare(kind::ASK, session),
         }
     }
 
@@ -442,6 +461,7 @@ impl Codec for ToSitter {
             }
             kind::COMMAND => Ok(Self::Command { session, bytes: content.rest }),
             kind::CLOSED => content.end(Self::Closed { session }),
+            kind::ASK => content.end(Self::Ask { session }),
             other => Err(InvalidFrame::Kind(other)),
         }
     }
@@ -453,6 +473,7 @@ impl Codec for ToAgent {
             Self::Snapshot { session, bytes } => Parts::opaque(kind::SNAPSHOT, session, bytes),
             Self::Report { session, bytes } => Parts::opaque(kind::REPORT, session, bytes),
             Self::Reattach { session } => Parts::bare(kind::REATTACH, session),
+            Self::Here { session } => Parts::bare(kind::HERE, session),
         }
     }
 
@@ -463,6 +484,7 @@ impl Codec for ToAgent {
             kind::SNAPSHOT => Ok(Self::Snapshot { session, bytes: content.rest }),
             kind::REPORT => Ok(Self::Report { session, bytes: content.rest }),
             kind::REATTACH => content.end(Self::Reattach { session }),
+            kind::HERE => content.end(Self::Here { session }),
             other => Err(InvalidFrame::Kind(other)),
         }
     }

@@ -38,13 +38,17 @@ TERM stops.
 const USAGE_CODE: u8 = 64;
 
 fn main() -> ExitCode {
+    let mut arguments = env::args_os().skip(1).peekable();
+    if arguments.peek().is_some_and(|first| first == "launcher") {
+        return launch();
+    }
     let _log = sitter::start_log();
     if let Err(error) = signals::outlive_strays() {
         log::say(format_args!("player: catching signals: {error}"));
         return ExitCode::FAILURE;
     }
-    let args = match Args::parse(env::args_os().skip(1)) {
-        Ok(Parsed::Run(args)) => args,
+    let ended = match Args::parse(arguments) {
+        Ok(Parsed::Run(args)) => run(&args),
         Ok(Parsed::Help) => return answer(USAGE),
         Ok(Parsed::Version) => {
             return answer(concat!("player ", env!("CARGO_PKG_VERSION"), "\n"));
@@ -54,10 +58,21 @@ fn main() -> ExitCode {
             return ExitCode::from(USAGE_CODE);
         }
     };
-    match run(&args) {
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::say(format_args!("player: {}", player::chain(error.as_ref())));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `player launcher`, which only a sitter calls: nothing but that, and without a thread for a log.
+fn launch() -> ExitCode {
+    match sitter::launcher::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "player: {}", player::chain(&error));
             ExitCode::FAILURE
         }
     }

@@ -214,6 +214,8 @@ impl Sitter {
                 self.out.clear();
                 self.spool.handle(Input::Detached { session: Session(session.0) });
             }
+            // Only of who says that it answers.
+            ToSitter::Ask { .. } => {}
             ToSitter::Command { bytes, .. } => {
                 if let Err(why) = self.obey(bytes) {
                     self.violation.get_or_insert(why);

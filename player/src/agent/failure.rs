@@ -1,6 +1,6 @@
 //! Why there is no session, or no longer, in words for whoever reads the log.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, time::Duration};
 
 use orchestra_certs::{ConnectError, Identity, LoadError};
 use tonic::Status;
@@ -21,6 +21,8 @@ pub enum Failure {
     Connect(ConnectError),
     /// The sitter gave no snapshot in time.
     NoSnapshot,
+    /// The sitter does not say any more that it is there.
+    SitterSilent(Duration),
     /// The conductor did not answer the attach in time.
     NoWelcome,
     /// The conductor does not want us, for this reason.
@@ -50,6 +52,11 @@ impl fmt::Display for Failure {
             }
             Self::Connect(cause) => cause.fmt(f),
             Self::NoSnapshot => f.write_str("the sitter did not say how things stand in time"),
+            Self::SitterSilent(silent) => write!(
+                f,
+                "the sitter has not answered for {silent:?}, so it takes no orders; detached until it \
+                 does"
+            ),
             Self::NoWelcome => f.write_str("the conductor did not answer the attach in time"),
             Self::Refused(reason) => write!(f, "the conductor refused: {}", shown(reason)),
             Self::Redirected => f.write_str("conductors redirect in a circle, or nowhere"),

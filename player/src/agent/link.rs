@@ -11,6 +11,7 @@ use std::{
     io::{self, IoSlice, Read, Write},
     os::unix::net,
     sync::Arc,
+    time::Duration,
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -26,6 +27,11 @@ pub trait Source: Send {
     /// The next frame, if there is one already.
     fn ready(&mut self) -> Result<Option<ToAgent>, LinkError>;
 
+    /// How this sitter is asked whether it is there; `None`: it does not know the question.
+    fn patience(&self) -> Option<Patience> {
+        None
+    }
+
     /// Whether the sitter has gone, which may lie behind frames that are not read yet.
     fn is_closed(&self) -> bool;
 
@@ -39,6 +45,22 @@ pub trait Source: Send {
             }
         }
     }
+}
+
+/// How often a sitter is asked whether it is there, and how long it may take to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Between an answer and the next question.
+    pub ask: Duration,
+    /// Whoever has said nothing for so long since the question has stopped.
+    pub silent: Duration,
+}
+
+impl Patience {
+    /// Questions are so seldom that they cost an idle host nothing. A sitter waits for nothing but its
+    /// disk, and one that takes longer to write some bytes takes no orders either.
+    pub const USUAL: Patience =
+        Patience { ask: Duration::from_secs(10), silent: Duration::from_secs(30) };
 }
 
 /// Frames for a sitter.
@@ -67,6 +89,7 @@ pub struct Link<R = FromSitter, W = ToTheSitter> {
 pub struct FromSitter {
     socket: Arc<UnixStream>,
     inbox: Inbox<ToAgent>,
+    patience: Option<Patience>,
 }
 
 /// Frames that go out over the socket.
@@ -108,12 +131,14 @@ impl std::error::Error for LinkError {
 }
 
 impl Link {
-    /// Takes over a connected stream socket. Must be called within a tokio runtime.
-    pub(super) fn new(socket: net::UnixStream) -> io::Result<Self> {
+    /// Takes over a connected stream socket to a sitter that is to be asked so, or not at all. Must be
+    /// called within a tokio runtime.
+    pub(super) fn new(socket: net::UnixStream, patience: Option<Patience>) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let socket = Arc::new(UnixStream::from_std(socket)?);
+        let inbox = Inbox::default();
         Ok(Self {
-            from_sitter: FromSitter { socket: Arc::clone(&socket), inbox: Inbox::default() },
+            from_sitter: FromSitter { socket: Arc::clone(&socket), inbox, patience },
             to_sitter: ToTheSitter { socket, outbox: Outbox::default() },
         })
     }
@@ -142,6 +167,10 @@ impl Source for FromSitter {
                 Err(error) => return Err(gone_or(error)),
             }
         }
+    }
+
+    fn patience(&self) -> Option<Patience> {
+        self.patience
     }
 
     fn is_closed(&self) -> bool {

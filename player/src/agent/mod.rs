@@ -9,6 +9,8 @@
 //! - Signals that mean something to the sitter and reach it too, as by `pkill -HUP player`, are
 //!   outlived; TERM and INT end it.
 //! - It is over at once when the sitter's end of the socket pair closes.
+//! - It keeps no session for a sitter that says nothing when it is asked: to the conductor that player
+//!   is absent.
 //! - Attempts to reach a conductor are apart by a wait with full jitter over a ceiling that grows
 //!   with the outage, except after a redirect (bounded in a row) and after the sitter's own wish.
 //! - The first attempt after a lost session is spread over the time that its conductor asked for,
@@ -19,7 +21,7 @@
 //! Left to others: switching to the agent's user (the sitter, before it starts the agent); who is
 //! accepted in the handshake (`orchestra_certs`).
 
-use std::{error::Error, fmt, fs, io, os::unix::net::UnixStream, time::Duration};
+use std::{env, error::Error, fmt, fs, io, os::unix::net::UnixStream, time::Duration};
 
 use rustix::{
     process::{DumpableBehavior, set_dumpable_behavior},
@@ -36,7 +38,7 @@ use self::{
 };
 use crate::{
     config::{Config, Endpoint},
-    ipc::{AGENT_DESCRIPTOR, SessionId},
+    ipc::{AGENT_DESCRIPTOR, ANSWERS, SessionId},
     sitter,
 };
 
@@ -54,7 +56,7 @@ mod tests;
 pub use self::{
     dial::Dial,
     failure::Failure,
-    link::{FromSitter, Link, LinkError, Sink, Source, ToTheSitter},
+    link::{FromSitter, Link, LinkError, Patience, Sink, Source, ToTheSitter},
 };
 
 /// Where the kernel says which boot this is.
@@ -122,7 +124,9 @@ pub fn run(config: &Config) -> Result<(), AgentError> {
         .build()
         .map_err(AgentError::setup("starting the runtime"))?;
     let over = runtime.block_on(async {
-        let link = Link::new(socket).map_err(AgentError::setup("taking over the socket"))?;
+        let patience = env::var_os(ANSWERS).map(|_| Patience::USUAL);
+        let link =
+            Link::new(socket, patience).map_err(AgentError::setup("taking over the socket"))?;
         Ok(serve(config, boot_id.trim(), link).await)
     });
     // A host name that is still being looked up must not hold up the end.
@@ -134,7 +138,7 @@ pub fn run(config: &Config) -> Result<(), AgentError> {
 }
 
 fn socket_to_sitter() -> Result<UnixStream, AgentError> {
-    let mut inherited = sitter::sys::take_descriptors([AGENT_DESCRIPTOR]);
+    let mut inherited = sitter::sys::inherited([AGENT_DESCRIPTOR]);
     let socket = UnixStream::from(inherited.pop().ok_or(AgentError::NoSitter)?);
     // Fails for what is no socket of this kind.
     socket.peer_addr().map_err(|_| AgentError::NoSitter)?;

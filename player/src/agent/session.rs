@@ -15,6 +15,7 @@
 //! - Both directions hold a bounded amount: what is more waits in the socket, in the stream, or
 //!   at its source.
 //! - The sitter hears `Closed` for every `Open`.
+//! - A sitter that is silent ends the session: nobody is to take for attached what takes no orders.
 //!
 //! Left to others: when to try again, and where ([`super`]); what commands and reports mean.
 
@@ -40,7 +41,7 @@ use super::{
     batch::Batch,
     dial::Dial,
     failure::{Failure, shown},
-    link::{Link, LinkError, Sink, Source},
+    link::{Link, LinkError, Patience, Sink, Source},
 };
 use crate::{
     config::Endpoint,
@@ -165,6 +166,9 @@ impl<D: Dial> Session<'_, D> {
             batch: Batch::new(player.clone()),
             player,
             welcomed: None,
+            patience: from_sitter.patience(),
+            asked: None,
+            ask_at: Instant::now(),
             inbound,
             from_sitter,
             to_sitter,
@@ -220,6 +224,7 @@ enum Next {
     Message(Result<Option<ToPlayers>, tonic::Status>),
     Frame(ToAgent),
     Sent(bool),
+    Silent,
     Nothing,
 }
 
@@ -235,6 +240,10 @@ struct Pump<'a, R, W> {
     endpoint: &'a Endpoint,
     player: HostName,
     welcomed: Option<Welcomed>,
+    patience: Option<Patience>,
+    /// Since when the sitter owes an answer.
+    asked: Option<Instant>,
+    ask_at: Instant,
     inbound: Streaming<ToPlayers>,
     batch: Batch,
     from_sitter: &'a mut R,
@@ -265,6 +274,10 @@ impl<R: Source, W: Sink> Pump<'_, R, W> {
                 () = sleep_until(deadline), if self.welcomed.is_none() => {
                     return Ok(Failure::NoWelcome.into());
                 }
+                // While the conductor takes nothing nothing is read, and answers wait unread.
+                () = sleep_until(self.ask_at), if self.asks() => {
+                    if self.ask() { Next::Silent } else { Next::Nothing }
+                }
                 () = sleep(LOOK_AFTER), if self.batch.is_full() => {
                     if self.from_sitter.is_closed() {
                         return Err(LinkError::Closed);
@@ -276,6 +289,10 @@ impl<R: Source, W: Sink> Pump<'_, R, W> {
                 Next::Message(message) => self.on_message(message),
                 Next::Frame(frame) => self.on_frames(frame)?,
                 Next::Sent(true) | Next::Nothing => None,
+                Next::Silent => match self.from_sitter.ready()? {
+                    Some(frame) => self.on_frames(frame)?,
+                    None => self.patience.map(|of| Failure::SitterSilent(of.silent).into()),
+                },
                 Next::Sent(false) => {
                     let ended = timeout(HANG_UP, self.inbound.message()).await;
                     ended.map_or(Some(Failure::Ended.into()), |message| self.on_message(message))
@@ -284,6 +301,32 @@ impl<R: Source, W: Sink> Pump<'_, R, W> {
             if let Some(end) = ended {
                 return Ok(end);
             }
+        }
+    }
+
+    fn asks(&self) -> bool {
+        self.patience.is_some() && self.welcomed.is_some() && !self.batch.is_full()
+    }
+
+    /// Asks the sitter whether it is there, unless it owes an answer already. Whether it has owed one
+    /// for too long.
+    fn ask(&mut self) -> bool {
+        let Some(Patience { silent, .. }) = self.patience else { return false };
+        let now = Instant::now();
+        if let Some(asked) = self.asked {
+            self.ask_at = asked + silent;
+            return now >= self.ask_at;
+        }
+        // Without opaque bytes it is never too long.
+        let _ = self.to_sitter.push(ToSitter::Ask { session: self.id });
+        (self.asked, self.ask_at) = (Some(now), now + silent);
+        false
+    }
+
+    /// The sitter has said something.
+    fn heard(&mut self) {
+        if let (Some(patience), Some(_)) = (self.patience, self.asked.take()) {
+            self.ask_at = Instant::now() + patience.ask;
         }
     }
 
@@ -298,6 +341,7 @@ impl<R: Source, W: Sink> Pump<'_, R, W> {
 
     /// Takes a frame of the sitter's and all that are ready behind it.
     fn on_frames(&mut self, first: ToAgent) -> Result<Option<End>, LinkError> {
+        self.heard();
         let mut next = Some(first);
         while let Some(frame) = next {
             match frame {

@@ -10,7 +10,7 @@ use tonic::Status;
 use self::world::{CONDUCTOR, PLAYER, Sitter, World, command, host, report, soon, welcome};
 use super::{
     failure::Failure,
-    link::{Link, LinkError},
+    link::{Link, LinkError, Patience},
     session::{End, Session},
 };
 use crate::{
@@ -23,7 +23,7 @@ mod world;
 /// How one session goes that has no sitter to speak of.
 async fn session(config: &Config) -> Failure {
     let (_sitter, agent) = std::os::unix::net::UnixStream::pair().unwrap();
-    let mut link = Link::new(agent).unwrap();
+    let mut link = Link::new(agent, None).unwrap();
     let endpoint = &config.conductors[0];
     let session = Session { dial: config, endpoint, id: SessionId(1), boot_id: "boot-1" };
     match soon("the session's end", session.run(&mut link)).await.unwrap().why {
@@ -105,6 +105,29 @@ async fn a_probe_is_answered() {
     let answer = session.one().await;
     assert!(matches!(answer.frame, Some(from_player::Frame::Alive(_))));
     assert_eq!(answer.player, PLAYER);
+}
+
+#[tokio::test]
+async fn a_sitter_that_says_nothing_ends_the_session() {
+    let world = World::new();
+    let mut conductor = world.conductor().await;
+    let patience = Patience { ask: Duration::from_millis(1), silent: Duration::from_millis(1_500) };
+    let mut sitter = Sitter::start_asked(world.config(&[conductor.address]), patience);
+    let id = sitter.gives_snapshot().await;
+    let mut session = conductor.welcomed().await;
+    sitter.hears_welcome(id).await;
+    // Any word is an answer.
+    for answer in [ToAgent::Here { session: id }, report(id, "r"), ToAgent::Here { session: id }] {
+        assert_eq!(sitter.hears().await, ToSitter::Ask { session: id });
+        sitter.says([answer]).await;
+    }
+    assert_eq!(sitter.hears().await, ToSitter::Ask { session: id });
+    assert_eq!(sitter.hears().await, ToSitter::Closed { session: id });
+    assert_eq!(reports(&session.message().await.unwrap()), [Bytes::from_static(b"r")]);
+    drop(session);
+    // It comes back as soon as it is answered again.
+    sitter.gives_snapshot().await;
+    conductor.welcomed().await;
 }
 
 #[tokio::test]

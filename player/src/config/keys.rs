@@ -5,7 +5,7 @@ use orchestra_model::nearest;
 use super::Problem;
 
 /// The fields of `Raw`; a test keeps the two in step.
-pub(super) const KEYS: [&str; 13] = [
+pub(super) const KEYS: [&str; 14] = [
     "conductors",
     "conductor_name",
     "domain",
@@ -18,6 +18,7 @@ pub(super) const KEYS: [&str; 13] = [
     "kill_grace",
     "stop_grace",
     "cgroup",
+    "processes_max",
     "tls",
 ];
 /// The fields of `RawTls`.

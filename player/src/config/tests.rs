@@ -26,6 +26,7 @@ const ALL: &str = r#"
     kill_grace = "1h"
     stop_grace = "1m30s"
     cgroup = "/sys/fs/cgroup/orchestra"
+    processes_max = 4096
     [tls]
     ca = "ca.pem"
     cert = "cert.pem"
@@ -58,6 +59,7 @@ fn defaults_are_those_of_the_manual() {
     assert_eq!(config.kill_grace, Millis::seconds(10));
     assert_eq!(config.stop_grace, Millis(0));
     assert_eq!(config.cgroup, Cgroup::Auto);
+    assert_eq!(config.processes_max, None);
     assert_eq!(config.tls.ca, Path::new("/etc/orchestra/ca.pem"));
     assert_eq!(config.tls.cert, Path::new("/etc/pki/player.pem"));
     assert_eq!(config.tls.key, Path::new("/etc/orchestra/player.key"));
@@ -77,6 +79,7 @@ fn every_key_is_read() {
     assert_eq!(config.kill_grace, Millis::minutes(60));
     assert_eq!(config.stop_grace, Millis::seconds(90));
     assert_eq!(config.cgroup, Cgroup::At("/sys/fs/cgroup/orchestra".into()));
+    assert_eq!(config.processes_max, Some(4_096));
     // What this file sets is what is known: `ALL` names every key.
     let table: toml::Table = toml::from_str(ALL).unwrap();
     assert_eq!(table.len(), KEYS.len());
@@ -146,6 +149,9 @@ fn bounds_hold_on_both_sides() {
         "kill_grace = \"3600001ms\"",
         "cgroup = \"/sys/../etc\"",
         "task_user = \"\"",
+        "processes_max = 0",
+        "processes_max = 4194305",
+        "processes_max = 10\ncgroup = \"none\"",
     ] {
         let key = bad.split(' ').next().unwrap();
         assert_eq!(keys(&with(bad)), [key], "{bad}");

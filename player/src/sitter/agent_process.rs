@@ -26,14 +26,15 @@ use rustix::{
 
 use super::{
     clock::BootMillis,
+    launcher::{Born, LaunchError, Launched, Launchers, NotSent, Request},
     poll::{Interest, Poller, Token},
-    sys::{self, FileLimit, Spawn},
+    start::Newborn,
     users::Runner,
     wire,
 };
 use crate::{
     config::Config,
-    ipc::{AGENT_DESCRIPTOR, Inbox, Outbox, SessionId, ToAgent, ToSitter},
+    ipc::{AGENT_DESCRIPTOR, ANSWERS, Inbox, Outbox, SessionId, ToAgent, ToSitter},
 };
 
 /// Reports are encoded while less than this is queued to the agent; the others wait as they are in
@@ -62,7 +63,9 @@ pub(crate) enum StartError {
     /// A path holds a NUL byte.
     Argument(NulError),
     /// It could not be made a process.
-    Spawn(sys::SpawnError),
+    Launch(LaunchError),
+    /// It ended before it was known.
+    Ended,
 }
 
 impl fmt::Display for StartError {
@@ -71,7 +74,8 @@ impl fmt::Display for StartError {
             Self::Descriptors(_) => f.write_str("cannot open the agent's descriptors"),
             Self::Program(path, _) => write!(f, "cannot open {}", path.display()),
             Self::Argument(_) => f.write_str("a path holds a NUL byte"),
-            Self::Spawn(_) => f.write_str("cannot start the agent's process"),
+            Self::Launch(_) => f.write_str("cannot start the agent's process"),
+            Self::Ended => f.write_str("the agent ended at once"),
         }
     }
 }
@@ -81,7 +85,8 @@ impl Error for StartError {
         match self {
             Self::Descriptors(cause) | Self::Program(_, cause) => Some(cause),
             Self::Argument(cause) => Some(cause),
-            Self::Spawn(cause) => Some(cause),
+            Self::Launch(cause) => Some(cause),
+            Self::Ended => None,
         }
     }
 }
@@ -93,7 +98,6 @@ pub(crate) struct Agent {
     config: PathBuf,
     runner: Runner,
     token: Token,
-    file_limit: FileLimit,
     state: State,
     /// How often in a row it died young.
     failures: u32,
@@ -103,6 +107,8 @@ pub(crate) struct Agent {
 enum State {
     /// To be started at this moment.
     Down(BootMillis),
+    /// Its launcher was asked for it; our end of its socket.
+    Starting(UnixStream),
     Up(Box<Up>),
 }
 
@@ -127,22 +133,16 @@ struct Up {
 impl Agent {
     /// An agent that is to be started at once: `program` by its path, so that a new version on
     /// disk is what starts.
-    pub(crate) fn new(
-        program: PathBuf,
-        config: &Config,
-        runner: Runner,
-        file_limit: FileLimit,
-        token: Token,
-    ) -> Self {
+    pub(crate) fn new(program: PathBuf, config: &Config, runner: Runner, token: Token) -> Self {
         let (config, state) = (config.file.clone(), State::Down(BootMillis::default()));
-        Self { program, config, runner, token, file_limit, state, failures: 0 }
+        Self { program, config, runner, token, state, failures: 0 }
     }
 
     /// Its process.
     pub(crate) fn pid(&self) -> Option<i32> {
         match &self.state {
             State::Up(up) => Some(up.pid),
-            State::Down(_) => None,
+            State::Down(_) | State::Starting(_) => None,
         }
     }
 
@@ -150,7 +150,7 @@ impl Agent {
     pub(crate) fn session(&self) -> Option<Session> {
         match &self.state {
             State::Up(up) => up.session,
-            State::Down(_) => None,
+            State::Down(_) | State::Starting(_) => None,
         }
     }
 
@@ -226,6 +226,15 @@ impl Agent {
         }
     }
 
+    /// Answers the agent's question whether we are there.
+    pub(crate) fn answer(&mut self, session: SessionId) {
+        if let State::Up(up) = &mut self.state
+            && !up.dying
+        {
+            up.push(ToAgent::Here { session });
+        }
+    }
+
     /// Asks for a new session: what the snapshot said holds no longer, or something is missing.
     pub(crate) fn reattach(&mut self) {
         if let State::Up(up) = &mut self.state
@@ -272,6 +281,8 @@ impl Agent {
         match &mut self.state {
             State::Up(up) => up.kill(poller, "a restart of the agent was asked for"),
             State::Down(at) => *at = BootMillis::default(),
+            // What starts is what was asked for.
+            State::Starting(_) => {}
         }
     }
 
@@ -283,17 +294,17 @@ impl Agent {
         self.state = State::Down(BootMillis(u64::MAX));
     }
 
-    /// Does what is due: starts it, or ends one that is stuck.
-    pub(crate) fn tick(&mut self, poller: &Poller, now: BootMillis) {
+    /// Does what is due: asks for it, or ends one that is stuck.
+    pub(crate) fn tick(
+        &mut self,
+        poller: &Poller,
+        launchers: &mut Launchers<Newborn>,
+        now: BootMillis,
+    ) {
         match &mut self.state {
-            State::Down(at) if now >= *at => match self.start(now) {
-                Ok(up) => match poller.add(&up.socket, self.token, Interest::Read) {
-                    Ok(()) => {
-                        tracing::info!(pid = up.pid, "started the agent");
-                        self.state = State::Up(Box::new(up));
-                    }
-                    Err(error) => self.failed(&StartError::Descriptors(error), now),
-                },
+            State::Down(at) if now >= *at => match self.start(poller, launchers, now) {
+                Ok(Some(socket)) => self.state = State::Starting(socket),
+                Ok(None) => self.state = State::Down(now.after(PAUSE.0)),
                 Err(error) => self.failed(&error, now),
             },
             State::Up(up) => {
@@ -302,14 +313,35 @@ impl Agent {
                     up.kill(poller, "the agent reads nothing");
                 }
             }
-            State::Down(_) => {}
+            State::Down(_) | State::Starting(_) => {}
+        }
+    }
+
+    /// Its launcher has said what came of it.
+    pub(crate) fn launched(&mut self, launched: Launched, poller: &Poller, now: BootMillis) {
+        let State::Starting(socket) = &self.state else { return };
+        let socket = match socket.try_clone() {
+            Ok(socket) => socket,
+            Err(error) => return self.failed(&StartError::Descriptors(error), now),
+        };
+        match launched {
+            Launched::Born(Born { ended: None, pid, pidfd, .. }) => {
+                if let Err(error) = poller.add(&socket, self.token, Interest::Read) {
+                    // It ends with its socket.
+                    return self.failed(&StartError::Descriptors(error), now);
+                }
+                tracing::info!(pid, "started the agent");
+                self.state = State::Up(Box::new(Up::new(pid, pidfd, socket, now)));
+            }
+            Launched::Born(_) | Launched::Unknown => self.failed(&StartError::Ended, now),
+            Launched::NotBorn(error) => self.failed(&StartError::Launch(error), now),
         }
     }
 
     /// When [`Agent::tick`] has something to do.
     pub(crate) fn next_deadline(&self) -> Option<BootMillis> {
         match &self.state {
-            State::Down(BootMillis(u64::MAX)) => None,
+            State::Down(BootMillis(u64::MAX)) | State::Starting(_) => None,
             State::Down(at) => Some(*at),
             State::Up(up) => up.blocked_since.map(|since| since.after(STUCK.as_millis() as u64)),
         }
@@ -321,7 +353,13 @@ impl Agent {
         self.state = State::Down(now.after(PAUSE.1));
     }
 
-    fn start(&self, now: BootMillis) -> Result<Up, StartError> {
+    /// Asks for it: our end of its socket; `None` where its launcher has enough to do just now.
+    fn start(
+        &self,
+        poller: &Poller,
+        launchers: &mut Launchers<Newborn>,
+        now: BootMillis,
+    ) -> Result<Option<UnixStream>, StartError> {
         let (socket, theirs) = UnixStream::pair().map_err(StartError::Descriptors)?;
         socket.set_nonblocking(true).map_err(StartError::Descriptors)?;
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
@@ -341,29 +379,20 @@ impl Agent {
         ];
         let arguments: Result<Vec<CString>, NulError> = arguments.into_iter().collect();
         let arguments = arguments.map_err(StartError::Argument)?;
-        let spawned = sys::spawn(&Spawn {
+        let request = Request {
             program: program.as_fd(),
             arguments: &arguments,
             environment: &environment(),
             descriptors: &[null.as_fd(), stdout.as_fd(), stderr.as_fd(), theirs.as_fd()],
-            identity: self.runner.identity.as_ref(),
             cgroup: None,
-            file_limit: self.file_limit,
             no_new_privileges: true,
-        });
-        let spawned = spawned.map_err(StartError::Spawn)?;
-        Ok(Up {
-            pid: spawned.pid.as_raw_nonzero().get(),
-            pidfd: spawned.pidfd,
-            socket,
-            inbox: Inbox::default(),
-            outbox: Outbox::default(),
-            session: None,
-            reports: VecDeque::new(),
-            blocked_since: None,
-            dying: false,
-            started: now,
-        })
+        };
+        let user = &self.runner.identity;
+        match launchers.send(poller, user, &request, Newborn::Agent, now) {
+            Ok(()) => Ok(Some(socket)),
+            Err(NotSent::Later(_)) => Ok(None),
+            Err(NotSent::Never(_, error)) => Err(StartError::Launch(error)),
+        }
     }
 
     fn up_with(&mut self, session: Session) -> Option<&mut Up> {
@@ -375,6 +404,21 @@ impl Agent {
 }
 
 impl Up {
+    fn new(pid: i32, pidfd: OwnedFd, socket: UnixStream, now: BootMillis) -> Self {
+        Self {
+            pid,
+            pidfd,
+            socket,
+            inbox: Inbox::default(),
+            outbox: Outbox::default(),
+            session: None,
+            reports: VecDeque::new(),
+            blocked_since: None,
+            dying: false,
+            started: now,
+        }
+    }
+
     /// Queues a frame. What would be too much is dropped, for the agent that caused it will be.
     fn push(&mut self, frame: ToAgent) {
         if self.outbox.queued() > FLOODED {
@@ -441,5 +485,6 @@ fn environment() -> Vec<CString> {
         let value = std::env::var_os(name)?;
         CString::new([name.as_bytes(), b"=", &value.into_vec()].concat()).ok()
     });
-    passed.chain([c"PATH=/usr/bin:/bin".to_owned()]).collect()
+    let answers = CString::new(format!("{ANSWERS}=1"));
+    passed.chain(answers).chain([c"PATH=/usr/bin:/bin".to_owned()]).collect()
 }

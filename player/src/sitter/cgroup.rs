@@ -42,6 +42,8 @@ pub enum CgroupError {
     NotOne(PathBuf),
     /// No leaf can be made or used there.
     Unusable(PathBuf, io::Error),
+    /// No place for leaves can limit their processes, which the configuration asks for.
+    NoLimits(u32),
 }
 
 impl fmt::Display for CgroupError {
@@ -53,6 +55,11 @@ impl fmt::Display for CgroupError {
             Self::Unusable(path, _) => {
                 write!(f, "cannot make cgroups for attempts below {}", path.display())
             }
+            Self::NoLimits(most) => write!(
+                f,
+                "processes_max = {most}, but no cgroup here has the pids controller; in a unit of \
+                 systemd Delegate=yes brings it"
+            ),
         }
     }
 }
@@ -61,7 +68,7 @@ impl std::error::Error for CgroupError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Unusable(_, cause) => Some(cause),
-            Self::NotOne(_) => None,
+            Self::NotOne(_) | Self::NoLimits(_) => None,
         }
     }
 }
@@ -77,6 +84,8 @@ pub(crate) struct Cgroups {
     prefix: String,
     /// A leaf that cannot be made keeps its attempt from starting.
     required: bool,
+    /// Most processes and threads in a leaf.
+    processes_max: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +99,7 @@ impl Cgroups {
     pub(crate) fn find(
         setting: &config::Cgroup,
         spool: SpoolId,
+        processes_max: Option<u32>,
     ) -> Result<Option<Self>, CgroupError> {
         let prefix = format!("orchestra-{spool}-");
         let mounts = mounts(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
@@ -104,18 +114,28 @@ impl Cgroups {
                 let base = path.strip_prefix(&mount.point).ok().and_then(Path::to_str);
                 let base = base.ok_or_else(not_one)?.to_owned();
                 let (mount, version) = (mount.point.clone(), Version::V2);
-                let cgroups = Self { mount, base, version, prefix, required: true };
+                let cgroups = Self { mount, base, version, prefix, required: true, processes_max };
                 cgroups.try_out().map_err(|why| CgroupError::Unusable(path.clone(), why))?;
-                Ok(Some(cgroups))
+                match processes_max {
+                    Some(most) if !cgroups.can_limit() => Err(CgroupError::NoLimits(most)),
+                    _ => Ok(Some(cgroups)),
+                }
             }
             config::Cgroup::Auto => {
                 let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
                 let candidates = candidates(&mounts, &own);
-                Ok(candidates.into_iter().find_map(|(mount, base, version)| {
+                let found = candidates.into_iter().find_map(|(mount, base, version)| {
                     let prefix = prefix.clone();
-                    let cgroups = Self { mount, base, version, prefix, required: false };
-                    cgroups.try_out().ok().map(|()| cgroups)
-                }))
+                    let cgroups =
+                        Self { mount, base, version, prefix, required: false, processes_max };
+                    let fits = cgroups.try_out().is_ok()
+                        && (processes_max.is_none() || cgroups.can_limit());
+                    fits.then_some(cgroups)
+                });
+                match (found, processes_max) {
+                    (None, Some(most)) => Err(CgroupError::NoLimits(most)),
+                    (found, _) => Ok(found),
+                }
             }
         }
     }
@@ -129,13 +149,54 @@ impl Cgroups {
     pub(crate) fn make(&self, path: &CgroupPath) -> io::Result<Option<Leaf>> {
         let leaf = self.leaf(path);
         match fs::create_dir(&leaf.dir) {
-            Ok(()) => Ok(Some(leaf)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Some(leaf)),
+            Ok(()) => {
+                self.limit(&leaf);
+                Ok(Some(leaf))
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.limit(&leaf);
+                Ok(Some(leaf))
+            }
             Err(error) if self.required => Err(error),
             Err(error) => {
                 tracing::warn!(%error, cgroup = path.as_str(), "cannot make a cgroup; going without");
                 Ok(None)
             }
+        }
+    }
+
+    /// Whether leaves can be limited here, now or once what runs in them has ended.
+    fn can_limit(&self) -> bool {
+        let base = self.mount.join(&self.base);
+        match self.version {
+            // Of a leaf, because the root of a hierarchy has no limit.
+            Version::V1 => {
+                let Some(probe) = CgroupPath::new(&self.below_base("probe")) else { return false };
+                let leaf = self.leaf(&probe);
+                let limits =
+                    fs::create_dir(&leaf.dir).is_ok() && leaf.dir.join("pids.max").exists();
+                leaf.remove();
+                limits
+            }
+            Version::V2 => {
+                let controllers = fs::read_to_string(base.join("cgroup.controllers"));
+                controllers.is_ok_and(|names| names.split_whitespace().any(|name| name == "pids"))
+            }
+        }
+    }
+
+    /// Limits how many processes and threads a leaf may hold, where that is wanted.
+    fn limit(&self, leaf: &Leaf) {
+        let Some(most) = self.processes_max else { return };
+        let file = leaf.dir.join("pids.max");
+        let set = || fs::write(&file, most.to_string());
+        let limited = set().or_else(|_| {
+            // The kernel refuses this while processes live in leaves that were made without it.
+            let control = self.mount.join(&self.base).join("cgroup.subtree_control");
+            fs::write(control, "+pids").and_then(|()| set())
+        });
+        if let Err(error) = limited {
+            tracing::warn!(%error, cgroup = %leaf.dir.display(), "an attempt runs without processes_max");
         }
     }
 
@@ -421,8 +482,14 @@ mod tests {
     /// A leaf of this version with a process in it is killed, seen empty, and removed.
     fn check_leaf(mount: &str, version: Version) {
         let prefix = format!("orchestra-test-{}-", std::process::id());
-        let cgroups =
-            Cgroups { mount: mount.into(), base: String::new(), version, prefix, required: false };
+        let cgroups = Cgroups {
+            mount: mount.into(),
+            base: String::new(),
+            version,
+            prefix,
+            required: false,
+            processes_max: None,
+        };
         if cgroups.try_out().is_err() {
             return;
         }

@@ -19,6 +19,7 @@ use super::{
     environment,
     hunt::{self, Trail},
     signals::Event,
+    start::Newborn,
     upgrade,
 };
 
@@ -34,9 +35,12 @@ impl Sitter {
             return false;
         }
         self.hurry(true);
+        self.launchers.hurry(now);
         self.settle();
         let unfinished = |attempt: &Attempt| !matches!(attempt.phase, Phase::Running);
-        let may = self.starts.is_empty() && !self.attempts.values().any(unfinished);
+        let may = self.starts.is_empty()
+            && !self.launchers.is_busy()
+            && !self.attempts.values().any(unfinished);
         if may {
             tracing::info!(left_running = self.attempts.len(), "the player stops");
         }
@@ -62,9 +66,11 @@ impl Sitter {
             return;
         }
         self.hurry(false);
+        self.launchers.hurry(BootMillis::now());
         self.settle();
         let ready = self.attempts.values().all(|attempt| attempt.phase == Phase::Running);
-        if !ready || !self.starts.is_empty() || self.stop_at.is_some() {
+        let starting = !self.starts.is_empty() || self.launchers.is_busy();
+        if !ready || starting || self.stop_at.is_some() {
             return;
         }
         if self.spool.broken().is_some() {
@@ -106,6 +112,11 @@ impl Sitter {
     pub(super) fn kill_everything(&mut self) {
         tracing::info!("the lifeline ended; killing everything");
         self.agent.stop(&self.poller);
+        for newborn in self.launchers.kill_all() {
+            if let Newborn::Attempt(expected) = newborn {
+                self.left.extend(expected.clear_away(&self.spool_dir));
+            }
+        }
         let until = BootMillis::now().after(LAST_WAIT);
         let everything = Trail {
             marks: environment::marks_of_player(self.surroundings.spool),
@@ -113,9 +124,10 @@ impl Sitter {
             orphans: false,
             spared: BTreeSet::new(),
         };
+        let newborns = Trail::of_launchers(self.surroundings.spool);
         loop {
             let (spool, nobody) = (self.surroundings.spool, Arc::default());
-            let mut left = everything.kill();
+            let mut left = everything.kill() + newborns.kill();
             for attempt in self.attempts.values_mut() {
                 let trail = trail(attempt, spool, &nobody)();
                 left += usize::from(!attempt.kill_now(&trail));

@@ -65,3 +65,10 @@ pub(crate) fn marks(spool: SpoolId, key: AttemptKey) -> Vec<Vec<u8>> {
 pub(crate) fn marks_of_player(spool: SpoolId) -> Vec<Vec<u8>> {
     vec![format!("ORC_SPOOL={spool}").into_bytes()]
 }
+
+/// What marks launchers, and newborns that have executed nothing yet.
+pub(crate) fn mark_of_launchers(spool: SpoolId) -> CString {
+    let mark = format!("ORC_LAUNCHER={spool}");
+    // An id's text holds no NUL byte.
+    CString::new(mark).unwrap_or_default()
+}

@@ -7,20 +7,21 @@ use orchestra_model::delivery::Refusal;
 use orchestra_spool::{Input, Session};
 use rustix::{
     io::Errno,
-    process::{WaitOptions, wait},
+    process::{Pid, WaitOptions, waitpid},
 };
 
 use super::{
-    AGENT, LIFELINE, MAIN, SIGNALS, Sitter, TOKENS,
+    AGENT, LAUNCHERS, LIFELINE, MAIN, SIGNALS, Sitter, TOKENS,
     attempt::{Attempt, End, Main, Phase},
     capture::Drained,
     clock::BootMillis,
     commands::{Command, CommandError, JobParts, Kind},
     ending::trail,
     poll::{Interest, Ready, Token},
+    procfs::Stat,
     scores::Scores,
     signals::Event,
-    start, token,
+    start, sys, token,
 };
 use crate::ipc::ToSitter;
 
@@ -40,10 +41,14 @@ impl Sitter {
         let now = BootMillis::now();
         let is_ready = |token| ready.iter().any(|ready| ready.token == token);
         let signals = if is_ready(SIGNALS) { self.signals.take() } else { Vec::new() };
+        // Who was born, before who has died.
+        for Ready { token } in ready.iter().filter(|ready| ready.token >= LAUNCHERS) {
+            self.hear_launcher(*token, now);
+        }
         if signals.contains(&Event::Child) {
             self.reap(now);
         }
-        for Ready { token } in ready {
+        for Ready { token } in ready.iter().filter(|ready| ready.token < LAUNCHERS) {
             self.attempt_ready(*token, now);
         }
         if is_ready(LIFELINE) && self.lifeline_is_over() {
@@ -95,21 +100,26 @@ impl Sitter {
         }
     }
 
+    fn hear_launcher(&mut self, token: Token, now: BootMillis) {
+        for (newborn, launched) in self.launchers.receive(&self.poller, token, now) {
+            self.launched(newborn, launched, now);
+        }
+    }
+
     /// Asks how children ended, the adopted ones too.
     pub(super) fn reap(&mut self, now: BootMillis) {
-        loop {
-            match wait(WaitOptions::NOHANG) {
-                Ok(Some((pid, status))) => {
-                    self.child_ended(pid.as_raw_nonzero().get(), status.as_raw(), now);
-                }
+        while let Some(pid) = sys::ended_child() {
+            // Of one whose birth is still to be told this is all that can be learnt of it.
+            let stat = self.launchers.is_busy().then(|| Stat::of(pid)).flatten();
+            match waitpid(Pid::from_raw(pid), WaitOptions::NOHANG) {
+                Ok(Some((_, status))) => self.child_ended(pid, status.as_raw(), stat, now),
                 Err(Errno::INTR) => {}
-                // None has ended, or there is none.
                 Ok(None) | Err(_) => return,
             }
         }
     }
 
-    fn child_ended(&mut self, pid: i32, wait_status: i32, now: BootMillis) {
+    fn child_ended(&mut self, pid: i32, wait_status: i32, stat: Option<Stat>, now: BootMillis) {
         if let Some(session) = self.agent.ended(pid, now) {
             if let Some(session) = session {
                 self.detached(session);
@@ -119,12 +129,19 @@ impl Sitter {
         let is_main = |main: &Main| main.child && main.pid == pid && !main.gone;
         let mut attempts = self.attempts.iter_mut();
         let found = attempts.find(|(_, attempt)| attempt.main.as_ref().is_some_and(is_main));
-        // Otherwise it is an orphan that we adopted, or a process whose end is known already.
         if let Some((id, attempt)) = found {
             let id = *id;
             attempt.main_ended(wait_status, now);
-            self.drain_all(id);
+            return self.drain_all(id);
         }
+        if let Some(launched) = self.launchers.ended(&self.poller, pid, now) {
+            for (newborn, launched) in launched {
+                self.launched(newborn, launched, now);
+            }
+            return;
+        }
+        // An orphan that we adopted, a process whose end is known already, or a newborn.
+        self.launchers.note_end(pid, wait_status, stat, now);
     }
 
     /// A descriptor of an attempt, or of one that is over, is ready.
@@ -204,13 +221,15 @@ impl Sitter {
             let trail = trail(attempt, spool, &spared);
             attempt.tick(grace, now, trail);
         }
-        self.agent.tick(&self.poller, now);
+        self.launchers.tick(now);
+        self.agent.tick(&self.poller, &mut self.launchers, now);
         if self.rewrite_at.is_some_and(|at| now >= at) {
             self.rewrite(now);
         }
     }
 
-    /// Processes that are certainly not what an attempt left: the first ones of all, and the agent.
+    /// Processes that are certainly not what an attempt left: the first ones of all, the agent, and
+    /// launchers with their newborns.
     /// Empty while no attempt has to be hunted.
     fn spared(&self) -> Arc<BTreeSet<i32>> {
         let hunted = |attempt: &Attempt| {
@@ -221,7 +240,8 @@ impl Sitter {
         }
         let mains = self.attempts.values().filter_map(|attempt| attempt.main.as_ref());
         let mains = mains.filter(|main| !main.gone).map(|main| main.pid);
-        Arc::new(mains.chain(self.agent.pid()).collect())
+        let launchers = self.launchers.processes();
+        Arc::new(mains.chain(self.agent.pid()).chain(launchers).collect())
     }
 
     fn heard(&mut self, frame: ToSitter) {
@@ -245,6 +265,7 @@ impl Sitter {
                 self.agent.close(Session(session.0));
                 self.detached(Session(session.0));
             }
+            ToSitter::Ask { session } => self.agent.answer(session),
             ToSitter::Command { session, bytes } => {
                 if self.agent.session() == Some(Session(session.0)) {
                     self.commanded(bytes);

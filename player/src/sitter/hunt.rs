@@ -20,9 +20,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use orchestra_model::delivery::SpoolId;
 use rustix::process::{Signal, pidfd_send_signal};
 
-use super::procfs::{self, Mark, Stat};
+use super::{
+    environment,
+    procfs::{self, Mark, Stat},
+};
 
 /// How long a hunt goes on while ever more turns up, before it lets others have a turn.
 const SPELL: Duration = Duration::from_millis(100);
@@ -45,6 +49,12 @@ pub(crate) struct Trail {
 }
 
 impl Trail {
+    /// Launchers of a spool's player, and newborns that have executed nothing.
+    pub(crate) fn of_launchers(spool: SpoolId) -> Self {
+        let mark = environment::mark_of_launchers(spool).into_bytes();
+        Self { marks: vec![mark], leader: None, orphans: false, spared: BTreeSet::new() }
+    }
+
     /// Kills everything that belongs to the attempt, again and again while more turns up, for a
     /// bounded time. How many there were at the last look.
     pub(crate) fn kill(&self) -> usize {

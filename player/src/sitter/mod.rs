@@ -12,6 +12,8 @@
 //! - What runs is a score of this host, checked and copied by `scores.rs`, as the user that it or
 //!   the configuration names; nobody sends code.
 //! - The agent is believed in nothing but form, and never waited for.
+//! - Nothing that runs as another user can make the sitter wait, or holds what is the sitter's: see
+//!   `launcher`.
 //! - An attempt that is timed out or cancelled leaves nothing behind, and its end is reported
 //!   within the grace and a second. One that exits by itself may leave what it likes.
 //! - A sitter that dies leaves scores running; the next one takes them over (`adopt.rs`).
@@ -21,8 +23,9 @@
 //! events     what each event means              capture   its output
 //! settle     what the spool asks for            linger    output that outlives it
 //! start      from an order to a process         cgroup    its processes
-//! adopt      from an earlier sitter's attempts  hunt      its processes, without cgroups
-//! ending     stop, upgrade, lifeline            sys       everything unsafe
+//! launcher   who makes processes                hunt      its processes, without cgroups
+//! adopt      from an earlier sitter's attempts  sys       everything unsafe
+//! ending     stop, upgrade, lifeline
 //! ```
 
 use std::{
@@ -52,6 +55,7 @@ mod environment;
 mod events;
 mod hunt;
 mod journal;
+pub mod launcher;
 mod linger;
 mod poll;
 mod procfs;
@@ -65,6 +69,7 @@ mod start;
 pub(crate) mod sys;
 mod upgrade;
 mod users;
+mod watchdog;
 mod wire;
 
 use self::{
@@ -76,14 +81,16 @@ use self::{
     commands::JobParts,
     environment::Surroundings,
     journal::Journal,
+    launcher::Launchers,
     linger::Lingering,
     poll::{Interest, Poller, Token},
     scores::Scores,
     signals::Signals,
     spool_dir::SpoolDir,
-    start::Admitted,
+    start::{Admitted, Newborn},
     sys::FileLimit,
     users::Users,
+    watchdog::Watchdog,
 };
 use crate::config::Config;
 
@@ -189,6 +196,8 @@ const AGENT: Token = Token(2);
 /// An attempt has a token for each stream and one for its first process.
 const TOKENS: u64 = 4;
 const FIRST_ID: u64 = 1;
+/// From here on tokens belong to launchers. No attempt's id comes near.
+const LAUNCHERS: Token = Token(1 << 62);
 /// Which of an attempt's tokens is that of its first process; below are its streams.
 const MAIN: u64 = 2;
 
@@ -213,6 +222,8 @@ struct Sitter {
     cgroups: Option<Cgroups>,
     surroundings: Surroundings,
     agent: Agent,
+    launchers: Launchers<Newborn>,
+    watchdog: Option<Watchdog>,
     parts: JobParts,
     /// What is needed for starts that the spool has not asked for yet.
     admitted: BTreeMap<AttemptKey, Admitted>,
@@ -251,7 +262,8 @@ impl Sitter {
         let agent_user = users.run_as(&config.agent_user);
         let agent_user = agent_user.map_err(|why| SitterError::User("agent_user", why))?;
         users.run_as(&config.task_user).map_err(|why| SitterError::User("task_user", why))?;
-        let cgroups = Cgroups::find(&config.cgroup, spool.state().id());
+        let processes_max = config.processes_max;
+        let cgroups = Cgroups::find(&config.cgroup, spool.state().id(), processes_max);
         let cgroups = cgroups.map_err(SitterError::Cgroup)?;
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .map_err(|error| SitterError::Process(error.into()))?;
@@ -264,9 +276,14 @@ impl Sitter {
         }
         let surroundings = Surroundings { spool: spool.state().id(), player };
         let file_limit = FileLimit::raise();
+        let mark = environment::mark_of_launchers(surroundings.spool);
+        let launchers =
+            Launchers::new(mark, file_limit, LAUNCHERS).map_err(SitterError::Process)?;
         let mut sitter = Self {
             boot: procfs::boot_id().map_err(SitterError::Process)?,
-            agent: Agent::new(program.clone(), &config, agent_user, file_limit, AGENT),
+            agent: Agent::new(program.clone(), &config, agent_user, AGENT),
+            launchers,
+            watchdog: Watchdog::from_environment().map_err(SitterError::Process)?,
             program,
             poller,
             signals,
@@ -301,6 +318,7 @@ impl Sitter {
     /// Takes over what an earlier sitter left.
     fn adopt_everything(&mut self) {
         let now = BootMillis::now();
+        self.end_strays();
         let nursery = Nursery {
             spool_dir: &self.spool_dir,
             cgroups: self.cgroups.as_ref(),
@@ -320,6 +338,14 @@ impl Sitter {
         self.adopt_leftovers();
         // Children may have ended before signals were caught.
         self.reap(now);
+    }
+
+    /// Ends newborns that an earlier sitter's launchers left on their way: what was starting is lost,
+    /// and must not begin later on. Launchers themselves end with their sitter.
+    fn end_strays(&self) {
+        if self.spool.live().any(|(_, live)| live.process.is_none()) {
+            hunt::Trail::of_launchers(self.surroundings.spool).kill();
+        }
     }
 
     /// Pipes and cgroups of attempts that are settled.
@@ -354,6 +380,9 @@ impl Sitter {
             let ends = self.may_end(now);
             // Last, because each of them may settle something, and nothing but a wait comes after.
             self.agent.flush(&self.poller, now);
+            if let Some(watchdog) = &mut self.watchdog {
+                watchdog.tick(now);
+            }
             if ends {
                 return Ok(());
             }
@@ -368,13 +397,15 @@ impl Sitter {
 
     /// The next moment at which something is due by itself.
     fn next_deadline(&self, now: BootMillis) -> Option<BootMillis> {
-        if !self.starts.is_empty() {
+        if self.next_start().is_some() {
             return Some(BootMillis::default());
         }
         let attempts = self.attempts.values().filter_map(Attempt::next_deadline);
         // Once that has come, what it waits for has deadlines of its own.
         let stop_at = self.stop_at.filter(|at| *at > now);
-        let others = [self.agent.next_deadline(), self.rewrite_at, stop_at];
+        let (agent, launchers) = (self.agent.next_deadline(), self.launchers.next_deadline());
+        let watchdog = self.watchdog.as_ref().map(Watchdog::next_deadline);
+        let others = [agent, launchers, watchdog, self.rewrite_at, stop_at];
         attempts.chain(others.into_iter().flatten()).min()
     }
 
@@ -387,9 +418,8 @@ impl Sitter {
 
 /// The descriptor whose end means that nobody needs this player any more.
 fn take_lifeline(number: RawFd) -> Result<OwnedFd, SitterError> {
-    let lifeline = sys::take_descriptors([number]).pop().ok_or(SitterError::Lifeline(number))?;
-    rustix::io::fcntl_setfd(&lifeline, rustix::io::FdFlags::CLOEXEC)
-        .and_then(|()| rustix::io::ioctl_fionbio(&lifeline, true))
+    let lifeline = sys::inherited([number]).pop().ok_or(SitterError::Lifeline(number))?;
+    rustix::io::ioctl_fionbio(&lifeline, true)
         .map_err(|error| SitterError::Process(error.into()))?;
     Ok(lifeline)
 }

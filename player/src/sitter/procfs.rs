@@ -17,6 +17,9 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 /// it (`limits::PARAMS_BYTES` and a few names), and its own marks come first.
 const ENVIRONMENT_BYTES: u64 = 512 << 10;
 
+/// `PF_FORKNOEXEC` in the flags of a process: made, and nothing executed since.
+const FORKED_ONLY: i64 = 0x40;
+
 /// More than `/proc/PID/stat` has: 52 numbers of at most 20 digits, a name of at most 64 bytes.
 const STAT_BYTES: usize = 2 << 10;
 
@@ -27,6 +30,10 @@ pub(crate) struct Stat {
     pub(crate) pid: i32,
     /// Dead, and kept for its parent to ask how.
     pub(crate) zombie: bool,
+    /// Stopped by a signal or a tracer.
+    pub(crate) stopped: bool,
+    /// Whether it executed a program since it was made. Nobody can make the kernel say otherwise.
+    pub(crate) executed: bool,
     /// Its parent.
     pub(crate) parent: i32,
     /// Its process group.
@@ -63,6 +70,8 @@ fn parse(text: &str) -> Option<Stat> {
     Some(Stat {
         pid,
         zombie: matches!(state, "Z" | "X" | "x"),
+        stopped: matches!(state, "T" | "t"),
+        executed: number(9)? & FORKED_ONLY == 0,
         parent: small(4)?,
         group: small(5)?,
         session: small(6)?,
@@ -186,6 +195,14 @@ mod tests {
     }
 
     #[test]
+    fn what_executed_nothing_is_told_apart() {
+        assert!(Stat::of(std::process::id() as i32).unwrap().executed);
+        // A thread was made, and nothing was executed in it.
+        let own = || Stat::of(rustix::thread::gettid().as_raw_nonzero().get()).unwrap();
+        assert!(!std::thread::spawn(own).join().unwrap().executed);
+    }
+
+    #[test]
     fn no_name_hides_a_process() {
         let script = r"printf 'a\377) Z 1' > /proc/$$/comm; echo; read x";
         let mut child = Command::new("sh");
@@ -238,6 +255,7 @@ mod tests {
         let fields = (4..=52).map(|n| n.to_string()).collect::<Vec<_>>().join(" ");
         let stat = parse(&format!("42 (a) Z (b)) Z {fields}\n")).unwrap();
         assert_eq!((stat.pid, stat.zombie, stat.parent), (42, true, 4));
+        assert!(stat.executed && !stat.stopped);
         assert_eq!((stat.group, stat.session, stat.start_ticks, stat.exit_code), (5, 6, 22, 52));
         for bad in ["", "42", "42 (x", "42 (x) R", "x (x) R 1 1 1"] {
             assert_eq!(parse(bad), None, "{bad}");

@@ -4,8 +4,8 @@
 //! what it asks for. A journal that cannot be written keeps nothing from ending: new orders are
 //! refused, what runs is told from memory, and a fresh journal is tried until one can be written.
 //!
-//! To make a process takes longer than anything else here, so a burst of them is made in [`STARTS`]
-//! a turn: ends, cancels and reports never wait for the whole of it.
+//! Processes are made by launchers, which are asked for [`STARTS`] a turn: ends, cancels and reports
+//! never wait for the whole of a burst, nor for any process.
 
 use orchestra_model::delivery::{AttemptEnd, AttemptKey, Output, Refusal};
 use orchestra_proto::encode_end;
@@ -17,38 +17,55 @@ use super::{
     attempt::{Attempt, Phase, Why},
     capture,
     clock::BootMillis,
+    launcher::Launched,
     linger::Lingering,
     poll::Interest,
     spool_dir::attempt_name,
-    start::Stage,
+    start::{Expected, Newborn, Stage, StartError},
     token, wire,
 };
 
 /// After a journal could not be written, how long until the next try, in milliseconds.
 const REWRITE_PAUSE: u64 = 1_000;
-/// Most attempts that are started in one turn of the loop. With fewer the journal is synced oftener.
+/// Most attempts that are asked for in one turn of the loop. With fewer the journal is synced oftener.
 const STARTS: usize = 16;
 /// Most attempts that are over and whose pipes are still read; the oldest are let go.
 const LINGERING: usize = 1_024;
 
 impl Sitter {
     /// Tells the spool what ended, makes durable what it wants durable, and does what it asks for,
-    /// until there is nothing more, or some of [`Sitter::starts`] are left for the next turn.
+    /// until there is nothing more, or some of [`Sitter::starts`] are left for a later turn.
     pub(super) fn settle(&mut self) {
         loop {
             self.settle_ends();
-            let count = self.starts.len().min(STARTS);
-            let now: Vec<_> = self.starts.drain(..count).collect();
-            now.into_iter().for_each(|(key, plan)| self.start(key, &plan));
-            if !self.starts.is_empty() {
-                // What was started is made durable with what the turn brings.
+            let mut asked = 0;
+            while asked < STARTS
+                && let Some(place) = self.next_start()
+                && let Some((key, plan)) = self.starts.remove(place)
+            {
+                self.start(key, plan);
+                asked += 1;
+            }
+            if asked == STARTS {
+                // What was refused is made durable with what the turn brings.
                 return;
             }
-            if count == 0 && self.spool.unwritten().is_empty() {
-                self.admitted.clear();
+            if self.spool.unwritten().is_empty() {
+                if self.starts.is_empty() {
+                    self.admitted.clear();
+                }
                 return;
             }
         }
+    }
+
+    /// The first start whose launcher takes another one now: users do not wait for each other.
+    pub(super) fn next_start(&self) -> Option<usize> {
+        let may_start = |(key, _): &(AttemptKey, Plan)| {
+            let admitted = self.admitted.get(key);
+            admitted.is_none_or(|admitted| self.launchers.has_room(&admitted.runner.identity))
+        };
+        self.starts.iter().position(may_start)
     }
 
     /// The same, and starts nothing yet.
@@ -146,38 +163,91 @@ impl Sitter {
                     let refusal = Refusal::Cancelled;
                     return self.spool.handle(Input::StartFailed { key, refusal });
                 }
+                if let Some(expected) = self.expected().find(|expected| expected.key == key) {
+                    expected.cancelled = true;
+                    return;
+                }
                 self.cancel(key, BootMillis::now());
             }
         }
     }
 
-    fn start(&mut self, key: AttemptKey, plan: &Plan) {
+    /// Attempts whose process was asked for.
+    fn expected(&mut self) -> impl Iterator<Item = &mut Expected> {
+        self.launchers.awaited().filter_map(|newborn| match newborn {
+            Newborn::Attempt(expected) => Some(&mut **expected),
+            Newborn::Agent => None,
+        })
+    }
+
+    fn start(&mut self, key: AttemptKey, plan: Plan) {
+        let Some(admitted) = self.admitted.remove(&key) else {
+            let why = "what it needs is not in memory any more".to_owned();
+            let refusal = Refusal::SpawnFailed(why);
+            return self.spool.handle(Input::StartFailed { key, refusal });
+        };
+        let alone = self.attempts.is_empty() && self.expected().next().is_none();
         let mut stage = Stage {
             config: &self.config,
             spool_dir: &mut self.spool_dir,
             cgroups: self.cgroups.as_ref(),
             surroundings: &self.surroundings,
             null: self.null.as_fd(),
-            file_limit: self.file_limit,
-            boot: self.boot,
+            launchers: &mut self.launchers,
+            poller: &self.poller,
+            now: BootMillis::now(),
         };
-        let started = match self.admitted.remove(&key) {
-            Some(admitted) => stage.start(key, plan, &admitted).map_err(|error| error.refusal()),
-            None => {
-                let why = "what it needs is not in memory any more";
-                Err(Refusal::SpawnFailed(why.to_owned()))
+        match stage.start(key, &plan, &admitted, alone) {
+            Ok(true) => {
+                self.attempts.values_mut().for_each(|other| other.alone = false);
+                self.expected().filter(|other| other.key != key).for_each(|o| o.alone = false);
             }
+            Ok(false) => {
+                self.admitted.insert(key, admitted);
+                self.starts.push_front((key, plan));
+            }
+            Err(error) => self.start_failed(key, &error),
+        }
+    }
+
+    fn start_failed(&mut self, key: AttemptKey, error: &StartError) {
+        let (refusal, error) = (error.refusal(), crate::chain(error));
+        tracing::warn!(attempt = %key, error, "cannot start an attempt");
+        self.spool.handle(Input::StartFailed { key, refusal });
+    }
+
+    /// A launcher has said what came of a request.
+    pub(super) fn launched(&mut self, newborn: Newborn, launched: Launched, now: BootMillis) {
+        let expected = match newborn {
+            Newborn::Agent => return self.agent.launched(launched, &self.poller, now),
+            Newborn::Attempt(expected) => *expected,
         };
-        match started {
-            Ok((attempt, process)) => {
-                let (score, pid) = (&plan.score, process.pid);
+        let (key, cancelled) = (expected.key, expected.cancelled);
+        match launched {
+            Launched::Born(born) => {
+                let (score, pid) = (expected.score().clone(), born.pid);
                 tracing::info!(attempt = %key, %score, pid, "started an attempt");
-                self.insert(attempt);
+                let (attempt, process) = expected.born(born, self.boot, now);
+                let id = self.insert(attempt);
                 self.spool.handle(Input::Started { key, process });
+                if cancelled {
+                    self.cancel(key, now);
+                }
+                self.drain_all(id);
             }
-            Err(refusal) => {
-                tracing::warn!(attempt = %key, %refusal, "cannot start an attempt");
-                self.spool.handle(Input::StartFailed { key, refusal });
+            Launched::NotBorn(error) => {
+                self.left.extend(expected.clear_away(&self.spool_dir));
+                match cancelled {
+                    true => {
+                        let refusal = Refusal::Cancelled;
+                        self.spool.handle(Input::StartFailed { key, refusal });
+                    }
+                    false => self.start_failed(key, &StartError::Launch(error)),
+                }
+            }
+            Launched::Unknown => {
+                tracing::error!(attempt = %key, "a launcher ended while it started an attempt");
+                self.insert(expected.lost(now));
             }
         }
     }
@@ -190,8 +260,8 @@ impl Sitter {
         }
     }
 
-    /// Has the loop watch an attempt.
-    pub(super) fn insert(&mut self, mut attempt: Attempt) {
+    /// Has the loop watch an attempt; its id.
+    pub(super) fn insert(&mut self, mut attempt: Attempt) -> u64 {
         let id = self.fresh_id();
         let main = attempt.main.as_ref().filter(|main| !main.child && !main.gone);
         let streams = attempt.streams.iter().enumerate();
@@ -206,6 +276,7 @@ impl Sitter {
         attempt.alone &= self.attempts.is_empty();
         self.attempts.values_mut().for_each(|other| other.alone = false);
         self.attempts.insert(id, attempt);
+        id
     }
 
     /// What is over is durably so: its files go, and what it left behind lives on.

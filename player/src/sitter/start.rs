@@ -2,8 +2,9 @@
 //!
 //! *Admission* says, before anything is on disk, how an order would be run or why it would not:
 //! it looks at the score, the parameters, the user. What the spool counts itself (capacity,
-//! concurrency) it leaves to the spool. *Start* makes the process once the spool has `starting` on
-//! disk. Score and parameters wait between the two in memory alone: parameters never touch the
+//! concurrency) it leaves to the spool. *Start* asks for the process once the spool has `starting`
+//! on disk, of the launcher of its user; its answer comes later, and makes an attempt of what was
+//! [`Expected`]. Score and parameters wait meanwhile in memory alone: parameters never touch the
 //! player's disk.
 
 use std::{
@@ -14,23 +15,26 @@ use std::{
 };
 
 use orchestra_model::{
-    Millis,
+    Millis, ScoreName, Timestamp,
     delivery::{AttemptKey, JobPart, Refusal},
 };
 use orchestra_spool::{BootId, Plan, ProcessMark};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::{
+    fd::{AsFd, BorrowedFd, OwnedFd},
+    io::Errno,
+};
 
 use super::{
-    attempt::{Attempt, Main, Phase, Tap},
+    attempt::{self, Attempt, Main, Phase, Tap},
     capture::{Capture, Pipe, Stream},
     cgroup::{Cgroups, Door, Leaf},
-    clock::{self, BootMillis, BootNanos},
+    clock::{self, BootMillis},
     environment::{self, Surroundings},
-    procfs::Stat,
+    launcher::{Born, LaunchError, Launchers, NotSent, Request},
+    poll::Poller,
     scores::{Score, Scores, Unavailable},
-    spool_dir::SpoolDir,
-    sys::{self, FileLimit, Spawn},
-    users::{Runner, Users},
+    spool_dir::{SpoolDir, attempt_name},
+    users::{Runner, UserError, Users},
 };
 use crate::config::Config;
 
@@ -39,7 +43,7 @@ use crate::config::Config;
 pub(crate) struct Admitted {
     score: Score,
     part: Arc<JobPart>,
-    runner: Runner,
+    pub(crate) runner: Runner,
 }
 
 /// Says how an order would be run.
@@ -62,7 +66,10 @@ pub(crate) fn admit(
         Some(name) => users.named(name),
         None => users.run_as(&config.task_user),
     };
-    let runner = runner.map_err(|why| Refusal::SpawnFailed(crate::chain(&why)))?;
+    let runner = runner.map_err(|why| match &why {
+        UserError::LookUp(_, cause) if is_shortage(cause) => Refusal::Busy,
+        _ => Refusal::SpawnFailed(crate::chain(&why)),
+    })?;
     let plan = Plan {
         score: part.score.clone(),
         timeout: timeout.map_or(spec.timeout, |timeout| timeout.min(spec.timeout)),
@@ -81,9 +88,12 @@ pub(crate) struct Stage<'a> {
     pub(crate) cgroups: Option<&'a Cgroups>,
     pub(crate) surroundings: &'a Surroundings,
     pub(crate) null: BorrowedFd<'a>,
-    pub(crate) file_limit: FileLimit,
-    pub(crate) boot: BootId,
+    pub(crate) launchers: &'a mut Launchers<Newborn>,
+    pub(crate) poller: &'a Poller,
+    pub(crate) now: BootMillis,
 }
+
+const LAUNCHER: &str = "the launcher of its user ended while it was starting it";
 
 /// Why an attempt has no process, for certain.
 #[derive(Debug)]
@@ -97,7 +107,7 @@ pub(crate) enum StartError {
     /// A path holds a NUL byte.
     Environment(NulError),
     /// The process cannot be made.
-    Spawn(sys::SpawnError),
+    Launch(LaunchError),
 }
 
 impl fmt::Display for StartError {
@@ -107,7 +117,7 @@ impl fmt::Display for StartError {
             Self::Cgroup(_) => "cannot make its cgroup",
             Self::Score(_) => "cannot open the score's copy",
             Self::Environment(_) => "cannot make its environment",
-            Self::Spawn(_) => "cannot start its process",
+            Self::Launch(_) => "cannot start its process",
         })
     }
 }
@@ -117,63 +127,123 @@ impl std::error::Error for StartError {
         match self {
             Self::Files(cause) | Self::Cgroup(cause) | Self::Score(cause) => Some(cause),
             Self::Environment(cause) => Some(cause),
-            Self::Spawn(cause) => Some(cause),
+            Self::Launch(cause) => Some(cause),
         }
     }
 }
 
 impl StartError {
-    /// What the conductor is told: a spool that cannot be written is not the score's fault.
+    /// What the conductor is told: what this host lacks for the moment is no reason to give up, and a
+    /// spool that cannot be written is not the score's fault.
     pub(crate) fn refusal(&self) -> Refusal {
-        let why = crate::chain(self);
+        let shortage = match self {
+            Self::Files(cause) | Self::Cgroup(cause) | Self::Score(cause) => is_shortage(cause),
+            Self::Launch(LaunchError::Gone) => true,
+            Self::Launch(cause) => cause.cause().is_some_and(is_shortage),
+            Self::Environment(_) => false,
+        };
         match self {
-            Self::Files(_) => Refusal::Spool(why),
-            _ => Refusal::SpawnFailed(why),
+            _ if shortage => Refusal::Busy,
+            Self::Files(_) => Refusal::Spool(crate::chain(self)),
+            _ => Refusal::SpawnFailed(crate::chain(self)),
         }
     }
 }
 
+/// Whether the host has too many open files, processes, or too little memory just now.
+fn is_shortage(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::AGAIN | Errno::NOMEM))
+}
+
+/// An attempt whose process was asked for.
+#[derive(Debug)]
+pub(crate) struct Expected {
+    pub(crate) key: AttemptKey,
+    plan: Plan,
+    leaf: Option<Leaf>,
+    streams: [Tap; 2],
+    /// No other attempt has lived since it was asked for.
+    pub(crate) alone: bool,
+    /// To be ended as soon as it is there.
+    pub(crate) cancelled: bool,
+}
+
+/// What a newborn is for.
+#[derive(Debug)]
+pub(crate) enum Newborn {
+    /// It is the agent.
+    Agent,
+    /// It is an attempt's first process.
+    Attempt(Box<Expected>),
+}
+
+/// All that a launcher needs for an attempt.
+struct Prepared {
+    program: OwnedFd,
+    arguments: [CString; 1],
+    environment: Vec<CString>,
+    writers: [OwnedFd; 2],
+    door: Option<Door>,
+}
+
 impl Stage<'_> {
-    /// Makes the process of an attempt, with its pipes, files and cgroup. What was made is removed
-    /// again where that fails.
+    /// Makes pipes, files and cgroup of an attempt, and asks its user's launcher for its process.
+    /// `Ok(false)`: it has to be asked for later. What was made is removed again where it was not
+    /// asked for.
     pub(crate) fn start(
         &mut self,
         key: AttemptKey,
         plan: &Plan,
         admitted: &Admitted,
-    ) -> Result<(Attempt, ProcessMark), StartError> {
+        alone: bool,
+    ) -> Result<bool, StartError> {
         let leaf = match (self.cgroups, &plan.cgroup) {
             (Some(cgroups), Some(path)) => cgroups.make(path).map_err(StartError::Cgroup)?,
             _ => None,
         };
-        let started = self.start_in(key, plan, admitted, leaf.as_ref());
-        if started.is_err() {
-            self.spool_dir.remove_attempt(&super::spool_dir::attempt_name(key));
-            leaf.as_ref().map(Leaf::remove);
-        }
-        let (main, process, streams) = started?;
-        let attempt = Attempt {
-            key,
-            leaf,
-            main: Some(main),
-            ours: true,
-            alone: true,
-            started_at: Some(process.started_at),
-            deadline: BootMillis(process.boot_ms).after(plan.timeout.0),
-            interface: plan.interface,
-            streams,
-            phase: Phase::Running,
+        let (prepared, streams) = match self.prepare(key, plan, admitted, leaf.as_ref()) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                self.spool_dir.remove_attempt(&attempt_name(key));
+                leaf.as_ref().map(Leaf::remove);
+                return Err(error);
+            }
         };
-        Ok((attempt, process))
+        let plan = plan.clone();
+        let expected = Expected { key, plan, leaf, streams, alone, cancelled: false };
+        let newborn = Newborn::Attempt(Box::new(expected));
+        let user = &admitted.runner.identity;
+        let Prepared { program, arguments, environment, writers: [stdout, stderr], door } =
+            &prepared;
+        let request = Request {
+            program: program.as_fd(),
+            arguments,
+            environment,
+            descriptors: &[self.null, stdout.as_fd(), stderr.as_fd()],
+            cgroup: door.as_ref().map(Door::entrance),
+            // A score may be made to use sudo or the like; the agent may not.
+            no_new_privileges: false,
+        };
+        let sent = self.launchers.send(self.poller, user, &request, newborn, self.now);
+        let (newborn, result) = match sent {
+            Ok(()) => return Ok(true),
+            Err(NotSent::Later(newborn)) => (newborn, Ok(false)),
+            Err(NotSent::Never(newborn, error)) => (newborn, Err(StartError::Launch(error))),
+        };
+        if let Newborn::Attempt(expected) = newborn {
+            expected.clear_away(self.spool_dir);
+        }
+        result
     }
 
-    fn start_in(
+    fn prepare(
         &mut self,
         key: AttemptKey,
         plan: &Plan,
         admitted: &Admitted,
         leaf: Option<&Leaf>,
-    ) -> Result<(Main, ProcessMark, [Tap; 2]), StartError> {
+    ) -> Result<(Prepared, [Tap; 2]), StartError> {
         let Admitted { score, part, runner } = admitted;
         let scores_dir = &self.config.scores_dir;
         let environment = environment::of_attempt(self.surroundings, key, part, scores_dir, runner);
@@ -186,34 +256,8 @@ impl Stage<'_> {
         let (stdout, to_stdout) = tap(Stream::Stdout)?;
         let (stderr, to_stderr) = tap(Stream::Stderr)?;
         let door = leaf.map(Leaf::door).transpose().map_err(StartError::Cgroup)?;
-        let (wall, before) = (clock::wall(), BootNanos::now());
-        let spawned = sys::spawn(&Spawn {
-            program: program.as_fd(),
-            arguments: &[name],
-            environment: &environment,
-            descriptors: &[self.null, to_stdout.as_fd(), to_stderr.as_fd()],
-            identity: runner.identity.as_ref(),
-            cgroup: door.as_ref().map(Door::entrance),
-            file_limit: self.file_limit,
-            // A score may be made to use sudo or the like; the agent may not.
-            no_new_privileges: false,
-        });
-        let spawned = spawned.map_err(StartError::Spawn)?;
-        let pid = spawned.pid.as_raw_nonzero().get();
-        // To ask for it is one of the dearest parts of a start. Nobody but us can reap it, so it
-        // is there, even if it has ended.
-        let start_ticks = BootNanos::tick_between(before, BootNanos::now())
-            .or_else(|| Stat::of(pid).map(|stat| stat.start_ticks))
-            .unwrap_or(0);
-        let main = Main { pid, start_ticks, pidfd: spawned.pidfd, child: true, gone: false };
-        let mark = ProcessMark {
-            pid: pid.unsigned_abs(),
-            start_ticks,
-            boot: self.boot,
-            started_at: wall,
-            boot_ms: before.millis().0,
-        };
-        Ok((main, mark, [stdout, stderr]))
+        let (arguments, writers) = ([name], [to_stdout, to_stderr]);
+        Ok((Prepared { program, arguments, environment, writers, door }, [stdout, stderr]))
     }
 
     fn tap(
@@ -225,5 +269,59 @@ impl Stage<'_> {
         let (pipe, writer) = Pipe::create(dir.as_fd(), stream, runner.identity.as_ref())?;
         let capture = Capture::new(Rc::clone(dir), stream, self.config.output_max);
         Ok((Tap { capture: Some(capture), pipe: Some(pipe) }, writer))
+    }
+}
+
+impl Expected {
+    /// Its process is there.
+    pub(crate) fn born(self, born: Born, boot: BootId, now: BootMillis) -> (Attempt, ProcessMark) {
+        let Born { pid, start_ticks, pidfd, ended } = born;
+        let main = Main { pid, start_ticks, pidfd, child: true, gone: false };
+        let started_at = clock::wall();
+        let mark =
+            ProcessMark { pid: pid.unsigned_abs(), start_ticks, boot, started_at, boot_ms: now.0 };
+        let deadline = now.after(self.plan.timeout.0);
+        let mut attempt = self.attempt(Some(main), Some(started_at), deadline, Phase::Running);
+        if let Some(wait_status) = ended {
+            attempt.main_ended(wait_status, now);
+        }
+        (attempt, mark)
+    }
+
+    /// Nobody will know whether there was a process: what there may be is looked for and killed.
+    pub(crate) fn lost(self, now: BootMillis) -> Attempt {
+        self.attempt(None, None, now, attempt::lost(LAUNCHER, now))
+    }
+
+    fn attempt(
+        self,
+        main: Option<Main>,
+        started_at: Option<Timestamp>,
+        deadline: BootMillis,
+        phase: Phase,
+    ) -> Attempt {
+        Attempt {
+            key: self.key,
+            leaf: self.leaf,
+            main,
+            ours: true,
+            alone: self.alone,
+            started_at,
+            deadline,
+            interface: self.plan.interface,
+            streams: self.streams,
+            phase,
+        }
+    }
+
+    /// It has no process, and never will. Its cgroup, where something is still dying in it.
+    pub(crate) fn clear_away(self, spool_dir: &SpoolDir) -> Option<Leaf> {
+        spool_dir.remove_attempt(&attempt_name(self.key));
+        self.leaf.filter(|leaf| !leaf.remove())
+    }
+
+    /// What it is a start of.
+    pub(crate) fn score(&self) -> &ScoreName {
+        &self.plan.score
     }
 }

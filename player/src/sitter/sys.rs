@@ -4,10 +4,12 @@
 //! block says why. What it does with them (which program, which user, which cgroup) is decided
 //! elsewhere; this file decides nothing.
 //!
-//! The sitter is a program of one thread, and [`spawn`] leans on that: signals are blocked and
-//! memory is shared with the child for the few system calls between `clone` and `execveat`. The
-//! log's thread is there as well. It takes no signal, opens no descriptor, makes no process, and
+//! Sitter and launcher are programs of one thread, and [`spawn`] leans on that: signals are blocked
+//! and memory is shared with the child for the few system calls between `clone` and `execveat`. The
+//! sitter has its log's thread as well. It takes no signal, opens no descriptor, makes no process, and
 //! uses nothing of what a newborn uses, so it may run on meanwhile.
+//! Whoever calls it waits until the child executes its program, so nobody may call it who cannot
+//! wait for a process of that user: the sitter makes launchers alone, which stay its own user's.
 
 #![expect(unsafe_code, reason = "system calls that no safe crate wraps; see each block's proof")]
 
@@ -17,12 +19,13 @@ use std::{
     mem::{self, MaybeUninit},
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     ptr,
+    sync::atomic::{AtomicI32, Ordering},
 };
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 /// Who a process runs as, in numbers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Identity {
     /// User.
     pub(crate) uid: u32,
@@ -51,7 +54,13 @@ pub(crate) struct Spawn<'a> {
     pub(crate) file_limit: FileLimit,
     /// Set-user-id programs give it nothing.
     pub(crate) no_new_privileges: bool,
+    /// The caller's parent becomes its parent, and its number is written here: [`BEGUN`] before it
+    /// is made, its own as the first thing that it does. `None`: the caller is its parent.
+    pub(crate) sibling: Option<&'a AtomicI32>,
 }
+
+/// What stands for a process that may have been made, and has not written its number yet.
+pub(crate) const BEGUN: i32 = -1;
 
 /// A way into a cgroup.
 #[derive(Clone, Copy)]
@@ -100,8 +109,27 @@ impl std::error::Error for SpawnError {
     }
 }
 
+impl SpawnError {
+    /// Made of the numbers that another process has of it; `None` where they mean nothing.
+    pub(crate) fn from_numbers(step: u8, errno: i32) -> Option<Self> {
+        let step = *Step::ALL.get(usize::from(step))?;
+        Some(Self { step, source: io::Error::from_raw_os_error(errno) })
+    }
+
+    /// The numbers of step and error that another process makes the same of.
+    pub(crate) fn numbers(&self) -> (u8, i32) {
+        let place = Step::ALL.iter().position(|step| *step == self.step).unwrap_or(0);
+        (place as u8, self.source.raw_os_error().unwrap_or(libc::EINVAL))
+    }
+
+    /// What the kernel said.
+    pub(crate) fn cause(&self) -> &io::Error {
+        &self.source
+    }
+}
+
 /// What the child was about when it failed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Prepare,
     Clone,
@@ -114,9 +142,25 @@ enum Step {
     Execute,
 }
 
+impl Step {
+    const ALL: [Step; 9] = [
+        Step::Prepare,
+        Step::Clone,
+        Step::Session,
+        Step::Cgroup,
+        Step::Descriptors,
+        Step::Directory,
+        Step::Identity,
+        Step::Privileges,
+        Step::Execute,
+    ];
+}
+
 /// What parent and child share while the parent is suspended. Plain values and pointers to
-/// memory that the parent keeps alive; the child writes `failure` alone.
+/// memory that the parent keeps alive; the child writes `failure` and the number alone.
 struct Plan {
+    /// Where the child writes its number; null: nowhere.
+    number: *const AtomicI32,
     program: c_int,
     arguments: *const *const c_char,
     environment: *const *const c_char,
@@ -129,6 +173,10 @@ struct Plan {
     no_new_privileges: bool,
     failure: Option<(Step, c_int)>,
 }
+
+/// How many descriptors are closed one by one where the kernel cannot close them together: more
+/// than a launcher has.
+const CLOSED_SINGLY: c_int = 128;
 
 /// Room for the child's few frames; it calls nothing deep.
 const CHILD_STACK_BYTES: usize = 64 << 10;
@@ -158,6 +206,7 @@ pub(crate) fn spawn(spawn: &Spawn<'_>) -> Result<Spawned, SpawnError> {
     let arguments = pointers(spawn.arguments);
     let environment = pointers(spawn.environment);
     let mut plan = Plan {
+        number: spawn.sibling.map_or(ptr::null(), ptr::from_ref),
         program,
         arguments: arguments.as_ptr(),
         environment: environment.as_ptr(),
@@ -174,21 +223,24 @@ pub(crate) fn spawn(spawn: &Spawn<'_>) -> Result<Spawned, SpawnError> {
     // The child shares our signal handlers' memory until it executes, so none may run in it.
     let blocked = BlockedSignals::all();
     let directory = spawn.cgroup.and_then(|cgroup| cgroup.directory);
+    let parent = spawn.sibling.map_or(0, |_| libc::CLONE_PARENT);
+    spawn.sibling.inspect(|number| number.store(BEGUN, Ordering::Relaxed));
     // SAFETY: as `born_in` demands, stack and plan outlive the call, and this is the only thread.
-    let born = directory
-        .and_then(|directory| unsafe { born_in(directory, &mut stack, &mut plan, &mut pidfd) });
+    let born = directory.and_then(|directory| unsafe {
+        born_in(directory, parent, &mut stack, &mut plan, &mut pidfd)
+    });
     let pid = born.unwrap_or_else(|| {
         plan.cgroup = spawn.cgroup.map_or(-1, |cgroup| cgroup.processes.as_raw_fd());
         // SAFETY: `child` gets a stack of its own, whose end (stacks grow down) is aligned for any
         // value, and `plan`, which with all it points to outlives the child's use: CLONE_VFORK
         // suspends this thread, the only one, until the child has executed or exited. CLONE_VM
-        // shares the memory; `child` writes `plan.failure` and errno alone. CLONE_PIDFD stores a
-        // new descriptor through the pointer given as the parent's thread id.
+        // shares the memory; `child` writes `plan.failure`, errno and the atomic number alone.
+        // CLONE_PIDFD stores a new descriptor through the pointer given as the parent's thread id.
         unsafe {
             libc::clone(
                 child,
                 stack.as_mut_ptr_range().end.cast(),
-                CLONE_FLAGS | libc::SIGCHLD,
+                CLONE_FLAGS | parent | libc::SIGCHLD,
                 ptr::from_mut(&mut plan).cast(),
                 ptr::from_mut(&mut pidfd),
             )
@@ -196,14 +248,18 @@ pub(crate) fn spawn(spawn: &Spawn<'_>) -> Result<Spawned, SpawnError> {
     });
     let cloned = if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
     drop(blocked);
-    cloned.map_err(|source| SpawnError { step: Step::Clone, source })?;
+    cloned.map_err(|source| {
+        spawn.sibling.inspect(|number| number.store(0, Ordering::Relaxed));
+        SpawnError { step: Step::Clone, source }
+    })?;
     // SAFETY: clone succeeded, so the kernel stored a new descriptor here that nobody else owns.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     // SAFETY: `plan` is a live local; volatile, because the child's write is invisible to the
     // compiler.
     let failure = unsafe { ptr::read_volatile(&raw const plan.failure) };
     if let Some((step, errno)) = failure {
-        // It has exited, or is about to: it must not be met again as an unknown child.
+        // It has exited, or is about to: it must not be met again as an unknown child. Another's
+        // child is refused here, and left to its parent.
         let _ = rustix::io::retry_on_intr(|| {
             rustix::process::waitid(
                 WaitId::PidFd(rustix::fd::AsFd::as_fd(&pidfd)),
@@ -233,6 +289,7 @@ const CLONE_FLAGS: c_int = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDF
 #[cfg(target_arch = "x86_64")]
 unsafe fn born_in(
     directory: BorrowedFd<'_>,
+    parent: c_int,
     stack: &mut [MaybeUninit<u128>],
     plan: &mut Plan,
     pidfd: &mut c_int,
@@ -241,9 +298,10 @@ unsafe fn born_in(
     const INTO_CGROUP: u64 = 1 << 33;
     // SAFETY: all zero means "not used" for every field.
     let mut arguments: libc::clone_args = unsafe { mem::zeroed() };
-    arguments.flags = CLONE_FLAGS as u64 | INTO_CGROUP;
+    arguments.flags = (CLONE_FLAGS | parent) as u64 | INTO_CGROUP;
     arguments.pidfd = ptr::from_mut(pidfd) as u64;
-    arguments.exit_signal = libc::SIGCHLD as u64;
+    // Of a sibling it is the caller's own, and the kernel refuses to be told another one.
+    arguments.exit_signal = if parent == 0 { libc::SIGCHLD as u64 } else { 0 };
     arguments.stack = stack.as_mut_ptr() as u64;
     arguments.stack_size = size_of_val(stack) as u64;
     arguments.cgroup = directory.as_raw_fd() as u64;
@@ -282,6 +340,7 @@ unsafe fn born_in(
 #[cfg(not(target_arch = "x86_64"))]
 unsafe fn born_in(
     _: BorrowedFd<'_>,
+    _: c_int,
     _: &mut [MaybeUninit<u128>],
     _: &mut Plan,
     _: &mut c_int,
@@ -318,6 +377,10 @@ unsafe fn become_program(plan: &Plan) -> Step {
     // vouches for. User and groups are changed with raw system calls, because libc's own functions
     // would change every thread that they believe exists: the parent's.
     unsafe {
+        if !plan.number.is_null() {
+            let own = libc::syscall(libc::SYS_getpid);
+            (*plan.number).store(own as i32, Ordering::Relaxed);
+        }
         // The kernel's own struct, all zero, says "the default"; libc's wrapper would keep its hands
         // off two signals, which may have been left ignored. Refused for KILL and STOP alone.
         let default = [0_u64; 8];
@@ -340,10 +403,14 @@ unsafe fn become_program(plan: &Plan) -> Step {
         if libc::dup3(plan.program, program, libc::O_CLOEXEC) < 0 {
             return Step::Descriptors;
         }
-        // Everything is opened close-on-exec; this holds where something was not. Kernels before
-        // 5.11 do not know it, and lose only this second wall.
-        let last = libc::c_uint::MAX;
-        libc::syscall(libc::SYS_close_range, program + 1, last, libc::CLOSE_RANGE_CLOEXEC);
+        // From here on it may be another user's, who can stop it for ever: it holds nothing but what
+        // is its own. Kernels before 5.9 cannot close a range; launchers have few descriptors.
+        let first = (program + 1) as libc::c_uint;
+        if libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) < 0 {
+            for number in program + 1..program + 1 + CLOSED_SINGLY {
+                libc::close(number);
+            }
+        }
         // What we raised for ourselves; it cannot be refused, being no higher than what we have.
         libc::setrlimit(libc::RLIMIT_NOFILE, &raw const plan.file_limit);
         libc::umask(0o022);
@@ -397,13 +464,19 @@ unsafe fn become_program(plan: &Plan) -> Step {
 pub(crate) struct FileLimit(libc::rlimit);
 
 impl FileLimit {
-    /// Raises this process's own limit as far as it goes.
-    pub(crate) fn raise() -> Self {
+    /// This process's own, which it leaves as it is.
+    pub(crate) fn own() -> Self {
         let mut limit = libc::rlimit { rlim_cur: 1_024, rlim_max: 1_024 };
         // SAFETY: fills the struct.
         unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
-        FileLimit(limit).raise_again();
         FileLimit(limit)
+    }
+
+    /// Raises this process's own limit as far as it goes.
+    pub(crate) fn raise() -> Self {
+        let limit = Self::own();
+        limit.raise_again();
+        limit
     }
 
     /// Raises it once more, after [`FileLimit::restore`].
@@ -487,21 +560,67 @@ pub(crate) fn execute(
     Some(io::Error::last_os_error())
 }
 
-/// Takes over the descriptors of these numbers.
-///
-/// To be called once, by a program that has just started and knows that it opened none of them:
-/// they were left open for it by what it was before, or by a careless parent.
-pub(crate) fn take_descriptors(numbers: impl IntoIterator<Item = i32>) -> Vec<OwnedFd> {
-    let open = |number: &i32| {
+/// Those of these descriptors that were left open for this program by what it was before, or by a
+/// parent. Each is given away once, and is close-on-exec from then on.
+pub(crate) fn inherited(numbers: impl IntoIterator<Item = i32>) -> Vec<OwnedFd> {
+    let was_left = |number: &i32| {
         // SAFETY: F_GETFD reads a flag, or fails for a number that is not open.
-        *number > 2 && unsafe { libc::fcntl(*number, libc::F_GETFD) } >= 0
+        let flags = unsafe { libc::fcntl(*number, libc::F_GETFD) };
+        *number > 2 && flags >= 0 && flags & libc::FD_CLOEXEC == 0
     };
-    numbers
-        .into_iter()
-        .filter(open)
-        // SAFETY: it is open, and by this function's contract nobody else in this program has it.
-        .map(|number| unsafe { OwnedFd::from_raw_fd(number) })
-        .collect()
+    let left: Vec<i32> = numbers.into_iter().filter(was_left).collect();
+    // SAFETY: what an execution left open is not close-on-exec. std and every module of this program
+    // open descriptors close-on-exec, so this program opened none of these; what was taken is
+    // close-on-exec, so no earlier call gave one of them away.
+    unsafe { take_descriptors(left) }
+}
+
+/// Takes over the descriptors of these numbers, and makes them close-on-exec.
+///
+/// # Safety
+///
+/// Each is open, and nothing in this program owns or borrows it.
+unsafe fn take_descriptors(numbers: Vec<i32>) -> Vec<OwnedFd> {
+    let take = |number: i32| {
+        // SAFETY: sets a flag of a descriptor that is the caller's to give.
+        unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+        // SAFETY: open and nobody's, by this function's contract.
+        unsafe { OwnedFd::from_raw_fd(number) }
+    };
+    numbers.into_iter().map(take).collect()
+}
+
+/// How many numbers a page that is shared between processes has room for.
+pub(crate) const SHARED_NUMBERS: usize = 64;
+
+/// Numbers at the beginning of a file, shared with whoever else has it, for as long as this process
+/// lives. `None` where the file is no such thing.
+pub(crate) fn shared_numbers(file: BorrowedFd<'_>) -> Option<&'static [AtomicI32; SHARED_NUMBERS]> {
+    const BYTES: usize = size_of::<[AtomicI32; SHARED_NUMBERS]>();
+    let seals = rustix::fs::fcntl_get_seals(file).ok()?;
+    let size = rustix::fs::fstat(file).ok()?.st_size;
+    if !seals.contains(rustix::fs::SealFlags::SHRINK) || usize::try_from(size).ok()? < BYTES {
+        return None;
+    }
+    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
+    // SAFETY: a new mapping, wherever the kernel likes.
+    let page =
+        unsafe { libc::mmap(ptr::null_mut(), BYTES, protection, flags, file.as_raw_fd(), 0) };
+    // SAFETY: it is mapped, aligned to a page, never unmapped, and stays within the file, which
+    // cannot shrink; any bits are a number, and whoever writes them writes whole ones.
+    (page != libc::MAP_FAILED).then(|| unsafe { &*page.cast() })
+}
+
+/// A child that has ended and that nobody has asked how; it goes on waiting for that.
+pub(crate) fn ended_child() -> Option<i32> {
+    // SAFETY: all zero is a valid `siginfo_t`.
+    let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: fills the struct, or leaves it as it is.
+    let asked = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options) };
+    // SAFETY: the call filled this field, or it is still zero.
+    let pid = unsafe { info.si_pid() };
+    (asked == 0 && pid > 0).then_some(pid)
 }
 
 /// Sends a signal to the process group that this process leads or led, never to another one that
@@ -664,6 +783,7 @@ mod tests {
             cgroup,
             file_limit: FileLimit(libc::rlimit { rlim_cur: 100, rlim_max: 200 }),
             no_new_privileges: true,
+            sibling: None,
         })?;
         let ended =
             rustix::process::waitid(WaitId::PidFd(spawned.pidfd.as_fd()), WaitIdOptions::EXITED);
@@ -685,6 +805,47 @@ mod tests {
             assert_eq!(error.source.raw_os_error(), Some(errno), "{error}");
             assert_eq!(error.to_string(), "cannot execute it");
         }
+    }
+
+    #[test]
+    fn what_was_left_open_is_given_away_once() {
+        let (reader, writer) = io::pipe().unwrap();
+        let numbers = [reader.as_raw_fd(), writer.as_raw_fd(), 0, 1, 2];
+        assert!(inherited(numbers).is_empty(), "what this program opened");
+        rustix::io::fcntl_setfd(&reader, rustix::io::FdFlags::empty()).unwrap();
+        let left = std::os::fd::IntoRawFd::into_raw_fd(reader);
+        let taken = inherited(numbers);
+        assert_eq!(taken.iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>(), [left]);
+        assert!(inherited(numbers).is_empty(), "a second time");
+    }
+
+    #[test]
+    fn numbers_are_shared_with_who_has_the_file() {
+        use std::os::unix::fs::FileExt;
+        let flags = rustix::fs::MemfdFlags::CLOEXEC | rustix::fs::MemfdFlags::ALLOW_SEALING;
+        let file = File::from(rustix::fs::memfd_create(c"test", flags).unwrap());
+        file.set_len(4_096).unwrap();
+        assert!(shared_numbers(file.as_fd()).is_none(), "it may shrink");
+        rustix::fs::fcntl_add_seals(&file, rustix::fs::SealFlags::SHRINK).unwrap();
+        let numbers = shared_numbers(file.as_fd()).unwrap();
+        numbers[3].store(BEGUN, Ordering::Relaxed);
+        let mut bytes = [0; 4];
+        file.read_exact_at(&mut bytes, 12).unwrap();
+        assert_eq!(i32::from_le_bytes(bytes), BEGUN);
+        file.write_all_at(&7_i32.to_le_bytes(), 12).unwrap();
+        assert_eq!(numbers[3].load(Ordering::Relaxed), 7);
+        assert!(shared_numbers(File::open("/dev/null").unwrap().as_fd()).is_none());
+    }
+
+    #[test]
+    fn an_error_is_the_same_from_its_numbers() {
+        for (place, step) in (0..).zip(Step::ALL) {
+            let error = SpawnError { step, source: io::Error::from_raw_os_error(libc::EAGAIN) };
+            assert_eq!(error.numbers(), (place, libc::EAGAIN));
+            let again = SpawnError::from_numbers(place, libc::EAGAIN).unwrap();
+            assert_eq!(again.to_string(), error.to_string());
+        }
+        assert!(SpawnError::from_numbers(Step::ALL.len() as u8, 0).is_none());
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(crate) fn program() -> io::Result<PathBuf> {
 /// error and the lifeline. To be called first of all.
 pub(crate) fn inherited(lifeline: Option<RawFd>) -> io::Result<Vec<OwnedFd>> {
     let numbers = procfs::descriptors()?;
-    Ok(sys::take_descriptors(numbers.into_iter().filter(|number| Some(*number) != lifeline)))
+    Ok(sys::inherited(numbers.into_iter().filter(|number| Some(*number) != lifeline)))
 }
 
 /// Becomes the program that is at `program` now, with the same arguments. Returns where that fails,

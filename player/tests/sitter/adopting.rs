@@ -1,6 +1,6 @@
 //! Sitters and agents come and go; scores do not notice.
 
-use std::{fs, time::Duration};
+use std::{fs, os::unix::net::UnixDatagram, time::Duration};
 
 use orchestra_model::delivery::{AttemptKey, Outcome, PlayerSnapshot, Refusal};
 use rustix::process::{Signal, kill_process};
@@ -27,6 +27,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("an_agent_that_asks_and_does_not_read_is_replaced", an_agent_that_does_not_read),
     ("an_answer_is_given_after_a_crash", an_answer_is_given_after_a_crash),
     ("a_daemon_is_drained_by_the_next_sitter", a_daemon_is_drained_by_the_next_sitter),
+    ("a_supervisor_hears_that_the_sitter_goes_on", a_supervisor_hears_that_the_sitter_goes_on),
 ];
 
 const WAIT: &str = "echo before; echo $$ > $OUT/pid; cat $OUT/go; echo after; exit 5";
@@ -318,4 +319,28 @@ fn an_agent_that_does_not_read() {
     assert_eq!(world.output_of("wordy", &[]), "wordy\n");
     // For reading less than it asks for, or nothing: that depends on who is faster.
     world.logged("killing the agent");
+}
+
+fn a_supervisor_hears_that_the_sitter_goes_on() {
+    let world = World::new();
+    let path = world.path("notify");
+    let supervisor = UnixDatagram::bind(&path).unwrap();
+    supervisor.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
+    let socket = format!("NOTIFY_SOCKET={}", path.display());
+    world.start_through(&["env", &socket, "WATCHDOG_USEC=300000"]);
+    world.start();
+    let hear = || {
+        let mut word = [0; 32];
+        let length = supervisor.recv(&mut word).unwrap();
+        assert_eq!(&word[..length], b"WATCHDOG=1");
+    };
+    // Nothing else wakes it.
+    (0..3).for_each(|_| hear());
+    world.signal(Signal::USR2);
+    world.hear_the_end();
+    world.attach();
+    supervisor.set_nonblocking(true).unwrap();
+    while supervisor.recv(&mut [0; 32]).is_ok() {}
+    supervisor.set_nonblocking(false).unwrap();
+    (0..3).for_each(|_| hear());
 }

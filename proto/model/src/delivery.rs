@@ -208,7 +208,8 @@ pub enum Refusal {
     Parameters(String),
     /// The process could not be made.
     SpawnFailed(String),
-    /// It runs as many as it may. Not final: the task waits again.
+    /// It runs as many as it may, or its host lacks something for the moment: open files, processes,
+    /// memory. Not final: the task waits again.
     Busy,
     /// The flow was cancelled before it started.
     Cancelled,

@@ -30,7 +30,7 @@ use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 use crate::{
     agent::{
-        link::{Link, LinkError},
+        link::{Link, LinkError, Patience},
         serve,
     },
     config::Config,
@@ -229,13 +229,25 @@ impl Sitter {
         Self::of(|link| async move { serve(&config, "boot-1", link).await })
     }
 
+    /// Starts an agent that may ask.
+    pub(super) fn start_asked(config: Config, patience: Patience) -> Self {
+        Self::with(Some(patience), |link| async move { serve(&config, "boot-1", link).await })
+    }
+
     /// Starts what stands for an agent.
     pub(super) fn of<F: Future<Output = LinkError> + Send + 'static>(
         agent: impl FnOnce(Link) -> F,
     ) -> Self {
+        Self::with(None, agent)
+    }
+
+    fn with<F: Future<Output = LinkError> + Send + 'static>(
+        patience: Option<Patience>,
+        agent: impl FnOnce(Link) -> F,
+    ) -> Self {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        let agent = tokio::spawn(agent(Link::new(theirs).unwrap()));
+        let agent = tokio::spawn(agent(Link::new(theirs, patience).unwrap()));
         let socket = UnixStream::from_std(ours).unwrap();
         Sitter { socket, inbox: Inbox::default(), agent }
     }
