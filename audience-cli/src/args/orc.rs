@@ -130,7 +130,7 @@ pub struct FlowsArgs {
 #[command(
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
-    after_help = "Examples:\n  orc players --absent\n  orc players 'fe[1-6]' --json
+    after_help = "Examples:\n  orc players 'fe[1-6]' --absent --json
   orc players release fe3 --reason 'its spool was copied from fe2; removed'"
 )]
 pub struct PlayersArgs {
@@ -176,11 +176,13 @@ pub enum PlayersVerb {
 
 /// `orc players release`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "What is in flight to them is lost. Look at the hosts first: a player is \
-quarantined because it claims orders that this conductor cannot have given.
+#[command(after_help = "\
+What is in flight to them is lost. Look at the hosts first: a player is quarantined
+because it claims orders that this conductor cannot have given.
 
-Example:
-  orc players release fe3 --reason 'its spool was copied from fe2; removed'")]
+Examples:
+  orc players release fe3 --reason 'its spool was copied from fe2; removed'
+  orc players release 'fe[1-6]' --reason 'they were attached to a test conductor'")]
 pub struct ReleasePlayersArgs {
     /// Which; those that are not quarantined stay as they are
     #[arg(value_name = "HOSTS", required = true)]

@@ -247,7 +247,7 @@ fn the_conductor_is_asked_and_told() {
     fake.run("orc conductor recover").fails(1, &["nothing says that it is an old copy"]);
     fake.run("orc conductor recover --although-healthy").fails(64, &["--store"]);
     fake.run("orc conductor recover --store 00fe --although-healthy")
-        .fails(1, &["another store is meant"]);
+        .fails(64, &["another store is meant"]);
     fake.run("orc conductor recover --store 00ff --although-healthy").is(
         0,
         "recovered: term 3, the next flow is 1042\n",
