@@ -72,7 +72,9 @@ fn launch() -> ExitCode {
     match sitter::launcher::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "player: {}", player::chain(&error));
+            // It makes no process any more, so there may be a second thread.
+            let _log = sitter::start_log();
+            log::say(format_args!("player: {}", player::chain(&error)));
             ExitCode::FAILURE
         }
     }
