@@ -19,7 +19,7 @@ mod steer;
 use std::time::Duration;
 
 use bytes::Bytes;
-use orchestra_certs::{ConnectError, Credentials, LoadError, Refused, channel};
+use orchestra_certs::{ConnectError, Credentials, LoadError, Refused, channel_to};
 use orchestra_model::{
     delivery::RequestId,
     ids::{FlowId, Part, Reference},
@@ -82,8 +82,7 @@ pub struct TaskFilter {
 impl Client {
     /// Connects, trying for the connection's timeout.
     pub async fn connect(connection: Connection) -> Result<Self, Failure> {
-        let credentials = Credentials::load(&connection.files, &connection.expected.domain)
-            .map_err(load_failure)?;
+        let credentials = load(&connection)?;
         let deadline = Instant::now() + connection.connect_timeout.to_std();
         let channel = dial(&connection, &credentials, Some(deadline)).await?;
         Ok(Self { connection, credentials, rpc: client(channel) })
@@ -91,6 +90,10 @@ impl Client {
 
     /// Connects anew, trying until the deadline; for ever where there is none.
     pub async fn reconnect(&mut self, deadline: Option<Instant>) -> Result<(), Failure> {
+        // Whoever waits for days may have a renewed certificate by now, or a newer revocation list.
+        if let Ok(credentials) = load(&self.connection) {
+            self.credentials = credentials;
+        }
         self.rpc = client(dial(&self.connection, &self.credentials, deadline).await?);
         Ok(())
     }
@@ -349,14 +352,15 @@ async fn dial(
     credentials: &Credentials,
     deadline: Option<Instant>,
 ) -> Result<Channel, Failure> {
-    let config =
-        credentials.client_config(&connection.expected.conductor_name).map_err(load_failure)?;
+    let conductor = &connection.expected.conductor_name;
+    // A role that does not fit is told before anybody is dialled.
+    drop(credentials.client_config(conductor).map_err(load_failure)?);
     let mut backoff = Backoff::new();
     loop {
         let mut last = None;
         for address in &connection.conductors {
             let left = deadline.map_or(ATTEMPT, |at| at.saturating_duration_since(Instant::now()));
-            match channel(address, config.clone(), left.min(ATTEMPT)).await {
+            match channel_to(conductor, address, credentials, left.min(ATTEMPT)).await {
                 Ok(channel) => return Ok(channel),
                 Err(error) if is_final(&error) => return Err(dial_failure(error)),
                 Err(error) => last = Some(error),
@@ -379,7 +383,7 @@ fn is_final(error: &ConnectError) -> bool {
             reason,
             Refused::Closed | Refused::TimedOut | Refused::Crowded | Refused::Other(_)
         ),
-        ConnectError::Http { .. } => true,
+        ConnectError::Http { .. } | ConnectError::Unusable { .. } => true,
     }
 }
 
@@ -399,6 +403,10 @@ fn dial_failure(error: ConnectError) -> Failure {
         Some(hint) => failure.hint(hint),
         None => failure,
     }
+}
+
+fn load(connection: &Connection) -> Result<Credentials, Failure> {
+    Credentials::load(&connection.files, &connection.expected.domain).map_err(load_failure)
 }
 
 fn load_failure(error: LoadError) -> Failure {

@@ -4,7 +4,8 @@
 //! slow, costs its own time only. Who has the processor when many come is said in `turns.rs`. At
 //! most [`Limits::places`] connections are between `accept` and their first call, each a
 //! descriptor; beyond that each that comes drives another one out. Every connection that is refused
-//! is logged with its address and the reason, those beyond [`TOLD`] a second by their number.
+//! is logged with its address and the reason, at a bounded rate ([`Lines`]). Who is let in is
+//! watched as long as the connection lasts ([`Door`]).
 
 use std::{
     fmt,
@@ -12,12 +13,12 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use rustls::ServerConfig;
+use rustls_pki_types::CertificateDer;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -31,15 +32,19 @@ use tonic::transport::server::Connected;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
 use crate::{
+    acceptance::Acceptance,
     connect::tune,
+    door::{Door, Pass},
     identity::{Identity, InvalidIdentity},
+    lines::Lines,
+    outgoing::Outgoing,
     refused::Refused,
-    reload::Reloadable,
+    switch::Switch,
     turns::{Place, Turnstile},
     x509,
 };
 
-/// What strangers may cost.
+/// What strangers may cost, and how many connections those may have who are none.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Most connections whose handshake is not done; at least one.
@@ -49,11 +54,25 @@ pub struct Limits {
     pub turns: usize,
     /// Longest wait for a peer's first word, and longest handshake from then on.
     pub handshake: Duration,
+    /// Most connections of one player. It needs one; others are those of before whose end is not
+    /// noticed yet, which takes up to 45 s (`connect.rs`).
+    pub of_player: usize,
+    /// Most connections of one name of the audience, each of a program that asks or waits.
+    pub of_audience: usize,
+    /// Most connections of all, each a descriptor.
+    pub inside: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { places: 4_096, turns: 32, handshake: Duration::from_secs(10) }
+        Self {
+            places: 4_096,
+            turns: 32,
+            handshake: Duration::from_secs(10),
+            of_player: 16,
+            of_audience: 256,
+            inside: usize::MAX,
+        }
     }
 }
 
@@ -66,17 +85,22 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The certificate's serial number in hex: what a revocation list names.
     pub serial: Arc<str>,
+    /// Where its identity had its most connections already: how many that is. It is to be told so,
+    /// and is closed soon.
+    pub surplus: Option<usize>,
+    /// What its connection was given to send.
+    pub outgoing: Outgoing,
 }
 
 /// Listens for verified peers. Yields no errors and does not end; to be dropped to stop.
 ///
-/// Must be called within a tokio runtime. A configuration that is set later holds for
-/// connections from then on.
-pub fn incoming(listener: TcpListener, tls: Reloadable<ServerConfig>, limits: Limits) -> Incoming {
+/// Must be called within a tokio runtime. The door's acceptance may be replaced meanwhile.
+pub fn incoming(listener: TcpListener, door: Door, limits: Limits) -> Incoming {
     // One: a stream waits with its place until it is taken, so that the bound holds for it too.
     let (ready, accepted) = mpsc::channel(1);
     let mut tasks = JoinSet::new();
-    tasks.spawn(accept(listener, tls, limits, ready));
+    tasks.spawn(door.clone().watch());
+    tasks.spawn(accept(listener, door, limits, ready));
     Incoming { accepted, _tasks: tasks }
 }
 
@@ -105,26 +129,21 @@ const LINGER_BYTES: u64 = 64 << 10;
 /// Most that a peer says in a handshake: a hello, and a chain of certificates. It is kept until it
 /// is whole.
 const HANDSHAKE_BYTES: usize = 16 << 10;
-/// Refused connections that are told one by one, a second.
-const TOLD: u32 = 20;
-const SECOND: Duration = Duration::from_secs(1);
 
 /// What every newcomer needs.
 struct Entrance {
-    tls: Reloadable<ServerConfig>,
+    door: Door,
     limits: Limits,
     ready: mpsc::Sender<TlsStream>,
-    refusals: Refusals,
+    refusals: Lines,
 }
 
-async fn accept(
-    listener: TcpListener,
-    tls: Reloadable<ServerConfig>,
-    limits: Limits,
-    ready: mpsc::Sender<TlsStream>,
-) {
+async fn accept(listener: TcpListener, door: Door, limits: Limits, ready: mpsc::Sender<TlsStream>) {
     let turnstile = Turnstile::new(limits.places, limits.turns);
-    let entrance = Arc::new(Entrance { tls, limits, ready, refusals: Refusals::default() });
+    let refusals = Lines::new(|connections| {
+        tracing::warn!(connections, "further connections were refused within a second");
+    });
+    let entrance = Arc::new(Entrance { door, limits, ready, refusals });
     let mut newcomers = JoinSet::new();
     let mut not_before: Option<Instant> = None;
     loop {
@@ -154,7 +173,7 @@ impl Entrance {
             },
             Err(refused) => refused,
         };
-        let summary = self.refusals.tell(address, &refused);
+        self.tell(address, &refused);
         if let Some(Gated { tcp, place: Some(mut place), .. }) = gated {
             place.give_back();
             tokio::select! {
@@ -162,9 +181,15 @@ impl Entrance {
                 _ = place.driven_out() => {}
             }
         }
-        if let Some(at) = summary {
-            sleep_until(at).await;
-            self.refusals.tell_rest();
+    }
+
+    /// Probes of load balancers and port scans only close; the log is for those who meant to talk.
+    fn tell(&self, address: SocketAddr, refused: &Refused) {
+        match refused {
+            Refused::Closed => tracing::debug!(%address, "a peer left during the handshake"),
+            reason => {
+                self.refusals.write(|| tracing::warn!(%address, %reason, "connection refused"));
+            }
         }
     }
 
@@ -187,19 +212,32 @@ impl Entrance {
         poll_fn(|cx| place.poll_turn(cx)).await.map_err(silently)?;
         // One that cannot be tuned is gone already.
         tune(&tcp).map_err(failed)?;
-        let acceptor = TlsAcceptor::from(self.tls.get());
+        let acceptance = self.door.acceptance();
+        let acceptor = TlsAcceptor::from(Arc::clone(&acceptance.config));
         let gated = Gated { tcp, place: Some(place), left: HANDSHAKE_BYTES };
         match timeout(limit, acceptor.accept(gated).into_fallible()).await {
             Ok(Ok(mut inner)) => {
                 let place = inner.get_mut().0.place.take();
                 let mut place = place.ok_or_else(|| silently(Refused::Closed))?;
-                let peer = peer_of(&inner, address).map_err(Refused::Identity);
+                let entered = self.let_in(&inner, address, acceptance);
                 place.give_back();
-                Ok((TlsStream { inner, peer: peer.map_err(silently)? }, place))
+                let (peer, switch, pass) = entered.map_err(silently)?;
+                Ok((TlsStream { inner, peer, switch, _pass: pass }, place))
             }
             Ok(Err((error, gated))) => Err((Refused::of_io(&error), Some(gated))),
             Err(_) => Err(silently(Refused::TimedOut)),
         }
+    }
+
+    fn let_in(
+        &self,
+        stream: &server::TlsStream<Gated>,
+        address: SocketAddr,
+        judged_by: Arc<Acceptance>,
+    ) -> Result<(Peer, Arc<Switch>, Pass), Refused> {
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let peer = peer_of(chain, address).map_err(Refused::Identity)?;
+        self.door.enter(peer, chain.into(), judged_by, &self.limits)
     }
 }
 
@@ -308,69 +346,44 @@ async fn hang_up(mut tcp: TcpStream) {
 
 /// The verifier has accepted this certificate: what is read here, it has read before.
 fn peer_of(
-    stream: &server::TlsStream<Gated>,
+    chain: &[CertificateDer<'static>],
     address: SocketAddr,
 ) -> Result<Peer, InvalidIdentity> {
-    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let leaf = chain.first().ok_or(InvalidIdentity::Missing)?;
     let (_, leaf) = X509Certificate::from_der(leaf).map_err(|_| InvalidIdentity::Unreadable)?;
     let identity = Identity::of_parsed(&leaf)?;
-    Ok(Peer { identity, address, serial: x509::serial(&leaf).into() })
-}
-
-/// Refused connections in the log.
-#[derive(Debug, Default)]
-struct Refusals(Mutex<Told>);
-
-/// What was told in the second that began last.
-#[derive(Debug, Default)]
-struct Told {
-    until: Option<Instant>,
-    told: u32,
-    withheld: u64,
-}
-
-impl Refusals {
-    /// Tells of one, or counts it: so many may come that telling of each would hide what else the
-    /// log has. Whoever is the first that is only counted is to ask for the rest at that moment.
-    ///
-    /// Probes of load balancers and port scans only close; the log is for those who meant to talk.
-    fn tell(&self, address: SocketAddr, refused: &Refused) -> Option<Instant> {
-        if *refused == Refused::Closed {
-            tracing::debug!(%address, "a peer left during the handshake");
-            return None;
-        }
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        if told.until.is_none_or(|until| until <= now) && told.withheld == 0 {
-            *told = Told { until: Some(now + SECOND), ..Told::default() };
-        }
-        if told.told < TOLD {
-            told.told += 1;
-            tracing::warn!(%address, reason = %refused, "connection refused");
-            return None;
-        }
-        told.withheld += 1;
-        told.until.filter(|_| told.withheld == 1)
-    }
-
-    fn tell_rest(&self) {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let connections = std::mem::take(&mut told.withheld);
-        tracing::warn!(connections, "further connections were refused within a second");
-    }
+    Ok(Peer {
+        identity,
+        address,
+        serial: x509::serial(&leaf).into(),
+        surplus: None,
+        outgoing: Outgoing::default(),
+    })
 }
 
 /// A connection to a verified peer.
 pub struct TlsStream {
     inner: server::TlsStream<Gated>,
     peer: Peer,
+    /// Off once the peer may no longer be connected.
+    switch: Arc<Switch>,
+    _pass: Pass,
 }
 
 impl TlsStream {
     /// Who is at the other end.
     pub fn peer(&self) -> &Peer {
         &self.peer
+    }
+}
+
+impl TlsStream {
+    /// Notes what has left.
+    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.peer.outgoing.sent(bytes);
+        }
+        written
     }
 }
 
@@ -394,6 +407,7 @@ impl AsyncRead for TlsStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.switch.check(cx)?;
         Pin::new(&mut self.inner).poll_read(cx, buf)
     }
 }
@@ -404,7 +418,9 @@ impl AsyncWrite for TlsStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        self.switch.check(cx)?;
+        let written = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.note(written)
     }
 
     fn poll_write_vectored(
@@ -412,7 +428,9 @@ impl AsyncWrite for TlsStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        self.switch.check(cx)?;
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.note(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -420,6 +438,7 @@ impl AsyncWrite for TlsStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.switch.check(cx)?;
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 

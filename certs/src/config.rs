@@ -3,7 +3,7 @@
 //! The chain is verified by rustls; on top of it each verifier demands an identity of the one
 //! domain, so that a stranger fails in the handshake and is told so by an alert.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::Ipv4Addr, sync::Arc, time::SystemTime};
 
 use orchestra_model::HostName;
 use rustls::{
@@ -22,8 +22,10 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::{
+    acceptance::Acceptance,
     files::{Credentials, Files, LoadError},
     identity::{Identity, InvalidIdentity, Role, Subject},
+    refused::Refused,
 };
 
 /// HTTP/2, the only protocol spoken over these connections (RFC 7301).
@@ -39,8 +41,8 @@ pub struct Expected {
 }
 
 /// The conductor's end: accepts identities of `domain`, whatever their role.
-pub fn server_config(files: &Files, domain: &HostName) -> Result<Arc<ServerConfig>, LoadError> {
-    Credentials::load(files, domain)?.server_config()
+pub fn acceptance(files: &Files, domain: &HostName) -> Result<Arc<Acceptance>, LoadError> {
+    Credentials::load(files, domain)?.acceptance()
 }
 
 /// A player's or a tool's end: accepts one conductor.
@@ -50,55 +52,66 @@ pub fn client_config(files: &Files, expected: &Expected) -> Result<Arc<ClientCon
 
 impl Credentials {
     /// The conductor's end: accepts identities of our domain, whatever their role.
-    pub fn server_config(&self) -> Result<Arc<ServerConfig>, LoadError> {
+    pub fn acceptance(&self) -> Result<Arc<Acceptance>, LoadError> {
         self.require(&[Role::Conductor])?;
         let chain = WebPkiClientVerifier::builder_with_provider(
             Arc::clone(&self.roots),
             Arc::clone(&self.provider),
         )
-        .with_crls(self.crls.iter().cloned())
+        .with_crls(self.lists.ders.iter().cloned())
         .only_check_end_entity_revocation()
         .build()
         .map_err(tls)?;
-        let verifier = AnyOfDomain { chain, domain: self.identity.domain.clone() };
+        let verifier = Arc::new(AnyOfDomain { chain, domain: self.identity.domain.clone() });
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&TLS13])
             .map_err(tls)?
-            .with_client_cert_verifier(Arc::new(verifier))
+            .with_client_cert_verifier(Arc::clone(&verifier) as _)
             .with_cert_resolver(Arc::clone(&self.certified) as _);
         config.alpn_protocols = vec![ALPN.to_vec()];
         // A resumed session would skip the certificate, and with it a revocation.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         config.max_early_data_size = 0;
-        Ok(Arc::new(config))
+        Ok(Arc::new(Acceptance {
+            config: Arc::new(config),
+            verifier,
+            authorities: Arc::clone(&self.authorities),
+            lists: Arc::clone(&self.lists),
+        }))
     }
 
     /// A player's or a tool's end: accepts the conductor of this name in our domain.
     pub fn client_config(&self, conductor_name: &HostName) -> Result<Arc<ClientConfig>, LoadError> {
         self.require(&[Role::Player, Role::Audience])?;
-        let chain = WebPkiServerVerifier::builder_with_provider(
-            Arc::clone(&self.roots),
-            Arc::clone(&self.provider),
-        )
-        .with_crls(self.crls.iter().cloned())
-        .only_check_end_entity_revocation()
-        .build()
-        .map_err(tls)?;
-        let expected = Identity {
-            domain: self.identity.domain.clone(),
-            subject: Subject::Conductor(conductor_name.clone()),
-        };
+        let verifier = Arc::new(self.one_conductor(conductor_name)?);
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&TLS13])
             .map_err(tls)?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(OneConductor { chain, expected }))
+            .with_custom_certificate_verifier(verifier)
             .with_client_cert_resolver(Arc::clone(&self.certified) as _);
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.resumption = Resumption::disabled();
         config.enable_early_data = false;
         Ok(Arc::new(config))
+    }
+
+    /// Whom a player or a tool accepts.
+    pub(crate) fn one_conductor(&self, name: &HostName) -> Result<OneConductor, LoadError> {
+        let chain = WebPkiServerVerifier::builder_with_provider(
+            Arc::clone(&self.roots),
+            Arc::clone(&self.provider),
+        )
+        .with_crls(self.lists.ders.iter().cloned())
+        .only_check_end_entity_revocation()
+        .build()
+        .map_err(tls)?;
+        let expected = Identity {
+            domain: self.identity.domain.clone(),
+            subject: Subject::Conductor(name.clone()),
+        };
+        Ok(OneConductor { chain, expected })
     }
 
     fn require(&self, wanted: &'static [Role]) -> Result<(), LoadError> {
@@ -120,7 +133,7 @@ fn refused(error: InvalidIdentity) -> Error {
 }
 
 /// Accepts a client whose chain verifies and who is an identity of the domain.
-struct AnyOfDomain {
+pub(crate) struct AnyOfDomain {
     chain: Arc<dyn ClientCertVerifier>,
     domain: HostName,
 }
@@ -174,9 +187,30 @@ impl ClientCertVerifier for AnyOfDomain {
 
 /// Accepts a server whose chain verifies and who is the expected conductor.
 #[derive(Debug)]
-struct OneConductor {
+pub(crate) struct OneConductor {
     chain: Arc<WebPkiServerVerifier>,
     expected: Identity,
+}
+
+impl OneConductor {
+    /// What a handshake with this chain would come to at this moment.
+    pub(crate) fn judge(
+        &self,
+        chain: &[CertificateDer<'static>],
+        now: SystemTime,
+    ) -> Result<(), Refused> {
+        let (leaf, intermediates) = chain.split_first().ok_or(Refused::NoCertificate)?;
+        // It is not compared.
+        let name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
+        self.verify_server_cert(leaf, intermediates, &name, &[], unix_time(now))
+            .map(drop)
+            .map_err(|error| Refused::from(&error))
+    }
+}
+
+/// A moment as verifiers take it.
+pub(crate) fn unix_time(moment: SystemTime) -> UnixTime {
+    UnixTime::since_unix_epoch(moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
 
 impl ServerCertVerifier for OneConductor {

@@ -8,13 +8,16 @@
 use std::{
     fmt, io,
     net::{IpAddr, Ipv4Addr},
+    os::unix::fs::MetadataExt as _,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use hyper_util::rt::TokioIo;
+use orchestra_model::HostName;
 use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -24,7 +27,12 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
-use crate::refused::Refused;
+use crate::{
+    acceptance::next_end,
+    files::{Credentials, LoadError},
+    lasting::{Judge, Lasting, Verdict},
+    refused::Refused,
+};
 
 /// How long a connection may be silent before the kernel asks whether the peer is still there,
 /// how often it asks, and when it gives up: also on a peer that does not acknowledge what was sent
@@ -40,14 +48,30 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connects to the conductor at `address` (`HOST:PORT`) for gRPC. One attempt of at most
-/// `limit`; once the connection is over, all calls fail, and the caller makes another channel.
+/// `limit`; once the connection is over, all calls fail, and the caller makes another channel. It is
+/// over, too, when the conductor's certificate ends.
 pub async fn channel(
     address: &str,
     config: Arc<ClientConfig>,
     limit: Duration,
 ) -> Result<Channel, ConnectError> {
     let stream = connect(address, config, limit).await?;
-    over(stream, address).await
+    over(stream, address, Box::new(by_its_end)).await
+}
+
+/// The same to the conductor of a name, for a program that lives long: the connection is over, too,
+/// once the revocation list that the credentials were read with names the conductor. The list is
+/// read again where its file has changed.
+pub async fn channel_to(
+    conductor: &HostName,
+    address: &str,
+    credentials: &Credentials,
+    limit: Duration,
+) -> Result<Channel, ConnectError> {
+    let unusable = |source: LoadError| ConnectError::Unusable { source: Box::new(source) };
+    let config = credentials.client_config(conductor).map_err(unusable)?;
+    let stream = connect(address, config, limit).await?;
+    over(stream, address, by_its_list(credentials, conductor)).await
 }
 
 /// The same over a connection to `address` that the caller has made, whatever carries it.
@@ -62,11 +86,46 @@ where
 {
     // What it is called matters to nobody: see `unnamed`.
     let secured = secure(io, unnamed(Ipv4Addr::LOCALHOST.into()), address, config);
-    over(within(limit, address, secured).await?, address).await
+    over(within(limit, address, secured).await?, address, Box::new(by_its_end)).await
+}
+
+/// A certificate that was good is so up to its end.
+fn by_its_end(chain: &[CertificateDer<'static>], now: SystemTime) -> Verdict {
+    let has_ended =
+        |der: &CertificateDer<'static>| next_end(std::slice::from_ref(der), now).is_none();
+    if chain.first().is_some_and(has_ended) { Err(Refused::Expired) } else { Ok(()) }
+}
+
+/// It is so unless the revocation list names it.
+fn by_its_list(credentials: &Credentials, conductor: &HostName) -> Judge {
+    let Some(list) = credentials.files.crl.clone() else { return Box::new(by_its_end) };
+    let (files, conductor) = (credentials.files.clone(), conductor.clone());
+    let domain = credentials.identity().domain.clone();
+    let mut read = None;
+    Box::new(move |chain, now| {
+        by_its_end(chain, now)?;
+        let stamp = stamp(&list);
+        if read == Some(stamp) {
+            return Ok(());
+        }
+        // Where the files make no sense at the moment, what was read before goes on to hold; the
+        // next connection says what is wrong with them.
+        let Ok(credentials) = Credentials::load(&files, &domain) else { return Ok(()) };
+        let Ok(verifier) = credentials.one_conductor(&conductor) else { return Ok(()) };
+        verifier.judge(chain, now)?;
+        read = Some(stamp);
+        Ok(())
+    })
+}
+
+/// What tells a file from the one that was there before; `None` where there is none.
+fn stamp(path: &Path) -> Option<(u64, u64, i64, i64)> {
+    let metadata = path.metadata().ok()?;
+    Some((metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
 }
 
 /// gRPC over a stream. Once the stream is over, so is the channel.
-async fn over<T>(stream: TlsStream<T>, address: &str) -> Result<Channel, ConnectError>
+async fn over<T>(stream: TlsStream<T>, address: &str, judge: Judge) -> Result<Channel, ConnectError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -74,7 +133,8 @@ where
         address: address.to_owned(),
         source: source.into(),
     };
-    let once = Mutex::new(Some(TokioIo::new(stream)));
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+    let once = Mutex::new(Some(TokioIo::new(Lasting::new(stream, chain, judge))));
     let connector = service_fn(move |_| {
         let stream = once.lock().unwrap_or_else(PoisonError::into_inner).take();
         async move { stream.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected)) }
@@ -180,6 +240,11 @@ pub enum ConnectError {
         /// Why.
         reason: Refused,
     },
+    /// Our own files make no TLS configuration.
+    Unusable {
+        /// What is wrong with them.
+        source: Box<LoadError>,
+    },
     /// The address is none, or HTTP/2 did not begin.
     Http {
         /// As it was given.
@@ -201,6 +266,7 @@ impl fmt::Display for ConnectError {
             Self::Refused { address, .. } => {
                 write!(f, "no TLS connection to the conductor at {address}")
             }
+            Self::Unusable { .. } => f.write_str("our certificate and key cannot be used"),
             Self::Http { address, .. } => write!(f, "no HTTP/2 with the conductor at {address}"),
         }
     }
@@ -211,6 +277,7 @@ impl std::error::Error for ConnectError {
         match self {
             Self::Unreachable { source, .. } => Some(source),
             Self::Refused { reason, .. } => Some(reason),
+            Self::Unusable { source } => Some(source.as_ref()),
             Self::Http { source, .. } => Some(source.as_ref()),
             Self::TimedOut { .. } => None,
         }

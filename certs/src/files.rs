@@ -10,7 +10,7 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::SystemTime,
 };
 
 use orchestra_model::HostName;
@@ -19,14 +19,13 @@ use rustls::{
     crypto::{CryptoProvider, ring},
     sign::{CertifiedKey, SingleCertAndKey},
 };
-use rustls_pki_types::{
-    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem, pem::PemObject,
-};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
 use crate::{
     identity::{Identity, InvalidIdentity, Role},
     regular::open_regular,
+    revocation::{Lists, RevocationList, moment},
     x509,
 };
 
@@ -49,9 +48,13 @@ pub struct Files {
 /// What [`Files`] hold: read, and fit for each other.
 #[derive(Clone, Debug)]
 pub struct Credentials {
+    /// Where all of it was read from.
+    pub(crate) files: Files,
     pub(crate) identity: Identity,
     pub(crate) roots: Arc<RootCertStore>,
-    pub(crate) crls: Vec<CertificateRevocationListDer<'static>>,
+    /// The certificates of [`Credentials::roots`], as they were read.
+    pub(crate) authorities: Arc<[CertificateDer<'static>]>,
+    pub(crate) lists: Arc<Lists>,
     pub(crate) certified: Arc<SingleCertAndKey>,
     pub(crate) provider: Arc<CryptoProvider>,
 }
@@ -70,19 +73,37 @@ impl Credentials {
     /// Reads the files; our certificate must be an identity of `domain` and valid now.
     pub fn load(files: &Files, domain: &HostName) -> Result<Credentials, LoadError> {
         let provider = Arc::new(provider());
-        let roots = roots(&files.ca)?;
+        let authorities = read_pem(&files.ca, "CA certificate")?;
+        let roots = roots(&files.ca, &authorities)?;
         let chain = read_certificates(&files.cert)?;
         let identity = own_identity(&files.cert, &chain, domain)?;
         let key = read_private_key(&files.key)?;
         let certified = CertifiedKey::from_der(chain, key, &provider).map_err(|source| {
             LoadError::Mismatch { cert: files.cert.clone(), key: files.key.clone(), source }
         })?;
-        let crls = match &files.crl {
-            Some(path) => revocation_lists(path, &roots)?,
-            None => Vec::new(),
+        let lists = match &files.crl {
+            Some(path) => Lists::read(path, &authorities, &provider)?,
+            None => Lists::default(),
         };
-        let certified = Arc::new(SingleCertAndKey::from(certified));
-        Ok(Credentials { identity, roots: Arc::new(roots), crls, certified, provider })
+        Ok(Credentials {
+            files: files.clone(),
+            identity,
+            roots: Arc::new(roots),
+            authorities: authorities.into(),
+            lists: Arc::new(lists),
+            certified: Arc::new(SingleCertAndKey::from(certified)),
+            provider,
+        })
+    }
+
+    /// The revocation lists that were read, one of each CA; none where no file was named.
+    pub fn revocation_lists(&self) -> &[RevocationList] {
+        &self.lists.known
+    }
+
+    /// Since when a revocation list should have been replaced by the next one, if one should.
+    pub fn run_out(&self, now: SystemTime) -> Option<String> {
+        self.lists.known.iter().find(|list| list.has_run_out(now))?.until.clone()
     }
 
     /// Who we are.
@@ -116,7 +137,7 @@ pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Lo
 }
 
 /// Every item of one kind in a PEM file; at least one.
-fn read_pem<T: PemObject>(path: &Path, what: &'static str) -> Result<Vec<T>, LoadError> {
+pub(crate) fn read_pem<T: PemObject>(path: &Path, what: &'static str) -> Result<Vec<T>, LoadError> {
     let file =
         open_regular(path).map_err(|source| LoadError::Read { what, path: path.into(), source })?;
     let bytes = read_bounded(file, what, path)?;
@@ -147,10 +168,12 @@ fn pem_error(what: &'static str, path: &Path, source: pem::Error) -> LoadError {
     }
 }
 
-fn roots(path: &Path) -> Result<RootCertStore, LoadError> {
+fn roots(path: &Path, authorities: &[CertificateDer<'static>]) -> Result<RootCertStore, LoadError> {
     let mut roots = RootCertStore::empty();
-    for der in read_pem::<CertificateDer<'static>>(path, "CA certificate")? {
-        roots.add(der).map_err(|source| LoadError::Authority { path: path.into(), source })?;
+    for der in authorities {
+        roots
+            .add(der.clone())
+            .map_err(|source| LoadError::Authority { path: path.into(), source })?;
     }
     Ok(roots)
 }
@@ -174,36 +197,6 @@ fn own_identity(
         return Err(LoadError::NotYetValid { path: path.into(), at });
     }
     Identity::of_parsed(&leaf).and_then(|identity| identity.within(domain)).map_err(invalid)
-}
-
-/// A certificate's moment, in seconds since the epoch; before it is as good as at it.
-fn moment(seconds: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
-}
-
-/// Lists of other CAs are refused here: no handshake would succeed with them, since the state of
-/// every certificate would be unknown.
-fn revocation_lists(
-    path: &Path,
-    roots: &RootCertStore,
-) -> Result<Vec<CertificateRevocationListDer<'static>>, LoadError> {
-    let lists: Vec<CertificateRevocationListDer<'static>> = read_pem(path, "revocation list")?;
-    let ours = roots.subjects();
-    for list in &lists {
-        let (_, parsed) =
-            x509_parser::revocation_list::CertificateRevocationList::from_der(list.as_ref())
-                .map_err(|_| LoadError::RevocationList {
-                    path: path.into(),
-                    problem: "it does not parse",
-                })?;
-        if !ours.iter().any(|subject| subject.as_ref() == parsed.issuer().as_raw()) {
-            return Err(LoadError::RevocationList {
-                path: path.into(),
-                problem: "it is of another CA than ours",
-            });
-        }
-    }
-    Ok(lists)
 }
 
 /// Why TLS material could not be loaded.
@@ -299,7 +292,7 @@ pub enum LoadError {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        problem: &'static str,
+        problem: Box<str>,
     },
     /// The TLS library does not accept the whole.
     Tls(Box<dyn std::error::Error + Send + Sync>),

@@ -7,6 +7,8 @@
 //!   nowhere else: no common name, no DNS name, no SNI, nothing that a message says.
 //! - Both ends prove who they are in the handshake, or there is no connection: TLS 1.3 only,
 //!   client certificates required, no resumption, no tickets, no early data.
+//! - A connection lasts as long as the certificate that it was made with is one that a new
+//!   connection could be made with ([`Door`]).
 //! - A connection that is refused is refused with a reason that a person can act on, on both
 //!   ends ([`Refused`]).
 //!
@@ -14,22 +16,32 @@
 //! and the policy beyond roles (the conductor), trying again (whoever calls [`channel`]).
 
 mod accept;
+mod acceptance;
 mod config;
 mod connect;
+mod door;
 mod files;
 mod identity;
+mod lasting;
+mod lines;
+mod outgoing;
 mod refused;
 mod regular;
-mod reload;
+mod revocation;
 pub mod roles;
+mod switch;
 mod turns;
 pub mod x509;
 
 pub use accept::{Incoming, Limits, Peer, TlsStream, incoming};
-pub use config::{Expected, client_config, server_config};
-pub use connect::{ConnectError, channel, channel_over, connect};
+pub use acceptance::Acceptance;
+pub use config::{Expected, acceptance, client_config};
+pub use connect::{ConnectError, channel, channel_over, channel_to, connect};
+pub use door::Door;
 pub use files::{Credentials, Files, LoadError, read_certificates, read_private_key};
 pub use identity::{Identity, InvalidIdentity, Role, Subject};
+pub use lines::Lines;
+pub use outgoing::Outgoing;
 pub use refused::{Refused, explain};
 pub use regular::open_regular;
-pub use reload::Reloadable;
+pub use revocation::RevocationList;

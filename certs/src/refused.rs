@@ -32,6 +32,10 @@ pub enum Refused {
     TimedOut,
     /// So many wait for their handshakes that the peer's would have come too late.
     Crowded,
+    /// The peer's identity has its most connections, so many.
+    Surplus(usize),
+    /// There are as many connections as there may be, so many.
+    Full(usize),
     /// The peer refused us, with this alert.
     ByPeer(AlertDescription),
     /// Anything else, in the words of the TLS library or the system.
@@ -103,6 +107,12 @@ impl fmt::Display for Refused {
             Self::Closed => f.write_str("the peer closed the connection during the handshake"),
             Self::TimedOut => f.write_str("the handshake took too long"),
             Self::Crowded => f.write_str("too many wait for a handshake: it may come again"),
+            Self::Surplus(most) => write!(
+                f,
+                "the peer's identity has {most} connections, the most that one may have: end some, \
+                 or give each program a certificate of its own"
+            ),
+            Self::Full(most) => write!(f, "there are {most} connections, the most there may be"),
             Self::ByPeer(alert) => f.write_str(&words_of(*alert)),
             Self::Other(text) => f.write_str(text),
         }

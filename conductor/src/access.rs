@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use orchestra_certs::{Peer, roles::allows};
+use orchestra_certs::{Lines, Peer, roles::allows};
 use tonic::{Status, codegen::http};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -16,20 +16,29 @@ use tower_service::Service;
 const PATH_CHARS: usize = 200;
 
 /// Wraps a server with [`Access`].
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct AccessLayer;
+#[derive(Clone, Debug)]
+pub(crate) struct AccessLayer(Lines);
+
+impl AccessLayer {
+    pub(crate) fn new() -> Self {
+        Self(Lines::new(|calls| {
+            tracing::warn!(calls, "further calls were refused within a second: their roles");
+        }))
+    }
+}
 
 /// Lets through what the role table allows.
 #[derive(Clone, Debug)]
 pub(crate) struct Access<S> {
     inner: S,
+    refusals: Lines,
 }
 
 impl<S> Layer<S> for AccessLayer {
     type Service = Access<S>;
 
     fn layer(&self, inner: S) -> Access<S> {
-        Access { inner }
+        Access { inner, refusals: self.0.clone() }
     }
 }
 
@@ -53,12 +62,14 @@ where
                 Either::Through(Box::pin(self.inner.call(request)))
             }
             Some(peer) => {
-                tracing::warn!(
-                    peer = %peer.identity, address = %peer.address, path,
-                    "refused: the role may not call this"
-                );
                 let role = peer.identity.role();
                 let path: String = path.chars().take(PATH_CHARS).collect();
+                self.refusals.write(|| {
+                    tracing::warn!(
+                        peer = %peer.identity, address = %peer.address, path,
+                        "refused: the role may not call this"
+                    );
+                });
                 let message = format!(
                     "the certificate {} has the role {role}, which may not call {path}",
                     peer.identity

@@ -23,7 +23,7 @@ use orchestra_model::{
 };
 use orchestra_proto::v1::{self, flow_ref::Flow as FlowRefKind};
 use orchestra_store::{Reader, Readers};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch as watching};
+use tokio::sync::{mpsc, oneshot, watch as watching};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Response, Status};
 
@@ -43,8 +43,6 @@ use crate::{
 
 /// Pages that wait for a slow reader.
 const PAGES: usize = 2;
-/// Submissions that are worked on at once, each of which may have megabytes.
-const SUBMISSIONS: usize = 64;
 
 type Pages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 type Sender<T> = mpsc::Sender<Result<T, Status>>;
@@ -68,7 +66,6 @@ pub(crate) struct AudienceService {
     inventory: Inventory,
     reloader: Reloader,
     facts: Arc<Facts>,
-    submissions: Arc<Semaphore>,
     /// Becomes true when the conductor stops.
     stopping: watching::Receiver<bool>,
 }
@@ -84,8 +81,7 @@ impl AudienceService {
         stopping: watching::Receiver<bool>,
     ) -> Self {
         let facts = Arc::new(facts);
-        let submissions = Arc::new(Semaphore::new(SUBMISSIONS));
-        Self { driver, readers, fleet, inventory, reloader, facts, submissions, stopping }
+        Self { driver, readers, fleet, inventory, reloader, facts, stopping }
     }
 
     async fn ask<T>(&self, make: impl FnOnce(Told<T>) -> Ask) -> Result<T, Status> {

@@ -13,6 +13,7 @@
 
 mod access;
 mod audience;
+mod bounds;
 pub mod config;
 mod driver;
 mod fleet;

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use orchestra_certs::Reloadable;
+use orchestra_certs::Door;
 use orchestra_flow::Answer;
 use orchestra_model::{Deployments, Timestamp};
 use orchestra_proto::v1::DeploymentChanges;
@@ -45,7 +45,7 @@ struct Inner {
     config: Config,
     driver: Handle,
     clock: Clock,
-    tls: Reloadable<rustls::ServerConfig>,
+    door: Door,
     /// In force.
     fleet: watch::Receiver<Arc<Fleet>>,
     shared: Mutex<Shared>,
@@ -73,6 +73,8 @@ pub(crate) struct Loaded {
     pub(crate) removed: u32,
     pub(crate) deployments: DeploymentChanges,
     pub(crate) cells: usize,
+    /// Connections that ended because their certificates are no longer accepted.
+    pub(crate) closed: u32,
 }
 
 /// How deployments differ from those before.
@@ -110,7 +112,7 @@ impl Reloader {
         config: Config,
         driver: Handle,
         clock: Clock,
-        tls: Reloadable<rustls::ServerConfig>,
+        door: Door,
         fleet: watch::Receiver<Arc<Fleet>>,
     ) -> Self {
         let shared = Mutex::new(Shared {
@@ -121,7 +123,7 @@ impl Reloader {
         });
         let reading = Reading::default();
         let (turn, done) = (tokio::sync::Mutex::default(), Notify::new());
-        Self(Arc::new(Inner { config, driver, clock, tls, fleet, shared, reading, turn, done }))
+        Self(Arc::new(Inner { config, driver, clock, door, fleet, shared, reading, turn, done }))
     }
 
     /// What holds now.
@@ -148,6 +150,11 @@ impl Reloader {
             };
             return done.unwrap_or_else(|error| Err(Status::internal(error.to_string())));
         }
+    }
+
+    /// What is wrong with the revocation lists in force, if anything.
+    pub(crate) fn revocation_trouble(&self) -> Option<String> {
+        tls::revocation_trouble(&self.0.door.acceptance())
     }
 
     /// Returns after the next reload, or one that nobody waited for. For one waiter.
@@ -186,6 +193,7 @@ impl Inner {
                     deployments_changed = loaded.deployments.changed,
                     deployments_removed = loaded.deployments.removed,
                     cells = loaded.cells,
+                    closed = loaded.closed,
                     "configuration reloaded"
                 );
                 self.done.notify_one();
@@ -199,21 +207,26 @@ impl Inner {
     }
 
     async fn load(&self, allow_removal: bool) -> Result<(Loaded, Config), Status> {
-        let before = self.config.clone();
+        let (before, door) = (self.config.clone(), self.door.clone());
         let read = self.reading.run(move || {
             let broken =
                 |error: &dyn Error| Status::failed_precondition(shown(crate::chain(error)));
             let config = Config::load(&before.directory).map_err(|error| broken(&error))?;
             check_fixed(&before, &config).map_err(|error| broken(&error))?;
             let fleet = Fleet::load(&config.directory).map_err(|error| broken(&error))?;
-            let tls = tls::load(&config).map_err(|error| broken(&error))?;
-            Ok::<_, Status>((config, Arc::new(fleet), tls))
+            let acceptance = tls::renew(&config, &door.acceptance(), allow_removal)
+                .map_err(|error| broken(&error))?;
+            Ok::<_, Status>((config, Arc::new(fleet), acceptance))
         });
-        let (config, fleet, tls) =
+        let (config, fleet, acceptance) =
             read.await.map_err(|error| Status::failed_precondition(crate::chain(&error)))??;
         let loaded = self.load_fleet(fleet, &config.limits, allow_removal).await?;
-        self.tls.set(tls);
-        Ok((loaded, config))
+        let door = self.door.clone();
+        // Judging everybody takes a while.
+        let closed = tokio::task::spawn_blocking(move || door.replace(&acceptance));
+        let closed = closed.await.map_err(|error| Status::internal(error.to_string()))?;
+        let closed = u32::try_from(closed).unwrap_or(u32::MAX);
+        Ok((Loaded { closed, ..loaded }, config))
     }
 
     /// The brake counts what is in force now.
@@ -239,7 +252,7 @@ impl Inner {
         match answer.await.map_err(|_| gone())?? {
             Answer::Loaded { players, added, removed } => {
                 let cells = deployments.cells().as_slice().len();
-                Ok(Loaded { players, added, removed, deployments: changes, cells })
+                Ok(Loaded { players, added, removed, deployments: changes, cells, closed: 0 })
             }
             // With these deployments, a living flow would never end.
             Answer::Rejected(rejection) => {

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use orchestra_certs::{Incoming, Limits, Reloadable, incoming};
+use orchestra_certs::{Acceptance, Door, Incoming, Limits, incoming};
 use orchestra_flow::{Engine, RecoveredFlow, RecoveredJob, Recovery, Settings};
 use orchestra_model::{Deployments, limits, record::InForce};
 use orchestra_proto::v1::{audience_server::AudienceServer, players_server::PlayersServer};
@@ -33,6 +33,7 @@ use tonic::transport::Server;
 use crate::{
     access::AccessLayer,
     audience::{AudienceService, Facts},
+    bounds::BoundsLayer,
     config::{Config, InvalidConfig},
     driver::{Clock, Driver, Remembered, mailboxes},
     fleet::{Fleet, InvalidFleet},
@@ -147,6 +148,11 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const QUEUE: u32 = 65_535;
 /// Most calls at once on one connection: a tool has two, a player one.
 const CALLS: u32 = 128;
+/// Most bytes of requests, on one connection, that are on their way or not looked at yet: what a peer
+/// may leave there with each of its connections. A submission of megabytes comes in so many rounds.
+const WINDOW: u32 = 256 << 10;
+/// Longest headers of a call, in bytes: ours have a few hundred.
+const HEADERS: u32 = 8 << 10;
 /// How long connections, and then the driver, get to end by themselves.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -168,11 +174,11 @@ async fn run(options: Options) -> Result<(), ServeError> {
     // Before anything else: a reload that is asked for early must not end the process.
     let hangup = signal(SignalKind::hangup()).map_err(ServeError::System)?;
     let directory = options.config_dir.clone();
-    let (config, fleet, tls) = Reading::default()
+    let (config, fleet, acceptance) = Reading::default()
         .run(move || read_files(&directory))
         .await
         .map_err(ServeError::Read)??;
-    let (fleet, tls) = (Arc::new(fleet), Reloadable::new(tls));
+    let (fleet, door) = (Arc::new(fleet), Door::new(acceptance));
 
     let files = begin.elapsed();
 
@@ -203,7 +209,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
     );
     let mut driver = tokio::spawn(driver.run(from));
     let reloader =
-        Reloader::new(config.clone(), handle.clone(), clock, tls.clone(), fleet_receiver.clone());
+        Reloader::new(config.clone(), handle.clone(), clock, door.clone(), fleet_receiver.clone());
     tokio::select! {
         // The driver ends by itself only when the store failed.
         result = &mut driver => return driver_result(result),
@@ -247,7 +253,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
         facts,
         stopping.clone(),
     );
-    let incoming = incoming(listener, tls, strangers(raise_file_limit()));
+    let incoming = incoming(listener, door, strangers(raise_file_limit()));
     let server = tokio::spawn(listen(incoming, sessions, audience, stopping));
 
     let failed = tokio::select! {
@@ -277,11 +283,11 @@ async fn run(options: Options) -> Result<(), ServeError> {
 }
 
 /// Everything that the configuration consists of.
-fn read_files(directory: &Path) -> Result<(Config, Fleet, Arc<rustls::ServerConfig>), ServeError> {
+fn read_files(directory: &Path) -> Result<(Config, Fleet, Arc<Acceptance>), ServeError> {
     let config = Config::load(directory).map_err(ServeError::Config)?;
     let fleet = Fleet::load(directory).map_err(ServeError::Fleet)?;
-    let tls = tls::load(&config).map_err(ServeError::Tls)?;
-    Ok((config, fleet, tls))
+    let acceptance = tls::load(&config).map_err(ServeError::Tls)?;
+    Ok((config, fleet, acceptance))
 }
 
 /// Raises how many files this process may have open, as far as it may: each player is one.
@@ -295,11 +301,12 @@ fn raise_file_limit() -> u64 {
 }
 
 /// What strangers may cost: of the files that may be open, those whose handshake is not done have
-/// an eighth at most.
+/// an eighth at most, and those who are inside three quarters. The rest is for the store's readers,
+/// and the files of the configuration.
 fn strangers(files: u64) -> Limits {
     let limits = Limits::default();
-    let places = usize::try_from(files / 8).unwrap_or(usize::MAX);
-    Limits { places: places.min(limits.places), ..limits }
+    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    Limits { places: (files / 8).min(limits.places), inside: files / 4 * 3, ..limits }
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -321,7 +328,11 @@ async fn listen(
         .http2_keepalive_interval(Some(PING_INTERVAL))
         .http2_keepalive_timeout(Some(PING_TIMEOUT))
         .max_concurrent_streams(CALLS)
-        .layer(AccessLayer)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .http2_max_header_list_size(HEADERS)
+        .layer(AccessLayer::new())
+        .layer(BoundsLayer::new())
         .add_service(
             PlayersServer::new(sessions)
                 .max_decoding_message_size(limits::MESSAGE_BYTES)

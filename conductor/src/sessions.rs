@@ -33,7 +33,7 @@ use orchestra_model::{
     proof::{Statement, drop_false_evidence, drop_false_proofs},
 };
 use orchestra_proto::{
-    Invalid, PROTOCOL, RawSnapshot, snapshot_from_wire,
+    Invalid, PROTOCOL, RawSnapshot, check_fields, snapshot_from_wire,
     v1::{self, from_player, players_server::Players, to_player},
 };
 use prost::Message;
@@ -229,6 +229,8 @@ impl Sessions {
     }
 
     fn snapshot(&self, host: &HostName, bytes: Bytes) -> Result<PlayerSnapshot, Status> {
+        check_fields("Snapshot: it has more fields than any honest one", &bytes)
+            .map_err(|error| invalid(&error))?;
         let wire = RawSnapshot::decode(bytes)
             .map_err(|error| Status::invalid_argument(format!("snapshot: {error}")))?;
         // More than can be at once would only make work.

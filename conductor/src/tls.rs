@@ -1,9 +1,8 @@
 //! This conductor's side of every handshake, from the files that its configuration names.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{error::Error, fmt, path::PathBuf, sync::Arc, time::SystemTime};
 
-use orchestra_certs::{Credentials, LoadError};
-use rustls::ServerConfig;
+use orchestra_certs::{Acceptance, Credentials, LoadError, RevocationList};
 
 use crate::config::Config;
 
@@ -19,6 +18,24 @@ pub enum InvalidTls {
         /// What it should be.
         expected: String,
     },
+    /// The revocation list has run out.
+    RunOut {
+        /// Its file.
+        path: PathBuf,
+        /// Since when.
+        until: String,
+    },
+    /// The revocation list is older than the one in force.
+    Older {
+        /// Its file.
+        path: PathBuf,
+        /// When it was made.
+        made: String,
+        /// When the one in force was made.
+        in_force: String,
+    },
+    /// There is a revocation list in force, and the configuration names none any more.
+    Gone,
 }
 
 impl fmt::Display for InvalidTls {
@@ -30,6 +47,24 @@ impl fmt::Display for InvalidTls {
                 "the certificate is {certificate}, but conductor.toml makes this {expected}: issue one \
                  with `orchestra-certs issue`, or mend `name` and `domain`"
             ),
+            Self::RunOut { path, until } => write!(
+                f,
+                "the revocation list {} ran out at {until}: put a new one there, made with \
+                 `orchestra-certs revoke`; until then the one in force stays",
+                path.display()
+            ),
+            Self::Older { path, made, in_force } => write!(
+                f,
+                "the revocation list {} was made at {made}, before the one in force, which was made \
+                 at {in_force}: who was revoked in between would be let in again; put the newer one \
+                 there",
+                path.display()
+            ),
+            Self::Gone => f.write_str(
+                "conductor.toml names no revocation list (tls.crl) any more, and one is in force: \
+                 everybody on it would be let in again; allow that with \
+                 `orc conductor reload --allow-removal`",
+            ),
         }
     }
 }
@@ -38,18 +73,67 @@ impl Error for InvalidTls {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Load(cause) => Some(cause),
-            Self::NotOurs { .. } => None,
+            Self::NotOurs { .. } | Self::RunOut { .. } | Self::Older { .. } | Self::Gone => None,
         }
     }
 }
 
 /// Reads them, and checks that they are those of the conductor that `config` describes.
-pub(crate) fn load(config: &Config) -> Result<Arc<ServerConfig>, InvalidTls> {
+///
+/// A revocation list that has run out is taken, and told: it still keeps out everybody whom it
+/// names. Without it they would be let in, and a start that is refused would make an outage of a
+/// list that somebody forgot to renew.
+pub(crate) fn load(config: &Config) -> Result<Arc<Acceptance>, InvalidTls> {
     let credentials = Credentials::load(&config.tls, &config.domain).map_err(InvalidTls::Load)?;
     let expected = format!("spiffe://{}/conductor/{}", config.domain, config.name);
     let certificate = credentials.identity().to_string();
     if certificate != expected {
         return Err(InvalidTls::NotOurs { certificate, expected });
     }
-    credentials.server_config().map_err(InvalidTls::Load)
+    credentials.acceptance().map_err(InvalidTls::Load)
+}
+
+/// The same for a reload: what is in force is never replaced by a revocation list that keeps fewer
+/// people out because it is older, has run out, or is none. With `allow_removal` it may be none.
+pub(crate) fn renew(
+    config: &Config,
+    in_force: &Acceptance,
+    allow_removal: bool,
+) -> Result<Arc<Acceptance>, InvalidTls> {
+    let acceptance = load(config)?;
+    let (before, lists) = (in_force.revocation_lists(), acceptance.revocation_lists());
+    let Some(path) = config.tls.crl.clone() else {
+        return match before.is_empty() || allow_removal {
+            true => Ok(acceptance),
+            false => Err(InvalidTls::Gone),
+        };
+    };
+    for list in lists {
+        if let Some(in_force) = before.iter().find(|in_force| list.is_older_than(in_force)) {
+            let (made, in_force) = (list.made.clone(), in_force.made.clone());
+            return Err(InvalidTls::Older { path, made, in_force });
+        }
+    }
+    match run_out(lists) {
+        Some(list) => {
+            Err(InvalidTls::RunOut { path, until: list.until.clone().unwrap_or_default() })
+        }
+        None => Ok(acceptance),
+    }
+}
+
+/// What is wrong with the revocation lists in force, for `orc conductor status`.
+pub(crate) fn revocation_trouble(acceptance: &Acceptance) -> Option<String> {
+    let list = run_out(acceptance.revocation_lists())?;
+    Some(format!(
+        "the list of {:?} ran out at {}: whom it names stays out, and who was revoked since is let in; \
+         put a new one there, made with `orchestra-certs revoke`, and run `orc conductor reload`",
+        list.issuer,
+        list.until.as_deref().unwrap_or_default()
+    ))
+}
+
+fn run_out(lists: &[RevocationList]) -> Option<&RevocationList> {
+    let now = SystemTime::now();
+    lists.iter().find(|list| list.has_run_out(now))
 }

@@ -107,6 +107,8 @@ pub struct TlsFiles {
     pub cert: PathBuf,
     /// The key to it; for the agent's user alone (0600).
     pub key: PathBuf,
+    /// The authority's revocation list, for conductors that are no longer to be obeyed.
+    pub crl: Option<PathBuf>,
 }
 
 impl Config {
@@ -282,6 +284,7 @@ struct RawTls {
     ca: Option<PathBuf>,
     cert: Option<PathBuf>,
     key: Option<PathBuf>,
+    crl: Option<PathBuf>,
 }
 
 /// What was found wrong so far. Its methods note a problem and go on with the next key.
@@ -358,7 +361,12 @@ fn validate(file: &Path, raw: Raw, problems: &mut Problems) -> Option<Config> {
         stop_grace: stop_grace?,
         cgroup: cgroup?,
         processes_max: processes.flatten(),
-        tls: TlsFiles { ca: base.join(ca?), cert: base.join(cert?), key: base.join(key?) },
+        tls: TlsFiles {
+            ca: base.join(ca?),
+            cert: base.join(cert?),
+            key: base.join(key?),
+            crl: raw.tls.crl.map(|crl| base.join(crl)),
+        },
     })
 }
 

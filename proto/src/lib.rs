@@ -19,6 +19,7 @@ pub mod v1 {
 }
 
 mod audience;
+mod codec;
 mod delivery;
 mod flow;
 mod invalid;
@@ -26,6 +27,7 @@ mod ledger;
 mod reason;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 pub use audience::Watched;
 pub use delivery::{
@@ -37,6 +39,7 @@ pub use flow::{params_from_wire, params_to_wire};
 pub use invalid::Invalid;
 pub use ledger::Planned;
 pub use reason::Reason;
+pub use wire::{check_fields, check_flow_spec};
 
 /// The protocol that this program speaks; it serves this one alone, being the first.
 pub const PROTOCOL: u32 = 1;

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, mpsc},
 };
 
-use orchestra_certs::{Files, Limits, Reloadable, incoming, server_config};
+use orchestra_certs::{Door, Files, Limits, acceptance, incoming};
 use orchestra_model::HostName;
 use orchestra_proto::v1::{
     self,
@@ -191,7 +191,7 @@ impl Impostor {
             key: ca.join("conductor/conductor.e2e.test.key"),
             crl: None,
         };
-        let tls = Reloadable::new(server_config(&files, &HostName::new(DOMAIN).unwrap()).unwrap());
+        let tls = Door::new(acceptance(&files, &HostName::new(DOMAIN).unwrap()).unwrap());
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()

@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use orchestra_ca::Ca;
-use orchestra_certs::{Limits, Reloadable, Role, Subject, incoming, server_config};
+use orchestra_certs::{Door, Limits, Role, Subject, acceptance, incoming};
 use orchestra_proto::{
     PROTOCOL,
     v1::{
@@ -46,7 +46,7 @@ pub(crate) async fn serve(args: &Bare) -> Result<()> {
     const WHAT: &str = "serving";
     let ca = Ca::open(&args.ca).during(WHAT)?;
     let subject = Subject::new(Role::Conductor, args.name.as_str()).during(WHAT)?;
-    let tls = server_config(&ca.files(&subject), ca.domain()).during(WHAT)?;
+    let tls = acceptance(&ca.files(&subject), ca.domain()).during(WHAT)?;
     let listener = TcpListener::bind("127.0.0.1:0").await.during(WHAT)?;
     println!("{}", listener.local_addr().during(WHAT)?);
     let service = Service { streams: args.echo.then(Streams::default) };
@@ -60,7 +60,7 @@ pub(crate) async fn serve(args: &Bare) -> Result<()> {
     }
     Server::builder()
         .add_service(PlayersServer::new(service))
-        .serve_with_incoming(incoming(listener, Reloadable::new(tls), Limits::default()))
+        .serve_with_incoming(incoming(listener, Door::new(tls), Limits::default()))
         .await
         .during(WHAT)
 }

@@ -23,6 +23,7 @@ struct Reloaded {
     removed: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     deployments: Option<DeploymentChanges>,
+    closed: u32,
 }
 
 #[derive(Serialize)]
@@ -35,20 +36,23 @@ struct DeploymentChanges {
 
 impl From<v1::ReloadResponse> for Reloaded {
     fn from(answer: v1::ReloadResponse) -> Self {
-        let v1::ReloadResponse { players, added, removed, deployments } = answer;
+        let v1::ReloadResponse { players, added, removed, deployments, closed } = answer;
         let deployments =
             deployments.map(|v1::DeploymentChanges { now, added, changed, removed }| {
                 DeploymentChanges { now, added, changed, removed }
             });
-        Self { players, added, removed, deployments }
+        Self { players, added, removed, deployments, closed }
     }
 }
 
 fn write_reloaded(out: &mut dyn Write, reloaded: &Reloaded) -> io::Result<()> {
-    let Reloaded { players, added, removed, deployments } = reloaded;
+    let Reloaded { players, added, removed, deployments, closed } = reloaded;
     write!(out, "reloaded: {players} players, {added} added, {removed} removed")?;
     if let Some(DeploymentChanges { now, added, changed, removed }) = deployments {
         write!(out, "; {now} deployments, {added} added, {changed} changed, {removed} removed")?;
+    }
+    if *closed > 0 {
+        write!(out, "; {closed} connections closed, whose certificates are no longer accepted")?;
     }
     writeln!(out)
 }
@@ -160,6 +164,7 @@ fn write_status(out: &mut dyn Write, status: &ConductorStatus, style: Style) -> 
     writeln!(out, "configuration: loaded {}", when_about(status.loaded_at))?;
     for (what, problem) in [
         ("the last reload changed nothing", &status.reload_error),
+        ("revocation", &status.revocation_error),
         ("nothing is sent", &status.stale_store),
         (&*held(status.store_held_since), &status.store_error),
     ] {

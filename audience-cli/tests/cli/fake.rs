@@ -9,7 +9,7 @@ use std::{
 };
 
 use orchestra_ca::{Ca, Terms};
-use orchestra_certs::{Limits, Reloadable, Role, Subject, incoming, server_config};
+use orchestra_certs::{Door, Limits, Role, Subject, acceptance, incoming};
 use orchestra_model::{
     HostName,
     ledger::CellStatus,
@@ -108,7 +108,7 @@ impl Fake {
         let issued: Vec<_> =
             subjects.iter().map(|subject| ca.issue(subject, &Terms::default()).unwrap()).collect();
         ca.save(&issued, false).unwrap();
-        let tls = Reloadable::new(server_config(&ca.files(&subjects[0]), &domain).unwrap());
+        let tls = Door::new(acceptance(&ca.files(&subjects[0]), &domain).unwrap());
         let tables = Arc::new(Mutex::new(Tables::default()));
         let service = v1::audience_server::AudienceServer::new(Service(Arc::clone(&tables)));
         let (stop, stopped) = oneshot::channel::<()>();

@@ -219,6 +219,7 @@ fn the_conductor_is_asked_and_told() {
         cells: 4,
         loaded_at: Timestamp(1_763_712_000_000),
         reload_error: Some("players:3: not a host name".to_owned()),
+        revocation_error: None,
         stale_store: None,
         store_error: Some("no space".to_owned()),
         store_held_since: Some(Timestamp(1_763_712_000_000)),

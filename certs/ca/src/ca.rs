@@ -30,7 +30,7 @@ const CA_DAYS: u32 = 3_653;
 /// How far a certificate's time begins in the past, for hosts whose clocks are behind ours.
 const BACKDATED: Duration = Duration::from_secs(3_600);
 
-const DAY: Duration = Duration::from_secs(86_400);
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
 const CA_CERT: &str = "ca.pem";
 const CA_KEY: &str = "ca.key";
@@ -121,6 +121,14 @@ impl Ca {
         let issuer = Issuer::from_ca_cert_der(der, key).map_err(CaError::Make)?;
         let until = UNIX_EPOCH + Duration::from_secs(until);
         Ok(Ca { directory: directory.into(), domain, until, issuer })
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    pub(crate) fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.issuer
     }
 
     /// The domain of all its identities.

@@ -22,6 +22,17 @@ pub enum CaError {
         /// Its permission bits.
         mode: u32,
     },
+    /// A certificate that is to be revoked could not be read.
+    Certificate(Box<LoadError>),
+    /// A file is there, and could not be read.
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file holds no certificate, or no revocation list, that could be read.
+    Unreadable(PathBuf),
     /// A file or directory could not be written.
     Write {
         /// Which.
@@ -46,6 +57,13 @@ impl fmt::Display for CaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Load(_) => f.write_str("the CA cannot be opened"),
+            Self::Certificate(_) => {
+                f.write_str("neither a certificate's file nor a serial number in hex")
+            }
+            Self::Read { path, .. } => write!(f, "reading {}", path.display()),
+            Self::Unreadable(path) => {
+                write!(f, "{} holds nothing of the kind that it should", path.display())
+            }
             Self::NotOurs(path) => write!(
                 f,
                 "{} is no certificate of a CA that orchestra-certs init made",
@@ -78,9 +96,11 @@ impl std::error::Error for CaError {
         match self {
             // Its own text only names the occasion.
             Self::Load(source) => Some(source),
-            Self::Write { source, .. } => Some(source),
+            Self::Certificate(source) => Some(source.as_ref()),
+            Self::Read { source, .. } | Self::Write { source, .. } => Some(source),
             Self::Make(source) => Some(source),
             Self::NotOurs(_)
+            | Self::Unreadable(_)
             | Self::OtherKey(_)
             | Self::Exists(_)
             | Self::DirectoryMode { .. }

@@ -10,13 +10,15 @@
 //! - Nothing is overwritten unless asked.
 //!
 //! The CA is no service. It lives where an administrator keeps it, and only `ca.pem` travels.
-//! Left to others: distributing files, and revocation.
+//! Left to others: distributing files.
 
 mod ca;
 mod error;
 mod name;
 mod place;
+mod revoke;
 
 pub use ca::{Ca, Issued, LEAF_DAYS, Terms};
 pub use error::CaError;
 pub use name::AltName;
+pub use revoke::{LIST_DAYS, Revoked, Serial};

@@ -12,7 +12,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use orchestra_ca::{AltName, Ca, CaError, LEAF_DAYS, Terms};
+use orchestra_ca::{AltName, Ca, CaError, LEAF_DAYS, LIST_DAYS, Revoked, Serial, Terms};
 use orchestra_certs::{Identity, LoadError, Role, Subject, read_certificates, x509};
 use orchestra_model::{HostName, hostset::HostSet};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
@@ -66,6 +66,18 @@ enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// Revoke certificates: DIR/ca.crl, which goes to whoever has a revocation list configured
+    Revoke {
+        /// Where the CA is kept
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// Certificates, or serial numbers in hex as logs show them; none: renew the list
+        #[arg(value_name = "FILE-OR-SERIAL")]
+        certificates: Vec<String>,
+        /// How long the list is good for; after that whoever reads it says so
+        #[arg(long, value_name = "N", default_value_t = LIST_DAYS)]
+        days: u32,
+    },
     /// Print whose a certificate is, its serial number and until when it is valid
     Show {
         /// The certificate, in PEM form
@@ -91,6 +103,7 @@ fn main() -> ExitCode {
         Command::Issue { dir, role, names, days, sans, force } => {
             issue(&dir, role, &names, &Terms { days, alt_names: sans }, force)
         }
+        Command::Revoke { dir, certificates, days } => revoke(&dir, &certificates, days),
         Command::Show { file } => show(&file),
     };
     match done {
@@ -150,6 +163,21 @@ fn subjects(role: Role, names: &str) -> Result<Vec<Subject>, Failure> {
         return Err(Failure::usage("the host set is empty"));
     }
     Ok(hosts.iter().cloned().map(Subject::Player).collect())
+}
+
+fn revoke(dir: &Path, certificates: &[String], days: u32) -> Result<(), Failure> {
+    let ca = Ca::open(dir)?;
+    let mut serials = Vec::with_capacity(certificates.len());
+    for text in certificates {
+        serials.push(Serial::read(text)?);
+    }
+    let Revoked { path, added, all } = ca.revoke(&serials, days)?;
+    let shown = path.display();
+    tell(format_args!(
+        "revoked {added} certificates, {all} in all; put {shown} in its places (tls.crl), and reload \
+         what reads it"
+    ));
+    Ok(())
 }
 
 fn show(file: &Path) -> Result<(), Failure> {

@@ -13,17 +13,15 @@ use std::{
 };
 
 use common::{
-    CONDUCTOR, DOMAIN, Fleet, Listener, PATIENCE, Pair, anonymous, domain, expected, san_uri,
+    CONDUCTOR, DOMAIN, Fleet, Listener, PATIENCE, Pair, anonymous, domain, expected, refused_by,
+    san_uri,
 };
 use orchestra_certs::{
-    ConnectError, Expected, Files, InvalidIdentity, Limits, Peer, Refused, Role, channel,
-    client_config, connect, server_config,
+    ConnectError, Door, Expected, Files, InvalidIdentity, Limits, Peer, Refused, Role, acceptance,
+    channel, client_config, connect,
 };
 use orchestra_model::HostName;
-use rcgen::{
-    CertificateRevocationListParams, ExtendedKeyUsagePurpose, KeyIdMethod, RevokedCertParams,
-    SerialNumber,
-};
+use rcgen::ExtendedKeyUsagePurpose;
 use rustls::{AlertDescription, HandshakeKind};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -162,14 +160,13 @@ async fn a_player_cannot_pose_as_the_conductor() {
     let uri = format!("spiffe://{DOMAIN}/player/{CONDUCTOR}");
     // Once for its purpose, once, where a CA were that careless, for its identity.
     let issued = Pair::read(&fleet.files(Role::Player, CONDUCTOR));
-    let mut listener = Listener::new(issued.server()).await;
-    assert!(matches!(listener.refuses(Arc::clone(&client)).await, Refused::Other(_)));
+    let told = refused_by(issued.server(), Arc::clone(&client)).await;
+    assert!(matches!(told, Refused::Other(_)));
     let careless = fleet.odd(|params| {
         params.subject_alt_names = vec![san_uri(&uri)];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     });
-    let mut listener = Listener::new(careless.server()).await;
-    let told = listener.refuses(client).await;
+    let told = refused_by(careless.server(), client).await;
     assert!(matches!(told, Refused::Identity(InvalidIdentity::Other { .. })), "{told:?}");
 }
 
@@ -178,81 +175,10 @@ async fn each_end_starts_with_its_own_role_only() {
     let fleet = Fleet::new();
     let player = fleet.files(Role::Player, "db1");
     let conductor = fleet.files(Role::Conductor, CONDUCTOR);
-    let error = server_config(&player, &domain()).unwrap_err().to_string();
+    let error = acceptance(&player, &domain()).unwrap_err().to_string();
     assert!(error.contains("the role must be conductor"), "{error}");
     let error = client_config(&conductor, &expected()).unwrap_err().to_string();
     assert!(error.contains("the role must be player or audience"), "{error}");
-}
-
-/// Writes a revocation list of these serials and gives its path.
-fn revoke(fleet: &Fleet, serials: &[&str]) -> std::path::PathBuf {
-    let now = SystemTime::now();
-    let revoked_certs = serials.iter().map(|serial| RevokedCertParams {
-        serial_number: serial_number(serial),
-        revocation_time: now.into(),
-        reason_code: None,
-        invalidity_date: None,
-    });
-    let list = CertificateRevocationListParams {
-        this_update: now.into(),
-        next_update: (now + Duration::from_secs(86_400)).into(),
-        crl_number: SerialNumber::from_slice(&[1]),
-        issuing_distribution_point: None,
-        revoked_certs: revoked_certs.collect(),
-        key_identifier_method: KeyIdMethod::Sha256,
-    };
-    let path = fleet.path("ca.crl");
-    std::fs::write(&path, list.signed_by(&fleet.issuer()).unwrap().pem().unwrap()).unwrap();
-    path
-}
-
-fn serial_number(hex: &str) -> SerialNumber {
-    let digits = hex.as_bytes().chunks(2);
-    let bytes = digits.map(|two| u8::from_str_radix(str::from_utf8(two).unwrap(), 16).unwrap());
-    SerialNumber::from_slice(&bytes.collect::<Vec<_>>())
-}
-
-#[tokio::test]
-async fn a_revoked_certificate_is_refused_once_the_list_is_loaded() {
-    let fleet = Fleet::new();
-    let mut listener = Listener::new(fleet.server()).await;
-    let (bad, good) = (fleet.client(Role::Player, "db1"), fleet.client(Role::Player, "db2"));
-    let serial = listener.accepts(Arc::clone(&bad)).await.serial;
-
-    let crl = Some(revoke(&fleet, &[&serial]));
-    let files = Files { crl, ..fleet.files(Role::Conductor, CONDUCTOR) };
-    listener.tls.set(server_config(&files, &domain()).unwrap());
-    let told = listener.refuses(bad).await;
-    assert_eq!(told, Refused::ByPeer(AlertDescription::CertificateRevoked));
-    listener.logged("the peer's certificate is revoked").await;
-    listener.accepts(good).await;
-}
-
-#[tokio::test]
-async fn a_client_with_a_list_refuses_a_revoked_conductor() {
-    let fleet = Fleet::new();
-    let conductor = fleet.files(Role::Conductor, CONDUCTOR);
-    let mut listener = Listener::new(server_config(&conductor, &domain()).unwrap()).await;
-    let player = fleet.files(Role::Player, "db1");
-    let with = |serials: &[&str]| {
-        let files = Files { crl: Some(revoke(&fleet, serials)), ..player.clone() };
-        client_config(&files, &expected()).unwrap()
-    };
-    let serial = listener.accepts(with(&[])).await.serial;
-    listener.accepts(with(&[&serial])).await;
-    let der = Pair::read(&conductor).chain.remove(0);
-    let (_, parsed) = x509_parser::parse_x509_certificate(&der).unwrap();
-    let serial = orchestra_certs::x509::serial(&parsed);
-    assert_eq!(listener.refuses(with(&[&serial])).await, Refused::Revoked);
-}
-
-#[test]
-fn a_revocation_list_of_another_ca_is_refused_at_once() {
-    let (fleet, other) = (Fleet::new(), Fleet::new());
-    let crl = Some(revoke(&other, &[]));
-    let files = Files { crl, ..fleet.files(Role::Conductor, CONDUCTOR) };
-    let error = server_config(&files, &domain()).unwrap_err().to_string();
-    assert!(error.contains("of another CA"), "{error}");
 }
 
 /// The first message of a client that knows nothing later than TLS 1.2 (RFC 5246, section
@@ -422,7 +348,7 @@ async fn a_call_sees_its_peer_and_a_channel_lives_once() {
     let fleet = Fleet::new();
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = tcp.local_addr().unwrap().to_string();
-    let tls = orchestra_certs::Reloadable::new(fleet.server());
+    let door = Door::new(fleet.server());
     // Answers each call with who called.
     let service = tower::service_fn(|request: tonic::codegen::http::Request<tonic::body::Body>| {
         let peer = request.extensions().get::<Peer>().map(|peer| peer.identity.to_string());
@@ -430,7 +356,7 @@ async fn a_call_sees_its_peer_and_a_channel_lives_once() {
         async move { Ok::<_, std::convert::Infallible>(status.into_http::<tonic::body::Body>()) }
     });
     let stop = tokio::sync::oneshot::channel::<()>();
-    let incoming = orchestra_certs::incoming(tcp, tls, Limits::default());
+    let incoming = orchestra_certs::incoming(tcp, door, Limits::default());
     let server = tokio::spawn(tonic::transport::Server::builder().serve_with_incoming_shutdown(
         service,
         incoming,

@@ -22,7 +22,7 @@ use tonic::Status;
 
 use super::{
     AudienceService, off_the_runtime,
-    refusal::{refused, rejected, stopping},
+    refusal::{refused, rejected},
 };
 use crate::{driver::Request as Ask, inventory::Survey};
 
@@ -32,7 +32,6 @@ impl AudienceService {
         request: v1::PlanRequest,
         audience: AudienceName,
     ) -> Result<v1::PlanResponse, Status> {
-        let _turn = self.submissions.acquire().await.map_err(|_| stopping())?;
         let v1::PlanRequest { spec, params, require_same_score } = request;
         // Nothing is stored, so any id will do.
         let request_id = Bytes::from_static(&[0; 16]);

@@ -11,7 +11,7 @@ use tonic::Status;
 
 use super::{
     AudienceService,
-    refusal::{invalid, no_rest, rejected, stopping},
+    refusal::{invalid, no_rest, rejected},
     submission::read_request_id,
     unexpected,
 };
@@ -81,7 +81,6 @@ impl AudienceService {
         by: AudienceName,
         request: RequestId,
     ) -> Result<v1::RetryResponse, Status> {
-        let _turn = self.submissions.acquire().await.map_err(|_| stopping())?;
         let given = by_place(params)?;
         let fleet = Arc::clone(&self.fleet.borrow());
         // Its end may be on its way to the disk.

@@ -12,7 +12,7 @@ use super::{
     unexpected,
     watch::Wanted,
 };
-use crate::{driver::Request as Ask, fleet::Fleet};
+use crate::{bounds::Turn, driver::Request as Ask, fleet::Fleet};
 
 /// Flows that are listed where nobody says how many.
 const FLOWS: u32 = 20;
@@ -40,7 +40,8 @@ impl Audience for AudienceService {
         request: Request<v1::SubmitRequest>,
     ) -> Result<Response<v1::SubmitResponse>, Status> {
         let audience = audience(&request)?;
-        self.submit_flow(request.into_inner(), audience).await.map(Response::new)
+        let turn = Turn::of(&request);
+        self.submit_flow(request.into_inner(), audience, turn).await.map(Response::new)
     }
 
     async fn get_flow(
@@ -227,6 +228,7 @@ impl Audience for AudienceService {
             cells: health.cells,
             loaded_at: shared.loaded_at,
             reload_error: shared.error,
+            revocation_error: self.reloader.revocation_trouble(),
             stale_store: health.stale_store,
             store_error: health.store_error,
             store_held_since: health.store_held_since,
@@ -246,6 +248,7 @@ impl Audience for AudienceService {
             added: loaded.added,
             removed: loaded.removed,
             deployments: Some(loaded.deployments),
+            closed: loaded.closed,
         }))
     }
 

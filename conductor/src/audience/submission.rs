@@ -15,17 +15,18 @@ use orchestra_model::{
     delivery::RequestId,
     flow::{FlowSpec, JobSpec, Scope},
 };
-use orchestra_proto::{params_from_wire, v1};
+use orchestra_proto::{check_flow_spec, params_from_wire, v1};
 use prost::Message;
 use tonic::Status;
 
 use super::{
     AudienceService, off_the_runtime,
-    refusal::{invalid, refused, rejected, stopping},
+    refusal::{invalid, refused, rejected},
     sameness::macs,
     unexpected,
 };
 use crate::{
+    bounds::Turn,
     driver::{Request as Ask, with_more},
     fleet::Fleet,
     inventory::Survey,
@@ -35,16 +36,24 @@ use crate::{
 /// tasks are few: for each the conductor keeps four bytes as long as the flow lives.
 const HOSTS_TOGETHER: usize = 8_000_000;
 
+/// A submission with more hosts, or a longer spec in bytes, is large: its name, and the conductor, work
+/// on few of them at once until they are stored.
+const MANY_HOSTS: usize = 10_000;
+const MANY_BYTES: usize = 256 << 10;
+
 impl AudienceService {
     pub(super) async fn submit_flow(
         &self,
         mut request: v1::SubmitRequest,
         audience: AudienceName,
+        turn: Turn,
     ) -> Result<v1::SubmitResponse, Status> {
-        let _turn = self.submissions.acquire().await.map_err(|_| stopping())?;
         let (if_plan, same_score) =
             (std::mem::take(&mut request.if_plan), request.require_same_score);
         let submission = self.submission(request, audience).await?;
+        if !is_large(&submission) {
+            turn.give_back();
+        }
         self.take_in(submission, same_score, &if_plan).await
     }
 
@@ -145,6 +154,12 @@ impl AudienceService {
     }
 }
 
+/// Whether it takes so much memory that few of its kind may wait for the disk at once.
+fn is_large(submission: &Submission) -> bool {
+    let hosts: usize = submission.targets.iter().flatten().map(HostSet::len).sum();
+    hosts > MANY_HOSTS || submission.spec_bytes.len() > MANY_BYTES
+}
+
 /// Reads a submission, whose host sets are resolved against `fleet`. Takes its time.
 fn read(
     request: v1::SubmitRequest,
@@ -153,6 +168,7 @@ fn read(
     most_tasks: u64,
 ) -> Result<Submission, Status> {
     let id = read_request_id(&request.request_id)?;
+    check_flow_spec(&request.spec).map_err(|error| invalid(&error))?;
     let wire = v1::FlowSpec::decode(&request.spec[..])
         .map_err(|error| Status::invalid_argument(format!("the spec: {error}")))?;
     let spec = FlowSpec::try_from(&wire).map_err(|error| invalid(&error))?;

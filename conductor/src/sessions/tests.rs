@@ -1,6 +1,6 @@
 //! Sessions with a driver that is the test itself.
 
-use orchestra_certs::{Role, Subject};
+use orchestra_certs::{Outgoing, Role, Subject};
 use orchestra_flow::{Engine, Recovery, Settings};
 use orchestra_model::{
     FlowId,
@@ -117,7 +117,13 @@ async fn what_a_player_said_of_itself_is_gone_once_it_is_let_in() {
     let subject = Subject::new(Role::Player, "db1").unwrap();
     let identity = orchestra_certs::Identity { domain, subject };
     let address = ([127, 0, 0, 1], 1).into();
-    let peer = Peer { identity, address, serial: Arc::from("1") };
+    let peer = Peer {
+        identity,
+        address,
+        serial: Arc::from("1"),
+        surplus: None,
+        outgoing: Outgoing::default(),
+    };
     let stream = sessions.streams.enter(&db1()).unwrap();
     let (answer, answered) = oneshot::channel();
     let session = tokio::spawn(sessions.serve(peer, db1(), incoming, answer, stream));

@@ -9,6 +9,7 @@
 mod harness;
 
 mod attach;
+mod bounds;
 mod deployments;
 mod durable;
 mod inventory;
@@ -19,6 +20,7 @@ mod plan;
 mod quarantine;
 mod recover;
 mod reload;
+mod revocation;
 mod roles;
 mod rollout;
 mod sessions;

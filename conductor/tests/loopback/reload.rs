@@ -1,19 +1,19 @@
 //! Reloads: whole, or not at all.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, time::SystemTime};
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use orchestra_ca::Terms;
 use orchestra_certs::{Role, Subject};
 use orchestra_proto::v1;
-use rcgen::{
-    CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber,
-};
 use rustix::process::Signal;
-use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use rustls_pki_types::CertificateDer;
 use tonic::Code;
 
-use crate::harness::{
-    Audience, CONDUCTOR, Conductor, Place, Player, RunsAs, eventually, job, request, soon,
+use crate::{
+    harness::{
+        Audience, CONDUCTOR, Conductor, Place, Player, RunsAs, eventually, job, request, soon,
+    },
+    revocation::List,
 };
 
 #[tokio::test]
@@ -215,7 +215,7 @@ async fn new_connections_meet_new_certificates_and_revocations() {
     alice.reload(false).await.unwrap();
     assert_ne!(certificate_of(&place, &conductor.address).await, before);
 
-    revoke(&place, Role::Player, "db2");
+    List::of(&[(Role::Player, "db2")]).write(&place);
     let toml = fs::read_to_string(place.path("conductor.toml")).unwrap();
     place.write("conductor.toml", &toml.replace("[tls]", "[tls]\ncrl = \"ca.crl\""));
     assert!(place.try_connect(&conductor.address, Role::Player, "db2").await.is_ok());
@@ -239,30 +239,4 @@ async fn certificate_of(place: &Place, address: &str) -> CertificateDer<'static>
     let tls = place.client_config(Role::Audience, "alice");
     let stream = orchestra_certs::connect(address, tls, crate::harness::PATIENCE).await.unwrap();
     stream.get_ref().1.peer_certificates().unwrap()[0].clone()
-}
-
-/// Writes `ca.crl`, which revokes the certificate of somebody.
-fn revoke(place: &Place, role: Role, name: &str) {
-    let files = place.issue(role, name);
-    let der = CertificateDer::from_pem_file(&files.cert).unwrap();
-    let (_, parsed) = x509_parser::parse_x509_certificate(&der).unwrap();
-    let now = SystemTime::now();
-    let revoked = RevokedCertParams {
-        serial_number: SerialNumber::from_slice(parsed.raw_serial()),
-        revocation_time: now.into(),
-        reason_code: None,
-        invalidity_date: None,
-    };
-    let list = CertificateRevocationListParams {
-        this_update: now.into(),
-        next_update: (now + std::time::Duration::from_secs(86_400)).into(),
-        crl_number: SerialNumber::from_slice(&[1]),
-        issuing_distribution_point: None,
-        revoked_certs: vec![revoked],
-        key_identifier_method: KeyIdMethod::Sha256,
-    };
-    let ca = CertificateDer::from_pem_file(place.path("ca/ca.pem")).unwrap();
-    let key = KeyPair::from_pem(&fs::read_to_string(place.path("ca/ca.key")).unwrap()).unwrap();
-    let issuer = Issuer::from_ca_cert_der(&ca, key).unwrap();
-    place.write("ca.crl", &list.signed_by(&issuer).unwrap().pem().unwrap());
 }

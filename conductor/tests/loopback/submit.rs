@@ -183,7 +183,7 @@ async fn a_message_beyond_all_bounds_is_refused() {
     let spec = vec![0; 9 << 20].into();
     let asked = v1::SubmitRequest { spec, ..request([job("db1")]) };
     let status = alice.try_submit(asked).await.unwrap_err();
-    assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Reaching a conductor as a player: a connection that both ends have proved themselves on.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use orchestra_certs::{Credentials, Files, Subject};
 use orchestra_model::HostName;
@@ -29,20 +29,28 @@ impl Dial for Config {
         &self.conductors
     }
 
-    /// Reads the certificate anew each time, so that a renewed one needs no restart.
+    /// Reads the certificate anew each time, so that a renewed one needs no restart. The connection
+    /// ends when the conductor's certificate does, or is revoked by a list that came later.
     async fn dial(&self, endpoint: &Endpoint) -> Result<(Channel, HostName), Failure> {
         let tls = &self.tls;
-        let files =
-            Files { ca: tls.ca.clone(), cert: tls.cert.clone(), key: tls.key.clone(), crl: None };
+        let (ca, cert, key, crl) =
+            (tls.ca.clone(), tls.cert.clone(), tls.key.clone(), tls.crl.clone());
+        let files = Files { ca, cert, key, crl };
         let credentials = Credentials::load(&files, &self.domain).map_err(Failure::Credentials)?;
         let Subject::Player(player) = &credentials.identity().subject else {
             return Err(Failure::NotAPlayer(credentials.identity().clone()));
         };
-        let client =
-            credentials.client_config(&self.conductor_name).map_err(Failure::Credentials)?;
+        if let Some(until) = credentials.run_out(SystemTime::now()) {
+            tracing::warn!(
+                until,
+                "the revocation list has run out: whom it names is not obeyed, and who was revoked \
+                 since is; put a newer one in its place"
+            );
+        }
         let address = endpoint.to_string();
         let channel =
-            orchestra_certs::channel(&address, client, LIMIT).await.map_err(Failure::Connect)?;
+            orchestra_certs::channel_to(&self.conductor_name, &address, &credentials, LIMIT);
+        let channel = channel.await.map_err(Failure::Connect)?;
         Ok((channel, player.clone()))
     }
 }

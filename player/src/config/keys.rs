@@ -22,7 +22,7 @@ pub(super) const KEYS: [&str; 14] = [
     "tls",
 ];
 /// The fields of `RawTls`.
-pub(super) const TLS_KEYS: [&str; 3] = ["ca", "cert", "key"];
+pub(super) const TLS_KEYS: [&str; 4] = ["ca", "cert", "key", "crl"];
 
 /// Every key that is not known, with the nearest that is.
 pub(super) fn unknown_keys(table: &toml::Table) -> Vec<Problem> {

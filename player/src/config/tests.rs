@@ -31,6 +31,7 @@ const ALL: &str = r#"
     ca = "ca.pem"
     cert = "cert.pem"
     key = "key.pem"
+    crl = "ca.crl"
 "#;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
@@ -63,6 +64,7 @@ fn defaults_are_those_of_the_manual() {
     assert_eq!(config.tls.ca, Path::new("/etc/orchestra/ca.pem"));
     assert_eq!(config.tls.cert, Path::new("/etc/pki/player.pem"));
     assert_eq!(config.tls.key, Path::new("/etc/orchestra/player.key"));
+    assert_eq!(config.tls.crl, None);
 }
 
 #[test]
@@ -70,6 +72,7 @@ fn every_key_is_read() {
     let config = parse(ALL).unwrap();
     let shown: Vec<String> = config.conductors.iter().map(Endpoint::to_string).collect();
     assert_eq!(shown, ["c1.example.com:2258", "[::1]:1", "127.0.0.1:65535"]);
+    assert_eq!(config.tls.crl.as_deref(), Some(Path::new("/etc/orchestra/ca.crl")));
     assert_eq!(config.scores_dir, Path::new("/etc/orchestra/scores"));
     assert_eq!(config.spool_dir, Path::new("/spool"));
     assert_eq!(config.max_tasks, 1024);

@@ -378,6 +378,8 @@ pub struct ConductorStatus {
     pub loaded_at: Timestamp,
     /// Why the last reload changed nothing.
     pub reload_error: Option<String>,
+    /// Why the revocation list may let somebody in who was revoked.
+    pub revocation_error: Option<String>,
     /// Why nothing is sent: players know of orders that this store never issued.
     pub stale_store: Option<String>,
     /// Why submissions are refused, where the store cannot be written.

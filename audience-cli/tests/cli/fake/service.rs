@@ -340,7 +340,13 @@ impl Audience for Service {
             return Err(Status::failed_precondition("9 of 10 players would be removed"));
         }
         let deployments = Some(v1::DeploymentChanges { now: 2, added: 0, changed: 1, removed: 1 });
-        Ok(Response::new(v1::ReloadResponse { players: 1, added: 0, removed: 9, deployments }))
+        Ok(Response::new(v1::ReloadResponse {
+            players: 1,
+            added: 0,
+            removed: 9,
+            deployments,
+            closed: 0,
+        }))
     }
 
     async fn recover(

@@ -13,16 +13,19 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use orchestra_ca::{Ca, Terms};
 use orchestra_certs::{
-    ConnectError, Expected, Files, Incoming, Limits, Peer, Refused, Reloadable, Role, Subject,
-    client_config, connect, incoming, server_config,
+    Acceptance, ConnectError, Door, Expected, Files, Incoming, Limits, Peer, Refused, Role,
+    Subject, acceptance, client_config, connect, incoming,
 };
 use orchestra_model::HostName;
-use rcgen::{CertificateParams, Issuer, KeyPair, SanType};
+use rcgen::{
+    CertificateParams, CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair,
+    RevokedCertParams, SanType, SerialNumber,
+};
 use rustls::{
     ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -80,12 +83,29 @@ impl Fleet {
         self.ca.files(&subject)
     }
 
-    pub fn server(&self) -> Arc<ServerConfig> {
-        server_config(&self.files(Role::Conductor, CONDUCTOR), &domain()).unwrap()
+    pub fn server(&self) -> Arc<Acceptance> {
+        acceptance(&self.files(Role::Conductor, CONDUCTOR), &domain()).unwrap()
     }
 
     pub fn client(&self, role: Role, name: &str) -> Arc<ClientConfig> {
         client_config(&self.files(role, name), &expected()).unwrap()
+    }
+
+    /// Writes a revocation list of these serials and gives its path.
+    pub fn revoke(&self, serials: &[&str]) -> PathBuf {
+        self.list(&List::of(serials).signed_by(&self.issuer()))
+    }
+
+    /// Writes `ca.crl` and gives its path.
+    pub fn list(&self, pem: &str) -> PathBuf {
+        let path = self.path("ca.crl");
+        std::fs::write(&path, pem).unwrap();
+        path
+    }
+
+    /// The conductor's files with a revocation list.
+    pub fn with_list(&self, pem: &str) -> Files {
+        Files { crl: Some(self.list(pem)), ..self.files(Role::Conductor, CONDUCTOR) }
     }
 
     /// The CA's key and name, to sign with whatever a test wants.
@@ -109,6 +129,49 @@ impl Fleet {
     pub fn with_uris(&self, uris: &[&str]) -> Pair {
         self.odd(|params| params.subject_alt_names = uris.iter().map(|uri| san_uri(uri)).collect())
     }
+}
+
+/// A revocation list, before it is signed.
+pub struct List {
+    pub serials: Vec<String>,
+    pub made: SystemTime,
+    pub lasts: Duration,
+    pub number: u8,
+}
+
+impl List {
+    pub fn of(serials: &[&str]) -> List {
+        List {
+            serials: serials.iter().map(|serial| (*serial).to_owned()).collect(),
+            made: SystemTime::now(),
+            lasts: Duration::from_secs(86_400),
+            number: 1,
+        }
+    }
+
+    pub fn signed_by(&self, issuer: &Issuer<'_, KeyPair>) -> String {
+        let revoked_certs = self.serials.iter().map(|serial| RevokedCertParams {
+            serial_number: serial_number(serial),
+            revocation_time: self.made.into(),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            this_update: self.made.into(),
+            next_update: (self.made + self.lasts).into(),
+            crl_number: SerialNumber::from_slice(&[self.number]),
+            issuing_distribution_point: None,
+            revoked_certs: revoked_certs.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(issuer).unwrap().pem().unwrap()
+    }
+}
+
+fn serial_number(hex: &str) -> SerialNumber {
+    let digits = hex.as_bytes().chunks(2);
+    let bytes = digits.map(|two| u8::from_str_radix(str::from_utf8(two).unwrap(), 16).unwrap());
+    SerialNumber::from_slice(&bytes.collect::<Vec<_>>())
 }
 
 pub fn san_uri(text: &str) -> SanType {
@@ -202,7 +265,7 @@ impl ServerCertVerifier for Credulous {
 /// A listener that greets whom it accepts, as an HTTP/2 server does.
 pub struct Listener {
     pub address: String,
-    pub tls: Reloadable<ServerConfig>,
+    pub door: Door,
     peers: mpsc::UnboundedReceiver<Peer>,
     log: Log,
     _subscriber: tracing::subscriber::DefaultGuard,
@@ -210,11 +273,11 @@ pub struct Listener {
 }
 
 impl Listener {
-    pub async fn new(config: Arc<ServerConfig>) -> Listener {
-        Listener::with(config, Limits::default()).await
+    pub async fn new(acceptance: Arc<Acceptance>) -> Listener {
+        Listener::with(acceptance, Limits::default()).await
     }
 
-    pub async fn with(config: Arc<ServerConfig>, limits: Limits) -> Listener {
+    pub async fn with(acceptance: Arc<Acceptance>, limits: Limits) -> Listener {
         let log = Log::default();
         let writer = log.clone();
         let subscriber =
@@ -223,16 +286,21 @@ impl Listener {
         let guard = tracing::subscriber::set_default(subscriber);
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = tcp.local_addr().unwrap().to_string();
-        let tls = Reloadable::new(config);
+        let door = Door::new(acceptance);
         let (seen, peers) = mpsc::unbounded_channel();
         let mut task = JoinSet::new();
-        task.spawn(greet(incoming(tcp, tls.clone(), limits), seen));
-        Listener { address, tls, peers, log, _subscriber: guard, _task: task }
+        task.spawn(greet(incoming(tcp, door.clone(), limits), seen));
+        Listener { address, door, peers, log, _subscriber: guard, _task: task }
     }
 
     /// Connects, and gives who the listener saw.
     pub async fn accepts(&mut self, config: Arc<ClientConfig>) -> Peer {
         let _stream = connect(&self.address, config, PATIENCE).await.unwrap();
+        self.peers.recv().await.unwrap()
+    }
+
+    /// The next one whom it saw.
+    pub async fn peer(&mut self) -> Peer {
         self.peers.recv().await.unwrap()
     }
 
@@ -263,13 +331,31 @@ impl Listener {
     }
 }
 
+/// What a client says of a server with this configuration, which is none of ours.
+pub async fn refused_by(server: Arc<ServerConfig>, client: Arc<ClientConfig>) -> Refused {
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = tcp.local_addr().unwrap().to_string();
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        let (tcp, _) = tcp.accept().await.unwrap();
+        let _refused = tokio_rustls::TlsAcceptor::from(server).accept(tcp).await;
+    });
+    match connect(&address, client, PATIENCE).await {
+        Err(ConnectError::Refused { reason, .. }) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
 async fn greet(mut incoming: Incoming, seen: mpsc::UnboundedSender<Peer>) {
-    let mut open = Vec::new();
+    let mut open = JoinSet::new();
     while let Some(stream) = incoming.next().await {
         let mut stream = stream.unwrap();
         if stream.write_all(b"hello").await.is_ok() && stream.flush().await.is_ok() {
             let _ = seen.send(stream.peer().clone());
-            open.push(stream);
+            // Somebody reads, as a server does, until the connection is over.
+            open.spawn(async move {
+                let _ended = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+            });
         }
     }
 }

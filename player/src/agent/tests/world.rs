@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::Path, pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use orchestra_ca::{Ca, Terms};
-use orchestra_certs::{Limits, Reloadable, Subject, incoming, server_config};
+use orchestra_certs::{Door, Limits, Subject, acceptance, incoming};
 use orchestra_model::{
     HostName,
     delivery::{StoreId, Term},
@@ -105,7 +105,7 @@ impl World {
     /// Starts a conductor on a free port.
     pub(super) async fn conductor(&self) -> Conductor<'_> {
         let files = self.ca.files(&Subject::Conductor(host(CONDUCTOR)));
-        let tls = Reloadable::new(server_config(&files, &host(DOMAIN)).unwrap());
+        let tls = Door::new(acceptance(&files, &host(DOMAIN)).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (arrived, sessions) = mpsc::channel(8);

@@ -1,0 +1,324 @@
+//! Whom a conductor lets in, and who is inside: a connection lasts as long as a new one with its
+//! certificate would be made.
+//!
+//! Who is inside is judged anew when a certificate of theirs ends, and when the acceptance is
+//! replaced: those whose certificate was revoked since, or whose CA is no longer trusted, go. The
+//! moments of ends are wall-clock time, and a timer runs on another clock: so the clock is looked
+//! at every [`LOOK_AGAIN`], which is as late as an end may be noticed after the clock was set, or
+//! the host slept.
+//!
+//! Each identity has a bounded number of connections. Who comes beyond it is let in for a moment,
+//! [surplus](Peer::surplus), because only a connection that is made can be told why.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use rustls_pki_types::CertificateDer;
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    accept::{Limits, Peer},
+    acceptance::{Acceptance, next_end},
+    identity::{Identity, Role},
+    lines::Lines,
+    refused::Refused,
+    switch::Switch,
+};
+
+/// Longest time between two looks at the clock while anybody is inside.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How long a surplus connection is open: enough for a call, and an answer that says why.
+const SURPLUS_FOR: Duration = Duration::from_secs(5);
+/// Most surplus connections of one identity; those beyond are closed without a word.
+const SURPLUS: usize = 8;
+
+/// The conductor's door. Clones are the same door.
+#[derive(Clone, Debug)]
+pub struct Door(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    inside: Mutex<Inside>,
+    /// Notified where [`Door::watch`] has to look at its moments anew.
+    sooner: Notify,
+    closed: Lines,
+}
+
+/// Connections, by the order in which they came.
+type Id = u64;
+
+#[derive(Debug)]
+struct Inside {
+    acceptance: Arc<Acceptance>,
+    last: Id,
+    guests: HashMap<Id, Guest>,
+    /// When something is to be done about whom.
+    moments: BTreeSet<(SystemTime, Id)>,
+    /// How many connections each identity has, and how many of them are surplus.
+    of_one: HashMap<Identity, (usize, usize)>,
+    /// Whether it was told that a list of this acceptance has run out.
+    told_of_lists: bool,
+}
+
+#[derive(Debug)]
+struct Guest {
+    peer: Peer,
+    chain: Arc<[CertificateDer<'static>]>,
+    moment: Option<SystemTime>,
+    switch: Arc<Switch>,
+}
+
+/// Somebody who is inside as long as this is kept.
+#[derive(Debug)]
+pub(crate) struct Pass {
+    door: Door,
+    id: Id,
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.door.lock().remove(self.id);
+    }
+}
+
+impl Door {
+    /// Lets in whom this acceptance accepts.
+    pub fn new(acceptance: Arc<Acceptance>) -> Self {
+        let inside = Mutex::new(Inside {
+            acceptance,
+            last: 0,
+            guests: HashMap::new(),
+            moments: BTreeSet::new(),
+            of_one: HashMap::new(),
+            told_of_lists: false,
+        });
+        let closed = Lines::new(|connections| {
+            tracing::warn!(connections, "further connections were closed within a second");
+        });
+        Self(Arc::new(Inner { inside, sooner: Notify::new(), closed }))
+    }
+
+    /// Whom it lets in now.
+    pub fn acceptance(&self) -> Arc<Acceptance> {
+        Arc::clone(&self.lock().acceptance)
+    }
+
+    /// From now on this one decides, also on those who are inside: returns how many had to go.
+    /// Must be called within a tokio runtime, and may take a while where a CA was replaced.
+    pub fn replace(&self, acceptance: &Arc<Acceptance>) -> usize {
+        let suspects: Vec<_> = {
+            let mut inside = self.lock();
+            let before = std::mem::replace(&mut inside.acceptance, Arc::clone(acceptance));
+            inside.told_of_lists = false;
+            let guests = inside.guests.iter();
+            guests
+                .filter(|(_, guest)| acceptance.may_refuse(&guest.chain, &before))
+                .map(|(id, guest)| (*id, Arc::clone(&guest.chain)))
+                .collect()
+        };
+        self.0.sooner.notify_one();
+        let now = SystemTime::now();
+        suspects
+            .into_iter()
+            .filter(|(id, chain)| match acceptance.judge(chain, now) {
+                Ok(()) => false,
+                Err(why) => self.close(*id, why),
+            })
+            .count()
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.lock().guests.len()
+    }
+
+    /// Lets somebody in whom `judged_by` accepted; another one may be in force since.
+    pub(crate) fn enter(
+        &self,
+        peer: Peer,
+        chain: Arc<[CertificateDer<'static>]>,
+        mut judged_by: Arc<Acceptance>,
+        limits: &Limits,
+    ) -> Result<(Peer, Arc<Switch>, Pass), Refused> {
+        let mut now = SystemTime::now();
+        loop {
+            let mut inside = self.lock();
+            if Arc::ptr_eq(&inside.acceptance, &judged_by) {
+                let (guest, id) = inside.insert(peer, chain, now, limits)?;
+                let is_sooner = inside.moments.first().is_some_and(|(_, first)| *first == id);
+                drop(inside);
+                if is_sooner {
+                    self.0.sooner.notify_one();
+                }
+                return Ok((guest.0, guest.1, Pass { door: self.clone(), id }));
+            }
+            judged_by = Arc::clone(&inside.acceptance);
+            drop(inside);
+            now = SystemTime::now();
+            judged_by.judge(&chain, now)?;
+        }
+    }
+
+    /// Ends connections whose time has come. Does not end.
+    pub(crate) async fn watch(self) {
+        loop {
+            let now = SystemTime::now();
+            let first = self.look(now);
+            let Some(first) = first else {
+                self.0.sooner.notified().await;
+                continue;
+            };
+            let left = first.duration_since(now).unwrap_or_default();
+            if timeout(left.min(LOOK_AGAIN), self.0.sooner.notified()).await.is_ok() {
+                // Where many come at once, one look is enough for all of them.
+                sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+
+    /// Does what is due. Returns when the next thing is, if anything.
+    fn look(&self, now: SystemTime) -> Option<SystemTime> {
+        let (due, acceptance) = {
+            let mut inside = self.lock();
+            inside.tell_of_lists(now);
+            (inside.due(now), Arc::clone(&inside.acceptance))
+        };
+        for (id, chain, surplus) in due {
+            let judged = match surplus {
+                Some(most) => Err(Refused::Surplus(most)),
+                None => acceptance.judge(&chain, now),
+            };
+            match judged {
+                Ok(()) => self.lock().schedule(id, next_end(&chain, now)),
+                Err(why) => drop(self.close(id, why)),
+            }
+        }
+        self.lock().next()
+    }
+
+    /// Ends a connection, if it is there.
+    fn close(&self, id: Id, why: Refused) -> bool {
+        let guest = {
+            let inside = self.lock();
+            inside.guests.get(&id).map(|guest| (guest.peer.clone(), Arc::clone(&guest.switch)))
+        };
+        let Some((peer, switch)) = guest else { return false };
+        let Peer { identity, address, serial, .. } = peer;
+        self.0.closed.write(
+            || tracing::warn!(peer = %identity, %address, %serial, reason = %why, "connection closed"),
+        );
+        switch.turn_off(why);
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inside> {
+        self.0.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inside {
+    fn insert(
+        &mut self,
+        mut peer: Peer,
+        chain: Arc<[CertificateDer<'static>]>,
+        now: SystemTime,
+        limits: &Limits,
+    ) -> Result<((Peer, Arc<Switch>), Id), Refused> {
+        if self.guests.len() >= limits.inside {
+            return Err(Refused::Full(limits.inside));
+        }
+        let most = match peer.identity.role() {
+            Role::Player => limits.of_player,
+            Role::Audience | Role::Conductor => limits.of_audience,
+        };
+        let (all, surplus) = self.of_one.get(&peer.identity).copied().unwrap_or_default();
+        if all - surplus >= most {
+            if surplus >= SURPLUS {
+                return Err(Refused::Surplus(most));
+            }
+            peer.surplus = Some(most);
+        }
+        self.last += 1;
+        let id = self.last;
+        let count = self.of_one.entry(peer.identity.clone()).or_default();
+        *count = (all + 1, surplus + usize::from(peer.surplus.is_some()));
+        let moment = match peer.surplus {
+            Some(_) => Some(now + SURPLUS_FOR),
+            None => next_end(&chain, now),
+        };
+        let switch = Arc::new(Switch::default());
+        let guest = Guest { peer: peer.clone(), chain, moment: None, switch: Arc::clone(&switch) };
+        self.guests.insert(id, guest);
+        self.schedule(id, moment);
+        Ok(((peer, switch), id))
+    }
+
+    fn remove(&mut self, id: Id) {
+        self.schedule(id, None);
+        let Some(Guest { peer, .. }) = self.guests.remove(&id) else { return };
+        let Some((all, surplus)) = self.of_one.get_mut(&peer.identity) else { return };
+        *all -= 1;
+        *surplus -= usize::from(peer.surplus.is_some());
+        if *all == 0 {
+            self.of_one.remove(&peer.identity);
+        }
+    }
+
+    /// When something is to be done about somebody, if ever.
+    fn schedule(&mut self, id: Id, moment: Option<SystemTime>) {
+        let Some(guest) = self.guests.get_mut(&id) else { return };
+        if let Some(before) = std::mem::replace(&mut guest.moment, moment) {
+            self.moments.remove(&(before, id));
+        }
+        self.moments.extend(moment.map(|moment| (moment, id)));
+    }
+
+    /// Takes those whose moment has come.
+    fn due(&mut self, now: SystemTime) -> Vec<(Id, Arc<[CertificateDer<'static>]>, Option<usize>)> {
+        let due: Vec<Id> = self
+            .moments
+            .iter()
+            .take_while(|(moment, _)| *moment <= now)
+            .map(|(_, id)| *id)
+            .collect();
+        let mut guests = Vec::with_capacity(due.len());
+        for id in due {
+            self.schedule(id, None);
+            let guest = self.guests.get(&id);
+            guests.extend(guest.map(|guest| (id, Arc::clone(&guest.chain), guest.peer.surplus)));
+        }
+        guests
+    }
+
+    /// Says once that a list has run out, when it does.
+    fn tell_of_lists(&mut self, now: SystemTime) {
+        if self.told_of_lists {
+            return;
+        }
+        for list in self.acceptance.revocation_lists().iter().filter(|list| list.has_run_out(now)) {
+            self.told_of_lists = true;
+            tracing::error!(
+                ca = list.issuer,
+                until = list.until,
+                "the revocation list has run out: whom it names stays out, and who was revoked since is \
+                 let in; put a newer one in its place and reload"
+            );
+        }
+    }
+
+    /// When to look next, if there is anything to look for.
+    fn next(&self) -> Option<SystemTime> {
+        let guest = self.moments.first().map(|(moment, _)| *moment);
+        let lists = self.acceptance.revocation_lists().iter();
+        // It may be relied on up to and with its last second.
+        let ends = lists.filter_map(|list| Some(list.ends()? + Duration::from_secs(1)));
+        let list = ends.min().filter(|_| !self.told_of_lists);
+        guest.into_iter().chain(list).min()
+    }
+}

@@ -1,0 +1,96 @@
+//! What each call of the audience may cost. What is not in the table has the least.
+
+use orchestra_model::limits;
+
+/// A call's bounds.
+#[derive(Debug)]
+pub(super) struct Call {
+    /// Largest request, in bytes.
+    pub(super) bytes: usize,
+    /// What its answer is like.
+    pub(super) answer: Answers,
+    /// Whether it expands host sets, or plans.
+    pub(super) works: bool,
+}
+
+/// What an answer is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answers {
+    /// A few kilobytes.
+    Small,
+    /// Perhaps megabytes, page by page or at once.
+    Large,
+    /// One that goes on for as long as a flow does.
+    Watch,
+}
+
+/// Names, numbers, and a reason, in bytes.
+const WORDS: usize = 64 << 10;
+/// The same with a host set.
+const HOSTS: usize = limits::HOSTSET_BYTES + WORDS;
+/// A flow with its parameters.
+const FLOW: usize = limits::MESSAGE_BYTES;
+
+const SHORT: Call = Call { bytes: WORDS, answer: Answers::Small, works: false };
+const ASKS: Call = Call { answer: Answers::Large, ..SHORT };
+const CHANGES_HOSTS: Call = Call { bytes: HOSTS, answer: Answers::Small, works: true };
+const ASKS_OF_HOSTS: Call = Call { answer: Answers::Large, ..CHANGES_HOSTS };
+const SUBMITS: Call = Call { bytes: FLOW, ..CHANGES_HOSTS };
+const PLANS: Call = Call { answer: Answers::Large, ..SUBMITS };
+const WATCHES: Call = Call { answer: Answers::Watch, ..SHORT };
+
+/// Every call of the audience.
+pub(super) const TABLE: &[(&str, Call)] = &[
+    ("Submit", SUBMITS),
+    ("GetFlow", ASKS),
+    ("ListTasks", ASKS),
+    ("ListFlows", ASKS),
+    ("Watch", WATCHES),
+    ("Plan", PLANS),
+    ("Explain", ASKS),
+    ("Pause", SHORT),
+    ("Resume", SHORT),
+    ("Promote", SHORT),
+    ("Retry", SUBMITS),
+    ("Cancel", SHORT),
+    ("Drain", CHANGES_HOSTS),
+    ("Undrain", CHANGES_HOSTS),
+    ("ListLedger", ASKS),
+    ("ReleaseHolds", CHANGES_HOSTS),
+    ("ListDeployments", ASKS),
+    ("ListPlayers", ASKS_OF_HOSTS),
+    ("GetLogs", ASKS),
+    ("Status", SHORT),
+    ("Reload", SHORT),
+    ("Recover", SHORT),
+    ("PlanRecover", ASKS),
+    ("ReleasePlayers", CHANGES_HOSTS),
+    ("ResolveHosts", ASKS_OF_HOSTS),
+];
+
+impl Call {
+    /// The one at a path.
+    pub(super) fn at(path: &str) -> &'static Call {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        TABLE.iter().find(|(known, _)| *known == name).map_or(&SHORT, |(_, call)| call)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use orchestra_certs::{Role, roles};
+
+    use super::*;
+
+    #[test]
+    fn every_call_of_the_audience_has_its_bounds() {
+        let audience = roles::TABLE.iter().filter(|(_, roles)| roles.contains(&Role::Audience));
+        let paths: BTreeSet<&str> =
+            audience.filter_map(|(path, _)| path.strip_prefix("/orchestra.v1.Audience/")).collect();
+        let known: BTreeSet<&str> = TABLE.iter().map(|(name, _)| *name).collect();
+        assert_eq!(known, paths);
+        assert_eq!(known.len(), TABLE.len());
+    }
+}
