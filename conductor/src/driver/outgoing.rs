@@ -41,6 +41,9 @@ const FULL_PAUSE: Duration = Duration::from_secs(1);
 /// Unwritten bytes above which no more reports are taken in: players then wait with theirs.
 const MOST_BYTES: usize = 64 << 20;
 
+/// Answers a question, or says why it is not answered.
+pub(super) type Telling = Box<dyn FnOnce(Result<(), &str>) + Send>;
+
 /// What is done once the records before it are on disk.
 pub(super) enum After {
     /// An effect of the engine that is no order.
@@ -48,7 +51,7 @@ pub(super) enum After {
     /// An order with its large part, fetched while its flow was alive.
     Order { session: SessionId, order: v1::Order, job: Arc<EncodedJob> },
     /// An answer to a question; or instead, why there is none.
-    Tell(Box<dyn FnOnce(Result<(), &str>) + Send>),
+    Tell(Telling),
     /// Somebody begins to watch: here in the order of things, so that it hears of exactly what
     /// happens after the status that it is told.
     Watch {
