@@ -45,7 +45,7 @@ pub struct Environment {
     pub ca: Option<OsString>,
     /// `HOME`.
     pub home: Option<PathBuf>,
-    /// `NO_COLOR` is set and not empty.
+    /// `NO_COLOR` is set and not empty, or `TERM` says that the terminal knows no colours.
     pub no_color: bool,
 }
 
@@ -61,7 +61,7 @@ impl Environment {
             key: var("ORCHESTRA_KEY"),
             ca: var("ORCHESTRA_CA"),
             home: var("HOME").map(PathBuf::from),
-            no_color: var("NO_COLOR").is_some(),
+            no_color: knows_no_colour(var("NO_COLOR").as_ref(), var("TERM").as_ref()),
         }
     }
 
@@ -70,6 +70,11 @@ impl Environment {
         let own = self.home.as_ref().map(|home| home.join(".config/orchestra/audience.toml"));
         own.into_iter().chain([PathBuf::from("/etc/orchestra/audience.toml")]).collect()
     }
+}
+
+/// Whether colours are not wanted, or the terminal would show them as they are written.
+fn knows_no_colour(no_color: Option<&OsString>, term: Option<&OsString>) -> bool {
+    no_color.is_some() || term.is_some_and(|term| term == "dumb")
 }
 
 /// Where the conductor is, who we are, whom we accept.
@@ -279,6 +284,15 @@ mod tests {
 
     fn flags() -> ConnectionArgs {
         ConnectionArgs { connect_timeout: Millis::seconds(3), ..ConnectionArgs::default() }
+    }
+
+    #[test]
+    fn a_dumb_terminal_gets_no_colours() {
+        let [dumb, xterm, one] = ["dumb", "xterm", "1"].map(OsString::from);
+        assert!(!knows_no_colour(None, None));
+        assert!(!knows_no_colour(None, Some(&xterm)));
+        assert!(knows_no_colour(None, Some(&dumb)));
+        assert!(knows_no_colour(Some(&one), Some(&xterm)));
     }
 
     #[test]

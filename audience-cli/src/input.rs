@@ -48,14 +48,17 @@ impl<'a> Inputs<'a> {
         Ok(value)
     }
 
-    /// A host set: as [`value`](Self::value), where lines are joined and `#` begins a comment.
+    /// A host set: as [`value`](Self::value), where `#` begins a comment, and without the mark
+    /// that some editors put at the start of a file.
     pub fn hosts(&mut self, written: &str, what: &str, most: usize) -> Result<String, Failure> {
         let text = self.value(written, what, most)?;
         if !is_elsewhere(written) {
             return Ok(text);
         }
-        let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-        Ok(lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n"))
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        // Empty lines stay, so that an error names the line as the file has it.
+        let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim_end());
+        Ok(lines.collect::<Vec<_>>().join("\n"))
     }
 
     /// All of standard input.
@@ -105,9 +108,15 @@ mod tests {
     fn standard_input_is_read_once() {
         let mut stdin: &[u8] = b"a\nb # comment\n\n# all\n";
         let mut inputs = Inputs::new(&mut stdin);
-        assert_eq!(inputs.hosts("-", "the host set", 100).unwrap(), "a\nb");
+        assert_eq!(inputs.hosts("-", "the host set", 100).unwrap(), "a\nb\n\n");
         let error = inputs.parameter("-", "parameter k", 100).unwrap_err().render();
         assert!(error.contains("the host set was read from there already"), "{error}");
+    }
+
+    #[test]
+    fn the_mark_of_an_editor_is_no_part_of_a_host() {
+        let mut stdin: &[u8] = "\u{feff}n1\r\nn2\n".as_bytes();
+        assert_eq!(Inputs::new(&mut stdin).hosts("-", "the host set", 100).unwrap(), "n1\nn2");
     }
 
     #[test]

@@ -195,6 +195,16 @@ async fn within<T>(
     })
 }
 
+/// A length as people are told it: what a clock took away from a whole number of tenths says
+/// nothing.
+fn rounded(limit: Duration) -> Duration {
+    let tenths = (limit.as_millis() + 50) / 100;
+    match u64::try_from(tenths) {
+        Ok(tenths @ 1..) => Duration::from_millis(tenths * 100),
+        _ => Duration::from_millis(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+    }
+}
+
 fn refused(address: &str, error: &io::Error) -> ConnectError {
     ConnectError::Refused { address: address.to_owned(), reason: Refused::of_io(error) }
 }
@@ -261,6 +271,7 @@ impl fmt::Display for ConnectError {
                 write!(f, "cannot reach the conductor at {address}")
             }
             Self::TimedOut { address, limit } => {
+                let limit = rounded(*limit);
                 write!(f, "the conductor at {address} did not answer within {limit:?}")
             }
             Self::Refused { address, .. } => {

@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use super::{
     Program,
+    submit::goes_on,
     wait::{From, Target, Watcher},
 };
 use crate::{
@@ -61,14 +62,17 @@ pub(crate) fn retry(args: &RetryArgs, program: &mut Program) -> Result<Exit, Fai
         }
         let out = &mut console.out;
         let document = program.shared.json && retry.wait.is_none();
-        if document {
+        let told = if document {
             let retry_of = (new != old).then_some(old.0);
             let retried = Retried { id: new.0, retry_of, tasks: answer.tasks };
-            json::document(out, "flow", &retried).map_err(unwritten)?;
+            json::document(out, "flow", &retried)
         } else if !program.shared.json && !retry.wait.as_ref().is_some_and(|wait| wait.jsonl) {
-            writeln!(out, "{new}").map_err(unwritten)?;
-        }
-        out.finish()?;
+            writeln!(out, "{new}")
+        } else {
+            Ok(())
+        };
+        let told = told.map_err(unwritten).and_then(|()| out.finish());
+        told.map_err(|failure| goes_on(failure, new))?;
         match &retry.wait {
             None => Ok(Exit::Ok),
             Some(waiting) => {

@@ -23,6 +23,11 @@ struct Accepted {
     id: u64,
 }
 
+/// Whoever could not be told the id on standard output is told it where failures are.
+pub(super) fn goes_on(failure: Failure, flow: FlowId) -> Failure {
+    failure.hint(format!("flow {flow} was accepted all the same: getstatus {flow}"))
+}
+
 /// Submits, tells the id, and waits where that was asked for.
 pub(crate) fn submit(command: Submit, program: &mut Program) -> Result<Exit, Failure> {
     if let (Task::Submit(wanted), true) = (&command.task, command.plan) {
@@ -46,17 +51,20 @@ pub(crate) fn submit(command: Submit, program: &mut Program) -> Result<Exit, Fai
         let json = command.shared.json;
         let out = &mut program.console.out;
         // With --wait --json the one document is the status at the end; the id is told beside it.
-        match (&command.wait, json) {
-            (Some(_), true) => program.console.narrate(format_args!("{flow} submitted")),
-            (None, true) => {
-                json::document(out, "flow", &Accepted { id: flow.0 }).map_err(unwritten)?;
+        let told = match (&command.wait, json) {
+            (Some(_), true) => {
+                program.console.narrate(format_args!("{flow} submitted"));
+                Ok(())
             }
+            (None, true) => json::document(out, "flow", &Accepted { id: flow.0 }),
             (Some(waiting), false) if waiting.jsonl => {
                 program.console.narrate(format_args!("{flow} submitted"));
+                Ok(())
             }
-            (_, false) => writeln!(out, "{flow}").map_err(unwritten)?,
-        }
-        program.console.out.finish()?;
+            (_, false) => writeln!(out, "{flow}"),
+        };
+        let told = told.map_err(unwritten).and_then(|()| program.console.out.finish());
+        told.map_err(|failure| goes_on(failure, flow))?;
         match &command.wait {
             None => Ok(Exit::Ok),
             Some(waiting) => {

@@ -35,6 +35,7 @@ impl Format {
     /// is YAML.
     pub fn sniff(text: &str) -> Format {
         let line = text
+            .trim_start_matches('\u{feff}')
             .lines()
             .map(str::trim)
             .find(|line| !line.is_empty() && !line.starts_with('#'))
@@ -65,6 +66,8 @@ impl Format {
 
     /// Reads the tree. The text's size is bounded by the caller; depth and repetition are here.
     pub fn parse(self, text: &str) -> Result<Node, Malformed> {
+        // The mark that some editors put at the start of a file.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         match self {
             Format::Json => {
                 let mut json = serde_json::Deserializer::from_str(text);
@@ -72,7 +75,7 @@ impl Format {
                 json.end()?;
                 Ok(node)
             }
-            Format::Yaml => yaml::parse(text).map_err(Malformed::from),
+            Format::Yaml => yaml::parse(text).map_err(|error| Malformed::of_yaml(&error, text)),
             Format::Toml => Ok(AtDepth(0).deserialize(toml::Deserializer::parse(text)?)?),
         }
     }
@@ -102,17 +105,52 @@ impl From<toml::de::Error> for Malformed {
     }
 }
 
-impl From<serde_saphyr::Error> for Malformed {
-    fn from(error: serde_saphyr::Error) -> Self {
-        let serde_saphyr::Error::DuplicateMappingKey { key, location } = &error else {
-            return Malformed(error.to_string().trim_end().to_owned());
+impl Malformed {
+    /// The library's own words advise whoever calls it, where ours advise whoever wrote the text.
+    fn of_yaml(error: &serde_saphyr::Error, text: &str) -> Self {
+        use serde_saphyr::{Error, budget::BudgetBreach};
+        let place = |location: &serde_saphyr::Location| {
+            format!("line {}, column {}", location.line(), location.column())
         };
-        // The library's own words advise whoever calls it.
-        let key =
-            key.as_deref().map_or_else(|| "a key".to_owned(), |key| format!("the key {key:?}"));
-        let (line, column) = (location.line(), location.column());
-        Malformed(format!("{key} is given twice at line {line}, column {column}"))
+        Malformed(match error {
+            Error::DuplicateMappingKey { key, location } => {
+                let key = key
+                    .as_deref()
+                    .map_or_else(|| "a key".to_owned(), |key| format!("the key {key:?}"));
+                format!("{key} is given twice at {}", place(location))
+            }
+            Error::MultipleDocuments { location, .. }
+            | Error::Budget { breach: BudgetBreach::Documents { .. }, location } => format!(
+                "a second document begins at {}; a file holds one, so leave out what follows the \
+                 second `---`, or make it a file of its own",
+                place(location)
+            ),
+            error => {
+                let said = error.to_string().trim_end().to_owned();
+                let line = error.location().and_then(|location| {
+                    text.lines().nth(usize::try_from(location.line()).ok()?.checked_sub(1)?)
+                });
+                match line.and_then(unquoted_word) {
+                    Some(word) => {
+                        format!("{said}; YAML wants what begins with @ in quotes: \"{word}\"")
+                    }
+                    None => said,
+                }
+            }
+        })
     }
+}
+
+/// A value that begins with `@` where YAML has it begin with a letter.
+fn unquoted_word(line: &str) -> Option<&str> {
+    let begins = |at: usize| {
+        let before = line[..at].trim_end();
+        before.ends_with([':', '-', ',', '[', '{']) || before.is_empty()
+    };
+    let (at, _) = line.match_indices('@').find(|(at, _)| begins(*at))?;
+    let word = &line[at..];
+    let end = word.find(|c: char| c.is_whitespace() || matches!(c, ',' | '}' | ']'));
+    Some(&word[..end.unwrap_or(word.len())])
 }
 
 #[cfg(test)]
@@ -141,6 +179,17 @@ mod tests {
         for (format, source) in [(Format::Json, json), (Format::Yaml, yaml), (Format::Toml, toml)] {
             assert!(format.parse(source).unwrap() == expected, "{format:?}");
             assert_eq!(Format::sniff(source), format);
+        }
+    }
+
+    #[test]
+    fn the_mark_of_an_editor_is_no_part_of_a_document() {
+        for (format, source) in
+            [(Format::Json, "{\"a\": 5}"), (Format::Yaml, "a: 5\n"), (Format::Toml, "a = 5\n")]
+        {
+            let marked = format!("\u{feff}{source}");
+            assert!(format.parse(&marked).unwrap() == map(&[("a", Node::Whole(5))]), "{format:?}");
+            assert_eq!(Format::sniff(&marked), format);
         }
     }
 
@@ -200,7 +249,19 @@ mod tests {
         assert!(error(Format::Json, "{\"a\": }").contains("line 1 column 7"));
         assert!(error(Format::Yaml, "a: [1, 2\nb: 3\n").contains("line"));
         assert!(error(Format::Toml, "a = \n").contains("line 1"));
-        assert!(error(Format::Yaml, "a: 1\n---\nb: 2\n").contains("document"));
+        let two = error(Format::Yaml, "---\na: []\n---\nb: 2\n");
+        assert!(two.starts_with("a second document begins at line"), "{two}");
+        assert!(!two.contains("from_"), "{two}");
+        for (source, word) in [
+            ("a:\n  - {name: a, targets: @all}\n", "\"@all\""),
+            ("a: @frontend\n", "\"@frontend\""),
+            ("a:\n- @rack=r7\n", "\"@rack=r7\""),
+            ("a: [@x, b]\n", "\"@x\""),
+        ] {
+            let told = error(Format::Yaml, source);
+            let hint = format!("YAML wants what begins with @ in quotes: {word}");
+            assert!(told.ends_with(&hint), "{source}: {told}");
+        }
         let twice = error(Format::Yaml, "a:\n  b: 1\n  b: 2\n");
         assert_eq!(twice, "the key \"b\" is given twice at line 3, column 3");
         let odd = error(Format::Yaml, "? [x]\n: 1\n? [x]\n: 2\n");

@@ -121,7 +121,9 @@ impl FromStr for Reference {
     fn from_str(text: &str) -> Result<Self, InvalidReference> {
         let (place, host) = match text.split_once('@') {
             Some((place, host)) => {
-                (place, Some(HostName::new(host).map_err(InvalidReference::Name)?))
+                // As in host sets: names of hosts are the same in upper case.
+                let host = HostName::new(&host.to_ascii_lowercase());
+                (place, Some(host.map_err(InvalidReference::Name)?))
             }
             None => (text, None),
         };
@@ -178,7 +180,10 @@ mod tests {
         );
         let pkg1 = Part::Named(JobName::new("pkg1").unwrap());
         assert_eq!(parse("42/pkg1@db3"), Ok(Reference { flow, part: pkg1, host: host.clone() }));
-        assert_eq!(parse("last@db3"), Ok(Reference { flow: None, part: Part::Flow, host }));
+        for text in ["last@db3", "last@DB3"] {
+            let host = host.clone();
+            assert_eq!(parse(text), Ok(Reference { flow: None, part: Part::Flow, host }));
+        }
     }
 
     #[test]
@@ -194,7 +199,7 @@ mod tests {
             "1/",
             "1/../x",
             "1@",
-            "1@A",
+            "1@a[1-2]",
             "99999999999999999999",
             "9007199254740993",
             "x",

@@ -105,6 +105,8 @@ impl FromStr for Millis {
         let invalid = || InvalidDuration(text.chars().take(40).collect());
         let mut rest = text;
         let mut total: u64 = 0;
+        // Each unit once, the longest first: `1h1h` is a slip, and so is `30m1h`.
+        let mut units = UNITS.iter();
         if rest.is_empty() {
             return Err(invalid());
         }
@@ -114,7 +116,7 @@ impl FromStr for Millis {
             rest = &rest[digits..];
             let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
             let (_, length) =
-                UNITS.iter().find(|(unit, _)| *unit == &rest[..letters]).ok_or_else(invalid)?;
+                units.find(|(unit, _)| *unit == &rest[..letters]).ok_or_else(invalid)?;
             rest = &rest[letters..];
             total = n
                 .checked_mul(*length)
@@ -155,9 +157,23 @@ mod tests {
 
     #[test]
     fn a_duration_has_a_unit_and_a_bound() {
-        for bad in
-            ["", "5", "s", "-1s", "1.5s", "1 s", "1w", "99999999999999999999s", "4000d", "1ſ"]
-        {
+        for bad in [
+            "",
+            "5",
+            "s",
+            "-1s",
+            "1.5s",
+            "1 s",
+            "1w",
+            "99999999999999999999s",
+            "4000d",
+            "1ſ",
+            "1h1h",
+            "30m1h",
+            "1s1s",
+            "1ms1s",
+            "1d1h1d",
+        ] {
             assert!(bad.parse::<Millis>().is_err(), "{bad}");
         }
     }

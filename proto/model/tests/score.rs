@@ -234,14 +234,19 @@ fn kinds_admit_what_they_say() {
                 "0x1f",
                 "9223372036854775808",
                 "٣",
+                "007",
+                "-007",
+                "00",
+                "-0",
+                "-00",
             ],
         ),
         (
             "type = 'number'",
-            vec!["0", "-5", "1.5", "-0.25", "1e3", "1E-3"],
+            vec!["0", "-5", "1.5", "-0.25", "1e3", "1E-3", "-0", "0.5", "0e1"],
             vec![
                 "", ".", "+1", "inf", "-inf", "nan", "NaN", "infinity", "1e999", "1,5", "1.5 ",
-                "0x1", "1_000",
+                "0x1", "1_000", "007", "-01.5", "00",
             ],
         ),
         ("type = 'boolean'", vec!["true", "false"], vec!["", "True", "1", "yes", "true\n"]),
@@ -305,7 +310,7 @@ fn all_problems_of_a_job_are_told_at_once() {
     assert_eq!(
         refused.to_string(),
         "parameter HOST: the score takes no such parameter; did you mean host?; \
-         parameter count: expected a whole number that fits 64 bits; \
+         parameter count: expected a whole number that fits 64 bits, without leading zeros; \
          parameter host: it must be given; \
          parameter mode: expected one of on, off; \
          parameter name: it has 6 bytes; at most 5 are allowed; \

@@ -88,8 +88,8 @@ impl fmt::Display for Expected<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             ParamKind::String => "a text",
-            ParamKind::Integer => "a whole number that fits 64 bits",
-            ParamKind::Number => "a finite decimal number",
+            ParamKind::Integer => "a whole number that fits 64 bits, without leading zeros",
+            ParamKind::Number => "a finite decimal number, without leading zeros",
             ParamKind::Boolean => "true or false",
             ParamKind::Choice(choices) => return write!(f, "one of {}", choices.join(", ")),
             ParamKind::Host => "a host name, in lower case",
@@ -159,15 +159,24 @@ impl ParamSpec {
     }
 }
 
+/// Whether a text begins as a number that all programs read alike: digits, after a `-` at most. A
+/// leading zero makes it octal to some, and no number to others.
+fn is_plain_number(value: &str) -> bool {
+    match value.strip_prefix('-').unwrap_or(value).as_bytes() {
+        [b'0', second, ..] => !second.is_ascii_digit(),
+        [first, ..] => first.is_ascii_digit(),
+        [] => false,
+    }
+}
+
 impl ParamKind {
     fn admits(&self, value: &str) -> bool {
-        // What scores will hand to other programs: no leading '+', no "inf", no spaces.
-        let starts_as_number =
-            || value.strip_prefix('-').unwrap_or(value).starts_with(|c: char| c.is_ascii_digit());
         match self {
             Self::String => true,
-            Self::Integer => starts_as_number() && value.parse::<i64>().is_ok(),
-            Self::Number => starts_as_number() && value.parse().is_ok_and(f64::is_finite),
+            Self::Integer => {
+                is_plain_number(value) && value != "-0" && value.parse::<i64>().is_ok()
+            }
+            Self::Number => is_plain_number(value) && value.parse().is_ok_and(f64::is_finite),
             Self::Boolean => matches!(value, "true" | "false"),
             Self::Choice(choices) => choices.iter().any(|choice| choice == value),
             Self::Host => HostName::new(value).is_ok(),
