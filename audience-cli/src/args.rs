@@ -23,8 +23,9 @@ pub use ledger::{
     ReleaseArgs,
 };
 pub use orc::{
-    Asking, ConductorArgs, ConductorVerb, DrainArgs, FlowsArgs, HostsetArgs, HostsetForm, LogsArgs,
-    OrcArgs, PlayersArgs, PlayersVerb, ReleasePlayersArgs, ScoresArgs, UndrainArgs, Verb,
+    Asking, ConductorArgs, ConductorVerb, DrainArgs, FlowsArgs, GroupsArgs, HostsetArgs,
+    HostsetForm, LogsArgs, OrcArgs, PlayersArgs, PlayersVerb, ReleasePlayersArgs, ScoresArgs,
+    UndrainArgs, Verb,
 };
 pub use status::{Shape, StatusArgs};
 pub use submit::{PlanArgs, Submit, SubmitArgs, Task, Wanted};

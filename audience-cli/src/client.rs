@@ -116,6 +116,7 @@ impl Client {
             params: params(&wanted.submission.params),
             require_same_score: wanted.require_same_score,
             if_plan: wanted.if_plan.clone().unwrap_or_default(),
+            allow_unknown: wanted.allow_unknown,
         };
         check_size(WHAT, &request)?;
         let patience = patience.map_or(SUBMIT, |patience| patience.min(SUBMIT));
@@ -245,6 +246,13 @@ impl Client {
             Ok(answer) => answer.map(Response::into_inner).map_err(Box::new),
             Err(_) => Err(Box::new(Status::unavailable(format!("no answer within {ANSWER:?}")))),
         }
+    }
+
+    /// What may stand after an `@` in a host set.
+    pub async fn groups(&mut self) -> Result<Pages<v1::GroupPage>, Failure> {
+        let what = "listing groups".to_owned();
+        let stream = answered(&what, self.rpc.list_groups(v1::ListGroupsRequest {})).await?;
+        Ok(Pages::new(stream, what))
     }
 
     /// Resolves a host set with groups and labels; folded.

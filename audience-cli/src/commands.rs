@@ -5,6 +5,7 @@ mod deployment;
 mod drain;
 mod explain;
 mod flows;
+mod groups;
 mod hostset;
 mod ledger;
 mod logs;
@@ -53,6 +54,7 @@ pub(crate) fn ask(verb: Asking, program: &mut Program) -> Result<Exit, Failure> 
         Asking::Logs(args) => logs::logs(&args, program),
         Asking::Ledger(args) => ledger::ledger(&args, program),
         Asking::Deployment(args) => deployment::deployment(&args.verb, program),
+        Asking::Groups(_) => groups::groups(program),
         Asking::Hostset(args) => hostset::hostset(&args, program),
         Asking::Conductor(args) => conductor::conductor(&args.verb, program),
     }

@@ -17,7 +17,7 @@ pub struct JobLimits {
     /// At most so many at once, as a sliding window
     #[arg(long, value_name = "N|N%", conflicts_with = "flow")]
     pub parallel: Option<Quantity>,
-    /// So many must succeed [default: 100%]
+    /// So many must succeed [default: 100%, or all but --max-failures]
     #[arg(long, value_name = "N|N%", conflicts_with = "flow")]
     pub success: Option<Quantity>,
     /// Tolerate so many failures; one more stops new starts
@@ -87,7 +87,7 @@ impl JobLimits {
     pub fn over(self, job: JobSpec) -> JobSpec {
         JobSpec {
             parallel: self.parallel.unwrap_or(job.parallel),
-            success: self.success.unwrap_or(job.success),
+            success: self.success.or(job.success),
             max_failures: self.max_failures.or(job.max_failures),
             quorum: self.quorum.unwrap_or(job.quorum),
             timeout: self.timeout.or(job.timeout),

@@ -5,6 +5,7 @@ pub mod deployment;
 mod diff;
 pub mod explain;
 pub mod flow;
+pub mod groups;
 pub mod json;
 pub mod ledger;
 pub mod output;

@@ -4,6 +4,7 @@
 //! whose reader sets the pace: neither a large question nor a slow reader is in anybody's way.
 
 mod explain;
+mod groups;
 mod ledger;
 mod listing;
 mod plan;
@@ -19,7 +20,8 @@ use std::{pin::Pin, sync::Arc};
 
 use orchestra_flow::{Answer, Input, Rejection, ReplyId};
 use orchestra_model::{
-    AudienceName, FlowId, HostName, HostSet, Timestamp, limits, status::FlowStatus,
+    AudienceName, FlowId, HostName, HostSet, Timestamp, hostset::Groups, limits, names::GroupName,
+    status::FlowStatus,
 };
 use orchestra_proto::v1::{self, flow_ref::Flow as FlowRefKind};
 use orchestra_store::{Reader, Readers};
@@ -28,7 +30,7 @@ use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Response, Status};
 
 use self::{
-    refusal::{invalid, rejected, stopping, unknown_flow, unknown_hosts},
+    refusal::{invalid_hosts, rejected, stopping, unknown_flow},
     submission::read_request_id,
 };
 use crate::{
@@ -169,30 +171,23 @@ impl AudienceService {
         status.ok_or_else(|| unknown_flow(id))
     }
 
-    /// Resolves a host set, off the runtime's threads.
-    async fn hosts<T: Send + 'static>(
-        &self,
-        expression: String,
-        then: impl FnOnce(HostSet, &Fleet) -> Result<T, Status> + Send + 'static,
-    ) -> Result<T, Status> {
+    /// Resolves a host set, off the runtime's threads. Any other name than those of players, and
+    /// of hosts that `others` are, is refused, wherever it stands.
+    async fn hosts(&self, expression: String, others: Others) -> Result<HostSet, Status> {
         if expression.len() > limits::HOSTSET_BYTES {
             return Err(Status::invalid_argument("the host set is longer than 4 MiB"));
         }
         let fleet = Arc::clone(&self.fleet.borrow());
         off_the_runtime(move || {
-            let hosts = HostSet::parse(&expression, &*fleet).map_err(|error| invalid(&error))?;
-            then(hosts, &fleet)
+            let hosts = HostSet::parse(&expression, &Known::with(&fleet, others));
+            hosts.map_err(|error| invalid_hosts(&error))
         })
         .await?
     }
 
-    /// The same, for hosts that must be players.
+    /// Resolves a host set whose hosts must be players.
     async fn players(&self, expression: String) -> Result<HostSet, Status> {
-        let check = |hosts: HostSet, fleet: &Fleet| {
-            let unknown = hosts.minus(fleet.hosts());
-            if unknown.is_empty() { Ok(hosts) } else { Err(unknown_hosts(&unknown)) }
-        };
-        self.hosts(expression, check).await
+        self.hosts(expression, Others::Some(HostSet::default())).await
     }
 
     /// A stream fed by a task of its own, whose error is the stream's last item. It ends when the
@@ -216,6 +211,48 @@ impl AudienceService {
             }
         });
         Response::new(Box::pin(ReceiverStream::new(receiver)))
+    }
+}
+
+/// Which hosts an expression may name beside the players.
+enum Others {
+    /// These.
+    Some(HostSet),
+    /// Whatever looks like one: nothing is done to them.
+    Any,
+}
+
+/// The fleet's groups and labels, where a host set may name others than its players.
+struct Known<'a> {
+    fleet: &'a Fleet,
+    hosts: Option<HostSet>,
+}
+
+impl<'a> Known<'a> {
+    fn with(fleet: &'a Fleet, others: Others) -> Self {
+        let hosts = match others {
+            Others::Some(others) => Some(fleet.hosts().union(&others)),
+            Others::Any => None,
+        };
+        Self { fleet, hosts }
+    }
+}
+
+impl Groups for Known<'_> {
+    fn all(&self) -> HostSet {
+        self.fleet.all()
+    }
+
+    fn group(&self, name: &GroupName) -> Option<HostSet> {
+        self.fleet.group(name)
+    }
+
+    fn labelled(&self, key: &str, value: &str) -> Option<HostSet> {
+        self.fleet.labelled(key, value)
+    }
+
+    fn hosts(&self) -> Option<&HostSet> {
+        self.hosts.as_ref()
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod deployments;
 mod files;
+mod groups;
 mod in_force;
 
 use std::{
@@ -18,10 +19,13 @@ use orchestra_document::Problems;
 use orchestra_model::{
     Deployments, HostName, HostSet,
     hostset::{Groups, InvalidHostSet},
-    names::{DeploymentName, GroupName, InvalidName},
+    names::{AppName, DeploymentName, GroupName},
 };
 
-use self::files::{if_there, read_text};
+use self::{
+    files::{if_there, read_text},
+    groups::InvalidGroups,
+};
 
 /// A host's labels: one value a key.
 type Labels = BTreeMap<String, String>;
@@ -50,6 +54,19 @@ struct FilesSeen {
     deployments: BTreeMap<DeploymentName, Arc<str>>,
 }
 
+/// What may stand after an `@`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Word<'a> {
+    /// Every host.
+    All,
+    /// A group of `groups.toml`.
+    Group(&'a GroupName),
+    /// An app of a deployment.
+    App(&'a AppName),
+    /// A label's key and value.
+    Label(String, String),
+}
+
 /// Why the fleet's files cannot be used.
 #[derive(Debug)]
 pub enum InvalidFleet {
@@ -57,14 +74,8 @@ pub enum InvalidFleet {
     Read(PathBuf, io::Error),
     /// A line of the players file is wrong.
     Line(PathBuf, usize, LineProblem),
-    /// `groups.toml` is not a table of host sets.
-    Groups(PathBuf, toml::de::Error),
-    /// A group's name is not one.
-    GroupName(PathBuf, InvalidName),
-    /// A group's host set does not parse.
-    Group(PathBuf, GroupName, Box<InvalidHostSet>),
-    /// A group names hosts that the players file does not.
-    UnknownHosts(PathBuf, GroupName, HostSet),
+    /// `groups.toml` cannot be used.
+    Groups(PathBuf, InvalidGroups),
     /// Files of `deployments.d` are wrong: everything that is.
     Deployments(PathBuf, Problems),
 }
@@ -96,18 +107,7 @@ impl fmt::Display for InvalidFleet {
                     }
                 }
             }
-            Self::Groups(path, _) => {
-                write!(f, "{}: expected lines NAME = \"HOSTS\"", path.display())
-            }
-            Self::GroupName(path, _) => write!(f, "{}: a group's name is wrong", path.display()),
-            Self::Group(path, group, _) => {
-                write!(f, "{}: the host set of group {group} is wrong", path.display())
-            }
-            Self::UnknownHosts(path, group, hosts) => write!(
-                f,
-                "{}: group {group} names hosts that the players file does not: {hosts}",
-                path.display()
-            ),
+            Self::Groups(path, problem) => write!(f, "{}: {problem}", path.display()),
             Self::Deployments(path, _) => {
                 write!(f, "the deployments of {} cannot be used", path.display())
             }
@@ -120,9 +120,7 @@ impl Error for InvalidFleet {
         match self {
             Self::Read(_, cause) => Some(cause),
             Self::Line(_, _, LineProblem::Hosts(cause)) => Some(cause),
-            Self::Group(_, _, cause) => Some(cause),
-            Self::Groups(_, cause) => Some(cause),
-            Self::GroupName(_, cause) => Some(cause),
+            Self::Groups(_, problem) => problem.source(),
             Self::Deployments(_, cause) => Some(cause),
             _ => None,
         }
@@ -138,14 +136,15 @@ impl Fleet {
         let text = read_text(&players, u64::MAX)
             .map_err(|cause| InvalidFleet::Read(players.clone(), cause))?;
         fleet
-            .read_players(&text)
+            .read_players(without_mark(&text))
             .map_err(|(line, problem)| InvalidFleet::Line(players, line, problem))?;
         let groups = directory.join("groups.toml");
         let text = if_there(&groups, read_text(&groups, u64::MAX))
             .map_err(|cause| InvalidFleet::Read(groups.clone(), cause))?;
         if let Some(text) = text {
             fleet.files.has_groups = true;
-            fleet.read_groups(&groups, &text)?;
+            fleet.groups = groups::read(without_mark(&text), &fleet)
+                .map_err(|problem| InvalidFleet::Groups(groups, problem))?;
         }
         deployments::load(directory, &mut fleet)
             .map_err(|cause| InvalidFleet::Deployments(directory.to_owned(), cause))?;
@@ -159,7 +158,7 @@ impl Fleet {
             let line = line.split('#').next().unwrap_or_default();
             let mut words = line.split_whitespace();
             let Some(hosts) = words.next() else { continue };
-            let hosts = HostSet::parse_plain(hosts)
+            let hosts = HostSet::define(hosts)
                 .map_err(|cause| (number, LineProblem::Hosts(Box::new(cause))))?;
             let labels = read_labels(&hosts, words).map_err(|problem| (number, problem))?;
             self.add_labels(&hosts, labels).map_err(|problem| (number, problem))?;
@@ -209,31 +208,24 @@ impl Fleet {
         Ok(())
     }
 
-    /// `NAME = "HOSTS"`; a group may use labels, `@all`, and groups above it in the alphabet
-    /// cannot be told from those below, so groups do not use groups.
-    fn read_groups(&mut self, path: &Path, text: &str) -> Result<(), InvalidFleet> {
-        let table: BTreeMap<String, String> =
-            toml::from_str(text).map_err(|cause| InvalidFleet::Groups(path.to_owned(), cause))?;
-        let mut groups = BTreeMap::new();
-        for (name, hosts) in table {
-            let name = GroupName::new(&name)
-                .map_err(|cause| InvalidFleet::GroupName(path.to_owned(), cause))?;
-            let hosts = HostSet::parse(&hosts, self).map_err(|cause| {
-                InvalidFleet::Group(path.to_owned(), name.clone(), Box::new(cause))
-            })?;
-            let unknown = hosts.minus(&self.hosts);
-            if !unknown.is_empty() {
-                return Err(InvalidFleet::UnknownHosts(path.to_owned(), name, unknown));
-            }
-            groups.insert(name, hosts);
-        }
-        self.groups = groups;
-        Ok(())
-    }
-
     /// Every host of the players file.
     pub(crate) fn hosts(&self) -> &HostSet {
         &self.hosts
+    }
+
+    /// Everything that may stand after an `@`, and its hosts.
+    pub(crate) fn words(&self) -> impl Iterator<Item = (Word<'_>, HostSet)> {
+        let groups = self.groups.iter().map(|(name, hosts)| (Word::Group(name), hosts.clone()));
+        let apps = self.deployments.apps().into_iter().map(|name| {
+            let hosts =
+                GroupName::new(name.as_str()).ok().and_then(|app| self.deployments.app(&app));
+            (Word::App(name), hosts.unwrap_or_default())
+        });
+        let label = |((key, value), hosts): (&'_ (String, String), &HostSet)| {
+            (Word::Label(key.clone(), value.clone()), hosts.clone())
+        };
+        let labels = self.labelled.iter().map(label);
+        std::iter::once((Word::All, self.hosts.clone())).chain(groups).chain(apps).chain(labels)
     }
 
     /// The deployments in force.
@@ -254,6 +246,11 @@ impl Fleet {
 
 /// How many combinations of labels are remembered while a line is added.
 const MERGED: usize = 16;
+
+/// A file's text without the mark that some editors put at its start.
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
 
 /// The labels of a line, which are `hosts`'.
 fn read_labels<'a>(
@@ -299,6 +296,10 @@ impl Groups for Fleet {
 
     fn labelled(&self, key: &str, value: &str) -> Option<HostSet> {
         self.labelled.get(&(key.to_owned(), value.to_owned())).cloned()
+    }
+
+    fn hosts(&self) -> Option<&HostSet> {
+        Some(&self.hosts)
     }
 }
 
@@ -348,16 +349,26 @@ mod tests {
         assert!(matches!(players("a k=1\na k=2\n"), Err((2, LineProblem::Contradiction(..)))));
         assert!(matches!(players("a k=1 k=2\n"), Err((1, LineProblem::Contradiction(..)))));
         assert!(matches!(players("@all\n"), Err((1, LineProblem::Hosts(_)))));
+        assert!(matches!(players("a\nb[1-3]!b4 x=1\n"), Err((2, LineProblem::Hosts(_)))));
+        assert_eq!(players("b[1-3]!b2\n").unwrap().hosts().to_string(), "b[1,3]");
     }
 
     #[test]
     fn groups_resolve_against_the_players_file() {
         let mut fleet = players("fe[1-3] app=web\n").unwrap();
-        fleet.read_groups(Path::new("g"), "web = \"@app=web\"\nfirst = \"fe1\"\n").unwrap();
+        fleet.groups = groups::read("web = \"@app=web\"\nfirst = \"fe1\"\n", &fleet).unwrap();
         assert_eq!(HostSet::parse("@web!@first", &fleet).unwrap().to_string(), "fe[2-3]");
-        assert!(matches!(
-            fleet.read_groups(Path::new("g"), "x = \"nobody\"\n"),
-            Err(InvalidFleet::UnknownHosts(..))
-        ));
+        let unknown = HostSet::parse_plain("fe4").unwrap();
+        assert_eq!(
+            HostSet::parse("@web!fe4", &fleet),
+            Err(InvalidHostSet::UnknownHosts(unknown)),
+            "an exclusion is misspelt"
+        );
+    }
+
+    #[test]
+    fn the_mark_of_an_editor_is_no_part_of_a_name() {
+        assert_eq!(without_mark("\u{feff}n1\n"), "n1\n");
+        assert_eq!(without_mark("n1"), "n1");
     }
 }

@@ -13,6 +13,7 @@ use orchestra_model::{
     hostset::InvalidHostSet,
     record::{FlowRecord, JobRecord, TaskRecord},
     status::{FlowStatus, FlowSummary, JobStatus, TaskStatus},
+    thresholds::Thresholds,
 };
 use orchestra_proto::{Invalid, v1};
 use orchestra_store::{ReadError, Reader};
@@ -120,7 +121,15 @@ pub(crate) fn flow_status(
     }))
 }
 
+/// What the limits of a job came to. A job of the first release kept none: they came to what that
+/// release made of them. Its quorum, which counted hosts, is not known from its tasks.
+pub(crate) fn thresholds(spec: &JobSpec, record: &JobRecord) -> Thresholds {
+    let before = || Thresholds::before_they_were_kept(spec, record.tasks);
+    record.thresholds.as_deref().copied().unwrap_or_else(before)
+}
+
 fn job_status(spec: &JobSpec, record: &JobRecord, targets: &str) -> JobStatus {
+    let thresholds = thresholds(spec, record);
     JobStatus {
         id: record.id,
         name: record.name.clone(),
@@ -130,8 +139,8 @@ fn job_status(spec: &JobSpec, record: &JobRecord, targets: &str) -> JobStatus {
         targets: orchestra_flow::shown(targets).to_string(),
         counts: record.counts,
         waiting: BTreeMap::new(),
-        window: spec.parallel.window_of(record.tasks),
-        needed: spec.success.threshold_of(record.tasks),
+        window: thresholds.window,
+        needed: thresholds.needed,
         canary: None,
         started_at: record.started_at,
         ended_at: record.ended_at,

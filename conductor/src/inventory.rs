@@ -21,7 +21,7 @@ use orchestra_model::{
     score::{Offers, ScoreOffer},
 };
 
-pub(crate) use self::survey::{Refusal, Survey};
+pub(crate) use self::survey::{Refusal, Survey, bounded};
 
 /// What players offer, for the driver and those who survey it.
 #[derive(Clone, Debug, Default)]

@@ -9,8 +9,10 @@ use orchestra_model::{
     ids::{FlowId, JobId},
     ledger::{CellStatus, Explanation, Forecast, Holder, ScoreSurvey},
     names::{AppName, DeploymentName, EnvType, EnvValue, HostName, JobName, ScoreName},
+    quantity::Quantity,
     score::ScoreHash,
     state::{TaskState, WaitReason},
+    thresholds::ResolvedLimit,
     time::Timestamp,
 };
 
@@ -31,6 +33,10 @@ pub struct Planned {
     pub digest: String,
     /// Why a submission would be refused now.
     pub refusal: Option<String>,
+    /// What each limit that jobs ask for comes to.
+    pub limits: Vec<ResolvedLimit>,
+    /// A sentence for each limit that asks for nothing, or has no effect.
+    pub remarks: Vec<String>,
 }
 
 /// How many hosts, beside their folded form.
@@ -177,6 +183,32 @@ impl TryFrom<v1::ScoreSurvey> for ScoreSurvey {
     }
 }
 
+impl From<&ResolvedLimit> for v1::PlanLimit {
+    fn from(limit: &ResolvedLimit) -> Self {
+        Self {
+            job_name: limit.job.to_string(),
+            limit: limit.limit.clone(),
+            asked: limit.asked.map(Into::into),
+            comes_to: limit.comes_to,
+            of: limit.of,
+        }
+    }
+}
+
+impl TryFrom<v1::PlanLimit> for ResolvedLimit {
+    type Error = Invalid;
+
+    fn try_from(limit: v1::PlanLimit) -> Result<Self, Invalid> {
+        Ok(ResolvedLimit {
+            job: JobName::new(&limit.job_name).in_field("PlanLimit.job_name")?,
+            limit: limit.limit,
+            asked: limit.asked.as_ref().map(Quantity::try_from).transpose()?,
+            comes_to: limit.comes_to,
+            of: limit.of,
+        })
+    }
+}
+
 impl From<&Planned> for v1::PlanResponse {
     fn from(plan: &Planned) -> Self {
         let Forecast { waves, stuck, awaited, absent, drained, free } = &plan.forecast;
@@ -202,6 +234,8 @@ impl From<&Planned> for v1::PlanResponse {
             scores: plan.scores.iter().map(Into::into).collect(),
             digest: plan.digest.clone(),
             refusal: plan.refusal.clone().unwrap_or_default(),
+            limits: plan.limits.iter().map(Into::into).collect(),
+            remarks: plan.remarks.clone(),
         }
     }
 }
@@ -233,6 +267,8 @@ impl TryFrom<v1::PlanResponse> for Planned {
             scores: plan.scores.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             digest: plan.digest,
             refusal: Some(plan.refusal).filter(|refusal| !refusal.is_empty()),
+            limits: plan.limits.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            remarks: plan.remarks,
         })
     }
 }

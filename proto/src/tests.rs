@@ -22,6 +22,7 @@ use orchestra_model::{
         Absence, AbsentTasks, CanaryStatus, ConductorStatus, Counts, Due, FlowStatus, FlowSummary,
         JobAbsence, JobStatus, PlayerStatus,
     },
+    thresholds::ResolvedLimit,
 };
 
 use prost::Message as _;
@@ -53,6 +54,7 @@ fn every_field_of_a_job_is_read_back() {
     let gated = JobSpec {
         scope: Scope::All,
         parallel: Quantity::Percent(50),
+        success: Some(Quantity::Percent(90)),
         max_failures: Some(Quantity::Count(0)),
         timeout: Some(Millis(1)),
         give_up_after: Some(Millis(2)),
@@ -256,9 +258,16 @@ fn a_plan_is_read_back() {
             scores: scores.clone(),
             digest: "ab".repeat(32),
             refusal,
+            limits: vec![limit(None), limit(Some(Quantity::Percent(80)))],
+            remarks: vec!["job web: no host has to succeed".to_owned()],
         };
         assert_eq!(Planned::try_from(v1::PlanResponse::from(&plan)).unwrap(), plan);
     }
+}
+
+fn limit(asked: Option<Quantity>) -> ResolvedLimit {
+    let limit = "success".to_owned();
+    ResolvedLimit { job: job_name("web"), limit, asked, comes_to: 8, of: 9 }
 }
 
 const STORE: StoreId = StoreId([7; 16]);

@@ -221,6 +221,7 @@ impl<'a> Writer<'a> {
             canary_ok_at: None,
             promoted_by: None,
             change: 0,
+            thresholds: None,
         }));
         self.put(Record::Flow(FlowRecord {
             id,

@@ -20,6 +20,7 @@ use orchestra_model::{
     names::{AppName, DeploymentName, EnvType, EnvValue},
     record::{Op, Record},
     score::{ScoreOffer, ScoreSpec},
+    thresholds::Excess,
 };
 
 use crate::{reference::rules, world::STORE};
@@ -138,6 +139,7 @@ impl Stage {
             params: BTreeMap::new(),
             retry_of: None,
             mac: None,
+            excess: Excess::Refused,
         };
         match self.take(Input::FlowSubmitted(Box::new(submission))) {
             Some(Answer::Submitted { flow, .. }) => flow,
@@ -224,11 +226,11 @@ fn a_verdict_is_what_its_definition_says() {
                 .collect(),
         };
         let tolerances = [0, 1, n / 2, n].map(|most| Some(Quantity::Count(most)));
-        for success in 0..=n {
+        let successes = [None].into_iter().chain((0..=n).map(|n| Some(Quantity::Count(n))));
+        for success in successes {
             for max_failures in [None].into_iter().chain(tolerances) {
                 for outcomes in &sequences {
                     for parallel in [Quantity::Count(1), Quantity::ALL] {
-                        let success = Quantity::Count(success);
                         let spec = JobSpec { success, max_failures, parallel, ..work(&all) };
                         check_verdict(stage.clone(), &spec, &all, outcomes);
                     }

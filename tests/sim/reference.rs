@@ -46,6 +46,16 @@ pub(crate) struct Submitted {
     pub(crate) has_params: bool,
 }
 
+impl Submitted {
+    /// Whether a job has limits that could never take effect: counts above its hosts, thresholds
+    /// where one task runs in all.
+    pub(crate) fn is_refused(&self) -> bool {
+        let slots = self.spec.slots.iter().zip(&self.targets);
+        let mut jobs = slots.flat_map(|(slot, sets)| slot.jobs.iter().zip(sets));
+        jobs.any(|(spec, hosts)| rules::is_refused(spec, hosts.len() as u32))
+    }
+}
+
 /// Something that the conductor took in.
 #[derive(Clone, Debug)]
 pub(crate) enum Note {
@@ -572,6 +582,9 @@ impl Reference {
         let submitted = submitted.unwrap_or_else(|| panic!("nobody submitted flow {id}"));
         let twice = self.requests.insert(record.request, id);
         assert_eq!(twice, None, "one submission became two flows");
+        if record.retry_of.is_none() {
+            assert!(!submitted.is_refused(), "flow {id} has limits that cannot take effect");
+        }
         let parts = submitted.spec.slots.iter().zip(&submitted.targets);
         let slots = (1..).zip(parts).map(|(slot, (spec, targets))| {
             let jobs = (1..).zip(spec.jobs.iter().zip(targets));
@@ -608,6 +621,13 @@ impl Reference {
         assert!(!was.is_final() || was == is, "job {} was {was} and becomes {is}", job.id);
         let untouched = job.untouched;
         assert!(!untouched.is_final() || untouched == record.untouched, "{} was closed", job.id);
+        let resolved = rules::thresholds(&job.spec, job.targets.len() as u32);
+        assert_eq!(
+            record.thresholds.as_deref(),
+            Some(&resolved),
+            "what the limits of {} come to",
+            job.id
+        );
         job.state = is;
         job.untouched = record.untouched;
         job.was_doomed |= is == JobState::Doomed;

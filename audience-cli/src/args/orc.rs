@@ -72,6 +72,8 @@ pub enum Asking {
     Ledger(LedgerArgs),
     /// Deployments: apps, environments, and what may happen to them at once
     Deployment(DeploymentArgs),
+    /// List what may stand after an @: groups, apps of deployments, labels
+    Groups(GroupsArgs),
     /// Expand, fold or count a host set
     Hostset(HostsetArgs),
     /// Ask or tell the conductor itself
@@ -100,6 +102,7 @@ impl Asking {
                 DeploymentVerb::List { shared } | DeploymentVerb::Show { shared, .. } => shared,
                 DeploymentVerb::Check(args) => &args.shared,
             },
+            Asking::Groups(args) => &args.shared,
             Asking::Hostset(args) => &args.shared,
             Asking::Conductor(args) => match &args.verb {
                 ConductorVerb::Status { shared }
@@ -282,6 +285,15 @@ impl LogsArgs {
     pub fn reference(&self) -> Result<Reference, Failure> {
         only(&self.id, "orc logs takes one task, like 42.1.2@db3")
     }
+}
+
+/// `orc groups`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orc groups\n  orc groups --json")]
+pub struct GroupsArgs {
+    /// What every command takes.
+    #[command(flatten)]
+    pub shared: Shared,
 }
 
 /// `orc hostset`.

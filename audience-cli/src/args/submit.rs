@@ -75,6 +75,8 @@ pub struct Wanted {
     pub submission: Submission,
     /// Only where all targets offer the same version of their score.
     pub require_same_score: bool,
+    /// Without the names that nobody knows, rather than refused for them.
+    pub allow_unknown: bool,
     /// Only where a plan made now has this digest.
     pub if_plan: Option<String>,
     /// The request's id, where it is not a new one.
@@ -90,8 +92,15 @@ impl SubmitArgs {
             return Ok(Submit { task: Task::Ask(request), plan, wait, shared });
         }
         let require_same_score = self.what.require_same_score;
+        let allow_unknown = self.what.allow_unknown;
         let submission = self.what.submission(inputs)?;
-        let wanted = Wanted { submission, require_same_score, if_plan: self.if_plan, request };
+        let wanted = Wanted {
+            submission,
+            require_same_score,
+            allow_unknown,
+            if_plan: self.if_plan,
+            request,
+        };
         Ok(Submit { task: Task::Submit(wanted), plan, wait, shared })
     }
 }
@@ -121,8 +130,9 @@ impl PlanArgs {
     /// Reads what is to be read, and checks what can be checked here.
     pub fn validate(self, inputs: &mut Inputs<'_>) -> Result<Wanted, Failure> {
         let require_same_score = self.what.require_same_score;
+        let allow_unknown = self.what.allow_unknown;
         let submission = self.what.submission(inputs)?;
-        Ok(Wanted { submission, require_same_score, if_plan: None, request: None })
+        Ok(Wanted { submission, require_same_score, allow_unknown, if_plan: None, request: None })
     }
 }
 

@@ -81,7 +81,10 @@ fn a_single_job_is_a_flow_of_one_slot_with_one_job() {
     assert_eq!(job.name.as_str(), "install-package");
     assert_eq!(job.targets, "db[1-10]!db3!db[5-6]");
     assert_eq!((job.scope, job.parallel), (Scope::All, Quantity::Percent(50)));
-    assert_eq!((job.success, job.max_failures), (Quantity::Count(8), Some(Quantity::Count(1))));
+    assert_eq!(
+        (job.success, job.max_failures),
+        (Some(Quantity::Count(8)), Some(Quantity::Count(1)))
+    );
     assert_eq!(job.timeout, Some(Millis::minutes(90)));
     assert_eq!(job.give_up_after, Some(Millis::minutes(5)));
     assert_eq!(job.stragglers, orchestra_model::flow::Stragglers::Wait);

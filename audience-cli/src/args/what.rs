@@ -56,6 +56,9 @@ pub(super) struct WhatArgs {
     /// Set a parameter of all its jobs, or of one: JOB/KEY=VALUE
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Leave out hosts, groups and labels that nobody knows, where they would be refused
+    #[arg(long)]
+    pub(super) allow_unknown: bool,
     /// Refuse unless all hosts offer the same version of the score
     #[arg(long)]
     pub(super) require_same_score: bool,
@@ -102,7 +105,8 @@ impl WhatArgs {
             (Some(hosts), _) => (Scope::All, hosts),
             (None, Some(hosts)) => (Scope::One, hosts),
             (None, None) => {
-                return Err(Failure::usage("hosts are needed: --all-of or --one-of"));
+                return Err(Failure::usage("running a score: on which hosts?")
+                    .hint("-w HOSTS (--all-of) for each of them, --one-of HOSTS for one of them"));
             }
         };
         let mut set = |written: &str| inputs.hosts(written, FLAG, limits::HOSTSET_BYTES);

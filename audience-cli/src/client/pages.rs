@@ -104,6 +104,14 @@ impl Page for v1::PlayerPage {
     }
 }
 
+impl Page for v1::GroupPage {
+    type Item = v1::Group;
+
+    fn items(self) -> Result<Vec<v1::Group>, Invalid> {
+        Ok(self.groups)
+    }
+}
+
 impl Page for v1::LedgerPage {
     type Item = CellStatus;
 

@@ -51,6 +51,7 @@ impl Client {
             spec: spec_bytes(&wanted.submission),
             params: params(&wanted.submission.params),
             require_same_score: wanted.require_same_score,
+            allow_unknown: wanted.allow_unknown,
         };
         check_size(WHAT, &request)?;
         let answer = answered(WHAT, self.rpc.plan(request)).await?;

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use orchestra_document::{Fields, Node, Problems};
 use orchestra_model::{
     flow::{FlowSpec, JobSpec, Scope},
-    hostset::InvalidHostSet,
     names::{FlowName, JobName, ScoreName},
     params::Params,
 };
@@ -161,17 +160,10 @@ fn targets(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<String> {
     let problem = match check_syntax(&text) {
         Ok(()) if text.trim().is_empty() => "it names no hosts".to_owned(),
         Ok(()) => return Some(text),
-        Err(error) => told(&error),
+        Err(error) => error.to_string(),
     };
     fields.note("targets", problem, problems);
     None
-}
-
-fn told(error: &InvalidHostSet) -> String {
-    match std::error::Error::source(error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
 }
 
 /// The job's own parameters, under those of the command line.

@@ -22,7 +22,6 @@ slots:
         targets: fe[1-100]
         scope: one
         parallel: 50%
-        max_failures: 3
         timeout: 10m
         give_up_after: 1h30m
         stragglers: wait
@@ -30,7 +29,7 @@ slots:
         retries: 2
         retry_delay: 30s
   - jobs:
-      - {name: rest, score: restart-apache, targets: 'fe[101-200]', quorum: 80%, canary: 2, bake: 5m, on_doomed: cancel, sequence_on_failure: continue, unthrottled: true}
+      - {name: rest, score: restart-apache, targets: 'fe[101-200]', max_failures: 3, quorum: 80%, canary: 2, bake: 5m, on_doomed: cancel, sequence_on_failure: continue, unthrottled: true}
 ";
 
 const JSON: &str = r#"{
@@ -44,11 +43,11 @@ const JSON: &str = r#"{
     ]},
     {"jobs": [
       {"name": "web", "score": "restart-apache", "targets": "fe[1-100]", "scope": "one",
-       "parallel": "50%", "max_failures": 3, "timeout": "10m", "give_up_after": "1h30m",
+       "parallel": "50%", "timeout": "10m", "give_up_after": "1h30m",
        "stragglers": "wait", "lost_after": "1d", "retries": 2, "retry_delay": "30s"}
     ]},
     {"jobs": [
-      {"name": "rest", "score": "restart-apache", "targets": "fe[101-200]", "quorum": "80%",
+      {"name": "rest", "score": "restart-apache", "targets": "fe[101-200]", "max_failures": 3, "quorum": "80%",
        "canary": 2, "bake": "5m", "on_doomed": "cancel", "sequence_on_failure": "continue",
        "unthrottled": true}
     ]}
@@ -78,7 +77,6 @@ score = "restart-apache"
 targets = "fe[1-100]"
 scope = "one"
 parallel = "50%"
-max_failures = 3
 timeout = "10m"
 give_up_after = "1h30m"
 stragglers = "wait"
@@ -90,6 +88,7 @@ retry_delay = "30s"
 name = "rest"
 score = "restart-apache"
 targets = "fe[101-200]"
+max_failures = 3
 quorum = "80%"
 canary = 2
 bake = "5m"
@@ -121,16 +120,17 @@ fn the_three_formats_are_one_schema() {
     }
     assert_eq!(submission.spec.name.as_ref().unwrap().as_str(), "deploy-42");
     let jobs = jobs(submission);
-    assert_eq!(jobs[0].success, Quantity::Percent(80));
+    assert_eq!(jobs[0].success, Some(Quantity::Percent(80)));
     assert_eq!(jobs[1].targets, "api1,api[2-6]");
     let web = jobs[2];
     assert_eq!((web.scope, web.stragglers, web.retries), (Scope::One, Stragglers::Wait, 2));
-    assert_eq!((web.parallel, web.max_failures), (Quantity::Percent(50), Some(Quantity::Count(3))));
+    assert_eq!((web.parallel, web.success), (Quantity::Percent(50), None));
     assert_eq!(web.timeout, Some(Millis::minutes(10)));
     assert_eq!(web.give_up_after, Some(Millis::minutes(90)));
     assert_eq!(web.lost_after, Some(Millis(86_400_000)));
     assert_eq!(web.retry_delay, Millis::seconds(30));
     let rest = jobs[3];
+    assert_eq!(rest.max_failures, Some(Quantity::Count(3)));
     assert_eq!((rest.quorum, rest.canary), (Quantity::Percent(80), Some(Quantity::Count(2))));
     assert_eq!((rest.bake, rest.on_doomed), (Some(Millis::minutes(5)), OnDoomed::Cancel));
     assert_eq!(rest.sequence_on_failure, SequenceOnFailure::Continue);

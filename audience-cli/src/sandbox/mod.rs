@@ -187,7 +187,7 @@ pub struct WithinArgs {
 }
 
 fn players(text: &str) -> Result<HostSet, String> {
-    let players = HostSet::parse_plain(text).map_err(|error| error.to_string())?;
+    let players = HostSet::define(text).map_err(|error| error.to_string())?;
     match players.len() {
         0 => Err("no players".to_owned()),
         1..=PLAYERS => Ok(players),

@@ -7,6 +7,7 @@ use orchestra_model::{
     hostset::HostSet,
     ledger::{Forecast, ScoreSurvey},
     names::JobName,
+    thresholds::ResolvedLimit,
     time::Millis,
 };
 use orchestra_proto::Planned;
@@ -34,6 +35,12 @@ pub fn text(
     }
     if waves.is_empty() {
         writeln!(out, "nothing would start")?;
+    }
+    for limits in planned.limits.chunk_by(|a, b| a.job == b.job) {
+        writeln!(out, "{}: {}", limits[0].job, tell_limits(limits))?;
+    }
+    for remark in &planned.remarks {
+        writeln!(out, "{} {}", style.warning("warning:"), one_line(remark))?;
     }
     for (job, hosts, reason) in stuck {
         let never = style.warning("would never start");
@@ -75,6 +82,15 @@ fn patience(spec: &FlowSpec) -> String {
         false => told(after),
     });
     each.collect::<Vec<_>>().join("; ")
+}
+
+/// `success 80% is 8 of 9, max_failures is 1 of 9`.
+fn tell_limits(limits: &[ResolvedLimit]) -> String {
+    let tell = |ResolvedLimit { limit, asked, comes_to, of, .. }: &ResolvedLimit| {
+        let asked = asked.map(|asked| format!(" {asked}")).unwrap_or_default();
+        format!("{}{asked} is {comes_to} of {of}", one_line(limit))
+    };
+    limits.iter().map(tell).collect::<Vec<_>>().join(", ")
 }
 
 /// Tells what differs or is missing; that all is as it should be needs no line.
@@ -124,6 +140,8 @@ pub fn json(out: &mut dyn io::Write, planned: &Planned) -> io::Result<()> {
         scores: planned.scores.iter().map(Survey::from).collect(),
         digest: Some(planned.digest.as_str()).filter(|digest| !digest.is_empty()),
         refusal: planned.refusal.as_deref(),
+        limits: planned.limits.iter().map(Limit::from).collect(),
+        remarks: &planned.remarks,
     };
     json::document(out, "plan", &plan)
 }
@@ -139,6 +157,29 @@ struct Plan<'a> {
     scores: Vec<Survey<'a>>,
     digest: Option<&'a str>,
     refusal: Option<&'a str>,
+    limits: Vec<Limit<'a>>,
+    remarks: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Limit<'a> {
+    job: &'a str,
+    limit: &'a str,
+    asked: Option<String>,
+    comes_to: u32,
+    of: u32,
+}
+
+impl<'a> From<&'a ResolvedLimit> for Limit<'a> {
+    fn from(limit: &'a ResolvedLimit) -> Self {
+        Self {
+            job: limit.job.as_str(),
+            limit: &limit.limit,
+            asked: limit.asked.map(|asked| asked.to_string()),
+            comes_to: limit.comes_to,
+            of: limit.of,
+        }
+    }
 }
 
 #[derive(Serialize)]

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    fs::File,
     io::Read as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -34,6 +35,7 @@ pub(crate) struct Tables {
     pub(crate) status: Option<ConductorStatus>,
     pub(crate) cells: Vec<CellStatus>,
     pub(crate) deployments: Vec<v1::Deployment>,
+    pub(crate) groups: Vec<v1::Group>,
     pub(crate) planned: Planned,
     pub(crate) explained: v1::ExplainResponse,
     /// What the next submission is answered with beside the flow.
@@ -178,6 +180,12 @@ impl Fake {
             .env("ORCHESTRA_CERT", certificates.join("db1.pem"))
             .env("ORCHESTRA_KEY", certificates.join("db1.key"));
         ran(&mut command)
+    }
+
+    /// Runs it with its answer going into a file.
+    pub(crate) fn run_into(&self, line: &str, answers: File) -> Ran {
+        let words: Vec<&str> = line.split(' ').collect();
+        ran(self.command(words[0], &words[1..]).stdout(answers))
     }
 
     /// Runs `submitjob -w db1`, as one string.

@@ -312,3 +312,33 @@ fn help_and_version_are_answers() {
     }
     ran(&mut bare("orc", &["nonsense"], home.path())).fails(64, &["nonsense"]);
 }
+
+#[test]
+fn groups_are_listed() {
+    let fake = Fake::start();
+    let group = |name: &str, kind: v1::GroupKind, hosts: &str, count| v1::Group {
+        name: name.to_owned(),
+        kind: kind.into(),
+        hosts: hosts.to_owned(),
+        count,
+    };
+    fake.tables().groups = vec![
+        group("all", v1::GroupKind::All, "db1,fe[1-3]", 4),
+        group("web", v1::GroupKind::Group, "fe[1-3]", 3),
+        group("front", v1::GroupKind::App, "fe1", 1),
+        group("rack=r7", v1::GroupKind::Label, "db1", 1),
+    ];
+    fake.run("orc groups").is(
+        0,
+        "@all                     all   db1,fe[1-3] (4)\n\
+         @web                     group fe[1-3] (3)\n\
+         @front                   app   fe1 (1)\n\
+         @rack=r7                 label db1 (1)\n",
+        "",
+    );
+    let groups = fake.run("orc groups --json").json();
+    assert_eq!(
+        groups["groups"][3],
+        json!({"name": "rack=r7", "kind": "label", "hosts": "db1", "count": 1})
+    );
+}

@@ -4,7 +4,9 @@ use orchestra_model::{
     hostset::HostSet,
     ledger::{Forecast, Holder, ScoreSurvey},
     names::{HostName, JobName, ScoreName},
+    quantity::Quantity,
     score::ScoreHash,
+    thresholds::ResolvedLimit,
     time::Timestamp,
 };
 use orchestra_proto::{Planned, Reason};
@@ -19,6 +21,10 @@ fn hosts(text: &str) -> HostSet {
 
 fn job(name: &str) -> JobName {
     JobName::new(name).unwrap()
+}
+
+fn limit(of: &str, limit: &str, asked: Option<Quantity>, comes_to: u32) -> ResolvedLimit {
+    ResolvedLimit { job: job(of), limit: limit.to_owned(), asked, comes_to, of: 9 }
 }
 
 fn planned() -> Planned {
@@ -54,12 +60,19 @@ fn planned() -> Planned {
         }],
         digest: "00ff".repeat(16),
         refusal: None,
+        limits: vec![
+            limit("web", "success", None, 8),
+            limit("web", "max_failures", Some(Quantity::Percent(15)), 1),
+        ],
+        remarks: vec!["job be: no host has to succeed".to_owned()],
     }
 }
 
 const TEXT: &str = "\
 wave 1: be be1 (1); web fe9 (1)
 wave 2: web fe[1-3] (3)
+web: success is 8 of 9, max_failures 15% is 1 of 9
+warning: job be: no host has to succeed
 web fe[4-5] (2) would never start: fe6 is down since flow 41
 waits at first for: be[2-3] (2) busy in 42.1.1, since 2025-11-21T08:00:00Z
 not attached: fe3 (1), waited for as long as that takes
@@ -89,6 +102,12 @@ fn a_plan_is_told_by_both_programs_and_nothing_is_submitted() {
     assert_eq!(plan["waves"][0][1], json!({"job": "web", "hosts": "fe9", "count": 1}));
     assert_eq!(plan["stuck"][0]["count"], 2);
     assert_eq!(plan["awaited"][1]["host"], "be3");
+    assert_eq!(
+        plan["limits"][1],
+        json!({"job": "web", "limit": "max_failures", "asked": "15%", "comes_to": 1, "of": 9})
+    );
+    assert_eq!(plan["limits"][0]["asked"], json!(null));
+    assert_eq!(plan["remarks"], json!(["job be: no host has to succeed"]));
     assert_eq!(plan["scores"][0]["versions"][0]["hosts"], "fe1");
     assert_eq!((&plan["absent"], &plan["refusal"]), (&json!("fe3"), &json!(null)));
 }

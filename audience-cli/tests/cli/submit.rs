@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use orchestra_model::flow::FlowSpec;
+use orchestra_model::{flow::FlowSpec, quantity::Quantity};
 use orchestra_proto::v1;
 use prost::Message as _;
 use tonic::Status;
@@ -19,7 +19,7 @@ fn the_id_is_alone_on_standard_output() {
     let spec: FlowSpec = (&v1::FlowSpec::decode(&submitted.spec[..]).unwrap()).try_into().unwrap();
     let job = &spec.slots[0].jobs[0];
     assert_eq!((job.name.as_str(), &*job.targets), ("install-package", "db[1-10]"));
-    assert_eq!(job.success.to_string(), "80%");
+    assert_eq!(job.success, Some(Quantity::Percent(80)));
     assert_eq!((submitted.params[0].slot, submitted.params[0].job), (1, 1));
     assert_eq!(submitted.params[0].values["package"], "pkg1");
     drop(tables);
@@ -103,6 +103,36 @@ fn a_refusal_has_its_code_and_its_sentence() {
     }
 }
 
+/// Who cannot be told the id where answers go is told it where failures go.
+#[test]
+fn an_id_that_cannot_be_written_is_not_lost() {
+    let fake = Fake::start();
+    for words in ["submitjob hello -w db1", "submitjob hello -w db1 --json"] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        fake.run_into(words, full).fails(
+            1,
+            &[
+                "error: writing the answer to standard output",
+                "hint: flow 42 was accepted all the same: getstatus 42",
+            ],
+        );
+    }
+}
+
+#[test]
+fn names_that_nobody_knows_are_left_out_where_that_is_asked() {
+    let fake = Fake::start();
+    fake.run("submitjob hello -w db[1-2] -x h03").is(0, "42\n", "");
+    fake.run("submitjob hello -w db[1-2] -x h03 --allow-unknown").is(0, "42\n", "");
+    fake.run("orc plan hello -w db[1-2] -x h03 --allow-unknown").is(0, "nothing would start\n", "");
+    let tables = fake.tables();
+    let allowed: Vec<bool> = tables.submitted.iter().map(|asked| asked.allow_unknown).collect();
+    assert_eq!(allowed, [false, true]);
+    assert!(tables.plans[0].allow_unknown);
+    let spec = v1::FlowSpec::decode(&tables.submitted[0].spec[..]).unwrap();
+    assert_eq!(spec.slots[0].jobs[0].targets, "db[1-2]!h03");
+}
+
 #[test]
 fn a_player_may_not_submit() {
     let fake = Fake::start();
@@ -117,7 +147,7 @@ fn what_is_wrong_on_the_command_line_is_told_before_anything_is_asked() {
     let home = tempfile::tempdir().unwrap();
     let run = |words: &[&str]| ran(&mut bare("submitjob", words, home.path()));
     run(&[]).fails(64, &["a score is needed", "submitjob SCORE"]);
-    run(&["hello"]).fails(64, &["--all-of"]);
+    run(&["hello"]).fails(64, &["error: running a score: on which hosts?", "--all-of", "--one-of"]);
     run(&["hello", "-w", "db["]).fails(64, &["error: reading the host set: host set \"db[\""]);
     run(&["hello", "-w", ""]).fails(3, &["error: the host set is empty"]);
     run(&["--flow", "/nonexistent"]).fails(64, &["reading the flow from /nonexistent"]);

@@ -158,7 +158,7 @@ fn subjects(role: Role, names: &str) -> Result<Vec<Subject>, Failure> {
     if role != Role::Player {
         return Ok(vec![Subject::new(role, names).map_err(Failure::usage)?]);
     }
-    let hosts = HostSet::parse_plain(names).map_err(Failure::usage)?;
+    let hosts = HostSet::define(names).map_err(Failure::usage)?;
     if hosts.is_empty() {
         return Err(Failure::usage("the host set is empty"));
     }

@@ -208,7 +208,7 @@ fn events(criterion: &mut Criterion, group: &str, cases: impl IntoIterator<Item 
             let events = events.get_or_insert_with(|| {
                 let mut fleet = Fleet::new(hosts, cells.of(hosts));
                 fleet.attach_all();
-                let job = JobSpec { success: Quantity::Count(1), ..job(parallel) };
+                let job = JobSpec { success: Some(Quantity::Count(1)), ..job(parallel) };
                 match apart {
                     true => fleet.submit_apart(flows, &job),
                     false => fleet.submit_flows(flows, &job),

@@ -39,7 +39,7 @@ fn main() {
         told(case, bytes, tasks);
     }
     let mut fleet = fleet(1_000_000, 0, Attached::All);
-    let job = JobSpec { success: Quantity::Count(1), ..job(Quantity::Count(10_000)) };
+    let job = JobSpec { success: Some(Quantity::Count(1)), ..job(Quantity::Count(10_000)) };
     let ended = 900_000;
     let bytes = grown(|| {
         fleet.submit_flows(1, &job);

@@ -120,6 +120,7 @@ fn stored(id: FlowId, hosts: &HostSet) -> RecoveredFlow {
         canary_ok_at: None,
         promoted_by: None,
         change: 0,
+        thresholds: None,
     };
     RecoveredFlow {
         record: FlowRecord {

@@ -187,7 +187,8 @@ impl Engine {
             job.canary
         );
         let in_flight = counts.in_flight();
-        ensure!(in_flight <= job.window, "job {id} has {in_flight} of {} in flight", job.window);
+        let window = job.thresholds.window;
+        ensure!(in_flight <= window, "job {id} has {in_flight} of {window} in flight");
         self.audit_progress(job)
     }
 

@@ -12,6 +12,7 @@ use orchestra_model::{
     flow::InvalidFlow,
     record::Op,
     status::Event,
+    thresholds::AboveHosts,
 };
 
 use crate::{
@@ -178,6 +179,8 @@ pub enum Rejection {
     Invalid(InvalidFlow),
     /// A job's host set is empty.
     NoHosts(JobName),
+    /// A limit of a job counts more hosts than the job has.
+    AboveHosts(JobName, AboveHosts),
     /// A job names hosts that the players file does not.
     UnknownHosts(JobName, HostSet),
     /// All jobs together have more tasks than the bound.
@@ -232,6 +235,7 @@ impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Invalid(cause) => cause.fmt(f),
+            Self::AboveHosts(job, above) => write!(f, "job {job}: {above}"),
             Self::NoHosts(job) => write!(f, "job {job}: its host set is empty"),
             Self::UnknownHosts(job, hosts) => write!(
                 f,

@@ -352,7 +352,7 @@ impl Engine {
             WaitReason::Window => format!(
                 "{} of the job's window of {} are in flight",
                 job.counts.in_flight(),
-                job.window
+                job.thresholds.window
             ),
             WaitReason::Quorum => format!(
                 "{} of the job's players are attached; nothing starts below {}",

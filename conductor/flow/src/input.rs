@@ -7,6 +7,7 @@ use orchestra_model::{
     delivery::{PlayerSnapshot, Report, RequestId, Term},
     flow::FlowSpec,
     proof::Mac,
+    thresholds::Excess,
 };
 
 use crate::roster::PlayerIx;
@@ -184,4 +185,6 @@ pub struct Submission {
     pub retry_of: Option<FlowId>,
     /// Over what was submitted, kept with the flow.
     pub mac: Option<Mac>,
+    /// What becomes of limits that count more hosts than their job has.
+    pub excess: Excess,
 }

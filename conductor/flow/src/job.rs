@@ -18,6 +18,7 @@ use orchestra_model::{
     flow::{JobSpec, OnDoomed, Scope, Stragglers},
     record::{JobRecord, Record},
     status::{CanaryStatus, Counts, Event},
+    thresholds::Thresholds,
 };
 
 use crate::{
@@ -47,12 +48,8 @@ pub(crate) struct Job {
     /// Which of its flow's changes its end was; 0 while it lives.
     pub(crate) change: u64,
     pub(crate) counts: Counts,
-    /// Most tasks in flight at once.
-    pub(crate) window: u32,
-    /// How many must succeed.
-    pub(crate) needed: u32,
-    /// How many may fail.
-    pub(crate) tolerated: u32,
+    /// What its limits came to when it was submitted.
+    pub(crate) thresholds: Thresholds,
     /// The first task that nobody has looked at.
     pub(crate) cursor: u32,
     /// Waiting tasks before the cursor that only the window stops.
@@ -127,15 +124,13 @@ impl Job {
         params: Params,
         targets: Arc<[PlayerIx]>,
         shown_targets: Arc<str>,
+        thresholds: Thresholds,
     ) -> Self {
         let total = match spec.scope {
             Scope::All => u32::try_from(targets.len()).unwrap_or(u32::MAX),
             Scope::One => 1,
         };
-        let needed = spec.success.threshold_of(total);
-        let tolerated = spec.max_failures.map_or(total - needed, |most| most.floor_of(total));
-        let canary = spec.canary.map_or(0, |canary| canary.threshold_of(total));
-        let hosts = u32::try_from(targets.len()).unwrap_or(u32::MAX);
+        let canary = thresholds.canary;
         Self {
             id,
             param_keys: params.iter().map(|(key, _)| key.clone()).collect(),
@@ -147,9 +142,7 @@ impl Job {
             ended_at: None,
             change: 0,
             counts: Counts::all_in(TaskState::Waiting, total),
-            window: spec.parallel.window_of(total),
-            needed,
-            tolerated,
+            thresholds,
             cursor: 0,
             ready: BTreeSet::new(),
             parked: 0,
@@ -158,7 +151,7 @@ impl Job {
             sequenced: 0,
             delayed: 0,
             paused: false,
-            quorum: Quorum { needed: spec.quorum.threshold_of(hosts), attached: 0 },
+            quorum: Quorum { needed: thresholds.quorum, attached: 0 },
             canary: Canary {
                 tasks: canary,
                 is_open: canary == 0 || canary == total,
@@ -378,20 +371,20 @@ impl Job {
     }
 
     pub(crate) fn window_is_open(&self) -> bool {
-        self.counts.in_flight() < self.window
+        self.counts.in_flight() < self.thresholds.window
     }
 
     /// Whether its threshold is out of reach, or too much failed.
     pub(crate) fn is_doomed(&self) -> bool {
         let reachable = self.counts.get(TaskState::Ok) + self.waiting() + self.counts.in_flight();
-        self.counts.failures() > self.tolerated || reachable < self.needed
+        self.counts.failures() > self.thresholds.tolerated || reachable < self.thresholds.needed
     }
 
     /// Whether enough succeeded and all that is left waits for players that are not there.
     pub(crate) fn has_only_stragglers(&self) -> bool {
         self.spec.stragglers == Stragglers::GiveUp
             && !self.is_one_of()
-            && self.counts.get(TaskState::Ok) >= self.needed
+            && self.counts.get(TaskState::Ok) >= self.thresholds.needed
             && self.counts.in_flight() == 0
             && self.waiting() == self.absent
     }
@@ -399,7 +392,7 @@ impl Job {
     /// The verdict of a job whose tasks are all final.
     pub(crate) fn verdict(&self) -> JobState {
         let ok = self.counts.get(TaskState::Ok);
-        if ok >= self.needed && self.counts.failures() <= self.tolerated {
+        if ok >= self.thresholds.needed && self.counts.failures() <= self.thresholds.tolerated {
             JobState::Ok
         } else if ok > 0 {
             JobState::Partial
@@ -423,6 +416,7 @@ impl Job {
             canary_ok_at: self.canary.ok_at,
             promoted_by: self.canary.promoted_by.clone(),
             change: self.change,
+            thresholds: Some(Box::new(self.thresholds)),
         })
     }
 

@@ -12,6 +12,7 @@ use orchestra_model::{
     record::{
         FlowRecord, HoldRecord, Impact, JobRecord, PlayerRecord, Record, Recovered, TaskRecord,
     },
+    thresholds::Thresholds,
 };
 
 use crate::{
@@ -168,7 +169,11 @@ impl Engine {
     fn restore_job(&mut self, spec: JobSpec, job: RecoveredJob) -> Job {
         let RecoveredJob { record, targets, params, tasks } = job;
         let players = targets.iter().map(|host| self.roster.intern(host)).collect();
-        let mut job = Job::new(record.id, spec, params, players, shown(&targets.to_string()));
+        let hosts = u32::try_from(targets.len()).unwrap_or(u32::MAX);
+        let before = || Thresholds::before_they_were_kept(&spec, hosts);
+        let thresholds = record.thresholds.map_or_else(before, |kept| *kept);
+        let shown = shown(&targets.to_string());
+        let mut job = Job::new(record.id, spec, params, players, shown, thresholds);
         job.state = record.state;
         job.started_at = record.started_at;
         job.ended_at = record.ended_at;

@@ -7,6 +7,7 @@ use orchestra_model::{
     delivery::RequestId,
     flow::{JobSpec, Scope, SlotSpec},
     record::{CHUNK_BYTES, ParamsRecord, Record, SpecChunk, TargetsChunk},
+    thresholds::Thresholds,
 };
 
 use crate::{
@@ -57,6 +58,7 @@ impl Engine {
             return Err(Rejection::TooManyTasks { tasks, most });
         }
         let players = self.resolve_all(&submission)?;
+        let thresholds = resolve_limits(&submission)?;
         self.check_conflicts(&submission)?;
 
         self.next_flow = id.next();
@@ -67,11 +69,12 @@ impl Engine {
         let Submission { request, audience, spec, targets, mut params, retry_of, mac, .. } =
             submission;
         let mut slots = Vec::with_capacity(spec.slots.len());
+        let mut thresholds = thresholds.into_iter();
         let parts = spec.slots.into_iter().zip(&targets).zip(players);
         for (slot, ((spec, targets), players)) in (1_u16..).zip(parts) {
             let mut jobs = Vec::with_capacity(spec.jobs.len());
-            let parts = spec.jobs.into_iter().zip(targets).zip(players);
-            for (job, ((spec, hosts), players)) in (1_u16..).zip(parts) {
+            let parts = spec.jobs.into_iter().zip(targets).zip(players).zip(thresholds.by_ref());
+            for (job, (((spec, hosts), players), thresholds)) in (1_u16..).zip(parts) {
                 let job = JobId { flow: id, slot, job };
                 let params = params.remove(&(slot, job.job)).unwrap_or_default();
                 let folded = hosts.to_string();
@@ -79,7 +82,7 @@ impl Engine {
                 if !params.is_empty() {
                     self.put(Record::Params(ParamsRecord { job, params: params.clone() }));
                 }
-                let job = Job::new(job, spec, params, players, shown(&folded));
+                let job = Job::new(job, spec, params, players, shown(&folded), thresholds);
                 self.put(job.record());
                 jobs.push(job);
             }
@@ -182,6 +185,18 @@ impl Engine {
 
 /// The players of a job, in host-set order.
 type Players = Arc<[PlayerIx]>;
+
+/// What the limits of all jobs come to, slot by slot: from here on the numbers alone count.
+fn resolve_limits(submission: &Submission) -> Result<Vec<Thresholds>, Rejection> {
+    let slots = submission.spec.slots.iter().zip(&submission.targets);
+    let jobs = slots.flat_map(|(slot, sets)| slot.jobs.iter().zip(sets));
+    let of_job = |(job, hosts): (&JobSpec, &HostSet)| {
+        let hosts = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+        Thresholds::of(job, hosts, submission.excess)
+            .map_err(|above| Rejection::AboveHosts(job.name.clone(), above))
+    };
+    jobs.map(of_job).collect()
+}
 
 fn count_tasks(submission: &Submission) -> u64 {
     let slots = submission.spec.slots.iter().zip(&submission.targets);

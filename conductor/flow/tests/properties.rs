@@ -141,7 +141,7 @@ fn concurrency_rounds_down_and_success_and_canary_up_at_every_edge() {
             let share = Quantity::Percent(percent);
             let spec = JobSpec {
                 parallel: share,
-                success: share,
+                success: Some(share),
                 canary: Some(share),
                 ..job(&format!("h[1-{total}]"))
             };

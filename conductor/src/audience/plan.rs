@@ -14,6 +14,7 @@ use orchestra_model::{
     AudienceName,
     ledger::{Forecast, ScoreSurvey},
     limits,
+    thresholds::{ResolvedLimit, Thresholds},
 };
 use orchestra_proto::{Planned, Reason, v1};
 use prost::Message as _;
@@ -23,8 +24,12 @@ use tonic::Status;
 use super::{
     AudienceService, off_the_runtime,
     refusal::{refused, rejected},
+    submission::Read,
 };
-use crate::{driver::Request as Ask, inventory::Survey};
+use crate::{
+    driver::Request as Ask,
+    inventory::{Survey, bounded},
+};
 
 impl AudienceService {
     pub(super) async fn plan_flow(
@@ -32,17 +37,21 @@ impl AudienceService {
         request: v1::PlanRequest,
         audience: AudienceName,
     ) -> Result<v1::PlanResponse, Status> {
-        let v1::PlanRequest { spec, params, require_same_score } = request;
+        let v1::PlanRequest { spec, params, require_same_score, allow_unknown } = request;
         // Nothing is stored, so any id will do.
         let request_id = Bytes::from_static(&[0; 16]);
-        let request = v1::SubmitRequest { request_id, spec, params, ..Default::default() };
-        let submission = self.submission(request, audience).await?;
+        let request =
+            v1::SubmitRequest { request_id, spec, params, allow_unknown, ..Default::default() };
+        let Read { submission, remarks } = self.submission(request, audience).await?;
         let (submission, survey) = self.survey(submission).await?;
         // What no target could accept is wrong in itself, and refused as it is when submitted.
         if let Some(refusal) = survey.refusal(false) {
             return Err(refused(&refusal));
         }
-        let planned = self.forecast(submission, survey, require_same_score).await?;
+        let told = told_limits(&submission);
+        let mut planned = self.forecast(submission, survey, require_same_score).await?;
+        planned.limits = told.0;
+        planned.remarks = bounded(remarks.into_iter().chain(told.1).collect());
         let response = off_the_runtime(move || v1::PlanResponse::from(&planned)).await?;
         match response.encoded_len() {
             bytes if bytes > limits::MESSAGE_BYTES => Err(Status::resource_exhausted(format!(
@@ -93,6 +102,28 @@ impl AudienceService {
     }
 }
 
+/// What each limit of a submission comes to, and what somebody should know of them.
+fn told_limits(submission: &Submission) -> (Vec<ResolvedLimit>, Vec<String>) {
+    let (mut limits, mut remarks) = (Vec::new(), Vec::new());
+    let slots = submission.spec.slots.iter().zip(&submission.targets);
+    for (job, hosts) in slots.flat_map(|(slot, sets)| slot.jobs.iter().zip(sets)) {
+        let hosts = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+        let thresholds = Thresholds::capped(job, hosts);
+        limits.extend(thresholds.resolved(job, hosts));
+        remarks.extend(thresholds.remarks(job, hosts));
+    }
+    (limits, bounded(remarks))
+}
+
+/// What is wrong with the limits of a submission's jobs that one should know before relying on them.
+pub(super) fn limit_remarks(submission: &Submission) -> Vec<String> {
+    // What a retry was left with nobody wrote.
+    if submission.retry_of.is_some() {
+        return Vec::new();
+    }
+    told_limits(submission).1
+}
+
 /// What is wrong with the request itself is an error, as it is when it is submitted; what stands
 /// against it at the moment is part of the plan.
 fn plan(
@@ -112,7 +143,7 @@ fn plan(
         None => digest(&forecast, &scores, deployments),
         Some(_) => String::new(),
     };
-    Ok(Planned { forecast, scores, digest, refusal })
+    Ok(Planned { forecast, scores, digest, refusal, ..Planned::default() })
 }
 
 /// SHA-256, as hex, over a text that says the same for the same plan.

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use orchestra_flow::Rejection;
-use orchestra_model::{FlowId, HostSet};
+use orchestra_model::{FlowId, HostSet, hostset::InvalidHostSet};
 use orchestra_proto::Reason;
 use tonic::{Status, metadata::MetadataValue};
 
@@ -16,7 +16,7 @@ const HOSTS: &str = "orchestra-hosts";
 pub(super) fn rejected(rejection: &Rejection) -> Status {
     let message = shown(rejection.to_string());
     match rejection {
-        Rejection::Invalid(_) => Status::invalid_argument(message),
+        Rejection::Invalid(_) | Rejection::AboveHosts(..) => Status::invalid_argument(message),
         Rejection::NoHosts(_) => hosts(message, "empty"),
         Rejection::UnknownHosts(..) => hosts(message, "unknown"),
         Rejection::TooManyTasks { .. } | Rejection::NoMoreFlows => {
@@ -68,6 +68,17 @@ fn hosts(message: String, kind: &'static str) -> Status {
     let mut status = Status::failed_precondition(message);
     status.metadata_mut().insert(HOSTS, MetadataValue::from_static(kind));
     status
+}
+
+/// A host set that is not well formed, or names what there is not.
+pub(super) fn invalid_hosts(error: &InvalidHostSet) -> Status {
+    match error {
+        InvalidHostSet::UnknownHosts(unknown) => unknown_hosts(unknown),
+        InvalidHostSet::UnknownGroup { .. } | InvalidHostSet::UnknownLabel { .. } => {
+            Status::invalid_argument(shown(format!("{error}; `orc groups` lists them")))
+        }
+        error => invalid(error),
+    }
 }
 
 /// A request, or something in it, that is not well formed.

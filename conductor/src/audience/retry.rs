@@ -4,7 +4,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use orchestra_flow::{Answer, Input, Rejection, ReplyId, Submission};
-use orchestra_model::{AudienceName, FlowId, HostSet, JobId, Params, delivery::RequestId};
+use orchestra_model::{
+    AudienceName, FlowId, HostSet, JobId, Params, delivery::RequestId, thresholds::Excess,
+};
 use orchestra_proto::{params_from_wire, v1};
 use prost::Message as _;
 use tonic::Status;
@@ -115,6 +117,8 @@ fn submission(rest: Rest, flow: FlowId, audience: AudienceName, request: Request
         params,
         retry_of: Some(flow),
         mac: None,
+        // The limits were made for all that the old flow had.
+        excess: Excess::Capped,
     }
 }
 

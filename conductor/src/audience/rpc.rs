@@ -2,17 +2,17 @@
 
 use orchestra_certs::Peer;
 use orchestra_flow::Answer;
-use orchestra_model::{AudienceName, HostSet, status::ConductorStatus};
+use orchestra_model::{AudienceName, status::ConductorStatus};
 use orchestra_proto::v1::{self, audience_server::Audience};
 use tonic::{Request, Response, Status};
 
 use super::{
-    AudienceService, Pages,
+    AudienceService, Others, Pages,
     listing::{Choice, TaskFilter, read_host},
     unexpected,
     watch::Wanted,
 };
-use crate::{bounds::Turn, driver::Request as Ask, fleet::Fleet};
+use crate::{bounds::Turn, driver::Request as Ask};
 
 /// Flows that are listed where nobody says how many.
 const FLOWS: u32 = 20;
@@ -33,6 +33,7 @@ impl Audience for AudienceService {
     type ListLedgerStream = Pages<v1::LedgerPage>;
     type ListDeploymentsStream = Pages<v1::DeploymentPage>;
     type ListPlayersStream = Pages<v1::PlayerPage>;
+    type ListGroupsStream = Pages<v1::GroupPage>;
     type GetLogsStream = Pages<v1::AttemptLog>;
 
     async fn submit(
@@ -284,10 +285,15 @@ impl Audience for AudienceService {
         &self,
         request: Request<v1::ResolveHostsRequest>,
     ) -> Result<Response<v1::ResolveHostsResponse>, Status> {
-        let fold = |hosts: HostSet, _: &Fleet| {
-            let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
-            Ok(v1::ResolveHostsResponse { hosts: hosts.to_string(), count })
-        };
-        self.hosts(request.into_inner().hosts, fold).await.map(Response::new)
+        let hosts = self.hosts(request.into_inner().hosts, Others::Any).await?;
+        let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+        Ok(Response::new(v1::ResolveHostsResponse { hosts: hosts.to_string(), count }))
+    }
+
+    async fn list_groups(
+        &self,
+        _: Request<v1::ListGroupsRequest>,
+    ) -> Result<Response<Pages<v1::GroupPage>>, Status> {
+        Ok(self.stream(Self::send_groups))
     }
 }

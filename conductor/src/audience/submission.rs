@@ -9,11 +9,13 @@ use std::{
     sync::Arc,
 };
 
-use orchestra_flow::{Answer, Input, Rejection, ReplyId, Submission};
+use orchestra_flow::{Answer, Input, Rejection, ReplyId, Submission, shown};
 use orchestra_model::{
     AudienceName, FlowId, HostSet, Params,
     delivery::RequestId,
     flow::{FlowSpec, JobSpec, Scope},
+    hostset::{InvalidHostSet, Resolved, Unknown},
+    thresholds::Excess,
 };
 use orchestra_proto::{check_flow_spec, params_from_wire, v1};
 use prost::Message;
@@ -21,7 +23,8 @@ use tonic::Status;
 
 use super::{
     AudienceService, off_the_runtime,
-    refusal::{invalid, refused, rejected},
+    plan::limit_remarks,
+    refusal::{invalid, invalid_hosts, refused, rejected},
     sameness::macs,
     unexpected,
 };
@@ -29,7 +32,7 @@ use crate::{
     bounds::Turn,
     driver::{Request as Ask, with_more},
     fleet::Fleet,
-    inventory::Survey,
+    inventory::{Survey, bounded},
 };
 
 /// Most hosts that all host sets of a flow may have together where they are one-of jobs', whose
@@ -50,11 +53,15 @@ impl AudienceService {
     ) -> Result<v1::SubmitResponse, Status> {
         let (if_plan, same_score) =
             (std::mem::take(&mut request.if_plan), request.require_same_score);
-        let submission = self.submission(request, audience).await?;
+        let Read { submission, remarks } = self.submission(request, audience).await?;
         if !is_large(&submission) {
             turn.give_back();
         }
-        self.take_in(submission, same_score, &if_plan).await
+        let mut taken = self.take_in(submission, same_score, &if_plan).await?;
+        if !taken.repeated {
+            taken.warnings = bounded(remarks.into_iter().chain(taken.warnings).collect());
+        }
+        Ok(taken)
     }
 
     /// Stores a submission that was read, unless it is not worth that, or not what was planned.
@@ -101,7 +108,8 @@ impl AudienceService {
         if let Some(refusal) = survey.refusal(same_score) {
             return Err(refused(&refusal));
         }
-        let warnings = survey.warnings();
+        let mut warnings = limit_remarks(&submission);
+        warnings.extend(survey.warnings());
         let submission = match if_plan {
             "" => submission,
             digest => self.as_planned(submission, survey, digest).await?,
@@ -140,7 +148,7 @@ impl AudienceService {
         &self,
         request: v1::SubmitRequest,
         audience: AudienceName,
-    ) -> Result<Box<Submission>, Status> {
+    ) -> Result<Read, Status> {
         let limits = self.reloader.shared().limits;
         let (bytes, most) = (request.encoded_len(), limits.max_flow_bytes);
         if bytes > most {
@@ -149,8 +157,7 @@ impl AudienceService {
             )));
         }
         let fleet = Arc::clone(&self.fleet.borrow());
-        off_the_runtime(move || read(request, audience, &fleet, limits.max_hosts).map(Box::new))
-            .await?
+        off_the_runtime(move || read(request, audience, &fleet, limits.max_hosts)).await?
     }
 }
 
@@ -160,13 +167,19 @@ fn is_large(submission: &Submission) -> bool {
     hosts > MANY_HOSTS || submission.spec_bytes.len() > MANY_BYTES
 }
 
+/// A submission, and what is strange about how its host sets are written.
+pub(super) struct Read {
+    pub(super) submission: Box<Submission>,
+    pub(super) remarks: Vec<String>,
+}
+
 /// Reads a submission, whose host sets are resolved against `fleet`. Takes its time.
 fn read(
     request: v1::SubmitRequest,
     audience: AudienceName,
     fleet: &Fleet,
     most_tasks: u64,
-) -> Result<Submission, Status> {
+) -> Result<Read, Status> {
     let id = read_request_id(&request.request_id)?;
     check_flow_spec(&request.spec).map_err(|error| invalid(&error))?;
     let wire = v1::FlowSpec::decode(&request.spec[..])
@@ -174,9 +187,10 @@ fn read(
     let spec = FlowSpec::try_from(&wire).map_err(|error| invalid(&error))?;
     drop(wire);
     spec.check().map_err(|error| invalid(&error))?;
-    let targets = resolve(&spec, fleet, most_tasks)?;
+    let unknown = if request.allow_unknown { Unknown::LeftOut } else { Unknown::Refused };
+    let (targets, remarks) = resolve(&spec, fleet, most_tasks, unknown)?;
     let params = read_params(request.params, &spec)?;
-    Ok(Submission {
+    let submission = Box::new(Submission {
         // The driver addresses the answer.
         reply: ReplyId(0),
         request: id,
@@ -187,7 +201,9 @@ fn read(
         params,
         retry_of: None,
         mac: None,
-    })
+        excess: Excess::Refused,
+    });
+    Ok(Read { submission, remarks })
 }
 
 /// What tells a held request from others: its submitter may ask again by it.
@@ -202,7 +218,13 @@ pub(super) fn read_request_id(bytes: &[u8]) -> Result<RequestId, Status> {
 
 /// The host set of each job. The bounds are looked at before the next one is expanded, for ten
 /// thousand jobs may each ask for everything there is.
-fn resolve(spec: &FlowSpec, fleet: &Fleet, most: u64) -> Result<Vec<Vec<HostSet>>, Status> {
+fn resolve(
+    spec: &FlowSpec,
+    fleet: &Fleet,
+    most: u64,
+    unknown: Unknown,
+) -> Result<(Vec<Vec<HostSet>>, Vec<String>), Status> {
+    let mut remarks = Vec::new();
     let mut sizes = Sizes::default();
     let mut known: HashMap<&str, HostSet> = HashMap::new();
     let mut targets = Vec::with_capacity(spec.slots.len());
@@ -213,7 +235,10 @@ fn resolve(spec: &FlowSpec, fleet: &Fleet, most: u64) -> Result<Vec<Vec<HostSet>
             let hosts = match known.get(job.targets.as_str()) {
                 Some(hosts) => sizes.add(job, hosts, most).map(|()| hosts.clone())?,
                 None => {
-                    let hosts = HostSet::parse(&job.targets, fleet).map_err(|e| invalid(&e))?;
+                    let resolved = HostSet::resolve(&job.targets, fleet, unknown)
+                        .map_err(|error| wrong_hosts(job, error))?;
+                    remarks.extend(remarks_on(job, &resolved));
+                    let hosts = resolved.hosts;
                     sizes.add(job, &hosts, most)?;
                     known.insert(&job.targets, hosts.clone());
                     hosts
@@ -223,7 +248,36 @@ fn resolve(spec: &FlowSpec, fleet: &Fleet, most: u64) -> Result<Vec<Vec<HostSet>
         }
         targets.push(sets);
     }
-    Ok(targets)
+    Ok((targets, remarks))
+}
+
+fn wrong_hosts(job: &JobSpec, error: InvalidHostSet) -> Status {
+    match error {
+        InvalidHostSet::UnknownHosts(hosts) => {
+            rejected(&Rejection::UnknownHosts(job.name.clone(), hosts))
+        }
+        error => invalid_hosts(&error),
+    }
+}
+
+/// What whoever wrote a job's host set should know: what was left out of it, and what it repeats.
+fn remarks_on(job: &JobSpec, resolved: &Resolved) -> Vec<String> {
+    let Resolved { repeated, unknown, words, .. } = resolved;
+    let mut remarks = Vec::new();
+    let mut tell = |what: &str, hosts: &HostSet| {
+        if !hosts.is_empty() {
+            let (hosts, count) = (shown(&hosts.to_string()), hosts.len());
+            remarks.push(format!("job {}: {what}: {hosts} ({count})", job.name));
+        }
+    };
+    tell("not in the players file, so left out", unknown);
+    tell("named more than once, but counted once", repeated);
+    if !words.is_empty() {
+        let words: Vec<String> = words.iter().map(|word| format!("@{word}")).collect();
+        let words = shown(&words.join(", "));
+        remarks.push(format!("job {}: no such group or label, so left out: {words}", job.name));
+    }
+    remarks
 }
 
 /// How much all jobs have together.

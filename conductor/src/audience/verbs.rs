@@ -5,10 +5,11 @@ use std::sync::Arc;
 use orchestra_flow::{Answer, Input, Rejection, ReplyId};
 use orchestra_model::{AudienceName, FlowId, FlowState, HostSet, JobId, limits};
 use orchestra_proto::{Reason, v1};
+use orchestra_store::Reader;
 use tonic::Status;
 
 use super::{
-    AudienceService,
+    AudienceService, Others,
     listing::Choice,
     refusal::{no_hosts, rejected},
     unexpected,
@@ -104,14 +105,20 @@ impl AudienceService {
         Ok(answer)
     }
 
-    /// Hosts that left the players file keep their holds, so any may be named.
+    /// Hosts that left the players file keep their holds, so those may be named that it had.
     pub(super) async fn release_hosts(
         &self,
         request: v1::ReleaseHoldsRequest,
         by: AudienceName,
     ) -> Result<v1::ReleaseHoldsResponse, Status> {
         let reason = read_reason(&request.reason)?;
-        let hosts = some(self.hosts(request.hosts, |hosts, _| Ok(hosts)).await?)?;
+        let once = |reader: &dyn Reader| {
+            let players = reader.players()?.into_iter().map(|player| player.host);
+            let holders = reader.holds()?.into_iter().map(|hold| hold.host);
+            Ok(HostSet::from_names(players.chain(holders)))
+        };
+        let once = self.read(once).await?;
+        let hosts = some(self.hosts(request.hosts, Others::Some(once)).await?)?;
         let answer = self.change(move |reply| Input::ReleaseRequested { reply, hosts }).await?;
         let Answer::Released { hosts } = answer else { return Err(unexpected(&answer)) };
         let (folded, count) = fold(&hosts);

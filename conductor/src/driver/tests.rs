@@ -7,6 +7,7 @@ use orchestra_model::{
     flow::{FlowSpec, JobSpec, SlotSpec},
     hostset::NoGroups,
     status::FlowStatus,
+    thresholds::Excess,
 };
 use orchestra_proto::v1::command::Kind;
 use orchestra_store::{Fault, MemoryDisk, Store as _};
@@ -105,6 +106,7 @@ impl Bench {
             params: BTreeMap::new(),
             retry_of: None,
             mac: None,
+            excess: Excess::Refused,
         };
         let make = move |reply| Input::FlowSubmitted(Box::new(Submission { reply, ..submission }));
         match self.change(make).await? {

@@ -1,8 +1,10 @@
 //! `deployments.d`: files of deployments, read against the fleet that they are about.
 //!
 //! Whatever is wrong in any of them, all of it is told, and none of them counts. What the files
-//! say is `orchestra-document`'s; what only the conductor can know is asked here: that their hosts
-//! are players, and that `@NAME` is not a group and an app at once.
+//! say is `orchestra-document`'s; what only the conductor can know is asked here: that `@NAME` is
+//! not a group and an app at once. That their hosts are players, also those that an expression takes
+//! away, is asked of the fleet while they are read: a host that is no player would count in
+//! percentages and could never act.
 
 use std::{
     fs, io,
@@ -12,7 +14,7 @@ use std::{
 
 use orchestra_document::{
     Format, Problems,
-    deployment::{Parsed, Source, parse_all, show},
+    deployment::{Source, parse_all, show},
 };
 use orchestra_model::{
     Deployments, limits,
@@ -52,7 +54,6 @@ pub(super) fn load(directory: &Path, fleet: &mut Fleet) -> Result<(), Problems> 
             return Err(problems);
         }
     };
-    check_hosts(&parsed, fleet, &mut problems);
     check_groups(&parsed.deployments, fleet, &mut problems);
     problems.into_result()?;
     let file = |(name, file): (DeploymentName, &str)| (name, Arc::from(file));
@@ -98,22 +99,6 @@ fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<PathBuf>>>()?;
     paths.sort_unstable();
     Ok(paths)
-}
-
-/// A host that is no player would count in percentages and could never act.
-fn check_hosts(parsed: &Parsed<'_>, fleet: &Fleet, problems: &mut Problems) {
-    for deployment in parsed.deployments.iter() {
-        let unknown = deployment.hosts().minus(fleet.hosts());
-        if unknown.is_empty() {
-            continue;
-        }
-        let name = &deployment.name;
-        let file = parsed.files.get(name).copied().unwrap_or(DIRECTORY);
-        problems.add(
-            file,
-            format_args!("{name}: hosts that the players file does not name: {unknown}"),
-        );
-    }
 }
 
 /// `@NAME` names one thing.

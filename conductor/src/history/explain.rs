@@ -8,7 +8,7 @@ use orchestra_model::{
 };
 use orchestra_store::Reader;
 
-use super::{HistoryError, spec, targets};
+use super::{HistoryError, spec, targets, thresholds};
 
 /// Most jobs that are told of.
 const JOBS: usize = 100;
@@ -48,7 +48,7 @@ fn needed(reader: &dyn Reader, id: FlowId) -> Result<impl Fn(&JobRecord) -> u32,
     Ok(move |job: &JobRecord| {
         let slot = spec.slots.get(usize::from(job.id.slot).saturating_sub(1));
         let own = slot.and_then(|slot| slot.jobs.get(usize::from(job.id.job).saturating_sub(1)));
-        own.map_or(job.tasks, |own| own.success.threshold_of(job.tasks))
+        own.map_or(job.tasks, |own| thresholds(own, job).needed)
     })
 }
 

@@ -1,8 +1,9 @@
 //! What an ended flow has left undone, as a flow of its own: what `orc retry` submits.
 //!
 //! Tasks that ended ok are done and stay so. The new flow has the others, with the same limits in
-//! numbers: where 8 of 10 had to be ok and 5 were, 3 of the other 5 have to be. Jobs and slots
-//! that have nothing left are not in it.
+//! numbers: where 8 of 10 had to be ok and 5 were, 3 of the other 5 have to be; at least 1 has to,
+//! or nobody would notice that the retry did nothing. Jobs and slots that have nothing left are
+//! not in it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,10 +15,11 @@ use orchestra_model::{
     FlowId, HostSet, JobId, JobName, ParamKey, Params, Quantity, TaskState,
     flow::{FlowSpec, JobSpec, Scope, SlotSpec},
     record::JobRecord,
+    thresholds::Thresholds,
 };
 use orchestra_store::{ReadError, Reader};
 
-use super::{HistoryError, spec, targets};
+use super::{HistoryError, spec, targets, thresholds};
 
 /// What is left of a flow.
 #[derive(Debug)]
@@ -212,12 +214,24 @@ impl Left {
 /// they came to.
 fn narrowed(spec: JobSpec, record: &JobRecord, ok: u32, hosts: &HostSet) -> JobSpec {
     let is_past_canary = record.canary_ok_at.is_some() || record.promoted_by.is_some();
-    let all = record.tasks;
+    let Thresholds { window, needed, tolerated, .. } = thresholds(&spec, record);
+    // One of a job's hosts had to succeed, and has to. What `success` leaves needs no bound of its
+    // own, and `max_failures` alone was what it left.
+    let (success, max_failures) = match spec.scope {
+        Scope::One => (None, None),
+        Scope::All => {
+            let bound = spec.max_failures.filter(|_| needed + tolerated != record.tasks);
+            (
+                Some(Quantity::Count(needed.saturating_sub(ok).max(1))),
+                bound.map(|_| Quantity::Count(tolerated)),
+            )
+        }
+    };
     JobSpec {
         targets: hosts.to_string(),
-        parallel: Quantity::Count(spec.parallel.window_of(all)),
-        success: Quantity::Count(spec.success.threshold_of(all).saturating_sub(ok)),
-        max_failures: spec.max_failures.map(|most| Quantity::Count(most.floor_of(all))),
+        parallel: Quantity::Count(window),
+        success,
+        max_failures,
         canary: spec.canary.filter(|_| !is_past_canary),
         bake: spec.bake.filter(|_| !is_past_canary),
         ..spec

@@ -215,18 +215,22 @@ impl Survey {
 
     /// A sentence for each thing that whoever submits should know.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        let mut warnings: Vec<String> = self.0.iter().flat_map(JobSurvey::warnings).collect();
-        if let Some(more @ 1..) = warnings.len().checked_sub(WARNINGS) {
-            warnings.truncate(WARNINGS);
-            warnings.push(format!("and {more} more warnings"));
-        }
-        warnings
+        bounded(self.0.iter().flat_map(JobSurvey::warnings).collect())
     }
 
     /// What was found, job by job.
     pub(crate) fn into_scores(self) -> Vec<ScoreSurvey> {
         self.0.into_iter().map(|job| job.found).collect()
     }
+}
+
+/// The first of these warnings, and how many more there are.
+pub(crate) fn bounded(mut warnings: Vec<String>) -> Vec<String> {
+    if let Some(more @ 1..) = warnings.len().checked_sub(WARNINGS) {
+        warnings.truncate(WARNINGS);
+        warnings.push(format!("and {more} more warnings"));
+    }
+    warnings
 }
 
 impl JobSurvey {

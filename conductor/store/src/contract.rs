@@ -19,6 +19,7 @@ use orchestra_model::{
         Op, ParamsRecord, PlayerRecord, Record, Recovered, TaskRecord,
     },
     status::Counts,
+    thresholds::Thresholds,
 };
 
 pub use self::records::{
@@ -148,6 +149,13 @@ fn every_record_reads_as_it_was_written(place: &dyn Place) {
         canary_ok_at: Some(Timestamp(4)),
         promoted_by: Some(AudienceName::new("carol").unwrap()),
         change: u64::MAX,
+        thresholds: Some(Box::new(Thresholds {
+            window: 50,
+            needed: 80,
+            tolerated: 20,
+            quorum: 0,
+            canary: 2,
+        })),
         ..job_record(id)
     };
     let task = TaskRecord {

@@ -102,9 +102,16 @@ async fn what_is_wrong_is_told_all_of_it_and_nothing_changes() {
             "other.toml",
             "[other]\napps = {a = \"fe[1-9].east\", b = \"nobody\"}\n",
             vec![
-                "deployments.d/other.toml: other: hosts that the players file does not name: \
-                 fe[5-9].east,nobody",
+                "deployments.d/other.toml: other, app a: hosts that the players file does not \
+                 name: fe[5-9].east",
+                "deployments.d/other.toml: other, app b: hosts that the players file does not \
+                 name: nobody",
             ],
+        ),
+        (
+            "other.toml",
+            "[other]\napps = {a = \"fe[1-4].east!fe9.east\"}\n",
+            vec!["other, app a: hosts that the players file does not name: fe9.east"],
         ),
         (
             "../groups.toml",

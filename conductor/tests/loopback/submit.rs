@@ -171,7 +171,7 @@ async fn a_small_text_does_not_make_a_huge_flow() {
         assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
     }
     let status = alice.try_submit(jobs(one_of("x[1-1000000]"))).await.unwrap_err();
-    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    assert_eq!(hosts(&status), Some("unknown"), "{}", status.code());
     let more = conductor.peak_memory() - before;
     assert!(more < 1 << 30, "it took {} MiB", more >> 20);
     assert_eq!(alice.submit([job("h1")]).await, 1);

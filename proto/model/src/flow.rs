@@ -41,9 +41,10 @@ pub struct JobSpec {
     pub scope: Scope,
     /// How many tasks at once, a sliding window.
     pub parallel: Quantity,
-    /// How many must succeed.
-    pub success: Quantity,
-    /// Failures tolerated; one more dooms the job. `None`: what `success` leaves.
+    /// How many must succeed. `None`: what `max_failures` does not tolerate, else all.
+    pub success: Option<Quantity>,
+    /// Failures tolerated; one more dooms the job. A failure counts when its task is final, after
+    /// its retries. `None`: what `success` leaves.
     pub max_failures: Option<Quantity>,
     /// Of one attempt; at most the score's own. `None`: the score's.
     pub timeout: Option<Millis>,
@@ -122,7 +123,7 @@ impl JobSpec {
             targets: targets.into(),
             scope: Scope::All,
             parallel: Quantity::ALL,
-            success: Quantity::ALL,
+            success: None,
             max_failures: None,
             timeout: None,
             give_up_after: None,
@@ -229,6 +230,12 @@ impl JobSpec {
             Some("bake without canary: there is nothing to wait after")
         } else if self.canary.is_some() && self.scope == Scope::One {
             Some("canary makes no sense where one task runs in all")
+        } else if self.scope == Scope::One && self.max_failures.is_some() {
+            Some("max_failures makes no sense where one task runs in all; leave it out")
+        } else if self.scope == Scope::One
+            && !matches!(self.success, None | Some(Quantity::ALL | Quantity::Count(1)))
+        {
+            Some("success other than 100% makes no sense where one task runs in all; leave it out")
         } else if self.retry_delay > Millis(0) && self.retries == 0 {
             Some("retry_delay without retries: nothing would ever wait for it")
         } else if self.retries > limits::RETRIES {
@@ -264,5 +271,24 @@ mod tests {
         ));
         let never = JobSpec { parallel: Quantity::Percent(0), ..job("a") };
         assert!(matches!(flow(vec![vec![never]]).check(), Err(InvalidFlow::Limit { .. })));
+    }
+
+    #[test]
+    fn a_one_of_job_has_no_thresholds_to_choose() {
+        let one = JobSpec { scope: Scope::One, ..job("a") };
+        let problem = |job: JobSpec| {
+            FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![job] }] }.check().err()
+        };
+        for fine in [None, Some(Quantity::ALL), Some(Quantity::Count(1))] {
+            assert_eq!(problem(JobSpec { success: fine, ..one.clone() }), None, "{fine:?}");
+        }
+        for success in [Quantity::Count(0), Quantity::Count(2), Quantity::Percent(50)] {
+            let told = problem(JobSpec { success: Some(success), ..one.clone() });
+            assert!(told.unwrap().to_string().contains("success other than 100%"), "{success}");
+        }
+        for most in [Quantity::Count(0), Quantity::ALL] {
+            let told = problem(JobSpec { max_failures: Some(most), ..one.clone() });
+            assert!(told.unwrap().to_string().contains("max_failures"), "{most}");
+        }
     }
 }

@@ -20,23 +20,28 @@
 //! same; groups and labels keep their case. Printing folds: parsing what was printed gives the
 //! same set, as long as it stays within [`limits::HOSTSET_BYTES`](crate::limits::HOSTSET_BYTES).
 //!
-//! What groups and labels exist is the conductor's knowledge and comes in through [`Groups`].
-//! Whether a host is known is for the caller to ask, with [`HostSet::unknown`].
+//! What groups, labels and hosts exist is the conductor's knowledge and comes in through
+//! [`Groups`]. Where it is at hand, a name that nobody knows is an error wherever it stands: one
+//! that is misspelt behind a `!` would take nobody away, and the work would reach whom it should
+//! not.
 
-use std::{cmp::Ordering, fmt};
+use std::{cmp::Ordering, collections::BTreeSet, fmt};
 
 use crate::names::{GroupName, HostName};
 
 mod digits;
 mod error;
 mod fold;
+mod foreign;
 mod order;
 mod parse;
+mod place;
 mod scan;
 mod table;
 
 pub use error::InvalidHostSet;
 pub use order::natural_order;
+pub use place::Place;
 
 /// Hosts in natural order, each once.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
@@ -54,11 +59,40 @@ pub trait Groups {
     /// `@KEY=VALUE`: the hosts with that label; `None` where no host has it.
     fn labelled(&self, key: &str, value: &str) -> Option<HostSet>;
 
+    /// Every host there is, where that is known: an expression that names any other is refused.
+    fn hosts(&self) -> Option<&HostSet> {
+        None
+    }
+
     /// Whether anything can be looked up at all; where not, every `@` is refused as
     /// [`InvalidHostSet::NeedsConductor`].
     fn reachable(&self) -> bool {
         true
     }
+}
+
+/// What becomes of an expression that names what nobody knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// It is refused.
+    Refused,
+    /// What is unknown is left out, and told.
+    LeftOut,
+}
+
+/// What an expression stands for, and what whoever wrote it should know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resolved {
+    /// The hosts.
+    pub hosts: HostSet,
+    /// Those that a list names more than once: they count once.
+    pub repeated: HostSet,
+    /// Hosts that nobody knows: they were left out.
+    pub unknown: HostSet,
+    /// Groups and labels that nobody has, without their `@`: they were left out.
+    pub words: BTreeSet<String>,
+    /// Hosts that a `!` takes away from a set that does not have them.
+    pub vain: HostSet,
 }
 
 /// No groups to look anything up in: every `@` is an error that says so.
@@ -89,12 +123,31 @@ impl HostSet {
     /// Time and memory are bounded whatever the text says: sizes are known before anything is
     /// expanded.
     pub fn parse(text: &str, groups: &dyn Groups) -> Result<HostSet, InvalidHostSet> {
-        parse::parse(text, groups)
+        Self::resolve(text, groups, Unknown::Refused).map(|resolved| resolved.hosts)
+    }
+
+    /// Reads an expression as [`HostSet::parse`] does, and tells what is strange about it.
+    pub fn resolve(
+        text: &str,
+        groups: &dyn Groups,
+        unknown: Unknown,
+    ) -> Result<Resolved, InvalidHostSet> {
+        parse::resolve(text, groups, unknown)
     }
 
     /// Reads an expression without `@` words.
     pub fn parse_plain(text: &str) -> Result<HostSet, InvalidHostSet> {
-        parse::parse(text, &NoGroups)
+        Self::parse(text, &NoGroups)
+    }
+
+    /// Reads an expression, without `@` words, that says which hosts there are. What it takes away
+    /// has to be there: nobody else can tell that it is misspelt.
+    pub fn define(text: &str) -> Result<HostSet, InvalidHostSet> {
+        let resolved = Self::resolve(text, &NoGroups, Unknown::Refused)?;
+        match resolved.vain.is_empty() {
+            true => Ok(resolved.hosts),
+            false => Err(InvalidHostSet::Vain(resolved.vain)),
+        }
     }
 
     /// The set of these names, in whatever order and however often they come.

@@ -22,6 +22,7 @@ pub mod record;
 pub mod score;
 pub mod state;
 pub mod status;
+pub mod thresholds;
 pub mod time;
 
 pub use deployment::{Deployment, Deployments};
@@ -32,4 +33,5 @@ pub use nearest::nearest;
 pub use params::Params;
 pub use quantity::Quantity;
 pub use state::{FlowState, JobState, TaskState, Verdict, WaitReason};
+pub use thresholds::Thresholds;
 pub use time::{Millis, Timestamp};

@@ -16,6 +16,7 @@ use crate::{
     proof::Mac,
     state::{FlowState, JobState, TaskState},
     status::Counts,
+    thresholds::Thresholds,
     time::{Millis, Timestamp},
 };
 
@@ -173,6 +174,8 @@ pub struct JobRecord {
     /// Which of its flow's changes its end was; 0 while it lives. Tasks that have no record changed
     /// with it.
     pub change: u64,
+    /// What its limits came to when it was submitted; `None` in jobs of the first release.
+    pub thresholds: Option<Box<Thresholds>>,
 }
 
 /// A piece of a job's folded host set.

@@ -14,7 +14,7 @@ use std::{
 
 use orchestra_model::{
     HostName, HostSet,
-    hostset::{Groups, InvalidHostSet, NoGroups, natural_order},
+    hostset::{Groups, InvalidHostSet, NoGroups, Unknown, natural_order},
     limits,
     names::GroupName,
 };
@@ -99,13 +99,13 @@ fn operators_are_read_from_left_to_right() {
 fn what_is_not_a_host_set_says_why() {
     for (text, why) in [
         ("fe[6-1]", "host set \"fe[6-1]\", character 4: a range runs upwards"),
-        ("db1,fe[6-1] x", "host set \"fe[6-1]\", character 8: a range runs upwards"),
+        ("db1,fe[6-1] x", "host set \"db1,fe[6-1] x\", character 8: a range runs upwards"),
         ("fe[a-c]", "character 4: only numbers make a range"),
         ("fe[1-c]", "only numbers make a range"),
         ("fe[]", "a number is missing"),
         ("fe[1,]", "a number is missing"),
         ("fe[,1]", "a number is missing"),
-        ("fe[-1]", "a number is missing"),
+        ("fe[-1]", "character 4: a number is missing before this `-`"),
         ("fe[1-]", "a number is missing"),
         ("fe[1-3-5]", "ranges are like"),
         ("fe[1-9/]", "a number is missing"),
@@ -126,22 +126,22 @@ fn what_is_not_a_host_set_says_why() {
         ("fe[100000000000000000]", "at most 17 digits"),
         ("fe[1-99999999999999999999999]", "at most 17 digits"),
         ("!a", "character 1: a host set is missing"),
-        ("a,", "a host set is missing"),
-        ("a,,b", "character 3: a host set is missing"),
+        ("a,", "character 2: a host set is missing after this `,`"),
+        ("a,,b", "character 3: a host set is missing before this `,`"),
         (",a", "a host set is missing"),
         ("a!", "a host set is missing"),
         ("a!!b", "a host set is missing"),
         ("a,&b", "a host set is missing"),
         ("a&\n", "a host set is missing"),
-        ("a_", "host name \"a_\": each label starts and ends"),
-        ("../etc/passwd", "host name"),
+        ("a_", "\"a_\" is not a host name: each label starts and ends"),
+        ("../etc/passwd", "character 3: '/' is in no host name; only a-z"),
         ("a..b", "empty label"),
         ("é1", "only a-z"),
         ("a\0", "only a-z"),
-        ("a*", "only a-z"),
+        ("a*", "character 2: there are no wildcards"),
         ("a[1-2]_", "each label starts and ends"),
-        ("x@frontend", "only a-z"),
-        ("a, é[1", "host set \"é[1\", character 5: this bracket is never closed"),
+        ("x@frontend", "character 2: `@` begins a group or label"),
+        ("a, é[1", "host set \"a, é[1\", character 5: this bracket is never closed"),
     ] {
         let error = refusal(text);
         assert!(error.contains(why), "{text:?}: {error}");
@@ -234,7 +234,7 @@ fn groups_and_labels_are_looked_up() {
         assert_eq!(HostSet::parse(text, &fleet).unwrap().to_string(), folded, "{text}");
     }
     for (text, why) in [
-        ("fe1,@nosuch", "host set \"@nosuch\", character 5: there is no group nosuch"),
+        ("fe1,@nosuch", "host set \"fe1,@nosuch\", character 5: there is no group nosuch"),
         ("@cluster=north", "no host has the label cluster=north"),
         ("@FRONTEND", "there is no group FRONTEND"),
         ("@", "not a group name"),
@@ -247,6 +247,138 @@ fn groups_and_labels_are_looked_up() {
         let error = HostSet::parse(text, &fleet).expect_err(text).to_string();
         assert!(error.contains(why), "{text}: {error}");
     }
+}
+
+/// What others' tools take, or refuse otherwise, and what is answered here: each says what would be
+/// right, at the character that is wrong.
+#[test]
+fn what_other_tools_understand_is_answered_in_our_words() {
+    let fleet = fleet();
+    let no_host = "is in no host name; only a-z, 0-9, '-', '_' and '.' are allowed";
+    let below = "a number is missing before this `-`: ranges are like [1-6], and no number is";
+    for (text, at, why) in [
+        ("cluster%s", 8, format!("'%' {no_host}")),
+        ("clust%ser[3-30]", 6, format!("'%' {no_host}")),
+        ("a,cluster%eth[0-8]", 10, format!("'%' {no_host}")),
+        ("fe80::5054:ff", 5, format!("':' {no_host}")),
+        ("ૐ[000-042]", 1, format!("'ૐ' {no_host}")),
+        ("*foo*", 1, "there are no wildcards; name ranges like fe[1-6]".to_owned()),
+        ("foo[1-2]*[0]", 9, "there are no wildcards".to_owned()),
+        ("foo2-ib0!*", 10, "there are no wildcards".to_owned()),
+        ("bar??1,foo1", 4, "there are no wildcards".to_owned()),
+        ("n[-5]", 3, below.to_owned()),
+        ("n[-12,-10--9]", 3, below.to_owned()),
+        ("n[1,-10]", 5, below.to_owned()),
+        ("n[ 1,5]", 3, "brackets hold no spaces".to_owned()),
+        ("n[01 - 02]", 5, "brackets hold no spaces".to_owned()),
+        ("n[0-8 / 2],m1", 6, "brackets hold no spaces".to_owned()),
+        ("p[00-3]p", 3, "both ends of a padded range have the same number of digits".to_owned()),
+        (",1,2,3", 1, "a host set is missing before this `,`".to_owned()),
+        ("n1,n2,", 6, "a host set is missing after this `,`".to_owned()),
+        ("n1,n2, ", 6, "a host set is missing after this `,`".to_owned()),
+        ("n[1-999999999]", 1, "it expands to too many hosts".to_owned()),
+        ("n1,n[1-999999999]", 4, "it expands to too many hosts".to_owned()),
+        ("foo[9-11],-foo10", 11, "no name starts with `-`; `!` takes hosts away".to_owned()),
+        ("foo[0-20],/0$/", 11, "there are no patterns".to_owned()),
+        ("foo[0-20],-/[1-9]$/", 11, "there are no patterns".to_owned()),
+        ("^./wcoll", 1, "a host set is missing before this `^`; a file of hosts is".to_owned()),
+        ("foo[8-12],-^./wcoll", 11, "no name starts with `-`".to_owned()),
+        ("foo1;foo2", 5, "';' is no operator".to_owned()),
+        ("web1@frontend", 5, "`@` begins a group or label".to_owned()),
+        ("@frontend[1-2]", 1, "a group or label is named in full, without ranges: @".to_owned()),
+        ("db1,@*", 5, "@all is every host".to_owned()),
+        ("@@", 1, "\"@\" is not a group name: it starts with a letter or digit".to_owned()),
+        ("@local:foo", 1, "\"local:foo\" is not a group name".to_owned()),
+        ("@escape%test", 1, "\"escape%test\" is not a group name".to_owned()),
+        ("@unknown", 1, "there is no group unknown".to_owned()),
+    ] {
+        let told = HostSet::parse(text, &fleet).expect_err(text).to_string();
+        let quoted = text.trim_end();
+        let expected = format!("host set {quoted:?}, character {at}: {why}");
+        assert!(told.starts_with(&expected), "{text:?}: {told}");
+    }
+    let told = HostSet::parse("foo1\n#include B", &fleet).expect_err("a comment").to_string();
+    assert!(told.starts_with("host set \"#include B\", line 2, character 1: a comment"), "{told}");
+}
+
+/// The hosts of a players file.
+struct Known(HostSet);
+
+impl Groups for Known {
+    fn all(&self) -> HostSet {
+        self.0.clone()
+    }
+
+    fn group(&self, name: &GroupName) -> Option<HostSet> {
+        fleet().group(name)
+    }
+
+    fn labelled(&self, key: &str, value: &str) -> Option<HostSet> {
+        fleet().labelled(key, value)
+    }
+
+    fn hosts(&self) -> Option<&HostSet> {
+        Some(&self.0)
+    }
+}
+
+#[test]
+fn what_nobody_knows_is_an_error_wherever_it_stands() {
+    let known = Known(set("fe[1-6],db[1-3]"));
+    for (text, unknown) in [
+        ("fe[1-6],h03", "h03"),
+        ("fe[1-6]!h03", "h03"),
+        ("fe[1-6]!h03!fe1!h[04-05]", "h[03-05]"),
+        ("fe[1-6]&fe[5-9]", "fe[7-9]"),
+        ("@all^h03", "h03"),
+        ("fe[1-9]!fe[7-9]", "fe[7-9]"),
+        ("h03!h03", "h03"),
+        ("@frontend!FE7", "fe7"),
+    ] {
+        let refused = HostSet::parse(text, &known).expect_err(text);
+        assert_eq!(refused, InvalidHostSet::UnknownHosts(set(unknown)), "{text}");
+    }
+    for (text, hosts) in [("fe[1-6]!db1", "fe[1-6]"), ("@all!fe[1-6]", "db[1-3]")] {
+        assert_eq!(HostSet::parse(text, &known).unwrap(), set(hosts), "{text}");
+    }
+}
+
+#[test]
+fn what_nobody_knows_is_left_out_and_told_where_that_is_meant() {
+    let known = Known(set("fe[1-6],db[1-3]"));
+    let resolve = |text: &str| HostSet::resolve(text, &known, Unknown::LeftOut).unwrap();
+    let resolved = resolve("fe[5-9],h03!h04!db1,@nosuch,@cluster=north,db2");
+    assert_eq!(resolved.hosts, set("fe[5-6],db2"));
+    assert_eq!(resolved.unknown, set("fe[7-9],h[03-04]"));
+    assert_eq!(resolved.words.iter().collect::<Vec<_>>(), ["cluster=north", "nosuch"]);
+    assert_eq!(resolve("h03").hosts, HostSet::default());
+    assert_eq!(resolve("fe1").unknown, HostSet::default());
+    let broken = HostSet::resolve("@*", &known, Unknown::LeftOut);
+    assert!(matches!(broken, Err(InvalidHostSet::Syntax { .. })));
+}
+
+#[test]
+fn names_that_a_list_repeats_and_that_are_taken_away_in_vain_are_told() {
+    let resolve = |text: &str| HostSet::resolve(text, &fleet(), Unknown::Refused).unwrap();
+    for (text, repeated) in [
+        ("db1,db2,db1", "db1"),
+        ("db[1-3],db2 DB3", "db[2-3]"),
+        ("db1,db1,db1", "db1"),
+        ("db[1,1]", "db1"),
+        ("@db,db1", ""),
+        ("db1!db2!db2", ""),
+        ("db[1-3]", ""),
+    ] {
+        assert_eq!(resolve(text).repeated, set(repeated), "{text}");
+    }
+    for (text, vain) in
+        [("db[1-3]!db4", "db4"), ("@db!@frontend", "fe[1-6]"), ("db[1-3]!db[3-4],db4", "db4")]
+    {
+        assert_eq!(resolve(text).vain, set(vain), "{text}");
+    }
+    assert!(resolve("db[1-3]!db1").vain.is_empty());
+    assert_eq!(HostSet::define("db[1-3]!db2").unwrap(), set("db[1,3]"));
+    assert_eq!(HostSet::define("db[1-3]!db4"), Err(InvalidHostSet::Vain(set("db4"))));
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Rounding, thresholds and verdicts, from `product.md`, without a line of the product's own.
 
-use orchestra_model::{JobState, Quantity, TaskState, flow::JobSpec};
+use orchestra_model::{
+    JobState, Quantity, TaskState, Thresholds,
+    flow::{JobSpec, Scope},
+};
 
 /// Concurrency rounds down, at least 1.
 pub(crate) fn window(quantity: Quantity, total: u32) -> u32 {
@@ -29,17 +32,46 @@ pub(crate) fn rounded_down(quantity: Quantity, total: u32) -> u32 {
     }
 }
 
-/// How many must succeed.
-fn needed(spec: &JobSpec, total: u32) -> u32 {
-    rounded_up(spec.success, total)
+/// How many must succeed: what `success` says, else all that `max_failures` does not tolerate.
+pub(crate) fn needed(spec: &JobSpec, total: u32) -> u32 {
+    match (spec.success, spec.max_failures) {
+        (Some(success), _) => rounded_up(success, total),
+        (None, Some(most)) => total - rounded_down(most, total).min(total),
+        (None, None) => total,
+    }
 }
 
 /// How many failures are tolerated: what `success` leaves, unless the job says.
-fn tolerated(spec: &JobSpec, total: u32) -> u32 {
+pub(crate) fn tolerated(spec: &JobSpec, total: u32) -> u32 {
     match spec.max_failures {
         Some(most) => rounded_down(most, total),
         None => total - needed(spec, total),
     }
+}
+
+/// What a job's limits come to.
+pub(crate) fn thresholds(spec: &JobSpec, hosts: u32) -> Thresholds {
+    let total = match spec.scope {
+        Scope::All => hosts,
+        Scope::One => 1,
+    };
+    Thresholds {
+        window: window(spec.parallel, total),
+        needed: needed(spec, total),
+        tolerated: tolerated(spec, total).min(total),
+        quorum: rounded_up(spec.quorum, hosts),
+        canary: spec.canary.map_or(0, |canary| rounded_up(canary, total)),
+    }
+}
+
+/// Whether a limit could never take effect: a count above the job's hosts, or a threshold where one
+/// task runs in all. A person is refused it.
+pub(crate) fn is_refused(spec: &JobSpec, hosts: u32) -> bool {
+    let counts = [spec.success, spec.max_failures, Some(spec.quorum), spec.canary];
+    let above = |count| matches!(count, Quantity::Count(n) if n > hosts);
+    let one = spec.scope == Scope::One;
+    let chosen = !matches!(spec.success, None | Some(Quantity::ALL | Quantity::Count(1)));
+    counts.into_iter().flatten().any(above) || one && (chosen || spec.max_failures.is_some())
 }
 
 fn count(states: &[TaskState], is: impl Fn(TaskState) -> bool) -> u32 {

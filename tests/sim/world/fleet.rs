@@ -143,19 +143,22 @@ fn job(chance: &mut Chance, hosts: &[HostName], name: &str) -> (JobSpec, HostSet
     ];
     let score = ScoreName::new(chance.pick(&scores).unwrap()).unwrap();
     let scope = if chance.percent(15) { Scope::One } else { Scope::All };
+    // Now and then more than there are: nobody may rely on that.
+    let most = if chance.percent(3) { n + 1 } else { n };
     let quantity = |chance: &mut Chance, least: usize| match chance.percent(50) {
-        true => Quantity::Count(chance.between(least, n + 1) as u32),
+        true => Quantity::Count(chance.between(least, most) as u32),
         false => Quantity::Percent(chance.between(least, 100) as u8),
     };
     let seconds =
         |chance: &mut Chance, most: usize| Millis::seconds(chance.between(1, most) as u64);
     let retries = *chance.pick(&[0, 0, 0, 1, 2]).unwrap();
     let canary = chance.maybe(20, |chance| quantity(chance, 1)).filter(|_| scope == Scope::All);
+    let has_thresholds = scope == Scope::All || chance.percent(5);
     let spec = JobSpec {
         scope,
         parallel: chance.maybe(60, |chance| quantity(chance, 1)).unwrap_or(Quantity::ALL),
-        success: chance.maybe(50, |chance| quantity(chance, 0)).unwrap_or(Quantity::ALL),
-        max_failures: chance.maybe(30, |chance| quantity(chance, 0)),
+        success: chance.maybe(50, |chance| quantity(chance, 0)).filter(|_| has_thresholds),
+        max_failures: chance.maybe(30, |chance| quantity(chance, 0)).filter(|_| has_thresholds),
         timeout: chance.maybe(20, |chance| seconds(chance, 60)),
         give_up_after: chance.maybe(15, |chance| seconds(chance, 100)),
         stragglers: if chance.percent(60) { Stragglers::GiveUp } else { Stragglers::Wait },

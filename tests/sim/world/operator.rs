@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use orchestra_flow::{Answer, Input, ReplyId, Submission};
+use orchestra_flow::{Answer, Input, Rejection, ReplyId, Submission};
 use orchestra_model::{
     AudienceName, FlowId, HostName, HostSet, Params, Quantity, TaskState,
     delivery::RequestId,
-    flow::{FlowSpec, SlotSpec},
+    flow::{FlowSpec, Scope, SlotSpec},
+    thresholds::Excess,
 };
 
 use super::{World, conductor::encode_spec, fleet, words};
@@ -193,9 +194,12 @@ impl World {
             true => BTreeMap::from([((1, 1), params)]),
             false => BTreeMap::new(),
         };
+        // What is left of a job may be less than its limits were made for.
+        let excess = if retry_of.is_some() { Excess::Capped } else { Excess::Refused };
         let note = Note::Submit(request, Box::new(submitted.clone()));
+        let may_be_refused = submitted.is_refused() || excess == Excess::Capped;
         let Submitted { spec, targets, .. } = submitted;
-        self.ask_about(Asked::Submission(request), note, |reply| {
+        let answer = self.ask_about(Asked::Submission(request), note, |reply| {
             Input::FlowSubmitted(Box::new(Submission {
                 reply,
                 request,
@@ -206,8 +210,12 @@ impl World {
                 params,
                 retry_of,
                 mac: None,
+                excess,
             }))
         });
+        if let Some(Answer::Rejected(Rejection::Invalid(_) | Rejection::AboveHosts(..))) = &answer {
+            assert!(may_be_refused, "what can take effect is refused: {answer:?}");
+        }
     }
 
     /// What a conductor makes of `orc retry` of an ended flow: its tasks that are not ok, with what
@@ -236,10 +244,15 @@ impl World {
                 }
                 let total = states.len() as u32;
                 let ok = states.iter().filter(|state| **state == TaskState::Ok).count() as u32;
-                let needed = rules::rounded_up(job.spec.success, total);
                 let mut spec = job.spec.clone();
                 spec.targets = hosts.to_string();
-                spec.success = Quantity::Count(needed.saturating_sub(ok));
+                if spec.scope == Scope::All {
+                    let needed = rules::needed(&job.spec, total);
+                    let tolerated = rules::tolerated(&job.spec, total);
+                    spec.success = Some(Quantity::Count(needed.saturating_sub(ok).max(1)));
+                    spec.max_failures =
+                        spec.max_failures.map(|_| Quantity::Count(tolerated.min(total)));
+                }
                 spec.parallel = Quantity::Count(rules::window(job.spec.parallel, total));
                 if !spec.canary.is_some_and(|_| states.iter().any(is_left)) {
                     (spec.canary, spec.bake) = (None, None);

@@ -64,6 +64,7 @@ impl Audience for Service {
     type ListFlowsStream = Pages<v1::FlowPage>;
     type WatchStream = Pages<v1::WatchEvent>;
     type ListPlayersStream = Pages<v1::PlayerPage>;
+    type ListGroupsStream = Pages<v1::GroupPage>;
     type ListLedgerStream = Pages<v1::LedgerPage>;
     type ListDeploymentsStream = Pages<v1::DeploymentPage>;
     type GetLogsStream = Pages<v1::AttemptLog>;
@@ -314,6 +315,14 @@ impl Audience for Service {
         };
         let players = self.tables().players.iter().filter(wanted).map(player).collect();
         Ok(pages(vec![Ok(v1::PlayerPage { players })]))
+    }
+
+    async fn list_groups(
+        &self,
+        _: Request<v1::ListGroupsRequest>,
+    ) -> Result<Response<Pages<v1::GroupPage>>, Status> {
+        let groups = self.tables().groups.clone();
+        Ok(pages(vec![Ok(v1::GroupPage { groups })]))
     }
 
     async fn get_logs(

@@ -25,6 +25,7 @@ use orchestra_model::{
     flow::{FlowSpec, JobSpec, SlotSpec},
     names::{AppName, DeploymentName, EnvType, EnvValue},
     record::Recovered,
+    thresholds::Excess,
 };
 
 /// When everything happens.
@@ -119,6 +120,7 @@ impl Fleet {
             params: BTreeMap::new(),
             retry_of: None,
             mac: None,
+            excess: Excess::Refused,
         }
     }
 

@@ -190,11 +190,12 @@ fn verdict(spec: &JobSpec, states: &[TaskState]) -> JobState {
         use TaskState::{Failed, Lost, Refused, TimedOut};
         matches!(state, Failed | TimedOut | Refused | Lost)
     });
-    let needed = spec.success.threshold_of(total);
-    let tolerated = match spec.max_failures {
-        Some(most) => most.floor_of(total),
-        None => total - needed,
+    let most = spec.max_failures.map(|most| most.floor_of(total));
+    let needed = match spec.success {
+        Some(success) => success.threshold_of(total),
+        None => total - most.unwrap_or(0),
     };
+    let tolerated = most.unwrap_or(total - needed);
     match ok {
         ok if ok >= needed && failures <= tolerated => JobState::Ok,
         0 => JobState::Failed,

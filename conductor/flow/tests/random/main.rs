@@ -169,8 +169,8 @@ impl Run {
         JobSpec {
             scope,
             parallel: count(chance, 1),
-            success: count(chance, 0),
-            max_failures: chance.maybe(|chance| count(chance, 0)),
+            success: chance.maybe(|chance| count(chance, 0)).filter(|_| scope == Scope::All),
+            max_failures: chance.maybe(|chance| count(chance, 0)).filter(|_| scope == Scope::All),
             give_up_after: chance.maybe(seconds),
             lost_after: chance.maybe(seconds),
             stragglers: if chance.one_in(2) { Stragglers::Wait } else { Stragglers::GiveUp },

@@ -173,7 +173,7 @@ fn the_window_and_the_cells_hold_for_it_too() {
 #[test]
 fn a_canary_of_all_holds_nobody_back() {
     let mut world = World::new("h[1-2]");
-    let id = world.submit(flow([vec![job("h[1-2]").canary(9)]]));
+    let id = world.submit(flow([vec![job("h[1-2]").canary(2)]]));
     assert_eq!(world.states(id, 1, 1), "running running");
     assert_eq!(rejection(world.promote(id)), Rejection::NothingToPromote(id));
 }

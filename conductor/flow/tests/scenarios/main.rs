@@ -18,6 +18,7 @@ mod further_attempts;
 mod gates;
 mod holds;
 mod ledgers;
+mod limits;
 mod one_of;
 mod pauses;
 mod plans;

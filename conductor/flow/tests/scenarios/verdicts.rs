@@ -51,7 +51,7 @@ fn enough_successes_are_enough() {
 fn success_in_percent_rounds_up() {
     let mut world = World::new("h[1-9]");
     let eighty = orchestra_model::Quantity::Percent(80);
-    let spec = orchestra_model::flow::JobSpec { success: eighty, ..job("h[1-9]") };
+    let spec = orchestra_model::flow::JobSpec { success: Some(eighty), ..job("h[1-9]") };
     let id = world.submit(flow([vec![spec]]));
     for name in ["h1", "h2"] {
         world.fail(name, id);

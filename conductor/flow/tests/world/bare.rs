@@ -16,6 +16,7 @@ use orchestra_model::{
     flow::{FlowSpec, JobSpec, SlotSpec},
     record::{Op, Record},
     status::JobStatus,
+    thresholds::Excess,
 };
 
 use super::{SETTINGS, audience, disk::Disk, flow, hosts, player::FakePlayer};
@@ -133,6 +134,7 @@ impl Bare {
             spec_bytes: Arc::from([0_u8].as_slice()),
             retry_of: None,
             mac: None,
+            excess: Excess::Refused,
             spec,
         };
         self.input(Input::FlowSubmitted(Box::new(submission)));

@@ -60,7 +60,7 @@ impl JobExt for JobSpec {
         Self { parallel: Quantity::Count(n), ..self }
     }
     fn success(self, n: u32) -> Self {
-        Self { success: Quantity::Count(n), ..self }
+        Self { success: Some(Quantity::Count(n)), ..self }
     }
     fn max_failures(self, n: u32) -> Self {
         Self { max_failures: Some(Quantity::Count(n)), ..self }

@@ -31,6 +31,7 @@ use orchestra_model::{
     flow::{FlowSpec, SlotSpec},
     record::Op,
     status::{Event, FlowStatus, JobStatus, TaskStatus},
+    thresholds::Excess,
 };
 
 use self::{
@@ -185,6 +186,7 @@ impl World {
             spec_bytes: self.disk.encode_spec(&spec),
             retry_of: None,
             mac: None,
+            excess: Excess::Refused,
             spec,
         }
     }

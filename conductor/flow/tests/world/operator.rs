@@ -7,6 +7,7 @@ use orchestra_model::{
     Deployments, FlowId, JobId,
     flow::FlowSpec,
     ledger::{Explanation, Forecast},
+    thresholds::Excess,
 };
 
 use super::{World, audience, host, hosts};
@@ -97,6 +98,7 @@ impl World {
     pub fn submit_retry(&mut self, spec: FlowSpec, retry_of: FlowId) -> FlowId {
         let mut submission = self.submission(spec);
         submission.retry_of = Some(retry_of);
+        submission.excess = Excess::Capped;
         match self.ask(Input::FlowSubmitted(Box::new(submission))) {
             Answer::Submitted { flow, repeated: false } => flow,
             answer => panic!("not submitted: {answer:?}"),

@@ -50,6 +50,7 @@ pub fn job_record(id: JobId) -> JobRecord {
         canary_ok_at: None,
         promoted_by: None,
         change: 0,
+        thresholds: None,
     }
 }
 

@@ -18,6 +18,7 @@ use orchestra_model::{
         ParamsRecord, PlayerRecord, TaskRecord,
     },
     status::Counts,
+    thresholds::Thresholds,
 };
 use prost::Message;
 
@@ -179,6 +180,38 @@ pub(super) struct JobBody {
     promoted_by: Option<String>,
     #[prost(uint64, tag = "12")]
     change: u64,
+    /// Jobs of the first release have none.
+    #[prost(message, optional, tag = "13")]
+    thresholds: Option<ThresholdsBody>,
+}
+
+/// What a job's limits came to.
+#[derive(Message)]
+pub(super) struct ThresholdsBody {
+    #[prost(uint32, tag = "1")]
+    window: u32,
+    #[prost(uint32, tag = "2")]
+    needed: u32,
+    #[prost(uint32, tag = "3")]
+    tolerated: u32,
+    #[prost(uint32, tag = "4")]
+    quorum: u32,
+    #[prost(uint32, tag = "5")]
+    canary: u32,
+}
+
+impl From<&Thresholds> for ThresholdsBody {
+    fn from(thresholds: &Thresholds) -> Self {
+        let Thresholds { window, needed, tolerated, quorum, canary } = *thresholds;
+        Self { window, needed, tolerated, quorum, canary }
+    }
+}
+
+impl From<ThresholdsBody> for Thresholds {
+    fn from(body: ThresholdsBody) -> Self {
+        let ThresholdsBody { window, needed, tolerated, quorum, canary } = body;
+        Self { window, needed, tolerated, quorum, canary }
+    }
 }
 
 impl From<&JobRecord> for JobBody {
@@ -198,6 +231,7 @@ impl From<&JobRecord> for JobBody {
             canary_ok_at: record.canary_ok_at.map(|at| at.0),
             promoted_by: record.promoted_by.as_ref().map(ToString::to_string),
             change: record.change,
+            thresholds: record.thresholds.as_deref().map(ThresholdsBody::from),
         }
     }
 }
@@ -224,6 +258,7 @@ impl JobBody {
             canary_ok_at: self.canary_ok_at.map(Timestamp),
             promoted_by: self.promoted_by.as_deref().map(AudienceName::new).transpose()?,
             change: self.change,
+            thresholds: self.thresholds.map(|kept| Box::new(kept.into())),
         })
     }
 }

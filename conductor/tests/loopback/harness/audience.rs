@@ -185,6 +185,20 @@ impl Audience {
         Ok(players)
     }
 
+    /// What may stand after an `@`, and its hosts.
+    pub(crate) async fn groups(&self) -> Vec<(String, v1::GroupKind, String, u32)> {
+        let mut pages =
+            self.client.clone().list_groups(v1::ListGroupsRequest {}).await.unwrap().into_inner();
+        let mut groups = Vec::new();
+        while let Some(page) = soon("a page", pages.message()).await.unwrap() {
+            groups.extend(page.groups.into_iter().map(|group| {
+                let kind = group.kind();
+                (group.name, kind, group.hosts, group.count)
+            }));
+        }
+        groups
+    }
+
     pub(crate) async fn logs(&self, flow: u64, host: &str) -> Vec<v1::AttemptLog> {
         let request =
             v1::GetLogsRequest { flow: id(flow), host: host.to_owned(), ..Default::default() };

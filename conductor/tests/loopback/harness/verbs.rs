@@ -81,9 +81,10 @@ impl Audience {
         &self,
         request: v1::SubmitRequest,
     ) -> Result<v1::PlanResponse, Status> {
-        let v1::SubmitRequest { spec, params, require_same_score, .. } = request;
+        let v1::SubmitRequest { spec, params, require_same_score, allow_unknown, .. } = request;
         let mut client = self.client.clone();
-        let plan = client.plan(v1::PlanRequest { spec, params, require_same_score });
+        let asked = v1::PlanRequest { spec, params, require_same_score, allow_unknown };
+        let plan = client.plan(asked);
         soon("a plan", plan).await.map(Response::into_inner)
     }
 

@@ -297,10 +297,11 @@ fn is_given(node: &Node, name: &str) -> bool {
     matches!(node, Node::Map(fields) if fields.iter().any(|(key, _)| key == name))
 }
 
-/// With the cause, which the message leaves to its source.
 fn told(error: &InvalidHostSet) -> String {
-    match std::error::Error::source(error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
+    match error {
+        InvalidHostSet::UnknownHosts(hosts) => {
+            format!("hosts that the players file does not name: {hosts}")
+        }
+        error => error.to_string(),
     }
 }

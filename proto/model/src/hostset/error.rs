@@ -1,16 +1,14 @@
 //! Why a text is not a host set.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
+use super::{HostSet, Place};
 use crate::{
     limits,
     names::{GroupName, InvalidName},
 };
 
-/// Why a text is not a host set.
-///
-/// `text` is the operand at fault, shortened for showing; `at` is where in the whole text the
-/// fault is, in characters from 1.
+/// Why a text is not a host set. `at` is where in the text the fault is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InvalidHostSet {
     /// The text is longer than [`limits::HOSTSET_BYTES`].
@@ -20,49 +18,39 @@ pub enum InvalidHostSet {
     },
     /// The grammar does not allow it.
     Syntax {
-        /// The operand.
-        text: String,
-        /// Position in the whole text.
-        at: usize,
+        /// Where.
+        at: Place,
         /// What is wrong, and what would be right.
-        problem: &'static str,
+        problem: Cow<'static, str>,
     },
     /// A name that it spells, or expands to, is none.
     Name {
-        /// The operand.
-        text: String,
-        /// Position in the whole text.
-        at: usize,
+        /// Where.
+        at: Place,
         /// The name and the rule that it breaks.
-        source: InvalidName,
+        name: InvalidName,
     },
     /// It would expand to more than [`limits::HOSTSET_HOSTS`] names.
     TooMany {
         /// The operand that goes beyond the bound.
-        text: String,
-        /// Position in the whole text.
-        at: usize,
+        at: Place,
     },
     /// So many operators over such large sets that evaluating them would take too long.
     TooMuchWork {
         /// The operand at which the bound was reached.
-        text: String,
-        /// Position in the whole text.
-        at: usize,
+        at: Place,
     },
     /// An `@` word where no groups are at hand.
     NeedsConductor {
         /// The word.
-        text: String,
-        /// Position in the whole text.
-        at: usize,
+        at: Place,
     },
     /// There is no group of that name.
     UnknownGroup {
         /// The name.
         name: GroupName,
-        /// Position in the whole text.
-        at: usize,
+        /// Where.
+        at: Place,
     },
     /// No host has that label.
     UnknownLabel {
@@ -70,9 +58,13 @@ pub enum InvalidHostSet {
         key: GroupName,
         /// The label's value.
         value: GroupName,
-        /// Position in the whole text.
-        at: usize,
+        /// Where.
+        at: Place,
     },
+    /// It names hosts that nobody knows, whether it adds them or takes them away.
+    UnknownHosts(HostSet),
+    /// It says which hosts there are, and takes away some that it does not have.
+    Vain(HostSet),
 }
 
 impl fmt::Display for InvalidHostSet {
@@ -83,44 +75,38 @@ impl fmt::Display for InvalidHostSet {
                 "the host set is {bytes} bytes long; at most {} are allowed",
                 limits::HOSTSET_BYTES
             ),
-            Self::Syntax { text, at, problem } => {
-                write!(f, "host set {text:?}, character {at}: {problem}")
+            Self::Syntax { at, problem } => write!(f, "{at}: {problem}"),
+            Self::Name { at, name } => {
+                write!(f, "{at}: {:?} is not a {}: {}", name.text, name.kind, name.rule)
             }
-            Self::Name { text, at, source } => {
-                write!(f, "host set {text:?}, character {at}: not a {}", source.kind)
-            }
-            Self::TooMany { text, at } => write!(
+            Self::TooMany { at } => write!(
                 f,
-                "host set {text:?}, character {at}: it expands to too many hosts; at most {} are \
-                 allowed",
+                "{at}: it expands to too many hosts; at most {} are allowed",
                 limits::HOSTSET_HOSTS
             ),
-            Self::TooMuchWork { text, at } => write!(
-                f,
-                "host set {text:?}, character {at}: too many operators over large sets; write it \
-                 with fewer"
-            ),
-            Self::NeedsConductor { text, at } => write!(
-                f,
-                "host set {text:?}, character {at}: groups and labels are known to the conductor \
-                 only; name the hosts, or ask the conductor"
-            ),
-            Self::UnknownGroup { name, at } => {
-                write!(f, "host set \"@{name}\", character {at}: there is no group {name}")
+            Self::TooMuchWork { at } => {
+                write!(f, "{at}: too many operators over large sets; write it with fewer")
             }
-            Self::UnknownLabel { key, value, at } => write!(
+            Self::NeedsConductor { at } => write!(
                 f,
-                "host set \"@{key}={value}\", character {at}: no host has the label {key}={value}"
+                "{at}: groups and labels are known to the conductor only; name the hosts, or ask \
+                 the conductor"
+            ),
+            Self::UnknownGroup { name, at } => write!(f, "{at}: there is no group {name}"),
+            Self::UnknownLabel { key, value, at } => {
+                write!(f, "{at}: no host has the label {key}={value}")
+            }
+            Self::Vain(hosts) => {
+                write!(f, "`!` takes away {hosts}, which the set before it does not have")
+            }
+            Self::UnknownHosts(hosts) => write!(
+                f,
+                "{} unknown {}: {hosts}",
+                hosts.len(),
+                if hosts.len() == 1 { "host" } else { "hosts" },
             ),
         }
     }
 }
 
-impl std::error::Error for InvalidHostSet {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Name { source, .. } => Some(source),
-            _ => None,
-        }
-    }
-}
+impl std::error::Error for InvalidHostSet {}

@@ -6,7 +6,7 @@
 //! it is expanded.
 
 use super::{
-    Groups, HostSet, InvalidHostSet,
+    Groups, HostSet, InvalidHostSet, Resolved, Unknown,
     digits::push_number,
     order,
     scan::{Operand, Operator, Piece, Scanner, Shown},
@@ -23,12 +23,16 @@ const WORK: usize = 4 * limits::HOSTSET_HOSTS;
 /// What one `@` word counts for besides its hosts: looking it up may be a walk over a roster.
 const LOOK_UP: usize = 1_000;
 
-pub(super) fn parse(text: &str, groups: &dyn Groups) -> Result<HostSet, InvalidHostSet> {
+pub(super) fn resolve(
+    text: &str,
+    groups: &dyn Groups,
+    unknown: Unknown,
+) -> Result<Resolved, InvalidHostSet> {
     if text.len() > limits::HOSTSET_BYTES {
         return Err(InvalidHostSet::TooLong { bytes: text.len() });
     }
     let mut scanner = Scanner::new(text);
-    let mut value = Evaluation::new(groups);
+    let mut value = Evaluation::new(groups, unknown);
     // The first operand joins the empty set.
     let mut next = scanner.first().then_some(Operator::Union);
     while let Some(operator) = next {
@@ -37,7 +41,10 @@ pub(super) fn parse(text: &str, groups: &dyn Groups) -> Result<HostSet, InvalidH
         next = scanner.operator();
     }
     value.work_in(Shown::all(text))?;
-    Ok(value.value)
+    match unknown == Unknown::Refused && !value.told.unknown.is_empty() {
+        true => Err(InvalidHostSet::UnknownHosts(value.told.unknown)),
+        false => Ok(Resolved { hosts: value.value, ..value.told }),
+    }
 }
 
 /// The set so far, and the operands of the current run of one operator.
@@ -49,10 +56,13 @@ struct Evaluation<'a> {
     /// Of looked up sets.
     hosts: Vec<HostName>,
     work: usize,
+    unknown: Unknown,
+    /// What is to be told beside the hosts.
+    told: Resolved,
 }
 
 impl<'a> Evaluation<'a> {
-    fn new(groups: &'a dyn Groups) -> Self {
+    fn new(groups: &'a dyn Groups, unknown: Unknown) -> Self {
         Self {
             groups,
             value: HostSet::default(),
@@ -60,6 +70,8 @@ impl<'a> Evaluation<'a> {
             names: Names::default(),
             hosts: Vec::new(),
             work: 0,
+            unknown,
+            told: Resolved::default(),
         }
     }
 
@@ -86,7 +98,15 @@ impl<'a> Evaluation<'a> {
             }
             Operand::Word(word) => {
                 self.charge(LOOK_UP, shown)?;
-                let hosts = look_up(word, self.groups, shown)?;
+                let hosts = match look_up(word, self.groups, shown) {
+                    Err(
+                        InvalidHostSet::UnknownGroup { .. } | InvalidHostSet::UnknownLabel { .. },
+                    ) if self.unknown == Unknown::LeftOut => {
+                        self.told.words.insert(word.to_owned());
+                        HostSet::default()
+                    }
+                    looked_up => looked_up?,
+                };
                 self.make_room(hosts.len(), shown)?;
                 self.hosts.extend(hosts);
             }
@@ -107,13 +127,27 @@ impl<'a> Evaluation<'a> {
 
     fn work_in(&mut self, shown: Shown<'_>) -> Result<(), InvalidHostSet> {
         self.charge(self.value.len() + self.names.len() + self.hosts.len(), shown)?;
-        let names = std::mem::take(&mut self.names).into_set();
+        let named = std::mem::take(&mut self.names);
+        let mut names = named.to_set();
+        if self.operator == Operator::Union && named.len() > names.len() {
+            self.told.repeated = self.told.repeated.union(&named.repeated());
+        }
+        if let Some(known) = self.groups.hosts() {
+            let unknown = not_among(&names, known);
+            if !unknown.is_empty() {
+                names = names.minus(&unknown);
+                self.told.unknown = self.told.unknown.union(&unknown);
+            }
+        }
         let hosts = HostSet::from_names(std::mem::take(&mut self.hosts));
         let operands = match (hosts.is_empty(), names.is_empty()) {
             (true, _) => names,
             (_, true) => hosts,
             _ => hosts.union(&names),
         };
+        if self.operator == Operator::Minus {
+            self.told.vain = self.told.vain.union(&operands.minus(&self.value));
+        }
         self.value = match self.operator {
             Operator::Union if self.value.is_empty() => operands,
             Operator::Union => self.value.union(&operands),
@@ -130,17 +164,27 @@ impl<'a> Evaluation<'a> {
     fn charge(&mut self, work: usize, shown: Shown<'_>) -> Result<(), InvalidHostSet> {
         self.work = self.work.saturating_add(work);
         if self.work > WORK {
-            return Err(InvalidHostSet::TooMuchWork { text: shown.text(), at: shown.at() });
+            return Err(InvalidHostSet::TooMuchWork { at: shown.at() });
         }
         Ok(())
     }
 }
 
+/// The hosts of `names` that `known` does not have.
+fn not_among(names: &HostSet, known: &HostSet) -> HostSet {
+    /// Where there are so many times as many known hosts, each name is looked for by itself.
+    const FEW: usize = 16;
+    match names.len() < known.len() / FEW {
+        true => names.unknown(|host| known.contains(host)),
+        false => names.minus(known),
+    }
+}
+
 fn look_up(word: &str, groups: &dyn Groups, shown: Shown<'_>) -> Result<HostSet, InvalidHostSet> {
     if !groups.reachable() {
-        return Err(InvalidHostSet::NeedsConductor { text: shown.text(), at: shown.at() });
+        return Err(InvalidHostSet::NeedsConductor { at: shown.at() });
     }
-    let name = |text: &str| GroupName::new(text).map_err(|source| shown.no_name(source));
+    let name = |text: &str| GroupName::new(text).map_err(|wrong| shown.no_group(wrong));
     if word == "all" {
         return Ok(groups.all());
     }
@@ -212,7 +256,7 @@ impl Names {
             self.push(name);
         } else {
             let name = HostName::new(&name.to_ascii_lowercase());
-            self.push(name.map_err(|source| shown.no_name(source))?.as_str());
+            self.push(name.map_err(|wrong| shown.no_name(wrong))?.as_str());
         }
         Ok(())
     }
@@ -222,13 +266,23 @@ impl Names {
         self.ends.push(self.text.len());
     }
 
-    fn into_set(self) -> HostSet {
-        let name = |place: u32| {
-            let place = place as usize;
-            let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
-            &self.text[start..self.ends[place]]
-        };
-        let order = order::in_order(self.len(), name);
-        HostSet(order.into_iter().map(|place| HostName::of_checked(name(place))).collect())
+    fn get(&self, place: u32) -> &str {
+        let place = place as usize;
+        let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.text[start..self.ends[place]]
+    }
+
+    fn to_set(&self) -> HostSet {
+        let order = order::in_order(self.len(), |place| self.get(place));
+        HostSet(order.into_iter().map(|place| HostName::of_checked(self.get(place))).collect())
+    }
+
+    /// Those that are there more than once.
+    fn repeated(&self) -> HostSet {
+        // Sets are bounded far below 32 bits.
+        let mut names: Vec<&str> = (0..self.len() as u32).map(|place| self.get(place)).collect();
+        names.sort_unstable();
+        let twice = names.windows(2).filter(|pair| pair[0] == pair[1]);
+        HostSet::from_names(twice.map(|pair| HostName::of_checked(pair[0])))
     }
 }

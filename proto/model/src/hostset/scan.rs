@@ -2,7 +2,9 @@
 //!
 //! Nothing is expanded here, but the size of everything is found out.
 
-use super::{InvalidHostSet, digits};
+use std::borrow::Cow;
+
+use super::{InvalidHostSet, Place, digits, foreign};
 use crate::{limits, names::InvalidName};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,33 +58,43 @@ impl<'a> Shown<'a> {
         Self { whole, start: 0, end: whole.len() }
     }
 
-    /// The operand, cut to what a message can bear.
-    pub(super) fn text(&self) -> String {
-        const SHOWN: usize = 80;
-        let operand = &self.whole[self.start..self.end];
-        match operand.char_indices().nth(SHOWN) {
-            Some((end, _)) => format!("{}…", &operand[..end]),
-            None => operand.to_owned(),
-        }
-    }
-
-    /// Where it starts, in characters from 1.
-    pub(super) fn at(&self) -> usize {
-        column(self.whole, self.start)
+    /// Where it starts.
+    pub(super) fn at(&self) -> Place {
+        Place::new(self.whole, self.start)
     }
 
     pub(super) fn too_many(&self) -> InvalidHostSet {
-        InvalidHostSet::TooMany { text: self.text(), at: self.at() }
+        InvalidHostSet::TooMany { at: self.at() }
     }
 
-    pub(super) fn no_name(&self, source: InvalidName) -> InvalidHostSet {
-        InvalidHostSet::Name { text: self.text(), at: self.at(), source }
+    /// That the operand is not a name, or stands for one that is none.
+    pub(super) fn no_name(&self, name: InvalidName) -> InvalidHostSet {
+        let operand = &self.whole[self.start..self.end];
+        // What is within brackets are ranges: of the rest, the first that no name has is told.
+        let mut start = 0;
+        for part in operand.split_inclusive(['[', ']', '{', '}']) {
+            let text = part.trim_end_matches(['[', ']', '{', '}']);
+            let is_range = operand[..start].ends_with(['[', '{']);
+            if let Some((at, problem)) = foreign::explain(text).filter(|_| !is_range) {
+                // Behind a range, a `-` is a letter like others.
+                if start == 0 || at > 0 || !text.starts_with('-') {
+                    let at = Place::new(self.whole, self.start + start + at);
+                    return InvalidHostSet::Syntax { at, problem };
+                }
+            }
+            start += part.len();
+        }
+        InvalidHostSet::Name { at: self.at(), name }
     }
-}
 
-/// Characters up to byte `at`, from 1.
-fn column(text: &str, at: usize) -> usize {
-    text.get(..at).map_or(at, |before| before.chars().count()) + 1
+    /// That the word after the `@` is not a name.
+    pub(super) fn no_group(&self, name: InvalidName) -> InvalidHostSet {
+        if name.text == "*" {
+            let problem = "@all is every host".into();
+            return InvalidHostSet::Syntax { at: self.at(), problem };
+        }
+        InvalidHostSet::Name { at: self.at(), name }
+    }
 }
 
 /// The bytes that a name or a word ends before.
@@ -101,11 +113,13 @@ const ENDS: [bool; 256] = {
 pub(super) struct Scanner<'a> {
     text: &'a str,
     at: usize,
+    /// Where the operator before the present operand stands, if one does.
+    operator: Option<usize>,
 }
 
 impl<'a> Scanner<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self { text, at: 0 }
+        Self { text, at: 0, operator: None }
     }
 
     /// Goes to the first operand; `false` where the text is blank.
@@ -133,8 +147,12 @@ impl<'a> Scanner<'a> {
             b'!' => Operator::Minus,
             b'&' => Operator::And,
             b'^' => Operator::Xor,
-            _ => return Some(Operator::Union),
+            _ => {
+                self.operator = None;
+                return Some(Operator::Union);
+            }
         };
+        self.operator = Some(self.at);
         self.at += 1;
         self.skip_space();
         Some(operator)
@@ -149,7 +167,7 @@ impl<'a> Scanner<'a> {
             return Ok((operand, self.shown(start)));
         }
         if text.is_empty() {
-            return Err(self.wrong(start, start, "a host set is missing here"));
+            return Err(self.missing());
         }
         let operand = text.strip_prefix('@').map_or(Operand::Name(text), Operand::Word);
         Ok((operand, self.shown(start)))
@@ -159,8 +177,8 @@ impl<'a> Scanner<'a> {
     fn pattern(&mut self, text: &'a str) -> Result<Operand<'a>, InvalidHostSet> {
         let start = self.at - text.len();
         if text.starts_with('@') {
-            let problem = "a group or label is named in full, without ranges";
-            return Err(self.wrong(start, start, problem));
+            let problem = "a group or label is named in full, without ranges: @rack1,@rack2";
+            return Err(self.wrong(start, problem));
         }
         let mut pieces = vec![Piece::Text(text)];
         let mut count: usize = 1;
@@ -173,12 +191,12 @@ impl<'a> Scanner<'a> {
             pieces.extend([Piece::Ranges(ranges), Piece::Text(self.text_piece())]);
             // Every range is at least a byte of each name, so their number is bounded too.
             if pieces.len() > 2 * limits::HOST_NAME_BYTES {
-                return Err(self.wrong(start, start, "no name has room for so many ranges"));
+                return Err(self.wrong(start, "no name has room for so many ranges"));
             }
         }
         if let Some(b']' | b'}') = self.peek() {
             let problem = "this bracket closes nothing; a range is like [1-6]";
-            return Err(self.wrong(start, self.at, problem));
+            return Err(self.wrong(self.at, problem));
         }
         Ok(Operand::Pattern(pieces, count))
     }
@@ -218,10 +236,10 @@ impl<'a> Scanner<'a> {
             };
             if let Some(problem) = problem {
                 let at = if self.peek().is_none() { open } else { self.at };
-                return Err(self.wrong(operand, at, problem));
+                return Err(self.wrong(at, problem));
             }
-            let range = range(&self.text[start..self.at])
-                .map_err(|problem| self.wrong(operand, start, problem))?;
+            let range =
+                range(&self.text[start..self.at]).map_err(|problem| self.wrong(start, problem))?;
             count = count.saturating_add(range.len());
             if count > limits::HOSTSET_HOSTS as u64 {
                 return Err(self.shown(operand).too_many());
@@ -239,13 +257,26 @@ impl<'a> Scanner<'a> {
         Shown { whole: self.text, start, end: self.at }
     }
 
-    /// An error about the operand from `start`, at byte `at`. Shows the operand up to the next
-    /// space, as nobody knows where it was meant to end.
-    fn wrong(&self, start: usize, at: usize, problem: &'static str) -> InvalidHostSet {
-        let rest = &self.text[start..];
-        let length = rest.find(|c: char| c.is_ascii_whitespace()).unwrap_or(rest.len());
-        let shown = Shown { whole: self.text, start, end: start + length };
-        InvalidHostSet::Syntax { text: shown.text(), at: column(self.text, at), problem }
+    /// An error at byte `at`.
+    fn wrong(&self, at: usize, problem: impl Into<Cow<'static, str>>) -> InvalidHostSet {
+        InvalidHostSet::Syntax { at: Place::new(self.text, at), problem: problem.into() }
+    }
+
+    /// That an operator has nothing on one of its sides.
+    fn missing(&self) -> InvalidHostSet {
+        let sign = |at: usize| char::from(self.text.as_bytes()[at]);
+        match (self.peek(), self.operator) {
+            (None, Some(at)) => {
+                self.wrong(at, format!("a host set is missing after this `{}`", sign(at)))
+            }
+            (Some(b'^'), None) => self.wrong(
+                self.at,
+                "a host set is missing before this `^`; a file of hosts is @file:PATH",
+            ),
+            (Some(_), _) => self
+                .wrong(self.at, format!("a host set is missing before this `{}`", sign(self.at))),
+            (None, None) => self.wrong(self.at, "a host set is missing here"),
+        }
     }
 }
 
@@ -255,6 +286,12 @@ fn range(text: &str) -> Result<Range, &'static str> {
         Some((span, step)) => (span, Some(number(step)?)),
         None => (text, None),
     };
+    if span.starts_with('-') {
+        return Err(
+            "a number is missing before this `-`: ranges are like [1-6], and no number is \
+                    below 0",
+        );
+    }
     let Some((low_text, high_text)) = span.split_once('-') else {
         if step.is_some() {
             return Err("a step belongs to a range, like [1-9/2]");

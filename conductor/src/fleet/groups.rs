@@ -1,0 +1,248 @@
+//! `groups.toml`: lines `NAME = "HOSTS"`. A group may name labels, `@all`, and other groups of the
+//! file, wherever these stand in it; it cannot name an app, for deployments may use groups, and
+//! then each would wait for the other.
+
+use std::{cell::RefCell, collections::BTreeMap, error::Error, fmt};
+
+use orchestra_model::{
+    HostSet,
+    hostset::{Groups, InvalidHostSet},
+    names::{GroupName, InvalidName},
+};
+
+use super::Fleet;
+
+/// Most groups that are within one another: nobody reads deeper ones, and a stack ends somewhere.
+const DEPTH: usize = 64;
+
+/// Why the groups cannot be used.
+#[derive(Debug)]
+pub enum InvalidGroups {
+    /// The text is not a table of host sets.
+    Toml(toml::de::Error),
+    /// A group's name is not one.
+    Name(InvalidName),
+    /// A group has the name of every host.
+    Reserved(GroupName),
+    /// A group's host set does not parse.
+    Hosts(GroupName, Box<InvalidHostSet>),
+    /// A group names hosts that the players file does not.
+    UnknownHosts(GroupName, HostSet),
+    /// Groups name each other: each the next, and the last the first.
+    Cycle(Vec<GroupName>),
+    /// A group is within too many others.
+    TooDeep(GroupName),
+}
+
+impl fmt::Display for InvalidGroups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Toml(_) => f.write_str("expected lines NAME = \"HOSTS\""),
+            Self::Name(_) => f.write_str("a group's name is wrong"),
+            Self::Reserved(name) => write!(
+                f,
+                "a group cannot be named {name}: @all is every host of the players file; give it \
+                 another name"
+            ),
+            Self::Hosts(group, cause) => {
+                write!(f, "the host set of group {group} is wrong")?;
+                match **cause {
+                    InvalidHostSet::UnknownGroup { .. } => f.write_str(
+                        " (a group may name @all, labels and groups of this file, and no app of \
+                         a deployment)",
+                    ),
+                    _ => Ok(()),
+                }
+            }
+            Self::UnknownHosts(group, hosts) => {
+                write!(f, "group {group} names hosts that the players file does not: {hosts}")
+            }
+            Self::Cycle(groups) => {
+                f.write_str("groups name each other in a circle: ")?;
+                for name in groups {
+                    write!(f, "@{name} names ")?;
+                }
+                match groups.first() {
+                    Some(first) => write!(f, "@{first}"),
+                    None => Ok(()),
+                }
+            }
+            Self::TooDeep(name) => {
+                write!(f, "group {name} is within more than {DEPTH} others, one within the other")
+            }
+        }
+    }
+}
+
+impl Error for InvalidGroups {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Toml(cause) => Some(cause),
+            Self::Name(cause) => Some(cause),
+            Self::Hosts(_, cause) => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+/// Reads the groups of a fleet whose players and labels are known.
+pub(super) fn read(
+    text: &str,
+    fleet: &Fleet,
+) -> Result<BTreeMap<GroupName, HostSet>, InvalidGroups> {
+    let table: BTreeMap<String, String> = toml::from_str(text).map_err(InvalidGroups::Toml)?;
+    let mut texts = BTreeMap::new();
+    for (name, hosts) in table {
+        let name = GroupName::new(&name).map_err(InvalidGroups::Name)?;
+        if name.as_str().eq_ignore_ascii_case("all") {
+            return Err(InvalidGroups::Reserved(name));
+        }
+        texts.insert(name, hosts);
+    }
+    let reading = Reading { fleet, texts: &texts, progress: RefCell::default() };
+    for name in texts.keys() {
+        reading.resolve(name)?;
+    }
+    Ok(reading.progress.into_inner().done)
+}
+
+/// Groups of which some are resolved, and some are being resolved because others name them.
+struct Reading<'a> {
+    fleet: &'a Fleet,
+    texts: &'a BTreeMap<GroupName, String>,
+    progress: RefCell<Progress>,
+}
+
+#[derive(Default)]
+struct Progress {
+    done: BTreeMap<GroupName, HostSet>,
+    /// Those whose host sets are being read: each is named by the one before it.
+    path: Vec<GroupName>,
+    /// Why a group that was looked up could not be resolved.
+    failed: Option<InvalidGroups>,
+}
+
+impl Reading<'_> {
+    fn resolve(&self, name: &GroupName) -> Result<HostSet, InvalidGroups> {
+        if let Some(hosts) = self.enter(name)? {
+            return Ok(hosts);
+        }
+        let text = self.texts.get(name).map_or("", String::as_str);
+        let parsed = HostSet::parse(text, self);
+        let mut progress = self.progress.borrow_mut();
+        if let Some(failed) = progress.failed.take() {
+            return Err(failed);
+        }
+        let hosts = parsed.map_err(|cause| match cause {
+            InvalidHostSet::UnknownHosts(hosts) => InvalidGroups::UnknownHosts(name.clone(), hosts),
+            cause => InvalidGroups::Hosts(name.clone(), Box::new(cause)),
+        })?;
+        progress.path.pop();
+        progress.done.insert(name.clone(), hosts.clone());
+        Ok(hosts)
+    }
+
+    /// The hosts of a group that was resolved before; else it is being resolved from here on.
+    fn enter(&self, name: &GroupName) -> Result<Option<HostSet>, InvalidGroups> {
+        let mut progress = self.progress.borrow_mut();
+        if let Some(hosts) = progress.done.get(name) {
+            return Ok(Some(hosts.clone()));
+        }
+        if let Some(at) = progress.path.iter().position(|open| open == name) {
+            return Err(InvalidGroups::Cycle(progress.path.split_off(at)));
+        }
+        if progress.path.len() >= DEPTH {
+            return Err(InvalidGroups::TooDeep(name.clone()));
+        }
+        progress.path.push(name.clone());
+        Ok(None)
+    }
+}
+
+impl Groups for Reading<'_> {
+    fn all(&self) -> HostSet {
+        self.fleet.all()
+    }
+
+    fn group(&self, name: &GroupName) -> Option<HostSet> {
+        if !self.texts.contains_key(name) {
+            return None;
+        }
+        match self.resolve(name) {
+            Ok(hosts) => Some(hosts),
+            Err(why) => {
+                self.progress.borrow_mut().failed = Some(why);
+                None
+            }
+        }
+    }
+
+    fn labelled(&self, key: &str, value: &str) -> Option<HostSet> {
+        self.fleet.labelled(key, value)
+    }
+
+    fn hosts(&self) -> Option<&HostSet> {
+        Some(self.fleet.hosts())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn groups(text: &str) -> Result<BTreeMap<GroupName, HostSet>, String> {
+        let mut fleet = Fleet::default();
+        fleet.read_players("fe[1-6] app=web\ndb[1-3]\n").unwrap();
+        read(text, &fleet).map_err(|error| crate::chain(&error))
+    }
+
+    fn set(groups: &BTreeMap<GroupName, HostSet>, name: &str) -> String {
+        groups[&GroupName::new(name).unwrap()].to_string()
+    }
+
+    #[test]
+    fn groups_name_groups_wherever_they_stand() {
+        let groups = groups(
+            "a = \"@web!@z\"\nweb = \"@app=web\"\nz = \"fe[1-2]\"\nb = \"@a,@db\"\n\
+             db = \"@all!@web\"\nempty = \"\"\n",
+        )
+        .unwrap();
+        assert_eq!(set(&groups, "a"), "fe[3-6]");
+        assert_eq!(set(&groups, "b"), "db[1-3],fe[3-6]");
+        assert_eq!(set(&groups, "db"), "db[1-3]");
+        assert_eq!(set(&groups, "empty"), "");
+    }
+
+    #[test]
+    fn what_cannot_be_a_group_is_named() {
+        for (text, why) in [
+            ("all = \"fe[1-2]\"\n", "a group cannot be named all: @all is every host"),
+            ("All = \"fe[1-2]\"\n", "a group cannot be named All"),
+            ("a = \"@b\"\nb = \"@c,db1\"\nc = \"@a\"\n", "@a names @b names @c names @a"),
+            ("deep = \"@deep\"\n", "groups name each other in a circle: @deep names @deep"),
+            ("top = \"@a\"\na = \"@b\"\nb = \"@a\"\n", "circle: @a names @b names @a"),
+            ("a = \"h03\"\n", "group a names hosts that the players file does not: h03"),
+            ("a = \"@all!h03\"\n", "group a names hosts that the players file does not: h03"),
+            ("b = \"@a\"\na = \"@all!h03\"\n", "group a names hosts that the players file"),
+            ("a = \"@front\"\n", "group a is wrong (a group may name @all, labels and groups of"),
+            ("a = \"@front\"\n", "character 1: there is no group front"),
+            ("b = \"@a\"\na = \"fe[\"\n", "the host set of group a is wrong: host set \"fe[\""),
+            ("a = 1\n", "expected lines NAME = \"HOSTS\""),
+            ("\"a b\" = \"fe1\"\n", "a group's name is wrong"),
+        ] {
+            let told = groups(text).unwrap_err();
+            assert!(told.contains(why), "{text:?}: {told}");
+        }
+    }
+
+    #[test]
+    fn groups_are_within_one_another_so_deep_and_no_deeper() {
+        let chain = |depth: usize| {
+            let link = |n: usize| format!("g{n} = \"@g{}\"\n", n + 1);
+            let links: String = (1..depth).map(link).collect();
+            groups(&format!("{links}g{depth} = \"fe1\"\n"))
+        };
+        assert_eq!(set(&chain(DEPTH).unwrap(), "g1"), "fe1");
+        assert!(chain(DEPTH + 1).unwrap_err().contains("within more than 64 others"));
+    }
+}
