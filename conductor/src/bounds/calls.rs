@@ -66,6 +66,7 @@ pub(super) const TABLE: &[(&str, Call)] = &[
     ("PlanRecover", ASKS),
     ("ReleasePlayers", CHANGES_HOSTS),
     ("ResolveHosts", ASKS_OF_HOSTS),
+    ("ListGroups", ASKS),
 ];
 
 impl Call {
