@@ -3,7 +3,8 @@
 //! Each stream is a FIFO in the attempt's directory of the spool. The score has it open for reading
 //! *and* writing, so that it never dies of `SIGPIPE` while no sitter is there, and the next sitter
 //! opens it again by its name. It belongs to the score's user, so that `/dev/stdout` works in a
-//! script; the directory around it lets that user reach no name.
+//! script; the directory around it lets that user reach no name. It is made for one attempt and
+//! removed with it.
 //!
 //! The file beside it holds the stream's first `output_max` bytes. What comes after goes round and
 //! round in a ring behind them, so that the last bytes are the true last bytes however much was
@@ -26,7 +27,7 @@ use std::{
 use orchestra_model::{delivery::Output, limits};
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
-    fs::{AtFlags, FileType, Mode, OFlags},
+    fs::{FileType, Mode, OFlags},
     io::Errno,
     pipe::SpliceFlags,
 };
@@ -41,6 +42,9 @@ pub(crate) enum Stream {
     /// Standard error.
     Stderr,
 }
+
+/// Both of them.
+const STREAMS: [Stream; 2] = [Stream::Stdout, Stream::Stderr];
 
 impl Stream {
     fn file(self) -> &'static str {
@@ -335,23 +339,30 @@ impl Read for FromStart<'_> {
 pub(crate) struct Pipe(OwnedFd);
 
 impl Pipe {
-    /// Makes a pipe in an attempt's directory, unless it is a [spare](super::spares) one's with a
-    /// pipe of this user's. The second value is for the score, which runs as `owner`.
+    /// Makes a pipe in an attempt's directory. The second value is for the score, which runs as
+    /// `owner`.
+    ///
+    /// It is a new one for each attempt. One that was used before could still be reached: a
+    /// process that an earlier attempt of this user has left may hold a descriptor of it without
+    /// having it open (`O_PATH`), which nothing shows, and open it when it likes.
     pub(crate) fn create(
         dir: BorrowedFd<'_>,
         stream: Stream,
         owner: Option<&Identity>,
     ) -> io::Result<(Self, OwnedFd)> {
-        let (pipe, made) = match Self::open(dir, stream) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                rustix::fs::mknodat(dir, stream.pipe(), FileType::Fifo, PRIVATE, 0)?;
-                (Self::open(dir, stream)?, true)
+        let make = || rustix::fs::mknodat(dir, stream.pipe(), FileType::Fifo, PRIVATE, 0);
+        match make() {
+            // Nothing that was here before is of use.
+            Err(Errno::EXIST) => {
+                remove_file(dir, stream.pipe())?;
+                make()?;
             }
-            pipe => (pipe?, false),
-        };
+            made => made?,
+        }
+        let pipe = Self::open(dir, stream)?;
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let writer = rustix::fs::openat(dir, stream.pipe(), flags, Mode::empty())?;
-        if let Some(owner) = owner.filter(|_| made) {
+        if let Some(owner) = owner {
             let uid = rustix::fs::Uid::from_raw(owner.uid);
             rustix::fs::fchown(&writer, Some(uid), None)?;
         }
@@ -402,22 +413,14 @@ impl AsFd for Pipe {
 
 /// Removes the files of an attempt's directory and leaves its pipes to whoever still writes.
 pub(crate) fn remove_files(dir: BorrowedFd<'_>) -> io::Result<()> {
-    [Stream::Stdout, Stream::Stderr].iter().try_for_each(|stream| remove_file(dir, stream.file()))
+    STREAMS.iter().try_for_each(|stream| remove_file(dir, stream.file()))
 }
 
-/// Empties an attempt's directory for another one: what was said is cut off, and the pipes stay.
-/// Whose they are, if they are as they were made and nobody reads from them. That nobody can write
-/// any more is known already: they were read to their end. `silent`: there are no files.
-pub(crate) fn clear(dir: BorrowedFd<'_>, silent: bool) -> io::Result<Option<u32>> {
-    let owner_of = |stream: Stream| -> io::Result<Option<u32>> {
-        let found = rustix::fs::statat(dir, stream.pipe(), AtFlags::SYMLINK_NOFOLLOW)?;
-        let as_made = FileType::from_raw_mode(found.st_mode) == FileType::Fifo
-            && Mode::from_raw_mode(found.st_mode) == PRIVATE
-            && found.st_nlink == 1;
-        Ok((as_made && is_unread(dir, stream)?).then_some(found.st_uid))
-    };
-    let (stdout, stderr) = (owner_of(Stream::Stdout)?, owner_of(Stream::Stderr)?);
-    let said = if silent { &[][..] } else { &[Stream::Stdout, Stream::Stderr] };
+/// Empties an attempt's directory for another one: its pipes are removed, and what was said is cut
+/// off. `silent`: there are no files.
+pub(crate) fn clear(dir: BorrowedFd<'_>, silent: bool) -> io::Result<()> {
+    remove_pipes(dir)?;
+    let said = if silent { &[][..] } else { &STREAMS };
     for stream in said {
         let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(dir, stream.file(), flags, Mode::empty()) {
@@ -425,23 +428,17 @@ pub(crate) fn clear(dir: BorrowedFd<'_>, silent: bool) -> io::Result<Option<u32>
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(stdout.filter(|_| stdout == stderr))
-}
-
-/// Whether nobody reads from a pipe. fifo(7): to open it for writing alone fails without a reader.
-fn is_unread(dir: BorrowedFd<'_>, stream: Stream) -> io::Result<bool> {
-    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match rustix::fs::openat(dir, stream.pipe(), flags, Mode::empty()) {
-        Err(Errno::NXIO) => Ok(true),
-        Err(error) => Err(error.into()),
-        Ok(_) => Ok(false),
-    }
+    Ok(())
 }
 
 /// Removes everything that was made here in an attempt's directory.
 pub(crate) fn remove_all(dir: BorrowedFd<'_>) -> io::Result<()> {
     remove_files(dir)?;
-    [Stream::Stdout, Stream::Stderr].iter().try_for_each(|stream| remove_file(dir, stream.pipe()))
+    remove_pipes(dir)
+}
+
+fn remove_pipes(dir: BorrowedFd<'_>) -> io::Result<()> {
+    STREAMS.iter().try_for_each(|stream| remove_file(dir, stream.pipe()))
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The scores of this host: found, checked, and copied, so that what runs is what was checked.
 //!
-//! A scan opens each file beneath the directory (no `..`, no link that leads out), and judges what
-//! it *opened*: owner, mode, kind. The bytes go into a sealed memory file, are hashed there, and
+//! A scan walks to the directory and judges each step (`judge.rs`). It opens each file beneath it (no
+//! `..`, no link that leads out), and judges what it *opened*: owner, mode, kind, and what would run
+//! it (`interpreter.rs`). The bytes go into a sealed memory file (`image.rs`), are hashed there, and
 //! are run from there. So a file may be replaced or edited at any time: attempts that run keep
 //! their version, and a new version counts from the next scan on, as a whole set.
 //!
@@ -9,29 +10,37 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::OsString,
     fmt,
     fs::File,
     io::{self, Read},
-    os::unix::{ffi::OsStringExt, fs::MetadataExt},
     path::{Path, PathBuf},
+    rc::Rc,
     sync::Arc,
 };
 
 use orchestra_model::{
     ScoreName, limits,
-    score::{InvalidConf, ScoreHash, ScoreOffer, ScoreSpec},
+    score::{ScoreOffer, ScoreSpec},
 };
 use rustix::{
-    fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    fs::{AtFlags, CWD, Dir, MemfdFlags, Mode, OFlags, ResolveFlags, SealFlags},
+    fs::{AtFlags, Dir, Mode, OFlags, ResolveFlags},
     io::Errno,
 };
-use sha2::{Digest, Sha256};
 
-/// Largest score, in bytes. Scripts and small programs; whoever needs more calls what is installed
-/// elsewhere.
-const SCORE_BYTES: u64 = 64 << 20;
+mod image;
+mod interpreter;
+mod judge;
+
+use self::judge::{Judged, Refusal, judge, judge_file, open_directory};
+pub(crate) use self::{image::Image, interpreter::Interpreter};
+
+/// Endings of what editors and package managers leave beside a file that they replace.
+const LEFTOVERS: [&str; 11] = [
+    ".rpmsave", ".rpmnew", ".rpmorig", ".bak", ".orig", ".rej", ".swp", ".swo", ".pacnew",
+    ".pacsave", ".apk-new",
+];
+/// The same with something after them: `.dpkg-old`, `.dpkg-dist`, `.ucf-new`.
+const LEFTOVER_KINDS: [&str; 2] = [".dpkg-", ".ucf-"];
 
 /// A checked set of scores, by name. Replaced as a whole.
 #[derive(Debug, Default)]
@@ -40,7 +49,7 @@ pub(crate) struct Scores(BTreeMap<ScoreName, Entry>);
 /// One score.
 #[derive(Clone, Debug)]
 struct Entry {
-    image: Option<Arc<Image>>,
+    image: Option<Rc<Image>>,
     spec: Result<Arc<ScoreSpec>, String>,
 }
 
@@ -50,7 +59,7 @@ pub(crate) struct Score {
     /// What its `.conf` says.
     pub(crate) spec: Arc<ScoreSpec>,
     /// Its bytes.
-    pub(crate) image: Arc<Image>,
+    pub(crate) image: Rc<Image>,
 }
 
 /// Why a score may not run.
@@ -62,27 +71,19 @@ pub(crate) enum Unavailable {
     Disabled(String),
 }
 
-/// The bytes of one version of a score, which nobody can change.
-#[derive(Debug)]
-pub(crate) struct Image {
-    memory: OwnedFd,
-    hash: ScoreHash,
-}
-
 impl Scores {
     /// Scans a directory. Versions that `before` has already are shared with it.
     pub(crate) fn scan(directory: &Path, before: &Scores) -> Result<Scores, ScanError> {
         let failed = |source: io::Error| ScanError { directory: directory.to_owned(), source };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::openat(CWD, directory, flags, Mode::empty());
-        let dir = File::from(dir.map_err(|error| failed(error.into()))?);
-        let whole = judge_owner(&dir).map_err(|why| format!("its directory {why}"));
+        let Judged { dir, verdict } = open_directory(directory).map_err(failed)?;
+        let whole = verdict.map_err(|why| format!("its directory {why}"));
         let mut scores = BTreeMap::new();
         let mut left_out = 0;
-        for name in names(&dir).map_err(failed)? {
-            let entry = match &whole {
-                Ok(()) => entry(&dir, &name, before),
-                Err(why) => Some(Entry { image: None, spec: Err(why.clone()) }),
+        for (name, found) in names(&dir).map_err(failed)? {
+            let entry = match (&whole, found) {
+                (Err(why), _) => Some(Entry { image: None, spec: Err(why.clone()) }),
+                (Ok(()), Found::File) => entry(&dir, &name, before),
+                (Ok(()), Found::ConfAlone) => Some(Entry::disabled(&Refusal::NoScore)),
             };
             match entry {
                 None => {}
@@ -107,7 +108,7 @@ impl Scores {
         let entry = self.0.get(name).ok_or(Unavailable::Unknown)?;
         match (&entry.spec, &entry.image) {
             (Ok(spec), Some(image)) => {
-                Ok(Score { spec: Arc::clone(spec), image: Arc::clone(image) })
+                Ok(Score { spec: Arc::clone(spec), image: Rc::clone(image) })
             }
             (Err(why), _) => Err(Unavailable::Disabled(why.clone())),
             (Ok(_), None) => Err(Unavailable::Disabled("it could not be read".to_owned())),
@@ -118,7 +119,7 @@ impl Scores {
     pub(crate) fn offers(&self) -> Vec<ScoreOffer> {
         let offer = |(name, entry): (&ScoreName, &Entry)| ScoreOffer {
             name: name.clone(),
-            hash: entry.image.as_ref().map(|image| image.hash),
+            hash: entry.image.as_ref().map(|image| image.hash()),
             spec: entry.spec.as_deref().cloned().map_err(String::clone),
         };
         self.0.iter().map(offer).collect()
@@ -149,91 +150,86 @@ impl std::error::Error for ScanError {
     }
 }
 
-impl Image {
-    /// A descriptor to run it from. Opened anew for each attempt: interpreters read from where the
-    /// descriptor stands, and one that is shared stands at the end for the second reader.
-    pub(crate) fn open(&self) -> io::Result<OwnedFd> {
-        let path = format!("/proc/self/fd/{}", self.memory.as_raw_fd());
-        Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
-    }
-
-    fn copy(file: &File) -> io::Result<Image> {
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        // Executable on purpose, whatever the system's default for memory files is.
-        let memory = rustix::fs::memfd_create(c"score", flags | MemfdFlags::EXEC);
-        let memory = match memory {
-            // Before Linux 6.3.
-            Err(Errno::INVAL) => rustix::fs::memfd_create(c"score", flags),
-            made => made,
-        };
-        let mut memory = File::from(memory?);
-        let mut hasher = Sha256::new();
-        let mut bounded = file.take(SCORE_BYTES + 1);
-        let mut chunk = vec![0; 64 << 10];
-        let mut copied = 0;
-        loop {
-            let read = bounded.read(&mut chunk)?;
-            if read == 0 {
-                break;
-            }
-            copied += read as u64;
-            hasher.update(&chunk[..read]);
-            io::Write::write_all(&mut memory, &chunk[..read])?;
-        }
-        if copied > SCORE_BYTES {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-        rustix::fs::fcntl_add_seals(&memory, seals)?;
-        Ok(Image { memory: memory.into(), hash: ScoreHash(hasher.finalize().into()) })
+impl Entry {
+    fn disabled(why: &Refusal) -> Self {
+        Entry { image: None, spec: Err(why.to_string()) }
     }
 }
 
-/// The names in a directory that can be a score's, in order.
-fn names(dir: &File) -> io::Result<Vec<ScoreName>> {
-    let mut names = Vec::new();
+/// What lies in the directory under a score's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// Something of that name, with a `.conf` or without.
+    File,
+    /// A `.conf` alone. Its score may run under another name, without any of what it demands.
+    ConfAlone,
+}
+
+/// The names in a directory that can be a score's.
+fn names(dir: &File) -> io::Result<BTreeMap<ScoreName, Found>> {
+    let mut names = BTreeMap::new();
     for entry in Dir::read_from(dir)? {
-        let name = entry?;
-        if let Ok(name) = name.file_name().to_str().map(ScoreName::new)
-            && let Ok(name) = name
-        {
-            names.push(name);
+        let entry = entry?;
+        let Ok(file) = entry.file_name().to_str() else { continue };
+        if let Some(stem) = file.strip_suffix(".conf") {
+            match score_name(stem) {
+                Some(name) => {
+                    names.entry(name).or_insert(Found::ConfAlone);
+                }
+                None if stem.starts_with('.') || is_leftover(stem) => {}
+                None => tracing::warn!(file, "no score can have this .conf's name; it is ignored"),
+            }
+        } else if let Some(name) = score_name(file) {
+            names.insert(name, Found::File);
         }
     }
-    names.sort();
     Ok(names)
+}
+
+fn score_name(file: &str) -> Option<ScoreName> {
+    ScoreName::new(file).ok().filter(|_| !is_leftover(file))
+}
+
+/// Whether an editor or a package manager left this beside a file. It was a score once, and nobody
+/// wants it run.
+fn is_leftover(file: &str) -> bool {
+    file.ends_with('~')
+        || LEFTOVERS.iter().any(|ending| file.ends_with(ending))
+        || LEFTOVER_KINDS.iter().any(|kind| file.contains(kind))
 }
 
 /// What is to be said of the file of this name; `None` where it is no score.
 fn entry(dir: &File, name: &ScoreName, before: &Scores) -> Option<Entry> {
-    let disabled = |why: Refusal| Some(Entry { image: None, spec: Err(why.to_string()) });
+    let conf = conf(dir, name);
+    let has_conf = !matches!(conf, Ok(None));
     let file = match open_beneath(dir, name.as_str()) {
         Ok(file) => file,
-        Err(Refusal::NotRegular) => return None,
-        Err(why) => return disabled(why),
+        // Without a `.conf` it is something else that happens to lie here.
+        Err(Refusal::NotRegular) if !has_conf => return None,
+        Err(why) => return Some(Entry::disabled(&why)),
     };
-    let conf = conf(dir, name);
     match judge(dir, &file) {
         Ok(()) => {}
-        // Without a `.conf` it is something else that happens to lie here.
-        Err(Refusal::NotExecutable) if matches!(conf, Ok(None)) => return None,
-        Err(why) => return disabled(why),
+        Err(Refusal::NotExecutable) if !has_conf => return None,
+        Err(why) => return Some(Entry::disabled(&why)),
     }
+    let image = match Image::copy(&file) {
+        Ok(image) => image,
+        Err(error) => return Some(Entry::disabled(&Refusal::Image(error))),
+    };
+    let usable = image.interpreter().map_or(Ok(()), Interpreter::check);
     let known = before.0.get(name).and_then(|entry| entry.image.as_ref());
-    let image = Image::copy(&file).map(|image| match known {
+    let image = match known {
         // One copy of a version is enough. Times and sizes are no proof that it is the same one.
-        Some(known) if known.hash == image.hash => Arc::clone(known),
-        _ => Arc::new(image),
-    });
-    match (image, conf) {
-        (Ok(image), Ok(spec)) => {
-            Some(Entry { image: Some(image), spec: Ok(Arc::new(spec.unwrap_or_default())) })
-        }
-        (Ok(image), Err(why)) => {
-            Some(Entry { image: Some(image), spec: Err(format!("its .conf: {why}")) })
-        }
-        (Err(error), _) => disabled(Refusal::Io(error)),
-    }
+        Some(known) if known.hash() == image.hash() => Rc::clone(known),
+        _ => Rc::new(image),
+    };
+    let spec = match (conf, usable) {
+        (Err(why), _) => Err(format!("its .conf: {why}")),
+        (Ok(_), Err(why)) => Err(Refusal::Unusable(why).to_string()),
+        (Ok(spec), Ok(())) => Ok(Arc::new(spec.unwrap_or_default())),
+    };
+    Some(Entry { image: Some(image), spec })
 }
 
 /// Reads `NAME.conf`; `None` where there is none.
@@ -245,8 +241,7 @@ fn conf(dir: &File, name: &ScoreName) -> Result<Option<ScoreSpec>, Refusal> {
         }
         Err(why) => return Err(why),
     };
-    judge_owner(&file)?;
-    judge_path(dir, &file)?;
+    judge_file(dir, &file)?;
     let mut text = String::new();
     let most = limits::SCORE_CONF_BYTES as u64 + 1;
     file.take(most).read_to_string(&mut text).map_err(Refusal::Io)?;
@@ -281,78 +276,5 @@ fn open_beneath(dir: &File, name: &str) -> Result<File, Refusal> {
     }
 }
 
-/// Whether an opened file may be a score.
-fn judge(dir: &File, file: &File) -> Result<(), Refusal> {
-    if file.metadata().map_err(Refusal::Io)?.mode() & 0o111 == 0 {
-        return Err(Refusal::NotExecutable);
-    }
-    judge_owner(file)?;
-    judge_path(dir, file)
-}
-
-/// Whether nobody but root and this player's own user can change it.
-fn judge_owner(file: &File) -> Result<(), Refusal> {
-    let status = file.metadata().map_err(Refusal::Io)?;
-    if status.uid() != 0 && status.uid() != rustix::process::geteuid().as_raw() {
-        return Err(Refusal::Owner(status.uid()));
-    }
-    match status.mode() & 0o022 {
-        0 => Ok(()),
-        _ => Err(Refusal::Writable(status.mode() & 0o7777)),
-    }
-}
-
-/// The same of every directory between the scores directory and a file that a link led to.
-fn judge_path(dir: &File, file: &File) -> Result<(), Refusal> {
-    let at = |fd: BorrowedFd<'_>| {
-        let path = rustix::fs::readlinkat(CWD, format!("/proc/self/fd/{}", fd.as_raw_fd()), []);
-        path.map(|path| PathBuf::from(OsString::from_vec(path.into_bytes())))
-    };
-    let top = at(dir.as_fd()).map_err(|error| Refusal::Io(error.into()))?;
-    let path = at(file.as_fd()).map_err(|error| Refusal::Io(error.into()))?;
-    let below = path.strip_prefix(&top).map_err(|_| Refusal::LeavesDirectory)?;
-    let between = below.ancestors().skip(1).filter(|between| !between.as_os_str().is_empty());
-    for between in between {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let opened = rustix::fs::openat2(dir, between, flags, Mode::empty(), resolve);
-        let opened = File::from(opened.map_err(|error| Refusal::Io(error.into()))?);
-        judge_owner(&opened).map_err(|why| Refusal::Between(between.to_owned(), Box::new(why)))?;
-    }
-    Ok(())
-}
-
-/// Why a file is not taken for a score, or not for one that may run. Told whole, causes and all:
-/// it becomes the reason that people are shown.
-#[derive(Debug)]
-enum Refusal {
-    NotRegular,
-    NotExecutable,
-    LeavesDirectory,
-    LeadsNowhere,
-    Owner(u32),
-    Writable(u32),
-    Between(PathBuf, Box<Refusal>),
-    Conf(InvalidConf),
-    Io(io::Error),
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotRegular => f.write_str("is not a regular file"),
-            Self::NotExecutable => f.write_str("has a .conf but is not executable"),
-            Self::LeavesDirectory => f.write_str("is a link that leaves the scores directory"),
-            Self::LeadsNowhere => f.write_str("is a link that leads nowhere"),
-            Self::Owner(uid) => {
-                write!(f, "belongs to user {uid}, who is neither root nor the player's user")
-            }
-            Self::Writable(mode) => {
-                write!(f, "can be written by its group or by everybody (mode {mode:04o})")
-            }
-            Self::Between(path, why) => write!(f, "lies in {}, which {why}", path.display()),
-            Self::Conf(why) => why.fmt(f),
-            Self::Io(error) => write!(f, "cannot be read: {error}"),
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

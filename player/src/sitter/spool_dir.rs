@@ -6,7 +6,7 @@
 //!   lock                    locked while a sitter lives
 //!   journal                 see `journal.rs`
 //!   attempts/STORE-JOB-N/   one attempt's pipes and output, see `capture.rs`
-//!   spare/N/                the same of an attempt that is over, see `spares.rs`
+//!   spare/N/                a directory for the next attempt, see `spares.rs`
 //! ```
 //!
 //! Task users can enter none of it: a score gets open descriptors, never a path. Names below it are
@@ -27,7 +27,7 @@ use rustix::{
     process::geteuid,
 };
 
-use super::{capture, spares::Spares, sys::Identity};
+use super::{capture, spares::Spares};
 
 /// Why the spool cannot be used.
 #[derive(Debug)]
@@ -115,16 +115,11 @@ impl SpoolDir {
         self.dir.as_fd()
     }
 
-    /// A directory for an attempt that runs as `owner`: an empty one, or a spare one. One that is
-    /// there is of a start that never was.
-    pub(crate) fn make_attempt(
-        &mut self,
-        key: AttemptKey,
-        owner: Option<&Identity>,
-    ) -> io::Result<OwnedFd> {
+    /// A directory for an attempt: an empty one, or a spare one. One that is there is of a start
+    /// that never was.
+    pub(crate) fn make_attempt(&mut self, key: AttemptKey) -> io::Result<OwnedFd> {
         let path = self.attempt_path(&attempt_name(key));
-        let owner = owner.map_or_else(|| geteuid().as_raw(), |owner| owner.uid);
-        if self.spares.take(owner, &path) {
+        if self.spares.take(&path) {
             return self.open_attempt(&attempt_name(key));
         }
         match fs::DirBuilder::new().mode(0o700).create(&path) {

@@ -250,7 +250,7 @@ impl Stage<'_> {
         let environment = environment.map_err(StartError::Environment)?;
         let name = CString::new(plan.score.as_str()).map_err(StartError::Environment)?;
         let program = score.image.open().map_err(StartError::Score)?;
-        let dir = self.spool_dir.make_attempt(key, runner.identity.as_ref());
+        let dir = self.spool_dir.make_attempt(key);
         let dir = Rc::new(dir.map_err(StartError::Files)?);
         let tap = |stream| self.tap(&dir, stream, runner).map_err(StartError::Files);
         let (stdout, to_stdout) = tap(Stream::Stdout)?;

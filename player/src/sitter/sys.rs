@@ -676,6 +676,27 @@ pub(crate) fn exit_of(pidfd: BorrowedFd<'_>) -> io::Result<Option<i32>> {
     Ok((info.mask & EXIT != 0).then_some(info.exit_code))
 }
 
+/// Whether somebody has this file open for writing: the kernel executes no such file. `false` where
+/// it cannot be found out.
+///
+/// Asked by a read lease, which the kernel grants while there is no writer, and given back at once.
+pub(crate) fn is_open_for_writing(file: BorrowedFd<'_>) -> bool {
+    /// Of `asm-generic/fcntl.h`; libc lacks it.
+    const F_SETSIG: c_int = 10;
+    let fd = file.as_raw_fd();
+    // SAFETY: numbers alone. Whoever opens the file for writing meanwhile makes the kernel send a
+    // signal to this process: URG, which does nothing unless it is caught.
+    unsafe {
+        libc::fcntl(fd, F_SETSIG, libc::SIGURG);
+        if libc::fcntl(fd, libc::F_SETLEASE, libc::F_RDLCK) < 0 {
+            return *libc::__errno_location() == libc::EAGAIN;
+        }
+        libc::fcntl(fd, libc::F_SETLEASE, libc::F_UNLCK);
+        libc::fcntl(fd, F_SETSIG, 0);
+    }
+    false
+}
+
 /// An account, as the host's name services know it.
 pub(crate) struct Account {
     /// Its numbers.

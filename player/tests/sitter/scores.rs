@@ -17,7 +17,9 @@ use crate::{
 pub(crate) const TESTS: &[Test] = &[
     ("each_bad_score_is_disabled_with_its_reason", each_bad_score_is_disabled),
     ("a_directory_that_others_can_write_disables_all", a_directory_that_others_can_write),
+    ("a_link_on_the_way_is_judged", a_link_on_the_way_is_judged),
     ("what_is_no_score_is_not_offered", what_is_no_score_is_not_offered),
+    ("what_is_left_behind_keeps_no_score_from_starting", what_is_left_behind_keeps_no_score),
     ("a_name_cannot_leave_the_directory", a_name_cannot_leave_the_directory),
     ("parameters_are_checked_where_the_score_is", parameters_are_checked),
     ("nonsense_is_dropped", nonsense_is_dropped),
@@ -49,6 +51,9 @@ fn each_bad_score_is_disabled() {
     world.file("loose-conf.conf", "", 0o666);
     world.file("forgotten", "#!/bin/sh\n", 0o644);
     world.file("forgotten.conf", "", 0o644);
+    world.file("misspelt.conf", "", 0o644);
+    world.file("windows", "#!/bin/sh\r\necho never\r\n", 0o755);
+    world.file("unread", "#!/opt/none/python9\n", 0o755);
     fs::create_dir(world.path("scores/sub")).unwrap();
     fs::copy("/bin/true", world.path("scores/sub/inner")).unwrap();
     symlink("sub/inner", world.path("scores/deep")).unwrap();
@@ -73,6 +78,9 @@ fn each_bad_score_is_disabled() {
         ("loose-conf", "its .conf: can be written by its group"),
         ("forgotten", "has a .conf but is not executable"),
         ("deep-loose", "lies in loose, which can be written by"),
+        ("misspelt", "there is no such file beside its .conf"),
+        ("windows", "its first line (#!/bin/sh) ends with a carriage return"),
+        ("unread", "its interpreter /opt/none/python9 is not there"),
     ];
     if is_root() {
         expected.push(("foreign", "belongs to user 65534, who is neither root nor"));
@@ -104,9 +112,45 @@ fn a_directory_that_others_can_write() {
     assert!(reason.starts_with("its directory can be written by"), "{reason}");
 }
 
+fn a_link_on_the_way_is_judged() {
+    let world = World::new();
+    world.score("good", "echo good");
+    fs::create_dir(world.path("theirs")).unwrap();
+    fs::set_permissions(world.path("theirs"), fs::Permissions::from_mode(0o777)).unwrap();
+    symlink("../scores", world.path("theirs/scores")).unwrap();
+    world.set("scores_dir", format!("{:?}", world.path("theirs/scores").to_str().unwrap()));
+    let offers = world.start().scores;
+    let reason = offer(&offers, "good").spec.as_ref().unwrap_err();
+    assert!(reason.starts_with("its directory lies in /"), "{reason}");
+    assert!(reason.contains("/theirs, which can be written by"), "{reason}");
+    match world.refused(world.order("good", &[])) {
+        Refusal::ScoreDisabled(told) => assert_eq!(&told, reason),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn what_is_left_behind_keeps_no_score() {
+    let world = World::new();
+    // The kernel executes no file that somebody has open for writing.
+    let script = "if [ \"$ORC_evil\" ]; then\n\
+                  chmod 755 /dev/fd/3; exec 9<>/dev/fd/3 || exit 4; chmod 555 /dev/fd/3\n\
+                  sleep 1000 > /dev/null 2>&1 & echo $! > $OUT/left; fi; echo ran";
+    world.score("server", script);
+    world.start();
+    assert_eq!(world.output_of("server", &[("evil", "1")]), "ran\n");
+    let left = world.number_in("left");
+    let held = fs::read_link(format!("/proc/{left}/fd/9")).unwrap();
+    assert!(held.to_string_lossy().starts_with("/memfd:score"), "{held:?}");
+    for _ in 0..3 {
+        assert_eq!(world.output_of("server", &[]), "ran\n");
+    }
+    let left = rustix::process::Pid::from_raw(left).unwrap();
+    rustix::process::kill_process(left, rustix::process::Signal::KILL).unwrap();
+}
+
 fn what_is_no_score_is_not_offered() {
     let world = World::new();
-    for name in [".hidden", "backup~", "#lock#", "name with spaces", "x.conf", "ümlaut"] {
+    for name in [".hidden", "backup~", "#lock#", "name with spaces", "x.conf", "ümlaut", "x.bak"] {
         world.file(name, "#!/bin/sh\n", 0o755);
     }
     world.file("README", "plain", 0o644);

@@ -1,0 +1,230 @@
+//! A score's bytes in memory: what was hashed is what runs.
+//!
+//! An attempt gets a descriptor of the copy, so whatever it leaves behind can reach it. Nobody can
+//! change the bytes (seals). What else could be done to it is told apart by who does it:
+//!
+//! - Another user than the sitter's, which is the rule: the copy's mode lets nobody open it for
+//!   writing. That would be no harm to the bytes, but the kernel executes no file that somebody has
+//!   open for writing.
+//! - The sitter's own user, or root: may change the mode first, or does not need to. So each start
+//!   looks whether its copy can be executed, and makes another one where it cannot.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    fs::File,
+    io::{self, Read, Write},
+    os::unix::fs::{FileExt, MetadataExt},
+};
+
+use orchestra_model::score::ScoreHash;
+use rustix::{
+    fd::{AsFd, AsRawFd, OwnedFd},
+    fs::{MemfdFlags, Mode, OFlags, SealFlags},
+    io::Errno,
+};
+use sha2::{Digest, Sha256};
+
+use super::interpreter::{self, Interpreter};
+use crate::sitter::sys;
+
+/// Largest score, in bytes. Scripts and small programs; whoever needs more calls what is installed
+/// elsewhere.
+const SCORE_BYTES: u64 = 64 << 20;
+/// Everybody may read it, as interpreters must, and execute it. Nobody may open it for writing.
+const MODE: Mode = Mode::from_raw_mode(0o555);
+
+/// The bytes of one version of a score, which nobody can change.
+#[derive(Debug)]
+pub(crate) struct Image {
+    copy: RefCell<File>,
+    hash: ScoreHash,
+    interpreter: Option<Interpreter>,
+}
+
+/// Why there is no image of a file.
+#[derive(Debug)]
+pub(super) enum ImageError {
+    /// It cannot be read.
+    Read(io::Error),
+    /// No executable file in memory can be made.
+    Memory(io::Error),
+}
+
+impl Image {
+    /// Copies a file.
+    pub(super) fn copy(file: &File) -> Result<Image, ImageError> {
+        let mut bounded = file.take(SCORE_BYTES + 1);
+        let (copy, hash) = sealed(&mut bounded)?;
+        if copy.metadata().map_err(ImageError::Memory)?.len() > SCORE_BYTES {
+            return Err(ImageError::Read(io::ErrorKind::FileTooLarge.into()));
+        }
+        let interpreter = interpreter::of(&copy).map_err(ImageError::Memory)?;
+        Ok(Image { copy: RefCell::new(copy), hash, interpreter })
+    }
+
+    /// Of the bytes.
+    pub(super) fn hash(&self) -> ScoreHash {
+        self.hash
+    }
+
+    /// What the kernel starts to run it: a script's interpreter, or a program's loader.
+    pub(crate) fn interpreter(&self) -> Option<&Interpreter> {
+        self.interpreter.as_ref()
+    }
+
+    /// A descriptor to run it from. Opened anew for each attempt: interpreters read from where the
+    /// descriptor stands, and one that is shared stands at the end for the second reader.
+    pub(crate) fn open(&self) -> io::Result<OwnedFd> {
+        if let Some(opened) = open_executable(&self.copy.borrow()) {
+            return Ok(opened);
+        }
+        let copy = self.another_copy()?;
+        tracing::warn!(hash = %self.hash, "somebody keeps a score's copy from being run; made another one");
+        let opened = open_executable(&copy).ok_or(io::ErrorKind::ExecutableFileBusy);
+        self.copy.replace(copy);
+        Ok(opened?)
+    }
+
+    fn another_copy(&self) -> io::Result<File> {
+        let old = self.copy.borrow();
+        let mut bytes = FromStart { file: &old, at: 0 };
+        let (copy, hash) = sealed(&mut bytes).map_err(ImageError::into_io)?;
+        match hash == self.hash {
+            true => Ok(copy),
+            false => Err(io::Error::other("the score's copy in memory has changed")),
+        }
+    }
+}
+
+/// Opens a copy for one attempt; `None` where the kernel would not execute it.
+fn open_executable(copy: &File) -> Option<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", copy.as_raw_fd());
+    let opened = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let as_made = Mode::from_raw_mode(copy.metadata().ok()?.mode()) == MODE;
+    (as_made && !sys::is_open_for_writing(opened.as_fd())).then_some(opened)
+}
+
+/// Copies bytes into memory that nobody can change; with their hash.
+fn sealed(bytes: &mut dyn Read) -> Result<(File, ScoreHash), ImageError> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // Executable on purpose, whatever the system's default for memory files is.
+    let memory = match rustix::fs::memfd_create(c"score", flags | MemfdFlags::EXEC) {
+        // Before Linux 6.3.
+        Err(Errno::INVAL) => rustix::fs::memfd_create(c"score", flags),
+        made => made,
+    };
+    let failed = |error: Errno| ImageError::Memory(error.into());
+    let mut memory = File::from(memory.map_err(failed)?);
+    let mut hasher = Sha256::new();
+    let mut chunk = vec![0; 64 << 10];
+    loop {
+        let read = bytes.read(&mut chunk).map_err(ImageError::Read)?;
+        if read == 0 {
+            break;
+        }
+        hasher.update(&chunk[..read]);
+        memory.write_all(&chunk[..read]).map_err(ImageError::Memory)?;
+    }
+    rustix::fs::fchmod(&memory, MODE).map_err(failed)?;
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    // The last one keeps the mode's executable bits; unknown before Linux 6.3.
+    match rustix::fs::fcntl_add_seals(&memory, seals | SealFlags::EXEC) {
+        Err(Errno::INVAL) => rustix::fs::fcntl_add_seals(&memory, seals).map_err(failed)?,
+        added => added.map_err(failed)?,
+    }
+    Ok((memory, ScoreHash(hasher.finalize().into())))
+}
+
+/// Reads a file from its start, wherever its descriptor stands.
+struct FromStart<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for FromStart<'_> {
+    fn read(&mut self, chunk: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(chunk, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl ImageError {
+    fn into_io(self) -> io::Error {
+        match self {
+            Self::Read(error) | Self::Memory(error) => error,
+        }
+    }
+}
+
+impl fmt::Display for ImageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(error) => write!(f, "cannot be read: {error}"),
+            Self::Memory(error) if error.kind() == io::ErrorKind::PermissionDenied => f.write_str(
+                "cannot be copied to where it would run: this system forbids executable files in \
+                 memory. Where vm.memfd_noexec is 2, set it to 1 (sysctl vm.memfd_noexec=1); else \
+                 a security module forbids them to the player",
+            ),
+            Self::Memory(error) => write!(f, "cannot be copied to memory: {error}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::fs::PermissionsExt, process::Command};
+
+    use super::*;
+
+    fn image(script: &str) -> Image {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all_at(script.as_bytes(), 0).unwrap();
+        std::io::Seek::rewind(&mut file).unwrap();
+        Image::copy(&file).unwrap()
+    }
+
+    /// Executes it as an attempt would, and returns its exit code.
+    fn run(image: &Image) -> Option<i32> {
+        let program = image.open().unwrap();
+        rustix::io::fcntl_setfd(&program, rustix::io::FdFlags::empty()).unwrap();
+        let path = format!("/proc/{}/fd/{}", std::process::id(), program.as_raw_fd());
+        Command::new(path).status().unwrap().code()
+    }
+
+    #[test]
+    fn nobody_but_its_owner_could_open_it_for_writing() {
+        let image = image("#!/bin/sh\nexit 5\n");
+        let opened = File::from(image.open().unwrap());
+        assert_eq!(opened.metadata().unwrap().permissions().mode() & 0o7777, 0o555);
+        let seals = rustix::fs::fcntl_get_seals(&opened).unwrap();
+        assert!(seals.contains(SealFlags::SEAL | SealFlags::WRITE | SealFlags::GROW));
+        assert_eq!(run(&image), Some(5));
+    }
+
+    #[test]
+    fn what_its_owner_left_open_for_writing_keeps_no_later_start() {
+        let image = image("#!/bin/sh\nexit 5\n");
+        for _ in 0..3 {
+            let opened = File::from(image.open().unwrap());
+            let path = format!("/proc/self/fd/{}", opened.as_raw_fd());
+            opened.set_permissions(PermissionsExt::from_mode(0o777)).unwrap();
+            let writer = File::options().write(true).open(&path).unwrap();
+            opened.set_permissions(PermissionsExt::from_mode(0o555)).unwrap();
+            assert_eq!(run(&image), Some(5));
+            assert!(writer.write_at(b"x", 0).is_err(), "its bytes are sealed");
+            drop(writer);
+        }
+    }
+
+    #[test]
+    fn a_mode_that_its_owner_took_away_keeps_no_later_start() {
+        let image = image("#!/bin/sh\nexit 5\n");
+        let opened = File::from(image.open().unwrap());
+        // Newer kernels refuse the change.
+        let _ = opened.set_permissions(PermissionsExt::from_mode(0o000));
+        assert_eq!(run(&image), Some(5));
+        assert_eq!(image.open().map(File::from).unwrap().metadata().unwrap().mode() & 0o777, 0o555);
+    }
+}
