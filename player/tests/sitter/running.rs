@@ -25,6 +25,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("64_mib_of_output_are_cut_and_counted", much_output_is_cut_and_counted),
     ("a_running_attempt_keeps_its_version", a_running_attempt_keeps_its_version),
     ("another_user_can_write_its_output", another_user_can_write_its_output),
+    ("what_starts_a_script_again_finds_it", what_starts_a_script_again_finds_it),
     ("an_unknown_user_is_a_refusal", an_unknown_user_is_a_refusal),
     ("parameters_never_touch_the_disk", parameters_never_touch_the_disk),
     ("the_largest_parameters_arrive", the_largest_parameters_arrive),
@@ -225,6 +226,19 @@ fn another_user_can_write_its_output() {
     assert!(stdout.starts_with("nobody\n65534\n/"), "{stdout}");
     assert!(stdout.ends_with("to-stdout\n"), "{stdout}");
     assert!(stderr.starts_with("to-stderr\n"), "{stderr}");
+}
+
+fn what_starts_a_script_again_finds_it() {
+    let world = World::new();
+    // As sudo does, it closes all descriptors, so that `$0` is nothing to it.
+    world.score(
+        "again",
+        "if [ \"$1\" ]; then echo again $1; exit; fi\n\
+         sh -c 'exec 3<&-; exec \"$0\" by-zero' $0 2> /dev/null\n\
+         sh -c 'exec 3<&-; exec \"$0\" by-process' /proc/$$/fd/3",
+    );
+    world.start();
+    assert_eq!(world.output_of("again", &[]), "again by-process\n");
 }
 
 fn an_unknown_user_is_a_refusal() {
