@@ -72,7 +72,10 @@ pub(crate) struct Program {
 impl Program {
     /// With the process's own outputs.
     pub(crate) fn new(shared: Shared, environment: Environment) -> Self {
-        let console = Console::of_process(shared.color, environment.no_color);
+        let mut console = Console::of_process(shared.color, environment.no_color);
+        if shared.json {
+            console.answer_in_json();
+        }
         Self { console, shared, environment }
     }
 

@@ -2,10 +2,25 @@
 //!
 //! A reader that goes away (`getstatus --tasks | head`) is no failure: from then on answers go
 //! nowhere, and whoever writes much asks [`Answer::is_closed`] now and then.
+//!
+//! Everything that these programs say leaves them here, and nothing here lets a character through
+//! that a terminal obeys or a person cannot see (see [`orchestra_model::foreign`]), whoever wrote
+//! it and whichever view forgot to look. Excepted are line ends, tabs, and our own colours. One more
+//! thing is: what scores wrote goes to files and pipes as it is ([`Page::foreign`]), because it may
+//! be data. To a terminal it does not.
 
-use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::{
+    borrow::Cow,
+    io::{self, BufWriter, IsTerminal as _, Write},
+};
 
-use crate::{args::Colour, error::Failure, view::Style};
+use orchestra_model::foreign;
+
+use crate::{
+    args::Colour,
+    error::Failure,
+    view::{Page, Style, colour_at_start},
+};
 
 /// The program's two ways out, and how each looks.
 pub struct Console {
@@ -31,40 +46,92 @@ impl Console {
             terminal,
         };
         let narrating = io::stderr().is_terminal();
+        let answering = style(io::stdout().is_terminal());
         Self {
-            out: Answer::new(Box::new(io::stdout().lock())),
-            style: style(io::stdout().is_terminal()),
+            out: Answer::new(Box::new(io::stdout().lock()), answering),
+            style: answering,
             narration: style(narrating),
             interactive: narrating && io::stdin().is_terminal(),
         }
     }
 
-    /// Tells a line on standard error.
-    pub fn narrate(&self, line: impl std::fmt::Display) {
-        narrate(line);
+    /// Has answers be JSON: what must not be seen is written as JSON writes it.
+    pub fn answer_in_json(&mut self) {
+        self.out.json = true;
     }
 
-    /// Writes bytes to standard error as they are.
-    pub fn narrate_bytes(&self, bytes: &[u8]) {
-        let _ = io::stderr().lock().write_all(bytes);
+    /// Tells a line on standard error.
+    pub fn narrate(&self, line: impl std::fmt::Display) {
+        tell(&format!("{line}\n"), self.narration);
+    }
+
+    /// Tells text on standard error whose line ends are in it.
+    pub fn narrate_text(&self, text: &str) {
+        tell(text, self.narration);
+    }
+
+    /// Writes what a score wrote to standard error.
+    pub fn narrate_foreign(&self, bytes: &[u8]) {
+        let bytes = if self.narration.terminal { foreign::lines(bytes) } else { bytes.into() };
+        let _ = io::stderr().lock().write_all(&bytes);
     }
 }
 
-/// Tells a line on standard error. That nobody can read it is no reason to fail.
+/// Tells text on standard error. That nobody can read it is no reason to fail.
+pub fn tell(text: &str, style: Style) {
+    let _ = io::stderr().lock().write_all(&safe(text.as_bytes(), style));
+}
+
+/// Text with nothing in it that a terminal would obey but our own colours.
+fn safe(text: &[u8], style: Style) -> Cow<'_, [u8]> {
+    if !style.colour || !text.contains(&b'\x1b') {
+        return foreign::lines(text);
+    }
+    let mut safe = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(escape) = rest.iter().position(|byte| *byte == b'\x1b') {
+        let (before, after) = rest.split_at(escape);
+        safe.extend_from_slice(&foreign::lines(before));
+        let ours = colour_at_start(after);
+        let (here, later) = after.split_at(ours.unwrap_or(1));
+        match ours {
+            Some(_) => safe.extend_from_slice(here),
+            None => safe.extend_from_slice(&foreign::lines(here)),
+        }
+        rest = later;
+    }
+    safe.extend_from_slice(&foreign::lines(rest));
+    safe.into()
+}
+
+/// Tells a line on standard error.
 pub fn narrate(line: impl std::fmt::Display) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    tell(&format!("{line}\n"), Style::default());
 }
 
 /// Buffered standard output that outlives its reader.
 pub struct Answer {
     out: BufWriter<Box<dyn Write>>,
+    style: Style,
+    json: bool,
+    /// The beginning of a line.
+    pending: Vec<u8>,
     closed: bool,
 }
 
+/// Longest beginning of a line that is kept back until the rest of it comes.
+const PENDING: usize = 64 << 10;
+
 impl Answer {
     /// Over this writer.
-    pub fn new(out: Box<dyn Write>) -> Self {
-        Self { out: BufWriter::with_capacity(64 << 10, out), closed: false }
+    pub fn new(out: Box<dyn Write>, style: Style) -> Self {
+        Self {
+            out: BufWriter::with_capacity(64 << 10, out),
+            style,
+            json: false,
+            pending: Vec::new(),
+            closed: false,
+        }
     }
 
     /// Whether the reader went away, so that further writing is in vain.
@@ -77,15 +144,35 @@ impl Answer {
         self.flush().map_err(unwritten)
     }
 
-    fn unless_closed<T>(&mut self, result: io::Result<T>, otherwise: T) -> io::Result<T> {
+    /// Lets the first bytes of what is pending out, as they may be seen.
+    fn let_out(&mut self, count: usize) -> io::Result<()> {
+        let later = self.pending.split_off(count);
+        let now = std::mem::replace(&mut self.pending, later);
+        let safe = if self.json { foreign::json(&now) } else { safe(&now, self.style) };
+        let written = self.out.write_all(&safe);
+        self.unless_closed(written)
+    }
+
+    fn unless_closed(&mut self, result: io::Result<()>) -> io::Result<()> {
         match result {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 self.closed = true;
-                Ok(otherwise)
+                Ok(())
             }
             result => result,
         }
     }
+}
+
+/// How many of these bytes can be looked at without those that follow: whole lines, or, of a very
+/// long one, what ends neither within a character nor within a colour.
+fn complete(bytes: &[u8]) -> usize {
+    let line = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    if bytes.len() - line < PENDING {
+        return line;
+    }
+    let blank = bytes.iter().rposition(|byte| matches!(byte, b' ' | b',' | b'"'));
+    blank.map_or(bytes.len(), |at| at + 1).max(line)
 }
 
 impl Write for Answer {
@@ -93,16 +180,34 @@ impl Write for Answer {
         if self.closed {
             return Ok(bytes.len());
         }
-        let written = self.out.write(bytes);
-        self.unless_closed(written, bytes.len())
+        self.pending.extend_from_slice(bytes);
+        if bytes.contains(&b'\n') || self.pending.len() >= PENDING {
+            self.let_out(complete(&self.pending))?;
+        }
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        self.let_out(self.pending.len())?;
         if self.closed {
             return Ok(());
         }
         let flushed = self.out.flush();
-        self.unless_closed(flushed, ())
+        self.unless_closed(flushed)
+    }
+}
+
+impl Page for Answer {
+    fn foreign(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.style.terminal {
+            return self.write_all(&foreign::lines(bytes));
+        }
+        self.let_out(self.pending.len())?;
+        if self.closed {
+            return Ok(());
+        }
+        let written = self.out.write_all(bytes);
+        self.unless_closed(written)
     }
 }
 
@@ -126,11 +231,66 @@ mod tests {
                 Ok(())
             }
         }
-        let mut answer = Answer::new(Box::new(Gone));
+        let mut answer = Answer::new(Box::new(Gone), Style::default());
         for _ in 0..3 {
             answer.write_all(&[b'x'; 100_000]).unwrap();
         }
         assert!(answer.is_closed());
         assert!(answer.finish().is_ok());
+    }
+
+    /// What comes out of an answer.
+    fn written(style: Style, write: impl FnOnce(&mut Answer)) -> Vec<u8> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut answer = Answer::new(Box::new(file.reopen().unwrap()), style);
+        write(&mut answer);
+        answer.finish().unwrap();
+        std::fs::read(file.path()).unwrap()
+    }
+
+    /// What comes out of an answer that is written byte by byte.
+    fn shown(style: Style, json: bool, text: &[u8]) -> String {
+        let shown = written(style, |answer| {
+            answer.json = json;
+            text.iter().for_each(|byte| answer.write_all(&[*byte]).unwrap());
+        });
+        String::from_utf8(shown).unwrap()
+    }
+
+    #[test]
+    fn nothing_that_a_view_writes_reaches_a_reader_unseen() {
+        let hostile = "a\u{202e}b\u{9b}2J\x1b]0;x\x07\n\tä\x1b[31mred\x1b[0m".as_bytes();
+        let plain = "a\\u{202e}b\\u{9b}2J\\u{1b}]0;x\\u{7}\n\tä";
+        for terminal in [false, true] {
+            let style = Style { colour: false, terminal };
+            let written = format!("{plain}\\u{{1b}}[31mred\\u{{1b}}[0m");
+            assert_eq!(shown(style, false, hostile), written);
+            let bright = Style { colour: true, terminal };
+            assert_eq!(shown(bright, false, hostile), format!("{plain}\x1b[31mred\x1b[0m"));
+        }
+        assert_eq!(shown(Style::default(), false, b"\x9b"), "\\x9b");
+        let json = "{\"a\":\"\u{202e}\u{e0041}\"}";
+        assert_eq!(
+            shown(Style::default(), true, json.as_bytes()),
+            "{\"a\":\"\\u202e\\udb40\\udc41\"}"
+        );
+    }
+
+    #[test]
+    fn a_very_long_line_is_not_kept_back_and_not_torn() {
+        let text = format!("{}\u{202e}, ", "ä".repeat(100)).repeat(2_000);
+        let shown = shown(Style::default(), false, text.as_bytes());
+        assert_eq!(shown, text.replace('\u{202e}', "\\u{202e}"));
+    }
+
+    #[test]
+    fn what_scores_wrote_is_true_in_a_file_and_harmless_on_a_terminal() {
+        for (terminal, wanted) in [(false, &b"x: a\x9bb\n"[..]), (true, b"x: a\\x9bb\n")] {
+            let shown = written(Style { colour: true, terminal }, |answer| {
+                write!(answer, "x: ").unwrap();
+                answer.foreign(b"a\x9bb\n").unwrap();
+            });
+            assert_eq!(shown, wanted);
+        }
     }
 }

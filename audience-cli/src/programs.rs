@@ -8,10 +8,12 @@ use crate::{
     args::{OrcArgs, StatusArgs, SubmitArgs, Verb},
     commands::{self, Program},
     config::Environment,
+    console::tell,
     error::Failure,
     exit::Exit,
     input::Inputs,
     sandbox,
+    view::Style,
 };
 
 /// `submitjob`: submits a score over hosts, or a flow from a file.
@@ -53,12 +55,12 @@ fn run<A: Parser>(command: impl FnOnce(A, Environment) -> Result<u8, Failure>) -
         Ok(args) => match command(args, Environment::read()) {
             Ok(code) => code,
             Err(failure) => {
-                complain(&failure.render());
+                tell(&failure.render(), Style::default());
                 failure.exit.code()
             }
         },
         Err(error) if error.use_stderr() => {
-            complain(&error.to_string());
+            tell(&error.to_string(), Style::default());
             Exit::Usage.code()
         }
         // Help or version, asked for.
@@ -69,10 +71,4 @@ fn run<A: Parser>(command: impl FnOnce(A, Environment) -> Result<u8, Failure>) -
         },
     };
     ExitCode::from(code)
-}
-
-/// That nobody can read it is no reason for another failure.
-fn complain(text: &str) {
-    use io::Write as _;
-    let _ = io::stderr().lock().write_all(text.as_bytes());
 }

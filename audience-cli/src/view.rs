@@ -16,4 +16,5 @@ pub mod scores;
 mod style;
 pub mod task;
 
-pub use style::{Style, elapsed, one_line, when, when_about};
+pub(crate) use style::colour_at_start;
+pub use style::{Page, Style, elapsed, one_line, when, when_about};

@@ -1,7 +1,7 @@
 //! `orc logs`: what a task wrote, attempt by attempt. Its standard output goes to standard
 //! output, its standard error and what is said about it to standard error.
 
-use std::{fmt::Write as _, io::Write as _};
+use std::fmt::Write as _;
 
 use orchestra_model::delivery::Outcome;
 
@@ -13,8 +13,9 @@ use crate::{
     error::Failure,
     exit::Exit,
     view::{
-        elapsed,
+        Page as _, elapsed,
         json::{Attempt, List},
+        one_line,
         output::text,
         task::signal_name,
         when_about,
@@ -51,10 +52,10 @@ pub(crate) fn logs(args: &LogsArgs, program: &mut Program) -> Result<Exit, Failu
 fn show(log: &AttemptLog, console: &mut Console) -> Result<(), Failure> {
     console.narrate(heading(log));
     let stdout = text(&log.end.stdout);
-    console.out.write_all(&console.style.foreign(&stdout)).map_err(unwritten)?;
+    console.out.foreign(&stdout).map_err(unwritten)?;
     console.out.finish()?;
     let stderr = text(&log.end.stderr);
-    console.narrate_bytes(&console.narration.foreign(&stderr));
+    console.narrate_foreign(&stderr);
     Ok(())
 }
 
@@ -66,7 +67,7 @@ fn heading(log: &AttemptLog) -> String {
         Outcome::Signalled(signal) => signal_name(*signal),
         Outcome::TimedOut => "timed-out".to_owned(),
         Outcome::Cancelled => "cancelled".to_owned(),
-        Outcome::Lost(why) => format!("lost: {}", why.escape_debug()),
+        Outcome::Lost(why) => format!("lost: {}", one_line(why)),
     };
     let mut text = format!("{}@{}#{} {outcome}", log.job, log.host, log.attempt);
     if let Some(started) = end.started_at {

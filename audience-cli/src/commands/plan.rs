@@ -12,7 +12,7 @@ use crate::{
     error::Failure,
     exit::Exit,
     input::Inputs,
-    view::plan as view,
+    view::{one_line, plan as view},
 };
 
 /// `orc plan`.
@@ -49,6 +49,7 @@ fn verdict(planned: &Planned) -> Result<Exit, Failure> {
     match &planned.refusal {
         None => Ok(Exit::Ok),
         Some(refusal) => {
+            let refusal = one_line(refusal);
             Err(Failure::broken(format!("submitted now, it would be refused: {refusal}")))
         }
     }

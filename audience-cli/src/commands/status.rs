@@ -128,7 +128,6 @@ impl Asking {
         references: &[Reference],
         program: &mut Program,
     ) -> Result<(), Failure> {
-        let style = program.console.style;
         let now = program.now();
         let mut gathered = Gathered::default();
         let mut several = Several::new("asking for flows", references.len());
@@ -140,8 +139,8 @@ impl Asking {
         self.exit = self.exit.worse(several.finish());
         let out = &mut program.console.out;
         let written = match self.shape {
-            Shape::Differences => gathered.write_differences(out, style),
-            _ => gathered.write(out, style),
+            Shape::Differences => gathered.write_differences(out),
+            _ => gathered.write(out),
         };
         written.map_err(unwritten)
     }
@@ -171,11 +170,11 @@ impl Asking {
             }
             Shape::Gathered | Shape::Differences => gathered.add(task).map(|()| false),
             Shape::Lines => {
-                output::lines(out, task, style).map_err(unwritten)?;
+                output::lines(out, task).map_err(unwritten)?;
                 Ok(out.is_closed())
             }
             Shape::Responses => {
-                output::response(out, task, style).map_err(unwritten)?;
+                output::response(out, task).map_err(unwritten)?;
                 Ok(out.is_closed())
             }
         })

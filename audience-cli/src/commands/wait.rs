@@ -197,7 +197,7 @@ impl Watcher {
             () = sleep(SECOND_CTRL_C) => return Ok(()),
             _ = self.interrupts.recv() => {}
         }
-        program.console.narrate_bytes(format!("cancel flow {flow}? [y/N] ").as_bytes());
+        program.console.narrate_text(&format!("cancel flow {flow}? [y/N] "));
         let (answer, answered) = oneshot::channel();
         // Reading a line cannot be given up, so it has a thread that ends with the process.
         std::thread::spawn(move || {
@@ -363,6 +363,7 @@ impl Following {
 /// A line of JSON, at once.
 fn tell_json(heard: &Watched, program: &mut Program) -> Result<(), Failure> {
     let line = json_line(heard).map_err(|error| unwritten(error.into()))?;
+    program.console.answer_in_json();
     writeln!(program.console.out, "{line}").map_err(unwritten)?;
     program.console.out.finish()
 }
@@ -384,10 +385,10 @@ async fn tell_end(client: &mut Client, flow: &FlowStatus, program: &mut Program)
             let mut text = Vec::new();
             // Into memory, which takes everything.
             let _ = failures.write(&mut text, style);
-            console.narrate_bytes(&text);
+            console.narrate_text(&String::from_utf8_lossy(&text));
         }
         // The verdict stands whether or not the list came.
-        Err(failure) => console.narrate_bytes(failure.render().as_bytes()),
+        Err(failure) => console.narrate_text(&failure.render()),
     }
 }
 

@@ -39,12 +39,7 @@
 //! ```
 
 use std::{
-    env,
-    ffi::OsString,
-    io::{self, Write as _},
-    os::unix::process::CommandExt as _,
-    path::PathBuf,
-    process::Command,
+    env, ffi::OsString, io, os::unix::process::CommandExt as _, path::PathBuf, process::Command,
 };
 
 use orchestra_model::HostSet;
@@ -231,9 +226,9 @@ fn within(args: &WithinArgs) -> u8 {
     }
 }
 
-/// Tells a line on standard error. That nobody can read it is no reason to fail.
+/// Tells a line on standard error.
 fn tell(line: impl std::fmt::Display) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    crate::console::tell(&format!("{line}\n"), crate::view::Style::default());
 }
 
 /// A runtime of this thread alone, for waiting.

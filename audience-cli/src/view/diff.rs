@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::style::Style;
+use super::Page;
 
 /// Unchanged lines that are shown around a change.
 const CONTEXT: usize = 3;
@@ -19,12 +19,7 @@ enum Line<'a> {
 }
 
 /// Writes what leads from `old` to `new`: changed lines with those around them.
-pub(super) fn write(
-    out: &mut dyn io::Write,
-    old: &[u8],
-    new: &[u8],
-    style: Style,
-) -> io::Result<()> {
+pub(super) fn write(out: &mut dyn Page, old: &[u8], new: &[u8]) -> io::Result<()> {
     let lines = compare(&split(old), &split(new));
     let changed = |line: &Line<'_>| !matches!(line, Line::Same(_));
     let mut shown_to = 0;
@@ -35,27 +30,27 @@ pub(super) fn write(
         }
         // Up to the change only: what follows is shown with the next change, or at the end.
         for line in lines.get(from..=at).unwrap_or_default() {
-            write_line(out, line, style)?;
+            write_line(out, line)?;
         }
         shown_to = at + 1;
         let next = lines.iter().skip(shown_to).position(changed);
         let after = next.unwrap_or(lines.len() - shown_to).min(CONTEXT);
         for line in lines.get(shown_to..shown_to + after).unwrap_or_default() {
-            write_line(out, line, style)?;
+            write_line(out, line)?;
         }
         shown_to += after;
     }
     Ok(())
 }
 
-fn write_line(out: &mut dyn io::Write, line: &Line<'_>, style: Style) -> io::Result<()> {
+fn write_line(out: &mut dyn Page, line: &Line<'_>) -> io::Result<()> {
     let (sign, text) = match line {
         Line::Same(text) => (b" ", text),
         Line::Gone(text) => (b"-", text),
         Line::New(text) => (b"+", text),
     };
     out.write_all(sign)?;
-    out.write_all(&style.foreign(text))?;
+    out.foreign(text)?;
     out.write_all(b"\n")
 }
 
@@ -123,7 +118,7 @@ mod tests {
 
     fn diff(old: &str, new: &str) -> String {
         let mut out = Vec::new();
-        write(&mut out, old.as_bytes(), new.as_bytes(), Style::default()).unwrap();
+        write(&mut out, old.as_bytes(), new.as_bytes()).unwrap();
         String::from_utf8(out).unwrap()
     }
 

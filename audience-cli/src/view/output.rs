@@ -10,7 +10,7 @@ use orchestra_model::{
     status::TaskStatus,
 };
 
-use super::{diff, style::Style};
+use super::{Page, diff};
 use crate::error::Failure;
 
 /// Most bytes of different outputs that are kept while gathering.
@@ -90,7 +90,7 @@ impl Gathered {
     }
 
     /// Writes, for each job, how the other outputs differ from the most common one.
-    pub fn write_differences(self, out: &mut dyn io::Write, style: Style) -> io::Result<()> {
+    pub fn write_differences(self, out: &mut dyn Page) -> io::Result<()> {
         let groups = self.sorted();
         for groups in groups.chunk_by(|((a, _), _), ((b, _), _)| a == b) {
             // The first of the most common ones.
@@ -101,42 +101,42 @@ impl Gathered {
             for ((_, text), group) in groups.iter().filter(|((_, text), _)| text != common) {
                 let hosts = HostSet::from_names(group.hosts.iter().cloned());
                 writeln!(out, "+++ {job} {}", hosts.counted())?;
-                diff::write(out, common, text, style)?;
+                diff::write(out, common, text)?;
             }
         }
         Ok(())
     }
 
     /// Writes each output once, under its hosts, folded.
-    pub fn write(self, out: &mut dyn io::Write, style: Style) -> io::Result<()> {
+    pub fn write(self, out: &mut dyn Page) -> io::Result<()> {
         let groups = self.sorted();
         let several = groups.windows(2).any(|pair| pair[0].0.0 != pair[1].0.0);
         for ((job, text), group) in groups {
             let hosts = HostSet::from_names(group.hosts);
             let job = if several { format!("{job} ") } else { String::new() };
             writeln!(out, "{RULE}\n{job}{}\n{RULE}", hosts.counted())?;
-            out.write_all(&style.foreign(&text))?;
+            out.foreign(&text)?;
         }
         Ok(())
     }
 }
 
 /// Writes a task's output with the host before each line.
-pub fn lines(out: &mut dyn io::Write, task: &TaskStatus, style: Style) -> io::Result<()> {
+pub fn lines(out: &mut dyn Page, task: &TaskStatus) -> io::Result<()> {
     let (Some(end), Some(host)) = (task.end.as_deref(), &task.host) else { return Ok(()) };
     for line in both(end).split_inclusive(|b| *b == b'\n') {
         write!(out, "{host}: ")?;
-        out.write_all(&style.foreign(line))?;
+        out.foreign(line)?;
     }
     Ok(())
 }
 
 /// Writes a task's response, a pair a line.
-pub fn response(out: &mut dyn io::Write, task: &TaskStatus, style: Style) -> io::Result<()> {
+pub fn response(out: &mut dyn Page, task: &TaskStatus) -> io::Result<()> {
     let (Some(end), Some(host)) = (task.end.as_deref(), &task.host) else { return Ok(()) };
     for (key, value) in &end.response {
         write!(out, "{host}: ")?;
-        out.write_all(&style.foreign(format!("{key}={value}\n").as_bytes()))?;
+        out.foreign(format!("{key}={value}\n").as_bytes())?;
     }
     Ok(())
 }
@@ -162,7 +162,7 @@ mod tests {
         let mut gathered = Gathered::default();
         tasks.iter().for_each(|task| gathered.add(task).unwrap());
         let mut out = Vec::new();
-        gathered.write(&mut out, Style::default()).unwrap();
+        gathered.write(&mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -187,7 +187,7 @@ mod tests {
             gathered.add(&task(host, 1, text)).unwrap();
         }
         let mut out = Vec::new();
-        gathered.write_differences(&mut out, Style::default()).unwrap();
+        gathered.write_differences(&mut out).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "--- 42.1.1 db[2-3] (2)\n+++ 42.1.1 db1 (1)\n a\n-c\n+b\n\
@@ -199,8 +199,8 @@ mod tests {
     fn lines_and_responses_have_their_host() {
         let mut out = Vec::new();
         let task = task("db1", 1, "a\nb");
-        lines(&mut out, &task, Style::default()).unwrap();
-        response(&mut out, &task, Style::default()).unwrap();
+        lines(&mut out, &task).unwrap();
+        response(&mut out, &task).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "db1: a\ndb1: b\ndb1: k=v\n");
     }
 

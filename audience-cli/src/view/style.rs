@@ -1,8 +1,9 @@
 //! Colour, times, and text that comes from elsewhere.
 
-use std::{borrow::Cow, fmt};
+use std::{fmt, io};
 
 use orchestra_model::{
+    foreign,
     state::{FlowState, JobState, TaskState},
     time::{Millis, Timestamp},
 };
@@ -12,7 +13,7 @@ use orchestra_model::{
 pub struct Style {
     /// Whether states are coloured.
     pub colour: bool,
-    /// Whether it is a terminal, which control characters could take over.
+    /// Whether it is a terminal.
     pub terminal: bool,
 }
 
@@ -65,38 +66,34 @@ impl Style {
     fn paint<'a>(self, text: &'a str, colour: &'static str) -> Painted<'a> {
         Painted { text, colour: if self.colour { colour } else { "" } }
     }
-
-    /// What a score or player said, in one line or more: on a terminal without the control
-    /// characters that could take it over.
-    pub fn foreign(self, bytes: &[u8]) -> Cow<'_, [u8]> {
-        if self.terminal && bytes.iter().any(|b| is_control(*b)) {
-            Cow::Owned(escaped(&String::from_utf8_lossy(bytes)).into_bytes())
-        } else {
-            Cow::Borrowed(bytes)
-        }
-    }
 }
 
 /// A player's or the conductor's words as one line that is safe to show anywhere.
 pub fn one_line(text: &str) -> String {
-    escaped(text).replace('\n', "\\n").replace('\t', " ")
+    foreign::OneLine(text).to_string()
 }
 
-fn is_control(byte: u8) -> bool {
-    // C1 controls are two bytes in UTF-8 and begin with 0xc2; text without either is common.
-    (byte < 0x20 && byte != b'\n' && byte != b'\t') || byte == 0x7f || byte == 0xc2
+/// Where answers are written to.
+pub trait Page: io::Write {
+    /// Writes what a score wrote, in one line or more: to a terminal as it may be seen, to anything
+    /// else as it is.
+    fn foreign(&mut self, bytes: &[u8]) -> io::Result<()>;
 }
 
-fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() && c != '\n' && c != '\t' {
-            safe.extend(c.escape_default());
-        } else {
-            safe.push(c);
-        }
+/// In memory, as in a file.
+impl Page for Vec<u8> {
+    fn foreign(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.extend_from_slice(bytes);
+        Ok(())
     }
-    safe
+}
+
+/// How long the colour is, or the end of one, that begins here: those that [`Style`] makes.
+pub(crate) fn colour_at_start(bytes: &[u8]) -> Option<usize> {
+    ["0", RED, GREEN, YELLOW, DIM].iter().find_map(|colour| {
+        let rest = bytes.strip_prefix(b"\x1b[")?.strip_prefix(colour.as_bytes())?;
+        Some(bytes.len() - rest.strip_prefix(b"m")?.len())
+    })
 }
 
 struct Painted<'a> {
@@ -151,13 +148,8 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_cannot_be_taken_over() {
-        let style = Style { colour: false, terminal: true };
-        let hostile = "a\x1b[2Jb\u{9b}c\n\td".as_bytes();
-        let shown = String::from_utf8(style.foreign(hostile).into_owned()).unwrap();
-        assert_eq!(shown, "a\\u{1b}[2Jb\\u{9b}c\n\td");
-        assert_eq!(Style::default().foreign(hostile), hostile);
-        assert_eq!(one_line("a\nb\x1b"), "a\\nb\\u{1b}");
+    fn a_line_stays_one() {
+        assert_eq!(one_line("a\nb\x1b\u{202e}\tc"), "a\\nb\\u{1b}\\u{202e} c");
     }
 
     #[test]

@@ -6,6 +6,8 @@ mod deployment;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod ledger;
 #[cfg(test)]
 mod orc;

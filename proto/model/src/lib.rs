@@ -9,6 +9,7 @@
 pub mod delivery;
 pub mod deployment;
 pub mod flow;
+pub mod foreign;
 pub mod hostset;
 pub mod ids;
 pub mod ledger;

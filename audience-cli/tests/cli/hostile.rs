@@ -1,0 +1,171 @@
+//! What others wrote, in every view: nothing that a terminal obeys or a person cannot see leaves the
+//! programs, and no text makes a line of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use audience_cli::args::OrcArgs;
+use clap::CommandFactory as _;
+use orchestra_model::{
+    delivery::Outcome,
+    foreign,
+    names::{AudienceName, HostName, ScoreName},
+    record::Drain,
+    score::{ScoreHash, ScoreOffer, ScoreSpec},
+    state::TaskState,
+    status::PlayerStatus,
+    time::Timestamp,
+};
+use orchestra_proto::{Planned, v1};
+
+use crate::{
+    fake::{Fake, Ran},
+    values::{JOB, stalled, task, told_status},
+};
+
+const HOSTILE: &str = "a\u{202e}b\u{9b}2Jc\x1b]0;t\x07\u{2028}\u{e0041}\u{200b}\rd\nforged line";
+
+/// A verb of `orc` each, and the other programs. Nothing here may be left out: see the test.
+const LINES: [&str; 44] = [
+    "getstatus",
+    "getstatus 42",
+    "getstatus 42 --json",
+    "getstatus 42 --tasks",
+    "getstatus 42 --tasks --json",
+    "getstatus 42 --failed",
+    "getstatus 42 --response --json",
+    "submitjob hello -w db1",
+    "submitjob hello -w db1 --json",
+    "submitjob hello -w db1 --wait --jsonl --wait-timeout 1s",
+    "submitjob hello -w db1 --wait --wait-timeout 1s",
+    "submitjob hello -w db1 --plan",
+    "orc plan hello -w db1",
+    "orc plan hello -w db1 --json",
+    "orc explain 42",
+    "orc explain 42 --json",
+    "orc wait 42 --wait-timeout 1s",
+    "orc wait 42 --wait-timeout 1s --jsonl",
+    "orc pause 42",
+    "orc resume 42",
+    "orc promote 42",
+    "orc retry 42",
+    "orc cancel 42",
+    "orc flows",
+    "orc flows --json",
+    "orc players",
+    "orc players --json",
+    "orc players --drained",
+    "orc drain db1 --reason disk",
+    "orc undrain db1",
+    "orc scores",
+    "orc scores --json",
+    "orc scores --drift",
+    "orc logs 42@db1 --json",
+    "orc logs 42@db1",
+    "orc ledger",
+    "orc ledger --json",
+    "orc deployment list",
+    "orc hostset db1",
+    "orc hostset db\u{202e}1",
+    "orc conductor status",
+    "orc conductor reload",
+    "orc groups",
+    "orc sandbox ps",
+];
+
+fn player() -> PlayerStatus {
+    let offer = |name: &str, spec| ScoreOffer {
+        name: ScoreName::new(name).unwrap(),
+        hash: Some(ScoreHash([1; 32])),
+        spec,
+    };
+    let described = ScoreSpec { description: HOSTILE.to_owned(), ..ScoreSpec::default() };
+    PlayerStatus {
+        host: HostName::new("db1").unwrap(),
+        labels: BTreeMap::new(),
+        attached: true,
+        since: Some(Timestamp(1_763_712_000_000)),
+        max_tasks: 4,
+        in_flight: 0,
+        version: HOSTILE.to_owned(),
+        spool: None,
+        drained: Some(Drain {
+            by: AudienceName::new("alice").unwrap(),
+            reason: HOSTILE.to_owned(),
+            since: Timestamp(1_763_712_000_000),
+        }),
+        quarantined: Some(HOSTILE.to_owned()),
+        scores: vec![offer("hello", Ok(described)), offer("broken", Err(HOSTILE.to_owned()))],
+    }
+}
+
+/// A conductor of which every word that it passes on is hostile.
+fn hostile() -> Fake {
+    let mut flow = stalled();
+    flow.stalled = vec![HOSTILE.to_owned()];
+    flow.slots[0][0].targets = HOSTILE.to_owned();
+    let mut refused = task(1, TaskState::Refused, None, "");
+    refused.detail = Some(HOSTILE.to_owned());
+    let lost = task(2, TaskState::Lost, Some(Outcome::Lost(HOSTILE.to_owned())), HOSTILE);
+    let mut tasks = vec![refused, lost];
+    tasks[1].detail = Some(HOSTILE.to_owned());
+    let fake = Fake::with(flow.clone(), tasks);
+    let mut tables = fake.tables();
+    tables.players = vec![player()];
+    tables.warnings = vec![HOSTILE.to_owned()];
+    tables.planned = Planned { refusal: Some(HOSTILE.to_owned()), ..Planned::default() };
+    tables.explained.explanations = vec![v1::Explanation {
+        job: Some(JOB.into()),
+        text: HOSTILE.to_owned(),
+        ..v1::Explanation::default()
+    }];
+    tables.logs = vec![v1::AttemptLog {
+        job: Some(JOB.into()),
+        host: "db1".to_owned(),
+        attempt: 1,
+        late: false,
+        end: Some(v1::AttemptEnd {
+            outcome: Some(v1::attempt_end::Outcome::Lost(HOSTILE.to_owned())),
+            ..Default::default()
+        }),
+    }];
+    tables.watches.extend((0..8).map(|_| vec![Ok(told_status(&flow))]));
+    drop(tables);
+    fake
+}
+
+fn is_harmless(line: &str, Ran { stdout, stderr, .. }: &Ran) {
+    for text in [stdout, stderr] {
+        let bad = text.chars().find(|c| !foreign::is_plain(*c) && !matches!(c, '\n' | '\t'));
+        assert_eq!(bad, None, "{line}: {text:?}");
+        let forged = text.lines().any(|line| line.trim_start().starts_with("forged"));
+        assert!(!forged, "{line}: {text}");
+    }
+}
+
+#[test]
+fn nothing_hostile_leaves_any_view() {
+    let verbs: BTreeSet<String> =
+        OrcArgs::command().get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+    let covered = |verb: &String| {
+        LINES
+            .iter()
+            .any(|line| line.starts_with(&format!("orc {verb} ")) || *line == format!("orc {verb}"))
+    };
+    for verb in verbs.iter().filter(|verb| *verb != "help") {
+        assert!(covered(verb), "orc {verb} is not among the views that are looked at");
+    }
+    let fake = hostile();
+    for line in LINES {
+        is_harmless(line, &fake.run(line));
+    }
+}
+
+#[test]
+fn what_a_conductor_refuses_with_is_shown_harmless() {
+    let fake = Fake::start();
+    fake.tables().refusals = [tonic::Status::failed_precondition(HOSTILE)].into();
+    let ran = fake.run("submitjob hello -w db1");
+    assert!(ran.stderr.starts_with("error: "), "{ran:?}");
+    let text = &ran.stderr;
+    assert!(text.chars().all(|c| foreign::is_plain(c) || matches!(c, '\n' | '\t')), "{text:?}");
+}
