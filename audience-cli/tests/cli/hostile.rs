@@ -90,10 +90,12 @@ fn player() -> PlayerStatus {
         spool: None,
         drained: Some(Drain {
             by: AudienceName::new("alice").unwrap(),
-            reason: HOSTILE.to_owned(),
+            reason: HOSTILE.into(),
             since: Timestamp(1_763_712_000_000),
         }),
         quarantined: Some(HOSTILE.to_owned()),
+        jobs: Vec::new(),
+        lost: None,
         scores: vec![offer("hello", Ok(described)), offer("broken", Err(HOSTILE.to_owned()))],
     }
 }
@@ -104,10 +106,10 @@ fn hostile() -> Fake {
     flow.stalled = vec![HOSTILE.to_owned()];
     flow.slots[0][0].targets = HOSTILE.to_owned();
     let mut refused = task(1, TaskState::Refused, None, "");
-    refused.detail = Some(HOSTILE.to_owned());
+    refused.detail = Some(HOSTILE.into());
     let lost = task(2, TaskState::Lost, Some(Outcome::Lost(HOSTILE.to_owned())), HOSTILE);
     let mut tasks = vec![refused, lost];
-    tasks[1].detail = Some(HOSTILE.to_owned());
+    tasks[1].detail = Some(HOSTILE.into());
     let fake = Fake::with(flow.clone(), tasks);
     let mut tables = fake.tables();
     tables.players = vec![player()];

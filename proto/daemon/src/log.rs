@@ -4,17 +4,22 @@
 //! that stops, delays or ends a daemon: lines are lost, and counted, and the first one that can be
 //! written again comes after one that says how many. So nothing else writes there: no print macro,
 //! whose failure is a panic, and no panic's own message, which would wait for a reader.
+//!
+//! Events carry words of others: what players refuse with, what peers call themselves. On its way
+//! here each becomes one line in which nothing is hidden (see [`orchestra_model::foreign`]); that
+//! is why it has no colours either.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
     env,
     fmt::Display,
-    io::{self, IsTerminal as _, Write},
+    io::{self, Write},
     panic::{self, PanicHookInfo},
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
+use orchestra_model::foreign;
 use rustix::event::{PollFd, PollFlags, poll};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -41,10 +46,7 @@ pub fn start() -> Log {
     // The journal has its own clock.
     let with_time = env::var_os("JOURNAL_STREAM").is_none();
     LOG.get_or_init(|| Lines::start(Output::new(StandardError, with_time)));
-    let log = tracing_subscriber::fmt()
-        .with_writer(ToTheLog)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false);
+    let log = tracing_subscriber::fmt().with_writer(ToTheLog).with_ansi(false).with_target(false);
     // Fails where there is one already.
     let _ = match with_time {
         true => tracing::subscriber::set_global_default(log.finish()),
@@ -63,7 +65,7 @@ impl Drop for Log {
 /// Tells a line that is no event: why the program ends.
 pub fn say(line: impl Display) {
     if let Some(log) = LOG.get() {
-        log.push(format!("{line}\n").as_bytes());
+        log.push(&foreign::lines(format!("{line}\n").as_bytes()));
     }
 }
 
@@ -86,6 +88,13 @@ fn tell_panic(panic: &PanicHookInfo<'_>) {
     flush();
 }
 
+/// An event as a line of its own, which nothing in it can end.
+fn one_line(event: &[u8]) -> Vec<u8> {
+    let event = foreign::lines(event.strip_suffix(b"\n").unwrap_or(event));
+    let event = String::from_utf8_lossy(&event);
+    format!("{}\n", foreign::OneLine(&event)).into_bytes()
+}
+
 /// Where events are written: into the queue, each as one line. That never fails.
 #[derive(Clone, Copy)]
 struct ToTheLog;
@@ -101,7 +110,7 @@ impl MakeWriter<'_> for ToTheLog {
 impl Write for ToTheLog {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         if let Some(log) = LOG.get() {
-            log.push(event);
+            log.push(&one_line(event));
         }
         Ok(event.len())
     }
@@ -125,5 +134,18 @@ impl Sink for StandardError {
         let mut room = [PollFd::new(&stderr, PollFlags::OUT)];
         rustix::io::retry_on_intr(|| poll(&mut room, None))?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line_in_which_nothing_hides() {
+        let event = "refused: a\u{202e}b\u{9b}2J\x1b[31m\nWARN forged\r\n".as_bytes();
+        let line = String::from_utf8(one_line(event)).unwrap();
+        assert_eq!(line, "refused: a\\u{202e}b\\u{9b}2J\\u{1b}[31m\\nWARN forged\\r\n");
+        assert_eq!(one_line(b"\x9b\n"), b"\\x9b\n");
     }
 }
