@@ -157,7 +157,7 @@ fn one_of_that_fails_after_its_start_ends_the_job() {
 fn that_a_host_is_away_with_its_task_is_told_everywhere() {
     let fleet = Fleet::new("p[1-2]").start();
     let waits = fleet.tool("submitjob", &["work", "seconds=600", "-w", "@all", "--wait"]).start();
-    let flow = eventually("the flow", || waits.so_far("stdout").trim().parse::<u64>().ok());
+    let flow = eventually("the flow", || waits.so_far("out").trim().parse::<u64>().ok());
     let (id, task) = (flow.to_string(), format!("{flow}.1.1@p1"));
     fleet.wait_state(flow, "running");
     let player = fleet.player("p1");
@@ -166,7 +166,7 @@ fn that_a_host_is_away_with_its_task_is_told_everywhere() {
     fleet.wait_detached("p1");
 
     let told = eventually("the one who waits to hear of it", || {
-        let told = waits.so_far("stderr");
+        let told = waits.so_far("err");
         told.contains(&format!("{task} running, but its player is absent since")).then_some(told)
     });
     // The score's own timeout, the grace and ten minutes.

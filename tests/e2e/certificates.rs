@@ -170,7 +170,7 @@ fn what_orchestra_certs_issues_is_accepted_and_told_apart() {
     let bob = |program: &str, arguments: &[&str]| {
         fleet.tool_as("audience", "bob", program, arguments).run()
     };
-    bob("getstatus", &["last"]).exits(1).complains("bob has not submitted any flow");
+    bob("getstatus", &["last"]).exits(8).complains("bob has not submitted any flow");
     let of_bob = bob("submitjob", &["hello", "-w", "p1", "--wait"]).exits(0).id();
     assert_eq!(fleet.flow(of_bob)["audience"], "bob");
     // `last` is everybody's own.

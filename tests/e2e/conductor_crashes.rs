@@ -102,7 +102,7 @@ fn a_program_that_reads_a_flow_knows_every_end_once() {
     let events =
         |text: &str| -> Vec<serde_json::Value> { text.lines().filter_map(of_line).collect() };
     let flow = eventually("four tasks to run", || {
-        let told = events(&reader.so_far("stdout"));
+        let told = events(&reader.so_far("out"));
         let running = told.iter().filter(|event| event["state"] == "running");
         let tasks = running.filter(|event| event["event"] == "task").count();
         let flow = told.iter().find_map(|event| event["flow"]["id"].as_u64());

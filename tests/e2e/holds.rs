@@ -228,7 +228,7 @@ fn a_broken_file_changes_no_limit_and_a_good_one_does_at_once() {
         (TWO_OF_SIX.replace("web: 2", "web: 0"), "web is 0"),
         (TWO_OF_SIX.replace("web: 2", "wbe: 2"), "wbe"),
         (TWO_OF_SIX.replace("h[1-6]", "h[1-"), "h[1-"),
-        (TWO_OF_SIX.replace("east: 'h[1-6]'", "east: 'h7'"), "web has no hosts in east"),
+        (TWO_OF_SIX.replace("east: 'h[1-6]'", "east: 'h7'"), "does not name: h7"),
         (String::new(), "web.yaml"),
     ] {
         fleet.write_deployment(&broken);

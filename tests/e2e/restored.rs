@@ -68,7 +68,7 @@ fn a_store_restored_from_a_copy_sends_nothing_until_it_is_recovered() {
     let status = status.says("nothing is sent").says("orc conductor recover");
     assert!(status.out.contains("p1") || status.out.contains("p2"), "{status}");
     fleet.getstatus(&[&old.to_string()]).exits(0);
-    fleet.getstatus(&[&forgotten.to_string()]).exits(1).complains("no flow");
+    fleet.getstatus(&[&forgotten.to_string()]).exits(8).complains("no flow");
     // The number is given again, and what is known by it must not be mixed up.
     let during = fleet.submitjob(&["work", "seconds=0", "-w", "@all"]).exits(0).id();
     assert_eq!(during, forgotten);

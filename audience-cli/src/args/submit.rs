@@ -31,8 +31,7 @@ pub struct SubmitArgs {
     /// Refuse unless a plan made now has this digest
     #[arg(long, value_name = "DIGEST", value_parser = digest)]
     if_plan: Option<String>,
-    /// Submit under this request id (32 hexadecimal digits): the same id is the same flow. With
-    /// nothing else, ask what became of it
+    /// Submit under this request id; with nothing else, ask what became of it
     #[arg(long, value_name = "ID", value_parser = request_id, conflicts_with = "plan")]
     request_id: Option<RequestId>,
     /// Wait for the verdict; the exit code tells it

@@ -56,7 +56,7 @@ pub(super) struct WhatArgs {
     /// Set a parameter of all its jobs, or of one: JOB/KEY=VALUE
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Leave out hosts, groups and labels that nobody knows, where they would be refused
+    /// Leave out names that nobody knows, instead of refusing them
     #[arg(long)]
     pub(super) allow_unknown: bool,
     /// Refuse unless all hosts offer the same version of the score
