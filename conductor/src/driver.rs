@@ -578,7 +578,7 @@ impl Driver {
             deployments: count(self.engine.deployments().len()),
             cells: count(self.engine.deployments().cells().as_slice().len()),
             stale_store: self.engine.stale().map(str::to_owned),
-            store_error: self.outgoing.trouble().map(str::to_owned),
+            store_error: self.outgoing.whole_trouble().map(str::to_owned),
             store_held_since: self.held_since,
             recovery: RecoveryPlan {
                 term: Term(self.engine.term().max(self.seen_term).0 + 1),

@@ -159,7 +159,7 @@ fn that_a_host_is_away_with_its_task_is_told_everywhere() {
     let waits = fleet.tool("submitjob", &["work", "seconds=600", "-w", "@all", "--wait"]).start();
     let flow = eventually("the flow", || waits.so_far("out").trim().parse::<u64>().ok());
     let (id, task) = (flow.to_string(), format!("{flow}.1.1@p1"));
-    fleet.wait_state(flow, "running");
+    eventually("its start", || (fleet.states(flow)[&task] == "running").then_some(()));
     let player = fleet.player("p1");
     // The host is gone with everything on it.
     player.sitter.kill();

@@ -115,6 +115,8 @@ pub(crate) struct Reference {
     recovered: Recovered,
     /// The conductor's term.
     term: Term,
+    /// The conductor has found its store to be an old copy.
+    stale: bool,
     /// The next flow's number: players that know of it, or of a later one, know of more than the store.
     next_flow: Option<FlowId>,
 }
@@ -302,6 +304,7 @@ impl Reference {
             Note::Other => {}
             Note::Deployments(deployments) => self.loading = Arc::clone(deployments),
             Note::Attached(name, session, snapshot, listens) => {
+                self.stale = !*listens;
                 self.attached(name, *session, snapshot, *listens);
             }
             Note::Detached(name, session) => {
@@ -310,6 +313,7 @@ impl Reference {
                 host.quarantined.take_if(|own| own == session);
             }
             Note::Reported(name, session, report, listens) => {
+                self.stale = !*listens;
                 let host = &self.hosts[name];
                 let sessions = [host.session, host.quarantined];
                 // What is not known is evidence, for as long as store or player are doubted.
@@ -323,7 +327,7 @@ impl Reference {
             }
             Note::Term(term) => self.term = *term,
             Note::Recovered(term) => {
-                self.term = *term;
+                (self.term, self.stale) = (*term, false);
                 for host in self.hosts.values_mut() {
                     (host.session, host.quarantined) = (None, None);
                 }
@@ -392,18 +396,21 @@ impl Reference {
         let nobody = Host::default();
         let host = self.hosts.get(name).unwrap_or(&nobody);
         let shown = shown(snapshot);
-        let order = shown.iter().map(|(order, _)| *order).max().unwrap_or_default();
+        let highest = shown.iter().map(|(order, _)| *order).max().unwrap_or_default();
         let terms = proofs(snapshot).into_iter().map(|proof| proof.term);
         let term = terms.chain([self.term]).max().unwrap();
         let live = snapshot.live.iter().map(|live| (live.key, live.order, live.proof));
         let settled = snapshot.settled.iter();
         let settled = settled.map(|settled| (settled.key, settled.order, settled.proof));
         let unproven = live.chain(settled).filter(|(key, order, proof)| {
-            let is_beyond = *order > host.last_order || is_later(self.next_flow, key.job.flow);
+            let flows = shown.iter().filter_map(|(_, flow)| *flow);
+            let is_known = flows.max().is_some_and(|flow| key.job.flow <= flow);
+            let is_unknown = !is_known && is_later(self.next_flow, key.job.flow);
+            let is_beyond = *order > host.last_order.max(highest) || is_unknown;
             is_beyond && proof.is_none() && !host.tolerated.contains(key)
         });
         let attempts: BTreeSet<AttemptKey> = unproven.map(|(key, ..)| key).collect();
-        let lies = snapshot.mark > host.last_order.max(order)
+        let lies = snapshot.mark > host.last_order.max(highest)
             || snapshot.term > term
             || !attempts.is_empty();
         lies.then_some(attempts)
@@ -498,6 +505,7 @@ impl Reference {
         (self.reopening, self.abandoning) = (None, None);
         self.releasing = HostSet::default();
         self.freed.clear();
+        self.stale = false;
         for host in self.hosts.values_mut() {
             (host.session, host.quarantined) = (None, None);
             host.tolerated.clear();
@@ -761,7 +769,7 @@ impl Reference {
         }
         if let Some(down) = self.freed.remove(&record.host) {
             let changes = is == TaskState::Ok && impact != Impact::Look;
-            let goes_on = !self.hosts[&record.host].strangers.is_empty();
+            let goes_on = self.may_still_act(&record.host);
             let ends = changes && down.order < order && !goes_on;
             assert!(ends, "{named} is {is}, and that gives cells back: {down:?}");
         }
@@ -785,12 +793,13 @@ impl Reference {
                 None => {}
             }
         }
+        let goes_on = self.may_still_act(&record.host);
         let host = self.hosts.get_mut(&record.host).unwrap();
         host.busy_until = if passing { host.busy_until } else { Timestamp(0) };
         let is_later = host.down.as_ref().is_none_or(|down| down.order < order);
         match before.filter(|_| is_later) {
             // What was lost and still runs there needs its cells as before.
-            Some(_) if is == TaskState::Ok && !host.strangers.is_empty() => {}
+            Some(_) if is == TaskState::Ok && goes_on => {}
             Some(_) if is == TaskState::Ok && impact != Impact::Look => host.down = None,
             Some(_) if is == TaskState::Ok => {}
             Some(state) if impact == Impact::Holds => {
@@ -800,6 +809,13 @@ impl Reference {
             _ => {}
         }
         self.note_canary(record.job);
+    }
+
+    /// Whether a host runs, or may run, what was given up: a success of something else does not end its
+    /// hold then.
+    fn may_still_act(&self, name: &HostName) -> bool {
+        let host = &self.hosts[name];
+        self.stale || host.quarantined.is_some() || !host.strangers.is_empty()
     }
 
     /// What was never sent, or waits again, ends.

@@ -44,7 +44,9 @@ impl Engine {
             self.end_session(player);
             self.close(player, older, CloseReason::Superseded);
         }
-        if let Some(quarantine) = self.judge(player, snapshot) {
+        let (proven, quarantine) = self.judge(player, snapshot);
+        self.note_old_copy(player, snapshot, &proven);
+        if let Some(quarantine) = quarantine {
             self.roster.attach_quarantined(player, session, quarantine);
             return self.tell_away(player);
         }
@@ -55,6 +57,7 @@ impl Engine {
         self.look_again_on(player);
         // What is parked there may be a change now, or be one no more.
         self.weigh(player);
+        self.catch_up_with(player, snapshot, &proven);
         if self.stale.is_none() {
             self.reconcile(player, session, snapshot);
         }

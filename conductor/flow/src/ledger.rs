@@ -70,13 +70,16 @@ impl Engine {
         impact: Impact,
         left: Left,
     ) {
-        let store = self.store;
+        let (store, stale) = (self.store, self.stale.is_some());
         let player = &mut self.roster[ix];
         let is_later = |down: &Down| down.order < order;
         // Its own order may have left it down: a crash in between forgot that it was given up.
         let is_mended = |down: &Down| down.order <= order;
         // What was lost and turned out to run there still needs the cells as before.
-        let goes_on = player.strangers.iter().any(|stranger| stranger.store == store);
+        // What a player runs is not known while it, or the store, is doubted.
+        let goes_on = stale
+            || player.quarantine.is_some()
+            || player.strangers.iter().any(|stranger| stranger.store == store);
         match left {
             Left::Down(state)
                 if impact == Impact::Holds && player.down.as_deref().is_none_or(is_later) =>

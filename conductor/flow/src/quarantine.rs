@@ -50,8 +50,8 @@ struct Claimed {
 }
 
 /// What a snapshot proves: each the highest.
-#[derive(Default)]
-struct Proven {
+#[derive(Debug, Default)]
+pub(crate) struct Proven {
     order: OrderNumber,
     term: Term,
     flow: Option<FlowId>,
@@ -66,9 +66,13 @@ impl Proven {
 }
 
 impl Engine {
-    /// Holds a snapshot against the store. What it proves may make the store count as an old copy, or
-    /// the store catch up; what it only claims is a reason for quarantine.
-    pub(crate) fn judge(&mut self, ix: PlayerIx, snapshot: &PlayerSnapshot) -> Option<Quarantine> {
+    /// Holds a snapshot against the store: what it proves, and why its player is to be quarantined, if
+    /// it claims more. Nothing follows from that yet.
+    pub(crate) fn judge(
+        &mut self,
+        ix: PlayerIx,
+        snapshot: &PlayerSnapshot,
+    ) -> (Proven, Option<Quarantine>) {
         let claimed = self.claimed(snapshot);
         let mut proven = Proven::default();
         if let Some(evidence) = &snapshot.evidence {
@@ -80,8 +84,8 @@ impl Engine {
                 proven.add(*order, Some(key.job.flow), proof);
             }
         }
-        self.believe(ix, snapshot, &proven);
-        self.doubt(ix, snapshot, &claimed, &proven)
+        let quarantine = self.doubt(ix, snapshot, &claimed, &proven);
+        (proven, quarantine)
     }
 
     fn claimed(&self, snapshot: &PlayerSnapshot) -> Vec<Claimed> {
@@ -92,28 +96,53 @@ impl Engine {
         live.chain(settled).filter(|claimed| claimed.key.store == self.store).collect()
     }
 
-    /// What follows from what is proven.
-    fn believe(&mut self, ix: PlayerIx, snapshot: &PlayerSnapshot, proven: &Proven) {
-        let last = self.roster[ix].last_order;
-        let unknown = proven.flow.filter(|flow| *flow >= self.next_flow);
-        let is_ahead = proven.order > last || unknown.is_some();
+    /// Whether what is proven makes the store an old copy: a later term, or more than the store knows
+    /// where the player has heard of the last recovery. Nothing is sent from then on.
+    pub(crate) fn note_old_copy(
+        &mut self,
+        ix: PlayerIx,
+        snapshot: &PlayerSnapshot,
+        proven: &Proven,
+    ) {
+        let (is_ahead, unknown) = self.is_ahead(ix, proven);
         let is_later = proven.term > self.term;
-        if is_later || (is_ahead && snapshot.term >= self.recovered.term) {
-            let mut why = format!(
-                "player {} has proof of order {} and of term {}; this store has issued order {last} to \
-                 it, and is at term {}",
-                self.roster.host(ix),
-                proven.order,
-                proven.term.0,
-                self.term.0,
-            );
-            if let Some(flow) = unknown {
-                why.push_str(&format!(", and knows no flow {flow}"));
-            }
-            self.find_stale(why);
-        } else if is_ahead {
+        if !is_later && !(is_ahead && snapshot.term >= self.recovered.term) {
+            return;
+        }
+        let mut why = format!(
+            "player {} has proof of order {} and of term {}; this store has issued order {} to it, and \
+             is at term {}",
+            self.roster.host(ix),
+            proven.order,
+            proven.term.0,
+            self.roster[ix].last_order,
+            self.term.0,
+        );
+        if let Some(flow) = unknown {
+            why.push_str(&format!(", and knows no flow {flow}"));
+        }
+        self.find_stale(why);
+    }
+
+    /// Lets the store catch up with what is proven, after a recovery that the player has not heard of.
+    /// The player's scores have to be known: what may have changed its host depends on them.
+    pub(crate) fn catch_up_with(
+        &mut self,
+        ix: PlayerIx,
+        snapshot: &PlayerSnapshot,
+        proven: &Proven,
+    ) {
+        let (is_ahead, unknown) = self.is_ahead(ix, proven);
+        if is_ahead && proven.term <= self.term && snapshot.term < self.recovered.term {
             self.catch_up(ix, proven.order, unknown);
         }
+    }
+
+    /// Whether more is proven than the store knows; and a flow that it does not know.
+    fn is_ahead(&self, ix: PlayerIx, proven: &Proven) -> (bool, Option<FlowId>) {
+        let unknown = proven.flow.filter(|flow| *flow >= self.next_flow);
+        let is_ahead = proven.order > self.roster[ix].last_order || unknown.is_some();
+        (is_ahead, unknown)
     }
 
     /// From here on nothing is sent. The first reason is kept.
@@ -153,14 +182,16 @@ impl Engine {
         let player = &mut self.roster[ix];
         // What the player does not claim any more needs no pass.
         player.tolerated.retain(|key| claimed.iter().any(|claimed| claimed.key == *key));
-        let (last, next_flow) = (player.last_order, self.next_flow);
+        // What is proven was issued, whether or not the store remembers it.
+        let last = player.last_order.max(proven.order);
+        let next_flow = proven.flow.map_or(self.next_flow, |flow| self.next_flow.max(flow.next()));
         let is_unfounded = |claimed: &&Claimed| {
             let is_beyond = claimed.order > last || claimed.key.job.flow >= next_flow;
             is_beyond && claimed.proof.is_none() && !player.tolerated.contains(&claimed.key)
         };
         let attempts: Vec<&Claimed> = claimed.iter().filter(is_unfounded).collect();
         let mut why = Vec::new();
-        if snapshot.mark > last.max(proven.order) {
+        if snapshot.mark > last {
             why.push(format!("order {} of {last}", snapshot.mark));
         }
         if snapshot.term > self.term.max(proven.term) {

@@ -93,6 +93,12 @@ enum State {
     Raising,
 }
 
+/// Why the store cannot be written.
+struct Trouble {
+    shortly: String,
+    whole: String,
+}
+
 /// Records on their way to the store, and what waits for them.
 pub(super) struct Outgoing {
     writer: Writer,
@@ -101,7 +107,7 @@ pub(super) struct Outgoing {
     /// A term to raise above this one, as soon as the writer is free.
     raise: Option<Term>,
     /// Why the last attempt failed; `None` while the store can be written.
-    trouble: Option<String>,
+    trouble: Option<Trouble>,
 }
 
 impl Outgoing {
@@ -153,9 +159,14 @@ impl Outgoing {
         self.is_idle() && self.gathering.batch.is_empty()
     }
 
-    /// Why the store cannot be written, if so.
+    /// Why the store cannot be written, if so, in a few words for whoever asked for something else.
     pub(super) fn trouble(&self) -> Option<&str> {
-        self.trouble.as_deref()
+        self.trouble.as_ref().map(|trouble| trouble.shortly.as_str())
+    }
+
+    /// Why the store cannot be written, if so, with every cause: for whoever is to mend it.
+    pub(super) fn whole_trouble(&self) -> Option<&str> {
+        self.trouble.as_ref().map(|trouble| trouble.whole.as_str())
     }
 
     /// When the batch is to be tried again.
@@ -216,9 +227,9 @@ impl Outgoing {
             }
             (Written::Full(ops, error), State::Writing(held)) => {
                 if self.trouble.is_none() {
-                    self.trouble = Some(shortly(&error));
-                    let error = crate::chain(&error);
-                    tracing::error!(error, "the store cannot be written; will try again");
+                    let whole = crate::chain(&error);
+                    tracing::error!(error = whole, "the store cannot be written; will try again");
+                    self.trouble = Some(Trouble { shortly: shortly(&error), whole });
                 }
                 let until = Instant::now() + FULL_PAUSE;
                 self.state = State::Pausing { ops, held, until };

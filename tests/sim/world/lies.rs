@@ -90,7 +90,8 @@ impl World {
         };
         self.tell(|| format!("  {host} lies: term {}", seen.0));
         let report = Box::new(report);
-        let note = Note::Reported(host.clone(), session, report.clone(), true);
+        let listens = self.conductor().engine.stale().is_none();
+        let note = Note::Reported(host.clone(), session, report.clone(), listens);
         self.take(note, Input::Reported { player, session, report, end: None });
     }
 
