@@ -100,7 +100,7 @@ pub use self::{
 };
 
 /// Starts the log of this process, which may become a sitter: no signal reaches the log's thread, so
-/// that none is taken in between [`upgrade::execute`] asking whether one has come and the execution.
+/// that none is taken in between `upgrade::execute` asking whether one has come and the execution.
 pub fn start_log() -> orchestra_daemon::log::Log {
     sys::with_signals_blocked(orchestra_daemon::log::start)
 }

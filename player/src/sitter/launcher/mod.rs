@@ -19,10 +19,10 @@
 //! - A program counts as executed only if the kernel says so (`PF_FORKNOEXEC` in `/proc/PID/stat`,
 //!   which no process can set or clear, and which is read in the dead too).
 //! - One user's newborns delay that user's starts alone. A newborn that was stopped is killed after
-//!   [`LOOK`], one that is merely slow after [`SLOW`]; a launcher that neither answers nor has a
-//!   newborn to blame, after [`SLOW`].
+//!   `LOOK`, one that is merely slow after `SLOW`; a launcher that neither answers nor has a
+//!   newborn to blame, after `SLOW`.
 //! - A launcher that dies takes nothing along: newborns are the sitter's children, and their numbers
-//!   stand in the page. What it had not begun comes back as [`LaunchError::Gone`].
+//!   stand in the page. What it had not begun comes back as `LaunchError::Gone`.
 //! - No launcher outlives its sitter: the kernel kills it then, and the end of its socket ends it.
 
 mod asked;
