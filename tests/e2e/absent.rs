@@ -185,6 +185,7 @@ fn that_a_host_is_away_with_its_task_is_told_everywhere() {
 
     // What the player told of its score's limits is not forgotten with the conductor.
     fleet.crash_conductor();
+    fleet.wait_attached(&["p2"]);
     assert_eq!(of_p1()["given_up_at"], absent["given_up_at"]);
 
     let cancelled = fleet.orc(&["cancel", &id]).exits(0);
