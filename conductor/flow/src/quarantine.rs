@@ -105,8 +105,9 @@ impl Engine {
         proven: &Proven,
     ) {
         let (is_ahead, unknown) = self.is_ahead(ix, proven);
-        let is_later = proven.term > self.term;
-        if !is_later && !(is_ahead && snapshot.term >= self.recovered.term) {
+        let has_heard = snapshot.term >= self.recovered.term;
+        let is_old_copy = proven.term > self.term || (is_ahead && has_heard);
+        if !is_old_copy {
             return;
         }
         let mut why = format!(
