@@ -121,13 +121,11 @@ pub fn drop_false_proofs(
     player: &HostName,
     is_true: impl Fn(&Statement<'_>, Mac) -> bool,
 ) {
-    let holds = |order, attempt, proof: &Proof| {
-        is_true(&Statement { store, player, term: proof.term, order, attempt }, proof.mac)
+    drop_false_evidence(&mut snapshot.evidence, store, player, &is_true);
+    let of_attempt = |key: &AttemptKey, order, &Proof { term, mac }: &Proof| {
+        let attempt = Some(Attempted::from(*key));
+        key.store == store && is_true(&Statement { store, player, term, order, attempt }, mac)
     };
-    let of_attempt = |key: &AttemptKey, order, proof: &Proof| {
-        key.store == store && holds(order, Some(Attempted::from(*key)), proof)
-    };
-    keep_true(&mut snapshot.evidence, |e| holds(e.order, e.attempt, &e.proof));
     for LiveAttempt { key, order, proof, .. } in &mut snapshot.live {
         keep_true(proof, |proof| of_attempt(key, *order, proof));
     }
@@ -136,7 +134,7 @@ pub fn drop_false_proofs(
     }
 }
 
-/// The same question about the evidence in a single report.
+/// Takes out evidence that `is_true` does not confirm: a snapshot has some, and a refusal may.
 pub fn drop_false_evidence(
     evidence: &mut Option<Evidence>,
     store: StoreId,
