@@ -80,17 +80,28 @@ fn users(user: &str) -> Option<World> {
     Some(world)
 }
 
-/// What a child of the sitter is that executes nothing and is stopped: its open descriptors.
+/// A process's state as `/proc` has it, and whether it has executed a program.
+fn state(pid: i32) -> Option<(String, bool)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    let state = fields.next()?.to_owned();
+    // Field 9; `PF_FORKNOEXEC`.
+    let flags: u64 = fields.nth(5)?.parse().ok()?;
+    Some((state, flags & 0x40 == 0))
+}
+
+fn children(sitter: i32) -> Vec<i32> {
+    let children = fs::read_to_string(format!("/proc/{sitter}/task/{sitter}/children"));
+    let children = children.unwrap_or_default();
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// How many descriptors a child of the sitter holds that executes nothing and is stopped.
 fn descriptors_of_the_stopped(sitter: i32) -> Option<usize> {
-    let children = fs::read_to_string(format!("/proc/{sitter}/task/{sitter}/children")).ok()?;
-    children.split_whitespace().find_map(|pid| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
-        let stopped = fields.next()? == "T";
-        // Field 9; `PF_FORKNOEXEC`.
-        let flags: u64 = fields.nth(5)?.parse().ok()?;
+    children(sitter).into_iter().find_map(|pid| {
+        let is_stopped = state(pid)? == ("T".to_owned(), false);
         let count = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count();
-        (stopped && flags & 0x40 != 0).then_some(count)
+        is_stopped.then_some(count)
     })
 }
 
@@ -149,16 +160,15 @@ fn who_kills_its_own_newborns() {
     assert_eq!(world.output_of("theirs", &[]), "theirs\n");
 }
 
-/// The launchers of a sitter.
+/// The launchers of a sitter. A newborn has its launcher's command line until it executes its program,
+/// so the line of one that has executed nothing says nothing; that is looked at first, for it changes
+/// only once.
 fn launchers(sitter: i32) -> Vec<i32> {
-    let children = fs::read_to_string(format!("/proc/{sitter}/task/{sitter}/children"));
-    let children = children.unwrap_or_default();
-    let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
     let is_launcher = |pid: &i32| {
-        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        words == b"player\0launcher\0"
+        state(*pid).is_some_and(|(_, has_executed)| has_executed)
+            && fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default() == b"player\0launcher\0"
     };
-    children.filter(is_launcher).collect()
+    children(sitter).into_iter().filter(is_launcher).collect()
 }
 
 fn signal(pid: i32, signal: Signal) {
