@@ -8,6 +8,7 @@ use std::{
     fmt,
     fs::File,
     io::{self, Read, Write},
+    path::Path,
 };
 
 use orchestra_model::delivery::SpoolId;
@@ -23,7 +24,8 @@ use rustix::{
 
 use super::spool_dir::remove_file;
 
-const NAME: &str = "journal";
+/// Its name in the spool's directory.
+pub(super) const NAME: &str = "journal";
 const NEW_NAME: &str = "journal.new";
 
 /// Why a journal cannot be gone on from.
@@ -115,6 +117,25 @@ impl Journal {
         std::os::unix::fs::FileExt::write_all_at(&self.file, &frame, at)?;
         self.file.sync_data()?;
         self.len += frame.len() as u64;
+        Ok(())
+    }
+
+    /// Whether `spool`, a path, still leads to it. Who removes a spool or moves it away takes the
+    /// journal along, and what is written then is read by nobody.
+    pub(crate) fn is_in_place(&self, spool: &Path) -> bool {
+        let found = rustix::fs::stat(spool.join(NAME));
+        let ours = rustix::fs::fstat(&self.file);
+        match (found, ours) {
+            (Ok(found), Ok(ours)) => (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino),
+            (Err(Errno::NOENT | Errno::NOTDIR), _) => false,
+            // What cannot be looked at is not known to be gone.
+            (Err(_), _) | (_, Err(_)) => true,
+        }
+    }
+
+    /// Leaves a spool that was taken away: from the next [`Journal::rewrite`] on it is in `dir`.
+    pub(crate) fn move_to(&mut self, dir: BorrowedFd<'_>) -> io::Result<()> {
+        self.dir = dir.try_clone_to_owned()?;
         Ok(())
     }
 

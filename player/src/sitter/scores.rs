@@ -51,6 +51,8 @@ pub(crate) struct Scores(BTreeMap<ScoreName, Entry>);
 struct Entry {
     image: Option<Rc<Image>>,
     spec: Result<Arc<ScoreSpec>, String>,
+    /// Whether it has a `.conf`, or had one.
+    has_conf: bool,
 }
 
 /// A score that may run.
@@ -81,9 +83,9 @@ impl Scores {
         let mut left_out = 0;
         for (name, found) in names(&dir).map_err(failed)? {
             let entry = match (&whole, found) {
-                (Err(why), _) => Some(Entry { image: None, spec: Err(why.clone()) }),
+                (Err(why), _) => Some(Entry::disabled(why, before.had_conf(&name))),
                 (Ok(()), Found::File) => entry(&dir, &name, before),
-                (Ok(()), Found::ConfAlone) => Some(Entry::disabled(&Refusal::NoScore)),
+                (Ok(()), Found::ConfAlone) => Some(Entry::disabled(&Refusal::NoScore, true)),
             };
             match entry {
                 None => {}
@@ -101,6 +103,11 @@ impl Scores {
             );
         }
         Ok(Scores(scores))
+    }
+
+    /// Whether a score has a `.conf`, or had one while it was here.
+    fn had_conf(&self, name: &ScoreName) -> bool {
+        self.0.get(name).is_some_and(|entry| entry.has_conf)
     }
 
     /// The score of a name, if it may run.
@@ -151,8 +158,8 @@ impl std::error::Error for ScanError {
 }
 
 impl Entry {
-    fn disabled(why: &Refusal) -> Self {
-        Entry { image: None, spec: Err(why.to_string()) }
+    fn disabled(why: &impl fmt::Display, has_conf: bool) -> Self {
+        Entry { image: None, spec: Err(why.to_string()), has_conf }
     }
 }
 
@@ -200,22 +207,25 @@ fn is_leftover(file: &str) -> bool {
 
 /// What is to be said of the file of this name; `None` where it is no score.
 fn entry(dir: &File, name: &ScoreName, before: &Scores) -> Option<Entry> {
-    let conf = conf(dir, name);
+    let conf = match conf(dir, name) {
+        Ok(None) if before.had_conf(name) => Err(Refusal::ConfGone),
+        conf => conf,
+    };
     let has_conf = !matches!(conf, Ok(None));
     let file = match open_beneath(dir, name.as_str()) {
         Ok(file) => file,
         // Without a `.conf` it is something else that happens to lie here.
         Err(Refusal::NotRegular) if !has_conf => return None,
-        Err(why) => return Some(Entry::disabled(&why)),
+        Err(why) => return Some(Entry::disabled(&why, has_conf)),
     };
     match judge(dir, &file) {
         Ok(()) => {}
         Err(Refusal::NotExecutable) if !has_conf => return None,
-        Err(why) => return Some(Entry::disabled(&why)),
+        Err(why) => return Some(Entry::disabled(&why, has_conf)),
     }
     let image = match Image::copy(&file) {
         Ok(image) => image,
-        Err(error) => return Some(Entry::disabled(&Refusal::Image(error))),
+        Err(error) => return Some(Entry::disabled(&Refusal::Image(error), has_conf)),
     };
     let usable = image.interpreter().map_or(Ok(()), Interpreter::check);
     let known = before.0.get(name).and_then(|entry| entry.image.as_ref());
@@ -229,7 +239,7 @@ fn entry(dir: &File, name: &ScoreName, before: &Scores) -> Option<Entry> {
         (Ok(_), Err(why)) => Err(Refusal::Unusable(why).to_string()),
         (Ok(spec), Ok(())) => Ok(Arc::new(spec.unwrap_or_default())),
     };
-    Some(Entry { image: Some(image), spec })
+    Some(Entry { image: Some(image), spec, has_conf })
 }
 
 /// Reads `NAME.conf`; `None` where there is none.

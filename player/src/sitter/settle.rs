@@ -113,6 +113,13 @@ impl Sitter {
         if self.spool.unwritten().is_empty() {
             return;
         }
+        if !self.journal.is_in_place(self.spool_dir.path()) {
+            match self.write_journal_anew() {
+                Ok(()) => self.spool.rewritten(),
+                Err(error) => self.journal_failed(&error, BootMillis::now()),
+            }
+            return;
+        }
         match self.journal.append(self.spool.unwritten()) {
             Ok(()) => self.spool.written(),
             Err(error) => {
@@ -134,17 +141,29 @@ impl Sitter {
     }
 
     pub(super) fn rewrite(&mut self, now: BootMillis) {
-        match self.journal.rewrite(self.spool.state()) {
+        match self.write_journal_anew() {
             Ok(()) => {
                 tracing::info!("the journal can be written again");
                 self.spool.rewritten();
                 self.rewrite_at = None;
             }
             Err(error) => {
-                tracing::error!(%error, "still cannot write the journal");
+                tracing::error!(error, "still cannot write the journal");
                 self.rewrite_at = Some(now.after(REWRITE_PAUSE));
             }
         }
+    }
+
+    /// Writes all that is known, in a spool that is made anew where the old one was taken away: this
+    /// process knows what was in it.
+    fn write_journal_anew(&mut self) -> Result<(), String> {
+        if !self.journal.is_in_place(self.spool_dir.path()) {
+            self.spool_dir.make_anew().map_err(|error| crate::chain(&error))?;
+            let moved = self.journal.move_to(self.spool_dir.dir());
+            moved.map_err(|error| error.to_string())?;
+            tracing::warn!(spool = %self.spool_dir.path().display(), "made the spool anew");
+        }
+        self.journal.rewrite(self.spool.state()).map_err(|error| error.to_string())
     }
 
     fn perform(&mut self, effect: Effect) {

@@ -27,7 +27,7 @@ use rustix::{
     process::geteuid,
 };
 
-use super::{capture, spares::Spares};
+use super::{capture, journal, spares::Spares};
 
 /// Why the spool cannot be used.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ pub enum SpoolDirError {
     Lock(PathBuf, io::Error),
     /// Another sitter has it.
     Taken(PathBuf),
+    /// Where ours was, another spool lies.
+    Replaced(PathBuf),
 }
 
 impl fmt::Display for SpoolDirError {
@@ -64,6 +66,12 @@ impl fmt::Display for SpoolDirError {
             Self::Taken(path) => {
                 write!(f, "spool {} is in use by another player", path.display())
             }
+            Self::Replaced(path) => write!(
+                f,
+                "spool {} was taken away and another one lies there; move that one away, or \
+                 restart the player to go on with it",
+                path.display(),
+            ),
         }
     }
 }
@@ -72,7 +80,7 @@ impl std::error::Error for SpoolDirError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Open(_, cause) | Self::Lock(_, cause) => Some(cause),
-            Self::Owner(..) | Self::Mode(..) | Self::Taken(_) => None,
+            Self::Owner(..) | Self::Mode(..) | Self::Taken(_) | Self::Replaced(_) => None,
         }
     }
 }
@@ -105,9 +113,28 @@ impl SpoolDir {
         Ok(Self { path: path.to_owned(), dir, lock, spares })
     }
 
+    /// Makes the directory anew where it, or what was in it, was removed or moved away under us, and
+    /// goes on there. A journal that lies there is of another spool: that one is not touched.
+    pub(crate) fn make_anew(&mut self) -> Result<(), SpoolDirError> {
+        match fs::symlink_metadata(self.path.join(journal::NAME)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(SpoolDirError::Open(self.path.clone(), error)),
+            Ok(_) => return Err(SpoolDirError::Replaced(self.path.clone())),
+        }
+        let held = self.lock.try_clone();
+        let held = held.map_err(|error| SpoolDirError::Lock(self.path.clone(), error))?;
+        *self = Self::open(&self.path, &mut vec![held])?;
+        Ok(())
+    }
+
     /// The lock, for whoever executes the sitter anew.
     pub(crate) fn lock(&self) -> BorrowedFd<'_> {
         self.lock.as_fd()
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The directory itself.

@@ -5,18 +5,23 @@ use std::{
     os::unix::fs::{PermissionsExt, symlink},
 };
 
-use orchestra_model::{delivery::Refusal, score::ScoreOffer};
-use player::ipc::ToSitter;
+use orchestra_model::{
+    delivery::{PlayerSnapshot, Refusal},
+    score::ScoreOffer,
+};
+use player::ipc::{ToAgent, ToSitter};
+use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 
 use crate::{
     Test,
-    world::{World, is_root},
+    world::{World, eventually, is_root},
 };
 
 pub(crate) const TESTS: &[Test] = &[
     ("each_bad_score_is_disabled_with_its_reason", each_bad_score_is_disabled),
     ("a_directory_that_others_can_write_disables_all", a_directory_that_others_can_write),
+    ("a_conf_that_vanishes_lifts_no_limit", a_conf_that_vanishes),
     ("a_link_on_the_way_is_judged", a_link_on_the_way_is_judged),
     ("what_is_no_score_is_not_offered", what_is_no_score_is_not_offered),
     ("what_is_left_behind_keeps_no_score_from_starting", what_is_left_behind_keeps_no_score),
@@ -146,6 +151,39 @@ fn what_is_left_behind_keeps_no_score() {
     }
     let left = rustix::process::Pid::from_raw(left).unwrap();
     rustix::process::kill_process(left, rustix::process::Signal::KILL).unwrap();
+}
+
+/// What is told after another scan.
+fn rescan(world: &World) -> PlayerSnapshot {
+    world.signal(Signal::HUP);
+    eventually("a wish for a new session", || {
+        matches!(world.hear(), ToAgent::Reattach { .. }).then_some(())
+    });
+    world.attach_again()
+}
+
+fn a_conf_that_vanishes() {
+    let world = World::new();
+    world.score("limited", "echo limited");
+    world.file("limited.conf", "timeout = \"5s\"\n", 0o644);
+    let why = |snapshot: PlayerSnapshot| snapshot.scores.first()?.spec.clone().err();
+    assert_eq!(why(world.start()), None);
+    let conf = world.path("scores/limited.conf");
+    fs::remove_file(&conf).unwrap();
+    // However often it is looked for.
+    for _ in 0..2 {
+        let why = why(rescan(&world)).unwrap_or_default();
+        assert!(why.starts_with("its .conf: is gone, with the limits that it set"), "{why}");
+    }
+    let refused = world.refused(world.order("limited", &[]));
+    assert!(matches!(refused, Refusal::ScoreDisabled(_)), "{refused:?}");
+    world.file("limited.conf", "timeout = \"6s\"\n", 0o644);
+    assert_eq!(why(rescan(&world)), None);
+    assert_eq!(world.output_of("limited", &[]), "limited\n");
+    // A restart is what says that it is to run without.
+    fs::remove_file(&conf).unwrap();
+    world.crash();
+    assert_eq!(why(world.start()), None);
 }
 
 fn what_is_no_score_is_not_offered() {

@@ -14,6 +14,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_spool_that_others_may_enter_stops_the_start", a_loose_spool_stops_the_start),
     ("a_damaged_journal_stops_the_start", a_damaged_journal_stops_the_start),
     ("a_full_disk_refuses_orders_and_tells_of_what_runs", a_full_disk),
+    ("a_spool_that_is_taken_away_is_made_anew", a_spool_that_is_taken_away),
+    ("a_spool_that_is_replaced_is_not_written_to", a_spool_that_is_replaced),
     ("an_end_is_kept_until_acknowledged", an_end_is_kept_until_acknowledged),
 ];
 
@@ -98,6 +100,66 @@ fn a_full_disk() {
         Report::Started { .. } => Some(()),
         other => panic!("{other:?}"),
     });
+}
+
+fn a_spool_that_is_taken_away() {
+    let spool = |world: &World| world.path("spool");
+    let removed = |world: &World| fs::remove_dir_all(spool(world)).unwrap();
+    let emptied = |world: &World| {
+        for entry in fs::read_dir(spool(world)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+        }
+    };
+    let moved = |world: &World| fs::rename(spool(world), world.path("old-spool")).unwrap();
+    let ways: [&dyn Fn(&World); 3] = [&removed, &emptied, &moved];
+    for (number, take_away) in ways.into_iter().enumerate() {
+        let world = World::new();
+        world.gate("go");
+        world.score("quick", "echo quick");
+        world.score("wait", "echo $$ > $OUT/pid; cat $OUT/go; echo waited; exit 5");
+        let id = world.start().spool;
+        let known = world.order("quick", &[]);
+        world.ended(known);
+        let running = world.order("wait", &[]);
+        world.number_in("pid");
+        take_away(&world);
+        assert_eq!(world.output_of("quick", &[]), "quick\n", "way {number}");
+        world.logged("made the spool anew");
+        world.open_gate("go");
+        assert_eq!(world.ended(running).outcome, Outcome::Exited(5), "way {number}");
+        // What was known before is known to the next sitter.
+        world.crash();
+        let snapshot = world.start();
+        assert_eq!(snapshot.spool, id, "way {number}");
+        let settled: Vec<_> = snapshot.settled.iter().map(|settled| settled.key).collect();
+        assert!(settled.contains(&known) && settled.contains(&running), "{settled:?}");
+        world.repeat_order("quick", known);
+        assert_eq!(world.ended(known).outcome, Outcome::Exited(0));
+    }
+}
+
+fn a_spool_that_is_replaced() {
+    let world = World::new();
+    world.score("quick", "echo quick");
+    let id = world.start().spool;
+    fs::rename(world.path("spool"), world.path("old-spool")).unwrap();
+    let other = b"the journal of somebody else";
+    fs::create_dir(world.path("spool")).unwrap();
+    fs::write(world.path("spool/journal"), other).unwrap();
+    match world.refused(world.order("quick", &[])) {
+        Refusal::Spool(why) => assert!(why.contains("another one lies there"), "{why}"),
+        refusal => panic!("{refusal:?}"),
+    }
+    assert_eq!(fs::read(world.path("spool/journal")).unwrap(), other);
+    fs::remove_dir_all(world.path("spool")).unwrap();
+    eventually("orders are taken again", || match world.last_word(world.order("quick", &[])) {
+        Report::Refused { refusal: Refusal::Spool(_), .. } => None,
+        Report::Ended { .. } => Some(()),
+        other => panic!("{other:?}"),
+    });
+    world.crash();
+    assert_eq!(world.start().spool, id);
 }
 
 fn an_end_is_kept_until_acknowledged() {

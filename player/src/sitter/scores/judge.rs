@@ -31,6 +31,7 @@ pub(super) enum Refusal {
     NotRegular,
     NotExecutable,
     NoScore,
+    ConfGone,
     LeavesDirectory,
     LeadsNowhere,
     Owner(u32),
@@ -50,6 +51,10 @@ impl fmt::Display for Refusal {
             Self::NotExecutable => f.write_str("has a .conf but is not executable"),
             Self::NoScore => f.write_str(
                 "there is no such file beside its .conf: install it, or mend the .conf's name",
+            ),
+            Self::ConfGone => f.write_str(
+                "is gone, with the limits that it set: put it back, or restart the player if the \
+                 score is to run without",
             ),
             Self::LeavesDirectory => f.write_str("is a link that leaves the scores directory"),
             Self::LeadsNowhere => f.write_str("is a link that leads nowhere"),
