@@ -42,6 +42,8 @@ pub(crate) struct Fleet {
     /// Over what the deployments mean.
     deployments_digest: [u8; 32],
     files: FilesSeen,
+    /// Whether `conductor.toml` names a revocation list.
+    revokes: bool,
 }
 
 /// What was seen of the files that need not be there.

@@ -214,8 +214,9 @@ impl Inner {
             let config = Config::load(&before.directory).map_err(|error| broken(&error))?;
             check_fixed(&before, &config).map_err(|error| broken(&error))?;
             let fleet = Fleet::load(&config.directory).map_err(|error| broken(&error))?;
-            let acceptance = tls::renew(&config, &door.acceptance(), allow_removal)
-                .map_err(|error| broken(&error))?;
+            let fleet = fleet.revoking(config.tls.crl.is_some());
+            let acceptance =
+                tls::renew(&config, &door.acceptance()).map_err(|error| broken(&error))?;
             Ok::<_, Status>((config, Arc::new(fleet), acceptance))
         });
         let (config, fleet, acceptance) =

@@ -286,6 +286,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
 fn read_files(directory: &Path) -> Result<(Config, Fleet, Arc<Acceptance>), ServeError> {
     let config = Config::load(directory).map_err(ServeError::Config)?;
     let fleet = Fleet::load(directory).map_err(ServeError::Fleet)?;
+    let fleet = fleet.revoking(config.tls.crl.is_some());
     let acceptance = tls::load(&config).map_err(ServeError::Tls)?;
     Ok((config, fleet, acceptance))
 }

@@ -34,8 +34,6 @@ pub enum InvalidTls {
         /// When the one in force was made.
         in_force: String,
     },
-    /// There is a revocation list in force, and the configuration names none any more.
-    Gone,
 }
 
 impl fmt::Display for InvalidTls {
@@ -60,11 +58,6 @@ impl fmt::Display for InvalidTls {
                  there",
                 path.display()
             ),
-            Self::Gone => f.write_str(
-                "conductor.toml names no revocation list (tls.crl) any more, and one is in force: \
-                 everybody on it would be let in again; allow that with \
-                 `orc conductor reload --allow-removal`",
-            ),
         }
     }
 }
@@ -73,7 +66,7 @@ impl Error for InvalidTls {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Load(cause) => Some(cause),
-            Self::NotOurs { .. } | Self::RunOut { .. } | Self::Older { .. } | Self::Gone => None,
+            Self::NotOurs { .. } | Self::RunOut { .. } | Self::Older { .. } => None,
         }
     }
 }
@@ -94,19 +87,13 @@ pub(crate) fn load(config: &Config) -> Result<Arc<Acceptance>, InvalidTls> {
 }
 
 /// The same for a reload: what is in force is never replaced by a revocation list that keeps fewer
-/// people out because it is older, has run out, or is none. With `allow_removal` it may be none.
-pub(crate) fn renew(
-    config: &Config,
-    in_force: &Acceptance,
-    allow_removal: bool,
-) -> Result<Arc<Acceptance>, InvalidTls> {
+/// people out because it is older or has run out. Whether there may be none any more is a matter of
+/// the limits in force.
+pub(crate) fn renew(config: &Config, in_force: &Acceptance) -> Result<Arc<Acceptance>, InvalidTls> {
     let acceptance = load(config)?;
     let (before, lists) = (in_force.revocation_lists(), acceptance.revocation_lists());
     let Some(path) = config.tls.crl.clone() else {
-        return match before.is_empty() || allow_removal {
-            true => Ok(acceptance),
-            false => Err(InvalidTls::Gone),
-        };
+        return Ok(acceptance);
     };
     for list in lists {
         if let Some(in_force) = before.iter().find(|in_force| list.is_older_than(in_force)) {

@@ -24,6 +24,11 @@ impl fmt::Display for Lifted {
 }
 
 impl Fleet {
+    /// With what `conductor.toml` says of revocation.
+    pub(crate) fn revoking(self, revokes: bool) -> Self {
+        Self { revokes, ..self }
+    }
+
     /// What is to be remembered of this fleet once it is in force.
     pub(crate) fn in_force(&self) -> InForce {
         let cells = self.deployments.cells();
@@ -34,6 +39,7 @@ impl Fleet {
         InForce {
             deployments: self.files.deployments.iter().map(deployment).collect(),
             groups: u32::try_from(self.groups.len()).unwrap_or(u32::MAX),
+            revokes: self.revokes,
         }
     }
 
@@ -56,6 +62,13 @@ impl Fleet {
                 false => format!("groups.toml, which had {groups}, is not there"),
                 true => format!("groups.toml, which had {groups}, has none any more"),
             });
+        }
+        if before.revokes && !now.revokes {
+            clauses.push(
+                "conductor.toml names no revocation list (tls.crl) any more, and everybody on it \
+                 would be let in again"
+                    .to_owned(),
+            );
         }
         (!clauses.is_empty()).then_some(Lifted(clauses))
     }
@@ -144,6 +157,17 @@ mod tests {
         assert_eq!(lifted(renamed), None);
         let (place, _) = place();
         assert!(Fleet::load(place.path()).unwrap().lifts(&InForce::default()).is_none());
+    }
+
+    #[test]
+    fn a_revocation_list_is_missed() {
+        let (place, in_force) = place();
+        let load = || Fleet::load(place.path()).unwrap();
+        let before = load().revoking(true).in_force();
+        assert_eq!(load().revoking(true).lifts(&before), None);
+        let told = load().lifts(&before).unwrap().to_string();
+        assert!(told.contains("names no revocation list (tls.crl) any more"), "{told}");
+        assert_eq!(load().revoking(true).lifts(&in_force), None);
     }
 
     #[test]

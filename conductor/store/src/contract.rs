@@ -100,7 +100,11 @@ fn in_force(groups: u32) -> InForce {
         let file = format!("deployments.d/{name} and more.yaml").into();
         (DeploymentName::new(name).unwrap(), DeploymentInForce { file, cells })
     };
-    InForce { deployments: [("db", 0), ("web", 4)].map(deployment).into(), groups }
+    InForce {
+        deployments: [("db", 0), ("web", 4)].map(deployment).into(),
+        groups,
+        revokes: groups > 0,
+    }
 }
 
 fn a_new_store_is_empty(place: &dyn Place) {

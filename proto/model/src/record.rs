@@ -90,6 +90,8 @@ pub struct InForce {
     pub deployments: BTreeMap<DeploymentName, DeploymentInForce>,
     /// How many groups `groups.toml` has.
     pub groups: u32,
+    /// Whether a revocation list keeps people out.
+    pub revokes: bool,
 }
 
 /// What is remembered of a deployment in force.

@@ -549,6 +549,8 @@ pub(super) struct InForceBody {
     deployments: Vec<DeploymentBody>,
     #[prost(uint32, tag = "2")]
     groups: u32,
+    #[prost(bool, tag = "3")]
+    revokes: bool,
 }
 
 #[derive(Message)]
@@ -569,7 +571,7 @@ impl From<&InForce> for InForceBody {
             cells: of.cells,
         };
         let deployments = record.deployments.iter().map(deployment).collect();
-        Self { deployments, groups: record.groups }
+        Self { deployments, groups: record.groups, revokes: record.revokes }
     }
 }
 
@@ -583,6 +585,7 @@ impl InForceBody {
         Ok(InForce {
             deployments: deployments.collect::<Result<_, Unreadable>>()?,
             groups: self.groups,
+            revokes: self.revokes,
         })
     }
 }
