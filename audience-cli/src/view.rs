@@ -3,6 +3,7 @@
 pub mod absence;
 pub mod deployment;
 mod diff;
+pub mod end;
 pub mod explain;
 pub mod flow;
 pub mod groups;

@@ -129,8 +129,8 @@ impl AudienceService {
         })
         .await?;
         result.map_err(|error| {
-            tracing::error!(error = crate::chain(&error), "cannot read the store");
-            Status::internal(shown(crate::chain(&error)))
+            tracing::error!(error = orchestra_model::chain(&error), "cannot read the store");
+            Status::internal(shown(orchestra_model::chain(&error)))
         })
     }
 

@@ -36,7 +36,7 @@ use std::{
 use orchestra_flow::{Engine, Input, PlayerIx, ReplyId, SessionId};
 use orchestra_model::{
     AudienceName, FlowId, HostName, JobId, Timestamp,
-    delivery::{Refusal, Report, RequestId, Term},
+    delivery::{KnownEnd, Refusal, Report, RequestId, Term},
     proof::Proof,
     record::InForce,
     status::{Event, PlayerStatus},
@@ -54,8 +54,8 @@ pub(crate) use self::{
     clock::Clock,
     held::{held, with_more},
     mailbox::{
-        Attach, Attached, FromSession, Handle, Health, Mailboxes, Removal, Reply, Reported,
-        Request, Told, Watching, mailboxes,
+        Attach, Attached, FromSession, Handle, Health, Mailboxes, Removal, Reply, Request, Told,
+        Watching, mailboxes,
     },
 };
 use self::{
@@ -267,7 +267,7 @@ impl Driver {
                 }
             }
             FromSession::Reported { player, session, reports, room } => {
-                for Reported { report, end } in reports {
+                for report in reports {
                     if let Report::Refused {
                         refusal: Refusal::StaleTerm { evidence, .. }, ..
                     } = &*report
@@ -275,7 +275,7 @@ impl Driver {
                         self.note_proven(evidence.map(|evidence| evidence.proof));
                     }
                     self.note_clock(player, session, &report);
-                    self.handle(Input::Reported { player, session, report, end });
+                    self.handle(Input::Reported { player, session, report });
                 }
                 drop(room);
             }
@@ -290,11 +290,11 @@ impl Driver {
     }
 
     /// Tells once a session where a player's clock cannot be right: its times are not believed then.
-    fn note_clock(&mut self, player: PlayerIx, session: SessionId, report: &Report) {
+    fn note_clock(&mut self, player: PlayerIx, session: SessionId, report: &Report<KnownEnd>) {
         let now = self.clock.now();
         let told = match report {
             Report::Started { at, .. } => *at,
-            Report::Ended { end, .. } => end.ended_at,
+            Report::Ended { end, .. } => end.summary.ended_at,
             Report::Refused { .. } => return,
         };
         // An end may have waited for long; nothing comes from the future.

@@ -35,6 +35,8 @@ pub(crate) enum HistoryError {
     Spec(FlowId, Box<dyn std::error::Error + Send + Sync>),
     /// A stored host set is not one.
     Targets(JobId, InvalidHostSet),
+    /// How a stored attempt of this job ended cannot be read.
+    End(JobId, Invalid),
 }
 
 impl std::fmt::Display for HistoryError {
@@ -44,6 +46,7 @@ impl std::fmt::Display for HistoryError {
             Self::NoSpec(flow) => write!(f, "the spec of flow {flow} is not in the store"),
             Self::Spec(flow, _) => write!(f, "the stored spec of flow {flow} is not valid"),
             Self::Targets(job, _) => write!(f, "the stored host set of job {job} is not valid"),
+            Self::End(job, _) => write!(f, "a stored end of job {job} is not valid"),
         }
     }
 }
@@ -55,6 +58,7 @@ impl std::error::Error for HistoryError {
             Self::NoSpec(_) => None,
             Self::Spec(_, cause) => Some(cause.as_ref()),
             Self::Targets(_, cause) => Some(cause),
+            Self::End(_, cause) => Some(cause),
         }
     }
 }

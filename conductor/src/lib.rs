@@ -32,20 +32,6 @@ mod writer;
 pub use serve::{Options, ServeError, serve};
 pub use sessions::Patience;
 
-use std::error::Error;
-
-/// An error and its causes, one after the other: rendered once, at the edge.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
 /// Longest message of a status, in bytes. It travels in a header, where a space takes three bytes
 /// and everything together must fit into 16 KiB.
 const SHOWN_BYTES: usize = 4_000;

@@ -11,7 +11,7 @@ use std::{
     process::ExitCode,
 };
 
-use conductor::{Options, chain, config::DEFAULT_DIR, serve};
+use conductor::{Options, config::DEFAULT_DIR, serve};
 use orchestra_daemon::{limits, log, signals};
 
 const USAGE: &str = "\
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     match serve(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log::say(format_args!("conductor: {}", chain(&error)));
+            log::say(format_args!("conductor: {}", orchestra_model::chain(&error)));
             ExitCode::FAILURE
         }
     }

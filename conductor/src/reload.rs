@@ -209,8 +209,9 @@ impl Inner {
     async fn load(&self, allow_removal: bool) -> Result<(Loaded, Config), Status> {
         let (before, door) = (self.config.clone(), self.door.clone());
         let read = self.reading.run(move || {
-            let broken =
-                |error: &dyn Error| Status::failed_precondition(shown(crate::chain(error)));
+            let broken = |error: &dyn Error| {
+                Status::failed_precondition(shown(orchestra_model::chain(error)))
+            };
             let config = Config::load(&before.directory).map_err(|error| broken(&error))?;
             check_fixed(&before, &config).map_err(|error| broken(&error))?;
             let fleet = Fleet::load(&config.directory).map_err(|error| broken(&error))?;
@@ -219,8 +220,9 @@ impl Inner {
                 tls::renew(&config, &door.acceptance()).map_err(|error| broken(&error))?;
             Ok::<_, Status>((config, Arc::new(fleet), acceptance))
         });
-        let (config, fleet, acceptance) =
-            read.await.map_err(|error| Status::failed_precondition(crate::chain(&error)))??;
+        let (config, fleet, acceptance) = read
+            .await
+            .map_err(|error| Status::failed_precondition(orchestra_model::chain(&error)))??;
         let loaded = self.load_fleet(fleet, &config.limits, allow_removal).await?;
         let door = self.door.clone();
         // Judging everybody takes a while.

@@ -39,7 +39,7 @@ pub(crate) async fn run(
         let flows = match look.await {
             Ok(Ok(flows)) => flows,
             Ok(Err(error)) => {
-                let error = crate::chain(&error);
+                let error = orchestra_model::chain(&error);
                 tracing::warn!(error, "cannot look for flows that were kept long enough");
                 Vec::new()
             }

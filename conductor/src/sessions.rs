@@ -28,7 +28,7 @@ use orchestra_certs::Peer;
 use orchestra_flow::{PlayerIx, SessionId};
 use orchestra_model::{
     HostName,
-    delivery::{PlayerSnapshot, Refusal, Report, StoreId},
+    delivery::{KnownEnd, PlayerSnapshot, Refusal, Report, StoreId},
     limits,
     proof::{Statement, drop_false_evidence, drop_false_proofs},
 };
@@ -49,7 +49,7 @@ use self::{
     streams::{Stream, Streams},
 };
 use crate::{
-    driver::{Attach, Attached, FromSession, Handle, Reported, TURN},
+    driver::{Attach, Attached, FromSession, Handle, TURN},
     outbox::{Frames, Outbox},
     proof::Proofs,
     shown,
@@ -301,8 +301,8 @@ impl Sessions {
     }
 
     /// Takes evidence out of refusals that this store did not give.
-    fn check_evidence(&self, host: &HostName, reports: &mut [Reported]) {
-        for Reported { report, .. } in reports {
+    fn check_evidence(&self, host: &HostName, reports: &mut [Box<Report<KnownEnd>>]) {
+        for report in reports {
             if let Report::Refused { refusal: Refusal::StaleTerm { evidence, .. }, .. } =
                 &mut **report
             {
@@ -331,7 +331,7 @@ fn refused(host: &HostName, peer: &Peer, status: &Status) {
 }
 
 fn invalid(error: &Invalid) -> Status {
-    Status::invalid_argument(shown(crate::chain(error)))
+    Status::invalid_argument(shown(orchestra_model::chain(error)))
 }
 
 fn stopping() -> Status {

@@ -149,7 +149,7 @@ fn run(
 /// Before the store is closed: what is no more in its place would be lost with this process.
 fn last_look(store: &mut dyn Store) {
     if let Err(error) = store.tidy() {
-        tracing::error!(error = crate::chain(&error), "the store was closed");
+        tracing::error!(error = orchestra_model::chain(&error), "the store was closed");
     }
 }
 
@@ -174,7 +174,7 @@ fn raise_term(store: &mut dyn Store, file: &KeyFile, seen: Term) -> Written {
         Ok(term) => {
             if let Err(error) = file.adopt() {
                 // The key is on disk under its other name: the next start finds it there.
-                tracing::error!(error = %crate::chain(&error), "the new proof key was not renamed");
+                tracing::error!(error = %orchestra_model::chain(&error), "the new proof key was not renamed");
             }
             Written::Raised(term, keys)
         }

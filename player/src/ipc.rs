@@ -44,7 +44,7 @@ use std::{
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use orchestra_model::{
-    delivery::{StoreId, Term},
+    delivery::{AgentSession, StoreId, Term},
     limits,
 };
 
@@ -69,22 +69,18 @@ const COPIED: usize = 4 << 10;
 /// Most pieces in one write.
 const PIECES: usize = 32;
 
-/// One connection to a conductor, counted by the agent from 1; unique while the agent lives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(pub u64);
-
 /// What the agent says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToSitter {
     /// A connection to a conductor stands, and a snapshot is wanted.
     Open {
         /// The new session; any earlier one is over.
-        session: SessionId,
+        session: AgentSession,
     },
     /// The conductor took the snapshot.
     Welcomed {
         /// The session.
-        session: SessionId,
+        session: AgentSession,
         /// The conductor's store.
         store: StoreId,
         /// That store's term.
@@ -93,19 +89,19 @@ pub enum ToSitter {
     /// The conductor wants something.
     Command {
         /// The session.
-        session: SessionId,
+        session: AgentSession,
         /// An encoded `orchestra.v1.Command`, as it came.
         bytes: Bytes,
     },
     /// The connection is gone.
     Closed {
         /// The session.
-        session: SessionId,
+        session: AgentSession,
     },
     /// Are you there?
     Ask {
         /// The session.
-        session: SessionId,
+        session: AgentSession,
     },
 }
 
@@ -115,14 +111,14 @@ pub enum ToAgent {
     /// Answers `Open`.
     Snapshot {
         /// The session.
-        session: SessionId,
+        session: AgentSession,
         /// An encoded `orchestra.v1.Snapshot`.
         bytes: Bytes,
     },
     /// Something happened to an attempt. None before the session's `Welcomed`.
     Report {
         /// The session.
-        session: SessionId,
+        session: AgentSession,
         /// An encoded `orchestra.v1.Report`.
         bytes: Bytes,
     },
@@ -130,12 +126,12 @@ pub enum ToAgent {
     /// open another at once.
     Reattach {
         /// The session.
-        session: SessionId,
+        session: AgentSession,
     },
     /// Answers `Ask`.
     Here {
         /// The session of the question.
-        session: SessionId,
+        session: AgentSession,
     },
 }
 
@@ -391,13 +387,13 @@ const MAX: u32 = limits::MESSAGE_BYTES as u32;
 const HEADER: usize = 1 + size_of::<u64>();
 
 mod sealed {
-    use super::{Bytes, InvalidFrame, SessionId};
+    use super::{AgentSession, Bytes, InvalidFrame};
 
     /// How a frame is spelt.
     #[derive(Debug)]
     pub struct Parts {
         pub(super) kind: u8,
-        pub(super) session: SessionId,
+        pub(super) session: AgentSession,
         /// Few bytes of known length.
         pub(super) fixed: Vec<u8>,
         /// Opaque bytes.
@@ -413,11 +409,11 @@ mod sealed {
 use sealed::{Codec, Parts};
 
 impl Parts {
-    fn bare(kind: u8, session: SessionId) -> Self {
+    fn bare(kind: u8, session: AgentSession) -> Self {
         Self { kind, session, fixed: Vec::new(), payload: Bytes::new() }
     }
 
-    fn opaque(kind: u8, session: SessionId, payload: Bytes) -> Self {
+    fn opaque(kind: u8, session: AgentSession, payload: Bytes) -> Self {
         Self { payload, ..Self::bare(kind, session) }
     }
 }
@@ -503,8 +499,8 @@ impl Content {
         Ok(Self { kind, bytes: content.len(), rest: content })
     }
 
-    fn session(&mut self) -> Result<SessionId, InvalidFrame> {
-        self.array().map(u64::from_le_bytes).map(SessionId)
+    fn session(&mut self) -> Result<AgentSession, InvalidFrame> {
+        self.array().map(u64::from_le_bytes).map(AgentSession)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], InvalidFrame> {

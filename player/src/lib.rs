@@ -12,9 +12,3 @@ pub mod agent;
 pub mod config;
 pub mod ipc;
 pub mod sitter;
-
-/// An error and its causes, as one text: for where an error is shown, once, at the edge.
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}

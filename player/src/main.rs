@@ -61,7 +61,7 @@ fn main() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log::say(format_args!("player: {}", player::chain(error.as_ref())));
+            log::say(format_args!("player: {}", orchestra_model::chain(error.as_ref())));
             ExitCode::FAILURE
         }
     }
@@ -74,7 +74,7 @@ fn launch() -> ExitCode {
         Err(error) => {
             // It makes no process any more, so there may be a second thread.
             let _log = sitter::start_log();
-            log::say(format_args!("player: {}", player::chain(&error)));
+            log::say(format_args!("player: {}", orchestra_model::chain(&error)));
             ExitCode::FAILURE
         }
     }
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn causes_follow_their_error() {
         let error = Config::load(Path::new("/nonexistent/player.toml")).unwrap_err();
-        let text = player::chain(&error);
+        let text = orchestra_model::chain(&error);
         assert!(text.starts_with("reading configuration /nonexistent/player.toml: "), "{text}");
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use orchestra_model::{
-    delivery::SpoolId,
+    delivery::{EndBytes, SpoolId},
     ids::{FlowId, JobId},
     names::{AudienceName, FlowName, HostName, JobName, ScoreName},
     record::Drain,
@@ -15,7 +15,6 @@ use orchestra_model::{
 };
 
 use crate::{
-    delivery::{decode_end, encode_end},
     flow::{moment, moment_ms},
     invalid::{InField, Invalid},
     v1,
@@ -234,7 +233,10 @@ impl From<&TaskStatus> for v1::TaskStatus {
             signal: task.signal.map(i32::unsigned_abs),
             started_at_ms: moment_ms(task.started_at),
             ended_at_ms: moment_ms(task.ended_at),
-            end: task.end.as_deref().map_or_else(Bytes::new, encode_end),
+            end: task
+                .end
+                .as_ref()
+                .map_or_else(Bytes::new, |end| Bytes::from_owner(end.to_shared())),
             index: task.index,
             absence: task.absence.map(Into::into),
         }
@@ -262,10 +264,10 @@ impl TryFrom<v1::TaskStatus> for TaskStatus {
             signal,
             started_at: moment(task.started_at_ms),
             ended_at: moment(task.ended_at_ms),
-            end: match task.end.is_empty() {
-                true => None,
-                false => Some(Box::new(decode_end(&task.end)?)),
-            },
+            end: (!task.end.is_empty())
+                .then(|| EndBytes::new(&task.end[..]))
+                .transpose()
+                .in_field("TaskStatus.end")?,
             absence: task.absence.map(Into::into),
         })
     }

@@ -4,8 +4,9 @@ use bytes::Bytes;
 use orchestra_model::{
     JobId,
     delivery::{
-        AttemptEnd, AttemptKey, JobPart, LiveAttempt, Order, OrderNumber, Outcome, Output,
-        PlayerSnapshot, Refusal, Report, SettledAttempt, SpoolId, StoreId, Term,
+        AttemptEnd, AttemptKey, EndBytes, EndSummary, EndTooLarge, JobPart, KnownEnd, LiveAttempt,
+        Order, OrderNumber, Outcome, Output, PlayerSnapshot, Refusal, Report, SettledAttempt,
+        SpoolId, StoreId, StoreMark, Term,
     },
     limits,
     names::{AudienceName, JobName, ScoreName},
@@ -114,25 +115,9 @@ fn evidence_from_wire(evidence: Option<&v1::Evidence>) -> Result<Option<Evidence
     evidence.map(TryInto::try_into).transpose()
 }
 
-/// How far a spool is with one store, and what it can show for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark {
-    /// The store.
-    pub store: StoreId,
-    /// The highest order number that the spool has durably answered for.
-    pub mark: OrderNumber,
-    /// The highest term seen.
-    pub term: Term,
-    /// What the player can show for both.
-    pub evidence: Option<Evidence>,
-}
-
 /// A [`PlayerSnapshot`] for every store that the spool has served; the conductor reads its own.
-pub fn snapshot_to_wire(
-    snapshot: &PlayerSnapshot,
-    marks: impl IntoIterator<Item = Mark>,
-) -> v1::Snapshot {
-    let mark = |mark: Mark| v1::StoreMark {
+pub fn snapshot_to_wire(snapshot: &PlayerSnapshot, marks: &[StoreMark]) -> v1::Snapshot {
+    let mark = |mark: &StoreMark| v1::StoreMark {
         store_id: Bytes::copy_from_slice(&mark.store.0),
         mark: mark.mark.0,
         term: mark.term.0,
@@ -153,7 +138,7 @@ pub fn snapshot_to_wire(
     };
     v1::Snapshot {
         spool_id: Bytes::copy_from_slice(&snapshot.spool.0),
-        marks: marks.into_iter().map(mark).collect(),
+        marks: marks.iter().map(mark).collect(),
         live: snapshot.live.iter().map(live).collect(),
         settled: snapshot.settled.iter().map(settled).collect(),
         max_tasks: snapshot.max_tasks,
@@ -244,14 +229,16 @@ pub fn scores_from_wire(scores: &[Bytes]) -> Result<Offers, Invalid> {
     scores.iter().map(read).collect()
 }
 
-impl From<&Report> for v1::Report {
-    fn from(report: &Report) -> Self {
+impl From<&Report<EndBytes>> for v1::Report {
+    fn from(report: &Report<EndBytes>) -> Self {
         use v1::report::Kind;
         let (order, kind) = match report {
             Report::Started { order, at, .. } => {
                 (order, Kind::Started(v1::Started { at_ms: at.0 }))
             }
-            Report::Ended { order, end, .. } => (order, Kind::Ended(encode_end(end))),
+            Report::Ended { order, end, .. } => {
+                (order, Kind::Ended(Bytes::from_owner(end.to_shared())))
+            }
             Report::Refused { order, refusal, .. } => (order, Kind::Refused(refusal.into())),
         };
         Self { key: Some(report.key().into()), order: order.0, kind: Some(kind) }
@@ -259,16 +246,60 @@ impl From<&Report> for v1::Report {
 }
 
 /// Encodes an end: once, by the sitter.
-pub fn encode_end(end: &AttemptEnd) -> Bytes {
-    v1::AttemptEnd::from(end).encode_to_vec().into()
+pub fn encode_end(end: &AttemptEnd) -> Result<EndBytes, EndTooLarge> {
+    EndBytes::new(v1::AttemptEnd::from(end).encode_to_vec())
 }
 
-/// Reads an end from the bytes that wire and store carry.
-pub fn decode_end(bytes: &[u8]) -> Result<AttemptEnd, Invalid> {
-    v1::AttemptEnd::decode(bytes).in_field("AttemptEnd")?.try_into()
+/// Reads an end whole, for people.
+pub fn decode_end(end: &EndBytes) -> Result<AttemptEnd, Invalid> {
+    v1::AttemptEnd::decode(end.as_slice()).in_field("AttemptEnd")?.try_into()
 }
 
-impl TryFrom<v1::Report> for Report {
+/// Reads of an end what must be known of it on the way, and leaves the rest as it is: whatever a
+/// stream or a response holds, a conductor can go on.
+pub fn summarize_end(end: &EndBytes) -> Result<EndSummary, Invalid> {
+    let read = ReadEnd::decode(end.as_slice()).in_field("AttemptEnd")?;
+    Ok(EndSummary {
+        outcome: read.outcome.in_field("AttemptEnd.outcome")?.try_into()?,
+        started_at: moment(read.started_at_ms),
+        ended_at: Timestamp(read.ended_at_ms),
+    })
+}
+
+/// An end with its summary.
+pub fn known_end(bytes: EndBytes) -> Result<KnownEnd, Invalid> {
+    Ok(KnownEnd { summary: summarize_end(&bytes)?, bytes })
+}
+
+/// The fields of a [`v1::AttemptEnd`] that a summary needs. Others are skipped, not copied.
+#[derive(Clone, PartialEq, prost::Message)]
+struct ReadEnd {
+    #[prost(oneof = "v1::attempt_end::Outcome", tags = "1, 2, 3, 4, 5")]
+    outcome: Option<v1::attempt_end::Outcome>,
+    #[prost(uint64, tag = "6")]
+    started_at_ms: u64,
+    #[prost(uint64, tag = "7")]
+    ended_at_ms: u64,
+}
+
+impl TryFrom<v1::attempt_end::Outcome> for Outcome {
+    type Error = Invalid;
+
+    fn try_from(outcome: v1::attempt_end::Outcome) -> Result<Self, Invalid> {
+        use v1::attempt_end::Outcome as Wire;
+        Ok(match outcome {
+            Wire::Exited(code) => Outcome::Exited(code),
+            Wire::Signalled(signal) => {
+                Outcome::Signalled(i32::try_from(signal).in_field("AttemptEnd.signalled")?)
+            }
+            Wire::TimedOut(_) => Outcome::TimedOut,
+            Wire::Cancelled(_) => Outcome::Cancelled,
+            Wire::Lost(why) => Outcome::Lost(why),
+        })
+    }
+}
+
+impl TryFrom<v1::Report> for Report<EndBytes> {
     type Error = Invalid;
 
     fn try_from(report: v1::Report) -> Result<Self, Invalid> {
@@ -277,7 +308,10 @@ impl TryFrom<v1::Report> for Report {
         let order = OrderNumber(report.order);
         Ok(match report.kind.in_field("Report.kind")? {
             Kind::Started(started) => Report::Started { key, order, at: Timestamp(started.at_ms) },
-            Kind::Ended(bytes) => Report::Ended { key, order, end: decode_end(&bytes)? },
+            Kind::Ended(bytes) => {
+                let end = EndBytes::new(&bytes[..]).in_field("Report.ended")?;
+                Report::Ended { key, order, end }
+            }
             Kind::Refused(refusal) => Report::Refused { key, order, refusal: refusal.try_into()? },
         })
     }
@@ -370,22 +404,13 @@ impl TryFrom<v1::AttemptEnd> for AttemptEnd {
     type Error = Invalid;
 
     fn try_from(end: v1::AttemptEnd) -> Result<Self, Invalid> {
-        use v1::attempt_end::Outcome as Wire;
         let response_bytes: usize =
             end.response.iter().map(|(key, value)| key.len() + value.len()).sum();
         if end.response.len() > limits::RESPONSE_PAIRS || response_bytes > limits::RESPONSE_BYTES {
             return Err(Invalid::field("AttemptEnd.response"));
         }
         Ok(AttemptEnd {
-            outcome: match end.outcome.in_field("AttemptEnd.outcome")? {
-                Wire::Exited(code) => Outcome::Exited(code),
-                Wire::Signalled(signal) => {
-                    Outcome::Signalled(i32::try_from(signal).in_field("AttemptEnd.signalled")?)
-                }
-                Wire::TimedOut(_) => Outcome::TimedOut,
-                Wire::Cancelled(_) => Outcome::Cancelled,
-                Wire::Lost(why) => Outcome::Lost(why),
-            },
+            outcome: end.outcome.in_field("AttemptEnd.outcome")?.try_into()?,
             started_at: moment(end.started_at_ms),
             ended_at: Timestamp(end.ended_at_ms),
             response: end.response,

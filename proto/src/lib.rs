@@ -31,9 +31,9 @@ mod wire;
 
 pub use audience::Watched;
 pub use delivery::{
-    Mark, RawSnapshot, ReadOrder, decode_end, encode_end, mac_from_wire, mac_to_wire,
+    RawSnapshot, ReadOrder, decode_end, encode_end, known_end, mac_from_wire, mac_to_wire,
     order_from_wire, order_to_wire, scores_from_wire, snapshot_from_wire, snapshot_to_wire,
-    store_id,
+    store_id, summarize_end,
 };
 pub use flow::{params_from_wire, params_to_wire};
 pub use invalid::Invalid;

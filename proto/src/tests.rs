@@ -7,8 +7,8 @@ use orchestra_model::{
     AudienceName, FlowId, FlowState, HostName, HostSet, JobId, JobName, JobState, Millis, Quantity,
     ScoreName, TaskState, Timestamp, WaitReason,
     delivery::{
-        AttemptKey, LiveAttempt, OrderNumber, PlayerSnapshot, SettledAttempt, SpoolId, StoreId,
-        Term,
+        AttemptEnd, AttemptKey, EndBytes, EndSummary, LiveAttempt, OrderNumber, Outcome, Output,
+        PlayerSnapshot, SettledAttempt, SpoolId, StoreId, StoreMark, Term,
     },
     deployment::CellKey,
     flow::{FlowSpec, JobSpec, OnDoomed, Scope, SequenceOnFailure, SlotSpec},
@@ -28,7 +28,8 @@ use orchestra_model::{
 use prost::Message as _;
 
 use crate::{
-    Mark, Planned, RawSnapshot, scores_from_wire, snapshot_from_wire, snapshot_to_wire, v1,
+    Planned, RawSnapshot, decode_end, encode_end, scores_from_wire, snapshot_from_wire,
+    snapshot_to_wire, summarize_end, v1,
 };
 
 fn hosts(text: &str) -> HostSet {
@@ -313,10 +314,10 @@ fn snapshot() -> PlayerSnapshot {
 fn a_snapshot_is_read_back_and_its_scores_can_be_read_later() {
     let snapshot = snapshot();
     let others =
-        Mark { store: StoreId([8; 16]), mark: OrderNumber(1), term: Term(2), evidence: None };
+        StoreMark { store: StoreId([8; 16]), mark: OrderNumber(1), term: Term(2), evidence: None };
     let PlayerSnapshot { mark, term, evidence, .. } = snapshot;
-    let ours = Mark { store: STORE, mark, term, evidence };
-    let bytes = snapshot_to_wire(&snapshot, [others, ours]).encode_to_vec();
+    let ours = StoreMark { store: STORE, mark, term, evidence };
+    let bytes = snapshot_to_wire(&snapshot, &[others, ours]).encode_to_vec();
     let raw = RawSnapshot::decode(&bytes[..]).unwrap();
     assert_eq!(raw.encode_to_vec(), bytes, "the same message");
     assert_eq!(snapshot_from_wire(&raw, STORE, scores_from_wire).unwrap(), snapshot);
@@ -324,7 +325,7 @@ fn a_snapshot_is_read_back_and_its_scores_can_be_read_later() {
 
 #[test]
 fn a_snapshot_whose_scores_are_wrong_is_refused() {
-    let wire = snapshot_to_wire(&snapshot(), []);
+    let wire = snapshot_to_wire(&snapshot(), &[]);
     let read = |scores: Vec<Bytes>| {
         let raw = RawSnapshot { scores, ..RawSnapshot::decode(&wire.encode_to_vec()[..]).unwrap() };
         snapshot_from_wire(&raw, STORE, scores_from_wire)
@@ -333,4 +334,38 @@ fn a_snapshot_whose_scores_are_wrong_is_refused() {
     assert!(read(vec![Bytes::new()]).unwrap_err().to_string().starts_with("ScoreOffer"));
     let many = read(vec![Bytes::new(); limits::SCORES + 1]).unwrap_err().to_string();
     assert!(many.starts_with("Snapshot.scores"), "{many}");
+}
+
+#[test]
+fn what_an_end_leads_to_is_read_without_the_rest_of_it() {
+    let (started_at, ended_at) = (Some(Timestamp(7)), Timestamp(9));
+    let outcomes = [
+        Outcome::Exited(-3),
+        Outcome::Signalled(9),
+        Outcome::TimedOut,
+        Outcome::Cancelled,
+        Outcome::Lost("it went".to_owned()),
+    ];
+    for outcome in outcomes {
+        let end = AttemptEnd {
+            outcome: outcome.clone(),
+            started_at,
+            ended_at,
+            response: [("key".to_owned(), "value".to_owned())].into(),
+            stdout: Output { head: vec![7; 1_000], bytes: 1_000, ..Output::default() },
+            stderr: Output::default(),
+        };
+        let bytes = encode_end(&end).unwrap();
+        assert_eq!(decode_end(&bytes).unwrap(), end);
+        let summary = EndSummary { outcome, started_at, ended_at };
+        assert_eq!(summarize_end(&bytes).unwrap(), summary);
+        // Standard output (field 9) that is no message is nothing to the summary, and is told to who
+        // reads.
+        let spoilt = [bytes.as_slice(), &[9 << 3 | 2, 1, 0xff]].concat();
+        let spoilt = EndBytes::new(spoilt).unwrap();
+        assert_eq!(summarize_end(&spoilt).unwrap(), summary);
+        assert!(decode_end(&spoilt).is_err());
+    }
+    let nothing = EndBytes::new(&b""[..]).unwrap();
+    assert!(summarize_end(&nothing).is_err() && decode_end(&nothing).is_err());
 }

@@ -61,7 +61,7 @@ fn main() -> ExitCode {
     match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(trouble) => {
-            eprintln!("fleet: {}", player::chain(&trouble));
+            eprintln!("fleet: {}", orchestra_model::chain(&trouble));
             ExitCode::FAILURE
         }
     }

@@ -10,7 +10,7 @@ use std::{collections::HashSet, path::Path};
 use orchestra_model::{
     AudienceName, FlowId, FlowState, HostSet, JobId, JobName, JobState, ScoreName, TaskState,
     Timestamp,
-    delivery::{AttemptEnd, AttemptKey, OrderNumber, Outcome, RequestId, StoreId, Term},
+    delivery::{AttemptEnd, AttemptKey, EndBytes, OrderNumber, Outcome, RequestId, StoreId, Term},
     flow::{FlowSpec, JobSpec, SlotSpec},
     record::{
         EndRecord, FlowRecord, Impact, JobRecord, Op, PlayerRecord, Record, SpecChunk,
@@ -145,7 +145,7 @@ struct Writer<'a> {
     term: Term,
     now: Timestamp,
     spec: Vec<u8>,
-    end: std::sync::Arc<[u8]>,
+    end: EndBytes,
     audience: AudienceName,
     job: JobName,
     batch: Vec<Op>,
@@ -176,7 +176,7 @@ impl<'a> Writer<'a> {
             term: identity.term,
             now,
             spec: v1::FlowSpec::from(&spec).encode_to_vec(),
-            end: encode_end(&end)[..].into(),
+            end: encode_end(&end).during(WHAT)?,
             audience: AudienceName::new(AUDIENCE).during(WHAT)?,
             job,
             batch: Vec::with_capacity(BATCH),

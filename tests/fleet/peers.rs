@@ -101,7 +101,7 @@ fn tell(report: &mut Report, name: &str, ours: f64, rate: Option<Result<f64>>) {
     match rate {
         None => report.text(name, &shown, "not installed"),
         Some(Err(trouble)) => {
-            report.text(name, &shown, &format!("failed: {}", player::chain(&trouble)));
+            report.text(name, &shown, &format!("failed: {}", orchestra_model::chain(&trouble)));
         }
         Some(Ok(rate)) => {
             let what = format!("{shown}, tasks a second");

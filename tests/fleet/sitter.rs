@@ -18,21 +18,20 @@ use bytes::Bytes;
 use orchestra_model::{
     JobId, Millis, Timestamp,
     delivery::{
-        AttemptEnd, AttemptKey, OrderNumber, Outcome, Output, PlayerSnapshot, SpoolId, Term,
+        AgentSession, AttemptEnd, AttemptKey, EndBytes, OrderNumber, Outcome, Output,
+        PlayerSnapshot, SpoolId, Term,
     },
     names::ScoreName,
     proof::Mac,
     score::{DEFAULT_TIMEOUT, Interface, Offers},
 };
 use orchestra_proto::{
-    Mark, ReadOrder, encode_end, mac_from_wire, order_from_wire, snapshot_to_wire, store_id, v1,
+    ReadOrder, encode_end, mac_from_wire, order_from_wire, snapshot_to_wire, store_id, v1,
 };
-use orchestra_spool::{
-    BootId, Effect, EndBytes, Input, Plan, ProcessMark, Report, Session, Snapshot, Spool, StoreMark,
-};
+use orchestra_spool::{BootId, Effect, Input, Plan, ProcessMark, Snapshot, Spool};
 use player::{
     agent::{LinkError, Sink, Source},
-    ipc::{PayloadTooLong, SessionId, ToAgent, ToSitter},
+    ipc::{PayloadTooLong, ToAgent, ToSitter},
 };
 use prost::Message;
 use tokio::time::sleep_until;
@@ -64,7 +63,7 @@ pub(crate) struct Sitter {
     delay: Delay,
     chance: Chance,
     /// The session of which the conductor has said welcome.
-    welcomed: Option<SessionId>,
+    welcomed: Option<AgentSession>,
     /// Running attempts, and when each is over. At most `max_tasks`.
     running: Vec<(Instant, AttemptKey)>,
     out: VecDeque<ToAgent>,
@@ -171,14 +170,12 @@ impl Sitter {
             started_at: self.common.wall_clock(Instant::now()),
             boot_ms: 0,
         };
-        let session = Session(0);
+        let session = AgentSession(0);
         self.spool.handle(Input::Opened { session });
         self.spool.handle(Input::Attached { session, store: key.store });
         self.spool.handle(Input::Ordered { term, order, key, mac: None, admission: Ok(plan()) });
         self.spool.handle(Input::Started { key, process });
-        if let Ok(end) = EndBytes::new(&[][..]) {
-            self.spool.handle(Input::Ended { key, end });
-        }
+        self.spool.handle(Input::Ended { key, end: EndBytes::default() });
         self.spool.handle(Input::Acknowledged { term, key, order: None });
         self.spool.handle(Input::Detached { session });
         self.spool.written();
@@ -200,19 +197,19 @@ impl Sitter {
         match frame {
             ToSitter::Open { session } => {
                 self.out.clear();
-                self.spool.handle(Input::Opened { session: Session(session.0) });
+                self.spool.handle(Input::Opened { session: session });
             }
             ToSitter::Welcomed { session, store, .. } => {
                 self.welcomed = Some(session);
                 self.common.attached.up();
-                self.spool.handle(Input::Attached { session: Session(session.0), store });
+                self.spool.handle(Input::Attached { session: session, store });
             }
             ToSitter::Closed { session } => {
                 if self.welcomed.take().is_some() {
                     self.common.attached.down();
                 }
                 self.out.clear();
-                self.spool.handle(Input::Detached { session: Session(session.0) });
+                self.spool.handle(Input::Detached { session: session });
             }
             // Only of who says that it answers.
             ToSitter::Ask { .. } => {}
@@ -276,11 +273,11 @@ impl Sitter {
             match effect {
                 Effect::Snapshot { session, snapshot } => {
                     let bytes = self.snapshot(&snapshot);
-                    self.out.push_back(ToAgent::Snapshot { session: SessionId(session.0), bytes });
+                    self.out.push_back(ToAgent::Snapshot { session: session, bytes });
                 }
                 Effect::Report { session, report } => {
-                    let bytes = encode_report(&report);
-                    self.out.push_back(ToAgent::Report { session: SessionId(session.0), bytes });
+                    let bytes = v1::Report::from(&report).encode_to_vec().into();
+                    self.out.push_back(ToAgent::Report { session: session, bytes });
                 }
                 Effect::Start { key, .. } => self.start(key),
                 Effect::Kill { key } => {
@@ -341,7 +338,7 @@ impl Sitter {
             stderr: Output::default(),
         };
         // A few bytes are never too many.
-        if let Ok(end) = EndBytes::new(&encode_end(&end)[..]) {
+        if let Ok(end) = encode_end(&end) {
             self.spool.handle(Input::Ended { key, end });
             self.common.ended(key.job.flow);
         }
@@ -366,10 +363,6 @@ impl Sitter {
 
     /// As a sitter spells it; what does not change is encoded once for the whole crowd.
     fn snapshot(&self, snapshot: &Snapshot) -> Bytes {
-        let marks = snapshot.marks.iter().map(|of| {
-            let StoreMark { store, mark, term, evidence } = *of;
-            Mark { store, mark, term, evidence }
-        });
         let whole = PlayerSnapshot {
             spool: snapshot.spool,
             // Per store, these are in the marks.
@@ -382,7 +375,7 @@ impl Sitter {
             kill_grace: Millis::seconds(10),
             scores: Offers::default(),
         };
-        let wire = snapshot_to_wire(&whole, marks);
+        let wire = snapshot_to_wire(&whole, &snapshot.marks);
         let mut bytes = wire.encode_to_vec();
         // Protobuf: messages of one kind, one after the other, are one message.
         bytes.extend_from_slice(&self.common.scores);
@@ -410,20 +403,6 @@ fn plan() -> Plan {
         exclusive: false,
         cgroup: None,
     }
-}
-
-fn encode_report(report: &Report) -> Bytes {
-    use v1::report::Kind;
-    let (order, kind) = match report {
-        Report::Started { order, at, .. } => (order, Kind::Started(v1::Started { at_ms: at.0 })),
-        Report::Ended { order, end, .. } => {
-            (order, Kind::Ended(Bytes::copy_from_slice(end.as_slice())))
-        }
-        Report::Refused { order, refusal, .. } => (order, Kind::Refused(refusal.into())),
-    };
-    v1::Report { key: Some(report.key().into()), order: order.0, kind: Some(kind) }
-        .encode_to_vec()
-        .into()
 }
 
 /// What every player of the crowd offers, as a fleet under configuration management does: some

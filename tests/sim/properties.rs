@@ -13,7 +13,8 @@ use orchestra_model::{
     AudienceName, Deployment, Deployments, FlowId, HostName, HostSet, JobName, JobState, Quantity,
     ScoreName, TaskState, Timestamp,
     delivery::{
-        AttemptEnd, AttemptKey, Outcome, Output, PlayerSnapshot, Report, RequestId, SpoolId, Term,
+        AttemptKey, EndBytes, EndSummary, KnownEnd, Outcome, PlayerSnapshot, Report, RequestId,
+        SpoolId, Term,
     },
     deployment::Constraint,
     flow::{FlowSpec, JobSpec, SlotSpec},
@@ -153,16 +154,10 @@ impl Stage {
         let player = self.engine.roster().member(host).unwrap();
         let session = self.engine.roster().session(player).unwrap();
         let order = orchestra_model::delivery::OrderNumber(u64::MAX);
-        let end = AttemptEnd {
-            outcome,
-            started_at: None,
-            ended_at: NOW,
-            response: BTreeMap::new(),
-            stdout: Output::default(),
-            stderr: Output::default(),
-        };
+        let summary = EndSummary { outcome, started_at: None, ended_at: NOW };
+        let end = KnownEnd { summary, bytes: EndBytes::default() };
         let report = Box::new(Report::Ended { key, order, end });
-        self.take(Input::Reported { player, session, report, end: Some(Arc::from([])) });
+        self.take(Input::Reported { player, session, report });
     }
 
     fn in_flight(&self) -> Vec<(HostName, AttemptKey)> {

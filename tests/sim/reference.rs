@@ -29,7 +29,8 @@ use orchestra_model::{
     Deployments, FlowId, FlowState, HostName, HostSet, JobId, JobState, ScoreName, TaskState,
     Timestamp,
     delivery::{
-        AttemptKey, OrderNumber, Outcome, PlayerSnapshot, Refusal, Report, RequestId, Term,
+        AttemptKey, EndBytes, KnownEnd, OrderNumber, Outcome, PlayerSnapshot, Refusal, Report,
+        RequestId, Term,
     },
     flow::{FlowSpec, JobSpec, OnDoomed, Scope},
     proof::Proof,
@@ -78,7 +79,7 @@ pub(crate) enum Note {
     Attached(HostName, SessionId, Box<PlayerSnapshot>, bool),
     Detached(HostName, SessionId),
     /// A player reported; the last as above.
-    Reported(HostName, SessionId, Box<Report>, bool),
+    Reported(HostName, SessionId, Box<Report<KnownEnd>>, bool),
     /// An operator said to go on from an old copy, in this term.
     Recovered(Term),
     /// The conductor's term.
@@ -98,7 +99,7 @@ pub(crate) struct Reference {
     /// Orders that are on disk, and so may leave: what they mean for the host's cells.
     orders: BTreeMap<(HostName, AttemptKey), (OrderNumber, Impact)>,
     /// How attempts ended, by the bytes on disk.
-    ends: BTreeMap<(HostName, JobId, u32), Vec<u8>>,
+    ends: BTreeMap<(HostName, JobId, u32), EndBytes>,
     /// Of these the end came while it was awaited, so that it has to be on disk.
     owed: BTreeSet<(HostName, AttemptKey)>,
     /// Whose further attempts somebody has just asked for.
@@ -430,7 +431,7 @@ impl Reference {
         changes.filter(waits).map(|job| job.id.flow).collect()
     }
 
-    fn reported(&mut self, name: &HostName, report: &Report) {
+    fn reported(&mut self, name: &HostName, report: &Report<KnownEnd>) {
         let key = report.key();
         let awaited = self.awaited(name, key).is_some();
         let now = self.now;
@@ -438,7 +439,7 @@ impl Reference {
         match report {
             Report::Started { .. } => {}
             Report::Ended { end, .. } => {
-                host.words.insert(key, Word::Ended(end.outcome.clone()));
+                host.words.insert(key, Word::Ended(end.summary.outcome.clone()));
                 host.strangers.remove(&key);
                 if awaited {
                     self.owed.insert((name.clone(), key));
@@ -538,7 +539,7 @@ impl Reference {
             Op::Put(Record::End(record)) => {
                 // An attempt ends once: whoever repeats it has nothing to add.
                 let key = (record.host.clone(), record.job, record.attempt);
-                self.ends.entry(key).or_insert_with(|| record.end.to_vec());
+                self.ends.entry(key).or_insert_with(|| record.end.clone());
             }
             Op::PruneFlow(id) => {
                 let pruned = self.flows.remove(id);
@@ -962,8 +963,8 @@ impl Reference {
         self.orders.get(&(name.clone(), key)).map(|(_, impact)| *impact)
     }
 
-    pub(crate) fn kept_end(&self, name: &HostName, key: AttemptKey) -> Option<&[u8]> {
-        self.ends.get(&(name.clone(), key.job, key.attempt)).map(Vec::as_slice)
+    pub(crate) fn kept_end(&self, name: &HostName, key: AttemptKey) -> Option<&EndBytes> {
+        self.ends.get(&(name.clone(), key.job, key.attempt))
     }
 
     /// Whether it is the newest attempt of its task, so that its end has to be on record.

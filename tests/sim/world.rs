@@ -22,7 +22,7 @@ use std::{
 use orchestra_flow::{Command, Effect, Input, PlayerIx, ReplyId, SessionId};
 use orchestra_model::{
     Deployments, HostName, HostSet, Millis, TaskState, Timestamp,
-    delivery::{AttemptKey, Outcome, StoreId, Term},
+    delivery::{AttemptKey, EndBytes, Outcome, Report, StoreId, Term},
     flow::FlowSpec,
     proof::drop_false_proofs,
     record::Impact,
@@ -78,7 +78,7 @@ pub(crate) struct World {
     /// Changes that run now: hosts whose cells they need.
     acting: BTreeMap<(HostName, AttemptKey), Impact>,
     /// How attempts ended, as players said it: once, but where a disk failed in between.
-    said: BTreeMap<(HostName, AttemptKey), BTreeSet<Vec<u8>>>,
+    said: BTreeMap<(HostName, AttemptKey), Vec<EndBytes>>,
     /// Ends that players keep on disk until they are told that the conductor does.
     kept: BTreeSet<(HostName, AttemptKey)>,
     /// Those that ever were, whatever was restored or acknowledged since.
@@ -397,13 +397,13 @@ impl World {
                 self.hang_up(session, &host);
             }
             Some(Up::Attach(snapshot)) => self.attach(session, &host, *snapshot),
-            Some(Up::Report(report, end)) => {
+            Some(Up::Report(report)) => {
                 let Some(player) = self.conductor().engine.roster().member(&host) else {
                     return true;
                 };
                 let listens = self.conductor().engine.stale().is_none();
                 let note = Note::Reported(host, session, report.clone(), listens);
-                self.take(note, Input::Reported { player, session, report, end });
+                self.take(note, Input::Reported { player, session, report });
             }
         }
         true
@@ -482,9 +482,13 @@ impl World {
             self.tell(|| format!("  {host} {}", words::done(&done)));
             match done {
                 Done::Said(session, message) => {
-                    if let Up::Report(report, Some(end)) = &message {
-                        let said = self.said.entry((host.clone(), report.key())).or_default();
-                        said.insert(end.to_vec());
+                    if let Up::Report(report) = &message
+                        && let Report::Ended { key, end, .. } = &**report
+                    {
+                        let said = self.said.entry((host.clone(), *key)).or_default();
+                        if !said.contains(&end.bytes) {
+                            said.push(end.bytes.clone());
+                        }
                     }
                     self.network.say(session, message);
                 }

@@ -3,7 +3,7 @@
 use std::{iter::Peekable, vec};
 
 use orchestra_model::{
-    delivery::AttemptEnd,
+    delivery::EndBytes,
     ids::JobId,
     ledger::CellStatus,
     names::HostName,
@@ -138,7 +138,7 @@ impl Page for v1::AttemptLog {
             host: HostName::new(&self.host).map_err(|_| field("AttemptLog.host"))?,
             attempt: self.attempt,
             late: self.late,
-            end: self.end.ok_or_else(|| field("AttemptLog.end"))?.try_into()?,
+            end: EndBytes::new(&self.end[..]).map_err(|_| field("AttemptLog.end"))?,
         }])
     }
 }
@@ -155,5 +155,5 @@ pub struct AttemptLog {
     /// It came after the task was final.
     pub late: bool,
     /// How it ended.
-    pub end: AttemptEnd,
+    pub end: EndBytes,
 }

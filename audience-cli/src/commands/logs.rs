@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use orchestra_model::delivery::Outcome;
+use orchestra_model::delivery::{EndSummary, Outcome};
 
 use super::Program;
 use crate::{
@@ -14,9 +14,10 @@ use crate::{
     exit::Exit,
     view::{
         Page as _, elapsed,
+        end::ReadEnd,
         json::{Attempt, List},
         one_line,
-        output::text,
+        output::{text, unreadable},
         task::signal_name,
         when_about,
     },
@@ -50,18 +51,24 @@ pub(crate) fn logs(args: &LogsArgs, program: &mut Program) -> Result<Exit, Failu
 }
 
 fn show(log: &AttemptLog, console: &mut Console) -> Result<(), Failure> {
-    console.narrate(heading(log));
-    let stdout = text(&log.end.stdout);
-    console.out.foreign(&stdout).map_err(unwritten)?;
-    console.out.finish()?;
-    let stderr = text(&log.end.stderr);
-    console.narrate_foreign(&stderr);
+    let ReadEnd { summary, whole } = ReadEnd::from(&log.end);
+    console.narrate(heading(log, &summary));
+    match whole {
+        Ok(end) => {
+            console.out.foreign(&text(&end.stdout)).map_err(unwritten)?;
+            console.out.finish()?;
+            console.narrate_foreign(&text(&end.stderr));
+        }
+        Err(why) => console.narrate_foreign(&unreadable(&why)),
+    }
     Ok(())
 }
 
 /// `42.1.1@db3#1 exit 3, started 2026-11-21T08:00:00Z, took 2.5s`.
-fn heading(log: &AttemptLog) -> String {
-    let end = &log.end;
+fn heading(log: &AttemptLog, end: &Result<EndSummary, String>) -> String {
+    let Ok(end) = end else {
+        return format!("{}@{}#{} ended, nobody can read how", log.job, log.host, log.attempt);
+    };
     let outcome = match &end.outcome {
         Outcome::Exited(code) => format!("exit {code}"),
         Outcome::Signalled(signal) => signal_name(*signal),

@@ -21,7 +21,7 @@ use orchestra_model::{
 };
 use serde::{Serialize, ser::SerializeMap as _};
 
-use super::{absence, flow::slot_state, style::when, task};
+use super::{absence, end::ReadEnd, flow::slot_state, style::when, task};
 
 /// The version of every document.
 pub const SCHEMA: u32 = 1;
@@ -272,7 +272,7 @@ pub struct Task<'a> {
     duration_ms: Option<u64>,
     absent: Option<absence::OfTask>,
     #[serde(flatten)]
-    said: Said<'a>,
+    said: Said,
 }
 
 impl<'a> From<&'a TaskStatus> for Task<'a> {
@@ -290,25 +290,33 @@ impl<'a> From<&'a TaskStatus> for Task<'a> {
             ended_at: status.ended_at.map(when),
             duration_ms: duration(status.started_at, status.ended_at),
             absent: status.absence.map(absence::OfTask::from),
-            said: Said::of(status.end.as_deref()),
+            said: Said::of(status.end.as_ref().map(|end| ReadEnd::from(end).whole)),
         }
     }
 }
 
 /// What an attempt said, where it is known.
 #[derive(Serialize)]
-pub struct Said<'a> {
-    response: Option<&'a BTreeMap<String, String>>,
+pub struct Said {
+    response: Option<BTreeMap<String, String>>,
     stdout: Option<Stream>,
     stderr: Option<Stream>,
+    /// Why the end that is there cannot be read.
+    unreadable: Option<String>,
 }
 
-impl<'a> Said<'a> {
-    fn of(end: Option<&'a AttemptEnd>) -> Self {
+impl Said {
+    fn of(end: Option<Result<AttemptEnd, String>>) -> Self {
+        let (end, unreadable) = match end {
+            Some(Ok(end)) => (Some(end), None),
+            Some(Err(why)) => (None, Some(why)),
+            None => (None, None),
+        };
         Self {
-            response: end.map(|end| &end.response),
-            stdout: end.map(|end| Stream::from(&end.stdout)),
-            stderr: end.map(|end| Stream::from(&end.stderr)),
+            stdout: end.as_ref().map(|end| Stream::from(&end.stdout)),
+            stderr: end.as_ref().map(|end| Stream::from(&end.stderr)),
+            response: end.map(|end| end.response),
+            unreadable,
         }
     }
 }
@@ -344,23 +352,27 @@ pub struct Attempt<'a> {
     outcome: &'static str,
     exit: Option<i32>,
     signal: Option<i32>,
-    detail: Option<&'a str>,
+    detail: Option<String>,
     started_at: Option<String>,
-    ended_at: String,
+    ended_at: Option<String>,
     duration_ms: Option<u64>,
     #[serde(flatten)]
-    said: Said<'a>,
+    said: Said,
 }
 
 impl<'a> From<&'a crate::client::AttemptLog> for Attempt<'a> {
     fn from(log: &'a crate::client::AttemptLog) -> Self {
-        let end = &log.end;
-        let (outcome, exit, signal, detail) = match &end.outcome {
-            Outcome::Exited(code) => ("exited", Some(*code), None, None),
-            Outcome::Signalled(signal) => ("signalled", None, Some(*signal), None),
-            Outcome::TimedOut => ("timed-out", None, None, None),
-            Outcome::Cancelled => ("cancelled", None, None, None),
-            Outcome::Lost(why) => ("lost", None, None, Some(why.as_str())),
+        let ReadEnd { summary, whole } = ReadEnd::from(&log.end);
+        let summary = summary.ok();
+        let started_at = summary.as_ref().and_then(|summary| summary.started_at);
+        let ended_at = summary.as_ref().map(|summary| summary.ended_at);
+        let (outcome, exit, signal, detail) = match summary.map(|summary| summary.outcome) {
+            Some(Outcome::Exited(code)) => ("exited", Some(code), None, None),
+            Some(Outcome::Signalled(signal)) => ("signalled", None, Some(signal), None),
+            Some(Outcome::TimedOut) => ("timed-out", None, None, None),
+            Some(Outcome::Cancelled) => ("cancelled", None, None, None),
+            Some(Outcome::Lost(why)) => ("lost", None, None, Some(why)),
+            None => ("unreadable", None, None, None),
         };
         Self {
             id: format!("{}@{}#{}", log.job, log.host, log.attempt),
@@ -371,10 +383,10 @@ impl<'a> From<&'a crate::client::AttemptLog> for Attempt<'a> {
             exit,
             signal,
             detail,
-            started_at: end.started_at.map(when),
-            ended_at: when(end.ended_at),
-            duration_ms: duration(end.started_at, Some(end.ended_at)),
-            said: Said::of(Some(end)),
+            started_at: started_at.map(when),
+            ended_at: ended_at.map(when),
+            duration_ms: duration(started_at, ended_at),
+            said: Said::of(Some(whole)),
         }
     }
 }
@@ -480,6 +492,7 @@ mod tests {
                 "duration_ms": 2500, "absent": null, "response": {"k": "v"},
                 "stdout": {"head": "out\n", "tail": "", "bytes": 4, "truncated": false},
                 "stderr": {"head": "a\u{fffd}", "tail": "z", "bytes": 100, "truncated": true},
+                "unreadable": null,
             })
         );
         let without = TaskStatus { end: None, host: None, ..samples::failed_task() };

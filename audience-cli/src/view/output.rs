@@ -3,14 +3,14 @@
 use std::{collections::HashMap, io};
 
 use orchestra_model::{
-    delivery::{AttemptEnd, Output},
+    delivery::{EndBytes, Output},
     hostset::HostSet,
     ids::JobId,
     names::HostName,
     status::TaskStatus,
 };
 
-use super::{Page, diff};
+use super::{Page, diff, end::ReadEnd};
 use crate::error::Failure;
 
 /// Most bytes of different outputs that are kept while gathering.
@@ -39,11 +39,21 @@ fn end_line(text: &mut Vec<u8>) {
     }
 }
 
-/// Standard output, then standard error.
-fn both(end: &AttemptEnd) -> Vec<u8> {
-    let mut bytes = text(&end.stdout);
-    bytes.extend_from_slice(&text(&end.stderr));
-    bytes
+/// Standard output, then standard error; why they cannot be read, if so.
+fn both(end: &EndBytes) -> Vec<u8> {
+    match ReadEnd::from(end).whole {
+        Ok(end) => {
+            let mut bytes = text(&end.stdout);
+            bytes.extend_from_slice(&text(&end.stderr));
+            bytes
+        }
+        Err(why) => unreadable(&why),
+    }
+}
+
+/// What stands in the place of an output that cannot be read.
+pub fn unreadable(why: &str) -> Vec<u8> {
+    format!("[its output cannot be read: {why}]\n").into_bytes()
 }
 
 /// Gathers tasks by what they wrote, as `clush -b` does.
@@ -63,7 +73,7 @@ struct Group {
 impl Gathered {
     /// Takes a task in; those that have not ended have no output and are left out.
     pub fn add(&mut self, task: &TaskStatus) -> Result<(), Failure> {
-        let (Some(end), Some(host)) = (task.end.as_deref(), &task.host) else { return Ok(()) };
+        let (Some(end), Some(host)) = (&task.end, &task.host) else { return Ok(()) };
         let text = both(end);
         let first = self.by_text.len();
         let length = text.len();
@@ -123,7 +133,7 @@ impl Gathered {
 
 /// Writes a task's output with the host before each line.
 pub fn lines(out: &mut dyn Page, task: &TaskStatus) -> io::Result<()> {
-    let (Some(end), Some(host)) = (task.end.as_deref(), &task.host) else { return Ok(()) };
+    let (Some(end), Some(host)) = (&task.end, &task.host) else { return Ok(()) };
     for line in both(end).split_inclusive(|b| *b == b'\n') {
         write!(out, "{host}: ")?;
         out.foreign(line)?;
@@ -133,8 +143,15 @@ pub fn lines(out: &mut dyn Page, task: &TaskStatus) -> io::Result<()> {
 
 /// Writes a task's response, a pair a line.
 pub fn response(out: &mut dyn Page, task: &TaskStatus) -> io::Result<()> {
-    let (Some(end), Some(host)) = (task.end.as_deref(), &task.host) else { return Ok(()) };
-    for (key, value) in &end.response {
+    let (Some(end), Some(host)) = (&task.end, &task.host) else { return Ok(()) };
+    let read = match ReadEnd::from(end).whole {
+        Ok(read) => read,
+        Err(why) => {
+            write!(out, "{host}: ")?;
+            return out.foreign(&unreadable(&why));
+        }
+    };
+    for (key, value) in &read.response {
         write!(out, "{host}: ")?;
         out.foreign(format!("{key}={value}\n").as_bytes())?;
     }
@@ -144,6 +161,7 @@ pub fn response(out: &mut dyn Page, task: &TaskStatus) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use orchestra_model::ids::FlowId;
+    use orchestra_proto::{decode_end, encode_end};
 
     use super::*;
     use crate::view::json::samples::failed_task;
@@ -152,9 +170,10 @@ mod tests {
         let mut task = failed_task();
         task.host = Some(HostName::new(host).unwrap());
         task.job = JobId { flow: FlowId(42), slot: 1, job };
-        let end = task.end.as_mut().unwrap();
+        let mut end = decode_end(&task.end.unwrap()).unwrap();
         end.stdout = Output { head: stdout.into(), ..Output::default() };
         end.stderr = Output::default();
+        task.end = Some(encode_end(&end).unwrap());
         task
     }
 
@@ -178,6 +197,20 @@ mod tests {
         let several = gathered(&[task("db1", 1, "x"), task("db1", 2, "x")]);
         assert!(several.contains("\n42.1.1 db1 (1)\n"), "{several}");
         assert!(several.contains("\n42.1.2 db1 (1)\n"), "{several}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told() {
+        let mut task = task("db1", 1, "x");
+        task.end = Some(EndBytes::new(&b"\xff"[..]).unwrap());
+        let told = gathered(&[task.clone()]);
+        assert!(told.contains("[its output cannot be read: AttemptEnd is not valid"), "{told}");
+        let (mut by_line, mut pairs) = (Vec::new(), Vec::new());
+        lines(&mut by_line, &task).unwrap();
+        response(&mut pairs, &task).unwrap();
+        for told in [by_line, pairs] {
+            assert!(told.starts_with(b"db1: [its output cannot be read"), "{told:?}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use orchestra_model::{
     time::Timestamp,
 };
 use orchestra_proto::{Planned, v1};
+use prost::Message as _;
 
 use crate::{
     fake::{Fake, Ran},
@@ -125,10 +126,12 @@ fn hostile() -> Fake {
         host: "db1".to_owned(),
         attempt: 1,
         late: false,
-        end: Some(v1::AttemptEnd {
+        end: v1::AttemptEnd {
             outcome: Some(v1::attempt_end::Outcome::Lost(HOSTILE.to_owned())),
             ..Default::default()
-        }),
+        }
+        .encode_to_vec()
+        .into(),
     }];
     tables.watches.extend((0..8).map(|_| vec![Ok(told_status(&flow))]));
     drop(tables);

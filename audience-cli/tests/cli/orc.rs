@@ -10,6 +10,7 @@ use orchestra_model::{
     time::Timestamp,
 };
 use orchestra_proto::v1;
+use prost::Message as _;
 use serde_json::json;
 
 use crate::{
@@ -154,14 +155,16 @@ fn logs_keep_the_two_streams_apart() {
         host: "db3".to_owned(),
         attempt,
         late: false,
-        end: Some(v1::AttemptEnd {
+        end: v1::AttemptEnd {
             outcome: Some(v1::attempt_end::Outcome::Exited(exit)),
             started_at_ms: 1_763_712_000_000,
             ended_at_ms: 1_763_712_002_500,
             stdout: Some(output("out\n")),
             stderr: Some(output("err")),
             ..Default::default()
-        }),
+        }
+        .encode_to_vec()
+        .into(),
     };
     fake.tables().logs = vec![log(1, 3), log(2, 0)];
     fake.run("orc logs 42.1.1@db3").is(

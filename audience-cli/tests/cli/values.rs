@@ -9,7 +9,7 @@ use orchestra_model::{
     status::{Counts, Event, FlowStatus, FlowSummary, JobStatus, TaskStatus},
     time::Timestamp,
 };
-use orchestra_proto::v1;
+use orchestra_proto::{encode_end, v1};
 
 /// 2025-11-21T08:00:00Z.
 const SUBMITTED: Timestamp = Timestamp(1_763_712_000_000);
@@ -121,7 +121,7 @@ pub(crate) fn task(n: u32, state: TaskState, outcome: Option<Outcome>, stdout: &
         started_at: outcome.is_some().then_some(started),
         ended_at: outcome.is_some().then_some(ended),
         end: outcome.map(|outcome| {
-            Box::new(AttemptEnd {
+            encode_end(&AttemptEnd {
                 outcome,
                 started_at: Some(started),
                 ended_at: ended,
@@ -129,6 +129,7 @@ pub(crate) fn task(n: u32, state: TaskState, outcome: Option<Outcome>, stdout: &
                 stdout,
                 stderr: Output::default(),
             })
+            .unwrap()
         }),
         absence: None,
     }

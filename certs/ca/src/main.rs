@@ -14,7 +14,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use orchestra_ca::{AltName, Ca, CaError, LEAF_DAYS, LIST_DAYS, Revoked, Serial, Terms};
 use orchestra_certs::{Identity, LoadError, Role, Subject, read_certificates, x509};
-use orchestra_model::{HostName, hostset::HostSet};
+use orchestra_model::{HostName, chain, hostset::HostSet};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 
 const USAGE: u8 = 64;
@@ -294,15 +294,4 @@ impl From<LoadError> for Failure {
         };
         Failure { error: error.into(), hint: None, code }
     }
-}
-
-/// An error and its causes, on one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let _ = write!(text, ": {cause}");
-        next = cause.source();
-    }
-    text
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use orchestra_model::{
     AudienceName, Deployments, FlowId, HostSet, JobId, Params,
-    delivery::{PlayerSnapshot, Report, RequestId, Term},
+    delivery::{KnownEnd, PlayerSnapshot, Report, RequestId, Term},
     flow::FlowSpec,
     proof::Mac,
     thresholds::Excess,
@@ -136,9 +136,7 @@ pub enum Input {
         /// Through which session.
         session: SessionId,
         /// What. Evidence in it was checked.
-        report: Box<Report>,
-        /// The bytes of the end, as they came, where the report is one.
-        end: Option<Arc<[u8]>>,
+        report: Box<Report<KnownEnd>>,
     },
     /// The players file was read.
     RosterLoaded {

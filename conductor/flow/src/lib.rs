@@ -168,9 +168,7 @@ impl Engine {
                 self.attach(player, session, &snapshot);
             }
             Input::PlayerDetached { player, session } => self.detach(player, session),
-            Input::Reported { player, session, report, end } => {
-                self.report(player, session, *report, end);
-            }
+            Input::Reported { player, session, report } => self.report(player, session, *report),
             Input::RosterLoaded { reply, hosts, most_removed } => {
                 self.load_roster(reply, &hosts, most_removed);
             }

@@ -18,7 +18,8 @@ use std::{
 use orchestra_model::{
     AudienceName, Deployments, FlowId, HostName, HostSet, JobId, JobName, TaskState, Timestamp,
     delivery::{
-        AttemptEnd, AttemptKey, Order, OrderNumber, Outcome, Output, Report, StoreId, Term,
+        AttemptKey, EndBytes, EndSummary, KnownEnd, Order, OrderNumber, Outcome, Report, StoreId,
+        Term,
     },
     deployment::CellId,
     ledger::{Forecast, Holder},
@@ -223,7 +224,7 @@ impl Play {
     fn succeed(&mut self, orders: Vec<(PlayerIx, Order)>) {
         for (player, order) in orders {
             let report = Box::new(ended_well(order.key, order.number, self.now));
-            self.input(Input::Reported { player, session: SESSION, report, end: None });
+            self.input(Input::Reported { player, session: SESSION, report });
         }
     }
 
@@ -279,14 +280,7 @@ impl Play {
     }
 }
 
-fn ended_well(key: AttemptKey, order: OrderNumber, at: Timestamp) -> Report {
-    let end = AttemptEnd {
-        outcome: Outcome::Exited(0),
-        started_at: Some(at),
-        ended_at: at,
-        stdout: Output::default(),
-        stderr: Output::default(),
-        response: BTreeMap::new(),
-    };
-    Report::Ended { key, order, end }
+fn ended_well(key: AttemptKey, order: OrderNumber, at: Timestamp) -> Report<KnownEnd> {
+    let summary = EndSummary { outcome: Outcome::Exited(0), started_at: Some(at), ended_at: at };
+    Report::Ended { key, order, end: KnownEnd { summary, bytes: EndBytes::default() } }
 }

@@ -5,11 +5,11 @@
 //! be an old copy, or the player is quarantined, is nothing acknowledged but reports of attempts that
 //! this store sent: whatever else the player has to say is evidence, and it keeps that.
 
-use std::sync::Arc;
-
 use orchestra_model::{
     Millis, TaskState, Timestamp,
-    delivery::{AttemptEnd, AttemptKey, OrderNumber, Outcome, Refusal, Report, Term},
+    delivery::{
+        AttemptKey, EndBytes, EndSummary, KnownEnd, OrderNumber, Outcome, Refusal, Report, Term,
+    },
     record::{EndRecord, Record},
     time::believed,
 };
@@ -27,8 +27,7 @@ impl Engine {
         &mut self,
         player: PlayerIx,
         session: SessionId,
-        report: Report,
-        end: Option<Arc<[u8]>>,
+        report: Report<KnownEnd>,
     ) {
         if self.roster[player].session != Some(session) {
             return;
@@ -49,14 +48,14 @@ impl Engine {
                     self.note_start(task, at);
                 }
             }
-            Report::Ended { order, end: what, .. } => {
+            Report::Ended { order, end: KnownEnd { summary, bytes }, .. } => {
                 self.note_answered(player, key, order);
                 match awaited {
                     Some(task) => {
-                        self.keep_end(player, key, end, false);
-                        self.end_attempt(player, task, &what);
+                        self.keep_end(player, key, bytes, false);
+                        self.end_attempt(player, task, &summary);
                     }
-                    None if is_known => self.keep_end(player, key, end, true),
+                    None if is_known => self.keep_end(player, key, bytes, true),
                     None => {}
                 }
                 self.forget_stranger(player, key);
@@ -128,8 +127,7 @@ impl Engine {
         }
     }
 
-    fn keep_end(&mut self, player: PlayerIx, key: AttemptKey, end: Option<Arc<[u8]>>, late: bool) {
-        let Some(end) = end else { return };
+    fn keep_end(&mut self, player: PlayerIx, key: AttemptKey, end: EndBytes, late: bool) {
         let (job, attempt, host) = (key.job, key.attempt, self.host(player));
         self.put(Record::End(EndRecord { job, host, attempt, late, end }));
     }
@@ -161,7 +159,7 @@ impl Engine {
         }
     }
 
-    fn end_attempt(&mut self, player: PlayerIx, task: TaskRef, end: &AttemptEnd) {
+    fn end_attempt(&mut self, player: PlayerIx, task: TaskRef, end: &EndSummary) {
         let now = self.now;
         let Some(job) = self.job_mut(task.job()) else { return };
         let (state, detail) = match &end.outcome {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use orchestra_model::{
     FlowId, HostName, HostSet, JobId, TaskState,
     flow::{FlowSpec, Scope},
@@ -9,7 +10,7 @@ use orchestra_model::{
     record::JobRecord,
     status::{FlowSummary, TaskStatus},
 };
-use orchestra_proto::{decode_end, v1};
+use orchestra_proto::v1;
 use orchestra_store::Reader;
 use prost::Message;
 use tonic::Status;
@@ -108,7 +109,7 @@ impl AudienceService {
                 let (Some(host), 1..) = (&task.host, task.attempt) else { continue };
                 let ends = reader.ends(task.job, host)?;
                 let newest = ends.iter().rev().find(|end| !end.late);
-                task.end = newest.and_then(|end| decode_end(&end.end).ok()).map(Box::new);
+                task.end = newest.map(|end| end.end.clone());
             }
             Ok(tasks)
         })
@@ -179,7 +180,7 @@ impl AudienceService {
                     host: host.to_string(),
                     attempt: end.attempt,
                     late: end.late,
-                    end: v1::AttemptEnd::decode(&end.end[..]).ok(),
+                    end: Bytes::from_owner(end.end.to_shared()),
                 };
                 if logs.send(Ok(log)).await.is_err() {
                     return Ok(());

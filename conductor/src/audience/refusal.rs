@@ -45,7 +45,7 @@ pub(super) fn refused(refusal: &Refusal) -> Status {
 
 /// Why an ended flow is not retried.
 pub(super) fn no_rest(why: &NoRest) -> Status {
-    let message = shown(crate::chain(why));
+    let message = shown(orchestra_model::chain(why));
     match why {
         NoRest::Read(_) => Status::internal(message),
         NoRest::Unknown(_) => Status::not_found(message),
@@ -83,7 +83,7 @@ pub(super) fn invalid_hosts(error: &InvalidHostSet) -> Status {
 
 /// A request, or something in it, that is not well formed.
 pub(super) fn invalid(error: &dyn Error) -> Status {
-    Status::invalid_argument(shown(crate::chain(error)))
+    Status::invalid_argument(shown(orchestra_model::chain(error)))
 }
 
 pub(super) fn unknown_flow(id: FlowId) -> Status {

@@ -132,7 +132,7 @@ fn weight(op: &Op) -> usize {
     const RECORD: usize = 256;
     RECORD
         + match op {
-            Op::Put(Record::End(end)) => end.end.len(),
+            Op::Put(Record::End(end)) => end.end.as_slice().len(),
             Op::Put(Record::Spec(chunk)) => chunk.bytes.len(),
             Op::Put(Record::Targets(chunk)) => chunk.text.len(),
             Op::Put(Record::Params(record)) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use orchestra_flow::{Answer, Input, Overlay, PlayerIx, ReplyId, SessionId, Submission};
 use orchestra_model::{
     AudienceName, FlowId, HostName, JobId, Timestamp,
-    delivery::{PlayerSnapshot, Report, RequestId, StoreId, Term},
+    delivery::{KnownEnd, PlayerSnapshot, Report, RequestId, StoreId, Term},
     ledger::{CellStatus, Explanation},
     status::{Event, FlowStatus, PlayerStatus, TaskStatus},
 };
@@ -27,7 +27,7 @@ pub(crate) enum FromSession {
     Reported {
         player: PlayerIx,
         session: SessionId,
-        reports: Vec<Reported>,
+        reports: Vec<Box<Report<KnownEnd>>>,
         /// What they take of the room for reports; given back when they are taken in.
         room: OwnedSemaphorePermit,
     },
@@ -35,14 +35,6 @@ pub(crate) enum FromSession {
     Alive { session: SessionId },
     /// The session is over.
     Detached { player: PlayerIx, session: SessionId },
-}
-
-/// A report about an order.
-#[derive(Debug)]
-pub(crate) struct Reported {
-    pub(crate) report: Box<Report>,
-    /// The bytes of the end as they came, of a report that is one.
-    pub(crate) end: Option<Arc<[u8]>>,
 }
 
 impl FromSession {

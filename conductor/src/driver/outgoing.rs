@@ -227,7 +227,7 @@ impl Outgoing {
             }
             (Written::Full(ops, error), State::Writing(held)) => {
                 if self.trouble.is_none() {
-                    let whole = crate::chain(&error);
+                    let whole = orchestra_model::chain(&error);
                     tracing::error!(error = whole, "the store cannot be written; will try again");
                     self.trouble = Some(Trouble { shortly: shortly(&error), whole });
                 }
@@ -236,7 +236,9 @@ impl Outgoing {
                 Ok(Done::Trouble)
             }
             (Written::Raised(term, keys), _) => Ok(Done::Raised(Ok((term, keys)))),
-            (Written::NotRaised(error), _) => Ok(Done::Raised(Err(crate::chain(&*error)))),
+            (Written::NotRaised(error), _) => {
+                Ok(Done::Raised(Err(orchestra_model::chain(&*error))))
+            }
             (Written::Failed(error), _) => Err(error),
             // The writer answers once for each thing that it was given.
             (Written::Committed | Written::Full(..), _) => Ok(Done::Perform(Vec::new())),
@@ -283,7 +285,7 @@ fn shortly(error: &CommitError) -> String {
     match error {
         CommitError::Full(_) => "no space".to_owned(),
         CommitError::Busy(_) => "another program keeps the store locked".to_owned(),
-        error => crate::chain(error),
+        error => orchestra_model::chain(error),
     }
 }
 

@@ -193,7 +193,7 @@ mod tests {
     fn groups(text: &str) -> Result<BTreeMap<GroupName, HostSet>, String> {
         let mut fleet = Fleet::default();
         fleet.read_players("fe[1-6] app=web\ndb[1-3]\n").unwrap();
-        read(text, &fleet).map_err(|error| crate::chain(&error))
+        read(text, &fleet).map_err(|error| orchestra_model::chain(&error))
     }
 
     fn set(groups: &BTreeMap<GroupName, HostSet>, name: &str) -> String {

@@ -220,7 +220,7 @@ mod tests {
             let path = place.path().join(name);
             fs::rename(&path, place.path().join("away")).unwrap();
             std::os::unix::fs::symlink("not-mounted", &path).unwrap();
-            let error = crate::chain(&Fleet::load(place.path()).unwrap_err());
+            let error = orchestra_model::chain(&Fleet::load(place.path()).unwrap_err());
             assert!(error.contains("link that leads nowhere"), "{error}");
             assert!(error.contains(expected), "{error}");
             fs::remove_file(&path).unwrap();

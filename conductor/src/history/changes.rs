@@ -6,12 +6,12 @@
 
 use orchestra_model::{
     HostSet, TaskState,
-    delivery::{AttemptEnd, Outcome},
+    delivery::{EndSummary, Outcome},
     flow::Scope,
     record::{JobRecord, TaskRecord},
     status::Event,
 };
-use orchestra_proto::decode_end;
+use orchestra_proto::summarize_end;
 use orchestra_store::Reader;
 
 use super::HistoryError;
@@ -60,10 +60,11 @@ pub(crate) fn changed(
         if record.attempt > 1 {
             for end in reader.ends(job.id, &record.host)? {
                 let is_earlier = !end.late && end.attempt < record.attempt;
-                let Some(ended) = is_earlier.then(|| decode_end(&end.end).ok()).flatten() else {
-                    continue;
-                };
-                piece.events.push(earlier(record, end.attempt, &ended));
+                if is_earlier {
+                    let summary = summarize_end(&end.end)
+                        .map_err(|cause| HistoryError::End(job.id, cause))?;
+                    piece.events.push(earlier(record, end.attempt, &summary));
+                }
             }
         }
         piece.events.extend(task(record, scope));
@@ -126,7 +127,7 @@ fn task(record: &TaskRecord, scope: Scope) -> Option<Event> {
 }
 
 /// The end of an attempt after which there was another: the task waited for it then.
-fn earlier(record: &TaskRecord, attempt: u32, end: &AttemptEnd) -> Event {
+fn earlier(record: &TaskRecord, attempt: u32, end: &EndSummary) -> Event {
     let (before, exit, signal) = match &end.outcome {
         Outcome::Exited(0) => (TaskState::Ok, Some(0), None),
         Outcome::Exited(code) => (TaskState::Failed, Some(*code), None),

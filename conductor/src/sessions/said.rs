@@ -1,28 +1,26 @@
 //! What a player says in one message, read.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use orchestra_model::{
     HostName,
-    delivery::{Refusal, Report},
+    delivery::{KnownEnd, Refusal, Report},
 };
-use orchestra_proto::v1::{self, from_player::Frame};
+use orchestra_proto::{
+    known_end,
+    v1::{self, from_player::Frame},
+};
 use prost::Message;
 use tonic::Status;
 
 use super::{VERSION_CHARS, cut, invalid};
-use crate::driver::Reported;
 
-/// Largest end that is kept: both streams, a response, and room for what a next release adds.
-const END_BYTES: usize = 256 << 10;
 /// Most that is kept of what a player says for people.
 const DETAIL_CHARS: usize = 1_024;
 
 /// What frames of a session say, up to the first that breaks the protocol.
 #[derive(Debug, Default)]
 pub(super) struct Said {
-    pub(super) reports: Vec<Reported>,
+    pub(super) reports: Vec<Box<Report<KnownEnd>>>,
     /// It answers a probe.
     pub(super) alive: bool,
     /// How it broke the protocol.
@@ -57,29 +55,20 @@ impl Said {
 /// What a frame takes of the room for reports: its bytes, and what they are read into.
 pub(super) fn room(frame: &v1::FromPlayer) -> usize {
     match &frame.frame {
-        Some(Frame::Report(bytes)) => bytes.len() + size_of::<Report>() + size_of::<Reported>(),
+        Some(Frame::Report(bytes)) => bytes.len() + size_of::<Report<KnownEnd>>(),
         _ => 0,
     }
 }
 
-fn read_report(bytes: Bytes) -> Result<Reported, Status> {
+fn read_report(bytes: Bytes) -> Result<Box<Report<KnownEnd>>, Status> {
     let wire = v1::Report::decode(bytes)
         .map_err(|error| Status::invalid_argument(format!("report: {error}")))?;
-    let end = match &wire.kind {
-        Some(v1::report::Kind::Ended(end)) if end.len() > END_BYTES => {
-            return Err(Status::invalid_argument(format!(
-                "report: an end of {} bytes; at most {END_BYTES} are kept",
-                end.len()
-            )));
-        }
-        Some(v1::report::Kind::Ended(end)) => Some(Arc::from(&end[..])),
-        _ => None,
-    };
-    let mut report = Report::try_from(wire).map_err(|error| invalid(&error))?;
+    let report = Report::try_from(wire).and_then(|report| report.try_map(known_end));
+    let mut report = report.map_err(|error| invalid(&error))?;
     if let Report::Refused { refusal, .. } = &mut report {
         shorten(refusal);
     }
-    Ok(Reported { report: Box::new(report), end })
+    Ok(Box::new(report))
 }
 
 /// What a player says for people is kept with the task, and told to everybody who watches.

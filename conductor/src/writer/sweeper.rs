@@ -62,7 +62,7 @@ impl Sweeper {
         self.is_needed = matches!(swept, Ok(false));
         self.has_failed = swept.is_err();
         if let Err(error) = swept {
-            let error = crate::chain(&error);
+            let error = orchestra_model::chain(&error);
             tracing::warn!(error, "what is left of pruned flows was not removed");
         }
         self.limit = adapted(self.limit, begun.elapsed());

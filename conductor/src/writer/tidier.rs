@@ -62,7 +62,7 @@ impl Tidier {
             }
             Ok(false) => self.wait_for_reader(now),
             Err(error) if error.is_retryable() => {
-                let error = crate::chain(&error);
+                let error = orchestra_model::chain(&error);
                 tracing::warn!(error, "the store was not tidied");
             }
             Err(error) => return Err(error),

@@ -9,14 +9,13 @@
 use std::{
     env,
     path::PathBuf,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use orchestra_model::{
     AudienceName, FlowId, FlowState, HostName, JobId, TaskState, Timestamp,
-    delivery::{OrderNumber, RequestId, SpoolId},
+    delivery::{EndBytes, OrderNumber, RequestId, SpoolId},
     record::{EndRecord, FlowRecord, Impact, Op, PlayerRecord, Record, TaskRecord},
 };
 use orchestra_store::{SqliteStore, Store};
@@ -185,7 +184,7 @@ fn end(n: u32) -> EndRecord {
         host: HostName::new(&format!("host{n}.east.example.com")).unwrap(),
         attempt: 1,
         late: false,
-        end: Arc::from([7; END_BYTES]),
+        end: EndBytes::new([7; END_BYTES]).unwrap(),
     }
 }
 

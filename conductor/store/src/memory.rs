@@ -195,7 +195,7 @@ fn contents(op: &Op) -> usize {
     match op {
         Op::Put(Record::Spec(chunk)) => chunk.bytes.len(),
         Op::Put(Record::Targets(chunk)) => chunk.text.len(),
-        Op::Put(Record::End(end)) => end.end.len(),
+        Op::Put(Record::End(end)) => end.end.as_slice().len(),
         Op::Put(Record::Params(record)) => {
             record.params.iter().map(|(key, value)| key.as_str().len() + value.len()).sum()
         }

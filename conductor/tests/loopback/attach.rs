@@ -47,7 +47,8 @@ async fn an_order_goes_from_welcome_to_acknowledgement() {
     assert_eq!(alice.verdict(flow).await, "ok");
     let log = alice.logs(flow, "db1").await.remove(0);
     assert_eq!((log.attempt, log.late), (1, false));
-    assert_eq!(log.end.unwrap().stdout.unwrap().head, "done\n");
+    let end = v1::AttemptEnd::decode(log.end).unwrap();
+    assert_eq!(end.stdout.unwrap().head, "done\n");
 }
 
 #[tokio::test]

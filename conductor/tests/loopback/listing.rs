@@ -2,6 +2,7 @@
 
 use orchestra_certs::Role;
 use orchestra_proto::v1::{self, audience_client::AudienceClient};
+use prost::Message as _;
 
 use crate::harness::{
     Audience, Conductor, Place, Player, ended, exited, id, job, request, request_in_one_slot, soon,
@@ -143,7 +144,7 @@ async fn large_ends_and_logs_arrive() {
     assert_eq!(tasks.len(), HOSTS);
     assert!(tasks.iter().all(|task| task.end.len() > 180_000), "{}", tasks[0].end.len());
     let logs = alice.logs(flow, "db7").await;
-    assert_eq!(logs[0].end.as_ref().unwrap(), &end);
+    assert_eq!(v1::AttemptEnd::decode(logs[0].end.clone()).unwrap(), end);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use orchestra_model::{
     Millis, ScoreName, Timestamp,
-    delivery::{OrderNumber, Refusal},
+    delivery::{EndBytes, OrderNumber, Refusal},
     proof::Proof,
     score::Interface,
 };
@@ -150,52 +150,6 @@ impl Settlement {
     }
 }
 
-/// An encoded `AttemptEnd`: made once by the driver, carried as it is by spool, wire and store.
-#[derive(Clone, PartialEq, Eq)]
-pub struct EndBytes(Arc<[u8]>);
-
-impl EndBytes {
-    /// Takes what the driver encoded, at most [`bounds::END_BYTES`].
-    pub fn new(bytes: impl Into<Arc<[u8]>>) -> Result<Self, TooLarge> {
-        let bytes = bytes.into();
-        match bytes.len() {
-            0..=bounds::END_BYTES => Ok(EndBytes(bytes)),
-            len => Err(TooLarge(len)),
-        }
-    }
-
-    /// The bytes.
-    pub fn as_slice(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// The bytes, shared.
-    pub fn to_shared(&self) -> Arc<[u8]> {
-        Arc::clone(&self.0)
-    }
-}
-
-impl fmt::Debug for EndBytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EndBytes({} bytes)", self.0.len())
-    }
-}
-
-/// An encoded end is larger than [`bounds::END_BYTES`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooLarge(
-    /// How many bytes it has.
-    pub usize,
-);
-
-impl fmt::Display for TooLarge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an encoded end has {} bytes; at most {} are kept", self.0, bounds::END_BYTES)
-    }
-}
-
-impl std::error::Error for TooLarge {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,14 +177,5 @@ mod tests {
         {
             assert_eq!(BootId::parse(bad), None, "{bad}");
         }
-    }
-
-    #[test]
-    fn an_end_has_a_bound() {
-        assert!(EndBytes::new(vec![0; bounds::END_BYTES]).is_ok());
-        assert_eq!(
-            EndBytes::new(vec![0; bounds::END_BYTES + 1]),
-            Err(TooLarge(bounds::END_BYTES + 1))
-        );
     }
 }

@@ -13,9 +13,6 @@ pub const SETTLED_BYTES: usize = 8 << 20;
 pub const CANCELLED_AHEAD: usize = 4_096;
 /// Most stores that a spool serves in its life: their marks are kept for ever.
 pub const STORES: usize = 256;
-/// Largest encoded end. What the model's limits allow (two streams of 64 KiB, a response of
-/// 64 KiB) is below a quarter of it.
-pub const END_BYTES: usize = 1 << 20;
 /// Longest text of a refusal that is kept; longer ones are cut.
 pub const REFUSAL_BYTES: usize = 4 << 10;
 /// Longest path of a cgroup.

@@ -1,16 +1,11 @@
 //! What happened, as the spool is told.
 
 use orchestra_model::{
-    delivery::{AttemptKey, OrderNumber, Refusal, StoreId, Term},
+    delivery::{AgentSession, AttemptKey, EndBytes, OrderNumber, Refusal, StoreId, Term},
     proof::Mac,
 };
 
-use crate::attempt::{EndBytes, Plan, ProcessMark};
-
-/// One connection of the agent to a conductor, numbered by the agent. Another agent may begin
-/// anew: only the latest `Opened` counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Session(pub u64);
+use crate::attempt::{Plan, ProcessMark};
 
 /// What happened. An input about an attempt that is not live any more, or about a session that is
 /// not the present one, changes nothing: first words win.
@@ -19,20 +14,20 @@ pub enum Input {
     /// A connection stands and asks for the whole state. It replaces any other.
     Opened {
         /// Which.
-        session: Session,
+        session: AgentSession,
     },
     /// The conductor accepted the attach. From here on reports go to it, those of its store only:
     /// first everything live and started, everything settled, then what happens.
     Attached {
         /// Which.
-        session: Session,
+        session: AgentSession,
         /// Whose conductor it is.
         store: StoreId,
     },
     /// The connection is gone, or the agent is.
     Detached {
         /// Which.
-        session: Session,
+        session: AgentSession,
     },
     /// A conductor named its term, without asking for anything.
     TermSeen {

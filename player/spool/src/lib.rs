@@ -65,11 +65,9 @@ mod rules;
 mod spool;
 mod state;
 
-pub use attempt::{
-    BootId, CgroupPath, EndBytes, Live, Plan, ProcessMark, Settled, Settlement, TooLarge,
-};
-pub use effect::{Effect, Report, Snapshot, StoreMark};
+pub use attempt::{BootId, CgroupPath, Live, Plan, ProcessMark, Settled, Settlement};
+pub use effect::{Effect, Snapshot};
 pub use entry::Entry;
-pub use input::{Input, Session};
+pub use input::Input;
 pub use spool::Spool;
 pub use state::{Contradiction, State};

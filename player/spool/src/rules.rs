@@ -2,16 +2,16 @@
 //! decided.
 
 use orchestra_model::{
-    delivery::{AttemptKey, OrderNumber, Refusal, StoreId, Term},
+    delivery::{AgentSession, AttemptKey, OrderNumber, Refusal, Report, StoreId, Term},
     proof::{Attempted, Evidence, Mac, Proof},
 };
 
 use crate::{
     attempt::{Plan, ProcessMark, Settlement},
     bounds,
-    effect::{Effect, Report},
+    effect::Effect,
     entry::Entry,
-    input::{Input, Session},
+    input::Input,
     spool::{Connection, Spool},
 };
 
@@ -39,14 +39,14 @@ impl Spool {
         }
     }
 
-    fn opened(&mut self, session: Session) {
+    fn opened(&mut self, session: AgentSession) {
         self.connection = Some(Connection { session, store: None });
         self.act_snapshot(session);
     }
 
     /// Between snapshot and welcome nothing was said; so everything that the conductor may have
     /// missed is said now, also of attempts that started meanwhile.
-    fn attached(&mut self, session: Session, store: StoreId) {
+    fn attached(&mut self, session: AgentSession, store: StoreId) {
         match &mut self.connection {
             Some(connection) if connection.session == session => connection.store = Some(store),
             _ => return,
@@ -63,7 +63,7 @@ impl Spool {
         }
     }
 
-    fn detached(&mut self, session: Session) {
+    fn detached(&mut self, session: AgentSession) {
         self.connection.take_if(|connection| connection.session == session);
     }
 

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use orchestra_model::{
     delivery::{
-        AttemptKey, LiveAttempt, OrderNumber, Refusal, SettledAttempt, SpoolId, StoreId, Term,
+        AgentSession, AttemptKey, EndBytes, LiveAttempt, OrderNumber, Refusal, Report,
+        SettledAttempt, SpoolId, StoreId, StoreMark, Term,
     },
     limits,
     proof::{Evidence, Proof},
@@ -13,9 +14,8 @@ use orchestra_model::{
 
 use crate::{
     attempt::{Live, Settled, Settlement},
-    effect::{Effect, Report, Snapshot, StoreMark},
+    effect::{Effect, Snapshot},
     entry::Entry,
-    input::Session,
     rules::shortened,
     state::{Contradiction, State, StoreState, require},
 };
@@ -51,7 +51,7 @@ struct Marked {
 /// A session, and the store that it turned out to be of.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Connection {
-    pub(crate) session: Session,
+    pub(crate) session: AgentSession,
     pub(crate) store: Option<StoreId>,
 }
 
@@ -65,7 +65,7 @@ struct Held {
 #[derive(Debug)]
 enum Act {
     /// A snapshot is taken when it is given, so that it never says what a failed write undid.
-    Snapshot(Session),
+    Snapshot(AgentSession),
     Ready(Effect),
 }
 
@@ -276,7 +276,7 @@ impl Spool {
 
     /// Reports to the attached conductor, if the report is about its store. Otherwise the report is
     /// not needed: what has to be known is repeated when that store's conductor attaches.
-    pub(crate) fn say(&mut self, report: Report) {
+    pub(crate) fn say(&mut self, report: Report<EndBytes>) {
         if let Some(Connection { session, store }) = self.connection
             && store == Some(report.key().store)
         {
@@ -290,7 +290,7 @@ impl Spool {
     }
 
     /// Asks for a snapshot once everything recorded so far is durable.
-    pub(crate) fn act_snapshot(&mut self, session: Session) {
+    pub(crate) fn act_snapshot(&mut self, session: AgentSession) {
         self.effects.push_back(Held { after: self.recorded, act: Act::Snapshot(session) });
     }
 

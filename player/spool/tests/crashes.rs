@@ -12,12 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::*;
 use orchestra_model::{
-    delivery::{AttemptKey, OrderNumber, Refusal, StoreId, Term},
+    delivery::{AgentSession, AttemptKey, EndBytes, OrderNumber, Refusal, Report, StoreId, Term},
     proof::Mac,
 };
-use orchestra_spool::{
-    Effect, Input, Plan, Report, Session, Settlement, Snapshot, Spool, State, journal,
-};
+use orchestra_spool::{Effect, Input, Plan, Settlement, Snapshot, Spool, State, journal};
 use proptest::prelude::*;
 
 const CAPACITY: u32 = 3;
@@ -266,7 +264,7 @@ impl World {
         }
     }
 
-    fn reported(&mut self, report: Report) {
+    fn reported(&mut self, report: Report<EndBytes>) {
         let key = report.key();
         let (order, settlement) = match report {
             Report::Started { .. } => return,
@@ -301,11 +299,11 @@ impl World {
         match *deed {
             Deed::Attach(store) => {
                 self.session += 1;
-                let (session, store) = (Session(self.session), store_of(store));
+                let (session, store) = (AgentSession(self.session), store_of(store));
                 let hello = Input::TermSeen { store, term: TERM, issued: None };
                 vec![Input::Opened { session }, Input::Attached { session, store }, hello]
             }
-            Deed::Detach => vec![Input::Detached { session: Session(self.session) }],
+            Deed::Detach => vec![Input::Detached { session: AgentSession(self.session) }],
             Deed::Order { key, number, term, admission } => {
                 if self.honest.is_some() && !self.may_order(key, number) {
                     return Vec::new();

@@ -5,12 +5,12 @@ mod common;
 use common::*;
 use orchestra_model::{
     FlowId, JobId, Millis, Timestamp,
-    delivery::{OrderNumber, Refusal, Term},
+    delivery::{EndBytes, OrderNumber, Refusal, Term},
     proof::{Attempted, Evidence, Mac, Proof},
     score::Interface,
 };
 use orchestra_spool::{
-    BootId, CgroupPath, EndBytes, Entry, Plan, ProcessMark, Settlement, State, journal,
+    BootId, CgroupPath, Entry, Plan, ProcessMark, Settlement, State, journal,
     journal::InvalidJournal,
 };
 use proptest::prelude::*;

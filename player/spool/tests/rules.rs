@@ -5,10 +5,14 @@ mod common;
 use common::*;
 use orchestra_model::{
     Millis,
-    delivery::{AttemptKey, OrderNumber, Refusal, SettledAttempt, StoreId, Term},
+    delivery::{
+        AgentSession, AttemptKey, EndBytes, OrderNumber, Refusal, Report, SettledAttempt, StoreId,
+        Term,
+    },
+    limits,
     proof::{Attempted, Evidence, Mac, Proof},
 };
-use orchestra_spool::{Effect, EndBytes, Input, Plan, Report, Session, bounds, journal};
+use orchestra_spool::{Effect, Input, Plan, bounds, journal};
 
 fn term_seen(store: StoreId, term: Term) -> Input {
     Input::TermSeen { store, term, issued: None }
@@ -144,9 +148,9 @@ fn an_end_is_repeated_on_every_attach_until_acknowledged() {
 fn what_started_between_snapshot_and_welcome_is_reported_with_the_welcome() {
     let mut rig = Rig::new(4);
     rig.feed([order(1, key(1))]);
-    rig.feed([Input::Opened { session: Session(8) }]);
+    rig.feed([Input::Opened { session: AgentSession(8) }]);
     assert_eq!(rig.feed([Input::Started { key: key(1), process: process(1) }]), []);
-    let attached = Input::Attached { session: Session(8), store: STORE };
+    let attached = Input::Attached { session: AgentSession(8), store: STORE };
     assert_eq!(reports(rig.feed([attached])), [report_start(1, key(1))]);
 }
 
@@ -154,11 +158,11 @@ fn what_started_between_snapshot_and_welcome_is_reported_with_the_welcome() {
 fn nothing_is_reported_before_the_welcome_or_after_the_session() {
     let mut rig = Rig::new(4);
     rig.run(1, key(1));
-    rig.feed([Input::Detached { session: Session(6) }]);
+    rig.feed([Input::Detached { session: AgentSession(6) }]);
     assert_eq!(reports(rig.feed([order(1, key(1))])).len(), 1, "another session than ours");
     rig.feed([Input::Detached { session: SESSION }]);
     assert_eq!(rig.feed([ended(key(1), "ok")]), []);
-    rig.feed([Input::Opened { session: Session(8) }]);
+    rig.feed([Input::Opened { session: AgentSession(8) }]);
     let stale = Input::Attached { session: SESSION, store: STORE };
     assert_eq!(rig.feed([stale]), [], "a welcome of an older session");
 }
@@ -427,8 +431,8 @@ fn what_is_settled_is_bounded() {
 #[test]
 fn nothing_starts_while_too_many_bytes_wait_to_be_acknowledged() {
     let mut rig = Rig::new(4);
-    let large = EndBytes::new(vec![0; bounds::END_BYTES]).unwrap();
-    let needed = (bounds::SETTLED_BYTES / bounds::END_BYTES) as u64;
+    let large = EndBytes::new(vec![0; limits::END_BYTES]).unwrap();
+    let needed = (bounds::SETTLED_BYTES / limits::END_BYTES) as u64;
     for n in 1..=needed {
         rig.run(n, key(n));
         rig.feed([Input::Ended { key: key(n), end: large.clone() }]);
@@ -489,13 +493,13 @@ fn a_broken_spool_refuses_what_is_new_and_reports_what_runs() {
 #[test]
 fn a_snapshot_says_what_is_durable() {
     let mut rig = Rig::new(4);
-    let opened = Input::Opened { session: Session(8) };
+    let opened = Input::Opened { session: AgentSession(8) };
     rig.take([order_as(1, key(1), Err(Refusal::UnknownScore)), opened]);
     assert_eq!(rig.effects(), []);
     rig.spool.write_failed("input/output error");
     let effects = rig.effects();
     let snapshot = effects.iter().find_map(|effect| match effect {
-        Effect::Snapshot { session: Session(8), snapshot } => Some(snapshot),
+        Effect::Snapshot { session: AgentSession(8), snapshot } => Some(snapshot),
         _ => None,
     });
     assert_eq!(snapshot.unwrap().mark_of(STORE).mark, OrderNumber(0));

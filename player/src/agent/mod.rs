@@ -21,6 +21,7 @@
 //! Left to others: switching to the agent's user (the sitter, before it starts the agent); who is
 //! accepted in the handshake (`orchestra_certs`).
 
+use orchestra_model::delivery::AgentSession;
 use std::{env, error::Error, fmt, fs, io, os::unix::net::UnixStream, time::Duration};
 
 use rustix::{
@@ -38,7 +39,7 @@ use self::{
 };
 use crate::{
     config::{Config, Endpoint},
-    ipc::{AGENT_DESCRIPTOR, ANSWERS, SessionId},
+    ipc::{AGENT_DESCRIPTOR, ANSWERS},
     sitter,
 };
 
@@ -165,7 +166,7 @@ pub async fn serve<R: Source, W: Sink>(
     loop {
         sessions += 1;
         let endpoint = route.present().clone();
-        let id = SessionId(sessions);
+        let id = AgentSession(sessions);
         let session = Session { dial, endpoint: &endpoint, id, boot_id };
         let Ended { why, accepted } = match session.run(&mut link).await {
             Ok(ended) => ended,
@@ -206,7 +207,7 @@ pub async fn serve<R: Source, W: Sink>(
 }
 
 fn complain(complaints: &mut Complaints, conductor: &Endpoint, failure: &Failure, wait: Duration) {
-    let reason = crate::chain(failure);
+    let reason = orchestra_model::chain(failure);
     let key = format!("{conductor} {reason}");
     if let Some(withheld) = complaints.worth_telling(&key, Instant::now()) {
         let withheld = (withheld > 0).then_some(withheld);

@@ -22,7 +22,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use orchestra_model::{HostName, delivery::Term, limits};
+use orchestra_model::{
+    HostName,
+    delivery::{AgentSession, Term},
+    limits,
+};
 use orchestra_proto::{
     PROTOCOL,
     v1::{
@@ -45,7 +49,7 @@ use super::{
 };
 use crate::{
     config::Endpoint,
-    ipc::{SessionId, ToAgent, ToSitter},
+    ipc::{ToAgent, ToSitter},
 };
 
 /// Longest wait for the sitter's snapshot, and for the conductor's answer to it.
@@ -101,7 +105,7 @@ pub(super) struct Session<'a, D> {
     /// Whom to dial.
     pub(super) endpoint: &'a Endpoint,
     /// Its number.
-    pub(super) id: SessionId,
+    pub(super) id: AgentSession,
     /// Of this boot of the host.
     pub(super) boot_id: &'a str,
 }
@@ -236,7 +240,7 @@ struct Welcomed {
 
 /// A stream that stands, and what is on its way over it.
 struct Pump<'a, R, W> {
-    id: SessionId,
+    id: AgentSession,
     endpoint: &'a Endpoint,
     player: HostName,
     welcomed: Option<Welcomed>,

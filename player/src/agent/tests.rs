@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
 use orchestra_certs::Subject;
-use orchestra_model::AudienceName;
+use orchestra_model::{AudienceName, delivery::AgentSession};
 use orchestra_proto::v1::{Probe, Redirect, Refused, Welcome, from_player, to_player};
 use tokio::sync::oneshot;
 use tonic::Status;
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    ipc::{SessionId, ToAgent, ToSitter},
+    ipc::{ToAgent, ToSitter},
 };
 
 mod world;
@@ -25,7 +25,7 @@ async fn session(config: &Config) -> Failure {
     let (_sitter, agent) = std::os::unix::net::UnixStream::pair().unwrap();
     let mut link = Link::new(agent, None).unwrap();
     let endpoint = &config.conductors[0];
-    let session = Session { dial: config, endpoint, id: SessionId(1), boot_id: "boot-1" };
+    let session = Session { dial: config, endpoint, id: AgentSession(1), boot_id: "boot-1" };
     match soon("the session's end", session.run(&mut link)).await.unwrap().why {
         End::Failed(failure) => failure,
         other => panic!("{other:?}"),
@@ -63,7 +63,7 @@ async fn a_session_carries_snapshot_commands_and_reports() {
 
     // What is ready together goes together; what is of another session goes nowhere.
     let many = (0..100_u8).map(|n| report(id, vec![n]));
-    sitter.says([report(SessionId(99), "stale")].into_iter().chain(many)).await;
+    sitter.says([report(AgentSession(99), "stale")].into_iter().chain(many)).await;
     let message = session.message().await.unwrap();
     let expected: Vec<Bytes> = (0..100).map(|n| Bytes::from(vec![n])).collect();
     assert_eq!(reports(&message), expected);
@@ -170,7 +170,7 @@ async fn what_the_conductor_asks_for_in_case_it_is_lost_is_known_afterwards() {
         let (ended, end) = oneshot::channel();
         let mut sitter = Sitter::of(|mut link| async move {
             let endpoint = &config.conductors[0];
-            let id = SessionId(1);
+            let id = AgentSession(1);
             let session = Session { dial: &config, endpoint, id, boot_id: "boot-1" };
             ended.send(session.run(&mut link).await.unwrap()).unwrap();
             LinkError::Closed
@@ -231,7 +231,7 @@ async fn a_new_session_on_the_sitters_wish_begins_after_the_old_one_ended() {
     sitter.hears_welcome(id).await;
 
     // One of an earlier session means nothing.
-    sitter.says([ToAgent::Reattach { session: SessionId(0) }]).await;
+    sitter.says([ToAgent::Reattach { session: AgentSession(0) }]).await;
     sitter.says([ToAgent::Reattach { session: id }]).await;
     session.closed_by_player().await;
     assert_eq!(sitter.hears().await, ToSitter::Closed { session: id });
@@ -331,7 +331,7 @@ async fn stuck(sitter: &Sitter) {
 async fn failures_are_told_in_words_that_help() {
     let world = World::new();
     let conductor = world.conductor().await;
-    let told = async |config: &Config| crate::chain(&session(config).await);
+    let told = async |config: &Config| orchestra_model::chain(&session(config).await);
 
     let nowhere = world.nowhere().await;
     let text = told(&world.config(&[nowhere])).await;
@@ -363,10 +363,10 @@ async fn failures_are_told_in_words_that_help() {
 #[test]
 fn a_conductors_words_are_shown_on_one_bounded_line() {
     let refused = Failure::Refused(format!("a\nb\u{1b}[2J{}", "x".repeat(10_000)));
-    let text = crate::chain(&refused);
+    let text = orchestra_model::chain(&refused);
     assert!(text.starts_with("the conductor refused: a b [2Jxxx"), "{text}");
     assert!(text.len() < 500);
     let status = Status::permission_denied("db1 is not in the players file");
-    let text = crate::chain(&Failure::Stream(status));
+    let text = orchestra_model::chain(&Failure::Stream(status));
     assert!(text.contains("db1 is not in the players file"), "{text}");
 }

@@ -51,8 +51,8 @@ impl Write for Pipe {
     }
 }
 
-fn session() -> impl Strategy<Value = SessionId> {
-    any::<u64>().prop_map(SessionId)
+fn session() -> impl Strategy<Value = AgentSession> {
+    any::<u64>().prop_map(AgentSession)
 }
 
 fn payload() -> impl Strategy<Value = Bytes> {
@@ -157,7 +157,7 @@ fn a_length_beyond_the_bound_is_refused_before_anything_is_kept() {
 #[test]
 fn a_payload_beyond_the_bound_is_not_queued() {
     let mut outbox = Outbox::default();
-    let session = SessionId(1);
+    let session = AgentSession(1);
     let bytes = Bytes::from(vec![0; PAYLOAD_BYTES + 1]);
     assert_eq!(
         outbox.push(ToAgent::Report { session, bytes: bytes.clone() }),
@@ -172,7 +172,7 @@ fn a_payload_beyond_the_bound_is_not_queued() {
 #[test]
 fn what_was_queued_is_counted_until_it_is_written() {
     let mut outbox = Outbox::default();
-    outbox.push(ToSitter::Open { session: SessionId(1) }).unwrap();
+    outbox.push(ToSitter::Open { session: AgentSession(1) }).unwrap();
     assert_eq!(outbox.queued(), 13);
     let mut pipe = Pipe::new(vec![5, 0]);
     assert!(!outbox.flush(&mut pipe).unwrap());
@@ -216,7 +216,7 @@ fn an_end_within_a_frame_is_told_from_one_between_frames() {
 fn a_long_frame_leaves_no_large_buffer_behind() {
     let mut outbox = Outbox::default();
     let bytes = Bytes::from(vec![0; 4 << 20]);
-    outbox.push(ToAgent::Report { session: SessionId(1), bytes }).unwrap();
+    outbox.push(ToAgent::Report { session: AgentSession(1), bytes }).unwrap();
     let mut pipe = Pipe::new(vec![usize::MAX]);
     assert!(outbox.flush(&mut pipe).unwrap());
     let mut inbox = Inbox::<ToAgent>::default();

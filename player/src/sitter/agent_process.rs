@@ -16,7 +16,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use orchestra_spool::{Report, Session};
+use orchestra_model::delivery::{AgentSession, EndBytes, Report};
+use orchestra_proto::v1;
 use prost::Message;
 use rustix::{
     fd::{AsFd, OwnedFd},
@@ -30,11 +31,10 @@ use super::{
     poll::{Interest, Poller, Token},
     start::Newborn,
     users::Runner,
-    wire,
 };
 use crate::{
     config::Config,
-    ipc::{AGENT_DESCRIPTOR, ANSWERS, Inbox, Outbox, SessionId, ToAgent, ToSitter},
+    ipc::{AGENT_DESCRIPTOR, ANSWERS, Inbox, Outbox, ToAgent, ToSitter},
 };
 
 /// Reports are encoded while less than this is queued to the agent; the others wait as they are in
@@ -120,9 +120,9 @@ struct Up {
     inbox: Inbox<ToSitter>,
     outbox: Outbox<ToAgent>,
     /// The session that counts.
-    session: Option<Session>,
+    session: Option<AgentSession>,
     /// What the session is still to be told, in order.
-    reports: VecDeque<Report>,
+    reports: VecDeque<Report<EndBytes>>,
     /// Whether we wait for room to write, and since when there was none.
     blocked_since: Option<BootMillis>,
     /// Killed, and not yet seen to be dead: nothing that it says counts.
@@ -147,7 +147,7 @@ impl Agent {
     }
 
     /// The session that reports go to.
-    pub(crate) fn session(&self) -> Option<Session> {
+    pub(crate) fn session(&self) -> Option<AgentSession> {
         match &self.state {
             State::Up(up) => up.session,
             State::Down(_) | State::Starting(_) => None,
@@ -195,7 +195,7 @@ impl Agent {
     }
 
     /// A session opened: it alone counts from here on.
-    pub(crate) fn open(&mut self, session: Session) {
+    pub(crate) fn open(&mut self, session: AgentSession) {
         if let State::Up(up) = &mut self.state {
             up.session = Some(session);
             up.reports.clear();
@@ -203,7 +203,7 @@ impl Agent {
     }
 
     /// A session is over.
-    pub(crate) fn close(&mut self, session: Session) {
+    pub(crate) fn close(&mut self, session: AgentSession) {
         if let State::Up(up) = &mut self.state
             && up.session == Some(session)
         {
@@ -213,21 +213,21 @@ impl Agent {
     }
 
     /// Sends a snapshot, if the session still counts.
-    pub(crate) fn snapshot(&mut self, session: Session, bytes: Bytes) {
+    pub(crate) fn snapshot(&mut self, session: AgentSession, bytes: Bytes) {
         if let Some(up) = self.up_with(session) {
-            up.push(ToAgent::Snapshot { session: SessionId(session.0), bytes });
+            up.push(ToAgent::Snapshot { session: session, bytes });
         }
     }
 
     /// Has a report sent when its turn comes, if the session still counts.
-    pub(crate) fn report(&mut self, session: Session, report: Report) {
+    pub(crate) fn report(&mut self, session: AgentSession, report: Report<EndBytes>) {
         if let Some(up) = self.up_with(session) {
             up.reports.push_back(report);
         }
     }
 
     /// Answers the agent's question whether we are there.
-    pub(crate) fn answer(&mut self, session: SessionId) {
+    pub(crate) fn answer(&mut self, session: AgentSession) {
         if let State::Up(up) = &mut self.state
             && !up.dying
         {
@@ -240,7 +240,7 @@ impl Agent {
         if let State::Up(up) = &mut self.state
             && let Some(session) = up.session
         {
-            up.push(ToAgent::Reattach { session: SessionId(session.0) });
+            up.push(ToAgent::Reattach { session: session });
         }
     }
 
@@ -255,7 +255,7 @@ impl Agent {
     }
 
     /// A child of this number ended: whether it was the agent. The session that ended with it.
-    pub(crate) fn ended(&mut self, pid: i32, now: BootMillis) -> Option<Option<Session>> {
+    pub(crate) fn ended(&mut self, pid: i32, now: BootMillis) -> Option<Option<AgentSession>> {
         let State::Up(up) = &mut self.state else {
             return None;
         };
@@ -348,7 +348,7 @@ impl Agent {
     }
 
     fn failed(&mut self, error: &StartError, now: BootMillis) {
-        tracing::error!(error = %crate::chain(error), "cannot start the agent");
+        tracing::error!(error = %orchestra_model::chain(error), "cannot start the agent");
         self.failures += 1;
         self.state = State::Down(now.after(PAUSE.1));
     }
@@ -395,7 +395,7 @@ impl Agent {
         }
     }
 
-    fn up_with(&mut self, session: Session) -> Option<&mut Up> {
+    fn up_with(&mut self, session: AgentSession) -> Option<&mut Up> {
         match &mut self.state {
             State::Up(up) if up.session == Some(session) && !up.dying => Some(up),
             _ => None,
@@ -437,8 +437,8 @@ impl Up {
             while self.outbox.queued() < QUEUED
                 && let (Some(session), Some(report)) = (self.session, self.reports.pop_front())
             {
-                let bytes = wire::report(&report).encode_to_vec().into();
-                self.push(ToAgent::Report { session: SessionId(session.0), bytes });
+                let bytes = v1::Report::from(&report).encode_to_vec().into();
+                self.push(ToAgent::Report { session: session, bytes });
             }
             let before = self.outbox.queued();
             let flushed = self.outbox.flush(&mut &self.socket);

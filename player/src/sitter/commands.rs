@@ -205,7 +205,7 @@ impl JobParts {
         if self.not_taken.len() == NOT_TAKEN {
             self.not_taken.pop_front();
         }
-        let why = format!("its job is not valid: {}", crate::chain(why));
+        let why = format!("its job is not valid: {}", orchestra_model::chain(why));
         let why = why.chars().take(REASON_CHARS).collect();
         self.not_taken.push_back((claimed, Refusal::SpawnFailed(why)));
     }

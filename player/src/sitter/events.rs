@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
-use orchestra_model::delivery::Refusal;
-use orchestra_spool::{Input, Session};
+use orchestra_model::delivery::{AgentSession, Refusal};
+use orchestra_spool::Input;
 use rustix::{
     io::Errno,
     process::{Pid, WaitOptions, waitpid},
@@ -95,7 +95,7 @@ impl Sitter {
                 self.scores = scores;
             }
             Err(error) => {
-                tracing::error!(error = %crate::chain(&error), "cannot scan the scores");
+                tracing::error!(error = %orchestra_model::chain(&error), "cannot scan the scores");
             }
         }
     }
@@ -247,7 +247,6 @@ impl Sitter {
     fn heard(&mut self, frame: ToSitter) {
         match frame {
             ToSitter::Open { session } => {
-                let session = Session(session.0);
                 if let Some(before) = self.agent.session() {
                     self.spool.handle(Input::Detached { session: before });
                 }
@@ -256,25 +255,24 @@ impl Sitter {
                 self.spool.handle(Input::Opened { session });
             }
             ToSitter::Welcomed { session, store, .. } => {
-                let session = Session(session.0);
                 if self.agent.session() == Some(session) {
                     self.spool.handle(Input::Attached { session, store });
                 }
             }
             ToSitter::Closed { session } => {
-                self.agent.close(Session(session.0));
-                self.detached(Session(session.0));
+                self.agent.close(session);
+                self.detached(session);
             }
             ToSitter::Ask { session } => self.agent.answer(session),
             ToSitter::Command { session, bytes } => {
-                if self.agent.session() == Some(Session(session.0)) {
+                if self.agent.session() == Some(session) {
                     self.commanded(bytes);
                 }
             }
         }
     }
 
-    fn detached(&mut self, session: Session) {
+    fn detached(&mut self, session: AgentSession) {
         self.parts = JobParts::default();
         self.spool.handle(Input::Detached { session });
     }
@@ -288,7 +286,7 @@ impl Sitter {
                 self.agent.reattach();
             }
             Err(error) => {
-                tracing::warn!(error = %crate::chain(&error), "dropped a command");
+                tracing::warn!(error = %orchestra_model::chain(&error), "dropped a command");
             }
         }
     }

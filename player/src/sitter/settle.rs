@@ -7,9 +7,9 @@
 //! Processes are made by launchers, which are asked for [`STARTS`] a turn: ends, cancels and reports
 //! never wait for the whole of a burst, nor for any process.
 
-use orchestra_model::delivery::{AttemptEnd, AttemptKey, Output, Refusal};
+use orchestra_model::delivery::{AttemptEnd, AttemptKey, EndBytes, EndTooLarge, Output, Refusal};
 use orchestra_proto::encode_end;
-use orchestra_spool::{Effect, EndBytes, Input, Plan, TooLarge};
+use orchestra_spool::{Effect, Input, Plan};
 use rustix::fd::AsFd;
 
 use super::{
@@ -158,7 +158,7 @@ impl Sitter {
     /// process knows what was in it.
     fn write_journal_anew(&mut self) -> Result<(), String> {
         if !self.journal.is_in_place(self.spool_dir.path()) {
-            self.spool_dir.make_anew().map_err(|error| crate::chain(&error))?;
+            self.spool_dir.make_anew().map_err(|error| orchestra_model::chain(&error))?;
             let moved = self.journal.move_to(self.spool_dir.dir());
             moved.map_err(|error| error.to_string())?;
             tracing::warn!(spool = %self.spool_dir.path().display(), "made the spool anew");
@@ -230,7 +230,7 @@ impl Sitter {
     }
 
     fn start_failed(&mut self, key: AttemptKey, error: &StartError) {
-        let (refusal, error) = (error.refusal(), crate::chain(error));
+        let (refusal, error) = (error.refusal(), orchestra_model::chain(error));
         tracing::warn!(attempt = %key, error, "cannot start an attempt");
         self.spool.handle(Input::StartFailed { key, refusal });
     }
@@ -350,8 +350,8 @@ impl Sitter {
 
 /// Encodes an end: the only time that this is done. What is in it is bounded far below what the
 /// spool takes; should it be larger all the same, how it ended matters more than what it said.
-fn encoded(key: AttemptKey, end: AttemptEnd) -> Result<EndBytes, TooLarge> {
-    EndBytes::new(encode_end(&end).to_vec()).or_else(|error| {
+fn encoded(key: AttemptKey, end: AttemptEnd) -> Result<EndBytes, EndTooLarge> {
+    encode_end(&end).or_else(|error| {
         tracing::error!(attempt = %key, %error, "left the output of an attempt out");
         let nothing = || Output { truncated: true, ..Output::default() };
         let bare = AttemptEnd {
@@ -360,6 +360,6 @@ fn encoded(key: AttemptKey, end: AttemptEnd) -> Result<EndBytes, TooLarge> {
             stderr: nothing(),
             ..end
         };
-        EndBytes::new(encode_end(&bare).to_vec())
+        encode_end(&bare)
     })
 }

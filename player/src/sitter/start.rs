@@ -68,7 +68,7 @@ pub(crate) fn admit(
     };
     let runner = runner.map_err(|why| match &why {
         UserError::LookUp(_, cause) if is_shortage(cause) => Refusal::Busy,
-        _ => Refusal::SpawnFailed(crate::chain(&why)),
+        _ => Refusal::SpawnFailed(orchestra_model::chain(&why)),
     })?;
     let plan = Plan {
         score: part.score.clone(),
@@ -144,8 +144,8 @@ impl StartError {
         };
         match self {
             _ if shortage => Refusal::Busy,
-            Self::Files(_) => Refusal::Spool(crate::chain(self)),
-            _ => Refusal::SpawnFailed(crate::chain(self)),
+            Self::Files(_) => Refusal::Spool(orchestra_model::chain(self)),
+            _ => Refusal::SpawnFailed(orchestra_model::chain(self)),
         }
     }
 }

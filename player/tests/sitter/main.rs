@@ -65,7 +65,7 @@ fn main() -> ExitCode {
         Some("launcher") => match sitter::launcher::run() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("{}", player::chain(&error));
+                eprintln!("{}", orchestra_model::chain(&error));
                 ExitCode::FAILURE
             }
         },
@@ -79,7 +79,7 @@ fn be_sitter(config: &Path, lifeline: Option<&OsString>) -> ExitCode {
     let config = match Config::load(config) {
         Ok(config) => config,
         Err(error) => {
-            log::say(player::chain(&error));
+            log::say(orchestra_model::chain(&error));
             return ExitCode::FAILURE;
         }
     };
@@ -87,7 +87,7 @@ fn be_sitter(config: &Path, lifeline: Option<&OsString>) -> ExitCode {
     match sitter::run(config, lifeline) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log::say(player::chain(&error));
+            log::say(orchestra_model::chain(&error));
             ExitCode::FAILURE
         }
     }

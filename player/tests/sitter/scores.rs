@@ -245,7 +245,7 @@ fn nonsense_is_dropped() {
     }
     assert_eq!(world.output_of("good", &[]), "good\n");
     // An agent that speaks no frames is replaced.
-    let session = player::ipc::SessionId(99);
+    let session = orchestra_model::delivery::AgentSession(99);
     world.say(ToSitter::Closed { session });
     world.say_nonsense();
     world.hear_the_end();

@@ -122,6 +122,8 @@ fn a_spool_that_is_taken_away() {
         let known = world.order("quick", &[]);
         world.ended(known);
         let running = world.order("wait", &[]);
+        // After that the sitter has nothing to write until the gate opens.
+        world.started(running);
         world.number_in("pid");
         take_away(&world);
         assert_eq!(world.output_of("quick", &[]), "quick\n", "way {number}");

@@ -25,12 +25,12 @@ use orchestra_certs::Subject;
 use orchestra_model::{
     FlowId, HostName, JobId,
     delivery::{
-        AttemptEnd, AttemptKey, OrderNumber, Outcome, PlayerSnapshot, Refusal, Report, StoreId,
-        Term,
+        AgentSession, AttemptEnd, AttemptKey, OrderNumber, Outcome, PlayerSnapshot, Refusal,
+        Report, StoreId, Term,
     },
 };
-use orchestra_proto::{RawSnapshot, scores_from_wire, snapshot_from_wire, v1};
-use player::ipc::{Inbox, Outbox, ReceiveError, SessionId, ToAgent, ToSitter};
+use orchestra_proto::{RawSnapshot, decode_end, scores_from_wire, snapshot_from_wire, v1};
+use player::ipc::{Inbox, Outbox, ReceiveError, ToAgent, ToSitter};
 use prost::Message;
 use rustix::{
     io::FdFlags,
@@ -95,7 +95,7 @@ pub(crate) struct World {
     link: RefCell<Option<Link>>,
     last_order: Cell<u64>,
     /// Reports that came while another was waited for.
-    reports: RefCell<Vec<Report>>,
+    reports: RefCell<Vec<Report<AttemptEnd>>>,
     /// What a sitter is started through, before its own program and arguments.
     wrapper: RefCell<Vec<String>>,
 }
@@ -111,7 +111,7 @@ struct Link {
     /// The agent lives while this is open.
     _agent: UnixStream,
     inbox: Inbox<ToAgent>,
-    session: SessionId,
+    session: AgentSession,
 }
 
 impl World {
@@ -304,7 +304,7 @@ impl World {
         let socket = handed_over(&agent);
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         *self.link.borrow_mut() =
-            Some(Link { socket, _agent: agent, inbox: Inbox::default(), session: SessionId(0) });
+            Some(Link { socket, _agent: agent, inbox: Inbox::default(), session: AgentSession(0) });
         self.attach_again()
     }
 
@@ -372,7 +372,7 @@ impl World {
         let mut link = self.link.borrow_mut().take().unwrap();
         for session in 100.. {
             let mut outbox = Outbox::default();
-            outbox.push(ToSitter::Open { session: SessionId(session) }).unwrap();
+            outbox.push(ToSitter::Open { session: AgentSession(session) }).unwrap();
             if outbox.flush(&mut link.socket).is_err() {
                 return;
             }
@@ -457,14 +457,15 @@ impl World {
     }
 
     /// The next report of an attempt.
-    pub(crate) fn report(&self, key: AttemptKey) -> Report {
+    pub(crate) fn report(&self, key: AttemptKey) -> Report<AttemptEnd> {
         loop {
             let mut reports = self.reports.borrow_mut();
             if let Some(index) = reports.iter().position(|report| report.key() == key) {
                 return reports.remove(index);
             }
             if let ToAgent::Report { bytes, .. } = self.hear() {
-                reports.push(v1::Report::decode(bytes).unwrap().try_into().unwrap());
+                let report = Report::try_from(v1::Report::decode(bytes).unwrap()).unwrap();
+                reports.push(report.try_map(|end| decode_end(&end)).unwrap());
             }
         }
     }
@@ -486,7 +487,7 @@ impl World {
     }
 
     /// Waits for what is said last of an attempt: its end, or a refusal.
-    pub(crate) fn last_word(&self, key: AttemptKey) -> Report {
+    pub(crate) fn last_word(&self, key: AttemptKey) -> Report<AttemptEnd> {
         loop {
             match self.report(key) {
                 Report::Started { .. } => {}

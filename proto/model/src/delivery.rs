@@ -2,10 +2,11 @@
 //!
 //! proto only spells these on the wire, so the simulation joins the two engines without one.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use crate::{
     ids::JobId,
+    limits,
     names::{AudienceName, JobName, ScoreName},
     params::Params,
     proof::{Evidence, Proof},
@@ -121,6 +122,24 @@ pub struct PlayerSnapshot {
     pub scores: Offers,
 }
 
+/// One connection of an agent to a conductor, counted by the agent from 1. Another agent begins anew, so
+/// that only the latest one that was opened counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AgentSession(pub u64);
+
+/// How far a spool is with one store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreMark {
+    /// The store.
+    pub store: StoreId,
+    /// The highest order number that the spool has durably answered for.
+    pub mark: OrderNumber,
+    /// The highest term that the spool has durably seen.
+    pub term: Term,
+    /// What it can show for both; `None` where the store proved nothing.
+    pub evidence: Option<Evidence>,
+}
+
 /// An attempt that the spool holds as starting or started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LiveAttempt {
@@ -182,6 +201,71 @@ pub struct AttemptEnd {
     pub stdout: Output,
     /// What it wrote to standard error.
     pub stderr: Output,
+}
+
+/// How an attempt ended, and when: what must be known of its end to go on. The rest is for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndSummary {
+    /// How.
+    pub outcome: Outcome,
+    /// When it was spawned; `None` where even that is unknown.
+    pub started_at: Option<Timestamp>,
+    /// When its end was learnt.
+    pub ended_at: Timestamp,
+}
+
+/// An [`AttemptEnd`] as the sitter encoded it, at most [`limits::END_BYTES`]. Spool, agent, wire,
+/// conductor and store carry it as it is; only who shows it to people decodes it. The default is an end
+/// that nobody will show.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct EndBytes(Arc<[u8]>);
+
+impl EndBytes {
+    /// Takes what was encoded.
+    pub fn new(bytes: impl Into<Arc<[u8]>>) -> Result<Self, EndTooLarge> {
+        let bytes = bytes.into();
+        match bytes.len() {
+            0..=limits::END_BYTES => Ok(EndBytes(bytes)),
+            len => Err(EndTooLarge(len)),
+        }
+    }
+
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The bytes, shared.
+    pub fn to_shared(&self) -> Arc<[u8]> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl fmt::Debug for EndBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EndBytes({} bytes)", self.0.len())
+    }
+}
+
+/// An encoded end has more than [`limits::END_BYTES`] bytes: so many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndTooLarge(pub usize);
+
+impl fmt::Display for EndTooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an encoded end has {} bytes; at most {} are kept", self.0, limits::END_BYTES)
+    }
+}
+
+impl std::error::Error for EndTooLarge {}
+
+/// An end that is carried on, with what was read of it on the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownEnd {
+    /// What was read.
+    pub summary: EndSummary,
+    /// All of it.
+    pub bytes: EndBytes,
 }
 
 /// What was captured of a stream. Bytes, because scores write what they like.
@@ -251,8 +335,11 @@ impl fmt::Display for Refusal {
 
 /// What the player says while attached. Each about one order of one store. `Ended` and `Refused`
 /// are on the spool's disk first, and repeated on every attach until acknowledged.
+///
+/// `End` is as much of an end as its holder needs: [`EndBytes`] where it is carried, [`KnownEnd`]
+/// where something follows from it, [`AttemptEnd`] where it is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Report {
+pub enum Report<End> {
     /// The process exists.
     Started {
         /// The attempt.
@@ -269,7 +356,7 @@ pub enum Report {
         /// Its order.
         order: OrderNumber,
         /// How.
-        end: AttemptEnd,
+        end: End,
     },
     /// It did not start and never will.
     Refused {
@@ -282,7 +369,19 @@ pub enum Report {
     },
 }
 
-impl Report {
+impl<End> Report<End> {
+    /// The same report, with its end read by `read`.
+    pub fn try_map<Read, Error>(
+        self,
+        read: impl FnOnce(End) -> Result<Read, Error>,
+    ) -> Result<Report<Read>, Error> {
+        Ok(match self {
+            Report::Started { key, order, at } => Report::Started { key, order, at },
+            Report::Ended { key, order, end } => Report::Ended { key, order, end: read(end)? },
+            Report::Refused { key, order, refusal } => Report::Refused { key, order, refusal },
+        })
+    }
+
     /// The attempt that it is about.
     pub fn key(&self) -> AttemptKey {
         match self {

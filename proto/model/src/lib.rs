@@ -8,6 +8,7 @@
 
 pub mod delivery;
 pub mod deployment;
+pub mod error;
 pub mod flow;
 pub mod foreign;
 pub mod hostset;
@@ -27,6 +28,7 @@ pub mod thresholds;
 pub mod time;
 
 pub use deployment::{Deployment, Deployments};
+pub use error::chain;
 pub use hostset::HostSet;
 pub use ids::{FlowId, JobId, TaskId};
 pub use names::{AudienceName, HostName, JobName, ParamKey, ScoreName};

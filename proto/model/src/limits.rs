@@ -54,6 +54,8 @@ pub const OUTPUT_TAIL_BYTES: usize = 48 << 10;
 pub const RESPONSE_PAIRS: usize = 256;
 /// All keys and values of a response together, in bytes.
 pub const RESPONSE_BYTES: usize = 64 << 10;
+/// Largest encoded end, in bytes: both streams, a response, and room for what a next release adds.
+pub const END_BYTES: usize = 256 << 10;
 /// Most extra attempts that a job may ask for.
 pub const RETRIES: u32 = 1_000;
 /// Longest reason that an operator gives for something, in bytes.

@@ -9,7 +9,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    delivery::{OrderNumber, RequestId, SpoolId, Term},
+    delivery::{EndBytes, OrderNumber, RequestId, SpoolId, Term},
     ids::{FlowId, JobId},
     names::{AudienceName, DeploymentName, FlowName, HostName, JobName, ParamKey, ScoreName},
     params::Params,
@@ -282,8 +282,8 @@ pub struct EndRecord {
     pub attempt: u32,
     /// Whether it came after the task was final: kept as a note, the state stays.
     pub late: bool,
-    /// An encoded `AttemptEnd` of the wire.
-    pub end: Arc<[u8]>,
+    /// As the sitter encoded it.
+    pub end: EndBytes,
 }
 
 /// What must be known of a player over restarts.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    delivery::{AttemptEnd, SpoolId},
+    delivery::{EndBytes, SpoolId},
     flow::Scope,
     ids::{FlowId, JobId},
     names::{AudienceName, FlowName, HostName, JobName, ScoreName},
@@ -242,8 +242,8 @@ pub struct TaskStatus {
     pub started_at: Option<Timestamp>,
     /// When the task became final.
     pub ended_at: Option<Timestamp>,
-    /// What the newest ended attempt said, where it was asked for.
-    pub end: Option<Box<AttemptEnd>>,
+    /// The end of the newest attempt that has one, where it was asked for.
+    pub end: Option<EndBytes>,
     /// That its player is not attached, while it is in flight or waits for the player.
     pub absence: Option<Absence>,
 }

@@ -92,7 +92,7 @@ impl World {
         let report = Box::new(report);
         let listens = self.conductor().engine.stale().is_none();
         let note = Note::Reported(host.clone(), session, report.clone(), listens);
-        self.take(note, Input::Reported { player, session, report, end: None });
+        self.take(note, Input::Reported { player, session, report });
     }
 
     /// A player dials anew, with what it really knows unless it lies.

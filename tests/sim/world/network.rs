@@ -3,15 +3,12 @@
 //! What is said on one arrives late, twice, in another order, or not at all; and either side learns
 //! only later that it is broken.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use orchestra_flow::{Command, SessionId};
 use orchestra_model::{
     HostName, ScoreName,
-    delivery::{PlayerSnapshot, Report, StoreId, Term},
+    delivery::{KnownEnd, PlayerSnapshot, Report, StoreId, Term},
 };
 
 /// From a player to the conductor.
@@ -19,7 +16,7 @@ use orchestra_model::{
 pub(crate) enum Up {
     /// The first message: its whole state.
     Attach(Box<PlayerSnapshot>),
-    Report(Box<Report>, Option<Arc<[u8]>>),
+    Report(Box<Report<KnownEnd>>),
 }
 
 /// From the conductor to a player.

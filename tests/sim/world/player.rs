@@ -10,15 +10,14 @@ use orchestra_flow::{Command, SessionId};
 use orchestra_model::{
     HostName, Millis, ScoreName, Timestamp,
     delivery::{
-        AttemptEnd, AttemptKey, OrderNumber, Outcome, Output, PlayerSnapshot, Refusal, Report,
-        SpoolId, StoreId, Term,
+        AgentSession, AttemptEnd, AttemptKey, EndBytes, OrderNumber, Outcome, Output,
+        PlayerSnapshot, Refusal, SpoolId, StoreId, Term,
     },
     proof::{Attempted, Mac, Statement},
     score::{Interface, Offers, ScoreOffer, ScoreSpec},
 };
-use orchestra_spool::{
-    BootId, Effect, EndBytes, Input, Plan, ProcessMark, Session, Spool, State, journal,
-};
+use orchestra_proto::{encode_end, known_end};
+use orchestra_spool::{BootId, Effect, Input, Plan, ProcessMark, Spool, State, journal};
 
 use super::{
     STORE,
@@ -75,7 +74,7 @@ pub(crate) enum Done {
     /// A process came to be.
     Spawned(AttemptKey),
     /// It will be told how this attempt ended, for it is on disk.
-    Kept(AttemptKey, Vec<u8>),
+    Kept(AttemptKey, EndBytes),
 }
 
 impl Player {
@@ -140,12 +139,12 @@ impl Player {
     /// Opens a connection: asks the spool for its whole state.
     pub(crate) fn dial(&mut self, session: SessionId) {
         self.session = Some(session);
-        self.spool.handle(Input::Opened { session: Session(session.0) });
+        self.spool.handle(Input::Opened { session: AgentSession(session.0) });
     }
 
     /// The connection is over. Whether it was the one that it believes in.
     pub(crate) fn hang_up(&mut self, session: SessionId) {
-        self.spool.handle(Input::Detached { session: Session(session.0) });
+        self.spool.handle(Input::Detached { session: AgentSession(session.0) });
         self.session.take_if(|own| *own == session);
     }
 
@@ -154,7 +153,7 @@ impl Player {
             return;
         }
         let input = match message {
-            Down::Welcome { store } => Input::Attached { session: Session(session.0), store },
+            Down::Welcome { store } => Input::Attached { session: AgentSession(session.0), store },
             Down::Command { term, command: Command::Hello(issued), .. } => Input::TermSeen {
                 store: STORE,
                 term,
@@ -238,7 +237,8 @@ impl Player {
                     done.push(Done::Said(session, Up::Attach(Box::new(snapshot))));
                 }
                 Effect::Report { session, report } => {
-                    done.push(Done::Said(SessionId(session.0), spelled(report)));
+                    let report = report.try_map(known_end).unwrap();
+                    done.push(Done::Said(SessionId(session.0), Up::Report(Box::new(report))));
                 }
                 Effect::Start { key, .. } if self.cannot_spawn => {
                     let refusal = Refusal::SpawnFailed("no more processes".to_owned());
@@ -289,7 +289,7 @@ impl Player {
             if let orchestra_spool::Entry::Settled { key, settlement, .. } = entry
                 && let orchestra_spool::Settlement::Ended(end) = settlement
             {
-                done.push(Done::Kept(*key, end.as_slice().to_vec()));
+                done.push(Done::Kept(*key, end.clone()));
             }
         }
         self.journal.extend(frame);
@@ -313,9 +313,7 @@ impl Player {
         self.spool.rewritten();
         let settled = self.spool.state().settled().iter();
         let kept = settled.filter_map(|(key, settled)| match &settled.settlement {
-            orchestra_spool::Settlement::Ended(end) => {
-                Some(Done::Kept(*key, end.as_slice().to_vec()))
-            }
+            orchestra_spool::Settlement::Ended(end) => Some(Done::Kept(*key, end.clone())),
             orchestra_spool::Settlement::Refused(_) => None,
         });
         kept.collect()
@@ -333,7 +331,7 @@ impl Player {
     }
 
     fn settle(&mut self, key: AttemptKey, outcome: &Outcome) {
-        let end = EndBytes::new(encode(outcome)).unwrap();
+        let end = encode(outcome);
         self.spool.handle(Input::Ended { key, end });
     }
 
@@ -362,51 +360,14 @@ pub(crate) fn mac(said: &Statement<'_>) -> Mac {
     Mac((u128::from(high) << 64 | u128::from(low)).to_le_bytes())
 }
 
-/// A report as the wire would carry it.
-fn spelled(report: orchestra_spool::Report) -> Up {
-    use orchestra_spool::Report as Said;
-    match report {
-        Said::Started { key, order, at } => {
-            Up::Report(Box::new(Report::Started { key, order, at }), None)
-        }
-        Said::Ended { key, order, end } => {
-            let bytes = end.to_shared();
-            let end = AttemptEnd {
-                outcome: decode(&bytes),
-                started_at: None,
-                ended_at: Timestamp(0),
-                response: BTreeMap::new(),
-                stdout: Output::default(),
-                stderr: Output::default(),
-            };
-            Up::Report(Box::new(Report::Ended { key, order, end }), Some(bytes))
-        }
-        Said::Refused { key, order, refusal } => {
-            Up::Report(Box::new(Report::Refused { key, order, refusal }), None)
-        }
-    }
-}
-
-pub(crate) fn encode(outcome: &Outcome) -> Vec<u8> {
-    let (tag, n) = match outcome {
-        Outcome::Exited(code) => (0, *code),
-        Outcome::Signalled(signal) => (1, *signal),
-        Outcome::TimedOut => (2, 0),
-        Outcome::Cancelled => (3, 0),
-        Outcome::Lost(_) => (4, 0),
+fn encode(outcome: &Outcome) -> EndBytes {
+    let end = AttemptEnd {
+        outcome: outcome.clone(),
+        started_at: None,
+        ended_at: Timestamp(0),
+        response: BTreeMap::new(),
+        stdout: Output::default(),
+        stderr: Output::default(),
     };
-    let mut bytes = vec![tag];
-    bytes.extend(n.to_le_bytes());
-    bytes
-}
-
-pub(crate) fn decode(bytes: &[u8]) -> Outcome {
-    let n = i32::from_le_bytes(bytes[1..].try_into().unwrap());
-    match bytes[0] {
-        0 => Outcome::Exited(n),
-        1 => Outcome::Signalled(n),
-        2 => Outcome::TimedOut,
-        3 => Outcome::Cancelled,
-        _ => Outcome::Lost("the sitter died".to_owned()),
-    }
+    encode_end(&end).unwrap()
 }

@@ -5,18 +5,15 @@ use std::collections::BTreeMap;
 use orchestra_flow::{Command, Effect, Input};
 use orchestra_model::{
     Deployments, FlowState, HostName, ScoreName, TaskState, WaitReason,
-    delivery::{PlayerSnapshot, Report},
+    delivery::{KnownEnd, PlayerSnapshot, Report},
     deployment::Cell,
     flow::JobSpec,
     record::{Op, Record},
     score::ScoreSpec,
 };
+use orchestra_proto::summarize_end;
 
-use super::{
-    conductor::Item,
-    network::Up,
-    player::{Done, decode},
-};
+use super::{conductor::Item, network::Up, player::Done};
 
 /// Something that people are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +53,7 @@ pub(super) fn item(item: &Item) -> Option<String> {
 pub(super) fn up(message: &Up) -> String {
     match message {
         Up::Attach(snapshot) => attach(snapshot),
-        Up::Report(report, _) => said(report),
+        Up::Report(report) => said(report),
     }
 }
 
@@ -72,10 +69,10 @@ fn attach(snapshot: &PlayerSnapshot) -> String {
     )
 }
 
-fn said(report: &Report) -> String {
+fn said(report: &Report<KnownEnd>) -> String {
     match report {
         Report::Started { key, .. } => format!("{key} started"),
-        Report::Ended { key, end, .. } => format!("{key} ended: {:?}", end.outcome),
+        Report::Ended { key, end, .. } => format!("{key} ended: {:?}", end.summary.outcome),
         Report::Refused { key, refusal, .. } => format!("{key} refused: {refusal}"),
     }
 }
@@ -84,7 +81,7 @@ pub(super) fn done(done: &Done) -> String {
     match done {
         Done::Said(session, message) => format!("says in {}: {}", session.0, up(message)),
         Done::Spawned(key) => format!("runs {key}"),
-        Done::Kept(key, end) => format!("keeps {key}: {:?}", decode(end)),
+        Done::Kept(key, end) => format!("keeps {key}: {:?}", summarize_end(end).unwrap().outcome),
     }
 }
 

@@ -9,6 +9,7 @@ use orchestra_model::{
     status::{Counts, FlowStatus, FlowSummary, JobStatus, TaskStatus},
     time::Timestamp,
 };
+use orchestra_proto::encode_end;
 
 /// 2025-11-21T08:00:00Z.
 pub(crate) const SUBMITTED: Timestamp = Timestamp(1_763_712_000_000);
@@ -97,14 +98,15 @@ pub(crate) fn failed_task() -> TaskStatus {
         signal: None,
         started_at: Some(started),
         ended_at: Some(ended),
-        end: Some(Box::new(AttemptEnd {
+        end: encode_end(&AttemptEnd {
             outcome: Outcome::Exited(3),
             started_at: Some(started),
             ended_at: ended,
             response: [("k".to_owned(), "v".to_owned())].into(),
             stdout: output(b"out\n", b"", 4, false),
             stderr: output(b"a\xff", b"z", 100, true),
-        })),
+        })
+        .ok(),
         absence: None,
     }
 }

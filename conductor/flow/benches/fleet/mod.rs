@@ -18,8 +18,8 @@ use orchestra_model::{
     AudienceName, Deployment, Deployments, FlowId, HostName, HostSet, JobName, Millis, Quantity,
     ScoreName, Timestamp,
     delivery::{
-        AttemptEnd, LiveAttempt, Order, Outcome, Output, PlayerSnapshot, Report, RequestId,
-        SpoolId, StoreId, Term,
+        EndBytes, EndSummary, KnownEnd, LiveAttempt, Order, Outcome, PlayerSnapshot, Report,
+        RequestId, SpoolId, StoreId, Term,
     },
     deployment::Constraint,
     flow::{FlowSpec, JobSpec, SlotSpec},
@@ -166,8 +166,7 @@ impl Fleet {
         let Some((player, order)) = self.orders.pop_front() else { return false };
         let Some(session) = self.engine.roster().session(player) else { return false };
         for report in [started(&order), ended(&order)] {
-            let end = matches!(report, Report::Ended { .. }).then(|| Arc::from([0; 64]));
-            self.input(Input::Reported { player, session, report: Box::new(report), end });
+            self.input(Input::Reported { player, session, report: Box::new(report) });
         }
         self.settle();
         true
@@ -249,18 +248,12 @@ pub(crate) fn thread_time() -> Duration {
     Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
 }
 
-fn started(order: &Order) -> Report {
+fn started(order: &Order) -> Report<KnownEnd> {
     Report::Started { key: order.key, order: order.number, at: NOW }
 }
 
-fn ended(order: &Order) -> Report {
-    let end = AttemptEnd {
-        outcome: Outcome::Exited(0),
-        started_at: None,
-        ended_at: NOW,
-        response: BTreeMap::new(),
-        stdout: Output::default(),
-        stderr: Output::default(),
-    };
-    Report::Ended { key: order.key, order: order.number, end }
+fn ended(order: &Order) -> Report<KnownEnd> {
+    let summary = EndSummary { outcome: Outcome::Exited(0), started_at: None, ended_at: NOW };
+    let bytes = EndBytes::new([0; 64]).unwrap();
+    Report::Ended { key: order.key, order: order.number, end: KnownEnd { summary, bytes } }
 }

@@ -237,7 +237,7 @@ fn what_nobody_awaits_is_acknowledged_all_the_same() {
         Report::Refused { key: stranger, order, refusal },
         Report::Started { key: stranger, order, at },
     ] {
-        world.report("h1", world::player::Up { session, report, end: None });
+        world.report("h1", world::player::Up { session, report });
     }
     assert_eq!(world.pending.len(), 1);
     world.perform();
@@ -303,7 +303,7 @@ fn times_that_cannot_be_are_not_believed() {
         let key = AttemptKey { store: crate::world::disk::STORE, job: JOB, attempt: 1 };
         let order = OrderNumber(1);
         let report = Box::new(Report::Started { key, order, at: told });
-        world.input(Input::Reported { player, session, report, end: None });
+        world.input(Input::Reported { player, session, report });
         assert_eq!(world.tasks(FLOW, 1, 1)[0].started_at, Some(believed), "{told:?}");
     }
 }

@@ -204,7 +204,7 @@ fn a_term_that_was_never_seen_quarantines_who_says_so() {
     let evidence = None;
     let refusal = Refusal::StaleTerm { seen: Term(u64::MAX), evidence };
     let report = Box::new(Report::Refused { key: key(1), order: OrderNumber(1), refusal });
-    world.input(Input::Reported { player, session, report, end: None });
+    world.input(Input::Reported { player, session, report });
     world.work();
     assert_eq!(world.engine.stale(), None);
     assert_eq!(quarantined(&world), ["h1"]);
@@ -215,7 +215,7 @@ fn a_term_that_was_never_seen_quarantines_who_says_so() {
     let session = world.player("h1").session().unwrap();
     let refusal = Refusal::StaleTerm { seen: Term(0), evidence };
     let report = Box::new(Report::Refused { key: key(1), order: OrderNumber(1), refusal });
-    world.input(Input::Reported { player, session, report, end: None });
+    world.input(Input::Reported { player, session, report });
     assert_eq!(quarantined(&world), [""; 0]);
 }
 

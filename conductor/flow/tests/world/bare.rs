@@ -10,8 +10,8 @@ use orchestra_flow::{Answer, Command, Effect, Engine, Input, ReplyId, SessionId,
 use orchestra_model::{
     Deployments, FlowId, HostName, JobId, JobState, Millis, Params, Timestamp,
     delivery::{
-        AttemptEnd, AttemptKey, Order, Outcome, Output, PlayerSnapshot, Refusal, Report, RequestId,
-        SpoolId, Term,
+        AttemptKey, EndBytes, EndSummary, KnownEnd, Order, Outcome, PlayerSnapshot, Refusal,
+        Report, RequestId, SpoolId, Term,
     },
     flow::{FlowSpec, JobSpec, SlotSpec},
     record::{Op, Record},
@@ -161,13 +161,9 @@ impl Bare {
         let ended = |outcome| Report::Ended {
             key,
             order,
-            end: AttemptEnd {
-                outcome,
-                started_at: None,
-                ended_at: Timestamp(0),
-                response: BTreeMap::new(),
-                stdout: Output::default(),
-                stderr: Output::default(),
+            end: KnownEnd {
+                summary: EndSummary { outcome, started_at: None, ended_at: Timestamp(0) },
+                bytes: EndBytes::default(),
             },
         };
         let report = Box::new(match how {
@@ -177,7 +173,7 @@ impl Bare {
             End::Lost => ended(Outcome::Lost(String::new())),
             End::Refused => Report::Refused { key, order, refusal: Refusal::UnknownScore },
         });
-        self.input(Input::Reported { player, session: SessionId(1), report, end: None });
+        self.input(Input::Reported { player, session: SessionId(1), report });
     }
 
     /// What runs of a job, in host-set order.

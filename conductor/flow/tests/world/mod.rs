@@ -366,8 +366,8 @@ impl World {
     /// Brings a report to the engine, whatever its session is by now.
     pub fn report(&mut self, name: &str, up: Up) {
         let Some(player) = self.engine.roster().member(&host(name)) else { return };
-        let (session, report, end) = (up.session, Box::new(up.report), up.end);
-        self.input(Input::Reported { player, session, report, end });
+        let (session, report) = (up.session, Box::new(up.report));
+        self.input(Input::Reported { player, session, report });
     }
 
     /// Lets a player act on what it was told, and takes note of what it started.

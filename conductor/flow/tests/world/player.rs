@@ -2,21 +2,21 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::Arc,
+    convert::Infallible,
 };
 
 use orchestra_flow::{Command, SessionId};
 use orchestra_model::{
     HostName, Millis, ScoreName, Timestamp,
     delivery::{
-        AttemptEnd, AttemptKey, OrderNumber, Outcome, Output, PlayerSnapshot, Refusal, Report,
-        SpoolId, StoreId, Term,
+        AgentSession, AttemptKey, EndBytes, EndSummary, KnownEnd, OrderNumber, Outcome,
+        PlayerSnapshot, Refusal, Report, SpoolId, StoreId, Term,
     },
     proof::{Attempted, Mac, Statement, drop_false_proofs},
     score::{Interface, ScoreOffer, ScoreSpec},
 };
 use orchestra_spool::{
-    BootId, Effect, EndBytes, Input, Plan, ProcessMark, Session, Settlement, Spool, State, journal,
+    BootId, Effect, Input, Plan, ProcessMark, Settlement, Spool, State, journal,
 };
 
 use super::disk::STORE;
@@ -67,8 +67,7 @@ struct Wire {
 #[derive(Clone, Debug)]
 pub struct Up {
     pub session: SessionId,
-    pub report: Report,
-    pub end: Option<Arc<[u8]>>,
+    pub report: Report<KnownEnd>,
 }
 
 pub fn offer(name: &str, concurrency: Option<u32>, exclusive: bool) -> ScoreOffer {
@@ -181,7 +180,7 @@ impl FakePlayer {
     /// Opens a connection and says its whole state, with every proof that is none taken out.
     pub fn dial(&mut self, session: SessionId, store: StoreId) -> PlayerSnapshot {
         self.wire = Some(Wire { session, down: VecDeque::new(), up: VecDeque::new() });
-        self.spool.handle(Input::Opened { session: Session(session.0) });
+        self.spool.handle(Input::Opened { session: AgentSession(session.0) });
         self.act(Timestamp(0));
         self.said.clone_from(&self.scores);
         let snapshot = self.snapshot.take().unwrap();
@@ -204,14 +203,14 @@ impl FakePlayer {
     /// The conductor took the connection.
     pub fn welcome(&mut self, session: SessionId, store: StoreId) {
         if self.session() == Some(session) {
-            self.spool.handle(Input::Attached { session: Session(session.0), store });
+            self.spool.handle(Input::Attached { session: AgentSession(session.0), store });
         }
     }
 
     /// Loses its connection, with everything on it.
     pub fn hang_up(&mut self) -> Option<SessionId> {
         let wire = self.wire.take()?;
-        self.spool.handle(Input::Detached { session: Session(wire.session.0) });
+        self.spool.handle(Input::Detached { session: AgentSession(wire.session.0) });
         Some(wire.session)
     }
 
@@ -367,25 +366,14 @@ impl FakePlayer {
         self.spool.handle(Input::Ended { key, end });
     }
 
-    fn say(&mut self, session: Session, report: orchestra_spool::Report) {
+    fn say(&mut self, session: AgentSession, report: Report<EndBytes>) {
         let Some(wire) = self.wire.as_mut().filter(|wire| wire.session.0 == session.0) else {
             return;
         };
-        use orchestra_spool::Report as Said;
-        let session = wire.session;
-        wire.up.push_back(match report {
-            Said::Started { key, order, at } => {
-                Up { session, report: Report::Started { key, order, at }, end: None }
-            }
-            Said::Ended { key, order, end } => {
-                let bytes = end.to_shared();
-                let end = decode(&bytes);
-                Up { session, report: Report::Ended { key, order, end }, end: Some(bytes) }
-            }
-            Said::Refused { key, order, refusal } => {
-                Up { session, report: Report::Refused { key, order, refusal }, end: None }
-            }
+        let Ok(report) = report.try_map(|bytes| {
+            Ok::<_, Infallible>(KnownEnd { summary: decode(bytes.as_slice()), bytes })
         });
+        wire.up.push_back(Up { session: wire.session, report });
     }
 
     /// Attempts whose end or refusal is not acknowledged.
@@ -422,7 +410,7 @@ fn encode(outcome: &Outcome) -> Vec<u8> {
     bytes
 }
 
-fn decode(bytes: &[u8]) -> AttemptEnd {
+fn decode(bytes: &[u8]) -> EndSummary {
     let n = i32::from_le_bytes(bytes[1..].try_into().unwrap());
     let outcome = match bytes[0] {
         0 => Outcome::Exited(n),
@@ -431,12 +419,5 @@ fn decode(bytes: &[u8]) -> AttemptEnd {
         3 => Outcome::Cancelled,
         _ => Outcome::Lost("the player lost it".to_owned()),
     };
-    AttemptEnd {
-        outcome,
-        started_at: None,
-        ended_at: Timestamp(0),
-        response: BTreeMap::new(),
-        stdout: Output::default(),
-        stderr: Output::default(),
-    }
+    EndSummary { outcome, started_at: None, ended_at: Timestamp(0) }
 }

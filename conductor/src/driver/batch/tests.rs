@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use orchestra_model::{
     FlowId, Timestamp,
-    delivery::{OrderNumber, SpoolId},
+    delivery::{EndBytes, OrderNumber, SpoolId},
     record::{EndRecord, HoldRecord, Impact},
 };
 
@@ -59,7 +59,7 @@ fn ended(started: &TaskRecord, state: TaskState) -> TaskRecord {
 
 fn end(task: &TaskRecord) -> Op {
     let (job, host, attempt) = (task.job, task.host.clone(), task.attempt);
-    let end = b"end".as_slice().into();
+    let end = EndBytes::new(*b"end").unwrap();
     Op::Put(Record::End(EndRecord { job, host, attempt, late: false, end }))
 }
 

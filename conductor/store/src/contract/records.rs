@@ -3,7 +3,7 @@
 use orchestra_model::{
     AudienceName, FlowId, FlowState, HostName, JobId, JobName, JobState, Params, ScoreName,
     TaskState, Timestamp,
-    delivery::{OrderNumber, RequestId, SpoolId},
+    delivery::{EndBytes, OrderNumber, RequestId, SpoolId},
     names::ParamKey,
     record::{
         EndRecord, FlowRecord, HoldRecord, Impact, JobRecord, Op, ParamsRecord, PlayerRecord,
@@ -84,7 +84,7 @@ pub fn host(n: u32) -> HostName {
 
 /// An end of an attempt, with these bytes.
 pub fn end_record(job: JobId, index: u32, attempt: u32, bytes: &[u8]) -> EndRecord {
-    EndRecord { job, host: host(index), attempt, late: false, end: bytes.into() }
+    EndRecord { job, host: host(index), attempt, late: false, end: EndBytes::new(bytes).unwrap() }
 }
 
 /// A player with an order issued.

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use orchestra_model::{
     AudienceName, FlowId, FlowState, HostName, JobId, JobName, JobState, Millis, Params, ScoreName,
     TaskState, Timestamp,
-    delivery::{OrderNumber, RequestId, SpoolId},
+    delivery::{EndBytes, OrderNumber, RequestId, SpoolId},
     names::{DeploymentName, FlowName, InvalidName, ParamKey},
     params::InvalidParams,
     proof::Mac,
@@ -423,13 +423,20 @@ pub(super) struct EndBody {
 
 impl From<&EndRecord> for EndBody {
     fn from(record: &EndRecord) -> Self {
-        Self { late: record.late, end: record.end.to_vec() }
+        Self { late: record.late, end: record.end.as_slice().to_vec() }
     }
 }
 
 impl EndBody {
-    pub(super) fn into_record(self, job: JobId, host: HostName, attempt: u32) -> EndRecord {
-        EndRecord { job, host, attempt, late: self.late, end: self.end.into() }
+    pub(super) fn into_record(
+        self,
+        job: JobId,
+        host: HostName,
+        attempt: u32,
+    ) -> Result<EndRecord, Unreadable> {
+        let end = EndBytes::new(self.end);
+        let end = end.map_err(|error| Unreadable::Corrupt(error.to_string()))?;
+        Ok(EndRecord { job, host, attempt, late: self.late, end })
     }
 }
 

@@ -174,7 +174,7 @@ fn end_from(row: &Row<'_>, job: JobId, host: &HostName) -> Result<EndRecord, Rea
     Place { table: "ends", key: format_args!("{job}@{host}#{attempt}") }.read(
         row,
         1,
-        |body: EndBody| Ok(body.into_record(job, host.clone(), attempt)),
+        |body: EndBody| body.into_record(job, host.clone(), attempt),
     )
 }
 

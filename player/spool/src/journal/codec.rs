@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use orchestra_model::{
     FlowId, JobId, Millis, ScoreName, Timestamp,
-    delivery::{AttemptKey, OrderNumber, Refusal, StoreId, Term},
+    delivery::{AttemptKey, EndBytes, OrderNumber, Refusal, StoreId, Term},
     limits,
     proof::{Attempted, Evidence, Mac, Proof},
     score::Interface,
 };
 
 use crate::{
-    attempt::{BootId, CgroupPath, EndBytes, Plan, ProcessMark, Settlement},
+    attempt::{BootId, CgroupPath, Plan, ProcessMark, Settlement},
     bounds,
     entry::Entry,
 };
@@ -164,7 +164,7 @@ fn read_settled(reader: &mut Reader<'_>, ended: bool, is_proven: bool) -> Option
     let (key, order) = (reader.key()?, reader.order()?);
     let proof = if is_proven { Some(reader.proof()?) } else { None };
     let settlement = if ended {
-        Settlement::Ended(EndBytes::new(reader.bytes(bounds::END_BYTES)?).ok()?)
+        Settlement::Ended(EndBytes::new(reader.bytes(limits::END_BYTES)?).ok()?)
     } else {
         Settlement::Refused(read_refusal(reader)?)
     };

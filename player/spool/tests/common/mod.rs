@@ -5,16 +5,16 @@
 
 use orchestra_model::{
     FlowId, JobId, Millis, ScoreName, Timestamp,
-    delivery::{AttemptKey, OrderNumber, Refusal, SpoolId, StoreId, Term},
+    delivery::{
+        AgentSession, AttemptKey, EndBytes, OrderNumber, Refusal, Report, SpoolId, StoreId, Term,
+    },
     score::Interface,
 };
-use orchestra_spool::{
-    BootId, Effect, EndBytes, Entry, Input, Plan, ProcessMark, Report, Session, Spool, journal,
-};
+use orchestra_spool::{BootId, Effect, Entry, Input, Plan, ProcessMark, Spool, journal};
 
 pub(crate) const STORE: StoreId = StoreId([1; 16]);
 pub(crate) const OTHER_STORE: StoreId = StoreId([2; 16]);
-pub(crate) const SESSION: Session = Session(7);
+pub(crate) const SESSION: AgentSession = AgentSession(7);
 pub(crate) const TERM: Term = Term(3);
 
 /// A spool over a pretended disk that never fails by itself.
@@ -59,11 +59,11 @@ impl Rig {
         std::iter::from_fn(|| self.spool.poll_effect()).collect()
     }
 
-    pub(crate) fn attach(&mut self) -> Vec<Report> {
+    pub(crate) fn attach(&mut self) -> Vec<Report<EndBytes>> {
         self.attach_to(STORE)
     }
 
-    pub(crate) fn attach_to(&mut self, store: StoreId) -> Vec<Report> {
+    pub(crate) fn attach_to(&mut self, store: StoreId) -> Vec<Report<EndBytes>> {
         let opened = Input::Opened { session: SESSION };
         let attached = Input::Attached { session: SESSION, store };
         let hello = Input::TermSeen { store, term: TERM, issued: None };
@@ -86,7 +86,7 @@ impl Rig {
     }
 }
 
-pub(crate) fn reports(effects: Vec<Effect>) -> Vec<Report> {
+pub(crate) fn reports(effects: Vec<Effect>) -> Vec<Report<EndBytes>> {
     let report = |effect| match effect {
         Effect::Report { report, .. } => Some(report),
         _ => None,
@@ -147,15 +147,15 @@ pub(crate) fn ended(key: AttemptKey, text: &str) -> Input {
     Input::Ended { key, end: end(text) }
 }
 
-pub(crate) fn report_end(number: u64, key: AttemptKey, text: &str) -> Report {
+pub(crate) fn report_end(number: u64, key: AttemptKey, text: &str) -> Report<EndBytes> {
     Report::Ended { key, order: OrderNumber(number), end: end(text) }
 }
 
-pub(crate) fn report_refusal(number: u64, key: AttemptKey, refusal: Refusal) -> Report {
+pub(crate) fn report_refusal(number: u64, key: AttemptKey, refusal: Refusal) -> Report<EndBytes> {
     Report::Refused { key, order: OrderNumber(number), refusal }
 }
 
-pub(crate) fn report_start(number: u64, key: AttemptKey) -> Report {
+pub(crate) fn report_start(number: u64, key: AttemptKey) -> Report<EndBytes> {
     Report::Started { key, order: OrderNumber(number), at: process(number).started_at }
 }
 

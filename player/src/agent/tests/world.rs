@@ -8,7 +8,7 @@ use orchestra_ca::{Ca, Terms};
 use orchestra_certs::{Door, Limits, Subject, acceptance, incoming};
 use orchestra_model::{
     HostName,
-    delivery::{StoreId, Term},
+    delivery::{AgentSession, StoreId, Term},
 };
 use orchestra_proto::{
     PROTOCOL,
@@ -34,7 +34,7 @@ use crate::{
         serve,
     },
     config::Config,
-    ipc::{Inbox, Outbox, SessionId, ToAgent, ToSitter},
+    ipc::{Inbox, Outbox, ToAgent, ToSitter},
 };
 
 pub(super) const DOMAIN: &str = "example.com";
@@ -298,14 +298,14 @@ impl Sitter {
     }
 
     /// Hears `Open` and answers it.
-    pub(super) async fn gives_snapshot(&mut self) -> SessionId {
+    pub(super) async fn gives_snapshot(&mut self) -> AgentSession {
         let ToSitter::Open { session } = self.hears().await else { panic!() };
         self.says([ToAgent::Snapshot { session, bytes: Bytes::from_static(b"snapshot") }]).await;
         session
     }
 
     /// Hears `Welcomed`.
-    pub(super) async fn hears_welcome(&mut self, session: SessionId) {
+    pub(super) async fn hears_welcome(&mut self, session: AgentSession) {
         let welcomed = ToSitter::Welcomed { session, store: STORE, term: TERM };
         assert_eq!(self.hears().await, welcomed);
     }
@@ -332,6 +332,6 @@ pub(super) fn command(text: &'static str) -> to_player::Frame {
     to_player::Frame::Command(Bytes::from_static(text.as_bytes()))
 }
 
-pub(super) fn report(session: SessionId, bytes: impl Into<Bytes>) -> ToAgent {
+pub(super) fn report(session: AgentSession, bytes: impl Into<Bytes>) -> ToAgent {
     ToAgent::Report { session, bytes: bytes.into() }
 }
