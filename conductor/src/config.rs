@@ -1,4 +1,4 @@
-//! `conductor.toml`: read and checked whole before any socket opens. `contracts.md`, conductor.
+//! `conductor.toml`: read and checked whole before any socket opens.
 
 use std::{
     error::Error,

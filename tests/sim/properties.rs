@@ -268,7 +268,7 @@ fn rounding_goes_the_way_the_product_says() {
             assert_eq!(quantity.floor_of(total), rules::rounded_down(quantity, total), "{named}");
         }
     }
-    // As `product.md` has them.
+    // As promise 13 has them.
     assert_eq!(rules::window(Quantity::Percent(25), 150), 37);
     assert_eq!(rules::rounded_up(Quantity::Percent(80), 9), 8);
     assert_eq!(rules::rounded_down(Quantity::Percent(10), 9), 0);

@@ -1,4 +1,4 @@
-//! What `product.md` promises, spelled out a second time and as plainly as possible.
+//! What `docs/promises.md` promises, spelled out a second time and as plainly as possible.
 //!
 //! The reference knows nothing of the engine's tables. It is told what anybody could see: what
 //! operators asked ([`Note::Asked`]) and what players said, in the order in which the conductor took

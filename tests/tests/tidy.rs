@@ -229,6 +229,36 @@ fn modules_say_what_they_are_for() {
     assert_none("modules that do not begin by saying what they are for", &silent);
 }
 
+/// A comment cites what a reader can open: a document of this repository, or a promise by its number.
+#[test]
+fn comments_cite_what_is_there() {
+    let promises = read(&root().join("docs/promises.md"));
+    let numbers: BTreeSet<&str> =
+        promises.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()).collect();
+    assert!(numbers.contains("1") && numbers.contains("12"), "{numbers:?}");
+    let mut wrong = Vec::new();
+    for path in sources() {
+        let (name, text) = (shown(&path), read(&path));
+        let comments = text.lines().map(str::trim_start).filter(|line| line.starts_with("//"));
+        for line in comments {
+            let cited = line.split(|c: char| !c.is_alphanumeric() && !"/._-".contains(c));
+            for page in cited.filter(|word| word.ends_with(".md") && word.len() > 3) {
+                let beside = path.parent().unwrap().join(page);
+                if !root().join(page).exists() && !beside.exists() {
+                    wrong.push(format!("{name} cites {page}"));
+                }
+            }
+            for rest in line.to_lowercase().split("promise ").skip(1) {
+                let number: String = rest.chars().take_while(char::is_ascii_digit).collect();
+                if !number.is_empty() && !numbers.contains(number.as_str()) {
+                    wrong.push(format!("{name} cites promise {number}"));
+                }
+            }
+        }
+    }
+    assert_none("comments that cite what is not there", &wrong);
+}
+
 #[test]
 fn samples_are_documented() {
     let scores = root().join("scores");

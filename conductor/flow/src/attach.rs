@@ -1,4 +1,4 @@
-//! A player comes with its whole state, and goes. `architecture.md`, Delivery.
+//! A player comes with its whole state, and goes.
 //!
 //! What the player says is held against what the engine believes, order by order:
 //!

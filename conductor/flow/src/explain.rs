@@ -1,4 +1,4 @@
-//! Why things wait, in sentences, from the very data that decides. `product.md`, promise 8.
+//! Why things wait, in sentences, from the very data that decides. Promise 8.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,4 @@
-//! The ledger: which hosts hold which cells right now, over all flows. `product.md`, Deployments
-//! and the ledger.
+//! The ledger: which hosts hold which cells right now, over all flows: promises 17 and 18.
 //!
 //! That a host holds is a fact about the host: a change runs there, or one has left it down. It
 //! holds all its cells or none, so the tasks of one host share its hold, and a further attempt

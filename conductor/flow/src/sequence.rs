@@ -1,5 +1,4 @@
-//! Which hosts come after which, within the present slot of a flow. `product.md`, Deployments and
-//! the ledger.
+//! Which hosts come after which, within the present slot of a flow: promise 19.
 //!
 //! A cell that others come after is a gate: it is closed while a task of the slot that counts in it
 //! is not ok. Tasks behind it lie in its queue, and are looked at again when nothing of it is open

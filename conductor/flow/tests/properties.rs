@@ -1,6 +1,6 @@
 //! Properties by brute force: verdicts against their definition, rounding at every edge, windows that
-//! are never exceeded and always full, cells that no interleaving exceeds. `product.md`, Flows,
-//! Rounding, Verdicts, Deployments and the ledger.
+//! are never exceeded and always full, cells that no interleaving exceeds: promises 13, 14, 16
+//! and 17.
 //!
 //! The engine alone, with players that do as they are told: what is asked to be written is taken to
 //! be on disk, and every order arrives. Faults are for `random` and the simulation.

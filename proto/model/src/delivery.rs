@@ -1,4 +1,4 @@
-//! What conductor and player say to each other, as values: `architecture.md`, Delivery.
+//! What conductor and player say to each other, as values.
 //!
 //! proto only spells these on the wire, so the simulation joins the two engines without one.
 

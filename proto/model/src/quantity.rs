@@ -20,7 +20,7 @@ impl Quantity {
         matches!(self, Quantity::Count(0) | Quantity::Percent(0))
     }
 
-    /// For concurrency: rounded down, at least 1 (25 % of 150 is 37). `product.md`, Rounding.
+    /// For concurrency: rounded down, at least 1 (25 % of 150 is 37). Promise 13.
     pub fn window_of(self, total: u32) -> u32 {
         self.floor_of(total).max(1)
     }

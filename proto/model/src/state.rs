@@ -1,5 +1,5 @@
-//! States and verdicts of flows, jobs and tasks, and why a task waits. `product.md`, Verdicts and
-//! Task states.
+//! States and verdicts of flows, jobs and tasks, and why a task waits. `docs/flows.md` says what each
+//! means to people.
 //!
 //! ```text
 //! task:  waiting ─→ sent ─→ running ─→ ok | failed | timed-out | cancelled | lost

@@ -1,4 +1,4 @@
-//! What stops a task from starting: every gate of `product.md`, looked at anew.
+//! What stops a task from starting: every gate of `docs/promises.md`, looked at anew.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Rounding, thresholds and verdicts, from `product.md`, without a line of the product's own.
+//! Rounding, thresholds and verdicts, from `docs/promises.md`, without a line of the product's own.
 
 use orchestra_model::{
     JobState, Quantity, TaskState, Thresholds,

@@ -1,4 +1,4 @@
-//! What is said twice, late, or never: `architecture.md`, Delivery.
+//! What is said twice, late, or never.
 
 use orchestra_flow::{Command, Input};
 use orchestra_model::{

@@ -1,4 +1,4 @@
-//! What keeps a host's cells, and what gives them back. `product.md`, Deployments and the ledger.
+//! What keeps a host's cells, and what gives them back: promise 18.
 
 use orchestra_flow::Answer;
 use orchestra_model::{

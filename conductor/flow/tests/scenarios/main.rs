@@ -1,5 +1,4 @@
-//! Named scenarios, one a rule. `product.md`: Flows, Rounding, Verdicts, Task states, One of, Cancel,
-//! Promises; `architecture.md`: Delivery.
+//! Named scenarios, one a rule of `docs/promises.md` or `docs/flows.md`.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that panics has failed")]
 
