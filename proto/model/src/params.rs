@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use zeroize::Zeroize;
+
 use crate::{
     limits,
     names::{InvalidName, ParamKey},
@@ -9,7 +11,8 @@ use crate::{
 
 /// Keys and values of one job, within the bounds of [`limits`].
 ///
-/// Values may be secrets, so `Debug` shows keys only, and there is no `Display`.
+/// Values may be secrets, so `Debug` shows keys only, there is no `Display`, and what held them is
+/// overwritten when it is given back to the allocator.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Params(BTreeMap<ParamKey, String>);
 
@@ -111,6 +114,18 @@ impl Params {
     }
 }
 
+impl Zeroize for Params {
+    fn zeroize(&mut self) {
+        self.0.values_mut().for_each(Zeroize::zeroize);
+    }
+}
+
+impl Drop for Params {
+    fn drop(&mut self) {
+        self.zeroize();
+    }
+}
+
 impl fmt::Debug for Params {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
@@ -125,6 +140,14 @@ mod tests {
     fn values_never_show_in_debug() {
         let params = Params::from_pairs([("token", "hunter2")]).unwrap();
         assert!(!format!("{params:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn values_are_overwritten_and_keys_stay() {
+        let mut params = Params::from_pairs([("token", "hunter2"), ("host", "db1")]).unwrap();
+        params.zeroize();
+        let left: Vec<_> = params.iter().map(|(key, value)| (key.as_str(), value)).collect();
+        assert_eq!(left, [("host", ""), ("token", "")]);
     }
 
     #[test]
