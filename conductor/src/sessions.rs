@@ -24,7 +24,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use orchestra_certs::Peer;
+use orchestra_certs::{Lines, Peer};
 use orchestra_flow::{PlayerIx, SessionId};
 use orchestra_model::{
     HostName,
@@ -86,6 +86,8 @@ pub(crate) struct Sessions {
     next: Arc<AtomicU64>,
     streams: Streams,
     inventories: Inventories,
+    /// Lines that say whom nobody lets in: a certificate that comes again and again fills no log.
+    refusals: Lines,
     room: Arc<Semaphore>,
     /// Becomes true when the conductor stops.
     stopping: watch::Receiver<bool>,
@@ -111,7 +113,21 @@ impl Sessions {
     ) -> Self {
         let (next, room) = (Arc::new(AtomicU64::new(1)), Arc::new(Semaphore::new(ROOM)));
         let (streams, inventories) = (Streams::default(), Inventories::default());
-        Self { driver, store, proofs, patience, next, streams, inventories, room, stopping }
+        let refusals = Lines::new(|players| {
+            tracing::warn!(players, "further players were refused within a second");
+        });
+        Self {
+            driver,
+            store,
+            proofs,
+            patience,
+            next,
+            streams,
+            inventories,
+            refusals,
+            room,
+            stopping,
+        }
     }
 
     /// One stream, from its first frame to its last.
@@ -127,7 +143,7 @@ impl Sessions {
         let attach = match self.greeting(&host, &mut incoming).await {
             Ok(attach) => attach,
             Err(status) => {
-                refused(&host, &peer, &status);
+                self.tell_refusal(&host, &peer, &status);
                 let _ = answer.send(Err(status));
                 return;
             }
@@ -142,7 +158,7 @@ impl Sessions {
                 self.listen(session, incoming).await;
             }
             Err(status) => {
-                refused(&host, &peer, &status);
+                self.tell_refusal(&host, &peer, &status);
                 let _ = answer.send(Ok(refusal(&host, &status)));
             }
         }
@@ -174,6 +190,11 @@ impl Sessions {
             return Err(Status::permission_denied(format!("{host} attached as {name:?}")));
         }
         Ok(attach)
+    }
+
+    fn tell_refusal(&self, host: &HostName, peer: &Peer, status: &Status) {
+        let (address, reason) = (peer.address, status.message());
+        self.refusals.write(|| tracing::warn!(player = %host, %address, reason, "player refused"));
     }
 
     /// Lets a player in, or says why not.
@@ -324,10 +345,6 @@ impl Sessions {
 /// The beginning of a stranger's text.
 fn cut(text: &str, chars: usize) -> String {
     text.chars().take(chars).collect()
-}
-
-fn refused(host: &HostName, peer: &Peer, status: &Status) {
-    tracing::warn!(player = %host, address = %peer.address, reason = status.message(), "player refused");
 }
 
 fn invalid(error: &Invalid) -> Status {
