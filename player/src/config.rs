@@ -11,9 +11,10 @@ use std::{
     fmt,
     io::{self, Read},
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
+use orchestra_certs::Files;
+use orchestra_link::{Dialler, Endpoint};
 use orchestra_model::{HostName, Millis, limits};
 use serde::Deserialize;
 
@@ -66,15 +67,8 @@ pub struct Config {
     pub cgroup: Cgroup,
     /// Most processes and threads of one attempt; 1 to 4,194,304.
     pub processes_max: Option<u32>,
-    /// The agent's key and certificates.
-    pub tls: TlsFiles,
-}
-
-/// `HOST:PORT` to dial: a host name, an IPv4 address, or an IPv6 address in brackets.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Endpoint {
-    host: String,
-    port: u16,
+    /// The agent's key and certificates, for the agent's user alone (0600). Absolute.
+    pub tls: Files,
 }
 
 /// A user to become.
@@ -96,19 +90,6 @@ pub enum Cgroup {
     None,
     /// Below this directory of a cgroup v2 file system; a start without it fails.
     At(PathBuf),
-}
-
-/// PEM files of the agent. Absolute.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The fleet's authority.
-    pub ca: PathBuf,
-    /// This player's certificate, which is where its name comes from.
-    pub cert: PathBuf,
-    /// The key to it; for the agent's user alone (0600).
-    pub key: PathBuf,
-    /// The authority's revocation list, for conductors that are no longer to be obeyed.
-    pub crl: Option<PathBuf>,
 }
 
 impl Config {
@@ -141,6 +122,18 @@ impl Config {
         match validate(file, raw, &mut problems) {
             Some(config) if problems.0.is_empty() => Ok(config),
             _ => Err(problems.into_error(file)),
+        }
+    }
+}
+
+impl Config {
+    /// How the agent reaches a conductor.
+    pub fn dialler(&self) -> Dialler {
+        Dialler {
+            conductors: self.conductors.clone(),
+            conductor_name: self.conductor_name.clone(),
+            domain: self.domain.clone(),
+            files: self.tls.clone(),
         }
     }
 }
@@ -206,55 +199,6 @@ impl std::error::Error for ConfigError {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.key, self.what)
-    }
-}
-
-impl Endpoint {
-    /// The host name or address, without brackets.
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// The port, at least 1.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-}
-
-impl FromStr for Endpoint {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (host, port) = text.rsplit_once(':').ok_or("expected HOST:PORT, as in db1:2258")?;
-        let port = match port.parse() {
-            Ok(port) if port > 0 && port_is_plain(text) => port,
-            _ => return Err("expected a port from 1 to 65535 after the last ':'"),
-        };
-        if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            let address: std::net::Ipv6Addr =
-                inner.parse().map_err(|_| "expected an IPv6 address between the brackets")?;
-            return Ok(Endpoint { host: address.to_string(), port });
-        }
-        if host.contains(':') {
-            return Err("an IPv6 address is written in brackets, as in [::1]:2258");
-        }
-        // An IPv4 address passes as a host name too.
-        let name = HostName::new(&host.to_ascii_lowercase())
-            .map_err(|_| "expected a host name or address before the ':'")?;
-        Ok(Endpoint { host: name.to_string(), port })
-    }
-}
-
-fn port_is_plain(text: &str) -> bool {
-    text.rsplit(':').next().is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()))
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
-        }
     }
 }
 
@@ -361,7 +305,7 @@ fn validate(file: &Path, raw: Raw, problems: &mut Problems) -> Option<Config> {
         stop_grace: stop_grace?,
         cgroup: cgroup?,
         processes_max: processes.flatten(),
-        tls: TlsFiles {
+        tls: Files {
             ca: base.join(ca?),
             cert: base.join(cert?),
             key: base.join(key?),

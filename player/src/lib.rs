@@ -3,12 +3,11 @@
 //! One program, two processes. The **sitter** owns processes, spool, output, limits, timeouts and
 //! kills; it has no network and no TLS. The **agent** has the key, the connection to a conductor
 //! and nothing else; it runs as another user, and may die at any time without a score noticing.
-//! They speak [`ipc`] over a socket pair, and both read the same [`config`].
+//! They speak [`orchestra_link::ipc`] over a socket pair, and both read the same [`config`].
 //!
 //! Whoever takes over the agent can ask for installed scores with valid parameters, lie about
 //! results, and read what passes through. It can run nothing else.
 
 pub mod agent;
 pub mod config;
-pub mod ipc;
 pub mod sitter;

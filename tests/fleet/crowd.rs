@@ -12,11 +12,8 @@ use std::{
 
 use bytes::Bytes;
 use orchestra_certs::{ConnectError, channel_over};
+use orchestra_link::{Dial, Endpoint, Failure, Link, serve};
 use orchestra_model::{FlowId, HostName, Timestamp};
-use player::{
-    agent::{Dial, Failure, Link, serve},
-    config::Endpoint,
-};
 use rustls::ClientConfig;
 use tokio::{
     net::{TcpSocket, TcpStream},
@@ -35,7 +32,7 @@ use crate::{
     usage::open_descriptors,
 };
 
-/// As `player::agent` has it.
+/// As `orchestra_link` has it.
 const DIAL: Duration = Duration::from_secs(10);
 /// Players are at this address and after it, below the end of 127.0.0.0/8, as hosts are each at
 /// their own: a conductor is fair by address.

@@ -1,7 +1,7 @@
 //! The sitter of an emulated player: the real spool, with time in place of processes and memory in
 //! place of a disk.
 //!
-//! It stands directly behind the player's own link code ([`player::agent::serve`]), without a
+//! It stands directly behind the player's own link code ([`orchestra_link::serve`]), without a
 //! socket between them; both halves are polled by one task, so whatever one of them leaves, the
 //! other finds when it is next asked.
 //!
@@ -15,6 +15,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use orchestra_link::{
+    LinkError, Sink, Source,
+    ipc::{PayloadTooLong, ToAgent, ToSitter},
+};
 use orchestra_model::{
     JobId, Millis, Timestamp,
     delivery::{
@@ -29,10 +33,6 @@ use orchestra_proto::{
     ReadOrder, encode_end, mac_from_wire, order_from_wire, snapshot_to_wire, store_id, v1,
 };
 use orchestra_spool::{BootId, Effect, Input, Plan, ProcessMark, Snapshot, Spool};
-use player::{
-    agent::{LinkError, Sink, Source},
-    ipc::{PayloadTooLong, ToAgent, ToSitter},
-};
 use prost::Message;
 use tokio::time::sleep_until;
 

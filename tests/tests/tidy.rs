@@ -29,7 +29,7 @@ const FLOORS: [&[&str]; 5] = [
         "orchestra-store",
         "orchestra-spool",
     ],
-    &["orchestra-ca"],
+    &["orchestra-ca", "orchestra-link"],
     &["conductor", "player", "audience-cli"],
     &["orchestra-tests"],
 ];
@@ -44,11 +44,12 @@ const LOG: (&str, &str) = ("orchestra-daemon", "tracing-subscriber");
 
 /// The folders of what runs in a daemon, and the files there that may name standard error: two hand it
 /// on to a process, one is the log.
-const DAEMONS: [&str; 7] = [
+const DAEMONS: [&str; 8] = [
     "certs/src/",
     "conductor/flow/src/",
     "conductor/src/",
     "conductor/store/src/",
+    "player/link/src/",
     "player/spool/src/",
     "player/src/",
     "proto/",

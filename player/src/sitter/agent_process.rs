@@ -16,6 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use orchestra_link::ipc::{AGENT_DESCRIPTOR, ANSWERS, Inbox, Outbox, ToAgent, ToSitter};
 use orchestra_model::delivery::{AgentSession, EndBytes, Report};
 use orchestra_proto::v1;
 use prost::Message;
@@ -32,10 +33,7 @@ use super::{
     start::Newborn,
     users::Runner,
 };
-use crate::{
-    config::Config,
-    ipc::{AGENT_DESCRIPTOR, ANSWERS, Inbox, Outbox, ToAgent, ToSitter},
-};
+use crate::config::Config;
 
 /// Reports are encoded while less than this is queued to the agent; the others wait as they are in
 /// the spool, where they take no room of their own.

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
+use orchestra_link::ipc::ToSitter;
 use orchestra_model::delivery::{AgentSession, Refusal};
 use orchestra_spool::Input;
 use rustix::{
@@ -23,7 +24,6 @@ use super::{
     signals::Event,
     start, sys, token,
 };
-use crate::ipc::ToSitter;
 
 /// What a turn of the loop led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

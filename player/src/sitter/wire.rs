@@ -1,6 +1,7 @@
 //! What the sitter says, spelt as the wire has it.
 
 use bytes::Bytes;
+use orchestra_link::ipc::PAYLOAD_BYTES;
 use orchestra_model::{
     Millis,
     delivery::{OrderNumber, PlayerSnapshot, Term},
@@ -9,8 +10,6 @@ use orchestra_model::{
 use orchestra_proto::snapshot_to_wire;
 use orchestra_spool::Snapshot;
 use prost::Message;
-
-use crate::ipc::PAYLOAD_BYTES;
 
 /// A snapshot, encoded, of what the spool knows and what the sitter adds. Where it is larger than
 /// a message may be, the last scores are left out, and with that are not offered.

@@ -28,7 +28,8 @@ use std::{
 };
 
 use orchestra_daemon::{log, signals};
-use player::{config::Config, ipc::AGENT_DESCRIPTOR, sitter};
+use orchestra_link::ipc::AGENT_DESCRIPTOR;
+use player::{config::Config, sitter};
 use rustix::{
     net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
     process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open},

@@ -2,11 +2,11 @@
 
 use std::fs;
 
+use orchestra_link::ipc::ToAgent;
 use orchestra_model::{
     delivery::{Outcome, Refusal},
     limits,
 };
-use player::ipc::ToAgent;
 use rustix::process::Signal;
 
 use crate::{

@@ -5,11 +5,11 @@ use std::{
     os::unix::fs::{PermissionsExt, symlink},
 };
 
+use orchestra_link::ipc::{ToAgent, ToSitter};
 use orchestra_model::{
     delivery::{PlayerSnapshot, Refusal},
     score::ScoreOffer,
 };
-use player::ipc::{ToAgent, ToSitter};
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 

@@ -22,6 +22,7 @@ use std::{
 use bytes::Bytes;
 use orchestra_ca::{Ca, Terms};
 use orchestra_certs::Subject;
+use orchestra_link::ipc::{Inbox, Outbox, ReceiveError, ToAgent, ToSitter};
 use orchestra_model::{
     FlowId, HostName, JobId,
     delivery::{
@@ -30,7 +31,6 @@ use orchestra_model::{
     },
 };
 use orchestra_proto::{RawSnapshot, decode_end, scores_from_wire, snapshot_from_wire, v1};
-use player::ipc::{Inbox, Outbox, ReceiveError, ToAgent, ToSitter};
 use prost::Message;
 use rustix::{
     io::FdFlags,

@@ -17,7 +17,7 @@
 //! - The sitter hears `Closed` for every `Open`.
 //! - A sitter that is silent ends the session: nobody is to take for attached what takes no orders.
 //!
-//! Left to others: when to try again, and where ([`super`]); what commands and reports mean.
+//! Left to others: when to try again, and where ([`crate::serve`]); what commands and reports mean.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ use super::{
     link::{Link, LinkError, Patience, Sink, Source},
 };
 use crate::{
-    config::Endpoint,
+    endpoint::Endpoint,
     ipc::{ToAgent, ToSitter},
 };
 

@@ -8,24 +8,22 @@ use tokio::sync::oneshot;
 use tonic::Status;
 
 use self::world::{CONDUCTOR, PLAYER, Sitter, World, command, host, report, soon, welcome};
-use super::{
+use crate::{
+    dial::Dialler,
     failure::Failure,
+    ipc::{ToAgent, ToSitter},
     link::{Link, LinkError, Patience},
     session::{End, Session},
-};
-use crate::{
-    config::Config,
-    ipc::{ToAgent, ToSitter},
 };
 
 mod world;
 
 /// How one session goes that has no sitter to speak of.
-async fn session(config: &Config) -> Failure {
+async fn session(dialler: &Dialler) -> Failure {
     let (_sitter, agent) = std::os::unix::net::UnixStream::pair().unwrap();
     let mut link = Link::new(agent, None).unwrap();
-    let endpoint = &config.conductors[0];
-    let session = Session { dial: config, endpoint, id: AgentSession(1), boot_id: "boot-1" };
+    let endpoint = &dialler.conductors[0];
+    let session = Session { dial: dialler, endpoint, id: AgentSession(1), boot_id: "boot-1" };
     match soon("the session's end", session.run(&mut link)).await.unwrap().why {
         End::Failed(failure) => failure,
         other => panic!("{other:?}"),
@@ -44,7 +42,7 @@ fn reports(message: &orchestra_proto::v1::FromPlayers) -> Vec<Bytes> {
 async fn a_session_carries_snapshot_commands_and_reports() {
     let world = World::new();
     let mut conductor = world.conductor().await;
-    let mut sitter = Sitter::start(world.config(&[conductor.address]));
+    let mut sitter = Sitter::start(world.dialler(&[conductor.address]));
     let id = sitter.gives_snapshot().await;
 
     let (mut session, attach) = conductor.attached().await;
@@ -75,7 +73,7 @@ async fn a_session_carries_snapshot_commands_and_reports() {
 async fn large_batches_arrive_whole_in_messages_of_bounded_size() {
     let world = World::new();
     let mut conductor = world.conductor().await;
-    let mut sitter = Sitter::start(world.config(&[conductor.address]));
+    let mut sitter = Sitter::start(world.dialler(&[conductor.address]));
     let id = sitter.gives_snapshot().await;
     let mut session = conductor.welcomed().await;
     sitter.hears_welcome(id).await;
@@ -98,7 +96,7 @@ async fn large_batches_arrive_whole_in_messages_of_bounded_size() {
 async fn a_probe_is_answered() {
     let world = World::new();
     let mut conductor = world.conductor().await;
-    let mut sitter = Sitter::start(world.config(&[conductor.address]));
+    let mut sitter = Sitter::start(world.dialler(&[conductor.address]));
     sitter.gives_snapshot().await;
     let mut session = conductor.welcomed().await;
     session.say([to_player::Frame::Probe(Probe {})]).await;
@@ -112,7 +110,7 @@ async fn a_sitter_that_says_nothing_ends_the_session() {
     let world = World::new();
     let mut conductor = world.conductor().await;
     let patience = Patience { ask: Duration::from_millis(1), silent: Duration::from_millis(1_500) };
-    let mut sitter = Sitter::start_asked(world.config(&[conductor.address]), patience);
+    let mut sitter = Sitter::start_asked(world.dialler(&[conductor.address]), patience);
     let id = sitter.gives_snapshot().await;
     let mut session = conductor.welcomed().await;
     sitter.hears_welcome(id).await;
@@ -134,7 +132,7 @@ async fn a_sitter_that_says_nothing_ends_the_session() {
 async fn after_a_refusal_or_an_end_it_tries_again() {
     let world = World::new();
     let mut conductor = world.conductor().await;
-    let mut sitter = Sitter::start(world.config(&[conductor.address]));
+    let mut sitter = Sitter::start(world.dialler(&[conductor.address]));
     let mut seen = BTreeSet::new();
     for turn in 0..4 {
         let id = sitter.gives_snapshot().await;
@@ -166,12 +164,12 @@ async fn what_the_conductor_asks_for_in_case_it_is_lost_is_known_afterwards() {
     let world = World::new();
     let mut conductor = world.conductor().await;
     for (ms, asked) in [(9_000, Some(Duration::from_secs(9))), (0, None)] {
-        let config = world.config(&[conductor.address]);
+        let dialler = world.dialler(&[conductor.address]);
         let (ended, end) = oneshot::channel();
         let mut sitter = Sitter::of(|mut link| async move {
-            let endpoint = &config.conductors[0];
+            let endpoint = &dialler.conductors[0];
             let id = AgentSession(1);
-            let session = Session { dial: &config, endpoint, id, boot_id: "boot-1" };
+            let session = Session { dial: &dialler, endpoint, id, boot_id: "boot-1" };
             ended.send(session.run(&mut link).await.unwrap()).unwrap();
             LinkError::Closed
         });
@@ -193,7 +191,7 @@ async fn a_conductor_that_dies_is_found_again() {
     let world = World::new();
     let mut first = world.conductor().await;
     let mut second = world.conductor().await;
-    let mut sitter = Sitter::start(world.config(&[first.address, second.address]));
+    let mut sitter = Sitter::start(world.dialler(&[first.address, second.address]));
     let id = sitter.gives_snapshot().await;
     let session = first.welcomed().await;
     sitter.hears_welcome(id).await;
@@ -209,7 +207,7 @@ async fn a_redirect_is_followed() {
     let world = World::new();
     let mut first = world.conductor().await;
     let mut second = world.conductor().await;
-    let mut sitter = Sitter::start(world.config(&[first.address]));
+    let mut sitter = Sitter::start(world.dialler(&[first.address]));
     sitter.gives_snapshot().await;
     let (session, _) = first.attached().await;
     let conductors = vec![second.address.to_string()];
@@ -225,7 +223,7 @@ async fn a_redirect_is_followed() {
 async fn a_new_session_on_the_sitters_wish_begins_after_the_old_one_ended() {
     let world = World::new();
     let mut conductor = world.conductor().await;
-    let mut sitter = Sitter::start(world.config(&[conductor.address]));
+    let mut sitter = Sitter::start(world.dialler(&[conductor.address]));
     let id = sitter.gives_snapshot().await;
     let session = conductor.welcomed().await;
     sitter.hears_welcome(id).await;
@@ -250,7 +248,7 @@ async fn a_new_session_on_the_sitters_wish_begins_after_the_old_one_ended() {
 async fn a_frame_for_somebody_else_ends_the_session() {
     let world = World::new();
     let mut conductor = world.conductor().await;
-    let mut sitter = Sitter::start(world.config(&[conductor.address]));
+    let mut sitter = Sitter::start(world.dialler(&[conductor.address]));
     let id = sitter.gives_snapshot().await;
     let session = conductor.welcomed().await;
     sitter.hears_welcome(id).await;
@@ -262,7 +260,7 @@ async fn a_frame_for_somebody_else_ends_the_session() {
 async fn frames_out_of_place_end_the_session() {
     let world = World::new();
     let mut conductor = world.conductor().await;
-    let mut sitter = Sitter::start(world.config(&[conductor.address]));
+    let mut sitter = Sitter::start(world.dialler(&[conductor.address]));
     let other_protocol = Welcome { protocol: 99, ..Welcome::default() };
     let no_store = Welcome { protocol: orchestra_proto::PROTOCOL, ..Welcome::default() };
     for first in [
@@ -289,13 +287,13 @@ async fn it_follows_its_sitter_wherever_it_stands() {
 
     // While nobody can be reached.
     let nowhere = world.nowhere().await;
-    Sitter::start(world.config(&[nowhere])).goes().await;
+    Sitter::start(world.dialler(&[nowhere])).goes().await;
     // While it waits for a snapshot.
-    let mut sitter = Sitter::start(world.config(&[conductor.address]));
+    let mut sitter = Sitter::start(world.dialler(&[conductor.address]));
     assert!(matches!(sitter.hears().await, ToSitter::Open { .. }));
     sitter.goes().await;
     // While it waits for a welcome.
-    let mut sitter = Sitter::start(world.config(&[conductor.address]));
+    let mut sitter = Sitter::start(world.dialler(&[conductor.address]));
     sitter.gives_snapshot().await;
     let _unanswered = conductor.attached().await;
     sitter.goes().await;
@@ -305,7 +303,7 @@ async fn it_follows_its_sitter_wherever_it_stands() {
 async fn it_follows_its_sitter_although_the_conductor_takes_nothing() {
     let world = World::new();
     let mut conductor = world.conductor().await;
-    let mut sitter = Sitter::start(world.config(&[conductor.address]));
+    let mut sitter = Sitter::start(world.dialler(&[conductor.address]));
     let id = sitter.gives_snapshot().await;
     let _session = conductor.welcomed().await;
     sitter.hears_welcome(id).await;
@@ -331,32 +329,32 @@ async fn stuck(sitter: &Sitter) {
 async fn failures_are_told_in_words_that_help() {
     let world = World::new();
     let conductor = world.conductor().await;
-    let told = async |config: &Config| orchestra_model::chain(&session(config).await);
+    let told = async |dialler: &Dialler| orchestra_model::chain(&session(dialler).await);
 
     let nowhere = world.nowhere().await;
-    let text = told(&world.config(&[nowhere])).await;
+    let text = told(&world.dialler(&[nowhere])).await;
     assert!(text.contains(&nowhere.to_string()) && text.contains("refused"), "{text}");
 
-    let mut config = world.config(&[conductor.address]);
-    config.conductor_name = host("c2.example.com");
-    let text = told(&config).await;
+    let mut dialler = world.dialler(&[conductor.address]);
+    dialler.conductor_name = host("c2.example.com");
+    let text = told(&dialler).await;
     assert!(text.contains(CONDUCTOR) && text.contains("c2.example.com"), "{text}");
 
-    let mut config = world.config(&[conductor.address]);
-    config.tls.key = "/nonexistent/player.key".into();
-    let text = told(&config).await;
+    let mut dialler = world.dialler(&[conductor.address]);
+    dialler.files.key = "/nonexistent/player.key".into();
+    let text = told(&dialler).await;
     assert!(text.contains("/nonexistent/player.key"), "{text}");
 
     let alice = Subject::Audience(AudienceName::new("alice").unwrap());
     world.issue(&alice);
-    let text = told(&world.config_of(&alice, &[conductor.address])).await;
+    let text = told(&world.dialler_of(&alice, &[conductor.address])).await;
     assert!(text.contains("/audience/alice") && text.contains("no player"), "{text}");
 
     // Certificates of another authority: the conductor says so, in an alert.
-    let stranger = World::new().config(&[conductor.address]);
-    let mut config = world.config(&[conductor.address]);
-    config.tls.cert = stranger.tls.cert.clone();
-    let text = told(&config).await;
+    let stranger = World::new().dialler(&[conductor.address]);
+    let mut dialler = world.dialler(&[conductor.address]);
+    dialler.files.cert = stranger.files.cert.clone();
+    let text = told(&dialler).await;
     assert!(text.contains("certificate"), "{text}");
 }
 

@@ -6,8 +6,7 @@ use orchestra_certs::{Credentials, Files, Subject};
 use orchestra_model::HostName;
 use tonic::transport::Channel;
 
-use super::failure::Failure;
-use crate::config::{Config, Endpoint};
+use crate::{endpoint::Endpoint, failure::Failure};
 
 /// Longest wait for TCP and TLS together.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -24,7 +23,20 @@ pub trait Dial: Sync {
     ) -> impl Future<Output = Result<(Channel, HostName), Failure>> + Send;
 }
 
-impl Dial for Config {
+/// A player's way to its conductors: whom it dials, whom it accepts, and what it shows.
+#[derive(Clone, Debug)]
+pub struct Dialler {
+    /// Where conductors listen, tried in turn; at least one.
+    pub conductors: Vec<Endpoint>,
+    /// The only conductor that is accepted, by the name in its certificate.
+    pub conductor_name: HostName,
+    /// The only domain whose certificates are accepted.
+    pub domain: HostName,
+    /// The player's certificate and key, and its authority's.
+    pub files: Files,
+}
+
+impl Dial for Dialler {
     fn conductors(&self) -> &[Endpoint] {
         &self.conductors
     }
@@ -32,11 +44,8 @@ impl Dial for Config {
     /// Reads the certificate anew each time, so that a renewed one needs no restart. The connection
     /// ends when the conductor's certificate does, or is revoked by a list that came later.
     async fn dial(&self, endpoint: &Endpoint) -> Result<(Channel, HostName), Failure> {
-        let tls = &self.tls;
-        let (ca, cert, key, crl) =
-            (tls.ca.clone(), tls.cert.clone(), tls.key.clone(), tls.crl.clone());
-        let files = Files { ca, cert, key, crl };
-        let credentials = Credentials::load(&files, &self.domain).map_err(Failure::Credentials)?;
+        let credentials =
+            Credentials::load(&self.files, &self.domain).map_err(Failure::Credentials)?;
         let Subject::Player(player) = &credentials.identity().subject else {
             return Err(Failure::NotAPlayer(credentials.identity().clone()));
         };

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::config::Endpoint;
+use crate::endpoint::Endpoint;
 
 /// Most redirects in a row without a welcome; two conductors that each think the other leads
 /// would otherwise keep us busy.

@@ -133,7 +133,7 @@ impl std::error::Error for LinkError {
 impl Link {
     /// Takes over a connected stream socket to a sitter that is to be asked so, or not at all. Must be
     /// called within a tokio runtime.
-    pub(super) fn new(socket: net::UnixStream, patience: Option<Patience>) -> io::Result<Self> {
+    pub fn new(socket: net::UnixStream, patience: Option<Patience>) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let socket = Arc::new(UnixStream::from_std(socket)?);
         let inbox = Inbox::default();

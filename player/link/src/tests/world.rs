@@ -29,12 +29,10 @@ use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 use crate::{
-    agent::{
-        link::{Link, LinkError, Patience},
-        serve,
-    },
-    config::Config,
+    dial::Dialler,
     ipc::{Inbox, Outbox, ToAgent, ToSitter},
+    link::{Link, LinkError, Patience},
+    serve,
 };
 
 pub(super) const DOMAIN: &str = "example.com";
@@ -58,7 +56,7 @@ pub(super) fn host(name: &str) -> HostName {
     HostName::new(name).unwrap()
 }
 
-/// Certificates and a configuration of a player.
+/// A CA, and certificates of a conductor and a player.
 pub(super) struct World {
     directory: TempDir,
     ca: Ca,
@@ -79,21 +77,20 @@ impl World {
         self.ca.save(&[issued], true).unwrap();
     }
 
-    /// A configuration that names these conductors.
-    pub(super) fn config(&self, conductors: &[SocketAddr]) -> Config {
-        self.config_of(&Subject::Player(host(PLAYER)), conductors)
+    /// A player that dials these conductors.
+    pub(super) fn dialler(&self, conductors: &[SocketAddr]) -> Dialler {
+        self.dialler_of(&Subject::Player(host(PLAYER)), conductors)
     }
 
-    /// The same with the certificate of anybody.
-    pub(super) fn config_of(&self, subject: &Subject, conductors: &[SocketAddr]) -> Config {
-        let addresses: Vec<String> = conductors.iter().map(SocketAddr::to_string).collect();
-        let files = self.ca.files(subject);
-        let text = format!(
-            "conductors = {addresses:?}\nconductor_name = {CONDUCTOR:?}\ndomain = {DOMAIN:?}\n\
-             [tls]\nca = {:?}\ncert = {:?}\nkey = {:?}\n",
-            files.ca, files.cert, files.key
-        );
-        Config::parse(Path::new("/etc/orchestra/player.toml"), &text).unwrap()
+    /// One that shows anybody's certificate.
+    pub(super) fn dialler_of(&self, subject: &Subject, conductors: &[SocketAddr]) -> Dialler {
+        let endpoint = |address: &SocketAddr| address.to_string().parse().unwrap();
+        Dialler {
+            conductors: conductors.iter().map(endpoint).collect(),
+            conductor_name: host(CONDUCTOR),
+            domain: host(DOMAIN),
+            files: self.ca.files(subject),
+        }
     }
 
     /// An address where nobody listens.
@@ -225,13 +222,13 @@ pub(super) struct Sitter {
 
 impl Sitter {
     /// Starts an agent.
-    pub(super) fn start(config: Config) -> Self {
-        Self::of(|link| async move { serve(&config, "boot-1", link).await })
+    pub(super) fn start(dialler: Dialler) -> Self {
+        Self::of(|link| async move { serve(&dialler, "boot-1", link).await })
     }
 
     /// Starts an agent that may ask.
-    pub(super) fn start_asked(config: Config, patience: Patience) -> Self {
-        Self::with(Some(patience), |link| async move { serve(&config, "boot-1", link).await })
+    pub(super) fn start_asked(dialler: Dialler, patience: Patience) -> Self {
+        Self::with(Some(patience), |link| async move { serve(&dialler, "boot-1", link).await })
     }
 
     /// Starts what stands for an agent.
