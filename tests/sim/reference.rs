@@ -558,8 +558,13 @@ impl Reference {
                     self.freed.insert(name.clone(), down);
                 }
             }
+            Op::PruneAudit(_) => {}
             Op::Put(
-                Record::InForce(_) | Record::Spec(_) | Record::Targets(_) | Record::Params(_),
+                Record::InForce(_)
+                | Record::Audit(_)
+                | Record::Spec(_)
+                | Record::Targets(_)
+                | Record::Params(_),
             )
             | Op::EraseParams(_) => {}
         }

@@ -23,6 +23,7 @@ use std::collections::HashMap;
 
 use orchestra_model::{
     HostName, JobId, TaskState,
+    audit::Object,
     record::{Op, PlayerRecord, Record, TaskRecord},
 };
 
@@ -138,6 +139,14 @@ fn weight(op: &Op) -> usize {
             Op::Put(Record::Params(record)) => {
                 record.params.iter().map(|(key, value)| key.as_str().len() + value.len()).sum()
             }
-            Op::Put(_) | Op::EraseParams(_) | Op::PruneFlow(_) | Op::Release(_) => 0,
+            Op::Put(Record::Audit(line)) => match &line.on {
+                Object::Hosts(hosts) => hosts.len(),
+                Object::Flow(_) | Object::Conductor => 0,
+            },
+            Op::Put(_)
+            | Op::EraseParams(_)
+            | Op::PruneFlow(_)
+            | Op::Release(_)
+            | Op::PruneAudit(_) => 0,
         }
 }

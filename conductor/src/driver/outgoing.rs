@@ -303,8 +303,13 @@ fn flow_of(op: &Op) -> Option<FlowId> {
         Op::PruneFlow(flow) => Some(*flow),
         Op::Put(Record::Hold(hold)) => Some(hold.job.flow),
         Op::Put(
-            Record::NextFlow(_) | Record::Recovered(_) | Record::InForce(_) | Record::Player(_),
+            Record::NextFlow(_)
+            | Record::Recovered(_)
+            | Record::InForce(_)
+            | Record::Audit(_)
+            | Record::Player(_),
         )
-        | Op::Release(_) => None,
+        | Op::Release(_)
+        | Op::PruneAudit(_) => None,
     }
 }

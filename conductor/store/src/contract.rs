@@ -11,6 +11,7 @@ use std::{collections::BTreeSet, slice};
 
 use orchestra_model::{
     AudienceName, FlowId, FlowState, JobState, Millis, Params, TaskState, Timestamp,
+    audit::{AuditRecord, Object, Subject, Verb},
     delivery::{OrderNumber, ProofKeyId, Term},
     names::{DeploymentName, FlowName, ParamKey},
     proof::Mac,
@@ -58,6 +59,7 @@ pub fn check<P: Place>(fresh: impl Fn() -> P) {
         requests_find_their_flow,
         erased_params_are_gone_and_nothing_else,
         holds_end_when_they_are_released_and_not_before,
+        audit_lines_are_kept_until_they_are_pruned_and_numbers_go_on,
         a_pruned_flow_is_gone_and_nothing_else,
         sweeping_ends_and_is_bounded,
         a_start_sweeps_what_was_pruned_before,
@@ -116,6 +118,7 @@ fn a_new_store_is_empty(place: &dyn Place) {
     assert_eq!(reader.in_force().unwrap(), InForce::default());
     assert_eq!(reader.players().unwrap(), []);
     assert_eq!(reader.holds().unwrap(), []);
+    assert_eq!((reader.last_audit().unwrap(), reader.audit(9, None).unwrap()), (0, vec![]));
     assert_eq!(reader.live_flows().unwrap(), []);
     assert_eq!(reader.flows(10, None, false).unwrap(), []);
     assert_eq!(reader.requests().unwrap(), []);
@@ -351,6 +354,41 @@ fn holds_end_when_they_are_released_and_not_before(place: &dyn Place) {
     drop(store);
     let reader = place.open().reader().unwrap();
     assert_eq!(reader.holds().unwrap(), [hold_record(1, old), hold_record(2, new)]);
+}
+
+fn audit_lines_are_kept_until_they_are_pruned_and_numbers_go_on(place: &dyn Place) {
+    let mut store = place.open();
+    let alice = || Subject::Audience(AudienceName::new("alice").unwrap());
+    let line = |number, by, verb, on, reason: Option<&str>| AuditRecord {
+        number,
+        at: Timestamp(1_000 + number),
+        by,
+        verb,
+        on,
+        reason: reason.map(Into::into),
+        answer: "done".into(),
+    };
+    let lines = [
+        line(1, alice(), Verb::Submit, Object::Flow(FlowId(7)), None),
+        line(2, alice(), Verb::Drain, Object::Hosts("db[1-3]".into()), Some("new disk, \u{e4}")),
+        line(3, Subject::Local, Verb::Reload, Object::Conductor, None),
+        line(4, alice(), Verb::ReleaseHolds, Object::Hosts("".into()), Some("")),
+    ];
+    put(&mut *store, lines.clone().map(Record::Audit));
+    drop(store);
+    let mut store = place.open();
+    let reader = store.reader().unwrap();
+    let newest: Vec<_> = lines.iter().rev().cloned().collect();
+    assert_eq!(reader.audit(9, None).unwrap(), newest);
+    assert_eq!(reader.audit(2, Some(4)).unwrap(), newest[1..3]);
+    assert_eq!(reader.last_audit().unwrap(), 4);
+    drop(reader);
+    store.commit(&[Op::PruneAudit(3)]).unwrap();
+    assert_eq!(store.reader().unwrap().audit(9, None).unwrap(), newest[..2]);
+    store.commit(&[Op::PruneAudit(99)]).unwrap();
+    drop(store);
+    let reader = place.open().reader().unwrap();
+    assert_eq!((reader.last_audit().unwrap(), reader.audit(9, None).unwrap()), (4, vec![]));
 }
 
 fn a_reader_sees_one_moment(place: &dyn Place) {

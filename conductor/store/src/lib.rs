@@ -33,6 +33,7 @@ use std::sync::Arc;
 
 use orchestra_model::{
     AudienceName, FlowId, HostName, JobId, Params,
+    audit::AuditRecord,
     delivery::{ProofKeyId, RequestId, StoreId, Term},
     record::{
         EndRecord, FlowRecord, HoldRecord, InForce, JobRecord, Op, PlayerRecord, Recovered,
@@ -210,6 +211,12 @@ pub trait Reader: Send {
         host: &HostName,
         attempt: u32,
     ) -> Result<Option<EndRecord>, ReadError>;
+
+    /// The number of the newest audit line; 0 where there never was one.
+    fn last_audit(&self) -> Result<u64, ReadError>;
+
+    /// At most `limit` audit lines below number `before`, newest first.
+    fn audit(&self, limit: usize, before: Option<u64>) -> Result<Vec<AuditRecord>, ReadError>;
 
     /// Calls `each` with every task of a job that has a record, by index, keeping at most a page
     /// of them in memory at a time: how a conductor recovers a flow of a million tasks.

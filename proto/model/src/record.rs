@@ -9,6 +9,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
+    audit::AuditRecord,
     delivery::{EndBytes, OrderNumber, RequestId, SpoolId, Term},
     ids::{FlowId, JobId},
     names::{AudienceName, DeploymentName, FlowName, HostName, JobName, ParamKey, ScoreName},
@@ -32,6 +33,8 @@ pub enum Op {
     PruneFlow(FlowId),
     /// Remove a host's hold.
     Release(HostName),
+    /// Remove audit lines below this number (retention).
+    PruneAudit(u64),
 }
 
 /// One record.
@@ -63,6 +66,8 @@ pub enum Record {
     /// A host that keeps its cells beyond the end of its tasks. Key: host. That a host holds cells
     /// while tasks run there follows from the tasks' records.
     Hold(HoldRecord),
+    /// Who did what. Key: number.
+    Audit(AuditRecord),
 }
 
 /// That a conductor went on from an old copy of its store, once or more often.

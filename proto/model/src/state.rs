@@ -8,8 +8,6 @@
 //! flow:  pending ─→ running ⇄ doomed | paused | stalled | cancelling ─→ ok | failed | cancelled
 //! ```
 
-use std::fmt;
-
 /// Declares an enum whose variants print, parse and serialise in kebab-case.
 macro_rules! kebab_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+ }) => {
@@ -32,8 +30,8 @@ macro_rules! kebab_enum {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.pad(self.as_str())
             }
         }
@@ -45,6 +43,7 @@ macro_rules! kebab_enum {
         }
     };
 }
+pub(crate) use kebab_enum;
 
 kebab_enum!(
     /// Where a task is.

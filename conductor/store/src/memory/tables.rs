@@ -8,6 +8,7 @@ use std::{
 
 use orchestra_model::{
     AudienceName, FlowId, HostName, JobId, Params,
+    audit::AuditRecord,
     delivery::RequestId,
     record::{
         EndRecord, FlowRecord, HoldRecord, InForce, JobRecord, Op, PlayerRecord, Record, Recovered,
@@ -33,6 +34,8 @@ pub(super) struct Tables {
     ends: BTreeMap<(JobId, HostName, u32), EndRecord>,
     players: BTreeMap<HostName, PlayerRecord>,
     holds: BTreeMap<HostName, HoldRecord>,
+    audit: BTreeMap<u64, AuditRecord>,
+    last_audit: u64,
 }
 
 impl Tables {
@@ -50,6 +53,7 @@ impl Tables {
             Op::Release(host) => {
                 self.holds.remove(host);
             }
+            Op::PruneAudit(below) => self.audit = self.audit.split_off(below),
         }
     }
 
@@ -72,6 +76,10 @@ impl Tables {
             }
             Record::Player(player) => drop(self.players.insert(player.host.clone(), player)),
             Record::Hold(hold) => drop(self.holds.insert(hold.host.clone(), hold)),
+            Record::Audit(line) => {
+                self.last_audit = self.last_audit.max(line.number);
+                self.audit.insert(line.number, line);
+            }
         }
     }
 
@@ -137,6 +145,15 @@ impl Reader for Arc<Tables> {
 
     fn recovered(&self) -> Result<Recovered, ReadError> {
         Ok(self.recovered)
+    }
+
+    fn last_audit(&self) -> Result<u64, ReadError> {
+        Ok(self.last_audit)
+    }
+
+    fn audit(&self, limit: usize, before: Option<u64>) -> Result<Vec<AuditRecord>, ReadError> {
+        let lines = self.audit.range(..before.unwrap_or(u64::MAX));
+        Ok(lines.rev().take(limit).map(|(_, line)| line.clone()).collect())
     }
 
     fn in_force(&self) -> Result<InForce, ReadError> {

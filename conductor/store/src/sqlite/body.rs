@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use orchestra_model::{
     AudienceName, FlowId, FlowState, HostName, JobId, JobName, JobState, Millis, Params, ScoreName,
     TaskState, Timestamp,
+    audit::{AuditRecord, Object, Subject, Verb},
     delivery::{EndBytes, OrderNumber, RequestId, SpoolId},
     names::{DeploymentName, FlowName, InvalidName, ParamKey},
     params::InvalidParams,
@@ -593,6 +594,65 @@ impl InForceBody {
             deployments: deployments.collect::<Result<_, Unreadable>>()?,
             groups: self.groups,
             revokes: self.revokes,
+        })
+    }
+}
+
+/// A line of who did what.
+#[derive(Message)]
+pub(super) struct AuditBody {
+    #[prost(uint64, tag = "1")]
+    at: u64,
+    #[prost(string, tag = "2")]
+    by: String,
+    #[prost(string, tag = "3")]
+    verb: String,
+    /// 0: none.
+    #[prost(uint64, tag = "4")]
+    flow: u64,
+    #[prost(string, optional, tag = "5")]
+    hosts: Option<String>,
+    #[prost(string, optional, tag = "6")]
+    reason: Option<String>,
+    #[prost(string, tag = "7")]
+    answer: String,
+}
+
+impl From<&AuditRecord> for AuditBody {
+    fn from(line: &AuditRecord) -> Self {
+        let (flow, hosts) = match &line.on {
+            Object::Flow(flow) => (flow.0, None),
+            Object::Hosts(hosts) => (0, Some(hosts.to_string())),
+            Object::Conductor => (0, None),
+        };
+        Self {
+            at: line.at.0,
+            by: line.by.to_string(),
+            verb: line.verb.to_string(),
+            flow,
+            hosts,
+            reason: line.reason.as_deref().map(str::to_owned),
+            answer: line.answer.to_string(),
+        }
+    }
+}
+
+impl AuditBody {
+    pub(super) fn into_record(self, number: u64) -> Result<AuditRecord, Unreadable> {
+        let on = match (self.flow, self.hosts) {
+            (0, None) => Object::Conductor,
+            (0, Some(hosts)) => Object::Hosts(hosts.into()),
+            (flow, _) => Object::Flow(FlowId(flow)),
+        };
+        let verb = Verb::from_word(&self.verb);
+        Ok(AuditRecord {
+            number,
+            at: Timestamp(self.at),
+            by: Subject::from_word(&self.by)?,
+            verb: verb.ok_or_else(|| Unreadable::Corrupt(format!("verb {:?}", self.verb)))?,
+            on,
+            reason: self.reason.map(Into::into),
+            answer: self.answer.into(),
         })
     }
 }

@@ -9,6 +9,7 @@ use std::{
 
 use orchestra_model::{
     AudienceName, FlowId, HostName, JobId, Params,
+    audit::AuditRecord,
     delivery::{RequestId, Term},
     record::{
         EndRecord, FlowRecord, HoldRecord, InForce, JobRecord, PlayerRecord, Recovered, TaskRecord,
@@ -19,8 +20,8 @@ use rusqlite::{Connection, OpenFlags, Row, params};
 
 use super::{
     body::{
-        EndBody, FlowBody, HoldBody, InForceBody, JobBody, ParamsBody, PlayerBody, SpecBody,
-        TargetsBody, TaskBody, Unreadable, decode,
+        AuditBody, EndBody, FlowBody, HoldBody, InForceBody, JobBody, ParamsBody, PlayerBody,
+        SpecBody, TargetsBody, TaskBody, Unreadable, decode,
     },
     guard::Watched,
     write::int,
@@ -274,6 +275,22 @@ impl Reader for SqliteReader {
             Place { table: "meta", key: "in_force" }.read(row, 0, InForceBody::into_record)
         })?;
         Ok(found.unwrap_or_default())
+    }
+
+    fn last_audit(&self) -> Result<u64, ReadError> {
+        let sql = "SELECT value FROM meta WHERE key = 'last_audit'";
+        Ok(self.first("meta", sql, [], |row| key("meta", row, 0))?.unwrap_or_default())
+    }
+
+    fn audit(&self, limit: usize, before: Option<u64>) -> Result<Vec<AuditRecord>, ReadError> {
+        let sql = "SELECT number, body FROM audit WHERE number < ?1 ORDER BY number DESC LIMIT ?2";
+        let before = before.map_or(i64::MAX, int);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.all("audit", sql, params![before, limit], |row| {
+            let number = key("audit", row, 0)?;
+            Place { table: "audit", key: number }
+                .read(row, 1, |body: AuditBody| body.into_record(number))
+        })
     }
 
     fn players(&self) -> Result<Vec<PlayerRecord>, ReadError> {

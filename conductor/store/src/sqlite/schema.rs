@@ -10,17 +10,20 @@ pub(super) const OLDEST: i32 = 1;
 
 const TABLES: &str = include_str!("schema/tables.sql");
 const VIEWS: &str = include_str!("schema/views.sql");
+const AUDIT: &str = include_str!("schema/audit.sql");
 const FROM_1: &str = include_str!("schema/from_1.sql");
 
 /// Makes the tables of a new database.
 pub(super) fn create(db: &Connection) -> Result<()> {
     db.execute_batch(TABLES)?;
+    db.execute_batch(AUDIT)?;
     finish(db)
 }
 
 /// Brings tables of an older version, from [`OLDEST`] on, up to [`VERSION`]. That touches no row:
 /// it takes no longer for a large store. In a transaction, a crash leaves the old version.
 pub(super) fn migrate(db: &Connection, version: i32) -> Result<()> {
+    db.execute_batch(AUDIT)?;
     if version >= VERSION {
         return Ok(());
     }

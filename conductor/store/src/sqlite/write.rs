@@ -2,6 +2,7 @@
 
 use orchestra_model::{
     AudienceName, HostName, JobId, Timestamp,
+    audit::{AuditRecord, Object},
     names::FlowName,
     record::{FlowRecord, HoldRecord, JobRecord, Op, PlayerRecord, Record, TaskRecord},
     state::TaskState,
@@ -9,7 +10,7 @@ use orchestra_model::{
 use rusqlite::{Connection, Result, ToSql, params};
 
 use super::body::{
-    EndBody, FlowBody, HoldBody, InForceBody, JobBody, ParamsBody, PlayerBody, SpecBody,
+    AuditBody, EndBody, FlowBody, HoldBody, InForceBody, JobBody, ParamsBody, PlayerBody, SpecBody,
     TargetsBody, TaskBody, encode,
 };
 use super::sweep::prune;
@@ -30,6 +31,7 @@ pub(super) fn apply(db: &Connection, op: &Op, buffer: &mut Vec<u8>) -> Result<()
         Op::EraseParams(job) => erase_params(db, *job),
         Op::PruneFlow(flow) => prune(db, *flow),
         Op::Release(host) => release(db, host),
+        Op::PruneAudit(below) => prune_audit(db, *below),
     }
 }
 
@@ -103,6 +105,7 @@ fn put(db: &Connection, record: &Record, buffer: &mut Vec<u8>) -> Result<()> {
         }
         Record::Player(player) => put_player(db, player, buffer),
         Record::Hold(hold) => put_hold(db, hold, buffer),
+        Record::Audit(line) => put_audit(db, line, buffer),
     }
 }
 
@@ -233,6 +236,32 @@ fn put_hold(db: &Connection, hold: &HoldRecord, buffer: &mut Vec<u8>) -> Result<
         int(hold.since.0),
         encode(&HoldBody::from(hold), buffer),
     ])?;
+    Ok(())
+}
+
+fn put_audit(db: &Connection, line: &AuditRecord, buffer: &mut Vec<u8>) -> Result<()> {
+    let flow = match line.on {
+        Object::Flow(flow) => Some(int(flow.0)),
+        Object::Hosts(_) | Object::Conductor => None,
+    };
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO audit (number, at, by, verb, flow, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![
+        int(line.number),
+        int(line.at.0),
+        line.by.to_string(),
+        line.verb.as_str(),
+        flow,
+        encode(&AuditBody::from(line), buffer),
+    ])?;
+    // The number goes on where lines were pruned.
+    put_meta(db, "last_audit", int(line.number))
+}
+
+fn prune_audit(db: &Connection, below: u64) -> Result<()> {
+    db.prepare_cached("DELETE FROM audit WHERE number < ?1")?.execute([int(below)])?;
     Ok(())
 }
 

@@ -1,0 +1,11 @@
+-- Who did what, for as long as it is kept. Made wherever it is missing: the previous release can do
+-- without it, so it raises no version.
+--   SELECT number, datetime(at / 1000, 'unixepoch') AS at, by, verb, flow FROM audit ORDER BY number;
+CREATE TABLE IF NOT EXISTS audit (
+    number INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    by TEXT NOT NULL,
+    verb TEXT NOT NULL,
+    flow INTEGER,
+    body BLOB NOT NULL
+);

@@ -1,0 +1,126 @@
+//! Who did what: a line for each change that somebody asked for, written with the change (promise 12).
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    ids::FlowId,
+    names::{AudienceName, InvalidName},
+    state::kebab_enum,
+    time::Timestamp,
+};
+
+kebab_enum!(
+    /// What was asked for.
+    Verb {
+        /// A flow was submitted.
+        Submit = "submit",
+        /// A flow was cancelled.
+        Cancel = "cancel",
+        /// A flow was cancelled, and its tasks on players that are away were given up.
+        Abandon = "abandon",
+        /// A flow was paused.
+        Pause = "pause",
+        /// A flow goes on after a pause.
+        Resume = "resume",
+        /// A canary was declared good.
+        Promote = "promote",
+        /// What is left of a flow was asked for again.
+        Retry = "retry",
+        /// Players were drained.
+        Drain = "drain",
+        /// Players are no longer drained.
+        Undrain = "undrain",
+        /// Hosts gave back the cells that they kept.
+        ReleaseHolds = "release-holds",
+        /// Players were let out of quarantine.
+        ReleasePlayers = "release-players",
+        /// The configuration was read again.
+        Reload = "reload",
+        /// The store was declared the truth, although it is an old copy.
+        Recover = "recover",
+    }
+);
+
+/// Who asks. The names of what is no audience have a colon, which no certificate's name can have.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// An audience, by its certificate.
+    Audience(AudienceName),
+    /// Somebody on the conductor's own host: by a signal, or with a flag at the start.
+    Local,
+}
+
+impl Subject {
+    const LOCAL: &str = "orchestra:local";
+
+    /// Reads what [`Subject`] prints.
+    pub fn from_word(word: &str) -> Result<Self, InvalidName> {
+        match word {
+            Self::LOCAL => Ok(Self::Local),
+            name => AudienceName::new(name).map(Self::Audience),
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Audience(name) => name.fmt(f),
+            Self::Local => f.write_str(Self::LOCAL),
+        }
+    }
+}
+
+/// What a verb is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// A flow.
+    Flow(FlowId),
+    /// Hosts, as a folded host set.
+    Hosts(Arc<str>),
+    /// The conductor as a whole.
+    Conductor,
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flow(flow) => write!(f, "flow {flow}"),
+            Self::Hosts(hosts) => f.write_str(hosts),
+            Self::Conductor => f.write_str("conductor"),
+        }
+    }
+}
+
+/// A line of the record of who did what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRecord {
+    /// Its number: 1, 2, 3 and so on, without a gap, for the life of the store.
+    pub number: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Who asked.
+    pub by: Subject,
+    /// For what.
+    pub verb: Verb,
+    /// On what.
+    pub on: Object,
+    /// Why, where the verb asks for a reason.
+    pub reason: Option<Arc<str>>,
+    /// What came of it, in a few words.
+    pub answer: Arc<str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_certificate_names_what_is_no_audience() {
+        for subject in [Subject::Local, Subject::Audience(AudienceName::new("alice").unwrap())] {
+            assert_eq!(Subject::from_word(&subject.to_string()), Ok(subject));
+        }
+        assert!(AudienceName::new(Subject::LOCAL).is_err());
+        assert!(Subject::from_word("orchestra:else").is_err());
+    }
+}
