@@ -9,7 +9,7 @@ use orchestra_model::{
     status::{Absence, AbsentTasks, Due, JobAbsence},
 };
 
-use crate::{Engine, FlowId, flow::shown, job::Job, roster::PlayerIx, task::TaskRef};
+use crate::{Engine, FlowId, flow::shown, ids::PlayerIx, job::Job, task::TaskRef};
 
 /// Most hosts that are folded to be shown, of which a line has room for fewer.
 const FOLDED: usize = 1_000;

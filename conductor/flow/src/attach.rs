@@ -22,9 +22,10 @@ use orchestra_model::{
 };
 
 use crate::{
-    Engine, PlayerIx, SessionId,
+    Engine,
     effect::{CloseReason, Command, Effect},
     flow::Flow,
+    ids::{PlayerIx, SessionId},
     ledger::Left,
     recover::SKIPPED,
     task::{TaskRef, TimeLimit},

@@ -10,9 +10,9 @@ use orchestra_model::{JobState, TaskState, record::Impact, status::Counts};
 use crate::{
     Engine,
     flow::{Flow, Tally},
+    ids::PlayerIx,
     job::Job,
     player::{Counted, Next},
-    roster::PlayerIx,
     task::{Parked, TaskRef},
 };
 

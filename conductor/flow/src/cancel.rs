@@ -3,9 +3,9 @@
 use orchestra_model::{AudienceName, FlowId, FlowState, JobId, TaskState};
 
 use crate::{
-    Engine, PlayerIx,
+    Engine,
     effect::{Answer, Command, Rejection},
-    input::ReplyId,
+    ids::{PlayerIx, ReplyId},
     job::Job,
     task::TaskRef,
 };

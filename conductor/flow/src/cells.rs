@@ -13,8 +13,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use orchestra_model::{Deployments, deployment::CellId};
 
 use crate::{
+    ids::PlayerIx,
     parties::{Parties, PartyIx},
-    roster::PlayerIx,
 };
 
 /// What is counted of the cells of the deployments in force.

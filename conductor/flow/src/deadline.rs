@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use orchestra_model::{JobId, Millis, TaskState, Timestamp};
 
-use crate::{Engine, flow::Flow, roster::PlayerIx, task::TaskRef};
+use crate::{Engine, flow::Flow, ids::PlayerIx, task::TaskRef};
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

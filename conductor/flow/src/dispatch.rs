@@ -10,10 +10,10 @@ use crate::{
     Engine,
     deadline::Deadline,
     effect::Command,
+    ids::{PlayerIx, TaskKind},
     job::Job,
     ledger::Left,
-    player::{Flying, Kind, Next},
-    roster::PlayerIx,
+    player::{Flying, Next},
     task::{Moment, Parked, TaskRef},
 };
 
@@ -131,7 +131,7 @@ impl Engine {
         job.candidates().any(|(_, player)| self.roster[player].member)
     }
 
-    fn park(&mut self, task: TaskRef, player: PlayerIx, kind: Arc<Kind>, gate: WaitReason) {
+    fn park(&mut self, task: TaskRef, player: PlayerIx, kind: Arc<TaskKind>, gate: WaitReason) {
         let Some(job) = self.flows.job_mut(task.job()) else { return };
         job.park(task.index, Parked::Player);
         self.roster[player].park(kind, task);

@@ -15,10 +15,7 @@ use orchestra_model::{
     thresholds::AboveHosts,
 };
 
-use crate::{
-    input::{ReplyId, SessionId},
-    roster::PlayerIx,
-};
+use crate::ids::{PlayerIx, ReplyId, SessionId};
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use orchestra_model::{
     status::{Absence, Due},
 };
 
-use crate::{Engine, flow::Flow, job::Job, roster::PlayerIx, task::Parked};
+use crate::{Engine, flow::Flow, ids::PlayerIx, job::Job, task::Parked};
 
 /// Most tasks of a job that are looked at, so that a question about a flow of a million tasks is
 /// short too. What is told of many tasks is told of these.

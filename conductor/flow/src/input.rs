@@ -10,15 +10,7 @@ use orchestra_model::{
     thresholds::Excess,
 };
 
-use crate::roster::PlayerIx;
-
-/// Addresses an answer; made by whoever asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ReplyId(pub u64);
-
-/// One connection of a player; never used twice while the conductor runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(pub u64);
+use crate::ids::{PlayerIx, ReplyId, SessionId};
 
 /// One thing that happened.
 #[derive(Clone, Debug)]

@@ -22,8 +22,7 @@ use orchestra_model::{
 };
 
 use crate::{
-    player::Kind,
-    roster::PlayerIx,
+    ids::{PlayerIx, TaskKind},
     task::{Moment, Parked, Task, UNTOUCHED},
     tasks::Tasks,
 };
@@ -34,7 +33,7 @@ pub(crate) struct Job {
     pub(crate) id: JobId,
     pub(crate) spec: JobSpec,
     /// What its tasks are to a player.
-    pub(crate) kind: Arc<Kind>,
+    pub(crate) kind: Arc<TaskKind>,
     pub(crate) params: Params,
     /// The keys of its parameters, also where their values are not at hand.
     pub(crate) param_keys: Vec<ParamKey>,
@@ -162,7 +161,7 @@ impl Job {
             untouched: TaskState::Waiting,
             queued: false,
             choice: Choice::default(),
-            kind: Arc::new(Kind::of(&spec)),
+            kind: Arc::new(TaskKind::of(&spec)),
             tasks: Tasks::new(total),
             spec,
         }

@@ -27,11 +27,10 @@ use crate::{
     cells::Ledger,
     effect::{Answer, Effect, Rejection},
     flow::Flow,
-    input::ReplyId,
+    ids::{PlayerIx, ReplyId},
     job::Job,
     parties::PartyIx,
     player::{Down, Player},
-    roster::PlayerIx,
     task::TaskRef,
 };
 

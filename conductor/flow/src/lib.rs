@@ -46,6 +46,7 @@ mod explain;
 mod few;
 mod flow;
 mod flows;
+mod ids;
 mod input;
 mod job;
 mod ledger;
@@ -80,10 +81,11 @@ use orchestra_model::{
 pub use audit::Violation;
 pub use effect::{Answer, CloseReason, Command, Effect, Rejection};
 pub use flow::shown;
-pub use input::{Input, ReplyId, SessionId, Submission};
+pub use ids::{PlayerIx, ReplyId, SessionId};
+pub use input::{Input, Submission};
 pub use plan::Overlay;
 pub use recover::{RecoveredFlow, RecoveredJob, Recovery};
-pub use roster::{PlayerIx, Roster};
+pub use roster::Roster;
 
 use crate::{
     cells::Ledger, deadline::Deadlines, few::Few, flows::Flows, job::Job, sweep::Leftover,

@@ -19,7 +19,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use orchestra_model::deployment::{CellId, Cells};
 
-use crate::roster::PlayerIx;
+use crate::ids::PlayerIx;
 
 /// A party's number: the place of its cells among those of all hosts, in their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -28,8 +28,9 @@ use orchestra_model::{
 };
 
 use crate::{
-    Answer, Command, Effect, Engine, Input, PlayerIx, Recovery, Rejection, ReplyId, SessionId,
-    Settings, Submission, job::Job,
+    Answer, Command, Effect, Engine, Input, Recovery, Rejection, Settings, Submission,
+    ids::{PlayerIx, ReplyId, SessionId},
+    job::Job,
 };
 
 /// What a plan needs of the present state.

@@ -17,8 +17,13 @@ use orchestra_model::{
 };
 
 use crate::{
-    cells::Ledger, few::Few, input::SessionId, parties::PartyIx, quarantine::Quarantine,
-    queue::Queues, task::TaskRef,
+    cells::Ledger,
+    few::Few,
+    ids::{SessionId, TaskKind},
+    parties::PartyIx,
+    quarantine::Quarantine,
+    queue::Queues,
+    task::TaskRef,
 };
 
 /// One player.
@@ -70,20 +75,6 @@ pub struct Player {
     /// Whether it does.
     pub(crate) waits_for_room: bool,
     parked: Queues,
-}
-
-/// What the gates of a player need to know of a task.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Kind {
-    pub(crate) score: ScoreName,
-    /// It takes no cells, whatever its score does.
-    pub(crate) unthrottled: bool,
-}
-
-impl Kind {
-    pub(crate) fn of(job: &JobSpec) -> Self {
-        Self { score: job.score.clone(), unthrottled: job.unthrottled }
-    }
 }
 
 /// What left a host down.
@@ -197,7 +188,7 @@ impl Player {
     }
 
     /// What an attempt of this kind means for the host's cells.
-    pub(crate) fn impact(&self, kind: &Kind) -> Impact {
+    pub(crate) fn impact(&self, kind: &TaskKind) -> Impact {
         match (self.is_disruptive(&kind.score), kind.unthrottled) {
             (false, _) => Impact::Look,
             (true, true) => Impact::Unthrottled,
@@ -221,7 +212,7 @@ impl Player {
 
     /// The first gate of this player that stops a task of this kind, if any: presence, drain,
     /// credit, exclusiveness, the score's concurrency, cells.
-    pub(crate) fn gate(&self, kind: &Kind, ledger: &Ledger) -> Option<WaitReason> {
+    pub(crate) fn gate(&self, kind: &TaskKind, ledger: &Ledger) -> Option<WaitReason> {
         let score = &kind.score;
         if self.quarantine.is_some() {
             return Some(WaitReason::Quarantined);
@@ -251,11 +242,11 @@ impl Player {
     }
 
     /// A cell of the host without room for it, where a task of this kind needs that.
-    pub(crate) fn full_cell(&self, kind: &Kind, ledger: &Ledger) -> Option<CellId> {
+    pub(crate) fn full_cell(&self, kind: &TaskKind, ledger: &Ledger) -> Option<CellId> {
         self.needs_room(kind).then(|| ledger.full_of(&self.cells))?
     }
 
-    fn needs_room(&self, kind: &Kind) -> bool {
+    fn needs_room(&self, kind: &TaskKind) -> bool {
         !self.cells.is_empty() && !self.holds() && self.impact(kind) == Impact::Holds
     }
 
@@ -263,11 +254,11 @@ impl Player {
     /// player to become empty, newcomers queue behind it, or it would wait for ever.
     pub(crate) fn newcomer_gate(
         &self,
-        kind: &Kind,
+        kind: &TaskKind,
         task: TaskRef,
         ledger: &Ledger,
     ) -> Option<WaitReason> {
-        let holds_back = |(kind, first): (&Kind, TaskRef)| {
+        let holds_back = |(kind, first): (&TaskKind, TaskRef)| {
             self.is_exclusive(&kind.score)
                 && first < task
                 && matches!(self.gate(kind, ledger), None | Some(WaitReason::Exclusive))
@@ -277,12 +268,12 @@ impl Player {
     }
 
     /// Puts a task into the queue of its kind, once.
-    pub(crate) fn park(&mut self, kind: Arc<Kind>, task: TaskRef) {
+    pub(crate) fn park(&mut self, kind: Arc<TaskKind>, task: TaskRef) {
         self.parked.insert(kind, task);
     }
 
     /// Takes a task out of the queue of its kind. Whether it was there.
-    pub(crate) fn unpark(&mut self, kind: &Kind, task: TaskRef) -> bool {
+    pub(crate) fn unpark(&mut self, kind: &TaskKind, task: TaskRef) -> bool {
         self.parked.remove(kind, task)
     }
 

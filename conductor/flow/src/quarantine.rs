@@ -23,9 +23,9 @@ use orchestra_model::{
 };
 
 use crate::{
-    Engine, PlayerIx,
+    Engine,
     effect::{Answer, CloseReason, Rejection},
-    input::ReplyId,
+    ids::{PlayerIx, ReplyId},
     recover::SKIPPED,
 };
 

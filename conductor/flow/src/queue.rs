@@ -7,11 +7,11 @@ use std::{collections::VecDeque, sync::Arc};
 
 use orchestra_model::JobId;
 
-use crate::{few::Few, player::Kind, task::TaskRef};
+use crate::{few::Few, ids::TaskKind, task::TaskRef};
 
 /// A queue for each kind of task. None of them is empty.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Queues(Vec<(Arc<Kind>, Queue)>);
+pub(crate) struct Queues(Vec<(Arc<TaskKind>, Queue)>);
 
 /// Tasks of one kind, oldest first, each once.
 #[derive(Clone, Debug)]
@@ -25,13 +25,16 @@ const SHORT: usize = 8;
 
 impl Queues {
     /// The oldest task of each queue.
-    pub(crate) fn firsts(&self) -> impl Iterator<Item = (&Kind, TaskRef)> {
+    pub(crate) fn firsts(&self) -> impl Iterator<Item = (&TaskKind, TaskRef)> {
         let first = |queue: &Queue| queue.as_slices().0.first().copied();
         self.0.iter().filter_map(move |(kind, queue)| Some((&**kind, first(queue)?)))
     }
 
     /// All tasks of these kinds, in no particular order.
-    pub(crate) fn iter(&self, is_meant: impl Fn(&Kind) -> bool) -> impl Iterator<Item = TaskRef> {
+    pub(crate) fn iter(
+        &self,
+        is_meant: impl Fn(&TaskKind) -> bool,
+    ) -> impl Iterator<Item = TaskRef> {
         let queues = self.0.iter().filter(move |(kind, _)| is_meant(kind));
         queues.flat_map(|(_, queue)| {
             let (front, back) = queue.as_slices();
@@ -40,7 +43,7 @@ impl Queues {
     }
 
     /// Puts a task into the queue of its kind, once.
-    pub(crate) fn insert(&mut self, kind: Arc<Kind>, task: TaskRef) {
+    pub(crate) fn insert(&mut self, kind: Arc<TaskKind>, task: TaskRef) {
         if let Some((_, queue)) = self.0.iter_mut().find(|(other, _)| *other == kind) {
             return queue.insert(task);
         }
@@ -51,7 +54,7 @@ impl Queues {
     }
 
     /// Takes a task out of the queue of its kind. Whether it was there.
-    pub(crate) fn remove(&mut self, kind: &Kind, task: TaskRef) -> bool {
+    pub(crate) fn remove(&mut self, kind: &TaskKind, task: TaskRef) -> bool {
         let Some(ix) = self.0.iter().position(|(other, _)| **other == *kind) else { return false };
         let was_there = match &mut self.0[ix].1 {
             Queue::One(only) => *only == task,
@@ -155,8 +158,8 @@ mod tests {
 
     use super::*;
 
-    fn kind(score: &str) -> Arc<Kind> {
-        Arc::new(Kind { score: ScoreName::new(score).unwrap(), unthrottled: false })
+    fn kind(score: &str) -> Arc<TaskKind> {
+        Arc::new(TaskKind { score: ScoreName::new(score).unwrap(), unthrottled: false })
     }
 
     fn task(index: u32) -> TaskRef {
@@ -214,6 +217,6 @@ mod tests {
 
     #[test]
     fn one_task_takes_little() {
-        assert_eq!(size_of::<(Arc<Kind>, Queue)>(), 40);
+        assert_eq!(size_of::<(Arc<TaskKind>, Queue)>(), 40);
     }
 }

@@ -23,10 +23,10 @@ use crate::{
     few::Few,
     flow::{Flow, Tally, shown},
     flows::Flows,
-    input::ReplyId,
+    ids::{PlayerIx, ReplyId},
     job::Job,
     player::Flying,
-    roster::{PlayerIx, Roster},
+    roster::Roster,
     sequence::Sequence,
     task::{Task, TaskRef},
 };

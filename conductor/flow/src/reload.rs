@@ -3,10 +3,10 @@
 use orchestra_model::{HostSet, TaskState};
 
 use crate::{
-    Engine, PlayerIx,
+    Engine,
     effect::{Answer, CloseReason, Rejection},
     flow::Flow,
-    input::ReplyId,
+    ids::{PlayerIx, ReplyId},
     job::Job,
 };
 

@@ -15,8 +15,9 @@ use orchestra_model::{
 };
 
 use crate::{
-    Engine, PlayerIx, SessionId,
+    Engine,
     effect::Command,
+    ids::{PlayerIx, SessionId},
     job::Job,
     ledger::Left,
     task::{Exit, Moment, TaskRef},

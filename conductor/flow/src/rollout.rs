@@ -6,10 +6,10 @@ use orchestra_model::{
 };
 
 use crate::{
-    Engine, PlayerIx,
+    Engine,
     deadline::Deadline,
     effect::{Answer, Rejection},
-    input::ReplyId,
+    ids::{PlayerIx, ReplyId},
     job::{Job, Quorum},
     player::Player,
     task::{Parked, TaskRef},

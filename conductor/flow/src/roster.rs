@@ -11,18 +11,11 @@ use orchestra_model::{
     record::{Drain, PlayerRecord},
 };
 
-use crate::{input::SessionId, player::Player, quarantine::Quarantine};
-
-/// A player's place in the engine's table: stable while the conductor runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PlayerIx(pub(crate) u32);
-
-impl PlayerIx {
-    /// The index in the table, for those who keep tables of their own beside it.
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}
+use crate::{
+    ids::{PlayerIx, SessionId},
+    player::Player,
+    quarantine::Quarantine,
+};
 
 /// The table of players.
 #[derive(Clone, Debug, Default)]

@@ -20,8 +20,9 @@ use orchestra_model::{
 use crate::{
     Engine,
     cells::Ledger,
+    ids::PlayerIx,
     job::Job,
-    roster::{PlayerIx, Roster},
+    roster::Roster,
     task::{Parked, TaskRef},
 };
 

@@ -11,7 +11,11 @@
 
 use orchestra_model::{JobId, JobState, record::Impact};
 
-use crate::{Engine, job::Job, player::Kind, roster::PlayerIx};
+use crate::{
+    Engine,
+    ids::{PlayerIx, TaskKind},
+    job::Job,
+};
 
 impl Engine {
     /// Looks whether a job is stuck, and lets its flow follow.
@@ -58,7 +62,7 @@ impl Engine {
     }
 
     /// Whether only a person can let a task of this kind start on this player.
-    pub(crate) fn is_dead_for(&self, ix: PlayerIx, kind: &Kind) -> bool {
+    pub(crate) fn is_dead_for(&self, ix: PlayerIx, kind: &TaskKind) -> bool {
         let player = &self.roster[ix];
         player.attached()
             && player.drained.is_none()

@@ -9,8 +9,8 @@ use orchestra_model::{
 
 use crate::{
     Engine,
+    ids::PlayerIx,
     job::Job,
-    roster::PlayerIx,
     task::{Parked, TaskRef},
 };
 

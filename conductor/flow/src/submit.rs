@@ -14,8 +14,8 @@ use crate::{
     Engine, Submission,
     effect::{Answer, Rejection},
     flow::{Flow, Tally, shown},
+    ids::PlayerIx,
     job::Job,
-    roster::PlayerIx,
     sequence::Sequence,
 };
 

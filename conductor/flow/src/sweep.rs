@@ -6,7 +6,13 @@ use std::sync::Arc;
 
 use orchestra_model::{JobId, Millis, Timestamp};
 
-use crate::{Engine, deadline::Deadline, job::Job, player::Kind, roster::PlayerIx, task::TaskRef};
+use crate::{
+    Engine,
+    deadline::Deadline,
+    ids::{PlayerIx, TaskKind},
+    job::Job,
+    task::TaskRef,
+};
 
 /// Most queues that one turn looks into.
 const TURN: u32 = 256;
@@ -15,7 +21,7 @@ const TURN: u32 = 256;
 #[derive(Clone, Debug)]
 pub(crate) struct Leftover {
     pub(crate) job: JobId,
-    kind: Arc<Kind>,
+    kind: Arc<TaskKind>,
     targets: Arc<[PlayerIx]>,
     left: u32,
     /// When the job began, and how long its tasks wait for an absent player.
