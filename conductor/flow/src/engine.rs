@@ -1,0 +1,231 @@
+//! The engine: everything that is known, and what is called from outside.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use orchestra_model::{
+    AudienceName, FlowId, HostName, JobId, Timestamp,
+    delivery::{JobPart, RequestId, StoreId, Term},
+    record::{Drain, Op, Record, Recovered},
+    status::Event,
+};
+
+use crate::{
+    effect::{Answer, Command, Effect},
+    ids::{PlayerIx, ReplyId, SessionId},
+    input::Input,
+    tables::{
+        deadlines::Deadlines, few::Few, flows::Flows, job::Job, ledger::Ledger, leftover::Leftover,
+        roster::Roster,
+    },
+};
+
+/// Bounds that the configuration sets.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Most tasks of one flow, over all its jobs.
+    pub most_tasks: u64,
+}
+
+/// The flow scheduler.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    pub(crate) settings: Settings,
+    pub(crate) store: StoreId,
+    pub(crate) term: Term,
+    /// The last recovery from an old copy.
+    pub(crate) recovered: Recovered,
+    pub(crate) now: Timestamp,
+    pub(crate) next_flow: FlowId,
+    pub(crate) roster: Roster,
+    pub(crate) flows: Flows,
+    /// Every submission that the store knows, so that the same again is the same flow.
+    pub(crate) requests: BTreeMap<(AudienceName, RequestId), FlowId>,
+    /// Flows that have ended and are still in the store, and the submissions they came from.
+    pub(crate) ended: BTreeMap<FlowId, (AudienceName, RequestId)>,
+    /// Jobs whose next tasks may perhaps start, each once.
+    pub(crate) runnable: VecDeque<JobId>,
+    /// Jobs whose parked tasks start as soon as their players let them; some that have closed
+    /// their window since are still among them.
+    pub(crate) open: Few<JobId>,
+    /// Jobs that may be doomed or over.
+    pub(crate) changed: Few<JobId>,
+    /// Players whose gates may have opened.
+    pub(crate) woken: Few<PlayerIx>,
+    /// What lies in players' queues and waits no more.
+    pub(crate) leftovers: VecDeque<Leftover>,
+    /// Who holds which cells.
+    pub(crate) ledger: Ledger,
+    /// Jobs that wait for enough players to be there.
+    pub(crate) gathering: BTreeSet<JobId>,
+    pub(crate) deadlines: Deadlines,
+    /// Until then nobody is given up as absent: players are given time to come back.
+    pub(crate) returning_until: Timestamp,
+    pub(crate) effects: VecDeque<Effect>,
+    /// Why nothing is sent: what a player knows that this store does not.
+    pub(crate) stale: Option<String>,
+}
+
+/// Most tasks that are looked at before the engine takes in what happened meanwhile.
+const STEPS: u32 = 1_024;
+
+impl Engine {
+    /// Takes in what happened at `now`, a moment of a clock that never runs back. Then drain
+    /// [`Engine::effects`].
+    pub fn handle(&mut self, now: Timestamp, input: Input) {
+        self.now = self.now.max(now);
+        match input {
+            Input::FlowSubmitted(submission) => self.submit(*submission),
+            Input::CancelRequested { reply, flow, by, abandon } => {
+                self.cancel(reply, flow, &by, abandon);
+            }
+            Input::PauseRequested { reply, flow, by } => self.pause(reply, flow, by),
+            Input::ResumeRequested { reply, flow } => self.unpause(reply, flow),
+            Input::PromoteRequested { reply, flow, job, by } => self.promote(reply, flow, job, &by),
+            Input::RetryRequested { reply, flow, job, hosts } => {
+                self.retry(reply, flow, job, hosts.as_ref());
+            }
+            Input::DrainRequested { reply, hosts, by, reason } => {
+                let since = self.now;
+                self.drain(reply, &hosts, Some(&Drain { by, reason, since }));
+            }
+            Input::UndrainRequested { reply, hosts } => self.drain(reply, &hosts, None),
+            Input::ReleaseRequested { reply, hosts } => self.release_holds(reply, &hosts),
+            Input::UnquarantineRequested { reply, hosts } => self.unquarantine(reply, &hosts),
+            Input::DeploymentsLoaded { reply, deployments } => {
+                self.load_deployments(reply, deployments);
+            }
+            Input::PlayerAttached { player, session, snapshot } => {
+                self.attach(player, session, &snapshot);
+            }
+            Input::PlayerDetached { player, session } => self.detach(player, session),
+            Input::Reported { player, session, report } => self.report(player, session, *report),
+            Input::RosterLoaded { reply, hosts, most_removed } => {
+                self.load_roster(reply, &hosts, most_removed);
+            }
+            Input::StoreRecovered { reply, term } => self.recover_store(reply, term),
+            Input::FlowExpired { flow } => self.forget_flow(flow),
+        }
+        self.advance(now);
+    }
+
+    /// Lets time pass: deadlines that have come, and a bounded turn of work left over.
+    pub fn advance(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        self.meet_deadlines();
+        self.sweep();
+        self.work();
+    }
+
+    /// Works off what follows from the changes: jobs end and slots begin, then parked tasks start,
+    /// then tasks that nobody has looked at, a turn at a time.
+    pub(crate) fn work(&mut self) {
+        let mut steps = 0;
+        loop {
+            self.settle();
+            if let Some(player) = self.woken.pop_first() {
+                self.wake(player);
+                continue;
+            }
+            if steps >= STEPS {
+                return;
+            }
+            if self.admit() {
+                steps += 1;
+                continue;
+            }
+            match self.take_turn() {
+                Some(looked_at) => steps += looked_at,
+                None => return,
+            }
+        }
+    }
+
+    /// What is to be done, in order. Perform nothing but a `Persist` before every `Persist` ahead
+    /// of it is on disk.
+    pub fn effects(&mut self) -> impl Iterator<Item = Effect> + '_ {
+        self.effects.drain(..)
+    }
+
+    /// Whether [`Engine::advance`] has something to do at once. Take in what is ready first.
+    pub fn has_work(&self) -> bool {
+        ((!self.runnable.is_empty() || self.ledger.has_opened()) && self.stale.is_none())
+            || !self.leftovers.is_empty()
+            || self.deadlines.next().is_some_and(|at| at <= self.now)
+    }
+
+    /// When [`Engine::advance`] is next due, if nothing happens before.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.next()
+    }
+
+    /// The players.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// The present term.
+    pub fn term(&self) -> Term {
+        self.term
+    }
+
+    /// The term that began with the last recovery from an old copy; 0 where there was none.
+    pub fn recovered_term(&self) -> Term {
+        self.recovered.term
+    }
+
+    /// The store.
+    pub fn store(&self) -> StoreId {
+        self.store
+    }
+
+    /// Why nothing is sent, if so: a player knows of more than this store.
+    pub fn stale(&self) -> Option<&str> {
+        self.stale.as_deref()
+    }
+
+    /// The large part of an order; `None` once its flow has ended.
+    pub fn job_part(&self, id: JobId) -> Option<JobPart> {
+        let flow = self.flows.get(id.flow)?;
+        let job = flow.job(id)?;
+        Some(JobPart {
+            job: id,
+            name: job.spec.name.clone(),
+            score: job.spec.score.clone(),
+            audience: flow.audience.clone(),
+            params: job.params.clone(),
+        })
+    }
+
+    pub(crate) fn job(&self, id: JobId) -> Option<&Job> {
+        self.flows.job(id)
+    }
+
+    pub(crate) fn job_mut(&mut self, id: JobId) -> Option<&mut Job> {
+        self.flows.job_mut(id)
+    }
+
+    pub(crate) fn put(&mut self, record: Record) {
+        self.effects.push_back(Effect::Persist(Op::Put(record)));
+    }
+
+    /// Tells a player. From a store that may be an old copy nothing is said but that an end is on disk
+    /// whose attempt this store knows: another acknowledgement would make the player forget what only
+    /// the right store has room for.
+    pub(crate) fn send(&mut self, player: PlayerIx, session: SessionId, command: Command) {
+        if self.stale.is_none() || matches!(command, Command::Acknowledge(_)) {
+            self.effects.push_back(Effect::Send { player, session, command });
+        }
+    }
+
+    pub(crate) fn publish(&mut self, event: Event) {
+        self.effects.push_back(Effect::Publish(event));
+    }
+
+    pub(crate) fn answer(&mut self, reply: ReplyId, answer: Answer) {
+        self.effects.push_back(Effect::Answer { reply, answer });
+    }
+
+    pub(crate) fn host(&self, player: PlayerIx) -> HostName {
+        self.roster.host(player).clone()
+    }
+}

@@ -1,0 +1,281 @@
+//! A player comes with its whole state, and goes.
+//!
+//! What the player says is held against what the engine believes, order by order:
+//!
+//! | engine: in flight, and … | then |
+//! |---|---|
+//! | another spool answers, or an older state of it | `lost`: what it knew is gone |
+//! | the spool runs it | it runs; a cancel is said again |
+//! | the spool has its end or refusal | the report follows |
+//! | its order is above the spool's mark | the order never came: it is sent again |
+//! | none of these | `lost` |
+//!
+//! Before all that the player is held against the store as a whole (`quarantine`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use orchestra_model::{
+    TaskState,
+    delivery::{AttemptKey, LiveAttempt, Order, OrderNumber, PlayerSnapshot},
+    limits,
+    record::Impact,
+};
+
+use crate::{
+    Engine,
+    effect::{CloseReason, Command, Effect},
+    ids::{PlayerIx, SessionId},
+    rules::{holds::Left, recover::SKIPPED},
+    tables::{
+        flow::Flow,
+        task::{TaskRef, TimeLimit},
+    },
+};
+
+impl Engine {
+    pub(crate) fn attach(
+        &mut self,
+        player: PlayerIx,
+        session: SessionId,
+        snapshot: &PlayerSnapshot,
+    ) {
+        if !self.roster[player].member {
+            return self.close(player, session, CloseReason::Removed);
+        }
+        if let Some(older) = self.roster[player].session {
+            self.end_session(player);
+            self.close(player, older, CloseReason::Superseded);
+        }
+        let (proven, quarantine) = self.judge(player, snapshot);
+        self.note_old_copy(player, snapshot, &proven);
+        if let Some(quarantine) = quarantine {
+            self.roster.attach_quarantined(player, session, quarantine);
+            return self.tell_away(player);
+        }
+        let told_away = std::mem::take(&mut self.roster[player].told_away);
+        let were = if told_away { self.in_flight_on(player) } else { Vec::new() };
+        self.note_presence(player, true);
+        self.roster.attach(player, session, snapshot);
+        self.look_again_on(player);
+        // What is parked there may be a change now, or be one no more.
+        self.weigh(player);
+        self.catch_up_with(player, snapshot, &proven);
+        if self.stale.is_none() {
+            self.reconcile(player, session, snapshot);
+        }
+        // What has changed meanwhile was told with the change.
+        let now = self.in_flight_on(player);
+        let back: Vec<TaskRef> =
+            (were.into_iter().filter(|was| now.contains(was))).map(|(task, _)| task).collect();
+        self.publish_presence(&back);
+        self.gather(player, true);
+        self.woken.insert(player);
+    }
+
+    pub(crate) fn detach(&mut self, player: PlayerIx, session: SessionId) {
+        if self.roster[player].session != Some(session) {
+            return;
+        }
+        self.end_session(player);
+        self.tell_away(player);
+    }
+
+    fn end_session(&mut self, player: PlayerIx) {
+        let was_there = self.roster[player].attached();
+        self.roster.detach(player, self.now);
+        if was_there {
+            self.note_absence(player);
+        }
+    }
+
+    /// What follows when a player is no more there to be sent something.
+    pub(crate) fn note_absence(&mut self, player: PlayerIx) {
+        self.put(self.roster[player].record());
+        self.note_presence(player, false);
+        self.gather(player, false);
+    }
+
+    /// Tells whoever watches that what is in flight on a player is on one that is not there, once.
+    pub(crate) fn tell_away(&mut self, player: PlayerIx) {
+        if std::mem::replace(&mut self.roster[player].told_away, true) {
+            return;
+        }
+        let away: Vec<TaskRef> =
+            self.in_flight_on(player).into_iter().map(|(task, _)| task).collect();
+        self.publish_presence(&away);
+    }
+
+    /// Publishes the tasks in flight on a player that has gone, or has come back: each in the state
+    /// that it has.
+    fn publish_presence(&mut self, tasks: &[TaskRef]) {
+        for task in tasks {
+            self.publish_task(*task);
+        }
+    }
+
+    /// The tasks in flight on a player, and their states.
+    fn in_flight_on(&self, player: PlayerIx) -> Vec<(TaskRef, TaskState)> {
+        let tasks = self.roster[player].in_flight.iter().map(|flying| flying.task);
+        tasks.filter_map(|task| Some((task, self.job(task.job())?.state_of(task.index)))).collect()
+    }
+
+    pub(crate) fn close(&mut self, player: PlayerIx, session: SessionId, reason: CloseReason) {
+        self.effects.push_back(Effect::Close { player, session, reason });
+    }
+
+    /// Keeps deadlines and the counts of absent tasks in line, when a player has gone or just before
+    /// one comes.
+    fn note_presence(&mut self, player: PlayerIx, here: bool) {
+        for flying in self.roster[player].in_flight.clone() {
+            match here {
+                true => self.disarm_loss(flying.task, player),
+                false => self.arm_loss(flying.task, player),
+            }
+            if let Some(job) = self.job_mut(flying.task.job()) {
+                job.away = if here { job.away - 1 } else { job.away + 1 };
+            }
+        }
+        let parked: Vec<TaskRef> = self.roster[player].parked().collect();
+        for task in parked {
+            let Some(job) = self.job_mut(task.job()) else { continue };
+            if !job.awaits(task.index) {
+                continue;
+            }
+            if job.is_one_of() {
+                // Whether it is stuck depends on who is there.
+            } else if here {
+                job.absent -= 1;
+                self.disarm_give_up(task);
+            } else {
+                job.absent += 1;
+                self.arm_give_up(task);
+            }
+            self.changed.insert(task.job());
+        }
+    }
+
+    /// Orders that the store has forgotten may have been cancelled before they came, and the player
+    /// goes by their numbers: none of them is used again.
+    fn skip_orders(&mut self, ix: PlayerIx) {
+        let player = &mut self.roster[ix];
+        player.last_order = OrderNumber(player.last_order.0.saturating_add(SKIPPED));
+    }
+
+    /// A change may have run there: so the host counts as down, until a later one succeeds.
+    pub(crate) fn suspect(&mut self, ix: PlayerIx, task: TaskRef) {
+        let Some(job) = self.job(task.job()).filter(|job| !job.is_one_of()) else { return };
+        let impact = self.roster[ix].impact(&job.kind);
+        let order = self.roster[ix].last_order;
+        self.settle_hold(ix, task.job(), order, impact, Left::Down(TaskState::Lost));
+    }
+
+    /// Every waiting task of a living flow that may come to run on one of these players, whether
+    /// it was looked at or not. Looks at every target: for rare events only.
+    pub(crate) fn waiting_for(&self, player: impl Fn(PlayerIx) -> bool) -> Vec<TaskRef> {
+        let mut waiting = Vec::new();
+        for job in self.flows.iter().flat_map(Flow::jobs).filter(|job| job.waiting() > 0) {
+            let concerned = |index| job.state_of(index) == TaskState::Waiting;
+            if job.is_one_of() {
+                if concerned(0) && job.candidates().any(|(_, candidate)| player(candidate)) {
+                    waiting.push(TaskRef::new(job.id, 0));
+                }
+                continue;
+            }
+            let places = (0..).zip(job.targets.iter());
+            let theirs = places.filter(|(index, target)| player(**target) && concerned(*index));
+            waiting.extend(theirs.map(|(index, _)| TaskRef::new(job.id, index)));
+        }
+        waiting
+    }
+
+    fn reconcile(&mut self, ix: PlayerIx, session: SessionId, snapshot: &PlayerSnapshot) {
+        let player = &mut self.roster[ix];
+        let went_back = snapshot.mark < player.answered;
+        let gone = if player.spool != Some(snapshot.spool) {
+            Some("the player came back with another spool")
+        } else if went_back {
+            Some("the player's spool went back to an older state")
+        } else {
+            None
+        };
+        player.spool = Some(snapshot.spool);
+        player.answered = snapshot.mark.min(player.last_order);
+        let mut in_flight: Vec<TaskRef> = player.in_flight.iter().map(|f| f.task).collect();
+        // In the order of their numbers: a higher one would raise the mark above a lower one.
+        in_flight.sort_by_key(|task| self.order_of(*task));
+        let mut live: BTreeMap<AttemptKey, LiveAttempt> =
+            snapshot.live.iter().map(|live| (live.key, *live)).collect();
+        let settled: BTreeSet<AttemptKey> =
+            snapshot.settled.iter().map(|settled| settled.key).collect();
+        // Said once the numbers are known that the hello names.
+        let mut said = Vec::new();
+        for task in in_flight {
+            let Some(job) = self.job(task.job()) else { continue };
+            let (known, cancelled, timeout) =
+                (job.task(task.index), job.is_to_be_killed(), job.spec.timeout);
+            let (key, order) = (known.key(self.store, task.job()), known.order);
+            let command = match cancelled {
+                true => Command::Cancel { key, order },
+                false => Command::Order(Order { number: order, key, timeout }),
+            };
+            if gone.is_some() {
+                self.finish(task, TaskState::Lost, gone);
+            } else if let Some(live) = live.remove(&key) {
+                self.note_time_limit(ix, task);
+                if let Some(at) = live.started_at {
+                    self.note_start(task, at);
+                }
+                if cancelled {
+                    said.push(command);
+                }
+            } else if settled.contains(&key) {
+                // Its report follows.
+            } else if snapshot.mark < order {
+                said.push(command);
+            } else {
+                self.finish(task, TaskState::Lost, Some("the player has no trace of it"));
+            }
+        }
+        let is_unknown = |live: &&LiveAttempt| {
+            let flow = live.key.job.flow;
+            live.key.store == self.store
+                && !self.flows.contains(flow)
+                && !self.ended.contains_key(&flow)
+        };
+        if let Some(newest) = live.values().filter(is_unknown).max_by_key(|live| live.order) {
+            // A change that only the lost part of history knows of.
+            let (job, order) = (newest.key.job, newest.order.min(self.roster[ix].last_order));
+            self.settle_hold(ix, job, order, Impact::Holds, Left::Down(TaskState::Lost));
+        }
+        if snapshot.term < self.recovered.term {
+            self.skip_orders(ix);
+        }
+        let player = &mut self.roster[ix];
+        player.strangers = live.into_keys().take(limits::MAX_TASKS as usize).collect();
+        // After what was lost with the older spool: else a crash in between would forget that it
+        // was lost, and take the new spool for the one that was asked.
+        let (record, issued) = (player.record(), player.last_order);
+        self.put(record);
+        self.send(ix, session, Command::Hello(issued));
+        for command in said {
+            self.send(ix, session, command);
+        }
+    }
+
+    /// Notes how long an attempt may take that runs there, where a release sent it that did not
+    /// note it.
+    fn note_time_limit(&mut self, ix: PlayerIx, task: TaskRef) {
+        let player = &self.roster[ix];
+        let Some(job) = self.flows.job_mut(task.job()) else { return };
+        let limit = player.time_limit(&job.spec);
+        let known = job.task_mut(task.index);
+        if known.time_limit == TimeLimit::NONE && limit.is_some() {
+            known.time_limit = limit.into();
+            self.record_task(task);
+        }
+    }
+
+    fn order_of(&self, task: TaskRef) -> OrderNumber {
+        self.job(task.job()).map_or_else(Default::default, |job| job.task(task.index).order)
+    }
+}

@@ -1,0 +1,87 @@
+//! Cancelling a flow: durable first, then said to players until each has answered.
+
+use orchestra_model::{AudienceName, FlowId, FlowState, JobId, TaskState};
+
+use crate::{
+    Engine,
+    effect::{Answer, Command, Rejection},
+    ids::{PlayerIx, ReplyId},
+    tables::{job::Job, task::TaskRef},
+};
+
+impl Engine {
+    pub(crate) fn cancel(&mut self, reply: ReplyId, id: FlowId, by: &AudienceName, abandon: bool) {
+        let Some(flow) = self.flows.get_mut(id) else {
+            return self.answer(reply, Answer::Rejected(Rejection::UnknownFlow(id)));
+        };
+        if flow.cancelled_by.is_none() {
+            flow.cancelled_by = Some(by.clone());
+            // That it is cancelled comes before what follows from it, which a restart does again.
+            self.update_flow(id);
+            self.close_all(id);
+        }
+        if abandon {
+            self.abandon(id, by);
+        }
+        self.settle();
+        let state = self.flows.get(id).map_or(FlowState::Cancelled, |flow| flow.state);
+        self.answer(reply, Answer::Cancelled { flow: id, state });
+    }
+
+    /// Ends whatever of a cancelled flow waits, and tells the players that have orders of it.
+    pub(crate) fn close_all(&mut self, id: FlowId) {
+        let Some(flow) = self.flows.get(id) else { return };
+        let alive = flow.jobs().filter(|job| !job.state.is_final());
+        let alive: Vec<JobId> = alive.map(|job| job.id).collect();
+        for job in alive {
+            self.close_waiting(job, TaskState::Cancelled);
+            if let Some(record) = self.job(job).map(Job::record) {
+                self.put(record);
+            }
+            for (player, task) in self.in_flight_of(job) {
+                self.send_cancel(player, task);
+            }
+            self.changed.insert(job);
+        }
+    }
+
+    /// Waits no longer for players that are not there.
+    fn abandon(&mut self, id: FlowId, by: &AudienceName) {
+        let Some(flow) = self.flows.get(id) else { return };
+        let jobs: Vec<JobId> = flow.jobs().map(|job| job.id).collect();
+        for (player, task) in
+            jobs.into_iter().flat_map(|job| self.in_flight_of(job)).collect::<Vec<_>>()
+        {
+            if !self.roster[player].attached() {
+                self.finish(task, TaskState::Lost, Some(&format!("abandoned by {by}")));
+            }
+        }
+    }
+
+    /// Kills what runs of a job that is doomed, if that is what it says.
+    pub(crate) fn kill_doomed(&mut self, id: JobId) {
+        if self.job(id).is_some_and(Job::is_to_be_killed) {
+            for (player, task) in self.in_flight_of(id) {
+                self.send_cancel(player, task);
+            }
+        }
+    }
+
+    fn in_flight_of(&self, id: JobId) -> Vec<(PlayerIx, TaskRef)> {
+        let Some(job) = self.job(id).filter(|job| job.counts.in_flight() > 0) else {
+            return Vec::new();
+        };
+        job.known_tasks()
+            .filter(|(_, task)| task.state.is_in_flight())
+            .filter_map(|(index, _)| Some((job.player_of(index)?, TaskRef::new(id, index))))
+            .collect()
+    }
+
+    fn send_cancel(&mut self, player: PlayerIx, task: TaskRef) {
+        let Some(session) = self.roster[player].reachable() else { return };
+        let Some(job) = self.job(task.job()) else { return };
+        let known = job.task(task.index);
+        let (key, order) = (known.key(self.store, job.id), known.order);
+        self.send(player, session, Command::Cancel { key, order });
+    }
+}

@@ -1,0 +1,344 @@
+//! Which task starts next: wanted, possible, chosen, emitted.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use orchestra_model::{
+    JobId, Millis, TaskState, Timestamp, WaitReason, delivery::Order, record::Impact,
+};
+
+use crate::{
+    Engine,
+    effect::Command,
+    ids::{PlayerIx, TaskKind},
+    rules::holds::Left,
+    tables::{
+        deadlines::Deadline,
+        job::Job,
+        player::{Flying, Next},
+        task::{Moment, Parked, TaskRef},
+    },
+};
+
+/// Most tasks of one job that are looked at before the next job has its turn.
+const TURN: u32 = 256;
+
+impl Engine {
+    /// Puts a job into the queue of those to look at, once.
+    pub(crate) fn enqueue(&mut self, id: JobId) {
+        let Some(job) = self.job_mut(id) else { return };
+        let job_is_stuck = job.stuck;
+        if !std::mem::replace(&mut job.queued, true) {
+            self.runnable.push_back(id);
+        }
+        self.open.insert(id);
+        // Whether it is stuck is looked at again after its turn; until then its flow is not stalled.
+        if job_is_stuck && self.flows.get_mut(id.flow).is_some_and(|f| f.set_stuck(id, false)) {
+            self.changed.insert(id);
+        }
+    }
+
+    /// Lets the next queued job start what it may. How many steps that took, at least one; `None`
+    /// where no job is queued, or nothing may be sent.
+    pub(crate) fn take_turn(&mut self) -> Option<u32> {
+        if self.stale.is_some() {
+            return None;
+        }
+        let id = self.runnable.pop_front()?;
+        if let Some(job) = self.job_mut(id) {
+            job.queued = false;
+        }
+        for looked_at in 0..TURN {
+            let Some(index) = self.job_mut(id).and_then(Job::next_wanted) else {
+                // Perhaps nobody but a person can help it now.
+                self.changed.insert(id);
+                return Some(looked_at.max(1));
+            };
+            self.offer(id, index);
+            // It may have ended instead, and nothing starts for a job that is doomed by that.
+            self.settle();
+        }
+        self.enqueue(id);
+        Some(TURN)
+    }
+
+    /// Starts a wanted task, or parks it on the gate that stops it.
+    fn offer(&mut self, id: JobId, index: u32) {
+        let Some(job) = self.job(id) else { return };
+        if job.is_one_of() {
+            return self.choose(id);
+        }
+        let (task, player) = (TaskRef::new(id, index), job.targets[index as usize]);
+        let kind = Arc::clone(&job.kind);
+        if !self.roster[player].member {
+            self.withdraw(task);
+        } else if let Some(cell) = self.gate_before(job, index, player) {
+            self.stand_in_line(task, cell);
+        } else {
+            match self.roster[player].newcomer_gate(&kind, task, &self.ledger) {
+                None => self.start(task, player),
+                Some(gate) => self.park(task, player, kind, gate),
+            }
+        }
+    }
+
+    /// One of: the least busy player whose gates are all open, the first of them in host-set
+    /// order. Where there is none, whichever opens first.
+    fn choose(&mut self, id: JobId) {
+        let task = TaskRef::new(id, 0);
+        let Some(job) = self.job(id) else { return };
+        let kind = Arc::clone(&job.kind);
+        let candidates: Vec<(u32, PlayerIx)> = job.candidates().collect();
+        let (mut free, mut in_line) = (Vec::new(), BTreeSet::new());
+        for (place, player) in candidates {
+            match self.gate_before(job, 0, player) {
+                None => free.push((place, player)),
+                Some(cell) => drop(in_line.insert(cell)),
+            }
+        }
+        let is_open = |(place, player): &&(u32, PlayerIx)| {
+            let entry = TaskRef::new(id, *place);
+            let player = &self.roster[*player];
+            player.member && player.newcomer_gate(&kind, entry, &self.ledger).is_none()
+        };
+        let open = free.iter().filter(is_open);
+        if let Some(&(place, player)) = open.min_by_key(|(_, player)| self.roster[*player].taken())
+        {
+            return self.start(TaskRef::new(id, place), player);
+        }
+        if !self.is_anybody_left(job) {
+            return self.withdraw(task);
+        }
+        if free.is_empty() {
+            let hope = in_line.iter().copied().find(|cell| !self.is_in_vain(id, *cell));
+            if let Some(cell) = hope.or_else(|| in_line.first().copied()) {
+                self.stand_in_line(task, cell);
+            }
+        } else if let Some(job) = self.job_mut(id) {
+            job.park(0, Parked::Player);
+        }
+        if self.job(id).is_some_and(|job| job.state_of(0) == TaskState::Waiting) {
+            self.stand_in_lines(task, in_line);
+        }
+        // Also on players that were removed: they may be added again while it waits.
+        for (place, player) in free {
+            self.roster[player].park(Arc::clone(&kind), TaskRef::new(id, place));
+            self.weigh(player);
+            self.queue_for_room(player);
+        }
+        self.arm_give_up(task);
+    }
+
+    /// Whether the players file still names one on which the one-of job may run.
+    pub(crate) fn is_anybody_left(&self, job: &Job) -> bool {
+        job.candidates().any(|(_, player)| self.roster[player].member)
+    }
+
+    fn park(&mut self, task: TaskRef, player: PlayerIx, kind: Arc<TaskKind>, gate: WaitReason) {
+        let Some(job) = self.flows.job_mut(task.job()) else { return };
+        job.park(task.index, Parked::Player);
+        self.roster[player].park(kind, task);
+        if matches!(gate, WaitReason::PlayerAbsent | WaitReason::Quarantined) {
+            job.absent += 1;
+            self.changed.insert(task.job());
+            self.arm_give_up(task);
+        }
+        self.weigh(player);
+        if gate == WaitReason::Cell {
+            self.queue_for_room(player);
+        }
+    }
+
+    /// Looks again at what is parked on a player, because something changed there.
+    pub(crate) fn wake(&mut self, player: PlayerIx) {
+        if self.stale.is_some() {
+            return;
+        }
+        loop {
+            let entry = match self.roster[player].next(&self.ledger, &self.open) {
+                Next::Start(entry) => entry,
+                Next::Idle(queue) => {
+                    for entry in self.roster[player].unpark_all(queue) {
+                        self.await_window(entry);
+                    }
+                    continue;
+                }
+                Next::Room => {
+                    self.await_room(player);
+                    break;
+                }
+                Next::Nothing => break,
+            };
+            let id = entry.job();
+            let Some(kind) = self.job(id).map(|job| Arc::clone(&job.kind)) else { break };
+            self.roster[player].unpark(&kind, entry);
+            let Some(job) = self.job(id).filter(|job| job.awaits(entry.index)) else { continue };
+            let index = job.index_of(entry.index);
+            if !job.may_start() || !job.window_is_open() {
+                self.open.remove(id);
+                self.await_window(entry);
+            } else if let Some(cell) = self.gate_before(job, index, player) {
+                if job.is_one_of() {
+                    // Perhaps another candidate may go.
+                    if let Some(job) = self.job_mut(id) {
+                        job.park(index, Parked::Ready);
+                    }
+                    self.enqueue(id);
+                    self.leave_behind(id);
+                } else {
+                    self.stand_in_line(entry, cell);
+                }
+            } else {
+                self.start(entry, player);
+            }
+        }
+        self.weigh(player);
+    }
+
+    /// Lets a task that was parked on a player wait for its job.
+    fn await_window(&mut self, entry: TaskRef) {
+        let id = entry.job();
+        let Some(job) = self.flows.job_mut(id).filter(|job| job.awaits(entry.index)) else {
+            return;
+        };
+        let index = job.index_of(entry.index);
+        job.park(index, Parked::Ready);
+        // With something to look at again nobody has to help it.
+        if job.stuck {
+            self.changed.insert(id);
+        }
+        if job.may_start() && job.window_is_open() {
+            self.enqueue(id);
+        }
+        self.leave_behind(id);
+    }
+
+    /// Lets a player wait for room in its cells, if that is what its next task needs.
+    fn queue_for_room(&mut self, player: PlayerIx) {
+        if self.roster[player].next(&self.ledger, &self.open) == Next::Room {
+            self.await_room(player);
+        }
+    }
+
+    /// Takes window, score concurrency, credit and cells in one step, and emits the records, then
+    /// the order. `entry` is as in the player's queue: for a one-of job it names the choice.
+    fn start(&mut self, entry: TaskRef, ix: PlayerIx) {
+        let (now, store, id) = (self.now, self.store, entry.job());
+        let change = self.next_change(id.flow);
+        let forgotten = self.forgotten_attempts(id.flow);
+        let Some(session) = self.roster[ix].reachable() else { return };
+        let Some(job) = self.flows.job_mut(id) else { return };
+        let task = TaskRef::new(id, job.index_of(entry.index));
+        let was_parked = job.is_parked(task.index);
+        if job.is_one_of() {
+            job.choice.chosen = Some(entry.index);
+        }
+        let player = &mut self.roster[ix];
+        player.last_order = player.last_order.next();
+        let kind = Arc::clone(&job.kind);
+        let impact = player.impact(&kind);
+        // Most players have one at a time, and keep the room.
+        player.in_flight.reserve_exact(1);
+        player.in_flight.push(Flying { task, score: kind.score.clone(), impact });
+        player.holding += u32::from(impact == Impact::Holds);
+        player.returning -= u32::from(job.is_returning(task.index));
+        job.touched.remove(&task.index);
+        job.park(task.index, Parked::No);
+        job.shift(task.index, TaskState::Sent);
+        let (timeout, time_limit) = (job.spec.timeout, player.time_limit(&job.spec).into());
+        let known = job.task_mut(task.index);
+        known.attempt = known.attempt.max(forgotten) + 1;
+        known.impact = impact;
+        known.order = player.last_order;
+        known.sent_at = now.into();
+        known.started_at = Moment::NONE;
+        known.detail = None;
+        known.time_limit = time_limit;
+        let order = Order { number: known.order, key: known.key(store, id), timeout };
+        let (issued, sent) = (player.record(), known.record(task, &player.host, change));
+        self.put(issued);
+        self.put(sent);
+        self.send(ix, session, Command::Order(order));
+        self.weigh(ix);
+        let Some(job) = self.flows.job(id) else { return };
+        if job.stuck {
+            self.changed.insert(id);
+        }
+        if !job.window_is_open() {
+            self.open.remove(id);
+        }
+        let is_one_of = job.is_one_of();
+        if was_parked {
+            self.leave_behind(id);
+        }
+        if is_one_of {
+            self.leave_line(task);
+            self.recount_choice(id);
+        }
+    }
+
+    /// Gives back what a task held on its player, if it still does, and settles its host's hold.
+    pub(crate) fn release(&mut self, task: TaskRef, ix: PlayerIx, left: Left) {
+        self.disarm_loss(task, ix);
+        let Some(known) = self.job(task.job()).and_then(|job| job.known(task.index)) else {
+            return;
+        };
+        let order = known.order;
+        let player = &mut self.roster[ix];
+        let Some(at) = player.in_flight.iter().position(|flying| flying.task == task) else {
+            return;
+        };
+        let Flying { impact, .. } = player.in_flight.swap_remove(at);
+        player.holding -= u32::from(impact == Impact::Holds);
+        player.said_busy = false;
+        let is_away = !player.attached();
+        if let Some(job) = self.job_mut(task.job()).filter(|_| is_away) {
+            job.away -= 1;
+        }
+        self.settle_hold(ix, task.job(), order, impact, left);
+        self.woken.insert(ix);
+        self.enqueue(task.job());
+    }
+
+    /// Lets a task that was sent wait again, because it is retried or did not start; before `due`,
+    /// where there is such a moment, for that.
+    pub(crate) fn wait_again(
+        &mut self,
+        task: TaskRef,
+        player: PlayerIx,
+        left: Left,
+        due: Option<Timestamp>,
+    ) {
+        let Some(job) = self.job(task.job()) else { return };
+        let will_return = job
+            .known(task.index)
+            .is_some_and(|task| task.before.is_some() && task.impact == Impact::Holds);
+        self.roster[player].returning += u32::from(will_return);
+        self.release(task, player, left);
+        let Some(job) = self.job_mut(task.job()) else { return };
+        job.shift(task.index, TaskState::Waiting);
+        job.touched.insert(task.index);
+        job.park(task.index, due.map_or(Parked::Ready, |_| Parked::Delayed));
+        // Also where it had given back what it held before.
+        self.weigh(player);
+        if let Some(at) = due {
+            self.deadlines.insert(at, Deadline::Retry(task));
+        }
+        self.tell_task(task);
+        self.changed.insert(task.job());
+    }
+
+    /// A player said that it is busy though it should not be: ask again in a while, also if
+    /// nothing ends there.
+    pub(crate) fn hold_back(&mut self, player: PlayerIx) {
+        const PAUSE: Millis = Millis::seconds(1);
+        self.roster[player].said_busy = true;
+        self.deadlines.insert(self.now.after(PAUSE), Deadline::AskBusyAgain(player));
+    }
+
+    /// Ends a task that waits for a player which the players file names no more.
+    pub(crate) fn withdraw(&mut self, task: TaskRef) {
+        let Some(job) = self.job(task.job()) else { return };
+        let state = job.task(task.index).given_up_as(TaskState::Cancelled);
+        self.finish(task, state, Some("player removed"));
+    }
+}

@@ -1,0 +1,319 @@
+//! How things end: tasks become final, jobs get their verdict, slots follow, flows end.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use orchestra_model::{
+    FlowId, JobId, JobState, TaskState,
+    record::{Op, Record},
+    status::Event,
+};
+
+use crate::{
+    Effect, Engine,
+    rules::holds::Left,
+    tables::{
+        deadlines::Deadline,
+        flow::Flow,
+        job::Job,
+        leftover::Leftover,
+        task::{Exit, Parked, TaskRef},
+    },
+};
+
+impl Engine {
+    /// Makes a task final, once, and gives back what it held. What follows for its job is worked
+    /// off later.
+    pub(crate) fn finish(&mut self, task: TaskRef, state: TaskState, detail: Option<&str>) {
+        let (now, index) = (self.now, task.index);
+        let Some(job) = self.job(task.job()) else { return };
+        let was = job.state_of(index);
+        match job.player_of(index) {
+            _ if was.is_final() => return,
+            Some(player) if was.is_in_flight() => self.release(task, player, Left::of(state)),
+            _ => {
+                self.unpark(task);
+                self.forget_return(task);
+            }
+        }
+        let Some(job) = self.job_mut(task.job()) else { return };
+        job.shift(index, state);
+        job.park(index, Parked::No);
+        job.touched.remove(&index);
+        let known = job.task_mut(index);
+        known.before = None;
+        known.ended_at = now.into();
+        if matches!(state, TaskState::Refused | TaskState::Cancelled | TaskState::Lost) {
+            known.exit = Exit::None;
+        }
+        if detail.is_some() {
+            known.detail = detail.map(|detail| Box::new(detail.into()));
+        }
+        self.tell_task(task);
+        self.step_in_line(task, was, state);
+        self.changed.insert(task.job());
+    }
+
+    /// A task that left its host down gets no further attempt.
+    fn forget_return(&mut self, task: TaskRef) {
+        let Some(job) = self.job(task.job()).filter(|job| job.is_returning(task.index)) else {
+            return;
+        };
+        if let Some(player) = job.player_of(task.index) {
+            self.roster[player].returning -= 1;
+            self.weigh(player);
+        }
+    }
+
+    /// Takes a waiting task out of the queues that it may be in.
+    fn unpark(&mut self, task: TaskRef) {
+        let Some(job) = self.job(task.job()) else { return };
+        let (is_parked, one_of) = (job.is_parked(task.index), job.is_one_of());
+        let in_line = job.place_of(task.index) == Parked::Sequence;
+        if in_line || one_of {
+            self.leave_line(task);
+        }
+        let Some(job) = self.job(task.job()).filter(|_| is_parked) else { return };
+        if one_of {
+            return self.leave_behind(task.job());
+        }
+        let (kind, ix) = (Arc::clone(&job.kind), job.targets[task.index as usize]);
+        let player = &mut self.roster[ix];
+        player.unpark(&kind, task);
+        if !player.attached() {
+            self.disarm_give_up(task);
+            if let Some(job) = self.job_mut(task.job()) {
+                job.absent -= 1;
+            }
+        }
+        self.weigh(ix);
+        self.woken.insert(ix);
+    }
+
+    /// Persists what is known of a task, and publishes it.
+    pub(crate) fn tell_task(&mut self, task: TaskRef) {
+        let change = self.next_change(task.job().flow);
+        let Some(job) = self.job(task.job()) else { return };
+        let (record, event) =
+            (self.task_record(job, task, change), self.task_event(job, task, change));
+        if let Some(record) = record {
+            self.put(record);
+        }
+        if let Some(event) = event {
+            self.publish(event);
+        }
+    }
+
+    /// Persists what is known of a task.
+    pub(crate) fn record_task(&mut self, task: TaskRef) {
+        let change = self.next_change(task.job().flow);
+        let record = self.job(task.job()).and_then(|job| self.task_record(job, task, change));
+        if let Some(record) = record {
+            self.put(record);
+        }
+    }
+
+    pub(crate) fn publish_task(&mut self, task: TaskRef) {
+        let change = self.changes_of(task.job().flow).unwrap_or_default();
+        let event = self.job(task.job()).and_then(|job| self.task_event(job, task, change));
+        if let Some(event) = event {
+            self.publish(event);
+        }
+    }
+
+    /// Numbers a change of a flow that is about to be written.
+    pub(crate) fn next_change(&mut self, flow: FlowId) -> u64 {
+        self.flows.get_mut(flow).map_or(0, Flow::next_change)
+    }
+
+    /// How many changes of a living flow were written, all of which were published in their order.
+    pub fn changes_of(&self, flow: FlowId) -> Option<u64> {
+        self.flows.get(flow).map(|flow| flow.changes)
+    }
+
+    fn task_record(&self, job: &Job, task: TaskRef, change: u64) -> Option<Record> {
+        // A one-of task that ended without ever choosing is filed under its first host.
+        let player = job.player_of(task.index).or_else(|| job.targets.first().copied())?;
+        Some(job.task(task.index).record(task, self.roster.host(player), change))
+    }
+
+    /// A one-of task that has not chosen is told of only when it ends.
+    fn task_event(&self, job: &Job, task: TaskRef, change: u64) -> Option<Event> {
+        let player = job.player_of(task.index);
+        let known = job.task(task.index);
+        if player.is_none() && !known.state.is_final() {
+            return None;
+        }
+        let exit = known.newest_exit();
+        Some(Event::Task {
+            job: job.id,
+            index: task.index,
+            host: player.map(|player| self.host(player)),
+            state: known.state,
+            attempt: known.attempt,
+            exit: exit.code(),
+            signal: exit.signal(),
+            detail: known.detail.as_deref().cloned(),
+            before: known.before,
+            absence: self.absence(job, task.index).filter(|_| known.state.is_in_flight()),
+            change,
+        })
+    }
+
+    /// Lets every job follow whose tasks have changed.
+    pub(crate) fn settle(&mut self) {
+        while let Some(job) = self.changed.pop_first() {
+            self.evaluate(job);
+        }
+    }
+
+    /// Looks whether a job is doomed, or over.
+    fn evaluate(&mut self, id: JobId) {
+        let Some(flow) = self.flows.get(id.flow) else { return };
+        let cancelled = flow.cancelled_by.is_some();
+        let Some(job) = flow.job(id) else { return };
+        if job.state.is_final() || job.state == JobState::Pending {
+            return;
+        }
+        let idle = job.counts.in_flight() == 0;
+        if cancelled {
+            if idle {
+                self.end_job(id, JobState::Cancelled);
+            }
+        } else if job.counts.finished() == job.total() {
+            self.end_job(id, job.verdict());
+        } else if job.is_doomed() && idle {
+            self.close_waiting(id, TaskState::Skipped);
+            self.changed.insert(id);
+        } else if job.is_doomed() && job.state == JobState::Running {
+            self.shift_job(id, JobState::Doomed);
+            self.kill_doomed(id);
+            self.update_flow(id.flow);
+        } else if !job.is_doomed() && job.state == JobState::Doomed {
+            // Somebody asked for further attempts.
+            self.shift_job(id, JobState::Running);
+            self.enqueue(id);
+            self.update_flow(id.flow);
+        } else if job.has_only_stragglers() && self.now >= self.returning_until {
+            self.close_waiting(id, TaskState::Unreachable);
+            self.changed.insert(id);
+        } else {
+            if !job.canary.is_open {
+                self.watch_canary(id);
+            }
+            self.note_stall(id);
+        }
+    }
+
+    /// Makes every waiting task of a job final: see `Job::close`.
+    pub(crate) fn close_waiting(&mut self, id: JobId, state: TaskState) {
+        let now = self.now;
+        let Some(job) = self.job_mut(id) else { return };
+        let leftover = (job.parked > 0).then(|| Leftover::of(job));
+        let returning: Vec<u32> =
+            job.touched.iter().copied().filter(|index| job.is_returning(*index)).collect();
+        for index in returning {
+            self.forget_return(TaskRef::new(id, index));
+        }
+        let Some(job) = self.job_mut(id) else { return };
+        let touched: BTreeSet<u32> = job.close(state, now);
+        self.leftovers.extend(leftover);
+        self.gathering.remove(&id);
+        for index in touched {
+            self.tell_task(TaskRef::new(id, index));
+        }
+        if self.flows.get(id.flow).is_some_and(|flow| !flow.sequence.is_empty()) {
+            self.line_up(id.flow);
+        }
+    }
+
+    /// Sets the job's verdict, once, and lets its flow follow.
+    fn end_job(&mut self, id: JobId, verdict: JobState) {
+        self.shift_job(id, verdict);
+        if self.flows.get(id.flow).is_some_and(|flow| !flow.sequence.is_empty()) {
+            // What failed of it never will be ok now.
+            self.line_up(id.flow);
+        }
+        self.follow(id.flow);
+    }
+
+    /// Moves a job to another state, persists and publishes it.
+    pub(crate) fn shift_job(&mut self, id: JobId, to: JobState) {
+        let now = self.now;
+        let Some(flow) = self.flows.get_mut(id.flow) else { return };
+        let change = if to.is_final() { flow.next_change() } else { flow.changes };
+        let Some(job) = flow.shift_job(id, to) else { return };
+        match to {
+            JobState::Running => {
+                job.started_at.get_or_insert(now);
+            }
+            to if to.is_final() => {
+                job.ended_at = Some(now);
+                job.change = change;
+                self.open.remove(id);
+            }
+            _ => {}
+        }
+        let (record, event) = (job.record(), job.event(change));
+        if let Some(at) = job.choice.give_up_at.take_if(|_| to.is_final()) {
+            self.deadlines.remove(at, Deadline::GiveUp(TaskRef::new(id, 0)));
+        }
+        self.put(record);
+        self.publish(event);
+    }
+
+    /// After a job ended: the next slot, or the end.
+    pub(crate) fn follow(&mut self, id: FlowId) {
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        let goes_on = flow.tally.failed == 0 && flow.cancelled_by.is_none();
+        if flow.tally.open == 0 {
+            if goes_on && flow.slot + 1 < flow.slots.len() {
+                flow.slot += 1;
+                return self.begin_slot(id);
+            }
+            let never = flow.jobs().filter(|job| job.state == JobState::Pending);
+            let never: Vec<JobId> = never.map(|job| job.id).collect();
+            let (tasks, jobs) = match flow.cancelled_by {
+                Some(_) => (TaskState::Cancelled, JobState::Cancelled),
+                None => (TaskState::Skipped, JobState::Skipped),
+            };
+            for job in never {
+                self.close_waiting(job, tasks);
+                self.shift_job(job, jobs);
+            }
+        }
+        self.update_flow(id);
+    }
+
+    /// Brings the flow's state in line with its jobs'. A flow that ended leaves the engine: its
+    /// parameters are erased, and whoever asks is told from the store.
+    pub(crate) fn update_flow(&mut self, id: FlowId) {
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        let state = flow.derived_state();
+        if state == flow.state {
+            return;
+        }
+        flow.state = state;
+        if state.is_final() {
+            flow.ended_at = Some(self.now);
+            for job in flow.jobs().filter(|job| !job.params.is_empty()) {
+                self.effects.push_back(Effect::Persist(Op::EraseParams(job.id)));
+            }
+        }
+        let (record, event) = (flow.record(), flow.event());
+        self.put(record);
+        self.publish(event);
+        if state.is_final()
+            && let Some(flow) = self.flows.remove(id)
+        {
+            self.ended.insert(id, (flow.audience, flow.request));
+        }
+    }
+
+    /// Removes an ended flow from the store, with everything about it.
+    pub(crate) fn forget_flow(&mut self, id: FlowId) {
+        if let Some(submission) = self.ended.remove(&id) {
+            self.requests.remove(&submission);
+            self.effects.push_back(Effect::Persist(Op::PruneFlow(id)));
+        }
+    }
+}

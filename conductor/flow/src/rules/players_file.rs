@@ -1,0 +1,78 @@
+//! A new players file: who joins, who goes, and what becomes of the work of those who go.
+
+use orchestra_model::{HostSet, TaskState};
+
+use crate::{
+    Engine,
+    effect::{Answer, CloseReason, Rejection},
+    ids::{PlayerIx, ReplyId},
+    tables::{flow::Flow, job::Job},
+};
+
+impl Engine {
+    pub(crate) fn load_roster(&mut self, reply: ReplyId, hosts: &HostSet, most_removed: u32) {
+        let (joining, gone) = self.roster.compare(hosts);
+        let removed = u32::try_from(gone.len()).unwrap_or(u32::MAX);
+        if removed > most_removed {
+            let players = self.roster.members();
+            let rejection = Rejection::TooManyRemoved { removed, players, most: most_removed };
+            return self.answer(reply, Answer::Rejected(rejection));
+        }
+        let added = u32::try_from(joining.len()).unwrap_or(u32::MAX);
+        for host in joining {
+            let known = self.roster.known(host).is_some();
+            let player = self.roster.intern(host);
+            if !known {
+                self.give_cells(player);
+            }
+            self.roster.set_member(player, true);
+            self.put(self.roster[player].record());
+            self.weigh(player);
+        }
+        self.remove_players(&gone);
+        // Whether these are stuck depends on who is left, or has come.
+        let jobs = self.flows.iter().flat_map(Flow::jobs);
+        self.changed.extend(jobs.filter(|job| job.is_one_of()).map(|job| job.id));
+        let players = self.roster.members();
+        self.answer(reply, Answer::Loaded { players, added, removed });
+    }
+
+    /// Tasks never sent become `cancelled`, those sent or running `lost`.
+    fn remove_players(&mut self, gone: &[PlayerIx]) {
+        if gone.is_empty() {
+            return;
+        }
+        let mut is_gone = vec![false; self.roster.indices().count()];
+        for player in gone.iter().copied() {
+            is_gone[player.index()] = true;
+            self.roster.set_member(player, false);
+            // The end of a session of one that is there is on record by itself.
+            let is_recorded = self.roster[player].attached();
+            if let Some(session) = self.roster[player].session {
+                self.detach(player, session);
+                self.close(player, session, CloseReason::Removed);
+            }
+            if !is_recorded {
+                self.put(self.roster[player].record());
+            }
+            self.lose_in_flight(player);
+            self.weigh(player);
+        }
+        for job in self.gathering.clone() {
+            self.await_quorum(job);
+        }
+        for task in self.waiting_for(|player| is_gone[player.index()]) {
+            let goes_elsewhere = |job| Job::is_one_of(job) && self.is_anybody_left(job);
+            if !self.job(task.job()).is_some_and(goes_elsewhere) {
+                self.withdraw(task);
+            }
+        }
+    }
+
+    /// Ends what was sent to a player that is no more of the fleet.
+    pub(crate) fn lose_in_flight(&mut self, player: PlayerIx) {
+        for flying in self.roster[player].in_flight.clone() {
+            self.finish(flying.task, TaskState::Lost, Some("player removed"));
+        }
+    }
+}

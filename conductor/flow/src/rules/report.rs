@@ -1,0 +1,242 @@
+//! What a player reports about orders: started, ended, refused.
+//!
+//! Everything durable on the player's side is acknowledged, after it is durable here: also what is
+//! late, unknown, or of another store, or the player would repeat it for ever. Only where the store may
+//! be an old copy, or the player is quarantined, is nothing acknowledged but reports of attempts that
+//! this store sent: whatever else the player has to say is evidence, and it keeps that.
+
+use orchestra_model::{
+    Millis, TaskState, Timestamp,
+    delivery::{
+        AttemptKey, EndBytes, EndSummary, KnownEnd, OrderNumber, Outcome, Refusal, Report, Term,
+    },
+    record::{EndRecord, Record},
+    time::believed,
+};
+
+use crate::{
+    Engine,
+    effect::Command,
+    ids::{PlayerIx, SessionId},
+    rules::holds::Left,
+    tables::{
+        job::Job,
+        task::{Exit, Moment, TaskRef},
+    },
+};
+
+impl Engine {
+    pub(crate) fn report(
+        &mut self,
+        player: PlayerIx,
+        session: SessionId,
+        report: Report<KnownEnd>,
+    ) {
+        if self.roster[player].session != Some(session) {
+            return;
+        }
+        let key = report.key();
+        let awaited = self.awaited(player, key);
+        let is_doubted = self.stale.is_some() || self.roster[player].quarantine.is_some();
+        let is_known = awaited.is_some() || self.is_late(player, key);
+        let is_about_term =
+            matches!(report, Report::Refused { refusal: Refusal::StaleTerm { .. }, .. });
+        if is_doubted && !is_known && !is_about_term {
+            return;
+        }
+        match report {
+            Report::Started { order, at, .. } => {
+                self.note_answered(player, key, order);
+                if let Some(task) = awaited {
+                    self.note_start(task, at);
+                }
+            }
+            Report::Ended { order, end: KnownEnd { summary, bytes }, .. } => {
+                self.note_answered(player, key, order);
+                match awaited {
+                    Some(task) => {
+                        self.keep_end(player, key, bytes, false);
+                        self.end_attempt(player, task, &summary);
+                    }
+                    None if is_known => self.keep_end(player, key, bytes, true),
+                    None => {}
+                }
+                self.forget_stranger(player, key);
+                self.send(player, session, Command::Acknowledge(key));
+            }
+            Report::Refused { refusal: Refusal::StaleTerm { seen, evidence }, .. } => {
+                // Says nothing of the attempt: it may have been started by an earlier word.
+                let proven = evidence.map_or(Term(0), |evidence| evidence.proof.term);
+                if proven > self.term {
+                    self.find_stale(format!(
+                        "player {} has proof of term {} of this store, which is at term {}",
+                        self.roster.host(player),
+                        proven.0,
+                        self.term.0,
+                    ));
+                } else if seen > self.term {
+                    self.doubt_term(player, seen);
+                }
+            }
+            Report::Refused { refusal, .. } => {
+                // This one the player has forgotten already.
+                let kept = refusal != Refusal::AlreadyAcknowledged;
+                if let Some(task) = awaited {
+                    self.refuse(player, task, &refusal);
+                }
+                self.forget_stranger(player, key);
+                if kept {
+                    self.send(player, session, Command::Acknowledge(key));
+                }
+            }
+        }
+    }
+
+    /// The task in flight on this player whose newest attempt this is.
+    fn awaited(&self, player: PlayerIx, key: AttemptKey) -> Option<TaskRef> {
+        if key.store != self.store {
+            return None;
+        }
+        let mut in_flight = self.roster[player].in_flight.iter().map(|flying| flying.task);
+        let task = in_flight.find(|task| task.job() == key.job)?;
+        let attempt = self.job(key.job)?.task(task.index).attempt;
+        (attempt == key.attempt).then_some(task)
+    }
+
+    /// Whether an end that nobody awaits is news: that of an attempt which was given up as lost. Of
+    /// flows that have ended only the store knows; there, a note never takes the place of an end.
+    fn is_late(&self, player: PlayerIx, key: AttemptKey) -> bool {
+        if key.store != self.store {
+            return false;
+        }
+        let Some(flow) = self.flows.get(key.job.flow) else {
+            return self.ended.contains_key(&key.job.flow);
+        };
+        flow.job(key.job).is_some_and(|job| {
+            let Some(place) = self.roster.place_among(&job.targets, player) else { return false };
+            let task = job.task(job.index_of(place));
+            // Of the attempts that it knows of, the store keeps the first end; of later ones, only
+            // where it may have lost that they were sent.
+            task.state == TaskState::Lost || key.attempt <= task.attempt
+        })
+    }
+
+    /// What a spool has answered for is below its mark for ever. If it is not, the spool is not
+    /// what it was.
+    fn note_answered(&mut self, player: PlayerIx, key: AttemptKey, order: OrderNumber) {
+        if key.store == self.store {
+            let player = &mut self.roster[player];
+            player.answered = player.answered.max(order.min(player.last_order));
+        }
+    }
+
+    fn keep_end(&mut self, player: PlayerIx, key: AttemptKey, end: EndBytes, late: bool) {
+        let (job, attempt, host) = (key.job, key.attempt, self.host(player));
+        self.put(Record::End(EndRecord { job, host, attempt, late, end }));
+    }
+
+    fn forget_stranger(&mut self, ix: PlayerIx, key: AttemptKey) {
+        let player = &mut self.roster[ix];
+        if let Some(at) = player.strangers.iter().position(|stranger| *stranger == key) {
+            player.strangers.swap_remove(at);
+            player.said_busy = false;
+            self.woken.insert(ix);
+        }
+    }
+
+    /// The process exists. Worth a write: a spool that does not know of it later has gone back to an
+    /// older state, and would start it a second time.
+    pub(crate) fn note_start(&mut self, task: TaskRef, at: Timestamp) {
+        let now = self.now;
+        let Some(job) = self.job_mut(task.job()) else { return };
+        if job.state_of(task.index) != TaskState::Sent {
+            return;
+        }
+        job.shift(task.index, TaskState::Running);
+        let known = job.task_mut(task.index);
+        let at = believed(at, known.sent_at.get().unwrap_or(now), now);
+        let started_at = &mut known.started_at;
+        match std::mem::replace(started_at, at.into()) == at.into() {
+            true => self.publish_task(task),
+            false => self.tell_task(task),
+        }
+    }
+
+    fn end_attempt(&mut self, player: PlayerIx, task: TaskRef, end: &EndSummary) {
+        let now = self.now;
+        let Some(job) = self.job_mut(task.job()) else { return };
+        let (state, detail) = match &end.outcome {
+            Outcome::Exited(0) => (TaskState::Ok, None),
+            Outcome::Exited(_) | Outcome::Signalled(_) => (TaskState::Failed, None),
+            Outcome::TimedOut => (TaskState::TimedOut, None),
+            Outcome::Cancelled => (TaskState::Cancelled, None),
+            Outcome::Lost(why) => (TaskState::Lost, Some(why.as_str())),
+        };
+        let goes_on = matches!(state, TaskState::Failed | TaskState::TimedOut) && job.is_open();
+        let (retries, delay) = (job.spec.retries, job.spec.retry_delay);
+        let known = job.task_mut(task.index);
+        known.exit = Exit::of(&end.outcome);
+        let sent_at = known.sent_at.get().unwrap_or(now);
+        let started_at = end.started_at.map(|at| believed(at, sent_at, now));
+        known.started_at = started_at.or(known.started_at.get()).into();
+        if goes_on && u32::from(known.retries) < retries {
+            known.retries += 1;
+            known.before = Some(state);
+            known.ended_at = now.into();
+            let due = (delay > Millis(0)).then(|| now.after(delay));
+            self.wait_again(task, player, Left::Down(state), due);
+        } else {
+            self.finish(task, state, detail);
+        }
+    }
+
+    /// The player's own word that the attempt did not start, and never will.
+    fn refuse(&mut self, player: PlayerIx, task: TaskRef, refusal: &Refusal) {
+        let Some(job) = self.job(task.job()) else { return };
+        if *refusal == Refusal::AlreadyAcknowledged {
+            return self.finish(task, TaskState::Lost, Some("the player has no trace of it"));
+        }
+        let cancelled = *refusal == Refusal::Cancelled && job.is_to_be_killed();
+        let (closed, moves) = (job.is_closed() || cancelled, self.may_move(job));
+        self.release(task, player, Left::Unstarted);
+        match refusal {
+            _ if closed => self.finish(task, TaskState::Cancelled, None),
+            // The player remembers cancels that a restored store has forgotten, and those of a job
+            // that was doomed until somebody retried it.
+            Refusal::Busy | Refusal::Stopping | Refusal::Cancelled => {
+                self.step_back(player, task, false);
+                self.hold_back(player);
+            }
+            _ if moves => self.step_back(player, task, true),
+            refusal => self.finish(task, TaskState::Refused, Some(&refusal.to_string())),
+        }
+    }
+
+    /// Whether a task that its player will never start may still find another: a one-of task that
+    /// is not there for a retry, while anybody is left.
+    fn may_move(&self, job: &Job) -> bool {
+        let is_left =
+            |place| Some(place) != job.choice.chosen && !job.choice.struck.contains(&place);
+        let mut places = (0..).zip(job.targets.iter());
+        job.is_one_of()
+            && job.task(0).before.is_none()
+            && places.any(|(place, player)| is_left(place) && self.roster[*player].member)
+    }
+
+    /// The task waits again. A one-of task may go to another player, for this one did not start it,
+    /// unless it is there for a retry; where the player would never start it, it is struck.
+    fn step_back(&mut self, player: PlayerIx, task: TaskRef, strike: bool) {
+        let moves = |job: &&mut Job| job.is_one_of() && job.task(0).before.is_none();
+        let goes_elsewhere = self.job_mut(task.job()).filter(moves).map(|job| {
+            // After a restart nothing binds it to this player.
+            job.task_mut(0).sent_at = Moment::NONE;
+        });
+        self.wait_again(task, player, Left::Unstarted, None);
+        let Some(job) = self.job_mut(task.job()).filter(|_| goes_elsewhere.is_some()) else {
+            return;
+        };
+        let struck = job.choice.chosen.take().filter(|_| strike);
+        job.choice.struck.extend(struck);
+        self.recount_choice(task.job());
+    }
+}

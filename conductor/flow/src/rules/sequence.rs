@@ -1,0 +1,230 @@
+//! Which hosts come after which, within the present slot of a flow: promise 19.
+//!
+//! A cell that others come after is a gate: it is closed while a task of the slot that counts in it
+//! is not ok. Tasks behind it lie in its queue, and are looked at again when nothing of it is open
+//! any more. Where something of it failed, those go on that may (`sequence_on_failure`), and the
+//! others queue again, for a person to help; once the job of what failed has ended, nobody can, and
+//! they are skipped.
+//!
+//! Every task of a job that is not `unthrottled` counts in the cells of its host, a one-of task in
+//! those of all candidates that are left to it. Those wait whose score changes their host; nobody
+//! waits for itself. A one-of task lies in the queues of the gates before some of its candidates,
+//! while it may be parked on the others.
+
+use std::collections::BTreeMap;
+
+use orchestra_model::{FlowId, JobId, TaskState, deployment::CellId, flow::SequenceOnFailure};
+
+use crate::{
+    Engine,
+    ids::PlayerIx,
+    tables::{
+        job::Job,
+        sequence::{cells_of, count},
+        task::{Parked, TaskRef},
+    },
+};
+
+impl Engine {
+    /// Counts the gates of a flow's present slot anew, and lets everybody who waits at one queue
+    /// again.
+    pub(crate) fn line_up(&mut self, id: FlowId) {
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        let before = std::mem::take(&mut flow.sequence);
+        for task in before.waiting() {
+            self.look_again(task);
+        }
+        let (ledger, roster) = (&self.ledger, &self.roster);
+        let Some(flow) = self.flows.get_mut(id).filter(|_| ledger.has_sequences()) else { return };
+        flow.sequence = count(ledger, roster, &flow.slots[flow.slot]);
+        let one_of = flow.slots[flow.slot].iter().filter(|job| job.is_one_of());
+        self.changed.extend(one_of.map(|job| job.id));
+    }
+
+    /// A one-of task has other candidates than before, and counts in the cells of these alone.
+    pub(crate) fn recount_choice(&mut self, id: JobId) {
+        if self.ledger.has_sequences() {
+            self.line_up(id.flow);
+        }
+    }
+
+    /// The gates of a flow's present slot as they should be, for the audit.
+    pub(crate) fn lined_up(&self, slot: &[Job]) -> BTreeMap<CellId, (u32, u32, bool)> {
+        count(&self.ledger, &self.roster, slot).counts()
+    }
+
+    /// Moves a task from one state to another in the gates that it is in, when that opens or closes
+    /// them.
+    pub(crate) fn step_in_line(&mut self, task: TaskRef, from: TaskState, to: TaskState) {
+        if !self.ledger.has_sequences() {
+            return;
+        }
+        let Some(flow) = self.flows.get_mut(task.job().flow) else { return };
+        // Tasks of later slots end too, when their players are removed.
+        let is_present = usize::from(task.job().slot) == flow.slot + 1;
+        if flow.sequence.is_empty() || !is_present || (!from.is_final() && !to.is_final()) {
+            return;
+        }
+        let mut sequence = std::mem::take(&mut flow.sequence);
+        let Some(job) = flow.job(task.job()) else { return };
+        let mut through = Vec::new();
+        for cell in cells_of(&self.ledger, &self.roster, job, task.index) {
+            let Some(gate) = sequence.0.get_mut(&cell) else { continue };
+            let counts = |state: TaskState| {
+                (
+                    u32::from(!state.is_final()),
+                    u32::from(state.is_final() && state != TaskState::Ok),
+                )
+            };
+            let ((open, failed), (now_open, now_failed)) = (counts(from), counts(to));
+            gate.open = gate.open + now_open - open;
+            gate.failed = gate.failed + now_failed - failed;
+            // One that is open may be the waiter's own.
+            if gate.open <= 1 {
+                through.extend(std::mem::take(&mut gate.waiting));
+            }
+        }
+        flow.sequence = sequence;
+        // One-of tasks may be parked on a player that stood behind it, and not in line.
+        let one_of = flow.slots[flow.slot].iter().filter(|job| job.is_one_of());
+        self.changed.extend(one_of.map(|job| job.id));
+        for task in through {
+            self.look_again(task);
+        }
+    }
+
+    /// A player has told what it offers, or its host has come down: what stands in line there may be
+    /// no change at all, or have had its turn.
+    pub(crate) fn look_again_on(&mut self, player: PlayerIx) {
+        let mut looks = Vec::new();
+        for flow in self.flows.iter().filter(|flow| !flow.sequence.is_empty()) {
+            for job in &flow.slots[flow.slot] {
+                let waits = job.sequenced > 0 || (job.is_one_of() && job.waiting() > 0);
+                if !waits {
+                    continue;
+                }
+                let changes = self.roster[player].is_disruptive(&job.spec.score);
+                let place = self.roster.place_among(&job.targets, player);
+                let index = place.map(|place| job.index_of(place));
+                let look = index.filter(|index| !changes || job.is_returning(*index));
+                looks.extend(look.map(|index| TaskRef::new(job.id, index)));
+            }
+        }
+        for task in looks {
+            self.leave_line(task);
+            self.look_again(task);
+        }
+    }
+
+    /// A host counts as down no more: a one-of task that may return to it may have nobody left to
+    /// wait for but those before it.
+    pub(crate) fn note_returning(&mut self) {
+        let in_line = self.flows.iter().filter(|flow| !flow.sequence.is_empty());
+        let jobs = in_line.flat_map(|flow| &flow.slots[flow.slot]);
+        let returning = jobs.filter(|job| job.is_one_of() && job.is_returning(0));
+        self.changed.extend(returning.map(|job| job.id));
+    }
+
+    /// Lets the job look at a task that waited in line, if it still does.
+    fn look_again(&mut self, task: TaskRef) {
+        let Some(job) = self.job_mut(task.job()).filter(|job| !job.is_closed()) else { return };
+        let waits = match job.place_of(task.index) {
+            // A one-of task may be parked on other candidates meanwhile.
+            Parked::Player => job.is_one_of(),
+            place => place == Parked::Sequence,
+        };
+        if waits && job.state_of(task.index) == TaskState::Waiting {
+            job.park(task.index, Parked::Ready);
+            self.leave_behind(task.job());
+            self.enqueue(task.job());
+        }
+    }
+
+    /// The first cell whose hosts come before a task's and are not done; of a one-of task, where
+    /// none of its candidates may go.
+    pub(crate) fn sequence_gate(&self, job: &Job, index: u32) -> Option<CellId> {
+        if !job.is_one_of() {
+            return self.gate_before(job, index, job.targets[index as usize]);
+        }
+        let gates = job.candidates().map(|(_, player)| self.gate_before(job, 0, player));
+        let gates: Option<Vec<CellId>> = gates.collect();
+        gates?.first().copied()
+    }
+
+    /// The first cell whose hosts come before a player's, and are not done, for a task of this job.
+    pub(crate) fn gate_before(&self, job: &Job, index: u32, player: PlayerIx) -> Option<CellId> {
+        if !self.ledger.has_sequences() {
+            return None;
+        }
+        let flow = self.flows.get(job.id.flow).filter(|flow| !flow.sequence.is_empty())?;
+        let player = &self.roster[player];
+        if job.spec.unthrottled || !player.is_disruptive(&job.spec.score) {
+            return None;
+        }
+        // What has left its host down has begun: its further attempt must not wait for hosts that
+        // may themselves wait for the cells which this one keeps.
+        if job.is_returning(index) && player.down.is_some() {
+            return None;
+        }
+        let is_own = |cell: &CellId| match job.is_one_of() {
+            true => cells_of(&self.ledger, &self.roster, job, 0).contains(cell),
+            false => player.cells.contains(cell),
+        };
+        let is_closed = |cell: &CellId| {
+            let gate = flow.sequence.0.get(cell);
+            gate.is_some_and(|gate| {
+                let own = u32::from(gate.open > 0 && is_own(cell));
+                gate.is_closed(own, job.spec.sequence_on_failure)
+            })
+        };
+        let before = player.cells.iter().flat_map(|cell| self.ledger.before(*cell));
+        before.copied().find(is_closed)
+    }
+
+    /// Puts a task into the queue of a closed gate; skips it where that would be in vain.
+    pub(crate) fn stand_in_line(&mut self, task: TaskRef, cell: CellId) {
+        if self.is_in_vain(task.job(), cell) {
+            let why =
+                format!("{} did not all end ok before it", self.deployments().cells()[cell].key);
+            let Some(job) = self.job(task.job()) else { return };
+            let state = job.task(task.index).given_up_as(TaskState::Skipped);
+            return self.finish(task, state, Some(&why));
+        }
+        self.stand_in_lines(task, [cell]);
+        if let Some(job) = self.job_mut(task.job()) {
+            job.park(task.index, Parked::Sequence);
+        }
+        self.changed.insert(task.job());
+    }
+
+    /// Whether nobody can open a gate for this job any more.
+    pub(crate) fn is_in_vain(&self, id: JobId, cell: CellId) -> bool {
+        self.flows.get(id.flow).is_some_and(|flow| {
+            let waits = |job: &Job| job.spec.sequence_on_failure == SequenceOnFailure::Wait;
+            flow.sequence.is_lost(cell) && flow.job(id).is_some_and(waits)
+        })
+    }
+
+    /// Puts a task into the queues of gates; how it is parked, the caller says.
+    pub(crate) fn stand_in_lines(
+        &mut self,
+        task: TaskRef,
+        cells: impl IntoIterator<Item = CellId>,
+    ) {
+        let Some(flow) = self.flows.get_mut(task.job().flow) else { return };
+        for cell in cells {
+            if let Some(gate) = flow.sequence.0.get_mut(&cell) {
+                gate.waiting.insert(task);
+            }
+        }
+    }
+
+    /// Takes a task out of the queue of its gate.
+    pub(crate) fn leave_line(&mut self, task: TaskRef) {
+        if let Some(flow) = self.flows.get_mut(task.job().flow) {
+            for gate in flow.sequence.0.values_mut() {
+                gate.waiting.remove(&task);
+            }
+        }
+    }
+}

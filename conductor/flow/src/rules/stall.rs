@@ -1,0 +1,74 @@
+//! When nobody but a person can help: which jobs are stuck, by the local rule of dead gates.
+//!
+//! A job is *stuck* when nothing of it is in flight, on a timer, or about to be looked at, and
+//! every task that waits does so for a dead gate: a cell that only a person can make room in
+//! (`rules/holds`), or a canary that failed. Those who wait for predecessors in the same slot, or for the
+//! canary, have nothing to hope for either once all the others are stuck: what they wait for waits
+//! itself, or has failed for good. A flow is *stalled* when all its open jobs are stuck.
+//!
+//! So it is enough to look when a job has nothing in flight, and again when a cell of it has died
+//! or come back to life.
+
+use orchestra_model::{JobId, JobState, record::Impact};
+
+use crate::{
+    Engine,
+    ids::{PlayerIx, TaskKind},
+    tables::job::Job,
+};
+
+impl Engine {
+    /// Looks whether a job is stuck, and lets its flow follow.
+    pub(crate) fn note_stall(&mut self, id: JobId) {
+        let Some(job) = self.job(id) else { return };
+        let stuck = self.is_stuck(job);
+        let Some(flow) = self.flows.get_mut(id.flow) else { return };
+        flow.set_stuck(id, stuck);
+        if flow.state != flow.derived_state() {
+            self.update_flow(id.flow);
+        }
+    }
+
+    /// Whether nothing of the job goes on and only a person can help.
+    pub(crate) fn is_stuck(&self, job: &Job) -> bool {
+        let moves = job.queued
+            || job.counts.in_flight() > 0
+            || job.delayed > 0
+            || job.absent > 0
+            || !job.ready.is_empty()
+            || job.cursor < job.admitted();
+        if moves || !job.may_start() || job.state != JobState::Running || job.waiting() == 0 {
+            return false;
+        }
+        // Once all of the canary is ok, time or a promotion lets the others go.
+        let canary = &job.canary;
+        if !canary.is_open && canary.ok == canary.tasks {
+            return false;
+        }
+        let is_dead = |player: PlayerIx| self.is_dead_for(player, &job.kind);
+        let is_behind = |player: PlayerIx| self.gate_before(job, 0, player).is_some();
+        match job.is_one_of() {
+            true => {
+                !job.is_parked(0)
+                    || job
+                        .candidates()
+                        .filter(|(_, player)| self.roster[*player].member)
+                        .all(|(_, player)| is_dead(player) || is_behind(player))
+            }
+            false => (0..job.parked_below())
+                .filter(|index| job.is_parked(*index))
+                .all(|index| is_dead(job.targets[index as usize])),
+        }
+    }
+
+    /// Whether only a person can let a task of this kind start on this player.
+    pub(crate) fn is_dead_for(&self, ix: PlayerIx, kind: &TaskKind) -> bool {
+        let player = &self.roster[ix];
+        player.attached()
+            && player.drained.is_none()
+            && !player.holds()
+            && player.impact(kind) == Impact::Holds
+            && player.waits_for_room
+            && self.ledger.is_dead_in(&player.cells)
+    }
+}

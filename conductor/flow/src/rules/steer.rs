@@ -1,0 +1,179 @@
+//! What operators steer while a flow is alive: pause and resume, promotion, further attempts, drains.
+
+use orchestra_model::{
+    AudienceName, FlowId, FlowState, HostSet, JobId, JobState, TaskState, record::Drain,
+};
+
+use crate::{
+    Engine,
+    effect::{Answer, Rejection},
+    ids::ReplyId,
+    tables::{job::Job, task::TaskRef},
+};
+
+impl Engine {
+    // ---- pause and resume ----
+
+    pub(crate) fn pause(&mut self, reply: ReplyId, id: FlowId, by: AudienceName) {
+        let Some(flow) = self.flows.get_mut(id) else { return self.know_no_flow(reply, id) };
+        if flow.cancelled_by.is_some() {
+            return self.answer(reply, Answer::Rejected(Rejection::Cancelling(id)));
+        }
+        if flow.paused_by.is_none() {
+            flow.paused_by = Some(by);
+            self.set_paused(id, true);
+        }
+        self.answer_state(reply, id);
+    }
+
+    pub(crate) fn unpause(&mut self, reply: ReplyId, id: FlowId) {
+        let Some(flow) = self.flows.get_mut(id) else { return self.know_no_flow(reply, id) };
+        if flow.paused_by.take().is_some() {
+            self.set_paused(id, false);
+        }
+        self.answer_state(reply, id);
+    }
+
+    fn set_paused(&mut self, id: FlowId, paused: bool) {
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        for job in flow.slots.iter_mut().flatten() {
+            job.paused = paused;
+        }
+        let open = flow.jobs().filter(|job| job.state == JobState::Running);
+        let open: Vec<JobId> = open.map(|job| job.id).collect();
+        let record = flow.record();
+        self.put(record);
+        for job in open {
+            self.enqueue(job);
+            self.changed.insert(job);
+        }
+        self.settle();
+        self.update_flow(id);
+    }
+
+    pub(crate) fn know_no_flow(&mut self, reply: ReplyId, id: FlowId) {
+        self.answer(reply, Answer::Rejected(Rejection::UnknownFlow(id)));
+    }
+
+    fn answer_state(&mut self, reply: ReplyId, id: FlowId) {
+        let state = self.flows.get(id).map_or(FlowState::Failed, |flow| flow.state);
+        self.answer(reply, Answer::Changed { flow: id, state });
+    }
+
+    // ---- promotion ----
+
+    pub(crate) fn promote(
+        &mut self,
+        reply: ReplyId,
+        id: FlowId,
+        job: Option<JobId>,
+        by: &AudienceName,
+    ) {
+        let Some(flow) = self.flows.get(id) else { return self.know_no_flow(reply, id) };
+        let is_meant = |of: &&Job| {
+            job.is_none_or(|job| job == of.id)
+                && !of.canary.is_open
+                && of.state == JobState::Running
+        };
+        let jobs: Vec<JobId> = flow.jobs().filter(is_meant).map(|job| job.id).collect();
+        if jobs.is_empty() {
+            return self.answer(reply, Answer::Rejected(Rejection::NothingToPromote(id)));
+        }
+        for id in jobs {
+            let Some(job) = self.job_mut(id) else { continue };
+            job.canary.is_open = true;
+            job.canary.promoted_by = Some(by.clone());
+            let record = job.record();
+            self.put(record);
+            self.enqueue(id);
+            self.changed.insert(id);
+        }
+        self.settle();
+        self.answer_state(reply, id);
+    }
+
+    // ---- further attempts ----
+
+    /// Gives tasks that ended and are not ok a further attempt, in jobs that have not ended.
+    pub(crate) fn retry(
+        &mut self,
+        reply: ReplyId,
+        id: FlowId,
+        job: Option<JobId>,
+        hosts: Option<&HostSet>,
+    ) {
+        let Some(flow) = self.flows.get(id) else { return self.know_no_flow(reply, id) };
+        if flow.cancelled_by.is_some() {
+            return self.answer(reply, Answer::Rejected(Rejection::Cancelling(id)));
+        }
+        let is_meant = |of: &&Job| {
+            let alive = matches!(of.state, JobState::Running | JobState::Doomed);
+            alive && !of.is_closed() && job.is_none_or(|job| job == of.id)
+        };
+        let mut tasks = Vec::new();
+        for job in flow.jobs().filter(is_meant) {
+            for (index, task) in job.known_tasks() {
+                let on_host = || {
+                    let player = job.player_of(index);
+                    hosts.is_none_or(|hosts| {
+                        player.is_some_and(|player| hosts.contains(self.roster.host(player)))
+                    })
+                };
+                if task.state.is_final() && task.state != TaskState::Ok && on_host() {
+                    tasks.push(TaskRef::new(job.id, index));
+                }
+            }
+        }
+        if tasks.is_empty() {
+            return self.answer(reply, Answer::Rejected(Rejection::NothingToRetry(id)));
+        }
+        for task in &tasks {
+            self.reopen(*task);
+        }
+        self.settle();
+        let tasks = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
+        self.answer(reply, Answer::Retried { flow: id, tasks });
+    }
+
+    fn reopen(&mut self, task: TaskRef) {
+        let Some(job) = self.job_mut(task.job()) else { return };
+        let was = job.state_of(task.index);
+        job.reopen(task.index);
+        let returns = job.is_returning(task.index).then(|| job.player_of(task.index)).flatten();
+        if let Some(player) = returns {
+            self.roster[player].returning += 1;
+            self.weigh(player);
+        }
+        self.tell_task(task);
+        self.step_in_line(task, was, TaskState::Waiting);
+        self.enqueue(task.job());
+        self.changed.insert(task.job());
+    }
+
+    // ---- drains ----
+
+    /// Drains players, or lets them work again.
+    pub(crate) fn drain(&mut self, reply: ReplyId, hosts: &HostSet, drain: Option<&Drain>) {
+        let unknown = hosts.unknown(|host| self.roster.member(host).is_some());
+        if !unknown.is_empty() {
+            return self.answer(reply, Answer::Rejected(Rejection::UnknownPlayers(unknown)));
+        }
+        let (mut news, mut in_flight) = (Vec::new(), 0);
+        for host in hosts {
+            let Some(ix) = self.roster.member(host) else { continue };
+            let player = &mut self.roster[ix];
+            in_flight += u32::try_from(player.in_flight.len()).unwrap_or(u32::MAX);
+            if player.drained.is_some() == drain.is_some() {
+                continue;
+            }
+            player.drained = drain.cloned().map(Box::new);
+            let record = player.record();
+            let jobs: Vec<JobId> = player.parked().map(TaskRef::job).collect();
+            self.put(record);
+            self.changed.extend(jobs);
+            self.woken.insert(ix);
+            news.push(host.clone());
+        }
+        self.answer(reply, Answer::Drained { hosts: HostSet::from_names(news), in_flight });
+    }
+}

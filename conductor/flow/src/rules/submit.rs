@@ -1,0 +1,211 @@
+//! A flow comes in: checked whole, stored whole, begun.
+
+use std::sync::Arc;
+
+use orchestra_model::{
+    AudienceName, FlowId, FlowState, HostName, HostSet, JobId, JobState,
+    delivery::RequestId,
+    flow::{JobSpec, Scope, SlotSpec},
+    record::{CHUNK_BYTES, ParamsRecord, Record, SpecChunk, TargetsChunk},
+    thresholds::Thresholds,
+};
+
+use crate::{
+    Engine, Submission,
+    effect::{Answer, Rejection},
+    ids::PlayerIx,
+    tables::{
+        flow::{Flow, Tally, shown},
+        job::Job,
+        sequence::Sequence,
+    },
+};
+
+impl Engine {
+    pub(crate) fn submit(&mut self, submission: Submission) {
+        let reply = submission.reply;
+        let request = (submission.audience.clone(), submission.request);
+        if let Some(flow) = self.requests.get(&request) {
+            let answer = Answer::Submitted { flow: *flow, repeated: true };
+            return self.answer(reply, answer);
+        }
+        match self.accept(submission) {
+            Ok(flow) => {
+                self.requests.insert(request, flow);
+                let retry_of = self.flows.get(flow).and_then(|flow| flow.retry_of);
+                if let Some(ended) = retry_of {
+                    self.hand_over_holds(ended, flow);
+                }
+                self.answer(reply, Answer::Submitted { flow, repeated: false });
+                self.begin_slot(flow);
+            }
+            Err(rejection) => self.answer(reply, Answer::Rejected(rejection)),
+        }
+    }
+
+    /// The flow of a request that was taken in, and be it not on disk yet.
+    pub fn submitted(&self, audience: &AudienceName, request: RequestId) -> Option<FlowId> {
+        self.requests.get(&(audience.clone(), request)).copied()
+    }
+
+    /// Checks everything before anything is changed.
+    fn accept(&mut self, submission: Submission) -> Result<FlowId, Rejection> {
+        submission.spec.check().map_err(Rejection::Invalid)?;
+        let id = self.next_flow;
+        if id >= FlowId::MAX {
+            return Err(Rejection::NoMoreFlows);
+        }
+        let (tasks, most) = (count_tasks(&submission), self.settings.most_tasks);
+        if tasks > most {
+            return Err(Rejection::TooManyTasks { tasks, most });
+        }
+        let players = self.resolve_all(&submission)?;
+        let thresholds = resolve_limits(&submission)?;
+        self.check_conflicts(&submission)?;
+
+        self.next_flow = id.next();
+        self.put(Record::NextFlow(self.next_flow));
+        for (index, bytes) in (0..).zip(submission.spec_bytes.chunks(CHUNK_BYTES)) {
+            self.put(Record::Spec(SpecChunk { flow: id, index, bytes: bytes.into() }));
+        }
+        let Submission { request, audience, spec, targets, mut params, retry_of, mac, .. } =
+            submission;
+        let mut slots = Vec::with_capacity(spec.slots.len());
+        let mut thresholds = thresholds.into_iter();
+        let parts = spec.slots.into_iter().zip(&targets).zip(players);
+        for (slot, ((spec, targets), players)) in (1_u16..).zip(parts) {
+            let mut jobs = Vec::with_capacity(spec.jobs.len());
+            let parts = spec.jobs.into_iter().zip(targets).zip(players).zip(thresholds.by_ref());
+            for (job, (((spec, hosts), players), thresholds)) in (1_u16..).zip(parts) {
+                let job = JobId { flow: id, slot, job };
+                let params = params.remove(&(slot, job.job)).unwrap_or_default();
+                let folded = hosts.to_string();
+                self.put_targets(job, &folded);
+                if !params.is_empty() {
+                    self.put(Record::Params(ParamsRecord { job, params: params.clone() }));
+                }
+                let job = Job::new(job, spec, params, players, shown(&folded), thresholds);
+                self.put(job.record());
+                jobs.push(job);
+            }
+            slots.push(jobs);
+        }
+        let flow = Flow {
+            id,
+            request,
+            audience,
+            name: spec.name,
+            state: FlowState::Pending,
+            submitted_at: self.now,
+            ended_at: None,
+            cancelled_by: None,
+            paused_by: None,
+            retry_of,
+            request_mac: mac,
+            slots,
+            slot: 0,
+            tally: Tally::default(),
+            sequence: Sequence::default(),
+            changes: 0,
+        };
+        self.put(flow.record());
+        self.flows.insert(flow);
+        Ok(id)
+    }
+
+    /// The players of each job, slot by slot.
+    fn resolve_all(&self, submission: &Submission) -> Result<Vec<Vec<Players>>, Rejection> {
+        let Submission { spec, targets, .. } = submission;
+        let none = HostSet::default();
+        let of_slot = |(at, slot): (usize, &SlotSpec)| {
+            let sets = targets.get(at);
+            let set = |job: usize| sets.and_then(|sets| sets.get(job)).unwrap_or(&none);
+            let jobs = slot.jobs.iter().enumerate();
+            jobs.map(|(at, job)| self.resolve(job, set(at))).collect()
+        };
+        spec.slots.iter().enumerate().map(of_slot).collect()
+    }
+
+    /// Hosts of one slot must not wait for each other for ever.
+    fn check_conflicts(&self, submission: &Submission) -> Result<(), Rejection> {
+        let cells = self.deployments().cells();
+        if !cells.may_conflict() {
+            return Ok(());
+        }
+        let slots = submission.spec.slots.iter().zip(&submission.targets);
+        for (slot, (spec, sets)) in (1..).zip(slots) {
+            let jobs = spec.jobs.iter().zip(sets);
+            // Only changes wait for anybody.
+            let changes = |job: &JobSpec, host: &HostName| {
+                let player = self.roster.member(host).map(|ix| &self.roster[ix]);
+                !job.unthrottled && player.is_some_and(|player| player.is_disruptive(&job.score))
+            };
+            let hosts = jobs.flat_map(|(job, set)| set.iter().filter(move |h| changes(job, h)));
+            let conflicts = cells.conflicts(&HostSet::from_names(hosts.cloned()));
+            if !conflicts.is_empty() {
+                return Err(Rejection::Conflicts { slot, conflicts });
+            }
+        }
+        Ok(())
+    }
+
+    fn resolve(&self, job: &JobSpec, hosts: &HostSet) -> Result<Players, Rejection> {
+        if hosts.is_empty() {
+            return Err(Rejection::NoHosts(job.name.clone()));
+        }
+        let players: Option<Players> = hosts.iter().map(|host| self.roster.member(host)).collect();
+        players.ok_or_else(|| {
+            let unknown = hosts.unknown(|host| self.roster.member(host).is_some());
+            Rejection::UnknownHosts(job.name.clone(), unknown)
+        })
+    }
+
+    fn put_targets(&mut self, job: JobId, folded: &str) {
+        // Folded host sets are ASCII, so any cut falls between characters.
+        for (index, chunk) in (0..).zip(folded.as_bytes().chunks(CHUNK_BYTES)) {
+            let text = String::from_utf8_lossy(chunk).as_ref().into();
+            self.put(Record::Targets(TargetsChunk { job, index, text }));
+        }
+    }
+
+    /// Begins the flow's present slot, or what is left to begin of it.
+    pub(crate) fn begin_slot(&mut self, id: FlowId) {
+        let Some(flow) = self.flows.get(id) else { return };
+        let pending = flow.slots[flow.slot].iter().filter(|job| job.state == JobState::Pending);
+        let jobs: Vec<JobId> = pending.map(|job| job.id).collect();
+        self.line_up(id);
+        for job in jobs {
+            self.shift_job(job, JobState::Running);
+            self.await_quorum(job);
+            self.enqueue(job);
+            // All of its players may have been removed meanwhile.
+            self.changed.insert(job);
+        }
+        self.update_flow(id);
+    }
+}
+
+/// The players of a job, in host-set order.
+type Players = Arc<[PlayerIx]>;
+
+/// What the limits of all jobs come to, slot by slot: from here on the numbers alone count.
+fn resolve_limits(submission: &Submission) -> Result<Vec<Thresholds>, Rejection> {
+    let slots = submission.spec.slots.iter().zip(&submission.targets);
+    let jobs = slots.flat_map(|(slot, sets)| slot.jobs.iter().zip(sets));
+    let of_job = |(job, hosts): (&JobSpec, &HostSet)| {
+        let hosts = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+        Thresholds::of(job, hosts, submission.excess)
+            .map_err(|above| Rejection::AboveHosts(job.name.clone(), above))
+    };
+    jobs.map(of_job).collect()
+}
+
+fn count_tasks(submission: &Submission) -> u64 {
+    let slots = submission.spec.slots.iter().zip(&submission.targets);
+    let jobs = slots.flat_map(|(slot, sets)| slot.jobs.iter().zip(sets));
+    jobs.map(|(job, hosts)| match job.scope {
+        Scope::All => hosts.len() as u64,
+        Scope::One => 1,
+    })
+    .sum()
+}

@@ -1,0 +1,54 @@
+//! Clearing players' queues of entries that are no more meant: of jobs that were closed, and of
+//! one-of tasks that found their player. A few at a time; until then such an entry is dropped when
+//! it comes up.
+
+use orchestra_model::JobId;
+
+use crate::{
+    Engine,
+    tables::{deadlines::Deadline, leftover::Leftover, task::TaskRef},
+};
+
+/// Most queues that one turn looks into.
+const TURN: u32 = 256;
+
+impl Engine {
+    /// Notes that a one-of job's task has left the queues that it was in, all but one.
+    pub(crate) fn leave_behind(&mut self, id: JobId) {
+        if let Some(job) = self.job(id).filter(|job| job.is_one_of()) {
+            let leftover = Leftover::of(job);
+            self.leftovers.push_back(leftover);
+        }
+    }
+
+    /// Takes leftover entries out of players' queues, up to a bound.
+    pub(crate) fn sweep(&mut self) {
+        for _ in 0..TURN {
+            let Some(leftover) = self.leftovers.front_mut() else { return };
+            let Some(place) = leftover.left.checked_sub(1) else {
+                self.leftovers.pop_front();
+                continue;
+            };
+            leftover.left = place;
+            let entry = TaskRef::new(leftover.job, place);
+            // A one-of task may have queued anew meanwhile.
+            let is_meant = self.flows.job(entry.job()).is_some_and(|job| job.awaits(place));
+            if is_meant {
+                continue;
+            }
+            let (ix, give_up) = (leftover.targets[place as usize], leftover.give_up);
+            let player = &mut self.roster[ix];
+            if !player.unpark(&leftover.kind, entry) {
+                continue;
+            }
+            let (away, detached_at) = (!player.attached(), player.detached_at);
+            if let (Some((started_at, patience)), true) = (give_up, away) {
+                let at = self.give_up_at(started_at, detached_at, patience);
+                self.deadlines.remove(at, Deadline::GiveUp(entry));
+            }
+            self.weigh(ix);
+            // It may have been an exclusive one that others queued behind.
+            self.woken.insert(ix);
+        }
+    }
+}

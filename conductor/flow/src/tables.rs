@@ -1,0 +1,18 @@
+//! What is known: the tables of players, flows, jobs and tasks, of cells and of those who wait for room
+//! in them. They see each other and the model, and nothing of the engine that keeps them.
+
+pub(crate) mod deadlines;
+pub(crate) mod few;
+pub(crate) mod flow;
+pub(crate) mod flows;
+pub(crate) mod job;
+pub(crate) mod ledger;
+pub(crate) mod leftover;
+pub(crate) mod parties;
+pub(crate) mod player;
+pub(crate) mod quarantine;
+pub(crate) mod queues;
+pub(crate) mod roster;
+pub(crate) mod sequence;
+pub(crate) mod task;
+pub(crate) mod tasks;

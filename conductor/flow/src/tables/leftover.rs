@@ -1,0 +1,35 @@
+//! What may lie in players' queues and waits no more.
+
+use std::sync::Arc;
+
+use orchestra_model::{JobId, Millis, Timestamp};
+
+use crate::{
+    ids::{PlayerIx, TaskKind},
+    tables::job::Job,
+};
+
+/// What may lie in players' queues: the entries of the first `left` targets of a job.
+#[derive(Clone, Debug)]
+pub(crate) struct Leftover {
+    pub(crate) job: JobId,
+    pub(crate) kind: Arc<TaskKind>,
+    pub(crate) targets: Arc<[PlayerIx]>,
+    pub(crate) left: u32,
+    /// When the job began, and how long its tasks wait for an absent player.
+    pub(crate) give_up: Option<(Option<Timestamp>, Millis)>,
+}
+
+impl Leftover {
+    pub(crate) fn of(job: &Job) -> Self {
+        let hosts = || u32::try_from(job.targets.len()).unwrap_or(u32::MAX);
+        let left = if job.is_one_of() { hosts() } else { job.parked_below() };
+        Self {
+            job: job.id,
+            kind: Arc::clone(&job.kind),
+            targets: Arc::clone(&job.targets),
+            left,
+            give_up: job.spec.give_up_after.map(|patience| (job.started_at, patience)),
+        }
+    }
+}

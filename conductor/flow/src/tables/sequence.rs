@@ -1,0 +1,94 @@
+//! The gates of a flow's present slot: the cells that others come after, and who waits for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use orchestra_model::{JobState, TaskState, deployment::CellId, flow::SequenceOnFailure};
+
+use crate::{
+    ids::PlayerIx,
+    tables::{job::Job, ledger::Ledger, roster::Roster, task::TaskRef},
+};
+
+/// The gates of a flow's present slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sequence(pub(crate) BTreeMap<CellId, Gate>);
+
+/// A cell that others come after, with what of it is in the slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Gate {
+    /// Tasks that are not final.
+    pub(crate) open: u32,
+    /// Tasks that ended otherwise than ok.
+    pub(crate) failed: u32,
+    /// One of them was of a job that has ended, so that it never will be ok.
+    pub(crate) lost: bool,
+    /// Who waits here.
+    pub(crate) waiting: BTreeSet<TaskRef>,
+}
+
+impl Sequence {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What was counted and who waits, for the audit.
+    pub(crate) fn counts(&self) -> BTreeMap<CellId, (u32, u32, bool)> {
+        self.0.iter().map(|(cell, gate)| (*cell, (gate.open, gate.failed, gate.lost))).collect()
+    }
+
+    /// Whether what failed of a cell never will be ok.
+    pub(crate) fn is_lost(&self, cell: CellId) -> bool {
+        self.0.get(&cell).is_some_and(|gate| gate.lost)
+    }
+
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = TaskRef> {
+        self.0.values().flat_map(|gate| gate.waiting.iter().copied())
+    }
+
+    /// Counts a task in the gates that it is in.
+    fn count(&mut self, cells: &BTreeSet<CellId>, state: TaskState, job: JobState) {
+        for cell in cells {
+            let gate = self.0.entry(*cell).or_default();
+            let failed = state.is_final() && state != TaskState::Ok;
+            gate.open += u32::from(!state.is_final());
+            gate.failed += u32::from(failed);
+            gate.lost |= failed && job.is_final();
+        }
+    }
+}
+
+impl Gate {
+    /// Whether it stops whoever would, or would not, go on after failures.
+    pub(crate) fn is_closed(&self, own: u32, policy: SequenceOnFailure) -> bool {
+        self.open > own || (self.failed > 0 && policy == SequenceOnFailure::Wait)
+    }
+}
+
+/// The cells that others come after and in which this task counts.
+pub(crate) fn cells_of(
+    ledger: &Ledger,
+    roster: &Roster,
+    job: &Job,
+    index: u32,
+) -> BTreeSet<CellId> {
+    if job.spec.unthrottled {
+        return BTreeSet::new();
+    }
+    let players: Vec<PlayerIx> = match job.is_one_of() {
+        true => job.candidates().map(|(_, player)| player).collect(),
+        false => vec![job.targets[index as usize]],
+    };
+    let cells = players.iter().flat_map(|player| roster[*player].cells.iter().copied());
+    cells.filter(|cell| ledger.leads(*cell)).collect()
+}
+
+pub(crate) fn count(ledger: &Ledger, roster: &Roster, slot: &[Job]) -> Sequence {
+    let mut sequence = Sequence::default();
+    for job in slot.iter().filter(|job| !job.spec.unthrottled) {
+        for index in 0..job.total() {
+            let cells = cells_of(ledger, roster, job, index);
+            sequence.count(&cells, job.state_of(index), job.state);
+        }
+    }
+    sequence
+}

@@ -1,0 +1,8 @@
+//! What is told of the state: they look at everything and change nothing.
+
+mod absence;
+pub(crate) mod audit;
+mod cells;
+mod explain;
+pub(crate) mod plan;
+mod status;

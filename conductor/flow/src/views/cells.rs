@@ -1,0 +1,78 @@
+//! What is told of cells and of the hosts that hold them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use orchestra_model::{
+    Deployments, FlowId, JobId,
+    ledger::{CellStatus, Holder},
+    record::Impact,
+};
+
+use crate::{
+    Engine,
+    ids::PlayerIx,
+    tables::{player::Player, task::TaskRef},
+};
+
+impl Engine {
+    /// The deployments in force.
+    pub fn deployments(&self) -> &Arc<Deployments> {
+        &self.ledger.deployments
+    }
+
+    /// What is to be told of at most `limit` cells from place `from` on, in the order of their keys.
+    /// Looks at each of their hosts.
+    pub fn cell_status(&self, from: usize, limit: usize) -> Vec<CellStatus> {
+        let cells = self.ledger.deployments.cells();
+        let end = from.saturating_add(limit).min(cells.as_slice().len());
+        let page = cells.iter().take(end).skip(from);
+        page.map(|(id, cell)| {
+            let players = cell.hosts.iter().filter_map(|host| self.roster.known(host));
+            let holders = players.filter(|ix| self.roster[*ix].holds());
+            let mut waiting: BTreeMap<FlowId, u32> = BTreeMap::new();
+            for ix in self.ledger.waiting_for(id) {
+                for flow in self.flows_waiting_at(ix) {
+                    *waiting.entry(flow).or_default() += 1;
+                }
+            }
+            CellStatus {
+                key: cell.key.clone(),
+                hosts: u32::try_from(cell.hosts.len()).unwrap_or(u32::MAX),
+                limit: cell.limit,
+                holders: holders.map(|ix| self.holder(ix)).collect(),
+                waiting,
+            }
+        })
+        .collect()
+    }
+
+    fn flows_waiting_at(&self, ix: PlayerIx) -> BTreeSet<FlowId> {
+        let entries = self.roster[ix].parked_changes();
+        let waits = |entry: &TaskRef| self.job(entry.job()).is_some_and(|j| j.awaits(entry.index));
+        entries.filter(waits).map(|entry| entry.job().flow).collect()
+    }
+
+    /// A host that holds its cells, and for whom.
+    pub(crate) fn holder(&self, ix: PlayerIx) -> Holder {
+        let player: &Player = &self.roster[ix];
+        let runs = player.in_flight.iter().filter(|flying| flying.impact == Impact::Holds);
+        let mut jobs: BTreeSet<JobId> = runs.map(|flying| flying.task.job()).collect();
+        jobs.extend(player.down.as_ref().map(|down| down.job));
+        Holder {
+            host: player.host.clone(),
+            jobs: jobs.into_iter().collect(),
+            since: player.held_since,
+            down: player.down.as_ref().map(|down| down.state),
+            absence: self.holder_absence(ix),
+        }
+    }
+
+    /// Every host that holds cells, those in no cell too.
+    pub fn holders(&self) -> impl Iterator<Item = Holder> + '_ {
+        let holds = |ix: &PlayerIx| self.roster[*ix].holds();
+        self.roster.indices().filter(holds).map(|ix| self.holder(ix))
+    }
+}

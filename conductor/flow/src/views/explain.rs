@@ -1,0 +1,515 @@
+//! Why things wait, in sentences, from the very data that decides. Promise 8.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use orchestra_model::{
+    AudienceName, FlowId, HostName, HostSet, JobId, JobState, Millis, TaskState, Timestamp,
+    WaitReason,
+    deployment::CellId,
+    flow::SequenceOnFailure,
+    ledger::{Explanation, Holder},
+    status::{Absence, Due},
+};
+
+use crate::{
+    Engine,
+    ids::PlayerIx,
+    tables::{flow::Flow, job::Job, task::Parked},
+};
+
+/// Most tasks of a job that are looked at, so that a question about a flow of a million tasks is
+/// short too. What is told of many tasks is told of these.
+const LOOKED_AT: u32 = 20_000;
+
+/// Most hosts or tasks that one sentence names.
+const NAMED: usize = 10;
+
+/// What tells waits apart: tasks with the same are explained together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Wait {
+    /// What every waiting task of the job waits for, or nothing but a word is to be said.
+    For(WaitReason),
+    Cell(CellId),
+    Before(CellId),
+    Player(WaitReason, PlayerIx),
+}
+
+impl Engine {
+    /// Why a living flow, a job of it, or a task of it on a host is where it is: for each kind of
+    /// wait, the hosts that it is of. `None` where there is no such living flow; nothing where there
+    /// is no such job or host.
+    pub fn explain(
+        &self,
+        id: FlowId,
+        one: Option<JobId>,
+        host: Option<&HostName>,
+    ) -> Option<Vec<Explanation>> {
+        let flow = self.flows.get(id)?;
+        let mut told = Vec::new();
+        for job in flow.jobs().filter(|job| one.is_none_or(|one| one == job.id)) {
+            // Slots to come all wait for the same; a job that was named is told of all the same.
+            if job.state != JobState::Pending || one.is_some() || host.is_some() {
+                told.extend(self.explain_job(job, host));
+            }
+        }
+        Some(told)
+    }
+
+    /// What only a person can end of a stalled flow, in a few sentences.
+    pub(crate) fn why_stalled(&self, flow: &Flow) -> Vec<String> {
+        if flow.tally.open == 0 || flow.tally.stuck < flow.tally.open {
+            return Vec::new();
+        }
+        let jobs = flow.jobs().filter(|job| job.stuck);
+        let told: Vec<Explanation> = jobs.flat_map(|job| self.explain_job(job, None)).collect();
+        // Where nothing is dead by itself, what waits does so for each other.
+        let is_any_dead = told.iter().any(|told| told.dead);
+        let why = told.into_iter().filter(|told| told.dead || !is_any_dead);
+        let why: BTreeSet<String> = why.map(|told| told.text).collect();
+        why.into_iter().take(NAMED).collect()
+    }
+
+    fn explain_job(&self, job: &Job, host: Option<&HostName>) -> Vec<Explanation> {
+        let mut waits: BTreeMap<Wait, Vec<HostName>> = BTreeMap::new();
+        let mut others: BTreeMap<TaskState, Vec<HostName>> = BTreeMap::new();
+        let mut away: BTreeMap<TaskState, Away> = BTreeMap::new();
+        for index in 0..job.total().min(LOOKED_AT) {
+            let name = job.player_of(index).map(|player| self.roster.host(player));
+            // A one-of task that has not chosen is told of wherever it may run.
+            let is_meant = |host: &HostName| match name {
+                Some(name) => name == host,
+                None => job.candidates().any(|(_, player)| self.roster.host(player) == host),
+            };
+            if host.is_some_and(|host| !is_meant(host)) {
+                continue;
+            }
+            let state = job.state_of(index);
+            if let Some(absence) = self.absence(job, index).filter(|_| state.is_in_flight()) {
+                away.entry(state).or_default().add(name, absence);
+                continue;
+            }
+            let hosts = match state {
+                TaskState::Waiting => waits.entry(self.wait_of(job, index)).or_default(),
+                state => others.entry(state).or_default(),
+            };
+            hosts.extend(name.cloned());
+        }
+        // What has ended is of interest where one host was asked for.
+        let flights =
+            others.into_iter().filter(|(state, _)| state.is_in_flight() || host.is_some());
+        let mut told: Vec<Explanation> = waits
+            .into_iter()
+            .map(|(wait, hosts)| self.tell(job, wait, HostSet::from_names(hosts)))
+            .collect();
+        told.extend(flights.map(|(state, hosts)| Explanation {
+            job: Some(job.id),
+            hosts: HostSet::from_names(hosts),
+            reason: None,
+            dead: false,
+            text: told_state(state).to_owned(),
+            given_up: None,
+        }));
+        told.extend(away.into_iter().map(|(state, away)| self.tell_flights(job, state, away)));
+        if told.is_empty() && host.is_none() {
+            let text = format!("job {} is {}", job.spec.name, job.state);
+            let (job, hosts) = (Some(job.id), HostSet::default());
+            let given_up = None;
+            told.push(Explanation { job, hosts, reason: None, dead: false, text, given_up });
+        }
+        told
+    }
+
+    fn wait_of(&self, job: &Job, index: u32) -> Wait {
+        let reason = self.reason(job, index);
+        let parked = job.place_of(index);
+        match (reason, job.player_of(index)) {
+            (WaitReason::Cell, player) => {
+                let candidates = job.candidates().map(|(_, player)| player);
+                let mut players = player.into_iter().chain(candidates.filter(|_| job.is_one_of()));
+                let full = |player| self.roster[player].full_cell(&job.kind, &self.ledger);
+                players.find_map(full).map_or(Wait::For(reason), Wait::Cell)
+            }
+            (WaitReason::Sequence, _) if parked == Parked::Sequence => {
+                self.gate_to_tell(job, index).map_or(Wait::For(reason), Wait::Before)
+            }
+            (WaitReason::PlayerDrained, Some(player)) => Wait::Player(reason, player),
+            _ => Wait::For(reason),
+        }
+    }
+
+    /// The cell behind which a task stands in line: of a one-of task's several, one that may open
+    /// yet, as there always is one.
+    fn gate_to_tell(&self, job: &Job, index: u32) -> Option<CellId> {
+        let gate = self.sequence_gate(job, index);
+        let candidates = job.candidates().filter(|_| job.is_one_of());
+        let mut gates = candidates.filter_map(|(_, player)| self.gate_before(job, index, player));
+        gates.find(|cell| !self.is_in_vain(job.id, *cell)).or(gate)
+    }
+
+    fn tell(&self, job: &Job, wait: Wait, hosts: HostSet) -> Explanation {
+        let (reason, dead, text) = match wait {
+            Wait::Cell(cell) => {
+                let (text, dead) = self.tell_cell(cell);
+                (WaitReason::Cell, dead, text)
+            }
+            Wait::Before(cell) => {
+                let (text, dead) = self.tell_sequence(job, cell);
+                (WaitReason::Sequence, dead, text)
+            }
+            Wait::Player(reason, player) => {
+                let drain = self.roster.drained(player);
+                let text = drain.map_or_else(String::new, |drain| {
+                    format!(
+                        "{} was drained by {} {} ago: {}; `orc undrain {0}` lets it work again",
+                        self.roster.host(player),
+                        drain.by,
+                        self.ago(drain.since),
+                        drain.reason
+                    )
+                });
+                (reason, false, text)
+            }
+            Wait::For(reason) => {
+                let (text, dead) = self.tell_reason(job, reason, &hosts);
+                (reason, dead, text)
+            }
+        };
+        let given_up = match reason {
+            WaitReason::PlayerAbsent | WaitReason::Quarantined | WaitReason::NoPlayer => {
+                self.first_given_up(job, &hosts)
+            }
+            _ => None,
+        };
+        let text = match given_up {
+            Some(due) => format!("{text}; given up as unreachable in {}", whole(due.left)),
+            None if reason == WaitReason::PlayerAbsent => {
+                format!("{text}; waits until it attaches, for the job has no give_up_after")
+            }
+            None => text,
+        };
+        let (job, reason, given_up) = (Some(job.id), Some(reason), given_up.map(|due| due.at));
+        Explanation { job, hosts, reason, dead, text, given_up }
+    }
+
+    /// When the first of a job's waiting tasks on these hosts, or its one-of task, is given up.
+    fn first_given_up(&self, job: &Job, hosts: &HostSet) -> Option<Due> {
+        let is_meant = |index: &u32| match job.player_of(*index) {
+            Some(player) => hosts.contains(self.roster.host(player)),
+            None => true,
+        };
+        let waiting = (0..job.total().min(LOOKED_AT))
+            .filter(|index| job.state_of(*index) == TaskState::Waiting)
+            .filter(is_meant);
+        let due = waiting.filter_map(|index| self.absence(job, index)?.given_up);
+        due.min_by_key(|due| due.at)
+    }
+
+    /// Tasks in flight on players that are away.
+    fn tell_flights(&self, job: &Job, state: TaskState, away: Away) -> Explanation {
+        let Away { hosts, since, given_up } = away;
+        let hosts = HostSet::from_names(hosts);
+        let (who, it) = match hosts.len() {
+            1 => ("its player is", "it comes"),
+            _ => ("their players are", "they come"),
+        };
+        let is_quarantined = |host| {
+            let player = self.roster.known(host);
+            player.is_some_and(|player| self.roster.why_quarantined(player).is_some())
+        };
+        let how = if hosts.iter().all(is_quarantined) { "quarantined" } else { "not attached" };
+        let mut text = format!("{}, but {who} {how}", told_state(state));
+        if let Some(since) = since {
+            let first = if hosts.len() == 1 { "" } else { ", the first" };
+            text.push_str(&format!("{first} since {} ago", self.ago(since)));
+        }
+        if let Some(due) = given_up {
+            let first = if hosts.len() == 1 { "" } else { "the first " };
+            text.push_str(&format!("; {first}lost in {} unless {it} back", whole(due.left)));
+        }
+        text.push_str(&format!(
+            "; `orc cancel {} --abandon` ends the flow without waiting for it",
+            job.id.flow
+        ));
+        Explanation {
+            job: Some(job.id),
+            hosts,
+            reason: None,
+            dead: false,
+            text,
+            given_up: given_up.map(|due| due.at),
+        }
+    }
+
+    /// A full cell: who holds it, and whether that ends by itself.
+    fn tell_cell(&self, id: CellId) -> (String, bool) {
+        let cell = &self.deployments().cells()[id];
+        let (held, dead, limit) = self.ledger.counts(id);
+        let players = cell.hosts.iter().filter_map(|host| self.roster.known(host));
+        let holders = players.filter(|player| self.roster[*player].holds());
+        let holders: Vec<Holder> = holders.take(NAMED).map(|player| self.holder(player)).collect();
+        let named: Vec<String> = holders.iter().map(|holder| self.tell_holder(holder)).collect();
+        let more = match (held as usize).saturating_sub(holders.len()) {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        let mut text =
+            format!("{} is full, {held} of {limit}: held by {}{more}", cell.key, named.join(", "));
+        let is_dead = dead >= limit;
+        let paused: BTreeMap<FlowId, &AudienceName> =
+            holders.iter().flat_map(|holder| self.pauses_on(&holder.host)).collect();
+        for (flow, by) in paused {
+            text.push_str(&format!(
+                "; flow {flow} has a further attempt to come there and was paused by {by}: `orc \
+                 resume {flow}` lets it go on"
+            ));
+        }
+        if is_dead {
+            let down = holders.iter().filter(|holder| holder.down.is_some());
+            let hosts = HostSet::from_names(down.map(|holder| holder.host.clone()));
+            text.push_str(&format!(
+                "; nothing there goes on by itself: mend the hosts and `orc retry` their flow, or \
+                 `orc ledger release {hosts} --reason WHY`"
+            ));
+        }
+        (text, is_dead)
+    }
+
+    /// Paused flows of which a further attempt is to come on a host that is down, and who paused
+    /// each.
+    fn pauses_on(&self, host: &HostName) -> Vec<(FlowId, &AudienceName)> {
+        let returning = |player: &PlayerIx| self.roster[*player].returning > 0;
+        let Some(player) = self.roster.known(host).filter(returning) else { return Vec::new() };
+        let is_to_return = |job: &Job| {
+            let place = self.roster.place_among(&job.targets, player);
+            let index = place.map(|place| job.index_of(place));
+            index.is_some_and(|index| {
+                job.is_returning(index) && job.player_of(index) == Some(player)
+            })
+        };
+        let paused = self.flows.iter().filter_map(|flow| Some((flow, flow.paused_by.as_ref()?)));
+        let here = paused.filter(|(flow, _)| flow.slots[flow.slot].iter().any(is_to_return));
+        here.map(|(flow, by)| (flow.id, by)).collect()
+    }
+
+    fn tell_holder(&self, holder: &Holder) -> String {
+        let jobs: Vec<String> = holder.jobs.iter().map(ToString::to_string).collect();
+        let (jobs, ago) = (jobs.join(", "), self.ago(holder.since));
+        let mut text = match holder.down {
+            Some(state) => format!("{} ({state} in {jobs}, holds for {ago}", holder.host),
+            None => format!("{} (runs {jobs}, holds for {ago}", holder.host),
+        };
+        if let Some(Absence { since, given_up }) = holder.absence {
+            text.push_str(", its player is not attached");
+            if let Some(since) = since {
+                text.push_str(&format!(" since {} ago", self.ago(since)));
+            }
+            if let Some(due) = given_up {
+                text.push_str(&format!(", lost in {} unless it comes back", whole(due.left)));
+            }
+        }
+        text + ")"
+    }
+
+    /// Hosts that come first, and what of them is not done.
+    fn tell_sequence(&self, job: &Job, id: CellId) -> (String, bool) {
+        let cell = &self.deployments().cells()[id];
+        let mut open = Vec::new();
+        let mut failed = Vec::new();
+        let slot = self.flows.get(job.id.flow).map(|flow| &flow.slots[flow.slot]);
+        for other in slot.into_iter().flatten().filter(|job| !job.spec.unthrottled) {
+            let places = (0..other.total().min(LOOKED_AT)).filter_map(|index| {
+                let player = other.player_of(index)?;
+                let host = self.roster.host(player);
+                cell.hosts.contains(host).then(|| (other.state_of(index), host.clone()))
+            });
+            for (state, host) in places {
+                match state {
+                    TaskState::Ok => {}
+                    state if state.is_final() => failed.push(host),
+                    _ => open.push(host),
+                }
+            }
+        }
+        let (open, failed) = (HostSet::from_names(open), HostSet::from_names(failed));
+        let waits = job.spec.sequence_on_failure == SequenceOnFailure::Wait;
+        let dead = !failed.is_empty() && waits;
+        let mut text = format!("comes after {}", cell.key);
+        if !open.is_empty() {
+            text.push_str(&format!(", of which {} are not done", some_of(&open)));
+        }
+        if dead {
+            // Their jobs have not ended: whoever waits in vain is skipped, and not in line.
+            text.push_str(&format!(
+                "{} {} ended without being ok; `orc retry {}` gives them a further attempt",
+                if open.is_empty() { ", of which" } else { " and" },
+                some_of(&failed),
+                job.id.flow
+            ));
+        }
+        (text, dead)
+    }
+
+    fn tell_reason(&self, job: &Job, reason: WaitReason, hosts: &HostSet) -> (String, bool) {
+        let flow = job.id.flow;
+        let text = match reason {
+            WaitReason::Slot => "its slot begins when every job of the one before is ok".to_owned(),
+            WaitReason::Window => format!(
+                "{} of the job's window of {} are in flight",
+                job.counts.in_flight(),
+                job.thresholds.window
+            ),
+            WaitReason::Quorum => format!(
+                "{} of the job's players are attached; nothing starts below {}",
+                job.quorum.attached, job.quorum.needed
+            ),
+            WaitReason::Canary => return self.tell_canary(job),
+            WaitReason::RetryDelay => {
+                format!("its next attempt comes in {}", self.tell_delays(job, hosts))
+            }
+            WaitReason::Paused => {
+                let by = self.flows.get(flow).and_then(|flow| flow.paused_by.as_ref());
+                let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
+                format!("the flow was paused{by}; `orc resume {flow}` lets it go on")
+            }
+            WaitReason::PlayerAbsent => {
+                let away = hosts.iter().filter_map(|host| self.roster.known(host));
+                let since = away.filter_map(|player| self.roster[player].detached_at).max();
+                match since {
+                    Some(since) => {
+                        format!("not attached, the last one since {} ago", self.ago(since))
+                    }
+                    None => "never attached".to_owned(),
+                }
+            }
+            WaitReason::Quarantined => {
+                let why = hosts
+                    .iter()
+                    .filter_map(|host| self.roster.why_quarantined(self.roster.known(host)?));
+                format!(
+                    "quarantined: {}; if the store was restored from a backup, run `orc conductor \
+                     recover`, else look at that host, then `orc players release`",
+                    why.take(1).collect::<String>()
+                )
+            }
+            WaitReason::PlayerDrained => "its player is drained".to_owned(),
+            WaitReason::PlayerBusy => "its player runs as many tasks as it takes".to_owned(),
+            WaitReason::ScoreBusy => format!(
+                "score {} runs on its player as often as its concurrency allows",
+                job.spec.score
+            ),
+            WaitReason::Exclusive => {
+                "an exclusive score runs on its player, or is next there, or is this one".to_owned()
+            }
+            WaitReason::NoPlayer => {
+                format!("none of its {} players can take it now", job.targets.len())
+            }
+            WaitReason::Doomed => {
+                "its job is doomed: it ends when what runs of it has ended".to_owned()
+            }
+            WaitReason::StaleStore => self.stale.clone().unwrap_or_default(),
+            WaitReason::Sequence | WaitReason::Cell => {
+                "another host has to be done first".to_owned()
+            }
+        };
+        (text, false)
+    }
+
+    /// What is left of the delays of a job's tasks on these hosts: `40s`, or `40s to 1m`.
+    fn tell_delays(&self, job: &Job, hosts: &HostSet) -> String {
+        let is_meant = |index: u32| {
+            let player = job.player_of(index);
+            job.place_of(index) == Parked::Delayed
+                && player.is_some_and(|player| hosts.contains(self.roster.host(player)))
+        };
+        let delayed = job.touched.iter().copied().filter(|index| is_meant(*index));
+        let due = delayed.filter_map(|index| {
+            let due = job.known(index)?.ended_at.get()?.after(job.spec.retry_delay);
+            // Whole seconds, of which the last one counts until it is over.
+            Some(Millis(due.since(self.now).0.next_multiple_of(1_000)))
+        });
+        let due: BTreeSet<Millis> = due.collect();
+        match (due.first(), due.last()) {
+            (Some(first), Some(last)) if first != last => format!("{first} to {last}"),
+            (first, _) => first.copied().unwrap_or_default().to_string(),
+        }
+    }
+
+    fn tell_canary(&self, job: &Job) -> (String, bool) {
+        let (canary, flow) = (&job.canary, job.id.flow);
+        let promote = format!("`orc promote {flow} --job {}`", job.spec.name);
+        let status = job.canary_status();
+        let text = match status.and_then(|status| status.until) {
+            Some(until) => {
+                let left = until.since(self.now);
+                format!("its canary is ok; {left} of the bake are left, or {promote}")
+            }
+            None if canary.ok == canary.tasks => {
+                format!("its canary is ok and waits for {promote}")
+            }
+            None if canary.failed > 0 => format!(
+                "{} of its {} canary tasks ended without being ok: `orc retry {flow}` gives them a \
+                 further attempt, {promote} goes on without them",
+                canary.failed, canary.tasks
+            ),
+            None => format!(
+                "{} of its {} canary tasks are ok; {promote} goes on without them",
+                canary.ok, canary.tasks
+            ),
+        };
+        (text, canary.failed > 0)
+    }
+
+    fn ago(&self, since: Timestamp) -> String {
+        whole(self.now.since(since)).to_string()
+    }
+}
+
+/// Hosts of tasks in flight whose players are away.
+#[derive(Default)]
+struct Away {
+    hosts: Vec<HostName>,
+    /// When the first of the players went.
+    since: Option<Timestamp>,
+    /// When the first of the tasks is lost.
+    given_up: Option<Due>,
+}
+
+impl Away {
+    fn add(&mut self, host: Option<&HostName>, absence: Absence) {
+        self.hosts.extend(host.cloned());
+        self.since = self.since.into_iter().chain(absence.since).min();
+        self.given_up = self.given_up.into_iter().chain(absence.given_up).min_by_key(|due| due.at);
+    }
+}
+
+/// Whole seconds, which are enough for people.
+fn whole(length: Millis) -> Millis {
+    Millis(length.0 / 1_000 * 1_000)
+}
+
+/// A host set, cut where it is long.
+fn some_of(hosts: &HostSet) -> String {
+    match hosts.len().checked_sub(NAMED) {
+        None | Some(0) => hosts.counted().to_string(),
+        Some(more) => {
+            let first = hosts.iter().take(NAMED).cloned();
+            format!("{} and {more} more", HostSet::from_names(first))
+        }
+    }
+}
+
+fn told_state(state: TaskState) -> &'static str {
+    match state {
+        TaskState::Sent => "sent; its player has not said yet that it started",
+        TaskState::Running => "running",
+        TaskState::Ok => "ended ok",
+        TaskState::Failed => "failed",
+        TaskState::TimedOut => "ran out of time and was killed",
+        TaskState::Unreachable => "never sent: waiting for its player was given up",
+        TaskState::Refused => "its player would not start it",
+        TaskState::Cancelled => "cancelled",
+        TaskState::Skipped => "never sent: its job was doomed",
+        TaskState::Lost => "sent, and its end will never be known",
+        TaskState::Waiting => "waiting",
+    }
+}

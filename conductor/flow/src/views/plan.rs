@@ -1,0 +1,287 @@
+//! What a submission would do, were every task to succeed at once: the very engine, over an overlay
+//! of the present state.
+//!
+//! [`Engine::overlay`] takes from the owner what a plan needs and nothing more: the targets with
+//! what their players offer, who holds cells, and the deployments, which are shared. [`Overlay::run`]
+//! then plays the flow on an engine of its own, anywhere, however long it takes.
+//!
+//! Players are taken to be there and to have nothing else to do, for a plan is about limits: who is
+//! away now is told beside it. Hosts that hold cells go on to hold them; where nothing else can
+//! start, those let go of whose tasks are running, and the plan says that it waited for them. Those
+//! of hosts that are down stay. A canary is promoted at once, and time passes where something bakes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use orchestra_model::{
+    AudienceName, Deployments, FlowId, HostName, HostSet, JobId, JobName, TaskState, Timestamp,
+    delivery::{
+        AttemptKey, EndBytes, EndSummary, KnownEnd, Order, OrderNumber, Outcome, Report, StoreId,
+        Term,
+    },
+    deployment::CellId,
+    ledger::{Forecast, Holder},
+    record::{HoldRecord, Recovered},
+    score::Offers,
+};
+
+use crate::{
+    Answer, Command, Effect, Engine, Input, Recovery, Rejection, Settings, Submission,
+    ids::{PlayerIx, ReplyId, SessionId},
+    tables::job::Job,
+};
+
+/// What a plan needs of the present state.
+#[derive(Clone, Debug)]
+pub struct Overlay {
+    settings: Settings,
+    now: Timestamp,
+    deployments: Arc<Deployments>,
+    submission: Submission,
+    targets: Vec<Target>,
+    /// Hosts that hold cells, those that the submission does not name too.
+    holders: Vec<Holder>,
+}
+
+/// A host that the submission names, as the players file has it.
+#[derive(Clone, Debug)]
+struct Target {
+    host: HostName,
+    attached: bool,
+    drained: bool,
+    scores: Offers,
+}
+
+impl Engine {
+    /// What a plan of this submission needs: takes time in proportion to its hosts, and a glance at
+    /// every player.
+    pub fn overlay(&self, submission: Submission) -> Overlay {
+        let target = |host: &HostName| {
+            let ix = self.roster.member(host)?;
+            let player = &self.roster[ix];
+            Some(Target {
+                host: host.clone(),
+                attached: player.attached(),
+                drained: player.drained.is_some(),
+                scores: player.scores.clone(),
+            })
+        };
+        let hosts: Vec<&HostName> = submission.targets.iter().flatten().flatten().collect();
+        let hosts: BTreeSet<&HostName> = hosts.into_iter().collect();
+        let targets = hosts.into_iter().filter_map(target).collect();
+        let holds = |ix: &PlayerIx| self.roster[*ix].holds();
+        let holders = self.roster.indices().filter(holds).map(|ix| self.holder(ix));
+        Overlay {
+            settings: self.settings,
+            now: self.now,
+            deployments: Arc::clone(self.deployments()),
+            holders: holders.collect(),
+            targets,
+            submission,
+        }
+    }
+}
+
+impl Overlay {
+    /// Plays the flow to its end, or until only a person could help.
+    ///
+    /// Fails as the submission would.
+    pub fn run(self) -> Result<Forecast, Rejection> {
+        let mut forecast = Forecast::default();
+        let names = |is: fn(&Target) -> bool| {
+            let those = self.targets.iter().filter(|target| is(target));
+            HostSet::from_names(those.map(|target| target.host.clone()))
+        };
+        forecast.absent = names(|target| !target.attached);
+        forecast.drained = names(|target| target.drained);
+        let all = HostSet::from_names(self.targets.iter().map(|target| target.host.clone()));
+        forecast.free = self.deployments.cells().unthrottled(&all);
+        let mut play = Play::new(&self);
+        let flow = play.submit(self.submission)?;
+        while play.engine.flows.contains(flow) {
+            let orders = play.take_orders();
+            if !orders.is_empty() {
+                forecast.waves.push(play.wave(&orders));
+                play.succeed(orders);
+            } else if !play.go_on(flow, &mut forecast) {
+                forecast.stuck = play.stuck(flow);
+                break;
+            }
+        }
+        Ok(forecast)
+    }
+}
+
+/// The engine of a plan, and what it has asked for.
+struct Play {
+    engine: Engine,
+    now: Timestamp,
+    orders: Vec<(PlayerIx, Order)>,
+    answer: Option<Answer>,
+    /// Hosts whose tasks run now.
+    running: BTreeMap<HostName, Holder>,
+}
+
+/// What reports and answers of a plan go through: there is one of each.
+const SESSION: SessionId = SessionId(1);
+const REPLY: ReplyId = ReplyId(1);
+
+impl Play {
+    fn new(overlay: &Overlay) -> Self {
+        /// What a hold is for does not matter to a plan.
+        const NO_JOB: JobId = JobId { flow: FlowId(0), slot: 1, job: 1 };
+        let hold = |holder: &Holder| HoldRecord {
+            host: holder.host.clone(),
+            job: holder.jobs.first().copied().unwrap_or(NO_JOB),
+            // Whatever the plan does on the host comes later.
+            order: OrderNumber(0),
+            state: holder.down.unwrap_or(TaskState::Running),
+            since: holder.since,
+        };
+        let mut engine = Engine::recover(
+            overlay.settings,
+            Recovery {
+                store: StoreId([0; 16]),
+                term: Term(1),
+                recovered: Recovered::default(),
+                next_flow: FlowId(1),
+                players: Vec::new(),
+                requests: Vec::new(),
+                holds: overlay.holders.iter().map(hold).collect(),
+                deployments: Arc::clone(&overlay.deployments),
+                doubt: None,
+            },
+        );
+        for target in &overlay.targets {
+            let ix = engine.roster.intern(&target.host);
+            engine.roster.set_member(ix, true);
+            let player = &mut engine.roster[ix];
+            player.session = Some(SESSION);
+            player.scores = target.scores.clone();
+        }
+        engine.resume(overlay.now);
+        let running = overlay.holders.iter().filter(|holder| holder.down.is_none());
+        let mut play = Self {
+            engine,
+            now: overlay.now,
+            orders: Vec::new(),
+            answer: None,
+            running: running.map(|holder| (holder.host.clone(), holder.clone())).collect(),
+        };
+        play.listen();
+        play
+    }
+
+    fn submit(&mut self, submission: Submission) -> Result<FlowId, Rejection> {
+        self.input(Input::FlowSubmitted(Box::new(Submission { reply: REPLY, ..submission })));
+        match self.answer.take() {
+            Some(Answer::Submitted { flow, .. }) => Ok(flow),
+            Some(Answer::Rejected(rejection)) => Err(rejection),
+            _ => Err(Rejection::NoMoreFlows),
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        self.engine.handle(self.now, input);
+        self.listen();
+    }
+
+    fn listen(&mut self) {
+        loop {
+            let effects: Vec<Effect> = self.engine.effects().collect();
+            for effect in effects {
+                match effect {
+                    Effect::Send { player, command: Command::Order(order), .. } => {
+                        self.orders.push((player, order));
+                    }
+                    Effect::Answer { reply: REPLY, answer } => self.answer = Some(answer),
+                    _ => {}
+                }
+            }
+            if !self.engine.has_work() {
+                return;
+            }
+            self.engine.advance(self.now);
+        }
+    }
+
+    fn take_orders(&mut self) -> Vec<(PlayerIx, Order)> {
+        std::mem::take(&mut self.orders)
+    }
+
+    fn wave(&self, orders: &[(PlayerIx, Order)]) -> Vec<(JobName, HostSet)> {
+        let mut jobs: BTreeMap<_, Vec<HostName>> = BTreeMap::new();
+        for (player, order) in orders {
+            jobs.entry(order.key.job).or_default().push(self.engine.roster.host(*player).clone());
+        }
+        let named = jobs.into_iter().filter_map(|(job, hosts)| {
+            Some((self.engine.job(job)?.spec.name.clone(), HostSet::from_names(hosts)))
+        });
+        named.collect()
+    }
+
+    fn succeed(&mut self, orders: Vec<(PlayerIx, Order)>) {
+        for (player, order) in orders {
+            let report = Box::new(ended_well(order.key, order.number, self.now));
+            self.input(Input::Reported { player, session: SESSION, report });
+        }
+    }
+
+    /// Nothing of the flow is out: lets happen what would in time. Whether anything did.
+    fn go_on(&mut self, flow: FlowId, forecast: &mut Forecast) -> bool {
+        if !self.running.is_empty() {
+            let done = std::mem::take(&mut self.running);
+            let hosts = HostSet::from_names(done.keys().cloned());
+            forecast.awaited.extend(done.into_values().filter(|holder| self.is_in_the_way(holder)));
+            self.input(Input::ReleaseRequested { reply: REPLY, hosts });
+            return true;
+        }
+        if let Some((job, by)) = self.canary_to_promote(flow) {
+            self.input(Input::PromoteRequested { reply: REPLY, flow, job: Some(job), by });
+            return true;
+        }
+        let Some(at) = self.engine.next_deadline().filter(|at| *at > self.now) else {
+            return false;
+        };
+        self.now = at;
+        self.engine.advance(at);
+        self.listen();
+        true
+    }
+
+    /// A job whose canary is ok and waits for somebody, and who may say so.
+    fn canary_to_promote(&self, flow: FlowId) -> Option<(JobId, AudienceName)> {
+        let flow = self.engine.flows.get(flow)?;
+        let is_ok = |job: &&Job| !job.canary.is_open && job.canary.ok == job.canary.tasks;
+        let job = flow.jobs().filter(|job| job.spec.bake.is_none()).find(is_ok)?;
+        Some((job.id, flow.audience.clone()))
+    }
+
+    /// Whether a host that holds is in a full cell that somebody waits for.
+    fn is_in_the_way(&self, holder: &Holder) -> bool {
+        let player = self.engine.roster.known(&holder.host).map(|ix| &self.engine.roster[ix]);
+        player.is_some_and(|player| {
+            let ledger = &self.engine.ledger;
+            let is_awaited = |cell: &CellId| {
+                let (held, _, limit) = ledger.counts(*cell);
+                held >= limit && ledger.waiting_for(*cell).next().is_some()
+            };
+            player.holds() && player.cells.iter().any(is_awaited)
+        })
+    }
+
+    fn stuck(&self, flow: FlowId) -> Vec<(JobName, HostSet, String)> {
+        let told = self.engine.explain(flow, None, None).unwrap_or_default();
+        let stuck = told.into_iter().filter(|told| told.reason.is_some()).filter_map(|told| {
+            Some((self.engine.job(told.job?)?.spec.name.clone(), told.hosts, told.text))
+        });
+        stuck.collect()
+    }
+}
+
+fn ended_well(key: AttemptKey, order: OrderNumber, at: Timestamp) -> Report<KnownEnd> {
+    let summary = EndSummary { outcome: Outcome::Exited(0), started_at: Some(at), ended_at: at };
+    Report::Ended { key, order, end: KnownEnd { summary, bytes: EndBytes::default() } }
+}

@@ -1,0 +1,159 @@
+//! What a living flow looks like from outside. Ended ones are told from the store.
+
+use std::collections::BTreeMap;
+
+use orchestra_model::{
+    AudienceName, FlowId, JobId, TaskState, WaitReason,
+    status::{FlowStatus, FlowSummary, JobStatus, TaskStatus},
+};
+
+use crate::{
+    Engine,
+    ids::PlayerIx,
+    tables::{
+        job::Job,
+        task::{Parked, TaskRef},
+    },
+};
+
+impl Engine {
+    /// A living flow, its slots and jobs.
+    pub fn flow_status(&self, id: FlowId) -> Option<FlowStatus> {
+        let flow = self.flows.get(id)?;
+        let slot = |jobs: &Vec<Job>| jobs.iter().map(|job| self.job_status(job)).collect();
+        Some(FlowStatus {
+            summary: FlowSummary { absent: self.absent_in(id), ..flow.summary() },
+            cancelled_by: flow.cancelled_by.clone(),
+            paused_by: flow.paused_by.clone(),
+            retry_of: flow.retry_of,
+            stalled: self.why_stalled(flow),
+            stale_store: self.stale.is_some(),
+            slots: flow.slots.iter().map(slot).collect(),
+        })
+    }
+
+    fn job_status(&self, job: &Job) -> JobStatus {
+        JobStatus {
+            id: job.id,
+            name: job.spec.name.clone(),
+            score: job.spec.score.clone(),
+            scope: job.spec.scope,
+            state: job.state,
+            targets: job.shown_targets.to_string(),
+            counts: job.counts,
+            waiting: self.waiting_reasons(job),
+            window: job.thresholds.window,
+            needed: job.thresholds.needed,
+            canary: job.canary_status().filter(|_| !job.state.is_final()),
+            started_at: job.started_at,
+            ended_at: job.ended_at,
+            absence: self.job_absence(job),
+        }
+    }
+
+    /// Tasks of a living job from place `from` on, at most `limit`; `None` if it is not alive.
+    pub fn tasks(&self, id: JobId, from: u32, limit: u32) -> Option<Vec<TaskStatus>> {
+        let job = self.job(id)?;
+        let end = from.saturating_add(limit).min(job.total());
+        Some((from..end).map(|index| self.task_status(job, index)).collect())
+    }
+
+    fn task_status(&self, job: &Job, index: u32) -> TaskStatus {
+        let task = job.task(index);
+        let state = job.state_of(index);
+        let exit = task.newest_exit();
+        TaskStatus {
+            job: job.id,
+            index,
+            host: job.player_of(index).map(|player| self.host(player)),
+            state,
+            reason: (state == TaskState::Waiting).then(|| self.reason(job, index)),
+            detail: task.detail.as_deref().cloned(),
+            attempt: task.attempt,
+            exit: exit.code(),
+            signal: exit.signal(),
+            started_at: task.started_at.get(),
+            ended_at: task.ended_at.get().or(job.ended_at).filter(|_| state.is_final()),
+            end: None,
+            absence: self.absence(job, index),
+        }
+    }
+
+    /// Why the waiting tasks of a job wait: exactly where they are few, else those on attached
+    /// players are called busy, whatever their finer reason.
+    fn waiting_reasons(&self, job: &Job) -> BTreeMap<WaitReason, u32> {
+        /// Looked at in about a millisecond.
+        const FEW: u32 = 10_000;
+        if job.total() > FEW && !job.is_one_of() {
+            let mut reasons = job.waiting_reasons(self.stale.is_some());
+            self.tell_quarantined_apart(job, &mut reasons);
+            return reasons;
+        }
+        let mut reasons = BTreeMap::new();
+        for index in (0..job.total()).filter(|index| job.state_of(*index) == TaskState::Waiting) {
+            *reasons.entry(self.reason(job, index)).or_default() += 1;
+        }
+        reasons
+    }
+
+    /// Counts tasks of quarantined players by that reason instead of as absent.
+    fn tell_quarantined_apart(&self, job: &Job, reasons: &mut BTreeMap<WaitReason, u32>) {
+        let Some(absent) = reasons.get_mut(&WaitReason::PlayerAbsent) else { return };
+        let is_its = |task: &TaskRef| task.job() == job.id && job.is_parked(task.index);
+        let of = |player: PlayerIx| self.roster[player].parked().filter(is_its).count();
+        let quarantined: usize = self.roster.quarantined().map(of).sum();
+        let quarantined = u32::try_from(quarantined).unwrap_or(u32::MAX).min(*absent);
+        *absent -= quarantined;
+        reasons.insert(WaitReason::Quarantined, quarantined);
+        reasons.retain(|_, tasks| *tasks > 0);
+    }
+
+    /// The first gate that stops a waiting task.
+    pub(crate) fn reason(&self, job: &Job, index: u32) -> WaitReason {
+        if let Some(reason) = job.whole_reason(self.stale.is_some()) {
+            return reason;
+        }
+        let parked = job.place_of(index);
+        match parked {
+            Parked::Sequence => WaitReason::Sequence,
+            Parked::Delayed => WaitReason::RetryDelay,
+            Parked::Player => self.player_gate(job, index),
+            Parked::No if index >= job.admitted() => WaitReason::Canary,
+            Parked::No if job.is_one_of() && job.choice.chosen.is_none() => WaitReason::NoPlayer,
+            Parked::No | Parked::Ready => WaitReason::Window,
+        }
+    }
+
+    /// What stops a task that is parked on its player; on the first candidate that is there, where
+    /// it may still choose.
+    fn player_gate(&self, job: &Job, index: u32) -> WaitReason {
+        let is_there = |(_, player): &(u32, PlayerIx)| self.roster[*player].attached();
+        let at = match (job.is_one_of(), job.player_of(index)) {
+            (false, player) => player.map(|player| (index, player)),
+            (true, Some(player)) => job.choice.chosen.map(|place| (place, player)),
+            (true, None) => job.candidates().find(is_there),
+        };
+        let Some((place, player)) = at else { return WaitReason::NoPlayer };
+        if self.gate_before(job, index, player).is_some() {
+            return WaitReason::Sequence;
+        }
+        let entry = TaskRef::new(job.id, place);
+        let gate = self.roster[player].newcomer_gate(&job.kind, entry, &self.ledger);
+        gate.unwrap_or(WaitReason::PlayerBusy)
+    }
+
+    /// Flows that have not ended, oldest first.
+    pub fn alive(&self) -> impl Iterator<Item = FlowId> + '_ {
+        self.flows.ids()
+    }
+
+    /// How many flows have not ended.
+    pub fn alive_count(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// Whether the flow is alive and whose it is.
+    pub fn audience_of(&self, id: FlowId) -> Option<&AudienceName> {
+        self.flows.get(id).map(|flow| &flow.audience)
+    }
+}
