@@ -14,8 +14,7 @@ use crate::{
     ids::{PlayerIx, ReplyId, SessionId},
     input::Input,
     tables::{
-        deadlines::Deadlines, few::Few, flows::Flows, job::Job, ledger::Ledger, leftover::Leftover,
-        roster::Roster,
+        deadlines::Deadlines, few::Few, flows::Flows, job::Job, leftover::Leftover, roster::Roster,
     },
 };
 
@@ -49,12 +48,8 @@ pub struct Engine {
     pub(crate) open: Few<JobId>,
     /// Jobs that may be doomed or over.
     pub(crate) changed: Few<JobId>,
-    /// Players whose gates may have opened.
-    pub(crate) woken: Few<PlayerIx>,
     /// What lies in players' queues and waits no more.
     pub(crate) leftovers: VecDeque<Leftover>,
-    /// Who holds which cells.
-    pub(crate) ledger: Ledger,
     /// Jobs that wait for enough players to be there.
     pub(crate) gathering: BTreeSet<JobId>,
     pub(crate) deadlines: Deadlines,
@@ -122,7 +117,7 @@ impl Engine {
         let mut steps = 0;
         loop {
             self.settle();
-            if let Some(player) = self.woken.pop_first() {
+            if let Some(player) = self.roster.pop_woken() {
                 self.wake(player);
                 continue;
             }
@@ -148,7 +143,7 @@ impl Engine {
 
     /// Whether [`Engine::advance`] has something to do at once. Take in what is ready first.
     pub fn has_work(&self) -> bool {
-        ((!self.runnable.is_empty() || self.ledger.has_opened()) && self.stale.is_none())
+        ((!self.runnable.is_empty() || self.roster.ledger().has_opened()) && self.stale.is_none())
             || !self.leftovers.is_empty()
             || self.deadlines.next().is_some_and(|at| at <= self.now)
     }

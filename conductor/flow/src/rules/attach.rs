@@ -25,7 +25,10 @@ use crate::{
     Engine,
     effect::{CloseReason, Command, Effect},
     ids::{PlayerIx, SessionId},
-    rules::{holds::Left, recover::SKIPPED},
+    rules::{
+        holds::{Attempted, Left},
+        recover::SKIPPED,
+    },
     tables::{
         flow::Flow,
         task::{TaskRef, TimeLimit},
@@ -39,10 +42,10 @@ impl Engine {
         session: SessionId,
         snapshot: &PlayerSnapshot,
     ) {
-        if !self.roster[player].member {
+        if !self.roster[player].is_member() {
             return self.close(player, session, CloseReason::Removed);
         }
-        if let Some(older) = self.roster[player].session {
+        if let Some(older) = self.roster[player].session() {
             self.end_session(player);
             self.close(player, older, CloseReason::Superseded);
         }
@@ -52,13 +55,11 @@ impl Engine {
             self.roster.attach_quarantined(player, session, quarantine);
             return self.tell_away(player);
         }
-        let told_away = std::mem::take(&mut self.roster[player].told_away);
+        let told_away = self.roster.change(player, |player| player.note_told_away(false));
         let were = if told_away { self.in_flight_on(player) } else { Vec::new() };
         self.note_presence(player, true);
         self.roster.attach(player, session, snapshot);
         self.look_again_on(player);
-        // What is parked there may be a change now, or be one no more.
-        self.weigh(player);
         self.catch_up_with(player, snapshot, &proven);
         if self.stale.is_none() {
             self.reconcile(player, session, snapshot);
@@ -69,11 +70,10 @@ impl Engine {
             (were.into_iter().filter(|was| now.contains(was))).map(|(task, _)| task).collect();
         self.publish_presence(&back);
         self.gather(player, true);
-        self.woken.insert(player);
     }
 
     pub(crate) fn detach(&mut self, player: PlayerIx, session: SessionId) {
-        if self.roster[player].session != Some(session) {
+        if self.roster[player].session() != Some(session) {
             return;
         }
         self.end_session(player);
@@ -97,7 +97,7 @@ impl Engine {
 
     /// Tells whoever watches that what is in flight on a player is on one that is not there, once.
     pub(crate) fn tell_away(&mut self, player: PlayerIx) {
-        if std::mem::replace(&mut self.roster[player].told_away, true) {
+        if self.roster.change(player, |player| player.note_told_away(true)) {
             return;
         }
         let away: Vec<TaskRef> =
@@ -115,7 +115,7 @@ impl Engine {
 
     /// The tasks in flight on a player, and their states.
     fn in_flight_on(&self, player: PlayerIx) -> Vec<(TaskRef, TaskState)> {
-        let tasks = self.roster[player].in_flight.iter().map(|flying| flying.task);
+        let tasks = self.roster[player].in_flight().iter().map(|flying| flying.task);
         tasks.filter_map(|task| Some((task, self.job(task.job())?.state_of(task.index)))).collect()
     }
 
@@ -126,7 +126,7 @@ impl Engine {
     /// Keeps deadlines and the counts of absent tasks in line, when a player has gone or just before
     /// one comes.
     fn note_presence(&mut self, player: PlayerIx, here: bool) {
-        for flying in self.roster[player].in_flight.clone() {
+        for flying in self.roster[player].in_flight().to_vec() {
             match here {
                 true => self.disarm_loss(flying.task, player),
                 false => self.arm_loss(flying.task, player),
@@ -157,16 +157,17 @@ impl Engine {
     /// Orders that the store has forgotten may have been cancelled before they came, and the player
     /// goes by their numbers: none of them is used again.
     fn skip_orders(&mut self, ix: PlayerIx) {
-        let player = &mut self.roster[ix];
-        player.last_order = OrderNumber(player.last_order.0.saturating_add(SKIPPED));
+        let above = OrderNumber(self.roster[ix].last_order().0.saturating_add(SKIPPED));
+        self.roster.change(ix, |player| player.raise_last_order(above));
     }
 
     /// A change may have run there: so the host counts as down, until a later one succeeds.
     pub(crate) fn suspect(&mut self, ix: PlayerIx, task: TaskRef) {
         let Some(job) = self.job(task.job()).filter(|job| !job.is_one_of()) else { return };
         let impact = self.roster[ix].impact(&job.kind);
-        let order = self.roster[ix].last_order;
-        self.settle_hold(ix, task.job(), order, impact, Left::Down(TaskState::Lost));
+        let order = self.roster[ix].last_order();
+        let attempt = Attempted { job: task.job(), order, impact };
+        self.update_hold(ix, None, attempt, Left::Down(TaskState::Lost));
     }
 
     /// Every waiting task of a living flow that may come to run on one of these players, whether
@@ -189,18 +190,18 @@ impl Engine {
     }
 
     fn reconcile(&mut self, ix: PlayerIx, session: SessionId, snapshot: &PlayerSnapshot) {
-        let player = &mut self.roster[ix];
-        let went_back = snapshot.mark < player.answered;
-        let gone = if player.spool != Some(snapshot.spool) {
+        let player = &self.roster[ix];
+        let went_back = snapshot.mark < player.answered();
+        let gone = if player.spool() != Some(snapshot.spool) {
             Some("the player came back with another spool")
         } else if went_back {
             Some("the player's spool went back to an older state")
         } else {
             None
         };
-        player.spool = Some(snapshot.spool);
-        player.answered = snapshot.mark.min(player.last_order);
-        let mut in_flight: Vec<TaskRef> = player.in_flight.iter().map(|f| f.task).collect();
+        self.roster.change(ix, |player| player.note_spool(snapshot.spool, snapshot.mark));
+        let player = &self.roster[ix];
+        let mut in_flight: Vec<TaskRef> = player.in_flight().iter().map(|f| f.task).collect();
         // In the order of their numbers: a higher one would raise the mark above a lower one.
         in_flight.sort_by_key(|task| self.order_of(*task));
         let mut live: BTreeMap<AttemptKey, LiveAttempt> =
@@ -244,17 +245,20 @@ impl Engine {
         };
         if let Some(newest) = live.values().filter(is_unknown).max_by_key(|live| live.order) {
             // A change that only the lost part of history knows of.
-            let (job, order) = (newest.key.job, newest.order.min(self.roster[ix].last_order));
-            self.settle_hold(ix, job, order, Impact::Holds, Left::Down(TaskState::Lost));
+            let order = newest.order.min(self.roster[ix].last_order());
+            let attempt = Attempted { job: newest.key.job, order, impact: Impact::Holds };
+            self.update_hold(ix, None, attempt, Left::Down(TaskState::Lost));
         }
         if snapshot.term < self.recovered.term {
             self.skip_orders(ix);
         }
-        let player = &mut self.roster[ix];
-        player.strangers = live.into_keys().take(limits::MAX_TASKS as usize).collect();
+        let strangers = live.into_keys().take(limits::MAX_TASKS as usize).collect();
         // After what was lost with the older spool: else a crash in between would forget that it
         // was lost, and take the new spool for the one that was asked.
-        let (record, issued) = (player.record(), player.last_order);
+        let (record, issued) = self.roster.change(ix, |player| {
+            player.set_strangers(strangers);
+            (player.record(), player.last_order())
+        });
         self.put(record);
         self.send(ix, session, Command::Hello(issued));
         for command in said {

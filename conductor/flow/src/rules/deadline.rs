@@ -13,7 +13,7 @@ use orchestra_model::{Millis, TaskState, Timestamp};
 use crate::{
     Engine,
     ids::PlayerIx,
-    tables::{deadlines::Deadline, flow::Flow, task::TaskRef},
+    tables::{deadlines::Deadline, flow::Flow, player::Player, task::TaskRef},
 };
 
 /// Most deadlines met in one turn.
@@ -35,8 +35,7 @@ impl Engine {
                     self.changed.insert(job);
                 }
                 Some(Deadline::AskBusyAgain(player)) => {
-                    self.roster[player].said_busy = false;
-                    self.woken.insert(player);
+                    self.roster.change(player, Player::ask_again);
                 }
                 Some(Deadline::Returned) => {
                     self.changed.extend(self.flows.iter().flat_map(Flow::jobs).map(|job| job.id));
@@ -73,7 +72,7 @@ impl Engine {
             // sooner than after a full wait from now.
             let since = |(_, player)| match self.roster[player].attached() {
                 true => Some(self.now),
-                false => self.roster[player].detached_at,
+                false => self.roster[player].detached_at(),
             };
             job.candidates().filter_map(since).max()
         } else {
@@ -81,7 +80,7 @@ impl Engine {
             if player.attached() {
                 return None;
             }
-            player.detached_at
+            player.detached_at()
         };
         Some(self.give_up_at(job.started_at, detached_at, patience))
     }
@@ -155,7 +154,7 @@ impl Engine {
         /// back since the conductor started. Rather late than wrong.
         const UNTOLD: Millis = Millis::minutes(24 * 60);
         let player = &self.roster[ix];
-        let detached_at = player.detached_at?;
+        let detached_at = player.detached_at()?;
         let job = self.job(task.job()).filter(|job| job.state_of(task.index).is_in_flight())?;
         // By the limits that held when it was sent: after a restart the player, which is away, has
         // told none.

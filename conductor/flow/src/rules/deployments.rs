@@ -8,7 +8,7 @@ use crate::{
     Engine,
     effect::{Answer, Rejection},
     ids::{PlayerIx, ReplyId},
-    tables::{flow::Flow, job::Job, ledger::Ledger, parties::PartyIx},
+    tables::{flow::Flow, job::Job},
 };
 
 impl Engine {
@@ -31,7 +31,7 @@ impl Engine {
         }
         for ix in self.roster.indices() {
             if self.roster[ix].parked().next().is_some() {
-                self.woken.insert(ix);
+                self.roster.wake(ix);
             }
         }
         self.answer(reply, answer);
@@ -60,36 +60,8 @@ impl Engine {
 
     /// Counts all cells anew, from who holds.
     pub(crate) fn put_in_force(&mut self, deployments: Arc<Deployments>) {
-        self.ledger = Ledger::new(deployments);
-        for ix in self.roster.indices() {
-            let player = &mut self.roster[ix];
-            (player.cells, player.party) = (Arc::default(), PartyIx::default());
-            if std::mem::take(&mut player.waits_for_room) {
-                self.woken.insert(ix);
-            }
-        }
-        let deployments = Arc::clone(&self.ledger.deployments);
-        for (host, cells) in deployments.cells().by_host() {
-            if let Some(ix) = self.roster.known(host) {
-                self.roster[ix].party = self.ledger.party(cells);
-                self.roster[ix].cells = Arc::clone(cells);
-            }
-        }
-        for ix in self.roster.indices() {
-            let player = &mut self.roster[ix];
-            player.counted = player.to_count();
-            let one = |counted: bool| counted.then_some(true);
-            let (holds, dead) = (one(player.counted.holds), one(player.counted.dead));
-            self.ledger.count(&player.cells, holds, dead);
-        }
+        self.roster.put_in_force(deployments);
         // Whose gates are dead has changed for everybody.
         self.changed.extend(self.flows.iter().flat_map(Flow::jobs).map(|job| job.id));
-    }
-
-    /// Gives a player that was never heard of before the cells of its host.
-    pub(crate) fn give_cells(&mut self, ix: PlayerIx) {
-        let cells = self.ledger.deployments.cells().shared_of_host(self.roster.host(ix));
-        self.roster[ix].party = self.ledger.party(&cells);
-        self.roster[ix].cells = cells;
     }
 }

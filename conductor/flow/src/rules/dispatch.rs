@@ -10,11 +10,11 @@ use crate::{
     Engine,
     effect::Command,
     ids::{PlayerIx, TaskKind},
-    rules::holds::Left,
+    rules::holds::{Attempted, Left},
     tables::{
         deadlines::Deadline,
         job::Job,
-        player::{Flying, Next},
+        player::{Next, Player},
         task::{Moment, Parked, TaskRef},
     },
 };
@@ -69,12 +69,12 @@ impl Engine {
         }
         let (task, player) = (TaskRef::new(id, index), job.targets[index as usize]);
         let kind = Arc::clone(&job.kind);
-        if !self.roster[player].member {
+        if !self.roster[player].is_member() {
             self.withdraw(task);
         } else if let Some(cell) = self.gate_before(job, index, player) {
             self.stand_in_line(task, cell);
         } else {
-            match self.roster[player].newcomer_gate(&kind, task, &self.ledger) {
+            match self.roster[player].newcomer_gate(&kind, task, self.roster.ledger()) {
                 None => self.start(task, player),
                 Some(gate) => self.park(task, player, kind, gate),
             }
@@ -98,7 +98,7 @@ impl Engine {
         let is_open = |(place, player): &&(u32, PlayerIx)| {
             let entry = TaskRef::new(id, *place);
             let player = &self.roster[*player];
-            player.member && player.newcomer_gate(&kind, entry, &self.ledger).is_none()
+            player.is_member() && player.newcomer_gate(&kind, entry, self.roster.ledger()).is_none()
         };
         let open = free.iter().filter(is_open);
         if let Some(&(place, player)) = open.min_by_key(|(_, player)| self.roster[*player].taken())
@@ -121,8 +121,8 @@ impl Engine {
         }
         // Also on players that were removed: they may be added again while it waits.
         for (place, player) in free {
-            self.roster[player].park(Arc::clone(&kind), TaskRef::new(id, place));
-            self.weigh(player);
+            let entry = TaskRef::new(id, place);
+            self.roster.change(player, |player| player.park(Arc::clone(&kind), entry));
             self.queue_for_room(player);
         }
         self.arm_give_up(task);
@@ -130,19 +130,18 @@ impl Engine {
 
     /// Whether the players file still names one on which the one-of job may run.
     pub(crate) fn is_anybody_left(&self, job: &Job) -> bool {
-        job.candidates().any(|(_, player)| self.roster[player].member)
+        job.candidates().any(|(_, player)| self.roster[player].is_member())
     }
 
     fn park(&mut self, task: TaskRef, player: PlayerIx, kind: Arc<TaskKind>, gate: WaitReason) {
         let Some(job) = self.flows.job_mut(task.job()) else { return };
         job.park(task.index, Parked::Player);
-        self.roster[player].park(kind, task);
+        self.roster.change(player, |player| player.park(kind, task));
         if matches!(gate, WaitReason::PlayerAbsent | WaitReason::Quarantined) {
             job.absent += 1;
             self.changed.insert(task.job());
             self.arm_give_up(task);
         }
-        self.weigh(player);
         if gate == WaitReason::Cell {
             self.queue_for_room(player);
         }
@@ -154,10 +153,10 @@ impl Engine {
             return;
         }
         loop {
-            let entry = match self.roster[player].next(&self.ledger, &self.open) {
+            let entry = match self.roster[player].next(self.roster.ledger(), &self.open) {
                 Next::Start(entry) => entry,
                 Next::Idle(queue) => {
-                    for entry in self.roster[player].unpark_all(queue) {
+                    for entry in self.roster.change(player, |player| player.unpark_all(queue)) {
                         self.await_window(entry);
                     }
                     continue;
@@ -170,14 +169,25 @@ impl Engine {
             };
             let id = entry.job();
             let Some(kind) = self.job(id).map(|job| Arc::clone(&job.kind)) else { break };
-            self.roster[player].unpark(&kind, entry);
-            let Some(job) = self.job(id).filter(|job| job.awaits(entry.index)) else { continue };
+            let is_meant = |job: &&Job| job.awaits(entry.index);
+            let Some(job) = self.flows.job(id).filter(is_meant) else {
+                self.roster.change(player, |player| player.unpark(&kind, entry));
+                continue;
+            };
             let index = job.index_of(entry.index);
-            if !job.may_start() || !job.window_is_open() {
+            let is_wanted = job.may_start() && job.window_is_open();
+            let gate = self.gate_before(job, index, player);
+            if is_wanted && gate.is_none() {
+                self.start(entry, player);
+                continue;
+            }
+            let is_one_of = job.is_one_of();
+            self.roster.change(player, |player| player.unpark(&kind, entry));
+            if !is_wanted {
                 self.open.remove(id);
                 self.await_window(entry);
-            } else if let Some(cell) = self.gate_before(job, index, player) {
-                if job.is_one_of() {
+            } else if let Some(cell) = gate {
+                if is_one_of {
                     // Perhaps another candidate may go.
                     if let Some(job) = self.job_mut(id) {
                         job.park(index, Parked::Ready);
@@ -187,11 +197,8 @@ impl Engine {
                 } else {
                     self.stand_in_line(entry, cell);
                 }
-            } else {
-                self.start(entry, player);
             }
         }
-        self.weigh(player);
     }
 
     /// Lets a task that was parked on a player wait for its job.
@@ -214,7 +221,7 @@ impl Engine {
 
     /// Lets a player wait for room in its cells, if that is what its next task needs.
     fn queue_for_room(&mut self, player: PlayerIx) {
-        if self.roster[player].next(&self.ledger, &self.open) == Next::Room {
+        if self.roster[player].next(self.roster.ledger(), &self.open) == Next::Room {
             self.await_room(player);
         }
     }
@@ -232,15 +239,12 @@ impl Engine {
         if job.is_one_of() {
             job.choice.chosen = Some(entry.index);
         }
-        let player = &mut self.roster[ix];
-        player.last_order = player.last_order.next();
-        let kind = Arc::clone(&job.kind);
-        let impact = player.impact(&kind);
-        // Most players have one at a time, and keep the room.
-        player.in_flight.reserve_exact(1);
-        player.in_flight.push(Flying { task, score: kind.score.clone(), impact });
-        player.holding += u32::from(impact == Impact::Holds);
-        player.returning -= u32::from(job.is_returning(task.index));
+        let impact = self.roster[ix].impact(&job.kind);
+        let (returns, queued_as) = (job.is_returning(task.index), was_parked.then_some(entry));
+        let number = self
+            .roster
+            .change(ix, |player| player.issue_order(task, queued_as, &job.kind, returns, now));
+        let player = &self.roster[ix];
         job.touched.remove(&task.index);
         job.park(task.index, Parked::No);
         job.shift(task.index, TaskState::Sent);
@@ -248,17 +252,16 @@ impl Engine {
         let known = job.task_mut(task.index);
         known.attempt = known.attempt.max(forgotten) + 1;
         known.impact = impact;
-        known.order = player.last_order;
+        known.order = number;
         known.sent_at = now.into();
         known.started_at = Moment::NONE;
         known.detail = None;
         known.time_limit = time_limit;
         let order = Order { number: known.order, key: known.key(store, id), timeout };
-        let (issued, sent) = (player.record(), known.record(task, &player.host, change));
+        let (issued, sent) = (player.record(), known.record(task, player.host(), change));
         self.put(issued);
         self.put(sent);
         self.send(ix, session, Command::Order(order));
-        self.weigh(ix);
         let Some(job) = self.flows.job(id) else { return };
         if job.stuck {
             self.changed.insert(id);
@@ -283,19 +286,14 @@ impl Engine {
             return;
         };
         let order = known.order;
-        let player = &mut self.roster[ix];
-        let Some(at) = player.in_flight.iter().position(|flying| flying.task == task) else {
-            return;
-        };
-        let Flying { impact, .. } = player.in_flight.swap_remove(at);
-        player.holding -= u32::from(impact == Impact::Holds);
-        player.said_busy = false;
+        let player = &self.roster[ix];
+        let Some(impact) = player.flight_of(task).map(|flying| flying.impact) else { return };
         let is_away = !player.attached();
         if let Some(job) = self.job_mut(task.job()).filter(|_| is_away) {
             job.away -= 1;
         }
-        self.settle_hold(ix, task.job(), order, impact, left);
-        self.woken.insert(ix);
+        let attempt = Attempted { job: task.job(), order, impact };
+        self.update_hold(ix, Some(task), attempt, left);
         self.enqueue(task.job());
     }
 
@@ -312,14 +310,14 @@ impl Engine {
         let will_return = job
             .known(task.index)
             .is_some_and(|task| task.before.is_some() && task.impact == Impact::Holds);
-        self.roster[player].returning += u32::from(will_return);
+        if will_return {
+            self.roster.change(player, Player::expect_return);
+        }
         self.release(task, player, left);
         let Some(job) = self.job_mut(task.job()) else { return };
         job.shift(task.index, TaskState::Waiting);
         job.touched.insert(task.index);
         job.park(task.index, due.map_or(Parked::Ready, |_| Parked::Delayed));
-        // Also where it had given back what it held before.
-        self.weigh(player);
         if let Some(at) = due {
             self.deadlines.insert(at, Deadline::Retry(task));
         }
@@ -331,7 +329,7 @@ impl Engine {
     /// nothing ends there.
     pub(crate) fn hold_back(&mut self, player: PlayerIx) {
         const PAUSE: Millis = Millis::seconds(1);
-        self.roster[player].said_busy = true;
+        self.roster.change(player, Player::note_busy);
         self.deadlines.insert(self.now.after(PAUSE), Deadline::AskBusyAgain(player));
     }
 

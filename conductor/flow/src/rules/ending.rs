@@ -16,6 +16,7 @@ use crate::{
         flow::Flow,
         job::Job,
         leftover::Leftover,
+        player::Player,
         task::{Exit, Parked, TaskRef},
     },
 };
@@ -59,8 +60,7 @@ impl Engine {
             return;
         };
         if let Some(player) = job.player_of(task.index) {
-            self.roster[player].returning -= 1;
-            self.weigh(player);
+            self.roster.change(player, Player::forget_return);
         }
     }
 
@@ -77,16 +77,13 @@ impl Engine {
             return self.leave_behind(task.job());
         }
         let (kind, ix) = (Arc::clone(&job.kind), job.targets[task.index as usize]);
-        let player = &mut self.roster[ix];
-        player.unpark(&kind, task);
-        if !player.attached() {
+        self.roster.change(ix, |player| player.withdraw(&kind, task));
+        if !self.roster[ix].attached() {
             self.disarm_give_up(task);
             if let Some(job) = self.job_mut(task.job()) {
                 job.absent -= 1;
             }
         }
-        self.weigh(ix);
-        self.woken.insert(ix);
     }
 
     /// Persists what is known of a task, and publishes it.
@@ -161,7 +158,11 @@ impl Engine {
 
     /// Lets every job follow whose tasks have changed.
     pub(crate) fn settle(&mut self) {
-        while let Some(job) = self.changed.pop_first() {
+        loop {
+            while let Some(job) = self.roster.pop_concerned() {
+                self.changed.insert(job);
+            }
+            let Some(job) = self.changed.pop_first() else { return };
             self.evaluate(job);
         }
     }

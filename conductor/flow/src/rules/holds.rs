@@ -22,7 +22,10 @@ use crate::{
     Engine,
     effect::{Answer, Effect, Rejection},
     ids::{PlayerIx, ReplyId},
-    tables::{player::Down, task::TaskRef},
+    tables::{
+        player::{Down, Player},
+        task::TaskRef,
+    },
 };
 
 /// What became of an attempt, as far as its host's hold goes.
@@ -48,92 +51,74 @@ impl Left {
     }
 }
 
+/// What an attempt was, as far as its host's hold goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attempted {
+    pub(crate) job: JobId,
+    pub(crate) order: OrderNumber,
+    pub(crate) impact: Impact,
+}
+
 impl Engine {
-    /// Takes a hold back, or leaves it with a host that is down. What says so is written before
-    /// the end of the task is: a crash in between must not forget that a host is down.
-    pub(crate) fn settle_hold(
+    /// An attempt has left its host like this: takes the host's hold back, or leaves it with a host
+    /// that is down. `ended` is the task whose order is out no more with it, if one is. What says so
+    /// is written before the end of the task is: a crash in between must not forget that a host is
+    /// down.
+    pub(crate) fn update_hold(
         &mut self,
         ix: PlayerIx,
-        job: JobId,
-        order: OrderNumber,
-        impact: Impact,
+        ended: Option<TaskRef>,
+        attempt: Attempted,
         left: Left,
     ) {
-        let (store, stale) = (self.store, self.stale.is_some());
-        let player = &mut self.roster[ix];
-        let is_later = |down: &Down| down.order < order;
-        // Its own order may have left it down: a crash in between forgot that it was given up.
-        let is_mended = |down: &Down| down.order <= order;
-        // What was lost and turned out to run there still needs the cells as before.
-        // What a player runs is not known while it, or the store, is doubted.
-        let goes_on = stale
-            || player.quarantine.is_some()
-            || player.strangers.iter().any(|stranger| stranger.store == store);
-        match left {
-            Left::Down(state)
-                if impact == Impact::Holds && player.down.as_deref().is_none_or(is_later) =>
-            {
-                let down = Down { job, order, state };
-                let record = player.hold_record(&down);
-                player.down = Some(Box::new(down));
-                self.put(record);
-                self.look_again_on(ix);
+        let Attempted { job, order, impact } = attempt;
+        let (store, now, is_stale) = (self.store, self.now, self.stale.is_some());
+        let record = self.roster.change(ix, |player| {
+            if let Some(task) = ended {
+                player.end_order(task);
             }
-            Left::Well
-                if impact != Impact::Look
-                    && !goes_on
-                    && player.down.as_deref().is_some_and(is_mended) =>
-            {
-                player.down = None;
-                let host = player.host.clone();
-                self.effects.push_back(Effect::Persist(Op::Release(host)));
-                self.note_returning();
+            // A host that was lost and turned out to run there still needs the cells as before. What
+            // a player runs is not known while it, or the store, is doubted.
+            let goes_on = is_stale
+                || player.quarantine().is_some()
+                || player.strangers().iter().any(|stranger| stranger.store == store);
+            match left {
+                Left::Down(state)
+                    if impact == Impact::Holds
+                        && player.down().is_none_or(|down| down.order < order) =>
+                {
+                    let record = player.count_as_down(Down { job, order, state }, now);
+                    Some(Op::Put(record))
+                }
+                // The attempt's own order may have left the host down: a crash in between forgot that
+                // the task was given up.
+                Left::Well
+                    if impact != Impact::Look
+                        && !goes_on
+                        && player.down().is_some_and(|down| down.order <= order) =>
+                {
+                    player.count_as_up();
+                    Some(Op::Release(player.host().clone()))
+                }
+                _ => None,
             }
-            _ => {}
-        }
-        self.weigh(ix);
-    }
-
-    /// Brings what the cells count of a host in line with it. To be called whenever something of
-    /// the host has changed that `Player::to_count` looks at.
-    pub(crate) fn weigh(&mut self, ix: PlayerIx) {
-        let now = self.now;
-        let player = &mut self.roster[ix];
-        let counts = player.to_count();
-        let before = std::mem::replace(&mut player.counted, counts);
-        if counts == before {
-            return;
-        }
-        if counts.holds && !before.holds {
-            player.held_since = now;
-            // What waits there for room shares the hold.
-            if player.waits_for_room {
-                self.woken.insert(ix);
-                self.changed.extend(player.parked_changes().map(TaskRef::job));
-            }
-        }
-        let player = &self.roster[ix];
-        let changed = |now: bool, before: bool| (now != before).then_some(now);
-        let turned = self.ledger.count(
-            &player.cells,
-            changed(counts.holds, before.holds),
-            changed(counts.dead, before.dead),
-        );
-        for cell in turned {
-            let waiting = self.ledger.waiting_for(cell);
-            let entries = waiting.flat_map(|player| self.roster[player].parked_changes());
-            self.changed.extend(entries.map(TaskRef::job));
+        });
+        let Some(op) = record else { return };
+        let is_down = matches!(op, Op::Put(_));
+        self.effects.push_back(Effect::Persist(op));
+        if is_down {
+            self.look_again_on(ix);
+        } else {
+            self.note_returning();
         }
     }
 
     /// Lets a player wait for room in the cells of its host, one of which is full.
     pub(crate) fn await_room(&mut self, ix: PlayerIx) {
-        if !std::mem::replace(&mut self.roster[ix].waits_for_room, true) {
-            self.ledger.queue(ix, self.roster[ix].party);
-        }
+        self.roster.await_room(ix);
         let player = &self.roster[ix];
         // Its tasks may have nobody left to wait for but a person.
-        if self.ledger.is_dead_in(&player.cells) {
+        if self.roster.ledger().is_dead_in(player.cells()) {
             let jobs = player.parked_changes().map(TaskRef::job);
             let news = jobs.filter(|id| self.job(*id).is_some_and(|job| !job.stuck));
             let news: Vec<JobId> = news.collect();
@@ -147,8 +132,7 @@ impl Engine {
         if self.stale.is_some() {
             return false;
         }
-        let Some(player) = self.ledger.admit() else { return false };
-        self.roster[player].waits_for_room = false;
+        let Some(player) = self.roster.admit() else { return false };
         self.wake(player);
         true
     }
@@ -163,10 +147,8 @@ impl Engine {
         let mut released = Vec::new();
         for host in hosts {
             let Some(ix) = self.roster.known(host) else { continue };
-            if self.roster[ix].down.take().is_some() {
+            if self.roster.change(ix, Player::release_hold) {
                 self.effects.push_back(Effect::Persist(Op::Release(host.clone())));
-                self.weigh(ix);
-                self.woken.insert(ix);
                 released.push(host.clone());
             }
         }
@@ -185,23 +167,18 @@ impl Engine {
             }
         }
         for (ix, job) in takers {
-            let player = &mut self.roster[ix];
-            let Some(down) = player.down.as_mut().filter(|down| down.job.flow == from) else {
+            if self.roster[ix].down().is_none_or(|down| down.job.flow != from) {
                 continue;
-            };
-            down.job = job;
-            let down = Down::clone(down);
-            let record = player.hold_record(&down);
-            self.put(record);
+            }
+            if let Some(record) = self.roster.change(ix, |player| player.hand_over_hold(job)) {
+                self.put(record);
+            }
         }
     }
 
     /// Restores that a host is down.
     pub(crate) fn restore_hold(&mut self, record: &HoldRecord) {
         let ix = self.roster.intern(&record.host);
-        let player = &mut self.roster[ix];
-        let (job, order, state) = (record.job, record.order, record.state);
-        player.down = Some(Box::new(Down { job, order, state }));
-        player.held_since = record.since;
+        self.roster.change(ix, |player| player.restore_hold(record));
     }
 }

@@ -23,11 +23,10 @@ impl Engine {
             let known = self.roster.known(host).is_some();
             let player = self.roster.intern(host);
             if !known {
-                self.give_cells(player);
+                self.roster.give_cells(player);
             }
             self.roster.set_member(player, true);
             self.put(self.roster[player].record());
-            self.weigh(player);
         }
         self.remove_players(&gone);
         // Whether these are stuck depends on who is left, or has come.
@@ -48,7 +47,7 @@ impl Engine {
             self.roster.set_member(player, false);
             // The end of a session of one that is there is on record by itself.
             let is_recorded = self.roster[player].attached();
-            if let Some(session) = self.roster[player].session {
+            if let Some(session) = self.roster[player].session() {
                 self.detach(player, session);
                 self.close(player, session, CloseReason::Removed);
             }
@@ -56,7 +55,6 @@ impl Engine {
                 self.put(self.roster[player].record());
             }
             self.lose_in_flight(player);
-            self.weigh(player);
         }
         for job in self.gathering.clone() {
             self.await_quorum(job);
@@ -71,7 +69,7 @@ impl Engine {
 
     /// Ends what was sent to a player that is no more of the fleet.
     pub(crate) fn lose_in_flight(&mut self, player: PlayerIx) {
-        for flying in self.roster[player].in_flight.clone() {
+        for flying in self.roster[player].in_flight().to_vec() {
             self.finish(flying.task, TaskState::Lost, Some("player removed"));
         }
     }

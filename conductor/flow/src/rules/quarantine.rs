@@ -104,7 +104,7 @@ impl Engine {
             self.roster.host(ix),
             proven.order,
             proven.term.0,
-            self.roster[ix].last_order,
+            self.roster[ix].last_order(),
             self.term.0,
         );
         if let Some(flow) = unknown {
@@ -130,7 +130,7 @@ impl Engine {
     /// Whether more is proven than the store knows; and a flow that it does not know.
     fn is_ahead(&self, ix: PlayerIx, proven: &Proven) -> (bool, Option<FlowId>) {
         let unknown = proven.flow.filter(|flow| *flow >= self.next_flow);
-        let is_ahead = proven.order > self.roster[ix].last_order || unknown.is_some();
+        let is_ahead = proven.order > self.roster[ix].last_order() || unknown.is_some();
         (is_ahead, unknown)
     }
 
@@ -146,8 +146,7 @@ impl Engine {
             self.next_flow = flow.next();
             self.put(Record::NextFlow(self.next_flow));
         }
-        let player = &mut self.roster[ix];
-        player.last_order = player.last_order.max(order);
+        self.roster.change(ix, |player| player.raise_last_order(order));
         for task in self.waiting_for(|player| player == ix) {
             if task.job().flow < self.recovered.half_known {
                 self.suspect(ix, task);
@@ -168,15 +167,16 @@ impl Engine {
         claimed: &[Claimed],
         proven: &Proven,
     ) -> Option<Quarantine> {
-        let player = &mut self.roster[ix];
         // What the player does not claim any more needs no pass.
-        player.tolerated.retain(|key| claimed.iter().any(|claimed| claimed.key == *key));
+        let is_claimed = |key: &AttemptKey| claimed.iter().any(|claimed| claimed.key == *key);
+        self.roster.change(ix, |player| player.retain_tolerated(is_claimed));
+        let player = &self.roster[ix];
         // What is proven was issued, whether or not the store remembers it.
-        let last = player.last_order.max(proven.order);
+        let last = player.last_order().max(proven.order);
         let next_flow = proven.flow.map_or(self.next_flow, |flow| self.next_flow.max(flow.next()));
         let is_unfounded = |claimed: &&Claimed| {
             let is_beyond = claimed.order > last || claimed.key.job.flow >= next_flow;
-            is_beyond && claimed.proof.is_none() && !player.tolerated.contains(&claimed.key)
+            is_beyond && claimed.proof.is_none() && !player.tolerated().contains(&claimed.key)
         };
         let attempts: Vec<&Claimed> = claimed.iter().filter(is_unfounded).collect();
         let mut why = Vec::new();
@@ -209,7 +209,7 @@ impl Engine {
         }
         let quarantine = Quarantine {
             why: format!("it claims, without proof, term {} of {}", seen.0, self.term.0),
-            highest: self.roster[ix].last_order,
+            highest: self.roster[ix].last_order(),
             term: seen,
             attempts: Vec::new(),
         };
@@ -227,7 +227,7 @@ impl Engine {
         }
         let named = hosts.iter().filter_map(|host| self.roster.member(host));
         let meant: Vec<PlayerIx> =
-            named.filter(|ix| self.roster[*ix].quarantine.is_some()).collect();
+            named.filter(|ix| self.roster[*ix].quarantine().is_some()).collect();
         let beyond = meant.iter().filter(|ix| !self.can_reach(**ix));
         let beyond: Vec<_> = beyond.map(|ix| self.host(*ix)).collect();
         if !beyond.is_empty() {
@@ -246,25 +246,23 @@ impl Engine {
     /// store's term.
     fn can_reach(&self, ix: PlayerIx) -> bool {
         let player = &self.roster[ix];
-        player.quarantine.as_ref().is_some_and(|quarantine| {
-            quarantine.highest.0.saturating_sub(player.last_order.0) <= SKIPPED
+        player.quarantine().is_some_and(|quarantine| {
+            quarantine.highest.0.saturating_sub(player.last_order().0) <= SKIPPED
                 && quarantine.term <= self.term
         })
     }
 
     /// Ends a player's quarantine and its session. How many tasks are lost with it.
     fn release_player(&mut self, ix: PlayerIx) -> u32 {
-        let in_flight = self.roster[ix].in_flight.clone();
+        let in_flight = self.roster[ix].in_flight().to_vec();
         for flying in &in_flight {
             let why = "its player was released from quarantine";
             self.finish(flying.task, TaskState::Lost, Some(why));
         }
-        let player = &mut self.roster[ix];
-        if let Some(quarantine) = player.quarantine.as_deref() {
-            player.last_order = player.last_order.max(quarantine.highest);
-            player.tolerated.clone_from(&quarantine.attempts);
-        }
-        let (record, session) = (player.record(), player.session);
+        let (record, session) = self.roster.change(ix, |player| {
+            player.let_claims_pass();
+            (player.record(), player.session())
+        });
         self.put(record);
         if let Some(session) = session {
             self.detach(ix, session);

@@ -9,9 +9,7 @@ use orchestra_model::{
     AudienceName, Deployments, FlowId, HostSet, JobId, JobState, Params, TaskState, Timestamp,
     delivery::{RequestId, StoreId, Term},
     flow::{FlowSpec, JobSpec, SlotSpec},
-    record::{
-        FlowRecord, HoldRecord, Impact, JobRecord, PlayerRecord, Record, Recovered, TaskRecord,
-    },
+    record::{FlowRecord, HoldRecord, JobRecord, PlayerRecord, Record, Recovered, TaskRecord},
     thresholds::Thresholds,
 };
 
@@ -25,8 +23,7 @@ use crate::{
         flow::{Flow, Tally, shown},
         flows::Flows,
         job::Job,
-        ledger::Ledger,
-        player::Flying,
+        player::{Flying, Player},
         roster::Roster,
         sequence::Sequence,
         task::{Task, TaskRef},
@@ -111,11 +108,9 @@ impl Engine {
             runnable: VecDeque::new(),
             open: Few::default(),
             changed: Few::default(),
-            woken: Few::default(),
             leftovers: VecDeque::new(),
             deadlines: Deadlines::default(),
             returning_until: Timestamp(0),
-            ledger: Ledger::new(Arc::default()),
             gathering: BTreeSet::new(),
             effects: VecDeque::new(),
             stale: recovery.doubt,
@@ -124,7 +119,7 @@ impl Engine {
             engine.restore_hold(hold);
         }
         // Nothing is counted before all holders are known.
-        engine.ledger.deployments = recovery.deployments;
+        engine.roster.set_deployments(recovery.deployments);
         engine
     }
 
@@ -220,24 +215,19 @@ impl Engine {
             job.quorum.needed = 0;
         }
         if let Some(player) = job.player_of(record.index) {
-            let player = &mut self.roster[player];
             if task.state.is_in_flight() {
                 // Nobody is attached yet.
                 job.away += 1;
                 let (score, impact) = (job.spec.score.clone(), task.impact);
                 let sent_at = task.sent_at.get().unwrap_or_default();
-                if impact == Impact::Holds {
-                    let holds = player.holds();
-                    player.held_since =
-                        if holds { player.held_since.min(sent_at) } else { sent_at };
-                    player.holding += 1;
-                }
-                let task = TaskRef::new(job.id, record.index);
-                player.in_flight.push(Flying { task, score, impact });
+                let flying = Flying { task: TaskRef::new(job.id, record.index), score, impact };
+                self.roster.change(player, |player| player.restore_order(flying, sent_at));
             }
-            player.returning += u32::from(task.is_returning());
+            if task.is_returning() {
+                self.roster.change(player, Player::expect_return);
+            }
             if task.started_at.get().is_some() {
-                player.answered = player.answered.max(task.order);
+                self.roster.change(player, |player| player.restore_answered(task.order));
             }
         }
         *job.task_mut(record.index) = task;
@@ -247,25 +237,28 @@ impl Engine {
     /// from now; either way each is given time to come back.
     pub fn resume(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
-        let deployments = Arc::clone(&self.ledger.deployments);
+        let deployments = Arc::clone(self.deployments());
         self.put_in_force(deployments);
         self.correct_moments();
         for player in self.roster.indices() {
-            let known = &mut self.roster[player];
-            if known.spool.is_some() && known.detached_at.is_none() {
-                known.detached_at = Some(self.now);
-                let record = known.record();
+            let known = &self.roster[player];
+            if known.spool().is_some() && known.detached_at().is_none() {
+                let now = self.now;
+                let record = self.roster.change(player, |player| {
+                    player.restore_absence(now);
+                    player.record()
+                });
                 self.put(record);
             }
         }
-        if self.roster.indices().any(|player| self.roster[player].spool.is_some()) {
+        if self.roster.indices().any(|player| self.roster[player].spool().is_some()) {
             self.await_return();
         }
         for player in self.roster.indices() {
-            if !self.roster[player].member {
+            if !self.roster[player].is_member() {
                 self.lose_in_flight(player);
             }
-            for flying in self.roster[player].in_flight.clone() {
+            for flying in self.roster[player].in_flight().to_vec() {
                 self.arm_loss(flying.task, player);
             }
         }
@@ -287,7 +280,7 @@ impl Engine {
             is_wrong
         };
         for player in self.roster.indices() {
-            correct(&mut self.roster[player].detached_at);
+            self.roster.change(player, |player| player.correct_detached_at(now));
         }
         let (mut records, mut tasks) = (Vec::new(), Vec::new());
         for job in self.flows.iter_mut().flat_map(|flow| flow.slots.iter_mut().flatten()) {
@@ -365,7 +358,7 @@ impl Engine {
         // anything: what was said while nothing was sent is not remembered.
         self.await_return();
         for player in self.roster.indices() {
-            if let Some(session) = self.roster[player].session {
+            if let Some(session) = self.roster[player].session() {
                 self.detach(player, session);
                 self.close(player, session, CloseReason::Recovered);
             }

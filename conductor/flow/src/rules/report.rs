@@ -32,12 +32,12 @@ impl Engine {
         session: SessionId,
         report: Report<KnownEnd>,
     ) {
-        if self.roster[player].session != Some(session) {
+        if self.roster[player].session() != Some(session) {
             return;
         }
         let key = report.key();
         let awaited = self.awaited(player, key);
-        let is_doubted = self.stale.is_some() || self.roster[player].quarantine.is_some();
+        let is_doubted = self.stale.is_some() || self.roster[player].quarantine().is_some();
         let is_known = awaited.is_some() || self.is_late(player, key);
         let is_about_term =
             matches!(report, Report::Refused { refusal: Refusal::StaleTerm { .. }, .. });
@@ -97,7 +97,7 @@ impl Engine {
         if key.store != self.store {
             return None;
         }
-        let mut in_flight = self.roster[player].in_flight.iter().map(|flying| flying.task);
+        let mut in_flight = self.roster[player].in_flight().iter().map(|flying| flying.task);
         let task = in_flight.find(|task| task.job() == key.job)?;
         let attempt = self.job(key.job)?.task(task.index).attempt;
         (attempt == key.attempt).then_some(task)
@@ -125,8 +125,7 @@ impl Engine {
     /// what it was.
     fn note_answered(&mut self, player: PlayerIx, key: AttemptKey, order: OrderNumber) {
         if key.store == self.store {
-            let player = &mut self.roster[player];
-            player.answered = player.answered.max(order.min(player.last_order));
+            self.roster.change(player, |player| player.note_answered(order));
         }
     }
 
@@ -136,12 +135,7 @@ impl Engine {
     }
 
     fn forget_stranger(&mut self, ix: PlayerIx, key: AttemptKey) {
-        let player = &mut self.roster[ix];
-        if let Some(at) = player.strangers.iter().position(|stranger| *stranger == key) {
-            player.strangers.swap_remove(at);
-            player.said_busy = false;
-            self.woken.insert(ix);
-        }
+        self.roster.change(ix, |player| player.forget_stranger(key));
     }
 
     /// The process exists. Worth a write: a spool that does not know of it later has gone back to an
@@ -220,7 +214,7 @@ impl Engine {
         let mut places = (0..).zip(job.targets.iter());
         job.is_one_of()
             && job.task(0).before.is_none()
-            && places.any(|(place, player)| is_left(place) && self.roster[*player].member)
+            && places.any(|(place, player)| is_left(place) && self.roster[*player].is_member())
     }
 
     /// The task waits again. A one-of task may go to another player, for this one did not start it,

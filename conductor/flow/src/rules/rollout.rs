@@ -25,7 +25,7 @@ impl Engine {
             let those = job.targets.iter().filter(|player| is(&self.roster[**player]));
             u32::try_from(those.count()).unwrap_or(u32::MAX)
         };
-        let (attached, members) = (count(Player::attached), count(|player| player.member));
+        let (attached, members) = (count(Player::attached), count(Player::is_member));
         if let Some(job) = self.job_mut(id) {
             // Those that the players file names no more will never come.
             job.quorum = Quorum { needed: job.quorum.needed.min(members), attached };

@@ -34,7 +34,7 @@ impl Engine {
         for task in before.waiting() {
             self.look_again(task);
         }
-        let (ledger, roster) = (&self.ledger, &self.roster);
+        let (ledger, roster) = (&self.roster.ledger(), &self.roster);
         let Some(flow) = self.flows.get_mut(id).filter(|_| ledger.has_sequences()) else { return };
         flow.sequence = count(ledger, roster, &flow.slots[flow.slot]);
         let one_of = flow.slots[flow.slot].iter().filter(|job| job.is_one_of());
@@ -43,20 +43,20 @@ impl Engine {
 
     /// A one-of task has other candidates than before, and counts in the cells of these alone.
     pub(crate) fn recount_choice(&mut self, id: JobId) {
-        if self.ledger.has_sequences() {
+        if self.roster.ledger().has_sequences() {
             self.line_up(id.flow);
         }
     }
 
     /// The gates of a flow's present slot as they should be, for the audit.
     pub(crate) fn lined_up(&self, slot: &[Job]) -> BTreeMap<CellId, (u32, u32, bool)> {
-        count(&self.ledger, &self.roster, slot).counts()
+        count(&self.roster.ledger(), &self.roster, slot).counts()
     }
 
     /// Moves a task from one state to another in the gates that it is in, when that opens or closes
     /// them.
     pub(crate) fn step_in_line(&mut self, task: TaskRef, from: TaskState, to: TaskState) {
-        if !self.ledger.has_sequences() {
+        if !self.roster.ledger().has_sequences() {
             return;
         }
         let Some(flow) = self.flows.get_mut(task.job().flow) else { return };
@@ -68,7 +68,7 @@ impl Engine {
         let mut sequence = std::mem::take(&mut flow.sequence);
         let Some(job) = flow.job(task.job()) else { return };
         let mut through = Vec::new();
-        for cell in cells_of(&self.ledger, &self.roster, job, task.index) {
+        for cell in cells_of(&self.roster.ledger(), &self.roster, job, task.index) {
             let Some(gate) = sequence.0.get_mut(&cell) else { continue };
             let counts = |state: TaskState| {
                 (
@@ -153,7 +153,7 @@ impl Engine {
 
     /// The first cell whose hosts come before a player's, and are not done, for a task of this job.
     pub(crate) fn gate_before(&self, job: &Job, index: u32, player: PlayerIx) -> Option<CellId> {
-        if !self.ledger.has_sequences() {
+        if !self.roster.ledger().has_sequences() {
             return None;
         }
         let flow = self.flows.get(job.id.flow).filter(|flow| !flow.sequence.is_empty())?;
@@ -163,12 +163,12 @@ impl Engine {
         }
         // What has left its host down has begun: its further attempt must not wait for hosts that
         // may themselves wait for the cells which this one keeps.
-        if job.is_returning(index) && player.down.is_some() {
+        if job.is_returning(index) && player.down().is_some() {
             return None;
         }
         let is_own = |cell: &CellId| match job.is_one_of() {
-            true => cells_of(&self.ledger, &self.roster, job, 0).contains(cell),
-            false => player.cells.contains(cell),
+            true => cells_of(&self.roster.ledger(), &self.roster, job, 0).contains(cell),
+            false => player.cells().contains(cell),
         };
         let is_closed = |cell: &CellId| {
             let gate = flow.sequence.0.get(cell);
@@ -177,7 +177,7 @@ impl Engine {
                 gate.is_closed(own, job.spec.sequence_on_failure)
             })
         };
-        let before = player.cells.iter().flat_map(|cell| self.ledger.before(*cell));
+        let before = player.cells().iter().flat_map(|cell| self.roster.ledger().before(*cell));
         before.copied().find(is_closed)
     }
 

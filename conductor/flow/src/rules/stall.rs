@@ -52,7 +52,7 @@ impl Engine {
                 !job.is_parked(0)
                     || job
                         .candidates()
-                        .filter(|(_, player)| self.roster[*player].member)
+                        .filter(|(_, player)| self.roster[*player].is_member())
                         .all(|(_, player)| is_dead(player) || is_behind(player))
             }
             false => (0..job.parked_below())
@@ -65,10 +65,10 @@ impl Engine {
     pub(crate) fn is_dead_for(&self, ix: PlayerIx, kind: &TaskKind) -> bool {
         let player = &self.roster[ix];
         player.attached()
-            && player.drained.is_none()
+            && player.drained().is_none()
             && !player.holds()
             && player.impact(kind) == Impact::Holds
-            && player.waits_for_room
-            && self.ledger.is_dead_in(&player.cells)
+            && player.waits_for_room()
+            && self.roster.ledger().is_dead_in(player.cells())
     }
 }

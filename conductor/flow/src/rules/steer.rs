@@ -8,7 +8,7 @@ use crate::{
     Engine,
     effect::{Answer, Rejection},
     ids::ReplyId,
-    tables::{job::Job, task::TaskRef},
+    tables::{job::Job, player::Player, task::TaskRef},
 };
 
 impl Engine {
@@ -141,8 +141,7 @@ impl Engine {
         job.reopen(task.index);
         let returns = job.is_returning(task.index).then(|| job.player_of(task.index)).flatten();
         if let Some(player) = returns {
-            self.roster[player].returning += 1;
-            self.weigh(player);
+            self.roster.change(player, Player::expect_return);
         }
         self.tell_task(task);
         self.step_in_line(task, was, TaskState::Waiting);
@@ -161,17 +160,16 @@ impl Engine {
         let (mut news, mut in_flight) = (Vec::new(), 0);
         for host in hosts {
             let Some(ix) = self.roster.member(host) else { continue };
-            let player = &mut self.roster[ix];
-            in_flight += u32::try_from(player.in_flight.len()).unwrap_or(u32::MAX);
-            if player.drained.is_some() == drain.is_some() {
+            let player = &self.roster[ix];
+            in_flight += u32::try_from(player.in_flight().len()).unwrap_or(u32::MAX);
+            if player.drained().is_some() == drain.is_some() {
                 continue;
             }
-            player.drained = drain.cloned().map(Box::new);
-            let record = player.record();
-            let jobs: Vec<JobId> = player.parked().map(TaskRef::job).collect();
+            let record = self.roster.change(ix, |player| {
+                player.drain(drain);
+                player.record()
+            });
             self.put(record);
-            self.changed.extend(jobs);
-            self.woken.insert(ix);
             news.push(host.clone());
         }
         self.answer(reply, Answer::Drained { hosts: HostSet::from_names(news), in_flight });

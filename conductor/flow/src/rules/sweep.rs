@@ -37,18 +37,16 @@ impl Engine {
                 continue;
             }
             let (ix, give_up) = (leftover.targets[place as usize], leftover.give_up);
-            let player = &mut self.roster[ix];
-            if !player.unpark(&leftover.kind, entry) {
+            let kind = &leftover.kind;
+            if !self.roster.change(ix, |player| player.withdraw(kind, entry)) {
                 continue;
             }
-            let (away, detached_at) = (!player.attached(), player.detached_at);
+            let player = &self.roster[ix];
+            let (away, detached_at) = (!player.attached(), player.detached_at());
             if let (Some((started_at, patience)), true) = (give_up, away) {
                 let at = self.give_up_at(started_at, detached_at, patience);
                 self.deadlines.remove(at, Deadline::GiveUp(entry));
             }
-            self.weigh(ix);
-            // It may have been an exclusive one that others queued behind.
-            self.woken.insert(ix);
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::{
 /// What is counted of the cells of the deployments in force.
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
-    pub(crate) deployments: Arc<Deployments>,
+    deployments: Arc<Deployments>,
     cells: Vec<Count>,
     /// Whether any cell comes after any other.
     has_sequences: bool,
@@ -51,6 +51,12 @@ impl Count {
     }
 }
 
+impl Default for Ledger {
+    fn default() -> Self {
+        Self::new(Arc::default())
+    }
+}
+
 impl Ledger {
     pub(crate) fn new(deployments: Arc<Deployments>) -> Self {
         let count = |limit: Option<u32>| Count {
@@ -67,6 +73,16 @@ impl Ledger {
         let has_sequences = cells.iter().any(|cell| cell.leads);
         let (parties, opened) = (Parties::new(deployments.cells()), BTreeSet::new());
         Self { deployments, cells, has_sequences, opened, parties }
+    }
+
+    /// The deployments in force.
+    pub(crate) fn deployments(&self) -> &Arc<Deployments> {
+        &self.deployments
+    }
+
+    /// Notes which deployments will be in force; counts nothing.
+    pub(crate) fn set_deployments(&mut self, deployments: Arc<Deployments>) {
+        self.deployments = deployments;
     }
 
     /// The party of players whose hosts are in these cells.

@@ -5,6 +5,8 @@
 //! are passed over, and stay as long as the player has no place for them anyway. An entry whose task
 //! waits here no more is dropped when it comes up, or swept out before.
 
+mod change;
+
 use std::sync::Arc;
 
 use orchestra_model::{
@@ -27,52 +29,56 @@ use crate::{
 /// One player.
 #[derive(Clone, Debug)]
 pub struct Player {
-    pub(crate) host: HostName,
+    host: HostName,
     /// Whether the players file names it.
-    pub(crate) member: bool,
-    pub(crate) session: Option<SessionId>,
+    member: bool,
+    session: Option<SessionId>,
     /// Why it gets nothing although it has a session: it counts as absent.
-    pub(crate) quarantine: Option<Box<Quarantine>>,
+    quarantine: Option<Box<Quarantine>>,
     /// Attempts that the store does not know and that a release from quarantine let pass.
-    pub(crate) tolerated: Vec<AttemptKey>,
+    tolerated: Vec<AttemptKey>,
     /// Since when it counts as absent; `None` while it does not, or if it never attached.
-    pub(crate) detached_at: Option<Timestamp>,
+    detached_at: Option<Timestamp>,
     /// Its tasks in flight were told to be on a player that is away.
-    pub(crate) told_away: bool,
-    pub(crate) spool: Option<SpoolId>,
-    pub(crate) last_order: OrderNumber,
+    told_away: bool,
+    spool: Option<SpoolId>,
+    last_order: OrderNumber,
     /// The highest order that its spool is known to have answered for.
-    pub(crate) answered: OrderNumber,
-    pub(crate) max_tasks: u32,
-    pub(crate) kill_grace: Millis,
+    answered: OrderNumber,
+    max_tasks: u32,
+    kill_grace: Millis,
     /// What it offers; shared with the other players that offer the same. Empty too where it has
     /// not attached since the conductor started.
-    pub(crate) scores: Offers,
+    scores: Offers,
     /// Orders that are out.
-    pub(crate) in_flight: Vec<Flying>,
+    in_flight: Vec<Flying>,
     /// Attempts that it runs and that no task of ours awaits: they take room all the same.
-    pub(crate) strangers: Vec<AttemptKey>,
+    strangers: Vec<AttemptKey>,
     /// It said that it is busy; nothing is sent before something ended there, or a pause is over.
-    pub(crate) said_busy: bool,
+    said_busy: bool,
     /// Who drained it: nothing new starts here.
-    pub(crate) drained: Option<Box<Drain>>,
+    drained: Option<Box<Drain>>,
     /// Its cells in the deployments in force; hosts with the same cells share the list.
-    pub(crate) cells: Arc<[CellId]>,
+    cells: Arc<[CellId]>,
     /// Orders that are out and hold its cells.
-    pub(crate) holding: u32,
+    holding: u32,
     /// That it counts as down, and so keeps its cells.
-    pub(crate) down: Option<Box<Down>>,
+    down: Option<Box<Down>>,
     /// Since when it holds its cells, if it does.
-    pub(crate) held_since: Timestamp,
+    held_since: Timestamp,
     /// Waiting tasks that left it down and have a further attempt to come.
-    pub(crate) returning: u32,
+    returning: u32,
     /// What the ledger has counted of it.
-    pub(crate) counted: Counted,
+    counted: Counted,
     /// With whom it waits for room in them.
-    pub(crate) party: PartyIx,
+    party: PartyIx,
     /// Whether it does.
-    pub(crate) waits_for_room: bool,
+    waits_for_room: bool,
     parked: Queues,
+    /// Its gates may have opened since `Roster::change` looked last.
+    gates_opened: bool,
+    /// Jobs that have something parked here are concerned by what changed since then.
+    jobs_concerned: bool,
 }
 
 /// What left a host down.
@@ -144,7 +150,119 @@ impl Player {
             party: PartyIx::default(),
             waits_for_room: false,
             parked: Queues::default(),
+            gates_opened: false,
+            jobs_concerned: false,
         }
+    }
+
+    pub(crate) fn host(&self) -> &HostName {
+        &self.host
+    }
+
+    /// Whether the players file names it.
+    pub(crate) fn is_member(&self) -> bool {
+        self.member
+    }
+
+    /// Its session, also while it is quarantined.
+    pub(crate) fn session(&self) -> Option<SessionId> {
+        self.session
+    }
+
+    pub(crate) fn quarantine(&self) -> Option<&Quarantine> {
+        self.quarantine.as_deref()
+    }
+
+    /// Attempts that the store does not know and that a release from quarantine let pass.
+    pub(crate) fn tolerated(&self) -> &[AttemptKey] {
+        &self.tolerated
+    }
+
+    /// Since when it counts as absent; `None` while it does not, or if it never attached.
+    pub(crate) fn detached_at(&self) -> Option<Timestamp> {
+        self.detached_at
+    }
+
+    pub(crate) fn spool(&self) -> Option<SpoolId> {
+        self.spool
+    }
+
+    pub(crate) fn last_order(&self) -> OrderNumber {
+        self.last_order
+    }
+
+    /// The highest order that its spool is known to have answered for.
+    pub(crate) fn answered(&self) -> OrderNumber {
+        self.answered
+    }
+
+    /// How many orders it takes at once.
+    pub(crate) fn max_tasks(&self) -> u32 {
+        self.max_tasks
+    }
+
+    /// What it offers.
+    pub(crate) fn scores(&self) -> &Offers {
+        &self.scores
+    }
+
+    /// Orders that are out.
+    pub(crate) fn in_flight(&self) -> &[Flying] {
+        &self.in_flight
+    }
+
+    /// The order of this task, if it is out.
+    pub(crate) fn flight_of(&self, task: TaskRef) -> Option<&Flying> {
+        self.in_flight.iter().find(|flying| flying.task == task)
+    }
+
+    /// Attempts that it runs and that no task of ours awaits.
+    pub(crate) fn strangers(&self) -> &[AttemptKey] {
+        &self.strangers
+    }
+
+    /// Who drained it, if somebody did.
+    pub(crate) fn drained(&self) -> Option<&Drain> {
+        self.drained.as_deref()
+    }
+
+    /// The cells of its host in the deployments in force.
+    pub(crate) fn cells(&self) -> &[CellId] {
+        &self.cells
+    }
+
+    /// Orders that are out and hold the cells of its host.
+    pub(crate) fn holding(&self) -> u32 {
+        self.holding
+    }
+
+    /// What left its host down, if it counts as down.
+    pub(crate) fn down(&self) -> Option<&Down> {
+        self.down.as_deref()
+    }
+
+    /// Since when its host holds its cells, if it does.
+    pub(crate) fn held_since(&self) -> Timestamp {
+        self.held_since
+    }
+
+    /// How many waiting tasks left its host down and have a further attempt to come.
+    pub(crate) fn returning(&self) -> u32 {
+        self.returning
+    }
+
+    /// What the cells count of its host.
+    pub(crate) fn counted(&self) -> Counted {
+        self.counted
+    }
+
+    /// With whom it waits for room in the cells of its host, if it does.
+    pub(crate) fn party(&self) -> PartyIx {
+        self.party
+    }
+
+    pub(crate) fn waits_for_room(&self) -> bool {
+        self.waits_for_room
     }
 
     /// Whether it is there to be sent something.
@@ -263,21 +381,6 @@ impl Player {
         };
         self.gate(kind, ledger)
             .or_else(|| self.parked.firsts().any(holds_back).then_some(WaitReason::Exclusive))
-    }
-
-    /// Puts a task into the queue of its kind, once.
-    pub(crate) fn park(&mut self, kind: Arc<TaskKind>, task: TaskRef) {
-        self.parked.insert(kind, task);
-    }
-
-    /// Takes a task out of the queue of its kind. Whether it was there.
-    pub(crate) fn unpark(&mut self, kind: &TaskKind, task: TaskRef) -> bool {
-        self.parked.remove(kind, task)
-    }
-
-    /// Takes out a whole queue.
-    pub(crate) fn unpark_all(&mut self, queue: usize) -> impl Iterator<Item = TaskRef> + use<> {
-        self.parked.take_all(queue)
     }
 
     /// The oldest task that may start here, of those of the `open` jobs. Where that is an exclusive

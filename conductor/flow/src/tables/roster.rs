@@ -2,10 +2,13 @@
 //!
 //! A player never leaves the table, for history names it; what leaves is its membership.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use orchestra_model::{
-    HostName, HostSet, Timestamp,
+    Deployments, HostName, HostSet, JobId, Timestamp,
     delivery::{PlayerSnapshot, SpoolId},
     hostset::natural_order,
     record::{Drain, PlayerRecord},
@@ -13,7 +16,14 @@ use orchestra_model::{
 
 use crate::{
     ids::{PlayerIx, SessionId},
-    tables::{player::Player, quarantine::Quarantine},
+    tables::{
+        few::Few,
+        ledger::Ledger,
+        parties::PartyIx,
+        player::{Counted, Player},
+        quarantine::Quarantine,
+        task::TaskRef,
+    },
 };
 
 /// The table of players.
@@ -24,12 +34,18 @@ pub struct Roster {
     members: u32,
     attached: u32,
     quarantined: BTreeSet<PlayerIx>,
+    /// What the cells of their hosts count.
+    ledger: Ledger,
+    /// Players whose gates may have opened.
+    woken: Few<PlayerIx>,
+    /// Jobs that have something parked on players whose changes concern them.
+    concerned: Few<JobId>,
 }
 
 impl Roster {
     /// The player of that name, if the players file names it.
     pub fn member(&self, host: &HostName) -> Option<PlayerIx> {
-        self.by_host.get(host).copied().filter(|ix| self[*ix].member)
+        self.by_host.get(host).copied().filter(|ix| self[*ix].is_member())
     }
 
     /// The player of that name, also where the players file names it no more.
@@ -47,12 +63,12 @@ impl Roster {
 
     /// Who drained a player, if somebody did.
     pub fn drained(&self, player: PlayerIx) -> Option<&Drain> {
-        self[player].drained.as_deref()
+        self[player].drained()
     }
 
     /// The name of a player.
     pub fn host(&self, player: PlayerIx) -> &HostName {
-        &self[player].host
+        self[player].host()
     }
 
     /// How many players the players file names.
@@ -72,33 +88,33 @@ impl Roster {
 
     /// Why a player is quarantined, if so.
     pub fn why_quarantined(&self, player: PlayerIx) -> Option<&str> {
-        self[player].quarantine.as_deref().map(|quarantine| quarantine.why.as_str())
+        self[player].quarantine().map(|quarantine| quarantine.why.as_str())
     }
 
     /// The session of a player.
     pub fn session(&self, player: PlayerIx) -> Option<SessionId> {
-        self[player].session
+        self[player].session()
     }
 
     /// When its last session ended; `None` while attached, or if it never was.
     pub fn detached_at(&self, player: PlayerIx) -> Option<Timestamp> {
-        self[player].detached_at
+        self[player].detached_at()
     }
 
     /// How many orders are out to a player, and how many it takes.
     pub fn load(&self, player: PlayerIx) -> (u32, u32) {
         let player = &self[player];
-        (u32::try_from(player.in_flight.len()).unwrap_or(u32::MAX), player.max_tasks)
+        (u32::try_from(player.in_flight().len()).unwrap_or(u32::MAX), player.max_tasks())
     }
 
     /// The spool that answered last.
     pub fn spool(&self, player: PlayerIx) -> Option<SpoolId> {
-        self[player].spool
+        self[player].spool()
     }
 
     /// Every member, in the order of their first mention.
     pub fn iter(&self) -> impl Iterator<Item = PlayerIx> {
-        self.indices().filter(|ix| self[*ix].member)
+        self.indices().filter(|ix| self[*ix].is_member())
     }
 
     pub(crate) fn indices(&self) -> impl Iterator<Item = PlayerIx> + use<> {
@@ -132,23 +148,17 @@ impl Roster {
     }
 
     pub(crate) fn set_member(&mut self, player: PlayerIx, member: bool) {
-        let was = std::mem::replace(&mut self[player].member, member);
-        match (was, member) {
+        match (self[player].is_member(), member) {
             (false, true) => self.members += 1,
             (true, false) => self.members -= 1,
             _ => {}
         }
+        self.change(player, |player| player.set_member(member));
     }
 
     /// Opens the player's session, which had ended, and takes over what it said of itself.
     pub(crate) fn attach(&mut self, ix: PlayerIx, session: SessionId, snapshot: &PlayerSnapshot) {
-        let player = &mut self[ix];
-        player.scores = snapshot.scores.clone();
-        player.max_tasks = snapshot.max_tasks.max(1);
-        player.kill_grace = snapshot.kill_grace;
-        player.said_busy = false;
-        player.detached_at = None;
-        player.session = Some(session);
+        self.change(ix, |player| player.attach(session, snapshot));
         self.attached += 1;
     }
 
@@ -160,50 +170,164 @@ impl Roster {
         session: SessionId,
         quarantine: Quarantine,
     ) {
-        self[ix].session = Some(session);
+        self.change(ix, |player| {
+            player.attach_unheard(session);
+            player.set_quarantine(Some(quarantine));
+        });
         self.attached += 1;
-        self.set_quarantine(ix, Some(quarantine));
+        self.quarantined.insert(ix);
     }
 
     /// Quarantines a player that is there. It counts as absent from now on.
     pub(crate) fn quarantine(&mut self, ix: PlayerIx, now: Timestamp, quarantine: Quarantine) {
-        let player = &mut self[ix];
-        player.detached_at = Some(now);
-        player.strangers.clear();
-        self.set_quarantine(ix, Some(quarantine));
+        self.change(ix, |player| {
+            player.go_away(now);
+            player.set_quarantine(Some(quarantine));
+        });
+        self.quarantined.insert(ix);
     }
 
     /// Ends the player's session, and its quarantine. One that counted as absent already has been so
     /// since then.
     pub(crate) fn detach(&mut self, ix: PlayerIx, now: Timestamp) {
-        let player = &mut self[ix];
-        if player.attached() {
-            player.detached_at = Some(now);
-            player.strangers.clear();
-        }
-        if player.session.take().is_some() {
-            self.attached -= 1;
-        }
-        self.set_quarantine(ix, None);
-    }
-
-    fn set_quarantine(&mut self, ix: PlayerIx, quarantine: Option<Quarantine>) {
-        match quarantine.is_some() {
-            true => self.quarantined.insert(ix),
-            false => self.quarantined.remove(&ix),
-        };
-        self[ix].quarantine = quarantine.map(Box::new);
+        let session = self.change(ix, |player| {
+            if player.attached() {
+                player.go_away(now);
+            }
+            let session = player.take_session();
+            player.set_quarantine(None);
+            session
+        });
+        self.attached -= u32::from(session.is_some());
+        self.quarantined.remove(&ix);
     }
 
     /// Restores what the store remembers of a player.
     pub(crate) fn restore(&mut self, record: &PlayerRecord) {
         let ix = self.intern(&record.host);
         self.set_member(ix, !record.removed);
-        let player = &mut self[ix];
-        player.spool = record.spool;
-        player.last_order = record.last_order;
-        player.detached_at = record.detached_at;
-        player.drained = record.drained.clone().map(Box::new);
+        self.change(ix, |player| player.restore(record));
+    }
+
+    // ---- changes, and what follows from them ----
+
+    /// Changes a player. Afterwards the cells of its host count what is true now, and whoever is
+    /// concerned is noted: the player itself, if its gates may have opened, and jobs that have
+    /// something parked on it, or on others that wait for its cells.
+    pub(crate) fn change<R>(&mut self, ix: PlayerIx, change: impl FnOnce(&mut Player) -> R) -> R {
+        let player = &mut self.players[ix.index()];
+        let result = change(player);
+        if player.take_gates_opened() {
+            self.woken.insert(ix);
+        }
+        if player.take_jobs_concerned() {
+            self.concerned.extend(player.parked().map(TaskRef::job));
+        }
+        let before = player.note_counted();
+        if player.counted() != before {
+            self.recount_cells(ix, before);
+        }
+        result
+    }
+
+    /// Brings what the cells count of a host in line with it, which was counted like this before.
+    fn recount_cells(&mut self, ix: PlayerIx, before: Counted) {
+        let player = &self.players[ix.index()];
+        let counts = player.counted();
+        // What waits there for room shares the hold.
+        if counts.holds && !before.holds && player.waits_for_room() {
+            self.woken.insert(ix);
+            self.concerned.extend(player.parked_changes().map(TaskRef::job));
+        }
+        let changed = |now: bool, before: bool| (now != before).then_some(now);
+        let turned = self.ledger.count(
+            player.cells(),
+            changed(counts.holds, before.holds),
+            changed(counts.dead, before.dead),
+        );
+        for cell in turned {
+            for waiting in self.ledger.waiting_for(cell) {
+                let changes = self.players[waiting.index()].parked_changes();
+                self.concerned.extend(changes.map(TaskRef::job));
+            }
+        }
+    }
+
+    /// Takes out a player whose gates may have opened.
+    pub(crate) fn pop_woken(&mut self) -> Option<PlayerIx> {
+        self.woken.pop_first()
+    }
+
+    /// Lets a player be looked at, because what its gates ask of others has changed.
+    pub(crate) fn wake(&mut self, ix: PlayerIx) {
+        self.woken.insert(ix);
+    }
+
+    pub(crate) fn is_woken(&self, ix: PlayerIx) -> bool {
+        self.woken.contains(ix)
+    }
+
+    /// Takes out a job that a change of a player concerns.
+    pub(crate) fn pop_concerned(&mut self) -> Option<JobId> {
+        self.concerned.pop_first()
+    }
+
+    // ---- cells ----
+
+    /// What the cells count.
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Lets a player wait for room in the cells of its host.
+    pub(crate) fn await_room(&mut self, ix: PlayerIx) {
+        if !self.change(ix, |player| player.note_waits_for_room(true)) {
+            let party = self[ix].party();
+            self.ledger.queue(ix, party);
+        }
+    }
+
+    /// Takes out the next player that waited for room which there is now.
+    pub(crate) fn admit(&mut self) -> Option<PlayerIx> {
+        let player = self.ledger.admit()?;
+        self.change(player, |player| player.note_waits_for_room(false));
+        Some(player)
+    }
+
+    /// Notes which deployments will be in force. Nothing is counted before all holders are known.
+    pub(crate) fn set_deployments(&mut self, deployments: Arc<Deployments>) {
+        self.ledger.set_deployments(deployments);
+    }
+
+    /// Counts all cells anew, from who holds.
+    pub(crate) fn put_in_force(&mut self, deployments: Arc<Deployments>) {
+        self.ledger = Ledger::new(deployments);
+        for ix in self.indices() {
+            let player = &mut self.players[ix.index()];
+            player.set_cells(Arc::default(), PartyIx::default());
+            if player.note_waits_for_room(false) {
+                self.woken.insert(ix);
+            }
+        }
+        let deployments = Arc::clone(self.ledger.deployments());
+        for (host, cells) in deployments.cells().by_host() {
+            if let Some(ix) = self.known(host) {
+                let party = self.ledger.party(cells);
+                self.players[ix.index()].set_cells(Arc::clone(cells), party);
+            }
+        }
+        for player in &mut self.players {
+            player.note_counted();
+            let (counted, one) = (player.counted(), |counted: bool| counted.then_some(true));
+            self.ledger.count(player.cells(), one(counted.holds), one(counted.dead));
+        }
+    }
+
+    /// Gives a player that was never heard of before the cells of its host.
+    pub(crate) fn give_cells(&mut self, ix: PlayerIx) {
+        let cells = self.ledger.deployments().cells().shared_of_host(self.host(ix));
+        let party = self.ledger.party(&cells);
+        self.players[ix.index()].set_cells(cells, party);
     }
 }
 
@@ -212,11 +336,5 @@ impl std::ops::Index<PlayerIx> for Roster {
 
     fn index(&self, ix: PlayerIx) -> &Player {
         &self.players[ix.index()]
-    }
-}
-
-impl std::ops::IndexMut<PlayerIx> for Roster {
-    fn index_mut(&mut self, ix: PlayerIx) -> &mut Player {
-        &mut self.players[ix.index()]
     }
 }

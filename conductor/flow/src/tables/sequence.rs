@@ -78,7 +78,7 @@ pub(crate) fn cells_of(
         true => job.candidates().map(|(_, player)| player).collect(),
         false => vec![job.targets[index as usize]],
     };
-    let cells = players.iter().flat_map(|player| roster[*player].cells.iter().copied());
+    let cells = players.iter().flat_map(|player| roster[*player].cells().iter().copied());
     cells.filter(|cell| ledger.leads(*cell)).collect()
 }
 

@@ -60,7 +60,7 @@ impl Engine {
     /// Since when a player is away, if it is; the inner `None` where it never was there.
     fn away_since(&self, player: PlayerIx) -> Option<Option<Timestamp>> {
         let player = &self.roster[player];
-        (!player.attached()).then_some(player.detached_at)
+        (!player.attached()).then_some(player.detached_at())
     }
 
     /// The tasks of a job whose players are not attached. Looks at its targets only if there are
@@ -101,7 +101,7 @@ impl Engine {
     /// The jobs whose orders are out to a player, the oldest first, a few of them; and when the
     /// first of the orders is lost, where it is away.
     pub fn orders_of(&self, player: PlayerIx) -> (Vec<JobId>, Option<Due>) {
-        let in_flight = &self.roster[player].in_flight;
+        let in_flight = &self.roster[player].in_flight();
         let mut jobs: Vec<JobId> = in_flight.iter().map(|flying| flying.task.job()).collect();
         jobs.sort_unstable();
         jobs.truncate(JOBS);
@@ -112,7 +112,7 @@ impl Engine {
     /// That the player of a host is away on which a change runs.
     pub(crate) fn holder_absence(&self, ix: PlayerIx) -> Option<Absence> {
         let since = self.away_since(ix)?;
-        let changes = self.roster[ix].in_flight.iter().filter(|f| f.impact == Impact::Holds);
+        let changes = self.roster[ix].in_flight().iter().filter(|f| f.impact == Impact::Holds);
         let lost: Vec<Option<Timestamp>> =
             changes.map(|flying| self.lost_at(flying.task, ix)).collect();
         let given_up = lost.iter().flatten().min().map(|at| self.due(*at));

@@ -67,9 +67,9 @@ impl Engine {
             let (ours, host) = (&self.roster[player], self.roster.host(player));
             let there = returning.get(&player).copied().unwrap_or_default();
             ensure!(
-                ours.returning == there,
+                ours.returning() == there,
                 "player {host} awaits {} further attempts, there are {there}",
-                ours.returning
+                ours.returning()
             );
         }
         self.audit_cells()
@@ -85,7 +85,7 @@ impl Engine {
         ensure!(flow.tally == tally, "flow {id} counts {:?}, has {tally:?}", flow.tally);
         let (line, expected) = (flow.sequence.counts(), self.lined_up(&flow.slots[flow.slot]));
         ensure!(
-            line == expected || !self.ledger.has_sequences(),
+            line == expected || !self.roster.ledger().has_sequences(),
             "flow {id} lines up as {line:?}, should as {expected:?}"
         );
         for task in flow.sequence.waiting() {
@@ -135,7 +135,7 @@ impl Engine {
                 expected.in_flight.entry(player).or_default().insert(TaskRef::new(id, index));
                 away += u32::from(!self.roster[player].attached());
                 ensure!(
-                    task.order <= self.roster[player].last_order,
+                    task.order <= self.roster[player].last_order(),
                     "task {index} of {id} has an order that was not issued"
                 );
             }
@@ -164,7 +164,7 @@ impl Engine {
                     }
                     false => vec![(index, job.targets[index as usize])],
                 };
-                let waits_for = places.iter().any(|(_, player)| self.roster[*player].member)
+                let waits_for = places.iter().any(|(_, player)| self.roster[*player].is_member())
                     || (job.is_one_of() && self.is_anybody_left(job));
                 ensure!(waits_for, "task {index} of {id} waits for nobody");
                 for (place, player) in places {
@@ -230,13 +230,13 @@ impl Engine {
 
     fn audit_player(&self, ix: PlayerIx, expected: &mut Expected) -> Result<(), Violation> {
         let player = &self.roster[ix];
-        let host = &player.host;
-        let in_flight: BTreeSet<TaskRef> = player.in_flight.iter().map(|f| f.task).collect();
+        let host = &player.host();
+        let in_flight: BTreeSet<TaskRef> = player.in_flight().iter().map(|f| f.task).collect();
         let ours = expected.in_flight.remove(&ix).unwrap_or_default();
         ensure!(
-            in_flight == ours && in_flight.len() == player.in_flight.len(),
+            in_flight == ours && in_flight.len() == player.in_flight().len(),
             "player {host} has {:?} in flight, jobs say {ours:?}",
-            player.in_flight
+            player.in_flight()
         );
         let parked: BTreeSet<TaskRef> = player.parked().collect();
         let ours = expected.parked.remove(&ix).unwrap_or_default();
@@ -246,22 +246,28 @@ impl Engine {
             ensure!(is_meant || self.is_leftover(*entry), "player {host} keeps {entry:?}");
         }
         ensure!(
-            player.member || player.session.is_none(),
+            player.is_member() || player.session().is_none(),
             "player {host} has a session and is removed"
         );
         ensure!(
-            player.quarantine.is_none() || player.session.is_some(),
+            player.quarantine().is_none() || player.session().is_some(),
             "player {host} is quarantined without a session"
         );
         ensure!(
-            player.quarantine.is_some() == self.roster.quarantined().any(|other| other == ix),
+            player.quarantine().is_some() == self.roster.quarantined().any(|other| other == ix),
             "player {host} is miscounted among the quarantined"
         );
-        ensure!(player.answered <= player.last_order, "player {host} has answered for too much");
+        ensure!(
+            player.answered() <= player.last_order(),
+            "player {host} has answered for too much"
+        );
         ensure!(
             self.stale.is_some()
-                || !matches!(player.next(&self.ledger, &self.open), Next::Start(_) | Next::Idle(_))
-                || self.woken.contains(ix),
+                || !matches!(
+                    player.next(self.roster.ledger(), &self.open),
+                    Next::Start(_) | Next::Idle(_)
+                )
+                || self.roster.is_woken(ix),
             "player {host} has room and looks at nothing"
         );
         self.audit_hold(ix)
@@ -270,36 +276,36 @@ impl Engine {
     /// A host's hold follows from what is out there, and its place in a queue from what is full.
     fn audit_hold(&self, ix: PlayerIx) -> Result<(), Violation> {
         let player = &self.roster[ix];
-        let host = &player.host;
-        let holding = player.in_flight.iter().filter(|f| f.impact == Impact::Holds).count();
+        let host = &player.host();
+        let holding = player.in_flight().iter().filter(|f| f.impact == Impact::Holds).count();
         ensure!(
-            player.holding as usize == holding,
+            player.holding() as usize == holding,
             "player {host} counts {} orders that hold, has {holding}",
-            player.holding
+            player.holding()
         );
         let counts = player.to_count();
         ensure!(
-            player.counted == counts,
+            player.counted() == counts,
             "the ledger counts {:?} of {host}, which is {counts:?}",
-            player.counted
+            player.counted()
         );
-        let (waits, barred) = self.ledger.waits(ix, player.party);
+        let (waits, barred) = self.roster.ledger().waits(ix, player.party());
         ensure!(
-            waits == player.waits_for_room,
+            waits == player.waits_for_room(),
             "player {host} waits for room: {}, and in its party: {waits}",
-            player.waits_for_room
+            player.waits_for_room()
         );
         ensure!(
-            barred == self.ledger.is_full_in(&player.cells),
+            barred == self.roster.ledger().is_full_in(&player.cells()),
             "player {host} is barred: {barred}, and not so by its cells"
         );
-        let needs_room = player.next(&self.ledger, &self.open) == Next::Room;
+        let needs_room = player.next(self.roster.ledger(), &self.open) == Next::Room;
         ensure!(
-            !needs_room || waits || self.stale.is_some() || self.woken.contains(ix),
+            !needs_room || waits || self.stale.is_some() || self.roster.is_woken(ix),
             "player {host} needs room and does not wait for it"
         );
         ensure!(
-            !waits || barred || self.ledger.has_opened(),
+            !waits || barred || self.roster.ledger().has_opened(),
             "player {host} waits for room that there is"
         );
         Ok(())
@@ -309,14 +315,14 @@ impl Engine {
     /// for the one to check who knows of reloads.
     fn audit_cells(&self) -> Result<(), Violation> {
         let players: Vec<PlayerIx> = self.roster.indices().collect();
-        for (id, cell) in self.ledger.deployments.cells().iter() {
-            let is_in = |ix: &&PlayerIx| self.roster[**ix].cells.contains(&id);
+        for (id, cell) in self.deployments().cells().iter() {
+            let is_in = |ix: &&PlayerIx| self.roster[**ix].cells().contains(&id);
             let of = |counted: fn(&Counted) -> bool| {
                 let inside = players.iter().filter(is_in);
-                inside.filter(|ix| counted(&self.roster[**ix].counted)).count()
+                inside.filter(|ix| counted(&self.roster[**ix].counted())).count()
             };
             let (held, dead) = (of(|counted| counted.holds), of(|counted| counted.dead));
-            let (counts_held, counts_dead, _) = self.ledger.counts(id);
+            let (counts_held, counts_dead, _) = self.roster.ledger().counts(id);
             ensure!(
                 (counts_held as usize, counts_dead as usize) == (held, dead),
                 "{} counts {counts_held} holders, {counts_dead} of them dead; has {held} and {dead}",

@@ -20,20 +20,20 @@ use crate::{
 impl Engine {
     /// The deployments in force.
     pub fn deployments(&self) -> &Arc<Deployments> {
-        &self.ledger.deployments
+        self.roster.ledger().deployments()
     }
 
     /// What is to be told of at most `limit` cells from place `from` on, in the order of their keys.
     /// Looks at each of their hosts.
     pub fn cell_status(&self, from: usize, limit: usize) -> Vec<CellStatus> {
-        let cells = self.ledger.deployments.cells();
+        let cells = self.deployments().cells();
         let end = from.saturating_add(limit).min(cells.as_slice().len());
         let page = cells.iter().take(end).skip(from);
         page.map(|(id, cell)| {
             let players = cell.hosts.iter().filter_map(|host| self.roster.known(host));
             let holders = players.filter(|ix| self.roster[*ix].holds());
             let mut waiting: BTreeMap<FlowId, u32> = BTreeMap::new();
-            for ix in self.ledger.waiting_for(id) {
+            for ix in self.roster.ledger().waiting_for(id) {
                 for flow in self.flows_waiting_at(ix) {
                     *waiting.entry(flow).or_default() += 1;
                 }
@@ -58,14 +58,14 @@ impl Engine {
     /// A host that holds its cells, and for whom.
     pub(crate) fn holder(&self, ix: PlayerIx) -> Holder {
         let player: &Player = &self.roster[ix];
-        let runs = player.in_flight.iter().filter(|flying| flying.impact == Impact::Holds);
+        let runs = player.in_flight().iter().filter(|flying| flying.impact == Impact::Holds);
         let mut jobs: BTreeSet<JobId> = runs.map(|flying| flying.task.job()).collect();
-        jobs.extend(player.down.as_ref().map(|down| down.job));
+        jobs.extend(player.down().as_ref().map(|down| down.job));
         Holder {
-            host: player.host.clone(),
+            host: player.host().clone(),
             jobs: jobs.into_iter().collect(),
-            since: player.held_since,
-            down: player.down.as_ref().map(|down| down.state),
+            since: player.held_since(),
+            down: player.down().as_ref().map(|down| down.state),
             absence: self.holder_absence(ix),
         }
     }

@@ -126,7 +126,7 @@ impl Engine {
             (WaitReason::Cell, player) => {
                 let candidates = job.candidates().map(|(_, player)| player);
                 let mut players = player.into_iter().chain(candidates.filter(|_| job.is_one_of()));
-                let full = |player| self.roster[player].full_cell(&job.kind, &self.ledger);
+                let full = |player| self.roster[player].full_cell(&job.kind, self.roster.ledger());
                 players.find_map(full).map_or(Wait::For(reason), Wait::Cell)
             }
             (WaitReason::Sequence, _) if parked == Parked::Sequence => {
@@ -243,7 +243,7 @@ impl Engine {
     /// A full cell: who holds it, and whether that ends by itself.
     fn tell_cell(&self, id: CellId) -> (String, bool) {
         let cell = &self.deployments().cells()[id];
-        let (held, dead, limit) = self.ledger.counts(id);
+        let (held, dead, limit) = self.roster.ledger().counts(id);
         let players = cell.hosts.iter().filter_map(|host| self.roster.known(host));
         let holders = players.filter(|player| self.roster[*player].holds());
         let holders: Vec<Holder> = holders.take(NAMED).map(|player| self.holder(player)).collect();
@@ -277,7 +277,7 @@ impl Engine {
     /// Paused flows of which a further attempt is to come on a host that is down, and who paused
     /// each.
     fn pauses_on(&self, host: &HostName) -> Vec<(FlowId, &AudienceName)> {
-        let returning = |player: &PlayerIx| self.roster[*player].returning > 0;
+        let returning = |player: &PlayerIx| self.roster[*player].returning() > 0;
         let Some(player) = self.roster.known(host).filter(returning) else { return Vec::new() };
         let is_to_return = |job: &Job| {
             let place = self.roster.place_among(&job.targets, player);
@@ -373,7 +373,7 @@ impl Engine {
             }
             WaitReason::PlayerAbsent => {
                 let away = hosts.iter().filter_map(|host| self.roster.known(host));
-                let since = away.filter_map(|player| self.roster[player].detached_at).max();
+                let since = away.filter_map(|player| self.roster[player].detached_at()).max();
                 match since {
                     Some(since) => {
                         format!("not attached, the last one since {} ago", self.ago(since))

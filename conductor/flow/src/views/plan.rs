@@ -64,8 +64,8 @@ impl Engine {
             Some(Target {
                 host: host.clone(),
                 attached: player.attached(),
-                drained: player.drained.is_some(),
-                scores: player.scores.clone(),
+                drained: player.drained().is_some(),
+                scores: player.scores().clone(),
             })
         };
         let hosts: Vec<&HostName> = submission.targets.iter().flatten().flatten().collect();
@@ -157,9 +157,8 @@ impl Play {
         for target in &overlay.targets {
             let ix = engine.roster.intern(&target.host);
             engine.roster.set_member(ix, true);
-            let player = &mut engine.roster[ix];
-            player.session = Some(SESSION);
-            player.scores = target.scores.clone();
+            let scores = target.scores.clone();
+            engine.roster.change(ix, |player| player.pretend_attached(SESSION, scores));
         }
         engine.resume(overlay.now);
         let running = overlay.holders.iter().filter(|holder| holder.down.is_none());
@@ -263,12 +262,12 @@ impl Play {
     fn is_in_the_way(&self, holder: &Holder) -> bool {
         let player = self.engine.roster.known(&holder.host).map(|ix| &self.engine.roster[ix]);
         player.is_some_and(|player| {
-            let ledger = &self.engine.ledger;
+            let ledger = &self.engine.roster.ledger();
             let is_awaited = |cell: &CellId| {
                 let (held, _, limit) = ledger.counts(*cell);
                 held >= limit && ledger.waiting_for(*cell).next().is_some()
             };
-            player.holds() && player.cells.iter().any(is_awaited)
+            player.holds() && player.cells().iter().any(is_awaited)
         })
     }
 

@@ -138,7 +138,7 @@ impl Engine {
             return WaitReason::Sequence;
         }
         let entry = TaskRef::new(job.id, place);
-        let gate = self.roster[player].newcomer_gate(&job.kind, entry, &self.ledger);
+        let gate = self.roster[player].newcomer_gate(&job.kind, entry, self.roster.ledger());
         gate.unwrap_or(WaitReason::PlayerBusy)
     }
 
