@@ -13,9 +13,7 @@ use crate::{
     effect::{Answer, Command, Effect},
     ids::{PlayerIx, ReplyId, SessionId},
     input::Input,
-    tables::{
-        deadlines::Deadlines, few::Few, flows::Flows, job::Job, leftover::Leftover, roster::Roster,
-    },
+    tables::{deadlines::Deadlines, flows::Flows, job::Job, leftover::Leftover, roster::Roster},
 };
 
 /// Bounds that the configuration sets.
@@ -41,13 +39,6 @@ pub struct Engine {
     pub(crate) requests: BTreeMap<(AudienceName, RequestId), FlowId>,
     /// Flows that have ended and are still in the store, and the submissions they came from.
     pub(crate) ended: BTreeMap<FlowId, (AudienceName, RequestId)>,
-    /// Jobs whose next tasks may perhaps start, each once.
-    pub(crate) runnable: VecDeque<JobId>,
-    /// Jobs whose parked tasks start as soon as their players let them; some that have closed
-    /// their window since are still among them.
-    pub(crate) open: Few<JobId>,
-    /// Jobs that may be doomed or over.
-    pub(crate) changed: Few<JobId>,
     /// What lies in players' queues and waits no more.
     pub(crate) leftovers: VecDeque<Leftover>,
     /// Jobs that wait for enough players to be there.
@@ -143,7 +134,7 @@ impl Engine {
 
     /// Whether [`Engine::advance`] has something to do at once. Take in what is ready first.
     pub fn has_work(&self) -> bool {
-        ((!self.runnable.is_empty() || self.roster.ledger().has_opened()) && self.stale.is_none())
+        ((self.flows.has_runnable() || self.roster.ledger().has_opened()) && self.stale.is_none())
             || !self.leftovers.is_empty()
             || self.deadlines.next().is_some_and(|at| at <= self.now)
     }
@@ -184,19 +175,15 @@ impl Engine {
         let job = flow.job(id)?;
         Some(JobPart {
             job: id,
-            name: job.spec.name.clone(),
-            score: job.spec.score.clone(),
-            audience: flow.audience.clone(),
-            params: job.params.clone(),
+            name: job.spec().name.clone(),
+            score: job.spec().score.clone(),
+            audience: flow.audience().clone(),
+            params: job.params().clone(),
         })
     }
 
     pub(crate) fn job(&self, id: JobId) -> Option<&Job> {
         self.flows.job(id)
-    }
-
-    pub(crate) fn job_mut(&mut self, id: JobId) -> Option<&mut Job> {
-        self.flows.job_mut(id)
     }
 
     pub(crate) fn put(&mut self, record: Record) {

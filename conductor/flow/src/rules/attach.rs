@@ -131,26 +131,23 @@ impl Engine {
                 true => self.disarm_loss(flying.task, player),
                 false => self.arm_loss(flying.task, player),
             }
-            if let Some(job) = self.job_mut(flying.task.job()) {
-                job.away = if here { job.away - 1 } else { job.away + 1 };
-            }
+            self.flows.change(flying.task.job(), |job| job.count_away(!here));
         }
         let parked: Vec<TaskRef> = self.roster[player].parked().collect();
         for task in parked {
-            let Some(job) = self.job_mut(task.job()) else { continue };
-            if !job.awaits(task.index) {
+            let Some(job) = self.job(task.job()).filter(|job| job.awaits(task.index)) else {
                 continue;
-            }
+            };
             if job.is_one_of() {
                 // Whether it is stuck depends on who is there.
-            } else if here {
-                job.absent -= 1;
-                self.disarm_give_up(task);
-            } else {
-                job.absent += 1;
-                self.arm_give_up(task);
+                self.flows.note_changed(task.job());
+                continue;
             }
-            self.changed.insert(task.job());
+            self.flows.change(task.job(), |job| job.count_absent(!here));
+            match here {
+                true => self.disarm_give_up(task),
+                false => self.arm_give_up(task),
+            }
         }
     }
 
@@ -164,7 +161,7 @@ impl Engine {
     /// A change may have run there: so the host counts as down, until a later one succeeds.
     pub(crate) fn suspect(&mut self, ix: PlayerIx, task: TaskRef) {
         let Some(job) = self.job(task.job()).filter(|job| !job.is_one_of()) else { return };
-        let impact = self.roster[ix].impact(&job.kind);
+        let impact = self.roster[ix].impact(job.kind());
         let order = self.roster[ix].last_order();
         let attempt = Attempted { job: task.job(), order, impact };
         self.update_hold(ix, None, attempt, Left::Down(TaskState::Lost));
@@ -178,13 +175,13 @@ impl Engine {
             let concerned = |index| job.state_of(index) == TaskState::Waiting;
             if job.is_one_of() {
                 if concerned(0) && job.candidates().any(|(_, candidate)| player(candidate)) {
-                    waiting.push(TaskRef::new(job.id, 0));
+                    waiting.push(TaskRef::new(job.id(), 0));
                 }
                 continue;
             }
-            let places = (0..).zip(job.targets.iter());
+            let places = (0..).zip(job.targets().iter());
             let theirs = places.filter(|(index, target)| player(**target) && concerned(*index));
-            waiting.extend(theirs.map(|(index, _)| TaskRef::new(job.id, index)));
+            waiting.extend(theirs.map(|(index, _)| TaskRef::new(job.id(), index)));
         }
         waiting
     }
@@ -213,7 +210,7 @@ impl Engine {
         for task in in_flight {
             let Some(job) = self.job(task.job()) else { continue };
             let (known, cancelled, timeout) =
-                (job.task(task.index), job.is_to_be_killed(), job.spec.timeout);
+                (job.task(task.index), job.is_to_be_killed(), job.spec().timeout);
             let (key, order) = (known.key(self.store, task.job()), known.order);
             let command = match cancelled {
                 true => Command::Cancel { key, order },
@@ -269,12 +266,10 @@ impl Engine {
     /// Notes how long an attempt may take that runs there, where a release sent it that did not
     /// note it.
     fn note_time_limit(&mut self, ix: PlayerIx, task: TaskRef) {
-        let player = &self.roster[ix];
-        let Some(job) = self.flows.job_mut(task.job()) else { return };
-        let limit = player.time_limit(&job.spec);
-        let known = job.task_mut(task.index);
-        if known.time_limit == TimeLimit::NONE && limit.is_some() {
-            known.time_limit = limit.into();
+        let Some(job) = self.job(task.job()) else { return };
+        let limit = self.roster[ix].time_limit(job.spec());
+        if job.task(task.index).time_limit == TimeLimit::NONE && limit.is_some() {
+            self.flows.change(task.job(), |job| job.note_time_limit(task.index, limit.into()));
             self.record_task(task);
         }
     }

@@ -14,8 +14,8 @@ impl Engine {
         let Some(flow) = self.flows.get_mut(id) else {
             return self.answer(reply, Answer::Rejected(Rejection::UnknownFlow(id)));
         };
-        if flow.cancelled_by.is_none() {
-            flow.cancelled_by = Some(by.clone());
+        if flow.cancelled_by().is_none() {
+            flow.cancel(by.clone());
             // That it is cancelled comes before what follows from it, which a restart does again.
             self.update_flow(id);
             self.close_all(id);
@@ -24,15 +24,15 @@ impl Engine {
             self.abandon(id, by);
         }
         self.settle();
-        let state = self.flows.get(id).map_or(FlowState::Cancelled, |flow| flow.state);
+        let state = self.flows.get(id).map_or(FlowState::Cancelled, |flow| flow.state());
         self.answer(reply, Answer::Cancelled { flow: id, state });
     }
 
     /// Ends whatever of a cancelled flow waits, and tells the players that have orders of it.
     pub(crate) fn close_all(&mut self, id: FlowId) {
         let Some(flow) = self.flows.get(id) else { return };
-        let alive = flow.jobs().filter(|job| !job.state.is_final());
-        let alive: Vec<JobId> = alive.map(|job| job.id).collect();
+        let alive = flow.jobs().filter(|job| !job.state().is_final());
+        let alive: Vec<JobId> = alive.map(|job| job.id()).collect();
         for job in alive {
             self.close_waiting(job, TaskState::Cancelled);
             if let Some(record) = self.job(job).map(Job::record) {
@@ -41,14 +41,13 @@ impl Engine {
             for (player, task) in self.in_flight_of(job) {
                 self.send_cancel(player, task);
             }
-            self.changed.insert(job);
         }
     }
 
     /// Waits no longer for players that are not there.
     fn abandon(&mut self, id: FlowId, by: &AudienceName) {
         let Some(flow) = self.flows.get(id) else { return };
-        let jobs: Vec<JobId> = flow.jobs().map(|job| job.id).collect();
+        let jobs: Vec<JobId> = flow.jobs().map(|job| job.id()).collect();
         for (player, task) in
             jobs.into_iter().flat_map(|job| self.in_flight_of(job)).collect::<Vec<_>>()
         {
@@ -68,7 +67,7 @@ impl Engine {
     }
 
     fn in_flight_of(&self, id: JobId) -> Vec<(PlayerIx, TaskRef)> {
-        let Some(job) = self.job(id).filter(|job| job.counts.in_flight() > 0) else {
+        let Some(job) = self.job(id).filter(|job| job.counts().in_flight() > 0) else {
             return Vec::new();
         };
         job.known_tasks()
@@ -81,7 +80,7 @@ impl Engine {
         let Some(session) = self.roster[player].reachable() else { return };
         let Some(job) = self.job(task.job()) else { return };
         let known = job.task(task.index);
-        let (key, order) = (known.key(self.store, job.id), known.order);
+        let (key, order) = (known.key(self.store, job.id()), known.order);
         self.send(player, session, Command::Cancel { key, order });
     }
 }

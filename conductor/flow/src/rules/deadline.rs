@@ -13,7 +13,7 @@ use orchestra_model::{Millis, TaskState, Timestamp};
 use crate::{
     Engine,
     ids::PlayerIx,
-    tables::{deadlines::Deadline, flow::Flow, player::Player, task::TaskRef},
+    tables::{deadlines::Deadline, job::Job, player::Player, task::TaskRef},
 };
 
 /// Most deadlines met in one turn.
@@ -32,13 +32,13 @@ impl Engine {
                 Some(Deadline::Lose(task)) => self.lose(task),
                 Some(Deadline::Retry(task)) => self.end_delay(task),
                 Some(Deadline::Baked(job)) => {
-                    self.changed.insert(job);
+                    self.flows.note_changed(job);
                 }
                 Some(Deadline::AskBusyAgain(player)) => {
                     self.roster.change(player, Player::ask_again);
                 }
                 Some(Deadline::Returned) => {
-                    self.changed.extend(self.flows.iter().flat_map(Flow::jobs).map(|job| job.id));
+                    self.flows.note_all_changed(|_, _| true);
                 }
             }
         }
@@ -66,7 +66,7 @@ impl Engine {
     pub(crate) fn parked_until(&self, task: TaskRef) -> Option<Timestamp> {
         let job =
             self.job(task.job()).filter(|job| job.state_of(task.index) == TaskState::Waiting)?;
-        let patience = job.spec.give_up_after.filter(|_| job.is_parked(task.index))?;
+        let patience = job.spec().give_up_after.filter(|_| job.is_parked(task.index))?;
         let detached_at = if job.is_one_of() {
             // Once all of its players were away for so long. While one is there, that cannot be
             // sooner than after a full wait from now.
@@ -76,24 +76,23 @@ impl Engine {
             };
             job.candidates().filter_map(since).max()
         } else {
-            let player = &self.roster[job.targets[task.index as usize]];
+            let player = &self.roster[job.targets()[task.index as usize]];
             if player.attached() {
                 return None;
             }
             player.detached_at()
         };
-        Some(self.give_up_at(job.started_at, detached_at, patience))
+        Some(self.give_up_at(job.started_at(), detached_at, patience))
     }
 
     /// Arms the deadline of a parked task whose player is away.
     pub(crate) fn arm_give_up(&mut self, task: TaskRef) {
         let Some(at) = self.parked_until(task) else { return };
-        if let Some(job) = self.job_mut(task.job()).filter(|job| job.is_one_of()) {
+        if self.job(task.job()).is_some_and(Job::is_one_of) {
             // Its deadline stays until it comes: which of its players matters changes often.
-            if job.choice.give_up_at.is_some() {
+            if self.flows.change(task.job(), |job| job.arm_give_up(at)) == Some(false) {
                 return;
             }
-            job.choice.give_up_at = Some(at);
         }
         self.deadlines.insert(at, Deadline::GiveUp(task));
     }
@@ -105,9 +104,7 @@ impl Engine {
     }
 
     fn give_up(&mut self, task: TaskRef) {
-        if let Some(job) = self.job_mut(task.job()) {
-            job.choice.give_up_at = None;
-        }
+        self.flows.change(task.job(), Job::disarm_give_up);
         if self.parked_until(task).is_some_and(|at| at <= self.now) {
             self.fall_short(task);
         } else {
@@ -159,8 +156,8 @@ impl Engine {
         // By the limits that held when it was sent: after a restart the player, which is away, has
         // told none.
         let limit = job.task(task.index).time_limit.get();
-        let limit = limit.or_else(|| player.time_limit(&job.spec)).unwrap_or(UNTOLD);
-        let patience = job.spec.lost_after.unwrap_or(limit + REBOOT);
+        let limit = limit.or_else(|| player.time_limit(job.spec())).unwrap_or(UNTOLD);
+        let patience = job.spec().lost_after.unwrap_or(limit + REBOOT);
         Some(detached_at.after(patience).max(self.returning_until))
     }
 }

@@ -41,19 +41,20 @@ impl Engine {
         if !deployments.cells().may_conflict() {
             return None;
         }
-        let slots = (1_u16..).zip(&flow.slots).skip(flow.slot);
+        let slots = (1_u16..).zip(flow.slots()).skip(flow.slot());
         slots.into_iter().find_map(|(slot, jobs)| {
             // Only changes wait for anybody.
             let changes = |job: &Job, player: PlayerIx| {
-                self.roster[player].impact(&job.kind) == Impact::Holds
+                self.roster[player].impact(job.kind()) == Impact::Holds
             };
             let living = jobs.iter().filter(|job| !job.is_closed());
-            let pairs = living.flat_map(|job| job.targets.iter().map(move |player| (job, *player)));
+            let pairs =
+                living.flat_map(|job| job.targets().iter().map(move |player| (job, *player)));
             let hosts = pairs
                 .filter(|(job, player)| changes(job, *player))
                 .map(|(_, player)| self.roster.host(player).clone());
             let conflicts = deployments.cells().conflicts(&HostSet::from_names(hosts));
-            let flow = flow.id;
+            let flow = flow.id();
             (!conflicts.is_empty()).then_some(Rejection::ConflictsInFlow { flow, slot, conflicts })
         })
     }
@@ -62,6 +63,6 @@ impl Engine {
     pub(crate) fn put_in_force(&mut self, deployments: Arc<Deployments>) {
         self.roster.put_in_force(deployments);
         // Whose gates are dead has changed for everybody.
-        self.changed.extend(self.flows.iter().flat_map(Flow::jobs).map(|job| job.id));
+        self.flows.note_all_changed(|_, _| true);
     }
 }

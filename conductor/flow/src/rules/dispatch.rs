@@ -13,9 +13,9 @@ use crate::{
     rules::holds::{Attempted, Left},
     tables::{
         deadlines::Deadline,
-        job::Job,
+        job::{Job, change::Sending},
         player::{Next, Player},
-        task::{Moment, Parked, TaskRef},
+        task::TaskRef,
     },
 };
 
@@ -23,41 +23,24 @@ use crate::{
 const TURN: u32 = 256;
 
 impl Engine {
-    /// Puts a job into the queue of those to look at, once.
-    pub(crate) fn enqueue(&mut self, id: JobId) {
-        let Some(job) = self.job_mut(id) else { return };
-        let job_is_stuck = job.stuck;
-        if !std::mem::replace(&mut job.queued, true) {
-            self.runnable.push_back(id);
-        }
-        self.open.insert(id);
-        // Whether it is stuck is looked at again after its turn; until then its flow is not stalled.
-        if job_is_stuck && self.flows.get_mut(id.flow).is_some_and(|f| f.set_stuck(id, false)) {
-            self.changed.insert(id);
-        }
-    }
-
     /// Lets the next queued job start what it may. How many steps that took, at least one; `None`
     /// where no job is queued, or nothing may be sent.
     pub(crate) fn take_turn(&mut self) -> Option<u32> {
         if self.stale.is_some() {
             return None;
         }
-        let id = self.runnable.pop_front()?;
-        if let Some(job) = self.job_mut(id) {
-            job.queued = false;
-        }
+        let id = self.flows.pop_runnable()?;
         for looked_at in 0..TURN {
-            let Some(index) = self.job_mut(id).and_then(Job::next_wanted) else {
+            let Some(index) = self.flows.change(id, Job::next_wanted).flatten() else {
                 // Perhaps nobody but a person can help it now.
-                self.changed.insert(id);
+                self.flows.note_changed(id);
                 return Some(looked_at.max(1));
             };
             self.offer(id, index);
             // It may have ended instead, and nothing starts for a job that is doomed by that.
             self.settle();
         }
-        self.enqueue(id);
+        self.flows.queue(id);
         Some(TURN)
     }
 
@@ -67,8 +50,8 @@ impl Engine {
         if job.is_one_of() {
             return self.choose(id);
         }
-        let (task, player) = (TaskRef::new(id, index), job.targets[index as usize]);
-        let kind = Arc::clone(&job.kind);
+        let (task, player) = (TaskRef::new(id, index), job.targets()[index as usize]);
+        let kind = Arc::clone(job.kind());
         if !self.roster[player].is_member() {
             self.withdraw(task);
         } else if let Some(cell) = self.gate_before(job, index, player) {
@@ -86,7 +69,7 @@ impl Engine {
     fn choose(&mut self, id: JobId) {
         let task = TaskRef::new(id, 0);
         let Some(job) = self.job(id) else { return };
-        let kind = Arc::clone(&job.kind);
+        let kind = Arc::clone(job.kind());
         let candidates: Vec<(u32, PlayerIx)> = job.candidates().collect();
         let (mut free, mut in_line) = (Vec::new(), BTreeSet::new());
         for (place, player) in candidates {
@@ -113,8 +96,8 @@ impl Engine {
             if let Some(cell) = hope.or_else(|| in_line.first().copied()) {
                 self.stand_in_line(task, cell);
             }
-        } else if let Some(job) = self.job_mut(id) {
-            job.park(0, Parked::Player);
+        } else {
+            self.flows.change(id, |job| job.park_on_player(0, false));
         }
         if self.job(id).is_some_and(|job| job.state_of(0) == TaskState::Waiting) {
             self.stand_in_lines(task, in_line);
@@ -134,12 +117,10 @@ impl Engine {
     }
 
     fn park(&mut self, task: TaskRef, player: PlayerIx, kind: Arc<TaskKind>, gate: WaitReason) {
-        let Some(job) = self.flows.job_mut(task.job()) else { return };
-        job.park(task.index, Parked::Player);
+        let is_absent = matches!(gate, WaitReason::PlayerAbsent | WaitReason::Quarantined);
+        self.flows.change(task.job(), |job| job.park_on_player(task.index, is_absent));
         self.roster.change(player, |player| player.park(kind, task));
-        if matches!(gate, WaitReason::PlayerAbsent | WaitReason::Quarantined) {
-            job.absent += 1;
-            self.changed.insert(task.job());
+        if is_absent {
             self.arm_give_up(task);
         }
         if gate == WaitReason::Cell {
@@ -153,7 +134,7 @@ impl Engine {
             return;
         }
         loop {
-            let entry = match self.roster[player].next(self.roster.ledger(), &self.open) {
+            let entry = match self.roster[player].next(self.roster.ledger(), self.flows.open()) {
                 Next::Start(entry) => entry,
                 Next::Idle(queue) => {
                     for entry in self.roster.change(player, |player| player.unpark_all(queue)) {
@@ -168,7 +149,7 @@ impl Engine {
                 Next::Nothing => break,
             };
             let id = entry.job();
-            let Some(kind) = self.job(id).map(|job| Arc::clone(&job.kind)) else { break };
+            let Some(kind) = self.job(id).map(|job| Arc::clone(job.kind())) else { break };
             let is_meant = |job: &&Job| job.awaits(entry.index);
             let Some(job) = self.flows.job(id).filter(is_meant) else {
                 self.roster.change(player, |player| player.unpark(&kind, entry));
@@ -184,15 +165,12 @@ impl Engine {
             let is_one_of = job.is_one_of();
             self.roster.change(player, |player| player.unpark(&kind, entry));
             if !is_wanted {
-                self.open.remove(id);
+                self.flows.close_window(id);
                 self.await_window(entry);
             } else if let Some(cell) = gate {
                 if is_one_of {
                     // Perhaps another candidate may go.
-                    if let Some(job) = self.job_mut(id) {
-                        job.park(index, Parked::Ready);
-                    }
-                    self.enqueue(id);
+                    self.flows.change(id, |job| job.make_ready(index));
                     self.leave_behind(id);
                 } else {
                     self.stand_in_line(entry, cell);
@@ -204,24 +182,15 @@ impl Engine {
     /// Lets a task that was parked on a player wait for its job.
     fn await_window(&mut self, entry: TaskRef) {
         let id = entry.job();
-        let Some(job) = self.flows.job_mut(id).filter(|job| job.awaits(entry.index)) else {
-            return;
-        };
+        let Some(job) = self.job(id).filter(|job| job.awaits(entry.index)) else { return };
         let index = job.index_of(entry.index);
-        job.park(index, Parked::Ready);
-        // With something to look at again nobody has to help it.
-        if job.stuck {
-            self.changed.insert(id);
-        }
-        if job.may_start() && job.window_is_open() {
-            self.enqueue(id);
-        }
+        self.flows.change(id, |job| job.make_ready(index));
         self.leave_behind(id);
     }
 
     /// Lets a player wait for room in its cells, if that is what its next task needs.
     fn queue_for_room(&mut self, player: PlayerIx) {
-        if self.roster[player].next(self.roster.ledger(), &self.open) == Next::Room {
+        if self.roster[player].next(self.roster.ledger(), self.flows.open()) == Next::Room {
             self.await_room(player);
         }
     }
@@ -233,43 +202,26 @@ impl Engine {
         let change = self.next_change(id.flow);
         let forgotten = self.forgotten_attempts(id.flow);
         let Some(session) = self.roster[ix].reachable() else { return };
-        let Some(job) = self.flows.job_mut(id) else { return };
+        let Some(job) = self.flows.job(id) else { return };
         let task = TaskRef::new(id, job.index_of(entry.index));
-        let was_parked = job.is_parked(task.index);
-        if job.is_one_of() {
-            job.choice.chosen = Some(entry.index);
-        }
-        let impact = self.roster[ix].impact(&job.kind);
+        let (was_parked, is_one_of) = (job.is_parked(task.index), job.is_one_of());
+        let player = &self.roster[ix];
+        let impact = player.impact(job.kind());
+        let (timeout, time_limit) = (job.spec().timeout, player.time_limit(job.spec()).into());
         let (returns, queued_as) = (job.is_returning(task.index), was_parked.then_some(entry));
         let number = self
             .roster
-            .change(ix, |player| player.issue_order(task, queued_as, &job.kind, returns, now));
+            .change(ix, |player| player.issue_order(task, queued_as, job.kind(), returns, now));
         let player = &self.roster[ix];
-        job.touched.remove(&task.index);
-        job.park(task.index, Parked::No);
-        job.shift(task.index, TaskState::Sent);
-        let (timeout, time_limit) = (job.spec.timeout, player.time_limit(&job.spec).into());
-        let known = job.task_mut(task.index);
-        known.attempt = known.attempt.max(forgotten) + 1;
-        known.impact = impact;
-        known.order = number;
-        known.sent_at = now.into();
-        known.started_at = Moment::NONE;
-        known.detail = None;
-        known.time_limit = time_limit;
-        let order = Order { number: known.order, key: known.key(store, id), timeout };
-        let (issued, sent) = (player.record(), known.record(task, player.host(), change));
-        self.put(issued);
+        let sending = Sending { order: number, impact, time_limit, forgotten, now };
+        let sent = self.flows.change(id, |job| {
+            let known = job.send(task.index, entry.index, sending);
+            (known.key(store, id), known.record(task, player.host(), change))
+        });
+        let Some((key, sent)) = sent else { return };
+        self.put(player.record());
         self.put(sent);
-        self.send(ix, session, Command::Order(order));
-        let Some(job) = self.flows.job(id) else { return };
-        if job.stuck {
-            self.changed.insert(id);
-        }
-        if !job.window_is_open() {
-            self.open.remove(id);
-        }
-        let is_one_of = job.is_one_of();
+        self.send(ix, session, Command::Order(Order { number, key, timeout }));
         if was_parked {
             self.leave_behind(id);
         }
@@ -289,12 +241,11 @@ impl Engine {
         let player = &self.roster[ix];
         let Some(impact) = player.flight_of(task).map(|flying| flying.impact) else { return };
         let is_away = !player.attached();
-        if let Some(job) = self.job_mut(task.job()).filter(|_| is_away) {
-            job.away -= 1;
+        if is_away {
+            self.flows.change(task.job(), |job| job.count_away(false));
         }
         let attempt = Attempted { job: task.job(), order, impact };
         self.update_hold(ix, Some(task), attempt, left);
-        self.enqueue(task.job());
     }
 
     /// Lets a task that was sent wait again, because it is retried or did not start; before `due`,
@@ -314,15 +265,11 @@ impl Engine {
             self.roster.change(player, Player::expect_return);
         }
         self.release(task, player, left);
-        let Some(job) = self.job_mut(task.job()) else { return };
-        job.shift(task.index, TaskState::Waiting);
-        job.touched.insert(task.index);
-        job.park(task.index, due.map_or(Parked::Ready, |_| Parked::Delayed));
+        self.flows.change(task.job(), |job| job.wait_again(task.index, due.is_some()));
         if let Some(at) = due {
             self.deadlines.insert(at, Deadline::Retry(task));
         }
         self.tell_task(task);
-        self.changed.insert(task.job());
     }
 
     /// A player said that it is busy though it should not be: ask again in a while, also if

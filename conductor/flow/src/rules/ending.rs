@@ -1,6 +1,6 @@
 //! How things end: tasks become final, jobs get their verdict, slots follow, flows end.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use orchestra_model::{
     FlowId, JobId, JobState, TaskState,
@@ -17,7 +17,7 @@ use crate::{
         job::Job,
         leftover::Leftover,
         player::Player,
-        task::{Exit, Parked, TaskRef},
+        task::{Parked, TaskRef},
     },
 };
 
@@ -36,22 +36,9 @@ impl Engine {
                 self.forget_return(task);
             }
         }
-        let Some(job) = self.job_mut(task.job()) else { return };
-        job.shift(index, state);
-        job.park(index, Parked::No);
-        job.touched.remove(&index);
-        let known = job.task_mut(index);
-        known.before = None;
-        known.ended_at = now.into();
-        if matches!(state, TaskState::Refused | TaskState::Cancelled | TaskState::Lost) {
-            known.exit = Exit::None;
-        }
-        if detail.is_some() {
-            known.detail = detail.map(|detail| Box::new(detail.into()));
-        }
+        self.flows.change(task.job(), |job| job.finish(index, state, detail, now));
         self.tell_task(task);
         self.step_in_line(task, was, state);
-        self.changed.insert(task.job());
     }
 
     /// A task that left its host down gets no further attempt.
@@ -76,13 +63,11 @@ impl Engine {
         if one_of {
             return self.leave_behind(task.job());
         }
-        let (kind, ix) = (Arc::clone(&job.kind), job.targets[task.index as usize]);
+        let (kind, ix) = (Arc::clone(job.kind()), job.targets()[task.index as usize]);
         self.roster.change(ix, |player| player.withdraw(&kind, task));
         if !self.roster[ix].attached() {
             self.disarm_give_up(task);
-            if let Some(job) = self.job_mut(task.job()) {
-                job.absent -= 1;
-            }
+            self.flows.change(task.job(), |job| job.count_absent(false));
         }
     }
 
@@ -124,12 +109,12 @@ impl Engine {
 
     /// How many changes of a living flow were written, all of which were published in their order.
     pub fn changes_of(&self, flow: FlowId) -> Option<u64> {
-        self.flows.get(flow).map(|flow| flow.changes)
+        self.flows.get(flow).map(|flow| flow.changes())
     }
 
     fn task_record(&self, job: &Job, task: TaskRef, change: u64) -> Option<Record> {
         // A one-of task that ended without ever choosing is filed under its first host.
-        let player = job.player_of(task.index).or_else(|| job.targets.first().copied())?;
+        let player = job.player_of(task.index).or_else(|| job.targets().first().copied())?;
         Some(job.task(task.index).record(task, self.roster.host(player), change))
     }
 
@@ -142,7 +127,7 @@ impl Engine {
         }
         let exit = known.newest_exit();
         Some(Event::Task {
-            job: job.id,
+            job: job.id(),
             index: task.index,
             host: player.map(|player| self.host(player)),
             state: known.state,
@@ -160,9 +145,9 @@ impl Engine {
     pub(crate) fn settle(&mut self) {
         loop {
             while let Some(job) = self.roster.pop_concerned() {
-                self.changed.insert(job);
+                self.flows.note_changed(job);
             }
-            let Some(job) = self.changed.pop_first() else { return };
+            let Some(job) = self.flows.pop_changed() else { return };
             self.evaluate(job);
         }
     }
@@ -170,35 +155,32 @@ impl Engine {
     /// Looks whether a job is doomed, or over.
     fn evaluate(&mut self, id: JobId) {
         let Some(flow) = self.flows.get(id.flow) else { return };
-        let cancelled = flow.cancelled_by.is_some();
+        let cancelled = flow.cancelled_by().is_some();
         let Some(job) = flow.job(id) else { return };
-        if job.state.is_final() || job.state == JobState::Pending {
+        if job.state().is_final() || job.state() == JobState::Pending {
             return;
         }
-        let idle = job.counts.in_flight() == 0;
+        let idle = job.counts().in_flight() == 0;
         if cancelled {
             if idle {
                 self.end_job(id, JobState::Cancelled);
             }
-        } else if job.counts.finished() == job.total() {
+        } else if job.counts().finished() == job.total() {
             self.end_job(id, job.verdict());
         } else if job.is_doomed() && idle {
             self.close_waiting(id, TaskState::Skipped);
-            self.changed.insert(id);
-        } else if job.is_doomed() && job.state == JobState::Running {
+        } else if job.is_doomed() && job.state() == JobState::Running {
             self.shift_job(id, JobState::Doomed);
             self.kill_doomed(id);
             self.update_flow(id.flow);
-        } else if !job.is_doomed() && job.state == JobState::Doomed {
+        } else if !job.is_doomed() && job.state() == JobState::Doomed {
             // Somebody asked for further attempts.
             self.shift_job(id, JobState::Running);
-            self.enqueue(id);
             self.update_flow(id.flow);
         } else if job.has_only_stragglers() && self.now >= self.returning_until {
             self.close_waiting(id, TaskState::Unreachable);
-            self.changed.insert(id);
         } else {
-            if !job.canary.is_open {
+            if !job.canary().is_open {
                 self.watch_canary(id);
             }
             self.note_stall(id);
@@ -208,21 +190,20 @@ impl Engine {
     /// Makes every waiting task of a job final: see `Job::close`.
     pub(crate) fn close_waiting(&mut self, id: JobId, state: TaskState) {
         let now = self.now;
-        let Some(job) = self.job_mut(id) else { return };
-        let leftover = (job.parked > 0).then(|| Leftover::of(job));
+        let Some(job) = self.job(id) else { return };
+        let leftover = (job.parked() > 0).then(|| Leftover::of(job));
         let returning: Vec<u32> =
-            job.touched.iter().copied().filter(|index| job.is_returning(*index)).collect();
+            job.touched().iter().copied().filter(|index| job.is_returning(*index)).collect();
         for index in returning {
             self.forget_return(TaskRef::new(id, index));
         }
-        let Some(job) = self.job_mut(id) else { return };
-        let touched: BTreeSet<u32> = job.close(state, now);
+        let Some(touched) = self.flows.change(id, |job| job.close(state, now)) else { return };
         self.leftovers.extend(leftover);
         self.gathering.remove(&id);
         for index in touched {
             self.tell_task(TaskRef::new(id, index));
         }
-        if self.flows.get(id.flow).is_some_and(|flow| !flow.sequence.is_empty()) {
+        if self.flows.get(id.flow).is_some_and(|flow| !flow.sequence().is_empty()) {
             self.line_up(id.flow);
         }
     }
@@ -230,7 +211,7 @@ impl Engine {
     /// Sets the job's verdict, once, and lets its flow follow.
     fn end_job(&mut self, id: JobId, verdict: JobState) {
         self.shift_job(id, verdict);
-        if self.flows.get(id.flow).is_some_and(|flow| !flow.sequence.is_empty()) {
+        if self.flows.get(id.flow).is_some_and(|flow| !flow.sequence().is_empty()) {
             // What failed of it never will be ok now.
             self.line_up(id.flow);
         }
@@ -239,23 +220,10 @@ impl Engine {
 
     /// Moves a job to another state, persists and publishes it.
     pub(crate) fn shift_job(&mut self, id: JobId, to: JobState) {
-        let now = self.now;
-        let Some(flow) = self.flows.get_mut(id.flow) else { return };
-        let change = if to.is_final() { flow.next_change() } else { flow.changes };
-        let Some(job) = flow.shift_job(id, to) else { return };
-        match to {
-            JobState::Running => {
-                job.started_at.get_or_insert(now);
-            }
-            to if to.is_final() => {
-                job.ended_at = Some(now);
-                job.change = change;
-                self.open.remove(id);
-            }
-            _ => {}
-        }
-        let (record, event) = (job.record(), job.event(change));
-        if let Some(at) = job.choice.give_up_at.take_if(|_| to.is_final()) {
+        let Some((record, event)) = self.flows.shift_job(id, to, self.now) else { return };
+        if to.is_final()
+            && let Some(at) = self.flows.change(id, Job::disarm_give_up).flatten()
+        {
             self.deadlines.remove(at, Deadline::GiveUp(TaskRef::new(id, 0)));
         }
         self.put(record);
@@ -265,15 +233,15 @@ impl Engine {
     /// After a job ended: the next slot, or the end.
     pub(crate) fn follow(&mut self, id: FlowId) {
         let Some(flow) = self.flows.get_mut(id) else { return };
-        let goes_on = flow.tally.failed == 0 && flow.cancelled_by.is_none();
-        if flow.tally.open == 0 {
-            if goes_on && flow.slot + 1 < flow.slots.len() {
-                flow.slot += 1;
+        let goes_on = flow.tally().failed == 0 && flow.cancelled_by().is_none();
+        if flow.tally().open == 0 {
+            if goes_on && flow.slot() + 1 < flow.slots().len() {
+                flow.go_to_next_slot();
                 return self.begin_slot(id);
             }
-            let never = flow.jobs().filter(|job| job.state == JobState::Pending);
-            let never: Vec<JobId> = never.map(|job| job.id).collect();
-            let (tasks, jobs) = match flow.cancelled_by {
+            let never = flow.jobs().filter(|job| job.state() == JobState::Pending);
+            let never: Vec<JobId> = never.map(|job| job.id()).collect();
+            let (tasks, jobs) = match flow.cancelled_by() {
                 Some(_) => (TaskState::Cancelled, JobState::Cancelled),
                 None => (TaskState::Skipped, JobState::Skipped),
             };
@@ -289,15 +257,13 @@ impl Engine {
     /// parameters are erased, and whoever asks is told from the store.
     pub(crate) fn update_flow(&mut self, id: FlowId) {
         let Some(flow) = self.flows.get_mut(id) else { return };
-        let state = flow.derived_state();
-        if state == flow.state {
+        if !flow.follow_jobs(self.now) {
             return;
         }
-        flow.state = state;
+        let state = flow.state();
         if state.is_final() {
-            flow.ended_at = Some(self.now);
-            for job in flow.jobs().filter(|job| !job.params.is_empty()) {
-                self.effects.push_back(Effect::Persist(Op::EraseParams(job.id)));
+            for job in flow.jobs().filter(|job| !job.params().is_empty()) {
+                self.effects.push_back(Effect::Persist(Op::EraseParams(job.id())));
             }
         }
         let (record, event) = (flow.record(), flow.event());
@@ -306,7 +272,7 @@ impl Engine {
         if state.is_final()
             && let Some(flow) = self.flows.remove(id)
         {
-            self.ended.insert(id, (flow.audience, flow.request));
+            self.ended.insert(id, flow.into_submission());
         }
     }
 

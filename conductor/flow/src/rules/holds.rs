@@ -120,9 +120,10 @@ impl Engine {
         // Its tasks may have nobody left to wait for but a person.
         if self.roster.ledger().is_dead_in(player.cells()) {
             let jobs = player.parked_changes().map(TaskRef::job);
-            let news = jobs.filter(|id| self.job(*id).is_some_and(|job| !job.stuck));
-            let news: Vec<JobId> = news.collect();
-            self.changed.extend(news);
+            let news = jobs.filter(|id| self.job(*id).is_some_and(|job| !job.is_stuck()));
+            for job in news.collect::<Vec<_>>() {
+                self.flows.note_changed(job);
+            }
         }
     }
 
@@ -162,8 +163,8 @@ impl Engine {
         let Some(flow) = self.flows.get(to) else { return };
         let mut takers: BTreeMap<PlayerIx, JobId> = BTreeMap::new();
         for job in flow.jobs() {
-            for player in job.targets.iter() {
-                takers.entry(*player).or_insert(job.id);
+            for player in job.targets().iter() {
+                takers.entry(*player).or_insert(job.id());
             }
         }
         for (ix, job) in takers {

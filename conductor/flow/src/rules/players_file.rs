@@ -6,7 +6,7 @@ use crate::{
     Engine,
     effect::{Answer, CloseReason, Rejection},
     ids::{PlayerIx, ReplyId},
-    tables::{flow::Flow, job::Job},
+    tables::job::Job,
 };
 
 impl Engine {
@@ -30,8 +30,7 @@ impl Engine {
         }
         self.remove_players(&gone);
         // Whether these are stuck depends on who is left, or has come.
-        let jobs = self.flows.iter().flat_map(Flow::jobs);
-        self.changed.extend(jobs.filter(|job| job.is_one_of()).map(|job| job.id));
+        self.flows.note_all_changed(|_, job| job.is_one_of());
         let players = self.roster.members();
         self.answer(reply, Answer::Loaded { players, added, removed });
     }

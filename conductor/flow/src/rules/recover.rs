@@ -6,7 +6,7 @@ use std::{
 };
 
 use orchestra_model::{
-    AudienceName, Deployments, FlowId, HostSet, JobId, JobState, Params, TaskState, Timestamp,
+    AudienceName, Deployments, FlowId, HostSet, JobId, JobState, Params, Timestamp,
     delivery::{RequestId, StoreId, Term},
     flow::{FlowSpec, JobSpec, SlotSpec},
     record::{FlowRecord, HoldRecord, JobRecord, PlayerRecord, Record, Recovered, TaskRecord},
@@ -19,13 +19,11 @@ use crate::{
     ids::{PlayerIx, ReplyId},
     tables::{
         deadlines::Deadlines,
-        few::Few,
-        flow::{Flow, Tally, shown},
+        flow::{Flow, shown},
         flows::Flows,
         job::Job,
-        player::{Flying, Player},
+        player::Flying,
         roster::Roster,
-        sequence::Sequence,
         task::{Task, TaskRef},
     },
 };
@@ -105,9 +103,6 @@ impl Engine {
             flows: Flows::default(),
             ended: requests.iter().map(|(submission, flow)| (*flow, submission.clone())).collect(),
             requests,
-            runnable: VecDeque::new(),
-            open: Few::default(),
-            changed: Few::default(),
             leftovers: VecDeque::new(),
             deadlines: Deadlines::default(),
             returning_until: Timestamp(0),
@@ -133,62 +128,32 @@ impl Engine {
         };
         let changes = jobs.iter().filter_map(numbers).max().unwrap_or_default();
         let mut jobs = jobs.into_iter();
+        let is_paused = record.paused_by.is_some();
         let mut restore_slot = |slot: SlotSpec| {
             let jobs = slot.jobs.into_iter().zip(jobs.by_ref());
-            jobs.map(|(spec, job)| self.restore_job(spec, job)).collect()
+            jobs.map(|(spec, job)| self.restore_job(spec, job, is_paused)).collect()
         };
-        let mut slots: Vec<Vec<Job>> = spec.slots.into_iter().map(&mut restore_slot).collect();
-        let has_begun = |slot: &Vec<Job>| slot.iter().any(|job| job.started_at.is_some());
-        for job in slots.iter_mut().flatten() {
-            job.paused = record.paused_by.is_some();
-        }
-        let flow = Flow {
-            id: record.id,
-            request: record.request,
-            audience: record.audience,
-            name: record.name,
-            state: record.state,
-            submitted_at: record.submitted_at,
-            ended_at: record.ended_at,
-            cancelled_by: record.cancelled_by,
-            paused_by: record.paused_by,
-            retry_of: record.retry_of,
-            request_mac: record.request_mac,
-            sequence: Sequence::default(),
-            changes,
-            slot: slots.iter().rposition(has_begun).unwrap_or(0),
-            tally: Tally::of(slots.iter().flatten()),
-            slots,
-        };
+        let slots: Vec<Vec<Job>> = spec.slots.into_iter().map(&mut restore_slot).collect();
+        let flow = Flow::new(record, slots, changes);
         self.flows.insert(flow);
     }
 
-    fn restore_job(&mut self, spec: JobSpec, job: RecoveredJob) -> Job {
+    fn restore_job(&mut self, spec: JobSpec, job: RecoveredJob, is_paused: bool) -> Job {
         let RecoveredJob { record, targets, params, tasks } = job;
         let players = targets.iter().map(|host| self.roster.intern(host)).collect();
         let hosts = u32::try_from(targets.len()).unwrap_or(u32::MAX);
         let before = || Thresholds::before_they_were_kept(&spec, hosts);
-        let thresholds = record.thresholds.map_or_else(before, |kept| *kept);
+        let thresholds = record.thresholds.as_deref().copied().unwrap_or_else(before);
         let shown = shown(&targets.to_string());
         let mut job = Job::new(record.id, spec, params, players, shown, thresholds);
-        job.state = record.state;
-        job.started_at = record.started_at;
-        job.ended_at = record.ended_at;
-        job.change = record.change;
-        job.param_keys = record.param_keys;
-        job.canary.ok_at = record.canary_ok_at;
-        job.canary.is_open |= record.promoted_by.is_some();
-        job.canary.promoted_by = record.promoted_by;
+        let untouched = record.untouched;
+        job.restore(record, is_paused);
         for record in tasks {
             if record.index < job.total() {
                 self.restore_task(&mut job, &record);
             }
         }
-        if record.untouched.is_final() {
-            let untouched = job.waiting();
-            job.counts.shift_many(TaskState::Waiting, record.untouched, untouched);
-            job.untouched = record.untouched;
-        }
+        job.restore_untouched(untouched);
         job
     }
 
@@ -196,41 +161,25 @@ impl Engine {
         let task = Task::restore(record);
         let is_host = |target: &PlayerIx| *self.roster.host(*target) == record.host;
         // A one-of task is bound to the player it was sent to, unless that did not start it.
-        if job.is_one_of() && task.sent_at.get().is_some() {
-            let place = job.targets.iter().position(is_host);
-            job.choice.chosen = place.and_then(|place| u32::try_from(place).ok());
-        }
-        if task.state == TaskState::Waiting {
-            job.touched.insert(record.index);
-        }
-        job.counts.shift(TaskState::Waiting, task.state);
-        if record.index < job.canary.tasks && task.state.is_final() {
-            match task.state {
-                TaskState::Ok => job.canary.ok += 1,
-                _ => job.canary.failed += 1,
-            }
-        }
-        if task.attempt > 0 {
-            // Something was sent, so enough players had been there.
-            job.quorum.needed = 0;
-        }
-        if let Some(player) = job.player_of(record.index) {
+        let is_bound = job.is_one_of() && task.sent_at.get().is_some();
+        let place = is_bound.then(|| job.targets().iter().position(is_host)).flatten();
+        let chosen = place.and_then(|place| u32::try_from(place).ok());
+        job.restore_task(record.index, task, chosen);
+        let Some(player) = job.player_of(record.index) else { return };
+        let task = job.task(record.index);
+        self.roster.change(player, |player| {
             if task.state.is_in_flight() {
-                // Nobody is attached yet.
-                job.away += 1;
-                let (score, impact) = (job.spec.score.clone(), task.impact);
-                let sent_at = task.sent_at.get().unwrap_or_default();
-                let flying = Flying { task: TaskRef::new(job.id, record.index), score, impact };
-                self.roster.change(player, |player| player.restore_order(flying, sent_at));
+                let (score, impact) = (job.spec().score.clone(), task.impact);
+                let flying = Flying { task: TaskRef::new(job.id(), record.index), score, impact };
+                player.restore_order(flying, task.sent_at.get().unwrap_or_default());
             }
             if task.is_returning() {
-                self.roster.change(player, Player::expect_return);
+                player.expect_return();
             }
             if task.started_at.get().is_some() {
-                self.roster.change(player, |player| player.restore_answered(task.order));
+                player.restore_answered(task.order);
             }
-        }
-        *job.task_mut(record.index) = task;
+        });
     }
 
     /// Begins to work again. Players count as away from the moment that the store remembers, or
@@ -274,30 +223,17 @@ impl Engine {
     /// the wait anew.
     fn correct_moments(&mut self) {
         let now = self.now;
-        let correct = |at: &mut Option<Timestamp>| {
-            let is_wrong = at.is_some_and(|at| at > now);
-            *at = at.map(|at| at.min(now));
-            is_wrong
-        };
         for player in self.roster.indices() {
             self.roster.change(player, |player| player.correct_detached_at(now));
         }
         let (mut records, mut tasks) = (Vec::new(), Vec::new());
-        for job in self.flows.iter_mut().flat_map(|flow| flow.slots.iter_mut().flatten()) {
-            if job.state.is_final() {
-                continue;
-            }
-            if correct(&mut job.started_at) | correct(&mut job.canary.ok_at) {
-                records.push(job.record());
-            }
-            for index in job.touched.clone() {
-                let known = job.task_mut(index);
-                let mut ended_at = known.ended_at.get();
-                if correct(&mut ended_at) {
-                    known.ended_at = ended_at.into();
-                    tasks.push(TaskRef::new(job.id, index));
-                }
-            }
+        let jobs: Vec<JobId> = self.flows.iter().flat_map(Flow::jobs).map(Job::id).collect();
+        for id in jobs {
+            self.flows.change(id, |job| {
+                let (is_own, wrong) = job.correct_moments(now);
+                records.extend(is_own.then(|| job.record()));
+                tasks.extend(wrong.into_iter().map(|index| TaskRef::new(id, index)));
+            });
         }
         for record in records {
             self.put(record);
@@ -311,11 +247,11 @@ impl Engine {
     /// again from what is there.
     fn resume_flow(&mut self, id: FlowId) {
         let Some(flow) = self.flows.get(id) else { return };
-        let (present, cancelled) = (&flow.slots[flow.slot], flow.cancelled_by.is_some());
-        let is_pending = |job: &Job| job.state == JobState::Pending;
+        let (present, cancelled) = (flow.present_slot(), flow.cancelled_by().is_some());
+        let is_pending = |job: &Job| job.state() == JobState::Pending;
         let half_begun = present.iter().any(is_pending);
-        let open = present.iter().filter(|job| !job.state.is_final() && !is_pending(job));
-        let open: Vec<JobId> = open.map(|job| job.id).collect();
+        let open = present.iter().filter(|job| !job.state().is_final() && !is_pending(job));
+        let open: Vec<JobId> = open.map(|job| job.id()).collect();
         if half_begun {
             self.begin_slot(id);
         } else {
@@ -327,8 +263,8 @@ impl Engine {
         for job in open {
             self.delay_again(job);
             self.await_quorum(job);
-            self.enqueue(job);
-            self.changed.insert(job);
+            self.flows.queue(job);
+            self.flows.note_changed(job);
         }
         self.follow(id);
     }

@@ -19,10 +19,7 @@ use crate::{
     effect::Command,
     ids::{PlayerIx, SessionId},
     rules::holds::Left,
-    tables::{
-        job::Job,
-        task::{Exit, Moment, TaskRef},
-    },
+    tables::{job::Job, task::TaskRef},
 };
 
 impl Engine {
@@ -113,7 +110,7 @@ impl Engine {
             return self.ended.contains_key(&key.job.flow);
         };
         flow.job(key.job).is_some_and(|job| {
-            let Some(place) = self.roster.place_among(&job.targets, player) else { return false };
+            let Some(place) = self.roster.place_among(job.targets(), player) else { return false };
             let task = job.task(job.index_of(place));
             // Of the attempts that it knows of, the store keeps the first end; of later ones, only
             // where it may have lost that they were sent.
@@ -142,23 +139,20 @@ impl Engine {
     /// older state, and would start it a second time.
     pub(crate) fn note_start(&mut self, task: TaskRef, at: Timestamp) {
         let now = self.now;
-        let Some(job) = self.job_mut(task.job()) else { return };
+        let Some(job) = self.job(task.job()) else { return };
         if job.state_of(task.index) != TaskState::Sent {
             return;
         }
-        job.shift(task.index, TaskState::Running);
-        let known = job.task_mut(task.index);
-        let at = believed(at, known.sent_at.get().unwrap_or(now), now);
-        let started_at = &mut known.started_at;
-        match std::mem::replace(started_at, at.into()) == at.into() {
-            true => self.publish_task(task),
-            false => self.tell_task(task),
+        let at = believed(at, job.task(task.index).sent_at.get().unwrap_or(now), now);
+        match self.flows.change(task.job(), |job| job.note_start(task.index, at)) {
+            Some(true) => self.tell_task(task),
+            _ => self.publish_task(task),
         }
     }
 
     fn end_attempt(&mut self, player: PlayerIx, task: TaskRef, end: &EndSummary) {
         let now = self.now;
-        let Some(job) = self.job_mut(task.job()) else { return };
+        let Some(job) = self.job(task.job()) else { return };
         let (state, detail) = match &end.outcome {
             Outcome::Exited(0) => (TaskState::Ok, None),
             Outcome::Exited(_) | Outcome::Signalled(_) => (TaskState::Failed, None),
@@ -167,16 +161,18 @@ impl Engine {
             Outcome::Lost(why) => (TaskState::Lost, Some(why.as_str())),
         };
         let goes_on = matches!(state, TaskState::Failed | TaskState::TimedOut) && job.is_open();
-        let (retries, delay) = (job.spec.retries, job.spec.retry_delay);
-        let known = job.task_mut(task.index);
-        known.exit = Exit::of(&end.outcome);
+        let (retries, delay) = (job.spec().retries, job.spec().retry_delay);
+        let known = job.task(task.index);
         let sent_at = known.sent_at.get().unwrap_or(now);
         let started_at = end.started_at.map(|at| believed(at, sent_at, now));
-        known.started_at = started_at.or(known.started_at.get()).into();
-        if goes_on && u32::from(known.retries) < retries {
-            known.retries += 1;
-            known.before = Some(state);
-            known.ended_at = now.into();
+        let has_retry = u32::from(known.retries) < retries;
+        self.flows.change(task.job(), |job| {
+            job.note_outcome(task.index, &end.outcome, started_at);
+            if goes_on && has_retry {
+                job.use_retry(task.index, state, now);
+            }
+        });
+        if goes_on && has_retry {
             let due = (delay > Millis(0)).then(|| now.after(delay));
             self.wait_again(task, player, Left::Down(state), due);
         } else {
@@ -210,8 +206,8 @@ impl Engine {
     /// is not there for a retry, while anybody is left.
     fn may_move(&self, job: &Job) -> bool {
         let is_left =
-            |place| Some(place) != job.choice.chosen && !job.choice.struck.contains(&place);
-        let mut places = (0..).zip(job.targets.iter());
+            |place| Some(place) != job.choice().chosen && !job.choice().struck.contains(&place);
+        let mut places = (0..).zip(job.targets().iter());
         job.is_one_of()
             && job.task(0).before.is_none()
             && places.any(|(place, player)| is_left(place) && self.roster[*player].is_member())
@@ -220,17 +216,16 @@ impl Engine {
     /// The task waits again. A one-of task may go to another player, for this one did not start it,
     /// unless it is there for a retry; where the player would never start it, it is struck.
     fn step_back(&mut self, player: PlayerIx, task: TaskRef, strike: bool) {
-        let moves = |job: &&mut Job| job.is_one_of() && job.task(0).before.is_none();
-        let goes_elsewhere = self.job_mut(task.job()).filter(moves).map(|job| {
-            // After a restart nothing binds it to this player.
-            job.task_mut(0).sent_at = Moment::NONE;
-        });
+        let moves = |job: &&Job| job.is_one_of() && job.task(0).before.is_none();
+        let goes_elsewhere = self.job(task.job()).filter(moves).is_some();
+        if goes_elsewhere {
+            self.flows.change(task.job(), Job::unbind);
+        }
         self.wait_again(task, player, Left::Unstarted, None);
-        let Some(job) = self.job_mut(task.job()).filter(|_| goes_elsewhere.is_some()) else {
+        if !goes_elsewhere {
             return;
-        };
-        let struck = job.choice.chosen.take().filter(|_| strike);
-        job.choice.struck.extend(struck);
+        }
+        self.flows.change(task.job(), |job| job.choose_anew(strike));
         self.recount_choice(task.job());
     }
 }

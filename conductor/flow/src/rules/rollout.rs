@@ -7,7 +7,7 @@ use crate::{
     ids::PlayerIx,
     tables::{
         deadlines::Deadline,
-        job::Quorum,
+        job::Job,
         player::Player,
         task::{Parked, TaskRef},
     },
@@ -18,18 +18,16 @@ impl Engine {
 
     /// Counts which of a job's players are there, where nothing starts before enough of them are.
     pub(crate) fn await_quorum(&mut self, id: JobId) {
-        let Some(job) = self.job(id).filter(|job| job.quorum.needed > 0 && !job.is_closed()) else {
+        let Some(job) = self.job(id).filter(|job| job.quorum().needed > 0 && !job.is_closed())
+        else {
             return;
         };
         let count = |is: fn(&Player) -> bool| {
-            let those = job.targets.iter().filter(|player| is(&self.roster[**player]));
+            let those = job.targets().iter().filter(|player| is(&self.roster[**player]));
             u32::try_from(those.count()).unwrap_or(u32::MAX)
         };
         let (attached, members) = (count(Player::attached), count(Player::is_member));
-        if let Some(job) = self.job_mut(id) {
-            // Those that the players file names no more will never come.
-            job.quorum = Quorum { needed: job.quorum.needed.min(members), attached };
-        }
+        self.flows.change(id, |job| job.count_quorum(attached, members));
         self.gathering.insert(id);
         self.note_quorum(id);
     }
@@ -42,23 +40,17 @@ impl Engine {
         let waiting: Vec<JobId> = self.gathering.iter().copied().collect();
         for id in waiting {
             let Some(job) = self.flows.job(id) else { continue };
-            let place = self.roster.place_among(&job.targets, player);
-            let Some(job) = self.job_mut(id).filter(|_| place.is_some()) else { continue };
-            match here {
-                true => job.quorum.attached += 1,
-                false => job.quorum.attached -= 1,
+            let place = self.roster.place_among(job.targets(), player);
+            if place.is_some() {
+                self.flows.change(id, |job| job.count_attached(here));
+                self.note_quorum(id);
             }
-            self.note_quorum(id);
         }
     }
 
     fn note_quorum(&mut self, id: JobId) {
-        let Some(job) = self.job_mut(id) else { return };
-        if job.quorum.attached >= job.quorum.needed {
-            job.quorum.needed = 0;
+        if self.flows.change(id, Job::reach_quorum) == Some(true) {
             self.gathering.remove(&id);
-            self.enqueue(id);
-            self.changed.insert(id);
         }
     }
 
@@ -67,22 +59,23 @@ impl Engine {
     /// Looks whether a job's other tasks wait for its canary any more.
     pub(crate) fn watch_canary(&mut self, id: JobId) {
         let now = self.now;
-        let Some(job) = self.job_mut(id).filter(|job| !job.canary.is_open) else { return };
-        if job.canary.ok < job.canary.tasks {
+        let Some(job) = self.job(id).filter(|job| !job.canary().is_open) else { return };
+        if job.canary().ok < job.canary().tasks {
             return;
         }
-        let is_news = job.canary.ok_at.is_none();
-        let ok_at = *job.canary.ok_at.get_or_insert(now);
-        let due = job.spec.bake.map(|bake| ok_at.after(bake));
-        let record = is_news.then(|| job.record());
-        if due.is_some_and(|at| at <= now) {
-            job.canary.is_open = true;
-            self.enqueue(id);
-        } else if let Some(at) = due {
-            self.deadlines.insert(at, Deadline::Baked(id));
+        let (was_ok_at, bake) = (job.canary().ok_at, job.spec().bake);
+        if was_ok_at.is_none() {
+            let record = self.flows.change(id, |job| {
+                job.pass_canary(now);
+                job.record()
+            });
+            record.into_iter().for_each(|record| self.put(record));
         }
-        if let Some(record) = record {
-            self.put(record);
+        let Some(due) = bake.map(|bake| was_ok_at.unwrap_or(now).after(bake)) else { return };
+        if due <= now {
+            self.flows.change(id, Job::open_canary);
+        } else {
+            self.deadlines.insert(due, Deadline::Baked(id));
         }
     }
 
@@ -91,32 +84,21 @@ impl Engine {
     /// The delay before a further attempt is over.
     pub(crate) fn end_delay(&mut self, task: TaskRef) {
         let now = self.now;
-        let Some(job) = self.job_mut(task.job()) else { return };
-        let delay = job.spec.retry_delay;
+        let Some(job) = self.job(task.job()) else { return };
+        let delay = job.spec().retry_delay;
         let is_due = job.known(task.index).is_some_and(|task| {
             let due = task.ended_at.get().unwrap_or_default().after(delay) <= now;
             task.state == TaskState::Waiting && due
         });
         if is_due && job.place_of(task.index) == Parked::Delayed {
-            job.park(task.index, Parked::Ready);
-            self.enqueue(task.job());
+            self.flows.change(task.job(), |job| job.make_ready(task.index));
         }
     }
 
     /// After a restart: tasks go on to wait for as long as their delay says.
     pub(crate) fn delay_again(&mut self, id: JobId) {
         let now = self.now;
-        let Some(job) = self.job_mut(id) else { return };
-        let delay = job.spec.retry_delay;
-        let due = |index: &u32| {
-            let task = job.known(*index).filter(|task| task.before.is_some())?;
-            let due = task.ended_at.get()?.after(delay);
-            (due > now).then_some((due, *index))
-        };
-        let delayed: Vec<_> = job.touched.iter().filter_map(due).collect();
-        for (_, index) in &delayed {
-            job.park(*index, Parked::Delayed);
-        }
+        let delayed = self.flows.change(id, |job| job.delay_again(now)).unwrap_or_default();
         for (at, index) in delayed {
             self.deadlines.insert(at, Deadline::Retry(TaskRef::new(id, index)));
         }

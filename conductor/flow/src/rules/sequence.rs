@@ -30,15 +30,14 @@ impl Engine {
     /// again.
     pub(crate) fn line_up(&mut self, id: FlowId) {
         let Some(flow) = self.flows.get_mut(id) else { return };
-        let before = std::mem::take(&mut flow.sequence);
+        let before = flow.take_sequence();
         for task in before.waiting() {
             self.look_again(task);
         }
-        let (ledger, roster) = (&self.roster.ledger(), &self.roster);
+        let (ledger, roster) = (self.roster.ledger(), &self.roster);
         let Some(flow) = self.flows.get_mut(id).filter(|_| ledger.has_sequences()) else { return };
-        flow.sequence = count(ledger, roster, &flow.slots[flow.slot]);
-        let one_of = flow.slots[flow.slot].iter().filter(|job| job.is_one_of());
-        self.changed.extend(one_of.map(|job| job.id));
+        flow.set_sequence(count(ledger, roster, flow.present_slot()));
+        self.note_one_of_changed(id);
     }
 
     /// A one-of task has other candidates than before, and counts in the cells of these alone.
@@ -61,11 +60,11 @@ impl Engine {
         }
         let Some(flow) = self.flows.get_mut(task.job().flow) else { return };
         // Tasks of later slots end too, when their players are removed.
-        let is_present = usize::from(task.job().slot) == flow.slot + 1;
-        if flow.sequence.is_empty() || !is_present || (!from.is_final() && !to.is_final()) {
+        let is_present = usize::from(task.job().slot) == flow.slot() + 1;
+        if flow.sequence().is_empty() || !is_present || (!from.is_final() && !to.is_final()) {
             return;
         }
-        let mut sequence = std::mem::take(&mut flow.sequence);
+        let mut sequence = flow.take_sequence();
         let Some(job) = flow.job(task.job()) else { return };
         let mut through = Vec::new();
         for cell in cells_of(&self.roster.ledger(), &self.roster, job, task.index) {
@@ -84,10 +83,9 @@ impl Engine {
                 through.extend(std::mem::take(&mut gate.waiting));
             }
         }
-        flow.sequence = sequence;
+        flow.set_sequence(sequence);
         // One-of tasks may be parked on a player that stood behind it, and not in line.
-        let one_of = flow.slots[flow.slot].iter().filter(|job| job.is_one_of());
-        self.changed.extend(one_of.map(|job| job.id));
+        self.note_one_of_changed(task.job().flow);
         for task in through {
             self.look_again(task);
         }
@@ -97,17 +95,17 @@ impl Engine {
     /// no change at all, or have had its turn.
     pub(crate) fn look_again_on(&mut self, player: PlayerIx) {
         let mut looks = Vec::new();
-        for flow in self.flows.iter().filter(|flow| !flow.sequence.is_empty()) {
-            for job in &flow.slots[flow.slot] {
-                let waits = job.sequenced > 0 || (job.is_one_of() && job.waiting() > 0);
+        for flow in self.flows.iter().filter(|flow| !flow.sequence().is_empty()) {
+            for job in flow.present_slot() {
+                let waits = job.sequenced() > 0 || (job.is_one_of() && job.waiting() > 0);
                 if !waits {
                     continue;
                 }
-                let changes = self.roster[player].is_disruptive(&job.spec.score);
-                let place = self.roster.place_among(&job.targets, player);
+                let changes = self.roster[player].is_disruptive(&job.spec().score);
+                let place = self.roster.place_among(job.targets(), player);
                 let index = place.map(|place| job.index_of(place));
                 let look = index.filter(|index| !changes || job.is_returning(*index));
-                looks.extend(look.map(|index| TaskRef::new(job.id, index)));
+                looks.extend(look.map(|index| TaskRef::new(job.id(), index)));
             }
         }
         for task in looks {
@@ -119,24 +117,31 @@ impl Engine {
     /// A host counts as down no more: a one-of task that may return to it may have nobody left to
     /// wait for but those before it.
     pub(crate) fn note_returning(&mut self) {
-        let in_line = self.flows.iter().filter(|flow| !flow.sequence.is_empty());
-        let jobs = in_line.flat_map(|flow| &flow.slots[flow.slot]);
-        let returning = jobs.filter(|job| job.is_one_of() && job.is_returning(0));
-        self.changed.extend(returning.map(|job| job.id));
+        self.flows.note_all_changed(|flow, job| {
+            let is_present = usize::from(job.id().slot) == flow.slot() + 1;
+            is_present && !flow.sequence().is_empty() && job.is_one_of() && job.is_returning(0)
+        });
+    }
+
+    /// Lets the one-of jobs of a flow's present slot be evaluated.
+    fn note_one_of_changed(&mut self, id: FlowId) {
+        let Some(flow) = self.flows.get(id) else { return };
+        let one_of = flow.present_slot().iter().filter(|job| job.is_one_of());
+        let one_of: Vec<JobId> = one_of.map(Job::id).collect();
+        one_of.into_iter().for_each(|job| self.flows.note_changed(job));
     }
 
     /// Lets the job look at a task that waited in line, if it still does.
     fn look_again(&mut self, task: TaskRef) {
-        let Some(job) = self.job_mut(task.job()).filter(|job| !job.is_closed()) else { return };
+        let Some(job) = self.job(task.job()).filter(|job| !job.is_closed()) else { return };
         let waits = match job.place_of(task.index) {
             // A one-of task may be parked on other candidates meanwhile.
             Parked::Player => job.is_one_of(),
             place => place == Parked::Sequence,
         };
         if waits && job.state_of(task.index) == TaskState::Waiting {
-            job.park(task.index, Parked::Ready);
+            self.flows.change(task.job(), |job| job.make_ready(task.index));
             self.leave_behind(task.job());
-            self.enqueue(task.job());
         }
     }
 
@@ -144,7 +149,7 @@ impl Engine {
     /// none of its candidates may go.
     pub(crate) fn sequence_gate(&self, job: &Job, index: u32) -> Option<CellId> {
         if !job.is_one_of() {
-            return self.gate_before(job, index, job.targets[index as usize]);
+            return self.gate_before(job, index, job.targets()[index as usize]);
         }
         let gates = job.candidates().map(|(_, player)| self.gate_before(job, 0, player));
         let gates: Option<Vec<CellId>> = gates.collect();
@@ -156,9 +161,9 @@ impl Engine {
         if !self.roster.ledger().has_sequences() {
             return None;
         }
-        let flow = self.flows.get(job.id.flow).filter(|flow| !flow.sequence.is_empty())?;
+        let flow = self.flows.get(job.id().flow).filter(|flow| !flow.sequence().is_empty())?;
         let player = &self.roster[player];
-        if job.spec.unthrottled || !player.is_disruptive(&job.spec.score) {
+        if job.spec().unthrottled || !player.is_disruptive(&job.spec().score) {
             return None;
         }
         // What has left its host down has begun: its further attempt must not wait for hosts that
@@ -171,10 +176,10 @@ impl Engine {
             false => player.cells().contains(cell),
         };
         let is_closed = |cell: &CellId| {
-            let gate = flow.sequence.0.get(cell);
+            let gate = flow.sequence().0.get(cell);
             gate.is_some_and(|gate| {
                 let own = u32::from(gate.open > 0 && is_own(cell));
-                gate.is_closed(own, job.spec.sequence_on_failure)
+                gate.is_closed(own, job.spec().sequence_on_failure)
             })
         };
         let before = player.cells().iter().flat_map(|cell| self.roster.ledger().before(*cell));
@@ -191,17 +196,14 @@ impl Engine {
             return self.finish(task, state, Some(&why));
         }
         self.stand_in_lines(task, [cell]);
-        if let Some(job) = self.job_mut(task.job()) {
-            job.park(task.index, Parked::Sequence);
-        }
-        self.changed.insert(task.job());
+        self.flows.change(task.job(), |job| job.stand_in_line(task.index));
     }
 
     /// Whether nobody can open a gate for this job any more.
     pub(crate) fn is_in_vain(&self, id: JobId, cell: CellId) -> bool {
         self.flows.get(id.flow).is_some_and(|flow| {
-            let waits = |job: &Job| job.spec.sequence_on_failure == SequenceOnFailure::Wait;
-            flow.sequence.is_lost(cell) && flow.job(id).is_some_and(waits)
+            let waits = |job: &Job| job.spec().sequence_on_failure == SequenceOnFailure::Wait;
+            flow.sequence().is_lost(cell) && flow.job(id).is_some_and(waits)
         })
     }
 
@@ -213,7 +215,7 @@ impl Engine {
     ) {
         let Some(flow) = self.flows.get_mut(task.job().flow) else { return };
         for cell in cells {
-            if let Some(gate) = flow.sequence.0.get_mut(&cell) {
+            if let Some(gate) = flow.sequence_mut().0.get_mut(&cell) {
                 gate.waiting.insert(task);
             }
         }
@@ -222,7 +224,7 @@ impl Engine {
     /// Takes a task out of the queue of its gate.
     pub(crate) fn leave_line(&mut self, task: TaskRef) {
         if let Some(flow) = self.flows.get_mut(task.job().flow) {
-            for gate in flow.sequence.0.values_mut() {
+            for gate in flow.sequence_mut().0.values_mut() {
                 gate.waiting.remove(&task);
             }
         }

@@ -22,30 +22,30 @@ impl Engine {
     pub(crate) fn note_stall(&mut self, id: JobId) {
         let Some(job) = self.job(id) else { return };
         let stuck = self.is_stuck(job);
-        let Some(flow) = self.flows.get_mut(id.flow) else { return };
-        flow.set_stuck(id, stuck);
-        if flow.state != flow.derived_state() {
+        self.flows.set_stuck(id, stuck);
+        let Some(flow) = self.flows.get(id.flow) else { return };
+        if flow.state() != flow.derived_state() {
             self.update_flow(id.flow);
         }
     }
 
     /// Whether nothing of the job goes on and only a person can help.
     pub(crate) fn is_stuck(&self, job: &Job) -> bool {
-        let moves = job.queued
-            || job.counts.in_flight() > 0
-            || job.delayed > 0
-            || job.absent > 0
-            || !job.ready.is_empty()
-            || job.cursor < job.admitted();
-        if moves || !job.may_start() || job.state != JobState::Running || job.waiting() == 0 {
+        let moves = job.is_queued()
+            || job.counts().in_flight() > 0
+            || job.delayed() > 0
+            || job.absent() > 0
+            || !job.ready().is_empty()
+            || job.cursor() < job.admitted();
+        if moves || !job.may_start() || job.state() != JobState::Running || job.waiting() == 0 {
             return false;
         }
         // Once all of the canary is ok, time or a promotion lets the others go.
-        let canary = &job.canary;
+        let canary = job.canary();
         if !canary.is_open && canary.ok == canary.tasks {
             return false;
         }
-        let is_dead = |player: PlayerIx| self.is_dead_for(player, &job.kind);
+        let is_dead = |player: PlayerIx| self.is_dead_for(player, job.kind());
         let is_behind = |player: PlayerIx| self.gate_before(job, 0, player).is_some();
         match job.is_one_of() {
             true => {
@@ -57,7 +57,7 @@ impl Engine {
             }
             false => (0..job.parked_below())
                 .filter(|index| job.is_parked(*index))
-                .all(|index| is_dead(job.targets[index as usize])),
+                .all(|index| is_dead(job.targets()[index as usize])),
         }
     }
 

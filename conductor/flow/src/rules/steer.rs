@@ -16,11 +16,10 @@ impl Engine {
 
     pub(crate) fn pause(&mut self, reply: ReplyId, id: FlowId, by: AudienceName) {
         let Some(flow) = self.flows.get_mut(id) else { return self.know_no_flow(reply, id) };
-        if flow.cancelled_by.is_some() {
+        if flow.cancelled_by().is_some() {
             return self.answer(reply, Answer::Rejected(Rejection::Cancelling(id)));
         }
-        if flow.paused_by.is_none() {
-            flow.paused_by = Some(by);
+        if flow.pause(Some(by)) {
             self.set_paused(id, true);
         }
         self.answer_state(reply, id);
@@ -28,24 +27,18 @@ impl Engine {
 
     pub(crate) fn unpause(&mut self, reply: ReplyId, id: FlowId) {
         let Some(flow) = self.flows.get_mut(id) else { return self.know_no_flow(reply, id) };
-        if flow.paused_by.take().is_some() {
+        if flow.pause(None) {
             self.set_paused(id, false);
         }
         self.answer_state(reply, id);
     }
 
     fn set_paused(&mut self, id: FlowId, paused: bool) {
-        let Some(flow) = self.flows.get_mut(id) else { return };
-        for job in flow.slots.iter_mut().flatten() {
-            job.paused = paused;
-        }
-        let open = flow.jobs().filter(|job| job.state == JobState::Running);
-        let open: Vec<JobId> = open.map(|job| job.id).collect();
-        let record = flow.record();
+        let Some(flow) = self.flows.get(id) else { return };
+        let (record, jobs): (_, Vec<JobId>) = (flow.record(), flow.jobs().map(Job::id).collect());
         self.put(record);
-        for job in open {
-            self.enqueue(job);
-            self.changed.insert(job);
+        for job in jobs {
+            self.flows.change(job, |job| job.set_paused(paused));
         }
         self.settle();
         self.update_flow(id);
@@ -56,7 +49,7 @@ impl Engine {
     }
 
     fn answer_state(&mut self, reply: ReplyId, id: FlowId) {
-        let state = self.flows.get(id).map_or(FlowState::Failed, |flow| flow.state);
+        let state = self.flows.get(id).map_or(FlowState::Failed, |flow| flow.state());
         self.answer(reply, Answer::Changed { flow: id, state });
     }
 
@@ -71,22 +64,20 @@ impl Engine {
     ) {
         let Some(flow) = self.flows.get(id) else { return self.know_no_flow(reply, id) };
         let is_meant = |of: &&Job| {
-            job.is_none_or(|job| job == of.id)
-                && !of.canary.is_open
-                && of.state == JobState::Running
+            job.is_none_or(|job| job == of.id())
+                && !of.canary().is_open
+                && of.state() == JobState::Running
         };
-        let jobs: Vec<JobId> = flow.jobs().filter(is_meant).map(|job| job.id).collect();
+        let jobs: Vec<JobId> = flow.jobs().filter(is_meant).map(|job| job.id()).collect();
         if jobs.is_empty() {
             return self.answer(reply, Answer::Rejected(Rejection::NothingToPromote(id)));
         }
         for id in jobs {
-            let Some(job) = self.job_mut(id) else { continue };
-            job.canary.is_open = true;
-            job.canary.promoted_by = Some(by.clone());
-            let record = job.record();
-            self.put(record);
-            self.enqueue(id);
-            self.changed.insert(id);
+            let record = self.flows.change(id, |job| {
+                job.promote(by.clone());
+                job.record()
+            });
+            record.into_iter().for_each(|record| self.put(record));
         }
         self.settle();
         self.answer_state(reply, id);
@@ -103,12 +94,12 @@ impl Engine {
         hosts: Option<&HostSet>,
     ) {
         let Some(flow) = self.flows.get(id) else { return self.know_no_flow(reply, id) };
-        if flow.cancelled_by.is_some() {
+        if flow.cancelled_by().is_some() {
             return self.answer(reply, Answer::Rejected(Rejection::Cancelling(id)));
         }
         let is_meant = |of: &&Job| {
-            let alive = matches!(of.state, JobState::Running | JobState::Doomed);
-            alive && !of.is_closed() && job.is_none_or(|job| job == of.id)
+            let alive = matches!(of.state(), JobState::Running | JobState::Doomed);
+            alive && !of.is_closed() && job.is_none_or(|job| job == of.id())
         };
         let mut tasks = Vec::new();
         for job in flow.jobs().filter(is_meant) {
@@ -120,7 +111,7 @@ impl Engine {
                     })
                 };
                 if task.state.is_final() && task.state != TaskState::Ok && on_host() {
-                    tasks.push(TaskRef::new(job.id, index));
+                    tasks.push(TaskRef::new(job.id(), index));
                 }
             }
         }
@@ -136,17 +127,18 @@ impl Engine {
     }
 
     fn reopen(&mut self, task: TaskRef) {
-        let Some(job) = self.job_mut(task.job()) else { return };
+        let Some(job) = self.job(task.job()) else { return };
         let was = job.state_of(task.index);
-        job.reopen(task.index);
-        let returns = job.is_returning(task.index).then(|| job.player_of(task.index)).flatten();
-        if let Some(player) = returns {
+        // Who goes on because this one is open again queues before it.
+        self.step_in_line(task, was, TaskState::Waiting);
+        let returns = self.flows.change(task.job(), |job| {
+            job.reopen(task.index);
+            job.is_returning(task.index).then(|| job.player_of(task.index)).flatten()
+        });
+        if let Some(player) = returns.flatten() {
             self.roster.change(player, Player::expect_return);
         }
         self.tell_task(task);
-        self.step_in_line(task, was, TaskState::Waiting);
-        self.enqueue(task.job());
-        self.changed.insert(task.job());
     }
 
     // ---- drains ----

@@ -6,7 +6,7 @@ use orchestra_model::{
     AudienceName, FlowId, FlowState, HostName, HostSet, JobId, JobState,
     delivery::RequestId,
     flow::{JobSpec, Scope, SlotSpec},
-    record::{CHUNK_BYTES, ParamsRecord, Record, SpecChunk, TargetsChunk},
+    record::{CHUNK_BYTES, FlowRecord, ParamsRecord, Record, SpecChunk, TargetsChunk},
     thresholds::Thresholds,
 };
 
@@ -15,9 +15,8 @@ use crate::{
     effect::{Answer, Rejection},
     ids::PlayerIx,
     tables::{
-        flow::{Flow, Tally, shown},
+        flow::{Flow, shown},
         job::Job,
-        sequence::Sequence,
     },
 };
 
@@ -32,7 +31,7 @@ impl Engine {
         match self.accept(submission) {
             Ok(flow) => {
                 self.requests.insert(request, flow);
-                let retry_of = self.flows.get(flow).and_then(|flow| flow.retry_of);
+                let retry_of = self.flows.get(flow).and_then(|flow| flow.retry_of());
                 if let Some(ended) = retry_of {
                     self.hand_over_holds(ended, flow);
                 }
@@ -90,7 +89,7 @@ impl Engine {
             }
             slots.push(jobs);
         }
-        let flow = Flow {
+        let record = FlowRecord {
             id,
             request,
             audience,
@@ -102,12 +101,8 @@ impl Engine {
             paused_by: None,
             retry_of,
             request_mac: mac,
-            slots,
-            slot: 0,
-            tally: Tally::default(),
-            sequence: Sequence::default(),
-            changes: 0,
         };
+        let flow = Flow::new(record, slots, 0);
         self.put(flow.record());
         self.flows.insert(flow);
         Ok(id)
@@ -171,15 +166,13 @@ impl Engine {
     /// Begins the flow's present slot, or what is left to begin of it.
     pub(crate) fn begin_slot(&mut self, id: FlowId) {
         let Some(flow) = self.flows.get(id) else { return };
-        let pending = flow.slots[flow.slot].iter().filter(|job| job.state == JobState::Pending);
-        let jobs: Vec<JobId> = pending.map(|job| job.id).collect();
+        let pending = flow.present_slot().iter().filter(|job| job.state() == JobState::Pending);
+        let jobs: Vec<JobId> = pending.map(|job| job.id()).collect();
         self.line_up(id);
         for job in jobs {
+            // All of its players may have been removed meanwhile.
             self.shift_job(job, JobState::Running);
             self.await_quorum(job);
-            self.enqueue(job);
-            // All of its players may have been removed meanwhile.
-            self.changed.insert(job);
         }
         self.update_flow(id);
     }

@@ -16,25 +16,25 @@ use crate::tables::{job::Job, sequence::Sequence};
 /// A living flow.
 #[derive(Clone, Debug)]
 pub(crate) struct Flow {
-    pub(crate) id: FlowId,
-    pub(crate) request: RequestId,
-    pub(crate) audience: AudienceName,
-    pub(crate) name: Option<FlowName>,
-    pub(crate) state: FlowState,
-    pub(crate) submitted_at: Timestamp,
-    pub(crate) ended_at: Option<Timestamp>,
-    pub(crate) cancelled_by: Option<AudienceName>,
-    pub(crate) paused_by: Option<AudienceName>,
-    pub(crate) retry_of: Option<FlowId>,
-    pub(crate) request_mac: Option<Mac>,
-    pub(crate) slots: Vec<Vec<Job>>,
+    id: FlowId,
+    request: RequestId,
+    audience: AudienceName,
+    name: Option<FlowName>,
+    state: FlowState,
+    submitted_at: Timestamp,
+    ended_at: Option<Timestamp>,
+    cancelled_by: Option<AudienceName>,
+    paused_by: Option<AudienceName>,
+    retry_of: Option<FlowId>,
+    request_mac: Option<Mac>,
+    slots: Vec<Vec<Job>>,
     /// The slot that has begun last, from 0.
-    pub(crate) slot: usize,
-    pub(crate) tally: Tally,
+    slot: usize,
+    tally: Tally,
     /// Which of the present slot's hosts come after which.
-    pub(crate) sequence: Sequence,
+    sequence: Sequence,
     /// How many changes of its tasks and jobs were written, for readers that miss some.
-    pub(crate) changes: u64,
+    changes: u64,
 }
 
 /// What a flow's state follows from, kept so that no job's end has to look at all the others.
@@ -54,8 +54,8 @@ impl Tally {
     pub(crate) fn of<'a>(jobs: impl Iterator<Item = &'a Job>) -> Self {
         let mut tally = Tally::default();
         for job in jobs {
-            tally.count(JobState::Pending, job.state);
-            tally.stuck += usize::from(job.stuck);
+            tally.count(JobState::Pending, job.state());
+            tally.stuck += usize::from(job.is_stuck());
         }
         tally
     }
@@ -73,12 +73,136 @@ impl Tally {
 }
 
 impl Flow {
+    /// A flow as its record says; new, or as it was when the store was written. `changes` is how many
+    /// changes of it were written.
+    pub(crate) fn new(record: FlowRecord, slots: Vec<Vec<Job>>, changes: u64) -> Self {
+        let has_begun = |slot: &Vec<Job>| slot.iter().any(|job| job.started_at().is_some());
+        Self {
+            id: record.id,
+            request: record.request,
+            audience: record.audience,
+            name: record.name,
+            state: record.state,
+            submitted_at: record.submitted_at,
+            ended_at: record.ended_at,
+            cancelled_by: record.cancelled_by,
+            paused_by: record.paused_by,
+            retry_of: record.retry_of,
+            request_mac: record.request_mac,
+            slot: slots.iter().rposition(has_begun).unwrap_or(0),
+            tally: Tally::of(slots.iter().flatten()),
+            slots,
+            sequence: Sequence::default(),
+            changes,
+        }
+    }
+
+    pub(crate) fn id(&self) -> FlowId {
+        self.id
+    }
+
+    pub(crate) fn audience(&self) -> &AudienceName {
+        &self.audience
+    }
+
+    pub(crate) fn state(&self) -> FlowState {
+        self.state
+    }
+
+    pub(crate) fn cancelled_by(&self) -> Option<&AudienceName> {
+        self.cancelled_by.as_ref()
+    }
+
+    pub(crate) fn paused_by(&self) -> Option<&AudienceName> {
+        self.paused_by.as_ref()
+    }
+
+    pub(crate) fn retry_of(&self) -> Option<FlowId> {
+        self.retry_of
+    }
+
+    pub(crate) fn slots(&self) -> &[Vec<Job>] {
+        &self.slots
+    }
+
+    /// The number of the slot that has begun last, from 0.
+    pub(crate) fn slot(&self) -> usize {
+        self.slot
+    }
+
+    /// The jobs of the slot that has begun last.
+    pub(crate) fn present_slot(&self) -> &[Job] {
+        &self.slots[self.slot]
+    }
+
+    pub(crate) fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// Which of the present slot's hosts come after which.
+    pub(crate) fn sequence(&self) -> &Sequence {
+        &self.sequence
+    }
+
+    /// How many changes of its tasks and jobs were written.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// The submission that it came from.
+    pub(crate) fn into_submission(self) -> (AudienceName, RequestId) {
+        (self.audience, self.request)
+    }
+
+    pub(crate) fn cancel(&mut self, by: AudienceName) {
+        self.cancelled_by = Some(by);
+    }
+
+    /// Notes who paused it, or that nobody does. Whether that changes anything.
+    pub(crate) fn pause(&mut self, by: Option<AudienceName>) -> bool {
+        let changes = self.paused_by.is_some() != by.is_some();
+        if changes {
+            self.paused_by = by;
+        }
+        changes
+    }
+
+    /// The present slot is the next one from now on.
+    pub(crate) fn go_to_next_slot(&mut self) {
+        self.slot += 1;
+    }
+
+    pub(crate) fn set_sequence(&mut self, sequence: Sequence) {
+        self.sequence = sequence;
+    }
+
+    pub(crate) fn take_sequence(&mut self) -> Sequence {
+        std::mem::take(&mut self.sequence)
+    }
+
+    pub(crate) fn sequence_mut(&mut self) -> &mut Sequence {
+        &mut self.sequence
+    }
+
+    /// Brings its state in line with its jobs'. Whether that changes anything.
+    pub(crate) fn follow_jobs(&mut self, now: Timestamp) -> bool {
+        let state = self.derived_state();
+        if state == self.state {
+            return false;
+        }
+        self.state = state;
+        if state.is_final() {
+            self.ended_at = Some(now);
+        }
+        true
+    }
+
     pub(crate) fn job(&self, id: JobId) -> Option<&Job> {
         let (slot, job) = place(id)?;
         self.slots.get(slot)?.get(job)
     }
 
-    pub(crate) fn job_mut(&mut self, id: JobId) -> Option<&mut Job> {
+    pub(in crate::tables) fn job_mut(&mut self, id: JobId) -> Option<&mut Job> {
         let (slot, job) = place(id)?;
         self.slots.get_mut(slot)?.get_mut(job)
     }
@@ -87,20 +211,34 @@ impl Flow {
         self.slots.iter().flatten()
     }
 
-    /// Moves a job to another state. The caller persists and publishes.
-    pub(crate) fn shift_job(&mut self, id: JobId, to: JobState) -> Option<&mut Job> {
-        let from = std::mem::replace(&mut self.job_mut(id)?.state, to);
+    /// Moves a job to another state. The caller persists and publishes what this gives: its record,
+    /// and the change of the flow that it is.
+    pub(in crate::tables) fn shift_job(
+        &mut self,
+        id: JobId,
+        to: JobState,
+        now: Timestamp,
+    ) -> Option<(Record, Event)> {
+        let change = if to.is_final() { self.next_change() } else { self.changes };
+        let job = self.job_mut(id)?;
+        let from = job.set_state(to);
+        match to {
+            JobState::Running => job.begin(now),
+            to if to.is_final() => job.end(now, change),
+            _ => {}
+        }
         self.tally.count(from, to);
         if to != JobState::Running {
             self.set_stuck(id, false);
         }
-        self.job_mut(id)
+        let job = self.job(id)?;
+        Some((job.record(), job.event(change)))
     }
 
     /// Notes whether nothing of a job goes on. Whether that is news.
-    pub(crate) fn set_stuck(&mut self, id: JobId, stuck: bool) -> bool {
+    pub(in crate::tables) fn set_stuck(&mut self, id: JobId, stuck: bool) -> bool {
         let Some(job) = self.job_mut(id) else { return false };
-        let was = std::mem::replace(&mut job.stuck, stuck);
+        let was = job.set_stuck(stuck);
         self.tally.stuck = self.tally.stuck + usize::from(stuck) - usize::from(was);
         was != stuck
     }

@@ -5,9 +5,15 @@
 //! of which most often none is missing. A page in which no flow lives is dropped: one that goes on
 //! for ever, among millions that have ended, keeps one page.
 
-use orchestra_model::{FlowId, JobId};
+use std::collections::VecDeque;
 
-use crate::tables::{flow::Flow, job::Job};
+use orchestra_model::{FlowId, JobId, JobState, Timestamp, record::Record, status::Event};
+
+use crate::tables::{
+    few::Few,
+    flow::Flow,
+    job::{FollowUps, Job},
+};
 
 /// The living flows.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +21,13 @@ pub(crate) struct Flows {
     /// In order; in each of them a flow lives.
     pages: Vec<Page>,
     len: usize,
+    /// Jobs that may be doomed or over, or stuck or no longer so.
+    changed: Few<JobId>,
+    /// Jobs that have a turn: their next tasks may start. Each once.
+    runnable: VecDeque<JobId>,
+    /// Jobs whose parked tasks start as soon as their players let them; some that have closed
+    /// their window since are still among them.
+    open: Few<JobId>,
 }
 
 /// The living flows of successive numbers.
@@ -43,17 +56,127 @@ impl Flows {
         self.get(id.flow)?.job(id)
     }
 
-    pub(crate) fn job_mut(&mut self, id: JobId) -> Option<&mut Job> {
-        self.get_mut(id.flow)?.job_mut(id)
-    }
-
     pub(crate) fn contains(&self, id: FlowId) -> bool {
         self.get(id).is_some()
     }
 
+    // ---- changes of jobs, and what follows from them ----
+
+    /// Changes a job, if it is alive. Afterwards it has a turn if more of it may start, and is
+    /// evaluated if it may be doomed, over, or stuck or no longer so: each change says which of that
+    /// has to follow, and whatever happens to a stuck job has it evaluated.
+    pub(crate) fn change<R>(&mut self, id: JobId, change: impl FnOnce(&mut Job) -> R) -> Option<R> {
+        let job = self.get_mut(id.flow)?.job_mut(id)?;
+        let result = change(job);
+        let FollowUps { turn, evaluation, window } = job.take_follow_ups();
+        let (is_stuck, is_full) = (job.is_stuck(), window && !job.window_is_open());
+        if turn {
+            self.queue(id);
+        }
+        if evaluation || is_stuck {
+            self.changed.insert(id);
+        }
+        if is_full {
+            self.open.remove(id);
+        }
+        Some(result)
+    }
+
+    /// Moves a job to another state: what a running one has left may start, and one that ended is
+    /// open no more. Gives what is to be persisted and published.
+    pub(crate) fn shift_job(
+        &mut self,
+        id: JobId,
+        to: JobState,
+        now: Timestamp,
+    ) -> Option<(Record, Event)> {
+        let shifted = self.get_mut(id.flow)?.shift_job(id, to, now)?;
+        if to == JobState::Running {
+            self.queue(id);
+            self.changed.insert(id);
+        } else if to.is_final() {
+            self.open.remove(id);
+        }
+        Some(shifted)
+    }
+
+    /// Notes whether nothing of a job goes on. Whether that is news.
+    pub(crate) fn set_stuck(&mut self, id: JobId, stuck: bool) -> bool {
+        self.get_mut(id.flow).is_some_and(|flow| flow.set_stuck(id, stuck))
+    }
+
+    /// Lets a job have a turn, once.
+    pub(crate) fn queue(&mut self, id: JobId) {
+        let Some(flow) = self.get_mut(id.flow) else { return };
+        let Some(job) = flow.job_mut(id) else { return };
+        let was_queued = job.set_queued(true);
+        // Whether it is stuck is looked at again after its turn; until then its flow is not stalled.
+        let was_stuck = job.is_stuck() && flow.set_stuck(id, false);
+        if !was_queued {
+            self.runnable.push_back(id);
+        }
+        self.open.insert(id);
+        if was_stuck {
+            self.changed.insert(id);
+        }
+    }
+
+    /// Takes out the next job that has a turn, which may have gone.
+    pub(crate) fn pop_runnable(&mut self) -> Option<JobId> {
+        let id = self.runnable.pop_front()?;
+        if let Some(job) = self.get_mut(id.flow).and_then(|flow| flow.job_mut(id)) {
+            job.set_queued(false);
+        }
+        Some(id)
+    }
+
+    pub(crate) fn has_runnable(&self) -> bool {
+        !self.runnable.is_empty()
+    }
+
+    pub(crate) fn runnable(&self) -> &VecDeque<JobId> {
+        &self.runnable
+    }
+
+    /// Jobs whose parked tasks start as soon as their players let them.
+    pub(crate) fn open(&self) -> &Few<JobId> {
+        &self.open
+    }
+
+    /// Parked tasks of a job start no more, whatever their players let: its window is full, or
+    /// something holds it back.
+    pub(crate) fn close_window(&mut self, id: JobId) {
+        self.open.remove(id);
+    }
+
+    /// Lets a job be evaluated.
+    pub(crate) fn note_changed(&mut self, id: JobId) {
+        self.changed.insert(id);
+    }
+
+    /// Lets the jobs be evaluated of which this holds.
+    pub(crate) fn note_all_changed(&mut self, is_meant: impl Fn(&Flow, &Job) -> bool) {
+        let mut changed = std::mem::take(&mut self.changed);
+        for flow in self.iter() {
+            changed.extend(flow.jobs().filter(|job| is_meant(flow, job)).map(Job::id));
+        }
+        self.changed = changed;
+    }
+
+    /// Takes out a job that is to be evaluated.
+    pub(crate) fn pop_changed(&mut self) -> Option<JobId> {
+        self.changed.pop_first()
+    }
+
+    pub(crate) fn changed(&self) -> &Few<JobId> {
+        &self.changed
+    }
+
+    // ---- flows ----
+
     /// Takes a flow in. Its number is not there yet.
     pub(crate) fn insert(&mut self, flow: Flow) {
-        let id = flow.id;
+        let id = flow.id();
         let at = self.find(id).unwrap_or_else(|at| {
             let flows = Box::new([const { None }; PAGE as usize]);
             self.pages.insert(at, Page { number: id.0 / PAGE, living: 0, flows });
@@ -88,15 +211,9 @@ impl Flows {
         places.filter_map(Option::as_deref)
     }
 
-    /// The same, to be changed.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Flow> {
-        let places = self.pages.iter_mut().flat_map(|page| page.flows.iter_mut());
-        places.filter_map(Option::as_deref_mut)
-    }
-
     /// Their numbers, which rise.
     pub(crate) fn ids(&self) -> impl Iterator<Item = FlowId> {
-        self.iter().map(|flow| flow.id)
+        self.iter().map(Flow::id)
     }
 
     /// The page that a flow would be in; where there is none, its place among the others.
@@ -118,13 +235,14 @@ fn place(id: FlowId) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use orchestra_model::{AudienceName, FlowState, Timestamp, delivery::RequestId};
+    use orchestra_model::{
+        AudienceName, FlowState, Timestamp, delivery::RequestId, record::FlowRecord,
+    };
 
     use super::*;
-    use crate::tables::{flow::Tally, sequence::Sequence};
 
     fn flow(id: u64) -> Flow {
-        Flow {
+        let record = FlowRecord {
             id: FlowId(id),
             request: RequestId([0; 16]),
             audience: AudienceName::new("alice").unwrap(),
@@ -136,12 +254,8 @@ mod tests {
             paused_by: None,
             retry_of: None,
             request_mac: None,
-            slots: Vec::new(),
-            slot: 0,
-            tally: Tally::default(),
-            changes: 0,
-            sequence: Sequence::default(),
-        }
+        };
+        Flow::new(record, Vec::new(), 0)
     }
 
     fn ids(flows: &Flows) -> Vec<u64> {
@@ -156,13 +270,13 @@ mod tests {
         }
         assert_eq!(ids(&flows), [3, 63, 64, 130, 1_000_000, FlowId::MAX.0]);
         for id in [3, 63, 64, 130, 1_000_000, FlowId::MAX.0] {
-            assert_eq!(flows.get(FlowId(id)).map(|flow| flow.id.0), Some(id));
-            assert_eq!(flows.get_mut(FlowId(id)).map(|flow| flow.id.0), Some(id));
+            assert_eq!(flows.get(FlowId(id)).map(|flow| flow.id().0), Some(id));
+            assert_eq!(flows.get_mut(FlowId(id)).map(|flow| flow.id().0), Some(id));
         }
         for id in [0, 4, 128, 999_999, 2_000_000, u64::MAX] {
             assert!(!flows.contains(FlowId(id)) && flows.remove(FlowId(id)).is_none());
         }
-        assert_eq!((flows.len(), flows.iter_mut().count()), (6, 6));
+        assert_eq!((flows.len(), flows.iter().count()), (6, 6));
     }
 
     #[test]

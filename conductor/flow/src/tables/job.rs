@@ -8,23 +8,24 @@
 //! A job is *closed* once none of its waiting tasks will start any more: it ended, or its flow was
 //! cancelled. `untouched` then says what became of all the tasks that have no record of their own.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+pub(crate) mod change;
+mod restore;
+mod waits;
+
+use std::{collections::BTreeSet, sync::Arc};
 
 use orchestra_model::{
-    AudienceName, JobId, JobState, ParamKey, Params, TaskState, Timestamp, WaitReason,
+    AudienceName, JobId, JobState, ParamKey, Params, TaskState, Timestamp,
     flow::{JobSpec, OnDoomed, Scope, Stragglers},
     record::{JobRecord, Record},
-    status::{CanaryStatus, Counts, Event},
+    status::{Counts, Event},
     thresholds::Thresholds,
 };
 
 use crate::{
     ids::{PlayerIx, TaskKind},
     tables::{
-        task::{Moment, Parked, Task, UNTOUCHED},
+        task::{Parked, Task, UNTOUCHED},
         tasks::Tasks,
     },
 };
@@ -32,55 +33,67 @@ use crate::{
 /// A job of a living flow.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
-    pub(crate) id: JobId,
-    pub(crate) spec: JobSpec,
+    id: JobId,
+    spec: JobSpec,
     /// What its tasks are to a player.
-    pub(crate) kind: Arc<TaskKind>,
-    pub(crate) params: Params,
+    kind: Arc<TaskKind>,
+    params: Params,
     /// The keys of its parameters, also where their values are not at hand.
-    pub(crate) param_keys: Vec<ParamKey>,
+    param_keys: Vec<ParamKey>,
     /// In host-set order.
-    pub(crate) targets: Arc<[PlayerIx]>,
+    targets: Arc<[PlayerIx]>,
     /// What a person may be shown of the host set.
-    pub(crate) shown_targets: Arc<str>,
-    pub(crate) state: JobState,
-    pub(crate) started_at: Option<Timestamp>,
-    pub(crate) ended_at: Option<Timestamp>,
+    shown_targets: Arc<str>,
+    state: JobState,
+    started_at: Option<Timestamp>,
+    ended_at: Option<Timestamp>,
     /// Which of its flow's changes its end was; 0 while it lives.
-    pub(crate) change: u64,
-    pub(crate) counts: Counts,
+    change: u64,
+    counts: Counts,
     /// What its limits came to when it was submitted.
-    pub(crate) thresholds: Thresholds,
+    thresholds: Thresholds,
     /// The first task that nobody has looked at.
-    pub(crate) cursor: u32,
+    cursor: u32,
     /// Waiting tasks before the cursor that only the window stops.
-    pub(crate) ready: BTreeSet<u32>,
+    ready: BTreeSet<u32>,
     /// Waiting tasks that are parked on players.
-    pub(crate) parked: u32,
+    parked: u32,
     /// Those of them whose player is not attached; not counted for a one-of job.
-    pub(crate) absent: u32,
+    absent: u32,
     /// Tasks in flight whose player is not attached.
-    pub(crate) away: u32,
+    away: u32,
     /// Waiting tasks whose predecessors, by a deployment's sequence, are not done.
-    pub(crate) sequenced: u32,
+    sequenced: u32,
     /// Waiting tasks that pause before a further attempt.
-    pub(crate) delayed: u32,
+    delayed: u32,
     /// Whether somebody paused its flow.
-    pub(crate) paused: bool,
+    paused: bool,
     /// How many of its players are still to be attached before anything starts, and how many are.
-    pub(crate) quorum: Quorum,
-    pub(crate) canary: Canary,
+    quorum: Quorum,
+    canary: Canary,
     /// Whether nothing of it goes on, and only a person can help: see `Engine::is_stuck`.
-    pub(crate) stuck: bool,
+    stuck: bool,
     /// Waiting tasks that have records, which say `waiting`: after a retry or a refusal.
-    pub(crate) touched: BTreeSet<u32>,
+    touched: BTreeSet<u32>,
     /// What tasks that have no record are: `waiting`, or final once the job is closed.
-    pub(crate) untouched: TaskState,
+    untouched: TaskState,
     /// Whether it stands in the engine's queue of jobs to look at.
-    pub(crate) queued: bool,
+    queued: bool,
     /// The choice of a one-of job.
-    pub(crate) choice: Choice,
+    choice: Choice,
     tasks: Tasks,
+    follow_ups: FollowUps,
+}
+
+/// What has to follow from changes of a job since `Flows::change` looked last.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::tables) struct FollowUps {
+    /// More of it may start: it has another turn.
+    pub(in crate::tables) turn: bool,
+    /// It may be doomed or over, or stuck or no longer so: it is evaluated.
+    pub(in crate::tables) evaluation: bool,
+    /// Its window may have closed.
+    pub(in crate::tables) window: bool,
 }
 
 /// Which player a one-of job runs on.
@@ -165,8 +178,121 @@ impl Job {
             choice: Choice::default(),
             kind: Arc::new(TaskKind::of(&spec)),
             tasks: Tasks::new(total),
+            follow_ups: FollowUps::default(),
             spec,
         }
+    }
+
+    pub(crate) fn id(&self) -> JobId {
+        self.id
+    }
+
+    pub(crate) fn spec(&self) -> &JobSpec {
+        &self.spec
+    }
+
+    /// What its tasks are to a player.
+    pub(crate) fn kind(&self) -> &Arc<TaskKind> {
+        &self.kind
+    }
+
+    pub(crate) fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// Its players, in host-set order.
+    pub(crate) fn targets(&self) -> &Arc<[PlayerIx]> {
+        &self.targets
+    }
+
+    /// What a person may be shown of its host set.
+    pub(crate) fn shown_targets(&self) -> &str {
+        &self.shown_targets
+    }
+
+    pub(crate) fn state(&self) -> JobState {
+        self.state
+    }
+
+    pub(crate) fn started_at(&self) -> Option<Timestamp> {
+        self.started_at
+    }
+
+    pub(crate) fn ended_at(&self) -> Option<Timestamp> {
+        self.ended_at
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// What its limits came to when it was submitted.
+    pub(crate) fn thresholds(&self) -> Thresholds {
+        self.thresholds
+    }
+
+    /// The first task that nobody has looked at.
+    pub(crate) fn cursor(&self) -> u32 {
+        self.cursor
+    }
+
+    /// Waiting tasks before the cursor that only the window stops.
+    pub(crate) fn ready(&self) -> &BTreeSet<u32> {
+        &self.ready
+    }
+
+    /// How many waiting tasks are parked on players.
+    pub(crate) fn parked(&self) -> u32 {
+        self.parked
+    }
+
+    /// How many of the parked tasks wait for a player that is not attached; 0 for a one-of job.
+    pub(crate) fn absent(&self) -> u32 {
+        self.absent
+    }
+
+    /// How many tasks in flight are on players that are not attached.
+    pub(crate) fn away(&self) -> u32 {
+        self.away
+    }
+
+    /// How many tasks wait for hosts that come before theirs.
+    pub(crate) fn sequenced(&self) -> u32 {
+        self.sequenced
+    }
+
+    /// How many tasks pause before a further attempt.
+    pub(crate) fn delayed(&self) -> u32 {
+        self.delayed
+    }
+
+    /// How many of its players have to be there before anything starts.
+    pub(crate) fn quorum(&self) -> Quorum {
+        self.quorum
+    }
+
+    pub(crate) fn canary(&self) -> &Canary {
+        &self.canary
+    }
+
+    /// Waiting tasks that have records, which say `waiting`: after a retry or a refusal.
+    pub(crate) fn touched(&self) -> &BTreeSet<u32> {
+        &self.touched
+    }
+
+    /// The choice of a one-of job.
+    pub(crate) fn choice(&self) -> &Choice {
+        &self.choice
+    }
+
+    /// Whether nothing of it goes on, and only a person can help: see `Engine::is_stuck`.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.stuck
+    }
+
+    /// Whether it stands in the queue of jobs that have a turn.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.queued
     }
 
     /// How many tasks it has.
@@ -241,10 +367,6 @@ impl Job {
         self.untouched.is_final()
     }
 
-    pub(crate) fn task_mut(&mut self, index: u32) -> &mut Task {
-        self.tasks.get_mut(index)
-    }
-
     /// The tasks that something happened to, in order.
     pub(crate) fn known_tasks(&self) -> impl Iterator<Item = (u32, &Task)> {
         self.tasks.iter()
@@ -253,80 +375,6 @@ impl Job {
     /// Those below this index are all that are parked anywhere.
     pub(crate) fn parked_below(&self) -> u32 {
         self.tasks.parked_below()
-    }
-
-    /// Moves a task to another state. The caller persists and publishes.
-    pub(crate) fn shift(&mut self, index: u32, to: TaskState) {
-        let task = self.task_mut(index);
-        let from = std::mem::replace(&mut task.state, to);
-        debug_assert!(!from.is_final(), "{}: task {index} was {from} and becomes {to}", self.id);
-        self.counts.shift(from, to);
-        if to.is_final() && index < self.canary.tasks {
-            match to {
-                TaskState::Ok => self.canary.ok += 1,
-                _ => self.canary.failed += 1,
-            }
-        }
-    }
-
-    /// Lets a task wait that had ended, because somebody asked for a further attempt: the one way
-    /// back from a final state. The caller persists and publishes.
-    pub(crate) fn reopen(&mut self, index: u32) {
-        let task = self.task_mut(index);
-        let from = std::mem::replace(&mut task.state, TaskState::Waiting);
-        task.before = (task.attempt > 0).then_some(from);
-        task.ended_at = Moment::NONE;
-        task.retries = 0;
-        self.counts.shift(from, TaskState::Waiting);
-        if index < self.canary.tasks {
-            self.canary.failed -= 1;
-        }
-        self.touched.insert(index);
-        // Beyond the cursor it is found in its turn: not before the canary lets it.
-        let is_next = index < self.cursor;
-        self.park(index, if is_next { Parked::Ready } else { Parked::No });
-    }
-
-    /// Notes where a waiting task is to be found.
-    pub(crate) fn park(&mut self, index: u32, to: Parked) {
-        let from = self.tasks.park(index, to);
-        for (count, place) in [
-            (&mut self.parked, Parked::Player),
-            (&mut self.sequenced, Parked::Sequence),
-            (&mut self.delayed, Parked::Delayed),
-        ] {
-            *count = *count + u32::from(to == place) - u32::from(from == place);
-        }
-        if from == Parked::Ready {
-            self.ready.remove(&index);
-        }
-        if to == Parked::Ready {
-            self.ready.insert(index);
-        }
-    }
-
-    /// Makes every waiting task final at once. Those that nothing happened to need no record: the
-    /// job's says what they are. Gives those that do, which the caller persists and publishes.
-    pub(crate) fn close(&mut self, state: TaskState, now: Timestamp) -> BTreeSet<u32> {
-        let touched = std::mem::take(&mut self.touched);
-        for index in &touched {
-            let to = match state {
-                TaskState::Cancelled => state,
-                state => self.task(*index).given_up_as(state),
-            };
-            self.park(*index, Parked::No);
-            self.shift(*index, to);
-            self.task_mut(*index).ended_at = now.into();
-        }
-        let untouched = self.waiting();
-        self.counts.shift_many(TaskState::Waiting, state, untouched);
-        self.untouched = state;
-        self.parked = 0;
-        self.absent = 0;
-        self.sequenced = 0;
-        self.delayed = 0;
-        self.ready.clear();
-        touched
     }
 
     /// Whether its tasks may have further attempts.
@@ -349,26 +397,6 @@ impl Job {
     /// back.
     pub(crate) fn admitted(&self) -> u32 {
         if self.canary.is_open { self.total() } else { self.canary.tasks }
-    }
-
-    /// The next task that only its player's gates could stop. Beyond the cursor a task may be found
-    /// already, if it was in flight when the conductor started.
-    pub(crate) fn next_wanted(&mut self) -> Option<u32> {
-        while self.may_start() && self.window_is_open() {
-            if let Some(index) = self.ready.first().copied() {
-                self.park(index, Parked::No);
-                return Some(index);
-            }
-            if self.cursor >= self.admitted() {
-                return None;
-            }
-            let index = self.cursor;
-            self.cursor += 1;
-            if self.is_waiting(index) && self.place_of(index) == Parked::No {
-                return Some(index);
-            }
-        }
-        None
     }
 
     pub(crate) fn window_is_open(&self) -> bool {
@@ -424,54 +452,6 @@ impl Job {
     /// That its state changed, as of a change of its flow.
     pub(crate) fn event(&self, change: u64) -> Event {
         Event::Job { job: self.id, state: self.state, counts: self.counts, change }
-    }
-
-    /// Why its waiting tasks wait, counted without looking at each: those on attached players are
-    /// called busy here, whatever their finer reason.
-    pub(crate) fn waiting_reasons(&self, stale: bool) -> BTreeMap<WaitReason, u32> {
-        let mut reasons = BTreeMap::new();
-        let waiting = self.waiting();
-        if waiting == 0 {
-            return reasons;
-        }
-        if let Some(reason) = self.whole_reason(stale) {
-            reasons.insert(reason, waiting);
-            return reasons;
-        }
-        let held_back = if self.canary.is_open { 0 } else { self.total() - self.canary.tasks };
-        let apart = self.parked + self.sequenced + self.delayed + held_back;
-        for (reason, tasks) in [
-            (WaitReason::Window, waiting.saturating_sub(apart)),
-            (WaitReason::Canary, held_back),
-            (WaitReason::RetryDelay, self.delayed),
-            (WaitReason::Sequence, self.sequenced),
-            (WaitReason::PlayerAbsent, self.absent),
-            (WaitReason::PlayerBusy, self.parked - self.absent),
-        ] {
-            if tasks > 0 {
-                reasons.insert(reason, tasks);
-            }
-        }
-        reasons
-    }
-
-    /// Why all of its waiting tasks wait, where it is one thing.
-    pub(crate) fn whole_reason(&self, stale: bool) -> Option<WaitReason> {
-        match self.state {
-            JobState::Pending => Some(WaitReason::Slot),
-            JobState::Doomed => Some(WaitReason::Doomed),
-            _ if stale => Some(WaitReason::StaleStore),
-            _ if self.paused => Some(WaitReason::Paused),
-            _ if self.quorum.needed > 0 => Some(WaitReason::Quorum),
-            _ => None,
-        }
-    }
-
-    /// Where its canary is, while that holds others back.
-    pub(crate) fn canary_status(&self) -> Option<CanaryStatus> {
-        let Canary { tasks, ok, ok_at, is_open, .. } = self.canary;
-        let until = ok_at.zip(self.spec.bake).map(|(at, bake)| at.after(bake));
-        (!is_open).then_some(CanaryStatus { tasks, ok, until })
     }
 
     /// Whether the task waits where its player's queue would have it.

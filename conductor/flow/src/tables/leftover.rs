@@ -22,14 +22,14 @@ pub(crate) struct Leftover {
 
 impl Leftover {
     pub(crate) fn of(job: &Job) -> Self {
-        let hosts = || u32::try_from(job.targets.len()).unwrap_or(u32::MAX);
+        let hosts = || u32::try_from(job.targets().len()).unwrap_or(u32::MAX);
         let left = if job.is_one_of() { hosts() } else { job.parked_below() };
         Self {
-            job: job.id,
-            kind: Arc::clone(&job.kind),
-            targets: Arc::clone(&job.targets),
+            job: job.id(),
+            kind: Arc::clone(job.kind()),
+            targets: Arc::clone(job.targets()),
             left,
-            give_up: job.spec.give_up_after.map(|patience| (job.started_at, patience)),
+            give_up: job.spec().give_up_after.map(|patience| (job.started_at(), patience)),
         }
     }
 }

@@ -71,12 +71,12 @@ pub(crate) fn cells_of(
     job: &Job,
     index: u32,
 ) -> BTreeSet<CellId> {
-    if job.spec.unthrottled {
+    if job.spec().unthrottled {
         return BTreeSet::new();
     }
     let players: Vec<PlayerIx> = match job.is_one_of() {
         true => job.candidates().map(|(_, player)| player).collect(),
-        false => vec![job.targets[index as usize]],
+        false => vec![job.targets()[index as usize]],
     };
     let cells = players.iter().flat_map(|player| roster[*player].cells().iter().copied());
     cells.filter(|cell| ledger.leads(*cell)).collect()
@@ -84,10 +84,10 @@ pub(crate) fn cells_of(
 
 pub(crate) fn count(ledger: &Ledger, roster: &Roster, slot: &[Job]) -> Sequence {
     let mut sequence = Sequence::default();
-    for job in slot.iter().filter(|job| !job.spec.unthrottled) {
+    for job in slot.iter().filter(|job| !job.spec().unthrottled) {
         for index in 0..job.total() {
             let cells = cells_of(ledger, roster, job, index);
-            sequence.count(&cells, job.state_of(index), job.state);
+            sequence.count(&cells, job.state_of(index), job.state());
         }
     }
     sequence

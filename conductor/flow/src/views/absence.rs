@@ -28,7 +28,7 @@ impl Engine {
 
     /// That the player of a task is not attached, where that holds the task up.
     pub(crate) fn absence(&self, job: &Job, index: u32) -> Option<Absence> {
-        let task = TaskRef::new(job.id, index);
+        let task = TaskRef::new(job.id(), index);
         match job.state_of(index) {
             state if state.is_in_flight() => {
                 let player = job.player_of(index)?;
@@ -66,7 +66,7 @@ impl Engine {
     /// The tasks of a job whose players are not attached. Looks at its targets only if there are
     /// such tasks.
     pub(crate) fn job_absence(&self, job: &Job) -> Option<JobAbsence> {
-        let mut left = job.away + job.absent;
+        let mut left = job.away() + job.absent();
         let (mut in_flight, mut waiting) = (Absent::default(), Absent::default());
         let mut add = |index: u32, host: Option<&HostName>| {
             let absence = self.absence(job, index)?;
@@ -79,7 +79,7 @@ impl Engine {
             add(0, job.player_of(0).map(|player| self.roster.host(player)));
             left = 0;
         }
-        for (index, player) in (0..).zip(job.targets.iter()) {
+        for (index, player) in (0..).zip(job.targets().iter()) {
             if left == 0 {
                 break;
             }
@@ -95,7 +95,7 @@ impl Engine {
 
     /// How many tasks of a living flow were sent to players that are not attached.
     pub fn absent_in(&self, flow: FlowId) -> u32 {
-        self.flows.get(flow).map_or(0, |flow| flow.jobs().map(|job| job.away).sum())
+        self.flows.get(flow).map_or(0, |flow| flow.jobs().map(|job| job.away()).sum())
     }
 
     /// The jobs whose orders are out to a player, the oldest first, a few of them; and when the

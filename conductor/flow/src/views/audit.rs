@@ -51,7 +51,11 @@ struct Expected {
 impl Engine {
     /// Checks every invariant over the whole state. Takes time in proportion to it.
     pub fn audit(&self) -> Result<(), Violation> {
-        ensure!(self.changed.is_empty(), "jobs {:?} have changed unheard", self.changed);
+        ensure!(
+            self.flows.changed().is_empty(),
+            "jobs {:?} have changed unheard",
+            self.flows.changed()
+        );
         let mut expected = Expected::default();
         for flow in self.flows.iter() {
             self.audit_flow(flow)?;
@@ -76,19 +80,19 @@ impl Engine {
     }
 
     fn audit_flow(&self, flow: &Flow) -> Result<(), Violation> {
-        let (id, state, derived) = (flow.id, flow.state, flow.derived_state());
+        let (id, state, derived) = (flow.id(), flow.state(), flow.derived_state());
         ensure!(id < self.next_flow, "flow {id} is not issued");
         ensure!(!self.ended.contains_key(&id), "flow {id} is alive and has ended");
         ensure!(!state.is_final(), "flow {id} has ended and is still here");
         ensure!(state == derived, "flow {id} is {state} but its jobs say {derived}");
         let tally = Tally::of(flow.jobs());
-        ensure!(flow.tally == tally, "flow {id} counts {:?}, has {tally:?}", flow.tally);
-        let (line, expected) = (flow.sequence.counts(), self.lined_up(&flow.slots[flow.slot]));
+        ensure!(flow.tally() == tally, "flow {id} counts {:?}, has {tally:?}", flow.tally());
+        let (line, expected) = (flow.sequence().counts(), self.lined_up(flow.present_slot()));
         ensure!(
             line == expected || !self.roster.ledger().has_sequences(),
             "flow {id} lines up as {line:?}, should as {expected:?}"
         );
-        for task in flow.sequence.waiting() {
+        for task in flow.sequence().waiting() {
             let job = flow.job(task.job());
             let waits = job.is_some_and(|job| {
                 job.state_of(task.index) == TaskState::Waiting
@@ -96,14 +100,14 @@ impl Engine {
             });
             ensure!(waits, "{task:?} is in line and does not wait there");
         }
-        for (slot, jobs) in flow.slots.iter().enumerate() {
+        for (slot, jobs) in flow.slots().iter().enumerate() {
             for job in jobs {
                 ensure!(
-                    (slot > flow.slot) == (job.state == JobState::Pending),
+                    (slot > flow.slot()) == (job.state() == JobState::Pending),
                     "job {} is {} though its flow is at slot {}",
-                    job.id,
-                    job.state,
-                    flow.slot + 1
+                    job.id(),
+                    job.state(),
+                    flow.slot() + 1
                 );
             }
         }
@@ -111,14 +115,14 @@ impl Engine {
     }
 
     fn audit_job(&self, job: &Job, expected: &mut Expected) -> Result<(), Violation> {
-        let id = job.id;
+        let id = job.id();
         let mut counts = Counts::default();
         let (mut parked, mut absent, mut sequenced, mut delayed) = (0, 0, 0, 0);
         let (mut ok, mut failed, mut away) = (0, 0, 0);
         for index in 0..job.total() {
             let (task, place) = (job.task(index), job.place_of(index));
             let state = job.state_of(index);
-            if index < job.canary.tasks && state.is_final() && !job.is_closed() {
+            if index < job.canary().tasks && state.is_final() && !job.is_closed() {
                 ok += u32::from(state == TaskState::Ok);
                 failed += u32::from(state != TaskState::Ok);
             }
@@ -145,12 +149,12 @@ impl Engine {
             sequenced += u32::from(place == Parked::Sequence);
             delayed += u32::from(place == Parked::Delayed);
             ensure!(
-                job.ready.contains(&index) == (place == Parked::Ready),
+                job.ready().contains(&index) == (place == Parked::Ready),
                 "task {index} of {id} is parked: {:?}",
                 place
             );
             ensure!(
-                index >= job.cursor || place != Parked::No,
+                index >= job.cursor() || place != Parked::No,
                 "task {index} of {id} waits before the cursor and nobody will look at it"
             );
             if place == Parked::Player {
@@ -162,7 +166,7 @@ impl Engine {
                         };
                         job.candidates().filter(may_go).collect()
                     }
-                    false => vec![(index, job.targets[index as usize])],
+                    false => vec![(index, job.targets()[index as usize])],
                 };
                 let waits_for = places.iter().any(|(_, player)| self.roster[*player].is_member())
                     || (job.is_one_of() && self.is_anybody_left(job));
@@ -173,64 +177,67 @@ impl Engine {
                 }
             }
         }
-        ensure!(counts == job.counts, "job {id} counts {:?}, has {counts:?}", job.counts);
-        ensure!(parked == job.parked, "job {id} counts {} parked, has {parked}", job.parked);
-        ensure!(away == job.away, "job {id} counts {} away, has {away}", job.away);
-        ensure!(absent == job.absent, "job {id} counts {} absent, has {absent}", job.absent);
+        ensure!(counts == job.counts(), "job {id} counts {:?}, has {counts:?}", job.counts());
+        ensure!(parked == job.parked(), "job {id} counts {} parked, has {parked}", job.parked());
+        ensure!(away == job.away(), "job {id} counts {} away, has {away}", job.away());
+        ensure!(absent == job.absent(), "job {id} counts {} absent, has {absent}", job.absent());
         ensure!(
-            (sequenced, delayed) == (job.sequenced, job.delayed),
+            (sequenced, delayed) == (job.sequenced(), job.delayed()),
             "job {id} counts {} in line and {} delayed, has {sequenced} and {delayed}",
-            job.sequenced,
-            job.delayed
+            job.sequenced(),
+            job.delayed()
         );
         ensure!(
-            job.is_closed() || (ok, failed) == (job.canary.ok, job.canary.failed),
+            job.is_closed() || (ok, failed) == (job.canary().ok, job.canary().failed),
             "job {id} counts {:?}, has {ok} ok and {failed} failed",
-            job.canary
+            job.canary()
         );
         let in_flight = counts.in_flight();
-        let window = job.thresholds.window;
+        let window = job.thresholds().window;
         ensure!(in_flight <= window, "job {id} has {in_flight} of {window} in flight");
         self.audit_progress(job)
     }
 
     /// Nothing that could go on stands still.
     fn audit_progress(&self, job: &Job) -> Result<(), Violation> {
-        let (id, counts) = (job.id, job.counts);
-        if job.state.is_final() {
+        let (id, counts) = (job.id(), job.counts());
+        if job.state().is_final() {
             ensure!(counts.finished() == job.total(), "job {id} has ended, not all of its tasks");
-        } else if job.state != JobState::Pending {
+        } else if job.state() != JobState::Pending {
             ensure!(counts.finished() < job.total(), "job {id} is over and does not say so");
             ensure!(!job.is_closed() || counts.in_flight() > 0, "job {id} is closed and not over");
         }
-        if job.state == JobState::Doomed && !job.is_closed() {
+        if job.state() == JobState::Doomed && !job.is_closed() {
             ensure!(job.is_doomed(), "job {id} says that it is doomed and is not");
             ensure!(counts.in_flight() > 0, "job {id} is doomed and waits for nothing");
         }
         if job.may_start() {
             ensure!(!job.is_doomed(), "job {id} is doomed and does not say so");
-            let is_known = !job.window_is_open() || self.open.contains(id);
-            ensure!(is_known || job.parked == 0, "job {id} has room and its players pass it over");
-            let unseen = job.cursor < job.admitted() || !job.ready.is_empty();
-            let looked_at = job.queued || !job.window_is_open() || self.stale.is_some();
+            let is_known = !job.window_is_open() || self.flows.open().contains(id);
+            ensure!(
+                is_known || job.parked() == 0,
+                "job {id} has room and its players pass it over"
+            );
+            let unseen = job.cursor() < job.admitted() || !job.ready().is_empty();
+            let looked_at = job.is_queued() || !job.window_is_open() || self.stale.is_some();
             ensure!(looked_at || !unseen, "job {id} has room in its window and looks at nothing");
         }
         ensure!(
-            job.stuck == self.is_stuck(job),
+            job.is_stuck() == self.is_stuck(job),
             "job {id} says that it is stuck: {}, which is not so",
-            job.stuck
+            job.is_stuck()
         );
         ensure!(
-            job.queued == self.runnable.contains(&id),
+            job.is_queued() == self.flows.runnable().contains(&id),
             "job {id} is queued: {}, which is not so",
-            job.queued
+            job.is_queued()
         );
         Ok(())
     }
 
     fn audit_player(&self, ix: PlayerIx, expected: &mut Expected) -> Result<(), Violation> {
         let player = &self.roster[ix];
-        let host = &player.host();
+        let host = player.host();
         let in_flight: BTreeSet<TaskRef> = player.in_flight().iter().map(|f| f.task).collect();
         let ours = expected.in_flight.remove(&ix).unwrap_or_default();
         ensure!(
@@ -264,7 +271,7 @@ impl Engine {
         ensure!(
             self.stale.is_some()
                 || !matches!(
-                    player.next(self.roster.ledger(), &self.open),
+                    player.next(self.roster.ledger(), self.flows.open()),
                     Next::Start(_) | Next::Idle(_)
                 )
                 || self.roster.is_woken(ix),
@@ -276,7 +283,7 @@ impl Engine {
     /// A host's hold follows from what is out there, and its place in a queue from what is full.
     fn audit_hold(&self, ix: PlayerIx) -> Result<(), Violation> {
         let player = &self.roster[ix];
-        let host = &player.host();
+        let host = player.host();
         let holding = player.in_flight().iter().filter(|f| f.impact == Impact::Holds).count();
         ensure!(
             player.holding() as usize == holding,
@@ -296,10 +303,10 @@ impl Engine {
             player.waits_for_room()
         );
         ensure!(
-            barred == self.roster.ledger().is_full_in(&player.cells()),
+            barred == self.roster.ledger().is_full_in(player.cells()),
             "player {host} is barred: {barred}, and not so by its cells"
         );
-        let needs_room = player.next(self.roster.ledger(), &self.open) == Next::Room;
+        let needs_room = player.next(self.roster.ledger(), self.flows.open()) == Next::Room;
         ensure!(
             !needs_room || waits || self.stale.is_some() || self.roster.is_woken(ix),
             "player {host} needs room and does not wait for it"

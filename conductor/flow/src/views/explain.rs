@@ -46,9 +46,9 @@ impl Engine {
     ) -> Option<Vec<Explanation>> {
         let flow = self.flows.get(id)?;
         let mut told = Vec::new();
-        for job in flow.jobs().filter(|job| one.is_none_or(|one| one == job.id)) {
+        for job in flow.jobs().filter(|job| one.is_none_or(|one| one == job.id())) {
             // Slots to come all wait for the same; a job that was named is told of all the same.
-            if job.state != JobState::Pending || one.is_some() || host.is_some() {
+            if job.state() != JobState::Pending || one.is_some() || host.is_some() {
                 told.extend(self.explain_job(job, host));
             }
         }
@@ -57,10 +57,10 @@ impl Engine {
 
     /// What only a person can end of a stalled flow, in a few sentences.
     pub(crate) fn why_stalled(&self, flow: &Flow) -> Vec<String> {
-        if flow.tally.open == 0 || flow.tally.stuck < flow.tally.open {
+        if flow.tally().open == 0 || flow.tally().stuck < flow.tally().open {
             return Vec::new();
         }
-        let jobs = flow.jobs().filter(|job| job.stuck);
+        let jobs = flow.jobs().filter(|job| job.is_stuck());
         let told: Vec<Explanation> = jobs.flat_map(|job| self.explain_job(job, None)).collect();
         // Where nothing is dead by itself, what waits does so for each other.
         let is_any_dead = told.iter().any(|told| told.dead);
@@ -102,7 +102,7 @@ impl Engine {
             .map(|(wait, hosts)| self.tell(job, wait, HostSet::from_names(hosts)))
             .collect();
         told.extend(flights.map(|(state, hosts)| Explanation {
-            job: Some(job.id),
+            job: Some(job.id()),
             hosts: HostSet::from_names(hosts),
             reason: None,
             dead: false,
@@ -111,8 +111,8 @@ impl Engine {
         }));
         told.extend(away.into_iter().map(|(state, away)| self.tell_flights(job, state, away)));
         if told.is_empty() && host.is_none() {
-            let text = format!("job {} is {}", job.spec.name, job.state);
-            let (job, hosts) = (Some(job.id), HostSet::default());
+            let text = format!("job {} is {}", job.spec().name, job.state());
+            let (job, hosts) = (Some(job.id()), HostSet::default());
             let given_up = None;
             told.push(Explanation { job, hosts, reason: None, dead: false, text, given_up });
         }
@@ -126,7 +126,7 @@ impl Engine {
             (WaitReason::Cell, player) => {
                 let candidates = job.candidates().map(|(_, player)| player);
                 let mut players = player.into_iter().chain(candidates.filter(|_| job.is_one_of()));
-                let full = |player| self.roster[player].full_cell(&job.kind, self.roster.ledger());
+                let full = |player| self.roster[player].full_cell(job.kind(), self.roster.ledger());
                 players.find_map(full).map_or(Wait::For(reason), Wait::Cell)
             }
             (WaitReason::Sequence, _) if parked == Parked::Sequence => {
@@ -143,7 +143,7 @@ impl Engine {
         let gate = self.sequence_gate(job, index);
         let candidates = job.candidates().filter(|_| job.is_one_of());
         let mut gates = candidates.filter_map(|(_, player)| self.gate_before(job, index, player));
-        gates.find(|cell| !self.is_in_vain(job.id, *cell)).or(gate)
+        gates.find(|cell| !self.is_in_vain(job.id(), *cell)).or(gate)
     }
 
     fn tell(&self, job: &Job, wait: Wait, hosts: HostSet) -> Explanation {
@@ -187,7 +187,7 @@ impl Engine {
             }
             None => text,
         };
-        let (job, reason, given_up) = (Some(job.id), Some(reason), given_up.map(|due| due.at));
+        let (job, reason, given_up) = (Some(job.id()), Some(reason), given_up.map(|due| due.at));
         Explanation { job, hosts, reason, dead, text, given_up }
     }
 
@@ -228,10 +228,10 @@ impl Engine {
         }
         text.push_str(&format!(
             "; `orc cancel {} --abandon` ends the flow without waiting for it",
-            job.id.flow
+            job.id().flow
         ));
         Explanation {
-            job: Some(job.id),
+            job: Some(job.id()),
             hosts,
             reason: None,
             dead: false,
@@ -280,15 +280,15 @@ impl Engine {
         let returning = |player: &PlayerIx| self.roster[*player].returning() > 0;
         let Some(player) = self.roster.known(host).filter(returning) else { return Vec::new() };
         let is_to_return = |job: &Job| {
-            let place = self.roster.place_among(&job.targets, player);
+            let place = self.roster.place_among(job.targets(), player);
             let index = place.map(|place| job.index_of(place));
             index.is_some_and(|index| {
                 job.is_returning(index) && job.player_of(index) == Some(player)
             })
         };
-        let paused = self.flows.iter().filter_map(|flow| Some((flow, flow.paused_by.as_ref()?)));
-        let here = paused.filter(|(flow, _)| flow.slots[flow.slot].iter().any(is_to_return));
-        here.map(|(flow, by)| (flow.id, by)).collect()
+        let paused = self.flows.iter().filter_map(|flow| Some((flow, flow.paused_by()?)));
+        let here = paused.filter(|(flow, _)| flow.present_slot().iter().any(is_to_return));
+        here.map(|(flow, by)| (flow.id(), by)).collect()
     }
 
     fn tell_holder(&self, holder: &Holder) -> String {
@@ -315,8 +315,8 @@ impl Engine {
         let cell = &self.deployments().cells()[id];
         let mut open = Vec::new();
         let mut failed = Vec::new();
-        let slot = self.flows.get(job.id.flow).map(|flow| &flow.slots[flow.slot]);
-        for other in slot.into_iter().flatten().filter(|job| !job.spec.unthrottled) {
+        let slot = self.flows.get(job.id().flow).map(|flow| flow.present_slot());
+        for other in slot.into_iter().flatten().filter(|job| !job.spec().unthrottled) {
             let places = (0..other.total().min(LOOKED_AT)).filter_map(|index| {
                 let player = other.player_of(index)?;
                 let host = self.roster.host(player);
@@ -331,7 +331,7 @@ impl Engine {
             }
         }
         let (open, failed) = (HostSet::from_names(open), HostSet::from_names(failed));
-        let waits = job.spec.sequence_on_failure == SequenceOnFailure::Wait;
+        let waits = job.spec().sequence_on_failure == SequenceOnFailure::Wait;
         let dead = !failed.is_empty() && waits;
         let mut text = format!("comes after {}", cell.key);
         if !open.is_empty() {
@@ -343,31 +343,32 @@ impl Engine {
                 "{} {} ended without being ok; `orc retry {}` gives them a further attempt",
                 if open.is_empty() { ", of which" } else { " and" },
                 some_of(&failed),
-                job.id.flow
+                job.id().flow
             ));
         }
         (text, dead)
     }
 
     fn tell_reason(&self, job: &Job, reason: WaitReason, hosts: &HostSet) -> (String, bool) {
-        let flow = job.id.flow;
+        let flow = job.id().flow;
         let text = match reason {
             WaitReason::Slot => "its slot begins when every job of the one before is ok".to_owned(),
             WaitReason::Window => format!(
                 "{} of the job's window of {} are in flight",
-                job.counts.in_flight(),
-                job.thresholds.window
+                job.counts().in_flight(),
+                job.thresholds().window
             ),
             WaitReason::Quorum => format!(
                 "{} of the job's players are attached; nothing starts below {}",
-                job.quorum.attached, job.quorum.needed
+                job.quorum().attached,
+                job.quorum().needed
             ),
             WaitReason::Canary => return self.tell_canary(job),
             WaitReason::RetryDelay => {
                 format!("its next attempt comes in {}", self.tell_delays(job, hosts))
             }
             WaitReason::Paused => {
-                let by = self.flows.get(flow).and_then(|flow| flow.paused_by.as_ref());
+                let by = self.flows.get(flow).and_then(|flow| flow.paused_by());
                 let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
                 format!("the flow was paused{by}; `orc resume {flow}` lets it go on")
             }
@@ -395,13 +396,13 @@ impl Engine {
             WaitReason::PlayerBusy => "its player runs as many tasks as it takes".to_owned(),
             WaitReason::ScoreBusy => format!(
                 "score {} runs on its player as often as its concurrency allows",
-                job.spec.score
+                job.spec().score
             ),
             WaitReason::Exclusive => {
                 "an exclusive score runs on its player, or is next there, or is this one".to_owned()
             }
             WaitReason::NoPlayer => {
-                format!("none of its {} players can take it now", job.targets.len())
+                format!("none of its {} players can take it now", job.targets().len())
             }
             WaitReason::Doomed => {
                 "its job is doomed: it ends when what runs of it has ended".to_owned()
@@ -421,9 +422,9 @@ impl Engine {
             job.place_of(index) == Parked::Delayed
                 && player.is_some_and(|player| hosts.contains(self.roster.host(player)))
         };
-        let delayed = job.touched.iter().copied().filter(|index| is_meant(*index));
+        let delayed = job.touched().iter().copied().filter(|index| is_meant(*index));
         let due = delayed.filter_map(|index| {
-            let due = job.known(index)?.ended_at.get()?.after(job.spec.retry_delay);
+            let due = job.known(index)?.ended_at.get()?.after(job.spec().retry_delay);
             // Whole seconds, of which the last one counts until it is over.
             Some(Millis(due.since(self.now).0.next_multiple_of(1_000)))
         });
@@ -435,8 +436,8 @@ impl Engine {
     }
 
     fn tell_canary(&self, job: &Job) -> (String, bool) {
-        let (canary, flow) = (&job.canary, job.id.flow);
-        let promote = format!("`orc promote {flow} --job {}`", job.spec.name);
+        let (canary, flow) = (job.canary(), job.id().flow);
+        let promote = format!("`orc promote {flow} --job {}`", job.spec().name);
         let status = job.canary_status();
         let text = match status.and_then(|status| status.until) {
             Some(until) => {

@@ -216,7 +216,7 @@ impl Play {
             jobs.entry(order.key.job).or_default().push(self.engine.roster.host(*player).clone());
         }
         let named = jobs.into_iter().filter_map(|(job, hosts)| {
-            Some((self.engine.job(job)?.spec.name.clone(), HostSet::from_names(hosts)))
+            Some((self.engine.job(job)?.spec().name.clone(), HostSet::from_names(hosts)))
         });
         named.collect()
     }
@@ -253,9 +253,9 @@ impl Play {
     /// A job whose canary is ok and waits for somebody, and who may say so.
     fn canary_to_promote(&self, flow: FlowId) -> Option<(JobId, AudienceName)> {
         let flow = self.engine.flows.get(flow)?;
-        let is_ok = |job: &&Job| !job.canary.is_open && job.canary.ok == job.canary.tasks;
-        let job = flow.jobs().filter(|job| job.spec.bake.is_none()).find(is_ok)?;
-        Some((job.id, flow.audience.clone()))
+        let is_ok = |job: &&Job| !job.canary().is_open && job.canary().ok == job.canary().tasks;
+        let job = flow.jobs().filter(|job| job.spec().bake.is_none()).find(is_ok)?;
+        Some((job.id(), flow.audience().clone()))
     }
 
     /// Whether a host that holds is in a full cell that somebody waits for.
@@ -274,7 +274,7 @@ impl Play {
     fn stuck(&self, flow: FlowId) -> Vec<(JobName, HostSet, String)> {
         let told = self.engine.explain(flow, None, None).unwrap_or_default();
         let stuck = told.into_iter().filter(|told| told.reason.is_some()).filter_map(|told| {
-            Some((self.engine.job(told.job?)?.spec.name.clone(), told.hosts, told.text))
+            Some((self.engine.job(told.job?)?.spec().name.clone(), told.hosts, told.text))
         });
         stuck.collect()
     }

@@ -23,30 +23,30 @@ impl Engine {
         let slot = |jobs: &Vec<Job>| jobs.iter().map(|job| self.job_status(job)).collect();
         Some(FlowStatus {
             summary: FlowSummary { absent: self.absent_in(id), ..flow.summary() },
-            cancelled_by: flow.cancelled_by.clone(),
-            paused_by: flow.paused_by.clone(),
-            retry_of: flow.retry_of,
+            cancelled_by: flow.cancelled_by().cloned(),
+            paused_by: flow.paused_by().cloned(),
+            retry_of: flow.retry_of(),
             stalled: self.why_stalled(flow),
             stale_store: self.stale.is_some(),
-            slots: flow.slots.iter().map(slot).collect(),
+            slots: flow.slots().iter().map(slot).collect(),
         })
     }
 
     fn job_status(&self, job: &Job) -> JobStatus {
         JobStatus {
-            id: job.id,
-            name: job.spec.name.clone(),
-            score: job.spec.score.clone(),
-            scope: job.spec.scope,
-            state: job.state,
-            targets: job.shown_targets.to_string(),
-            counts: job.counts,
+            id: job.id(),
+            name: job.spec().name.clone(),
+            score: job.spec().score.clone(),
+            scope: job.spec().scope,
+            state: job.state(),
+            targets: job.shown_targets().to_string(),
+            counts: job.counts(),
             waiting: self.waiting_reasons(job),
-            window: job.thresholds.window,
-            needed: job.thresholds.needed,
-            canary: job.canary_status().filter(|_| !job.state.is_final()),
-            started_at: job.started_at,
-            ended_at: job.ended_at,
+            window: job.thresholds().window,
+            needed: job.thresholds().needed,
+            canary: job.canary_status().filter(|_| !job.state().is_final()),
+            started_at: job.started_at(),
+            ended_at: job.ended_at(),
             absence: self.job_absence(job),
         }
     }
@@ -63,7 +63,7 @@ impl Engine {
         let state = job.state_of(index);
         let exit = task.newest_exit();
         TaskStatus {
-            job: job.id,
+            job: job.id(),
             index,
             host: job.player_of(index).map(|player| self.host(player)),
             state,
@@ -73,7 +73,7 @@ impl Engine {
             exit: exit.code(),
             signal: exit.signal(),
             started_at: task.started_at.get(),
-            ended_at: task.ended_at.get().or(job.ended_at).filter(|_| state.is_final()),
+            ended_at: task.ended_at.get().or(job.ended_at()).filter(|_| state.is_final()),
             end: None,
             absence: self.absence(job, index),
         }
@@ -99,7 +99,7 @@ impl Engine {
     /// Counts tasks of quarantined players by that reason instead of as absent.
     fn tell_quarantined_apart(&self, job: &Job, reasons: &mut BTreeMap<WaitReason, u32>) {
         let Some(absent) = reasons.get_mut(&WaitReason::PlayerAbsent) else { return };
-        let is_its = |task: &TaskRef| task.job() == job.id && job.is_parked(task.index);
+        let is_its = |task: &TaskRef| task.job() == job.id() && job.is_parked(task.index);
         let of = |player: PlayerIx| self.roster[player].parked().filter(is_its).count();
         let quarantined: usize = self.roster.quarantined().map(of).sum();
         let quarantined = u32::try_from(quarantined).unwrap_or(u32::MAX).min(*absent);
@@ -119,7 +119,7 @@ impl Engine {
             Parked::Delayed => WaitReason::RetryDelay,
             Parked::Player => self.player_gate(job, index),
             Parked::No if index >= job.admitted() => WaitReason::Canary,
-            Parked::No if job.is_one_of() && job.choice.chosen.is_none() => WaitReason::NoPlayer,
+            Parked::No if job.is_one_of() && job.choice().chosen.is_none() => WaitReason::NoPlayer,
             Parked::No | Parked::Ready => WaitReason::Window,
         }
     }
@@ -130,15 +130,15 @@ impl Engine {
         let is_there = |(_, player): &(u32, PlayerIx)| self.roster[*player].attached();
         let at = match (job.is_one_of(), job.player_of(index)) {
             (false, player) => player.map(|player| (index, player)),
-            (true, Some(player)) => job.choice.chosen.map(|place| (place, player)),
+            (true, Some(player)) => job.choice().chosen.map(|place| (place, player)),
             (true, None) => job.candidates().find(is_there),
         };
         let Some((place, player)) = at else { return WaitReason::NoPlayer };
         if self.gate_before(job, index, player).is_some() {
             return WaitReason::Sequence;
         }
-        let entry = TaskRef::new(job.id, place);
-        let gate = self.roster[player].newcomer_gate(&job.kind, entry, self.roster.ledger());
+        let entry = TaskRef::new(job.id(), place);
+        let gate = self.roster[player].newcomer_gate(job.kind(), entry, self.roster.ledger());
         gate.unwrap_or(WaitReason::PlayerBusy)
     }
 
@@ -154,6 +154,6 @@ impl Engine {
 
     /// Whether the flow is alive and whose it is.
     pub fn audience_of(&self, id: FlowId) -> Option<&AudienceName> {
-        self.flows.get(id).map(|flow| &flow.audience)
+        self.flows.get(id).map(|flow| flow.audience())
     }
 }

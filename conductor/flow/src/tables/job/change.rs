@@ -1,0 +1,356 @@
+//! What changes a job. `Flows::change` alone hands out a job to be changed: afterwards it lets follow
+//! what these methods say has to ([`FollowUps`]).
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use orchestra_model::{
+    AudienceName, JobState, TaskState, Timestamp,
+    delivery::{OrderNumber, Outcome},
+    record::Impact,
+};
+
+use super::{FollowUps, Job, Quorum};
+use crate::tables::task::{Exit, Moment, Parked, Task, TimeLimit};
+
+/// An order that goes out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sending {
+    pub(crate) order: OrderNumber,
+    pub(crate) impact: Impact,
+    pub(crate) time_limit: TimeLimit,
+    /// Attempts that a restored store may have forgotten.
+    pub(crate) forgotten: u32,
+    pub(crate) now: Timestamp,
+}
+
+impl Job {
+    pub(in crate::tables) fn take_follow_ups(&mut self) -> FollowUps {
+        std::mem::take(&mut self.follow_ups)
+    }
+
+    fn task_mut(&mut self, index: u32) -> &mut Task {
+        self.tasks.get_mut(index)
+    }
+
+    // ---- the life of a task ----
+
+    /// Moves a task to another state. The caller persists and publishes.
+    fn shift(&mut self, index: u32, to: TaskState) {
+        let task = self.task_mut(index);
+        let from = std::mem::replace(&mut task.state, to);
+        debug_assert!(!from.is_final(), "{}: task {index} was {from} and becomes {to}", self.id);
+        self.counts.shift(from, to);
+        if to.is_final() && index < self.canary.tasks {
+            match to {
+                TaskState::Ok => self.canary.ok += 1,
+                _ => self.canary.failed += 1,
+            }
+        }
+    }
+
+    /// Sends a task: of a one-of job, to the player at `place` among the targets.
+    pub(crate) fn send(&mut self, index: u32, place: u32, sending: Sending) -> &Task {
+        if self.is_one_of() {
+            self.choice.chosen = Some(place);
+        }
+        self.touched.remove(&index);
+        self.park(index, Parked::No);
+        self.shift(index, TaskState::Sent);
+        self.follow_ups.window = true;
+        let task = self.task_mut(index);
+        task.attempt = task.attempt.max(sending.forgotten) + 1;
+        task.impact = sending.impact;
+        task.order = sending.order;
+        task.sent_at = sending.now.into();
+        task.started_at = Moment::NONE;
+        task.detail = None;
+        task.time_limit = sending.time_limit;
+        task
+    }
+
+    /// The process of a task that was sent exists since `at`. Whether that is news.
+    pub(crate) fn note_start(&mut self, index: u32, at: Timestamp) -> bool {
+        self.shift(index, TaskState::Running);
+        let started_at = &mut self.task_mut(index).started_at;
+        std::mem::replace(started_at, at.into()) != at.into()
+    }
+
+    /// The newest attempt of a task has ended like this.
+    pub(crate) fn note_outcome(
+        &mut self,
+        index: u32,
+        outcome: &Outcome,
+        started_at: Option<Timestamp>,
+    ) {
+        let task = self.task_mut(index);
+        task.exit = Exit::of(outcome);
+        task.started_at = started_at.or(task.started_at.get()).into();
+    }
+
+    /// A task uses up a further attempt, because the last one ended in this state.
+    pub(crate) fn use_retry(&mut self, index: u32, ended_as: TaskState, now: Timestamp) {
+        let task = self.task_mut(index);
+        task.retries += 1;
+        task.before = Some(ended_as);
+        task.ended_at = now.into();
+    }
+
+    /// Lets a task that was sent wait again, at once or after a delay. The caller persists and
+    /// publishes.
+    pub(crate) fn wait_again(&mut self, index: u32, is_delayed: bool) {
+        self.shift(index, TaskState::Waiting);
+        self.touched.insert(index);
+        self.park(index, if is_delayed { Parked::Delayed } else { Parked::Ready });
+        self.follow_ups.turn = true;
+        self.follow_ups.evaluation = true;
+    }
+
+    /// Makes a task final. The caller persists and publishes.
+    pub(crate) fn finish(
+        &mut self,
+        index: u32,
+        state: TaskState,
+        detail: Option<&str>,
+        now: Timestamp,
+    ) {
+        // The window has room for another one.
+        self.follow_ups.turn |= self.state_of(index).is_in_flight();
+        self.follow_ups.evaluation = true;
+        self.shift(index, state);
+        self.park(index, Parked::No);
+        self.touched.remove(&index);
+        let task = self.task_mut(index);
+        task.before = None;
+        task.ended_at = now.into();
+        if matches!(state, TaskState::Refused | TaskState::Cancelled | TaskState::Lost) {
+            task.exit = Exit::None;
+        }
+        if detail.is_some() {
+            task.detail = detail.map(|detail| Box::new(Arc::from(detail)));
+        }
+    }
+
+    /// Lets a task wait that had ended, because somebody asked for a further attempt: the one way
+    /// back from a final state. The caller persists and publishes.
+    pub(crate) fn reopen(&mut self, index: u32) {
+        let task = self.task_mut(index);
+        let from = std::mem::replace(&mut task.state, TaskState::Waiting);
+        task.before = (task.attempt > 0).then_some(from);
+        task.ended_at = Moment::NONE;
+        task.retries = 0;
+        self.counts.shift(from, TaskState::Waiting);
+        if index < self.canary.tasks {
+            self.canary.failed -= 1;
+        }
+        self.touched.insert(index);
+        self.follow_ups.turn = true;
+        self.follow_ups.evaluation = true;
+        // Beyond the cursor it is found in its turn: not before the canary lets it.
+        let is_next = index < self.cursor;
+        self.park(index, if is_next { Parked::Ready } else { Parked::No });
+    }
+
+    /// Makes every waiting task final at once. Those that nothing happened to need no record: the
+    /// job's says what they are. Gives those that do, which the caller persists and publishes.
+    pub(crate) fn close(&mut self, state: TaskState, now: Timestamp) -> BTreeSet<u32> {
+        let touched = std::mem::take(&mut self.touched);
+        for index in &touched {
+            let to = match state {
+                TaskState::Cancelled => state,
+                state => self.task(*index).given_up_as(state),
+            };
+            self.park(*index, Parked::No);
+            self.shift(*index, to);
+            self.task_mut(*index).ended_at = now.into();
+        }
+        let untouched = self.waiting();
+        self.counts.shift_many(TaskState::Waiting, state, untouched);
+        self.untouched = state;
+        self.parked = 0;
+        self.absent = 0;
+        self.sequenced = 0;
+        self.delayed = 0;
+        self.ready.clear();
+        self.follow_ups.evaluation = true;
+        touched
+    }
+
+    /// Notes the longest that the newest attempt of a task may take, where nobody noted it.
+    pub(crate) fn note_time_limit(&mut self, index: u32, limit: TimeLimit) {
+        self.task_mut(index).time_limit = limit;
+    }
+
+    // ---- where waiting tasks are ----
+
+    /// Notes where a waiting task is to be found.
+    pub(super) fn park(&mut self, index: u32, to: Parked) {
+        let from = self.tasks.park(index, to);
+        for (count, place) in [
+            (&mut self.parked, Parked::Player),
+            (&mut self.sequenced, Parked::Sequence),
+            (&mut self.delayed, Parked::Delayed),
+        ] {
+            *count = *count + u32::from(to == place) - u32::from(from == place);
+        }
+        if from == Parked::Ready {
+            self.ready.remove(&index);
+        }
+        if to == Parked::Ready {
+            self.ready.insert(index);
+        }
+    }
+
+    /// A task waits in its player's queue. Where that player is not there, this counts.
+    pub(crate) fn park_on_player(&mut self, index: u32, is_absent: bool) {
+        self.park(index, Parked::Player);
+        if is_absent {
+            self.count_absent(true);
+        }
+    }
+
+    /// A task waits in the queue of a cell whose hosts come before its own.
+    pub(crate) fn stand_in_line(&mut self, index: u32) {
+        self.park(index, Parked::Sequence);
+        self.follow_ups.evaluation = true;
+    }
+
+    /// A task waits for the window alone.
+    pub(crate) fn make_ready(&mut self, index: u32) {
+        self.park(index, Parked::Ready);
+        self.follow_ups.turn |= self.may_start() && self.window_is_open();
+    }
+
+    /// The next task that only its player's gates could stop. Beyond the cursor a task may be found
+    /// already, if it was in flight when the conductor started.
+    pub(crate) fn next_wanted(&mut self) -> Option<u32> {
+        while self.may_start() && self.window_is_open() {
+            if let Some(index) = self.ready.first().copied() {
+                self.park(index, Parked::No);
+                return Some(index);
+            }
+            if self.cursor >= self.admitted() {
+                return None;
+            }
+            let index = self.cursor;
+            self.cursor += 1;
+            if self.is_waiting(index) && self.place_of(index) == Parked::No {
+                return Some(index);
+            }
+        }
+        None
+    }
+
+    /// The player of a parked task has gone, or come or lost the task.
+    pub(crate) fn count_absent(&mut self, is_absent: bool) {
+        self.absent = step(self.absent, is_absent);
+        self.follow_ups.evaluation = true;
+    }
+
+    /// The player of a task in flight has gone, or come or lost the task.
+    pub(crate) fn count_away(&mut self, is_away: bool) {
+        self.away = step(self.away, is_away);
+    }
+
+    // ---- the choice of a one-of job ----
+
+    /// After a restart nothing binds a one-of task to the player that it was sent to.
+    pub(crate) fn unbind(&mut self) {
+        self.task_mut(0).sent_at = Moment::NONE;
+    }
+
+    /// A one-of task chooses anew; with `strike`, the player that it chose is out of the question.
+    pub(crate) fn choose_anew(&mut self, strike: bool) {
+        let struck = self.choice.chosen.take().filter(|_| strike);
+        self.choice.struck.extend(struck);
+    }
+
+    /// Notes when a one-of task is due to be given up, unless a moment is noted already: whether it
+    /// was none.
+    pub(crate) fn arm_give_up(&mut self, at: Timestamp) -> bool {
+        let is_news = self.choice.give_up_at.is_none();
+        self.choice.give_up_at.get_or_insert(at);
+        is_news
+    }
+
+    pub(crate) fn disarm_give_up(&mut self) -> Option<Timestamp> {
+        self.choice.give_up_at.take()
+    }
+
+    // ---- what holds it back ----
+
+    pub(crate) fn set_paused(&mut self, paused: bool) {
+        self.paused = paused;
+        let follows = self.state == JobState::Running;
+        self.follow_ups.turn |= follows;
+        self.follow_ups.evaluation |= follows;
+    }
+
+    /// Counts anew which of its players are there, where it waits for enough of them. Those that the
+    /// players file names no more will never come.
+    pub(crate) fn count_quorum(&mut self, attached: u32, members: u32) {
+        self.quorum = Quorum { needed: self.quorum.needed.min(members), attached };
+    }
+
+    /// One of its players has come, or gone.
+    pub(crate) fn count_attached(&mut self, here: bool) {
+        self.quorum.attached = step(self.quorum.attached, here);
+    }
+
+    /// Waits for nobody any more, if enough of its players are there. Whether they are.
+    pub(crate) fn reach_quorum(&mut self) -> bool {
+        if self.quorum.attached < self.quorum.needed {
+            return false;
+        }
+        self.quorum.needed = 0;
+        self.follow_ups.turn = true;
+        self.follow_ups.evaluation = true;
+        true
+    }
+
+    /// All of its canary is ok since now.
+    pub(crate) fn pass_canary(&mut self, now: Timestamp) {
+        self.canary.ok_at = Some(now);
+    }
+
+    /// The others wait no more for its canary.
+    pub(crate) fn open_canary(&mut self) {
+        self.canary.is_open = true;
+        self.follow_ups.turn = true;
+    }
+
+    /// Somebody decided that the others wait no more for its canary.
+    pub(crate) fn promote(&mut self, by: AudienceName) {
+        self.canary.promoted_by = Some(by);
+        self.open_canary();
+        self.follow_ups.evaluation = true;
+    }
+
+    // ---- its own state, which its flow counts ----
+
+    pub(in crate::tables) fn set_state(&mut self, to: JobState) -> JobState {
+        std::mem::replace(&mut self.state, to)
+    }
+
+    pub(in crate::tables) fn set_stuck(&mut self, stuck: bool) -> bool {
+        std::mem::replace(&mut self.stuck, stuck)
+    }
+
+    pub(in crate::tables) fn set_queued(&mut self, queued: bool) -> bool {
+        std::mem::replace(&mut self.queued, queued)
+    }
+
+    pub(in crate::tables) fn begin(&mut self, now: Timestamp) {
+        self.started_at.get_or_insert(now);
+    }
+
+    /// It ended, as this change of its flow.
+    pub(in crate::tables) fn end(&mut self, now: Timestamp, change: u64) {
+        self.ended_at = Some(now);
+        self.change = change;
+    }
+}
+
+/// One more, or one less.
+fn step(count: u32, up: bool) -> u32 {
+    if up { count + 1 } else { count - 1 }
+}

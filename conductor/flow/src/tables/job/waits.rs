@@ -1,0 +1,57 @@
+//! Why the waiting tasks of a job wait, as far as the job itself knows.
+
+use std::collections::BTreeMap;
+
+use orchestra_model::{JobState, WaitReason, status::CanaryStatus};
+
+use super::{Canary, Job};
+
+impl Job {
+    /// Why its waiting tasks wait, counted without looking at each: those on attached players are
+    /// called busy here, whatever their finer reason.
+    pub(crate) fn waiting_reasons(&self, stale: bool) -> BTreeMap<WaitReason, u32> {
+        let mut reasons = BTreeMap::new();
+        let waiting = self.waiting();
+        if waiting == 0 {
+            return reasons;
+        }
+        if let Some(reason) = self.whole_reason(stale) {
+            reasons.insert(reason, waiting);
+            return reasons;
+        }
+        let held_back = if self.canary.is_open { 0 } else { self.total() - self.canary.tasks };
+        let apart = self.parked + self.sequenced + self.delayed + held_back;
+        for (reason, tasks) in [
+            (WaitReason::Window, waiting.saturating_sub(apart)),
+            (WaitReason::Canary, held_back),
+            (WaitReason::RetryDelay, self.delayed),
+            (WaitReason::Sequence, self.sequenced),
+            (WaitReason::PlayerAbsent, self.absent),
+            (WaitReason::PlayerBusy, self.parked - self.absent),
+        ] {
+            if tasks > 0 {
+                reasons.insert(reason, tasks);
+            }
+        }
+        reasons
+    }
+
+    /// Why all of its waiting tasks wait, where it is one thing.
+    pub(crate) fn whole_reason(&self, stale: bool) -> Option<WaitReason> {
+        match self.state {
+            JobState::Pending => Some(WaitReason::Slot),
+            JobState::Doomed => Some(WaitReason::Doomed),
+            _ if stale => Some(WaitReason::StaleStore),
+            _ if self.paused => Some(WaitReason::Paused),
+            _ if self.quorum.needed > 0 => Some(WaitReason::Quorum),
+            _ => None,
+        }
+    }
+
+    /// Where its canary is, while that holds others back.
+    pub(crate) fn canary_status(&self) -> Option<CanaryStatus> {
+        let Canary { tasks, ok, ok_at, is_open, .. } = self.canary;
+        let until = ok_at.zip(self.spec.bake).map(|(at, bake)| at.after(bake));
+        (!is_open).then_some(CanaryStatus { tasks, ok, until })
+    }
+}
