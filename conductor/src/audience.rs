@@ -18,7 +18,7 @@ mod watch;
 
 use std::{pin::Pin, sync::Arc};
 
-use orchestra_flow::{Answer, Input, Rejection, ReplyId};
+use orchestra_flow::{Answer, Input, Rejection, Reply, ReplyTo};
 use orchestra_model::{
     AudienceName, FlowId, HostName, HostSet, Timestamp, hostset::Groups, limits, names::GroupName,
     status::FlowStatus,
@@ -93,26 +93,26 @@ impl AudienceService {
     }
 
     /// Gives the engine an input; its answer comes when everything that follows is on disk.
-    async fn change(
+    async fn change<T: Reply>(
         &self,
-        make: impl FnOnce(ReplyId) -> Input + Send + 'static,
-    ) -> Result<Answer, Status> {
+        make: impl FnOnce(ReplyTo<T>) -> Input + Send + 'static,
+    ) -> Result<T, Status> {
         match self.try_change(make).await? {
             Ok(answer) => Ok(answer),
             Err(rejection) => Err(rejected(&rejection)),
         }
     }
 
-    /// The same for those who go on where the engine rejects it.
-    async fn try_change(
+    /// Gives the engine an input, for those who go on where the engine rejects it.
+    async fn try_change<T: Reply>(
         &self,
-        make: impl FnOnce(ReplyId) -> Input + Send + 'static,
-    ) -> Result<Result<Answer, Rejection>, Status> {
+        make: impl FnOnce(ReplyTo<T>) -> Input + Send + 'static,
+    ) -> Result<Result<T, Rejection>, Status> {
         const MORE: &str =
             "; it takes effect once the store can be written, unless the conductor ends before";
+        let make = |id| make(ReplyTo::new(id));
         match self.ask(|reply| Ask::Change(Box::new(make), reply)).await {
-            Ok(Answer::Rejected(rejection)) => Ok(Err(rejection)),
-            Ok(answer) => Ok(Ok(answer)),
+            Ok(answer) => read_answer(answer),
             Err(why) => Err(with_more(why, || MORE.to_owned())),
         }
     }
@@ -264,7 +264,8 @@ async fn off_the_runtime<T: Send + 'static>(
     done.map_err(|error| Status::internal(error.to_string()))
 }
 
-/// An answer of the engine to another question.
-fn unexpected(answer: &Answer) -> Status {
-    Status::internal(format!("unexpected answer {answer:?}"))
+/// What the engine's answer to a question says: the question is known by what it is answered with.
+pub(crate) fn read_answer<T: Reply>(answer: Answer) -> Result<Result<T, Rejection>, Status> {
+    let other = || Status::internal("the engine has answered another question");
+    T::read(answer).ok_or_else(other)
 }

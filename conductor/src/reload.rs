@@ -13,7 +13,7 @@ use std::{
 };
 
 use orchestra_certs::Door;
-use orchestra_flow::Answer;
+use orchestra_flow::answer;
 use orchestra_model::{Deployments, Timestamp};
 use orchestra_proto::v1::DeploymentChanges;
 use tokio::{
@@ -23,6 +23,7 @@ use tokio::{
 use tonic::Status;
 
 use crate::{
+    audience::read_answer,
     config::{Config, Limits, Retention},
     driver::{Clock, Handle, Removal, Request, held, with_more},
     fleet::Fleet,
@@ -252,16 +253,13 @@ impl Inner {
         let changes = changes(self.fleet.borrow().deployments(), &deployments);
         let request = Request::LoadFleet { fleet, removal, reply };
         self.driver.requests.send(request).await.map_err(|_| gone())?;
-        match answer.await.map_err(|_| gone())?? {
-            Answer::Loaded { players, added, removed } => {
+        match read_answer(answer.await.map_err(|_| gone())??)? {
+            Ok(answer::Loaded { players, added, removed }) => {
                 let cells = deployments.cells().as_slice().len();
                 Ok(Loaded { players, added, removed, deployments: changes, cells, closed: 0 })
             }
             // With these deployments, a living flow would never end.
-            Answer::Rejected(rejection) => {
-                Err(Status::failed_precondition(shown(rejection.to_string())))
-            }
-            answer => Err(Status::internal(format!("unexpected answer {answer:?}"))),
+            Err(rejection) => Err(Status::failed_precondition(shown(rejection.to_string()))),
         }
     }
 }

@@ -7,7 +7,8 @@ use std::{
 };
 
 use orchestra_flow::{
-    Answer, Command, Effect, Engine, Input, Recovery, ReplyId, SessionId, Settings, Submission,
+    Answer, Command, Effect, Engine, Input, Recovery, ReplyId, ReplyTo, SessionId, Settings,
+    Submission, answer,
 };
 use orchestra_model::{
     AudienceName, Deployment, Deployments, FlowId, HostName, HostSet, JobName, JobState, Quantity,
@@ -65,7 +66,7 @@ impl Stage {
             requests: 0,
         };
         stage.engine.resume(NOW);
-        let reply = ReplyId(0);
+        let reply = ReplyTo::new(ReplyId(0));
         let hosts = hosts.clone();
         stage.take(Input::RosterLoaded { reply, hosts: hosts.clone(), most_removed: u32::MAX });
         for (nth, host) in (1..).zip(&hosts) {
@@ -131,7 +132,6 @@ impl Stage {
     fn submit(&mut self, spec: JobSpec, hosts: &HostSet) -> FlowId {
         self.requests += 1;
         let submission = Submission {
-            reply: ReplyId(0),
             request: RequestId([self.requests; 16]),
             audience: AudienceName::new("alice").unwrap(),
             spec: FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![spec] }] },
@@ -142,8 +142,11 @@ impl Stage {
             mac: None,
             excess: Excess::Refused,
         };
-        match self.take(Input::FlowSubmitted(Box::new(submission))) {
-            Some(Answer::Submitted { flow, .. }) => flow,
+        match self.take(Input::FlowSubmitted {
+            reply: ReplyTo::new(ReplyId(0)),
+            submission: Box::new(submission),
+        }) {
+            Some(Answer::Submitted(answer::Submitted { flow, .. })) => flow,
             answer => panic!("not submitted: {answer:?}"),
         }
     }
@@ -358,14 +361,14 @@ fn interleave(stage: &Stage, all: &HostSet, limit: u32, depth: u32) -> u32 {
         go_on(&|stage| stage.end(&host, key, outcome(true)));
         go_on(&|stage| stage.end(&host, key, outcome(false)));
     }
-    let reply = ReplyId(0);
+    let reply = ReplyTo::new(ReplyId(0));
     if let Some(host) = stage.down.first() {
         let hosts = HostSet::from_names([host.clone()]);
         go_on(&|stage| drop(stage.take(Input::ReleaseRequested { reply, hosts: hosts.clone() })));
     }
     if let Some(flow) = stage.engine.alive().next() {
         let (job, hosts) = (None, None);
-        let retry = Input::RetryRequested { reply, flow, job, hosts };
+        let retry = Input::RetryRequested { reply: ReplyTo::new(ReplyId(0)), flow, job, hosts };
         go_on(&|stage| drop(stage.take(retry.clone())));
     }
     seen

@@ -24,7 +24,7 @@ use std::{
     sync::Arc,
 };
 
-use orchestra_flow::{Answer, Command, SessionId};
+use orchestra_flow::{Answer, Command, SessionId, answer};
 use orchestra_model::{
     Deployments, FlowId, FlowState, HostName, HostSet, JobId, JobState, ScoreName, TaskState,
     Timestamp,
@@ -908,16 +908,16 @@ impl Reference {
     /// Only what is on disk may be answered.
     pub(crate) fn answered(&self, answer: &Answer, request: Option<RequestId>) {
         match answer {
-            Answer::Submitted { flow, .. } => {
+            Answer::Submitted(answer::Submitted { flow, .. }) => {
                 let known = request.and_then(|request| self.requests.get(&request));
                 let pruned = !self.flows.contains_key(flow) && known.is_none();
                 assert!(known == Some(flow) || pruned, "flow {flow} is answered, not on disk");
             }
-            Answer::Cancelled { flow, .. } => {
+            Answer::Cancelled(answer::Cancelled { flow, .. }) => {
                 let flow = self.flows.get(flow);
                 assert!(flow.is_none_or(|flow| flow.cancelled), "a cancel is not on disk");
             }
-            Answer::Released { hosts } => {
+            Answer::Released(answer::Released { hosts }) => {
                 // A later attempt may have left it down again; that cannot be in the same breath.
                 let down = |host: &HostName| self.hosts[host].down.is_some();
                 let down: Vec<_> = hosts.iter().filter(|host| down(host)).collect();
@@ -931,8 +931,10 @@ impl Reference {
     /// Deployments are in force from here on in the order of things.
     pub(crate) fn decided(&mut self, answer: &Answer) {
         match answer {
-            Answer::DeploymentsLoaded { .. } => self.deployments = Arc::clone(&self.loading),
-            Answer::Unquarantined { hosts, .. } => {
+            Answer::DeploymentsLoaded(answer::DeploymentsLoaded { .. }) => {
+                self.deployments = Arc::clone(&self.loading);
+            }
+            Answer::Unquarantined(answer::Unquarantined { hosts, .. }) => {
                 for name in hosts {
                     let host = self.hosts.get_mut(name).unwrap();
                     host.tolerated = std::mem::take(&mut host.claims);

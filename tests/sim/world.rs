@@ -19,7 +19,7 @@ use std::{
     sync::Arc,
 };
 
-use orchestra_flow::{Command, Effect, Input, PlayerIx, ReplyId, SessionId};
+use orchestra_flow::{Command, Effect, Input, PlayerIx, ReplyId, ReplyTo, SessionId};
 use orchestra_model::{
     Deployments, HostName, HostSet, Millis, TaskState, Timestamp,
     delivery::{AttemptKey, EndBytes, Outcome, Report, StoreId, Term},
@@ -367,7 +367,10 @@ impl World {
         self.recovering = false;
         self.next_reply += 1;
         let reply = ReplyId(self.next_reply);
-        self.take(Note::Recovered(term), Input::StoreRecovered { reply, term });
+        self.take(
+            Note::Recovered(term),
+            Input::StoreRecovered { reply: ReplyTo::new(reply), term },
+        );
     }
 
     // ---- connections ----

@@ -6,16 +6,16 @@
 use std::fmt;
 
 use orchestra_model::{
-    FlowId, FlowState, HostSet, JobId, JobName,
+    JobId,
     delivery::{AttemptKey, Order, OrderNumber},
-    deployment::HostConflict,
-    flow::InvalidFlow,
     record::Op,
     status::Event,
-    thresholds::AboveHosts,
 };
 
-use crate::ids::{PlayerIx, ReplyId, SessionId};
+use crate::{
+    answer::Answer,
+    ids::{PlayerIx, ReplyId, SessionId},
+};
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,205 +93,6 @@ impl fmt::Display for CloseReason {
         })
     }
 }
-
-/// What somebody who asked is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// The flow is stored.
-    Submitted {
-        /// Its number.
-        flow: FlowId,
-        /// The request was known: this is the flow of the first time.
-        repeated: bool,
-    },
-    /// The cancel is stored, this one or an earlier one.
-    Cancelled {
-        /// Which flow.
-        flow: FlowId,
-        /// Where it is now.
-        state: FlowState,
-    },
-    /// The flow was paused, resumed or promoted; or it was so already.
-    Changed {
-        /// Which flow.
-        flow: FlowId,
-        /// Where it is now.
-        state: FlowState,
-    },
-    /// Tasks wait for a further attempt.
-    Retried {
-        /// Which flow.
-        flow: FlowId,
-        /// How many.
-        tasks: u32,
-    },
-    /// Players were drained or undrained.
-    Drained {
-        /// Those for which it is news.
-        hosts: HostSet,
-        /// How many orders are out to them.
-        in_flight: u32,
-    },
-    /// Hosts count as down no more.
-    Released {
-        /// Those that did.
-        hosts: HostSet,
-    },
-    /// Players are quarantined no more.
-    Unquarantined {
-        /// Those that were.
-        hosts: HostSet,
-        /// How many tasks that were in flight to them became `lost`.
-        lost: u32,
-    },
-    /// The deployments are in force.
-    DeploymentsLoaded {
-        /// How many.
-        deployments: u32,
-        /// How many cells follow from them.
-        cells: u32,
-    },
-    /// The roster is in force.
-    Loaded {
-        /// Players now.
-        players: u32,
-        /// New ones.
-        added: u32,
-        /// Those that went.
-        removed: u32,
-    },
-    /// Orders are sent again.
-    Recovered {
-        /// The next flow's number.
-        next_flow: FlowId,
-    },
-    /// Nothing was changed.
-    Rejected(Rejection),
-}
-
-/// Why something asked for was not done. Nothing of it was.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rejection {
-    /// The flow contradicts itself.
-    Invalid(InvalidFlow),
-    /// A job's host set is empty.
-    NoHosts(JobName),
-    /// A limit of a job counts more hosts than the job has.
-    AboveHosts(JobName, AboveHosts),
-    /// A job names hosts that the players file does not.
-    UnknownHosts(JobName, HostSet),
-    /// All jobs together have more tasks than the bound.
-    TooManyTasks {
-        /// How many they have.
-        tasks: u64,
-        /// How many they may have.
-        most: u64,
-    },
-    /// No flow of that number is alive. Whether it ever was, the store knows.
-    UnknownFlow(FlowId),
-    /// The new players file lacks too many of the present players.
-    TooManyRemoved {
-        /// How many would go.
-        removed: u32,
-        /// Of how many.
-        players: u32,
-        /// How many may go at once.
-        most: u32,
-    },
-    /// Flow numbers are used up.
-    NoMoreFlows,
-    /// Hosts of one slot would wait for each other for ever.
-    Conflicts {
-        /// The slot, from 1.
-        slot: u16,
-        /// Which hosts, and why; at least one.
-        conflicts: Vec<HostConflict>,
-    },
-    /// With the new deployments, hosts of a living flow would wait for each other for ever.
-    ConflictsInFlow {
-        /// The flow.
-        flow: FlowId,
-        /// The slot, from 1.
-        slot: u16,
-        /// Which hosts, and why; at least one.
-        conflicts: Vec<HostConflict>,
-    },
-    /// The flow is being cancelled, so that nothing new of it will start.
-    Cancelling(FlowId),
-    /// No task of what was named can have a further attempt.
-    NothingToRetry(FlowId),
-    /// No job of what was named has a canary that holds others back.
-    NothingToPromote(FlowId),
-    /// Hosts that the players file does not name.
-    UnknownPlayers(HostSet),
-    /// Quarantined players whose numbers this store cannot reach.
-    OutOfReach(HostSet),
-}
-
-impl fmt::Display for Rejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Invalid(cause) => cause.fmt(f),
-            Self::AboveHosts(job, above) => write!(f, "job {job}: {above}"),
-            Self::NoHosts(job) => write!(f, "job {job}: its host set is empty"),
-            Self::UnknownHosts(job, hosts) => write!(
-                f,
-                "job {job}: {} unknown {}, not in the players file: {hosts}",
-                hosts.len(),
-                if hosts.len() == 1 { "host" } else { "hosts" },
-            ),
-            Self::TooManyTasks { tasks, most } => {
-                write!(f, "the flow has {tasks} tasks; at most {most} are allowed")
-            }
-            Self::UnknownFlow(flow) => write!(f, "no flow {flow} is alive"),
-            Self::TooManyRemoved { removed, players, most } => write!(
-                f,
-                "the players file lacks {removed} of {players} players; one reload may remove {most}"
-            ),
-            Self::NoMoreFlows => f.write_str("flow numbers are used up"),
-            Self::Conflicts { slot, conflicts } => {
-                write!(f, "slot {slot}: hosts would wait for each other for ever: ")?;
-                write_conflicts(f, conflicts)
-            }
-            Self::ConflictsInFlow { flow, slot, conflicts } => {
-                write!(
-                    f,
-                    "with these deployments, hosts of slot {flow}.{slot}, which is alive, would \
-                     wait for each other for ever (let the flow end, or `orc cancel {flow}`): "
-                )?;
-                write_conflicts(f, conflicts)
-            }
-            Self::Cancelling(flow) => write!(f, "flow {flow} is being cancelled"),
-            Self::NothingToRetry(flow) => {
-                write!(
-                    f,
-                    "flow {flow}: no such task has ended without being ok, in a job that lives"
-                )
-            }
-            Self::NothingToPromote(flow) => {
-                write!(f, "flow {flow}: no such job has a canary that holds others back")
-            }
-            Self::UnknownPlayers(hosts) => {
-                write!(f, "not in the players file: {}", hosts.counted())
-            }
-            Self::OutOfReach(hosts) => write!(
-                f,
-                "numbers cannot go on above what {} claims: stop the player and move its spool away; \
-                 what it ran or had not reported is then lost",
-                hosts.counted()
-            ),
-        }
-    }
-}
-
-fn write_conflicts(f: &mut fmt::Formatter<'_>, conflicts: &[HostConflict]) -> fmt::Result {
-    for (n, conflict) in conflicts.iter().enumerate() {
-        write!(f, "{}{conflict}", if n == 0 { "" } else { "; " })?;
-    }
-    Ok(())
-}
-
-impl std::error::Error for Rejection {}
 
 /// The job that an order is of, for whoever fetches its large part.
 impl Command {

@@ -10,8 +10,9 @@ use orchestra_model::{
 };
 
 use crate::{
-    effect::{Answer, Command, Effect},
-    ids::{PlayerIx, ReplyId, SessionId},
+    answer::{Answer, Rejection, Reply, ReplyTo},
+    effect::{Command, Effect},
+    ids::{PlayerIx, SessionId},
     input::Input,
     tables::{deadlines::Deadlines, flows::Flows, job::Job, leftover::Leftover, roster::Roster},
 };
@@ -60,7 +61,7 @@ impl Engine {
     pub fn handle(&mut self, now: Timestamp, input: Input) {
         self.now = self.now.max(now);
         match input {
-            Input::FlowSubmitted(submission) => self.submit(*submission),
+            Input::FlowSubmitted { reply, submission } => self.submit(reply, *submission),
             Input::CancelRequested { reply, flow, by, abandon } => {
                 self.cancel(reply, flow, &by, abandon);
             }
@@ -203,8 +204,13 @@ impl Engine {
         self.effects.push_back(Effect::Publish(event));
     }
 
-    pub(crate) fn answer(&mut self, reply: ReplyId, answer: Answer) {
-        self.effects.push_back(Effect::Answer { reply, answer });
+    pub(crate) fn answer<T: Reply>(&mut self, reply: ReplyTo<T>, answer: T) {
+        self.effects.push_back(Effect::Answer { reply: reply.id(), answer: answer.into() });
+    }
+
+    pub(crate) fn reject<T: Reply>(&mut self, reply: ReplyTo<T>, rejection: Rejection) {
+        let answer = Answer::Rejected(rejection);
+        self.effects.push_back(Effect::Answer { reply: reply.id(), answer });
     }
 
     pub(crate) fn host(&self, player: PlayerIx) -> HostName {

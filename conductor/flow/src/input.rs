@@ -10,17 +10,25 @@ use orchestra_model::{
     thresholds::Excess,
 };
 
-use crate::ids::{PlayerIx, ReplyId, SessionId};
+use crate::{
+    answer::{self, ReplyTo},
+    ids::{PlayerIx, SessionId},
+};
 
 /// One thing that happened.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// Somebody submitted a flow.
-    FlowSubmitted(Box<Submission>),
+    FlowSubmitted {
+        /// Whom to answer.
+        reply: ReplyTo<answer::Submitted>,
+        /// The flow.
+        submission: Box<Submission>,
+    },
     /// Somebody asked for the end of a flow.
     CancelRequested {
         /// Whom to answer.
-        reply: ReplyId,
+        reply: ReplyTo<answer::Cancelled>,
         /// Which flow.
         flow: FlowId,
         /// Who asks.
@@ -31,7 +39,7 @@ pub enum Input {
     /// Somebody paused a flow: nothing new of it starts.
     PauseRequested {
         /// Whom to answer.
-        reply: ReplyId,
+        reply: ReplyTo<answer::Changed>,
         /// Which flow.
         flow: FlowId,
         /// Who asks.
@@ -40,14 +48,14 @@ pub enum Input {
     /// Somebody let a paused flow go on.
     ResumeRequested {
         /// Whom to answer.
-        reply: ReplyId,
+        reply: ReplyTo<answer::Changed>,
         /// Which flow.
         flow: FlowId,
     },
     /// Somebody decided that a job's other tasks wait for its canary no more.
     PromoteRequested {
         /// Whom to answer.
-        reply: ReplyId,
+        reply: ReplyTo<answer::Changed>,
         /// Which flow.
         flow: FlowId,
         /// Which job; `None`: each that has a canary which still holds others back.
@@ -58,7 +66,7 @@ pub enum Input {
     /// Somebody wants further attempts of a living flow's tasks that ended and are not ok.
     RetryRequested {
         /// Whom to answer.
-        reply: ReplyId,
+        reply: ReplyTo<answer::Retried>,
         /// Which flow.
         flow: FlowId,
         /// Which job; `None`: all that have not ended.
@@ -69,7 +77,7 @@ pub enum Input {
     /// Somebody drained players: nothing new starts there.
     DrainRequested {
         /// Whom to answer.
-        reply: ReplyId,
+        reply: ReplyTo<answer::Drained>,
         /// Which.
         hosts: HostSet,
         /// Who asks.
@@ -80,28 +88,28 @@ pub enum Input {
     /// Somebody let drained players work again.
     UndrainRequested {
         /// Whom to answer.
-        reply: ReplyId,
+        reply: ReplyTo<answer::Drained>,
         /// Which.
         hosts: HostSet,
     },
     /// Somebody said that hosts which count as down do so no more.
     ReleaseRequested {
         /// Whom to answer.
-        reply: ReplyId,
+        reply: ReplyTo<answer::Released>,
         /// Which; those that are not down stay as they are.
         hosts: HostSet,
     },
     /// Somebody said to go on with players that are quarantined.
     UnquarantineRequested {
         /// Whom to answer.
-        reply: ReplyId,
+        reply: ReplyTo<answer::Unquarantined>,
         /// Which; those that are not quarantined stay as they are.
         hosts: HostSet,
     },
     /// Deployments were read.
     DeploymentsLoaded {
         /// Whom to answer.
-        reply: ReplyId,
+        reply: ReplyTo<answer::DeploymentsLoaded>,
         /// All that hold from now on.
         deployments: Arc<Deployments>,
     },
@@ -133,7 +141,7 @@ pub enum Input {
     /// The players file was read.
     RosterLoaded {
         /// Whom to answer.
-        reply: ReplyId,
+        reply: ReplyTo<answer::Loaded>,
         /// All of its hosts.
         hosts: HostSet,
         /// How many it may take away; more and nothing changes.
@@ -143,7 +151,7 @@ pub enum Input {
     /// raised.
     StoreRecovered {
         /// Whom to answer.
-        reply: ReplyId,
+        reply: ReplyTo<answer::Recovered>,
         /// The raised term.
         term: Term,
     },
@@ -157,8 +165,6 @@ pub enum Input {
 /// A flow to store.
 #[derive(Clone, Debug)]
 pub struct Submission {
-    /// Whom to answer.
-    pub reply: ReplyId,
     /// Made by the client: the same again is the same flow.
     pub request: RequestId,
     /// Who submits.

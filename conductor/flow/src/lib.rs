@@ -34,6 +34,7 @@
 //! Why something waits is told from the same data that decides (`explain`), and what a submission
 //! would do by the same engine over an overlay (`plan`).
 
+pub mod answer;
 mod effect;
 mod engine;
 mod ids;
@@ -42,7 +43,8 @@ mod rules;
 mod tables;
 mod views;
 
-pub use effect::{Answer, CloseReason, Command, Effect, Rejection};
+pub use answer::{Answer, Rejection, Reply, ReplyTo};
+pub use effect::{CloseReason, Command, Effect};
 pub use engine::{Engine, Settings};
 pub use ids::{PlayerIx, ReplyId, SessionId};
 pub use input::{Input, Submission};

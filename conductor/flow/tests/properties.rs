@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
 };
 
-use orchestra_flow::{Input, ReplyId};
+use orchestra_flow::{Input, ReplyId, ReplyTo};
 use orchestra_model::{
     Deployments, FlowId, HostName, HostSet, JobId, JobState, Quantity, TaskState, flow::JobSpec,
 };
@@ -154,7 +154,7 @@ fn concurrency_rounds_down_and_success_and_canary_up_at_every_edge() {
             let started = bare.running_of(id).len() as u32;
             assert_eq!(started, status.window.min(canary), "{share} of {total}");
             bare.input(Input::CancelRequested {
-                reply: ReplyId(0),
+                reply: ReplyTo::new(ReplyId(0)),
                 flow: id.flow,
                 by: world::audience(),
                 abandon: false,
@@ -217,7 +217,7 @@ fn a_cells_concurrency_rounds_down_at_every_edge_and_counts_the_cells_hosts() {
             let apps = [("app", &*fleet, Some(Quantity::Percent(percent)))];
             let site = named_deployment("site", &apps, &[("all", &fleet)], &[]);
             let deployments = deployments([site]);
-            bare.input(Input::DeploymentsLoaded { reply: ReplyId(0), deployments });
+            bare.input(Input::DeploymentsLoaded { reply: ReplyTo::new(ReplyId(0)), deployments });
             let limit = rounded_down(percent, total).max(1);
             assert_eq!(bare.engine.cell_status(0, 1)[0].limit, Some(limit), "{percent}%");
             // Whatever part of it a job targets.
@@ -297,7 +297,7 @@ fn no_interleaving_of_flows_exceeds_a_cell_or_leaves_room_unused() {
                 let spec = if free { spec.unthrottled() } else { spec };
                 flows.insert(bare.submit(flow([vec![spec]])), free);
             } else if chance.below(12) == 0 {
-                let reply = ReplyId(0);
+                let reply = ReplyTo::new(ReplyId(0));
                 bare.input(Input::ReleaseRequested { reply, hosts: hosts("h[1-9]") });
                 down.clear();
             } else if !bare.running.is_empty() {

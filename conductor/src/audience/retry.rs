@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use orchestra_flow::{Answer, Input, Rejection, ReplyId, Submission};
+use orchestra_flow::{Input, Rejection, Submission, answer};
 use orchestra_model::{
     AudienceName, FlowId, HostSet, JobId, Params, delivery::RequestId, thresholds::Excess,
 };
@@ -15,7 +15,6 @@ use super::{
     AudienceService,
     refusal::{invalid, no_rest, rejected},
     submission::read_request_id,
-    unexpected,
 };
 use crate::{
     driver::Request as Ask,
@@ -68,8 +67,7 @@ impl AudienceService {
     ) -> Result<Option<u32>, Status> {
         let make = move |reply| Input::RetryRequested { reply, flow, job, hosts };
         match self.try_change(make).await? {
-            Ok(Answer::Retried { tasks, .. }) => Ok(Some(tasks)),
-            Ok(answer) => Err(unexpected(&answer)),
+            Ok(answer::Retried { tasks, .. }) => Ok(Some(tasks)),
             Err(Rejection::UnknownFlow(_)) => Ok(None),
             Err(rejection) => Err(rejected(&rejection)),
         }
@@ -107,8 +105,6 @@ impl AudienceService {
 fn submission(rest: Rest, flow: FlowId, audience: AudienceName, request: RequestId) -> Submission {
     let Rest { spec, targets, params, .. } = rest;
     Submission {
-        // The driver addresses the answer.
-        reply: ReplyId(0),
         request,
         audience,
         spec_bytes: v1::FlowSpec::from(&spec).encode_to_vec().into(),

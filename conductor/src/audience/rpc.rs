@@ -1,7 +1,7 @@
 //! The calls of the protocol, each in a few lines: who asks, what the request says, who does it.
 
 use orchestra_certs::Peer;
-use orchestra_flow::Answer;
+use orchestra_flow::answer;
 use orchestra_model::{AudienceName, status::ConductorStatus};
 use orchestra_proto::v1::{self, audience_server::Audience};
 use tonic::{Request, Response, Status};
@@ -9,7 +9,8 @@ use tonic::{Request, Response, Status};
 use super::{
     AudienceService, Others, Pages,
     listing::{Choice, TaskFilter, read_host},
-    unexpected,
+    read_answer,
+    refusal::rejected,
     watch::Wanted,
 };
 use crate::{bounds::Turn, driver::Request as Ask};
@@ -260,7 +261,8 @@ impl Audience for AudienceService {
         let by = audience(&request)?;
         self.check_recover(&request.into_inner()).await?;
         let answer = self.ask(Ask::Recover).await?;
-        let Answer::Recovered { next_flow } = answer else { return Err(unexpected(&answer)) };
+        let answer::Recovered { next_flow } =
+            read_answer(answer)?.map_err(|rejection| rejected(&rejection))?;
         let term = self.ask(Ask::Health).await?.term;
         tracing::warn!(audience = %by, term = term.0, %next_flow, "recovered from an old copy of the store");
         Ok(Response::new(v1::RecoverResponse { term: term.0, next_flow: next_flow.0 }))

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use orchestra_flow::{Answer, Input, Rejection, ReplyId, Submission, shown};
+use orchestra_flow::{Input, Rejection, ReplyTo, Submission, answer, shown};
 use orchestra_model::{
     AudienceName, FlowId, HostSet, Params,
     delivery::RequestId,
@@ -24,9 +24,9 @@ use tonic::Status;
 use super::{
     AudienceService, off_the_runtime,
     plan::limit_remarks,
+    read_answer,
     refusal::{invalid, invalid_hosts, refused, rejected},
     sameness::macs,
-    unexpected,
 };
 use crate::{
     bounds::Turn,
@@ -81,14 +81,12 @@ impl AudienceService {
         let jobs: usize = submission.spec.slots.iter().map(|slot| slot.jobs.len()).sum();
         let (submission, warnings) = self.examine(submission, same_score, if_plan).await?;
         let mac = macs.first().copied();
-        let make =
-            move |reply| Input::FlowSubmitted(Box::new(Submission { reply, mac, ..*submission }));
-        let answer = match self.ask(|reply| Ask::Change(Box::new(make), reply)).await {
-            Ok(Answer::Rejected(rejection)) => return Err(rejected(&rejection)),
-            Ok(answer) => answer,
-            Err(why) => return Err(with_more(why, || of_request(request))),
-        };
-        let Answer::Submitted { flow, repeated } = answer else { return Err(unexpected(&answer)) };
+        let submission = Box::new(Submission { mac, ..*submission });
+        let make = move |id| Input::FlowSubmitted { reply: ReplyTo::new(id), submission };
+        let answer = self.ask(|reply| Ask::Change(Box::new(make), reply)).await;
+        let answer = answer.map_err(|why| with_more(why, || of_request(request)))?;
+        let answer::Submitted { flow, repeated } =
+            read_answer(answer)?.map_err(|rejection| rejected(&rejection))?;
         if repeated {
             // Two came at once with one request id.
             self.check_same(flow, &macs).await?;
@@ -191,8 +189,6 @@ fn read(
     let (targets, remarks) = resolve(&spec, fleet, most_tasks, unknown)?;
     let params = read_params(request.params, &spec)?;
     let submission = Box::new(Submission {
-        // The driver addresses the answer.
-        reply: ReplyId(0),
         request: id,
         audience,
         spec,

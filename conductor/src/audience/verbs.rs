@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use orchestra_flow::{Answer, Input, Rejection, ReplyId};
+use orchestra_flow::{Input, Rejection, ReplyTo, answer};
 use orchestra_model::{AudienceName, FlowId, FlowState, HostSet, JobId, limits};
 use orchestra_proto::{Reason, v1};
 use orchestra_store::Reader;
@@ -12,7 +12,6 @@ use super::{
     AudienceService, Others,
     listing::Choice,
     refusal::{no_hosts, rejected},
-    unexpected,
 };
 use crate::driver::Request as Ask;
 
@@ -69,8 +68,7 @@ impl AudienceService {
         let who = by.clone();
         let make = move |reply| Input::CancelRequested { reply, flow, by, abandon };
         let state = match self.try_change(make).await? {
-            Ok(Answer::Cancelled { state, .. }) => state,
-            Ok(answer) => return Err(unexpected(&answer)),
+            Ok(answer::Cancelled { state, .. }) => state,
             // Not alive: it has ended, or never was.
             Err(Rejection::UnknownFlow(_)) => self.status_of(flow).await?.summary.state,
             Err(rejection) => return Err(rejected(&rejection)),
@@ -88,7 +86,7 @@ impl AudienceService {
         let hosts = some(self.players(request.hosts).await?)?;
         let (who, why) = (by.clone(), Arc::clone(&reason));
         let make = move |reply| Input::DrainRequested { reply, hosts, by, reason };
-        let answer = drained(self.change(make).await?)?;
+        let answer = drained(self.change(make).await?);
         tracing::info!(hosts = answer.hosts, audience = %who, reason = %why, "players drained");
         Ok(answer)
     }
@@ -100,7 +98,7 @@ impl AudienceService {
     ) -> Result<v1::DrainResponse, Status> {
         let hosts = some(self.players(hosts).await?)?;
         let make = move |reply| Input::UndrainRequested { reply, hosts };
-        let answer = drained(self.change(make).await?)?;
+        let answer = drained(self.change(make).await?);
         tracing::info!(hosts = answer.hosts, audience = %by, "players undrained");
         Ok(answer)
     }
@@ -119,8 +117,8 @@ impl AudienceService {
         };
         let once = self.read(once).await?;
         let hosts = some(self.hosts(request.hosts, Others::Some(once)).await?)?;
-        let answer = self.change(move |reply| Input::ReleaseRequested { reply, hosts }).await?;
-        let Answer::Released { hosts } = answer else { return Err(unexpected(&answer)) };
+        let make = move |reply| Input::ReleaseRequested { reply, hosts };
+        let answer::Released { hosts } = self.change(make).await?;
         let (folded, count) = fold(&hosts);
         tracing::info!(hosts = folded, audience = %by, %reason, "holds released");
         Ok(v1::ReleaseHoldsResponse { hosts: folded, count })
@@ -135,8 +133,7 @@ impl AudienceService {
         let reason = read_reason(&request.reason)?;
         let hosts = some(self.players(request.hosts).await?)?;
         let make = move |reply| Input::UnquarantineRequested { reply, hosts };
-        let answer = self.change(make).await?;
-        let Answer::Unquarantined { hosts, lost } = answer else { return Err(unexpected(&answer)) };
+        let answer::Unquarantined { hosts, lost } = self.change(make).await?;
         let (folded, count) = fold(&hosts);
         tracing::warn!(hosts = folded, audience = %by, %reason, lost, "released from quarantine");
         Ok(v1::ReleasePlayersResponse { hosts: folded, count, lost })
@@ -179,11 +176,10 @@ impl AudienceService {
     async fn change_flow(
         &self,
         flow: FlowId,
-        make: impl FnOnce(ReplyId) -> Input + Send + 'static,
+        make: impl FnOnce(ReplyTo<answer::Changed>) -> Input + Send + 'static,
     ) -> Result<FlowState, Status> {
         match self.try_change(make).await? {
-            Ok(Answer::Changed { state, .. }) => Ok(state),
-            Ok(answer) => Err(unexpected(&answer)),
+            Ok(answer::Changed { state, .. }) => Ok(state),
             Err(Rejection::UnknownFlow(_)) => {
                 let state = self.status_of(flow).await?.summary.state;
                 let why = format!("flow {flow} has ended: it is {state}");
@@ -212,10 +208,10 @@ fn changed(flow: FlowId, state: FlowState) -> v1::FlowChanged {
     v1::FlowChanged { flow: flow.0, state: state.to_string() }
 }
 
-fn drained(answer: Answer) -> Result<v1::DrainResponse, Status> {
-    let Answer::Drained { hosts, in_flight } = answer else { return Err(unexpected(&answer)) };
+fn drained(answer: answer::Drained) -> v1::DrainResponse {
+    let answer::Drained { hosts, in_flight } = answer;
     let (hosts, count) = fold(&hosts);
-    Ok(v1::DrainResponse { hosts, count, in_flight })
+    v1::DrainResponse { hosts, count, in_flight }
 }
 
 fn fold(hosts: &HostSet) -> (String, u32) {

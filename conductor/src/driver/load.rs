@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use orchestra_flow::{Answer, Effect, Input, Rejection, ReplyId};
+use orchestra_flow::{Answer, Effect, Input, Rejection, ReplyId, ReplyTo};
 use orchestra_model::{
     Deployments, HostSet,
     record::{Op, Record},
@@ -44,7 +44,7 @@ impl Driver {
             Removal::AtMost(players) => players,
             Removal::Any => u32::MAX,
         };
-        self.handle(Input::RosterLoaded { reply, hosts, most_removed });
+        self.handle(Input::RosterLoaded { reply: ReplyTo::new(reply), hosts, most_removed });
         // Host sets are resolved against what the engine has from now on, whether or not that is on
         // disk: after a crash, the files are read anew.
         self.fleet.send_replace(fleet);
@@ -82,7 +82,8 @@ impl Driver {
     /// the caller does next depends on it, so that the answer cannot wait for the disk.
     fn load_deployments(&mut self, deployments: Arc<Deployments>) -> Option<Rejection> {
         let own = self.address();
-        self.engine.handle(self.clock.now(), Input::DeploymentsLoaded { reply: own, deployments });
+        let input = Input::DeploymentsLoaded { reply: ReplyTo::new(own), deployments };
+        self.engine.handle(self.clock.now(), input);
         let mut effects: Vec<Effect> = self.engine.effects().collect();
         let is_ours =
             |effect: &mut Effect| matches!(effect, Effect::Answer { reply, .. } if *reply == own);

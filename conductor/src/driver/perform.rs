@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use orchestra_flow::{Answer, Command, Effect, Input, PlayerIx, ReplyId, SessionId};
+use orchestra_flow::{Answer, Command, Effect, Input, PlayerIx, ReplyId, ReplyTo, SessionId};
 use orchestra_model::{
     FlowId, JobId,
     delivery::{AttemptKey, OrderNumber},
@@ -99,7 +99,7 @@ impl Driver {
                         // They carry the term.
                         self.jobs.clear();
                         let Some(reply) = self.begin(reply) else { return Ok(()) };
-                        self.handle(Input::StoreRecovered { reply, term });
+                        self.handle(Input::StoreRecovered { reply: ReplyTo::new(reply), term });
                     }
                     Err(trouble) => {
                         let _ = reply.send(Err(not_begun(&trouble)));

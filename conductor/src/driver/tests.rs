@@ -1,6 +1,6 @@
 //! The driver over a store in memory, whose disk fails when it is told to.
 
-use orchestra_flow::{Answer, Rejection, Settings, Submission};
+use orchestra_flow::{Answer, Rejection, ReplyTo, Settings, Submission, answer};
 use orchestra_model::{
     AudienceName, FlowState, HostSet, JobName, ScoreName, TaskState,
     delivery::{AttemptKey, PlayerSnapshot, RequestId, SpoolId, StoreId},
@@ -89,7 +89,8 @@ impl Bench {
     }
 
     /// Asks for a change.
-    async fn change(&self, make: impl FnOnce(ReplyId) -> Input + Send + 'static) -> Reply {
+    async fn change<T>(&self, make: impl FnOnce(ReplyTo<T>) -> Input + Send + 'static) -> Reply {
+        let make = |id| make(ReplyTo::new(id));
         self.ask(|reply| Request::Change(Box::new(make), reply)).await
     }
 
@@ -97,7 +98,6 @@ impl Bench {
         let name = JobName::new("web").unwrap();
         let job = JobSpec::new(name, ScoreName::new("hello").unwrap(), targets);
         let submission = Submission {
-            reply: ReplyId(0),
             request: RequestId([request; 16]),
             audience: AudienceName::new("alice").unwrap(),
             targets: vec![vec![HostSet::parse(targets, &NoGroups).unwrap()]],
@@ -108,9 +108,9 @@ impl Bench {
             mac: None,
             excess: Excess::Refused,
         };
-        let make = move |reply| Input::FlowSubmitted(Box::new(Submission { reply, ..submission }));
+        let make = move |reply| Input::FlowSubmitted { reply, submission: Box::new(submission) };
         match self.change(make).await? {
-            Answer::Submitted { flow, .. } => Ok(flow),
+            Answer::Submitted(answer::Submitted { flow, .. }) => Ok(flow),
             other => panic!("{other:?}"),
         }
     }
@@ -125,7 +125,7 @@ impl Bench {
         let by = AudienceName::new("alice").unwrap();
         let make = move |reply| Input::CancelRequested { reply, flow, by, abandon: false };
         match self.change(make).await? {
-            Answer::Cancelled { state, .. } => Ok(state),
+            Answer::Cancelled(answer::Cancelled { state, .. }) => Ok(state),
             other => panic!("{other:?}"),
         }
     }
@@ -299,7 +299,7 @@ async fn a_roster_that_waits_for_space_is_put_in_force_whole() {
     let bench = Bench::with("db1\n").await;
     bench.disk.fail_next(Fault::Full);
     let answer = bench.load("db[1-2]\n").await.unwrap();
-    assert!(matches!(answer, Answer::Loaded { players: 2, .. }), "{answer:?}");
+    assert!(matches!(answer, Answer::Loaded(answer::Loaded { players: 2, .. })), "{answer:?}");
     assert_eq!(bench.fleet.borrow().hosts().len(), 2);
 }
 
@@ -355,7 +355,12 @@ async fn a_store_that_failed_ends_the_driver() {
     bench.disk.fail_next(Fault::Torn(0));
     let (reply, answer) = oneshot::channel();
     let by = AudienceName::new("alice").unwrap();
-    let make = |reply| Input::CancelRequested { reply, flow: FlowId(1), by, abandon: false };
+    let make = |reply| Input::CancelRequested {
+        reply: ReplyTo::new(reply),
+        flow: FlowId(1),
+        by,
+        abandon: false,
+    };
     let cancel = Request::Change(Box::new(make), reply);
     let fleet = Arc::new(Fleet::default());
     let (lost_reply, lost_answer) = oneshot::channel();
@@ -500,7 +505,7 @@ async fn raising_the_term_waits_for_nothing() {
     let bench = Bench::with("db1\n").await;
     let term = bench.health().await.term;
     let (one, two) = tokio::join!(bench.ask(Request::Recover), bench.ask(Request::Recover));
-    assert!(matches!(one, Ok(Answer::Recovered { .. })), "{one:?}");
+    assert!(matches!(one, Ok(Answer::Recovered(answer::Recovered { .. }))), "{one:?}");
     assert_eq!(two.unwrap_err().message(), "a recovery is under way");
     assert_eq!(bench.health().await.term, Term(term.0 + 1));
 }

@@ -7,7 +7,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use orchestra_flow::{
     Answer, Command, Effect, Engine, Input, RecoveredFlow, RecoveredJob, Recovery, ReplyId,
-    SessionId, Settings,
+    ReplyTo, SessionId, Settings,
 };
 use orchestra_model::{
     Deployments, HostName, HostSet, ScoreName, Timestamp,
@@ -119,7 +119,7 @@ impl Conductor {
             now,
             Note::Other,
             Input::RosterLoaded {
-                reply: ReplyId(0),
+                reply: ReplyTo::new(ReplyId(0)),
                 hosts: roster.clone(),
                 most_removed: u32::MAX,
             },

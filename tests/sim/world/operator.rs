@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use orchestra_flow::{Answer, Input, Rejection, ReplyId, Submission};
+use orchestra_flow::{Answer, Input, Rejection, ReplyId, ReplyTo, Submission, answer};
 use orchestra_model::{
     AudienceName, FlowId, HostName, HostSet, Params, Quantity, TaskState,
     delivery::RequestId,
@@ -133,7 +133,7 @@ impl World {
                 let ended = self.reference.flows.iter().filter(|(_, flow)| flow.state.is_final());
                 let ended: Vec<FlowId> = ended.map(|(id, _)| *id).collect();
                 if let Some(flow) = chance.pick(&ended).copied() {
-                    self.ask(Note::Other, |_| Input::FlowExpired { flow });
+                    self.ask(Note::Other, |_: ReplyTo<()>| Input::FlowExpired { flow });
                 }
             }
             _ => {}
@@ -141,19 +141,19 @@ impl World {
     }
 
     /// Asks the conductor for something; in vain while it cannot write.
-    pub(super) fn ask(
+    pub(super) fn ask<T>(
         &mut self,
         note: Note,
-        input: impl FnOnce(ReplyId) -> Input,
+        input: impl FnOnce(ReplyTo<T>) -> Input,
     ) -> Option<Answer> {
         self.ask_about(Asked::Other, note, input)
     }
 
-    fn ask_about(
+    fn ask_about<T>(
         &mut self,
         asked: Asked,
         note: Note,
-        input: impl FnOnce(ReplyId) -> Input,
+        input: impl FnOnce(ReplyTo<T>) -> Input,
     ) -> Option<Answer> {
         if self.conductor().trouble {
             return None;
@@ -161,7 +161,7 @@ impl World {
         self.next_reply += 1;
         let reply = ReplyId(self.next_reply);
         self.asked.insert(reply, asked);
-        let input = input(reply);
+        let input = input(ReplyTo::new(reply));
         self.tell(|| format!("  asks: {}", words::input(&input)));
         self.take(note, input);
         let answer = self.conductor().newest_answer().cloned();
@@ -199,20 +199,21 @@ impl World {
         let note = Note::Submit(request, Box::new(submitted.clone()));
         let may_be_refused = submitted.is_refused() || excess == Excess::Capped;
         let Submitted { spec, targets, .. } = submitted;
-        let answer = self.ask_about(Asked::Submission(request), note, |reply| {
-            Input::FlowSubmitted(Box::new(Submission {
+        let answer =
+            self.ask_about(Asked::Submission(request), note, |reply| Input::FlowSubmitted {
                 reply,
-                request,
-                audience: somebody(),
-                spec,
-                spec_bytes,
-                targets,
-                params,
-                retry_of,
-                mac: None,
-                excess,
-            }))
-        });
+                submission: Box::new(Submission {
+                    request,
+                    audience: somebody(),
+                    spec,
+                    spec_bytes,
+                    targets,
+                    params,
+                    retry_of,
+                    mac: None,
+                    excess,
+                }),
+            });
         if let Some(Answer::Rejected(Rejection::Invalid(_) | Rejection::AboveHosts(..))) = &answer {
             assert!(may_be_refused, "what can take effect is refused: {answer:?}");
         }
@@ -296,7 +297,7 @@ impl World {
         let loading = hosts.clone();
         let answer =
             self.ask(Note::Other, |reply| Input::RosterLoaded { reply, hosts, most_removed });
-        if matches!(answer, Some(Answer::Loaded { .. })) {
+        if matches!(answer, Some(Answer::Loaded(answer::Loaded { .. }))) {
             self.roster = loading;
         }
     }
@@ -306,7 +307,7 @@ impl World {
         let note = Note::Deployments(Arc::clone(&deployments));
         let loading = Arc::clone(&deployments);
         let answer = self.ask(note, |reply| Input::DeploymentsLoaded { reply, deployments });
-        if matches!(answer, Some(Answer::DeploymentsLoaded { .. })) {
+        if matches!(answer, Some(Answer::DeploymentsLoaded(answer::DeploymentsLoaded { .. }))) {
             self.deployments = loading;
             self.steady_cells = false;
         }

@@ -87,7 +87,7 @@ pub(super) fn done(done: &Done) -> String {
 
 pub(super) fn input(input: &Input) -> String {
     match input {
-        Input::FlowSubmitted(submission) => {
+        Input::FlowSubmitted { submission, .. } => {
             let slot = |jobs: &Vec<JobSpec>| jobs.iter().map(job).collect::<Vec<_>>().join(" + ");
             let slots: Vec<String> =
                 submission.spec.slots.iter().map(|spec| slot(&spec.jobs)).collect();

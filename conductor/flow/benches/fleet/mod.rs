@@ -12,7 +12,8 @@ use std::{
 };
 
 use orchestra_flow::{
-    Command, Effect, Engine, Input, PlayerIx, Recovery, ReplyId, SessionId, Settings, Submission,
+    Command, Effect, Engine, Input, PlayerIx, Recovery, ReplyId, ReplyTo, SessionId, Settings,
+    Submission,
 };
 use orchestra_model::{
     AudienceName, Deployment, Deployments, FlowId, HostName, HostSet, JobName, Millis, Quantity,
@@ -49,7 +50,11 @@ impl Fleet {
         let mut fleet = Self { engine, hosts, orders: VecDeque::new(), sessions: 0, requests: 0 };
         fleet.engine.resume(NOW);
         let hosts = fleet.hosts.clone();
-        fleet.input(Input::RosterLoaded { reply: ReplyId(0), hosts, most_removed: 0 });
+        fleet.input(Input::RosterLoaded {
+            reply: ReplyTo::new(ReplyId(0)),
+            hosts,
+            most_removed: 0,
+        });
         fleet
     }
 
@@ -111,7 +116,6 @@ impl Fleet {
         let mut request = [0; 16];
         request[..8].copy_from_slice(&self.requests.to_be_bytes());
         Submission {
-            reply: ReplyId(0),
             request: RequestId(request),
             audience: AudienceName::new("alice").unwrap(),
             targets: vec![vec![hosts; jobs.len()]],
@@ -125,7 +129,10 @@ impl Fleet {
     }
 
     pub(crate) fn submit(&mut self, submission: Submission) {
-        self.input(Input::FlowSubmitted(Box::new(submission)));
+        self.input(Input::FlowSubmitted {
+            reply: ReplyTo::new(ReplyId(0)),
+            submission: Box::new(submission),
+        });
         self.settle();
     }
 

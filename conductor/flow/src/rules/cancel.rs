@@ -4,15 +4,22 @@ use orchestra_model::{AudienceName, FlowId, FlowState, JobId, TaskState};
 
 use crate::{
     Engine,
-    effect::{Answer, Command, Rejection},
-    ids::{PlayerIx, ReplyId},
-    tables::{job::Job, task::TaskRef},
+    answer::{self, Rejection, ReplyTo},
+    effect::Command,
+    ids::PlayerIx,
+    tables::{flow::Flow, job::Job, task::TaskRef},
 };
 
 impl Engine {
-    pub(crate) fn cancel(&mut self, reply: ReplyId, id: FlowId, by: &AudienceName, abandon: bool) {
+    pub(crate) fn cancel(
+        &mut self,
+        reply: ReplyTo<answer::Cancelled>,
+        id: FlowId,
+        by: &AudienceName,
+        abandon: bool,
+    ) {
         let Some(flow) = self.flows.get_mut(id) else {
-            return self.answer(reply, Answer::Rejected(Rejection::UnknownFlow(id)));
+            return self.reject(reply, Rejection::UnknownFlow(id));
         };
         if flow.cancelled_by().is_none() {
             flow.cancel(by.clone());
@@ -24,15 +31,15 @@ impl Engine {
             self.abandon(id, by);
         }
         self.settle();
-        let state = self.flows.get(id).map_or(FlowState::Cancelled, |flow| flow.state());
-        self.answer(reply, Answer::Cancelled { flow: id, state });
+        let state = self.flows.get(id).map_or(FlowState::Cancelled, Flow::state);
+        self.answer(reply, answer::Cancelled { flow: id, state });
     }
 
     /// Ends whatever of a cancelled flow waits, and tells the players that have orders of it.
     pub(crate) fn close_all(&mut self, id: FlowId) {
         let Some(flow) = self.flows.get(id) else { return };
         let alive = flow.jobs().filter(|job| !job.state().is_final());
-        let alive: Vec<JobId> = alive.map(|job| job.id()).collect();
+        let alive: Vec<JobId> = alive.map(Job::id).collect();
         for job in alive {
             self.close_waiting(job, TaskState::Cancelled);
             if let Some(record) = self.job(job).map(Job::record) {
@@ -47,7 +54,7 @@ impl Engine {
     /// Waits no longer for players that are not there.
     fn abandon(&mut self, id: FlowId, by: &AudienceName) {
         let Some(flow) = self.flows.get(id) else { return };
-        let jobs: Vec<JobId> = flow.jobs().map(|job| job.id()).collect();
+        let jobs: Vec<JobId> = flow.jobs().map(Job::id).collect();
         for (player, task) in
             jobs.into_iter().flat_map(|job| self.in_flight_of(job)).collect::<Vec<_>>()
         {

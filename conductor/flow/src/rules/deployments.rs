@@ -6,21 +6,25 @@ use orchestra_model::{Deployments, FlowId, HostSet, record::Impact};
 
 use crate::{
     Engine,
-    effect::{Answer, Rejection},
-    ids::{PlayerIx, ReplyId},
+    answer::{self, Rejection, ReplyTo},
+    ids::PlayerIx,
     tables::{flow::Flow, job::Job},
 };
 
 impl Engine {
     /// New deployments: all of them hold from now on, or none, if hosts of a living flow would
     /// wait for each other for ever.
-    pub(crate) fn load_deployments(&mut self, reply: ReplyId, deployments: Arc<Deployments>) {
+    pub(crate) fn load_deployments(
+        &mut self,
+        reply: ReplyTo<answer::DeploymentsLoaded>,
+        deployments: Arc<Deployments>,
+    ) {
         let conflict = self.flows.iter().find_map(|flow| self.conflict_in(flow, &deployments));
         if let Some(rejection) = conflict {
-            return self.answer(reply, Answer::Rejected(rejection));
+            return self.reject(reply, rejection);
         }
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let answer = Answer::DeploymentsLoaded {
+        let answer = answer::DeploymentsLoaded {
             deployments: count(deployments.len()),
             cells: count(deployments.cells().as_slice().len()),
         };

@@ -212,16 +212,15 @@ impl Engine {
         let number = self
             .roster
             .change(ix, |player| player.issue_order(task, queued_as, job.kind(), returns, now));
-        let player = &self.roster[ix];
         let sending = Sending { order: number, impact, time_limit, forgotten, now };
-        let sent = self.flows.change(id, |job| {
-            let known = job.send(task.index, entry.index, sending);
-            (known.key(store, id), known.record(task, player.host(), change))
-        });
-        let Some((key, sent)) = sent else { return };
-        self.put(player.record());
+        self.flows.change(id, |job| job.send(task.index, entry.index, sending));
+        self.put(self.roster[ix].record());
+        let Some(job) = self.flows.job(id) else { return };
+        let known = job.task(task.index);
+        let order = Order { number, key: known.key(store, id), timeout };
+        let sent = known.record(task, self.roster[ix].host(), change);
         self.put(sent);
-        self.send(ix, session, Command::Order(Order { number, key, timeout }));
+        self.send(ix, session, Command::Order(order));
         if was_parked {
             self.leave_behind(id);
         }

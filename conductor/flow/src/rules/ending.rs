@@ -109,7 +109,7 @@ impl Engine {
 
     /// How many changes of a living flow were written, all of which were published in their order.
     pub fn changes_of(&self, flow: FlowId) -> Option<u64> {
-        self.flows.get(flow).map(|flow| flow.changes())
+        self.flows.get(flow).map(Flow::changes)
     }
 
     fn task_record(&self, job: &Job, task: TaskRef, change: u64) -> Option<Record> {
@@ -240,7 +240,7 @@ impl Engine {
                 return self.begin_slot(id);
             }
             let never = flow.jobs().filter(|job| job.state() == JobState::Pending);
-            let never: Vec<JobId> = never.map(|job| job.id()).collect();
+            let never: Vec<JobId> = never.map(Job::id).collect();
             let (tasks, jobs) = match flow.cancelled_by() {
                 Some(_) => (TaskState::Cancelled, JobState::Cancelled),
                 None => (TaskState::Skipped, JobState::Skipped),

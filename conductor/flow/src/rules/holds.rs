@@ -20,8 +20,9 @@ use orchestra_model::{
 
 use crate::{
     Engine,
-    effect::{Answer, Effect, Rejection},
-    ids::{PlayerIx, ReplyId},
+    answer::{self, Rejection, ReplyTo},
+    effect::Effect,
+    ids::PlayerIx,
     tables::{
         player::{Down, Player},
         task::TaskRef,
@@ -88,7 +89,7 @@ impl Engine {
                         && player.down().is_none_or(|down| down.order < order) =>
                 {
                     let record = player.count_as_down(Down { job, order, state }, now);
-                    Some(Op::Put(record))
+                    Some(Box::new(Op::Put(record)))
                 }
                 // The attempt's own order may have left the host down: a crash in between forgot that
                 // the task was given up.
@@ -98,14 +99,14 @@ impl Engine {
                         && player.down().is_some_and(|down| down.order <= order) =>
                 {
                     player.count_as_up();
-                    Some(Op::Release(player.host().clone()))
+                    Some(Box::new(Op::Release(player.host().clone())))
                 }
                 _ => None,
             }
         });
         let Some(op) = record else { return };
-        let is_down = matches!(op, Op::Put(_));
-        self.effects.push_back(Effect::Persist(op));
+        let is_down = matches!(*op, Op::Put(_));
+        self.effects.push_back(Effect::Persist(*op));
         if is_down {
             self.look_again_on(ix);
         } else {
@@ -139,11 +140,11 @@ impl Engine {
     }
 
     /// Ends the holds of hosts that count as down.
-    pub(crate) fn release_holds(&mut self, reply: ReplyId, hosts: &HostSet) {
+    pub(crate) fn release_holds(&mut self, reply: ReplyTo<answer::Released>, hosts: &HostSet) {
         // Also of players that were removed, but nobody else.
         let unknown = hosts.unknown(|host| self.roster.known(host).is_some());
         if !unknown.is_empty() {
-            return self.answer(reply, Answer::Rejected(Rejection::UnknownPlayers(unknown)));
+            return self.reject(reply, Rejection::UnknownPlayers(unknown));
         }
         let mut released = Vec::new();
         for host in hosts {
@@ -154,7 +155,7 @@ impl Engine {
             }
         }
         self.note_returning();
-        self.answer(reply, Answer::Released { hosts: HostSet::from_names(released) });
+        self.answer(reply, answer::Released { hosts: HostSet::from_names(released) });
     }
 
     /// What an ended flow left down counts as left so by another, which takes its place: by the

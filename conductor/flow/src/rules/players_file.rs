@@ -4,19 +4,25 @@ use orchestra_model::{HostSet, TaskState};
 
 use crate::{
     Engine,
-    effect::{Answer, CloseReason, Rejection},
-    ids::{PlayerIx, ReplyId},
+    answer::{self, Rejection, ReplyTo},
+    effect::CloseReason,
+    ids::PlayerIx,
     tables::job::Job,
 };
 
 impl Engine {
-    pub(crate) fn load_roster(&mut self, reply: ReplyId, hosts: &HostSet, most_removed: u32) {
+    pub(crate) fn load_roster(
+        &mut self,
+        reply: ReplyTo<answer::Loaded>,
+        hosts: &HostSet,
+        most_removed: u32,
+    ) {
         let (joining, gone) = self.roster.compare(hosts);
         let removed = u32::try_from(gone.len()).unwrap_or(u32::MAX);
         if removed > most_removed {
             let players = self.roster.members();
             let rejection = Rejection::TooManyRemoved { removed, players, most: most_removed };
-            return self.answer(reply, Answer::Rejected(rejection));
+            return self.reject(reply, rejection);
         }
         let added = u32::try_from(joining.len()).unwrap_or(u32::MAX);
         for host in joining {
@@ -32,7 +38,7 @@ impl Engine {
         // Whether these are stuck depends on who is left, or has come.
         self.flows.note_all_changed(|_, job| job.is_one_of());
         let players = self.roster.members();
-        self.answer(reply, Answer::Loaded { players, added, removed });
+        self.answer(reply, answer::Loaded { players, added, removed });
     }
 
     /// Tasks never sent become `cancelled`, those sent or running `lost`.

@@ -24,8 +24,9 @@ use orchestra_model::{
 
 use crate::{
     Engine,
-    effect::{Answer, CloseReason, Rejection},
-    ids::{PlayerIx, ReplyId},
+    answer::{self, Rejection, ReplyTo},
+    effect::CloseReason,
+    ids::PlayerIx,
     rules::recover::SKIPPED,
     tables::quarantine::Quarantine,
 };
@@ -220,10 +221,10 @@ impl Engine {
 
     /// Goes on with players whatever they claimed: what is in flight to them is `lost`, and their
     /// numbers go on above the highest that they claim. All of them, or none.
-    pub(crate) fn unquarantine(&mut self, reply: ReplyId, hosts: &HostSet) {
+    pub(crate) fn unquarantine(&mut self, reply: ReplyTo<answer::Unquarantined>, hosts: &HostSet) {
         let unknown = hosts.unknown(|host| self.roster.member(host).is_some());
         if !unknown.is_empty() {
-            return self.answer(reply, Answer::Rejected(Rejection::UnknownPlayers(unknown)));
+            return self.reject(reply, Rejection::UnknownPlayers(unknown));
         }
         let named = hosts.iter().filter_map(|host| self.roster.member(host));
         let meant: Vec<PlayerIx> =
@@ -232,14 +233,14 @@ impl Engine {
         let beyond: Vec<_> = beyond.map(|ix| self.host(*ix)).collect();
         if !beyond.is_empty() {
             let beyond = HostSet::from_names(beyond);
-            return self.answer(reply, Answer::Rejected(Rejection::OutOfReach(beyond)));
+            return self.reject(reply, Rejection::OutOfReach(beyond));
         }
         let mut lost = 0;
         for ix in &meant {
             lost += self.release_player(*ix);
         }
         let hosts = HostSet::from_names(meant.iter().map(|ix| self.host(*ix)));
-        self.answer(reply, Answer::Unquarantined { hosts, lost });
+        self.answer(reply, answer::Unquarantined { hosts, lost });
     }
 
     /// Whether numbers can go on above what a player claims without using them up, and under this

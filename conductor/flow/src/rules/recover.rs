@@ -15,8 +15,9 @@ use orchestra_model::{
 
 use crate::{
     Engine, Settings,
-    effect::{Answer, CloseReason},
-    ids::{PlayerIx, ReplyId},
+    answer::{self, ReplyTo},
+    effect::CloseReason,
+    ids::PlayerIx,
     tables::{
         deadlines::Deadlines,
         flow::{Flow, shown},
@@ -251,7 +252,7 @@ impl Engine {
         let is_pending = |job: &Job| job.state() == JobState::Pending;
         let half_begun = present.iter().any(is_pending);
         let open = present.iter().filter(|job| !job.state().is_final() && !is_pending(job));
-        let open: Vec<JobId> = open.map(|job| job.id()).collect();
+        let open: Vec<JobId> = open.map(Job::id).collect();
         if half_begun {
             self.begin_slot(id);
         } else {
@@ -283,7 +284,7 @@ impl Engine {
     }
 
     /// Goes on from a store that was restored from an old copy.
-    pub(crate) fn recover_store(&mut self, reply: ReplyId, term: Term) {
+    pub(crate) fn recover_store(&mut self, reply: ReplyTo<answer::Recovered>, term: Term) {
         self.term = term;
         self.next_flow = self.next_flow_after_recovery();
         self.put(Record::NextFlow(self.next_flow));
@@ -299,6 +300,6 @@ impl Engine {
                 self.close(player, session, CloseReason::Recovered);
             }
         }
-        self.answer(reply, Answer::Recovered { next_flow: self.next_flow });
+        self.answer(reply, answer::Recovered { next_flow: self.next_flow });
     }
 }

@@ -11,7 +11,6 @@ use orchestra_model::{
         AttemptKey, EndBytes, EndSummary, KnownEnd, OrderNumber, Outcome, Refusal, Report, Term,
     },
     record::{EndRecord, Record},
-    time::believed,
 };
 
 use crate::{
@@ -19,7 +18,10 @@ use crate::{
     effect::Command,
     ids::{PlayerIx, SessionId},
     rules::holds::Left,
-    tables::{job::Job, task::TaskRef},
+    tables::{
+        job::Job,
+        task::{Exit, TaskRef},
+    },
 };
 
 impl Engine {
@@ -139,20 +141,15 @@ impl Engine {
     /// older state, and would start it a second time.
     pub(crate) fn note_start(&mut self, task: TaskRef, at: Timestamp) {
         let now = self.now;
-        let Some(job) = self.job(task.job()) else { return };
-        if job.state_of(task.index) != TaskState::Sent {
-            return;
-        }
-        let at = believed(at, job.task(task.index).sent_at.get().unwrap_or(now), now);
-        match self.flows.change(task.job(), |job| job.note_start(task.index, at)) {
+        match self.flows.change(task.job(), |job| job.note_start(task.index, at, now)).flatten() {
             Some(true) => self.tell_task(task),
-            _ => self.publish_task(task),
+            Some(false) => self.publish_task(task),
+            None => {}
         }
     }
 
     fn end_attempt(&mut self, player: PlayerIx, task: TaskRef, end: &EndSummary) {
         let now = self.now;
-        let Some(job) = self.job(task.job()) else { return };
         let (state, detail) = match &end.outcome {
             Outcome::Exited(0) => (TaskState::Ok, None),
             Outcome::Exited(_) | Outcome::Signalled(_) => (TaskState::Failed, None),
@@ -160,23 +157,16 @@ impl Engine {
             Outcome::Cancelled => (TaskState::Cancelled, None),
             Outcome::Lost(why) => (TaskState::Lost, Some(why.as_str())),
         };
-        let goes_on = matches!(state, TaskState::Failed | TaskState::TimedOut) && job.is_open();
-        let (retries, delay) = (job.spec().retries, job.spec().retry_delay);
-        let known = job.task(task.index);
-        let sent_at = known.sent_at.get().unwrap_or(now);
-        let started_at = end.started_at.map(|at| believed(at, sent_at, now));
-        let has_retry = u32::from(known.retries) < retries;
-        self.flows.change(task.job(), |job| {
-            job.note_outcome(task.index, &end.outcome, started_at);
-            if goes_on && has_retry {
-                job.use_retry(task.index, state, now);
-            }
+        let delay = self.flows.change(task.job(), |job| {
+            let exit = Exit::of(&end.outcome);
+            job.end_attempt(task.index, state, exit, end.started_at, now)
         });
-        if goes_on && has_retry {
-            let due = (delay > Millis(0)).then(|| now.after(delay));
-            self.wait_again(task, player, Left::Down(state), due);
-        } else {
-            self.finish(task, state, detail);
+        match delay.flatten() {
+            Some(delay) => {
+                let due = (delay > Millis(0)).then(|| now.after(delay));
+                self.wait_again(task, player, Left::Down(state), due);
+            }
+            None => self.finish(task, state, detail),
         }
     }
 

@@ -49,7 +49,7 @@ impl Engine {
 
     /// The gates of a flow's present slot as they should be, for the audit.
     pub(crate) fn lined_up(&self, slot: &[Job]) -> BTreeMap<CellId, (u32, u32, bool)> {
-        count(&self.roster.ledger(), &self.roster, slot).counts()
+        count(self.roster.ledger(), &self.roster, slot).counts()
     }
 
     /// Moves a task from one state to another in the gates that it is in, when that opens or closes
@@ -67,7 +67,7 @@ impl Engine {
         let mut sequence = flow.take_sequence();
         let Some(job) = flow.job(task.job()) else { return };
         let mut through = Vec::new();
-        for cell in cells_of(&self.roster.ledger(), &self.roster, job, task.index) {
+        for cell in cells_of(self.roster.ledger(), &self.roster, job, task.index) {
             let Some(gate) = sequence.0.get_mut(&cell) else { continue };
             let counts = |state: TaskState| {
                 (
@@ -172,7 +172,7 @@ impl Engine {
             return None;
         }
         let is_own = |cell: &CellId| match job.is_one_of() {
-            true => cells_of(&self.roster.ledger(), &self.roster, job, 0).contains(cell),
+            true => cells_of(self.roster.ledger(), &self.roster, job, 0).contains(cell),
             false => player.cells().contains(cell),
         };
         let is_closed = |cell: &CellId| {

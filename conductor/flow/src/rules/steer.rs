@@ -6,18 +6,17 @@ use orchestra_model::{
 
 use crate::{
     Engine,
-    effect::{Answer, Rejection},
-    ids::ReplyId,
-    tables::{job::Job, player::Player, task::TaskRef},
+    answer::{self, Rejection, Reply, ReplyTo},
+    tables::{flow::Flow, job::Job, player::Player, task::TaskRef},
 };
 
 impl Engine {
     // ---- pause and resume ----
 
-    pub(crate) fn pause(&mut self, reply: ReplyId, id: FlowId, by: AudienceName) {
+    pub(crate) fn pause(&mut self, reply: ReplyTo<answer::Changed>, id: FlowId, by: AudienceName) {
         let Some(flow) = self.flows.get_mut(id) else { return self.know_no_flow(reply, id) };
         if flow.cancelled_by().is_some() {
-            return self.answer(reply, Answer::Rejected(Rejection::Cancelling(id)));
+            return self.reject(reply, Rejection::Cancelling(id));
         }
         if flow.pause(Some(by)) {
             self.set_paused(id, true);
@@ -25,7 +24,7 @@ impl Engine {
         self.answer_state(reply, id);
     }
 
-    pub(crate) fn unpause(&mut self, reply: ReplyId, id: FlowId) {
+    pub(crate) fn unpause(&mut self, reply: ReplyTo<answer::Changed>, id: FlowId) {
         let Some(flow) = self.flows.get_mut(id) else { return self.know_no_flow(reply, id) };
         if flow.pause(None) {
             self.set_paused(id, false);
@@ -44,20 +43,20 @@ impl Engine {
         self.update_flow(id);
     }
 
-    pub(crate) fn know_no_flow(&mut self, reply: ReplyId, id: FlowId) {
-        self.answer(reply, Answer::Rejected(Rejection::UnknownFlow(id)));
+    pub(crate) fn know_no_flow<T: Reply>(&mut self, reply: ReplyTo<T>, id: FlowId) {
+        self.reject(reply, Rejection::UnknownFlow(id));
     }
 
-    fn answer_state(&mut self, reply: ReplyId, id: FlowId) {
-        let state = self.flows.get(id).map_or(FlowState::Failed, |flow| flow.state());
-        self.answer(reply, Answer::Changed { flow: id, state });
+    fn answer_state(&mut self, reply: ReplyTo<answer::Changed>, id: FlowId) {
+        let state = self.flows.get(id).map_or(FlowState::Failed, Flow::state);
+        self.answer(reply, answer::Changed { flow: id, state });
     }
 
     // ---- promotion ----
 
     pub(crate) fn promote(
         &mut self,
-        reply: ReplyId,
+        reply: ReplyTo<answer::Changed>,
         id: FlowId,
         job: Option<JobId>,
         by: &AudienceName,
@@ -68,9 +67,9 @@ impl Engine {
                 && !of.canary().is_open
                 && of.state() == JobState::Running
         };
-        let jobs: Vec<JobId> = flow.jobs().filter(is_meant).map(|job| job.id()).collect();
+        let jobs: Vec<JobId> = flow.jobs().filter(is_meant).map(Job::id).collect();
         if jobs.is_empty() {
-            return self.answer(reply, Answer::Rejected(Rejection::NothingToPromote(id)));
+            return self.reject(reply, Rejection::NothingToPromote(id));
         }
         for id in jobs {
             let record = self.flows.change(id, |job| {
@@ -88,14 +87,14 @@ impl Engine {
     /// Gives tasks that ended and are not ok a further attempt, in jobs that have not ended.
     pub(crate) fn retry(
         &mut self,
-        reply: ReplyId,
+        reply: ReplyTo<answer::Retried>,
         id: FlowId,
         job: Option<JobId>,
         hosts: Option<&HostSet>,
     ) {
         let Some(flow) = self.flows.get(id) else { return self.know_no_flow(reply, id) };
         if flow.cancelled_by().is_some() {
-            return self.answer(reply, Answer::Rejected(Rejection::Cancelling(id)));
+            return self.reject(reply, Rejection::Cancelling(id));
         }
         let is_meant = |of: &&Job| {
             let alive = matches!(of.state(), JobState::Running | JobState::Doomed);
@@ -116,14 +115,14 @@ impl Engine {
             }
         }
         if tasks.is_empty() {
-            return self.answer(reply, Answer::Rejected(Rejection::NothingToRetry(id)));
+            return self.reject(reply, Rejection::NothingToRetry(id));
         }
         for task in &tasks {
             self.reopen(*task);
         }
         self.settle();
         let tasks = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
-        self.answer(reply, Answer::Retried { flow: id, tasks });
+        self.answer(reply, answer::Retried { flow: id, tasks });
     }
 
     fn reopen(&mut self, task: TaskRef) {
@@ -144,10 +143,15 @@ impl Engine {
     // ---- drains ----
 
     /// Drains players, or lets them work again.
-    pub(crate) fn drain(&mut self, reply: ReplyId, hosts: &HostSet, drain: Option<&Drain>) {
+    pub(crate) fn drain(
+        &mut self,
+        reply: ReplyTo<answer::Drained>,
+        hosts: &HostSet,
+        drain: Option<&Drain>,
+    ) {
         let unknown = hosts.unknown(|host| self.roster.member(host).is_some());
         if !unknown.is_empty() {
-            return self.answer(reply, Answer::Rejected(Rejection::UnknownPlayers(unknown)));
+            return self.reject(reply, Rejection::UnknownPlayers(unknown));
         }
         let (mut news, mut in_flight) = (Vec::new(), 0);
         for host in hosts {
@@ -164,6 +168,6 @@ impl Engine {
             self.put(record);
             news.push(host.clone());
         }
-        self.answer(reply, Answer::Drained { hosts: HostSet::from_names(news), in_flight });
+        self.answer(reply, answer::Drained { hosts: HostSet::from_names(news), in_flight });
     }
 }

@@ -12,7 +12,7 @@ use orchestra_model::{
 
 use crate::{
     Engine, Submission,
-    effect::{Answer, Rejection},
+    answer::{self, Rejection, ReplyTo},
     ids::PlayerIx,
     tables::{
         flow::{Flow, shown},
@@ -21,24 +21,23 @@ use crate::{
 };
 
 impl Engine {
-    pub(crate) fn submit(&mut self, submission: Submission) {
-        let reply = submission.reply;
+    pub(crate) fn submit(&mut self, reply: ReplyTo<answer::Submitted>, submission: Submission) {
         let request = (submission.audience.clone(), submission.request);
         if let Some(flow) = self.requests.get(&request) {
-            let answer = Answer::Submitted { flow: *flow, repeated: true };
+            let answer = answer::Submitted { flow: *flow, repeated: true };
             return self.answer(reply, answer);
         }
         match self.accept(submission) {
             Ok(flow) => {
                 self.requests.insert(request, flow);
-                let retry_of = self.flows.get(flow).and_then(|flow| flow.retry_of());
+                let retry_of = self.flows.get(flow).and_then(Flow::retry_of);
                 if let Some(ended) = retry_of {
                     self.hand_over_holds(ended, flow);
                 }
-                self.answer(reply, Answer::Submitted { flow, repeated: false });
+                self.answer(reply, answer::Submitted { flow, repeated: false });
                 self.begin_slot(flow);
             }
-            Err(rejection) => self.answer(reply, Answer::Rejected(rejection)),
+            Err(rejection) => self.reject(reply, rejection),
         }
     }
 
@@ -167,7 +166,7 @@ impl Engine {
     pub(crate) fn begin_slot(&mut self, id: FlowId) {
         let Some(flow) = self.flows.get(id) else { return };
         let pending = flow.present_slot().iter().filter(|job| job.state() == JobState::Pending);
-        let jobs: Vec<JobId> = pending.map(|job| job.id()).collect();
+        let jobs: Vec<JobId> = pending.map(Job::id).collect();
         self.line_up(id);
         for job in jobs {
             // All of its players may have been removed meanwhile.

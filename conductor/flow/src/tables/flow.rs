@@ -197,11 +197,13 @@ impl Flow {
         true
     }
 
+    #[inline]
     pub(crate) fn job(&self, id: JobId) -> Option<&Job> {
         let (slot, job) = place(id)?;
         self.slots.get(slot)?.get(job)
     }
 
+    #[inline]
     pub(in crate::tables) fn job_mut(&mut self, id: JobId) -> Option<&mut Job> {
         let (slot, job) = place(id)?;
         self.slots.get_mut(slot)?.get_mut(job)

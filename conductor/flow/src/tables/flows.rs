@@ -42,16 +42,19 @@ struct Page {
 const PAGE: u64 = 64;
 
 impl Flows {
+    #[inline]
     pub(crate) fn get(&self, id: FlowId) -> Option<&Flow> {
         let page = self.find(id).ok()?;
         self.pages[page].flows[place(id)].as_deref()
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, id: FlowId) -> Option<&mut Flow> {
         let page = self.find(id).ok()?;
         self.pages[page].flows[place(id)].as_deref_mut()
     }
 
+    #[inline]
     pub(crate) fn job(&self, id: JobId) -> Option<&Job> {
         self.get(id.flow)?.job(id)
     }
@@ -65,19 +68,29 @@ impl Flows {
     /// Changes a job, if it is alive. Afterwards it has a turn if more of it may start, and is
     /// evaluated if it may be doomed, over, or stuck or no longer so: each change says which of that
     /// has to follow, and whatever happens to a stuck job has it evaluated.
+    #[inline]
     pub(crate) fn change<R>(&mut self, id: JobId, change: impl FnOnce(&mut Job) -> R) -> Option<R> {
-        let job = self.get_mut(id.flow)?.job_mut(id)?;
+        let page = self.find(id.flow).ok()?;
+        let flow = self.pages[page].flows[place(id.flow)].as_deref_mut()?;
+        let job = flow.job_mut(id)?;
         let result = change(job);
         let FollowUps { turn, evaluation, window } = job.take_follow_ups();
-        let (is_stuck, is_full) = (job.is_stuck(), window && !job.window_is_open());
-        if turn {
-            self.queue(id);
-        }
-        if evaluation || is_stuck {
+        if evaluation || job.is_stuck() {
             self.changed.insert(id);
         }
-        if is_full {
+        if window && !job.window_is_open() {
             self.open.remove(id);
+        }
+        if turn {
+            if !job.set_queued(true) {
+                self.runnable.push_back(id);
+            }
+            self.open.insert(id);
+            // Whether it is stuck is looked at again after its turn; until then its flow is not
+            // stalled.
+            if job.is_stuck() {
+                flow.set_stuck(id, false);
+            }
         }
         Some(result)
     }
@@ -107,18 +120,7 @@ impl Flows {
 
     /// Lets a job have a turn, once.
     pub(crate) fn queue(&mut self, id: JobId) {
-        let Some(flow) = self.get_mut(id.flow) else { return };
-        let Some(job) = flow.job_mut(id) else { return };
-        let was_queued = job.set_queued(true);
-        // Whether it is stuck is looked at again after its turn; until then its flow is not stalled.
-        let was_stuck = job.is_stuck() && flow.set_stuck(id, false);
-        if !was_queued {
-            self.runnable.push_back(id);
-        }
-        self.open.insert(id);
-        if was_stuck {
-            self.changed.insert(id);
-        }
+        self.change(id, Job::ask_for_turn);
     }
 
     /// Takes out the next job that has a turn, which may have gone.
@@ -217,6 +219,7 @@ impl Flows {
     }
 
     /// The page that a flow would be in; where there is none, its place among the others.
+    #[inline]
     fn find(&self, id: FlowId) -> Result<usize, usize> {
         let number = id.0 / PAGE;
         let first = self.pages.first().map_or(0, |page| page.number);

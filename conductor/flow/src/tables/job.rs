@@ -222,13 +222,13 @@ impl Job {
         self.ended_at
     }
 
-    pub(crate) fn counts(&self) -> Counts {
-        self.counts
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// What its limits came to when it was submitted.
-    pub(crate) fn thresholds(&self) -> Thresholds {
-        self.thresholds
+    pub(crate) fn thresholds(&self) -> &Thresholds {
+        &self.thresholds
     }
 
     /// The first task that nobody has looked at.
@@ -309,6 +309,7 @@ impl Job {
     }
 
     /// The task's player; `None` for a one-of job that has not chosen.
+    #[inline]
     pub(crate) fn player_of(&self, index: u32) -> Option<PlayerIx> {
         match self.spec.scope {
             Scope::All => self.targets.get(index as usize).copied(),
@@ -340,21 +341,25 @@ impl Job {
     }
 
     /// What happened to the task, if anything did.
+    #[inline]
     pub(crate) fn task(&self, index: u32) -> &Task {
         self.tasks.get(index).unwrap_or(&UNTOUCHED)
     }
 
     /// The same; `None` for those that nothing happened to.
+    #[inline]
     pub(crate) fn known(&self, index: u32) -> Option<&Task> {
         self.tasks.get(index)
     }
 
     /// Where the task is to be found while it waits.
+    #[inline]
     pub(crate) fn place_of(&self, index: u32) -> Parked {
         self.tasks.parked(index)
     }
 
     /// Where the task is.
+    #[inline]
     pub(crate) fn state_of(&self, index: u32) -> TaskState {
         match self.tasks.get(index).map(|task| task.state) {
             None | Some(TaskState::Waiting) => self.untouched,

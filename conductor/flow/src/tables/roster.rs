@@ -214,6 +214,7 @@ impl Roster {
     /// Changes a player. Afterwards the cells of its host count what is true now, and whoever is
     /// concerned is noted: the player itself, if its gates may have opened, and jobs that have
     /// something parked on it, or on others that wait for its cells.
+    #[inline]
     pub(crate) fn change<R>(&mut self, ix: PlayerIx, change: impl FnOnce(&mut Player) -> R) -> R {
         let player = &mut self.players[ix.index()];
         let result = change(player);
@@ -334,6 +335,7 @@ impl Roster {
 impl std::ops::Index<PlayerIx> for Roster {
     type Output = Player;
 
+    #[inline]
     fn index(&self, ix: PlayerIx) -> &Player {
         &self.players[ix.index()]
     }

@@ -28,6 +28,7 @@ impl Tasks {
     }
 
     /// What happened to the task, if anything did.
+    #[inline]
     pub(crate) fn get(&self, index: u32) -> Option<&Task> {
         self.at(*self.places.get(index as usize)?)
     }
@@ -49,6 +50,7 @@ impl Tasks {
     }
 
     /// Where the task is to be found while it waits.
+    #[inline]
     pub(crate) fn parked(&self, index: u32) -> Parked {
         self.parked.get(index as usize).copied().unwrap_or(Parked::No)
     }
@@ -72,6 +74,7 @@ impl Tasks {
         places.filter_map(|(index, place)| Some((index, self.at(*place)?)))
     }
 
+    #[inline]
     fn at(&self, place: u32) -> Option<&Task> {
         let at = place.checked_sub(1)? as usize;
         Some(&self.pages[at / PAGE][at % PAGE])

@@ -95,7 +95,7 @@ impl Engine {
 
     /// How many tasks of a living flow were sent to players that are not attached.
     pub fn absent_in(&self, flow: FlowId) -> u32 {
-        self.flows.get(flow).map_or(0, |flow| flow.jobs().map(|job| job.away()).sum())
+        self.flows.get(flow).map_or(0, |flow| flow.jobs().map(Job::away).sum())
     }
 
     /// The jobs whose orders are out to a player, the oldest first, a few of them; and when the

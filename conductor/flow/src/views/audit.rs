@@ -177,7 +177,7 @@ impl Engine {
                 }
             }
         }
-        ensure!(counts == job.counts(), "job {id} counts {:?}, has {counts:?}", job.counts());
+        ensure!(counts == *job.counts(), "job {id} counts {:?}, has {counts:?}", job.counts());
         ensure!(parked == job.parked(), "job {id} counts {} parked, has {parked}", job.parked());
         ensure!(away == job.away(), "job {id} counts {} away, has {away}", job.away());
         ensure!(absent == job.absent(), "job {id} counts {} absent, has {absent}", job.absent());

@@ -315,7 +315,7 @@ impl Engine {
         let cell = &self.deployments().cells()[id];
         let mut open = Vec::new();
         let mut failed = Vec::new();
-        let slot = self.flows.get(job.id().flow).map(|flow| flow.present_slot());
+        let slot = self.flows.get(job.id().flow).map(Flow::present_slot);
         for other in slot.into_iter().flatten().filter(|job| !job.spec().unthrottled) {
             let places = (0..other.total().min(LOOKED_AT)).filter_map(|index| {
                 let player = other.player_of(index)?;

@@ -28,7 +28,8 @@ use orchestra_model::{
 };
 
 use crate::{
-    Answer, Command, Effect, Engine, Input, Recovery, Rejection, Settings, Submission,
+    Answer, Command, Effect, Engine, Input, Recovery, Rejection, Reply, ReplyTo, Settings,
+    Submission, answer,
     ids::{PlayerIx, ReplyId, SessionId},
     tables::job::Job,
 };
@@ -174,12 +175,10 @@ impl Play {
     }
 
     fn submit(&mut self, submission: Submission) -> Result<FlowId, Rejection> {
-        self.input(Input::FlowSubmitted(Box::new(Submission { reply: REPLY, ..submission })));
-        match self.answer.take() {
-            Some(Answer::Submitted { flow, .. }) => Ok(flow),
-            Some(Answer::Rejected(rejection)) => Err(rejection),
-            _ => Err(Rejection::NoMoreFlows),
-        }
+        let submission = Box::new(submission);
+        self.input(Input::FlowSubmitted { reply: ReplyTo::new(REPLY), submission });
+        let answer = self.answer.take().and_then(answer::Submitted::read);
+        answer.unwrap_or(Err(Rejection::NoMoreFlows)).map(|submitted| submitted.flow)
     }
 
     fn input(&mut self, input: Input) {
@@ -234,11 +233,12 @@ impl Play {
             let done = std::mem::take(&mut self.running);
             let hosts = HostSet::from_names(done.keys().cloned());
             forecast.awaited.extend(done.into_values().filter(|holder| self.is_in_the_way(holder)));
-            self.input(Input::ReleaseRequested { reply: REPLY, hosts });
+            self.input(Input::ReleaseRequested { reply: ReplyTo::new(REPLY), hosts });
             return true;
         }
         if let Some((job, by)) = self.canary_to_promote(flow) {
-            self.input(Input::PromoteRequested { reply: REPLY, flow, job: Some(job), by });
+            let reply = ReplyTo::new(REPLY);
+            self.input(Input::PromoteRequested { reply, flow, job: Some(job), by });
             return true;
         }
         let Some(at) = self.engine.next_deadline().filter(|at| *at > self.now) else {

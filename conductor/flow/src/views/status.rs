@@ -11,6 +11,7 @@ use crate::{
     Engine,
     ids::PlayerIx,
     tables::{
+        flow::Flow,
         job::Job,
         task::{Parked, TaskRef},
     },
@@ -40,7 +41,7 @@ impl Engine {
             scope: job.spec().scope,
             state: job.state(),
             targets: job.shown_targets().to_string(),
-            counts: job.counts(),
+            counts: *job.counts(),
             waiting: self.waiting_reasons(job),
             window: job.thresholds().window,
             needed: job.thresholds().needed,
@@ -154,6 +155,6 @@ impl Engine {
 
     /// Whether the flow is alive and whose it is.
     pub fn audience_of(&self, id: FlowId) -> Option<&AudienceName> {
-        self.flows.get(id).map(|flow| flow.audience())
+        self.flows.get(id).map(Flow::audience)
     }
 }

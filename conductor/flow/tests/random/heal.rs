@@ -1,7 +1,7 @@
 //! How a run ends: the world is healed, everything has to end or to say truly why it does not, and
 //! what the store says has to be what happened.
 
-use orchestra_flow::Input;
+use orchestra_flow::{Input, ReplyTo};
 use orchestra_model::{
     AudienceName, FlowId, FlowState, HostName, JobId, JobState, TaskState,
     delivery::{AttemptKey, Outcome},
@@ -26,23 +26,35 @@ impl Run {
             (player.stopping, player.cannot_spawn, player.kills_slowly) = (false, false, false);
             self.world.dial(name.as_str());
         }
-        self.world.input(Input::UndrainRequested { reply: REPLY, hosts: hosts(FLEET) });
+        self.world
+            .input(Input::UndrainRequested { reply: ReplyTo::new(REPLY), hosts: hosts(FLEET) });
         for flow in self.world.engine.alive().collect::<Vec<_>>() {
-            self.world.input(Input::ResumeRequested { reply: REPLY, flow });
+            self.world.input(Input::ResumeRequested { reply: ReplyTo::new(REPLY), flow });
         }
         self.go_on(&everyone);
         self.check_stalls(&[]);
         // Operators end what nobody else can end: first the holds of hosts that are down.
         self.all_goes_well = true;
-        self.world.input(Input::ReleaseRequested { reply: REPLY, hosts: hosts(FLEET) });
+        self.world
+            .input(Input::ReleaseRequested { reply: ReplyTo::new(REPLY), hosts: hosts(FLEET) });
         self.go_on(&everyone);
         self.check_stalls(&["comes after", "canary"]);
         for _slot in 1..=3 {
-            self.help(|flow, by| Input::PromoteRequested { reply: REPLY, flow, job: None, by });
+            self.help(|flow, by| Input::PromoteRequested {
+                reply: ReplyTo::new(REPLY),
+                flow,
+                job: None,
+                by,
+            });
             self.go_on(&everyone);
         }
         self.check_stalls(&["comes after"]);
-        self.help(|flow, by| Input::CancelRequested { reply: REPLY, flow, by, abandon: false });
+        self.help(|flow, by| Input::CancelRequested {
+            reply: ReplyTo::new(REPLY),
+            flow,
+            by,
+            abandon: false,
+        });
         self.go_on(&everyone);
         let alive: Vec<_> =
             self.world.engine.alive().filter_map(|id| self.world.engine.flow_status(id)).collect();

@@ -18,14 +18,14 @@ mod heal;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use orchestra_flow::{Answer, Input, ReplyId};
+use orchestra_flow::{Answer, Input, ReplyId, ReplyTo, answer};
 use orchestra_model::{
     Deployments, FlowId, HostName, HostSet, Millis, Quantity,
     delivery::{AttemptKey, Outcome},
     flow::{FlowSpec, JobSpec, OnDoomed, Scope, SequenceOnFailure, Stragglers},
 };
 
-use world::{World, chance::Chance, flow, hosts, job, named_deployment};
+use world::{World, chance::Chance, flow, hosts, job, named_deployment, submitted};
 
 const REPLY: ReplyId = ReplyId(0);
 
@@ -142,7 +142,7 @@ impl Run {
         let ended = |id: &&FlowId| self.world.disk.flow(**id).is_some_and(|f| f.state.is_final());
         let ended: Vec<FlowId> = self.submitted.iter().filter(ended).copied().collect();
         submission.retry_of = self.chance.pick(&ended).copied().filter(|_| self.chance.one_in(4));
-        self.world.input(Input::FlowSubmitted(Box::new(submission)));
+        self.world.input(submitted(submission));
         let submitted = self.world.engine.alive().last();
         if submitted != next {
             self.submitted.extend(submitted);
@@ -192,7 +192,12 @@ impl Run {
     fn cancel(&mut self) {
         if let Some(flow) = self.any_alive() {
             let (by, abandon) = (world::audience(), self.chance.one_in(3));
-            self.world.input(Input::CancelRequested { reply: REPLY, flow, by, abandon });
+            self.world.input(Input::CancelRequested {
+                reply: ReplyTo::new(REPLY),
+                flow,
+                by,
+                abandon,
+            });
         }
     }
 
@@ -206,20 +211,25 @@ impl Run {
         let (reply, by, one) = (REPLY, world::audience(), hosts(name));
         let flow = self.any_alive();
         let input = match (self.chance.below(7), flow) {
-            (0, _) => {
-                Input::DrainRequested { reply, hosts: one, by, reason: Arc::from("a new disk") }
-            }
-            (1, _) => Input::UndrainRequested { reply, hosts: one },
-            (2, _) => Input::ReleaseRequested { reply, hosts: one },
+            (0, _) => Input::DrainRequested {
+                reply: ReplyTo::new(reply),
+                hosts: one,
+                by,
+                reason: Arc::from("a new disk"),
+            },
+            (1, _) => Input::UndrainRequested { reply: ReplyTo::new(reply), hosts: one },
+            (2, _) => Input::ReleaseRequested { reply: ReplyTo::new(reply), hosts: one },
             (_, None) => return,
-            (3, Some(flow)) => Input::PauseRequested { reply, flow, by },
-            (4, Some(flow)) => Input::ResumeRequested { reply, flow },
-            (5, Some(flow)) => Input::PromoteRequested { reply, flow, job: None, by },
+            (3, Some(flow)) => Input::PauseRequested { reply: ReplyTo::new(reply), flow, by },
+            (4, Some(flow)) => Input::ResumeRequested { reply: ReplyTo::new(reply), flow },
+            (5, Some(flow)) => {
+                Input::PromoteRequested { reply: ReplyTo::new(reply), flow, job: None, by }
+            }
             (_, Some(_)) if !self.retries => return,
             (_, Some(flow)) => {
                 self.world.disk.may_retry = true;
                 let hosts = self.chance.maybe(|_| one);
-                Input::RetryRequested { reply, flow, job: None, hosts }
+                Input::RetryRequested { reply: ReplyTo::new(reply), flow, job: None, hosts }
             }
         };
         self.world.input(input);
@@ -264,9 +274,12 @@ impl Run {
     fn load(&mut self, deployments: Arc<Deployments>) {
         self.world.perform();
         let loaded = Arc::clone(&deployments);
-        self.world.input(Input::DeploymentsLoaded { reply: REPLY, deployments: loaded });
+        self.world
+            .input(Input::DeploymentsLoaded { reply: ReplyTo::new(REPLY), deployments: loaded });
         self.world.perform();
-        if let Some(Answer::DeploymentsLoaded { .. }) = self.world.answers.last() {
+        if let Some(Answer::DeploymentsLoaded(answer::DeploymentsLoaded { .. })) =
+            self.world.answers.last()
+        {
             self.world.disk.deployments = deployments;
         }
     }
@@ -282,7 +295,11 @@ impl Run {
 
     fn reload_to(&mut self, fleet: &HostSet) {
         let hosts = fleet.clone();
-        self.world.input(Input::RosterLoaded { reply: REPLY, hosts, most_removed: u32::MAX });
+        self.world.input(Input::RosterLoaded {
+            reply: ReplyTo::new(REPLY),
+            hosts,
+            most_removed: u32::MAX,
+        });
     }
 
     fn pass(&mut self) {

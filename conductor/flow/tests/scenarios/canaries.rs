@@ -1,6 +1,6 @@
 //! Canary: the first tasks alone; once all of them are ok, the others after `bake`, or a promotion.
 
-use orchestra_flow::{Answer, Rejection};
+use orchestra_flow::{Answer, Rejection, answer};
 use orchestra_model::{FlowId, FlowState, JobId, Quantity, WaitReason};
 
 use crate::world::*;
@@ -19,7 +19,10 @@ fn the_others_wait_for_all_of_it_and_then_for_a_promotion() {
     assert_eq!(world.state(id), FlowState::Running, "it waits for a promotion");
     world.restart_and_return();
     assert_eq!(world.states(id, 1, 1), "ok ok waiting waiting");
-    assert_eq!(world.promote(id), Answer::Changed { flow: id, state: FlowState::Running });
+    assert_eq!(
+        world.promote(id),
+        Answer::Changed(answer::Changed { flow: id, state: FlowState::Running })
+    );
     assert_eq!(world.states(id, 1, 1), "ok ok running running");
     let record = world.disk.job(JobId { flow: id, slot: 1, job: 1 });
     assert_eq!(record.promoted_by, Some(audience()));

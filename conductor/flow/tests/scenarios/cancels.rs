@@ -1,13 +1,13 @@
 //! Cancel is durable, then sent until answered; a true end that came before the kill wins.
 
-use orchestra_flow::{Answer, Command, Rejection};
+use orchestra_flow::{Answer, Command, Rejection, ReplyId, ReplyTo, answer};
 use orchestra_model::{FlowId, FlowState, JobId, JobState, delivery::Outcome};
 
 use crate::world::*;
 
 fn state_of(answer: Answer) -> FlowState {
     match answer {
-        Answer::Cancelled { state, .. } => state,
+        Answer::Cancelled(answer::Cancelled { state, .. }) => state,
         answer => panic!("{answer:?}"),
     }
 }
@@ -74,7 +74,7 @@ fn a_cancel_that_comes_before_the_order_stops_it() {
     let mut world = World::new("h1");
     world.immediate = false;
     let submission = world.submission(flow([vec![job("h1")]]));
-    world.input(orchestra_flow::Input::FlowSubmitted(Box::new(submission)));
+    world.input(submitted(submission));
     // The order is written, and lost with the connection.
     world.perform();
     assert!(matches!(commands(&mut world, "h1")[..], [Command::Order(_)]));
@@ -108,7 +108,7 @@ fn a_refusal_of_a_cancelled_attempt_is_its_cancellation() {
     let mut world = World::new("h1");
     world.immediate = false;
     let submission = world.submission(flow([vec![job("h1").score("nonsense")]]));
-    world.input(orchestra_flow::Input::FlowSubmitted(Box::new(submission)));
+    world.input(submitted(submission));
     world.perform();
     world.immediate = true;
     world.cancel(FlowId(1));
@@ -145,7 +145,7 @@ fn a_cancel_survives_a_restart_at_any_point_of_its_batch() {
         world.engine.handle(
             world.now,
             orchestra_flow::Input::CancelRequested {
-                reply: orchestra_flow::ReplyId(9),
+                reply: ReplyTo::new(ReplyId(9)),
                 flow: id,
                 by: audience(),
                 abandon: false,

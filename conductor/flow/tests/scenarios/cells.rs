@@ -1,6 +1,6 @@
 //! The ledger: limits by application and environment, over all flows.
 
-use orchestra_flow::{Answer, Input, Rejection, ReplyId};
+use orchestra_flow::{Answer, Input, Rejection, ReplyId, ReplyTo, answer};
 use orchestra_model::{FlowState, Quantity, WaitReason, delivery::Outcome};
 
 use crate::world::*;
@@ -83,9 +83,13 @@ fn a_failure_keeps_its_hold_and_the_flow_says_that_it_is_stalled() {
     assert_eq!(world.states(id, 1, 1), "failed waiting waiting");
     // A further attempt reuses the hold.
     world.disk.may_retry = true;
-    let retried =
-        world.ask(Input::RetryRequested { reply: ReplyId(0), flow: id, job: None, hosts: None });
-    assert_eq!(retried, Answer::Retried { flow: id, tasks: 1 });
+    let retried = world.ask(Input::RetryRequested {
+        reply: ReplyTo::new(ReplyId(0)),
+        flow: id,
+        job: None,
+        hosts: None,
+    });
+    assert_eq!(retried, Answer::Retried(answer::Retried { flow: id, tasks: 1 }));
     assert_eq!(world.states(id, 1, 1), "running waiting waiting");
     world.ok("fe1", id);
     assert_eq!(world.states(id, 1, 1), "ok running waiting");
@@ -103,9 +107,9 @@ fn an_operator_ends_the_hold_of_a_host_that_is_down() {
     assert_eq!(world.disk.flow(failing).unwrap().state, FlowState::Failed);
     let id = world.submit(flow([vec![job("fe[2-3]")]]));
     assert_eq!(world.status(id).unwrap().summary.state, FlowState::Stalled);
-    let released =
-        world.ask(Input::ReleaseRequested { reply: ReplyId(0), hosts: hosts("fe[1-6]") });
-    assert_eq!(released, Answer::Released { hosts: hosts("fe1") });
+    let released = world
+        .ask(Input::ReleaseRequested { reply: ReplyTo::new(ReplyId(0)), hosts: hosts("fe[1-6]") });
+    assert_eq!(released, Answer::Released(answer::Released { hosts: hosts("fe1") }));
     assert_eq!(world.states(id, 1, 1), "running waiting");
     assert_eq!(world.status(id).unwrap().summary.state, FlowState::Running);
 }

@@ -16,7 +16,7 @@ fn ordered() -> World {
     let mut world = World::new("h1");
     world.immediate = false;
     let submission = world.submission(flow([vec![job("h1")]]));
-    world.input(Input::FlowSubmitted(Box::new(submission)));
+    world.input(submitted(submission));
     world.perform();
     world
 }
@@ -249,7 +249,7 @@ fn a_crash_between_record_and_order_sends_the_order_once() {
     let mut world = World::new("h1");
     world.immediate = false;
     let submission = world.submission(flow([vec![job("h1")]]));
-    world.input(Input::FlowSubmitted(Box::new(submission)));
+    world.input(submitted(submission));
     let asked = world.asked_to_write().len();
     world.immediate = true;
     world.crash_keeping(asked);

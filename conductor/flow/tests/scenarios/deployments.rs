@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use orchestra_flow::{Answer, Rejection};
+use orchestra_flow::{Answer, Rejection, answer};
 use orchestra_model::{Deployments, FlowState, Quantity, WaitReason};
 
 use crate::world::*;
@@ -165,7 +165,9 @@ fn a_reload_that_would_hang_a_living_flow_changes_nothing() {
     world.ok("h2", id);
     world.ok("h3", id);
     // Once that flow has ended, nobody minds.
-    let Answer::DeploymentsLoaded { deployments: 1, cells: 2 } = world.deploy(both) else {
+    let Answer::DeploymentsLoaded(answer::DeploymentsLoaded { deployments: 1, cells: 2 }) =
+        world.deploy(both)
+    else {
         panic!("{:?}", world.answers.last());
     };
 }

@@ -1,6 +1,6 @@
 //! Drains: what runs on a drained player finishes, nothing new starts there, what waits says so.
 
-use orchestra_flow::{Answer, Rejection};
+use orchestra_flow::{Answer, Rejection, answer};
 use orchestra_model::{FlowState, Quantity, WaitReason};
 
 use crate::world::*;
@@ -9,14 +9,20 @@ use crate::world::*;
 fn what_runs_finishes_and_nothing_new_starts() {
     let mut world = World::new("h[1-2]");
     let id = world.submit(flow([vec![job("h[1-2]")], vec![job("h[1-2]").named("then")]]));
-    assert_eq!(world.drain_players("h1"), Answer::Drained { hosts: hosts("h1"), in_flight: 1 });
+    assert_eq!(
+        world.drain_players("h1"),
+        Answer::Drained(answer::Drained { hosts: hosts("h1"), in_flight: 1 })
+    );
     world.ok("h1", id);
     world.ok("h2", id);
     assert_eq!(world.states(id, 2, 1), "waiting running");
     assert_eq!(world.tasks(id, 2, 1)[0].reason, Some(WaitReason::PlayerDrained));
     world.ok("h2", id);
     assert_eq!(world.state(id), FlowState::Running, "undrain helps: it is not stalled");
-    assert_eq!(world.undrain_players("h1"), Answer::Drained { hosts: hosts("h1"), in_flight: 0 });
+    assert_eq!(
+        world.undrain_players("h1"),
+        Answer::Drained(answer::Drained { hosts: hosts("h1"), in_flight: 0 })
+    );
     assert_eq!(world.states(id, 2, 1), "running ok");
 }
 
@@ -39,12 +45,15 @@ fn it_is_remembered_with_its_reason() {
 fn only_news_is_told_and_unknown_hosts_are_refused() {
     let mut world = World::new("h[1-3]");
     world.drain_players("h1");
-    assert_eq!(world.drain_players("h[1-2]"), Answer::Drained { hosts: hosts("h2"), in_flight: 0 });
+    assert_eq!(
+        world.drain_players("h[1-2]"),
+        Answer::Drained(answer::Drained { hosts: hosts("h2"), in_flight: 0 })
+    );
     let unknown = rejection(world.drain_players("h3,x1"));
     assert_eq!(unknown, Rejection::UnknownPlayers(hosts("x1")));
     assert_eq!(
         world.undrain_players("h[1-3]"),
-        Answer::Drained { hosts: hosts("h[1-2]"), in_flight: 0 }
+        Answer::Drained(answer::Drained { hosts: hosts("h[1-2]"), in_flight: 0 })
     );
 }
 

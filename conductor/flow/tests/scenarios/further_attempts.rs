@@ -1,7 +1,7 @@
 //! `retry_delay`, and retries that operators ask for: further attempts in a living flow, and a new flow
 //! for what an ended one left.
 
-use orchestra_flow::{Answer, Rejection};
+use orchestra_flow::{Answer, Rejection, ReplyId, ReplyTo, answer};
 use orchestra_model::{
     FlowId, FlowState, JobId, JobState, Quantity, WaitReason, delivery::Outcome,
 };
@@ -73,7 +73,7 @@ fn an_operator_gives_living_tasks_further_attempts() {
     let id = world.submit(flow([vec![job("h[1-4]").success(2)]]));
     world.fail("h1", id);
     world.end("h2", id, &Outcome::Lost(String::new()));
-    assert_eq!(world.retry(id), Answer::Retried { flow: id, tasks: 2 });
+    assert_eq!(world.retry(id), Answer::Retried(answer::Retried { flow: id, tasks: 2 }));
     assert_eq!(world.states(id, 1, 1), "running running running running");
     assert_eq!(world.tasks(id, 1, 1)[0].attempt, 2);
     for name in ["h1", "h2", "h3", "h4"] {
@@ -95,7 +95,10 @@ fn only_those_named_and_with_all_the_retries_of_their_job() {
         world.fail("h2", id);
     }
     let named = Some(first_job(id));
-    assert_eq!(world.retry_on(id, named, "h[2-4]"), Answer::Retried { flow: id, tasks: 1 });
+    assert_eq!(
+        world.retry_on(id, named, "h[2-4]"),
+        Answer::Retried(answer::Retried { flow: id, tasks: 1 })
+    );
     assert_eq!(world.states(id, 1, 1), "failed running running");
     world.fail("h2", id);
     assert_eq!(world.states(id, 1, 1), "failed running running", "it has its extra attempt again");
@@ -122,7 +125,7 @@ fn what_is_retried_survives_a_crash_at_any_point() {
         |world| {
             world.disk.may_retry = true;
             world.input(orchestra_flow::Input::RetryRequested {
-                reply: orchestra_flow::ReplyId(0),
+                reply: ReplyTo::new(ReplyId(0)),
                 flow: FlowId(1),
                 job: None,
                 hosts: None,
@@ -173,7 +176,7 @@ fn on_doomed_cancel_kills_what_runs_and_a_retry_brings_it_back() {
     world.end("h2", id, &Outcome::Cancelled);
     assert_eq!(world.states(id, 1, 1), "failed cancelled running");
     assert_eq!(world.down(), "h[1-2]");
-    assert_eq!(world.retry(id), Answer::Retried { flow: id, tasks: 2 });
+    assert_eq!(world.retry(id), Answer::Retried(answer::Retried { flow: id, tasks: 2 }));
     assert_eq!(world.states(id, 1, 1), "running running running");
     assert_eq!(world.state(id), FlowState::Running);
     // A true end that came before the kill wins.
@@ -263,7 +266,7 @@ fn no_crash_while_a_new_flow_takes_over_forgets_who_is_down() {
         |world| {
             let mut submission = world.submission(flow([vec![job("h[1-2]").parallel(1)]]));
             submission.retry_of = Some(FlowId(1));
-            world.input(orchestra_flow::Input::FlowSubmitted(Box::new(submission)));
+            world.input(submitted(submission));
             world.work();
         },
         |world, kept| {

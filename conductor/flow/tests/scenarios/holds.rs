@@ -1,6 +1,6 @@
 //! What keeps a host's cells, and what gives them back: promise 18.
 
-use orchestra_flow::Answer;
+use orchestra_flow::{Answer, ReplyId, ReplyTo, answer};
 use orchestra_model::{
     FlowId, FlowState, JobId, Quantity, TaskState,
     delivery::{OrderNumber, Outcome},
@@ -85,7 +85,7 @@ fn what_never_started_gives_back() {
     let mut world = one_of_three();
     world.immediate = false;
     let submission = world.submission(flow([vec![job("fe1")]]));
-    world.input(orchestra_flow::Input::FlowSubmitted(Box::new(submission)));
+    world.input(submitted(submission));
     world.perform();
     world.detach("fe1");
     world.immediate = true;
@@ -249,7 +249,7 @@ fn a_player_that_is_removed_keeps_its_hold() {
     check_held(&mut world);
     // And a host that the players file does not name may be released.
     world.load("fe[2-3]");
-    assert_eq!(world.release("fe1"), Answer::Released { hosts: hosts("fe1") });
+    assert_eq!(world.release("fe1"), Answer::Released(answer::Released { hosts: hosts("fe1") }));
     check_free(&mut world);
 }
 
@@ -288,11 +288,11 @@ fn what_is_abandoned_is_only_what_is_away() {
 fn only_who_is_down_is_released() {
     let mut world = one_of_three();
     let id = world.submit(flow([vec![job("fe[1-2]")]]));
-    assert_eq!(world.release("fe[1-3]"), Answer::Released { hosts: hosts("") });
+    assert_eq!(world.release("fe[1-3]"), Answer::Released(answer::Released { hosts: hosts("") }));
     assert_eq!(world.holders(), "fe1", "what runs there holds on");
     let again = world.submit(flow([vec![job("fe1")]]));
     world.fail("fe1", id);
-    assert_eq!(world.release("fe1"), Answer::Released { hosts: hosts("fe1") });
+    assert_eq!(world.release("fe1"), Answer::Released(answer::Released { hosts: hosts("fe1") }));
     assert_eq!(world.holders(), "fe1", "something else runs there");
     world.ok("fe1", again);
     check_free(&mut world);
@@ -385,7 +385,7 @@ fn no_crash_while_somebody_releases_does_half_of_it() {
         },
         |world| {
             world.input(orchestra_flow::Input::ReleaseRequested {
-                reply: orchestra_flow::ReplyId(0),
+                reply: ReplyTo::new(ReplyId(0)),
                 hosts: hosts("fe1"),
             });
             world.work();

@@ -112,7 +112,7 @@ fn no_crash_between_decision_and_order_makes_two_of_one() {
         two_clusters,
         |world| {
             let submission = world.submission(flow([vec![job("fe[1-3]")]]));
-            world.input(orchestra_flow::Input::FlowSubmitted(Box::new(submission)));
+            world.input(submitted(submission));
             world.work();
         },
         |world, kept| {

@@ -71,7 +71,7 @@ fn it_stays_though_the_order_never_came() {
     let mut world = World::new("h[1-2]");
     world.immediate = false;
     let submission = world.submission(flow([vec![job("h[1-2]").one_of()]]));
-    world.input(orchestra_flow::Input::FlowSubmitted(Box::new(submission)));
+    world.input(submitted(submission));
     world.perform();
     world.detach("h1");
     world.immediate = true;
@@ -258,7 +258,7 @@ fn the_choice_is_on_disk_before_the_order_leaves() {
     let mut world = World::new("h[1-2]");
     world.immediate = false;
     let submission = world.submission(flow([vec![job("h[1-2]").one_of()]]));
-    world.input(orchestra_flow::Input::FlowSubmitted(Box::new(submission)));
+    world.input(submitted(submission));
     let asked = world.asked_to_write().len();
     world.immediate = true;
     world.crash_keeping(asked);

@@ -1,6 +1,6 @@
 //! Pause and resume: nothing new starts; what runs goes on, and so do timers.
 
-use orchestra_flow::{Answer, Rejection};
+use orchestra_flow::{Answer, Rejection, answer};
 use orchestra_model::{FlowId, FlowState, Quantity, WaitReason};
 
 use crate::world::*;
@@ -9,13 +9,19 @@ use crate::world::*;
 fn nothing_new_starts_and_what_runs_goes_on() {
     let mut world = World::new("h[1-3]");
     let id = world.submit(flow([vec![job("h[1-3]").parallel(1)]]));
-    assert_eq!(world.pause(id), Answer::Changed { flow: id, state: FlowState::Paused });
+    assert_eq!(
+        world.pause(id),
+        Answer::Changed(answer::Changed { flow: id, state: FlowState::Paused })
+    );
     world.ok("h1", id);
     assert_eq!(world.states(id, 1, 1), "ok waiting waiting");
     assert_eq!(world.tasks(id, 1, 1)[1].reason, Some(WaitReason::Paused));
     let status = world.status(id).unwrap();
     assert_eq!(status.paused_by, Some(audience()));
-    assert_eq!(world.resume(id), Answer::Changed { flow: id, state: FlowState::Running });
+    assert_eq!(
+        world.resume(id),
+        Answer::Changed(answer::Changed { flow: id, state: FlowState::Running })
+    );
     assert_eq!(world.states(id, 1, 1), "ok running waiting");
 }
 
@@ -25,7 +31,10 @@ fn it_is_remembered_and_saying_it_again_changes_nothing() {
     let id = world.submit(flow([vec![job("h[1-2]").parallel(1)], vec![job("h1").named("then")]]));
     world.pause(id);
     let written = world.disk.written;
-    assert_eq!(world.pause(id), Answer::Changed { flow: id, state: FlowState::Paused });
+    assert_eq!(
+        world.pause(id),
+        Answer::Changed(answer::Changed { flow: id, state: FlowState::Paused })
+    );
     assert_eq!(world.disk.written, written);
     world.restart_and_return();
     assert_eq!(world.state(id), FlowState::Paused);

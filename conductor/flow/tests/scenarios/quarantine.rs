@@ -1,6 +1,8 @@
 //! What one player claims without proof concerns that player alone.
 
-use orchestra_flow::{Answer, CloseReason, Command, Effect, Input, Rejection, ReplyId, SessionId};
+use orchestra_flow::{
+    Answer, CloseReason, Command, Effect, Input, Rejection, ReplyId, ReplyTo, SessionId, answer,
+};
 use orchestra_model::{
     FlowId, FlowState, JobId, TaskState, WaitReason,
     delivery::{
@@ -40,7 +42,7 @@ fn quarantined(world: &World) -> Vec<String> {
 
 fn release(world: &mut World, name: &str) -> Answer {
     let hosts = hosts(name);
-    world.input(Input::UnquarantineRequested { reply: ReplyId(0), hosts });
+    world.input(Input::UnquarantineRequested { reply: ReplyTo::new(ReplyId(0)), hosts });
     world.work();
     world.answers.last().unwrap().clone()
 }
@@ -102,7 +104,7 @@ fn a_lie_tells_nothing_after_a_recovery_either() {
         let mut world = World::new("h[1-2]");
         world.disk.term.0 += 10;
         let term = world.disk.term;
-        world.input(Input::StoreRecovered { reply: ReplyId(0), term });
+        world.input(Input::StoreRecovered { reply: ReplyTo::new(ReplyId(0)), term });
         world.attach("h1");
         attach_lying(&mut world, "h2", lie);
         assert_eq!(world.engine.stale(), None, "{what}");
@@ -229,7 +231,10 @@ fn a_release_makes_what_is_in_flight_lost_and_goes_on_above_the_claims() {
     };
     attach_lying(&mut world, "h2", lie);
     let answer = release(&mut world, "h2");
-    assert_eq!(answer, Answer::Unquarantined { hosts: hosts("h2"), lost: 1 });
+    assert_eq!(
+        answer,
+        Answer::Unquarantined(answer::Unquarantined { hosts: hosts("h2"), lost: 1 })
+    );
     assert_eq!(world.states(id, 1, 1), "running lost");
     assert_eq!(world.closed, [CloseReason::Superseded, CloseReason::Unquarantined]);
     assert_eq!(world.disk.player("h2").last_order, OrderNumber(500));
@@ -254,7 +259,7 @@ fn a_release_is_all_or_nothing_and_uses_no_numbers_up() {
     let beyond = Answer::Rejected(Rejection::OutOfReach(hosts("h2")));
     assert_eq!(release(&mut world, "h[1-3]"), beyond);
     assert_eq!(quarantined(&world), ["h1", "h2"]);
-    let released = Answer::Unquarantined { hosts: hosts("h1"), lost: 0 };
+    let released = Answer::Unquarantined(answer::Unquarantined { hosts: hosts("h1"), lost: 0 });
     assert_eq!(
         release(&mut world, "h[1,3]"),
         released,

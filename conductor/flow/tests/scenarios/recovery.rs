@@ -62,7 +62,7 @@ fn a_submission_survives_a_crash_at_any_point_of_its_batch() {
         let spec = flow([vec![job("h1"), job("h2")], vec![job("h1").named("z")]]);
         let submission = world.submission(spec);
         let again = submission.clone();
-        world.engine.handle(world.now, orchestra_flow::Input::FlowSubmitted(Box::new(submission)));
+        world.engine.handle(world.now, submitted(submission));
         world.pending.extend(world.engine.effects().collect::<Vec<_>>());
         let asked = world.asked_to_write().len();
         world.immediate = true;
@@ -71,7 +71,7 @@ fn a_submission_survives_a_crash_at_any_point_of_its_batch() {
             world.attach(name);
         }
         let stored = world.engine.alive_count();
-        world.input(orchestra_flow::Input::FlowSubmitted(Box::new(again)));
+        world.input(submitted(again));
         world.work();
         assert_eq!(world.engine.alive_count(), 1, "whole or not at all, and then once");
         let id = world.engine.alive().next().unwrap();

@@ -1,6 +1,6 @@
 //! The players file changes: promise 5.
 
-use orchestra_flow::{Answer, CloseReason, Rejection};
+use orchestra_flow::{Answer, CloseReason, Rejection, ReplyId, ReplyTo, answer};
 use orchestra_model::{FlowState, JobState};
 
 use crate::world::*;
@@ -12,7 +12,10 @@ fn removal_cancels_what_waits_and_loses_what_was_sent() {
     // h1 runs, h2 is absent, h3 is beyond the window, h4 stays.
     let spec = job("h[1-4]").parallel(1).success(1).named("a");
     let id = world.submit(flow([vec![spec]]));
-    assert_eq!(world.load("h4"), Answer::Loaded { players: 1, added: 0, removed: 3 });
+    assert_eq!(
+        world.load("h4"),
+        Answer::Loaded(answer::Loaded { players: 1, added: 0, removed: 3 })
+    );
     assert_eq!(world.closed, [CloseReason::Removed, CloseReason::Removed]);
     assert_eq!(world.states(id, 1, 1), "lost cancelled cancelled running");
     let detail = world.tasks(id, 1, 1)[0].detail.clone();
@@ -134,7 +137,7 @@ fn a_reload_that_removes_too_many_changes_nothing() {
     assert_eq!(world.engine.roster().attached(), 10);
     assert_eq!(world.engine.roster().member(&host("new")), None);
     let answer = world.load_braked(&hosts("h[1-8],new"), 2);
-    assert_eq!(answer, Answer::Loaded { players: 9, added: 1, removed: 2 });
+    assert_eq!(answer, Answer::Loaded(answer::Loaded { players: 9, added: 1, removed: 2 }));
 }
 
 #[test]
@@ -189,7 +192,7 @@ fn a_removal_survives_a_restart_at_any_point_of_its_batch() {
         let mut world = World::new("h[1-3]");
         let id = world.submit(flow([vec![job("h[1-3]").parallel(1).success(1)]]));
         world.immediate = false;
-        let reply = orchestra_flow::ReplyId(0);
+        let reply = ReplyTo::new(ReplyId(0));
         let input =
             orchestra_flow::Input::RosterLoaded { reply, hosts: hosts("h3"), most_removed: 3 };
         world.engine.handle(world.now, input);

@@ -1,9 +1,9 @@
 //! A store restored from a backup: nothing is sent until an operator said to go on from it.
 
-use orchestra_flow::{Answer, CloseReason, Input, ReplyId};
+use orchestra_flow::{Answer, CloseReason, Input, ReplyId, ReplyTo, answer};
 use orchestra_model::{FlowId, FlowState, JobId, WaitReason, delivery::Term};
 
-use crate::world::{disk, *};
+use crate::world::{disk, submitted, *};
 
 /// A fleet whose conductor goes on from a backup that was made before the second flow.
 fn restored() -> World {
@@ -24,7 +24,7 @@ fn submitted_to_nobody(players: &str) -> World {
     let mut world = World::new(players);
     world.immediate = false;
     let submission = world.submission(flow([vec![job("h1")]]));
-    world.input(Input::FlowSubmitted(Box::new(submission)));
+    world.input(submitted(submission));
     world.perform();
     world.detach("h1");
     world.immediate = true;
@@ -34,7 +34,7 @@ fn submitted_to_nobody(players: &str) -> World {
 fn recover(world: &mut World) -> Answer {
     world.disk.term.0 += 10;
     let term = world.disk.term;
-    world.input(Input::StoreRecovered { reply: ReplyId(0), term });
+    world.input(Input::StoreRecovered { reply: ReplyTo::new(ReplyId(0)), term });
     world.answers.last().unwrap().clone()
 }
 
@@ -93,7 +93,7 @@ fn recovery_goes_on_with_higher_term_and_numbers() {
     world.attach("h2");
     let answer = recover(&mut world);
     let next_flow = FlowId(1_000_002);
-    assert_eq!(answer, Answer::Recovered { next_flow });
+    assert_eq!(answer, Answer::Recovered(answer::Recovered { next_flow }));
     assert_eq!(world.closed, [CloseReason::Recovered; 2]);
     assert_eq!(world.engine.stale(), None);
     assert_eq!(world.disk.next_flow(), Some(next_flow));

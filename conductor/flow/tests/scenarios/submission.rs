@@ -1,6 +1,6 @@
 //! Submissions: whole or not at all, and the same again is the same flow.
 
-use orchestra_flow::{Answer, Input, Rejection};
+use orchestra_flow::{Answer, Input, Rejection, answer};
 use orchestra_model::{FlowId, FlowState, JobName, flow::InvalidFlow};
 
 use crate::world::*;
@@ -11,9 +11,9 @@ fn sent_twice_it_is_one_flow() {
     let submission = world.submission(flow([vec![job("h1")]]));
     let mut repeated = Vec::new();
     for round in 0..4 {
-        world.input(Input::FlowSubmitted(Box::new(submission.clone())));
+        world.input(submitted(submission.clone()));
         match world.answers.last() {
-            Some(Answer::Submitted { flow, repeated: again }) => {
+            Some(Answer::Submitted(answer::Submitted { flow, repeated: again })) => {
                 assert_eq!(*flow, FlowId(1));
                 repeated.push(*again);
             }
@@ -33,9 +33,9 @@ fn sent_twice_it_is_one_flow() {
 fn another_audiences_request_id_is_another_request() {
     let mut world = World::new("h1");
     let mut submission = world.submission(flow([vec![job("h1")]]));
-    world.input(Input::FlowSubmitted(Box::new(submission.clone())));
+    world.input(submitted(submission.clone()));
     submission.audience = orchestra_model::AudienceName::new("bob").unwrap();
-    world.input(Input::FlowSubmitted(Box::new(submission)));
+    world.input(submitted(submission));
     assert_eq!(world.engine.alive_count(), 2);
 }
 
@@ -61,7 +61,7 @@ fn rejections_change_nothing() {
     let mut nowhere = world.submission(flow([vec![job("h1")], vec![job("h2").named("b")]]));
     nowhere.targets[1].clear();
     let name = JobName::new("b").unwrap();
-    world.input(Input::FlowSubmitted(Box::new(nowhere)));
+    world.input(submitted(nowhere));
     assert_eq!(rejection(world.answers.pop().unwrap()), Rejection::NoHosts(name));
     assert_eq!(world.disk.written, written);
     assert_eq!(world.engine.alive_count(), 0);
@@ -79,7 +79,7 @@ fn a_one_of_job_counts_as_one_task() {
 fn an_expired_flow_leaves_store_and_memory() {
     let mut world = World::new("h1");
     let submission = world.submission(flow([vec![job("h1")]]));
-    world.input(Input::FlowSubmitted(Box::new(submission.clone())));
+    world.input(submitted(submission.clone()));
     world.work();
     let id = FlowId(1);
     world.input(Input::FlowExpired { flow: id });
@@ -99,6 +99,6 @@ fn an_expired_flow_leaves_store_and_memory() {
     }
     let job = orchestra_model::JobId { flow: id, slot: 1, job: 1 };
     assert!(world.disk.end(job, "h1", 1).is_none());
-    world.input(Input::FlowSubmitted(Box::new(submission)));
+    world.input(submitted(submission));
     assert_eq!(world.engine.alive().next(), Some(FlowId(2)));
 }

@@ -99,7 +99,7 @@ fn many_tasks_are_looked_at_in_turns() {
     }
     let jobs = ["a", "b", "c"].map(|name| job("h[1-900]").named(name));
     let submission = world.submission(flow([jobs.to_vec()]));
-    world.input(orchestra_flow::Input::FlowSubmitted(Box::new(submission)));
+    world.input(submitted(submission));
     assert!(world.engine.has_work(), "three times 900 tasks are more than one turn");
     world.work();
     world.perform();

@@ -6,7 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use orchestra_flow::{Answer, Command, Effect, Engine, Input, ReplyId, SessionId, Submission};
+use orchestra_flow::{
+    Answer, Command, Effect, Engine, Input, ReplyId, ReplyTo, SessionId, Submission, answer,
+};
 use orchestra_model::{
     Deployments, FlowId, HostName, JobId, JobState, Millis, Params, Timestamp,
     delivery::{
@@ -19,7 +21,7 @@ use orchestra_model::{
     thresholds::Excess,
 };
 
-use super::{SETTINGS, audience, disk::Disk, flow, hosts, player::FakePlayer};
+use super::{SETTINGS, audience, disk::Disk, flow, hosts, player::FakePlayer, submitted};
 
 /// The engine with players that take everything.
 pub struct Bare {
@@ -69,8 +71,9 @@ impl Bare {
             requests: 0,
         };
         bare.engine.resume(bare.now);
-        let (reply, hosts) = (ReplyId(0), hosts(fleet));
+        let (reply, hosts) = (ReplyTo::new(ReplyId(0)), hosts(fleet));
         bare.input(Input::RosterLoaded { reply, hosts, most_removed: u32::MAX });
+        let reply = ReplyTo::new(ReplyId(0));
         bare.input(Input::DeploymentsLoaded { reply, deployments });
         bare
     }
@@ -126,7 +129,6 @@ impl Bare {
         self.requests += 1;
         let sets = |slot: &SlotSpec| slot.jobs.iter().map(|job| hosts(&job.targets)).collect();
         let submission = Submission {
-            reply: ReplyId(0),
             request: RequestId(self.requests.to_be_bytes()),
             audience: audience(),
             targets: spec.slots.iter().map(sets).collect(),
@@ -137,9 +139,9 @@ impl Bare {
             excess: Excess::Refused,
             spec,
         };
-        self.input(Input::FlowSubmitted(Box::new(submission)));
+        self.input(submitted(submission));
         match self.answer.take() {
-            Some(Answer::Submitted { flow, .. }) => flow,
+            Some(Answer::Submitted(answer::Submitted { flow, .. })) => flow,
             answer => panic!("not submitted: {answer:?}"),
         }
     }

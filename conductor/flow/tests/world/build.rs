@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use orchestra_flow::{Input, ReplyId, ReplyTo, Submission};
 use orchestra_model::{
     AudienceName, Deployment, Deployments, HostName, HostSet, JobName, Millis, Quantity, ScoreName,
     deployment::Constraint,
@@ -15,6 +16,12 @@ pub fn host(name: &str) -> HostName {
 
 pub fn hosts(expression: &str) -> HostSet {
     HostSet::parse_plain(expression).unwrap()
+}
+
+/// That this flow was submitted by somebody who does not wait for the answer.
+pub fn submitted(submission: Submission) -> Input {
+    let reply = ReplyTo::new(ReplyId(0));
+    Input::FlowSubmitted { reply, submission: Box::new(submission) }
 }
 
 pub fn audience() -> AudienceName {

@@ -22,8 +22,8 @@ pub use build::*;
 use std::collections::BTreeMap;
 
 use orchestra_flow::{
-    Answer, CloseReason, Command, Effect, Engine, Input, Rejection, ReplyId, SessionId, Settings,
-    Submission,
+    Answer, CloseReason, Command, Effect, Engine, Input, Rejection, ReplyId, ReplyTo, SessionId,
+    Settings, Submission, answer,
 };
 use orchestra_model::{
     FlowId, FlowState, HostName, HostSet, JobId, JobState, Millis, Params, TaskState, Timestamp,
@@ -154,21 +154,21 @@ impl World {
     }
 
     pub fn load_braked(&mut self, fleet: &HostSet, most_removed: u32) -> Answer {
-        let reply = ReplyId(0);
+        let reply = ReplyTo::new(ReplyId(0));
         self.input(Input::RosterLoaded { reply, hosts: fleet.clone(), most_removed });
         self.answers.last().unwrap().clone()
     }
 
     pub fn submit(&mut self, spec: FlowSpec) -> FlowId {
         match self.try_submit(spec) {
-            Answer::Submitted { flow, repeated: false } => flow,
+            Answer::Submitted(answer::Submitted { flow, repeated: false }) => flow,
             answer => panic!("not submitted: {answer:?}"),
         }
     }
 
     pub fn try_submit(&mut self, spec: FlowSpec) -> Answer {
         let submission = self.submission(spec);
-        self.input(Input::FlowSubmitted(Box::new(submission)));
+        self.input(submitted(submission));
         self.work();
         self.answers.last().unwrap().clone()
     }
@@ -178,7 +178,6 @@ impl World {
         self.next_request += 1;
         let sets = |slot: &SlotSpec| slot.jobs.iter().map(|job| hosts(&job.targets)).collect();
         Submission {
-            reply: ReplyId(0),
             request: RequestId([self.next_request; 16]),
             audience: audience(),
             targets: spec.slots.iter().map(sets).collect(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use orchestra_flow::{Answer, Input, Overlay, ReplyId};
+use orchestra_flow::{Answer, Input, Overlay, ReplyId, ReplyTo, answer};
 use orchestra_model::{
     Deployments, FlowId, JobId,
     flow::FlowSpec,
@@ -10,7 +10,7 @@ use orchestra_model::{
     thresholds::Excess,
 };
 
-use super::{World, audience, host, hosts};
+use super::{World, audience, host, hosts, submitted};
 
 const REPLY: ReplyId = ReplyId(0);
 
@@ -24,71 +24,82 @@ impl World {
 
     pub fn cancel(&mut self, flow: FlowId) -> Answer {
         let by = audience();
-        self.ask(Input::CancelRequested { reply: REPLY, flow, by, abandon: false })
+        self.ask(Input::CancelRequested { reply: ReplyTo::new(REPLY), flow, by, abandon: false })
     }
 
     /// Cancels a flow, and waits for nobody who is away.
     pub fn abandon(&mut self, flow: FlowId) -> Answer {
         let by = audience();
-        self.ask(Input::CancelRequested { reply: REPLY, flow, by, abandon: true })
+        self.ask(Input::CancelRequested { reply: ReplyTo::new(REPLY), flow, by, abandon: true })
     }
 
     /// Asks without looking at the answer, which waits for what is to be written.
     pub fn pause_quietly(&mut self, flow: FlowId) {
-        self.input(Input::PauseRequested { reply: REPLY, flow, by: audience() });
+        self.input(Input::PauseRequested { reply: ReplyTo::new(REPLY), flow, by: audience() });
         self.work();
     }
 
     /// The same.
     pub fn promote_quietly(&mut self, flow: FlowId) {
-        self.input(Input::PromoteRequested { reply: REPLY, flow, job: None, by: audience() });
+        self.input(Input::PromoteRequested {
+            reply: ReplyTo::new(REPLY),
+            flow,
+            job: None,
+            by: audience(),
+        });
         self.work();
     }
 
     pub fn pause(&mut self, flow: FlowId) -> Answer {
-        self.ask(Input::PauseRequested { reply: REPLY, flow, by: audience() })
+        self.ask(Input::PauseRequested { reply: ReplyTo::new(REPLY), flow, by: audience() })
     }
 
     pub fn resume(&mut self, flow: FlowId) -> Answer {
-        self.ask(Input::ResumeRequested { reply: REPLY, flow })
+        self.ask(Input::ResumeRequested { reply: ReplyTo::new(REPLY), flow })
     }
 
     pub fn promote(&mut self, flow: FlowId) -> Answer {
-        self.ask(Input::PromoteRequested { reply: REPLY, flow, job: None, by: audience() })
+        self.ask(Input::PromoteRequested {
+            reply: ReplyTo::new(REPLY),
+            flow,
+            job: None,
+            by: audience(),
+        })
     }
 
     /// Gives every task of a living flow that ended and is not ok a further attempt.
     pub fn retry(&mut self, flow: FlowId) -> Answer {
         self.disk.may_retry = true;
-        self.ask(Input::RetryRequested { reply: REPLY, flow, job: None, hosts: None })
+        self.ask(Input::RetryRequested { reply: ReplyTo::new(REPLY), flow, job: None, hosts: None })
     }
 
     /// The same for these hosts.
     pub fn retry_on(&mut self, flow: FlowId, job: Option<JobId>, expression: &str) -> Answer {
         self.disk.may_retry = true;
         let hosts = Some(hosts(expression));
-        self.ask(Input::RetryRequested { reply: REPLY, flow, job, hosts })
+        self.ask(Input::RetryRequested { reply: ReplyTo::new(REPLY), flow, job, hosts })
     }
 
     pub fn drain_players(&mut self, expression: &str) -> Answer {
         let (hosts, by, reason) = (hosts(expression), audience(), "a disk is changed".into());
-        self.ask(Input::DrainRequested { reply: REPLY, hosts, by, reason })
+        self.ask(Input::DrainRequested { reply: ReplyTo::new(REPLY), hosts, by, reason })
     }
 
     pub fn undrain_players(&mut self, expression: &str) -> Answer {
-        self.ask(Input::UndrainRequested { reply: REPLY, hosts: hosts(expression) })
+        self.ask(Input::UndrainRequested { reply: ReplyTo::new(REPLY), hosts: hosts(expression) })
     }
 
     /// Ends the holds of hosts that count as down.
     pub fn release(&mut self, expression: &str) -> Answer {
-        self.ask(Input::ReleaseRequested { reply: REPLY, hosts: hosts(expression) })
+        self.ask(Input::ReleaseRequested { reply: ReplyTo::new(REPLY), hosts: hosts(expression) })
     }
 
     /// Reads these deployments.
     pub fn deploy(&mut self, deployments: Arc<Deployments>) -> Answer {
         let loaded = Arc::clone(&deployments);
-        let answer = self.ask(Input::DeploymentsLoaded { reply: REPLY, deployments: loaded });
-        if let Answer::DeploymentsLoaded { .. } = answer {
+        let answer =
+            self.ask(Input::DeploymentsLoaded { reply: ReplyTo::new(REPLY), deployments: loaded });
+        if let Answer::DeploymentsLoaded(answer::DeploymentsLoaded { .. }) = answer {
             self.disk.deployments = deployments;
         }
         answer
@@ -99,8 +110,8 @@ impl World {
         let mut submission = self.submission(spec);
         submission.retry_of = Some(retry_of);
         submission.excess = Excess::Capped;
-        match self.ask(Input::FlowSubmitted(Box::new(submission))) {
-            Answer::Submitted { flow, repeated: false } => flow,
+        match self.ask(submitted(submission)) {
+            Answer::Submitted(answer::Submitted { flow, repeated: false }) => flow,
             answer => panic!("not submitted: {answer:?}"),
         }
     }

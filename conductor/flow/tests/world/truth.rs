@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use orchestra_flow::{Answer, Command, Effect};
+use orchestra_flow::{Answer, Command, Effect, answer};
 use orchestra_model::{
     Deployments, FlowId, HostName, HostSet,
     delivery::{AttemptKey, OrderNumber},
@@ -151,7 +151,7 @@ impl World {
                 let newest = self.truth.ordered.entry(host).or_default();
                 *newest = order.number.max(*newest);
             }
-            Effect::Answer { answer: Answer::Released { hosts }, .. } => {
+            Effect::Answer { answer: Answer::Released(answer::Released { hosts }), .. } => {
                 for host in hosts {
                     let newest = self.truth.ordered.get(host).copied().unwrap_or_default();
                     self.truth.released.insert(host.clone(), newest);

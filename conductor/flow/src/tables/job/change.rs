@@ -4,9 +4,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use orchestra_model::{
-    AudienceName, JobState, TaskState, Timestamp,
-    delivery::{OrderNumber, Outcome},
-    record::Impact,
+    AudienceName, JobState, Millis, TaskState, Timestamp, delivery::OrderNumber, record::Impact,
+    time::believed,
 };
 
 use super::{FollowUps, Job, Quorum};
@@ -28,14 +27,19 @@ impl Job {
         std::mem::take(&mut self.follow_ups)
     }
 
+    /// Has another turn, whatever may come of it.
+    pub(in crate::tables) fn ask_for_turn(&mut self) {
+        self.follow_ups.turn = true;
+    }
+
     fn task_mut(&mut self, index: u32) -> &mut Task {
         self.tasks.get_mut(index)
     }
 
     // ---- the life of a task ----
 
-    /// Moves a task to another state. The caller persists and publishes.
-    fn shift(&mut self, index: u32, to: TaskState) {
+    /// Moves a task to another state, and gives the one that it was in.
+    fn shift(&mut self, index: u32, to: TaskState) -> TaskState {
         let task = self.task_mut(index);
         let from = std::mem::replace(&mut task.state, to);
         debug_assert!(!from.is_final(), "{}: task {index} was {from} and becomes {to}", self.id);
@@ -46,10 +50,11 @@ impl Job {
                 _ => self.canary.failed += 1,
             }
         }
+        from
     }
 
     /// Sends a task: of a one-of job, to the player at `place` among the targets.
-    pub(crate) fn send(&mut self, index: u32, place: u32, sending: Sending) -> &Task {
+    pub(crate) fn send(&mut self, index: u32, place: u32, sending: Sending) {
         if self.is_one_of() {
             self.choice.chosen = Some(place);
         }
@@ -65,34 +70,44 @@ impl Job {
         task.started_at = Moment::NONE;
         task.detail = None;
         task.time_limit = sending.time_limit;
-        task
     }
 
-    /// The process of a task that was sent exists since `at`. Whether that is news.
-    pub(crate) fn note_start(&mut self, index: u32, at: Timestamp) -> bool {
+    /// The process of a task exists, its player says since `at`. `None` where the task is not one that
+    /// was sent and has not started; else whether the moment is news.
+    pub(crate) fn note_start(&mut self, index: u32, at: Timestamp, now: Timestamp) -> Option<bool> {
+        let task = self.tasks.get_mut(index);
+        if task.state != TaskState::Sent {
+            return None;
+        }
+        let at = believed(at, task.sent_at.get().unwrap_or(now), now).into();
+        let is_news = std::mem::replace(&mut task.started_at, at) != at;
         self.shift(index, TaskState::Running);
-        let started_at = &mut self.task_mut(index).started_at;
-        std::mem::replace(started_at, at.into()) != at.into()
+        Some(is_news)
     }
 
-    /// The newest attempt of a task has ended like this.
-    pub(crate) fn note_outcome(
+    /// The newest attempt of a task has ended like this, and its player says when it had started.
+    /// Where the task has a further attempt to come, that is used up; gives how long it pauses before.
+    pub(crate) fn end_attempt(
         &mut self,
         index: u32,
-        outcome: &Outcome,
+        ended_as: TaskState,
+        exit: Exit,
         started_at: Option<Timestamp>,
-    ) {
-        let task = self.task_mut(index);
-        task.exit = Exit::of(outcome);
+        now: Timestamp,
+    ) -> Option<Millis> {
+        let goes_on = matches!(ended_as, TaskState::Failed | TaskState::TimedOut) && self.is_open();
+        let task = self.tasks.get_mut(index);
+        task.exit = exit;
+        let sent_at = task.sent_at.get().unwrap_or(now);
+        let started_at = started_at.map(|at| believed(at, sent_at, now));
         task.started_at = started_at.or(task.started_at.get()).into();
-    }
-
-    /// A task uses up a further attempt, because the last one ended in this state.
-    pub(crate) fn use_retry(&mut self, index: u32, ended_as: TaskState, now: Timestamp) {
-        let task = self.task_mut(index);
+        if !goes_on || u32::from(task.retries) >= self.spec.retries {
+            return None;
+        }
         task.retries += 1;
         task.before = Some(ended_as);
         task.ended_at = now.into();
+        Some(self.spec.retry_delay)
     }
 
     /// Lets a task that was sent wait again, at once or after a delay. The caller persists and
@@ -113,10 +128,9 @@ impl Job {
         detail: Option<&str>,
         now: Timestamp,
     ) {
-        // The window has room for another one.
-        self.follow_ups.turn |= self.state_of(index).is_in_flight();
+        // Where it was in flight, the window has room for another one.
+        self.follow_ups.turn |= self.shift(index, state).is_in_flight();
         self.follow_ups.evaluation = true;
-        self.shift(index, state);
         self.park(index, Parked::No);
         self.touched.remove(&index);
         let task = self.task_mut(index);
