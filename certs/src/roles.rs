@@ -34,6 +34,7 @@ pub const TABLE: &[(&str, &[Role])] = &[
     ("/orchestra.v1.Audience/ReleasePlayers", AUDIENCE),
     ("/orchestra.v1.Audience/ResolveHosts", AUDIENCE),
     ("/orchestra.v1.Audience/ListGroups", AUDIENCE),
+    ("/orchestra.v1.Audience/ListAudit", AUDIENCE),
 ];
 
 /// Whether `role` may call the RPC at `path` (`/PACKAGE.SERVICE/METHOD`, compared exactly).

@@ -3,6 +3,7 @@
 //! What takes time (host sets, the store) is done on threads for that, and a list is a stream
 //! whose reader sets the pace: neither a large question nor a slow reader is in anybody's way.
 
+mod audit;
 mod explain;
 mod groups;
 mod ledger;
@@ -34,7 +35,7 @@ use self::{
     submission::read_request_id,
 };
 use crate::{
-    driver::{Handle, Request as Ask, Told, with_more},
+    driver::{Asked, Handle, Request as Ask, Told, with_more},
     fleet::Fleet,
     history::{self, HistoryError},
     inventory::Inventory,
@@ -95,9 +96,10 @@ impl AudienceService {
     /// Gives the engine an input; its answer comes when everything that follows is on disk.
     async fn change<T: Reply>(
         &self,
+        asked: Asked,
         make: impl FnOnce(ReplyTo<T>) -> Input + Send + 'static,
     ) -> Result<T, Status> {
-        match self.try_change(make).await? {
+        match self.try_change(asked, make).await? {
             Ok(answer) => Ok(answer),
             Err(rejection) => Err(rejected(&rejection)),
         }
@@ -106,12 +108,13 @@ impl AudienceService {
     /// Gives the engine an input, for those who go on where the engine rejects it.
     async fn try_change<T: Reply>(
         &self,
+        asked: Asked,
         make: impl FnOnce(ReplyTo<T>) -> Input + Send + 'static,
     ) -> Result<Result<T, Rejection>, Status> {
         const MORE: &str =
             "; it takes effect once the store can be written, unless the conductor ends before";
-        let make = |id| make(ReplyTo::new(id));
-        match self.ask(|reply| Ask::Change(Box::new(make), reply)).await {
+        let make = Box::new(|id| make(ReplyTo::new(id)));
+        match self.ask(|reply| Ask::Change { asked, make, reply }).await {
             Ok(answer) => read_answer(answer),
             Err(why) => Err(with_more(why, || MORE.to_owned())),
         }

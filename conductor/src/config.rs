@@ -46,13 +46,15 @@ pub struct Limits {
     pub reload_removal: Quantity,
 }
 
-/// How long ended flows are kept, and how many.
+/// How long ended flows, and the record of who did what, are kept, and how many flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// Older ones are pruned.
     pub finished_age: Millis,
     /// The oldest above this many are pruned.
     pub finished_flows: usize,
+    /// Older lines of the record of who did what are pruned.
+    pub audit_age: Millis,
 }
 
 /// Why the configuration cannot be used.
@@ -119,6 +121,7 @@ struct RawLimits {
 struct RawRetention {
     finished_age: Option<Millis>,
     finished_flows: Option<usize>,
+    audit_age: Option<Millis>,
 }
 
 /// Every key there is, by table.
@@ -126,7 +129,7 @@ const KEYS: [(&str, &[&str]); 4] = [
     ("", &["listen", "name", "domain", "state_dir", "tls", "limits", "retention"]),
     ("tls", &["ca", "cert", "key", "crl"]),
     ("limits", &["max_flow_bytes", "max_hosts", "reload_removal"]),
-    ("retention", &["finished_age", "finished_flows"]),
+    ("retention", &["finished_age", "finished_flows", "audit_age"]),
 ];
 
 impl Config {
@@ -204,6 +207,7 @@ impl Raw {
             retention: Retention {
                 finished_age: self.retention.finished_age.unwrap_or(Millis(30 * 86_400_000)),
                 finished_flows: self.retention.finished_flows.unwrap_or(10_000),
+                audit_age: self.retention.audit_age.unwrap_or(Millis(400 * 86_400_000)),
             },
         })
     }

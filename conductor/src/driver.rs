@@ -13,6 +13,7 @@
 //! store is told so; players' reports are taken in as long as there is room, and everything that
 //! was held goes on when there is space again. It never stops answering.
 
+mod audit;
 mod batch;
 mod clock;
 mod comeback;
@@ -38,7 +39,7 @@ use orchestra_model::{
     AudienceName, FlowId, HostName, JobId, Timestamp,
     delivery::{KnownEnd, Refusal, Report, RequestId, Term},
     proof::Proof,
-    record::InForce,
+    record::{InForce, Op},
     status::{Event, PlayerStatus},
     time::believed,
 };
@@ -51,6 +52,7 @@ use tokio::{
 use tonic::Status;
 
 pub(crate) use self::{
+    audit::Asked,
     clock::Clock,
     held::{held, with_more},
     mailbox::{
@@ -105,6 +107,8 @@ pub(crate) struct Remembered {
     pub(crate) identity: Identity,
     /// The limits that were in force.
     pub(crate) in_force: InForce,
+    /// The number of the newest audit line.
+    pub(crate) last_audit: u64,
 }
 
 /// The driver.
@@ -134,14 +138,18 @@ pub(crate) struct Driver {
     next_reply: u64,
     /// The highest term of this store that a player has proven to have seen.
     seen_term: Term,
-    recovering: Option<oneshot::Sender<Reply>>,
+    recovering: Option<(Asked, oneshot::Sender<Reply>)>,
+    /// Who asked for what is being done, and whom the answer goes to.
+    asking: Option<(ReplyId, Asked)>,
+    /// The number of the newest audit line.
+    last_audit: u64,
 }
 
 impl Driver {
     pub(crate) fn new(
         engine: Engine,
         clock: Clock,
-        Remembered { identity, in_force }: Remembered,
+        Remembered { identity, in_force, last_audit }: Remembered,
         writer: Writer,
         proofs: Proofs,
         fleet: watch::Sender<Arc<Fleet>>,
@@ -167,6 +175,8 @@ impl Driver {
             next_reply: 0,
             seen_term: identity.term,
             recovering: None,
+            asking: None,
+            last_audit,
         }
     }
 
@@ -379,20 +389,23 @@ impl Driver {
 
     fn request(&mut self, request: Request) {
         match request {
-            Request::Change(make, reply) => {
+            Request::Change { asked, make, reply } => {
                 if let Some(reply) = self.begin(reply) {
-                    self.handle(make(reply));
+                    self.do_as_asked(Some(asked), reply, |driver| driver.handle(make(reply)));
                 }
             }
             Request::Submitted { audience, request, reply } => {
                 self.submitted(&audience, request, reply);
             }
-            Request::LoadFleet { fleet, removal, reply } => {
+            Request::LoadFleet { fleet, removal, asked, reply } => {
                 if let Some(reply) = self.begin(reply) {
-                    self.load_fleet(fleet, removal, reply);
+                    self.do_as_asked(asked, reply, |driver| {
+                        driver.load_fleet(fleet, removal, reply);
+                    });
                 }
             }
-            Request::Recover(reply) => self.recover(reply),
+            Request::Recover(asked, reply) => self.recover(asked, reply),
+            Request::PruneAudit(below, reply) => self.prune_audit(below, reply),
             Request::Expire { flows, reply } => self.expire(flows, reply),
             Request::FlowStatus(flow, reply) => {
                 let status = self.engine.flow_status(flow);
@@ -514,12 +527,12 @@ impl Driver {
     }
 
     /// Raising the term is the store's; it goes through the writer when nothing is being written.
-    fn recover(&mut self, reply: oneshot::Sender<Reply>) {
+    fn recover(&mut self, asked: Asked, reply: oneshot::Sender<Reply>) {
         let why = match (self.outgoing.trouble(), &self.recovering) {
             (Some(trouble), _) => not_begun(trouble),
             (None, Some(_)) => Status::aborted("a recovery is under way"),
             (None, None) => {
-                self.recovering = Some(reply);
+                self.recovering = Some((asked, reply));
                 return self.outgoing.raise_term(self.seen_term);
             }
         };
@@ -533,6 +546,18 @@ impl Driver {
             return;
         }
         flows.into_iter().for_each(|flow| self.handle(Input::FlowExpired { flow }));
+        self.outgoing.hold(After::Tell(Box::new(|fate| {
+            let _ = reply.send(fate.map_err(held));
+        })));
+    }
+
+    fn prune_audit(&mut self, below: u64, reply: Told<()>) {
+        if let Some(trouble) = self.outgoing.trouble() {
+            // Whoever asked may have gone.
+            let _ = reply.send(Err(not_begun(trouble)));
+            return;
+        }
+        self.outgoing.persist(Op::PruneAudit(below));
         self.outgoing.hold(After::Tell(Box::new(|fate| {
             let _ = reply.send(fate.map_err(held));
         })));

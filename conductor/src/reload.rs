@@ -25,7 +25,7 @@ use tonic::Status;
 use crate::{
     audience::read_answer,
     config::{Config, Limits, Retention},
-    driver::{Clock, Handle, Removal, Request, held, with_more},
+    driver::{Asked, Clock, Handle, Removal, Request, held, with_more},
     fleet::Fleet,
     reading::Reading,
     shown, tls,
@@ -134,9 +134,9 @@ impl Reloader {
 
     /// Reads everything anew and puts it in force, or changes nothing. With `allow_removal`, any
     /// part of the fleet may go. Goes on to its end, whether or not somebody still awaits it.
-    pub(crate) async fn reload(&self, allow_removal: bool) -> Result<Loaded, Status> {
+    pub(crate) async fn reload(&self, allow_removal: bool, asked: Asked) -> Result<Loaded, Status> {
         let inner = Arc::clone(&self.0);
-        let work = tokio::spawn(async move { inner.reload(allow_removal).await });
+        let work = tokio::spawn(async move { inner.reload(allow_removal, asked).await });
         tokio::pin!(work);
         loop {
             let done = match timeout(ANSWER, &mut work).await {
@@ -169,15 +169,16 @@ impl Reloader {
         fleet: Arc<Fleet>,
         limits: &Limits,
         allow_removal: bool,
+        asked: Option<Asked>,
     ) -> Result<Loaded, Status> {
-        self.0.load_fleet(fleet, limits, allow_removal).await
+        self.0.load_fleet(fleet, limits, allow_removal, asked).await
     }
 }
 
 impl Inner {
-    async fn reload(&self, allow_removal: bool) -> Result<Loaded, Status> {
+    async fn reload(&self, allow_removal: bool, asked: Asked) -> Result<Loaded, Status> {
         let _turn = self.turn.lock().await;
-        let result = self.load(allow_removal).await;
+        let result = self.load(allow_removal, asked).await;
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         match &result {
             Ok((loaded, config)) => {
@@ -207,7 +208,7 @@ impl Inner {
         result.map(|(loaded, _)| loaded)
     }
 
-    async fn load(&self, allow_removal: bool) -> Result<(Loaded, Config), Status> {
+    async fn load(&self, allow_removal: bool, asked: Asked) -> Result<(Loaded, Config), Status> {
         let (before, door) = (self.config.clone(), self.door.clone());
         let read = self.reading.run(move || {
             let broken = |error: &dyn Error| {
@@ -224,7 +225,7 @@ impl Inner {
         let (config, fleet, acceptance) = read
             .await
             .map_err(|error| Status::failed_precondition(orchestra_model::chain(&error)))??;
-        let loaded = self.load_fleet(fleet, &config.limits, allow_removal).await?;
+        let loaded = self.load_fleet(fleet, &config.limits, allow_removal, Some(asked)).await?;
         let door = self.door.clone();
         // Judging everybody takes a while.
         let closed = tokio::task::spawn_blocking(move || door.replace(&acceptance));
@@ -239,6 +240,7 @@ impl Inner {
         fleet: Arc<Fleet>,
         limits: &Limits,
         allow_removal: bool,
+        asked: Option<Asked>,
     ) -> Result<Loaded, Status> {
         let gone = || Status::unavailable("the conductor is stopping");
         let (reply, health) = oneshot::channel();
@@ -251,7 +253,7 @@ impl Inner {
         let (reply, answer) = oneshot::channel();
         let deployments = Arc::clone(fleet.deployments());
         let changes = changes(self.fleet.borrow().deployments(), &deployments);
-        let request = Request::LoadFleet { fleet, removal, reply };
+        let request = Request::LoadFleet { fleet, removal, asked, reply };
         self.driver.requests.send(request).await.map_err(|_| gone())?;
         match read_answer(answer.await.map_err(|_| gone())??)? {
             Ok(answer::Loaded { players, added, removed }) => {

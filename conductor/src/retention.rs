@@ -34,8 +34,8 @@ pub(crate) async fn run(
 ) {
     loop {
         let (rule, now) = (reloader.shared().retention, clock.now());
-        let readers = Arc::clone(&readers);
-        let look = tokio::task::spawn_blocking(move || expired(&*readers.open()?, rule, now));
+        let from = Arc::clone(&readers);
+        let look = tokio::task::spawn_blocking(move || expired(&*from.open()?, rule, now));
         let flows = match look.await {
             Ok(Ok(flows)) => flows,
             Ok(Err(error)) => {
@@ -46,6 +46,9 @@ pub(crate) async fn run(
             // The runtime is ending.
             Err(_) => return,
         };
+        if !prune_audit(&driver, &readers, rule, now).await {
+            return;
+        }
         for flows in flows.chunks(AT_ONCE) {
             let (reply, pruned) = oneshot::channel();
             let request = Request::Expire { flows: flows.to_vec(), reply };
@@ -62,6 +65,45 @@ pub(crate) async fn run(
         // After the one or the other.
         let _ = timeout(PERIOD, reloader.reloaded()).await;
     }
+}
+
+/// Prunes lines of the record of who did what. False once the driver, or the runtime, ends.
+async fn prune_audit(
+    driver: &Handle,
+    readers: &Arc<dyn Readers>,
+    rule: Retention,
+    now: Timestamp,
+) -> bool {
+    let from = Arc::clone(readers);
+    let look = tokio::task::spawn_blocking(move || expired_audit(&*from.open()?, rule, now));
+    let below = match look.await {
+        Ok(Ok(Some(below))) => below,
+        Ok(Ok(None)) => return true,
+        Ok(Err(error)) => {
+            let error = orchestra_model::chain(&error);
+            tracing::warn!(error, "cannot look for audit lines that were kept long enough");
+            return true;
+        }
+        Err(_) => return false,
+    };
+    let (reply, pruned) = oneshot::channel();
+    if driver.requests.send(Request::PruneAudit(below, reply)).await.is_err() {
+        return false;
+    }
+    // Without space: another time.
+    pruned.await.is_ok()
+}
+
+/// The number below which audit lines are too old; `None` where the oldest one is not. Only lines from
+/// the oldest on count, so that what is kept has no gap, whatever the clock did.
+fn expired_audit(
+    reader: &dyn Reader,
+    rule: Retention,
+    now: Timestamp,
+) -> Result<Option<u64>, ReadError> {
+    let oldest = reader.oldest_audit(PAGE)?;
+    let is_old = |(_, at): &&(u64, Timestamp)| at.after(rule.audit_age) <= now;
+    Ok(oldest.iter().take_while(is_old).last().map(|(number, _)| number + 1))
 }
 
 /// Ended flows that are too old, or too many.
@@ -91,6 +133,7 @@ fn expired(reader: &dyn Reader, rule: Retention, now: Timestamp) -> Result<Vec<F
 mod tests {
     use orchestra_model::{
         AudienceName, FlowState, Millis,
+        audit::{AuditRecord, Object, Subject, Verb},
         delivery::{RequestId, StoreId},
         record::{FlowRecord, Op, Record},
     };
@@ -122,7 +165,8 @@ mod tests {
         store.commit(&flows.map(|(id, ended_at)| flow(id, ended_at))).unwrap();
         let reader = store.reader().unwrap();
         let expired = |age, most, now| {
-            let rule = Retention { finished_age: Millis(age), finished_flows: most };
+            let rule =
+                Retention { finished_age: Millis(age), finished_flows: most, audit_age: Millis(0) };
             let flows = expired(&*reader, rule, Timestamp(now)).unwrap();
             flows.into_iter().map(|flow| flow.0).collect::<Vec<_>>()
         };
@@ -131,5 +175,33 @@ mod tests {
         assert_eq!(expired(1_000, 2, 1_000), [3, 2]);
         assert_eq!(expired(1_000, 0, 1_000), [6, 4, 3, 2]);
         assert_eq!(expired(85, 10, 1_000), [4, 3, 2]);
+    }
+
+    #[test]
+    fn old_audit_lines_go_from_the_oldest_on() {
+        let mut store = MemoryDisk::new(StoreId([1; 16])).open();
+        // The clock was set back before the third one.
+        let lines = [(1, 100), (2, 500), (3, 90), (4, 600)].map(|(number, at)| {
+            Op::Put(Record::Audit(AuditRecord {
+                number,
+                at: Timestamp(at),
+                by: Subject::Local,
+                verb: Verb::Reload,
+                on: Object::Conductor,
+                reason: None,
+                answer: "".into(),
+            }))
+        });
+        store.commit(&lines).unwrap();
+        let reader = store.reader().unwrap();
+        let below = |age, now| {
+            let rule =
+                Retention { finished_age: Millis(0), finished_flows: 0, audit_age: Millis(age) };
+            expired_audit(&*reader, rule, Timestamp(now)).unwrap()
+        };
+        assert_eq!(below(1_000, 1_000), None);
+        assert_eq!(below(900, 1_000), Some(2));
+        assert_eq!(below(450, 1_000), Some(4));
+        assert_eq!(below(100, 1_000), Some(5));
     }
 }

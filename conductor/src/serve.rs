@@ -17,7 +17,7 @@ use std::{
 
 use orchestra_certs::{Acceptance, Door, Incoming, Limits, incoming};
 use orchestra_flow::{Engine, RecoveredFlow, RecoveredJob, Recovery, Settings};
-use orchestra_model::{Deployments, limits, record::InForce};
+use orchestra_model::{Deployments, audit::Verb, limits};
 use orchestra_proto::v1::{audience_server::AudienceServer, players_server::PlayersServer};
 use orchestra_store::{CommitError, Identity, OpenError, Reader, SqliteStore, Store};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -35,7 +35,7 @@ use crate::{
     audience::{AudienceService, Facts},
     bounds::BoundsLayer,
     config::{Config, InvalidConfig},
-    driver::{Clock, Driver, Remembered, mailboxes},
+    driver::{Asked, Clock, Driver, Remembered, mailboxes},
     fleet::{Fleet, InvalidFleet},
     history::{self, HistoryError},
     inventory::Inventory,
@@ -191,7 +191,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
     let proofs = Proofs::new(keys);
     let (identity, readers) = (store.identity(), store.readers());
     let engine = engine(identity, clock, &store, fleet.deployments(), doubt)?;
-    let remembered = Remembered { identity, in_force: in_force(&store)? };
+    let remembered = remembered(identity, &store)?;
     let writer = Writer::start(Box::new(store), key_file).map_err(ServeError::System)?;
     let recovery = begin.elapsed() - files;
 
@@ -210,10 +210,12 @@ async fn run(options: Options) -> Result<(), ServeError> {
     let mut driver = tokio::spawn(driver.run(from));
     let reloader =
         Reloader::new(config.clone(), handle.clone(), clock, door.clone(), fleet_receiver.clone());
+    // A start takes away more than a reload may only where somebody said so here.
+    let allowed = options.allow_removal.then(|| Asked::locally(Verb::Reload));
     tokio::select! {
         // The driver ends by itself only when the store failed.
         result = &mut driver => return driver_result(result),
-        result = reloader.load_fleet(fleet, &config.limits, options.allow_removal) => {
+        result = reloader.load_fleet(fleet, &config.limits, options.allow_removal, allowed) => {
             result.map_err(|status| ServeError::Roster(status.message().to_owned()))?;
         }
     }
@@ -384,7 +386,7 @@ impl Told {
                     // Beside this, for it may take long, or wait for a store that is full. The
                     // outcome is logged, and kept for `orc conductor status`.
                     let reloader = reloader.clone();
-                    tokio::spawn(async move { reloader.reload(false).await });
+                    tokio::spawn(async move { reloader.reload(false, Asked::locally(Verb::Reload)).await });
                 }
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
@@ -486,9 +488,12 @@ fn engine(
     Ok(engine)
 }
 
-/// The limits that were in force when the last conductor ended.
-fn in_force(store: &SqliteStore) -> Result<InForce, ServeError> {
-    let read = store.reader().and_then(|reader| reader.in_force());
+/// What the store says of the time before this start.
+fn remembered(identity: Identity, store: &SqliteStore) -> Result<Remembered, ServeError> {
+    let read = store.reader().and_then(|reader| {
+        let (in_force, last_audit) = (reader.in_force()?, reader.last_audit()?);
+        Ok(Remembered { identity, in_force, last_audit })
+    });
     read.map_err(|error| ServeError::Recover(error.into()))
 }
 

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use orchestra_flow::{Input, Rejection, Submission, answer};
 use orchestra_model::{
-    AudienceName, FlowId, HostSet, JobId, Params, delivery::RequestId, thresholds::Excess,
+    AudienceName, FlowId, HostSet, JobId, Params, audit::Verb, delivery::RequestId,
+    thresholds::Excess,
 };
 use orchestra_proto::{params_from_wire, v1};
 use prost::Message as _;
@@ -17,7 +18,7 @@ use super::{
     submission::read_request_id,
 };
 use crate::{
-    driver::Request as Ask,
+    driver::{Asked, Request as Ask},
     history::{NoRest, Rest},
 };
 
@@ -45,7 +46,7 @@ impl AudienceService {
             true => None,
             false => Some(self.players(request.hosts).await?),
         };
-        match self.retry_living(flow, job, hosts.clone()).await? {
+        match self.retry_living(flow, job, hosts.clone(), &by).await? {
             Some(tasks) => {
                 tracing::info!(%flow, audience = %by, tasks, "retry requested");
                 Ok(v1::RetryResponse { flow: flow.0, tasks, repeated: false })
@@ -64,9 +65,10 @@ impl AudienceService {
         flow: FlowId,
         job: Option<JobId>,
         hosts: Option<HostSet>,
+        by: &AudienceName,
     ) -> Result<Option<u32>, Status> {
         let make = move |reply| Input::RetryRequested { reply, flow, job, hosts };
-        match self.try_change(make).await? {
+        match self.try_change(Asked::by(by, Verb::Retry), make).await? {
             Ok(answer::Retried { tasks, .. }) => Ok(Some(tasks)),
             Err(Rejection::UnknownFlow(_)) => Ok(None),
             Err(rejection) => Err(rejected(&rejection)),
@@ -94,7 +96,7 @@ impl AudienceService {
         rest.spec.check().map_err(|error| invalid(&error))?;
         let (tasks, gone) = (rest.tasks, rest.gone.clone());
         let submission = submission(rest, flow, by.clone(), request);
-        let stored = self.take_in(Box::new(submission), false, "").await?;
+        let stored = self.take_in(Verb::Retry, Box::new(submission), false, "").await?;
         tracing::info!(
             %flow, new = stored.flow, audience = %by, tasks, gone = %gone, "ended flow retried"
         );

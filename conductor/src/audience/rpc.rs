@@ -2,18 +2,21 @@
 
 use orchestra_certs::Peer;
 use orchestra_flow::answer;
-use orchestra_model::{AudienceName, status::ConductorStatus};
+use orchestra_model::{AudienceName, audit::Verb, status::ConductorStatus};
 use orchestra_proto::v1::{self, audience_server::Audience};
 use tonic::{Request, Response, Status};
 
 use super::{
-    AudienceService, Others, Pages,
+    AudienceService, Others, Pages, audit,
     listing::{Choice, TaskFilter, read_host},
     read_answer,
     refusal::rejected,
     watch::Wanted,
 };
-use crate::{bounds::Turn, driver::Request as Ask};
+use crate::{
+    bounds::Turn,
+    driver::{Asked, Request as Ask},
+};
 
 /// Flows that are listed where nobody says how many.
 const FLOWS: u32 = 20;
@@ -35,6 +38,7 @@ impl Audience for AudienceService {
     type ListDeploymentsStream = Pages<v1::DeploymentPage>;
     type ListPlayersStream = Pages<v1::PlayerPage>;
     type ListGroupsStream = Pages<v1::GroupPage>;
+    type ListAuditStream = Pages<v1::AuditPage>;
     type GetLogsStream = Pages<v1::AttemptLog>;
 
     async fn submit(
@@ -244,7 +248,8 @@ impl Audience for AudienceService {
     ) -> Result<Response<v1::ReloadResponse>, Status> {
         let by = audience(&request)?;
         tracing::info!(audience = %by, "reload requested");
-        let loaded = self.reloader.reload(request.into_inner().allow_removal).await?;
+        let asked = Asked::by(&by, Verb::Reload);
+        let loaded = self.reloader.reload(request.into_inner().allow_removal, asked).await?;
         Ok(Response::new(v1::ReloadResponse {
             players: loaded.players,
             added: loaded.added,
@@ -260,7 +265,8 @@ impl Audience for AudienceService {
     ) -> Result<Response<v1::RecoverResponse>, Status> {
         let by = audience(&request)?;
         self.check_recover(&request.into_inner()).await?;
-        let answer = self.ask(Ask::Recover).await?;
+        let asked = Asked::by(&by, Verb::Recover);
+        let answer = self.ask(|reply| Ask::Recover(asked, reply)).await?;
         let answer::Recovered { next_flow } =
             read_answer(answer)?.map_err(|rejection| rejected(&rejection))?;
         let term = self.ask(Ask::Health).await?.term;
@@ -297,5 +303,13 @@ impl Audience for AudienceService {
         _: Request<v1::ListGroupsRequest>,
     ) -> Result<Response<Pages<v1::GroupPage>>, Status> {
         Ok(self.stream(Self::send_groups))
+    }
+
+    async fn list_audit(
+        &self,
+        request: Request<v1::ListAuditRequest>,
+    ) -> Result<Response<Pages<v1::AuditPage>>, Status> {
+        let wanted = audit::Wanted::read(request.into_inner())?;
+        Ok(self.stream(move |service, pages| service.send_audit(wanted, pages)))
     }
 }

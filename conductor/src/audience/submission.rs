@@ -12,6 +12,7 @@ use std::{
 use orchestra_flow::{Input, Rejection, ReplyTo, Submission, answer, shown};
 use orchestra_model::{
     AudienceName, FlowId, HostSet, Params,
+    audit::Verb,
     delivery::RequestId,
     flow::{FlowSpec, JobSpec, Scope},
     hostset::{InvalidHostSet, Resolved, Unknown},
@@ -30,7 +31,7 @@ use super::{
 };
 use crate::{
     bounds::Turn,
-    driver::{Request as Ask, with_more},
+    driver::{Asked, Request as Ask, with_more},
     fleet::Fleet,
     inventory::{Survey, bounded},
 };
@@ -57,7 +58,7 @@ impl AudienceService {
         if !is_large(&submission) {
             turn.give_back();
         }
-        let mut taken = self.take_in(submission, same_score, &if_plan).await?;
+        let mut taken = self.take_in(Verb::Submit, submission, same_score, &if_plan).await?;
         if !taken.repeated {
             taken.warnings = bounded(remarks.into_iter().chain(taken.warnings).collect());
         }
@@ -67,6 +68,7 @@ impl AudienceService {
     /// Stores a submission that was read, unless it is not worth that, or not what was planned.
     pub(super) async fn take_in(
         &self,
+        verb: Verb,
         submission: Box<Submission>,
         same_score: bool,
         if_plan: &str,
@@ -82,8 +84,9 @@ impl AudienceService {
         let (submission, warnings) = self.examine(submission, same_score, if_plan).await?;
         let mac = macs.first().copied();
         let submission = Box::new(Submission { mac, ..*submission });
-        let make = move |id| Input::FlowSubmitted { reply: ReplyTo::new(id), submission };
-        let answer = self.ask(|reply| Ask::Change(Box::new(make), reply)).await;
+        let asked = Asked::by(&audience, verb);
+        let make = Box::new(move |id| Input::FlowSubmitted { reply: ReplyTo::new(id), submission });
+        let answer = self.ask(|reply| Ask::Change { asked, make, reply }).await;
         let answer = answer.map_err(|why| with_more(why, || of_request(request)))?;
         let answer::Submitted { flow, repeated } =
             read_answer(answer)?.map_err(|rejection| rejected(&rejection))?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use orchestra_flow::{Input, Rejection, ReplyTo, answer};
-use orchestra_model::{AudienceName, FlowId, FlowState, HostSet, JobId, limits};
+use orchestra_model::{AudienceName, FlowId, FlowState, HostSet, JobId, audit::Verb, limits};
 use orchestra_proto::{Reason, v1};
 use orchestra_store::Reader;
 use tonic::Status;
@@ -13,7 +13,7 @@ use super::{
     listing::Choice,
     refusal::{no_hosts, rejected},
 };
-use crate::driver::Request as Ask;
+use crate::driver::{Asked, Request as Ask};
 
 /// Most that is repeated of an id that somebody gave, in characters.
 const ID_CHARS: usize = 64;
@@ -25,9 +25,9 @@ impl AudienceService {
         by: AudienceName,
     ) -> Result<v1::FlowChanged, Status> {
         let flow = self.flow_id(flow, &by).await?;
-        let who = by.clone();
+        let (asked, who) = (Asked::by(&by, Verb::Pause), by.clone());
         let make = move |reply| Input::PauseRequested { reply, flow, by };
-        let state = self.change_flow(flow, make).await?;
+        let state = self.change_flow(flow, asked, make).await?;
         tracing::info!(%flow, audience = %who, %state, "flow paused");
         Ok(changed(flow, state))
     }
@@ -39,7 +39,7 @@ impl AudienceService {
     ) -> Result<v1::FlowChanged, Status> {
         let flow = self.flow_id(flow, &by).await?;
         let make = move |reply| Input::ResumeRequested { reply, flow };
-        let state = self.change_flow(flow, make).await?;
+        let state = self.change_flow(flow, Asked::by(&by, Verb::Resume), make).await?;
         tracing::info!(%flow, audience = %by, %state, "flow resumed");
         Ok(changed(flow, state))
     }
@@ -51,9 +51,9 @@ impl AudienceService {
     ) -> Result<v1::FlowChanged, Status> {
         let flow = self.flow_id(request.flow, &by).await?;
         let job = self.named_job(flow, &request.job_name).await?;
-        let who = by.clone();
+        let (asked, who) = (Asked::by(&by, Verb::Promote), by.clone());
         let make = move |reply| Input::PromoteRequested { reply, flow, job, by };
-        let state = self.change_flow(flow, make).await?;
+        let state = self.change_flow(flow, asked, make).await?;
         tracing::info!(%flow, job = request.job_name, audience = %who, "flow promoted");
         Ok(changed(flow, state))
     }
@@ -65,9 +65,10 @@ impl AudienceService {
     ) -> Result<v1::CancelResponse, Status> {
         let abandon = request.abandon;
         let flow = self.flow_id(request.flow, &by).await?;
-        let who = by.clone();
+        let verb = if abandon { Verb::Abandon } else { Verb::Cancel };
+        let (asked, who) = (Asked::by(&by, verb), by.clone());
         let make = move |reply| Input::CancelRequested { reply, flow, by, abandon };
-        let state = match self.try_change(make).await? {
+        let state = match self.try_change(asked, make).await? {
             Ok(answer::Cancelled { state, .. }) => state,
             // Not alive: it has ended, or never was.
             Err(Rejection::UnknownFlow(_)) => self.status_of(flow).await?.summary.state,
@@ -85,8 +86,9 @@ impl AudienceService {
         let reason = read_reason(&request.reason)?;
         let hosts = some(self.players(request.hosts).await?)?;
         let (who, why) = (by.clone(), Arc::clone(&reason));
+        let asked = Asked::by(&by, Verb::Drain).because(&reason);
         let make = move |reply| Input::DrainRequested { reply, hosts, by, reason };
-        let answer = drained(self.change(make).await?);
+        let answer = drained(self.change(asked, make).await?);
         tracing::info!(hosts = answer.hosts, audience = %who, reason = %why, "players drained");
         Ok(answer)
     }
@@ -98,7 +100,7 @@ impl AudienceService {
     ) -> Result<v1::DrainResponse, Status> {
         let hosts = some(self.players(hosts).await?)?;
         let make = move |reply| Input::UndrainRequested { reply, hosts };
-        let answer = drained(self.change(make).await?);
+        let answer = drained(self.change(Asked::by(&by, Verb::Undrain), make).await?);
         tracing::info!(hosts = answer.hosts, audience = %by, "players undrained");
         Ok(answer)
     }
@@ -118,7 +120,8 @@ impl AudienceService {
         let once = self.read(once).await?;
         let hosts = some(self.hosts(request.hosts, Others::Some(once)).await?)?;
         let make = move |reply| Input::ReleaseRequested { reply, hosts };
-        let answer::Released { hosts } = self.change(make).await?;
+        let asked = Asked::by(&by, Verb::ReleaseHolds).because(&reason);
+        let answer::Released { hosts } = self.change(asked, make).await?;
         let (folded, count) = fold(&hosts);
         tracing::info!(hosts = folded, audience = %by, %reason, "holds released");
         Ok(v1::ReleaseHoldsResponse { hosts: folded, count })
@@ -133,7 +136,8 @@ impl AudienceService {
         let reason = read_reason(&request.reason)?;
         let hosts = some(self.players(request.hosts).await?)?;
         let make = move |reply| Input::UnquarantineRequested { reply, hosts };
-        let answer::Unquarantined { hosts, lost } = self.change(make).await?;
+        let asked = Asked::by(&by, Verb::ReleasePlayers).because(&reason);
+        let answer::Unquarantined { hosts, lost } = self.change(asked, make).await?;
         let (folded, count) = fold(&hosts);
         tracing::warn!(hosts = folded, audience = %by, %reason, lost, "released from quarantine");
         Ok(v1::ReleasePlayersResponse { hosts: folded, count, lost })
@@ -176,9 +180,10 @@ impl AudienceService {
     async fn change_flow(
         &self,
         flow: FlowId,
+        asked: Asked,
         make: impl FnOnce(ReplyTo<answer::Changed>) -> Input + Send + 'static,
     ) -> Result<FlowState, Status> {
-        match self.try_change(make).await? {
+        match self.try_change(asked, make).await? {
             Ok(answer::Changed { state, .. }) => Ok(state),
             Err(Rejection::UnknownFlow(_)) => {
                 let state = self.status_of(flow).await?.summary.state;

@@ -67,6 +67,7 @@ pub(super) const TABLE: &[(&str, Call)] = &[
     ("ReleasePlayers", CHANGES_HOSTS),
     ("ResolveHosts", ASKS_OF_HOSTS),
     ("ListGroups", ASKS),
+    ("ListAudit", ASKS),
 ];
 
 impl Call {

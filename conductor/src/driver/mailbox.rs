@@ -12,6 +12,7 @@ use orchestra_model::{
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tonic::Status;
 
+use super::audit::Asked;
 use crate::{fleet::Fleet, outbox::Outbox};
 
 /// Mailbox lengths: senders wait when the driver is behind.
@@ -78,7 +79,11 @@ pub(crate) enum Attached {
 /// What the audience's service asks.
 pub(crate) enum Request {
     /// Something to change: an input of the engine, made once it is known where its answer goes.
-    Change(Box<dyn FnOnce(ReplyId) -> Input + Send>, oneshot::Sender<Reply>),
+    Change {
+        asked: Asked,
+        make: Box<dyn FnOnce(ReplyId) -> Input + Send>,
+        reply: oneshot::Sender<Reply>,
+    },
     /// The flow that an audience submitted with a request id, once it is on disk.
     Submitted {
         audience: AudienceName,
@@ -89,14 +94,18 @@ pub(crate) enum Request {
     LoadFleet {
         fleet: Arc<Fleet>,
         removal: Removal,
+        /// `None`: it is the start, which nobody asked for in particular.
+        asked: Option<Asked>,
         reply: oneshot::Sender<Reply>,
     },
-    Recover(oneshot::Sender<Reply>),
+    Recover(Asked, oneshot::Sender<Reply>),
     /// Ended flows that were kept long enough. Answered when nothing is left of them.
     Expire {
         flows: Vec<FlowId>,
         reply: Told<()>,
     },
+    /// Removes audit lines below this number, which were kept long enough.
+    PruneAudit(u64, Told<()>),
     /// `None` where the flow is not alive, and the store has everything.
     FlowStatus(FlowId, Told<Option<FlowStatus>>),
     /// `None` as with `FlowStatus`.

@@ -44,7 +44,12 @@ impl Driver {
                     let order = order_to_wire(&order, job.digest.clone(), mac);
                     self.outgoing.hold(After::Order { session, order, job });
                 }
-                effect => self.outgoing.hold(After::Effect(effect)),
+                effect => {
+                    if let Effect::Answer { reply, answer } = &effect {
+                        self.record_answer(*reply, answer);
+                    }
+                    self.outgoing.hold(After::Effect(effect));
+                }
             }
         }
     }
@@ -91,7 +96,7 @@ impl Driver {
         match done {
             Done::Perform(held) => held.into_iter().for_each(|after| self.perform(after)),
             Done::Raised(outcome) => {
-                let Some(reply) = self.recovering.take() else { return Ok(()) };
+                let Some((asked, reply)) = self.recovering.take() else { return Ok(()) };
                 match outcome {
                     Ok((term, keys)) => {
                         self.proofs.replace(keys);
@@ -99,7 +104,8 @@ impl Driver {
                         // They carry the term.
                         self.jobs.clear();
                         let Some(reply) = self.begin(reply) else { return Ok(()) };
-                        self.handle(Input::StoreRecovered { reply: ReplyTo::new(reply), term });
+                        let input = Input::StoreRecovered { reply: ReplyTo::new(reply), term };
+                        self.do_as_asked(Some(asked), reply, |driver| driver.handle(input));
                     }
                     Err(trouble) => {
                         let _ = reply.send(Err(not_begun(&trouble)));
@@ -130,7 +136,7 @@ impl Driver {
             refuse(after, &trouble);
         }
         if self.outgoing.call_off_raise()
-            && let Some(reply) = self.recovering.take()
+            && let Some((_, reply)) = self.recovering.take()
         {
             let _ = reply.send(Err(not_begun(&trouble)));
         }

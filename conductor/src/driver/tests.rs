@@ -3,6 +3,7 @@
 use orchestra_flow::{Answer, Rejection, ReplyTo, Settings, Submission, answer};
 use orchestra_model::{
     AudienceName, FlowState, HostSet, JobName, ScoreName, TaskState,
+    audit::{Object, Subject, Verb},
     delivery::{AttemptKey, PlayerSnapshot, RequestId, SpoolId, StoreId},
     flow::{FlowSpec, JobSpec, SlotSpec},
     hostset::NoGroups,
@@ -10,7 +11,7 @@ use orchestra_model::{
     thresholds::Excess,
 };
 use orchestra_proto::v1::command::Kind;
-use orchestra_store::{Fault, MemoryDisk, Store as _};
+use orchestra_store::{Fault, MemoryDisk, Readers, Store as _};
 use prost::Message as _;
 use tempfile::TempDir;
 use tokio::{sync::Semaphore, task::JoinHandle};
@@ -20,6 +21,14 @@ use super::*;
 use crate::{outbox::Frames, proof::KeyFile};
 
 const STORE: StoreId = StoreId([7; 16]);
+
+fn alice(verb: Verb) -> Asked {
+    Asked::by(&AudienceName::new("alice").unwrap(), verb)
+}
+
+fn recover(reply: oneshot::Sender<Reply>) -> Request {
+    Request::Recover(alice(Verb::Recover), reply)
+}
 
 /// A driver, and whoever talks to it.
 struct Bench {
@@ -40,7 +49,8 @@ impl Bench {
         let settings = Settings { most_tasks: 1_000 };
         let engine =
             crate::serve::recover(settings, identity, &*reader, &Arc::default(), None).unwrap();
-        let remembered = Remembered { identity, in_force: reader.in_force().unwrap() };
+        let (in_force, last_audit) = (reader.in_force().unwrap(), reader.last_audit().unwrap());
+        let remembered = Remembered { identity, in_force, last_audit };
         let writer = Writer::start(Box::new(store), KeyFile::new(keys.path())).unwrap();
         let (fleet_sender, fleet) = watch::channel(Arc::default());
         let (to, from, finish) = mailboxes();
@@ -85,13 +95,19 @@ impl Bench {
             std::fs::write(inside.join("web.yaml"), deployments).unwrap();
         }
         let fleet = Arc::new(Fleet::load(directory.path()).unwrap());
-        self.ask(|reply| Request::LoadFleet { fleet, removal, reply }).await
+        let asked = Some(Asked::locally(Verb::Reload));
+        self.ask(|reply| Request::LoadFleet { fleet, removal, asked, reply }).await
     }
 
     /// Asks for a change.
-    async fn change<T>(&self, make: impl FnOnce(ReplyTo<T>) -> Input + Send + 'static) -> Reply {
-        let make = |id| make(ReplyTo::new(id));
-        self.ask(|reply| Request::Change(Box::new(make), reply)).await
+    async fn change<T>(
+        &self,
+        verb: Verb,
+        make: impl FnOnce(ReplyTo<T>) -> Input + Send + 'static,
+    ) -> Reply {
+        let make = Box::new(|id| make(ReplyTo::new(id)));
+        let asked = alice(verb);
+        self.ask(|reply| Request::Change { asked, make, reply }).await
     }
 
     async fn submit(&self, request: u8, targets: &str) -> Result<FlowId, Status> {
@@ -109,7 +125,7 @@ impl Bench {
             excess: Excess::Refused,
         };
         let make = move |reply| Input::FlowSubmitted { reply, submission: Box::new(submission) };
-        match self.change(make).await? {
+        match self.change(Verb::Submit, make).await? {
             Answer::Submitted(answer::Submitted { flow, .. }) => Ok(flow),
             other => panic!("{other:?}"),
         }
@@ -124,7 +140,7 @@ impl Bench {
     async fn cancel(&self, flow: FlowId) -> Result<FlowState, Status> {
         let by = AudienceName::new("alice").unwrap();
         let make = move |reply| Input::CancelRequested { reply, flow, by, abandon: false };
-        match self.change(make).await? {
+        match self.change(Verb::Cancel, make).await? {
             Answer::Cancelled(answer::Cancelled { state, .. }) => Ok(state),
             other => panic!("{other:?}"),
         }
@@ -241,7 +257,7 @@ async fn without_space_everybody_is_told_and_it_goes_on_later() {
     let refused = bench.cancel(quiet).await.unwrap_err();
     assert!(refused.message().starts_with("nothing was changed"), "{refused:?}");
     assert!(bench.load("db1\n").await.is_err());
-    assert!(bench.ask(Request::Recover).await.is_err());
+    assert!(bench.ask(recover).await.is_err());
     let (events, _kept) = mpsc::channel(1);
     let watch = bench.ask(|reply| Request::Watch(quiet.next(), events, reply)).await;
     assert_eq!(watch.unwrap_err().code(), tonic::Code::Unavailable);
@@ -285,7 +301,7 @@ async fn a_recovery_that_waits_for_the_disk_is_told_that_it_is_full() {
     let recover = async {
         // Behind the submission, which is being written by then.
         tokio::task::yield_now().await;
-        bench.ask(Request::Recover).await
+        bench.ask(recover).await
     };
     let (submitted, recovered) = tokio::join!(bench.submit(1, "db1"), recover);
     assert_eq!(submitted.unwrap_err().code(), tonic::Code::Unavailable);
@@ -361,10 +377,11 @@ async fn a_store_that_failed_ends_the_driver() {
         by,
         abandon: false,
     };
-    let cancel = Request::Change(Box::new(make), reply);
+    let cancel = Request::Change { asked: alice(Verb::Cancel), make: Box::new(make), reply };
     let fleet = Arc::new(Fleet::default());
     let (lost_reply, lost_answer) = oneshot::channel();
-    let load = Request::LoadFleet { fleet, removal: Removal::AtMost(1), reply: lost_reply };
+    let load =
+        Request::LoadFleet { fleet, removal: Removal::AtMost(1), asked: None, reply: lost_reply };
     assert!(bench.to.requests.send(load).await.is_ok());
     let lost = (&mut bench.driver).await.unwrap();
     // Nobody gets an answer that is not true.
@@ -504,8 +521,38 @@ async fn a_newcomer_that_left_is_not_attached() {
 async fn raising_the_term_waits_for_nothing() {
     let bench = Bench::with("db1\n").await;
     let term = bench.health().await.term;
-    let (one, two) = tokio::join!(bench.ask(Request::Recover), bench.ask(Request::Recover));
+    let (one, two) = tokio::join!(bench.ask(recover), bench.ask(recover));
     assert!(matches!(one, Ok(Answer::Recovered(answer::Recovered { .. }))), "{one:?}");
     assert_eq!(two.unwrap_err().message(), "a recovery is under way");
     assert_eq!(bench.health().await.term, Term(term.0 + 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_did_what_is_on_disk_with_what_was_done() {
+    let bench = Bench::with("db[1-3]\n").await;
+    let flow = bench.submit(1, "db2").await.unwrap();
+    // Known already, and rejected: nothing was done.
+    assert_eq!(bench.submit(1, "db2").await.unwrap(), flow);
+    let by = AudienceName::new("alice").unwrap();
+    let make = |reply| Input::CancelRequested { reply, flow: FlowId(99), by, abandon: false };
+    let rejected = bench.change(Verb::Cancel, make).await.unwrap();
+    assert!(matches!(rejected, Answer::Rejected(_)), "{rejected:?}");
+    bench.cancel(flow).await.unwrap();
+    let lines = |bench: &Bench| {
+        let mut lines = Readers::open(&bench.disk).unwrap().audit(9, None).unwrap();
+        lines.reverse();
+        lines.into_iter().map(|line| (line.number, line.by.to_string(), line.verb, line.on))
+    };
+    let on = || Object::Flow(flow);
+    let expected = [
+        (1, Subject::Local.to_string(), Verb::Reload, Object::Conductor),
+        (2, "alice".to_owned(), Verb::Submit, on()),
+        (3, "alice".to_owned(), Verb::Cancel, on()),
+    ];
+    assert!(lines(&bench).eq(expected.clone()), "{:?}", lines(&bench).collect::<Vec<_>>());
+    // Together with the change, or not at all.
+    bench.disk.fail_next(Fault::Torn(0));
+    bench.submit(2, "db1").await.unwrap_err();
+    assert!(lines(&bench).eq(expected));
+    assert!(Readers::open(&bench.disk).unwrap().flow(flow.next()).unwrap().is_none());
 }

@@ -382,6 +382,8 @@ fn audit_lines_are_kept_until_they_are_pruned_and_numbers_go_on(place: &dyn Plac
     assert_eq!(reader.audit(9, None).unwrap(), newest);
     assert_eq!(reader.audit(2, Some(4)).unwrap(), newest[1..3]);
     assert_eq!(reader.last_audit().unwrap(), 4);
+    let oldest = [(1, Timestamp(1_001)), (2, Timestamp(1_002))];
+    assert_eq!(reader.oldest_audit(2).unwrap(), oldest);
     drop(reader);
     store.commit(&[Op::PruneAudit(3)]).unwrap();
     assert_eq!(store.reader().unwrap().audit(9, None).unwrap(), newest[..2]);

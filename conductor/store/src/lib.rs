@@ -32,7 +32,7 @@ mod sqlite;
 use std::sync::Arc;
 
 use orchestra_model::{
-    AudienceName, FlowId, HostName, JobId, Params,
+    AudienceName, FlowId, HostName, JobId, Params, Timestamp,
     audit::AuditRecord,
     delivery::{ProofKeyId, RequestId, StoreId, Term},
     record::{
@@ -214,6 +214,9 @@ pub trait Reader: Send {
 
     /// The number of the newest audit line; 0 where there never was one.
     fn last_audit(&self) -> Result<u64, ReadError>;
+
+    /// The numbers and times of the oldest audit lines, at most `limit`.
+    fn oldest_audit(&self, limit: usize) -> Result<Vec<(u64, Timestamp)>, ReadError>;
 
     /// At most `limit` audit lines below number `before`, newest first.
     fn audit(&self, limit: usize, before: Option<u64>) -> Result<Vec<AuditRecord>, ReadError>;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use orchestra_model::{
-    AudienceName, FlowId, HostName, JobId, Params,
+    AudienceName, FlowId, HostName, JobId, Params, Timestamp,
     audit::AuditRecord,
     delivery::RequestId,
     record::{
@@ -149,6 +149,10 @@ impl Reader for Arc<Tables> {
 
     fn last_audit(&self) -> Result<u64, ReadError> {
         Ok(self.last_audit)
+    }
+
+    fn oldest_audit(&self, limit: usize) -> Result<Vec<(u64, Timestamp)>, ReadError> {
+        Ok(self.audit.values().take(limit).map(|line| (line.number, line.at)).collect())
     }
 
     fn audit(&self, limit: usize, before: Option<u64>) -> Result<Vec<AuditRecord>, ReadError> {

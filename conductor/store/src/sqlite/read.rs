@@ -8,7 +8,7 @@ use std::{
 };
 
 use orchestra_model::{
-    AudienceName, FlowId, HostName, JobId, Params,
+    AudienceName, FlowId, HostName, JobId, Params, Timestamp,
     audit::AuditRecord,
     delivery::{RequestId, Term},
     record::{
@@ -280,6 +280,14 @@ impl Reader for SqliteReader {
     fn last_audit(&self) -> Result<u64, ReadError> {
         let sql = "SELECT value FROM meta WHERE key = 'last_audit'";
         Ok(self.first("meta", sql, [], |row| key("meta", row, 0))?.unwrap_or_default())
+    }
+
+    fn oldest_audit(&self, limit: usize) -> Result<Vec<(u64, Timestamp)>, ReadError> {
+        let sql = "SELECT number, at FROM audit ORDER BY number LIMIT ?1";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.all("audit", sql, [limit], |row| {
+            Ok((key("audit", row, 0)?, Timestamp(key("audit", row, 1)?)))
+        })
     }
 
     fn audit(&self, limit: usize, before: Option<u64>) -> Result<Vec<AuditRecord>, ReadError> {

@@ -1,0 +1,109 @@
+//! The one door for changes that somebody asks for: who asked is recorded with what was done, in the
+//! same batch (promise 12).
+//!
+//! A verb is recorded when the engine answers it. What the engine rejects changes nothing and is not
+//! recorded; nor is a submission that was known already.
+
+use std::sync::Arc;
+
+use orchestra_flow::{Answer, ReplyId, answer};
+use orchestra_model::{
+    AudienceName,
+    audit::{AuditRecord, Object, Subject, Verb},
+    record::{Op, Record},
+};
+
+use super::Driver;
+
+/// What somebody asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    /// Who asks.
+    pub(crate) by: Subject,
+    /// Why, where the verb asks for a reason.
+    pub(crate) reason: Option<Arc<str>>,
+    /// For what.
+    pub(crate) verb: Verb,
+}
+
+impl Asked {
+    /// By an audience, without a reason.
+    pub(crate) fn by(audience: &AudienceName, verb: Verb) -> Self {
+        Self { by: Subject::Audience(audience.clone()), reason: None, verb }
+    }
+
+    /// By somebody on this host.
+    pub(crate) fn locally(verb: Verb) -> Self {
+        Self { by: Subject::Local, reason: None, verb }
+    }
+
+    /// For this reason.
+    pub(crate) fn because(self, reason: &Arc<str>) -> Self {
+        Self { reason: Some(Arc::clone(reason)), ..self }
+    }
+}
+
+impl Driver {
+    /// Does what somebody asks for; whatever the engine answers meanwhile to this address is recorded
+    /// with it.
+    pub(super) fn do_as_asked(
+        &mut self,
+        asked: Option<Asked>,
+        reply: ReplyId,
+        work: impl FnOnce(&mut Self),
+    ) {
+        self.asking = asked.map(|asked| (reply, asked));
+        work(self);
+        self.asking = None;
+    }
+
+    /// Records what somebody asked for, once it is known what comes of it.
+    pub(super) fn record_answer(&mut self, reply: ReplyId, answer: &Answer) {
+        let Some((_, asked)) = self.asking.take_if(|(id, _)| *id == reply) else { return };
+        let Some((on, answer)) = outcome(answer) else { return };
+        let Asked { by, reason, verb } = asked;
+        self.last_audit += 1;
+        let (number, at) = (self.last_audit, self.clock.now());
+        let answer = answer.into();
+        let line = AuditRecord { number, at, by, verb, on, reason, answer };
+        self.outgoing.persist(Op::Put(Record::Audit(line)));
+    }
+}
+
+/// What an answer is about, and what it says; `None` where nothing was done.
+fn outcome(answer: &Answer) -> Option<(Object, String)> {
+    let folded = |hosts: &orchestra_model::HostSet| Object::Hosts(hosts.to_string().into());
+    Some(match answer {
+        Answer::Submitted(answer::Submitted { repeated: true, .. }) | Answer::Rejected(_) => {
+            return None;
+        }
+        Answer::Submitted(answer::Submitted { flow, .. }) => {
+            (Object::Flow(*flow), "taken".to_owned())
+        }
+        Answer::Cancelled(answer::Cancelled { flow, state })
+        | Answer::Changed(answer::Changed { flow, state }) => {
+            (Object::Flow(*flow), format!("{state}"))
+        }
+        Answer::Retried(answer::Retried { flow, tasks }) => {
+            (Object::Flow(*flow), format!("{tasks} tasks"))
+        }
+        Answer::Drained(answer::Drained { hosts, in_flight }) => {
+            (folded(hosts), format!("{} hosts, {in_flight} orders out", hosts.len()))
+        }
+        Answer::Released(answer::Released { hosts }) => {
+            (folded(hosts), format!("{} hosts", hosts.len()))
+        }
+        Answer::Unquarantined(answer::Unquarantined { hosts, lost }) => {
+            (folded(hosts), format!("{} hosts, {lost} tasks lost", hosts.len()))
+        }
+        Answer::DeploymentsLoaded(answer::DeploymentsLoaded { deployments, cells }) => {
+            (Object::Conductor, format!("{deployments} deployments, {cells} cells"))
+        }
+        Answer::Loaded(answer::Loaded { players, added, removed }) => {
+            (Object::Conductor, format!("{players} players, {added} added, {removed} removed"))
+        }
+        Answer::Recovered(answer::Recovered { next_flow }) => {
+            (Object::Conductor, format!("next flow {next_flow}"))
+        }
+    })
+}
