@@ -28,9 +28,9 @@ pub use orc::{
     UndrainArgs, Verb,
 };
 pub use status::{Shape, StatusArgs};
-pub use submit::{PlanArgs, Submit, SubmitArgs, Task, Wanted};
+pub use submit::{PlanArgs, Submit, SubmitArgs, Task};
 
-use crate::{error::Failure, input::Inputs, targets};
+use crate::{config::Settings, error::Failure, input::Inputs, targets};
 
 /// Ends the help of every program: how it finds the conductor.
 pub const CONNECTION_HELP: &str = "\
@@ -61,6 +61,16 @@ pub struct ConnectionArgs {
     /// How long the first connection is tried for
     #[arg(long, value_name = "DURATION", hide = true, default_value = "3s")]
     pub connect_timeout: Millis,
+}
+
+impl ConnectionArgs {
+    /// What was given, for whoever connects.
+    pub fn settings(&self) -> Settings {
+        let Self { conductor, conductor_name, domain, cert, key, ca, connect_timeout } =
+            self.clone();
+        let conductors = conductor;
+        Settings { conductors, conductor_name, domain, cert, key, ca, connect_timeout }
+    }
 }
 
 /// When to colour.

@@ -15,6 +15,7 @@ mod pages;
 mod retry;
 mod status;
 mod steer;
+mod submission;
 
 use std::time::Duration;
 
@@ -34,12 +35,13 @@ use prost::Message as _;
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Response, Status, Streaming, transport::Channel};
 
-use crate::{args::Wanted, config::Connection, error::Failure, exit::Exit, flowfile::Submission};
+use crate::{config::Connection, error::Failure, exit::Exit};
 
 pub use pages::{AttemptLog, Page, Pages};
 pub use retry::{Backoff, random};
 pub use status::{failure, is_held, is_lost};
 pub use steer::{Explained, RetryOf};
+pub use submission::{Submission, Wanted};
 
 /// How long a single question may take. Whoever asks more than this of a conductor learns that
 /// nothing is known.

@@ -72,7 +72,7 @@ pub(crate) struct Program {
 impl Program {
     /// With the process's own outputs.
     pub(crate) fn new(shared: Shared, environment: Environment) -> Self {
-        let mut console = Console::of_process(shared.color, environment.no_color);
+        let mut console = Console::of_process(shared.color);
         if shared.json {
             console.answer_in_json();
         }
@@ -81,7 +81,7 @@ impl Program {
 
     /// How to reach the conductor.
     pub(crate) fn connection(&self) -> Result<Connection, Failure> {
-        Connection::resolve(&self.shared.connection, &self.environment)
+        Connection::resolve(&self.shared.connection.settings(), &self.environment)
     }
 
     /// Runs what talks to the conductor.

@@ -26,7 +26,7 @@ use orchestra_certs::{Expected, Files};
 use orchestra_document::{Fields, Format, Node, Problems};
 use orchestra_model::{names::HostName, time::Millis};
 
-use crate::{args::ConnectionArgs, error::Failure};
+use crate::error::Failure;
 
 /// What the programs take from the environment; read once, where they begin.
 #[derive(Clone, Debug, Default)]
@@ -45,8 +45,6 @@ pub struct Environment {
     pub ca: Option<OsString>,
     /// `HOME`.
     pub home: Option<PathBuf>,
-    /// `NO_COLOR` is set and not empty, or `TERM` says that the terminal knows no colours.
-    pub no_color: bool,
 }
 
 impl Environment {
@@ -61,7 +59,6 @@ impl Environment {
             key: var("ORCHESTRA_KEY"),
             ca: var("ORCHESTRA_CA"),
             home: var("HOME").map(PathBuf::from),
-            no_color: knows_no_colour(var("NO_COLOR").as_ref(), var("TERM").as_ref()),
         }
     }
 
@@ -72,9 +69,23 @@ impl Environment {
     }
 }
 
-/// Whether colours are not wanted, or the terminal would show them as they are written.
-fn knows_no_colour(no_color: Option<&OsString>, term: Option<&OsString>) -> bool {
-    no_color.is_some() || term.is_some_and(|term| term == "dumb")
+/// What somebody says on the spot; environment and files say the rest.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// `HOST:PORT`, tried in order; empty: none is given.
+    pub conductors: Vec<String>,
+    /// The conductor's name in its certificate.
+    pub conductor_name: Option<String>,
+    /// The domain of all certificates.
+    pub domain: Option<String>,
+    /// Our certificate.
+    pub cert: Option<PathBuf>,
+    /// Its private key.
+    pub key: Option<PathBuf>,
+    /// The CA's certificate.
+    pub ca: Option<PathBuf>,
+    /// How long the first connection is tried for.
+    pub connect_timeout: Millis,
 }
 
 /// Where the conductor is, who we are, whom we accept.
@@ -98,12 +109,12 @@ const FILE_BYTES: u64 = 64 << 10;
 
 impl Connection {
     /// Puts the settings together; what is missing or wrong is told all at once.
-    pub fn resolve(args: &ConnectionArgs, environment: &Environment) -> Result<Self, Failure> {
-        Self::from_layers(args, environment, &environment.files())
+    pub fn resolve(given: &Settings, environment: &Environment) -> Result<Self, Failure> {
+        Self::from_layers(given, environment, &environment.files())
     }
 
     fn from_layers(
-        args: &ConnectionArgs,
+        given: &Settings,
         environment: &Environment,
         files: &[PathBuf],
     ) -> Result<Self, Failure> {
@@ -119,8 +130,8 @@ impl Connection {
         let listed = |text: String| {
             text.split(',').map(|part| part.trim().to_owned()).filter(|p| !p.is_empty()).collect()
         };
-        let conductors: Vec<String> = Some(args.conductor.clone())
-            .filter(|given| !given.is_empty())
+        let conductors: Vec<String> = Some(given.conductors.clone())
+            .filter(|conductors| !conductors.is_empty())
             .or_else(|| {
                 text(&environment.conductor, "ORCHESTRA_CONDUCTOR", &mut problems).map(listed)
             })
@@ -135,14 +146,14 @@ impl Connection {
             HostName::new(&text).map_err(|error| problems.add(what, error)).ok()
         };
         let domain = name(
-            &args.domain,
+            &given.domain,
             (&environment.domain, "ORCHESTRA_DOMAIN"),
             file.domain,
             "the domain",
             &mut problems,
         );
         let conductor_name = name(
-            &args.conductor_name,
+            &given.conductor_name,
             (&environment.conductor_name, "ORCHESTRA_CONDUCTOR_NAME"),
             file.conductor_name.or_else(|| host_of(conductors.first()?)),
             "the conductor's name",
@@ -151,9 +162,9 @@ impl Connection {
         let path = |flag: &Option<PathBuf>, variable: &Option<OsString>, in_file| {
             flag.clone().or_else(|| variable.as_ref().map(PathBuf::from)).or(in_file)
         };
-        let ca = path(&args.ca, &environment.ca, file.ca);
-        let cert = path(&args.cert, &environment.cert, file.cert);
-        let key = path(&args.key, &environment.key, file.key);
+        let ca = path(&given.ca, &environment.ca, file.ca);
+        let cert = path(&given.cert, &environment.cert, file.cert);
+        let key = path(&given.key, &environment.key, file.key);
         problems.into_result().map_err(|problems| {
             Failure::usage("reading the connection's settings").because(problems)
         })?;
@@ -182,7 +193,7 @@ impl Connection {
             conductors: conductors.into_iter().map(with_port).collect(),
             expected: Expected { domain, conductor_name },
             files: Files { ca, cert, key, crl: file.crl },
-            connect_timeout: args.connect_timeout,
+            connect_timeout: given.connect_timeout,
         })
     }
 }
@@ -282,17 +293,8 @@ impl FileSettings {
 mod tests {
     use super::*;
 
-    fn flags() -> ConnectionArgs {
-        ConnectionArgs { connect_timeout: Millis::seconds(3), ..ConnectionArgs::default() }
-    }
-
-    #[test]
-    fn a_dumb_terminal_gets_no_colours() {
-        let [dumb, xterm, one] = ["dumb", "xterm", "1"].map(OsString::from);
-        assert!(!knows_no_colour(None, None));
-        assert!(!knows_no_colour(None, Some(&xterm)));
-        assert!(knows_no_colour(None, Some(&dumb)));
-        assert!(knows_no_colour(Some(&one), Some(&xterm)));
+    fn flags() -> Settings {
+        Settings { connect_timeout: Millis::seconds(3), ..Settings::default() }
     }
 
     #[test]
@@ -317,8 +319,8 @@ mod tests {
             domain: Some("other.test".into()),
             ..Environment::default()
         };
-        let args = ConnectionArgs { domain: Some("flag.test".to_owned()), ..flags() };
-        let mixed = Connection::from_layers(&args, &environment, &files).unwrap();
+        let given = Settings { domain: Some("flag.test".to_owned()), ..flags() };
+        let mixed = Connection::from_layers(&given, &environment, &files).unwrap();
         assert_eq!(mixed.conductors, ["a:1", "b:2258"]);
         assert_eq!(mixed.expected.domain.as_str(), "flag.test");
         assert_eq!(mixed.expected.conductor_name.as_str(), "a");

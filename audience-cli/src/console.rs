@@ -11,6 +11,8 @@
 
 use std::{
     borrow::Cow,
+    env,
+    ffi::OsString,
     io::{self, BufWriter, IsTerminal as _, Write},
 };
 
@@ -36,10 +38,11 @@ pub struct Console {
 
 impl Console {
     /// The process's own.
-    pub fn of_process(colour: Colour, no_color: bool) -> Self {
+    pub fn of_process(colour: Colour) -> Self {
+        let unwanted = is_colour_unwanted();
         let style = |terminal: bool| Style {
             colour: match colour {
-                Colour::Auto => terminal && !no_color,
+                Colour::Auto => terminal && !unwanted,
                 Colour::Always => true,
                 Colour::Never => false,
             },
@@ -75,6 +78,17 @@ impl Console {
         let bytes = if self.narration.terminal { foreign::lines(bytes) } else { bytes.into() };
         let _ = io::stderr().lock().write_all(&bytes);
     }
+}
+
+/// Whether the environment asks for no colours. A variable that is empty is as good as unset.
+fn is_colour_unwanted() -> bool {
+    let var = |name| env::var_os(name).filter(|value| !value.is_empty());
+    knows_no_colour(var("NO_COLOR").as_ref(), var("TERM").as_ref())
+}
+
+/// Whether colours are not wanted, or the terminal would show them as they are written.
+fn knows_no_colour(no_color: Option<&OsString>, term: Option<&OsString>) -> bool {
+    no_color.is_some() || term.is_some_and(|term| term == "dumb")
 }
 
 /// Tells text on standard error. That nobody can read it is no reason to fail.
@@ -219,6 +233,15 @@ pub fn unwritten(error: io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dumb_terminal_gets_no_colours() {
+        let [dumb, xterm, one] = ["dumb", "xterm", "1"].map(OsString::from);
+        assert!(!knows_no_colour(None, None));
+        assert!(!knows_no_colour(None, Some(&xterm)));
+        assert!(knows_no_colour(None, Some(&dumb)));
+        assert!(knows_no_colour(Some(&one), Some(&xterm)));
+    }
 
     #[test]
     fn a_reader_that_went_away_is_no_failure() {

@@ -27,22 +27,12 @@ use orchestra_model::{
     params::Params,
 };
 
-use crate::error::Failure;
+use crate::{client::Submission, error::Failure};
 
 pub use job::{Overrides, Secret};
 
 /// Largest flow file, in bytes: what is larger could not be sent in one message either.
 pub const FLOW_FILE_BYTES: usize = limits::MESSAGE_BYTES;
-
-/// What is submitted: the spec, and the parameters of those jobs that have some, by slot and job
-/// from 1.
-#[derive(Debug)]
-pub struct Submission {
-    /// Checked.
-    pub spec: FlowSpec,
-    /// With places from 1.
-    pub params: Vec<(u32, u32, Params)>,
-}
 
 /// Reads a flow; `what` names where it is from, for messages: `flow file deploy.yaml`.
 pub fn read(

@@ -6,7 +6,7 @@ use super::{
     CONNECTION_HELP, Shared, Waiting,
     what::{VALUES, WhatArgs},
 };
-use crate::{error::Failure, flowfile::Submission, input::Inputs};
+use crate::{client::Wanted, error::Failure, input::Inputs};
 
 const EXAMPLES: &str = "
 Examples:
@@ -65,21 +65,6 @@ pub struct Submit {
     pub wait: Option<Waiting>,
     /// What every command takes.
     pub shared: Shared,
-}
-
-/// What is submitted, under which conditions.
-#[derive(Debug)]
-pub struct Wanted {
-    /// The flow.
-    pub submission: Submission,
-    /// Only where all targets offer the same version of their score.
-    pub require_same_score: bool,
-    /// Without the names that nobody knows, rather than refused for them.
-    pub allow_unknown: bool,
-    /// Only where a plan made now has this digest.
-    pub if_plan: Option<String>,
-    /// The request's id, where it is not a new one.
-    pub request: Option<RequestId>,
 }
 
 impl SubmitArgs {

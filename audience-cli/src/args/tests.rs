@@ -5,7 +5,7 @@ use orchestra_model::{
 };
 
 use super::*;
-use crate::{error::Failure, exit::Exit, input::Inputs};
+use crate::{client::Wanted, error::Failure, exit::Exit, input::Inputs};
 
 fn submit_with(words: &[&str], mut stdin: &[u8]) -> Result<Submit, Failure> {
     let words = std::iter::once("submitjob").chain(words.iter().copied());

@@ -14,8 +14,9 @@ use orchestra_model::{
 };
 
 use crate::{
+    client::Submission,
     error::Failure,
-    flowfile::{self, FLOW_FILE_BYTES, Overrides, Secret, Submission},
+    flowfile::{self, FLOW_FILE_BYTES, Overrides, Secret},
     input::Inputs,
     job_limits::JobLimits,
     targets,

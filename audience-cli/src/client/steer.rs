@@ -12,10 +12,10 @@ use orchestra_proto::{Planned, v1, v1::audience_client::AudienceClient};
 use tonic::transport::Channel;
 
 use super::{
-    Client, Pages, SUBMIT, answered, check_size, flow_ref, invalid, params, place, request_id,
-    shown, spec_bytes,
+    Client, Pages, SUBMIT, Wanted, answered, check_size, flow_ref, invalid, params, place,
+    request_id, shown, spec_bytes,
 };
-use crate::{args::Wanted, error::Failure};
+use crate::error::Failure;
 
 /// Why a flow, or a part of it, is where it is.
 #[derive(Debug)]

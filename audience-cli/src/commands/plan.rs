@@ -6,8 +6,8 @@ use orchestra_proto::Planned;
 
 use super::Program;
 use crate::{
-    args::{PlanArgs, Wanted},
-    client::Client,
+    args::PlanArgs,
+    client::{Client, Wanted},
     console::unwritten,
     error::Failure,
     exit::Exit,
