@@ -7,16 +7,15 @@
 //! sandbox    a whole fleet on this machine: `orc sandbox`
 //! console    standard output and standard error
 //! view       data as text or JSON
-//! client     the conductor over gRPC and mutual TLS; retries
-//! config     how to reach it: flags, variables, files
 //! args       command lines: clap's structs, and the validated commands they become
 //! flowfile   flow files in JSON, YAML and TOML
 //! job_limits what a job may ask for, by flag or by field
 //! targets    host set expressions as far as they can be checked here
 //! input      values from files and standard input
-//! error      what went wrong, in words
-//! exit       the table of exit codes
 //! ```
+//!
+//! Below all of them is `orchestra-client`, the audience as a library: connection, verbs,
+//! configuration, failures and the table of exit codes.
 //!
 //! Imports point downwards in this list; only the sandbox defines its own command line, which
 //! `args` takes in. Answers go to standard output, everything else to standard error; exit codes
@@ -24,12 +23,8 @@
 //! starts no runtime.
 
 pub mod args;
-pub mod client;
 mod commands;
-pub mod config;
 pub mod console;
-pub mod error;
-pub mod exit;
 pub mod flowfile;
 pub mod input;
 pub mod job_limits;
@@ -37,3 +32,5 @@ pub mod programs;
 pub mod sandbox;
 pub mod targets;
 pub mod view;
+
+use orchestra_client::{self as client, config, error, exit};

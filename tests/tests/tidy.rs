@@ -29,7 +29,7 @@ const FLOORS: [&[&str]; 5] = [
         "orchestra-store",
         "orchestra-spool",
     ],
-    &["orchestra-ca"],
+    &["orchestra-ca", "orchestra-client"],
     &["conductor", "player", "audience-cli"],
     &["orchestra-tests"],
 ];

@@ -226,7 +226,7 @@ mod tests {
     /// The codes of the manual's table, in its order.
     #[test]
     fn the_manual_has_every_code() {
-        let manual = include_str!("../../docs/operating.md");
+        let manual = include_str!("../../../docs/operating.md");
         let (_, rest) = manual.split_once("| exit code | meaning |\n|---|---|\n").unwrap();
         let rows = rest.lines().take_while(|line| line.starts_with("| "));
         let told: Vec<u8> =

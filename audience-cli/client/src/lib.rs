@@ -1,4 +1,4 @@
-//! The conductor as the commands see it: connects, asks, and turns answers into the model.
+//! The audience as a library: connects to a conductor, asks, and turns answers into the model.
 //!
 //! What is promised here:
 //!
@@ -8,9 +8,11 @@
 //!   one flow however often it travels.
 //! - Lists come page by page and are not collected here.
 //!
-//! Left to others: what to do when a stream breaks (`commands::wait`), and what exit code a
-//! refusal becomes (`status`).
+//! Left to callers: what to do when a stream breaks.
 
+pub mod config;
+pub mod error;
+pub mod exit;
 mod pages;
 mod retry;
 mod status;
