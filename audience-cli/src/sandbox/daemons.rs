@@ -19,8 +19,7 @@ use rustix::{
 
 use super::{
     attach::tail,
-    launch::programs,
-    place::Place,
+    place::{Place, programs},
     process::{Process, signal_child},
     record::{Daemon, Role},
 };

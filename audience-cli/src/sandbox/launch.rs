@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{self, BufRead as _, BufReader, Write as _},
     os::unix::{fs::PermissionsExt as _, process::ExitStatusExt as _},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
 };
 
@@ -13,8 +13,11 @@ use rustix::process::{Signal, getpid, set_child_subreaper};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
-    FleetArgs, block_on, cgroup, code_of, place::Place, process, record::Record, supervise, tell,
-    this_program,
+    FleetArgs, block_on, cgroup, code_of,
+    place::{Place, programs},
+    process,
+    record::{READY, Record},
+    tell, this_program,
 };
 use crate::{error::Failure, exit::Exit};
 
@@ -65,7 +68,7 @@ pub(super) fn start(fleet: &FleetArgs) -> Result<u8, Failure> {
     if let Some(stdout) = supervisor.stdout.take() {
         BufReader::new(stdout).read_line(&mut ready).map_err(failed)?;
     }
-    if ready.trim_end() != supervise::READY {
+    if ready.trim_end() != READY {
         let status = supervisor.wait().map_err(failed)?;
         tell(format_args!("sandbox: kept in {}", place.root().display()));
         return Ok(code_of(status.code().filter(|code| *code != 0), status.signal()));
@@ -81,12 +84,6 @@ pub(super) fn start(fleet: &FleetArgs) -> Result<u8, Failure> {
         Failure::broken("writing the variables to standard output").because(error)
     })?;
     Ok(Exit::Ok.code())
-}
-
-/// Where this program, and the others beside it, are.
-pub(super) fn programs() -> Result<PathBuf, Failure> {
-    let program = this_program()?;
-    Ok(program.parent().unwrap_or(Path::new("/")).to_owned())
 }
 
 /// The sandbox's directory, and whether it goes with the sandbox.

@@ -27,7 +27,7 @@ use orchestra_ca::{Ca, Issued, Terms};
 use orchestra_certs::{Expected, Files, Subject};
 use orchestra_model::{AudienceName, HostName, HostSet, time::Millis};
 
-use super::{cgroup::Cgroup, samples};
+use super::{cgroup::Cgroup, samples, this_program};
 use crate::{config::Connection, error::Failure};
 
 /// The domain of every sandbox. Two of them have two authorities: neither accepts the other's.
@@ -231,6 +231,12 @@ impl Place {
              key = \"conductor.key\"\n"
         )
     }
+}
+
+/// Where this program, and the others beside it, are.
+pub(super) fn programs() -> Result<PathBuf, Failure> {
+    let program = this_program()?;
+    Ok(program.parent().unwrap_or(Path::new("/")).to_owned())
 }
 
 fn player_toml(

@@ -22,6 +22,9 @@ use crate::error::Failure;
 /// The version of the file and of `ps --json`.
 const SCHEMA: u32 = 1;
 
+/// What is said on standard output when everything runs and nobody has to wait for a command.
+pub(super) const READY: &str = "ready";
+
 /// What `sandbox.json` holds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Record {

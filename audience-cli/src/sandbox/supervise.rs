@@ -27,16 +27,12 @@ use super::{
     cgroup::Cgroup,
     code_of,
     daemons::{Daemons, Death, HOPELESS},
-    launch::programs,
-    place::{Place, Plan},
+    place::{Place, Plan, programs},
     process::{self, Process, reap, signal_child},
-    record::{self, Record, Role},
+    record::{self, READY, Record, Role},
     tell, this_program,
 };
 use crate::error::Failure;
-
-/// What is said on standard output when everything runs and nobody has to wait for a command.
-pub(super) const READY: &str = "ready";
 
 /// How long daemons, and the command, get after TERM.
 const GRACE: Duration = Duration::from_secs(5);
