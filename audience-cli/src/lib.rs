@@ -3,13 +3,13 @@
 //!
 //! ```text
 //! programs   entry points: environment in, exit code out
-//! commands   a file per command: asks the conductor, hands data to a view
+//! program    what a verb works with
+//! flow, task, player, score, ledger, deployment, hosts, conductor
+//!            a folder a noun: asks the conductor, hands data to a view
 //! sandbox    a whole fleet on this machine: `orc sandbox`
 //! console    standard output and standard error
-//! view       data as text or JSON
+//! view       data as text or JSON, by noun
 //! args       command lines: clap's structs, and the validated commands they become
-//! flowfile   flow files in JSON, YAML and TOML
-//! job_limits what a job may ask for, by flag or by field
 //! targets    host set expressions as far as they can be checked here
 //! input      values from files and standard input
 //! ```
@@ -23,14 +23,20 @@
 //! starts no runtime.
 
 pub mod args;
-mod commands;
+mod conductor;
 pub mod console;
-pub mod flowfile;
+mod deployment;
+pub mod flow;
+mod hosts;
 pub mod input;
-pub mod job_limits;
+mod ledger;
+mod player;
+mod program;
 pub mod programs;
 pub mod sandbox;
+mod score;
 pub mod targets;
+mod task;
 pub mod view;
 
 use orchestra_client::{self as client, config, error, exit};

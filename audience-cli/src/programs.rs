@@ -6,12 +6,13 @@ use clap::Parser;
 
 use crate::{
     args::{OrcArgs, StatusArgs, SubmitArgs, Verb},
-    commands::{self, Program},
     config::Environment,
     console::tell,
     error::Failure,
     exit::Exit,
+    flow,
     input::Inputs,
+    program::{self, Program},
     sandbox,
     view::Style,
 };
@@ -24,7 +25,7 @@ pub fn submitjob() -> ExitCode {
         // Released, because whoever is asked whether to cancel answers on it.
         drop(stdin);
         let mut program = Program::new(command.shared.clone(), environment);
-        let exit = commands::submit(command, &mut program);
+        let exit = flow::submit::submit(command, &mut program);
         program.finish(exit)
     })
 }
@@ -33,7 +34,7 @@ pub fn submitjob() -> ExitCode {
 pub fn getstatus() -> ExitCode {
     run(|args: StatusArgs, environment| {
         let mut program = Program::new(args.shared.clone(), environment);
-        let exit = commands::status(&args, &mut program);
+        let exit = flow::status::status(&args, &mut program);
         program.finish(exit)
     })
 }
@@ -43,7 +44,7 @@ pub fn orc() -> ExitCode {
     run(|args: OrcArgs, environment| match args.verb {
         Verb::Asking(verb) => {
             let mut program = Program::new(verb.shared().clone(), environment);
-            let exit = commands::ask(verb, &mut program);
+            let exit = program::ask(verb, &mut program);
             program.finish(exit)
         }
         Verb::Sandbox(args) => Ok(sandbox::run(args)),

@@ -2,17 +2,12 @@
 
 pub mod absence;
 pub mod deployment;
-mod diff;
-pub mod explain;
 pub mod flow;
-pub mod groups;
+pub mod hosts;
 pub mod json;
 pub mod ledger;
-pub mod output;
-pub mod plan;
-pub mod players;
-pub mod progress;
-pub mod scores;
+pub mod player;
+pub mod score;
 mod style;
 pub mod task;
 

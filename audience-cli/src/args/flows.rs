@@ -7,7 +7,7 @@ use orchestra_model::{
 };
 
 use super::{Shared, Waiting, ids::only, what::settings, whole_flows};
-use crate::{error::Failure, flowfile::Overrides, input::Inputs, targets};
+use crate::{error::Failure, flow::file::Overrides, input::Inputs, targets};
 
 /// `orc wait`.
 #[derive(Debug, clap::Args)]

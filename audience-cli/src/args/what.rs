@@ -16,9 +16,9 @@ use orchestra_model::{
 use crate::{
     client::Submission,
     error::Failure,
-    flowfile::{self, FLOW_FILE_BYTES, Overrides, Secret},
+    flow::file::{self as flowfile, FLOW_FILE_BYTES, Overrides, Secret},
+    flow::limits::JobLimits,
     input::Inputs,
-    job_limits::JobLimits,
     targets,
 };
 

@@ -1,5 +1,9 @@
 //! Flows: one with its slots and jobs, or many with a line each.
 
+pub mod explain;
+pub mod plan;
+pub mod progress;
+
 use std::{fmt::Write as _, io};
 
 use orchestra_model::{

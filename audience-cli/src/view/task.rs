@@ -1,5 +1,8 @@
 //! Tasks: a line each, and those that did not end ok folded by reason.
 
+pub mod diff;
+pub mod written;
+
 use std::{
     collections::BTreeMap,
     fmt::{self, Write as _},

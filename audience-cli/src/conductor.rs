@@ -1,0 +1,3 @@
+//! The conductor itself.
+
+pub(crate) mod status;

@@ -1,0 +1,4 @@
+//! Sets of hosts.
+
+pub(crate) mod groups;
+pub(crate) mod hostset;

@@ -1,0 +1,4 @@
+//! Players.
+
+pub(crate) mod drain;
+pub(crate) mod list;
