@@ -9,6 +9,8 @@
 //! thing is: what scores wrote goes to files and pipes as it is ([`Page::foreign`]), because it may
 //! be data. To a terminal it does not.
 
+mod answer;
+
 use std::{
     borrow::Cow,
     env,
@@ -18,11 +20,24 @@ use std::{
 
 use orchestra_model::foreign;
 
+pub(crate) use answer::Streamed;
+
 use crate::{
-    args::Colour,
     error::Failure,
     view::{Page, Style, colour_at_start},
 };
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Colour {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
 
 /// The program's two ways out, and how each looks.
 pub struct Console {
@@ -34,11 +49,13 @@ pub struct Console {
     pub narration: Style,
     /// Whether a person can be asked: standard input and standard error are a terminal.
     pub interactive: bool,
+    /// Whether answers are JSON.
+    json: bool,
 }
 
 impl Console {
     /// The process's own.
-    pub fn of_process(colour: Colour) -> Self {
+    pub(crate) fn of_process(colour: Colour, json: bool) -> Self {
         let unwanted = is_colour_unwanted();
         let style = |terminal: bool| Style {
             colour: match colour {
@@ -50,11 +67,14 @@ impl Console {
         };
         let narrating = io::stderr().is_terminal();
         let answering = style(io::stdout().is_terminal());
+        let mut out = Answer::new(Box::new(io::stdout().lock()), answering);
+        out.json = json;
         Self {
-            out: Answer::new(Box::new(io::stdout().lock()), answering),
+            out,
             style: answering,
             narration: style(narrating),
             interactive: narrating && io::stdin().is_terminal(),
+            json,
         }
     }
 

@@ -30,13 +30,16 @@ pub mod flow;
 mod hosts;
 pub mod input;
 mod ledger;
+pub mod orc;
 mod player;
 mod program;
 pub mod programs;
 pub mod sandbox;
 mod score;
+mod shared;
 pub mod targets;
 mod task;
+mod verb;
 pub mod view;
 
 use orchestra_client::{self as client, config, error, exit};

@@ -2,18 +2,16 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use orchestra_client::Client;
 use orchestra_model::time::Timestamp;
 
 use crate::{
     args::{Asking, Shared},
-    conductor::status as conductor,
     config::{Connection, Environment},
     console::Console,
-    deployment::list as deployment,
     error::Failure,
     exit::Exit,
     flow::{explain, list as flows, plan, retry, steer, wait},
-    hosts::{groups, hostset},
     ledger::show as ledger,
     player::{drain, list as players},
     score::list as scores,
@@ -38,10 +36,6 @@ pub(crate) fn ask(verb: Asking, program: &mut Program) -> Result<Exit, Failure> 
         Asking::Scores(args) => scores::scores(&args, program),
         Asking::Logs(args) => logs::logs(&args, program),
         Asking::Ledger(args) => ledger::ledger(&args, program),
-        Asking::Deployment(args) => deployment::deployment(&args.verb, program),
-        Asking::Groups(_) => groups::groups(program),
-        Asking::Hostset(args) => hostset::hostset(&args, program),
-        Asking::Conductor(args) => conductor::conductor(&args.verb, program),
     }
 }
 
@@ -57,10 +51,7 @@ pub(crate) struct Program {
 impl Program {
     /// With the process's own outputs.
     pub(crate) fn new(shared: Shared, environment: Environment) -> Self {
-        let mut console = Console::of_process(shared.color);
-        if shared.json {
-            console.answer_in_json();
-        }
+        let console = Console::of_process(shared.color, shared.json);
         Self { console, shared, environment }
     }
 
@@ -82,6 +73,18 @@ impl Program {
         // Somebody may still be looked up by name, or asked whether to cancel.
         runtime.shutdown_background();
         result
+    }
+
+    /// Connects to the conductor, and does there what is to be done.
+    pub(crate) fn ask<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Client, &mut Console) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let connection = self.connection()?;
+        self.block_on(async move |program: &mut Program| {
+            let mut client = Client::connect(connection).await?;
+            work(&mut client, &mut program.console).await
+        })
     }
 
     /// The clock, for people: how long something has taken.

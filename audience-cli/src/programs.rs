@@ -47,6 +47,9 @@ pub fn orc() -> ExitCode {
             let exit = program::ask(verb, &mut program);
             program.finish(exit)
         }
+        Verb::Deployment(deployment) => deployment.run(environment),
+        Verb::Hosts(verb) => verb.run(environment),
+        Verb::Conductor(conductor) => conductor.run(environment),
         Verb::Sandbox(args) => Ok(sandbox::run(args)),
     })
 }

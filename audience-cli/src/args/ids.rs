@@ -75,7 +75,7 @@ pub fn folded(flows: &BTreeSet<FlowId>) -> String {
 }
 
 /// The one reference that is meant; `what` says what that may be.
-pub(super) fn only(id: &String, what: &str) -> Result<Reference, Failure> {
+pub(crate) fn only(id: &String, what: &str) -> Result<Reference, Failure> {
     match &mut references(std::slice::from_ref(id))?[..] {
         [reference] => Ok(reference.clone()),
         _ => Err(Failure::usage(what)),

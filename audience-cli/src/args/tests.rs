@@ -186,7 +186,7 @@ fn orc(words: &[&str]) -> Result<Asking, Failure> {
     let words = std::iter::once("orc").chain(words.iter().copied());
     match OrcArgs::try_parse_from(words).map_err(|e| Failure::usage(e.to_string()))?.verb {
         Verb::Asking(verb) => Ok(verb),
-        Verb::Sandbox(_) => panic!("a sandbox was not asked for"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -1,36 +1,17 @@
 //! `orc groups`.
 
-use crate::{
-    client::Client,
-    console::unwritten,
-    error::Failure,
-    exit::Exit,
-    program::Program,
-    view::{
-        hosts::{Group, line},
-        json::List,
-    },
-};
+use crate::{error::Failure, exit::Exit, program::Program, verb::Verb, view};
 
-/// Lists what may stand after an `@`, a line each.
-pub(crate) fn groups(program: &mut Program) -> Result<Exit, Failure> {
-    let connection = program.connection()?;
-    program.block_on(async move |program: &mut Program| {
-        let mut client = Client::connect(connection).await?;
-        let mut pages = client.groups().await?;
-        let json = program.shared.json;
-        let out = &mut program.console.out;
-        if json {
-            let mut list = List::begin(out, "groups").map_err(unwritten)?;
-            while let Some(group) = pages.next_item().await? {
-                list.add(&Group::from(&group)).map_err(unwritten)?;
-            }
-            list.end().map_err(unwritten)?;
-            return Ok(Exit::Ok);
-        }
-        while let Some(group) = pages.next_item().await? {
-            line(out, &group).map_err(unwritten)?;
-        }
-        Ok(Exit::Ok)
-    })
+/// `orc groups`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orc groups\n  orc groups --json")]
+pub(crate) struct Groups;
+
+impl Verb for Groups {
+    fn run(self, program: &mut Program) -> Result<Exit, Failure> {
+        program.ask(async |client, console| {
+            console.list(view::hosts::Groups, client.groups().await?).await?;
+            Ok(Exit::Ok)
+        })
+    }
 }

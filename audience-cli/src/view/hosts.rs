@@ -1,16 +1,29 @@
-//! Groups, apps and labels: what may stand after an `@`.
+//! Groups, apps and labels, which may stand after an `@`; and the hosts of an expression.
 
 use std::io;
 
+use orchestra_model::{HostName, hostset::HostSet};
 use orchestra_proto::v1::{self, GroupKind};
 use serde::Serialize;
 
-use super::style::one_line;
+use super::{Listing, Output, Page, Style, one_line};
 
-/// Writes a group as a line.
-pub fn line(out: &mut dyn io::Write, group: &v1::Group) -> io::Result<()> {
-    let name = format!("@{}", one_line(&group.name));
-    writeln!(out, "{name:<24} {:<5} {} ({})", kind(group), one_line(&group.hosts), group.count)
+/// What may stand after an `@`.
+pub(crate) struct Groups;
+
+impl Listing for Groups {
+    type Item = v1::Group;
+
+    const NOUN: &'static str = "groups";
+
+    fn json(&self, group: &v1::Group) -> impl Serialize {
+        Group { name: &group.name, kind: kind(group), hosts: &group.hosts, count: group.count }
+    }
+
+    fn text(&self, group: &v1::Group, out: &mut dyn Page, _style: Style) -> io::Result<()> {
+        let name = format!("@{}", one_line(&group.name));
+        writeln!(out, "{name:<24} {:<5} {} ({})", kind(group), one_line(&group.hosts), group.count)
+    }
 }
 
 /// The word for what a group is.
@@ -23,17 +36,54 @@ fn kind(group: &v1::Group) -> &'static str {
     }
 }
 
-/// A group in JSON.
 #[derive(Serialize)]
-pub struct Group<'a> {
+struct Group<'a> {
     name: &'a str,
     kind: &'static str,
     hosts: &'a str,
     count: u32,
 }
 
-impl<'a> From<&'a v1::Group> for Group<'a> {
-    fn from(group: &'a v1::Group) -> Self {
-        Self { name: &group.name, kind: kind(group), hosts: &group.hosts, count: group.count }
+/// The hosts of an expression.
+pub(crate) struct Resolved {
+    pub(crate) set: HostSet,
+    pub(crate) form: Form,
+}
+
+/// How a person is told a host set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A host a line.
+    Expanded,
+    /// One line.
+    Folded,
+    /// The number of hosts.
+    Count,
+}
+
+impl Output for &Resolved {
+    fn noun(&self) -> &'static str {
+        "hostset"
     }
+
+    fn json(self) -> impl Serialize {
+        let set = &self.set;
+        Hostset { folded: set.to_string(), count: set.len(), hosts: set.as_slice() }
+    }
+
+    fn text(self, out: &mut dyn Page, _style: Style) -> io::Result<()> {
+        let set = &self.set;
+        match self.form {
+            Form::Expanded => set.iter().try_for_each(|host| writeln!(out, "{host}")),
+            Form::Folded => writeln!(out, "{set}"),
+            Form::Count => writeln!(out, "{}", set.len()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Hostset<'a> {
+    folded: String,
+    count: usize,
+    hosts: &'a [HostName],
 }

@@ -14,9 +14,7 @@ use orchestra_model::{
     flow::Scope,
     names::{AudienceName, FlowName, HostName},
     state::{FlowState, JobState, TaskState, Verdict, WaitReason},
-    status::{
-        CanaryStatus, ConductorStatus, Counts, FlowStatus, FlowSummary, JobStatus, TaskStatus,
-    },
+    status::{CanaryStatus, Counts, FlowStatus, FlowSummary, JobStatus, TaskStatus},
     time::Timestamp,
 };
 use serde::{Serialize, ser::SerializeMap as _};
@@ -375,54 +373,6 @@ impl<'a> From<&'a crate::client::AttemptLog> for Attempt<'a> {
             ended_at: when(end.ended_at),
             duration_ms: duration(end.started_at, Some(end.ended_at)),
             said: Said::of(Some(end)),
-        }
-    }
-}
-
-/// The conductor.
-#[derive(Serialize)]
-pub struct Conductor<'a> {
-    name: &'a str,
-    version: &'a str,
-    pid: u32,
-    started_at: String,
-    store_id: &'a str,
-    term: u64,
-    players: u32,
-    attached: u32,
-    quarantined: u32,
-    flows_alive: u32,
-    deployments: u32,
-    cells: u32,
-    loaded_at: String,
-    reload_error: Option<&'a str>,
-    revocation_error: Option<&'a str>,
-    stale_store: Option<&'a str>,
-    store_error: Option<&'a str>,
-    store_held_since: Option<String>,
-}
-
-impl<'a> From<&'a ConductorStatus> for Conductor<'a> {
-    fn from(status: &'a ConductorStatus) -> Self {
-        Self {
-            name: &status.name,
-            version: &status.version,
-            pid: status.pid,
-            started_at: when(status.started_at),
-            store_id: &status.store_id,
-            term: status.term,
-            players: status.players,
-            attached: status.attached,
-            quarantined: status.quarantined,
-            flows_alive: status.flows_alive,
-            deployments: status.deployments,
-            cells: status.cells,
-            loaded_at: when(status.loaded_at),
-            reload_error: status.reload_error.as_deref(),
-            revocation_error: status.revocation_error.as_deref(),
-            stale_store: status.stale_store.as_deref(),
-            store_error: status.store_error.as_deref(),
-            store_held_since: status.store_held_since.map(when),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! `orc` and its verbs. Those about one flow are in `flows`, about limits in `ledger`.
 
-use orchestra_model::{ids::Reference, limits, names::ScoreName};
+use orchestra_model::{ids::Reference, names::ScoreName};
 
-use super::{
-    CONNECTION_HELP, CancelArgs, DeploymentArgs, DeploymentVerb, ExplainArgs, LedgerArgs, PlanArgs,
-    PromoteArgs, RetryArgs, Shared, SteerArgs, WaitArgs, hosts, ids::only, reason,
+use crate::args::{
+    CONNECTION_HELP, CancelArgs, ExplainArgs, LedgerArgs, PlanArgs, PromoteArgs, RetryArgs, Shared,
+    SteerArgs, WaitArgs, hosts as hosts_of, only, reason,
 };
-use crate::{error::Failure, input::Inputs, sandbox};
+use crate::{
+    conductor::Conductor, deployment::Deployment, error::Failure, hosts, input::Inputs, sandbox,
+};
 
 const EXAMPLES: &str = "
 Examples:
@@ -20,16 +22,22 @@ Examples:
 pub struct OrcArgs {
     /// What to do.
     #[command(subcommand)]
-    pub verb: Verb,
+    pub(crate) verb: Verb,
 }
 
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "there is one, and it lives as long as the program")]
-pub enum Verb {
+pub(crate) enum Verb {
     /// Ask the conductor, or tell it something.
     #[command(flatten)]
     Asking(Asking),
+    /// Deployments: apps, environments, and what may happen to them at once
+    Deployment(Deployment),
+    #[command(flatten)]
+    Hosts(hosts::Verb),
+    /// Ask or tell the conductor itself
+    Conductor(Conductor),
     /// Run a whole fleet on this machine, to try things out
     #[command(subcommand)]
     Sandbox(sandbox::Args),
@@ -37,7 +45,7 @@ pub enum Verb {
 
 /// What the conductor is asked or told.
 #[derive(Debug, clap::Subcommand)]
-pub enum Asking {
+pub(crate) enum Asking {
     /// Tell what a submission would do; send nothing
     Plan(PlanArgs),
     /// Tell why a flow, a job or a task is where it is
@@ -70,19 +78,11 @@ pub enum Asking {
     Logs(LogsArgs),
     /// Show which hosts hold which cells, and release hosts that count as down
     Ledger(LedgerArgs),
-    /// Deployments: apps, environments, and what may happen to them at once
-    Deployment(DeploymentArgs),
-    /// List what may stand after an @: groups, apps of deployments, labels
-    Groups(GroupsArgs),
-    /// Expand, fold or count a host set
-    Hostset(HostsetArgs),
-    /// Ask or tell the conductor itself
-    Conductor(ConductorArgs),
 }
 
 impl Asking {
     /// What every command takes.
-    pub fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Shared {
         match self {
             Asking::Plan(args) => &args.shared,
             Asking::Explain(args) => &args.shared,
@@ -98,17 +98,6 @@ impl Asking {
             Asking::Scores(args) => &args.shared,
             Asking::Logs(args) => &args.shared,
             Asking::Ledger(args) => args.shared(),
-            Asking::Deployment(args) => match &args.verb {
-                DeploymentVerb::List { shared } | DeploymentVerb::Show { shared, .. } => shared,
-                DeploymentVerb::Check(args) => &args.shared,
-            },
-            Asking::Groups(args) => &args.shared,
-            Asking::Hostset(args) => &args.shared,
-            Asking::Conductor(args) => match &args.verb {
-                ConductorVerb::Status { shared }
-                | ConductorVerb::Reload { shared, .. }
-                | ConductorVerb::Recover { shared, .. } => shared,
-            },
         }
     }
 }
@@ -162,7 +151,7 @@ pub struct PlayersArgs {
 
 impl PlayersArgs {
     /// What every command takes.
-    pub fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Shared {
         match &self.verb {
             Some(PlayersVerb::Release(args)) => &args.shared,
             None => &self.shared,
@@ -201,7 +190,7 @@ pub struct ReleasePlayersArgs {
 impl ReleasePlayersArgs {
     /// Which players.
     pub fn hosts(&self, inputs: &mut Inputs<'_>) -> Result<String, Failure> {
-        hosts(&self.hosts, inputs)
+        hosts_of(&self.hosts, inputs)
     }
 }
 
@@ -243,7 +232,7 @@ pub struct DrainArgs {
 impl DrainArgs {
     /// Which players.
     pub fn hosts(&self, inputs: &mut Inputs<'_>) -> Result<String, Failure> {
-        hosts(&self.hosts, inputs)
+        hosts_of(&self.hosts, inputs)
     }
 }
 
@@ -264,7 +253,7 @@ pub struct UndrainArgs {
 impl UndrainArgs {
     /// Which players.
     pub fn hosts(&self, inputs: &mut Inputs<'_>) -> Result<String, Failure> {
-        hosts(&self.hosts, inputs)
+        hosts_of(&self.hosts, inputs)
     }
 }
 
@@ -285,115 +274,4 @@ impl LogsArgs {
     pub fn reference(&self) -> Result<Reference, Failure> {
         only(&self.id, "orc logs takes one task, like 42.1.2@db3")
     }
-}
-
-/// `orc groups`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  orc groups\n  orc groups --json")]
-pub struct GroupsArgs {
-    /// What every command takes.
-    #[command(flatten)]
-    pub shared: Shared,
-}
-
-/// `orc hostset`.
-#[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  orc hostset -c '@frontend!@canary'\n  orc hostset -e 'fe[01-10/2]'"
-)]
-pub struct HostsetArgs {
-    /// A host set; several words are one expression. @… is looked up by the conductor
-    #[arg(value_name = "HOSTS", required = true)]
-    hosts: Vec<String>,
-    /// Expand: a host a line
-    #[arg(short = 'e', long, group = "form")]
-    expand: bool,
-    /// Fold (the default)
-    #[arg(short = 'f', long, group = "form")]
-    fold: bool,
-    /// Count
-    #[arg(short = 'c', long, group = "form")]
-    count: bool,
-    /// What every command takes.
-    #[command(flatten)]
-    pub shared: Shared,
-}
-
-/// What is told of a host set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HostsetForm {
-    /// A host a line.
-    Expanded,
-    /// One line.
-    Folded,
-    /// The number of hosts.
-    Count,
-}
-
-impl HostsetArgs {
-    /// The expression.
-    pub fn expression(&self, inputs: &mut Inputs<'_>) -> Result<String, Failure> {
-        let read = |word: &String| inputs.hosts(word, "the host set", limits::HOSTSET_BYTES);
-        let words = self.hosts.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        Ok(words.join(" "))
-    }
-
-    /// What is told of it.
-    pub fn form(&self) -> HostsetForm {
-        if self.expand {
-            HostsetForm::Expanded
-        } else if self.count {
-            HostsetForm::Count
-        } else {
-            HostsetForm::Folded
-        }
-    }
-}
-
-/// `orc conductor`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  orc conductor status\n  orc conductor reload")]
-pub struct ConductorArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub verb: ConductorVerb,
-}
-
-/// What the conductor is asked or told.
-#[derive(Debug, clap::Subcommand)]
-pub enum ConductorVerb {
-    /// How it is
-    Status {
-        /// What every command takes.
-        #[command(flatten)]
-        shared: Shared,
-    },
-    /// Read the configuration anew, as SIGHUP does
-    Reload {
-        /// Accept that a large part of the fleet goes, or limits that are in force
-        #[arg(long)]
-        allow_removal: bool,
-        /// What every command takes.
-        #[command(flatten)]
-        shared: Shared,
-    },
-    /// Take up a store that was restored from a copy
-    #[command(after_help = "Examples:
-  orc conductor recover --plan
-  orc conductor recover
-  orc conductor recover --store 5ad3… --although-healthy")]
-    Recover {
-        /// Tell what it would do; change nothing
-        #[arg(long, conflicts_with_all = ["store", "although_healthy"])]
-        plan: bool,
-        /// The store that is meant, as `orc conductor status` shows it
-        #[arg(long, value_name = "ID")]
-        store: Option<String>,
-        /// Also where nothing says that it is an old copy; needs --store
-        #[arg(long, requires = "store")]
-        although_healthy: bool,
-        /// What every command takes.
-        #[command(flatten)]
-        shared: Shared,
-    },
 }

@@ -1,0 +1,55 @@
+//! What every answer is to both of its readers. A person reads text, a program reads JSON; neither
+//! method has a default, so an answer that forgets one of them does not compile.
+
+use std::io;
+
+use serde::Serialize;
+
+use super::{Page, Style};
+
+/// An answer that is whole before any of it is written.
+pub(crate) trait Output: Sized {
+    /// The member of the document that holds it: `{"schema":1,"NOUN":…}`.
+    fn noun(&self) -> &'static str;
+
+    /// What a program reads.
+    fn json(self) -> impl Serialize;
+
+    /// What a person reads.
+    fn text(self, out: &mut dyn Page, style: Style) -> io::Result<()>;
+
+    /// What a person is told on standard error after the text.
+    fn remark(&self) -> Option<String> {
+        None
+    }
+}
+
+/// A list that is written item by item as it comes. Nothing of it is kept.
+pub(crate) trait Listing {
+    /// What is listed.
+    type Item;
+
+    /// The member of the document that holds the list: `{"schema":1,"NOUN":[…]}`.
+    const NOUN: &'static str;
+
+    /// Takes note of an item, and says whether it belongs to the answer.
+    fn wants(&mut self, _item: &Self::Item) -> bool {
+        true
+    }
+
+    /// What a program reads of an item.
+    fn json(&self, item: &Self::Item) -> impl Serialize;
+
+    /// What a person reads of an item.
+    fn text(&self, item: &Self::Item, out: &mut dyn Page, style: Style) -> io::Result<()>;
+
+    /// What a person reads before the first item.
+    fn heading(&self, _out: &mut dyn Page) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// What a person is told on standard error after so many items.
+    fn remark(&self, _told: usize) -> Option<String> {
+        None
+    }
+}
