@@ -5,28 +5,21 @@
 //! method of its own, which reads files and standard input where the words ask for it.
 
 mod flows;
-mod ids;
-mod ledger;
 mod status;
 mod submit;
 mod what;
 
-use orchestra_model::{limits, time::Millis};
+use orchestra_model::time::Millis;
 
-pub(crate) use crate::orc::{
-    Asking, DrainArgs, LogsArgs, OrcArgs, PlayersArgs, PlayersVerb, ReleasePlayersArgs, ScoresArgs,
-    UndrainArgs, Verb,
-};
+pub(crate) use crate::flow::ids::{references, whole_flows};
+pub(crate) use crate::orc::{Asking, OrcArgs, Verb};
 pub use flows::{CancelArgs, ExplainArgs, PromoteArgs, Retry, RetryArgs, SteerArgs, WaitArgs};
-pub(crate) use ids::only;
-pub use ids::{folded, references, whole_flows};
-pub use ledger::{LedgerArgs, LedgerVerb, ReleaseArgs};
 pub use status::{Shape, StatusArgs};
 pub use submit::{PlanArgs, Submit, SubmitArgs, Task};
 
+use crate::error::Failure;
 pub(crate) use crate::shared::CONNECTION_HELP;
 pub use crate::shared::Shared;
-use crate::{error::Failure, input::Inputs, targets};
 
 /// How to wait, for `submitjob --wait` and `orc wait`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -48,22 +41,6 @@ impl Waiting {
             );
         }
         Ok(wait.then_some(self))
-    }
-}
-
-/// Hosts that a verb is about, with words joined to one expression.
-pub(crate) fn hosts(words: &[String], inputs: &mut Inputs<'_>) -> Result<String, Failure> {
-    let read = |word: &String| inputs.hosts(word, "the host set", limits::HOSTSET_BYTES);
-    let expression = words.iter().map(read).collect::<Result<Vec<_>, _>>()?.join(" ");
-    targets::without(&expression, &[])
-}
-
-/// Why an operator does something; others will read it.
-pub(crate) fn reason(text: &str) -> Result<String, &'static str> {
-    match text.trim() {
-        "" => Err("a reason is needed: others will read it"),
-        text if text.len() > limits::REASON_BYTES => Err("a reason has at most 1000 bytes"),
-        text => Ok(text.to_owned()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Flows: submitting them, asking about them, steering them.
 
 pub mod file;
+pub(crate) mod ids;
 pub mod limits;
 
 pub(crate) mod explain;

@@ -41,5 +41,6 @@ pub mod targets;
 mod task;
 mod verb;
 pub mod view;
+mod words;
 
 use orchestra_client::{self as client, config, error, exit};

@@ -12,10 +12,6 @@ use crate::{
     error::Failure,
     exit::Exit,
     flow::{explain, list as flows, plan, retry, steer, wait},
-    ledger::show as ledger,
-    player::{drain, list as players},
-    score::list as scores,
-    task::logs,
 };
 
 /// Runs a verb of `orc` that asks the conductor.
@@ -30,12 +26,6 @@ pub(crate) fn ask(verb: Asking, program: &mut Program) -> Result<Exit, Failure> 
         Asking::Retry(args) => retry::retry(&args, program),
         Asking::Cancel(args) => steer::cancel(&args, program),
         Asking::Flows(args) => flows::flows(args.limit, args.alive, program),
-        Asking::Players(args) => players::players(&args, program),
-        Asking::Drain(args) => drain::drain(&args, program),
-        Asking::Undrain(args) => drain::undrain(&args, program),
-        Asking::Scores(args) => scores::scores(&args, program),
-        Asking::Logs(args) => logs::logs(&args, program),
-        Asking::Ledger(args) => ledger::ledger(&args, program),
     }
 }
 

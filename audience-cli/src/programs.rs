@@ -47,6 +47,10 @@ pub fn orc() -> ExitCode {
             let exit = program::ask(verb, &mut program);
             program.finish(exit)
         }
+        Verb::Player(verb) => verb.run(environment),
+        Verb::Score(verb) => verb.run(environment),
+        Verb::Task(verb) => verb.run(environment),
+        Verb::Ledger(ledger) => ledger.run(environment),
         Verb::Deployment(deployment) => deployment.run(environment),
         Verb::Hosts(verb) => verb.run(environment),
         Verb::Conductor(conductor) => conductor.run(environment),

@@ -6,8 +6,8 @@ use orchestra_model::{
     names::JobName,
 };
 
-use super::{Shared, Waiting, ids::only, what::settings, whole_flows};
-use crate::{error::Failure, flow::file::Overrides, input::Inputs, targets};
+use super::{Shared, Waiting, what::settings, whole_flows};
+use crate::{error::Failure, flow::file::Overrides, flow::ids::only, input::Inputs, targets};
 
 /// `orc wait`.
 #[derive(Debug, clap::Args)]

@@ -182,17 +182,16 @@ fn what_is_wrong_is_refused_with_its_code() {
     }
 }
 
-fn orc(words: &[&str]) -> Result<Asking, Failure> {
+fn orc(words: &[&str]) -> Result<Verb, Failure> {
     let words = std::iter::once("orc").chain(words.iter().copied());
-    match OrcArgs::try_parse_from(words).map_err(|e| Failure::usage(e.to_string()))?.verb {
-        Verb::Asking(verb) => Ok(verb),
-        other => panic!("{other:?}"),
-    }
+    Ok(OrcArgs::try_parse_from(words).map_err(|e| Failure::usage(e.to_string()))?.verb)
 }
 
 fn retry(words: &[&str]) -> Result<Retry, Failure> {
     match orc(&[&["retry"], words].concat())? {
-        Asking::Retry(args) => args.validate(&mut Inputs::new(&mut &b"fe1\nfe2\n"[..])),
+        Verb::Asking(Asking::Retry(args)) => {
+            args.validate(&mut Inputs::new(&mut &b"fe1\nfe2\n"[..]))
+        }
         other => panic!("{other:?}"),
     }
 }

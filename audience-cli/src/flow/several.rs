@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use orchestra_model::ids::FlowId;
 
-use crate::{args::folded, console::narrate, error::Failure, exit::Exit};
+use crate::{console::narrate, error::Failure, exit::Exit, flow::ids::folded};
 
 /// What became of the flows so far.
 pub(super) struct Several {

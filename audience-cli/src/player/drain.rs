@@ -1,67 +1,39 @@
-//! `orc drain` and `orc undrain`.
-
-use std::io::{self, Write as _};
-
-use orchestra_proto::v1;
-use serde::Serialize;
+//! `orc drain`.
 
 use crate::{
-    args::{DrainArgs, UndrainArgs},
-    client::Client,
-    console::unwritten,
     error::Failure,
     exit::Exit,
-    input::Inputs,
     program::Program,
-    view::json,
+    verb::Verb,
+    view::player::{Drained, still_running},
+    words::{hosts, reason},
 };
 
-#[derive(Serialize)]
-struct Changed<'a> {
-    hosts: &'a str,
-    count: u32,
-    in_flight: u32,
+/// `orc drain`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  orc drain fe3.east.example.com --reason 'disk is replaced'
+  orc drain @rack=r7 --reason 'power works, 14 h'")]
+pub(crate) struct Drain {
+    /// Which players
+    #[arg(value_name = "HOSTS", required = true)]
+    hosts: Vec<String>,
+    /// Why; others will read it
+    #[arg(long, value_name = "WHY", value_parser = reason)]
+    reason: String,
 }
 
-/// Lets nothing new start on players; those that were drained before stay so.
-pub(crate) fn drain(args: &DrainArgs, program: &mut Program) -> Result<Exit, Failure> {
-    let hosts = args.hosts(&mut Inputs::new(&mut io::stdin().lock()))?;
-    let reason = args.reason.clone();
-    let connection = program.connection()?;
-    program.block_on(async move |program: &mut Program| {
-        let answer = Client::connect(connection).await?.drain(hosts, reason).await?;
-        tell("drained", &answer, program)?;
-        let running = match answer.in_flight {
-            0 => return Ok(Exit::Ok),
-            1 => "1 task still runs".to_owned(),
-            n => format!("{n} tasks still run"),
-        };
-        program.console.narrate(format_args!("{running} there and may finish"));
-        Ok(Exit::Ok)
-    })
-}
-
-/// Lets drained players work again.
-pub(crate) fn undrain(args: &UndrainArgs, program: &mut Program) -> Result<Exit, Failure> {
-    let hosts = args.hosts(&mut Inputs::new(&mut io::stdin().lock()))?;
-    let connection = program.connection()?;
-    program.block_on(async move |program: &mut Program| {
-        let answer = Client::connect(connection).await?.undrain(hosts).await?;
-        tell("undrained", &answer, program)?;
-        Ok(Exit::Ok)
-    })
-}
-
-fn tell(what: &str, answer: &v1::DrainResponse, program: &mut Program) -> Result<(), Failure> {
-    let (hosts, count, in_flight) = (answer.hosts.as_str(), answer.count, answer.in_flight);
-    let out = &mut program.console.out;
-    if program.shared.json {
-        return json::document(out, what, &Changed { hosts, count, in_flight }).map_err(unwritten);
+impl Verb for Drain {
+    /// Players that were drained before stay so.
+    fn run(self, program: &mut Program) -> Result<Exit, Failure> {
+        let hosts = hosts(&self.hosts)?;
+        program.ask(async |client, console| {
+            let answer = client.drain(hosts, self.reason).await?;
+            console.answer(Drained { what: "drained", answer: &answer })?;
+            if let Some(running) = still_running(answer.in_flight) {
+                console.narrate(running);
+            }
+            Ok(Exit::Ok)
+        })
     }
-    if count > 0 {
-        writeln!(out, "{what} {hosts} ({count})").map_err(unwritten)?;
-        return out.finish();
-    }
-    program.console.narrate(format_args!("nothing changed: all of them were {what} before"));
-    Ok(())
 }

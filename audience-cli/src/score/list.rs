@@ -1,37 +1,37 @@
 //! `orc scores`: which player holds which score with which hash.
 
-use crate::{
-    args::ScoresArgs,
-    client::Client,
-    console::unwritten,
-    error::Failure,
-    exit::Exit,
-    program::Program,
-    view::{json, score::Scores},
-};
+use orchestra_model::names::ScoreName;
 
-/// Lists scores by version, with the hosts that hold each.
-pub(crate) fn scores(args: &ScoresArgs, program: &mut Program) -> Result<Exit, Failure> {
-    let connection = program.connection()?;
-    program.block_on(async move |program: &mut Program| {
-        let mut client = Client::connect(connection).await?;
-        let mut pages = client.players(args.hosts.as_deref().unwrap_or_default(), true).await?;
-        let mut scores = Scores::default();
-        while let Some(player) = pages.next_item().await? {
-            scores.add(player, args.score.as_ref());
-        }
-        if args.drift {
-            scores.keep_drift();
-        }
-        let style = program.console.style;
-        let out = &mut program.console.out;
-        if program.shared.json {
-            json::document(out, "scores", &scores.into_json()).map_err(unwritten)?;
-        } else if scores.is_empty() {
-            program.console.narrate(if args.drift { "no score differs" } else { "no scores" });
-        } else {
-            scores.write(out, style).map_err(unwritten)?;
-        }
-        Ok(Exit::Ok)
-    })
+use crate::{error::Failure, exit::Exit, program::Program, verb::Verb, view::score::Scores};
+
+/// `orc scores`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orc scores restart-apache\n  orc scores --drift -w @frontend")]
+pub(crate) struct List {
+    /// Only this one
+    #[arg(value_name = "SCORE")]
+    score: Option<ScoreName>,
+    /// Only on these hosts
+    #[arg(short = 'w', long = "on", value_name = "HOSTS")]
+    hosts: Option<String>,
+    /// Only scores that differ or are missing somewhere, with the hosts
+    #[arg(long)]
+    drift: bool,
+}
+
+impl Verb for List {
+    fn run(self, program: &mut Program) -> Result<Exit, Failure> {
+        program.ask(async |client, console| {
+            let mut pages = client.players(self.hosts.as_deref().unwrap_or_default(), true).await?;
+            let mut scores = Scores::default();
+            while let Some(player) = pages.next_item().await? {
+                scores.add(player, self.score.as_ref());
+            }
+            if self.drift {
+                scores.keep_drift();
+            }
+            console.answer(scores)?;
+            Ok(Exit::Ok)
+        })
+    }
 }

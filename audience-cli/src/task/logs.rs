@@ -1,81 +1,71 @@
 //! `orc logs`: what a task wrote, attempt by attempt. Its standard output goes to standard
 //! output, its standard error and what is said about it to standard error.
 
-use std::fmt::Write as _;
-
-use orchestra_model::delivery::Outcome;
+use orchestra_client::{AttemptLog, Pages};
+use orchestra_proto::v1;
 
 use crate::{
-    args::LogsArgs,
-    client::{AttemptLog, Client},
-    console::{Console, unwritten},
+    console::{Answer, Console, Streamed, unwritten},
     error::Failure,
     exit::Exit,
+    flow::ids::only,
     program::Program,
+    verb::Verb,
     view::{
-        Page as _, elapsed,
-        json::{Attempt, List},
-        one_line,
-        task::signal_name,
-        task::written::text,
-        when_about,
+        Page as _,
+        json::List,
+        task::{attempt, written},
     },
 };
 
-/// Shows the attempts that a reference names.
-pub(crate) fn logs(args: &LogsArgs, program: &mut Program) -> Result<Exit, Failure> {
-    let reference = args.reference()?;
-    let connection = program.connection()?;
-    program.block_on(async move |program: &mut Program| {
-        let mut client = Client::connect(connection).await?;
-        let mut pages = client.logs(&reference).await?;
-        if program.shared.json {
-            let mut list = List::begin(&mut program.console.out, "attempts").map_err(unwritten)?;
-            while let Some(log) = pages.next_item().await? {
-                list.add(&Attempt::from(&log)).map_err(unwritten)?;
-            }
-            list.end().map_err(unwritten)?;
-            return Ok(Exit::Ok);
-        }
+/// `orc logs`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orc logs 42.1.1@db3\n  orc logs 42/web@fe3 --json")]
+pub(crate) struct Logs {
+    /// A task: 42.1.2@db3, 42/NAME@db3, or 42@db3
+    #[arg(value_name = "ID")]
+    id: String,
+}
+
+impl Verb for Logs {
+    fn run(self, program: &mut Program) -> Result<Exit, Failure> {
+        let reference = only(&self.id, "orc logs takes one task, like 42.1.2@db3")?;
+        program.ask(async |client, console| {
+            console.stream(&mut Attempts(client.logs(&reference).await?)).await?;
+            Ok(Exit::Ok)
+        })
+    }
+}
+
+/// Attempts as they come. A person is shown each on both outputs in turn.
+struct Attempts(Pages<v1::AttemptLog>);
+
+impl Streamed for Attempts {
+    async fn text(&mut self, console: &mut Console) -> Result<(), Failure> {
         let mut some = false;
-        while let Some(log) = pages.next_item().await? {
+        while let Some(log) = self.0.next_item().await? {
             some = true;
-            show(&log, &mut program.console)?;
+            show(&log, console)?;
         }
         if !some {
-            program.console.narrate("no attempt has ended yet");
+            console.narrate("no attempt has ended yet");
         }
-        Ok(Exit::Ok)
-    })
+        Ok(())
+    }
+
+    async fn json(&mut self, out: &mut Answer) -> Result<(), Failure> {
+        let mut list = List::begin(out, "attempts").map_err(unwritten)?;
+        while let Some(log) = self.0.next_item().await? {
+            list.add(&attempt::Attempt::from(&log)).map_err(unwritten)?;
+        }
+        list.end().map_err(unwritten)
+    }
 }
 
 fn show(log: &AttemptLog, console: &mut Console) -> Result<(), Failure> {
-    console.narrate(heading(log));
-    let stdout = text(&log.end.stdout);
-    console.out.foreign(&stdout).map_err(unwritten)?;
+    console.narrate(attempt::heading(log));
+    console.out.foreign(&written::text(&log.end.stdout)).map_err(unwritten)?;
     console.out.finish()?;
-    let stderr = text(&log.end.stderr);
-    console.narrate_foreign(&stderr);
+    console.narrate_foreign(&written::text(&log.end.stderr));
     Ok(())
-}
-
-/// `42.1.1@db3#1 exit 3, started 2026-11-21T08:00:00Z, took 2.5s`.
-fn heading(log: &AttemptLog) -> String {
-    let end = &log.end;
-    let outcome = match &end.outcome {
-        Outcome::Exited(code) => format!("exit {code}"),
-        Outcome::Signalled(signal) => signal_name(*signal),
-        Outcome::TimedOut => "timed-out".to_owned(),
-        Outcome::Cancelled => "cancelled".to_owned(),
-        Outcome::Lost(why) => format!("lost: {}", one_line(why)),
-    };
-    let mut text = format!("{}@{}#{} {outcome}", log.job, log.host, log.attempt);
-    if let Some(started) = end.started_at {
-        let took = elapsed(end.ended_at.since(started));
-        let _ = write!(text, ", started {}, took {took}", when_about(started));
-    }
-    if log.late {
-        text.push_str(", reported after the task was final");
-    }
-    text
 }

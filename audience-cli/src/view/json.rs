@@ -10,7 +10,7 @@ use std::{
 };
 
 use orchestra_model::{
-    delivery::{AttemptEnd, Outcome, Output},
+    delivery::{AttemptEnd, Output},
     flow::Scope,
     names::{AudienceName, FlowName, HostName},
     state::{FlowState, JobState, TaskState, Verdict, WaitReason},
@@ -237,7 +237,7 @@ fn verdict(state: JobState) -> Option<Verdict> {
     }
 }
 
-fn duration(from: Option<Timestamp>, to: Option<Timestamp>) -> Option<u64> {
+pub(super) fn duration(from: Option<Timestamp>, to: Option<Timestamp>) -> Option<u64> {
     Some(to?.since(from?).0)
 }
 
@@ -302,7 +302,7 @@ pub struct Said<'a> {
 }
 
 impl<'a> Said<'a> {
-    fn of(end: Option<&'a AttemptEnd>) -> Self {
+    pub(super) fn of(end: Option<&'a AttemptEnd>) -> Self {
         Self {
             response: end.map(|end| &end.response),
             stdout: end.map(|end| Stream::from(&end.stdout)),
@@ -328,51 +328,6 @@ impl From<&Output> for Stream {
             tail: text(&output.tail),
             bytes: output.bytes,
             truncated: output.truncated,
-        }
-    }
-}
-
-/// An attempt, for `orc logs`.
-#[derive(Serialize)]
-pub struct Attempt<'a> {
-    id: String,
-    host: &'a str,
-    attempt: u32,
-    late: bool,
-    outcome: &'static str,
-    exit: Option<i32>,
-    signal: Option<i32>,
-    detail: Option<&'a str>,
-    started_at: Option<String>,
-    ended_at: String,
-    duration_ms: Option<u64>,
-    #[serde(flatten)]
-    said: Said<'a>,
-}
-
-impl<'a> From<&'a crate::client::AttemptLog> for Attempt<'a> {
-    fn from(log: &'a crate::client::AttemptLog) -> Self {
-        let end = &log.end;
-        let (outcome, exit, signal, detail) = match &end.outcome {
-            Outcome::Exited(code) => ("exited", Some(*code), None, None),
-            Outcome::Signalled(signal) => ("signalled", None, Some(*signal), None),
-            Outcome::TimedOut => ("timed-out", None, None, None),
-            Outcome::Cancelled => ("cancelled", None, None, None),
-            Outcome::Lost(why) => ("lost", None, None, Some(why.as_str())),
-        };
-        Self {
-            id: format!("{}@{}#{}", log.job, log.host, log.attempt),
-            host: log.host.as_str(),
-            attempt: log.attempt,
-            late: log.late,
-            outcome,
-            exit,
-            signal,
-            detail,
-            started_at: end.started_at.map(when),
-            ended_at: when(end.ended_at),
-            duration_ms: duration(end.started_at, Some(end.ended_at)),
-            said: Said::of(Some(end)),
         }
     }
 }

@@ -11,15 +11,89 @@ use orchestra_model::{
     status::Due,
     time::Timestamp,
 };
+use orchestra_proto::v1;
 use serde::Serialize;
 
 use super::{
-    absence,
+    Listing, Output, Page, absence,
     style::{Style, when, when_about},
 };
 
+/// The ledger, cell by cell.
+pub(crate) struct Cells {
+    all: bool,
+    some_down: bool,
+}
+
+impl Cells {
+    /// The ledger with `all` of its cells, or with those that somebody holds or waits for.
+    pub(crate) fn new(all: bool) -> Self {
+        Self { all, some_down: false }
+    }
+}
+
+impl Listing for Cells {
+    type Item = CellStatus;
+
+    const NOUN: &'static str = "cells";
+
+    fn wants(&mut self, cell: &CellStatus) -> bool {
+        self.some_down |= cell.holders.iter().any(|holder| holder.down.is_some());
+        true
+    }
+
+    fn json(&self, cell: &CellStatus) -> impl Serialize {
+        OfCell::from(cell)
+    }
+
+    fn text(&self, cell: &CellStatus, out: &mut dyn Page, style: Style) -> io::Result<()> {
+        write_cell(out, cell, style)
+    }
+
+    fn remark(&self, told: usize) -> Option<String> {
+        let remark = match (told, self.all) {
+            (0, true) => "no cells: no deployment limits anything",
+            (0, false) => "no cell is held or waited for",
+            _ if self.some_down => {
+                "a host that is down holds its cells until a disruptive task succeeds there, or: \
+                 orc ledger release HOSTS --reason WHY"
+            }
+            _ => return None,
+        };
+        Some(remark.to_owned())
+    }
+}
+
+/// Hosts that hold their cells no more.
+impl Output for v1::ReleaseHoldsResponse {
+    fn noun(&self) -> &'static str {
+        "released"
+    }
+
+    fn json(self) -> impl Serialize {
+        Released { hosts: self.hosts, count: self.count }
+    }
+
+    fn text(self, out: &mut dyn Page, _style: Style) -> io::Result<()> {
+        if self.count == 0 {
+            return Ok(());
+        }
+        writeln!(out, "released {} ({})", self.hosts, self.count)
+    }
+
+    fn remark(&self) -> Option<String> {
+        (self.count == 0).then(|| "nothing changed: none of them counts as down".to_owned())
+    }
+}
+
+#[derive(Serialize)]
+struct Released {
+    hosts: String,
+    count: u32,
+}
+
 /// Writes a cell, and below it a line for all holders that are there for the same.
-pub fn cell(out: &mut dyn io::Write, cell: &CellStatus, style: Style) -> io::Result<()> {
+fn write_cell(out: &mut dyn io::Write, cell: &CellStatus, style: Style) -> io::Result<()> {
     let CellStatus { key, hosts, limit, holders, waiting } = cell;
     let held = match limit {
         None => format!("{} busy, no limit", holders.len()),
@@ -77,7 +151,7 @@ pub(super) fn holder_lines(holders: &[Holder], style: Style) -> Vec<String> {
 
 /// A cell in JSON.
 #[derive(Serialize)]
-pub struct OfCell<'a> {
+struct OfCell<'a> {
     deployment: &'a str,
     env_type: &'a str,
     env_value: &'a str,

@@ -3,15 +3,153 @@
 use std::{collections::BTreeMap, io};
 
 use orchestra_model::{record::Drain, status::PlayerStatus};
+use orchestra_proto::v1;
 use serde::Serialize;
 
 use super::{
-    absence,
+    Listing, Output, Page, absence,
     style::{Style, one_line, when, when_about},
 };
 
+/// Players, and how many of them are there.
+pub(crate) struct Players<W> {
+    wanted: W,
+    all: usize,
+    attached: usize,
+    drained: usize,
+    quarantined: usize,
+}
+
+impl<W: Fn(&PlayerStatus) -> bool> Players<W> {
+    /// Those that are `wanted`. All of them are counted.
+    pub(crate) fn those(wanted: W) -> Self {
+        Self { wanted, all: 0, attached: 0, drained: 0, quarantined: 0 }
+    }
+}
+
+impl<W: Fn(&PlayerStatus) -> bool> Listing for Players<W> {
+    type Item = PlayerStatus;
+
+    const NOUN: &'static str = "players";
+
+    fn wants(&mut self, player: &PlayerStatus) -> bool {
+        self.all += 1;
+        self.attached += usize::from(player.attached);
+        self.drained += usize::from(player.drained.is_some());
+        self.quarantined += usize::from(player.quarantined.is_some());
+        (self.wanted)(player)
+    }
+
+    fn json(&self, player: &PlayerStatus) -> impl Serialize {
+        Player::from(player)
+    }
+
+    fn text(&self, player: &PlayerStatus, out: &mut dyn Page, style: Style) -> io::Result<()> {
+        line(out, player, style)
+    }
+
+    fn remark(&self, _told: usize) -> Option<String> {
+        let Self { all, attached, drained, quarantined, .. } = self;
+        let drained = are(*drained, "drained");
+        let quarantined = are(*quarantined, "quarantined");
+        Some(format!("{attached} of {all} players are attached{drained}{quarantined}"))
+    }
+}
+
+/// `, 2 are drained`, after how many there are; nothing where there are none.
+fn are(n: usize, what: &str) -> String {
+    match n {
+        0 => String::new(),
+        1 => format!(", 1 is {what}"),
+        n => format!(", {n} are {what}"),
+    }
+}
+
+/// Players that were drained, or work again.
+pub(crate) struct Drained<'a> {
+    /// The word for that, which is the document's noun too.
+    pub(crate) what: &'static str,
+    pub(crate) answer: &'a v1::DrainResponse,
+}
+
+impl Output for Drained<'_> {
+    fn noun(&self) -> &'static str {
+        self.what
+    }
+
+    fn json(self) -> impl Serialize {
+        let v1::DrainResponse { hosts, count, in_flight, .. } = self.answer;
+        Changed { hosts, count: *count, in_flight: *in_flight }
+    }
+
+    fn text(self, out: &mut dyn Page, _style: Style) -> io::Result<()> {
+        let v1::DrainResponse { hosts, count, .. } = self.answer;
+        if *count == 0 {
+            return Ok(());
+        }
+        writeln!(out, "{} {hosts} ({count})", self.what)?;
+        // What still runs there may be told next, on the other output.
+        out.flush()
+    }
+
+    fn remark(&self) -> Option<String> {
+        let what = self.what;
+        (self.answer.count == 0).then(|| format!("nothing changed: all of them were {what} before"))
+    }
+}
+
+#[derive(Serialize)]
+struct Changed<'a> {
+    hosts: &'a str,
+    count: u32,
+    in_flight: u32,
+}
+
+/// What a drained player goes on with.
+pub(crate) fn still_running(tasks: u32) -> Option<String> {
+    let running = match tasks {
+        0 => return None,
+        1 => "1 task still runs".to_owned(),
+        n => format!("{n} tasks still run"),
+    };
+    Some(format!("{running} there and may finish"))
+}
+
+/// Players that are quarantined no more.
+impl Output for v1::ReleasePlayersResponse {
+    fn noun(&self) -> &'static str {
+        "released"
+    }
+
+    fn json(self) -> impl Serialize {
+        Released { hosts: self.hosts, count: self.count, lost: self.lost }
+    }
+
+    fn text(self, out: &mut dyn Page, _style: Style) -> io::Result<()> {
+        if self.count == 0 {
+            return Ok(());
+        }
+        writeln!(out, "released {} ({})", self.hosts, self.count)
+    }
+
+    fn remark(&self) -> Option<String> {
+        if self.count == 0 {
+            return Some("nothing changed: none of them is quarantined".to_owned());
+        }
+        let lost = self.lost;
+        (lost > 0).then(|| format!("tasks in flight to them that are lost: {lost}"))
+    }
+}
+
+#[derive(Serialize)]
+struct Released {
+    hosts: String,
+    count: u32,
+    lost: u32,
+}
+
 /// Writes a player as a line.
-pub fn line(out: &mut dyn io::Write, player: &PlayerStatus, style: Style) -> io::Result<()> {
+fn line(out: &mut dyn io::Write, player: &PlayerStatus, style: Style) -> io::Result<()> {
     let state = match (player.attached, player.since) {
         (true, Some(since)) => format!("attached since {}", when_about(since)),
         (true, None) => "attached".to_owned(),
@@ -61,7 +199,7 @@ fn left_behind(player: &PlayerStatus) -> String {
 
 /// A player in JSON.
 #[derive(Serialize)]
-pub struct Player<'a> {
+struct Player<'a> {
     host: &'a str,
     labels: &'a BTreeMap<String, String>,
     attached: bool,
@@ -73,12 +211,12 @@ pub struct Player<'a> {
     lost_in_ms: Option<u64>,
     version: &'a str,
     spool_id: Option<String>,
-    drained: Option<Drained<'a>>,
+    drained: Option<OfDrain<'a>>,
     quarantined: Option<&'a str>,
 }
 
 #[derive(Serialize)]
-struct Drained<'a> {
+struct OfDrain<'a> {
     by: &'a str,
     reason: &'a str,
     since: String,
@@ -98,7 +236,7 @@ impl<'a> From<&'a PlayerStatus> for Player<'a> {
             lost_in_ms: player.lost.map(|lost| lost.left.0),
             version: &player.version,
             spool_id: player.spool.map(|id| id.to_string()),
-            drained: player.drained.as_ref().map(|drain| Drained {
+            drained: player.drained.as_ref().map(|drain| OfDrain {
                 by: drain.by.as_str(),
                 reason: &drain.reason,
                 since: when(drain.since),

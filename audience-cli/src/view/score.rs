@@ -10,7 +10,10 @@ use orchestra_model::{
 };
 use serde::Serialize;
 
-use super::style::{Style, one_line};
+use super::{
+    Output, Page,
+    style::{Style, one_line},
+};
 
 /// Digits of a hash that are shown to people: enough to tell versions apart.
 pub(super) const HASH_DIGITS: usize = 12;
@@ -55,11 +58,6 @@ impl Scores {
         }
     }
 
-    /// Whether nobody offers any.
-    pub fn is_empty(&self) -> bool {
-        self.by_name.is_empty()
-    }
-
     /// Forgets scores of which all players that were heard of hold the same version.
     pub fn keep_drift(&mut self) {
         let heard = self.heard.len();
@@ -72,7 +70,7 @@ impl Scores {
 
     /// A line for each version, that of most hosts first; where only drift is told, then a line
     /// for the hosts without any.
-    pub fn write(self, out: &mut dyn io::Write, style: Style) -> io::Result<()> {
+    fn write(self, out: &mut dyn io::Write, style: Style) -> io::Result<()> {
         let heard = HostSet::from_names(self.heard);
         for (name, variants) in sorted(self.by_name) {
             let missing = missing(&heard, &variants);
@@ -97,8 +95,8 @@ impl Scores {
         Ok(())
     }
 
-    /// The same in JSON.
-    pub fn into_json(self) -> Vec<Score> {
+    /// A document of each name, with its versions.
+    fn into_json(self) -> Vec<Score> {
         let variant = |variant: Variant| {
             let hosts = HostSet::from_names(variant.hosts);
             let (spec, disabled) = match variant.spec {
@@ -123,6 +121,27 @@ impl Scores {
     }
 }
 
+impl Output for Scores {
+    fn noun(&self) -> &'static str {
+        "scores"
+    }
+
+    fn json(self) -> impl Serialize {
+        self.into_json()
+    }
+
+    fn text(self, out: &mut dyn Page, style: Style) -> io::Result<()> {
+        self.write(out, style)
+    }
+
+    fn remark(&self) -> Option<String> {
+        if !self.by_name.is_empty() {
+            return None;
+        }
+        Some(if self.drift { "no score differs" } else { "no scores" }.to_owned())
+    }
+}
+
 fn sorted(
     scores: BTreeMap<ScoreName, Vec<Variant>>,
 ) -> impl Iterator<Item = (ScoreName, Vec<Variant>)> {
@@ -139,7 +158,7 @@ fn missing(heard: &HostSet, variants: &[Variant]) -> HostSet {
 
 /// A score in JSON.
 #[derive(Serialize)]
-pub struct Score {
+struct Score {
     name: String,
     versions: Vec<Version>,
     /// Folded: of the players that told what they have, those without any version.

@@ -1,5 +1,6 @@
 //! Tasks: a line each, and those that did not end ok folded by reason.
 
+pub(crate) mod attempt;
 pub mod diff;
 pub mod written;
 

@@ -10,7 +10,7 @@ use crate::error::Failure;
 const MOST: u64 = 10_000;
 
 /// Reads words that each hold ids, joined by commas; ranges of flow numbers are expanded.
-pub fn references(words: &[String]) -> Result<Vec<Reference>, Failure> {
+pub(crate) fn references(words: &[String]) -> Result<Vec<Reference>, Failure> {
     let mut all = Vec::new();
     for id in words.iter().flat_map(|word| word.split(',')) {
         if let Some((first, last)) = range(id) {
@@ -50,7 +50,7 @@ fn range(id: &str) -> Option<(u64, u64)> {
 }
 
 /// The flows that the words name, for verbs that know no parts; `None` is `last`.
-pub fn whole_flows(words: &[String], verb: &str) -> Result<Vec<Option<FlowId>>, Failure> {
+pub(crate) fn whole_flows(words: &[String], verb: &str) -> Result<Vec<Option<FlowId>>, Failure> {
     let whole = |reference: Reference| match reference {
         Reference { flow, part: Part::Flow, host: None } => Ok(flow),
         _ => Err(Failure::usage(format!("{verb} takes whole flows, like 42 or last"))),
@@ -59,7 +59,7 @@ pub fn whole_flows(words: &[String], verb: &str) -> Result<Vec<Option<FlowId>>, 
 }
 
 /// Flow numbers as they are written: `1,3,5-8`.
-pub fn folded(flows: &BTreeSet<FlowId>) -> String {
+pub(crate) fn folded(flows: &BTreeSet<FlowId>) -> String {
     let mut ranges: Vec<(u64, u64)> = Vec::new();
     for FlowId(id) in flows {
         match ranges.last_mut() {
