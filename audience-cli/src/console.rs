@@ -29,7 +29,7 @@ use crate::{
 
 /// When to colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Colour {
+pub(crate) enum Colour {
     /// On a terminal, unless `NO_COLOR` is set.
     #[default]
     Auto,
@@ -39,18 +39,24 @@ pub enum Colour {
     Never,
 }
 
-/// The program's two ways out, and how each looks.
-pub struct Console {
-    /// Standard output.
-    pub out: Answer,
-    /// How answers look.
-    pub style: Style,
-    /// How narration looks.
-    pub narration: Style,
-    /// Whether a person can be asked: standard input and standard error are a terminal.
-    pub interactive: bool,
+/// Standard output and standard error. An answer reaches standard output in the form that `--json`
+/// chose, and in no other way.
+pub(crate) struct Console {
+    screen: Screen,
     /// Whether answers are JSON.
     json: bool,
+    /// Whether a person can be asked: standard input and standard error are a terminal.
+    interactive: bool,
+}
+
+/// Both outputs, for answers that are text.
+pub(crate) struct Screen {
+    /// Standard output.
+    pub(crate) out: Answer,
+    /// How answers look.
+    pub(crate) style: Style,
+    /// How narration looks.
+    narration: Style,
 }
 
 impl Console {
@@ -70,31 +76,46 @@ impl Console {
         let mut out = Answer::new(Box::new(io::stdout().lock()), answering);
         out.json = json;
         Self {
-            out,
-            style: answering,
-            narration: style(narrating),
-            interactive: narrating && io::stdin().is_terminal(),
+            screen: Screen { out, style: answering, narration: style(narrating) },
             json,
+            interactive: narrating && io::stdin().is_terminal(),
         }
     }
 
-    /// Has answers be JSON: what must not be seen is written as JSON writes it.
-    pub fn answer_in_json(&mut self) {
-        self.out.json = true;
+    /// Whether answers are JSON, so that standard output holds one document and nothing else.
+    pub(crate) fn answers_in_json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether a person can be asked.
+    pub(crate) fn is_interactive(&self) -> bool {
+        self.interactive
+    }
+
+    /// How narration looks.
+    pub(crate) fn narration(&self) -> Style {
+        self.screen.narration
     }
 
     /// Tells a line on standard error.
-    pub fn narrate(&self, line: impl std::fmt::Display) {
-        tell(&format!("{line}\n"), self.narration);
+    pub(crate) fn narrate(&self, line: impl std::fmt::Display) {
+        self.screen.narrate(line);
     }
 
     /// Tells text on standard error whose line ends are in it.
-    pub fn narrate_text(&self, text: &str) {
-        tell(text, self.narration);
+    pub(crate) fn narrate_text(&self, text: &str) {
+        tell(text, self.screen.narration);
+    }
+}
+
+impl Screen {
+    /// Tells a line on standard error.
+    pub(crate) fn narrate(&self, line: impl std::fmt::Display) {
+        tell(&format!("{line}\n"), self.narration);
     }
 
     /// Writes what a score wrote to standard error.
-    pub fn narrate_foreign(&self, bytes: &[u8]) {
+    pub(crate) fn narrate_foreign(&self, bytes: &[u8]) {
         let bytes = if self.narration.terminal { foreign::lines(bytes) } else { bytes.into() };
         let _ = io::stderr().lock().write_all(&bytes);
     }
@@ -112,7 +133,7 @@ fn knows_no_colour(no_color: Option<&OsString>, term: Option<&OsString>) -> bool
 }
 
 /// Tells text on standard error. That nobody can read it is no reason to fail.
-pub fn tell(text: &str, style: Style) {
+pub(crate) fn tell(text: &str, style: Style) {
     let _ = io::stderr().lock().write_all(&safe(text.as_bytes(), style));
 }
 
@@ -139,12 +160,12 @@ fn safe(text: &[u8], style: Style) -> Cow<'_, [u8]> {
 }
 
 /// Tells a line on standard error.
-pub fn narrate(line: impl std::fmt::Display) {
+pub(crate) fn narrate(line: impl std::fmt::Display) {
     tell(&format!("{line}\n"), Style::default());
 }
 
 /// Buffered standard output that outlives its reader.
-pub struct Answer {
+pub(crate) struct Answer {
     out: BufWriter<Box<dyn Write>>,
     style: Style,
     json: bool,
@@ -158,7 +179,7 @@ const PENDING: usize = 64 << 10;
 
 impl Answer {
     /// Over this writer.
-    pub fn new(out: Box<dyn Write>, style: Style) -> Self {
+    pub(crate) fn new(out: Box<dyn Write>, style: Style) -> Self {
         Self {
             out: BufWriter::with_capacity(64 << 10, out),
             style,
@@ -169,12 +190,12 @@ impl Answer {
     }
 
     /// Whether the reader went away, so that further writing is in vain.
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.closed
     }
 
     /// Writes what is buffered.
-    pub fn finish(&mut self) -> Result<(), Failure> {
+    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
         self.flush().map_err(unwritten)
     }
 
@@ -246,7 +267,7 @@ impl Page for Answer {
 }
 
 /// What a write to standard output failed with, where the reader is still there.
-pub fn unwritten(error: io::Error) -> Failure {
+pub(crate) fn unwritten(error: io::Error) -> Failure {
     Failure::broken("writing the answer to standard output").because(error)
 }
 

@@ -1,16 +1,62 @@
-//! Flows: submitting them, asking about them, steering them.
+//! Flows: submitting them, asking about them, waiting for them, steering them.
 
-pub mod file;
+mod cancel;
+mod explain;
+mod file;
 pub(crate) mod ids;
-pub mod limits;
-
-pub(crate) mod explain;
-pub(crate) mod list;
-pub(crate) mod plan;
-pub(crate) mod retry;
+mod limits;
+mod list;
+mod pause;
+mod plan;
+mod promote;
+mod resume;
+mod retry;
 mod several;
 pub(crate) mod status;
-pub(crate) mod steer;
+mod steer;
 pub(crate) mod submit;
-mod told;
-pub(crate) mod wait;
+mod wait;
+mod what;
+
+use orchestra_client::config::Environment;
+
+use crate::{error::Failure, verb::With};
+
+#[derive(Debug, clap::Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, and it lives as long as the program")]
+pub(crate) enum Verb {
+    /// Tell what a submission would do; send nothing
+    Plan(With<plan::Plan>),
+    /// Tell why a flow, a job or a task is where it is
+    Explain(With<explain::Explain>),
+    /// Wait for flows to end; the exit code tells the verdict
+    Wait(With<wait::Wait>),
+    /// Let nothing new of flows start; what runs goes on
+    Pause(With<pause::Pause>),
+    /// Let paused flows go on
+    Resume(With<resume::Resume>),
+    /// Let the tasks start that wait for a canary
+    Promote(With<promote::Promote>),
+    /// Run again what ended and is not ok
+    Retry(With<retry::Retry>),
+    /// Cancel flows
+    Cancel(With<cancel::Cancel>),
+    /// List flows, newest first
+    Flows(With<list::List>),
+}
+
+impl Verb {
+    pub(crate) fn run(self, environment: Environment) -> Result<u8, Failure> {
+        match self {
+            Verb::Plan(verb) => verb.run(environment),
+            Verb::Explain(verb) => verb.run(environment),
+            Verb::Wait(verb) => verb.run(environment),
+            Verb::Pause(verb) => verb.run(environment),
+            Verb::Resume(verb) => verb.run(environment),
+            Verb::Promote(verb) => verb.run(environment),
+            Verb::Retry(verb) => verb.run(environment),
+            Verb::Cancel(verb) => verb.run(environment),
+            Verb::Flows(verb) => verb.run(environment),
+        }
+    }
+}

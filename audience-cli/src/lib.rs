@@ -22,25 +22,24 @@
 //! are a contract. Nothing runs before it is needed: a command that does not ask the conductor
 //! starts no runtime.
 
-pub mod args;
 mod conductor;
-pub mod console;
+mod console;
 mod deployment;
-pub mod flow;
+mod flow;
 mod hosts;
-pub mod input;
+mod input;
 mod ledger;
 pub mod orc;
 mod player;
 mod program;
 pub mod programs;
-pub mod sandbox;
+mod sandbox;
 mod score;
 mod shared;
-pub mod targets;
+mod targets;
 mod task;
 mod verb;
-pub mod view;
+mod view;
 mod words;
 
 use orchestra_client::{self as client, config, error, exit};

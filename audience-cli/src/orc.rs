@@ -1,15 +1,10 @@
-//! `orc`: its nouns and their verbs.
+//! `orc`: the list of its nouns. Each noun knows its own verbs.
+
+use orchestra_client::config::Environment;
 
 use crate::{
-    args::{
-        CONNECTION_HELP, CancelArgs, ExplainArgs, PlanArgs, PromoteArgs, RetryArgs, Shared,
-        SteerArgs, WaitArgs,
-    },
-    conductor::Conductor,
-    deployment::Deployment,
-    hosts,
-    ledger::Ledger,
-    player, sandbox, score, task,
+    conductor::Conductor, deployment::Deployment, error::Failure, flow, hosts, ledger::Ledger,
+    player, sandbox, score, shared::CONNECTION_HELP, task,
 };
 
 const EXAMPLES: &str = "
@@ -22,17 +17,15 @@ Examples:
 #[command(name = "orc", version, after_help = format!("{CONNECTION_HELP}\n{EXAMPLES}"),
           disable_help_subcommand = true)]
 pub struct OrcArgs {
-    /// What to do.
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
 
-/// What to do.
+/// What to do, in the order of the help text.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
-    /// Ask the conductor, or tell it something.
     #[command(flatten)]
-    Asking(Asking),
+    Flow(flow::Verb),
     #[command(flatten)]
     Player(player::Verb),
     #[command(flatten)]
@@ -52,59 +45,21 @@ pub(crate) enum Verb {
     Sandbox(sandbox::Args),
 }
 
-/// What the conductor is asked or told.
-#[derive(Debug, clap::Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, and it lives as long as the program")]
-pub(crate) enum Asking {
-    /// Tell what a submission would do; send nothing
-    Plan(PlanArgs),
-    /// Tell why a flow, a job or a task is where it is
-    Explain(ExplainArgs),
-    /// Wait for flows to end; the exit code tells the verdict
-    Wait(WaitArgs),
-    /// Let nothing new of flows start; what runs goes on
-    #[command(after_help = "Examples:\n  orc pause last\n  orc pause 42,44-46")]
-    Pause(SteerArgs),
-    /// Let paused flows go on
-    #[command(after_help = "Examples:\n  orc resume last\n  orc resume 42,44-46")]
-    Resume(SteerArgs),
-    /// Let the tasks start that wait for a canary
-    Promote(PromoteArgs),
-    /// Run again what ended and is not ok
-    Retry(RetryArgs),
-    /// Cancel flows
-    Cancel(CancelArgs),
-    /// List flows, newest first
-    Flows(FlowsArgs),
-}
-
-impl Asking {
-    /// What every command takes.
-    pub(crate) fn shared(&self) -> &Shared {
+impl Verb {
+    pub(crate) fn run(self, environment: Environment) -> Result<u8, Failure> {
         match self {
-            Asking::Plan(args) => &args.shared,
-            Asking::Explain(args) => &args.shared,
-            Asking::Wait(args) => &args.shared,
-            Asking::Pause(args) | Asking::Resume(args) => &args.shared,
-            Asking::Promote(args) => &args.shared,
-            Asking::Retry(args) => &args.shared,
-            Asking::Cancel(args) => &args.shared,
-            Asking::Flows(args) => &args.shared,
+            Verb::Flow(verb) => verb.run(environment),
+            Verb::Player(verb) => verb.run(environment),
+            Verb::Score(verb) => verb.run(environment),
+            Verb::Task(verb) => verb.run(environment),
+            Verb::Ledger(ledger) => ledger.run(environment),
+            Verb::Deployment(deployment) => deployment.run(environment),
+            Verb::Hosts(verb) => verb.run(environment),
+            Verb::Conductor(conductor) => conductor.run(environment),
+            Verb::Sandbox(args) => Ok(sandbox::run(args)),
         }
     }
 }
 
-/// `orc flows`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  orc flows --alive\n  orc flows -n 100 --json")]
-pub struct FlowsArgs {
-    /// Only those that have not ended
-    #[arg(long)]
-    pub alive: bool,
-    /// At most so many
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
-    pub limit: u32,
-    /// What every command takes.
-    #[command(flatten)]
-    pub shared: Shared,
-}
+#[cfg(test)]
+mod tests;

@@ -3,59 +3,30 @@
 use std::{io, process::ExitCode};
 
 use clap::Parser;
+use orchestra_client::config::Environment;
 
 use crate::{
-    args::{OrcArgs, StatusArgs, SubmitArgs, Verb},
-    config::Environment,
     console::tell,
     error::Failure,
     exit::Exit,
-    flow,
-    input::Inputs,
-    program::{self, Program},
-    sandbox,
+    flow::{status::StatusArgs, submit::SubmitArgs},
+    orc::OrcArgs,
     view::Style,
 };
 
 /// `submitjob`: submits a score over hosts, or a flow from a file.
 pub fn submitjob() -> ExitCode {
-    run(|args: SubmitArgs, environment| {
-        let mut stdin = io::stdin().lock();
-        let command = args.validate(&mut Inputs::new(&mut stdin))?;
-        // Released, because whoever is asked whether to cancel answers on it.
-        drop(stdin);
-        let mut program = Program::new(command.shared.clone(), environment);
-        let exit = flow::submit::submit(command, &mut program);
-        program.finish(exit)
-    })
+    run(|args: SubmitArgs, environment| args.submit.run(environment))
 }
 
 /// `getstatus`: tells where flows stand.
 pub fn getstatus() -> ExitCode {
-    run(|args: StatusArgs, environment| {
-        let mut program = Program::new(args.shared.clone(), environment);
-        let exit = flow::status::status(&args, &mut program);
-        program.finish(exit)
-    })
+    run(|args: StatusArgs, environment| args.status.run(environment))
 }
 
 /// `orc`: everything else.
 pub fn orc() -> ExitCode {
-    run(|args: OrcArgs, environment| match args.verb {
-        Verb::Asking(verb) => {
-            let mut program = Program::new(verb.shared().clone(), environment);
-            let exit = program::ask(verb, &mut program);
-            program.finish(exit)
-        }
-        Verb::Player(verb) => verb.run(environment),
-        Verb::Score(verb) => verb.run(environment),
-        Verb::Task(verb) => verb.run(environment),
-        Verb::Ledger(ledger) => ledger.run(environment),
-        Verb::Deployment(deployment) => deployment.run(environment),
-        Verb::Hosts(verb) => verb.run(environment),
-        Verb::Conductor(conductor) => conductor.run(environment),
-        Verb::Sandbox(args) => Ok(sandbox::run(args)),
-    })
+    run(|args: OrcArgs, environment| args.verb.run(environment))
 }
 
 fn run<A: Parser>(command: impl FnOnce(A, Environment) -> Result<u8, Failure>) -> ExitCode {

@@ -14,7 +14,7 @@ Connection: --conductor HOST:PORT (repeatable), --conductor-name, --domain, --ca
 
 /// How to reach the conductor; `config` fills in the rest. Hidden in help but for one line.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct ConnectionArgs {
+pub(crate) struct ConnectionArgs {
     /// HOST:PORT of a conductor
     #[arg(long, value_name = "HOST:PORT", hide = true)]
     pub conductor: Vec<String>,
@@ -40,7 +40,7 @@ pub struct ConnectionArgs {
 
 impl ConnectionArgs {
     /// What was given, for whoever connects.
-    pub fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Settings {
         let Self { conductor, conductor_name, domain, cert, key, ca, connect_timeout } =
             self.clone();
         let conductors = conductor;
@@ -50,7 +50,7 @@ impl ConnectionArgs {
 
 /// What every command takes.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct Shared {
+pub(crate) struct Shared {
     /// Answer with one JSON document
     #[arg(long)]
     pub json: bool,

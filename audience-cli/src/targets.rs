@@ -9,7 +9,7 @@ use orchestra_model::{
 use crate::{error::Failure, exit::Exit};
 
 /// Checks everything but whether groups, labels and hosts exist.
-pub fn check_syntax(expression: &str) -> Result<(), InvalidHostSet> {
+pub(crate) fn check_syntax(expression: &str) -> Result<(), InvalidHostSet> {
     HostSet::parse(expression, &AnyGroup).map(drop)
 }
 
@@ -31,7 +31,7 @@ impl Groups for AnyGroup {
 }
 
 /// Whether the conductor must be asked what an expression means.
-pub fn needs_conductor(expression: &str) -> bool {
+pub(crate) fn needs_conductor(expression: &str) -> bool {
     expression.contains('@')
 }
 
@@ -39,7 +39,7 @@ pub fn needs_conductor(expression: &str) -> bool {
 ///
 /// Fails where the expression is wrong, where it is plain and empty, and where a `-x` holds
 /// groups together with operators, which left-to-right expressions cannot take away as a whole.
-pub fn without(hosts: &str, excluded: &[String]) -> Result<String, Failure> {
+pub(crate) fn without(hosts: &str, excluded: &[String]) -> Result<String, Failure> {
     check(hosts)?;
     let mut expression = hosts.trim().to_owned();
     for text in excluded {

@@ -1,18 +1,20 @@
 //! How answers look: text for people, JSON for programs. Nothing here asks or decides anything.
 
-pub mod absence;
+pub(crate) mod absence;
 mod conductor;
-pub mod deployment;
-pub mod flow;
-pub mod hosts;
-pub mod json;
-pub mod ledger;
+pub(crate) mod deployment;
+pub(crate) mod flow;
+pub(crate) mod hosts;
+pub(crate) mod json;
+pub(crate) mod ledger;
 mod output;
-pub mod player;
-pub mod score;
+pub(crate) mod player;
+#[cfg(test)]
+mod samples;
+pub(crate) mod score;
 mod style;
-pub mod task;
+pub(crate) mod task;
 
 pub(crate) use output::{Listing, Output};
 pub(crate) use style::colour_at_start;
-pub use style::{Page, Style, elapsed, one_line, when, when_about};
+pub(crate) use style::{Page, Style, elapsed, one_line, when, when_about};

@@ -18,6 +18,7 @@ mod retry;
 mod status;
 mod steer;
 mod submission;
+mod watch;
 
 use std::time::Duration;
 
@@ -35,15 +36,17 @@ use orchestra_model::{
 use orchestra_proto::{Invalid, params_to_wire, v1, v1::audience_client::AudienceClient};
 use prost::Message as _;
 use tokio::time::{Instant, timeout, timeout_at};
-use tonic::{Response, Status, Streaming, transport::Channel};
+use tonic::{Response, Status, transport::Channel};
 
 use crate::{config::Connection, error::Failure, exit::Exit};
 
 pub use pages::{AttemptLog, Page, Pages};
-pub use retry::{Backoff, random};
-pub use status::{failure, is_held, is_lost};
+pub use retry::Backoff;
+use retry::random;
+use status::{failure, is_held, is_lost};
 pub use steer::{Explained, RetryOf};
 pub use submission::{Submission, Wanted};
+pub use watch::{Cursor, Heard, Unheard, Watch};
 
 /// How long a single question may take. Whoever asks more than this of a conductor learns that
 /// nothing is known.
@@ -233,23 +236,6 @@ impl Client {
         let what = format!("asking for output of flow {}", shown(reference.flow));
         let stream = answered(&what, self.rpc.get_logs(request)).await?;
         Ok(Pages::new(stream, what))
-    }
-
-    /// Begins to watch a flow, from a cursor on or from now; with `every_end`, also tasks that were
-    /// never sent are told when their job ends. The error is the wire's, so that the caller can tell a lost
-    /// connection from a refusal.
-    pub async fn watch(
-        &mut self,
-        flow: Option<FlowId>,
-        since: Option<v1::Cursor>,
-        every_end: bool,
-    ) -> Result<Streaming<v1::WatchEvent>, Box<Status>> {
-        let flow = Some(flow_ref(flow));
-        let request = v1::WatchRequest { flow, since, every_end, snapshots: true };
-        match timeout(ANSWER, self.rpc.watch(request)).await {
-            Ok(answer) => answer.map(Response::into_inner).map_err(Box::new),
-            Err(_) => Err(Box::new(Status::unavailable(format!("no answer within {ANSWER:?}")))),
-        }
     }
 
     /// What may stand after an `@` in a host set.

@@ -52,7 +52,7 @@ fn jittered(pause: Duration) -> Duration {
 }
 
 /// Fills the bytes by chance.
-pub fn random(bytes: &mut [u8]) -> Result<(), Failure> {
+pub(crate) fn random(bytes: &mut [u8]) -> Result<(), Failure> {
     let mut filled = 0;
     while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match getrandom(rest, GetRandomFlags::empty()) {

@@ -11,12 +11,12 @@ use crate::{error::Failure, exit::Exit};
 const HOSTS: &str = "orchestra-hosts";
 
 /// Whether the conductor has taken something in, and it is not on disk.
-pub fn is_held(status: &Status) -> bool {
+pub(crate) fn is_held(status: &Status) -> bool {
     Reason::of(status) == Some(Reason::Held)
 }
 
 /// What a refusal of `what` says to whoever asked.
-pub fn failure(what: &str, status: &Status) -> Failure {
+pub(crate) fn failure(what: &str, status: &Status) -> Failure {
     let failure = Failure::new(exit(status), format!("{what}: {}", told(status)));
     match status.code() {
         Code::FailedPrecondition
@@ -33,7 +33,7 @@ pub fn failure(what: &str, status: &Status) -> Failure {
 
 /// Whether the question may not have arrived, or the answer was lost on its way, or the conductor
 /// asks to try again.
-pub fn is_lost(status: &Status) -> bool {
+pub(crate) fn is_lost(status: &Status) -> bool {
     // A status that the conductor sent has no source; one that the connection's end made has.
     let is_answer = matches!(Reason::of(status), Some(Reason::Held | Reason::Unchanged));
     (status.code() == Code::Unavailable && !is_answer) || status.source().is_some()

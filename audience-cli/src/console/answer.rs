@@ -1,8 +1,11 @@
 //! The one way to standard output: an answer goes there in the form that `--json` chose.
 
-use orchestra_client::{Page as ListPage, Pages};
+use std::io::Write as _;
 
-use super::{Answer, Console, unwritten};
+use orchestra_client::{Page as ListPage, Pages};
+use serde::Serialize;
+
+use super::{Answer, Console, Screen, unwritten};
 use crate::{
     error::Failure,
     view::{
@@ -15,7 +18,7 @@ use crate::{
 /// form. Neither method has a default, as with [`Output`].
 pub(crate) trait Streamed {
     /// Writes what a person reads.
-    async fn text(&mut self, console: &mut Console) -> Result<(), Failure>;
+    async fn text(&mut self, screen: &mut Screen) -> Result<(), Failure>;
 
     /// Writes what a program reads.
     async fn json(&mut self, out: &mut Answer) -> Result<(), Failure>;
@@ -24,18 +27,20 @@ pub(crate) trait Streamed {
 impl Console {
     /// Writes an answer.
     pub(crate) fn answer(&mut self, answer: impl Output) -> Result<(), Failure> {
+        let screen = &mut self.screen;
         if self.json {
             let noun = answer.noun();
-            return json::document(&mut self.out, noun, &answer.json()).map_err(unwritten);
+            return json::document(&mut screen.out, noun, &answer.json()).map_err(unwritten);
         }
         let remark = answer.remark();
-        answer.text(&mut self.out, self.style).map_err(unwritten)?;
-        self.tell_after(remark)
+        answer.text(&mut screen.out, screen.style).map_err(unwritten)?;
+        screen.remark(remark)
     }
 
     /// Writes an answer while it comes.
     pub(crate) async fn stream(&mut self, answer: &mut impl Streamed) -> Result<(), Failure> {
-        if self.json { answer.json(&mut self.out).await } else { answer.text(self).await }
+        let screen = &mut self.screen;
+        if self.json { answer.json(&mut screen.out).await } else { answer.text(screen).await }
     }
 
     /// Writes a list page by page, as the conductor sends it.
@@ -47,8 +52,24 @@ impl Console {
         self.stream(&mut Listed { listing, pages }).await
     }
 
+    /// Writes a line of JSON of many, at once: what `--jsonl` asks for.
+    pub(crate) fn answer_line(&mut self, line: &impl Serialize) -> Result<(), Failure> {
+        let out = &mut self.screen.out;
+        out.json = true;
+        let line = serde_json::to_string(line).map_err(|error| unwritten(error.into()))?;
+        writeln!(out, "{line}").map_err(unwritten)?;
+        out.finish()
+    }
+
+    /// Writes what is buffered.
+    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
+        self.screen.out.finish()
+    }
+}
+
+impl Screen {
     /// Tells a remark on standard error, once the answer is out.
-    fn tell_after(&mut self, remark: Option<String>) -> Result<(), Failure> {
+    fn remark(&mut self, remark: Option<String>) -> Result<(), Failure> {
         let Some(remark) = remark else { return Ok(()) };
         self.out.finish()?;
         self.narrate(remark);
@@ -75,16 +96,16 @@ impl<L: Listing, P: ListPage<Item = L::Item>> Listed<L, P> {
 }
 
 impl<L: Listing, P: ListPage<Item = L::Item>> Streamed for Listed<L, P> {
-    async fn text(&mut self, console: &mut Console) -> Result<(), Failure> {
+    async fn text(&mut self, screen: &mut Screen) -> Result<(), Failure> {
         let mut told = 0;
         while let Some(item) = self.next().await? {
             if told == 0 {
-                self.listing.heading(&mut console.out).map_err(unwritten)?;
+                self.listing.heading(&mut screen.out).map_err(unwritten)?;
             }
             told += 1;
-            self.listing.text(&item, &mut console.out, console.style).map_err(unwritten)?;
+            self.listing.text(&item, &mut screen.out, screen.style).map_err(unwritten)?;
         }
-        console.tell_after(self.listing.remark(told))
+        screen.remark(self.listing.remark(told))
     }
 
     async fn json(&mut self, out: &mut Answer) -> Result<(), Failure> {

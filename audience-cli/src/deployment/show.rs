@@ -10,7 +10,7 @@ use orchestra_model::{hostset::NoGroups, names::DeploymentName};
 use orchestra_proto::v1;
 
 use crate::{
-    console::{Answer, Console, Streamed, unwritten},
+    console::{Answer, Screen, Streamed, unwritten},
     error::Failure,
     exit::Exit,
     program::Program,
@@ -51,8 +51,8 @@ struct Shown {
 }
 
 impl Streamed for Shown {
-    async fn text(&mut self, console: &mut Console) -> Result<(), Failure> {
-        console.out.write_all(self.found.canonical.as_bytes()).map_err(unwritten)
+    async fn text(&mut self, screen: &mut Screen) -> Result<(), Failure> {
+        screen.out.write_all(self.found.canonical.as_bytes()).map_err(unwritten)
     }
 
     async fn json(&mut self, out: &mut Answer) -> Result<(), Failure> {

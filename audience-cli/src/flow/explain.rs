@@ -1,27 +1,23 @@
 //! `orc explain`: why something waits, down to who holds what.
 
-use crate::{
-    args::ExplainArgs, client::Client, console::unwritten, error::Failure, exit::Exit,
-    program::Program, view::flow::explain,
-};
+use super::ids::only;
+use crate::{error::Failure, exit::Exit, program::Program, verb::Verb};
 
-/// Explains a flow, or a part of it.
-pub(crate) fn explain(args: &ExplainArgs, program: &mut Program) -> Result<Exit, Failure> {
-    let reference = args.reference()?;
-    let connection = program.connection()?;
-    program.block_on(async move |program: &mut Program| {
-        let explained = Client::connect(connection).await?.explain(&reference).await?;
-        let style = program.console.style;
-        let out = &mut program.console.out;
-        let written = match program.shared.json {
-            true => explain::json(out, &explained),
-            false => explain::text(out, &explained, style),
-        };
-        written.map_err(unwritten)?;
-        out.finish()?;
-        if explained.explanations.is_empty() && !program.shared.json {
-            program.console.narrate("nothing of it waits");
-        }
-        Ok(Exit::Ok)
-    })
+/// `orc explain`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orc explain last\n  orc explain 42/web@fe3.east.example.com")]
+pub(crate) struct Explain {
+    /// 42, last, 42.1, 42.1.2 or 42/NAME, also with @HOST
+    #[arg(value_name = "ID")]
+    id: String,
+}
+
+impl Verb for Explain {
+    fn run(self, program: &mut Program) -> Result<Exit, Failure> {
+        let reference = only(&self.id, "orc explain takes one id, like 42 or 42.1.2@db3")?;
+        program.ask(async |client, console| {
+            console.answer(&client.explain(&reference).await?)?;
+            Ok(Exit::Ok)
+        })
+    }
 }

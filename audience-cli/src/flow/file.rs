@@ -29,13 +29,13 @@ use orchestra_model::{
 
 use crate::{client::Submission, error::Failure};
 
-pub use job::{Overrides, Secret};
+pub(crate) use job::{Overrides, Secret};
 
 /// Largest flow file, in bytes: what is larger could not be sent in one message either.
-pub const FLOW_FILE_BYTES: usize = limits::MESSAGE_BYTES;
+pub(crate) const FLOW_FILE_BYTES: usize = limits::MESSAGE_BYTES;
 
 /// Reads a flow; `what` names where it is from, for messages: `flow file deploy.yaml`.
-pub fn read(
+pub(crate) fn read(
     text: &str,
     format: Format,
     what: &str,

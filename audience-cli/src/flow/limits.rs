@@ -13,7 +13,7 @@ use orchestra_model::{
 
 /// What was asked for; what was not has its default.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct JobLimits {
+pub(crate) struct JobLimits {
     /// At most so many at once, as a sliding window
     #[arg(long, value_name = "N|N%", conflicts_with = "flow")]
     pub parallel: Option<Quantity>,
@@ -63,7 +63,7 @@ pub struct JobLimits {
 
 impl JobLimits {
     /// From the fields of a job in a flow file.
-    pub fn read(fields: &mut Fields<'_>, problems: &mut Problems) -> Self {
+    pub(crate) fn read(fields: &mut Fields<'_>, problems: &mut Problems) -> Self {
         Self {
             parallel: fields.parsed("parallel", problems),
             success: fields.parsed("success", problems),
@@ -84,7 +84,7 @@ impl JobLimits {
     }
 
     /// The job with these limits, and its own where nothing was asked for.
-    pub fn over(self, job: JobSpec) -> JobSpec {
+    pub(crate) fn over(self, job: JobSpec) -> JobSpec {
         JobSpec {
             parallel: self.parallel.unwrap_or(job.parallel),
             success: self.success.or(job.success),

@@ -1,44 +1,36 @@
 //! `orc flows`, and `getstatus` without an id.
 
 use crate::{
-    client::Client,
-    console::unwritten,
     error::Failure,
     exit::Exit,
-    program::Program,
-    view::{
-        flow,
-        json::{Flow, List},
-    },
+    program::{Program, now},
+    verb::Verb,
+    view::flow::Flows,
 };
 
-/// Lists the newest flows; 0 is the conductor's own limit.
-pub(crate) fn flows(limit: u32, alive: bool, program: &mut Program) -> Result<Exit, Failure> {
-    let connection = program.connection()?;
-    program.block_on(async move |program: &mut Program| {
-        let mut client = Client::connect(connection).await?;
-        let mut pages = client.flows(limit, alive).await?;
-        let now = program.now();
-        let (json, style) = (program.shared.json, program.console.style);
-        let out = &mut program.console.out;
-        if json {
-            let mut list = List::begin(out, "flows").map_err(unwritten)?;
-            while let Some(flow) = pages.next_item().await? {
-                list.add(&Flow::from(&flow)).map_err(unwritten)?;
-            }
-            list.end().map_err(unwritten)?;
-            return Ok(Exit::Ok);
-        }
-        let mut some = false;
-        while let Some(summary) = pages.next_item().await? {
-            if !std::mem::replace(&mut some, true) {
-                flow::summaries_heading(out).map_err(unwritten)?;
-            }
-            flow::summary(out, &summary, now, style).map_err(unwritten)?;
-        }
-        if !some {
-            program.console.narrate("no flows");
-        }
+/// `orc flows`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orc flows --alive\n  orc flows -n 100 --json")]
+pub(crate) struct List {
+    /// Only those that have not ended
+    #[arg(long)]
+    alive: bool,
+    /// At most so many
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    limit: u32,
+}
+
+impl Verb for List {
+    fn run(self, program: &mut Program) -> Result<Exit, Failure> {
+        newest(self.limit, self.alive, program)
+    }
+}
+
+/// Lists the newest flows, or those of them that have not ended; 0 is the conductor's own limit.
+pub(super) fn newest(limit: u32, alive: bool, program: &mut Program) -> Result<Exit, Failure> {
+    program.ask(async |client, console| {
+        let pages = client.flows(limit, alive).await?;
+        console.list(Flows { now: now() }, pages).await?;
         Ok(Exit::Ok)
     })
 }

@@ -5,96 +5,142 @@
 //! new one is made, whose parameters have to be given again: `--set` names jobs as people do, and
 //! places are what travels.
 
-use std::{
-    collections::BTreeMap,
-    io::{self, Write as _},
-};
+mod places;
 
+use std::io;
+
+use orchestra_client::{Client, RetryOf};
 use orchestra_model::{
-    params::Params,
-    state::JobState,
-    status::{FlowStatus, JobStatus},
+    ids::{FlowId, Part},
+    limits,
+    names::JobName,
+    status::FlowStatus,
 };
-use serde::Serialize;
 
 use super::{
+    file::Overrides,
+    ids::only,
     submit::goes_on,
-    wait::{From, Target, Watcher},
+    wait::{From, Waiting, until_end},
+    what::settings,
 };
-use crate::program::Program;
 use crate::{
-    args::{Retry, RetryArgs},
-    client::{Client, RetryOf},
-    console::unwritten,
-    error::Failure,
-    exit::Exit,
-    flow::file::Overrides,
-    input::Inputs,
-    view::json,
+    console::Console, error::Failure, exit::Exit, input::Inputs, program::Program, targets,
+    verb::Verb, view::flow::Retried,
 };
 
-#[derive(Serialize)]
-struct Retried {
-    id: u64,
-    retry_of: Option<u64>,
-    tasks: u32,
+/// `orc retry`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Of a flow that has not ended: its failed tasks get further attempts. Of one that has: a new flow
+runs what is unfinished; its parameters were erased, so --set gives them again.
+
+Examples:
+  orc retry 42 --job web -w 'fe[1-3]'
+  orc retry last --set install/version=1.2.4 --wait")]
+pub(crate) struct Retry {
+    /// 42, last or 42/NAME, also with @HOST
+    #[arg(value_name = "ID")]
+    id: String,
+    /// Only this job [default: all]
+    #[arg(long, value_name = "NAME")]
+    job: Option<JobName>,
+    /// Only on these hosts, of a flow that has not ended [default: all]
+    #[arg(short = 'w', long = "on", value_name = "HOSTS")]
+    hosts: Option<String>,
+    /// A parameter of a flow that has ended: JOB/KEY=VALUE, or KEY=VALUE where one job is meant
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Wait for the verdict; the exit code tells it
+    #[arg(short = 'W', long)]
+    wait: bool,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+/// What is to run again.
+#[derive(Debug)]
+struct Again {
+    /// Which flow; `None` is `last`.
+    flow: Option<FlowId>,
+    /// Which job; `None` for all.
+    job: Option<JobName>,
+    /// On which hosts; empty for all.
+    hosts: String,
+    /// Parameters; a flow's name is not among them.
+    set: Overrides,
+    /// How to wait, where that was asked for.
+    wait: Option<Waiting>,
+}
+
+impl Verb for Retry {
+    fn run(self, program: &mut Program) -> Result<Exit, Failure> {
+        let again = self.validate(&mut Inputs::new(&mut io::stdin().lock()))?;
+        program.ask(async |client, console| retry(&again, client, console).await)
+    }
+}
+
+impl Retry {
+    /// Reads what is to be read, and checks what can be checked here.
+    fn validate(self, inputs: &mut Inputs<'_>) -> Result<Again, Failure> {
+        const WHAT: &str = "orc retry takes a flow, one job of it, or a host: 42, 42/web, 42@fe3";
+        let reference = only(&self.id, WHAT)?;
+        let job = match (reference.part, self.job) {
+            (Part::Flow, job) => job,
+            (Part::Named(job), None) => Some(job),
+            _ => return Err(Failure::usage(WHAT)),
+        };
+        let hosts = match (&self.hosts, reference.host) {
+            (Some(hosts), None) => {
+                let hosts = inputs.hosts(hosts, "the host set", limits::HOSTSET_BYTES)?;
+                targets::without(&hosts, &[])?
+            }
+            (None, host) => host.map(|host| host.to_string()).unwrap_or_default(),
+            (Some(_), Some(_)) => {
+                return Err(Failure::usage("hosts are given twice: @HOST and -w"));
+            }
+        };
+        let wait = self.waiting.only_with(self.wait)?;
+        Ok(Again { flow: reference.flow, job, hosts, set: settings(&self.set, inputs)?, wait })
+    }
 }
 
 /// Runs again what ended and is not ok, and waits where that was asked for.
-pub(crate) fn retry(args: &RetryArgs, program: &mut Program) -> Result<Exit, Failure> {
-    let retry = args.validate(&mut Inputs::new(&mut io::stdin().lock()))?;
-    let connection = program.connection()?;
-    program.block_on(async move |program: &mut Program| {
-        let mut client = Client::connect(connection).await?;
-        // By its number from here on: what `last` is changes with the answer.
-        let flow = client.flow(retry.flow).await?;
-        let answer = client.retry(&retry_of(&flow, &retry)?).await?;
-        let (old, new) = (flow.summary.id, orchestra_model::FlowId(answer.flow));
-        let tasks = match answer.tasks {
-            1 => "1 task".to_owned(),
-            n => format!("{n} tasks"),
-        };
-        let console = &mut program.console;
-        if new == old {
-            console.narrate(format_args!("{tasks} of flow {old} again"));
-        } else {
-            console.narrate(format_args!("flow {new} runs what flow {old} left: {tasks}"));
-        }
-        let out = &mut console.out;
-        let document = program.shared.json && retry.wait.is_none();
-        let told = if document {
-            let retry_of = (new != old).then_some(old.0);
-            let retried = Retried { id: new.0, retry_of, tasks: answer.tasks };
-            json::document(out, "flow", &retried)
-        } else if !program.shared.json && !retry.wait.as_ref().is_some_and(|wait| wait.jsonl) {
-            writeln!(out, "{new}")
-        } else {
-            Ok(())
-        };
-        let told = told.map_err(unwritten).and_then(|()| out.finish());
+async fn retry(again: &Again, client: &mut Client, console: &mut Console) -> Result<Exit, Failure> {
+    // By its number from here on: what `last` is changes with the answer.
+    let flow = client.flow(again.flow).await?;
+    let answer = client.retry(&retry_of(&flow, again)?).await?;
+    let (old, new) = (flow.summary.id, FlowId(answer.flow));
+    let tasks = match answer.tasks {
+        1 => "1 task".to_owned(),
+        n => format!("{n} tasks"),
+    };
+    if new == old {
+        console.narrate(format_args!("{tasks} of flow {old} again"));
+    } else {
+        console.narrate(format_args!("flow {new} runs what flow {old} left: {tasks}"));
+    }
+    let wait = again.wait.as_ref();
+    if !wait.is_some_and(|wait| wait.answers_in_json(console)) {
+        let retried = Retried { new, old, tasks: answer.tasks };
+        let told = console.answer(retried).and_then(|()| console.finish());
         told.map_err(|failure| goes_on(failure, new))?;
-        match &retry.wait {
-            None => Ok(Exit::Ok),
-            Some(waiting) => {
-                // Of a new flow nothing was told before.
-                let from = if new == old { From::Now } else { From::Beginning };
-                let mut watcher = Watcher::new(waiting, from, program)?;
-                watcher.watch(&mut client, Target::Flow(new), program).await
-            }
-        }
-    })
+    }
+    // Of a new flow nothing was told before.
+    let from = if new == old { From::Now } else { From::Beginning };
+    until_end(wait, from, new, client, console).await
 }
 
-fn retry_of(flow: &FlowStatus, retry: &Retry) -> Result<RetryOf, Failure> {
+fn retry_of(flow: &FlowStatus, again: &Again) -> Result<RetryOf, Failure> {
     let id = flow.summary.id;
     let ended = flow.summary.state.is_final();
-    let unset = retry.set.everywhere.is_empty() && retry.set.of_job.is_empty();
+    let unset = again.set.everywhere.is_empty() && again.set.of_job.is_empty();
     if !ended && !unset {
         return Err(Failure::usage(format!(
             "setting parameters of flow {id}, which has not ended: it still has its own"
         )));
     }
-    if ended && !retry.hosts.is_empty() {
+    if ended && !again.hosts.is_empty() {
         return Err(Failure::usage(format!(
             "retrying on some hosts of flow {id}, which has ended: a new flow has all that is \
              unfinished"
@@ -104,51 +150,11 @@ fn retry_of(flow: &FlowStatus, retry: &Retry) -> Result<RetryOf, Failure> {
     Ok(RetryOf {
         flow: id,
         ended,
-        job: retry.job.clone(),
-        hosts: retry.hosts.clone(),
-        params: if unset { Vec::new() } else { places(flow, retry)? },
+        job: again.job.clone(),
+        hosts: again.hosts.clone(),
+        params: places::of(flow, again.job.as_ref(), &again.set)?,
     })
 }
 
-/// The parameters by the places of their jobs.
-fn places(flow: &FlowStatus, retry: &Retry) -> Result<Vec<(u32, u32, Params)>, Failure> {
-    let id = flow.summary.id;
-    let Overrides { everywhere, of_job, .. } = &retry.set;
-    let all = || flow.slots.iter().flatten();
-    let mut values: BTreeMap<(u16, u16), BTreeMap<String, String>> = BTreeMap::new();
-    let mut add = |job: &JobStatus, of: &BTreeMap<String, crate::flow::file::Secret>| {
-        let pairs = of.iter().map(|(key, value)| (key.clone(), value.0.clone()));
-        values.entry((job.id.slot, job.id.job)).or_default().extend(pairs);
-    };
-    if !everywhere.is_empty() {
-        let again: Vec<&JobStatus> = all()
-            .filter(|job| {
-                retry.job.as_ref().map_or(job.state != JobState::Ok, |name| job.name == *name)
-            })
-            .collect();
-        match again[..] {
-            [job] => add(job, everywhere),
-            _ => {
-                let names: Vec<&str> = again.iter().map(|job| job.name.as_str()).collect();
-                return Err(Failure::usage(format!(
-                    "setting parameters of flow {id}: of which job? These are not ok: {}",
-                    names.join(", ")
-                ))
-                .hint("--set JOB/KEY=VALUE"));
-            }
-        }
-    }
-    for (name, pairs) in of_job {
-        let job = all().find(|job| job.name == *name).ok_or_else(|| {
-            Failure::usage(format!("setting parameters of flow {id}: it has no job {name}"))
-                .hint(format!("getstatus {id} shows its jobs"))
-        })?;
-        add(job, pairs);
-    }
-    let of_place = |((slot, job), pairs): ((u16, u16), BTreeMap<String, String>)| {
-        let params = Params::from_pairs(pairs)
-            .map_err(|error| Failure::usage("reading the parameters").because(error))?;
-        Ok((slot.into(), job.into(), params))
-    };
-    values.into_iter().map(of_place).collect()
-}
+#[cfg(test)]
+mod tests;

@@ -76,7 +76,7 @@ Examples:
 
 /// `orc sandbox`
 #[derive(Debug, clap::Subcommand)]
-pub enum Args {
+pub(crate) enum Args {
     /// Run a command in a sandbox of its own; returns what the command returns
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
@@ -99,7 +99,7 @@ pub enum Args {
 
 /// What a sandbox is made of.
 #[derive(Clone, Debug, clap::Args)]
-pub struct FleetArgs {
+pub(crate) struct FleetArgs {
     /// A player for each of these
     #[arg(long, value_name = "HOSTS", default_value = "db[1-2],fe[1-4]", value_parser = players)]
     players: HostSet,
@@ -124,7 +124,7 @@ pub struct FleetArgs {
 
 /// `orc sandbox run`.
 #[derive(Debug, clap::Args)]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     /// What the sandbox is made of.
     #[command(flatten)]
     fleet: FleetArgs,
@@ -135,7 +135,7 @@ pub struct RunArgs {
 
 /// `orc sandbox stop`, `status`.
 #[derive(Debug, clap::Args)]
-pub struct WhichArgs {
+pub(crate) struct WhichArgs {
     /// The sandbox's directory
     #[arg(long, value_name = "D", env = DIRECTORY)]
     dir: PathBuf,
@@ -143,7 +143,7 @@ pub struct WhichArgs {
 
 /// `orc sandbox ps`.
 #[derive(Debug, clap::Args)]
-pub struct PsArgs {
+pub(crate) struct PsArgs {
     /// Which sandbox.
     #[command(flatten)]
     which: WhichArgs,
@@ -154,7 +154,7 @@ pub struct PsArgs {
 
 /// `orc sandbox supervise`, which only `run` and `start` call.
 #[derive(Debug, clap::Args)]
-pub struct SuperviseArgs {
+pub(crate) struct SuperviseArgs {
     /// What the sandbox is made of.
     #[command(flatten)]
     fleet: FleetArgs,
@@ -172,7 +172,7 @@ pub struct SuperviseArgs {
 
 /// `orc sandbox within`, which only a supervisor calls.
 #[derive(Debug, clap::Args)]
-pub struct WithinArgs {
+pub(crate) struct WithinArgs {
     /// The supervisor: the command dies with it.
     #[arg(long)]
     parent: i32,
@@ -192,7 +192,7 @@ fn players(text: &str) -> Result<HostSet, String> {
 
 /// Does what was asked, and tells of a failure. Returns the exit code: that of the command for
 /// `run`, else one of the usual table.
-pub fn run(args: Args) -> u8 {
+pub(crate) fn run(args: Args) -> u8 {
     let done = match args {
         Args::Run(args) => launch::run(&args.fleet, &args.command),
         Args::Start(fleet) => launch::start(&fleet),

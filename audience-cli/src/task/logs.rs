@@ -5,7 +5,7 @@ use orchestra_client::{AttemptLog, Pages};
 use orchestra_proto::v1;
 
 use crate::{
-    console::{Answer, Console, Streamed, unwritten},
+    console::{Answer, Screen, Streamed, unwritten},
     error::Failure,
     exit::Exit,
     flow::ids::only,
@@ -41,14 +41,14 @@ impl Verb for Logs {
 struct Attempts(Pages<v1::AttemptLog>);
 
 impl Streamed for Attempts {
-    async fn text(&mut self, console: &mut Console) -> Result<(), Failure> {
+    async fn text(&mut self, screen: &mut Screen) -> Result<(), Failure> {
         let mut some = false;
         while let Some(log) = self.0.next_item().await? {
             some = true;
-            show(&log, console)?;
+            show(&log, screen)?;
         }
         if !some {
-            console.narrate("no attempt has ended yet");
+            screen.narrate("no attempt has ended yet");
         }
         Ok(())
     }
@@ -62,10 +62,10 @@ impl Streamed for Attempts {
     }
 }
 
-fn show(log: &AttemptLog, console: &mut Console) -> Result<(), Failure> {
-    console.narrate(attempt::heading(log));
-    console.out.foreign(&written::text(&log.end.stdout)).map_err(unwritten)?;
-    console.out.finish()?;
-    console.narrate_foreign(&written::text(&log.end.stderr));
+fn show(log: &AttemptLog, screen: &mut Screen) -> Result<(), Failure> {
+    screen.narrate(attempt::heading(log));
+    screen.out.foreign(&written::text(&log.end.stdout)).map_err(unwritten)?;
+    screen.out.finish()?;
+    screen.narrate_foreign(&written::text(&log.end.stderr));
     Ok(())
 }

@@ -128,7 +128,7 @@ fn after<'a>(cells: &'a Cells, cell: &Cell) -> Vec<&'a str> {
 
 /// Deployments in JSON. Which of their hosts no limit holds back is known where these are `all`
 /// that there are.
-pub fn in_json(deployments: &Deployments, all: bool) -> Vec<OfDeployment<'_>> {
+pub(crate) fn in_json(deployments: &Deployments, all: bool) -> Vec<OfDeployment<'_>> {
     let cells = deployments.cells();
     let of = |deployment| OfDeployment::new(deployment, cells, all);
     deployments.iter().map(of).collect()
@@ -136,7 +136,7 @@ pub fn in_json(deployments: &Deployments, all: bool) -> Vec<OfDeployment<'_>> {
 
 /// A deployment in JSON: its canonical form, and what follows from it.
 #[derive(Serialize)]
-pub struct OfDeployment<'a> {
+pub(crate) struct OfDeployment<'a> {
     name: &'a str,
     #[serde(flatten)]
     canonical: Canonical<'a>,

@@ -1,20 +1,24 @@
 //! Flows: one with its slots and jobs, or many with a line each.
 
-pub mod explain;
-pub mod plan;
-pub mod progress;
+pub(crate) mod events;
+mod explain;
+pub(crate) mod json;
+pub(crate) mod plan;
+pub(crate) mod progress;
 
 use std::{fmt::Write as _, io};
 
 use orchestra_model::{
     flow::Scope,
+    ids::FlowId,
     state::{FlowState, JobState, TaskState, WaitReason},
     status::{CanaryStatus, Counts, FlowStatus, FlowSummary, JobStatus},
     time::Timestamp,
 };
+use serde::Serialize;
 
 use super::{
-    absence,
+    Listing, Output, Page, absence,
     style::{Style, elapsed, one_line, when_about},
 };
 
@@ -22,7 +26,7 @@ use super::{
 const TARGETS: usize = 60;
 
 /// Writes a flow and the jobs of it that `wanted` picks.
-pub fn flow(
+pub(crate) fn flow(
     out: &mut dyn io::Write,
     flow: &FlowStatus,
     wanted: &dyn Fn(&JobStatus) -> bool,
@@ -68,7 +72,7 @@ pub fn flow(
 
 /// Why nothing of a flow goes on where only a person can help, and what helps. The conductor's
 /// reasons say what would mend each.
-pub fn why(flow: &FlowStatus, style: Style) -> Vec<String> {
+pub(crate) fn why(flow: &FlowStatus, style: Style) -> Vec<String> {
     let id = flow.summary.id;
     let mut lines = Vec::new();
     if flow.summary.state == FlowState::Paused {
@@ -84,7 +88,7 @@ pub fn why(flow: &FlowStatus, style: Style) -> Vec<String> {
 }
 
 /// `42 deploy-42`, or the number alone.
-pub fn named(flow: &FlowSummary) -> String {
+pub(crate) fn named(flow: &FlowSummary) -> String {
     match &flow.name {
         Some(name) => format!("{} {name}", flow.id),
         None => flow.id.to_string(),
@@ -92,9 +96,10 @@ pub fn named(flow: &FlowSummary) -> String {
 }
 
 fn job(out: &mut dyn io::Write, job: &JobStatus, style: Style) -> io::Result<()> {
-    let named = match job.name.as_str() == job.score.as_str() {
-        true => job.name.to_string(),
-        false => format!("{} ({})", job.name, job.score),
+    let named = if job.name.as_str() == job.score.as_str() {
+        job.name.to_string()
+    } else {
+        format!("{} ({})", job.name, job.score)
     };
     let scope = match job.scope {
         Scope::All => "on",
@@ -159,7 +164,7 @@ fn canary(job: &JobStatus, canary: CanaryStatus) -> String {
 }
 
 /// `8 ok, 2 failed`; what is nobody's state is left out.
-pub fn counts(counts: &Counts) -> String {
+pub(crate) fn counts(counts: &Counts) -> String {
     let mut text = String::new();
     for (state, n) in counts.iter().filter(|(_, n)| *n > 0) {
         let comma = if text.is_empty() { "" } else { ", " };
@@ -169,7 +174,7 @@ pub fn counts(counts: &Counts) -> String {
 }
 
 /// Where a slot is: the worst of its jobs once they all ended, else what still goes on in it.
-pub fn slot_state(jobs: &[JobStatus]) -> JobState {
+pub(crate) fn slot_state(jobs: &[JobStatus]) -> JobState {
     let any = |state: JobState| jobs.iter().any(|job| job.state == state);
     let all = |state: JobState| jobs.iter().all(|job| job.state == state);
     if any(JobState::Doomed) {
@@ -185,21 +190,99 @@ pub fn slot_state(jobs: &[JobStatus]) -> JobState {
 }
 
 /// Whether some tasks ended otherwise than ok, so that it is worth asking which.
-pub fn has_not_ok(job: &JobStatus) -> bool {
+pub(crate) fn has_not_ok(job: &JobStatus) -> bool {
     super::task::NOT_OK.iter().any(|state: &TaskState| job.counts.get(*state) > 0)
 }
 
-/// Writes the heading of [`summary`] lines.
-pub fn summaries_heading(out: &mut dyn io::Write) -> io::Result<()> {
-    writeln!(
-        out,
-        "{:<8} {:<10} {:<20} {:<10} {:<12} NAME",
-        "ID", "STATE", "SUBMITTED", "TOOK", "BY"
-    )
+/// Flows, a line each.
+pub(crate) struct Flows {
+    pub(crate) now: Timestamp,
+}
+
+impl Listing for Flows {
+    type Item = FlowSummary;
+
+    const NOUN: &'static str = "flows";
+
+    fn json(&self, flow: &FlowSummary) -> impl Serialize {
+        json::Flow::from(flow)
+    }
+
+    fn heading(&self, out: &mut dyn Page) -> io::Result<()> {
+        writeln!(
+            out,
+            "{:<8} {:<10} {:<20} {:<10} {:<12} NAME",
+            "ID", "STATE", "SUBMITTED", "TOOK", "BY"
+        )
+    }
+
+    fn text(&self, flow: &FlowSummary, out: &mut dyn Page, style: Style) -> io::Result<()> {
+        summary(out, flow, self.now, style)
+    }
+
+    fn remark(&self, told: usize) -> Option<String> {
+        (told == 0).then(|| "no flows".to_owned())
+    }
+}
+
+/// The id of a flow that was accepted.
+pub(crate) struct Accepted(pub(crate) FlowId);
+
+impl Output for Accepted {
+    fn noun(&self) -> &'static str {
+        "flow"
+    }
+
+    fn json(self) -> impl Serialize {
+        json::Accepted { id: self.0.0 }
+    }
+
+    fn text(self, out: &mut dyn Page, _style: Style) -> io::Result<()> {
+        writeln!(out, "{}", self.0)
+    }
+}
+
+/// The flow that goes on after a retry: the old one itself, or a new one.
+pub(crate) struct Retried {
+    pub(crate) new: FlowId,
+    pub(crate) old: FlowId,
+    pub(crate) tasks: u32,
+}
+
+impl Output for Retried {
+    fn noun(&self) -> &'static str {
+        "flow"
+    }
+
+    fn json(self) -> impl Serialize {
+        let Self { new, old, tasks } = self;
+        json::Retried { id: new.0, retry_of: (new != old).then_some(old.0), tasks }
+    }
+
+    fn text(self, out: &mut dyn Page, _style: Style) -> io::Result<()> {
+        writeln!(out, "{}", self.new)
+    }
+}
+
+/// A flow that has ended, for whoever waited. A person is told it on standard error.
+pub(crate) struct Verdict<'a>(pub(crate) &'a FlowStatus);
+
+impl Output for Verdict<'_> {
+    fn noun(&self) -> &'static str {
+        "flow"
+    }
+
+    fn json(self) -> impl Serialize {
+        json::WholeFlow::new(self.0)
+    }
+
+    fn text(self, _out: &mut dyn Page, _style: Style) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Writes a flow as a line.
-pub fn summary(
+fn summary(
     out: &mut dyn io::Write,
     flow: &FlowSummary,
     now: Timestamp,
@@ -232,7 +315,7 @@ fn shortened(text: &str, most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::json::samples;
+    use crate::view::samples;
 
     #[test]
     fn a_flow_is_a_block() {

@@ -20,7 +20,7 @@ pub(super) const HASH_DIGITS: usize = 12;
 
 /// Scores over players: who holds which version. More than one version of a name is drift.
 #[derive(Default)]
-pub struct Scores {
+pub(crate) struct Scores {
     by_name: BTreeMap<ScoreName, Vec<Variant>>,
     /// Players that told what they have. Those that were never heard of lack nothing.
     heard: Vec<HostName>,
@@ -36,7 +36,7 @@ struct Variant {
 
 impl Scores {
     /// Takes in what a player offers, of the one name where one is given.
-    pub fn add(&mut self, player: PlayerStatus, only: Option<&ScoreName>) {
+    pub(crate) fn add(&mut self, player: PlayerStatus, only: Option<&ScoreName>) {
         if player.attached || !player.scores.is_empty() {
             self.heard.push(player.host.clone());
         }
@@ -59,7 +59,7 @@ impl Scores {
     }
 
     /// Forgets scores of which all players that were heard of hold the same version.
-    pub fn keep_drift(&mut self) {
+    pub(crate) fn keep_drift(&mut self) {
         let heard = self.heard.len();
         self.drift = true;
         self.by_name.retain(|_, variants| match variants.as_slice() {

@@ -1,8 +1,9 @@
 //! Tasks: a line each, and those that did not end ok folded by reason.
 
 pub(crate) mod attempt;
-pub mod diff;
-pub mod written;
+pub(crate) mod diff;
+pub(crate) mod json;
+pub(crate) mod written;
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +26,7 @@ use super::{
 
 /// Final states that somebody who asks what went wrong wants to see. `skipped` is a consequence,
 /// and the counts tell it.
-pub const NOT_OK: [TaskState; 6] = [
+pub(crate) const NOT_OK: [TaskState; 6] = [
     TaskState::Failed,
     TaskState::TimedOut,
     TaskState::Unreachable,
@@ -39,7 +40,7 @@ const FOLDED: usize = 200_000;
 
 /// What a task's state comes from: exit code, signal, or somebody's words.
 #[derive(Clone, Copy, Debug)]
-pub struct Ending<'a> {
+pub(crate) struct Ending<'a> {
     /// The state.
     pub state: TaskState,
     /// Exit code.
@@ -52,7 +53,7 @@ pub struct Ending<'a> {
 
 impl<'a> Ending<'a> {
     /// Of a task.
-    pub fn of(task: &'a TaskStatus) -> Self {
+    pub(crate) fn of(task: &'a TaskStatus) -> Self {
         Self {
             state: task.state,
             exit: task.exit,
@@ -62,7 +63,7 @@ impl<'a> Ending<'a> {
     }
 
     /// `exit 3`, `signal 9 (KILL)`, or the words; empty where there is nothing to say.
-    pub fn why(&self) -> String {
+    pub(crate) fn why(&self) -> String {
         match (self.state, self.exit, self.signal, self.detail) {
             (TaskState::Ok | TaskState::Failed, Some(code), _, _) => format!("exit {code}"),
             (TaskState::Failed, None, Some(signal), _) => signal_name(signal),
@@ -83,7 +84,7 @@ impl fmt::Display for Ending<'_> {
 }
 
 /// `signal 9 (KILL)`.
-pub fn signal_name(signal: i32) -> String {
+pub(crate) fn signal_name(signal: i32) -> String {
     let name = match signal {
         1 => "HUP",
         2 => "INT",
@@ -109,7 +110,7 @@ pub fn signal_name(signal: i32) -> String {
 }
 
 /// `42.1.2@db3`, or the job where a one-of job has not chosen.
-pub fn id(job: JobId, host: Option<&HostName>) -> String {
+pub(crate) fn id(job: JobId, host: Option<&HostName>) -> String {
     match host {
         Some(host) => format!("{job}@{host}"),
         None => job.to_string(),
@@ -117,7 +118,7 @@ pub fn id(job: JobId, host: Option<&HostName>) -> String {
 }
 
 /// Writes a task as a line: id, state, why, attempt and how long it took, separated by blanks.
-pub fn line(out: &mut dyn io::Write, task: &TaskStatus, style: Style) -> io::Result<()> {
+pub(crate) fn line(out: &mut dyn io::Write, task: &TaskStatus, style: Style) -> io::Result<()> {
     let mut rest = Ending::of(task).why();
     if task.attempt > 1 {
         let _ = write!(rest, " #{}", task.attempt);
@@ -137,7 +138,7 @@ pub fn line(out: &mut dyn io::Write, task: &TaskStatus, style: Style) -> io::Res
 
 /// Tasks that did not end ok, folded by job and reason.
 #[derive(Debug, Default)]
-pub struct Failures {
+pub(crate) struct Failures {
     by_reason: BTreeMap<(JobId, TaskState, String), Vec<HostName>>,
     hosts: usize,
     more: usize,
@@ -145,7 +146,7 @@ pub struct Failures {
 
 impl Failures {
     /// Takes a task in, whatever its state.
-    pub fn add(&mut self, task: &TaskStatus) {
+    pub(crate) fn add(&mut self, task: &TaskStatus) {
         if !NOT_OK.contains(&task.state) {
             return;
         }
@@ -159,12 +160,12 @@ impl Failures {
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.by_reason.is_empty()
     }
 
     /// A line for each reason: `  42.1.1 db[3,7] (2) failed: exit 3`.
-    pub fn write(self, out: &mut dyn io::Write, style: Style) -> io::Result<()> {
+    pub(crate) fn write(self, out: &mut dyn io::Write, style: Style) -> io::Result<()> {
         for ((job, state, why), hosts) in self.by_reason {
             let colon = if why.is_empty() { "" } else { ": " };
             let painted = style.task(state);

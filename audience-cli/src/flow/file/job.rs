@@ -14,7 +14,7 @@ use crate::{flow::limits::JobLimits, targets::check_syntax};
 
 /// What the command line says over a flow file.
 #[derive(Clone, Debug, Default)]
-pub struct Overrides {
+pub(crate) struct Overrides {
     /// Replaces the flow's name.
     pub name: Option<FlowName>,
     /// Parameters that every job gets, over the file's (`--set KEY=VALUE`).
@@ -25,7 +25,7 @@ pub struct Overrides {
 
 /// A parameter's value: never shown, since it may be secret.
 #[derive(Clone)]
-pub struct Secret(pub String);
+pub(crate) struct Secret(pub String);
 
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -2,17 +2,36 @@
 
 use std::io;
 
-use orchestra_model::{ledger::Explanation, state::WaitReason};
+use orchestra_client::Explained;
+use orchestra_model::{
+    ledger::Explanation,
+    state::{FlowState, WaitReason},
+};
 use serde::Serialize;
 
-use crate::client::Explained;
-use crate::view::{
-    json,
-    style::{Style, one_line, when, when_about},
-};
+use crate::view::{Output, Page, Style, one_line, when, when_about};
+
+impl Output for &Explained {
+    fn noun(&self) -> &'static str {
+        "flow"
+    }
+
+    fn json(self) -> impl Serialize {
+        let explanations = self.explanations.iter().map(One::from).collect();
+        Flow { id: self.flow.0, state: self.state, explanations }
+    }
+
+    fn text(self, out: &mut dyn Page, style: Style) -> io::Result<()> {
+        write(out, self, style)
+    }
+
+    fn remark(&self) -> Option<String> {
+        self.explanations.is_empty().then(|| "nothing of it waits".to_owned())
+    }
+}
 
 /// Writes the flow's state, then a line for each thing that waits.
-pub fn text(out: &mut dyn io::Write, explained: &Explained, style: Style) -> io::Result<()> {
+fn write(out: &mut dyn io::Write, explained: &Explained, style: Style) -> io::Result<()> {
     writeln!(out, "{} {}", explained.flow, style.flow(explained.state))?;
     for explanation in &explained.explanations {
         let Explanation { job, hosts, dead, text, given_up, .. } = explanation;
@@ -30,36 +49,34 @@ pub fn text(out: &mut dyn io::Write, explained: &Explained, style: Style) -> io:
     Ok(())
 }
 
-/// The same as a document.
-pub fn json(out: &mut dyn io::Write, explained: &Explained) -> io::Result<()> {
-    let one = |explanation: &'_ Explanation| One {
-        job: explanation.job.map(|job| job.to_string()),
-        hosts: explanation.hosts.to_string(),
-        count: explanation.hosts.len(),
-        reason: explanation.reason,
-        dead: explanation.dead,
-        text: explanation.text.clone(),
-        given_up_at: explanation.given_up.map(when),
-    };
-    let explanations = explained.explanations.iter().map(one).collect();
-    let flow = Flow { id: explained.flow.0, state: explained.state, explanations };
-    json::document(out, "flow", &flow)
-}
-
 #[derive(Serialize)]
-struct Flow {
+struct Flow<'a> {
     id: u64,
-    state: orchestra_model::state::FlowState,
-    explanations: Vec<One>,
+    state: FlowState,
+    explanations: Vec<One<'a>>,
 }
 
 #[derive(Serialize)]
-struct One {
+struct One<'a> {
     job: Option<String>,
     hosts: String,
     count: usize,
     reason: Option<WaitReason>,
     dead: bool,
-    text: String,
+    text: &'a str,
     given_up_at: Option<String>,
+}
+
+impl<'a> From<&'a Explanation> for One<'a> {
+    fn from(explanation: &'a Explanation) -> Self {
+        Self {
+            job: explanation.job.map(|job| job.to_string()),
+            hosts: explanation.hosts.to_string(),
+            count: explanation.hosts.len(),
+            reason: explanation.reason,
+            dead: explanation.dead,
+            text: &explanation.text,
+            given_up_at: explanation.given_up.map(when),
+        }
+    }
 }

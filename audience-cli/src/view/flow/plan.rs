@@ -14,14 +14,44 @@ use orchestra_proto::Planned;
 use serde::Serialize;
 
 use crate::view::{
-    json,
+    Output, Page, Style,
     ledger::{OfHolder, holder_lines},
+    one_line,
     score::HASH_DIGITS,
-    style::{Style, one_line},
 };
 
+/// A plan of a submission.
+pub(crate) struct Foreseen<'a> {
+    pub(crate) planned: &'a Planned,
+    pub(crate) spec: &'a FlowSpec,
+    /// Whether a person wants nothing but the digest.
+    pub(crate) digest_alone: bool,
+}
+
+impl Output for Foreseen<'_> {
+    fn noun(&self) -> &'static str {
+        "plan"
+    }
+
+    fn json(self) -> impl Serialize {
+        Plan::from(self.planned)
+    }
+
+    /// A person is told nothing of a submission that would be refused: the refusal is a failure.
+    fn text(self, out: &mut dyn Page, style: Style) -> io::Result<()> {
+        let Self { planned, spec, digest_alone } = self;
+        if planned.refusal.is_some() {
+            return Ok(());
+        }
+        if digest_alone {
+            return writeln!(out, "{}", planned.digest);
+        }
+        write(out, planned, spec, style)
+    }
+}
+
 /// Writes a plan: a line a wave, then whatever somebody should know before submitting.
-pub fn text(
+fn write(
     out: &mut dyn io::Write,
     planned: &Planned,
     spec: &FlowSpec,
@@ -77,9 +107,8 @@ fn patience(spec: &FlowSpec) -> String {
         Some(after) => format!("unreachable after {after}"),
     };
     let several = jobs.len() > 1;
-    let each = jobs.into_iter().map(|(after, jobs)| match several {
-        true => format!("by {} {}", jobs.join(", "), told(after)),
-        false => told(after),
+    let each = jobs.into_iter().map(|(after, jobs)| {
+        if several { format!("by {} {}", jobs.join(", "), told(after)) } else { told(after) }
     });
     each.collect::<Vec<_>>().join("; ")
 }
@@ -114,41 +143,9 @@ fn scores(out: &mut dyn io::Write, survey: &ScoreSurvey, style: Style) -> io::Re
     Ok(())
 }
 
-/// The same as a document.
-pub fn json(out: &mut dyn io::Write, planned: &Planned) -> io::Result<()> {
-    let Forecast { waves, stuck, awaited, absent, drained, free } = &planned.forecast;
-    let step = |(job, hosts): &'_ (JobName, HostSet)| Step {
-        job: job.to_string(),
-        hosts: hosts.to_string(),
-        count: hosts.len(),
-    };
-    let plan = Plan {
-        waves: waves.iter().map(|wave| wave.iter().map(step).collect()).collect(),
-        stuck: stuck
-            .iter()
-            .map(|(job, hosts, reason)| Stuck {
-                job: job.as_str(),
-                hosts: hosts.to_string(),
-                count: hosts.len(),
-                reason,
-            })
-            .collect(),
-        awaited: awaited.iter().map(OfHolder::from).collect(),
-        absent: absent.to_string(),
-        drained: drained.to_string(),
-        free: free.to_string(),
-        scores: planned.scores.iter().map(Survey::from).collect(),
-        digest: Some(planned.digest.as_str()).filter(|digest| !digest.is_empty()),
-        refusal: planned.refusal.as_deref(),
-        limits: planned.limits.iter().map(Limit::from).collect(),
-        remarks: &planned.remarks,
-    };
-    json::document(out, "plan", &plan)
-}
-
 #[derive(Serialize)]
 struct Plan<'a> {
-    waves: Vec<Vec<Step>>,
+    waves: Vec<Vec<Step<'a>>>,
     stuck: Vec<Stuck<'a>>,
     awaited: Vec<OfHolder<'a>>,
     absent: String,
@@ -159,6 +156,26 @@ struct Plan<'a> {
     refusal: Option<&'a str>,
     limits: Vec<Limit<'a>>,
     remarks: &'a [String],
+}
+
+impl<'a> From<&'a Planned> for Plan<'a> {
+    fn from(planned: &'a Planned) -> Self {
+        let Forecast { waves, stuck, awaited, absent, drained, free } = &planned.forecast;
+        let steps = |wave: &'a Vec<(JobName, HostSet)>| wave.iter().map(Step::from).collect();
+        Self {
+            waves: waves.iter().map(steps).collect(),
+            stuck: stuck.iter().map(Stuck::from).collect(),
+            awaited: awaited.iter().map(OfHolder::from).collect(),
+            absent: absent.to_string(),
+            drained: drained.to_string(),
+            free: free.to_string(),
+            scores: planned.scores.iter().map(Survey::from).collect(),
+            digest: Some(planned.digest.as_str()).filter(|digest| !digest.is_empty()),
+            refusal: planned.refusal.as_deref(),
+            limits: planned.limits.iter().map(Limit::from).collect(),
+            remarks: &planned.remarks,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -183,10 +200,16 @@ impl<'a> From<&'a ResolvedLimit> for Limit<'a> {
 }
 
 #[derive(Serialize)]
-struct Step {
-    job: String,
+struct Step<'a> {
+    job: &'a str,
     hosts: String,
     count: usize,
+}
+
+impl<'a> From<&'a (JobName, HostSet)> for Step<'a> {
+    fn from((job, hosts): &'a (JobName, HostSet)) -> Self {
+        Self { job: job.as_str(), hosts: hosts.to_string(), count: hosts.len() }
+    }
 }
 
 #[derive(Serialize)]
@@ -195,6 +218,12 @@ struct Stuck<'a> {
     hosts: String,
     count: usize,
     reason: &'a str,
+}
+
+impl<'a> From<&'a (JobName, HostSet, String)> for Stuck<'a> {
+    fn from((job, hosts, reason): &'a (JobName, HostSet, String)) -> Self {
+        Self { job: job.as_str(), hosts: hosts.to_string(), count: hosts.len(), reason }
+    }
 }
 
 #[derive(Serialize)]

@@ -13,19 +13,17 @@ use orchestra_model::{
     status::{Absence, Counts, Event, FlowStatus, JobAbsence, JobStatus},
 };
 use orchestra_proto::Watched;
-use serde::Serialize;
 
 use crate::view::{
     absence,
     flow::{counts, named},
-    json::{SCHEMA, States, WholeFlow},
     style::Style,
     task::{Ending, id},
 };
 
 /// What was told of a flow so far.
 #[derive(Default)]
-pub struct Progress {
+pub(crate) struct Progress {
     flow: Option<(String, FlowState)>,
     /// Whether it was told why nothing goes on, since the flow's state changed.
     why: bool,
@@ -38,7 +36,7 @@ pub struct Progress {
 
 impl Progress {
     /// The lines to tell of what was heard.
-    pub fn lines(&mut self, heard: &Watched, style: Style) -> Vec<String> {
+    pub(crate) fn lines(&mut self, heard: &Watched, style: Style) -> Vec<String> {
         match heard {
             Watched::Status(status) => self.status(status, style),
             Watched::Event(event) => self.event(event, style).into_iter().collect(),
@@ -51,7 +49,7 @@ impl Progress {
     }
 
     /// Whether the flow stopped and it was not told why: the next status knows.
-    pub fn asks_why(&self) -> bool {
+    pub(crate) fn asks_why(&self) -> bool {
         let stopped =
             |(_, state): &(_, FlowState)| matches!(state, FlowState::Paused | FlowState::Stalled);
         !self.why && self.flow.as_ref().is_some_and(stopped)
@@ -59,7 +57,7 @@ impl Progress {
 
     /// The lines that tell why the flow stopped and what helps, unless that was told. Nothing else
     /// is taken from the status, which may be ahead of the events.
-    pub fn why(&mut self, status: &FlowStatus, style: Style) -> Vec<String> {
+    pub(crate) fn why(&mut self, status: &FlowStatus, style: Style) -> Vec<String> {
         let told = self.flow.as_ref().map(|(_, state)| *state);
         if self.why || told != Some(status.summary.state) {
             return Vec::new();
@@ -187,79 +185,6 @@ impl Progress {
     }
 }
 
-/// What was heard as a line of `--jsonl`: `{"schema":1,"event":"job",…}`.
-pub fn json_line(heard: &Watched) -> serde_json::Result<String> {
-    let event = match heard {
-        Watched::Status(status) => JsonEvent::Status { flow: WholeFlow::new(status) },
-        Watched::Event(Event::Flow { flow, state }) => {
-            JsonEvent::Flow { flow: flow.0, state: *state }
-        }
-        Watched::Restored => JsonEvent::Restored,
-        Watched::Event(Event::Job { job, state, counts, .. }) => {
-            JsonEvent::Job { id: job.to_string(), state: *state, counts: States(*counts) }
-        }
-        Watched::Event(Event::Task {
-            job,
-            host,
-            state,
-            attempt,
-            exit,
-            signal,
-            detail,
-            before,
-            absence,
-            ..
-        }) => JsonEvent::Task {
-            id: id(*job, host.as_ref()),
-            host: host.as_ref().map(HostName::as_str),
-            state: *state,
-            attempt: *attempt,
-            exit: *exit,
-            signal: *signal,
-            detail: detail.as_deref(),
-            before: *before,
-            absent: absence.map(absence::OfTask::from),
-        },
-    };
-    serde_json::to_string(&Line { schema: SCHEMA, event })
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    schema: u32,
-    #[serde(flatten)]
-    event: JsonEvent<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(tag = "event", rename_all = "kebab-case")]
-enum JsonEvent<'a> {
-    Status {
-        flow: WholeFlow<'a>,
-    },
-    Flow {
-        flow: u64,
-        state: FlowState,
-    },
-    Job {
-        id: String,
-        state: JobState,
-        counts: States,
-    },
-    Task {
-        id: String,
-        host: Option<&'a str>,
-        state: TaskState,
-        attempt: u32,
-        exit: Option<i32>,
-        signal: Option<i32>,
-        detail: Option<&'a str>,
-        before: Option<TaskState>,
-        absent: Option<absence::OfTask>,
-    },
-    Restored,
-}
-
 #[cfg(test)]
 mod tests {
     use orchestra_model::{
@@ -270,7 +195,11 @@ mod tests {
     };
 
     use super::*;
-    use crate::view::json::samples;
+    use crate::view::{flow::events::line, samples};
+
+    fn json_line(heard: &Watched) -> serde_json::Result<String> {
+        serde_json::to_string(&line(heard))
+    }
 
     const WEB: JobId = JobId { flow: FlowId(42), slot: 2, job: 1 };
 

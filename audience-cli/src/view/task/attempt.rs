@@ -6,12 +6,8 @@ use orchestra_client::AttemptLog;
 use orchestra_model::delivery::Outcome;
 use serde::Serialize;
 
-use super::signal_name;
-use crate::view::{
-    elapsed,
-    json::{Said, duration},
-    one_line, when, when_about,
-};
+use super::{json::Said, signal_name};
+use crate::view::{elapsed, json::duration, one_line, when, when_about};
 
 /// `42.1.1@db3#1 exit 3, started 2026-11-21T08:00:00Z, took 2.5s`.
 pub(crate) fn heading(log: &AttemptLog) -> String {

@@ -20,7 +20,7 @@ const RULE: &str = "---------------";
 
 /// All that is known of a stream, with a line in the middle where some of it is left out. Ends
 /// with a line end unless it is empty.
-pub fn text(output: &Output) -> Vec<u8> {
+pub(crate) fn text(output: &Output) -> Vec<u8> {
     let mut text = output.head.clone();
     if output.truncated {
         end_line(&mut text);
@@ -48,7 +48,7 @@ fn both(end: &AttemptEnd) -> Vec<u8> {
 
 /// Gathers tasks by what they wrote, as `clush -b` does.
 #[derive(Default)]
-pub struct Gathered {
+pub(crate) struct Gathered {
     by_text: HashMap<(JobId, Vec<u8>), Group>,
     bytes: usize,
 }
@@ -62,7 +62,7 @@ struct Group {
 
 impl Gathered {
     /// Takes a task in; those that have not ended have no output and are left out.
-    pub fn add(&mut self, task: &TaskStatus) -> Result<(), Failure> {
+    pub(crate) fn add(&mut self, task: &TaskStatus) -> Result<(), Failure> {
         let (Some(end), Some(host)) = (task.end.as_deref(), &task.host) else { return Ok(()) };
         let text = both(end);
         let first = self.by_text.len();
@@ -90,7 +90,7 @@ impl Gathered {
     }
 
     /// Writes, for each job, how the other outputs differ from the most common one.
-    pub fn write_differences(self, out: &mut dyn Page) -> io::Result<()> {
+    pub(crate) fn write_differences(self, out: &mut dyn Page) -> io::Result<()> {
         let groups = self.sorted();
         for groups in groups.chunk_by(|((a, _), _), ((b, _), _)| a == b) {
             // The first of the most common ones.
@@ -108,7 +108,7 @@ impl Gathered {
     }
 
     /// Writes each output once, under its hosts, folded.
-    pub fn write(self, out: &mut dyn Page) -> io::Result<()> {
+    pub(crate) fn write(self, out: &mut dyn Page) -> io::Result<()> {
         let groups = self.sorted();
         let several = groups.windows(2).any(|pair| pair[0].0.0 != pair[1].0.0);
         for ((job, text), group) in groups {
@@ -122,7 +122,7 @@ impl Gathered {
 }
 
 /// Writes a task's output with the host before each line.
-pub fn lines(out: &mut dyn Page, task: &TaskStatus) -> io::Result<()> {
+pub(crate) fn lines(out: &mut dyn Page, task: &TaskStatus) -> io::Result<()> {
     let (Some(end), Some(host)) = (task.end.as_deref(), &task.host) else { return Ok(()) };
     for line in both(end).split_inclusive(|b| *b == b'\n') {
         write!(out, "{host}: ")?;
@@ -132,7 +132,7 @@ pub fn lines(out: &mut dyn Page, task: &TaskStatus) -> io::Result<()> {
 }
 
 /// Writes a task's response, a pair a line.
-pub fn response(out: &mut dyn Page, task: &TaskStatus) -> io::Result<()> {
+pub(crate) fn response(out: &mut dyn Page, task: &TaskStatus) -> io::Result<()> {
     let (Some(end), Some(host)) = (task.end.as_deref(), &task.host) else { return Ok(()) };
     for (key, value) in &end.response {
         write!(out, "{host}: ")?;
@@ -146,7 +146,7 @@ mod tests {
     use orchestra_model::ids::FlowId;
 
     use super::*;
-    use crate::view::json::samples::failed_task;
+    use crate::view::samples::failed_task;
 
     fn task(host: &str, job: u16, stdout: &str) -> TaskStatus {
         let mut task = failed_task();

@@ -1,32 +1,24 @@
-use clap::{CommandFactory as _, Parser as _};
+use clap::Parser as _;
 use orchestra_model::{
     flow::{OnDoomed, Scope, SequenceOnFailure},
     quantity::Quantity,
 };
 
 use super::*;
-use crate::{client::Wanted, error::Failure, exit::Exit, input::Inputs};
 
-fn submit_with(words: &[&str], mut stdin: &[u8]) -> Result<Submit, Failure> {
+fn submit_with(words: &[&str], mut stdin: &[u8]) -> Result<Order, Failure> {
     let words = std::iter::once("submitjob").chain(words.iter().copied());
     let args = SubmitArgs::try_parse_from(words).map_err(|e| Failure::usage(e.to_string()))?;
-    args.validate(&mut Inputs::new(&mut stdin))
+    args.submit.verb.validate(&mut Inputs::new(&mut stdin))
 }
 
-fn submit(words: &[&str]) -> Result<Submit, Failure> {
+fn submitted(words: &[&str]) -> Result<Order, Failure> {
     submit_with(words, b"")
 }
 
 #[test]
-fn the_definitions_are_sound() {
-    SubmitArgs::command().debug_assert();
-    StatusArgs::command().debug_assert();
-    OrcArgs::command().debug_assert();
-}
-
-#[test]
 fn a_single_job_is_a_flow_of_one_slot_with_one_job() {
-    let command = submit(&[
+    let command = submitted(&[
         "install-package",
         "package=x",
         "url=a=b",
@@ -102,7 +94,7 @@ fn a_single_job_is_a_flow_of_one_slot_with_one_job() {
 }
 
 /// What it is to submit.
-fn wanted(command: &Submit) -> &Wanted {
+fn wanted(command: &Order) -> &Wanted {
     match &command.task {
         Task::Submit(wanted) => wanted,
         Task::Ask(request) => panic!("it only asks for {request}"),
@@ -112,20 +104,20 @@ fn wanted(command: &Submit) -> &Wanted {
 #[test]
 fn a_request_id_goes_with_a_submission_or_asks_for_one() {
     const ID: &str = "00ff00ff00ff00ff00ff00ff00ff00ff";
-    let command = submit(&["--request-id", ID]).unwrap();
+    let command = submitted(&["--request-id", ID]).unwrap();
     assert!(matches!(command.task, Task::Ask(id) if id.to_string() == ID));
-    let command = submit(&["hello", "-w", "db1", "--request-id", ID]).unwrap();
+    let command = submitted(&["hello", "-w", "db1", "--request-id", ID]).unwrap();
     assert_eq!(wanted(&command).request.unwrap().to_string(), ID);
     for wrong in
         [&["--request-id", "00ff"][..], &["--request-id", ID, "--plan"], &["-w", "db1"], &[]]
     {
-        assert!(submit(wrong).is_err(), "{wrong:?}");
+        assert!(submitted(wrong).is_err(), "{wrong:?}");
     }
 }
 
 #[test]
 fn defaults_are_those_of_a_flow_file() {
-    let command = submit(&["hello", "--one-of", "@web"]).unwrap();
+    let command = submitted(&["hello", "--one-of", "@web"]).unwrap();
     assert_eq!(wanted(&command).submission.spec.name.as_ref().unwrap().as_str(), "hello");
     let job = &wanted(&command).submission.spec.slots[0].jobs[0];
     let expected = orchestra_model::flow::JobSpec {
@@ -176,88 +168,8 @@ fn what_is_wrong_is_refused_with_its_code() {
         (&["--flow", "x.yaml", "--parallel", "5"], Exit::Usage, "cannot be used with"),
         (&["--flow", "/nonexistent/x.yaml"], Exit::Usage, "reading the flow from"),
     ] {
-        let failure = submit(words).unwrap_err();
+        let failure = submitted(words).unwrap_err();
         assert_eq!(failure.exit, exit, "{words:?}");
         assert!(failure.render().contains(said), "{words:?}: {}", failure.render());
-    }
-}
-
-fn orc(words: &[&str]) -> Result<Verb, Failure> {
-    let words = std::iter::once("orc").chain(words.iter().copied());
-    Ok(OrcArgs::try_parse_from(words).map_err(|e| Failure::usage(e.to_string()))?.verb)
-}
-
-fn retry(words: &[&str]) -> Result<Retry, Failure> {
-    match orc(&[&["retry"], words].concat())? {
-        Verb::Asking(Asking::Retry(args)) => {
-            args.validate(&mut Inputs::new(&mut &b"fe1\nfe2\n"[..]))
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
-#[test]
-fn a_retry_is_narrowed_by_its_id_or_by_flags() {
-    let whole = retry(&["last"]).unwrap();
-    assert_eq!((whole.flow, whole.job, whole.hosts.as_str()), (None, None, ""));
-    for words in [
-        &["42/web@fe3"][..],
-        &["42/web", "-w", "fe3"],
-        &["42@fe3", "--job", "web"],
-        &["42", "--job", "web", "-w", "fe3"],
-    ] {
-        let narrowed = retry(words).unwrap();
-        let job = narrowed.job.as_ref().map(orchestra_model::JobName::as_str);
-        assert_eq!((job, narrowed.hosts.as_str()), (Some("web"), "fe3"), "{words:?}");
-    }
-    assert_eq!(retry(&["42", "-w", "-"]).unwrap().hosts, "fe1\nfe2");
-    let set = retry(&["42", "--set", "a=1", "--set", "web.b=2", "--set", "we.b/c=3"]).unwrap().set;
-    assert_eq!(set.everywhere["a"].0, "1");
-    let of = |job: &str| &set.of_job[&orchestra_model::JobName::new(job).unwrap()];
-    assert_eq!((&*of("web")["b"].0, &*of("we.b")["c"].0), ("2", "3"));
-    for (words, said) in [
-        (&["42.1"][..], "orc retry takes a flow"),
-        (&["42,43"], "orc retry takes a flow"),
-        (&["42/web", "--job", "web"], "orc retry takes a flow"),
-        (&["42@fe3", "-w", "fe4"], "given twice"),
-        (&["42", "--set", "a"], "expected KEY=VALUE"),
-        (&["42", "--jsonl"], "add --wait"),
-        (&["42", "-w", "fe["], "host set"),
-    ] {
-        let text = retry(words).unwrap_err().render();
-        assert!(text.contains(said), "{words:?}: {text}");
-    }
-}
-
-#[test]
-fn reasons_are_given_and_bounded() {
-    let long = "x".repeat(1_001);
-    for verb in [&["drain", "fe1"][..], &["ledger", "release", "fe1"]] {
-        let with = |reason: &[&str]| orc(&[verb, reason].concat());
-        assert!(with(&["--reason", "disk"]).is_ok());
-        for bad in [&[][..], &["--reason", " "], &["--reason", &long]] {
-            assert_eq!(with(bad).unwrap_err().exit, Exit::Usage, "{verb:?} {bad:?}");
-        }
-    }
-    assert!(orc(&["ledger", "--all", "release", "fe1", "--reason", "x"]).is_err());
-}
-
-#[test]
-fn help_fits_a_screen_and_ends_with_two_examples() {
-    let mut commands = vec![SubmitArgs::command(), StatusArgs::command(), OrcArgs::command()];
-    while let Some(mut command) = commands.pop() {
-        command = command.term_width(100);
-        let help = command.render_help().to_string();
-        assert!(help.lines().count() <= 50, "{} lines:\n{help}", help.lines().count());
-        let shown = command.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned();
-        commands.extend(shown);
-        // The sandbox's own verbs are few and short.
-        let name = command.get_name();
-        if ["sandbox", "start", "stop", "status", "ps", "reload", "recover", "run"].contains(&name)
-        {
-            continue;
-        }
-        let examples = help.split("Examples:\n").nth(1).map_or(0, |text| text.lines().count());
-        assert_eq!(examples, 2, "{help}");
     }
 }

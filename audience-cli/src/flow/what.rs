@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use orchestra_client::{Submission, Wanted};
 use orchestra_document::Format;
 use orchestra_model::{
     flow::{FlowSpec, JobSpec, Scope, SlotSpec},
@@ -13,14 +14,11 @@ use orchestra_model::{
     params::Params,
 };
 
-use crate::{
-    client::Submission,
-    error::Failure,
-    flow::file::{self as flowfile, FLOW_FILE_BYTES, Overrides, Secret},
-    flow::limits::JobLimits,
-    input::Inputs,
-    targets,
+use super::{
+    file::{self, FLOW_FILE_BYTES, Overrides, Secret},
+    limits::JobLimits,
 };
+use crate::{error::Failure, input::Inputs, targets};
 
 /// What the values of these arguments are, for the end of a help text.
 pub(super) const VALUES: &str = "\
@@ -29,7 +27,7 @@ VALUE: as it is, or @file:PATH, or -";
 
 /// A score over hosts, or a flow from a file.
 #[derive(Debug, Default, clap::Args)]
-pub(super) struct WhatArgs {
+pub(crate) struct What {
     /// The score to run
     // The usage line says as much as its own section would.
     #[arg(value_name = "SCORE", conflicts_with = "flow", hide = true)]
@@ -59,13 +57,13 @@ pub(super) struct WhatArgs {
     set: Vec<String>,
     /// Leave out names that nobody knows, instead of refusing them
     #[arg(long)]
-    pub(super) allow_unknown: bool,
+    allow_unknown: bool,
     /// Refuse unless all hosts offer the same version of the score
     #[arg(long)]
-    pub(super) require_same_score: bool,
+    require_same_score: bool,
 }
 
-impl WhatArgs {
+impl What {
     /// Whether nothing is given of what a submission consists of.
     pub(super) fn is_empty(&self) -> bool {
         self.score.is_none()
@@ -74,8 +72,15 @@ impl WhatArgs {
             && self.one_of.is_none()
     }
 
+    /// What is to be submitted, under no condition on a plan.
+    pub(super) fn wanted(self, inputs: &mut Inputs<'_>) -> Result<Wanted, Failure> {
+        let (require_same_score, allow_unknown) = (self.require_same_score, self.allow_unknown);
+        let submission = self.submission(inputs)?;
+        Ok(Wanted { submission, require_same_score, allow_unknown, if_plan: None, request: None })
+    }
+
     /// Reads what is to be read, and checks what can be checked here.
-    pub(super) fn submission(mut self, inputs: &mut Inputs<'_>) -> Result<Submission, Failure> {
+    fn submission(mut self, inputs: &mut Inputs<'_>) -> Result<Submission, Failure> {
         if !self.set.is_empty() && self.flow.is_none() {
             return Err(Failure::usage("--set changes the parameters of a flow")
                 .hint("parameters of a single score follow its name: submitjob SCORE KEY=VALUE"));
@@ -87,11 +92,26 @@ impl WhatArgs {
     }
 
     fn single_job(self, inputs: &mut Inputs<'_>) -> Result<Submission, Failure> {
-        const FLAG: &str = "the host set";
-        let Some(score) = self.score else {
+        let Some(score) = &self.score else {
             return Err(Failure::usage("a score is needed, or a file of a flow")
                 .hint("submitjob SCORE [KEY=VALUE]... -w HOSTS, or submitjob --flow FILE"));
         };
+        let params = self.single_params(inputs)?;
+        let (scope, targets) = self.targets(inputs)?;
+        let name = JobName::new(score.as_str())
+            .map_err(|error| Failure::usage("naming the job").because(error))?;
+        // In a list of flows, the score says more than nothing.
+        let flow_name = self.name.or_else(|| FlowName::new(score.as_str()).ok());
+        let job = JobSpec::new(name, score.clone(), targets);
+        let job = JobSpec { scope, ..self.limits.over(job) };
+        let spec = FlowSpec { name: flow_name, slots: vec![SlotSpec { jobs: vec![job] }] };
+        spec.check().map_err(|error| Failure::usage("checking the limits").because(error))?;
+        let params = if params.is_empty() { Vec::new() } else { vec![(1, 1, params)] };
+        Ok(Submission { spec, params })
+    }
+
+    /// The parameters of a single score.
+    fn single_params(&self, inputs: &mut Inputs<'_>) -> Result<Params, Failure> {
         let mut pairs = BTreeMap::new();
         for word in &self.params {
             let (key, value) = pair(word)?;
@@ -100,8 +120,12 @@ impl WhatArgs {
                 return Err(Failure::usage(format!("parameter {key} is given twice")));
             }
         }
-        let params = Params::from_pairs(pairs)
-            .map_err(|error| Failure::usage("reading the parameters").because(error))?;
+        Params::from_pairs(pairs)
+            .map_err(|error| Failure::usage("reading the parameters").because(error))
+    }
+
+    /// On which hosts a single score runs.
+    fn targets(&self, inputs: &mut Inputs<'_>) -> Result<(Scope, String), Failure> {
         let (scope, hosts) = match (&self.all_of, &self.one_of) {
             (Some(hosts), _) => (Scope::All, hosts),
             (None, Some(hosts)) => (Scope::One, hosts),
@@ -110,20 +134,11 @@ impl WhatArgs {
                     .hint("-w HOSTS (--all-of) for each of them, --one-of HOSTS for one of them"));
             }
         };
-        let mut set = |written: &str| inputs.hosts(written, FLAG, limits::HOSTSET_BYTES);
-        let hosts = set(hosts)?;
-        let excluded =
-            self.exclude.iter().map(|hosts| set(hosts)).collect::<Result<Vec<_>, _>>()?;
-        let name = JobName::new(score.as_str())
-            .map_err(|error| Failure::usage("naming the job").because(error))?;
-        // In a list of flows, the score says more than nothing.
-        let flow_name = self.name.or_else(|| FlowName::new(score.as_str()).ok());
-        let job = JobSpec::new(name, score, targets::without(&hosts, &excluded)?);
-        let job = JobSpec { scope, ..self.limits.over(job) };
-        let spec = FlowSpec { name: flow_name, slots: vec![SlotSpec { jobs: vec![job] }] };
-        spec.check().map_err(|error| Failure::usage("checking the limits").because(error))?;
-        let params = if params.is_empty() { Vec::new() } else { vec![(1, 1, params)] };
-        Ok(Submission { spec, params })
+        let mut read =
+            |written: &String| inputs.hosts(written, "the host set", limits::HOSTSET_BYTES);
+        let hosts = read(hosts)?;
+        let excluded = self.exclude.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        Ok((scope, targets::without(&hosts, &excluded)?))
     }
 
     fn flow_file(self, path: &Path, inputs: &mut Inputs<'_>) -> Result<Submission, Failure> {
@@ -137,7 +152,7 @@ impl WhatArgs {
         };
         let overrides = Overrides { name: self.name, ..settings(&self.set, inputs)? };
         let format = Format::of_path(path).unwrap_or_else(|| Format::sniff(&text));
-        flowfile::read(&text, format, &what, &overrides)
+        file::read(&text, format, &what, &overrides)
     }
 }
 
