@@ -118,6 +118,7 @@ fn read_bounded(reader: impl Read, attempt: &str, most: usize) -> Result<String,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Render as _;
 
     #[test]
     fn standard_input_is_read_once() {

@@ -25,6 +25,7 @@
 mod conductor;
 mod console;
 mod deployment;
+mod error;
 mod flow;
 mod hosts;
 mod input;
@@ -41,5 +42,3 @@ mod task;
 mod verb;
 mod view;
 mod words;
-
-use orchestra_client::{self as client, config, error, exit};

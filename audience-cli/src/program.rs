@@ -3,15 +3,14 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use orchestra_client::{
-    Client,
+    Client, Exit,
     config::{Connection, Environment},
 };
 use orchestra_model::time::Timestamp;
 
 use crate::{
     console::Console,
-    error::Failure,
-    exit::Exit,
+    error::{Failure, unresolved},
     shared::{ConnectionArgs, Shared},
 };
 
@@ -35,7 +34,8 @@ impl Program {
         &mut self,
         work: impl AsyncFnOnce(&mut Client, &mut Console) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let connection = Connection::resolve(&self.connection.settings(), &self.environment)?;
+        let connection = Connection::resolve(&self.connection.settings(), &self.environment)
+            .map_err(unresolved)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

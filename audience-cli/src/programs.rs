@@ -3,12 +3,11 @@
 use std::{io, process::ExitCode};
 
 use clap::Parser;
-use orchestra_client::config::Environment;
+use orchestra_client::{Exit, config::Environment};
 
 use crate::{
     console::tell,
-    error::Failure,
-    exit::Exit,
+    error::{Failure, Render as _},
     flow::{status::StatusArgs, submit::SubmitArgs},
     orc::OrcArgs,
     view::Style,

@@ -1,12 +1,13 @@
 //! Host set expressions as the audience writes them: checked here for what can be known here,
 //! resolved by the conductor.
 
+use orchestra_client::Exit;
 use orchestra_model::{
     hostset::{Groups, HostSet, InvalidHostSet},
     names::GroupName,
 };
 
-use crate::{error::Failure, exit::Exit};
+use crate::error::Failure;
 
 /// Checks everything but whether groups, labels and hosts exist.
 pub(crate) fn check_syntax(expression: &str) -> Result<(), InvalidHostSet> {
@@ -98,6 +99,7 @@ fn operands(union: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Render as _;
 
     fn taken(hosts: &str, excluded: &[&str]) -> Result<String, Failure> {
         without(hosts, &excluded.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())

@@ -1,8 +1,8 @@
 //! What a verb is: its flags, and what it does with them.
 
-use orchestra_client::config::Environment;
+use orchestra_client::{Exit, config::Environment};
 
-use crate::{error::Failure, exit::Exit, program::Program, shared::Shared};
+use crate::{error::Failure, program::Program, shared::Shared};
 
 /// A verb. Its flags are the fields of the struct that it is.
 pub(crate) trait Verb {

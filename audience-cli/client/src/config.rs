@@ -1,4 +1,4 @@
-//! How to reach the conductor: flags, else `ORCHESTRA_…` variables, else the first of
+//! How to reach the conductor: what somebody says on the spot, else `ORCHESTRA_…` variables, else the first of
 //! `~/.config/orchestra/audience.toml` and `/etc/orchestra/audience.toml` that exists.
 //!
 //! Each setting is looked up by itself, in that order. The file:
@@ -13,20 +13,16 @@
 //! key = "alice.key"
 //! ```
 
-use std::{
-    env,
-    ffi::OsString,
-    fs::File,
-    io::{self, Read as _},
-    net::IpAddr,
-    path::{Path, PathBuf},
-};
+mod file;
+
+use std::{env, ffi::OsString, net::IpAddr, path::PathBuf};
 
 use orchestra_certs::{Expected, Files};
-use orchestra_document::{Fields, Format, Node, Problems};
+use orchestra_document::Problems;
 use orchestra_model::{names::HostName, time::Millis};
 
-use crate::error::Failure;
+use crate::Failure;
+use file::FileSettings;
 
 /// What the programs take from the environment; read once, where they begin.
 #[derive(Clone, Debug, Default)]
@@ -52,12 +48,12 @@ impl Environment {
     pub fn read() -> Self {
         let var = |name| env::var_os(name).filter(|value| !value.is_empty());
         Self {
-            conductor: var("ORCHESTRA_CONDUCTOR"),
-            conductor_name: var("ORCHESTRA_CONDUCTOR_NAME"),
-            domain: var("ORCHESTRA_DOMAIN"),
-            cert: var("ORCHESTRA_CERT"),
-            key: var("ORCHESTRA_KEY"),
-            ca: var("ORCHESTRA_CA"),
+            conductor: var(Setting::Conductor.variable()),
+            conductor_name: var(Setting::ConductorName.variable()),
+            domain: var(Setting::Domain.variable()),
+            cert: var(Setting::Cert.variable()),
+            key: var(Setting::Key.variable()),
+            ca: var(Setting::Ca.variable()),
             home: var("HOME").map(PathBuf::from),
         }
     }
@@ -88,6 +84,46 @@ pub struct Settings {
     pub connect_timeout: Millis,
 }
 
+/// A setting without which no conductor can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting {
+    Conductor,
+    ConductorName,
+    Domain,
+    Ca,
+    Cert,
+    Key,
+}
+
+impl Setting {
+    /// The variable that holds it.
+    pub fn variable(self) -> &'static str {
+        match self {
+            Setting::Conductor => "ORCHESTRA_CONDUCTOR",
+            Setting::ConductorName => "ORCHESTRA_CONDUCTOR_NAME",
+            Setting::Domain => "ORCHESTRA_DOMAIN",
+            Setting::Ca => "ORCHESTRA_CA",
+            Setting::Cert => "ORCHESTRA_CERT",
+            Setting::Key => "ORCHESTRA_KEY",
+        }
+    }
+}
+
+/// Why it is not known how to reach a conductor.
+#[derive(Debug)]
+pub enum Unresolved {
+    /// Nobody said these, and none of these files does.
+    Missing { settings: Vec<Setting>, files: Vec<PathBuf> },
+    /// What somebody said is wrong, or cannot be read.
+    Wrong(Failure),
+}
+
+impl From<Failure> for Unresolved {
+    fn from(failure: Failure) -> Self {
+        Unresolved::Wrong(failure)
+    }
+}
+
 /// Where the conductor is, who we are, whom we accept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
@@ -104,12 +140,9 @@ pub struct Connection {
 /// Where a conductor listens unless it is told otherwise.
 const PORT: u16 = 2258;
 
-/// Largest configuration file, in bytes.
-const FILE_BYTES: u64 = 64 << 10;
-
 impl Connection {
-    /// Puts the settings together; what is missing or wrong is told all at once.
-    pub fn resolve(given: &Settings, environment: &Environment) -> Result<Self, Failure> {
+    /// Puts the settings together. What is missing or wrong is told all at once.
+    pub fn resolve(given: &Settings, environment: &Environment) -> Result<Self, Unresolved> {
         Self::from_layers(given, environment, &environment.files())
     }
 
@@ -117,85 +150,114 @@ impl Connection {
         given: &Settings,
         environment: &Environment,
         files: &[PathBuf],
-    ) -> Result<Self, Failure> {
-        let file = FileSettings::first_of(files)?;
+    ) -> Result<Self, Unresolved> {
+        let layers = Layers { given, environment, file: FileSettings::first_of(files)? };
         let mut problems = Problems::default();
-        let text = |value: &Option<OsString>, name: &str, problems: &mut Problems| {
-            let text = value.as_ref()?.to_str();
-            if text.is_none() {
-                problems.add("", format_args!("{name} is not UTF-8"));
-            }
-            text.map(str::to_owned)
-        };
-        let listed = |text: String| {
-            text.split(',').map(|part| part.trim().to_owned()).filter(|p| !p.is_empty()).collect()
-        };
-        let conductors: Vec<String> = Some(given.conductors.clone())
-            .filter(|conductors| !conductors.is_empty())
-            .or_else(|| {
-                text(&environment.conductor, "ORCHESTRA_CONDUCTOR", &mut problems).map(listed)
-            })
-            .or(file.conductors)
-            .unwrap_or_default();
-        let name = |flag: &Option<String>,
-                    (variable, var): (&Option<OsString>, &str),
-                    in_file: Option<String>,
-                    what: &str,
-                    problems: &mut Problems| {
-            let text = flag.clone().or_else(|| text(variable, var, problems)).or(in_file)?;
-            HostName::new(&text).map_err(|error| problems.add(what, error)).ok()
-        };
-        let domain = name(
-            &given.domain,
-            (&environment.domain, "ORCHESTRA_DOMAIN"),
-            file.domain,
-            "the domain",
-            &mut problems,
-        );
-        let conductor_name = name(
-            &given.conductor_name,
-            (&environment.conductor_name, "ORCHESTRA_CONDUCTOR_NAME"),
-            file.conductor_name.or_else(|| host_of(conductors.first()?)),
-            "the conductor's name",
-            &mut problems,
-        );
-        let path = |flag: &Option<PathBuf>, variable: &Option<OsString>, in_file| {
-            flag.clone().or_else(|| variable.as_ref().map(PathBuf::from)).or(in_file)
-        };
-        let ca = path(&given.ca, &environment.ca, file.ca);
-        let cert = path(&given.cert, &environment.cert, file.cert);
-        let key = path(&given.key, &environment.key, file.key);
+        let conductors = layers.conductors(&mut problems);
+        let domain = layers.domain(&mut problems);
+        let conductor_name = layers.conductor_name(&conductors, &mut problems);
         problems.into_result().map_err(|problems| {
             Failure::usage("reading the connection's settings").because(problems)
         })?;
+        let (ca, cert, key) = (layers.ca(), layers.cert(), layers.key());
 
-        let settings = [
-            ("--conductor HOST:PORT (ORCHESTRA_CONDUCTOR)", conductors.is_empty()),
-            ("--conductor-name NAME (ORCHESTRA_CONDUCTOR_NAME)", conductor_name.is_none()),
-            ("--domain DOMAIN (ORCHESTRA_DOMAIN)", domain.is_none()),
-            ("--ca FILE (ORCHESTRA_CA)", ca.is_none()),
-            ("--cert FILE (ORCHESTRA_CERT)", cert.is_none()),
-            ("--key FILE (ORCHESTRA_KEY)", key.is_none()),
+        let missing = [
+            (Setting::Conductor, conductors.is_empty()),
+            (Setting::ConductorName, conductor_name.is_none()),
+            (Setting::Domain, domain.is_none()),
+            (Setting::Ca, ca.is_none()),
+            (Setting::Cert, cert.is_none()),
+            (Setting::Key, key.is_none()),
         ];
-        let missing: Vec<&str> =
-            settings.iter().filter(|(_, missing)| *missing).map(|(name, _)| *name).collect();
+        let settings: Vec<Setting> =
+            missing.iter().filter(|(_, missing)| *missing).map(|(setting, _)| *setting).collect();
         let (Some(domain), Some(conductor_name), Some(ca), Some(cert), Some(key), true) =
-            (domain, conductor_name, ca, cert, key, missing.is_empty())
+            (domain, conductor_name, ca, cert, key, settings.is_empty())
         else {
-            let places: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
-            return Err(Failure::usage(format!(
-                "reaching the conductor: not configured: {}",
-                missing.join(", ")
-            ))
-            .hint(format!("give them so, or write {}", places.join(" or "))));
+            return Err(Unresolved::Missing { settings, files: files.to_vec() });
         };
         Ok(Self {
             conductors: conductors.into_iter().map(with_port).collect(),
             expected: Expected { domain, conductor_name },
-            files: Files { ca, cert, key, crl: file.crl },
+            files: Files { ca, cert, key, crl: layers.file.crl },
             connect_timeout: given.connect_timeout,
         })
     }
+}
+
+/// Where a setting may be from; the first layer that has it counts.
+struct Layers<'a> {
+    given: &'a Settings,
+    environment: &'a Environment,
+    file: FileSettings,
+}
+
+impl Layers<'_> {
+    fn conductors(&self, problems: &mut Problems) -> Vec<String> {
+        if !self.given.conductors.is_empty() {
+            return self.given.conductors.clone();
+        }
+        match text(Setting::Conductor, &self.environment.conductor, problems) {
+            Some(list) => listed(&list),
+            None => self.file.conductors.clone().unwrap_or_default(),
+        }
+    }
+
+    fn domain(&self, problems: &mut Problems) -> Option<HostName> {
+        let given = self.given.domain.clone();
+        let domain = given
+            .or_else(|| text(Setting::Domain, &self.environment.domain, problems))
+            .or_else(|| self.file.domain.clone())?;
+        host_name("the domain", &domain, problems)
+    }
+
+    /// The conductor's name; without one, the host of the first of these.
+    fn conductor_name(&self, conductors: &[String], problems: &mut Problems) -> Option<HostName> {
+        let given = self.given.conductor_name.clone();
+        let name = given
+            .or_else(|| text(Setting::ConductorName, &self.environment.conductor_name, problems))
+            .or_else(|| self.file.conductor_name.clone())
+            .or_else(|| host_of(conductors.first()?))?;
+        host_name("the conductor's name", &name, problems)
+    }
+
+    fn ca(&self) -> Option<PathBuf> {
+        path(&self.given.ca, &self.environment.ca, &self.file.ca)
+    }
+
+    fn cert(&self) -> Option<PathBuf> {
+        path(&self.given.cert, &self.environment.cert, &self.file.cert)
+    }
+
+    fn key(&self) -> Option<PathBuf> {
+        path(&self.given.key, &self.environment.key, &self.file.key)
+    }
+}
+
+/// The text of a variable.
+fn text(setting: Setting, value: &Option<OsString>, problems: &mut Problems) -> Option<String> {
+    let text = value.as_ref()?.to_str();
+    if text.is_none() {
+        problems.add("", format_args!("{} is not UTF-8", setting.variable()));
+    }
+    text.map(str::to_owned)
+}
+
+fn host_name(what: &str, text: &str, problems: &mut Problems) -> Option<HostName> {
+    HostName::new(text).map_err(|error| problems.add(what, error)).ok()
+}
+
+fn path(
+    given: &Option<PathBuf>,
+    variable: &Option<OsString>,
+    in_file: &Option<PathBuf>,
+) -> Option<PathBuf> {
+    given.clone().or_else(|| variable.as_ref().map(PathBuf::from)).or_else(|| in_file.clone())
+}
+
+/// The members of a list with commas.
+fn listed(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
 /// `HOST` of `HOST:PORT`, where it can be a conductor's name.
@@ -215,82 +277,10 @@ fn with_port(address: String) -> String {
     }
 }
 
-/// What a configuration file says, unchecked but for its form.
-#[derive(Debug, Default)]
-struct FileSettings {
-    conductors: Option<Vec<String>>,
-    conductor_name: Option<String>,
-    domain: Option<String>,
-    ca: Option<PathBuf>,
-    cert: Option<PathBuf>,
-    key: Option<PathBuf>,
-    crl: Option<PathBuf>,
-}
-
-impl FileSettings {
-    fn first_of(files: &[PathBuf]) -> Result<Self, Failure> {
-        for path in files {
-            let attempt = || format!("reading {}", path.display());
-            match File::open(path) {
-                Ok(file) => {
-                    let mut text = String::new();
-                    let read = file.take(FILE_BYTES).read_to_string(&mut text);
-                    read.map_err(|error| Failure::usage(attempt()).because(error))?;
-                    return Self::parse(&text, path, &attempt());
-                }
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                    ) => {}
-                Err(error) => return Err(Failure::usage(attempt()).because(error)),
-            }
-        }
-        Ok(Self::default())
-    }
-
-    fn parse(text: &str, path: &Path, attempt: &str) -> Result<Self, Failure> {
-        let tree =
-            Format::Toml.parse(text).map_err(|error| Failure::usage(attempt).because(error))?;
-        let mut problems = Problems::default();
-        let mut settings = Self::default();
-        if let Some(mut fields) = Fields::of(&tree, "", &mut problems) {
-            if let Some(nodes) = fields.list("conductors", &mut problems) {
-                let mut conductors = Vec::new();
-                for node in nodes {
-                    match node {
-                        Node::Text(text) => conductors.push(text.clone()),
-                        other => fields.note(
-                            "conductors",
-                            format_args!("expected HOST:PORT, found {}", other.kind()),
-                            &mut problems,
-                        ),
-                    }
-                }
-                settings.conductors = Some(conductors);
-            }
-            settings.conductor_name = fields.text("conductor_name", &mut problems).map(Into::into);
-            settings.domain = fields.text("domain", &mut problems).map(Into::into);
-            if let Some(tls) = fields.get("tls", &mut problems)
-                && let Some(mut tls) = Fields::of(tls, "tls", &mut problems)
-            {
-                let base = path.parent().unwrap_or(Path::new("."));
-                let mut file = |name| tls.text(name, &mut problems).map(|text| base.join(text));
-                settings.ca = file("ca");
-                settings.cert = file("cert");
-                settings.key = file("key");
-                settings.crl = file("crl");
-                tls.finish(&[], &mut problems);
-            }
-            fields.finish(&[], &mut problems);
-        }
-        problems.into_result().map_err(|problems| Failure::usage(attempt).because(problems))?;
-        Ok(settings)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn flags() -> Settings {
@@ -327,21 +317,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_told_at_once_with_every_way_to_say_it() {
-        let failure =
-            Connection::from_layers(&flags(), &Environment::default(), &[]).unwrap_err().render();
-        for word in ["--conductor HOST:PORT", "ORCHESTRA_DOMAIN", "--key FILE"] {
-            assert!(failure.contains(word), "{failure}");
-        }
-    }
-
-    #[test]
-    fn unknown_keys_are_refused_together() {
-        let text = "conductor = 'x'\n[tls]\nkeyy = 'y'\n";
-        let failure = FileSettings::parse(text, Path::new("/e/a.toml"), "reading /e/a.toml");
-        let failure = failure.unwrap_err().render();
-        assert!(failure.contains("did you mean conductors?"), "{failure}");
-        assert!(failure.contains("tls: unknown field \"keyy\"; did you mean key?"), "{failure}");
+    fn what_is_missing_is_told_at_once() {
+        let unresolved = Connection::from_layers(&flags(), &Environment::default(), &[]);
+        let Unresolved::Missing { settings, .. } = unresolved.unwrap_err() else {
+            panic!("nothing was given that could be wrong");
+        };
+        let variables: Vec<&str> = settings.into_iter().map(Setting::variable).collect();
+        assert_eq!(variables.len(), 6, "{variables:?}");
+        assert!(variables.contains(&"ORCHESTRA_DOMAIN"), "{variables:?}");
     }
 
     #[test]

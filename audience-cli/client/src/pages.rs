@@ -13,8 +13,12 @@ use orchestra_proto::{Invalid, v1};
 use tokio::time::timeout;
 use tonic::Streaming;
 
-use super::{ANSWER, failure, invalid};
-use crate::{error::Failure, exit::Exit};
+use crate::{
+    client::{ANSWER, invalid},
+    exit::Exit,
+    failure::Failure,
+    refusal::failure,
+};
 
 /// A list that comes in pages, of which one is held at a time.
 pub struct Pages<P: Page> {
@@ -24,7 +28,7 @@ pub struct Pages<P: Page> {
 }
 
 impl<P: Page> Pages<P> {
-    pub(super) fn new(stream: Streaming<P>, what: String) -> Self {
+    pub(crate) fn new(stream: Streaming<P>, what: String) -> Self {
         Self { stream, page: Vec::new().into_iter().peekable(), what }
     }
 

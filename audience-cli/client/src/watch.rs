@@ -5,11 +5,12 @@ use orchestra_proto::{Watched, v1};
 use tokio::time::timeout;
 use tonic::{Response, Status, Streaming};
 
-use super::{
-    ANSWER, Client, flow_ref, shown,
-    status::{failure, is_lost},
+use crate::{
+    Client,
+    client::{ANSWER, flow_ref, shown},
+    failure::Failure,
+    refusal::{failure, is_lost},
 };
-use crate::error::Failure;
 
 pub use orchestra_proto::v1::Cursor;
 

@@ -1,6 +1,8 @@
 //! `orc conductor reload`.
 
-use crate::{error::Failure, exit::Exit, program::Program, verb::Verb};
+use orchestra_client::Exit;
+
+use crate::{error::Failure, program::Program, verb::Verb};
 
 /// `orc conductor reload`.
 #[derive(Debug, clap::Args)]

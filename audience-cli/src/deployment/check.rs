@@ -3,6 +3,7 @@
 
 use std::{io, path::Path};
 
+use orchestra_client::Exit;
 use orchestra_document::{
     Format,
     deployment::{Source, parse_all},
@@ -10,8 +11,7 @@ use orchestra_document::{
 use orchestra_model::{hostset::NoGroups, limits};
 
 use crate::{
-    error::Failure, exit::Exit, input::Inputs, program::Program, verb::Verb,
-    view::deployment::Checked,
+    error::Failure, input::Inputs, program::Program, verb::Verb, view::deployment::Checked,
 };
 
 /// `orc deployment check`.

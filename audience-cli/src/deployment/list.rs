@@ -1,6 +1,8 @@
 //! `orc deployment list`.
 
-use crate::{error::Failure, exit::Exit, program::Program, verb::Verb, view::deployment::InForce};
+use orchestra_client::Exit;
+
+use crate::{error::Failure, program::Program, verb::Verb, view::deployment::InForce};
 
 /// `orc deployment list`.
 #[derive(Debug, clap::Args)]

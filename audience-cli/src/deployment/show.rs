@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use orchestra_client::Exit;
 use orchestra_document::{
     Format,
     deployment::{Source, parse_all},
@@ -12,7 +13,6 @@ use orchestra_proto::v1;
 use crate::{
     console::{Answer, Screen, Streamed, unwritten},
     error::Failure,
-    exit::Exit,
     program::Program,
     verb::Verb,
     view::{deployment::in_json, json},

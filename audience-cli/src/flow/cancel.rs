@@ -1,12 +1,11 @@
 //! `orc cancel`.
 
-use orchestra_client::Client;
+use orchestra_client::{Client, Exit};
 use orchestra_model::{ids::FlowId, state::FlowState};
 
 use super::{ids::whole_flows, steer::each};
 use crate::{
     error::Failure,
-    exit::Exit,
     program::Program,
     verb::Verb,
     view::{Style, absence},

@@ -1,7 +1,9 @@
 //! `orc explain`: why something waits, down to who holds what.
 
+use orchestra_client::Exit;
+
 use super::ids::only;
-use crate::{error::Failure, exit::Exit, program::Program, verb::Verb};
+use crate::{error::Failure, program::Program, verb::Verb};
 
 /// `orc explain`.
 #[derive(Debug, clap::Args)]

@@ -19,6 +19,7 @@
 mod job;
 mod names;
 
+use orchestra_client::Submission;
 use orchestra_document::{Fields, Format, Node, Problems};
 use orchestra_model::{
     flow::{FlowSpec, SlotSpec},
@@ -27,7 +28,7 @@ use orchestra_model::{
     params::Params,
 };
 
-use crate::{client::Submission, error::Failure};
+use crate::error::Failure;
 
 pub(crate) use job::{Overrides, Secret};
 

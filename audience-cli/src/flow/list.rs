@@ -1,8 +1,9 @@
 //! `orc flows`, and `getstatus` without an id.
 
+use orchestra_client::Exit;
+
 use crate::{
     error::Failure,
-    exit::Exit,
     program::{Program, now},
     verb::Verb,
     view::flow::Flows,

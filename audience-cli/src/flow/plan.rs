@@ -2,12 +2,11 @@
 
 use std::io;
 
-use orchestra_client::Wanted;
+use orchestra_client::{Exit, Wanted};
 
 use super::what::{VALUES, What};
 use crate::{
     error::Failure,
-    exit::Exit,
     input::Inputs,
     program::Program,
     verb::Verb,

@@ -1,13 +1,13 @@
 //! `orc promote`.
 
-use orchestra_client::Client;
+use orchestra_client::{Client, Exit};
 use orchestra_model::{
     ids::{FlowId, Part},
     names::JobName,
 };
 
 use super::{ids::only, steer::each};
-use crate::{error::Failure, exit::Exit, program::Program, verb::Verb};
+use crate::{error::Failure, program::Program, verb::Verb};
 
 /// `orc promote`.
 #[derive(Debug, clap::Args)]

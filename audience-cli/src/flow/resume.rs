@@ -1,9 +1,9 @@
 //! `orc resume`.
 
-use orchestra_client::Client;
+use orchestra_client::{Client, Exit};
 
 use super::{ids::whole_flows, steer::each};
-use crate::{error::Failure, exit::Exit, program::Program, verb::Verb};
+use crate::{error::Failure, program::Program, verb::Verb};
 
 /// `orc resume`.
 #[derive(Debug, clap::Args)]

@@ -9,7 +9,7 @@ mod places;
 
 use std::io;
 
-use orchestra_client::{Client, RetryOf};
+use orchestra_client::{Client, Exit, RetryOf};
 use orchestra_model::{
     ids::{FlowId, Part},
     limits,
@@ -25,8 +25,8 @@ use super::{
     what::settings,
 };
 use crate::{
-    console::Console, error::Failure, exit::Exit, input::Inputs, program::Program, targets,
-    verb::Verb, view::flow::Retried,
+    console::Console, error::Failure, input::Inputs, program::Program, targets, verb::Verb,
+    view::flow::Retried,
 };
 
 /// `orc retry`.

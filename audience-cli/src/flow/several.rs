@@ -3,9 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use orchestra_client::Exit;
 use orchestra_model::ids::FlowId;
 
-use crate::{console::narrate, error::Failure, exit::Exit, flow::ids::folded};
+use crate::{
+    console::narrate,
+    error::{Failure, Render as _},
+    flow::ids::folded,
+};
 
 /// What became of the flows so far.
 pub(super) struct Several {

@@ -7,13 +7,12 @@ mod asking;
 mod json;
 mod text;
 
-use orchestra_client::{Client, TaskFilter};
+use orchestra_client::{Client, Exit, TaskFilter};
 use orchestra_model::ids::{FlowId, Reference};
 
 use super::{ids::references, list::newest};
 use crate::{
     error::Failure,
-    exit::Exit,
     program::Program,
     shared::CONNECTION_HELP,
     verb::{Verb, With},

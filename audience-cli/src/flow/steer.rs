@@ -3,7 +3,7 @@
 
 use std::{io::Write as _, slice};
 
-use orchestra_client::Client;
+use orchestra_client::{Client, Exit};
 use orchestra_model::{ids::FlowId, state::FlowState};
 use serde::Serialize;
 
@@ -11,7 +11,6 @@ use super::several::Several;
 use crate::{
     console::{Answer, Console, Screen, Streamed, unwritten},
     error::Failure,
-    exit::Exit,
     view::json,
 };
 

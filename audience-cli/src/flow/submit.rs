@@ -2,7 +2,7 @@
 
 use std::io;
 
-use orchestra_client::{Client, Wanted};
+use orchestra_client::{Client, Exit, Wanted};
 use orchestra_model::{delivery::RequestId, ids::FlowId, time::Millis};
 
 use super::{
@@ -13,7 +13,6 @@ use super::{
 use crate::{
     console::Console,
     error::Failure,
-    exit::Exit,
     input::Inputs,
     program::Program,
     shared::CONNECTION_HELP,

@@ -4,11 +4,11 @@ mod following;
 mod told;
 mod watcher;
 
-use orchestra_client::Client;
+use orchestra_client::{Client, Exit};
 use orchestra_model::{ids::FlowId, time::Millis};
 
 use super::{ids::whole_flows, several::Several};
-use crate::{console::Console, error::Failure, exit::Exit, program::Program, verb::Verb};
+use crate::{console::Console, error::Failure, program::Program, verb::Verb};
 
 pub(super) use following::From;
 use watcher::{Target, Watcher};

@@ -1,6 +1,8 @@
 //! `orc groups`.
 
-use crate::{error::Failure, exit::Exit, program::Program, verb::Verb, view};
+use orchestra_client::Exit;
+
+use crate::{error::Failure, program::Program, verb::Verb, view};
 
 /// `orc groups`.
 #[derive(Debug, clap::Args)]

@@ -2,11 +2,11 @@
 
 use std::io;
 
+use orchestra_client::Exit;
 use orchestra_model::{hostset::HostSet, limits};
 
 use crate::{
     error::Failure,
-    exit::Exit,
     input::Inputs,
     program::Program,
     targets::{check_syntax, needs_conductor},

@@ -1,8 +1,9 @@
 //! `orc ledger release`.
 
+use orchestra_client::Exit;
+
 use crate::{
     error::Failure,
-    exit::Exit,
     program::Program,
     verb::Verb,
     words::{hosts, reason},

@@ -1,8 +1,9 @@
 //! `orc ledger` without a verb.
 
+use orchestra_client::Exit;
 use orchestra_model::names::DeploymentName;
 
-use crate::{error::Failure, exit::Exit, program::Program, verb::Verb, view::ledger::Cells};
+use crate::{error::Failure, program::Program, verb::Verb, view::ledger::Cells};
 
 // Flattened into `orc ledger`, whose help this is not.
 #[derive(Debug, clap::Args)]

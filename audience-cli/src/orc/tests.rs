@@ -1,10 +1,8 @@
 use clap::{CommandFactory as _, Parser as _};
+use orchestra_client::Exit;
 
 use super::*;
-use crate::{
-    exit::Exit,
-    flow::{status::StatusArgs, submit::SubmitArgs},
-};
+use crate::flow::{status::StatusArgs, submit::SubmitArgs};
 
 #[test]
 fn the_definitions_are_sound() {

@@ -1,8 +1,9 @@
 //! `orc drain`.
 
+use orchestra_client::Exit;
+
 use crate::{
     error::Failure,
-    exit::Exit,
     program::Program,
     verb::Verb,
     view::player::{Drained, still_running},

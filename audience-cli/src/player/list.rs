@@ -1,8 +1,9 @@
 //! `orc players` without a verb.
 
+use orchestra_client::Exit;
 use orchestra_model::status::PlayerStatus;
 
-use crate::{error::Failure, exit::Exit, program::Program, verb::Verb, view::player::Players};
+use crate::{error::Failure, program::Program, verb::Verb, view::player::Players};
 
 // Flattened into `orc players`, whose help this is not.
 #[derive(Debug, clap::Args)]

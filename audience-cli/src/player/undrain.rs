@@ -1,8 +1,8 @@
 //! `orc undrain`.
 
-use crate::{
-    error::Failure, exit::Exit, program::Program, verb::Verb, view::player::Drained, words::hosts,
-};
+use orchestra_client::Exit;
+
+use crate::{error::Failure, program::Program, verb::Verb, view::player::Drained, words::hosts};
 
 /// `orc undrain`.
 #[derive(Debug, clap::Args)]

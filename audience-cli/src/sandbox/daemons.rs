@@ -259,6 +259,7 @@ fn program(directory: &Path, name: &str) -> Result<PathBuf, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Render as _;
 
     #[test]
     fn the_first_restarts_are_at_once_and_later_ones_bounded() {

@@ -9,6 +9,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
 };
 
+use orchestra_client::Exit;
 use rustix::process::{Signal, getpid, set_child_subreaper};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -19,7 +20,7 @@ use super::{
     record::{READY, Record},
     tell, this_program,
 };
-use crate::{error::Failure, exit::Exit};
+use crate::error::Failure;
 
 /// `orc sandbox run`. Returns the command's exit code.
 pub(super) fn run(fleet: &FleetArgs, command: &[OsString]) -> Result<u8, Failure> {

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use orchestra_client::{Client, Exit};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fd::OwnedFd,
@@ -18,7 +19,7 @@ use super::{
     place::Place,
     record::{Daemon, Listing, Record, Role},
 };
-use crate::{client::Client, error::Failure, exit::Exit};
+use crate::error::Failure;
 
 /// How long a supervisor gets to stop everything.
 const STOP: Duration = Duration::from_secs(60);

@@ -42,10 +42,11 @@ use std::{
     env, ffi::OsString, io, os::unix::process::CommandExt as _, path::PathBuf, process::Command,
 };
 
+use orchestra_client::Exit;
 use orchestra_model::HostSet;
 use rustix::process::Signal;
 
-use crate::{error::Failure, exit::Exit};
+use crate::error::{Failure, Render as _};
 
 mod attach;
 mod cgroup;

@@ -25,10 +25,11 @@ use std::{
 
 use orchestra_ca::{Ca, Issued, Terms};
 use orchestra_certs::{Expected, Files, Subject};
+use orchestra_client::config::Connection;
 use orchestra_model::{AudienceName, HostName, HostSet, time::Millis};
 
 use super::{cgroup::Cgroup, samples, this_program};
-use crate::{config::Connection, error::Failure};
+use crate::error::Failure;
 
 /// The domain of every sandbox. Two of them have two authorities: neither accepts the other's.
 const DOMAIN: &str = "sandbox.test";
@@ -323,6 +324,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::error::Render as _;
 
     #[test]
     fn a_furnished_place_holds_what_daemons_and_audience_need() {

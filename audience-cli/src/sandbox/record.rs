@@ -165,6 +165,7 @@ impl<'a> Listing<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Render as _;
 
     #[test]
     fn a_record_comes_back_as_it_was_and_knows_who_runs() {

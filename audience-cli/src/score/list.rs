@@ -1,8 +1,9 @@
 //! `orc scores`: which player holds which score with which hash.
 
+use orchestra_client::Exit;
 use orchestra_model::names::ScoreName;
 
-use crate::{error::Failure, exit::Exit, program::Program, verb::Verb, view::score::Scores};
+use crate::{error::Failure, program::Program, verb::Verb, view::score::Scores};
 
 /// `orc scores`.
 #[derive(Debug, clap::Args)]

@@ -1,13 +1,12 @@
 //! `orc logs`: what a task wrote, attempt by attempt. Its standard output goes to standard
 //! output, its standard error and what is said about it to standard error.
 
-use orchestra_client::{AttemptLog, Pages};
+use orchestra_client::{AttemptLog, Exit, Pages};
 use orchestra_proto::v1;
 
 use crate::{
     console::{Answer, Screen, Streamed, unwritten},
     error::Failure,
-    exit::Exit,
     flow::ids::only,
     program::Program,
     verb::Verb,

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use orchestra_client::Exit;
 use orchestra_model::{
     flow::{JobSpec, OnDoomed, Scope, SequenceOnFailure, Stragglers},
     names::JobName,
@@ -8,7 +9,7 @@ use orchestra_model::{
 };
 
 use super::*;
-use crate::exit::Exit;
+use crate::error::Render as _;
 
 const YAML: &str = "\
 name: deploy-42

@@ -1,6 +1,7 @@
 use clap::Parser as _;
 
 use super::*;
+use crate::error::Render as _;
 use crate::{
     flow,
     orc::{OrcArgs, Verb},

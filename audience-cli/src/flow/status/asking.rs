@@ -1,6 +1,6 @@
 //! What of which flow is asked for, and what that says of the exit code.
 
-use orchestra_client::{Client, TaskFilter};
+use orchestra_client::{Client, Exit, TaskFilter};
 use orchestra_model::{
     ids::{FlowId, Part, Reference},
     status::{FlowStatus, JobStatus, TaskStatus},
@@ -10,7 +10,6 @@ use super::Shape;
 use crate::{
     console::{Answer, Screen, Streamed},
     error::Failure,
-    exit::Exit,
     view::task::NOT_OK,
 };
 

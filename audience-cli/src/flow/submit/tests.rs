@@ -5,6 +5,7 @@ use orchestra_model::{
 };
 
 use super::*;
+use crate::error::Render as _;
 
 fn submit_with(words: &[&str], mut stdin: &[u8]) -> Result<Order, Failure> {
     let words = std::iter::once("submitjob").chain(words.iter().copied());

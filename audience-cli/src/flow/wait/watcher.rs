@@ -11,7 +11,7 @@
 
 use std::{io, time::Duration};
 
-use orchestra_client::{Client, TaskFilter};
+use orchestra_client::{Client, Exit, TaskFilter};
 use orchestra_model::{ids::FlowId, status::FlowStatus};
 use tokio::{
     select,
@@ -26,8 +26,7 @@ use super::{
 };
 use crate::{
     console::Console,
-    error::Failure,
-    exit::Exit,
+    error::{Failure, Render as _},
     flow::status::failures,
     view::{
         elapsed,

@@ -1,21 +1,38 @@
-//! What plans, steers and explains flows, and what limits them together.
+//! Flows: where they stand, and what is done to them.
 
 use bytes::Bytes;
 use orchestra_model::{
     ids::{FlowId, Reference},
     ledger::Explanation,
-    names::{DeploymentName, JobName},
+    names::{HostName, JobName},
     params::Params,
-    state::FlowState,
+    state::{FlowState, TaskState},
+    status::FlowStatus,
 };
-use orchestra_proto::{Planned, v1, v1::audience_client::AudienceClient};
+use orchestra_proto::{v1, v1::audience_client::AudienceClient};
 use tonic::transport::Channel;
 
-use super::{
-    Client, Pages, SUBMIT, Wanted, answered, check_size, flow_ref, invalid, params, place,
-    request_id, shown, spec_bytes,
+use crate::{
+    Client, Pages,
+    client::{answered, check_size, flow_ref, invalid, params, place, shown},
+    failure::Failure,
+    submit::{SUBMIT, request_id},
 };
-use crate::error::Failure;
+
+/// Which tasks of a flow.
+#[derive(Clone, Debug, Default)]
+pub struct TaskFilter {
+    /// One slot, from 1; 0 for all.
+    pub slot: u16,
+    /// One job of the slot, from 1; 0 for all.
+    pub job: u16,
+    /// One host; `None` for all.
+    pub host: Option<HostName>,
+    /// Only these states; empty for all.
+    pub states: Vec<TaskState>,
+    /// With outputs and responses.
+    pub ends: bool,
+}
 
 /// Why a flow, or a part of it, is where it is.
 #[derive(Debug)]
@@ -44,18 +61,55 @@ pub struct RetryOf {
 }
 
 impl Client {
-    /// What a submission would do.
-    pub async fn plan(&mut self, wanted: &Wanted) -> Result<Planned, Failure> {
-        const WHAT: &str = "planning the flow";
-        let request = v1::PlanRequest {
-            spec: spec_bytes(&wanted.submission),
-            params: params(&wanted.submission.params),
-            require_same_score: wanted.require_same_score,
-            allow_unknown: wanted.allow_unknown,
+    /// Where a flow stands.
+    pub async fn flow(&mut self, flow: Option<FlowId>) -> Result<FlowStatus, Failure> {
+        let what = format!("asking for flow {}", shown(flow));
+        let request = v1::GetFlowRequest { flow: Some(flow_ref(flow)) };
+        let status = answered(&what, self.rpc.get_flow(request)).await?;
+        status.try_into().map_err(|error| invalid(&what, error))
+    }
+
+    /// The tasks of a flow that pass the filter: job after job, in the order of their hosts.
+    pub async fn tasks(
+        &mut self,
+        flow: FlowId,
+        filter: &TaskFilter,
+    ) -> Result<Pages<v1::TaskPage>, Failure> {
+        let request = v1::ListTasksRequest {
+            flow: Some(flow_ref(Some(flow))),
+            slot: filter.slot.into(),
+            job: filter.job.into(),
+            job_name: String::new(),
+            host: filter.host.as_ref().map(ToString::to_string).unwrap_or_default(),
+            states: filter.states.iter().map(ToString::to_string).collect(),
+            ends: filter.ends,
         };
-        check_size(WHAT, &request)?;
-        let answer = answered(WHAT, self.rpc.plan(request)).await?;
-        answer.try_into().map_err(|error| invalid(WHAT, error))
+        let what = format!("listing the tasks of flow {flow}");
+        let stream = answered(&what, self.rpc.list_tasks(request)).await?;
+        Ok(Pages::new(stream, what))
+    }
+
+    /// The newest flows first; 0 is the conductor's own limit.
+    pub async fn flows(&mut self, limit: u32, alive: bool) -> Result<Pages<v1::FlowPage>, Failure> {
+        let what = "listing flows".to_owned();
+        let request = v1::ListFlowsRequest { limit, alive };
+        let stream = answered(&what, self.rpc.list_flows(request)).await?;
+        Ok(Pages::new(stream, what))
+    }
+
+    /// How the attempts of one task, or of the tasks that a reference names, ended.
+    pub async fn logs(&mut self, reference: &Reference) -> Result<Pages<v1::AttemptLog>, Failure> {
+        let (slot, job, job_name) = place(&reference.part);
+        let request = v1::GetLogsRequest {
+            flow: Some(flow_ref(reference.flow)),
+            slot,
+            job,
+            job_name,
+            host: reference.host.as_ref().map(ToString::to_string).unwrap_or_default(),
+        };
+        let what = format!("asking for output of flow {}", shown(reference.flow));
+        let stream = answered(&what, self.rpc.get_logs(request)).await?;
+        Ok(Pages::new(stream, what))
     }
 
     /// Why something is where it is, now.
@@ -137,69 +191,6 @@ impl Client {
         }
         // Sent again, it could give a task a second attempt that nobody asked for.
         answered(&what, self.rpc.retry(request)).await
-    }
-
-    /// Lets nothing new start on players.
-    pub async fn drain(
-        &mut self,
-        hosts: String,
-        reason: String,
-    ) -> Result<v1::DrainResponse, Failure> {
-        let request = v1::DrainRequest { hosts, reason };
-        answered("draining players", self.rpc.drain(request)).await
-    }
-
-    /// Lets drained players work again.
-    pub async fn undrain(&mut self, hosts: String) -> Result<v1::DrainResponse, Failure> {
-        answered("undraining players", self.rpc.undrain(v1::UndrainRequest { hosts })).await
-    }
-
-    /// Goes on with quarantined players.
-    pub async fn release_players(
-        &mut self,
-        hosts: String,
-        reason: String,
-    ) -> Result<v1::ReleasePlayersResponse, Failure> {
-        let request = v1::ReleasePlayersRequest { hosts, reason };
-        answered("releasing players from quarantine", self.rpc.release_players(request)).await
-    }
-
-    /// The cells of one deployment or of all; `busy`: only those that somebody holds or waits for.
-    pub async fn ledger(
-        &mut self,
-        deployment: Option<&DeploymentName>,
-        busy: bool,
-    ) -> Result<Pages<v1::LedgerPage>, Failure> {
-        let what = "listing the ledger".to_owned();
-        let deployment = deployment.map(ToString::to_string).unwrap_or_default();
-        let request = v1::ListLedgerRequest { deployment, busy };
-        let stream = answered(&what, self.rpc.list_ledger(request)).await?;
-        Ok(Pages::new(stream, what))
-    }
-
-    /// Ends holds of hosts that count as down.
-    pub async fn release(
-        &mut self,
-        hosts: String,
-        reason: String,
-    ) -> Result<v1::ReleaseHoldsResponse, Failure> {
-        let request = v1::ReleaseHoldsRequest { hosts, reason };
-        answered("releasing hosts", self.rpc.release_holds(request)).await
-    }
-
-    /// The deployments in force, or the one of this name with its canonical form.
-    pub async fn deployments(
-        &mut self,
-        name: Option<&DeploymentName>,
-    ) -> Result<Pages<v1::DeploymentPage>, Failure> {
-        let what = match name {
-            Some(name) => format!("asking for deployment {name}"),
-            None => "listing deployments".to_owned(),
-        };
-        let name = name.map(ToString::to_string).unwrap_or_default();
-        let request = v1::ListDeploymentsRequest { name };
-        let stream = answered(&what, self.rpc.list_deployments(request)).await?;
-        Ok(Pages::new(stream, what))
     }
 }
 

@@ -1,11 +1,15 @@
-//! The one place where gRPC statuses become exit codes.
+//! What a refusal of the wire says: the one place where gRPC statuses become failures with their
+//! exit codes.
 
 use std::{error::Error as _, io};
 
 use orchestra_proto::Reason;
 use tonic::{Code, Status};
 
-use crate::{error::Failure, exit::Exit};
+use crate::{
+    exit::Exit,
+    failure::{Failure, Remedy},
+};
 
 /// Set beside FAILED_PRECONDITION where a host set is `empty` or has hosts that are `unknown`.
 const HOSTS: &str = "orchestra-hosts";
@@ -22,11 +26,9 @@ pub(crate) fn failure(what: &str, status: &Status) -> Failure {
         Code::FailedPrecondition
             if status.metadata().get(HOSTS).is_some_and(|kind| kind != "empty") =>
         {
-            failure.hint("orc players lists the hosts that the conductor knows")
+            failure.with(Remedy::ListHosts)
         }
-        Code::Unimplemented => {
-            failure.hint("the conductor is of another version; orc conductor status tells which")
-        }
+        Code::Unimplemented => failure.with(Remedy::CompareVersions),
         _ => failure,
     }
 }
@@ -115,7 +117,7 @@ mod tests {
         ] {
             let failure = failure("asking", &Status::new(code, "because"));
             assert_eq!(failure.exit, expected, "{code:?}");
-            assert!(failure.render().starts_with("error: asking: because\n"), "{code:?}");
+            assert_eq!(failure.to_string(), "asking: because", "{code:?}");
         }
         let mut hosts = MetadataMap::new();
         hosts.insert(HOSTS, "db9".parse().unwrap());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::time::{Instant, sleep_until};
 
-use crate::error::Failure;
+use crate::failure::Failure;
 
 /// The first pause. A conductor that restarts is back within a few of these.
 const FIRST: Duration = Duration::from_millis(50);
