@@ -164,6 +164,16 @@ pub(crate) fn narrate(line: impl std::fmt::Display) {
     tell(&format!("{line}\n"), Style::default());
 }
 
+/// Prints an answer that is whole, and has one form.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::broken("writing the answer to standard output").because(error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Buffered standard output that outlives its reader.
 pub(crate) struct Answer {
     out: BufWriter<Box<dyn Write>>,

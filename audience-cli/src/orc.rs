@@ -42,7 +42,7 @@ pub(crate) enum Verb {
     Conductor(Conductor),
     /// Run a whole fleet on this machine, to try things out
     #[command(subcommand)]
-    Sandbox(sandbox::Args),
+    Sandbox(sandbox::Verb),
 }
 
 impl Verb {
@@ -56,7 +56,7 @@ impl Verb {
             Verb::Deployment(deployment) => deployment.run(environment),
             Verb::Hosts(verb) => verb.run(environment),
             Verb::Conductor(conductor) => conductor.run(environment),
-            Verb::Sandbox(args) => Ok(sandbox::run(args)),
+            Verb::Sandbox(verb) => Ok(verb.run()),
         }
     }
 }

@@ -7,6 +7,7 @@ use orchestra_client::{
     config::{Connection, Environment},
 };
 use orchestra_model::time::Timestamp;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     console::Console,
@@ -36,10 +37,7 @@ impl Program {
     ) -> Result<T, Failure> {
         let connection = Connection::resolve(&self.connection.settings(), &self.environment)
             .map_err(unresolved)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::broken("starting the runtime").because(error))?;
+        let runtime = runtime()?;
         let result = runtime.block_on(async {
             let mut client = Client::connect(connection).await?;
             work(&mut client, &mut self.console).await
@@ -55,6 +53,14 @@ impl Program {
         let exit = exit?;
         finished.map(|()| exit.code())
     }
+}
+
+/// A runtime of this thread alone.
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::broken("starting the runtime").because(error))
 }
 
 /// The clock, for people: how long something has taken.
