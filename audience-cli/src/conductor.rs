@@ -13,11 +13,11 @@ use crate::{error::Failure, verb::With};
 #[command(after_help = "Examples:\n  orc conductor status\n  orc conductor reload")]
 pub(crate) struct Conductor {
     #[command(subcommand)]
-    verb: Verb,
+    verb: Verbs,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Verb {
+enum Verbs {
     /// How it is
     Status(With<status::Status>),
     /// Read the configuration anew, as SIGHUP does
@@ -29,9 +29,9 @@ enum Verb {
 impl Conductor {
     pub(crate) fn run(self, environment: Environment) -> Result<u8, Failure> {
         match self.verb {
-            Verb::Status(verb) => verb.run(environment),
-            Verb::Reload(verb) => verb.run(environment),
-            Verb::Recover(verb) => verb.run(environment),
+            Verbs::Status(verb) => verb.run(environment),
+            Verbs::Reload(verb) => verb.run(environment),
+            Verbs::Recover(verb) => verb.run(environment),
         }
     }
 }

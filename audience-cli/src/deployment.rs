@@ -18,11 +18,11 @@ use crate::{error::Failure, verb::With};
 )]
 pub(crate) struct Deployment {
     #[command(subcommand)]
-    verb: Verb,
+    verb: Verbs,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Verb {
+enum Verbs {
     /// List those in force
     List(With<list::List>),
     /// Show one in its canonical form
@@ -34,9 +34,9 @@ enum Verb {
 impl Deployment {
     pub(crate) fn run(self, environment: Environment) -> Result<u8, Failure> {
         match self.verb {
-            Verb::List(verb) => verb.run(environment),
-            Verb::Show(verb) => verb.run(environment),
-            Verb::Check(verb) => verb.run(environment),
+            Verbs::List(verb) => verb.run(environment),
+            Verbs::Show(verb) => verb.run(environment),
+            Verbs::Check(verb) => verb.run(environment),
         }
     }
 }

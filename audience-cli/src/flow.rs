@@ -24,7 +24,7 @@ use crate::{error::Failure, verb::With};
 
 #[derive(Debug, clap::Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "there is one, and it lives as long as the program")]
-pub(crate) enum Verb {
+pub(crate) enum Verbs {
     /// Tell what a submission would do; send nothing
     Plan(With<plan::Plan>),
     /// Tell why a flow, a job or a task is where it is
@@ -45,18 +45,18 @@ pub(crate) enum Verb {
     Flows(With<list::List>),
 }
 
-impl Verb {
+impl Verbs {
     pub(crate) fn run(self, environment: Environment) -> Result<u8, Failure> {
         match self {
-            Verb::Plan(verb) => verb.run(environment),
-            Verb::Explain(verb) => verb.run(environment),
-            Verb::Wait(verb) => verb.run(environment),
-            Verb::Pause(verb) => verb.run(environment),
-            Verb::Resume(verb) => verb.run(environment),
-            Verb::Promote(verb) => verb.run(environment),
-            Verb::Retry(verb) => verb.run(environment),
-            Verb::Cancel(verb) => verb.run(environment),
-            Verb::Flows(verb) => verb.run(environment),
+            Verbs::Plan(verb) => verb.run(environment),
+            Verbs::Explain(verb) => verb.run(environment),
+            Verbs::Wait(verb) => verb.run(environment),
+            Verbs::Pause(verb) => verb.run(environment),
+            Verbs::Resume(verb) => verb.run(environment),
+            Verbs::Promote(verb) => verb.run(environment),
+            Verbs::Retry(verb) => verb.run(environment),
+            Verbs::Cancel(verb) => verb.run(environment),
+            Verbs::Flows(verb) => verb.run(environment),
         }
     }
 }

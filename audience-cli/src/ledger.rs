@@ -19,13 +19,13 @@ use crate::{error::Failure, verb::With};
 pub(crate) struct Ledger {
     /// What to do instead of showing it.
     #[command(subcommand)]
-    verb: Option<Verb>,
+    verb: Option<Verbs>,
     #[command(flatten)]
     show: With<show::Show>,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Verb {
+enum Verbs {
     /// Let hosts that count as down hold their cells no more
     Release(With<release::Release>),
 }
@@ -33,7 +33,7 @@ enum Verb {
 impl Ledger {
     pub(crate) fn run(self, environment: Environment) -> Result<u8, Failure> {
         match self.verb {
-            Some(Verb::Release(verb)) => verb.run(environment),
+            Some(Verbs::Release(verb)) => verb.run(environment),
             None => self.show.run(environment),
         }
     }

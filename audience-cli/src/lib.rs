@@ -3,24 +3,29 @@
 //!
 //! ```text
 //! programs   entry points: environment in, exit code out
-//! program    what a verb works with
-//! flow, task, player, score, ledger, deployment, hosts, conductor
-//!            a folder a noun: asks the conductor, hands data to a view
-//! sandbox    a whole fleet on this machine: `orc sandbox`
-//! console    standard output and standard error
-//! view       data as text or JSON, by noun
-//! args       command lines: clap's structs, and the validated commands they become
+//! orc        the list of orc's nouns
+//! flow, task, player, score, ledger, deployment, hosts, conductor, sandbox
+//!            a folder a noun, a file a verb: its flags, and what it does
+//! verb       what a verb is; what every verb takes is flattened beside its flags
+//! program    what a verb works with: a console, and the way to a conductor
+//! shared     the flags that every verb takes
+//! words      words of command lines that mean the same for every verb
 //! targets    host set expressions as far as they can be checked here
 //! input      values from files and standard input
+//! console    standard output and standard error
+//! view       what a person and a program read, by noun
+//! error      failures in words
 //! ```
 //!
-//! Below all of them is `orchestra-client`, the audience as a library: connection, verbs,
-//! configuration, failures and the table of exit codes.
+//! Imports point downwards in this list. Below all of it is `orchestra-client`, the audience as a
+//! library: connection, verbs, configuration, failures and the table of exit codes.
 //!
-//! Imports point downwards in this list; only the sandbox defines its own command line, which
-//! `args` takes in. Answers go to standard output, everything else to standard error; exit codes
-//! are a contract. Nothing runs before it is needed: a command that does not ask the conductor
-//! starts no runtime.
+//! Answers go to standard output, everything else to standard error; exit codes are a contract.
+//! Nothing runs before it is needed: a verb that does not ask the conductor starts no runtime.
+//!
+//! A new verb is a file in its noun's folder, a variant and an arm in the noun's list of verbs, and
+//! `Output`, `Listing` or `Streamed` of its answer (`view/output.rs`, `console/answer.rs`). An answer
+//! without text or without JSON does not compile, and nothing but an answer reaches standard output.
 
 mod conductor;
 mod console;

@@ -18,45 +18,45 @@ Examples:
           disable_help_subcommand = true)]
 pub struct OrcArgs {
     #[command(subcommand)]
-    pub(crate) verb: Verb,
+    pub(crate) noun: Noun,
 }
 
 /// What to do, in the order of the help text.
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Verb {
+pub(crate) enum Noun {
     #[command(flatten)]
-    Flow(flow::Verb),
+    Flow(flow::Verbs),
     #[command(flatten)]
-    Player(player::Verb),
+    Player(player::Verbs),
     #[command(flatten)]
-    Score(score::Verb),
+    Score(score::Verbs),
     #[command(flatten)]
-    Task(task::Verb),
+    Task(task::Verbs),
     /// Show which hosts hold which cells, and release hosts that count as down
     Ledger(Ledger),
     /// Deployments: apps, environments, and what may happen to them at once
     Deployment(Deployment),
     #[command(flatten)]
-    Hosts(hosts::Verb),
+    Hosts(hosts::Verbs),
     /// Ask or tell the conductor itself
     Conductor(Conductor),
     /// Run a whole fleet on this machine, to try things out
     #[command(subcommand)]
-    Sandbox(sandbox::Verb),
+    Sandbox(sandbox::Verbs),
 }
 
-impl Verb {
+impl Noun {
     pub(crate) fn run(self, environment: Environment) -> Result<u8, Failure> {
         match self {
-            Verb::Flow(verb) => verb.run(environment),
-            Verb::Player(verb) => verb.run(environment),
-            Verb::Score(verb) => verb.run(environment),
-            Verb::Task(verb) => verb.run(environment),
-            Verb::Ledger(ledger) => ledger.run(environment),
-            Verb::Deployment(deployment) => deployment.run(environment),
-            Verb::Hosts(verb) => verb.run(environment),
-            Verb::Conductor(conductor) => conductor.run(environment),
-            Verb::Sandbox(verb) => Ok(verb.run()),
+            Noun::Flow(verb) => verb.run(environment),
+            Noun::Player(verb) => verb.run(environment),
+            Noun::Score(verb) => verb.run(environment),
+            Noun::Task(verb) => verb.run(environment),
+            Noun::Ledger(ledger) => ledger.run(environment),
+            Noun::Deployment(deployment) => deployment.run(environment),
+            Noun::Hosts(verb) => verb.run(environment),
+            Noun::Conductor(conductor) => conductor.run(environment),
+            Noun::Sandbox(verb) => Ok(verb.run()),
         }
     }
 }

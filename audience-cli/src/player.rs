@@ -10,7 +10,7 @@ use orchestra_client::config::Environment;
 use crate::{error::Failure, verb::With};
 
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Verb {
+pub(crate) enum Verbs {
     /// List players
     Players(Players),
     /// Let nothing new start on players; what runs goes on
@@ -41,15 +41,15 @@ enum PlayersVerb {
     Release(With<release::Release>),
 }
 
-impl Verb {
+impl Verbs {
     pub(crate) fn run(self, environment: Environment) -> Result<u8, Failure> {
         match self {
-            Verb::Players(Players { verb: Some(PlayersVerb::Release(verb)), .. }) => {
+            Verbs::Players(Players { verb: Some(PlayersVerb::Release(verb)), .. }) => {
                 verb.run(environment)
             }
-            Verb::Players(Players { verb: None, list }) => list.run(environment),
-            Verb::Drain(verb) => verb.run(environment),
-            Verb::Undrain(verb) => verb.run(environment),
+            Verbs::Players(Players { verb: None, list }) => list.run(environment),
+            Verbs::Drain(verb) => verb.run(environment),
+            Verbs::Undrain(verb) => verb.run(environment),
         }
     }
 }

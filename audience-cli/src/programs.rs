@@ -25,7 +25,7 @@ pub fn getstatus() -> ExitCode {
 
 /// `orc`: everything else.
 pub fn orc() -> ExitCode {
-    run(|args: OrcArgs, environment| args.verb.run(environment))
+    run(|args: OrcArgs, environment| args.noun.run(environment))
 }
 
 fn run<A: Parser>(command: impl FnOnce(A, Environment) -> Result<u8, Failure>) -> ExitCode {

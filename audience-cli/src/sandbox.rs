@@ -67,7 +67,7 @@ use crate::{console::narrate, error::Render as _};
 
 /// `orc sandbox`
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Verb {
+pub(crate) enum Verbs {
     /// Run a command in a sandbox of its own; returns what the command returns
     Run(run::Run),
     /// Start a sandbox and leave it running; prints the variables that lead to it
@@ -86,18 +86,18 @@ pub(crate) enum Verb {
     Within(within::Within),
 }
 
-impl Verb {
+impl Verbs {
     /// Does what was asked, and tells of a failure. Returns the exit code: that of the command for
     /// `run`, else one of the usual table.
     pub(crate) fn run(self) -> u8 {
         let done = match self {
-            Verb::Run(verb) => verb.run(),
-            Verb::Start(verb) => verb.run(),
-            Verb::Stop(verb) => verb.run(),
-            Verb::Status(verb) => verb.run(),
-            Verb::Ps(verb) => verb.run(),
-            Verb::Supervise(verb) => verb.run(),
-            Verb::Within(verb) => Ok(verb.run()),
+            Verbs::Run(verb) => verb.run(),
+            Verbs::Start(verb) => verb.run(),
+            Verbs::Stop(verb) => verb.run(),
+            Verbs::Status(verb) => verb.run(),
+            Verbs::Ps(verb) => verb.run(),
+            Verbs::Supervise(verb) => verb.run(),
+            Verbs::Within(verb) => Ok(verb.run()),
         };
         done.unwrap_or_else(|failure| {
             narrate(failure.render().trim_end());

@@ -7,15 +7,15 @@ use orchestra_client::config::Environment;
 use crate::{error::Failure, verb::With};
 
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Verb {
+pub(crate) enum Verbs {
     /// List scores: who holds which version
     Scores(With<list::List>),
 }
 
-impl Verb {
+impl Verbs {
     pub(crate) fn run(self, environment: Environment) -> Result<u8, Failure> {
         match self {
-            Verb::Scores(verb) => verb.run(environment),
+            Verbs::Scores(verb) => verb.run(environment),
         }
     }
 }

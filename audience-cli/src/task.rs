@@ -7,15 +7,15 @@ use orchestra_client::config::Environment;
 use crate::{error::Failure, verb::With};
 
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Verb {
+pub(crate) enum Verbs {
     /// Show what a task wrote, attempt by attempt
     Logs(With<logs::Logs>),
 }
 
-impl Verb {
+impl Verbs {
     pub(crate) fn run(self, environment: Environment) -> Result<u8, Failure> {
         match self {
-            Verb::Logs(verb) => verb.run(environment),
+            Verbs::Logs(verb) => verb.run(environment),
         }
     }
 }

@@ -25,7 +25,7 @@ impl Backoff {
         Self { next: FIRST }
     }
 
-    /// Waits; `false`, at once, where the deadline comes before the end of the pause.
+    /// Waits. Returns `false` at once where the deadline comes before the end of the pause.
     pub async fn pause(&mut self, deadline: Option<Instant>) -> bool {
         let end = Instant::now() + jittered(self.next);
         self.next = (self.next * 2).min(LONGEST);

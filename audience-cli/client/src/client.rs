@@ -23,11 +23,10 @@ use crate::{
     submit::Submission,
 };
 
-/// How long a single question may take. Whoever asks more than this of a conductor learns that
-/// nothing is known.
+/// How long a single question may take. Whoever waits longer learns that nothing is known.
 pub(crate) const ANSWER: Duration = Duration::from_secs(60);
 
-/// A connection to a conductor, made again when asked.
+/// A connection to a conductor. It is made again when the caller asks.
 pub struct Client {
     connection: Connection,
     credentials: Credentials,
@@ -35,7 +34,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects, trying for the connection's timeout.
+    /// Connects. It is tried for as long as the connection says.
     pub async fn connect(connection: Connection) -> Result<Self, Failure> {
         let credentials = load(&connection)?;
         let deadline = Instant::now() + connection.connect_timeout.to_std();
@@ -43,7 +42,7 @@ impl Client {
         Ok(Self { connection, credentials, rpc: client(channel) })
     }
 
-    /// Connects anew, trying until the deadline; for ever where there is none.
+    /// Connects anew. It is tried until the deadline, or for ever where there is none.
     pub async fn reconnect(&mut self, deadline: Option<Instant>) -> Result<(), Failure> {
         // Whoever waits for days may have a renewed certificate by now, or a newer revocation list.
         if let Ok(credentials) = load(&self.connection) {
@@ -54,13 +53,13 @@ impl Client {
     }
 }
 
-/// Which flow: by number, or the newest of ours.
+/// A flow as requests name it: by its number, or as the newest of the caller's.
 pub(crate) fn flow_ref(flow: Option<FlowId>) -> v1::FlowRef {
     use v1::flow_ref::Flow;
     v1::FlowRef { flow: Some(flow.map_or(Flow::Last(true), |id| Flow::Id(id.0))) }
 }
 
-/// A part of a flow as requests name it: slot and job, 0 for all, or the job's name.
+/// A part of a flow as requests name it: by slot and job, where 0 is all, or by the job's name.
 pub(crate) fn place(part: &Part) -> (u32, u32, String) {
     match part {
         Part::Flow => (0, 0, String::new()),
@@ -75,12 +74,11 @@ pub(crate) fn spec_bytes(submission: &Submission) -> Bytes {
 }
 
 pub(crate) fn params(params: &[(u32, u32, Params)]) -> Vec<v1::JobParams> {
-    let of_job = |(slot, job, params): &(u32, u32, Params)| v1::JobParams {
-        slot: *slot,
-        job: *job,
-        values: params_to_wire(params),
-    };
-    params.iter().map(of_job).collect()
+    params.iter().map(|(slot, job, params)| job_params(*slot, *job, params)).collect()
+}
+
+fn job_params(slot: u32, job: u32, params: &Params) -> v1::JobParams {
+    v1::JobParams { slot, job, values: params_to_wire(params) }
 }
 
 pub(crate) fn check_size(what: &str, request: &impl prost::Message) -> Result<(), Failure> {

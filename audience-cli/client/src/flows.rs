@@ -19,7 +19,7 @@ use crate::{
     submit::{SUBMIT, request_id},
 };
 
-/// Which tasks of a flow.
+/// What selects tasks of a flow.
 #[derive(Clone, Debug, Default)]
 pub struct TaskFilter {
     /// One slot, from 1; 0 for all.
@@ -28,35 +28,31 @@ pub struct TaskFilter {
     pub job: u16,
     /// One host; `None` for all.
     pub host: Option<HostName>,
-    /// Only these states; empty for all.
+    /// Only tasks in one of these states; empty for all.
     pub states: Vec<TaskState>,
-    /// With outputs and responses.
+    /// Whether outputs and responses are told too.
     pub ends: bool,
 }
 
 /// Why a flow, or a part of it, is where it is.
 #[derive(Debug)]
 pub struct Explained {
-    /// The flow.
     pub flow: FlowId,
-    /// Where it is.
     pub state: FlowState,
-    /// Why.
     pub explanations: Vec<Explanation>,
 }
 
 /// Tasks to run again.
 #[derive(Debug)]
 pub struct RetryOf {
-    /// The flow.
     pub flow: FlowId,
-    /// Whether it has ended, so that a new one is made.
+    /// Whether the flow has ended, so that a new one is made.
     pub ended: bool,
     /// One job; `None` for all.
     pub job: Option<JobName>,
     /// A host set; empty for all.
     pub hosts: String,
-    /// By slot and job from 1.
+    /// By slot and job, each counted from 1.
     pub params: Vec<(u32, u32, Params)>,
 }
 
@@ -89,7 +85,7 @@ impl Client {
         Ok(Pages::new(stream, what))
     }
 
-    /// The newest flows first; 0 is the conductor's own limit.
+    /// The newest flows first. A limit of 0 is the conductor's own.
     pub async fn flows(&mut self, limit: u32, alive: bool) -> Result<Pages<v1::FlowPage>, Failure> {
         let what = "listing flows".to_owned();
         let request = v1::ListFlowsRequest { limit, alive };
@@ -97,7 +93,7 @@ impl Client {
         Ok(Pages::new(stream, what))
     }
 
-    /// How the attempts of one task, or of the tasks that a reference names, ended.
+    /// How the attempts of the tasks that a reference names ended.
     pub async fn logs(&mut self, reference: &Reference) -> Result<Pages<v1::AttemptLog>, Failure> {
         let (slot, job, job_name) = place(&reference.part);
         let request = v1::GetLogsRequest {
@@ -134,7 +130,7 @@ impl Client {
         })
     }
 
-    /// Cancels a flow; returns which, and its state then. So do the next ones.
+    /// Cancels a flow. Returns its number, and its state then.
     pub async fn cancel(
         &mut self,
         flow: Option<FlowId>,
@@ -146,21 +142,22 @@ impl Client {
         Ok((FlowId(answer.flow), state(&what, &answer.state)?))
     }
 
-    /// Lets nothing new of a flow start.
+    /// Lets nothing new of a flow start. Returns its number, and its state then.
     pub async fn pause(&mut self, flow: Option<FlowId>) -> Result<(FlowId, FlowState), Failure> {
         let what = format!("pausing flow {}", shown(flow));
         let request = v1::PauseRequest { flow: Some(flow_ref(flow)) };
         changed(&what, &answered(&what, self.rpc.pause(request)).await?)
     }
 
-    /// Lets a paused flow go on.
+    /// Lets a paused flow go on. Returns its number, and its state then.
     pub async fn resume(&mut self, flow: Option<FlowId>) -> Result<(FlowId, FlowState), Failure> {
         let what = format!("resuming flow {}", shown(flow));
         let request = v1::ResumeRequest { flow: Some(flow_ref(flow)) };
         changed(&what, &answered(&what, self.rpc.resume(request)).await?)
     }
 
-    /// Has the other tasks of a job, or of all, wait for its canary no more.
+    /// Has the other tasks of a job, or of all jobs, wait for their canary no more. Returns the flow's
+    /// number, and its state then.
     pub async fn promote(
         &mut self,
         flow: Option<FlowId>,
@@ -185,11 +182,11 @@ impl Client {
         };
         check_size(&what, &request)?;
         if retry.ended {
-            // The request's id makes it one new flow, however often it arrives.
+            // The request's id makes one new flow of it, however often the request arrives.
             let retry = async |rpc: &mut AudienceClient<Channel>| rpc.retry(request.clone()).await;
             return self.until_answered(&what, id, SUBMIT, retry).await;
         }
-        // Sent again, it could give a task a second attempt that nobody asked for.
+        // The request is sent once: a second one could give a task a second attempt that nobody asked for.
         answered(&what, self.rpc.retry(request)).await
     }
 }

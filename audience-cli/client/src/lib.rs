@@ -38,6 +38,6 @@ pub use client::Client;
 pub use exit::Exit;
 pub use failure::{Failure, Remedy};
 pub use flows::{Explained, RetryOf, TaskFilter};
-pub use pages::{AttemptLog, Page, Pages};
+pub use pages::{AttemptLog, ListPage, Pages};
 pub use submit::{Submission, Wanted};
 pub use watch::{Cursor, Heard, Unheard, Watch};

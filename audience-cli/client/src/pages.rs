@@ -21,13 +21,13 @@ use crate::{
 };
 
 /// A list that comes in pages, of which one is held at a time.
-pub struct Pages<P: Page> {
+pub struct Pages<P: ListPage> {
     stream: Streaming<P>,
     page: Peekable<vec::IntoIter<P::Item>>,
     what: String,
 }
 
-impl<P: Page> Pages<P> {
+impl<P: ListPage> Pages<P> {
     pub(crate) fn new(stream: Streaming<P>, what: String) -> Self {
         Self { stream, page: Vec::new().into_iter().peekable(), what }
     }
@@ -76,7 +76,7 @@ impl<P: Page> Pages<P> {
 }
 
 /// A message that carries a part of a list.
-pub trait Page {
+pub trait ListPage {
     /// What is listed.
     type Item;
 
@@ -84,7 +84,7 @@ pub trait Page {
     fn items(self) -> Result<Vec<Self::Item>, Invalid>;
 }
 
-impl Page for v1::TaskPage {
+impl ListPage for v1::TaskPage {
     type Item = TaskStatus;
 
     fn items(self) -> Result<Vec<TaskStatus>, Invalid> {
@@ -92,7 +92,7 @@ impl Page for v1::TaskPage {
     }
 }
 
-impl Page for v1::FlowPage {
+impl ListPage for v1::FlowPage {
     type Item = FlowSummary;
 
     fn items(self) -> Result<Vec<FlowSummary>, Invalid> {
@@ -100,7 +100,7 @@ impl Page for v1::FlowPage {
     }
 }
 
-impl Page for v1::PlayerPage {
+impl ListPage for v1::PlayerPage {
     type Item = PlayerStatus;
 
     fn items(self) -> Result<Vec<PlayerStatus>, Invalid> {
@@ -108,7 +108,7 @@ impl Page for v1::PlayerPage {
     }
 }
 
-impl Page for v1::GroupPage {
+impl ListPage for v1::GroupPage {
     type Item = v1::Group;
 
     fn items(self) -> Result<Vec<v1::Group>, Invalid> {
@@ -116,7 +116,7 @@ impl Page for v1::GroupPage {
     }
 }
 
-impl Page for v1::LedgerPage {
+impl ListPage for v1::LedgerPage {
     type Item = CellStatus;
 
     fn items(self) -> Result<Vec<CellStatus>, Invalid> {
@@ -124,7 +124,7 @@ impl Page for v1::LedgerPage {
     }
 }
 
-impl Page for v1::DeploymentPage {
+impl ListPage for v1::DeploymentPage {
     type Item = v1::Deployment;
 
     fn items(self) -> Result<Vec<v1::Deployment>, Invalid> {
@@ -132,7 +132,7 @@ impl Page for v1::DeploymentPage {
     }
 }
 
-impl Page for v1::AttemptLog {
+impl ListPage for v1::AttemptLog {
     type Item = AttemptLog;
 
     fn items(self) -> Result<Vec<AttemptLog>, Invalid> {
@@ -154,7 +154,7 @@ pub struct AttemptLog {
     pub job: JobId,
     /// The player.
     pub host: HostName,
-    /// Which attempt, from 1.
+    /// Counted from 1.
     pub attempt: u32,
     /// It came after the task was final.
     pub late: bool,

@@ -33,7 +33,6 @@ pub struct Submission {
 /// A submission, and the conditions that it is made under.
 #[derive(Debug)]
 pub struct Wanted {
-    /// The flow.
     pub submission: Submission,
     /// The conductor refuses it unless all targets offer one version of their score.
     pub require_same_score: bool,
@@ -46,8 +45,8 @@ pub struct Wanted {
 }
 
 impl Client {
-    /// Submits under one request id, however often it must be sent.
-    /// Within `patience`, where it is given.
+    /// Submits under one request id, however often the request must be sent, and for no longer than
+    /// `patience` where that is given.
     pub async fn submit(
         &mut self,
         wanted: &Wanted,
@@ -71,7 +70,7 @@ impl Client {
         self.until_answered(WHAT, id, patience, async |rpc| rpc.submit(request.clone()).await).await
     }
 
-    /// Asks what has the same effect however often it arrives, until it is answered.
+    /// Sends a request again until it is answered. Its effect is one, however often it arrives.
     pub(crate) async fn until_answered<T>(
         &mut self,
         what: &str,
@@ -102,7 +101,7 @@ impl Client {
         }
     }
 
-    /// The flow of a request of ours.
+    /// The flow that an earlier request of the caller's became.
     pub async fn submitted(&mut self, request: RequestId) -> Result<FlowId, Failure> {
         let what = format!("asking for request {request}");
         let flow = v1::flow_ref::Flow::Request(Bytes::copy_from_slice(&request.0));

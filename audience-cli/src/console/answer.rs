@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use orchestra_client::{Page as ListPage, Pages};
+use orchestra_client::{ListPage, Pages};
 use serde::Serialize;
 
 use super::{Answer, Console, Screen, unwritten};

@@ -1,5 +1,4 @@
-//! Flow files: what `submitjob --flow` reads. One schema in three formats (`product.md` of the
-//! design, Flows; the manual's page on flows for operators).
+//! Flow files: what `submitjob --flow` reads. One schema in three formats.
 //!
 //! ```yaml
 //! name: deploy-42                # optional

@@ -43,19 +43,24 @@ pub(crate) fn references(words: &[String]) -> Result<Vec<Reference>, Failure> {
 /// `5-8`. A name with a `-` follows a `/`, so that it is none.
 fn range(id: &str) -> Option<(u64, u64)> {
     let (first, last) = id.split_once('-')?;
-    let number = |text: &str| {
-        (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok())?
-    };
     Some((number(first)?, number(last)?))
+}
+
+fn number(text: &str) -> Option<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if is_number { text.parse().ok() } else { None }
 }
 
 /// The flows that the words name, for verbs that know no parts; `None` is `last`.
 pub(crate) fn whole_flows(words: &[String], verb: &str) -> Result<Vec<Option<FlowId>>, Failure> {
-    let whole = |reference: Reference| match reference {
-        Reference { flow, part: Part::Flow, host: None } => Ok(flow),
-        _ => Err(Failure::usage(format!("{verb} takes whole flows, like 42 or last"))),
-    };
-    references(words)?.into_iter().map(whole).collect()
+    let mut flows = Vec::new();
+    for reference in references(words)? {
+        let Reference { flow, part: Part::Flow, host: None } = reference else {
+            return Err(Failure::usage(format!("{verb} takes whole flows, like 42 or last")));
+        };
+        flows.push(flow);
+    }
+    Ok(flows)
 }
 
 /// Flow numbers as they are written: `1,3,5-8`.
@@ -67,11 +72,12 @@ pub(crate) fn folded(flows: &BTreeSet<FlowId>) -> String {
             _ => ranges.push((*id, *id)),
         }
     }
-    let range = |(first, last): &(u64, u64)| match first == last {
-        true => first.to_string(),
-        false => format!("{first}-{last}"),
-    };
-    ranges.iter().map(range).collect::<Vec<_>>().join(",")
+    let shown: Vec<String> = ranges.into_iter().map(shown_range).collect();
+    shown.join(",")
+}
+
+fn shown_range((first, last): (u64, u64)) -> String {
+    if first == last { first.to_string() } else { format!("{first}-{last}") }
 }
 
 /// The one reference that is meant; `what` says what that may be.

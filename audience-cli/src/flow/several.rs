@@ -16,7 +16,7 @@ use crate::{
 pub(super) struct Several {
     /// What was attempted, for the flows that are told together: `cancelling flows`.
     what: &'static str,
-    /// Whether more than one was named; of one, its own failure is the program's.
+    /// Whether more than one was named. The failure of a single flow is the program's own.
     many: bool,
     exit: Exit,
     unknown: BTreeSet<FlowId>,
@@ -34,13 +34,13 @@ impl Several {
         }
     }
 
-    /// How it is with one of them.
+    /// Notes the exit code of a flow that was dealt with.
     pub(super) fn took(&mut self, exit: Exit) {
         self.exit = self.exit.worse(exit);
     }
 
-    /// One of them could not be dealt with. Fails where the others could not either, or there are
-    /// none.
+    /// Notes a flow that could not be dealt with. Fails where no other flow was named, or the others
+    /// cannot be dealt with either.
     pub(super) fn failed(&mut self, flow: Option<FlowId>, failure: Failure) -> Result<(), Failure> {
         if !self.many || failure.exit == Exit::Away {
             return Err(failure);

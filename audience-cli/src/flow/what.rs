@@ -156,8 +156,8 @@ impl What {
     }
 }
 
-/// What `--set KEY=VALUE` and `--set JOB/KEY=VALUE` say. `JOB.KEY` means the same: no key has a
-/// dot.
+/// What `--set KEY=VALUE` and `--set JOB/KEY=VALUE` say. `JOB.KEY` means `JOB/KEY`, because no key
+/// has a dot.
 pub(super) fn settings(words: &[String], inputs: &mut Inputs<'_>) -> Result<Overrides, Failure> {
     let wrong = |error| Failure::usage("reading --set").because(error);
     let mut overrides = Overrides::default();

@@ -11,9 +11,9 @@ fn the_definitions_are_sound() {
     OrcArgs::command().debug_assert();
 }
 
-fn orc(words: &[&str]) -> Result<Verb, Failure> {
+fn orc(words: &[&str]) -> Result<Noun, Failure> {
     let words = std::iter::once("orc").chain(words.iter().copied());
-    Ok(OrcArgs::try_parse_from(words).map_err(|e| Failure::usage(e.to_string()))?.verb)
+    Ok(OrcArgs::try_parse_from(words).map_err(|e| Failure::usage(e.to_string()))?.noun)
 }
 
 #[test]

@@ -59,7 +59,7 @@ struct One {
 
 /// A daemon died.
 pub(super) struct Death {
-    /// Which, how, and the end of its log.
+    /// Which daemon died, how, and the end of its log.
     pub text: String,
     /// How often it died soon after its start, in a row.
     pub quick: u32,

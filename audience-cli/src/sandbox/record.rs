@@ -50,7 +50,6 @@ pub(super) struct Daemon {
     pub name: String,
     /// What it is.
     pub role: Role,
-    /// Which process.
     #[serde(flatten)]
     pub process: Process,
 }

@@ -92,7 +92,7 @@ struct Released {
     count: u32,
 }
 
-/// Writes a cell, and below it a line for all holders that are there for the same.
+/// Writes a cell, and below it a line for all holders that have one reason to hold it.
 fn write_cell(out: &mut dyn io::Write, cell: &CellStatus, style: Style) -> io::Result<()> {
     let CellStatus { key, hosts, limit, holders, waiting } = cell;
     let held = match limit {
@@ -113,40 +113,51 @@ fn write_cell(out: &mut dyn io::Write, cell: &CellStatus, style: Style) -> io::R
     Ok(())
 }
 
-/// `fe[1-2] (2) failed in 42.1.1, since 2025-11-21T08:00:00Z`: hosts folded that are there for the
-/// same, since the first of them.
+/// Why hosts hold a cell: the state that left them down, the jobs, and whether they are away.
+type Reason<'a> = (Option<TaskState>, &'a [JobId], bool);
+
+/// Hosts that hold a cell for one reason.
+struct Folded {
+    /// Since when the first of them does.
+    since: Timestamp,
+    /// When the first of them is given up.
+    lost: Option<Due>,
+    hosts: Vec<HostName>,
+}
+
+/// A line for each reason that hosts have to hold a cell, with these hosts folded.
 pub(super) fn holder_lines(holders: &[Holder], style: Style) -> Vec<String> {
-    type For<'a> = (Option<TaskState>, &'a [JobId], bool);
-    type Those = (Timestamp, Option<Due>, Vec<HostName>);
-    let mut folded: BTreeMap<For<'_>, Those> = BTreeMap::new();
+    let mut folded: BTreeMap<Reason<'_>, Folded> = BTreeMap::new();
     for Holder { host, jobs, since, down, absence } in holders {
-        let those = folded.entry((*down, jobs, absence.is_some()));
-        let (first, lost, hosts) = those.or_insert((*since, None, Vec::new()));
-        *first = (*first).min(*since);
+        let entry = folded.entry((*down, jobs, absence.is_some()));
+        let those = entry.or_insert(Folded { since: *since, lost: None, hosts: Vec::new() });
+        those.since = those.since.min(*since);
         let due = absence.and_then(|absence| absence.given_up);
-        *lost = lost.iter().copied().chain(due).min_by_key(|due| due.at);
-        hosts.push(host.clone());
+        those.lost = those.lost.into_iter().chain(due).min_by_key(|due| due.at);
+        those.hosts.push(host.clone());
     }
-    let line = |((down, jobs, away), (since, lost, hosts)): (For<'_>, Those)| {
-        let hosts = HostSet::from_names(hosts);
-        let jobs: Vec<String> = jobs.iter().map(ToString::to_string).collect();
-        let state = match down {
-            Some(state) => style.task(state).to_string(),
-            None => "busy".to_owned(),
-        };
-        let place =
-            if jobs.is_empty() { String::new() } else { format!(" in {}", jobs.join(", ")) };
-        let mut text = format!("{} {state}{place}, since {}", hosts.counted(), when_about(since));
-        if away {
-            text.push_str(&style.warning(", not attached").to_string());
-        }
-        if let Some(due) = lost {
-            let first = if hosts.len() == 1 { "" } else { "the first " };
-            text.push_str(&format!(", {first}lost {}", absence::moment(due)));
-        }
-        text
+    folded.into_iter().map(|(reason, folded)| holder_line(reason, folded, style)).collect()
+}
+
+/// `fe[1-2] (2) failed in 42.1.1, since 2025-11-21T08:00:00Z`.
+fn holder_line((down, jobs, away): Reason<'_>, folded: Folded, style: Style) -> String {
+    let hosts = HostSet::from_names(folded.hosts);
+    let jobs: Vec<String> = jobs.iter().map(ToString::to_string).collect();
+    let state = match down {
+        Some(state) => style.task(state).to_string(),
+        None => "busy".to_owned(),
     };
-    folded.into_iter().map(line).collect()
+    let place = if jobs.is_empty() { String::new() } else { format!(" in {}", jobs.join(", ")) };
+    let since = when_about(folded.since);
+    let mut text = format!("{} {state}{place}, since {since}", hosts.counted());
+    if away {
+        text.push_str(&style.warning(", not attached").to_string());
+    }
+    if let Some(due) = folded.lost {
+        let first = if hosts.len() == 1 { "" } else { "the first " };
+        text.push_str(&format!(", {first}lost {}", absence::moment(due)));
+    }
+    text
 }
 
 /// A cell in JSON.

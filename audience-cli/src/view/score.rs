@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, io};
 
 use orchestra_model::{
     hostset::HostSet,
-    names::{HostName, ScoreName},
-    score::{Interface, ScoreHash, ScoreSpec},
+    names::{HostName, ParamKey, ScoreName},
+    score::{Interface, ParamSpec, ScoreHash, ScoreSpec},
     status::PlayerStatus,
 };
 use serde::Serialize;
@@ -95,29 +95,18 @@ impl Scores {
         Ok(())
     }
 
-    /// A document of each name, with its versions.
+    /// Each name with its versions, for programs.
     fn into_json(self) -> Vec<Score> {
-        let variant = |variant: Variant| {
-            let hosts = HostSet::from_names(variant.hosts);
-            let (spec, disabled) = match variant.spec {
-                Ok(spec) => (Some(Spec::from(&spec)), None),
-                Err(reason) => (None, Some(reason)),
-            };
-            Version {
-                hash: variant.hash.map(|hash| hash.to_string()),
-                hosts: hosts.to_string(),
-                count: hosts.len(),
-                disabled,
-                spec,
-            }
-        };
         let heard = HostSet::from_names(self.heard);
-        let score = |(name, variants): (ScoreName, Vec<Variant>)| Score {
-            name: name.to_string(),
-            missing: missing(&heard, &variants).to_string(),
-            versions: variants.into_iter().map(variant).collect(),
-        };
-        sorted(self.by_name).map(score).collect()
+        let mut scores = Vec::with_capacity(self.by_name.len());
+        for (name, variants) in sorted(self.by_name) {
+            scores.push(Score {
+                name: name.to_string(),
+                missing: missing(&heard, &variants).to_string(),
+                versions: variants.into_iter().map(Version::from).collect(),
+            });
+        }
+        scores
     }
 }
 
@@ -195,20 +184,36 @@ struct Param {
     description: String,
 }
 
+impl From<Variant> for Version {
+    fn from(variant: Variant) -> Self {
+        let hosts = HostSet::from_names(variant.hosts);
+        let (spec, disabled) = match variant.spec {
+            Ok(spec) => (Some(Spec::from(&spec)), None),
+            Err(reason) => (None, Some(reason)),
+        };
+        Self {
+            hash: variant.hash.map(|hash| hash.to_string()),
+            hosts: hosts.to_string(),
+            count: hosts.len(),
+            disabled,
+            spec,
+        }
+    }
+}
+
+impl From<(&ParamKey, &ParamSpec)> for Param {
+    fn from((key, param): (&ParamKey, &ParamSpec)) -> Self {
+        Self {
+            name: key.to_string(),
+            required: param.required,
+            sensitive: param.sensitive,
+            description: param.description.clone(),
+        }
+    }
+}
+
 impl From<&ScoreSpec> for Spec {
     fn from(spec: &ScoreSpec) -> Self {
-        let params = |params: &BTreeMap<_, orchestra_model::score::ParamSpec>| {
-            let param =
-                |(key, param): (&orchestra_model::ParamKey, &orchestra_model::score::ParamSpec)| {
-                    Param {
-                        name: key.to_string(),
-                        required: param.required,
-                        sensitive: param.sensitive,
-                        description: param.description.clone(),
-                    }
-                };
-            params.iter().map(param).collect()
-        };
         Self {
             description: spec.description.clone(),
             interface: match spec.interface {
@@ -220,7 +225,7 @@ impl From<&ScoreSpec> for Spec {
             concurrency: spec.concurrency,
             exclusive: spec.exclusive,
             disruptive: spec.disruptive,
-            params: spec.params.as_ref().map(params),
+            params: spec.params.as_ref().map(|params| params.iter().map(Param::from).collect()),
         }
     }
 }

@@ -49,33 +49,41 @@ impl Overrides {
 ///
 /// `None` where neither is given as a proper text; that is told elsewhere.
 pub(super) fn names(jobs: &[(usize, usize, &Node)]) -> Vec<Option<String>> {
-    let field = |node: &Node, name: &str| match node {
-        Node::Map(fields) => fields.iter().find_map(|(key, value)| match value {
-            Node::Text(text) if key == name => Some(text.clone()),
-            Node::Whole(n) if key == name => Some(n.to_string()),
-            _ => None,
-        }),
-        _ => None,
-    };
     let given: Vec<Option<String>> = jobs.iter().map(|(_, _, node)| field(node, "name")).collect();
     let mut taken: BTreeSet<String> = given.iter().flatten().cloned().collect();
     // Where each score's numbering has got to, so that ten thousand jobs of one score are quick.
     let mut next: BTreeMap<String, usize> = BTreeMap::new();
-    let name = |(given, (_, _, node)): (Option<String>, &(usize, usize, &Node))| {
-        if given.is_some() {
-            return given;
+    let mut names = Vec::with_capacity(jobs.len());
+    for (given, (_, _, node)) in given.into_iter().zip(jobs) {
+        let name = given.or_else(|| {
+            let score = field(node, "score")?;
+            let number = next.entry(score.clone()).or_insert(1);
+            Some(free_name(&score, number, &mut taken))
+        });
+        names.push(name);
+    }
+    names
+}
+
+/// The first of `SCORE`, `SCORE-2`, `SCORE-3`, … from `number` on that is not taken. It is then.
+fn free_name(score: &str, number: &mut usize, taken: &mut BTreeSet<String>) -> String {
+    loop {
+        let name = if *number == 1 { score.to_owned() } else { format!("{score}-{number}") };
+        *number += 1;
+        if taken.insert(name.clone()) {
+            return name;
         }
-        let score = field(node, "score")?;
-        let number = next.entry(score.clone()).or_insert(1);
-        loop {
-            let name = if *number == 1 { score.clone() } else { format!("{score}-{number}") };
-            *number += 1;
-            if taken.insert(name.clone()) {
-                return Some(name);
-            }
-        }
-    };
-    given.into_iter().zip(jobs).map(name).collect()
+    }
+}
+
+/// A field of a job, where it is a text or a number.
+fn field(node: &Node, name: &str) -> Option<String> {
+    let Node::Map(fields) = node else { return None };
+    fields.iter().find_map(|(key, value)| match value {
+        Node::Text(text) if key == name => Some(text.clone()),
+        Node::Whole(n) if key == name => Some(n.to_string()),
+        _ => None,
+    })
 }
 
 /// Reads one job; `None` where it is so wrong that nothing can be made of it. All problems are

@@ -4,13 +4,13 @@ use super::*;
 use crate::error::Render as _;
 use crate::{
     flow,
-    orc::{OrcArgs, Verb},
+    orc::{Noun, OrcArgs},
 };
 
 fn again(words: &[&str]) -> Result<Again, Failure> {
     let words = ["orc", "retry"].iter().chain(words);
-    match OrcArgs::try_parse_from(words).map_err(|e| Failure::usage(e.to_string()))?.verb {
-        Verb::Flow(flow::Verb::Retry(retry)) => {
+    match OrcArgs::try_parse_from(words).map_err(|e| Failure::usage(e.to_string()))?.noun {
+        Noun::Flow(flow::Verbs::Retry(retry)) => {
             retry.verb.validate(&mut Inputs::new(&mut &b"fe1\nfe2\n"[..]))
         }
         other => panic!("{other:?}"),

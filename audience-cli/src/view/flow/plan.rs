@@ -7,6 +7,7 @@ use orchestra_model::{
     hostset::HostSet,
     ledger::{Forecast, ScoreSurvey},
     names::JobName,
+    score::ScoreHash,
     thresholds::ResolvedLimit,
     time::Millis,
 };
@@ -102,24 +103,27 @@ fn patience(spec: &FlowSpec) -> String {
     for job in spec.slots.iter().flat_map(|slot| &slot.jobs) {
         jobs.entry(job.give_up_after).or_default().push(job.name.as_str());
     }
-    let told = |after: Option<Millis>| match after {
-        None => "waited for as long as that takes".to_owned(),
-        Some(after) => format!("unreachable after {after}"),
-    };
     let several = jobs.len() > 1;
-    let each = jobs.into_iter().map(|(after, jobs)| {
-        if several { format!("by {} {}", jobs.join(", "), told(after)) } else { told(after) }
-    });
-    each.collect::<Vec<_>>().join("; ")
+    let mut told = Vec::with_capacity(jobs.len());
+    for (after, jobs) in jobs {
+        let by = if several { format!("by {} ", jobs.join(", ")) } else { String::new() };
+        told.push(match after {
+            None => format!("{by}waited for as long as that takes"),
+            Some(after) => format!("{by}unreachable after {after}"),
+        });
+    }
+    told.join("; ")
 }
 
 /// `success 80% is 8 of 9, max_failures is 1 of 9`.
 fn tell_limits(limits: &[ResolvedLimit]) -> String {
-    let tell = |ResolvedLimit { limit, asked, comes_to, of, .. }: &ResolvedLimit| {
-        let asked = asked.map(|asked| format!(" {asked}")).unwrap_or_default();
-        format!("{}{asked} is {comes_to} of {of}", one_line(limit))
-    };
-    limits.iter().map(tell).collect::<Vec<_>>().join(", ")
+    limits.iter().map(tell_limit).collect::<Vec<_>>().join(", ")
+}
+
+fn tell_limit(limit: &ResolvedLimit) -> String {
+    let ResolvedLimit { limit, asked, comes_to, of, .. } = limit;
+    let asked = asked.map(|asked| format!(" {asked}")).unwrap_or_default();
+    format!("{}{asked} is {comes_to} of {of}", one_line(limit))
 }
 
 /// Tells what differs or is missing; that all is as it should be needs no line.
@@ -242,17 +246,18 @@ struct Version {
     count: usize,
 }
 
+impl From<(&ScoreHash, &HostSet)> for Version {
+    fn from((hash, hosts): (&ScoreHash, &HostSet)) -> Self {
+        Self { hash: hash.to_string(), hosts: hosts.to_string(), count: hosts.len() }
+    }
+}
+
 impl<'a> From<&'a ScoreSurvey> for Survey<'a> {
     fn from(survey: &'a ScoreSurvey) -> Self {
-        let version = |(hash, hosts): (&orchestra_model::score::ScoreHash, &HostSet)| Version {
-            hash: hash.to_string(),
-            hosts: hosts.to_string(),
-            count: hosts.len(),
-        };
         Self {
             job: survey.job.as_str(),
             score: survey.score.as_str(),
-            versions: survey.versions.iter().map(version).collect(),
+            versions: survey.versions.iter().map(Version::from).collect(),
             missing: survey.missing.to_string(),
             unheard: survey.unheard.to_string(),
         }
