@@ -19,7 +19,7 @@ use super::{
 };
 use crate::error::Failure;
 
-/// The version of the file and of `ps --json`.
+/// The version of the file.
 const SCHEMA: u32 = 1;
 
 /// What is said on standard output when everything runs and nobody has to wait for a command.
@@ -135,32 +135,6 @@ pub(super) fn is_agent(pid: i32) -> bool {
     program.is_some_and(|name| name == "player") && arguments.next() == Some("agent")
 }
 
-/// What `ps --json` prints.
-#[derive(Debug, Serialize)]
-pub(super) struct Listing<'a> {
-    schema: u32,
-    daemons: Vec<Listed<'a>>,
-}
-
-#[derive(Debug, Serialize)]
-struct Listed<'a> {
-    name: &'a str,
-    role: Role,
-    pid: i32,
-}
-
-impl<'a> Listing<'a> {
-    /// Of these daemons.
-    pub(super) fn of(daemons: &'a [Daemon]) -> Self {
-        let listed = |daemon: &'a Daemon| Listed {
-            name: &daemon.name,
-            role: daemon.role,
-            pid: daemon.process.pid,
-        };
-        Self { schema: SCHEMA, daemons: daemons.iter().map(listed).collect() }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,14 +155,6 @@ mod tests {
         let read = Record::read(&place).unwrap();
         assert_eq!(read.daemons, record.daemons);
         assert_eq!(read.running(), [daemon("db1", me)]);
-        let running = read.running();
-        assert_eq!(
-            serde_json::to_string(&Listing::of(&running)).unwrap(),
-            format!(
-                r#"{{"schema":1,"daemons":[{{"name":"db1","role":"sitter","pid":{}}}]}}"#,
-                me.pid
-            )
-        );
     }
 
     #[test]
