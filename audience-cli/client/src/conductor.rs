@@ -3,7 +3,7 @@
 use orchestra_model::status::ConductorStatus;
 use orchestra_proto::v1;
 
-use crate::{Client, client::answered, failure::Failure};
+use crate::{Client, Recovered, RecoveryPlan, Reloaded, client::answered, failure::Failure};
 
 impl Client {
     /// How the conductor is.
@@ -13,9 +13,10 @@ impl Client {
     }
 
     /// Has the conductor read its configuration anew.
-    pub async fn reload(&mut self, allow_removal: bool) -> Result<v1::ReloadResponse, Failure> {
+    pub async fn reload(&mut self, allow_removal: bool) -> Result<Reloaded, Failure> {
         let request = v1::ReloadRequest { allow_removal };
-        answered("reloading the conductor's configuration", self.rpc.reload(request)).await
+        let what = "reloading the conductor's configuration";
+        Ok(answered(what, self.rpc.reload(request)).await?.into())
     }
 
     /// Has the conductor take up its restored store.
@@ -23,14 +24,15 @@ impl Client {
         &mut self,
         store_id: String,
         although_healthy: bool,
-    ) -> Result<v1::RecoverResponse, Failure> {
+    ) -> Result<Recovered, Failure> {
         let request = v1::RecoverRequest { store_id, although_healthy };
-        answered("recovering the conductor's store", self.rpc.recover(request)).await
+        let what = "recovering the conductor's store";
+        Ok(answered(what, self.rpc.recover(request)).await?.into())
     }
 
     /// What [`Client::recover`] would do.
-    pub async fn plan_recover(&mut self) -> Result<v1::PlanRecoverResponse, Failure> {
+    pub async fn plan_recover(&mut self) -> Result<RecoveryPlan, Failure> {
         let what = "planning a recovery of the conductor's store";
-        answered(what, self.rpc.plan_recover(v1::PlanRecoverRequest {})).await
+        Ok(answered(what, self.rpc.plan_recover(v1::PlanRecoverRequest {})).await?.into())
     }
 }

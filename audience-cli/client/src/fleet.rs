@@ -2,7 +2,7 @@
 
 use orchestra_proto::v1;
 
-use crate::{Client, Pages, client::answered, failure::Failure};
+use crate::{Client, Drained, Pages, Unquarantined, client::answered, failure::Failure};
 
 impl Client {
     /// The players of a host set; empty is all.
@@ -18,18 +18,15 @@ impl Client {
     }
 
     /// Lets nothing new start on players.
-    pub async fn drain(
-        &mut self,
-        hosts: String,
-        reason: String,
-    ) -> Result<v1::DrainResponse, Failure> {
+    pub async fn drain(&mut self, hosts: String, reason: String) -> Result<Drained, Failure> {
         let request = v1::DrainRequest { hosts, reason };
-        answered("draining players", self.rpc.drain(request)).await
+        Ok(answered("draining players", self.rpc.drain(request)).await?.into())
     }
 
     /// Lets drained players work again.
-    pub async fn undrain(&mut self, hosts: String) -> Result<v1::DrainResponse, Failure> {
-        answered("undraining players", self.rpc.undrain(v1::UndrainRequest { hosts })).await
+    pub async fn undrain(&mut self, hosts: String) -> Result<Drained, Failure> {
+        let request = v1::UndrainRequest { hosts };
+        Ok(answered("undraining players", self.rpc.undrain(request)).await?.into())
     }
 
     /// Goes on with quarantined players.
@@ -37,9 +34,10 @@ impl Client {
         &mut self,
         hosts: String,
         reason: String,
-    ) -> Result<v1::ReleasePlayersResponse, Failure> {
+    ) -> Result<Unquarantined, Failure> {
         let request = v1::ReleasePlayersRequest { hosts, reason };
-        answered("releasing players from quarantine", self.rpc.release_players(request)).await
+        let what = "releasing players from quarantine";
+        Ok(answered(what, self.rpc.release_players(request)).await?.into())
     }
 
     /// What may stand after an `@` in a host set.

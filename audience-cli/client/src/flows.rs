@@ -13,7 +13,7 @@ use orchestra_proto::{v1, v1::audience_client::AudienceClient};
 use tonic::transport::Channel;
 
 use crate::{
-    Client, Pages,
+    Client, Pages, Retried,
     client::{answered, check_size, flow_ref, invalid, params, place, shown},
     failure::Failure,
     submit::{SUBMIT, request_id},
@@ -170,7 +170,7 @@ impl Client {
     }
 
     /// Runs again what ended and is not ok.
-    pub async fn retry(&mut self, retry: &RetryOf) -> Result<v1::RetryResponse, Failure> {
+    pub async fn retry(&mut self, retry: &RetryOf) -> Result<Retried, Failure> {
         let what = format!("retrying flow {}", retry.flow);
         let id = request_id()?;
         let request = v1::RetryRequest {
@@ -184,10 +184,10 @@ impl Client {
         if retry.ended {
             // The request's id makes one new flow of it, however often the request arrives.
             let retry = async |rpc: &mut AudienceClient<Channel>| rpc.retry(request.clone()).await;
-            return self.until_answered(&what, id, SUBMIT, retry).await;
+            return Ok(self.until_answered(&what, id, SUBMIT, retry).await?.into());
         }
         // The request is sent once: a second one could give a task a second attempt that nobody asked for.
-        answered(&what, self.rpc.retry(request)).await
+        Ok(answered(&what, self.rpc.retry(request)).await?.into())
     }
 }
 

@@ -18,6 +18,7 @@
     reason = "a name that says all needs no sentence, and nobody else reads these"
 )]
 
+mod answers;
 mod backoff;
 mod client;
 mod conductor;
@@ -33,6 +34,10 @@ mod refusal;
 mod submit;
 mod watch;
 
+pub use answers::{
+    DeploymentChanges, DeploymentInForce, Drained, Group, GroupKind, Recovered, RecoveryPlan,
+    Released, Reloaded, Retried, Submitted, Unquarantined,
+};
 pub use backoff::Backoff;
 pub use client::Client;
 pub use exit::Exit;

@@ -3,7 +3,7 @@
 use orchestra_model::names::DeploymentName;
 use orchestra_proto::v1;
 
-use crate::{Client, Pages, client::answered, failure::Failure};
+use crate::{Client, Pages, Released, client::answered, failure::Failure};
 
 impl Client {
     /// The cells of one deployment or of all; `busy`: only those that somebody holds or waits for.
@@ -20,13 +20,9 @@ impl Client {
     }
 
     /// Ends holds of hosts that count as down.
-    pub async fn release(
-        &mut self,
-        hosts: String,
-        reason: String,
-    ) -> Result<v1::ReleaseHoldsResponse, Failure> {
+    pub async fn release(&mut self, hosts: String, reason: String) -> Result<Released, Failure> {
         let request = v1::ReleaseHoldsRequest { hosts, reason };
-        answered("releasing hosts", self.rpc.release_holds(request)).await
+        Ok(answered("releasing hosts", self.rpc.release_holds(request)).await?.into())
     }
 
     /// The deployments in force, or the one of this name with its canonical form.

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tonic::Streaming;
 
 use crate::{
+    DeploymentInForce, Group,
     client::{ANSWER, invalid},
     exit::Exit,
     failure::Failure,
@@ -109,10 +110,10 @@ impl ListPage for v1::PlayerPage {
 }
 
 impl ListPage for v1::GroupPage {
-    type Item = v1::Group;
+    type Item = Group;
 
-    fn items(self) -> Result<Vec<v1::Group>, Invalid> {
-        Ok(self.groups)
+    fn items(self) -> Result<Vec<Group>, Invalid> {
+        Ok(self.groups.into_iter().map(Into::into).collect())
     }
 }
 
@@ -125,10 +126,10 @@ impl ListPage for v1::LedgerPage {
 }
 
 impl ListPage for v1::DeploymentPage {
-    type Item = v1::Deployment;
+    type Item = DeploymentInForce;
 
-    fn items(self) -> Result<Vec<v1::Deployment>, Invalid> {
-        Ok(self.deployments)
+    fn items(self) -> Result<Vec<DeploymentInForce>, Invalid> {
+        Ok(self.deployments.into_iter().map(Into::into).collect())
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use tonic::{Response, Status, transport::Channel};
 
 use crate::{
-    Backoff, Client, Remedy,
+    Backoff, Client, Remedy, Submitted,
     backoff::random,
     client::{answered, check_size, invalid, params, spec_bytes},
     exit::Exit,
@@ -51,7 +51,7 @@ impl Client {
         &mut self,
         wanted: &Wanted,
         patience: Option<Duration>,
-    ) -> Result<v1::SubmitResponse, Failure> {
+    ) -> Result<Submitted, Failure> {
         const WHAT: &str = "submitting the flow";
         let id = match wanted.request {
             Some(id) => id,
@@ -67,7 +67,8 @@ impl Client {
         };
         check_size(WHAT, &request)?;
         let patience = patience.map_or(SUBMIT, |patience| patience.min(SUBMIT));
-        self.until_answered(WHAT, id, patience, async |rpc| rpc.submit(request.clone()).await).await
+        let submit = async |rpc: &mut AudienceClient<Channel>| rpc.submit(request.clone()).await;
+        Ok(self.until_answered(WHAT, id, patience, submit).await?.into())
     }
 
     /// Sends a request again until it is answered. Its effect is one, however often it arrives.

@@ -2,13 +2,12 @@
 
 use std::io::Write as _;
 
-use orchestra_client::Exit;
+use orchestra_client::{DeploymentInForce, Exit};
 use orchestra_document::{
     Format,
     deployment::{Source, parse_all},
 };
 use orchestra_model::{hostset::NoGroups, names::DeploymentName};
-use orchestra_proto::v1;
 
 use crate::{
     console::{Answer, Screen, Streamed, unwritten},
@@ -47,7 +46,7 @@ impl Verb for Show {
 /// A deployment as the conductor tells it: text in the canonical form. Only JSON needs it parsed.
 struct Shown {
     name: DeploymentName,
-    found: v1::Deployment,
+    found: DeploymentInForce,
 }
 
 impl Streamed for Shown {

@@ -110,7 +110,7 @@ async fn retry(again: &Again, client: &mut Client, console: &mut Console) -> Res
     // By its number from here on: what `last` is changes with the answer.
     let flow = client.flow(again.flow).await?;
     let answer = client.retry(&retry_of(&flow, again)?).await?;
-    let (old, new) = (flow.summary.id, FlowId(answer.flow));
+    let (old, new) = (flow.summary.id, answer.flow);
     let tasks = match answer.tasks {
         1 => "1 task".to_owned(),
         n => format!("{n} tasks"),

@@ -108,7 +108,7 @@ async fn submit(order: Order, client: &mut Client, console: &mut Console) -> Res
         Task::Submit(wanted) => {
             let patience = wait.and_then(|wait| wait.wait_timeout);
             let answer = client.submit(wanted, patience.map(Millis::to_std)).await?;
-            (FlowId(answer.flow), answer.warnings)
+            (answer.flow, answer.warnings)
         }
         Task::Ask(request) => (client.submitted(*request).await?, Vec::new()),
     };

@@ -6,7 +6,7 @@ use crate::{
     error::Failure,
     program::Program,
     verb::Verb,
-    view::player::{Drained, still_running},
+    view::player::{DrainChange, still_running},
     words::{hosts, reason},
 };
 
@@ -30,7 +30,7 @@ impl Verb for Drain {
         let hosts = hosts(&self.hosts)?;
         program.ask(async |client, console| {
             let answer = client.drain(hosts, self.reason).await?;
-            console.answer(Drained { what: "drained", answer: &answer })?;
+            console.answer(DrainChange { what: "drained", answer: &answer })?;
             if let Some(running) = still_running(answer.in_flight) {
                 console.narrate(running);
             }

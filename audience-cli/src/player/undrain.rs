@@ -2,7 +2,9 @@
 
 use orchestra_client::Exit;
 
-use crate::{error::Failure, program::Program, verb::Verb, view::player::Drained, words::hosts};
+use crate::{
+    error::Failure, program::Program, verb::Verb, view::player::DrainChange, words::hosts,
+};
 
 /// `orc undrain`.
 #[derive(Debug, clap::Args)]
@@ -20,7 +22,7 @@ impl Verb for Undrain {
         let hosts = hosts(&self.hosts)?;
         program.ask(async |client, console| {
             let answer = client.undrain(hosts).await?;
-            console.answer(Drained { what: "undrained", answer: &answer })?;
+            console.answer(DrainChange { what: "undrained", answer: &answer })?;
             Ok(Exit::Ok)
         })
     }

@@ -2,8 +2,8 @@
 
 use std::io;
 
+use orchestra_client::{DeploymentChanges, Recovered, RecoveryPlan, Reloaded};
 use orchestra_model::{status::ConductorStatus, time::Timestamp};
-use orchestra_proto::v1;
 use serde::Serialize;
 
 use super::{Output, Page, Style, when, when_about};
@@ -118,46 +118,49 @@ fn held(since: Option<Timestamp>) -> String {
     }
 }
 
-impl Output for v1::ReloadResponse {
+impl Output for Reloaded {
     fn noun(&self) -> &'static str {
         "reload"
     }
 
     fn json(self) -> impl Serialize {
-        Reloaded::from(self)
+        OfReload::from(self)
     }
 
     fn text(self, out: &mut dyn Page, _style: Style) -> io::Result<()> {
-        write_reloaded(out, &self.into())
+        write_reloaded(out, &self)
     }
 }
 
 #[derive(Serialize)]
-struct Reloaded {
+struct OfReload {
     players: u32,
     added: u32,
     removed: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
-    deployments: Option<DeploymentChanges>,
+    deployments: Option<OfChanges>,
     closed: u32,
 }
 
 #[derive(Serialize)]
-struct DeploymentChanges {
+struct OfChanges {
     now: u32,
     added: u32,
     changed: u32,
     removed: u32,
 }
 
-impl From<v1::ReloadResponse> for Reloaded {
-    fn from(answer: v1::ReloadResponse) -> Self {
-        let v1::ReloadResponse { players, added, removed, deployments, closed } = answer;
-        let deployments =
-            deployments.map(|v1::DeploymentChanges { now, added, changed, removed }| {
-                DeploymentChanges { now, added, changed, removed }
-            });
-        Self { players, added, removed, deployments, closed }
+impl From<Reloaded> for OfReload {
+    fn from(reloaded: Reloaded) -> Self {
+        let Reloaded { players, added, removed, deployments, closed } = reloaded;
+        Self { players, added, removed, deployments: deployments.map(OfChanges::from), closed }
+    }
+}
+
+impl From<DeploymentChanges> for OfChanges {
+    fn from(changes: DeploymentChanges) -> Self {
+        let DeploymentChanges { now, added, changed, removed } = changes;
+        Self { now, added, changed, removed }
     }
 }
 
@@ -173,13 +176,13 @@ fn write_reloaded(out: &mut dyn io::Write, reloaded: &Reloaded) -> io::Result<()
     writeln!(out)
 }
 
-impl Output for v1::RecoverResponse {
+impl Output for Recovered {
     fn noun(&self) -> &'static str {
         "recover"
     }
 
     fn json(self) -> impl Serialize {
-        Recovered { term: self.term, next_flow: self.next_flow }
+        OfRecovery { term: self.term, next_flow: self.next_flow }
     }
 
     fn text(self, out: &mut dyn Page, _style: Style) -> io::Result<()> {
@@ -188,27 +191,27 @@ impl Output for v1::RecoverResponse {
 }
 
 #[derive(Serialize)]
-struct Recovered {
+struct OfRecovery {
     term: u64,
     next_flow: u64,
 }
 
-impl Output for v1::PlanRecoverResponse {
+impl Output for RecoveryPlan {
     fn noun(&self) -> &'static str {
         "recover"
     }
 
     fn json(self) -> impl Serialize {
-        RecoveryPlan::from(self)
+        OfRecoveryPlan::from(self)
     }
 
     fn text(self, out: &mut dyn Page, style: Style) -> io::Result<()> {
-        write_recovery_plan(out, self.into(), style)
+        write_recovery_plan(out, self, style)
     }
 }
 
 #[derive(Serialize)]
-struct RecoveryPlan {
+struct OfRecoveryPlan {
     store_id: String,
     stale_store: Option<String>,
     term: u64,
@@ -217,16 +220,10 @@ struct RecoveryPlan {
     quarantined: u32,
 }
 
-impl From<v1::PlanRecoverResponse> for RecoveryPlan {
-    fn from(plan: v1::PlanRecoverResponse) -> Self {
-        Self {
-            store_id: plan.store_id,
-            stale_store: Some(plan.stale_store).filter(|why| !why.is_empty()),
-            term: plan.term,
-            next_flow: plan.next_flow,
-            attached: plan.attached,
-            quarantined: plan.quarantined,
-        }
+impl From<RecoveryPlan> for OfRecoveryPlan {
+    fn from(plan: RecoveryPlan) -> Self {
+        let RecoveryPlan { store_id, stale_store, term, next_flow, attached, quarantined } = plan;
+        Self { store_id, stale_store, term, next_flow, attached, quarantined }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use orchestra_client::DeploymentInForce;
 use orchestra_document::{
     Format,
     deployment::{Canonical, show},
@@ -10,7 +11,6 @@ use orchestra_model::{
     HostSet,
     deployment::{Cell, Cells, Deployment, Deployments},
 };
-use orchestra_proto::v1;
 use serde::Serialize;
 
 use super::{Listing, Output, Page, Style};
@@ -19,12 +19,12 @@ use super::{Listing, Output, Page, Style};
 pub(crate) struct InForce;
 
 impl Listing for InForce {
-    type Item = v1::Deployment;
+    type Item = DeploymentInForce;
 
     const NOUN: &'static str = "deployments";
 
-    fn json(&self, deployment: &v1::Deployment) -> impl Serialize {
-        let v1::Deployment { name, apps, envs, cells, hosts, .. } = deployment;
+    fn json(&self, deployment: &DeploymentInForce) -> impl Serialize {
+        let DeploymentInForce { name, apps, envs, cells, hosts, .. } = deployment;
         Listed { name, apps: *apps, envs: *envs, cells: *cells, hosts: *hosts }
     }
 
@@ -34,11 +34,11 @@ impl Listing for InForce {
 
     fn text(
         &self,
-        deployment: &v1::Deployment,
+        deployment: &DeploymentInForce,
         out: &mut dyn Page,
         _style: Style,
     ) -> io::Result<()> {
-        let v1::Deployment { name, apps, envs, cells, hosts, .. } = deployment;
+        let DeploymentInForce { name, apps, envs, cells, hosts, .. } = deployment;
         writeln!(out, "{apps:>5} {envs:>5} {cells:>5} {hosts:>7} {name}")
     }
 

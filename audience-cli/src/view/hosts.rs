@@ -2,8 +2,8 @@
 
 use std::io;
 
+use orchestra_client::{Group, GroupKind};
 use orchestra_model::{HostName, hostset::HostSet};
-use orchestra_proto::v1::{self, GroupKind};
 use serde::Serialize;
 
 use super::{Listing, Output, Page, Style, one_line};
@@ -12,32 +12,32 @@ use super::{Listing, Output, Page, Style, one_line};
 pub(crate) struct Groups;
 
 impl Listing for Groups {
-    type Item = v1::Group;
+    type Item = Group;
 
     const NOUN: &'static str = "groups";
 
-    fn json(&self, group: &v1::Group) -> impl Serialize {
-        Group { name: &group.name, kind: kind(group), hosts: &group.hosts, count: group.count }
+    fn json(&self, group: &Group) -> impl Serialize {
+        OfGroup { name: &group.name, kind: kind(group), hosts: &group.hosts, count: group.count }
     }
 
-    fn text(&self, group: &v1::Group, out: &mut dyn Page, _style: Style) -> io::Result<()> {
+    fn text(&self, group: &Group, out: &mut dyn Page, _style: Style) -> io::Result<()> {
         let name = format!("@{}", one_line(&group.name));
         writeln!(out, "{name:<24} {:<5} {} ({})", kind(group), one_line(&group.hosts), group.count)
     }
 }
 
 /// The word for what a group is.
-fn kind(group: &v1::Group) -> &'static str {
-    match group.kind() {
+fn kind(group: &Group) -> &'static str {
+    match group.kind {
         GroupKind::All => "all",
         GroupKind::App => "app",
         GroupKind::Label => "label",
-        GroupKind::Group | GroupKind::Unspecified => "group",
+        GroupKind::Group => "group",
     }
 }
 
 #[derive(Serialize)]
-struct Group<'a> {
+struct OfGroup<'a> {
     name: &'a str,
     kind: &'static str,
     hosts: &'a str,

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, io};
 
+use orchestra_client::Released;
 use orchestra_model::{
     hostset::HostSet,
     ids::{FlowId, JobId},
@@ -11,7 +12,6 @@ use orchestra_model::{
     status::Due,
     time::Timestamp,
 };
-use orchestra_proto::v1;
 use serde::Serialize;
 
 use super::{
@@ -65,13 +65,13 @@ impl Listing for Cells {
 }
 
 /// Hosts that hold their cells no more.
-impl Output for v1::ReleaseHoldsResponse {
+impl Output for Released {
     fn noun(&self) -> &'static str {
         "released"
     }
 
     fn json(self) -> impl Serialize {
-        Released { hosts: self.hosts, count: self.count }
+        OfReleased { hosts: self.hosts, count: self.count }
     }
 
     fn text(self, out: &mut dyn Page, _style: Style) -> io::Result<()> {
@@ -87,7 +87,7 @@ impl Output for v1::ReleaseHoldsResponse {
 }
 
 #[derive(Serialize)]
-struct Released {
+struct OfReleased {
     hosts: String,
     count: u32,
 }

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, io};
 
+use orchestra_client::{Drained, Unquarantined};
 use orchestra_model::{record::Drain, status::PlayerStatus};
-use orchestra_proto::v1;
 use serde::Serialize;
 
 use super::{
@@ -66,24 +66,24 @@ fn are(n: usize, what: &str) -> String {
 }
 
 /// Players that were drained, or work again.
-pub(crate) struct Drained<'a> {
+pub(crate) struct DrainChange<'a> {
     /// The word for that, which is the document's noun too.
     pub(crate) what: &'static str,
-    pub(crate) answer: &'a v1::DrainResponse,
+    pub(crate) answer: &'a Drained,
 }
 
-impl Output for Drained<'_> {
+impl Output for DrainChange<'_> {
     fn noun(&self) -> &'static str {
         self.what
     }
 
     fn json(self) -> impl Serialize {
-        let v1::DrainResponse { hosts, count, in_flight, .. } = self.answer;
+        let Drained { hosts, count, in_flight } = self.answer;
         Changed { hosts, count: *count, in_flight: *in_flight }
     }
 
     fn text(self, out: &mut dyn Page, _style: Style) -> io::Result<()> {
-        let v1::DrainResponse { hosts, count, .. } = self.answer;
+        let Drained { hosts, count, .. } = self.answer;
         if *count == 0 {
             return Ok(());
         }
@@ -116,7 +116,7 @@ pub(crate) fn still_running(tasks: u32) -> Option<String> {
 }
 
 /// Players that are quarantined no more.
-impl Output for v1::ReleasePlayersResponse {
+impl Output for Unquarantined {
     fn noun(&self) -> &'static str {
         "released"
     }
