@@ -7,7 +7,7 @@
 //! that a terminal obeys or a person cannot see (see [`orchestra_model::foreign`]), whoever wrote
 //! it and whichever view forgot to look. Excepted are line ends, tabs, and our own colours. One more
 //! thing is: what scores wrote goes to files and pipes as it is ([`Page::foreign`]), because it may
-//! be data. To a terminal it does not.
+//! be data. A terminal is shown it with these characters written out.
 
 mod answer;
 

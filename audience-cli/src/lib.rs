@@ -10,7 +10,7 @@
 //! program    what a verb works with: a console, and the way to a conductor
 //! shared     the flags that every verb takes
 //! words      words of command lines that mean the same for every verb
-//! targets    host set expressions as far as they can be checked here
+//! targets    what can be checked of host set expressions without the conductor
 //! input      values from files and standard input
 //! console    standard output and standard error
 //! view       what a person and a program read, by noun

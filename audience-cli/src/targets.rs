@@ -1,5 +1,5 @@
-//! Host set expressions as the audience writes them: checked here for what can be known here,
-//! resolved by the conductor.
+//! Host set expressions as the audience writes them. What can be known here is checked here; the
+//! conductor resolves them.
 
 use orchestra_client::Exit;
 use orchestra_model::{

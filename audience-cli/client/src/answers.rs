@@ -1,4 +1,4 @@
-//! What a conductor answers, as far as the model has no word for it. Host sets are folded.
+//! What a conductor answers where the model has no word for it. Host sets are folded.
 
 use orchestra_model::ids::FlowId;
 use orchestra_proto::v1;

@@ -48,7 +48,7 @@ impl Exit {
         self as u8
     }
 
-    /// Of a whole flow.
+    /// The code of a whole flow.
     pub fn of_flow(flow: &FlowStatus) -> Exit {
         match flow.summary.state {
             FlowState::Ok => Exit::Ok,
@@ -63,7 +63,7 @@ impl Exit {
         }
     }
 
-    /// Of some jobs of a flow.
+    /// The code of some jobs of a flow.
     pub fn of_jobs<'a>(jobs: impl Iterator<Item = &'a JobStatus> + Clone) -> Exit {
         let any = |wanted: fn(JobState) -> bool| jobs.clone().any(|job| wanted(job.state));
         if any(|state| !state.is_final()) {
@@ -77,7 +77,7 @@ impl Exit {
         }
     }
 
-    /// Of jobs of which one is known to have failed. Jobs whose slot never came say nothing.
+    /// The code of jobs of which at least one has failed. Jobs whose slot never came say nothing.
     fn of_failed<'a>(jobs: impl Iterator<Item = &'a JobStatus>) -> Exit {
         let mut judged =
             jobs.filter(|job| !matches!(job.state, JobState::Ok | JobState::Skipped)).peekable();
@@ -88,7 +88,7 @@ impl Exit {
         }
     }
 
-    /// Of one task.
+    /// The code of one task.
     pub fn of_task(state: TaskState) -> Exit {
         match state {
             TaskState::Ok => Exit::Ok,
@@ -123,7 +123,7 @@ impl Exit {
         Exit::Ok,
     ];
 
-    /// Of several flows or tasks together: the first of [`Exit::WORST_FIRST`] that occurs.
+    /// The code of several flows or tasks together: the first of [`Exit::WORST_FIRST`] that occurs.
     #[must_use]
     pub fn worse(self, other: Exit) -> Exit {
         let first = Self::WORST_FIRST.into_iter().find(|exit| [self, other].contains(exit));

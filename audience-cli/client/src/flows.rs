@@ -13,7 +13,7 @@ use orchestra_proto::{v1, v1::audience_client::AudienceClient};
 use tonic::transport::Channel;
 
 use crate::{
-    Client, Pages, Retried,
+    Attempts, Client, Pages, Retried, Tasks,
     client::{answered, check_size, flow_ref, invalid, params, place, shown},
     failure::Failure,
     submit::{SUBMIT, request_id},
@@ -66,11 +66,7 @@ impl Client {
     }
 
     /// The tasks of a flow that pass the filter: job after job, in the order of their hosts.
-    pub async fn tasks(
-        &mut self,
-        flow: FlowId,
-        filter: &TaskFilter,
-    ) -> Result<Pages<v1::TaskPage>, Failure> {
+    pub async fn tasks(&mut self, flow: FlowId, filter: &TaskFilter) -> Result<Tasks, Failure> {
         let request = v1::ListTasksRequest {
             flow: Some(flow_ref(Some(flow))),
             slot: filter.slot.into(),
@@ -94,7 +90,7 @@ impl Client {
     }
 
     /// How the attempts of the tasks that a reference names ended.
-    pub async fn logs(&mut self, reference: &Reference) -> Result<Pages<v1::AttemptLog>, Failure> {
+    pub async fn logs(&mut self, reference: &Reference) -> Result<Attempts, Failure> {
         let (slot, job, job_name) = place(&reference.part);
         let request = v1::GetLogsRequest {
             flow: Some(flow_ref(reference.flow)),

@@ -7,7 +7,6 @@
 //! - A submission that may have been lost is sent again with the same request id, so that it is
 //!   one flow however often it travels.
 //! - Lists come page by page and are not collected here.
-//!
 //! - It prints nothing, reads no command line and starts no runtime. What went wrong is a
 //!   [`Failure`]: an exit code, a sentence with its causes, and a [`Remedy`] that the caller spells.
 //!
@@ -43,6 +42,6 @@ pub use client::Client;
 pub use exit::Exit;
 pub use failure::{Failure, Remedy};
 pub use flows::{Explained, RetryOf, TaskFilter};
-pub use pages::{AttemptLog, ListPage, Pages};
+pub use pages::{AttemptLog, Attempts, ListPage, Pages, Tasks};
 pub use submit::{Submission, Wanted};
 pub use watch::{Cursor, Heard, Unheard, Watch};

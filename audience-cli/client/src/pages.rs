@@ -76,6 +76,12 @@ impl<P: ListPage> Pages<P> {
     }
 }
 
+/// The tasks of a flow.
+pub type Tasks = Pages<v1::TaskPage>;
+
+/// How attempts ended.
+pub type Attempts = Pages<v1::AttemptLog>;
+
 /// A message that carries a part of a list.
 pub trait ListPage {
     /// What is listed.

@@ -107,7 +107,7 @@ impl Retry {
 
 /// Runs again what ended and is not ok, and waits where that was asked for.
 async fn retry(again: &Again, client: &mut Client, console: &mut Console) -> Result<Exit, Failure> {
-    // By its number from here on: what `last` is changes with the answer.
+    // The flow has its number from here on, because what `last` is changes with the answer.
     let flow = client.flow(again.flow).await?;
     let answer = client.retry(&retry_of(&flow, again)?).await?;
     let (old, new) = (flow.summary.id, answer.flow);
@@ -126,7 +126,7 @@ async fn retry(again: &Again, client: &mut Client, console: &mut Console) -> Res
         let told = console.answer(retried).and_then(|()| console.finish());
         told.map_err(|failure| goes_on(failure, new))?;
     }
-    // Of a new flow nothing was told before.
+    // Nothing of a new flow was told before.
     let from = if new == old { From::Now } else { From::Beginning };
     until_end(wait, from, new, client, console).await
 }

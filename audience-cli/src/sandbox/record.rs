@@ -67,7 +67,7 @@ pub(super) enum Role {
 }
 
 impl Record {
-    /// Of a sandbox in which nobody runs yet.
+    /// The record of a sandbox in which nobody runs yet.
     pub(super) fn new(supervisor: Process, temporary: bool, conductor: SocketAddr) -> Self {
         Self {
             schema: SCHEMA,
@@ -80,7 +80,7 @@ impl Record {
         }
     }
 
-    /// Writes it beside, then over the old one.
+    /// Writes the record beside the old one, then over it, so that a reader never meets half of one.
     pub(super) fn write(&self, place: &Place) -> io::Result<()> {
         let path = place.record();
         let beside = path.with_extension("json.new");
@@ -88,7 +88,7 @@ impl Record {
         fs::rename(&beside, &path)
     }
 
-    /// Reads the one of a sandbox.
+    /// Reads the record of a sandbox.
     pub(super) fn read(place: &Place) -> Result<Self, Failure> {
         let path = place.record();
         let what = || format!("looking for a sandbox in {}", place.root().display());

@@ -39,7 +39,7 @@ impl Stop {
                     .hint(format!("kill -KILL {}", record.supervisor.pid)));
             }
         }
-        // Of a supervisor that was killed: the daemons went by themselves, this could not.
+        // The daemons of a supervisor that was killed have gone by themselves; its cgroup could not.
         if let Some(root) = &record.cgroup {
             cgroup::remove(root);
         }

@@ -1,8 +1,7 @@
 //! `orc logs`: what a task wrote, attempt by attempt. Its standard output goes to standard
 //! output, its standard error and what is said about it to standard error.
 
-use orchestra_client::{AttemptLog, Exit, Pages};
-use orchestra_proto::v1;
+use orchestra_client::{AttemptLog, Attempts, Exit};
 
 use crate::{
     console::{Answer, Screen, Streamed, unwritten},
@@ -30,16 +29,16 @@ impl Verb for Logs {
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
         let reference = only(&self.id, "orc logs takes one task, like 42.1.2@db3")?;
         program.ask(async |client, console| {
-            console.stream(&mut Attempts(client.logs(&reference).await?)).await?;
+            console.stream(&mut Told(client.logs(&reference).await?)).await?;
             Ok(Exit::Ok)
         })
     }
 }
 
 /// Attempts as they come. A person is shown each on both outputs in turn.
-struct Attempts(Pages<v1::AttemptLog>);
+struct Told(Attempts);
 
-impl Streamed for Attempts {
+impl Streamed for Told {
     async fn text(&mut self, screen: &mut Screen) -> Result<(), Failure> {
         let mut some = false;
         while let Some(log) = self.0.next_item().await? {

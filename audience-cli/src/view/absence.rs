@@ -13,7 +13,7 @@ pub(crate) fn moment(due: Due) -> String {
     format!("at {} (in {})", when_about(due.at), elapsed(due.left))
 }
 
-/// Of one task: `its player is absent since …: lost at … (in 25m) unless it comes back`.
+/// What is told of a task: `its player is absent since …: lost at … (in 25m) unless it comes back`.
 pub(crate) fn task(state: TaskState, absence: Absence) -> String {
     let since = match absence.since {
         Some(since) => format!("its player is absent since {}", when_about(since)),
@@ -64,7 +64,7 @@ pub(crate) fn tasks(absent: &AbsentTasks, what: &str, becomes: TaskState) -> Str
     text
 }
 
-/// In JSON, of one task.
+/// The absence of a task's player, in JSON.
 #[derive(Serialize)]
 pub(crate) struct OfTask {
     since: Option<String>,
@@ -82,7 +82,7 @@ impl From<Absence> for OfTask {
     }
 }
 
-/// In JSON, of a job; `null` for what there is none of.
+/// The absent players of a job, in JSON; `null` where there are none.
 #[derive(Serialize)]
 pub(crate) struct OfJob<'a> {
     in_flight: Option<Tasks<'a>>,

@@ -52,7 +52,7 @@ pub(crate) struct Ending<'a> {
 }
 
 impl<'a> Ending<'a> {
-    /// Of a task.
+    /// The ending of a task.
     pub(crate) fn of(task: &'a TaskStatus) -> Self {
         Self {
             state: task.state,

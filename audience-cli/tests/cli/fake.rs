@@ -172,7 +172,7 @@ impl Fake {
         command
     }
 
-    /// The same with a player's certificate.
+    /// Runs a program with a player's certificate.
     pub(crate) fn as_player(&self, program: &str, args: &[&str]) -> Ran {
         let certificates = self.directory.path().join("ca/player");
         let mut command = self.command(program, args);

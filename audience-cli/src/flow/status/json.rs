@@ -2,9 +2,8 @@
 
 use std::io::{self, Write};
 
-use orchestra_client::{Pages, TaskFilter};
+use orchestra_client::{TaskFilter, Tasks};
 use orchestra_model::status::JobStatus;
-use orchestra_proto::v1;
 
 use super::{
     Shape,
@@ -106,7 +105,7 @@ impl Asking<'_> {
         &mut self,
         selected: &Selected<'_>,
         job: &JobStatus,
-        tasks: &mut Pages<v1::TaskPage>,
+        tasks: &mut Tasks,
         out: &mut Answer,
     ) -> Result<bool, Failure> {
         out.write_all(b",\"tasks\":[").map_err(unwritten)?;

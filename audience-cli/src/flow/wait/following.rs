@@ -37,7 +37,7 @@ impl Following {
         let is_all = jsonl || from == From::Beginning;
         Self {
             id,
-            // Of no store: of nothing was told yet.
+            // A cursor of no store: nothing of the flow was told yet.
             cursor: is_all.then(Cursor::default),
             told: Told::default(),
             progress: Progress::default(),
