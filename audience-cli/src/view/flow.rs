@@ -1,8 +1,10 @@
-//! Flows: one with its slots and jobs, or many with a line each.
+//! Flows: one with its slots and jobs.
 
+mod answers;
 pub(crate) mod events;
 mod explain;
 pub(crate) mod json;
+mod list;
 pub(crate) mod plan;
 pub(crate) mod progress;
 
@@ -10,15 +12,16 @@ use std::{fmt::Write as _, io};
 
 use orchestra_model::{
     flow::Scope,
-    ids::FlowId,
     state::{FlowState, JobState, TaskState, WaitReason},
     status::{CanaryStatus, Counts, FlowStatus, FlowSummary, JobStatus},
     time::Timestamp,
 };
-use serde::Serialize;
+
+pub(crate) use answers::{Accepted, Retried, Verdict};
+pub(crate) use list::Flows;
 
 use super::{
-    Listing, Output, Page, absence,
+    absence,
     style::{Style, elapsed, one_line, when_about},
 };
 
@@ -192,117 +195,6 @@ pub(crate) fn slot_state(jobs: &[JobStatus]) -> JobState {
 /// Whether some tasks ended otherwise than ok, so that it is worth asking which.
 pub(crate) fn has_not_ok(job: &JobStatus) -> bool {
     super::task::NOT_OK.iter().any(|state: &TaskState| job.counts.get(*state) > 0)
-}
-
-/// Flows, a line each.
-pub(crate) struct Flows {
-    pub(crate) now: Timestamp,
-}
-
-impl Listing for Flows {
-    type Item = FlowSummary;
-
-    const NOUN: &'static str = "flows";
-
-    fn json(&self, flow: &FlowSummary) -> impl Serialize {
-        json::Flow::from(flow)
-    }
-
-    fn heading(&self, out: &mut dyn Page) -> io::Result<()> {
-        writeln!(
-            out,
-            "{:<8} {:<10} {:<20} {:<10} {:<12} NAME",
-            "ID", "STATE", "SUBMITTED", "TOOK", "BY"
-        )
-    }
-
-    fn text(&self, flow: &FlowSummary, out: &mut dyn Page, style: Style) -> io::Result<()> {
-        summary(out, flow, self.now, style)
-    }
-
-    fn remark(&self, told: usize) -> Option<String> {
-        (told == 0).then(|| "no flows".to_owned())
-    }
-}
-
-/// The id of a flow that was accepted.
-pub(crate) struct Accepted(pub(crate) FlowId);
-
-impl Output for Accepted {
-    fn noun(&self) -> &'static str {
-        "flow"
-    }
-
-    fn json(self) -> impl Serialize {
-        json::Accepted { id: self.0.0 }
-    }
-
-    fn text(self, out: &mut dyn Page, _style: Style) -> io::Result<()> {
-        writeln!(out, "{}", self.0)
-    }
-}
-
-/// The flow that goes on after a retry: the old one itself, or a new one.
-pub(crate) struct Retried {
-    pub(crate) new: FlowId,
-    pub(crate) old: FlowId,
-    pub(crate) tasks: u32,
-}
-
-impl Output for Retried {
-    fn noun(&self) -> &'static str {
-        "flow"
-    }
-
-    fn json(self) -> impl Serialize {
-        let Self { new, old, tasks } = self;
-        json::Retried { id: new.0, retry_of: (new != old).then_some(old.0), tasks }
-    }
-
-    fn text(self, out: &mut dyn Page, _style: Style) -> io::Result<()> {
-        writeln!(out, "{}", self.new)
-    }
-}
-
-/// A flow that has ended, for whoever waited. A person is told it on standard error.
-pub(crate) struct Verdict<'a>(pub(crate) &'a FlowStatus);
-
-impl Output for Verdict<'_> {
-    fn noun(&self) -> &'static str {
-        "flow"
-    }
-
-    fn json(self) -> impl Serialize {
-        json::WholeFlow::new(self.0)
-    }
-
-    fn text(self, _out: &mut dyn Page, _style: Style) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Writes a flow as a line.
-fn summary(
-    out: &mut dyn io::Write,
-    flow: &FlowSummary,
-    now: Timestamp,
-    style: Style,
-) -> io::Result<()> {
-    let took = elapsed(flow.ended_at.unwrap_or(now).since(flow.submitted_at));
-    let name = flow.name.as_ref().map_or("-", |name| name.as_str());
-    let absent = match flow.absent {
-        0 => String::new(),
-        1 => style.warning(" (1 task on an absent player)").to_string(),
-        n => style.warning(&format!(" ({n} tasks on absent players)")).to_string(),
-    };
-    writeln!(
-        out,
-        "{:<8} {:<10} {:<20} {took:<10} {:<12} {name}{absent}",
-        flow.id,
-        style.flow(flow.state),
-        when_about(flow.submitted_at),
-        flow.audience
-    )
 }
 
 fn shortened(text: &str, most: usize) -> String {
