@@ -3,7 +3,6 @@
 mod cancel;
 mod explain;
 mod file;
-pub(crate) mod ids;
 mod limits;
 mod list;
 mod pause;

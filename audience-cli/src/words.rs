@@ -1,4 +1,6 @@
-//! Words of command lines that mean the same for every verb: host sets, and reasons.
+//! Words of command lines that mean the same for every verb: ids, host sets, and reasons.
+
+pub(crate) mod ids;
 
 use std::io;
 

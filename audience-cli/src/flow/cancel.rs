@@ -3,12 +3,13 @@
 use orchestra_client::{Client, Exit};
 use orchestra_model::{ids::FlowId, state::FlowState};
 
-use super::{ids::whole_flows, steer::each};
+use super::steer::each;
 use crate::{
     error::Failure,
     program::Program,
     verb::Verb,
     view::{Style, absence},
+    words::ids::whole_flows,
 };
 
 /// `orc cancel`.

@@ -2,8 +2,7 @@
 
 use orchestra_client::Exit;
 
-use super::ids::only;
-use crate::{error::Failure, program::Program, verb::Verb};
+use crate::{error::Failure, program::Program, verb::Verb, words::ids::only};
 
 /// `orc explain`.
 #[derive(Debug, clap::Args)]

@@ -2,8 +2,8 @@
 
 use orchestra_client::{Client, Exit};
 
-use super::{ids::whole_flows, steer::each};
-use crate::{error::Failure, program::Program, verb::Verb};
+use super::steer::each;
+use crate::{error::Failure, program::Program, verb::Verb, words::ids::whole_flows};
 
 /// `orc pause`.
 #[derive(Debug, clap::Args)]

@@ -6,8 +6,8 @@ use orchestra_model::{
     names::JobName,
 };
 
-use super::{ids::only, steer::each};
-use crate::{error::Failure, program::Program, verb::Verb};
+use super::steer::each;
+use crate::{error::Failure, program::Program, verb::Verb, words::ids::only};
 
 /// `orc promote`.
 #[derive(Debug, clap::Args)]

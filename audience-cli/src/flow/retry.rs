@@ -19,14 +19,13 @@ use orchestra_model::{
 
 use super::{
     file::Overrides,
-    ids::only,
     submit::goes_on,
     wait::{From, Waiting, until_end},
     what::settings,
 };
 use crate::{
     console::Console, error::Failure, input::Inputs, program::Program, targets, verb::Verb,
-    view::flow::Retried,
+    view::flow::Retried, words::ids::only,
 };
 
 /// `orc retry`.

@@ -9,7 +9,7 @@ use orchestra_model::ids::FlowId;
 use crate::{
     console::narrate,
     error::{Failure, Render as _},
-    flow::ids::folded,
+    words::ids::folded,
 };
 
 /// What became of the flows so far.

@@ -10,13 +10,14 @@ mod text;
 use orchestra_client::{Client, Exit, TaskFilter};
 use orchestra_model::ids::{FlowId, Reference};
 
-use super::{ids::references, list::newest};
+use super::list::newest;
 use crate::{
     error::Failure,
     program::Program,
     shared::CONNECTION_HELP,
     verb::{Verb, With},
     view::task::Failures,
+    words::ids::references,
 };
 use asking::Asking;
 

@@ -7,8 +7,10 @@ mod watcher;
 use orchestra_client::{Client, Exit};
 use orchestra_model::{ids::FlowId, time::Millis};
 
-use super::{ids::whole_flows, several::Several};
-use crate::{console::Console, error::Failure, program::Program, verb::Verb};
+use super::several::Several;
+use crate::{
+    console::Console, error::Failure, program::Program, verb::Verb, words::ids::whole_flows,
+};
 
 pub(super) use following::From;
 use watcher::{Target, Watcher};

@@ -6,7 +6,6 @@ use orchestra_client::{AttemptLog, Attempts, Exit};
 use crate::{
     console::{Answer, Screen, Streamed, unwritten},
     error::Failure,
-    flow::ids::only,
     program::Program,
     verb::Verb,
     view::{
@@ -14,6 +13,7 @@ use crate::{
         json::List,
         task::{attempt, written},
     },
+    words::ids::only,
 };
 
 /// `orc logs`.
