@@ -7,39 +7,65 @@
 //! that a terminal obeys or a person cannot see (see [`orchestra_model::foreign`]), whoever wrote
 //! it and whichever view forgot to look. Excepted are line ends, tabs, and our own colours. One more
 //! thing is: what scores wrote goes to files and pipes as it is ([`Page::foreign`]), because it may
-//! be data. To a terminal it does not.
+//! be data. A terminal is shown it with these characters written out.
+
+mod answer;
 
 use std::{
     borrow::Cow,
+    env,
+    ffi::OsString,
     io::{self, BufWriter, IsTerminal as _, Write},
 };
 
 use orchestra_model::foreign;
 
+pub(crate) use answer::Streamed;
+
 use crate::{
-    args::Colour,
     error::Failure,
     view::{Page, Style, colour_at_start},
 };
 
-/// The program's two ways out, and how each looks.
-pub struct Console {
-    /// Standard output.
-    pub out: Answer,
-    /// How answers look.
-    pub style: Style,
-    /// How narration looks.
-    pub narration: Style,
+/// When to colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Colour {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Standard output and standard error. An answer reaches standard output in the form that `--json`
+/// chose, and in no other way.
+pub(crate) struct Console {
+    screen: Screen,
+    /// Whether answers are JSON.
+    json: bool,
     /// Whether a person can be asked: standard input and standard error are a terminal.
-    pub interactive: bool,
+    interactive: bool,
+}
+
+/// Both outputs, for answers that are text.
+pub(crate) struct Screen {
+    /// Standard output.
+    pub(crate) out: Answer,
+    /// How answers look.
+    pub(crate) style: Style,
+    /// How narration looks.
+    narration: Style,
 }
 
 impl Console {
     /// The process's own.
-    pub fn of_process(colour: Colour, no_color: bool) -> Self {
+    pub(crate) fn of_process(colour: Colour, json: bool) -> Self {
+        let unwanted = is_colour_unwanted();
         let style = |terminal: bool| Style {
             colour: match colour {
-                Colour::Auto => terminal && !no_color,
+                Colour::Auto => terminal && !unwanted,
                 Colour::Always => true,
                 Colour::Never => false,
             },
@@ -47,38 +73,67 @@ impl Console {
         };
         let narrating = io::stderr().is_terminal();
         let answering = style(io::stdout().is_terminal());
+        let mut out = Answer::new(Box::new(io::stdout().lock()), answering);
+        out.json = json;
         Self {
-            out: Answer::new(Box::new(io::stdout().lock()), answering),
-            style: answering,
-            narration: style(narrating),
+            screen: Screen { out, style: answering, narration: style(narrating) },
+            json,
             interactive: narrating && io::stdin().is_terminal(),
         }
     }
 
-    /// Has answers be JSON: what must not be seen is written as JSON writes it.
-    pub fn answer_in_json(&mut self) {
-        self.out.json = true;
+    /// Whether answers are JSON, so that standard output holds one document and nothing else.
+    pub(crate) fn answers_in_json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether a person can be asked.
+    pub(crate) fn is_interactive(&self) -> bool {
+        self.interactive
+    }
+
+    /// How narration looks.
+    pub(crate) fn narration(&self) -> Style {
+        self.screen.narration
     }
 
     /// Tells a line on standard error.
-    pub fn narrate(&self, line: impl std::fmt::Display) {
-        tell(&format!("{line}\n"), self.narration);
+    pub(crate) fn narrate(&self, line: impl std::fmt::Display) {
+        self.screen.narrate(line);
     }
 
     /// Tells text on standard error whose line ends are in it.
-    pub fn narrate_text(&self, text: &str) {
-        tell(text, self.narration);
+    pub(crate) fn narrate_text(&self, text: &str) {
+        tell(text, self.screen.narration);
+    }
+}
+
+impl Screen {
+    /// Tells a line on standard error.
+    pub(crate) fn narrate(&self, line: impl std::fmt::Display) {
+        tell(&format!("{line}\n"), self.narration);
     }
 
     /// Writes what a score wrote to standard error.
-    pub fn narrate_foreign(&self, bytes: &[u8]) {
+    pub(crate) fn narrate_foreign(&self, bytes: &[u8]) {
         let bytes = if self.narration.terminal { foreign::lines(bytes) } else { bytes.into() };
         let _ = io::stderr().lock().write_all(&bytes);
     }
 }
 
+/// Whether the environment asks for no colours. A variable that is empty is as good as unset.
+fn is_colour_unwanted() -> bool {
+    let var = |name| env::var_os(name).filter(|value| !value.is_empty());
+    knows_no_colour(var("NO_COLOR").as_ref(), var("TERM").as_ref())
+}
+
+/// Whether colours are not wanted, or the terminal would show them as they are written.
+fn knows_no_colour(no_color: Option<&OsString>, term: Option<&OsString>) -> bool {
+    no_color.is_some() || term.is_some_and(|term| term == "dumb")
+}
+
 /// Tells text on standard error. That nobody can read it is no reason to fail.
-pub fn tell(text: &str, style: Style) {
+pub(crate) fn tell(text: &str, style: Style) {
     let _ = io::stderr().lock().write_all(&safe(text.as_bytes(), style));
 }
 
@@ -105,12 +160,22 @@ fn safe(text: &[u8], style: Style) -> Cow<'_, [u8]> {
 }
 
 /// Tells a line on standard error.
-pub fn narrate(line: impl std::fmt::Display) {
+pub(crate) fn narrate(line: impl std::fmt::Display) {
     tell(&format!("{line}\n"), Style::default());
 }
 
+/// Prints an answer that is whole, and has one form.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::broken("writing the answer to standard output").because(error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Buffered standard output that outlives its reader.
-pub struct Answer {
+pub(crate) struct Answer {
     out: BufWriter<Box<dyn Write>>,
     style: Style,
     json: bool,
@@ -124,7 +189,7 @@ const PENDING: usize = 64 << 10;
 
 impl Answer {
     /// Over this writer.
-    pub fn new(out: Box<dyn Write>, style: Style) -> Self {
+    pub(crate) fn new(out: Box<dyn Write>, style: Style) -> Self {
         Self {
             out: BufWriter::with_capacity(64 << 10, out),
             style,
@@ -135,12 +200,12 @@ impl Answer {
     }
 
     /// Whether the reader went away, so that further writing is in vain.
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.closed
     }
 
     /// Writes what is buffered.
-    pub fn finish(&mut self) -> Result<(), Failure> {
+    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
         self.flush().map_err(unwritten)
     }
 
@@ -212,13 +277,22 @@ impl Page for Answer {
 }
 
 /// What a write to standard output failed with, where the reader is still there.
-pub fn unwritten(error: io::Error) -> Failure {
+pub(crate) fn unwritten(error: io::Error) -> Failure {
     Failure::broken("writing the answer to standard output").because(error)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dumb_terminal_gets_no_colours() {
+        let [dumb, xterm, one] = ["dumb", "xterm", "1"].map(OsString::from);
+        assert!(!knows_no_colour(None, None));
+        assert!(!knows_no_colour(None, Some(&xterm)));
+        assert!(knows_no_colour(None, Some(&dumb)));
+        assert!(knows_no_colour(Some(&one), Some(&xterm)));
+    }
 
     #[test]
     fn a_reader_that_went_away_is_no_failure() {

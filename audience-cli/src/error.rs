@@ -1,85 +1,81 @@
-//! What went wrong, for the person at the keyboard: what was attempted and on what, why it did
-//! not work, and what can be pasted next.
-//!
-//! Commands fail with a [`Failure`]; it is rendered once, where the program ends.
+//! Failures for the person at the keyboard: the sentence, and what can be pasted next.
 
-use std::{
-    error::Error,
-    fmt::{self, Write as _},
+use std::{borrow::Cow, fmt::Write as _, path::PathBuf};
+
+use orchestra_client::{
+    Remedy,
+    config::{Setting, Unresolved},
 };
 
-use crate::exit::Exit;
+pub(crate) use orchestra_client::Failure;
 
-/// A failure of a command.
-#[derive(Debug)]
-pub struct Failure {
-    /// What the program returns.
-    pub exit: Exit,
-    /// What was attempted, on what: `reading flow.yaml`. A sentence's beginning, or all of it.
-    what: String,
-    /// Why it did not work.
-    cause: Option<Box<dyn Error + Send + Sync>>,
-    /// What to do about it.
-    hint: Option<String>,
+/// How a failure is told.
+pub(crate) trait Render {
+    /// `error: …` with the chain of causes, then `hint: …`; each ends its line.
+    fn render(&self) -> String;
 }
 
-impl Failure {
-    /// The attempt, without a cause yet.
-    pub fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), cause: None, hint: None }
-    }
-
-    /// The tool or the conductor failed.
-    pub fn broken(what: impl Into<String>) -> Self {
-        Self::new(Exit::Broken, what)
-    }
-
-    /// The command line or a file is wrong.
-    pub fn usage(what: impl Into<String>) -> Self {
-        Self::new(Exit::Usage, what)
-    }
-
-    /// Adds the cause.
-    #[must_use]
-    pub fn because(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.cause = Some(cause.into());
-        self
-    }
-
-    /// Adds what to do about it.
-    #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-
-    /// `error: …` with the chain of causes, then `hint: …`; each ends its line.
-    pub fn render(&self) -> String {
+impl Render for Failure {
+    fn render(&self) -> String {
         let mut text = format!("error: {self}\n");
-        if let Some(hint) = &self.hint {
-            let _ = writeln!(text, "hint: {hint}");
+        if let Some(remedy) = self.remedy() {
+            let _ = writeln!(text, "hint: {}", hint(remedy));
         }
         text
     }
 }
 
-/// The sentence, with the chain of causes.
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)?;
-        let mut next: Option<&(dyn Error + 'static)> =
-            self.cause.as_deref().map(|cause| cause as _);
-        let mut last = self.what.clone();
-        while let Some(cause) = next {
-            // Libraries that repeat their cause in their own message would have it said twice.
-            let said = cause.to_string();
-            if !last.contains(&said) {
-                write!(f, ": {said}")?;
-            }
-            last = said;
-            next = cause.source();
+/// What helps, as these programs spell it.
+fn hint(remedy: &Remedy) -> Cow<'_, str> {
+    match remedy {
+        Remedy::AskAgain { request, held } => {
+            let why = if *held {
+                "it is taken once there is space; ask whether it is"
+            } else {
+                "it may have been accepted all the same; ask whether it was"
+            };
+            format!("{why}: submitjob --request-id {request}").into()
         }
-        Ok(())
+        Remedy::CheckAddress => {
+            "is the conductor running, and is this its address? (--conductor HOST:PORT)".into()
+        }
+        Remedy::CheckName => {
+            "is this the conductor that is meant? (--conductor-name, --domain)".into()
+        }
+        Remedy::ListHosts => "orc players lists the hosts that the conductor knows".into(),
+        Remedy::CompareVersions => {
+            "the conductor is of another version; orc conductor status tells which".into()
+        }
+        Remedy::Words(words) => words.into(),
+    }
+}
+
+/// The failure of a program that does not know how to reach a conductor.
+pub(crate) fn unresolved(why: Unresolved) -> Failure {
+    match why {
+        Unresolved::Wrong(failure) => failure,
+        Unresolved::Missing { settings, files } => not_configured(&settings, &files),
+    }
+}
+
+/// Every setting that is missing, with every way to give it.
+fn not_configured(missing: &[Setting], files: &[PathBuf]) -> Failure {
+    let way = |setting: &Setting| format!("{} ({})", flag(*setting), setting.variable());
+    let ways: Vec<String> = missing.iter().map(way).collect();
+    let files: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
+    Failure::usage(format!("reaching the conductor: not configured: {}", ways.join(", ")))
+        .hint(format!("give them so, or write {}", files.join(" or ")))
+}
+
+/// The flag that gives a setting.
+fn flag(setting: Setting) -> &'static str {
+    match setting {
+        Setting::Conductor => "--conductor HOST:PORT",
+        Setting::ConductorName => "--conductor-name NAME",
+        Setting::Domain => "--domain DOMAIN",
+        Setting::Ca => "--ca FILE",
+        Setting::Cert => "--cert FILE",
+        Setting::Key => "--key FILE",
     }
 }
 
@@ -96,5 +92,14 @@ mod tests {
         assert_eq!(failure.render(), "error: reading x.yaml: no such file\nhint: look again\n");
         let failure = Failure::broken("it broke: badly").because(io::Error::other("badly"));
         assert_eq!(failure.render(), "error: it broke: badly\n");
+    }
+
+    #[test]
+    fn what_is_missing_is_told_at_once_with_every_way_to_say_it() {
+        let missing = [Setting::Conductor, Setting::Domain, Setting::Key];
+        let failure = not_configured(&missing, &[]).render();
+        for word in ["--conductor HOST:PORT", "ORCHESTRA_DOMAIN", "--key FILE"] {
+            assert!(failure.contains(word), "{failure}");
+        }
     }
 }

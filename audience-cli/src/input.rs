@@ -12,20 +12,25 @@ use crate::error::Failure;
 const FILE: &str = "@file:";
 
 /// Where values come from. Standard input can be read once.
-pub struct Inputs<'a> {
+pub(crate) struct Inputs<'a> {
     stdin: Option<&'a mut dyn Read>,
     taken_by: Option<String>,
 }
 
 impl<'a> Inputs<'a> {
     /// With this standard input.
-    pub fn new(stdin: &'a mut dyn Read) -> Self {
+    pub(crate) fn new(stdin: &'a mut dyn Read) -> Self {
         Self { stdin: Some(stdin), taken_by: None }
     }
 
     /// The value that `written` stands for: itself, a file's content, or standard input. `what`
     /// names it in messages; `most` bounds it, in bytes.
-    pub fn value(&mut self, written: &str, what: &str, most: usize) -> Result<String, Failure> {
+    pub(crate) fn value(
+        &mut self,
+        written: &str,
+        what: &str,
+        most: usize,
+    ) -> Result<String, Failure> {
         if written == "-" {
             self.standard_input(what, most)
         } else if let Some(path) = written.strip_prefix(FILE) {
@@ -37,7 +42,12 @@ impl<'a> Inputs<'a> {
 
     /// A parameter's value: as [`value`](Self::value), but without the one line end that editors
     /// and shells leave at the end of what they write.
-    pub fn parameter(&mut self, written: &str, what: &str, most: usize) -> Result<String, Failure> {
+    pub(crate) fn parameter(
+        &mut self,
+        written: &str,
+        what: &str,
+        most: usize,
+    ) -> Result<String, Failure> {
         let mut value = self.value(written, what, most.saturating_add(2))?;
         if is_elsewhere(written) && value.ends_with('\n') {
             value.pop();
@@ -50,7 +60,12 @@ impl<'a> Inputs<'a> {
 
     /// A host set: as [`value`](Self::value), where `#` begins a comment, and without the mark
     /// that some editors put at the start of a file.
-    pub fn hosts(&mut self, written: &str, what: &str, most: usize) -> Result<String, Failure> {
+    pub(crate) fn hosts(
+        &mut self,
+        written: &str,
+        what: &str,
+        most: usize,
+    ) -> Result<String, Failure> {
         let text = self.value(written, what, most)?;
         if !is_elsewhere(written) {
             return Ok(text);
@@ -62,7 +77,7 @@ impl<'a> Inputs<'a> {
     }
 
     /// All of standard input.
-    pub fn standard_input(&mut self, what: &str, most: usize) -> Result<String, Failure> {
+    pub(crate) fn standard_input(&mut self, what: &str, most: usize) -> Result<String, Failure> {
         let Some(stdin) = self.stdin.take() else {
             let first = self.taken_by.as_deref().unwrap_or_default();
             return Err(Failure::usage(format!(
@@ -74,7 +89,7 @@ impl<'a> Inputs<'a> {
     }
 
     /// All of a file.
-    pub fn file(&mut self, path: &Path, what: &str, most: usize) -> Result<String, Failure> {
+    pub(crate) fn file(&mut self, path: &Path, what: &str, most: usize) -> Result<String, Failure> {
         let attempt = format!("reading {what} from {}", path.display());
         let file = File::open(path).map_err(|error| Failure::usage(&*attempt).because(error))?;
         read_bounded(file, &attempt, most)
@@ -103,6 +118,7 @@ fn read_bounded(reader: impl Read, attempt: &str, most: usize) -> Result<String,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Render as _;
 
     #[test]
     fn standard_input_is_read_once() {

@@ -3,37 +3,49 @@
 //!
 //! ```text
 //! programs   entry points: environment in, exit code out
-//! commands   a file per command: asks the conductor, hands data to a view
-//! sandbox    a whole fleet on this machine: `orc sandbox`
-//! console    standard output and standard error
-//! view       data as text or JSON
-//! client     the conductor over gRPC and mutual TLS; retries
-//! config     how to reach it: flags, variables, files
-//! args       command lines: clap's structs, and the validated commands they become
-//! flowfile   flow files in JSON, YAML and TOML
-//! job_limits what a job may ask for, by flag or by field
-//! targets    host set expressions as far as they can be checked here
+//! orc        the list of orc's nouns
+//! flow, task, player, score, ledger, deployment, hosts, conductor, sandbox
+//!            a folder a noun, a file a verb: its flags, and what it does
+//! verb       what a verb is; what every verb takes is flattened beside its flags
+//! program    what a verb works with: a console, and the way to a conductor
+//! shared     the flags that every verb takes
+//! words      words of command lines that mean the same for every verb
+//! targets    what can be checked of host set expressions without the conductor
 //! input      values from files and standard input
-//! error      what went wrong, in words
-//! exit       the table of exit codes
+//! console    standard output and standard error
+//! view       what a person and a program read, by noun
+//! error      failures in words
 //! ```
 //!
-//! Imports point downwards in this list; only the sandbox defines its own command line, which
-//! `args` takes in. Answers go to standard output, everything else to standard error; exit codes
-//! are a contract. Nothing runs before it is needed: a command that does not ask the conductor
-//! starts no runtime.
+//! Imports point downwards in this list. Below all of it is `orchestra-client`, the audience as a
+//! library: connection, verbs, configuration, failures and the table of exit codes.
+//!
+//! Answers go to standard output, everything else to standard error; exit codes are a contract.
+//! Nothing runs before it is needed: a verb that does not ask the conductor starts no runtime.
+//!
+//! A new verb is a file in its noun's folder, a variant and an arm in the noun's list of verbs, and
+//! `Output`, `Listing` or `Streamed` of its answer (`view/output.rs`, `console/answer.rs`). An answer
+//! without text or without JSON does not compile, and nothing else reaches standard output but what
+//! `orc sandbox` tells a shell.
 
-pub mod args;
-pub mod client;
-mod commands;
-pub mod config;
-pub mod console;
-pub mod error;
-pub mod exit;
-pub mod flowfile;
-pub mod input;
-pub mod job_limits;
+mod audit;
+mod conductor;
+mod console;
+mod deployment;
+mod error;
+mod flow;
+mod hosts;
+mod input;
+mod ledger;
+pub mod orc;
+mod player;
+mod program;
 pub mod programs;
-pub mod sandbox;
-pub mod targets;
-pub mod view;
+mod sandbox;
+mod score;
+mod shared;
+mod targets;
+mod task;
+mod verb;
+mod view;
+mod words;

@@ -3,51 +3,29 @@
 use std::{io, process::ExitCode};
 
 use clap::Parser;
+use orchestra_client::{Exit, config::Environment};
 
 use crate::{
-    args::{OrcArgs, StatusArgs, SubmitArgs, Verb},
-    commands::{self, Program},
-    config::Environment,
     console::tell,
-    error::Failure,
-    exit::Exit,
-    input::Inputs,
-    sandbox,
+    error::{Failure, Render as _},
+    flow::{status::StatusArgs, submit::SubmitArgs},
+    orc::OrcArgs,
     view::Style,
 };
 
 /// `submitjob`: submits a score over hosts, or a flow from a file.
 pub fn submitjob() -> ExitCode {
-    run(|args: SubmitArgs, environment| {
-        let mut stdin = io::stdin().lock();
-        let command = args.validate(&mut Inputs::new(&mut stdin))?;
-        // Released, because whoever is asked whether to cancel answers on it.
-        drop(stdin);
-        let mut program = Program::new(command.shared.clone(), environment);
-        let exit = commands::submit(command, &mut program);
-        program.finish(exit)
-    })
+    run(|args: SubmitArgs, environment| args.submit.run(environment))
 }
 
 /// `getstatus`: tells where flows stand.
 pub fn getstatus() -> ExitCode {
-    run(|args: StatusArgs, environment| {
-        let mut program = Program::new(args.shared.clone(), environment);
-        let exit = commands::status(&args, &mut program);
-        program.finish(exit)
-    })
+    run(|args: StatusArgs, environment| args.status.run(environment))
 }
 
 /// `orc`: everything else.
 pub fn orc() -> ExitCode {
-    run(|args: OrcArgs, environment| match args.verb {
-        Verb::Asking(verb) => {
-            let mut program = Program::new(verb.shared().clone(), environment);
-            let exit = commands::ask(verb, &mut program);
-            program.finish(exit)
-        }
-        Verb::Sandbox(args) => Ok(sandbox::run(args)),
-    })
+    run(|args: OrcArgs, environment| args.noun.run(environment))
 }
 
 fn run<A: Parser>(command: impl FnOnce(A, Environment) -> Result<u8, Failure>) -> ExitCode {

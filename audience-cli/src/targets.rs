@@ -1,15 +1,16 @@
-//! Host set expressions as the audience writes them: checked here for what can be known here,
-//! resolved by the conductor.
+//! Host set expressions as the audience writes them. What can be known here is checked here; the
+//! conductor resolves them.
 
+use orchestra_client::Exit;
 use orchestra_model::{
     hostset::{Groups, HostSet, InvalidHostSet},
     names::GroupName,
 };
 
-use crate::{error::Failure, exit::Exit};
+use crate::error::Failure;
 
 /// Checks everything but whether groups, labels and hosts exist.
-pub fn check_syntax(expression: &str) -> Result<(), InvalidHostSet> {
+pub(crate) fn check_syntax(expression: &str) -> Result<(), InvalidHostSet> {
     HostSet::parse(expression, &AnyGroup).map(drop)
 }
 
@@ -31,7 +32,7 @@ impl Groups for AnyGroup {
 }
 
 /// Whether the conductor must be asked what an expression means.
-pub fn needs_conductor(expression: &str) -> bool {
+pub(crate) fn needs_conductor(expression: &str) -> bool {
     expression.contains('@')
 }
 
@@ -39,7 +40,7 @@ pub fn needs_conductor(expression: &str) -> bool {
 ///
 /// Fails where the expression is wrong, where it is plain and empty, and where a `-x` holds
 /// groups together with operators, which left-to-right expressions cannot take away as a whole.
-pub fn without(hosts: &str, excluded: &[String]) -> Result<String, Failure> {
+pub(crate) fn without(hosts: &str, excluded: &[String]) -> Result<String, Failure> {
     check(hosts)?;
     let mut expression = hosts.trim().to_owned();
     for text in excluded {
@@ -98,6 +99,7 @@ fn operands(union: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Render as _;
 
     fn taken(hosts: &str, excluded: &[&str]) -> Result<String, Failure> {
         without(hosts, &excluded.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())

@@ -1,21 +1,21 @@
 //! How answers look: text for people, JSON for programs. Nothing here asks or decides anything.
 
-pub mod absence;
-pub mod deployment;
-mod diff;
-pub mod end;
-pub mod explain;
-pub mod flow;
-pub mod groups;
-pub mod json;
-pub mod ledger;
-pub mod output;
-pub mod plan;
-pub mod players;
-pub mod progress;
-pub mod scores;
+pub(crate) mod absence;
+pub(crate) mod audit;
+mod conductor;
+pub(crate) mod deployment;
+pub(crate) mod flow;
+pub(crate) mod hosts;
+pub(crate) mod json;
+pub(crate) mod ledger;
+mod output;
+pub(crate) mod player;
+#[cfg(test)]
+mod samples;
+pub(crate) mod score;
 mod style;
-pub mod task;
+pub(crate) mod task;
 
+pub(crate) use output::{Listing, Output};
 pub(crate) use style::colour_at_start;
-pub use style::{Page, Style, elapsed, one_line, when, when_about};
+pub(crate) use style::{Page, Style, elapsed, one_line, when, when_about};

@@ -14,6 +14,7 @@
 mod harness;
 
 mod absent;
+mod audit;
 mod certificates;
 mod conductor_crashes;
 mod daemons;

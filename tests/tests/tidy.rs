@@ -29,7 +29,7 @@ const FLOORS: [&[&str]; 5] = [
         "orchestra-store",
         "orchestra-spool",
     ],
-    &["orchestra-ca", "orchestra-link"],
+    &["orchestra-ca", "orchestra-client", "orchestra-link"],
     &["conductor", "player", "audience-cli"],
     &["orchestra-tests"],
 ];
@@ -98,6 +98,23 @@ fn engines_see_the_model_alone() {
         let allowed: BTreeSet<&str> = ["orchestra-model"].iter().chain(others).copied().collect();
         assert_eq!(names, allowed, "what {engine} imports");
     }
+}
+
+/// A page or a service asks a conductor through it too, so it knows neither flags nor a terminal.
+#[test]
+fn the_audience_as_a_library_has_no_command_line_and_no_screen() {
+    let packages = packages();
+    let client = packages.iter().find(|package| package.name == "orchestra-client").unwrap();
+    assert!(client.dependencies.iter().all(|dependency| dependency.name != "clap"));
+    let mut wrong = Vec::new();
+    for path in sources().iter().filter(|path| shown(path).starts_with("audience-cli/client/")) {
+        for word in ["stdin()", "stdout()", "stderr()", "IsTerminal"] {
+            if read(path).contains(word) {
+                wrong.push(format!("{} names {word}", shown(path)));
+            }
+        }
+    }
+    assert_none("a library that meets a person", &wrong);
 }
 
 /// A print macro whose text cannot be written panics, and clippy denies it everywhere. A line that is

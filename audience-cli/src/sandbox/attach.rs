@@ -7,11 +7,12 @@ use std::{
     time::Duration,
 };
 
+use orchestra_client::{Client, config::Connection};
 use orchestra_model::HostSet;
 use tokio::time::{Instant, sleep};
 
 use super::place::Place;
-use crate::{client::Client, config::Connection, error::Failure};
+use crate::error::Failure;
 
 /// How long the conductor may take until it listens.
 const LISTEN: Duration = Duration::from_secs(30);

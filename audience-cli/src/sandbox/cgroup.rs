@@ -107,7 +107,7 @@ fn sweep(origin: &Path) {
     }
 }
 
-/// Removes an empty cgroup and all below it, as far as it is empty.
+/// Removes an empty cgroup, and what is empty below it.
 pub(super) fn remove(root: &Path) {
     for _ in 0..TRIES {
         match remove_once(root, DEPTH) {

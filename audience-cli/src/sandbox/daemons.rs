@@ -19,8 +19,7 @@ use rustix::{
 
 use super::{
     attach::tail,
-    launch::programs,
-    place::Place,
+    place::{Place, programs},
     process::{Process, signal_child},
     record::{Daemon, Role},
 };
@@ -60,7 +59,7 @@ struct One {
 
 /// A daemon died.
 pub(super) struct Death {
-    /// Which, how, and the end of its log.
+    /// Which daemon died, how, and the end of its log.
     pub text: String,
     /// How often it died soon after its start, in a row.
     pub quick: u32,
@@ -260,6 +259,7 @@ fn program(directory: &Path, name: &str) -> Result<PathBuf, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Render as _;
 
     #[test]
     fn the_first_restarts_are_at_once_and_later_ones_bounded() {

@@ -8,9 +8,11 @@
 use std::{
     collections::HashMap,
     fs, io,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
+use orchestra_client::Exit;
 use rustix::{
     fd::OwnedFd,
     io::Errno,
@@ -21,6 +23,8 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::error::Failure;
+
 /// Longest wait for children that were killed: one that hangs in the kernel cannot be helped.
 const END: Duration = Duration::from_secs(10);
 /// Longest wait for others that were killed.
@@ -28,7 +32,7 @@ const BELOW: Duration = Duration::from_secs(2);
 /// How often we look whether they have gone.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Which process.
+/// A process, and no later one that has its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Process {
     /// Its number.
@@ -180,6 +184,19 @@ pub(super) fn end_children() -> io::Result<()> {
         pids.into_iter().for_each(|pid| signal_child(pid, Signal::KILL));
         std::thread::sleep(LOOK);
     }
+}
+
+/// This program's own file.
+pub(super) fn this_program() -> Result<PathBuf, Failure> {
+    std::env::current_exe()
+        .map_err(|error| Failure::broken("looking for this program").because(error))
+}
+
+/// The exit code of a process that ended so: 128 + the signal's number for a death by signal, as
+/// shells have it.
+pub(super) fn code_of(exit: Option<i32>, signal: Option<i32>) -> u8 {
+    let code = exit.or_else(|| signal.map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(Exit::Broken.code())
 }
 
 #[cfg(test)]

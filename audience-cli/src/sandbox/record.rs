@@ -19,8 +19,11 @@ use super::{
 };
 use crate::error::Failure;
 
-/// The version of the file and of `ps --json`.
+/// The version of the file.
 const SCHEMA: u32 = 1;
+
+/// What is said on standard output when everything runs and nobody has to wait for a command.
+pub(super) const READY: &str = "ready";
 
 /// What `sandbox.json` holds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -47,7 +50,6 @@ pub(super) struct Daemon {
     pub name: String,
     /// What it is.
     pub role: Role,
-    /// Which process.
     #[serde(flatten)]
     pub process: Process,
 }
@@ -65,7 +67,7 @@ pub(super) enum Role {
 }
 
 impl Record {
-    /// Of a sandbox in which nobody runs yet.
+    /// The record of a sandbox in which nobody runs yet.
     pub(super) fn new(supervisor: Process, temporary: bool, conductor: SocketAddr) -> Self {
         Self {
             schema: SCHEMA,
@@ -78,7 +80,7 @@ impl Record {
         }
     }
 
-    /// Writes it beside, then over the old one.
+    /// Writes the record beside the old one, then over it, so that a reader never meets half of one.
     pub(super) fn write(&self, place: &Place) -> io::Result<()> {
         let path = place.record();
         let beside = path.with_extension("json.new");
@@ -86,7 +88,7 @@ impl Record {
         fs::rename(&beside, &path)
     }
 
-    /// Reads the one of a sandbox.
+    /// Reads the record of a sandbox.
     pub(super) fn read(place: &Place) -> Result<Self, Failure> {
         let path = place.record();
         let what = || format!("looking for a sandbox in {}", place.root().display());
@@ -133,35 +135,10 @@ pub(super) fn is_agent(pid: i32) -> bool {
     program.is_some_and(|name| name == "player") && arguments.next() == Some("agent")
 }
 
-/// What `ps --json` prints.
-#[derive(Debug, Serialize)]
-pub(super) struct Listing<'a> {
-    schema: u32,
-    daemons: Vec<Listed<'a>>,
-}
-
-#[derive(Debug, Serialize)]
-struct Listed<'a> {
-    name: &'a str,
-    role: Role,
-    pid: i32,
-}
-
-impl<'a> Listing<'a> {
-    /// Of these daemons.
-    pub(super) fn of(daemons: &'a [Daemon]) -> Self {
-        let listed = |daemon: &'a Daemon| Listed {
-            name: &daemon.name,
-            role: daemon.role,
-            pid: daemon.process.pid,
-        };
-        Self { schema: SCHEMA, daemons: daemons.iter().map(listed).collect() }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Render as _;
 
     #[test]
     fn a_record_comes_back_as_it_was_and_knows_who_runs() {
@@ -178,14 +155,6 @@ mod tests {
         let read = Record::read(&place).unwrap();
         assert_eq!(read.daemons, record.daemons);
         assert_eq!(read.running(), [daemon("db1", me)]);
-        let running = read.running();
-        assert_eq!(
-            serde_json::to_string(&Listing::of(&running)).unwrap(),
-            format!(
-                r#"{{"schema":1,"daemons":[{{"name":"db1","role":"sitter","pid":{}}}]}}"#,
-                me.pid
-            )
-        );
     }
 
     #[test]

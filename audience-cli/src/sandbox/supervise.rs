@@ -5,6 +5,7 @@
 //! parent does, or when it is told to. Then it stops the conductor, scores, players, and whoever is left.
 
 use std::{
+    ffi::OsString,
     io::{self, Write as _},
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     pin::pin,
@@ -18,42 +19,56 @@ use rustix::{
 };
 use tokio::{
     net::TcpSocket,
-    signal::unix::{Signal as Stream, SignalKind, signal},
     time::{Instant, sleep_until},
 };
 
 use super::{
-    SuperviseArgs, attach, block_on,
+    attach,
     cgroup::Cgroup,
-    code_of,
     daemons::{Daemons, Death, HOPELESS},
-    launch::programs,
-    place::{Place, Plan},
-    process::{self, Process, reap, signal_child},
-    record::{self, Record, Role},
-    tell, this_program,
+    fleet::Fleet,
+    furnish::{Plan, furnish},
+    place::{Place, programs},
+    process::{self, Process, code_of, reap, signal_child, this_program},
+    record::{self, READY, Record, Role},
+    signals::{Event, Signals},
 };
-use crate::error::Failure;
-
-/// What is said on standard output when everything runs and nobody has to wait for a command.
-pub(super) const READY: &str = "ready";
+use crate::{console::narrate, error::Failure, program::runtime};
 
 /// How long daemons, and the command, get after TERM.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// `orc sandbox supervise`.
-pub(super) fn run(args: SuperviseArgs) -> Result<u8, Failure> {
-    block_on(async {
-        let mut supervisor = Supervisor::new(args)?;
-        let outcome = supervisor.live().await;
-        let ended = supervisor.end().await;
-        let code = outcome?;
-        ended.map(|()| code)
-    })
+/// `orc sandbox supervise`, which only `run` and `start` call.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Supervise {
+    #[command(flatten)]
+    fleet: Fleet,
+    /// The directory goes with the sandbox.
+    #[arg(long)]
+    temporary: bool,
+    /// The process without which there is no sandbox; without it, the sandbox goes on by itself
+    /// once it has told on standard output that it is ready.
+    #[arg(long)]
+    parent: Option<i32>,
+    /// What to run in it.
+    #[arg(last = true)]
+    command: Vec<OsString>,
+}
+
+impl Supervise {
+    pub(super) fn run(self) -> Result<u8, Failure> {
+        runtime()?.block_on(async {
+            let mut supervisor = Supervisor::new(self)?;
+            let outcome = supervisor.live().await;
+            let ended = supervisor.end().await;
+            let code = outcome?;
+            ended.map(|()| code)
+        })
+    }
 }
 
 struct Supervisor {
-    args: SuperviseArgs,
+    args: Supervise,
     place: Place,
     address: SocketAddr,
     /// Bound and never listening: the port stays ours while the conductor is away.
@@ -65,30 +80,8 @@ struct Supervisor {
     command: Option<Process>,
 }
 
-struct Signals {
-    child: Stream,
-    terminate: Stream,
-    hangup: Stream,
-    interrupt: Stream,
-    quit: Stream,
-}
-
-/// What happened.
-enum Event {
-    /// Children have ended.
-    Children,
-    /// Everything is up, or will not be.
-    Booted(Result<(), Failure>),
-    /// A daemon is to be started again.
-    Due,
-    /// We are told to end, by somebody or by our parent's end; the number is that of a signal.
-    Told(i32),
-    /// Somebody typed it: for the command, if there is one.
-    Typed(i32),
-}
-
 impl Supervisor {
-    fn new(args: SuperviseArgs) -> Result<Self, Failure> {
+    fn new(args: Supervise) -> Result<Self, Failure> {
         let what = "starting the sandbox's supervisor";
         let failed = |error: io::Error| Failure::broken(what).because(error);
         let signals = Signals::new().map_err(failed)?;
@@ -133,7 +126,7 @@ impl Supervisor {
             deployments: self.args.fleet.deployments.clone(),
             max_tasks: self.args.fleet.max_tasks,
         };
-        self.place.furnish(&plan, self.address, self.cgroup.as_ref())?;
+        furnish(&self.place, &plan, self.address, self.cgroup.as_ref())?;
         self.daemons.start(Role::Conductor)?;
         self.write_record()?;
 
@@ -187,7 +180,7 @@ impl Supervisor {
 
     /// Everything runs: now the command, if there is one.
     fn ready(&mut self, began: Instant) -> Result<(), Failure> {
-        tell(format_args!(
+        narrate(format_args!(
             "sandbox: players attached after {:.1} s: {}; in {}",
             began.elapsed().as_secs_f64(),
             self.args.fleet.players.counted(),
@@ -247,7 +240,7 @@ impl Supervisor {
             let _ = writeln!(log, "{}", death.text);
         }
         if death.quick == HOPELESS {
-            tell(format_args!("sandbox: {HOPELESS} times in a row: {}", death.text));
+            narrate(format_args!("sandbox: {HOPELESS} times in a row: {}", death.text));
         }
         Ok(())
     }
@@ -321,41 +314,6 @@ enum Stage {
     Attaching,
     /// All of them were attached.
     Up,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            child: signal(SignalKind::child())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-        })
-    }
-
-    /// What happens next.
-    async fn next(
-        &mut self,
-        boot: impl Future<Output = Result<(), Failure>>,
-        due: Option<std::time::Instant>,
-    ) -> Event {
-        let start_due = async {
-            match due {
-                Some(due) => sleep_until(due.into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = self.child.recv() => Event::Children,
-            result = boot => Event::Booted(result),
-            () = start_due => Event::Due,
-            _ = self.terminate.recv() => Event::Told(Signal::TERM.as_raw()),
-            _ = self.hangup.recv() => Event::Told(Signal::HUP.as_raw()),
-            _ = self.interrupt.recv() => Event::Typed(Signal::INT.as_raw()),
-            _ = self.quit.recv() => Event::Typed(Signal::QUIT.as_raw()),
-        }
-    }
 }
 
 /// Reserves a free port of 127.0.0.1, which the conductor, and nobody else, can listen on: the

@@ -9,12 +9,12 @@ use serde::Serialize;
 use super::style::{Style, elapsed, one_line, when, when_about};
 
 /// `at 2025-11-21T08:30:00Z (in 25m)`.
-pub fn moment(due: Due) -> String {
+pub(crate) fn moment(due: Due) -> String {
     format!("at {} (in {})", when_about(due.at), elapsed(due.left))
 }
 
-/// Of one task: `its player is absent since …: lost at … (in 25m) unless it comes back`.
-pub fn task(state: TaskState, absence: Absence) -> String {
+/// What is told of a task: `its player is absent since …: lost at … (in 25m) unless it comes back`.
+pub(crate) fn task(state: TaskState, absence: Absence) -> String {
     let since = match absence.since {
         Some(since) => format!("its player is absent since {}", when_about(since)),
         None => "its player was never seen".to_owned(),
@@ -31,7 +31,7 @@ fn becomes(state: TaskState) -> TaskState {
 }
 
 /// The lines below a job that tell of its absent players; none where all are there.
-pub fn job(job: &JobStatus, style: Style) -> Vec<String> {
+pub(crate) fn job(job: &JobStatus, style: Style) -> Vec<String> {
     let Some(JobAbsence { in_flight, waiting }) = &job.absence else { return Vec::new() };
     let mut lines = Vec::new();
     if in_flight.tasks > 0 {
@@ -46,7 +46,7 @@ pub fn job(job: &JobStatus, style: Style) -> Vec<String> {
 }
 
 /// `3 in flight on absent fe[1-3], the first since …, the first lost at … (in 25m)`.
-pub fn tasks(absent: &AbsentTasks, what: &str, becomes: TaskState) -> String {
+pub(crate) fn tasks(absent: &AbsentTasks, what: &str, becomes: TaskState) -> String {
     let first = if absent.tasks == 1 { "" } else { "the first " };
     let hosts = match absent.hosts.as_str() {
         "" => "players".to_owned(),
@@ -64,9 +64,9 @@ pub fn tasks(absent: &AbsentTasks, what: &str, becomes: TaskState) -> String {
     text
 }
 
-/// In JSON, of one task.
+/// The absence of a task's player, in JSON.
 #[derive(Serialize)]
-pub struct OfTask {
+pub(crate) struct OfTask {
     since: Option<String>,
     given_up_at: Option<String>,
     given_up_in_ms: Option<u64>,
@@ -82,9 +82,9 @@ impl From<Absence> for OfTask {
     }
 }
 
-/// In JSON, of a job; `null` for what there is none of.
+/// The absent players of a job, in JSON; `null` where there are none.
 #[derive(Serialize)]
-pub struct OfJob<'a> {
+pub(crate) struct OfJob<'a> {
     in_flight: Option<Tasks<'a>>,
     waiting: Option<Tasks<'a>>,
 }
@@ -116,7 +116,7 @@ mod tests {
     use orchestra_model::time::{Millis, Timestamp};
 
     use super::*;
-    use crate::view::json::samples;
+    use crate::view::samples;
 
     const SINCE: Option<Timestamp> = Some(Timestamp(1_763_712_000_000));
 

@@ -2,15 +2,86 @@
 
 use std::io;
 
-use orchestra_document::deployment::Canonical;
+use orchestra_client::DeploymentInForce;
+use orchestra_document::{
+    Format,
+    deployment::{Canonical, show},
+};
 use orchestra_model::{
     HostSet,
     deployment::{Cell, Cells, Deployment, Deployments},
 };
 use serde::Serialize;
 
+use super::{Listing, Output, Page, Style};
+
+/// The deployments in force, a line each.
+pub(crate) struct InForce;
+
+impl Listing for InForce {
+    type Item = DeploymentInForce;
+
+    const NOUN: &'static str = "deployments";
+
+    fn json(&self, deployment: &DeploymentInForce) -> impl Serialize {
+        let DeploymentInForce { name, apps, envs, cells, hosts, .. } = deployment;
+        Listed { name, apps: *apps, envs: *envs, cells: *cells, hosts: *hosts }
+    }
+
+    fn heading(&self, out: &mut dyn Page) -> io::Result<()> {
+        writeln!(out, "{:>5} {:>5} {:>5} {:>7} NAME", "APPS", "ENVS", "CELLS", "HOSTS")
+    }
+
+    fn text(
+        &self,
+        deployment: &DeploymentInForce,
+        out: &mut dyn Page,
+        _style: Style,
+    ) -> io::Result<()> {
+        let DeploymentInForce { name, apps, envs, cells, hosts, .. } = deployment;
+        writeln!(out, "{apps:>5} {envs:>5} {cells:>5} {hosts:>7} {name}")
+    }
+
+    fn remark(&self, told: usize) -> Option<String> {
+        (told == 0).then(|| "no deployments".to_owned())
+    }
+}
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    name: &'a str,
+    apps: u32,
+    envs: u32,
+    cells: u32,
+    hosts: u32,
+}
+
+/// What files mean together.
+pub(crate) struct Checked<'a> {
+    pub(crate) deployments: &'a Deployments,
+    /// The format of the canonical form, where a person asked for that.
+    pub(crate) canonical: Option<Format>,
+}
+
+impl Output for Checked<'_> {
+    fn noun(&self) -> &'static str {
+        "deployments"
+    }
+
+    fn json(self) -> impl Serialize {
+        in_json(self.deployments, true)
+    }
+
+    fn text(self, out: &mut dyn Page, _style: Style) -> io::Result<()> {
+        match self.canonical {
+            Some(format) => out.write_all(show(self.deployments.iter(), format).as_bytes()),
+            None => write(out, self.deployments),
+        }
+    }
+}
+
 /// Writes each deployment with a line for every app, environment and cell.
-pub fn write(out: &mut dyn io::Write, deployments: &Deployments) -> io::Result<()> {
+fn write(out: &mut dyn io::Write, deployments: &Deployments) -> io::Result<()> {
     for deployment in deployments.iter() {
         writeln!(out, "{}", deployment.name)?;
         let line = |name: String, hosts: &HostSet| (name, hosts.counted().to_string());
@@ -57,7 +128,7 @@ fn after<'a>(cells: &'a Cells, cell: &Cell) -> Vec<&'a str> {
 
 /// Deployments in JSON. Which of their hosts no limit holds back is known where these are `all`
 /// that there are.
-pub fn in_json(deployments: &Deployments, all: bool) -> Vec<OfDeployment<'_>> {
+pub(crate) fn in_json(deployments: &Deployments, all: bool) -> Vec<OfDeployment<'_>> {
     let cells = deployments.cells();
     let of = |deployment| OfDeployment::new(deployment, cells, all);
     deployments.iter().map(of).collect()
@@ -65,7 +136,7 @@ pub fn in_json(deployments: &Deployments, all: bool) -> Vec<OfDeployment<'_>> {
 
 /// A deployment in JSON: its canonical form, and what follows from it.
 #[derive(Serialize)]
-pub struct OfDeployment<'a> {
+pub(crate) struct OfDeployment<'a> {
     name: &'a str,
     #[serde(flatten)]
     canonical: Canonical<'a>,

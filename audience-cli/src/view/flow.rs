@@ -1,4 +1,12 @@
-//! Flows: one with its slots and jobs, or many with a line each.
+//! Flows: one with its slots and jobs.
+
+mod answers;
+pub(crate) mod events;
+mod explain;
+pub(crate) mod json;
+mod list;
+pub(crate) mod plan;
+pub(crate) mod progress;
 
 use std::{fmt::Write as _, io};
 
@@ -9,6 +17,9 @@ use orchestra_model::{
     time::Timestamp,
 };
 
+pub(crate) use answers::{Accepted, Retried, Verdict};
+pub(crate) use list::Flows;
+
 use super::{
     absence,
     style::{Style, elapsed, one_line, when_about},
@@ -18,7 +29,7 @@ use super::{
 const TARGETS: usize = 60;
 
 /// Writes a flow and the jobs of it that `wanted` picks.
-pub fn flow(
+pub(crate) fn flow(
     out: &mut dyn io::Write,
     flow: &FlowStatus,
     wanted: &dyn Fn(&JobStatus) -> bool,
@@ -64,7 +75,7 @@ pub fn flow(
 
 /// Why nothing of a flow goes on where only a person can help, and what helps. The conductor's
 /// reasons say what would mend each.
-pub fn why(flow: &FlowStatus, style: Style) -> Vec<String> {
+pub(crate) fn why(flow: &FlowStatus, style: Style) -> Vec<String> {
     let id = flow.summary.id;
     let mut lines = Vec::new();
     if flow.summary.state == FlowState::Paused {
@@ -80,7 +91,7 @@ pub fn why(flow: &FlowStatus, style: Style) -> Vec<String> {
 }
 
 /// `42 deploy-42`, or the number alone.
-pub fn named(flow: &FlowSummary) -> String {
+pub(crate) fn named(flow: &FlowSummary) -> String {
     match &flow.name {
         Some(name) => format!("{} {name}", flow.id),
         None => flow.id.to_string(),
@@ -88,9 +99,10 @@ pub fn named(flow: &FlowSummary) -> String {
 }
 
 fn job(out: &mut dyn io::Write, job: &JobStatus, style: Style) -> io::Result<()> {
-    let named = match job.name.as_str() == job.score.as_str() {
-        true => job.name.to_string(),
-        false => format!("{} ({})", job.name, job.score),
+    let named = if job.name.as_str() == job.score.as_str() {
+        job.name.to_string()
+    } else {
+        format!("{} ({})", job.name, job.score)
     };
     let scope = match job.scope {
         Scope::All => "on",
@@ -155,7 +167,7 @@ fn canary(job: &JobStatus, canary: CanaryStatus) -> String {
 }
 
 /// `8 ok, 2 failed`; what is nobody's state is left out.
-pub fn counts(counts: &Counts) -> String {
+pub(crate) fn counts(counts: &Counts) -> String {
     let mut text = String::new();
     for (state, n) in counts.iter().filter(|(_, n)| *n > 0) {
         let comma = if text.is_empty() { "" } else { ", " };
@@ -165,7 +177,7 @@ pub fn counts(counts: &Counts) -> String {
 }
 
 /// Where a slot is: the worst of its jobs once they all ended, else what still goes on in it.
-pub fn slot_state(jobs: &[JobStatus]) -> JobState {
+pub(crate) fn slot_state(jobs: &[JobStatus]) -> JobState {
     let any = |state: JobState| jobs.iter().any(|job| job.state == state);
     let all = |state: JobState| jobs.iter().all(|job| job.state == state);
     if any(JobState::Doomed) {
@@ -181,41 +193,8 @@ pub fn slot_state(jobs: &[JobStatus]) -> JobState {
 }
 
 /// Whether some tasks ended otherwise than ok, so that it is worth asking which.
-pub fn has_not_ok(job: &JobStatus) -> bool {
+pub(crate) fn has_not_ok(job: &JobStatus) -> bool {
     super::task::NOT_OK.iter().any(|state: &TaskState| job.counts.get(*state) > 0)
-}
-
-/// Writes the heading of [`summary`] lines.
-pub fn summaries_heading(out: &mut dyn io::Write) -> io::Result<()> {
-    writeln!(
-        out,
-        "{:<8} {:<10} {:<20} {:<10} {:<12} NAME",
-        "ID", "STATE", "SUBMITTED", "TOOK", "BY"
-    )
-}
-
-/// Writes a flow as a line.
-pub fn summary(
-    out: &mut dyn io::Write,
-    flow: &FlowSummary,
-    now: Timestamp,
-    style: Style,
-) -> io::Result<()> {
-    let took = elapsed(flow.ended_at.unwrap_or(now).since(flow.submitted_at));
-    let name = flow.name.as_ref().map_or("-", |name| name.as_str());
-    let absent = match flow.absent {
-        0 => String::new(),
-        1 => style.warning(" (1 task on an absent player)").to_string(),
-        n => style.warning(&format!(" ({n} tasks on absent players)")).to_string(),
-    };
-    writeln!(
-        out,
-        "{:<8} {:<10} {:<20} {took:<10} {:<12} {name}{absent}",
-        flow.id,
-        style.flow(flow.state),
-        when_about(flow.submitted_at),
-        flow.audience
-    )
 }
 
 fn shortened(text: &str, most: usize) -> String {
@@ -228,7 +207,7 @@ fn shortened(text: &str, most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::json::samples;
+    use crate::view::samples;
 
     #[test]
     fn a_flow_is_a_block() {

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, io};
 
+use orchestra_client::Released;
 use orchestra_model::{
     hostset::HostSet,
     ids::{FlowId, JobId},
@@ -14,12 +15,85 @@ use orchestra_model::{
 use serde::Serialize;
 
 use super::{
-    absence,
+    Listing, Output, Page, absence,
     style::{Style, when, when_about},
 };
 
-/// Writes a cell, and below it a line for all holders that are there for the same.
-pub fn cell(out: &mut dyn io::Write, cell: &CellStatus, style: Style) -> io::Result<()> {
+/// The ledger, cell by cell.
+pub(crate) struct Cells {
+    all: bool,
+    some_down: bool,
+}
+
+impl Cells {
+    /// The ledger with `all` of its cells, or with those that somebody holds or waits for.
+    pub(crate) fn new(all: bool) -> Self {
+        Self { all, some_down: false }
+    }
+}
+
+impl Listing for Cells {
+    type Item = CellStatus;
+
+    const NOUN: &'static str = "cells";
+
+    fn wants(&mut self, cell: &CellStatus) -> bool {
+        self.some_down |= cell.holders.iter().any(|holder| holder.down.is_some());
+        true
+    }
+
+    fn json(&self, cell: &CellStatus) -> impl Serialize {
+        OfCell::from(cell)
+    }
+
+    fn text(&self, cell: &CellStatus, out: &mut dyn Page, style: Style) -> io::Result<()> {
+        write_cell(out, cell, style)
+    }
+
+    fn remark(&self, told: usize) -> Option<String> {
+        let remark = match (told, self.all) {
+            (0, true) => "no cells: no deployment limits anything",
+            (0, false) => "no cell is held or waited for",
+            _ if self.some_down => {
+                "a host that is down holds its cells until a disruptive task succeeds there, or: \
+                 orc ledger release HOSTS --reason WHY"
+            }
+            _ => return None,
+        };
+        Some(remark.to_owned())
+    }
+}
+
+/// Hosts that hold their cells no more.
+impl Output for Released {
+    fn noun(&self) -> &'static str {
+        "released"
+    }
+
+    fn json(self) -> impl Serialize {
+        OfReleased { hosts: self.hosts, count: self.count }
+    }
+
+    fn text(self, out: &mut dyn Page, _style: Style) -> io::Result<()> {
+        if self.count == 0 {
+            return Ok(());
+        }
+        writeln!(out, "released {} ({})", self.hosts, self.count)
+    }
+
+    fn remark(&self) -> Option<String> {
+        (self.count == 0).then(|| "nothing changed: none of them counts as down".to_owned())
+    }
+}
+
+#[derive(Serialize)]
+struct OfReleased {
+    hosts: String,
+    count: u32,
+}
+
+/// Writes a cell, and below it a line for all holders that have one reason to hold it.
+fn write_cell(out: &mut dyn io::Write, cell: &CellStatus, style: Style) -> io::Result<()> {
     let CellStatus { key, hosts, limit, holders, waiting } = cell;
     let held = match limit {
         None => format!("{} busy, no limit", holders.len()),
@@ -39,45 +113,56 @@ pub fn cell(out: &mut dyn io::Write, cell: &CellStatus, style: Style) -> io::Res
     Ok(())
 }
 
-/// `fe[1-2] (2) failed in 42.1.1, since 2025-11-21T08:00:00Z`: hosts folded that are there for the
-/// same, since the first of them.
+/// Why hosts hold a cell: the state that left them down, the jobs, and whether they are away.
+type Reason<'a> = (Option<TaskState>, &'a [JobId], bool);
+
+/// Hosts that hold a cell for one reason.
+struct Folded {
+    /// Since when the first of them does.
+    since: Timestamp,
+    /// When the first of them is given up.
+    lost: Option<Due>,
+    hosts: Vec<HostName>,
+}
+
+/// A line for each reason that hosts have to hold a cell, with these hosts folded.
 pub(super) fn holder_lines(holders: &[Holder], style: Style) -> Vec<String> {
-    type For<'a> = (Option<TaskState>, &'a [JobId], bool);
-    type Those = (Timestamp, Option<Due>, Vec<HostName>);
-    let mut folded: BTreeMap<For<'_>, Those> = BTreeMap::new();
+    let mut folded: BTreeMap<Reason<'_>, Folded> = BTreeMap::new();
     for Holder { host, jobs, since, down, absence } in holders {
-        let those = folded.entry((*down, jobs, absence.is_some()));
-        let (first, lost, hosts) = those.or_insert((*since, None, Vec::new()));
-        *first = (*first).min(*since);
+        let entry = folded.entry((*down, jobs, absence.is_some()));
+        let those = entry.or_insert(Folded { since: *since, lost: None, hosts: Vec::new() });
+        those.since = those.since.min(*since);
         let due = absence.and_then(|absence| absence.given_up);
-        *lost = lost.iter().copied().chain(due).min_by_key(|due| due.at);
-        hosts.push(host.clone());
+        those.lost = those.lost.into_iter().chain(due).min_by_key(|due| due.at);
+        those.hosts.push(host.clone());
     }
-    let line = |((down, jobs, away), (since, lost, hosts)): (For<'_>, Those)| {
-        let hosts = HostSet::from_names(hosts);
-        let jobs: Vec<String> = jobs.iter().map(ToString::to_string).collect();
-        let state = match down {
-            Some(state) => style.task(state).to_string(),
-            None => "busy".to_owned(),
-        };
-        let place =
-            if jobs.is_empty() { String::new() } else { format!(" in {}", jobs.join(", ")) };
-        let mut text = format!("{} {state}{place}, since {}", hosts.counted(), when_about(since));
-        if away {
-            text.push_str(&style.warning(", not attached").to_string());
-        }
-        if let Some(due) = lost {
-            let first = if hosts.len() == 1 { "" } else { "the first " };
-            text.push_str(&format!(", {first}lost {}", absence::moment(due)));
-        }
-        text
+    folded.into_iter().map(|(reason, folded)| holder_line(reason, folded, style)).collect()
+}
+
+/// `fe[1-2] (2) failed in 42.1.1, since 2025-11-21T08:00:00Z`.
+fn holder_line((down, jobs, away): Reason<'_>, folded: Folded, style: Style) -> String {
+    let hosts = HostSet::from_names(folded.hosts);
+    let jobs: Vec<String> = jobs.iter().map(ToString::to_string).collect();
+    let state = match down {
+        Some(state) => style.task(state).to_string(),
+        None => "busy".to_owned(),
     };
-    folded.into_iter().map(line).collect()
+    let place = if jobs.is_empty() { String::new() } else { format!(" in {}", jobs.join(", ")) };
+    let since = when_about(folded.since);
+    let mut text = format!("{} {state}{place}, since {since}", hosts.counted());
+    if away {
+        text.push_str(&style.warning(", not attached").to_string());
+    }
+    if let Some(due) = folded.lost {
+        let first = if hosts.len() == 1 { "" } else { "the first " };
+        text.push_str(&format!(", {first}lost {}", absence::moment(due)));
+    }
+    text
 }
 
 /// A cell in JSON.
 #[derive(Serialize)]
-pub struct OfCell<'a> {
+struct OfCell<'a> {
     deployment: &'a str,
     env_type: &'a str,
     env_value: &'a str,

@@ -1,251 +1,55 @@
-//! What tasks wrote: gathered by identical text, or line by line, or as responses.
+//! What every answer is to both of its readers. A person reads text, a program reads JSON; neither
+//! method has a default, so an answer that forgets one of them does not compile.
 
-use std::{collections::HashMap, io};
+use std::io;
 
-use orchestra_model::{
-    delivery::{EndBytes, Output},
-    hostset::HostSet,
-    ids::JobId,
-    names::HostName,
-    status::TaskStatus,
-};
+use serde::Serialize;
 
-use super::{Page, diff, end::ReadEnd};
-use crate::error::Failure;
+use super::{Page, Style};
 
-/// Most bytes of different outputs that are kept while gathering.
-const GATHERED: usize = 256 << 20;
+/// An answer that is whole before any of it is written.
+pub(crate) trait Output: Sized {
+    /// The member of the document that holds it: `{"schema":1,"NOUN":…}`.
+    fn noun(&self) -> &'static str;
 
-const RULE: &str = "---------------";
+    /// What a program reads.
+    fn json(self) -> impl Serialize;
 
-/// All that is known of a stream, with a line in the middle where some of it is left out. Ends
-/// with a line end unless it is empty.
-pub fn text(output: &Output) -> Vec<u8> {
-    let mut text = output.head.clone();
-    if output.truncated {
-        end_line(&mut text);
-        let kept = (output.head.len() + output.tail.len()) as u64;
-        let left_out = output.bytes.saturating_sub(kept);
-        text.extend_from_slice(format!("[… {left_out} bytes left out …]\n").as_bytes());
-    }
-    text.extend_from_slice(&output.tail);
-    end_line(&mut text);
-    text
-}
+    /// What a person reads.
+    fn text(self, out: &mut dyn Page, style: Style) -> io::Result<()>;
 
-fn end_line(text: &mut Vec<u8>) {
-    if !text.is_empty() && !text.ends_with(b"\n") {
-        text.push(b'\n');
+    /// What a person is told on standard error after the text.
+    fn remark(&self) -> Option<String> {
+        None
     }
 }
 
-/// Standard output, then standard error; why they cannot be read, if so.
-fn both(end: &EndBytes) -> Vec<u8> {
-    match ReadEnd::from(end).whole {
-        Ok(end) => {
-            let mut bytes = text(&end.stdout);
-            bytes.extend_from_slice(&text(&end.stderr));
-            bytes
-        }
-        Err(why) => unreadable(&why),
+/// A list that is written item by item as it comes. Nothing of it is kept.
+pub(crate) trait Listing {
+    /// What is listed.
+    type Item;
+
+    /// The member of the document that holds the list: `{"schema":1,"NOUN":[…]}`.
+    const NOUN: &'static str;
+
+    /// Takes note of an item, and says whether it belongs to the answer.
+    fn wants(&mut self, _item: &Self::Item) -> bool {
+        true
     }
-}
 
-/// What stands in the place of an output that cannot be read.
-pub fn unreadable(why: &str) -> Vec<u8> {
-    format!("[its output cannot be read: {why}]\n").into_bytes()
-}
+    /// What a program reads of an item.
+    fn json(&self, item: &Self::Item) -> impl Serialize;
 
-/// Gathers tasks by what they wrote, as `clush -b` does.
-#[derive(Default)]
-pub struct Gathered {
-    by_text: HashMap<(JobId, Vec<u8>), Group>,
-    bytes: usize,
-}
+    /// What a person reads of an item.
+    fn text(&self, item: &Self::Item, out: &mut dyn Page, style: Style) -> io::Result<()>;
 
-#[derive(Default)]
-struct Group {
-    /// Where the first of them came, for the order of printing.
-    first: usize,
-    hosts: Vec<HostName>,
-}
-
-impl Gathered {
-    /// Takes a task in; those that have not ended have no output and are left out.
-    pub fn add(&mut self, task: &TaskStatus) -> Result<(), Failure> {
-        let (Some(end), Some(host)) = (&task.end, &task.host) else { return Ok(()) };
-        let text = both(end);
-        let first = self.by_text.len();
-        let length = text.len();
-        let group = self.by_text.entry((task.job, text)).or_insert_with(|| {
-            self.bytes += length;
-            Group { first, hosts: Vec::new() }
-        });
-        group.hosts.push(host.clone());
-        if self.bytes > GATHERED {
-            return Err(Failure::broken(format!(
-                "gathering outputs: more than {} MiB of them differ",
-                GATHERED >> 20
-            ))
-            .hint("-L prints them line by line as they come"));
-        }
+    /// What a person reads before the first item.
+    fn heading(&self, _out: &mut dyn Page) -> io::Result<()> {
         Ok(())
     }
 
-    /// Jobs in order, and in each the outputs in the order of their first tasks.
-    fn sorted(self) -> Vec<((JobId, Vec<u8>), Group)> {
-        let mut groups: Vec<((JobId, Vec<u8>), Group)> = self.by_text.into_iter().collect();
-        groups.sort_unstable_by_key(|((job, _), group)| (*job, group.first));
-        groups
-    }
-
-    /// Writes, for each job, how the other outputs differ from the most common one.
-    pub fn write_differences(self, out: &mut dyn Page) -> io::Result<()> {
-        let groups = self.sorted();
-        for groups in groups.chunk_by(|((a, _), _), ((b, _), _)| a == b) {
-            // The first of the most common ones.
-            let most = groups.iter().rev().max_by_key(|(_, group)| group.hosts.len());
-            let Some(((job, common), most)) = most else { continue };
-            let hosts = HostSet::from_names(most.hosts.iter().cloned());
-            writeln!(out, "--- {job} {}", hosts.counted())?;
-            for ((_, text), group) in groups.iter().filter(|((_, text), _)| text != common) {
-                let hosts = HostSet::from_names(group.hosts.iter().cloned());
-                writeln!(out, "+++ {job} {}", hosts.counted())?;
-                diff::write(out, common, text)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes each output once, under its hosts, folded.
-    pub fn write(self, out: &mut dyn Page) -> io::Result<()> {
-        let groups = self.sorted();
-        let several = groups.windows(2).any(|pair| pair[0].0.0 != pair[1].0.0);
-        for ((job, text), group) in groups {
-            let hosts = HostSet::from_names(group.hosts);
-            let job = if several { format!("{job} ") } else { String::new() };
-            writeln!(out, "{RULE}\n{job}{}\n{RULE}", hosts.counted())?;
-            out.foreign(&text)?;
-        }
-        Ok(())
-    }
-}
-
-/// Writes a task's output with the host before each line.
-pub fn lines(out: &mut dyn Page, task: &TaskStatus) -> io::Result<()> {
-    let (Some(end), Some(host)) = (&task.end, &task.host) else { return Ok(()) };
-    for line in both(end).split_inclusive(|b| *b == b'\n') {
-        write!(out, "{host}: ")?;
-        out.foreign(line)?;
-    }
-    Ok(())
-}
-
-/// Writes a task's response, a pair a line.
-pub fn response(out: &mut dyn Page, task: &TaskStatus) -> io::Result<()> {
-    let (Some(end), Some(host)) = (&task.end, &task.host) else { return Ok(()) };
-    let read = match ReadEnd::from(end).whole {
-        Ok(read) => read,
-        Err(why) => {
-            write!(out, "{host}: ")?;
-            return out.foreign(&unreadable(&why));
-        }
-    };
-    for (key, value) in &read.response {
-        write!(out, "{host}: ")?;
-        out.foreign(format!("{key}={value}\n").as_bytes())?;
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use orchestra_model::ids::FlowId;
-    use orchestra_proto::{decode_end, encode_end};
-
-    use super::*;
-    use crate::view::json::samples::failed_task;
-
-    fn task(host: &str, job: u16, stdout: &str) -> TaskStatus {
-        let mut task = failed_task();
-        task.host = Some(HostName::new(host).unwrap());
-        task.job = JobId { flow: FlowId(42), slot: 1, job };
-        let mut end = decode_end(&task.end.unwrap()).unwrap();
-        end.stdout = Output { head: stdout.into(), ..Output::default() };
-        end.stderr = Output::default();
-        task.end = Some(encode_end(&end).unwrap());
-        task
-    }
-
-    fn gathered(tasks: &[TaskStatus]) -> String {
-        let mut gathered = Gathered::default();
-        tasks.iter().for_each(|task| gathered.add(task).unwrap());
-        let mut out = Vec::new();
-        gathered.write(&mut out).unwrap();
-        String::from_utf8(out).unwrap()
-    }
-
-    #[test]
-    fn identical_outputs_are_told_once() {
-        let tasks =
-            [task("db1", 1, "up 3 days\n"), task("db2", 1, "up"), task("db3", 1, "up 3 days\n")];
-        assert_eq!(
-            gathered(&tasks),
-            "---------------\ndb[1,3] (2)\n---------------\nup 3 days\n\
-             ---------------\ndb2 (1)\n---------------\nup\n"
-        );
-        let several = gathered(&[task("db1", 1, "x"), task("db1", 2, "x")]);
-        assert!(several.contains("\n42.1.1 db1 (1)\n"), "{several}");
-        assert!(several.contains("\n42.1.2 db1 (1)\n"), "{several}");
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_told() {
-        let mut task = task("db1", 1, "x");
-        task.end = Some(EndBytes::new(&b"\xff"[..]).unwrap());
-        let told = gathered(&[task.clone()]);
-        assert!(told.contains("[its output cannot be read: AttemptEnd is not valid"), "{told}");
-        let (mut by_line, mut pairs) = (Vec::new(), Vec::new());
-        lines(&mut by_line, &task).unwrap();
-        response(&mut pairs, &task).unwrap();
-        for told in [by_line, pairs] {
-            assert!(told.starts_with(b"db1: [its output cannot be read"), "{told:?}");
-        }
-    }
-
-    #[test]
-    fn differences_are_against_the_most_common() {
-        let mut gathered = Gathered::default();
-        for (host, text) in [("db1", "a\nb"), ("db2", "a\nc"), ("db3", "a\nc"), ("db4", "a")] {
-            gathered.add(&task(host, 1, text)).unwrap();
-        }
-        let mut out = Vec::new();
-        gathered.write_differences(&mut out).unwrap();
-        assert_eq!(
-            String::from_utf8(out).unwrap(),
-            "--- 42.1.1 db[2-3] (2)\n+++ 42.1.1 db1 (1)\n a\n-c\n+b\n\
-             +++ 42.1.1 db4 (1)\n a\n-c\n"
-        );
-    }
-
-    #[test]
-    fn lines_and_responses_have_their_host() {
-        let mut out = Vec::new();
-        let task = task("db1", 1, "a\nb");
-        lines(&mut out, &task).unwrap();
-        response(&mut out, &task).unwrap();
-        assert_eq!(String::from_utf8(out).unwrap(), "db1: a\ndb1: b\ndb1: k=v\n");
-    }
-
-    #[test]
-    fn what_is_left_out_is_said() {
-        let output = Output {
-            head: b"begin".to_vec(),
-            tail: b"end\n".to_vec(),
-            bytes: 1_000,
-            truncated: true,
-        };
-        assert_eq!(text(&output), "begin\n[… 991 bytes left out …]\nend\n".as_bytes());
-        assert_eq!(text(&Output::default()), b"");
+    /// What a person is told on standard error after so many items.
+    fn remark(&self, _told: usize) -> Option<String> {
+        None
     }
 }

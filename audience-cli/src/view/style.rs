@@ -10,7 +10,7 @@ use orchestra_model::{
 
 /// How an output looks.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Style {
+pub(crate) struct Style {
     /// Whether states are coloured.
     pub colour: bool,
     /// Whether it is a terminal.
@@ -24,7 +24,7 @@ const DIM: &str = "2";
 
 impl Style {
     /// A flow's state.
-    pub fn flow(self, state: FlowState) -> impl fmt::Display {
+    pub(crate) fn flow(self, state: FlowState) -> impl fmt::Display {
         let colour = match state {
             FlowState::Ok => GREEN,
             FlowState::Failed | FlowState::Doomed | FlowState::Stalled => RED,
@@ -35,7 +35,7 @@ impl Style {
     }
 
     /// A job's or slot's state.
-    pub fn job(self, state: JobState) -> impl fmt::Display {
+    pub(crate) fn job(self, state: JobState) -> impl fmt::Display {
         let colour = match state {
             JobState::Ok => GREEN,
             JobState::Failed | JobState::Partial | JobState::Doomed => RED,
@@ -47,7 +47,7 @@ impl Style {
     }
 
     /// A task's state.
-    pub fn task(self, state: TaskState) -> impl fmt::Display {
+    pub(crate) fn task(self, state: TaskState) -> impl fmt::Display {
         let colour = match state {
             TaskState::Ok => GREEN,
             TaskState::Failed | TaskState::TimedOut | TaskState::Refused | TaskState::Lost => RED,
@@ -59,7 +59,7 @@ impl Style {
     }
 
     /// Text that should be seen at once.
-    pub fn warning<'a>(self, text: &'a str) -> impl fmt::Display + use<'a> {
+    pub(crate) fn warning<'a>(self, text: &'a str) -> impl fmt::Display + use<'a> {
         self.paint(text, RED)
     }
 
@@ -69,12 +69,12 @@ impl Style {
 }
 
 /// A player's or the conductor's words as one line that is safe to show anywhere.
-pub fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     foreign::OneLine(text).to_string()
 }
 
 /// Where answers are written to.
-pub trait Page: io::Write {
+pub(crate) trait Page: io::Write {
     /// Writes what a score wrote, in one line or more: to a terminal as it may be seen, to anything
     /// else as it is.
     fn foreign(&mut self, bytes: &[u8]) -> io::Result<()>;
@@ -114,19 +114,19 @@ impl fmt::Display for Painted<'_> {
 }
 
 /// A moment as RFC 3339 in UTC, with milliseconds where it has some.
-pub fn when(moment: Timestamp) -> String {
+pub(crate) fn when(moment: Timestamp) -> String {
     let ms = i64::try_from(moment.0).unwrap_or(i64::MAX);
     jiff::Timestamp::from_millisecond(ms)
         .map_or_else(|_| format!("{}ms", moment.0), |at| at.to_string())
 }
 
 /// A moment for people: the same to the second.
-pub fn when_about(moment: Timestamp) -> String {
+pub(crate) fn when_about(moment: Timestamp) -> String {
     when(Timestamp(moment.0 / 1_000 * 1_000))
 }
 
 /// A length of time as a person would tell it: tenths below a minute, then whole seconds.
-pub fn elapsed(length: Millis) -> String {
+pub(crate) fn elapsed(length: Millis) -> String {
     match length.0 {
         ms @ 0..1_000 => format!("{ms}ms"),
         ms @ 1_000..60_000 => format!("{}.{}s", ms / 1_000, ms % 1_000 / 100),

@@ -1,5 +1,11 @@
 //! Tasks: a line each, and those that did not end ok folded by reason.
 
+pub(crate) mod attempt;
+pub(crate) mod diff;
+pub(crate) mod end;
+pub(crate) mod json;
+pub(crate) mod written;
+
 use std::{
     collections::BTreeMap,
     fmt::{self, Write as _},
@@ -21,7 +27,7 @@ use super::{
 
 /// Final states that somebody who asks what went wrong wants to see. `skipped` is a consequence,
 /// and the counts tell it.
-pub const NOT_OK: [TaskState; 6] = [
+pub(crate) const NOT_OK: [TaskState; 6] = [
     TaskState::Failed,
     TaskState::TimedOut,
     TaskState::Unreachable,
@@ -35,7 +41,7 @@ const FOLDED: usize = 200_000;
 
 /// What a task's state comes from: exit code, signal, or somebody's words.
 #[derive(Clone, Copy, Debug)]
-pub struct Ending<'a> {
+pub(crate) struct Ending<'a> {
     /// The state.
     pub state: TaskState,
     /// Exit code.
@@ -47,8 +53,8 @@ pub struct Ending<'a> {
 }
 
 impl<'a> Ending<'a> {
-    /// Of a task.
-    pub fn of(task: &'a TaskStatus) -> Self {
+    /// The ending of a task.
+    pub(crate) fn of(task: &'a TaskStatus) -> Self {
         Self {
             state: task.state,
             exit: task.exit,
@@ -58,7 +64,7 @@ impl<'a> Ending<'a> {
     }
 
     /// `exit 3`, `signal 9 (KILL)`, or the words; empty where there is nothing to say.
-    pub fn why(&self) -> String {
+    pub(crate) fn why(&self) -> String {
         match (self.state, self.exit, self.signal, self.detail) {
             (TaskState::Ok | TaskState::Failed, Some(code), _, _) => format!("exit {code}"),
             (TaskState::Failed, None, Some(signal), _) => signal_name(signal),
@@ -79,7 +85,7 @@ impl fmt::Display for Ending<'_> {
 }
 
 /// `signal 9 (KILL)`.
-pub fn signal_name(signal: i32) -> String {
+pub(crate) fn signal_name(signal: i32) -> String {
     let name = match signal {
         1 => "HUP",
         2 => "INT",
@@ -105,7 +111,7 @@ pub fn signal_name(signal: i32) -> String {
 }
 
 /// `42.1.2@db3`, or the job where a one-of job has not chosen.
-pub fn id(job: JobId, host: Option<&HostName>) -> String {
+pub(crate) fn id(job: JobId, host: Option<&HostName>) -> String {
     match host {
         Some(host) => format!("{job}@{host}"),
         None => job.to_string(),
@@ -113,7 +119,7 @@ pub fn id(job: JobId, host: Option<&HostName>) -> String {
 }
 
 /// Writes a task as a line: id, state, why, attempt and how long it took, separated by blanks.
-pub fn line(out: &mut dyn io::Write, task: &TaskStatus, style: Style) -> io::Result<()> {
+pub(crate) fn line(out: &mut dyn io::Write, task: &TaskStatus, style: Style) -> io::Result<()> {
     let mut rest = Ending::of(task).why();
     if task.attempt > 1 {
         let _ = write!(rest, " #{}", task.attempt);
@@ -133,7 +139,7 @@ pub fn line(out: &mut dyn io::Write, task: &TaskStatus, style: Style) -> io::Res
 
 /// Tasks that did not end ok, folded by job and reason.
 #[derive(Debug, Default)]
-pub struct Failures {
+pub(crate) struct Failures {
     by_reason: BTreeMap<(JobId, TaskState, String), Vec<HostName>>,
     hosts: usize,
     more: usize,
@@ -141,7 +147,7 @@ pub struct Failures {
 
 impl Failures {
     /// Takes a task in, whatever its state.
-    pub fn add(&mut self, task: &TaskStatus) {
+    pub(crate) fn add(&mut self, task: &TaskStatus) {
         if !NOT_OK.contains(&task.state) {
             return;
         }
@@ -155,12 +161,12 @@ impl Failures {
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.by_reason.is_empty()
     }
 
     /// A line for each reason: `  42.1.1 db[3,7] (2) failed: exit 3`.
-    pub fn write(self, out: &mut dyn io::Write, style: Style) -> io::Result<()> {
+    pub(crate) fn write(self, out: &mut dyn io::Write, style: Style) -> io::Result<()> {
         for ((job, state, why), hosts) in self.by_reason {
             let colon = if why.is_empty() { "" } else { ": " };
             let painted = style.task(state);

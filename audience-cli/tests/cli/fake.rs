@@ -36,6 +36,9 @@ pub(crate) struct Tables {
     pub(crate) cells: Vec<CellStatus>,
     pub(crate) deployments: Vec<v1::Deployment>,
     pub(crate) groups: Vec<v1::Group>,
+    pub(crate) audit: Vec<v1::AuditLine>,
+    /// What was asked of the record of who did what.
+    pub(crate) audit_asked: Vec<v1::ListAuditRequest>,
     pub(crate) planned: Planned,
     pub(crate) explained: v1::ExplainResponse,
     /// What the next submission is answered with beside the flow.
@@ -172,7 +175,7 @@ impl Fake {
         command
     }
 
-    /// The same with a player's certificate.
+    /// Runs a program with a player's certificate.
     pub(crate) fn as_player(&self, program: &str, args: &[&str]) -> Ran {
         let certificates = self.directory.path().join("ca/player");
         let mut command = self.command(program, args);

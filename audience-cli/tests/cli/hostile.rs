@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use audience_cli::args::OrcArgs;
+use audience_cli::orc::OrcArgs;
 use clap::CommandFactory as _;
 use orchestra_model::{
     delivery::Outcome,

@@ -2,6 +2,8 @@
 //! wants it to say.
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod deployment;
 #[cfg(test)]
 mod fake;

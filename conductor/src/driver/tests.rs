@@ -551,8 +551,11 @@ async fn who_did_what_is_on_disk_with_what_was_done() {
     ];
     assert!(lines(&bench).eq(expected.clone()), "{:?}", lines(&bench).collect::<Vec<_>>());
     // Together with the change, or not at all.
-    bench.disk.fail_next(Fault::Torn(0));
+    bench.disk.fail_next(Fault::Full);
     bench.submit(2, "db1").await.unwrap_err();
     assert!(lines(&bench).eq(expected));
     assert!(Readers::open(&bench.disk).unwrap().flow(flow.next()).unwrap().is_none());
+    until(async || bench.health().await.store_error.is_none()).await;
+    assert!(Readers::open(&bench.disk).unwrap().flow(flow.next()).unwrap().is_some());
+    assert_eq!(Readers::open(&bench.disk).unwrap().last_audit().unwrap(), 4);
 }

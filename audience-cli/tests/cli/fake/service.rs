@@ -67,6 +67,7 @@ impl Audience for Service {
     type ListGroupsStream = Pages<v1::GroupPage>;
     type ListLedgerStream = Pages<v1::LedgerPage>;
     type ListDeploymentsStream = Pages<v1::DeploymentPage>;
+    type ListAuditStream = Pages<v1::AuditPage>;
     type GetLogsStream = Pages<v1::AttemptLog>;
 
     async fn submit(
@@ -323,6 +324,16 @@ impl Audience for Service {
     ) -> Result<Response<Pages<v1::GroupPage>>, Status> {
         let groups = self.tables().groups.clone();
         Ok(pages(vec![Ok(v1::GroupPage { groups })]))
+    }
+
+    async fn list_audit(
+        &self,
+        request: Request<v1::ListAuditRequest>,
+    ) -> Result<Response<Pages<v1::AuditPage>>, Status> {
+        let mut tables = self.tables();
+        tables.audit_asked.push(request.into_inner());
+        let lines = tables.audit.clone();
+        Ok(pages(vec![Ok(v1::AuditPage { lines })]))
     }
 
     async fn get_logs(

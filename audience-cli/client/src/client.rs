@@ -1,0 +1,117 @@
+//! A connection to a conductor, and what every question over it shares.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use orchestra_certs::Credentials;
+use orchestra_model::{
+    ids::{FlowId, Part},
+    limits,
+    params::Params,
+};
+use orchestra_proto::{Invalid, params_to_wire, v1, v1::audience_client::AudienceClient};
+use prost::Message as _;
+use tokio::time::{Instant, timeout};
+use tonic::{Response, Status, transport::Channel};
+
+use crate::{
+    config::Connection,
+    connect::{dial, load},
+    exit::Exit,
+    failure::Failure,
+    refusal::failure,
+    submit::Submission,
+};
+
+/// How long a single question may take. Whoever waits longer learns that nothing is known.
+pub(crate) const ANSWER: Duration = Duration::from_secs(60);
+
+/// A connection to a conductor. It is made again when the caller asks.
+pub struct Client {
+    connection: Connection,
+    credentials: Credentials,
+    pub(crate) rpc: AudienceClient<Channel>,
+}
+
+impl Client {
+    /// Connects. It is tried for as long as the connection says.
+    pub async fn connect(connection: Connection) -> Result<Self, Failure> {
+        let credentials = load(&connection)?;
+        let deadline = Instant::now() + connection.connect_timeout.to_std();
+        let channel = dial(&connection, &credentials, Some(deadline)).await?;
+        Ok(Self { connection, credentials, rpc: client(channel) })
+    }
+
+    /// Connects anew. It is tried until the deadline, or for ever where there is none.
+    pub async fn reconnect(&mut self, deadline: Option<Instant>) -> Result<(), Failure> {
+        // Whoever waits for days may have a renewed certificate by now, or a newer revocation list.
+        if let Ok(credentials) = load(&self.connection) {
+            self.credentials = credentials;
+        }
+        self.rpc = client(dial(&self.connection, &self.credentials, deadline).await?);
+        Ok(())
+    }
+}
+
+/// A flow as requests name it: by its number, or as the newest of the caller's.
+pub(crate) fn flow_ref(flow: Option<FlowId>) -> v1::FlowRef {
+    use v1::flow_ref::Flow;
+    v1::FlowRef { flow: Some(flow.map_or(Flow::Last(true), |id| Flow::Id(id.0))) }
+}
+
+/// A part of a flow as requests name it: by slot and job, where 0 is all, or by the job's name.
+pub(crate) fn place(part: &Part) -> (u32, u32, String) {
+    match part {
+        Part::Flow => (0, 0, String::new()),
+        Part::Slot(slot) => ((*slot).into(), 0, String::new()),
+        Part::Job(slot, job) => ((*slot).into(), (*job).into(), String::new()),
+        Part::Named(name) => (0, 0, name.to_string()),
+    }
+}
+
+pub(crate) fn spec_bytes(submission: &Submission) -> Bytes {
+    v1::FlowSpec::from(&submission.spec).encode_to_vec().into()
+}
+
+pub(crate) fn params(params: &[(u32, u32, Params)]) -> Vec<v1::JobParams> {
+    params.iter().map(|(slot, job, params)| job_params(*slot, *job, params)).collect()
+}
+
+fn job_params(slot: u32, job: u32, params: &Params) -> v1::JobParams {
+    v1::JobParams { slot, job, values: params_to_wire(params) }
+}
+
+pub(crate) fn check_size(what: &str, request: &impl prost::Message) -> Result<(), Failure> {
+    if request.encoded_len() > limits::MESSAGE_BYTES {
+        return Err(Failure::usage(format!(
+            "{what}: with its parameters it is larger than {} MiB",
+            limits::MESSAGE_BYTES >> 20
+        )));
+    }
+    Ok(())
+}
+
+pub(crate) fn shown(flow: Option<FlowId>) -> String {
+    flow.map_or_else(|| "last".to_owned(), |id| id.to_string())
+}
+
+/// The answer to a question that is asked once.
+pub(crate) async fn answered<T>(
+    what: &str,
+    call: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, Failure> {
+    match timeout(ANSWER, call).await {
+        Ok(answer) => answer.map(Response::into_inner).map_err(|status| failure(what, &status)),
+        Err(_) => Err(Failure::new(Exit::Away, format!("{what}: no answer within {ANSWER:?}"))),
+    }
+}
+
+pub(crate) fn invalid(what: &str, error: Invalid) -> Failure {
+    Failure::broken(format!("{what}: the answer makes no sense to this version")).because(error)
+}
+
+fn client(channel: Channel) -> AudienceClient<Channel> {
+    AudienceClient::new(channel)
+        .max_decoding_message_size(limits::MESSAGE_BYTES)
+        .max_encoding_message_size(limits::MESSAGE_BYTES)
+}

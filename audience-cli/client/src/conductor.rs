@@ -1,0 +1,38 @@
+//! The conductor itself.
+
+use orchestra_model::status::ConductorStatus;
+use orchestra_proto::v1;
+
+use crate::{Client, Recovered, RecoveryPlan, Reloaded, client::answered, failure::Failure};
+
+impl Client {
+    /// How the conductor is.
+    pub async fn conductor(&mut self) -> Result<ConductorStatus, Failure> {
+        let what = "asking for the conductor's status";
+        Ok(answered(what, self.rpc.status(v1::StatusRequest {})).await?.into())
+    }
+
+    /// Has the conductor read its configuration anew.
+    pub async fn reload(&mut self, allow_removal: bool) -> Result<Reloaded, Failure> {
+        let request = v1::ReloadRequest { allow_removal };
+        let what = "reloading the conductor's configuration";
+        Ok(answered(what, self.rpc.reload(request)).await?.into())
+    }
+
+    /// Has the conductor take up its restored store.
+    pub async fn recover(
+        &mut self,
+        store_id: String,
+        although_healthy: bool,
+    ) -> Result<Recovered, Failure> {
+        let request = v1::RecoverRequest { store_id, although_healthy };
+        let what = "recovering the conductor's store";
+        Ok(answered(what, self.rpc.recover(request)).await?.into())
+    }
+
+    /// What [`Client::recover`] would do.
+    pub async fn plan_recover(&mut self) -> Result<RecoveryPlan, Failure> {
+        let what = "planning a recovery of the conductor's store";
+        Ok(answered(what, self.rpc.plan_recover(v1::PlanRecoverRequest {})).await?.into())
+    }
+}

@@ -1,0 +1,108 @@
+//! The configuration file of an audience.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use orchestra_document::{Fields, Format, Node, Problems};
+
+use crate::Failure;
+
+/// Largest configuration file, in bytes.
+const FILE_BYTES: u64 = 64 << 10;
+
+/// What a configuration file says, unchecked but for its form.
+#[derive(Debug, Default)]
+pub(super) struct FileSettings {
+    pub(super) conductors: Option<Vec<String>>,
+    pub(super) conductor_name: Option<String>,
+    pub(super) domain: Option<String>,
+    pub(super) ca: Option<PathBuf>,
+    pub(super) cert: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
+    pub(super) crl: Option<PathBuf>,
+}
+
+impl FileSettings {
+    /// What the first of these files says that exists.
+    pub(super) fn first_of(files: &[PathBuf]) -> Result<Self, Failure> {
+        for path in files {
+            let attempt = || format!("reading {}", path.display());
+            match File::open(path) {
+                Ok(file) => {
+                    let mut text = String::new();
+                    let read = file.take(FILE_BYTES).read_to_string(&mut text);
+                    read.map_err(|error| Failure::usage(attempt()).because(error))?;
+                    return Self::parse(&text, path, &attempt());
+                }
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                    ) => {}
+                Err(error) => return Err(Failure::usage(attempt()).because(error)),
+            }
+        }
+        Ok(Self::default())
+    }
+
+    fn parse(text: &str, path: &Path, attempt: &str) -> Result<Self, Failure> {
+        let tree =
+            Format::Toml.parse(text).map_err(|error| Failure::usage(attempt).because(error))?;
+        let mut problems = Problems::default();
+        let mut settings = Self::default();
+        if let Some(mut fields) = Fields::of(&tree, "", &mut problems) {
+            let base = path.parent().unwrap_or(Path::new("."));
+            settings.read(&mut fields, base, &mut problems);
+            fields.finish(&[], &mut problems);
+        }
+        problems.into_result().map_err(|problems| Failure::usage(attempt).because(problems))?;
+        Ok(settings)
+    }
+
+    /// Relative paths are those of the directory `base`.
+    fn read(&mut self, fields: &mut Fields<'_>, base: &Path, problems: &mut Problems) {
+        self.conductors = conductors(fields, problems);
+        self.conductor_name = fields.text("conductor_name", problems).map(Into::into);
+        self.domain = fields.text("domain", problems).map(Into::into);
+        let Some(tls) = fields.get("tls", problems) else { return };
+        let Some(mut tls) = Fields::of(tls, "tls", problems) else { return };
+        let mut file = |name| tls.text(name, problems).map(|text| base.join(text));
+        self.ca = file("ca");
+        self.cert = file("cert");
+        self.key = file("key");
+        self.crl = file("crl");
+        tls.finish(&[], problems);
+    }
+}
+
+fn conductors(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Vec<String>> {
+    let nodes = fields.list("conductors", problems)?;
+    let mut conductors = Vec::new();
+    for node in nodes {
+        match node {
+            Node::Text(text) => conductors.push(text.clone()),
+            other => {
+                let expected = format_args!("expected HOST:PORT, found {}", other.kind());
+                fields.note("conductors", expected, problems);
+            }
+        }
+    }
+    Some(conductors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_keys_are_refused_together() {
+        let text = "conductor = 'x'\n[tls]\nkeyy = 'y'\n";
+        let failure = FileSettings::parse(text, Path::new("/e/a.toml"), "reading /e/a.toml");
+        let failure = failure.unwrap_err().to_string();
+        assert!(failure.contains("did you mean conductors?"), "{failure}");
+        assert!(failure.contains("tls: unknown field \"keyy\"; did you mean key?"), "{failure}");
+    }
+}

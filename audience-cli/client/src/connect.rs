@@ -1,0 +1,86 @@
+//! Reaching a conductor.
+
+use std::time::Duration;
+
+use orchestra_certs::{ConnectError, Credentials, LoadError, Refused, channel_to};
+use tokio::time::Instant;
+use tonic::transport::Channel;
+
+use crate::{
+    backoff::Backoff,
+    config::Connection,
+    exit::Exit,
+    failure::{Failure, Remedy},
+};
+
+/// Longest single attempt to connect, where there is more time than that.
+const ATTEMPT: Duration = Duration::from_secs(10);
+
+/// Tries every conductor in turn until one answers, one refuses us for good, or the deadline.
+pub(crate) async fn dial(
+    connection: &Connection,
+    credentials: &Credentials,
+    deadline: Option<Instant>,
+) -> Result<Channel, Failure> {
+    let conductor = &connection.expected.conductor_name;
+    // A role that does not fit is told before anybody is dialled.
+    drop(credentials.client_config(conductor).map_err(load_failure)?);
+    let mut backoff = Backoff::new();
+    loop {
+        let mut last = None;
+        for address in &connection.conductors {
+            let left = deadline.map_or(ATTEMPT, |at| at.saturating_duration_since(Instant::now()));
+            match channel_to(conductor, address, credentials, left.min(ATTEMPT)).await {
+                Ok(channel) => return Ok(channel),
+                Err(error) if is_final(&error) => return Err(dial_failure(error)),
+                Err(error) => last = Some(error),
+            }
+        }
+        let Some(error) = last else {
+            return Err(Failure::broken("reaching the conductor: none is configured"));
+        };
+        if !backoff.pause(deadline).await {
+            return Err(dial_failure(error));
+        }
+    }
+}
+
+/// Whether another attempt would end the same way.
+fn is_final(error: &ConnectError) -> bool {
+    match error {
+        ConnectError::Unreachable { .. } | ConnectError::TimedOut { .. } => false,
+        ConnectError::Refused { reason, .. } => !matches!(
+            reason,
+            Refused::Closed | Refused::TimedOut | Refused::Crowded | Refused::Other(_)
+        ),
+        ConnectError::Http { .. } | ConnectError::Unusable { .. } => true,
+    }
+}
+
+fn dial_failure(error: ConnectError) -> Failure {
+    let remedy = match &error {
+        ConnectError::Unreachable { .. } | ConnectError::TimedOut { .. } => {
+            Some(Remedy::CheckAddress)
+        }
+        ConnectError::Refused { reason: Refused::Identity(_), .. } => Some(Remedy::CheckName),
+        _ => None,
+    };
+    let exit = if is_final(&error) { Exit::Broken } else { Exit::Away };
+    let failure = Failure::new(exit, "reaching the conductor").because(error);
+    match remedy {
+        Some(remedy) => failure.with(remedy),
+        None => failure,
+    }
+}
+
+pub(crate) fn load(connection: &Connection) -> Result<Credentials, Failure> {
+    Credentials::load(&connection.files, &connection.expected.domain).map_err(load_failure)
+}
+
+fn load_failure(error: LoadError) -> Failure {
+    let exit = match &error {
+        LoadError::Role { .. } => Exit::Denied,
+        _ => Exit::Usage,
+    };
+    Failure::new(exit, "loading the certificate and key").because(error)
+}

@@ -1,0 +1,104 @@
+//! What went wrong: what was attempted and on what, why it did not work, and what helps. It says
+//! so in data: which words, flags or buttons a person is shown is the business of whoever has a
+//! screen.
+
+use std::{error::Error, fmt};
+
+use orchestra_model::delivery::RequestId;
+
+use crate::exit::Exit;
+
+/// What helps against a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Ask what became of a request: the conductor took it in, or may have.
+    AskAgain {
+        request: RequestId,
+        /// Whether the conductor has it, and waits for space to keep it.
+        held: bool,
+    },
+    /// See whether the conductor runs, and whether its address is right.
+    CheckAddress,
+    /// See whether that is the conductor that is meant.
+    CheckName,
+    /// List the hosts that the conductor knows.
+    ListHosts,
+    /// Compare the versions of both ends.
+    CompareVersions,
+    /// What the caller says.
+    Words(String),
+}
+
+/// A failure of something that was attempted.
+#[derive(Debug)]
+pub struct Failure {
+    /// What a program returns to the script that called it.
+    pub exit: Exit,
+    /// What was attempted, on what: `reading flow.yaml`. A sentence's beginning, or all of it.
+    what: String,
+    /// Why it did not work.
+    cause: Option<Box<dyn Error + Send + Sync>>,
+    remedy: Option<Remedy>,
+}
+
+impl Failure {
+    /// The attempt, without a cause yet.
+    pub fn new(exit: Exit, what: impl Into<String>) -> Self {
+        Self { exit, what: what.into(), cause: None, remedy: None }
+    }
+
+    /// The caller or the conductor failed.
+    pub fn broken(what: impl Into<String>) -> Self {
+        Self::new(Exit::Broken, what)
+    }
+
+    /// The command line or a file is wrong.
+    pub fn usage(what: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, what)
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// Adds what helps.
+    #[must_use]
+    pub fn with(mut self, remedy: Remedy) -> Self {
+        self.remedy = Some(remedy);
+        self
+    }
+
+    /// Adds what helps, in the caller's words.
+    #[must_use]
+    pub fn hint(self, words: impl Into<String>) -> Self {
+        self.with(Remedy::Words(words.into()))
+    }
+
+    /// What helps, where that is known.
+    pub fn remedy(&self) -> Option<&Remedy> {
+        self.remedy.as_ref()
+    }
+}
+
+/// The sentence, with the chain of causes.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        let mut next: Option<&(dyn Error + 'static)> =
+            self.cause.as_deref().map(|cause| cause as _);
+        let mut last = self.what.clone();
+        while let Some(cause) = next {
+            // Libraries that repeat their cause in their own message would have it said twice.
+            let said = cause.to_string();
+            if !last.contains(&said) {
+                write!(f, ": {said}")?;
+            }
+            last = said;
+            next = cause.source();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,56 @@
+//! Players, and sets of them.
+
+use orchestra_proto::v1;
+
+use crate::{Client, Drained, Pages, Unquarantined, client::answered, failure::Failure};
+
+impl Client {
+    /// The players of a host set; empty is all.
+    pub async fn players(
+        &mut self,
+        hosts: &str,
+        scores: bool,
+    ) -> Result<Pages<v1::PlayerPage>, Failure> {
+        let what = "listing players".to_owned();
+        let request = v1::ListPlayersRequest { hosts: hosts.to_owned(), scores };
+        let stream = answered(&what, self.rpc.list_players(request)).await?;
+        Ok(Pages::new(stream, what))
+    }
+
+    /// Lets nothing new start on players.
+    pub async fn drain(&mut self, hosts: String, reason: String) -> Result<Drained, Failure> {
+        let request = v1::DrainRequest { hosts, reason };
+        Ok(answered("draining players", self.rpc.drain(request)).await?.into())
+    }
+
+    /// Lets drained players work again.
+    pub async fn undrain(&mut self, hosts: String) -> Result<Drained, Failure> {
+        let request = v1::UndrainRequest { hosts };
+        Ok(answered("undraining players", self.rpc.undrain(request)).await?.into())
+    }
+
+    /// Goes on with quarantined players.
+    pub async fn release_players(
+        &mut self,
+        hosts: String,
+        reason: String,
+    ) -> Result<Unquarantined, Failure> {
+        let request = v1::ReleasePlayersRequest { hosts, reason };
+        let what = "releasing players from quarantine";
+        Ok(answered(what, self.rpc.release_players(request)).await?.into())
+    }
+
+    /// What may stand after an `@` in a host set.
+    pub async fn groups(&mut self) -> Result<Pages<v1::GroupPage>, Failure> {
+        let what = "listing groups".to_owned();
+        let stream = answered(&what, self.rpc.list_groups(v1::ListGroupsRequest {})).await?;
+        Ok(Pages::new(stream, what))
+    }
+
+    /// Resolves a host set with groups and labels; folded.
+    pub async fn resolve(&mut self, hosts: &str) -> Result<String, Failure> {
+        let request = v1::ResolveHostsRequest { hosts: hosts.to_owned() };
+        let answer = answered("resolving the host set", self.rpc.resolve_hosts(request)).await?;
+        Ok(answer.hosts)
+    }
+}

@@ -1,0 +1,49 @@
+//! The audience as a library: connects to a conductor, asks, and turns answers into the model.
+//!
+//! What is promised here:
+//!
+//! - The first connection is tried for as long as the caller says, every conductor in turn, with
+//!   backoff; a refusal that another attempt cannot change ends it at once.
+//! - A submission that may have been lost is sent again with the same request id, so that it is
+//!   one flow however often it travels.
+//! - Lists come page by page and are not collected here.
+//! - It prints nothing, reads no command line and starts no runtime. What went wrong is a
+//!   [`Failure`]: an exit code, a sentence with its causes, and a [`Remedy`] that the caller spells.
+//!
+//! Left to callers: what to do when a stream breaks ([`Unheard`]).
+
+#![expect(
+    missing_docs,
+    reason = "a name that says all needs no sentence, and nobody else reads these"
+)]
+
+mod answers;
+mod audit;
+mod backoff;
+mod client;
+mod conductor;
+pub mod config;
+mod connect;
+mod exit;
+mod failure;
+mod fleet;
+mod flows;
+mod limits;
+mod pages;
+mod refusal;
+mod submit;
+mod watch;
+
+pub use answers::{
+    DeploymentChanges, DeploymentInForce, Drained, Group, GroupKind, Recovered, RecoveryPlan,
+    Released, Reloaded, Retried, Submitted, Unquarantined,
+};
+pub use audit::AuditQuery;
+pub use backoff::Backoff;
+pub use client::Client;
+pub use exit::Exit;
+pub use failure::{Failure, Remedy};
+pub use flows::{Explained, RetryOf, TaskFilter};
+pub use pages::{AttemptLog, Attempts, ListPage, Pages, Tasks};
+pub use submit::{Submission, Wanted};
+pub use watch::{Cursor, Heard, Unheard, Watch};

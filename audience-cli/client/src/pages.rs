@@ -1,0 +1,170 @@
+//! Lists, page by page.
+
+use std::{iter::Peekable, vec};
+
+use orchestra_model::{
+    delivery::EndBytes,
+    ids::JobId,
+    ledger::CellStatus,
+    names::HostName,
+    status::{FlowSummary, PlayerStatus, TaskStatus},
+};
+use orchestra_proto::{Invalid, v1};
+use tokio::time::timeout;
+use tonic::Streaming;
+
+use crate::{
+    DeploymentInForce, Group,
+    client::{ANSWER, invalid},
+    exit::Exit,
+    failure::Failure,
+    refusal::failure,
+};
+
+/// A list that comes in pages, of which one is held at a time.
+pub struct Pages<P: ListPage> {
+    stream: Streaming<P>,
+    page: Peekable<vec::IntoIter<P::Item>>,
+    what: String,
+}
+
+impl<P: ListPage> Pages<P> {
+    pub(crate) fn new(stream: Streaming<P>, what: String) -> Self {
+        Self { stream, page: Vec::new().into_iter().peekable(), what }
+    }
+
+    /// What is left of the present page, or the next page; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Vec<P::Item>>, Failure> {
+        self.fill().await?;
+        let page: Vec<P::Item> = self.page.by_ref().collect();
+        Ok(Some(page).filter(|page| !page.is_empty()))
+    }
+
+    /// The next item; `None` at the end.
+    pub async fn next_item(&mut self) -> Result<Option<P::Item>, Failure> {
+        self.fill().await?;
+        Ok(self.page.next())
+    }
+
+    /// The next item, if it is there and `wanted`; else it stays the next.
+    pub async fn next_item_if(
+        &mut self,
+        wanted: impl FnOnce(&P::Item) -> bool,
+    ) -> Result<Option<P::Item>, Failure> {
+        self.fill().await?;
+        Ok(self.page.next_if(wanted))
+    }
+
+    /// Sees to it that there is an item, unless the list is at its end.
+    async fn fill(&mut self) -> Result<(), Failure> {
+        while self.page.peek().is_none() {
+            let page = match timeout(ANSWER, self.stream.message()).await {
+                Ok(page) => page.map_err(|status| failure(&self.what, &status))?,
+                Err(_) => {
+                    let what = &self.what;
+                    return Err(Failure::new(
+                        Exit::Away,
+                        format!("{what}: no page within {ANSWER:?}"),
+                    ));
+                }
+            };
+            let Some(page) = page else { break };
+            let items = page.items().map_err(|error| invalid(&self.what, error))?;
+            self.page = items.into_iter().peekable();
+        }
+        Ok(())
+    }
+}
+
+/// The tasks of a flow.
+pub type Tasks = Pages<v1::TaskPage>;
+
+/// How attempts ended.
+pub type Attempts = Pages<v1::AttemptLog>;
+
+/// A message that carries a part of a list.
+pub trait ListPage {
+    /// What is listed.
+    type Item;
+
+    /// Into the model.
+    fn items(self) -> Result<Vec<Self::Item>, Invalid>;
+}
+
+impl ListPage for v1::TaskPage {
+    type Item = TaskStatus;
+
+    fn items(self) -> Result<Vec<TaskStatus>, Invalid> {
+        self.tasks.into_iter().map(TryInto::try_into).collect()
+    }
+}
+
+impl ListPage for v1::FlowPage {
+    type Item = FlowSummary;
+
+    fn items(self) -> Result<Vec<FlowSummary>, Invalid> {
+        self.flows.into_iter().map(TryInto::try_into).collect()
+    }
+}
+
+impl ListPage for v1::PlayerPage {
+    type Item = PlayerStatus;
+
+    fn items(self) -> Result<Vec<PlayerStatus>, Invalid> {
+        self.players.into_iter().map(TryInto::try_into).collect()
+    }
+}
+
+impl ListPage for v1::GroupPage {
+    type Item = Group;
+
+    fn items(self) -> Result<Vec<Group>, Invalid> {
+        Ok(self.groups.into_iter().map(Into::into).collect())
+    }
+}
+
+impl ListPage for v1::LedgerPage {
+    type Item = CellStatus;
+
+    fn items(self) -> Result<Vec<CellStatus>, Invalid> {
+        self.cells.into_iter().map(TryInto::try_into).collect()
+    }
+}
+
+impl ListPage for v1::DeploymentPage {
+    type Item = DeploymentInForce;
+
+    fn items(self) -> Result<Vec<DeploymentInForce>, Invalid> {
+        Ok(self.deployments.into_iter().map(Into::into).collect())
+    }
+}
+
+impl ListPage for v1::AttemptLog {
+    type Item = AttemptLog;
+
+    fn items(self) -> Result<Vec<AttemptLog>, Invalid> {
+        let field = Invalid::field;
+        Ok(vec![AttemptLog {
+            job: self.job.as_ref().ok_or_else(|| field("AttemptLog.job"))?.try_into()?,
+            host: HostName::new(&self.host).map_err(|_| field("AttemptLog.host"))?,
+            attempt: self.attempt,
+            late: self.late,
+            end: EndBytes::new(&self.end[..]).map_err(|_| field("AttemptLog.end"))?,
+        }])
+    }
+}
+
+/// How one attempt ended, for `orc logs`.
+#[derive(Clone, Debug)]
+pub struct AttemptLog {
+    /// The job.
+    pub job: JobId,
+    /// The player.
+    pub host: HostName,
+    /// Counted from 1.
+    pub attempt: u32,
+    /// It came after the task was final.
+    pub late: bool,
+    /// How it ended.
+    pub end: EndBytes,
+}

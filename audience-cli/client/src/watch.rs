@@ -1,0 +1,96 @@
+//! Watching a flow: what happens to it, as it happens, over one connection.
+
+use orchestra_model::ids::FlowId;
+use orchestra_proto::{Watched, v1};
+use tokio::time::timeout;
+use tonic::{Response, Status, Streaming};
+
+use crate::{
+    Client,
+    client::{ANSWER, flow_ref, shown},
+    failure::Failure,
+    refusal::{failure, is_lost},
+};
+
+pub use orchestra_proto::v1::Cursor;
+
+/// Why nothing more is heard of a flow.
+#[derive(Debug)]
+pub enum Unheard {
+    /// The connection was lost, or the conductor asks to try again: another stream may tell what
+    /// comes.
+    Lost(Failure),
+    /// Another stream would end the same way.
+    Refused(Failure),
+}
+
+impl From<Failure> for Unheard {
+    fn from(failure: Failure) -> Self {
+        Unheard::Refused(failure)
+    }
+}
+
+impl Unheard {
+    fn of(what: &str, status: &Status) -> Self {
+        let failure = failure(what, status);
+        if is_lost(status) { Unheard::Lost(failure) } else { Unheard::Refused(failure) }
+    }
+}
+
+/// What is heard of a flow.
+#[derive(Debug)]
+pub struct Heard {
+    /// What happened, or where the flow stands.
+    pub event: Watched,
+    /// Up to where whoever hears this knows everything; `None`: not known yet.
+    pub cursor: Option<Cursor>,
+}
+
+/// A flow that is watched.
+pub struct Watch {
+    stream: Streaming<v1::WatchEvent>,
+    what: String,
+}
+
+impl Watch {
+    /// The next event. A stream has no end of its own: whoever watches stops at the final status.
+    pub async fn next(&mut self) -> Result<Heard, Unheard> {
+        let what = &self.what;
+        let message = match self.stream.message().await {
+            Ok(Some(message)) => message,
+            Ok(None) => {
+                let end = Failure::broken(format!("{what}: the conductor ended the stream"));
+                return Err(Unheard::Lost(end));
+            }
+            Err(status) => return Err(Unheard::of(what, &status)),
+        };
+        let cursor = message.cursor.clone();
+        match Watched::try_from(message) {
+            Ok(event) => Ok(Heard { event, cursor }),
+            Err(error) => Err(Failure::broken(what).because(error).into()),
+        }
+    }
+}
+
+impl Client {
+    /// Begins to watch a flow, from a cursor on or from now. With `every_end`, tasks that were never
+    /// sent are told too when their job ends.
+    pub async fn watch(
+        &mut self,
+        flow: Option<FlowId>,
+        since: Option<Cursor>,
+        every_end: bool,
+    ) -> Result<Watch, Unheard> {
+        let what = format!("waiting for flow {}", shown(flow));
+        let flow = Some(flow_ref(flow));
+        let request = v1::WatchRequest { flow, since, every_end, snapshots: true };
+        let answer = match timeout(ANSWER, self.rpc.watch(request)).await {
+            Ok(answer) => answer.map(Response::into_inner),
+            Err(_) => Err(Status::unavailable(format!("no answer within {ANSWER:?}"))),
+        };
+        match answer {
+            Ok(stream) => Ok(Watch { stream, what }),
+            Err(status) => Err(Unheard::of(&what, &status)),
+        }
+    }
+}

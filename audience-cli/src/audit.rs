@@ -1,0 +1,91 @@
+//! `orc audit`: who did what.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use orchestra_client::{AuditQuery, Exit, config::Environment};
+use orchestra_model::{audit, names::HostName, time::Millis};
+
+use crate::{
+    error::Failure,
+    program::Program,
+    verb::{Verb, With},
+    view,
+};
+
+/// `orc audit`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  orc audit --since 2d\n  orc audit --verb drain --host db3\n  \
+                        orc audit --by alice --json"
+)]
+pub(crate) struct Audit {
+    /// What this audience did; orchestra:local for signals and flags on the conductor's host
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+    /// What was done: submit, cancel, drain and so on
+    #[arg(long, value_name = "VERB", value_parser = verb)]
+    verb: Option<audit::Verb>,
+    /// What was done in so long a time, like 2h; or since a time, like 2026-11-21T08:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<u64>,
+    /// What was done to this host, or by flows that name it
+    #[arg(long, value_name = "HOST")]
+    host: Option<HostName>,
+    /// Most lines
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 100,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+}
+
+impl Verb for Audit {
+    fn run(self, program: &mut Program) -> Result<Exit, Failure> {
+        let Audit { by, verb, since, host, limit } = self;
+        let query = AuditQuery { by, verb, since_ms: since.unwrap_or_default(), host, limit };
+        program.ask(async |client, console| {
+            console.list(view::audit::Lines, client.audit(query).await?).await?;
+            Ok(Exit::Ok)
+        })
+    }
+}
+
+/// Runs it with the flags that all verbs share.
+pub(crate) fn run(audit: With<Audit>, environment: Environment) -> Result<u8, Failure> {
+    audit.run(environment)
+}
+
+fn verb(word: &str) -> Result<audit::Verb, String> {
+    audit::Verb::from_word(word).ok_or_else(|| {
+        let verbs: Vec<&str> = audit::Verb::ALL.iter().map(|verb| verb.as_str()).collect();
+        format!("there are {}", verbs.join(", "))
+    })
+}
+
+/// Milliseconds since the epoch.
+fn since(text: &str) -> Result<u64, String> {
+    if let Ok(ago) = text.parse::<Millis>() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        return Ok(now.saturating_sub(ago.0));
+    }
+    let time: jiff::Timestamp = text
+        .parse()
+        .map_err(|_| "expected a duration like 2h, or a time like 2026-11-21T08:00:00Z")?;
+    u64::try_from(time.as_millisecond()).map_err(|_| "it is before 1970".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_duration_ago_or_a_moment() {
+        assert_eq!(since("1970-01-01T00:00:01Z"), Ok(1_000));
+        assert_eq!(since("1970-01-01T02:00:01.5+02:00"), Ok(1_500));
+        let now = since("0s").unwrap();
+        let hour_ago = since("1h").unwrap();
+        assert!((3_599_000..3_660_000).contains(&(now - hour_ago)), "{hour_ago} {now}");
+        for bad in ["yesterday", "", "1969-12-31T00:00:00Z", "5"] {
+            assert!(since(bad).is_err(), "{bad}");
+        }
+    }
+}

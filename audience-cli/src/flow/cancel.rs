@@ -1,0 +1,60 @@
+//! `orc cancel`.
+
+use orchestra_client::{Client, Exit};
+use orchestra_model::{ids::FlowId, state::FlowState};
+
+use super::steer::each;
+use crate::{
+    error::Failure,
+    program::Program,
+    verb::Verb,
+    view::{Style, absence},
+    words::ids::whole_flows,
+};
+
+/// `orc cancel`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orc cancel last\n  orc cancel 42 --abandon")]
+pub(crate) struct Cancel {
+    /// 42 or last; several: 1,3,5-8
+    #[arg(value_name = "ID", required = true)]
+    ids: Vec<String>,
+    /// Call tasks lost now that were sent to players which are not attached
+    #[arg(long)]
+    abandon: bool,
+}
+
+impl Verb for Cancel {
+    /// Cancels each flow. Of a flow that had ended otherwise nothing is cancelled, which is a
+    /// failure.
+    fn run(self, program: &mut Program) -> Result<Exit, Failure> {
+        let flows = whole_flows(&self.ids, "orc cancel")?;
+        program.ask(async |client, console| {
+            let style = console.narration();
+            let mut awaited_players = Vec::new();
+            let cancel = async |client: &mut Client, flow| {
+                let (id, state) = client.cancel(flow, self.abandon).await?;
+                if state == FlowState::Cancelling {
+                    awaited_players.extend(awaited(client, id, style).await);
+                }
+                if matches!(state, FlowState::Ok | FlowState::Failed) {
+                    let what = format!("cancelling flow {id}: it has ended already: {state}");
+                    return Err(Failure::new(Exit::Ended, what));
+                }
+                Ok((id, state))
+            };
+            let exit = each(&flows, "cancelling flows", client, console, cancel).await;
+            awaited_players.iter().for_each(|line| console.narrate(line));
+            exit
+        })
+    }
+}
+
+/// Which absent players a cancelled flow waits for, until when, and how to wait no longer.
+async fn awaited(client: &mut Client, flow: FlowId, style: Style) -> Vec<String> {
+    // The flow is cancelled whether or not this answer comes.
+    let Ok(status) = client.flow(Some(flow)).await else { return Vec::new() };
+    let jobs = status.slots.iter().flatten();
+    let lines = jobs.flat_map(|job| absence::job(job, style));
+    lines.map(|line| format!("{flow} waits: {line}")).collect()
+}

@@ -1,0 +1,228 @@
+//! One job of a flow file.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use orchestra_document::{Fields, Node, Problems};
+use orchestra_model::{
+    flow::{FlowSpec, JobSpec, Scope},
+    names::{FlowName, JobName, ScoreName},
+    params::Params,
+};
+
+use super::names;
+use crate::{flow::limits::JobLimits, targets::check_syntax};
+
+/// What the command line says over a flow file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Overrides {
+    /// Replaces the flow's name.
+    pub name: Option<FlowName>,
+    /// Parameters that every job gets, over the file's (`--set KEY=VALUE`).
+    pub everywhere: BTreeMap<String, Secret>,
+    /// Parameters that one job gets, over all others (`--set JOB/KEY=VALUE`).
+    pub of_job: BTreeMap<JobName, BTreeMap<String, Secret>>,
+}
+
+/// A parameter's value: never shown, since it may be secret.
+#[derive(Clone)]
+pub(crate) struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl Overrides {
+    /// Notes jobs that `--set JOB/KEY=VALUE` names and that do not exist.
+    pub(super) fn check_used<T>(&self, flow: Option<&(FlowSpec, T)>, problems: &mut Problems) {
+        let Some((spec, _)) = flow else { return };
+        let known: BTreeSet<&JobName> =
+            spec.slots.iter().flat_map(|slot| &slot.jobs).map(|job| &job.name).collect();
+        for name in self.of_job.keys().filter(|name| !known.contains(name)) {
+            problems.add("", format_args!("--set {name}/…: no job of the flow is named {name}"));
+        }
+    }
+}
+
+/// The name of each job: as given, else its score's, made unique by `-2`, `-3`, …
+///
+/// `None` where neither is given as a proper text; that is told elsewhere.
+pub(super) fn names(jobs: &[(usize, usize, &Node)]) -> Vec<Option<String>> {
+    let given: Vec<Option<String>> = jobs.iter().map(|(_, _, node)| field(node, "name")).collect();
+    let mut taken: BTreeSet<String> = given.iter().flatten().cloned().collect();
+    // Where each score's numbering has got to, so that ten thousand jobs of one score are quick.
+    let mut next: BTreeMap<String, usize> = BTreeMap::new();
+    let mut names = Vec::with_capacity(jobs.len());
+    for (given, (_, _, node)) in given.into_iter().zip(jobs) {
+        let name = given.or_else(|| {
+            let score = field(node, "score")?;
+            let number = next.entry(score.clone()).or_insert(1);
+            Some(free_name(&score, number, &mut taken))
+        });
+        names.push(name);
+    }
+    names
+}
+
+/// The first of `SCORE`, `SCORE-2`, `SCORE-3`, … from `number` on that is not taken. It is then.
+fn free_name(score: &str, number: &mut usize, taken: &mut BTreeSet<String>) -> String {
+    loop {
+        let name = if *number == 1 { score.to_owned() } else { format!("{score}-{number}") };
+        *number += 1;
+        if taken.insert(name.clone()) {
+            return name;
+        }
+    }
+}
+
+/// A field of a job, where it is a text or a number.
+fn field(node: &Node, name: &str) -> Option<String> {
+    let Node::Map(fields) = node else { return None };
+    fields.iter().find_map(|(key, value)| match value {
+        Node::Text(text) if key == name => Some(text.clone()),
+        Node::Whole(n) if key == name => Some(n.to_string()),
+        _ => None,
+    })
+}
+
+/// Reads one job; `None` where it is so wrong that nothing can be made of it. All problems are
+/// noted either way.
+pub(super) fn job(
+    node: &Node,
+    place: &str,
+    name: Option<String>,
+    overrides: &Overrides,
+    problems: &mut Problems,
+) -> Option<(JobSpec, Params)> {
+    let mut fields = Fields::of(node, place, problems)?;
+    let given_name = fields.parsed::<JobName>("name", problems);
+    let score = fields.parsed::<ScoreName>("score", problems);
+    require("score", node, &fields, problems);
+    let name = given_name.or_else(|| JobName::new(&name?).ok());
+    if name.is_none() && score.is_some() && !has(node, "name") {
+        fields.note("name", "its default, made from the score's name, is too long", problems);
+    }
+    let targets = targets(&mut fields, problems);
+    require("targets", node, &fields, problems);
+    let params = params(&mut fields, place, name.as_ref(), overrides, problems);
+    let scope = fields.text("scope", problems).and_then(|word| match word {
+        "all" => Some(Scope::All),
+        "one" => Some(Scope::One),
+        other => {
+            let shown: String = other.chars().take(40).collect();
+            fields.note("scope", format_args!("{shown:?}: it is all or one"), problems);
+            None
+        }
+    });
+    let limits = JobLimits::read(&mut fields, problems);
+    fields.finish(names::JOB, problems);
+    let job = limits.over(JobSpec::new(name?, score?, targets?));
+    Some((JobSpec { scope: scope.unwrap_or_default(), ..job }, params?))
+}
+
+fn has(node: &Node, name: &str) -> bool {
+    matches!(node, Node::Map(fields) if fields.iter().any(|(key, _)| key == name))
+}
+
+fn require(name: &str, node: &Node, fields: &Fields<'_>, problems: &mut Problems) {
+    if !has(node, name) {
+        fields.missing(name, problems);
+    }
+}
+
+/// A host set, or a list of host sets that are joined.
+fn targets(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<String> {
+    let text = match fields.get("targets", problems)? {
+        Node::Text(text) => text.clone(),
+        Node::List(nodes) => {
+            let mut parts = Vec::with_capacity(nodes.len());
+            for node in nodes {
+                match node {
+                    // Joined by commas, `a&b` would be taken together with what is before it.
+                    Node::Text(text) if text.contains(['&', '^', '!']) => fields.note(
+                        "targets",
+                        "the members of a list are joined; write an expression with &, ^ or ! \
+                         as one text",
+                        problems,
+                    ),
+                    Node::Text(text) => parts.push(text.as_str()),
+                    other => {
+                        let found = other.kind();
+                        fields.note(
+                            "targets",
+                            format_args!("expected host sets, found {found}"),
+                            problems,
+                        );
+                    }
+                }
+            }
+            parts.join(",")
+        }
+        other => {
+            let found = other.kind();
+            fields.note("targets", format_args!("expected a host set, found {found}"), problems);
+            return None;
+        }
+    };
+    let problem = match check_syntax(&text) {
+        Ok(()) if text.trim().is_empty() => "it names no hosts".to_owned(),
+        Ok(()) => return Some(text),
+        Err(error) => error.to_string(),
+    };
+    fields.note("targets", problem, problems);
+    None
+}
+
+/// The job's own parameters, under those of the command line.
+fn params(
+    fields: &mut Fields<'_>,
+    place: &str,
+    name: Option<&JobName>,
+    overrides: &Overrides,
+    problems: &mut Problems,
+) -> Option<Params> {
+    let mut pairs: BTreeMap<String, String> = BTreeMap::new();
+    let place = format!("{place}, params");
+    match fields.get("params", problems) {
+        Some(Node::Map(own)) => {
+            for (key, value) in own {
+                let shown: String = key.chars().take(80).collect();
+                match value_of(value) {
+                    Ok(text) => drop(pairs.insert(key.clone(), text)),
+                    Err(problem) => problems.add(&place, format_args!("{shown}: {problem}")),
+                }
+            }
+        }
+        Some(other) => {
+            let found = other.kind();
+            problems.add(&place, format_args!("expected a table of fields, found {found}"));
+        }
+        None => {}
+    }
+    let of_job = name.and_then(|name| overrides.of_job.get(name)).into_iter().flatten();
+    for (key, value) in overrides.everywhere.iter().chain(of_job) {
+        pairs.insert(key.clone(), value.0.clone());
+    }
+    Params::from_pairs(pairs)
+        .map_err(|error| match std::error::Error::source(&error) {
+            Some(cause) => problems.add(&place, format_args!("{error}: {cause}")),
+            None => problems.add(&place, error),
+        })
+        .ok()
+}
+
+/// A parameter's value as the score will see it. Never part of a message.
+fn value_of(node: &Node) -> Result<String, &'static str> {
+    match node {
+        Node::Text(text) => Ok(text.clone()),
+        Node::Bool(value) => Ok(value.to_string()),
+        Node::Whole(n) => Ok(n.to_string()),
+        Node::Spelt(_) | Node::Fraction => {
+            Err("quote this number, so that it reaches the score as it is written")
+        }
+        Node::Date => Err("quote this date, so that it reaches the score as it is written"),
+        Node::Null => Err("it is empty; write \"\" for an empty text"),
+        Node::List(_) | Node::Map(_) => Err("a value is text, a whole number, true or false"),
+    }
+}

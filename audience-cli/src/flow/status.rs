@@ -1,0 +1,142 @@
+//! `getstatus`: flows, parts of flows, tasks and what they wrote.
+//!
+//! Tasks are written page by page as they come, in text and in JSON, so that a listing of a
+//! million needs the memory of one page. Only gathering (`-b`, `--diff`) collects, within its own bound.
+
+mod asking;
+mod json;
+mod text;
+
+use orchestra_client::{Client, Exit, TaskFilter};
+use orchestra_model::ids::{FlowId, Reference};
+
+use super::list::newest;
+use crate::{
+    error::Failure,
+    program::Program,
+    shared::CONNECTION_HELP,
+    verb::{Verb, With},
+    view::task::Failures,
+    words::ids::references,
+};
+use asking::Asking;
+
+const CODES: &str = "\
+Exit code: 0 ok, 2 failed or partial, 4 only unreachable, 5 cancelled, 7 not over yet, 8 no such
+flow; of several the first of 1, 8, 6, 3, 2, 4, 5, 7 that occurs";
+
+const EXAMPLES: &str = "
+Examples:
+  getstatus last
+  getstatus 42.1.1 --failed -b";
+
+/// Tell where flows stand; without an id, the newest flows, a line each
+#[derive(Debug, clap::Parser)]
+#[command(name = "getstatus", version, after_help = format!("{CODES}\n{CONNECTION_HELP}\n{EXAMPLES}"))]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) status: With<Status>,
+}
+
+// Flattened into `getstatus`, whose help this is not.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Status {
+    /// 42, last, 42.1, 42.1.2 or 42/NAME, also with @HOST; several: 1,3,5-8
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+    /// A line for each task
+    #[arg(long)]
+    tasks: bool,
+    /// Only tasks that did not end ok
+    #[arg(long)]
+    failed: bool,
+    /// What tasks wrote, gathered by identical text
+    #[arg(short = 'b', long)]
+    gather: bool,
+    /// What tasks wrote, line by line: host: line
+    #[arg(short = 'L', long, conflicts_with = "gather")]
+    lines: bool,
+    /// How what tasks wrote differs from what most of them wrote
+    #[arg(long, conflicts_with_all = ["gather", "lines"])]
+    diff: bool,
+    /// What tasks answered: host: KEY=VALUE
+    #[arg(long, conflicts_with_all = ["gather", "lines", "diff"])]
+    response: bool,
+}
+
+/// How much is told of tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// Flows, slots and jobs, and failures folded.
+    Summary,
+    /// A line a task.
+    Tasks,
+    /// Outputs, gathered.
+    Gathered,
+    /// Outputs, as differences from the most common.
+    Differences,
+    /// Outputs, line by line.
+    Lines,
+    Responses,
+}
+
+impl Verb for Status {
+    /// The exit code is that of the worst.
+    fn run(self, program: &mut Program) -> Result<Exit, Failure> {
+        let references = self.references()?;
+        if references.is_empty() {
+            return newest(0, false, program);
+        }
+        program.ask(async |client, console| {
+            let mut asking = Asking {
+                client,
+                references: &references,
+                shape: self.shape(),
+                only_failed: self.failed,
+                exit: Exit::Ok,
+            };
+            console.stream(&mut asking).await?;
+            Ok(asking.exit)
+        })
+    }
+}
+
+impl Status {
+    /// What is asked for; empty for the newest flows.
+    fn references(&self) -> Result<Vec<Reference>, Failure> {
+        if self.ids.is_empty() && (self.shape() != Shape::Summary || self.failed) {
+            return Err(Failure::usage("asking for tasks: which flow?").hint("getstatus last"));
+        }
+        references(&self.ids)
+    }
+
+    fn shape(&self) -> Shape {
+        if self.gather {
+            Shape::Gathered
+        } else if self.diff {
+            Shape::Differences
+        } else if self.lines {
+            Shape::Lines
+        } else if self.response {
+            Shape::Responses
+        } else if self.tasks || self.failed {
+            Shape::Tasks
+        } else {
+            Shape::Summary
+        }
+    }
+}
+
+/// Collects what did not end ok.
+pub(super) async fn failures(
+    client: &mut Client,
+    flow: FlowId,
+    filter: &TaskFilter,
+) -> Result<Failures, Failure> {
+    let mut tasks = client.tasks(flow, filter).await?;
+    let mut failures = Failures::default();
+    while let Some(task) = tasks.next_item().await? {
+        failures.add(&task);
+    }
+    Ok(failures)
+}

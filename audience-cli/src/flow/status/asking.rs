@@ -1,0 +1,133 @@
+//! What of which flow is asked for, and what that says of the exit code.
+
+use orchestra_client::{Client, Exit, TaskFilter};
+use orchestra_model::{
+    ids::{FlowId, Part, Reference},
+    status::{FlowStatus, JobStatus, TaskStatus},
+};
+
+use super::Shape;
+use crate::{
+    console::{Answer, Screen, Streamed},
+    error::Failure,
+    view::task::NOT_OK,
+};
+
+/// What is asked of the conductor for one command line.
+pub(super) struct Asking<'a> {
+    pub(super) client: &'a mut Client,
+    pub(super) references: &'a [Reference],
+    pub(super) shape: Shape,
+    pub(super) only_failed: bool,
+    /// That of the worst so far.
+    pub(super) exit: Exit,
+}
+
+/// A flow, and which of it was asked for.
+pub(super) struct Selected<'a> {
+    pub(super) flow: FlowStatus,
+    pub(super) reference: &'a Reference,
+}
+
+impl Selected<'_> {
+    pub(super) fn wants(&self, job: &JobStatus) -> bool {
+        match &self.reference.part {
+            Part::Flow => true,
+            Part::Slot(slot) => job.id.slot == *slot,
+            Part::Job(slot, number) => (job.id.slot, job.id.job) == (*slot, *number),
+            Part::Named(name) => job.name == *name,
+        }
+    }
+
+    pub(super) fn jobs(&self) -> impl Iterator<Item = &JobStatus> + Clone {
+        self.flow.slots.iter().flatten().filter(|job| self.wants(job))
+    }
+
+    fn is_whole(&self) -> bool {
+        self.reference.part == Part::Flow
+    }
+}
+
+impl Asking<'_> {
+    pub(super) async fn select<'a>(
+        &mut self,
+        reference: &'a Reference,
+    ) -> Result<Selected<'a>, Failure> {
+        let flow = self.client.flow(reference.flow).await?;
+        let selected = Selected { flow, reference };
+        if !selected.is_whole() && selected.jobs().next().is_none() {
+            let id = selected.flow.summary.id;
+            return Err(Failure::new(
+                Exit::NoSuchFlow,
+                format!("asking for a part of flow {id}: it has none such"),
+            )
+            .hint(format!("getstatus {id} shows its slots and jobs")));
+        }
+        // With a host it is the tasks there that count; they are judged as they come.
+        if reference.host.is_none() {
+            let exit = if selected.is_whole() {
+                Exit::of_flow(&selected.flow)
+            } else {
+                Exit::of_jobs(selected.jobs())
+            };
+            self.exit = self.exit.worse(exit);
+        }
+        Ok(selected)
+    }
+
+    /// What is asked of the conductor to have the selected tasks in one list.
+    pub(super) fn filter(&self, selected: &Selected<'_>) -> TaskFilter {
+        let (slot, job) = match &selected.reference.part {
+            Part::Flow => (0, 0),
+            Part::Slot(slot) => (*slot, 0),
+            Part::Job(slot, job) => (*slot, *job),
+            // Names are unique in a flow, and there is one: it was selected.
+            Part::Named(_) => {
+                selected.jobs().next().map_or((0, 0), |job| (job.id.slot, job.id.job))
+            }
+        };
+        TaskFilter {
+            slot,
+            job,
+            host: selected.reference.host.clone(),
+            states: if self.only_failed { NOT_OK.to_vec() } else { Vec::new() },
+            ends: !matches!(self.shape, Shape::Summary | Shape::Tasks),
+        }
+    }
+
+    pub(super) fn judge(&mut self, selected: &Selected<'_>, task: &TaskStatus) {
+        if selected.reference.host.is_some() {
+            self.exit = self.exit.worse(Exit::of_task(task.state));
+        }
+    }
+
+    /// A host that the flow does not have is a mistake, not an empty answer.
+    pub(super) fn some_on_host(&self, selected: &Selected<'_>, some: bool) -> Result<(), Failure> {
+        match &selected.reference.host {
+            Some(host) if !some && !self.only_failed => Err(Failure::new(
+                Exit::NoSuchFlow,
+                format!(
+                    "asking for tasks of flow {} on {host}: it has none there",
+                    selected.flow.summary.id
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The flow, where a whole one is asked for: then what is not there is the flow.
+pub(super) fn asked_whole(reference: &Reference) -> Option<FlowId> {
+    let is_whole = reference.part == Part::Flow && reference.host.is_none();
+    reference.flow.filter(|_| is_whole)
+}
+
+impl Streamed for Asking<'_> {
+    async fn text(&mut self, screen: &mut Screen) -> Result<(), Failure> {
+        self.write_text(screen).await
+    }
+
+    async fn json(&mut self, out: &mut Answer) -> Result<(), Failure> {
+        self.write_json(out).await
+    }
+}

@@ -1,0 +1,96 @@
+//! `orc wait`, and how `submitjob --wait` and `orc retry --wait` wait: by events, never by polling.
+
+mod following;
+mod told;
+mod watcher;
+
+use orchestra_client::{Client, Exit};
+use orchestra_model::{ids::FlowId, time::Millis};
+
+use super::several::Several;
+use crate::{
+    console::Console, error::Failure, program::Program, verb::Verb, words::ids::whole_flows,
+};
+
+pub(super) use following::From;
+use watcher::{Target, Watcher};
+
+/// `orc wait`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  orc wait last\n  orc wait 42-44 --wait-timeout 10m")]
+pub(crate) struct Wait {
+    /// 42 or last; several: 1,3,5-8
+    #[arg(value_name = "ID", required = true)]
+    ids: Vec<String>,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+// Flattened into verbs that wait, whose help this is not.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Waiting {
+    /// Stop waiting after this; the flow goes on (exit 124)
+    #[arg(long, value_name = "DURATION")]
+    pub(super) wait_timeout: Option<Millis>,
+    /// While waiting, a line of JSON per change on standard output
+    #[arg(long, conflicts_with = "json")]
+    jsonl: bool,
+}
+
+impl Waiting {
+    /// How to wait, where `--wait` asks for it. Without `--wait`, none of the flags that say how to
+    /// wait may be given.
+    pub(super) fn only_with(self, wait: bool) -> Result<Option<Self>, Failure> {
+        if !wait && (self.wait_timeout.is_some() || self.jsonl) {
+            return Err(
+                Failure::usage("--wait-timeout and --jsonl say how to wait").hint("add --wait")
+            );
+        }
+        Ok(wait.then_some(self))
+    }
+
+    /// Whether what is heard while waiting is JSON on standard output, so that nothing else may be
+    /// there: a line a change, or the one document at the end.
+    pub(super) fn answers_in_json(&self, console: &Console) -> bool {
+        self.jsonl || console.answers_in_json()
+    }
+}
+
+impl Verb for Wait {
+    /// Waits for flow after flow, under one timeout. When that is over, the flows that are left are
+    /// looked at once: some may have ended.
+    fn run(self, program: &mut Program) -> Result<Exit, Failure> {
+        let flows = whole_flows(&self.ids, "orc wait")?;
+        if program.console.answers_in_json() && flows.len() > 1 {
+            return Err(Failure::usage("waiting for several flows with --json")
+                .hint("--jsonl tells of several; or getstatus --json afterwards"));
+        }
+        program.ask(async |client, console| {
+            let mut watcher = Watcher::new(&self.waiting, From::Now)?;
+            let mut several = Several::new("waiting for flows", flows.len());
+            for flow in flows {
+                let target = flow.map_or(Target::Last, Target::Flow);
+                match watcher.watch(client, target, console).await {
+                    // Somebody wants to be gone.
+                    Ok(Exit::NotOver) => return Ok(Exit::NotOver),
+                    Ok(exit) => several.took(exit),
+                    Err(failure) => several.failed(flow, failure)?,
+                }
+            }
+            Ok(several.finish())
+        })
+    }
+}
+
+/// Waits for a flow where that was asked for; without, it is enough that the flow was accepted.
+pub(super) async fn until_end(
+    wait: Option<&Waiting>,
+    from: From,
+    flow: FlowId,
+    client: &mut Client,
+    console: &mut Console,
+) -> Result<Exit, Failure> {
+    let Some(waiting) = wait else { return Ok(Exit::Ok) };
+    let mut watcher = Watcher::new(waiting, from)?;
+    watcher.watch(client, Target::Flow(flow), console).await
+}

@@ -1,0 +1,215 @@
+//! Waiting for flows until a deadline or a Ctrl-C.
+//!
+//! ```text
+//!            ┌── lost ── reconnect with backoff ──┐
+//!            ▼                                    │
+//!  watch ─→ events ─→ … ─→ final status ─→ verdict, failures, exit code
+//!            │
+//!            ├── --wait-timeout ─→ 124, the flow goes on
+//!            └── Ctrl-C ─→ detached, the flow goes on ── Ctrl-C ─→ cancel it?
+//! ```
+
+use std::{io, time::Duration};
+
+use orchestra_client::{Client, Exit, TaskFilter};
+use orchestra_model::{ids::FlowId, status::FlowStatus};
+use tokio::{
+    select,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+    time::{Instant, sleep, sleep_until},
+};
+
+use super::{
+    Waiting,
+    following::{Following, From},
+};
+use crate::{
+    console::Console,
+    error::{Failure, Render as _},
+    flow::status::failures,
+    view::{
+        elapsed,
+        flow::{Verdict, has_not_ok, named},
+        task::NOT_OK,
+    },
+};
+
+/// How long after the first Ctrl-C a second one asks about cancelling.
+const SECOND_CTRL_C: Duration = Duration::from_secs(3);
+
+/// The flow to wait for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Target {
+    /// By number.
+    Flow(FlowId),
+    /// The newest of ours; its number is learnt from the first status.
+    Last,
+}
+
+/// Waits for flows, one after the other, until a deadline or a Ctrl-C.
+pub(super) struct Watcher {
+    deadline: Option<Instant>,
+    jsonl: bool,
+    from: From,
+    interrupts: Signal,
+}
+
+/// Why the waiting is over.
+enum Over {
+    Ended(Box<FlowStatus>),
+    TimedOut,
+    Interrupted,
+}
+
+impl Watcher {
+    /// The timeout begins now, and Ctrl-C no longer ends the program.
+    pub(super) fn new(waiting: &Waiting, from: From) -> Result<Self, Failure> {
+        let interrupts = signal(SignalKind::interrupt())
+            .map_err(|error| Failure::broken("listening for Ctrl-C").because(error))?;
+        Ok(Self {
+            deadline: waiting.wait_timeout.map(|timeout| Instant::now() + timeout.to_std()),
+            jsonl: waiting.jsonl,
+            from,
+            interrupts,
+        })
+    }
+
+    /// Waits for one flow and tells how it ended.
+    pub(super) async fn watch(
+        &mut self,
+        client: &mut Client,
+        target: Target,
+        console: &mut Console,
+    ) -> Result<Exit, Failure> {
+        let id = match target {
+            Target::Flow(id) => Some(id),
+            Target::Last => None,
+        };
+        if self.is_out_of_time() {
+            return self.judge(client, id, console).await;
+        }
+        let mut following = Following::new(id, self.from, self.jsonl);
+        let over = select! {
+            ended = following.until_end(client, console) => Over::Ended(ended?),
+            () = reached(self.deadline) => Over::TimedOut,
+            _ = self.interrupts.recv() => Over::Interrupted,
+        };
+        let id = following.id();
+        match over {
+            Over::Ended(status) => {
+                console.answer(Verdict(&status))?;
+                tell_end(client, &status, console).await;
+                Ok(Exit::of_flow(&status))
+            }
+            Over::TimedOut => {
+                tell_detached(id, "still goes on", console);
+                Ok(Exit::WaitTimeout)
+            }
+            Over::Interrupted => {
+                tell_detached(id, "goes on", console);
+                if let Some(id) = id.filter(|_| console.is_interactive()) {
+                    self.offer_cancel(client, id, console).await?;
+                }
+                Ok(Exit::NotOver)
+            }
+        }
+    }
+
+    fn is_out_of_time(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    /// How a flow ended that is waited for no longer, if it has.
+    async fn judge(
+        &self,
+        client: &mut Client,
+        id: Option<FlowId>,
+        console: &Console,
+    ) -> Result<Exit, Failure> {
+        let status = client.flow(id).await?;
+        if !status.summary.state.is_final() {
+            tell_detached(Some(status.summary.id), "still goes on", console);
+            return Ok(Exit::WaitTimeout);
+        }
+        tell_end(client, &status, console).await;
+        Ok(Exit::of_flow(&status))
+    }
+
+    /// A second Ctrl-C, soon after the first, asks whether to cancel; anything else leaves.
+    async fn offer_cancel(
+        &mut self,
+        client: &mut Client,
+        flow: FlowId,
+        console: &Console,
+    ) -> Result<(), Failure> {
+        console.narrate("press Ctrl-C again to cancel it");
+        select! {
+            () = sleep(SECOND_CTRL_C) => return Ok(()),
+            _ = self.interrupts.recv() => {}
+        }
+        console.narrate_text(&format!("cancel flow {flow}? [y/N] "));
+        let line = select! {
+            line = a_line() => line,
+            _ = self.interrupts.recv() => String::new(),
+        };
+        if matches!(line.trim(), "y" | "Y" | "yes") {
+            let (flow, state) = client.cancel(Some(flow), false).await?;
+            console.narrate(format_args!("{flow} {state}"));
+        } else {
+            console.narrate("not cancelled");
+        }
+        Ok(())
+    }
+}
+
+/// A line of standard input. Reading one cannot be given up, so a thread does it that ends with the
+/// process.
+async fn a_line() -> String {
+    let (answer, answered) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let _ = io::stdin().read_line(&mut line);
+        let _ = answer.send(line);
+    });
+    answered.await.unwrap_or_default()
+}
+
+async fn reached(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The verdict, and what did not end ok, folded.
+async fn tell_end(client: &mut Client, flow: &FlowStatus, console: &Console) {
+    let style = console.narration();
+    let summary = &flow.summary;
+    let took = summary.ended_at.map(|at| elapsed(at.since(summary.submitted_at)));
+    let after = took.map_or_else(String::new, |took| format!(" after {took}"));
+    console.narrate(format_args!("{} {}{after}", named(summary), style.flow(summary.state)));
+    if !flow.slots.iter().flatten().any(has_not_ok) {
+        return;
+    }
+    let filter = TaskFilter { states: NOT_OK.to_vec(), ..TaskFilter::default() };
+    match failures(client, summary.id, &filter).await {
+        Ok(failures) => {
+            let mut text = Vec::new();
+            // Into memory, which takes everything.
+            let _ = failures.write(&mut text, style);
+            console.narrate_text(&String::from_utf8_lossy(&text));
+        }
+        // The verdict stands whether or not the list came.
+        Err(failure) => console.narrate_text(&failure.render()),
+    }
+}
+
+fn tell_detached(id: Option<FlowId>, how: &str, console: &Console) {
+    match id {
+        Some(id) => {
+            console.narrate(format_args!("flow {id} {how}; to wait for it again: orc wait {id}"));
+        }
+        None => console.narrate("not waiting any longer"),
+    }
+}

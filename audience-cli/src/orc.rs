@@ -1,0 +1,76 @@
+//! `orc`: the list of its nouns. Each noun knows its own verbs.
+
+use orchestra_client::config::Environment;
+
+use crate::{
+    audit::{self, Audit},
+    conductor::Conductor,
+    deployment::Deployment,
+    error::Failure,
+    flow, hosts,
+    ledger::Ledger,
+    player, sandbox, score,
+    shared::CONNECTION_HELP,
+    task,
+    verb::With,
+};
+
+const EXAMPLES: &str = "
+Examples:
+  orc wait last --wait-timeout 10m
+  orc explain 42";
+
+/// Everything else that an operator asks of Orchestra
+#[derive(Debug, clap::Parser)]
+#[command(name = "orc", version, after_help = format!("{CONNECTION_HELP}\n{EXAMPLES}"),
+          disable_help_subcommand = true)]
+pub struct OrcArgs {
+    #[command(subcommand)]
+    pub(crate) noun: Noun,
+}
+
+/// What to do, in the order of the help text.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Noun {
+    #[command(flatten)]
+    Flow(flow::Verbs),
+    #[command(flatten)]
+    Player(player::Verbs),
+    #[command(flatten)]
+    Score(score::Verbs),
+    #[command(flatten)]
+    Task(task::Verbs),
+    /// Show which hosts hold which cells, and release hosts that count as down
+    Ledger(Ledger),
+    /// Deployments: apps, environments, and what may happen to them at once
+    Deployment(Deployment),
+    #[command(flatten)]
+    Hosts(hosts::Verbs),
+    /// Who did what: submitted, cancelled, drained and so on
+    Audit(With<Audit>),
+    /// Ask or tell the conductor itself
+    Conductor(Conductor),
+    /// Run a whole fleet on this machine, to try things out
+    #[command(subcommand)]
+    Sandbox(sandbox::Verbs),
+}
+
+impl Noun {
+    pub(crate) fn run(self, environment: Environment) -> Result<u8, Failure> {
+        match self {
+            Noun::Flow(verb) => verb.run(environment),
+            Noun::Player(verb) => verb.run(environment),
+            Noun::Score(verb) => verb.run(environment),
+            Noun::Task(verb) => verb.run(environment),
+            Noun::Ledger(ledger) => ledger.run(environment),
+            Noun::Deployment(deployment) => deployment.run(environment),
+            Noun::Hosts(verb) => verb.run(environment),
+            Noun::Audit(verb) => audit::run(verb, environment),
+            Noun::Conductor(conductor) => conductor.run(environment),
+            Noun::Sandbox(verb) => Ok(verb.run()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

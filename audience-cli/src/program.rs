@@ -1,0 +1,70 @@
+//! What a verb works with.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use orchestra_client::{
+    Client, Exit,
+    config::{Connection, Environment},
+};
+use orchestra_model::time::Timestamp;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{
+    console::Console,
+    error::{Failure, unresolved},
+    shared::{ConnectionArgs, Shared},
+};
+
+/// What a verb works with: a console, and the way to a conductor.
+pub(crate) struct Program {
+    pub(crate) console: Console,
+    connection: ConnectionArgs,
+    environment: Environment,
+}
+
+impl Program {
+    /// With the process's own outputs.
+    pub(crate) fn new(shared: Shared, environment: Environment) -> Self {
+        let console = Console::of_process(shared.color, shared.json);
+        Self { console, connection: shared.connection, environment }
+    }
+
+    /// Connects to the conductor, and does there what is to be done. The runtime begins here, so
+    /// that a verb which asks nobody starts none.
+    pub(crate) fn ask<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Client, &mut Console) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let connection = Connection::resolve(&self.connection.settings(), &self.environment)
+            .map_err(unresolved)?;
+        let runtime = runtime()?;
+        let result = runtime.block_on(async {
+            let mut client = Client::connect(connection).await?;
+            work(&mut client, &mut self.console).await
+        });
+        // Somebody may still be looked up by name, or asked whether to cancel.
+        runtime.shutdown_background();
+        result
+    }
+
+    /// Sees to it that the answer is out before the exit code tells of it.
+    pub(crate) fn finish(mut self, exit: Result<Exit, Failure>) -> Result<u8, Failure> {
+        let finished = self.console.finish();
+        let exit = exit?;
+        finished.map(|()| exit.code())
+    }
+}
+
+/// A runtime of this thread alone.
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::broken("starting the runtime").because(error))
+}
+
+/// The clock, for people: how long something has taken.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,62 @@
+//! Who did what, a line each.
+
+use std::io;
+
+use orchestra_model::audit::{AuditRecord, Object};
+use serde::Serialize;
+
+use super::{Listing, Page, Style, one_line, when};
+
+/// Lines of the record of who did what, newest first.
+pub(crate) struct Lines;
+
+impl Listing for Lines {
+    type Item = AuditRecord;
+
+    const NOUN: &'static str = "audit";
+
+    fn json(&self, line: &AuditRecord) -> impl Serialize {
+        let (flow, hosts) = match &line.on {
+            Object::Flow(flow) => (Some(flow.0), None),
+            Object::Hosts(hosts) => (None, Some(hosts.to_string())),
+            Object::Conductor => (None, None),
+        };
+        Line {
+            number: line.number,
+            at: when(line.at),
+            by: line.by.to_string(),
+            verb: line.verb.as_str(),
+            flow,
+            hosts,
+            reason: line.reason.as_deref().map(str::to_owned),
+            answer: line.answer.to_string(),
+        }
+    }
+
+    /// `17 2026-11-21T08:00:00Z alice drain db[1-3]: 3 hosts, 0 orders out (new disk)`.
+    fn text(&self, line: &AuditRecord, out: &mut dyn Page, _style: Style) -> io::Result<()> {
+        let AuditRecord { number, at, by, verb, on, reason, answer } = line;
+        let on = one_line(&on.to_string());
+        write!(out, "{number} {} {by} {verb} {on}: {}", when(*at), one_line(answer))?;
+        match reason {
+            Some(reason) => writeln!(out, " ({})", one_line(reason)),
+            None => writeln!(out),
+        }
+    }
+
+    fn remark(&self, told: usize) -> Option<String> {
+        (told == 0).then(|| "nothing like that is on record".to_owned())
+    }
+}
+
+#[derive(Serialize)]
+struct Line {
+    number: u64,
+    at: String,
+    by: String,
+    verb: &'static str,
+    flow: Option<u64>,
+    hosts: Option<String>,
+    reason: Option<String>,
+    answer: String,
+}

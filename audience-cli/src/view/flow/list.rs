@@ -1,0 +1,64 @@
+//! Many flows, a line each.
+
+use std::io;
+
+use orchestra_model::{status::FlowSummary, time::Timestamp};
+use serde::Serialize;
+
+use super::json;
+use crate::view::{Listing, Page, Style, elapsed, when_about};
+
+/// Flows, a line each.
+pub(crate) struct Flows {
+    pub(crate) now: Timestamp,
+}
+
+impl Listing for Flows {
+    type Item = FlowSummary;
+
+    const NOUN: &'static str = "flows";
+
+    fn json(&self, flow: &FlowSummary) -> impl Serialize {
+        json::Flow::from(flow)
+    }
+
+    fn heading(&self, out: &mut dyn Page) -> io::Result<()> {
+        writeln!(
+            out,
+            "{:<8} {:<10} {:<20} {:<10} {:<12} NAME",
+            "ID", "STATE", "SUBMITTED", "TOOK", "BY"
+        )
+    }
+
+    fn text(&self, flow: &FlowSummary, out: &mut dyn Page, style: Style) -> io::Result<()> {
+        summary(out, flow, self.now, style)
+    }
+
+    fn remark(&self, told: usize) -> Option<String> {
+        (told == 0).then(|| "no flows".to_owned())
+    }
+}
+
+/// Writes a flow as a line.
+fn summary(
+    out: &mut dyn io::Write,
+    flow: &FlowSummary,
+    now: Timestamp,
+    style: Style,
+) -> io::Result<()> {
+    let took = elapsed(flow.ended_at.unwrap_or(now).since(flow.submitted_at));
+    let name = flow.name.as_ref().map_or("-", |name| name.as_str());
+    let absent = match flow.absent {
+        0 => String::new(),
+        1 => style.warning(" (1 task on an absent player)").to_string(),
+        n => style.warning(&format!(" ({n} tasks on absent players)")).to_string(),
+    };
+    writeln!(
+        out,
+        "{:<8} {:<10} {:<20} {took:<10} {:<12} {name}{absent}",
+        flow.id,
+        style.flow(flow.state),
+        when_about(flow.submitted_at),
+        flow.audience
+    )
+}
