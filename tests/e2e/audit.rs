@@ -2,14 +2,16 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::Fleet;
+use crate::harness::{Fleet, eventually};
 
 #[test]
 fn every_verb_is_on_record_with_who_asked_and_what_came_of_it() {
     let fleet = Fleet::new("p[1-2]").start();
     let flow = fleet.submitjob(&["gate", "-w", "@all"]).exits(0).id();
     let id = flow.to_string();
-    fleet.wait_state(flow, "running");
+    eventually("both to run", || {
+        fleet.states(flow).values().all(|state| state == "running").then_some(())
+    });
     fleet.orc(&["pause", &id]).exits(0);
     fleet.orc(&["resume", &id]).exits(0);
     fleet.orc(&["drain", "p2", "--reason", "new disk"]).exits(0);
