@@ -47,6 +47,14 @@ pub enum OpenError {
         /// What is left.
         beside: Vec<String>,
     },
+    /// Beside the database lies what was saved of one that was displaced, and nobody has said which of
+    /// the two is the store.
+    Undecided {
+        /// The database.
+        path: PathBuf,
+        /// What was saved.
+        rescued: Vec<String>,
+    },
     /// There is a database without anything in it.
     Empty {
         /// The file.
@@ -112,6 +120,14 @@ impl fmt::Display for OpenError {
                 if beside.len() == 1 { "tells" } else { "tell" },
                 path = path.display()
             ),
+            Self::Undecided { path, rescued } => write!(
+                f,
+                "beside {path} lies {}, saved of a store that was displaced while it was open: if that \
+                 is the store, move it to {path} and remove {path}-wal and {path}-shm; if it is not, \
+                 move it away",
+                rescued.join(", "),
+                path = path.display()
+            ),
             Self::Empty { path } => write!(
                 f,
                 "{} is empty, so it is no store, and it is not made one: bring the store back, from \
@@ -144,6 +160,7 @@ impl Error for OpenError {
             Self::Modes { .. }
             | Self::None { .. }
             | Self::Lost { .. }
+            | Self::Undecided { .. }
             | Self::Empty { .. }
             | Self::Locked { .. }
             | Self::Foreign { .. }

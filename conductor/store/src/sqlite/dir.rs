@@ -63,7 +63,12 @@ impl StateDir {
             make_dir(path)?;
         }
         check_mode(path, PRIVATE_DIR)?;
-        if !is_there(&path.join(DATABASE))? {
+        if is_there(&path.join(DATABASE))? {
+            let rescued = names(path, |name| name.starts_with(RESCUED))?;
+            if !rescued.is_empty() {
+                return Err(OpenError::Undecided { path: path.join(DATABASE), rescued });
+            }
+        } else {
             may_make(path, if_none)?;
             make_database(path, fill)?;
         }
@@ -112,14 +117,24 @@ fn is_there(path: &Path) -> Result<bool, OpenError> {
 
 /// Refuses to make a store where it was not asked for, or where one has been.
 fn may_make(dir: &Path, if_none: IfNone) -> Result<(), OpenError> {
-    let mut beside = Vec::new();
+    let beside = names(dir, is_trace)?;
+    match (beside.is_empty(), if_none) {
+        (false, _) => Err(OpenError::Lost { path: dir.join(DATABASE), beside }),
+        (true, IfNone::Fail) => Err(OpenError::None { path: dir.to_owned() }),
+        (true, IfNone::Make) => Ok(()),
+    }
+}
+
+/// The names in a directory that are wanted, in order.
+fn names(dir: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<String>, OpenError> {
+    let mut found = Vec::new();
     match fs::read_dir(dir) {
         Ok(entries) => {
             for entry in entries {
                 let name = entry.map_err(failed("read the directory", dir))?.file_name();
                 let name = name.to_string_lossy();
-                if is_trace(&name) {
-                    beside.push(name.into_owned());
+                if is_wanted(&name) {
+                    found.push(name.into_owned());
                 }
             }
         }
@@ -127,12 +142,8 @@ fn may_make(dir: &Path, if_none: IfNone) -> Result<(), OpenError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed("read the directory", dir)(error)),
     }
-    beside.sort_unstable();
-    match (beside.is_empty(), if_none) {
-        (false, _) => Err(OpenError::Lost { path: dir.join(DATABASE), beside }),
-        (true, IfNone::Fail) => Err(OpenError::None { path: dir.to_owned() }),
-        (true, IfNone::Make) => Ok(()),
-    }
+    found.sort_unstable();
+    Ok(found)
 }
 
 fn is_trace(name: &str) -> bool {

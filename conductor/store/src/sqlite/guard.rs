@@ -17,8 +17,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::dir::BESIDE;
-
 /// The first four bytes of a log, but for the last bit, which says how its checksums are made.
 const LOG_MAGIC: u32 = 0x377f_0682;
 
@@ -91,14 +89,18 @@ pub(super) struct Guard {
 impl Guard {
     /// Begins to watch a database that is open and has a log.
     pub(super) fn new(database: &Path) -> io::Result<Self> {
-        // Where SQLite keeps the log: beside what a link leads to.
-        let database = fs::canonicalize(database)?;
-        let place = database.parent().unwrap_or(Path::new("/"));
-        let beside = BESIDE.map(|name| place.join(name));
+        // Where SQLite keeps the log: beside what a link leads to. The database is watched by the path
+        // that the next start will take, so that a link that leads elsewhere by then is noticed.
+        let target = fs::canonicalize(database)?;
+        let beside = ["-wal", "-shm"].map(|end| {
+            let mut path = target.clone().into_os_string();
+            path.push(end);
+            PathBuf::from(path)
+        });
         let log = File::open(&beside[0])?;
-        let size = fs::metadata(&database)?.len();
+        let size = fs::metadata(database)?.len();
         Ok(Self {
-            database: Watched::new(&database)?,
+            database: Watched::new(database)?,
             beside: beside.iter().map(|path| Watched::new(path)).collect::<io::Result<_>>()?,
             log,
             size,

@@ -62,15 +62,47 @@ fn a_database_that_was_removed_or_replaced_is_saved() {
         assert!(rescued.starts_with(place.dir()), "{rescued:?}");
         assert_eq!(fs::metadata(&rescued).unwrap().permissions().mode() & 0o7777, 0o600);
         drop(store);
-        if !replace {
-            assert!(SqliteStore::open_or_make(&place.dir()).is_err());
-        }
+        // Neither is what lies there taken for the store, as long as nobody has said that it is.
+        let refusal = SqliteStore::open_or_make(&place.dir()).unwrap_err().to_string();
+        let expected = if replace { "if that is the store, move it" } else { "is missing" };
+        assert!(refusal.contains(expected), "{refusal}");
         // As the message says.
         fs::rename(&rescued, place.database()).unwrap();
         for name in dir::BESIDE {
             let _ = fs::remove_file(place.dir().join(name));
         }
         assert!(has_both(&place), "replaced: {replace}");
+    }
+}
+
+#[test]
+fn a_link_that_leads_elsewhere_is_noticed() {
+    for whole_directory in [false, true] {
+        let (real, other) = (Place::new(), Place::new());
+        let links = tempfile::tempdir().unwrap();
+        drop((real.store(), other.store()));
+        // A database of another name has its log beside it under that name.
+        let named = real.dir().join("real.db");
+        let dir = links.path().join("state");
+        if whole_directory {
+            std::os::unix::fs::symlink(real.dir(), &dir).unwrap();
+        } else {
+            fs::rename(real.database(), &named).unwrap();
+            make_private(&dir);
+            std::os::unix::fs::symlink(&named, dir.join(dir::DATABASE)).unwrap();
+        }
+        let mut store = SqliteStore::open(&dir).unwrap();
+        store.commit(&small_flow(1)).unwrap();
+        let (link, target) = match whole_directory {
+            true => (dir.clone(), other.dir()),
+            false => (dir.join(dir::DATABASE), other.database()),
+        };
+        fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink(target, &link).unwrap();
+        let (file, kept) = displaced(&mut store);
+        assert_eq!(file, dir.join(dir::DATABASE));
+        let at = if whole_directory { real.database() } else { named };
+        assert_eq!(kept, Kept::At(at.canonicalize().unwrap()));
     }
 }
 
