@@ -92,7 +92,11 @@ impl Sitter {
             Ok(scores) => {
                 let (scores_found, disabled) = scores.counts();
                 tracing::info!(scores = scores_found, disabled, "scanned the scores");
+                let is_news = scores.confs() != self.scores.confs();
                 self.scores = scores;
+                if is_news && let Err(error) = self.spool_dir.remember_confs(self.scores.confs()) {
+                    tracing::error!(%error, "cannot remember which scores have a .conf");
+                }
             }
             Err(error) => {
                 tracing::error!(error = %orchestra_model::chain(&error), "cannot scan the scores");

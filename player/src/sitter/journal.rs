@@ -24,8 +24,7 @@ use rustix::{
 
 use super::spool_dir::remove_file;
 
-/// Its name in the spool's directory.
-pub(super) const NAME: &str = "journal";
+const NAME: &str = "journal";
 const NEW_NAME: &str = "journal.new";
 
 /// Why a journal cannot be gone on from.
@@ -56,6 +55,19 @@ impl std::error::Error for JournalError {
             Self::Invalid(cause) => Some(cause),
         }
     }
+}
+
+/// What lies where the journal was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// The journal, as long as it was written.
+    Whole,
+    /// The journal, and somebody has cut it or added to it.
+    Spoilt,
+    /// No journal.
+    Nothing,
+    /// Another one.
+    Other,
 }
 
 /// A journal that is open for appending.
@@ -120,16 +132,19 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether `spool`, a path, still leads to it. Who removes a spool or moves it away takes the
-    /// journal along, and what is written then is read by nobody.
-    pub(crate) fn is_in_place(&self, spool: &Path) -> bool {
+    /// What `spool`, a path, leads to. Who removes a spool or moves it away takes the journal along,
+    /// and what is written then is read by nobody.
+    pub(crate) fn look(&self, spool: &Path) -> Found {
         let found = rustix::fs::stat(spool.join(NAME));
         let ours = rustix::fs::fstat(&self.file);
         match (found, ours) {
-            (Ok(found), Ok(ours)) => (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino),
-            (Err(Errno::NOENT | Errno::NOTDIR), _) => false,
+            (Ok(found), Ok(ours)) if (found.st_dev, found.st_ino) != (ours.st_dev, ours.st_ino) => {
+                Found::Other
+            }
+            (Ok(found), Ok(_)) if found.st_size as u64 != self.len => Found::Spoilt,
+            (Err(Errno::NOENT | Errno::NOTDIR), _) => Found::Nothing,
             // What cannot be looked at is not known to be gone.
-            (Err(_), _) | (_, Err(_)) => true,
+            _ => Found::Whole,
         }
     }
 

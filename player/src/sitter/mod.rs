@@ -279,6 +279,9 @@ impl Sitter {
         let mark = environment::mark_of_launchers(surroundings.spool);
         let launchers =
             Launchers::new(mark, file_limit, LAUNCHERS).map_err(SitterError::Process)?;
+        let confs = spool_dir.remembered_confs().map_err(|cause| {
+            SitterError::Spool(SpoolDirError::Open(spool_dir.path().to_owned(), cause))
+        })?;
         let mut sitter = Self {
             boot: procfs::boot_id().map_err(SitterError::Process)?,
             agent: Agent::new(program.clone(), &config, agent_user, AGENT),
@@ -294,7 +297,7 @@ impl Sitter {
             journal,
             spool,
             rewrite_at: None,
-            scores: Scores::default(),
+            scores: Scores::remembering(confs),
             users,
             cgroups,
             surroundings,

@@ -9,7 +9,7 @@
 //! A score that is not in order is there all the same, disabled with the reason; the others go on.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     fs::File,
     io::{self, Read},
@@ -44,15 +44,18 @@ const LEFTOVER_KINDS: [&str; 2] = [".dpkg-", ".ucf-"];
 
 /// A checked set of scores, by name. Replaced as a whole.
 #[derive(Debug, Default)]
-pub(crate) struct Scores(BTreeMap<ScoreName, Entry>);
+pub(crate) struct Scores {
+    entries: BTreeMap<ScoreName, Entry>,
+    /// Scores that have, or had, a `.conf` with something in it. One that is gone, or empty, since lifts
+    /// no limit: nobody has said that it is to. Kept in the spool, over restarts.
+    confs: BTreeSet<ScoreName>,
+}
 
 /// One score.
 #[derive(Clone, Debug)]
 struct Entry {
     image: Option<Rc<Image>>,
     spec: Result<Arc<ScoreSpec>, String>,
-    /// Whether it has a `.conf`, or had one.
-    has_conf: bool,
 }
 
 /// A score that may run.
@@ -80,12 +83,13 @@ impl Scores {
         let Judged { dir, verdict } = open_directory(directory).map_err(failed)?;
         let whole = verdict.map_err(|why| format!("its directory {why}"));
         let mut scores = BTreeMap::new();
+        let mut confs = before.confs.clone();
         let mut left_out = 0;
         for (name, found) in names(&dir).map_err(failed)? {
             let entry = match (&whole, found) {
-                (Err(why), _) => Some(Entry::disabled(why, before.had_conf(&name))),
-                (Ok(()), Found::File) => entry(&dir, &name, before),
-                (Ok(()), Found::ConfAlone) => Some(Entry::disabled(&Refusal::NoScore, true)),
+                (Err(why), _) => Some(Entry::disabled(why)),
+                (Ok(()), Found::File) => entry(&dir, &name, before, &mut confs),
+                (Ok(()), Found::ConfAlone) => Some(Entry::disabled(&Refusal::NoScore)),
             };
             match entry {
                 None => {}
@@ -102,17 +106,25 @@ impl Scores {
                 "too many scores; the last are left out"
             );
         }
-        Ok(Scores(scores))
+        if confs.len() > limits::SCORES {
+            confs.retain(|name| scores.contains_key(name));
+        }
+        Ok(Scores { entries: scores, confs })
     }
 
-    /// Whether a score has a `.conf`, or had one while it was here.
-    fn had_conf(&self, name: &ScoreName) -> bool {
-        self.0.get(name).is_some_and(|entry| entry.has_conf)
+    /// None yet, of which these have, or had, a `.conf`.
+    pub(crate) fn remembering(confs: BTreeSet<ScoreName>) -> Self {
+        Self { entries: BTreeMap::new(), confs }
+    }
+
+    /// Those that have, or had, a `.conf` with something in it.
+    pub(crate) fn confs(&self) -> &BTreeSet<ScoreName> {
+        &self.confs
     }
 
     /// The score of a name, if it may run.
     pub(crate) fn get(&self, name: &ScoreName) -> Result<Score, Unavailable> {
-        let entry = self.0.get(name).ok_or(Unavailable::Unknown)?;
+        let entry = self.entries.get(name).ok_or(Unavailable::Unknown)?;
         match (&entry.spec, &entry.image) {
             (Ok(spec), Some(image)) => {
                 Ok(Score { spec: Arc::clone(spec), image: Rc::clone(image) })
@@ -129,12 +141,12 @@ impl Scores {
             hash: entry.image.as_ref().map(|image| image.hash()),
             spec: entry.spec.as_deref().cloned().map_err(String::clone),
         };
-        self.0.iter().map(offer).collect()
+        self.entries.iter().map(offer).collect()
     }
 
     /// How many there are, and how many of them are disabled.
     pub(crate) fn counts(&self) -> (usize, usize) {
-        (self.0.len(), self.0.values().filter(|entry| entry.spec.is_err()).count())
+        (self.entries.len(), self.entries.values().filter(|entry| entry.spec.is_err()).count())
     }
 }
 
@@ -158,8 +170,8 @@ impl std::error::Error for ScanError {
 }
 
 impl Entry {
-    fn disabled(why: &impl fmt::Display, has_conf: bool) -> Self {
-        Entry { image: None, spec: Err(why.to_string()), has_conf }
+    fn disabled(why: &impl fmt::Display) -> Self {
+        Entry { image: None, spec: Err(why.to_string()) }
     }
 }
 
@@ -206,29 +218,37 @@ fn is_leftover(file: &str) -> bool {
 }
 
 /// What is to be said of the file of this name; `None` where it is no score.
-fn entry(dir: &File, name: &ScoreName, before: &Scores) -> Option<Entry> {
+fn entry(
+    dir: &File,
+    name: &ScoreName,
+    before: &Scores,
+    confs: &mut BTreeSet<ScoreName>,
+) -> Option<Entry> {
     let conf = match conf(dir, name) {
-        Ok(None) if before.had_conf(name) => Err(Refusal::ConfGone),
+        Ok(Conf::None | Conf::Blank) if confs.contains(name) => Err(Refusal::ConfGone),
         conf => conf,
     };
-    let has_conf = !matches!(conf, Ok(None));
+    let has_conf = !matches!(conf, Ok(Conf::None));
+    if matches!(conf, Ok(Conf::Says(_)) | Err(_)) {
+        confs.insert(name.clone());
+    }
     let file = match open_beneath(dir, name.as_str()) {
         Ok(file) => file,
         // Without a `.conf` it is something else that happens to lie here.
         Err(Refusal::NotRegular) if !has_conf => return None,
-        Err(why) => return Some(Entry::disabled(&why, has_conf)),
+        Err(why) => return Some(Entry::disabled(&why)),
     };
     match judge(dir, &file) {
         Ok(()) => {}
         Err(Refusal::NotExecutable) if !has_conf => return None,
-        Err(why) => return Some(Entry::disabled(&why, has_conf)),
+        Err(why) => return Some(Entry::disabled(&why)),
     }
     let image = match Image::copy(&file) {
         Ok(image) => image,
-        Err(error) => return Some(Entry::disabled(&Refusal::Image(error), has_conf)),
+        Err(error) => return Some(Entry::disabled(&Refusal::Image(error))),
     };
     let usable = image.interpreter().map_or(Ok(()), Interpreter::check);
-    let known = before.0.get(name).and_then(|entry| entry.image.as_ref());
+    let known = before.entries.get(name).and_then(|entry| entry.image.as_ref());
     let image = match known {
         // One copy of a version is enough. Times and sizes are no proof that it is the same one.
         Some(known) if known.hash() == image.hash() => Rc::clone(known),
@@ -237,17 +257,28 @@ fn entry(dir: &File, name: &ScoreName, before: &Scores) -> Option<Entry> {
     let spec = match (conf, usable) {
         (Err(why), _) => Err(format!("its .conf: {why}")),
         (Ok(_), Err(why)) => Err(Refusal::Unusable(why).to_string()),
-        (Ok(spec), Ok(())) => Ok(Arc::new(spec.unwrap_or_default())),
+        (Ok(Conf::Says(spec)), Ok(())) => Ok(Arc::new(*spec)),
+        (Ok(Conf::None | Conf::Blank), Ok(())) => Ok(Arc::default()),
     };
-    Some(Entry { image: Some(image), spec, has_conf })
+    Some(Entry { image: Some(image), spec })
 }
 
-/// Reads `NAME.conf`; `None` where there is none.
-fn conf(dir: &File, name: &ScoreName) -> Result<Option<ScoreSpec>, Refusal> {
+/// What a `.conf` says.
+enum Conf {
+    /// There is none.
+    None,
+    /// Nothing at all, not even a comment.
+    Blank,
+    /// This.
+    Says(Box<ScoreSpec>),
+}
+
+/// Reads `NAME.conf`.
+fn conf(dir: &File, name: &ScoreName) -> Result<Conf, Refusal> {
     let file = match open_beneath(dir, &format!("{name}.conf")) {
         Ok(file) => file,
         Err(Refusal::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
-            return absent(dir, &format!("{name}.conf")).map(|()| None);
+            return absent(dir, &format!("{name}.conf")).map(|()| Conf::None);
         }
         Err(why) => return Err(why),
     };
@@ -255,7 +286,10 @@ fn conf(dir: &File, name: &ScoreName) -> Result<Option<ScoreSpec>, Refusal> {
     let mut text = String::new();
     let most = limits::SCORE_CONF_BYTES as u64 + 1;
     file.take(most).read_to_string(&mut text).map_err(Refusal::Io)?;
-    ScoreSpec::parse(&text).map(Some).map_err(Refusal::Conf)
+    if text.trim().is_empty() {
+        return Ok(Conf::Blank);
+    }
+    ScoreSpec::parse(&text).map(|spec| Conf::Says(Box::new(spec))).map_err(Refusal::Conf)
 }
 
 /// Whether nothing of this name is there. A link that leads nowhere is something: what it led to

@@ -17,10 +17,11 @@ use super::{
     attempt::{Attempt, Phase, Why},
     capture,
     clock::BootMillis,
+    journal::Found,
     launcher::Launched,
     linger::Lingering,
     poll::Interest,
-    spool_dir::attempt_name,
+    spool_dir::{SpoolDirError, attempt_name},
     start::{Expected, Newborn, Stage, StartError},
     token, wire,
 };
@@ -113,7 +114,7 @@ impl Sitter {
         if self.spool.unwritten().is_empty() {
             return;
         }
-        if !self.journal.is_in_place(self.spool_dir.path()) {
+        if self.journal.look(self.spool_dir.path()) != Found::Whole || !self.spool_dir.is_whole() {
             match self.write_journal_anew() {
                 Ok(()) => self.spool.rewritten(),
                 Err(error) => self.journal_failed(&error, BootMillis::now()),
@@ -154,16 +155,22 @@ impl Sitter {
         }
     }
 
-    /// Writes all that is known, in a spool that is made anew where the old one was taken away: this
-    /// process knows what was in it.
+    /// Writes all that is known, in a spool that is made anew where a part of it was taken away: this
+    /// process knows what was in it. A journal that lies there and is not ours is of another spool:
+    /// that one is not touched.
     fn write_journal_anew(&mut self) -> Result<(), String> {
-        if !self.journal.is_in_place(self.spool_dir.path()) {
+        let found = self.journal.look(self.spool_dir.path());
+        if found == Found::Other {
+            return Err(SpoolDirError::Replaced(self.spool_dir.path().to_owned()).to_string());
+        }
+        if found == Found::Nothing || !self.spool_dir.is_whole() {
             self.spool_dir.make_anew().map_err(|error| orchestra_model::chain(&error))?;
             let moved = self.journal.move_to(self.spool_dir.dir());
             moved.map_err(|error| error.to_string())?;
             tracing::warn!(spool = %self.spool_dir.path().display(), "made the spool anew");
         }
-        self.journal.rewrite(self.spool.state()).map_err(|error| error.to_string())
+        self.journal.rewrite(self.spool.state()).map_err(|error| error.to_string())?;
+        self.spool_dir.remember_confs(self.scores.confs()).map_err(|error| error.to_string())
     }
 
     fn perform(&mut self, effect: Effect) {

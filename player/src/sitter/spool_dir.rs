@@ -5,6 +5,7 @@
 //! SPOOL/                    0700, the sitter's
 //!   lock                    locked while a sitter lives
 //!   journal                 see `journal.rs`
+//!   confs                   scores that had a `.conf`, see `scores.rs`
 //!   attempts/STORE-JOB-N/   one attempt's pipes and output, see `capture.rs`
 //!   spare/N/                a directory for the next attempt, see `spares.rs`
 //! ```
@@ -13,13 +14,15 @@
 //! made of ids alone.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
-    fmt, fs, io,
+    fmt, fs,
+    io::{self, Write as _},
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
-use orchestra_model::delivery::AttemptKey;
+use orchestra_model::{ScoreName, delivery::AttemptKey};
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
     fs::{AtFlags, FlockOperation, Mode, OFlags, RawMode},
@@ -27,7 +30,12 @@ use rustix::{
     process::geteuid,
 };
 
-use super::{capture, journal, spares::Spares};
+use super::{capture, spares::Spares};
+
+const LOCK: &str = "lock";
+const ATTEMPTS: &str = "attempts";
+const CONFS: &str = "confs";
+const NEW_CONFS: &str = "confs.new";
 
 /// Why the spool cannot be used.
 #[derive(Debug)]
@@ -99,7 +107,7 @@ impl SpoolDir {
     /// `inherited` (left open across an upgrade in place) is held already, and taken out.
     pub(crate) fn open(path: &Path, inherited: &mut Vec<OwnedFd>) -> Result<Self, SpoolDirError> {
         private(path)?;
-        private(&path.join("attempts"))?;
+        private(&path.join(ATTEMPTS))?;
         let spare = path.join("spare");
         let open = |error: Errno| SpoolDirError::Open(path.to_owned(), error.into());
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -113,18 +121,52 @@ impl SpoolDir {
         Ok(Self { path: path.to_owned(), dir, lock, spares })
     }
 
-    /// Makes the directory anew where it, or what was in it, was removed or moved away under us, and
-    /// goes on there. A journal that lies there is of another spool: that one is not touched.
+    /// Whether its lock and the directory of attempts are where they were.
+    pub(crate) fn is_whole(&self) -> bool {
+        let lock = rustix::fs::stat(self.path.join(LOCK));
+        let is_locked = match (lock, rustix::fs::fstat(&self.lock)) {
+            (Ok(found), Ok(ours)) => (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino),
+            (Err(Errno::NOENT | Errno::NOTDIR), _) => false,
+            // What cannot be looked at is not known to be gone.
+            _ => true,
+        };
+        let attempts = rustix::fs::stat(self.path.join(ATTEMPTS));
+        is_locked && !matches!(attempts, Err(Errno::NOENT | Errno::NOTDIR))
+    }
+
+    /// Makes what was removed of it, or moved away, anew, and locks it: another player may have taken
+    /// it meanwhile.
     pub(crate) fn make_anew(&mut self) -> Result<(), SpoolDirError> {
-        match fs::symlink_metadata(self.path.join(journal::NAME)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(SpoolDirError::Open(self.path.clone(), error)),
-            Ok(_) => return Err(SpoolDirError::Replaced(self.path.clone())),
-        }
         let held = self.lock.try_clone();
         let held = held.map_err(|error| SpoolDirError::Lock(self.path.clone(), error))?;
         *self = Self::open(&self.path, &mut vec![held])?;
         Ok(())
+    }
+
+    /// Scores that had a `.conf` with something in it when they were scanned last, also by an earlier
+    /// sitter.
+    pub(crate) fn remembered_confs(&self) -> io::Result<BTreeSet<ScoreName>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(&self.dir, CONFS, flags, Mode::empty()) {
+            Ok(file) => fs::File::from(file),
+            Err(Errno::NOENT) => return Ok(BTreeSet::new()),
+            Err(error) => return Err(error.into()),
+        };
+        let text = io::read_to_string(file)?;
+        Ok(text.lines().filter_map(|name| ScoreName::new(name).ok()).collect())
+    }
+
+    /// Remembers scores that have a `.conf` with something in it, a line each.
+    pub(crate) fn remember_confs(&self, confs: &BTreeSet<ScoreName>) -> io::Result<()> {
+        let text: String = confs.iter().flat_map(|name| [name.as_str(), "\n"]).collect();
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(0o600 as RawMode);
+        let file = rustix::fs::openat(&self.dir, NEW_CONFS, flags, mode)?;
+        let mut file = fs::File::from(file);
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        Ok(rustix::fs::renameat(&self.dir, NEW_CONFS, &self.dir, CONFS)?)
     }
 
     /// The lock, for whoever executes the sitter anew.
@@ -190,7 +232,7 @@ impl SpoolDir {
 
     /// The names of all attempts that have a directory.
     pub(crate) fn attempt_names(&self) -> io::Result<Vec<String>> {
-        let names = fs::read_dir(self.path.join("attempts"))?;
+        let names = fs::read_dir(self.path.join(ATTEMPTS))?;
         let names: Result<Vec<OsString>, io::Error> =
             names.map(|entry| Ok(entry?.file_name())).collect();
         Ok(names?.into_iter().filter_map(|name| name.into_string().ok()).collect())
@@ -198,7 +240,7 @@ impl SpoolDir {
 
     /// `name` is an [`attempt_name`] or was read from this very directory: one component.
     fn attempt_path(&self, name: &str) -> PathBuf {
-        self.path.join("attempts").join(name)
+        self.path.join(ATTEMPTS).join(name)
     }
 }
 
@@ -232,7 +274,7 @@ fn lock(
     let failed = |error: Errno| SpoolDirError::Lock(path.to_owned(), error.into());
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(0o600 as RawMode);
-    let fresh = rustix::fs::openat(dir, "lock", flags, mode).map_err(failed)?;
+    let fresh = rustix::fs::openat(dir, LOCK, flags, mode).map_err(failed)?;
     let wanted = rustix::fs::fstat(&fresh).map_err(failed)?;
     let same = |fd: &OwnedFd| {
         rustix::fs::fstat(fd)

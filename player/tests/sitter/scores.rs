@@ -173,17 +173,30 @@ fn a_conf_that_vanishes() {
     // However often it is looked for.
     for _ in 0..2 {
         let why = why(rescan(&world)).unwrap_or_default();
-        assert!(why.starts_with("its .conf: is gone, with the limits that it set"), "{why}");
+        assert!(
+            why.starts_with("its .conf: is gone or empty, with the limits that it set"),
+            "{why}"
+        );
     }
     let refused = world.refused(world.order("limited", &[]));
     assert!(matches!(refused, Refusal::ScoreDisabled(_)), "{refused:?}");
     world.file("limited.conf", "timeout = \"6s\"\n", 0o644);
     assert_eq!(why(rescan(&world)), None);
     assert_eq!(world.output_of("limited", &[]), "limited\n");
-    // A restart is what says that it is to run without.
+    // Emptied is as good as gone, and no restart says that it is meant.
+    world.file("limited.conf", "\n", 0o644);
+    let told = why(rescan(&world)).unwrap_or_default();
+    assert!(told.starts_with("its .conf: is gone or empty"), "{told}");
     fs::remove_file(&conf).unwrap();
+    fs::remove_file(world.path("scores/limited")).unwrap();
+    rescan(&world);
+    world.score("limited", "echo limited");
     world.crash();
-    assert_eq!(why(world.start()), None);
+    assert!(why(world.start()).is_some());
+    // Somebody says so.
+    world.file("limited.conf", "# It needs no limits.\n", 0o644);
+    assert_eq!(why(rescan(&world)), None);
+    assert_eq!(world.output_of("limited", &[]), "limited\n");
 }
 
 fn what_is_no_score_is_not_offered() {

@@ -53,8 +53,8 @@ impl fmt::Display for Refusal {
                 "there is no such file beside its .conf: install it, or mend the .conf's name",
             ),
             Self::ConfGone => f.write_str(
-                "is gone, with the limits that it set: put it back, or restart the player if the \
-                 score is to run without",
+                "is gone or empty, with the limits that it set: put it back; if the score is to run \
+                 without, write a .conf with a comment that says so",
             ),
             Self::LeavesDirectory => f.write_str("is a link that leaves the scores directory"),
             Self::LeadsNowhere => f.write_str("is a link that leads nowhere"),
