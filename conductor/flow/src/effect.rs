@@ -6,7 +6,7 @@
 use std::fmt;
 
 use orchestra_model::{
-    JobId,
+    FlowId, JobId,
     delivery::{AttemptKey, Order, OrderNumber},
     record::Op,
     status::Event,
@@ -49,6 +49,14 @@ pub enum Effect {
     },
     /// Tell whoever watches.
     Publish(Event),
+    /// Tell whoever looks after the conductor that something is so which cannot be: our mistake.
+    /// Nothing new of the flow starts.
+    Inconsistent {
+        /// Which flow it concerns.
+        flow: FlowId,
+        /// What is so.
+        what: &'static str,
+    },
 }
 
 /// What is said to a player.

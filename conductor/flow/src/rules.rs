@@ -7,6 +7,7 @@ mod deployments;
 mod dispatch;
 mod ending;
 pub(crate) mod holds;
+mod inconsistency;
 mod players_file;
 mod quarantine;
 pub(crate) mod recover;

@@ -196,6 +196,14 @@ impl Driver {
             }
             Effect::Answer { reply, answer } => self.answer(reply, answer),
             Effect::Publish(event) => self.publish(&event),
+            Effect::Inconsistent { flow, what } => {
+                tracing::error!(
+                    %flow, what,
+                    "the conductor's tables contradict each other, which is a mistake of ours: \
+                     nothing new of the flow starts until it is paused and resumed, or the \
+                     conductor starts anew"
+                );
+            }
             // Sorted out by `gather`.
             Effect::Persist(_) => {}
         }

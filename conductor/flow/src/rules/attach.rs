@@ -208,7 +208,10 @@ impl Engine {
         // Said once the numbers are known that the hello names.
         let mut said = Vec::new();
         for task in in_flight {
-            let Some(job) = self.job(task.job()) else { continue };
+            let Some(job) = self.job(task.job()) else {
+                self.inconsistent(task.job().flow, "a task in flight is of no job");
+                continue;
+            };
             let (known, cancelled, timeout) =
                 (job.task(task.index), job.is_to_be_killed(), job.spec().timeout);
             let (key, order) = (known.key(self.store, task.job()), known.order);
@@ -266,7 +269,9 @@ impl Engine {
     /// Notes how long an attempt may take that runs there, where a release sent it that did not
     /// note it.
     fn note_time_limit(&mut self, ix: PlayerIx, task: TaskRef) {
-        let Some(job) = self.job(task.job()) else { return };
+        let Some(job) = self.job(task.job()) else {
+            return self.inconsistent(task.job().flow, "a task in flight is of no job");
+        };
         let limit = self.roster[ix].time_limit(job.spec());
         if job.task(task.index).time_limit == TimeLimit::NONE && limit.is_some() {
             self.flows.change(task.job(), |job| job.note_time_limit(task.index, limit.into()));

@@ -7,6 +7,7 @@ use crate::{
     answer::{self, Rejection, ReplyTo},
     effect::Command,
     ids::PlayerIx,
+    rules::inconsistency::gone,
     tables::{flow::Flow, job::Job, task::TaskRef},
 };
 
@@ -37,7 +38,7 @@ impl Engine {
 
     /// Ends whatever of a cancelled flow waits, and tells the players that have orders of it.
     pub(crate) fn close_all(&mut self, id: FlowId) {
-        let Some(flow) = self.flows.get(id) else { return };
+        let Some(flow) = self.flows.get(id) else { return gone() };
         let alive = flow.jobs().filter(|job| !job.state().is_final());
         let alive: Vec<JobId> = alive.map(Job::id).collect();
         for job in alive {
@@ -53,7 +54,7 @@ impl Engine {
 
     /// Waits no longer for players that are not there.
     fn abandon(&mut self, id: FlowId, by: &AudienceName) {
-        let Some(flow) = self.flows.get(id) else { return };
+        let Some(flow) = self.flows.get(id) else { return gone() };
         let jobs: Vec<JobId> = flow.jobs().map(Job::id).collect();
         for (player, task) in
             jobs.into_iter().flat_map(|job| self.in_flight_of(job)).collect::<Vec<_>>()
@@ -84,8 +85,13 @@ impl Engine {
     }
 
     fn send_cancel(&mut self, player: PlayerIx, task: TaskRef) {
-        let Some(session) = self.roster[player].reachable() else { return };
-        let Some(job) = self.job(task.job()) else { return };
+        let Some(session) = self.roster[player].reachable() else {
+            // It is told when it attaches.
+            return gone();
+        };
+        let Some(job) = self.job(task.job()) else {
+            return self.inconsistent(task.job().flow, "a task that is cancelled is of no job");
+        };
         let known = job.task(task.index);
         let (key, order) = (known.key(self.store, job.id()), known.order);
         self.send(player, session, Command::Cancel { key, order });

@@ -113,7 +113,9 @@ impl Engine {
     }
 
     fn fall_short(&mut self, task: TaskRef) {
-        let Some(job) = self.job(task.job()) else { return };
+        let Some(job) = self.job(task.job()) else {
+            return self.inconsistent(task.job().flow, "a task that is given up is of no job");
+        };
         let state = job.task(task.index).given_up_as(TaskState::Unreachable);
         self.finish(task, state, Some("gave up waiting for the player"));
     }

@@ -10,7 +10,10 @@ use crate::{
     Engine,
     effect::Command,
     ids::{PlayerIx, TaskKind},
-    rules::holds::{Attempted, Left},
+    rules::{
+        holds::{Attempted, Left},
+        inconsistency::gone,
+    },
     tables::{
         deadlines::Deadline,
         job::{Job, change::Sending},
@@ -46,7 +49,9 @@ impl Engine {
 
     /// Starts a wanted task, or parks it on the gate that stops it.
     fn offer(&mut self, id: JobId, index: u32) {
-        let Some(job) = self.job(id) else { return };
+        let Some(job) = self.job(id) else {
+            return self.inconsistent(id.flow, "a job that was asked for a task is not there");
+        };
         if job.is_one_of() {
             return self.choose(id);
         }
@@ -68,7 +73,9 @@ impl Engine {
     /// order. Where there is none, whichever opens first.
     fn choose(&mut self, id: JobId) {
         let task = TaskRef::new(id, 0);
-        let Some(job) = self.job(id) else { return };
+        let Some(job) = self.job(id) else {
+            return self.inconsistent(id.flow, "a job that was asked for a task is not there");
+        };
         let kind = Arc::clone(job.kind());
         let candidates: Vec<(u32, PlayerIx)> = job.candidates().collect();
         let (mut free, mut in_line) = (Vec::new(), BTreeSet::new());
@@ -182,9 +189,11 @@ impl Engine {
     /// Lets a task that was parked on a player wait for its job.
     fn await_window(&mut self, entry: TaskRef) {
         let id = entry.job();
-        let Some(job) = self.job(id).filter(|job| job.awaits(entry.index)) else { return };
+        let Some(job) = self.job(id).filter(|job| job.awaits(entry.index)) else {
+            return gone();
+        };
         let index = job.index_of(entry.index);
-        self.flows.change(id, |job| job.make_ready(index));
+        self.flows.change(id, |job| job.await_window(index));
         self.leave_behind(id);
     }
 
@@ -201,9 +210,15 @@ impl Engine {
         let (now, store, id) = (self.now, self.store, entry.job());
         let change = self.next_change(id.flow);
         let forgotten = self.forgotten_attempts(id.flow);
-        let Some(session) = self.roster[ix].reachable() else { return };
-        let Some(job) = self.flows.job(id) else { return };
+        let Some(job) = self.flows.job(id) else {
+            return self.inconsistent(id.flow, "a task was chosen of a job that is not there");
+        };
         let task = TaskRef::new(id, job.index_of(entry.index));
+        let Some(session) = self.roster[ix].reachable() else {
+            // The task waits on, where it is found again once somebody has looked.
+            self.flows.change(id, |job| job.make_ready(task.index));
+            return self.inconsistent(id.flow, "a player was chosen that is not there");
+        };
         let (was_parked, is_one_of) = (job.is_parked(task.index), job.is_one_of());
         let player = &self.roster[ix];
         let impact = player.impact(job.kind());
@@ -215,7 +230,9 @@ impl Engine {
         let sending = Sending { order: number, impact, time_limit, forgotten, now };
         self.flows.change(id, |job| job.send(task.index, entry.index, sending));
         self.put(self.roster[ix].record());
-        let Some(job) = self.flows.job(id) else { return };
+        let Some(job) = self.flows.job(id) else {
+            return self.inconsistent(id.flow, "a task was sent of a job that is not there");
+        };
         let known = job.task(task.index);
         let order = Order { number, key: known.key(store, id), timeout };
         let sent = known.record(task, self.roster[ix].host(), change);
@@ -234,11 +251,14 @@ impl Engine {
     pub(crate) fn release(&mut self, task: TaskRef, ix: PlayerIx, left: Left) {
         self.disarm_loss(task, ix);
         let Some(known) = self.job(task.job()).and_then(|job| job.known(task.index)) else {
-            return;
+            return self.inconsistent(task.job().flow, "a task in flight is not known");
         };
         let order = known.order;
         let player = &self.roster[ix];
-        let Some(impact) = player.flight_of(task).map(|flying| flying.impact) else { return };
+        let Some(impact) = player.flight_of(task).map(|flying| flying.impact) else {
+            // It was given back already, when the player refused it.
+            return gone();
+        };
         let is_away = !player.attached();
         if is_away {
             self.flows.change(task.job(), |job| job.count_away(false));
@@ -256,7 +276,9 @@ impl Engine {
         left: Left,
         due: Option<Timestamp>,
     ) {
-        let Some(job) = self.job(task.job()) else { return };
+        let Some(job) = self.job(task.job()) else {
+            return self.inconsistent(task.job().flow, "a task that is to wait again is of no job");
+        };
         let will_return = job
             .known(task.index)
             .is_some_and(|task| task.before.is_some() && task.impact == Impact::Holds);
@@ -281,7 +303,9 @@ impl Engine {
 
     /// Ends a task that waits for a player which the players file names no more.
     pub(crate) fn withdraw(&mut self, task: TaskRef) {
-        let Some(job) = self.job(task.job()) else { return };
+        let Some(job) = self.job(task.job()) else {
+            return self.inconsistent(task.job().flow, "a task that is withdrawn is of no job");
+        };
         let state = job.task(task.index).given_up_as(TaskState::Cancelled);
         self.finish(task, state, Some("player removed"));
     }

@@ -10,7 +10,7 @@ use orchestra_model::{
 
 use crate::{
     Effect, Engine,
-    rules::holds::Left,
+    rules::{holds::Left, inconsistency::gone},
     tables::{
         deadlines::Deadline,
         flow::Flow,
@@ -26,7 +26,9 @@ impl Engine {
     /// off later.
     pub(crate) fn finish(&mut self, task: TaskRef, state: TaskState, detail: Option<&str>) {
         let (now, index) = (self.now, task.index);
-        let Some(job) = self.job(task.job()) else { return };
+        let Some(job) = self.job(task.job()) else {
+            return self.inconsistent(task.job().flow, "a task that ends is of no job");
+        };
         let was = job.state_of(index);
         match job.player_of(index) {
             _ if was.is_final() => return,
@@ -53,7 +55,9 @@ impl Engine {
 
     /// Takes a waiting task out of the queues that it may be in.
     fn unpark(&mut self, task: TaskRef) {
-        let Some(job) = self.job(task.job()) else { return };
+        let Some(job) = self.job(task.job()) else {
+            return self.inconsistent(task.job().flow, "a task that ends is of no job");
+        };
         let (is_parked, one_of) = (job.is_parked(task.index), job.is_one_of());
         let in_line = job.place_of(task.index) == Parked::Sequence;
         if in_line || one_of {
@@ -74,7 +78,9 @@ impl Engine {
     /// Persists what is known of a task, and publishes it.
     pub(crate) fn tell_task(&mut self, task: TaskRef) {
         let change = self.next_change(task.job().flow);
-        let Some(job) = self.job(task.job()) else { return };
+        let Some(job) = self.job(task.job()) else {
+            return self.inconsistent(task.job().flow, "a task is told of that is of no job");
+        };
         let (record, event) =
             (self.task_record(job, task, change), self.task_event(job, task, change));
         if let Some(record) = record {
@@ -154,9 +160,11 @@ impl Engine {
 
     /// Looks whether a job is doomed, or over.
     fn evaluate(&mut self, id: JobId) {
-        let Some(flow) = self.flows.get(id.flow) else { return };
+        let Some(flow) = self.flows.get(id.flow) else { return gone() };
         let cancelled = flow.cancelled_by().is_some();
-        let Some(job) = flow.job(id) else { return };
+        let Some(job) = flow.job(id) else {
+            return self.inconsistent(id.flow, "a job is evaluated that its flow does not have");
+        };
         if job.state().is_final() || job.state() == JobState::Pending {
             return;
         }
@@ -190,14 +198,16 @@ impl Engine {
     /// Makes every waiting task of a job final: see `Job::close`.
     pub(crate) fn close_waiting(&mut self, id: JobId, state: TaskState) {
         let now = self.now;
-        let Some(job) = self.job(id) else { return };
+        let Some(job) = self.job(id) else {
+            return self.inconsistent(id.flow, "a job is closed that is not there");
+        };
         let leftover = (job.parked() > 0).then(|| Leftover::of(job));
         let returning: Vec<u32> =
             job.touched().iter().copied().filter(|index| job.is_returning(*index)).collect();
         for index in returning {
             self.forget_return(TaskRef::new(id, index));
         }
-        let Some(touched) = self.flows.change(id, |job| job.close(state, now)) else { return };
+        let touched = self.flows.change(id, |job| job.close(state, now)).unwrap_or_default();
         self.leftovers.extend(leftover);
         self.gathering.remove(&id);
         for index in touched {
@@ -220,7 +230,9 @@ impl Engine {
 
     /// Moves a job to another state, persists and publishes it.
     pub(crate) fn shift_job(&mut self, id: JobId, to: JobState) {
-        let Some((record, event)) = self.flows.shift_job(id, to, self.now) else { return };
+        let Some((record, event)) = self.flows.shift_job(id, to, self.now) else {
+            return self.inconsistent(id.flow, "a job changes that is not there");
+        };
         if to.is_final()
             && let Some(at) = self.flows.change(id, Job::disarm_give_up).flatten()
         {
@@ -232,7 +244,9 @@ impl Engine {
 
     /// After a job ended: the next slot, or the end.
     pub(crate) fn follow(&mut self, id: FlowId) {
-        let Some(flow) = self.flows.get_mut(id) else { return };
+        let Some(flow) = self.flows.get_mut(id) else {
+            return self.inconsistent(id, "a job has ended of a flow that is not there");
+        };
         let goes_on = flow.tally().failed == 0 && flow.cancelled_by().is_none();
         if flow.tally().open == 0 {
             if goes_on && flow.slot() + 1 < flow.slots().len() {
@@ -256,7 +270,7 @@ impl Engine {
     /// Brings the flow's state in line with its jobs'. A flow that ended leaves the engine: its
     /// parameters are erased, and whoever asks is told from the store.
     pub(crate) fn update_flow(&mut self, id: FlowId) {
-        let Some(flow) = self.flows.get_mut(id) else { return };
+        let Some(flow) = self.flows.get_mut(id) else { return gone() };
         if !flow.follow_jobs(self.now) {
             return;
         }

@@ -161,7 +161,9 @@ impl Engine {
     /// What an ended flow left down counts as left so by another, which takes its place: by the
     /// first of its jobs that has the host.
     pub(crate) fn hand_over_holds(&mut self, from: FlowId, to: FlowId) {
-        let Some(flow) = self.flows.get(to) else { return };
+        let Some(flow) = self.flows.get(to) else {
+            return self.inconsistent(to, "holds are handed to a flow that is not there");
+        };
         let mut takers: BTreeMap<PlayerIx, JobId> = BTreeMap::new();
         for job in flow.jobs() {
             for player in job.targets().iter() {

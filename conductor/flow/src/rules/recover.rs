@@ -247,7 +247,9 @@ impl Engine {
     /// A crash between the records of one batch leaves a prefix: what was to follow is decided
     /// again from what is there.
     fn resume_flow(&mut self, id: FlowId) {
-        let Some(flow) = self.flows.get(id) else { return };
+        let Some(flow) = self.flows.get(id) else {
+            return self.inconsistent(id, "a flow is resumed that is not there");
+        };
         let (present, cancelled) = (flow.present_slot(), flow.cancelled_by().is_some());
         let is_pending = |job: &Job| job.state() == JobState::Pending;
         let half_begun = present.iter().any(is_pending);

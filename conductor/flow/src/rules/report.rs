@@ -172,7 +172,9 @@ impl Engine {
 
     /// The player's own word that the attempt did not start, and never will.
     fn refuse(&mut self, player: PlayerIx, task: TaskRef, refusal: &Refusal) {
-        let Some(job) = self.job(task.job()) else { return };
+        let Some(job) = self.job(task.job()) else {
+            return self.inconsistent(task.job().flow, "a task that was refused is of no job");
+        };
         if *refusal == Refusal::AlreadyAcknowledged {
             return self.finish(task, TaskState::Lost, Some("the player has no trace of it"));
         }

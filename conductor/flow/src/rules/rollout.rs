@@ -5,6 +5,7 @@ use orchestra_model::{JobId, TaskState};
 use crate::{
     Engine,
     ids::PlayerIx,
+    rules::inconsistency::gone,
     tables::{
         deadlines::Deadline,
         job::Job,
@@ -84,7 +85,7 @@ impl Engine {
     /// The delay before a further attempt is over.
     pub(crate) fn end_delay(&mut self, task: TaskRef) {
         let now = self.now;
-        let Some(job) = self.job(task.job()) else { return };
+        let Some(job) = self.job(task.job()) else { return gone() };
         let delay = job.spec().retry_delay;
         let is_due = job.known(task.index).is_some_and(|task| {
             let due = task.ended_at.get().unwrap_or_default().after(delay) <= now;

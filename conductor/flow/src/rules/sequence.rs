@@ -18,6 +18,7 @@ use orchestra_model::{FlowId, JobId, TaskState, deployment::CellId, flow::Sequen
 use crate::{
     Engine,
     ids::PlayerIx,
+    rules::inconsistency::gone,
     tables::{
         job::Job,
         sequence::{cells_of, count},
@@ -29,7 +30,9 @@ impl Engine {
     /// Counts the gates of a flow's present slot anew, and lets everybody who waits at one queue
     /// again.
     pub(crate) fn line_up(&mut self, id: FlowId) {
-        let Some(flow) = self.flows.get_mut(id) else { return };
+        let Some(flow) = self.flows.get_mut(id) else {
+            return self.inconsistent(id, "a flow lines up that is not there");
+        };
         let before = flow.take_sequence();
         for task in before.waiting() {
             self.look_again(task);
@@ -58,14 +61,20 @@ impl Engine {
         if !self.roster.ledger().has_sequences() {
             return;
         }
-        let Some(flow) = self.flows.get_mut(task.job().flow) else { return };
+        let Some(flow) = self.flows.get_mut(task.job().flow) else {
+            return self
+                .inconsistent(task.job().flow, "a task changes of a flow that is not there");
+        };
         // Tasks of later slots end too, when their players are removed.
         let is_present = usize::from(task.job().slot) == flow.slot() + 1;
         if flow.sequence().is_empty() || !is_present || (!from.is_final() && !to.is_final()) {
             return;
         }
         let mut sequence = flow.take_sequence();
-        let Some(job) = flow.job(task.job()) else { return };
+        let Some(job) = flow.job(task.job()) else {
+            flow.set_sequence(sequence);
+            return self.inconsistent(task.job().flow, "a task changes of a job that is not there");
+        };
         let mut through = Vec::new();
         for cell in cells_of(self.roster.ledger(), &self.roster, job, task.index) {
             let Some(gate) = sequence.0.get_mut(&cell) else { continue };
@@ -125,7 +134,7 @@ impl Engine {
 
     /// Lets the one-of jobs of a flow's present slot be evaluated.
     fn note_one_of_changed(&mut self, id: FlowId) {
-        let Some(flow) = self.flows.get(id) else { return };
+        let Some(flow) = self.flows.get(id) else { return gone() };
         let one_of = flow.present_slot().iter().filter(|job| job.is_one_of());
         let one_of: Vec<JobId> = one_of.map(Job::id).collect();
         one_of.into_iter().for_each(|job| self.flows.note_changed(job));
@@ -133,7 +142,9 @@ impl Engine {
 
     /// Lets the job look at a task that waited in line, if it still does.
     fn look_again(&mut self, task: TaskRef) {
-        let Some(job) = self.job(task.job()).filter(|job| !job.is_closed()) else { return };
+        let Some(job) = self.job(task.job()).filter(|job| !job.is_closed()) else {
+            return gone();
+        };
         let waits = match job.place_of(task.index) {
             // A one-of task may be parked on other candidates meanwhile.
             Parked::Player => job.is_one_of(),
@@ -191,7 +202,9 @@ impl Engine {
         if self.is_in_vain(task.job(), cell) {
             let why =
                 format!("{} did not all end ok before it", self.deployments().cells()[cell].key);
-            let Some(job) = self.job(task.job()) else { return };
+            let Some(job) = self.job(task.job()) else {
+                return self.inconsistent(task.job().flow, "a task stands in line of no job");
+            };
             let state = job.task(task.index).given_up_as(TaskState::Skipped);
             return self.finish(task, state, Some(&why));
         }
@@ -213,7 +226,9 @@ impl Engine {
         task: TaskRef,
         cells: impl IntoIterator<Item = CellId>,
     ) {
-        let Some(flow) = self.flows.get_mut(task.job().flow) else { return };
+        let Some(flow) = self.flows.get_mut(task.job().flow) else {
+            return self.inconsistent(task.job().flow, "a task stands in line of no flow");
+        };
         for cell in cells {
             if let Some(gate) = flow.sequence_mut().0.get_mut(&cell) {
                 gate.waiting.insert(task);

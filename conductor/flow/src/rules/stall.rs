@@ -14,16 +14,19 @@ use orchestra_model::{JobId, JobState, record::Impact};
 use crate::{
     Engine,
     ids::{PlayerIx, TaskKind},
+    rules::inconsistency::gone,
     tables::job::Job,
 };
 
 impl Engine {
     /// Looks whether a job is stuck, and lets its flow follow.
     pub(crate) fn note_stall(&mut self, id: JobId) {
-        let Some(job) = self.job(id) else { return };
+        let Some(job) = self.job(id) else {
+            return self.inconsistent(id.flow, "a job is evaluated that is not there");
+        };
         let stuck = self.is_stuck(job);
         self.flows.set_stuck(id, stuck);
-        let Some(flow) = self.flows.get(id.flow) else { return };
+        let Some(flow) = self.flows.get(id.flow) else { return gone() };
         if flow.state() != flow.derived_state() {
             self.update_flow(id.flow);
         }

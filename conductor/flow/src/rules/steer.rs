@@ -33,7 +33,9 @@ impl Engine {
     }
 
     fn set_paused(&mut self, id: FlowId, paused: bool) {
-        let Some(flow) = self.flows.get(id) else { return };
+        let Some(flow) = self.flows.get(id) else {
+            return self.inconsistent(id, "a flow was paused or resumed that is not there");
+        };
         let (record, jobs): (_, Vec<JobId>) = (flow.record(), flow.jobs().map(Job::id).collect());
         self.put(record);
         for job in jobs {
@@ -126,7 +128,9 @@ impl Engine {
     }
 
     fn reopen(&mut self, task: TaskRef) {
-        let Some(job) = self.job(task.job()) else { return };
+        let Some(job) = self.job(task.job()) else {
+            return self.inconsistent(task.job().flow, "a task that is retried is of no job");
+        };
         let was = job.state_of(task.index);
         // Who goes on because this one is open again queues before it.
         self.step_in_line(task, was, TaskState::Waiting);

@@ -164,7 +164,9 @@ impl Engine {
 
     /// Begins the flow's present slot, or what is left to begin of it.
     pub(crate) fn begin_slot(&mut self, id: FlowId) {
-        let Some(flow) = self.flows.get(id) else { return };
+        let Some(flow) = self.flows.get(id) else {
+            return self.inconsistent(id, "a slot begins of a flow that is not there");
+        };
         let pending = flow.present_slot().iter().filter(|job| job.state() == JobState::Pending);
         let jobs: Vec<JobId> = pending.map(Job::id).collect();
         self.line_up(id);

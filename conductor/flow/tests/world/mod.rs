@@ -294,6 +294,7 @@ impl World {
             }
             Effect::Answer { answer, .. } => self.answers.push(answer),
             Effect::Publish(event) => self.events.push(event),
+            Effect::Inconsistent { flow, what } => panic!("flow {flow}: {what}"),
         }
     }
 

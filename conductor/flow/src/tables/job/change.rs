@@ -228,8 +228,14 @@ impl Job {
         self.follow_ups.evaluation = true;
     }
 
-    /// A task waits for the window alone.
+    /// A task waits for its job to look at it again.
     pub(crate) fn make_ready(&mut self, index: u32) {
+        self.park(index, Parked::Ready);
+        self.follow_ups.turn = true;
+    }
+
+    /// A task waits until its job may start it, which it can perhaps at once.
+    pub(crate) fn await_window(&mut self, index: u32) {
         self.park(index, Parked::Ready);
         self.follow_ups.turn |= self.may_start() && self.window_is_open();
     }
