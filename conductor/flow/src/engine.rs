@@ -24,7 +24,31 @@ pub struct Settings {
     pub most_tasks: u64,
 }
 
-/// The flow scheduler.
+/// The flow scheduler. Its caller has the clock, the store and the connections.
+///
+/// There are four kinds of calls:
+///
+/// - A. *What happened.* [`Engine::handle`] takes in one input, [`Engine::advance`] lets time pass. Both
+///   are told the time, which never runs back.
+/// - B. *What is to be done.* [`Engine::effects`] gives it, in order, since it was asked last.
+/// - C. *When to call again.* [`Engine::has_work`] says whether there is more to do at once, and
+///   [`Engine::next_deadline`] when time itself is next a reason to call.
+/// - D. *How things are.* [`Engine::roster`], [`Engine::flow_status`], [`Engine::explain`],
+///   [`Engine::audit`] and all other methods that take `&self` change nothing.
+///
+/// They are to be made in this order:
+///
+/// 1. At the start: [`Engine::recover`], then [`Engine::restore`] for each living flow, then
+///    [`Engine::resume`], once. Then B.
+/// 2. For whatever happens: A, then B. Where much happens at once, all of it may be taken in before
+///    the effects are.
+/// 3. When nothing is left to take in: C. While there is work, [`Engine::advance`], then B, then what
+///    has happened meanwhile (2.), so that a large flow delays nobody. When there is none, the caller
+///    waits for the next input, or for the deadline, at which it calls [`Engine::advance`].
+///
+/// The caller performs effects in the order in which it got them, and none but [`Effect::Persist`]
+/// before every `Persist` ahead of it is on disk. D tells of what may not be on disk yet: who passes it
+/// on waits until it is.
 #[derive(Clone, Debug)]
 pub struct Engine {
     pub(crate) settings: Settings,
@@ -56,8 +80,7 @@ pub struct Engine {
 const STEPS: u32 = 1_024;
 
 impl Engine {
-    /// Takes in what happened at `now`, a moment of a clock that never runs back. Then drain
-    /// [`Engine::effects`].
+    /// A. Takes in what happened at `now`.
     pub fn handle(&mut self, now: Timestamp, input: Input) {
         self.now = self.now.max(now);
         match input {
@@ -95,7 +118,7 @@ impl Engine {
         self.advance(now);
     }
 
-    /// Lets time pass: deadlines that have come, and a bounded turn of work left over.
+    /// A. Lets time pass: meets deadlines that have come, and does a bounded turn of the work that is left.
     pub fn advance(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
         self.meet_deadlines();
@@ -108,7 +131,7 @@ impl Engine {
     pub(crate) fn work(&mut self) {
         let mut steps = 0;
         loop {
-            self.settle();
+            self.evaluate_changed();
             if let Some(player) = self.roster.pop_woken() {
                 self.wake(player);
                 continue;
@@ -127,20 +150,19 @@ impl Engine {
         }
     }
 
-    /// What is to be done, in order. Perform nothing but a `Persist` before every `Persist` ahead
-    /// of it is on disk.
+    /// B. What is to be done, in order.
     pub fn effects(&mut self) -> impl Iterator<Item = Effect> + '_ {
         self.effects.drain(..)
     }
 
-    /// Whether [`Engine::advance`] has something to do at once. Take in what is ready first.
+    /// C. Whether [`Engine::advance`] has something to do at once.
     pub fn has_work(&self) -> bool {
         ((self.flows.has_runnable() || self.roster.ledger().has_opened()) && self.stale.is_none())
             || !self.leftovers.is_empty()
             || self.deadlines.next().is_some_and(|at| at <= self.now)
     }
 
-    /// When [`Engine::advance`] is next due, if nothing happens before.
+    /// C. When [`Engine::advance`] is next due, if nothing happens before.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         self.deadlines.next()
     }

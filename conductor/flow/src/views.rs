@@ -6,3 +6,4 @@ mod cells;
 mod explain;
 pub(crate) mod plan;
 mod status;
+mod words;

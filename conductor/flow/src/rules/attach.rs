@@ -69,7 +69,7 @@ impl Engine {
         let back: Vec<TaskRef> =
             (were.into_iter().filter(|was| now.contains(was))).map(|(task, _)| task).collect();
         self.publish_presence(&back);
-        self.gather(player, true);
+        self.count_in_quorums(player, true);
     }
 
     pub(crate) fn detach(&mut self, player: PlayerIx, session: SessionId) {
@@ -92,7 +92,7 @@ impl Engine {
     pub(crate) fn note_absence(&mut self, player: PlayerIx) {
         self.put(self.roster[player].record());
         self.note_presence(player, false);
-        self.gather(player, false);
+        self.count_in_quorums(player, false);
     }
 
     /// Tells whoever watches that what is in flight on a player is on one that is not there, once.

@@ -31,7 +31,7 @@ impl Engine {
         if abandon {
             self.abandon(id, by);
         }
-        self.settle();
+        self.evaluate_changed();
         let state = self.flows.get(id).map_or(FlowState::Cancelled, Flow::state);
         self.answer(reply, answer::Cancelled { flow: id, state });
     }

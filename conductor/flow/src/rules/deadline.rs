@@ -106,13 +106,13 @@ impl Engine {
     fn give_up(&mut self, task: TaskRef) {
         self.flows.change(task.job(), Job::disarm_give_up);
         if self.parked_until(task).is_some_and(|at| at <= self.now) {
-            self.fall_short(task);
+            self.give_up_as_unreachable(task);
         } else {
             self.arm_give_up(task);
         }
     }
 
-    fn fall_short(&mut self, task: TaskRef) {
+    fn give_up_as_unreachable(&mut self, task: TaskRef) {
         let Some(job) = self.job(task.job()) else {
             return self.inconsistent(task.job().flow, "a task that is given up is of no job");
         };

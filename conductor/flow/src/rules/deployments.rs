@@ -31,7 +31,7 @@ impl Engine {
         self.put_in_force(deployments);
         let alive: Vec<FlowId> = self.flows.ids().collect();
         for flow in alive {
-            self.line_up(flow);
+            self.count_gates(flow);
         }
         for ix in self.roster.indices() {
             if self.roster[ix].parked().next().is_some() {

@@ -41,7 +41,7 @@ impl Engine {
             };
             self.offer(id, index);
             // It may have ended instead, and nothing starts for a job that is doomed by that.
-            self.settle();
+            self.evaluate_changed();
         }
         self.flows.queue(id);
         Some(TURN)
@@ -178,7 +178,7 @@ impl Engine {
                 if is_one_of {
                     // Perhaps another candidate may go.
                     self.flows.change(id, |job| job.make_ready(index));
-                    self.leave_behind(id);
+                    self.note_leftovers(id);
                 } else {
                     self.stand_in_line(entry, cell);
                 }
@@ -194,7 +194,7 @@ impl Engine {
         };
         let index = job.index_of(entry.index);
         self.flows.change(id, |job| job.await_window(index));
-        self.leave_behind(id);
+        self.note_leftovers(id);
     }
 
     /// Lets a player wait for room in its cells, if that is what its next task needs.
@@ -239,7 +239,7 @@ impl Engine {
         self.put(sent);
         self.send(ix, session, Command::Order(order));
         if was_parked {
-            self.leave_behind(id);
+            self.note_leftovers(id);
         }
         if is_one_of {
             self.leave_line(task);
@@ -295,7 +295,7 @@ impl Engine {
 
     /// A player said that it is busy though it should not be: ask again in a while, also if
     /// nothing ends there.
-    pub(crate) fn hold_back(&mut self, player: PlayerIx) {
+    pub(crate) fn ask_busy_later(&mut self, player: PlayerIx) {
         const PAUSE: Millis = Millis::seconds(1);
         self.roster.change(player, Player::note_busy);
         self.deadlines.insert(self.now.after(PAUSE), Deadline::AskBusyAgain(player));

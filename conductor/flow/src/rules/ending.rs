@@ -65,7 +65,7 @@ impl Engine {
         }
         let Some(job) = self.job(task.job()).filter(|_| is_parked) else { return };
         if one_of {
-            return self.leave_behind(task.job());
+            return self.note_leftovers(task.job());
         }
         let (kind, ix) = (Arc::clone(job.kind()), job.targets()[task.index as usize]);
         self.roster.change(ix, |player| player.withdraw(&kind, task));
@@ -148,7 +148,7 @@ impl Engine {
     }
 
     /// Lets every job follow whose tasks have changed.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn evaluate_changed(&mut self) {
         loop {
             while let Some(job) = self.roster.pop_concerned() {
                 self.flows.note_changed(job);
@@ -214,7 +214,7 @@ impl Engine {
             self.tell_task(TaskRef::new(id, index));
         }
         if self.flows.get(id.flow).is_some_and(|flow| !flow.sequence().is_empty()) {
-            self.line_up(id.flow);
+            self.count_gates(id.flow);
         }
     }
 
@@ -223,7 +223,7 @@ impl Engine {
         self.shift_job(id, verdict);
         if self.flows.get(id.flow).is_some_and(|flow| !flow.sequence().is_empty()) {
             // What failed of it never will be ok now.
-            self.line_up(id.flow);
+            self.count_gates(id.flow);
         }
         self.follow(id.flow);
     }

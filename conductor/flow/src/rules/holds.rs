@@ -1,14 +1,12 @@
-//! The ledger: which hosts hold which cells right now, over all flows: promises 17 and 18.
+//! When a host begins to hold its cells, and when that ends: promises 17 and 18.
 //!
-//! That a host holds is a fact about the host: a change runs there, or one has left it down. It
-//! holds all its cells or none, so the tasks of one host share its hold, and a further attempt
-//! reuses it. What a cell counts follows from that and from the deployments in force; nothing of
-//! it is stored, and a reload counts anew.
+//! A host holds its cells while a change runs there, and while a change has left it down. It holds all
+//! of its cells or none, so the tasks of one host share its hold, and a further attempt uses the hold
+//! of the one before. What a cell counts follows from the hosts' holds and from the deployments in
+//! force: nothing of it is stored, and a reload counts anew (`tables/ledger`).
 //!
-//! Who waits for room in a cell, and what is counted of it, is in `tables/ledger`.
-//!
-//! A cell is *dead* when holds that only a person can end fill it: those of hosts that are down,
-//! where nothing runs, nothing waits and no further attempt is to come.
+//! A cell is *dead* when it is full of holds that only a person can end: the holds of hosts that are
+//! down, where nothing runs, nothing waits and no further attempt is to come.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +27,7 @@ use crate::{
     },
 };
 
-/// What became of an attempt, as far as its host's hold goes.
+/// What an attempt has left behind on its host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Left {
     /// It ended well.
@@ -52,7 +50,7 @@ impl Left {
     }
 }
 
-/// What an attempt was, as far as its host's hold goes.
+/// What the hold of a host depends on of an attempt there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attempted {
     pub(crate) job: JobId,

@@ -258,7 +258,7 @@ impl Engine {
         if half_begun {
             self.begin_slot(id);
         } else {
-            self.line_up(id);
+            self.count_gates(id);
         }
         if cancelled {
             self.close_all(id);

@@ -102,8 +102,9 @@ impl Engine {
         (attempt == key.attempt).then_some(task)
     }
 
-    /// Whether an end that nobody awaits is news: that of an attempt which was given up as lost. Of
-    /// flows that have ended only the store knows; there, a note never takes the place of an end.
+    /// Whether an end that nobody awaits is to be kept: it is the end of an attempt that was given up as
+    /// lost. Of the attempts of a flow that has ended only the store knows which have an end; it never
+    /// replaces an end by one that came late.
     fn is_late(&self, player: PlayerIx, key: AttemptKey) -> bool {
         if key.store != self.store {
             return false;
@@ -187,7 +188,7 @@ impl Engine {
             // that was doomed until somebody retried it.
             Refusal::Busy | Refusal::Stopping | Refusal::Cancelled => {
                 self.step_back(player, task, false);
-                self.hold_back(player);
+                self.ask_busy_later(player);
             }
             _ if moves => self.step_back(player, task, true),
             refusal => self.finish(task, TaskState::Refused, Some(&refusal.to_string())),

@@ -34,7 +34,7 @@ impl Engine {
     }
 
     /// A player came or went: those count it that wait for enough players.
-    pub(crate) fn gather(&mut self, player: PlayerIx, here: bool) {
+    pub(crate) fn count_in_quorums(&mut self, player: PlayerIx, here: bool) {
         if self.gathering.is_empty() {
             return;
         }

@@ -29,7 +29,7 @@ use crate::{
 impl Engine {
     /// Counts the gates of a flow's present slot anew, and lets everybody who waits at one queue
     /// again.
-    pub(crate) fn line_up(&mut self, id: FlowId) {
+    pub(crate) fn count_gates(&mut self, id: FlowId) {
         let Some(flow) = self.flows.get_mut(id) else {
             return self.inconsistent(id, "a flow lines up that is not there");
         };
@@ -46,12 +46,12 @@ impl Engine {
     /// A one-of task has other candidates than before, and counts in the cells of these alone.
     pub(crate) fn recount_choice(&mut self, id: JobId) {
         if self.roster.ledger().has_sequences() {
-            self.line_up(id.flow);
+            self.count_gates(id.flow);
         }
     }
 
     /// The gates of a flow's present slot as they should be, for the audit.
-    pub(crate) fn lined_up(&self, slot: &[Job]) -> BTreeMap<CellId, (u32, u32, bool)> {
+    pub(crate) fn counted_gates(&self, slot: &[Job]) -> BTreeMap<CellId, (u32, u32, bool)> {
         count(self.roster.ledger(), &self.roster, slot).counts()
     }
 
@@ -152,7 +152,7 @@ impl Engine {
         };
         if waits && job.state_of(task.index) == TaskState::Waiting {
             self.flows.change(task.job(), |job| job.make_ready(task.index));
-            self.leave_behind(task.job());
+            self.note_leftovers(task.job());
         }
     }
 

@@ -41,7 +41,7 @@ impl Engine {
         for job in jobs {
             self.flows.change(job, |job| job.set_paused(paused));
         }
-        self.settle();
+        self.evaluate_changed();
         self.update_flow(id);
     }
 
@@ -80,7 +80,7 @@ impl Engine {
             });
             record.into_iter().for_each(|record| self.put(record));
         }
-        self.settle();
+        self.evaluate_changed();
         self.answer_state(reply, id);
     }
 
@@ -122,7 +122,7 @@ impl Engine {
         for task in &tasks {
             self.reopen(*task);
         }
-        self.settle();
+        self.evaluate_changed();
         let tasks = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
         self.answer(reply, answer::Retried { flow: id, tasks });
     }

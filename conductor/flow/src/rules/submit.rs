@@ -169,7 +169,7 @@ impl Engine {
         };
         let pending = flow.present_slot().iter().filter(|job| job.state() == JobState::Pending);
         let jobs: Vec<JobId> = pending.map(Job::id).collect();
-        self.line_up(id);
+        self.count_gates(id);
         for job in jobs {
             // All of its players may have been removed meanwhile.
             self.shift_job(job, JobState::Running);

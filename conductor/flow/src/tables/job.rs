@@ -340,13 +340,13 @@ impl Job {
         (0..).zip(self.targets.iter().copied()).filter(|(place, _)| self.is_candidate(*place))
     }
 
-    /// What happened to the task, if anything did.
+    /// What happened to the task; for one that nothing happened to, what it is then.
     #[inline]
     pub(crate) fn task(&self, index: u32) -> &Task {
         self.tasks.get(index).unwrap_or(&UNTOUCHED)
     }
 
-    /// The same; `None` for those that nothing happened to.
+    /// What happened to the task; `None` where nothing did.
     #[inline]
     pub(crate) fn known(&self, index: u32) -> Option<&Task> {
         self.tasks.get(index)

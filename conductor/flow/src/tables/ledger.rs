@@ -1,12 +1,11 @@
 //! What is counted of cells, and who waits for room in them.
 //!
-//! Players whose next task needs room wait in *parties*: those whose hosts share all their cells
-//! wait for the same, whatever their tasks. When a cell that was full opens, one after the other of
-//! those that wait for it and find room in all of their other cells too is looked at, like any
-//! player whose gates may have opened, until the cell is full again or nobody is left who could use
-//! the room. How they are found is in `parties`.
+//! Players whose next task needs room in cells wait in parties (`parties`). When a full cell opens, the
+//! next player is looked at that waits for it and has room in all of its other cells, like any player
+//! whose gates may have opened; then the next, until the cell is full again or nobody is left who could
+//! use the room.
 //!
-//! What a hold is, and when one begins and ends, is left to `rules/holds`.
+//! When a hold begins and ends is in `rules/holds`.
 
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -1,19 +1,32 @@
 //! Who waits for room in cells, and whom it lets through.
 //!
-//! Players whose hosts share all their cells wait for the same, whatever their tasks: they are one
-//! *party*, which is free as long as none of its cells is full. Where deployments cut the fleet
-//! alike there are few parties; where they cut across each other nearly every host is one of its
-//! own, and hardly any of those that wait for a cell can use the room that opens there, for their
-//! other cells are full. To find one that can is the partial match problem, for which nothing is
-//! known that does much better than to look at all of them. So they are looked at 64 at a time.
+//! Players whose hosts are in the same cells wait for the same room, whatever their tasks are: they are
+//! one *party*. A party is free as long as none of its cells is full. Where deployments cut the fleet
+//! alike there are few parties. Where they cut across each other nearly every host is a party of its
+//! own, and hardly any party that waits for a cell can use the room that opens there, for its other
+//! cells are full. To find one that can is the partial match problem, for which nothing is known that
+//! does much better than to look at all parties. So 64 of them are looked at in one step.
 //!
-//! Parties are numbered in the order of their cells and lie in *pages* of 64. A page has a word of
-//! those in which anybody waits, and *bars*: words of those that a full cell stops. A cell has a
-//! place in each page in which it has parties: these, and a bar that it shares only with cells which
-//! have none of them. So a cell that becomes full, or opens, sets or clears bits in its bars, and
-//! the free parties of a page are those that wait and that no bar stops. A page without any is
-//! remembered until one of its bars is lifted, so that a host which lets go of ten cells has each page
-//! looked at once.
+//! Three hosts, and three cells of limit 1: h1 is in A and B, h2 in A and C, h3 in C.
+//!
+//! ```text
+//! party      0      1      2      3        numbered in the order of their cells, 64 to a page
+//! cells      -      A B    A C    C        party 0 is in no cell
+//! players           h1     h2     h3
+//!
+//! waiting    .      x      x      x        somebody of the party waits
+//! bar 0      .      A      A      .        set for 1 and 2 while A is full
+//! bar 1      .      B      C      C        set for 1 while B is full, for 2 and 3 while C is
+//! ```
+//!
+//! Each row is a word of a page, with a bit for each party. A cell's *place* in a page is the bar that
+//! it sets there, and the bits of its parties in it. B and C share bar 1, because no party is in both;
+//! A has a bar of its own, because its parties are in B and C too. While C is full, the bits of 2 and 3
+//! are set in bar 1, and `waiting & !bar 0 & !bar 1` leaves party 1 alone: h1 may go.
+//!
+//! A cell that becomes full, or opens, sets or clears one word in each page that it has a place in. A
+//! page of which no party is free is *barren*. That is remembered until a bar of it is lifted, so that
+//! a host which lets go of ten cells has each page looked at once.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -31,13 +44,13 @@ pub(crate) struct Parties {
     layout: Arc<Layout>,
     /// Who waits, by party, in the order in which they came.
     players: Vec<VecDeque<PlayerIx>>,
-    /// A word a page: those in which anybody waits.
+    /// A word for each page: the parties in which anybody waits.
     waiting: Vec<u64>,
-    /// Those that a full cell stops.
+    /// The bars of all pages: the parties that a full cell stops.
     bars: Vec<u64>,
-    /// By page: none of it is free, so that the other cells that have opened need not look again.
+    /// By page: whether none of its parties is free, so that nobody has to look there again.
     barren: Vec<bool>,
-    /// By cell: where the next look at it begins, so that all of its parties have their turn.
+    /// By cell: the party at which the next look begins, so that all of them have their turn.
     turn: Vec<PartyIx>,
 }
 
@@ -48,11 +61,11 @@ struct Layout {
     cells: Vec<Arc<[CellId]>>,
     /// By cell, in the order of pages.
     places: Vec<Vec<Place>>,
-    /// By page: where its bars begin. After those, where the last ones end.
+    /// By page: where its bars begin among all bars; and at the end, how many bars there are.
     bars: Vec<u32>,
 }
 
-/// Parties that a cell has in one page.
+/// Where the parties of a cell are in one page: which bar the cell sets there, and their bits in it.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     page: u32,
@@ -79,8 +92,8 @@ impl PartyIx {
 }
 
 impl Parties {
-    /// Those of the hosts in these cells, and, as the first, that of all hosts in none. No cell is
-    /// full, and nobody waits.
+    /// The parties of all hosts in these cells, behind the party of hosts in no cell. No cell is full,
+    /// and nobody waits.
     pub(crate) fn new(cells: &Cells) -> Self {
         let layout = Layout::new(cells);
         Self {
@@ -147,7 +160,7 @@ impl Parties {
         let layout = Arc::clone(&self.layout);
         let (places, turn) = (&layout.places[cell.index()], self.turn[cell.index()]);
         let begin = places.partition_point(|place| place.page < turn.page());
-        // The page in which it begins is looked at in two parts.
+        // The page of the turn is looked at in two parts: first from the turn on, at last before it.
         let later = |place: &Place| if place.page == turn.page() { !(turn.bit() - 1) } else { !0 };
         let ahead = places[begin..].iter().map(|place| (place, later(place)));
         ahead.chain(places.iter().map(|place| (place, !0))).find_map(|(place, part)| {
@@ -155,13 +168,13 @@ impl Parties {
         })
     }
 
-    /// Those of a page that wait and that nothing stops.
+    /// The parties of a page that wait and that no bar stops.
     fn free(&mut self, page: u32) -> u64 {
         if self.barren[page as usize] {
             return 0;
         }
         let mut free = self.waiting[page as usize];
-        // Mostly the first few stop them all.
+        // Mostly the first few bars stop all parties.
         for bar in self.bars_of(page) {
             if free == 0 {
                 break;
@@ -191,7 +204,8 @@ impl Layout {
                 lies_in.extend(party.iter().map(|cell| (*cell, bit)));
             }
             lies_in.sort_unstable();
-            // Cells take bars in their order, each the first behind those of all of its parties.
+            // Cells take bars in the order of their ids: each the first one behind all bars that its
+            // parties have been given already.
             let (mut next, mut most) = ([0; u64::BITS as usize], 0);
             for of_cell in lies_in.chunk_by(|(one, _), (other, _)| one == other) {
                 let bits = of_cell.iter().map(|(_, bit)| *bit);

@@ -298,7 +298,7 @@ impl Player {
         self.in_flight.len() + self.strangers.len()
     }
 
-    /// Whether a task of `score` changes the host. One of which nobody has told is believed to.
+    /// Whether a task of `score` changes the host. An unknown score is assumed to change the host.
     pub(crate) fn is_disruptive(&self, score: &ScoreName) -> bool {
         self.limits(score).is_none_or(|limits| limits.disruptive)
     }
@@ -366,7 +366,7 @@ impl Player {
         !self.cells.is_empty() && !self.holds() && self.impact(kind) == Impact::Holds
     }
 
-    /// The same for a task that does not queue here yet. Where an older exclusive one waits for the
+    /// The first gate that stops a task which does not queue here yet. Where an older exclusive one waits for the
     /// player to become empty, newcomers queue behind it, or it would wait for ever.
     pub(crate) fn newcomer_gate(
         &self,

@@ -87,7 +87,7 @@ impl Engine {
         ensure!(state == derived, "flow {id} is {state} but its jobs say {derived}");
         let tally = Tally::of(flow.jobs());
         ensure!(flow.tally() == tally, "flow {id} counts {:?}, has {tally:?}", flow.tally());
-        let (line, expected) = (flow.sequence().counts(), self.lined_up(flow.present_slot()));
+        let (line, expected) = (flow.sequence().counts(), self.counted_gates(flow.present_slot()));
         ensure!(
             line == expected || !self.roster.ledger().has_sequences(),
             "flow {id} lines up as {line:?}, should as {expected:?}"

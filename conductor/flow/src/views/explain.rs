@@ -15,14 +15,12 @@ use crate::{
     Engine,
     ids::PlayerIx,
     tables::{flow::Flow, job::Job, task::Parked},
+    views::words::{Away, NAMED, some_of, told_state, whole},
 };
 
 /// Most tasks of a job that are looked at, so that a question about a flow of a million tasks is
 /// short too. What is told of many tasks is told of these.
 const LOOKED_AT: u32 = 20_000;
-
-/// Most hosts or tasks that one sentence names.
-const NAMED: usize = 10;
 
 /// What tells waits apart: tasks with the same are explained together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -462,55 +460,5 @@ impl Engine {
 
     fn ago(&self, since: Timestamp) -> String {
         whole(self.now.since(since)).to_string()
-    }
-}
-
-/// Hosts of tasks in flight whose players are away.
-#[derive(Default)]
-struct Away {
-    hosts: Vec<HostName>,
-    /// When the first of the players went.
-    since: Option<Timestamp>,
-    /// When the first of the tasks is lost.
-    given_up: Option<Due>,
-}
-
-impl Away {
-    fn add(&mut self, host: Option<&HostName>, absence: Absence) {
-        self.hosts.extend(host.cloned());
-        self.since = self.since.into_iter().chain(absence.since).min();
-        self.given_up = self.given_up.into_iter().chain(absence.given_up).min_by_key(|due| due.at);
-    }
-}
-
-/// Whole seconds, which are enough for people.
-fn whole(length: Millis) -> Millis {
-    Millis(length.0 / 1_000 * 1_000)
-}
-
-/// A host set, cut where it is long.
-fn some_of(hosts: &HostSet) -> String {
-    match hosts.len().checked_sub(NAMED) {
-        None | Some(0) => hosts.counted().to_string(),
-        Some(more) => {
-            let first = hosts.iter().take(NAMED).cloned();
-            format!("{} and {more} more", HostSet::from_names(first))
-        }
-    }
-}
-
-fn told_state(state: TaskState) -> &'static str {
-    match state {
-        TaskState::Sent => "sent; its player has not said yet that it started",
-        TaskState::Running => "running",
-        TaskState::Ok => "ended ok",
-        TaskState::Failed => "failed",
-        TaskState::TimedOut => "ran out of time and was killed",
-        TaskState::Unreachable => "never sent: waiting for its player was given up",
-        TaskState::Refused => "its player would not start it",
-        TaskState::Cancelled => "cancelled",
-        TaskState::Skipped => "never sent: its job was doomed",
-        TaskState::Lost => "sent, and its end will never be known",
-        TaskState::Waiting => "waiting",
     }
 }

@@ -159,7 +159,7 @@ impl Job {
         self.touched.insert(index);
         self.follow_ups.turn = true;
         self.follow_ups.evaluation = true;
-        // Beyond the cursor it is found in its turn: not before the canary lets it.
+        // A task beyond the cursor is found when the cursor comes to it, which the canary may delay.
         let is_next = index < self.cursor;
         self.park(index, if is_next { Parked::Ready } else { Parked::No });
     }
