@@ -1,5 +1,6 @@
 //! What somebody who asked is told. Each question has an answer of its own type, which is told to a
-//! [`ReplyTo`] of that type; effects carry all of them as one [`Answer`], so that they stay plain data.
+//! [`ReplyTo`] of that type; effects carry all of them as one [`Answer`], so that they stay plain
+//! data.
 
 use std::{fmt, marker::PhantomData};
 

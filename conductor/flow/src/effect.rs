@@ -62,8 +62,8 @@ pub enum Effect {
 /// What is said to a player.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// The first command of a session: the store has issued orders to this player up to this number.
-    /// Whoever sends it adds the proof, as with orders and cancels.
+    /// The first command of a session: the store has issued orders to this player up to this
+    /// number. Whoever sends it adds the proof, as with orders and cancels.
     Hello(OrderNumber),
     /// Run an attempt of this job, whose large part the session sends first if it has not yet.
     Order(Order),

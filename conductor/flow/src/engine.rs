@@ -28,8 +28,8 @@ pub struct Settings {
 ///
 /// There are four kinds of calls:
 ///
-/// - A. *What happened.* [`Engine::handle`] takes in one input, [`Engine::advance`] lets time pass. Both
-///   are told the time, which never runs back.
+/// - A. *What happened.* [`Engine::handle`] takes in one input, [`Engine::advance`] lets time pass.
+///   Both are told the time, which never runs back.
 /// - B. *What is to be done.* [`Engine::effects`] gives it, in order, since it was asked last.
 /// - C. *When to call again.* [`Engine::has_work`] says whether there is more to do at once, and
 ///   [`Engine::next_deadline`] when time itself is next a reason to call.
@@ -42,13 +42,13 @@ pub struct Settings {
 ///    [`Engine::resume`], once. Then B.
 /// 2. For whatever happens: A, then B. Where much happens at once, all of it may be taken in before
 ///    the effects are.
-/// 3. When nothing is left to take in: C. While there is work, [`Engine::advance`], then B, then what
-///    has happened meanwhile (2.), so that a large flow delays nobody. When there is none, the caller
-///    waits for the next input, or for the deadline, at which it calls [`Engine::advance`].
+/// 3. When nothing is left to take in: C. While there is work, [`Engine::advance`], then B, then
+///    what has happened meanwhile (2.), so that a large flow delays nobody. When there is none, the
+///    caller waits for the next input, or for the deadline, at which it calls [`Engine::advance`].
 ///
 /// The caller performs effects in the order in which it got them, and none but [`Effect::Persist`]
-/// before every `Persist` ahead of it is on disk. D tells of what may not be on disk yet: who passes it
-/// on waits until it is.
+/// before every `Persist` ahead of it is on disk. D tells of what may not be on disk yet: who
+/// passes it on waits until it is.
 #[derive(Clone, Debug)]
 pub struct Engine {
     pub(crate) settings: Settings,
@@ -118,7 +118,8 @@ impl Engine {
         self.advance(now);
     }
 
-    /// A. Lets time pass: meets deadlines that have come, and does a bounded turn of the work that is left.
+    /// A. Lets time pass: meets deadlines that have come, and does a bounded turn of the work that
+    /// is left.
     pub fn advance(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
         self.meet_deadlines();
@@ -213,9 +214,9 @@ impl Engine {
         self.effects.push_back(Effect::Persist(Op::Put(record)));
     }
 
-    /// Tells a player. From a store that may be an old copy nothing is said but that an end is on disk
-    /// whose attempt this store knows: another acknowledgement would make the player forget what only
-    /// the right store has room for.
+    /// Tells a player. From a store that may be an old copy nothing is said but that an end is on
+    /// disk whose attempt this store knows: another acknowledgement would make the player forget
+    /// what only the right store has room for.
     pub(crate) fn send(&mut self, player: PlayerIx, session: SessionId, command: Command) {
         if self.stale.is_none() || matches!(command, Command::Acknowledge(_)) {
             self.effects.push_back(Effect::Send { player, session, command });

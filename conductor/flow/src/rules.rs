@@ -1,4 +1,5 @@
-//! What follows from an input: each file is the part of the engine that one kind of happening is about.
+//! What follows from an input: each file is the part of the engine that one kind of happening is
+//! about.
 
 mod attach;
 mod cancel;

@@ -1,5 +1,5 @@
-//! What is known: the tables of players, flows, jobs and tasks, of cells and of those who wait for room
-//! in them. They see each other and the model, and nothing of the engine that keeps them.
+//! What is known: the tables of players, flows, jobs and tasks, of cells and of those who wait for
+//! room in them. They see each other and the model, and nothing of the engine that keeps them.
 
 pub(crate) mod deadlines;
 pub(crate) mod few;

@@ -123,8 +123,8 @@ impl Engine {
         self.effects.push_back(Effect::Close { player, session, reason });
     }
 
-    /// Keeps deadlines and the counts of absent tasks in line, when a player has gone or just before
-    /// one comes.
+    /// Keeps deadlines and the counts of absent tasks in line, when a player has gone or just
+    /// before one comes.
     fn note_presence(&mut self, player: PlayerIx, here: bool) {
         for flying in self.roster[player].in_flight().to_vec() {
             match here {

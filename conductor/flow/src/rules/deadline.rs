@@ -1,9 +1,9 @@
 //! Moments at which something is due.
 //!
 //! A task has at most one deadline, which is taken out when it no longer applies, so that a player
-//! which comes and goes leaves no trail of them: when it is due follows from what it is due for. One
-//! that comes too early, because the world changed meanwhile, is moved on; one that is left of a task
-//! that is no more is dropped.
+//! which comes and goes leaves no trail of them: when it is due follows from what it is due for.
+//! One that comes too early, because the world changed meanwhile, is moved on; one that is left of
+//! a task that is no more is dropped.
 //!
 //! Deadlines are in wall time and go on while no conductor runs. But nobody is given up as absent
 //! who had no chance to come back, so all of that waits until `returning_until`.
@@ -19,8 +19,8 @@ use crate::{
 /// Most deadlines met in one turn.
 const TURN: usize = 1_024;
 
-/// How long players are given to come back when the conductor starts, or has sent all away: above the
-/// 30 seconds that one waits at most between two attempts.
+/// How long players are given to come back when the conductor starts, or has sent all away: above
+/// the 30 seconds that one waits at most between two attempts.
 const RETURN: Millis = Millis::seconds(45);
 
 impl Engine {

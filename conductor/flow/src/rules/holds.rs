@@ -1,12 +1,12 @@
 //! When a host begins to hold its cells, and when that ends: promises 17 and 18.
 //!
-//! A host holds its cells while a change runs there, and while a change has left it down. It holds all
-//! of its cells or none, so the tasks of one host share its hold, and a further attempt uses the hold
-//! of the one before. What a cell counts follows from the hosts' holds and from the deployments in
-//! force: nothing of it is stored, and a reload counts anew (`tables/ledger`).
+//! A host holds its cells while a change runs there, and while a change has left it down. It holds
+//! all of its cells or none, so the tasks of one host share its hold, and a further attempt uses
+//! the hold of the one before. What a cell counts follows from the hosts' holds and from the
+//! deployments in force: nothing of it is stored, and a reload counts anew (`tables/ledger`).
 //!
-//! A cell is *dead* when it is full of holds that only a person can end: the holds of hosts that are
-//! down, where nothing runs, nothing waits and no further attempt is to come.
+//! A cell is *dead* when it is full of holds that only a person can end: the holds of hosts that
+//! are down, where nothing runs, nothing waits and no further attempt is to come.
 
 use std::collections::BTreeMap;
 
@@ -60,9 +60,9 @@ pub(crate) struct Attempted {
 
 impl Engine {
     /// An attempt has left its host like this: takes the host's hold back, or leaves it with a host
-    /// that is down. `ended` is the task whose order is out no more with it, if one is. What says so
-    /// is written before the end of the task is: a crash in between must not forget that a host is
-    /// down.
+    /// that is down. `ended` is the task whose order is out no more with it, if one is. What says
+    /// so is written before the end of the task is: a crash in between must not forget that a host
+    /// is down.
     pub(crate) fn update_hold(
         &mut self,
         ix: PlayerIx,
@@ -76,8 +76,8 @@ impl Engine {
             if let Some(task) = ended {
                 player.end_order(task);
             }
-            // A host that was lost and turned out to run there still needs the cells as before. What
-            // a player runs is not known while it, or the store, is doubted.
+            // A host that was lost and turned out to run there still needs the cells as before.
+            // What a player runs is not known while it, or the store, is doubted.
             let goes_on = is_stale
                 || player.quarantine().is_some()
                 || player.strangers().iter().any(|stranger| stranger.store == store);
@@ -89,8 +89,8 @@ impl Engine {
                     let record = player.count_as_down(Down { job, order, state }, now);
                     Some(Box::new(Op::Put(record)))
                 }
-                // The attempt's own order may have left the host down: a crash in between forgot that
-                // the task was given up.
+                // The attempt's own order may have left the host down: a crash in between forgot
+                // that the task was given up.
                 Left::Well
                     if impact != Impact::Look
                         && !goes_on

@@ -1,9 +1,10 @@
 //! What is not found: because it has gone meanwhile, or because we made a mistake.
 //!
-//! Queues, deadlines and sets of what is to be looked at refer to flows, jobs and tasks by number, and
-//! are not searched when those end. Whoever finds nothing there returns [`gone`]. Where the caller has
-//! just seen what it asks for, finding nothing is an inconsistency: a test ends with it, and a daemon
-//! tells it and stops the flow, rather than to go on without a task that then lies in no queue.
+//! Queues, deadlines and sets of what is to be looked at refer to flows, jobs and tasks by number,
+//! and are not searched when those end. Whoever finds nothing there returns [`gone`]. Where the
+//! caller has just seen what it asks for, finding nothing is an inconsistency: a test ends with it,
+//! and a daemon tells it and stops the flow, rather than to go on without a task that then lies in
+//! no queue.
 
 use orchestra_model::{FlowId, JobId};
 

@@ -1,9 +1,9 @@
 //! Whether a player's claims agree with the store, and what becomes of one whose claims do not.
 //!
-//! A player that has had more orders than the store has issued to it proves that the store is an old
-//! copy, restored from a backup: from then on nothing is sent to anybody, until an operator said to go
-//! on from it. So much may follow from what is proven alone. What a player claims without proof
-//! concerns that player alone (SECURITY.md):
+//! A player that has had more orders than the store has issued to it proves that the store is an
+//! old copy, restored from a backup: from then on nothing is sent to anybody, until an operator
+//! said to go on from it. So much may follow from what is proven alone. What a player claims
+//! without proof concerns that player alone (SECURITY.md):
 //!
 //! | the player shows or claims | then |
 //! |---|---|
@@ -12,8 +12,8 @@
 //! | any of these without proof | the player is quarantined |
 //!
 //! A quarantined player keeps its session, gets nothing, and counts as absent. What it reports of
-//! attempts that this store sent to it is taken in. Quarantine is no record: it follows from the next
-//! attach, and ends with one that agrees, or when an operator released the player.
+//! attempts that this store sent to it is taken in. Quarantine is no record: it follows from the
+//! next attach, and ends with one that agrees, or when an operator released the player.
 
 use orchestra_model::{
     FlowId, HostSet, TaskState,
@@ -55,8 +55,8 @@ impl Proven {
 }
 
 impl Engine {
-    /// Holds a snapshot against the store: what it proves, and why its player is to be quarantined, if
-    /// it claims more. Nothing follows from that yet.
+    /// Holds a snapshot against the store: what it proves, and why its player is to be quarantined,
+    /// if it claims more. Nothing follows from that yet.
     pub(crate) fn judge(
         &mut self,
         ix: PlayerIx,
@@ -85,8 +85,8 @@ impl Engine {
         live.chain(settled).filter(|claimed| claimed.key.store == self.store).collect()
     }
 
-    /// Whether what is proven makes the store an old copy: a later term, or more than the store knows
-    /// where the player has heard of the last recovery. Nothing is sent from then on.
+    /// Whether what is proven makes the store an old copy: a later term, or more than the store
+    /// knows where the player has heard of the last recovery. Nothing is sent from then on.
     pub(crate) fn note_old_copy(
         &mut self,
         ix: PlayerIx,
@@ -114,8 +114,8 @@ impl Engine {
         self.find_stale(why);
     }
 
-    /// Lets the store catch up with what is proven, after a recovery that the player has not heard of.
-    /// The player's scores have to be known: what may have changed its host depends on them.
+    /// Lets the store catch up with what is proven, after a recovery that the player has not heard
+    /// of. The player's scores have to be known: what may have changed its host depends on them.
     pub(crate) fn catch_up_with(
         &mut self,
         ix: PlayerIx,
@@ -140,8 +140,9 @@ impl Engine {
         self.stale.get_or_insert(why);
     }
 
-    /// After a recovery: the player had orders that this store has forgotten. Its numbers go on from
-    /// there, and whatever was waiting for it then may have run in the forgotten time, so it is `lost`.
+    /// After a recovery: the player had orders that this store has forgotten. Its numbers go on
+    /// from there, and whatever was waiting for it then may have run in the forgotten time, so it
+    /// is `lost`.
     fn catch_up(&mut self, ix: PlayerIx, order: OrderNumber, unknown: Option<FlowId>) {
         if let Some(flow) = unknown.filter(|flow| *flow < FlowId::MAX) {
             self.next_flow = flow.next();

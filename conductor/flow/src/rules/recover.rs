@@ -76,8 +76,8 @@ pub struct RecoveredJob {
     pub tasks: Vec<TaskRecord>,
 }
 
-/// How many numbers of flows, of attempts, and of orders to each player, a recovery from an old copy leaves out,
-/// so that what the lost part of history numbered is not numbered again.
+/// How many numbers of flows, of attempts, and of orders to each player, a recovery from an old
+/// copy leaves out, so that what the lost part of history numbered is not numbered again.
 pub(crate) const SKIPPED: u64 = 1_000_000;
 
 impl Engine {

@@ -1,9 +1,10 @@
 //! What a player reports about orders: started, ended, refused.
 //!
 //! Everything durable on the player's side is acknowledged, after it is durable here: also what is
-//! late, unknown, or of another store, or the player would repeat it for ever. Only where the store may
-//! be an old copy, or the player is quarantined, is nothing acknowledged but reports of attempts that
-//! this store sent: whatever else the player has to say is evidence, and it keeps that.
+//! late, unknown, or of another store, or the player would repeat it for ever. Only where the store
+//! may be an old copy, or the player is quarantined, is nothing acknowledged but reports of
+//! attempts that this store sent: whatever else the player has to say is evidence, and it keeps
+//! that.
 
 use orchestra_model::{
     Millis, TaskState, Timestamp,
@@ -102,9 +103,9 @@ impl Engine {
         (attempt == key.attempt).then_some(task)
     }
 
-    /// Whether an end that nobody awaits is to be kept: it is the end of an attempt that was given up as
-    /// lost. Of the attempts of a flow that has ended only the store knows which have an end; it never
-    /// replaces an end by one that came late.
+    /// Whether an end that nobody awaits is to be kept: it is the end of an attempt that was given
+    /// up as lost. Of the attempts of a flow that has ended only the store knows which have an end;
+    /// it never replaces an end by one that came late.
     fn is_late(&self, player: PlayerIx, key: AttemptKey) -> bool {
         if key.store != self.store {
             return false;
@@ -138,8 +139,8 @@ impl Engine {
         self.roster.change(ix, |player| player.forget_stranger(key));
     }
 
-    /// The process exists. Worth a write: a spool that does not know of it later has gone back to an
-    /// older state, and would start it a second time.
+    /// The process exists. Worth a write: a spool that does not know of it later has gone back to
+    /// an older state, and would start it a second time.
     pub(crate) fn note_start(&mut self, task: TaskRef, at: Timestamp) {
         let now = self.now;
         match self.flows.change(task.job(), |job| job.note_start(task.index, at, now)).flatten() {

@@ -75,23 +75,8 @@ impl Engine {
             flow.set_sequence(sequence);
             return self.inconsistent(task.job().flow, "a task changes of a job that is not there");
         };
-        let mut through = Vec::new();
-        for cell in cells_of(self.roster.ledger(), &self.roster, job, task.index) {
-            let Some(gate) = sequence.0.get_mut(&cell) else { continue };
-            let counts = |state: TaskState| {
-                (
-                    u32::from(!state.is_final()),
-                    u32::from(state.is_final() && state != TaskState::Ok),
-                )
-            };
-            let ((open, failed), (now_open, now_failed)) = (counts(from), counts(to));
-            gate.open = gate.open + now_open - open;
-            gate.failed = gate.failed + now_failed - failed;
-            // One that is open may be the waiter's own.
-            if gate.open <= 1 {
-                through.extend(std::mem::take(&mut gate.waiting));
-            }
-        }
+        let cells = cells_of(self.roster.ledger(), &self.roster, job, task.index);
+        let through = sequence.shift(cells, from, to);
         flow.set_sequence(sequence);
         // One-of tasks may be parked on a player that stood behind it, and not in line.
         self.note_one_of_changed(task.job().flow);
@@ -100,8 +85,8 @@ impl Engine {
         }
     }
 
-    /// A player has told what it offers, or its host has come down: what stands in line there may be
-    /// no change at all, or have had its turn.
+    /// A player has told what it offers, or its host has come down: what stands in line there may
+    /// be no change at all, or have had its turn.
     pub(crate) fn look_again_on(&mut self, player: PlayerIx) {
         let mut looks = Vec::new();
         for flow in self.flows.iter().filter(|flow| !flow.sequence().is_empty()) {
@@ -187,11 +172,8 @@ impl Engine {
             false => player.cells().contains(cell),
         };
         let is_closed = |cell: &CellId| {
-            let gate = flow.sequence().0.get(cell);
-            gate.is_some_and(|gate| {
-                let own = u32::from(gate.open > 0 && is_own(cell));
-                gate.is_closed(own, job.spec().sequence_on_failure)
-            })
+            let policy = job.spec().sequence_on_failure;
+            flow.sequence().is_closed(*cell, || is_own(cell), policy)
         };
         let before = player.cells().iter().flat_map(|cell| self.roster.ledger().before(*cell));
         before.copied().find(is_closed)
@@ -230,18 +212,14 @@ impl Engine {
             return self.inconsistent(task.job().flow, "a task stands in line of no flow");
         };
         for cell in cells {
-            if let Some(gate) = flow.sequence_mut().0.get_mut(&cell) {
-                gate.waiting.insert(task);
-            }
+            flow.sequence_mut().join(cell, task);
         }
     }
 
     /// Takes a task out of the queue of its gate.
     pub(crate) fn leave_line(&mut self, task: TaskRef) {
         if let Some(flow) = self.flows.get_mut(task.job().flow) {
-            for gate in flow.sequence_mut().0.values_mut() {
-                gate.waiting.remove(&task);
-            }
+            flow.sequence_mut().leave(task);
         }
     }
 }

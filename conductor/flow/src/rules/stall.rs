@@ -2,9 +2,9 @@
 //!
 //! A job is *stuck* when nothing of it is in flight, on a timer, or about to be looked at, and
 //! every task that waits does so for a dead gate: a cell that only a person can make room in
-//! (`rules/holds`), or a canary that failed. Those who wait for predecessors in the same slot, or for the
-//! canary, have nothing to hope for either once all the others are stuck: what they wait for waits
-//! itself, or has failed for good. A flow is *stalled* when all its open jobs are stuck.
+//! (`rules/holds`), or a canary that failed. Those who wait for predecessors in the same slot, or
+//! for the canary, have nothing to hope for either once all the others are stuck: what they wait
+//! for waits itself, or has failed for good. A flow is *stalled* when all its open jobs are stuck.
 //!
 //! So it is enough to look when a job has nothing in flight, and again when a cell of it has died
 //! or come back to life.

@@ -1,4 +1,5 @@
-//! What operators steer while a flow is alive: pause and resume, promotion, further attempts, drains.
+//! What operators steer while a flow is alive: pause and resume, promotion, further attempts,
+//! drains.
 
 use orchestra_model::{
     AudienceName, FlowId, FlowState, HostSet, JobId, JobState, TaskState, record::Drain,

@@ -13,8 +13,8 @@ use crate::{
 const TURN: u32 = 256;
 
 impl Engine {
-    /// Notes that entries of a one-of job's task are left in players' queues, because it waits there no
-    /// more.
+    /// Notes that entries of a one-of job's task are left in players' queues, because it waits
+    /// there no more.
     pub(crate) fn note_leftovers(&mut self, id: JobId) {
         if let Some(job) = self.job(id).filter(|job| job.is_one_of()) {
             let leftover = Leftover::of(job);

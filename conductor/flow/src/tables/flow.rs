@@ -73,8 +73,8 @@ impl Tally {
 }
 
 impl Flow {
-    /// A flow as its record says; new, or as it was when the store was written. `changes` is how many
-    /// changes of it were written.
+    /// A flow as its record says; new, or as it was when the store was written. `changes` is how
+    /// many changes of it were written.
     pub(crate) fn new(record: FlowRecord, slots: Vec<Vec<Job>>, changes: u64) -> Self {
         let has_begun = |slot: &Vec<Job>| slot.iter().any(|job| job.started_at().is_some());
         Self {

@@ -66,8 +66,8 @@ impl Flows {
     // ---- changes of jobs, and what follows from them ----
 
     /// Changes a job, if it is alive. Afterwards it has a turn if more of it may start, and is
-    /// evaluated if it may be doomed, over, or stuck or no longer so: each change says which of that
-    /// has to follow, and whatever happens to a stuck job has it evaluated.
+    /// evaluated if it may be doomed, over, or stuck or no longer so: each change says which of
+    /// that has to follow, and whatever happens to a stuck job has it evaluated.
     #[inline]
     pub(crate) fn change<R>(&mut self, id: JobId, change: impl FnOnce(&mut Job) -> R) -> Option<R> {
         let page = self.find(id.flow).ok()?;

@@ -2,8 +2,8 @@
 //!
 //! Tasks are implied by the job's targets until something happens to them. Those before `cursor`
 //! were looked at: each is in flight, final, in `ready` (it waits for the window) or parked on what
-//! it waits for ([`Parked`]). Those from `cursor` on wait for the window, or for the canary, and cost
-//! nothing.
+//! it waits for ([`Parked`]). Those from `cursor` on wait for the window, or for the canary, and
+//! cost nothing.
 //!
 //! A job is *closed* once none of its waiting tasks will start any more: it ended, or its flow was
 //! cancelled. `untouched` then says what became of all the tasks that have no record of their own.

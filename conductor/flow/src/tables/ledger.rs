@@ -1,9 +1,9 @@
 //! What is counted of cells, and who waits for room in them.
 //!
-//! Players whose next task needs room in cells wait in parties (`parties`). When a full cell opens, the
-//! next player is looked at that waits for it and has room in all of its other cells, like any player
-//! whose gates may have opened; then the next, until the cell is full again or nobody is left who could
-//! use the room.
+//! Players whose next task needs room in cells wait in parties (`parties`). When a full cell opens,
+//! the next player is looked at that waits for it and has room in all of its other cells, like any
+//! player whose gates may have opened; then the next, until the cell is full again or nobody is
+//! left who could use the room.
 //!
 //! When a hold begins and ends is in `rules/holds`.
 

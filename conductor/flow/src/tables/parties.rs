@@ -1,11 +1,12 @@
 //! Who waits for room in cells, and whom it lets through.
 //!
-//! Players whose hosts are in the same cells wait for the same room, whatever their tasks are: they are
-//! one *party*. A party is free as long as none of its cells is full. Where deployments cut the fleet
-//! alike there are few parties. Where they cut across each other nearly every host is a party of its
-//! own, and hardly any party that waits for a cell can use the room that opens there, for its other
-//! cells are full. To find one that can is the partial match problem, for which nothing is known that
-//! does much better than to look at all parties. So 64 of them are looked at in one step.
+//! Players whose hosts are in the same cells wait for the same room, whatever their tasks are: they
+//! are one *party*. A party is free as long as none of its cells is full. Where deployments cut the
+//! fleet alike there are few parties. Where they cut across each other nearly every host is a party
+//! of its own, and hardly any party that waits for a cell can use the room that opens there, for
+//! its other cells are full. To find one that can is the partial match problem, for which nothing
+//! is known that does much better than to look at all parties. So 64 of them are looked at in one
+//! step.
 //!
 //! Three hosts, and three cells of limit 1: h1 is in A and B, h2 in A and C, h3 in C.
 //!
@@ -19,14 +20,15 @@
 //! bar 1      .      B      C      C        set for 1 while B is full, for 2 and 3 while C is
 //! ```
 //!
-//! Each row is a word of a page, with a bit for each party. A cell's *place* in a page is the bar that
-//! it sets there, and the bits of its parties in it. B and C share bar 1, because no party is in both;
-//! A has a bar of its own, because its parties are in B and C too. While C is full, the bits of 2 and 3
-//! are set in bar 1, and `waiting & !bar 0 & !bar 1` leaves party 1 alone: h1 may go.
+//! Each row is a word of a page, with a bit for each party. A cell's *place* in a page is the bar
+//! that it sets there, and the bits of its parties in it. B and C share bar 1, because no party is
+//! in both; A has a bar of its own, because its parties are in B and C too. While C is full, the
+//! bits of 2 and 3 are set in bar 1, and `waiting & !bar 0 & !bar 1` leaves party 1 alone: h1 may
+//! go.
 //!
-//! A cell that becomes full, or opens, sets or clears one word in each page that it has a place in. A
-//! page of which no party is free is *barren*. That is remembered until a bar of it is lifted, so that
-//! a host which lets go of ten cells has each page looked at once.
+//! A cell that becomes full, or opens, sets or clears one word in each page that it has a place in.
+//! A page of which no party is free is *barren*. That is remembered until a bar of it is lifted, so
+//! that a host which lets go of ten cells has each page looked at once.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -65,7 +67,8 @@ struct Layout {
     bars: Vec<u32>,
 }
 
-/// Where the parties of a cell are in one page: which bar the cell sets there, and their bits in it.
+/// Where the parties of a cell are in one page: which bar the cell sets there, and their bits in
+/// it.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     page: u32,
@@ -92,8 +95,8 @@ impl PartyIx {
 }
 
 impl Parties {
-    /// The parties of all hosts in these cells, behind the party of hosts in no cell. No cell is full,
-    /// and nobody waits.
+    /// The parties of all hosts in these cells, behind the party of hosts in no cell. No cell is
+    /// full, and nobody waits.
     pub(crate) fn new(cells: &Cells) -> Self {
         let layout = Layout::new(cells);
         Self {
@@ -160,7 +163,8 @@ impl Parties {
         let layout = Arc::clone(&self.layout);
         let (places, turn) = (&layout.places[cell.index()], self.turn[cell.index()]);
         let begin = places.partition_point(|place| place.page < turn.page());
-        // The page of the turn is looked at in two parts: first from the turn on, at last before it.
+        // The page of the turn is looked at in two parts: first from the turn on, at last before
+        // it.
         let later = |place: &Place| if place.page == turn.page() { !(turn.bit() - 1) } else { !0 };
         let ahead = places[begin..].iter().map(|place| (place, later(place)));
         ahead.chain(places.iter().map(|place| (place, !0))).find_map(|(place, part)| {
@@ -204,8 +208,8 @@ impl Layout {
                 lies_in.extend(party.iter().map(|cell| (*cell, bit)));
             }
             lies_in.sort_unstable();
-            // Cells take bars in the order of their ids: each the first one behind all bars that its
-            // parties have been given already.
+            // Cells take bars in the order of their ids: each the first one behind all bars that
+            // its parties have been given already.
             let (mut next, mut most) = ([0; u64::BITS as usize], 0);
             for of_cell in lies_in.chunk_by(|(one, _), (other, _)| one == other) {
                 let bits = of_cell.iter().map(|(_, bit)| *bit);

@@ -2,8 +2,8 @@
 //!
 //! The tasks parked on a player lie in one queue a kind, oldest first, so that finding the next
 //! that may start looks at each kind once, however many wait. Those of jobs that start nothing now
-//! are passed over, and stay as long as the player has no place for them anyway. An entry whose task
-//! waits here no more is dropped when it comes up, or swept out before.
+//! are passed over, and stay as long as the player has no place for them anyway. An entry whose
+//! task waits here no more is dropped when it comes up, or swept out before.
 
 mod change;
 
@@ -366,8 +366,8 @@ impl Player {
         !self.cells.is_empty() && !self.holds() && self.impact(kind) == Impact::Holds
     }
 
-    /// The first gate that stops a task which does not queue here yet. Where an older exclusive one waits for the
-    /// player to become empty, newcomers queue behind it, or it would wait for ever.
+    /// The first gate that stops a task which does not queue here yet. Where an older exclusive one
+    /// waits for the player to become empty, newcomers queue behind it, or it would wait for ever.
     pub(crate) fn newcomer_gate(
         &self,
         kind: &TaskKind,

@@ -162,8 +162,8 @@ impl Roster {
         self.attached += 1;
     }
 
-    /// Opens the player's session, which had ended, and quarantines it: what it said of itself is not
-    /// taken over.
+    /// Opens the player's session, which had ended, and quarantines it: what it said of itself is
+    /// not taken over.
     pub(crate) fn attach_quarantined(
         &mut self,
         ix: PlayerIx,
@@ -187,8 +187,8 @@ impl Roster {
         self.quarantined.insert(ix);
     }
 
-    /// Ends the player's session, and its quarantine. One that counted as absent already has been so
-    /// since then.
+    /// Ends the player's session, and its quarantine. One that counted as absent already has been
+    /// so since then.
     pub(crate) fn detach(&mut self, ix: PlayerIx, now: Timestamp) {
         let session = self.change(ix, |player| {
             if player.attached() {

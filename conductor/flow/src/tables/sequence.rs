@@ -11,19 +11,19 @@ use crate::{
 
 /// The gates of a flow's present slot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sequence(pub(crate) BTreeMap<CellId, Gate>);
+pub(crate) struct Sequence(BTreeMap<CellId, Gate>);
 
 /// A cell that others come after, with what of it is in the slot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Gate {
     /// Tasks that are not final.
-    pub(crate) open: u32,
+    open: u32,
     /// Tasks that ended otherwise than ok.
-    pub(crate) failed: u32,
+    failed: u32,
     /// One of them was of a job that has ended, so that it never will be ok.
-    pub(crate) lost: bool,
+    lost: bool,
     /// Who waits here.
-    pub(crate) waiting: BTreeSet<TaskRef>,
+    waiting: BTreeSet<TaskRef>,
 }
 
 impl Sequence {
@@ -45,6 +45,58 @@ impl Sequence {
         self.0.values().flat_map(|gate| gate.waiting.iter().copied())
     }
 
+    /// Whether a cell's gate is closed for a task: `is_own` says whether the task itself counts in
+    /// the cell, `policy` whether it goes on after failures.
+    pub(crate) fn is_closed(
+        &self,
+        cell: CellId,
+        is_own: impl FnOnce() -> bool,
+        policy: SequenceOnFailure,
+    ) -> bool {
+        self.0.get(&cell).is_some_and(|gate| {
+            let own = u32::from(gate.open > 0 && is_own());
+            gate.is_closed(own, policy)
+        })
+    }
+
+    /// Moves a task from one state to another in the gates of these cells. Gives who waits there no
+    /// more.
+    pub(crate) fn shift(
+        &mut self,
+        cells: BTreeSet<CellId>,
+        from: TaskState,
+        to: TaskState,
+    ) -> Vec<TaskRef> {
+        let open = |state: TaskState| u32::from(!state.is_final());
+        let failed = |state: TaskState| u32::from(state.is_final() && state != TaskState::Ok);
+        let mut through = Vec::new();
+        for cell in cells {
+            // The gates of cells that no task of the slot counts in do not exist.
+            let Some(gate) = self.0.get_mut(&cell) else { continue };
+            gate.open = gate.open + open(to) - open(from);
+            gate.failed = gate.failed + failed(to) - failed(from);
+            // One that is open may be the waiter's own.
+            if gate.open <= 1 {
+                through.extend(std::mem::take(&mut gate.waiting));
+            }
+        }
+        through
+    }
+
+    /// Puts a task into the queue of a cell's gate.
+    pub(crate) fn join(&mut self, cell: CellId, task: TaskRef) {
+        if let Some(gate) = self.0.get_mut(&cell) {
+            gate.waiting.insert(task);
+        }
+    }
+
+    /// Takes a task out of the queues of all gates.
+    pub(crate) fn leave(&mut self, task: TaskRef) {
+        for gate in self.0.values_mut() {
+            gate.waiting.remove(&task);
+        }
+    }
+
     /// Counts a task in the gates that it is in.
     fn count(&mut self, cells: &BTreeSet<CellId>, state: TaskState, job: JobState) {
         for cell in cells {
@@ -59,7 +111,7 @@ impl Sequence {
 
 impl Gate {
     /// Whether it stops whoever would, or would not, go on after failures.
-    pub(crate) fn is_closed(&self, own: u32, policy: SequenceOnFailure) -> bool {
+    fn is_closed(&self, own: u32, policy: SequenceOnFailure) -> bool {
         self.open > own || (self.failed > 0 && policy == SequenceOnFailure::Wait)
     }
 }

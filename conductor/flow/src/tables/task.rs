@@ -56,8 +56,8 @@ pub(crate) struct Task {
     pub(crate) detail: Option<Box<Arc<str>>>,
 }
 
-/// When something of a task was, if it was: an `Option` takes twice the room, and a task has three of
-/// them.
+/// When something of a task was, if it was: an `Option` takes twice the room, and a task has three
+/// of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Moment(Timestamp);
 

@@ -1,9 +1,9 @@
 //! What a job knows of its tasks, in as little room as that takes: a job of a million tasks costs
 //! memory for what has happened, not for what its targets imply.
 //!
-//! A task that nobody has looked at takes nothing, one that waits somewhere five bytes, and one that
-//! something happened to a [`Task`]. None of them ever moves: what holds them grows by pages, or is
-//! reserved whole, so that no event pays for copying all the others.
+//! A task that nobody has looked at takes nothing, one that waits somewhere five bytes, and one
+//! that something happened to a [`Task`]. None of them ever moves: what holds them grows by pages,
+//! or is reserved whole, so that no event pays for copying all the others.
 
 use crate::tables::task::{Parked, Task, UNTOUCHED};
 

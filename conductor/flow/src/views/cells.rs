@@ -23,8 +23,8 @@ impl Engine {
         self.roster.ledger().deployments()
     }
 
-    /// What is to be told of at most `limit` cells from place `from` on, in the order of their keys.
-    /// Looks at each of their hosts.
+    /// What is to be told of at most `limit` cells from place `from` on, in the order of their
+    /// keys. Looks at each of their hosts.
     pub fn cell_status(&self, from: usize, limit: usize) -> Vec<CellStatus> {
         let cells = self.deployments().cells();
         let end = from.saturating_add(limit).min(cells.as_slice().len());

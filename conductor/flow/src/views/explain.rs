@@ -34,8 +34,8 @@ enum Wait {
 
 impl Engine {
     /// Why a living flow, a job of it, or a task of it on a host is where it is: for each kind of
-    /// wait, the hosts that it is of. `None` where there is no such living flow; nothing where there
-    /// is no such job or host.
+    /// wait, the hosts that it is of. `None` where there is no such living flow; nothing where
+    /// there is no such job or host.
     pub fn explain(
         &self,
         id: FlowId,

@@ -2,13 +2,14 @@
 //! of the present state.
 //!
 //! [`Engine::overlay`] takes from the owner what a plan needs and nothing more: the targets with
-//! what their players offer, who holds cells, and the deployments, which are shared. [`Overlay::run`]
-//! then plays the flow on an engine of its own, anywhere, however long it takes.
+//! what their players offer, who holds cells, and the deployments, which are shared.
+//! [`Overlay::run`] then plays the flow on an engine of its own, anywhere, however long it takes.
 //!
 //! Players are taken to be there and to have nothing else to do, for a plan is about limits: who is
 //! away now is told beside it. Hosts that hold cells go on to hold them; where nothing else can
 //! start, those let go of whose tasks are running, and the plan says that it waited for them. Those
-//! of hosts that are down stay. A canary is promoted at once, and time passes where something bakes.
+//! of hosts that are down stay. A canary is promoted at once, and time passes where something
+//! bakes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,5 +1,5 @@
-//! What changes a job. `Flows::change` alone hands out a job to be changed: afterwards it lets follow
-//! what these methods say has to ([`FollowUps`]).
+//! What changes a job. `Flows::change` alone hands out a job to be changed: afterwards it lets
+//! follow what these methods say has to ([`FollowUps`]).
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -72,8 +72,8 @@ impl Job {
         task.time_limit = sending.time_limit;
     }
 
-    /// The process of a task exists, its player says since `at`. `None` where the task is not one that
-    /// was sent and has not started; else whether the moment is news.
+    /// The process of a task exists, its player says since `at`. `None` where the task is not one
+    /// that was sent and has not started; else whether the moment is news.
     pub(crate) fn note_start(&mut self, index: u32, at: Timestamp, now: Timestamp) -> Option<bool> {
         let task = self.tasks.get_mut(index);
         if task.state != TaskState::Sent {
@@ -86,7 +86,8 @@ impl Job {
     }
 
     /// The newest attempt of a task has ended like this, and its player says when it had started.
-    /// Where the task has a further attempt to come, that is used up; gives how long it pauses before.
+    /// Where the task has a further attempt to come, that is used up; gives how long it pauses
+    /// before.
     pub(crate) fn end_attempt(
         &mut self,
         index: u32,
@@ -159,7 +160,8 @@ impl Job {
         self.touched.insert(index);
         self.follow_ups.turn = true;
         self.follow_ups.evaluation = true;
-        // A task beyond the cursor is found when the cursor comes to it, which the canary may delay.
+        // A task beyond the cursor is found when the cursor comes to it, which the canary may
+        // delay.
         let is_next = index < self.cursor;
         self.park(index, if is_next { Parked::Ready } else { Parked::No });
     }
@@ -305,8 +307,8 @@ impl Job {
         self.follow_ups.evaluation |= follows;
     }
 
-    /// Counts anew which of its players are there, where it waits for enough of them. Those that the
-    /// players file names no more will never come.
+    /// Counts anew which of its players are there, where it waits for enough of them. Those that
+    /// the players file names no more will never come.
     pub(crate) fn count_quorum(&mut self, attached: u32, members: u32) {
         self.quorum = Quorum { needed: self.quorum.needed.min(members), attached };
     }

@@ -92,9 +92,9 @@ impl Player {
 
     // ---- orders ----
 
-    /// Sends a task: takes it out of its queue, if it lies in one, and takes a place for it, and the
-    /// host's cells if it changes the host. `returns` says whether it had left the host down. Gives
-    /// the order's number.
+    /// Sends a task: takes it out of its queue, if it lies in one, and takes a place for it, and
+    /// the host's cells if it changes the host. `returns` says whether it had left the host down.
+    /// Gives the order's number.
     pub(crate) fn issue_order(
         &mut self,
         task: TaskRef,
@@ -244,8 +244,8 @@ impl Player {
         self.parked.remove(kind, task)
     }
 
-    /// Takes a task out of the queue of its kind, because it does not start here. It may have been an
-    /// exclusive one that others queued behind. Whether it was there.
+    /// Takes a task out of the queue of its kind, because it does not start here. It may have been
+    /// an exclusive one that others queued behind. Whether it was there.
     pub(crate) fn withdraw(&mut self, kind: &TaskKind, task: TaskRef) -> bool {
         let was_there = self.parked.remove(kind, task);
         self.gates_opened |= was_there;
