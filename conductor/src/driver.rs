@@ -280,11 +280,12 @@ impl Driver {
                 for report in reports {
                     if let Report::Refused {
                         refusal: Refusal::StaleTerm { evidence, .. }, ..
-                    } = &*report
+                    } = &report
                     {
                         self.note_proven(evidence.map(|evidence| evidence.proof));
                     }
                     self.note_clock(player, session, &report);
+                    let report = Box::new(report);
                     self.handle(Input::Reported { player, session, report });
                 }
                 drop(room);

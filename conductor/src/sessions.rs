@@ -322,11 +322,9 @@ impl Sessions {
     }
 
     /// Takes evidence out of refusals that this store did not give.
-    fn check_evidence(&self, host: &HostName, reports: &mut [Box<Report<KnownEnd>>]) {
+    fn check_evidence(&self, host: &HostName, reports: &mut [Report<KnownEnd>]) {
         for report in reports {
-            if let Report::Refused { refusal: Refusal::StaleTerm { evidence, .. }, .. } =
-                &mut **report
-            {
+            if let Report::Refused { refusal: Refusal::StaleTerm { evidence, .. }, .. } = report {
                 let keys = self.proofs.keys();
                 let is_true = |said: &Statement<'_>, mac| keys.confirm(said, mac);
                 drop_false_evidence(evidence, self.store, host, is_true);

@@ -197,19 +197,19 @@ impl Sitter {
         match frame {
             ToSitter::Open { session } => {
                 self.out.clear();
-                self.spool.handle(Input::Opened { session: session });
+                self.spool.handle(Input::Opened { session });
             }
             ToSitter::Welcomed { session, store, .. } => {
                 self.welcomed = Some(session);
                 self.common.attached.up();
-                self.spool.handle(Input::Attached { session: session, store });
+                self.spool.handle(Input::Attached { session, store });
             }
             ToSitter::Closed { session } => {
                 if self.welcomed.take().is_some() {
                     self.common.attached.down();
                 }
                 self.out.clear();
-                self.spool.handle(Input::Detached { session: session });
+                self.spool.handle(Input::Detached { session });
             }
             // Only of who says that it answers.
             ToSitter::Ask { .. } => {}
@@ -273,11 +273,11 @@ impl Sitter {
             match effect {
                 Effect::Snapshot { session, snapshot } => {
                     let bytes = self.snapshot(&snapshot);
-                    self.out.push_back(ToAgent::Snapshot { session: session, bytes });
+                    self.out.push_back(ToAgent::Snapshot { session, bytes });
                 }
                 Effect::Report { session, report } => {
                     let bytes = v1::Report::from(&report).encode_to_vec().into();
-                    self.out.push_back(ToAgent::Report { session: session, bytes });
+                    self.out.push_back(ToAgent::Report { session, bytes });
                 }
                 Effect::Start { key, .. } => self.start(key),
                 Effect::Kill { key } => {

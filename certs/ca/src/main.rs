@@ -14,7 +14,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use orchestra_ca::{AltName, Ca, CaError, LEAF_DAYS, LIST_DAYS, Revoked, Serial, Terms};
 use orchestra_certs::{Identity, LoadError, Role, Subject, read_certificates, x509};
-use orchestra_model::{HostName, chain, hostset::HostSet};
+use orchestra_model::{HostName, chain, foreign, hostset::HostSet};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 
 const USAGE: u8 = 64;
@@ -118,9 +118,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Tells a line on standard error. What was done is done, whether or not anybody can read of it.
+/// Tells a line on standard error, without what a terminal obeys: names of files are somebody else's
+/// words. What was done is done, whether or not anybody can read of it.
 fn tell(line: impl Display) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let line = line.to_string();
+    let mut stderr = io::stderr();
+    let _ = stderr.write_all(&foreign::lines(line.as_bytes()));
+    let _ = stderr.write_all(b"\n");
 }
 
 fn init(dir: &Path, domain: &HostName) -> Result<(), Failure> {

@@ -165,6 +165,28 @@ impl AudienceService {
         Ok(())
     }
 
+    /// Whether one of these jobs has a task on that host.
+    pub(super) async fn check_names(
+        &self,
+        flow: FlowId,
+        jobs: &[JobId],
+        host: &HostName,
+    ) -> Result<(), Status> {
+        let (jobs, whose) = (jobs.to_vec(), host.clone());
+        let names = move |reader: &dyn Reader| {
+            for job in jobs {
+                if history::targets(reader, job)?.contains(&whose) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
+        match self.read(names).await? {
+            true => Ok(()),
+            false => Err(Status::not_found(format!("flow {flow} has no such task on {host}"))),
+        }
+    }
+
     pub(super) async fn send_logs(
         self,
         jobs: Vec<JobId>,

@@ -210,6 +210,7 @@ impl Audience for AudienceService {
             .ok_or_else(|| Status::invalid_argument("logs are of one host: ID@HOST"))?;
         let id = self.flow_id(request.flow, &audience).await?;
         let jobs = self.chosen_jobs(id, &choice).await?;
+        self.check_names(id, &jobs, &host).await?;
         Ok(self.stream(move |service, logs| service.send_logs(jobs, host, logs)))
     }
 

@@ -28,7 +28,7 @@ pub(crate) enum FromSession {
     Reported {
         player: PlayerIx,
         session: SessionId,
-        reports: Vec<Box<Report<KnownEnd>>>,
+        reports: Vec<Report<KnownEnd>>,
         /// What they take of the room for reports; given back when they are taken in.
         room: OwnedSemaphorePermit,
     },

@@ -186,7 +186,7 @@ impl Bench {
         let key = AttemptKey { store: STORE, job: JobId { flow, slot: 1, job: 1 }, attempt: 1 };
         let (order, refusal) = (orchestra_model::delivery::OrderNumber(1), Refusal::UnknownScore);
         let report = Box::new(Report::Refused { key, order, refusal });
-        let (session, reports) = (SessionId(session), vec![report]);
+        let (session, reports) = (SessionId(session), vec![*report]);
         let room = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let reported = FromSession::Reported { player, session, reports, room };
         self.to.sessions.send(reported).await.unwrap();
@@ -409,7 +409,7 @@ async fn it_ends_with_everything_on_disk_though_others_still_hold_it() {
     let report = Box::new(Report::Refused { key, order, refusal });
     let Attached::Welcome(player) = bench.attach("db1", 2, Some(1)).await.0 else { panic!() };
     let session = SessionId(2);
-    let reports = vec![report];
+    let reports = vec![*report];
     let reported = FromSession::Reported { player, session, reports, room };
     to.sessions.send(reported).await.unwrap();
     bench.finish().await.unwrap();

@@ -20,7 +20,7 @@ const DETAIL_CHARS: usize = 1_024;
 /// What frames of a session say, up to the first that breaks the protocol.
 #[derive(Debug, Default)]
 pub(super) struct Said {
-    pub(super) reports: Vec<Box<Report<KnownEnd>>>,
+    pub(super) reports: Vec<Report<KnownEnd>>,
     /// It answers a probe.
     pub(super) alive: bool,
     /// How it broke the protocol.
@@ -60,7 +60,7 @@ pub(super) fn room(frame: &v1::FromPlayer) -> usize {
     }
 }
 
-fn read_report(bytes: Bytes) -> Result<Box<Report<KnownEnd>>, Status> {
+fn read_report(bytes: Bytes) -> Result<Report<KnownEnd>, Status> {
     let wire = v1::Report::decode(bytes)
         .map_err(|error| Status::invalid_argument(format!("report: {error}")))?;
     let report = Report::try_from(wire).and_then(|report| report.try_map(known_end));
@@ -68,7 +68,7 @@ fn read_report(bytes: Bytes) -> Result<Box<Report<KnownEnd>>, Status> {
     if let Report::Refused { refusal, .. } = &mut report {
         shorten(refusal);
     }
-    Ok(Box::new(report))
+    Ok(report)
 }
 
 /// What a player says for people is kept with the task, and told to everybody who watches.

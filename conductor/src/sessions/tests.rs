@@ -155,7 +155,7 @@ async fn a_message_is_told_at_once_and_returns_its_room() {
         assert_eq!(sessions.room.available_permits(), ROOM - room.num_permits());
         reports
             .iter()
-            .map(|report| match **report {
+            .map(|report| match *report {
                 orchestra_model::delivery::Report::Started { order, .. } => order.0,
                 ref other => panic!("{other:?}"),
             })

@@ -213,7 +213,7 @@ impl Agent {
     /// Sends a snapshot, if the session still counts.
     pub(crate) fn snapshot(&mut self, session: AgentSession, bytes: Bytes) {
         if let Some(up) = self.up_with(session) {
-            up.push(ToAgent::Snapshot { session: session, bytes });
+            up.push(ToAgent::Snapshot { session, bytes });
         }
     }
 
@@ -238,7 +238,7 @@ impl Agent {
         if let State::Up(up) = &mut self.state
             && let Some(session) = up.session
         {
-            up.push(ToAgent::Reattach { session: session });
+            up.push(ToAgent::Reattach { session });
         }
     }
 
@@ -436,7 +436,7 @@ impl Up {
                 && let (Some(session), Some(report)) = (self.session, self.reports.pop_front())
             {
                 let bytes = v1::Report::from(&report).encode_to_vec().into();
-                self.push(ToAgent::Report { session: session, bytes });
+                self.push(ToAgent::Report { session, bytes });
             }
             let before = self.outbox.queued();
             let flushed = self.outbox.flush(&mut &self.socket);

@@ -183,8 +183,9 @@ impl Player {
 
     /// The host counts as down. Gives what says so in the store.
     pub(crate) fn count_as_down(&mut self, down: Down, now: Timestamp) -> Record {
-        let record = self.hold_record(&down);
+        // Its record says since when.
         self.begin_hold(now);
+        let record = self.hold_record(&down);
         self.down = Some(Box::new(down));
         record
     }
