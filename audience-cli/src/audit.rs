@@ -14,10 +14,7 @@ use crate::{
 
 /// `orc audit`.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  orc audit --since 2d\n  orc audit --verb drain --host db3\n  \
-                        orc audit --by alice --json"
-)]
+#[command(after_help = "Examples:\n  orc audit --since 2d\n  orc audit --verb drain --host db3")]
 pub(crate) struct Audit {
     /// What this audience did; orchestra:local for signals and flags on the conductor's host
     #[arg(long, value_name = "NAME")]

@@ -26,7 +26,7 @@ use crate::{
 const HOSTILE: &str = "a\u{202e}b\u{9b}2Jc\x1b]0;t\x07\u{2028}\u{e0041}\u{200b}\rd\nforged line";
 
 /// A verb of `orc` each, and the other programs. Nothing here may be left out: see the test.
-const LINES: [&str; 44] = [
+const LINES: [&str; 45] = [
     "getstatus",
     "getstatus 42",
     "getstatus 42 --json",
@@ -70,6 +70,7 @@ const LINES: [&str; 44] = [
     "orc conductor status",
     "orc conductor reload",
     "orc groups",
+    "orc audit",
     "orc sandbox ps",
 ];
 
@@ -132,6 +133,15 @@ fn hostile() -> Fake {
         }
         .encode_to_vec()
         .into(),
+    }];
+    tables.audit = vec![v1::AuditLine {
+        number: 1,
+        by: "alice".to_owned(),
+        verb: "drain".to_owned(),
+        hosts: HOSTILE.to_owned(),
+        reason: HOSTILE.to_owned(),
+        answer: HOSTILE.to_owned(),
+        ..v1::AuditLine::default()
     }];
     tables.watches.extend((0..8).map(|_| vec![Ok(told_status(&flow))]));
     drop(tables);
