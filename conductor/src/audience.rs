@@ -153,7 +153,7 @@ impl AudienceService {
             }
             Some(FlowRefKind::Request(id)) => {
                 let id = read_request_id(&id)?;
-                let flow = self.submitted_before(audience, id).await?;
+                let flow = self.submitted_before(audience, id, Vec::new()).await?;
                 flow.ok_or_else(|| {
                     Status::not_found(format!(
                         "request {id} of {audience} is not known: nothing was taken in under it, or \

@@ -38,7 +38,7 @@ use orchestra_flow::{Engine, Input, PlayerIx, ReplyId, SessionId};
 use orchestra_model::{
     AudienceName, FlowId, HostName, JobId, Timestamp,
     delivery::{KnownEnd, Refusal, Report, RequestId, Term},
-    proof::Proof,
+    proof::{Mac, Proof},
     record::{InForce, Op},
     status::{Event, PlayerStatus},
     time::believed,
@@ -54,7 +54,7 @@ use tonic::Status;
 pub(crate) use self::{
     audit::Asked,
     clock::Clock,
-    held::{held, with_more},
+    held::{held, other_submission, with_more},
     mailbox::{
         Attach, Attached, FromSession, Handle, Health, Mailboxes, Removal, Reply, Request, Told,
         Watching, mailboxes,
@@ -395,8 +395,8 @@ impl Driver {
                     self.do_as_asked(Some(asked), reply, |driver| driver.handle(make(reply)));
                 }
             }
-            Request::Submitted { audience, request, reply } => {
-                self.submitted(&audience, request, reply);
+            Request::Submitted { audience, request, macs, reply } => {
+                self.submitted(&audience, request, &macs, reply);
             }
             Request::LoadFleet { fleet, removal, asked, reply } => {
                 if let Some(reply) = self.begin(reply) {
@@ -492,6 +492,7 @@ impl Driver {
         &mut self,
         audience: &AudienceName,
         request: RequestId,
+        macs: &[Mac],
         reply: Told<Option<FlowId>>,
     ) {
         let flow = self.engine.submitted(audience, request);
@@ -499,7 +500,10 @@ impl Driver {
         if flow.is_none_or(|flow| self.outgoing.is_written(flow)) {
             let _ = reply.send(Ok(flow));
         } else if let Some(trouble) = self.outgoing.trouble() {
-            let _ = reply.send(Err(held(trouble)));
+            let known = flow.and_then(|flow| Some((flow, self.engine.request_mac(flow)?)));
+            let other = known.filter(|(_, mac)| !macs.is_empty() && !macs.contains(mac));
+            let why = other.map_or_else(|| held(trouble), |(flow, _)| other_submission(flow));
+            let _ = reply.send(Err(why));
         } else {
             self.outgoing.hold(After::Tell(Box::new(move |fate| {
                 let _ = reply.send(fate.map(|()| flow).map_err(held));

@@ -30,7 +30,7 @@ impl AudienceService {
     ) -> Result<v1::RetryResponse, Status> {
         let id = read_request_id(&request.request_id)?;
         // Before anything else: `last`, and what is left, are not what they were the first time.
-        if let Some(flow) = self.submitted_before(&by, id).await? {
+        if let Some(flow) = self.submitted_before(&by, id, Vec::new()).await? {
             let of = request.flow.as_ref().and_then(|of| match of.flow {
                 Some(v1::flow_ref::Flow::Id(of)) => Some(FlowId(of)),
                 _ => None,

@@ -7,7 +7,7 @@ use orchestra_model::{FlowId, proof::Mac};
 use tonic::Status;
 
 use super::AudienceService;
-use crate::proof::Keys;
+use crate::{driver::other_submission, proof::Keys};
 
 const CONTEXT: &[u8] = b"orchestra request v1\0";
 
@@ -37,7 +37,7 @@ impl AudienceService {
         let Some(mac) = known.and_then(|flow| flow.request_mac) else { return Ok(()) };
         match macs.is_empty() || macs.contains(&mac) {
             true => Ok(()),
-            false => Err(another(flow)),
+            false => Err(other_submission(flow)),
         }
     }
 
@@ -50,16 +50,9 @@ impl AudienceService {
     ) -> Result<(), Status> {
         let known = self.read(move |reader| Ok(reader.flow(flow)?)).await?;
         match known.map(|known| known.retry_of) {
-            Some(None) => Err(another(flow)),
-            Some(known) if of.is_some() && known != of => Err(another(flow)),
+            Some(None) => Err(other_submission(flow)),
+            Some(known) if of.is_some() && known != of => Err(other_submission(flow)),
             _ => Ok(()),
         }
     }
-}
-
-fn another(flow: FlowId) -> Status {
-    Status::failed_precondition(format!(
-        "flow {flow} was submitted with this request id, and it is another submission; one that is \
-         new needs a request id of its own"
-    ))
 }

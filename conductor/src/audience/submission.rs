@@ -16,6 +16,7 @@ use orchestra_model::{
     delivery::RequestId,
     flow::{FlowSpec, JobSpec, Scope},
     hostset::{InvalidHostSet, Resolved, Unknown},
+    proof::Mac,
     thresholds::Excess,
 };
 use orchestra_proto::{check_flow_spec, params_from_wire, v1};
@@ -76,7 +77,7 @@ impl AudienceService {
         let (audience, request) = (submission.audience.clone(), submission.request);
         let macs = macs(&self.facts.proofs.keys(), &submission);
         // Before anything else: the same request is the same flow, whatever has changed since.
-        if let Some(flow) = self.submitted_before(&audience, request).await? {
+        if let Some(flow) = self.submitted_before(&audience, request, macs.clone()).await? {
             self.check_same(flow, &macs).await?;
             return Ok(v1::SubmitResponse { flow: flow.0, repeated: true, warnings: Vec::new() });
         }
@@ -138,9 +139,10 @@ impl AudienceService {
         &self,
         audience: &AudienceName,
         request: RequestId,
+        macs: Vec<Mac>,
     ) -> Result<Option<FlowId>, Status> {
         let audience = audience.clone();
-        let found = self.ask(|reply| Ask::Submitted { audience, request, reply }).await;
+        let found = self.ask(|reply| Ask::Submitted { audience, request, macs, reply }).await;
         found.map_err(|why| with_more(why, || of_request(request)))
     }
 

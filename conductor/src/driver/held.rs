@@ -6,6 +6,7 @@
 //! - What comes later is refused before the engine sees it: nothing was changed.
 //! - A question whose answer is not on disk yet is not answered.
 
+use orchestra_model::FlowId;
 use orchestra_proto::Reason;
 use tonic::Status;
 
@@ -34,4 +35,12 @@ pub(crate) fn with_more(status: Status, more: impl FnOnce() -> String) -> Status
         }
         _ => status,
     }
+}
+
+/// A request id that belongs to another submission.
+pub(crate) fn other_submission(flow: FlowId) -> Status {
+    Status::failed_precondition(format!(
+        "flow {flow} was submitted with this request id, and it is another submission; one that is \
+         new needs a request id of its own"
+    ))
 }

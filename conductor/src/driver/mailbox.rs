@@ -7,6 +7,7 @@ use orchestra_model::{
     AudienceName, FlowId, HostName, JobId, Timestamp,
     delivery::{KnownEnd, PlayerSnapshot, Report, RequestId, StoreId, Term},
     ledger::{CellStatus, Explanation},
+    proof::Mac,
     status::{Event, FlowStatus, PlayerStatus, TaskStatus},
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
@@ -88,6 +89,8 @@ pub(crate) enum Request {
     Submitted {
         audience: AudienceName,
         request: RequestId,
+        /// The codes over what is submitted with it now, under any key; empty where nothing is.
+        macs: Vec<Mac>,
         reply: Told<Option<FlowId>>,
     },
     /// Players, groups and deployments: all of them, or none.

@@ -121,7 +121,7 @@ impl Bench {
             spec_bytes: Arc::from(&b"spec"[..]),
             params: BTreeMap::new(),
             retry_of: None,
-            mac: None,
+            mac: Some(Mac([request; 16])),
             excess: Excess::Refused,
         };
         let make = move |reply| Input::FlowSubmitted { reply, submission: Box::new(submission) };
@@ -132,9 +132,14 @@ impl Bench {
     }
 
     async fn submitted(&self, request: u8) -> Result<Option<FlowId>, Status> {
+        self.submitted_as(request, Vec::new()).await
+    }
+
+    /// Asks for the flow of a request, with which something of these codes is submitted now.
+    async fn submitted_as(&self, request: u8, macs: Vec<Mac>) -> Result<Option<FlowId>, Status> {
         let audience = AudienceName::new("alice").unwrap();
         let request = RequestId([request; 16]);
-        self.ask(|reply| Request::Submitted { audience, request, reply }).await
+        self.ask(|reply| Request::Submitted { audience, request, macs, reply }).await
     }
 
     async fn cancel(&self, flow: FlowId) -> Result<FlowState, Status> {
@@ -247,6 +252,10 @@ async fn without_space_everybody_is_told_and_it_goes_on_later() {
     // Whoever asks for that request is told so again; for another one, that there is none.
     let held = bench.submitted(2).await.unwrap_err();
     assert_eq!(held.message(), "held, not yet taken: no space");
+    let same = bench.submitted_as(2, vec![Mac([9; 16]), Mac([2; 16])]).await.unwrap_err();
+    assert_eq!(same.message(), held.message());
+    let other = bench.submitted_as(2, vec![Mac([9; 16])]).await.unwrap_err();
+    assert!(other.message().contains("it is another submission"), "{other:?}");
     assert_eq!(bench.submitted(1).await.unwrap(), Some(quiet));
     assert_eq!(bench.submitted(7).await.unwrap(), None);
     // The clock stands still as long as something goes on, so it is not tried again meanwhile.

@@ -6,6 +6,7 @@ use orchestra_model::{
     AudienceName, FlowId, FlowState, HostName, HostSet, JobId, JobState,
     delivery::RequestId,
     flow::{JobSpec, Scope, SlotSpec},
+    proof::Mac,
     record::{CHUNK_BYTES, FlowRecord, ParamsRecord, Record, SpecChunk, TargetsChunk},
     thresholds::Thresholds,
 };
@@ -44,6 +45,11 @@ impl Engine {
     /// The flow of a request that was taken in, and be it not on disk yet.
     pub fn submitted(&self, audience: &AudienceName, request: RequestId) -> Option<FlowId> {
         self.requests.get(&(audience.clone(), request)).copied()
+    }
+
+    /// The code over the submission of a flow that lives; `None` where there is none.
+    pub fn request_mac(&self, flow: FlowId) -> Option<Mac> {
+        self.flows.get(flow)?.request_mac()
     }
 
     /// Checks everything before anything is changed.

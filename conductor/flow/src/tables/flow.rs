@@ -283,6 +283,10 @@ impl Flow {
         })
     }
 
+    pub(crate) fn request_mac(&self) -> Option<Mac> {
+        self.request_mac
+    }
+
     pub(crate) fn summary(&self) -> FlowSummary {
         FlowSummary {
             id: self.id,
