@@ -4,19 +4,18 @@
 //! between any two acts: before a write, in the middle of one, after it, between a spawn and the
 //! record of it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, convert::Infallible};
 
 use orchestra_flow::{Command, SessionId};
 use orchestra_model::{
     HostName, Millis, ScoreName, Timestamp,
     delivery::{
-        AgentSession, AttemptEnd, AttemptKey, EndBytes, OrderNumber, Outcome, Output,
+        AgentSession, AttemptKey, EndBytes, EndSummary, KnownEnd, OrderNumber, Outcome,
         PlayerSnapshot, Refusal, SpoolId, StoreId, Term,
     },
     proof::{Attempted, Mac, Statement},
     score::{Interface, Offers, ScoreOffer, ScoreSpec},
 };
-use orchestra_proto::{encode_end, known_end};
 use orchestra_spool::{BootId, Effect, Input, Plan, ProcessMark, Spool, State, journal};
 
 use super::{
@@ -237,7 +236,9 @@ impl Player {
                     done.push(Done::Said(session, Up::Attach(Box::new(snapshot))));
                 }
                 Effect::Report { session, report } => {
-                    let report = report.try_map(known_end).unwrap();
+                    let Ok(report) = report.try_map(|bytes| {
+                        Ok::<_, Infallible>(KnownEnd { summary: decode(&bytes), bytes })
+                    });
                     done.push(Done::Said(SessionId(session.0), Up::Report(Box::new(report))));
                 }
                 Effect::Start { key, .. } if self.cannot_spawn => {
@@ -360,14 +361,29 @@ pub(crate) fn mac(said: &Statement<'_>) -> Mac {
     Mac((u128::from(high) << 64 | u128::from(low)).to_le_bytes())
 }
 
+/// Stands for the wire, which the engines do without.
 fn encode(outcome: &Outcome) -> EndBytes {
-    let end = AttemptEnd {
-        outcome: outcome.clone(),
-        started_at: None,
-        ended_at: Timestamp(0),
-        response: BTreeMap::new(),
-        stdout: Output::default(),
-        stderr: Output::default(),
+    let (tag, n) = match outcome {
+        Outcome::Exited(code) => (0, *code),
+        Outcome::Signalled(signal) => (1, *signal),
+        Outcome::TimedOut => (2, 0),
+        Outcome::Cancelled => (3, 0),
+        Outcome::Lost(_) => (4, 0),
     };
-    encode_end(&end).unwrap()
+    let mut bytes = vec![tag];
+    bytes.extend(n.to_le_bytes());
+    EndBytes::new(bytes).unwrap()
+}
+
+pub(crate) fn decode(end: &EndBytes) -> EndSummary {
+    let bytes = end.as_slice();
+    let n = i32::from_le_bytes(bytes[1..].try_into().unwrap());
+    let outcome = match bytes[0] {
+        0 => Outcome::Exited(n),
+        1 => Outcome::Signalled(n),
+        2 => Outcome::TimedOut,
+        3 => Outcome::Cancelled,
+        _ => Outcome::Lost("the sitter died".to_owned()),
+    };
+    EndSummary { outcome, started_at: None, ended_at: Timestamp(0) }
 }

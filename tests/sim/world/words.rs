@@ -11,9 +11,12 @@ use orchestra_model::{
     record::{Op, Record},
     score::ScoreSpec,
 };
-use orchestra_proto::summarize_end;
 
-use super::{conductor::Item, network::Up, player::Done};
+use super::{
+    conductor::Item,
+    network::Up,
+    player::{Done, decode},
+};
 
 /// Something that people are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,7 +84,7 @@ pub(super) fn done(done: &Done) -> String {
     match done {
         Done::Said(session, message) => format!("says in {}: {}", session.0, up(message)),
         Done::Spawned(key) => format!("runs {key}"),
-        Done::Kept(key, end) => format!("keeps {key}: {:?}", summarize_end(end).unwrap().outcome),
+        Done::Kept(key, end) => format!("keeps {key}: {:?}", decode(end).outcome),
     }
 }
 
