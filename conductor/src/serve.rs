@@ -374,7 +374,7 @@ impl Told {
             hangup,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            lifeline: lifeline.map(watch_lifeline),
+            lifeline: lifeline.map(watch_lifeline).transpose()?,
         })
     }
 
@@ -397,14 +397,14 @@ impl Told {
 }
 
 /// Reads the lifeline on a thread of its own. Nobody writes to it: it is cut when reading ends.
-fn watch_lifeline(mut lifeline: fs::File) -> oneshot::Receiver<()> {
+fn watch_lifeline(mut lifeline: fs::File) -> io::Result<oneshot::Receiver<()>> {
     let (cut, is_cut) = oneshot::channel();
-    std::thread::spawn(move || {
+    std::thread::Builder::new().name("lifeline".to_owned()).spawn(move || {
         while matches!(lifeline.read(&mut [0; 64]), Ok(1..)) {}
         // Nobody waits any more if the conductor is stopping already.
         let _ = cut.send(());
-    });
-    is_cut
+    })?;
+    Ok(is_cut)
 }
 
 /// Waits for the end of the lifeline; false at once where there is none.
