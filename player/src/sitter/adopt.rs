@@ -5,15 +5,22 @@
 //! ended can never be known: what else the attempt started is killed, and the attempt is lost.
 //! Process numbers of another boot say nothing.
 
+use std::rc::Rc;
+
 use orchestra_model::delivery::{AttemptKey, Outcome};
 use orchestra_spool::{BootId, Live};
+use rustix::fd::AsFd;
 
 use super::{
-    attempt::{Attempt, End, Main, Phase, lost, reopen_taps},
+    attempt::{Attempt, End, Main, Phase, Streams, Told, lost},
     cgroup::Cgroups,
     clock::BootMillis,
+    launcher::{Account, Launchers, Orphan},
+    poll::Poller,
     procfs,
     spool_dir::{SpoolDir, attempt_name},
+    start::Newborn,
+    stream,
 };
 
 const REBOOTED: &str = "the host was started anew while it ran";
@@ -21,19 +28,21 @@ const STARTING: &str = "the player ended while it was starting it";
 const GONE: &str = "its process ended while no player was there to see how";
 
 /// Where attempts are adopted from.
-#[derive(Clone, Copy)]
 pub(crate) struct Nursery<'a> {
     pub(crate) spool_dir: &'a SpoolDir,
     pub(crate) cgroups: Option<&'a Cgroups>,
     pub(crate) boot: BootId,
     pub(crate) output_max: u64,
+    pub(crate) launchers: &'a mut Launchers<Newborn>,
+    pub(crate) poller: &'a Poller,
+    /// Launchers of the earlier sitter have the pipes open still.
+    pub(crate) in_place: bool,
 }
 
 impl Nursery<'_> {
     /// Takes an attempt over. It may be over already, or about to be ended.
-    pub(crate) fn adopt(&self, key: AttemptKey, live: &Live, now: BootMillis) -> Attempt {
-        let dir = self.spool_dir.open_attempt(&attempt_name(key)).ok();
-        let streams = reopen_taps(dir, self.output_max);
+    pub(crate) fn adopt(&mut self, key: AttemptKey, live: &Live, now: BootMillis) -> Attempt {
+        let streams = self.streams(key, now);
         let leaf = match (self.cgroups, &live.plan.cgroup) {
             (Some(cgroups), Some(path)) => cgroups.find_leaf(path),
             _ => None,
@@ -46,7 +55,13 @@ impl Nursery<'_> {
             Some(Main { pid, start_ticks: process.start_ticks, pidfd, child, gone: false })
         });
         let phase = match (&live.process, &main) {
-            _ if !same_boot => Phase::Over(Outcome::Lost(REBOOTED.to_owned())),
+            _ if !same_boot => {
+                let outcome = Outcome::Lost(REBOOTED.to_owned());
+                match streams.told {
+                    Told::Account(_) => Phase::Over(outcome),
+                    Told::Nothing | Told::Asked => Phase::Closing(outcome),
+                }
+            }
             (Some(_), Some(_)) => Phase::Running,
             (Some(_), None) => lost(GONE, now),
             (None, _) => lost(STARTING, now),
@@ -73,5 +88,29 @@ impl Nursery<'_> {
             attempt.main_ended(wait_status, now);
         }
         attempt
+    }
+
+    /// Has what it writes read on. Where that cannot be, what was kept so far is all.
+    fn streams(&mut self, key: AttemptKey, now: BootMillis) -> Streams {
+        let Ok(directory) = self.spool_dir.open_attempt(&attempt_name(key)) else {
+            return Streams::gone();
+        };
+        let (directory, limit) = (Rc::new(directory), self.output_max);
+        let owner = stream::owner_of_pipes(directory.as_fd());
+        let unattended = !self.in_place;
+        let orphan = Orphan { directory: &directory, limit, discards: false, unattended };
+        let adopted = owner.map(|uid| self.launchers.adopt(self.poller, uid, orphan, now));
+        let tap = match adopted {
+            Some(Ok(tap)) => Some(tap),
+            Some(Err(error)) => {
+                let error = crate::chain(&error);
+                tracing::error!(attempt = %key, error, "cannot have the output of an attempt read on");
+                None
+            }
+            None => None,
+        };
+        let nothing = Told::Account(Account { over: true, written: None });
+        let told = if tap.is_some() { Told::Nothing } else { nothing };
+        Streams { tap, directory: Some(directory), limit, told, cut: false }
     }
 }

@@ -382,11 +382,12 @@ impl Agent {
             arguments: &arguments,
             environment: &environment(),
             descriptors: &[null.as_fd(), stdout.as_fd(), stderr.as_fd(), theirs.as_fd()],
+            tap: None,
             cgroup: None,
             no_new_privileges: true,
         };
         let user = &self.runner.identity;
-        match launchers.send(poller, user, &request, Newborn::Agent, now) {
+        match launchers.send(poller, user, &request, None, Newborn::Agent, now) {
             Ok(()) => Ok(Some(socket)),
             Err(NotSent::Later(_)) => Ok(None),
             Err(NotSent::Never(_, error)) => Err(StartError::Launch(error)),

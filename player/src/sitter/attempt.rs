@@ -1,11 +1,15 @@
 //! One attempt, from its process to its end.
 //!
 //! ```text
-//!            exits                     both pipes at their end, or 2 s later
-//! running ─────────→ draining ─────────────────────────────────────────────────→ over
-//!    │  timeout, cancel, or its process cannot be found (after a crash)
-//!    └─────────────→ ending: TERM, grace, KILL ────── nothing is left, or 1 s ──→ over
+//!            exits             both pipes at their end, or 2 s later
+//! running ─────────→ draining ────────────────────────────────────────→ closing ─→ over
+//!    │  timeout, cancel, or its process cannot be found (after a crash)     ↑
+//!    └─────────────→ ending: TERM, grace, KILL ── nothing is left, or 1 s ──┘
 //! ```
+//!
+//! How it ended is certain from *closing* on. What it wrote is with the launcher of its user, and is
+//! asked for then; where the launcher has said already that both pipes are at their end, it is over at
+//! once.
 //!
 //! What holds: a true end that came before the TERM wins; the first reason to end it is the one
 //! that is reported; nothing that the attempt started survives `ending`, and whatever it left
@@ -28,11 +32,14 @@ use rustix::{
 };
 
 use super::{
-    capture::{Capture, Drained, Pipe, Stream},
     cgroup::Leaf,
     clock::{self, BootMillis},
     hunt::Trail,
-    procfs, response, sys,
+    kept::Kept,
+    launcher::{Account, TapId},
+    procfs, response,
+    stream::Stream,
+    sys,
 };
 
 /// How long output may outlive the exit: a daemon that was left on purpose may hold the pipes for
@@ -56,7 +63,7 @@ pub(crate) struct Attempt {
     pub(crate) leaf: Option<Leaf>,
     /// Its first process.
     pub(crate) main: Option<Main>,
-    /// Made by this sitter, which has had its pipes open ever since.
+    /// Made by this sitter.
     pub(crate) ours: bool,
     /// No other attempt has lived since it started.
     pub(crate) alone: bool,
@@ -67,18 +74,35 @@ pub(crate) struct Attempt {
     /// Whether standard output is a response.
     pub(crate) interface: Interface,
     /// Standard output and standard error.
-    pub(crate) streams: [Tap; 2],
+    pub(crate) streams: Streams,
     /// Where it is.
     pub(crate) phase: Phase,
 }
 
-/// One stream of an attempt.
+/// What an attempt writes.
 #[derive(Debug)]
-pub(crate) struct Tap {
-    /// What was read; `None` where the file is gone.
-    pub(crate) capture: Option<Capture>,
-    /// Where more may come from; `None` after its end.
-    pub(crate) pipe: Option<Pipe>,
+pub(crate) struct Streams {
+    /// What its launcher calls them; `None` where nobody reads them.
+    pub(crate) tap: Option<TapId>,
+    /// The attempt's directory; `None` where it is gone.
+    pub(crate) directory: Option<Rc<OwnedFd>>,
+    /// How many first bytes are kept of each.
+    pub(crate) limit: u64,
+    /// What is known of them.
+    pub(crate) told: Told,
+    /// Something may have been lost.
+    pub(crate) cut: bool,
+}
+
+/// What a launcher told of what an attempt wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Nothing; it reads.
+    Nothing,
+    /// It was asked.
+    Asked,
+    /// This, and no more is to be known.
+    Account(Account),
 }
 
 /// The first process of an attempt.
@@ -132,6 +156,8 @@ pub(crate) enum Phase {
         /// How long the last wait before looking was, in milliseconds.
         waited: u64,
     },
+    /// How it ended is known. What it wrote is being asked for.
+    Closing(Outcome),
     /// Nothing more happens.
     Over(Outcome),
 }
@@ -164,7 +190,7 @@ impl Attempt {
                 self.phase = Phase::Draining { outcome: outcome(wait_status), until };
             }
             Phase::Ending { look_at, .. } => *look_at = now,
-            Phase::Draining { .. } | Phase::Over(_) => {}
+            Phase::Draining { .. } | Phase::Closing(_) | Phase::Over(_) => {}
         }
     }
 
@@ -176,7 +202,7 @@ impl Attempt {
         match &mut self.phase {
             Phase::Running => self.phase = lost(VANISHED, now),
             Phase::Ending { look_at, .. } => *look_at = now,
-            Phase::Draining { .. } | Phase::Over(_) => {}
+            Phase::Draining { .. } | Phase::Closing(_) | Phase::Over(_) => {}
         }
     }
 
@@ -205,8 +231,31 @@ impl Attempt {
     /// Waits no longer for output that may come: the exit is known, and in memory alone.
     pub(crate) fn hurry_output(&mut self) {
         if let Phase::Draining { outcome, .. } = &self.phase {
+            self.finish(outcome.clone());
+        }
+    }
+
+    /// How it ended is certain.
+    fn finish(&mut self, outcome: Outcome) {
+        self.phase = match self.streams.told {
+            Told::Account(_) => Phase::Over(outcome),
+            Told::Nothing | Told::Asked => Phase::Closing(outcome),
+        };
+    }
+
+    /// Its launcher told what it wrote.
+    pub(crate) fn accounted(&mut self, account: Account) {
+        self.streams.told = Told::Account(account);
+        if let Phase::Closing(outcome) = &self.phase {
             self.phase = Phase::Over(outcome.clone());
         }
+    }
+
+    /// Another launcher reads what it writes. Whether something may have been lost: a pipe lasts as long
+    /// as somebody has it open, and its first process has while it lives.
+    pub(crate) fn taken_over(&mut self) -> bool {
+        self.streams.cut |= self.phase != Phase::Running;
+        self.streams.cut
     }
 
     /// Gives what is being ended no more grace.
@@ -221,7 +270,7 @@ impl Attempt {
         match &self.phase {
             Phase::Running if now >= self.deadline => self.end(Why::TimedOut, grace, now),
             Phase::Draining { outcome, until } if now >= *until || self.is_dry() => {
-                self.phase = Phase::Over(outcome.clone());
+                self.finish(outcome.clone());
             }
             Phase::Ending { look_at, kill_at, killed, .. }
                 if now >= *look_at || (!*killed && now >= *kill_at) =>
@@ -240,13 +289,13 @@ impl Attempt {
             Phase::Draining { until, .. } => Some(*until),
             Phase::Ending { look_at, kill_at, killed: false, .. } => Some(*look_at.min(kill_at)),
             Phase::Ending { look_at, .. } => Some(*look_at),
-            Phase::Over(_) => None,
+            Phase::Closing(_) | Phase::Over(_) => None,
         }
     }
 
     /// Whether nothing more can come from its pipes.
-    pub(crate) fn is_dry(&self) -> bool {
-        self.streams.iter().all(|tap| tap.pipe.is_none())
+    fn is_dry(&self) -> bool {
+        self.streams.are_over()
     }
 
     /// Its end, to be reported; `None` while it is not over.
@@ -254,22 +303,23 @@ impl Attempt {
         let Phase::Over(outcome) = &self.phase else {
             return None;
         };
-        let response = match (&self.streams[0].capture, self.interface) {
-            (Some(stdout), Interface::Pipe) => stdout.lines().and_then(response::parse),
+        let [stdout, stderr] =
+            [Stream::Stdout, Stream::Stderr].map(|stream| self.streams.kept(stream).transpose());
+        let response = match (&stdout, self.interface) {
+            (Some(Ok(stdout)), Interface::Pipe) => stdout.lines().and_then(response::parse),
             _ => Ok(Default::default()),
         };
         let response = response.unwrap_or_else(|error| {
             tracing::warn!(attempt = %self.key, %error, "cannot read a response back");
             Default::default()
         });
-        let [stdout, stderr] = &self.streams;
         Some(AttemptEnd {
             outcome: outcome.clone(),
             started_at: self.started_at,
             ended_at: clock::wall(),
             response,
-            stdout: stdout.output(self.key),
-            stderr: stderr.output(self.key),
+            stdout: output(self.key, stdout),
+            stderr: output(self.key, stderr),
         })
     }
 
@@ -289,8 +339,8 @@ impl Attempt {
             if !nothing_left {
                 tracing::error!(attempt = %self.key, "processes outlive their KILL");
             }
-            self.phase = Phase::Over(why.outcome());
-            return;
+            let outcome = why.outcome();
+            return self.finish(outcome);
         }
         if now >= *kill_at {
             if !*killed {
@@ -327,29 +377,53 @@ fn kill(main: Option<&Main>, leaf: Option<&Leaf>, trail: &Trail) {
     }
 }
 
-impl Tap {
-    /// Reads for one turn.
-    pub(crate) fn drain(&mut self, chunk: &mut [u8]) -> Drained {
-        let capture = self.capture.as_mut();
-        self.pipe.as_ref().map_or(Drained::End, |pipe| pipe.drain(capture, chunk))
+impl Streams {
+    /// Those of an attempt that has no directory any more.
+    pub(crate) fn gone() -> Self {
+        let nothing = Told::Account(Account { over: true, written: None });
+        Self { tap: None, directory: None, limit: 0, told: nothing, cut: false }
     }
 
-    fn output(&self, key: AttemptKey) -> Output {
-        let read = self.capture.as_ref().map_or_else(|| Ok(Output::default()), Capture::output);
-        read.unwrap_or_else(|error| {
-            tracing::warn!(attempt = %key, %error, "cannot read an attempt's output back");
-            Output { truncated: true, ..Output::default() }
-        })
+    /// Whether nobody can write to them any more.
+    pub(crate) fn are_over(&self) -> bool {
+        matches!(self.told, Told::Account(account) if account.over)
+    }
+
+    /// Whether it is known that nothing was said; `None` where nobody can say what was.
+    pub(crate) fn are_silent(&self) -> Option<bool> {
+        match self.told {
+            Told::Account(Account { written: Some(written), .. }) => {
+                Some(written.iter().all(|written| written.total == 0))
+            }
+            _ => None,
+        }
+    }
+
+    /// What was kept of one of them; `None` where there is nothing to look at.
+    fn kept(&self, stream: Stream) -> io::Result<Option<Kept>> {
+        let written = match self.told {
+            Told::Account(Account { written, .. }) => written,
+            Told::Nothing | Told::Asked => None,
+        };
+        let written = written.map(|[stdout, stderr]| match stream {
+            Stream::Stdout => stdout,
+            Stream::Stderr => stderr,
+        });
+        let directory = self.directory.as_ref();
+        let open = |directory: &Rc<OwnedFd>| {
+            let kept = Kept::open(directory.as_fd(), stream, self.limit, written)?;
+            Ok(if self.cut { kept.cut() } else { kept })
+        };
+        directory.map(open).transpose()
     }
 }
 
-/// Taps on files and pipes of an attempt's directory that an earlier sitter made, as far as they
-/// are still there.
-pub(crate) fn reopen_taps(dir: Option<OwnedFd>, limit: u64) -> [Tap; 2] {
-    let dir = dir.map(Rc::new);
-    [Stream::Stdout, Stream::Stderr].map(|stream| Tap {
-        capture: dir.clone().and_then(|dir| Capture::reopen(dir, stream, limit).ok()),
-        pipe: dir.as_ref().and_then(|dir| Pipe::open(dir.as_fd(), stream).ok()),
+/// What travels with the result.
+fn output(key: AttemptKey, kept: Option<io::Result<Kept>>) -> Output {
+    let read = kept.map_or_else(|| Ok(Output::default()), |kept| kept?.output());
+    read.unwrap_or_else(|error| {
+        tracing::warn!(attempt = %key, %error, "cannot read an attempt's output back");
+        Output { truncated: true, ..Output::default() }
     })
 }
 

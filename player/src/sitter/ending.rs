@@ -70,20 +70,23 @@ impl Sitter {
         self.settle();
         let ready = self.attempts.values().all(|attempt| attempt.phase == Phase::Running);
         let starting = !self.starts.is_empty() || self.launchers.is_busy();
+        let now = BootMillis::now();
         if !ready || starting || self.stop_at.is_some() {
-            return;
+            return self.launchers.go_on(&self.poller, now);
         }
         if self.spool.broken().is_some() {
             tracing::error!("not executing the sitter anew: what it knows cannot be written");
             self.upgrade = false;
+            return self.launchers.go_on(&self.poller, now);
+        }
+        // Launchers end with this program, but for those that hold pipes: what is in a pipe lasts as
+        // long as somebody has it open, and its score may end in just this moment.
+        if !self.launchers.hold(&self.poller, now) {
             return;
         }
-        let taps = self.attempts.values().flat_map(|attempt| &attempt.streams);
-        let pipes = taps.filter_map(|tap| Some(tap.pipe.as_ref()?.as_fd()));
-        let lingering = self.lingering.values().flat_map(|one| one.pipes().map(|(_, pipe)| pipe));
         let lifeline = self.lifeline.as_ref().map(AsFd::as_fd);
-        let own = [self.spool_dir.lock()].into_iter().chain(lifeline);
-        let keep: Vec<BorrowedFd<'_>> = own.chain(pipes).chain(lingering).collect();
+        let keep: Vec<BorrowedFd<'_>> =
+            [self.spool_dir.lock()].into_iter().chain(lifeline).collect();
         self.file_limit.restore();
         // The log's thread, and what it has not written, do not outlive this program.
         orchestra_daemon::log::flush();
@@ -95,6 +98,7 @@ impl Sitter {
             tracing::error!(%error, "cannot execute the sitter anew; going on as it is");
             self.upgrade = false;
         }
+        self.launchers.go_on(&self.poller, BootMillis::now());
     }
 
     /// Whether the lifeline's other end is closed.

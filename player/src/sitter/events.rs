@@ -1,4 +1,4 @@
-//! What each event means: signals, ends of processes, output, frames of the agent, moments.
+//! What each event means: signals, ends of processes, launchers, frames of the agent, moments.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -12,9 +12,8 @@ use rustix::{
 };
 
 use super::{
-    AGENT, LAUNCHERS, LIFELINE, MAIN, SIGNALS, Sitter, TOKENS,
+    AGENT, LAUNCHERS, LIFELINE, SIGNALS, Sitter,
     attempt::{Attempt, End, Main, Phase},
-    capture::Drained,
     clock::BootMillis,
     commands::{Command, CommandError, JobParts, Kind},
     ending::trail,
@@ -22,7 +21,7 @@ use super::{
     procfs::Stat,
     scores::Scores,
     signals::Event,
-    start, sys, token,
+    start, sys,
 };
 
 /// What a turn of the loop led to.
@@ -41,7 +40,7 @@ impl Sitter {
         let now = BootMillis::now();
         let is_ready = |token| ready.iter().any(|ready| ready.token == token);
         let signals = if is_ready(SIGNALS) { self.signals.take() } else { Vec::new() };
-        // Who was born, before who has died.
+        // Who was born, before who has died; and what they wrote.
         for Ready { token } in ready.iter().filter(|ready| ready.token >= LAUNCHERS) {
             self.hear_launcher(*token, now);
         }
@@ -49,7 +48,7 @@ impl Sitter {
             self.reap(now);
         }
         for Ready { token } in ready.iter().filter(|ready| ready.token < LAUNCHERS) {
-            self.attempt_ready(*token, now);
+            self.foreign_main_ready(*token, now);
         }
         if is_ready(LIFELINE) && self.lifeline_is_over() {
             return Verdict::KillEverything;
@@ -105,9 +104,8 @@ impl Sitter {
     }
 
     fn hear_launcher(&mut self, token: Token, now: BootMillis) {
-        for (newborn, launched) in self.launchers.receive(&self.poller, token, now) {
-            self.launched(newborn, launched, now);
-        }
+        let said = self.launchers.receive(&self.poller, token, now);
+        self.hear(said, now);
     }
 
     /// Asks how children ended, the adopted ones too.
@@ -131,37 +129,21 @@ impl Sitter {
             return;
         }
         let is_main = |main: &Main| main.child && main.pid == pid && !main.gone;
-        let mut attempts = self.attempts.iter_mut();
-        let found = attempts.find(|(_, attempt)| attempt.main.as_ref().is_some_and(is_main));
-        if let Some((id, attempt)) = found {
-            let id = *id;
-            attempt.main_ended(wait_status, now);
-            return self.drain_all(id);
+        let mut attempts = self.attempts.values_mut();
+        let found = attempts.find(|attempt| attempt.main.as_ref().is_some_and(is_main));
+        if let Some(attempt) = found {
+            return attempt.main_ended(wait_status, now);
         }
-        if let Some(launched) = self.launchers.ended(&self.poller, pid, now) {
-            for (newborn, launched) in launched {
-                self.launched(newborn, launched, now);
-            }
-            return;
+        if let Some(said) = self.launchers.ended(&self.poller, pid, now) {
+            return self.hear(said, now);
         }
         // An orphan that we adopted, a process whose end is known already, or a newborn.
         self.launchers.note_end(pid, wait_status, stat, now);
     }
 
-    /// A descriptor of an attempt, or of one that is over, is ready.
-    fn attempt_ready(&mut self, token: Token, now: BootMillis) {
-        let (id, which) = (token.0 / TOKENS, token.0 % TOKENS);
-        match which {
-            _ if id == 0 => {}
-            MAIN => self.foreign_main_ready(id, now),
-            index if self.lingering.contains_key(&id) => self.drain_lingering(id, index as usize),
-            index => self.drain(id, index as usize),
-        }
-    }
-
-    /// The first process of an attempt, which is not our child, ended.
-    fn foreign_main_ready(&mut self, id: u64, now: BootMillis) {
-        let Some(attempt) = self.attempts.get_mut(&id) else {
+    /// The first process of an attempt, which is not our child, ended; if the token is that of one.
+    fn foreign_main_ready(&mut self, token: Token, now: BootMillis) {
+        let Some(attempt) = self.attempts.get_mut(&token.0) else {
             return;
         };
         let Some(main) = &mut attempt.main else {
@@ -173,8 +155,7 @@ impl Sitter {
         }
         match main.ended_or_unknowable() {
             End::Later => {
-                let _ = self.poller.change(&main.pidfd, token(id, MAIN), Interest::Hangup);
-                return;
+                let _ = self.poller.change(&main.pidfd, token, Interest::Hangup);
             }
             End::Known(wait_status) => {
                 self.poller.remove(&main.pidfd);
@@ -184,35 +165,6 @@ impl Sitter {
                 self.poller.remove(&main.pidfd);
                 attempt.main_vanished(now);
             }
-        }
-        self.drain_all(id);
-    }
-
-    pub(super) fn drain_all(&mut self, id: u64) {
-        for index in 0..2 {
-            self.drain(id, index);
-        }
-    }
-
-    fn drain(&mut self, id: u64, index: usize) {
-        if let Some(attempt) = self.attempts.get_mut(&id)
-            && let Some(tap) = attempt.streams.get_mut(index)
-            && tap.drain(&mut self.chunk) == Drained::End
-        {
-            // Closing it takes it out of the poller as well.
-            tap.pipe = None;
-        }
-    }
-
-    pub(super) fn drain_lingering(&mut self, id: u64, index: usize) {
-        let Some(lingering) = self.lingering.get_mut(&id) else {
-            return;
-        };
-        lingering.drain(index, &mut self.chunk);
-        if lingering.is_over() {
-            self.spool_dir.remove_attempt(lingering.name());
-            self.lingering.remove(&id);
-            self.sweep();
         }
     }
 
@@ -225,7 +177,8 @@ impl Sitter {
             let trail = trail(attempt, spool, &spared);
             attempt.tick(grace, now, trail);
         }
-        self.launchers.tick(now);
+        let said = self.launchers.tick(&self.poller, now);
+        self.hear(said, now);
         self.agent.tick(&self.poller, &mut self.launchers, now);
         if self.rewrite_at.is_some_and(|at| now >= at) {
             self.rewrite(now);

@@ -1,7 +1,7 @@
 //! The sitter: owns processes, spool, output, limits, timeouts and kills.
 //!
-//! One thread (beside the log's, which only writes lines), one event loop: it waits for signals, its agent's socket, the pipes of attempts,
-//! the ends of processes, and one timer; takes *all* that is ready, ends before orders; tells the
+//! One thread (beside the log's, which only writes lines), one event loop: it waits for signals, its
+//! agent's socket, its launchers' sockets, the ends of processes, and one timer; takes *all* that is ready, ends before orders; tells the
 //! [`Spool`]; makes durable what the spool wants durable, in one write; and does what the spool
 //! then asks for. The rules of delivery are the spool's alone. While nothing happens, nothing
 //! wakes it.
@@ -13,19 +13,20 @@
 //!   the configuration names; nobody sends code.
 //! - The agent is believed in nothing but form, and never waited for.
 //! - Nothing that runs as another user can make the sitter wait, or holds what is the sitter's: see
-//!   `launcher`.
+//!   `launcher`. The sitter opens no pipe that a score has: see `stream`.
 //! - An attempt that is timed out or cancelled leaves nothing behind, and its end is reported
 //!   within the grace and a second. One that exits by itself may leave what it likes.
 //! - A sitter that dies leaves scores running; the next one takes them over (`adopt.rs`).
 //!
 //! ```text
 //! mod        start, the loop                    attempt   one attempt's states
-//! events     what each event means              capture   its output
-//! settle     what the spool asks for            linger    output that outlives it
-//! start      from an order to a process         cgroup    its processes
-//! launcher   who makes processes                hunt      its processes, without cgroups
-//! adopt      from an earlier sitter's attempts  sys       everything unsafe
-//! ending     stop, upgrade, lifeline
+//! events     what each event means              stream    its pipes and files, by name
+//! settle     what the spool asks for            pipe      its pipes, for launchers
+//! start      from an order to a process         capture   its output, as it is written
+//! launcher   who makes processes, reads pipes   kept      its output, as it is read back
+//! adopt      from an earlier sitter's attempts  cgroup    its processes
+//! ending     stop, upgrade, lifeline            hunt      its processes, without cgroups
+//!                                               sys       everything unsafe
 //! ```
 
 use std::{
@@ -33,13 +34,14 @@ use std::{
     fmt, io,
     os::fd::RawFd,
     path::PathBuf,
+    rc::Rc,
 };
 
 use orchestra_certs::{Identity, Role};
 use orchestra_model::{HostName, delivery::AttemptKey};
 use orchestra_spool::{Plan, Spool};
 use rustix::{
-    fd::OwnedFd,
+    fd::{AsFd, OwnedFd},
     fs::{Mode, OFlags},
 };
 
@@ -55,8 +57,9 @@ mod environment;
 mod events;
 mod hunt;
 mod journal;
+mod kept;
 pub mod launcher;
-mod linger;
+mod pipe;
 mod poll;
 mod procfs;
 mod response;
@@ -66,6 +69,7 @@ mod signals;
 mod spares;
 mod spool_dir;
 mod start;
+mod stream;
 pub(crate) mod sys;
 mod upgrade;
 mod users;
@@ -81,8 +85,7 @@ use self::{
     commands::JobParts,
     environment::Surroundings,
     journal::Journal,
-    launcher::Launchers,
-    linger::Lingering,
+    launcher::{Launchers, Orphan, TapId},
     poll::{Interest, Poller, Token},
     scores::Scores,
     signals::Signals,
@@ -114,10 +117,13 @@ pub fn run(config: Config, lifeline: Option<RawFd>) -> Result<(), SitterError> {
     let program = upgrade::program().map_err(SitterError::Process)?;
     let mut inherited = upgrade::inherited(lifeline).map_err(SitterError::Process)?;
     let signals = Signals::catch().map_err(SitterError::Process)?;
+    let before = inherited.len();
     // Blocked until now if this is an execution in place.
     sys::unblock_signals();
     let mut sitter = Sitter::new(config, program, lifeline, signals, &mut inherited)?;
-    sitter.adopt_everything();
+    // Its lock was among what was left open.
+    let in_place = inherited.len() < before;
+    sitter.adopt_everything(in_place);
     drop(inherited);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -189,17 +195,17 @@ impl std::error::Error for SitterError {
     }
 }
 
-/// Belongs to signals, the lifeline, the agent; from [`FIRST_ID`] on to attempts.
+/// Belongs to signals, the lifeline, the agent; from [`FIRST_ID`] on to attempts, whose first
+/// processes are not our children.
 const SIGNALS: Token = Token(0);
 const LIFELINE: Token = Token(1);
 const AGENT: Token = Token(2);
-/// An attempt has a token for each stream and one for its first process.
-const TOKENS: u64 = 4;
-const FIRST_ID: u64 = 1;
+const FIRST_ID: u64 = 3;
+/// How long a sitter that starts waits for launchers of an earlier one, in milliseconds. They have
+/// been killed, so only those that are stuck last longer than a moment.
+const LAST_LAUNCHERS: u64 = 500;
 /// From here on tokens belong to launchers. No attempt's id comes near.
 const LAUNCHERS: Token = Token(1 << 62);
-/// Which of an attempt's tokens is that of its first process; below are its streams.
-const MAIN: u64 = 2;
 
 /// Everything that the event loop holds.
 struct Sitter {
@@ -229,16 +235,15 @@ struct Sitter {
     admitted: BTreeMap<AttemptKey, Admitted>,
     /// What the spool wants started, durably so, and has no process yet.
     starts: VecDeque<(AttemptKey, Plan)>,
-    /// Attempts that are not over, by id: what their tokens are made of.
+    /// Attempts that are not over, by id, which is their token.
     attempts: BTreeMap<u64, Attempt>,
     /// Attempts that are over, and not yet durably so.
-    over: Vec<(u64, Attempt)>,
-    /// Pipes of attempts that are over. Share their ids.
-    lingering: BTreeMap<u64, Lingering>,
+    over: Vec<Attempt>,
+    /// The directories of attempts that are over and whose pipes somebody may still write to.
+    lingering: BTreeMap<TapId, String>,
     /// Cgroups of attempts that are over, in which something lives.
     left: Vec<Leaf>,
     next_id: u64,
-    chunk: Box<[u8]>,
     /// No new orders are taken; at this moment what runs is left alone.
     stop_at: Option<BootMillis>,
     /// To be executed anew as soon as nothing is known in memory alone.
@@ -309,7 +314,6 @@ impl Sitter {
             lingering: BTreeMap::new(),
             left: Vec::new(),
             next_id: FIRST_ID,
-            chunk: vec![0; capture::CHUNK].into_boxed_slice(),
             stop_at: None,
             upgrade: false,
             config,
@@ -319,14 +323,19 @@ impl Sitter {
     }
 
     /// Takes over what an earlier sitter left.
-    fn adopt_everything(&mut self) {
+    fn adopt_everything(&mut self, in_place: bool) {
+        if !in_place {
+            self.end_strays();
+        }
         let now = BootMillis::now();
-        self.end_strays();
-        let nursery = Nursery {
+        let mut nursery = Nursery {
             spool_dir: &self.spool_dir,
             cgroups: self.cgroups.as_ref(),
             boot: self.boot,
             output_max: self.config.output_max,
+            launchers: &mut self.launchers,
+            poller: &self.poller,
+            in_place,
         };
         let adopt = |(key, live)| nursery.adopt(key, live, now);
         let adopted: Vec<Attempt> = self.spool.live().map(adopt).collect();
@@ -343,11 +352,22 @@ impl Sitter {
         self.reap(now);
     }
 
-    /// Ends newborns that an earlier sitter's launchers left on their way: what was starting is lost,
-    /// and must not begin later on. Launchers themselves end with their sitter.
+    /// Ends what an earlier sitter's launchers left on their way. Newborns: what was starting is lost,
+    /// and must not begin later on. Launchers themselves end with their sitter, but what one was moving
+    /// out of a pipe at that moment is to be in its file before the next one looks at that; one that
+    /// is stuck is not waited for.
+    ///
+    /// A sitter that was executed in place left nothing on its way.
     fn end_strays(&self) {
-        if self.spool.live().any(|(_, live)| live.process.is_none()) {
-            hunt::Trail::of_launchers(self.surroundings.spool).kill();
+        let attempts = self.spool_dir.attempt_names().unwrap_or_default();
+        if attempts.is_empty() {
+            return;
+        }
+        let strays = hunt::Trail::of_launchers(self.surroundings.spool);
+        let until = BootMillis::now().after(LAST_LAUNCHERS);
+        while strays.kill() > 0 && BootMillis::now() < until {
+            let nap = rustix::time::Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+            let _ = rustix::event::poll(&mut [], Some(&nap));
         }
     }
 
@@ -357,12 +377,7 @@ impl Sitter {
             self.spool.live().map(|(key, _)| spool_dir::attempt_name(key)).collect();
         let names = self.spool_dir.attempt_names().unwrap_or_default();
         for name in names.into_iter().filter(|name| !known.contains(name)) {
-            let lingering = Lingering::reopen(&self.spool_dir, name);
-            let id = self.fresh_id();
-            self.linger(id, lingering);
-            for index in 0..2 {
-                self.drain_lingering(id, index);
-            }
+            self.adopt_lingering(name);
         }
         if let Some(cgroups) = &self.cgroups {
             let leaves = self.spool.live().filter_map(|(_, live)| live.plan.cgroup.as_ref());
@@ -370,6 +385,25 @@ impl Sitter {
             self.left = cgroups.strays(&known);
         }
         self.sweep();
+    }
+
+    /// Has the pipes of an attempt that is settled read until nobody writes to them any more.
+    fn adopt_lingering(&mut self, name: String) {
+        let directory = self.spool_dir.open_attempt(&name).ok();
+        let owner = directory.as_ref().and_then(|dir| stream::owner_of_pipes(dir.as_fd()));
+        let (Some(directory), Some(uid)) = (directory.map(Rc::new), owner) else {
+            return self.spool_dir.remove_attempt(&name);
+        };
+        let limit = self.config.output_max;
+        let orphan = Orphan { directory: &directory, limit, discards: true, unattended: false };
+        match self.launchers.adopt(&self.poller, uid, orphan, BootMillis::now()) {
+            Ok(tap) => self.linger(tap, name),
+            // The next sitter tries again.
+            Err(error) => {
+                let error = crate::chain(&error);
+                tracing::error!(attempt = name, error, "cannot have pipes read that were left");
+            }
+        }
     }
 
     /// The loop. Returns when the sitter is to end.
@@ -439,9 +473,4 @@ fn own_name(config: &Config) -> Result<HostName, SitterError> {
         Role::Player => HostName::new(identity.name()).map_err(|_| not_a_player()),
         Role::Conductor | Role::Audience => Err(not_a_player()),
     }
-}
-
-/// A token of an attempt.
-fn token(id: u64, which: u64) -> Token {
-    Token(id * TOKENS + which)
 }

@@ -19,6 +19,8 @@ const ENVIRONMENT_BYTES: u64 = 512 << 10;
 
 /// `PF_FORKNOEXEC` in the flags of a process: made, and nothing executed since.
 const FORKED_ONLY: i64 = 0x40;
+/// `PF_EXITING`: it is ending, or has ended.
+const EXITING: i64 = 0x4;
 
 /// More than `/proc/PID/stat` has: 52 numbers of at most 20 digits, a name of at most 64 bytes.
 const STAT_BYTES: usize = 2 << 10;
@@ -34,6 +36,8 @@ pub(crate) struct Stat {
     pub(crate) stopped: bool,
     /// Whether it executed a program since it was made. Nobody can make the kernel say otherwise.
     pub(crate) executed: bool,
+    /// Whether it is ending: it executes nothing of its own any more.
+    pub(crate) exiting: bool,
     /// Its parent.
     pub(crate) parent: i32,
     /// Its process group.
@@ -72,6 +76,7 @@ fn parse(text: &str) -> Option<Stat> {
         zombie: matches!(state, "Z" | "X" | "x"),
         stopped: matches!(state, "T" | "t"),
         executed: number(9)? & FORKED_ONLY == 0,
+        exiting: number(9)? & EXITING != 0,
         parent: small(4)?,
         group: small(5)?,
         session: small(6)?,
@@ -187,7 +192,7 @@ mod tests {
     fn a_process_reads_itself() {
         let own = Stat::of(std::process::id() as i32).unwrap();
         assert_eq!(own.pid, std::process::id() as i32);
-        assert!(!own.zombie);
+        assert!(!own.zombie && !own.exiting);
         assert_eq!(Some(own.parent), rustix::process::getppid().map(|p| p.as_raw_nonzero().get()));
         assert!(all().unwrap().iter().any(|stat| stat.pid == own.pid));
         assert!(open(own.pid, own.start_ticks).is_some());

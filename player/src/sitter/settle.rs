@@ -7,23 +7,23 @@
 //! Processes are made by launchers, which are asked for [`STARTS`] a turn: ends, cancels and reports
 //! never wait for the whole of a burst, nor for any process.
 
+use std::io;
+
 use orchestra_model::delivery::{AttemptEnd, AttemptKey, EndBytes, EndTooLarge, Output, Refusal};
 use orchestra_proto::encode_end;
 use orchestra_spool::{Effect, Input, Plan};
 use rustix::fd::AsFd;
 
 use super::{
-    MAIN, Sitter,
-    attempt::{Attempt, Phase, Why},
-    capture,
+    Sitter,
+    attempt::{Attempt, Phase, Told, Why},
     clock::BootMillis,
     journal::Found,
-    launcher::Launched,
-    linger::Lingering,
-    poll::Interest,
+    launcher::{Account, Launched, Said, TapId},
+    poll::{Interest, Token},
     spool_dir::{SpoolDirError, attempt_name},
     start::{Expected, Newborn, Stage, StartError},
-    token, wire,
+    stream, wire,
 };
 
 /// After a journal could not be written, how long until the next try, in milliseconds.
@@ -86,14 +86,27 @@ impl Sitter {
         }
     }
 
+    /// Asks what attempts wrote of which all else is known.
+    fn ask_for_accounts(&mut self) {
+        let now = BootMillis::now();
+        for attempt in self.attempts.values_mut() {
+            if matches!(attempt.phase, Phase::Closing(_)) && attempt.streams.told == Told::Nothing {
+                let mut close = |tap| self.launchers.close(&self.poller, tap, now);
+                match attempt.streams.tap.is_some_and(&mut close) {
+                    true => attempt.streams.told = Told::Asked,
+                    false => attempt.accounted(Account { over: true, written: None }),
+                }
+            }
+        }
+    }
+
     fn report_ends(&mut self) {
+        self.ask_for_accounts();
         let is_over = |attempt: &Attempt| matches!(attempt.phase, Phase::Over(_));
         let attempts = self.attempts.iter();
         let over: Vec<u64> =
             attempts.filter(|(_, attempt)| is_over(attempt)).map(|(id, _)| *id).collect();
         for id in over {
-            // A last time: for what came since the last reading.
-            self.drain_all(id);
             let Some(attempt) = self.attempts.remove(&id) else {
                 continue;
             };
@@ -105,7 +118,7 @@ impl Sitter {
                     Err(error) => tracing::error!(attempt = %key, %error, "cannot tell an end"),
                 }
             }
-            self.over.push((id, attempt));
+            self.over.push(attempt);
         }
     }
 
@@ -242,8 +255,48 @@ impl Sitter {
         self.spool.handle(Input::StartFailed { key, refusal });
     }
 
+    /// A launcher has said something, or something is said in its place.
+    pub(super) fn hear(&mut self, said: Vec<Said<Newborn>>, now: BootMillis) {
+        for said in said {
+            match said {
+                Said::Launched(newborn, launched) => self.launched(newborn, launched, now),
+                Said::TakenOver(tap) => self.taken_over(tap),
+                Said::Account(tap, account) => self.accounted(tap, account),
+            }
+        }
+    }
+
+    fn taken_over(&mut self, tap: TapId) {
+        let is_it = |attempt: &&mut Attempt| attempt.streams.tap == Some(tap);
+        if let Some(attempt) = self.attempts.values_mut().find(is_it)
+            && attempt.taken_over()
+        {
+            tracing::warn!(attempt = %attempt.key, "an attempt ended while nobody read what it wrote");
+        }
+    }
+
+    fn accounted(&mut self, tap: TapId, account: Account) {
+        let is_it = |attempt: &&mut Attempt| attempt.streams.tap == Some(tap);
+        if let Some(attempt) = self.attempts.values_mut().find(is_it) {
+            for broken in account.written.iter().flatten().filter_map(|written| written.broken) {
+                let error = io::Error::from_raw_os_error(broken.errno);
+                let (key, kept) = (attempt.key, broken.at);
+                tracing::warn!(attempt = %key, %error, kept, "could not keep all of an attempt's output");
+            }
+            if account.written.is_none() {
+                tracing::error!(attempt = %attempt.key, "nobody knows all that an attempt wrote");
+            }
+            attempt.accounted(account);
+        } else if account.over
+            && let Some(name) = self.lingering.remove(&tap)
+        {
+            self.spool_dir.remove_attempt(&name);
+            self.sweep();
+        }
+    }
+
     /// A launcher has said what came of a request.
-    pub(super) fn launched(&mut self, newborn: Newborn, launched: Launched, now: BootMillis) {
+    fn launched(&mut self, newborn: Newborn, launched: Launched, now: BootMillis) {
         let expected = match newborn {
             Newborn::Agent => return self.agent.launched(launched, &self.poller, now),
             Newborn::Attempt(expected) => *expected,
@@ -254,12 +307,11 @@ impl Sitter {
                 let (score, pid) = (expected.score().clone(), born.pid);
                 tracing::info!(attempt = %key, %score, pid, "started an attempt");
                 let (attempt, process) = expected.born(born, self.boot, now);
-                let id = self.insert(attempt);
+                self.insert(attempt);
                 self.spool.handle(Input::Started { key, process });
                 if cancelled {
                     self.cancel(key, now);
                 }
-                self.drain_all(id);
             }
             Launched::NotBorn(error) => {
                 self.left.extend(expected.clear_away(&self.spool_dir));
@@ -286,67 +338,57 @@ impl Sitter {
         }
     }
 
-    /// Has the loop watch an attempt; its id.
-    pub(super) fn insert(&mut self, mut attempt: Attempt) -> u64 {
+    /// Has the loop watch an attempt.
+    pub(super) fn insert(&mut self, mut attempt: Attempt) {
         let id = self.fresh_id();
         let main = attempt.main.as_ref().filter(|main| !main.child && !main.gone);
-        let streams = attempt.streams.iter().enumerate();
-        let pipes =
-            streams.filter_map(|(index, tap)| Some((index as u64, tap.pipe.as_ref()?.as_fd())));
-        let main = main.map(|main| (MAIN, main.pidfd.as_fd()));
-        for (which, fd) in pipes.chain(main) {
-            if let Err(error) = self.poller.add(fd, token(id, which), Interest::Read) {
-                tracing::error!(attempt = %attempt.key, %error, "cannot watch an attempt");
-            }
+        if let Some(main) = main
+            && let Err(error) = self.poller.add(&main.pidfd, Token(id), Interest::Read)
+        {
+            tracing::error!(attempt = %attempt.key, %error, "cannot watch an attempt");
         }
         attempt.alone &= self.attempts.is_empty();
         self.attempts.values_mut().for_each(|other| other.alone = false);
         self.attempts.insert(id, attempt);
-        id
     }
 
     /// What is over is durably so: its files go, and what it left behind lives on.
     fn forget_over(&mut self) {
-        for (id, attempt) in std::mem::take(&mut self.over) {
+        for attempt in std::mem::take(&mut self.over) {
             if let Some(leaf) = attempt.leaf {
                 self.left.push(leaf);
             }
-            let (name, ours) = (attempt_name(attempt.key), attempt.ours);
-            let [stdout, stderr] = attempt.streams;
-            let lingering = Lingering::new(name, [stdout.pipe, stderr.pipe]);
-            if lingering.is_over() {
-                match (&stdout.capture, &stderr.capture) {
-                    (Some(stdout), Some(stderr)) if ours => {
-                        let silent = stdout.is_silent() && stderr.is_silent();
-                        self.spool_dir.give_back(lingering.name(), stdout.dir(), silent);
-                    }
-                    _ => self.spool_dir.remove_attempt(lingering.name()),
+            let (name, streams) = (attempt_name(attempt.key), attempt.streams);
+            match (&streams.directory, streams.tap, streams.are_silent()) {
+                (Some(directory), Some(tap), _) if !streams.are_over() => {
+                    let _ = stream::remove_files(directory.as_fd());
+                    self.linger(tap, name);
                 }
-            } else {
-                if let Ok(dir) = self.spool_dir.open_attempt(lingering.name()) {
-                    let _ = capture::remove_files(dir.as_fd());
+                // Nobody has it any more: neither who wrote, nor who read.
+                (Some(directory), _, Some(silent)) if attempt.ours => {
+                    self.spool_dir.give_back(&name, directory.as_fd(), silent);
                 }
-                self.keep_lingering(id, lingering);
+                _ => self.spool_dir.remove_attempt(&name),
             }
             self.sweep();
         }
     }
 
-    /// Has the loop read pipes that an earlier sitter left.
-    pub(super) fn linger(&mut self, id: u64, lingering: Lingering) {
-        for (index, pipe) in lingering.pipes() {
-            let _ = self.poller.add(pipe, token(id, index as u64), Interest::Read);
-        }
-        self.keep_lingering(id, lingering);
-    }
-
-    fn keep_lingering(&mut self, id: u64, lingering: Lingering) {
+    /// Keeps the directory of an attempt that is over, because somebody may still write to its pipes:
+    /// a daemon that was left on purpose may for ever.
+    ///
+    /// As a score has its pipes open for reading too, a pipe that nobody reads does not break; it
+    /// fills, and its writer waits for ever. So its launcher reads what comes and throws it away, until
+    /// nobody has the pipes open any more. The directory stays as long, so that the next launcher can
+    /// go on.
+    pub(super) fn linger(&mut self, tap: TapId, name: String) {
         if self.lingering.len() >= LINGERING
-            && let Some((_, oldest)) = self.lingering.pop_first()
+            && let Some((oldest, name)) = self.lingering.pop_first()
         {
-            tracing::warn!(attempt = oldest.name(), "too many pipes are left; reading one no more");
+            tracing::warn!(attempt = name, "too many pipes are left; reading one no more");
+            self.launchers.forget(&self.poller, oldest, BootMillis::now());
         }
-        self.lingering.insert(id, lingering);
+        self.lingering.insert(tap, name);
     }
 
     /// Removes cgroups in which nothing lives any more.

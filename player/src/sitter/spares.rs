@@ -11,7 +11,7 @@
 //! ```
 //!
 //! So directories are used again and pipes are not: whoever was left behind by an attempt may hold
-//! a way into its pipes that nothing shows (see [`Pipe::create`](super::capture::Pipe::create)).
+//! a way into its pipes that nothing shows (see [`make_pipes`](super::stream::make_pipes)).
 //! The directory is the sitter's own, and no score is given a way into it. Spares do not outlive
 //! a sitter.
 
@@ -22,7 +22,7 @@ use std::{
 
 use rustix::fd::BorrowedFd;
 
-use super::capture;
+use super::stream;
 
 /// Most directories that are kept: as many as attempts that start and end by turns.
 const MOST: usize = 64;
@@ -68,7 +68,7 @@ impl Spares {
     /// Takes the directory of an attempt that is over, if there is room for one more. `silent`:
     /// nothing was written to its files.
     pub(crate) fn keep(&mut self, name: &Path, dir: BorrowedFd<'_>, silent: bool) -> bool {
-        if self.free.len() >= self.most || capture::clear(dir, silent).is_err() {
+        if self.free.len() >= self.most || stream::clear(dir, silent).is_err() {
             return false;
         }
         let number = self.next;
@@ -106,7 +106,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::sitter::capture::{Pipe, Stream};
+    use crate::sitter::{
+        pipe::Pipe,
+        stream::{Stream, make_pipes},
+    };
 
     struct World {
         dir: tempfile::TempDir,
@@ -146,11 +149,12 @@ mod tests {
         }
     }
 
-    /// Makes both pipes of an attempt; the sitter's end and the score's end of its output.
+    /// Makes both pipes of an attempt; the launcher's end and the score's end of its output.
     fn pipes(path: &Path) -> (Pipe, fs::File) {
         let dir = fs::File::open(path).unwrap();
-        Pipe::create(dir.as_fd(), Stream::Stderr, None).unwrap();
-        let (pipe, writer) = Pipe::create(dir.as_fd(), Stream::Stdout, None).unwrap();
+        make_pipes(dir.as_fd(), None).unwrap();
+        let pipe = Pipe::open(dir.as_fd(), Stream::Stdout).unwrap();
+        let writer = Pipe::open_for_the_score(dir.as_fd(), Stream::Stdout).unwrap();
         (pipe, writer.into())
     }
 

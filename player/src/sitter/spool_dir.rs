@@ -6,7 +6,7 @@
 //!   lock                    locked while a sitter lives
 //!   journal                 see `journal.rs`
 //!   confs                   scores that had a `.conf`, see `scores.rs`
-//!   attempts/STORE-JOB-N/   one attempt's pipes and output, see `capture.rs`
+//!   attempts/STORE-JOB-N/   one attempt's pipes and output, see `stream.rs`
 //!   spare/N/                a directory for the next attempt, see `spares.rs`
 //! ```
 //!
@@ -30,7 +30,7 @@ use rustix::{
     process::geteuid,
 };
 
-use super::{capture, spares::Spares};
+use super::{spares::Spares, stream};
 
 const LOCK: &str = "lock";
 const ATTEMPTS: &str = "attempts";
@@ -218,7 +218,7 @@ impl SpoolDir {
     /// Removes an attempt's directory with everything in it.
     pub(crate) fn remove_attempt(&self, name: &str) {
         // What is known to be in it first: cheaper than looking, and all that there ever is.
-        let known = self.open_attempt(name).and_then(|dir| capture::remove_all(dir.as_fd()));
+        let known = self.open_attempt(name).and_then(|dir| stream::remove_all(dir.as_fd()));
         let path = self.attempt_path(name);
         if known.and_then(|()| fs::remove_dir(&path)).is_ok() {
             return;

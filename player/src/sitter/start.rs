@@ -25,15 +25,15 @@ use rustix::{
 };
 
 use super::{
-    attempt::{self, Attempt, Main, Phase, Tap},
-    capture::{Capture, Pipe, Stream},
+    attempt::{self, Attempt, Main, Phase, Streams, Told},
     cgroup::{Cgroups, Door, Leaf},
     clock::{self, BootMillis},
     environment::{self, Surroundings},
-    launcher::{Born, LaunchError, Launchers, NotSent, Request},
+    launcher::{Born, LaunchError, Launchers, NotSent, Request, TapOf},
     poll::Poller,
     scores::{Score, Scores, Unavailable},
     spool_dir::{SpoolDir, attempt_name},
+    stream,
     users::{Runner, UserError, Users},
 };
 use crate::config::Config;
@@ -162,7 +162,7 @@ pub(crate) struct Expected {
     pub(crate) key: AttemptKey,
     plan: Plan,
     leaf: Option<Leaf>,
-    streams: [Tap; 2],
+    streams: Streams,
     /// No other attempt has lived since it was asked for.
     pub(crate) alone: bool,
     /// To be ended as soon as it is there.
@@ -183,7 +183,7 @@ struct Prepared {
     program: OwnedFd,
     arguments: [CString; 1],
     environment: Vec<CString>,
-    writers: [OwnedFd; 2],
+    directory: Rc<OwnedFd>,
     door: Option<Door>,
 }
 
@@ -202,7 +202,7 @@ impl Stage<'_> {
             (Some(cgroups), Some(path)) => cgroups.make(path).map_err(StartError::Cgroup)?,
             _ => None,
         };
-        let (prepared, streams) = match self.prepare(key, plan, admitted, leaf.as_ref()) {
+        let prepared = match self.prepare(key, plan, admitted, leaf.as_ref()) {
             Ok(prepared) => prepared,
             Err(error) => {
                 self.spool_dir.remove_attempt(&attempt_name(key));
@@ -210,22 +210,32 @@ impl Stage<'_> {
                 return Err(error);
             }
         };
+        let Prepared { program, arguments, environment, directory, door } = &prepared;
+        let limit = self.config.output_max;
+        let id = self.launchers.fresh_tap();
+        let streams = Streams {
+            tap: Some(id),
+            directory: Some(Rc::clone(directory)),
+            limit,
+            told: Told::Nothing,
+            cut: false,
+        };
         let plan = plan.clone();
         let expected = Expected { key, plan, leaf, streams, alone, cancelled: false };
         let newborn = Newborn::Attempt(Box::new(expected));
         let user = &admitted.runner.identity;
-        let Prepared { program, arguments, environment, writers: [stdout, stderr], door } =
-            &prepared;
         let request = Request {
             program: program.as_fd(),
             arguments,
             environment,
-            descriptors: &[self.null, stdout.as_fd(), stderr.as_fd()],
+            descriptors: &[self.null],
+            tap: Some(TapOf { id, directory: directory.as_fd(), limit }),
             cgroup: door.as_ref().map(Door::entrance),
             // A score may be made to use sudo or the like; the agent may not.
             no_new_privileges: false,
         };
-        let sent = self.launchers.send(self.poller, user, &request, newborn, self.now);
+        let directory = Some(directory);
+        let sent = self.launchers.send(self.poller, user, &request, directory, newborn, self.now);
         let (newborn, result) = match sent {
             Ok(()) => return Ok(true),
             Err(NotSent::Later(newborn)) => (newborn, Ok(false)),
@@ -243,32 +253,19 @@ impl Stage<'_> {
         plan: &Plan,
         admitted: &Admitted,
         leaf: Option<&Leaf>,
-    ) -> Result<(Prepared, [Tap; 2]), StartError> {
+    ) -> Result<Prepared, StartError> {
         let Admitted { score, part, runner } = admitted;
         let scores_dir = &self.config.scores_dir;
         let environment = environment::of_attempt(self.surroundings, key, part, scores_dir, runner);
         let environment = environment.map_err(StartError::Environment)?;
         let name = CString::new(plan.score.as_str()).map_err(StartError::Environment)?;
         let program = score.image.open().map_err(StartError::Score)?;
-        let dir = self.spool_dir.make_attempt(key);
-        let dir = Rc::new(dir.map_err(StartError::Files)?);
-        let tap = |stream| self.tap(&dir, stream, runner).map_err(StartError::Files);
-        let (stdout, to_stdout) = tap(Stream::Stdout)?;
-        let (stderr, to_stderr) = tap(Stream::Stderr)?;
+        let directory = self.spool_dir.make_attempt(key);
+        let directory = Rc::new(directory.map_err(StartError::Files)?);
+        let owner = runner.identity.as_ref();
+        stream::make_pipes(directory.as_fd(), owner).map_err(StartError::Files)?;
         let door = leaf.map(Leaf::door).transpose().map_err(StartError::Cgroup)?;
-        let (arguments, writers) = ([name], [to_stdout, to_stderr]);
-        Ok((Prepared { program, arguments, environment, writers, door }, [stdout, stderr]))
-    }
-
-    fn tap(
-        &self,
-        dir: &Rc<OwnedFd>,
-        stream: Stream,
-        runner: &Runner,
-    ) -> io::Result<(Tap, OwnedFd)> {
-        let (pipe, writer) = Pipe::create(dir.as_fd(), stream, runner.identity.as_ref())?;
-        let capture = Capture::new(Rc::clone(dir), stream, self.config.output_max);
-        Ok((Tap { capture: Some(capture), pipe: Some(pipe) }, writer))
+        Ok(Prepared { program, arguments: [name], environment, directory, door })
     }
 }
 

@@ -4,11 +4,11 @@
 //! block says why. What it does with them (which program, which user, which cgroup) is decided
 //! elsewhere; this file decides nothing.
 //!
-//! Sitter and launcher are programs of one thread, and [`spawn`] leans on that: signals are blocked
-//! and memory is shared with the child for the few system calls between `clone` and `execveat`. The
-//! sitter has its log's thread as well. It takes no signal, opens no descriptor, makes no process, and
-//! uses nothing of what a newborn uses, so it may run on meanwhile.
-//! Whoever calls it waits until the child executes its program, so nobody may call it who cannot
+//! One thread calls [`spawn`]; beside it there is one more, the sitter's for its log, the launcher's
+//! for pipes. [`spawn`] leans on that: signals are blocked and memory is shared with the child for the
+//! few system calls between `clone` and `execveat`. The other thread takes no signal, makes no process,
+//! and uses nothing of what a newborn uses, so it may run on meanwhile; what it opens and closes is
+//! another table of descriptors than the child's. Whoever calls [`spawn`] waits until the child executes its program, so nobody may call it who cannot
 //! wait for a process of that user: the sitter makes launchers alone, which stay its own user's.
 
 #![expect(unsafe_code, reason = "system calls that no safe crate wraps; see each block's proof")]
@@ -19,10 +19,15 @@ use std::{
     mem::{self, MaybeUninit},
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     ptr,
-    sync::atomic::{AtomicI32, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicI32, Ordering},
+    },
 };
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+
+use super::procfs;
 
 /// Who a process runs as, in numbers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,6 +127,11 @@ impl SpawnError {
         (place as u8, self.source.raw_os_error().unwrap_or(libc::EINVAL))
     }
 
+    /// One of a process whose descriptors cannot be had.
+    pub(crate) fn unprepared(source: io::Error) -> Self {
+        Self { step: Step::Prepare, source }
+    }
+
     /// What the kernel said.
     pub(crate) fn cause(&self) -> &io::Error {
         &self.source
@@ -171,12 +181,24 @@ struct Plan {
     file_limit: libc::rlimit,
     identity: *const Identity,
     no_new_privileges: bool,
+    /// See [`closed_singly`].
+    closed_singly: c_int,
     failure: Option<(Step, c_int)>,
 }
 
-/// How many descriptors are closed one by one where the kernel cannot close them together: more
-/// than a launcher has.
-const CLOSED_SINGLY: c_int = 128;
+/// The highest number of a descriptor, where the kernel cannot close all from one number on (before
+/// Linux 5.9) and they have to be closed one by one; else 0.
+fn closed_singly() -> c_int {
+    static TOGETHER: OnceLock<bool> = OnceLock::new();
+    // SAFETY: a range without a descriptor; nothing is closed.
+    let try_out = || unsafe {
+        libc::syscall(libc::SYS_close_range, libc::c_uint::MAX, libc::c_uint::MAX, 0) == 0
+    };
+    match TOGETHER.get_or_init(try_out) {
+        true => 0,
+        false => procfs::descriptors().ok().and_then(|all| all.into_iter().max()).unwrap_or(1_024),
+    }
+}
 
 /// Room for the child's few frames; it calls nothing deep.
 const CHILD_STACK_BYTES: usize = 64 << 10;
@@ -216,6 +238,7 @@ pub(crate) fn spawn(spawn: &Spawn<'_>) -> Result<Spawned, SpawnError> {
         file_limit: spawn.file_limit.0,
         identity: spawn.identity.map_or(ptr::null(), ptr::from_ref),
         no_new_privileges: spawn.no_new_privileges,
+        closed_singly: closed_singly(),
         failure: None,
     };
     let mut stack = Box::new_uninit_slice(CHILD_STACK_BYTES / size_of::<u128>());
@@ -225,7 +248,8 @@ pub(crate) fn spawn(spawn: &Spawn<'_>) -> Result<Spawned, SpawnError> {
     let directory = spawn.cgroup.and_then(|cgroup| cgroup.directory);
     let parent = spawn.sibling.map_or(0, |_| libc::CLONE_PARENT);
     spawn.sibling.inspect(|number| number.store(BEGUN, Ordering::Relaxed));
-    // SAFETY: as `born_in` demands, stack and plan outlive the call, and this is the only thread.
+    // SAFETY: as `born_in` demands, stack and plan outlive the call, and no other thread
+    // calls this.
     let born = directory.and_then(|directory| unsafe {
         born_in(directory, parent, &mut stack, &mut plan, &mut pidfd)
     });
@@ -233,8 +257,8 @@ pub(crate) fn spawn(spawn: &Spawn<'_>) -> Result<Spawned, SpawnError> {
         plan.cgroup = spawn.cgroup.map_or(-1, |cgroup| cgroup.processes.as_raw_fd());
         // SAFETY: `child` gets a stack of its own, whose end (stacks grow down) is aligned for any
         // value, and `plan`, which with all it points to outlives the child's use: CLONE_VFORK
-        // suspends this thread, the only one, until the child has executed or exited. CLONE_VM
-        // shares the memory; `child` writes `plan.failure`, errno and the atomic number alone.
+        // suspends this thread, and the other one uses none of it, until the child has executed or exited.
+        // CLONE_VM shares the memory; `child` writes `plan.failure`, errno and the atomic number alone.
         // CLONE_PIDFD stores a new descriptor through the pointer given as the parent's thread id.
         unsafe {
             libc::clone(
@@ -285,7 +309,7 @@ const CLONE_FLAGS: c_int = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDF
 ///
 /// # Safety
 ///
-/// `plan` is whole; this process has one thread.
+/// `plan` is whole; no other thread calls this, or uses what the child uses.
 #[cfg(target_arch = "x86_64")]
 unsafe fn born_in(
     directory: BorrowedFd<'_>,
@@ -357,7 +381,8 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
 /// locks are the parent's. It neither allocates nor panics.
 extern "C" fn child(plan: *mut c_void) -> c_int {
     let plan: *mut Plan = plan.cast();
-    // SAFETY: `spawn` passes its `Plan`, and its thread is suspended: nobody else uses it.
+    // SAFETY: `spawn` passes its `Plan`, and its thread is suspended: nobody else uses it, nor does the
+    // other thread.
     let plan = unsafe { &mut *plan };
     // SAFETY: as `become_program` demands, this is the child, with a valid plan.
     let step = unsafe { become_program(plan) };
@@ -404,12 +429,11 @@ unsafe fn become_program(plan: &Plan) -> Step {
             return Step::Descriptors;
         }
         // From here on it may be another user's, who can stop it for ever: it holds nothing but what
-        // is its own. Kernels before 5.9 cannot close a range; launchers have few descriptors.
+        // is its own.
         let first = (program + 1) as libc::c_uint;
-        if libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) < 0 {
-            for number in program + 1..program + 1 + CLOSED_SINGLY {
-                libc::close(number);
-            }
+        libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0);
+        for number in program + 1..=plan.closed_singly {
+            libc::close(number);
         }
         // What we raised for ourselves; it cannot be refused, being no higher than what we have.
         libc::setrlimit(libc::RLIMIT_NOFILE, &raw const plan.file_limit);
@@ -458,8 +482,8 @@ unsafe fn become_program(plan: &Plan) -> Step {
 }
 
 /// How many files this process might open when it began: what its children get. An attempt takes
-/// five descriptors, so the sitter itself takes as many as it may; others had better not, as
-/// `select` breaks above 1,024.
+/// descriptors of the sitter and of its launcher, so these take as many as they may; others had better
+/// not, as `select` breaks above 1,024.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FileLimit(libc::rlimit);
 
@@ -591,7 +615,7 @@ unsafe fn take_descriptors(numbers: Vec<i32>) -> Vec<OwnedFd> {
 }
 
 /// How many numbers a page that is shared between processes has room for.
-pub(crate) const SHARED_NUMBERS: usize = 64;
+pub(crate) const SHARED_NUMBERS: usize = 66;
 
 /// Numbers at the beginning of a file, shared with whoever else has it, for as long as this process
 /// lives. `None` where the file is no such thing.

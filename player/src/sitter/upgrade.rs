@@ -1,9 +1,10 @@
 //! Executing the sitter anew in place, so that an upgrade keeps its children.
 //!
-//! The process stays: what it runs are still its children, and their ends come to it. The pipes'
-//! reading ends, the spool's lock and the lifeline stay open across the change; everything else
-//! the new program opens for itself. It takes over whatever descriptors it finds open
-//! ([`inherited`]), adopts, and lets go of them.
+//! The process stays: what it runs are still its children, and their ends come to it. The spool's lock
+//! and the lifeline stay open across the change; everything else the new program opens for itself.
+//! Launchers do not know it: each keeps the pipes open that it read, moves nothing more, and ends once
+//! another has had the time to open them. The new program takes over whatever descriptors it finds
+//! open ([`inherited`]), adopts, and lets go of them.
 
 use std::{
     ffi::{CString, OsString},

@@ -1,9 +1,10 @@
 //! The sitter with real processes, real signals, a real spool on disk, and the test in the
 //! agent's place.
 //!
-//! This program has four faces, because a sitter starts agent and launchers from its own file: called
+//! This program has five faces, because a sitter starts agent and launchers from its own file: called
 //! with `--config` it is the sitter; with `launcher` one of its launchers; with `agent` it hands its
-//! socket to the test that listens beside the configuration; with anything else it runs tests, several at a time, those whose names contain the
+//! socket to the test that listens beside the configuration; with `mover` it is what a score of
+//! `stuck.rs` executes; with anything else it runs tests, several at a time, those whose names contain the
 //! argument. No test waits for time: each waits for what must happen, and fails when it does not
 //! come.
 
@@ -36,22 +37,25 @@ use rustix::{
 };
 
 mod adopting;
+mod hung;
 mod killing;
 mod newborns;
 mod running;
 mod scores;
 mod spooling;
+mod stuck;
 mod world;
 
 type Test = (&'static str, fn());
 
-const ALL: [(&str, &[Test]); 6] = [
+const ALL: [(&str, &[Test]); 7] = [
     ("running", running::TESTS),
     ("scores", scores::TESTS),
     ("killing", killing::TESTS),
     ("spooling", spooling::TESTS),
     ("adopting", adopting::TESTS),
     ("newborns", newborns::TESTS),
+    ("stuck", stuck::TESTS),
 ];
 
 /// How many tests run at once. Most of them wait.
@@ -63,6 +67,7 @@ fn main() -> ExitCode {
     match arguments.first().and_then(|first| first.to_str()) {
         Some("--config") => be_sitter(&path(1), arguments.get(3)),
         Some("agent") => be_agent(&path(2)),
+        Some("mover") => stuck::be_mover(),
         Some("launcher") => match sitter::launcher::run() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

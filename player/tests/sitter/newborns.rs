@@ -57,7 +57,7 @@ impl Drop for Attacker {
     }
 }
 
-fn uid(name: &str) -> u32 {
+pub(crate) fn uid(name: &str) -> u32 {
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let line = users.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":x:"));
     line.and_then(|line| line.split(':').next()?.parse().ok()).unwrap_or(0)
@@ -81,7 +81,7 @@ fn users(user: &str) -> Option<World> {
 }
 
 /// A process's state as `/proc` has it, and whether it has executed a program.
-fn state(pid: i32) -> Option<(String, bool)> {
+pub(crate) fn state(pid: i32) -> Option<(String, bool)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
     let state = fields.next()?.to_owned();
@@ -163,7 +163,7 @@ fn who_kills_its_own_newborns() {
 /// The launchers of a sitter. A newborn has its launcher's command line until it executes its program,
 /// so the line of one that has executed nothing says nothing; that is looked at first, for it changes
 /// only once.
-fn launchers(sitter: i32) -> Vec<i32> {
+pub(crate) fn launchers(sitter: i32) -> Vec<i32> {
     let is_launcher = |pid: &i32| {
         state(*pid).is_some_and(|(_, has_executed)| has_executed)
             && fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default() == b"player\0launcher\0"
@@ -171,7 +171,7 @@ fn launchers(sitter: i32) -> Vec<i32> {
     children(sitter).into_iter().filter(is_launcher).collect()
 }
 
-fn signal(pid: i32, signal: Signal) {
+pub(crate) fn signal(pid: i32, signal: Signal) {
     kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
 }
 

@@ -3,32 +3,31 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fs::File,
-    io::{IoSlice, IoSliceMut},
+    io::IoSliceMut,
     mem::MaybeUninit,
     os::unix::fs::FileExt,
+    time::Duration,
 };
 
 use rustix::{
     fd::OwnedFd,
     fs::{MemfdFlags, SealFlags},
     io::Errno,
-    net::{
-        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-        SendAncillaryMessage, SendFlags, recv, recvmsg, sendmsg,
-    },
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recv, recvmsg},
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
 use super::{
-    ANSWERS, LOOK, REST, SLOW,
-    outcome::{Born, LaunchError, Launched},
-    wire::{self, Answer, Came, DESCRIPTORS, Request, Seen},
+    ANSWERS, LOOK, NEWBORNS, REST, SLOW, TOUCHED, TOUCHES, WATCH,
+    errands::{self, Errands, Held, Hold},
+    outcome::{Born, LaunchError, Launched, Said},
+    wire::{ANSWERS_BYTES, Account, Answer, Answers, Came, Request, Seen, TapId},
 };
 use crate::sitter::{
     clock::BootMillis,
     poll::{Poller, Token},
     procfs::{self, Stat},
-    sys::{BEGUN, SHARED_NUMBERS, SpawnError},
+    sys::{BEGUN, Identity, SHARED_NUMBERS, SpawnError},
 };
 
 /// A child that ended before it was known.
@@ -38,28 +37,79 @@ pub(super) struct Early {
     pub(super) at: BootMillis,
 }
 
+/// Whose a launcher is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// It makes newborns of this user, and reads what they write.
+    Maker(Option<Identity>),
+    /// It reads what processes of this user write that an earlier sitter started.
+    Reader(u32),
+    /// It reads one tap that another launcher got stuck with.
+    Alone(TapId),
+}
+
+impl Whose {
+    /// The user's number, for the log.
+    pub(super) fn uid(&self) -> Option<u32> {
+        match self {
+            Whose::Maker(user) => user.as_ref().map(|user| user.uid),
+            Whose::Reader(uid) => Some(*uid),
+            Whose::Alone(_) => None,
+        }
+    }
+}
+
 /// One launcher's process, as the sitter has it.
 pub(super) struct Launcher<T> {
+    pub(super) whose: Whose,
     pub(super) pid: i32,
     pub(super) pidfd: OwnedFd,
-    pub(super) socket: OwnedFd,
+    /// Of its first thread, which makes newborns, and of its second one, which reads pipes.
+    pub(super) sockets: Sockets,
     pub(super) page: File,
     pub(super) token: Token,
     /// What it was asked for and has not answered, in order.
     pub(super) in_flight: VecDeque<Launch<T>>,
     /// It took no more, until it answers.
     pub(super) full: bool,
-    /// Killed, and not yet seen to be dead.
-    pub(super) dying: bool,
-    /// Since when it has said nothing, or had nothing to say.
-    pub(super) silent_since: BootMillis,
+    /// What it reads.
+    pub(super) taps: BTreeMap<TapId, Held>,
+    /// What was said of taps of requests that are not answered: its second thread may be quicker than
+    /// its first.
+    ahead: BTreeMap<TapId, Account>,
+    /// What it is still to be told, in order.
+    pub(super) errands: Errands,
+    /// Whether it moves nothing by itself.
+    pub(super) hold: Hold,
+    /// Since when it is certain to end, or to get stuck in its end.
+    pub(super) dying: Option<BootMillis>,
+    /// Since when each of its threads has said nothing, or had nothing to say.
+    pub(super) silent_since: Silence,
     pub(super) look_at: BootMillis,
+    /// When to look whether it is stuck although it owes nothing; `None` while that concerns nobody.
+    pub(super) watch_at: Option<BootMillis>,
+    /// How often it had touched anything, where it was touching something at the last such look.
+    watched: Option<i32>,
+}
+
+/// The sitter's ends.
+pub(super) struct Sockets {
+    pub(super) launches: OwnedFd,
+    pub(super) taps: OwnedFd,
+}
+
+/// Moments since which nothing was heard.
+#[derive(Clone, Copy)]
+pub(super) struct Silence {
+    launches: BootMillis,
+    taps: BootMillis,
 }
 
 /// A request that was not answered.
 pub(super) struct Launch<T> {
     pub(super) number: u64,
     pub(super) what: T,
+    pub(super) tap: Option<TapId>,
     /// Keeps a descriptor's number free for the pidfd that comes with the answer: a start that cannot
     /// have one is not begun.
     pub(super) _reserve: OwnedFd,
@@ -86,56 +136,145 @@ impl Newborn {
 }
 
 impl<T> Launcher<T> {
+    /// One that was just made.
+    pub(super) fn new(
+        whose: Whose,
+        (pid, pidfd): (i32, OwnedFd),
+        sockets: Sockets,
+        page: File,
+        token: Token,
+        now: BootMillis,
+    ) -> Self {
+        Self {
+            whose,
+            pid,
+            pidfd,
+            sockets,
+            page,
+            token,
+            in_flight: VecDeque::new(),
+            full: false,
+            taps: BTreeMap::new(),
+            ahead: BTreeMap::new(),
+            errands: Errands::default(),
+            hold: Hold::No,
+            dying: None,
+            silent_since: Silence { launches: now, taps: now },
+            look_at: now,
+            watch_at: None,
+            watched: None,
+        }
+    }
+
     pub(super) fn send(&self, number: u64, request: &Request<'_>) -> Result<(), Errno> {
         // The place may hold the number of a process of long ago.
         self.page.write_all_at(&[0; 4], place(number)).map_err(|_| Errno::IO)?;
         let (bytes, descriptors) = request.encode(number);
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
-            return Err(Errno::INVAL);
-        }
-        let message = [IoSlice::new(&bytes)];
-        let sent = sendmsg(&self.socket, &message, &mut control, SendFlags::NOSIGNAL)?;
-        if sent == bytes.len() { Ok(()) } else { Err(Errno::MSGSIZE) }
+        errands::say(&self.sockets.launches, &bytes, &descriptors)
     }
 
-    pub(super) fn be_heard(&mut self, now: BootMillis) {
-        self.silent_since = now;
-        self.look_at = now.after(LOOK.as_millis() as u64);
+    /// Whether something that it was asked for is not answered.
+    pub(super) fn owes(&self) -> bool {
+        !self.in_flight.is_empty() || self.owes_of_taps()
+    }
+
+    /// Whether something is that concerns its taps.
+    fn owes_of_taps(&self) -> bool {
+        // One that has a launcher of its own may be waited for until its attempt is to be settled.
+        let adopts = !matches!(self.whose, Whose::Alone(_));
+        self.hold == Hold::Asked
+            || self.taps.values().any(|held| held.closing > 0 || (adopts && held.adopting))
+    }
+
+    /// Whether it owes something, and has said nothing for so long.
+    pub(super) fn is_silent_for(&self, long: Duration, now: BootMillis) -> bool {
+        let for_long = |since: BootMillis| now >= since.after(long.as_millis() as u64);
+        (!self.in_flight.is_empty() && for_long(self.silent_since.launches))
+            || (self.owes_of_taps() && for_long(self.silent_since.taps))
+    }
+
+    /// It is about to be asked for a newborn: from now on its silence counts.
+    pub(super) fn will_owe_a_launch(&mut self, now: BootMillis) {
+        if self.in_flight.is_empty() {
+            self.silent_since.launches = now;
+            self.look_in_time(now);
+        }
+    }
+
+    /// It is about to be asked for something that concerns its taps.
+    pub(super) fn will_owe(&mut self, now: BootMillis) {
+        if !self.owes_of_taps() {
+            self.silent_since.taps = now;
+            self.look_in_time(now);
+        }
+    }
+
+    fn look_in_time(&mut self, now: BootMillis) {
+        let at = now.after(LOOK.as_millis() as u64);
+        self.look_at = if self.look_at > now { self.look_at.min(at) } else { at };
+    }
+
+    /// The token of its second socket.
+    pub(super) fn token_of_taps(&self) -> Token {
+        Token(self.token.0 + 1)
     }
 
     pub(super) fn rests_at(&self) -> BootMillis {
-        self.silent_since.after(REST.as_millis() as u64)
+        let Silence { launches, taps } = self.silent_since;
+        launches.max(taps).after(REST.as_millis() as u64)
     }
 
-    /// Takes the answers that are there.
+    /// Is waited for no longer.
+    pub(super) fn unwatch(&self, poller: &Poller) {
+        poller.remove(&self.sockets.launches);
+        poller.remove(&self.sockets.taps);
+    }
+
+    /// When it is given up although it has not ended.
+    pub(super) fn left_at(&self) -> Option<BootMillis> {
+        Some(self.dying?.after(LOOK.as_millis() as u64))
+    }
+
+    /// Takes what both of its threads say.
     pub(super) fn receive(
         &mut self,
         poller: &Poller,
         early: &mut BTreeMap<i32, Early>,
         now: BootMillis,
-    ) -> Vec<(T, Launched)> {
-        let mut launched = Vec::new();
+    ) -> Vec<Said<T>> {
+        // Who was born, before what it wrote.
+        let mut said = self.receive_from(|sockets| &sockets.launches, poller, early, now);
+        said.extend(self.receive_from(|sockets| &sockets.taps, poller, early, now));
+        said
+    }
+
+    fn receive_from(
+        &mut self,
+        socket: impl Fn(&Sockets) -> &OwnedFd,
+        poller: &Poller,
+        early: &mut BTreeMap<i32, Early>,
+        now: BootMillis,
+    ) -> Vec<Said<T>> {
+        let mut said = Vec::new();
         loop {
+            let socket = socket(&self.sockets);
             // Answers come in order, so these are the ones that are answered now.
-            let answered = match answers_to_come(&self.socket) {
+            let answered = match launches_to_come(socket) {
                 Ok(count) => self.in_flight.drain(..count.min(self.in_flight.len())),
-                Err(Errno::AGAIN) => return launched,
+                Err(Errno::AGAIN) => return said,
                 Err(_) => self.in_flight.drain(..0),
             };
-            let asked: Vec<(u64, T)> =
-                answered.map(|launch| (launch.number, launch.what)).collect();
-            let understood = match receive(&self.socket) {
+            let asked: Vec<(u64, T, Option<TapId>)> =
+                answered.map(|launch| (launch.number, launch.what, launch.tap)).collect();
+            let understood = match receive(socket) {
                 // Its end comes as that of a child.
                 Ok(None) | Err(Errno::CONNRESET) => {
-                    poller.remove(&self.socket);
-                    return launched;
+                    poller.remove(socket);
+                    self.dying.get_or_insert(now);
+                    return said;
                 }
                 Ok(Some((bytes, pidfds))) => {
-                    self.be_heard(now);
-                    self.full = false;
-                    take_answers(&bytes, pidfds, asked, early, &mut launched)
+                    self.take(&bytes, pidfds, asked, early, now, &mut said)
                 }
                 Err(error) => {
                     tracing::error!(pid = self.pid, %error, "cannot hear a launcher");
@@ -144,17 +283,114 @@ impl<T> Launcher<T> {
             };
             if !understood {
                 tracing::error!(pid = self.pid, "a launcher makes no sense; killing it");
-                self.kill(poller);
-                return launched;
+                self.unwatch(poller);
+                self.kill(now);
+                return said;
             }
         }
     }
 
+    /// Takes a message in. Whether it makes sense; what was not answered then has come to nobody
+    /// knows what.
+    fn take(
+        &mut self,
+        bytes: &[u8],
+        pidfds: Vec<OwnedFd>,
+        asked: Vec<(u64, T, Option<TapId>)>,
+        early: &mut BTreeMap<i32, Early>,
+        now: BootMillis,
+        said: &mut Vec<Said<T>>,
+    ) -> bool {
+        let answers = Answers::decode(bytes);
+        let mut understood =
+            answers.as_ref().is_some_and(|answers| answers.launches.len() == asked.len());
+        let Answers { launches, accounts, holds } = answers.unwrap_or_default();
+        if launches.is_empty() {
+            self.silent_since.taps = now;
+        } else {
+            (self.silent_since.launches, self.full) = (now, false);
+        }
+        let (mut launches, mut pidfds) = (launches.into_iter(), pidfds.into_iter());
+        for (number, what, tap) in asked {
+            let answer = launches.next().filter(|answer: &Answer| answer.number == number);
+            let came = answer.and_then(|answer| came(answer.what, &mut pidfds, early));
+            understood &= came.is_some();
+            let launched = came.unwrap_or(Launched::Unknown);
+            self.answer(what, launched, tap, said);
+        }
+        for (id, account) in accounts {
+            if self.in_flight.iter().any(|launch| launch.tap == Some(id)) {
+                self.ahead.insert(id, account);
+                continue;
+            }
+            if let Some(held) = self.taps.get_mut(&id)
+                && held.adopting
+                && std::mem::take(&mut held.unattended)
+            {
+                said.push(Said::TakenOver(id));
+            }
+            if self.is_news(id, &account) {
+                said.push(Said::Account(id, account));
+            }
+        }
+        if holds && self.hold == Hold::Asked {
+            self.hold = Hold::Yes;
+        }
+        understood
+    }
+
+    /// A request is answered; with that what was said of its tap before.
+    pub(super) fn answer(
+        &mut self,
+        what: T,
+        launched: Launched,
+        tap: Option<TapId>,
+        said: &mut Vec<Said<T>>,
+    ) {
+        let is_born = !matches!(launched, Launched::NotBorn(_));
+        said.push(Said::Launched(what, launched));
+        let Some(tap) = tap else { return };
+        match self.ahead.remove(&tap) {
+            Some(account) if is_born && self.is_news(tap, &account) => {
+                said.push(Said::Account(tap, account));
+            }
+            _ if is_born => {}
+            // Whatever else is said of it is of no use to anybody.
+            _ => drop(self.taps.remove(&tap)),
+        }
+    }
+
+    /// Notes what is said of a tap. Whether anybody waits for it.
+    fn is_news(&mut self, id: TapId, account: &Account) -> bool {
+        if account.over {
+            return self.taps.remove(&id).is_some();
+        }
+        let Some(held) = self.taps.get_mut(&id) else { return false };
+        if std::mem::take(&mut held.adopting) {
+            return false;
+        }
+        held.discards = true;
+        std::mem::take(&mut held.closing) > 0
+    }
+
     /// It has been silent for a while: somebody keeps a newborn from executing its program, or the
     /// launcher itself from working.
-    pub(super) fn look_after(&mut self, uid: Option<u32>, now: BootMillis) {
+    pub(super) fn look_after(&mut self, now: BootMillis) {
+        let uid = self.whose.uid();
         self.look_at = now.after(LOOK.as_millis() as u64);
-        let too_long = now >= self.silent_since.after(SLOW.as_millis() as u64);
+        let silent =
+            |since: BootMillis, long: Duration| now >= since.after(long.as_millis() as u64);
+        let Silence { launches, taps } = self.silent_since;
+        // A newborn to blame would have been killed by then, and has not ended.
+        let hopeless = !self.in_flight.is_empty() && silent(launches, SLOW * 2);
+        if hopeless || (self.owes_of_taps() && silent(taps, SLOW)) {
+            tracing::warn!(pid = self.pid, uid, "killing a launcher that does nothing any more");
+            return self.kill(now);
+        }
+        if self.in_flight.is_empty() || !silent(launches, LOOK) {
+            return;
+        }
+        let too_long = silent(launches, SLOW);
         let launches = self.in_flight.iter().rev();
         let newborns = launches.filter_map(|launch| own_child(self.newborn(launch.number).pid()?));
         let stuck = { newborns }.find(|stat| !stat.executed && !stat.zombie);
@@ -166,16 +402,38 @@ impl<T> Launcher<T> {
             }
             None if too_long => {
                 tracing::warn!(pid = self.pid, uid, "killing a launcher that does not answer");
-                let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
-                self.dying = true;
+                self.kill(now);
             }
             Some(_) | None => {}
         }
     }
 
+    /// Looks whether it is stuck with one tap while others want to be read. Whoever writes to those
+    /// waits, and would wait until something else shows that it is stuck.
+    pub(super) fn watch(&mut self, now: BootMillis) {
+        let several = self.taps.values().filter(|held| !held.discards).count() > 1;
+        if !several || self.owes() {
+            (self.watch_at, self.watched) = (None, None);
+        } else if self.watch_at.is_none_or(|at| now >= at) {
+            if Stat::of(self.pid).is_none_or(|stat| stat.exiting) {
+                // Somebody killed it. Its end is told only when it has closed all its pipes.
+                self.dying = Some(now);
+                return;
+            }
+            let touching = self.on_page(TOUCHED).filter(|mark| *mark != 0);
+            let touches = touching.and_then(|_| self.on_page(TOUCHES));
+            if touches.is_some() && touches == self.watched {
+                let uid = self.whose.uid();
+                tracing::warn!(pid = self.pid, uid, "killing a launcher that is stuck");
+                return self.kill(now);
+            }
+            (self.watch_at, self.watched) = (Some(now.after(WATCH.as_millis() as u64)), touches);
+        }
+    }
+
     /// Kills it, and every newborn of its that has executed nothing.
-    pub(super) fn kill_with_newborns(&self) {
-        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+    pub(super) fn kill_with_newborns(&mut self, now: BootMillis) {
+        self.kill(now);
         for launch in &self.in_flight {
             let newborn = self.newborn(launch.number).pid().and_then(own_child);
             if let Some(newborn) = newborn.filter(|newborn| !newborn.executed) {
@@ -184,10 +442,20 @@ impl<T> Launcher<T> {
         }
     }
 
-    fn kill(&mut self, poller: &Poller) {
-        self.dying = true;
+    fn kill(&mut self, now: BootMillis) {
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
-        poller.remove(&self.socket);
+        self.dying.get_or_insert(now);
+    }
+
+    /// Whether the tap of this name is the one that it touches.
+    pub(super) fn touches(&self, id: TapId) -> bool {
+        self.on_page(TOUCHED) == Some(super::taps::mark_of(id))
+    }
+
+    fn on_page(&self, place: usize) -> Option<i32> {
+        let mut number = [0; 4];
+        self.page.read_exact_at(&mut number, place as u64 * 4).ok()?;
+        Some(i32::from_le_bytes(number))
     }
 
     /// What came of a request that will not be answered any more.
@@ -230,27 +498,6 @@ impl<T> Launcher<T> {
     }
 }
 
-/// Reads answers to what was asked, in order. Whether they make sense; what was not answered then has
-/// come to nobody knows what.
-fn take_answers<T>(
-    bytes: &[u8],
-    pidfds: Vec<OwnedFd>,
-    asked: Vec<(u64, T)>,
-    early: &mut BTreeMap<i32, Early>,
-    launched: &mut Vec<(T, Launched)>,
-) -> bool {
-    let answers = Answer::decode_all(bytes).unwrap_or_default();
-    let mut understood = answers.len() == asked.len();
-    let (mut answers, mut pidfds) = (answers.into_iter(), pidfds.into_iter());
-    for (number, what) in asked {
-        let answer = answers.next().filter(|answer| answer.number == number);
-        let came = answer.and_then(|answer| came(answer.what, &mut pidfds, early));
-        understood &= came.is_some();
-        launched.push((what, came.unwrap_or(Launched::Unknown)));
-    }
-    understood
-}
-
 /// What an answer says, together with ends that were seen before it.
 fn came(
     what: Came,
@@ -281,11 +528,11 @@ fn came(
     })
 }
 
-/// How many answers the next message has; 0 at the end.
-fn answers_to_come(socket: &OwnedFd) -> Result<usize, Errno> {
-    let mut bytes = [0; ANSWERS * wire::ANSWER_BYTES];
+/// How many launches the next message speaks of; 0 at the end.
+fn launches_to_come(socket: &OwnedFd) -> Result<usize, Errno> {
+    let mut bytes = [0];
     let (read, _) = rustix::io::retry_on_intr(|| recv(socket, &mut bytes, RecvFlags::PEEK))?;
-    Ok(read / wire::ANSWER_BYTES)
+    Ok(Answers::launches_in(&bytes[..read]))
 }
 
 /// A message of answers with its pidfds; `None` at the end.
@@ -293,7 +540,7 @@ fn answers_to_come(socket: &OwnedFd) -> Result<usize, Errno> {
 fn receive(socket: &OwnedFd) -> Result<Option<(Vec<u8>, Vec<OwnedFd>)>, Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(ANSWERS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut bytes = vec![0; ANSWERS * wire::ANSWER_BYTES];
+    let mut bytes = vec![0; ANSWERS_BYTES];
     let received = rustix::io::retry_on_intr(|| {
         let into = &mut [IoSliceMut::new(&mut bytes)];
         recvmsg(socket, into, &mut control, RecvFlags::CMSG_CLOEXEC)
@@ -310,7 +557,7 @@ fn receive(socket: &OwnedFd) -> Result<Option<(Vec<u8>, Vec<OwnedFd>)>, Errno> {
 
 /// Where the page has the newborn of a request.
 fn place(number: u64) -> u64 {
-    number % SHARED_NUMBERS as u64 * 4
+    number % NEWBORNS as u64 * 4
 }
 
 /// A file for [`sys::shared_numbers`].

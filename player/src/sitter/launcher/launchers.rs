@@ -1,10 +1,6 @@
 //! The sitter's side: whose launchers there are, and what they are asked for.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    ffi::CString,
-    io,
-};
+use std::{collections::BTreeMap, ffi::CString, io, rc::Rc};
 
 use rustix::{
     fd::{AsFd, OwnedFd},
@@ -14,10 +10,11 @@ use rustix::{
 };
 
 use super::{
-    IN_FLIGHT, LOOK, PAGE, REST, SOCKET,
-    asked::{Early, Launch, Launcher, shared_page},
-    outcome::{LaunchError, Launched, NotSent},
-    wire::{self, REQUEST_BYTES, Request, Seen},
+    IN_FLIGHT, LOOK, MOVES, PAGE, REST, SOCKET, TAPS,
+    asked::{Early, Launch, Launcher, Sockets, Whose, shared_page},
+    errands::{Held, Hold},
+    outcome::{LaunchError, NotSent, Said},
+    wire::{self, Account, REQUEST_BYTES, Request, Seen, TapId},
 };
 use crate::sitter::{
     clock::BootMillis,
@@ -26,7 +23,7 @@ use crate::sitter::{
     sys::{self, FileLimit, Identity, Spawn},
 };
 
-/// Every launcher, by the user of its newborns; `T` says what a newborn is for.
+/// Every launcher; `T` says what a newborn is for.
 pub(crate) struct Launchers<T> {
     /// This very program, whatever has its path by now: the two must understand each other.
     program: OwnedFd,
@@ -36,12 +33,41 @@ pub(crate) struct Launchers<T> {
     /// The first token, and how many were given away.
     first_token: Token,
     tokens: u64,
-    by_user: BTreeMap<Option<Identity>, Launcher<T>>,
+    all: BTreeMap<Token, Launcher<T>>,
+    /// Those of them that make newborns.
+    makers: BTreeMap<Option<Identity>, Token>,
+    /// Launchers that were killed and have not ended: they hold nothing of ours.
+    left_behind: Vec<i32>,
     last_number: u64,
+    last_tap: TapId,
     /// Children that ended and belonged to nobody yet: newborns that were quicker than their answer.
     early: BTreeMap<i32, Early>,
 }
 
+/// Which taps a launcher may be stuck with.
+#[derive(Clone, Copy)]
+enum Suspects {
+    /// It has ended.
+    None,
+    One(TapId),
+    All,
+}
+
+/// An attempt's streams that an earlier sitter's launcher read.
+#[derive(Clone, Copy)]
+pub(crate) struct Orphan<'a> {
+    /// The attempt's directory.
+    pub(crate) directory: &'a Rc<OwnedFd>,
+    /// How many first bytes are kept of each.
+    pub(crate) limit: u64,
+    /// Nothing is to be kept of what comes from now on.
+    pub(crate) discards: bool,
+    /// Nobody may have had the pipes open since.
+    pub(crate) unattended: bool,
+}
+
+/// A launcher has a token for each of its sockets.
+const TOKENS: u64 = 2;
 /// How many of those are kept before old ones are looked for: no answer takes so long.
 const EARLY: usize = 1_024;
 
@@ -55,54 +81,73 @@ impl<T> Launchers<T> {
         // Who may execute it need not be allowed to read it.
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let program = rustix::fs::open("/proc/self/exe", flags, Mode::empty())?;
-        let (by_user, early) = (BTreeMap::new(), BTreeMap::new());
-        let (tokens, last_number) = (0, 0);
-        Ok(Self { program, mark, file_limit, first_token, tokens, by_user, last_number, early })
+        Ok(Self {
+            program,
+            mark,
+            file_limit,
+            first_token,
+            tokens: 0,
+            all: BTreeMap::new(),
+            makers: BTreeMap::new(),
+            left_behind: Vec::new(),
+            last_number: 0,
+            last_tap: TapId(0),
+            early: BTreeMap::new(),
+        })
     }
 
     /// Whether a newborn of this user can be asked for now.
     pub(crate) fn has_room(&self, user: &Option<Identity>) -> bool {
-        self.by_user.get(user).is_none_or(|launcher| {
-            !launcher.full && !launcher.dying && launcher.in_flight.len() < IN_FLIGHT
+        let maker = self.makers.get(user).and_then(|token| self.all.get(token));
+        maker.is_none_or(|launcher| {
+            !launcher.full && launcher.dying.is_none() && launcher.in_flight.len() < IN_FLIGHT
         })
     }
 
-    /// Whether an answer is still to come.
+    /// Whether what came of a request is still to be told.
     pub(crate) fn is_busy(&self) -> bool {
-        self.by_user.values().any(|launcher| !launcher.in_flight.is_empty())
+        self.all.values().any(|launcher| !launcher.in_flight.is_empty())
     }
 
-    /// What answers are still to come for.
+    /// What requests are still to be answered for.
     pub(crate) fn awaited(&mut self) -> impl Iterator<Item = &mut T> {
-        let launchers = self.by_user.values_mut();
+        let launchers = self.all.values_mut();
         launchers.flat_map(|launcher| &mut launcher.in_flight).map(|launch| &mut launch.what)
     }
 
-    /// Asks for a newborn of a user, for `what`.
+    /// A name that no tap has had.
+    pub(crate) fn fresh_tap(&mut self) -> TapId {
+        self.last_tap.0 += 1;
+        self.last_tap
+    }
+
+    /// Asks for a newborn of a user, for `what`. `directory` is that of the request's tap.
     pub(crate) fn send(
         &mut self,
         poller: &Poller,
         user: &Option<Identity>,
         request: &Request<'_>,
+        directory: Option<&Rc<OwnedFd>>,
         what: T,
         now: BootMillis,
     ) -> Result<(), NotSent<T>> {
         if !self.has_room(user) {
             return Err(NotSent::Later(what));
         }
-        if !self.by_user.contains_key(user) {
-            match self.start(poller, user, now) {
-                Ok(launcher) => drop(self.by_user.insert(user.clone(), launcher)),
+        let token = match self.makers.get(user) {
+            Some(token) => *token,
+            None => match self.start(poller, Whose::Maker(user.clone()), now) {
+                Ok(token) => token,
                 Err(error) => return Err(NotSent::Never(what, error)),
-            }
-        }
+            },
+        };
         let reserve = match rustix::io::fcntl_dupfd_cloexec(&self.program, 3) {
             Ok(reserve) => reserve,
             Err(error) => return Err(NotSent::Never(what, LaunchError::Ask(error.into()))),
         };
         let number = self.last_number + 1;
         // It was put there above, where there was none.
-        let Some(launcher) = self.by_user.get_mut(user) else { return Err(NotSent::Later(what)) };
+        let Some(launcher) = self.all.get_mut(&token) else { return Err(NotSent::Later(what)) };
         match launcher.send(number, request) {
             Ok(()) => {}
             Err(Errno::AGAIN) if !launcher.in_flight.is_empty() => {
@@ -111,17 +156,98 @@ impl<T> Launchers<T> {
             }
             // It has ended, which is about to be told.
             Err(Errno::PIPE | Errno::CONNRESET) => {
-                launcher.dying = true;
+                launcher.dying.get_or_insert(now);
                 return Err(NotSent::Later(what));
             }
             Err(error) => return Err(NotSent::Never(what, LaunchError::Ask(error.into()))),
         }
         self.last_number = number;
-        if launcher.in_flight.is_empty() {
-            launcher.be_heard(now);
+        launcher.will_owe_a_launch(now);
+        let tap = request.tap.map(|tap| tap.id);
+        launcher.in_flight.push_back(Launch { number, what, tap, _reserve: reserve });
+        if let (Some(tap), Some(directory)) = (request.tap, directory) {
+            let directory = Rc::clone(directory);
+            let held = Held {
+                directory,
+                limit: tap.limit,
+                adopting: false,
+                unattended: false,
+                closing: 0,
+                discards: false,
+                moves: 0,
+            };
+            launcher.taps.insert(tap.id, held);
         }
-        launcher.in_flight.push_back(Launch { number, what, _reserve: reserve });
         Ok(())
+    }
+
+    /// Has the pipes read of an attempt of this user that an earlier sitter started.
+    pub(crate) fn adopt(
+        &mut self,
+        poller: &Poller,
+        uid: u32,
+        orphan: Orphan<'_>,
+        now: BootMillis,
+    ) -> Result<TapId, LaunchError> {
+        let id = self.fresh_tap();
+        let token = self.find_or_start(poller, &Whose::Reader(uid), now)?;
+        let Orphan { directory, limit, discards, unattended } = orphan;
+        let directory = Rc::clone(directory);
+        let (adopting, closing, moves) = (true, 0, 0);
+        let held = Held { directory, limit, adopting, unattended, closing, discards, moves };
+        if let Some(launcher) = self.all.get_mut(&token) {
+            launcher.adopt(id, held, poller, now);
+        }
+        Ok(id)
+    }
+
+    /// Asks what was written to a tap; from now on it is thrown away. `false`: nobody has it.
+    pub(crate) fn close(&mut self, poller: &Poller, id: TapId, now: BootMillis) -> bool {
+        self.all.values_mut().any(|launcher| launcher.close(id, poller, now))
+    }
+
+    /// Has nobody read a tap any more.
+    pub(crate) fn forget(&mut self, poller: &Poller, id: TapId, now: BootMillis) {
+        self.all.values_mut().for_each(|launcher| launcher.forget(id, poller, now));
+    }
+
+    /// Has all of them move nothing by themselves, for this program is to be executed anew: what they
+    /// have open keeps what is in it until the next launcher has it open too. Whether they do.
+    ///
+    /// A launcher that has a tap of its own is not waited for: it may be stuck.
+    pub(crate) fn hold(&mut self, poller: &Poller, now: BootMillis) -> bool {
+        let mut all = true;
+        for launcher in self.all.values_mut() {
+            if launcher.taps.is_empty() || matches!(launcher.whose, Whose::Alone(_)) {
+                continue;
+            }
+            if launcher.hold == Hold::No && launcher.dying.is_none() {
+                launcher.hold(true, poller, now);
+            }
+            all &= launcher.hold == Hold::Yes;
+        }
+        all
+    }
+
+    /// Has all of them go on, after [`Launchers::hold`].
+    pub(crate) fn go_on(&mut self, poller: &Poller, now: BootMillis) {
+        for launcher in self.all.values_mut().filter(|launcher| launcher.hold != Hold::No) {
+            launcher.hold(false, poller, now);
+        }
+    }
+
+    fn find_or_start(
+        &mut self,
+        poller: &Poller,
+        whose: &Whose,
+        now: BootMillis,
+    ) -> Result<Token, LaunchError> {
+        let mut all = self.all.values();
+        let found = all.find(|launcher| launcher.whose == *whose && launcher.dying.is_none());
+        match found {
+            Some(launcher) => Ok(launcher.token),
+            None => self.start(poller, whose.clone(), now),
+        }
     }
 
     /// Makes a launcher. It is our own user's and executes our own program, so nobody can keep us
@@ -129,14 +255,19 @@ impl<T> Launchers<T> {
     fn start(
         &mut self,
         poller: &Poller,
-        user: &Option<Identity>,
+        whose: Whose,
         now: BootMillis,
-    ) -> Result<Launcher<T>, LaunchError> {
+    ) -> Result<Token, LaunchError> {
         let failed = |error: Errno| LaunchError::Launcher(error.into());
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let (socket, theirs) =
-            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).map_err(failed)?;
-        rustix::io::ioctl_fionbio(&theirs, false).map_err(failed)?;
+        let pair = || {
+            let pair = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None);
+            let (ours, theirs) = pair.map_err(failed)?;
+            rustix::io::ioctl_fionbio(&theirs, false).map_err(failed)?;
+            Ok((ours, theirs))
+        };
+        let (socket, theirs) = pair()?;
+        let (of_taps, their_taps) = pair()?;
         // Room for one request of any size; what is refused here leaves room for any but the largest.
         let _ = sockopt::set_socket_send_buffer_size_force(&socket, REQUEST_BYTES)
             .or_else(|_| sockopt::set_socket_send_buffer_size(&socket, REQUEST_BYTES));
@@ -144,7 +275,7 @@ impl<T> Launchers<T> {
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
         let null = rustix::fs::open("/dev/null", flags, Mode::empty()).map_err(failed)?;
         let stderr = io::stderr();
-        const _: () = assert!(SOCKET == 3 && PAGE == 4);
+        const _: () = assert!(SOCKET == 3 && PAGE == 4 && TAPS == 5);
         let spawned = sys::spawn(&Spawn {
             program: self.program.as_fd(),
             arguments: &[c"player".to_owned(), c"launcher".to_owned()],
@@ -155,6 +286,7 @@ impl<T> Launchers<T> {
                 stderr.as_fd(),
                 theirs.as_fd(),
                 page.as_fd(),
+                their_taps.as_fd(),
             ],
             identity: None,
             cgroup: None,
@@ -164,40 +296,42 @@ impl<T> Launchers<T> {
         });
         let spawned = spawned.map_err(LaunchError::LauncherProcess)?;
         let token = Token(self.first_token.0 + self.tokens);
-        self.tokens += 1;
-        let launcher = Launcher {
-            pid: spawned.pid.as_raw_nonzero().get(),
-            pidfd: spawned.pidfd,
-            socket,
-            page,
-            token,
-            in_flight: VecDeque::new(),
-            full: false,
-            dying: false,
-            silent_since: now,
-            look_at: now,
+        self.tokens += TOKENS;
+        let process = (spawned.pid.as_raw_nonzero().get(), spawned.pidfd);
+        let sockets = Sockets { launches: socket, taps: of_taps };
+        let launcher = Launcher::new(whose, process, sockets, page, token, now);
+        let user = match &launcher.whose {
+            Whose::Maker(user) => user.as_ref(),
+            // It is never asked for a newborn.
+            Whose::Reader(_) | Whose::Alone(_) => None,
         };
-        send(&launcher.socket, &wire::encode_user(user.as_ref()), SendFlags::NOSIGNAL)
-            .map_err(failed)?;
-        poller.add(&launcher.socket, token, Interest::Read).map_err(LaunchError::Launcher)?;
-        tracing::debug!(pid = launcher.pid, uid = user.as_ref().map(|user| user.uid), "a launcher");
-        Ok(launcher)
+        let Sockets { launches, taps } = &launcher.sockets;
+        send(launches, &wire::encode_user(user), SendFlags::NOSIGNAL).map_err(failed)?;
+        let both = [(launches, token), (taps, launcher.token_of_taps())];
+        for (socket, token) in both {
+            poller.add(socket, token, Interest::Read).map_err(LaunchError::Launcher)?;
+        }
+        tracing::debug!(pid = launcher.pid, whose = ?launcher.whose, "a launcher");
+        if let Whose::Maker(user) = &launcher.whose {
+            self.makers.insert(user.clone(), token);
+        }
+        self.all.insert(token, launcher);
+        Ok(token)
     }
 
-    /// Takes the answers that came at this token; none where it is no launcher's.
+    /// Takes what is said at this token; nothing where it is no launcher's.
     pub(crate) fn receive(
         &mut self,
         poller: &Poller,
         token: Token,
         now: BootMillis,
-    ) -> Vec<(T, Launched)> {
-        let mut launchers = self.by_user.values_mut();
-        let Some(launcher) = launchers.find(|launcher| launcher.token == token) else {
-            return Vec::new();
-        };
-        let launched = launcher.receive(poller, &mut self.early, now);
+    ) -> Vec<Said<T>> {
+        let first = Token(token.0 - token.0.wrapping_sub(self.first_token.0) % TOKENS);
+        let Some(launcher) = self.all.get_mut(&first) else { return Vec::new() };
+        let said = launcher.receive(poller, &mut self.early, now);
+        launcher.run_errands(poller, now);
         self.settle_down();
-        launched
+        said
     }
 
     /// A child of this number ended and is no attempt's: whether it was a launcher, and what comes of
@@ -207,19 +341,108 @@ impl<T> Launchers<T> {
         poller: &Poller,
         pid: i32,
         now: BootMillis,
-    ) -> Option<Vec<(T, Launched)>> {
-        let user = self.by_user.iter().find(|(_, launcher)| launcher.pid == pid)?.0.clone();
-        let mut launcher = self.by_user.remove(&user)?;
-        let uid = user.map(|user| user.uid);
-        let mut launched = launcher.receive(poller, &mut self.early, now);
-        let awaited = launcher.in_flight.len();
-        tracing::warn!(pid, uid, awaited, "a launcher ended; another is started when it is needed");
+    ) -> Option<Vec<Said<T>>> {
+        if let Some(place) = self.left_behind.iter().position(|left| *left == pid) {
+            self.left_behind.swap_remove(place);
+            return Some(Vec::new());
+        }
+        let token = self.all.values().find(|launcher| launcher.pid == pid)?.token;
+        let mut launcher = self.all.remove(&token)?;
+        let mut said = launcher.receive(poller, &mut self.early, now);
+        let (uid, awaited) = (launcher.whose.uid(), launcher.in_flight.len());
+        let taps = launcher.taps.len();
+        tracing::warn!(pid, uid, awaited, taps, "a launcher ended; another takes its place");
+        self.bury(poller, launcher, Suspects::None, now, &mut said);
+        Some(said)
+    }
+
+    /// Gives up a launcher that was killed and does not end.
+    fn leave_behind(
+        &mut self,
+        poller: &Poller,
+        token: Token,
+        now: BootMillis,
+        said: &mut Vec<Said<T>>,
+    ) {
+        let Some(launcher) = self.all.remove(&token) else { return };
+        let culprit = launcher.taps.keys().copied().find(|id| launcher.touches(*id));
+        // Where it touches none it is its end that does not come: it closes all pipes.
+        let suspects = culprit.map_or(Suspects::All, Suspects::One);
+        let (pid, uid) = (launcher.pid, launcher.whose.uid());
+        tracing::error!(
+            pid,
+            uid,
+            "a launcher does not end: a process that writes from memory which does not answer keeps \
+             it waiting; another takes its place"
+        );
+        self.left_behind.push(pid);
+        self.bury(poller, launcher, suspects, now, said);
+    }
+
+    /// Says what came of all that a launcher was asked for, and gives its taps to others. Suspects may
+    /// stop others as well.
+    fn bury(
+        &mut self,
+        poller: &Poller,
+        mut launcher: Launcher<T>,
+        suspects: Suspects,
+        now: BootMillis,
+        said: &mut Vec<Said<T>>,
+    ) {
+        self.makers.retain(|_, token| *token != launcher.token);
+        launcher.unwatch(poller);
         for launch in std::mem::take(&mut launcher.in_flight) {
             let came = launcher.what_came_of(launch.number, &mut self.early);
-            launched.push((launch.what, came));
+            launcher.answer(launch.what, came, launch.tap, said);
+        }
+        for (id, held) in std::mem::take(&mut launcher.taps) {
+            let whose = match suspects {
+                Suspects::All => Whose::Alone(id),
+                Suspects::One(suspect) if suspect == id => Whose::Alone(id),
+                Suspects::One(_) | Suspects::None => launcher.whose.clone(),
+            };
+            if let Some(account) = self.move_tap(poller, &whose, id, held, now) {
+                said.push(Said::Account(id, account));
+            }
         }
         self.settle_down();
-        Some(launched)
+    }
+
+    /// Gives a tap to another launcher. What is to be said of it at once.
+    fn move_tap(
+        &mut self,
+        poller: &Poller,
+        whose: &Whose,
+        id: TapId,
+        mut held: Held,
+        now: BootMillis,
+    ) -> Option<Account> {
+        let given_up = Some(Account { over: true, written: None });
+        held.moves += 1;
+        held.unattended = true;
+        let is_awaited = held.closing > 0;
+        // Nobody waits for one more launcher that gets stuck with it.
+        if held.moves > MOVES || (matches!(whose, Whose::Alone(_)) && (is_awaited || held.discards))
+        {
+            tracing::error!(tap = id.0, "nobody reads the output of an attempt any more");
+            return given_up;
+        }
+        // Asked in vain twice, it is to be settled without an answer.
+        let is_late = held.closing > 1;
+        if is_late {
+            (held.closing, held.discards) = (0, true);
+        } else if is_awaited {
+            held.closing += 1;
+        }
+        match self.find_or_start(poller, whose, now) {
+            Ok(token) => self.all.get_mut(&token)?.adopt(id, held, poller, now),
+            Err(error) => {
+                let error = crate::chain(&error);
+                tracing::error!(tap = id.0, error, "cannot have the output of an attempt read on");
+                return given_up;
+            }
+        }
+        is_late.then_some(Account { over: false, written: None })
     }
 
     /// A child ended that belongs to nobody. It may be a newborn whose answer is still to come:
@@ -242,59 +465,71 @@ impl<T> Launchers<T> {
         }
     }
 
-    /// Does what is due: looks after launchers that are silent, and lets those go that had nothing to
-    /// do for long.
-    pub(crate) fn tick(&mut self, now: BootMillis) {
-        self.by_user.retain(|user, launcher| {
-            let uid = user.as_ref().map(|user| user.uid);
-            if !launcher.in_flight.is_empty() {
+    /// Does what is due: looks after launchers that are silent, gives up those that do not even end,
+    /// and lets those go that had nothing to do for long.
+    pub(crate) fn tick(&mut self, poller: &Poller, now: BootMillis) -> Vec<Said<T>> {
+        let mut said = Vec::new();
+        let is_left = |launcher: &Launcher<T>| launcher.left_at().is_some_and(|at| now >= at);
+        let left = self.all.values().filter(|launcher| is_left(launcher));
+        for token in left.map(|launcher| launcher.token).collect::<Vec<_>>() {
+            self.leave_behind(poller, token, now, &mut said);
+        }
+        self.all.retain(|_, launcher| {
+            if launcher.dying.is_some() {
+                return true;
+            }
+            launcher.watch(now);
+            if launcher.owes() {
                 if now >= launcher.look_at {
-                    launcher.look_after(uid, now);
+                    launcher.look_after(now);
                 }
                 return true;
             }
             // It ends with its socket.
-            launcher.dying || now < launcher.rests_at()
+            !launcher.taps.is_empty() || now < launcher.rests_at()
         });
+        self.makers.retain(|_, token| self.all.contains_key(token));
+        said
     }
 
-    /// Gives up on launchers that are silent, because the sitter is to end: no user's newborns may keep
-    /// it from that. What was begun is killed, and what was not comes back.
+    /// Gives up on launchers that are silent, because the sitter is to end: no user's newborns or pipes
+    /// may keep it from that. What was begun is killed, and what was not comes back.
     pub(crate) fn hurry(&mut self, now: BootMillis) {
-        for launcher in self.by_user.values_mut() {
-            let silent = now >= launcher.silent_since.after(LOOK.as_millis() as u64);
-            if silent && !launcher.in_flight.is_empty() && !launcher.dying {
-                launcher.dying = true;
-                launcher.kill_with_newborns();
+        for launcher in self.all.values_mut() {
+            if launcher.is_silent_for(LOOK, now) && launcher.dying.is_none() {
+                launcher.kill_with_newborns(now);
             }
         }
     }
 
     /// When [`Launchers::tick`] has something to do.
     pub(crate) fn next_deadline(&self) -> Option<BootMillis> {
-        let launchers = self.by_user.values().filter(|launcher| !launcher.dying);
-        let deadline = |launcher: &Launcher<T>| match launcher.in_flight.is_empty() {
-            true => launcher.rests_at(),
-            false => launcher.look_at,
+        let deadline = |launcher: &Launcher<T>| match launcher.left_at() {
+            Some(at) => Some(at),
+            None if launcher.owes() => Some(launcher.look_at),
+            None if launcher.taps.is_empty() => Some(launcher.rests_at()),
+            None => launcher.watch_at,
         };
-        launchers.map(deadline).min()
+        self.all.values().filter_map(deadline).min()
     }
 
     /// Processes that are no attempt's: launchers, and newborns that nobody has told of yet.
     pub(crate) fn processes(&self) -> impl Iterator<Item = i32> {
-        self.by_user.values().flat_map(|launcher| {
+        let launchers = self.all.values().flat_map(|launcher| {
             let launches = launcher.in_flight.iter();
             let newborns = launches.filter_map(|launch| launcher.newborn(launch.number).pid());
             newborns.chain([launcher.pid])
-        })
+        });
+        launchers.chain(self.left_behind.iter().copied())
     }
 
     /// Kills them all, and every newborn that nobody has told of: nothing is to be started any more.
     /// What they were for.
     pub(crate) fn kill_all(&mut self) -> Vec<T> {
         let mut left = Vec::new();
-        for launcher in std::mem::take(&mut self.by_user).into_values() {
-            launcher.kill_with_newborns();
+        self.makers.clear();
+        for mut launcher in std::mem::take(&mut self.all).into_values() {
+            launcher.kill_with_newborns(BootMillis::default());
             left.extend(launcher.in_flight.into_iter().map(|launch| launch.what));
         }
         left

@@ -4,6 +4,7 @@ use std::{error::Error, fmt, io};
 
 use rustix::fd::OwnedFd;
 
+use super::wire::{Account, TapId};
 use crate::sitter::sys::SpawnError;
 
 /// A process that came of a request.
@@ -17,6 +18,18 @@ pub(crate) struct Born {
     pub(crate) pidfd: OwnedFd,
     /// How it has ended already, as `wait` says it, and been reaped.
     pub(crate) ended: Option<i32>,
+}
+
+/// What a launcher says, or what is to be said in its place. `T` says what a newborn is for.
+#[derive(Debug)]
+pub(crate) enum Said<T> {
+    /// What came of a request.
+    Launched(T, Launched),
+    /// A launcher reads this tap whose pipes nobody may have had open for a while: had its attempt
+    /// ended by then, what was in them is gone.
+    TakenOver(TapId),
+    /// What became of a tap: that it is over, or the answer to having been closed.
+    Account(TapId, Account),
 }
 
 /// What came of a request.

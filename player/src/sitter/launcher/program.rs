@@ -1,18 +1,22 @@
 //! The launcher's own side: one request after another, until the sitter's end of the socket closes.
+//! What is written meanwhile is read by its second thread, see `taps.rs`.
 
 use std::{
     error::Error,
     fmt,
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
-    sync::atomic::AtomicI32,
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use orchestra_daemon::signals;
 use rustix::{
-    fd::{AsFd, OwnedFd},
+    fd::{AsFd, BorrowedFd, OwnedFd},
     io::Errno,
     net::{
         RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -24,12 +28,13 @@ use rustix::{
 };
 
 use super::{
-    ANSWERS, GATHERED, PAGE, SOCKET,
-    wire::{self, Answer, Came, DESCRIPTORS, REQUEST_BYTES, Received, Seen},
+    ANSWERS, GATHERED, HELD, NEWBORNS, PAGE, SOCKET, TAPS, TOUCHED, TOUCHES,
+    taps::{Newcomers, Page, Reader},
+    wire::{self, Answer, Answers, Asked, Came, DESCRIPTORS, REQUEST_BYTES, Received, Seen},
 };
 use crate::sitter::{
     procfs::Stat,
-    sys::{self, FileLimit, Identity, SHARED_NUMBERS, Spawn, Spawned},
+    sys::{self, FileLimit, Identity, SHARED_NUMBERS, Spawn, SpawnError, Spawned},
 };
 
 /// How long to wait before looking again at a newborn that neither executes nor is dead. Its memory
@@ -71,14 +76,18 @@ impl Error for LauncherError {
     }
 }
 
-fn failed<E: Into<io::Error>>(attempted: &'static str) -> impl FnOnce(E) -> LauncherError {
+pub(super) fn failed<E: Into<io::Error>>(
+    attempted: &'static str,
+) -> impl FnOnce(E) -> LauncherError {
     move |error| LauncherError::Failed { attempted, source: error.into() }
 }
 
 /// Is a launcher until its sitter goes. To be called once, by a program of one thread.
 pub fn run() -> Result<(), LauncherError> {
-    let mut inherited = sys::inherited([SOCKET, PAGE]).into_iter();
-    let (Some(socket), Some(page)) = (inherited.next(), inherited.next()) else {
+    let mut inherited = sys::inherited([SOCKET, PAGE, TAPS]).into_iter();
+    let (Some(socket), Some(page), Some(of_taps)) =
+        (inherited.next(), inherited.next(), inherited.next())
+    else {
         return Err(LauncherError::NoSitter);
     };
     let numbers = sys::shared_numbers(page.as_fd()).ok_or(LauncherError::NoSitter)?;
@@ -87,22 +96,45 @@ pub fn run() -> Result<(), LauncherError> {
     if !die_with_the_sitter(&socket).map_err(failed("asking for an end with the sitter"))? {
         return Ok(());
     }
-    let mut launcher = Launcher {
-        socket,
-        numbers,
-        user: None,
-        file_limit: FileLimit::own(),
-        buffer: vec![0; REQUEST_BYTES].into_boxed_slice(),
+    // Of an attempt's files there are up to five; its program gets what we were given.
+    let file_limit = FileLimit::raise();
+    let page = Page { touched: &numbers[TOUCHED], touches: &numbers[TOUCHES] };
+    let reader = Reader::new(of_taps, page).map_err(failed("making an epoll"))?;
+    let (newcomers, held) = (reader.newcomers(), reader.held());
+    let mut inbox = Inbox::new();
+    let Some(Message { length, .. }) = inbox.receive(&socket, RecvFlags::empty())? else {
+        return Ok(());
     };
-    let Some((bytes, _)) = launcher.receive(RecvFlags::empty())? else { return Ok(()) };
-    launcher.user = wire::decode_user(&launcher.buffer[..bytes]).ok_or(LauncherError::Message)?;
-    if launcher.user.is_some() {
+    let user = wire::decode_user(inbox.bytes(length)).ok_or(LauncherError::Message)?;
+    if user.is_some() {
         // A newborn shares this memory when it is that user's already, who is not to look into it
         // however the host treats programs that change their user.
         set_dumpable_behavior(DumpableBehavior::NotDumpable)
             .map_err(failed("hiding its memory"))?;
     }
-    launcher.serve()
+    let waker = socket.try_clone().map_err(failed("copying a descriptor"))?;
+    let read = move || {
+        let read = reader.serve();
+        if read.is_err() {
+            // Without it there is no use in the other thread, which ends with its socket.
+            let _ = rustix::net::shutdown(&waker, rustix::net::Shutdown::Both);
+        }
+        read
+    };
+    let builder = thread::Builder::new().name("pipes".to_owned());
+    let reading = sys::with_signals_blocked(|| builder.spawn(read));
+    let reading = reading.map_err(failed("starting a thread"))?;
+    Launcher { socket, numbers, user, file_limit, inbox, newcomers }.serve()?;
+    if held.load(Ordering::Relaxed) {
+        // The sitter is executed anew. The next launcher opens the same pipes, and until then they keep
+        // what is in them because we have them open.
+        thread::sleep(HELD);
+    }
+    match reading.is_finished().then(|| reading.join()) {
+        Some(Ok(read)) => read,
+        // What it waits for may never come.
+        Some(Err(_)) | None => Ok(()),
+    }
 }
 
 /// Has the kernel end us when the sitter ends. `false`: it has ended before we asked.
@@ -118,14 +150,14 @@ struct Launcher {
     /// Whose newborns it makes; `None`: its own user's.
     user: Option<Identity>,
     file_limit: FileLimit,
-    buffer: Box<[u8]>,
+    inbox: Inbox,
+    newcomers: Arc<Newcomers>,
 }
 
 /// Answers that were not given yet, with the pidfds that belong to them.
 #[derive(Default)]
 struct Gathered {
-    count: usize,
-    bytes: Vec<u8>,
+    answers: Answers,
     pidfds: Vec<OwnedFd>,
     since: Option<Instant>,
 }
@@ -134,13 +166,18 @@ impl Launcher {
     fn serve(&mut self) -> Result<(), LauncherError> {
         let mut gathered = Gathered::default();
         loop {
-            let wait = if gathered.count == 0 { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
-            match self.receive(wait) {
+            let wait = match gathered.answers.is_empty() {
+                true => RecvFlags::empty(),
+                false => RecvFlags::DONTWAIT,
+            };
+            match self.inbox.receive(&self.socket, wait) {
                 Ok(None) => return Ok(()),
-                Ok(Some((bytes, descriptors))) => {
-                    let request = Received::decode(&self.buffer[..bytes], descriptors);
-                    gathered.take(self.launch(&request.ok_or(LauncherError::Message)?)?);
-                    if gathered.count < ANSWERS && !gathered.are_old() {
+                Ok(Some(message)) => {
+                    let Some(Asked::Launch(request)) = self.inbox.read(message) else {
+                        return Err(LauncherError::Message);
+                    };
+                    gathered.take(self.launch(*request));
+                    if !gathered.answers.is_full() && !gathered.are_old() {
                         continue;
                     }
                 }
@@ -155,54 +192,44 @@ impl Launcher {
         }
     }
 
-    /// The next message's length, and its descriptors; `None` where there will be none any more.
-    fn receive(
-        &mut self,
-        flags: RecvFlags,
-    ) -> Result<Option<(usize, Vec<OwnedFd>)>, LauncherError> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let received = rustix::io::retry_on_intr(|| {
-            let into = &mut [IoSliceMut::new(&mut self.buffer)];
-            recvmsg(&self.socket, into, &mut control, flags | RecvFlags::CMSG_CLOEXEC)
-        });
-        let received = match received {
-            Ok(received) if received.bytes == 0 => return Ok(None),
-            Err(Errno::CONNRESET) => return Ok(None),
-            other => other.map_err(failed("listening to the sitter"))?,
-        };
-        if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
-            return Err(LauncherError::Message);
-        }
-        let mut descriptors = Vec::new();
-        for message in control.drain() {
-            if let RecvAncillaryMessage::ScmRights(rights) = message {
-                descriptors.extend(rights);
+    fn launch(&self, mut request: Received) -> (Answer, Option<OwnedFd>) {
+        let number = request.number;
+        match self.spawn(&mut request) {
+            Ok(Spawned { pid, pidfd }) => {
+                let pid = pid.as_raw_nonzero().get();
+                let what = Came::Born { pid, seen: look(pid) };
+                (Answer { number, what }, Some(pidfd))
             }
+            Err(error) => (Answer::failed(number, &error), None),
         }
-        Ok(Some((received.bytes, descriptors)))
     }
 
-    fn launch(&self, request: &Received) -> Result<(Answer, Option<OwnedFd>), LauncherError> {
-        let (program, descriptors, cgroup) = request.descriptors().ok_or(LauncherError::Message)?;
-        let spawned = sys::spawn(&Spawn {
-            program,
+    fn spawn(&self, request: &mut Received) -> Result<Spawned, SpawnError> {
+        // What did not come with it did not fit among our descriptors.
+        let no_room = || SpawnError::unprepared(Errno::MFILE.into());
+        if !request.is_whole() {
+            return Err(no_room());
+        }
+        // Where there is no process in the end, the pipes are at theirs with these.
+        let writers = match (request.tap, request.take_directory()) {
+            (Some((id, limit)), Some(directory)) => {
+                Some(self.newcomers.open(id, directory, limit).map_err(SpawnError::unprepared)?)
+            }
+            _ => None,
+        };
+        let parts = request.parts().ok_or_else(no_room)?;
+        let mut descriptors = parts.own;
+        descriptors.extend(writers.iter().flatten().map(AsFd::as_fd));
+        sys::spawn(&Spawn {
+            program: parts.program,
             arguments: &request.arguments,
             environment: &request.environment,
             descriptors: &descriptors,
             identity: self.user.as_ref(),
-            cgroup,
+            cgroup: parts.cgroup,
             file_limit: self.file_limit,
             no_new_privileges: request.no_new_privileges,
-            sibling: Some(&self.numbers[request.number as usize % SHARED_NUMBERS]),
-        });
-        Ok(match spawned {
-            Ok(Spawned { pid, pidfd }) => {
-                let pid = pid.as_raw_nonzero().get();
-                let what = Came::Born { pid, seen: look(pid) };
-                (Answer { number: request.number, what }, Some(pidfd))
-            }
-            Err(error) => (Answer::failed(request.number, &error), None),
+            sibling: Some(&self.numbers[request.number as usize % NEWBORNS]),
         })
     }
 }
@@ -221,8 +248,7 @@ fn look(pid: i32) -> Option<Seen> {
 
 impl Gathered {
     fn take(&mut self, (answer, pidfd): (Answer, Option<OwnedFd>)) {
-        self.count += 1;
-        answer.encode(&mut self.bytes);
+        self.answers.launches.push(answer);
         self.pidfds.extend(pidfd);
         self.since.get_or_insert_with(Instant::now);
     }
@@ -232,15 +258,84 @@ impl Gathered {
     }
 
     fn give(&mut self, socket: &OwnedFd) -> Result<(), Errno> {
-        let pidfds: Vec<_> = self.pidfds.iter().map(AsFd::as_fd).collect();
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(ANSWERS))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if !pidfds.is_empty() {
-            control.push(SendAncillaryMessage::ScmRights(&pidfds));
+        let Self { answers, pidfds, .. } = std::mem::take(self);
+        let pidfds: Vec<_> = pidfds.iter().map(AsFd::as_fd).collect();
+        give(socket, &answers, &pidfds)
+    }
+}
+
+/// Says something to the sitter.
+pub(super) fn give(
+    socket: &OwnedFd,
+    answers: &Answers,
+    pidfds: &[BorrowedFd<'_>],
+) -> Result<(), Errno> {
+    let bytes = answers.encode();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(ANSWERS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !pidfds.is_empty() {
+        control.push(SendAncillaryMessage::ScmRights(pidfds));
+    }
+    let message = [IoSlice::new(&bytes)];
+    rustix::io::retry_on_intr(|| sendmsg(socket, &message, &mut control, SendFlags::NOSIGNAL))?;
+    Ok(())
+}
+
+/// A message that lies in an inbox.
+pub(super) struct Message {
+    pub(super) length: usize,
+    descriptors: Vec<OwnedFd>,
+    /// All descriptors came that were sent.
+    whole: bool,
+}
+
+/// What comes from the sitter.
+pub(super) struct Inbox {
+    buffer: Box<[u8]>,
+}
+
+impl Inbox {
+    pub(super) fn new() -> Self {
+        Self { buffer: vec![0; REQUEST_BYTES].into_boxed_slice() }
+    }
+
+    pub(super) fn bytes(&self, length: usize) -> &[u8] {
+        self.buffer.get(..length).unwrap_or_default()
+    }
+
+    /// What a message asks for; `None` where it is none.
+    pub(super) fn read(&self, message: Message) -> Option<Asked> {
+        let Message { length, descriptors, whole } = message;
+        Asked::decode(self.bytes(length), descriptors, whole)
+    }
+
+    /// The next message; `None` where there will be none any more.
+    pub(super) fn receive(
+        &mut self,
+        socket: &OwnedFd,
+        flags: RecvFlags,
+    ) -> Result<Option<Message>, LauncherError> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let received = rustix::io::retry_on_intr(|| {
+            let into = &mut [IoSliceMut::new(&mut self.buffer)];
+            recvmsg(socket, into, &mut control, flags | RecvFlags::CMSG_CLOEXEC)
+        });
+        let received = match received {
+            Ok(received) if received.bytes == 0 => return Ok(None),
+            Err(Errno::CONNRESET) => return Ok(None),
+            other => other.map_err(failed("listening to the sitter"))?,
+        };
+        if received.flags.contains(ReturnFlags::TRUNC) {
+            return Err(LauncherError::Message);
         }
-        let message = [IoSlice::new(&self.bytes)];
-        rustix::io::retry_on_intr(|| sendmsg(socket, &message, &mut control, SendFlags::NOSIGNAL))?;
-        *self = Self::default();
-        Ok(())
+        let mut descriptors = Vec::new();
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(rights) = message {
+                descriptors.extend(rights);
+            }
+        }
+        let whole = !received.flags.contains(ReturnFlags::CTRUNC);
+        Ok(Some(Message { length: received.bytes, descriptors, whole }))
     }
 }

@@ -4,32 +4,80 @@
 //!
 //! ```text
 //! user      uid u32 │ gid u32 │ groups u32 each     the first message; empty text "self": nobody
-//! request   number u64 │ flags u8 │ descriptors u8 │ arguments u16 │ strings, each ended by NUL
-//!           with descriptors: program, the newborn's own, the cgroup's (as the flags say)
-//! answers   one or more of: number u64 │ kind u8 │ step u8 │ 0 u16 │ pid or errno i32 │ ticks u64
+//!
+//! launch    1 u8 │ flags u8 │ descriptors u8 │ 0 u8 │ arguments u32 │ number u64 │ tap u64 │ limit u64
+//!           │ strings, each ended by NUL
+//!           with descriptors: program, the newborn's own, the cgroup's and the attempt's directory
+//!           (as the flags say)
+//! adopt     2 u8 │ discards u8 │ tap u64 │ limit u64      with the attempt's directory
+//! close     3 u8 │ taps u64 each
+//! forget    4 u8 │ taps u64 each
+//! hold      5 u8
+//! go on     6 u8
+//!
+//! answers   launches u8 │ accounts u8 │ holds u8 │ 0 u8 │ so many launches │ so many accounts
 //!           with descriptors: a pidfd for each that was born
+//! launch    number u64 │ kind u8 │ step u8 │ 0 u16 │ pid or errno i32 │ ticks u64
+//! account   tap u64 │ over u8 │ known u8 │ 0 u8, six times │ standard output │ standard error
+//!           each: bytes in all u64 │ limit u64 │ broken at u64 │ errno i64, 0 where it is whole
 //! ```
 
 use std::{ffi::CString, mem};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::sitter::sys::{Entrance, Identity, SpawnError};
+use super::{ACCOUNTS, ANSWERS};
+use crate::sitter::{
+    capture::{Broken, Written},
+    sys::{Entrance, Identity, SpawnError},
+};
 
 /// What the first message says of a user who is the sitter's own.
 const CALLER: &[u8] = b"self";
 
-/// Most descriptors of a request: program, four of the newborn, two of its cgroup.
-pub(super) const DESCRIPTORS: usize = 7;
+/// Most descriptors of a message: program, four of the newborn, its attempt's directory, two of its
+/// cgroup.
+pub(super) const DESCRIPTORS: usize = 8;
 /// Largest request and first message: the longest parameters with their names, or the most groups
 /// that a user may be in.
 pub(super) const REQUEST_BYTES: usize = 512 << 10;
-/// Length of one answer.
-pub(super) const ANSWER_BYTES: usize = 24;
+/// Length of what is said of one launch.
+const LAUNCH_BYTES: usize = 24;
+/// Length of what is said of one tap.
+const ACCOUNT_BYTES: usize = 80;
+/// Length of what comes before all that.
+const COUNTS: usize = 4;
+/// Largest message of answers.
+pub(super) const ANSWERS_BYTES: usize = COUNTS + ANSWERS * LAUNCH_BYTES + ACCOUNTS * ACCOUNT_BYTES;
+
+/// What a message to a launcher begins with.
+mod ask {
+    pub(super) const LAUNCH: u8 = 1;
+    pub(super) const ADOPT: u8 = 2;
+    pub(super) const CLOSE: u8 = 3;
+    pub(super) const FORGET: u8 = 4;
+    pub(super) const HOLD: u8 = 5;
+    pub(super) const GO_ON: u8 = 6;
+}
+
+/// The two streams of one attempt. No two of one sitter are called alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TapId(pub(crate) u64);
+
+/// Which streams a launcher is to read, and from where to where: the pipes in an attempt's directory,
+/// into the files beside them.
+#[derive(Clone, Copy)]
+pub(crate) struct TapOf<'a> {
+    pub(crate) id: TapId,
+    pub(crate) directory: BorrowedFd<'a>,
+    /// How many first bytes are kept of each.
+    pub(crate) limit: u64,
+}
 
 const NO_NEW_PRIVILEGES: u8 = 1;
 const CGROUP: u8 = 2;
 const CGROUP_DIRECTORY: u8 = 4;
+const TAP: u8 = 8;
 
 /// A process that is wanted, as the sitter says it. What is said of it is in [`super::sys::Spawn`].
 pub(crate) struct Request<'a> {
@@ -41,22 +89,60 @@ pub(crate) struct Request<'a> {
     pub(crate) environment: &'a [CString],
     /// Becomes 0, 1, 2 and so on; at most four.
     pub(crate) descriptors: &'a [BorrowedFd<'a>],
+    /// After them come its standard output and standard error, which the launcher opens and reads.
+    pub(crate) tap: Option<TapOf<'a>>,
     /// The cgroup that it is born in.
     pub(crate) cgroup: Option<Entrance<'a>>,
     /// Set-user-id programs give it nothing.
     pub(crate) no_new_privileges: bool,
 }
 
-/// The same, as the launcher got it.
+/// What a launcher is asked for.
+pub(super) enum Asked {
+    /// A newborn.
+    Launch(Box<Received>),
+    /// To read what an attempt writes that has a process already.
+    Adopt(Adoption),
+    /// To say what was written, and to throw away what is written from now on.
+    Close(Vec<TapId>),
+    /// To let go of them.
+    Forget(Vec<TapId>),
+    /// To move nothing more by itself, and to keep the pipes open.
+    Hold,
+    /// To go on after that.
+    GoOn,
+}
+
+/// A wanted process, as the launcher got it.
 pub(super) struct Received {
     pub(super) number: u64,
     pub(super) no_new_privileges: bool,
     pub(super) arguments: Vec<CString>,
     pub(super) environment: Vec<CString>,
-    descriptors: Vec<OwnedFd>,
+    /// The streams to be read, and how many first bytes are kept of each.
+    pub(super) tap: Option<(TapId, u64)>,
+    flags: u8,
     own: usize,
-    has_directory: bool,
-    has_cgroup: bool,
+    descriptors: Vec<OwnedFd>,
+}
+
+/// What comes with a [`Received`].
+pub(super) struct Parts<'a> {
+    /// The program's file.
+    pub(super) program: BorrowedFd<'a>,
+    /// The newborn's own.
+    pub(super) own: Vec<BorrowedFd<'a>>,
+    pub(super) cgroup: Option<Entrance<'a>>,
+}
+
+/// Streams that a launcher is to read from now on.
+pub(super) struct Adoption {
+    pub(super) id: TapId,
+    pub(super) limit: u64,
+    /// Nothing is to be kept.
+    pub(super) discards: bool,
+    /// `None` where the launcher could not take it.
+    pub(super) directory: Option<OwnedFd>,
 }
 
 impl Request<'_> {
@@ -73,11 +159,15 @@ impl Request<'_> {
                 descriptors.push(directory);
             }
         }
-        let mut bytes = number.to_le_bytes().to_vec();
-        bytes.push(flags);
+        if let Some(tap) = self.tap {
+            flags |= TAP;
+            descriptors.push(tap.directory);
+        }
         // Both are a handful.
-        bytes.push(self.descriptors.len() as u8);
-        bytes.extend((self.arguments.len() as u16).to_le_bytes());
+        let mut bytes = vec![ask::LAUNCH, flags, self.descriptors.len() as u8, 0];
+        bytes.extend((self.arguments.len() as u32).to_le_bytes());
+        let tap = self.tap.map_or((0, 0), |tap| (tap.id.0, tap.limit));
+        bytes.extend([number, tap.0, tap.1].map(u64::to_le_bytes).as_flattened());
         for string in self.arguments.iter().chain(self.environment) {
             bytes.extend(string.as_bytes_with_nul());
         }
@@ -85,49 +175,117 @@ impl Request<'_> {
     }
 }
 
+/// As a message that comes with the directory.
+pub(super) fn encode_adoption(id: TapId, limit: u64, discards: bool) -> Vec<u8> {
+    let mut bytes = vec![ask::ADOPT, discards.into()];
+    bytes.extend([id.0, limit].map(u64::to_le_bytes).as_flattened());
+    bytes
+}
+
+pub(super) fn encode_close(ids: &[TapId]) -> Vec<u8> {
+    encode_ids(ask::CLOSE, ids)
+}
+
+pub(super) fn encode_forget(ids: &[TapId]) -> Vec<u8> {
+    encode_ids(ask::FORGET, ids)
+}
+
+pub(super) fn encode_hold(holds: bool) -> Vec<u8> {
+    vec![if holds { ask::HOLD } else { ask::GO_ON }]
+}
+
+fn encode_ids(kind: u8, ids: &[TapId]) -> Vec<u8> {
+    let ids = ids.iter().flat_map(|id| id.0.to_le_bytes());
+    [kind].into_iter().chain(ids).collect()
+}
+
+impl Asked {
+    /// Reads a message; `None` where it is none. `whole`: all descriptors arrived that were sent.
+    pub(super) fn decode(bytes: &[u8], descriptors: Vec<OwnedFd>, whole: bool) -> Option<Self> {
+        let (kind, rest) = bytes.split_first()?;
+        let ids = || {
+            let (ids, rest) = rest.as_chunks::<{ mem::size_of::<u64>() }>();
+            let ids = ids.iter().map(|id| TapId(u64::from_le_bytes(*id))).collect();
+            rest.is_empty().then_some(ids)
+        };
+        match *kind {
+            ask::LAUNCH => {
+                let received = Received::decode(rest, descriptors)?;
+                (received.is_whole() || !whole).then(|| Asked::Launch(Box::new(received)))
+            }
+            ask::ADOPT => {
+                let (discards, rest) = rest.split_first()?;
+                let ([id, limit], []) = rest.as_chunks::<{ mem::size_of::<u64>() }>() else {
+                    return None;
+                };
+                Some(Asked::Adopt(Adoption {
+                    id: TapId(u64::from_le_bytes(*id)),
+                    limit: u64::from_le_bytes(*limit),
+                    discards: *discards != 0,
+                    directory: descriptors.into_iter().next(),
+                }))
+            }
+            ask::CLOSE => ids().map(Asked::Close),
+            ask::FORGET => ids().map(Asked::Forget),
+            ask::HOLD => Some(Asked::Hold),
+            ask::GO_ON => Some(Asked::GoOn),
+            _ => None,
+        }
+    }
+}
+
 impl Received {
-    /// Reads a message; `None` where it is none.
-    pub(super) fn decode(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Option<Self> {
-        let (number, rest) = bytes.split_first_chunk()?;
-        let ([flags, own], rest) = rest.split_first_chunk()?;
+    fn decode(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Option<Self> {
+        let ([flags, own, _], rest) = bytes.split_first_chunk()?;
         let (arguments, rest) = rest.split_first_chunk()?;
+        let (numbers, rest) = rest.split_first_chunk::<{ 3 * mem::size_of::<u64>() }>()?;
+        let [number, tap, limit] =
+            *numbers.as_chunks::<{ mem::size_of::<u64>() }>().0.first_chunk()?;
         let mut strings: Vec<CString> = rest
             .split_inclusive(|byte| *byte == 0)
             .map(|text| CString::from_vec_with_nul(text.to_vec()))
             .collect::<Result<_, _>>()
             .ok()?;
-        let arguments = usize::from(u16::from_le_bytes(*arguments));
+        let arguments = usize::try_from(u32::from_le_bytes(*arguments)).ok()?;
         if strings.len() < arguments {
             return None;
         }
         let environment = strings.split_off(arguments);
-        let has = |flag| flags & flag != 0;
-        let (has_cgroup, has_directory) = (has(CGROUP), has(CGROUP_DIRECTORY));
-        let own = usize::from(*own);
-        let expected = 1 + own + usize::from(has_cgroup) + usize::from(has_directory);
-        (descriptors.len() == expected).then_some(Self {
-            number: u64::from_le_bytes(*number),
-            no_new_privileges: has(NO_NEW_PRIVILEGES),
+        let tap = (TapId(u64::from_le_bytes(tap)), u64::from_le_bytes(limit));
+        Some(Self {
+            number: u64::from_le_bytes(number),
+            no_new_privileges: flags & NO_NEW_PRIVILEGES != 0,
             arguments: strings,
             environment,
+            tap: (flags & TAP != 0).then_some(tap),
+            flags: *flags,
+            own: usize::from(*own),
             descriptors,
-            own,
-            has_directory,
-            has_cgroup,
         })
     }
 
-    /// The program's file, the newborn's own descriptors, and its cgroup's.
-    pub(super) fn descriptors(
-        &self,
-    ) -> Option<(BorrowedFd<'_>, Vec<BorrowedFd<'_>>, Option<Entrance<'_>>)> {
+    /// Whether it has all descriptors that it speaks of. Not so where the launcher had no room for them.
+    pub(super) fn is_whole(&self) -> bool {
+        let more = [TAP, CGROUP, CGROUP_DIRECTORY].iter().filter(|flag| self.flags & **flag != 0);
+        self.descriptors.len() == 1 + self.own + more.count()
+    }
+
+    /// Takes out the attempt's directory.
+    pub(super) fn take_directory(&mut self) -> Option<OwnedFd> {
+        let has_one = self.flags & TAP != 0;
+        self.flags &= !TAP;
+        if has_one { self.descriptors.pop() } else { None }
+    }
+
+    /// Its other descriptors.
+    pub(super) fn parts(&self) -> Option<Parts<'_>> {
         let mut all = self.descriptors.iter().map(AsFd::as_fd);
         let program = all.next()?;
         let own = all.by_ref().take(self.own).collect();
-        let processes = if self.has_cgroup { all.next() } else { None };
-        let directory = if self.has_directory { all.next() } else { None };
+        let mut next = |flag| if self.flags & flag != 0 { all.next() } else { None };
+        let (processes, directory) = (next(CGROUP), next(CGROUP_DIRECTORY));
         let cgroup = processes.map(|processes| Entrance { directory, processes });
-        Some((program, own, cgroup))
+        Some(Parts { program, own, cgroup })
     }
 }
 
@@ -169,7 +327,7 @@ impl Answer {
         Self { number, what: Came::Failed { step, errno } }
     }
 
-    pub(super) fn encode(self, into: &mut Vec<u8>) {
+    fn encode(&self, into: &mut Vec<u8>) {
         let (kind, step, value, ticks) = match self.what {
             Came::Failed { step, errno } => (kind::FAILED, step, errno, 0),
             Came::Born { pid, seen: None } => (kind::UNSEEN, 0, pid, 0),
@@ -184,13 +342,7 @@ impl Answer {
         into.extend(ticks.to_le_bytes());
     }
 
-    /// Reads a message of answers; `None` where it is none.
-    pub(super) fn decode_all(bytes: &[u8]) -> Option<Vec<Self>> {
-        let (answers, rest) = bytes.as_chunks::<ANSWER_BYTES>();
-        rest.is_empty().then(|| answers.iter().map(Self::decode).collect())?
-    }
-
-    fn decode(bytes: &[u8; ANSWER_BYTES]) -> Option<Self> {
+    fn decode(bytes: &[u8; LAUNCH_BYTES]) -> Option<Self> {
         let (number, rest) = bytes.split_first_chunk()?;
         let ([kind, step, _, _], rest) = rest.split_first_chunk()?;
         let (value, ticks) = rest.split_first_chunk()?;
@@ -205,6 +357,95 @@ impl Answer {
             _ => return None,
         };
         Some(Self { number: u64::from_le_bytes(*number), what })
+    }
+}
+
+/// What became of a tap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Account {
+    /// Nobody can write to them any more, and nobody reads them.
+    pub(crate) over: bool,
+    /// What was written to each; `None` where nobody can say, and the files hold what there is.
+    pub(crate) written: Option<[Written; 2]>,
+}
+
+impl Account {
+    fn encode(&self, id: TapId, into: &mut Vec<u8>) {
+        into.extend(id.0.to_le_bytes());
+        into.extend([self.over.into(), self.written.is_some().into(), 0, 0, 0, 0, 0, 0]);
+        let nothing = || [Written { total: 0, limit: 0, broken: None }; 2];
+        for Written { total, limit, broken } in self.written.unwrap_or_else(nothing) {
+            let (at, errno) = broken.map_or((0, 0), |broken| (broken.at, broken.errno));
+            into.extend([total, limit, at].map(u64::to_le_bytes).as_flattened());
+            into.extend(i64::from(errno).to_le_bytes());
+        }
+    }
+
+    fn decode(bytes: &[u8; ACCOUNT_BYTES]) -> Option<(TapId, Self)> {
+        let (id, rest) = bytes.split_first_chunk()?;
+        let ([over, known, ..], rest) = rest.split_first_chunk::<8>()?;
+        let numbers: &[_; 8] = rest.as_chunks::<{ mem::size_of::<u64>() }>().0.first_chunk()?;
+        let [a, b, c, d, e, f, g, h] = numbers.map(u64::from_le_bytes);
+        let written = |[total, limit, at, errno]: [u64; 4]| {
+            let errno = i32::try_from(errno).ok()?;
+            let broken = (errno != 0).then_some(Broken { at, errno });
+            Some(Written { total, limit, broken })
+        };
+        let both = [written([a, b, c, d])?, written([e, f, g, h])?];
+        let account = Self { over: *over != 0, written: (*known != 0).then_some(both) };
+        Some((TapId(u64::from_le_bytes(*id)), account))
+    }
+}
+
+/// What a launcher says at once.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Answers {
+    /// In the order of what was asked for.
+    pub(super) launches: Vec<Answer>,
+    pub(super) accounts: Vec<(TapId, Account)>,
+    /// It was asked to hold, and does.
+    pub(super) holds: bool,
+}
+
+impl Answers {
+    pub(super) fn is_empty(&self) -> bool {
+        self.launches.is_empty() && self.accounts.is_empty() && !self.holds
+    }
+
+    /// Whether there is no room in a message for what one more request may lead to.
+    pub(super) fn is_full(&self) -> bool {
+        self.launches.len() >= ANSWERS || self.accounts.len() >= ACCOUNTS
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        const _: () = assert!(ANSWERS < 256 && ACCOUNTS < 256);
+        let (launches, accounts) = (self.launches.len() as u8, self.accounts.len() as u8);
+        let mut bytes = vec![launches, accounts, self.holds.into(), 0];
+        self.launches.iter().for_each(|launch| launch.encode(&mut bytes));
+        self.accounts.iter().for_each(|(id, account)| account.encode(*id, &mut bytes));
+        bytes
+    }
+
+    /// How many launches a message speaks of, from its beginning.
+    pub(super) fn launches_in(bytes: &[u8]) -> usize {
+        bytes.first().map_or(0, |count| usize::from(*count))
+    }
+
+    /// Reads a message; `None` where it is none.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let ([launches, accounts, holds, _], rest) = bytes.split_first_chunk()?;
+        let (launches, accounts) = (usize::from(*launches), usize::from(*accounts));
+        let (of_launches, of_accounts) = rest.split_at_checked(launches * LAUNCH_BYTES)?;
+        if of_accounts.len() != accounts * ACCOUNT_BYTES {
+            return None;
+        }
+        let launches = of_launches.as_chunks().0.iter().map(Answer::decode);
+        let accounts = of_accounts.as_chunks().0.iter().map(Account::decode);
+        Some(Self {
+            launches: launches.collect::<Option<_>>()?,
+            accounts: accounts.collect::<Option<_>>()?,
+            holds: *holds != 0,
+        })
     }
 }
 
@@ -256,11 +497,13 @@ mod tests {
         for (directory, cgroup) in [(false, false), (false, true), (true, true)] {
             let fd = null.as_fd();
             let entrance = Entrance { directory: directory.then_some(fd), processes: fd };
+            let tap = TapOf { id: TapId(9), directory: fd, limit: 1 << 33 };
             let request = Request {
                 program: fd,
                 arguments: &arguments,
                 environment: &environment,
                 descriptors: &[fd; 4],
+                tap: directory.then_some(tap),
                 cgroup: cgroup.then_some(entrance),
                 no_new_privileges: cgroup,
             };
@@ -269,14 +512,43 @@ mod tests {
             let owned = |count: usize| {
                 (0..count).map(|_| fd.try_clone_to_owned().unwrap()).collect::<Vec<_>>()
             };
-            assert!(Received::decode(&bytes, owned(fds.len() - 1)).is_none());
-            assert!(Received::decode(&bytes[..11], owned(fds.len())).is_none());
-            let got = Received::decode(&bytes, owned(fds.len())).unwrap();
+            let read = |bytes: &[u8], count, whole| match Asked::decode(bytes, owned(count), whole)?
+            {
+                Asked::Launch(received) => Some(received),
+                _ => None,
+            };
+            assert!(read(&bytes, fds.len() - 1, true).is_none());
+            assert!(read(&bytes[..33], fds.len(), true).is_none());
+            // Not all of it came: it is known what was asked for, and that it cannot be done.
+            let got = read(&bytes, fds.len() - 1, false).unwrap();
+            assert!(got.number == 1 << 40 && !got.is_whole());
+            let mut got = read(&bytes, fds.len(), true).unwrap();
+            assert!(got.is_whole());
             assert_eq!((got.number, got.no_new_privileges), (1 << 40, cgroup));
             assert_eq!((&got.arguments, &got.environment), (&arguments, &environment));
-            let (_, own, found) = got.descriptors().unwrap();
-            assert_eq!(own.len(), 4);
-            assert_eq!(found.map(|found| found.directory.is_some()), cgroup.then_some(directory));
+            assert_eq!(got.tap, directory.then_some((TapId(9), 1 << 33)));
+            assert_eq!(got.take_directory().is_some(), directory);
+            let parts = got.parts().unwrap();
+            assert_eq!(parts.own.len(), 4);
+            let found = parts.cgroup.map(|found| found.directory.is_some());
+            assert_eq!(found, cgroup.then_some(directory));
+        }
+    }
+
+    #[test]
+    fn what_is_asked_of_taps_is_read_as_it_was_said() {
+        let ids = [TapId(1), TapId(u64::MAX)];
+        let read = |bytes: &[u8]| Asked::decode(bytes, Vec::new(), true);
+        assert!(matches!(read(&encode_close(&ids)), Some(Asked::Close(got)) if got == ids));
+        assert!(matches!(read(&encode_forget(&ids)), Some(Asked::Forget(got)) if got == ids));
+        assert!(matches!(read(&encode_hold(true)), Some(Asked::Hold)));
+        assert!(matches!(read(&encode_hold(false)), Some(Asked::GoOn)));
+        let adoption = encode_adoption(TapId(7), 8, true);
+        let Some(Asked::Adopt(got)) = read(&adoption) else { panic!("no adoption") };
+        assert_eq!((got.id, got.limit, got.discards), (TapId(7), 8, true));
+        assert!(got.directory.is_none());
+        for bad in [&adoption[1..], &adoption[..9], &encode_close(&ids)[..10], &[9], &[]] {
+            assert!(read(bad).is_none(), "{bad:?}");
         }
     }
 
@@ -289,16 +561,28 @@ mod tests {
             Came::Born { pid: i32::MAX, seen: seen(true) },
             Came::Born { pid: 1, seen: seen(false) },
         ];
-        let all: Vec<Answer> = all
+        let launches: Vec<Answer> = all
             .into_iter()
             .zip(u64::MAX - 9..)
             .map(|(what, number)| Answer { number, what })
             .collect();
-        let mut bytes = Vec::new();
-        all.iter().for_each(|answer| answer.encode(&mut bytes));
-        assert_eq!(Answer::decode_all(&bytes), Some(all));
-        assert_eq!(Answer::decode_all(&bytes[1..]), None);
-        bytes[8] = 9;
-        assert_eq!(Answer::decode_all(&bytes), None);
+        let broken = Some(Broken { at: 3, errno: libc::ENOSPC });
+        let written = [
+            Written { total: 1 << 40, limit: 5, broken },
+            Written { total: 1, limit: u64::MAX, broken: None },
+        ];
+        let accounts = vec![
+            (TapId(1 << 60), Account { over: true, written: Some(written) }),
+            (TapId(2), Account { over: false, written: None }),
+        ];
+        let answers = Answers { launches, accounts, holds: true };
+        let mut bytes = answers.encode();
+        assert!(bytes.len() <= ANSWERS_BYTES);
+        assert_eq!(Answers::launches_in(&bytes), all.len());
+        assert_eq!(Answers::decode(&bytes), Some(answers));
+        assert_eq!(Answers::decode(&bytes[1..]), None);
+        bytes[COUNTS + 8] = 9;
+        assert_eq!(Answers::decode(&bytes), None);
+        assert_eq!(Answers::decode(&Answers::default().encode()), Some(Answers::default()));
     }
 }

@@ -1,0 +1,116 @@
+//! What lies in an attempt's directory: for each stream a pipe, and a file of what came out of it.
+//!
+//! A pipe is a FIFO. The score has it open for reading *and* writing, so that it never dies of
+//! `SIGPIPE` while nobody reads, and whoever reads it next opens it again by its name. It belongs to
+//! the score's user, so that `/dev/stdout` works in a script; the directory around it lets that user
+//! reach no name. It is made for one attempt and removed with it.
+//!
+//! **The sitter opens no pipe.** The kernel copies into a pipe from the writer's memory while it holds
+//! the pipe's lock, and that memory may be a mapping of a file that does not answer. Whoever opens,
+//! reads or closes the pipe then waits as long, whatever was asked for, and cannot be killed. What the
+//! sitter does here (making, looking, removing by name) takes no such lock. The rest is `pipe.rs`, in
+//! launchers.
+
+use std::io;
+
+use rustix::{
+    fd::BorrowedFd,
+    fs::{AtFlags, FileType, Mode, OFlags, Uid},
+    io::Errno,
+};
+
+use super::{spool_dir::remove_file, sys::Identity};
+
+/// Which stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Both of them, in the order of their numbers.
+pub(crate) const STREAMS: [Stream; 2] = [Stream::Stdout, Stream::Stderr];
+
+/// Of what is made here: the owner's alone.
+pub(crate) const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+impl Stream {
+    /// The name of its file.
+    pub(crate) fn file(self) -> &'static str {
+        match self {
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+        }
+    }
+
+    /// The name of its pipe.
+    pub(crate) fn pipe(self) -> &'static str {
+        match self {
+            Stream::Stdout => "stdout.pipe",
+            Stream::Stderr => "stderr.pipe",
+        }
+    }
+}
+
+/// Makes the pipes of an attempt that runs as `owner`.
+///
+/// They are new ones for each attempt. One that was used before could still be reached: a process
+/// that an earlier attempt of this user has left may hold a descriptor of it without having it open
+/// (`O_PATH`), which nothing shows, and open it when it likes.
+pub(crate) fn make_pipes(dir: BorrowedFd<'_>, owner: Option<&Identity>) -> io::Result<()> {
+    for name in STREAMS.map(Stream::pipe) {
+        let make = || rustix::fs::mknodat(dir, name, FileType::Fifo, PRIVATE, 0);
+        match make() {
+            // Nothing that was here before is of use.
+            Err(Errno::EXIST) => {
+                remove_file(dir, name)?;
+                make()?;
+            }
+            made => made?,
+        }
+        if let Some(owner) = owner {
+            let uid = Uid::from_raw(owner.uid);
+            rustix::fs::chownat(dir, name, Some(uid), None, AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whose an attempt's pipes are; `None` where there are none.
+pub(crate) fn owner_of_pipes(dir: BorrowedFd<'_>) -> Option<u32> {
+    let look =
+        |stream: Stream| rustix::fs::statat(dir, stream.pipe(), AtFlags::SYMLINK_NOFOLLOW).ok();
+    STREAMS.into_iter().find_map(look).map(|found| found.st_uid)
+}
+
+/// Removes the files of an attempt's directory and leaves its pipes to whoever still writes.
+pub(crate) fn remove_files(dir: BorrowedFd<'_>) -> io::Result<()> {
+    STREAMS.iter().try_for_each(|stream| remove_file(dir, stream.file()))
+}
+
+/// Empties an attempt's directory for another one: its pipes are removed, and what was said is cut
+/// off. `silent`: there are no files.
+pub(crate) fn clear(dir: BorrowedFd<'_>, silent: bool) -> io::Result<()> {
+    remove_pipes(dir)?;
+    let said = if silent { &[][..] } else { &STREAMS };
+    for stream in said {
+        let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(dir, stream.file(), flags, Mode::empty()) {
+            Ok(_) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Removes everything that is made in an attempt's directory.
+pub(crate) fn remove_all(dir: BorrowedFd<'_>) -> io::Result<()> {
+    remove_files(dir)?;
+    remove_pipes(dir)
+}
+
+fn remove_pipes(dir: BorrowedFd<'_>) -> io::Result<()> {
+    STREAMS.iter().try_for_each(|stream| remove_file(dir, stream.pipe()))
+}
