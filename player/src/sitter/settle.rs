@@ -314,13 +314,14 @@ impl Sitter {
                 }
             }
             Launched::NotBorn(error) => {
+                let why = expected.why_not(error);
                 self.left.extend(expected.clear_away(&self.spool_dir));
                 match cancelled {
                     true => {
                         let refusal = Refusal::Cancelled;
                         self.spool.handle(Input::StartFailed { key, refusal });
                     }
-                    false => self.start_failed(key, &StartError::Launch(error)),
+                    false => self.start_failed(key, &why),
                 }
             }
             Launched::Unknown => {

@@ -31,7 +31,7 @@ use super::{
     environment::{self, Surroundings},
     launcher::{Born, LaunchError, Launchers, NotSent, Request, TapOf},
     poll::Poller,
-    scores::{Score, Scores, Unavailable},
+    scores::{Image, Interpreter, Score, Scores, Unavailable},
     spool_dir::{SpoolDir, attempt_name},
     stream,
     users::{Runner, UserError, Users},
@@ -108,11 +108,16 @@ pub(crate) enum StartError {
     Environment(NulError),
     /// The process cannot be made.
     Launch(LaunchError),
+    /// What executes the score is not there any more.
+    Interpreter(Interpreter, LaunchError),
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Interpreter(interpreter, _) => {
+                return write!(f, "cannot start its process; {interpreter}");
+            }
             Self::Files(_) => "cannot make the files for its output",
             Self::Cgroup(_) => "cannot make its cgroup",
             Self::Score(_) => "cannot open the score's copy",
@@ -127,7 +132,7 @@ impl std::error::Error for StartError {
         match self {
             Self::Files(cause) | Self::Cgroup(cause) | Self::Score(cause) => Some(cause),
             Self::Environment(cause) => Some(cause),
-            Self::Launch(cause) => Some(cause),
+            Self::Launch(cause) | Self::Interpreter(_, cause) => Some(cause),
         }
     }
 }
@@ -140,7 +145,7 @@ impl StartError {
             Self::Files(cause) | Self::Cgroup(cause) | Self::Score(cause) => is_shortage(cause),
             Self::Launch(LaunchError::Gone) => true,
             Self::Launch(cause) => cause.cause().is_some_and(is_shortage),
-            Self::Environment(_) => false,
+            Self::Environment(_) | Self::Interpreter(..) => false,
         };
         match self {
             _ if shortage => Refusal::Busy,
@@ -163,6 +168,8 @@ pub(crate) struct Expected {
     plan: Plan,
     leaf: Option<Leaf>,
     streams: Streams,
+    /// Its program.
+    image: Rc<Image>,
     /// No other attempt has lived since it was asked for.
     pub(crate) alone: bool,
     /// To be ended as soon as it is there.
@@ -221,7 +228,8 @@ impl Stage<'_> {
             cut: false,
         };
         let plan = plan.clone();
-        let expected = Expected { key, plan, leaf, streams, alone, cancelled: false };
+        let image = Rc::clone(&admitted.score.image);
+        let expected = Expected { key, plan, leaf, streams, image, alone, cancelled: false };
         let newborn = Newborn::Attempt(Box::new(expected));
         let user = &admitted.runner.identity;
         let request = Request {
@@ -315,6 +323,16 @@ impl Expected {
     pub(crate) fn clear_away(self, spool_dir: &SpoolDir) -> Option<Leaf> {
         spool_dir.remove_attempt(&attempt_name(self.key));
         self.leaf.filter(|leaf| !leaf.remove())
+    }
+
+    /// Why it has no process.
+    pub(crate) fn why_not(&self, error: LaunchError) -> StartError {
+        match (&error, self.image.interpreter()) {
+            (LaunchError::Spawn(cause), Some(interpreter)) if cause.lacks_an_interpreter() => {
+                StartError::Interpreter(interpreter.clone(), error)
+            }
+            _ => StartError::Launch(error),
+        }
     }
 
     /// What it is a start of.

@@ -132,6 +132,12 @@ impl SpawnError {
         Self { step: Step::Prepare, source }
     }
 
+    /// Whether a file was missing that the execution needs. The program's own is open, so it is what
+    /// executes that.
+    pub(crate) fn lacks_an_interpreter(&self) -> bool {
+        self.step == Step::Execute && self.source.kind() == io::ErrorKind::NotFound
+    }
+
     /// What the kernel said.
     pub(crate) fn cause(&self) -> &io::Error {
         &self.source

@@ -19,6 +19,7 @@ use crate::{
 };
 
 pub(crate) const TESTS: &[Test] = &[
+    ("an_interpreter_that_vanished_is_named", an_interpreter_that_vanished),
     ("each_bad_score_is_disabled_with_its_reason", each_bad_score_is_disabled),
     ("a_directory_that_others_can_write_disables_all", a_directory_that_others_can_write),
     ("a_conf_that_vanishes_lifts_no_limit", a_conf_that_vanishes),
@@ -106,6 +107,23 @@ fn each_bad_score_is_disabled() {
     assert_eq!(offer(&offers, "link").hash, offer(&offers, "target").hash);
     let own: [u8; 32] = Sha256::digest(fs::read(world.path("scores/good")).unwrap()).into();
     assert_eq!(offer(&offers, "good").hash.unwrap().0, own);
+}
+
+fn an_interpreter_that_vanished() {
+    let world = World::new();
+    let shell = world.path("shell");
+    fs::copy("/bin/sh", &shell).unwrap();
+    world.file("script", &format!("#!{}\necho script\n", shell.display()), 0o755);
+    world.start();
+    assert_eq!(world.output_of("script", &[]), "script\n");
+    fs::remove_file(&shell).unwrap();
+    match world.refused(world.order("script", &[])) {
+        Refusal::SpawnFailed(why) => {
+            let interpreter = format!("its interpreter is {}", shell.display());
+            assert!(why.contains(&interpreter) && why.contains("No such file"), "{why}");
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 fn a_directory_that_others_can_write() {
