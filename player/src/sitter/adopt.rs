@@ -103,7 +103,7 @@ impl Nursery<'_> {
         let tap = match adopted {
             Some(Ok(tap)) => Some(tap),
             Some(Err(error)) => {
-                let error = crate::chain(&error);
+                let error = orchestra_model::chain(&error);
                 tracing::error!(attempt = %key, error, "cannot have the output of an attempt read on");
                 None
             }

@@ -400,7 +400,7 @@ impl Sitter {
             Ok(tap) => self.linger(tap, name),
             // The next sitter tries again.
             Err(error) => {
-                let error = crate::chain(&error);
+                let error = orchestra_model::chain(&error);
                 tracing::error!(attempt = name, error, "cannot have pipes read that were left");
             }
         }

@@ -437,7 +437,7 @@ impl<T> Launchers<T> {
         match self.find_or_start(poller, whose, now) {
             Ok(token) => self.all.get_mut(&token)?.adopt(id, held, poller, now),
             Err(error) => {
-                let error = crate::chain(&error);
+                let error = orchestra_model::chain(&error);
                 tracing::error!(tap = id.0, error, "cannot have the output of an attempt read on");
                 return given_up;
             }
