@@ -69,8 +69,25 @@ fn scores_begin_with_every_signal_at_its_default_and_none_blocked() {
 
 /// Limits how large the files of a daemon may become, for as long as it lives or until it is lifted.
 fn limit_files(daemon: &Daemon, bytes: Option<u64>) {
+    limit_files_of(daemon.pid(), bytes);
+}
+
+fn limit_files_of(pid: i32, bytes: Option<u64>) {
     let limit = Rlimit { current: bytes, maximum: None };
-    prlimit(Pid::from_raw(daemon.pid()), Resource::Fsize, limit).unwrap();
+    prlimit(Pid::from_raw(pid), Resource::Fsize, limit).unwrap();
+}
+
+/// The launchers of a sitter, which write down what scores say.
+fn launchers(sitter: &Daemon) -> Vec<i32> {
+    let pid = sitter.pid();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let children = children.unwrap_or_default();
+    let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+    let is_launcher = |pid: &i32| {
+        let words = fs::read(format!("/proc/{pid}/cmdline"));
+        words.is_ok_and(|words| words == b"player\0launcher\0")
+    };
+    children.filter(is_launcher).collect()
 }
 
 #[test]
@@ -126,6 +143,9 @@ fn a_spool_that_may_not_grow_is_a_full_disk() {
     eventually("the score to be known", || (talk().code() == Some(0)).then_some(()));
     // Room for the journal, and not for what is said.
     limit_files(sitter, Some(100_000));
+    let launchers = launchers(sitter);
+    assert!(!launchers.is_empty(), "{}", sitter.log_tail());
+    launchers.into_iter().for_each(|pid| limit_files_of(pid, Some(100_000)));
     let flow = talk().exits(0).id();
     let told = fleet.orc(&["logs", &format!("{flow}@p1")]).exits(0);
     assert!(told.out.starts_with("xxx"), "{told}");

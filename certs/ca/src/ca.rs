@@ -32,7 +32,7 @@ const BACKDATED: Duration = Duration::from_secs(3_600);
 
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
-const CA_CERT: &str = "ca.pem";
+pub(crate) const CA_CERT: &str = "ca.pem";
 const CA_KEY: &str = "ca.key";
 
 /// A CA, open: issuing from it needs no file, so that hundreds of certificates cost hundredths

@@ -33,6 +33,8 @@ pub enum CaError {
     },
     /// A file holds no certificate, or no revocation list, that could be read.
     Unreadable(PathBuf),
+    /// A certificate that is to be revoked is another CA's.
+    Foreign(PathBuf),
     /// A file or directory could not be written.
     Write {
         /// Which.
@@ -64,6 +66,11 @@ impl fmt::Display for CaError {
             Self::Unreadable(path) => {
                 write!(f, "{} holds nothing of the kind that it should", path.display())
             }
+            Self::Foreign(path) => write!(
+                f,
+                "{} was issued by another CA: that one can revoke it, and this one cannot",
+                path.display()
+            ),
             Self::NotOurs(path) => write!(
                 f,
                 "{} is no certificate of a CA that orchestra-certs init made",
@@ -101,6 +108,7 @@ impl std::error::Error for CaError {
             Self::Make(source) => Some(source),
             Self::NotOurs(_)
             | Self::Unreadable(_)
+            | Self::Foreign(_)
             | Self::OtherKey(_)
             | Self::Exists(_)
             | Self::DirectoryMode { .. }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use orchestra_ca::{AltName, Ca, CaError, LEAF_DAYS, LIST_DAYS, Revoked, Serial, Terms};
+use orchestra_ca::{AltName, Ca, CaError, LEAF_DAYS, LIST_DAYS, Revoked, Terms};
 use orchestra_certs::{Identity, LoadError, Role, Subject, read_certificates, x509};
 use orchestra_model::{HostName, chain, foreign, hostset::HostSet};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
@@ -173,7 +173,7 @@ fn revoke(dir: &Path, certificates: &[String], days: u32) -> Result<(), Failure>
     let ca = Ca::open(dir)?;
     let mut serials = Vec::with_capacity(certificates.len());
     for text in certificates {
-        serials.push(Serial::read(text)?);
+        serials.push(ca.serial(text)?);
     }
     let Revoked { path, added, all } = ca.revoke(&serials, days)?;
     let shown = path.display();

@@ -17,7 +17,7 @@ use x509_parser::{
 };
 
 use crate::{
-    ca::{Ca, DAY},
+    ca::{CA_CERT, Ca, DAY},
     error::CaError,
     place::{self, Access},
 };
@@ -44,13 +44,19 @@ impl Serial {
             let pairs = (0..text.len()).step_by(2).filter_map(|at| text.get(at..at + 2));
             return Ok(Serial(pairs.filter_map(|two| u8::from_str_radix(two, 16).ok()).collect()));
         }
-        let path = Path::new(text);
-        let certificates =
-            read_certificates(path).map_err(|error| CaError::Certificate(Box::new(error)))?;
-        let leaf = certificates.first().and_then(|der| X509Certificate::from_der(der).ok());
-        let (_, leaf) = leaf.ok_or_else(|| CaError::Unreadable(path.into()))?;
-        Ok(Serial(leaf.raw_serial().to_vec()))
+        Ok(read_leaf(Path::new(text))?.0)
     }
+}
+
+/// A certificate's serial number and, encoded, the name of its issuer and its own.
+fn read_leaf(path: &Path) -> Result<(Serial, Vec<u8>, Vec<u8>), CaError> {
+    let certificates =
+        read_certificates(path).map_err(|error| CaError::Certificate(Box::new(error)))?;
+    let leaf = certificates.first().and_then(|der| X509Certificate::from_der(der).ok());
+    let (_, leaf) = leaf.ok_or_else(|| CaError::Unreadable(path.into()))?;
+    let names = [leaf.issuer(), leaf.subject()].map(|name| name.as_raw().to_vec());
+    let [issuer, own] = names;
+    Ok((Serial(leaf.raw_serial().to_vec()), issuer, own))
 }
 
 /// What a new list holds.
@@ -72,6 +78,21 @@ struct Before {
 }
 
 impl Ca {
+    /// The serial number of a certificate of this CA, by its file, or as hex. A list that names the
+    /// certificate of another CA would revoke nobody, and say that it did.
+    pub fn serial(&self, text: &str) -> Result<Serial, CaError> {
+        let serial = Serial::read(text)?;
+        let path = Path::new(text);
+        if path.exists() {
+            let (_, issuer, _) = read_leaf(path)?;
+            let (_, _, own) = read_leaf(&self.directory().join(CA_CERT))?;
+            if issuer != own {
+                return Err(CaError::Foreign(path.into()));
+            }
+        }
+        Ok(serial)
+    }
+
     /// Adds these to the CA's revocation list, `ca.crl`, which is good for so many days from now.
     /// Without any it is renewed, or made where there is none.
     pub fn revoke(&self, serials: &[Serial], days: u32) -> Result<Revoked, CaError> {

@@ -368,5 +368,9 @@ async fn what_the_ca_revokes_is_refused_and_its_list_grows() {
         listener.refuses(client).await;
     }
     listener.accepts(fleet.client(Role::Player, "db3")).await;
+    let ours = two.cert.to_str().unwrap();
+    assert_eq!(fleet.ca.serial(ours).unwrap(), Serial::read(ours).unwrap());
+    let foreign = Fleet::new().ca.serial(ours).unwrap_err().to_string();
+    assert!(foreign.contains("was issued by another CA"), "{foreign}");
     assert!(Serial::read("nothing-like-it").is_err());
 }

@@ -31,6 +31,7 @@ use crate::{
     },
     tables::{
         flow::Flow,
+        job::Job,
         task::{TaskRef, TimeLimit},
     },
 };
@@ -135,18 +136,19 @@ impl Engine {
         }
         let parked: Vec<TaskRef> = self.roster[player].parked().collect();
         for task in parked {
-            let Some(job) = self.job(task.job()).filter(|job| job.awaits(task.index)) else {
-                continue;
-            };
-            if job.is_one_of() {
+            let is_awaited = |job: &Job| job.awaits(task.index);
+            let is_one_of = self.flows.change_if(task.job(), is_awaited, |job| {
+                if !job.is_one_of() {
+                    job.count_absent(!here);
+                }
+                job.is_one_of()
+            });
+            match is_one_of {
+                None => {}
                 // Whether it is stuck depends on who is there.
-                self.flows.note_changed(task.job());
-                continue;
-            }
-            self.flows.change(task.job(), |job| job.count_absent(!here));
-            match here {
-                true => self.disarm_give_up(task),
-                false => self.arm_give_up(task),
+                Some(true) => self.flows.note_changed(task.job()),
+                Some(false) if here => self.disarm_give_up(task),
+                Some(false) => self.arm_give_up(task),
             }
         }
     }

@@ -70,9 +70,24 @@ impl Flows {
     /// that has to follow, and whatever happens to a stuck job has it evaluated.
     #[inline]
     pub(crate) fn change<R>(&mut self, id: JobId, change: impl FnOnce(&mut Job) -> R) -> Option<R> {
+        self.change_if(id, |_| true, change)
+    }
+
+    /// Changes a job as [`Flows::change`] does, if it is alive and such a one. Nothing follows where it
+    /// is not.
+    #[inline]
+    pub(crate) fn change_if<R>(
+        &mut self,
+        id: JobId,
+        is_such: impl FnOnce(&Job) -> bool,
+        change: impl FnOnce(&mut Job) -> R,
+    ) -> Option<R> {
         let page = self.find(id.flow).ok()?;
         let flow = self.pages[page].flows[place(id.flow)].as_deref_mut()?;
         let job = flow.job_mut(id)?;
+        if !is_such(job) {
+            return None;
+        }
         let result = change(job);
         let FollowUps { turn, evaluation, window } = job.take_follow_ups();
         if evaluation || job.is_stuck() {
