@@ -1,14 +1,19 @@
 //! Launchers: who makes the processes of other users and reads what they write, so that the sitter
 //! never waits for one.
 //!
-//! A launcher has two duties, and a thread for each. *It makes newborns.* Between the change of user and the execution a
-//! newborn is our program under another user's power: whatever runs as that user can stop it there for
-//! ever, or kill it. Whoever made it by `vfork` waits for it, and whatever it holds stays held. *It
-//! reads pipes.* A process that writes from memory which does not answer holds the lock of the pipe
-//! that it writes to, and whoever opens, reads or closes that pipe waits for it, and cannot be killed
-//! meanwhile (`stream.rs`). So the sitter does neither. Each user that something is to run as has a
-//! launcher: this program, executed anew, as the sitter's own user, with nothing of the sitter's but
-//! its ends of two socket pairs and a page of numbers.
+//! A launcher has two duties, and a thread for each.
+//!
+//! *It makes newborns.* Between the change of user and the execution a newborn is our program under
+//! another user's power: whatever runs as that user can stop it there for ever, or kill it. Whoever
+//! made it by `vfork` waits for it, and whatever it holds stays held.
+//!
+//! *It reads pipes.* A process that writes from memory which does not answer holds the lock of the
+//! pipe that it writes to. Whoever opens, reads or closes that pipe waits for the lock, and cannot be
+//! killed meanwhile (`stream.rs`).
+//!
+//! So the sitter does neither. Each user that something is to run as has a launcher: this program,
+//! executed anew, as the sitter's own user, with nothing of the sitter's but its ends of two socket
+//! pairs and a page of numbers.
 //!
 //! ```text
 //! sitter ── request: program, arguments, directory ──▶ launcher ── vfork, CLONE_PARENT ─▶ newborn
