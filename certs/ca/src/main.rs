@@ -88,14 +88,16 @@ enum Command {
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() => {
+            tell(error.to_string().trim_end());
+            return ExitCode::from(USAGE);
+        }
+        // Help or version, asked for.
         Err(error) => {
-            // Help and version are no failures, unless they cannot be written.
-            let code = match error.print() {
-                _ if error.use_stderr() => USAGE,
-                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => 1,
-                _ => 0,
+            return match error.print() {
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+                _ => ExitCode::SUCCESS,
             };
-            return ExitCode::from(code);
         }
     };
     let done = match arguments.command {
@@ -118,12 +120,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// Tells a line on standard error, without what a terminal obeys: names of files are somebody else's
-/// words. What was done is done, whether or not anybody can read of it.
-fn tell(line: impl Display) {
-    let line = line.to_string();
+/// Tells something on standard error, without what a terminal obeys: names of files and arguments are
+/// somebody else's words. What was done is done, whether or not anybody can read of it.
+fn tell(said: impl Display) {
+    let said = said.to_string();
     let mut stderr = io::stderr();
-    let _ = stderr.write_all(&foreign::lines(line.as_bytes()));
+    let _ = stderr.write_all(&foreign::lines(said.as_bytes()));
     let _ = stderr.write_all(b"\n");
 }
 

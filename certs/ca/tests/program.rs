@@ -7,6 +7,8 @@ use std::{
     process::{Command, Output},
 };
 
+use orchestra_model::foreign;
+
 fn run(directory: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_orchestra-certs"))
         .args(arguments)
@@ -72,6 +74,19 @@ fn failures_have_their_codes_and_hints() {
         check(usage, 64, "");
     }
     check(&["show", "missing"], 1, "missing");
+}
+
+/// Paths of a script are somebody else's words, also where they are told as an unknown argument.
+#[test]
+fn what_a_terminal_obeys_is_written_out() {
+    let directory = tempfile::tempdir().unwrap();
+    for (arguments, code) in [(&["\u{1b}]0;x\u{7}"][..], 64), (&["show", "\u{1b}[2J\u{202e}"], 1)] {
+        let output = run(directory.path(), arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("\\u{1b}"), "{said:?}");
+        assert!(said.chars().all(|c| c == '\n' || foreign::is_plain(c)), "{said:?}");
+    }
 }
 
 #[test]
