@@ -186,3 +186,21 @@ fn limits_that_will_be_felt_are_told_at_the_start() {
     }
     fleet.run(&["hello", "-w", "p1"]);
 }
+
+/// To open a store, SQLite makes an index beside its log.
+#[test]
+fn a_conductor_without_space_for_its_start_says_so_and_starts_once_there_is() {
+    let fleet = Fleet::new("p1").start();
+    let before = fleet.run(&["hello", "-w", "p1"]);
+    assert!(fleet.conductor.stop().success());
+    // In blocks of 512 bytes: the log may be written, and an index has 32 KiB.
+    fleet.conductor.lead(Streams::Script("ulimit -f 48; exec \"$@\""));
+    fleet.conductor.start();
+    assert_eq!(fleet.conductor.wait().code(), Some(1));
+    let log = fleet.conductor.log_tail();
+    assert!(log.contains("there is no space to open the store"), "{log}");
+    assert!(log.contains("make space and start it again"), "{log}");
+    fleet.conductor.lead(Streams::Files);
+    fleet.start_conductor();
+    fleet.getstatus(&[&before.to_string()]).exits(0);
+}

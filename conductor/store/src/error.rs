@@ -76,6 +76,13 @@ pub enum OpenError {
         /// The newest version that this release reads.
         known: i32,
     },
+    /// There is no space for what opening takes. Nothing is changed; it can be tried again.
+    Full {
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: Cause,
+    },
     /// The system gave no random bytes for the store's id.
     Random(Cause),
     /// The database itself failed.
@@ -144,6 +151,12 @@ impl fmt::Display for OpenError {
                 "{} was written by a newer release: its tables have version {version}, this release reads up to {known}",
                 path.display()
             ),
+            Self::Full { path, .. } => write!(
+                f,
+                "there is no space to open the store {}, and nothing of it is changed: make space and \
+                 start it again",
+                path.display()
+            ),
             Self::Random(_) => f.write_str("cannot make a store id"),
             Self::Database { attempted, path, .. } => {
                 write!(f, "cannot {attempted} of the store {}", path.display())
@@ -156,7 +169,9 @@ impl Error for OpenError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Files { source, .. } => Some(source),
-            Self::Random(source) | Self::Database { source, .. } => Some(&**source),
+            Self::Full { source, .. } | Self::Random(source) | Self::Database { source, .. } => {
+                Some(&**source)
+            }
             Self::Modes { .. }
             | Self::None { .. }
             | Self::Lost { .. }

@@ -120,12 +120,8 @@ impl SqliteStore {
         let dir = StateDir::claim(state_dir, if_none, make)?;
         let path = dir.database();
         let failed = |attempted| {
-            let path = path.clone();
-            move |error: rusqlite::Error| OpenError::Database {
-                attempted,
-                path,
-                source: error.into(),
-            }
+            let path = &path;
+            move |error| not_opened(error, attempted, path)
         };
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut db =
@@ -369,11 +365,22 @@ fn make(path: &Path) -> Result<(), OpenError> {
         transaction.commit()?;
         db.close().map_err(|(_, error)| error)
     };
-    fill().map_err(|error| OpenError::Database {
-        attempted: "make the tables",
-        path: path.to_owned(),
-        source: error.into(),
-    })
+    fill().map_err(|error| not_opened(error, "make the tables", path))
+}
+
+/// Says why a store could not be opened, and what is to be done where that is a lack of space.
+fn not_opened(error: rusqlite::Error, attempted: &'static str, path: &Path) -> OpenError {
+    let path = path.to_owned();
+    let dir = path.parent().unwrap_or(Path::new("."));
+    match space::told(classify(error), dir) {
+        CommitError::Full(source) => OpenError::Full { path, source },
+        CommitError::Busy(source) | CommitError::Broken(source) => {
+            OpenError::Database { attempted, path, source }
+        }
+        CommitError::Fenced { .. }
+        | CommitError::Displaced { .. }
+        | CommitError::Stranded { .. } => unreachable!("none of these is an error of SQLite's"),
+    }
 }
 
 /// Brings the tables up to this release, and begins a term.
