@@ -10,11 +10,15 @@ use crate::harness::{Daemon, Fleet, Streams, eventually};
 /// KILL, TERM) and those that tell of a fault of the program itself.
 const STRAYS: [i32; 12] = [1, 10, 12, 13, 14, 16, 24, 25, 26, 27, 29, 30];
 
-/// Sends each of them, and those without names, to a process.
+/// Sends each of them, and those without names, to a process, which finds all of them at once: it
+/// handles one upon the other, on one stack.
 fn send_strays(pid: i32, but_for: &[i32]) {
     let numbers = STRAYS.into_iter().chain(34..=64).filter(|number| !but_for.contains(number));
     let numbers: Vec<String> = numbers.map(|number| number.to_string()).collect();
-    let script = format!("for n in {}; do kill -\"$n\" {pid} || exit; done", numbers.join(" "));
+    let numbers = numbers.join(" ");
+    let script = format!(
+        "kill -STOP {pid} && for n in {numbers}; do kill -\"$n\" {pid} || exit; done && kill -CONT {pid}"
+    );
     assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success(), "{pid}");
 }
 
@@ -25,8 +29,11 @@ fn daemons_outlive_every_signal_that_does_not_ask_for_their_end() {
     let pids = || [fleet.conductor.pid(), player.sitter.pid(), player.agent()];
     let before = pids();
     let [conductor, sitter, agent] = before;
-    send_strays(conductor, &[]);
-    send_strays(agent, &[]);
+    // Which of its threads handles them is chance.
+    for _ in 0..20 {
+        send_strays(conductor, &[]);
+        send_strays(agent, &[]);
+    }
     fleet.run(&["hello", "-w", "p1"]);
     // It is asked for another agent by USR1, and executes itself anew on USR2.
     send_strays(sitter, &[Signal::USR1.as_raw()]);

@@ -16,9 +16,6 @@ use crate::output::{Output, Sink};
 /// Most bytes of lines that wait: some ten thousand lines, the log of a busy second.
 const ROOM: usize = 2 << 20;
 
-/// The thread needs little: it formats one line at most.
-const STACK_BYTES: usize = 64 << 10;
-
 /// Lines that wait for the thread.
 pub(crate) struct Lines<S> {
     waiting: Mutex<Waiting<S>>,
@@ -54,7 +51,9 @@ impl<S: Sink> Lines<S> {
         // Handed over through the queue, for a thread that cannot be made gives nothing back.
         let (hand, taken) = mpsc::sync_channel(1);
         let theirs = Arc::clone(&lines);
-        let thread = thread::Builder::new().name("log".to_owned()).stack_size(STACK_BYTES);
+        // Its stack is as large as any: signals that come at once are handled one upon the other, on
+        // the stack of whichever thread they find.
+        let thread = thread::Builder::new().name("log".to_owned());
         let started = thread.spawn(move || {
             if let Ok(output) = taken.recv() {
                 theirs.write_all_that_comes(output);
