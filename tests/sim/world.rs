@@ -89,6 +89,8 @@ pub(crate) struct World {
     restored: bool,
     /// No deployments were reloaded, nothing was released, and no old copy restored.
     steady_cells: bool,
+    /// No player told its scores anew.
+    steady_scores: bool,
     /// In the healed world processes end well.
     healing: bool,
     /// How much of what gathers in the conductor was told.
@@ -136,6 +138,7 @@ impl World {
             wiped: BTreeSet::new(),
             restored: false,
             steady_cells: true,
+            steady_scores: true,
             healing: false,
             told: 0,
             trace: traced.then(Vec::new),

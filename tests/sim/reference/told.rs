@@ -4,7 +4,10 @@
 use std::collections::BTreeSet;
 
 use orchestra_flow::Engine;
-use orchestra_model::{FlowId, FlowState, HostName, JobState, TaskState, record::HoldRecord};
+use orchestra_model::{
+    FlowId, FlowState, HostName, HostSet, JobState, TaskState,
+    record::{HoldRecord, Impact},
+};
 
 use super::{Flow, Job, Reference, rules};
 
@@ -144,6 +147,18 @@ impl Reference {
             let failed = |state: &TaskState| state.is_final() && *state != TaskState::Ok;
             job.states().iter().any(failed)
         })
+    }
+
+    /// Whether changes of the flow wait for each other in a circle of sequences. What would is refused
+    /// when it is submitted; a player that tells a score anew as a change may close a circle later, and
+    /// then a person mends the score, or cancels.
+    pub(crate) fn waits_in_a_circle(&self, id: FlowId) -> bool {
+        let waiting = self.flows[&id].present().iter().flat_map(|job| {
+            let waits = |index: &usize| job.state_of(*index) == TaskState::Waiting;
+            let hosts = (0..job.tasks.len()).filter(waits).flat_map(|index| job.hosts_of(index));
+            hosts.filter(|name| self.impact(name, &job.spec) == Impact::Holds).collect::<Vec<_>>()
+        });
+        !self.deployments.cells().conflicts(&HostSet::from_names(waiting)).is_empty()
     }
 
     /// Hosts that hold their cells.

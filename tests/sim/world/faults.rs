@@ -62,6 +62,7 @@ impl World {
                 }
             }
             Deed::Rescan => {
+                self.steady_scores = false;
                 self.restart_sitter(&host, Player::start_sitter);
                 let player = self.players.get_mut(&host).unwrap();
                 player.scores = fleet::scores(chance);
