@@ -5,9 +5,9 @@
 //! shares. Then persons do what is theirs: every flow that does not wait for a retry ends. Those
 //! that do are cancelled, and end too. At the end nothing is held, nothing is owed, nothing runs.
 
-use orchestra_model::HostSet;
+use orchestra_model::{FlowId, HostSet};
 
-use super::World;
+use super::{World, player::Player};
 use crate::chance::Chance;
 
 /// Rounds after which what has not ended hangs.
@@ -37,11 +37,14 @@ impl World {
             self.release(HostSet::from_names(self.everybody.clone()));
             self.settle_down(&mut chance);
         }
+        let is_stuck = |flow: &FlowId| self.reference.waits_in_a_circle(*flow);
+        if !self.steady_scores && self.alive().iter().any(is_stuck) {
+            self.mend_scores();
+            self.settle_down(&mut chance);
+        }
         for flow in self.alive() {
-            let was_closed_by_a_score =
-                || !self.steady_scores && self.reference.waits_in_a_circle(flow);
             assert!(
-                self.reference.waits_for_a_retry(flow) || was_closed_by_a_score(),
+                self.reference.waits_for_a_retry(flow),
                 "flow {flow} hangs, and no person can help: {:#?}",
                 self.conductor().engine.flow_status(flow)
             );
@@ -55,6 +58,16 @@ impl World {
         let alive = self.alive();
         assert!(alive.is_empty(), "flows {alive:?} were cancelled and hang");
         self.check_emptiness();
+    }
+
+    /// Makes every score one that only looks, which waits for nobody.
+    fn mend_scores(&mut self) {
+        self.tell(|| "scores are mended".to_owned());
+        for host in self.everybody.clone() {
+            let player = self.players.get_mut(&host).unwrap();
+            player.scores.values_mut().for_each(|score| score.disruptive = false);
+            self.restart_sitter(&host, Player::start_sitter);
+        }
     }
 
     /// Lets everything go on until nothing moves by itself.
