@@ -59,9 +59,9 @@ pub async fn channel(
     over(stream, address, Box::new(by_its_end)).await
 }
 
-/// The same to the conductor of a name, for a program that lives long: the connection is over, too,
-/// once the revocation list that the credentials were read with names the conductor. The list is
-/// read again where its file has changed.
+/// Connects as [`channel`] does to the conductor of a name, for a program that lives long: the
+/// connection is over, too, once the revocation list that the credentials were read with names the
+/// conductor. The list is read again where its file has changed.
 pub async fn channel_to(
     conductor: &HostName,
     address: &str,
@@ -74,7 +74,8 @@ pub async fn channel_to(
     over(stream, address, by_its_list(credentials, conductor)).await
 }
 
-/// The same over a connection to `address` that the caller has made, whatever carries it.
+/// Makes a channel as [`channel`] does, over a connection to `address` that the caller has made,
+/// whatever carries it.
 pub async fn channel_over<T>(
     io: T,
     address: &str,
@@ -150,7 +151,8 @@ where
         .map_err(failed)
 }
 
-/// The same without HTTP/2: the stream, of which the conductor's first bytes are not yet read.
+/// Connects to the conductor at `address` without HTTP/2. Returns the stream, of which the
+/// conductor's first bytes are not yet read.
 pub async fn connect(
     address: &str,
     config: Arc<ClientConfig>,

@@ -104,7 +104,7 @@ impl Identity {
         Identity::of_parsed(&certificate)
     }
 
-    /// The same, from a certificate that is parsed already.
+    /// Reads the one identity of a certificate that is parsed already.
     pub fn of_parsed(certificate: &X509Certificate<'_>) -> Result<Identity, InvalidIdentity> {
         // An error here is a second or a malformed extension of this kind.
         let names = certificate

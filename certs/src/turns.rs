@@ -104,7 +104,7 @@ impl Place {
         poll_fn(|cx| self.poll_driven_out(cx)).await
     }
 
-    /// The same.
+    /// Is ready once the place is lost, because it was needed for somebody else.
     pub(crate) fn poll_driven_out(&mut self, cx: &mut Context<'_>) -> Poll<Refused> {
         match self.turnstile.turns().line.listen(self.id, cx) {
             State::Out => Poll::Ready(Refused::Crowded),

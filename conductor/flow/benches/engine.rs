@@ -52,7 +52,7 @@ fn flows(criterion: &mut Criterion) {
     events(criterion, "event/flows", cases);
 }
 
-/// The same tasks for fewer players, which all of the flows share, so that many find them busy.
+/// As many tasks as in `flows`, for fewer players, which all of the flows share, so that many find them busy.
 fn shared(criterion: &mut Criterion) {
     let cases = [1, 10, 100, 1_000].map(|flows| Case {
         name: format!("flows {flows}"),
@@ -65,7 +65,7 @@ fn shared(criterion: &mut Criterion) {
     events(criterion, "event/shared", cases);
 }
 
-/// The same where players are what is scarce: every task waits for a place on its own.
+/// As `shared`, where players are what is scarce: every task waits for a place on its own.
 fn contended(criterion: &mut Criterion) {
     let cases = [10, 100, 1_000].map(|flows| Case {
         name: format!("flows {flows}"),
@@ -178,7 +178,7 @@ enum Cells {
     Alike,
     /// Ten of sizes of their own, each of neighbours.
     Elsewhere,
-    /// The same, each of hosts from everywhere: hardly two hosts are in the same ten.
+    /// Ten of sizes of their own, each of hosts from everywhere: hardly two hosts are in the same ten.
     Across,
 }
 

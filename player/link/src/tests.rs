@@ -74,9 +74,7 @@ async fn large_batches_arrive_whole_in_messages_of_bounded_size() {
     let world = World::new();
     let mut conductor = world.conductor().await;
     let mut sitter = Sitter::start(world.dialler(&[conductor.address]));
-    let id = sitter.gives_snapshot().await;
-    let mut session = conductor.welcomed().await;
-    sitter.hears_welcome(id).await;
+    let (id, mut session) = sitter.attaches_to(&mut conductor).await;
 
     let large = (0..100_u8).map(|n| report(id, vec![n; 200_000]));
     let receive = async {
@@ -111,9 +109,7 @@ async fn a_sitter_that_says_nothing_ends_the_session() {
     let mut conductor = world.conductor().await;
     let patience = Patience { ask: Duration::from_millis(1), silent: Duration::from_millis(1_500) };
     let mut sitter = Sitter::start_asked(world.dialler(&[conductor.address]), patience);
-    let id = sitter.gives_snapshot().await;
-    let mut session = conductor.welcomed().await;
-    sitter.hears_welcome(id).await;
+    let (id, mut session) = sitter.attaches_to(&mut conductor).await;
     // Any word is an answer.
     for answer in [ToAgent::Here { session: id }, report(id, "r"), ToAgent::Here { session: id }] {
         assert_eq!(sitter.hears().await, ToSitter::Ask { session: id });
@@ -192,9 +188,7 @@ async fn a_conductor_that_dies_is_found_again() {
     let mut first = world.conductor().await;
     let mut second = world.conductor().await;
     let mut sitter = Sitter::start(world.dialler(&[first.address, second.address]));
-    let id = sitter.gives_snapshot().await;
-    let session = first.welcomed().await;
-    sitter.hears_welcome(id).await;
+    let (id, session) = sitter.attaches_to(&mut first).await;
     drop(session);
     drop(first);
     assert_eq!(sitter.hears().await, ToSitter::Closed { session: id });
@@ -214,9 +208,7 @@ async fn a_redirect_is_followed() {
     session.say([to_player::Frame::Redirect(Redirect { conductors })]).await;
     session.closed_by_player().await;
     assert!(matches!(sitter.hears().await, ToSitter::Closed { .. }));
-    let id = sitter.gives_snapshot().await;
-    let _session = second.welcomed().await;
-    sitter.hears_welcome(id).await;
+    let (_, _session) = sitter.attaches_to(&mut second).await;
 }
 
 #[tokio::test]
@@ -224,9 +216,7 @@ async fn a_new_session_on_the_sitters_wish_begins_after_the_old_one_ended() {
     let world = World::new();
     let mut conductor = world.conductor().await;
     let mut sitter = Sitter::start(world.dialler(&[conductor.address]));
-    let id = sitter.gives_snapshot().await;
-    let session = conductor.welcomed().await;
-    sitter.hears_welcome(id).await;
+    let (id, session) = sitter.attaches_to(&mut conductor).await;
 
     // One of an earlier session means nothing.
     sitter.says([ToAgent::Reattach { session: AgentSession(0) }]).await;
@@ -249,9 +239,7 @@ async fn a_frame_for_somebody_else_ends_the_session() {
     let world = World::new();
     let mut conductor = world.conductor().await;
     let mut sitter = Sitter::start(world.dialler(&[conductor.address]));
-    let id = sitter.gives_snapshot().await;
-    let session = conductor.welcomed().await;
-    sitter.hears_welcome(id).await;
+    let (id, session) = sitter.attaches_to(&mut conductor).await;
     session.say_to("db2.example.com", [command("order")]).await;
     assert_eq!(sitter.hears().await, ToSitter::Closed { session: id });
 }
@@ -304,9 +292,7 @@ async fn it_follows_its_sitter_although_the_conductor_takes_nothing() {
     let world = World::new();
     let mut conductor = world.conductor().await;
     let mut sitter = Sitter::start(world.dialler(&[conductor.address]));
-    let id = sitter.gives_snapshot().await;
-    let _session = conductor.welcomed().await;
-    sitter.hears_welcome(id).await;
+    let (id, _session) = sitter.attaches_to(&mut conductor).await;
     // More than the stream's window and a batch hold: what is not read stays in the socket.
     let endless = (0..1_000).map(|_| report(id, vec![0; 100_000]));
     tokio::select! {

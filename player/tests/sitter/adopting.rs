@@ -274,13 +274,7 @@ fn an_agent_may_die() {
 
 fn a_daemon_is_drained_by_the_next_sitter() {
     let world = World::new();
-    world.gate("go");
-    world.score(
-        "leave",
-        "(setsid sh -c 'echo $$ > $OUT/daemon; cat $OUT/go; head -c 300000 /dev/zero\n\
-         echo 1 > $OUT/written; exec sleep 1000' &)\n\
-         while [ ! -s $OUT/daemon ]; do sleep 0.01; done",
-    );
+    world.score_that_leaves_a_daemon();
     world.start();
     world.output_of("leave", &[]);
     world.crash();

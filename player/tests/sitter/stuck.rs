@@ -338,13 +338,7 @@ fn an_upgrade_amid_output() {
 /// A daemon that was left goes on although the launcher that read what it says is gone.
 fn what_lingers_is_read_on() {
     let world = World::new();
-    world.gate("go");
-    world.score(
-        "leave",
-        "(setsid sh -c 'echo $$ > $OUT/daemon; cat $OUT/go; head -c 300000 /dev/zero\n\
-         echo 1 > $OUT/written; exec sleep 1000' &)\n\
-         while [ ! -s $OUT/daemon ]; do sleep 0.01; done",
-    );
+    world.score_that_leaves_a_daemon();
     world.start();
     let key = world.order("leave", &[]);
     assert_eq!(world.ended(key).outcome, Outcome::Exited(0));

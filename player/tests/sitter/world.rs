@@ -182,6 +182,18 @@ impl World {
         rustix::fs::mknodat(rustix::fs::CWD, self.out(name), fifo, mode, 0).unwrap();
     }
 
+    /// Makes the score `leave`. It leaves a daemon with its output, which says its number in `daemon`,
+    /// waits at the gate `go`, writes 300,000 bytes, says so in `written`, and stays.
+    pub(crate) fn score_that_leaves_a_daemon(&self) {
+        self.gate("go");
+        self.score(
+            "leave",
+            "(setsid sh -c 'echo $$ > $OUT/daemon; cat $OUT/go; head -c 300000 /dev/zero\n\
+             echo 1 > $OUT/written; exec sleep 1000' &)\n\
+             while [ ! -s $OUT/daemon ]; do sleep 0.01; done",
+        );
+    }
+
     /// Lets whoever waits at a gate go on; waits until somebody does.
     pub(crate) fn open_gate(&self, name: &str) {
         let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK;

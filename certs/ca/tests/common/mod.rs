@@ -125,7 +125,7 @@ impl Fleet {
         Pair { chain: vec![cert.der().clone()], key }
     }
 
-    /// The same with these URIs.
+    /// A pair that the CA signed, whose certificate has these URIs.
     pub fn with_uris(&self, uris: &[&str]) -> Pair {
         self.odd(|params| params.subject_alt_names = uris.iter().map(|uri| san_uri(uri)).collect())
     }

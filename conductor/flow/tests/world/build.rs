@@ -125,7 +125,7 @@ pub fn deployments(all: impl IntoIterator<Item = Deployment>) -> Arc<Deployments
     Arc::new(Deployments::new(all).unwrap())
 }
 
-/// The same for one of several deployments.
+/// A deployment of this name, to be one of several.
 pub fn named_deployment(
     name: &str,
     apps: &[(&str, &str, Option<Quantity>)],

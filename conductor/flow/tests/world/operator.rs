@@ -33,13 +33,13 @@ impl World {
         self.ask(Input::CancelRequested { reply: ReplyTo::new(REPLY), flow, by, abandon: true })
     }
 
-    /// Asks without looking at the answer, which waits for what is to be written.
+    /// Pauses without looking at the answer, which waits for what is to be written.
     pub fn pause_quietly(&mut self, flow: FlowId) {
         self.input(Input::PauseRequested { reply: ReplyTo::new(REPLY), flow, by: audience() });
         self.work();
     }
 
-    /// The same.
+    /// Promotes without looking at the answer, which waits for what is to be written.
     pub fn promote_quietly(&mut self, flow: FlowId) {
         self.input(Input::PromoteRequested {
             reply: ReplyTo::new(REPLY),

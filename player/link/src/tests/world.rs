@@ -307,6 +307,17 @@ impl Sitter {
         assert_eq!(self.hears().await, welcomed);
     }
 
+    /// Attaches to a conductor, which welcomes it.
+    pub(super) async fn attaches_to(
+        &mut self,
+        conductor: &mut Conductor<'_>,
+    ) -> (AgentSession, Attached) {
+        let id = self.gives_snapshot().await;
+        let session = conductor.welcomed().await;
+        self.hears_welcome(id).await;
+        (id, session)
+    }
+
     /// Goes, and expects the agent to follow.
     pub(super) async fn goes(self) {
         drop(self.socket);
