@@ -2,8 +2,12 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 3] =
-    ["orchestra/v1/flow.proto", "orchestra/v1/player.proto", "orchestra/v1/audience.proto"];
+const FILES: [&str; 4] = [
+    "orchestra/v1/service.proto",
+    "orchestra/v1/flow.proto",
+    "orchestra/v1/player.proto",
+    "orchestra/v1/audience.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=orchestra");

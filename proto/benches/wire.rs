@@ -70,7 +70,7 @@ fn snapshot(criterion: &mut Criterion) {
     let snapshot = player();
     let PlayerSnapshot { mark, term, evidence, .. } = snapshot;
     let marks = [StoreMark { store: STORE, mark, term, evidence }];
-    let bytes = Bytes::from(snapshot_to_wire(&snapshot, &marks).encode_to_vec());
+    let bytes = Bytes::from(snapshot_to_wire(&snapshot, &marks, None).encode_to_vec());
     let read = |known: bool| {
         let raw = RawSnapshot::decode(black_box(bytes.clone())).unwrap();
         let scores = |scores: &[Bytes]| match known {
@@ -81,7 +81,7 @@ fn snapshot(criterion: &mut Criterion) {
     };
     assert_eq!(read(false), snapshot);
     group.bench_function("write", |bench| {
-        bench.iter(|| snapshot_to_wire(black_box(&snapshot), &marks).encode_to_vec());
+        bench.iter(|| snapshot_to_wire(black_box(&snapshot), &marks, None).encode_to_vec());
     });
     group.bench_function("read", |bench| bench.iter(|| read(false)));
     group.bench_function("read, scores known", |bench| bench.iter(|| read(true)));
@@ -133,7 +133,12 @@ fn read_reports(bytes: Bytes) -> Vec<Report<KnownEnd>> {
 fn order(number: u64) -> Order {
     let job = JobId { flow: FlowId(1_000 + number), slot: 1, job: 1 };
     let key = AttemptKey { store: STORE, job, attempt: 1 };
-    Order { number: OrderNumber(70_000 + number), key, timeout: Some(Millis(60_000)) }
+    Order {
+        number: OrderNumber(70_000 + number),
+        key,
+        timeout: Some(Millis(60_000)),
+        instance: None,
+    }
 }
 
 fn reports(order: &Order) -> [Report<EndBytes>; 2] {
@@ -171,5 +176,6 @@ fn player() -> PlayerSnapshot {
         max_tasks: 4,
         kill_grace: Millis(10_000),
         scores: (0..20).map(offer).collect(),
+        units: None,
     }
 }

@@ -1,5 +1,7 @@
 //! What conductor and sitter say to each other.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use orchestra_model::{
     JobId,
@@ -12,6 +14,7 @@ use orchestra_model::{
     names::{AudienceName, JobName, ScoreName},
     proof::{Attempted, Evidence, Mac, Proof},
     score::{Offers, ScoreOffer},
+    service::{Instance, Ordinal, Placement, UnitReport},
     time::{Millis, Timestamp},
 };
 use prost::Message;
@@ -19,6 +22,7 @@ use prost::Message;
 use crate::{
     flow::{moment, moment_ms, params_from_wire, params_to_wire},
     invalid::{InField, Invalid},
+    service::{unit_job_from_wire, unit_order_to_wire},
     v1,
 };
 
@@ -115,8 +119,17 @@ fn evidence_from_wire(evidence: Option<&v1::Evidence>) -> Result<Option<Evidence
     evidence.map(TryInto::try_into).transpose()
 }
 
-/// A [`PlayerSnapshot`] for every store that the spool has served; the conductor reads its own.
-pub fn snapshot_to_wire(snapshot: &PlayerSnapshot, marks: &[StoreMark]) -> v1::Snapshot {
+/// A [`PlayerSnapshot`] for every store that the spool has served, with the units that it keeps for
+/// each, unless the player keeps none; the conductor reads its own.
+pub fn snapshot_to_wire(
+    snapshot: &PlayerSnapshot,
+    marks: &[StoreMark],
+    units: Option<Vec<(StoreId, Vec<UnitReport>)>>,
+) -> v1::Snapshot {
+    let store_units = |(store, units): (StoreId, Vec<UnitReport>)| v1::StoreUnits {
+        store_id: Bytes::copy_from_slice(&store.0),
+        units: units.iter().map(Into::into).collect(),
+    };
     let mark = |mark: &StoreMark| v1::StoreMark {
         store_id: Bytes::copy_from_slice(&mark.store.0),
         mark: mark.mark.0,
@@ -144,6 +157,8 @@ pub fn snapshot_to_wire(snapshot: &PlayerSnapshot, marks: &[StoreMark]) -> v1::S
         max_tasks: snapshot.max_tasks,
         kill_grace_ms: snapshot.kill_grace.0,
         scores: snapshot.scores.iter().map(Into::into).collect(),
+        units: units
+            .map(|units| v1::Units { stores: units.into_iter().map(store_units).collect() }),
     }
 }
 
@@ -172,6 +187,9 @@ pub struct RawSnapshot {
     /// Each an encoded [`v1::ScoreOffer`].
     #[prost(bytes = "bytes", repeated, tag = "7")]
     pub scores: Vec<Bytes>,
+    /// As in the snapshot.
+    #[prost(message, optional, tag = "8")]
+    pub units: Option<v1::Units>,
 }
 
 /// Reads a snapshot as the conductor of `store` needs it: mark and term are that store's. What the
@@ -217,7 +235,18 @@ pub fn snapshot_from_wire(
             .in_field("Snapshot.max_tasks")?,
         kill_grace: Millis(snapshot.kill_grace_ms.min(limits::DURATION_MS)),
         scores: read_scores(&snapshot.scores)?,
+        units: snapshot.units.as_ref().map(|units| units_of(units, store)).transpose()?,
     })
+}
+
+/// What is kept running for one store.
+fn units_of(units: &v1::Units, store: StoreId) -> Result<Vec<UnitReport>, Invalid> {
+    let ours = units.stores.iter().filter(|units| units.store_id[..] == store.0);
+    let reports: Vec<&v1::UnitReport> = ours.flat_map(|units| &units.units).collect();
+    if reports.len() > limits::UNITS {
+        return Err(Invalid::field("Snapshot.units"));
+    }
+    reports.into_iter().map(TryInto::try_into).collect()
 }
 
 /// Reads encoded offers.
@@ -313,6 +342,7 @@ impl TryFrom<v1::Report> for Report<EndBytes> {
                 Report::Ended { key, order, end }
             }
             Kind::Refused(refusal) => Report::Refused { key, order, refusal: refusal.try_into()? },
+            Kind::Unit(_) => return Err(Invalid::field("Report.kind")),
         })
     }
 }
@@ -457,6 +487,7 @@ impl From<&JobPart> for v1::JobBody {
             score: part.score.to_string(),
             audience: part.audience.to_string(),
             params: params_to_wire(&part.params),
+            unit: part.unit.as_deref().map(unit_order_to_wire),
         }
     }
 }
@@ -471,6 +502,7 @@ impl TryFrom<v1::JobBody> for JobPart {
             score: ScoreName::new(&body.score).in_field("JobBody.score")?,
             audience: AudienceName::new(&body.audience).in_field("JobBody.audience")?,
             params: params_from_wire(body.params)?,
+            unit: body.unit.as_ref().map(unit_job_from_wire).transpose()?.map(Arc::new),
         })
     }
 }
@@ -494,6 +526,10 @@ pub fn order_from_wire(order: &v1::Order) -> Result<ReadOrder, Invalid> {
             .in_field("Order.number")?,
         key: key(order.key.as_ref(), "Order.key")?,
         timeout: order.timeout_ms.map(Millis),
+        instance: (order.placement > 0).then_some(Instance {
+            ordinal: Ordinal(order.ordinal),
+            placement: Placement(order.placement),
+        }),
     };
     let mac = mac_from_wire(&order.mac, "Order.mac")?;
     Ok(ReadOrder { job_digest: order.job_digest.clone(), order: model, mac })
@@ -507,5 +543,7 @@ pub fn order_to_wire(order: &Order, job_digest: Bytes, mac: Mac) -> v1::Order {
         job_digest,
         timeout_ms: order.timeout.map(|timeout| timeout.0),
         mac: mac_to_wire(mac),
+        ordinal: order.instance.map_or(0, |instance| instance.ordinal.0),
+        placement: order.instance.map_or(0, |instance| instance.placement.0),
     }
 }

@@ -1,6 +1,6 @@
 //! Specs, parameters, ids and scores.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use orchestra_model::{
@@ -16,6 +16,7 @@ use orchestra_model::{
 
 use crate::{
     invalid::{InField, Invalid},
+    service::{unit_job_from_wire, unit_job_to_wire},
     v1,
 };
 
@@ -29,7 +30,7 @@ pub(crate) fn moment_ms(at: Option<Timestamp>) -> u64 {
     at.map_or(0, |at| at.0)
 }
 
-fn length(ms: Option<u64>, field: &'static str) -> Result<Option<Millis>, Invalid> {
+pub(crate) fn length(ms: Option<u64>, field: &'static str) -> Result<Option<Millis>, Invalid> {
     match ms {
         Some(ms) if ms > limits::DURATION_MS => Err(Invalid::field(field)),
         ms => Ok(ms.map(Millis)),
@@ -146,6 +147,7 @@ impl From<&JobSpec> for v1::JobSpec {
             }
             .into(),
             unthrottled: job.unthrottled,
+            unit: job.unit.as_deref().map(unit_job_to_wire),
         }
     }
 }
@@ -210,6 +212,7 @@ impl TryFrom<&v1::JobSpec> for JobSpec {
                 }
             },
             unthrottled: job.unthrottled,
+            unit: job.unit.as_ref().map(unit_job_from_wire).transpose()?.map(Arc::new),
         })
     }
 }

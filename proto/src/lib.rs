@@ -25,6 +25,7 @@ mod flow;
 mod invalid;
 mod ledger;
 mod reason;
+mod service;
 #[cfg(test)]
 mod tests;
 mod wire;

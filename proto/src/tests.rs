@@ -1,14 +1,14 @@
 //! What the model says is read back as it was said, and what it cannot say is refused.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use orchestra_model::{
-    AudienceName, FlowId, FlowState, HostName, HostSet, JobId, JobName, JobState, Millis, Quantity,
-    ScoreName, TaskState, Timestamp, WaitReason,
+    AudienceName, FlowId, FlowState, HostName, HostSet, JobId, JobName, JobState, Millis, Params,
+    Quantity, ScoreName, ServiceName, TaskState, Timestamp, WaitReason,
     delivery::{
-        AttemptEnd, AttemptKey, EndBytes, EndSummary, LiveAttempt, OrderNumber, Outcome, Output,
-        PlayerSnapshot, SettledAttempt, SpoolId, StoreId, StoreMark, Term,
+        AttemptEnd, AttemptKey, EndBytes, EndSummary, JobPart, LiveAttempt, OrderNumber, Outcome,
+        Output, PlayerSnapshot, SettledAttempt, SpoolId, StoreId, StoreMark, Term,
     },
     deployment::CellKey,
     flow::{FlowSpec, JobSpec, OnDoomed, Scope, SequenceOnFailure, SlotSpec},
@@ -18,6 +18,10 @@ use orchestra_model::{
     proof::{Evidence, Mac, Proof},
     record::Drain,
     score::{ParamSpec, ScoreHash, ScoreOffer, ScoreSpec},
+    service::{
+        Instance, Ordinal, Placement, ReadyRule, ReadySign, RestartRule, RestartWhen, RunEnd,
+        RunNumber, ServiceVersion, StopRule, UnitJob, UnitReport, UnitState, Upkeep, Wanted,
+    },
     status::{
         Absence, AbsentTasks, CanaryStatus, ConductorStatus, Counts, Due, FlowStatus, FlowSummary,
         JobAbsence, JobStatus, PlayerStatus,
@@ -307,6 +311,121 @@ fn snapshot() -> PlayerSnapshot {
         scores: [offer("restart", Ok(spec)), offer("stop", Err("it is gone".to_owned()))]
             .into_iter()
             .collect(),
+        units: Some(vec![
+            unit_report(UnitState::Ready, None),
+            unit_report(UnitState::GaveUp, Some(RunEnd::NotSpawned("no such file".to_owned()))),
+        ]),
+    }
+}
+
+fn unit_report(state: UnitState, last_end: Option<RunEnd>) -> UnitReport {
+    UnitReport {
+        service: ServiceName::new("web").unwrap(),
+        version: ServiceVersion(7),
+        instance: Instance { ordinal: Ordinal(3), placement: Placement(12) },
+        order: OrderNumber(9),
+        state,
+        since: Timestamp(8),
+        run: RunNumber(4),
+        restarts: 3,
+        last_end,
+    }
+}
+
+#[test]
+fn every_end_of_a_run_is_read_back() {
+    for end in [
+        RunEnd::Exited(-1),
+        RunEnd::Signalled(9),
+        RunEnd::OutOfMemory,
+        RunEnd::NeverReady,
+        RunEnd::Watchdog,
+        RunEnd::Asked,
+        RunEnd::NotSpawned("why".to_owned()),
+        RunEnd::HostRestarted,
+        RunEnd::Unknown,
+    ] {
+        assert_eq!(RunEnd::try_from(&v1::RunEnd::from(&end)).unwrap(), end);
+    }
+}
+
+fn unit_job(wanted: Wanted, sign: ReadySign) -> UnitJob {
+    UnitJob {
+        service: ServiceName::new("web").unwrap(),
+        version: ServiceVersion(7),
+        wanted,
+        upkeep: Upkeep {
+            restart: RestartRule {
+                when: RestartWhen::OnFailure,
+                first: Millis(1),
+                max_delay: Millis(2),
+                attempts: Some(3),
+                window: Millis(4),
+                stable_after: Millis(5),
+            },
+            ready: ReadyRule { sign, deadline: Millis(6) },
+            stop: StopRule { signal: 2, grace: Millis(7) },
+        },
+        healthy_for: Millis(8),
+        deadline: Millis(9),
+        instances: [Instance { ordinal: Ordinal(1), placement: Placement(12) }].into(),
+    }
+}
+
+#[test]
+fn what_is_asked_of_units_is_read_back() {
+    let signs = [ReadySign::Started, ReadySign::Notify, ReadySign::Fd(3), ReadySign::Started];
+    let wanted = [Wanted::Running, Wanted::Restarted, Wanted::Stopped, Wanted::Gone];
+    for (wanted, sign) in wanted.into_iter().zip(signs) {
+        let unit = Some(Arc::new(unit_job(wanted, sign)));
+        let job = JobSpec { unit: unit.clone(), ..spec() };
+        let flow = FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![job] }] };
+        assert_eq!(FlowSpec::try_from(&v1::FlowSpec::from(&flow)).unwrap(), flow);
+        let part = JobPart {
+            job: JOB,
+            name: job_name("web"),
+            score: ScoreName::new("run-web").unwrap(),
+            audience: alice(),
+            params: Params::default(),
+            unit,
+        };
+        let read = JobPart::try_from(v1::JobBody::from(&part)).unwrap();
+        let without = UnitJob { instances: Arc::default(), ..unit_job(wanted, sign) };
+        assert_eq!(read, JobPart { unit: Some(Arc::new(without)), ..part });
+    }
+}
+
+#[test]
+fn what_is_asked_of_units_and_makes_no_sense_is_refused() {
+    let wire = || {
+        v1::FlowSpec::from(&FlowSpec {
+            name: None,
+            slots: vec![SlotSpec {
+                jobs: vec![JobSpec {
+                    unit: Some(Arc::new(unit_job(Wanted::Running, ReadySign::Notify))),
+                    ..spec()
+                }],
+            }],
+        })
+    };
+    let refused = |change: &dyn Fn(&mut v1::UnitJob)| {
+        let mut flow = wire();
+        change(flow.slots[0].jobs[0].unit.as_mut().unwrap());
+        FlowSpec::try_from(&flow).unwrap_err().to_string()
+    };
+    for (change, field) in [
+        (
+            (&|unit: &mut v1::UnitJob| unit.wanted = 0) as &dyn Fn(&mut v1::UnitJob),
+            "UnitJob.wanted",
+        ),
+        (&|unit| unit.placements.clear(), "UnitJob.placements"),
+        (&|unit| unit.deadline_ms = u64::MAX, "UnitJob.deadline_ms"),
+        (&|unit| unit.service = "Web".to_owned(), "UnitJob.service"),
+        (&|unit| unit.upkeep = None, "UnitJob.upkeep"),
+        (&|unit| unit.upkeep.as_mut().unwrap().stop.as_mut().unwrap().signal = 64, "Upkeep"),
+    ] {
+        let told = refused(change);
+        assert!(told.starts_with(field), "{told}");
     }
 }
 
@@ -317,7 +436,9 @@ fn a_snapshot_is_read_back_and_its_scores_can_be_read_later() {
         StoreMark { store: StoreId([8; 16]), mark: OrderNumber(1), term: Term(2), evidence: None };
     let PlayerSnapshot { mark, term, evidence, .. } = snapshot;
     let ours = StoreMark { store: STORE, mark, term, evidence };
-    let bytes = snapshot_to_wire(&snapshot, &[others, ours]).encode_to_vec();
+    let units =
+        snapshot.units.clone().map(|ours| vec![(StoreId([8; 16]), Vec::new()), (STORE, ours)]);
+    let bytes = snapshot_to_wire(&snapshot, &[others, ours], units).encode_to_vec();
     let raw = RawSnapshot::decode(&bytes[..]).unwrap();
     assert_eq!(raw.encode_to_vec(), bytes, "the same message");
     assert_eq!(snapshot_from_wire(&raw, STORE, scores_from_wire).unwrap(), snapshot);
@@ -325,7 +446,7 @@ fn a_snapshot_is_read_back_and_its_scores_can_be_read_later() {
 
 #[test]
 fn a_snapshot_whose_scores_are_wrong_is_refused() {
-    let wire = snapshot_to_wire(&snapshot(), &[]);
+    let wire = snapshot_to_wire(&snapshot(), &[], None);
     let read = |scores: Vec<Bytes>| {
         let raw = RawSnapshot { scores, ..RawSnapshot::decode(&wire.encode_to_vec()[..]).unwrap() };
         snapshot_from_wire(&raw, STORE, scores_from_wire)

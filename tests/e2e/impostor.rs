@@ -36,6 +36,7 @@ fn an_order_can_name_nothing_but_an_installed_score() {
         score: "work".to_owned(),
         audience: "mallory".to_owned(),
         params: [("seconds".to_owned(), "0".to_owned())].into(),
+        unit: None,
     };
     let with = |key: &str, value: &str| [(key.to_owned(), value.to_owned())].into();
     let mut evil = Vec::new();
@@ -125,6 +126,7 @@ fn a_conductor_of_an_earlier_term_is_not_obeyed() {
         score: "work".to_owned(),
         audience: "mallory".to_owned(),
         params: [("seconds".to_owned(), "0".to_owned())].into(),
+        unit: None,
     };
     let newer = Impostor::start(&fleet, 7);
     newer.enqueue(order(1, &body(1)));

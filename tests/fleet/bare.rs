@@ -81,7 +81,14 @@ fn order(streams: &Streams, round: u64) {
     let key = Some(v1::AttemptKey { store_id: STORE, job, attempt: 1 });
     let digest = Bytes::from_static(&[0; 32]);
     let mac = Bytes::from_static(&[5; 16]);
-    let order = v1::Order { number: round, key, job_digest: digest, timeout_ms: None, mac };
+    let order = v1::Order {
+        number: round,
+        key,
+        job_digest: digest,
+        timeout_ms: None,
+        mac,
+        ..Default::default()
+    };
     let order = command(Kind::Order(order));
     for (player, sender) in streams.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         let frames = vec![frame(player, Frame::Command(order.clone()))];

@@ -374,8 +374,9 @@ impl Sitter {
             max_tasks: self.max_tasks,
             kill_grace: Millis::seconds(10),
             scores: Offers::default(),
+            units: None,
         };
-        let wire = snapshot_to_wire(&whole, &snapshot.marks);
+        let wire = snapshot_to_wire(&whole, &snapshot.marks, None);
         let mut bytes = wire.encode_to_vec();
         // Protobuf: messages of one kind, one after the other, are one message.
         bytes.extend_from_slice(&self.common.scores);

@@ -87,6 +87,7 @@ impl Stage {
                     spec: Ok(ScoreSpec::default()),
                 }]
                 .into(),
+                units: None,
             };
             let (session, snapshot) = (SessionId(u64::from(nth)), Box::new(snapshot));
             stage.take(Input::PlayerAttached { player, session, snapshot });

@@ -203,6 +203,7 @@ impl Engine {
             score: job.spec().score.clone(),
             audience: flow.audience().clone(),
             params: job.params().clone(),
+            unit: job.spec().unit.clone(),
         })
     }
 

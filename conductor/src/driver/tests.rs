@@ -172,6 +172,7 @@ impl Bench {
             max_tasks: 4,
             kill_grace: orchestra_model::Millis(0),
             scores: Default::default(),
+            units: None,
         };
         let attach = Attach {
             host: HostName::new(host).unwrap(),
@@ -512,6 +513,7 @@ async fn a_newcomer_that_left_is_not_attached() {
         max_tasks: 1,
         kill_grace: orchestra_model::Millis(0),
         scores: Default::default(),
+        units: None,
     };
     let attach = Attach {
         host: HostName::new("db1").unwrap(),

@@ -30,8 +30,9 @@ pub(crate) fn snapshot(
         max_tasks,
         kill_grace,
         scores: scores.into(),
+        units: None,
     };
-    let mut wire = snapshot_to_wire(&whole, &spool.marks);
+    let mut wire = snapshot_to_wire(&whole, &spool.marks, None);
     while wire.encoded_len() > PAYLOAD_BYTES && !wire.scores.is_empty() {
         let kept = wire.scores.len() / 2;
         tracing::error!(kept, "the scores' descriptions are too large together");

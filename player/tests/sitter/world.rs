@@ -444,6 +444,7 @@ impl World {
             score: score.to_owned(),
             audience: "alice".to_owned(),
             params: params.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            unit: None,
         };
         let body: Bytes = body.encode_to_vec().into();
         let digest = Bytes::copy_from_slice(&Sha256::digest(&body));
@@ -455,6 +456,8 @@ impl World {
             job_digest: digest,
             timeout_ms: timeout.map(|timeout| timeout.as_millis() as u64),
             mac: Bytes::new(),
+            ordinal: 0,
+            placement: 0,
         }));
     }
 

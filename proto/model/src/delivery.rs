@@ -11,6 +11,7 @@ use crate::{
     params::Params,
     proof::{Evidence, Proof},
     score::Offers,
+    service::{Instance, UnitJob, UnitReport},
     time::{Millis, Timestamp},
 };
 
@@ -120,6 +121,9 @@ pub struct PlayerSnapshot {
     pub kill_grace: Millis,
     /// What it can run.
     pub scores: Offers,
+    /// What it keeps running for the store that it attaches to; `None` where it is of a release that
+    /// keeps nothing running.
+    pub units: Option<Vec<UnitReport>>,
 }
 
 /// One connection of an agent to a conductor, counted by the agent from 1. Another agent begins anew, so
@@ -401,6 +405,8 @@ pub struct Order {
     pub key: AttemptKey,
     /// Of the attempt, where the job asks for less than the score allows.
     pub timeout: Option<Millis>,
+    /// The instance on this player, where the job is about units.
+    pub instance: Option<Instance>,
 }
 
 /// Who runs what for whom, as the sitter needs it: the job part of an order, decoded.
@@ -416,4 +422,7 @@ pub struct JobPart {
     pub audience: AudienceName,
     /// Its parameters: `ORC_<key>`.
     pub params: Params,
+    /// What its orders ask of units; `None`: each runs the score once. Its instances are told with
+    /// the orders.
+    pub unit: Option<Arc<UnitJob>>,
 }

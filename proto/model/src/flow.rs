@@ -3,12 +3,13 @@
 //! The file format (names, defaults, hints) is the audience's business and lives with its tools;
 //! this is what the wire carries and the scheduler reads.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use crate::{
     limits,
     names::{FlowName, JobName, ScoreName},
     quantity::Quantity,
+    service::UnitJob,
     time::Millis,
 };
 
@@ -72,6 +73,9 @@ pub struct JobSpec {
     pub sequence_on_failure: SequenceOnFailure,
     /// Its tasks take no cells and wait for no sequence.
     pub unthrottled: bool,
+    /// What its tasks ask of the units of a service; `None`: each runs the score once. Only the
+    /// conductor's own flows have it.
+    pub unit: Option<Arc<UnitJob>>,
 }
 
 /// All hosts of the set, or one of them.
@@ -137,6 +141,7 @@ impl JobSpec {
             on_doomed: OnDoomed::Finish,
             sequence_on_failure: SequenceOnFailure::Wait,
             unthrottled: false,
+            unit: None,
         }
     }
 }

@@ -46,6 +46,8 @@ pub const PATTERN_BYTES: usize = 256;
 pub const SCORES: usize = 1_024;
 /// Most tasks that one player runs at once.
 pub const MAX_TASKS: u32 = 1_024;
+/// Most units that one player keeps for one store.
+pub const UNITS: usize = 4_096;
 /// First bytes of a stream that travel with a result.
 pub const OUTPUT_HEAD_BYTES: usize = 16 << 10;
 /// Last bytes of a stream that travel with a result, where it is longer than the head.

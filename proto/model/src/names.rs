@@ -117,6 +117,11 @@ name_type!(
     DeploymentName, "deployment name", check_deployment
 );
 name_type!(
+    /// The name of a service: a letter, then letters, digits, `.`, `_` or `-`, lower case, at most
+    /// 64 bytes. No name of a host set's syntax and no id begins like it.
+    ServiceName, "service name", check_service
+);
+name_type!(
     /// The name of an application of a deployment, and of the group `@NAME` that its hosts are:
     /// the character set of a score's name, and neither `all` (`@all` is every host) nor `inline`.
     AppName, "app name", check_app
@@ -144,8 +149,24 @@ name_type!(
 ///
 /// `SPOOL` marks the processes of an attempt as those of one player, also where several share a
 /// machine and their flows share numbers.
-pub const RESERVED_KEYS: [&str; 9] =
-    ["FLOW", "JOB", "TASK", "ATTEMPT", "PLAYER", "SCORE", "SCORE_DIR", "AUDIENCE", "SPOOL"];
+pub const RESERVED_KEYS: [&str; 16] = [
+    "FLOW",
+    "JOB",
+    "TASK",
+    "ATTEMPT",
+    "PLAYER",
+    "SCORE",
+    "SCORE_DIR",
+    "AUDIENCE",
+    "SPOOL",
+    "SERVICE",
+    "INSTANCE",
+    "ORDINAL",
+    "VERSION",
+    "PLACEMENT",
+    "RUN",
+    "RUN_DIR",
+];
 
 /// Cuts an unchecked text to what an error message can bear.
 fn shortened(text: &str) -> String {
@@ -154,6 +175,17 @@ fn shortened(text: &str) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
+}
+
+fn check_service(text: &str) -> Result<(), &'static str> {
+    check_word(text)?;
+    if !text.starts_with(|c: char| c.is_ascii_lowercase()) {
+        return Err("it starts with a letter, in lower case");
+    }
+    if text.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Err("it has upper-case letters; names of services are lower case");
+    }
+    Ok(())
 }
 
 fn check_host(text: &str) -> Result<(), &'static str> {

@@ -231,6 +231,7 @@ impl Player {
                         max_tasks: self.max_tasks,
                         kill_grace: Millis::seconds(10),
                         scores: self.offers(),
+                        units: None,
                     };
                     let session = SessionId(session.0);
                     done.push(Done::Said(session, Up::Attach(Box::new(snapshot))));

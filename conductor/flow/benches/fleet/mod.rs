@@ -96,6 +96,7 @@ impl Fleet {
             max_tasks: 4,
             kill_grace: Millis(0),
             scores: Default::default(),
+            units: None,
         };
         let session = SessionId(self.sessions);
         self.input(Input::PlayerAttached { player, session, snapshot: Box::new(snapshot) });

@@ -216,10 +216,11 @@ impl Engine {
             };
             let (known, cancelled, timeout) =
                 (job.task(task.index), job.is_to_be_killed(), job.spec().timeout);
+            let instance = job.instance(task.index);
             let (key, order) = (known.key(self.store, task.job()), known.order);
             let command = match cancelled {
                 true => Command::Cancel { key, order },
-                false => Command::Order(Order { number: order, key, timeout }),
+                false => Command::Order(Order { number: order, key, timeout, instance }),
             };
             if gone.is_some() {
                 self.finish(task, TaskState::Lost, gone);

@@ -234,7 +234,8 @@ impl Engine {
             return self.inconsistent(id.flow, "a task was sent of a job that is not there");
         };
         let known = job.task(task.index);
-        let order = Order { number, key: known.key(store, id), timeout };
+        let instance = job.instance(task.index);
+        let order = Order { number, key: known.key(store, id), timeout, instance };
         let sent = known.record(task, self.roster[ix].host(), change);
         self.put(sent);
         self.send(ix, session, Command::Order(order));

@@ -18,6 +18,7 @@ use orchestra_model::{
     AudienceName, JobId, JobState, ParamKey, Params, TaskState, Timestamp,
     flow::{JobSpec, OnDoomed, Scope, Stragglers},
     record::{JobRecord, Record},
+    service::Instance,
     status::{Counts, Event},
     thresholds::Thresholds,
 };
@@ -189,6 +190,11 @@ impl Job {
 
     pub(crate) fn spec(&self) -> &JobSpec {
         &self.spec
+    }
+
+    /// The instance on a task's host, where its tasks are about units.
+    pub(crate) fn instance(&self, index: u32) -> Option<Instance> {
+        self.spec.unit.as_ref()?.instances.get(index as usize).copied()
     }
 
     /// What its tasks are to a player.

@@ -90,6 +90,7 @@ impl Bare {
             max_tasks: 64,
             kill_grace: Millis(0),
             scores: FakePlayer::new(name.clone(), 1).scores.into(),
+            units: None,
         });
         self.input(Input::PlayerAttached { player, session: SessionId(1), snapshot });
     }

@@ -195,6 +195,7 @@ impl FakePlayer {
             max_tasks: self.max_tasks,
             kill_grace: Millis::seconds(10),
             scores: self.scores.clone().into(),
+            units: None,
         };
         drop_false_proofs(&mut snapshot, store, &self.host, |said, shown| mac(said) == shown);
         snapshot

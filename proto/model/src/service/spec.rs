@@ -1,0 +1,168 @@
+//! What people write of a service.
+
+use std::fmt;
+
+use crate::{
+    names::{ScoreName, ServiceName},
+    params::Params,
+    quantity::Quantity,
+    service::{InvalidUpkeep, Upkeep},
+    time::Millis,
+};
+
+/// A service as it is to be. Valid when [`ServiceSpec::check`] passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceSpec {
+    /// Its name.
+    pub name: ServiceName,
+    /// What runs.
+    pub score: ScoreName,
+    /// Its parameters.
+    pub params: Params,
+    /// Where: on each host of this host set expression, and nowhere else. It is resolved anew when
+    /// players, groups or deployments change.
+    pub on: String,
+    /// How many of its hosts may be without a ready instance by our own motion: the limit of the
+    /// service's cell. `None`: as many as `update.parallel`.
+    pub budget: Option<Quantity>,
+    /// How a version follows another.
+    pub update: UpdateRule,
+    /// How its units are looked after.
+    pub upkeep: Upkeep,
+    /// `false`: applied for the first time it is stopped, until somebody starts it.
+    pub auto_start: bool,
+}
+
+/// How a version follows another: the limits of the flow that brings it. They mean what they mean in
+/// a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpdateRule {
+    /// How many hosts at once.
+    pub parallel: Quantity,
+    /// How many go first.
+    pub canary: Option<Quantity>,
+    /// How long the others wait then.
+    pub bake: Option<Millis>,
+    /// For how long a unit has to be ready.
+    pub healthy_for: Millis,
+    /// Within which time after its order it has to be.
+    pub deadline: Millis,
+    /// Failures tolerated.
+    pub max_failures: Quantity,
+    /// Whether a version that failed is followed by the one before it.
+    pub auto_revert: bool,
+}
+
+impl Default for UpdateRule {
+    fn default() -> Self {
+        Self {
+            parallel: Quantity::Count(1),
+            canary: None,
+            bake: None,
+            healthy_for: Millis::seconds(10),
+            deadline: Millis::minutes(10),
+            max_failures: Quantity::Count(0),
+            auto_revert: true,
+        }
+    }
+}
+
+/// Why a service cannot be as it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InvalidService {
+    /// A limit of `update` or `budget` makes no sense.
+    Limit {
+        /// The field.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// Its upkeep makes no sense.
+    Upkeep(InvalidUpkeep),
+}
+
+impl fmt::Display for InvalidService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Limit { field, problem } => write!(f, "{field}: {problem}"),
+            Self::Upkeep(cause) => cause.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for InvalidService {}
+
+impl ServiceSpec {
+    /// A service with every rule at its default.
+    pub fn new(name: ServiceName, score: ScoreName, on: impl Into<String>) -> Self {
+        Self {
+            name,
+            score,
+            params: Params::default(),
+            on: on.into(),
+            budget: None,
+            update: UpdateRule::default(),
+            upkeep: Upkeep::default(),
+            auto_start: true,
+        }
+    }
+
+    /// How many of its hosts may be without a ready instance by our own motion.
+    pub fn budget(&self) -> Quantity {
+        self.budget.unwrap_or(self.update.parallel)
+    }
+
+    /// Checks what no single field can.
+    pub fn check(&self) -> Result<(), InvalidService> {
+        let wrong = |field, problem| Err(InvalidService::Limit { field, problem });
+        let update = &self.update;
+        if self.budget.is_some_and(Quantity::is_zero) {
+            return wrong("budget", "it is 0, so that nothing could ever change");
+        }
+        if update.parallel.is_zero() {
+            return wrong("update.parallel", "it is 0, so that nothing could ever change");
+        }
+        if update.canary.is_some_and(Quantity::is_zero) {
+            return wrong("update.canary", "it is 0; leave it out to go without one");
+        }
+        if update.bake.is_some() && update.canary.is_none() {
+            return wrong("update.bake", "it has no canary to wait after");
+        }
+        if update.deadline <= update.healthy_for {
+            return wrong(
+                "update.deadline",
+                "it is not longer than update.healthy_for, so that no task could be ok",
+            );
+        }
+        self.upkeep.check().map_err(InvalidService::Upkeep)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_that_contradict_themselves_are_refused() {
+        let spec = || {
+            let name = ServiceName::new("web").unwrap();
+            ServiceSpec::new(name, ScoreName::new("run-web").unwrap(), "@web")
+        };
+        let field = |spec: ServiceSpec| match spec.check() {
+            Ok(()) => None,
+            Err(InvalidService::Limit { field, .. }) => Some(field),
+            Err(InvalidService::Upkeep(invalid)) => Some(invalid.field),
+        };
+        let updated = |update| ServiceSpec { update, ..spec() };
+        let update = UpdateRule::default();
+        assert_eq!(field(spec()), None);
+        assert_eq!(spec().budget(), Quantity::Count(1), "the default is update.parallel");
+        let none = Some(Quantity::Percent(0));
+        assert_eq!(field(ServiceSpec { budget: none, ..spec() }), Some("budget"));
+        assert_eq!(field(updated(UpdateRule { canary: none, ..update })), Some("update.canary"));
+        let bake = Some(Millis(1));
+        assert_eq!(field(updated(UpdateRule { bake, ..update })), Some("update.bake"));
+        let deadline = update.healthy_for;
+        assert_eq!(field(updated(UpdateRule { deadline, ..update })), Some("update.deadline"));
+    }
+}

@@ -1,0 +1,196 @@
+//! What conductor and sitter say to each other of units.
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    delivery::OrderNumber,
+    names::{AudienceName, ScoreName, ServiceName},
+    params::Params,
+    service::{Ordinal, Placement, RunNumber, ServiceVersion, Upkeep},
+    state::kebab_enum,
+    time::{Millis, Timestamp},
+};
+
+/// What a job of a flow asks of the units of a service on its hosts. Such a task starts no process of
+/// its own: it is ok once the unit is as wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitJob {
+    /// The service.
+    pub service: ServiceName,
+    /// Which of its versions the units are to be.
+    pub version: ServiceVersion,
+    /// What is asked of them.
+    pub wanted: Wanted,
+    /// How they are looked after from then on.
+    pub upkeep: Upkeep,
+    /// For how long a unit has to be ready, without a run that ends, for its task to be ok.
+    pub healthy_for: Millis,
+    /// How long after its acceptance the task is timed out.
+    pub deadline: Millis,
+    /// The instance on each host of the job, in the order of its host set.
+    pub instances: Arc<[Instance]>,
+}
+
+/// An instance that lives, or is to live, on one player.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instance {
+    /// Which.
+    pub ordinal: Ordinal,
+    /// By which assignment.
+    pub placement: Placement,
+}
+
+/// What is asked of a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// That it runs as its version says. A run of the same version and placement goes on.
+    Running,
+    /// That its present run, if there is one, ends and a new one is ready. Restarts are counted from 0
+    /// again, and a unit that gave up runs again.
+    Restarted,
+    /// That it has no run until it is asked for one.
+    Stopped,
+    /// That it has no run, and is forgotten.
+    Gone,
+}
+
+/// What an order asks of a unit, as the sitter needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitOrder {
+    /// The service.
+    pub service: ServiceName,
+    /// Its version.
+    pub version: ServiceVersion,
+    /// The instance here.
+    pub instance: Instance,
+    /// What is asked.
+    pub wanted: Wanted,
+    /// What runs: `ORC_SCORE`.
+    pub score: ScoreName,
+    /// Who asked: `ORC_AUDIENCE`.
+    pub audience: AudienceName,
+    /// Its parameters: `ORC_<key>`.
+    pub params: Params,
+    /// How the unit is looked after.
+    pub upkeep: Upkeep,
+    /// See [`UnitJob::healthy_for`].
+    pub healthy_for: Millis,
+    /// See [`UnitJob::deadline`].
+    pub deadline: Millis,
+}
+
+kebab_enum!(
+    /// Where a unit is.
+    UnitState {
+        /// Its run is about to start, or has started and is not ready.
+        Starting = "starting",
+        /// Its run is ready.
+        Ready = "ready",
+        /// Its run ended, and the next one follows after a wait.
+        BackingOff = "backing-off",
+        /// Its run is being ended.
+        Stopping = "stopping",
+        /// It has no run, and none is asked for.
+        Stopped = "stopped",
+        /// It has no run: its last one ended, and its restart rule asks for no other.
+        Ended = "ended",
+        /// It has no run: more restarts were needed than its rule allows. A person has to restart it.
+        GaveUp = "gave-up",
+        /// It has no run, for its parameters were in memory alone and are gone; it waits for the
+        /// conductor.
+        AwaitingParams = "awaiting-params",
+        /// It has no run and is forgotten.
+        Gone = "gone",
+    }
+);
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunEnd {
+    /// Its process exited with this code.
+    Exited(i32),
+    /// Its process died of this signal, sent by somebody else.
+    Signalled(i32),
+    /// The kernel killed a process of it for want of memory.
+    OutOfMemory,
+    /// It was not ready by its deadline, and ended for that.
+    NeverReady,
+    /// It had asked to be watched, was silent for too long, and ended for that.
+    Watchdog,
+    /// It was asked to end: by an order.
+    Asked,
+    /// Its process could not be made, for this reason.
+    NotSpawned(String),
+    /// The host was started anew.
+    HostRestarted,
+    /// It ended, and how can never be known.
+    Unknown,
+}
+
+impl RunEnd {
+    /// Whether `on-failure` restarts after it. What is unknown counts as a failure.
+    pub fn is_failure(&self) -> bool {
+        *self != RunEnd::Exited(0)
+    }
+}
+
+impl fmt::Display for RunEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "exited {code}"),
+            Self::Signalled(signal) => write!(f, "killed by signal {signal}"),
+            Self::OutOfMemory => f.write_str("out of memory"),
+            Self::NeverReady => f.write_str("never ready"),
+            Self::Watchdog => f.write_str("silent for longer than its watchdog allows"),
+            Self::Asked => f.write_str("asked to end"),
+            Self::NotSpawned(why) => write!(f, "not started: {why}"),
+            Self::HostRestarted => f.write_str("the host was started anew"),
+            Self::Unknown => f.write_str("ended, nobody knows how"),
+        }
+    }
+}
+
+/// How a unit stands, as its sitter tells it: at each attach, and when it changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitReport {
+    /// The service.
+    pub service: ServiceName,
+    /// The version that it is of.
+    pub version: ServiceVersion,
+    /// The instance.
+    pub instance: Instance,
+    /// The order that asked last for something of it.
+    pub order: OrderNumber,
+    /// Where it is.
+    pub state: UnitState,
+    /// Since when it is there, by the player's clock.
+    pub since: Timestamp,
+    /// Its present run, or its last one.
+    pub run: RunNumber,
+    /// How often it was restarted by its rule since a person asked for something of it.
+    pub restarts: u32,
+    /// How its last run ended, if one has.
+    pub last_end: Option<RunEnd>,
+}
+
+/// A unit that counts as down: its host holds its cells for it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnwellUnit {
+    /// The service.
+    pub service: ServiceName,
+    /// How it is not well.
+    pub unready: Unready,
+}
+
+kebab_enum!(
+    /// Why a unit counts as down.
+    Unready {
+        /// It is not ready, and its sitter goes on with it.
+        NotReady = "not-ready",
+        /// Nobody has told how it is: its player has not attached since the conductor started, or is
+        /// away.
+        Untold = "untold",
+        /// Only a person can help: it gave up, or its rule asks for no further run.
+        GaveUp = "gave-up",
+    }
+);

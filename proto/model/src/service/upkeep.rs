@@ -1,0 +1,195 @@
+//! How a sitter looks after a unit: the part of a service's spec that travels to players.
+
+use std::fmt;
+
+use crate::time::Millis;
+
+/// How a unit is looked after. The default is what a spec means that says nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Upkeep {
+    /// When the next run follows the last.
+    pub restart: RestartRule,
+    /// When a run counts as ready.
+    pub ready: ReadyRule,
+    /// How a run is ended from outside.
+    pub stop: StopRule,
+}
+
+/// When the next run follows the last one, and how long after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestartRule {
+    /// After which ends.
+    pub when: RestartWhen,
+    /// Before the first restart; 0 for none, so that no timer is in its way. The second waits up to
+    /// 100 ms, and each further one up to twice as long as the last could have, drawn evenly.
+    pub first: Millis,
+    /// What such a wait grows to.
+    pub max_delay: Millis,
+    /// Most restarts within `window`; one more and the unit has given up, until a person restarts it.
+    /// `None`: no number is too many.
+    pub attempts: Option<u32>,
+    /// The sliding window in which restarts are counted.
+    pub window: Millis,
+    /// A run that was up for so long begins the waits anew.
+    pub stable_after: Millis,
+}
+
+/// After which ends of a run another one follows by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RestartWhen {
+    /// After every one.
+    #[default]
+    Always,
+    /// After every one but exit code 0.
+    OnFailure,
+    /// After none.
+    Never,
+}
+
+impl Default for RestartRule {
+    fn default() -> Self {
+        Self {
+            when: RestartWhen::Always,
+            first: Millis(0),
+            max_delay: Millis::seconds(60),
+            attempts: None,
+            window: Millis::minutes(10),
+            stable_after: Millis::seconds(10),
+        }
+    }
+}
+
+/// When a run counts as ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadyRule {
+    /// What says so.
+    pub sign: ReadySign,
+    /// How long after its start a run that is not ready is ended (cause: `never-ready`), to be
+    /// restarted by its rule.
+    pub deadline: Millis,
+}
+
+/// What says that a run is ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadySign {
+    /// Its process exists.
+    #[default]
+    Started,
+    /// It sent `READY=1` to the socket that `NOTIFY_SOCKET` names (sd_notify(3)).
+    Notify,
+    /// It wrote a newline to this descriptor, from 3 (s6's readiness notification).
+    Fd(u32),
+}
+
+impl Default for ReadyRule {
+    fn default() -> Self {
+        Self { sign: ReadySign::Started, deadline: Millis::minutes(2) }
+    }
+}
+
+/// How a run is ended from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StopRule {
+    /// What its processes get first.
+    pub signal: i32,
+    /// How long they have before KILL.
+    pub grace: Millis,
+}
+
+/// SIGTERM, signal(7): the same number on every architecture.
+const TERM: i32 = 15;
+/// The highest signal that a spec may name: those above are real-time ones of the C library.
+const HIGHEST_SIGNAL: i32 = 31;
+/// Highest descriptor that readiness may be told through.
+const HIGHEST_FD: u32 = 9;
+
+impl Default for StopRule {
+    fn default() -> Self {
+        Self { signal: TERM, grace: Millis::seconds(30) }
+    }
+}
+
+/// What of an upkeep makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidUpkeep {
+    /// The field: `restart.attempts`.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub problem: &'static str,
+}
+
+impl fmt::Display for InvalidUpkeep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.problem)
+    }
+}
+
+impl std::error::Error for InvalidUpkeep {}
+
+impl Upkeep {
+    /// Checks what no single field's type does.
+    pub fn check(&self) -> Result<(), InvalidUpkeep> {
+        let wrong = |field, problem| Err(InvalidUpkeep { field, problem });
+        let Self { restart, ready, stop } = self;
+        if restart.window == Millis(0) && restart.attempts.is_some() {
+            return wrong("restart.window", "it is 0, so that no number of restarts is too many");
+        }
+        if restart.attempts.is_some() && restart.first > restart.window {
+            return wrong(
+                "restart.first",
+                "it is longer than restart.window, so that attempts never count",
+            );
+        }
+        if restart.first > restart.max_delay {
+            return wrong("restart.first", "it is longer than restart.max_delay");
+        }
+        if ready.deadline == Millis(0) {
+            return wrong("ready.deadline", "it is 0, so that no run could ever be ready");
+        }
+        if matches!(ready.sign, ReadySign::Fd(fd) if !(3..=HIGHEST_FD).contains(&fd)) {
+            return wrong("ready.fd", "a descriptor from 3 to 9 is expected");
+        }
+        if !(1..=HIGHEST_SIGNAL).contains(&stop.signal) {
+            return wrong("stop.signal", "no signal of this number may be sent");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_could_never_count_is_refused() {
+        let attempts = |first, window| {
+            let (first, window) = (Millis(first), Millis(window));
+            let restart = RestartRule { first, window, attempts: Some(3), ..Default::default() };
+            Upkeep { restart, ..Upkeep::default() }.check().map_err(|invalid| invalid.field)
+        };
+        assert_eq!(Upkeep::default().check(), Ok(()));
+        assert_eq!(attempts(0, 60_000), Ok(()));
+        assert_eq!(attempts(0, 0), Err("restart.window"));
+        assert_eq!(attempts(2_000, 1_000), Err("restart.first"));
+    }
+
+    #[test]
+    fn readiness_and_stop_name_what_exists() {
+        let ready = |sign| Upkeep {
+            ready: ReadyRule { sign, ..ReadyRule::default() },
+            ..Upkeep::default()
+        };
+        assert_eq!(ready(ReadySign::Fd(3)).check(), Ok(()));
+        for fd in [0, 2, 10] {
+            assert!(ready(ReadySign::Fd(fd)).check().is_err(), "{fd}");
+        }
+        let stop = |signal| Upkeep {
+            stop: StopRule { signal, ..StopRule::default() },
+            ..Upkeep::default()
+        };
+        assert_eq!(stop(2).check(), Ok(()));
+        for signal in [0, -1, 32, 64] {
+            assert!(stop(signal).check().is_err(), "{signal}");
+        }
+    }
+}
