@@ -564,9 +564,14 @@ impl Reference {
                 | Record::Audit(_)
                 | Record::Spec(_)
                 | Record::Targets(_)
-                | Record::Params(_),
+                | Record::Params(_)
+                | Record::Service(_)
+                | Record::Version(_)
+                | Record::Placement(_),
             )
-            | Op::EraseParams(_) => {}
+            | Op::EraseParams(_)
+            | Op::PruneVersion(..)
+            | Op::Displace(..) => {}
         }
     }
 

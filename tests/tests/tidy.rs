@@ -26,6 +26,7 @@ const FLOORS: [&[&str]; 5] = [
         "orchestra-proto",
         "orchestra-certs",
         "orchestra-flow",
+        "orchestra-service",
         "orchestra-store",
         "orchestra-spool",
     ],
@@ -36,17 +37,18 @@ const FLOORS: [&[&str]; 5] = [
 
 /// The engines, which do no IO, read no clock and draw no chance; what they import besides the
 /// model does neither.
-const ENGINES: [(&str, &[&str]); 2] =
-    [("orchestra-flow", &[]), ("orchestra-spool", &["crc32fast"])];
+const ENGINES: [(&str, &[&str]); 3] =
+    [("orchestra-flow", &[]), ("orchestra-service", &[]), ("orchestra-spool", &["crc32fast"])];
 
 /// Who alone may write a log, and what it is written with.
 const LOG: (&str, &str) = ("orchestra-daemon", "tracing-subscriber");
 
 /// The folders of what runs in a daemon, and the files there that may name standard error: two hand it
 /// on to a process, one is the log.
-const DAEMONS: [&str; 8] = [
+const DAEMONS: [&str; 9] = [
     "certs/src/",
     "conductor/flow/src/",
+    "conductor/service/src/",
     "conductor/src/",
     "conductor/store/src/",
     "player/link/src/",

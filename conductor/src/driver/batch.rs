@@ -143,10 +143,13 @@ fn weight(op: &Op) -> usize {
                 Object::Hosts(hosts) => hosts.len(),
                 Object::Flow(_) | Object::Conductor => 0,
             },
+            Op::Put(Record::Version(version)) => version.spec.len(),
             Op::Put(_)
             | Op::EraseParams(_)
             | Op::PruneFlow(_)
             | Op::Release(_)
-            | Op::PruneAudit(_) => 0,
+            | Op::PruneAudit(_)
+            | Op::PruneVersion(..)
+            | Op::Displace(..) => 0,
         }
 }

@@ -307,9 +307,14 @@ fn flow_of(op: &Op) -> Option<FlowId> {
             | Record::Recovered(_)
             | Record::InForce(_)
             | Record::Audit(_)
-            | Record::Player(_),
+            | Record::Player(_)
+            | Record::Service(_)
+            | Record::Version(_)
+            | Record::Placement(_),
         )
         | Op::Release(_)
-        | Op::PruneAudit(_) => None,
+        | Op::PruneAudit(_)
+        | Op::PruneVersion(..)
+        | Op::Displace(..) => None,
     }
 }

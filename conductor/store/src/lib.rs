@@ -39,6 +39,7 @@ use orchestra_model::{
         EndRecord, FlowRecord, HoldRecord, InForce, JobRecord, Op, PlayerRecord, Recovered,
         TaskRecord,
     },
+    service::{PlacementRecord, ServiceRecord, VersionRecord},
 };
 
 pub use crate::{
@@ -140,6 +141,16 @@ pub trait Reader: Send {
 
     /// The limits in force; none where no fleet was loaded by a release that remembers them.
     fn in_force(&self) -> Result<InForce, ReadError>;
+
+    /// Every service, by name; those that were removed among them.
+    fn services(&self) -> Result<Vec<ServiceRecord>, ReadError>;
+
+    /// Every version of every service that is kept, by service and version; also of services that were
+    /// never written themselves, because a crash came between.
+    fn versions(&self) -> Result<Vec<VersionRecord>, ReadError>;
+
+    /// Every instance that was placed, by service and host.
+    fn placements(&self) -> Result<Vec<PlacementRecord>, ReadError>;
 
     /// Every player, by name.
     fn players(&self) -> Result<Vec<PlayerRecord>, ReadError>;

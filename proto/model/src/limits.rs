@@ -46,6 +46,8 @@ pub const PATTERN_BYTES: usize = 256;
 pub const SCORES: usize = 1_024;
 /// Most tasks that one player runs at once.
 pub const MAX_TASKS: u32 = 1_024;
+/// Largest encoded spec of a service, in bytes: all its parameters, and a host set of any fleet.
+pub const SERVICE_SPEC_BYTES: usize = PARAMS_BYTES + HOSTSET_BYTES + (64 << 10);
 /// Most units that one player keeps for one store.
 pub const UNITS: usize = 4_096;
 /// First bytes of a stream that travel with a result.

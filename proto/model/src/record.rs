@@ -12,9 +12,12 @@ use crate::{
     audit::AuditRecord,
     delivery::{EndBytes, OrderNumber, RequestId, SpoolId, Term},
     ids::{FlowId, JobId},
-    names::{AudienceName, DeploymentName, FlowName, HostName, JobName, ParamKey, ScoreName},
+    names::{
+        AudienceName, DeploymentName, FlowName, HostName, JobName, ParamKey, ScoreName, ServiceName,
+    },
     params::Params,
     proof::Mac,
+    service::{PlacementRecord, ServiceRecord, ServiceVersion, VersionRecord},
     state::{FlowState, JobState, TaskState},
     status::Counts,
     thresholds::Thresholds,
@@ -35,6 +38,10 @@ pub enum Op {
     Release(HostName),
     /// Remove audit lines below this number (retention).
     PruneAudit(u64),
+    /// Remove a version of a service, with its parameters.
+    PruneVersion(ServiceName, ServiceVersion),
+    /// Remove the placement of a service's instance on a host.
+    Displace(ServiceName, HostName),
 }
 
 /// One record.
@@ -68,6 +75,12 @@ pub enum Record {
     Hold(HoldRecord),
     /// Who did what. Key: number.
     Audit(AuditRecord),
+    /// A service. Key: name.
+    Service(Box<ServiceRecord>),
+    /// One content of a service's spec. Key: service, version.
+    Version(VersionRecord),
+    /// An instance on a player. Key: service, host.
+    Placement(PlacementRecord),
 }
 
 /// That a conductor went on from an old copy of its store, once or more often.

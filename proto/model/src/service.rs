@@ -12,11 +12,18 @@ use std::fmt;
 
 use crate::names::ServiceName;
 
+mod record;
 mod spec;
+mod status;
 mod unit;
 mod upkeep;
 
+pub use record::{
+    Cause, Change, EVENTS, Goal, LivingChange, PlacementRecord, ServiceEvent, ServiceRecord,
+    VERSIONS, VersionRecord,
+};
 pub use spec::{InvalidService, ServiceSpec, UpdateRule};
+pub use status::{InstanceStatus, ServiceStatus};
 pub use unit::{
     Instance, RunEnd, UnitJob, UnitOrder, UnitReport, UnitState, Unready, UnwellUnit, Wanted,
 };

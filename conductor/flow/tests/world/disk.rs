@@ -53,7 +53,7 @@ impl Disk {
             Op::Put(record) => self.put(record),
             Op::EraseParams(job) => drop(self.params.remove(&job)),
             Op::Release(host) => drop(self.holds.remove(&host)),
-            Op::PruneAudit(_) => {}
+            Op::PruneAudit(_) | Op::PruneVersion(..) | Op::Displace(..) => {}
             Op::PruneFlow(flow) => {
                 self.flows.remove(&flow);
                 self.jobs.retain(|job, _| job.flow != flow);
@@ -68,7 +68,11 @@ impl Disk {
             Record::NextFlow(next) => self.next_flow = Some(next),
             Record::Recovered(recovered) => self.recovered = recovered,
             // What the engine is not told of.
-            Record::InForce(_) | Record::Audit(_) => {}
+            Record::InForce(_)
+            | Record::Audit(_)
+            | Record::Service(_)
+            | Record::Version(_)
+            | Record::Placement(_) => {}
             Record::Flow(flow) => {
                 let before = self.flows.insert(flow.id, flow.clone());
                 if let Some(before) = before.filter(|before| before.state.is_final()) {

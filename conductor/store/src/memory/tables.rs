@@ -7,13 +7,14 @@ use std::{
 };
 
 use orchestra_model::{
-    AudienceName, FlowId, HostName, JobId, Params, Timestamp,
+    AudienceName, FlowId, HostName, JobId, Params, ServiceName, Timestamp,
     audit::AuditRecord,
     delivery::RequestId,
     record::{
         EndRecord, FlowRecord, HoldRecord, InForce, JobRecord, Op, PlayerRecord, Record, Recovered,
         TaskRecord,
     },
+    service::{PlacementRecord, ServiceRecord, ServiceVersion, VersionRecord},
 };
 
 use crate::{ReadError, Reader, pieces};
@@ -36,6 +37,9 @@ pub(super) struct Tables {
     holds: BTreeMap<HostName, HoldRecord>,
     audit: BTreeMap<u64, AuditRecord>,
     last_audit: u64,
+    services: BTreeMap<ServiceName, ServiceRecord>,
+    versions: BTreeMap<(ServiceName, ServiceVersion), VersionRecord>,
+    placements: BTreeMap<(ServiceName, HostName), PlacementRecord>,
 }
 
 impl Tables {
@@ -54,6 +58,12 @@ impl Tables {
                 self.holds.remove(host);
             }
             Op::PruneAudit(below) => self.audit = self.audit.split_off(below),
+            Op::PruneVersion(service, version) => {
+                self.versions.remove(&(service.clone(), *version));
+            }
+            Op::Displace(service, host) => {
+                self.placements.remove(&(service.clone(), host.clone()));
+            }
         }
     }
 
@@ -79,6 +89,15 @@ impl Tables {
             Record::Audit(line) => {
                 self.last_audit = self.last_audit.max(line.number);
                 self.audit.insert(line.number, line);
+            }
+            Record::Service(service) => {
+                self.services.insert(service.name.clone(), *service);
+            }
+            Record::Version(version) => {
+                self.versions.insert((version.service.clone(), version.version), version);
+            }
+            Record::Placement(placed) => {
+                self.placements.insert((placed.service.clone(), placed.host.clone()), placed);
             }
         }
     }
@@ -145,6 +164,18 @@ impl Reader for Arc<Tables> {
 
     fn recovered(&self) -> Result<Recovered, ReadError> {
         Ok(self.recovered)
+    }
+
+    fn services(&self) -> Result<Vec<ServiceRecord>, ReadError> {
+        Ok(self.services.values().cloned().collect())
+    }
+
+    fn versions(&self) -> Result<Vec<VersionRecord>, ReadError> {
+        Ok(self.versions.values().cloned().collect())
+    }
+
+    fn placements(&self) -> Result<Vec<PlacementRecord>, ReadError> {
+        Ok(self.placements.values().cloned().collect())
     }
 
     fn last_audit(&self) -> Result<u64, ReadError> {

@@ -23,6 +23,10 @@ use orchestra_model::{
 };
 use prost::Message;
 
+mod service;
+
+pub(super) use service::{PlacementBody, ServiceBody, VersionBody};
+
 /// The version that this release writes, and the only one so far.
 const VERSION: u8 = 1;
 const CRC_BYTES: usize = 4;

@@ -14,14 +14,15 @@ use orchestra_model::{
     record::{
         EndRecord, FlowRecord, HoldRecord, InForce, JobRecord, PlayerRecord, Recovered, TaskRecord,
     },
+    service::{PlacementRecord, ServiceRecord, VersionRecord},
 };
 use prost::Message;
 use rusqlite::{Connection, OpenFlags, Row, params};
 
 use super::{
     body::{
-        AuditBody, EndBody, FlowBody, HoldBody, InForceBody, JobBody, ParamsBody, PlayerBody,
-        SpecBody, TargetsBody, TaskBody, Unreadable, decode,
+        AuditBody, EndBody, FlowBody, HoldBody, InForceBody, JobBody, ParamsBody, PlacementBody,
+        PlayerBody, ServiceBody, SpecBody, TargetsBody, TaskBody, Unreadable, VersionBody, decode,
     },
     guard::Watched,
     write::int,
@@ -298,6 +299,34 @@ impl Reader for SqliteReader {
             let number = key("audit", row, 0)?;
             Place { table: "audit", key: number }
                 .read(row, 1, |body: AuditBody| body.into_record(number))
+        })
+    }
+
+    fn services(&self) -> Result<Vec<ServiceRecord>, ReadError> {
+        self.all("services", "SELECT name, body FROM services ORDER BY name", [], |row| {
+            let name: String = row.get(0).map_err(failed("services"))?;
+            Place { table: "services", key: &name }
+                .read(row, 1, |body: ServiceBody| body.into_record(&name))
+        })
+    }
+
+    fn versions(&self) -> Result<Vec<VersionRecord>, ReadError> {
+        let sql = "SELECT service, version, body FROM versions ORDER BY service, version";
+        self.all("versions", sql, [], |row| {
+            let service: String = row.get(0).map_err(failed("versions"))?;
+            let version = key("versions", row, 1)?;
+            Place { table: "versions", key: &service }
+                .read(row, 2, |body: VersionBody| body.into_record(&service, version))
+        })
+    }
+
+    fn placements(&self) -> Result<Vec<PlacementRecord>, ReadError> {
+        let sql = "SELECT service, host, body FROM placements ORDER BY service, host";
+        self.all("placements", sql, [], |row| {
+            let service: String = row.get(0).map_err(failed("placements"))?;
+            let host: String = row.get(1).map_err(failed("placements"))?;
+            Place { table: "placements", key: &service }
+                .read(row, 2, |body: PlacementBody| body.into_record(&service, &host))
         })
     }
 

@@ -11,25 +11,32 @@ pub(super) const OLDEST: i32 = 1;
 const TABLES: &str = include_str!("schema/tables.sql");
 const VIEWS: &str = include_str!("schema/views.sql");
 const AUDIT: &str = include_str!("schema/audit.sql");
+const SERVICES: &str = include_str!("schema/services.sql");
 const FROM_1: &str = include_str!("schema/from_1.sql");
 
 /// Makes the tables of a new database.
 pub(super) fn create(db: &Connection) -> Result<()> {
     db.execute_batch(TABLES)?;
-    db.execute_batch(AUDIT)?;
+    add_tables(db)?;
     finish(db)
 }
 
 /// Brings tables of an older version, from [`OLDEST`] on, up to [`VERSION`]. That touches no row:
 /// it takes no longer for a large store. In a transaction, a crash leaves the old version.
 pub(super) fn migrate(db: &Connection, version: i32) -> Result<()> {
-    db.execute_batch(AUDIT)?;
+    add_tables(db)?;
     if version >= VERSION {
         return Ok(());
     }
     db.execute_batch(FROM_1)?;
     drop_views(db)?;
     finish(db)
+}
+
+/// Makes the tables that the previous release can do without, where they are missing.
+fn add_tables(db: &Connection) -> Result<()> {
+    db.execute_batch(AUDIT)?;
+    db.execute_batch(SERVICES)
 }
 
 fn finish(db: &Connection) -> Result<()> {

@@ -5,13 +5,14 @@ use orchestra_model::{
     audit::{AuditRecord, Object},
     names::FlowName,
     record::{FlowRecord, HoldRecord, JobRecord, Op, PlayerRecord, Record, TaskRecord},
+    service::{PlacementRecord, ServiceRecord, VersionRecord},
     state::TaskState,
 };
 use rusqlite::{Connection, Result, ToSql, params};
 
 use super::body::{
-    AuditBody, EndBody, FlowBody, HoldBody, InForceBody, JobBody, ParamsBody, PlayerBody, SpecBody,
-    TargetsBody, TaskBody, encode,
+    AuditBody, EndBody, FlowBody, HoldBody, InForceBody, JobBody, ParamsBody, PlacementBody,
+    PlayerBody, ServiceBody, SpecBody, TargetsBody, TaskBody, VersionBody, encode,
 };
 use super::sweep::prune;
 
@@ -32,6 +33,16 @@ pub(super) fn apply(db: &Connection, op: &Op, buffer: &mut Vec<u8>) -> Result<()
         Op::PruneFlow(flow) => prune(db, *flow),
         Op::Release(host) => release(db, host),
         Op::PruneAudit(below) => prune_audit(db, *below),
+        Op::PruneVersion(service, version) => {
+            db.prepare_cached("DELETE FROM versions WHERE service = ?1 AND version = ?2")?
+                .execute(params![service.as_str(), int(version.0)])?;
+            Ok(())
+        }
+        Op::Displace(service, host) => {
+            db.prepare_cached("DELETE FROM placements WHERE service = ?1 AND host = ?2")?
+                .execute(params![service.as_str(), host.as_str()])?;
+            Ok(())
+        }
     }
 }
 
@@ -106,6 +117,9 @@ fn put(db: &Connection, record: &Record, buffer: &mut Vec<u8>) -> Result<()> {
         Record::Player(player) => put_player(db, player, buffer),
         Record::Hold(hold) => put_hold(db, hold, buffer),
         Record::Audit(line) => put_audit(db, line, buffer),
+        Record::Service(service) => put_service(db, service, buffer),
+        Record::Version(version) => put_version(db, version, buffer),
+        Record::Placement(placement) => put_placement(db, placement, buffer),
     }
 }
 
@@ -258,6 +272,49 @@ fn put_audit(db: &Connection, line: &AuditRecord, buffer: &mut Vec<u8>) -> Resul
     ])?;
     // The number goes on where lines were pruned.
     put_meta(db, "last_audit", int(line.number))
+}
+
+fn put_service(db: &Connection, service: &ServiceRecord, buffer: &mut Vec<u8>) -> Result<()> {
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO services (name, version, goal, body) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute(params![
+        service.name.as_str(),
+        int(service.version.0),
+        service.goal.as_str(),
+        encode(&ServiceBody::from(service), buffer),
+    ])?;
+    Ok(())
+}
+
+fn put_version(db: &Connection, version: &VersionRecord, buffer: &mut Vec<u8>) -> Result<()> {
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO versions (service, version, at, by, body)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![
+        version.service.as_str(),
+        int(version.version.0),
+        int(version.at.0),
+        version.by.as_str(),
+        encode(&VersionBody::from(version), buffer),
+    ])?;
+    Ok(())
+}
+
+fn put_placement(db: &Connection, placed: &PlacementRecord, buffer: &mut Vec<u8>) -> Result<()> {
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO placements (service, host, ordinal, placement, body)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![
+        placed.service.as_str(),
+        placed.host.as_str(),
+        placed.instance.ordinal.0,
+        int(placed.instance.placement.0),
+        encode(&PlacementBody::from(placed), buffer),
+    ])?;
+    Ok(())
 }
 
 fn prune_audit(db: &Connection, below: u64) -> Result<()> {

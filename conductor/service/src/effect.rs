@@ -1,0 +1,43 @@
+//! What the engine wants done, in the imperative. Plain, comparable data.
+
+use std::collections::BTreeMap;
+
+use orchestra_model::{
+    AudienceName, FlowId, HostName, HostSet, Params, ServiceName, flow::FlowSpec, record::Op,
+    service::UnwellUnit,
+};
+
+use crate::input::{Reply, ReplyId};
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Write it.
+    Persist(Op),
+    /// Take in a flow, at once, and say how that went ([`crate::Input::Submitted`]) before anything
+    /// else is said.
+    Submit(Box<UnitFlow>),
+    /// Cancel a flow, at once, in the name of whoever wants something newer.
+    Cancel(FlowId, AudienceName),
+    /// The cells of services are others than before: [`crate::Services::cells`] has them.
+    RecountCells,
+    /// These are all units of a host that count as down.
+    Unwell(HostName, Vec<UnwellUnit>),
+    /// Answer somebody, once what is persisted is on disk.
+    Answer(ReplyId, Reply),
+}
+
+/// A flow that brings units where they are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitFlow {
+    /// Of which service.
+    pub service: ServiceName,
+    /// In whose name.
+    pub audience: AudienceName,
+    /// What. Each of its jobs is about units.
+    pub spec: FlowSpec,
+    /// The host set of each job, slot by slot.
+    pub targets: Vec<Vec<HostSet>>,
+    /// The parameters of jobs that have any, by slot and job from 1.
+    pub params: BTreeMap<(u16, u16), Params>,
+}

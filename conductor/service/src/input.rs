@@ -1,0 +1,213 @@
+//! What the engine is told, and what whoever asks is told.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use orchestra_model::{
+    AudienceName, FlowId, FlowState, HostName, HostSet, ServiceName, TaskState,
+    service::{InvalidService, ServiceSpec, ServiceVersion, UnitReport},
+};
+
+/// Addresses an answer; made by whoever asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplyId(pub u64);
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Somebody asked for something.
+    Asked {
+        /// Whom to answer.
+        reply: ReplyId,
+        /// Who asks.
+        by: AudienceName,
+        /// For what.
+        ask: Ask,
+    },
+    /// A flow that was asked for by [`crate::Effect::Submit`] is taken in; or why it was not.
+    Submitted {
+        /// Of which service.
+        service: ServiceName,
+        /// Its number, or the refusal, for people.
+        flow: Result<FlowId, String>,
+    },
+    /// A task of a flow became final.
+    TaskEnded {
+        /// The flow. One that changes no service is passed over.
+        flow: FlowId,
+        /// Where.
+        host: HostName,
+        /// How.
+        state: TaskState,
+    },
+    /// A flow ended. One that changes no service is passed over.
+    FlowEnded {
+        /// Which.
+        flow: FlowId,
+        /// How.
+        state: FlowState,
+    },
+    /// The fleet's files were read: where each service is wanted, by its version's expression.
+    FleetLoaded {
+        /// Services whose expression cannot be resolved any more stay where they are.
+        hosts: BTreeMap<ServiceName, Result<HostSet, String>>,
+        /// Whether hosts may be left in whatever number: somebody said so.
+        may_leave: bool,
+    },
+    /// A player attached and told its units.
+    PlayerAttached {
+        /// Who.
+        host: HostName,
+        /// All that it keeps for this store; `None` where it is of a release that keeps none.
+        units: Option<Vec<UnitReport>>,
+    },
+    /// A player's session ended, or it is quarantined.
+    PlayerDetached {
+        /// Who.
+        host: HostName,
+    },
+    /// A unit changed.
+    UnitTold {
+        /// On which player.
+        host: HostName,
+        /// What it is now.
+        report: UnitReport,
+    },
+    /// Players were drained, or are drained no more.
+    DrainChanged {
+        /// Which.
+        hosts: HostSet,
+        /// Whether they are drained.
+        drained: bool,
+    },
+}
+
+/// What somebody asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// That a service be as this spec says, on these hosts, to which its expression resolves.
+    Apply {
+        /// The spec.
+        spec: Box<ServiceSpec>,
+        /// The spec as it came.
+        spec_bytes: Arc<[u8]>,
+        /// Where.
+        hosts: HostSet,
+    },
+    /// An earlier version; `None` for the newest one that was ready everywhere and is not the present
+    /// one.
+    Revert {
+        /// The service.
+        service: ServiceName,
+        /// Which version.
+        to: Option<ServiceVersion>,
+        /// Where that version's expression resolves to, for each version that is kept.
+        hosts: BTreeMap<ServiceVersion, HostSet>,
+    },
+    /// New runs.
+    Restart {
+        /// The service.
+        service: ServiceName,
+        /// On which of its hosts; `None` for all.
+        hosts: Option<HostSet>,
+    },
+    /// No runs, until it is started.
+    Stop(ServiceName),
+    /// Runs again.
+    Start(ServiceName),
+    /// No units any more.
+    Remove(ServiceName),
+    /// That nothing voluntary be done; what runs runs on.
+    Pause(ServiceName),
+    /// That it go on, also on hosts that were given up.
+    Resume(ServiceName),
+}
+
+impl Ask {
+    /// The service that it is about.
+    pub fn service(&self) -> &ServiceName {
+        match self {
+            Ask::Apply { spec, .. } => &spec.name,
+            Ask::Revert { service, .. } | Ask::Restart { service, .. } => service,
+            Ask::Stop(service)
+            | Ask::Start(service)
+            | Ask::Remove(service)
+            | Ask::Pause(service)
+            | Ask::Resume(service) => service,
+        }
+    }
+}
+
+/// What whoever asked is told.
+pub type Reply = Result<Taken, Rejection>;
+
+/// What was asked for is on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The service.
+    pub service: ServiceName,
+    /// The version that is wanted of it.
+    pub version: ServiceVersion,
+    /// Nothing was to be changed.
+    pub unchanged: bool,
+    /// The flow that was made for it. `None` where none is needed, or one that lives has to end first.
+    pub flow: Option<FlowId>,
+    /// Hosts where it is wanted and that no flow can be made for now: absent, drained, or of a release
+    /// that keeps nothing running. Each is brought up when it can be.
+    pub left_out: HostSet,
+    /// Why no flow could be made, where one was needed.
+    pub trouble: Option<String>,
+}
+
+/// Why what somebody asked for was not done. Nothing of it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// The spec contradicts itself.
+    Invalid(InvalidService),
+    /// There is no service of that name.
+    UnknownService(ServiceName),
+    /// It was removed.
+    Removed(ServiceName),
+    /// It is stopped, so that there is nothing to restart.
+    Stopped(ServiceName),
+    /// Its host set is empty.
+    NoHosts(ServiceName),
+    /// None of the named hosts is one of its own.
+    NotItsHosts(ServiceName, HostSet),
+    /// It has no such version, or none that was ready everywhere.
+    NoVersion(ServiceName, Option<ServiceVersion>),
+    /// There are as many services as there may be.
+    TooMany(usize),
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(cause) => cause.fmt(f),
+            Self::UnknownService(service) => write!(f, "there is no service {service}"),
+            Self::Removed(service) => write!(f, "service {service} was removed"),
+            Self::Stopped(service) => {
+                write!(f, "service {service} is stopped, so that it has no run to end")
+            }
+            Self::NoHosts(service) => write!(f, "service {service}: its host set is empty"),
+            Self::NotItsHosts(service, hosts) => {
+                write!(f, "service {service} is on none of {}", hosts.counted())
+            }
+            Self::NoVersion(service, Some(version)) => {
+                write!(f, "service {service} has no version {version} that is kept")
+            }
+            Self::NoVersion(service, None) => {
+                write!(f, "service {service} has no other version that was ready everywhere")
+            }
+            Self::TooMany(most) => write!(f, "there are {most} services; more are not kept"),
+        }
+    }
+}
+
+impl std::error::Error for Rejection {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Invalid(cause) => cause.source(),
+            _ => None,
+        }
+    }
+}

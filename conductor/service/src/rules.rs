@@ -1,0 +1,6 @@
+//! What follows from an input.
+
+pub(crate) mod advance;
+mod asked;
+mod flows;
+mod told;

@@ -1,0 +1,264 @@
+//! What somebody asks for: it changes what is wanted. What is to be done follows from that.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use orchestra_model::{
+    AudienceName, HostSet, ServiceName,
+    record::{Op, Record},
+    service::{
+        Cause, Change, Goal, Placement, ServiceRecord, ServiceSpec, ServiceVersion, VERSIONS,
+        VersionRecord,
+    },
+};
+
+use crate::{
+    effect::Effect,
+    input::{Ask, Rejection, ReplyId, Taken},
+    services::Services,
+    tables::{KeptVersion, Service},
+};
+
+/// Most services, those that were removed among them.
+const MOST: usize = 10_000;
+
+impl Services {
+    pub(crate) fn asked(&mut self, reply: ReplyId, by: &AudienceName, ask: Ask) {
+        let name = ask.service().clone();
+        let answer = match self.want(by, ask) {
+            Ok(true) => {
+                self.put_service(&name);
+                self.recheck_all(&name);
+                if self.advance(&name) {
+                    // The answer says what became of the flow.
+                    self.answering = Some((reply, name));
+                    return;
+                }
+                self.taken(&name, false)
+            }
+            Ok(false) => self.taken(&name, true),
+            Err(rejection) => Err(rejection),
+        };
+        self.effects.push_back(Effect::Answer(reply, answer));
+    }
+
+    /// Answers whoever waits for a flow of this service to be taken in.
+    pub(crate) fn answer_asked(&mut self, name: &ServiceName) {
+        let Some((reply, _)) = self.answering.take_if(|(_, asked)| asked == name) else { return };
+        let answer = self.taken(name, false);
+        self.effects.push_back(Effect::Answer(reply, answer));
+    }
+
+    /// Changes what is wanted. Whether that is news.
+    fn want(&mut self, by: &AudienceName, ask: Ask) -> Result<bool, Rejection> {
+        match ask {
+            Ask::Apply { spec, spec_bytes, hosts } => self.apply(by, *spec, spec_bytes, hosts),
+            Ask::Revert { service, to, hosts } => self.revert(by, &service, to, &hosts),
+            Ask::Restart { service, hosts } => self.restart(by, &service, hosts),
+            Ask::Stop(service) => self.set_goal(by, &service, Goal::Stopped, Cause::Stop),
+            Ask::Start(service) => self.set_goal(by, &service, Goal::Running, Cause::Start),
+            Ask::Remove(service) => self.set_goal(by, &service, Goal::Removed, Cause::Remove),
+            Ask::Pause(service) => {
+                let service = self.existing(&service)?;
+                let is_news = service.record.paused_by.is_none();
+                service.record.paused_by.get_or_insert_with(|| by.clone());
+                Ok(is_news)
+            }
+            Ask::Resume(service) => {
+                let service = self.existing(&service)?;
+                let is_news =
+                    service.record.paused_by.take().is_some() || !service.given_up.is_empty();
+                service.given_up.clear();
+                service.trouble = None;
+                Ok(is_news)
+            }
+        }
+    }
+
+    /// A service that was not removed.
+    fn existing(&mut self, name: &ServiceName) -> Result<&mut Service, Rejection> {
+        match self.services.get_mut(name) {
+            Some(service) if service.record.goal != Goal::Removed => Ok(service),
+            Some(_) => Err(Rejection::Removed(name.clone())),
+            None => Err(Rejection::UnknownService(name.clone())),
+        }
+    }
+
+    fn apply(
+        &mut self,
+        by: &AudienceName,
+        spec: ServiceSpec,
+        spec_bytes: Arc<[u8]>,
+        hosts: HostSet,
+    ) -> Result<bool, Rejection> {
+        spec.check().map_err(Rejection::Invalid)?;
+        let name = spec.name.clone();
+        if hosts.is_empty() {
+            return Err(Rejection::NoHosts(name));
+        }
+        if self.services.len() >= MOST && !self.services.contains_key(&name) {
+            return Err(Rejection::TooMany(MOST));
+        }
+        let service = self.services.entry(name.clone()).or_insert_with(|| new(&spec, by));
+        let record = &mut service.record;
+        let was_there = record.goal != Goal::Removed && record.last_version.0 > 0;
+        let is_same = service.versions.get(&record.version).is_some_and(|kept| *kept.spec == spec);
+        if was_there && is_same && record.hosts == hosts {
+            return Ok(false);
+        }
+        if !was_there {
+            record.goal = if spec.auto_start { Goal::Running } else { Goal::Stopped };
+            record.paused_by = None;
+        }
+        record.owner = by.clone();
+        record.hosts = hosts;
+        record.last_version = ServiceVersion(record.last_version.0 + 1);
+        let version = record.last_version;
+        let record = VersionRecord {
+            service: name.clone(),
+            version,
+            spec: spec_bytes,
+            by: by.clone(),
+            at: self.now,
+            reverted: false,
+        };
+        let kept = KeptVersion { record: record.clone(), spec: Arc::new(spec) };
+        service.versions.insert(version, kept);
+        service.want_version(
+            version,
+            Change { cause: Cause::Update, by: Some(by.clone()), hosts: None },
+        );
+        self.persist(Op::Put(Record::Version(record)));
+        self.prune_versions(&name);
+        self.effects.push_back(Effect::RecountCells);
+        Ok(true)
+    }
+
+    /// Removes the oldest versions of which there are too many. The one that is wanted and the one that
+    /// was ready everywhere stay.
+    fn prune_versions(&mut self, name: &ServiceName) {
+        let Some(service) = self.services.get_mut(name) else { return };
+        let (wanted, stable) = (service.record.version, service.record.stable);
+        while service.versions.len() > VERSIONS {
+            let is_free =
+                |version: &&ServiceVersion| **version != wanted && Some(**version) != stable;
+            let Some(oldest) = service.versions.keys().find(is_free).copied() else { return };
+            service.versions.remove(&oldest);
+            self.effects.push_back(Effect::Persist(Op::PruneVersion(name.clone(), oldest)));
+        }
+    }
+
+    fn revert(
+        &mut self,
+        by: &AudienceName,
+        name: &ServiceName,
+        to: Option<ServiceVersion>,
+        hosts: &BTreeMap<ServiceVersion, HostSet>,
+    ) -> Result<bool, Rejection> {
+        let service = self.existing(name)?;
+        let version = to.or_else(|| service.last_good());
+        let is_kept = |version: &ServiceVersion| service.versions.contains_key(version);
+        let Some(version) = version.filter(is_kept) else {
+            return Err(Rejection::NoVersion(name.clone(), to));
+        };
+        let resolved = hosts.get(&version).filter(|hosts| !hosts.is_empty());
+        let Some(hosts) = resolved else { return Err(Rejection::NoHosts(name.clone())) };
+        if version == service.record.version {
+            return Ok(false);
+        }
+        service.record.hosts = hosts.clone();
+        service.record.owner = by.clone();
+        let change = Change { cause: Cause::Revert, by: Some(by.clone()), hosts: None };
+        service.want_version(version, change);
+        self.effects.push_back(Effect::RecountCells);
+        Ok(true)
+    }
+
+    fn restart(
+        &mut self,
+        by: &AudienceName,
+        name: &ServiceName,
+        hosts: Option<HostSet>,
+    ) -> Result<bool, Rejection> {
+        let service = self.existing(name)?;
+        if service.record.goal != Goal::Running {
+            return Err(Rejection::Stopped(name.clone()));
+        }
+        if let Some(named) = &hosts
+            && service.record.hosts.intersection(named).is_empty()
+        {
+            return Err(Rejection::NotItsHosts(name.clone(), named.clone()));
+        }
+        service.given_up.clear();
+        service.record.pending =
+            Some(Change { cause: Cause::Restart, by: Some(by.clone()), hosts });
+        Ok(true)
+    }
+
+    fn set_goal(
+        &mut self,
+        by: &AudienceName,
+        name: &ServiceName,
+        goal: Goal,
+        cause: Cause,
+    ) -> Result<bool, Rejection> {
+        let service = self.existing(name)?;
+        let is_news = service.record.goal != goal || !service.given_up.is_empty();
+        service.record.goal = goal;
+        service.given_up.clear();
+        service.trouble = None;
+        if is_news {
+            service.record.pending = Some(Change { cause, by: Some(by.clone()), hosts: None });
+            self.effects.push_back(Effect::RecountCells);
+        }
+        Ok(is_news)
+    }
+
+    /// What came of what was asked for.
+    fn taken(&self, name: &ServiceName, unchanged: bool) -> Result<Taken, Rejection> {
+        let Some(service) = self.services.get(name) else {
+            return Err(Rejection::UnknownService(name.clone()));
+        };
+        let is_left_out = |host: &&orchestra_model::HostName| !self.is_reachable(host);
+        let left_out = service.record.hosts.iter().filter(is_left_out).cloned();
+        let living = service.record.living.as_ref().filter(|living| !living.superseded);
+        Ok(Taken {
+            service: name.clone(),
+            version: service.record.version,
+            unchanged,
+            flow: living.map(|living| living.flow),
+            left_out: HostSet::from_names(left_out),
+            trouble: service.trouble.clone(),
+        })
+    }
+}
+
+fn new(spec: &ServiceSpec, by: &AudienceName) -> Service {
+    Service::new(ServiceRecord {
+        name: spec.name.clone(),
+        owner: by.clone(),
+        version: ServiceVersion(0),
+        score: spec.score.clone(),
+        last_version: ServiceVersion(0),
+        stable: None,
+        goal: Goal::Removed,
+        hosts: HostSet::default(),
+        paused_by: None,
+        pending: None,
+        living: None,
+        last_placement: Placement(0),
+        events: Vec::new(),
+    })
+}
+
+impl Service {
+    /// Lets another version be wanted.
+    pub(crate) fn want_version(&mut self, version: ServiceVersion, change: Change) {
+        if let Some(kept) = self.versions.get(&version) {
+            self.record.score = kept.spec.score.clone();
+        }
+        self.record.version = version;
+        self.record.pending = Some(change);
+        self.given_up.clear();
+        self.trouble = None;
+    }
+}

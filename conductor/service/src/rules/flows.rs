@@ -1,0 +1,185 @@
+//! The flows that change services: taken in, their tasks, their ends, and what was missed of them.
+
+use std::collections::BTreeMap;
+
+use orchestra_model::{
+    FlowId, FlowState, HostName, ServiceName, TaskState,
+    record::{Op, Record},
+    service::{Cause, Change, EVENTS, LivingChange, ServiceEvent, ServiceVersion},
+};
+
+use crate::{
+    services::Services,
+    tables::{Failures, Service},
+};
+
+impl Services {
+    /// Links services and flows after a start.
+    pub(crate) fn resume_flows(&mut self, living: &[(FlowId, ServiceName)]) {
+        let mut living: BTreeMap<&ServiceName, FlowId> =
+            living.iter().map(|(flow, service)| (service, *flow)).collect();
+        let names: Vec<ServiceName> = self.services.keys().cloned().collect();
+        for name in names {
+            let found = living.remove(&name);
+            let Some(service) = self.services.get_mut(&name) else { continue };
+            let known = service.record.living.as_ref().map(|living| living.flow);
+            match (known, found) {
+                (_, Some(flow)) => {
+                    let (cause, version) = (Cause::Repair, service.record.version);
+                    let found = LivingChange { flow, cause, version, superseded: false };
+                    if known != Some(flow) {
+                        service.record.living = Some(found);
+                    }
+                    self.flows.insert(flow, name);
+                }
+                (Some(flow), None) => {
+                    service.record.living = None;
+                    let note = "it ended while the conductor was down, or a crash cut it short";
+                    self.note_event(&name, Some(flow), None, Some(note));
+                    self.put_service(&name);
+                }
+                (None, None) => {}
+            }
+        }
+    }
+
+    /// A flow that was asked for is taken in, or was refused.
+    pub(crate) fn submitted(&mut self, name: &ServiceName, flow: Result<FlowId, String>) {
+        let Some(service) = self.services.get_mut(name) else { return };
+        let pending = service.record.pending.take();
+        match flow {
+            Ok(flow) => {
+                let cause = pending.as_ref().map_or(Cause::Repair, |change| change.cause);
+                let version = service.record.version;
+                service.record.living =
+                    Some(LivingChange { flow, cause, version, superseded: false });
+                service.failures = Failures::default();
+                let by = pending.and_then(|change| change.by);
+                self.flows.insert(flow, name.clone());
+                self.note_change(name, cause, by, Some(flow));
+            }
+            Err(why) => {
+                // Tried again when somebody asks for something, or the fleet changes.
+                service.given_up = service.wrong.clone();
+                service.trouble = Some(why);
+            }
+        }
+        self.put_service(name);
+        self.answer_asked(name);
+    }
+
+    pub(crate) fn task_ended(&mut self, flow: FlowId, host: &HostName, state: TaskState) {
+        let Some(name) = self.flows.get(&flow) else { return };
+        let is_attached = self.present.contains_key(host);
+        let Some(service) = self.services.get_mut(name) else { return };
+        match state {
+            TaskState::Failed | TaskState::TimedOut if is_attached => {
+                service.failures.of_version += 1;
+            }
+            TaskState::Ok | TaskState::Cancelled | TaskState::Skipped => {}
+            _ => service.failures.others += 1,
+        }
+    }
+
+    /// A flow ended: what it did not bring about is given up, a version that was ready everywhere is
+    /// remembered, and one that failed is followed by the one before.
+    pub(crate) fn flow_ended(&mut self, flow: FlowId, state: FlowState) {
+        let Some(name) = self.flows.remove(&flow) else { return };
+        let Some(service) = self.services.get_mut(&name) else { return };
+        let Some(living) = service.record.living.take() else { return };
+        let failures = service.failures;
+        if !living.superseded {
+            service.given_up = service.wrong.clone();
+        }
+        let is_whole = state == FlowState::Ok && failures == Failures::default();
+        let brings_version = matches!(living.cause, Cause::Update | Cause::Revert);
+        if is_whole && brings_version && service.record.version == living.version {
+            service.record.stable = Some(living.version);
+        }
+        let failed = state == FlowState::Failed && living.cause == Cause::Update;
+        let note = (failures != Failures::default()).then(|| failures.to_string());
+        self.note_event(
+            &name,
+            Some(flow),
+            Some((living.cause, living.version, state)),
+            note.as_deref(),
+        );
+        if failed && !living.superseded {
+            self.revert_by_itself(&name, living.version);
+        }
+        self.put_service(&name);
+        self.advance(&name);
+    }
+
+    /// Goes back to the version that was ready everywhere, once, if the newer one itself failed.
+    fn revert_by_itself(&mut self, name: &ServiceName, failed: ServiceVersion) {
+        let Some(service) = self.services.get_mut(name) else { return };
+        let is_wanted = service.record.version == failed && service.record.pending.is_none();
+        let asks_for_it = service.spec().is_some_and(|spec| spec.update.auto_revert);
+        let Some(good) = service.last_good() else { return };
+        if !is_wanted || !asks_for_it || service.failures.of_version == 0 {
+            return;
+        }
+        let change = Change { cause: Cause::Revert, by: None, hosts: None };
+        service.want_version(good, change);
+        let Some(kept) = service.versions.get_mut(&failed) else { return };
+        kept.record.reverted = true;
+        let record = kept.record.clone();
+        self.persist(Op::Put(Record::Version(record)));
+        self.recheck_all(name);
+    }
+
+    /// Notes that something was begun.
+    fn note_change(
+        &mut self,
+        name: &ServiceName,
+        cause: Cause,
+        by: Option<orchestra_model::AudienceName>,
+        flow: Option<FlowId>,
+    ) {
+        let at = self.now;
+        let Some(service) = self.services.get_mut(name) else { return };
+        let version = service.record.version;
+        service.note(ServiceEvent { at, cause, by, version, flow, ended: None, note: None });
+    }
+
+    /// Notes that a flow ended; how, where that is known.
+    fn note_event(
+        &mut self,
+        name: &ServiceName,
+        flow: Option<FlowId>,
+        ended: Option<(Cause, ServiceVersion, FlowState)>,
+        note: Option<&str>,
+    ) {
+        let at = self.now;
+        let Some(service) = self.services.get_mut(name) else { return };
+        let (cause, version) = ended
+            .map_or((Cause::Repair, service.record.version), |(cause, version, _)| {
+                (cause, version)
+            });
+        let ended = ended.map(|(_, _, state)| state);
+        let note = note.map(Into::into);
+        service.note(ServiceEvent { at, cause, by: None, version, flow, ended, note });
+    }
+}
+
+impl Service {
+    fn note(&mut self, event: ServiceEvent) {
+        let events = &mut self.record.events;
+        events.push(event);
+        let surplus = events.len().saturating_sub(EVENTS);
+        events.drain(..surplus);
+    }
+}
+
+impl std::fmt::Display for Failures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.of_version, self.others) {
+            (failed, 0) => write!(f, "{failed} did not become ready"),
+            (0, others) => write!(f, "{others} away, refused or lost"),
+            (failed, others) => {
+                write!(f, "{failed} did not become ready, {others} away, refused or lost")
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What players tell of their units, and which players there are.
+
+use std::collections::BTreeMap;
+
+use orchestra_model::{
+    HostName, HostSet, Quantity, ServiceName,
+    record::{Op, Record},
+    service::{UnitReport, UnitState},
+};
+
+use crate::{
+    services::Services,
+    tables::{Placed, Presence},
+};
+
+/// How many of its hosts a service may leave at a reload, unless somebody says so.
+const MAY_LEAVE: Quantity = Quantity::Percent(10);
+
+impl Services {
+    /// The list of units is the whole truth: what it does not have is not there.
+    pub(crate) fn player_attached(&mut self, host: &HostName, units: Option<Vec<UnitReport>>) {
+        self.present.insert(host.clone(), Presence { keeps_units: units.is_some() });
+        self.strangers.remove(host);
+        let known: Vec<ServiceName> =
+            self.by_host.get(host).into_iter().flatten().cloned().collect();
+        for name in &known {
+            let placed = self.services.get_mut(name).and_then(|it| it.placements.get_mut(host));
+            if let Some(placed) = placed {
+                placed.report = None;
+            }
+        }
+        for report in units.into_iter().flatten() {
+            self.take_in(host, report);
+        }
+        let wanted: Vec<ServiceName> = self.names_on(host);
+        for name in &wanted {
+            if let Some(service) = self.services.get_mut(name) {
+                service.given_up.remove(host);
+            }
+            self.displace_if_gone(name, host);
+            self.recheck(name, host);
+        }
+        self.tell_unwell(host);
+        for name in &wanted {
+            self.advance(name);
+        }
+    }
+
+    /// Services that have a unit on a host, or are wanted there.
+    fn names_on(&self, host: &HostName) -> Vec<ServiceName> {
+        let concerns = |(name, service): (&ServiceName, &crate::tables::Service)| {
+            let is_there = service.placements.contains_key(host) || service.is_wanted_on(host);
+            is_there.then(|| name.clone())
+        };
+        self.services.iter().filter_map(concerns).collect()
+    }
+
+    pub(crate) fn player_detached(&mut self, host: &HostName) {
+        if self.present.remove(host).is_none() {
+            return;
+        }
+        for name in self.names_on(host) {
+            self.recheck(&name, host);
+        }
+        self.tell_unwell(host);
+    }
+
+    pub(crate) fn unit_told(&mut self, host: &HostName, report: UnitReport) {
+        if !self.present.contains_key(host) {
+            return;
+        }
+        let name = report.service.clone();
+        self.take_in(host, report);
+        self.displace_if_gone(&name, host);
+        self.recheck(&name, host);
+        self.tell_unwell(host);
+        self.advance(&name);
+    }
+
+    /// Believes a report of a unit that this store has ordered; another one is a stranger, which is told
+    /// of and left alone.
+    fn take_in(&mut self, host: &HostName, report: UnitReport) {
+        let is_ours = |service: &&mut crate::tables::Service| {
+            report.instance.placement <= service.record.last_placement
+                && report.version <= service.record.last_version
+        };
+        let name = report.service.clone();
+        let Some(service) = self.services.get_mut(&name).filter(is_ours) else {
+            let others = self.strangers.entry(host.clone()).or_default();
+            others.retain(|stranger| stranger.service != name);
+            if report.state != UnitState::Gone {
+                others.push(report);
+            }
+            return;
+        };
+        let instance = report.instance;
+        let is_new = !service.placements.contains_key(host);
+        let placed = service.placements.entry(host.clone()).or_insert(Placed {
+            instance,
+            told: false,
+            report: None,
+        });
+        let was_told = std::mem::replace(&mut placed.told, true);
+        placed.report = Some(report);
+        if is_new || !was_told {
+            let record = service.placement_record(host);
+            self.note_host(host, &name);
+            if let Some(record) = record {
+                self.persist(Op::Put(Record::Placement(record)));
+            }
+        }
+    }
+
+    /// Forgets an instance where none is wanted and none is there.
+    fn displace_if_gone(&mut self, name: &ServiceName, host: &HostName) {
+        let Some(service) = self.services.get_mut(name) else { return };
+        let Some(placed) = service.placements.get_mut(host) else { return };
+        placed.report.take_if(|report| report.state == UnitState::Gone);
+        let is_there = placed.report.is_some();
+        if is_there || service.is_wanted_on(host) {
+            return;
+        }
+        service.placements.remove(host);
+        if let Some(names) = self.by_host.get_mut(host) {
+            names.remove(name);
+        }
+        self.persist(Op::Displace(name.clone(), host.clone()));
+    }
+
+    pub(crate) fn drain_changed(&mut self, hosts: &HostSet, drained: bool) {
+        for host in hosts {
+            match drained {
+                true => self.drained.insert(host.clone()),
+                false => self.drained.remove(host),
+            };
+            for name in self.names_on(host) {
+                self.recheck(&name, host);
+                self.advance(&name);
+            }
+        }
+    }
+
+    /// Follows what the expressions of services come to now. One that would lose many hosts at once
+    /// keeps them, and says so.
+    pub(crate) fn fleet_loaded(
+        &mut self,
+        hosts: BTreeMap<ServiceName, Result<HostSet, String>>,
+        may_leave: bool,
+    ) {
+        for (name, resolved) in hosts {
+            let Some(service) = self.services.get_mut(&name) else { continue };
+            let present = &service.record.hosts;
+            let resolved = match resolved {
+                Ok(resolved) => resolved,
+                Err(why) => {
+                    service.trouble = Some(format!("it stays where it is: {why}"));
+                    continue;
+                }
+            };
+            let leaving = present.minus(&resolved);
+            let most = MAY_LEAVE.window_of(u32::try_from(present.len()).unwrap_or(u32::MAX));
+            if leaving.len() > most as usize && !may_leave {
+                service.trouble = Some(format!(
+                    "it stays on {}, which its expression no longer names: so many are left only by \
+                     a reload that allows removal",
+                    leaving.counted()
+                ));
+                continue;
+            }
+            let is_news = *present != resolved;
+            service.trouble = None;
+            service.given_up.clear();
+            if is_news {
+                service.record.hosts = resolved;
+                self.put_service(&name);
+                self.effects.push_back(crate::Effect::RecountCells);
+            }
+            self.recheck_all(&name);
+            self.advance(&name);
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The engine: what it holds, how it is driven, and what every rule needs.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use orchestra_model::{
+    FlowId, HostName, HostSet, Quantity, ServiceName, Timestamp,
+    record::{Op, Record},
+    service::{
+        Goal, PlacementRecord, ServiceRecord, ServiceSpec, ServiceVersion, UnitReport, UnwellUnit,
+        VersionRecord,
+    },
+};
+
+use crate::{
+    effect::Effect,
+    input::{Input, ReplyId},
+    tables::{KeptVersion, Placed, Presence, Service},
+};
+
+/// All services, and what is known of their units.
+///
+/// After [`Services::recover`] comes [`Services::resume`], once; from then on [`Services::handle`].
+/// After each, [`Services::effects`] is emptied, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Services {
+    pub(crate) now: Timestamp,
+    pub(crate) services: BTreeMap<ServiceName, Service>,
+    /// Players that are attached.
+    pub(crate) present: BTreeMap<HostName, Presence>,
+    pub(crate) drained: BTreeSet<HostName>,
+    /// On which hosts services have instances.
+    pub(crate) by_host: BTreeMap<HostName, BTreeSet<ServiceName>>,
+    /// Units that no placement of this store explains, by player.
+    pub(crate) strangers: BTreeMap<HostName, Vec<UnitReport>>,
+    /// Which flows change which service, while they live.
+    pub(crate) flows: BTreeMap<FlowId, ServiceName>,
+    /// What was told last of each host that has a unit that counts as down.
+    unwell: BTreeMap<HostName, Vec<UnwellUnit>>,
+    /// Who waits for a flow that was asked for to be taken in.
+    pub(crate) answering: Option<(ReplyId, ServiceName)>,
+    pub(crate) effects: VecDeque<Effect>,
+}
+
+/// A service, as stored.
+#[derive(Clone, Debug)]
+pub struct RecoveredService {
+    /// Itself.
+    pub record: ServiceRecord,
+    /// Its versions, each with its spec decoded.
+    pub versions: Vec<(VersionRecord, ServiceSpec)>,
+    /// Its placements.
+    pub placements: Vec<PlacementRecord>,
+}
+
+impl Services {
+    /// The engine as it was when the store was written.
+    pub fn recover(stored: Vec<RecoveredService>) -> Self {
+        let mut engine = Self::default();
+        for RecoveredService { record, versions, placements } in stored {
+            let mut service = Service::new(record);
+            for (record, spec) in versions {
+                let kept = KeptVersion { record, spec: Arc::new(spec) };
+                service.versions.insert(kept.record.version, kept);
+            }
+            for PlacementRecord { host, instance, told, .. } in placements {
+                engine.note_host(&host, &service.record.name);
+                service.placements.insert(host, Placed { instance, told, report: None });
+            }
+            engine.services.insert(service.record.name.clone(), service);
+        }
+        engine
+    }
+
+    /// Goes on from where the store was written. `living` are the flows about units that live: a
+    /// service whose flow is not among them missed its end, and one that has another one missed its
+    /// beginning. `drained` are the players that are.
+    pub fn resume(
+        &mut self,
+        now: Timestamp,
+        living: &[(FlowId, ServiceName)],
+        drained: impl IntoIterator<Item = HostName>,
+    ) {
+        self.now = now;
+        self.drained.extend(drained);
+        self.resume_flows(living);
+        let hosts: Vec<HostName> = self.by_host.keys().cloned().collect();
+        for host in hosts {
+            self.tell_unwell(&host);
+        }
+        self.effects.push_back(Effect::RecountCells);
+    }
+
+    /// Takes in what happened.
+    pub fn handle(&mut self, now: Timestamp, input: Input) {
+        self.now = now.max(self.now);
+        match input {
+            Input::Asked { reply, by, ask } => self.asked(reply, &by, ask),
+            Input::Submitted { service, flow } => self.submitted(&service, flow),
+            Input::TaskEnded { flow, host, state } => self.task_ended(flow, &host, state),
+            Input::FlowEnded { flow, state } => self.flow_ended(flow, state),
+            Input::FleetLoaded { hosts, may_leave } => self.fleet_loaded(hosts, may_leave),
+            Input::PlayerAttached { host, units } => self.player_attached(&host, units),
+            Input::PlayerDetached { host } => self.player_detached(&host),
+            Input::UnitTold { host, report } => self.unit_told(&host, report),
+            Input::DrainChanged { hosts, drained } => self.drain_changed(&hosts, drained),
+        }
+    }
+
+    /// What is to be done, in order.
+    pub fn effects(&mut self) -> impl Iterator<Item = Effect> + '_ {
+        self.effects.drain(..)
+    }
+
+    /// The cell of each service: its hosts, and how many of them may be without a ready instance by
+    /// our own motion.
+    pub fn cells(&self) -> impl Iterator<Item = (&ServiceName, &HostSet, Quantity)> {
+        let wanted = self.services.values().filter(|service| service.record.goal != Goal::Removed);
+        wanted.filter_map(|service| {
+            let limit = service.spec()?.budget();
+            Some((&service.record.name, &service.record.hosts, limit))
+        })
+    }
+
+    /// The expression of each service's version that is wanted, to be resolved when the fleet's files
+    /// change.
+    pub fn expressions(&self) -> impl Iterator<Item = (&ServiceName, &str)> {
+        let wanted = self.services.values().filter(|service| service.record.goal != Goal::Removed);
+        wanted.filter_map(|service| Some((&service.record.name, service.spec()?.on.as_str())))
+    }
+
+    /// Notes that a service has, or had, an instance on a host.
+    pub(crate) fn note_host(&mut self, host: &HostName, service: &ServiceName) {
+        self.by_host.entry(host.clone()).or_default().insert(service.clone());
+    }
+
+    /// Finds out anew whether a service is as wanted on a host.
+    pub(crate) fn recheck(&mut self, name: &ServiceName, host: &HostName) {
+        let is_reachable = self.is_reachable(host);
+        let Some(service) = self.services.get_mut(name) else { return };
+        let is_wrong = is_reachable && service.difference(host).is_some();
+        match is_wrong {
+            true => drop(service.wrong.insert(host.clone())),
+            false => {
+                service.wrong.remove(host);
+                service.given_up.remove(host);
+            }
+        }
+    }
+
+    /// Finds out anew whether a service is as wanted, everywhere.
+    pub(crate) fn recheck_all(&mut self, name: &ServiceName) {
+        let Some(service) = self.services.get(name) else { return };
+        let placed = service.placements.keys().cloned();
+        let hosts: BTreeSet<HostName> =
+            service.record.hosts.iter().cloned().chain(placed).collect();
+        for host in hosts {
+            self.recheck(name, &host);
+            self.tell_unwell(&host);
+        }
+    }
+
+    /// Whether something can be asked of a host's units.
+    pub(crate) fn is_reachable(&self, host: &HostName) -> bool {
+        self.present.get(host).is_some_and(|player| player.keeps_units)
+            && !self.drained.contains(host)
+    }
+
+    /// Tells which units of a host count as down, where that has changed.
+    pub(crate) fn tell_unwell(&mut self, host: &HostName) {
+        let attached = self.present.contains_key(host);
+        let services = self.by_host.get(host).into_iter().flatten();
+        let unwell: Vec<UnwellUnit> = services
+            .filter_map(|name| {
+                let unready = self.services.get(name)?.unready(host, attached)?;
+                Some(UnwellUnit { service: name.clone(), unready })
+            })
+            .collect();
+        let known = self.unwell.get(host).map_or(&[][..], Vec::as_slice);
+        if known == unwell {
+            return;
+        }
+        match unwell.is_empty() {
+            true => drop(self.unwell.remove(host)),
+            false => drop(self.unwell.insert(host.clone(), unwell.clone())),
+        }
+        self.effects.push_back(Effect::Unwell(host.clone(), unwell));
+    }
+
+    /// Writes a service.
+    pub(crate) fn put_service(&mut self, name: &ServiceName) {
+        if let Some(service) = self.services.get(name) {
+            let record = Record::Service(Box::new(service.record.clone()));
+            self.persist(Op::Put(record));
+        }
+    }
+
+    pub(crate) fn persist(&mut self, op: Op) {
+        self.effects.push_back(Effect::Persist(op));
+    }
+
+    /// The versions of a service that are kept: which expression each has.
+    pub fn versions(&self, name: &ServiceName) -> Vec<(ServiceVersion, String)> {
+        let service = self.services.get(name);
+        let versions = service.into_iter().flat_map(|service| service.versions.values());
+        versions.map(|kept| (kept.record.version, kept.spec.on.clone())).collect()
+    }
+}

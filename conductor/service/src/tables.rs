@@ -1,0 +1,174 @@
+//! What is known of one service.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use orchestra_model::{
+    HostName, HostSet,
+    service::{
+        Goal, Instance, Ordinal, Placement, PlacementRecord, RunEnd, ServiceRecord, ServiceSpec,
+        ServiceVersion, UnitReport, UnitState, Unready, VersionRecord, Wanted,
+    },
+};
+
+/// One service.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    pub(crate) record: ServiceRecord,
+    /// Those that are kept; the one that is wanted is always among them, unless the service was
+    /// removed.
+    pub(crate) versions: BTreeMap<ServiceVersion, KeptVersion>,
+    /// Its instances, by the host of their players.
+    pub(crate) placements: BTreeMap<HostName, Placed>,
+    /// Hosts that could be brought where they are wanted, and are not there.
+    pub(crate) wrong: BTreeSet<HostName>,
+    /// Hosts that a flow did not bring there.
+    pub(crate) given_up: BTreeSet<HostName>,
+    /// How tasks of the living flow ended that are not ok.
+    pub(crate) failures: Failures,
+    /// Why no flow could be made.
+    pub(crate) trouble: Option<String>,
+}
+
+/// A version that is kept.
+#[derive(Clone, Debug)]
+pub(crate) struct KeptVersion {
+    pub(crate) record: VersionRecord,
+    pub(crate) spec: Arc<ServiceSpec>,
+}
+
+/// An instance on a player.
+#[derive(Clone, Debug)]
+pub(crate) struct Placed {
+    pub(crate) instance: Instance,
+    /// Its player has told of it.
+    pub(crate) told: bool,
+    /// What its player told last, while that is attached or away; `None` where it told that there is
+    /// no unit, or nothing since the conductor started.
+    pub(crate) report: Option<UnitReport>,
+}
+
+/// Tasks of a flow that did not end well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Failures {
+    /// The version's doing: it did not become ready.
+    pub(crate) of_version: u32,
+    /// Anything else: the player was away, refused it, or was lost.
+    pub(crate) others: u32,
+}
+
+/// What is known of a player that is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Presence {
+    /// It is of a release that keeps units.
+    pub(crate) keeps_units: bool,
+}
+
+impl Service {
+    pub(crate) fn new(record: ServiceRecord) -> Self {
+        Self {
+            record,
+            versions: BTreeMap::new(),
+            placements: BTreeMap::new(),
+            wrong: BTreeSet::new(),
+            given_up: BTreeSet::new(),
+            failures: Failures::default(),
+            trouble: None,
+        }
+    }
+
+    /// The spec that is wanted; `None` once the service was removed and its versions with it.
+    pub(crate) fn spec(&self) -> Option<&ServiceSpec> {
+        self.versions.get(&self.record.version).map(|version| &*version.spec)
+    }
+
+    /// Whether it is wanted on a host that units are to be on.
+    pub(crate) fn is_wanted_on(&self, host: &HostName) -> bool {
+        self.record.goal != Goal::Removed && self.record.hosts.contains(host)
+    }
+
+    /// What is to be asked of a host's unit so that it is as wanted; `None` where it is. Its player is
+    /// attached and keeps units.
+    pub(crate) fn difference(&self, host: &HostName) -> Option<Wanted> {
+        let placed = self.placements.get(host);
+        let report = placed.and_then(|placed| placed.report.as_ref());
+        if !self.is_wanted_on(host) {
+            return report.map(|_| Wanted::Gone);
+        }
+        match (self.record.goal, placed.zip(report)) {
+            (Goal::Running, None) => Some(Wanted::Running),
+            (Goal::Running, Some((placed, report))) => {
+                let is_idle = matches!(
+                    report.state,
+                    UnitState::Stopped | UnitState::AwaitingParams | UnitState::Gone
+                );
+                let is_other =
+                    report.version != self.record.version || report.instance != placed.instance;
+                (is_other || is_idle).then_some(Wanted::Running)
+            }
+            (Goal::Stopped, Some((_, report))) => {
+                (report.state != UnitState::Stopped).then_some(Wanted::Stopped)
+            }
+            (Goal::Stopped | Goal::Removed, _) => None,
+        }
+    }
+
+    /// Why the unit on a host counts as down, if it does.
+    pub(crate) fn unready(&self, host: &HostName, attached: bool) -> Option<Unready> {
+        let placed = self.placements.get(host).filter(|placed| placed.told)?;
+        if self.record.goal != Goal::Running || !self.is_wanted_on(host) {
+            return None;
+        }
+        let Some(report) = placed.report.as_ref().filter(|_| attached) else {
+            return Some(if attached { Unready::NotReady } else { Unready::Untold });
+        };
+        match (report.state, &report.last_end) {
+            (UnitState::Ready, _) => None,
+            // It did what it was to do, and its rule asks for no more.
+            (UnitState::Ended, Some(RunEnd::Exited(0))) => None,
+            (UnitState::GaveUp | UnitState::Ended, _) => Some(Unready::GaveUp),
+            _ => Some(Unready::NotReady),
+        }
+    }
+
+    /// Whether the unit on a host is there and not ready: it goes first in an update.
+    pub(crate) fn is_sick(&self, host: &HostName) -> bool {
+        let placed = self.placements.get(host).filter(|placed| placed.told);
+        let state = placed.and_then(|placed| placed.report.as_ref()).map(|report| report.state);
+        placed.is_some() && state != Some(UnitState::Ready)
+    }
+
+    /// Gives each host an instance that a unit is to be ordered on. A placement whose player told of a
+    /// unit and now tells of none is over, for its numbers of runs would begin anew.
+    pub(crate) fn place_all(&mut self, hosts: &HostSet) {
+        let taken: BTreeSet<u32> =
+            self.placements.values().map(|placed| placed.instance.ordinal.0).collect();
+        let mut free = (1..).filter(|n| !taken.contains(n)).map(Ordinal);
+        for host in hosts {
+            let known = self.placements.get(host);
+            if known.is_some_and(|placed| !placed.told || placed.report.is_some()) {
+                continue;
+            }
+            let ordinal = known.map(|placed| placed.instance.ordinal).or_else(|| free.next());
+            self.record.last_placement = Placement(self.record.last_placement.0 + 1);
+            let placement = self.record.last_placement;
+            let instance = Instance { ordinal: ordinal.unwrap_or_default(), placement };
+            self.placements.insert(host.clone(), Placed { instance, told: false, report: None });
+        }
+    }
+
+    /// What is kept of the instance on a host.
+    pub(crate) fn placement_record(&self, host: &HostName) -> Option<PlacementRecord> {
+        let Placed { instance, told, .. } = *self.placements.get(host)?;
+        let service = self.record.name.clone();
+        Some(PlacementRecord { service, host: host.clone(), instance, told })
+    }
+
+    /// The newest version that was ready everywhere, if it is kept and is not the present one.
+    pub(crate) fn last_good(&self) -> Option<ServiceVersion> {
+        let stable = self.record.stable?;
+        (stable != self.record.version && self.versions.contains_key(&stable)).then_some(stable)
+    }
+}

@@ -1,0 +1,104 @@
+//! What is told of services.
+
+use orchestra_model::{
+    HostName, HostSet, ServiceName,
+    service::{InstanceStatus, ServiceStatus, UnitReport, VersionRecord},
+};
+
+use crate::{services::Services, tables::Service};
+
+impl Services {
+    /// The names of all services, also of those that were removed, in order, after one of them.
+    pub fn names_after(&self, after: Option<&ServiceName>) -> impl Iterator<Item = &ServiceName> {
+        let first = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        self.services
+            .range::<ServiceName, _>((first, std::ops::Bound::Unbounded))
+            .map(|(name, _)| name)
+    }
+
+    /// A service, as it is now.
+    pub fn status(&self, name: &ServiceName) -> Option<ServiceStatus> {
+        let service = self.services.get(name)?;
+        let instance = |(host, placed): (&HostName, &crate::tables::Placed)| {
+            let attached = self.present.contains_key(host);
+            InstanceStatus {
+                host: host.clone(),
+                instance: placed.instance,
+                attached,
+                report: placed.report.clone(),
+                unready: service.unready(host, attached),
+            }
+        };
+        let is_unplaced = |host: &&HostName| {
+            service.is_wanted_on(host) && !service.placements.contains_key(*host)
+        };
+        Some(ServiceStatus {
+            record: service.record.clone(),
+            instances: service.placements.iter().map(instance).collect(),
+            unplaced: HostSet::from_names(service.record.hosts.iter().filter(is_unplaced).cloned()),
+            given_up: HostSet::from_names(service.given_up.iter().cloned()),
+            trouble: service.trouble.clone(),
+        })
+    }
+
+    /// The versions of a service that are kept, oldest first; `None` for no such service.
+    pub fn history(&self, name: &ServiceName) -> Option<Vec<VersionRecord>> {
+        let versions = self.services.get(name)?.versions.values();
+        Some(versions.map(|kept| kept.record.clone()).collect())
+    }
+
+    /// Units that no placement of this store explains, by player.
+    pub fn strangers(&self) -> impl Iterator<Item = (&HostName, &[UnitReport])> {
+        let all = self.strangers.iter().map(|(host, units)| (host, units.as_slice()));
+        all.filter(|(_, units)| !units.is_empty())
+    }
+
+    /// Checks every rule over all services. Tests call it after each step.
+    pub fn audit(&self) -> Result<(), String> {
+        for (name, service) in &self.services {
+            self.audit_service(name, service).map_err(|why| format!("{name}: {why}"))?;
+        }
+        for (flow, name) in &self.flows {
+            let living = self.services.get(name).and_then(|it| it.record.living.as_ref());
+            if living.map(|living| living.flow) != Some(*flow) {
+                return Err(format!("flow {flow} is not the living flow of {name}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn audit_service(&self, name: &ServiceName, service: &Service) -> Result<(), String> {
+        use orchestra_model::service::Goal;
+        let record = &service.record;
+        let require = |holds: bool, otherwise: &str| match holds {
+            true => Ok(()),
+            false => Err(otherwise.to_owned()),
+        };
+        require(
+            record.goal == Goal::Removed || service.spec().is_some(),
+            "its version is not kept",
+        )?;
+        require(record.version <= record.last_version, "its version was never issued")?;
+        let mut ordinals = std::collections::BTreeSet::new();
+        for (host, placed) in &service.placements {
+            require(
+                placed.instance.placement <= record.last_placement,
+                "a placement was never issued",
+            )?;
+            require(ordinals.insert(placed.instance.ordinal), "two instances have one number")?;
+            let is_indexed = self.by_host.get(host).is_some_and(|names| names.contains(name));
+            require(is_indexed, "an instance is not found by its host")?;
+        }
+        let hosts = record.hosts.iter().chain(service.placements.keys());
+        for host in hosts {
+            let differs = self.is_reachable(host) && service.difference(host).is_some();
+            require(
+                differs == service.wrong.contains(host),
+                "a difference is not known, or is over",
+            )?;
+        }
+        let waits = record.living.is_some() || record.paused_by.is_some();
+        let is_left = service.wrong.difference(&service.given_up).next().is_some();
+        require(waits || !is_left, "a difference waits for nothing")
+    }
+}

@@ -1,0 +1,342 @@
+//! A fleet without daemons: players that keep what they are ordered, and flows that do at once what they
+//! are to do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use orchestra_model::{
+    AudienceName, FlowId, FlowState, HostName, HostSet, Quantity, ScoreName, ServiceName,
+    TaskState, Timestamp,
+    delivery::OrderNumber,
+    record::{Op, Record},
+    service::{
+        InstanceStatus, PlacementRecord, RunEnd, RunNumber, ServiceRecord, ServiceSpec,
+        ServiceStatus, ServiceVersion, UnitReport, UnitState, Unready, UnwellUnit, VersionRecord,
+        Wanted,
+    },
+};
+use orchestra_service::{
+    Ask, Effect, Input, RecoveredService, Reply, ReplyId, Services, Taken, UnitFlow,
+};
+
+pub(crate) struct World {
+    pub(crate) engine: Services,
+    now: u64,
+    next_flow: u64,
+    next_reply: u64,
+    next_order: u64,
+    /// What is on disk.
+    pub(crate) disk: Disk,
+    /// The units of each player, attached or not.
+    pub(crate) units: BTreeMap<HostName, BTreeMap<ServiceName, UnitReport>>,
+    pub(crate) attached: BTreeSet<HostName>,
+    /// Flows that live, oldest first.
+    pub(crate) flows: Vec<(FlowId, UnitFlow)>,
+    pub(crate) cancelled: BTreeSet<FlowId>,
+    pub(crate) unwell: BTreeMap<HostName, Vec<UnwellUnit>>,
+    /// Hosts where a version (or any) does not become ready.
+    pub(crate) bad: BTreeSet<(HostName, u64)>,
+    /// Why flows are refused, while they are.
+    pub(crate) refuses: Option<String>,
+    answers: BTreeMap<ReplyId, Reply>,
+    /// Everything that was persisted.
+    pub(crate) writes: usize,
+}
+
+/// What a store keeps.
+#[derive(Clone, Default)]
+pub(crate) struct Disk {
+    services: BTreeMap<ServiceName, ServiceRecord>,
+    versions: BTreeMap<(ServiceName, ServiceVersion), VersionRecord>,
+    placements: BTreeMap<(ServiceName, HostName), PlacementRecord>,
+}
+
+impl Disk {
+    fn read(&self) -> Vec<RecoveredService> {
+        let recovered = |record: &ServiceRecord| {
+            let versions = self.versions.iter().filter(|((name, _), _)| *name == record.name);
+            let placements = self.placements.iter().filter(|((name, _), _)| *name == record.name);
+            RecoveredService {
+                record: record.clone(),
+                versions: versions.map(|(_, kept)| (kept.clone(), decode(kept))).collect(),
+                placements: placements.map(|(_, kept)| kept.clone()).collect(),
+            }
+        };
+        self.services.values().map(recovered).collect()
+    }
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let mut engine = Services::recover(Vec::new());
+        engine.resume(Timestamp(1), &[], []);
+        let mut world = Self {
+            engine,
+            now: 1,
+            next_flow: 1,
+            next_reply: 1,
+            next_order: 1,
+            disk: Disk::default(),
+            units: BTreeMap::new(),
+            attached: BTreeSet::new(),
+            flows: Vec::new(),
+            cancelled: BTreeSet::new(),
+            unwell: BTreeMap::new(),
+            bad: BTreeSet::new(),
+            refuses: None,
+            answers: BTreeMap::new(),
+            writes: 0,
+        };
+        world.perform();
+        world
+    }
+
+    pub(crate) fn handle(&mut self, input: Input) {
+        self.now += 1;
+        self.engine.handle(Timestamp(self.now), input);
+        self.perform();
+    }
+
+    fn perform(&mut self) {
+        loop {
+            let effects: Vec<Effect> = self.engine.effects().collect();
+            if effects.is_empty() {
+                break;
+            }
+            for effect in effects {
+                match effect {
+                    Effect::Persist(op) => self.write(op),
+                    Effect::Submit(flow) => self.submit(*flow),
+                    Effect::Cancel(flow, _) => drop(self.cancelled.insert(flow)),
+                    Effect::RecountCells => {}
+                    Effect::Unwell(host, units) => drop(self.unwell.insert(host, units)),
+                    Effect::Answer(reply, answer) => drop(self.answers.insert(reply, answer)),
+                }
+            }
+        }
+        self.engine.audit().unwrap();
+    }
+
+    fn submit(&mut self, flow: UnitFlow) {
+        flow.spec.check().unwrap();
+        let service = flow.service.clone();
+        let answer = match &self.refuses {
+            Some(why) => Err(why.clone()),
+            None => {
+                let id = FlowId(self.next_flow);
+                self.next_flow += 1;
+                self.flows.push((id, flow));
+                Ok(id)
+            }
+        };
+        self.now += 1;
+        self.engine.handle(Timestamp(self.now), Input::Submitted { service, flow: answer });
+    }
+
+    fn write(&mut self, op: Op) {
+        self.writes += 1;
+        match op {
+            Op::Put(Record::Service(record)) => {
+                self.disk.services.insert(record.name.clone(), *record);
+            }
+            Op::Put(Record::Version(version)) => {
+                let key = (version.service.clone(), version.version);
+                self.disk.versions.insert(key, version);
+            }
+            Op::Put(Record::Placement(placement)) => {
+                let key = (placement.service.clone(), placement.host.clone());
+                self.disk.placements.insert(key, placement);
+            }
+            Op::PruneVersion(name, version) => drop(self.disk.versions.remove(&(name, version))),
+            Op::Displace(name, host) => drop(self.disk.placements.remove(&(name, host))),
+            other => panic!("{other:?} is not of services"),
+        }
+    }
+
+    pub(crate) fn ask(&mut self, ask: Ask) -> Reply {
+        let reply = ReplyId(self.next_reply);
+        self.next_reply += 1;
+        self.handle(Input::Asked { reply, by: alice(), ask });
+        self.answers.remove(&reply).unwrap()
+    }
+
+    pub(crate) fn apply(&mut self, spec: ServiceSpec) -> Taken {
+        let hosts = HostSet::parse_plain(&spec.on).unwrap();
+        self.ask(apply(spec, hosts)).unwrap()
+    }
+
+    pub(crate) fn attach(&mut self, hosts: &str) {
+        for host in &HostSet::parse_plain(hosts).unwrap() {
+            self.attached.insert(host.clone());
+            let units = self.units.entry(host.clone()).or_default();
+            let units = Some(units.values().cloned().collect());
+            self.handle(Input::PlayerAttached { host: host.clone(), units });
+        }
+    }
+
+    pub(crate) fn detach(&mut self, host: &str) {
+        self.attached.remove(&h(host));
+        self.handle(Input::PlayerDetached { host: h(host) });
+    }
+
+    pub(crate) fn wipe(&mut self, host: &str) {
+        self.units.remove(&h(host));
+    }
+
+    /// A unit changes by itself.
+    pub(crate) fn turn(&mut self, host: &str, state: UnitState, last_end: Option<RunEnd>) {
+        let host = h(host);
+        let unit = self.units.get_mut(&host).unwrap().get_mut(&web()).unwrap();
+        (unit.state, unit.last_end) = (state, last_end);
+        let report = unit.clone();
+        if self.attached.contains(&host) {
+            self.handle(Input::UnitTold { host, report });
+        }
+    }
+
+    /// Lets the oldest flow do all that it can, and end; gives how.
+    pub(crate) fn run_flow(&mut self) -> FlowState {
+        let (id, flow) = self.flows.remove(0);
+        let mut state = FlowState::Ok;
+        for (slot, targets) in flow.spec.slots.iter().zip(&flow.targets) {
+            for (job, hosts) in slot.jobs.iter().zip(targets) {
+                let mut failed = 0;
+                let unit = job.unit.as_ref().unwrap();
+                assert_eq!(unit.instances.len(), hosts.len(), "an instance a host");
+                let most = job.max_failures.unwrap_or(Quantity::Count(0));
+                for (host, instance) in hosts.iter().zip(&*unit.instances) {
+                    let is_doomed = failed > most.floor_of(hosts.len() as u32);
+                    if self.cancelled.contains(&id) || is_doomed {
+                        continue;
+                    }
+                    let ended = match self.attached.contains(host) {
+                        false => TaskState::Unreachable,
+                        true => self.order(host, unit.service.clone(), *instance, unit),
+                    };
+                    failed += u32::from(ended.counts_as_failure());
+                    let host = host.clone();
+                    self.handle(Input::TaskEnded { flow: id, host, state: ended });
+                }
+                if failed > most.floor_of(hosts.len() as u32) {
+                    state = FlowState::Failed;
+                }
+            }
+        }
+        if self.cancelled.contains(&id) {
+            state = FlowState::Cancelled;
+        }
+        self.handle(Input::FlowEnded { flow: id, state });
+        state
+    }
+
+    fn order(
+        &mut self,
+        host: &HostName,
+        service: ServiceName,
+        instance: orchestra_model::service::Instance,
+        unit: &orchestra_model::service::UnitJob,
+    ) -> TaskState {
+        self.next_order += 1;
+        let is_bad = self.bad.contains(&(host.clone(), unit.version.0));
+        let (state, ended) = match unit.wanted {
+            Wanted::Stopped => (UnitState::Stopped, TaskState::Ok),
+            Wanted::Gone => (UnitState::Gone, TaskState::Ok),
+            _ if is_bad => (UnitState::BackingOff, TaskState::Failed),
+            Wanted::Running | Wanted::Restarted => (UnitState::Ready, TaskState::Ok),
+        };
+        let units = self.units.entry(host.clone()).or_default();
+        let run = units.get(&service).map_or(RunNumber(1), |unit| unit.run.next());
+        let report = UnitReport {
+            service: service.clone(),
+            version: unit.version,
+            instance,
+            order: OrderNumber(self.next_order),
+            state,
+            since: Timestamp(self.now),
+            run,
+            restarts: 0,
+            last_end: is_bad.then_some(RunEnd::Exited(1)),
+        };
+        match state {
+            UnitState::Gone => drop(units.remove(&service)),
+            _ => drop(units.insert(service, report.clone())),
+        }
+        self.handle(Input::UnitTold { host: host.clone(), report });
+        ended
+    }
+
+    /// Runs flows until none lives; gives how each ended.
+    pub(crate) fn settle(&mut self) -> Vec<FlowState> {
+        let mut ended = Vec::new();
+        while !self.flows.is_empty() {
+            ended.push(self.run_flow());
+            assert!(ended.len() < 20, "flows follow flows for ever");
+        }
+        ended
+    }
+
+    /// The conductor dies and starts anew from what is on disk; players attach again.
+    pub(crate) fn restart(&mut self) {
+        let stored = self.disk.read();
+        self.engine = Services::recover(stored);
+        let living: Vec<(FlowId, ServiceName)> =
+            self.flows.iter().map(|(id, flow)| (*id, flow.service.clone())).collect();
+        self.unwell.clear();
+        self.engine.resume(Timestamp(self.now), &living, []);
+        self.perform();
+    }
+
+    pub(crate) fn status(&self) -> ServiceStatus {
+        self.engine.status(&web()).unwrap()
+    }
+
+    pub(crate) fn instance(&self, host: &str) -> InstanceStatus {
+        let all = self.status().instances;
+        all.into_iter().find(|instance| instance.host == h(host)).unwrap()
+    }
+
+    /// Why the service counts as down on a host, if it does.
+    pub(crate) fn unready(&self, host: &str) -> Option<Unready> {
+        let units = self.unwell.get(&h(host))?;
+        units.iter().find(|unit| unit.service == web()).map(|unit| unit.unready)
+    }
+
+    /// The version that each host's unit is of, and whether it is ready.
+    pub(crate) fn versions(&self) -> Vec<(String, u64, UnitState)> {
+        let units = self.units.iter().filter_map(|(host, units)| Some((host, units.get(&web())?)));
+        units.map(|(host, unit)| (host.to_string(), unit.version.0, unit.state)).collect()
+    }
+}
+
+pub(crate) fn h(name: &str) -> HostName {
+    HostName::new(name).unwrap()
+}
+
+pub(crate) fn web() -> ServiceName {
+    ServiceName::new("web").unwrap()
+}
+
+pub(crate) fn alice() -> AudienceName {
+    AudienceName::new("alice").unwrap()
+}
+
+/// A service `web` on these hosts; `n` makes one differ from another.
+pub(crate) fn spec(on: &str, n: u32) -> ServiceSpec {
+    let params = [("n".to_owned(), n.to_string())];
+    ServiceSpec {
+        params: orchestra_model::Params::from_pairs(params).unwrap(),
+        ..ServiceSpec::new(web(), ScoreName::new("run-web").unwrap(), on)
+    }
+}
+
+pub(crate) fn apply(spec: ServiceSpec, hosts: HostSet) -> Ask {
+    // Enough to make the spec again: its host set and its one parameter.
+    let n = spec.params.iter().map(|(_, value)| value.to_owned()).next().unwrap();
+    let spec_bytes = format!("{} {n}", spec.on).into_bytes().into();
+    Ask::Apply { spec: Box::new(spec), spec_bytes, hosts }
+}
+
+fn decode(record: &VersionRecord) -> ServiceSpec {
+    let text = std::str::from_utf8(&record.spec).unwrap();
+    let (on, n) = text.split_once(' ').unwrap();
+    spec(on, n.parse().unwrap())
+}

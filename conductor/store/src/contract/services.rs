@@ -1,0 +1,105 @@
+//! What holds for services, their versions and placements.
+
+use orchestra_model::{
+    AudienceName, FlowId, FlowState, HostName, HostSet, ScoreName, ServiceName, Timestamp,
+    record::{Op, Record},
+    service::{
+        Cause, Change, Goal, Instance, LivingChange, Ordinal, Placement, PlacementRecord,
+        ServiceEvent, ServiceRecord, ServiceVersion, VersionRecord,
+    },
+};
+
+use super::{Place, put};
+
+pub(super) fn services_are_kept_with_their_versions_and_placements(place: &dyn Place) {
+    let mut store = place.open();
+    let (alice, web) = (AudienceName::new("alice").unwrap(), ServiceName::new("web").unwrap());
+    let hosts = |text: &str| HostSet::parse_plain(text).unwrap();
+    let event = |ended: Option<FlowState>, note: Option<&str>| ServiceEvent {
+        at: Timestamp(7),
+        cause: Cause::Update,
+        by: ended.is_none().then(|| alice.clone()),
+        version: ServiceVersion(2),
+        flow: Some(FlowId(9)),
+        ended,
+        note: note.map(Into::into),
+    };
+    let whole = ServiceRecord {
+        name: web.clone(),
+        owner: alice.clone(),
+        version: ServiceVersion(2),
+        score: ScoreName::new("run-web").unwrap(),
+        last_version: ServiceVersion(3),
+        stable: Some(ServiceVersion(1)),
+        goal: Goal::Stopped,
+        hosts: hosts("db[1-3]"),
+        paused_by: Some(alice.clone()),
+        pending: Some(Change {
+            cause: Cause::Restart,
+            by: Some(alice.clone()),
+            hosts: Some(hosts("db2")),
+        }),
+        living: Some(LivingChange {
+            flow: FlowId(9),
+            cause: Cause::Update,
+            version: ServiceVersion(2),
+            superseded: true,
+        }),
+        last_placement: Placement(12),
+        events: vec![event(None, None), event(Some(FlowState::Failed), Some("2 away"))],
+    };
+    let bare = ServiceRecord {
+        name: ServiceName::new("api").unwrap(),
+        stable: None,
+        goal: Goal::Removed,
+        hosts: HostSet::default(),
+        paused_by: None,
+        pending: None,
+        living: None,
+        events: Vec::new(),
+        ..whole.clone()
+    };
+    let version = |n, reverted| VersionRecord {
+        service: web.clone(),
+        version: ServiceVersion(n),
+        spec: (*b"spec\x00").into(),
+        by: alice.clone(),
+        at: Timestamp(5),
+        reverted,
+    };
+    let placed = |host: &str, n, told| PlacementRecord {
+        service: web.clone(),
+        host: HostName::new(host).unwrap(),
+        instance: Instance { ordinal: Ordinal(n), placement: Placement(u64::from(n) + 10) },
+        told,
+    };
+    put(
+        &mut *store,
+        [
+            Record::Version(version(1, false)),
+            Record::Version(version(2, true)),
+            Record::Service(Box::new(whole.clone())),
+            Record::Service(Box::new(bare.clone())),
+            Record::Placement(placed("db1", 1, true)),
+            Record::Placement(placed("db2", 2, false)),
+        ],
+    );
+    drop(store);
+    let mut store = place.open();
+    let reader = store.reader().unwrap();
+    assert_eq!(reader.services().unwrap(), [bare, whole.clone()]);
+    assert_eq!(reader.versions().unwrap(), [version(1, false), version(2, true)]);
+    assert_eq!(reader.placements().unwrap(), [placed("db1", 1, true), placed("db2", 2, false)]);
+    drop(reader);
+    let gone = [
+        Op::PruneVersion(web.clone(), ServiceVersion(1)),
+        Op::PruneVersion(web.clone(), ServiceVersion(8)),
+        Op::Displace(web.clone(), HostName::new("db1").unwrap()),
+    ];
+    store.commit(&gone).unwrap();
+    put(&mut *store, [Record::Placement(placed("db2", 2, true))]);
+    drop(store);
+    let reader = place.open().reader().unwrap();
+    assert_eq!(reader.versions().unwrap(), [version(2, true)]);
+    assert_eq!(reader.placements().unwrap(), [placed("db2", 2, true)]);
+}

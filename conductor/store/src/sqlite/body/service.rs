@@ -1,0 +1,264 @@
+//! Bodies of what is kept of services.
+
+use orchestra_model::{
+    AudienceName, FlowId, FlowState, HostName, HostSet, ScoreName, ServiceName, Timestamp,
+    service::{
+        Cause, Change, Goal, Instance, LivingChange, Ordinal, Placement, PlacementRecord,
+        ServiceEvent, ServiceRecord, ServiceVersion, VersionRecord,
+    },
+};
+use prost::Message;
+
+use super::{Unreadable, word};
+
+#[derive(Message)]
+pub(in super::super) struct ServiceBody {
+    #[prost(string, tag = "1")]
+    owner: String,
+    #[prost(uint64, tag = "2")]
+    version: u64,
+    #[prost(string, tag = "3")]
+    score: String,
+    #[prost(uint64, tag = "4")]
+    last_version: u64,
+    #[prost(uint64, optional, tag = "5")]
+    stable: Option<u64>,
+    #[prost(string, tag = "6")]
+    goal: String,
+    /// Folded; at most as long as a host set may be.
+    #[prost(string, tag = "7")]
+    hosts: String,
+    #[prost(string, optional, tag = "8")]
+    paused_by: Option<String>,
+    #[prost(message, optional, tag = "9")]
+    pending: Option<ChangeBody>,
+    #[prost(message, optional, tag = "10")]
+    living: Option<LivingBody>,
+    #[prost(uint64, tag = "11")]
+    last_placement: u64,
+    #[prost(message, repeated, tag = "12")]
+    events: Vec<EventBody>,
+}
+
+#[derive(Message)]
+struct ChangeBody {
+    #[prost(string, tag = "1")]
+    cause: String,
+    #[prost(string, optional, tag = "2")]
+    by: Option<String>,
+    #[prost(string, optional, tag = "3")]
+    hosts: Option<String>,
+}
+
+#[derive(Message)]
+struct LivingBody {
+    #[prost(uint64, tag = "1")]
+    flow: u64,
+    #[prost(string, tag = "2")]
+    cause: String,
+    #[prost(uint64, tag = "3")]
+    version: u64,
+    #[prost(bool, tag = "4")]
+    superseded: bool,
+}
+
+#[derive(Message)]
+struct EventBody {
+    #[prost(uint64, tag = "1")]
+    at: u64,
+    #[prost(string, tag = "2")]
+    cause: String,
+    #[prost(string, optional, tag = "3")]
+    by: Option<String>,
+    #[prost(uint64, tag = "4")]
+    version: u64,
+    #[prost(uint64, optional, tag = "5")]
+    flow: Option<u64>,
+    #[prost(string, optional, tag = "6")]
+    ended: Option<String>,
+    #[prost(string, optional, tag = "7")]
+    note: Option<String>,
+}
+
+fn text(name: Option<&AudienceName>) -> Option<String> {
+    name.map(ToString::to_string)
+}
+
+fn audience(name: Option<&str>) -> Result<Option<AudienceName>, Unreadable> {
+    Ok(name.map(AudienceName::new).transpose()?)
+}
+
+fn hosts(text: &str) -> Result<HostSet, Unreadable> {
+    let corrupt = |error: &dyn std::fmt::Display| Unreadable::Corrupt(error.to_string());
+    match text {
+        "" => Ok(HostSet::default()),
+        text => HostSet::parse_plain(text).map_err(|error| corrupt(&error)),
+    }
+}
+
+impl From<&ServiceRecord> for ServiceBody {
+    fn from(record: &ServiceRecord) -> Self {
+        Self {
+            owner: record.owner.to_string(),
+            version: record.version.0,
+            score: record.score.to_string(),
+            last_version: record.last_version.0,
+            stable: record.stable.map(|version| version.0),
+            goal: record.goal.to_string(),
+            hosts: record.hosts.to_string(),
+            paused_by: text(record.paused_by.as_ref()),
+            pending: record.pending.as_ref().map(|change| ChangeBody {
+                cause: change.cause.to_string(),
+                by: text(change.by.as_ref()),
+                hosts: change.hosts.as_ref().map(ToString::to_string),
+            }),
+            living: record.living.as_ref().map(|living| LivingBody {
+                flow: living.flow.0,
+                cause: living.cause.to_string(),
+                version: living.version.0,
+                superseded: living.superseded,
+            }),
+            last_placement: record.last_placement.0,
+            events: record.events.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<&ServiceEvent> for EventBody {
+    fn from(event: &ServiceEvent) -> Self {
+        Self {
+            at: event.at.0,
+            cause: event.cause.to_string(),
+            by: text(event.by.as_ref()),
+            version: event.version.0,
+            flow: event.flow.map(|flow| flow.0),
+            ended: event.ended.map(|state| state.to_string()),
+            note: event.note.as_deref().map(str::to_owned),
+        }
+    }
+}
+
+impl ServiceBody {
+    pub(in super::super) fn into_record(self, name: &str) -> Result<ServiceRecord, Unreadable> {
+        let change = |change: ChangeBody| -> Result<Change, Unreadable> {
+            Ok(Change {
+                cause: word(&change.cause, Cause::from_word)?,
+                by: audience(change.by.as_deref())?,
+                hosts: change.hosts.as_deref().map(hosts).transpose()?,
+            })
+        };
+        let living = |living: LivingBody| -> Result<LivingChange, Unreadable> {
+            Ok(LivingChange {
+                flow: FlowId(living.flow),
+                cause: word(&living.cause, Cause::from_word)?,
+                version: ServiceVersion(living.version),
+                superseded: living.superseded,
+            })
+        };
+        Ok(ServiceRecord {
+            name: ServiceName::new(name)?,
+            owner: AudienceName::new(&self.owner)?,
+            version: ServiceVersion(self.version),
+            score: ScoreName::new(&self.score)?,
+            last_version: ServiceVersion(self.last_version),
+            stable: self.stable.map(ServiceVersion),
+            goal: word(&self.goal, Goal::from_word)?,
+            hosts: hosts(&self.hosts)?,
+            paused_by: audience(self.paused_by.as_deref())?,
+            pending: self.pending.map(change).transpose()?,
+            living: self.living.map(living).transpose()?,
+            last_placement: Placement(self.last_placement),
+            events: self.events.into_iter().map(EventBody::into_event).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl EventBody {
+    fn into_event(self) -> Result<ServiceEvent, Unreadable> {
+        let ended = self.ended.as_deref().map(|state| word(state, FlowState::from_word));
+        Ok(ServiceEvent {
+            at: Timestamp(self.at),
+            cause: word(&self.cause, Cause::from_word)?,
+            by: audience(self.by.as_deref())?,
+            version: ServiceVersion(self.version),
+            flow: self.flow.map(FlowId),
+            ended: ended.transpose()?,
+            note: self.note.map(Into::into),
+        })
+    }
+}
+
+#[derive(Message)]
+pub(in super::super) struct VersionBody {
+    #[prost(bytes = "vec", tag = "1")]
+    spec: Vec<u8>,
+    #[prost(string, tag = "2")]
+    by: String,
+    #[prost(uint64, tag = "3")]
+    at: u64,
+    #[prost(bool, tag = "4")]
+    reverted: bool,
+}
+
+impl From<&VersionRecord> for VersionBody {
+    fn from(record: &VersionRecord) -> Self {
+        Self {
+            spec: record.spec.to_vec(),
+            by: record.by.to_string(),
+            at: record.at.0,
+            reverted: record.reverted,
+        }
+    }
+}
+
+impl VersionBody {
+    pub(in super::super) fn into_record(
+        self,
+        service: &str,
+        version: u64,
+    ) -> Result<VersionRecord, Unreadable> {
+        Ok(VersionRecord {
+            service: ServiceName::new(service)?,
+            version: ServiceVersion(version),
+            spec: self.spec.into(),
+            by: AudienceName::new(&self.by)?,
+            at: Timestamp(self.at),
+            reverted: self.reverted,
+        })
+    }
+}
+
+#[derive(Message)]
+pub(in super::super) struct PlacementBody {
+    #[prost(uint32, tag = "1")]
+    ordinal: u32,
+    #[prost(uint64, tag = "2")]
+    placement: u64,
+    #[prost(bool, tag = "3")]
+    told: bool,
+}
+
+impl From<&PlacementRecord> for PlacementBody {
+    fn from(record: &PlacementRecord) -> Self {
+        let Instance { ordinal, placement } = record.instance;
+        Self { ordinal: ordinal.0, placement: placement.0, told: record.told }
+    }
+}
+
+impl PlacementBody {
+    pub(in super::super) fn into_record(
+        self,
+        service: &str,
+        host: &str,
+    ) -> Result<PlacementRecord, Unreadable> {
+        Ok(PlacementRecord {
+            service: ServiceName::new(service)?,
+            host: HostName::new(host)?,
+            instance: Instance {
+                ordinal: Ordinal(self.ordinal),
+                placement: Placement(self.placement),
+            },
+            told: self.told,
+        })
+    }
+}

@@ -1,0 +1,163 @@
+//! What the conductor keeps on disk of services, as values.
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    HostSet,
+    ids::FlowId,
+    names::{AudienceName, HostName, ScoreName, ServiceName},
+    service::{Instance, Placement, ServiceVersion},
+    state::{FlowState, kebab_enum},
+    time::Timestamp,
+};
+
+/// Most versions that are kept of a service; the oldest go first.
+pub const VERSIONS: usize = 100;
+/// Most events that are kept of a service; the oldest go first.
+pub const EVENTS: usize = 20;
+
+/// A service, without its versions and placements. Key: name. Once it is removed this record stays:
+/// it is the proof that units of the service may be ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceRecord {
+    /// Its name.
+    pub name: ServiceName,
+    /// The audience whose rights its flows have: who applied the version that is wanted.
+    pub owner: AudienceName,
+    /// The version that is wanted.
+    pub version: ServiceVersion,
+    /// The score of that version.
+    pub score: ScoreName,
+    /// The highest version that there ever was.
+    pub last_version: ServiceVersion,
+    /// The newest version that was ready everywhere.
+    pub stable: Option<ServiceVersion>,
+    /// What is wanted of it.
+    pub goal: Goal,
+    /// Where it is wanted. A reload resolves the version's expression anew.
+    pub hosts: HostSet,
+    /// Who paused it: nothing voluntary is done, and what runs runs on.
+    pub paused_by: Option<AudienceName>,
+    /// What somebody asked for that no flow was made for yet.
+    pub pending: Option<Change>,
+    /// The flow that changes it, while that lives.
+    pub living: Option<LivingChange>,
+    /// The highest placement that was given.
+    pub last_placement: Placement,
+    /// What happened to it last, oldest first; at most [`EVENTS`].
+    pub events: Vec<ServiceEvent>,
+}
+
+kebab_enum!(
+    /// What is wanted of a service.
+    Goal {
+        /// Its units run.
+        Running = "running",
+        /// Its units are there, and have no run.
+        Stopped = "stopped",
+        /// It has no units.
+        Removed = "removed",
+    }
+);
+
+kebab_enum!(
+    /// Why a flow changes a service.
+    Cause {
+        /// Somebody applied a version.
+        Update = "update",
+        /// A version failed, or somebody asked for an earlier one.
+        Revert = "revert",
+        /// Somebody asked for new runs.
+        Restart = "restart",
+        /// Somebody started it.
+        Start = "start",
+        /// Somebody stopped it.
+        Stop = "stop",
+        /// Somebody removed it.
+        Remove = "remove",
+        /// Hosts were not as wanted, without that somebody asked for something: they are new, came
+        /// back, lost their spool or their parameters, or are no longer where it is wanted.
+        Repair = "repair",
+    }
+);
+
+/// What somebody asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// What.
+    pub cause: Cause,
+    /// Who; `None` where the conductor did by itself.
+    pub by: Option<AudienceName>,
+    /// Where, of a restart; `None` for all hosts.
+    pub hosts: Option<HostSet>,
+}
+
+/// A flow that changes a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LivingChange {
+    /// The flow.
+    pub flow: FlowId,
+    /// Why it was made.
+    pub cause: Cause,
+    /// The version that was wanted then.
+    pub version: ServiceVersion,
+    /// Something newer is wanted: it was asked to end.
+    pub superseded: bool,
+}
+
+/// Something that happened to a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceEvent {
+    /// When.
+    pub at: Timestamp,
+    /// What was asked for.
+    pub cause: Cause,
+    /// Who asked; `None` where the conductor did by itself.
+    pub by: Option<AudienceName>,
+    /// Which version was wanted.
+    pub version: ServiceVersion,
+    /// The flow that was made for it, or has ended.
+    pub flow: Option<FlowId>,
+    /// How that flow ended; `None` where it began.
+    pub ended: Option<FlowState>,
+    /// What there is to know, for people.
+    pub note: Option<Arc<str>>,
+}
+
+/// One content of a service's spec. Key: service, version. Its parameters are kept as long as it is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct VersionRecord {
+    /// The service.
+    pub service: ServiceName,
+    /// Which.
+    pub version: ServiceVersion,
+    /// The spec's bytes as they came, at most [`crate::limits::SERVICE_SPEC_BYTES`]. They hold parameters, so
+    /// that nobody logs them.
+    pub spec: Arc<[u8]>,
+    /// Who applied it.
+    pub by: AudienceName,
+    /// When.
+    pub at: Timestamp,
+    /// It failed, and the conductor went back to an earlier one.
+    pub reverted: bool,
+}
+
+impl fmt::Debug for VersionRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VersionRecord({} v{} by {})", self.service, self.version, self.by)
+    }
+}
+
+/// An instance that was placed on a player. Key: service, host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacementRecord {
+    /// The service.
+    pub service: ServiceName,
+    /// The player.
+    pub host: HostName,
+    /// The instance, and by which assignment.
+    pub instance: Instance,
+    /// Its player has told of it: a unit is there, so that its host counts as down while it is not
+    /// known to be ready.
+    pub told: bool,
+}

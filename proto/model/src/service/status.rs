@@ -1,0 +1,56 @@
+//! What people are told of a service.
+
+use crate::{
+    HostSet,
+    ids::FlowId,
+    names::HostName,
+    service::{Instance, ServiceRecord, UnitReport, Unready},
+};
+
+/// A service, as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceStatus {
+    /// What is kept of it.
+    pub record: ServiceRecord,
+    /// Its instances, in the order of their hosts.
+    pub instances: Vec<InstanceStatus>,
+    /// Hosts where it is wanted and no instance was placed yet.
+    pub unplaced: HostSet,
+    /// Hosts that a flow did not bring where they are wanted; they are left as they are until they
+    /// attach anew or somebody asks for something.
+    pub given_up: HostSet,
+    /// Why no flow could be made for what is wanted.
+    pub trouble: Option<String>,
+}
+
+/// An instance, as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceStatus {
+    /// Its player.
+    pub host: HostName,
+    /// Which.
+    pub instance: Instance,
+    /// Whether its player is attached.
+    pub attached: bool,
+    /// What its player told last; `None` where it has told nothing since the conductor started.
+    pub report: Option<UnitReport>,
+    /// Why it counts as down, if it does.
+    pub unready: Option<Unready>,
+}
+
+impl ServiceStatus {
+    /// How many of its instances are ready, on players that are attached.
+    pub fn ready(&self) -> usize {
+        use crate::service::UnitState;
+        let is_ready = |instance: &&InstanceStatus| {
+            let state = instance.report.as_ref().map(|report| report.state);
+            instance.attached && state == Some(UnitState::Ready)
+        };
+        self.instances.iter().filter(is_ready).count()
+    }
+
+    /// The flow that changes it, while that lives.
+    pub fn flow(&self) -> Option<FlowId> {
+        self.record.living.as_ref().map(|living| living.flow)
+    }
+}
