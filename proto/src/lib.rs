@@ -40,6 +40,7 @@ pub use flow::{params_from_wire, params_to_wire};
 pub use invalid::Invalid;
 pub use ledger::Planned;
 pub use reason::Reason;
+pub use service::{decode_service, encode_service};
 pub use wire::{check_fields, check_flow_spec};
 
 /// The protocol that this program speaks; it serves this one alone, being the first.

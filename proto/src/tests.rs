@@ -19,8 +19,10 @@ use orchestra_model::{
     record::Drain,
     score::{ParamSpec, ScoreHash, ScoreOffer, ScoreSpec},
     service::{
-        Instance, Ordinal, Placement, ReadyRule, ReadySign, RestartRule, RestartWhen, RunEnd,
-        RunNumber, ServiceVersion, StopRule, UnitJob, UnitReport, UnitState, Upkeep, Wanted,
+        Cause, Change, Goal, Instance, InstanceStatus, LivingChange, Ordinal, Placement, ReadyRule,
+        ReadySign, RestartRule, RestartWhen, RunEnd, RunNumber, ServiceEvent, ServiceRecord,
+        ServiceSpec, ServiceStatus, ServiceVersion, StopRule, UnitJob, UnitReport, UnitState,
+        Unready, UpdateRule, Upkeep, Wanted,
     },
     status::{
         Absence, AbsentTasks, CanaryStatus, ConductorStatus, Counts, Due, FlowStatus, FlowSummary,
@@ -32,8 +34,8 @@ use orchestra_model::{
 use prost::Message as _;
 
 use crate::{
-    Planned, RawSnapshot, decode_end, encode_end, scores_from_wire, snapshot_from_wire,
-    snapshot_to_wire, summarize_end, v1,
+    Planned, RawSnapshot, decode_end, decode_service, encode_end, encode_service, scores_from_wire,
+    snapshot_from_wire, snapshot_to_wire, summarize_end, v1,
 };
 
 fn hosts(text: &str) -> HostSet {
@@ -315,6 +317,104 @@ fn snapshot() -> PlayerSnapshot {
             unit_report(UnitState::Ready, None),
             unit_report(UnitState::GaveUp, Some(RunEnd::NotSpawned("no such file".to_owned()))),
         ]),
+    }
+}
+
+#[test]
+fn a_service_is_read_back() {
+    let name = ServiceName::new("web").unwrap();
+    let bare = ServiceSpec::new(name, ScoreName::new("run-web").unwrap(), "@web");
+    let whole = ServiceSpec {
+        params: Params::from_pairs([("port", "80")]).unwrap(),
+        budget: Some(Quantity::Percent(50)),
+        update: UpdateRule {
+            parallel: Quantity::Count(2),
+            canary: Some(Quantity::Count(1)),
+            bake: Some(Millis(3)),
+            healthy_for: Millis(4),
+            deadline: Millis(5),
+            max_failures: Quantity::Percent(6),
+            auto_revert: false,
+        },
+        upkeep: unit_job(Wanted::Running, ReadySign::Fd(4)).upkeep,
+        auto_start: false,
+        ..bare.clone()
+    };
+    for spec in [&bare, &whole] {
+        assert_eq!(&decode_service(&encode_service(spec)).unwrap(), spec);
+    }
+    let wire = v1::ServiceSpec { on: "x".repeat(limits::HOSTSET_BYTES + 1), ..(&bare).into() };
+    let refused = ServiceSpec::try_from(&wire).unwrap_err().to_string();
+    assert!(refused.starts_with("ServiceSpec.on"), "{refused}");
+    let never = ServiceSpec { budget: Some(Quantity::Count(0)), ..bare };
+    assert!(decode_service(&encode_service(&never)).is_err(), "what makes no sense is refused");
+}
+
+#[test]
+fn what_is_told_of_a_service_is_read_back() {
+    let event = |ended: Option<FlowState>| ServiceEvent {
+        at: Timestamp(1),
+        cause: Cause::Update,
+        by: ended.is_none().then(alice),
+        version: ServiceVersion(2),
+        flow: Some(FlowId(3)),
+        ended,
+        note: ended.map(|_| "why".into()),
+    };
+    let instance = |report: Option<UnitReport>| InstanceStatus {
+        host: HostName::new("db1").unwrap(),
+        instance: Instance { ordinal: Ordinal(1), placement: Placement(12) },
+        attached: report.is_some(),
+        unready: report.is_none().then_some(Unready::Untold),
+        report,
+    };
+    let whole = ServiceStatus {
+        record: ServiceRecord {
+            name: ServiceName::new("web").unwrap(),
+            owner: alice(),
+            version: ServiceVersion(2),
+            score: ScoreName::new("run-web").unwrap(),
+            last_version: ServiceVersion(3),
+            stable: Some(ServiceVersion(1)),
+            goal: Goal::Running,
+            hosts: hosts("db[1-3]"),
+            paused_by: Some(alice()),
+            pending: Some(Change {
+                cause: Cause::Restart,
+                by: Some(alice()),
+                hosts: Some(hosts("db1")),
+            }),
+            living: Some(LivingChange {
+                flow: FlowId(3),
+                cause: Cause::Update,
+                version: ServiceVersion(2),
+                superseded: true,
+            }),
+            last_placement: Placement(12),
+            events: vec![event(None), event(Some(FlowState::Failed))],
+        },
+        instances: vec![instance(Some(unit_report(UnitState::Ready, None))), instance(None)],
+        unplaced: hosts("db2"),
+        given_up: hosts("db3"),
+        trouble: Some("why".to_owned()),
+    };
+    let bare = ServiceStatus {
+        record: ServiceRecord {
+            stable: None,
+            hosts: HostSet::default(),
+            paused_by: None,
+            pending: None,
+            living: None,
+            events: Vec::new(),
+            ..whole.record.clone()
+        },
+        instances: Vec::new(),
+        unplaced: HostSet::default(),
+        given_up: HostSet::default(),
+        trouble: None,
+    };
+    for status in [whole, bare] {
+        assert_eq!(ServiceStatus::try_from(v1::ServiceStatus::from(&status)).unwrap(), status);
     }
 }
 

@@ -1,0 +1,91 @@
+//! What people write of a service.
+
+use orchestra_model::{
+    limits,
+    names::{ScoreName, ServiceName},
+    quantity::Quantity,
+    service::{ServiceSpec, UpdateRule},
+};
+use prost::Message;
+
+use super::unit::bounded;
+use crate::{
+    flow::{length, params_from_wire, params_to_wire},
+    invalid::{InField, Invalid},
+    v1,
+    wire::check_fields,
+};
+
+/// Spells a spec, once, by whoever applies it.
+pub fn encode_service(spec: &ServiceSpec) -> Vec<u8> {
+    v1::ServiceSpec::from(spec).encode_to_vec()
+}
+
+/// Reads what [`encode_service`] made; all that a service has to be is checked.
+pub fn decode_service(bytes: &[u8]) -> Result<ServiceSpec, Invalid> {
+    if bytes.len() > limits::SERVICE_SPEC_BYTES {
+        return Err(Invalid::field("ServiceSpec"));
+    }
+    check_fields("ServiceSpec", bytes)?;
+    let spec = v1::ServiceSpec::decode(bytes).in_field("ServiceSpec")?;
+    (&spec).try_into()
+}
+
+impl From<&ServiceSpec> for v1::ServiceSpec {
+    fn from(spec: &ServiceSpec) -> Self {
+        let UpdateRule { parallel, canary, bake, healthy_for, deadline, max_failures, auto_revert } =
+            spec.update;
+        Self {
+            name: spec.name.to_string(),
+            score: spec.score.to_string(),
+            params: params_to_wire(&spec.params),
+            on: spec.on.clone(),
+            budget: spec.budget.map(Into::into),
+            update: Some(v1::UpdateRule {
+                parallel: Some(parallel.into()),
+                canary: canary.map(Into::into),
+                bake_ms: bake.map(|length| length.0),
+                healthy_for_ms: healthy_for.0,
+                deadline_ms: deadline.0,
+                max_failures: Some(max_failures.into()),
+                auto_revert,
+            }),
+            upkeep: Some((&spec.upkeep).into()),
+            starts_stopped: !spec.auto_start,
+        }
+    }
+}
+
+impl TryFrom<&v1::ServiceSpec> for ServiceSpec {
+    type Error = Invalid;
+
+    fn try_from(spec: &v1::ServiceSpec) -> Result<Self, Invalid> {
+        let quantity =
+            |quantity: &Option<v1::Quantity>| quantity.as_ref().map(Quantity::try_from).transpose();
+        let update = spec.update.as_ref().in_field("ServiceSpec.update")?;
+        if spec.on.len() > limits::HOSTSET_BYTES {
+            return Err(Invalid::field("ServiceSpec.on"));
+        }
+        let spec = ServiceSpec {
+            name: ServiceName::new(&spec.name).in_field("ServiceSpec.name")?,
+            score: ScoreName::new(&spec.score).in_field("ServiceSpec.score")?,
+            params: params_from_wire(spec.params.clone())?,
+            on: spec.on.clone(),
+            budget: quantity(&spec.budget)?,
+            update: UpdateRule {
+                parallel: quantity(&update.parallel)?.in_field("UpdateRule.parallel")?,
+                canary: quantity(&update.canary)?,
+                bake: length(update.bake_ms, "UpdateRule.bake_ms")?,
+                healthy_for: bounded(update.healthy_for_ms, "UpdateRule.healthy_for_ms")?,
+                deadline: bounded(update.deadline_ms, "UpdateRule.deadline_ms")?,
+                max_failures: quantity(&update.max_failures)?
+                    .in_field("UpdateRule.max_failures")?,
+                auto_revert: update.auto_revert,
+            },
+            upkeep: spec.upkeep.as_ref().in_field("ServiceSpec.upkeep")?.try_into()?,
+            auto_start: !spec.starts_stopped,
+        };
+        spec.check().in_field("ServiceSpec")?;
+        Ok(spec)
+    }
+}

@@ -1,0 +1,191 @@
+//! What people are told of services.
+
+use orchestra_model::{
+    AudienceName, FlowState, HostSet, ScoreName,
+    ids::FlowId,
+    names::{HostName, ServiceName},
+    service::{
+        Cause, Change, Goal, Instance, InstanceStatus, LivingChange, Ordinal, Placement,
+        ServiceEvent, ServiceRecord, ServiceStatus, ServiceVersion, Unready,
+    },
+    time::Timestamp,
+};
+
+use crate::{
+    invalid::{InField, Invalid},
+    v1,
+};
+
+fn text(value: Option<&impl ToString>) -> String {
+    value.map(ToString::to_string).unwrap_or_default()
+}
+
+fn audience(text: &str, field: &'static str) -> Result<Option<AudienceName>, Invalid> {
+    match text {
+        "" => Ok(None),
+        text => AudienceName::new(text).in_field(field).map(Some),
+    }
+}
+
+fn hosts(folded: &str, field: &'static str) -> Result<HostSet, Invalid> {
+    match folded {
+        "" => Ok(HostSet::default()),
+        folded => HostSet::parse_plain(folded).in_field(field),
+    }
+}
+
+fn cause(word: &str, field: &'static str) -> Result<Cause, Invalid> {
+    Cause::from_word(word).in_field(field)
+}
+
+fn flow(number: u64) -> Option<FlowId> {
+    (number > 0).then_some(FlowId(number))
+}
+
+impl From<&ServiceStatus> for v1::ServiceStatus {
+    fn from(status: &ServiceStatus) -> Self {
+        let record = &status.record;
+        Self {
+            name: record.name.to_string(),
+            version: record.version.0,
+            score: record.score.to_string(),
+            goal: record.goal.to_string(),
+            owner: record.owner.to_string(),
+            stable: record.stable.map_or(0, |version| version.0),
+            last_version: record.last_version.0,
+            last_placement: record.last_placement.0,
+            hosts: record.hosts.to_string(),
+            paused_by: text(record.paused_by.as_ref()),
+            pending: record.pending.as_ref().map(|change| v1::ServiceChange {
+                cause: change.cause.to_string(),
+                by: text(change.by.as_ref()),
+                hosts: change.hosts.as_ref().map(ToString::to_string),
+            }),
+            living: record.living.as_ref().map(|living| v1::LivingChange {
+                flow: living.flow.0,
+                cause: living.cause.to_string(),
+                version: living.version.0,
+                superseded: living.superseded,
+            }),
+            events: record.events.iter().map(Into::into).collect(),
+            instances: status.instances.iter().map(Into::into).collect(),
+            unplaced: status.unplaced.to_string(),
+            given_up: status.given_up.to_string(),
+            trouble: text(status.trouble.as_ref()),
+        }
+    }
+}
+
+impl From<&ServiceEvent> for v1::ServiceEvent {
+    fn from(event: &ServiceEvent) -> Self {
+        Self {
+            at_ms: event.at.0,
+            cause: event.cause.to_string(),
+            by: text(event.by.as_ref()),
+            version: event.version.0,
+            flow: event.flow.map_or(0, |flow| flow.0),
+            ended: text(event.ended.as_ref()),
+            note: text(event.note.as_ref()),
+        }
+    }
+}
+
+impl From<&InstanceStatus> for v1::InstanceStatus {
+    fn from(status: &InstanceStatus) -> Self {
+        Self {
+            host: status.host.to_string(),
+            ordinal: status.instance.ordinal.0,
+            placement: status.instance.placement.0,
+            attached: status.attached,
+            report: status.report.as_ref().map(Into::into),
+            unready: text(status.unready.as_ref()),
+        }
+    }
+}
+
+impl TryFrom<v1::ServiceStatus> for ServiceStatus {
+    type Error = Invalid;
+
+    fn try_from(status: v1::ServiceStatus) -> Result<Self, Invalid> {
+        let change = |change: v1::ServiceChange| -> Result<Change, Invalid> {
+            Ok(Change {
+                cause: cause(&change.cause, "ServiceChange.cause")?,
+                by: audience(&change.by, "ServiceChange.by")?,
+                hosts: change
+                    .hosts
+                    .map(|folded| hosts(&folded, "ServiceChange.hosts"))
+                    .transpose()?,
+            })
+        };
+        let living = |living: v1::LivingChange| -> Result<LivingChange, Invalid> {
+            Ok(LivingChange {
+                flow: FlowId(living.flow),
+                cause: cause(&living.cause, "LivingChange.cause")?,
+                version: ServiceVersion(living.version),
+                superseded: living.superseded,
+            })
+        };
+        Ok(ServiceStatus {
+            record: ServiceRecord {
+                name: ServiceName::new(&status.name).in_field("ServiceStatus.name")?,
+                owner: AudienceName::new(&status.owner).in_field("ServiceStatus.owner")?,
+                version: ServiceVersion(status.version),
+                score: ScoreName::new(&status.score).in_field("ServiceStatus.score")?,
+                last_version: ServiceVersion(status.last_version),
+                stable: (status.stable > 0).then_some(ServiceVersion(status.stable)),
+                goal: Goal::from_word(&status.goal).in_field("ServiceStatus.goal")?,
+                hosts: hosts(&status.hosts, "ServiceStatus.hosts")?,
+                paused_by: audience(&status.paused_by, "ServiceStatus.paused_by")?,
+                pending: status.pending.map(change).transpose()?,
+                living: status.living.map(living).transpose()?,
+                last_placement: Placement(status.last_placement),
+                events: status.events.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            },
+            instances: status.instances.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            unplaced: hosts(&status.unplaced, "ServiceStatus.unplaced")?,
+            given_up: hosts(&status.given_up, "ServiceStatus.given_up")?,
+            trouble: Some(status.trouble).filter(|trouble| !trouble.is_empty()),
+        })
+    }
+}
+
+impl TryFrom<&v1::ServiceEvent> for ServiceEvent {
+    type Error = Invalid;
+
+    fn try_from(event: &v1::ServiceEvent) -> Result<Self, Invalid> {
+        let ended = match event.ended.as_str() {
+            "" => None,
+            word => Some(FlowState::from_word(word).in_field("ServiceEvent.ended")?),
+        };
+        Ok(ServiceEvent {
+            at: Timestamp(event.at_ms),
+            cause: cause(&event.cause, "ServiceEvent.cause")?,
+            by: audience(&event.by, "ServiceEvent.by")?,
+            version: ServiceVersion(event.version),
+            flow: flow(event.flow),
+            ended,
+            note: (!event.note.is_empty()).then(|| event.note.as_str().into()),
+        })
+    }
+}
+
+impl TryFrom<&v1::InstanceStatus> for InstanceStatus {
+    type Error = Invalid;
+
+    fn try_from(status: &v1::InstanceStatus) -> Result<Self, Invalid> {
+        let unready = match status.unready.as_str() {
+            "" => None,
+            word => Some(Unready::from_word(word).in_field("InstanceStatus.unready")?),
+        };
+        Ok(InstanceStatus {
+            host: HostName::new(&status.host).in_field("InstanceStatus.host")?,
+            instance: Instance {
+                ordinal: Ordinal(status.ordinal),
+                placement: Placement(status.placement),
+            },
+            attached: status.attached,
+            report: status.report.as_ref().map(TryInto::try_into).transpose()?,
+            unready,
+        })
+    }
+}

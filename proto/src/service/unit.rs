@@ -1,0 +1,225 @@
+//! What conductor and sitter say to each other of units.
+
+use orchestra_model::{
+    delivery::OrderNumber,
+    names::ServiceName,
+    service::{
+        Instance, Ordinal, Placement, ReadyRule, ReadySign, RestartRule, RestartWhen, RunEnd,
+        RunNumber, ServiceVersion, StopRule, UnitJob, UnitReport, UnitState, Upkeep, Wanted,
+    },
+    time::{Millis, Timestamp},
+};
+
+use crate::{
+    flow::length,
+    invalid::{InField, Invalid},
+    v1,
+};
+
+/// Spells what a job asks of units, with the instance on each of its hosts.
+pub(crate) fn unit_job_to_wire(unit: &UnitJob) -> v1::UnitJob {
+    v1::UnitJob {
+        ordinals: unit.instances.iter().map(|instance| instance.ordinal.0).collect(),
+        placements: unit.instances.iter().map(|instance| instance.placement.0).collect(),
+        ..unit_order_to_wire(unit)
+    }
+}
+
+/// Spells what a job asks of units, for the job part of its orders: instances go with each of them.
+pub(crate) fn unit_order_to_wire(unit: &UnitJob) -> v1::UnitJob {
+    v1::UnitJob {
+        service: unit.service.to_string(),
+        version: unit.version.0,
+        wanted: match unit.wanted {
+            Wanted::Running => v1::unit_job::Wanted::Running,
+            Wanted::Restarted => v1::unit_job::Wanted::Restarted,
+            Wanted::Stopped => v1::unit_job::Wanted::Stopped,
+            Wanted::Gone => v1::unit_job::Wanted::Gone,
+        }
+        .into(),
+        upkeep: Some((&unit.upkeep).into()),
+        healthy_for_ms: unit.healthy_for.0,
+        deadline_ms: unit.deadline.0,
+        ordinals: Vec::new(),
+        placements: Vec::new(),
+    }
+}
+
+/// Reads what a job asks of units.
+pub(crate) fn unit_job_from_wire(unit: &v1::UnitJob) -> Result<UnitJob, Invalid> {
+    use v1::unit_job::Wanted as Word;
+    if unit.ordinals.len() != unit.placements.len() {
+        return Err(Invalid::field("UnitJob.placements"));
+    }
+    let instance = |(ordinal, placement): (&u32, &u64)| Instance {
+        ordinal: Ordinal(*ordinal),
+        placement: Placement(*placement),
+    };
+    Ok(UnitJob {
+        service: ServiceName::new(&unit.service).in_field("UnitJob.service")?,
+        version: ServiceVersion(unit.version),
+        wanted: match Word::try_from(unit.wanted).in_field("UnitJob.wanted")? {
+            Word::Running => Wanted::Running,
+            Word::Restarted => Wanted::Restarted,
+            Word::Stopped => Wanted::Stopped,
+            Word::Gone => Wanted::Gone,
+            Word::Unspecified => return Err(Invalid::field("UnitJob.wanted")),
+        },
+        upkeep: unit.upkeep.as_ref().in_field("UnitJob.upkeep")?.try_into()?,
+        healthy_for: bounded(unit.healthy_for_ms, "UnitJob.healthy_for_ms")?,
+        deadline: bounded(unit.deadline_ms, "UnitJob.deadline_ms")?,
+        instances: unit.ordinals.iter().zip(&unit.placements).map(instance).collect(),
+    })
+}
+
+pub(super) fn bounded(ms: u64, field: &'static str) -> Result<Millis, Invalid> {
+    length(Some(ms), field)?.in_field(field)
+}
+
+impl From<&Upkeep> for v1::Upkeep {
+    fn from(upkeep: &Upkeep) -> Self {
+        use v1::{ready_rule::Sign, restart_rule::When};
+        let Upkeep { restart, ready, stop } = upkeep;
+        Self {
+            restart: Some(v1::RestartRule {
+                when: match restart.when {
+                    RestartWhen::Always => When::Always,
+                    RestartWhen::OnFailure => When::OnFailure,
+                    RestartWhen::Never => When::Never,
+                }
+                .into(),
+                first_ms: restart.first.0,
+                max_delay_ms: restart.max_delay.0,
+                attempts: restart.attempts,
+                window_ms: restart.window.0,
+                stable_after_ms: restart.stable_after.0,
+            }),
+            ready: Some(v1::ReadyRule {
+                deadline_ms: ready.deadline.0,
+                sign: Some(match ready.sign {
+                    ReadySign::Started => Sign::Started(v1::Empty {}),
+                    ReadySign::Notify => Sign::Notify(v1::Empty {}),
+                    ReadySign::Fd(fd) => Sign::Fd(fd),
+                }),
+            }),
+            stop: Some(v1::StopRule { signal: stop.signal, grace_ms: stop.grace.0 }),
+        }
+    }
+}
+
+impl TryFrom<&v1::Upkeep> for Upkeep {
+    type Error = Invalid;
+
+    fn try_from(upkeep: &v1::Upkeep) -> Result<Self, Invalid> {
+        use v1::{ready_rule::Sign, restart_rule::When};
+        let restart = upkeep.restart.as_ref().in_field("Upkeep.restart")?;
+        let ready = upkeep.ready.as_ref().in_field("Upkeep.ready")?;
+        let stop = upkeep.stop.as_ref().in_field("Upkeep.stop")?;
+        let upkeep = Upkeep {
+            restart: RestartRule {
+                when: match When::try_from(restart.when).in_field("RestartRule.when")? {
+                    When::Always => RestartWhen::Always,
+                    When::OnFailure => RestartWhen::OnFailure,
+                    When::Never => RestartWhen::Never,
+                    When::Unspecified => return Err(Invalid::field("RestartRule.when")),
+                },
+                first: bounded(restart.first_ms, "RestartRule.first_ms")?,
+                max_delay: bounded(restart.max_delay_ms, "RestartRule.max_delay_ms")?,
+                attempts: restart.attempts,
+                window: bounded(restart.window_ms, "RestartRule.window_ms")?,
+                stable_after: bounded(restart.stable_after_ms, "RestartRule.stable_after_ms")?,
+            },
+            ready: ReadyRule {
+                deadline: bounded(ready.deadline_ms, "ReadyRule.deadline_ms")?,
+                sign: match ready.sign.as_ref().in_field("ReadyRule.sign")? {
+                    Sign::Started(_) => ReadySign::Started,
+                    Sign::Notify(_) => ReadySign::Notify,
+                    Sign::Fd(fd) => ReadySign::Fd(*fd),
+                },
+            },
+            stop: StopRule {
+                signal: stop.signal,
+                grace: bounded(stop.grace_ms, "StopRule.grace_ms")?,
+            },
+        };
+        upkeep.check().in_field("Upkeep")?;
+        Ok(upkeep)
+    }
+}
+
+impl From<&UnitReport> for v1::UnitReport {
+    fn from(report: &UnitReport) -> Self {
+        Self {
+            service: report.service.to_string(),
+            version: report.version.0,
+            ordinal: report.instance.ordinal.0,
+            placement: report.instance.placement.0,
+            order: report.order.0,
+            state: report.state.to_string(),
+            since_ms: report.since.0,
+            run: report.run.0,
+            restarts: report.restarts,
+            last_end: report.last_end.as_ref().map(Into::into),
+        }
+    }
+}
+
+impl TryFrom<&v1::UnitReport> for UnitReport {
+    type Error = Invalid;
+
+    fn try_from(report: &v1::UnitReport) -> Result<Self, Invalid> {
+        Ok(UnitReport {
+            service: ServiceName::new(&report.service).in_field("UnitReport.service")?,
+            version: ServiceVersion(report.version),
+            instance: Instance {
+                ordinal: Ordinal(report.ordinal),
+                placement: Placement(report.placement),
+            },
+            order: OrderNumber(report.order),
+            state: UnitState::from_word(&report.state).in_field("UnitReport.state")?,
+            since: Timestamp(report.since_ms),
+            run: RunNumber(report.run),
+            restarts: report.restarts,
+            last_end: report.last_end.as_ref().map(TryInto::try_into).transpose()?,
+        })
+    }
+}
+
+impl From<&RunEnd> for v1::RunEnd {
+    fn from(end: &RunEnd) -> Self {
+        use v1::run_end::End;
+        let end = match end {
+            RunEnd::Exited(code) => End::Exited(*code),
+            RunEnd::Signalled(signal) => End::Signalled(signal.unsigned_abs()),
+            RunEnd::OutOfMemory => End::OutOfMemory(v1::Empty {}),
+            RunEnd::NeverReady => End::NeverReady(v1::Empty {}),
+            RunEnd::Watchdog => End::Watchdog(v1::Empty {}),
+            RunEnd::Asked => End::Asked(v1::Empty {}),
+            RunEnd::NotSpawned(why) => End::NotSpawned(why.clone()),
+            RunEnd::HostRestarted => End::HostRestarted(v1::Empty {}),
+            RunEnd::Unknown => End::Unknown(v1::Empty {}),
+        };
+        Self { end: Some(end) }
+    }
+}
+
+impl TryFrom<&v1::RunEnd> for RunEnd {
+    type Error = Invalid;
+
+    fn try_from(end: &v1::RunEnd) -> Result<Self, Invalid> {
+        use v1::run_end::End;
+        Ok(match end.end.as_ref().in_field("RunEnd.end")? {
+            End::Exited(code) => RunEnd::Exited(*code),
+            End::Signalled(signal) => {
+                RunEnd::Signalled(i32::try_from(*signal).in_field("RunEnd.signalled")?)
+            }
+            End::OutOfMemory(_) => RunEnd::OutOfMemory,
+            End::NeverReady(_) => RunEnd::NeverReady,
+            End::Watchdog(_) => RunEnd::Watchdog,
+            End::Asked(_) => RunEnd::Asked,
+            End::NotSpawned(why) => RunEnd::NotSpawned(why.clone()),
+            End::HostRestarted(_) => RunEnd::HostRestarted,
+            End::Unknown(_) => RunEnd::Unknown,
+        })
+    }
+}
