@@ -71,7 +71,7 @@ use self::{
 use crate::{
     fleet::Fleet,
     inventory::Inventory,
-    outbox::{EncodedJob, Header, Outbox},
+    lines::{EncodedJob, Header, Outbox},
     proof::Proofs,
     writer::Writer,
 };

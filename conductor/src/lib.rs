@@ -11,26 +11,24 @@
 //! audience ─→ service ──┘                 └─ effects ←┘ → sessions, answers, watchers
 //! ```
 
-mod access;
-mod audience;
-mod bounds;
 pub mod config;
+mod desk;
 mod driver;
 mod fleet;
+mod grpc;
 mod history;
 mod inventory;
-mod outbox;
+mod lines;
 mod proof;
 mod reading;
 mod reload;
 mod retention;
 mod serve;
-mod sessions;
 mod tls;
 mod writer;
 
+pub use lines::Patience;
 pub use serve::{Options, ServeError, serve};
-pub use sessions::Patience;
 
 /// Longest message of a status, in bytes. It travels in a header, where a space takes three bytes
 /// and everything together must fit into 16 KiB.

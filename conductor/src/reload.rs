@@ -23,8 +23,8 @@ use tokio::{
 use tonic::Status;
 
 use crate::{
-    audience::read_answer,
     config::{Config, Limits, Retention},
+    desk::read_answer,
     driver::{Asked, Clock, Handle, Removal, Request, held, with_more},
     fleet::Fleet,
     reading::Reading,

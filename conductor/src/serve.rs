@@ -31,19 +31,18 @@ use tokio::{
 use tonic::transport::Server;
 
 use crate::{
-    access::AccessLayer,
-    audience::{AudienceService, Facts},
-    bounds::BoundsLayer,
     config::{Config, InvalidConfig},
+    desk::{AudienceService, Facts},
     driver::{Asked, Clock, Driver, Remembered, mailboxes},
     fleet::{Fleet, InvalidFleet},
+    grpc::{AccessLayer, BoundsLayer},
     history::{self, HistoryError},
     inventory::Inventory,
+    lines::{Patience, Sessions},
     proof::{Found, InvalidKey, KeyFile, Keys, Proofs},
     reading::{Reading, Unread},
     reload::Reloader,
     retention,
-    sessions::{Patience, Sessions},
     tls::{self, InvalidTls},
     writer::Writer,
 };

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tonic::Status;
 
 use super::audit::Asked;
-use crate::{fleet::Fleet, outbox::Outbox};
+use crate::{fleet::Fleet, lines::Outbox};
 
 /// Mailbox lengths: senders wait when the driver is behind.
 const SESSIONS_QUEUE: usize = 8_192;

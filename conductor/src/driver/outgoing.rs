@@ -31,7 +31,7 @@ use tonic::Status;
 
 use super::{batch::Batch, mailbox::Watching};
 use crate::{
-    outbox::EncodedJob,
+    lines::EncodedJob,
     proof::Keys,
     writer::{Write, Writer, Written},
 };

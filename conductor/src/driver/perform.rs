@@ -20,7 +20,7 @@ use super::{
     outgoing::{After, Done},
 };
 use crate::{
-    outbox::{EncodedJob, Header},
+    lines::{EncodedJob, Header},
     writer::Written,
 };
 

@@ -18,7 +18,7 @@ use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_stream::StreamExt as _;
 
 use super::*;
-use crate::{outbox::Frames, proof::KeyFile};
+use crate::{lines::Frames, proof::KeyFile};
 
 const STORE: StoreId = StoreId([7; 16]);
 

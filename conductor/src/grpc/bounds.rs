@@ -1,6 +1,6 @@
 //! What one name of the audience may have under way, and all of them together, so that nobody takes
 //! the memory or the processors that others need: one layer around the whole server, like
-//! [`access`](crate::access).
+//! [`access`](super::access).
 //!
 //! ```text
 //! call ─▶ a place ─▶ the request, whole ─▶ answer's place ─▶ turn ─▶ handler ─▶ answer, read to its end
@@ -14,7 +14,7 @@
 //! about it; the log tells it at a bounded rate. A name's own bounds are below those of all, so that
 //! one name cannot use those up.
 //!
-//! Players are bounded where their streams are (`sessions/streams.rs`).
+//! Players are bounded where their streams are (`lines/streams.rs`).
 
 mod account;
 mod body;

@@ -31,9 +31,9 @@ use super::{
     sameness::macs,
 };
 use crate::{
-    bounds::Turn,
     driver::{Asked, Request as Ask, with_more},
     fleet::Fleet,
+    grpc::Turn,
     inventory::{Survey, bounded},
 };
 

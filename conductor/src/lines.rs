@@ -9,6 +9,7 @@
 //! as detached.
 
 mod inventories;
+mod outbox;
 mod said;
 mod streams;
 
@@ -43,14 +44,14 @@ use tokio::{
 };
 use tonic::{Request, Response, Status, Streaming};
 
+use self::inventories::Inventories;
+pub(crate) use self::outbox::{EncodedJob, Frames, Header, Outbox};
 use self::{
-    inventories::Inventories,
     said::Said,
     streams::{Stream, Streams},
 };
 use crate::{
     driver::{Attach, Attached, FromSession, Handle, TURN},
-    outbox::{Frames, Outbox},
     proof::Proofs,
     shown,
 };

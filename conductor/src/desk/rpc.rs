@@ -14,8 +14,8 @@ use super::{
     watch::Wanted,
 };
 use crate::{
-    bounds::Turn,
     driver::{Asked, Request as Ask},
+    grpc::Turn,
 };
 
 /// Flows that are listed where nobody says how many.
