@@ -11,15 +11,14 @@ mod listing;
 mod plan;
 mod refusal;
 mod retry;
-mod rpc;
 mod sameness;
 mod submission;
 mod verbs;
 mod watch;
 
-use std::{pin::Pin, sync::Arc};
+use std::sync::Arc;
 
-use orchestra_flow::{Answer, Input, Rejection, Reply, ReplyTo};
+use orchestra_flow::{Input, Rejection, Reply, ReplyTo};
 use orchestra_model::{
     AudienceName, FlowId, HostName, HostSet, Timestamp, hostset::Groups, limits, names::GroupName,
     status::FlowStatus,
@@ -27,28 +26,29 @@ use orchestra_model::{
 use orchestra_proto::v1::{self, flow_ref::Flow as FlowRefKind};
 use orchestra_store::{Reader, Readers};
 use tokio::sync::{mpsc, oneshot, watch as watching};
-use tokio_stream::{Stream, wrappers::ReceiverStream};
-use tonic::{Response, Status};
 
+pub(crate) use self::{
+    audit::Wanted as AuditWanted,
+    listing::{Choice, TaskFilter, read_host},
+    refusal::rejected,
+    watch::Wanted,
+};
 use self::{
-    refusal::{invalid_hosts, rejected, stopping, unknown_flow},
+    refusal::{invalid_hosts, unknown_flow},
     submission::read_request_id,
 };
 use crate::{
-    driver::{Asked, Handle, Request as Ask, Told, with_more},
+    declined::{Declined, Ground},
+    driver::{Asked, Handle, Request as Ask, Told, read_answer},
     fleet::Fleet,
     history::{self, HistoryError},
     inventory::Inventory,
     proof::Proofs,
     reload::Reloader,
-    shown,
 };
 
-/// Pages that wait for a slow reader.
-const PAGES: usize = 2;
-
-type Pages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-type Sender<T> = mpsc::Sender<Result<T, Status>>;
+/// Where pages go, to whoever reads them.
+pub(crate) type Sender<T> = mpsc::Sender<Result<T, Declined>>;
 
 /// What does not change while the conductor runs.
 #[derive(Clone, Debug)]
@@ -62,18 +62,18 @@ pub(crate) struct Facts {
 
 /// The service for the audience.
 #[derive(Clone)]
-pub(crate) struct AudienceService {
+pub(crate) struct Desk {
     driver: Handle,
     readers: Arc<dyn Readers>,
     fleet: watching::Receiver<Arc<Fleet>>,
     inventory: Inventory,
-    reloader: Reloader,
-    facts: Arc<Facts>,
+    pub(crate) reloader: Reloader,
+    pub(crate) facts: Arc<Facts>,
     /// Becomes true when the conductor stops.
-    stopping: watching::Receiver<bool>,
+    pub(crate) stopping: watching::Receiver<bool>,
 }
 
-impl AudienceService {
+impl Desk {
     pub(crate) fn new(
         driver: Handle,
         readers: Arc<dyn Readers>,
@@ -87,10 +87,10 @@ impl AudienceService {
         Self { driver, readers, fleet, inventory, reloader, facts, stopping }
     }
 
-    async fn ask<T>(&self, make: impl FnOnce(Told<T>) -> Ask) -> Result<T, Status> {
+    pub(crate) async fn ask<T>(&self, make: impl FnOnce(Told<T>) -> Ask) -> Result<T, Declined> {
         let (reply, answer) = oneshot::channel();
-        self.driver.requests.send(make(reply)).await.map_err(|_| stopping())?;
-        answer.await.map_err(|_| stopping())?
+        self.driver.requests.send(make(reply)).await.map_err(|_| Declined::stopping())?;
+        answer.await.map_err(|_| Declined::stopping())?
     }
 
     /// Gives the engine an input; its answer comes when everything that follows is on disk.
@@ -98,7 +98,7 @@ impl AudienceService {
         &self,
         asked: Asked,
         make: impl FnOnce(ReplyTo<T>) -> Input + Send + 'static,
-    ) -> Result<T, Status> {
+    ) -> Result<T, Declined> {
         match self.try_change(asked, make).await? {
             Ok(answer) => Ok(answer),
             Err(rejection) => Err(rejected(&rejection)),
@@ -110,13 +110,13 @@ impl AudienceService {
         &self,
         asked: Asked,
         make: impl FnOnce(ReplyTo<T>) -> Input + Send + 'static,
-    ) -> Result<Result<T, Rejection>, Status> {
+    ) -> Result<Result<T, Rejection>, Declined> {
         const MORE: &str =
             "; it takes effect once the store can be written, unless the conductor ends before";
         let make = Box::new(|id| make(ReplyTo::new(id)));
         match self.ask(|reply| Ask::Change { asked, make, reply }).await {
             Ok(answer) => read_answer(answer),
-            Err(why) => Err(with_more(why, || MORE.to_owned())),
+            Err(why) => Err(why.with_more(|| MORE.to_owned())),
         }
     }
 
@@ -124,7 +124,7 @@ impl AudienceService {
     async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&dyn Reader) -> Result<T, HistoryError> + Send + 'static,
-    ) -> Result<T, Status> {
+    ) -> Result<T, Declined> {
         let readers = Arc::clone(&self.readers);
         let result = off_the_runtime(move || {
             let reader = readers.open().map_err(HistoryError::from)?;
@@ -133,40 +133,43 @@ impl AudienceService {
         .await?;
         result.map_err(|error| {
             tracing::error!(error = orchestra_model::chain(&error), "cannot read the store");
-            Status::internal(shown(orchestra_model::chain(&error)))
+            Declined::new(Ground::Internal, orchestra_model::chain(&error))
         })
     }
 
-    async fn flow_id(
+    pub(crate) async fn flow_id(
         &self,
         flow: Option<v1::FlowRef>,
         audience: &AudienceName,
-    ) -> Result<FlowId, Status> {
+    ) -> Result<FlowId, Declined> {
         match flow.and_then(|flow| flow.flow) {
             Some(FlowRefKind::Id(id)) => Ok(FlowId(id)),
             Some(FlowRefKind::Last(_)) => {
                 let whose = audience.clone();
                 let newest = self.read(move |reader| Ok(reader.newest_of(&whose)?)).await?;
                 newest.ok_or_else(|| {
-                    Status::not_found(format!("{audience} has not submitted any flow yet"))
+                    Declined::new(
+                        Ground::Unknown,
+                        format!("{audience} has not submitted any flow yet"),
+                    )
                 })
             }
             Some(FlowRefKind::Request(id)) => {
                 let id = read_request_id(&id)?;
                 let flow = self.submitted_before(audience, id, Vec::new()).await?;
                 flow.ok_or_else(|| {
-                    Status::not_found(format!(
+                    Declined::new(Ground::Unknown, format!(
                         "request {id} of {audience} is not known: nothing was taken in under it, or \
                          its flow was pruned"
                     ))
                 })
             }
-            None => Err(Status::invalid_argument("the request names no flow")),
+            None => Err(Declined::new(Ground::Invalid, "the request names no flow")),
         }
     }
 
     /// The flow's status, from the engine while it lives, else from the store.
-    async fn status_of(&self, id: FlowId) -> Result<FlowStatus, Status> {
+    pub(crate) async fn status_of(&self, id: FlowId) -> Result<FlowStatus, Declined> {
         if let Some(status) = self.ask(|reply| Ask::FlowStatus(id, reply)).await? {
             return Ok(status);
         }
@@ -176,9 +179,13 @@ impl AudienceService {
 
     /// Resolves a host set, off the runtime's threads. Any other name than those of players, and
     /// of hosts that `others` are, is refused, wherever it stands.
-    async fn hosts(&self, expression: String, others: Others) -> Result<HostSet, Status> {
+    pub(crate) async fn hosts(
+        &self,
+        expression: String,
+        others: Others,
+    ) -> Result<HostSet, Declined> {
         if expression.len() > limits::HOSTSET_BYTES {
-            return Err(Status::invalid_argument("the host set is longer than 4 MiB"));
+            return Err(Declined::new(Ground::Invalid, "the host set is longer than 4 MiB"));
         }
         let fleet = Arc::clone(&self.fleet.borrow());
         off_the_runtime(move || {
@@ -189,36 +196,13 @@ impl AudienceService {
     }
 
     /// Resolves a host set whose hosts must be players.
-    async fn players(&self, expression: String) -> Result<HostSet, Status> {
+    pub(crate) async fn players(&self, expression: String) -> Result<HostSet, Declined> {
         self.hosts(expression, Others::Some(HostSet::default())).await
-    }
-
-    /// A stream fed by a task of its own, whose error is the stream's last item. It ends when the
-    /// conductor stops, with a status that says so.
-    fn stream<T, F>(&self, feed: impl FnOnce(Self, Sender<T>) -> F) -> Response<Pages<T>>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<(), Status>> + Send + 'static,
-    {
-        let (pages, receiver) = mpsc::channel(PAGES);
-        let feeding = feed(self.clone(), pages.clone());
-        let mut until = self.stopping.clone();
-        tokio::spawn(async move {
-            let fed = tokio::select! {
-                fed = feeding => fed,
-                _ = until.wait_for(|stopping| *stopping) => Err(stopping()),
-            };
-            if let Err(status) = fed {
-                // Whoever read it may have gone.
-                let _ = pages.send(Err(status)).await;
-            }
-        });
-        Response::new(Box::pin(ReceiverStream::new(receiver)))
     }
 }
 
 /// Which hosts an expression may name beside the players.
-enum Others {
+pub(crate) enum Others {
     /// These.
     Some(HostSet),
     /// Whatever looks like one: nothing is done to them.
@@ -262,13 +246,7 @@ impl Groups for Known<'_> {
 /// Does what takes long on a thread for that. Fails only where the work panics.
 async fn off_the_runtime<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Status> {
+) -> Result<T, Declined> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Status::internal(error.to_string()))
-}
-
-/// What the engine's answer to a question says: the question is known by what it is answered with.
-pub(crate) fn read_answer<T: Reply>(answer: Answer) -> Result<Result<T, Rejection>, Status> {
-    let other = || Status::internal("the engine has answered another question");
-    T::read(answer).ok_or_else(other)
+    done.map_err(|error| Declined::new(Ground::Internal, error.to_string()))
 }

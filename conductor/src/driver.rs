@@ -49,15 +49,14 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
 };
-use tonic::Status;
 
 pub(crate) use self::{
     audit::Asked,
     clock::Clock,
-    held::{held, other_submission, with_more},
+    held::{held, other_submission},
     mailbox::{
         Attach, Attached, FromSession, Handle, Health, Mailboxes, Removal, Reply, Request, Told,
-        Watching, mailboxes,
+        Watching, mailboxes, read_answer,
     },
 };
 use self::{
@@ -69,6 +68,7 @@ use self::{
     watchers::Watchers,
 };
 use crate::{
+    declined::{Declined, Ground},
     fleet::Fleet,
     inventory::Inventory,
     lines::{EncodedJob, Header, Outbox},
@@ -535,7 +535,7 @@ impl Driver {
     fn recover(&mut self, asked: Asked, reply: oneshot::Sender<Reply>) {
         let why = match (self.outgoing.trouble(), &self.recovering) {
             (Some(trouble), _) => not_begun(trouble),
-            (None, Some(_)) => Status::aborted("a recovery is under way"),
+            (None, Some(_)) => Declined::new(Ground::Overtaken, "a recovery is under way"),
             (None, None) => {
                 self.recovering = Some((asked, reply));
                 return self.outgoing.raise_term(self.seen_term);

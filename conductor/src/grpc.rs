@@ -1,9 +1,15 @@
-//! The conductor as its protocol has it: the calls, and the layers around the whole server.
+//! The conductor as its protocol has it: the calls, the layers around the whole server, and how what
+//! is declined looks on the wire. Nobody else knows a status.
 
 mod access;
+mod audience;
 mod bounds;
+mod players;
+mod status;
 
 pub(crate) use self::{
     access::AccessLayer,
+    audience::AudienceCalls,
     bounds::{BoundsLayer, Turn},
+    players::PlayerCalls,
 };

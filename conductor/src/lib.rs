@@ -12,6 +12,7 @@
 //! ```
 
 pub mod config;
+mod declined;
 mod desk;
 mod driver;
 mod fleet;
@@ -29,17 +30,3 @@ mod writer;
 
 pub use lines::Patience;
 pub use serve::{Options, ServeError, serve};
-
-/// Longest message of a status, in bytes. It travels in a header, where a space takes three bytes
-/// and everything together must fit into 16 KiB.
-const SHOWN_BYTES: usize = 4_000;
-
-/// A message that fits into a status: one that lists a large fleet is cut.
-fn shown(mut message: String) -> String {
-    if message.len() > SHOWN_BYTES {
-        let end = (0..=SHOWN_BYTES).rev().find(|end| message.is_char_boundary(*end));
-        message.truncate(end.unwrap_or(0));
-        message.push('…');
-    }
-    message
-}

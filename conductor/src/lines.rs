@@ -34,26 +34,26 @@ use orchestra_model::{
     proof::{Statement, drop_false_evidence, drop_false_proofs},
 };
 use orchestra_proto::{
-    Invalid, PROTOCOL, RawSnapshot, check_fields, snapshot_from_wire,
-    v1::{self, from_player, players_server::Players, to_player},
+    PROTOCOL, RawSnapshot, check_fields, snapshot_from_wire,
+    v1::{self, from_player, to_player},
 };
 use prost::Message;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch},
     time::timeout,
 };
-use tonic::{Request, Response, Status, Streaming};
+use tokio_stream::{Stream as Incoming, StreamExt as _};
 
 use self::inventories::Inventories;
-pub(crate) use self::outbox::{EncodedJob, Frames, Header, Outbox};
+pub(crate) use self::outbox::{EncodedJob, Frames, Goodbye, Header, Outbox};
 use self::{
     said::Said,
     streams::{Stream, Streams},
 };
 use crate::{
+    declined::{Declined, Ground},
     driver::{Attach, Attached, FromSession, Handle, TURN},
     proof::Proofs,
-    shown,
 };
 
 /// How long players are waited for.
@@ -102,7 +102,15 @@ struct Session {
     outbox: Outbox,
 }
 
-type Answer = oneshot::Sender<Result<Frames, Status>>;
+/// What comes on a stream, message by message.
+pub(crate) trait Messages:
+    Incoming<Item = Result<v1::FromPlayers, Declined>> + Send + Unpin
+{
+}
+
+impl<I: Incoming<Item = Result<v1::FromPlayers, Declined>> + Send + Unpin> Messages for I {}
+
+type Answer = oneshot::Sender<Result<Frames, Declined>>;
 
 impl Sessions {
     pub(crate) fn new(
@@ -131,21 +139,35 @@ impl Sessions {
         }
     }
 
+    /// Serves a stream that a player has dialled, and returns what goes out on it. The stream goes on
+    /// whether or not somebody still awaits that.
+    pub(crate) async fn attach(
+        &self,
+        peer: Peer,
+        host: HostName,
+        incoming: impl Messages + 'static,
+    ) -> Result<Frames, Declined> {
+        let stream = self.streams.enter(&host)?;
+        let (answer, answered) = oneshot::channel();
+        tokio::spawn(self.clone().serve(peer, host, incoming, answer, stream));
+        answered.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
     /// One stream, from its first frame to its last.
     async fn serve(
         mut self,
         peer: Peer,
         host: HostName,
-        mut incoming: Streaming<v1::FromPlayers>,
+        mut incoming: impl Messages,
         answer: Answer,
         _stream: Stream,
     ) {
         // Whoever awaits an answer may have gone, here and below.
         let attach = match self.greeting(&host, &mut incoming).await {
             Ok(attach) => attach,
-            Err(status) => {
-                self.tell_refusal(&host, &peer, &status);
-                let _ = answer.send(Err(status));
+            Err(declined) => {
+                self.tell_refusal(&host, &peer, &declined);
+                let _ = answer.send(Err(declined));
                 return;
             }
         };
@@ -158,9 +180,9 @@ impl Sessions {
                 let _ = answer.send(Ok(frames));
                 self.listen(session, incoming).await;
             }
-            Err(status) => {
-                self.tell_refusal(&host, &peer, &status);
-                let _ = answer.send(Ok(refusal(&host, &status)));
+            Err(declined) => {
+                self.tell_refusal(&host, &peer, &declined);
+                let _ = answer.send(Ok(refusal(&host, &declined)));
             }
         }
     }
@@ -169,32 +191,33 @@ impl Sessions {
     async fn greeting(
         &mut self,
         host: &HostName,
-        incoming: &mut Streaming<v1::FromPlayers>,
-    ) -> Result<v1::Attach, Status> {
+        incoming: &mut impl Messages,
+    ) -> Result<v1::Attach, Declined> {
         let limit = self.patience.greeting;
         let first = tokio::select! {
-            first = timeout(limit, incoming.message()) => first,
+            first = timeout(limit, incoming.next()) => first,
             _ = self.stopping.wait_for(|stopping| *stopping) => return Err(stopping()),
         };
         let first = first.map_err(|_| {
-            Status::deadline_exceeded(format!("no attach frame within {limit:?}"))
-        })??;
-        let mut frames = first.map(|batch| batch.frames).unwrap_or_default().into_iter();
+            Declined::new(Ground::Late, format!("no attach frame within {limit:?}"))
+        })?;
+        let mut frames =
+            first.transpose()?.map(|batch| batch.frames).unwrap_or_default().into_iter();
         let (Some(frame), None) = (frames.next(), frames.next()) else {
-            return Err(Status::invalid_argument("the first message is one attach frame"));
+            return Err(Declined::new(Ground::Invalid, "the first message is one attach frame"));
         };
         let Some(from_player::Frame::Attach(attach)) = frame.frame else {
-            return Err(Status::invalid_argument("the first frame is an attach"));
+            return Err(Declined::new(Ground::Invalid, "the first frame is an attach"));
         };
         if frame.player != host.as_str() {
             let name = cut(&frame.player, VERSION_CHARS);
-            return Err(Status::permission_denied(format!("{host} attached as {name:?}")));
+            return Err(Declined::new(Ground::Forbidden, format!("{host} attached as {name:?}")));
         }
         Ok(attach)
     }
 
-    fn tell_refusal(&self, host: &HostName, peer: &Peer, status: &Status) {
-        let (address, reason) = (peer.address, status.message());
+    fn tell_refusal(&self, host: &HostName, peer: &Peer, declined: &Declined) {
+        let (address, reason) = (peer.address, declined.message());
         self.refusals.write(|| tracing::warn!(player = %host, %address, reason, "player refused"));
     }
 
@@ -204,12 +227,15 @@ impl Sessions {
         host: &HostName,
         attach: v1::Attach,
         version: &str,
-    ) -> Result<(Session, Frames), Status> {
+    ) -> Result<(Session, Frames), Declined> {
         if attach.protocol != PROTOCOL {
-            return Err(Status::failed_precondition(format!(
-                "the player speaks protocol {}, this conductor {PROTOCOL}",
-                attach.protocol
-            )));
+            return Err(Declined::new(
+                Ground::Prevented,
+                format!(
+                    "the player speaks protocol {}, this conductor {PROTOCOL}",
+                    attach.protocol
+                ),
+            ));
         }
         let snapshot = self.snapshot(host, attach.snapshot)?;
         let mut silent = None;
@@ -231,18 +257,24 @@ impl Sessions {
                     return Ok((Session { host: host.clone(), player, id, outbox }, frames));
                 }
                 Attached::Unknown => {
-                    return Err(Status::permission_denied(format!(
-                        "the conductor does not know {host}: add it to its players file, and \
+                    return Err(Declined::new(
+                        Ground::Forbidden,
+                        format!(
+                            "the conductor does not know {host}: add it to its players file, and \
                          reload it"
-                    )));
+                        ),
+                    ));
                 }
                 Attached::Occupied { by, mut alive } => {
                     let answer = timeout(self.patience.probe, alive.wait_for(|alive| *alive)).await;
                     if matches!(answer, Ok(Ok(_))) {
-                        return Err(Status::already_exists(format!(
-                            "{host} has another session, which is alive: two players run with \
+                        return Err(Declined::new(
+                            Ground::Occupied,
+                            format!(
+                                "{host} has another session, which is alive: two players run with \
                              its certificate"
-                        )));
+                            ),
+                        ));
                     }
                     silent = Some(by);
                 }
@@ -250,58 +282,61 @@ impl Sessions {
         }
     }
 
-    fn snapshot(&self, host: &HostName, bytes: Bytes) -> Result<PlayerSnapshot, Status> {
+    fn snapshot(&self, host: &HostName, bytes: Bytes) -> Result<PlayerSnapshot, Declined> {
         check_fields("Snapshot: it has more fields than any honest one", &bytes)
-            .map_err(|error| invalid(&error))?;
+            .map_err(|error| Declined::invalid(&error))?;
         let wire = RawSnapshot::decode(bytes)
-            .map_err(|error| Status::invalid_argument(format!("snapshot: {error}")))?;
+            .map_err(|error| Declined::new(Ground::Invalid, format!("snapshot: {error}")))?;
         // More than can be at once would only make work.
         if wire.live.len() > limits::MAX_TASKS as usize {
-            return Err(Status::invalid_argument(format!(
-                "snapshot: {} attempts are alive; a player runs at most {}",
-                wire.live.len(),
-                limits::MAX_TASKS
-            )));
+            return Err(Declined::new(
+                Ground::Invalid,
+                format!(
+                    "snapshot: {} attempts are alive; a player runs at most {}",
+                    wire.live.len(),
+                    limits::MAX_TASKS
+                ),
+            ));
         }
         let read = snapshot_from_wire(&wire, self.store, |scores| self.inventories.read(scores));
-        let mut snapshot = read.map_err(|error| invalid(&error))?;
+        let mut snapshot = read.map_err(|error| Declined::invalid(&error))?;
         let keys = self.proofs.keys();
         drop_false_proofs(&mut snapshot, self.store, host, |said, mac| keys.confirm(said, mac));
         Ok(snapshot)
     }
 
-    async fn tell(&self, message: FromSession) -> Result<(), Status> {
+    async fn tell(&self, message: FromSession) -> Result<(), Declined> {
         self.driver.sessions.send(message).await.map_err(|_| stopping())
     }
 
     /// Takes in what the player says, until the session is over.
-    async fn listen(mut self, session: Session, mut incoming: Streaming<v1::FromPlayers>) {
-        let status = loop {
+    async fn listen(mut self, session: Session, mut incoming: impl Messages) {
+        let goodbye = loop {
             let batch = tokio::select! {
-                batch = incoming.message() => batch,
-                () = session.outbox.ended() => break Status::aborted("the session was ended"),
-                _ = self.stopping.wait_for(|stopping| *stopping) => break stopping(),
+                batch = incoming.next() => batch,
+                () = session.outbox.ended() => break Goodbye::Declined(ended()),
+                _ = self.stopping.wait_for(|stopping| *stopping) => break Goodbye::Declined(stopping()),
             };
             match batch {
-                Ok(Some(batch)) => {
-                    if let Err(status) = self.take(&session, batch).await {
-                        break status;
+                Some(Ok(batch)) => {
+                    if let Err(declined) = self.take(&session, batch).await {
+                        break Goodbye::Declined(declined);
                     }
                 }
-                Ok(None) => break Status::ok("the player ended the session"),
-                Err(status) => break status,
+                None => break Goodbye::Done("the player ended the session"),
+                Some(Err(declined)) => break Goodbye::Declined(declined),
             }
         };
         let Session { host, player, id, outbox } = session;
-        tracing::info!(player = %host, reason = status.message(), "player detached");
+        tracing::info!(player = %host, reason = goodbye.reason(), "player detached");
         // Without a driver there is nothing left to tell.
         let _ = self.tell(FromSession::Detached { player, session: id }).await;
-        outbox.end(status);
+        outbox.end(goodbye);
     }
 
     /// Takes in one message: all of its reports go to the driver together, for what costs is each
     /// time that somebody is told.
-    async fn take(&self, session: &Session, mut batch: v1::FromPlayers) -> Result<(), Status> {
+    async fn take(&self, session: &Session, mut batch: v1::FromPlayers) -> Result<(), Declined> {
         let Session { host, player, id, .. } = session;
         // An honest message is far shorter.
         for frames in batch.frames.chunks_mut(TURN) {
@@ -315,8 +350,8 @@ impl Sessions {
             if alive {
                 self.tell(FromSession::Alive { session: *id }).await?;
             }
-            if let Some(status) = wrong {
-                return Err(status);
+            if let Some(declined) = wrong {
+                return Err(declined);
             }
         }
         Ok(())
@@ -335,7 +370,7 @@ impl Sessions {
 
     /// Waits until the driver has room for reports that take so much. It gives it back when it has
     /// taken them in.
-    async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Status> {
+    async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Declined> {
         let bytes = u32::try_from(bytes.min(ROOM)).unwrap_or(u32::MAX);
         Arc::clone(&self.room).acquire_many_owned(bytes).await.map_err(|_| stopping())
     }
@@ -346,38 +381,19 @@ fn cut(text: &str, chars: usize) -> String {
     text.chars().take(chars).collect()
 }
 
-fn invalid(error: &Invalid) -> Status {
-    Status::invalid_argument(shown(orchestra_model::chain(error)))
+fn ended() -> Declined {
+    Declined::new(Ground::Overtaken, "the session was ended")
 }
 
-fn stopping() -> Status {
-    Status::unavailable("the conductor is stopping")
-}
-
-#[tonic::async_trait]
-impl Players for Sessions {
-    type AttachStream = Frames;
-
-    async fn attach(
-        &self,
-        request: Request<Streaming<v1::FromPlayers>>,
-    ) -> Result<Response<Frames>, Status> {
-        let peer = request.extensions().get::<Peer>().cloned();
-        let peer = peer.ok_or_else(|| Status::unauthenticated("no verified certificate"))?;
-        let host = HostName::new(peer.identity.name())
-            .map_err(|error| Status::unauthenticated(error.to_string()))?;
-        let stream = self.streams.enter(&host)?;
-        let (answer, answered) = oneshot::channel();
-        tokio::spawn(self.clone().serve(peer, host, request.into_inner(), answer, stream));
-        answered.await.unwrap_or_else(|_| Err(stopping())).map(Response::new)
-    }
+fn stopping() -> Declined {
+    Declined::new(Ground::NotNow, "the conductor is stopping")
 }
 
 /// A stream of one frame that says why.
-fn refusal(host: &HostName, status: &Status) -> Frames {
+fn refusal(host: &HostName, declined: &Declined) -> Frames {
     let (outbox, frames) = Outbox::new(host.as_str());
-    let reason = status.message().to_owned();
+    let reason = declined.message().to_owned();
     outbox.frame(to_player::Frame::Refused(v1::Refused { reason }));
-    outbox.end(Status::ok(""));
+    outbox.end(Goodbye::Done(""));
     frames
 }

@@ -20,15 +20,14 @@ use tokio::{
     sync::{Notify, oneshot, watch},
     time::timeout,
 };
-use tonic::Status;
 
 use crate::{
     config::{Config, Limits, Retention},
-    desk::read_answer,
-    driver::{Asked, Clock, Handle, Removal, Request, held, with_more},
+    declined::{Declined, Ground},
+    driver::{Asked, Clock, Handle, Removal, Request, held, read_answer},
     fleet::Fleet,
     reading::Reading,
-    shown, tls,
+    tls,
 };
 
 /// How long whoever asked for a reload waits for a store that cannot be written.
@@ -134,7 +133,11 @@ impl Reloader {
 
     /// Reads everything anew and puts it in force, or changes nothing. With `allow_removal`, any
     /// part of the fleet may go. Goes on to its end, whether or not somebody still awaits it.
-    pub(crate) async fn reload(&self, allow_removal: bool, asked: Asked) -> Result<Loaded, Status> {
+    pub(crate) async fn reload(
+        &self,
+        allow_removal: bool,
+        asked: Asked,
+    ) -> Result<Loaded, Declined> {
         let inner = Arc::clone(&self.0);
         let work = tokio::spawn(async move { inner.reload(allow_removal, asked).await });
         tokio::pin!(work);
@@ -144,12 +147,13 @@ impl Reloader {
                 // It may merely take long.
                 Err(_) => match self.0.driver.trouble().await {
                     Some(trouble) => {
-                        return Err(with_more(held(&trouble), || IN_FORCE.to_owned()));
+                        return Err(held(&trouble).with_more(|| IN_FORCE.to_owned()));
                     }
                     None => continue,
                 },
             };
-            return done.unwrap_or_else(|error| Err(Status::internal(error.to_string())));
+            return done
+                .unwrap_or_else(|error| Err(Declined::new(Ground::Internal, error.to_string())));
         }
     }
 
@@ -170,13 +174,13 @@ impl Reloader {
         limits: &Limits,
         allow_removal: bool,
         asked: Option<Asked>,
-    ) -> Result<Loaded, Status> {
+    ) -> Result<Loaded, Declined> {
         self.0.load_fleet(fleet, limits, allow_removal, asked).await
     }
 }
 
 impl Inner {
-    async fn reload(&self, allow_removal: bool, asked: Asked) -> Result<Loaded, Status> {
+    async fn reload(&self, allow_removal: bool, asked: Asked) -> Result<Loaded, Declined> {
         let _turn = self.turn.lock().await;
         let result = self.load(allow_removal, asked).await;
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -200,36 +204,36 @@ impl Inner {
                 );
                 self.done.notify_one();
             }
-            Err(status) => {
-                shared.error = Some(status.message().to_owned());
-                tracing::error!(reason = status.message(), "reload refused, nothing changed");
+            Err(declined) => {
+                shared.error = Some(declined.message().to_owned());
+                tracing::error!(reason = declined.message(), "reload refused, nothing changed");
             }
         }
         result.map(|(loaded, _)| loaded)
     }
 
-    async fn load(&self, allow_removal: bool, asked: Asked) -> Result<(Loaded, Config), Status> {
+    async fn load(&self, allow_removal: bool, asked: Asked) -> Result<(Loaded, Config), Declined> {
         let (before, door) = (self.config.clone(), self.door.clone());
         let read = self.reading.run(move || {
-            let broken = |error: &dyn Error| {
-                Status::failed_precondition(shown(orchestra_model::chain(error)))
-            };
+            let broken =
+                |error: &dyn Error| Declined::new(Ground::Prevented, orchestra_model::chain(error));
             let config = Config::load(&before.directory).map_err(|error| broken(&error))?;
             check_fixed(&before, &config).map_err(|error| broken(&error))?;
             let fleet = Fleet::load(&config.directory).map_err(|error| broken(&error))?;
             let fleet = fleet.revoking(config.tls.crl.is_some());
             let acceptance =
                 tls::renew(&config, &door.acceptance()).map_err(|error| broken(&error))?;
-            Ok::<_, Status>((config, Arc::new(fleet), acceptance))
+            Ok::<_, Declined>((config, Arc::new(fleet), acceptance))
         });
         let (config, fleet, acceptance) = read
             .await
-            .map_err(|error| Status::failed_precondition(orchestra_model::chain(&error)))??;
+            .map_err(|error| Declined::new(Ground::Prevented, orchestra_model::chain(&error)))??;
         let loaded = self.load_fleet(fleet, &config.limits, allow_removal, Some(asked)).await?;
         let door = self.door.clone();
         // Judging everybody takes a while.
         let closed = tokio::task::spawn_blocking(move || door.replace(&acceptance));
-        let closed = closed.await.map_err(|error| Status::internal(error.to_string()))?;
+        let closed =
+            closed.await.map_err(|error| Declined::new(Ground::Internal, error.to_string()))?;
         let closed = u32::try_from(closed).unwrap_or(u32::MAX);
         Ok((Loaded { closed, ..loaded }, config))
     }
@@ -241,8 +245,8 @@ impl Inner {
         limits: &Limits,
         allow_removal: bool,
         asked: Option<Asked>,
-    ) -> Result<Loaded, Status> {
-        let gone = || Status::unavailable("the conductor is stopping");
+    ) -> Result<Loaded, Declined> {
+        let gone = || Declined::new(Ground::NotNow, "the conductor is stopping");
         let (reply, health) = oneshot::channel();
         self.driver.requests.send(Request::Health(reply)).await.map_err(|_| gone())?;
         let players = health.await.map_err(|_| gone())??.players;
@@ -261,7 +265,7 @@ impl Inner {
                 Ok(Loaded { players, added, removed, deployments: changes, cells, closed: 0 })
             }
             // With these deployments, a living flow would never end.
-            Err(rejection) => Err(Status::failed_precondition(shown(rejection.to_string()))),
+            Err(rejection) => Err(Declined::new(Ground::Prevented, rejection.to_string())),
         }
     }
 }

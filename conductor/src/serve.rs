@@ -32,10 +32,10 @@ use tonic::transport::Server;
 
 use crate::{
     config::{Config, InvalidConfig},
-    desk::{AudienceService, Facts},
+    desk::{Desk, Facts},
     driver::{Asked, Clock, Driver, Remembered, mailboxes},
     fleet::{Fleet, InvalidFleet},
-    grpc::{AccessLayer, BoundsLayer},
+    grpc::{AccessLayer, AudienceCalls, BoundsLayer, PlayerCalls},
     history::{self, HistoryError},
     inventory::Inventory,
     lines::{Patience, Sessions},
@@ -85,7 +85,7 @@ pub enum ServeError {
     /// A file of the state directory cannot be written.
     Write(PathBuf, io::Error),
     /// The players file lacks too much of the fleet, or the deployments do not suit a living flow.
-    Roster(String),
+    Roster(Box<dyn Error + Send + Sync>),
     /// The store failed while running: what is on disk is what counts.
     Store(CommitError),
     /// The runtime or a thread cannot be started.
@@ -103,12 +103,12 @@ impl fmt::Display for ServeError {
             Self::Fleet(_) => f.write_str("the fleet's files cannot be used"),
             // It says so itself.
             Self::Tls(cause) => cause.fmt(f),
+            Self::Roster(cause) => cause.fmt(f),
             Self::ProofKey(cause) => cause.fmt(f),
             Self::Open(_) => f.write_str("the store cannot be opened"),
             Self::Recover(_) => f.write_str("the store cannot be read"),
             Self::Listen(address, _) => write!(f, "cannot listen on {address}"),
             Self::Write(path, _) => write!(f, "cannot write {}", path.display()),
-            Self::Roster(reason) => f.write_str(reason),
             Self::Store(_) => f.write_str("the store failed"),
             Self::System(_) => f.write_str("the system gives no threads or signals"),
             Self::Server(_) => f.write_str("the server failed"),
@@ -128,7 +128,7 @@ impl Error for ServeError {
             Self::Recover(cause) | Self::Server(cause) => Some(cause.as_ref()),
             Self::Listen(_, cause) | Self::Write(_, cause) | Self::System(cause) => Some(cause),
             Self::Store(cause) => Some(cause),
-            Self::Roster(_) => None,
+            Self::Roster(cause) => cause.source(),
         }
     }
 }
@@ -215,7 +215,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
         // The driver ends by itself only when the store failed.
         result = &mut driver => return driver_result(result),
         result = reloader.load_fleet(fleet, &config.limits, options.allow_removal, allowed) => {
-            result.map_err(|status| ServeError::Roster(status.message().to_owned()))?;
+            result.map_err(|declined| ServeError::Roster(declined.into()))?;
         }
     }
 
@@ -245,7 +245,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
     };
     let kept = retention::run(handle.clone(), Arc::clone(&readers), reloader.clone(), clock);
     tokio::spawn(kept);
-    let audience = AudienceService::new(
+    let desk = Desk::new(
         handle,
         readers,
         fleet_receiver,
@@ -255,7 +255,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
         stopping.clone(),
     );
     let incoming = incoming(listener, door, strangers(raise_file_limit()));
-    let server = tokio::spawn(listen(incoming, sessions, audience, stopping));
+    let server = tokio::spawn(listen(incoming, sessions, desk, stopping));
 
     let failed = tokio::select! {
         result = &mut driver => Some(result),
@@ -323,7 +323,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 async fn listen(
     incoming: Incoming,
     sessions: Sessions,
-    audience: AudienceService,
+    desk: Desk,
     mut until: watch::Receiver<bool>,
 ) -> Result<(), tonic::transport::Error> {
     Server::builder()
@@ -336,12 +336,12 @@ async fn listen(
         .layer(AccessLayer::new())
         .layer(BoundsLayer::new())
         .add_service(
-            PlayersServer::new(sessions)
+            PlayersServer::new(PlayerCalls::new(sessions))
                 .max_decoding_message_size(limits::MESSAGE_BYTES)
                 .max_encoding_message_size(limits::MESSAGE_BYTES),
         )
         .add_service(
-            AudienceServer::new(audience)
+            AudienceServer::new(AudienceCalls::new(desk))
                 .max_decoding_message_size(limits::MESSAGE_BYTES)
                 .max_encoding_message_size(limits::MESSAGE_BYTES),
         )

@@ -7,9 +7,9 @@ use orchestra_model::{
 };
 use orchestra_proto::v1;
 use orchestra_store::Reader;
-use tonic::Status;
 
-use super::{AudienceService, Sender, listing::cut, refusal::invalid};
+use super::{Desk, Sender, listing::cut};
+use crate::declined::{Declined, Ground};
 use crate::history::{self, HistoryError};
 
 /// Lines that are looked at with one question to the store.
@@ -21,7 +21,7 @@ const HOSTS_BYTES: usize = 64 << 10;
 
 /// Which lines are wanted.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     by: Option<String>,
     verb: Option<Verb>,
     since: Timestamp,
@@ -30,20 +30,24 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    pub(super) fn read(request: v1::ListAuditRequest) -> Result<Self, Status> {
+    pub(crate) fn read(request: v1::ListAuditRequest) -> Result<Self, Declined> {
         let v1::ListAuditRequest { by, verb, since_ms, host, limit } = request;
         let given = |text: String| Some(text).filter(|text| !text.is_empty());
         let verb = given(verb).map(|word| {
             Verb::from_word(&word).ok_or_else(|| {
                 let verbs: Vec<&str> = Verb::ALL.iter().map(|verb| verb.as_str()).collect();
-                Status::invalid_argument(format!(
-                    "no verb is called {:?}; there are {}",
-                    word.chars().take(60).collect::<String>(),
-                    verbs.join(", ")
-                ))
+                Declined::new(
+                    Ground::Invalid,
+                    format!(
+                        "no verb is called {:?}; there are {}",
+                        word.chars().take(60).collect::<String>(),
+                        verbs.join(", ")
+                    ),
+                )
             })
         });
-        let host = given(host).map(|name| HostName::new(&name).map_err(|error| invalid(&error)));
+        let host =
+            given(host).map(|name| HostName::new(&name).map_err(|error| Declined::invalid(&error)));
         Ok(Self {
             by: given(by),
             verb: verb.transpose()?,
@@ -88,12 +92,12 @@ struct Look {
     before: Option<u64>,
 }
 
-impl AudienceService {
-    pub(super) async fn send_audit(
+impl Desk {
+    pub(crate) async fn send_audit(
         self,
         wanted: Wanted,
         pages: Sender<v1::AuditPage>,
-    ) -> Result<(), Status> {
+    ) -> Result<(), Declined> {
         let mut left = wanted.most as usize;
         let mut before = None;
         loop {

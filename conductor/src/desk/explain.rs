@@ -2,24 +2,27 @@
 
 use orchestra_model::{AudienceName, FlowId, HostName, JobId, ledger::Explanation};
 use orchestra_proto::v1;
-use tonic::Status;
 
 use super::{
-    AudienceService,
+    Desk,
     listing::{Choice, read_host},
     refusal::unknown_flow,
 };
-use crate::{driver::Request as Ask, history};
+use crate::{
+    declined::{Declined, Ground},
+    driver::Request as Ask,
+    history,
+};
 
 /// Most explanations in one answer.
 const MOST: usize = 1_000;
 
-impl AudienceService {
-    pub(super) async fn explain_flow(
+impl Desk {
+    pub(crate) async fn explain_flow(
         &self,
         request: v1::ExplainRequest,
         audience: &AudienceName,
-    ) -> Result<v1::ExplainResponse, Status> {
+    ) -> Result<v1::ExplainResponse, Declined> {
         let choice = Choice::read(request.slot, request.job, &request.job_name)?;
         let host = read_host(&request.host)?;
         let id = self.flow_id(request.flow, audience).await?;
@@ -32,7 +35,10 @@ impl AudienceService {
             None => self.explain_ended(id, jobs, host.clone()).await?,
         };
         if let (true, Some(host)) = (told.is_empty(), host) {
-            return Err(Status::not_found(format!("flow {id} has no such task on {host}")));
+            return Err(Declined::new(
+                Ground::Unknown,
+                format!("flow {id} has no such task on {host}"),
+            ));
         }
         let state = self.status_of(id).await?.summary.state.to_string();
         let explanations = told.iter().take(MOST).map(Into::into).collect();
@@ -45,7 +51,7 @@ impl AudienceService {
         flow: FlowId,
         jobs: Option<&[JobId]>,
         host: Option<&HostName>,
-    ) -> Result<Option<Vec<Explanation>>, Status> {
+    ) -> Result<Option<Vec<Explanation>>, Declined> {
         let jobs = match jobs {
             None => vec![None],
             Some(jobs) => jobs.iter().copied().map(Some).collect(),
@@ -68,7 +74,7 @@ impl AudienceService {
         flow: FlowId,
         jobs: Option<Vec<JobId>>,
         host: Option<HostName>,
-    ) -> Result<Vec<Explanation>, Status> {
+    ) -> Result<Vec<Explanation>, Declined> {
         let read =
             self.read(move |reader| history::explain(reader, flow, jobs.as_deref(), host.as_ref()));
         read.await?.ok_or_else(|| unknown_flow(flow))

@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use orchestra_model::HostSet;
 use orchestra_proto::v1::{self, GroupKind};
-use tonic::Status;
 
-use super::{AudienceService, Sender, listing::cut, off_the_runtime};
+use super::{Desk, Sender, listing::cut, off_the_runtime};
+use crate::declined::Declined;
 use crate::fleet::{Fleet, Word};
 
 /// Longest folded host set of one group, in bytes: a page has room for it. `orc hostset` resolves
 /// what is cut.
 const HOSTS_BYTES: usize = 64 << 10;
 
-impl AudienceService {
-    pub(super) async fn send_groups(self, pages: Sender<v1::GroupPage>) -> Result<(), Status> {
+impl Desk {
+    pub(crate) async fn send_groups(self, pages: Sender<v1::GroupPage>) -> Result<(), Declined> {
         let fleet = Arc::clone(&self.fleet.borrow());
         let page = |groups| v1::GroupPage { groups };
         let all = move || cut(groups(&fleet)).into_iter().map(page).collect::<Vec<_>>();

@@ -6,9 +6,9 @@ use orchestra_document::{Format, deployment::show};
 use orchestra_model::{Deployment, Deployments, limits, names::DeploymentName, nearest};
 use orchestra_proto::v1;
 use prost::Message as _;
-use tonic::Status;
 
-use super::{AudienceService, Sender, listing::cut, off_the_runtime, refusal::invalid};
+use super::{Desk, Sender, listing::cut, off_the_runtime};
+use crate::declined::{Declined, Ground};
 use crate::driver::Request as Ask;
 
 /// Cells that are asked for at once.
@@ -16,13 +16,13 @@ const PAGE: usize = 100;
 /// The same in hosts of these cells, each of which the engine looks at; a cell comes whole.
 const PAGE_HOSTS: usize = 10_000;
 
-impl AudienceService {
+impl Desk {
     /// The name of a deployment that is in force; `None` where none is given, which means all.
-    pub(super) fn chosen_deployment(&self, name: &str) -> Result<Option<DeploymentName>, Status> {
+    pub(crate) fn chosen_deployment(&self, name: &str) -> Result<Option<DeploymentName>, Declined> {
         if name.is_empty() {
             return Ok(None);
         }
-        let name = DeploymentName::new(name).map_err(|error| invalid(&error))?;
+        let name = DeploymentName::new(name).map_err(|error| Declined::invalid(&error))?;
         let deployments = Arc::clone(self.fleet.borrow().deployments());
         if deployments.get(name.as_str()).is_some() {
             return Ok(Some(name));
@@ -32,15 +32,15 @@ impl AudienceService {
             Some(meant) => format!("; did you mean {meant}?"),
             None => String::new(),
         };
-        Err(Status::not_found(format!("there is no deployment {name}{hint}")))
+        Err(Declined::new(Ground::Unknown, format!("there is no deployment {name}{hint}")))
     }
 
-    pub(super) async fn send_cells(
+    pub(crate) async fn send_cells(
         self,
         deployment: Option<DeploymentName>,
         busy: bool,
         pages: Sender<v1::LedgerPage>,
-    ) -> Result<(), Status> {
+    ) -> Result<(), Declined> {
         let mut from = match &deployment {
             None => 0,
             Some(name) => first_cell(self.fleet.borrow().deployments(), name),
@@ -69,11 +69,11 @@ impl AudienceService {
         Ok(())
     }
 
-    pub(super) async fn send_deployments(
+    pub(crate) async fn send_deployments(
         self,
         chosen: Option<DeploymentName>,
         pages: Sender<v1::DeploymentPage>,
-    ) -> Result<(), Status> {
+    ) -> Result<(), Declined> {
         let deployments = Arc::clone(self.fleet.borrow().deployments());
         let told = off_the_runtime(move || match chosen {
             None => deployments.iter().map(|deployment| tell(deployment, &deployments)).collect(),
@@ -91,7 +91,7 @@ impl AudienceService {
         {
             let name = &deployment.name;
             let problem = format!("deployment {name} is larger than one answer can carry");
-            return Err(Status::resource_exhausted(problem));
+            return Err(Declined::new(Ground::TooMuch, problem));
         }
         for deployments in cut(told.into_iter()) {
             if pages.send(Ok(v1::DeploymentPage { deployments })).await.is_err() {

@@ -13,13 +13,10 @@ use orchestra_model::{
 use orchestra_proto::v1;
 use orchestra_store::Reader;
 use prost::Message;
-use tonic::Status;
 
-use super::{
-    AudienceService, Sender,
-    refusal::{invalid, unknown_flow},
-};
+use super::{Desk, Sender, refusal::unknown_flow};
 use crate::{
+    declined::{Declined, Ground},
     driver::Request as Ask,
     history::{self, HistoryError},
 };
@@ -31,14 +28,14 @@ const LARGE_PAGE: u32 = 16;
 /// Where a page is cut, in bytes.
 const PAGE_BYTES: usize = 1 << 20;
 
-impl AudienceService {
-    pub(super) async fn send_tasks(
+impl Desk {
+    pub(crate) async fn send_tasks(
         self,
         jobs: Vec<JobId>,
         filter: TaskFilter,
         ends: bool,
         pages: Sender<v1::TaskPage>,
-    ) -> Result<(), Status> {
+    ) -> Result<(), Declined> {
         let limit = if ends { LARGE_PAGE } else { PAGE };
         let mut flow = None;
         for job in jobs {
@@ -78,7 +75,7 @@ impl AudienceService {
         stored: &mut Option<Arc<StoredJob>>,
         from: u32,
         limit: u32,
-    ) -> Result<Vec<TaskStatus>, Status> {
+    ) -> Result<Vec<TaskStatus>, Declined> {
         if stored.is_none() {
             let living = self.ask(|reply| Ask::Tasks { job, from, limit, reply }).await?;
             if let Some(page) = living {
@@ -103,7 +100,7 @@ impl AudienceService {
     }
 
     /// Adds the end of each task's newest attempt that has one.
-    async fn add_ends(&self, mut tasks: Vec<TaskStatus>) -> Result<Vec<TaskStatus>, Status> {
+    async fn add_ends(&self, mut tasks: Vec<TaskStatus>) -> Result<Vec<TaskStatus>, Declined> {
         self.read(move |reader| {
             for task in &mut tasks {
                 let (Some(host), 1..) = (&task.host, task.attempt) else { continue };
@@ -116,12 +113,12 @@ impl AudienceService {
         .await
     }
 
-    pub(super) async fn send_flows(
+    pub(crate) async fn send_flows(
         self,
         most: u32,
         only_alive: bool,
         pages: Sender<v1::FlowPage>,
-    ) -> Result<(), Status> {
+    ) -> Result<(), Declined> {
         let mut left = most;
         let mut before = None;
         while left > 0 {
@@ -146,12 +143,12 @@ impl AudienceService {
         Ok(())
     }
 
-    pub(super) async fn send_players(
+    pub(crate) async fn send_players(
         self,
         hosts: HostSet,
         scores: bool,
         pages: Sender<v1::PlayerPage>,
-    ) -> Result<(), Status> {
+    ) -> Result<(), Declined> {
         let size = if scores { LARGE_PAGE } else { PAGE };
         for hosts in hosts.as_slice().chunks(size as usize) {
             let hosts = hosts.to_vec();
@@ -166,12 +163,12 @@ impl AudienceService {
     }
 
     /// Whether one of these jobs has a task on that host.
-    pub(super) async fn check_names(
+    pub(crate) async fn check_names(
         &self,
         flow: FlowId,
         jobs: &[JobId],
         host: &HostName,
-    ) -> Result<(), Status> {
+    ) -> Result<(), Declined> {
         let (jobs, whose) = (jobs.to_vec(), host.clone());
         let names = move |reader: &dyn Reader| {
             for job in jobs {
@@ -183,16 +180,19 @@ impl AudienceService {
         };
         match self.read(names).await? {
             true => Ok(()),
-            false => Err(Status::not_found(format!("flow {flow} has no such task on {host}"))),
+            false => Err(Declined::new(
+                Ground::Unknown,
+                format!("flow {flow} has no such task on {host}"),
+            )),
         }
     }
 
-    pub(super) async fn send_logs(
+    pub(crate) async fn send_logs(
         self,
         jobs: Vec<JobId>,
         host: HostName,
         logs: Sender<v1::AttemptLog>,
-    ) -> Result<(), Status> {
+    ) -> Result<(), Declined> {
         for job in jobs {
             let whose = host.clone();
             let ends = self.read(move |reader| Ok(reader.ends(job, &whose)?)).await?;
@@ -213,11 +213,11 @@ impl AudienceService {
     }
 
     /// The jobs of a flow that a request chooses.
-    pub(super) async fn chosen_jobs(
+    pub(crate) async fn chosen_jobs(
         &self,
         id: FlowId,
         choice: &Choice,
-    ) -> Result<Vec<JobId>, Status> {
+    ) -> Result<Vec<JobId>, Declined> {
         let status = self.status_of(id).await?;
         let jobs: Vec<JobId> = status
             .slots
@@ -229,14 +229,17 @@ impl AudienceService {
             .map(|job| job.id)
             .collect();
         if jobs.is_empty() {
-            return Err(Status::not_found(format!("flow {id} has no such slot or job")));
+            return Err(Declined::new(
+                Ground::Unknown,
+                format!("flow {id} has no such slot or job"),
+            ));
         }
         Ok(jobs)
     }
 }
 
 /// Pages of these, none much larger than [`PAGE_BYTES`] unless a single one is.
-pub(super) fn cut<T: Message>(items: impl Iterator<Item = T>) -> Vec<Vec<T>> {
+pub(crate) fn cut<T: Message>(items: impl Iterator<Item = T>) -> Vec<Vec<T>> {
     let mut pages = Vec::new();
     let mut page = Vec::new();
     let mut bytes = 0;
@@ -289,41 +292,41 @@ impl StoredFlow {
 }
 
 /// Which jobs of a flow.
-pub(super) struct Choice {
+pub(crate) struct Choice {
     slot: u32,
     job: u32,
     name: Option<JobName>,
 }
 
 impl Choice {
-    pub(super) fn read(slot: u32, job: u32, name: &str) -> Result<Self, Status> {
+    pub(crate) fn read(slot: u32, job: u32, name: &str) -> Result<Self, Declined> {
         let name = match name {
             "" => None,
-            name => Some(JobName::new(name).map_err(|error| invalid(&error))?),
+            name => Some(JobName::new(name).map_err(|error| Declined::invalid(&error))?),
         };
         Ok(Self { slot, job, name })
     }
 
     /// Whether it chooses the flow as a whole.
-    pub(super) fn is_all(&self) -> bool {
+    pub(crate) fn is_all(&self) -> bool {
         (self.slot, self.job) == (0, 0) && self.name.is_none()
     }
 }
 
 /// Which tasks of the chosen jobs.
-pub(super) struct TaskFilter {
+pub(crate) struct TaskFilter {
     host: Option<HostName>,
     states: Vec<TaskState>,
 }
 
 impl TaskFilter {
-    pub(super) fn read(host: &str, states: &[String]) -> Result<Self, Status> {
+    pub(crate) fn read(host: &str, states: &[String]) -> Result<Self, Declined> {
         let states = states
             .iter()
             .map(|word| {
                 TaskState::from_word(word).ok_or_else(|| {
                     let word: String = word.chars().take(80).collect();
-                    Status::invalid_argument(format!("{word:?} is not a state of a task"))
+                    Declined::new(Ground::Invalid, format!("{word:?} is not a state of a task"))
                 })
             })
             .collect::<Result<_, _>>()?;
@@ -337,10 +340,10 @@ impl TaskFilter {
 }
 
 /// A host's name; `None` where none is given.
-pub(super) fn read_host(host: &str) -> Result<Option<HostName>, Status> {
+pub(crate) fn read_host(host: &str) -> Result<Option<HostName>, Declined> {
     match host {
         "" => Ok(None),
-        host => HostName::new(host).map(Some).map_err(|error| invalid(&error)),
+        host => HostName::new(host).map(Some).map_err(|error| Declined::invalid(&error)),
     }
 }
 

@@ -16,27 +16,27 @@ use orchestra_model::{
     limits,
     thresholds::{ResolvedLimit, Thresholds},
 };
-use orchestra_proto::{Planned, Reason, v1};
+use orchestra_proto::{Planned, v1};
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
-use tonic::Status;
 
 use super::{
-    AudienceService, off_the_runtime,
+    Desk, off_the_runtime,
     refusal::{refused, rejected},
     submission::Read,
 };
 use crate::{
+    declined::{Declined, Ground},
     driver::Request as Ask,
     inventory::{Survey, bounded},
 };
 
-impl AudienceService {
-    pub(super) async fn plan_flow(
+impl Desk {
+    pub(crate) async fn plan_flow(
         &self,
         request: v1::PlanRequest,
         audience: AudienceName,
-    ) -> Result<v1::PlanResponse, Status> {
+    ) -> Result<v1::PlanResponse, Declined> {
         let v1::PlanRequest { spec, params, require_same_score, allow_unknown } = request;
         // Nothing is stored, so any id will do.
         let request_id = Bytes::from_static(&[0; 16]);
@@ -54,27 +54,30 @@ impl AudienceService {
         planned.remarks = bounded(remarks.into_iter().chain(told.1).collect());
         let response = off_the_runtime(move || v1::PlanResponse::from(&planned)).await?;
         match response.encoded_len() {
-            bytes if bytes > limits::MESSAGE_BYTES => Err(Status::resource_exhausted(format!(
-                "the plan has {} waves and {bytes} bytes, more than one answer can carry; plan \
+            bytes if bytes > limits::MESSAGE_BYTES => Err(Declined::new(
+                Ground::TooMuch,
+                format!(
+                    "the plan has {} waves and {bytes} bytes, more than one answer can carry; plan \
                  fewer hosts at once",
-                response.waves.len()
-            ))),
+                    response.waves.len()
+                ),
+            )),
             _ => Ok(response),
         }
     }
 
     /// Gives the submission back where a plan made now has this digest.
-    pub(super) async fn as_planned(
+    pub(crate) async fn as_planned(
         &self,
         submission: Box<Submission>,
         survey: Survey,
         digest: &str,
-    ) -> Result<Box<Submission>, Status> {
+    ) -> Result<Box<Submission>, Declined> {
         let copy = move || (Box::clone(&submission), submission);
         let (copy, submission) = off_the_runtime(copy).await?;
         let planned = self.forecast(copy, survey, false).await?;
         let why = match planned.refusal {
-            Some(refusal) => return Err(Status::failed_precondition(refusal)),
+            Some(refusal) => return Err(Declined::new(Ground::Prevented, refusal)),
             None if planned.digest == digest => return Ok(submission),
             None => format!(
                 "the plan has changed: waves, versions of scores or deployments are no longer \
@@ -82,7 +85,7 @@ impl AudienceService {
                 planned.digest
             ),
         };
-        Err(Reason::PlanChanged.beside(Status::failed_precondition(why)))
+        Err(Declined::new(Ground::PlanChanged, why))
     }
 
     /// Plans a submission. The driver copies what that takes; the thinking is done elsewhere.
@@ -91,7 +94,7 @@ impl AudienceService {
         submission: Box<Submission>,
         survey: Survey,
         same_score: bool,
-    ) -> Result<Planned, Status> {
+    ) -> Result<Planned, Declined> {
         let deployments = *self.fleet.borrow().deployments_digest();
         let overlay = self.ask(|reply| Ask::Overlay(submission, reply)).await?;
         let plan = move || {
@@ -116,7 +119,7 @@ fn told_limits(submission: &Submission) -> (Vec<ResolvedLimit>, Vec<String>) {
 }
 
 /// What is wrong with the limits of a submission's jobs that one should know before relying on them.
-pub(super) fn limit_remarks(submission: &Submission) -> Vec<String> {
+pub(crate) fn limit_remarks(submission: &Submission) -> Vec<String> {
     // What a retry was left with nobody wrote.
     if submission.retry_of.is_some() {
         return Vec::new();
@@ -131,7 +134,7 @@ fn plan(
     scores: Vec<ScoreSurvey>,
     refused: Option<String>,
     deployments: &[u8; 32],
-) -> Result<Planned, Status> {
+) -> Result<Planned, Declined> {
     let (forecast, refusal) = match overlay.run() {
         Ok(forecast) => (forecast, refused),
         Err(why @ (Rejection::Conflicts { .. } | Rejection::NoMoreFlows)) => {

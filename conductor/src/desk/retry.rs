@@ -10,24 +10,24 @@ use orchestra_model::{
 };
 use orchestra_proto::{params_from_wire, v1};
 use prost::Message as _;
-use tonic::Status;
 
 use super::{
-    AudienceService,
-    refusal::{invalid, no_rest, rejected},
+    Desk,
+    refusal::{no_rest, rejected},
     submission::read_request_id,
 };
 use crate::{
+    declined::{Declined, Ground},
     driver::{Asked, Request as Ask},
     history::{NoRest, Rest},
 };
 
-impl AudienceService {
-    pub(super) async fn retry_flow(
+impl Desk {
+    pub(crate) async fn retry_flow(
         &self,
         request: v1::RetryRequest,
         by: AudienceName,
-    ) -> Result<v1::RetryResponse, Status> {
+    ) -> Result<v1::RetryResponse, Declined> {
         let id = read_request_id(&request.request_id)?;
         // Before anything else: `last`, and what is left, are not what they were the first time.
         if let Some(flow) = self.submitted_before(&by, id, Vec::new()).await? {
@@ -51,10 +51,13 @@ impl AudienceService {
                 tracing::info!(%flow, audience = %by, tasks, "retry requested");
                 Ok(v1::RetryResponse { flow: flow.0, tasks, repeated: false })
             }
-            None if hosts.is_some() => Err(Status::invalid_argument(format!(
-                "flow {flow} has ended; a retry of it is of everything that is left, or of one \
+            None if hosts.is_some() => Err(Declined::new(
+                Ground::Invalid,
+                format!(
+                    "flow {flow} has ended; a retry of it is of everything that is left, or of one \
                  job, not of single hosts"
-            ))),
+                ),
+            )),
             None => self.retry_ended(flow, job, request.params, by, id).await,
         }
     }
@@ -66,7 +69,7 @@ impl AudienceService {
         job: Option<JobId>,
         hosts: Option<HostSet>,
         by: &AudienceName,
-    ) -> Result<Option<u32>, Status> {
+    ) -> Result<Option<u32>, Declined> {
         let make = move |reply| Input::RetryRequested { reply, flow, job, hosts };
         match self.try_change(Asked::by(by, Verb::Retry), make).await? {
             Ok(answer::Retried { tasks, .. }) => Ok(Some(tasks)),
@@ -82,7 +85,7 @@ impl AudienceService {
         params: Vec<v1::JobParams>,
         by: AudienceName,
         request: RequestId,
-    ) -> Result<v1::RetryResponse, Status> {
+    ) -> Result<v1::RetryResponse, Declined> {
         let given = by_place(params)?;
         let fleet = Arc::clone(&self.fleet.borrow());
         // Its end may be on its way to the disk.
@@ -93,7 +96,7 @@ impl AudienceService {
                 rest => Ok(rest),
             });
         let rest = read.await?.map_err(|why| no_rest(&why))?;
-        rest.spec.check().map_err(|error| invalid(&error))?;
+        rest.spec.check().map_err(|error| Declined::invalid(&error))?;
         let (tasks, gone) = (rest.tasks, rest.gone.clone());
         let submission = submission(rest, flow, by.clone(), request);
         let stored = self.take_in(Verb::Retry, Box::new(submission), false, "").await?;
@@ -121,18 +124,19 @@ fn submission(rest: Rest, flow: FlowId, audience: AudienceName, request: Request
 }
 
 /// Parameters by the places of jobs; which jobs there are is looked at later.
-fn by_place(jobs: Vec<v1::JobParams>) -> Result<BTreeMap<(u16, u16), Params>, Status> {
+fn by_place(jobs: Vec<v1::JobParams>) -> Result<BTreeMap<(u16, u16), Params>, Declined> {
     let mut params = BTreeMap::new();
     for v1::JobParams { slot, job, values } in jobs {
         let place = u16::try_from(slot).ok().zip(u16::try_from(job).ok()).ok_or_else(|| {
-            Status::invalid_argument(format!(
-                "parameters for job {slot}.{job}, which does not exist"
-            ))
+            Declined::new(
+                Ground::Invalid,
+                format!("parameters for job {slot}.{job}, which does not exist"),
+            )
         })?;
-        let values = params_from_wire(values).map_err(|error| invalid(&error))?;
+        let values = params_from_wire(values).map_err(|error| Declined::invalid(&error))?;
         if params.insert(place, values).is_some() {
             let message = format!("parameters of job {slot}.{job} are given twice");
-            return Err(Status::invalid_argument(message));
+            return Err(Declined::new(Ground::Invalid, message));
         }
     }
     Ok(params)

@@ -4,15 +4,14 @@
 
 use orchestra_flow::Submission;
 use orchestra_model::{FlowId, proof::Mac};
-use tonic::Status;
 
-use super::AudienceService;
-use crate::{driver::other_submission, proof::Keys};
+use super::Desk;
+use crate::{declined::Declined, driver::other_submission, proof::Keys};
 
 const CONTEXT: &[u8] = b"orchestra request v1\0";
 
 /// The macs of a submission under every key, newest first.
-pub(super) fn macs(keys: &Keys, submission: &Submission) -> Vec<Mac> {
+pub(crate) fn macs(keys: &Keys, submission: &Submission) -> Vec<Mac> {
     let places: Vec<[u8; 4]> = submission.params.keys().map(place).collect();
     let mut parts = vec![&*submission.spec_bytes];
     for (place, params) in places.iter().zip(submission.params.values()) {
@@ -30,9 +29,9 @@ fn place((slot, job): &(u16, u16)) -> [u8; 4] {
     [a, b, c, d]
 }
 
-impl AudienceService {
+impl Desk {
     /// Refuses a submission of these macs whose request id belongs to another one.
-    pub(super) async fn check_same(&self, flow: FlowId, macs: &[Mac]) -> Result<(), Status> {
+    pub(crate) async fn check_same(&self, flow: FlowId, macs: &[Mac]) -> Result<(), Declined> {
         let known = self.read(move |reader| Ok(reader.flow(flow)?)).await?;
         let Some(mac) = known.and_then(|flow| flow.request_mac) else { return Ok(()) };
         match macs.is_empty() || macs.contains(&mac) {
@@ -43,11 +42,11 @@ impl AudienceService {
 
     /// Refuses a retry whose request id belongs to something else than a retry of this flow; of any,
     /// where it names none.
-    pub(super) async fn check_same_retry(
+    pub(crate) async fn check_same_retry(
         &self,
         flow: FlowId,
         of: Option<FlowId>,
-    ) -> Result<(), Status> {
+    ) -> Result<(), Declined> {
         let known = self.read(move |reader| Ok(reader.flow(flow)?)).await?;
         match known.map(|known| known.retry_of) {
             Some(None) => Err(other_submission(flow)),

@@ -21,17 +21,16 @@ use orchestra_model::{
 };
 use orchestra_proto::{check_flow_spec, params_from_wire, v1};
 use prost::Message;
-use tonic::Status;
 
 use super::{
-    AudienceService, off_the_runtime,
+    Desk, off_the_runtime,
     plan::limit_remarks,
-    read_answer,
-    refusal::{invalid, invalid_hosts, refused, rejected},
+    refusal::{invalid_hosts, refused, rejected},
     sameness::macs,
 };
 use crate::{
-    driver::{Asked, Request as Ask, with_more},
+    declined::{Declined, Ground},
+    driver::{Asked, Request as Ask, read_answer},
     fleet::Fleet,
     grpc::Turn,
     inventory::{Survey, bounded},
@@ -46,13 +45,13 @@ const HOSTS_TOGETHER: usize = 8_000_000;
 const MANY_HOSTS: usize = 10_000;
 const MANY_BYTES: usize = 256 << 10;
 
-impl AudienceService {
-    pub(super) async fn submit_flow(
+impl Desk {
+    pub(crate) async fn submit_flow(
         &self,
         mut request: v1::SubmitRequest,
         audience: AudienceName,
         turn: Turn,
-    ) -> Result<v1::SubmitResponse, Status> {
+    ) -> Result<v1::SubmitResponse, Declined> {
         let (if_plan, same_score) =
             (std::mem::take(&mut request.if_plan), request.require_same_score);
         let Read { submission, remarks } = self.submission(request, audience).await?;
@@ -67,13 +66,13 @@ impl AudienceService {
     }
 
     /// Stores a submission that was read, unless it is not worth that, or not what was planned.
-    pub(super) async fn take_in(
+    pub(crate) async fn take_in(
         &self,
         verb: Verb,
         submission: Box<Submission>,
         same_score: bool,
         if_plan: &str,
-    ) -> Result<v1::SubmitResponse, Status> {
+    ) -> Result<v1::SubmitResponse, Declined> {
         let (audience, request) = (submission.audience.clone(), submission.request);
         let macs = macs(&self.facts.proofs.keys(), &submission);
         // Before anything else: the same request is the same flow, whatever has changed since.
@@ -88,7 +87,7 @@ impl AudienceService {
         let asked = Asked::by(&audience, verb);
         let make = Box::new(move |id| Input::FlowSubmitted { reply: ReplyTo::new(id), submission });
         let answer = self.ask(|reply| Ask::Change { asked, make, reply }).await;
-        let answer = answer.map_err(|why| with_more(why, || of_request(request)))?;
+        let answer = answer.map_err(|why| why.with_more(|| of_request(request)))?;
         let answer::Submitted { flow, repeated } =
             read_answer(answer)?.map_err(|rejection| rejected(&rejection))?;
         if repeated {
@@ -105,7 +104,7 @@ impl AudienceService {
         submission: Box<Submission>,
         same_score: bool,
         if_plan: &str,
-    ) -> Result<(Box<Submission>, Vec<String>), Status> {
+    ) -> Result<(Box<Submission>, Vec<String>), Declined> {
         let (submission, survey) = self.survey(submission).await?;
         if let Some(refusal) = survey.refusal(same_score) {
             return Err(refused(&refusal));
@@ -120,10 +119,10 @@ impl AudienceService {
     }
 
     /// What the targets of a submission offer, looked at off the runtime's threads.
-    pub(super) async fn survey(
+    pub(crate) async fn survey(
         &self,
         submission: Box<Submission>,
-    ) -> Result<(Box<Submission>, Survey), Status> {
+    ) -> Result<(Box<Submission>, Survey), Declined> {
         let inventory = self.inventory.clone();
         off_the_runtime(move || {
             let Submission { spec, targets, params, .. } = &*submission;
@@ -135,29 +134,32 @@ impl AudienceService {
 
     /// The flow of a request that was taken in, once it is on disk. Fails, and says that it is
     /// held, as long as it cannot be.
-    pub(super) async fn submitted_before(
+    pub(crate) async fn submitted_before(
         &self,
         audience: &AudienceName,
         request: RequestId,
         macs: Vec<Mac>,
-    ) -> Result<Option<FlowId>, Status> {
+    ) -> Result<Option<FlowId>, Declined> {
         let audience = audience.clone();
         let found = self.ask(|reply| Ask::Submitted { audience, request, macs, reply }).await;
-        found.map_err(|why| with_more(why, || of_request(request)))
+        found.map_err(|why| why.with_more(|| of_request(request)))
     }
 
     /// Decodes and resolves a submission, off the runtime's threads, for host sets may be large.
-    pub(super) async fn submission(
+    pub(crate) async fn submission(
         &self,
         request: v1::SubmitRequest,
         audience: AudienceName,
-    ) -> Result<Read, Status> {
+    ) -> Result<Read, Declined> {
         let limits = self.reloader.shared().limits;
         let (bytes, most) = (request.encoded_len(), limits.max_flow_bytes);
         if bytes > most {
-            return Err(Status::resource_exhausted(format!(
-                "the submission has {bytes} bytes; the conductor's max_flow_bytes is {most}"
-            )));
+            return Err(Declined::new(
+                Ground::TooMuch,
+                format!(
+                    "the submission has {bytes} bytes; the conductor's max_flow_bytes is {most}"
+                ),
+            ));
         }
         let fleet = Arc::clone(&self.fleet.borrow());
         off_the_runtime(move || read(request, audience, &fleet, limits.max_hosts)).await?
@@ -171,9 +173,9 @@ fn is_large(submission: &Submission) -> bool {
 }
 
 /// A submission, and what is strange about how its host sets are written.
-pub(super) struct Read {
-    pub(super) submission: Box<Submission>,
-    pub(super) remarks: Vec<String>,
+pub(crate) struct Read {
+    pub(crate) submission: Box<Submission>,
+    pub(crate) remarks: Vec<String>,
 }
 
 /// Reads a submission, whose host sets are resolved against `fleet`. Takes its time.
@@ -182,14 +184,14 @@ fn read(
     audience: AudienceName,
     fleet: &Fleet,
     most_tasks: u64,
-) -> Result<Read, Status> {
+) -> Result<Read, Declined> {
     let id = read_request_id(&request.request_id)?;
-    check_flow_spec(&request.spec).map_err(|error| invalid(&error))?;
+    check_flow_spec(&request.spec).map_err(|error| Declined::invalid(&error))?;
     let wire = v1::FlowSpec::decode(&request.spec[..])
-        .map_err(|error| Status::invalid_argument(format!("the spec: {error}")))?;
-    let spec = FlowSpec::try_from(&wire).map_err(|error| invalid(&error))?;
+        .map_err(|error| Declined::new(Ground::Invalid, format!("the spec: {error}")))?;
+    let spec = FlowSpec::try_from(&wire).map_err(|error| Declined::invalid(&error))?;
     drop(wire);
-    spec.check().map_err(|error| invalid(&error))?;
+    spec.check().map_err(|error| Declined::invalid(&error))?;
     let unknown = if request.allow_unknown { Unknown::LeftOut } else { Unknown::Refused };
     let (targets, remarks) = resolve(&spec, fleet, most_tasks, unknown)?;
     let params = read_params(request.params, &spec)?;
@@ -212,9 +214,9 @@ fn of_request(request: RequestId) -> String {
     format!(" (request {request})")
 }
 
-pub(super) fn read_request_id(bytes: &[u8]) -> Result<RequestId, Status> {
+pub(crate) fn read_request_id(bytes: &[u8]) -> Result<RequestId, Declined> {
     let id = RequestId::from_slice(bytes);
-    id.ok_or_else(|| Status::invalid_argument("the request id has 16 bytes"))
+    id.ok_or_else(|| Declined::new(Ground::Invalid, "the request id has 16 bytes"))
 }
 
 /// The host set of each job. The bounds are looked at before the next one is expanded, for ten
@@ -224,7 +226,7 @@ fn resolve(
     fleet: &Fleet,
     most: u64,
     unknown: Unknown,
-) -> Result<(Vec<Vec<HostSet>>, Vec<String>), Status> {
+) -> Result<(Vec<Vec<HostSet>>, Vec<String>), Declined> {
     let mut remarks = Vec::new();
     let mut sizes = Sizes::default();
     let mut known: HashMap<&str, HostSet> = HashMap::new();
@@ -252,7 +254,7 @@ fn resolve(
     Ok((targets, remarks))
 }
 
-fn wrong_hosts(job: &JobSpec, error: InvalidHostSet) -> Status {
+fn wrong_hosts(job: &JobSpec, error: InvalidHostSet) -> Declined {
     match error {
         InvalidHostSet::UnknownHosts(hosts) => {
             rejected(&Rejection::UnknownHosts(job.name.clone(), hosts))
@@ -289,7 +291,7 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn add(&mut self, job: &JobSpec, hosts: &HostSet, most: u64) -> Result<(), Status> {
+    fn add(&mut self, job: &JobSpec, hosts: &HostSet, most: u64) -> Result<(), Declined> {
         self.tasks += match job.scope {
             Scope::All => hosts.len() as u64,
             Scope::One => 1,
@@ -302,10 +304,13 @@ impl Sizes {
             Scope::One => hosts.len(),
         };
         if self.hosts > HOSTS_TOGETHER {
-            return Err(Status::resource_exhausted(format!(
-                "the host sets of the flow's one-of jobs have more than {HOSTS_TOGETHER} hosts \
+            return Err(Declined::new(
+                Ground::TooMuch,
+                format!(
+                    "the host sets of the flow's one-of jobs have more than {HOSTS_TOGETHER} hosts \
                  together"
-            )));
+                ),
+            ));
         }
         Ok(())
     }
@@ -315,19 +320,20 @@ impl Sizes {
 fn read_params(
     jobs: Vec<v1::JobParams>,
     spec: &FlowSpec,
-) -> Result<BTreeMap<(u16, u16), Params>, Status> {
+) -> Result<BTreeMap<(u16, u16), Params>, Declined> {
     let mut params = BTreeMap::new();
     for job in jobs {
         let (slot, number) = (job.slot, job.job);
         let place = place(spec, slot, number).ok_or_else(|| {
-            Status::invalid_argument(format!(
-                "parameters for job {slot}.{number}, which does not exist"
-            ))
+            Declined::new(
+                Ground::Invalid,
+                format!("parameters for job {slot}.{number}, which does not exist"),
+            )
         })?;
-        let values = params_from_wire(job.values).map_err(|error| invalid(&error))?;
+        let values = params_from_wire(job.values).map_err(|error| Declined::invalid(&error))?;
         if params.insert(place, values).is_some() {
             let message = format!("parameters of job {slot}.{number} are given twice");
-            return Err(Status::invalid_argument(message));
+            return Err(Declined::new(Ground::Invalid, message));
         }
     }
     Ok(params)

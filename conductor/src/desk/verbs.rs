@@ -4,26 +4,26 @@ use std::sync::Arc;
 
 use orchestra_flow::{Input, Rejection, ReplyTo, answer};
 use orchestra_model::{AudienceName, FlowId, FlowState, HostSet, JobId, audit::Verb, limits};
-use orchestra_proto::{Reason, v1};
+use orchestra_proto::v1;
 use orchestra_store::Reader;
-use tonic::Status;
 
 use super::{
-    AudienceService, Others,
+    Desk, Others,
     listing::Choice,
     refusal::{no_hosts, rejected},
 };
+use crate::declined::{Declined, Ground};
 use crate::driver::{Asked, Request as Ask};
 
 /// Most that is repeated of an id that somebody gave, in characters.
 const ID_CHARS: usize = 64;
 
-impl AudienceService {
-    pub(super) async fn pause_flow(
+impl Desk {
+    pub(crate) async fn pause_flow(
         &self,
         flow: Option<v1::FlowRef>,
         by: AudienceName,
-    ) -> Result<v1::FlowChanged, Status> {
+    ) -> Result<v1::FlowChanged, Declined> {
         let flow = self.flow_id(flow, &by).await?;
         let (asked, who) = (Asked::by(&by, Verb::Pause), by.clone());
         let make = move |reply| Input::PauseRequested { reply, flow, by };
@@ -32,11 +32,11 @@ impl AudienceService {
         Ok(changed(flow, state))
     }
 
-    pub(super) async fn resume_flow(
+    pub(crate) async fn resume_flow(
         &self,
         flow: Option<v1::FlowRef>,
         by: AudienceName,
-    ) -> Result<v1::FlowChanged, Status> {
+    ) -> Result<v1::FlowChanged, Declined> {
         let flow = self.flow_id(flow, &by).await?;
         let make = move |reply| Input::ResumeRequested { reply, flow };
         let state = self.change_flow(flow, Asked::by(&by, Verb::Resume), make).await?;
@@ -44,11 +44,11 @@ impl AudienceService {
         Ok(changed(flow, state))
     }
 
-    pub(super) async fn promote_jobs(
+    pub(crate) async fn promote_jobs(
         &self,
         request: v1::PromoteRequest,
         by: AudienceName,
-    ) -> Result<v1::FlowChanged, Status> {
+    ) -> Result<v1::FlowChanged, Declined> {
         let flow = self.flow_id(request.flow, &by).await?;
         let job = self.named_job(flow, &request.job_name).await?;
         let (asked, who) = (Asked::by(&by, Verb::Promote), by.clone());
@@ -58,11 +58,11 @@ impl AudienceService {
         Ok(changed(flow, state))
     }
 
-    pub(super) async fn cancel_flow(
+    pub(crate) async fn cancel_flow(
         &self,
         request: v1::CancelRequest,
         by: AudienceName,
-    ) -> Result<v1::CancelResponse, Status> {
+    ) -> Result<v1::CancelResponse, Declined> {
         let abandon = request.abandon;
         let flow = self.flow_id(request.flow, &by).await?;
         let verb = if abandon { Verb::Abandon } else { Verb::Cancel };
@@ -78,11 +78,11 @@ impl AudienceService {
         Ok(v1::CancelResponse { flow: flow.0, state: state.to_string() })
     }
 
-    pub(super) async fn drain_players(
+    pub(crate) async fn drain_players(
         &self,
         request: v1::DrainRequest,
         by: AudienceName,
-    ) -> Result<v1::DrainResponse, Status> {
+    ) -> Result<v1::DrainResponse, Declined> {
         let reason = read_reason(&request.reason)?;
         let hosts = some(self.players(request.hosts).await?)?;
         let (who, why) = (by.clone(), Arc::clone(&reason));
@@ -93,11 +93,11 @@ impl AudienceService {
         Ok(answer)
     }
 
-    pub(super) async fn undrain_players(
+    pub(crate) async fn undrain_players(
         &self,
         hosts: String,
         by: AudienceName,
-    ) -> Result<v1::DrainResponse, Status> {
+    ) -> Result<v1::DrainResponse, Declined> {
         let hosts = some(self.players(hosts).await?)?;
         let make = move |reply| Input::UndrainRequested { reply, hosts };
         let answer = drained(self.change(Asked::by(&by, Verb::Undrain), make).await?);
@@ -106,11 +106,11 @@ impl AudienceService {
     }
 
     /// Hosts that left the players file keep their holds, so those may be named that it had.
-    pub(super) async fn release_hosts(
+    pub(crate) async fn release_hosts(
         &self,
         request: v1::ReleaseHoldsRequest,
         by: AudienceName,
-    ) -> Result<v1::ReleaseHoldsResponse, Status> {
+    ) -> Result<v1::ReleaseHoldsResponse, Declined> {
         let reason = read_reason(&request.reason)?;
         let once = |reader: &dyn Reader| {
             let players = reader.players()?.into_iter().map(|player| player.host);
@@ -128,11 +128,11 @@ impl AudienceService {
     }
 
     /// Goes on with quarantined players.
-    pub(super) async fn release_quarantined(
+    pub(crate) async fn release_quarantined(
         &self,
         request: v1::ReleasePlayersRequest,
         by: AudienceName,
-    ) -> Result<v1::ReleasePlayersResponse, Status> {
+    ) -> Result<v1::ReleasePlayersResponse, Declined> {
         let reason = read_reason(&request.reason)?;
         let hosts = some(self.players(request.hosts).await?)?;
         let make = move |reply| Input::UnquarantineRequested { reply, hosts };
@@ -144,7 +144,7 @@ impl AudienceService {
     }
 
     /// What `recover` would do now.
-    pub(super) async fn recovery_plan(&self) -> Result<v1::PlanRecoverResponse, Status> {
+    pub(crate) async fn recovery_plan(&self) -> Result<v1::PlanRecoverResponse, Declined> {
         let health = self.ask(Ask::Health).await?;
         Ok(v1::PlanRecoverResponse {
             store_id: self.facts.store_id.clone(),
@@ -158,17 +158,21 @@ impl AudienceService {
 
     /// Whether somebody who asks for a recovery means this store, and knows how it is: on a healthy one
     /// everybody is sent away for nothing, and numbers are left out.
-    pub(super) async fn check_recover(&self, request: &v1::RecoverRequest) -> Result<(), Status> {
+    pub(crate) async fn check_recover(&self, request: &v1::RecoverRequest) -> Result<(), Declined> {
         let ours = &self.facts.store_id;
         if request.store_id != *ours {
-            return Err(Status::invalid_argument(format!(
-                "this conductor's store is {ours}, not {:?}; name the one that you mean",
-                request.store_id.chars().take(ID_CHARS).collect::<String>()
-            )));
+            return Err(Declined::new(
+                Ground::Invalid,
+                format!(
+                    "this conductor's store is {ours}, not {:?}; name the one that you mean",
+                    request.store_id.chars().take(ID_CHARS).collect::<String>()
+                ),
+            ));
         }
         let is_stale = self.ask(Ask::Health).await?.stale_store.is_some();
         if !is_stale && !request.although_healthy {
-            return Err(Status::failed_precondition(
+            return Err(Declined::new(
+                Ground::Prevented,
                 "nothing says that this store is an old copy; a recovery would send every player \
                  away and leave out numbers. If it was restored from a backup all the same, say so",
             ));
@@ -182,24 +186,24 @@ impl AudienceService {
         flow: FlowId,
         asked: Asked,
         make: impl FnOnce(ReplyTo<answer::Changed>) -> Input + Send + 'static,
-    ) -> Result<FlowState, Status> {
+    ) -> Result<FlowState, Declined> {
         match self.try_change(asked, make).await? {
             Ok(answer::Changed { state, .. }) => Ok(state),
             Err(Rejection::UnknownFlow(_)) => {
                 let state = self.status_of(flow).await?.summary.state;
                 let why = format!("flow {flow} has ended: it is {state}");
-                Err(Reason::Ended.beside(Status::failed_precondition(why)))
+                Err(Declined::new(Ground::Ended, why))
             }
             Err(rejection) => Err(rejected(&rejection)),
         }
     }
 
     /// The job of that name; `None` where none is given.
-    pub(super) async fn named_job(
+    pub(crate) async fn named_job(
         &self,
         flow: FlowId,
         name: &str,
-    ) -> Result<Option<JobId>, Status> {
+    ) -> Result<Option<JobId>, Declined> {
         let choice = Choice::read(0, 0, name)?;
         if choice.is_all() {
             return Ok(None);
@@ -224,13 +228,13 @@ fn fold(hosts: &HostSet) -> (String, u32) {
 }
 
 /// A verb that is to change nothing is a mistake.
-fn some(hosts: HostSet) -> Result<HostSet, Status> {
+fn some(hosts: HostSet) -> Result<HostSet, Declined> {
     if hosts.is_empty() { Err(no_hosts()) } else { Ok(hosts) }
 }
 
 /// A reason is for other people's eyes: some text, on one line, without what a terminal obeys, and
 /// without what would have them read something else than is there.
-fn read_reason(reason: &str) -> Result<Arc<str>, Status> {
+fn read_reason(reason: &str) -> Result<Arc<str>, Declined> {
     let reason = reason.trim();
     let problem = if reason.is_empty() {
         "say why, with a reason"
@@ -244,7 +248,7 @@ fn read_reason(reason: &str) -> Result<Arc<str>, Status> {
     } else {
         return Ok(reason.into());
     };
-    Err(Status::invalid_argument(problem))
+    Err(Declined::new(Ground::Invalid, problem))
 }
 
 /// Whether a character shows nothing itself and changes how others are shown: marks of direction,

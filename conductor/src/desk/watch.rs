@@ -24,10 +24,10 @@ use orchestra_model::{
 use orchestra_proto::{store_id, v1, v1::watch_event::Event as Wire};
 use orchestra_store::Reader;
 use tokio::sync::mpsc;
-use tonic::Status;
 
-use super::{AudienceService, Sender};
+use super::{Desk, Sender};
 use crate::{
+    declined::{Declined, Ground},
     driver::{Request as Ask, Watching},
     history::{
         self,
@@ -42,7 +42,7 @@ const PIECE: u32 = 1_000;
 
 /// What a reader wants to hear.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     since: Since,
     /// Tasks that were never sent, too, when their job ends.
     every_end: bool,
@@ -71,14 +71,14 @@ struct Cursor {
 
 impl Wanted {
     /// Reads what a request says.
-    pub(super) fn read(request: &v1::WatchRequest) -> Result<Self, Status> {
+    pub(crate) fn read(request: &v1::WatchRequest) -> Result<Self, Declined> {
         let v1::WatchRequest { since, every_end, snapshots, .. } = request;
         let since = match since {
             None => Since::Now,
             Some(cursor) if cursor.store.is_empty() => Since::Nothing,
             Some(cursor) => Since::Cursor(Cursor {
                 store: store_id(&cursor.store)
-                    .map_err(|_| Status::invalid_argument("the cursor is of no store"))?,
+                    .map_err(|_| Declined::new(Ground::Invalid, "the cursor is of no store"))?,
                 term: Term(cursor.term),
                 change: cursor.change,
             }),
@@ -138,7 +138,7 @@ impl Telling {
 /// Why a stream is over before the flow is.
 enum Stopped {
     Gone,
-    Failed(Status),
+    Failed(Declined),
 }
 
 impl From<Gone> for Stopped {
@@ -147,20 +147,20 @@ impl From<Gone> for Stopped {
     }
 }
 
-impl From<Status> for Stopped {
-    fn from(status: Status) -> Self {
+impl From<Declined> for Stopped {
+    fn from(status: Declined) -> Self {
         Self::Failed(status)
     }
 }
 
-impl AudienceService {
+impl Desk {
     /// Sends what the reader wants to hear, until the flow has ended or nobody listens.
-    pub(super) async fn send_events(
+    pub(crate) async fn send_events(
         self,
         id: FlowId,
         wanted: Wanted,
         events: Sender<v1::WatchEvent>,
-    ) -> Result<(), Status> {
+    ) -> Result<(), Declined> {
         match self.follow(Telling { id, wanted, events }).await {
             Ok(()) | Err(Stopped::Gone) => Ok(()),
             Err(Stopped::Failed(status)) => Err(status),

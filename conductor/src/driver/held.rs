@@ -7,40 +7,35 @@
 //! - A question whose answer is not on disk yet is not answered.
 
 use orchestra_model::FlowId;
-use orchestra_proto::Reason;
-use tonic::Status;
+
+use crate::declined::{Declined, Ground};
 
 /// For what would change the store, and did not.
-pub(crate) fn not_begun(trouble: &str) -> Status {
+pub(crate) fn not_begun(trouble: &str) -> Declined {
     let message = format!("nothing was changed, try again later: {trouble}");
-    Reason::Unchanged.beside(Status::unavailable(message))
+    Declined::new(Ground::Unchanged, message)
 }
 
 /// For what was taken in and is not on disk.
-pub(crate) fn held(trouble: &str) -> Status {
-    Reason::Held.beside(Status::unavailable(format!("held, not yet taken: {trouble}")))
+pub(crate) fn held(trouble: &str) -> Declined {
+    Declined::new(Ground::Held, format!("held, not yet taken: {trouble}"))
 }
 
 /// For questions whose answer is not on disk.
-pub(super) fn not_told(trouble: &str) -> Status {
-    Status::unavailable(format!("what happened last is not on disk, try again later: {trouble}"))
-}
-
-/// Says more of what is held, to whoever is told so; other statuses stay as they are.
-pub(crate) fn with_more(status: Status, more: impl FnOnce() -> String) -> Status {
-    match Reason::of(&status) {
-        Some(Reason::Held) => {
-            let message = format!("{}{}", status.message(), more());
-            Reason::Held.beside(Status::unavailable(message))
-        }
-        _ => status,
-    }
+pub(super) fn not_told(trouble: &str) -> Declined {
+    Declined::new(
+        Ground::NotNow,
+        format!("what happened last is not on disk, try again later: {trouble}"),
+    )
 }
 
 /// A request id that belongs to another submission.
-pub(crate) fn other_submission(flow: FlowId) -> Status {
-    Status::failed_precondition(format!(
-        "flow {flow} was submitted with this request id, and it is another submission; one that is \
+pub(crate) fn other_submission(flow: FlowId) -> Declined {
+    Declined::new(
+        Ground::Prevented,
+        format!(
+            "flow {flow} was submitted with this request id, and it is another submission; one that is \
          new needs a request id of its own"
-    ))
+        ),
+    )
 }

@@ -13,10 +13,12 @@ use orchestra_model::{
     Deployments, HostSet,
     record::{Op, Record},
 };
-use tonic::Status;
 
 use super::{Driver, Removal, count, outgoing::After};
-use crate::{fleet::Fleet, shown};
+use crate::{
+    declined::{Declined, Ground},
+    fleet::Fleet,
+};
 
 /// What to do where a load would take away more than it may.
 const ALLOW: &str = "mend the files, or allow it with `orc conductor reload --allow-removal`, or \
@@ -51,13 +53,13 @@ impl Driver {
     }
 
     /// Why a fleet is not loaded for what it lacks: too many players, or limits in force.
-    fn missing(&self, fleet: &Fleet, removal: Removal) -> Option<Status> {
+    fn missing(&self, fleet: &Fleet, removal: Removal) -> Option<Declined> {
         let Removal::AtMost(most) = removal else { return None };
         let players = self.too_many_removed(fleet.hosts(), most).map(|why| why.to_string());
         let limits = fleet.lifts(&self.in_force).map(|lifted| lifted.to_string());
         let missing: Vec<String> = players.into_iter().chain(limits).collect();
-        let refusal = shown(format!("{}; {ALLOW}", missing.join("; ")));
-        (!missing.is_empty()).then(|| Status::failed_precondition(refusal))
+        let refusal = format!("{}; {ALLOW}", missing.join("; "));
+        (!missing.is_empty()).then(|| Declined::new(Ground::Prevented, refusal))
     }
 
     /// What the engine will say of the players, before it is too late to change nothing.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use orchestra_flow::{Answer, Input, Overlay, PlayerIx, ReplyId, SessionId, Submission};
+use orchestra_flow::{Answer, Input, Overlay, PlayerIx, Rejection, ReplyId, SessionId, Submission};
 use orchestra_model::{
     AudienceName, FlowId, HostName, JobId, Timestamp,
     delivery::{KnownEnd, PlayerSnapshot, Report, RequestId, StoreId, Term},
@@ -11,10 +11,13 @@ use orchestra_model::{
     status::{Event, FlowStatus, PlayerStatus, TaskStatus},
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
-use tonic::Status;
 
 use super::audit::Asked;
-use crate::{fleet::Fleet, lines::Outbox};
+use crate::{
+    declined::{Declined, Ground},
+    fleet::Fleet,
+    lines::Outbox,
+};
 
 /// Mailbox lengths: senders wait when the driver is behind.
 const SESSIONS_QUEUE: usize = 8_192;
@@ -157,10 +160,18 @@ pub(crate) enum Removal {
 }
 
 /// Where an answer goes; or why there is none.
-pub(crate) type Told<T> = oneshot::Sender<Result<T, Status>>;
+pub(crate) type Told<T> = oneshot::Sender<Result<T, Declined>>;
 
 /// The engine's answer, or why it was not asked.
-pub(crate) type Reply = Result<Answer, Status>;
+pub(crate) type Reply = Result<Answer, Declined>;
+
+/// What the engine's answer to a question says: the question is known by what it is answered with.
+pub(crate) fn read_answer<T: orchestra_flow::Reply>(
+    answer: Answer,
+) -> Result<Result<T, Rejection>, Declined> {
+    let other = || Declined::new(Ground::Internal, "the engine has answered another question");
+    T::read(answer).ok_or_else(other)
+}
 
 /// Where a flow is at the moment from which somebody is told of its events.
 #[derive(Clone, Debug)]

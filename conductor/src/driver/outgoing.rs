@@ -27,10 +27,10 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
-use tonic::Status;
 
 use super::{batch::Batch, mailbox::Watching};
 use crate::{
+    declined::Declined,
     lines::EncodedJob,
     proof::Keys,
     writer::{Write, Writer, Written},
@@ -58,7 +58,7 @@ pub(super) enum After {
         flow: FlowId,
         events: mpsc::Sender<Event>,
         watching: Box<Watching>,
-        reply: oneshot::Sender<Result<Watching, Status>>,
+        reply: oneshot::Sender<Result<Watching, Declined>>,
     },
 }
 

@@ -12,7 +12,6 @@ use orchestra_model::{
 use orchestra_proto::{mac_to_wire, order_to_wire, v1, v1::command::Kind};
 use orchestra_store::CommitError;
 use tokio::time::Instant;
-use tonic::Status;
 
 use super::{
     Driver,
@@ -20,7 +19,8 @@ use super::{
     outgoing::{After, Done},
 };
 use crate::{
-    lines::{EncodedJob, Header},
+    declined::{Declined, Ground},
+    lines::{EncodedJob, Goodbye, Header},
     writer::Written,
 };
 
@@ -191,7 +191,8 @@ impl Driver {
                 let host = self.engine.roster().host(player);
                 tracing::info!(player = %host, %reason, "session ended");
                 if let Some(session) = self.sessions.remove(&session) {
-                    session.outbox.end(Status::aborted(reason.to_string()));
+                    let why = Declined::new(Ground::Overtaken, reason.to_string());
+                    session.outbox.end(Goodbye::Declined(why));
                 }
             }
             Effect::Answer { reply, answer } => self.answer(reply, answer),

@@ -110,7 +110,7 @@ impl Bench {
         self.ask(|reply| Request::Change { asked, make, reply }).await
     }
 
-    async fn submit(&self, request: u8, targets: &str) -> Result<FlowId, Status> {
+    async fn submit(&self, request: u8, targets: &str) -> Result<FlowId, Declined> {
         let name = JobName::new("web").unwrap();
         let job = JobSpec::new(name, ScoreName::new("hello").unwrap(), targets);
         let submission = Submission {
@@ -131,18 +131,18 @@ impl Bench {
         }
     }
 
-    async fn submitted(&self, request: u8) -> Result<Option<FlowId>, Status> {
+    async fn submitted(&self, request: u8) -> Result<Option<FlowId>, Declined> {
         self.submitted_as(request, Vec::new()).await
     }
 
     /// Asks for the flow of a request, with which something of these codes is submitted now.
-    async fn submitted_as(&self, request: u8, macs: Vec<Mac>) -> Result<Option<FlowId>, Status> {
+    async fn submitted_as(&self, request: u8, macs: Vec<Mac>) -> Result<Option<FlowId>, Declined> {
         let audience = AudienceName::new("alice").unwrap();
         let request = RequestId([request; 16]);
         self.ask(|reply| Request::Submitted { audience, request, macs, reply }).await
     }
 
-    async fn cancel(&self, flow: FlowId) -> Result<FlowState, Status> {
+    async fn cancel(&self, flow: FlowId) -> Result<FlowState, Declined> {
         let by = AudienceName::new("alice").unwrap();
         let make = move |reply| Input::CancelRequested { reply, flow, by, abandon: false };
         match self.change(Verb::Cancel, make).await? {
@@ -151,7 +151,7 @@ impl Bench {
         }
     }
 
-    async fn status(&self, flow: FlowId) -> Result<Option<FlowStatus>, Status> {
+    async fn status(&self, flow: FlowId) -> Result<Option<FlowStatus>, Declined> {
         self.ask(|reply| Request::FlowStatus(flow, reply)).await
     }
 
@@ -246,7 +246,7 @@ async fn without_space_everybody_is_told_and_it_goes_on_later() {
     let quiet = bench.submit(1, "db2").await.unwrap();
     bench.disk.fail_next(Fault::Full);
     let refused = bench.submit(2, "db1").await.unwrap_err();
-    assert_eq!(refused.code(), tonic::Code::Unavailable);
+    assert_eq!(refused.ground(), Ground::Held);
     assert_eq!(refused.message(), "held, not yet taken: no space");
     let since = bench.health().await.store_held_since;
     assert!(since.is_some());
@@ -270,7 +270,7 @@ async fn without_space_everybody_is_told_and_it_goes_on_later() {
     assert!(bench.ask(recover).await.is_err());
     let (events, _kept) = mpsc::channel(1);
     let watch = bench.ask(|reply| Request::Watch(quiet.next(), events, reply)).await;
-    assert_eq!(watch.unwrap_err().code(), tonic::Code::Unavailable);
+    assert_eq!(watch.unwrap_err().ground(), Ground::NotNow);
 
     until(async || bench.health().await.store_error.is_none()).await;
     assert_eq!(bench.health().await.store_held_since, None);
@@ -314,8 +314,8 @@ async fn a_recovery_that_waits_for_the_disk_is_told_that_it_is_full() {
         bench.ask(recover).await
     };
     let (submitted, recovered) = tokio::join!(bench.submit(1, "db1"), recover);
-    assert_eq!(submitted.unwrap_err().code(), tonic::Code::Unavailable);
-    assert_eq!(recovered.unwrap_err().code(), tonic::Code::Unavailable);
+    assert_eq!(submitted.unwrap_err().ground(), Ground::Held);
+    assert_eq!(recovered.unwrap_err().ground(), Ground::Unchanged);
     until(async || bench.health().await.store_error.is_none()).await;
     assert_eq!(bench.health().await.term, term);
 }

@@ -21,8 +21,9 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 use tokio::{sync::Notify, time::Instant};
 use tokio_stream::Stream;
-use tonic::Status;
 use v1::{command::Kind, to_player::Frame};
+
+use crate::declined::{Declined, Ground};
 
 /// Most frames that wait; honest players stay far below it, for credits bound orders and
 /// acknowledgements answer reports.
@@ -96,11 +97,30 @@ struct Queue {
     lingers_since: Option<Instant>,
 }
 
+/// What is said last on a stream.
+#[derive(Debug)]
+pub(crate) enum Goodbye {
+    /// Nothing is wrong, in these words.
+    Done(&'static str),
+    /// Why it does not go on.
+    Declined(Declined),
+}
+
+impl Goodbye {
+    /// In words.
+    pub(crate) fn reason(&self) -> &str {
+        match self {
+            Self::Done(reason) => reason,
+            Self::Declined(declined) => declined.message(),
+        }
+    }
+}
+
 /// How a stream ends.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum End {
-    /// Everything that waits, then this status.
-    After(Status),
+    /// Everything that waits, then this.
+    After(Goodbye),
     /// At once: nobody reads it, or everything is said.
     Now,
 }
@@ -186,9 +206,9 @@ impl Outbox {
     }
 
     /// Ends the stream after what waits.
-    pub(crate) fn end(&self, status: Status) {
+    pub(crate) fn end(&self, goodbye: Goodbye) {
         self.0.act(|queue| {
-            queue.end.get_or_insert(End::After(status));
+            queue.end.get_or_insert(End::After(goodbye));
         });
     }
 
@@ -240,8 +260,8 @@ impl Queue {
         self.frames.push_back(frame);
         if self.frames.len() > MOST_FRAMES || self.bytes > MOST_BYTES {
             self.frames.clear();
-            let status = Status::resource_exhausted("the player does not read what it is sent");
-            self.end = Some(End::After(status));
+            let why = Declined::new(Ground::TooMuch, "the player does not read what it is sent");
+            self.end = Some(End::After(Goodbye::Declined(why)));
         }
     }
 }
@@ -258,7 +278,7 @@ fn weight(frame: &Frame) -> usize {
 pub(crate) struct Frames(Arc<Shared>);
 
 impl Stream for Frames {
-    type Item = Result<v1::ToPlayers, Status>;
+    type Item = Result<v1::ToPlayers, Goodbye>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut queue = self.0.lock();
@@ -275,7 +295,7 @@ impl Stream for Frames {
             return Poll::Ready(Some(Ok(v1::ToPlayers { frames })));
         }
         match queue.end.replace(End::Now) {
-            Some(End::After(status)) => Poll::Ready(Some(Err(status))),
+            Some(End::After(goodbye)) => Poll::Ready(Some(Err(goodbye))),
             Some(End::Now) => Poll::Ready(None),
             None => {
                 queue.end = None;
@@ -307,7 +327,7 @@ mod tests {
 
     const HEADER: Header = Header { store: StoreId([1; 16]), term: Term(1) };
 
-    fn next(frames: &mut Frames) -> Poll<Option<Result<v1::ToPlayers, Status>>> {
+    fn next(frames: &mut Frames) -> Poll<Option<Result<v1::ToPlayers, Goodbye>>> {
         let mut cx = Context::from_waker(Waker::noop());
         Pin::new(frames).poll_next(&mut cx)
     }
@@ -317,6 +337,10 @@ mod tests {
             Poll::Ready(Some(Ok(batch))) => batch.frames,
             other => panic!("no batch but {other:?}"),
         }
+    }
+
+    fn enough() -> Goodbye {
+        Goodbye::Declined(Declined::new(Ground::Overtaken, "enough"))
     }
 
     fn job(name: usize, padding: usize) -> EncodedJob {
@@ -408,7 +432,7 @@ mod tests {
         assert_eq!(batch(&mut frames).len(), BATCH_FRAMES);
         come_to_rest(&mut frames, &told);
         assert!(later(&out, now));
-        out.end(Status::aborted("enough"));
+        out.end(enough());
         assert_eq!(told.0.load(Ordering::Relaxed), 2);
         assert_eq!(batch(&mut frames).len(), 1);
         assert!(matches!(next(&mut frames), Poll::Ready(Some(Err(_)))));
@@ -477,12 +501,12 @@ mod tests {
     async fn what_waits_goes_before_the_end() {
         let (out, mut frames) = Outbox::new("db1");
         out.welcome(HEADER, Duration::ZERO);
-        out.end(Status::aborted("enough"));
+        out.end(enough());
         out.frame(Frame::Probe(v1::Probe {}));
-        out.end(Status::ok("a second end counts for nothing"));
+        out.end(Goodbye::Done("a second end counts for nothing"));
         assert_eq!(batch(&mut frames).len(), 1);
-        let Poll::Ready(Some(Err(status))) = next(&mut frames) else { panic!("no end") };
-        assert_eq!(status.message(), "enough");
+        let Poll::Ready(Some(Err(goodbye))) = next(&mut frames) else { panic!("no end") };
+        assert_eq!(goodbye.reason(), "enough");
     }
 
     #[tokio::test]

@@ -10,9 +10,9 @@ use orchestra_proto::{
     v1::{self, from_player::Frame},
 };
 use prost::Message;
-use tonic::Status;
 
-use super::{VERSION_CHARS, cut, invalid};
+use super::{VERSION_CHARS, cut};
+use crate::declined::{Declined, Ground};
 
 /// Most that is kept of what a player says for people.
 const DETAIL_CHARS: usize = 1_024;
@@ -24,7 +24,7 @@ pub(super) struct Said {
     /// It answers a probe.
     pub(super) alive: bool,
     /// How it broke the protocol.
-    pub(super) wrong: Option<Status>,
+    pub(super) wrong: Option<Declined>,
 }
 
 impl Said {
@@ -35,18 +35,18 @@ impl Said {
         said
     }
 
-    fn add(&mut self, host: &HostName, frame: &mut v1::FromPlayer) -> Result<(), Status> {
+    fn add(&mut self, host: &HostName, frame: &mut v1::FromPlayer) -> Result<(), Declined> {
         if frame.player != host.as_str() {
             let name = cut(&frame.player, VERSION_CHARS);
-            return Err(Status::permission_denied(format!("{host} spoke for {name:?}")));
+            return Err(Declined::new(Ground::Forbidden, format!("{host} spoke for {name:?}")));
         }
         match frame.frame.take() {
             Some(Frame::Report(bytes)) => self.reports.push(read_report(bytes)?),
             Some(Frame::Alive(_)) => self.alive = true,
             Some(Frame::Attach(_)) => {
-                return Err(Status::invalid_argument("a second attach in one session"));
+                return Err(Declined::new(Ground::Invalid, "a second attach in one session"));
             }
-            None => return Err(Status::invalid_argument("an empty frame")),
+            None => return Err(Declined::new(Ground::Invalid, "an empty frame")),
         }
         Ok(())
     }
@@ -60,11 +60,11 @@ pub(super) fn room(frame: &v1::FromPlayer) -> usize {
     }
 }
 
-fn read_report(bytes: Bytes) -> Result<Report<KnownEnd>, Status> {
+fn read_report(bytes: Bytes) -> Result<Report<KnownEnd>, Declined> {
     let wire = v1::Report::decode(bytes)
-        .map_err(|error| Status::invalid_argument(format!("report: {error}")))?;
+        .map_err(|error| Declined::new(Ground::Invalid, format!("report: {error}")))?;
     let report = Report::try_from(wire).and_then(|report| report.try_map(known_end));
-    let mut report = report.map_err(|error| invalid(&error))?;
+    let mut report = report.map_err(|error| Declined::invalid(&error))?;
     if let Report::Refused { refusal, .. } = &mut report {
         shorten(refusal);
     }

@@ -6,7 +6,8 @@ use std::{
 };
 
 use orchestra_model::HostName;
-use tonic::Status;
+
+use crate::declined::{Declined, Ground};
 
 /// Most streams of one player: its session, and newcomers that are not let in yet. Each may hold
 /// a message of the largest size.
@@ -25,12 +26,12 @@ pub(super) struct Stream {
 
 impl Streams {
     /// Counts one more stream of a player; refused where it has too many.
-    pub(super) fn enter(&self, host: &HostName) -> Result<Stream, Status> {
+    pub(super) fn enter(&self, host: &HostName) -> Result<Stream, Declined> {
         let mut streams = self.lock();
         let count = streams.entry(host.clone()).or_default();
         if *count >= MOST {
             let message = format!("{host} has {MOST} streams; it needs one");
-            return Err(Status::resource_exhausted(message));
+            return Err(Declined::new(Ground::TooMuch, message));
         }
         *count += 1;
         Ok(Stream { host: host.clone(), all: self.clone() })

@@ -9,9 +9,6 @@ use orchestra_model::{
 };
 use orchestra_proto::v1::from_player::Frame;
 use tokio::sync::mpsc;
-use tokio_stream::StreamExt as _;
-use tonic::codec::{Codec as _, DecodeBuf, Decoder, EncodeBody};
-use tonic_prost::{ProstCodec, prost::bytes::Buf as _};
 
 use super::*;
 
@@ -85,25 +82,9 @@ impl AsRef<[u8]> for Counted {
     }
 }
 
-/// Reads whatever comes as this message, once.
-struct Says(Option<v1::FromPlayers>);
-
-impl Decoder for Says {
-    type Item = v1::FromPlayers;
-    type Error = Status;
-
-    fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
-        bytes.advance(bytes.remaining());
-        Ok(self.0.take())
-    }
-}
-
 /// A stream of one message, which does not end.
-fn incoming(message: v1::FromPlayers) -> Streaming<v1::FromPlayers> {
-    let messages = tokio_stream::once(Ok(message.clone())).chain(tokio_stream::pending());
-    let mut codec = ProstCodec::<v1::FromPlayers, v1::FromPlayers>::default();
-    let body = EncodeBody::new_client(codec.encoder(), messages, None, None);
-    Streaming::new_request(Says(Some(message)), body, None, None)
+fn incoming(message: v1::FromPlayers) -> impl Messages + 'static {
+    tokio_stream::once(Ok(message)).chain(tokio_stream::pending())
 }
 
 #[tokio::test]

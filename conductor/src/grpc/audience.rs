@@ -1,22 +1,60 @@
 //! The calls of the protocol, each in a few lines: who asks, what the request says, who does it.
 
+use std::pin::Pin;
+
 use orchestra_certs::Peer;
 use orchestra_flow::answer;
 use orchestra_model::{AudienceName, audit::Verb, status::ConductorStatus};
 use orchestra_proto::v1::{self, audience_server::Audience};
+use tokio::sync::mpsc;
+use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 
-use super::{
-    AudienceService, Others, Pages, audit,
-    listing::{Choice, TaskFilter, read_host},
-    read_answer,
-    refusal::rejected,
-    watch::Wanted,
-};
+use super::bounds::Turn;
 use crate::{
-    driver::{Asked, Request as Ask},
-    grpc::Turn,
+    declined::Declined,
+    desk::{AuditWanted, Choice, Desk, Others, Sender, TaskFilter, Wanted, read_host, rejected},
+    driver::{Asked, Request as Ask, read_answer},
 };
+
+/// Pages that wait for a slow reader.
+const PAGES: usize = 2;
+
+type Pages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The service for the audience.
+#[derive(Clone)]
+pub(crate) struct AudienceCalls(Desk);
+
+impl AudienceCalls {
+    pub(crate) fn new(desk: Desk) -> Self {
+        Self(desk)
+    }
+
+    /// A stream fed by a task of its own, whose error is the stream's last item. It ends when the
+    /// conductor stops, with a status that says so.
+    fn stream<T, F>(&self, feed: impl FnOnce(Desk, Sender<T>) -> F) -> Response<Pages<T>>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<(), Declined>> + Send + 'static,
+    {
+        let (pages, receiver) = mpsc::channel(PAGES);
+        let feeding = feed(self.0.clone(), pages.clone());
+        let mut until = self.0.stopping.clone();
+        tokio::spawn(async move {
+            let fed = tokio::select! {
+                fed = feeding => fed,
+                _ = until.wait_for(|stopping| *stopping) => Err(Declined::stopping()),
+            };
+            if let Err(declined) = fed {
+                // Whoever read it may have gone.
+                let _ = pages.send(Err(declined)).await;
+            }
+        });
+        let pages = ReceiverStream::new(receiver).map(|page| page.map_err(Status::from));
+        Response::new(Box::pin(pages))
+    }
+}
 
 /// Flows that are listed where nobody says how many.
 const FLOWS: u32 = 20;
@@ -30,7 +68,7 @@ fn audience<T>(request: &Request<T>) -> Result<AudienceName, Status> {
 }
 
 #[tonic::async_trait]
-impl Audience for AudienceService {
+impl Audience for AudienceCalls {
     type ListTasksStream = Pages<v1::TaskPage>;
     type ListFlowsStream = Pages<v1::FlowPage>;
     type WatchStream = Pages<v1::WatchEvent>;
@@ -47,7 +85,7 @@ impl Audience for AudienceService {
     ) -> Result<Response<v1::SubmitResponse>, Status> {
         let audience = audience(&request)?;
         let turn = Turn::of(&request);
-        self.submit_flow(request.into_inner(), audience, turn).await.map(Response::new)
+        Ok(Response::new(self.0.submit_flow(request.into_inner(), audience, turn).await?))
     }
 
     async fn get_flow(
@@ -55,8 +93,8 @@ impl Audience for AudienceService {
         request: Request<v1::GetFlowRequest>,
     ) -> Result<Response<v1::FlowStatus>, Status> {
         let audience = audience(&request)?;
-        let id = self.flow_id(request.into_inner().flow, &audience).await?;
-        Ok(Response::new((&self.status_of(id).await?).into()))
+        let id = self.0.flow_id(request.into_inner().flow, &audience).await?;
+        Ok(Response::new((&self.0.status_of(id).await?).into()))
     }
 
     async fn list_tasks(
@@ -67,9 +105,9 @@ impl Audience for AudienceService {
         let request = request.into_inner();
         let choice = Choice::read(request.slot, request.job, &request.job_name)?;
         let filter = TaskFilter::read(&request.host, &request.states)?;
-        let id = self.flow_id(request.flow, &audience).await?;
-        let jobs = self.chosen_jobs(id, &choice).await?;
-        Ok(self.stream(move |service, pages| service.send_tasks(jobs, filter, request.ends, pages)))
+        let id = self.0.flow_id(request.flow, &audience).await?;
+        let jobs = self.0.chosen_jobs(id, &choice).await?;
+        Ok(self.stream(move |desk, pages| desk.send_tasks(jobs, filter, request.ends, pages)))
     }
 
     async fn list_flows(
@@ -78,7 +116,7 @@ impl Audience for AudienceService {
     ) -> Result<Response<Pages<v1::FlowPage>>, Status> {
         let v1::ListFlowsRequest { limit, alive } = request.into_inner();
         let most = if limit == 0 { FLOWS } else { limit };
-        Ok(self.stream(move |service, pages| service.send_flows(most, alive, pages)))
+        Ok(self.stream(move |desk, pages| desk.send_flows(most, alive, pages)))
     }
 
     async fn watch(
@@ -88,8 +126,8 @@ impl Audience for AudienceService {
         let audience = audience(&request)?;
         let request = request.into_inner();
         let wanted = Wanted::read(&request)?;
-        let id = self.flow_id(request.flow, &audience).await?;
-        Ok(self.stream(move |service, events| service.send_events(id, wanted, events)))
+        let id = self.0.flow_id(request.flow, &audience).await?;
+        Ok(self.stream(move |desk, events| desk.send_events(id, wanted, events)))
     }
 
     async fn plan(
@@ -97,7 +135,7 @@ impl Audience for AudienceService {
         request: Request<v1::PlanRequest>,
     ) -> Result<Response<v1::PlanResponse>, Status> {
         let audience = audience(&request)?;
-        self.plan_flow(request.into_inner(), audience).await.map(Response::new)
+        Ok(Response::new(self.0.plan_flow(request.into_inner(), audience).await?))
     }
 
     async fn explain(
@@ -105,7 +143,7 @@ impl Audience for AudienceService {
         request: Request<v1::ExplainRequest>,
     ) -> Result<Response<v1::ExplainResponse>, Status> {
         let audience = audience(&request)?;
-        self.explain_flow(request.into_inner(), &audience).await.map(Response::new)
+        Ok(Response::new(self.0.explain_flow(request.into_inner(), &audience).await?))
     }
 
     async fn pause(
@@ -113,7 +151,7 @@ impl Audience for AudienceService {
         request: Request<v1::PauseRequest>,
     ) -> Result<Response<v1::FlowChanged>, Status> {
         let by = audience(&request)?;
-        self.pause_flow(request.into_inner().flow, by).await.map(Response::new)
+        Ok(Response::new(self.0.pause_flow(request.into_inner().flow, by).await?))
     }
 
     async fn resume(
@@ -121,7 +159,7 @@ impl Audience for AudienceService {
         request: Request<v1::ResumeRequest>,
     ) -> Result<Response<v1::FlowChanged>, Status> {
         let by = audience(&request)?;
-        self.resume_flow(request.into_inner().flow, by).await.map(Response::new)
+        Ok(Response::new(self.0.resume_flow(request.into_inner().flow, by).await?))
     }
 
     async fn promote(
@@ -129,7 +167,7 @@ impl Audience for AudienceService {
         request: Request<v1::PromoteRequest>,
     ) -> Result<Response<v1::FlowChanged>, Status> {
         let by = audience(&request)?;
-        self.promote_jobs(request.into_inner(), by).await.map(Response::new)
+        Ok(Response::new(self.0.promote_jobs(request.into_inner(), by).await?))
     }
 
     async fn retry(
@@ -137,7 +175,7 @@ impl Audience for AudienceService {
         request: Request<v1::RetryRequest>,
     ) -> Result<Response<v1::RetryResponse>, Status> {
         let by = audience(&request)?;
-        self.retry_flow(request.into_inner(), by).await.map(Response::new)
+        Ok(Response::new(self.0.retry_flow(request.into_inner(), by).await?))
     }
 
     async fn cancel(
@@ -145,7 +183,7 @@ impl Audience for AudienceService {
         request: Request<v1::CancelRequest>,
     ) -> Result<Response<v1::CancelResponse>, Status> {
         let by = audience(&request)?;
-        self.cancel_flow(request.into_inner(), by).await.map(Response::new)
+        Ok(Response::new(self.0.cancel_flow(request.into_inner(), by).await?))
     }
 
     async fn drain(
@@ -153,7 +191,7 @@ impl Audience for AudienceService {
         request: Request<v1::DrainRequest>,
     ) -> Result<Response<v1::DrainResponse>, Status> {
         let by = audience(&request)?;
-        self.drain_players(request.into_inner(), by).await.map(Response::new)
+        Ok(Response::new(self.0.drain_players(request.into_inner(), by).await?))
     }
 
     async fn undrain(
@@ -161,7 +199,7 @@ impl Audience for AudienceService {
         request: Request<v1::UndrainRequest>,
     ) -> Result<Response<v1::DrainResponse>, Status> {
         let by = audience(&request)?;
-        self.undrain_players(request.into_inner().hosts, by).await.map(Response::new)
+        Ok(Response::new(self.0.undrain_players(request.into_inner().hosts, by).await?))
     }
 
     async fn list_ledger(
@@ -169,8 +207,8 @@ impl Audience for AudienceService {
         request: Request<v1::ListLedgerRequest>,
     ) -> Result<Response<Pages<v1::LedgerPage>>, Status> {
         let v1::ListLedgerRequest { deployment, busy } = request.into_inner();
-        let deployment = self.chosen_deployment(&deployment)?;
-        Ok(self.stream(move |service, pages| service.send_cells(deployment, busy, pages)))
+        let deployment = self.0.chosen_deployment(&deployment)?;
+        Ok(self.stream(move |desk, pages| desk.send_cells(deployment, busy, pages)))
     }
 
     async fn release_holds(
@@ -178,15 +216,15 @@ impl Audience for AudienceService {
         request: Request<v1::ReleaseHoldsRequest>,
     ) -> Result<Response<v1::ReleaseHoldsResponse>, Status> {
         let by = audience(&request)?;
-        self.release_hosts(request.into_inner(), by).await.map(Response::new)
+        Ok(Response::new(self.0.release_hosts(request.into_inner(), by).await?))
     }
 
     async fn list_deployments(
         &self,
         request: Request<v1::ListDeploymentsRequest>,
     ) -> Result<Response<Pages<v1::DeploymentPage>>, Status> {
-        let chosen = self.chosen_deployment(&request.into_inner().name)?;
-        Ok(self.stream(move |service, pages| service.send_deployments(chosen, pages)))
+        let chosen = self.0.chosen_deployment(&request.into_inner().name)?;
+        Ok(self.stream(move |desk, pages| desk.send_deployments(chosen, pages)))
     }
 
     async fn list_players(
@@ -195,8 +233,8 @@ impl Audience for AudienceService {
     ) -> Result<Response<Pages<v1::PlayerPage>>, Status> {
         let v1::ListPlayersRequest { hosts, scores } = request.into_inner();
         let expression = if hosts.is_empty() { "@all".to_owned() } else { hosts };
-        let hosts = self.players(expression).await?;
-        Ok(self.stream(move |service, pages| service.send_players(hosts, scores, pages)))
+        let hosts = self.0.players(expression).await?;
+        Ok(self.stream(move |desk, pages| desk.send_players(hosts, scores, pages)))
     }
 
     async fn get_logs(
@@ -208,24 +246,24 @@ impl Audience for AudienceService {
         let choice = Choice::read(request.slot, request.job, &request.job_name)?;
         let host = read_host(&request.host)?
             .ok_or_else(|| Status::invalid_argument("logs are of one host: ID@HOST"))?;
-        let id = self.flow_id(request.flow, &audience).await?;
-        let jobs = self.chosen_jobs(id, &choice).await?;
-        self.check_names(id, &jobs, &host).await?;
-        Ok(self.stream(move |service, logs| service.send_logs(jobs, host, logs)))
+        let id = self.0.flow_id(request.flow, &audience).await?;
+        let jobs = self.0.chosen_jobs(id, &choice).await?;
+        self.0.check_names(id, &jobs, &host).await?;
+        Ok(self.stream(move |desk, logs| desk.send_logs(jobs, host, logs)))
     }
 
     async fn status(
         &self,
         _: Request<v1::StatusRequest>,
     ) -> Result<Response<v1::ConductorStatus>, Status> {
-        let health = self.ask(Ask::Health).await?;
-        let shared = self.reloader.shared();
+        let health = self.0.ask(Ask::Health).await?;
+        let shared = self.0.reloader.shared();
         let status = ConductorStatus {
-            name: self.facts.name.to_string(),
+            name: self.0.facts.name.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            started_at: self.facts.started_at,
-            store_id: self.facts.store_id.clone(),
+            started_at: self.0.facts.started_at,
+            store_id: self.0.facts.store_id.clone(),
             term: health.term.0,
             players: health.players,
             attached: health.attached,
@@ -235,7 +273,7 @@ impl Audience for AudienceService {
             cells: health.cells,
             loaded_at: shared.loaded_at,
             reload_error: shared.error,
-            revocation_error: self.reloader.revocation_trouble(),
+            revocation_error: self.0.reloader.revocation_trouble(),
             stale_store: health.stale_store,
             store_error: health.store_error,
             store_held_since: health.store_held_since,
@@ -250,7 +288,7 @@ impl Audience for AudienceService {
         let by = audience(&request)?;
         tracing::info!(audience = %by, "reload requested");
         let asked = Asked::by(&by, Verb::Reload);
-        let loaded = self.reloader.reload(request.into_inner().allow_removal, asked).await?;
+        let loaded = self.0.reloader.reload(request.into_inner().allow_removal, asked).await?;
         Ok(Response::new(v1::ReloadResponse {
             players: loaded.players,
             added: loaded.added,
@@ -265,12 +303,12 @@ impl Audience for AudienceService {
         request: Request<v1::RecoverRequest>,
     ) -> Result<Response<v1::RecoverResponse>, Status> {
         let by = audience(&request)?;
-        self.check_recover(&request.into_inner()).await?;
+        self.0.check_recover(&request.into_inner()).await?;
         let asked = Asked::by(&by, Verb::Recover);
-        let answer = self.ask(|reply| Ask::Recover(asked, reply)).await?;
+        let answer = self.0.ask(|reply| Ask::Recover(asked, reply)).await?;
         let answer::Recovered { next_flow } =
             read_answer(answer)?.map_err(|rejection| rejected(&rejection))?;
-        let term = self.ask(Ask::Health).await?.term;
+        let term = self.0.ask(Ask::Health).await?.term;
         tracing::warn!(audience = %by, term = term.0, %next_flow, "recovered from an old copy of the store");
         Ok(Response::new(v1::RecoverResponse { term: term.0, next_flow: next_flow.0 }))
     }
@@ -279,7 +317,7 @@ impl Audience for AudienceService {
         &self,
         _: Request<v1::PlanRecoverRequest>,
     ) -> Result<Response<v1::PlanRecoverResponse>, Status> {
-        self.recovery_plan().await.map(Response::new)
+        Ok(Response::new(self.0.recovery_plan().await?))
     }
 
     async fn release_players(
@@ -287,14 +325,14 @@ impl Audience for AudienceService {
         request: Request<v1::ReleasePlayersRequest>,
     ) -> Result<Response<v1::ReleasePlayersResponse>, Status> {
         let by = audience(&request)?;
-        self.release_quarantined(request.into_inner(), by).await.map(Response::new)
+        Ok(Response::new(self.0.release_quarantined(request.into_inner(), by).await?))
     }
 
     async fn resolve_hosts(
         &self,
         request: Request<v1::ResolveHostsRequest>,
     ) -> Result<Response<v1::ResolveHostsResponse>, Status> {
-        let hosts = self.hosts(request.into_inner().hosts, Others::Any).await?;
+        let hosts = self.0.hosts(request.into_inner().hosts, Others::Any).await?;
         let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
         Ok(Response::new(v1::ResolveHostsResponse { hosts: hosts.to_string(), count }))
     }
@@ -303,14 +341,14 @@ impl Audience for AudienceService {
         &self,
         _: Request<v1::ListGroupsRequest>,
     ) -> Result<Response<Pages<v1::GroupPage>>, Status> {
-        Ok(self.stream(Self::send_groups))
+        Ok(self.stream(Desk::send_groups))
     }
 
     async fn list_audit(
         &self,
         request: Request<v1::ListAuditRequest>,
     ) -> Result<Response<Pages<v1::AuditPage>>, Status> {
-        let wanted = audit::Wanted::read(request.into_inner())?;
-        Ok(self.stream(move |service, pages| service.send_audit(wanted, pages)))
+        let wanted = AuditWanted::read(request.into_inner())?;
+        Ok(self.stream(move |desk, pages| desk.send_audit(wanted, pages)))
     }
 }

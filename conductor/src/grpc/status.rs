@@ -1,0 +1,87 @@
+//! How what the conductor declines looks on the wire: the one place where its own error becomes a
+//! status.
+
+use std::error::Error as _;
+
+use orchestra_proto::Reason;
+use tonic::{Status, metadata::MetadataValue};
+
+use crate::declined::{Declined, Ground};
+
+/// Beside FAILED_PRECONDITION: what is wrong with the host set.
+const HOSTS: &str = "orchestra-hosts";
+
+impl From<Declined> for Status {
+    fn from(declined: Declined) -> Self {
+        let message = declined.message();
+        match declined.ground() {
+            Ground::Invalid => Status::invalid_argument(message),
+            Ground::Unknown => Status::not_found(message),
+            Ground::Prevented => Status::failed_precondition(message),
+            Ground::NoHosts => beside_hosts(message, "empty"),
+            Ground::UnknownHosts => beside_hosts(message, "unknown"),
+            Ground::Ended => Reason::Ended.beside(Status::failed_precondition(message)),
+            Ground::PlanChanged => Reason::PlanChanged.beside(Status::failed_precondition(message)),
+            Ground::TooMuch => Status::resource_exhausted(message),
+            Ground::Held => Reason::Held.beside(Status::unavailable(message)),
+            Ground::Unchanged => Reason::Unchanged.beside(Status::unavailable(message)),
+            Ground::NotNow => Status::unavailable(message),
+            Ground::Stopping => Reason::Stopping.beside(Status::unavailable(message)),
+            Ground::Overtaken => Status::aborted(message),
+            Ground::Forbidden => Status::permission_denied(message),
+            Ground::Occupied => Status::already_exists(message),
+            Ground::Late => Status::deadline_exceeded(message),
+            Ground::LineLost => lost(&declined),
+            Ground::Internal => Status::internal(message),
+        }
+    }
+}
+
+fn beside_hosts(message: &str, kind: &'static str) -> Status {
+    let mut status = Status::failed_precondition(message);
+    status.metadata_mut().insert(HOSTS, MetadataValue::from_static(kind));
+    status
+}
+
+/// What a line's protocol said when it was lost goes back as it came.
+fn lost(declined: &Declined) -> Status {
+    let said = declined.source().and_then(|source| source.downcast_ref::<Status>());
+    said.cloned().unwrap_or_else(|| Status::unknown(declined.message()))
+}
+
+/// A line that was lost, for those who know no status.
+pub(super) fn line_lost(status: Status) -> Declined {
+    let message = status.message().to_owned();
+    Declined::line_lost(&message, Box::new(status))
+}
+
+#[cfg(test)]
+mod tests {
+    use orchestra_flow::Rejection;
+    use orchestra_model::{HostSet, JobName};
+
+    use super::*;
+    use crate::desk::rejected;
+
+    #[test]
+    fn a_long_list_of_hosts_is_cut_to_what_a_header_takes() {
+        let names: Vec<String> = (0..5_000).map(|n| format!("x{n}y{}", n * 7)).collect();
+        let unknown = HostSet::parse_plain(&names.join(",")).unwrap();
+        let job = JobName::new("web").unwrap();
+        for declined in [
+            Declined::new(Ground::UnknownHosts, unknown.to_string()),
+            rejected(&Rejection::UnknownHosts(job, unknown.clone())),
+        ] {
+            let status = Status::from(declined);
+            assert!(status.message().len() < 5_000, "{}", status.message().len());
+            assert!(status.message().ends_with('…'));
+            assert_eq!(status.metadata().get(HOSTS).unwrap(), "unknown");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_lost_is_told_as_it_was() {
+        let told = Status::from(line_lost(Status::out_of_range("too long")));
+        assert_eq!((told.code(), told.message()), (tonic::Code::OutOfRange, "too long"));
+    }
+}
