@@ -23,6 +23,7 @@ mod load;
 mod mailbox;
 mod outgoing;
 mod perform;
+mod recover;
 mod watchers;
 
 #[cfg(test)]
@@ -58,6 +59,7 @@ pub(crate) use self::{
         Attach, Attached, FromSession, Handle, Health, Mailboxes, Removal, Reply, Request, Told,
         Watching, mailboxes, read_answer,
     },
+    recover::{engine, remembered},
 };
 use self::{
     comeback::come_back_within,

@@ -5,11 +5,7 @@ mod access;
 mod audience;
 mod bounds;
 mod players;
+mod server;
 mod status;
 
-pub(crate) use self::{
-    access::AccessLayer,
-    audience::AudienceCalls,
-    bounds::{BoundsLayer, Turn},
-    players::PlayerCalls,
-};
+pub(crate) use self::{bounds::Turn, server::listen};

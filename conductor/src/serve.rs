@@ -5,45 +5,47 @@
 //! status that says why; what was asked before is answered; then the driver takes in what is
 //! left, writes it, and closes the store. Whoever does not let go in time is cut off.
 
+mod address;
+mod error;
+mod told;
+
 use std::{
-    error::Error,
-    fmt, fs,
-    io::{self, Read, Write},
+    fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use orchestra_certs::{Acceptance, Door, Incoming, Limits, incoming};
-use orchestra_flow::{Engine, RecoveredFlow, RecoveredJob, Recovery, Settings};
-use orchestra_model::{Deployments, audit::Verb, limits};
-use orchestra_proto::v1::{audience_server::AudienceServer, players_server::PlayersServer};
-use orchestra_store::{CommitError, Identity, OpenError, Reader, SqliteStore, Store};
+use orchestra_certs::{Acceptance, Door, Limits, incoming};
+use orchestra_model::audit::Verb;
+use orchestra_store::{CommitError, SqliteStore, Store};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, TcpSocket},
-    signal::unix::{Signal, SignalKind, signal},
-    sync::{oneshot, watch},
+    signal::unix::{SignalKind, signal},
+    sync::watch,
     task::JoinError,
     time::timeout,
 };
-use tonic::transport::Server;
 
+pub use self::error::ServeError;
+use self::{
+    address::{forget_address, write_address},
+    told::Told,
+};
 use crate::{
-    config::{Config, InvalidConfig},
+    config::Config,
     desk::{Desk, Facts},
-    driver::{Asked, Clock, Driver, Remembered, mailboxes},
-    fleet::{Fleet, InvalidFleet},
-    grpc::{AccessLayer, AudienceCalls, BoundsLayer, PlayerCalls},
-    history::{self, HistoryError},
+    driver::{Asked, Clock, Driver, engine, mailboxes, remembered},
+    fleet::Fleet,
+    grpc,
     inventory::Inventory,
     lines::{Patience, Sessions},
-    proof::{Found, InvalidKey, KeyFile, Keys, Proofs},
-    reading::{Reading, Unread},
+    proof::{Found, KeyFile, Keys, Proofs},
+    reading::Reading,
     reload::Reloader,
-    retention,
-    tls::{self, InvalidTls},
+    retention, tls,
     writer::Writer,
 };
 
@@ -63,95 +65,12 @@ pub struct Options {
     pub patience: Patience,
 }
 
-/// Why the conductor did not start, or had to stop.
-#[derive(Debug)]
-pub enum ServeError {
-    /// The configuration cannot be used.
-    Config(InvalidConfig),
-    /// Files take too long to be read.
-    Read(Unread),
-    /// The players file, the groups or the deployments cannot be used.
-    Fleet(InvalidFleet),
-    /// Certificates or key cannot be used.
-    Tls(InvalidTls),
-    /// The store cannot be opened.
-    Open(OpenError),
-    /// The key that orders are proven with cannot be used.
-    ProofKey(InvalidKey),
-    /// The store cannot be read.
-    Recover(Box<dyn Error + Send + Sync>),
-    /// The address cannot be listened on.
-    Listen(SocketAddr, io::Error),
-    /// A file of the state directory cannot be written.
-    Write(PathBuf, io::Error),
-    /// The players file lacks too much of the fleet, or the deployments do not suit a living flow.
-    Roster(Box<dyn Error + Send + Sync>),
-    /// The store failed while running: what is on disk is what counts.
-    Store(CommitError),
-    /// The runtime or a thread cannot be started.
-    System(io::Error),
-    /// The server failed.
-    Server(Box<dyn Error + Send + Sync>),
-}
-
-impl fmt::Display for ServeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            // It says so itself.
-            Self::Read(cause) => cause.fmt(f),
-            Self::Config(_) => f.write_str("the configuration cannot be used"),
-            Self::Fleet(_) => f.write_str("the fleet's files cannot be used"),
-            // It says so itself.
-            Self::Tls(cause) => cause.fmt(f),
-            Self::Roster(cause) => cause.fmt(f),
-            Self::ProofKey(cause) => cause.fmt(f),
-            Self::Open(_) => f.write_str("the store cannot be opened"),
-            Self::Recover(_) => f.write_str("the store cannot be read"),
-            Self::Listen(address, _) => write!(f, "cannot listen on {address}"),
-            Self::Write(path, _) => write!(f, "cannot write {}", path.display()),
-            Self::Store(_) => f.write_str("the store failed"),
-            Self::System(_) => f.write_str("the system gives no threads or signals"),
-            Self::Server(_) => f.write_str("the server failed"),
-        }
-    }
-}
-
-impl Error for ServeError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Read(cause) => cause.source(),
-            Self::Config(cause) => Some(cause),
-            Self::Fleet(cause) => Some(cause),
-            Self::Tls(cause) => cause.source(),
-            Self::ProofKey(cause) => cause.source(),
-            Self::Open(cause) => Some(cause),
-            Self::Recover(cause) | Self::Server(cause) => Some(cause.as_ref()),
-            Self::Listen(_, cause) | Self::Write(_, cause) | Self::System(cause) => Some(cause),
-            Self::Store(cause) => Some(cause),
-            Self::Roster(cause) => cause.source(),
-        }
-    }
-}
-
 /// Threads for host sets, files and the store's readers. What waits for one costs little.
 const BLOCKING_THREADS: usize = 16;
-/// How often a ping is sent over each connection, and how long its answer may take: for a peer that
-/// does nothing any more, though its host lives. Clients ping more often, and the kernel notices a
-/// host that is gone (`orchestra_certs`), so that this may be rare: it is what a connection costs
-/// that does nothing.
-const PING_INTERVAL: Duration = Duration::from_secs(60);
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most connections that the kernel holds until there is time for them; it has its own, lower
 /// bound (`net.core.somaxconn`, 4,096). What does not fit in is dropped and comes again a second
 /// later, then after two and four: who waits there waits in order.
 const QUEUE: u32 = 65_535;
-/// Most calls at once on one connection: a tool has two, a player one.
-const CALLS: u32 = 128;
-/// Most bytes of requests, on one connection, that are on their way or not looked at yet: what a peer
-/// may leave there with each of its connections. A submission of megabytes comes in so many rounds.
-const WINDOW: u32 = 256 << 10;
-/// Longest headers of a call, in bytes: ours have a few hundred.
-const HEADERS: u32 = 8 << 10;
 /// How long connections, and then the driver, get to end by themselves.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -189,8 +108,9 @@ async fn run(options: Options) -> Result<(), ServeError> {
     let (keys, doubt) = keys(&key_file, &mut store)?;
     let proofs = Proofs::new(keys);
     let (identity, readers) = (store.identity(), store.readers());
-    let engine = engine(identity, clock, &store, fleet.deployments(), doubt)?;
-    let remembered = remembered(identity, &store)?;
+    let engine =
+        engine(identity, clock, &store, fleet.deployments(), doubt).map_err(ServeError::Recover)?;
+    let remembered = remembered(identity, &store).map_err(ServeError::Recover)?;
     let writer = Writer::start(Box::new(store), key_file).map_err(ServeError::System)?;
     let recovery = begin.elapsed() - files;
 
@@ -255,7 +175,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
         stopping.clone(),
     );
     let incoming = incoming(listener, door, strangers(raise_file_limit()));
-    let server = tokio::spawn(listen(incoming, sessions, desk, stopping));
+    let server = tokio::spawn(grpc::listen(incoming, sessions, desk, stopping));
 
     let failed = tokio::select! {
         result = &mut driver => Some(result),
@@ -319,134 +239,11 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(QUEUE)
 }
 
-/// The server, until it is told to stop and every connection has ended.
-async fn listen(
-    incoming: Incoming,
-    sessions: Sessions,
-    desk: Desk,
-    mut until: watch::Receiver<bool>,
-) -> Result<(), tonic::transport::Error> {
-    Server::builder()
-        .http2_keepalive_interval(Some(PING_INTERVAL))
-        .http2_keepalive_timeout(Some(PING_TIMEOUT))
-        .max_concurrent_streams(CALLS)
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
-        .http2_max_header_list_size(HEADERS)
-        .layer(AccessLayer::new())
-        .layer(BoundsLayer::new())
-        .add_service(
-            PlayersServer::new(PlayerCalls::new(sessions))
-                .max_decoding_message_size(limits::MESSAGE_BYTES)
-                .max_encoding_message_size(limits::MESSAGE_BYTES),
-        )
-        .add_service(
-            AudienceServer::new(AudienceCalls::new(desk))
-                .max_decoding_message_size(limits::MESSAGE_BYTES)
-                .max_encoding_message_size(limits::MESSAGE_BYTES),
-        )
-        .serve_with_incoming_shutdown(incoming, async move {
-            // The sender outlives the server, so this ends only when told to.
-            let _ = until.wait_for(|stopping| *stopping).await;
-        })
-        .await
-}
-
 fn driver_result(result: Result<Result<(), CommitError>, JoinError>) -> Result<(), ServeError> {
     match result {
         Ok(result) => result.map_err(ServeError::Store),
         Err(error) => Err(ServeError::Server(error.into())),
     }
-}
-
-/// Where we are told what to do from outside.
-struct Told {
-    hangup: Signal,
-    terminate: Signal,
-    interrupt: Signal,
-    lifeline: Option<oneshot::Receiver<()>>,
-}
-
-impl Told {
-    fn listen(hangup: Signal, lifeline: Option<fs::File>) -> io::Result<Self> {
-        Ok(Self {
-            hangup,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            lifeline: lifeline.map(watch_lifeline).transpose()?,
-        })
-    }
-
-    /// Returns on TERM, INT or the end of the lifeline; reloads on HUP meanwhile.
-    async fn wait(mut self, reloader: &Reloader) {
-        loop {
-            tokio::select! {
-                Some(()) = self.hangup.recv() => {
-                    // Beside this, for it may take long, or wait for a store that is full. The
-                    // outcome is logged, and kept for `orc conductor status`.
-                    let reloader = reloader.clone();
-                    tokio::spawn(async move { reloader.reload(false, Asked::locally(Verb::Reload)).await });
-                }
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                true = ended(&mut self.lifeline) => return,
-            }
-        }
-    }
-}
-
-/// Reads the lifeline on a thread of its own. Nobody writes to it: it is cut when reading ends.
-fn watch_lifeline(mut lifeline: fs::File) -> io::Result<oneshot::Receiver<()>> {
-    let (cut, is_cut) = oneshot::channel();
-    std::thread::Builder::new().name("lifeline".to_owned()).spawn(move || {
-        while matches!(lifeline.read(&mut [0; 64]), Ok(1..)) {}
-        // Nobody waits any more if the conductor is stopping already.
-        let _ = cut.send(());
-    })?;
-    Ok(is_cut)
-}
-
-/// Waits for the end of the lifeline; false at once where there is none.
-async fn ended(cut: &mut Option<oneshot::Receiver<()>>) -> bool {
-    match cut {
-        Some(cut) => {
-            // An error too means that nobody holds it any more.
-            let _ = cut.await;
-            true
-        }
-        None => false,
-    }
-}
-
-/// The file that tells other programs where this one listens.
-fn address_file(config: &Config) -> PathBuf {
-    config.state_dir.join("address")
-}
-
-/// Removes what the last one left, so that nobody goes there.
-fn forget_address(config: &Config) -> Result<(), ServeError> {
-    let path = address_file(config);
-    match fs::remove_file(&path) {
-        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-            Err(ServeError::Write(path, cause))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Tells other programs where this one listens: whole, or not at all.
-fn write_address(config: &Config, address: SocketAddr) -> Result<(), ServeError> {
-    let path = address_file(config);
-    let temporary = path.with_extension("new");
-    fs::write(&temporary, format!("{address}\n"))
-        .and_then(|()| fs::rename(&temporary, &path))
-        .map_err(|cause| ServeError::Write(path, cause))?;
-    // Whoever started us may have closed our standard output, or may not read it: nobody waits.
-    let tell = move || {
-        let _ = writeln!(io::stdout(), "{address}");
-    };
-    let _ = std::thread::Builder::new().name("address".to_owned()).spawn(tell);
-    Ok(())
 }
 
 /// The store's proof keys; and why the store counts as an old copy, where keys and store do not belong
@@ -468,68 +265,4 @@ fn keys(file: &KeyFile, store: &mut SqliteStore) -> Result<(Keys, Option<String>
             Ok((keys, Some(why)))
         }
     }
-}
-
-/// The engine as the store has it, ready to go on.
-fn engine(
-    identity: Identity,
-    clock: Clock,
-    store: &SqliteStore,
-    deployments: &Arc<Deployments>,
-    doubt: Option<String>,
-) -> Result<Engine, ServeError> {
-    // A reload may change how many tasks a flow may have, so the service looks at that.
-    let settings = Settings { most_tasks: u64::MAX };
-    let reader = store.reader().map_err(|error| ServeError::Recover(error.into()))?;
-    let mut engine = recover(settings, identity, &*reader, deployments, doubt)
-        .map_err(|error| ServeError::Recover(error.into()))?;
-    engine.resume(clock.now());
-    Ok(engine)
-}
-
-/// What the store says of the time before this start.
-fn remembered(identity: Identity, store: &SqliteStore) -> Result<Remembered, ServeError> {
-    let read = store.reader().and_then(|reader| {
-        let (in_force, last_audit) = (reader.in_force()?, reader.last_audit()?);
-        Ok(Remembered { identity, in_force, last_audit })
-    });
-    read.map_err(|error| ServeError::Recover(error.into()))
-}
-
-/// Rebuilds the engine from the store.
-pub(crate) fn recover(
-    settings: Settings,
-    identity: Identity,
-    reader: &dyn Reader,
-    deployments: &Arc<Deployments>,
-    doubt: Option<String>,
-) -> Result<Engine, HistoryError> {
-    let recovery = Recovery {
-        store: identity.store,
-        term: identity.term,
-        recovered: reader.recovered()?,
-        next_flow: reader.next_flow()?,
-        players: reader.players()?,
-        requests: reader.requests()?,
-        holds: reader.holds()?,
-        deployments: Arc::clone(deployments),
-        doubt,
-    };
-    let mut engine = Engine::recover(settings, recovery);
-    for record in reader.live_flows()? {
-        let spec = history::spec(reader, record.id)?;
-        let jobs = reader.jobs(record.id)?.into_iter().map(|record| {
-            let mut tasks = Vec::new();
-            reader.each_task(record.id, &mut |task| tasks.push(task))?;
-            Ok(RecoveredJob {
-                targets: history::targets(reader, record.id)?,
-                params: reader.params(record.id)?.unwrap_or_default(),
-                tasks,
-                record,
-            })
-        });
-        let jobs = jobs.collect::<Result<Vec<_>, HistoryError>>()?;
-        engine.restore(RecoveredFlow { record, spec, jobs });
-    }
-    Ok(engine)
 }

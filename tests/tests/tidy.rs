@@ -119,6 +119,19 @@ fn the_audience_as_a_library_has_no_command_line_and_no_screen() {
     assert_none("a library that meets a person", &wrong);
 }
 
+/// Whatever else may once ask a conductor, a page or an API, knows nothing of the protocol's statuses.
+#[test]
+fn the_conductor_knows_the_protocols_server_in_one_room() {
+    let (conductor, room) = ("conductor/src/", "conductor/src/grpc");
+    let elsewhere = sources().into_iter().filter(|path| {
+        shown(path).starts_with(conductor)
+            && !shown(path).starts_with(room)
+            && read(path).contains("tonic")
+    });
+    let elsewhere: Vec<String> = elsewhere.map(|path| shown(&path)).collect();
+    assert_none("files of the conductor beside its room for gRPC that name tonic", &elsewhere);
+}
+
 /// A print macro whose text cannot be written panics, and clippy denies it everywhere. A line that is
 /// written past the log may wait for ever for a reader that has stopped, so nobody does that either.
 #[test]

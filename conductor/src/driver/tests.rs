@@ -48,7 +48,7 @@ impl Bench {
         let reader = store.reader().unwrap();
         let settings = Settings { most_tasks: 1_000 };
         let engine =
-            crate::serve::recover(settings, identity, &*reader, &Arc::default(), None).unwrap();
+            super::recover::recover(settings, identity, &*reader, &Arc::default(), None).unwrap();
         let (in_force, last_audit) = (reader.in_force().unwrap(), reader.last_audit().unwrap());
         let remembered = Remembered { identity, in_force, last_audit };
         let writer = Writer::start(Box::new(store), KeyFile::new(keys.path())).unwrap();

@@ -1,0 +1,74 @@
+//! What a start has of the store: the engine as it was, and what is remembered beside it.
+
+use std::{error::Error, sync::Arc};
+
+use orchestra_flow::{Engine, RecoveredFlow, RecoveredJob, Recovery, Settings};
+use orchestra_model::Deployments;
+use orchestra_store::{Identity, Reader, Store};
+
+use super::{Clock, Remembered};
+use crate::history::{self, HistoryError};
+
+/// Why the store cannot be read, from whichever side.
+type Unreadable = Box<dyn Error + Send + Sync>;
+
+/// The engine as the store has it, ready to go on.
+pub(crate) fn engine(
+    identity: Identity,
+    clock: Clock,
+    store: &dyn Store,
+    deployments: &Arc<Deployments>,
+    doubt: Option<String>,
+) -> Result<Engine, Unreadable> {
+    // A reload may change how many tasks a flow may have, so the desk looks at that.
+    let settings = Settings { most_tasks: u64::MAX };
+    let reader = store.reader()?;
+    let mut engine = recover(settings, identity, &*reader, deployments, doubt)?;
+    engine.resume(clock.now());
+    Ok(engine)
+}
+
+/// What the store says of the time before this start.
+pub(crate) fn remembered(identity: Identity, store: &dyn Store) -> Result<Remembered, Unreadable> {
+    let reader = store.reader()?;
+    let (in_force, last_audit) = (reader.in_force()?, reader.last_audit()?);
+    Ok(Remembered { identity, in_force, last_audit })
+}
+
+/// Rebuilds the engine from the store.
+pub(super) fn recover(
+    settings: Settings,
+    identity: Identity,
+    reader: &dyn Reader,
+    deployments: &Arc<Deployments>,
+    doubt: Option<String>,
+) -> Result<Engine, HistoryError> {
+    let recovery = Recovery {
+        store: identity.store,
+        term: identity.term,
+        recovered: reader.recovered()?,
+        next_flow: reader.next_flow()?,
+        players: reader.players()?,
+        requests: reader.requests()?,
+        holds: reader.holds()?,
+        deployments: Arc::clone(deployments),
+        doubt,
+    };
+    let mut engine = Engine::recover(settings, recovery);
+    for record in reader.live_flows()? {
+        let spec = history::spec(reader, record.id)?;
+        let jobs = reader.jobs(record.id)?.into_iter().map(|record| {
+            let mut tasks = Vec::new();
+            reader.each_task(record.id, &mut |task| tasks.push(task))?;
+            Ok(RecoveredJob {
+                targets: history::targets(reader, record.id)?,
+                params: reader.params(record.id)?.unwrap_or_default(),
+                tasks,
+                record,
+            })
+        });
+        let jobs = jobs.collect::<Result<Vec<_>, HistoryError>>()?;
+        engine.restore(RecoveredFlow { record, spec, jobs });
+    }
+    Ok(engine)
+}
