@@ -58,13 +58,13 @@ struct FilesSeen {
 
 /// What may stand after an `@`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Word<'a> {
+pub(crate) enum Word {
     /// Every host.
     All,
     /// A group of `groups.toml`.
-    Group(&'a GroupName),
+    Group(GroupName),
     /// An app of a deployment.
-    App(&'a AppName),
+    App(AppName),
     /// A label's key and value.
     Label(String, String),
 }
@@ -216,12 +216,13 @@ impl Fleet {
     }
 
     /// Everything that may stand after an `@`, and its hosts.
-    pub(crate) fn words(&self) -> impl Iterator<Item = (Word<'_>, HostSet)> {
-        let groups = self.groups.iter().map(|(name, hosts)| (Word::Group(name), hosts.clone()));
+    pub(crate) fn words(&self) -> impl Iterator<Item = (Word, HostSet)> {
+        let groups =
+            self.groups.iter().map(|(name, hosts)| (Word::Group(name.clone()), hosts.clone()));
         let apps = self.deployments.apps().into_iter().map(|name| {
             let hosts =
                 GroupName::new(name.as_str()).ok().and_then(|app| self.deployments.app(&app));
-            (Word::App(name), hosts.unwrap_or_default())
+            (Word::App(name.clone()), hosts.unwrap_or_default())
         });
         let label = |((key, value), hosts): (&'_ (String, String), &HostSet)| {
             (Word::Label(key.clone(), value.clone()), hosts.clone())

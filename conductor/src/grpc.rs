@@ -2,10 +2,13 @@
 //! is declined looks on the wire. Nobody else knows a status.
 
 mod access;
+mod answers;
 mod audience;
 mod bounds;
+mod pages;
 mod players;
+mod requests;
 mod server;
 mod status;
 
-pub(crate) use self::{bounds::Turn, server::listen};
+pub(crate) use self::server::listen;

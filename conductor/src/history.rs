@@ -5,7 +5,7 @@ pub(crate) mod changes;
 mod explain;
 mod rest;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use orchestra_model::{
     FlowId, HostSet, JobId, TaskState,
@@ -76,6 +76,11 @@ pub(crate) fn spec(reader: &dyn Reader, flow: FlowId) -> Result<FlowSpec, Histor
     let wire = v1::FlowSpec::decode(&bytes[..])
         .map_err(|cause| HistoryError::Spec(flow, Box::new(cause)))?;
     FlowSpec::try_from(&wire).map_err(invalid)
+}
+
+/// A spec as the store keeps it: as it would come in a submission.
+pub(crate) fn spec_bytes(spec: &FlowSpec) -> Arc<[u8]> {
+    v1::FlowSpec::from(spec).encode_to_vec().into()
 }
 
 /// The host set of a job.

@@ -1,14 +1,16 @@
-//! The conductor: configuration, sessions, the audience's service, and the driver that owns the
-//! engine.
+//! The conductor: configuration, players' lines, the desk for everybody who asks, and the driver that
+//! owns the engine.
 //!
 //! It decides nothing about flows (`orchestra-flow` does) and encodes no records
 //! (`orchestra-store` does). What it adds is order: everything that happens becomes an input of
 //! the one engine, and nothing that the engine answers leaves before its records are on disk.
 //!
 //! ```text
-//! players ──→ sessions ─┐                 ┌─→ writer ─→ store
-//!                       ├─→ driver/engine ┤        │
-//! audience ─→ service ──┘                 └─ effects ←┘ → sessions, answers, watchers
+//!          ┌─ grpc ─┐
+//! players ─┤        ├─→ lines ─┐                 ┌─→ writer ─→ store
+//!          │        │          ├─→ driver/engine ┤        │
+//! audience ┤        ├─→ desk ──┘                 └─ effects ←┘ → lines, answers, watchers
+//!          └────────┘
 //! ```
 
 pub mod config;

@@ -15,7 +15,6 @@ use std::{
 use orchestra_certs::Door;
 use orchestra_flow::answer;
 use orchestra_model::{Deployments, Timestamp};
-use orchestra_proto::v1::DeploymentChanges;
 use tokio::{
     sync::{Notify, oneshot, watch},
     time::timeout,
@@ -71,15 +70,25 @@ pub(crate) struct Loaded {
     pub(crate) players: u32,
     pub(crate) added: u32,
     pub(crate) removed: u32,
-    pub(crate) deployments: DeploymentChanges,
+    pub(crate) deployments: Difference,
     pub(crate) cells: usize,
     /// Connections that ended because their certificates are no longer accepted.
     pub(crate) closed: u32,
 }
 
+/// How many deployments there are, and how they differ from those before.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Difference {
+    pub(crate) now: u32,
+    pub(crate) added: u32,
+    /// Of a name that was there before, and with another meaning.
+    pub(crate) changed: u32,
+    pub(crate) removed: u32,
+}
+
 /// How deployments differ from those before.
-fn changes(before: &Deployments, now: &Deployments) -> DeploymentChanges {
-    let mut changes = DeploymentChanges { now: count(now.len()), ..Default::default() };
+fn changes(before: &Deployments, now: &Deployments) -> Difference {
+    let mut changes = Difference { now: count(now.len()), ..Default::default() };
     for deployment in now.iter() {
         match before.get(deployment.name.as_str()) {
             None => changes.added += 1,

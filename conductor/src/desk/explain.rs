@@ -1,13 +1,9 @@
-//! `orc explain`: of a living flow the engine's words, of an ended one what the store tells.
+//! Why something is as it is: of a living flow the engine's words, of an ended one what the store
+//! tells.
 
-use orchestra_model::{AudienceName, FlowId, HostName, JobId, ledger::Explanation};
-use orchestra_proto::v1;
+use orchestra_model::{AudienceName, FlowId, FlowState, HostName, JobId, ledger::Explanation};
 
-use super::{
-    Desk,
-    listing::{Choice, read_host},
-    refusal::unknown_flow,
-};
+use super::{Choice, Desk, FlowRef, refusal::unknown_flow};
 use crate::{
     declined::{Declined, Ground},
     driver::Request as Ask,
@@ -17,32 +13,40 @@ use crate::{
 /// Most explanations in one answer.
 const MOST: usize = 1_000;
 
+/// A flow, and why what was asked about it is as it is.
+#[derive(Debug)]
+pub(crate) struct Explained {
+    pub(crate) flow: FlowId,
+    pub(crate) state: FlowState,
+    pub(crate) explanations: Vec<Explanation>,
+}
+
 impl Desk {
-    pub(crate) async fn explain_flow(
+    /// Explains jobs of a flow, or their tasks on one host.
+    pub(crate) async fn explain(
         &self,
-        request: v1::ExplainRequest,
+        flow: FlowRef,
+        choice: &Choice,
+        host: Option<HostName>,
         audience: &AudienceName,
-    ) -> Result<v1::ExplainResponse, Declined> {
-        let choice = Choice::read(request.slot, request.job, &request.job_name)?;
-        let host = read_host(&request.host)?;
-        let id = self.flow_id(request.flow, audience).await?;
+    ) -> Result<Explained, Declined> {
+        let flow = self.flow_id(flow, audience).await?;
         let jobs = match choice.is_all() {
             true => None,
-            false => Some(self.chosen_jobs(id, &choice).await?),
+            false => Some(self.chosen_jobs(flow, choice).await?),
         };
-        let told = match self.explain_living(id, jobs.as_deref(), host.as_ref()).await? {
-            Some(told) => told,
-            None => self.explain_ended(id, jobs, host.clone()).await?,
-        };
-        if let (true, Some(host)) = (told.is_empty(), host) {
-            return Err(Declined::new(
-                Ground::Unknown,
-                format!("flow {id} has no such task on {host}"),
-            ));
+        let mut explanations =
+            match self.explain_living(flow, jobs.as_deref(), host.as_ref()).await? {
+                Some(told) => told,
+                None => self.explain_ended(flow, jobs, host.clone()).await?,
+            };
+        if let (true, Some(host)) = (explanations.is_empty(), host) {
+            let why = format!("flow {flow} has no such task on {host}");
+            return Err(Declined::new(Ground::Unknown, why));
         }
-        let state = self.status_of(id).await?.summary.state.to_string();
-        let explanations = told.iter().take(MOST).map(Into::into).collect();
-        Ok(v1::ExplainResponse { flow: id.0, state, explanations })
+        let state = self.status_of(flow).await?.summary.state;
+        explanations.truncate(MOST);
+        Ok(Explained { flow, state, explanations })
     }
 
     /// `None` where the flow is not alive.

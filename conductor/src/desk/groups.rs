@@ -1,43 +1,43 @@
-//! `orc groups`: what may stand after an `@`.
+//! What may stand after an `@`.
 
 use std::sync::Arc;
 
 use orchestra_model::HostSet;
-use orchestra_proto::v1::{self, GroupKind};
 
-use super::{Desk, Sender, listing::cut, off_the_runtime};
-use crate::declined::Declined;
+use super::{Desk, Sink, Stopped, off_the_runtime};
 use crate::fleet::{Fleet, Word};
 
-/// Longest folded host set of one group, in bytes: a page has room for it. `orc hostset` resolves
-/// what is cut.
+/// Longest folded host set of one group, in bytes: a page of a list has room for it. Whoever wants the
+/// rest resolves the group as a host set.
 const HOSTS_BYTES: usize = 64 << 10;
 
+/// A word that may stand after an `@`, and its hosts.
+#[derive(Debug)]
+pub(crate) struct ListedGroup {
+    pub(crate) word: Word,
+    /// Folded, and cut where that is long.
+    pub(crate) hosts: String,
+    /// How many hosts there are.
+    pub(crate) count: u32,
+}
+
 impl Desk {
-    pub(crate) async fn send_groups(self, pages: Sender<v1::GroupPage>) -> Result<(), Declined> {
+    /// Gives every word that may stand after an `@`.
+    pub(crate) async fn list_groups(
+        &self,
+        to: &impl Sink<Vec<ListedGroup>>,
+    ) -> Result<(), Stopped> {
         let fleet = Arc::clone(&self.fleet.borrow());
-        let page = |groups| v1::GroupPage { groups };
-        let all = move || cut(groups(&fleet)).into_iter().map(page).collect::<Vec<_>>();
-        for page in off_the_runtime(all).await? {
-            if pages.send(Ok(page)).await.is_err() {
-                break;
-            }
-        }
-        Ok(())
+        to.give(off_the_runtime(move || groups(&fleet)).await?).await
     }
 }
 
-fn groups(fleet: &Fleet) -> impl Iterator<Item = v1::Group> {
-    fleet.words().map(|(word, hosts)| {
-        let (name, kind) = match word {
-            Word::All => ("all".to_owned(), GroupKind::All),
-            Word::Group(name) => (name.to_string(), GroupKind::Group),
-            Word::App(name) => (name.to_string(), GroupKind::App),
-            Word::Label(key, value) => (format!("{key}={value}"), GroupKind::Label),
-        };
+fn groups(fleet: &Fleet) -> Vec<ListedGroup> {
+    let words = fleet.words().map(|(word, hosts)| {
         let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
-        v1::Group { name, kind: kind.into(), hosts: folded(&hosts), count }
-    })
+        ListedGroup { word, hosts: folded(&hosts), count }
+    });
+    words.collect()
 }
 
 fn folded(hosts: &HostSet) -> String {

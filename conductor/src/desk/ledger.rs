@@ -1,31 +1,41 @@
-//! `orc ledger` and `orc deployment`: cells as the engine has them, deployments as they were read.
+//! Cells as the engine has them, and deployments as they were read.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use orchestra_document::{Format, deployment::show};
-use orchestra_model::{Deployment, Deployments, limits, names::DeploymentName, nearest};
-use orchestra_proto::v1;
-use prost::Message as _;
+use orchestra_model::{
+    Deployment, Deployments, ledger::CellStatus, names::DeploymentName, nearest,
+};
 
-use super::{Desk, Sender, listing::cut, off_the_runtime};
-use crate::declined::{Declined, Ground};
-use crate::driver::Request as Ask;
+use super::{Desk, Sink, Stopped, off_the_runtime};
+use crate::{
+    declined::{Declined, Ground},
+    driver::Request as Ask,
+};
 
 /// Cells that are asked for at once.
 const PAGE: usize = 100;
-/// The same in hosts of these cells, each of which the engine looks at; a cell comes whole.
+/// Most hosts of cells that are asked for at once, for the engine looks at each; a cell comes whole.
 const PAGE_HOSTS: usize = 10_000;
 
+/// A deployment in a few numbers.
+#[derive(Debug)]
+pub(crate) struct ListedDeployment {
+    pub(crate) name: DeploymentName,
+    pub(crate) apps: u32,
+    pub(crate) envs: u32,
+    pub(crate) cells: u32,
+    pub(crate) hosts: u32,
+    /// As a file would say it; only where one deployment was asked for.
+    pub(crate) canonical: Option<String>,
+}
+
 impl Desk {
-    /// The name of a deployment that is in force; `None` where none is given, which means all.
-    pub(crate) fn chosen_deployment(&self, name: &str) -> Result<Option<DeploymentName>, Declined> {
-        if name.is_empty() {
-            return Ok(None);
-        }
-        let name = DeploymentName::new(name).map_err(|error| Declined::invalid(&error))?;
+    /// Declines a name that no deployment in force has.
+    pub(crate) fn check_deployment(&self, name: &DeploymentName) -> Result<(), Declined> {
         let deployments = Arc::clone(self.fleet.borrow().deployments());
         if deployments.get(name.as_str()).is_some() {
-            return Ok(Some(name));
+            return Ok(());
         }
         let known = deployments.iter().map(|deployment| deployment.name.as_str());
         let hint = match nearest(name.as_str(), known) {
@@ -35,33 +45,30 @@ impl Desk {
         Err(Declined::new(Ground::Unknown, format!("there is no deployment {name}{hint}")))
     }
 
-    pub(crate) async fn send_cells(
-        self,
+    /// Gives the cells of a deployment, or of all; with `busy`, those that somebody holds or waits for.
+    pub(crate) async fn list_cells(
+        &self,
         deployment: Option<DeploymentName>,
         busy: bool,
-        pages: Sender<v1::LedgerPage>,
-    ) -> Result<(), Declined> {
+        to: &impl Sink<Vec<CellStatus>>,
+    ) -> Result<(), Stopped> {
         let mut from = match &deployment {
             None => 0,
             Some(name) => first_cell(self.fleet.borrow().deployments(), name),
         };
         let wanted = |name: &DeploymentName| deployment.as_ref().is_none_or(|own| own == name);
-        while !pages.is_closed() {
+        while !to.is_gone() {
             let limit = page(self.fleet.borrow().deployments(), from);
             let cells = self.ask(|reply| Ask::Cells { from, limit, reply }).await?;
             from += cells.len();
             // They are in the order of their deployments.
             let Some(last) = cells.last() else { break };
             let is_past = !wanted(&last.key.deployment);
-            let chosen = cells.iter().filter(|cell| {
+            let chosen = cells.into_iter().filter(|cell| {
                 let is_busy = !cell.holders.is_empty() || !cell.waiting.is_empty();
                 wanted(&cell.key.deployment) && (is_busy || !busy)
             });
-            for cells in cut(chosen.map(Into::into)) {
-                if pages.send(Ok(v1::LedgerPage { cells })).await.is_err() {
-                    return Ok(());
-                }
-            }
+            to.give(chosen.collect()).await?;
             if is_past {
                 break;
             }
@@ -69,36 +76,25 @@ impl Desk {
         Ok(())
     }
 
-    pub(crate) async fn send_deployments(
-        self,
+    /// Gives one deployment with what it says, or all of them in numbers.
+    pub(crate) async fn list_deployments(
+        &self,
         chosen: Option<DeploymentName>,
-        pages: Sender<v1::DeploymentPage>,
-    ) -> Result<(), Declined> {
+        to: &impl Sink<Vec<ListedDeployment>>,
+    ) -> Result<(), Stopped> {
         let deployments = Arc::clone(self.fleet.borrow().deployments());
-        let told = off_the_runtime(move || match chosen {
-            None => deployments.iter().map(|deployment| tell(deployment, &deployments)).collect(),
+        let listed = off_the_runtime(move || match chosen {
+            None => deployments.iter().map(|one| in_numbers(one, &deployments)).collect(),
             Some(name) => deployments
                 .get(name.as_str())
-                .map(|deployment| v1::Deployment {
-                    canonical: show([deployment], Format::Yaml),
-                    ..tell(deployment, &deployments)
+                .map(|one| ListedDeployment {
+                    canonical: Some(show([one], Format::Yaml)),
+                    ..in_numbers(one, &deployments)
                 })
                 .into_iter()
-                .collect::<Vec<_>>(),
-        })
-        .await?;
-        if let Some(deployment) = told.iter().find(|one| one.encoded_len() > limits::MESSAGE_BYTES)
-        {
-            let name = &deployment.name;
-            let problem = format!("deployment {name} is larger than one answer can carry");
-            return Err(Declined::new(Ground::TooMuch, problem));
-        }
-        for deployments in cut(told.into_iter()) {
-            if pages.send(Ok(v1::DeploymentPage { deployments })).await.is_err() {
-                return Ok(());
-            }
-        }
-        Ok(())
+                .collect(),
+        });
+        to.give(listed.await?).await
     }
 }
 
@@ -118,14 +114,14 @@ fn page(deployments: &Deployments, from: usize) -> usize {
     few.count().max(1)
 }
 
-fn tell(deployment: &Deployment, all: &Deployments) -> v1::Deployment {
+fn in_numbers(deployment: &Deployment, all: &Deployments) -> ListedDeployment {
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    v1::Deployment {
-        name: deployment.name.to_string(),
+    ListedDeployment {
+        name: deployment.name.clone(),
         apps: count(deployment.apps.len()),
         envs: count(deployment.envs.values().map(BTreeMap::len).sum()),
         cells: count(all.cells().of_deployment(&deployment.name).len()),
         hosts: count(deployment.hosts().len()),
-        canonical: String::new(),
+        canonical: None,
     }
 }

@@ -1,20 +1,16 @@
-//! Lists: streams of bounded pages, whatever is behind them.
+//! Lists of tasks, flows and attempts, asked for in bounded pieces, whatever is behind them.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use orchestra_model::{
     FlowId, HostName, HostSet, JobId, TaskState,
     flow::{FlowSpec, Scope},
-    names::JobName,
-    record::JobRecord,
+    record::{EndRecord, JobRecord},
     status::{FlowSummary, TaskStatus},
 };
-use orchestra_proto::v1;
 use orchestra_store::Reader;
-use prost::Message;
 
-use super::{Desk, Sender, refusal::unknown_flow};
+use super::{Desk, Sink, Stopped, refusal::unknown_flow};
 use crate::{
     declined::{Declined, Ground},
     driver::Request as Ask,
@@ -22,20 +18,36 @@ use crate::{
 };
 
 /// Tasks, flows or players that are asked for at once.
-const PAGE: u32 = 1_000;
-/// The same where each may have a few hundred kilobytes: ends, or scores.
-const LARGE_PAGE: u32 = 16;
-/// Where a page is cut, in bytes.
-const PAGE_BYTES: usize = 1 << 20;
+pub(super) const PAGE: u32 = 1_000;
+/// Tasks or players that are asked for at once where each may have a few hundred kilobytes: ends, or
+/// scores.
+pub(super) const LARGE_PAGE: u32 = 16;
+
+/// Which tasks of the chosen jobs.
+#[derive(Debug)]
+pub(crate) struct TaskFilter {
+    /// On this host.
+    pub(crate) host: Option<HostName>,
+    /// In one of these states; in any, where there are none.
+    pub(crate) states: Vec<TaskState>,
+}
+
+impl TaskFilter {
+    fn takes(&self, task: &TaskStatus) -> bool {
+        self.host.as_ref().is_none_or(|host| task.host.as_ref() == Some(host))
+            && (self.states.is_empty() || self.states.contains(&task.state))
+    }
+}
 
 impl Desk {
-    pub(crate) async fn send_tasks(
-        self,
+    /// Gives tasks of jobs, with the ends of their newest attempts where that is asked for.
+    pub(crate) async fn list_tasks(
+        &self,
         jobs: Vec<JobId>,
-        filter: TaskFilter,
+        filter: &TaskFilter,
         ends: bool,
-        pages: Sender<v1::TaskPage>,
-    ) -> Result<(), Declined> {
+        to: &impl Sink<Vec<TaskStatus>>,
+    ) -> Result<(), Stopped> {
         let limit = if ends { LARGE_PAGE } else { PAGE };
         let mut flow = None;
         for job in jobs {
@@ -51,13 +63,8 @@ impl Desk {
                 if ends {
                     page = self.add_ends(page).await?;
                 }
-                for tasks in cut(page.iter().map(Into::into)) {
-                    if pages.send(Ok(v1::TaskPage { tasks })).await.is_err() {
-                        return Ok(());
-                    }
-                }
-                // A filter may leave nothing to send for long.
-                if !full || pages.is_closed() {
+                to.give(page).await?;
+                if !full || to.is_gone() {
                     break;
                 }
             }
@@ -113,12 +120,13 @@ impl Desk {
         .await
     }
 
-    pub(crate) async fn send_flows(
-        self,
+    /// Gives flows, newest first.
+    pub(crate) async fn list_flows(
+        &self,
         most: u32,
         only_alive: bool,
-        pages: Sender<v1::FlowPage>,
-    ) -> Result<(), Declined> {
+        to: &impl Sink<Vec<FlowSummary>>,
+    ) -> Result<(), Stopped> {
         let mut left = most;
         let mut before = None;
         while left > 0 {
@@ -135,29 +143,7 @@ impl Desk {
                 let absent = self.ask(|reply| Ask::AbsentIn(ids, reply)).await?;
                 living.into_iter().zip(absent).for_each(|(flow, absent)| flow.absent = absent);
             }
-            let flows = flows.iter().map(Into::into).collect();
-            if pages.send(Ok(v1::FlowPage { flows })).await.is_err() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) async fn send_players(
-        self,
-        hosts: HostSet,
-        scores: bool,
-        pages: Sender<v1::PlayerPage>,
-    ) -> Result<(), Declined> {
-        let size = if scores { LARGE_PAGE } else { PAGE };
-        for hosts in hosts.as_slice().chunks(size as usize) {
-            let hosts = hosts.to_vec();
-            let players = self.ask(|reply| Ask::Players { hosts, scores, reply }).await?;
-            for players in cut(players.iter().map(Into::into)) {
-                if pages.send(Ok(v1::PlayerPage { players })).await.is_err() {
-                    return Ok(());
-                }
-            }
+            to.give(flows).await?;
         }
         Ok(())
     }
@@ -187,75 +173,21 @@ impl Desk {
         }
     }
 
-    pub(crate) async fn send_logs(
-        self,
+    /// Gives the ends of every attempt of jobs on a host.
+    pub(crate) async fn list_attempts(
+        &self,
         jobs: Vec<JobId>,
-        host: HostName,
-        logs: Sender<v1::AttemptLog>,
-    ) -> Result<(), Declined> {
+        host: &HostName,
+        to: &impl Sink<EndRecord>,
+    ) -> Result<(), Stopped> {
         for job in jobs {
             let whose = host.clone();
-            let ends = self.read(move |reader| Ok(reader.ends(job, &whose)?)).await?;
-            for end in ends {
-                let log = v1::AttemptLog {
-                    job: Some(job.into()),
-                    host: host.to_string(),
-                    attempt: end.attempt,
-                    late: end.late,
-                    end: Bytes::from_owner(end.end.to_shared()),
-                };
-                if logs.send(Ok(log)).await.is_err() {
-                    return Ok(());
-                }
+            for end in self.read(move |reader| Ok(reader.ends(job, &whose)?)).await? {
+                to.give(end).await?;
             }
         }
         Ok(())
     }
-
-    /// The jobs of a flow that a request chooses.
-    pub(crate) async fn chosen_jobs(
-        &self,
-        id: FlowId,
-        choice: &Choice,
-    ) -> Result<Vec<JobId>, Declined> {
-        let status = self.status_of(id).await?;
-        let jobs: Vec<JobId> = status
-            .slots
-            .iter()
-            .flatten()
-            .filter(|job| choice.slot == 0 || u32::from(job.id.slot) == choice.slot)
-            .filter(|job| choice.job == 0 || u32::from(job.id.job) == choice.job)
-            .filter(|job| choice.name.as_ref().is_none_or(|name| *name == job.name))
-            .map(|job| job.id)
-            .collect();
-        if jobs.is_empty() {
-            return Err(Declined::new(
-                Ground::Unknown,
-                format!("flow {id} has no such slot or job"),
-            ));
-        }
-        Ok(jobs)
-    }
-}
-
-/// Pages of these, none much larger than [`PAGE_BYTES`] unless a single one is.
-pub(crate) fn cut<T: Message>(items: impl Iterator<Item = T>) -> Vec<Vec<T>> {
-    let mut pages = Vec::new();
-    let mut page = Vec::new();
-    let mut bytes = 0;
-    for item in items {
-        let length = item.encoded_len();
-        if bytes + length > PAGE_BYTES && !page.is_empty() {
-            pages.push(std::mem::take(&mut page));
-            bytes = 0;
-        }
-        bytes += length;
-        page.push(item);
-    }
-    if !page.is_empty() {
-        pages.push(page);
-    }
-    pages
 }
 
 /// What every job of an ended flow needs: a flow may have thousands.
@@ -288,79 +220,5 @@ impl StoredFlow {
             Scope::One => HostSet::default(),
         };
         Ok(Some(StoredJob { record, scope, hosts }))
-    }
-}
-
-/// Which jobs of a flow.
-pub(crate) struct Choice {
-    slot: u32,
-    job: u32,
-    name: Option<JobName>,
-}
-
-impl Choice {
-    pub(crate) fn read(slot: u32, job: u32, name: &str) -> Result<Self, Declined> {
-        let name = match name {
-            "" => None,
-            name => Some(JobName::new(name).map_err(|error| Declined::invalid(&error))?),
-        };
-        Ok(Self { slot, job, name })
-    }
-
-    /// Whether it chooses the flow as a whole.
-    pub(crate) fn is_all(&self) -> bool {
-        (self.slot, self.job) == (0, 0) && self.name.is_none()
-    }
-}
-
-/// Which tasks of the chosen jobs.
-pub(crate) struct TaskFilter {
-    host: Option<HostName>,
-    states: Vec<TaskState>,
-}
-
-impl TaskFilter {
-    pub(crate) fn read(host: &str, states: &[String]) -> Result<Self, Declined> {
-        let states = states
-            .iter()
-            .map(|word| {
-                TaskState::from_word(word).ok_or_else(|| {
-                    let word: String = word.chars().take(80).collect();
-                    Declined::new(Ground::Invalid, format!("{word:?} is not a state of a task"))
-                })
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self { host: read_host(host)?, states })
-    }
-
-    fn takes(&self, task: &TaskStatus) -> bool {
-        self.host.as_ref().is_none_or(|host| task.host.as_ref() == Some(host))
-            && (self.states.is_empty() || self.states.contains(&task.state))
-    }
-}
-
-/// A host's name; `None` where none is given.
-pub(crate) fn read_host(host: &str) -> Result<Option<HostName>, Declined> {
-    match host {
-        "" => Ok(None),
-        host => HostName::new(host).map(Some).map_err(|error| Declined::invalid(&error)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pages_are_cut_by_their_size() {
-        let player =
-            |bytes: usize| v1::PlayerStatus { host: "x".repeat(bytes), ..Default::default() };
-        let cut_at = |sizes: &[usize]| -> Vec<usize> {
-            cut(sizes.iter().map(|bytes| player(*bytes))).iter().map(Vec::len).collect()
-        };
-        assert_eq!(cut_at(&[]), [0; 0]);
-        assert_eq!(cut_at(&[10; 1_000]), [1_000]);
-        assert_eq!(cut_at(&[400 << 10; 5]), [2, 2, 1]);
-        assert_eq!(cut_at(&[5 << 20, 1, 5 << 20]), [1, 1, 1]);
     }
 }

@@ -8,16 +8,12 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use bytes::Bytes;
 use orchestra_flow::{Overlay, Rejection, Submission};
 use orchestra_model::{
-    AudienceName,
     ledger::{Forecast, ScoreSurvey},
-    limits,
     thresholds::{ResolvedLimit, Thresholds},
 };
-use orchestra_proto::{Planned, v1};
-use prost::Message as _;
+use orchestra_proto::Planned;
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -32,38 +28,19 @@ use crate::{
 };
 
 impl Desk {
-    pub(crate) async fn plan_flow(
-        &self,
-        request: v1::PlanRequest,
-        audience: AudienceName,
-    ) -> Result<v1::PlanResponse, Declined> {
-        let v1::PlanRequest { spec, params, require_same_score, allow_unknown } = request;
-        // Nothing is stored, so any id will do.
-        let request_id = Bytes::from_static(&[0; 16]);
-        let request =
-            v1::SubmitRequest { request_id, spec, params, allow_unknown, ..Default::default() };
-        let Read { submission, remarks } = self.submission(request, audience).await?;
+    /// Plans a submission; stores nothing.
+    pub(crate) async fn plan(&self, read: Read, same_score: bool) -> Result<Planned, Declined> {
+        let Read { submission, remarks } = read;
         let (submission, survey) = self.survey(submission).await?;
         // What no target could accept is wrong in itself, and refused as it is when submitted.
         if let Some(refusal) = survey.refusal(false) {
             return Err(refused(&refusal));
         }
         let told = told_limits(&submission);
-        let mut planned = self.forecast(submission, survey, require_same_score).await?;
+        let mut planned = self.forecast(submission, survey, same_score).await?;
         planned.limits = told.0;
         planned.remarks = bounded(remarks.into_iter().chain(told.1).collect());
-        let response = off_the_runtime(move || v1::PlanResponse::from(&planned)).await?;
-        match response.encoded_len() {
-            bytes if bytes > limits::MESSAGE_BYTES => Err(Declined::new(
-                Ground::TooMuch,
-                format!(
-                    "the plan has {} waves and {bytes} bytes, more than one answer can carry; plan \
-                 fewer hosts at once",
-                    response.waves.len()
-                ),
-            )),
-            _ => Ok(response),
-        }
+        Ok(planned)
     }
 
     /// Gives the submission back where a plan made now has this digest.

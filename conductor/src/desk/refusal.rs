@@ -79,3 +79,24 @@ pub(crate) fn invalid_hosts(error: &InvalidHostSet) -> Declined {
 pub(crate) fn unknown_flow(id: FlowId) -> Declined {
     Declined::new(Ground::Unknown, format!("there is no flow {id}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use orchestra_model::JobName;
+
+    use super::*;
+
+    #[test]
+    fn a_long_list_of_hosts_is_cut_to_what_a_header_takes() {
+        let names: Vec<String> = (0..5_000).map(|n| format!("x{n}y{}", n * 7)).collect();
+        let unknown = HostSet::parse_plain(&names.join(",")).unwrap();
+        let job = JobName::new("web").unwrap();
+        for declined in
+            [unknown_hosts(&unknown), rejected(&Rejection::UnknownHosts(job, unknown.clone()))]
+        {
+            assert!(declined.message().len() < 5_000, "{}", declined.message().len());
+            assert!(declined.message().ends_with('…'));
+            assert_eq!(declined.ground(), Ground::UnknownHosts);
+        }
+    }
+}

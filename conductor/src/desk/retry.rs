@@ -1,64 +1,86 @@
-//! `orc retry`: further attempts of a living flow's tasks, or a new flow of what an ended one has
-//! left undone.
+//! Further attempts of a living flow's tasks, or a new flow of what an ended one has left undone.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use orchestra_flow::{Input, Rejection, Submission, answer};
 use orchestra_model::{
-    AudienceName, FlowId, HostSet, JobId, Params, audit::Verb, delivery::RequestId,
+    AudienceName, FlowId, HostSet, JobId, Params, audit::Verb, delivery::RequestId, names::JobName,
     thresholds::Excess,
 };
-use orchestra_proto::{params_from_wire, v1};
-use prost::Message as _;
 
 use super::{
-    Desk,
+    Desk, FlowRef, JobParams,
     refusal::{no_rest, rejected},
-    submission::read_request_id,
+    submission::{Terms, given_twice, no_such_job},
 };
 use crate::{
     declined::{Declined, Ground},
     driver::{Asked, Request as Ask},
-    history::{NoRest, Rest},
+    history::{self, NoRest, Rest},
 };
 
+/// What somebody wants another try of.
+#[derive(Debug)]
+pub(crate) struct RetryRequest {
+    /// The same id is the same retry.
+    pub(crate) request: RequestId,
+    pub(crate) flow: FlowRef,
+    /// One job of it; all, where there is none.
+    pub(crate) job: Option<JobName>,
+    /// Some of the hosts, as a host set; all, where there is none.
+    pub(crate) hosts: Option<String>,
+    /// Of an ended flow: its parameters again.
+    pub(crate) params: Vec<JobParams>,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retried {
+    /// The flow of the further attempts: the same one, or a new one.
+    pub(crate) flow: FlowId,
+    pub(crate) tasks: u32,
+    /// The request was known: this is what came of it the first time.
+    pub(crate) repeated: bool,
+}
+
 impl Desk {
-    pub(crate) async fn retry_flow(
+    /// Tries again what is left of a flow.
+    pub(crate) async fn retry(
         &self,
-        request: v1::RetryRequest,
+        wanted: RetryRequest,
         by: AudienceName,
-    ) -> Result<v1::RetryResponse, Declined> {
-        let id = read_request_id(&request.request_id)?;
+    ) -> Result<Retried, Declined> {
+        let RetryRequest { request, flow, job, hosts, params } = wanted;
         // Before anything else: `last`, and what is left, are not what they were the first time.
-        if let Some(flow) = self.submitted_before(&by, id, Vec::new()).await? {
-            let of = request.flow.as_ref().and_then(|of| match of.flow {
-                Some(v1::flow_ref::Flow::Id(of)) => Some(FlowId(of)),
-                _ => None,
-            });
-            self.check_same_retry(flow, of).await?;
-            let status = self.status_of(flow).await?;
+        if let Some(known) = self.submitted_before(&by, request, Vec::new()).await? {
+            let of = match flow {
+                FlowRef::Id(of) => Some(of),
+                FlowRef::Last | FlowRef::Request(_) => None,
+            };
+            self.check_same_retry(known, of).await?;
+            let status = self.status_of(known).await?;
             let tasks = status.slots.iter().flatten().map(|job| job.counts.total()).sum();
-            return Ok(v1::RetryResponse { flow: flow.0, tasks, repeated: true });
+            return Ok(Retried { flow: known, tasks, repeated: true });
         }
-        let flow = self.flow_id(request.flow, &by).await?;
-        let job = self.named_job(flow, &request.job_name).await?;
-        let hosts = match request.hosts.is_empty() {
-            true => None,
-            false => Some(self.players(request.hosts).await?),
+        let flow = self.flow_id(flow, &by).await?;
+        let job = self.named_job(flow, job).await?;
+        let hosts = match hosts {
+            None => None,
+            Some(hosts) => Some(self.players(hosts).await?),
         };
         match self.retry_living(flow, job, hosts.clone(), &by).await? {
             Some(tasks) => {
                 tracing::info!(%flow, audience = %by, tasks, "retry requested");
-                Ok(v1::RetryResponse { flow: flow.0, tasks, repeated: false })
+                Ok(Retried { flow, tasks, repeated: false })
             }
             None if hosts.is_some() => Err(Declined::new(
                 Ground::Invalid,
                 format!(
                     "flow {flow} has ended; a retry of it is of everything that is left, or of one \
-                 job, not of single hosts"
+                     job, not of single hosts"
                 ),
             )),
-            None => self.retry_ended(flow, job, request.params, by, id).await,
+            None => self.retry_ended(flow, job, params, by, request).await,
         }
     }
 
@@ -82,10 +104,10 @@ impl Desk {
         &self,
         flow: FlowId,
         job: Option<JobId>,
-        params: Vec<v1::JobParams>,
+        params: Vec<JobParams>,
         by: AudienceName,
         request: RequestId,
-    ) -> Result<v1::RetryResponse, Declined> {
+    ) -> Result<Retried, Declined> {
         let given = by_place(params)?;
         let fleet = Arc::clone(&self.fleet.borrow());
         // Its end may be on its way to the disk.
@@ -99,11 +121,11 @@ impl Desk {
         rest.spec.check().map_err(|error| Declined::invalid(&error))?;
         let (tasks, gone) = (rest.tasks, rest.gone.clone());
         let submission = submission(rest, flow, by.clone(), request);
-        let stored = self.take_in(Verb::Retry, Box::new(submission), false, "").await?;
+        let stored = self.take_in(Verb::Retry, Box::new(submission), &Terms::default()).await?;
         tracing::info!(
-            %flow, new = stored.flow, audience = %by, tasks, gone = %gone, "ended flow retried"
+            %flow, new = stored.flow.0, audience = %by, tasks, gone = %gone, "ended flow retried"
         );
-        Ok(v1::RetryResponse { flow: stored.flow, tasks, repeated: stored.repeated })
+        Ok(Retried { flow: stored.flow, tasks, repeated: stored.repeated })
     }
 }
 
@@ -112,7 +134,7 @@ fn submission(rest: Rest, flow: FlowId, audience: AudienceName, request: Request
     Submission {
         request,
         audience,
-        spec_bytes: v1::FlowSpec::from(&spec).encode_to_vec().into(),
+        spec_bytes: history::spec_bytes(&spec),
         spec,
         targets,
         params,
@@ -124,19 +146,13 @@ fn submission(rest: Rest, flow: FlowId, audience: AudienceName, request: Request
 }
 
 /// Parameters by the places of jobs; which jobs there are is looked at later.
-fn by_place(jobs: Vec<v1::JobParams>) -> Result<BTreeMap<(u16, u16), Params>, Declined> {
+fn by_place(jobs: Vec<JobParams>) -> Result<BTreeMap<(u16, u16), Params>, Declined> {
     let mut params = BTreeMap::new();
-    for v1::JobParams { slot, job, values } in jobs {
-        let place = u16::try_from(slot).ok().zip(u16::try_from(job).ok()).ok_or_else(|| {
-            Declined::new(
-                Ground::Invalid,
-                format!("parameters for job {slot}.{job}, which does not exist"),
-            )
-        })?;
-        let values = params_from_wire(values).map_err(|error| Declined::invalid(&error))?;
+    for JobParams { slot, job, values } in jobs {
+        let place = u16::try_from(slot).ok().zip(u16::try_from(job).ok());
+        let place = place.ok_or_else(|| no_such_job(slot, job))?;
         if params.insert(place, values).is_some() {
-            let message = format!("parameters of job {slot}.{job} are given twice");
-            return Err(Declined::new(Ground::Invalid, message));
+            return Err(given_twice(slot, job));
         }
     }
     Ok(params)

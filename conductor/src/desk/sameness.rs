@@ -30,7 +30,7 @@ fn place((slot, job): &(u16, u16)) -> [u8; 4] {
 }
 
 impl Desk {
-    /// Refuses a submission of these macs whose request id belongs to another one.
+    /// Declines a submission of these macs whose request id belongs to another one.
     pub(crate) async fn check_same(&self, flow: FlowId, macs: &[Mac]) -> Result<(), Declined> {
         let known = self.read(move |reader| Ok(reader.flow(flow)?)).await?;
         let Some(mac) = known.and_then(|flow| flow.request_mac) else { return Ok(()) };
@@ -40,7 +40,7 @@ impl Desk {
         }
     }
 
-    /// Refuses a retry whose request id belongs to something else than a retry of this flow; of any,
+    /// Declines a retry whose request id belongs to something else than a retry of this flow; of any,
     /// where it names none.
     pub(crate) async fn check_same_retry(
         &self,

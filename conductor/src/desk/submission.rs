@@ -1,4 +1,4 @@
-//! A submission comes in: decoded, its host sets resolved, its size known before it is large; then
+//! A submission comes in: its host sets are resolved, its size is known before it is large; then it is
 //! held against what its targets offer, and against the plan that was made of it.
 //!
 //! The same request is the same flow, whatever has changed since: what would be refused now and
@@ -19,8 +19,6 @@ use orchestra_model::{
     proof::Mac,
     thresholds::Excess,
 };
-use orchestra_proto::{check_flow_spec, params_from_wire, v1};
-use prost::Message;
 
 use super::{
     Desk, off_the_runtime,
@@ -32,7 +30,6 @@ use crate::{
     declined::{Declined, Ground},
     driver::{Asked, Request as Ask, read_answer},
     fleet::Fleet,
-    grpc::Turn,
     inventory::{Survey, bounded},
 };
 
@@ -45,43 +42,114 @@ const HOSTS_TOGETHER: usize = 8_000_000;
 const MANY_HOSTS: usize = 10_000;
 const MANY_BYTES: usize = 256 << 10;
 
+/// What somebody wants to submit, or to plan.
+#[derive(Debug)]
+pub(crate) struct Proposal {
+    /// The same id is the same submission.
+    pub(crate) request: RequestId,
+    pub(crate) spec: FlowSpec,
+    /// The spec as it came, which is kept.
+    pub(crate) spec_bytes: Arc<[u8]>,
+    pub(crate) params: Vec<JobParams>,
+    /// What becomes of hosts, groups and labels that nobody knows.
+    pub(crate) unknown: Unknown,
+}
+
+/// The parameters of one job.
+#[derive(Debug)]
+pub(crate) struct JobParams {
+    /// The job's slot, counted from 1.
+    pub(crate) slot: u32,
+    /// The job's place in it, counted from 1.
+    pub(crate) job: u32,
+    pub(crate) values: Params,
+}
+
+/// What a submission demands beside its spec.
+#[derive(Debug, Default)]
+pub(crate) struct Terms {
+    /// The same version of each score on all hosts.
+    pub(crate) same_score: bool,
+    /// A plan made now has this digest.
+    pub(crate) plan: Option<String>,
+}
+
+/// What was taken in.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) flow: FlowId,
+    /// The request was known: this is the flow of the first time.
+    pub(crate) repeated: bool,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// A submission whose host sets are resolved, and what is strange about how they are written.
+pub(crate) struct Read {
+    pub(super) submission: Box<Submission>,
+    pub(super) remarks: Vec<String>,
+}
+
+impl Read {
+    /// Whether it takes so much memory that few of its kind may wait for the disk at once.
+    pub(crate) fn is_large(&self) -> bool {
+        let Submission { targets, spec_bytes, .. } = &*self.submission;
+        let hosts: usize = targets.iter().flatten().map(HostSet::len).sum();
+        hosts > MANY_HOSTS || spec_bytes.len() > MANY_BYTES
+    }
+}
+
 impl Desk {
-    pub(crate) async fn submit_flow(
-        &self,
-        mut request: v1::SubmitRequest,
-        audience: AudienceName,
-        turn: Turn,
-    ) -> Result<v1::SubmitResponse, Declined> {
-        let (if_plan, same_score) =
-            (std::mem::take(&mut request.if_plan), request.require_same_score);
-        let Read { submission, remarks } = self.submission(request, audience).await?;
-        if !is_large(&submission) {
-            turn.give_back();
+    /// Declines a submission that is longer, as it came, than the conductor's configuration says.
+    pub(crate) fn check_length(&self, bytes: usize) -> Result<(), Declined> {
+        let most = self.reloader.shared().limits.max_flow_bytes;
+        if bytes > most {
+            return Err(Declined::new(
+                Ground::TooMuch,
+                format!(
+                    "the submission has {bytes} bytes; the conductor's max_flow_bytes is {most}"
+                ),
+            ));
         }
-        let mut taken = self.take_in(Verb::Submit, submission, same_score, &if_plan).await?;
+        Ok(())
+    }
+
+    /// Resolves a submission, off the runtime's threads, for host sets may be large.
+    pub(crate) async fn read_proposal(
+        &self,
+        proposal: Proposal,
+        audience: AudienceName,
+    ) -> Result<Read, Declined> {
+        let most_tasks = self.reloader.shared().limits.max_hosts;
+        let fleet = Arc::clone(&self.fleet.borrow());
+        off_the_runtime(move || read(proposal, audience, &fleet, most_tasks)).await?
+    }
+
+    /// Stores a submission, unless it is not worth that, or not what was planned.
+    pub(crate) async fn submit(&self, read: Read, terms: &Terms) -> Result<Taken, Declined> {
+        let Read { submission, remarks } = read;
+        let mut taken = self.take_in(Verb::Submit, submission, terms).await?;
         if !taken.repeated {
             taken.warnings = bounded(remarks.into_iter().chain(taken.warnings).collect());
         }
         Ok(taken)
     }
 
-    /// Stores a submission that was read, unless it is not worth that, or not what was planned.
-    pub(crate) async fn take_in(
+    /// Stores a submission, as a verb, under its terms.
+    pub(super) async fn take_in(
         &self,
         verb: Verb,
         submission: Box<Submission>,
-        same_score: bool,
-        if_plan: &str,
-    ) -> Result<v1::SubmitResponse, Declined> {
+        terms: &Terms,
+    ) -> Result<Taken, Declined> {
         let (audience, request) = (submission.audience.clone(), submission.request);
         let macs = macs(&self.facts.proofs.keys(), &submission);
         // Before anything else: the same request is the same flow, whatever has changed since.
         if let Some(flow) = self.submitted_before(&audience, request, macs.clone()).await? {
             self.check_same(flow, &macs).await?;
-            return Ok(v1::SubmitResponse { flow: flow.0, repeated: true, warnings: Vec::new() });
+            return Ok(Taken { flow, repeated: true, warnings: Vec::new() });
         }
         let jobs: usize = submission.spec.slots.iter().map(|slot| slot.jobs.len()).sum();
-        let (submission, warnings) = self.examine(submission, same_score, if_plan).await?;
+        let (submission, warnings) = self.examine(submission, terms).await?;
         let mac = macs.first().copied();
         let submission = Box::new(Submission { mac, ..*submission });
         let asked = Asked::by(&audience, verb);
@@ -95,25 +163,24 @@ impl Desk {
             self.check_same(flow, &macs).await?;
         }
         tracing::info!(%flow, %audience, jobs, repeated, "flow submitted");
-        Ok(v1::SubmitResponse { flow: flow.0, repeated, warnings })
+        Ok(Taken { flow, repeated, warnings })
     }
 
     /// Holds a submission against what its targets offer, and against its plan.
     async fn examine(
         &self,
         submission: Box<Submission>,
-        same_score: bool,
-        if_plan: &str,
+        terms: &Terms,
     ) -> Result<(Box<Submission>, Vec<String>), Declined> {
         let (submission, survey) = self.survey(submission).await?;
-        if let Some(refusal) = survey.refusal(same_score) {
+        if let Some(refusal) = survey.refusal(terms.same_score) {
             return Err(refused(&refusal));
         }
         let mut warnings = limit_remarks(&submission);
         warnings.extend(survey.warnings());
-        let submission = match if_plan {
-            "" => submission,
-            digest => self.as_planned(submission, survey, digest).await?,
+        let submission = match &terms.plan {
+            None => submission,
+            Some(digest) => self.as_planned(submission, survey, digest).await?,
         };
         Ok((submission, warnings))
     }
@@ -144,62 +211,24 @@ impl Desk {
         let found = self.ask(|reply| Ask::Submitted { audience, request, macs, reply }).await;
         found.map_err(|why| why.with_more(|| of_request(request)))
     }
-
-    /// Decodes and resolves a submission, off the runtime's threads, for host sets may be large.
-    pub(crate) async fn submission(
-        &self,
-        request: v1::SubmitRequest,
-        audience: AudienceName,
-    ) -> Result<Read, Declined> {
-        let limits = self.reloader.shared().limits;
-        let (bytes, most) = (request.encoded_len(), limits.max_flow_bytes);
-        if bytes > most {
-            return Err(Declined::new(
-                Ground::TooMuch,
-                format!(
-                    "the submission has {bytes} bytes; the conductor's max_flow_bytes is {most}"
-                ),
-            ));
-        }
-        let fleet = Arc::clone(&self.fleet.borrow());
-        off_the_runtime(move || read(request, audience, &fleet, limits.max_hosts)).await?
-    }
-}
-
-/// Whether it takes so much memory that few of its kind may wait for the disk at once.
-fn is_large(submission: &Submission) -> bool {
-    let hosts: usize = submission.targets.iter().flatten().map(HostSet::len).sum();
-    hosts > MANY_HOSTS || submission.spec_bytes.len() > MANY_BYTES
-}
-
-/// A submission, and what is strange about how its host sets are written.
-pub(crate) struct Read {
-    pub(crate) submission: Box<Submission>,
-    pub(crate) remarks: Vec<String>,
 }
 
 /// Reads a submission, whose host sets are resolved against `fleet`. Takes its time.
 fn read(
-    request: v1::SubmitRequest,
+    proposal: Proposal,
     audience: AudienceName,
     fleet: &Fleet,
     most_tasks: u64,
 ) -> Result<Read, Declined> {
-    let id = read_request_id(&request.request_id)?;
-    check_flow_spec(&request.spec).map_err(|error| Declined::invalid(&error))?;
-    let wire = v1::FlowSpec::decode(&request.spec[..])
-        .map_err(|error| Declined::new(Ground::Invalid, format!("the spec: {error}")))?;
-    let spec = FlowSpec::try_from(&wire).map_err(|error| Declined::invalid(&error))?;
-    drop(wire);
+    let Proposal { request, spec, spec_bytes, params, unknown } = proposal;
     spec.check().map_err(|error| Declined::invalid(&error))?;
-    let unknown = if request.allow_unknown { Unknown::LeftOut } else { Unknown::Refused };
     let (targets, remarks) = resolve(&spec, fleet, most_tasks, unknown)?;
-    let params = read_params(request.params, &spec)?;
+    let params = read_params(params, &spec)?;
     let submission = Box::new(Submission {
-        request: id,
+        request,
         audience,
         spec,
-        spec_bytes: Arc::from(&request.spec[..]),
+        spec_bytes,
         targets,
         params,
         retry_of: None,
@@ -212,11 +241,6 @@ fn read(
 /// What tells a held request from others: its submitter may ask again by it.
 fn of_request(request: RequestId) -> String {
     format!(" (request {request})")
-}
-
-pub(crate) fn read_request_id(bytes: &[u8]) -> Result<RequestId, Declined> {
-    let id = RequestId::from_slice(bytes);
-    id.ok_or_else(|| Declined::new(Ground::Invalid, "the request id has 16 bytes"))
 }
 
 /// The host set of each job. The bounds are looked at before the next one is expanded, for ten
@@ -318,25 +342,28 @@ impl Sizes {
 
 /// The parameters of each job that has any, by its place.
 fn read_params(
-    jobs: Vec<v1::JobParams>,
+    jobs: Vec<JobParams>,
     spec: &FlowSpec,
 ) -> Result<BTreeMap<(u16, u16), Params>, Declined> {
     let mut params = BTreeMap::new();
-    for job in jobs {
-        let (slot, number) = (job.slot, job.job);
-        let place = place(spec, slot, number).ok_or_else(|| {
-            Declined::new(
-                Ground::Invalid,
-                format!("parameters for job {slot}.{number}, which does not exist"),
-            )
-        })?;
-        let values = params_from_wire(job.values).map_err(|error| Declined::invalid(&error))?;
+    for JobParams { slot, job, values } in jobs {
+        let place = place(spec, slot, job).ok_or_else(|| no_such_job(slot, job))?;
         if params.insert(place, values).is_some() {
-            let message = format!("parameters of job {slot}.{number} are given twice");
-            return Err(Declined::new(Ground::Invalid, message));
+            return Err(given_twice(slot, job));
         }
     }
     Ok(params)
+}
+
+/// For parameters of a job that there is not.
+pub(super) fn no_such_job(slot: u32, job: u32) -> Declined {
+    let why = format!("parameters for job {slot}.{job}, which does not exist");
+    Declined::new(Ground::Invalid, why)
+}
+
+/// For parameters that one job has twice.
+pub(super) fn given_twice(slot: u32, job: u32) -> Declined {
+    Declined::new(Ground::Invalid, format!("parameters of job {slot}.{job} are given twice"))
 }
 
 /// A job's place as numbers, if there is such a job.

@@ -3,68 +3,74 @@
 use std::sync::Arc;
 
 use orchestra_flow::{Input, Rejection, ReplyTo, answer};
-use orchestra_model::{AudienceName, FlowId, FlowState, HostSet, JobId, audit::Verb, limits};
-use orchestra_proto::v1;
+use orchestra_model::{
+    AudienceName, FlowId, FlowState, HostSet, audit::Verb, limits, names::JobName,
+};
 use orchestra_store::Reader;
 
 use super::{
-    Desk, Others,
-    listing::Choice,
+    Desk, FlowRef, Others,
     refusal::{no_hosts, rejected},
 };
-use crate::declined::{Declined, Ground};
-use crate::driver::{Asked, Request as Ask};
-
-/// Most that is repeated of an id that somebody gave, in characters.
-const ID_CHARS: usize = 64;
+use crate::{
+    declined::{Declined, Ground},
+    driver::Asked,
+};
 
 impl Desk {
-    pub(crate) async fn pause_flow(
+    /// Starts nothing more of a flow until it is resumed.
+    pub(crate) async fn pause(
         &self,
-        flow: Option<v1::FlowRef>,
+        flow: FlowRef,
         by: AudienceName,
-    ) -> Result<v1::FlowChanged, Declined> {
+    ) -> Result<answer::Changed, Declined> {
         let flow = self.flow_id(flow, &by).await?;
         let (asked, who) = (Asked::by(&by, Verb::Pause), by.clone());
         let make = move |reply| Input::PauseRequested { reply, flow, by };
-        let state = self.change_flow(flow, asked, make).await?;
-        tracing::info!(%flow, audience = %who, %state, "flow paused");
-        Ok(changed(flow, state))
+        let changed = self.change_flow(flow, asked, make).await?;
+        tracing::info!(%flow, audience = %who, state = %changed.state, "flow paused");
+        Ok(changed)
     }
 
-    pub(crate) async fn resume_flow(
+    /// Goes on with a flow that was paused.
+    pub(crate) async fn resume(
         &self,
-        flow: Option<v1::FlowRef>,
+        flow: FlowRef,
         by: AudienceName,
-    ) -> Result<v1::FlowChanged, Declined> {
+    ) -> Result<answer::Changed, Declined> {
         let flow = self.flow_id(flow, &by).await?;
         let make = move |reply| Input::ResumeRequested { reply, flow };
-        let state = self.change_flow(flow, Asked::by(&by, Verb::Resume), make).await?;
-        tracing::info!(%flow, audience = %by, %state, "flow resumed");
-        Ok(changed(flow, state))
+        let changed = self.change_flow(flow, Asked::by(&by, Verb::Resume), make).await?;
+        tracing::info!(%flow, audience = %by, state = %changed.state, "flow resumed");
+        Ok(changed)
     }
 
-    pub(crate) async fn promote_jobs(
+    /// Declares the canary of a job good, or the canaries of all jobs.
+    pub(crate) async fn promote(
         &self,
-        request: v1::PromoteRequest,
+        flow: FlowRef,
+        job: Option<JobName>,
         by: AudienceName,
-    ) -> Result<v1::FlowChanged, Declined> {
-        let flow = self.flow_id(request.flow, &by).await?;
-        let job = self.named_job(flow, &request.job_name).await?;
+    ) -> Result<answer::Changed, Declined> {
+        let flow = self.flow_id(flow, &by).await?;
+        let name = job.as_ref().map_or("", JobName::as_str).to_owned();
+        let job = self.named_job(flow, job).await?;
         let (asked, who) = (Asked::by(&by, Verb::Promote), by.clone());
         let make = move |reply| Input::PromoteRequested { reply, flow, job, by };
-        let state = self.change_flow(flow, asked, make).await?;
-        tracing::info!(%flow, job = request.job_name, audience = %who, "flow promoted");
-        Ok(changed(flow, state))
+        let changed = self.change_flow(flow, asked, make).await?;
+        tracing::info!(%flow, job = name, audience = %who, "flow promoted");
+        Ok(changed)
     }
 
-    pub(crate) async fn cancel_flow(
+    /// Cancels a flow; with `abandon`, its tasks on players that are away are given up. One that has
+    /// ended stays as it is.
+    pub(crate) async fn cancel(
         &self,
-        request: v1::CancelRequest,
+        flow: FlowRef,
+        abandon: bool,
         by: AudienceName,
-    ) -> Result<v1::CancelResponse, Declined> {
-        let abandon = request.abandon;
-        let flow = self.flow_id(request.flow, &by).await?;
+    ) -> Result<answer::Cancelled, Declined> {
+        let flow = self.flow_id(flow, &by).await?;
         let verb = if abandon { Verb::Abandon } else { Verb::Cancel };
         let (asked, who) = (Asked::by(&by, verb), by.clone());
         let make = move |reply| Input::CancelRequested { reply, flow, by, abandon };
@@ -75,109 +81,79 @@ impl Desk {
             Err(rejection) => return Err(rejected(&rejection)),
         };
         tracing::info!(%flow, audience = %who, %state, abandon, "cancel requested");
-        Ok(v1::CancelResponse { flow: flow.0, state: state.to_string() })
+        Ok(answer::Cancelled { flow, state })
     }
 
-    pub(crate) async fn drain_players(
+    /// Starts nothing more on players.
+    pub(crate) async fn drain(
         &self,
-        request: v1::DrainRequest,
+        hosts: String,
+        reason: &str,
         by: AudienceName,
-    ) -> Result<v1::DrainResponse, Declined> {
-        let reason = read_reason(&request.reason)?;
-        let hosts = some(self.players(request.hosts).await?)?;
+    ) -> Result<answer::Drained, Declined> {
+        let reason = read_reason(reason)?;
+        let hosts = some(self.players(hosts).await?)?;
         let (who, why) = (by.clone(), Arc::clone(&reason));
         let asked = Asked::by(&by, Verb::Drain).because(&reason);
         let make = move |reply| Input::DrainRequested { reply, hosts, by, reason };
-        let answer = drained(self.change(asked, make).await?);
-        tracing::info!(hosts = answer.hosts, audience = %who, reason = %why, "players drained");
-        Ok(answer)
+        let drained: answer::Drained = self.change(asked, make).await?;
+        tracing::info!(hosts = %drained.hosts, audience = %who, reason = %why, "players drained");
+        Ok(drained)
     }
 
-    pub(crate) async fn undrain_players(
+    /// Starts work on players again.
+    pub(crate) async fn undrain(
         &self,
         hosts: String,
         by: AudienceName,
-    ) -> Result<v1::DrainResponse, Declined> {
+    ) -> Result<answer::Drained, Declined> {
         let hosts = some(self.players(hosts).await?)?;
         let make = move |reply| Input::UndrainRequested { reply, hosts };
-        let answer = drained(self.change(Asked::by(&by, Verb::Undrain), make).await?);
-        tracing::info!(hosts = answer.hosts, audience = %by, "players undrained");
-        Ok(answer)
+        let undrained: answer::Drained = self.change(Asked::by(&by, Verb::Undrain), make).await?;
+        tracing::info!(hosts = %undrained.hosts, audience = %by, "players undrained");
+        Ok(undrained)
     }
 
-    /// Hosts that left the players file keep their holds, so those may be named that it had.
-    pub(crate) async fn release_hosts(
+    /// Counts hosts as down no more. Hosts that left the players file keep their holds, so those may be
+    /// named that it had.
+    pub(crate) async fn release_holds(
         &self,
-        request: v1::ReleaseHoldsRequest,
+        hosts: String,
+        reason: &str,
         by: AudienceName,
-    ) -> Result<v1::ReleaseHoldsResponse, Declined> {
-        let reason = read_reason(&request.reason)?;
+    ) -> Result<answer::Released, Declined> {
+        let reason = read_reason(reason)?;
         let once = |reader: &dyn Reader| {
             let players = reader.players()?.into_iter().map(|player| player.host);
             let holders = reader.holds()?.into_iter().map(|hold| hold.host);
             Ok(HostSet::from_names(players.chain(holders)))
         };
         let once = self.read(once).await?;
-        let hosts = some(self.hosts(request.hosts, Others::Some(once)).await?)?;
+        let hosts = some(self.hosts(hosts, Others::Some(once)).await?)?;
         let make = move |reply| Input::ReleaseRequested { reply, hosts };
         let asked = Asked::by(&by, Verb::ReleaseHolds).because(&reason);
-        let answer::Released { hosts } = self.change(asked, make).await?;
-        let (folded, count) = fold(&hosts);
-        tracing::info!(hosts = folded, audience = %by, %reason, "holds released");
-        Ok(v1::ReleaseHoldsResponse { hosts: folded, count })
+        let released: answer::Released = self.change(asked, make).await?;
+        tracing::info!(hosts = %released.hosts, audience = %by, %reason, "holds released");
+        Ok(released)
     }
 
     /// Goes on with quarantined players.
-    pub(crate) async fn release_quarantined(
+    pub(crate) async fn release_players(
         &self,
-        request: v1::ReleasePlayersRequest,
+        hosts: String,
+        reason: &str,
         by: AudienceName,
-    ) -> Result<v1::ReleasePlayersResponse, Declined> {
-        let reason = read_reason(&request.reason)?;
-        let hosts = some(self.players(request.hosts).await?)?;
+    ) -> Result<answer::Unquarantined, Declined> {
+        let reason = read_reason(reason)?;
+        let hosts = some(self.players(hosts).await?)?;
         let make = move |reply| Input::UnquarantineRequested { reply, hosts };
         let asked = Asked::by(&by, Verb::ReleasePlayers).because(&reason);
-        let answer::Unquarantined { hosts, lost } = self.change(asked, make).await?;
-        let (folded, count) = fold(&hosts);
-        tracing::warn!(hosts = folded, audience = %by, %reason, lost, "released from quarantine");
-        Ok(v1::ReleasePlayersResponse { hosts: folded, count, lost })
-    }
-
-    /// What `recover` would do now.
-    pub(crate) async fn recovery_plan(&self) -> Result<v1::PlanRecoverResponse, Declined> {
-        let health = self.ask(Ask::Health).await?;
-        Ok(v1::PlanRecoverResponse {
-            store_id: self.facts.store_id.clone(),
-            stale_store: health.stale_store.unwrap_or_default(),
-            term: health.recovery.term.0,
-            next_flow: health.recovery.next_flow.0,
-            attached: health.attached,
-            quarantined: health.quarantined,
-        })
-    }
-
-    /// Whether somebody who asks for a recovery means this store, and knows how it is: on a healthy one
-    /// everybody is sent away for nothing, and numbers are left out.
-    pub(crate) async fn check_recover(&self, request: &v1::RecoverRequest) -> Result<(), Declined> {
-        let ours = &self.facts.store_id;
-        if request.store_id != *ours {
-            return Err(Declined::new(
-                Ground::Invalid,
-                format!(
-                    "this conductor's store is {ours}, not {:?}; name the one that you mean",
-                    request.store_id.chars().take(ID_CHARS).collect::<String>()
-                ),
-            ));
-        }
-        let is_stale = self.ask(Ask::Health).await?.stale_store.is_some();
-        if !is_stale && !request.although_healthy {
-            return Err(Declined::new(
-                Ground::Prevented,
-                "nothing says that this store is an old copy; a recovery would send every player \
-                 away and leave out numbers. If it was restored from a backup all the same, say so",
-            ));
-        }
-        Ok(())
+        let released: answer::Unquarantined = self.change(asked, make).await?;
+        tracing::warn!(
+            hosts = %released.hosts, audience = %by, %reason, lost = released.lost,
+            "released from quarantine"
+        );
+        Ok(released)
     }
 
     /// Changes a living flow, and returns where it is then.
@@ -186,45 +162,17 @@ impl Desk {
         flow: FlowId,
         asked: Asked,
         make: impl FnOnce(ReplyTo<answer::Changed>) -> Input + Send + 'static,
-    ) -> Result<FlowState, Declined> {
+    ) -> Result<answer::Changed, Declined> {
         match self.try_change(asked, make).await? {
-            Ok(answer::Changed { state, .. }) => Ok(state),
+            Ok(changed) => Ok(changed),
             Err(Rejection::UnknownFlow(_)) => {
-                let state = self.status_of(flow).await?.summary.state;
+                let state: FlowState = self.status_of(flow).await?.summary.state;
                 let why = format!("flow {flow} has ended: it is {state}");
                 Err(Declined::new(Ground::Ended, why))
             }
             Err(rejection) => Err(rejected(&rejection)),
         }
     }
-
-    /// The job of that name; `None` where none is given.
-    pub(crate) async fn named_job(
-        &self,
-        flow: FlowId,
-        name: &str,
-    ) -> Result<Option<JobId>, Declined> {
-        let choice = Choice::read(0, 0, name)?;
-        if choice.is_all() {
-            return Ok(None);
-        }
-        // Names are unique in a flow.
-        Ok(self.chosen_jobs(flow, &choice).await?.first().copied())
-    }
-}
-
-fn changed(flow: FlowId, state: FlowState) -> v1::FlowChanged {
-    v1::FlowChanged { flow: flow.0, state: state.to_string() }
-}
-
-fn drained(answer: answer::Drained) -> v1::DrainResponse {
-    let answer::Drained { hosts, in_flight } = answer;
-    let (hosts, count) = fold(&hosts);
-    v1::DrainResponse { hosts, count, in_flight }
-}
-
-fn fold(hosts: &HostSet) -> (String, u32) {
-    (hosts.to_string(), u32::try_from(hosts.len()).unwrap_or(u32::MAX))
 }
 
 /// A verb that is to change nothing is a mistake.

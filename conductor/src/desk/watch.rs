@@ -21,13 +21,11 @@ use orchestra_model::{
     record::JobRecord,
     status::{Event, FlowStatus},
 };
-use orchestra_proto::{store_id, v1, v1::watch_event::Event as Wire};
 use orchestra_store::Reader;
 use tokio::sync::mpsc;
 
-use super::{Desk, Sender};
+use super::{Desk, Sink, Stopped};
 use crate::{
-    declined::{Declined, Ground},
     driver::{Request as Ask, Watching},
     history::{
         self,
@@ -42,17 +40,17 @@ const PIECE: u32 = 1_000;
 
 /// What a reader wants to hear.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted {
-    since: Since,
+pub(crate) struct WatchFilter {
+    pub(crate) since: Since,
     /// Tasks that were never sent, too, when their job ends.
-    every_end: bool,
+    pub(crate) every_end: bool,
     /// It understands what the previous release did not tell.
-    snapshots: bool,
+    pub(crate) snapshots: bool,
 }
 
 /// What a reader has heard so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Since {
+pub(crate) enum Since {
     /// It does not care.
     Now,
     /// Nothing.
@@ -63,35 +61,32 @@ enum Since {
 
 /// A place in a flow's changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Cursor {
-    store: StoreId,
-    term: Term,
-    change: u64,
+pub(crate) struct Cursor {
+    pub(crate) store: StoreId,
+    pub(crate) term: Term,
+    pub(crate) change: u64,
 }
 
-impl Wanted {
-    /// Reads what a request says.
-    pub(crate) fn read(request: &v1::WatchRequest) -> Result<Self, Declined> {
-        let v1::WatchRequest { since, every_end, snapshots, .. } = request;
-        let since = match since {
-            None => Since::Now,
-            Some(cursor) if cursor.store.is_empty() => Since::Nothing,
-            Some(cursor) => Since::Cursor(Cursor {
-                store: store_id(&cursor.store)
-                    .map_err(|_| Declined::new(Ground::Invalid, "the cursor is of no store"))?,
-                term: Term(cursor.term),
-                change: cursor.change,
-            }),
-        };
-        Ok(Self { since, every_end: *every_end, snapshots: *snapshots })
-    }
+/// What a reader is told at once.
+#[derive(Clone, Debug)]
+pub(crate) struct Notice {
+    pub(crate) news: News,
+    /// Up to where the reader knows everything then, where that is known.
+    pub(crate) cursor: Option<Cursor>,
+}
+
+/// What is told.
+#[derive(Clone, Debug)]
+pub(crate) enum News {
+    /// Something changed.
+    Change(Event),
+    /// Where the flow is.
+    Status(Arc<FlowStatus>),
+    /// The store was restored from a copy: everything is told anew.
+    Restored,
 }
 
 impl Cursor {
-    fn to_wire(self) -> v1::Cursor {
-        v1::Cursor { store: self.store.0.to_vec().into(), term: self.term.0, change: self.change }
-    }
-
     /// Whether it may say more than the store knows, because that was restored from a copy since.
     fn is_ahead_of(self, watching: &Watching) -> bool {
         let known = watching.living.as_ref().map(|(_, change)| *change);
@@ -102,86 +97,61 @@ impl Cursor {
     }
 }
 
-/// The reader of a stream: what it wants, and how far it has heard.
-struct Telling {
+/// Somebody who watches: what is wanted, and where it goes.
+struct Telling<'a, S> {
     id: FlowId,
-    wanted: Wanted,
-    events: Sender<v1::WatchEvent>,
+    wanted: WatchFilter,
+    to: &'a S,
 }
 
-/// Nobody listens any more.
-struct Gone;
-
-impl Telling {
-    async fn tell(&self, event: v1::WatchEvent) -> Result<(), Gone> {
-        self.events.send(Ok(event)).await.map_err(|_| Gone)
+impl<S: Sink<Notice>> Telling<'_, S> {
+    async fn tell(&self, news: News, cursor: Option<Cursor>) -> Result<(), Stopped> {
+        self.to.give(Notice { news, cursor }).await
     }
 
-    async fn event(&self, event: &Event, cursor: Option<Cursor>) -> Result<(), Gone> {
+    async fn event(&self, event: Event, cursor: Option<Cursor>) -> Result<(), Stopped> {
         // The previous release's tools take a task without a host for a mistake.
         let is_unplaced = matches!(event, Event::Task { host: None, .. });
         if is_unplaced && !self.wanted.snapshots {
             return Ok(());
         }
-        let cursor = cursor.map(Cursor::to_wire);
-        self.tell(v1::WatchEvent { cursor, ..event.into() }).await
+        self.tell(News::Change(event), cursor).await
     }
 
-    async fn piece(&self, piece: &Piece) -> Result<(), Gone> {
-        for event in &piece.events {
+    async fn piece(&self, piece: Piece) -> Result<(), Stopped> {
+        for event in piece.events {
             self.event(event, None).await?;
         }
         Ok(())
     }
 }
 
-/// Why a stream is over before the flow is.
-enum Stopped {
-    Gone,
-    Failed(Declined),
-}
-
-impl From<Gone> for Stopped {
-    fn from(_: Gone) -> Self {
-        Self::Gone
-    }
-}
-
-impl From<Declined> for Stopped {
-    fn from(status: Declined) -> Self {
-        Self::Failed(status)
-    }
-}
-
 impl Desk {
-    /// Sends what the reader wants to hear, until the flow has ended or nobody listens.
-    pub(crate) async fn send_events(
-        self,
+    /// Tells what the reader wants to hear, until the flow has ended or nobody listens.
+    pub(crate) async fn watch(
+        &self,
         id: FlowId,
-        wanted: Wanted,
-        events: Sender<v1::WatchEvent>,
-    ) -> Result<(), Declined> {
-        match self.follow(Telling { id, wanted, events }).await {
-            Ok(()) | Err(Stopped::Gone) => Ok(()),
-            Err(Stopped::Failed(status)) => Err(status),
-        }
+        wanted: WatchFilter,
+        to: &impl Sink<Notice>,
+    ) -> Result<(), Stopped> {
+        self.follow(Telling { id, wanted, to }).await
     }
 
-    async fn follow(&self, telling: Telling) -> Result<(), Stopped> {
+    async fn follow(&self, telling: Telling<'_, impl Sink<Notice>>) -> Result<(), Stopped> {
         let Telling { id, wanted, .. } = telling;
         let (mut since, mut told) = (wanted.since, 0);
         loop {
             let (watcher, mut changes) = mpsc::channel(EVENTS);
             let watching = self.ask(|reply| Ask::Watch(id, watcher, reply)).await?;
-            let (status, up_to): (FlowStatus, _) = match &watching.living {
+            let (status, up_to) = match &watching.living {
                 Some((status, change)) => (FlowStatus::clone(status), Some(*change)),
                 None => (self.status_of(id).await?, None),
             };
+            let status = Arc::new(status);
             let caught_up = self.catch_up(&telling, &watching, &status, since, up_to).await?;
             let Watching { store, term, .. } = watching;
             let mut cursor = Cursor { store, term, change: caught_up.unwrap_or(told) };
-            let event = Some(Wire::Status((&status).into()));
-            telling.tell(v1::WatchEvent { event, cursor: Some(cursor.to_wire()) }).await?;
+            telling.tell(News::Status(Arc::clone(&status)), Some(cursor)).await?;
             if up_to.is_none() {
                 return Ok(());
             }
@@ -189,12 +159,12 @@ impl Desk {
             let mut has_ended = false;
             while let Some(event) = tokio::select! {
                 event = changes.recv() => event,
-                () = telling.events.closed() => return Ok(()),
+                () = telling.to.gone() => return Err(Stopped::Gone),
             } {
                 self.tell_never_sent(&telling, &status, &event).await?;
                 cursor.change = event.change().unwrap_or(cursor.change);
-                telling.event(&event, Some(cursor)).await?;
                 has_ended = matches!(event, Event::Flow { state, .. } if state.is_final());
+                telling.event(event, Some(cursor)).await?;
             }
             told = cursor.change;
             // Nothing follows the flow's end.
@@ -207,7 +177,7 @@ impl Desk {
     /// The last change that the reader knows of then, where that is not what it was told last.
     async fn catch_up(
         &self,
-        telling: &Telling,
+        telling: &Telling<'_, impl Sink<Notice>>,
         watching: &Watching,
         status: &FlowStatus,
         since: Since,
@@ -217,8 +187,7 @@ impl Desk {
             Since::Now => return Ok(up_to),
             Since::Nothing => None,
             Since::Cursor(cursor) if cursor.is_ahead_of(watching) => {
-                let event = Some(Wire::Restored(v1::StoreRestored {}));
-                telling.tell(v1::WatchEvent { event, cursor: None }).await?;
+                telling.tell(News::Restored, None).await?;
                 None
             }
             Since::Cursor(cursor) if up_to == Some(cursor.change) => return Ok(up_to),
@@ -242,7 +211,7 @@ impl Desk {
     /// Tells the tasks of a job that changed and have records. The last of these changes.
     async fn tell_changed(
         &self,
-        telling: &Telling,
+        telling: &Telling<'_, impl Sink<Notice>>,
         job: &Arc<JobRecord>,
         scope: Scope,
         span: Span,
@@ -254,8 +223,8 @@ impl Desk {
                 move |reader: &dyn Reader| changed(reader, &job, scope, span, from, PIECE as usize);
             let piece = self.read(read).await?;
             last = piece.events.iter().filter_map(Event::change).max().unwrap_or(last).max(last);
-            telling.piece(&piece).await?;
             next = piece.next;
+            telling.piece(piece).await?;
         }
         Ok(last)
     }
@@ -263,7 +232,7 @@ impl Desk {
     /// Before the end of a job is told: its tasks that were never sent, each.
     async fn tell_never_sent(
         &self,
-        telling: &Telling,
+        telling: &Telling<'_, impl Sink<Notice>>,
         status: &FlowStatus,
         event: &Event,
     ) -> Result<(), Stopped> {
@@ -284,7 +253,7 @@ impl Desk {
     /// Tells the tasks of an ended job that were never sent.
     async fn tell_untouched(
         &self,
-        telling: &Telling,
+        telling: &Telling<'_, impl Sink<Notice>>,
         job: &Arc<JobRecord>,
         scope: Scope,
     ) -> Result<(), Stopped> {
@@ -302,8 +271,8 @@ impl Desk {
             let (job, hosts) = (Arc::clone(job), Arc::clone(&hosts));
             let read = move |reader: &dyn Reader| never_sent(reader, &job, &hosts, from, PIECE);
             let piece = self.read(read).await?;
-            telling.piece(&piece).await?;
             next = piece.next;
+            telling.piece(piece).await?;
         }
         Ok(())
     }

@@ -1,70 +1,40 @@
-//! The calls of the protocol, each in a few lines: who asks, what the request says, who does it.
+//! The calls of the audience, each in a few lines: who asks, what the request says, who does it.
 
-use std::pin::Pin;
-
-use orchestra_certs::Peer;
-use orchestra_flow::answer;
-use orchestra_model::{AudienceName, audit::Verb, status::ConductorStatus};
+use bytes::Bytes;
+use orchestra_model::AudienceName;
 use orchestra_proto::v1::{self, audience_server::Audience};
-use tokio::sync::mpsc;
-use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
+use prost::Message as _;
 use tonic::{Request, Response, Status};
 
-use super::bounds::Turn;
-use crate::{
-    declined::Declined,
-    desk::{AuditWanted, Choice, Desk, Others, Sender, TaskFilter, Wanted, read_host, rejected},
-    driver::{Asked, Request as Ask, read_answer},
+use super::{
+    answers,
+    bounds::Turn,
+    pages::{Pages, stream},
+    requests::{self, audience},
 };
-
-/// Pages that wait for a slow reader.
-const PAGES: usize = 2;
-
-type Pages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
-/// The service for the audience.
-#[derive(Clone)]
-pub(crate) struct AudienceCalls(Desk);
-
-impl AudienceCalls {
-    pub(crate) fn new(desk: Desk) -> Self {
-        Self(desk)
-    }
-
-    /// A stream fed by a task of its own, whose error is the stream's last item. It ends when the
-    /// conductor stops, with a status that says so.
-    fn stream<T, F>(&self, feed: impl FnOnce(Desk, Sender<T>) -> F) -> Response<Pages<T>>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<(), Declined>> + Send + 'static,
-    {
-        let (pages, receiver) = mpsc::channel(PAGES);
-        let feeding = feed(self.0.clone(), pages.clone());
-        let mut until = self.0.stopping.clone();
-        tokio::spawn(async move {
-            let fed = tokio::select! {
-                fed = feeding => fed,
-                _ = until.wait_for(|stopping| *stopping) => Err(Declined::stopping()),
-            };
-            if let Err(declined) = fed {
-                // Whoever read it may have gone.
-                let _ = pages.send(Err(declined)).await;
-            }
-        });
-        let pages = ReceiverStream::new(receiver).map(|page| page.map_err(Status::from));
-        Response::new(Box::pin(pages))
-    }
-}
+use crate::{
+    declined::{Declined, Ground},
+    desk::{Desk, Others, Read, RecoveryRequest, Terms, off_the_runtime},
+};
 
 /// Flows that are listed where nobody says how many.
 const FLOWS: u32 = 20;
 
-/// Who asks: what the certificate says.
-fn audience<T>(request: &Request<T>) -> Result<AudienceName, Status> {
-    let peer = request.extensions().get::<Peer>();
-    let peer = peer.ok_or_else(|| Status::unauthenticated("no verified certificate"))?;
-    AudienceName::new(peer.identity.name())
-        .map_err(|error| Status::unauthenticated(error.to_string()))
+/// The service for the audience.
+#[derive(Clone)]
+pub(super) struct AudienceCalls(Desk);
+
+impl AudienceCalls {
+    pub(super) fn new(desk: Desk) -> Self {
+        Self(desk)
+    }
+
+    /// Reads a submission, off the runtime's threads, for a spec may be large.
+    async fn read(&self, request: v1::SubmitRequest, by: AudienceName) -> Result<Read, Declined> {
+        self.0.check_length(request.encoded_len())?;
+        let proposal = off_the_runtime(move || requests::proposal(request)).await??;
+        self.0.read_proposal(proposal, by).await
+    }
 }
 
 #[tonic::async_trait]
@@ -83,17 +53,30 @@ impl Audience for AudienceCalls {
         &self,
         request: Request<v1::SubmitRequest>,
     ) -> Result<Response<v1::SubmitResponse>, Status> {
-        let audience = audience(&request)?;
+        let by = audience(&request)?;
         let turn = Turn::of(&request);
-        Ok(Response::new(self.0.submit_flow(request.into_inner(), audience, turn).await?))
+        let mut request = request.into_inner();
+        let plan = Some(std::mem::take(&mut request.if_plan)).filter(|plan| !plan.is_empty());
+        let terms = Terms { same_score: request.require_same_score, plan };
+        let read = self.read(request, by).await?;
+        if !read.is_large() {
+            turn.give_back();
+        }
+        let taken = self.0.submit(read, &terms).await?;
+        Ok(Response::new(v1::SubmitResponse {
+            flow: taken.flow.0,
+            repeated: taken.repeated,
+            warnings: taken.warnings,
+        }))
     }
 
     async fn get_flow(
         &self,
         request: Request<v1::GetFlowRequest>,
     ) -> Result<Response<v1::FlowStatus>, Status> {
-        let audience = audience(&request)?;
-        let id = self.0.flow_id(request.into_inner().flow, &audience).await?;
+        let by = audience(&request)?;
+        let flow = requests::flow(request.into_inner().flow)?;
+        let id = self.0.flow_id(flow, &by).await?;
         Ok(Response::new((&self.0.status_of(id).await?).into()))
     }
 
@@ -101,13 +84,15 @@ impl Audience for AudienceCalls {
         &self,
         request: Request<v1::ListTasksRequest>,
     ) -> Result<Response<Pages<v1::TaskPage>>, Status> {
-        let audience = audience(&request)?;
+        let by = audience(&request)?;
         let request = request.into_inner();
-        let choice = Choice::read(request.slot, request.job, &request.job_name)?;
-        let filter = TaskFilter::read(&request.host, &request.states)?;
-        let id = self.0.flow_id(request.flow, &audience).await?;
+        let choice = requests::choice(request.slot, request.job, &request.job_name)?;
+        let filter = requests::task_filter(&request.host, &request.states)?;
+        let id = self.0.flow_id(requests::flow(request.flow)?, &by).await?;
         let jobs = self.0.chosen_jobs(id, &choice).await?;
-        Ok(self.stream(move |desk, pages| desk.send_tasks(jobs, filter, request.ends, pages)))
+        Ok(stream(&self.0, answers::tasks, |desk, to| async move {
+            desk.list_tasks(jobs, &filter, request.ends, &to).await
+        }))
     }
 
     async fn list_flows(
@@ -116,34 +101,57 @@ impl Audience for AudienceCalls {
     ) -> Result<Response<Pages<v1::FlowPage>>, Status> {
         let v1::ListFlowsRequest { limit, alive } = request.into_inner();
         let most = if limit == 0 { FLOWS } else { limit };
-        Ok(self.stream(move |desk, pages| desk.send_flows(most, alive, pages)))
+        Ok(stream(&self.0, answers::flows, |desk, to| async move {
+            desk.list_flows(most, alive, &to).await
+        }))
     }
 
     async fn watch(
         &self,
         request: Request<v1::WatchRequest>,
     ) -> Result<Response<Pages<v1::WatchEvent>>, Status> {
-        let audience = audience(&request)?;
+        let by = audience(&request)?;
         let request = request.into_inner();
-        let wanted = Wanted::read(&request)?;
-        let id = self.0.flow_id(request.flow, &audience).await?;
-        Ok(self.stream(move |desk, events| desk.send_events(id, wanted, events)))
+        let wanted = requests::watch_filter(&request)?;
+        let id = self.0.flow_id(requests::flow(request.flow)?, &by).await?;
+        Ok(stream(
+            &self.0,
+            answers::notice,
+            |desk, to| async move { desk.watch(id, wanted, &to).await },
+        ))
     }
 
     async fn plan(
         &self,
         request: Request<v1::PlanRequest>,
     ) -> Result<Response<v1::PlanResponse>, Status> {
-        let audience = audience(&request)?;
-        Ok(Response::new(self.0.plan_flow(request.into_inner(), audience).await?))
+        let by = audience(&request)?;
+        let v1::PlanRequest { spec, params, require_same_score, allow_unknown } =
+            request.into_inner();
+        // Nothing is stored, so any id will do.
+        let request_id = Bytes::from_static(&[0; 16]);
+        let request =
+            v1::SubmitRequest { request_id, spec, params, allow_unknown, ..Default::default() };
+        let read = self.read(request, by).await?;
+        let planned = self.0.plan(read, require_same_score).await?;
+        Ok(Response::new(off_the_runtime(move || answers::plan(&planned)).await??))
     }
 
     async fn explain(
         &self,
         request: Request<v1::ExplainRequest>,
     ) -> Result<Response<v1::ExplainResponse>, Status> {
-        let audience = audience(&request)?;
-        Ok(Response::new(self.0.explain_flow(request.into_inner(), &audience).await?))
+        let by = audience(&request)?;
+        let request = request.into_inner();
+        let choice = requests::choice(request.slot, request.job, &request.job_name)?;
+        let host = requests::host(&request.host)?;
+        let flow = requests::flow(request.flow)?;
+        let explained = self.0.explain(flow, &choice, host, &by).await?;
+        Ok(Response::new(v1::ExplainResponse {
+            flow: explained.flow.0,
+            state: explained.state.to_string(),
+            explanations: explained.explanations.iter().map(Into::into).collect(),
+        }))
     }
 
     async fn pause(
@@ -151,7 +159,8 @@ impl Audience for AudienceCalls {
         request: Request<v1::PauseRequest>,
     ) -> Result<Response<v1::FlowChanged>, Status> {
         let by = audience(&request)?;
-        Ok(Response::new(self.0.pause_flow(request.into_inner().flow, by).await?))
+        let flow = requests::flow(request.into_inner().flow)?;
+        Ok(Response::new(answers::changed(&self.0.pause(flow, by).await?)))
     }
 
     async fn resume(
@@ -159,7 +168,8 @@ impl Audience for AudienceCalls {
         request: Request<v1::ResumeRequest>,
     ) -> Result<Response<v1::FlowChanged>, Status> {
         let by = audience(&request)?;
-        Ok(Response::new(self.0.resume_flow(request.into_inner().flow, by).await?))
+        let flow = requests::flow(request.into_inner().flow)?;
+        Ok(Response::new(answers::changed(&self.0.resume(flow, by).await?)))
     }
 
     async fn promote(
@@ -167,7 +177,9 @@ impl Audience for AudienceCalls {
         request: Request<v1::PromoteRequest>,
     ) -> Result<Response<v1::FlowChanged>, Status> {
         let by = audience(&request)?;
-        Ok(Response::new(self.0.promote_jobs(request.into_inner(), by).await?))
+        let request = request.into_inner();
+        let (flow, job) = (requests::flow(request.flow)?, requests::job_name(&request.job_name)?);
+        Ok(Response::new(answers::changed(&self.0.promote(flow, job, by).await?)))
     }
 
     async fn retry(
@@ -175,7 +187,12 @@ impl Audience for AudienceCalls {
         request: Request<v1::RetryRequest>,
     ) -> Result<Response<v1::RetryResponse>, Status> {
         let by = audience(&request)?;
-        Ok(Response::new(self.0.retry_flow(request.into_inner(), by).await?))
+        let retried = self.0.retry(requests::retry(request.into_inner())?, by).await?;
+        Ok(Response::new(v1::RetryResponse {
+            flow: retried.flow.0,
+            tasks: retried.tasks,
+            repeated: retried.repeated,
+        }))
     }
 
     async fn cancel(
@@ -183,7 +200,12 @@ impl Audience for AudienceCalls {
         request: Request<v1::CancelRequest>,
     ) -> Result<Response<v1::CancelResponse>, Status> {
         let by = audience(&request)?;
-        Ok(Response::new(self.0.cancel_flow(request.into_inner(), by).await?))
+        let v1::CancelRequest { flow, abandon } = request.into_inner();
+        let cancelled = self.0.cancel(requests::flow(flow)?, abandon, by).await?;
+        Ok(Response::new(v1::CancelResponse {
+            flow: cancelled.flow.0,
+            state: cancelled.state.to_string(),
+        }))
     }
 
     async fn drain(
@@ -191,7 +213,8 @@ impl Audience for AudienceCalls {
         request: Request<v1::DrainRequest>,
     ) -> Result<Response<v1::DrainResponse>, Status> {
         let by = audience(&request)?;
-        Ok(Response::new(self.0.drain_players(request.into_inner(), by).await?))
+        let v1::DrainRequest { hosts, reason } = request.into_inner();
+        Ok(Response::new(answers::drained(&self.0.drain(hosts, &reason, by).await?)))
     }
 
     async fn undrain(
@@ -199,7 +222,8 @@ impl Audience for AudienceCalls {
         request: Request<v1::UndrainRequest>,
     ) -> Result<Response<v1::DrainResponse>, Status> {
         let by = audience(&request)?;
-        Ok(Response::new(self.0.undrain_players(request.into_inner().hosts, by).await?))
+        let undrained = self.0.undrain(request.into_inner().hosts, by).await?;
+        Ok(Response::new(answers::drained(&undrained)))
     }
 
     async fn list_ledger(
@@ -207,8 +231,11 @@ impl Audience for AudienceCalls {
         request: Request<v1::ListLedgerRequest>,
     ) -> Result<Response<Pages<v1::LedgerPage>>, Status> {
         let v1::ListLedgerRequest { deployment, busy } = request.into_inner();
-        let deployment = self.0.chosen_deployment(&deployment)?;
-        Ok(self.stream(move |desk, pages| desk.send_cells(deployment, busy, pages)))
+        let chosen = requests::deployment(&deployment)?;
+        chosen.as_ref().map_or(Ok(()), |name| self.0.check_deployment(name))?;
+        Ok(stream(&self.0, answers::cells, |desk, to| async move {
+            desk.list_cells(chosen, busy, &to).await
+        }))
     }
 
     async fn release_holds(
@@ -216,15 +243,21 @@ impl Audience for AudienceCalls {
         request: Request<v1::ReleaseHoldsRequest>,
     ) -> Result<Response<v1::ReleaseHoldsResponse>, Status> {
         let by = audience(&request)?;
-        Ok(Response::new(self.0.release_hosts(request.into_inner(), by).await?))
+        let v1::ReleaseHoldsRequest { hosts, reason } = request.into_inner();
+        let released = self.0.release_holds(hosts, &reason, by).await?;
+        let (hosts, count) = answers::folded(&released.hosts);
+        Ok(Response::new(v1::ReleaseHoldsResponse { hosts, count }))
     }
 
     async fn list_deployments(
         &self,
         request: Request<v1::ListDeploymentsRequest>,
     ) -> Result<Response<Pages<v1::DeploymentPage>>, Status> {
-        let chosen = self.0.chosen_deployment(&request.into_inner().name)?;
-        Ok(self.stream(move |desk, pages| desk.send_deployments(chosen, pages)))
+        let chosen = requests::deployment(&request.into_inner().name)?;
+        chosen.as_ref().map_or(Ok(()), |name| self.0.check_deployment(name))?;
+        Ok(stream(&self.0, answers::deployments, |desk, to| async move {
+            desk.list_deployments(chosen, &to).await
+        }))
     }
 
     async fn list_players(
@@ -234,51 +267,33 @@ impl Audience for AudienceCalls {
         let v1::ListPlayersRequest { hosts, scores } = request.into_inner();
         let expression = if hosts.is_empty() { "@all".to_owned() } else { hosts };
         let hosts = self.0.players(expression).await?;
-        Ok(self.stream(move |desk, pages| desk.send_players(hosts, scores, pages)))
+        Ok(stream(&self.0, answers::players, |desk, to| async move {
+            desk.list_players(hosts, scores, &to).await
+        }))
     }
 
     async fn get_logs(
         &self,
         request: Request<v1::GetLogsRequest>,
     ) -> Result<Response<Pages<v1::AttemptLog>>, Status> {
-        let audience = audience(&request)?;
+        let by = audience(&request)?;
         let request = request.into_inner();
-        let choice = Choice::read(request.slot, request.job, &request.job_name)?;
-        let host = read_host(&request.host)?
-            .ok_or_else(|| Status::invalid_argument("logs are of one host: ID@HOST"))?;
-        let id = self.0.flow_id(request.flow, &audience).await?;
+        let choice = requests::choice(request.slot, request.job, &request.job_name)?;
+        let host = requests::host(&request.host)?
+            .ok_or_else(|| Declined::new(Ground::Invalid, "logs are of one host: ID@HOST"))?;
+        let id = self.0.flow_id(requests::flow(request.flow)?, &by).await?;
         let jobs = self.0.chosen_jobs(id, &choice).await?;
         self.0.check_names(id, &jobs, &host).await?;
-        Ok(self.stream(move |desk, logs| desk.send_logs(jobs, host, logs)))
+        Ok(stream(&self.0, answers::attempt, |desk, to| async move {
+            desk.list_attempts(jobs, &host, &to).await
+        }))
     }
 
     async fn status(
         &self,
         _: Request<v1::StatusRequest>,
     ) -> Result<Response<v1::ConductorStatus>, Status> {
-        let health = self.0.ask(Ask::Health).await?;
-        let shared = self.0.reloader.shared();
-        let status = ConductorStatus {
-            name: self.0.facts.name.to_string(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            started_at: self.0.facts.started_at,
-            store_id: self.0.facts.store_id.clone(),
-            term: health.term.0,
-            players: health.players,
-            attached: health.attached,
-            quarantined: health.quarantined,
-            flows_alive: health.flows_alive,
-            deployments: health.deployments,
-            cells: health.cells,
-            loaded_at: shared.loaded_at,
-            reload_error: shared.error,
-            revocation_error: self.0.reloader.revocation_trouble(),
-            stale_store: health.stale_store,
-            store_error: health.store_error,
-            store_held_since: health.store_held_since,
-        };
-        Ok(Response::new((&status).into()))
+        Ok(Response::new((&self.0.conductor_status().await?).into()))
     }
 
     async fn reload(
@@ -286,16 +301,8 @@ impl Audience for AudienceCalls {
         request: Request<v1::ReloadRequest>,
     ) -> Result<Response<v1::ReloadResponse>, Status> {
         let by = audience(&request)?;
-        tracing::info!(audience = %by, "reload requested");
-        let asked = Asked::by(&by, Verb::Reload);
-        let loaded = self.0.reloader.reload(request.into_inner().allow_removal, asked).await?;
-        Ok(Response::new(v1::ReloadResponse {
-            players: loaded.players,
-            added: loaded.added,
-            removed: loaded.removed,
-            deployments: Some(loaded.deployments),
-            closed: loaded.closed,
-        }))
+        let allow_removal = request.into_inner().allow_removal;
+        Ok(Response::new(answers::loaded(self.0.reload(allow_removal, &by).await?)))
     }
 
     async fn recover(
@@ -303,13 +310,9 @@ impl Audience for AudienceCalls {
         request: Request<v1::RecoverRequest>,
     ) -> Result<Response<v1::RecoverResponse>, Status> {
         let by = audience(&request)?;
-        self.0.check_recover(&request.into_inner()).await?;
-        let asked = Asked::by(&by, Verb::Recover);
-        let answer = self.0.ask(|reply| Ask::Recover(asked, reply)).await?;
-        let answer::Recovered { next_flow } =
-            read_answer(answer)?.map_err(|rejection| rejected(&rejection))?;
-        let term = self.0.ask(Ask::Health).await?.term;
-        tracing::warn!(audience = %by, term = term.0, %next_flow, "recovered from an old copy of the store");
+        let v1::RecoverRequest { store_id, although_healthy } = request.into_inner();
+        let request = RecoveryRequest { store_id, although_healthy };
+        let (term, next_flow) = self.0.recover(&request, &by).await?;
         Ok(Response::new(v1::RecoverResponse { term: term.0, next_flow: next_flow.0 }))
     }
 
@@ -317,7 +320,15 @@ impl Audience for AudienceCalls {
         &self,
         _: Request<v1::PlanRecoverRequest>,
     ) -> Result<Response<v1::PlanRecoverResponse>, Status> {
-        Ok(Response::new(self.0.recovery_plan().await?))
+        let outlook = self.0.plan_recovery().await?;
+        Ok(Response::new(v1::PlanRecoverResponse {
+            store_id: outlook.store_id,
+            stale_store: outlook.stale_store.unwrap_or_default(),
+            term: outlook.term.0,
+            next_flow: outlook.next_flow.0,
+            attached: outlook.attached,
+            quarantined: outlook.quarantined,
+        }))
     }
 
     async fn release_players(
@@ -325,7 +336,10 @@ impl Audience for AudienceCalls {
         request: Request<v1::ReleasePlayersRequest>,
     ) -> Result<Response<v1::ReleasePlayersResponse>, Status> {
         let by = audience(&request)?;
-        Ok(Response::new(self.0.release_quarantined(request.into_inner(), by).await?))
+        let v1::ReleasePlayersRequest { hosts, reason } = request.into_inner();
+        let released = self.0.release_players(hosts, &reason, by).await?;
+        let (hosts, count) = answers::folded(&released.hosts);
+        Ok(Response::new(v1::ReleasePlayersResponse { hosts, count, lost: released.lost }))
     }
 
     async fn resolve_hosts(
@@ -333,22 +347,26 @@ impl Audience for AudienceCalls {
         request: Request<v1::ResolveHostsRequest>,
     ) -> Result<Response<v1::ResolveHostsResponse>, Status> {
         let hosts = self.0.hosts(request.into_inner().hosts, Others::Any).await?;
-        let count = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
-        Ok(Response::new(v1::ResolveHostsResponse { hosts: hosts.to_string(), count }))
+        let (hosts, count) = answers::folded(&hosts);
+        Ok(Response::new(v1::ResolveHostsResponse { hosts, count }))
     }
 
     async fn list_groups(
         &self,
         _: Request<v1::ListGroupsRequest>,
     ) -> Result<Response<Pages<v1::GroupPage>>, Status> {
-        Ok(self.stream(Desk::send_groups))
+        Ok(stream(&self.0, answers::groups, |desk, to| async move { desk.list_groups(&to).await }))
     }
 
     async fn list_audit(
         &self,
         request: Request<v1::ListAuditRequest>,
     ) -> Result<Response<Pages<v1::AuditPage>>, Status> {
-        let wanted = AuditWanted::read(request.into_inner())?;
-        Ok(self.stream(move |desk, pages| desk.send_audit(wanted, pages)))
+        let wanted = requests::audit_filter(request.into_inner())?;
+        Ok(stream(
+            &self.0,
+            answers::audit,
+            |desk, to| async move { desk.list_audit(wanted, &to).await },
+        ))
     }
 }

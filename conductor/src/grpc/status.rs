@@ -57,25 +57,14 @@ pub(super) fn line_lost(status: Status) -> Declined {
 
 #[cfg(test)]
 mod tests {
-    use orchestra_flow::Rejection;
-    use orchestra_model::{HostSet, JobName};
-
     use super::*;
-    use crate::desk::rejected;
 
     #[test]
-    fn a_long_list_of_hosts_is_cut_to_what_a_header_takes() {
-        let names: Vec<String> = (0..5_000).map(|n| format!("x{n}y{}", n * 7)).collect();
-        let unknown = HostSet::parse_plain(&names.join(",")).unwrap();
-        let job = JobName::new("web").unwrap();
-        for declined in [
-            Declined::new(Ground::UnknownHosts, unknown.to_string()),
-            rejected(&Rejection::UnknownHosts(job, unknown.clone())),
-        ] {
-            let status = Status::from(declined);
-            assert!(status.message().len() < 5_000, "{}", status.message().len());
-            assert!(status.message().ends_with('…'));
-            assert_eq!(status.metadata().get(HOSTS).unwrap(), "unknown");
+    fn what_is_wrong_with_a_host_set_stands_beside_the_status() {
+        for (ground, kind) in [(Ground::NoHosts, "empty"), (Ground::UnknownHosts, "unknown")] {
+            let status = Status::from(Declined::new(ground, "why"));
+            assert_eq!(status.code(), tonic::Code::FailedPrecondition);
+            assert_eq!(status.metadata().get(HOSTS).unwrap(), kind);
         }
     }
 

@@ -1,0 +1,131 @@
+//! The conductor itself: how it is, reading its files again, and going on from an old copy of its
+//! store.
+
+use orchestra_flow::answer;
+use orchestra_model::{AudienceName, FlowId, audit::Verb, delivery::Term, status::ConductorStatus};
+
+use super::{Desk, refusal::rejected};
+use crate::{
+    declined::{Declined, Ground},
+    driver::{Asked, Request as Ask, read_answer},
+    reload::Loaded,
+};
+
+/// Most that is repeated of an id that somebody gave, in characters.
+const ID_CHARS: usize = 64;
+
+/// What whoever asks for a recovery says of the store.
+#[derive(Debug)]
+pub(crate) struct RecoveryRequest {
+    /// The store that is meant.
+    pub(crate) store_id: String,
+    /// That nothing says that this store is an old copy is known.
+    pub(crate) although_healthy: bool,
+}
+
+/// What a recovery would come to.
+#[derive(Debug)]
+pub(crate) struct RecoveryOutlook {
+    pub(crate) store_id: String,
+    /// Why the store is an old copy; `None` where nothing says so.
+    pub(crate) stale_store: Option<String>,
+    /// The term, at least.
+    pub(crate) term: Term,
+    pub(crate) next_flow: FlowId,
+    /// Players that would be sent away.
+    pub(crate) attached: u32,
+    pub(crate) quarantined: u32,
+}
+
+impl Desk {
+    /// How the conductor is.
+    pub(crate) async fn conductor_status(&self) -> Result<ConductorStatus, Declined> {
+        let health = self.ask(Ask::Health).await?;
+        let shared = self.reloader.shared();
+        Ok(ConductorStatus {
+            name: self.facts.name.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started_at: self.facts.started_at,
+            store_id: self.facts.store_id.clone(),
+            term: health.term.0,
+            players: health.players,
+            attached: health.attached,
+            quarantined: health.quarantined,
+            flows_alive: health.flows_alive,
+            deployments: health.deployments,
+            cells: health.cells,
+            loaded_at: shared.loaded_at,
+            reload_error: shared.error,
+            revocation_error: self.reloader.revocation_trouble(),
+            stale_store: health.stale_store,
+            store_error: health.store_error,
+            store_held_since: health.store_held_since,
+        })
+    }
+
+    /// Reads the configuration's files again. With `allow_removal`, any part of the fleet may go.
+    pub(crate) async fn reload(
+        &self,
+        allow_removal: bool,
+        by: &AudienceName,
+    ) -> Result<Loaded, Declined> {
+        tracing::info!(audience = %by, "reload requested");
+        self.reloader.reload(allow_removal, Asked::by(by, Verb::Reload)).await
+    }
+
+    /// What a recovery would do now.
+    pub(crate) async fn plan_recovery(&self) -> Result<RecoveryOutlook, Declined> {
+        let health = self.ask(Ask::Health).await?;
+        Ok(RecoveryOutlook {
+            store_id: self.facts.store_id.clone(),
+            stale_store: health.stale_store,
+            term: health.recovery.term,
+            next_flow: health.recovery.next_flow,
+            attached: health.attached,
+            quarantined: health.quarantined,
+        })
+    }
+
+    /// Declares the store the truth, although it is an old copy. The term and the next flow after that.
+    pub(crate) async fn recover(
+        &self,
+        request: &RecoveryRequest,
+        by: &AudienceName,
+    ) -> Result<(Term, FlowId), Declined> {
+        self.check_recovery(request).await?;
+        let asked = Asked::by(by, Verb::Recover);
+        let answer = self.ask(|reply| Ask::Recover(asked, reply)).await?;
+        let answer::Recovered { next_flow } =
+            read_answer(answer)?.map_err(|rejection| rejected(&rejection))?;
+        let term = self.ask(Ask::Health).await?.term;
+        tracing::warn!(
+            audience = %by, term = term.0, %next_flow, "recovered from an old copy of the store"
+        );
+        Ok((term, next_flow))
+    }
+
+    /// Whether somebody who asks for a recovery means this store, and knows how it is: on a healthy one
+    /// everybody is sent away for nothing, and numbers are left out.
+    async fn check_recovery(&self, request: &RecoveryRequest) -> Result<(), Declined> {
+        let ours = &self.facts.store_id;
+        if request.store_id != *ours {
+            return Err(Declined::new(
+                Ground::Invalid,
+                format!(
+                    "this conductor's store is {ours}, not {:?}; name the one that you mean",
+                    request.store_id.chars().take(ID_CHARS).collect::<String>()
+                ),
+            ));
+        }
+        let is_stale = self.ask(Ask::Health).await?.stale_store.is_some();
+        if !is_stale && !request.although_healthy {
+            return Err(Declined::new(
+                Ground::Prevented,
+                "nothing says that this store is an old copy; a recovery would send every player \
+                 away and leave out numbers. If it was restored from a backup all the same, say so",
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,115 @@
+//! Which flow, and which jobs of it.
+
+use orchestra_model::{
+    AudienceName, FlowId, JobId, delivery::RequestId, names::JobName, status::FlowStatus,
+};
+
+use super::{Desk, refusal::unknown_flow};
+use crate::{
+    declined::{Declined, Ground},
+    driver::Request as Ask,
+    history,
+};
+
+/// How somebody names a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FlowRef {
+    /// By its number.
+    Id(FlowId),
+    /// As the newest one of whoever asks.
+    Last,
+    /// By the id of the request that whoever asks submitted it with.
+    Request(RequestId),
+}
+
+/// Which jobs of a flow: those for which all that is given is true.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Choice {
+    /// The slot, counted from 1; 0 for any.
+    pub(crate) slot: u32,
+    /// The place in its slot, counted from 1; 0 for any.
+    pub(crate) job: u32,
+    /// The name.
+    pub(crate) name: Option<JobName>,
+}
+
+impl Choice {
+    /// Whether it chooses the flow as a whole.
+    pub(super) fn is_all(&self) -> bool {
+        (self.slot, self.job) == (0, 0) && self.name.is_none()
+    }
+}
+
+impl Desk {
+    /// The number of a flow that somebody names.
+    pub(crate) async fn flow_id(
+        &self,
+        flow: FlowRef,
+        audience: &AudienceName,
+    ) -> Result<FlowId, Declined> {
+        let unknown = |why: String| Declined::new(Ground::Unknown, why);
+        match flow {
+            FlowRef::Id(id) => Ok(id),
+            FlowRef::Last => {
+                let whose = audience.clone();
+                let newest = self.read(move |reader| Ok(reader.newest_of(&whose)?)).await?;
+                newest.ok_or_else(|| unknown(format!("{audience} has not submitted any flow yet")))
+            }
+            FlowRef::Request(id) => {
+                let flow = self.submitted_before(audience, id, Vec::new()).await?;
+                flow.ok_or_else(|| {
+                    unknown(format!(
+                        "request {id} of {audience} is not known: nothing was taken in under it, or \
+                         its flow was pruned"
+                    ))
+                })
+            }
+        }
+    }
+
+    /// The flow's status, from the engine while it lives, else from the store.
+    pub(crate) async fn status_of(&self, id: FlowId) -> Result<FlowStatus, Declined> {
+        if let Some(status) = self.ask(|reply| Ask::FlowStatus(id, reply)).await? {
+            return Ok(status);
+        }
+        let status = self.read(move |reader| history::flow_status(reader, id)).await?;
+        status.ok_or_else(|| unknown_flow(id))
+    }
+
+    /// The jobs of a flow that somebody chooses: at least one.
+    pub(crate) async fn chosen_jobs(
+        &self,
+        id: FlowId,
+        choice: &Choice,
+    ) -> Result<Vec<JobId>, Declined> {
+        let status = self.status_of(id).await?;
+        let jobs: Vec<JobId> = status
+            .slots
+            .iter()
+            .flatten()
+            .filter(|job| choice.slot == 0 || u32::from(job.id.slot) == choice.slot)
+            .filter(|job| choice.job == 0 || u32::from(job.id.job) == choice.job)
+            .filter(|job| choice.name.as_ref().is_none_or(|name| *name == job.name))
+            .map(|job| job.id)
+            .collect();
+        if jobs.is_empty() {
+            let why = format!("flow {id} has no such slot or job");
+            return Err(Declined::new(Ground::Unknown, why));
+        }
+        Ok(jobs)
+    }
+
+    /// The job of that name; `None` where none is given.
+    pub(super) async fn named_job(
+        &self,
+        flow: FlowId,
+        name: Option<JobName>,
+    ) -> Result<Option<JobId>, Declined> {
+        if name.is_none() {
+            return Ok(None);
+        }
+        // Names are unique in a flow.
+        let choice = Choice { name, ..Choice::default() };
+        Ok(self.chosen_jobs(flow, &choice).await?.first().copied())
+    }
+}

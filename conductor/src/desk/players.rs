@@ -1,0 +1,26 @@
+//! Lists of players.
+
+use orchestra_model::{HostSet, status::PlayerStatus};
+
+use super::{
+    Desk, Sink, Stopped,
+    listing::{LARGE_PAGE, PAGE},
+};
+use crate::driver::Request as Ask;
+
+impl Desk {
+    /// Gives players, with their scores where that is asked for.
+    pub(crate) async fn list_players(
+        &self,
+        hosts: HostSet,
+        scores: bool,
+        to: &impl Sink<Vec<PlayerStatus>>,
+    ) -> Result<(), Stopped> {
+        let size = if scores { LARGE_PAGE } else { PAGE };
+        for hosts in hosts.as_slice().chunks(size as usize) {
+            let hosts = hosts.to_vec();
+            to.give(self.ask(|reply| Ask::Players { hosts, scores, reply }).await?).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,189 @@
+//! What the desk answers, in the words of the protocol.
+
+use bytes::Bytes;
+use orchestra_flow::answer;
+use orchestra_model::{
+    HostSet,
+    audit::{AuditRecord, Object},
+    ledger::CellStatus,
+    limits,
+    record::EndRecord,
+    status::{FlowSummary, PlayerStatus, TaskStatus},
+};
+use orchestra_proto::{
+    Planned,
+    v1::{self, GroupKind, watch_event::Event},
+};
+use prost::Message as _;
+
+use super::pages::cut;
+use crate::{
+    declined::{Declined, Ground},
+    desk::{Cursor, ListedDeployment, ListedGroup, News, Notice},
+    fleet::Word,
+    reload::Loaded,
+};
+
+/// Longest folded host set of one audit line, in bytes: a page has room for it.
+const HOSTS_BYTES: usize = 64 << 10;
+
+/// One or more pages of what a list gives.
+type Encoded<P> = Result<Vec<P>, Declined>;
+
+pub(super) fn tasks(tasks: Vec<TaskStatus>) -> Encoded<v1::TaskPage> {
+    let pages = cut(tasks.into_iter().map(|task| (&task).into())).into_iter();
+    Ok(pages.map(|tasks| v1::TaskPage { tasks }).collect())
+}
+
+/// A flow's line is short, so that a piece is a page.
+pub(super) fn flows(flows: Vec<FlowSummary>) -> Encoded<v1::FlowPage> {
+    let flows = flows.into_iter().map(|flow| (&flow).into());
+    Ok(vec![v1::FlowPage { flows: flows.collect() }])
+}
+
+pub(super) fn players(players: Vec<PlayerStatus>) -> Encoded<v1::PlayerPage> {
+    let pages = cut(players.into_iter().map(|player| (&player).into())).into_iter();
+    Ok(pages.map(|players| v1::PlayerPage { players }).collect())
+}
+
+pub(super) fn cells(cells: Vec<CellStatus>) -> Encoded<v1::LedgerPage> {
+    let pages = cut(cells.into_iter().map(|cell| (&cell).into())).into_iter();
+    Ok(pages.map(|cells| v1::LedgerPage { cells }).collect())
+}
+
+pub(super) fn deployments(deployments: Vec<ListedDeployment>) -> Encoded<v1::DeploymentPage> {
+    let told: Vec<v1::Deployment> = deployments.into_iter().map(deployment).collect();
+    if let Some(deployment) = told.iter().find(|one| one.encoded_len() > limits::MESSAGE_BYTES) {
+        let name = &deployment.name;
+        let why = format!("deployment {name} is larger than one answer can carry");
+        return Err(Declined::new(Ground::TooMuch, why));
+    }
+    let pages = cut(told.into_iter()).into_iter();
+    Ok(pages.map(|deployments| v1::DeploymentPage { deployments }).collect())
+}
+
+fn deployment(listed: ListedDeployment) -> v1::Deployment {
+    let ListedDeployment { name, apps, envs, cells, hosts, canonical } = listed;
+    let canonical = canonical.unwrap_or_default();
+    v1::Deployment { name: name.to_string(), apps, envs, cells, hosts, canonical }
+}
+
+pub(super) fn groups(groups: Vec<ListedGroup>) -> Encoded<v1::GroupPage> {
+    let pages = cut(groups.into_iter().map(group)).into_iter();
+    Ok(pages.map(|groups| v1::GroupPage { groups }).collect())
+}
+
+fn group(listed: ListedGroup) -> v1::Group {
+    let ListedGroup { word, hosts, count } = listed;
+    let (name, kind) = match word {
+        Word::All => ("all".to_owned(), GroupKind::All),
+        Word::Group(name) => (name.to_string(), GroupKind::Group),
+        Word::App(name) => (name.to_string(), GroupKind::App),
+        Word::Label(key, value) => (format!("{key}={value}"), GroupKind::Label),
+    };
+    v1::Group { name, kind: kind.into(), hosts, count }
+}
+
+pub(super) fn audit(lines: Vec<AuditRecord>) -> Encoded<v1::AuditPage> {
+    let pages = cut(lines.into_iter().map(audit_line)).into_iter();
+    Ok(pages.map(|lines| v1::AuditPage { lines }).collect())
+}
+
+fn audit_line(line: AuditRecord) -> v1::AuditLine {
+    let AuditRecord { number, at, by, verb, on, reason, answer } = line;
+    let (flow, hosts) = match on {
+        Object::Flow(flow) => (flow.0, String::new()),
+        Object::Hosts(hosts) => (0, shortened(&hosts)),
+        Object::Conductor => (0, String::new()),
+    };
+    v1::AuditLine {
+        number,
+        at_ms: at.0,
+        by: by.to_string(),
+        verb: verb.to_string(),
+        flow,
+        hosts,
+        reason: reason.as_deref().unwrap_or_default().to_owned(),
+        answer: answer.to_string(),
+    }
+}
+
+/// A folded host set is ASCII.
+fn shortened(hosts: &str) -> String {
+    match hosts.get(..HOSTS_BYTES) {
+        Some(beginning) => format!("{beginning}…"),
+        None => hosts.to_owned(),
+    }
+}
+
+pub(super) fn attempt(record: EndRecord) -> Encoded<v1::AttemptLog> {
+    let EndRecord { job, host, attempt, late, end } = record;
+    Ok(vec![v1::AttemptLog {
+        job: Some(job.into()),
+        host: host.to_string(),
+        attempt,
+        late,
+        end: Bytes::from_owner(end.to_shared()),
+    }])
+}
+
+pub(super) fn notice(notice: Notice) -> Encoded<v1::WatchEvent> {
+    let cursor = notice.cursor.map(cursor);
+    let event = match notice.news {
+        News::Change(event) => return Ok(vec![v1::WatchEvent { cursor, ..(&event).into() }]),
+        News::Status(status) => Event::Status((&*status).into()),
+        News::Restored => Event::Restored(v1::StoreRestored {}),
+    };
+    Ok(vec![v1::WatchEvent { event: Some(event), cursor }])
+}
+
+fn cursor(cursor: Cursor) -> v1::Cursor {
+    let Cursor { store, term, change } = cursor;
+    v1::Cursor { store: store.0.to_vec().into(), term: term.0, change }
+}
+
+/// Takes its time.
+pub(super) fn plan(planned: &Planned) -> Result<v1::PlanResponse, Declined> {
+    let response = v1::PlanResponse::from(planned);
+    match response.encoded_len() {
+        bytes if bytes > limits::MESSAGE_BYTES => Err(Declined::new(
+            Ground::TooMuch,
+            format!(
+                "the plan has {} waves and {bytes} bytes, more than one answer can carry; plan \
+                 fewer hosts at once",
+                response.waves.len()
+            ),
+        )),
+        _ => Ok(response),
+    }
+}
+
+pub(super) fn changed(answer: &answer::Changed) -> v1::FlowChanged {
+    v1::FlowChanged { flow: answer.flow.0, state: answer.state.to_string() }
+}
+
+pub(super) fn drained(answer: &answer::Drained) -> v1::DrainResponse {
+    let (hosts, count) = folded(&answer.hosts);
+    v1::DrainResponse { hosts, count, in_flight: answer.in_flight }
+}
+
+pub(super) fn loaded(loaded: Loaded) -> v1::ReloadResponse {
+    let deployments = v1::DeploymentChanges {
+        now: loaded.deployments.now,
+        added: loaded.deployments.added,
+        changed: loaded.deployments.changed,
+        removed: loaded.deployments.removed,
+    };
+    v1::ReloadResponse {
+        players: loaded.players,
+        added: loaded.added,
+        removed: loaded.removed,
+        deployments: Some(deployments),
+        closed: loaded.closed,
+    }
+}
+
+/// A host set as text, and how many hosts it has.
+pub(super) fn folded(hosts: &HostSet) -> (String, u32) {
+    (hosts.to_string(), u32::try_from(hosts.len()).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,115 @@
+//! Answers that are streams: what the desk gives piece by piece, in pages of the protocol.
+
+use std::pin::Pin;
+
+use prost::Message;
+use tokio::sync::mpsc;
+use tokio_stream::{Stream, wrappers::ReceiverStream};
+use tonic::{Response, Status};
+
+use crate::{
+    declined::Declined,
+    desk::{Desk, Sink, Stopped},
+};
+
+/// Pages that wait for a slow reader.
+const WAITING: usize = 2;
+/// Where a page is cut, in bytes.
+const PAGE_BYTES: usize = 1 << 20;
+
+/// A streamed answer.
+pub(super) type Pages<P> = Pin<Box<dyn Stream<Item = Result<P, Status>> + Send>>;
+
+/// How a piece looks as pages.
+type Encode<T, P> = fn(T) -> Result<Vec<P>, Declined>;
+
+/// A reader at the other end of a connection.
+#[derive(Debug)]
+pub(super) struct Reader<T, P> {
+    pages: mpsc::Sender<Result<P, Status>>,
+    encode: Encode<T, P>,
+}
+
+impl<T: Send, P: Send> Sink<T> for Reader<T, P> {
+    async fn give(&self, piece: T) -> Result<(), Stopped> {
+        for page in (self.encode)(piece)? {
+            self.pages.send(Ok(page)).await.map_err(|_| Stopped::Gone)?;
+        }
+        Ok(())
+    }
+
+    fn is_gone(&self) -> bool {
+        self.pages.is_closed()
+    }
+
+    async fn gone(&self) {
+        self.pages.closed().await;
+    }
+}
+
+/// A streamed answer, fed by a task of its own. What is declined is its status; where the conductor
+/// stops, the status says so.
+pub(super) fn stream<T, P, F>(
+    desk: &Desk,
+    encode: Encode<T, P>,
+    feed: impl FnOnce(Desk, Reader<T, P>) -> F,
+) -> Response<Pages<P>>
+where
+    P: Send + 'static,
+    F: Future<Output = Result<(), Stopped>> + Send + 'static,
+{
+    let (pages, receiver) = mpsc::channel(WAITING);
+    let feeding = feed(desk.clone(), Reader { pages: pages.clone(), encode });
+    let desk = desk.clone();
+    tokio::spawn(async move {
+        let fed = tokio::select! {
+            fed = feeding => fed,
+            () = desk.until_stopping() => Err(Declined::stopping().into()),
+        };
+        if let Err(Stopped::Declined(declined)) = fed {
+            // Whoever read it may have gone.
+            let _ = pages.send(Err(declined.into())).await;
+        }
+    });
+    Response::new(Box::pin(ReceiverStream::new(receiver)))
+}
+
+/// Pages of these, none much larger than [`PAGE_BYTES`] unless a single one is.
+pub(super) fn cut<T: Message>(items: impl Iterator<Item = T>) -> Vec<Vec<T>> {
+    let mut pages = Vec::new();
+    let mut page = Vec::new();
+    let mut bytes = 0;
+    for item in items {
+        let length = item.encoded_len();
+        if bytes + length > PAGE_BYTES && !page.is_empty() {
+            pages.push(std::mem::take(&mut page));
+            bytes = 0;
+        }
+        bytes += length;
+        page.push(item);
+    }
+    if !page.is_empty() {
+        pages.push(page);
+    }
+    pages
+}
+
+#[cfg(test)]
+mod tests {
+    use orchestra_proto::v1;
+
+    use super::*;
+
+    #[test]
+    fn pages_are_cut_by_their_size() {
+        let player =
+            |bytes: usize| v1::PlayerStatus { host: "x".repeat(bytes), ..Default::default() };
+        let cut_at = |sizes: &[usize]| -> Vec<usize> {
+            cut(sizes.iter().map(|bytes| player(*bytes))).iter().map(Vec::len).collect()
+        };
+        assert_eq!(cut_at(&[]), [0; 0]);
+        assert_eq!(cut_at(&[10; 1_000]), [1_000]);
+        assert_eq!(cut_at(&[400 << 10; 5]), [2, 2, 1]);
+        assert_eq!(cut_at(&[5 << 20, 1, 5 << 20]), [1, 1, 1]);
+    }
+}

@@ -1,0 +1,166 @@
+//! What requests say, in the words of the desk.
+
+use std::sync::Arc;
+
+use orchestra_certs::Peer;
+use orchestra_model::{
+    AudienceName, FlowId, HostName, TaskState, Timestamp,
+    audit::Verb,
+    delivery::{RequestId, Term},
+    flow::FlowSpec,
+    hostset::Unknown,
+    names::{DeploymentName, JobName},
+};
+use orchestra_proto::{
+    check_flow_spec, params_from_wire, store_id,
+    v1::{self, flow_ref::Flow},
+};
+use prost::Message as _;
+use tonic::{Request, Status};
+
+use crate::{
+    declined::{Declined, Ground},
+    desk::{
+        AuditFilter, Choice, Cursor, FlowRef, JobParams, Proposal, RetryRequest, Since, TaskFilter,
+        WatchFilter,
+    },
+};
+
+/// Audit lines that are listed where nobody says how many.
+const LINES: u32 = 100;
+
+/// Who asks: what the certificate says.
+pub(super) fn audience<T>(request: &Request<T>) -> Result<AudienceName, Status> {
+    let peer = request.extensions().get::<Peer>();
+    let peer = peer.ok_or_else(|| Status::unauthenticated("no verified certificate"))?;
+    AudienceName::new(peer.identity.name())
+        .map_err(|error| Status::unauthenticated(error.to_string()))
+}
+
+/// The flow that a request names.
+pub(super) fn flow(flow: Option<v1::FlowRef>) -> Result<FlowRef, Declined> {
+    match flow.and_then(|flow| flow.flow) {
+        Some(Flow::Id(id)) => Ok(FlowRef::Id(FlowId(id))),
+        Some(Flow::Last(_)) => Ok(FlowRef::Last),
+        Some(Flow::Request(id)) => request_id(&id).map(FlowRef::Request),
+        None => Err(Declined::new(Ground::Invalid, "the request names no flow")),
+    }
+}
+
+/// Which of a flow's jobs a request chooses.
+pub(super) fn choice(slot: u32, job: u32, name: &str) -> Result<Choice, Declined> {
+    Ok(Choice { slot, job, name: job_name(name)? })
+}
+
+/// A job's name; `None` where none is given.
+pub(super) fn job_name(name: &str) -> Result<Option<JobName>, Declined> {
+    given(name)
+        .map(|name| JobName::new(name).map_err(|error| Declined::invalid(&error)))
+        .transpose()
+}
+
+/// A host's name; `None` where none is given.
+pub(super) fn host(name: &str) -> Result<Option<HostName>, Declined> {
+    given(name)
+        .map(|name| HostName::new(name).map_err(|error| Declined::invalid(&error)))
+        .transpose()
+}
+
+/// A deployment's name; `None` where none is given.
+pub(super) fn deployment(name: &str) -> Result<Option<DeploymentName>, Declined> {
+    given(name)
+        .map(|name| DeploymentName::new(name).map_err(|error| Declined::invalid(&error)))
+        .transpose()
+}
+
+/// Which tasks of the chosen jobs a request wants.
+pub(super) fn task_filter(of: &str, states: &[String]) -> Result<TaskFilter, Declined> {
+    let states = states.iter().map(|word| {
+        TaskState::from_word(word).ok_or_else(|| {
+            let word: String = word.chars().take(80).collect();
+            Declined::new(Ground::Invalid, format!("{word:?} is not a state of a task"))
+        })
+    });
+    Ok(TaskFilter { states: states.collect::<Result<_, _>>()?, host: host(of)? })
+}
+
+/// Which audit lines a request wants.
+pub(super) fn audit_filter(request: v1::ListAuditRequest) -> Result<AuditFilter, Declined> {
+    let v1::ListAuditRequest { by, verb, since_ms, host: of, limit } = request;
+    let verb = given(&verb).map(|word| {
+        Verb::from_word(word).ok_or_else(|| {
+            let verbs: Vec<&str> = Verb::ALL.iter().map(|verb| verb.as_str()).collect();
+            let why = format!(
+                "no verb is called {:?}; there are {}",
+                word.chars().take(60).collect::<String>(),
+                verbs.join(", ")
+            );
+            Declined::new(Ground::Invalid, why)
+        })
+    });
+    let (verb, host) = (verb.transpose()?, host(&of)?);
+    let by = given(&by).map(str::to_owned);
+    let most = if limit == 0 { LINES } else { limit };
+    Ok(AuditFilter { by, verb, since: Timestamp(since_ms), host, most })
+}
+
+/// What somebody who watches wants to hear.
+pub(super) fn watch_filter(request: &v1::WatchRequest) -> Result<WatchFilter, Declined> {
+    let v1::WatchRequest { since, every_end, snapshots, .. } = request;
+    let since = match since {
+        None => Since::Now,
+        Some(cursor) if cursor.store.is_empty() => Since::Nothing,
+        Some(cursor) => Since::Cursor(Cursor {
+            store: store_id(&cursor.store)
+                .map_err(|_| Declined::new(Ground::Invalid, "the cursor is of no store"))?,
+            term: Term(cursor.term),
+            change: cursor.change,
+        }),
+    };
+    Ok(WatchFilter { since, every_end: *every_end, snapshots: *snapshots })
+}
+
+/// What somebody wants to submit. Takes its time.
+pub(super) fn proposal(request: v1::SubmitRequest) -> Result<Proposal, Declined> {
+    let id = request_id(&request.request_id)?;
+    check_flow_spec(&request.spec).map_err(|error| Declined::invalid(&error))?;
+    let wire = v1::FlowSpec::decode(&request.spec[..])
+        .map_err(|error| Declined::new(Ground::Invalid, format!("the spec: {error}")))?;
+    let spec = FlowSpec::try_from(&wire).map_err(|error| Declined::invalid(&error))?;
+    Ok(Proposal {
+        request: id,
+        spec,
+        spec_bytes: Arc::from(&request.spec[..]),
+        params: params(request.params)?,
+        unknown: if request.allow_unknown { Unknown::LeftOut } else { Unknown::Refused },
+    })
+}
+
+/// What somebody wants another try of.
+pub(super) fn retry(request: v1::RetryRequest) -> Result<RetryRequest, Declined> {
+    Ok(RetryRequest {
+        request: request_id(&request.request_id)?,
+        flow: flow(request.flow)?,
+        job: job_name(&request.job_name)?,
+        hosts: Some(request.hosts).filter(|hosts| !hosts.is_empty()),
+        params: params(request.params)?,
+    })
+}
+
+fn params(jobs: Vec<v1::JobParams>) -> Result<Vec<JobParams>, Declined> {
+    let params = jobs.into_iter().map(|v1::JobParams { slot, job, values }| {
+        let values = params_from_wire(values).map_err(|error| Declined::invalid(&error))?;
+        Ok(JobParams { slot, job, values })
+    });
+    params.collect()
+}
+
+fn request_id(bytes: &[u8]) -> Result<RequestId, Declined> {
+    let id = RequestId::from_slice(bytes);
+    id.ok_or_else(|| Declined::new(Ground::Invalid, "the request id has 16 bytes"))
+}
+
+/// On the wire, text that is not given is empty.
+fn given(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
+}
