@@ -14,7 +14,7 @@
 //! about it; the log tells it at a bounded rate. A name's own bounds are below those of all, so that
 //! one name cannot use those up.
 //!
-//! Players are bounded where their streams are (`lines/streams.rs`).
+//! Players are bounded where their streams are (`lines/stream/counts.rs`).
 
 mod account;
 mod body;

@@ -15,18 +15,18 @@ const MOST: usize = 8;
 
 /// The streams of all players.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Streams(Arc<Mutex<HashMap<HostName, usize>>>);
+pub(in crate::lines) struct Streams(Arc<Mutex<HashMap<HostName, usize>>>);
 
 /// One stream, as long as this is kept.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(in crate::lines) struct Stream {
     host: HostName,
     all: Streams,
 }
 
 impl Streams {
     /// Counts one more stream of a player; refused where it has too many.
-    pub(super) fn enter(&self, host: &HostName) -> Result<Stream, Declined> {
+    pub(in crate::lines) fn enter(&self, host: &HostName) -> Result<Stream, Declined> {
         let mut streams = self.lock();
         let count = streams.entry(host.clone()).or_default();
         if *count >= MOST {
