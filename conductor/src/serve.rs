@@ -41,7 +41,7 @@ use crate::{
     fleet::Fleet,
     grpc,
     inventory::Inventory,
-    lines::{Patience, Sessions},
+    lines::{Patience, PlayerLines},
     proof::{Found, KeyFile, Keys, Proofs},
     reading::Reading,
     reload::Reloader,
@@ -155,8 +155,13 @@ async fn run(options: Options) -> Result<(), ServeError> {
 
     let (stop, stopping) = watch::channel(false);
     let patience = options.patience;
-    let sessions =
-        Sessions::new(handle.clone(), identity.store, proofs.clone(), patience, stopping.clone());
+    let lines = PlayerLines::new(
+        handle.clone(),
+        identity.store,
+        proofs.clone(),
+        patience,
+        stopping.clone(),
+    );
     let facts = Facts {
         name: config.name.clone(),
         store_id: identity.store.to_string(),
@@ -175,7 +180,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
         stopping.clone(),
     );
     let incoming = incoming(listener, door, strangers(raise_file_limit()));
-    let server = tokio::spawn(grpc::listen(incoming, sessions, desk, stopping));
+    let server = tokio::spawn(grpc::listen(incoming, lines, desk, stopping));
 
     let failed = tokio::select! {
         result = &mut driver => Some(result),

@@ -18,7 +18,10 @@ use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_stream::StreamExt as _;
 
 use super::*;
-use crate::{lines::Frames, proof::KeyFile};
+use crate::{
+    lines::{Frames, StreamQueue},
+    proof::KeyFile,
+};
 
 const STORE: StoreId = StoreId([7; 16]);
 
@@ -28,6 +31,12 @@ fn alice(verb: Verb) -> Asked {
 
 fn recover(reply: oneshot::Sender<Reply>) -> Request {
     Request::Recover(alice(Verb::Recover), reply)
+}
+
+/// The way out to a player, and its stream.
+fn way_to(host: &str) -> (Outbox, Frames) {
+    let (queue, frames) = StreamQueue::new();
+    (Outbox::new(host, queue), frames)
 }
 
 /// A driver, and whoever talks to it.
@@ -161,7 +170,7 @@ impl Bench {
 
     /// Attaches a player, and returns what it is sent.
     async fn attach(&self, host: &str, session: u64, silent: Option<u64>) -> (Attached, Frames) {
-        let (outbox, frames) = Outbox::new(host);
+        let (outbox, frames) = way_to(host);
         let snapshot = PlayerSnapshot {
             spool: SpoolId([1; 16]),
             mark: orchestra_model::delivery::OrderNumber(0),
@@ -498,11 +507,11 @@ async fn whoever_asks_why_is_told_as_of_now() {
 #[tokio::test]
 async fn a_newcomer_that_left_is_not_attached() {
     let bench = Bench::with("db1\n").await;
-    let (outbox, _frames) = Outbox::new("db1");
+    let (outbox, _frames) = way_to("db1");
     let (attached, frames) = bench.attach("db1", 1, None).await;
     drop((attached, frames, outbox));
     // The same once more, and nobody awaits the answer.
-    let (outbox, _frames) = Outbox::new("db1");
+    let (outbox, _frames) = way_to("db1");
     let snapshot = PlayerSnapshot {
         spool: SpoolId([1; 16]),
         mark: orchestra_model::delivery::OrderNumber(0),

@@ -12,15 +12,15 @@ use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::status::line_lost;
-use crate::lines::{Frames, Goodbye, Sessions};
+use crate::lines::{Frames, Goodbye, PlayerLines};
 
 /// The service for players.
 #[derive(Clone, Debug)]
-pub(crate) struct PlayerCalls(Sessions);
+pub(crate) struct PlayerCalls(PlayerLines);
 
 impl PlayerCalls {
-    pub(crate) fn new(sessions: Sessions) -> Self {
-        Self(sessions)
+    pub(crate) fn new(lines: PlayerLines) -> Self {
+        Self(lines)
     }
 }
 

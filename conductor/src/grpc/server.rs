@@ -11,7 +11,7 @@ use tonic::transport::{self, Server};
 use super::{
     access::AccessLayer, audience::AudienceCalls, bounds::BoundsLayer, players::PlayerCalls,
 };
-use crate::{desk::Desk, lines::Sessions};
+use crate::{desk::Desk, lines::PlayerLines};
 
 /// How often a ping is sent over each connection, and how long its answer may take: for a peer that
 /// does nothing any more, though its host lives. Clients ping more often, and the kernel notices a
@@ -30,7 +30,7 @@ const HEADERS: u32 = 8 << 10;
 /// The server, until it is told to stop and every connection has ended.
 pub(crate) async fn listen(
     incoming: Incoming,
-    sessions: Sessions,
+    lines: PlayerLines,
     desk: Desk,
     mut until: watch::Receiver<bool>,
 ) -> Result<(), transport::Error> {
@@ -44,7 +44,7 @@ pub(crate) async fn listen(
         .layer(AccessLayer::new())
         .layer(BoundsLayer::new())
         .add_service(
-            PlayersServer::new(PlayerCalls::new(sessions))
+            PlayersServer::new(PlayerCalls::new(lines))
                 .max_decoding_message_size(limits::MESSAGE_BYTES)
                 .max_encoding_message_size(limits::MESSAGE_BYTES),
         )

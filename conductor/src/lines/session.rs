@@ -1,18 +1,14 @@
-//! Players' sessions: one stream each, dialled by the player, named by its certificate.
+//! Sessions, each of one player: let in, and listened to.
 //!
 //! A session first tells the player's whole state; the driver takes it in and the engine
 //! reconciles. From then on this side only decodes, in order. Where the name has a live session
 //! already, that one is asked; if it answers, the newcomer is refused, else it takes over.
-//!
-//! Each stream has a task of its own from its first frame to its last, which does not depend on
-//! whether anybody still awaits the call: what the driver was told of as attached, it is told of
-//! as detached.
 
 mod inventories;
+mod outbox;
 mod said;
-
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::{
     sync::{
@@ -23,7 +19,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use orchestra_certs::{Lines, Peer};
 use orchestra_flow::{PlayerIx, SessionId};
 use orchestra_model::{
     HostName,
@@ -31,197 +26,62 @@ use orchestra_model::{
     limits,
     proof::{Statement, drop_false_evidence, drop_false_proofs},
 };
-use orchestra_proto::{
-    PROTOCOL, RawSnapshot, check_fields, snapshot_from_wire,
-    v1::{self, from_player, to_player},
-};
+use orchestra_proto::{PROTOCOL, RawSnapshot, check_fields, snapshot_from_wire, v1};
 use prost::Message;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::timeout,
 };
-use tokio_stream::{Stream as Incoming, StreamExt as _};
 
+pub(crate) use self::outbox::Outbox;
 use self::{inventories::Inventories, said::Said};
-use super::stream::{Frames, Goodbye, Outbox, Stream, Streams};
+use super::{stopping, stream::StreamQueue};
 use crate::{
     declined::{Declined, Ground},
     driver::{Attach, Attached, FromSession, Handle, TURN},
     proof::Proofs,
 };
 
-/// How long players are waited for.
-#[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// How long a player may take to say who it is.
-    pub greeting: Duration,
-    /// How long an older session may take to say that it lives.
-    pub probe: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self { greeting: Duration::from_secs(10), probe: Duration::from_secs(3) }
-    }
-}
-
 /// Bytes of reports, over all sessions, that wait for the driver, encoded and read; whoever has more
 /// waits with reading.
 const ROOM: usize = 64 << 20;
-/// Most that is kept of a version or a name that a player says.
-const VERSION_CHARS: usize = 64;
 
-/// The service for players.
+/// The sessions of all players.
 #[derive(Clone, Debug)]
-pub(crate) struct Sessions {
+pub(super) struct Sessions {
     driver: Handle,
     store: StoreId,
     proofs: Proofs,
-    patience: Patience,
+    /// How long an older session may take to say that it lives.
+    probe: Duration,
     next: Arc<AtomicU64>,
-    streams: Streams,
     inventories: Inventories,
-    /// Lines that say whom nobody lets in: a certificate that comes again and again fills no log.
-    refusals: Lines,
     room: Arc<Semaphore>,
-    /// Becomes true when the conductor stops.
-    stopping: watch::Receiver<bool>,
 }
 
 /// A session that the driver knows.
-struct Session {
+#[derive(Debug)]
+pub(super) struct Session {
     host: HostName,
     player: PlayerIx,
     id: SessionId,
-    outbox: Outbox,
 }
-
-/// What comes on a stream, message by message.
-pub(crate) trait Messages:
-    Incoming<Item = Result<v1::FromPlayers, Declined>> + Send + Unpin
-{
-}
-
-impl<I: Incoming<Item = Result<v1::FromPlayers, Declined>> + Send + Unpin> Messages for I {}
-
-type Answer = oneshot::Sender<Result<Frames, Declined>>;
 
 impl Sessions {
-    pub(crate) fn new(
-        driver: Handle,
-        store: StoreId,
-        proofs: Proofs,
-        patience: Patience,
-        stopping: watch::Receiver<bool>,
-    ) -> Self {
+    pub(super) fn new(driver: Handle, store: StoreId, proofs: Proofs, probe: Duration) -> Self {
         let (next, room) = (Arc::new(AtomicU64::new(1)), Arc::new(Semaphore::new(ROOM)));
-        let (streams, inventories) = (Streams::default(), Inventories::default());
-        let refusals = Lines::new(|players| {
-            tracing::warn!(players, "further players were refused within a second");
-        });
-        Self {
-            driver,
-            store,
-            proofs,
-            patience,
-            next,
-            streams,
-            inventories,
-            refusals,
-            room,
-            stopping,
-        }
-    }
-
-    /// Serves a stream that a player has dialled, and returns what goes out on it. The stream goes on
-    /// whether or not somebody still awaits that.
-    pub(crate) async fn attach(
-        &self,
-        peer: Peer,
-        host: HostName,
-        incoming: impl Messages + 'static,
-    ) -> Result<Frames, Declined> {
-        let stream = self.streams.enter(&host)?;
-        let (answer, answered) = oneshot::channel();
-        tokio::spawn(self.clone().serve(peer, host, incoming, answer, stream));
-        answered.await.unwrap_or_else(|_| Err(stopping()))
-    }
-
-    /// One stream, from its first frame to its last.
-    async fn serve(
-        mut self,
-        peer: Peer,
-        host: HostName,
-        mut incoming: impl Messages,
-        answer: Answer,
-        _stream: Stream,
-    ) {
-        // Whoever awaits an answer may have gone, here and below.
-        let attach = match self.greeting(&host, &mut incoming).await {
-            Ok(attach) => attach,
-            Err(declined) => {
-                self.tell_refusal(&host, &peer, &declined);
-                let _ = answer.send(Err(declined));
-                return;
-            }
-        };
-        let version = cut(&attach.version, VERSION_CHARS);
-        // What a player says of itself is large: it is gone before the session goes on.
-        match self.admit(&host, attach, &version).await {
-            Ok((session, frames)) => {
-                tracing::info!(player = %host, address = %peer.address, version, "player attached");
-                // Where the frames are dropped, the outbox ends, and `listen` with it.
-                let _ = answer.send(Ok(frames));
-                self.listen(session, incoming).await;
-            }
-            Err(declined) => {
-                self.tell_refusal(&host, &peer, &declined);
-                let _ = answer.send(Ok(refusal(&host, &declined)));
-            }
-        }
-    }
-
-    /// What the first message says: one attach, under the name of the certificate.
-    async fn greeting(
-        &mut self,
-        host: &HostName,
-        incoming: &mut impl Messages,
-    ) -> Result<v1::Attach, Declined> {
-        let limit = self.patience.greeting;
-        let first = tokio::select! {
-            first = timeout(limit, incoming.next()) => first,
-            _ = self.stopping.wait_for(|stopping| *stopping) => return Err(stopping()),
-        };
-        let first = first.map_err(|_| {
-            Declined::new(Ground::Late, format!("no attach frame within {limit:?}"))
-        })?;
-        let mut frames =
-            first.transpose()?.map(|batch| batch.frames).unwrap_or_default().into_iter();
-        let (Some(frame), None) = (frames.next(), frames.next()) else {
-            return Err(Declined::new(Ground::Invalid, "the first message is one attach frame"));
-        };
-        let Some(from_player::Frame::Attach(attach)) = frame.frame else {
-            return Err(Declined::new(Ground::Invalid, "the first frame is an attach"));
-        };
-        if frame.player != host.as_str() {
-            let name = cut(&frame.player, VERSION_CHARS);
-            return Err(Declined::new(Ground::Forbidden, format!("{host} attached as {name:?}")));
-        }
-        Ok(attach)
-    }
-
-    fn tell_refusal(&self, host: &HostName, peer: &Peer, declined: &Declined) {
-        let (address, reason) = (peer.address, declined.message());
-        self.refusals.write(|| tracing::warn!(player = %host, %address, reason, "player refused"));
+        let inventories = Inventories::default();
+        Self { driver, store, proofs, probe, next, inventories, room }
     }
 
     /// Lets a player in, or says why not.
-    async fn admit(
+    pub(super) async fn admit(
         &self,
         host: &HostName,
         attach: v1::Attach,
         version: &str,
-    ) -> Result<(Session, Frames), Declined> {
+        queue: &StreamQueue,
+    ) -> Result<Session, Declined> {
         if attach.protocol != PROTOCOL {
             return Err(Declined::new(
                 Ground::Prevented,
@@ -232,10 +92,10 @@ impl Sessions {
             ));
         }
         let snapshot = self.snapshot(host, attach.snapshot)?;
+        let outbox = Outbox::new(host.as_str(), queue.clone());
         let mut silent = None;
         loop {
             let id = SessionId(self.next.fetch_add(1, Ordering::Relaxed));
-            let (outbox, frames) = Outbox::new(host.as_str());
             let (reply, attached) = oneshot::channel();
             let attach = Attach {
                 host: host.clone(),
@@ -248,7 +108,7 @@ impl Sessions {
             self.tell(FromSession::Attached(attach, reply)).await?;
             match attached.await.map_err(|_| stopping())? {
                 Attached::Welcome(player) => {
-                    return Ok((Session { host: host.clone(), player, id, outbox }, frames));
+                    return Ok(Session { host: host.clone(), player, id });
                 }
                 Attached::Unknown => {
                     return Err(Declined::new(
@@ -260,7 +120,7 @@ impl Sessions {
                     ));
                 }
                 Attached::Occupied { by, mut alive } => {
-                    let answer = timeout(self.patience.probe, alive.wait_for(|alive| *alive)).await;
+                    let answer = timeout(self.probe, alive.wait_for(|alive| *alive)).await;
                     if matches!(answer, Ok(Ok(_))) {
                         return Err(Declined::new(
                             Ground::Occupied,
@@ -303,34 +163,20 @@ impl Sessions {
         self.driver.sessions.send(message).await.map_err(|_| stopping())
     }
 
-    /// Takes in what the player says, until the session is over.
-    async fn listen(mut self, session: Session, mut incoming: impl Messages) {
-        let goodbye = loop {
-            let batch = tokio::select! {
-                batch = incoming.next() => batch,
-                () = session.outbox.ended() => break Goodbye::Declined(ended()),
-                _ = self.stopping.wait_for(|stopping| *stopping) => break Goodbye::Declined(stopping()),
-            };
-            match batch {
-                Some(Ok(batch)) => {
-                    if let Err(declined) = self.take(&session, batch).await {
-                        break Goodbye::Declined(declined);
-                    }
-                }
-                None => break Goodbye::Done("the player ended the session"),
-                Some(Err(declined)) => break Goodbye::Declined(declined),
-            }
-        };
-        let Session { host, player, id, outbox } = session;
-        tracing::info!(player = %host, reason = goodbye.reason(), "player detached");
+    /// Tells the driver that a session is over.
+    pub(super) async fn detach(&self, session: Session) {
+        let Session { player, id, .. } = session;
         // Without a driver there is nothing left to tell.
         let _ = self.tell(FromSession::Detached { player, session: id }).await;
-        outbox.end(goodbye);
     }
 
     /// Takes in one message: all of its reports go to the driver together, for what costs is each
     /// time that somebody is told.
-    async fn take(&self, session: &Session, mut batch: v1::FromPlayers) -> Result<(), Declined> {
+    pub(super) async fn take(
+        &self,
+        session: &Session,
+        mut batch: v1::FromPlayers,
+    ) -> Result<(), Declined> {
         let Session { host, player, id, .. } = session;
         // An honest message is far shorter.
         for frames in batch.frames.chunks_mut(TURN) {
@@ -368,26 +214,4 @@ impl Sessions {
         let bytes = u32::try_from(bytes.min(ROOM)).unwrap_or(u32::MAX);
         Arc::clone(&self.room).acquire_many_owned(bytes).await.map_err(|_| stopping())
     }
-}
-
-/// The beginning of a stranger's text.
-fn cut(text: &str, chars: usize) -> String {
-    text.chars().take(chars).collect()
-}
-
-fn ended() -> Declined {
-    Declined::new(Ground::Overtaken, "the session was ended")
-}
-
-fn stopping() -> Declined {
-    Declined::new(Ground::NotNow, "the conductor is stopping")
-}
-
-/// A stream of one frame that says why.
-fn refusal(host: &HostName, declined: &Declined) -> Frames {
-    let (outbox, frames) = Outbox::new(host.as_str());
-    let reason = declined.message().to_owned();
-    outbox.frame(to_player::Frame::Refused(v1::Refused { reason }));
-    outbox.end(Goodbye::Done(""));
-    frames
 }

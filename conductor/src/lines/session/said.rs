@@ -11,8 +11,10 @@ use orchestra_proto::{
 };
 use prost::Message;
 
-use super::{VERSION_CHARS, cut};
-use crate::declined::{Declined, Ground};
+use crate::{
+    declined::{Declined, Ground},
+    lines::{NAME_CHARS, cut},
+};
 
 /// Most that is kept of what a player says for people.
 const DETAIL_CHARS: usize = 1_024;
@@ -37,7 +39,7 @@ impl Said {
 
     fn add(&mut self, host: &HostName, frame: &mut v1::FromPlayer) -> Result<(), Declined> {
         if frame.player != host.as_str() {
-            let name = cut(&frame.player, VERSION_CHARS);
+            let name = cut(&frame.player, NAME_CHARS);
             return Err(Declined::new(Ground::Forbidden, format!("{host} spoke for {name:?}")));
         }
         match frame.frame.take() {

@@ -1,6 +1,5 @@
 //! Sessions with a driver that is the test itself.
 
-use orchestra_certs::{Outgoing, Role, Subject};
 use orchestra_flow::{Engine, Recovery, Settings};
 use orchestra_model::{
     FlowId,
@@ -12,14 +11,14 @@ use tokio::sync::mpsc;
 
 use super::*;
 
-const STORE: StoreId = StoreId([7; 16]);
+pub(in crate::lines) const STORE: StoreId = StoreId([7; 16]);
 
-fn db1() -> HostName {
+pub(in crate::lines) fn db1() -> HostName {
     HostName::new("db1").unwrap()
 }
 
 /// The place of db1 in an engine's table.
-fn player() -> PlayerIx {
+pub(in crate::lines) fn player() -> PlayerIx {
     let record = PlayerRecord {
         host: db1(),
         spool: Some(SpoolId([1; 16])),
@@ -42,15 +41,19 @@ fn player() -> PlayerIx {
     Engine::recover(Settings { most_tasks: 1 }, recovery).roster().member(&db1()).unwrap()
 }
 
-/// The service, and what it tells the driver. It stops when the last is dropped.
-fn sessions() -> (Sessions, mpsc::Receiver<FromSession>, watch::Sender<bool>) {
+/// A driver's mailbox, and what is in it.
+pub(in crate::lines) fn driver() -> (Handle, mpsc::Receiver<FromSession>) {
     let (sessions, driver) = mpsc::channel(16);
-    let handle = Handle { sessions, requests: mpsc::channel(1).0 };
-    let (stop, stopping) = watch::channel(false);
-    (Sessions::new(handle, STORE, Proofs::default(), Patience::default(), stopping), driver, stop)
+    (Handle { sessions, requests: mpsc::channel(1).0 }, driver)
 }
 
-fn from_db1(frame: Frame) -> v1::FromPlayer {
+/// Sessions, and what they tell the driver.
+fn sessions() -> (Sessions, mpsc::Receiver<FromSession>) {
+    let (handle, driver) = driver();
+    (Sessions::new(handle, STORE, Proofs::default(), Duration::from_secs(3)), driver)
+}
+
+pub(in crate::lines) fn from_db1(frame: Frame) -> v1::FromPlayer {
     v1::FromPlayer { player: "db1".to_owned(), frame: Some(frame) }
 }
 
@@ -65,7 +68,7 @@ fn started(order: u64) -> v1::FromPlayer {
     from_db1(Frame::Report(report.encode_to_vec().into()))
 }
 
-fn snapshot() -> Vec<u8> {
+pub(in crate::lines) fn snapshot() -> Vec<u8> {
     let state = Some(v1::score_offer::State::Disabled("why".to_owned()));
     let offer = v1::ScoreOffer { name: "hello".to_owned(), hash: Bytes::new(), state };
     let spool_id = Bytes::copy_from_slice(&[1; 16]);
@@ -73,54 +76,9 @@ fn snapshot() -> Vec<u8> {
         .encode_to_vec()
 }
 
-/// Bytes that tell by a count whether anybody has them.
-struct Counted(Vec<u8>, #[expect(dead_code, reason = "it is counted")] Arc<()>);
-
-impl AsRef<[u8]> for Counted {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-/// A stream of one message, which does not end.
-fn incoming(message: v1::FromPlayers) -> impl Messages + 'static {
-    tokio_stream::once(Ok(message)).chain(tokio_stream::pending())
-}
-
-#[tokio::test]
-async fn what_a_player_said_of_itself_is_gone_once_it_is_let_in() {
-    let (sessions, mut driver, _stop) = sessions();
-    let count = Arc::new(());
-    let snapshot = Bytes::from_owner(Counted(snapshot(), Arc::clone(&count)));
-    let attach = v1::Attach { protocol: PROTOCOL, snapshot, ..Default::default() };
-    let incoming = incoming(v1::FromPlayers { frames: vec![from_db1(Frame::Attach(attach))] });
-    let domain = HostName::new("example").unwrap();
-    let subject = Subject::new(Role::Player, "db1").unwrap();
-    let identity = orchestra_certs::Identity { domain, subject };
-    let address = ([127, 0, 0, 1], 1).into();
-    let peer = Peer {
-        identity,
-        address,
-        serial: Arc::from("1"),
-        surplus: None,
-        outgoing: Outgoing::default(),
-    };
-    let stream = sessions.streams.enter(&db1()).unwrap();
-    let (answer, answered) = oneshot::channel();
-    let session = tokio::spawn(sessions.serve(peer, db1(), incoming, answer, stream));
-
-    let Some(FromSession::Attached(attach, reply)) = driver.recv().await else { panic!() };
-    assert_eq!(attach.snapshot.scores[0].name.as_str(), "hello");
-    drop(attach);
-    reply.send(Attached::Welcome(player())).unwrap();
-    let _frames = answered.await.unwrap().unwrap();
-    assert!(!session.is_finished());
-    assert_eq!(Arc::strong_count(&count), 1, "somebody keeps the snapshot's bytes");
-}
-
 #[tokio::test]
 async fn players_with_the_same_scores_share_a_list() {
-    let (sessions, _driver, _stop) = sessions();
+    let (sessions, _driver) = sessions();
     let attach = || sessions.snapshot(&db1(), snapshot().into()).unwrap().scores;
     let (one, two) = (attach(), attach());
     assert!(one.len() == 1 && std::ptr::eq(&*one, &*two));
@@ -128,9 +86,8 @@ async fn players_with_the_same_scores_share_a_list() {
 
 #[tokio::test]
 async fn a_message_is_told_at_once_and_returns_its_room() {
-    let (sessions, mut driver, _stop) = sessions();
-    let (outbox, _frames) = Outbox::new("db1");
-    let session = Session { host: db1(), player: player(), id: SessionId(1), outbox };
+    let (sessions, mut driver) = sessions();
+    let session = Session { host: db1(), player: player(), id: SessionId(1) };
     let orders = |message: FromSession| {
         let FromSession::Reported { reports, room, .. } = message else { panic!("{message:?}") };
         assert_eq!(sessions.room.available_permits(), ROOM - room.num_permits());
