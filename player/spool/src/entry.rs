@@ -2,10 +2,11 @@
 
 use orchestra_model::{
     delivery::{AttemptKey, OrderNumber, StoreId, Term},
+    process::ProcessMark,
     proof::{Evidence, Proof},
 };
 
-use crate::attempt::{Plan, ProcessMark, Settlement};
+use crate::attempt::{Plan, Settlement};
 
 /// One change of the state. Entries of one batch become durable together or not at all, so that
 /// each can be about one thing: accepting an order is `Mark` and `Starting`.

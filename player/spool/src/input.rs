@@ -2,10 +2,11 @@
 
 use orchestra_model::{
     delivery::{AgentSession, AttemptKey, EndBytes, OrderNumber, Refusal, StoreId, Term},
+    process::ProcessMark,
     proof::Mac,
 };
 
-use crate::attempt::{Plan, ProcessMark};
+use crate::attempt::Plan;
 
 /// What happened. An input about an attempt that is not live any more, or about a session that is
 /// not the present one, changes nothing: first words win.

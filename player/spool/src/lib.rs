@@ -65,9 +65,13 @@ mod rules;
 mod spool;
 mod state;
 
-pub use attempt::{BootId, CgroupPath, Live, Plan, ProcessMark, Settled, Settlement};
+pub use attempt::{CgroupPath, Live, Plan, Settled, Settlement};
 pub use effect::{Effect, Snapshot};
 pub use entry::Entry;
 pub use input::Input;
+pub use orchestra_model::{
+    journal::Contradiction,
+    process::{BootId, ProcessMark},
+};
 pub use spool::Spool;
-pub use state::{Contradiction, State};
+pub use state::State;

@@ -3,11 +3,12 @@
 
 use orchestra_model::{
     delivery::{AgentSession, AttemptKey, OrderNumber, Refusal, Report, StoreId, Term},
+    process::ProcessMark,
     proof::{Attempted, Evidence, Mac, Proof},
 };
 
 use crate::{
-    attempt::{Plan, ProcessMark, Settlement},
+    attempt::{Plan, Settlement},
     bounds,
     effect::Effect,
     entry::Entry,

@@ -8,6 +8,7 @@ use orchestra_model::{
         AgentSession, AttemptKey, EndBytes, LiveAttempt, OrderNumber, Refusal, Report,
         SettledAttempt, SpoolId, StoreId, StoreMark, Term,
     },
+    journal::{Contradiction, require},
     limits,
     proof::{Evidence, Proof},
 };
@@ -17,7 +18,7 @@ use crate::{
     effect::{Effect, Snapshot},
     entry::Entry,
     rules::shortened,
-    state::{Contradiction, State, StoreState, require},
+    state::{State, StoreState},
 };
 
 /// The player's side of delivery. See the crate's documentation for how to drive it.

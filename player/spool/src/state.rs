@@ -1,13 +1,11 @@
 //! The durable state: what a journal adds up to. It only changes by applying entries, so that what
 //! is in memory and what a replay gives are the same by construction.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
     delivery::{AttemptKey, OrderNumber, SpoolId, StoreId, Term},
+    journal::{Contradiction, require},
     limits,
     proof::{Evidence, Proof},
 };
@@ -42,19 +40,6 @@ pub(crate) struct StoreState {
     /// Orders above the mark that were cancelled before they came.
     pub(crate) ahead: BTreeSet<OrderNumber>,
 }
-
-/// An entry that cannot follow the state it meets, or a state that breaks a rule: a bug, or a
-/// journal that was tampered with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Contradiction(pub(crate) String);
-
-impl fmt::Display for Contradiction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Contradiction {}
 
 impl State {
     /// The state of a spool that has just been made.
@@ -274,13 +259,6 @@ impl State {
         let bytes: usize = self.settled.values().map(|settled| settled.settlement.weight()).sum();
         require(bytes == self.settled_bytes, || "settled bytes are miscounted".to_owned())
     }
-}
-
-pub(crate) fn require(
-    holds: bool,
-    otherwise: impl FnOnce() -> String,
-) -> Result<(), Contradiction> {
-    if holds { Ok(()) } else { broken(otherwise) }
 }
 
 fn broken(why: impl FnOnce() -> String) -> Result<(), Contradiction> {

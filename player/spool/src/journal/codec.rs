@@ -1,18 +1,17 @@
 //! Entries in bytes: a kind byte, then fields of fixed order. Texts and ends have a length before
 //! them. A number once given to a kind or a word is never given to another.
 
-use std::sync::Arc;
-
 use orchestra_model::{
-    FlowId, JobId, Millis, ScoreName, Timestamp,
-    delivery::{AttemptKey, EndBytes, OrderNumber, Refusal, StoreId, Term},
+    FlowId, JobId, Millis, ScoreName,
+    delivery::{EndBytes, Refusal, StoreId, Term},
+    journal::{InvalidEntry, Reader, push_bytes, push_job, push_key, push_process},
     limits,
     proof::{Attempted, Evidence, Mac, Proof},
     score::Interface,
 };
 
 use crate::{
-    attempt::{BootId, CgroupPath, Plan, ProcessMark, Settlement},
+    attempt::{CgroupPath, Plan, Settlement},
     bounds,
     entry::Entry,
 };
@@ -31,12 +30,6 @@ const EVIDENCE: u8 = 10;
 const PROVEN_STARTING: u8 = 11;
 const PROVEN_ENDED: u8 = 12;
 const PROVEN_REFUSED: u8 = 13;
-
-/// Why bytes are not an entry.
-pub(super) enum Problem {
-    UnknownKind(u8),
-    Malformed(&'static str),
-}
 
 /// Appends an entry.
 pub(super) fn push_entry(out: &mut Vec<u8>, entry: &Entry) {
@@ -106,8 +99,8 @@ pub(super) fn push_entry(out: &mut Vec<u8>, entry: &Entry) {
 }
 
 /// Takes one entry off the front.
-pub(super) fn read_entry(reader: &mut Reader<'_>) -> Result<Entry, Problem> {
-    let kind = reader.u8().ok_or(Problem::Malformed("kind"))?;
+pub(super) fn read_entry(reader: &mut Reader<'_>) -> Result<Entry, InvalidEntry> {
+    let kind = reader.u8().ok_or(InvalidEntry::Malformed("kind"))?;
     let entry = match kind {
         TERM => read_term(reader).ok_or("term"),
         MARK => read_mark(reader).ok_or("mark"),
@@ -125,9 +118,9 @@ pub(super) fn read_entry(reader: &mut Reader<'_>) -> Result<Entry, Problem> {
         ACKNOWLEDGED => {
             reader.key().map(|key| Entry::Acknowledged { key }).ok_or("acknowledged attempt")
         }
-        unknown => return Err(Problem::UnknownKind(unknown)),
+        unknown => return Err(InvalidEntry::UnknownKind(unknown)),
     };
-    entry.map_err(Problem::Malformed)
+    entry.map_err(InvalidEntry::Malformed)
 }
 
 fn read_term(reader: &mut Reader<'_>) -> Option<Entry> {
@@ -146,25 +139,25 @@ fn read_evidence(reader: &mut Reader<'_>) -> Option<Entry> {
     let (store, order) = (StoreId(reader.array()?), reader.order()?);
     let attempted = Attempted { job: reader.job()?, attempt: reader.u32()? };
     let attempt = Some(attempted).filter(|attempted| attempted.attempt > 0);
-    let proof = reader.proof()?;
+    let proof = read_proof(reader)?;
     Some(Entry::Evidence { store, evidence: Evidence { order, attempt, proof } })
 }
 
 fn read_starting(reader: &mut Reader<'_>, is_proven: bool) -> Option<Entry> {
     let (key, order) = (reader.key()?, reader.order()?);
-    let proof = if is_proven { Some(reader.proof()?) } else { None };
+    let proof = if is_proven { Some(read_proof(reader)?) } else { None };
     Some(Entry::Starting { key, order, proof, plan: read_plan(reader)? })
 }
 
 fn read_started(reader: &mut Reader<'_>) -> Option<Entry> {
-    Some(Entry::Started { key: reader.key()?, process: read_process(reader)? })
+    Some(Entry::Started { key: reader.key()?, process: reader.process()? })
 }
 
 fn read_settled(reader: &mut Reader<'_>, ended: bool, is_proven: bool) -> Option<Entry> {
     let (key, order) = (reader.key()?, reader.order()?);
-    let proof = if is_proven { Some(reader.proof()?) } else { None };
+    let proof = if is_proven { Some(read_proof(reader)?) } else { None };
     let settlement = if ended {
-        Settlement::Ended(EndBytes::new(reader.bytes(limits::END_BYTES)?).ok()?)
+        Settlement::Ended(EndBytes::new(reader.counted(limits::END_BYTES)?).ok()?)
     } else {
         Settlement::Refused(read_refusal(reader)?)
     };
@@ -204,24 +197,6 @@ fn read_plan(reader: &mut Reader<'_>) -> Option<Plan> {
             "" => None,
             path => Some(CgroupPath::new(path)?),
         },
-    })
-}
-
-fn push_process(out: &mut Vec<u8>, process: &ProcessMark) {
-    out.extend(process.pid.to_le_bytes());
-    out.extend(process.start_ticks.to_le_bytes());
-    out.extend(process.boot.0);
-    out.extend(process.started_at.0.to_le_bytes());
-    out.extend(process.boot_ms.to_le_bytes());
-}
-
-fn read_process(reader: &mut Reader<'_>) -> Option<ProcessMark> {
-    Some(ProcessMark {
-        pid: reader.u32()?,
-        start_ticks: reader.u64()?,
-        boot: BootId(reader.array()?),
-        started_at: Timestamp(reader.u64()?),
-        boot_ms: reader.u64()?,
     })
 }
 
@@ -265,104 +240,11 @@ fn read_refusal(reader: &mut Reader<'_>) -> Option<Refusal> {
     })
 }
 
-fn push_key(out: &mut Vec<u8>, key: &AttemptKey) {
-    out.extend(key.store.0);
-    push_job(out, key.job);
-    out.extend(key.attempt.to_le_bytes());
-}
-
-fn push_job(out: &mut Vec<u8>, job: JobId) {
-    out.extend(job.flow.0.to_le_bytes());
-    out.extend(job.slot.to_le_bytes());
-    out.extend(job.job.to_le_bytes());
-}
-
 fn push_proof(out: &mut Vec<u8>, proof: &Proof) {
     out.extend(proof.term.0.to_le_bytes());
     out.extend(proof.mac.0);
 }
 
-/// Everything that comes here is bounded far below what the length can say.
-fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.extend((bytes.len() as u32).to_le_bytes());
-    out.extend(bytes);
-}
-
-/// Takes fields off the front of bytes; `None` where there are too few, or a bound is exceeded.
-pub(super) struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Reader(bytes)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(super) fn take(&mut self, n: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(n)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (taken, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*taken)
-    }
-
-    fn u8(&mut self) -> Option<u8> {
-        self.array().map(u8::from_le_bytes)
-    }
-
-    fn bool(&mut self) -> Option<bool> {
-        match self.u8()? {
-            0 => Some(false),
-            1 => Some(true),
-            _ => None,
-        }
-    }
-
-    fn u16(&mut self) -> Option<u16> {
-        self.array().map(u16::from_le_bytes)
-    }
-
-    pub(super) fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    pub(super) fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn order(&mut self) -> Option<OrderNumber> {
-        self.u64().map(OrderNumber)
-    }
-
-    fn key(&mut self) -> Option<AttemptKey> {
-        let store = StoreId(self.array()?);
-        Some(AttemptKey { store, job: self.job()?, attempt: self.u32()? })
-    }
-
-    fn job(&mut self) -> Option<JobId> {
-        Some(JobId { flow: FlowId(self.u64()?), slot: self.u16()?, job: self.u16()? })
-    }
-
-    fn proof(&mut self) -> Option<Proof> {
-        Some(Proof { term: Term(self.u64()?), mac: Mac(self.array()?) })
-    }
-
-    fn bytes(&mut self, most: usize) -> Option<Arc<[u8]>> {
-        self.counted(most).map(Arc::from)
-    }
-
-    fn text(&mut self, most: usize) -> Option<&'a str> {
-        self.counted(most).and_then(|bytes| std::str::from_utf8(bytes).ok())
-    }
-
-    fn counted(&mut self, most: usize) -> Option<&'a [u8]> {
-        let len = self.u32()? as usize;
-        if len > most { None } else { self.take(len) }
-    }
+fn read_proof(reader: &mut Reader<'_>) -> Option<Proof> {
+    Some(Proof { term: Term(reader.u64()?), mac: Mac(reader.array()?) })
 }

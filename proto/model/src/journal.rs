@@ -1,0 +1,388 @@
+//! Journal files of a player's engines: how changes of a state are spelled in bytes, and read back.
+//! What the entries are is each engine's own; what surrounds them is here.
+//!
+//! ```text
+//! file   = header base frame*
+//! header = magic:8 version:u32 id:16 crc:u32                   32 bytes; crc of what precedes
+//! frame  = length:u64 head_crc:u32 body_crc:u32 body           body: length bytes of entries
+//! ```
+//!
+//! Integers are little-endian. `base` is a frame too: the state that the file began with. Header
+//! and base are durable before the file gets its name, so that damage there is never a torn write.
+//!
+//! A frame is one batch: it was written by one append and synced before the next one began. So only
+//! the last frame can be torn, and a file system that writes its pages in any order still leaves
+//! all of the batch or none. Something unreadable with a whole frame behind it is damage, and the
+//! journal is refused: nothing is ever half read. Both checksums cover the frame's offset, so that
+//! bytes in the wrong place are not taken for a frame; the head has its own, so that looking for
+//! frames behind a damaged one costs no more than reading once.
+
+use std::fmt;
+
+use crate::{
+    delivery::{AttemptKey, OrderNumber, StoreId},
+    ids::{FlowId, JobId},
+    process::{BootId, ProcessMark},
+    time::Timestamp,
+};
+
+const HEADER_BYTES: usize = 32;
+const HEAD_BYTES: usize = 16;
+
+/// What tells one kind of journal from the others.
+#[derive(Clone, Copy, Debug)]
+pub struct JournalFormat {
+    /// What its files begin with.
+    pub magic: [u8; 8],
+    /// The version that is written, and the only one that is read.
+    pub version: u32,
+}
+
+/// What a journal held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replayed<State> {
+    /// What it adds up to.
+    pub state: State,
+    /// How many of its bytes count. The file has to be cut to this before it is appended to.
+    pub valid_len: u64,
+    /// Whether there is more: the rest of a batch that was being written during a crash.
+    pub torn: bool,
+}
+
+/// Why one entry cannot be gone on from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InvalidEntry {
+    /// Nobody knows its kind.
+    UnknownKind(u8),
+    /// It is not spelled as it should be: what was being read.
+    Malformed(&'static str),
+    /// It cannot follow those before it.
+    Contradiction(Contradiction),
+}
+
+/// An entry that cannot follow the state it meets, or a state that breaks a rule: a bug, or a
+/// journal that was tampered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contradiction(pub String);
+
+impl fmt::Display for Contradiction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Contradiction {}
+
+/// A contradiction where something does not hold.
+pub fn require(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Contradiction> {
+    if holds { Ok(()) } else { Err(Contradiction(otherwise())) }
+}
+
+/// Why bytes are not a journal that can be gone on from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InvalidJournal {
+    /// It does not begin like one of its kind.
+    NotAJournal,
+    /// It is of another version of the format.
+    Version(u32),
+    /// Bytes that were durable have changed.
+    Damaged {
+        /// Where the damage begins.
+        offset: u64,
+    },
+    /// It holds a kind of entry that this program does not know: a newer one wrote it.
+    UnknownEntry {
+        /// Of the frame that holds it.
+        offset: u64,
+        /// Which kind.
+        kind: u8,
+    },
+    /// An entry is not spelled as it should be.
+    Malformed {
+        /// Of the frame that holds it.
+        offset: u64,
+        /// What was being read.
+        what: &'static str,
+    },
+    /// An entry cannot follow those before it.
+    Contradiction {
+        /// Of the frame that holds it.
+        offset: u64,
+        /// What is wrong with it.
+        cause: Contradiction,
+    },
+}
+
+impl fmt::Display for InvalidJournal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAJournal => f.write_str("the file does not begin like a journal of its kind"),
+            Self::Version(found) => {
+                write!(f, "the journal is of format {found}, which this program does not read")
+            }
+            Self::Damaged { offset } => {
+                write!(f, "the journal is damaged at byte {offset}, before its end")
+            }
+            Self::UnknownEntry { offset, kind } => write!(
+                f,
+                "the journal holds an entry of unknown kind {kind} at byte {offset}: a newer \
+                 program wrote it"
+            ),
+            Self::Malformed { offset, what } => {
+                write!(f, "the journal holds an entry with a bad {what} at byte {offset}")
+            }
+            Self::Contradiction { offset, .. } => {
+                write!(f, "the journal contradicts itself at byte {offset}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for InvalidJournal {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Contradiction { cause, .. } => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+impl InvalidEntry {
+    /// What it makes of a journal whose frame at `offset` holds it.
+    fn at(self, offset: usize) -> InvalidJournal {
+        let offset = offset as u64;
+        match self {
+            Self::UnknownKind(kind) => InvalidJournal::UnknownEntry { offset, kind },
+            Self::Malformed(what) => InvalidJournal::Malformed { offset, what },
+            Self::Contradiction(cause) => InvalidJournal::Contradiction { offset, cause },
+        }
+    }
+}
+
+impl JournalFormat {
+    /// A fresh journal: header, and a base of the entries that `push_entries` appends. It has to be
+    /// durable under another name before it gets its own.
+    pub fn begin(&self, id: [u8; 16], push_entries: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.extend(self.magic);
+        bytes.extend(self.version.to_le_bytes());
+        bytes.extend(id);
+        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+        push_frame(&mut bytes, HEADER_BYTES as u64, push_entries);
+        bytes
+    }
+
+    /// Reads a whole journal. A torn batch at its end is left out; anything else that is not right
+    /// is an error, and nothing of the journal may be used. `apply` takes one entry off the front
+    /// and makes its change.
+    pub fn replay<State>(
+        &self,
+        bytes: &[u8],
+        begin: impl FnOnce([u8; 16]) -> State,
+        mut apply: impl FnMut(&mut State, &mut Reader<'_>) -> Result<(), InvalidEntry>,
+    ) -> Result<Replayed<State>, InvalidJournal> {
+        let mut state = begin(self.read_header(bytes)?);
+        let mut apply_body = |body: &[u8], at: usize| {
+            let mut reader = Reader::new(body);
+            while !reader.is_empty() {
+                apply(&mut state, &mut reader).map_err(|invalid| invalid.at(at))?;
+            }
+            Ok(())
+        };
+        let mut at = HEADER_BYTES;
+        let base = body_at(bytes, at).ok_or(InvalidJournal::Damaged { offset: at as u64 })?;
+        apply_body(base, at)?;
+        at += HEAD_BYTES + base.len();
+        while let Some(body) = batch_at(bytes, at) {
+            apply_body(body, at)?;
+            at += HEAD_BYTES + body.len();
+        }
+        let torn = at < bytes.len();
+        if torn && (at + 1..bytes.len()).any(|later| batch_at(bytes, later).is_some()) {
+            return Err(InvalidJournal::Damaged { offset: at as u64 });
+        }
+        Ok(Replayed { state, valid_len: at as u64, torn })
+    }
+
+    fn read_header(&self, bytes: &[u8]) -> Result<[u8; 16], InvalidJournal> {
+        let header = bytes.get(..HEADER_BYTES).ok_or(InvalidJournal::NotAJournal)?;
+        let mut reader = Reader::new(header);
+        let mut read = || {
+            let magic: [u8; 8] = reader.array()?;
+            Some((magic, reader.u32()?, reader.array()?, reader.u32()?))
+        };
+        let (magic, version, id, crc) = read().ok_or(InvalidJournal::NotAJournal)?;
+        if magic != self.magic {
+            return Err(InvalidJournal::NotAJournal);
+        }
+        // Another version may have another header: this comes before the checksum.
+        if version != self.version {
+            return Err(InvalidJournal::Version(version));
+        }
+        if crc != crc32fast::hash(&header[..HEADER_BYTES - 4]) {
+            return Err(InvalidJournal::Damaged { offset: 0 });
+        }
+        Ok(id)
+    }
+}
+
+/// Appends one batch of entries, for a journal of `at` bytes.
+pub fn push_frame(bytes: &mut Vec<u8>, at: u64, push_entries: impl FnOnce(&mut Vec<u8>)) {
+    let head = bytes.len();
+    bytes.resize(head + HEAD_BYTES, 0);
+    push_entries(bytes);
+    let body = &bytes[head + HEAD_BYTES..];
+    let length = (body.len() as u64).to_le_bytes();
+    let body_crc = crc_of(at, body).to_le_bytes();
+    bytes[head..head + 8].copy_from_slice(&length);
+    bytes[head + 8..head + 12].copy_from_slice(&crc_of(at, &length).to_le_bytes());
+    bytes[head + 12..head + 16].copy_from_slice(&body_crc);
+}
+
+/// The body of a whole frame at an offset.
+fn body_at(bytes: &[u8], at: usize) -> Option<&[u8]> {
+    let mut reader = Reader::new(bytes.get(at..)?);
+    let (length, head_crc, body_crc) = (reader.u64()?, reader.u32()?, reader.u32()?);
+    if head_crc != crc_of(at as u64, &length.to_le_bytes()) {
+        return None;
+    }
+    let body = reader.take(usize::try_from(length).ok()?)?;
+    (body_crc == crc_of(at as u64, body)).then_some(body)
+}
+
+/// The same for frames after the base, which are never empty.
+fn batch_at(bytes: &[u8], at: usize) -> Option<&[u8]> {
+    body_at(bytes, at).filter(|body| !body.is_empty())
+}
+
+fn crc_of(at: u64, bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&at.to_le_bytes());
+    hasher.update(bytes);
+    hasher.finalize()
+}
+
+/// Appends bytes behind their length, which is bounded far below what four bytes can say.
+pub fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend((bytes.len() as u32).to_le_bytes());
+    out.extend(bytes);
+}
+
+/// Appends an attempt's key.
+pub fn push_key(out: &mut Vec<u8>, key: &AttemptKey) {
+    out.extend(key.store.0);
+    push_job(out, key.job);
+    out.extend(key.attempt.to_le_bytes());
+}
+
+/// Appends a job's id.
+pub fn push_job(out: &mut Vec<u8>, job: JobId) {
+    out.extend(job.flow.0.to_le_bytes());
+    out.extend(job.slot.to_le_bytes());
+    out.extend(job.job.to_le_bytes());
+}
+
+/// Appends what tells a process from others.
+pub fn push_process(out: &mut Vec<u8>, process: &ProcessMark) {
+    out.extend(process.pid.to_le_bytes());
+    out.extend(process.start_ticks.to_le_bytes());
+    out.extend(process.boot.0);
+    out.extend(process.started_at.0.to_le_bytes());
+    out.extend(process.boot_ms.to_le_bytes());
+}
+
+/// Takes fields off the front of bytes; `None` where there are too few, or a bound is exceeded.
+pub struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    /// Reads these bytes.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Reader(bytes)
+    }
+
+    /// Whether everything was taken.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// So many bytes.
+    pub fn take(&mut self, n: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(n)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    /// So many bytes as its type has.
+    pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*taken)
+    }
+
+    /// One byte.
+    pub fn u8(&mut self) -> Option<u8> {
+        self.array().map(u8::from_le_bytes)
+    }
+
+    /// A byte that is 0 or 1.
+    pub fn bool(&mut self) -> Option<bool> {
+        match self.u8()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+
+    /// Two bytes.
+    pub fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    /// Four bytes.
+    pub fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    /// Eight bytes.
+    pub fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    /// An order's number.
+    pub fn order(&mut self) -> Option<OrderNumber> {
+        self.u64().map(OrderNumber)
+    }
+
+    /// An attempt's key.
+    pub fn key(&mut self) -> Option<AttemptKey> {
+        let store = StoreId(self.array()?);
+        Some(AttemptKey { store, job: self.job()?, attempt: self.u32()? })
+    }
+
+    /// A job's id.
+    pub fn job(&mut self) -> Option<JobId> {
+        Some(JobId { flow: FlowId(self.u64()?), slot: self.u16()?, job: self.u16()? })
+    }
+
+    /// What tells a process from others.
+    pub fn process(&mut self) -> Option<ProcessMark> {
+        Some(ProcessMark {
+            pid: self.u32()?,
+            start_ticks: self.u64()?,
+            boot: BootId(self.array()?),
+            started_at: Timestamp(self.u64()?),
+            boot_ms: self.u64()?,
+        })
+    }
+
+    /// Bytes behind their length, at most so many.
+    pub fn counted(&mut self, most: usize) -> Option<&'a [u8]> {
+        let len = self.u32()? as usize;
+        if len > most { None } else { self.take(len) }
+    }
+
+    /// Text behind its length, at most so many bytes.
+    pub fn text(&mut self, most: usize) -> Option<&'a str> {
+        self.counted(most).and_then(|bytes| std::str::from_utf8(bytes).ok())
+    }
+}
