@@ -29,6 +29,7 @@ const FLOORS: [&[&str]; 5] = [
         "orchestra-service",
         "orchestra-store",
         "orchestra-spool",
+        "orchestra-units",
     ],
     &["orchestra-ca", "orchestra-client", "orchestra-link"],
     &["conductor", "player", "audience-cli"],
@@ -37,7 +38,8 @@ const FLOORS: [&[&str]; 5] = [
 
 /// The engines, which do no IO, read no clock and draw no chance: they import the model, which does
 /// neither.
-const ENGINES: [&str; 3] = ["orchestra-flow", "orchestra-service", "orchestra-spool"];
+const ENGINES: [&str; 4] =
+    ["orchestra-flow", "orchestra-service", "orchestra-spool", "orchestra-units"];
 
 /// Who alone may write a log, and what it is written with.
 const LOG: (&str, &str) = ("orchestra-daemon", "tracing-subscriber");
@@ -53,6 +55,7 @@ const DAEMONS: [&str; 9] = [
     "player/link/src/",
     "player/spool/src/",
     "player/src/",
+    "player/units/src/",
     "proto/",
 ];
 const MAY_NAME_STANDARD_ERROR: [&str; 3] = [

@@ -1,0 +1,144 @@
+//! What happened, as the units are told.
+
+use std::fmt;
+
+use orchestra_model::{
+    Millis, Params, Timestamp,
+    delivery::{AttemptKey, OrderNumber},
+    process::ProcessMark,
+    service::{Placement, RunEnd, UnitOrder},
+};
+
+use crate::state::{RunId, UnitKey};
+
+/// The moment of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds of `CLOCK_BOOTTIME`, which nobody sets and which counts through suspend. All
+    /// lengths are measured by it.
+    pub boot_ms: u64,
+    /// The wall clock, for people alone: it may jump.
+    pub wall: Timestamp,
+}
+
+/// An order for a unit, whose attempt is to be accepted once it is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ordered {
+    /// The attempt.
+    pub key: AttemptKey,
+    /// Its order's number.
+    pub order: OrderNumber,
+    /// What it asks for.
+    pub unit: UnitOrder,
+    /// Whether its parameters may lie in the units' file: their schema is known and none of them is
+    /// sensitive. Otherwise they are in memory, and the driver keeps them in a memory file system.
+    pub keep_params: bool,
+}
+
+/// Why an order for a unit is not taken. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// The unit was ordered by a later order already.
+    Older {
+        /// That order.
+        known: OrderNumber,
+    },
+    /// A later placement is known here than the one that is ordered.
+    Fenced {
+        /// That placement.
+        known: Placement,
+    },
+    /// The player has as many units as it may have: so many.
+    Full(usize),
+    /// A number in it is none that a store can have come to.
+    Unreachable,
+    /// The units' file cannot be written, for this reason.
+    Broken(String),
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Older { known } => {
+                write!(f, "order {known} for the unit came before; this one is older")
+            }
+            Self::Fenced { known } => {
+                write!(f, "the unit is at placement {known}; this order is for an earlier one")
+            }
+            Self::Full(most) => write!(f, "the player has {most} units and may have no more"),
+            Self::Unreachable => f.write_str("it has a number that no store can have come to"),
+            Self::Broken(why) => write!(f, "the units' file cannot be written: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for Rejection {}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// An attempt was cancelled: nobody watches for it any more.
+    Unwatched {
+        /// The attempt.
+        key: AttemptKey,
+    },
+    /// The attempt has the end of its watch, durably, or nobody knows the attempt any more.
+    WatchSettled {
+        /// The attempt.
+        key: AttemptKey,
+    },
+    /// A memory file system has kept the parameters of a unit.
+    ParamsFound {
+        /// The unit.
+        unit: UnitKey,
+        /// The order that they came with. Those of another one than the last are of no use.
+        order: OrderNumber,
+        /// They.
+        params: Params,
+    },
+    /// Something of a run. Nothing happens where it is not the unit's present run.
+    Run {
+        /// The unit.
+        unit: UnitKey,
+        /// The run.
+        run: RunId,
+        /// What.
+        event: RunEvent,
+    },
+    /// Time has passed. Given after all other inputs of a turn, so that a word that came in time is
+    /// never too late.
+    Woken,
+}
+
+/// What happened to a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunEvent {
+    /// Its process exists.
+    Spawned(ProcessMark),
+    /// Its process could not be made, for certain, and nothing is left of it.
+    NotSpawned {
+        /// Why.
+        why: String,
+        /// The host lacks something for the moment: another try follows, and it does not count.
+        passing: bool,
+    },
+    /// Its process, which a sitter before this one started, lives.
+    Found,
+    /// Its process ended. Others of it may be left.
+    MainEnded(RunEnd),
+    /// The kernel killed a process of it for want of memory.
+    OutOfMemory,
+    /// No process of it is left.
+    Emptied,
+    /// It said that it is ready.
+    ReadyTold,
+    /// It said that it is well.
+    WatchdogTold,
+    /// It asked to be ended when it is silent for so long; 0: never. The driver bounds how often it may
+    /// say so.
+    WatchdogSet(Millis),
+    /// It asked for so much more time, from now on, to become ready or to end.
+    Extended(Millis),
+    /// It said that it is ending.
+    StoppingTold,
+}

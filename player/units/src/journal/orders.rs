@@ -1,0 +1,136 @@
+//! What an order asks for, in bytes.
+
+use orchestra_model::{
+    AudienceName, Millis, Params, ScoreName, ServiceName,
+    journal::{Reader, push_bytes},
+    limits,
+    service::{
+        Instance, Ordinal, Placement, ReadyRule, ReadySign, RestartRule, RestartWhen,
+        ServiceVersion, StopRule, UnitOrder, Upkeep, Wanted,
+    },
+};
+
+use super::codec::read_moment;
+
+pub(super) fn push_order(out: &mut Vec<u8>, order: &UnitOrder) {
+    push_bytes(out, order.service.as_str().as_bytes());
+    out.extend(order.version.0.to_le_bytes());
+    out.extend(order.instance.ordinal.0.to_le_bytes());
+    out.extend(order.instance.placement.0.to_le_bytes());
+    out.push(match order.wanted {
+        Wanted::Running => 1,
+        Wanted::Restarted => 2,
+        Wanted::Stopped => 3,
+        Wanted::Gone => 4,
+    });
+    push_bytes(out, order.score.as_str().as_bytes());
+    push_bytes(out, order.audience.as_str().as_bytes());
+    push_params(out, &order.params);
+    push_upkeep(out, &order.upkeep);
+    out.extend(order.healthy_for.0.to_le_bytes());
+    out.extend(order.deadline.0.to_le_bytes());
+}
+
+pub(super) fn read_order(reader: &mut Reader<'_>) -> Option<UnitOrder> {
+    Some(UnitOrder {
+        service: ServiceName::new(reader.text(limits::NAME_BYTES)?).ok()?,
+        version: ServiceVersion(reader.u64()?),
+        instance: Instance {
+            ordinal: Ordinal(reader.u32()?),
+            placement: Placement(read_moment(reader)?),
+        },
+        wanted: match reader.u8()? {
+            1 => Wanted::Running,
+            2 => Wanted::Restarted,
+            3 => Wanted::Stopped,
+            4 => Wanted::Gone,
+            _ => return None,
+        },
+        score: ScoreName::new(reader.text(limits::NAME_BYTES)?).ok()?,
+        audience: AudienceName::new(reader.text(limits::NAME_BYTES)?).ok()?,
+        params: read_params(reader)?,
+        upkeep: read_upkeep(reader)?,
+        healthy_for: Millis(reader.u64()?),
+        deadline: Millis(reader.u64()?),
+    })
+}
+
+fn push_params(out: &mut Vec<u8>, params: &Params) {
+    out.extend((params.iter().count() as u32).to_le_bytes());
+    for (key, value) in params.iter() {
+        push_bytes(out, key.as_str().as_bytes());
+        push_bytes(out, value.as_bytes());
+    }
+}
+
+fn read_params(reader: &mut Reader<'_>) -> Option<Params> {
+    let count = reader.u32()? as usize;
+    if count > limits::PARAMS {
+        return None;
+    }
+    let mut pairs = Vec::with_capacity(count);
+    for _ in 0..count {
+        let key = reader.text(limits::PARAMS_BYTES)?;
+        pairs.push((key, reader.text(limits::PARAM_VALUE_BYTES)?));
+    }
+    Params::from_pairs(pairs).ok()
+}
+
+fn push_upkeep(out: &mut Vec<u8>, upkeep: &Upkeep) {
+    let RestartRule { when, first, max_delay, attempts, window, stable_after } = upkeep.restart;
+    out.push(match when {
+        RestartWhen::Always => 1,
+        RestartWhen::OnFailure => 2,
+        RestartWhen::Never => 3,
+    });
+    out.push(attempts.is_some().into());
+    out.extend(attempts.unwrap_or(0).to_le_bytes());
+    for length in [first, max_delay, window, stable_after, upkeep.ready.deadline] {
+        out.extend(length.0.to_le_bytes());
+    }
+    match upkeep.ready.sign {
+        ReadySign::Started => out.push(1),
+        ReadySign::Notify => out.push(2),
+        ReadySign::Fd(fd) => {
+            out.push(3);
+            out.extend(fd.to_le_bytes());
+        }
+    }
+    push_stop(out, &upkeep.stop);
+}
+
+fn read_upkeep(reader: &mut Reader<'_>) -> Option<Upkeep> {
+    let when = match reader.u8()? {
+        1 => RestartWhen::Always,
+        2 => RestartWhen::OnFailure,
+        3 => RestartWhen::Never,
+        _ => return None,
+    };
+    let attempts = match (reader.bool()?, reader.u32()?) {
+        (true, most) => Some(most),
+        (false, 0) => None,
+        (false, _) => return None,
+    };
+    let mut length = || reader.u64().map(Millis);
+    let (first, max_delay, window, stable_after) = (length()?, length()?, length()?, length()?);
+    let deadline = length()?;
+    let sign = match reader.u8()? {
+        1 => ReadySign::Started,
+        2 => ReadySign::Notify,
+        3 => ReadySign::Fd(reader.u32()?),
+        _ => return None,
+    };
+    let restart = RestartRule { when, first, max_delay, attempts, window, stable_after };
+    let ready = ReadyRule { sign, deadline };
+    Some(Upkeep { restart, ready, stop: read_stop(reader)? })
+}
+
+pub(super) fn push_stop(out: &mut Vec<u8>, stop: &StopRule) {
+    out.extend(stop.signal.to_le_bytes());
+    out.extend(stop.grace.0.to_le_bytes());
+}
+
+pub(super) fn read_stop(reader: &mut Reader<'_>) -> Option<StopRule> {
+    let signal = i32::from_le_bytes(reader.array()?);
+    Some(StopRule { signal, grace: Millis(reader.u64()?) })
+}

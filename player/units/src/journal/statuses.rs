@@ -1,0 +1,150 @@
+//! How a unit stands, in bytes.
+
+use orchestra_model::{
+    Millis, Timestamp,
+    journal::{Reader, push_bytes, push_process},
+    service::{Placement, RunEnd, RunNumber},
+};
+
+use super::{
+    codec::read_moment,
+    orders::{push_stop, read_stop},
+};
+use crate::{
+    bounds,
+    state::{Ending, RecentRestarts, Run, RunId, Stage, Status},
+};
+
+/// Most moments of restarts that a journal may hold: one more than are told apart, for the newest.
+const MOMENTS: u32 = bounds::RESTART_MOMENTS as u32 + 1;
+
+pub(super) fn push_status(out: &mut Vec<u8>, status: &Status) {
+    push_run_id(out, status.last);
+    out.extend(status.since.0.to_le_bytes());
+    out.extend(status.waits.to_le_bytes());
+    out.extend(status.restarts.to_le_bytes());
+    out.extend((status.recent.moments().count() as u32).to_le_bytes());
+    for (at, times) in status.recent.moments() {
+        out.extend(at.to_le_bytes());
+        out.extend(times.to_le_bytes());
+    }
+    out.push(status.last_end.is_some().into());
+    status.last_end.iter().for_each(|end| push_run_end(out, end));
+    match &status.stage {
+        Stage::Waiting { until } => {
+            out.push(1);
+            out.extend(until.to_le_bytes());
+        }
+        Stage::Running(run) => {
+            out.push(2);
+            push_run(out, run);
+        }
+        Stage::Stopped => out.push(3),
+        Stage::Ended => out.push(4),
+        Stage::GaveUp => out.push(5),
+    }
+}
+
+pub(super) fn read_status(reader: &mut Reader<'_>) -> Option<Status> {
+    let (last, since) = (read_run_id(reader)?, Timestamp(reader.u64()?));
+    let (waits, restarts) = (reader.u32()?, reader.u32()?);
+    let recent = read_recent(reader)?;
+    let last_end = if reader.bool()? { Some(read_run_end(reader)?) } else { None };
+    let stage = match reader.u8()? {
+        1 => Stage::Waiting { until: reader.u64()? },
+        2 => Stage::Running(Box::new(read_run(reader)?)),
+        3 => Stage::Stopped,
+        4 => Stage::Ended,
+        5 => Stage::GaveUp,
+        _ => return None,
+    };
+    Some(Status { last, stage, since, waits, restarts, recent, last_end })
+}
+
+fn read_recent(reader: &mut Reader<'_>) -> Option<RecentRestarts> {
+    let count = reader.u32().filter(|count| *count <= MOMENTS)?;
+    let mut moment = || Some((read_moment(reader)?, reader.u32()?));
+    let moments: Option<Vec<_>> = (0..count).map(|_| moment()).collect();
+    Some(RecentRestarts::from_moments(moments?))
+}
+
+fn push_run(out: &mut Vec<u8>, run: &Run) {
+    out.extend(run.of.0.to_le_bytes());
+    push_stop(out, &run.stop);
+    out.extend(run.begun.to_le_bytes());
+    out.push(run.process.is_some().into());
+    run.process.iter().for_each(|process| push_process(out, process));
+    let watchdog = run.watchdog.map(|silence| silence.0);
+    for moment in [run.up, run.ready, run.extended, watchdog, run.stopping] {
+        out.push(moment.is_some().into());
+        moment.iter().for_each(|at| out.extend(at.to_le_bytes()));
+    }
+    out.push(run.ending.is_some().into());
+    if let Some(Ending { cause, at }) = &run.ending {
+        push_run_end(out, cause);
+        out.extend(at.to_le_bytes());
+    }
+}
+
+fn read_run(reader: &mut Reader<'_>) -> Option<Run> {
+    let (of, stop, begun) = (reader.order()?, read_stop(reader)?, read_moment(reader)?);
+    let process = if reader.bool()? { Some(reader.process()?) } else { None };
+    let mut moment =
+        || -> Option<Option<u64>> { Some(if reader.bool()? { Some(reader.u64()?) } else { None }) };
+    let (up, ready, extended) = (moment()?, moment()?, moment()?);
+    let (watchdog, stopping) = (moment()?.map(Millis), moment()?);
+    let ending = if reader.bool()? {
+        Some(Ending { cause: read_run_end(reader)?, at: read_moment(reader)? })
+    } else {
+        None
+    };
+    Some(Run { of, stop, begun, process, up, ready, extended, watchdog, stopping, ending })
+}
+
+pub(super) fn push_run_id(out: &mut Vec<u8>, run: RunId) {
+    out.extend(run.placement.0.to_le_bytes());
+    out.extend(run.number.0.to_le_bytes());
+}
+
+pub(super) fn read_run_id(reader: &mut Reader<'_>) -> Option<RunId> {
+    let placement = Placement(read_moment(reader)?);
+    Some(RunId { placement, number: RunNumber(read_moment(reader)?) })
+}
+
+pub(super) fn push_run_end(out: &mut Vec<u8>, end: &RunEnd) {
+    match end {
+        RunEnd::Exited(code) => {
+            out.push(1);
+            out.extend(code.to_le_bytes());
+        }
+        RunEnd::Signalled(signal) => {
+            out.push(2);
+            out.extend(signal.to_le_bytes());
+        }
+        RunEnd::OutOfMemory => out.push(3),
+        RunEnd::NeverReady => out.push(4),
+        RunEnd::Watchdog => out.push(5),
+        RunEnd::Asked => out.push(6),
+        RunEnd::NotSpawned(why) => {
+            out.push(7);
+            push_bytes(out, why.as_bytes());
+        }
+        RunEnd::HostRestarted => out.push(8),
+        RunEnd::Unknown => out.push(9),
+    }
+}
+
+pub(super) fn read_run_end(reader: &mut Reader<'_>) -> Option<RunEnd> {
+    Some(match reader.u8()? {
+        1 => RunEnd::Exited(i32::from_le_bytes(reader.array()?)),
+        2 => RunEnd::Signalled(i32::from_le_bytes(reader.array()?)),
+        3 => RunEnd::OutOfMemory,
+        4 => RunEnd::NeverReady,
+        5 => RunEnd::Watchdog,
+        6 => RunEnd::Asked,
+        7 => RunEnd::NotSpawned(reader.text(bounds::WHY_BYTES)?.to_owned()),
+        8 => RunEnd::HostRestarted,
+        9 => RunEnd::Unknown,
+        _ => return None,
+    })
+}

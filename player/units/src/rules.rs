@@ -1,0 +1,72 @@
+//! What follows from an input. Whatever changes a unit ends with [`Units::follow`], which looks at
+//! what its order wants and how it stands, and at nothing else: it does not matter how it came there.
+
+use crate::{
+    bounds,
+    input::{Input, Now},
+    state::UnitKey,
+    units::Units,
+};
+
+mod orders;
+mod recovery;
+pub(crate) mod reports;
+mod restarts;
+mod runs;
+mod timers;
+mod watches;
+
+impl Units {
+    /// Takes one input.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        self.set_time(now);
+        match input {
+            Input::Unwatched { key } => self.unwatch(key),
+            Input::WatchSettled { key } => self.settle_watch(key),
+            Input::ParamsFound { unit, order, params } => self.find_params(&unit, order, params),
+            Input::Run { unit, run, event } => {
+                if self.is_present(&unit, run) {
+                    self.note_event(&unit, event);
+                    self.follow(&unit);
+                }
+            }
+            Input::Woken => self.wake(),
+        }
+    }
+
+    /// Takes the moment of an input.
+    pub(crate) fn set_time(&mut self, now: Now) {
+        self.at = self.state.clock().at(now.boot_ms).max(self.at);
+        self.now = now;
+    }
+
+    /// Does what a unit's order and status ask for now.
+    pub(crate) fn follow(&mut self, key: &UnitKey) {
+        self.end_unwanted(key);
+        self.judge_watch(key);
+        self.begin_wanted(key);
+        self.judge_watch(key);
+        if self.state.units().contains_key(key) {
+            self.tell_changes(key);
+            self.set_wake(key);
+        }
+    }
+
+    /// Does it for every unit.
+    pub(crate) fn follow_all(&mut self) {
+        let units: Vec<UnitKey> = self.state.units().keys().cloned().collect();
+        for unit in units {
+            self.follow(&unit);
+        }
+    }
+}
+
+/// The text within [`bounds::WHY_BYTES`].
+pub(crate) fn shortened(mut text: String) -> String {
+    let mut end = text.len().min(bounds::WHY_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}

@@ -1,0 +1,178 @@
+//! Orders: what becomes of a unit, its run and its watch when somebody asks for something.
+
+use std::sync::Arc;
+
+use orchestra_model::{
+    Params,
+    delivery::{AttemptKey, OrderNumber},
+    service::{UnitOrder, Wanted},
+};
+
+use crate::{
+    bounds,
+    effect::{Effect, WatchEnd},
+    entry::Entry,
+    input::{Now, Ordered, Rejection},
+    state::{RecentRestarts, Stage, Unit, UnitKey, Watch},
+    units::Units,
+};
+
+impl Units {
+    /// Takes an order. From [`Effect::Watching`] on its attempt may be accepted: what is accepted is
+    /// never refused here again, because the same order again changes nothing, and is watched for as
+    /// long as the attempt has not had the end of its watch.
+    pub fn order(&mut self, now: Now, ordered: Ordered) -> Result<(), Rejection> {
+        self.set_time(now);
+        let unit = UnitKey { store: ordered.key.store, service: ordered.unit.service.clone() };
+        if let Some(why) = &self.broken {
+            return Err(Rejection::Broken(why.clone()));
+        }
+        if self.is_repeated(&unit, &ordered) {
+            self.repeat_order(&unit, ordered);
+        } else {
+            self.check_order(&unit, &ordered)?;
+            self.take_order(&unit, ordered);
+        }
+        self.follow(&unit);
+        Ok(())
+    }
+
+    fn is_repeated(&self, unit: &UnitKey, ordered: &Ordered) -> bool {
+        let known = self.state.units().get(unit);
+        known.is_some_and(|unit| (unit.attempt, unit.order) == (ordered.key, ordered.order))
+    }
+
+    fn check_order(&self, unit: &UnitKey, ordered: &Ordered) -> Result<(), Rejection> {
+        let Ordered { key, order, unit: asked, .. } = ordered;
+        let placement = asked.instance.placement;
+        if order.0 > bounds::REACHABLE || placement.0 > bounds::REACHABLE {
+            return Err(Rejection::Unreachable);
+        }
+        let known = match self.state.units().get(unit) {
+            Some(known) => Some((known.order, known.asked.instance.placement)),
+            // The very order by which the unit went may come again, and finds nothing to do.
+            None => self.state.tombstones().get(unit).map(|gone| {
+                let again = (gone.attempt, gone.order) == (*key, *order);
+                (if again { OrderNumber(0) } else { gone.order }, gone.last.placement)
+            }),
+        };
+        if let Some((known, _)) = known.filter(|(known, _)| order <= known) {
+            return Err(Rejection::Older { known });
+        }
+        if let Some((_, known)) = known.filter(|(_, known)| placement < *known) {
+            return Err(Rejection::Fenced { known });
+        }
+        let is_new = !self.state.units().contains_key(unit) && asked.wanted != Wanted::Gone;
+        if is_new && self.state.units().len() >= self.capacity {
+            return Err(Rejection::Full(self.capacity));
+        }
+        Ok(())
+    }
+
+    fn take_order(&mut self, key: &UnitKey, ordered: Ordered) {
+        let Ordered { key: attempt, order, unit: asked, keep_params } = ordered;
+        if let Some(before) = self.state.units().get(key).and_then(|unit| unit.watch) {
+            self.end_watch(before, WatchEnd::Superseded);
+        }
+        let keeps_run = self.keeps_run(key, &asked);
+        let wanted = asked.wanted;
+        let whole = Arc::new(asked);
+        let kept = if keep_params { Arc::clone(&whole) } else { Arc::new(bare(&whole)) };
+        let (unit, stop) = (key.clone(), whole.upkeep.stop);
+        self.record(Entry::Ordered {
+            unit,
+            order,
+            attempt,
+            asked: kept,
+            keeps_params: keep_params,
+        });
+        self.tend(key).order = Some(whole);
+
+        let Some(mut status) = self.status(key) else { return };
+        status.restarts = 0;
+        status.waits = 0;
+        status.recent = RecentRestarts::default();
+        match status.run_mut() {
+            Some(run) if keeps_run => {
+                run.of = order;
+                run.stop = stop;
+            }
+            Some(_) => {}
+            None => {
+                status.stage = match wanted {
+                    Wanted::Running | Wanted::Restarted => Stage::Waiting { until: self.at },
+                    Wanted::Stopped | Wanted::Gone => Stage::Stopped,
+                }
+            }
+        }
+        self.record_status(key, status);
+        self.watch(key, attempt, order);
+    }
+
+    /// The same order again: the attempt may not know how its watch ended, or may be known again to a
+    /// spool that had forgotten it.
+    fn repeat_order(&mut self, unit: &UnitKey, ordered: Ordered) {
+        let Ordered { key, order, unit: asked, .. } = ordered;
+        self.tend(unit).order.get_or_insert_with(|| Arc::new(asked));
+        match self.state.watches().get(&key).map(|watch| watch.end.clone()) {
+            Some(Some(end)) => {
+                self.act(Effect::Watching { key, order });
+                self.act(Effect::EndWatch { key, end });
+            }
+            Some(None) => self.act(Effect::Watching { key, order }),
+            None => self.watch(unit, key, order),
+        }
+    }
+
+    fn watch(&mut self, unit: &UnitKey, key: AttemptKey, order: OrderNumber) {
+        let watch = Watch { unit: unit.clone(), order, accepted: self.at, end: None };
+        self.record(Entry::Watch { key, watch });
+        self.act(Effect::Watching { key, order });
+    }
+
+    /// Whether a unit's run is what an order asks for already.
+    fn keeps_run(&self, key: &UnitKey, asked: &UnitOrder) -> bool {
+        let Some(unit) = self.state.units().get(key) else { return false };
+        let goes_on = unit.status.run().is_some_and(|run| {
+            run.of == unit.order && run.ending.is_none() && run.stopping.is_none()
+        });
+        goes_on && asked.wanted == Wanted::Running && self.is_alike(key, unit, asked)
+    }
+
+    /// Whether the processes of a unit need not notice an order. A version is one content; parameters
+    /// that are gone are believed to be those of their version.
+    fn is_alike(&self, key: &UnitKey, unit: &Unit, asked: &UnitOrder) -> bool {
+        let before = &unit.asked;
+        let whole = self.tended.get(key).and_then(|tended| tended.order.as_ref());
+        before.version == asked.version
+            && before.instance == asked.instance
+            && before.score == asked.score
+            && whole.is_none_or(|whole| whole.params == asked.params)
+    }
+
+    pub(super) fn find_params(&mut self, key: &UnitKey, order: OrderNumber, params: Params) {
+        let Some(unit) = self.state.units().get(key) else { return };
+        let is_missing = self.tended.get(key).is_some_and(|tended| tended.order.is_none());
+        if unit.order == order && is_missing {
+            let asked = UnitOrder { params, ..bare(&unit.asked) };
+            self.tend(key).order = Some(Arc::new(asked));
+            self.follow(key);
+        }
+    }
+}
+
+/// An order without its parameters.
+fn bare(order: &UnitOrder) -> UnitOrder {
+    UnitOrder {
+        service: order.service.clone(),
+        version: order.version,
+        instance: order.instance,
+        wanted: order.wanted,
+        score: order.score.clone(),
+        audience: order.audience.clone(),
+        params: Params::default(),
+        upkeep: order.upkeep.clone(),
+        healthy_for: order.healthy_for,
+        deadline: order.deadline,
+    }
+}

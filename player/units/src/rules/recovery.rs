@@ -1,0 +1,70 @@
+//! What a sitter does first with what the one before it has left.
+
+use std::sync::Arc;
+
+use orchestra_model::{process::BootId, service::RunEnd};
+
+use crate::{
+    effect::Effect,
+    entry::Entry,
+    input::Now,
+    state::{Clock, UnitKey, Watch},
+    units::{Tended, Units},
+};
+
+impl Units {
+    pub(crate) fn go_on_from_disk(&mut self, now: Now, boot: BootId) {
+        let clock = self.state.clock();
+        let is_rebooted = clock.boot != boot;
+        // What passed between the last entry and the new boot is on no clock that can be trusted.
+        if is_rebooted {
+            let base = if clock.boot == BootId([0; 16]) { 0 } else { clock.last };
+            let last = Clock { boot, base, last: clock.last }.at(now.boot_ms);
+            self.record(Entry::Clock(Clock { boot, base, last }));
+        }
+        self.set_time(now);
+        let units: Vec<UnitKey> = self.state.units().keys().cloned().collect();
+        for key in &units {
+            self.remember(key);
+            self.go_on_with_run(key, is_rebooted);
+        }
+        for key in &units {
+            self.follow(key);
+        }
+        let ended = |(key, watch): (_, &Watch)| Some((key, watch.end.clone()?));
+        let before: Vec<_> = self.watches().filter_map(ended).collect();
+        for (key, end) in before {
+            self.act(Effect::EndWatch { key, end });
+        }
+    }
+
+    fn remember(&mut self, key: &UnitKey) {
+        let Some(unit) = self.state.units().get(key) else { return };
+        let order = unit.keeps_params.then(|| Arc::clone(&unit.asked));
+        self.tended.insert(key.clone(), Tended { order, well: self.at, ..Tended::default() });
+        self.take_for_told(key);
+    }
+
+    fn go_on_with_run(&mut self, key: &UnitKey, is_rebooted: bool) {
+        let Some(unit) = self.state.units().get(key) else { return };
+        let Some(run) = unit.status.run() else { return };
+        let (id, process) = (unit.status.last, run.process);
+        if is_rebooted {
+            self.set_ending(key, RunEnd::HostRestarted);
+            self.conclude(key, false);
+            return;
+        }
+        let Some(process) = process else {
+            self.set_ending(key, RunEnd::Unknown);
+            return self.kill(key);
+        };
+        let ending = run.ending.as_ref().map(|ending| ending.cause.clone());
+        self.act(Effect::Find { unit: key.clone(), run: id, process });
+        match ending {
+            None => {}
+            // It has its grace; `follow` kills what is left after it.
+            Some(RunEnd::Asked | RunEnd::NeverReady) => self.terminate(key),
+            Some(_) => self.kill(key),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What follows the end of a run: the restart rule.
+
+use orchestra_model::{
+    Millis,
+    delivery::AttemptKey,
+    service::{RestartRule, RestartWhen, RunEnd, Wanted},
+};
+
+use crate::{
+    bounds,
+    effect::{Effect, WatchEnd},
+    entry::Entry,
+    state::{RunId, Stage, Status, Tombstone, Unit, UnitKey},
+    units::Units,
+};
+
+/// Whether the end of a run is one that the restart rule counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    /// It is the unit's own, and the rule decides.
+    ByRule,
+    /// The run was to end, or ended for what is not the unit's: the next one follows at once.
+    Not,
+    /// The host lacks something for the moment: the next one follows after a wait.
+    Passing,
+}
+
+impl Units {
+    /// A unit's run is over and nothing is left of it: what comes next. `passing` says that it could not
+    /// even be tried.
+    pub(super) fn conclude(&mut self, key: &UnitKey, passing: bool) {
+        let Some(unit) = self.state.units().get(key) else { return };
+        let Some(run) = unit.status.run() else { return };
+        let Some(ending) = run.ending.clone() else { return };
+        let (rule, wanted) = (unit.asked.upkeep.restart, unit.asked.wanted);
+        let counted = is_counted(unit, &ending.cause, passing);
+        let was_up = run.up.map_or(0, |up| ending.at.saturating_sub(up));
+        let mut status = unit.status.clone();
+        if run.up.is_some() && was_up >= rule.stable_after.0 {
+            status.waits = 0;
+        }
+        status.stage = match (wanted, counted) {
+            (Wanted::Stopped | Wanted::Gone, _) => Stage::Stopped,
+            (_, Counted::Not) => Stage::Waiting { until: self.at },
+            (_, Counted::Passing) => {
+                status.waits = status.waits.max(1);
+                self.wait(&mut status, &rule)
+            }
+            (_, Counted::ByRule) => self.restart(&mut status, &rule, &ending.cause),
+        };
+        status.last_end = Some(ending.cause);
+        self.record_status(key, status);
+    }
+
+    /// What the restart rule says of the end of a run.
+    fn restart(&mut self, status: &mut Status, rule: &RestartRule, cause: &RunEnd) -> Stage {
+        let another = match rule.when {
+            RestartWhen::Always => true,
+            RestartWhen::OnFailure => cause.is_failure(),
+            RestartWhen::Never => false,
+        };
+        if !another {
+            return Stage::Ended;
+        }
+        if let Some(attempts) = rule.attempts {
+            if status.recent.count(self.at, rule.window) >= u64::from(attempts) {
+                return Stage::GaveUp;
+            }
+            status.recent.push(self.at, rule.window);
+        }
+        status.restarts = status.restarts.saturating_add(1);
+        self.wait(status, rule)
+    }
+
+    /// The wait before the next run. The first has no chance in it, so that with `first: 0` no timer is
+    /// in the way of a restart.
+    fn wait(&mut self, status: &mut Status, rule: &RestartRule) -> Stage {
+        let length = match status.waits {
+            0 => rule.first.0,
+            waits => {
+                let doubled = bounds::BACKOFF_MS << (waits - 1).min(bounds::WAITS);
+                self.chance.up_to(doubled.min(rule.max_delay.0))
+            }
+        };
+        status.waits = (status.waits + 1).min(bounds::WAITS);
+        Stage::Waiting { until: self.at.saturating_add(length) }
+    }
+
+    /// A unit that is to be gone, and has no run, is forgotten but for its numbers.
+    pub(super) fn forget(&mut self, key: &UnitKey) {
+        let Some(unit) = self.state.units().get(key) else { return };
+        let placement = unit.asked.instance.placement;
+        // A placement that never ran here is remembered too.
+        let mut last = unit.status.last;
+        if placement > last.placement {
+            last = RunId { placement, ..Default::default() };
+        }
+        let tombstone = Tombstone { order: unit.order, attempt: unit.attempt, last };
+        let watch = unit.watch;
+        let report = self.report_gone(key);
+        if let Some(attempt) = watch {
+            self.end_watch(attempt, WatchEnd::Ready);
+        }
+        self.record(Entry::Forgotten { unit: key.clone(), tombstone });
+        let tended = self.tended.remove(key);
+        if let Some(wake) = tended.and_then(|tended| tended.wake) {
+            self.wakes.remove(&(wake, key.clone()));
+        }
+        if let Some(report) = report {
+            self.act(Effect::Report { store: key.store, report });
+        }
+        self.act(Effect::Forget { unit: key.clone() });
+    }
+
+    /// The journal could not take the beginning of these units' runs, nor the orders of these attempts.
+    /// The runs were not begun, and their numbers may be on the disk: so they are over.
+    pub(crate) fn give_up_unwritten(
+        &mut self,
+        spawns: &[UnitKey],
+        orders: &[AttemptKey],
+        why: &str,
+    ) {
+        for key in spawns {
+            self.set_ending(key, RunEnd::NotSpawned(format!("the units' file: {why}")));
+            self.conclude(key, true);
+        }
+        for key in orders {
+            self.end_watch(*key, WatchEnd::Unwritten(why.to_owned()));
+        }
+        self.follow_all();
+    }
+}
+
+fn is_counted(unit: &Unit, cause: &RunEnd, passing: bool) -> Counted {
+    let run = unit.status.run();
+    let was_made = run.is_some_and(|run| run.process.is_some());
+    match cause {
+        _ if run.is_some_and(|run| run.of != unit.order) => Counted::Not,
+        RunEnd::HostRestarted => Counted::Not,
+        // It was being made when the sitter died, and was hunted.
+        RunEnd::Unknown if !was_made => Counted::Not,
+        RunEnd::NotSpawned(_) if passing => Counted::Passing,
+        _ => Counted::ByRule,
+    }
+}
+
+/// A length as a moment after another.
+pub(super) fn after(at: u64, length: Millis) -> u64 {
+    at.saturating_add(length.0)
+}

@@ -1,0 +1,211 @@
+//! Runs: how one begins, what happens to it, how it is ended.
+
+use std::sync::Arc;
+
+use orchestra_model::{
+    Millis,
+    process::ProcessMark,
+    service::{ReadySign, RunEnd, Wanted},
+};
+
+use crate::{
+    bounds,
+    effect::Effect,
+    input::RunEvent,
+    rules::shortened,
+    state::{Ending, Run, RunId, Stage, Status, UnitKey},
+    units::Units,
+};
+
+impl Units {
+    /// Whether what is told of a run is of a unit's present one. What comes late, of one before it, is
+    /// of no use to anybody.
+    pub(super) fn is_present(&self, key: &UnitKey, run: RunId) -> bool {
+        let status = self.state.units().get(key).map(|unit| &unit.status);
+        status.is_some_and(|status| status.last == run && status.run().is_some())
+    }
+
+    /// Takes what happened to a unit's present run.
+    pub(super) fn note_event(&mut self, key: &UnitKey, event: RunEvent) {
+        let at = self.at;
+        match event {
+            RunEvent::Spawned(process) => self.note_spawned(key, process),
+            RunEvent::NotSpawned { why, passing } => self.note_not_spawned(key, why, passing),
+            RunEvent::Found => {
+                let tended = self.tend(key);
+                tended.is_found = true;
+                tended.well = at;
+            }
+            RunEvent::MainEnded(cause) => self.note_main_ended(key, cause),
+            RunEvent::OutOfMemory => self.note_out_of_memory(key),
+            RunEvent::Emptied => self.note_emptied(key),
+            RunEvent::ReadyTold => self.change_run(key, |run| {
+                run.ready.get_or_insert(at);
+            }),
+            RunEvent::WatchdogTold => self.tend(key).well = at,
+            RunEvent::WatchdogSet(silence) => {
+                self.tend(key).well = at;
+                let silence = Some(silence).filter(|silence| *silence > Millis(0));
+                self.change_run(key, |run| run.watchdog = silence);
+            }
+            RunEvent::Extended(length) => self.extend(key, length),
+            RunEvent::StoppingTold => {
+                self.judge_watch(key);
+                self.change_run(key, |run| {
+                    run.stopping.get_or_insert(at);
+                });
+            }
+        }
+    }
+
+    /// Changes a unit's run, if it has one.
+    fn change_run(&mut self, key: &UnitKey, change: impl FnOnce(&mut Run)) {
+        let Some(mut status) = self.status(key) else { return };
+        if let Some(run) = status.run_mut() {
+            change(run);
+            self.record_status(key, status);
+        }
+    }
+
+    fn note_spawned(&mut self, key: &UnitKey, process: ProcessMark) {
+        let at = self.at;
+        let Some(unit) = self.state.units().get(key) else { return };
+        let by_itself = unit.asked.upkeep.ready.sign == ReadySign::Started;
+        if unit.status.run().is_some_and(|run| run.process.is_some()) {
+            return;
+        }
+        let tended = self.tend(key);
+        tended.is_found = true;
+        tended.well = at;
+        self.change_run(key, |run| {
+            run.process = Some(process);
+            run.up = Some(at);
+            if by_itself {
+                run.ready = Some(at);
+            }
+        });
+    }
+
+    fn note_not_spawned(&mut self, key: &UnitKey, why: String, passing: bool) {
+        let run = self.state.units().get(key).and_then(|unit| unit.status.run());
+        // One that is being killed is over when it is said to be empty.
+        if run.is_none_or(|run| run.process.is_some() || run.ending.is_some()) {
+            return;
+        }
+        let end = RunEnd::NotSpawned(shortened(why));
+        self.set_ending(key, end);
+        self.conclude(key, passing);
+    }
+
+    fn note_main_ended(&mut self, key: &UnitKey, cause: RunEnd) {
+        self.judge_watch(key);
+        self.set_ending(key, cause);
+        self.kill(key);
+    }
+
+    fn note_out_of_memory(&mut self, key: &UnitKey) {
+        self.judge_watch(key);
+        let at = self.at;
+        self.change_run(key, |run| {
+            // What the process ended of by itself was this, told in the other order.
+            let by_itself = |end: &RunEnd| {
+                matches!(end, RunEnd::Exited(_) | RunEnd::Signalled(_) | RunEnd::Unknown)
+            };
+            if run.ending.as_ref().is_none_or(|ending| by_itself(&ending.cause)) {
+                let at = run.ending.as_ref().map_or(at, |ending| ending.at);
+                run.ending = Some(Ending { cause: RunEnd::OutOfMemory, at });
+            }
+        });
+        self.kill(key);
+    }
+
+    fn note_emptied(&mut self, key: &UnitKey) {
+        let run = self.state.units().get(key).and_then(|unit| unit.status.run());
+        // Nothing is there yet while the process is being made.
+        if run.is_none_or(|run| run.process.is_none() && run.ending.is_none()) {
+            return;
+        }
+        self.judge_watch(key);
+        self.set_ending(key, RunEnd::Unknown);
+        self.conclude(key, false);
+    }
+
+    /// The first word about why a run is over stands.
+    pub(super) fn set_ending(&mut self, key: &UnitKey, cause: RunEnd) {
+        let at = self.at;
+        self.change_run(key, |run| {
+            run.ending.get_or_insert(Ending { cause, at });
+        });
+    }
+
+    fn extend(&mut self, key: &UnitKey, length: Millis) {
+        let until = self.at.saturating_add(length.0);
+        self.change_run(key, |run| {
+            if run.extended.is_none_or(|known| until > known) {
+                run.extended = Some(until.saturating_add(bounds::EXTENSION_MS));
+            }
+        });
+    }
+
+    /// Ends a run that the unit's order does not want. While its process is being made that has to wait:
+    /// nobody knows yet what there is to end.
+    pub(super) fn end_unwanted(&mut self, key: &UnitKey) {
+        let Some(unit) = self.state.units().get(key) else { return };
+        let unwanted = |run: &Run| run.of != unit.order && run.is_up();
+        if unit.status.run().is_some_and(unwanted) {
+            self.end_gently(key, RunEnd::Asked);
+        }
+    }
+
+    /// Ends a run with its signal; what is left after its grace is killed.
+    pub(super) fn end_gently(&mut self, key: &UnitKey, cause: RunEnd) {
+        self.set_ending(key, cause);
+        self.terminate(key);
+    }
+
+    pub(super) fn terminate(&mut self, key: &UnitKey) {
+        let Some(unit) = self.state.units().get(key) else { return };
+        let Some(run) = unit.status.run() else { return };
+        let (signal, id, unit) = (run.stop.signal, unit.status.last, key.clone());
+        if !std::mem::replace(&mut self.tend(key).is_terminated, true) {
+            self.act(Effect::Terminate { unit, run: id, signal });
+        }
+    }
+
+    /// Kills whatever is left of a unit's run, once.
+    pub(super) fn kill(&mut self, key: &UnitKey) {
+        let Some(run) = self.state.units().get(key).map(|unit| unit.status.last) else { return };
+        if !std::mem::replace(&mut self.tend(key).is_killed, true) {
+            self.act(Effect::KillAll { unit: key.clone(), run });
+        }
+    }
+
+    /// Begins the next run of a unit that waits for it, or forgets a unit that is to be gone.
+    pub(super) fn begin_wanted(&mut self, key: &UnitKey) {
+        let Some(unit) = self.state.units().get(key) else { return };
+        match &unit.status.stage {
+            Stage::Running(_) => {}
+            _ if unit.asked.wanted == Wanted::Gone => self.forget(key),
+            Stage::Waiting { until } if *until <= self.at && self.broken.is_none() => {
+                self.begin_run(key);
+            }
+            _ => {}
+        }
+    }
+
+    fn begin_run(&mut self, key: &UnitKey) {
+        let Some(unit) = self.state.units().get(key) else { return };
+        let Some(order) = self.tended.get(key).and_then(|tended| tended.order.clone()) else {
+            return;
+        };
+        let run = unit.status.last.next(unit.asked.instance.placement);
+        let begun = Run::begin(unit.order, unit.asked.upkeep.stop, self.at);
+        let stage = Stage::Running(Box::new(begun));
+        let status = Status { last: run, stage, ..unit.status.clone() };
+        if self.record_status(key, status) {
+            let tended = self.tend(key);
+            (tended.is_found, tended.is_terminated, tended.is_killed) = (true, false, false);
+            self.act(Effect::Spawn { unit: key.clone(), run, order: Arc::clone(&order) });
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What time brings: runs that are too late or too silent, graces that are over, and when to look next.
+
+use orchestra_model::{
+    Millis,
+    journal::{Contradiction, require},
+    service::{RunEnd, Wanted},
+};
+
+use super::restarts::after;
+use crate::{
+    bounds,
+    state::{Run, Stage, Unit, UnitKey},
+    units::Units,
+};
+
+/// SIGKILL, signal(7).
+const KILL: i32 = 9;
+
+/// What a run is to be looked at for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Limit {
+    /// It is to be ready by then.
+    Ready,
+    /// It is to have said by then that it is well.
+    Well { silence: Millis },
+    /// It said that it is ending, and is to have ended by then.
+    Stopped,
+    /// It was told to end, and is to have ended by then.
+    Ended,
+}
+
+impl Units {
+    /// When time will have brought something, in milliseconds of `CLOCK_BOOTTIME`: then
+    /// [`crate::Input::Woken`] is due. `None`: nothing until something else happens.
+    pub fn next_wake(&self) -> Option<u64> {
+        let clock = self.state.clock();
+        let is_watched = || self.state.watches().values().any(|watch| watch.end.is_none());
+        let passing = (self.broken.is_none() && is_watched())
+            .then(|| clock.last.saturating_add(bounds::CLOCK_MS));
+        let unit = self.wakes.first().map(|(at, _)| *at);
+        [unit, passing].into_iter().flatten().min().map(|at| at.saturating_sub(clock.base))
+    }
+
+    pub(super) fn wake(&mut self) {
+        let due: Vec<UnitKey> = (self.wakes.iter().take_while(|(at, _)| *at <= self.at))
+            .map(|(_, key)| key.clone())
+            .collect();
+        for key in due {
+            self.judge_watch(&key);
+            self.pass_limit(&key);
+            self.follow(&key);
+        }
+        let last = self.state.clock().last;
+        let is_watched = self.state.watches().values().any(|watch| watch.end.is_none());
+        if is_watched && self.at >= last.saturating_add(bounds::CLOCK_MS) {
+            self.record_passing();
+        }
+    }
+
+    /// Ends a run that has passed its limit.
+    fn pass_limit(&mut self, key: &UnitKey) {
+        let Some((at, limit)) = self.limit_of(key).filter(|(at, _)| *at <= self.at) else { return };
+        match limit {
+            Limit::Ready => self.end_gently(key, RunEnd::NeverReady),
+            // Whoever notices so late was not there to hear: the host stood still.
+            Limit::Well { silence } if self.at - at > silence.0 / 2 => {
+                self.tend(key).well = self.at;
+            }
+            Limit::Well { .. } => {
+                self.set_ending(key, RunEnd::Watchdog);
+                self.kill(key);
+            }
+            Limit::Stopped => {
+                self.set_ending(key, RunEnd::Signalled(KILL));
+                self.kill(key);
+            }
+            Limit::Ended => self.kill(key),
+        }
+    }
+
+    /// The next limit of a unit's run.
+    fn limit_of(&self, key: &UnitKey) -> Option<(u64, Limit)> {
+        let (unit, tended) = (self.state.units().get(key)?, self.tended.get(key)?);
+        let run = unit.status.run()?;
+        let extended = |at: u64| at.max(run.extended.unwrap_or(0));
+        if let Some(ending) = &run.ending {
+            let at = extended(after(ending.at, run.stop.grace));
+            return (!tended.is_killed).then_some((at, Limit::Ended));
+        }
+        if !run.is_up() || self.awaits_process(key, unit) {
+            return None;
+        }
+        if let Some(at) = run.stopping {
+            return Some((extended(after(at, run.stop.grace)), Limit::Stopped));
+        }
+        // No run can follow while the journal is broken: one that is bad is better than none.
+        if self.broken.is_some() {
+            return None;
+        }
+        match (run.ready, run.watchdog) {
+            (None, _) => Some((extended(ready_limit(unit, run)), Limit::Ready)),
+            (Some(_), Some(silence)) => {
+                Some((after(tended.well, silence), Limit::Well { silence }))
+            }
+            (Some(_), None) => None,
+        }
+    }
+
+    /// When a unit is to be looked at next.
+    pub(super) fn set_wake(&mut self, key: &UnitKey) {
+        let wake = self.wake_of(key);
+        let before = std::mem::replace(&mut self.tend(key).wake, wake);
+        if before == wake {
+            return;
+        }
+        if let Some(at) = before {
+            self.wakes.remove(&(at, key.clone()));
+        }
+        if let Some(at) = wake {
+            self.wakes.insert((at, key.clone()));
+        }
+    }
+
+    fn wake_of(&self, key: &UnitKey) -> Option<u64> {
+        let (unit, tended) = (self.state.units().get(key)?, self.tended.get(key)?);
+        let begins = match &unit.status.stage {
+            Stage::Waiting { until } if tended.order.is_some() && self.broken.is_none() => {
+                Some(*until)
+            }
+            _ => None,
+        };
+        let limit = self.limit_of(key).map(|(at, _)| at);
+        let told = tended.telling.due();
+        let watch = unit.watch.and_then(|attempt| self.state.watches().get(&attempt));
+        let late = watch
+            .filter(|_| !self.awaits_process(key, unit))
+            .map(|watch| after(watch.accepted, unit.asked.deadline));
+        let healthy = watch
+            .filter(|_| unit.asked.wanted != Wanted::Stopped)
+            .and_then(|watch| self.healthy_at(key, unit, watch));
+        [begins, limit, told, late, healthy].into_iter().flatten().min()
+    }
+
+    /// Nothing that is due now was left undone.
+    pub(crate) fn audit_tended(&self, key: &UnitKey) -> Result<(), Contradiction> {
+        let wake = self.tended.get(key).and_then(|tended| tended.wake);
+        require(wake == self.wake_of(key), || format!("{key} is looked at at another time"))?;
+        let Some(unit) = self.state.units().get(key) else { return Ok(()) };
+        let whole = self.tended.get(key).is_some_and(|tended| tended.order.is_some());
+        let begins = matches!(unit.status.stage, Stage::Waiting { until } if until <= self.at);
+        require(!(begins && whole && self.broken.is_none()), || {
+            format!("{key} waits for nothing")
+        })?;
+        let unwanted = unit.status.run().is_some_and(|run| run.of != unit.order && run.is_up());
+        require(!unwanted, || format!("{key} runs as nobody wants it"))
+    }
+}
+
+fn ready_limit(unit: &Unit, run: &Run) -> u64 {
+    after(run.up.unwrap_or(run.begun), unit.asked.upkeep.ready.deadline)
+}

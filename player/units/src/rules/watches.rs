@@ -1,0 +1,98 @@
+//! Watches: when an attempt has what it waits for, and when it never will.
+
+use orchestra_model::{
+    delivery::AttemptKey,
+    service::{RunEnd, Wanted},
+};
+
+use super::restarts::after;
+use crate::{
+    effect::{Effect, Failure, WatchEnd},
+    entry::Entry,
+    state::{Run, Stage, Unit, UnitKey, Watch},
+    units::Units,
+};
+
+impl Units {
+    pub(super) fn unwatch(&mut self, key: AttemptKey) {
+        if let Some(Watch { unit, end: None, .. }) = self.state.watches().get(&key) {
+            let unit = unit.clone();
+            self.end_watch(key, WatchEnd::Cancelled);
+            self.follow(&unit);
+        }
+    }
+
+    pub(super) fn settle_watch(&mut self, key: AttemptKey) {
+        if let Some(watch) = self.state.watches().get(&key) {
+            let unit = watch.unit.clone();
+            self.record(Entry::WatchForgotten { key });
+            if self.state.units().contains_key(&unit) {
+                self.follow(&unit);
+            }
+        }
+    }
+
+    /// Ends a watch, and says so.
+    pub(super) fn end_watch(&mut self, key: AttemptKey, end: WatchEnd) {
+        let Some(watch) = self.state.watches().get(&key) else { return };
+        if watch.end.is_none() {
+            let watch = Watch { end: Some(end.clone()), ..watch.clone() };
+            self.record(Entry::Watch { key, watch });
+            self.act(Effect::EndWatch { key, end });
+        }
+    }
+
+    /// Ends a unit's watch if there is something to say. It is asked before what makes a unit worse,
+    /// too: a unit that was ready for long enough by then was so.
+    pub(super) fn judge_watch(&mut self, key: &UnitKey) {
+        let Some(unit) = self.state.units().get(key) else { return };
+        let Some(attempt) = unit.watch else { return };
+        let Some(watch) = self.state.watches().get(&attempt) else { return };
+        let end = match unit.asked.wanted {
+            Wanted::Running | Wanted::Restarted => self.judge_running(key, unit, watch),
+            Wanted::Stopped => unit.status.run().is_none().then_some(WatchEnd::Ready),
+            // The unit is forgotten then, and says so itself.
+            Wanted::Gone => None,
+        };
+        let is_late = self.at >= after(watch.accepted, unit.asked.deadline);
+        let late = (is_late && !self.awaits_process(key, unit)).then_some(WatchEnd::TimedOut);
+        if let Some(end) = end.or(late) {
+            self.end_watch(attempt, end);
+        }
+    }
+
+    fn judge_running(&self, key: &UnitKey, unit: &Unit, watch: &Watch) -> Option<WatchEnd> {
+        if let Some(healthy) = self.healthy_at(key, unit, watch)
+            && healthy <= self.at.min(after(watch.accepted, unit.asked.deadline))
+        {
+            return Some(WatchEnd::Ready);
+        }
+        let failed =
+            |failure, cause: &RunEnd| Some(WatchEnd::Failed { failure, cause: cause.clone() });
+        let last_end = || unit.status.last_end.as_ref().unwrap_or(&RunEnd::Unknown);
+        match &unit.status.stage {
+            Stage::GaveUp => failed(Failure::GaveUp, last_end()),
+            Stage::Ended => failed(Failure::Ended, last_end()),
+            Stage::Running(run) if run.of == unit.order => match &run.ending {
+                Some(ending) if ending.cause == RunEnd::OutOfMemory => {
+                    failed(Failure::OutOfMemory, &ending.cause)
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// When a unit that stays ready will have been it for long enough.
+    pub(super) fn healthy_at(&self, key: &UnitKey, unit: &Unit, watch: &Watch) -> Option<u64> {
+        let run = unit.status.run().filter(|run| run.of == unit.order)?;
+        let ready = run.ready_since().filter(|_| !self.awaits_process(key, unit))?;
+        Some(after(ready.max(watch.accepted), unit.asked.healthy_for))
+    }
+
+    /// Whether nobody has told yet if a run lives that a sitter before this one has started.
+    pub(super) fn awaits_process(&self, key: &UnitKey, unit: &Unit) -> bool {
+        let is_found = self.tended.get(key).is_some_and(|tended| tended.is_found);
+        unit.status.run().is_some_and(Run::is_up) && !is_found
+    }
+}

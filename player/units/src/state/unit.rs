@@ -1,0 +1,277 @@
+//! One unit, its runs, and an attempt's watch over it.
+
+use std::{collections::VecDeque, fmt, sync::Arc};
+
+use orchestra_model::{
+    Millis, ServiceName, Timestamp,
+    delivery::{AttemptKey, OrderNumber, StoreId},
+    journal::{Contradiction, require},
+    process::ProcessMark,
+    service::{Placement, RunEnd, RunNumber, StopRule, UnitOrder, UnitState},
+};
+
+use crate::{bounds, effect::WatchEnd};
+
+/// One unit: a service of one store on this player.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnitKey {
+    /// Whose service it is.
+    pub store: StoreId,
+    /// The service.
+    pub service: ServiceName,
+}
+
+impl fmt::Display for UnitKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.service.fmt(f)
+    }
+}
+
+/// One execution of a unit. None comes twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RunId {
+    /// The assignment that it belongs to.
+    pub placement: Placement,
+    /// Which of its executions, from 1; 0 where there was none.
+    pub number: RunNumber,
+}
+
+impl RunId {
+    /// The run that follows this one under a placement, which is not below this one's.
+    #[must_use]
+    pub fn next(self, placement: Placement) -> RunId {
+        let last = if placement > self.placement { RunNumber(0) } else { self.number };
+        RunId { placement: placement.max(self.placement), number: last.next() }
+    }
+}
+
+/// What is kept of a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// The last order for it.
+    pub order: OrderNumber,
+    /// The attempt that the order was for.
+    pub attempt: AttemptKey,
+    /// What the order asks for; without parameters where they are not kept here.
+    pub asked: Arc<UnitOrder>,
+    /// Whether the parameters are kept here.
+    pub keeps_params: bool,
+    /// The attempt that watches it.
+    pub watch: Option<AttemptKey>,
+    /// How it stands.
+    pub status: Status,
+}
+
+/// How a unit stands. Moments are of the units' clock, in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Its present run, or its last one.
+    pub last: RunId,
+    /// Where it is.
+    pub stage: Stage,
+    /// Since when it is there, by the wall clock.
+    pub since: Timestamp,
+    /// How many waits there were since a run was up for `stable_after`, at most [`bounds::WAITS`].
+    pub waits: u32,
+    /// How often its rule restarted it since the last order.
+    pub restarts: u32,
+    /// When, as far as its window still counts them.
+    pub recent: RecentRestarts,
+    /// How its last run ended.
+    pub last_end: Option<RunEnd>,
+}
+
+/// Where a unit is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It has no run, and the next one follows at this moment.
+    Waiting {
+        /// When.
+        until: u64,
+    },
+    /// It has a run.
+    Running(Box<Run>),
+    /// It has no run, and none is asked for.
+    Stopped,
+    /// It has no run: the last one ended, and the restart rule asks for no other.
+    Ended,
+    /// It has no run: more restarts were needed than its rule allows.
+    GaveUp,
+}
+
+/// A run whose processes may live. Moments are of the units' clock, in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The last order that wants this very run. Where the unit's order is another one, it is to end.
+    pub of: OrderNumber,
+    /// How it is ended.
+    pub stop: StopRule,
+    /// When it was decided.
+    pub begun: u64,
+    /// Its process. After a crash `None` means that it may have one: it is hunted.
+    pub process: Option<ProcessMark>,
+    /// When its process came to be.
+    pub up: Option<u64>,
+    /// When it said that it is ready.
+    pub ready: Option<u64>,
+    /// Until when it has asked to be waited for.
+    pub extended: Option<u64>,
+    /// How long it may be silent.
+    pub watchdog: Option<Millis>,
+    /// When it said that it is ending.
+    pub stopping: Option<u64>,
+    /// That it is over, or is being ended.
+    pub ending: Option<Ending>,
+}
+
+/// Why a run is over, though processes of it may be left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// How it ended, or what it is ended for.
+    pub cause: RunEnd,
+    /// When.
+    pub at: u64,
+}
+
+impl Run {
+    /// A run that is about to start.
+    pub(crate) fn begin(of: OrderNumber, stop: StopRule, begun: u64) -> Self {
+        Run {
+            of,
+            stop,
+            begun,
+            process: None,
+            up: None,
+            ready: None,
+            extended: None,
+            watchdog: None,
+            stopping: None,
+            ending: None,
+        }
+    }
+
+    /// Since when it has been ready, if it is.
+    pub fn ready_since(&self) -> Option<u64> {
+        let goes_on = self.up.is_some() && self.stopping.is_none() && self.ending.is_none();
+        self.ready.filter(|_| goes_on)
+    }
+
+    /// Whether its process exists, as far as is known, and nothing has ended it.
+    pub fn is_up(&self) -> bool {
+        self.up.is_some() && self.ending.is_none()
+    }
+}
+
+impl Status {
+    /// A unit's that has no run, after this last one.
+    pub(crate) fn new(last: Option<RunId>) -> Self {
+        Status {
+            last: last.unwrap_or_default(),
+            stage: Stage::Stopped,
+            since: Timestamp(0),
+            waits: 0,
+            restarts: 0,
+            recent: RecentRestarts::default(),
+            last_end: None,
+        }
+    }
+
+    /// Its run.
+    pub fn run(&self) -> Option<&Run> {
+        match &self.stage {
+            Stage::Running(run) => Some(run),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn run_mut(&mut self) -> Option<&mut Run> {
+        match &mut self.stage {
+            Stage::Running(run) => Some(run),
+            _ => None,
+        }
+    }
+
+    /// Where it is, in the words of reports; whether parameters are missing is not known here.
+    pub(crate) fn shown(&self) -> UnitState {
+        match &self.stage {
+            Stage::Waiting { .. } => UnitState::BackingOff,
+            Stage::Stopped => UnitState::Stopped,
+            Stage::Ended => UnitState::Ended,
+            Stage::GaveUp => UnitState::GaveUp,
+            Stage::Running(run) if run.ready_since().is_some() => UnitState::Ready,
+            Stage::Running(run) if run.ending.is_some() || run.stopping.is_some() => {
+                UnitState::Stopping
+            }
+            Stage::Running(_) => UnitState::Starting,
+        }
+    }
+
+    /// A unit's runs come one after the other, and none comes twice.
+    pub(crate) fn check_follows(&self, before: &Status) -> Result<(), Contradiction> {
+        let begins = self.run().is_some() && before.run().is_none();
+        let rises = if begins { self.last > before.last } else { self.last == before.last };
+        // Before the first run of a journal its base tells the last one.
+        let is_base = before.last == RunId::default() && before.since == Timestamp(0);
+        require(rises || is_base, || format!("run {:?} follows {:?}", self.last, before.last))
+    }
+}
+
+/// When a unit was restarted by its rule, as far as its window counts it: moments of the units' clock
+/// (ms), each with how many restarts it stands for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecentRestarts(VecDeque<(u64, u32)>);
+
+impl RecentRestarts {
+    /// Forgets what lies `window` or longer before `now`, and counts the rest.
+    pub(crate) fn count(&mut self, now: u64, window: Millis) -> u64 {
+        while self.0.front().is_some_and(|(at, _)| at.saturating_add(window.0) <= now) {
+            self.0.pop_front();
+        }
+        self.0.iter().map(|(_, times)| u64::from(*times)).sum()
+    }
+
+    /// Counts a restart at `now`.
+    pub(crate) fn push(&mut self, now: u64, window: Millis) {
+        let nearness = window.0 / bounds::RESTART_MOMENTS as u64;
+        let crowded = self.0.len() >= bounds::RESTART_MOMENTS;
+        match self.0.back_mut() {
+            Some((at, times)) if crowded && now < at.saturating_add(nearness.max(1)) => {
+                *times = times.saturating_add(1);
+            }
+            _ => self.0.push_back((now, 1)),
+        }
+    }
+
+    /// The moments, and how many restarts each stands for.
+    pub fn moments(&self) -> impl Iterator<Item = (u64, u32)> {
+        self.0.iter().copied()
+    }
+
+    pub(crate) fn from_moments(moments: impl IntoIterator<Item = (u64, u32)>) -> Self {
+        RecentRestarts(moments.into_iter().collect())
+    }
+}
+
+/// That an attempt waits for a unit to be as its order wants it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// The unit.
+    pub unit: UnitKey,
+    /// The attempt's order.
+    pub order: OrderNumber,
+    /// When the order was accepted (ms of the units' clock).
+    pub accepted: u64,
+    /// How it ended; kept until the attempt has it.
+    pub end: Option<WatchEnd>,
+}
+
+/// The numbers of a unit that is gone, so that none of them comes again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tombstone {
+    /// The order by which it went.
+    pub order: OrderNumber,
+    /// The attempt that the order was for.
+    pub attempt: AttemptKey,
+    /// Its highest placement, and the last run of it.
+    pub last: RunId,
+}

@@ -1,0 +1,266 @@
+//! The state with what surrounds it: entries not yet durable, effects held back until they are, what is
+//! remembered of each unit in memory alone. What the inputs mean is in [`crate::rules`].
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use orchestra_model::{
+    delivery::{AttemptKey, SpoolId, StoreId},
+    journal::{Contradiction, require},
+    process::BootId,
+    service::{UnitOrder, UnitReport},
+};
+
+use crate::{
+    chance::Chance,
+    effect::Effect,
+    entry::Entry,
+    input::Now,
+    rules::{reports::Telling, shortened},
+    state::{Run, RunId, State, Status, UnitKey, Watch},
+};
+
+/// What a player keeps running. See the crate's documentation for how to drive it.
+#[derive(Debug)]
+pub struct Units {
+    pub(crate) state: State,
+    /// Most units that it takes.
+    pub(crate) capacity: usize,
+    pub(crate) chance: Chance,
+    /// The moment of the present input, by the units' clock (ms) and by the wall's.
+    pub(crate) at: u64,
+    pub(crate) now: Now,
+    /// What is not durable of each unit.
+    pub(crate) tended: BTreeMap<UnitKey, Tended>,
+    /// When units are to be looked at: as in `tended`, by time.
+    pub(crate) wakes: BTreeSet<(u64, UnitKey)>,
+    /// Why the journal cannot be written; `None` while it can.
+    pub(crate) broken: Option<String>,
+    /// Entries that are in `state` and not durable, in order.
+    unwritten: Vec<Entry>,
+    /// How many entries were ever recorded, and how many of them are durable.
+    recorded: u64,
+    durable: u64,
+    effects: VecDeque<Held>,
+}
+
+/// What is remembered of a unit in memory alone.
+#[derive(Debug, Default)]
+pub(crate) struct Tended {
+    /// What its last order asks for, with its parameters; `None` where they are gone.
+    pub(crate) order: Option<Arc<UnitOrder>>,
+    /// Its run's process was started by this sitter, or found by it.
+    pub(crate) is_found: bool,
+    /// Its run was told to end, or is being killed, by this sitter.
+    pub(crate) is_terminated: bool,
+    pub(crate) is_killed: bool,
+    /// When its run said last that it is well (ms of the units' clock).
+    pub(crate) well: u64,
+    /// When it is to be looked at.
+    pub(crate) wake: Option<u64>,
+    /// What was told of it, and what is to be.
+    pub(crate) telling: Telling,
+}
+
+/// An effect, and how many entries have to be durable before it is given.
+#[derive(Debug)]
+struct Held {
+    after: u64,
+    effect: Effect,
+}
+
+impl Units {
+    /// Nothing is kept running yet. `spool` is the id of the spool that the file lies beside, `capacity`
+    /// the most units, `seed` where its chance begins. Its first journal is
+    /// [`crate::journal::compacted`].
+    pub fn new(spool: SpoolId, capacity: usize, seed: u64, now: Now, boot: BootId) -> Self {
+        let mut units = Self::recover(State::new(spool), capacity, seed, now, boot);
+        units.rewritten();
+        units
+    }
+
+    /// Goes on from what a journal held. What it then asks for, [`Effect::Find`] and
+    /// [`Effect::KillAll`] of runs that the sitter before it has started, the driver answers as it
+    /// answers everything else; [`crate::Input::ParamsFound`] is best given before that.
+    pub fn recover(state: State, capacity: usize, seed: u64, now: Now, boot: BootId) -> Self {
+        let mut units = Self {
+            state,
+            capacity,
+            chance: Chance::new(seed),
+            at: 0,
+            now,
+            tended: BTreeMap::new(),
+            wakes: BTreeSet::new(),
+            broken: None,
+            unwritten: Vec::new(),
+            recorded: 0,
+            durable: 0,
+            effects: VecDeque::new(),
+        };
+        units.go_on_from_disk(now, boot);
+        units
+    }
+
+    /// The state in memory: what [`crate::journal::compacted`] writes.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Why the journal cannot be written, while it cannot: no order is taken and no run begins.
+    pub fn broken(&self) -> Option<&str> {
+        self.broken.as_deref()
+    }
+
+    /// How each unit of a store is, in the order of their names.
+    pub fn reports(&self, store: StoreId) -> impl Iterator<Item = UnitReport> {
+        let of_store = self.state.units().keys().filter(move |key| key.store == store);
+        of_store.filter_map(|key| self.report_of(key))
+    }
+
+    /// The stores that units are kept for.
+    pub fn stores(&self) -> BTreeSet<StoreId> {
+        self.state.units().keys().map(|key| key.store).collect()
+    }
+
+    /// Attempts that are watched for, and those whose watch has ended and is not settled. One that the
+    /// spool does not know is [`crate::Input::WatchSettled`].
+    pub fn watches(&self) -> impl Iterator<Item = (AttemptKey, &Watch)> {
+        self.state.watches().iter().map(|(key, watch)| (*key, watch))
+    }
+
+    /// Runs whose processes may live.
+    pub fn runs(&self) -> impl Iterator<Item = (&UnitKey, RunId, &Run)> {
+        let running = self.state.units().iter();
+        running.filter_map(|(key, unit)| Some((key, unit.status.last, unit.status.run()?)))
+    }
+
+    /// The entries to make durable, in order: together or not at all.
+    pub fn unwritten(&self) -> &[Entry] {
+        &self.unwritten
+    }
+
+    /// Everything that was unwritten is durable.
+    pub fn written(&mut self) {
+        self.unwritten.clear();
+        self.durable = self.recorded;
+    }
+
+    /// The journal could not be written or synced: what was unwritten may or may not be in it, and
+    /// nothing may be appended to it again. From here to [`Units::rewritten`] orders are refused and no
+    /// run begins, those among them that wait for their `Spawn`; nothing becomes unwritten; and what
+    /// happens is told from memory.
+    pub fn write_failed(&mut self, why: &str) {
+        let why = shortened(why.to_owned());
+        let durable = self.durable;
+        self.broken = Some(why.clone());
+        self.unwritten.clear();
+        self.durable = self.recorded;
+        let (mut spawns, mut orders) = (Vec::new(), Vec::new());
+        self.effects.retain(|held| match &held.effect {
+            Effect::Spawn { unit, .. } if held.after > durable => {
+                spawns.push(unit.clone());
+                false
+            }
+            Effect::Watching { key, .. } if held.after > durable => {
+                orders.push(*key);
+                false
+            }
+            _ => true,
+        });
+        self.give_up_unwritten(&spawns, &orders, &why);
+    }
+
+    /// A fresh journal of the whole state is durably in the place of the old one: everything is
+    /// durable, and what waited for that goes on.
+    pub fn rewritten(&mut self) {
+        let was_broken = self.broken.take().is_some();
+        self.written();
+        if was_broken {
+            self.follow_all();
+        }
+    }
+
+    /// The next thing to do; `None` where there is nothing, or where it has to wait until what is
+    /// unwritten is durable.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        if self.effects.front()?.after > self.durable {
+            return None;
+        }
+        self.effects.pop_front().map(|held| held.effect)
+    }
+
+    /// Checks every rule over everything. Tests call it after each step.
+    pub fn audit(&self) -> Result<(), Contradiction> {
+        self.state.audit()?;
+        require((self.recorded - self.durable) as usize == self.unwritten.len(), || {
+            "unwritten entries are miscounted".to_owned()
+        })?;
+        require(self.broken.is_none() || self.unwritten.is_empty(), || {
+            "a broken journal is to be written".to_owned()
+        })?;
+        require(self.effects.iter().is_sorted_by_key(|held| held.after), || {
+            "effects are out of order".to_owned()
+        })?;
+        require(self.tended.keys().eq(self.state.units().keys()), || {
+            "units are tended that are not there, or the other way round".to_owned()
+        })?;
+        let wakes = self.tended.iter().filter_map(|(key, it)| Some((it.wake?, key.clone())));
+        require(wakes.collect::<BTreeSet<_>>() == self.wakes, || "wakes are lost".to_owned())?;
+        self.tended.keys().try_for_each(|key| self.audit_tended(key))
+    }
+
+    /// Changes the state and asks for the change to be durable. Whether it could be made: a contradiction
+    /// ends a test, and in a daemon leaves everything as it was.
+    pub(crate) fn record(&mut self, entry: Entry) -> bool {
+        if self.at > self.state.clock().last {
+            self.push(Entry::Passed { at: self.at });
+        }
+        self.push(entry)
+    }
+
+    fn push(&mut self, entry: Entry) -> bool {
+        let applied = self.state.apply(&entry);
+        debug_assert_eq!(applied, Ok(()), "the rules made a contradiction of {entry:?}");
+        if applied.is_ok() && self.broken.is_none() {
+            self.recorded += 1;
+            self.unwritten.push(entry);
+        }
+        applied.is_ok()
+    }
+
+    /// Gives a unit another status, if it is one.
+    pub(crate) fn record_status(&mut self, key: &UnitKey, mut status: Status) -> bool {
+        let Some(unit) = self.state.units().get(key) else { return false };
+        if unit.status == status {
+            return true;
+        }
+        if unit.status.shown() != status.shown() {
+            status.since = self.now.wall;
+        }
+        self.record(Entry::Status { unit: key.clone(), status: Box::new(status) })
+    }
+
+    /// Notes the passing of time in the journal by itself.
+    pub(crate) fn record_passing(&mut self) {
+        if self.at > self.state.clock().last {
+            self.push(Entry::Passed { at: self.at });
+        }
+    }
+
+    /// Asks for an effect once everything recorded so far is durable.
+    pub(crate) fn act(&mut self, effect: Effect) {
+        self.effects.push_back(Held { after: self.recorded, effect });
+    }
+
+    /// What is remembered of a unit in memory. It is there for every unit.
+    pub(crate) fn tend(&mut self, key: &UnitKey) -> &mut Tended {
+        self.tended.entry(key.clone()).or_default()
+    }
+
+    /// Its status, to be changed and recorded.
+    pub(crate) fn status(&self, key: &UnitKey) -> Option<Status> {
+        self.state.units().get(key).map(|unit| unit.status.clone())
+    }
+}
