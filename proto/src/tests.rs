@@ -391,6 +391,7 @@ fn what_is_told_of_a_service_is_read_back() {
                 superseded: true,
             }),
             last_placement: Placement(12),
+            forgotten: Vec::new(),
             events: vec![event(None), event(Some(FlowState::Failed))],
         },
         instances: vec![instance(Some(unit_report(UnitState::Ready, None))), instance(None)],

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use orchestra_model::{
     AudienceName, FlowId, FlowState, HostName, HostSet, ServiceName, TaskState,
+    delivery::Term,
     service::{InvalidService, ServiceSpec, ServiceVersion, UnitReport},
 };
 
@@ -79,6 +80,11 @@ pub enum Input {
         /// Whether they are drained.
         drained: bool,
     },
+    /// The store was recovered from an old copy, in this term.
+    StoreRecovered {
+        /// The raised term.
+        term: Term,
+    },
 }
 
 /// What somebody asks for.
@@ -120,6 +126,14 @@ pub enum Ask {
     Pause(ServiceName),
     /// That it go on, also on hosts that were given up.
     Resume(ServiceName),
+    /// That units of it which no placement of this store explains be taken for its own, and brought
+    /// where it is wanted.
+    Adopt {
+        /// The service.
+        service: ServiceName,
+        /// On which hosts; `None` for all.
+        hosts: Option<HostSet>,
+    },
 }
 
 impl Ask {
@@ -127,7 +141,9 @@ impl Ask {
     pub fn service(&self) -> &ServiceName {
         match self {
             Ask::Apply { spec, .. } => &spec.name,
-            Ask::Revert { service, .. } | Ask::Restart { service, .. } => service,
+            Ask::Revert { service, .. }
+            | Ask::Restart { service, .. }
+            | Ask::Adopt { service, .. } => service,
             Ask::Stop(service)
             | Ask::Start(service)
             | Ask::Remove(service)
@@ -173,6 +189,8 @@ pub enum Rejection {
     NoHosts(ServiceName),
     /// None of the named hosts is one of its own.
     NotItsHosts(ServiceName, HostSet),
+    /// None of the named hosts has a unit of it that is a stranger.
+    NoStrangers(ServiceName),
     /// It has no such version, or none that was ready everywhere.
     NoVersion(ServiceName, Option<ServiceVersion>),
     /// There are as many services as there may be.
@@ -191,6 +209,9 @@ impl fmt::Display for Rejection {
             Self::NoHosts(service) => write!(f, "service {service}: its host set is empty"),
             Self::NotItsHosts(service, hosts) => {
                 write!(f, "service {service} is on none of {}", hosts.counted())
+            }
+            Self::NoStrangers(service) => {
+                write!(f, "there, no unit of service {service} is a stranger")
             }
             Self::NoVersion(service, Some(version)) => {
                 write!(f, "service {service} has no version {version} that is kept")

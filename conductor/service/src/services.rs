@@ -7,6 +7,7 @@ use std::{
 
 use orchestra_model::{
     FlowId, HostName, HostSet, Quantity, ServiceName, Timestamp,
+    delivery::Term,
     record::{Op, Record},
     service::{
         Goal, PlacementRecord, ServiceRecord, ServiceSpec, ServiceVersion, UnitReport, UnwellUnit,
@@ -35,6 +36,9 @@ pub struct Services {
     pub(crate) by_host: BTreeMap<HostName, BTreeSet<ServiceName>>,
     /// Units that no placement of this store explains, by player.
     pub(crate) strangers: BTreeMap<HostName, Vec<UnitReport>>,
+    /// How many numbers of each service are skipped, so that none is issued twice which the store has
+    /// forgotten; 0 where it has forgotten nothing.
+    pub(crate) skipped: u64,
     /// Which flows change which service, while they live.
     pub(crate) flows: BTreeMap<FlowId, ServiceName>,
     /// What was told last of each host that has a unit that counts as down.
@@ -55,10 +59,19 @@ pub struct RecoveredService {
     pub placements: Vec<PlacementRecord>,
 }
 
+/// How many numbers of a service a store leaves out that was recovered in this term.
+fn skipped(term: Term) -> u64 {
+    const A_TERM: u64 = 1_000_000;
+    term.0.saturating_mul(A_TERM)
+}
+
 impl Services {
     /// The engine as it was when the store was written.
-    pub fn recover(stored: Vec<RecoveredService>) -> Self {
-        let mut engine = Self::default();
+    ///
+    /// `term` is that of the last recovery from an old copy; 0 where there was none. The numbers of
+    /// services that are new since then begin above whatever the forgotten ones can have reached.
+    pub fn recover(stored: Vec<RecoveredService>, term: Term) -> Self {
+        let mut engine = Self { skipped: skipped(term), ..Self::default() };
         for RecoveredService { record, versions, placements } in stored {
             let mut service = Service::new(record);
             for (record, spec) in versions {
@@ -106,6 +119,7 @@ impl Services {
             Input::PlayerDetached { host } => self.player_detached(&host),
             Input::UnitTold { host, report } => self.unit_told(&host, report),
             Input::DrainChanged { hosts, drained } => self.drain_changed(&hosts, drained),
+            Input::StoreRecovered { term } => self.store_recovered(term),
         }
     }
 
@@ -131,6 +145,18 @@ impl Services {
         wanted.filter_map(|service| Some((&service.record.name, service.spec()?.on.as_str())))
     }
 
+    /// The store was recovered from an old copy: it has forgotten numbers that it issued.
+    fn store_recovered(&mut self, term: Term) {
+        self.skipped = skipped(term);
+        let names: Vec<ServiceName> = self.services.keys().cloned().collect();
+        for name in names {
+            if let Some(service) = self.services.get_mut(&name) {
+                service.record.forget_up_to(self.skipped);
+            }
+            self.put_service(&name);
+        }
+    }
+
     /// Notes that a service has, or had, an instance on a host.
     pub(crate) fn note_host(&mut self, host: &HostName, service: &ServiceName) {
         self.by_host.entry(host.clone()).or_default().insert(service.clone());
@@ -138,7 +164,8 @@ impl Services {
 
     /// Finds out anew whether a service is as wanted on a host.
     pub(crate) fn recheck(&mut self, name: &ServiceName, host: &HostName) {
-        let is_reachable = self.is_reachable(host);
+        // What is nobody's is neither ended nor replaced without a person.
+        let is_reachable = self.is_reachable(host) && !self.is_strange(name, host);
         let Some(service) = self.services.get_mut(name) else { return };
         let is_wrong = is_reachable && service.difference(host).is_some();
         match is_wrong {
@@ -166,6 +193,17 @@ impl Services {
     pub(crate) fn is_reachable(&self, host: &HostName) -> bool {
         self.present.get(host).is_some_and(|player| player.keeps_units)
             && !self.drained.contains(host)
+    }
+
+    /// Whether a host has a unit of a service that no placement of this store explains.
+    pub(crate) fn is_strange(&self, name: &ServiceName, host: &HostName) -> bool {
+        let units = self.strangers.get(host).into_iter().flatten();
+        units.into_iter().any(|unit| unit.service == *name)
+    }
+
+    /// Whether a flow changes a service.
+    pub fn is_about(&self, flow: FlowId) -> bool {
+        self.flows.contains_key(&flow)
     }
 
     /// Tells which units of a host count as down, where that has changed.

@@ -2,18 +2,16 @@
 
 use orchestra_model::{
     HostName, HostSet, ServiceName,
-    service::{InstanceStatus, ServiceStatus, UnitReport, VersionRecord},
+    service::{Goal, InstanceStatus, ServiceStatus, UnitReport, VersionRecord},
 };
 
 use crate::{services::Services, tables::Service};
 
 impl Services {
-    /// The names of all services, also of those that were removed, in order, after one of them.
-    pub fn names_after(&self, after: Option<&ServiceName>) -> impl Iterator<Item = &ServiceName> {
-        let first = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-        self.services
-            .range::<ServiceName, _>((first, std::ops::Bound::Unbounded))
-            .map(|(name, _)| name)
+    /// The names of all services that were not removed, in order.
+    pub fn names(&self) -> impl Iterator<Item = &ServiceName> {
+        let there = |service: &&Service| service.record.goal != Goal::Removed;
+        self.services.values().filter(there).map(|service| &service.record.name)
     }
 
     /// A service, as it is now.
@@ -68,7 +66,6 @@ impl Services {
     }
 
     fn audit_service(&self, name: &ServiceName, service: &Service) -> Result<(), String> {
-        use orchestra_model::service::Goal;
         let record = &service.record;
         let require = |holds: bool, otherwise: &str| match holds {
             true => Ok(()),
@@ -91,7 +88,8 @@ impl Services {
         }
         let hosts = record.hosts.iter().chain(service.placements.keys());
         for host in hosts {
-            let differs = self.is_reachable(host) && service.difference(host).is_some();
+            let is_reachable = self.is_reachable(host) && !self.is_strange(name, host);
+            let differs = is_reachable && service.difference(host).is_some();
             require(
                 differs == service.wrong.contains(host),
                 "a difference is not known, or is over",

@@ -19,8 +19,8 @@ mod unit;
 mod upkeep;
 
 pub use record::{
-    Cause, Change, EVENTS, Goal, LivingChange, PlacementRecord, ServiceEvent, ServiceRecord,
-    VERSIONS, VersionRecord,
+    Cause, Change, EVENTS, Forgotten, Goal, LivingChange, PlacementRecord, ServiceEvent,
+    ServiceRecord, VERSIONS, VersionRecord,
 };
 pub use spec::{InvalidService, ServiceSpec, UpdateRule};
 pub use status::{InstanceStatus, ServiceStatus};

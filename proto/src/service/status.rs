@@ -139,6 +139,8 @@ impl TryFrom<v1::ServiceStatus> for ServiceStatus {
                 pending: status.pending.map(change).transpose()?,
                 living: status.living.map(living).transpose()?,
                 last_placement: Placement(status.last_placement),
+                // Nobody is told.
+                forgotten: Vec::new(),
                 events: status.events.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             },
             instances: status.instances.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,

@@ -71,7 +71,22 @@ impl Services {
                 service.trouble = None;
                 Ok(is_news)
             }
+            Ask::Adopt { service, hosts } => self.adopt(&service, hosts.as_ref()),
         }
+    }
+
+    /// Takes strangers for units of ours: those that are not wanted as they are get orders.
+    fn adopt(&mut self, name: &ServiceName, hosts: Option<&HostSet>) -> Result<bool, Rejection> {
+        self.existing(name)?;
+        let mut found = false;
+        for (host, units) in &mut self.strangers {
+            if hosts.is_none_or(|hosts| hosts.contains(host)) {
+                let before = units.len();
+                units.retain(|unit| unit.service != *name);
+                found |= units.len() < before;
+            }
+        }
+        if found { Ok(true) } else { Err(Rejection::NoStrangers(name.clone())) }
     }
 
     /// A service that was not removed.
@@ -98,9 +113,10 @@ impl Services {
         if self.services.len() >= MOST && !self.services.contains_key(&name) {
             return Err(Rejection::TooMany(MOST));
         }
-        let service = self.services.entry(name.clone()).or_insert_with(|| new(&spec, by));
+        let skipped = self.skipped;
+        let service = self.services.entry(name.clone()).or_insert_with(|| new(&spec, by, skipped));
         let record = &mut service.record;
-        let was_there = record.goal != Goal::Removed && record.last_version.0 > 0;
+        let was_there = record.goal != Goal::Removed;
         let is_same = service.versions.get(&record.version).is_some_and(|kept| *kept.spec == spec);
         if was_there && is_same && record.hosts == hosts {
             return Ok(false);
@@ -232,8 +248,10 @@ impl Services {
     }
 }
 
-fn new(spec: &ServiceSpec, by: &AudienceName) -> Service {
-    Service::new(ServiceRecord {
+/// A service of which there was nothing yet. Where the store was recovered from an old copy, it leaves
+/// out the numbers that a forgotten one of its name may have had.
+fn new(spec: &ServiceSpec, by: &AudienceName, skipped: u64) -> Service {
+    let mut record = ServiceRecord {
         name: spec.name.clone(),
         owner: by.clone(),
         version: ServiceVersion(0),
@@ -246,8 +264,13 @@ fn new(spec: &ServiceSpec, by: &AudienceName) -> Service {
         pending: None,
         living: None,
         last_placement: Placement(0),
+        forgotten: Vec::new(),
         events: Vec::new(),
-    })
+    };
+    if skipped > 0 {
+        record.forget_up_to(skipped);
+    }
+    Service::new(record)
 }
 
 impl Service {

@@ -81,8 +81,7 @@ impl Services {
     /// of and left alone.
     fn take_in(&mut self, host: &HostName, report: UnitReport) {
         let is_ours = |service: &&mut crate::tables::Service| {
-            report.instance.placement <= service.record.last_placement
-                && report.version <= service.record.last_version
+            service.record.has_issued(report.instance.placement, report.version)
         };
         let name = report.service.clone();
         let Some(service) = self.services.get_mut(&name).filter(is_ours) else {
@@ -93,6 +92,9 @@ impl Services {
             }
             return;
         };
+        if let Some(others) = self.strangers.get_mut(host) {
+            others.retain(|stranger| stranger.service != name);
+        }
         let instance = report.instance;
         let is_new = !service.placements.contains_key(host);
         let placed = service.placements.entry(host.clone()).or_insert(Placed {

@@ -381,3 +381,41 @@ fn what_cannot_be_applied_changes_nothing() {
     assert!(matches!(refused, Err(Rejection::NotItsHosts(..))));
     assert_eq!((world.writes, world.flows.len()), (written, 0));
 }
+
+#[test]
+fn a_store_that_was_restored_ends_nothing_and_repeats_no_number() {
+    let mut world = running();
+    let copy = world.disk.clone();
+    world.apply(spec("db[1-3]", 2));
+    world.settle();
+    // The copy is put back: it has never heard of version 2.
+    world.disk = copy;
+    world.restart();
+    world.recovered = orchestra_model::delivery::Term(9);
+    world.handle(Input::StoreRecovered { term: world.recovered });
+    world.attach("db[1-3]");
+    assert!(world.flows.is_empty(), "what it does not know it leaves alone");
+    assert_eq!(world.engine.strangers().count(), 3);
+    assert!(world.versions().iter().all(|(_, version, _)| *version == 2));
+    let taken = world.apply(spec("db[1-3]", 3));
+    assert!(taken.version > ServiceVersion(1_000_000));
+    assert!(world.flows.is_empty(), "strangers are left alone until somebody adopts them");
+    let hosts = Some(HostSet::parse_plain("db1").unwrap());
+    world.ask(Ask::Adopt { service: web(), hosts }).unwrap();
+    world.settle();
+    let replaced =
+        world.versions().iter().filter(|(_, version, _)| *version == taken.version.0).count();
+    assert_eq!((replaced, world.engine.strangers().count()), (1, 2));
+    assert!(world.instance("db1").instance.placement > Placement(1_000_000));
+}
+
+#[test]
+fn a_service_that_is_new_after_a_recovery_has_numbers_above_those_of_a_forgotten_one() {
+    let mut world = World::new();
+    world.handle(Input::StoreRecovered { term: orchestra_model::delivery::Term(2) });
+    world.attach("db1");
+    let taken = world.apply(spec("db1", 1));
+    world.settle();
+    assert_eq!(taken.version, ServiceVersion(2_000_001));
+    assert_eq!(world.instance("db1").instance.placement, Placement(2_000_001));
+}

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use orchestra_model::{
     AudienceName, FlowId, FlowState, HostName, HostSet, Quantity, ScoreName, ServiceName,
     TaskState, Timestamp,
-    delivery::OrderNumber,
+    delivery::{OrderNumber, Term},
     record::{Op, Record},
     service::{
         InstanceStatus, PlacementRecord, RunEnd, RunNumber, ServiceRecord, ServiceSpec,
@@ -24,6 +24,8 @@ pub(crate) struct World {
     next_flow: u64,
     next_reply: u64,
     next_order: u64,
+    /// The term of the last recovery from an old copy.
+    pub(crate) recovered: Term,
     /// What is on disk.
     pub(crate) disk: Disk,
     /// The units of each player, attached or not.
@@ -67,7 +69,7 @@ impl Disk {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let mut engine = Services::recover(Vec::new());
+        let mut engine = Services::recover(Vec::new(), Term(0));
         engine.resume(Timestamp(1), &[], []);
         let mut world = Self {
             engine,
@@ -75,6 +77,7 @@ impl World {
             next_flow: 1,
             next_reply: 1,
             next_order: 1,
+            recovered: Term(0),
             disk: Disk::default(),
             units: BTreeMap::new(),
             attached: BTreeSet::new(),
@@ -277,7 +280,7 @@ impl World {
     /// The conductor dies and starts anew from what is on disk; players attach again.
     pub(crate) fn restart(&mut self) {
         let stored = self.disk.read();
-        self.engine = Services::recover(stored);
+        self.engine = Services::recover(stored, self.recovered);
         let living: Vec<(FlowId, ServiceName)> =
             self.flows.iter().map(|(id, flow)| (*id, flow.service.clone())).collect();
         self.unwell.clear();

@@ -4,8 +4,8 @@ use orchestra_model::{
     AudienceName, FlowId, FlowState, HostName, HostSet, ScoreName, ServiceName, Timestamp,
     record::{Op, Record},
     service::{
-        Cause, Change, Goal, Instance, LivingChange, Ordinal, Placement, PlacementRecord,
-        ServiceEvent, ServiceRecord, ServiceVersion, VersionRecord,
+        Cause, Change, Forgotten, Goal, Instance, LivingChange, Ordinal, Placement,
+        PlacementRecord, ServiceEvent, ServiceRecord, ServiceVersion, VersionRecord,
     },
 };
 
@@ -46,6 +46,10 @@ pub(super) fn services_are_kept_with_their_versions_and_placements(place: &dyn P
             superseded: true,
         }),
         last_placement: Placement(12),
+        forgotten: vec![Forgotten {
+            placements: (Placement(3), Placement(5)),
+            versions: (ServiceVersion(1), ServiceVersion(2)),
+        }],
         events: vec![event(None, None), event(Some(FlowState::Failed), Some("2 away"))],
     };
     let bare = ServiceRecord {
@@ -56,6 +60,7 @@ pub(super) fn services_are_kept_with_their_versions_and_placements(place: &dyn P
         paused_by: None,
         pending: None,
         living: None,
+        forgotten: Vec::new(),
         events: Vec::new(),
         ..whole.clone()
     };

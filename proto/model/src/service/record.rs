@@ -44,8 +44,43 @@ pub struct ServiceRecord {
     pub living: Option<LivingChange>,
     /// The highest placement that was given.
     pub last_placement: Placement,
+    /// Numbers that the store has forgotten, because it was recovered from an old copy: what players
+    /// have of those is nobody's.
+    pub forgotten: Vec<Forgotten>,
     /// What happened to it last, oldest first; at most [`EVENTS`].
     pub events: Vec<ServiceEvent>,
+}
+
+/// Numbers of a service that a store may have issued and knows nothing of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Placements above the first, up to the second.
+    pub placements: (Placement, Placement),
+    /// Versions above the first, up to the second.
+    pub versions: (ServiceVersion, ServiceVersion),
+}
+
+impl ServiceRecord {
+    /// Whether this store has issued both numbers, and knows that it has.
+    pub fn has_issued(&self, placement: Placement, version: ServiceVersion) -> bool {
+        let is_forgotten = |range: &Forgotten| {
+            let ((p, q), (v, w)) = (range.placements, range.versions);
+            (p < placement && placement <= q) || (v < version && version <= w)
+        };
+        placement <= self.last_placement
+            && version <= self.last_version
+            && !self.forgotten.iter().any(is_forgotten)
+    }
+
+    /// Skips numbers that a store may have issued in a time that it has forgotten, up to `reached` or
+    /// as many above the last known ones as that is.
+    pub fn forget_up_to(&mut self, reached: u64) {
+        let skip = |last: u64| last.saturating_add(reached);
+        let placements = (self.last_placement, Placement(skip(self.last_placement.0)));
+        let versions = (self.last_version, ServiceVersion(skip(self.last_version.0)));
+        self.forgotten.push(Forgotten { placements, versions });
+        (self.last_placement, self.last_version) = (placements.1, versions.1);
+    }
 }
 
 kebab_enum!(

@@ -3,8 +3,8 @@
 use orchestra_model::{
     AudienceName, FlowId, FlowState, HostName, HostSet, ScoreName, ServiceName, Timestamp,
     service::{
-        Cause, Change, Goal, Instance, LivingChange, Ordinal, Placement, PlacementRecord,
-        ServiceEvent, ServiceRecord, ServiceVersion, VersionRecord,
+        Cause, Change, Forgotten, Goal, Instance, LivingChange, Ordinal, Placement,
+        PlacementRecord, ServiceEvent, ServiceRecord, ServiceVersion, VersionRecord,
     },
 };
 use prost::Message;
@@ -38,6 +38,21 @@ pub(in super::super) struct ServiceBody {
     last_placement: u64,
     #[prost(message, repeated, tag = "12")]
     events: Vec<EventBody>,
+    #[prost(message, repeated, tag = "13")]
+    forgotten: Vec<ForgottenBody>,
+}
+
+/// Numbers above the first of a pair, up to the second.
+#[derive(Clone, Copy, Message)]
+struct ForgottenBody {
+    #[prost(uint64, tag = "1")]
+    placements_above: u64,
+    #[prost(uint64, tag = "2")]
+    placements_to: u64,
+    #[prost(uint64, tag = "3")]
+    versions_above: u64,
+    #[prost(uint64, tag = "4")]
+    versions_to: u64,
 }
 
 #[derive(Message)]
@@ -120,6 +135,27 @@ impl From<&ServiceRecord> for ServiceBody {
             }),
             last_placement: record.last_placement.0,
             events: record.events.iter().map(Into::into).collect(),
+            forgotten: record.forgotten.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<&Forgotten> for ForgottenBody {
+    fn from(range: &Forgotten) -> Self {
+        Self {
+            placements_above: range.placements.0.0,
+            placements_to: range.placements.1.0,
+            versions_above: range.versions.0.0,
+            versions_to: range.versions.1.0,
+        }
+    }
+}
+
+impl From<ForgottenBody> for Forgotten {
+    fn from(range: ForgottenBody) -> Self {
+        Self {
+            placements: (Placement(range.placements_above), Placement(range.placements_to)),
+            versions: (ServiceVersion(range.versions_above), ServiceVersion(range.versions_to)),
         }
     }
 }
@@ -168,6 +204,7 @@ impl ServiceBody {
             pending: self.pending.map(change).transpose()?,
             living: self.living.map(living).transpose()?,
             last_placement: Placement(self.last_placement),
+            forgotten: self.forgotten.into_iter().map(Into::into).collect(),
             events: self.events.into_iter().map(EventBody::into_event).collect::<Result<_, _>>()?,
         })
     }

@@ -1,0 +1,317 @@
+//! Services beside flows: what one engine wants of the other is carried out in the same turn, so that it
+//! lies in the same batch.
+//!
+//! Each input to the services may lead to a flow, whose tasks lead to further inputs. They wait their
+//! turn here: what an input led to is carried out before the next one is given.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+};
+
+use orchestra_flow::{Answer, Effect as FlowEffect, Input as FlowInput, ReplyTo, Submission, answer};
+use orchestra_model::{
+    Deployments, FlowId, HostName, HostSet, ServiceName, Timestamp,
+    audit::{AuditRecord, Object},
+    delivery::RequestId,
+    deployment::ServiceCell,
+    record::{Op, Record},
+    service::{ServiceStatus, UnitReport, VersionRecord},
+    status::Event,
+    thresholds::Excess,
+};
+use orchestra_proto::v1;
+use orchestra_service::{Ask, Effect, Input, Rejection, ReplyId, Services, Taken, UnitFlow};
+use prost::Message as _;
+
+use super::{Asked, Driver, Told, outgoing::After};
+use crate::{
+    declined::{Declined, Ground},
+    fleet::Fleet,
+};
+
+/// The services, and what waits for its turn with them.
+pub(super) struct ServiceDesk {
+    engine: Services,
+    /// What they are to be told, in order.
+    inputs: VecDeque<Input>,
+    /// What they want done, in order.
+    effects: VecDeque<Effect>,
+    /// Their cells are others than those in force.
+    recount: bool,
+    /// Something is being carried out.
+    busy: bool,
+    replies: HashMap<ReplyId, (Asked, Told<Taken>)>,
+    next_reply: u64,
+}
+
+/// What somebody asks about services.
+pub(crate) enum ServiceQuestion {
+    /// One, or all that were not removed; where there is none of that name, none.
+    List(Option<ServiceName>, Told<Vec<ServiceStatus>>),
+    /// The versions of one that are kept, oldest first; `None` for no such service.
+    History(ServiceName, Told<Option<Vec<VersionRecord>>>),
+    /// The expression of each version that is kept.
+    Expressions(ServiceName, Told<Vec<(orchestra_model::service::ServiceVersion, String)>>),
+}
+
+impl ServiceDesk {
+    pub(super) fn new(engine: Services) -> Self {
+        Self {
+            engine,
+            inputs: VecDeque::new(),
+            effects: VecDeque::new(),
+            recount: false,
+            busy: false,
+            replies: HashMap::new(),
+            next_reply: 1,
+        }
+    }
+
+    /// The deployments of files, with the cells of services.
+    pub(super) fn with_cells(&self, deployments: &Deployments) -> Result<Deployments, String> {
+        let cells = self.engine.cells().map(|(name, hosts, limit)| {
+            (name.clone(), ServiceCell { hosts: hosts.clone(), limit })
+        });
+        deployments.with_services(cells).map_err(|error| error.to_string())
+    }
+}
+
+impl Driver {
+    /// Goes on with the services as the store has them, before any player attaches.
+    pub(super) fn resume_services(&mut self) {
+        let now = self.clock.now();
+        let living = self.engine.unit_flows();
+        let drained = self.engine.roster().all_drained();
+        self.services.engine.resume(now, &living, drained);
+        self.serve_services();
+    }
+
+    /// Tells the services something, and carries out what follows.
+    pub(super) fn tell_services(&mut self, input: Input) {
+        self.services.inputs.push_back(input);
+        self.serve_services();
+    }
+
+    /// Carries out what services want, until they want nothing more.
+    pub(super) fn serve_services(&mut self) {
+        if std::mem::replace(&mut self.services.busy, true) {
+            return;
+        }
+        loop {
+            self.services.effects.extend(self.services.engine.effects());
+            if let Some(effect) = self.services.effects.pop_front() {
+                self.carry_out(effect);
+            } else if let Some(input) = self.services.inputs.pop_front() {
+                self.services.engine.handle(self.clock.now(), input);
+            } else if std::mem::take(&mut self.services.recount) {
+                self.recount_cells();
+            } else {
+                break;
+            }
+        }
+        self.services.busy = false;
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Persist(op) => self.outgoing.persist(op),
+            Effect::Submit(flow) => {
+                let service = flow.service.clone();
+                let flow = self.submit_units(*flow);
+                self.services.inputs.push_front(Input::Submitted { service, flow });
+            }
+            Effect::Cancel(flow, by) => {
+                // What it comes to is told by its events.
+                let _ = self.ask_engine(|reply: ReplyTo<answer::Cancelled>| {
+                    FlowInput::CancelRequested { reply, flow, by, abandon: false }
+                });
+            }
+            Effect::RecountCells => self.services.recount = true,
+            Effect::Unwell(host, unwell) => {
+                if let Some(player) = self.engine.roster().known(&host) {
+                    self.handle(FlowInput::UnitsTold { player, unwell });
+                }
+            }
+            Effect::Answer(reply, answer) => self.answer_service(reply, answer),
+        }
+    }
+
+    /// Takes in a flow that the services want, at once. Why it was not taken, for people.
+    fn submit_units(&mut self, flow: UnitFlow) -> Result<FlowId, String> {
+        // Cells first: what the flow starts is under the limits of the version that it brings.
+        if std::mem::take(&mut self.services.recount) {
+            self.recount_cells();
+        }
+        let UnitFlow { audience, spec, targets, params, .. } = flow;
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).map_err(|error| format!("no random number: {error}"))?;
+        let spec_bytes = v1::FlowSpec::from(&spec).encode_to_vec().into();
+        let submission = Box::new(Submission {
+            request: RequestId(id),
+            audience,
+            spec,
+            spec_bytes,
+            targets,
+            params,
+            retry_of: None,
+            mac: None,
+            excess: Excess::Capped,
+        });
+        let answer = self.ask_engine(|reply| FlowInput::FlowSubmitted { reply, submission });
+        match answer {
+            Some(Answer::Submitted(answer::Submitted { flow, .. })) => Ok(flow),
+            Some(Answer::Rejected(rejection)) => Err(rejection.to_string()),
+            _ => Err("the scheduler gave no answer".to_owned()),
+        }
+    }
+
+    /// Gives the engine an input of our own, and takes its answer at once: what follows from that lies
+    /// in the same batch.
+    fn ask_engine<T>(&mut self, make: impl FnOnce(ReplyTo<T>) -> FlowInput) -> Option<Answer> {
+        let own = self.address();
+        self.engine.handle(self.clock.now(), make(ReplyTo::new(own)));
+        let mut effects: Vec<FlowEffect> = self.engine.effects().collect();
+        let is_ours = |effect: &mut FlowEffect| {
+            matches!(effect, FlowEffect::Answer { reply, .. } if *reply == own)
+        };
+        let answer = effects.extract_if(.., is_ours).next();
+        self.sort(effects);
+        match answer {
+            Some(FlowEffect::Answer { answer, .. }) => Some(answer),
+            _ => None,
+        }
+    }
+
+    /// Puts the cells of services in force, beside those of files.
+    fn recount_cells(&mut self) {
+        let files = Arc::clone(self.fleet.borrow().deployments());
+        match self.services.with_cells(&files) {
+            Ok(deployments) => {
+                if let Some(rejection) = self.load_deployments(Arc::new(deployments)) {
+                    tracing::error!(%rejection, "the cells of services are not in force");
+                }
+            }
+            Err(why) => tracing::error!(why, "the cells of services are not in force"),
+        }
+    }
+
+    /// Asks for a change of a service; whoever asks is answered when it is on disk, and recorded.
+    pub(super) fn ask_service(&mut self, asked: Asked, ask: Ask, reply: Told<Taken>) {
+        use super::held::not_begun;
+        if let Some(trouble) = self.outgoing.trouble() {
+            // Whoever asked may have gone.
+            let _ = reply.send(Err(not_begun(trouble)));
+            return;
+        }
+        let orchestra_model::audit::Subject::Audience(by) = asked.by.clone() else {
+            let why = "only an audience changes services";
+            let _ = reply.send(Err(Declined::new(Ground::Forbidden, why)));
+            return;
+        };
+        let id = ReplyId(self.services.next_reply);
+        self.services.next_reply += 1;
+        self.services.replies.insert(id, (asked, reply));
+        self.tell_services(Input::Asked { reply: id, by, ask });
+    }
+
+    fn answer_service(&mut self, id: ReplyId, answer: Result<Taken, Rejection>) {
+        let Some((asked, reply)) = self.services.replies.remove(&id) else { return };
+        let answer = answer.map_err(|rejection| declined(&rejection));
+        if let Ok(taken) = &answer
+            && !taken.unchanged
+        {
+            self.record_service(asked, taken);
+        }
+        self.outgoing.hold(After::Tell(Box::new(move |fate| {
+            // Whoever asked may have gone.
+            let _ = reply.send(match fate {
+                Ok(()) => answer,
+                Err(trouble) => Err(super::held(trouble)),
+            });
+        })));
+    }
+
+    /// Records who changed a service (promise 12).
+    fn record_service(&mut self, asked: Asked, taken: &Taken) {
+        let Asked { by, reason, verb } = asked;
+        self.last_audit += 1;
+        let (number, at) = (self.last_audit, self.clock.now());
+        let flow = taken.flow.map_or_else(String::new, |flow| format!(", flow {flow}"));
+        let answer = format!("version {}{flow}", taken.version).into();
+        let on = Object::Service(taken.service.clone());
+        let line = AuditRecord { number, at, by, verb, on, reason, answer };
+        self.outgoing.persist(Op::Put(Record::Audit(line)));
+    }
+
+    pub(super) fn answer_about_services(&mut self, question: ServiceQuestion) {
+        let services = &self.services.engine;
+        match question {
+            ServiceQuestion::List(name, reply) => {
+                let names: Vec<ServiceName> = match name {
+                    Some(name) => vec![name],
+                    None => services.names().cloned().collect(),
+                };
+                let all = names.iter().filter_map(|name| services.status(name)).collect();
+                self.tell_all(reply, all);
+            }
+            ServiceQuestion::History(name, reply) => {
+                let history = services.history(&name);
+                self.tell_all(reply, history);
+            }
+            ServiceQuestion::Expressions(name, reply) => {
+                let versions = services.versions(&name);
+                self.tell_all(reply, versions);
+            }
+        }
+    }
+
+    /// What an event of a flow means for a service.
+    pub(super) fn note_unit_event(&mut self, event: &Event) {
+        match event {
+            Event::Flow { flow, state } if state.is_final() => {
+                let (flow, state) = (*flow, *state);
+                if self.services.engine.is_about(flow) {
+                    self.services.inputs.push_back(Input::FlowEnded { flow, state });
+                }
+            }
+            Event::Task { job, host: Some(host), state, .. } if state.is_final() => {
+                if self.services.engine.is_about(job.flow) {
+                    let (flow, host, state) = (job.flow, host.clone(), *state);
+                    self.services.inputs.push_back(Input::TaskEnded { flow, host, state });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Where services are wanted, by the files of a fleet that is in force from now on.
+    pub(super) fn resolve_services(&mut self, fleet: &Fleet, may_leave: bool) {
+        let expressions = self.services.engine.expressions();
+        let hosts: BTreeMap<ServiceName, Result<HostSet, String>> = expressions
+            .map(|(name, on)| {
+                let hosts = HostSet::parse(on, fleet).map_err(|error| error.to_string());
+                (name.clone(), hosts)
+            })
+            .collect();
+        if !hosts.is_empty() {
+            self.tell_services(Input::FleetLoaded { hosts, may_leave });
+        }
+    }
+
+    /// A player that is attached told all its units.
+    pub(super) fn units_attached(&mut self, host: &HostName, units: Option<Vec<UnitReport>>) {
+        self.tell_services(Input::PlayerAttached { host: host.clone(), units });
+    }
+}
+
+fn declined(rejection: &Rejection) -> Declined {
+    let ground = match rejection {
+        Rejection::Invalid(_) | Rejection::NotItsHosts(..) => Ground::Invalid,
+        Rejection::UnknownService(_) | Rejection::NoVersion(..) => Ground::Unknown,
+        Rejection::NoHosts(_) => Ground::NoHosts,
+        Rejection::TooMany(_) => Ground::TooMuch,
+        Rejection::Removed(_) | Rejection::Stopped(_) => Ground::Prevented,
+    };
+    Declined::new(ground, rejection.to_string())
+}
