@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use orchestra_model::{
-    deployment::CellKey,
+    deployment::{AppCell, CellKey},
     hostset::HostSet,
     ids::{FlowId, JobId},
     ledger::{CellStatus, Explanation, Forecast, Holder, ScoreSurvey},
-    names::{AppName, DeploymentName, EnvType, EnvValue, HostName, JobName, ScoreName},
+    names::{
+        AppName, DeploymentName, EnvType, EnvValue, HostName, JobName, ScoreName, ServiceName,
+    },
     quantity::Quantity,
     score::ScoreHash,
+    service::{Unready, UnwellUnit},
     state::{TaskState, WaitReason},
     thresholds::ResolvedLimit,
     time::Timestamp,
@@ -50,16 +53,23 @@ fn hosts(folded: &str, field: &'static str) -> Result<HostSet, Invalid> {
 
 impl From<&CellStatus> for v1::CellStatus {
     fn from(cell: &CellStatus) -> Self {
-        Self {
-            deployment: cell.key.deployment.to_string(),
-            env_type: cell.key.env_type.to_string(),
-            env_value: cell.key.env_value.to_string(),
-            app: cell.key.app.to_string(),
+        let mut wire = Self {
             hosts: cell.hosts,
             limit: cell.limit,
             holders: cell.holders.iter().map(Into::into).collect(),
             waiting: cell.waiting.iter().map(|(flow, hosts)| (flow.0, *hosts)).collect(),
+            ..Self::default()
+        };
+        match &cell.key {
+            CellKey::App(AppCell { deployment, env_type, env_value, app }) => {
+                wire.deployment = deployment.to_string();
+                wire.env_type = env_type.to_string();
+                wire.env_value = env_value.to_string();
+                wire.app = app.to_string();
+            }
+            CellKey::Service(service) => wire.service = service.to_string(),
         }
+        wire
     }
 }
 
@@ -67,14 +77,18 @@ impl TryFrom<v1::CellStatus> for CellStatus {
     type Error = Invalid;
 
     fn try_from(cell: v1::CellStatus) -> Result<Self, Invalid> {
-        Ok(CellStatus {
-            key: CellKey {
+        let key = match cell.service.as_str() {
+            "" => CellKey::App(AppCell {
                 deployment: DeploymentName::new(&cell.deployment)
                     .in_field("CellStatus.deployment")?,
                 env_type: EnvType::new(&cell.env_type).in_field("CellStatus.env_type")?,
                 env_value: EnvValue::new(&cell.env_value).in_field("CellStatus.env_value")?,
                 app: AppName::new(&cell.app).in_field("CellStatus.app")?,
-            },
+            }),
+            name => CellKey::Service(ServiceName::new(name).in_field("CellStatus.service")?),
+        };
+        Ok(CellStatus {
+            key,
             hosts: cell.hosts,
             limit: cell.limit,
             holders: cell.holders.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
@@ -90,6 +104,7 @@ impl From<&Holder> for v1::Holder {
             jobs: holder.jobs.iter().map(|job| (*job).into()).collect(),
             since_ms: holder.since.0,
             down: holder.down.map(|state| state.to_string()).unwrap_or_default(),
+            units: holder.units.iter().map(Into::into).collect(),
             absence: holder.absence.map(Into::into),
         }
     }
@@ -107,7 +122,25 @@ impl TryFrom<v1::Holder> for Holder {
                 "" => None,
                 word => Some(TaskState::from_word(word).in_field("Holder.down")?),
             },
+            units: holder.units.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             absence: holder.absence.map(Into::into),
+        })
+    }
+}
+
+impl From<&UnwellUnit> for v1::UnwellUnit {
+    fn from(unit: &UnwellUnit) -> Self {
+        Self { service: unit.service.to_string(), unready: unit.unready.to_string() }
+    }
+}
+
+impl TryFrom<v1::UnwellUnit> for UnwellUnit {
+    type Error = Invalid;
+
+    fn try_from(unit: v1::UnwellUnit) -> Result<Self, Invalid> {
+        Ok(UnwellUnit {
+            service: ServiceName::new(&unit.service).in_field("UnwellUnit.service")?,
+            unready: Unready::from_word(&unit.unready).in_field("UnwellUnit.unready")?,
         })
     }
 }

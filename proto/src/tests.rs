@@ -10,7 +10,7 @@ use orchestra_model::{
         AttemptEnd, AttemptKey, EndBytes, EndSummary, JobPart, LiveAttempt, OrderNumber, Outcome,
         Output, PlayerSnapshot, SettledAttempt, SpoolId, StoreId, StoreMark, Term,
     },
-    deployment::CellKey,
+    deployment::{AppCell, CellKey},
     flow::{FlowSpec, JobSpec, OnDoomed, Scope, SequenceOnFailure, SlotSpec},
     ledger::{CellStatus, Explanation, Forecast, Holder, ScoreSurvey},
     limits,
@@ -22,7 +22,7 @@ use orchestra_model::{
         Cause, Change, Goal, Instance, InstanceStatus, LivingChange, Ordinal, Placement, ReadyRule,
         ReadySign, RestartRule, RestartWhen, RunEnd, RunNumber, ServiceEvent, ServiceRecord,
         ServiceSpec, ServiceStatus, ServiceVersion, StopRule, UnitJob, UnitReport, UnitState,
-        Unready, UpdateRule, Upkeep, Wanted,
+        Unready, UnwellUnit, UpdateRule, Upkeep, Wanted,
     },
     status::{
         Absence, AbsentTasks, CanaryStatus, ConductorStatus, Counts, Due, FlowStatus, FlowSummary,
@@ -188,26 +188,35 @@ fn the_conductor_says_how_many_cells_there_are() {
     assert_eq!(v1::ConductorStatus::from(&status), wire);
 }
 
+fn unwell() -> UnwellUnit {
+    UnwellUnit { service: ServiceName::new("web").unwrap(), unready: Unready::GaveUp }
+}
+
 fn holder(down: Option<TaskState>) -> Holder {
     Holder {
         host: HostName::new("fe1").unwrap(),
         jobs: vec![JOB, JobId { flow: FlowId(43), ..JOB }],
         since: Timestamp(5),
         down,
+        units: down.map(|_| unwell()).into_iter().collect(),
         absence: down.map(|_| Absence { since: Some(Timestamp(4)), given_up: None }),
     }
 }
 
 #[test]
 fn a_cell_is_read_back() {
-    for (limit, down) in [(Some(3), None), (None, Some(TaskState::TimedOut))] {
+    let of_app = CellKey::App(AppCell {
+        deployment: DeploymentName::new("example").unwrap(),
+        env_type: EnvType::new("cluster").unwrap(),
+        env_value: EnvValue::new("east").unwrap(),
+        app: AppName::new("frontend").unwrap(),
+    });
+    let of_service = CellKey::Service(ServiceName::new("web").unwrap());
+    for (key, limit, down) in
+        [(of_app, Some(3), None), (of_service, None, Some(TaskState::TimedOut))]
+    {
         let cell = CellStatus {
-            key: CellKey {
-                deployment: DeploymentName::new("example").unwrap(),
-                env_type: EnvType::new("cluster").unwrap(),
-                env_value: EnvValue::new("east").unwrap(),
-                app: AppName::new("frontend").unwrap(),
-            },
+            key,
             hosts: 6,
             limit,
             holders: vec![holder(down)],
@@ -217,6 +226,9 @@ fn a_cell_is_read_back() {
     }
     let down = v1::Holder { down: "upside".to_owned(), ..(&holder(None)).into() };
     assert!(Holder::try_from(down).unwrap_err().to_string().starts_with("Holder.down"));
+    let unready = v1::UnwellUnit { unready: "tired".to_owned(), ..(&unwell()).into() };
+    let wrong = UnwellUnit::try_from(unready).unwrap_err();
+    assert!(wrong.to_string().starts_with("UnwellUnit.unready"), "{wrong}");
 }
 
 #[test]

@@ -92,8 +92,9 @@ fn write(out: &mut dyn io::Write, deployments: &Deployments) -> io::Result<()> {
         });
         section(out, "envs", envs.collect())?;
         let cells = deployments.cells();
-        let lines = cells.of_deployment(&deployment.name).iter().map(|cell| {
-            let key = &cell.key;
+        let of_apps = cells.of_deployment(&deployment.name).iter();
+        let of_apps = of_apps.filter_map(|cell| Some((cell.key.of_app()?, cell)));
+        let lines = of_apps.map(|(key, cell)| {
             let limit = cell.limit.map_or_else(|| "any".to_owned(), |limit| limit.to_string());
             let mut what = format!("{limit} of {}", cell.hosts.counted());
             let after = after(cells, cell);
@@ -123,7 +124,7 @@ fn section(out: &mut dyn io::Write, title: &str, lines: Vec<(String, String)>) -
 
 /// The apps that come before a cell in its environment.
 fn after<'a>(cells: &'a Cells, cell: &Cell) -> Vec<&'a str> {
-    cell.predecessors.iter().map(|id| cells[*id].key.app.as_str()).collect()
+    cell.predecessors.iter().map(|id| cells[*id].key.name()).collect()
 }
 
 /// Deployments in JSON. Which of their hosts no limit holds back is known where these are `all`
@@ -151,7 +152,7 @@ impl<'a> OfDeployment<'a> {
         Self {
             name: deployment.name.as_str(),
             canonical: Canonical(deployment),
-            cells: own.iter().map(|cell| OfCell::new(cells, cell)).collect(),
+            cells: own.iter().filter_map(|cell| OfCell::new(cells, cell)).collect(),
             unthrottled: all.then(|| cells.unthrottled(&deployment.hosts()).to_string()),
         }
     }
@@ -169,15 +170,17 @@ struct OfCell<'a> {
 }
 
 impl<'a> OfCell<'a> {
-    fn new(cells: &'a Cells, cell: &'a Cell) -> Self {
-        Self {
-            env_type: cell.key.env_type.as_str(),
-            env_value: cell.key.env_value.as_str(),
-            app: cell.key.app.as_str(),
+    /// `None` for a service's cell, which no deployment has.
+    fn new(cells: &'a Cells, cell: &'a Cell) -> Option<Self> {
+        let key = cell.key.of_app()?;
+        Some(Self {
+            env_type: key.env_type.as_str(),
+            env_value: key.env_value.as_str(),
+            app: key.app.as_str(),
             limit: cell.limit,
             hosts: cell.hosts.to_string(),
             count: cell.hosts.len(),
             after: after(cells, cell),
-        }
+        })
     }
 }

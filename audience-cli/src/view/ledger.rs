@@ -7,7 +7,8 @@ use orchestra_model::{
     hostset::HostSet,
     ids::{FlowId, JobId},
     ledger::{CellStatus, Holder},
-    names::HostName,
+    names::{HostName, ServiceName},
+    service::{Unready, UnwellUnit},
     state::TaskState,
     status::Due,
     time::Timestamp,
@@ -23,12 +24,13 @@ use super::{
 pub(crate) struct Cells {
     all: bool,
     some_down: bool,
+    some_gave_up: bool,
 }
 
 impl Cells {
     /// The ledger with `all` of its cells, or with those that somebody holds or waits for.
     pub(crate) fn new(all: bool) -> Self {
-        Self { all, some_down: false }
+        Self { all, some_down: false, some_gave_up: false }
     }
 }
 
@@ -39,6 +41,8 @@ impl Listing for Cells {
 
     fn wants(&mut self, cell: &CellStatus) -> bool {
         self.some_down |= cell.holders.iter().any(|holder| holder.down.is_some());
+        let gave_up = |unit: &UnwellUnit| unit.unready == Unready::GaveUp;
+        self.some_gave_up |= cell.holders.iter().any(|holder| holder.units.iter().any(gave_up));
         true
     }
 
@@ -56,6 +60,10 @@ impl Listing for Cells {
             (0, false) => "no cell is held or waited for",
             _ if self.some_down => {
                 "a host that is down holds its cells until a disruptive task succeeds there, or: \
+                 orc ledger release HOSTS --reason WHY"
+            }
+            _ if self.some_gave_up => {
+                "a host on which a service gave up holds its cells until its next run is ready, or: \
                  orc ledger release HOSTS --reason WHY"
             }
             _ => return None,
@@ -113,8 +121,9 @@ fn write_cell(out: &mut dyn io::Write, cell: &CellStatus, style: Style) -> io::R
     Ok(())
 }
 
-/// Why hosts hold a cell: the state that left them down, the jobs, and whether they are away.
-type Reason<'a> = (Option<TaskState>, &'a [JobId], bool);
+/// Why hosts hold a cell: the state that left them down, the jobs, the units that are not well, and
+/// whether the hosts are away.
+type Reason<'a> = (Option<TaskState>, &'a [JobId], &'a [UnwellUnit], bool);
 
 /// Hosts that hold a cell for one reason.
 struct Folded {
@@ -128,8 +137,8 @@ struct Folded {
 /// A line for each reason that hosts have to hold a cell, with these hosts folded.
 pub(super) fn holder_lines(holders: &[Holder], style: Style) -> Vec<String> {
     let mut folded: BTreeMap<Reason<'_>, Folded> = BTreeMap::new();
-    for Holder { host, jobs, since, down, absence } in holders {
-        let entry = folded.entry((*down, jobs, absence.is_some()));
+    for Holder { host, jobs, since, down, units, absence } in holders {
+        let entry = folded.entry((*down, jobs, units, absence.is_some()));
         let those = entry.or_insert(Folded { since: *since, lost: None, hosts: Vec::new() });
         those.since = those.since.min(*since);
         let due = absence.and_then(|absence| absence.given_up);
@@ -139,8 +148,9 @@ pub(super) fn holder_lines(holders: &[Holder], style: Style) -> Vec<String> {
     folded.into_iter().map(|(reason, folded)| holder_line(reason, folded, style)).collect()
 }
 
-/// `fe[1-2] (2) failed in 42.1.1, since 2025-11-21T08:00:00Z`.
-fn holder_line((down, jobs, away): Reason<'_>, folded: Folded, style: Style) -> String {
+/// `fe[1-2] (2) failed in 42.1.1, since 2025-11-21T08:00:00Z`,
+/// `db3 (1) web is not ready, since 2025-11-21T08:00:00Z`.
+fn holder_line((down, jobs, units, away): Reason<'_>, folded: Folded, style: Style) -> String {
     let hosts = HostSet::from_names(folded.hosts);
     let jobs: Vec<String> = jobs.iter().map(ToString::to_string).collect();
     let state = match down {
@@ -148,8 +158,12 @@ fn holder_line((down, jobs, away): Reason<'_>, folded: Folded, style: Style) -> 
         None => "busy".to_owned(),
     };
     let place = if jobs.is_empty() { String::new() } else { format!(" in {}", jobs.join(", ")) };
+    let is_for_units_alone = down.is_none() && jobs.is_empty() && !units.is_empty();
+    let of_jobs = (!is_for_units_alone).then(|| format!("{state}{place}"));
+    let of_units = units.iter().map(|unit| style.warning(&unit.to_string()).to_string());
+    let why: Vec<String> = of_jobs.into_iter().chain(of_units).collect();
     let since = when_about(folded.since);
-    let mut text = format!("{} {state}{place}, since {since}", hosts.counted());
+    let mut text = format!("{} {}, since {since}", hosts.counted(), why.join(", "));
     if away {
         text.push_str(&style.warning(", not attached").to_string());
     }
@@ -163,10 +177,13 @@ fn holder_line((down, jobs, away): Reason<'_>, folded: Folded, style: Style) -> 
 /// A cell in JSON.
 #[derive(Serialize)]
 struct OfCell<'a> {
-    deployment: &'a str,
-    env_type: &'a str,
-    env_value: &'a str,
-    app: &'a str,
+    /// `null` for a service's cell, as are the next three.
+    deployment: Option<&'a str>,
+    env_type: Option<&'a str>,
+    env_value: Option<&'a str>,
+    app: Option<&'a str>,
+    /// `null` for an app's cell.
+    service: Option<&'a str>,
     hosts: u32,
     limit: Option<u32>,
     holders: Vec<OfHolder<'a>>,
@@ -176,11 +193,13 @@ struct OfCell<'a> {
 
 impl<'a> From<&'a CellStatus> for OfCell<'a> {
     fn from(cell: &'a CellStatus) -> Self {
+        let of_app = cell.key.of_app();
         Self {
-            deployment: cell.key.deployment.as_str(),
-            env_type: cell.key.env_type.as_str(),
-            env_value: cell.key.env_value.as_str(),
-            app: cell.key.app.as_str(),
+            deployment: of_app.map(|key| key.deployment.as_str()),
+            env_type: of_app.map(|key| key.env_type.as_str()),
+            env_value: of_app.map(|key| key.env_value.as_str()),
+            app: of_app.map(|key| key.app.as_str()),
+            service: cell.key.of_service().map(ServiceName::as_str),
             hosts: cell.hosts,
             limit: cell.limit,
             holders: cell.holders.iter().map(OfHolder::from).collect(),
@@ -195,8 +214,10 @@ pub(super) struct OfHolder<'a> {
     host: &'a str,
     jobs: Vec<String>,
     since: String,
-    /// `null` while it merely runs.
+    /// `null` where no attempt left it down.
     down: Option<TaskState>,
+    /// Units that count as down.
+    units: Vec<OfUnit<'a>>,
     absent: Option<absence::OfTask>,
 }
 
@@ -207,7 +228,22 @@ impl<'a> From<&'a Holder> for OfHolder<'a> {
             jobs: holder.jobs.iter().map(ToString::to_string).collect(),
             since: when(holder.since),
             down: holder.down,
+            units: holder.units.iter().map(OfUnit::from).collect(),
             absent: holder.absence.map(absence::OfTask::from),
         }
+    }
+}
+
+/// A unit that counts as down, in JSON.
+#[derive(Serialize)]
+struct OfUnit<'a> {
+    service: &'a str,
+    /// `not-ready`, `untold`, `gave-up`.
+    unready: &'static str,
+}
+
+impl<'a> From<&'a UnwellUnit> for OfUnit<'a> {
+    fn from(unit: &'a UnwellUnit) -> Self {
+        Self { service: unit.service.as_str(), unready: unit.unready.as_str() }
     }
 }

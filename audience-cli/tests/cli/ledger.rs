@@ -1,10 +1,11 @@
 //! The ledger, and the deployments in force.
 
 use orchestra_model::{
-    deployment::CellKey,
+    deployment::{AppCell, CellKey},
     ids::FlowId,
     ledger::{CellStatus, Holder},
-    names::{AppName, DeploymentName, EnvType, EnvValue, HostName},
+    names::{AppName, DeploymentName, EnvType, EnvValue, HostName, ServiceName},
+    service::{Unready, UnwellUnit},
     state::TaskState,
     time::Timestamp,
 };
@@ -18,12 +19,12 @@ use crate::{
 
 fn cell(app: &str, limit: Option<u32>, holders: Vec<Holder>) -> CellStatus {
     CellStatus {
-        key: CellKey {
+        key: CellKey::App(AppCell {
             deployment: DeploymentName::new("shop").unwrap(),
             env_type: EnvType::new("cluster").unwrap(),
             env_value: EnvValue::new("east").unwrap(),
             app: AppName::new(app).unwrap(),
-        },
+        }),
         hosts: 6,
         limit,
         holders,
@@ -37,6 +38,7 @@ fn holder(host: &str, down: Option<TaskState>, seconds: u64) -> Holder {
         jobs: vec![JOB],
         since: Timestamp(1_763_712_000_000 + seconds * 1_000),
         down,
+        units: Vec::new(),
         absence: None,
     }
 }
@@ -74,9 +76,49 @@ db in cluster east of shop: 2 of 1 held (6 hosts)
     assert_eq!(
         cells[0]["holders"][0],
         json!({"host": "fe2", "jobs": ["42.1.1"], "since": "2025-11-21T08:00:09Z",
-               "down": "failed", "absent": null})
+               "down": "failed", "units": [], "absent": null})
     );
     assert_eq!(cells[0]["holders"][2]["down"], json!(null));
+}
+
+#[test]
+fn a_cell_of_a_service_tells_its_name_and_which_units_are_not_well() {
+    let fake = Fake::start();
+    let unwell = |service: &str, unready| UnwellUnit {
+        service: ServiceName::new(service).unwrap(),
+        unready,
+    };
+    let alone = |host, units| Holder { jobs: Vec::new(), units, ..holder(host, None, 0) };
+    let held = vec![
+        alone("db3", vec![unwell("web", Unready::NotReady)]),
+        Holder {
+            units: vec![unwell("web", Unready::Untold)],
+            ..holder("db4", Some(TaskState::Failed), 0)
+        },
+        alone("db5", vec![unwell("cache", Unready::GaveUp), unwell("web", Unready::NotReady)]),
+    ];
+    let key = CellKey::Service(ServiceName::new("web").unwrap());
+    fake.tables().cells = vec![CellStatus { key, ..cell("web", Some(1), held) }];
+    fake.run("orc ledger").is(
+        0,
+        "\
+service/web: 3 of 1 held (6 hosts)
+  db3 (1) web is not ready, since 2025-11-21T08:00:00Z
+  db5 (1) cache gave up, web is not ready, since 2025-11-21T08:00:00Z
+  db4 (1) failed in 42.1.1, web is not heard of, since 2025-11-21T08:00:00Z
+",
+        "a host that is down holds its cells until a disruptive task succeeds there, or: orc ledger \
+         release HOSTS --reason WHY\n",
+    );
+    let cells = fake.run("orc ledger --json").json()["cells"].clone();
+    assert_eq!((&cells[0]["service"], &cells[0]["app"]), (&json!("web"), &json!(null)));
+    assert_eq!(
+        cells[0]["holders"][2]["units"],
+        json!([
+            {"service": "cache", "unready": "gave-up"},
+            {"service": "web", "unready": "not-ready"},
+        ])
+    );
 }
 
 #[test]

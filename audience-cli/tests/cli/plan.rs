@@ -33,6 +33,7 @@ fn planned() -> Planned {
         jobs: vec![JOB],
         since: Timestamp(1_763_712_000_000),
         down: None,
+        units: Vec::new(),
         absence: None,
     };
     Planned {

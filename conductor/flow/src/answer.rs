@@ -5,7 +5,7 @@
 use std::{fmt, marker::PhantomData};
 
 use orchestra_model::{
-    FlowId, FlowState, HostSet, JobName, deployment::HostConflict, flow::InvalidFlow,
+    FlowId, FlowState, HostSet, JobName, ServiceName, deployment::HostConflict, flow::InvalidFlow,
     thresholds::AboveHosts,
 };
 
@@ -215,6 +215,17 @@ pub enum Rejection {
     NothingToPromote(FlowId),
     /// Hosts that the players file does not name.
     UnknownPlayers(HostSet),
+    /// A job about units does not say of each of its hosts which instance is there.
+    Instances {
+        /// The job.
+        job: JobName,
+        /// How many instances it names.
+        instances: usize,
+        /// How many hosts it has.
+        hosts: usize,
+    },
+    /// What was asked of units of this service gets no further attempt: the service is asked instead.
+    NotForRetries(ServiceName),
     /// Quarantined players whose numbers this store cannot reach.
     OutOfReach(HostSet),
 }
@@ -265,6 +276,13 @@ impl fmt::Display for Rejection {
             Self::UnknownPlayers(hosts) => {
                 write!(f, "not in the players file: {}", hosts.counted())
             }
+            Self::Instances { job, instances, hosts } => {
+                write!(f, "job {job}: it names {instances} instances for {hosts} hosts")
+            }
+            Self::NotForRetries(service) => write!(
+                f,
+                "what is asked of units gets no further attempt: `orc service restart {service}`"
+            ),
             Self::OutOfReach(hosts) => write!(
                 f,
                 "numbers cannot go on above what {} claims: stop the player and move its spool away; \

@@ -39,7 +39,7 @@ pub struct Settings {
 /// They are to be made in this order:
 ///
 /// 1. At the start: [`Engine::recover`], then [`Engine::restore`] for each living flow, then
-///    [`Engine::resume`], once. Then B.
+///    [`Engine::resume`], once; then [`Input::UnitsTold`] for each player that has units. Then B.
 /// 2. For whatever happens: A, then B. Where much happens at once, all of it may be taken in before
 ///    the effects are.
 /// 3. When nothing is left to take in: C. While there is work, [`Engine::advance`], then B, then
@@ -109,6 +109,7 @@ impl Engine {
             }
             Input::PlayerDetached { player, session } => self.detach(player, session),
             Input::Reported { player, session, report } => self.report(player, session, *report),
+            Input::UnitsTold { player, unwell } => self.tell_units(player, unwell),
             Input::RosterLoaded { reply, hosts, most_removed } => {
                 self.load_roster(reply, &hosts, most_removed);
             }

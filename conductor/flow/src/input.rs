@@ -7,6 +7,7 @@ use orchestra_model::{
     delivery::{KnownEnd, PlayerSnapshot, Report, RequestId, Term},
     flow::FlowSpec,
     proof::Mac,
+    service::UnwellUnit,
     thresholds::Excess,
 };
 
@@ -92,7 +93,8 @@ pub enum Input {
         /// Which.
         hosts: HostSet,
     },
-    /// Somebody said that hosts which count as down do so no more.
+    /// Somebody said that hosts which count as down do so no more: neither for an attempt that left
+    /// them so, nor for units that gave up, until something else is told of these.
     ReleaseRequested {
         /// Whom to answer.
         reply: ReplyTo<answer::Released>,
@@ -137,6 +139,16 @@ pub enum Input {
         session: SessionId,
         /// What. Evidence in it was checked.
         report: Box<Report<KnownEnd>>,
+    },
+    /// What is known of a player's units has changed, or is told anew.
+    ///
+    /// It is not stored. After [`Engine::resume`](crate::Engine::resume) it has to be told of each
+    /// player that has units, before any player attaches: until then nothing holds for them.
+    UnitsTold {
+        /// Whose, also of one that the players file names no more.
+        player: PlayerIx,
+        /// All of its units that count as down.
+        unwell: Vec<UnwellUnit>,
     },
     /// The players file was read.
     RosterLoaded {

@@ -19,3 +19,4 @@ mod stall;
 mod steer;
 mod submit;
 mod sweep;
+pub(crate) mod units;

@@ -4,6 +4,7 @@ mod absence;
 pub(crate) mod audit;
 mod cells;
 mod explain;
+mod holders;
 pub(crate) mod plan;
 mod status;
 mod words;

@@ -14,7 +14,8 @@
 //! follow four cells, one for each app that a constraint names and each environment of its type:
 //! 3 of the 6 frontends of east at once, 1 of the 5 backends of east, and the same for west; and
 //! the frontends of east come after the backends of east. Percentages count the hosts that app
-//! and environment have in common, whatever a job targets.
+//! and environment have in common, whatever a job targets. Beside them stands a cell for each service,
+//! over the hosts of its instances ([`Deployments::with_services`]).
 //!
 //! Apps and environments may overlap: a host takes every cell that it is in, in every deployment.
 //! Files and their shapes are left to `orchestra-document`, holds to the scheduler.
@@ -23,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     hostset::HostSet,
-    names::{AppName, DeploymentName, EnvType, EnvValue, GroupName},
+    names::{AppName, DeploymentName, EnvType, EnvValue, GroupName, ServiceName},
     quantity::Quantity,
 };
 
@@ -33,9 +34,9 @@ mod conflict;
 mod order;
 mod problem;
 
-pub use cells::{Cell, CellId, CellKey, Cells};
+pub use cells::{AppCell, Cell, CellId, CellKey, Cells};
 pub use conflict::{HostConflict, Step};
-pub use problem::{DeploymentProblem, InvalidDeployment, InvalidDeployments};
+pub use problem::{DeploymentProblem, InvalidDeployment, InvalidDeployments, InvalidServiceCell};
 
 /// Apps, environments and constraints under a name. Valid when [`problems`](Self::problems) finds
 /// none; within [`Deployments`] it is.
@@ -79,10 +80,21 @@ impl Deployment {
     }
 }
 
-/// All deployments that hold at one time, each valid, with the cells that follow from them.
+/// How many hosts of a service may be busy or down at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceCell {
+    /// The hosts of its instances; where there are none, there is no cell.
+    pub hosts: HostSet,
+    /// How many of them, rounded as [`Quantity::window_of`] does.
+    pub limit: Quantity,
+}
+
+/// All deployments that hold at one time, each valid, with the cells that follow from them and from
+/// the services beside them.
 #[derive(Clone, Debug, Default)]
 pub struct Deployments {
     all: BTreeMap<DeploymentName, Deployment>,
+    services: BTreeMap<ServiceName, ServiceCell>,
     cells: Cells,
 }
 
@@ -108,7 +120,31 @@ impl Deployments {
             return Err(InvalidDeployments(wrong));
         }
         let cells = Cells::of(all.values()).map_err(|wrong| InvalidDeployments(vec![wrong]))?;
-        Ok(Deployments { all, cells })
+        Ok(Deployments { all, services: BTreeMap::new(), cells })
+    }
+
+    /// These deployments, with a cell for each of these services instead of those that were there for
+    /// others: `service/NAME`, in no environment and in no sequence.
+    ///
+    /// Fails where a service comes twice, or a bound over all cells is passed
+    /// ([`limits::CELLS`](crate::limits::CELLS) and [`limits::CELL_HOSTS`](crate::limits::CELL_HOSTS)).
+    pub fn with_services(
+        &self,
+        services: impl IntoIterator<Item = (ServiceName, ServiceCell)>,
+    ) -> Result<Deployments, InvalidServiceCell> {
+        let mut known = BTreeMap::new();
+        for (service, cell) in services {
+            if known.insert(service.clone(), cell).is_some() {
+                return Err(InvalidServiceCell { service, problem: DeploymentProblem::Duplicate });
+            }
+        }
+        let cells = self.cells.with_services(&known)?;
+        Ok(Deployments { all: self.all.clone(), services: known, cells })
+    }
+
+    /// The services that have a cell of their own, in the order of their names.
+    pub fn services(&self) -> impl ExactSizeIterator<Item = (&ServiceName, &ServiceCell)> {
+        self.services.iter()
     }
 
     /// Whether there are none.
@@ -157,10 +193,10 @@ impl Deployments {
     }
 }
 
-/// Equal deployments have equal cells.
+/// Equal deployments and services have equal cells.
 impl PartialEq for Deployments {
     fn eq(&self, other: &Deployments) -> bool {
-        self.all == other.all
+        self.all == other.all && self.services == other.services
     }
 }
 

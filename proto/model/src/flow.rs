@@ -248,6 +248,19 @@ impl JobSpec {
         } else if self.targets.len() > limits::HOSTSET_BYTES {
             Some("targets is longer than 4 MiB")
         } else {
+            self.unit.as_ref().and_then(|_| self.problem_of_units())
+        }
+    }
+
+    /// The first limit that makes no sense where its tasks ask something of units.
+    fn problem_of_units(&self) -> Option<&'static str> {
+        if self.scope == Scope::One {
+            Some("it is about units, and so about all of its hosts")
+        } else if self.retries > 0 {
+            Some("retries makes no sense for units: they are restarted by their own rule")
+        } else if self.timeout.is_some() {
+            Some("timeout makes no sense for units: they have a deadline")
+        } else {
             None
         }
     }
@@ -256,6 +269,10 @@ impl JobSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        ServiceName,
+        service::{ServiceVersion, Upkeep, Wanted},
+    };
 
     fn job(name: &str) -> JobSpec {
         JobSpec::new(JobName::new(name).unwrap(), ScoreName::new("hello").unwrap(), "a")
@@ -276,6 +293,32 @@ mod tests {
         ));
         let never = JobSpec { parallel: Quantity::Percent(0), ..job("a") };
         assert!(matches!(flow(vec![vec![never]]).check(), Err(InvalidFlow::Limit { .. })));
+    }
+
+    #[test]
+    fn a_job_of_units_has_neither_scope_nor_retries_nor_a_timeout() {
+        let unit = Arc::new(UnitJob {
+            service: ServiceName::new("web").unwrap(),
+            version: ServiceVersion(1),
+            wanted: Wanted::Running,
+            upkeep: Upkeep::default(),
+            healthy_for: Millis::seconds(10),
+            deadline: Millis::minutes(10),
+            instances: Arc::default(),
+        });
+        let of_units = JobSpec { unit: Some(unit), ..job("a") };
+        let problem = |job: JobSpec| {
+            FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![job] }] }.check().err()
+        };
+        assert_eq!(problem(of_units.clone()), None);
+        for (wrong, word) in [
+            (JobSpec { scope: Scope::One, ..of_units.clone() }, "all of its hosts"),
+            (JobSpec { retries: 1, ..of_units.clone() }, "retries"),
+            (JobSpec { timeout: Some(Millis(1)), ..of_units }, "timeout"),
+        ] {
+            let told = problem(wrong).unwrap().to_string();
+            assert!(told.contains(word), "{told}");
+        }
     }
 
     #[test]

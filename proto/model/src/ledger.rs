@@ -8,6 +8,7 @@ use crate::{
     ids::{FlowId, JobId},
     names::{HostName, JobName, ScoreName},
     score::ScoreHash,
+    service::UnwellUnit,
     state::{TaskState, WaitReason},
     status::Absence,
     time::Timestamp,
@@ -29,17 +30,22 @@ pub struct CellStatus {
     pub waiting: BTreeMap<FlowId, u32>,
 }
 
-/// A host that holds its cells.
+/// A host that holds its cells: something runs there, an attempt left it down, or units there are not
+/// well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// Who.
     pub host: HostName,
-    /// For which jobs: those that run there, and the one whose end left it down.
+    /// For which jobs: those that run there, and the one whose end left it down. None where it holds
+    /// for units alone.
     pub jobs: Vec<JobId>,
     /// Since when.
     pub since: Timestamp,
-    /// How the task ended that left it down; `None` while it merely runs.
+    /// How the task ended that left it down; `None` where none did.
     pub down: Option<TaskState>,
+    /// Units there that count as down, in the order of their services; not those that gave up and
+    /// that somebody released.
+    pub units: Vec<UnwellUnit>,
     /// That its player is not attached, while something runs there; and when the first of that is
     /// lost, which leaves the host down.
     pub absence: Option<Absence>,

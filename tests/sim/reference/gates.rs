@@ -47,7 +47,7 @@ impl Reference {
         let most = spec(job).and_then(|spec| spec.concurrency).unwrap_or(u32::MAX);
         close(WaitReason::ScoreBusy, same >= most as usize);
         let changes = self.impact(name, &job.spec) == Impact::Holds;
-        close(WaitReason::Cell, changes && !self.holds(name) && self.full_cell(name).is_some());
+        close(WaitReason::Cell, changes && self.waits_for_cells(name));
         let in_line = changes && self.is_behind(flow.present(), job, index, name);
         close(WaitReason::Sequence, in_line);
         closed
@@ -168,6 +168,24 @@ impl Reference {
     /// The hosts that hold a cell.
     pub(crate) fn holders<'a>(&'a self, cell: &'a Cell) -> impl Iterator<Item = &'a HostName> {
         cell.hosts.iter().filter(|host| self.holds(host))
+    }
+
+    /// Whether a change has to wait for the cells of its host. One that holds them takes no room, and
+    /// may join those in motion while these are fewer than the limit, unless it is one of them.
+    fn waits_for_cells(&self, name: &HostName) -> bool {
+        match self.holds(name) {
+            false => self.full_cell(name).is_some(),
+            true => !self.acts(name) && self.is_still(name),
+        }
+    }
+
+    /// Whether as many hosts as the limit, or more, are in motion in a cell of the host.
+    fn is_still(&self, name: &HostName) -> bool {
+        let cells = self.deployments.cells();
+        cells.of_host(name).iter().any(|id| {
+            let acting = cells[*id].hosts.iter().filter(|host| self.acts(host)).count();
+            cells[*id].limit.is_some_and(|limit| acting >= limit as usize)
+        })
     }
 
     /// A cell of the host that has no room for one host more.
@@ -337,11 +355,13 @@ impl Reference {
                 }
                 let on_the_way = |reason: &WaitReason| {
                     use WaitReason::{
-                        Exclusive, PlayerAbsent, PlayerBusy, PlayerDrained, Quarantined, ScoreBusy,
+                        Cell, Exclusive, PlayerAbsent, PlayerBusy, PlayerDrained, Quarantined,
+                        ScoreBusy,
                     };
+                    // It holds already: what it waits for in its cells are those in motion.
                     matches!(
                         reason,
-                        PlayerAbsent
+                        Cell | PlayerAbsent
                             | Quarantined
                             | PlayerBusy
                             | PlayerDrained

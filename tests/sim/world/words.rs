@@ -104,8 +104,8 @@ pub(super) fn input(input: &Input) -> String {
 pub(super) fn deployments(deployments: &Deployments) -> String {
     let cells = deployments.cells();
     let cell = |cell: &Cell| {
-        let after = cell.predecessors.iter().map(|id| cells[*id].key.app.to_string());
-        let after: Vec<String> = after.collect();
+        let after = cell.predecessors.iter().map(|id| cells[*id].key.name());
+        let after: Vec<&str> = after.collect();
         format!("{}: {:?} of {} after {after:?}", cell.key, cell.limit, cell.hosts)
     };
     format!("deployments: {}", cells.as_slice().iter().map(cell).collect::<Vec<_>>().join(", "))

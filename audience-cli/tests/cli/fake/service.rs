@@ -8,7 +8,7 @@ use std::{
 use orchestra_certs::{Peer, roles};
 use orchestra_model::{
     ledger::CellStatus,
-    names::JobName,
+    names::{DeploymentName, JobName},
     status::{FlowStatus, PlayerStatus, TaskStatus},
 };
 use orchestra_proto::v1::{self, audience_server::Audience};
@@ -177,7 +177,8 @@ impl Audience for Service {
     ) -> Result<Response<Pages<v1::LedgerPage>>, Status> {
         let request = request.into_inner();
         let wanted = |cell: &&CellStatus| {
-            (request.deployment.is_empty() || request.deployment == cell.key.deployment.as_str())
+            let deployment = cell.key.deployment().map(DeploymentName::as_str);
+            (request.deployment.is_empty() || deployment == Some(request.deployment.as_str()))
                 && (!request.busy || !cell.holders.is_empty() || !cell.waiting.is_empty())
         };
         let tables = self.tables();

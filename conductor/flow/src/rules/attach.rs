@@ -163,9 +163,9 @@ impl Engine {
     /// A change may have run there: so the host counts as down, until a later one succeeds.
     pub(crate) fn suspect(&mut self, ix: PlayerIx, task: TaskRef) {
         let Some(job) = self.job(task.job()).filter(|job| !job.is_one_of()) else { return };
-        let impact = self.roster[ix].impact(job.kind());
+        let (impact, is_of_unit) = (self.roster[ix].impact(job.kind()), job.spec().unit.is_some());
         let order = self.roster[ix].last_order();
-        let attempt = Attempted { job: task.job(), order, impact };
+        let attempt = Attempted { job: task.job(), order, impact, is_of_unit };
         self.update_hold(ix, None, attempt, Left::Down(TaskState::Lost));
     }
 
@@ -249,7 +249,9 @@ impl Engine {
         if let Some(newest) = live.values().filter(is_unknown).max_by_key(|live| live.order) {
             // A change that only the lost part of history knows of.
             let order = newest.order.min(self.roster[ix].last_order());
-            let attempt = Attempted { job: newest.key.job, order, impact: Impact::Holds };
+            // If it was about a unit, nobody can tell: then the next success there ends the hold.
+            let (job, impact) = (newest.key.job, Impact::Holds);
+            let attempt = Attempted { job, order, impact, is_of_unit: false };
             self.update_hold(ix, None, attempt, Left::Down(TaskState::Lost));
         }
         if snapshot.term < self.recovered.term {

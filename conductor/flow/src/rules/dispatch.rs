@@ -256,15 +256,16 @@ impl Engine {
         };
         let order = known.order;
         let player = &self.roster[ix];
-        let Some(impact) = player.flight_of(task).map(|flying| flying.impact) else {
+        let Some(flying) = player.flight_of(task) else {
             // It was given back already, when the player refused it.
             return gone();
         };
+        let (impact, is_of_unit) = (flying.impact, flying.is_of_unit);
         let is_away = !player.attached();
         if is_away {
             self.flows.change(task.job(), |job| job.count_away(false));
         }
-        let attempt = Attempted { job: task.job(), order, impact };
+        let attempt = Attempted { job: task.job(), order, impact, is_of_unit };
         self.update_hold(ix, Some(task), attempt, left);
     }
 
@@ -294,11 +295,11 @@ impl Engine {
         self.tell_task(task);
     }
 
-    /// A player said that it is busy though it should not be: ask again in a while, also if
-    /// nothing ends there.
-    pub(crate) fn ask_busy_later(&mut self, player: PlayerIx) {
+    /// A player said that it is busy though it should not be, perhaps of an order about a unit: ask
+    /// again in a while, also if nothing ends there.
+    pub(crate) fn ask_busy_later(&mut self, player: PlayerIx, about_unit: bool) {
         const PAUSE: Millis = Millis::seconds(1);
-        self.roster.change(player, Player::note_busy);
+        self.roster.change(player, |player| player.note_busy(about_unit));
         self.deadlines.insert(self.now.after(PAUSE), Deadline::AskBusyAgain(player));
     }
 

@@ -1,12 +1,17 @@
 //! When a host begins to hold its cells, and when that ends: promises 17 and 18.
 //!
-//! A host holds its cells while a change runs there, and while a change has left it down. It holds
-//! all of its cells or none, so the tasks of one host share its hold, and a further attempt uses
-//! the hold of the one before. What a cell counts follows from the hosts' holds and from the
-//! deployments in force: nothing of it is stored, and a reload counts anew (`tables/ledger`).
+//! A host holds its cells while a change runs there, while a change has left it down, and while a unit
+//! there is not well. It holds all of its cells or none, so the tasks of one host share its hold, and a
+//! further attempt uses the hold of the one before. What a cell counts follows from the hosts' holds
+//! and from the deployments in force: nothing of it is stored, and a reload counts anew
+//! (`tables/ledger`).
+//!
+//! A later success ends what an attempt has left, and nothing that is told of units (`rules/units`);
+//! and what is asked of a unit leaves its host down in no other way than the unit itself.
 //!
 //! A cell is *dead* when it is full of holds that only a person can end: the holds of hosts that
-//! are down, where nothing runs, nothing waits and no further attempt is to come.
+//! are down, where nothing runs, nothing waits, no further attempt is to come, and all units that are
+//! not well gave up.
 
 use std::collections::BTreeMap;
 
@@ -21,10 +26,7 @@ use crate::{
     answer::{self, Rejection, ReplyTo},
     effect::Effect,
     ids::PlayerIx,
-    tables::{
-        player::{Down, Player},
-        task::TaskRef,
-    },
+    tables::{player::Down, task::TaskRef},
 };
 
 /// What an attempt has left behind on its host.
@@ -56,6 +58,8 @@ pub(crate) struct Attempted {
     pub(crate) job: JobId,
     pub(crate) order: OrderNumber,
     pub(crate) impact: Impact,
+    /// It asked something of a unit, which itself tells how the host is.
+    pub(crate) is_of_unit: bool,
 }
 
 impl Engine {
@@ -70,7 +74,7 @@ impl Engine {
         attempt: Attempted,
         left: Left,
     ) {
-        let Attempted { job, order, impact } = attempt;
+        let Attempted { job, order, impact, is_of_unit } = attempt;
         let (store, now, is_stale) = (self.store, self.now, self.stale.is_some());
         let record = self.roster.change(ix, |player| {
             if let Some(task) = ended {
@@ -84,6 +88,7 @@ impl Engine {
             match left {
                 Left::Down(state)
                     if impact == Impact::Holds
+                        && !is_of_unit
                         && player.down().is_none_or(|down| down.order < order) =>
                 {
                     let record = player.count_as_down(Down { job, order, state }, now);
@@ -137,7 +142,7 @@ impl Engine {
         true
     }
 
-    /// Ends the holds of hosts that count as down.
+    /// Ends the holds of hosts that count as down, but for units that may come to be well by themselves.
     pub(crate) fn release_holds(&mut self, reply: ReplyTo<answer::Released>, hosts: &HostSet) {
         // Also of players that were removed, but nobody else.
         let unknown = hosts.unknown(|host| self.roster.known(host).is_some());
@@ -147,8 +152,11 @@ impl Engine {
         let mut released = Vec::new();
         for host in hosts {
             let Some(ix) = self.roster.known(host) else { continue };
-            if self.roster.change(ix, Player::release_hold) {
+            let (for_attempt, for_units) = self.release_host(ix);
+            if for_attempt {
                 self.effects.push_back(Effect::Persist(Op::Release(host.clone())));
+            }
+            if for_attempt || for_units {
                 released.push(host.clone());
             }
         }

@@ -170,8 +170,12 @@ impl Engine {
         let task = job.task(record.index);
         self.roster.change(player, |player| {
             if task.state.is_in_flight() {
-                let (score, impact) = (job.spec().score.clone(), task.impact);
-                let flying = Flying { task: TaskRef::new(job.id(), record.index), score, impact };
+                let flying = Flying {
+                    task: TaskRef::new(job.id(), record.index),
+                    score: job.spec().score.clone(),
+                    impact: task.impact,
+                    is_of_unit: job.spec().unit.is_some(),
+                };
                 player.restore_order(flying, task.sent_at.get().unwrap_or_default());
             }
             if task.is_returning() {

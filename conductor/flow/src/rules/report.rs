@@ -182,6 +182,7 @@ impl Engine {
         }
         let cancelled = *refusal == Refusal::Cancelled && job.is_to_be_killed();
         let (closed, moves) = (job.is_closed() || cancelled, self.may_move(job));
+        let about_unit = job.spec().unit.is_some();
         self.release(task, player, Left::Unstarted);
         match refusal {
             _ if closed => self.finish(task, TaskState::Cancelled, None),
@@ -189,7 +190,7 @@ impl Engine {
             // that was doomed until somebody retried it.
             Refusal::Busy | Refusal::Stopping | Refusal::Cancelled => {
                 self.step_back(player, task, false);
-                self.ask_busy_later(player);
+                self.ask_busy_later(player, about_unit);
             }
             _ if moves => self.step_back(player, task, true),
             refusal => self.finish(task, TaskState::Refused, Some(&refusal.to_string())),

@@ -95,7 +95,7 @@ impl Engine {
                 if !waits {
                     continue;
                 }
-                let changes = self.roster[player].is_disruptive(&job.spec().score);
+                let changes = self.roster[player].is_disruptive(job.kind());
                 let place = self.roster.place_among(job.targets(), player);
                 let index = place.map(|place| job.index_of(place));
                 let look = index.filter(|index| !changes || job.is_returning(*index));
@@ -159,7 +159,7 @@ impl Engine {
         }
         let flow = self.flows.get(job.id().flow).filter(|flow| !flow.sequence().is_empty())?;
         let player = &self.roster[player];
-        if job.spec().unthrottled || !player.is_disruptive(&job.spec().score) {
+        if job.spec().unthrottled || !player.is_disruptive(job.kind()) {
             return None;
         }
         // What has left its host down has begun: its further attempt must not wait for hosts that

@@ -8,6 +8,7 @@ use orchestra_model::{
 use crate::{
     Engine,
     answer::{self, Rejection, Reply, ReplyTo},
+    rules::units::service_of,
     tables::{flow::Flow, job::Job, player::Player, task::TaskRef},
 };
 
@@ -119,6 +120,10 @@ impl Engine {
         }
         if tasks.is_empty() {
             return self.reject(reply, Rejection::NothingToRetry(id));
+        }
+        let mut jobs = tasks.iter().filter_map(|task| self.job(task.job()));
+        if let Some(service) = jobs.find_map(|job| service_of(job.spec())) {
+            return self.reject(reply, Rejection::NotForRetries(service.clone()));
         }
         for task in &tasks {
             self.reopen(*task);

@@ -7,14 +7,15 @@ use orchestra_model::{
     delivery::RequestId,
     flow::{JobSpec, Scope, SlotSpec},
     proof::Mac,
-    record::{CHUNK_BYTES, FlowRecord, ParamsRecord, Record, SpecChunk, TargetsChunk},
+    record::{CHUNK_BYTES, FlowRecord, Impact, ParamsRecord, Record, SpecChunk, TargetsChunk},
     thresholds::Thresholds,
 };
 
 use crate::{
     Engine, Submission,
     answer::{self, Rejection, ReplyTo},
-    ids::PlayerIx,
+    ids::{PlayerIx, TaskKind},
+    rules::units::check_units,
     tables::{
         flow::{Flow, shown},
         job::Job,
@@ -64,6 +65,7 @@ impl Engine {
             return Err(Rejection::TooManyTasks { tasks, most });
         }
         let players = self.resolve_all(&submission)?;
+        check_units(&submission)?;
         let thresholds = resolve_limits(&submission)?;
         self.check_conflicts(&submission)?;
 
@@ -136,11 +138,14 @@ impl Engine {
         for (slot, (spec, sets)) in (1..).zip(slots) {
             let jobs = spec.jobs.iter().zip(sets);
             // Only changes wait for anybody.
-            let changes = |job: &JobSpec, host: &HostName| {
+            let changes = |kind: &TaskKind, host: &HostName| {
                 let player = self.roster.member(host).map(|ix| &self.roster[ix]);
-                !job.unthrottled && player.is_some_and(|player| player.is_disruptive(&job.score))
+                player.is_some_and(|player| player.impact(kind) == Impact::Holds)
             };
-            let hosts = jobs.flat_map(|(job, set)| set.iter().filter(move |h| changes(job, h)));
+            let hosts = jobs.flat_map(|(job, set)| {
+                let kind = TaskKind::of(job);
+                set.iter().filter(move |host| changes(&kind, host))
+            });
             let conflicts = cells.conflicts(&HostSet::from_names(hosts.cloned()));
             if !conflicts.is_empty() {
                 return Err(Rejection::Conflicts { slot, conflicts });

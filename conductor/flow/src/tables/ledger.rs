@@ -1,9 +1,20 @@
 //! What is counted of cells, and who waits for room in them.
 //!
+//! Two numbers are counted of a cell: the hosts that *hold* it, and those of them that are *in motion*,
+//! for orders are out to them. A host that holds nothing yet may start while fewer hosts than the limit
+//! hold. One that holds already, for it is down, takes no more room; but as more hosts may be down than
+//! the limit (units end by themselves, reloads lower limits), it may start only while fewer than the
+//! limit are in motion. Where no more hosts hold than the limit, such a host always may, for it is
+//! itself one that holds and is not in motion.
+//!
 //! Players whose next task needs room in cells wait in parties (`parties`). When a full cell opens,
 //! the next player is looked at that waits for it and has room in all of its other cells, like any
 //! player whose gates may have opened; then the next, until the cell is full again or nobody is
 //! left who could use the room.
+//!
+//! Hosts that wait for fewer to be in motion wait in parties of their own. A cell bars those while it is
+//! *still*: above its limit, with as many in motion as that. So where no cell is above its limit, which
+//! is nearly always, a change of motion touches no party, and there are none of these.
 //!
 //! When a hold begins and ends is in `rules/holds`.
 
@@ -26,6 +37,10 @@ pub(crate) struct Ledger {
     /// Cells that were full, with room that players may wait for.
     opened: BTreeSet<CellId>,
     parties: Parties,
+    /// Cells that were still, with hosts that may wait to be in motion.
+    moving: BTreeSet<CellId>,
+    /// Those hosts; `None` while no cell was ever still.
+    holders: Option<Box<Parties>>,
 }
 
 /// What is counted of one cell.
@@ -34,6 +49,8 @@ struct Count {
     /// How many hosts may hold it; `u32::MAX` for any number.
     limit: u32,
     held: u32,
+    /// Those of them to which orders are out.
+    moves: u32,
     /// Those that only a person can make let go.
     dead: u32,
     /// Whether other cells come after it.
@@ -43,6 +60,12 @@ struct Count {
 impl Count {
     fn is_full(&self) -> bool {
         self.held >= self.limit
+    }
+
+    /// Whether no host that holds it and is not in motion may start. Where such a host is, a cell within
+    /// its limit has fewer in motion than that.
+    fn is_still(&self) -> bool {
+        self.held > self.limit && self.moves >= self.limit
     }
 
     fn is_dead(&self) -> bool {
@@ -61,6 +84,7 @@ impl Ledger {
         let count = |limit: Option<u32>| Count {
             limit: limit.unwrap_or(u32::MAX),
             held: 0,
+            moves: 0,
             dead: 0,
             leads: false,
         };
@@ -70,8 +94,15 @@ impl Ledger {
             cells[first.index()].leads = true;
         }
         let has_sequences = cells.iter().any(|cell| cell.leads);
-        let (parties, opened) = (Parties::new(deployments.cells()), BTreeSet::new());
-        Self { deployments, cells, has_sequences, opened, parties }
+        Self {
+            cells,
+            has_sequences,
+            opened: BTreeSet::new(),
+            parties: Parties::new(deployments.cells()),
+            moving: BTreeSet::new(),
+            holders: None,
+            deployments,
+        }
     }
 
     /// The deployments in force.
@@ -100,6 +131,16 @@ impl Ledger {
         full().find(|cell| self.cells[cell.index()].is_dead()).or_else(|| full().next()).copied()
     }
 
+    /// Whether one of these cells lets no host that holds it join those in motion.
+    pub(crate) fn is_still_in(&self, cells: &[CellId]) -> bool {
+        self.still_of(cells).is_some()
+    }
+
+    /// The one of these cells that lets no host which holds it join those in motion.
+    pub(crate) fn still_of(&self, cells: &[CellId]) -> Option<CellId> {
+        cells.iter().find(|cell| self.cells[cell.index()].is_still()).copied()
+    }
+
     /// Whether only a person can make room in one of these cells.
     pub(crate) fn is_dead_in(&self, cells: &[CellId]) -> bool {
         cells.iter().any(|cell| self.cells[cell.index()].is_dead())
@@ -126,9 +167,20 @@ impl Ledger {
         (count.held, count.dead, count.limit)
     }
 
+    /// How many hosts are in motion in the cell.
+    pub(crate) fn moves(&self, cell: CellId) -> u32 {
+        self.cells[cell.index()].moves
+    }
+
     /// The players that wait for room in a cell, or in others of their hosts.
     pub(crate) fn waiting_for(&self, cell: CellId) -> impl Iterator<Item = PlayerIx> {
         self.parties.waiting_for(cell)
+    }
+
+    /// The players that hold a cell and wait for fewer to be in motion there, or in others of their
+    /// hosts.
+    pub(crate) fn waiting_to_move(&self, cell: CellId) -> impl Iterator<Item = PlayerIx> {
+        self.holders.iter().flat_map(move |holders| holders.waiting_for(cell))
     }
 
     /// Whether a player waits in its party, and whether a full cell bars it: for the audit.
@@ -136,14 +188,26 @@ impl Ledger {
         self.parties.audit(party, player)
     }
 
-    /// Whether there may be players that wait for room which there is.
+    /// Whether a player waits in its party to be in motion, and whether a still cell bars it: for the
+    /// audit.
+    pub(crate) fn waits_to_move(&self, player: PlayerIx, party: PartyIx) -> (bool, bool) {
+        self.holders.as_deref().map_or((false, false), |holders| holders.audit(party, player))
+    }
+
+    /// Whether there may be players that wait for room which there is, or for motion that may be.
     pub(crate) fn has_opened(&self) -> bool {
-        !self.opened.is_empty()
+        !self.opened.is_empty() || !self.moving.is_empty()
     }
 
     /// Lets a player wait behind all others of its party.
     pub(crate) fn queue(&mut self, player: PlayerIx, party: PartyIx) {
         self.parties.join(party, player);
+    }
+
+    /// Lets a player that holds its cells wait to be in motion, behind all others of its party.
+    pub(crate) fn queue_to_move(&mut self, player: PlayerIx, party: PartyIx) {
+        let parties = &self.parties;
+        self.holders.get_or_insert_with(|| Box::new(parties.emptied())).join(party, player);
     }
 
     /// Takes out the next player that waits while there is room in all cells of its host.
@@ -158,12 +222,35 @@ impl Ledger {
         }
     }
 
-    /// Counts a host once more, or once less. Gives the cells that have become dead or alive.
+    /// Takes out the next player that waits to be in motion while no cell of its host is still.
+    pub(crate) fn admit_to_move(&mut self) -> Option<PlayerIx> {
+        loop {
+            let cell = *self.moving.first()?;
+            let may_move = !self.cells[cell.index()].is_still();
+            let holders = self.holders.as_deref_mut().filter(|_| may_move);
+            if let Some(player) = holders.and_then(|holders| holders.admit(cell)) {
+                return Some(player);
+            }
+            self.moving.pop_first();
+        }
+    }
+
+    /// Bars those who wait to be in motion in a cell, or lets them through.
+    fn note_still(&mut self, cell: CellId, is_still: bool) {
+        let parties = &self.parties;
+        let holders = self.holders.get_or_insert_with(|| Box::new(parties.emptied()));
+        holders.bar(cell, is_still);
+        if !is_still {
+            self.moving.insert(cell);
+        }
+    }
+
+    /// Counts a host once more, or once less, for each that has changed: whether it holds the cells, is
+    /// in motion, is dead. Gives the cells that have become dead or alive.
     pub(crate) fn count(
         &mut self,
         cells: &[CellId],
-        holds: Option<bool>,
-        dead: Option<bool>,
+        [holds, moves, dead]: [Option<bool>; 3],
     ) -> Vec<CellId> {
         let mut turned = Vec::new();
         let step = |n: u32, by: Option<bool>| match by {
@@ -173,13 +260,18 @@ impl Ledger {
         };
         for &cell in cells {
             let count = &mut self.cells[cell.index()];
-            let (was_dead, was_full) = (count.is_dead(), count.is_full());
+            let (was_dead, was_full, was_still) =
+                (count.is_dead(), count.is_full(), count.is_still());
             count.held = step(count.held, holds);
+            count.moves = step(count.moves, moves);
             count.dead = step(count.dead, dead);
             if count.is_dead() != was_dead {
                 turned.push(cell);
             }
-            let is_full = count.is_full();
+            let (is_full, is_still) = (count.is_full(), count.is_still());
+            if is_still != was_still {
+                self.note_still(cell, is_still);
+            }
             if is_full != was_full {
                 self.parties.bar(cell, is_full);
             }

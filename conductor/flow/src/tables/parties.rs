@@ -109,6 +109,19 @@ impl Parties {
         }
     }
 
+    /// The same parties, of which nobody waits and none is barred.
+    pub(crate) fn emptied(&self) -> Self {
+        let Self { layout, players, waiting, bars, barren, turn } = self;
+        Self {
+            players: vec![VecDeque::new(); players.len()],
+            waiting: vec![0; waiting.len()],
+            barren: vec![false; barren.len()],
+            bars: vec![0; bars.len()],
+            turn: vec![PartyIx::default(); turn.len()],
+            layout: Arc::clone(layout),
+        }
+    }
+
     /// The party of a host in these cells.
     pub(crate) fn of(&self, cells: &[CellId]) -> PartyIx {
         let place = self.layout.cells.binary_search_by(|party| (**party).cmp(cells));

@@ -6,24 +6,23 @@
 //! task waits here no more is dropped when it comes up, or swept out before.
 
 mod change;
+mod gates;
 
 use std::sync::Arc;
 
 use orchestra_model::{
-    HostName, JobId, Millis, ScoreName, TaskState, Timestamp, WaitReason,
+    HostName, JobId, Millis, ScoreName, ServiceName, TaskState, Timestamp,
     delivery::{AttemptKey, OrderNumber, SpoolId},
     deployment::CellId,
     flow::JobSpec,
     record::{Drain, HoldRecord, Impact, PlayerRecord, Record},
     score::{Offers, ScoreSpec},
+    service::{Unready, UnwellUnit},
 };
 
 use crate::{
     ids::{SessionId, TaskKind},
-    tables::{
-        few::Few, ledger::Ledger, parties::PartyIx, quarantine::Quarantine, queues::Queues,
-        task::TaskRef,
-    },
+    tables::{parties::PartyIx, quarantine::Quarantine, queues::Queues, task::TaskRef},
 };
 
 /// One player.
@@ -54,8 +53,11 @@ pub struct Player {
     in_flight: Vec<Flying>,
     /// Attempts that it runs and that no task of ours awaits: they take room all the same.
     strangers: Vec<AttemptKey>,
-    /// It said that it is busy; nothing is sent before something ended there, or a pause is over.
+    /// It said that it is busy; nothing is sent before something ended there, or a pause is over,
+    /// but what concerns units.
     said_busy: bool,
+    /// It would not take an order about a unit now: no other is sent before then.
+    said_busy_to_units: bool,
     /// Who drained it: nothing new starts here.
     drained: Option<Box<Drain>>,
     /// Its cells in the deployments in force; hosts with the same cells share the list.
@@ -64,6 +66,8 @@ pub struct Player {
     holding: u32,
     /// That it counts as down, and so keeps its cells.
     down: Option<Box<Down>>,
+    /// Its units that are not well, as told last.
+    units: Option<Box<Units>>,
     /// Since when it holds its cells, if it does.
     held_since: Timestamp,
     /// Waiting tasks that left it down and have a further attempt to come.
@@ -74,6 +78,8 @@ pub struct Player {
     party: PartyIx,
     /// Whether it does.
     waits_for_room: bool,
+    /// Whether it waits, as a host that holds them already, for fewer of their hosts to be in motion.
+    waits_for_motion: bool,
     parked: Queues,
     /// Its gates may have opened since `Roster::change` looked last.
     gates_opened: bool,
@@ -91,11 +97,25 @@ pub(crate) struct Down {
     pub(crate) state: TaskState,
 }
 
+/// The units of a host that are not well: each makes it hold its cells, but those that gave up and
+/// that somebody released.
+///
+/// Not stored: whoever looks after services tells them, and tells them anew after a start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Units {
+    /// Those that count as down, in the order of their services.
+    pub(crate) down: Vec<UnwellUnit>,
+    /// Those that gave up and were released, until something else is told of them.
+    pub(crate) released: Vec<ServiceName>,
+}
+
 /// A host as the cells count it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counted {
     /// It holds its cells.
     pub(crate) holds: bool,
+    /// It does so for orders that are out: it is in motion.
+    pub(crate) moves: bool,
     /// Only a person can end that.
     pub(crate) dead: bool,
 }
@@ -107,10 +127,15 @@ pub(crate) enum Next {
     Start(TaskRef),
     /// The tasks of this queue might, but for their jobs.
     Idle(usize),
-    /// Something would, were there room in its cells.
+    /// Something would, were there room in its cells, or fewer hosts in motion there.
     Room,
     /// Nothing.
     Nothing,
+}
+
+/// Whether only a person can help a unit.
+fn has_given_up(unit: &UnwellUnit) -> bool {
+    unit.unready == Unready::GaveUp
 }
 
 /// An order that is out.
@@ -119,6 +144,8 @@ pub(crate) struct Flying {
     pub(crate) task: TaskRef,
     pub(crate) score: ScoreName,
     pub(crate) impact: Impact,
+    /// It is about a unit, and takes no place.
+    pub(crate) is_of_unit: bool,
 }
 
 impl Player {
@@ -140,15 +167,18 @@ impl Player {
             in_flight: Vec::new(),
             strangers: Vec::new(),
             said_busy: false,
+            said_busy_to_units: false,
             drained: None,
             cells: Arc::default(),
             holding: 0,
             down: None,
+            units: None,
             held_since: Timestamp(0),
             returning: 0,
             counted: Counted::default(),
             party: PartyIx::default(),
             waits_for_room: false,
+            waits_for_motion: false,
             parked: Queues::default(),
             gates_opened: false,
             jobs_concerned: false,
@@ -236,9 +266,14 @@ impl Player {
         self.holding
     }
 
-    /// What left its host down, if it counts as down.
+    /// What attempt left its host down, if one did.
     pub(crate) fn down(&self) -> Option<&Down> {
         self.down.as_deref()
+    }
+
+    /// Its units that count as down, in the order of their services.
+    pub(crate) fn units_down(&self) -> &[UnwellUnit] {
+        self.units.as_deref().map_or(&[], |units| &units.down)
     }
 
     /// Since when its host holds its cells, if it does.
@@ -265,6 +300,11 @@ impl Player {
         self.waits_for_room
     }
 
+    /// Whether it waits, as a host that holds its cells already, for fewer hosts there to be in motion.
+    pub(crate) fn waits_for_motion(&self) -> bool {
+        self.waits_for_motion
+    }
+
     /// Whether it is there to be sent something.
     pub(crate) fn attached(&self) -> bool {
         self.reachable().is_some()
@@ -282,8 +322,11 @@ impl Player {
     }
 
     /// The longest that an attempt of a job may take here, killing included; `None` where neither
-    /// the job nor the player says.
+    /// the job nor the player says. What is asked of a unit says it itself.
     pub(crate) fn time_limit(&self, job: &JobSpec) -> Option<Millis> {
+        if let Some(unit) = &job.unit {
+            return Some(unit.deadline + unit.upkeep.stop.grace);
+        }
         let own = self.limits(&job.score).map(|limits| limits.timeout);
         let timeout = job.timeout.into_iter().chain(own).min();
         timeout.map(|timeout| timeout + self.kill_grace)
@@ -293,127 +336,45 @@ impl Player {
         self.limits(score).is_some_and(|limits| limits.exclusive)
     }
 
-    /// How many of its places are taken.
-    pub(crate) fn taken(&self) -> usize {
-        self.in_flight.len() + self.strangers.len()
+    /// Orders that are out and run processes of their own, unlike those about units.
+    fn attempts(&self) -> impl Iterator<Item = &Flying> {
+        self.in_flight.iter().filter(|flying| !flying.is_of_unit)
     }
 
-    /// Whether a task of `score` changes the host. An unknown score is assumed to change the host.
-    pub(crate) fn is_disruptive(&self, score: &ScoreName) -> bool {
-        self.limits(score).is_none_or(|limits| limits.disruptive)
+    /// How many of its places are taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.attempts().count() + self.strangers.len()
+    }
+
+    /// Whether a task of this kind changes the host. An unknown score is assumed to change the host.
+    pub(crate) fn is_disruptive(&self, kind: &TaskKind) -> bool {
+        kind.unit.is_some() || self.limits(&kind.score).is_none_or(|limits| limits.disruptive)
     }
 
     /// What an attempt of this kind means for the host's cells.
     pub(crate) fn impact(&self, kind: &TaskKind) -> Impact {
-        match (self.is_disruptive(&kind.score), kind.unthrottled) {
+        match (self.is_disruptive(kind), kind.unthrottled) {
             (false, _) => Impact::Look,
             (true, true) => Impact::Unthrottled,
             (true, false) => Impact::Holds,
         }
     }
 
-    /// Whether the host holds its cells: something runs there, or it counts as down.
+    /// Whether the host holds its cells: something runs there, or it counts as down, for an attempt or
+    /// for a unit.
     pub(crate) fn holds(&self) -> bool {
-        self.holding > 0 || self.down.is_some()
+        self.holding > 0 || self.down.is_some() || !self.units_down().is_empty()
     }
 
     /// What the ledger should count of it. Only a person can end the hold of a host that is down,
-    /// where nothing runs, nothing waits that may, and no further attempt is to come.
+    /// where nothing runs, nothing waits that may, no further attempt is to come, and no unit may come
+    /// to be well by itself.
     pub(crate) fn to_count(&self) -> Counted {
-        let is_left = || self.holding == 0 && self.returning == 0;
+        let (holds, moves) = (self.holds(), self.holding > 0);
+        let is_left = || self.returning == 0 && self.units_down().iter().all(has_given_up);
         let is_awaited = || self.member && self.parked_changes().next().is_some();
-        let dead = self.down.is_some() && is_left() && !is_awaited();
-        Counted { holds: self.holds(), dead }
-    }
-
-    /// The first gate of this player that stops a task of this kind, if any: presence, drain,
-    /// credit, exclusiveness, the score's concurrency, cells.
-    pub(crate) fn gate(&self, kind: &TaskKind, ledger: &Ledger) -> Option<WaitReason> {
-        let score = &kind.score;
-        if self.quarantine.is_some() {
-            return Some(WaitReason::Quarantined);
-        }
-        if !self.attached() {
-            return Some(WaitReason::PlayerAbsent);
-        }
-        if self.drained.is_some() {
-            return Some(WaitReason::PlayerDrained);
-        }
-        let taken = self.taken();
-        if self.said_busy || taken >= self.max_tasks as usize {
-            return Some(WaitReason::PlayerBusy);
-        }
-        let alone = |flying: &Flying| self.is_exclusive(&flying.score);
-        if (self.is_exclusive(score) && taken > 0) || self.in_flight.iter().any(alone) {
-            return Some(WaitReason::Exclusive);
-        }
-        if let Some(most) = self.limits(score).and_then(|limits| limits.concurrency) {
-            let running = self.in_flight.iter().filter(|flying| flying.score == *score).count();
-            if running >= most as usize {
-                return Some(WaitReason::ScoreBusy);
-            }
-        }
-        let has_no_room = self.needs_room(kind) && ledger.is_full_in(&self.cells);
-        has_no_room.then_some(WaitReason::Cell)
-    }
-
-    /// A cell of the host without room for it, where a task of this kind needs that.
-    pub(crate) fn full_cell(&self, kind: &TaskKind, ledger: &Ledger) -> Option<CellId> {
-        self.needs_room(kind).then(|| ledger.full_of(&self.cells))?
-    }
-
-    fn needs_room(&self, kind: &TaskKind) -> bool {
-        !self.cells.is_empty() && !self.holds() && self.impact(kind) == Impact::Holds
-    }
-
-    /// The first gate that stops a task which does not queue here yet. Where an older exclusive one
-    /// waits for the player to become empty, newcomers queue behind it, or it would wait for ever.
-    pub(crate) fn newcomer_gate(
-        &self,
-        kind: &TaskKind,
-        task: TaskRef,
-        ledger: &Ledger,
-    ) -> Option<WaitReason> {
-        let holds_back = |(kind, first): (&TaskKind, TaskRef)| {
-            self.is_exclusive(&kind.score)
-                && first < task
-                && matches!(self.gate(kind, ledger), None | Some(WaitReason::Exclusive))
-        };
-        self.gate(kind, ledger)
-            .or_else(|| self.parked.firsts().any(holds_back).then_some(WaitReason::Exclusive))
-    }
-
-    /// The oldest task that may start here, of those of the `open` jobs. Where that is an exclusive
-    /// one that has to wait until the player is empty, nothing overtakes it.
-    pub(crate) fn next(&self, ledger: &Ledger, open: &Few<JobId>) -> Next {
-        let mut start: Option<TaskRef> = None;
-        let mut idle: Option<(TaskRef, usize)> = None;
-        let mut exclusive: Option<TaskRef> = None;
-        let mut full: Option<TaskRef> = None;
-        let is_older = |task, than: Option<TaskRef>| than.is_none_or(|than| task < than);
-        for (ix, (kind, first)) in self.parked.firsts().enumerate() {
-            match self.gate(kind, ledger) {
-                None => {
-                    let wanted = self.parked.first_of(ix, open);
-                    start = wanted.filter(|task| is_older(*task, start)).or(start);
-                    if wanted != Some(first) && is_older(first, idle.map(|(task, _)| task)) {
-                        idle = Some((first, ix));
-                    }
-                }
-                Some(WaitReason::Exclusive) if is_older(first, exclusive) => {
-                    exclusive = Some(first);
-                }
-                Some(WaitReason::Cell) if is_older(first, full) => full = Some(first),
-                Some(_) => {}
-            }
-        }
-        // Of those behind the exclusive one, nothing is looked at.
-        match (start, idle, full) {
-            (Some(task), ..) if is_older(task, exclusive) => Next::Start(task),
-            (_, Some((task, ix)), _) if is_older(task, exclusive) => Next::Idle(ix),
-            (_, _, Some(task)) if is_older(task, exclusive) => Next::Room,
-            _ => Next::Nothing,
-        }
+        let dead = holds && !moves && is_left() && !is_awaited();
+        Counted { holds, moves, dead }
     }
 
     /// Everything that is parked here, in no particular order.

@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     fn kind(score: &str) -> Arc<TaskKind> {
-        Arc::new(TaskKind { score: ScoreName::new(score).unwrap(), unthrottled: false })
+        Arc::new(TaskKind { score: ScoreName::new(score).unwrap(), unthrottled: false, unit: None })
     }
 
     fn task(index: u32) -> TaskRef {

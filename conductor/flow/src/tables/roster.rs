@@ -240,12 +240,18 @@ impl Roster {
             self.woken.insert(ix);
             self.concerned.extend(player.parked_changes().map(TaskRef::job));
         }
+        // What waits there to be in motion shares that, or has to wait for room.
+        let awaits_other = counts.moves && !before.moves || before.holds && !counts.holds;
+        if awaits_other && player.waits_for_motion() {
+            self.woken.insert(ix);
+        }
         let changed = |now: bool, before: bool| (now != before).then_some(now);
-        let turned = self.ledger.count(
-            player.cells(),
+        let changes = [
             changed(counts.holds, before.holds),
+            changed(counts.moves, before.moves),
             changed(counts.dead, before.dead),
-        );
+        ];
+        let turned = self.ledger.count(player.cells(), changes);
         for cell in turned {
             for waiting in self.ledger.waiting_for(cell) {
                 let changes = self.players[waiting.index()].parked_changes();
@@ -280,16 +286,26 @@ impl Roster {
         &self.ledger
     }
 
-    /// Lets a player wait for room in the cells of its host.
+    /// Lets a player wait for room in the cells of its host, or, where it holds them, for fewer hosts to
+    /// be in motion there.
     pub(crate) fn await_room(&mut self, ix: PlayerIx) {
-        if !self.change(ix, |player| player.note_waits_for_room(true)) {
-            let party = self[ix].party();
+        let party = self[ix].party();
+        if self[ix].holds() {
+            if !self.change(ix, |player| player.note_waits_for_motion(true)) {
+                self.ledger.queue_to_move(ix, party);
+            }
+        } else if !self.change(ix, |player| player.note_waits_for_room(true)) {
             self.ledger.queue(ix, party);
         }
     }
 
-    /// Takes out the next player that waited for room which there is now.
+    /// Takes out the next player that waited for room which there is now, or for fewer to be in motion.
+    /// Those who hold already come first: what they wait for takes no room.
     pub(crate) fn admit(&mut self) -> Option<PlayerIx> {
+        if let Some(player) = self.ledger.admit_to_move() {
+            self.change(player, |player| player.note_waits_for_motion(false));
+            return Some(player);
+        }
         let player = self.ledger.admit()?;
         self.change(player, |player| player.note_waits_for_room(false));
         Some(player)
@@ -306,7 +322,8 @@ impl Roster {
         for ix in self.indices() {
             let player = &mut self.players[ix.index()];
             player.set_cells(Arc::default(), PartyIx::default());
-            if player.note_waits_for_room(false) {
+            let waited = [player.note_waits_for_room(false), player.note_waits_for_motion(false)];
+            if waited.contains(&true) {
                 self.woken.insert(ix);
             }
         }
@@ -320,7 +337,8 @@ impl Roster {
         for player in &mut self.players {
             player.note_counted();
             let (counted, one) = (player.counted(), |counted: bool| counted.then_some(true));
-            self.ledger.count(player.cells(), one(counted.holds), one(counted.dead));
+            let counts = [one(counted.holds), one(counted.moves), one(counted.dead)];
+            self.ledger.count(player.cells(), counts);
         }
     }
 

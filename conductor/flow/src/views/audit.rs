@@ -296,6 +296,7 @@ impl Engine {
             "the ledger counts {:?} of {host}, which is {counts:?}",
             player.counted()
         );
+        self.audit_wait_to_move(ix)?;
         let (waits, barred) = self.roster.ledger().waits(ix, player.party());
         ensure!(
             waits == player.waits_for_room(),
@@ -306,7 +307,8 @@ impl Engine {
             barred == self.roster.ledger().is_full_in(player.cells()),
             "player {host} is barred: {barred}, and not so by its cells"
         );
-        let needs_room = player.next(self.roster.ledger(), self.flows.open()) == Next::Room;
+        let needs_room =
+            !player.holds() && player.next(self.roster.ledger(), self.flows.open()) == Next::Room;
         ensure!(
             !needs_room || waits || self.stale.is_some() || self.roster.is_woken(ix),
             "player {host} needs room and does not wait for it"
@@ -314,6 +316,32 @@ impl Engine {
         ensure!(
             !waits || barred || self.roster.ledger().has_opened(),
             "player {host} waits for room that there is"
+        );
+        Ok(())
+    }
+
+    /// A host that holds its cells waits to be in motion only while one of them is still.
+    fn audit_wait_to_move(&self, ix: PlayerIx) -> Result<(), Violation> {
+        let (player, ledger) = (&self.roster[ix], self.roster.ledger());
+        let host = player.host();
+        let (waits, barred) = ledger.waits_to_move(ix, player.party());
+        ensure!(
+            waits == player.waits_for_motion(),
+            "player {host} waits to be in motion: {}, and in its party: {waits}",
+            player.waits_for_motion()
+        );
+        ensure!(
+            barred == ledger.is_still_in(player.cells()),
+            "player {host} is barred from motion: {barred}, and not so by its cells"
+        );
+        let needs_motion = player.holds() && player.next(ledger, self.flows.open()) == Next::Room;
+        ensure!(
+            !needs_motion || waits || self.stale.is_some() || self.roster.is_woken(ix),
+            "player {host} has to wait to be in motion, and does not"
+        );
+        ensure!(
+            !waits || barred || ledger.has_opened(),
+            "player {host} waits to be in motion, and may be"
         );
         Ok(())
     }
@@ -329,10 +357,17 @@ impl Engine {
                 inside.filter(|ix| counted(&self.roster[**ix].counted())).count()
             };
             let (held, dead) = (of(|counted| counted.holds), of(|counted| counted.dead));
+            let moves = of(|counted| counted.moves);
             let (counts_held, counts_dead, _) = self.roster.ledger().counts(id);
             ensure!(
                 (counts_held as usize, counts_dead as usize) == (held, dead),
                 "{} counts {counts_held} holders, {counts_dead} of them dead; has {held} and {dead}",
+                cell.key
+            );
+            let counts_moves = self.roster.ledger().moves(id);
+            ensure!(
+                counts_moves as usize == moves && moves <= held,
+                "{} counts {counts_moves} in motion; has {moves} of {held} holders",
                 cell.key
             );
         }

@@ -33,7 +33,11 @@ impl Engine {
             let players = cell.hosts.iter().filter_map(|host| self.roster.known(host));
             let holders = players.filter(|ix| self.roster[*ix].holds());
             let mut waiting: BTreeMap<FlowId, u32> = BTreeMap::new();
-            for ix in self.roster.ledger().waiting_for(id) {
+            let ledger = self.roster.ledger();
+            let mut all: BTreeSet<PlayerIx> = ledger.waiting_for(id).collect();
+            // Those of these that hold nothing any more wait for room.
+            all.extend(ledger.waiting_to_move(id).filter(|ix| self.roster[*ix].holds()));
+            for ix in all {
                 for flow in self.flows_waiting_at(ix) {
                     *waiting.entry(flow).or_default() += 1;
                 }
@@ -66,6 +70,7 @@ impl Engine {
             jobs: jobs.into_iter().collect(),
             since: player.held_since(),
             down: player.down().as_ref().map(|down| down.state),
+            units: player.units_down().to_vec(),
             absence: self.holder_absence(ix),
         }
     }

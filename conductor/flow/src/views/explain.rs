@@ -3,12 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
-    AudienceName, FlowId, HostName, HostSet, JobId, JobState, Millis, TaskState, Timestamp,
-    WaitReason,
-    deployment::CellId,
-    flow::SequenceOnFailure,
-    ledger::{Explanation, Holder},
-    status::{Absence, Due},
+    FlowId, HostName, HostSet, JobId, JobState, Millis, TaskState, Timestamp, WaitReason,
+    deployment::CellId, flow::SequenceOnFailure, ledger::Explanation, status::Due,
 };
 
 use crate::{
@@ -28,6 +24,8 @@ enum Wait {
     /// What every waiting task of the job waits for, or nothing but a word is to be said.
     For(WaitReason),
     Cell(CellId),
+    /// To be in motion in a cell that its host holds.
+    Motion(CellId),
     Before(CellId),
     Player(WaitReason, PlayerIx),
 }
@@ -124,8 +122,12 @@ impl Engine {
             (WaitReason::Cell, player) => {
                 let candidates = job.candidates().map(|(_, player)| player);
                 let mut players = player.into_iter().chain(candidates.filter(|_| job.is_one_of()));
-                let full = |player| self.roster[player].full_cell(job.kind(), self.roster.ledger());
-                players.find_map(full).map_or(Wait::For(reason), Wait::Cell)
+                let awaited = |player: PlayerIx| {
+                    let player = &self.roster[player];
+                    let cell = player.awaited_cell(job.kind(), self.roster.ledger())?;
+                    Some(if player.holds() { Wait::Motion(cell) } else { Wait::Cell(cell) })
+                };
+                players.find_map(awaited).unwrap_or(Wait::For(reason))
             }
             (WaitReason::Sequence, _) if parked == Parked::Sequence => {
                 self.gate_to_tell(job, index).map_or(Wait::For(reason), Wait::Before)
@@ -150,6 +152,7 @@ impl Engine {
                 let (text, dead) = self.tell_cell(cell);
                 (WaitReason::Cell, dead, text)
             }
+            Wait::Motion(cell) => (WaitReason::Cell, false, self.tell_motion(cell)),
             Wait::Before(cell) => {
                 let (text, dead) = self.tell_sequence(job, cell);
                 (WaitReason::Sequence, dead, text)
@@ -236,76 +239,6 @@ impl Engine {
             text,
             given_up: given_up.map(|due| due.at),
         }
-    }
-
-    /// A full cell: who holds it, and whether that ends by itself.
-    fn tell_cell(&self, id: CellId) -> (String, bool) {
-        let cell = &self.deployments().cells()[id];
-        let (held, dead, limit) = self.roster.ledger().counts(id);
-        let players = cell.hosts.iter().filter_map(|host| self.roster.known(host));
-        let holders = players.filter(|player| self.roster[*player].holds());
-        let holders: Vec<Holder> = holders.take(NAMED).map(|player| self.holder(player)).collect();
-        let named: Vec<String> = holders.iter().map(|holder| self.tell_holder(holder)).collect();
-        let more = match (held as usize).saturating_sub(holders.len()) {
-            0 => String::new(),
-            more => format!(", and {more} more"),
-        };
-        let mut text =
-            format!("{} is full, {held} of {limit}: held by {}{more}", cell.key, named.join(", "));
-        let is_dead = dead >= limit;
-        let paused: BTreeMap<FlowId, &AudienceName> =
-            holders.iter().flat_map(|holder| self.pauses_on(&holder.host)).collect();
-        for (flow, by) in paused {
-            text.push_str(&format!(
-                "; flow {flow} has a further attempt to come there and was paused by {by}: `orc \
-                 resume {flow}` lets it go on"
-            ));
-        }
-        if is_dead {
-            let down = holders.iter().filter(|holder| holder.down.is_some());
-            let hosts = HostSet::from_names(down.map(|holder| holder.host.clone()));
-            text.push_str(&format!(
-                "; nothing there goes on by itself: mend the hosts and `orc retry` their flow, or \
-                 `orc ledger release {hosts} --reason WHY`"
-            ));
-        }
-        (text, is_dead)
-    }
-
-    /// Paused flows of which a further attempt is to come on a host that is down, and who paused
-    /// each.
-    fn pauses_on(&self, host: &HostName) -> Vec<(FlowId, &AudienceName)> {
-        let returning = |player: &PlayerIx| self.roster[*player].returning() > 0;
-        let Some(player) = self.roster.known(host).filter(returning) else { return Vec::new() };
-        let is_to_return = |job: &Job| {
-            let place = self.roster.place_among(job.targets(), player);
-            let index = place.map(|place| job.index_of(place));
-            index.is_some_and(|index| {
-                job.is_returning(index) && job.player_of(index) == Some(player)
-            })
-        };
-        let paused = self.flows.iter().filter_map(|flow| Some((flow, flow.paused_by()?)));
-        let here = paused.filter(|(flow, _)| flow.present_slot().iter().any(is_to_return));
-        here.map(|(flow, by)| (flow.id(), by)).collect()
-    }
-
-    fn tell_holder(&self, holder: &Holder) -> String {
-        let jobs: Vec<String> = holder.jobs.iter().map(ToString::to_string).collect();
-        let (jobs, ago) = (jobs.join(", "), self.ago(holder.since));
-        let mut text = match holder.down {
-            Some(state) => format!("{} ({state} in {jobs}, holds for {ago}", holder.host),
-            None => format!("{} (runs {jobs}, holds for {ago}", holder.host),
-        };
-        if let Some(Absence { since, given_up }) = holder.absence {
-            text.push_str(", its player is not attached");
-            if let Some(since) = since {
-                text.push_str(&format!(" since {} ago", self.ago(since)));
-            }
-            if let Some(due) = given_up {
-                text.push_str(&format!(", lost in {} unless it comes back", whole(due.left)));
-            }
-        }
-        text + ")"
     }
 
     /// Hosts that come first, and what of them is not done.
@@ -458,7 +391,7 @@ impl Engine {
         (text, canary.failed > 0)
     }
 
-    fn ago(&self, since: Timestamp) -> String {
+    pub(super) fn ago(&self, since: Timestamp) -> String {
         whole(self.now.since(since)).to_string()
     }
 }

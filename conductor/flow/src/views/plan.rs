@@ -8,7 +8,7 @@
 //! Players are taken to be there and to have nothing else to do, for a plan is about limits: who is
 //! away now is told beside it. Hosts that hold cells go on to hold them; where nothing else can
 //! start, those let go of whose tasks are running, and the plan says that it waited for them. Those
-//! of hosts that are down stay. A canary is promoted at once, and time passes where something
+//! of hosts that are down stay, be it for an attempt or for a unit. A canary is promoted at once, and time passes where something
 //! bakes.
 
 use std::{
@@ -32,7 +32,7 @@ use crate::{
     Answer, Command, Effect, Engine, Input, Recovery, Rejection, Reply, ReplyTo, Settings,
     Submission, answer,
     ids::{PlayerIx, ReplyId, SessionId},
-    tables::job::Job,
+    tables::{job::Job, player::Player},
 };
 
 /// What a plan needs of the present state.
@@ -134,13 +134,16 @@ impl Play {
     fn new(overlay: &Overlay) -> Self {
         /// What a hold is for does not matter to a plan.
         const NO_JOB: JobId = JobId { flow: FlowId(0), slot: 1, job: 1 };
-        let hold = |holder: &Holder| HoldRecord {
-            host: holder.host.clone(),
-            job: holder.jobs.first().copied().unwrap_or(NO_JOB),
-            // Whatever the plan does on the host comes later.
-            order: OrderNumber(0),
-            state: holder.down.unwrap_or(TaskState::Running),
-            since: holder.since,
+        let hold = |holder: &Holder| {
+            let job = holder.jobs.first().copied();
+            job.or(holder.units.is_empty().then_some(NO_JOB)).map(|job| HoldRecord {
+                host: holder.host.clone(),
+                job,
+                // Whatever the plan does on the host comes later.
+                order: OrderNumber(0),
+                state: holder.down.unwrap_or(TaskState::Running),
+                since: holder.since,
+            })
         };
         let mut engine = Engine::recover(
             overlay.settings,
@@ -151,7 +154,7 @@ impl Play {
                 next_flow: FlowId(1),
                 players: Vec::new(),
                 requests: Vec::new(),
-                holds: overlay.holders.iter().map(hold).collect(),
+                holds: overlay.holders.iter().filter_map(hold).collect(),
                 deployments: Arc::clone(&overlay.deployments),
                 doubt: None,
             },
@@ -163,7 +166,13 @@ impl Play {
             engine.roster.change(ix, |player| player.pretend_attached(SESSION, scores));
         }
         engine.resume(overlay.now);
-        let running = overlay.holders.iter().filter(|holder| holder.down.is_none());
+        for holder in overlay.holders.iter().filter(|holder| !holder.units.is_empty()) {
+            let player = engine.roster.intern(&holder.host);
+            engine.roster.give_cells(player);
+            engine.tell_units(player, holder.units.clone());
+        }
+        let is_running = |holder: &&Holder| holder.down.is_none() && !holder.jobs.is_empty();
+        let running = overlay.holders.iter().filter(is_running);
         let mut play = Self {
             engine,
             now: overlay.now,
@@ -234,7 +243,12 @@ impl Play {
             let done = std::mem::take(&mut self.running);
             let hosts = HostSet::from_names(done.keys().cloned());
             forecast.awaited.extend(done.into_values().filter(|holder| self.is_in_the_way(holder)));
-            self.input(Input::ReleaseRequested { reply: ReplyTo::new(REPLY), hosts });
+            for host in &hosts {
+                let player = self.engine.roster.intern(host);
+                self.engine.roster.change(player, Player::release_hold);
+            }
+            self.engine.advance(self.now);
+            self.listen();
             return true;
         }
         if let Some((job, by)) = self.canary_to_promote(flow) {

@@ -48,7 +48,7 @@ fn cells_are_told_in_pages() {
     let world = two_clusters();
     let names = |from, limit| {
         let page = world.engine.cell_status(from, limit);
-        page.iter().map(|cell| cell.key.env_value.to_string()).collect::<Vec<_>>()
+        page.iter().map(|cell| cell.key.of_app().unwrap().env_value.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(names(0, 1), ["east"]);
     assert_eq!(names(1, 1), ["west"]);

@@ -30,5 +30,6 @@ mod sequences;
 mod stale;
 mod stalls;
 mod submission;
+mod units;
 mod verdicts;
 mod windows;

@@ -33,6 +33,8 @@ pub struct Bare {
     pub sent: BTreeSet<(HostName, AttemptKey)>,
     /// How jobs ended.
     pub verdicts: BTreeMap<JobId, JobState>,
+    /// How many attempts a player takes at once.
+    pub max_tasks: u32,
     answer: Option<Answer>,
     requests: u128,
 }
@@ -67,6 +69,7 @@ impl Bare {
             running: BTreeMap::new(),
             sent: BTreeSet::new(),
             verdicts: BTreeMap::new(),
+            max_tasks: 64,
             answer: None,
             requests: 0,
         };
@@ -87,7 +90,7 @@ impl Bare {
             live: Vec::new(),
             settled: Vec::new(),
             evidence: None,
-            max_tasks: 64,
+            max_tasks: self.max_tasks,
             kill_grace: Millis(0),
             scores: FakePlayer::new(name.clone(), 1).scores.into(),
             units: None,

@@ -5,9 +5,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use orchestra_flow::{Input, ReplyId, ReplyTo, Submission};
 use orchestra_model::{
     AudienceName, Deployment, Deployments, HostName, HostSet, JobName, Millis, Quantity, ScoreName,
+    ServiceName,
     deployment::Constraint,
     flow::{FlowSpec, JobSpec, OnDoomed, Scope, SequenceOnFailure, SlotSpec, Stragglers},
     names::{AppName, DeploymentName, EnvType, EnvValue},
+    service::{
+        Instance, Ordinal, Placement, ServiceVersion, UnitJob, Unready, UnwellUnit, Upkeep, Wanted,
+    },
 };
 
 pub fn host(name: &str) -> HostName {
@@ -54,6 +58,8 @@ pub trait JobExt {
     fn cancel_on_doomed(self) -> Self;
     fn continue_on_failure(self) -> Self;
     fn unthrottled(self) -> Self;
+    fn timeout(self, seconds: u64) -> Self;
+    fn unit(self, service: &str, wanted: Wanted) -> Self;
 }
 
 impl JobExt for JobSpec {
@@ -108,6 +114,31 @@ impl JobExt for JobSpec {
     fn unthrottled(self) -> Self {
         Self { unthrottled: true, ..self }
     }
+    fn timeout(self, seconds: u64) -> Self {
+        Self { timeout: Some(Millis::seconds(seconds)), ..self }
+    }
+    fn unit(self, name: &str, wanted: Wanted) -> Self {
+        let instance = |(ordinal, _)| Instance { ordinal, placement: Placement(1) };
+        let unit = UnitJob {
+            service: service(name),
+            version: ServiceVersion(1),
+            wanted,
+            upkeep: Upkeep::default(),
+            healthy_for: Millis::seconds(10),
+            deadline: Millis::seconds(60),
+            instances: (1..).map(Ordinal).zip(&hosts(&self.targets)).map(instance).collect(),
+        };
+        Self { unit: Some(Arc::new(unit)), ..self }
+    }
+}
+
+pub fn service(name: &str) -> ServiceName {
+    ServiceName::new(name).unwrap()
+}
+
+/// A unit that is not well.
+pub fn unwell(name: &str, unready: Unready) -> UnwellUnit {
+    UnwellUnit { service: service(name), unready }
 }
 
 /// One deployment, of apps with their hosts, in environments of the type `cluster`: so many hosts of

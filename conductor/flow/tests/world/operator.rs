@@ -7,6 +7,7 @@ use orchestra_model::{
     Deployments, FlowId, JobId,
     flow::FlowSpec,
     ledger::{Explanation, Forecast},
+    service::Unready,
     thresholds::Excess,
 };
 
@@ -92,6 +93,15 @@ impl World {
     /// Ends the holds of hosts that count as down.
     pub fn release(&mut self, expression: &str) -> Answer {
         self.ask(Input::ReleaseRequested { reply: ReplyTo::new(REPLY), hosts: hosts(expression) })
+    }
+
+    /// Tells which units of a player are not well.
+    pub fn tell_units(&mut self, name: &str, unwell: &[(&str, Unready)]) {
+        let player = self.engine.roster().known(&host(name)).unwrap();
+        let unwell = unwell.iter().map(|(service, unready)| super::unwell(service, *unready));
+        self.truth.units_told = true;
+        self.input(Input::UnitsTold { player, unwell: unwell.collect() });
+        self.work();
     }
 
     /// Reads these deployments.

@@ -15,6 +15,7 @@ use orchestra_model::{
     Deployments, FlowId, HostName, HostSet,
     delivery::{AttemptKey, OrderNumber},
     deployment::CellKey,
+    flow::JobSpec,
     record::{Op, Record},
 };
 
@@ -31,6 +32,8 @@ pub struct Truth {
     ordered: BTreeMap<HostName, OrderNumber>,
     /// Whatever these hosts ran up to this order holds no more: an operator said so.
     released: BTreeMap<HostName, OrderNumber>,
+    /// Units were told of that are not well, so that cells may hold more than their limits.
+    pub units_told: bool,
     /// The deployments that the bounds are of.
     deployments: Arc<Deployments>,
     /// The most hosts that may hold each cell now.
@@ -57,12 +60,13 @@ impl World {
         );
         let deployments = Arc::clone(self.engine.deployments());
         let is_reloaded = deployments != self.truth.deployments;
+        let told = std::mem::take(&mut self.truth.units_told);
         for (_, cell) in deployments.cells().iter() {
             let Some(limit) = cell.limit else { continue };
             let held = cell.hosts.iter().filter(|host| counted.contains(*host)).count();
             let limit = limit as usize;
             let bound = self.truth.bounds.entry(cell.key.clone()).or_insert(limit);
-            if is_reloaded {
+            if is_reloaded || told {
                 *bound = held.max(limit);
             }
             assert!(held <= *bound, "{} has {held} of {bound}", cell.key);
@@ -85,16 +89,27 @@ impl World {
             changes.filter(|(key, _)| self.is_throttled(**key)).any(|(key, run)| {
                 let counts = run.ok != Some(true);
                 let runs = run.ok.is_none() && self.is_awaited(*key, name);
-                counts && (runs || over.is_none_or(|over| run.order > over))
+                let stays = !self.is_about_unit(*key) && over.is_none_or(|over| run.order > over);
+                counts && (runs || stays)
             })
         };
         self.players.iter().filter(holds).map(|(name, _)| name.clone()).collect()
     }
 
     fn is_throttled(&self, key: AttemptKey) -> bool {
-        let spec = self.disk.flow(key.job.flow).map(|_| self.disk.spec_of(key.job.flow));
-        let (slot, job) = (usize::from(key.job.slot) - 1, usize::from(key.job.job) - 1);
-        spec.is_some_and(|spec| !spec.slots[slot].jobs[job].unthrottled)
+        self.spec_of(key).is_some_and(|spec| !spec.unthrottled)
+    }
+
+    /// Whether it leaves no host down, for its unit says how that is.
+    fn is_about_unit(&self, key: AttemptKey) -> bool {
+        self.spec_of(key).is_some_and(|spec| spec.unit.is_some())
+    }
+
+    fn spec_of(&self, key: AttemptKey) -> Option<JobSpec> {
+        self.disk.flow(key.job.flow)?;
+        let slot =
+            self.disk.spec_of(key.job.flow).slots.get(usize::from(key.job.slot) - 1)?.clone();
+        slot.jobs.into_iter().nth(usize::from(key.job.job) - 1)
     }
 
     /// Whether the engine has the attempt in flight.

@@ -28,8 +28,11 @@ fn cells(deployments: &[Deployment]) -> Vec<String> {
     let deployments = Deployments::new(deployments.to_vec()).unwrap();
     let cells = deployments.cells();
     let line = |cell: &orchestra_model::deployment::Cell| {
-        let after: String =
-            cell.predecessors.iter().map(|id| format!(" after {}", cells[*id].key.app)).collect();
+        let after: String = cell
+            .predecessors
+            .iter()
+            .map(|id| format!(" after {}", cells[*id].key.name()))
+            .collect();
         let limit = cell.limit.map_or_else(|| "any".to_owned(), |limit| limit.to_string());
         format!("{}: {limit} of {}{after}", cell.key, cell.hosts.counted())
     };

@@ -6,16 +6,27 @@ use std::{
     sync::Arc,
 };
 
-use super::{Deployment, DeploymentProblem, InvalidDeployment, order::Order};
+use super::{
+    Deployment, DeploymentProblem, InvalidDeployment, InvalidServiceCell, ServiceCell, order::Order,
+};
 use crate::{
     hostset::HostSet,
     limits,
-    names::{AppName, DeploymentName, EnvType, EnvValue, HostName},
+    names::{AppName, DeploymentName, EnvType, EnvValue, HostName, ServiceName},
 };
 
 /// What a cell is called: it stays the same while files change, so it is what records name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CellKey {
+pub enum CellKey {
+    /// An app in an environment, as files have it.
+    App(AppCell),
+    /// The hosts of a service.
+    Service(ServiceName),
+}
+
+/// An app in an environment.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AppCell {
     /// The deployment.
     pub deployment: DeploymentName,
     /// The type of environment that the constraint is on.
@@ -26,11 +37,46 @@ pub struct CellKey {
     pub app: AppName,
 }
 
-/// `frontend in cluster east of example-deployment`
+impl CellKey {
+    /// The app and its environment; `None` for a service's cell.
+    pub fn of_app(&self) -> Option<&AppCell> {
+        match self {
+            Self::App(cell) => Some(cell),
+            Self::Service(_) => None,
+        }
+    }
+
+    /// The service; `None` for an app's cell.
+    pub fn of_service(&self) -> Option<&ServiceName> {
+        match self {
+            Self::App(_) => None,
+            Self::Service(service) => Some(service),
+        }
+    }
+
+    /// The deployment that it follows from; `None` for a service's cell.
+    pub fn deployment(&self) -> Option<&DeploymentName> {
+        self.of_app().map(|cell| &cell.deployment)
+    }
+
+    /// What it is called among the cells of its environment: the app, or the service.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::App(cell) => cell.app.as_str(),
+            Self::Service(service) => service.as_str(),
+        }
+    }
+}
+
+/// `frontend in cluster east of example-deployment`, `service/web`
 impl fmt::Display for CellKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { deployment, env_type, env_value, app } = self;
-        write!(f, "{app} in {env_type} {env_value} of {deployment}")
+        match self {
+            Self::App(AppCell { deployment, env_type, env_value, app }) => {
+                write!(f, "{app} in {env_type} {env_value} of {deployment}")
+            }
+            Self::Service(service) => write!(f, "service/{service}"),
+        }
     }
 }
 
@@ -45,7 +91,8 @@ impl CellId {
     }
 }
 
-/// The hosts that an app has in an environment, where a constraint names the app. At least one.
+/// The hosts that an app has in an environment, where a constraint names the app, or the hosts of a
+/// service. At least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cell {
     /// What it is called.
@@ -60,7 +107,7 @@ pub struct Cell {
     pub predecessors: Vec<CellId>,
 }
 
-/// All cells of all deployments, in the order of their keys.
+/// All cells of all deployments, and behind them those of services, in the order of their keys.
 #[derive(Clone, Debug, Default)]
 pub struct Cells {
     cells: Vec<Cell>,
@@ -83,7 +130,27 @@ impl Cells {
                 .add(deployment)
                 .map_err(|problem| InvalidDeployment::new(&deployment.name, problem))?;
         }
-        Ok(builder.finish())
+        let mut cells = builder.finish();
+        cells.may_conflict = cells.cells.iter().any(|cell| !cell.predecessors.is_empty())
+            && !cells.conflicts_among(cells.of_host.keys()).is_empty();
+        Ok(cells)
+    }
+
+    /// These, and behind them one for each service that has hosts, in the order of names. None of
+    /// those comes before or after another, so whether hosts can wait for each other for ever stays as
+    /// it is.
+    pub(super) fn with_services<'a>(
+        &self,
+        services: impl IntoIterator<Item = (&'a ServiceName, &'a ServiceCell)>,
+    ) -> Result<Cells, InvalidServiceCell> {
+        let of_deployments = self.cells.iter().take_while(|cell| cell.key.of_app().is_some());
+        let mut builder = Builder::of(of_deployments);
+        for (service, cell) in services {
+            builder
+                .add_service(service, cell)
+                .map_err(|problem| InvalidServiceCell { service: service.clone(), problem })?;
+        }
+        Ok(Cells { may_conflict: self.may_conflict, ..builder.finish() })
     }
 
     /// All of them, by [`CellId::index`].
@@ -98,9 +165,10 @@ impl Cells {
 
     /// Those of one deployment.
     pub fn of_deployment(&self, name: &DeploymentName) -> &[Cell] {
-        let from = self.cells.partition_point(|cell| cell.key.deployment < *name);
-        let own = &self.cells[from..];
-        &own[..own.partition_point(|cell| cell.key.deployment == *name)]
+        // Services' cells come last.
+        let is_before = |cell: &Cell| cell.key.deployment().is_some_and(|own| own < name);
+        let own = &self.cells[self.cells.partition_point(is_before)..];
+        &own[..own.partition_point(|cell| cell.key.deployment() == Some(name))]
     }
 
     /// The cell of that name, where it still exists.
@@ -136,7 +204,7 @@ impl Cells {
     }
 
     /// Those of `hosts` that no limit holds back: they are in no app, or in none of its
-    /// environments, or their app has no limit.
+    /// environments, or their app has no limit; and they have no service.
     pub fn unthrottled(&self, hosts: &HostSet) -> HostSet {
         hosts.unknown(|host| self.of_host(host).iter().any(|id| self[*id].limit.is_some()))
     }
@@ -171,6 +239,37 @@ impl Default for Builder {
 }
 
 impl Builder {
+    /// Begins with these cells, which are within the bounds.
+    fn of<'a>(cells: impl Iterator<Item = &'a Cell>) -> Self {
+        let mut builder = Self::default();
+        for (id, cell) in (0..).map(CellId).zip(cells) {
+            builder.hosts_left = builder.hosts_left.saturating_sub(cell.hosts.len());
+            for host in &cell.hosts {
+                builder.of_host.entry(host.clone()).or_default().push(id);
+            }
+            builder.cells.push(cell.clone());
+        }
+        builder
+    }
+
+    fn add_service(
+        &mut self,
+        service: &ServiceName,
+        cell: &ServiceCell,
+    ) -> Result<(), DeploymentProblem> {
+        let hosts = cell.hosts.clone();
+        if hosts.is_empty() {
+            return Ok(());
+        }
+        if hosts.len() > self.hosts_left {
+            return Err(too_many_hosts());
+        }
+        let total = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+        let (key, limit) = (CellKey::Service(service.clone()), cell.limit.window_of(total));
+        self.push(Cell { key, limit: Some(limit), hosts, predecessors: Vec::new() })?;
+        Ok(())
+    }
+
     fn add(&mut self, deployment: &Deployment) -> Result<(), DeploymentProblem> {
         for (env_type, constraint) in &deployment.constraints {
             let Some(values) = deployment.envs.get(env_type) else { continue };
@@ -191,12 +290,12 @@ impl Builder {
                     }
                     let total = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
                     let limit = constraint.concurrency.get(*app);
-                    let key = CellKey {
+                    let key = CellKey::App(AppCell {
                         deployment: deployment.name.clone(),
                         env_type: env_type.clone(),
                         env_value: env_value.clone(),
                         app: (*app).clone(),
-                    };
+                    });
                     let limit = limit.map(|limit| limit.window_of(total));
                     here.insert(
                         app,
@@ -249,10 +348,7 @@ impl Builder {
         };
         let of_host = self.of_host.into_iter().map(|(host, cells)| (host, shared(cells))).collect();
         let lists = lists.into_iter().collect();
-        let mut cells = Cells { cells: self.cells, of_host, lists, may_conflict: false };
-        cells.may_conflict = cells.cells.iter().any(|cell| !cell.predecessors.is_empty())
-            && !cells.conflicts_among(cells.of_host.keys()).is_empty();
-        cells
+        Cells { cells: self.cells, of_host, lists, may_conflict: false }
     }
 }
 

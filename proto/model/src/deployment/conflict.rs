@@ -6,7 +6,7 @@ use std::{
     fmt,
 };
 
-use super::cells::{CellId, CellKey, Cells};
+use super::cells::{AppCell, CellId, CellKey, Cells};
 use crate::{
     hostset::HostSet,
     names::{AppName, DeploymentName, EnvType, HostName},
@@ -61,7 +61,8 @@ impl fmt::Display for HostConflict {
                     write!(
                         f,
                         "{comma}{host} ({waits_in}) waits for {} ({})",
-                        next.host, waits_for.app
+                        next.host,
+                        waits_for.name()
                     )?;
                 }
                 Ok(())
@@ -85,17 +86,21 @@ impl Cells {
         &'a self,
         hosts: impl IntoIterator<Item = &'a HostName>,
     ) -> Vec<HostConflict> {
-        let mut in_both: BTreeMap<(CellKey, AppName), Vec<HostName>> = BTreeMap::new();
+        let mut in_both: BTreeMap<(AppCell, AppName), Vec<HostName>> = BTreeMap::new();
         let mut others = Vec::new();
         for host in hosts {
             let cells = self.of_host(host);
             let mut is_in_both = false;
             for &second in cells {
                 for first in &self[second].predecessors {
-                    if cells.binary_search(first).is_ok() {
+                    // Only cells of apps have any.
+                    let keys = (self[second].key.of_app(), self[*first].key.of_app());
+                    if let (Some(second), Some(AppCell { app, .. })) = keys
+                        && cells.binary_search(first).is_ok()
+                    {
                         is_in_both = true;
                         // Told once for all environments of the type.
-                        let key = (self[second].key.clone(), self[*first].key.app.clone());
+                        let key = (second.clone(), app.clone());
                         in_both.entry(key).or_default().push(host.clone());
                     }
                 }

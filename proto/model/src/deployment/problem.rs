@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt};
 
-use crate::names::{AppName, DeploymentName, EnvType, EnvValue};
+use crate::names::{AppName, DeploymentName, EnvType, EnvValue, ServiceName};
 
 /// Something wrong with one deployment.
 ///
@@ -160,6 +160,26 @@ impl fmt::Display for InvalidDeployment {
 }
 
 impl Error for InvalidDeployment {}
+
+/// A service whose hosts make no cell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidServiceCell {
+    /// The service.
+    pub service: ServiceName,
+    /// What is wrong: there are two of it, or there is no room for more cells.
+    pub problem: DeploymentProblem,
+}
+
+impl fmt::Display for InvalidServiceCell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.problem {
+            DeploymentProblem::Duplicate => write!(f, "there are two services {}", self.service),
+            problem => write!(f, "service {}, {problem}", self.service),
+        }
+    }
+}
+
+impl Error for InvalidServiceCell {}
 
 /// Everything that is wrong with some deployments; at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]

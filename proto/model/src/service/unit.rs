@@ -182,6 +182,18 @@ pub struct UnwellUnit {
     pub unready: Unready,
 }
 
+/// `web is not ready`
+impl fmt::Display for UnwellUnit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = match self.unready {
+            Unready::NotReady => "is not ready",
+            Unready::Untold => "is not heard of",
+            Unready::GaveUp => "gave up",
+        };
+        write!(f, "{} {how}", self.service)
+    }
+}
+
 kebab_enum!(
     /// Why a unit counts as down.
     Unready {

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use orchestra_model::{
-    HostName,
-    deployment::{Cell, CellKey, Deployments, HostConflict},
-    names::{DeploymentName, EnvType, GroupName},
+    HostName, Quantity,
+    deployment::{Cell, CellKey, Deployments, HostConflict, ServiceCell},
+    limits,
+    names::{DeploymentName, EnvType, GroupName, ServiceName},
 };
 
 use crate::built::{Built, all, deployment, set};
@@ -25,7 +26,7 @@ fn example() -> Built {
 fn cells(deployments: &Deployments) -> Vec<String> {
     let cells = deployments.cells();
     let line = |cell: &Cell| {
-        let key = &cell.key;
+        let key = cell.key.of_app().unwrap();
         let limit = cell.limit.map_or_else(|| "-".to_owned(), |limit| limit.to_string());
         let mut line = format!(
             "{} {} {} {} {limit} {}",
@@ -36,7 +37,7 @@ fn cells(deployments: &Deployments) -> Vec<String> {
             cell.hosts.counted()
         );
         for id in &cell.predecessors {
-            line += &format!(" after {}", cells[*id].key.app);
+            line += &format!(" after {}", cells[*id].key.name());
         }
         line
     };
@@ -66,10 +67,11 @@ fn a_cell_is_found_by_its_name_and_by_its_hosts() {
             assert!(cells.of_host(host).contains(&id));
         }
     }
-    let mut elsewhere = cells.as_slice()[0].key.clone();
-    assert_eq!(elsewhere.to_string(), "backend in cluster east of example");
+    let key = &cells.as_slice()[0].key;
+    assert_eq!(key.to_string(), "backend in cluster east of example");
+    let mut elsewhere = key.of_app().unwrap().clone();
     elsewhere.deployment = DeploymentName::new("other").unwrap();
-    assert_eq!(cells.find(&elsewhere), None);
+    assert_eq!(cells.find(&CellKey::App(elsewhere)), None);
     assert_eq!(cells.by_host().map(|(_, cells)| cells.len()).sum::<usize>(), 22);
 }
 
@@ -88,14 +90,14 @@ fn overlaps_and_several_deployments_add_up() {
     let cells = deployments.cells();
     let of = |host: &str| -> Vec<String> {
         let ids = cells.of_host(&HostName::new(host).unwrap());
-        let name = |key: &CellKey| format!("{} {}", key.env_value, key.app);
+        let name = |key: &CellKey| format!("{} {}", key.of_app().unwrap().env_value, key.name());
         ids.iter().map(|id| name(&cells[*id].key)).collect()
     };
     assert_eq!(of("fe1.east"), ["east frontend", "a any", "a web", "r1 any"]);
     assert_eq!(of("fe2.east"), ["east frontend", "a any", "r1 any", "r2 any"]);
     assert_eq!(of("db1"), ["a any", "r2 any"]);
     assert!(of("db2").is_empty());
-    let web = cells.as_slice().iter().find(|cell| cell.key.app.as_str() == "web").unwrap();
+    let web = cells.as_slice().iter().find(|cell| cell.key.name() == "web").unwrap();
     assert_eq!(web.limit, None);
     assert_eq!(deployments.app(&GroupName::new("any").unwrap()), Some(set("fe[1-2].east,db1")));
     assert_eq!(deployments.app(&GroupName::new("nobody").unwrap()), None);
@@ -289,4 +291,70 @@ fn a_circle_of_three_is_found_among_those_around_it() {
         assert!(waits_for.hosts.contains(&next.host));
         assert!(cells[cells.find(&step.waits_in).unwrap()].hosts.contains(&step.host));
     }
+}
+
+fn service(name: &str, hosts: &str, limit: Quantity) -> (ServiceName, ServiceCell) {
+    (ServiceName::new(name).unwrap(), ServiceCell { hosts: set(hosts), limit })
+}
+
+#[test]
+fn a_service_is_a_cell_beside_those_of_deployments() {
+    let of_files = all(&[&example()]);
+    let services = [
+        service("web", "be[1-5].east,x1", Quantity::Percent(50)),
+        service("nowhere", "", Quantity::Count(1)),
+        service("cache", "x[1-2]", Quantity::Count(2)),
+    ];
+    let both = of_files.with_services(services).unwrap();
+    let told: Vec<String> = both.cells().as_slice()[4..]
+        .iter()
+        .map(|cell| format!("{}: {:?} of {}", cell.key, cell.limit, cell.hosts))
+        .collect();
+    assert_eq!(
+        told,
+        ["service/cache: Some(2) of x[1-2]", "service/web: Some(3) of be[1-5].east,x1"]
+    );
+    assert_eq!(both.cells().as_slice()[..4], *of_files.cells().as_slice());
+    for (id, cell) in both.cells().iter() {
+        assert_eq!(both.cells().find(&cell.key), Some(id));
+        let is_in = |host: &HostName| both.cells().of_host(host).contains(&id);
+        assert!(cell.hosts.iter().all(is_in), "{}", cell.key);
+    }
+    let example = DeploymentName::new("example").unwrap();
+    assert_eq!(both.cells().of_deployment(&example).len(), 4);
+    assert_eq!(both.cells().unthrottled(&set("be1.east,x[1-3]")), set("x3"));
+    assert_eq!((both.len(), both.services().len()), (1, 3));
+    assert_ne!(both, of_files);
+    // The next ones take the place of these.
+    assert_eq!(both.with_services([]).unwrap(), of_files);
+}
+
+#[test]
+fn services_add_no_conflicts() {
+    let ring = |name: &str, first: &str, second: &str| {
+        deployment(name)
+            .app("first", first)
+            .app("second", second)
+            .env("e", "v", &format!("{first},{second}"))
+            .sequence("e", "first second")
+    };
+    let calm = all(&[&ring("d1", "h1", "h2")]);
+    let circle = all(&[&ring("d1", "h1", "h2"), &ring("d2", "h2", "h1")]);
+    for (of_files, conflicts) in [(calm, 0), (circle, 1)] {
+        let both = of_files.with_services([service("web", "h[1-3]", Quantity::Count(1))]).unwrap();
+        assert_eq!(both.cells().may_conflict(), conflicts > 0);
+        assert_eq!(both.cells().conflicts(&set("h[1-3]")).len(), conflicts);
+    }
+}
+
+#[test]
+fn services_are_within_the_bounds_of_all_cells() {
+    let none = Deployments::default();
+    let web = || service("web", "h1", Quantity::Count(1));
+    let twice = none.with_services([web(), web()]).unwrap_err();
+    assert_eq!(twice.to_string(), "there are two services web");
+    let many = (0..=limits::CELLS).map(|n| service(&format!("s{n}"), "h1", Quantity::Count(1)));
+    let wrong = none.with_services(many).unwrap_err().to_string();
+    assert!(wrong.starts_with("service s"), "{wrong}");
+    assert!(wrong.contains("it has too many cells"), "{wrong}");
 }

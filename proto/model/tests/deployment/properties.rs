@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use orchestra_model::{
     HostName, HostSet, Quantity,
-    deployment::{CellKey, Deployment, HostConflict},
+    deployment::{AppCell, CellKey, Deployment, HostConflict},
     names::AppName,
 };
 use proptest::prelude::*;
@@ -101,12 +101,12 @@ proptest! {
                             continue;
                         }
                         expected += 1;
-                        let key = CellKey {
+                        let key = CellKey::App(AppCell {
                             deployment: deployment.name.clone(),
                             env_type: env_type.clone(),
                             env_value: value.clone(),
                             app: app.clone(),
-                        };
+                        });
                         let cell = &cells[cells.find(&key).unwrap()];
                         let total = u32::try_from(hosts.len()).unwrap();
                         let limit = constraint.concurrency.get(app).map(|limit: &Quantity| limit.window_of(total));

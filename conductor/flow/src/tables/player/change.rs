@@ -4,14 +4,15 @@
 use std::sync::Arc;
 
 use orchestra_model::{
-    JobId, Timestamp,
+    JobId, ServiceName, Timestamp,
     delivery::{AttemptKey, OrderNumber, PlayerSnapshot, SpoolId},
     deployment::CellId,
     record::{Drain, HoldRecord, Impact, PlayerRecord, Record},
     score::Offers,
+    service::UnwellUnit,
 };
 
-use super::{Down, Flying, Player};
+use super::{Down, Flying, Player, Units, has_given_up};
 use crate::{
     ids::{SessionId, TaskKind},
     tables::{parties::PartyIx, quarantine::Quarantine, task::TaskRef},
@@ -29,7 +30,7 @@ impl Player {
         self.scores = snapshot.scores.clone();
         self.max_tasks = snapshot.max_tasks.max(1);
         self.kill_grace = snapshot.kill_grace;
-        self.said_busy = false;
+        self.forget_busy();
         self.detached_at = None;
         self.session = Some(session);
         self.gates_opened = true;
@@ -114,7 +115,8 @@ impl Player {
         self.returning -= u32::from(returns);
         // Most players have one at a time, and keep the room.
         self.in_flight.reserve_exact(1);
-        self.in_flight.push(Flying { task, score: kind.score.clone(), impact });
+        let (score, is_of_unit) = (kind.score.clone(), kind.unit.is_some());
+        self.in_flight.push(Flying { task, score, impact, is_of_unit });
         self.last_order = self.last_order.next();
         self.last_order
     }
@@ -126,20 +128,26 @@ impl Player {
         };
         let Flying { impact, .. } = self.in_flight.swap_remove(at);
         self.holding -= u32::from(impact == Impact::Holds);
-        self.said_busy = false;
+        self.forget_busy();
         self.gates_opened = true;
         true
     }
 
-    /// It said that it is busy though it should not be: nothing is sent for a while.
-    pub(crate) fn note_busy(&mut self) {
+    /// It said that it is busy though it should not be: nothing is sent for a while; but what concerns
+    /// units is, unless it was about one that it said so.
+    pub(crate) fn note_busy(&mut self, about_unit: bool) {
         self.said_busy = true;
+        self.said_busy_to_units |= about_unit;
     }
 
     /// The while is over.
     pub(crate) fn ask_again(&mut self) {
-        self.said_busy = false;
+        self.forget_busy();
         self.gates_opened = true;
+    }
+
+    fn forget_busy(&mut self) {
+        (self.said_busy, self.said_busy_to_units) = (false, false);
     }
 
     /// Up to this order its spool has answered for all.
@@ -167,7 +175,7 @@ impl Player {
     pub(crate) fn forget_stranger(&mut self, key: AttemptKey) {
         if let Some(at) = self.strangers.iter().position(|stranger| *stranger == key) {
             self.strangers.swap_remove(at);
-            self.said_busy = false;
+            self.forget_busy();
             self.gates_opened = true;
         }
     }
@@ -195,11 +203,39 @@ impl Player {
         self.down = None;
     }
 
-    /// The host counts as down no more, because somebody said so. Whether it did.
+    /// The host counts as down no more for an attempt, because somebody said so. Whether it did.
     pub(crate) fn release_hold(&mut self) -> bool {
         let was_down = self.down.take().is_some();
         self.gates_opened |= was_down;
         was_down
+    }
+
+    /// These are its units that are not well, in the order of their services, and there are no others.
+    /// A word that released one which gave up holds for as long as that is told of it.
+    pub(crate) fn tell_units(&mut self, unwell: Vec<UnwellUnit>, now: Timestamp) {
+        let mut units = self.units.take().map(|units| *units).unwrap_or_default();
+        let gave_up = |service: &ServiceName| {
+            unwell.iter().any(|unit| unit.service == *service && has_given_up(unit))
+        };
+        units.released.retain(gave_up);
+        units.down = unwell;
+        units.down.retain(|unit| !units.released.contains(&unit.service));
+        if !units.down.is_empty() {
+            self.begin_hold(now);
+        }
+        self.units = (units != Units::default()).then(|| Box::new(units));
+        self.gates_opened = true;
+    }
+
+    /// Its units that gave up count as down no more, because somebody said so. Whether any did.
+    pub(crate) fn release_units(&mut self) -> bool {
+        let Some(units) = self.units.as_deref_mut() else { return false };
+        let gave_up = units.down.extract_if(.., |unit| has_given_up(unit));
+        let before = units.released.len();
+        units.released.extend(gave_up.map(|unit| unit.service));
+        let is_news = units.released.len() > before;
+        self.gates_opened |= is_news;
+        is_news
     }
 
     /// Another job answers for what left the host down. Gives what says so in the store.
@@ -225,6 +261,12 @@ impl Player {
     /// Notes whether it waits for room in the cells of its host. Whether it did so before.
     pub(in crate::tables) fn note_waits_for_room(&mut self, waits: bool) -> bool {
         std::mem::replace(&mut self.waits_for_room, waits)
+    }
+
+    /// Notes whether it waits, as a host that holds them, for fewer of the hosts in its cells to be in
+    /// motion. Whether it did so before.
+    pub(in crate::tables) fn note_waits_for_motion(&mut self, waits: bool) -> bool {
+        std::mem::replace(&mut self.waits_for_motion, waits)
     }
 
     /// Notes what the cells count of its host from now on. Gives what they counted before.

@@ -1,0 +1,150 @@
+//! What stops a task from starting on a player, and which is next there.
+
+use orchestra_model::{JobId, ScoreName, WaitReason, deployment::CellId, record::Impact};
+
+use super::{Flying, Next, Player};
+use crate::{
+    ids::TaskKind,
+    tables::{few::Few, ledger::Ledger, task::TaskRef},
+};
+
+/// The oldest of the tasks that are parked on a player and may start, might but for their jobs, or wait
+/// for its cells. Tasks are ordered by their age.
+#[derive(Default)]
+struct Oldest {
+    start: Option<TaskRef>,
+    /// With its queue.
+    idle: Option<(TaskRef, usize)>,
+    full: Option<TaskRef>,
+}
+
+impl Oldest {
+    /// Leaves out those that came after this task.
+    fn retain_before(&mut self, task: TaskRef) {
+        self.start.take_if(|start| *start > task);
+        self.idle.take_if(|(idle, _)| *idle > task);
+        self.full.take_if(|full| *full > task);
+    }
+}
+
+/// The first of two, where there are any.
+fn older<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+    one.into_iter().chain(other).min()
+}
+
+impl Player {
+    /// The first gate of this player that stops a task of this kind, if any: presence, drain,
+    /// credit, exclusiveness, the score's concurrency, cells. Those of its places and scores are open
+    /// to what concerns units.
+    pub(crate) fn gate(&self, kind: &TaskKind, ledger: &Ledger) -> Option<WaitReason> {
+        if self.quarantine.is_some() {
+            return Some(WaitReason::Quarantined);
+        }
+        if !self.attached() {
+            return Some(WaitReason::PlayerAbsent);
+        }
+        if self.drained.is_some() && !kind.passes_drain() {
+            return Some(WaitReason::PlayerDrained);
+        }
+        let busy = match kind.unit {
+            Some(_) => self.said_busy_to_units.then_some(WaitReason::PlayerBusy),
+            None => self.gate_of_places(&kind.score),
+        };
+        busy.or_else(|| self.has_no_room(kind, ledger).then_some(WaitReason::Cell))
+    }
+
+    /// The first gate that stops an attempt of this score from running here beside what runs already.
+    fn gate_of_places(&self, score: &ScoreName) -> Option<WaitReason> {
+        let taken = self.taken();
+        if self.said_busy || taken >= self.max_tasks as usize {
+            return Some(WaitReason::PlayerBusy);
+        }
+        let alone = |flying: &Flying| self.is_exclusive(&flying.score);
+        if (self.is_exclusive(score) && taken > 0) || self.attempts().any(alone) {
+            return Some(WaitReason::Exclusive);
+        }
+        if let Some(most) = self.limits(score).and_then(|limits| limits.concurrency) {
+            let running = self.attempts().filter(|flying| flying.score == *score).count();
+            if running >= most as usize {
+                return Some(WaitReason::ScoreBusy);
+            }
+        }
+        None
+    }
+
+    /// Whether a task of this kind has to wait for the cells of the host. One that holds them already
+    /// takes no more of their room, but may not join those in motion while these are as many as the
+    /// limit, unless it is one of them.
+    fn has_no_room(&self, kind: &TaskKind, ledger: &Ledger) -> bool {
+        self.needs_cells(kind)
+            && match self.holds() {
+                true => ledger.is_still_in(&self.cells),
+                false => ledger.is_full_in(&self.cells),
+            }
+    }
+
+    /// A cell of the host that a task of this kind waits for, if there is one.
+    pub(crate) fn awaited_cell(&self, kind: &TaskKind, ledger: &Ledger) -> Option<CellId> {
+        self.needs_cells(kind).then(|| match self.holds() {
+            true => ledger.still_of(&self.cells),
+            false => ledger.full_of(&self.cells),
+        })?
+    }
+
+    fn needs_cells(&self, kind: &TaskKind) -> bool {
+        !self.cells.is_empty() && self.holding == 0 && self.impact(kind) == Impact::Holds
+    }
+
+    /// The first gate that stops a task which does not queue here yet. Where an older exclusive one
+    /// waits for the player to become empty, newcomers queue behind it, or it would wait for ever.
+    pub(crate) fn newcomer_gate(
+        &self,
+        kind: &TaskKind,
+        task: TaskRef,
+        ledger: &Ledger,
+    ) -> Option<WaitReason> {
+        let holds_back = |(kind, first): (&TaskKind, TaskRef)| {
+            kind.unit.is_none()
+                && self.is_exclusive(&kind.score)
+                && first < task
+                && matches!(self.gate(kind, ledger), None | Some(WaitReason::Exclusive))
+        };
+        let is_behind = || kind.unit.is_none() && self.parked.firsts().any(holds_back);
+        self.gate(kind, ledger).or_else(|| is_behind().then_some(WaitReason::Exclusive))
+    }
+
+    /// The oldest task that may start here, of those of the `open` jobs. Where that is an exclusive
+    /// one that has to wait until the player is empty, nothing overtakes it but what concerns units.
+    pub(crate) fn next(&self, ledger: &Ledger, open: &Few<JobId>) -> Next {
+        let (mut attempts, mut units) = (Oldest::default(), Oldest::default());
+        let mut exclusive: Option<TaskRef> = None;
+        for (ix, (kind, first)) in self.parked.firsts().enumerate() {
+            let oldest = if kind.unit.is_some() { &mut units } else { &mut attempts };
+            match self.gate(kind, ledger) {
+                None => {
+                    let wanted = self.parked.first_of(ix, open);
+                    oldest.start = older(oldest.start, wanted);
+                    if wanted != Some(first) {
+                        oldest.idle = older(oldest.idle, Some((first, ix)));
+                    }
+                }
+                Some(WaitReason::Exclusive) => exclusive = older(exclusive, Some(first)),
+                Some(WaitReason::Cell) => oldest.full = older(oldest.full, Some(first)),
+                Some(_) => {}
+            }
+        }
+        if let Some(exclusive) = exclusive {
+            attempts.retain_before(exclusive);
+        }
+        match (
+            older(attempts.start, units.start),
+            older(attempts.idle, units.idle),
+            attempts.full.or(units.full),
+        ) {
+            (Some(task), ..) => Next::Start(task),
+            (None, Some((_, ix)), _) => Next::Idle(ix),
+            (None, None, Some(_)) => Next::Room,
+            (None, None, None) => Next::Nothing,
+        }
+    }
+}
