@@ -35,6 +35,10 @@ pub const TABLE: &[(&str, &[Role])] = &[
     ("/orchestra.v1.Audience/ResolveHosts", AUDIENCE),
     ("/orchestra.v1.Audience/ListGroups", AUDIENCE),
     ("/orchestra.v1.Audience/ListAudit", AUDIENCE),
+    ("/orchestra.v1.Audience/ApplyService", AUDIENCE),
+    ("/orchestra.v1.Audience/ChangeService", AUDIENCE),
+    ("/orchestra.v1.Audience/ListServices", AUDIENCE),
+    ("/orchestra.v1.Audience/ListVersions", AUDIENCE),
 ];
 
 /// Whether `role` may call the RPC at `path` (`/PACKAGE.SERVICE/METHOD`, compared exactly).

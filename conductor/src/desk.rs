@@ -18,6 +18,7 @@ mod players;
 mod refusal;
 mod retry;
 mod sameness;
+mod services;
 mod sink;
 mod submission;
 mod verbs;
@@ -40,6 +41,7 @@ pub(crate) use self::{
     ledger::ListedDeployment,
     listing::TaskFilter,
     retry::RetryRequest,
+    services::{ListedVersion, ServiceVerb},
     sink::{Sink, Stopped},
     submission::{JobParams, Proposal, Read, Terms},
     watch::{Cursor, News, Notice, Since, WatchFilter},

@@ -24,6 +24,7 @@ mod mailbox;
 mod outgoing;
 mod perform;
 mod recover;
+mod services;
 mod watchers;
 
 #[cfg(test)]
@@ -45,6 +46,7 @@ use orchestra_model::{
     time::believed,
 };
 use orchestra_proto::v1;
+use orchestra_service::Services;
 use orchestra_store::{CommitError, Identity};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -59,7 +61,8 @@ pub(crate) use self::{
         Attach, Attached, FromSession, Handle, Health, Mailboxes, Removal, Reply, Request, Told,
         Watching, mailboxes, read_answer,
     },
-    recover::{engine, remembered},
+    recover::{engine, remembered, services},
+    services::ServiceQuestion,
 };
 use self::{
     comeback::come_back_within,
@@ -67,6 +70,7 @@ use self::{
     lingering::Lingering,
     mailbox::RecoveryPlan,
     outgoing::{After, Outgoing},
+    services::ServiceDesk,
     watchers::Watchers,
 };
 use crate::{
@@ -134,6 +138,7 @@ pub(crate) struct Driver {
     /// The large parts of living flows' orders.
     jobs: BTreeMap<JobId, Arc<EncodedJob>>,
     watchers: Watchers,
+    services: ServiceDesk,
     replies: HashMap<ReplyId, oneshot::Sender<Reply>>,
     /// Loads of a fleet that wait for the disk.
     loading: HashSet<ReplyId>,
@@ -150,6 +155,7 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn new(
         engine: Engine,
+        services: Services,
         clock: Clock,
         Remembered { identity, in_force, last_audit }: Remembered,
         writer: Writer,
@@ -172,6 +178,7 @@ impl Driver {
             seen: Vec::new(),
             jobs: BTreeMap::new(),
             watchers: Watchers::default(),
+            services: ServiceDesk::new(services),
             replies: HashMap::new(),
             loading: HashSet::new(),
             next_reply: 0,
@@ -185,6 +192,7 @@ impl Driver {
     /// Runs until it is told to end; then everything that was taken in is on disk, and the store
     /// is closed. Fails when the store does.
     pub(crate) async fn run(mut self, mut from: Mailboxes) -> Result<(), CommitError> {
+        self.resume_services();
         let mut said = Vec::with_capacity(TURN);
         let mut asked = Vec::with_capacity(REQUESTS_TURN);
         // Nobody is left to say or to ask anything; both mailboxes are closed together.
@@ -278,7 +286,7 @@ impl Driver {
                     self.detach(player, session);
                 }
             }
-            FromSession::Reported { player, session, reports, room } => {
+            FromSession::Reported { player, session, reports, units, room } => {
                 for report in reports {
                     if let Report::Refused {
                         refusal: Refusal::StaleTerm { evidence, .. }, ..
@@ -290,6 +298,7 @@ impl Driver {
                     let report = Box::new(report);
                     self.handle(Input::Reported { player, session, report });
                 }
+                self.units_told(player, session, units);
                 drop(room);
             }
             FromSession::Alive { session } => {
@@ -334,6 +343,8 @@ impl Driver {
         let roster = self.engine.roster();
         if roster.session(player).is_none() {
             self.inventory.detached(roster.host(player));
+            let host = roster.host(player).clone();
+            self.tell_services(orchestra_service::Input::PlayerDetached { host });
         }
     }
 
@@ -357,7 +368,9 @@ impl Driver {
             Session { outbox, header: self.header, probed: None, clock_was_told: false },
         );
         let stale = self.engine.stale().is_some();
+        let units = snapshot.units.clone();
         self.handle(Input::PlayerAttached { player, session, snapshot });
+        self.units_attached(player, units);
         if let (Some(why), false) = (self.engine.stale(), stale) {
             tracing::error!(
                 why,
@@ -408,6 +421,8 @@ impl Driver {
                 }
             }
             Request::Recover(asked, reply) => self.recover(asked, reply),
+            Request::ChangeService { asked, ask, reply } => self.ask_service(asked, *ask, reply),
+            Request::AboutServices(question) => self.answer_about_services(question),
             Request::PruneAudit(below, reply) => self.prune_audit(below, reply),
             Request::Expire { flows, reply } => self.expire(flows, reply),
             Request::FlowStatus(flow, reply) => {

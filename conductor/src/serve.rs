@@ -37,7 +37,7 @@ use self::{
 use crate::{
     config::Config,
     desk::{Desk, Facts},
-    driver::{Asked, Clock, Driver, engine, mailboxes, remembered},
+    driver::{Asked, Clock, Driver, engine, mailboxes, remembered, services},
     fleet::Fleet,
     grpc,
     inventory::Inventory,
@@ -110,6 +110,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
     let (identity, readers) = (store.identity(), store.readers());
     let engine =
         engine(identity, clock, &store, fleet.deployments(), doubt).map_err(ServeError::Recover)?;
+    let services = services(&store).map_err(ServeError::Recover)?;
     let remembered = remembered(identity, &store).map_err(ServeError::Recover)?;
     let writer = Writer::start(Box::new(store), key_file).map_err(ServeError::System)?;
     let recovery = begin.elapsed() - files;
@@ -119,6 +120,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
     let inventory = Inventory::default();
     let driver = Driver::new(
         engine,
+        services,
         clock,
         remembered,
         writer,

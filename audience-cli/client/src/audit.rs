@@ -3,7 +3,7 @@
 use orchestra_model::{
     audit::{AuditRecord, Object, Subject, Verb},
     ids::FlowId,
-    names::HostName,
+    names::{HostName, ServiceName},
     time::Timestamp,
 };
 use orchestra_proto::{Invalid, v1};
@@ -52,7 +52,11 @@ impl ListPage for v1::AuditPage {
 
 fn line(line: v1::AuditLine) -> Result<AuditRecord, Invalid> {
     let field = Invalid::field;
+    let service = line.service;
     let on = match (line.flow, line.hosts) {
+        (0, hosts) if hosts.is_empty() && !service.is_empty() => {
+            Object::Service(ServiceName::new(&service).map_err(|_| field("AuditLine.service"))?)
+        }
         (0, hosts) if hosts.is_empty() => Object::Conductor,
         (0, hosts) => Object::Hosts(hosts.into()),
         (flow, _) => Object::Flow(FlowId(flow)),

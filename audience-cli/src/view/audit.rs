@@ -16,10 +16,11 @@ impl Listing for Lines {
     const NOUN: &'static str = "audit";
 
     fn json(&self, line: &AuditRecord) -> impl Serialize {
-        let (flow, hosts) = match &line.on {
-            Object::Flow(flow) => (Some(flow.0), None),
-            Object::Hosts(hosts) => (None, Some(hosts.to_string())),
-            Object::Conductor => (None, None),
+        let (flow, hosts, service) = match &line.on {
+            Object::Flow(flow) => (Some(flow.0), None, None),
+            Object::Hosts(hosts) => (None, Some(hosts.to_string()), None),
+            Object::Service(service) => (None, None, Some(service.to_string())),
+            Object::Conductor => (None, None, None),
         };
         Line {
             number: line.number,
@@ -28,6 +29,7 @@ impl Listing for Lines {
             verb: line.verb.as_str(),
             flow,
             hosts,
+            service,
             reason: line.reason.as_deref().map(str::to_owned),
             answer: line.answer.to_string(),
         }
@@ -57,6 +59,8 @@ struct Line {
     verb: &'static str,
     flow: Option<u64>,
     hosts: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<String>,
     reason: Option<String>,
     answer: String,
 }

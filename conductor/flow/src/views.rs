@@ -7,4 +7,5 @@ mod explain;
 mod holders;
 pub(crate) mod plan;
 mod status;
+mod units;
 mod words;

@@ -41,7 +41,7 @@ impl AuditFilter {
             HostSet::parse(folded, &NoGroups).is_ok_and(|hosts| hosts.contains(host))
         };
         Ok(match &line.on {
-            Object::Conductor => false,
+            Object::Conductor | Object::Service(_) => false,
             Object::Hosts(hosts) => holds(hosts),
             Object::Flow(flow) => {
                 for job in reader.jobs(*flow)? {

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use orchestra_document::{Format, deployment::show};
 use orchestra_model::{
-    Deployment, Deployments, ledger::CellStatus, names::DeploymentName, nearest,
+    Deployment, Deployments, deployment::CellKey, ledger::CellStatus, names::DeploymentName,
+    nearest,
 };
 
 use super::{Desk, Sink, Stopped, off_the_runtime};
@@ -56,17 +57,18 @@ impl Desk {
             None => 0,
             Some(name) => first_cell(self.fleet.borrow().deployments(), name),
         };
-        let wanted = |name: &DeploymentName| deployment.as_ref().is_none_or(|own| own == name);
+        let wanted =
+            |key: &CellKey| deployment.as_ref().is_none_or(|own| key.deployment() == Some(own));
         while !to.is_gone() {
             let limit = page(self.fleet.borrow().deployments(), from);
             let cells = self.ask(|reply| Ask::Cells { from, limit, reply }).await?;
             from += cells.len();
             // They are in the order of their deployments.
             let Some(last) = cells.last() else { break };
-            let is_past = !wanted(&last.key.deployment);
+            let is_past = !wanted(&last.key);
             let chosen = cells.into_iter().filter(|cell| {
                 let is_busy = !cell.holders.is_empty() || !cell.waiting.is_empty();
-                wanted(&cell.key.deployment) && (is_busy || !busy)
+                wanted(&cell.key) && (is_busy || !busy)
             });
             to.give(chosen.collect()).await?;
             if is_past {
@@ -100,7 +102,10 @@ impl Desk {
 
 /// Where the cells of a deployment begin.
 fn first_cell(deployments: &Deployments, name: &DeploymentName) -> usize {
-    deployments.cells().as_slice().partition_point(|cell| cell.key.deployment < *name)
+    deployments.cells().as_slice().partition_point(|cell| {
+        // Those of services come last.
+        cell.key.deployment().is_some_and(|own| own < name)
+    })
 }
 
 /// How many cells from this one on are asked for at once.
@@ -111,6 +116,7 @@ fn page(deployments: &Deployments, from: usize) -> usize {
         hosts += cell.hosts.len();
         hosts <= PAGE_HOSTS
     });
+    // Those of services, behind them, may have many hosts each: one by one.
     few.count().max(1)
 }
 

@@ -13,7 +13,7 @@ use crate::{
 pub(crate) fn rejected(rejection: &Rejection) -> Declined {
     let message = rejection.to_string();
     match rejection {
-        Rejection::Invalid(_) | Rejection::AboveHosts(..) => {
+        Rejection::Invalid(_) | Rejection::AboveHosts(..) | Rejection::Instances { .. } => {
             Declined::new(Ground::Invalid, message)
         }
         Rejection::NoHosts(_) => Declined::new(Ground::NoHosts, message),
@@ -29,6 +29,7 @@ pub(crate) fn rejected(rejection: &Rejection) -> Declined {
         | Rejection::Cancelling(_)
         | Rejection::NothingToRetry(_)
         | Rejection::NothingToPromote(_)
+        | Rejection::NotForRetries(_)
         | Rejection::OutOfReach(_) => Declined::new(Ground::Prevented, message),
     }
 }

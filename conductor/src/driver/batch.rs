@@ -141,7 +141,7 @@ fn weight(op: &Op) -> usize {
             }
             Op::Put(Record::Audit(line)) => match &line.on {
                 Object::Hosts(hosts) => hosts.len(),
-                Object::Flow(_) | Object::Conductor => 0,
+                Object::Flow(_) | Object::Service(_) | Object::Conductor => 0,
             },
             Op::Put(Record::Version(version)) => version.spec.len(),
             Op::Put(_)

@@ -36,7 +36,17 @@ impl Driver {
             }
             return;
         }
-        if let Some(rejection) = self.load_deployments(Arc::clone(fleet.deployments())) {
+        let deployments = match self.services.with_cells(fleet.deployments()) {
+            Ok(deployments) => Arc::new(deployments),
+            Err(why) => {
+                if let Some(reply) = self.replies.remove(&reply) {
+                    // Whoever asked may have gone.
+                    let _ = reply.send(Err(Declined::new(Ground::Prevented, why)));
+                }
+                return;
+            }
+        };
+        if let Some(rejection) = self.load_deployments(deployments) {
             let answer = Answer::Rejected(rejection);
             return self.outgoing.hold(After::Effect(Effect::Answer { reply, answer }));
         }
@@ -49,7 +59,9 @@ impl Driver {
         self.handle(Input::RosterLoaded { reply: ReplyTo::new(reply), hosts, most_removed });
         // Host sets are resolved against what the engine has from now on, whether or not that is on
         // disk: after a crash, the files are read anew.
-        self.fleet.send_replace(fleet);
+        self.fleet.send_replace(Arc::clone(&fleet));
+        self.services.has_fleet = true;
+        self.resolve_services(&fleet, removal == Removal::Any);
     }
 
     /// Why a fleet is not loaded for what it lacks: too many players, or limits in force.
@@ -82,17 +94,10 @@ impl Driver {
 
     /// Gives the engine deployments; why it does not take them, if so. Nobody else is told: what
     /// the caller does next depends on it, so that the answer cannot wait for the disk.
-    fn load_deployments(&mut self, deployments: Arc<Deployments>) -> Option<Rejection> {
-        let own = self.address();
-        let input = Input::DeploymentsLoaded { reply: ReplyTo::new(own), deployments };
-        self.engine.handle(self.clock.now(), input);
-        let mut effects: Vec<Effect> = self.engine.effects().collect();
-        let is_ours =
-            |effect: &mut Effect| matches!(effect, Effect::Answer { reply, .. } if *reply == own);
-        let answer = effects.extract_if(.., is_ours).next();
-        self.sort(effects);
-        match answer {
-            Some(Effect::Answer { answer: Answer::Rejected(rejection), .. }) => Some(rejection),
+    pub(super) fn load_deployments(&mut self, deployments: Arc<Deployments>) -> Option<Rejection> {
+        let input = |reply| Input::DeploymentsLoaded { reply, deployments };
+        match self.ask_engine(input) {
+            Some(Answer::Rejected(rejection)) => Some(rejection),
             _ => None,
         }
     }

@@ -8,11 +8,12 @@ use orchestra_model::{
     delivery::{KnownEnd, PlayerSnapshot, Report, RequestId, StoreId, Term},
     ledger::{CellStatus, Explanation},
     proof::Mac,
+    service::UnitReport,
     status::{Event, FlowStatus, PlayerStatus, TaskStatus},
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
-use super::audit::Asked;
+use super::{audit::Asked, services::ServiceQuestion};
 use crate::{
     declined::{Declined, Ground},
     fleet::Fleet,
@@ -33,6 +34,8 @@ pub(crate) enum FromSession {
         player: PlayerIx,
         session: SessionId,
         reports: Vec<Report<KnownEnd>>,
+        /// Units that changed.
+        units: Vec<UnitReport>,
         /// What they take of the room for reports; given back when they are taken in.
         room: OwnedSemaphorePermit,
     },
@@ -46,7 +49,7 @@ impl FromSession {
     /// How much of a turn it takes.
     pub(super) fn length(&self) -> usize {
         match self {
-            Self::Reported { reports, .. } => reports.len(),
+            Self::Reported { reports, units, .. } => reports.len() + units.len(),
             _ => 1,
         }
     }
@@ -105,6 +108,14 @@ pub(crate) enum Request {
         reply: oneshot::Sender<Reply>,
     },
     Recover(Asked, oneshot::Sender<Reply>),
+    /// Something to change about a service.
+    ChangeService {
+        asked: Asked,
+        ask: Box<orchestra_service::Ask>,
+        reply: Told<orchestra_service::Taken>,
+    },
+    /// Something about services.
+    AboutServices(ServiceQuestion),
     /// Ended flows that were kept long enough. Answered when nothing is left of them.
     Expire {
         flows: Vec<FlowId>,

@@ -29,6 +29,7 @@ impl Driver {
     pub(super) fn gather(&mut self) {
         let effects: Vec<Effect> = self.engine.effects().collect();
         self.sort(effects);
+        self.serve_services();
     }
 
     pub(super) fn sort(&mut self, effects: Vec<Effect>) {
@@ -45,12 +46,22 @@ impl Driver {
                     self.outgoing.hold(After::Order { session, order, job });
                 }
                 effect => {
-                    if let Effect::Answer { reply, answer } = &effect {
-                        self.record_answer(*reply, answer);
+                    match &effect {
+                        Effect::Answer { reply, answer } => self.note_answer(*reply, answer),
+                        Effect::Publish(event) => self.note_unit_event(event),
+                        _ => {}
                     }
                     self.outgoing.hold(After::Effect(effect));
                 }
             }
+        }
+    }
+
+    /// What an answer means for others than who asked.
+    fn note_answer(&mut self, reply: ReplyId, answer: &Answer) {
+        self.record_answer(reply, answer);
+        if let Answer::Drained(drained) = answer {
+            self.note_drained(&drained.hosts);
         }
     }
 
@@ -106,6 +117,7 @@ impl Driver {
                         let Some(reply) = self.begin(reply) else { return Ok(()) };
                         let input = Input::StoreRecovered { reply: ReplyTo::new(reply), term };
                         self.do_as_asked(Some(asked), reply, |driver| driver.handle(input));
+                        self.tell_services(orchestra_service::Input::StoreRecovered { term });
                     }
                     Err(trouble) => {
                         let _ = reply.send(Err(not_begun(&trouble)));

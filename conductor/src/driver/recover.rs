@@ -1,9 +1,14 @@
 //! What a start has of the store: the engine as it was, and what is remembered beside it.
 
-use std::{error::Error, sync::Arc};
+use std::{collections::BTreeMap, error::Error, sync::Arc};
 
 use orchestra_flow::{Engine, RecoveredFlow, RecoveredJob, Recovery, Settings};
-use orchestra_model::Deployments;
+use orchestra_model::{
+    Deployments, ServiceName,
+    service::{PlacementRecord, ServiceSpec, VersionRecord},
+};
+use orchestra_proto::decode_service;
+use orchestra_service::{RecoveredService, Services};
 use orchestra_store::{Identity, Reader, Store};
 
 use super::{Clock, Remembered};
@@ -26,6 +31,26 @@ pub(crate) fn engine(
     let mut engine = recover(settings, identity, &*reader, deployments, doubt)?;
     engine.resume(clock.now());
     Ok(engine)
+}
+
+/// The services as the store has them; [`Driver`](super::Driver) goes on with them.
+pub(crate) fn services(store: &dyn Store) -> Result<Services, Unreadable> {
+    let reader = store.reader()?;
+    let mut versions: BTreeMap<ServiceName, Vec<(VersionRecord, ServiceSpec)>> = BTreeMap::new();
+    for record in reader.versions()? {
+        let spec = decode_service(&record.spec)?;
+        versions.entry(record.service.clone()).or_default().push((record, spec));
+    }
+    let mut placements: BTreeMap<ServiceName, Vec<PlacementRecord>> = BTreeMap::new();
+    for placed in reader.placements()? {
+        placements.entry(placed.service.clone()).or_default().push(placed);
+    }
+    let stored = reader.services()?.into_iter().map(|record| RecoveredService {
+        versions: versions.remove(&record.name).unwrap_or_default(),
+        placements: placements.remove(&record.name).unwrap_or_default(),
+        record,
+    });
+    Ok(Services::recover(stored.collect(), reader.recovered()?.term))
 }
 
 /// What the store says of the time before this start.

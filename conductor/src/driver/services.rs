@@ -9,9 +9,12 @@ use std::{
     sync::Arc,
 };
 
-use orchestra_flow::{Answer, Effect as FlowEffect, Input as FlowInput, ReplyTo, Submission, answer};
+use orchestra_flow::{
+    Answer, Effect as FlowEffect, Input as FlowInput, PlayerIx, ReplyTo, SessionId, Submission,
+    answer,
+};
 use orchestra_model::{
-    Deployments, FlowId, HostName, HostSet, ServiceName, Timestamp,
+    Deployments, FlowId, HostName, HostSet, ServiceName,
     audit::{AuditRecord, Object},
     delivery::RequestId,
     deployment::ServiceCell,
@@ -23,6 +26,7 @@ use orchestra_model::{
 use orchestra_proto::v1;
 use orchestra_service::{Ask, Effect, Input, Rejection, ReplyId, Services, Taken, UnitFlow};
 use prost::Message as _;
+use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::{Asked, Driver, Told, outgoing::After};
 use crate::{
@@ -39,6 +43,8 @@ pub(super) struct ServiceDesk {
     effects: VecDeque<Effect>,
     /// Their cells are others than those in force.
     recount: bool,
+    /// A fleet was loaded, beside whose cells they stand.
+    pub(super) has_fleet: bool,
     /// Something is being carried out.
     busy: bool,
     replies: HashMap<ReplyId, (Asked, Told<Taken>)>,
@@ -47,8 +53,10 @@ pub(super) struct ServiceDesk {
 
 /// What somebody asks about services.
 pub(crate) enum ServiceQuestion {
-    /// One, or all that were not removed; where there is none of that name, none.
-    List(Option<ServiceName>, Told<Vec<ServiceStatus>>),
+    /// The names of all that were not removed.
+    Names(Told<Vec<ServiceName>>),
+    /// One, also one that was removed.
+    Status(ServiceName, Told<Option<Box<ServiceStatus>>>),
     /// The versions of one that are kept, oldest first; `None` for no such service.
     History(ServiceName, Told<Option<Vec<VersionRecord>>>),
     /// The expression of each version that is kept.
@@ -62,6 +70,7 @@ impl ServiceDesk {
             inputs: VecDeque::new(),
             effects: VecDeque::new(),
             recount: false,
+            has_fleet: false,
             busy: false,
             replies: HashMap::new(),
             next_reply: 1,
@@ -85,6 +94,8 @@ impl Driver {
         let drained = self.engine.roster().all_drained();
         self.services.engine.resume(now, &living, drained);
         self.serve_services();
+        // The cells of services come with the fleet that is loaded first.
+        self.gather();
     }
 
     /// Tells the services something, and carries out what follows.
@@ -104,7 +115,7 @@ impl Driver {
                 self.carry_out(effect);
             } else if let Some(input) = self.services.inputs.pop_front() {
                 self.services.engine.handle(self.clock.now(), input);
-            } else if std::mem::take(&mut self.services.recount) {
+            } else if self.services.has_fleet && std::mem::take(&mut self.services.recount) {
                 self.recount_cells();
             } else {
                 break;
@@ -140,12 +151,12 @@ impl Driver {
     /// Takes in a flow that the services want, at once. Why it was not taken, for people.
     fn submit_units(&mut self, flow: UnitFlow) -> Result<FlowId, String> {
         // Cells first: what the flow starts is under the limits of the version that it brings.
-        if std::mem::take(&mut self.services.recount) {
+        if self.services.has_fleet && std::mem::take(&mut self.services.recount) {
             self.recount_cells();
         }
         let UnitFlow { audience, spec, targets, params, .. } = flow;
         let mut id = [0; 16];
-        getrandom::fill(&mut id).map_err(|error| format!("no random number: {error}"))?;
+        SystemRandom::new().fill(&mut id).map_err(|_| "the system gives no random number")?;
         let spec_bytes = v1::FlowSpec::from(&spec).encode_to_vec().into();
         let submission = Box::new(Submission {
             request: RequestId(id),
@@ -168,13 +179,14 @@ impl Driver {
 
     /// Gives the engine an input of our own, and takes its answer at once: what follows from that lies
     /// in the same batch.
-    fn ask_engine<T>(&mut self, make: impl FnOnce(ReplyTo<T>) -> FlowInput) -> Option<Answer> {
+    pub(super) fn ask_engine<T>(
+        &mut self,
+        make: impl FnOnce(ReplyTo<T>) -> FlowInput,
+    ) -> Option<Answer> {
         let own = self.address();
         self.engine.handle(self.clock.now(), make(ReplyTo::new(own)));
         let mut effects: Vec<FlowEffect> = self.engine.effects().collect();
-        let is_ours = |effect: &mut FlowEffect| {
-            matches!(effect, FlowEffect::Answer { reply, .. } if *reply == own)
-        };
+        let is_ours = |effect: &mut FlowEffect| matches!(effect, FlowEffect::Answer { reply, .. } if *reply == own);
         let answer = effects.extract_if(.., is_ours).next();
         self.sort(effects);
         match answer {
@@ -247,13 +259,13 @@ impl Driver {
     pub(super) fn answer_about_services(&mut self, question: ServiceQuestion) {
         let services = &self.services.engine;
         match question {
-            ServiceQuestion::List(name, reply) => {
-                let names: Vec<ServiceName> = match name {
-                    Some(name) => vec![name],
-                    None => services.names().cloned().collect(),
-                };
-                let all = names.iter().filter_map(|name| services.status(name)).collect();
-                self.tell_all(reply, all);
+            ServiceQuestion::Names(reply) => {
+                let names = services.names().cloned().collect();
+                self.tell_all(reply, names);
+            }
+            ServiceQuestion::Status(name, reply) => {
+                let status = services.status(&name).map(Box::new);
+                self.tell_all(reply, status);
             }
             ServiceQuestion::History(name, reply) => {
                 let history = services.history(&name);
@@ -299,16 +311,57 @@ impl Driver {
         }
     }
 
-    /// A player that is attached told all its units.
-    pub(super) fn units_attached(&mut self, host: &HostName, units: Option<Vec<UnitReport>>) {
-        self.tell_services(Input::PlayerAttached { host: host.clone(), units });
+    /// Players were drained, or are drained no more.
+    pub(super) fn note_drained(&mut self, hosts: &HostSet) {
+        let roster = self.engine.roster();
+        let is_drained = |host: &&HostName| {
+            roster.known(host).is_some_and(|player| roster.drained(player).is_some())
+        };
+        let (drained, others): (Vec<_>, Vec<_>) = hosts.iter().partition(is_drained);
+        for (hosts, drained) in [(drained, true), (others, false)] {
+            if !hosts.is_empty() {
+                let hosts = HostSet::from_names(hosts.into_iter().cloned());
+                self.services.inputs.push_back(Input::DrainChanged { hosts, drained });
+            }
+        }
+    }
+
+    /// A player attached and told all its units. One that is quarantined counts as absent.
+    pub(super) fn units_attached(&mut self, player: PlayerIx, units: Option<Vec<UnitReport>>) {
+        let roster = self.engine.roster();
+        let host = roster.host(player).clone();
+        let input = match roster.why_quarantined(player) {
+            None => Input::PlayerAttached { host, units },
+            Some(_) => Input::PlayerDetached { host },
+        };
+        self.tell_services(input);
+    }
+
+    /// Units of a player changed; as far as this is its present session.
+    pub(super) fn units_told(
+        &mut self,
+        player: PlayerIx,
+        session: SessionId,
+        units: Vec<UnitReport>,
+    ) {
+        if units.is_empty() || self.engine.roster().session(player) != Some(session) {
+            return;
+        }
+        let host = self.engine.roster().host(player).clone();
+        for report in units {
+            let host = host.clone();
+            self.services.inputs.push_back(Input::UnitTold { host, report });
+        }
+        self.serve_services();
     }
 }
 
 fn declined(rejection: &Rejection) -> Declined {
     let ground = match rejection {
         Rejection::Invalid(_) | Rejection::NotItsHosts(..) => Ground::Invalid,
-        Rejection::UnknownService(_) | Rejection::NoVersion(..) => Ground::Unknown,
+        Rejection::UnknownService(_) | Rejection::NoVersion(..) | Rejection::NoStrangers(_) => {
+            Ground::Unknown
+        }
         Rejection::NoHosts(_) => Ground::NoHosts,
         Rejection::TooMany(_) => Ground::TooMuch,
         Rejection::Removed(_) | Rejection::Stopped(_) => Ground::Prevented,

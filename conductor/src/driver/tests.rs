@@ -11,6 +11,7 @@ use orchestra_model::{
     thresholds::Excess,
 };
 use orchestra_proto::v1::command::Kind;
+use orchestra_service::Services;
 use orchestra_store::{Fault, MemoryDisk, Readers, Store as _};
 use prost::Message as _;
 use tempfile::TempDir;
@@ -66,8 +67,16 @@ impl Bench {
         let inventory = Inventory::default();
         let proofs = Proofs::default();
         let clock = Clock::start();
-        let driver =
-            Driver::new(engine, clock, remembered, writer, proofs, fleet_sender, inventory);
+        let driver = Driver::new(
+            engine,
+            Services::default(),
+            clock,
+            remembered,
+            writer,
+            proofs,
+            fleet_sender,
+            inventory,
+        );
         let driver = tokio::spawn(driver.run(from));
         Bench { disk, to, finish: Some(finish), driver, fleet, _keys: keys }
     }
@@ -203,7 +212,7 @@ impl Bench {
         let report = Box::new(Report::Refused { key, order, refusal });
         let (session, reports) = (SessionId(session), vec![*report]);
         let room = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
-        let reported = FromSession::Reported { player, session, reports, room };
+        let reported = FromSession::Reported { player, session, reports, units: Vec::new(), room };
         self.to.sessions.send(reported).await.unwrap();
     }
 
@@ -429,7 +438,7 @@ async fn it_ends_with_everything_on_disk_though_others_still_hold_it() {
     let Attached::Welcome(player) = bench.attach("db1", 2, Some(1)).await.0 else { panic!() };
     let session = SessionId(2);
     let reports = vec![*report];
-    let reported = FromSession::Reported { player, session, reports, room };
+    let reported = FromSession::Reported { player, session, reports, units: Vec::new(), room };
     to.sessions.send(reported).await.unwrap();
     bench.finish().await.unwrap();
     let task = disk.open().reader().unwrap().tasks(key.job, None, 1).unwrap().remove(0);

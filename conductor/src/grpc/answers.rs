@@ -8,18 +8,20 @@ use orchestra_model::{
     ledger::CellStatus,
     limits,
     record::EndRecord,
+    service::ServiceStatus,
     status::{FlowSummary, PlayerStatus, TaskStatus},
 };
 use orchestra_proto::{
     Planned,
     v1::{self, GroupKind, watch_event::Event},
 };
+use orchestra_service::Taken;
 use prost::Message as _;
 
 use super::pages::cut;
 use crate::{
     declined::{Declined, Ground},
-    desk::{Cursor, ListedDeployment, ListedGroup, News, Notice},
+    desk::{Cursor, ListedDeployment, ListedGroup, ListedVersion, News, Notice},
     fleet::Word,
     reload::Loaded,
 };
@@ -91,10 +93,11 @@ pub(super) fn audit(lines: Vec<AuditRecord>) -> Encoded<v1::AuditPage> {
 
 fn audit_line(line: AuditRecord) -> v1::AuditLine {
     let AuditRecord { number, at, by, verb, on, reason, answer } = line;
-    let (flow, hosts) = match on {
-        Object::Flow(flow) => (flow.0, String::new()),
-        Object::Hosts(hosts) => (0, shortened(&hosts)),
-        Object::Conductor => (0, String::new()),
+    let (flow, hosts, service) = match on {
+        Object::Flow(flow) => (flow.0, String::new(), String::new()),
+        Object::Hosts(hosts) => (0, shortened(&hosts), String::new()),
+        Object::Service(service) => (0, String::new(), service.to_string()),
+        Object::Conductor => (0, String::new(), String::new()),
     };
     v1::AuditLine {
         number,
@@ -105,6 +108,7 @@ fn audit_line(line: AuditRecord) -> v1::AuditLine {
         hosts,
         reason: reason.as_deref().unwrap_or_default().to_owned(),
         answer: answer.to_string(),
+        service,
     }
 }
 
@@ -186,4 +190,38 @@ pub(super) fn loaded(loaded: Loaded) -> v1::ReloadResponse {
 /// A host set as text, and how many hosts it has.
 pub(super) fn folded(hosts: &HostSet) -> (String, u32) {
     (hosts.to_string(), u32::try_from(hosts.len()).unwrap_or(u32::MAX))
+}
+
+pub(super) fn service_changed(taken: &Taken) -> v1::ServiceChanged {
+    v1::ServiceChanged {
+        name: taken.service.to_string(),
+        version: taken.version.0,
+        unchanged: taken.unchanged,
+        flow: taken.flow.map_or(0, |flow| flow.0),
+        left_out: taken.left_out.to_string(),
+        trouble: taken.trouble.clone().unwrap_or_default(),
+    }
+}
+
+pub(super) fn service(status: ServiceStatus) -> Encoded<v1::ServicePage> {
+    Ok(vec![v1::ServicePage { services: vec![(&status).into()] }])
+}
+
+pub(super) fn versions(versions: Vec<ListedVersion>) -> Encoded<v1::VersionPage> {
+    let pages = cut(versions.into_iter().map(version)).into_iter();
+    Ok(pages.map(|versions| v1::VersionPage { versions }).collect())
+}
+
+fn version(version: ListedVersion) -> v1::ServiceVersion {
+    let ListedVersion { record, spec, changed_params } = version;
+    let mut spec = v1::ServiceSpec::from(&spec);
+    spec.params.values_mut().for_each(String::clear);
+    v1::ServiceVersion {
+        version: record.version.0,
+        by: record.by.to_string(),
+        at_ms: record.at.0,
+        reverted: record.reverted,
+        spec: Some(spec),
+        changed_params,
+    }
 }

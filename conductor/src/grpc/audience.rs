@@ -1,5 +1,7 @@
 //! The calls of the audience, each in a few lines: who asks, what the request says, who does it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use orchestra_model::AudienceName;
 use orchestra_proto::v1::{self, audience_server::Audience};
@@ -47,6 +49,8 @@ impl Audience for AudienceCalls {
     type ListPlayersStream = Pages<v1::PlayerPage>;
     type ListGroupsStream = Pages<v1::GroupPage>;
     type ListAuditStream = Pages<v1::AuditPage>;
+    type ListServicesStream = Pages<v1::ServicePage>;
+    type ListVersionsStream = Pages<v1::VersionPage>;
     type GetLogsStream = Pages<v1::AttemptLog>;
 
     async fn submit(
@@ -368,5 +372,49 @@ impl Audience for AudienceCalls {
             answers::audit,
             |desk, to| async move { desk.list_audit(wanted, &to).await },
         ))
+    }
+
+    async fn apply_service(
+        &self,
+        request: Request<v1::ApplyServiceRequest>,
+    ) -> Result<Response<v1::ServiceChanged>, Status> {
+        let by = audience(&request)?;
+        let spec = Arc::from(&request.into_inner().spec[..]);
+        Ok(Response::new(answers::service_changed(&self.0.apply_service(spec, by).await?)))
+    }
+
+    async fn change_service(
+        &self,
+        request: Request<v1::ChangeServiceRequest>,
+    ) -> Result<Response<v1::ServiceChanged>, Status> {
+        let by = audience(&request)?;
+        let v1::ChangeServiceRequest { name, verb } = request.into_inner();
+        let (name, verb) = (requests::service(&name)?, requests::service_verb(verb)?);
+        let taken = self.0.change_service(name, verb, by).await?;
+        Ok(Response::new(answers::service_changed(&taken)))
+    }
+
+    async fn list_services(
+        &self,
+        request: Request<v1::ListServicesRequest>,
+    ) -> Result<Response<Pages<v1::ServicePage>>, Status> {
+        let name = request.into_inner().name;
+        let name = match name.as_str() {
+            "" => None,
+            name => Some(requests::service(name)?),
+        };
+        Ok(stream(&self.0, answers::service, |desk, to| async move {
+            desk.list_services(name, &to).await
+        }))
+    }
+
+    async fn list_versions(
+        &self,
+        request: Request<v1::ListVersionsRequest>,
+    ) -> Result<Response<Pages<v1::VersionPage>>, Status> {
+        let name = requests::service(&request.into_inner().name)?;
+        Ok(stream(&self.0, answers::versions, |desk, to| async move {
+            desk.list_versions(name, &to).await
+        }))
     }
 }

@@ -9,11 +9,12 @@ use orchestra_model::{
     delivery::{RequestId, Term},
     flow::FlowSpec,
     hostset::Unknown,
-    names::{DeploymentName, JobName},
+    names::{DeploymentName, JobName, ServiceName},
+    service::ServiceVersion,
 };
 use orchestra_proto::{
     check_flow_spec, params_from_wire, store_id,
-    v1::{self, flow_ref::Flow},
+    v1::{self, change_service_request, flow_ref::Flow},
 };
 use prost::Message as _;
 use tonic::{Request, Status};
@@ -21,8 +22,8 @@ use tonic::{Request, Status};
 use crate::{
     declined::{Declined, Ground},
     desk::{
-        AuditFilter, Choice, Cursor, FlowRef, JobParams, Proposal, RetryRequest, Since, TaskFilter,
-        WatchFilter,
+        AuditFilter, Choice, Cursor, FlowRef, JobParams, Proposal, RetryRequest, ServiceVerb,
+        Since, TaskFilter, WatchFilter,
     },
 };
 
@@ -127,6 +128,10 @@ pub(super) fn proposal(request: v1::SubmitRequest) -> Result<Proposal, Declined>
     let wire = v1::FlowSpec::decode(&request.spec[..])
         .map_err(|error| Declined::new(Ground::Invalid, format!("the spec: {error}")))?;
     let spec = FlowSpec::try_from(&wire).map_err(|error| Declined::invalid(&error))?;
+    if spec.slots.iter().flat_map(|slot| &slot.jobs).any(|job| job.unit.is_some()) {
+        let why = "units are the services' own: apply a service, with `orc service apply`";
+        return Err(Declined::new(Ground::Invalid, why));
+    }
     Ok(Proposal {
         request: id,
         spec,
@@ -144,6 +149,31 @@ pub(super) fn retry(request: v1::RetryRequest) -> Result<RetryRequest, Declined>
         job: job_name(&request.job_name)?,
         hosts: Some(request.hosts).filter(|hosts| !hosts.is_empty()),
         params: params(request.params)?,
+    })
+}
+
+/// The name of a service.
+pub(super) fn service(name: &str) -> Result<ServiceName, Declined> {
+    ServiceName::new(name).map_err(|error| Declined::invalid(&error))
+}
+
+/// What somebody asks of a service.
+pub(super) fn service_verb(
+    verb: Option<change_service_request::Verb>,
+) -> Result<ServiceVerb, Declined> {
+    let some = |hosts: String| Some(hosts).filter(|hosts| !hosts.is_empty());
+    Ok(match verb {
+        Some(change_service_request::Verb::Restart(hosts)) => ServiceVerb::Restart(some(hosts)),
+        Some(change_service_request::Verb::Stop(_)) => ServiceVerb::Stop,
+        Some(change_service_request::Verb::Start(_)) => ServiceVerb::Start,
+        Some(change_service_request::Verb::Remove(_)) => ServiceVerb::Remove,
+        Some(change_service_request::Verb::Pause(_)) => ServiceVerb::Pause,
+        Some(change_service_request::Verb::Resume(_)) => ServiceVerb::Resume,
+        Some(change_service_request::Verb::Revert(version)) => {
+            ServiceVerb::Revert((version > 0).then_some(ServiceVersion(version)))
+        }
+        Some(change_service_request::Verb::Adopt(hosts)) => ServiceVerb::Adopt(some(hosts)),
+        None => return Err(Declined::new(Ground::Invalid, "the request asks for nothing")),
     })
 }
 

@@ -181,11 +181,12 @@ impl Sessions {
         // An honest message is far shorter.
         for frames in batch.frames.chunks_mut(TURN) {
             let room = self.room_for(frames.iter().map(said::room).sum()).await?;
-            let Said { mut reports, alive, wrong } = Said::read(host, frames);
+            let Said { mut reports, units, alive, wrong } = Said::read(host, frames);
             self.check_evidence(host, &mut reports);
-            if !reports.is_empty() {
+            if !reports.is_empty() || !units.is_empty() {
                 let (player, session) = (*player, *id);
-                self.tell(FromSession::Reported { player, session, reports, room }).await?;
+                let said = FromSession::Reported { player, session, reports, units, room };
+                self.tell(said).await?;
             }
             if alive {
                 self.tell(FromSession::Alive { session: *id }).await?;

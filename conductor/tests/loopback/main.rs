@@ -25,6 +25,7 @@ mod reload;
 mod revocation;
 mod roles;
 mod rollout;
+mod services;
 mod sessions;
 mod stopping;
 mod submit;

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     ids::FlowId,
-    names::{AudienceName, InvalidName},
+    names::{AudienceName, InvalidName, ServiceName},
     state::kebab_enum,
     time::Timestamp,
 };
@@ -38,6 +38,24 @@ kebab_enum!(
         Reload = "reload",
         /// The store was declared the truth, although it is an old copy.
         Recover = "recover",
+        /// A version of a service was applied.
+        ServiceApply = "service-apply",
+        /// New runs of a service were asked for.
+        ServiceRestart = "service-restart",
+        /// A service was stopped.
+        ServiceStop = "service-stop",
+        /// A service was started.
+        ServiceStart = "service-start",
+        /// A service was removed.
+        ServiceRemove = "service-remove",
+        /// A service was paused.
+        ServicePause = "service-pause",
+        /// A service goes on after a pause, or where it was given up.
+        ServiceResume = "service-resume",
+        /// An earlier version of a service was asked for.
+        ServiceRevert = "service-revert",
+        /// Units that the store does not know were taken for those of a service.
+        ServiceAdopt = "service-adopt",
     }
 );
 
@@ -78,6 +96,8 @@ pub enum Object {
     Flow(FlowId),
     /// Hosts, as a folded host set.
     Hosts(Arc<str>),
+    /// A service.
+    Service(ServiceName),
     /// The conductor as a whole.
     Conductor,
 }
@@ -87,6 +107,7 @@ impl fmt::Display for Object {
         match self {
             Self::Flow(flow) => write!(f, "flow {flow}"),
             Self::Hosts(hosts) => f.write_str(hosts),
+            Self::Service(service) => write!(f, "service {service}"),
             Self::Conductor => f.write_str("conductor"),
         }
     }

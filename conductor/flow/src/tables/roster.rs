@@ -49,7 +49,7 @@ impl Roster {
     }
 
     /// The player of that name, also where the players file names it no more.
-    pub(crate) fn known(&self, host: &HostName) -> Option<PlayerIx> {
+    pub fn known(&self, host: &HostName) -> Option<PlayerIx> {
         self.by_host.get(host).copied()
     }
 
@@ -59,6 +59,12 @@ impl Roster {
         let by_name = |target: &PlayerIx| natural_order(self.host(*target).as_str(), name);
         let place = targets.binary_search_by(by_name).ok()?;
         u32::try_from(place).ok()
+    }
+
+    /// The hosts of players that somebody drained.
+    pub fn all_drained(&self) -> Vec<HostName> {
+        let drained = self.players.iter().filter(|player| player.drained().is_some());
+        drained.map(|player| player.host().clone()).collect()
     }
 
     /// Who drained a player, if somebody did.

@@ -68,6 +68,10 @@ pub(super) const TABLE: &[(&str, Call)] = &[
     ("ResolveHosts", ASKS_OF_HOSTS),
     ("ListGroups", ASKS),
     ("ListAudit", ASKS),
+    ("ApplyService", SUBMITS),
+    ("ChangeService", CHANGES_HOSTS),
+    ("ListServices", ASKS),
+    ("ListVersions", ASKS),
 ];
 
 impl Call {

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use orchestra_model::{
     HostName,
     delivery::{KnownEnd, Refusal, Report},
+    service::{RunEnd, UnitReport},
 };
 use orchestra_proto::{
     known_end,
-    v1::{self, from_player::Frame},
+    v1::{self, from_player::Frame, report::Kind},
 };
 use prost::Message;
 
@@ -23,6 +24,8 @@ const DETAIL_CHARS: usize = 1_024;
 #[derive(Debug, Default)]
 pub(super) struct Said {
     pub(super) reports: Vec<Report<KnownEnd>>,
+    /// Units that changed.
+    pub(super) units: Vec<UnitReport>,
     /// It answers a probe.
     pub(super) alive: bool,
     /// How it broke the protocol.
@@ -43,7 +46,7 @@ impl Said {
             return Err(Declined::new(Ground::Forbidden, format!("{host} spoke for {name:?}")));
         }
         match frame.frame.take() {
-            Some(Frame::Report(bytes)) => self.reports.push(read_report(bytes)?),
+            Some(Frame::Report(bytes)) => self.add_report(bytes)?,
             Some(Frame::Alive(_)) => self.alive = true,
             Some(Frame::Attach(_)) => {
                 return Err(Declined::new(Ground::Invalid, "a second attach in one session"));
@@ -52,6 +55,27 @@ impl Said {
         }
         Ok(())
     }
+
+    fn add_report(&mut self, bytes: Bytes) -> Result<(), Declined> {
+        let wire = v1::Report::decode(bytes)
+            .map_err(|error| Declined::new(Ground::Invalid, format!("report: {error}")))?;
+        match &wire.kind {
+            Some(Kind::Unit(unit)) => self.units.push(unit_report(unit)?),
+            _ => self.reports.push(attempt_report(wire)?),
+        }
+        Ok(())
+    }
+}
+
+/// Reads a report about a unit, whose words for people are shortened.
+fn unit_report(unit: &v1::UnitReport) -> Result<UnitReport, Declined> {
+    let mut report = UnitReport::try_from(unit).map_err(|error| Declined::invalid(&error))?;
+    if let Some(RunEnd::NotSpawned(why)) = &mut report.last_end
+        && why.len() > DETAIL_CHARS
+    {
+        *why = cut(why, DETAIL_CHARS);
+    }
+    Ok(report)
 }
 
 /// What a frame takes of the room for reports: its bytes, and what they are read into.
@@ -62,9 +86,8 @@ pub(super) fn room(frame: &v1::FromPlayer) -> usize {
     }
 }
 
-fn read_report(bytes: Bytes) -> Result<Report<KnownEnd>, Declined> {
-    let wire = v1::Report::decode(bytes)
-        .map_err(|error| Declined::new(Ground::Invalid, format!("report: {error}")))?;
+/// Reads a report about an attempt.
+fn attempt_report(wire: v1::Report) -> Result<Report<KnownEnd>, Declined> {
     let report = Report::try_from(wire).and_then(|report| report.try_map(known_end));
     let mut report = report.map_err(|error| Declined::invalid(&error))?;
     if let Report::Refused { refusal, .. } = &mut report {

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use orchestra_model::{
     AudienceName, FlowId, FlowState, HostName, JobId, JobName, JobState, Millis, Params, ScoreName,
-    TaskState, Timestamp,
+    ServiceName, TaskState, Timestamp,
     audit::{AuditRecord, Object, Subject, Verb},
     delivery::{EndBytes, OrderNumber, RequestId, SpoolId},
     names::{DeploymentName, FlowName, InvalidName, ParamKey},
@@ -620,14 +620,17 @@ pub(super) struct AuditBody {
     reason: Option<String>,
     #[prost(string, tag = "7")]
     answer: String,
+    #[prost(string, optional, tag = "8")]
+    service: Option<String>,
 }
 
 impl From<&AuditRecord> for AuditBody {
     fn from(line: &AuditRecord) -> Self {
-        let (flow, hosts) = match &line.on {
-            Object::Flow(flow) => (flow.0, None),
-            Object::Hosts(hosts) => (0, Some(hosts.to_string())),
-            Object::Conductor => (0, None),
+        let (flow, hosts, service) = match &line.on {
+            Object::Flow(flow) => (flow.0, None, None),
+            Object::Hosts(hosts) => (0, Some(hosts.to_string()), None),
+            Object::Service(service) => (0, None, Some(service.to_string())),
+            Object::Conductor => (0, None, None),
         };
         Self {
             at: line.at.0,
@@ -637,16 +640,18 @@ impl From<&AuditRecord> for AuditBody {
             hosts,
             reason: line.reason.as_deref().map(str::to_owned),
             answer: line.answer.to_string(),
+            service,
         }
     }
 }
 
 impl AuditBody {
     pub(super) fn into_record(self, number: u64) -> Result<AuditRecord, Unreadable> {
-        let on = match (self.flow, self.hosts) {
-            (0, None) => Object::Conductor,
-            (0, Some(hosts)) => Object::Hosts(hosts.into()),
-            (flow, _) => Object::Flow(FlowId(flow)),
+        let on = match (self.flow, self.hosts, &self.service) {
+            (0, None, None) => Object::Conductor,
+            (0, None, Some(service)) => Object::Service(ServiceName::new(service)?),
+            (0, Some(hosts), _) => Object::Hosts(hosts.into()),
+            (flow, ..) => Object::Flow(FlowId(flow)),
         };
         let verb = Verb::from_word(&self.verb);
         Ok(AuditRecord {

@@ -256,7 +256,7 @@ fn put_hold(db: &Connection, hold: &HoldRecord, buffer: &mut Vec<u8>) -> Result<
 fn put_audit(db: &Connection, line: &AuditRecord, buffer: &mut Vec<u8>) -> Result<()> {
     let flow = match line.on {
         Object::Flow(flow) => Some(int(flow.0)),
-        Object::Hosts(_) | Object::Conductor => None,
+        Object::Hosts(_) | Object::Service(_) | Object::Conductor => None,
     };
     db.prepare_cached(
         "INSERT OR REPLACE INTO audit (number, at, by, verb, flow, body)

@@ -1,0 +1,16 @@
+//! Which flows are about units.
+
+use orchestra_model::{FlowId, ServiceName};
+
+use crate::engine::Engine;
+
+impl Engine {
+    /// The living flows that ask something of the units of a service, oldest first.
+    pub fn unit_flows(&self) -> Vec<(FlowId, ServiceName)> {
+        let service = |flow: &crate::tables::flow::Flow| {
+            let unit = flow.jobs().find_map(|job| job.spec().unit.as_ref())?;
+            Some((flow.id(), unit.service.clone()))
+        };
+        self.flows.iter().filter_map(service).collect()
+    }
+}

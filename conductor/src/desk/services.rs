@@ -1,0 +1,196 @@
+//! Services: applied, changed, listed.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use orchestra_model::{
+    AudienceName, HostSet, ServiceName,
+    audit::Verb,
+    service::{ServiceSpec, ServiceStatus, ServiceVersion, VersionRecord},
+};
+use orchestra_proto::decode_service;
+use orchestra_service::{Ask, Taken};
+
+use super::{Desk, Others, Sink, Stopped, off_the_runtime};
+use crate::{
+    declined::{Declined, Ground},
+    driver::{Asked, Request, ServiceQuestion},
+};
+
+/// What somebody asks of a service that is there.
+#[derive(Debug)]
+pub(crate) enum ServiceVerb {
+    /// New runs, on hosts of this expression; on all its hosts where there is none.
+    Restart(Option<String>),
+    Stop,
+    Start,
+    Remove,
+    Pause,
+    Resume,
+    /// An earlier version; the newest one that was ready everywhere where none is named.
+    Revert(Option<ServiceVersion>),
+    /// Strangers on hosts of this expression are taken for its units; on all hosts where there is none.
+    Adopt(Option<String>),
+}
+
+/// A version of a service, for whoever may not see its parameters' values.
+#[derive(Debug)]
+pub(crate) struct ListedVersion {
+    pub(crate) record: VersionRecord,
+    pub(crate) spec: ServiceSpec,
+    /// The keys of parameters whose values are others than in the version before.
+    pub(crate) changed_params: Vec<String>,
+}
+
+impl Desk {
+    /// Lets a service be as a spec says.
+    pub(crate) async fn apply_service(
+        &self,
+        spec_bytes: Arc<[u8]>,
+        by: AudienceName,
+    ) -> Result<Taken, Declined> {
+        let read = Arc::clone(&spec_bytes);
+        let spec = off_the_runtime(move || {
+            decode_service(&read).map_err(|error| Declined::invalid(&error))
+        });
+        let spec = Box::new(spec.await??);
+        let hosts = self.hosts(spec.on.clone(), Others::Some(HostSet::default())).await?;
+        let asked = Asked::by(&by, Verb::ServiceApply);
+        let taken = self.ask_service(asked, Ask::Apply { spec, spec_bytes, hosts }).await?;
+        tracing::info!(
+            service = %taken.service, version = %taken.version, audience = %by,
+            unchanged = taken.unchanged, "service applied"
+        );
+        Ok(taken)
+    }
+
+    /// Asks something of a service that is there.
+    pub(crate) async fn change_service(
+        &self,
+        service: ServiceName,
+        verb: ServiceVerb,
+        by: AudienceName,
+    ) -> Result<Taken, Declined> {
+        let (verb, ask) = match verb {
+            ServiceVerb::Restart(hosts) => {
+                let hosts = self.hosts_of(hosts).await?;
+                (Verb::ServiceRestart, Ask::Restart { service, hosts })
+            }
+            ServiceVerb::Stop => (Verb::ServiceStop, Ask::Stop(service)),
+            ServiceVerb::Start => (Verb::ServiceStart, Ask::Start(service)),
+            ServiceVerb::Remove => (Verb::ServiceRemove, Ask::Remove(service)),
+            ServiceVerb::Pause => (Verb::ServicePause, Ask::Pause(service)),
+            ServiceVerb::Resume => (Verb::ServiceResume, Ask::Resume(service)),
+            ServiceVerb::Revert(to) => {
+                let hosts = self.hosts_of_versions(&service).await?;
+                (Verb::ServiceRevert, Ask::Revert { service, to, hosts })
+            }
+            ServiceVerb::Adopt(hosts) => {
+                let hosts = self.hosts_of(hosts).await?;
+                (Verb::ServiceAdopt, Ask::Adopt { service, hosts })
+            }
+        };
+        let taken = self.ask_service(Asked::by(&by, verb), ask).await?;
+        tracing::info!(
+            service = %taken.service, %verb, audience = %by, unchanged = taken.unchanged,
+            "service changed"
+        );
+        Ok(taken)
+    }
+
+    /// Hosts of an expression, which may be players no more.
+    async fn hosts_of(&self, expression: Option<String>) -> Result<Option<HostSet>, Declined> {
+        match expression {
+            Some(expression) => self.hosts(expression, Others::Any).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// What the expression of each version of a service comes to now. Those that come to nothing are
+    /// left out.
+    async fn hosts_of_versions(
+        &self,
+        service: &ServiceName,
+    ) -> Result<BTreeMap<ServiceVersion, HostSet>, Declined> {
+        let name = service.clone();
+        let ask = |reply| Request::AboutServices(ServiceQuestion::Expressions(name, reply));
+        let versions = self.ask(ask).await?;
+        let mut resolved = BTreeMap::new();
+        for (version, expression) in versions {
+            if let Ok(hosts) = self.hosts(expression, Others::Some(HostSet::default())).await {
+                resolved.insert(version, hosts);
+            }
+        }
+        Ok(resolved)
+    }
+
+    async fn ask_service(&self, asked: Asked, ask: Ask) -> Result<Taken, Declined> {
+        self.ask(|reply| Request::ChangeService { asked, ask: Box::new(ask), reply }).await
+    }
+
+    /// Gives one service, or all that were not removed, one by one: each may have many instances.
+    pub(crate) async fn list_services(
+        &self,
+        name: Option<ServiceName>,
+        to: &impl Sink<ServiceStatus>,
+    ) -> Result<(), Stopped> {
+        let names = match name {
+            Some(name) => vec![name],
+            None => {
+                let ask = |reply| Request::AboutServices(ServiceQuestion::Names(reply));
+                self.ask(ask).await?
+            }
+        };
+        let is_one = names.len() == 1;
+        for name in names {
+            let asked = name.clone();
+            let ask = |reply| Request::AboutServices(ServiceQuestion::Status(asked, reply));
+            match self.ask(ask).await? {
+                Some(status) => to.give(*status).await?,
+                None if is_one => return Err(unknown(&name).into()),
+                // It has gone meanwhile.
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the versions of a service that are kept, oldest first.
+    pub(crate) async fn list_versions(
+        &self,
+        service: ServiceName,
+        to: &impl Sink<Vec<ListedVersion>>,
+    ) -> Result<(), Stopped> {
+        let name = service.clone();
+        let ask = |reply| Request::AboutServices(ServiceQuestion::History(name, reply));
+        let versions = self.ask(ask).await?.ok_or_else(|| unknown(&service))?;
+        let listed = off_the_runtime(move || list(versions)).await??;
+        to.give(listed).await
+    }
+}
+
+fn unknown(service: &ServiceName) -> Declined {
+    Declined::new(Ground::Unknown, format!("there is no service {service}"))
+}
+
+/// Decodes specs, and takes the values of parameters out of them.
+fn list(versions: Vec<VersionRecord>) -> Result<Vec<ListedVersion>, Declined> {
+    let mut before: Option<ServiceSpec> = None;
+    let mut listed = Vec::new();
+    for record in versions {
+        let spec = decode_service(&record.spec).map_err(|error| {
+            let why = format!("{} v{}: {error}", record.service, record.version);
+            Declined::new(Ground::Internal, why)
+        })?;
+        let changed_params = before.as_ref().map_or_else(Vec::new, |before| {
+            let is_other = |key: &orchestra_model::ParamKey, value: &str| {
+                before.params.iter().find(|(known, _)| *known == key).map(|(_, known)| known)
+                    != Some(value)
+            };
+            let changed = spec.params.iter().filter(|(key, value)| is_other(key, value));
+            changed.map(|(key, _)| key.to_string()).collect()
+        });
+        listed.push(ListedVersion { record, spec: spec.clone(), changed_params });
+        before = Some(spec);
+    }
+    Ok(listed)
+}
