@@ -15,11 +15,11 @@ mod ledger;
 mod listing;
 mod plan;
 mod players;
+mod recipient;
 mod refusal;
 mod retry;
 mod sameness;
 mod services;
-mod sink;
 mod submission;
 mod verbs;
 mod watch;
@@ -35,15 +35,15 @@ use self::refusal::rejected;
 pub(crate) use self::{
     audit::AuditFilter,
     conductor::RecoveryRequest,
-    flows::{Choice, FlowRef},
+    flows::{Choice, WhichFlow},
     groups::ListedGroup,
     hosts::Others,
     ledger::ListedDeployment,
     listing::TaskFilter,
-    retry::RetryRequest,
+    recipient::{Recipient, Stopped},
+    retry::WantedRetry,
     services::{ListedVersion, ServiceVerb},
-    sink::{Sink, Stopped},
-    submission::{JobParams, Proposal, Read, Terms},
+    submission::{Conditions, Proposal, ProposedParams, ReadProposal},
     watch::{Cursor, News, Notice, Since, WatchFilter},
 };
 use crate::{

@@ -32,7 +32,7 @@ pub(crate) use self::{
 };
 use self::{
     session::{Session, Sessions},
-    stream::{Counts, Messages, Stream, refusal},
+    stream::{Messages, PlayerStream, StreamCounts, refusal},
 };
 use crate::{
     declined::{Declined, Ground},
@@ -62,7 +62,7 @@ const NAME_CHARS: usize = 64;
 #[derive(Clone, Debug)]
 pub(crate) struct PlayerLines {
     sessions: Sessions,
-    counts: Counts,
+    counts: StreamCounts,
     patience: Patience,
     /// Lines that say whom nobody lets in: a certificate that comes again and again fills no log.
     refusals: LogLines,
@@ -85,7 +85,7 @@ impl PlayerLines {
         let refusals = LogLines::new(|players| {
             tracing::warn!(players, "further players were refused within a second");
         });
-        Self { sessions, counts: Counts::default(), patience, refusals, stopping }
+        Self { sessions, counts: StreamCounts::default(), patience, refusals, stopping }
     }
 
     /// Serves a stream that a player has dialled, and returns what goes out on it. The stream goes on
@@ -97,14 +97,14 @@ impl PlayerLines {
         incoming: impl Messages + 'static,
     ) -> Result<Frames, Declined> {
         let counted = self.counts.enter(&host)?;
-        let stream = Stream::new(peer, host, incoming, self.stopping.clone(), counted);
+        let stream = PlayerStream::new(peer, host, incoming, self.stopping.clone(), counted);
         let (answer, answered) = oneshot::channel();
         tokio::spawn(self.clone().serve(stream, answer));
         answered.await.unwrap_or_else(|_| Err(stopping()))
     }
 
     /// One stream, from its first message to its last.
-    async fn serve(self, mut stream: Stream<impl Messages>, answer: Answer) {
+    async fn serve(self, mut stream: PlayerStream<impl Messages>, answer: Answer) {
         // Whoever awaits an answer may have gone, here and below.
         let attach = match stream.greeting(self.patience.greeting).await {
             Ok(attach) => attach,
@@ -136,7 +136,7 @@ impl PlayerLines {
     async fn listen(
         &self,
         session: Session,
-        mut stream: Stream<impl Messages>,
+        mut stream: PlayerStream<impl Messages>,
         queue: &StreamQueue,
     ) {
         let goodbye = loop {

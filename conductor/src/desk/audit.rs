@@ -7,7 +7,7 @@ use orchestra_model::{
 };
 use orchestra_store::Reader;
 
-use super::{Desk, Sink, Stopped};
+use super::{Desk, Recipient, Stopped};
 use crate::history::{self, HistoryError};
 
 /// Lines that are looked at with one question to the store.
@@ -67,7 +67,7 @@ impl Desk {
     pub(crate) async fn list_audit(
         &self,
         wanted: AuditFilter,
-        to: &impl Sink<Vec<AuditRecord>>,
+        to: &impl Recipient<Vec<AuditRecord>>,
     ) -> Result<(), Stopped> {
         let mut left = wanted.most as usize;
         let mut before = None;

@@ -3,7 +3,7 @@
 
 use orchestra_model::{AudienceName, FlowId, FlowState, HostName, JobId, ledger::Explanation};
 
-use super::{Choice, Desk, FlowRef, refusal::unknown_flow};
+use super::{Choice, Desk, WhichFlow, refusal::unknown_flow};
 use crate::{
     declined::{Declined, Ground},
     driver::Request as Ask,
@@ -15,7 +15,7 @@ const MOST: usize = 1_000;
 
 /// A flow, and why what was asked about it is as it is.
 #[derive(Debug)]
-pub(crate) struct Explained {
+pub(crate) struct Explanations {
     pub(crate) flow: FlowId,
     pub(crate) state: FlowState,
     pub(crate) explanations: Vec<Explanation>,
@@ -25,11 +25,11 @@ impl Desk {
     /// Explains jobs of a flow, or their tasks on one host.
     pub(crate) async fn explain(
         &self,
-        flow: FlowRef,
+        flow: WhichFlow,
         choice: &Choice,
         host: Option<HostName>,
         audience: &AudienceName,
-    ) -> Result<Explained, Declined> {
+    ) -> Result<Explanations, Declined> {
         let flow = self.flow_id(flow, audience).await?;
         let jobs = match choice.is_all() {
             true => None,
@@ -46,7 +46,7 @@ impl Desk {
         }
         let state = self.status_of(flow).await?.summary.state;
         explanations.truncate(MOST);
-        Ok(Explained { flow, state, explanations })
+        Ok(Explanations { flow, state, explanations })
     }
 
     /// `None` where the flow is not alive.

@@ -13,7 +13,7 @@ use crate::{
 
 /// How somebody names a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FlowRef {
+pub(crate) enum WhichFlow {
     /// By its number.
     Id(FlowId),
     /// As the newest one of whoever asks.
@@ -44,18 +44,18 @@ impl Desk {
     /// The number of a flow that somebody names.
     pub(crate) async fn flow_id(
         &self,
-        flow: FlowRef,
+        flow: WhichFlow,
         audience: &AudienceName,
     ) -> Result<FlowId, Declined> {
         let unknown = |why: String| Declined::new(Ground::Unknown, why);
         match flow {
-            FlowRef::Id(id) => Ok(id),
-            FlowRef::Last => {
+            WhichFlow::Id(id) => Ok(id),
+            WhichFlow::Last => {
                 let whose = audience.clone();
                 let newest = self.read(move |reader| Ok(reader.newest_of(&whose)?)).await?;
                 newest.ok_or_else(|| unknown(format!("{audience} has not submitted any flow yet")))
             }
-            FlowRef::Request(id) => {
+            WhichFlow::Request(id) => {
                 let flow = self.submitted_before(audience, id, Vec::new()).await?;
                 flow.ok_or_else(|| {
                     unknown(format!(

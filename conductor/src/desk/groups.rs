@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use orchestra_model::HostSet;
 
-use super::{Desk, Sink, Stopped, off_the_runtime};
+use super::{Desk, Recipient, Stopped, off_the_runtime};
 use crate::fleet::{Fleet, Word};
 
 /// Longest folded host set of one group, in bytes: a page of a list has room for it. Whoever wants the
@@ -25,7 +25,7 @@ impl Desk {
     /// Gives every word that may stand after an `@`.
     pub(crate) async fn list_groups(
         &self,
-        to: &impl Sink<Vec<ListedGroup>>,
+        to: &impl Recipient<Vec<ListedGroup>>,
     ) -> Result<(), Stopped> {
         let fleet = Arc::clone(&self.fleet.borrow());
         to.give(off_the_runtime(move || groups(&fleet)).await?).await

@@ -8,7 +8,7 @@ use orchestra_model::{
     nearest,
 };
 
-use super::{Desk, Sink, Stopped, off_the_runtime};
+use super::{Desk, Recipient, Stopped, off_the_runtime};
 use crate::{
     declined::{Declined, Ground},
     driver::Request as Ask,
@@ -51,7 +51,7 @@ impl Desk {
         &self,
         deployment: Option<DeploymentName>,
         busy: bool,
-        to: &impl Sink<Vec<CellStatus>>,
+        to: &impl Recipient<Vec<CellStatus>>,
     ) -> Result<(), Stopped> {
         let mut from = match &deployment {
             None => 0,
@@ -82,7 +82,7 @@ impl Desk {
     pub(crate) async fn list_deployments(
         &self,
         chosen: Option<DeploymentName>,
-        to: &impl Sink<Vec<ListedDeployment>>,
+        to: &impl Recipient<Vec<ListedDeployment>>,
     ) -> Result<(), Stopped> {
         let deployments = Arc::clone(self.fleet.borrow().deployments());
         let listed = off_the_runtime(move || match chosen {

@@ -10,7 +10,7 @@ use orchestra_model::{
 };
 use orchestra_store::Reader;
 
-use super::{Desk, Sink, Stopped, refusal::unknown_flow};
+use super::{Desk, Recipient, Stopped, refusal::unknown_flow};
 use crate::{
     declined::{Declined, Ground},
     driver::Request as Ask,
@@ -46,7 +46,7 @@ impl Desk {
         jobs: Vec<JobId>,
         filter: &TaskFilter,
         ends: bool,
-        to: &impl Sink<Vec<TaskStatus>>,
+        to: &impl Recipient<Vec<TaskStatus>>,
     ) -> Result<(), Stopped> {
         let limit = if ends { LARGE_PAGE } else { PAGE };
         let mut flow = None;
@@ -125,7 +125,7 @@ impl Desk {
         &self,
         most: u32,
         only_alive: bool,
-        to: &impl Sink<Vec<FlowSummary>>,
+        to: &impl Recipient<Vec<FlowSummary>>,
     ) -> Result<(), Stopped> {
         let mut left = most;
         let mut before = None;
@@ -178,7 +178,7 @@ impl Desk {
         &self,
         jobs: Vec<JobId>,
         host: &HostName,
-        to: &impl Sink<EndRecord>,
+        to: &impl Recipient<EndRecord>,
     ) -> Result<(), Stopped> {
         for job in jobs {
             let whose = host.clone();

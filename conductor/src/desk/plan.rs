@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     Desk, off_the_runtime,
     refusal::{refused, rejected},
-    submission::Read,
+    submission::ReadProposal,
 };
 use crate::{
     declined::{Declined, Ground},
@@ -29,8 +29,12 @@ use crate::{
 
 impl Desk {
     /// Plans a submission; stores nothing.
-    pub(crate) async fn plan(&self, read: Read, same_score: bool) -> Result<Planned, Declined> {
-        let Read { submission, remarks } = read;
+    pub(crate) async fn plan(
+        &self,
+        read: ReadProposal,
+        same_score: bool,
+    ) -> Result<Planned, Declined> {
+        let ReadProposal { submission, remarks } = read;
         let (submission, survey) = self.survey(submission).await?;
         // What no target could accept is wrong in itself, and refused as it is when submitted.
         if let Some(refusal) = survey.refusal(false) {

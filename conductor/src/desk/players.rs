@@ -3,7 +3,7 @@
 use orchestra_model::{HostSet, status::PlayerStatus};
 
 use super::{
-    Desk, Sink, Stopped,
+    Desk, Recipient, Stopped,
     listing::{LARGE_PAGE, PAGE},
 };
 use crate::driver::Request as Ask;
@@ -14,7 +14,7 @@ impl Desk {
         &self,
         hosts: HostSet,
         scores: bool,
-        to: &impl Sink<Vec<PlayerStatus>>,
+        to: &impl Recipient<Vec<PlayerStatus>>,
     ) -> Result<(), Stopped> {
         let size = if scores { LARGE_PAGE } else { PAGE };
         for hosts in hosts.as_slice().chunks(size as usize) {

@@ -9,9 +9,9 @@ use orchestra_model::{
 };
 
 use super::{
-    Desk, FlowRef, JobParams,
+    Desk, ProposedParams, WhichFlow,
     refusal::{no_rest, rejected},
-    submission::{Terms, given_twice, no_such_job},
+    submission::{Conditions, given_twice, no_such_job},
 };
 use crate::{
     declined::{Declined, Ground},
@@ -21,21 +21,21 @@ use crate::{
 
 /// What somebody wants another try of.
 #[derive(Debug)]
-pub(crate) struct RetryRequest {
+pub(crate) struct WantedRetry {
     /// The same id is the same retry.
     pub(crate) request: RequestId,
-    pub(crate) flow: FlowRef,
+    pub(crate) flow: WhichFlow,
     /// One job of it; all, where there is none.
     pub(crate) job: Option<JobName>,
     /// Some of the hosts, as a host set; all, where there is none.
     pub(crate) hosts: Option<String>,
     /// Of an ended flow: its parameters again.
-    pub(crate) params: Vec<JobParams>,
+    pub(crate) params: Vec<ProposedParams>,
 }
 
 /// What came of it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Retried {
+pub(crate) struct FurtherAttempts {
     /// The flow of the further attempts: the same one, or a new one.
     pub(crate) flow: FlowId,
     pub(crate) tasks: u32,
@@ -47,20 +47,20 @@ impl Desk {
     /// Tries again what is left of a flow.
     pub(crate) async fn retry(
         &self,
-        wanted: RetryRequest,
+        wanted: WantedRetry,
         by: AudienceName,
-    ) -> Result<Retried, Declined> {
-        let RetryRequest { request, flow, job, hosts, params } = wanted;
+    ) -> Result<FurtherAttempts, Declined> {
+        let WantedRetry { request, flow, job, hosts, params } = wanted;
         // Before anything else: `last`, and what is left, are not what they were the first time.
         if let Some(known) = self.submitted_before(&by, request, Vec::new()).await? {
             let of = match flow {
-                FlowRef::Id(of) => Some(of),
-                FlowRef::Last | FlowRef::Request(_) => None,
+                WhichFlow::Id(of) => Some(of),
+                WhichFlow::Last | WhichFlow::Request(_) => None,
             };
             self.check_same_retry(known, of).await?;
             let status = self.status_of(known).await?;
             let tasks = status.slots.iter().flatten().map(|job| job.counts.total()).sum();
-            return Ok(Retried { flow: known, tasks, repeated: true });
+            return Ok(FurtherAttempts { flow: known, tasks, repeated: true });
         }
         let flow = self.flow_id(flow, &by).await?;
         let job = self.named_job(flow, job).await?;
@@ -71,7 +71,7 @@ impl Desk {
         match self.retry_living(flow, job, hosts.clone(), &by).await? {
             Some(tasks) => {
                 tracing::info!(%flow, audience = %by, tasks, "retry requested");
-                Ok(Retried { flow, tasks, repeated: false })
+                Ok(FurtherAttempts { flow, tasks, repeated: false })
             }
             None if hosts.is_some() => Err(Declined::new(
                 Ground::Invalid,
@@ -104,10 +104,10 @@ impl Desk {
         &self,
         flow: FlowId,
         job: Option<JobId>,
-        params: Vec<JobParams>,
+        params: Vec<ProposedParams>,
         by: AudienceName,
         request: RequestId,
-    ) -> Result<Retried, Declined> {
+    ) -> Result<FurtherAttempts, Declined> {
         let given = by_place(params)?;
         let fleet = Arc::clone(&self.fleet.borrow());
         // Its end may be on its way to the disk.
@@ -121,11 +121,12 @@ impl Desk {
         rest.spec.check().map_err(|error| Declined::invalid(&error))?;
         let (tasks, gone) = (rest.tasks, rest.gone.clone());
         let submission = submission(rest, flow, by.clone(), request);
-        let stored = self.take_in(Verb::Retry, Box::new(submission), &Terms::default()).await?;
+        let stored =
+            self.take_in(Verb::Retry, Box::new(submission), &Conditions::default()).await?;
         tracing::info!(
             %flow, new = stored.flow.0, audience = %by, tasks, gone = %gone, "ended flow retried"
         );
-        Ok(Retried { flow: stored.flow, tasks, repeated: stored.repeated })
+        Ok(FurtherAttempts { flow: stored.flow, tasks, repeated: stored.repeated })
     }
 }
 
@@ -146,9 +147,9 @@ fn submission(rest: Rest, flow: FlowId, audience: AudienceName, request: Request
 }
 
 /// Parameters by the places of jobs; which jobs there are is looked at later.
-fn by_place(jobs: Vec<JobParams>) -> Result<BTreeMap<(u16, u16), Params>, Declined> {
+fn by_place(jobs: Vec<ProposedParams>) -> Result<BTreeMap<(u16, u16), Params>, Declined> {
     let mut params = BTreeMap::new();
-    for JobParams { slot, job, values } in jobs {
+    for ProposedParams { slot, job, values } in jobs {
         let place = u16::try_from(slot).ok().zip(u16::try_from(job).ok());
         let place = place.ok_or_else(|| no_such_job(slot, job))?;
         if params.insert(place, values).is_some() {

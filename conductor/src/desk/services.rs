@@ -10,7 +10,7 @@ use orchestra_model::{
 use orchestra_proto::decode_service;
 use orchestra_service::{Ask, Taken};
 
-use super::{Desk, Others, Sink, Stopped, off_the_runtime};
+use super::{Desk, Others, Recipient, Stopped, off_the_runtime};
 use crate::{
     declined::{Declined, Ground},
     driver::{Asked, Request, ServiceQuestion},
@@ -131,7 +131,7 @@ impl Desk {
     pub(crate) async fn list_services(
         &self,
         name: Option<ServiceName>,
-        to: &impl Sink<ServiceStatus>,
+        to: &impl Recipient<ServiceStatus>,
     ) -> Result<(), Stopped> {
         let names = match name {
             Some(name) => vec![name],
@@ -158,7 +158,7 @@ impl Desk {
     pub(crate) async fn list_versions(
         &self,
         service: ServiceName,
-        to: &impl Sink<Vec<ListedVersion>>,
+        to: &impl Recipient<Vec<ListedVersion>>,
     ) -> Result<(), Stopped> {
         let name = service.clone();
         let ask = |reply| Request::AboutServices(ServiceQuestion::History(name, reply));

@@ -4,26 +4,21 @@
 //! The same request is the same flow, whatever has changed since: what would be refused now and
 //! was stored before is answered as it was then.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+mod targets;
 
-use orchestra_flow::{Input, Rejection, ReplyTo, Submission, answer, shown};
+use std::{collections::BTreeMap, sync::Arc};
+
+use orchestra_flow::{Input, ReplyTo, Submission, answer};
 use orchestra_model::{
-    AudienceName, FlowId, HostSet, Params,
-    audit::Verb,
-    delivery::RequestId,
-    flow::{FlowSpec, JobSpec, Scope},
-    hostset::{InvalidHostSet, Resolved, Unknown},
-    proof::Mac,
-    thresholds::Excess,
+    AudienceName, FlowId, HostSet, Params, audit::Verb, delivery::RequestId, flow::FlowSpec,
+    hostset::Unknown, proof::Mac, thresholds::Excess,
 };
 
+use self::targets::resolve;
 use super::{
     Desk, off_the_runtime,
     plan::limit_remarks,
-    refusal::{invalid_hosts, refused, rejected},
+    refusal::{refused, rejected},
     sameness::macs,
 };
 use crate::{
@@ -32,10 +27,6 @@ use crate::{
     fleet::Fleet,
     inventory::{Survey, bounded},
 };
-
-/// Most hosts that all host sets of a flow may have together where they are one-of jobs', whose
-/// tasks are few: for each the conductor keeps four bytes as long as the flow lives.
-const HOSTS_TOGETHER: usize = 8_000_000;
 
 /// A submission with more hosts, or a longer spec in bytes, is large: its name, and the conductor, work
 /// on few of them at once until they are stored.
@@ -50,14 +41,14 @@ pub(crate) struct Proposal {
     pub(crate) spec: FlowSpec,
     /// The spec as it came, which is kept.
     pub(crate) spec_bytes: Arc<[u8]>,
-    pub(crate) params: Vec<JobParams>,
+    pub(crate) params: Vec<ProposedParams>,
     /// What becomes of hosts, groups and labels that nobody knows.
     pub(crate) unknown: Unknown,
 }
 
 /// The parameters of one job.
 #[derive(Debug)]
-pub(crate) struct JobParams {
+pub(crate) struct ProposedParams {
     /// The job's slot, counted from 1.
     pub(crate) slot: u32,
     /// The job's place in it, counted from 1.
@@ -67,7 +58,7 @@ pub(crate) struct JobParams {
 
 /// What a submission demands beside its spec.
 #[derive(Debug, Default)]
-pub(crate) struct Terms {
+pub(crate) struct Conditions {
     /// The same version of each score on all hosts.
     pub(crate) same_score: bool,
     /// A plan made now has this digest.
@@ -84,12 +75,12 @@ pub(crate) struct Taken {
 }
 
 /// A submission whose host sets are resolved, and what is strange about how they are written.
-pub(crate) struct Read {
+pub(crate) struct ReadProposal {
     pub(super) submission: Box<Submission>,
     pub(super) remarks: Vec<String>,
 }
 
-impl Read {
+impl ReadProposal {
     /// Whether it takes so much memory that few of its kind may wait for the disk at once.
     pub(crate) fn is_large(&self) -> bool {
         let Submission { targets, spec_bytes, .. } = &*self.submission;
@@ -118,28 +109,32 @@ impl Desk {
         &self,
         proposal: Proposal,
         audience: AudienceName,
-    ) -> Result<Read, Declined> {
+    ) -> Result<ReadProposal, Declined> {
         let most_tasks = self.reloader.shared().limits.max_hosts;
         let fleet = Arc::clone(&self.fleet.borrow());
         off_the_runtime(move || read(proposal, audience, &fleet, most_tasks)).await?
     }
 
     /// Stores a submission, unless it is not worth that, or not what was planned.
-    pub(crate) async fn submit(&self, read: Read, terms: &Terms) -> Result<Taken, Declined> {
-        let Read { submission, remarks } = read;
-        let mut taken = self.take_in(Verb::Submit, submission, terms).await?;
+    pub(crate) async fn submit(
+        &self,
+        read: ReadProposal,
+        conditions: &Conditions,
+    ) -> Result<Taken, Declined> {
+        let ReadProposal { submission, remarks } = read;
+        let mut taken = self.take_in(Verb::Submit, submission, conditions).await?;
         if !taken.repeated {
             taken.warnings = bounded(remarks.into_iter().chain(taken.warnings).collect());
         }
         Ok(taken)
     }
 
-    /// Stores a submission, as a verb, under its terms.
+    /// Stores a submission, as a verb, under its conditions.
     pub(super) async fn take_in(
         &self,
         verb: Verb,
         submission: Box<Submission>,
-        terms: &Terms,
+        conditions: &Conditions,
     ) -> Result<Taken, Declined> {
         let (audience, request) = (submission.audience.clone(), submission.request);
         let macs = macs(&self.facts.proofs.keys(), &submission);
@@ -149,7 +144,7 @@ impl Desk {
             return Ok(Taken { flow, repeated: true, warnings: Vec::new() });
         }
         let jobs: usize = submission.spec.slots.iter().map(|slot| slot.jobs.len()).sum();
-        let (submission, warnings) = self.examine(submission, terms).await?;
+        let (submission, warnings) = self.examine(submission, conditions).await?;
         let mac = macs.first().copied();
         let submission = Box::new(Submission { mac, ..*submission });
         let asked = Asked::by(&audience, verb);
@@ -170,15 +165,15 @@ impl Desk {
     async fn examine(
         &self,
         submission: Box<Submission>,
-        terms: &Terms,
+        conditions: &Conditions,
     ) -> Result<(Box<Submission>, Vec<String>), Declined> {
         let (submission, survey) = self.survey(submission).await?;
-        if let Some(refusal) = survey.refusal(terms.same_score) {
+        if let Some(refusal) = survey.refusal(conditions.same_score) {
             return Err(refused(&refusal));
         }
         let mut warnings = limit_remarks(&submission);
         warnings.extend(survey.warnings());
-        let submission = match &terms.plan {
+        let submission = match &conditions.plan {
             None => submission,
             Some(digest) => self.as_planned(submission, survey, digest).await?,
         };
@@ -219,7 +214,7 @@ fn read(
     audience: AudienceName,
     fleet: &Fleet,
     most_tasks: u64,
-) -> Result<Read, Declined> {
+) -> Result<ReadProposal, Declined> {
     let Proposal { request, spec, spec_bytes, params, unknown } = proposal;
     spec.check().map_err(|error| Declined::invalid(&error))?;
     let (targets, remarks) = resolve(&spec, fleet, most_tasks, unknown)?;
@@ -235,7 +230,7 @@ fn read(
         mac: None,
         excess: Excess::Refused,
     });
-    Ok(Read { submission, remarks })
+    Ok(ReadProposal { submission, remarks })
 }
 
 /// What tells a held request from others: its submitter may ask again by it.
@@ -243,110 +238,13 @@ fn of_request(request: RequestId) -> String {
     format!(" (request {request})")
 }
 
-/// The host set of each job. The bounds are looked at before the next one is expanded, for ten
-/// thousand jobs may each ask for everything there is.
-fn resolve(
-    spec: &FlowSpec,
-    fleet: &Fleet,
-    most: u64,
-    unknown: Unknown,
-) -> Result<(Vec<Vec<HostSet>>, Vec<String>), Declined> {
-    let mut remarks = Vec::new();
-    let mut sizes = Sizes::default();
-    let mut known: HashMap<&str, HostSet> = HashMap::new();
-    let mut targets = Vec::with_capacity(spec.slots.len());
-    for slot in &spec.slots {
-        let mut sets = Vec::with_capacity(slot.jobs.len());
-        for job in &slot.jobs {
-            // Most jobs of a flow have the hosts of another one.
-            let hosts = match known.get(job.targets.as_str()) {
-                Some(hosts) => sizes.add(job, hosts, most).map(|()| hosts.clone())?,
-                None => {
-                    let resolved = HostSet::resolve(&job.targets, fleet, unknown)
-                        .map_err(|error| wrong_hosts(job, error))?;
-                    remarks.extend(remarks_on(job, &resolved));
-                    let hosts = resolved.hosts;
-                    sizes.add(job, &hosts, most)?;
-                    known.insert(&job.targets, hosts.clone());
-                    hosts
-                }
-            };
-            sets.push(hosts);
-        }
-        targets.push(sets);
-    }
-    Ok((targets, remarks))
-}
-
-fn wrong_hosts(job: &JobSpec, error: InvalidHostSet) -> Declined {
-    match error {
-        InvalidHostSet::UnknownHosts(hosts) => {
-            rejected(&Rejection::UnknownHosts(job.name.clone(), hosts))
-        }
-        error => invalid_hosts(&error),
-    }
-}
-
-/// What whoever wrote a job's host set should know: what was left out of it, and what it repeats.
-fn remarks_on(job: &JobSpec, resolved: &Resolved) -> Vec<String> {
-    let Resolved { repeated, unknown, words, .. } = resolved;
-    let mut remarks = Vec::new();
-    let mut tell = |what: &str, hosts: &HostSet| {
-        if !hosts.is_empty() {
-            let (hosts, count) = (shown(&hosts.to_string()), hosts.len());
-            remarks.push(format!("job {}: {what}: {hosts} ({count})", job.name));
-        }
-    };
-    tell("not in the players file, so left out", unknown);
-    tell("named more than once, but counted once", repeated);
-    if !words.is_empty() {
-        let words: Vec<String> = words.iter().map(|word| format!("@{word}")).collect();
-        let words = shown(&words.join(", "));
-        remarks.push(format!("job {}: no such group or label, so left out: {words}", job.name));
-    }
-    remarks
-}
-
-/// How much all jobs have together.
-#[derive(Default)]
-struct Sizes {
-    tasks: u64,
-    hosts: usize,
-}
-
-impl Sizes {
-    fn add(&mut self, job: &JobSpec, hosts: &HostSet, most: u64) -> Result<(), Declined> {
-        self.tasks += match job.scope {
-            Scope::All => hosts.len() as u64,
-            Scope::One => 1,
-        };
-        if self.tasks > most {
-            return Err(rejected(&Rejection::TooManyTasks { tasks: self.tasks, most }));
-        }
-        self.hosts += match job.scope {
-            Scope::All => 0,
-            Scope::One => hosts.len(),
-        };
-        if self.hosts > HOSTS_TOGETHER {
-            return Err(Declined::new(
-                Ground::TooMuch,
-                format!(
-                    "the host sets of the flow's one-of jobs have more than {HOSTS_TOGETHER} hosts \
-                 together"
-                ),
-            ));
-        }
-        Ok(())
-    }
-}
-
 /// The parameters of each job that has any, by its place.
 fn read_params(
-    jobs: Vec<JobParams>,
+    jobs: Vec<ProposedParams>,
     spec: &FlowSpec,
 ) -> Result<BTreeMap<(u16, u16), Params>, Declined> {
     let mut params = BTreeMap::new();
-    for JobParams { slot, job, values } in jobs {
+    for ProposedParams { slot, job, values } in jobs {
         let place = place(spec, slot, job).ok_or_else(|| no_such_job(slot, job))?;
         if params.insert(place, values).is_some() {
             return Err(given_twice(slot, job));

@@ -9,7 +9,7 @@ use orchestra_model::{
 use orchestra_store::Reader;
 
 use super::{
-    Desk, FlowRef, Others,
+    Desk, Others, WhichFlow,
     refusal::{no_hosts, rejected},
 };
 use crate::{
@@ -21,7 +21,7 @@ impl Desk {
     /// Starts nothing more of a flow until it is resumed.
     pub(crate) async fn pause(
         &self,
-        flow: FlowRef,
+        flow: WhichFlow,
         by: AudienceName,
     ) -> Result<answer::Changed, Declined> {
         let flow = self.flow_id(flow, &by).await?;
@@ -35,7 +35,7 @@ impl Desk {
     /// Goes on with a flow that was paused.
     pub(crate) async fn resume(
         &self,
-        flow: FlowRef,
+        flow: WhichFlow,
         by: AudienceName,
     ) -> Result<answer::Changed, Declined> {
         let flow = self.flow_id(flow, &by).await?;
@@ -48,7 +48,7 @@ impl Desk {
     /// Declares the canary of a job good, or the canaries of all jobs.
     pub(crate) async fn promote(
         &self,
-        flow: FlowRef,
+        flow: WhichFlow,
         job: Option<JobName>,
         by: AudienceName,
     ) -> Result<answer::Changed, Declined> {
@@ -66,7 +66,7 @@ impl Desk {
     /// ended stays as it is.
     pub(crate) async fn cancel(
         &self,
-        flow: FlowRef,
+        flow: WhichFlow,
         abandon: bool,
         by: AudienceName,
     ) -> Result<answer::Cancelled, Declined> {

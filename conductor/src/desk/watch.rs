@@ -24,7 +24,7 @@ use orchestra_model::{
 use orchestra_store::Reader;
 use tokio::sync::mpsc;
 
-use super::{Desk, Sink, Stopped};
+use super::{Desk, Recipient, Stopped};
 use crate::{
     driver::{Request as Ask, Watching},
     history::{
@@ -104,7 +104,7 @@ struct Telling<'a, S> {
     to: &'a S,
 }
 
-impl<S: Sink<Notice>> Telling<'_, S> {
+impl<S: Recipient<Notice>> Telling<'_, S> {
     async fn tell(&self, news: News, cursor: Option<Cursor>) -> Result<(), Stopped> {
         self.to.give(Notice { news, cursor }).await
     }
@@ -132,12 +132,12 @@ impl Desk {
         &self,
         id: FlowId,
         wanted: WatchFilter,
-        to: &impl Sink<Notice>,
+        to: &impl Recipient<Notice>,
     ) -> Result<(), Stopped> {
         self.follow(Telling { id, wanted, to }).await
     }
 
-    async fn follow(&self, telling: Telling<'_, impl Sink<Notice>>) -> Result<(), Stopped> {
+    async fn follow(&self, telling: Telling<'_, impl Recipient<Notice>>) -> Result<(), Stopped> {
         let Telling { id, wanted, .. } = telling;
         let (mut since, mut told) = (wanted.since, 0);
         loop {
@@ -177,7 +177,7 @@ impl Desk {
     /// The last change that the reader knows of then, where that is not what it was told last.
     async fn catch_up(
         &self,
-        telling: &Telling<'_, impl Sink<Notice>>,
+        telling: &Telling<'_, impl Recipient<Notice>>,
         watching: &Watching,
         status: &FlowStatus,
         since: Since,
@@ -211,7 +211,7 @@ impl Desk {
     /// Tells the tasks of a job that changed and have records. The last of these changes.
     async fn tell_changed(
         &self,
-        telling: &Telling<'_, impl Sink<Notice>>,
+        telling: &Telling<'_, impl Recipient<Notice>>,
         job: &Arc<JobRecord>,
         scope: Scope,
         span: Span,
@@ -232,7 +232,7 @@ impl Desk {
     /// Before the end of a job is told: its tasks that were never sent, each.
     async fn tell_never_sent(
         &self,
-        telling: &Telling<'_, impl Sink<Notice>>,
+        telling: &Telling<'_, impl Recipient<Notice>>,
         status: &FlowStatus,
         event: &Event,
     ) -> Result<(), Stopped> {
@@ -253,7 +253,7 @@ impl Desk {
     /// Tells the tasks of an ended job that were never sent.
     async fn tell_untouched(
         &self,
-        telling: &Telling<'_, impl Sink<Notice>>,
+        telling: &Telling<'_, impl Recipient<Notice>>,
         job: &Arc<JobRecord>,
         scope: Scope,
     ) -> Result<(), Stopped> {

@@ -35,7 +35,7 @@ pub(crate) fn other_submission(flow: FlowId) -> Declined {
         Ground::Prevented,
         format!(
             "flow {flow} was submitted with this request id, and it is another submission; one that is \
-         new needs a request id of its own"
+             new needs a request id of its own"
         ),
     )
 }

@@ -83,7 +83,7 @@ pub(crate) enum Attached {
     },
 }
 
-/// What the audience's service asks.
+/// What the desk asks.
 pub(crate) enum Request {
     /// Something to change: an input of the engine, made once it is known where its answer goes.
     Change {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     declined::{Declined, Ground},
-    desk::{Desk, Others, Read, RecoveryRequest, Terms, off_the_runtime},
+    desk::{Conditions, Desk, Others, ReadProposal, RecoveryRequest, off_the_runtime},
 };
 
 /// Flows that are listed where nobody says how many.
@@ -32,7 +32,11 @@ impl AudienceCalls {
     }
 
     /// Reads a submission, off the runtime's threads, for a spec may be large.
-    async fn read(&self, request: v1::SubmitRequest, by: AudienceName) -> Result<Read, Declined> {
+    async fn read(
+        &self,
+        request: v1::SubmitRequest,
+        by: AudienceName,
+    ) -> Result<ReadProposal, Declined> {
         self.0.check_length(request.encoded_len())?;
         let proposal = off_the_runtime(move || requests::proposal(request)).await??;
         self.0.read_proposal(proposal, by).await
@@ -61,12 +65,12 @@ impl Audience for AudienceCalls {
         let turn = Turn::of(&request);
         let mut request = request.into_inner();
         let plan = Some(std::mem::take(&mut request.if_plan)).filter(|plan| !plan.is_empty());
-        let terms = Terms { same_score: request.require_same_score, plan };
+        let conditions = Conditions { same_score: request.require_same_score, plan };
         let read = self.read(request, by).await?;
         if !read.is_large() {
             turn.give_back();
         }
-        let taken = self.0.submit(read, &terms).await?;
+        let taken = self.0.submit(read, &conditions).await?;
         Ok(Response::new(v1::SubmitResponse {
             flow: taken.flow.0,
             repeated: taken.repeated,

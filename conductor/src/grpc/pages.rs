@@ -9,7 +9,7 @@ use tonic::{Response, Status};
 
 use crate::{
     declined::Declined,
-    desk::{Desk, Sink, Stopped},
+    desk::{Desk, Recipient, Stopped},
 };
 
 /// Pages that wait for a slow reader.
@@ -25,12 +25,12 @@ type Encode<T, P> = fn(T) -> Result<Vec<P>, Declined>;
 
 /// A reader at the other end of a connection.
 #[derive(Debug)]
-pub(super) struct Reader<T, P> {
+pub(super) struct PageWriter<T, P> {
     pages: mpsc::Sender<Result<P, Status>>,
     encode: Encode<T, P>,
 }
 
-impl<T: Send, P: Send> Sink<T> for Reader<T, P> {
+impl<T: Send, P: Send> Recipient<T> for PageWriter<T, P> {
     async fn give(&self, piece: T) -> Result<(), Stopped> {
         for page in (self.encode)(piece)? {
             self.pages.send(Ok(page)).await.map_err(|_| Stopped::Gone)?;
@@ -52,14 +52,14 @@ impl<T: Send, P: Send> Sink<T> for Reader<T, P> {
 pub(super) fn stream<T, P, F>(
     desk: &Desk,
     encode: Encode<T, P>,
-    feed: impl FnOnce(Desk, Reader<T, P>) -> F,
+    feed: impl FnOnce(Desk, PageWriter<T, P>) -> F,
 ) -> Response<Pages<P>>
 where
     P: Send + 'static,
     F: Future<Output = Result<(), Stopped>> + Send + 'static,
 {
     let (pages, receiver) = mpsc::channel(WAITING);
-    let feeding = feed(desk.clone(), Reader { pages: pages.clone(), encode });
+    let feeding = feed(desk.clone(), PageWriter { pages: pages.clone(), encode });
     let desk = desk.clone();
     tokio::spawn(async move {
         let fed = tokio::select! {

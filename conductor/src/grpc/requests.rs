@@ -22,8 +22,8 @@ use tonic::{Request, Status};
 use crate::{
     declined::{Declined, Ground},
     desk::{
-        AuditFilter, Choice, Cursor, FlowRef, JobParams, Proposal, RetryRequest, ServiceVerb,
-        Since, TaskFilter, WatchFilter,
+        AuditFilter, Choice, Cursor, Proposal, ProposedParams, ServiceVerb, Since, TaskFilter, WantedRetry,
+        WatchFilter, WhichFlow,
     },
 };
 
@@ -39,11 +39,11 @@ pub(super) fn audience<T>(request: &Request<T>) -> Result<AudienceName, Status> 
 }
 
 /// The flow that a request names.
-pub(super) fn flow(flow: Option<v1::FlowRef>) -> Result<FlowRef, Declined> {
+pub(super) fn flow(flow: Option<v1::FlowRef>) -> Result<WhichFlow, Declined> {
     match flow.and_then(|flow| flow.flow) {
-        Some(Flow::Id(id)) => Ok(FlowRef::Id(FlowId(id))),
-        Some(Flow::Last(_)) => Ok(FlowRef::Last),
-        Some(Flow::Request(id)) => request_id(&id).map(FlowRef::Request),
+        Some(Flow::Id(id)) => Ok(WhichFlow::Id(FlowId(id))),
+        Some(Flow::Last(_)) => Ok(WhichFlow::Last),
+        Some(Flow::Request(id)) => request_id(&id).map(WhichFlow::Request),
         None => Err(Declined::new(Ground::Invalid, "the request names no flow")),
     }
 }
@@ -142,8 +142,8 @@ pub(super) fn proposal(request: v1::SubmitRequest) -> Result<Proposal, Declined>
 }
 
 /// What somebody wants another try of.
-pub(super) fn retry(request: v1::RetryRequest) -> Result<RetryRequest, Declined> {
-    Ok(RetryRequest {
+pub(super) fn retry(request: v1::RetryRequest) -> Result<WantedRetry, Declined> {
+    Ok(WantedRetry {
         request: request_id(&request.request_id)?,
         flow: flow(request.flow)?,
         job: job_name(&request.job_name)?,
@@ -177,10 +177,10 @@ pub(super) fn service_verb(
     })
 }
 
-fn params(jobs: Vec<v1::JobParams>) -> Result<Vec<JobParams>, Declined> {
+fn params(jobs: Vec<v1::JobParams>) -> Result<Vec<ProposedParams>, Declined> {
     let params = jobs.into_iter().map(|v1::JobParams { slot, job, values }| {
         let values = params_from_wire(values).map_err(|error| Declined::invalid(&error))?;
-        Ok(JobParams { slot, job, values })
+        Ok(ProposedParams { slot, job, values })
     });
     params.collect()
 }

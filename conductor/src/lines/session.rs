@@ -115,7 +115,7 @@ impl Sessions {
                         Ground::Forbidden,
                         format!(
                             "the conductor does not know {host}: add it to its players file, and \
-                         reload it"
+                             reload it"
                         ),
                     ));
                 }
@@ -126,7 +126,7 @@ impl Sessions {
                             Ground::Occupied,
                             format!(
                                 "{host} has another session, which is alive: two players run with \
-                             its certificate"
+                                 its certificate"
                             ),
                         ));
                     }

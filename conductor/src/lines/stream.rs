@@ -12,7 +12,7 @@ use orchestra_proto::v1::{self, from_player, to_player};
 use tokio::{sync::watch, time::timeout};
 use tokio_stream::{Stream as Incoming, StreamExt as _};
 
-pub(super) use self::counts::{Counted, Counts};
+pub(super) use self::counts::{CountedStream, StreamCounts};
 pub(crate) use self::queue::{Frames, Goodbye, StreamQueue};
 use super::{NAME_CHARS, cut, session::Outbox, stopping};
 use crate::declined::{Declined, Ground};
@@ -26,7 +26,7 @@ pub(crate) trait Messages:
 impl<I: Incoming<Item = Result<v1::FromPlayers, Declined>> + Send + Unpin> Messages for I {}
 
 /// A stream that somebody has dialled.
-pub(super) struct Stream<M> {
+pub(super) struct PlayerStream<M> {
     /// Who has dialled it, by its certificate.
     pub(super) peer: Peer,
     /// The name in that.
@@ -34,16 +34,16 @@ pub(super) struct Stream<M> {
     incoming: M,
     /// Becomes true when the conductor stops.
     stopping: watch::Receiver<bool>,
-    _counted: Counted,
+    _counted: CountedStream,
 }
 
-impl<M: Messages> Stream<M> {
+impl<M: Messages> PlayerStream<M> {
     pub(super) fn new(
         peer: Peer,
         host: HostName,
         incoming: M,
         stopping: watch::Receiver<bool>,
-        counted: Counted,
+        counted: CountedStream,
     ) -> Self {
         Self { peer, host, incoming, stopping, _counted: counted }
     }

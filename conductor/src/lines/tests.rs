@@ -52,7 +52,7 @@ async fn what_a_player_said_of_itself_is_gone_once_it_is_let_in() {
         outgoing: Outgoing::default(),
     };
     let counted = lines.counts.enter(&db1()).unwrap();
-    let stream = Stream::new(peer, db1(), incoming, stopping, counted);
+    let stream = PlayerStream::new(peer, db1(), incoming, stopping, counted);
     let (answer, answered) = oneshot::channel();
     let session = tokio::spawn(lines.serve(stream, answer));
 

@@ -15,18 +15,18 @@ const MOST: usize = 8;
 
 /// The streams of all players.
 #[derive(Clone, Debug, Default)]
-pub(in crate::lines) struct Counts(Arc<Mutex<HashMap<HostName, usize>>>);
+pub(in crate::lines) struct StreamCounts(Arc<Mutex<HashMap<HostName, usize>>>);
 
 /// One stream, as long as this is kept.
 #[derive(Debug)]
-pub(in crate::lines) struct Counted {
+pub(in crate::lines) struct CountedStream {
     host: HostName,
-    all: Counts,
+    all: StreamCounts,
 }
 
-impl Counts {
-    /// Counts one more stream of a player; refused where it has too many.
-    pub(in crate::lines) fn enter(&self, host: &HostName) -> Result<Counted, Declined> {
+impl StreamCounts {
+    /// StreamCounts one more stream of a player; refused where it has too many.
+    pub(in crate::lines) fn enter(&self, host: &HostName) -> Result<CountedStream, Declined> {
         let mut streams = self.lock();
         let count = streams.entry(host.clone()).or_default();
         if *count >= MOST {
@@ -34,7 +34,7 @@ impl Counts {
             return Err(Declined::new(Ground::TooMuch, message));
         }
         *count += 1;
-        Ok(Counted { host: host.clone(), all: self.clone() })
+        Ok(CountedStream { host: host.clone(), all: self.clone() })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<HostName, usize>> {
@@ -42,7 +42,7 @@ impl Counts {
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountedStream {
     fn drop(&mut self) {
         let mut streams = self.all.lock();
         if let Some(count) = streams.get_mut(&self.host) {
@@ -60,9 +60,9 @@ mod tests {
 
     #[test]
     fn a_player_has_so_many_and_no_more_and_nothing_remains() {
-        let streams = Counts::default();
+        let streams = StreamCounts::default();
         let host = |name| HostName::new(name).unwrap();
-        let mut kept: Vec<Counted> =
+        let mut kept: Vec<CountedStream> =
             (0..MOST).map(|_| streams.enter(&host("db1")).unwrap()).collect();
         assert!(streams.enter(&host("db1")).is_err());
         kept.push(streams.enter(&host("db2")).unwrap());

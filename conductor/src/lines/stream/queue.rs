@@ -6,7 +6,7 @@
 //! What is in no hurry waits for company: it goes along with the next frame that is, and is sent by
 //! itself when it was [hurried](StreamQueue::hurry).
 
-mod job_parts;
+mod carried_jobs;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +22,7 @@ use orchestra_proto::v1::{self, to_player::Frame};
 use tokio::{sync::Notify, time::Instant};
 use tokio_stream::Stream;
 
-use self::job_parts::JobParts;
+use self::carried_jobs::CarriedJobs;
 use crate::{
     declined::{Declined, Ground},
     lines::command::EncodedJob,
@@ -55,7 +55,7 @@ struct Queue {
     frames: VecDeque<(Arc<str>, Frame)>,
     /// Of all that waits.
     bytes: usize,
-    jobs: JobParts,
+    jobs: CarriedJobs,
     end: Option<End>,
     waker: Option<Waker>,
     /// Since when frames wait of which the stream was not told.

@@ -7,7 +7,7 @@ use std::{
 use orchestra_model::delivery::{StoreId, Term};
 use orchestra_proto::v1::command::Kind;
 
-use super::{job_parts::REMEMBERED, *};
+use super::{carried_jobs::REMEMBERED, *};
 use crate::lines::{Header, Outbox};
 
 const HEADER: Header = Header { store: StoreId([1; 16]), term: Term(1) };

@@ -9,9 +9,9 @@ pub(super) const REMEMBERED: usize = 64;
 
 /// The job parts that the other end of a stream remembers, by their digests, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct JobParts(VecDeque<Bytes>);
+pub(super) struct CarriedJobs(VecDeque<Bytes>);
 
-impl JobParts {
+impl CarriedJobs {
     /// Whether a job part has to be sent; it is remembered from then on.
     pub(super) fn is_news(&mut self, digest: &Bytes) -> bool {
         if self.0.contains(digest) {

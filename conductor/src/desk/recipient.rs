@@ -3,7 +3,7 @@
 use crate::declined::Declined;
 
 /// The end of somebody who reads, at the reader's own pace.
-pub(crate) trait Sink<T>: Send + Sync {
+pub(crate) trait Recipient<T>: Send + Sync {
     /// Gives the reader the next piece, and waits while the reader is behind.
     fn give(&self, piece: T) -> impl Future<Output = Result<(), Stopped>> + Send;
 

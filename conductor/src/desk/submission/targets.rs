@@ -1,0 +1,117 @@
+//! The hosts of each job of a submission, and how many they are together.
+
+use std::collections::HashMap;
+
+use orchestra_flow::{Rejection, shown};
+use orchestra_model::{
+    HostSet,
+    flow::{FlowSpec, JobSpec, Scope},
+    hostset::{InvalidHostSet, Resolved, Unknown},
+};
+
+use crate::{
+    declined::{Declined, Ground},
+    desk::refusal::{invalid_hosts, rejected},
+    fleet::Fleet,
+};
+
+/// Most hosts that all host sets of a flow may have together where they are one-of jobs', whose
+/// tasks are few: for each the conductor keeps four bytes as long as the flow lives.
+const HOSTS_TOGETHER: usize = 8_000_000;
+
+/// The host set of each job. The bounds are looked at before the next one is expanded, for ten
+/// thousand jobs may each ask for everything there is.
+pub(super) fn resolve(
+    spec: &FlowSpec,
+    fleet: &Fleet,
+    most: u64,
+    unknown: Unknown,
+) -> Result<(Vec<Vec<HostSet>>, Vec<String>), Declined> {
+    let mut remarks = Vec::new();
+    let mut sizes = Sizes::default();
+    let mut known: HashMap<&str, HostSet> = HashMap::new();
+    let mut targets = Vec::with_capacity(spec.slots.len());
+    for slot in &spec.slots {
+        let mut sets = Vec::with_capacity(slot.jobs.len());
+        for job in &slot.jobs {
+            // Most jobs of a flow have the hosts of another one.
+            let hosts = match known.get(job.targets.as_str()) {
+                Some(hosts) => sizes.add(job, hosts, most).map(|()| hosts.clone())?,
+                None => {
+                    let resolved = HostSet::resolve(&job.targets, fleet, unknown)
+                        .map_err(|error| wrong_hosts(job, error))?;
+                    remarks.extend(remarks_on(job, &resolved));
+                    let hosts = resolved.hosts;
+                    sizes.add(job, &hosts, most)?;
+                    known.insert(&job.targets, hosts.clone());
+                    hosts
+                }
+            };
+            sets.push(hosts);
+        }
+        targets.push(sets);
+    }
+    Ok((targets, remarks))
+}
+
+fn wrong_hosts(job: &JobSpec, error: InvalidHostSet) -> Declined {
+    match error {
+        InvalidHostSet::UnknownHosts(hosts) => {
+            rejected(&Rejection::UnknownHosts(job.name.clone(), hosts))
+        }
+        error => invalid_hosts(&error),
+    }
+}
+
+/// What whoever wrote a job's host set should know: what was left out of it, and what it repeats.
+fn remarks_on(job: &JobSpec, resolved: &Resolved) -> Vec<String> {
+    let Resolved { repeated, unknown, words, .. } = resolved;
+    let mut remarks = Vec::new();
+    let mut tell = |what: &str, hosts: &HostSet| {
+        if !hosts.is_empty() {
+            let (hosts, count) = (shown(&hosts.to_string()), hosts.len());
+            remarks.push(format!("job {}: {what}: {hosts} ({count})", job.name));
+        }
+    };
+    tell("not in the players file, so left out", unknown);
+    tell("named more than once, but counted once", repeated);
+    if !words.is_empty() {
+        let words: Vec<String> = words.iter().map(|word| format!("@{word}")).collect();
+        let words = shown(&words.join(", "));
+        remarks.push(format!("job {}: no such group or label, so left out: {words}", job.name));
+    }
+    remarks
+}
+
+/// How much all jobs have together.
+#[derive(Default)]
+struct Sizes {
+    tasks: u64,
+    hosts: usize,
+}
+
+impl Sizes {
+    fn add(&mut self, job: &JobSpec, hosts: &HostSet, most: u64) -> Result<(), Declined> {
+        self.tasks += match job.scope {
+            Scope::All => hosts.len() as u64,
+            Scope::One => 1,
+        };
+        if self.tasks > most {
+            return Err(rejected(&Rejection::TooManyTasks { tasks: self.tasks, most }));
+        }
+        self.hosts += match job.scope {
+            Scope::All => 0,
+            Scope::One => hosts.len(),
+        };
+        if self.hosts > HOSTS_TOGETHER {
+            return Err(Declined::new(
+                Ground::TooMuch,
+                format!(
+                    "the host sets of the flow's one-of jobs have more than {HOSTS_TOGETHER} hosts \
+                     together"
+                ),
+            ));
+        }
+        Ok(())
+    }
+}
