@@ -121,17 +121,22 @@ fn the_audience_as_a_library_has_no_command_line_and_no_screen() {
     assert_none("a library that meets a person", &wrong);
 }
 
-/// Whatever else may once ask a conductor, a page or an API, knows nothing of the protocol's statuses.
+/// Whatever else may once ask a conductor, a page or an API, has neither the protocol's statuses nor its
+/// messages.
 #[test]
 fn the_conductor_knows_the_protocols_server_in_one_room() {
-    let (conductor, room) = ("conductor/src/", "conductor/src/grpc");
-    let elsewhere = sources().into_iter().filter(|path| {
-        shown(path).starts_with(conductor)
-            && !shown(path).starts_with(room)
-            && read(path).contains("tonic")
-    });
-    let elsewhere: Vec<String> = elsewhere.map(|path| shown(&path)).collect();
-    assert_none("files of the conductor beside its room for gRPC that name tonic", &elsewhere);
+    let mut wrong = Vec::new();
+    for path in sources() {
+        let (name, text) = (shown(&path), read(&path));
+        let is_in = |room: &str| name.starts_with(&format!("conductor/src/{room}"));
+        if is_in("") && !is_in("grpc") && text.contains("tonic") {
+            wrong.push(format!("{name} names tonic"));
+        }
+        if is_in("desk") && text.contains("v1::") {
+            wrong.push(format!("{name} names a message of the protocol"));
+        }
+    }
+    assert_none("what conductor/src/grpc alone knows", &wrong);
 }
 
 /// A print macro whose text cannot be written panics, and clippy denies it everywhere. A line that is

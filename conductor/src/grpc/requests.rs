@@ -22,8 +22,8 @@ use tonic::{Request, Status};
 use crate::{
     declined::{Declined, Ground},
     desk::{
-        AuditFilter, Choice, Cursor, Proposal, ProposedParams, ServiceVerb, Since, TaskFilter, WantedRetry,
-        WatchFilter, WhichFlow,
+        AuditFilter, Choice, Cursor, Proposal, ProposedParams, ServiceVerb, Since, TaskFilter,
+        WantedRetry, WatchFilter, WhichFlow,
     },
 };
 
