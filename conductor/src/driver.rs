@@ -61,7 +61,7 @@ pub(crate) use self::{
         Attach, Attached, FromSession, Handle, Health, Mailboxes, Removal, Reply, Request, Told,
         Watching, mailboxes, read_answer,
     },
-    recover::{engine, remembered, services},
+    recover::{engines, remembered},
     services::ServiceQuestion,
 };
 use self::{
@@ -117,6 +117,12 @@ pub(crate) struct Remembered {
     pub(crate) last_audit: u64,
 }
 
+/// What decides.
+pub(crate) struct Engines {
+    pub(crate) engine: Engine,
+    pub(crate) services: Services,
+}
+
 /// The driver.
 pub(crate) struct Driver {
     engine: Engine,
@@ -154,8 +160,7 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(
-        engine: Engine,
-        services: Services,
+        Engines { engine, services }: Engines,
         clock: Clock,
         Remembered { identity, in_force, last_audit }: Remembered,
         writer: Writer,
@@ -416,7 +421,7 @@ impl Driver {
             Request::LoadFleet { fleet, removal, asked, reply } => {
                 if let Some(reply) = self.begin(reply) {
                     self.do_as_asked(asked, reply, |driver| {
-                        driver.load_fleet(fleet, removal, reply);
+                        driver.load_fleet(&fleet, removal, reply);
                     });
                 }
             }

@@ -37,7 +37,7 @@ use self::{
 use crate::{
     config::Config,
     desk::{Desk, Facts},
-    driver::{Asked, Clock, Driver, engine, mailboxes, remembered, services},
+    driver::{Asked, Clock, Driver, engines, mailboxes, remembered},
     fleet::Fleet,
     grpc,
     inventory::Inventory,
@@ -108,9 +108,8 @@ async fn run(options: Options) -> Result<(), ServeError> {
     let (keys, doubt) = keys(&key_file, &mut store)?;
     let proofs = Proofs::new(keys);
     let (identity, readers) = (store.identity(), store.readers());
-    let engine =
-        engine(identity, clock, &store, fleet.deployments(), doubt).map_err(ServeError::Recover)?;
-    let services = services(&store).map_err(ServeError::Recover)?;
+    let engines = engines(identity, clock, &store, fleet.deployments(), doubt);
+    let engines = engines.map_err(ServeError::Recover)?;
     let remembered = remembered(identity, &store).map_err(ServeError::Recover)?;
     let writer = Writer::start(Box::new(store), key_file).map_err(ServeError::System)?;
     let recovery = begin.elapsed() - files;
@@ -119,8 +118,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
     let (fleet_sender, fleet_receiver) = watch::channel(Arc::new(Fleet::default()));
     let inventory = Inventory::default();
     let driver = Driver::new(
-        engine,
-        services,
+        engines,
         clock,
         remembered,
         writer,

@@ -131,7 +131,7 @@ impl Desk {
     pub(crate) async fn list_services(
         &self,
         name: Option<ServiceName>,
-        to: &impl Recipient<ServiceStatus>,
+        to: &impl Recipient<Vec<ServiceStatus>>,
     ) -> Result<(), Stopped> {
         let names = match name {
             Some(name) => vec![name],
@@ -145,7 +145,7 @@ impl Desk {
             let asked = name.clone();
             let ask = |reply| Request::AboutServices(ServiceQuestion::Status(asked, reply));
             match self.ask(ask).await? {
-                Some(status) => to.give(*status).await?,
+                Some(status) => to.give(vec![*status]).await?,
                 None if is_one => return Err(unknown(&name).into()),
                 // It has gone meanwhile.
                 None => {}

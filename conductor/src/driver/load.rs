@@ -27,9 +27,9 @@ const ALLOW: &str = "mend the files, or allow it with `orc conductor reload --al
 impl Driver {
     /// Loads a fleet that lacks no more than it may. What answers is the engine's word on the
     /// players, or a rejection.
-    pub(super) fn load_fleet(&mut self, fleet: Arc<Fleet>, removal: Removal, reply: ReplyId) {
+    pub(super) fn load_fleet(&mut self, fleet: &Arc<Fleet>, removal: Removal, reply: ReplyId) {
         let hosts = fleet.hosts().clone();
-        if let Some(why) = self.missing(&fleet, removal) {
+        if let Some(why) = self.missing(fleet, removal) {
             if let Some(reply) = self.replies.remove(&reply) {
                 // Whoever asked may have gone.
                 let _ = reply.send(Err(why));
@@ -50,7 +50,7 @@ impl Driver {
             let answer = Answer::Rejected(rejection);
             return self.outgoing.hold(After::Effect(Effect::Answer { reply, answer }));
         }
-        self.remember(&fleet);
+        self.remember(fleet);
         self.loading.insert(reply);
         let most_removed = match removal {
             Removal::AtMost(players) => players,
@@ -59,9 +59,9 @@ impl Driver {
         self.handle(Input::RosterLoaded { reply: ReplyTo::new(reply), hosts, most_removed });
         // Host sets are resolved against what the engine has from now on, whether or not that is on
         // disk: after a crash, the files are read anew.
-        self.fleet.send_replace(Arc::clone(&fleet));
+        self.fleet.send_replace(Arc::clone(fleet));
         self.services.has_fleet = true;
-        self.resolve_services(&fleet, removal == Removal::Any);
+        self.resolve_services(fleet, removal == Removal::Any);
     }
 
     /// Why a fleet is not loaded for what it lacks: too many players, or limits in force.

@@ -11,14 +11,26 @@ use orchestra_proto::decode_service;
 use orchestra_service::{RecoveredService, Services};
 use orchestra_store::{Identity, Reader, Store};
 
-use super::{Clock, Remembered};
+use super::{Clock, Engines, Remembered};
 use crate::history::{self, HistoryError};
 
 /// Why the store cannot be read, from whichever side.
 type Unreadable = Box<dyn Error + Send + Sync>;
 
+/// The engines as the store has them.
+pub(crate) fn engines(
+    identity: Identity,
+    clock: Clock,
+    store: &dyn Store,
+    deployments: &Arc<Deployments>,
+    doubt: Option<String>,
+) -> Result<Engines, Unreadable> {
+    let engine = engine(identity, clock, store, deployments, doubt)?;
+    Ok(Engines { engine, services: services(store)? })
+}
+
 /// The engine as the store has it, ready to go on.
-pub(crate) fn engine(
+fn engine(
     identity: Identity,
     clock: Clock,
     store: &dyn Store,
@@ -34,7 +46,7 @@ pub(crate) fn engine(
 }
 
 /// The services as the store has them; [`Driver`](super::Driver) goes on with them.
-pub(crate) fn services(store: &dyn Store) -> Result<Services, Unreadable> {
+fn services(store: &dyn Store) -> Result<Services, Unreadable> {
     let reader = store.reader()?;
     let mut versions: BTreeMap<ServiceName, Vec<(VersionRecord, ServiceSpec)>> = BTreeMap::new();
     for record in reader.versions()? {

@@ -281,17 +281,17 @@ impl Driver {
     /// What an event of a flow means for a service.
     pub(super) fn note_unit_event(&mut self, event: &Event) {
         match event {
-            Event::Flow { flow, state } if state.is_final() => {
+            Event::Flow { flow, state }
+                if state.is_final() && self.services.engine.is_about(*flow) =>
+            {
                 let (flow, state) = (*flow, *state);
-                if self.services.engine.is_about(flow) {
-                    self.services.inputs.push_back(Input::FlowEnded { flow, state });
-                }
+                self.services.inputs.push_back(Input::FlowEnded { flow, state });
             }
-            Event::Task { job, host: Some(host), state, .. } if state.is_final() => {
-                if self.services.engine.is_about(job.flow) {
-                    let (flow, host, state) = (job.flow, host.clone(), *state);
-                    self.services.inputs.push_back(Input::TaskEnded { flow, host, state });
-                }
+            Event::Task { job, host: Some(host), state, .. }
+                if state.is_final() && self.services.engine.is_about(job.flow) =>
+            {
+                let (flow, host, state) = (job.flow, host.clone(), *state);
+                self.services.inputs.push_back(Input::TaskEnded { flow, host, state });
             }
             _ => {}
         }

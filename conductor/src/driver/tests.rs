@@ -68,8 +68,7 @@ impl Bench {
         let proofs = Proofs::default();
         let clock = Clock::start();
         let driver = Driver::new(
-            engine,
-            Services::default(),
+            Engines { engine, services: Services::default() },
             clock,
             remembered,
             writer,

@@ -203,8 +203,9 @@ pub(super) fn service_changed(taken: &Taken) -> v1::ServiceChanged {
     }
 }
 
-pub(super) fn service(status: ServiceStatus) -> Encoded<v1::ServicePage> {
-    Ok(vec![v1::ServicePage { services: vec![(&status).into()] }])
+pub(super) fn services(services: Vec<ServiceStatus>) -> Encoded<v1::ServicePage> {
+    let pages = cut(services.into_iter().map(|status| (&status).into())).into_iter();
+    Ok(pages.map(|services| v1::ServicePage { services }).collect())
 }
 
 pub(super) fn versions(versions: Vec<ListedVersion>) -> Encoded<v1::VersionPage> {

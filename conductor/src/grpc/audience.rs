@@ -407,7 +407,7 @@ impl Audience for AudienceCalls {
             "" => None,
             name => Some(requests::service(name)?),
         };
-        Ok(stream(&self.0, answers::service, |desk, to| async move {
+        Ok(stream(&self.0, answers::services, |desk, to| async move {
             desk.list_services(name, &to).await
         }))
     }

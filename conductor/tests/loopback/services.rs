@@ -33,7 +33,7 @@ impl Audience {
         client
             .apply_service(v1::ApplyServiceRequest { spec })
             .await
-            .map(|answer| answer.into_inner())
+            .map(tonic::Response::into_inner)
     }
 
     async fn change(
@@ -42,7 +42,7 @@ impl Audience {
     ) -> Result<v1::ServiceChanged, Status> {
         let request = v1::ChangeServiceRequest { name: "web".to_owned(), verb: Some(verb) };
         let mut client = self.client.clone();
-        client.change_service(request).await.map(|answer| answer.into_inner())
+        client.change_service(request).await.map(tonic::Response::into_inner)
     }
 
     async fn service(&self) -> Result<v1::ServiceStatus, Status> {
