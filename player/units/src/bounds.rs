@@ -6,7 +6,7 @@ pub const TOMBSTONES: usize = 4_096;
 /// Longest reason that is kept of a run that could not be started; longer ones are cut.
 pub const WHY_BYTES: usize = 1_024;
 /// How many restarts of a window are told apart. A rule that allows more counts those that are nearer
-/// than the window's 64th part as one moment, the latest of them, so it gives up a little sooner.
+/// than the window's 64th part as one moment, the first of them, so it may give up so much later.
 pub const RESTART_MOMENTS: usize = 64;
 /// A unit tells how it is once in this time at most (ms), and what passes sooner is not told.
 pub const REPORT_MS: u64 = 1_000;

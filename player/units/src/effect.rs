@@ -62,6 +62,8 @@ pub enum Effect {
     EndWatch {
         /// The attempt.
         key: AttemptKey,
+        /// The order that it was watched for.
+        order: OrderNumber,
         /// How.
         end: WatchEnd,
     },

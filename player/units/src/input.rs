@@ -86,6 +86,8 @@ pub enum Input {
     WatchSettled {
         /// The attempt.
         key: AttemptKey,
+        /// The order that it was watched for: what is late concerns no later one.
+        order: OrderNumber,
     },
     /// A memory file system has kept the parameters of a unit.
     ParamsFound {

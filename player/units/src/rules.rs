@@ -22,7 +22,7 @@ impl Units {
         self.set_time(now);
         match input {
             Input::Unwatched { key } => self.unwatch(key),
-            Input::WatchSettled { key } => self.settle_watch(key),
+            Input::WatchSettled { key, order } => self.settle_watch(key, order),
             Input::ParamsFound { unit, order, params } => self.find_params(&unit, order, params),
             Input::Run { unit, run, event } => {
                 if self.is_present(&unit, run) {

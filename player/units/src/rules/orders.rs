@@ -71,7 +71,8 @@ impl Units {
 
     fn take_order(&mut self, key: &UnitKey, ordered: Ordered) {
         let Ordered { key: attempt, order, unit: asked, keep_params } = ordered;
-        if let Some(before) = self.state.units().get(key).and_then(|unit| unit.watch) {
+        let before = self.state.units().get(key).and_then(|unit| unit.watch);
+        if let Some(before) = before.filter(|before| *before != attempt) {
             self.end_watch(before, WatchEnd::Superseded);
         }
         let keeps_run = self.keeps_run(key, &asked);
@@ -117,14 +118,18 @@ impl Units {
         match self.state.watches().get(&key).map(|watch| watch.end.clone()) {
             Some(Some(end)) => {
                 self.act(Effect::Watching { key, order });
-                self.act(Effect::EndWatch { key, end });
+                self.act(Effect::EndWatch { key, order, end });
             }
             Some(None) => self.act(Effect::Watching { key, order }),
             None => self.watch(unit, key, order),
         }
     }
 
+    /// Begins to watch for an attempt; what it was watched for by an earlier order is over.
     fn watch(&mut self, unit: &UnitKey, key: AttemptKey, order: OrderNumber) {
+        if self.state.watches().contains_key(&key) {
+            self.record(Entry::WatchForgotten { key });
+        }
         let watch = Watch { unit: unit.clone(), order, accepted: self.at, end: None };
         self.record(Entry::Watch { key, watch });
         self.act(Effect::Watching { key, order });

@@ -31,10 +31,10 @@ impl Units {
         for key in &units {
             self.follow(key);
         }
-        let ended = |(key, watch): (_, &Watch)| Some((key, watch.end.clone()?));
+        let ended = |(key, watch): (_, &Watch)| Some((key, watch.order, watch.end.clone()?));
         let before: Vec<_> = self.watches().filter_map(ended).collect();
-        for (key, end) in before {
-            self.act(Effect::EndWatch { key, end });
+        for (key, order, end) in before {
+            self.act(Effect::EndWatch { key, order, end });
         }
     }
 

@@ -66,7 +66,7 @@ impl Units {
             if status.recent.count(self.at, rule.window) >= u64::from(attempts) {
                 return Stage::GaveUp;
             }
-            status.recent.push(self.at, rule.window);
+            status.recent.push(self.at, rule.window, attempts);
         }
         status.restarts = status.restarts.saturating_add(1);
         self.wait(status, rule)

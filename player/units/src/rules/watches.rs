@@ -1,7 +1,7 @@
 //! Watches: when an attempt has what it waits for, and when it never will.
 
 use orchestra_model::{
-    delivery::AttemptKey,
+    delivery::{AttemptKey, OrderNumber},
     service::{RunEnd, Wanted},
 };
 
@@ -22,8 +22,8 @@ impl Units {
         }
     }
 
-    pub(super) fn settle_watch(&mut self, key: AttemptKey) {
-        if let Some(watch) = self.state.watches().get(&key) {
+    pub(super) fn settle_watch(&mut self, key: AttemptKey, order: OrderNumber) {
+        if let Some(watch) = self.state.watches().get(&key).filter(|watch| watch.order == order) {
             let unit = watch.unit.clone();
             self.record(Entry::WatchForgotten { key });
             if self.state.units().contains_key(&unit) {
@@ -37,8 +37,9 @@ impl Units {
         let Some(watch) = self.state.watches().get(&key) else { return };
         if watch.end.is_none() {
             let watch = Watch { end: Some(end.clone()), ..watch.clone() };
+            let order = watch.order;
             self.record(Entry::Watch { key, watch });
-            self.act(Effect::EndWatch { key, end });
+            self.act(Effect::EndWatch { key, order, end });
         }
     }
 

@@ -230,12 +230,14 @@ impl RecentRestarts {
         self.0.iter().map(|(_, times)| u64::from(*times)).sum()
     }
 
-    /// Counts a restart at `now`.
-    pub(crate) fn push(&mut self, now: u64, window: Millis) {
-        let nearness = window.0 / bounds::RESTART_MOMENTS as u64;
-        let crowded = self.0.len() >= bounds::RESTART_MOMENTS;
+    /// Counts a restart at `now`, of at most `attempts` within `window`.
+    pub(crate) fn push(&mut self, now: u64, window: Millis, attempts: u32) {
+        let nearness = match attempts as usize <= bounds::RESTART_MOMENTS {
+            true => 0,
+            false => window.0.div_ceil(bounds::RESTART_MOMENTS as u64),
+        };
         match self.0.back_mut() {
-            Some((at, times)) if crowded && now < at.saturating_add(nearness.max(1)) => {
+            Some((first, times)) if now < first.saturating_add(nearness) => {
                 *times = times.saturating_add(1);
             }
             _ => self.0.push_back((now, 1)),
