@@ -141,16 +141,11 @@ impl Units {
         [begins, limit, told, late, healthy].into_iter().flatten().min()
     }
 
-    /// Nothing that is due now was left undone.
+    /// Nothing that is due was left undone, and what will be is on time.
     pub(crate) fn audit_tended(&self, key: &UnitKey) -> Result<(), Contradiction> {
         let wake = self.tended.get(key).and_then(|tended| tended.wake);
         require(wake == self.wake_of(key), || format!("{key} is looked at at another time"))?;
         let Some(unit) = self.state.units().get(key) else { return Ok(()) };
-        let whole = self.tended.get(key).is_some_and(|tended| tended.order.is_some());
-        let begins = matches!(unit.status.stage, Stage::Waiting { until } if until <= self.at);
-        require(!(begins && whole && self.broken.is_none()), || {
-            format!("{key} waits for nothing")
-        })?;
         let unwanted = unit.status.run().is_some_and(|run| run.of != unit.order && run.is_up());
         require(!unwanted, || format!("{key} runs as nobody wants it"))
     }
