@@ -157,12 +157,12 @@ fn every_status_and_every_end_of_a_watch_reads_as_it_was_written() {
                 recent: RecentRestarts::default(),
                 last_end: Some(end.clone()),
             };
-            reads_back(status, watch_end);
+            reads_back(&status, &watch_end);
         }
     }
 }
 
-fn reads_back(status: Status, end: WatchEnd) {
+fn reads_back(status: &Status, end: &WatchEnd) {
     let mut bytes = journal::compacted(&State::new(EMPTY));
     let at = bytes.len() as u64;
     let asked = std::sync::Arc::new(running(1).unit);
@@ -181,9 +181,9 @@ fn reads_back(status: Status, end: WatchEnd) {
     ];
     bytes.extend(journal::frame(at, &entries));
     let state = journal::replay(&bytes).unwrap().state;
-    assert_eq!(state.units()[&key()].status, status);
+    assert_eq!(state.units()[&key()].status, *status);
     assert_eq!(state.units()[&key()].asked, asked);
-    assert_eq!(state.watches()[&attempt(1)], watch(Some(end)));
+    assert_eq!(state.watches()[&attempt(1)], watch(Some(end.clone())));
 }
 
 #[test]

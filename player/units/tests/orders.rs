@@ -1,7 +1,5 @@
 //! One test a rule of orders and of the watches that they begin.
 
-#![expect(clippy::unwrap_used, reason = "a test says so by failing")]
-
 mod common;
 
 use common::*;

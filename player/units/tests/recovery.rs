@@ -1,7 +1,5 @@
 //! What the next sitter does with what the last one has left: after a crash, a reboot, a full disk.
 
-#![expect(clippy::unwrap_used, reason = "a test says so by failing")]
-
 mod common;
 
 use common::*;

@@ -2,10 +2,11 @@
 //!
 //! Each mutant of `mutants.toml` is a small, deliberate mistake. The crates that the simulation
 //! joins are copied into a workspace of their own, the mistake is made there, and some seed below
-//! [`SEEDS`] has to fail. Fails where a mutant survives, where the text that it changes is no
-//! longer there, or where the simulation fails without any.
+//! [`SEEDS`] has to fail: of the simulation, or of the units' own world where the mistake is in theirs.
+//! Fails where a mutant survives, where the text that it changes is no longer there, or where a world
+//! fails without any.
 //!
-//! Takes words as arguments: then only mutants whose name contains one of them are tried.
+//! Takes words as arguments: then only mutants whose name or file contains one of them are tried.
 
 #![expect(
     clippy::unwrap_used,
@@ -16,6 +17,7 @@
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
 use std::{
+    collections::BTreeSet,
     env, fs,
     path::{Path, PathBuf},
     process::Command,
@@ -25,7 +27,13 @@ use std::{
 const SEEDS: &str = "200";
 
 /// The packages that the simulation joins.
-const PACKAGES: [&str; 4] = ["proto/model", "conductor/flow", "conductor/store", "player/spool"];
+const PACKAGES: [&str; 5] =
+    ["proto/model", "conductor/flow", "conductor/store", "player/spool", UNITS];
+/// The package that has a world of its own.
+const UNITS: &str = "player/units";
+/// The tests that live through the seeds of a world.
+const SIMULATION: &[&str] = &["--test", "sim"];
+const UNITS_WORLD: &[&str] = &["-p", "orchestra-units", "--test", "world"];
 
 /// A deliberate mistake.
 struct Mutant {
@@ -36,6 +44,13 @@ struct Mutant {
     /// What is there, exactly once.
     find: String,
     replace: String,
+}
+
+impl Mutant {
+    /// The world that has to catch it.
+    fn world(&self) -> &'static [&'static str] {
+        if self.file.starts_with(UNITS) { UNITS_WORLD } else { SIMULATION }
+    }
 }
 
 fn main() {
@@ -51,10 +66,13 @@ fn main() {
     let words: Vec<String> = env::args().skip(1).collect();
     let mut mutants = mutants(&root.join("tests/sim/mutants/mutants.toml"));
     mutants.retain(|mutant| {
-        words.is_empty() || words.iter().any(|word| mutant.name.contains(word.as_str()))
+        words.is_empty()
+            || words.iter().any(|word| mutant.name.contains(word) || mutant.file.contains(word))
     });
-    if let Some(why) = run(&work, &place) {
-        panic!("the simulation fails without any mutant: {why}");
+    for world in mutants.iter().map(Mutant::world).collect::<BTreeSet<_>>() {
+        if let Some(why) = run(world, &work, &place) {
+            panic!("the simulation fails without any mutant: {why}");
+        }
     }
     let mut wrong = Vec::new();
     for mutant in &mutants {
@@ -63,7 +81,7 @@ fn main() {
         let found = text.matches(&mutant.find).count();
         let verdict = if found == 1 {
             fs::write(&path, text.replacen(&mutant.find, &mutant.replace, 1)).unwrap();
-            let verdict = run(&work, &place);
+            let verdict = run(mutant.world(), &work, &place);
             fs::write(&path, &text).unwrap();
             verdict.ok_or("SURVIVED")
         } else {
@@ -87,11 +105,11 @@ fn main() {
 }
 
 /// Builds and runs the simulation as it is there. Why it fails, if it does.
-fn run(work: &Path, place: &Path) -> Option<String> {
+fn run(world: &[&str], work: &Path, place: &Path) -> Option<String> {
     let cargo = |arguments: &[&str]| {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
-        command.args(["test", "--offline", "--quiet", "--test", "sim"]).args(arguments);
+        command.args(["test", "--offline", "--quiet"]).args(world).args(arguments);
         command.current_dir(work).env("CARGO_TARGET_DIR", place.join("target"));
         command.envs([("SEEDS", SEEDS), ("SHRINK", "0"), ("RUST_BACKTRACE", "0")]);
         command.env_remove("SEED").env_remove("FROM").env_remove("FAILURES");

@@ -1,7 +1,7 @@
 //! A pretended disk and clock, and short ways to say things.
 
 #![allow(dead_code, reason = "each test program uses a part")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "test support")]
+#![expect(clippy::unwrap_used, reason = "test support")]
 
 use orchestra_model::{
     AudienceName, FlowId, JobId, Millis, Params, ScoreName, ServiceName, Timestamp,

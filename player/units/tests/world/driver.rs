@@ -442,12 +442,12 @@ impl World {
             }
             None => self.draw_order(),
         };
-        self.give_order(order);
+        self.give_order(&order);
     }
 
-    fn give_order(&mut self, order: Ordered) {
+    fn give_order(&mut self, order: &Ordered) {
         let unit = UnitKey { store: order.key.store, service: order.unit.service.clone() };
-        let takes = self.reference.takes(&unit, &order, CAPACITY);
+        let takes = self.reference.takes(&unit, order, CAPACITY);
         let taken = self.units.order(self.host.now(), order.clone());
         self.heard = self.at();
         assert_eq!(taken.is_ok(), takes, "{taken:?} of {order:?} by {:?}", self.reference);
@@ -457,7 +457,7 @@ impl World {
                 self.host.memory.insert(unit.clone(), kept);
             }
             let at = self.at();
-            self.reference.ordered(&unit, &order, at);
+            self.reference.ordered(&unit, order, at);
         }
         self.follow(false);
     }
@@ -514,7 +514,7 @@ impl World {
             asked.deadline = Millis::minutes(60);
             let ordered = Ordered { key, order, unit: asked, keep_params: true };
             self.sent.push(ordered.clone());
-            self.give_order(ordered);
+            self.give_order(&ordered);
         }
         for step in 0.. {
             assert!(step < 1_000, "it does not come to rest: {:?} {:?}", self.units, self.work);
@@ -533,6 +533,8 @@ impl World {
         for report in STORES.iter().flat_map(|store| self.units.reports(*store)) {
             assert_eq!(report.state, UnitState::Ready, "{report:?}");
         }
+        let watches = self.units.state().watches();
+        assert!(watches.is_empty(), "every attempt has the end of its watch: {watches:?}");
         let told = self.told.clone();
         self.attach();
         assert_eq!(told, self.told, "what was told last is how it is");
@@ -559,7 +561,7 @@ fn draw_upkeep(dice: &mut Dice) -> Upkeep {
     let restart = RestartRule {
         when: dice.one_of(&when),
         first: Millis(dice.one_of(&[0, 0, 2_000])),
-        max_delay: Millis(dice.one_of(&[2_000, 60_000])),
+        max_delay: Millis(dice.one_of(&[150, 2_000, 60_000])),
         attempts: dice.one_of(&[None, None, Some(0), Some(1), Some(3)]),
         window: Millis(dice.one_of(&[5_000, 60_000])),
         stable_after: Millis(dice.one_of(&[1_000, 10_000])),
