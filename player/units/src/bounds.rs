@@ -20,6 +20,9 @@ pub const CLOCK_MS: u64 = 60_000;
 /// A run that extends its time gets up to so much more than it asked for (ms), so that its extensions
 /// are on disk, and no more than one entry in that time.
 pub const EXTENSION_MS: u64 = 60_000;
+/// By how much a run that is being ended may extend its grace in all (ms): an hour, so that no stop waits
+/// for ever for what does not want to stop.
+pub const STOP_EXTENSION_MS: u64 = 3_600_000;
 /// Highest order, placement and run number, and highest moment, that a journal may hold (2^60): so that
 /// counting on from them never overflows.
 pub const REACHABLE: u64 = 1 << 60;

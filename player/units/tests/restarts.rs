@@ -254,6 +254,18 @@ fn a_run_that_says_it_is_ending_has_its_grace_for_that() {
 }
 
 #[test]
+fn a_run_that_asks_for_ever_more_time_to_end_is_killed_within_an_hour() {
+    let mut rig = Rig::up(running(1));
+    rig.order(order(2, Wanted::Stopped));
+    let from = rig.boot_ms;
+    while !words(&rig.pass(20_000)).contains(&"kill 1".to_owned()) {
+        rig.told(RunEvent::Extended(Millis::minutes(1)));
+    }
+    let hour = 3_600_000;
+    assert!((hour..hour + 20_000).contains(&(rig.boot_ms - from)), "{}", rig.boot_ms - from);
+}
+
+#[test]
 fn what_is_told_of_another_run_than_the_present_one_is_of_no_use() {
     let mut rig = Rig::up(running(1));
     rig.ends(CRASH);

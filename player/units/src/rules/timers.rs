@@ -82,23 +82,21 @@ impl Units {
     fn limit_of(&self, key: &UnitKey) -> Option<(u64, Limit)> {
         let (unit, tended) = (self.state.units().get(key)?, self.tended.get(key)?);
         let run = unit.status.run()?;
-        let extended = |at: u64| at.max(run.extended.unwrap_or(0));
         if let Some(ending) = &run.ending {
-            let at = extended(after(ending.at, run.stop.grace));
-            return (!tended.is_killed).then_some((at, Limit::Ended));
+            return (!tended.is_killed).then_some((end_limit(run, ending.at), Limit::Ended));
         }
         if !run.is_up() || self.awaits_process(key, unit) {
             return None;
         }
         if let Some(at) = run.stopping {
-            return Some((extended(after(at, run.stop.grace)), Limit::Stopped));
+            return Some((end_limit(run, at), Limit::Stopped));
         }
         // No run can follow while the journal is broken: one that is bad is better than none.
         if self.broken.is_some() {
             return None;
         }
         match (run.ready, run.watchdog) {
-            (None, _) => Some((extended(ready_limit(unit, run)), Limit::Ready)),
+            (None, _) => Some((ready_limit(unit, run), Limit::Ready)),
             (Some(_), Some(silence)) => {
                 Some((after(tended.well, silence), Limit::Well { silence }))
             }
@@ -151,6 +149,14 @@ impl Units {
     }
 }
 
+/// When a run has to be ready.
 fn ready_limit(unit: &Unit, run: &Run) -> u64 {
-    after(run.up.unwrap_or(run.begun), unit.asked.upkeep.ready.deadline)
+    let limit = after(run.up.unwrap_or(run.begun), unit.asked.upkeep.ready.deadline);
+    limit.max(run.extended.unwrap_or(0))
+}
+
+/// When a run that began to end at a moment has to have ended.
+fn end_limit(run: &Run, at: u64) -> u64 {
+    let latest = at.saturating_add(bounds::STOP_EXTENSION_MS);
+    after(at, run.stop.grace).max(run.extended.unwrap_or(0).min(latest))
 }
