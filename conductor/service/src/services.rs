@@ -180,9 +180,8 @@ impl Services {
     /// Finds out anew whether a service is as wanted, everywhere.
     pub(crate) fn recheck_all(&mut self, name: &ServiceName) {
         let Some(service) = self.services.get(name) else { return };
-        let placed = service.placements.keys().cloned();
-        let hosts: BTreeSet<HostName> =
-            service.record.hosts.iter().cloned().chain(placed).collect();
+        let known = service.placements.keys().chain(&service.wrong);
+        let hosts: BTreeSet<HostName> = service.record.hosts.iter().chain(known).cloned().collect();
         for host in hosts {
             self.recheck(name, &host);
             self.tell_unwell(&host);

@@ -26,6 +26,10 @@ pub(crate) struct Service {
     pub(crate) wrong: BTreeSet<HostName>,
     /// Hosts that a flow did not bring there.
     pub(crate) given_up: BTreeSet<HostName>,
+    /// Hosts of the living flow that have not attached anew since it was made: those that it does not
+    /// bring where they are wanted are given up. After a start of the conductor that is not known, and
+    /// another flow finds out.
+    pub(crate) ordered: BTreeSet<HostName>,
     /// How tasks of the living flow ended that are not ok.
     pub(crate) failures: Failures,
     /// Why no flow could be made.
@@ -74,6 +78,7 @@ impl Service {
             placements: BTreeMap::new(),
             wrong: BTreeSet::new(),
             given_up: BTreeSet::new(),
+            ordered: BTreeSet::new(),
             failures: Failures::default(),
             trouble: None,
         }
@@ -140,12 +145,25 @@ impl Service {
         placed.is_some() && state != Some(UnitState::Ready)
     }
 
+    /// An instance of this placement, of another number where that one is taken.
+    pub(crate) fn instance_like(&self, instance: Instance) -> Instance {
+        let taken = self.taken_ordinals();
+        let free = (1..).map(Ordinal).find(|ordinal| !taken.contains(ordinal));
+        match taken.contains(&instance.ordinal) {
+            true => Instance { ordinal: free.unwrap_or_default(), ..instance },
+            false => instance,
+        }
+    }
+
+    fn taken_ordinals(&self) -> BTreeSet<Ordinal> {
+        self.placements.values().map(|placed| placed.instance.ordinal).collect()
+    }
+
     /// Gives each host an instance that a unit is to be ordered on. A placement whose player told of a
     /// unit and now tells of none is over, for its numbers of runs would begin anew.
     pub(crate) fn place_all(&mut self, hosts: &HostSet) {
-        let taken: BTreeSet<u32> =
-            self.placements.values().map(|placed| placed.instance.ordinal.0).collect();
-        let mut free = (1..).filter(|n| !taken.contains(n)).map(Ordinal);
+        let taken = self.taken_ordinals();
+        let mut free = (1..).map(Ordinal).filter(|ordinal| !taken.contains(ordinal));
         for host in hosts {
             let known = self.placements.get(host);
             if known.is_some_and(|placed| !placed.told || placed.report.is_some()) {

@@ -86,7 +86,8 @@ impl Services {
             let is_indexed = self.by_host.get(host).is_some_and(|names| names.contains(name));
             require(is_indexed, "an instance is not found by its host")?;
         }
-        let hosts = record.hosts.iter().chain(service.placements.keys());
+        let known = service.placements.keys().chain(&service.wrong);
+        let hosts = record.hosts.iter().chain(known);
         for host in hosts {
             let is_reachable = self.is_reachable(host) && !self.is_strange(name, host);
             let differs = is_reachable && service.difference(host).is_some();

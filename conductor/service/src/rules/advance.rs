@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use orchestra_model::{
-    HostName, HostSet, JobName, Quantity, ServiceName,
+    HostName, HostSet, JobName, Params, Quantity, ServiceName,
     flow::{FlowSpec, JobSpec, OnDoomed, SlotSpec},
     names::FlowName,
     record::{Op, Record},
-    service::{Cause, Change, Goal, ServiceSpec, UnitJob, Upkeep, Wanted},
+    service::{Cause, Change, Goal, UnitJob, Wanted},
 };
 
 use crate::{
@@ -73,15 +73,9 @@ impl Services {
     /// A flow for these hosts, whose units are placed.
     fn flow_of(&mut self, name: &ServiceName, groups: Groups) -> Option<UnitFlow> {
         let service = self.services.get_mut(name)?;
-        let (is_gone, cause) = (service.record.goal == Goal::Removed, service.cause());
-        let kept = service.versions.get(&service.record.version).map(|kept| Arc::clone(&kept.spec));
-        let spec = match kept {
-            Some(spec) => spec,
-            // It was removed, with its versions: a unit of it has turned up.
-            None => Arc::new(ServiceSpec::new(name.clone(), service.record.score.clone(), "")),
-        };
-        let running = HostSet::from_names(groups.sick.iter().chain(&groups.others).cloned());
+        service.ordered = groups.hosts().cloned().collect();
         if service.record.goal == Goal::Running {
+            let running = HostSet::from_names(groups.sick.iter().chain(&groups.others).cloned());
             service.place_all(&running);
             let placed: Vec<_> =
                 running.iter().filter_map(|host| service.placement_record(host)).collect();
@@ -91,56 +85,15 @@ impl Services {
             }
         }
         self.put_service(name);
-        let service = self.services.get(name)?;
-        let wanted = match (service.record.goal, cause) {
-            (Goal::Running, Cause::Restart) => Wanted::Restarted,
-            (Goal::Running, _) => Wanted::Running,
-            (Goal::Stopped, _) => Wanted::Stopped,
-            (Goal::Removed, _) => Wanted::Gone,
-        };
-        let mut slots: Vec<Vec<(JobSpec, HostSet)>> = Vec::new();
-        let job = |title: &str, hosts: Vec<HostName>, wanted, is_careful| {
-            service.job(&spec, title, hosts, wanted, is_careful)
-        };
-        if !groups.sick.is_empty() {
-            slots.extend(job("sick", groups.sick, wanted, false).map(|job| vec![job]));
-        }
-        let is_careful = matches!(cause, Cause::Update | Cause::Revert | Cause::Restart)
-            && service.record.goal == Goal::Running;
-        let title = if is_gone { "remove" } else { cause.as_str() };
-        let others = job(title, groups.others, wanted, is_careful);
-        let leaving = job("leave", groups.leaving, Wanted::Gone, false);
-        let last: Vec<_> = others.into_iter().chain(leaving).collect();
-        if !last.is_empty() {
-            slots.push(last);
-        }
-        let mut params = BTreeMap::new();
-        for (slot, jobs) in (1..).zip(&slots) {
-            for (nth, (job, _)) in (1..).zip(jobs) {
-                let runs = job
-                    .unit
-                    .as_ref()
-                    .is_some_and(|unit| matches!(unit.wanted, Wanted::Running | Wanted::Restarted));
-                if runs && !spec.params.is_empty() {
-                    params.insert((slot, nth), spec.params.clone());
-                }
-            }
-        }
-        let (slots, targets) = slots
-            .into_iter()
-            .map(|jobs| {
-                let (jobs, targets): (Vec<_>, Vec<_>) = jobs.into_iter().unzip();
-                (SlotSpec { jobs }, targets)
-            })
-            .unzip();
-        let flow_name = format!("{name}-v{}", service.record.version);
-        let spec = FlowSpec { name: FlowName::new(&flow_name).ok(), slots };
-        let audience = service.record.owner.clone();
-        Some(UnitFlow { service: name.clone(), audience, spec, targets, params })
+        Some(self.services.get(name)?.flow(groups))
     }
 }
 
 impl Groups {
+    fn hosts(&self) -> impl Iterator<Item = &HostName> {
+        self.sick.iter().chain(&self.others).chain(&self.leaving)
+    }
+
     fn is_empty(&self) -> bool {
         self.sick.is_empty() && self.others.is_empty() && self.leaving.is_empty()
     }
@@ -150,6 +103,62 @@ impl Service {
     /// Why the next flow is made.
     fn cause(&self) -> Cause {
         self.record.pending.as_ref().map_or(Cause::Repair, |change| change.cause)
+    }
+
+    /// A flow that brings these hosts where they are wanted: the sick first.
+    fn flow(&self, groups: Groups) -> UnitFlow {
+        let Groups { sick, others, leaving } = groups;
+        let (wanted, is_careful) = self.wanted();
+        let title = if wanted == Wanted::Gone { "remove" } else { self.cause().as_str() };
+        let first = self.job("sick", sick, wanted, false);
+        let last = [
+            self.job(title, others, wanted, is_careful),
+            self.job("leave", leaving, Wanted::Gone, false),
+        ];
+        let slots = [first.into_iter().collect(), last.into_iter().flatten().collect()];
+        let slots: Vec<Vec<(JobSpec, HostSet)>> =
+            slots.into_iter().filter(|jobs: &Vec<_>| !jobs.is_empty()).collect();
+        let params = self.params(&slots);
+        let (slots, targets) = slots
+            .into_iter()
+            .map(|jobs| {
+                let (jobs, targets): (Vec<_>, Vec<_>) = jobs.into_iter().unzip();
+                (SlotSpec { jobs }, targets)
+            })
+            .unzip();
+        let name = FlowName::new(&format!("{}-v{}", self.record.name, self.record.version));
+        let spec = FlowSpec { name: name.ok(), slots };
+        let (service, audience) = (self.record.name.clone(), self.record.owner.clone());
+        UnitFlow { service, audience, spec, targets, params }
+    }
+
+    /// What is asked of units where the service is wanted, and whether with the limits of an update.
+    fn wanted(&self) -> (Wanted, bool) {
+        match (self.record.goal, self.cause()) {
+            (Goal::Running, Cause::Restart) => (Wanted::Restarted, true),
+            (Goal::Running, Cause::Update | Cause::Revert) => (Wanted::Running, true),
+            (Goal::Running, _) => (Wanted::Running, false),
+            (Goal::Stopped, _) => (Wanted::Stopped, false),
+            (Goal::Removed, _) => (Wanted::Gone, false),
+        }
+    }
+
+    /// The parameters of jobs that lead to runs, by slot and job from 1.
+    fn params(&self, slots: &[Vec<(JobSpec, HostSet)>]) -> BTreeMap<(u16, u16), Params> {
+        let mut all = BTreeMap::new();
+        let Some(params) = self.spec().map(|spec| &spec.params).filter(|all| !all.is_empty())
+        else {
+            return all;
+        };
+        for (slot, jobs) in (1..).zip(slots) {
+            for (nth, (job, _)) in (1..).zip(jobs) {
+                let wanted = job.unit.as_ref().map(|unit| unit.wanted);
+                if matches!(wanted, Some(Wanted::Running | Wanted::Restarted)) {
+                    all.insert((slot, nth), params.clone());
+                }
+            }
+        }
+        all
     }
 
     /// The hosts that a flow is to be made for now.
@@ -165,7 +174,8 @@ impl Service {
             }
         }
         if let Some(change) = restarts {
-            groups.others = self.to_restart(change);
+            // Whatever is not as wanted comes there with a new run as well.
+            groups.others.extend(self.to_restart(change));
         } else if pending.is_some() && self.record.goal == Goal::Running {
             groups.others.extend(self.stuck().filter(|host| !self.wrong.contains(host)));
             groups.others.sort();
@@ -204,7 +214,6 @@ impl Service {
     /// careful goes on whatever fails, as fast as cells let it.
     fn job(
         &self,
-        spec: &ServiceSpec,
         title: &str,
         hosts: Vec<HostName>,
         wanted: Wanted,
@@ -212,18 +221,20 @@ impl Service {
     ) -> Option<(JobSpec, HostSet)> {
         let hosts = HostSet::from_names(hosts);
         let name = JobName::new(title).ok().filter(|_| !hosts.is_empty())?;
-        let update = &spec.update;
+        // Of a service that was removed the versions are gone: a unit of it has turned up.
+        let (update, upkeep) =
+            self.spec().map_or_else(Default::default, |spec| (spec.update, spec.upkeep.clone()));
         let instances = hosts.iter().filter_map(|host| Some(self.placements.get(host)?.instance));
         let unit = UnitJob {
             service: self.record.name.clone(),
             version: self.record.version,
             wanted,
-            upkeep: Upkeep { ..spec.upkeep.clone() },
+            upkeep,
             healthy_for: update.healthy_for,
             deadline: update.deadline,
             instances: instances.collect(),
         };
-        let mut job = JobSpec::new(name, spec.score.clone(), hosts.to_string());
+        let mut job = JobSpec::new(name, self.record.score.clone(), hosts.to_string());
         job.unit = Some(Arc::new(unit));
         job.give_up_after = Some(update.deadline);
         if is_careful {

@@ -218,7 +218,10 @@ impl Services {
         cause: Cause,
     ) -> Result<bool, Rejection> {
         let service = self.existing(name)?;
-        let is_news = service.record.goal != goal || !service.given_up.is_empty();
+        // Whoever wants it to end does not mean to wait for somebody who paused it.
+        let paused_by = service.record.paused_by.take_if(|_| goal != Goal::Running);
+        let is_news =
+            service.record.goal != goal || !service.given_up.is_empty() || paused_by.is_some();
         service.record.goal = goal;
         service.given_up.clear();
         service.trouble = None;
@@ -243,7 +246,7 @@ impl Services {
             unchanged,
             flow: living.map(|living| living.flow),
             left_out: HostSet::from_names(left_out),
-            trouble: service.trouble.clone(),
+            trouble: service.trouble.clone().or_else(|| service.why_paused()),
         })
     }
 }
@@ -274,6 +277,12 @@ fn new(spec: &ServiceSpec, by: &AudienceName, skipped: u64) -> Service {
 }
 
 impl Service {
+    /// That nothing is done before somebody resumes it, where it is paused.
+    fn why_paused(&self) -> Option<String> {
+        let by = self.record.paused_by.as_ref()?;
+        Some(format!("it is paused by {by}: nothing is done before it is resumed"))
+    }
+
     /// Lets another version be wanted.
     pub(crate) fn want_version(&mut self, version: ServiceVersion, change: Change) {
         if let Some(kept) = self.versions.get(&version) {

@@ -60,7 +60,8 @@ impl Services {
             }
             Err(why) => {
                 // Tried again when somebody asks for something, or the fleet changes.
-                service.given_up = service.wrong.clone();
+                service.given_up.extend(std::mem::take(&mut service.ordered));
+                service.given_up.extend(service.wrong.iter().cloned());
                 service.trouble = Some(why);
             }
         }
@@ -88,8 +89,11 @@ impl Services {
         let Some(service) = self.services.get_mut(&name) else { return };
         let Some(living) = service.record.living.take() else { return };
         let failures = service.failures;
+        let ordered = std::mem::take(&mut service.ordered);
         if !living.superseded {
-            service.given_up = service.wrong.clone();
+            service
+                .given_up
+                .extend(ordered.into_iter().filter(|host| service.wrong.contains(host)));
         }
         let is_whole = state == FlowState::Ok && failures == Failures::default();
         let brings_version = matches!(living.cause, Cause::Update | Cause::Revert);

@@ -36,6 +36,7 @@ impl Services {
         for name in &wanted {
             if let Some(service) = self.services.get_mut(name) {
                 service.given_up.remove(host);
+                service.ordered.remove(host);
             }
             self.displace_if_gone(name, host);
             self.recheck(name, host);
@@ -95,8 +96,12 @@ impl Services {
         if let Some(others) = self.strangers.get_mut(host) {
             others.retain(|stranger| stranger.service != name);
         }
-        let instance = report.instance;
         let is_new = !service.placements.contains_key(host);
+        // One that had been given up for gone may find its number taken.
+        let instance = match is_new {
+            true => service.instance_like(report.instance),
+            false => report.instance,
+        };
         let placed = service.placements.entry(host.clone()).or_insert(Placed {
             instance,
             told: false,

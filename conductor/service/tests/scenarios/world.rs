@@ -204,7 +204,11 @@ impl World {
             for (job, hosts) in slot.jobs.iter().zip(targets) {
                 let mut failed = 0;
                 let unit = job.unit.as_ref().unwrap();
-                assert_eq!(unit.instances.len(), hosts.len(), "an instance a host");
+                assert_eq!(
+                    unit.instances.len(),
+                    hosts.len(),
+                    "an instance a host: {job:?} {hosts}"
+                );
                 let most = job.max_failures.unwrap_or(Quantity::Count(0));
                 for (host, instance) in hosts.iter().zip(&*unit.instances) {
                     let is_doomed = failed > most.floor_of(hosts.len() as u32);

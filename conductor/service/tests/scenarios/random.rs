@@ -1,0 +1,184 @@
+//! Whatever happens, in whatever order: what holds always, and what holds once everything is whole.
+
+use std::collections::BTreeMap;
+
+use orchestra_model::{
+    HostName, HostSet,
+    service::{Goal, Placement, RunEnd, ServiceVersion, UnitState},
+};
+use orchestra_service::{Ask, Input};
+
+use crate::world::{World, apply, h, spec, web};
+
+/// Chance from a seed (SplitMix64).
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    fn host(&mut self) -> String {
+        format!("db{}", 1 + self.below(5))
+    }
+
+    /// From one to five hosts.
+    fn hosts(&mut self) -> HostSet {
+        let count = 1 + self.below(5);
+        HostSet::from_names((0..count).map(|_| h(&self.host())))
+    }
+}
+
+/// What is seen over all of a story.
+#[derive(Default)]
+struct Seen {
+    /// Whose each placement is.
+    placements: BTreeMap<Placement, HostName>,
+    versions: ServiceVersion,
+}
+
+impl Seen {
+    fn look(&mut self, world: &World) {
+        assert!(world.flows.len() <= 1, "two flows change one service");
+        let Some(status) = world.engine.status(&web()) else { return };
+        assert!(status.record.last_version >= self.versions, "versions run back");
+        self.versions = status.record.last_version;
+        for instance in status.instances {
+            let owner = self.placements.entry(instance.instance.placement);
+            let owner = owner.or_insert_with(|| instance.host.clone());
+            assert_eq!(*owner, instance.host, "a placement is given twice");
+        }
+    }
+}
+
+fn step(world: &mut World, chance: &mut Chance, version: &mut u32) {
+    let host = chance.host();
+    match chance.below(16) {
+        0 | 1 => world.attach(&host),
+        2 => world.detach(&host),
+        3 => {
+            world.detach(&host);
+            world.wipe(&host);
+        }
+        4 => {
+            let n = u64::from(*version) + 1;
+            world.bad.insert((h(&host), n));
+        }
+        5 => world.bad.clear(),
+        6 | 7 => {
+            *version += u32::try_from(chance.below(2)).unwrap();
+            let hosts = chance.hosts();
+            let _ = world.ask(apply(spec(&hosts.to_string(), *version), hosts));
+        }
+        8 => {
+            let hosts = chance.hosts();
+            let all = (0..200).map(|n| (ServiceVersion(n), hosts.clone())).collect();
+            let _ = world.ask(Ask::Revert { service: web(), to: None, hosts: all });
+        }
+        9 => {
+            let ask = match chance.below(6) {
+                0 => Ask::Stop(web()),
+                1 => Ask::Start(web()),
+                2 => Ask::Remove(web()),
+                3 => Ask::Pause(web()),
+                4 => Ask::Resume(web()),
+                _ => Ask::Restart { service: web(), hosts: Some(chance.hosts()) },
+            };
+            let _ = world.ask(ask);
+        }
+        10 => {
+            let state = match chance.below(4) {
+                0 => UnitState::Ready,
+                1 => UnitState::BackingOff,
+                2 => UnitState::GaveUp,
+                _ => UnitState::AwaitingParams,
+            };
+            let has_unit = world.units.get(&h(&host)).is_some_and(|units| !units.is_empty());
+            if has_unit {
+                world.turn(&host, state, Some(RunEnd::Exited(1)));
+            }
+        }
+        11 => world.restart(),
+        12 => {
+            let hosts = [(web(), Ok(chance.hosts()))].into();
+            world.handle(Input::FleetLoaded { hosts, may_leave: chance.below(2) == 0 });
+        }
+        _ => {
+            if !world.flows.is_empty() {
+                world.run_flow();
+            }
+        }
+    }
+}
+
+/// Mends everything, and looks whether what is wanted is so; then nothing more happens.
+fn heal(world: &mut World) {
+    world.bad.clear();
+    world.attach("db[1-5]");
+    world.settle();
+    let Some(status) = world.engine.status(&web()) else { return };
+    let (goal, hosts) = (status.record.goal, status.record.hosts.clone());
+    if goal != Goal::Removed {
+        world.ask(Ask::Resume(web())).unwrap();
+        world.settle();
+    }
+    if goal == Goal::Running {
+        // Units that gave up wait for a person.
+        world.ask(Ask::Restart { service: web(), hosts: None }).unwrap();
+        world.settle();
+    }
+    let status = world.status();
+    let wanted = match goal {
+        Goal::Running => Some(UnitState::Ready),
+        Goal::Stopped => Some(UnitState::Stopped),
+        Goal::Removed => None,
+    };
+    for (host, units) in &world.units {
+        let unit = units.get(&web());
+        let state = unit.map(|unit| unit.state);
+        let wanted = wanted.filter(|_| hosts.contains(host));
+        // A service that was stopped before it came somewhere is not brought there to be stopped.
+        let is_right = state == wanted || (goal == Goal::Stopped && state.is_none());
+        assert!(
+            is_right,
+            "{host}: {state:?}, and not {wanted:?}: {unit:?} {:?} {:?} {:?}",
+            status.instances,
+            status.given_up,
+            world.engine.strangers().collect::<Vec<_>>()
+        );
+        if goal == Goal::Running && wanted.is_some() {
+            assert_eq!(unit.unwrap().version, status.record.version, "{host}");
+            assert_eq!(world.unready(host.as_str()), None, "{host}");
+        }
+    }
+    let written = world.writes;
+    world.attach("db[1-5]");
+    assert_eq!((world.writes, world.flows.len()), (written, 0), "it comes to rest");
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "how long somebody wants to look")]
+fn whatever_happens_what_is_wanted_comes_about_once_everything_is_whole() {
+    let seeds = std::env::var("SEEDS").ok().map_or(400_u64, |seeds| seeds.parse().unwrap());
+    let from = std::env::var("FROM").ok().map_or(0, |from| from.parse().unwrap());
+    for seed in from..from + seeds {
+        let told = std::panic::catch_unwind(|| {
+            let (mut world, mut chance) = (World::new(), Chance(seed));
+            let (mut seen, mut version) = (Seen::default(), 1);
+            for _ in 0..60 {
+                step(&mut world, &mut chance, &mut version);
+                seen.look(&world);
+            }
+            heal(&mut world);
+        });
+        assert!(told.is_ok(), "seed {seed}");
+    }
+}
