@@ -125,8 +125,14 @@ fn run(world: &[&str], work: &Path, place: &Path) -> Option<String> {
     }
     let mut lines = said.lines().skip_while(|line| !line.starts_with("seed "));
     let seed = lines.next().and_then(|line| line.split(':').next()).unwrap_or("crashed").to_owned();
-    let why = lines.next().unwrap_or_default();
+    let why = lines.next().filter(|line| !line.is_empty()).or_else(|| panic_of(&said));
+    let why = why.unwrap_or_default();
     Some(format!("{seed}: {}", why.chars().take(120).collect::<String>()))
+}
+
+/// The first line of what the first panic said.
+fn panic_of(said: &str) -> Option<&str> {
+    said.lines().skip_while(|line| !line.contains("panicked at ")).nth(1)
 }
 
 fn mutants(path: &Path) -> Vec<Mutant> {

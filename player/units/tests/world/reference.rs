@@ -6,9 +6,12 @@ use std::collections::BTreeMap;
 
 use orchestra_model::{
     delivery::AttemptKey,
-    service::{ReadySign, RestartWhen, RunEnd, UnitState, Wanted},
+    service::{ReadySign, RunEnd, Wanted},
 };
-use orchestra_units::{Failure, Ordered, RunEvent, RunId, Stage, UnitKey, Units, WatchEnd};
+use orchestra_units::{Ordered, RunEvent, RunId, UnitKey, Units, WatchEnd};
+
+mod unit;
+mod watches;
 
 #[derive(Clone, Debug)]
 pub(crate) struct RefRun {
@@ -217,7 +220,7 @@ impl Reference {
             }
             let unit = self.units.get_mut(&key).unwrap();
             unit.follow_run(&key, units, at, self.broken);
-            unit.check_shown(&key, units, self.broken);
+            unit.check_shown(&key, units);
             if woken {
                 unit.check_limits(at, self.broken);
             }
@@ -235,27 +238,6 @@ impl Reference {
         self.gone.insert(key.clone(), (unit.order.order.0, unit.order.key, last));
         assert_eq!(units.state().tombstones()[key].last, last);
     }
-
-    fn follow_watches(&mut self, units: &Units, at: u64, woken: bool) {
-        for (key, watch) in &mut self.watches {
-            let told = units.state().watches().get(key).unwrap_or_else(|| panic!("{key} forgot"));
-            assert_eq!(told.accepted, watch.accepted, "{key}");
-            let unit = self.units.get(&watch.unit);
-            match (&watch.end, &told.end) {
-                (None, Some(end)) => {
-                    let right = is_right(end, unit, watch, at);
-                    assert!(right, "{key}: {end:?} {watch:?} {unit:?} at {at}");
-                    watch.end = Some(end.clone());
-                }
-                (before, end) => assert_eq!(before, end, "{key}"),
-            }
-            let Some(unit) = unit.filter(|_| woken && watch.end.is_none()) else { continue };
-            let found = unit.run.as_ref().is_none_or(|run| run.found || !run.is_up());
-            assert!(!found || at < watch.deadline, "{key} is not timed out: {unit:?} at {at}");
-            let healthy = unit.run.as_ref().and_then(|run| run.healthy_at(unit, watch));
-            assert!(!found || healthy.is_none_or(|healthy| at < healthy), "{key} is not ready");
-        }
-    }
 }
 
 fn is_running(wanted: Wanted) -> bool {
@@ -266,198 +248,5 @@ fn rest_by(order: &Ordered, at: u64) -> Rest {
     match order.unit.wanted {
         Wanted::Running | Wanted::Restarted => Rest::Waiting { from: at, until: at },
         Wanted::Stopped | Wanted::Gone => Rest::Stopped,
-    }
-}
-
-fn is_right(end: &WatchEnd, unit: Option<&RefUnit>, watch: &RefWatch, at: u64) -> bool {
-    let is_late = *end == WatchEnd::TimedOut && at >= watch.deadline;
-    let Some(unit) = unit else { return *end == WatchEnd::Ready || is_late };
-    let rule = &unit.order.unit;
-    match end {
-        WatchEnd::Ready if matches!(rule.wanted, Wanted::Stopped) => unit.run.is_none(),
-        WatchEnd::Ready => [&unit.run, &unit.over].into_iter().flatten().any(|run| {
-            let bad = [run.stopping, run.ending.as_ref().map(|(_, at)| *at)];
-            let bad = bad.into_iter().flatten().min().unwrap_or(at);
-            run.found
-                && run.of == watch.order
-                && run.ready.is_some_and(|ready| {
-                    let healthy = ready.max(watch.accepted) + rule.healthy_for.0;
-                    healthy <= bad.min(watch.deadline)
-                })
-        }),
-        WatchEnd::TimedOut => is_late,
-        WatchEnd::Failed { failure: Failure::GaveUp, .. } => unit.rest == Rest::GaveUp,
-        WatchEnd::Failed { failure: Failure::Ended, .. } => unit.rest == Rest::Ended,
-        WatchEnd::Failed { failure: Failure::OutOfMemory, .. } => {
-            unit.run.as_ref().is_some_and(|run| {
-                matches!(run.ending, Some((RunEnd::OutOfMemory, _))) && run.of == watch.order
-            })
-        }
-        // They are noted when they are caused.
-        WatchEnd::Cancelled | WatchEnd::Superseded | WatchEnd::Unwritten(_) => false,
-    }
-}
-
-impl RefRun {
-    fn is_up(&self) -> bool {
-        self.up.is_some() && self.ending.is_none()
-    }
-
-    fn healthy_at(&self, unit: &RefUnit, watch: &RefWatch) -> Option<u64> {
-        let goes_on = self.is_up() && self.stopping.is_none() && self.of == watch.order;
-        let ready = self.ready.filter(|_| goes_on && unit.order.unit.wanted != Wanted::Stopped)?;
-        Some(ready.max(watch.accepted) + unit.order.unit.healthy_for.0)
-    }
-}
-
-impl RefUnit {
-    /// The restart rule, as it is written.
-    fn conclude(&mut self, at: u64, passing: bool) {
-        let run = self.run.take().unwrap();
-        self.over = Some(run.clone());
-        let (end, ended_at) = run.ending.unwrap();
-        let rule = self.order.unit.upkeep.restart;
-        if run.up.is_some_and(|up| ended_at - up >= rule.stable_after.0) {
-            self.waits = 0;
-        }
-        self.last_end = Some(end.clone());
-        let hunted = end == RunEnd::Unknown && run.up.is_none();
-        let another = match rule.when {
-            RestartWhen::Always => true,
-            RestartWhen::OnFailure => end != RunEnd::Exited(0),
-            RestartWhen::Never => false,
-        };
-        let window = |then: &&u64| **then + rule.window.0 > at;
-        let recent = self.restarts.iter().filter(window).count();
-        self.rest = if matches!(self.order.unit.wanted, Wanted::Stopped | Wanted::Gone) {
-            Rest::Stopped
-        } else if run.of != self.order.order.0 || end == RunEnd::HostRestarted || hunted {
-            Rest::Waiting { from: at, until: at }
-        } else if passing && matches!(end, RunEnd::NotSpawned(_)) {
-            self.waits = self.waits.max(1);
-            self.wait(at)
-        } else if !another {
-            Rest::Ended
-        } else if rule.attempts.is_some_and(|most| recent >= most as usize) {
-            Rest::GaveUp
-        } else {
-            self.restarts.push(at);
-            self.wait(at)
-        };
-    }
-
-    fn wait(&mut self, at: u64) -> Rest {
-        let rule = self.order.unit.upkeep.restart;
-        self.waits += 1;
-        if self.waits == 1 {
-            let until = at + rule.first.0;
-            return Rest::Waiting { from: until, until };
-        }
-        let most = (100u64 << (self.waits - 2).min(30)).min(rule.max_delay.0);
-        Rest::Waiting { from: at, until: at + most }
-    }
-
-    fn follow_run(&mut self, key: &UnitKey, units: &Units, at: u64, broken: bool) {
-        let unit = &units.state().units()[key];
-        let wants_run = matches!(self.order.unit.wanted, Wanted::Running | Wanted::Restarted);
-        let Some(run) = unit.status.run() else {
-            assert!(self.run.is_none(), "{key}: its run vanished: {self:?}");
-            return;
-        };
-        let Some(known) = &mut self.run else {
-            let Rest::Waiting { from, .. } = self.rest else { panic!("{key}: {self:?} began") };
-            assert!(from <= at, "{key} began too early: {self:?} at {at}");
-            assert!(wants_run && self.has_params && !broken, "{key} must not begin: {self:?}");
-            let placement = self.order.unit.instance.placement;
-            let number = if placement > self.last.placement { 1 } else { self.last.number.0 + 1 };
-            let id = RunId { placement, number: orchestra_model::service::RunNumber(number) };
-            assert_eq!(unit.status.last, id, "{key}");
-            self.last = id;
-            self.run = Some(RefRun {
-                id,
-                of: self.order.order.0,
-                up: None,
-                ready: None,
-                stopping: None,
-                extended: 0,
-                silence: None,
-                well: at,
-                ending: None,
-                found: true,
-            });
-            return;
-        };
-        assert_eq!((unit.status.last, run.of.0), (known.id, known.of), "{key}");
-        let ending = run.ending.as_ref().map(|ending| (ending.cause.clone(), ending.at));
-        if let (None, Some((cause, _))) = (&known.ending, &ending) {
-            let (up, upkeep) = (known.up.unwrap(), &self.order.unit.upkeep);
-            let right = match cause {
-                RunEnd::Asked => known.of != self.order.order.0,
-                RunEnd::NeverReady => {
-                    let limit = (up + upkeep.ready.deadline.0).max(known.extended);
-                    known.ready.is_none() && at >= limit && !broken
-                }
-                RunEnd::Watchdog => {
-                    let limit = |silence| at >= known.well + silence;
-                    known.silence.is_some_and(limit) && !broken
-                }
-                RunEnd::Signalled(9) => {
-                    known.stopping.is_some_and(|then| at >= then + run.stop.grace.0)
-                }
-                _ => false,
-            };
-            assert!(right, "{key}: ended as {cause:?}: {self:?} at {at}");
-            known.ending = ending;
-        } else {
-            assert_eq!(known.ending, ending, "{key}");
-        }
-    }
-
-    /// What it tells of itself.
-    fn check_shown(&self, key: &UnitKey, units: &Units, _broken: bool) {
-        let report = units.reports(key.store).find(|it| it.service == key.service).unwrap();
-        let state = match (&self.run, &self.rest) {
-            (Some(run), _)
-                if run.ending.is_some() || run.stopping.is_some() && run.up.is_some() =>
-            {
-                UnitState::Stopping
-            }
-            (Some(run), _) if run.stopping.is_some() => UnitState::Stopping,
-            (Some(run), _) if run.ready.is_some() && run.up.is_some() => UnitState::Ready,
-            (Some(_), _) => UnitState::Starting,
-            (None, Rest::Stopped) => UnitState::Stopped,
-            (None, Rest::Ended) => UnitState::Ended,
-            (None, Rest::GaveUp) => UnitState::GaveUp,
-            (None, Rest::Waiting { .. }) if !self.has_params => UnitState::AwaitingParams,
-            (None, Rest::Waiting { .. }) => UnitState::BackingOff,
-        };
-        assert_eq!(report.state, state, "{key}: {self:?}");
-        assert_eq!(report.order, self.order.order);
-        assert_eq!(report.restarts as usize, self.restarts.len(), "{key}");
-        if self.last_end.is_some() {
-            assert_eq!(report.last_end, self.last_end, "{key}");
-        }
-        let stage = &units.state().units()[key].status.stage;
-        if let (Stage::Waiting { until }, Rest::Waiting { from, until: most }) = (stage, &self.rest)
-        {
-            assert!((from..=most).contains(&until), "{key} waits until {until}: {self:?}");
-        }
-    }
-
-    /// What was due when time had passed.
-    fn check_limits(&self, at: u64, broken: bool) {
-        let upkeep = &self.order.unit.upkeep;
-        let Some(run) = &self.run else {
-            let Rest::Waiting { until, .. } = self.rest else { return };
-            assert!(until > at || broken || !self.has_params, "it does not begin: {self:?}");
-            return;
-        };
-        let Some(up) = run.up.filter(|_| run.is_up()) else { return };
-        assert!(run.of == self.order.order.0, "nobody wants it: {self:?}");
-        if run.found && !broken && run.ready.is_none() && run.stopping.is_none() {
-            let limit = up + upkeep.ready.deadline.0;
-            let limit = limit.max(run.extended + 60_000);
-            assert!(at < limit, "it is never ready: {self:?} at {at}");
-        }
     }
 }

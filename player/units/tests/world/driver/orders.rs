@@ -1,0 +1,111 @@
+//! Orders: new ones, and those that were sent before.
+
+use orchestra_model::{
+    AudienceName, FlowId, JobId, Millis, Params, ScoreName, ServiceName,
+    delivery::{AttemptKey, OrderNumber},
+    service::{
+        Instance, Ordinal, Placement, ReadyRule, ReadySign, RestartRule, RestartWhen,
+        ServiceVersion, StopRule, UnitOrder, Upkeep, Wanted,
+    },
+};
+use orchestra_units::{Input, Ordered, UnitKey};
+
+use super::{CAPACITY, STORES, World};
+use crate::Dice;
+
+impl World {
+    pub(super) fn cancel(&mut self) {
+        if let Some(order) = self.pick_sent() {
+            self.handle(Input::Unwatched { key: order.key });
+        }
+    }
+
+    fn pick_sent(&mut self) -> Option<Ordered> {
+        let index = self.dice.below(self.sent.len() as u64);
+        self.sent.get(usize::try_from(index).unwrap()).cloned()
+    }
+
+    /// A new order, or one that was sent before.
+    pub(super) fn send_order(&mut self) {
+        let again = self.dice.happens(25).then(|| self.pick_sent()).flatten();
+        let order = match again {
+            Some(mut order) => {
+                if self.dice.happens(20) {
+                    // The same attempt by a further number.
+                    self.orders += 1;
+                    order.order = OrderNumber(self.orders);
+                    self.sent.push(order.clone());
+                }
+                order
+            }
+            None => self.draw_order(),
+        };
+        self.give_order(&order);
+    }
+
+    pub(super) fn give_order(&mut self, order: &Ordered) {
+        let unit = UnitKey { store: order.key.store, service: order.unit.service.clone() };
+        let takes = self.reference.takes(&unit, order, CAPACITY);
+        let taken = self.units.order(self.host.now(), order.clone());
+        self.heard = self.at();
+        assert_eq!(taken.is_ok(), takes, "{taken:?} of {order:?} by {:?}", self.reference);
+        if takes {
+            if !order.keep_params {
+                let kept = (order.order, order.unit.params.clone());
+                self.host.memory.insert(unit.clone(), kept);
+            }
+            let at = self.at();
+            self.reference.ordered(&unit, order, at);
+        }
+        self.follow(false);
+    }
+
+    fn draw_order(&mut self) -> Ordered {
+        self.orders += 1;
+        let dice = &mut self.dice;
+        let store = dice.one_of(&STORES);
+        let service = ServiceName::new(dice.one_of(&["web", "db"])).unwrap();
+        if dice.happens(15) {
+            self.placements += 1;
+        }
+        let fenced = if dice.happens(5) { 1 } else { 0 };
+        let placement = Placement(1 + self.placements.saturating_sub(fenced));
+        let (running, restarted) = (Wanted::Running, Wanted::Restarted);
+        let wanted = [running, running, running, restarted, Wanted::Stopped, Wanted::Gone];
+        let version = 1 + dice.below(2);
+        let unit = UnitOrder {
+            service,
+            version: ServiceVersion(version),
+            instance: Instance { ordinal: Ordinal(1), placement },
+            wanted: dice.one_of(&wanted),
+            score: ScoreName::new("run").unwrap(),
+            audience: AudienceName::new("alice").unwrap(),
+            params: Params::from_pairs([("v", version.to_string())]).unwrap(),
+            upkeep: draw_upkeep(dice),
+            healthy_for: Millis(dice.one_of(&[0, 1_000, 10_000])),
+            deadline: Millis(dice.one_of(&[15_000, 120_000])),
+        };
+        let job = JobId { flow: FlowId(self.orders), slot: 1, job: 1 };
+        let (key, order) = (AttemptKey { store, job, attempt: 1 }, OrderNumber(self.orders));
+        let ordered = Ordered { key, order, unit, keep_params: self.dice.happens(60) };
+        self.sent.push(ordered.clone());
+        ordered
+    }
+}
+
+fn draw_upkeep(dice: &mut Dice) -> Upkeep {
+    let when =
+        [RestartWhen::Always, RestartWhen::Always, RestartWhen::OnFailure, RestartWhen::Never];
+    let restart = RestartRule {
+        when: dice.one_of(&when),
+        first: Millis(dice.one_of(&[0, 0, 2_000])),
+        max_delay: Millis(dice.one_of(&[150, 2_000, 60_000])),
+        attempts: dice.one_of(&[None, None, Some(0), Some(1), Some(3)]),
+        window: Millis(dice.one_of(&[5_000, 60_000])),
+        stable_after: Millis(dice.one_of(&[1_000, 10_000])),
+    };
+    let sign = dice.one_of(&[ReadySign::Started, ReadySign::Notify, ReadySign::Fd(3)]);
+    let ready = ReadyRule { sign, deadline: Millis(dice.one_of(&[4_000, 60_000])) };
+    let stop = StopRule { signal: 15, grace: Millis(dice.one_of(&[0, 1_000, 30_000])) };
+    Upkeep { restart, ready, stop }
+}

@@ -1,0 +1,158 @@
+//! One unit: the restart rule as it is written, and whether its engine follows it.
+
+use orchestra_model::service::{RestartWhen, RunEnd, RunNumber, UnitState, Wanted};
+use orchestra_units::{RunId, Stage, UnitKey, Units};
+
+use super::{RefRun, RefUnit, Rest};
+
+impl RefUnit {
+    /// The restart rule, as it is written.
+    pub(super) fn conclude(&mut self, at: u64, passing: bool) {
+        let run = self.run.take().unwrap();
+        self.over = Some(run.clone());
+        let (end, ended_at) = run.ending.unwrap();
+        let rule = self.order.unit.upkeep.restart;
+        if run.up.is_some_and(|up| ended_at - up >= rule.stable_after.0) {
+            self.waits = 0;
+        }
+        self.last_end = Some(end.clone());
+        let hunted = end == RunEnd::Unknown && run.up.is_none();
+        let another = match rule.when {
+            RestartWhen::Always => true,
+            RestartWhen::OnFailure => end != RunEnd::Exited(0),
+            RestartWhen::Never => false,
+        };
+        let window = |then: &&u64| **then + rule.window.0 > at;
+        let recent = self.restarts.iter().filter(window).count();
+        self.rest = if matches!(self.order.unit.wanted, Wanted::Stopped | Wanted::Gone) {
+            Rest::Stopped
+        } else if run.of != self.order.order.0 || end == RunEnd::HostRestarted || hunted {
+            Rest::Waiting { from: at, until: at }
+        } else if passing && matches!(end, RunEnd::NotSpawned(_)) {
+            self.waits = self.waits.max(1);
+            self.wait(at)
+        } else if !another {
+            Rest::Ended
+        } else if rule.attempts.is_some_and(|most| recent >= most as usize) {
+            Rest::GaveUp
+        } else {
+            self.restarts.push(at);
+            self.wait(at)
+        };
+    }
+
+    fn wait(&mut self, at: u64) -> Rest {
+        let rule = self.order.unit.upkeep.restart;
+        self.waits += 1;
+        if self.waits == 1 {
+            let until = at + rule.first.0;
+            return Rest::Waiting { from: until, until };
+        }
+        let most = (100u64 << (self.waits - 2).min(30)).min(rule.max_delay.0);
+        Rest::Waiting { from: at, until: at + most }
+    }
+
+    pub(super) fn follow_run(&mut self, key: &UnitKey, units: &Units, at: u64, broken: bool) {
+        let unit = &units.state().units()[key];
+        let wants_run = matches!(self.order.unit.wanted, Wanted::Running | Wanted::Restarted);
+        let Some(run) = unit.status.run() else {
+            assert!(self.run.is_none(), "{key}: its run vanished: {self:?}");
+            return;
+        };
+        let Some(known) = &mut self.run else {
+            let Rest::Waiting { from, .. } = self.rest else { panic!("{key}: {self:?} began") };
+            assert!(from <= at, "{key} began too early: {self:?} at {at}");
+            assert!(wants_run && self.has_params && !broken, "{key} must not begin: {self:?}");
+            let placement = self.order.unit.instance.placement;
+            let number = if placement > self.last.placement { 1 } else { self.last.number.0 + 1 };
+            let id = RunId { placement, number: RunNumber(number) };
+            assert_eq!(unit.status.last, id, "{key}");
+            self.last = id;
+            self.run = Some(RefRun {
+                id,
+                of: self.order.order.0,
+                up: None,
+                ready: None,
+                stopping: None,
+                extended: 0,
+                silence: None,
+                well: at,
+                ending: None,
+                found: true,
+            });
+            return;
+        };
+        assert_eq!((unit.status.last, run.of.0), (known.id, known.of), "{key}");
+        let ending = run.ending.as_ref().map(|ending| (ending.cause.clone(), ending.at));
+        if let (None, Some((cause, _))) = (&known.ending, &ending) {
+            let (up, upkeep) = (known.up.unwrap(), &self.order.unit.upkeep);
+            let right = match cause {
+                RunEnd::Asked => known.of != self.order.order.0,
+                RunEnd::NeverReady => {
+                    let limit = (up + upkeep.ready.deadline.0).max(known.extended);
+                    known.ready.is_none() && at >= limit && !broken
+                }
+                RunEnd::Watchdog => {
+                    let limit = |silence| at >= known.well + silence;
+                    known.silence.is_some_and(limit) && !broken
+                }
+                RunEnd::Signalled(9) => {
+                    known.stopping.is_some_and(|then| at >= then + run.stop.grace.0)
+                }
+                _ => false,
+            };
+            assert!(right, "{key}: ended as {cause:?}: {self:?} at {at}");
+            known.ending = ending;
+        } else {
+            assert_eq!(known.ending, ending, "{key}");
+        }
+    }
+
+    /// What it tells of itself.
+    pub(super) fn check_shown(&self, key: &UnitKey, units: &Units) {
+        let report = units.reports(key.store).find(|it| it.service == key.service).unwrap();
+        let state = match (&self.run, &self.rest) {
+            (Some(run), _)
+                if run.ending.is_some() || run.stopping.is_some() && run.up.is_some() =>
+            {
+                UnitState::Stopping
+            }
+            (Some(run), _) if run.stopping.is_some() => UnitState::Stopping,
+            (Some(run), _) if run.ready.is_some() && run.up.is_some() => UnitState::Ready,
+            (Some(_), _) => UnitState::Starting,
+            (None, Rest::Stopped) => UnitState::Stopped,
+            (None, Rest::Ended) => UnitState::Ended,
+            (None, Rest::GaveUp) => UnitState::GaveUp,
+            (None, Rest::Waiting { .. }) if !self.has_params => UnitState::AwaitingParams,
+            (None, Rest::Waiting { .. }) => UnitState::BackingOff,
+        };
+        assert_eq!(report.state, state, "{key}: {self:?}");
+        assert_eq!(report.order, self.order.order);
+        assert_eq!(report.restarts as usize, self.restarts.len(), "{key}");
+        if self.last_end.is_some() {
+            assert_eq!(report.last_end, self.last_end, "{key}");
+        }
+        let stage = &units.state().units()[key].status.stage;
+        if let (Stage::Waiting { until }, Rest::Waiting { from, until: most }) = (stage, &self.rest)
+        {
+            assert!((from..=most).contains(&until), "{key} waits until {until}: {self:?}");
+        }
+    }
+
+    /// What was due when time had passed.
+    pub(super) fn check_limits(&self, at: u64, broken: bool) {
+        let upkeep = &self.order.unit.upkeep;
+        let Some(run) = &self.run else {
+            let Rest::Waiting { until, .. } = self.rest else { return };
+            assert!(until > at || broken || !self.has_params, "it does not begin: {self:?}");
+            return;
+        };
+        let Some(up) = run.up.filter(|_| run.is_up()) else { return };
+        assert!(run.of == self.order.order.0, "nobody wants it: {self:?}");
+        if run.found && !broken && run.ready.is_none() && run.stopping.is_none() {
+            let limit = up + upkeep.ready.deadline.0;
+            let limit = limit.max(run.extended + 60_000);
+            assert!(at < limit, "it is never ready: {self:?} at {at}");
+        }
+    }
+}
