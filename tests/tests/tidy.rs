@@ -46,7 +46,7 @@ const LOG: (&str, &str) = ("orchestra-daemon", "tracing-subscriber");
 
 /// The folders of what runs in a daemon, and the files there that may name standard error: two hand it
 /// on to a process, one is the log.
-const DAEMONS: [&str; 9] = [
+const DAEMONS: [&str; 10] = [
     "certs/src/",
     "conductor/flow/src/",
     "conductor/service/src/",
