@@ -254,6 +254,17 @@ impl Units {
         self.effects.push_back(Held { after: self.recorded, effect });
     }
 
+    /// Takes back what was to be done to a run of which nothing is left, and was not given yet: it must
+    /// not meet the next one.
+    pub(crate) fn withdraw_acts(&mut self, key: &UnitKey, id: RunId) {
+        self.effects.retain(|held| match &held.effect {
+            Effect::KillAll { unit, run }
+            | Effect::Terminate { unit, run, .. }
+            | Effect::Find { unit, run, .. } => (unit, *run) != (key, id),
+            _ => true,
+        });
+    }
+
     /// What is remembered of a unit in memory. It is there for every unit.
     pub(crate) fn tend(&mut self, key: &UnitKey) -> &mut Tended {
         self.tended.entry(key.clone()).or_default()

@@ -7,7 +7,7 @@ use orchestra_model::{
     Millis,
     service::{ReadySign, RestartRule, RestartWhen, RunEnd, UnitState, Wanted},
 };
-use orchestra_units::{Effect, Entry, RunEvent};
+use orchestra_units::{Effect, Entry, Input, RunEvent};
 
 const CRASH: RunEnd = RunEnd::Exited(1);
 
@@ -42,6 +42,18 @@ fn the_first_restart_has_no_timer() {
     assert_eq!(rig.boot_ms, at);
     assert_eq!(rig.report().restarts, 1);
     assert_eq!(rig.report().last_end, Some(CRASH));
+}
+
+#[test]
+fn a_run_of_which_nothing_is_left_is_followed_in_one_write_and_not_killed() {
+    let mut rig = Rig::up(running(1));
+    let run = rig.unit().status.last;
+    for event in [RunEvent::MainEnded(CRASH), RunEvent::Emptied] {
+        rig.take(Input::Run { unit: key(), run, event });
+    }
+    assert_eq!(rig.effects(), []);
+    rig.commit();
+    assert_eq!(words(&rig.effects()), ["spawn 2"]);
 }
 
 #[test]
@@ -224,7 +236,7 @@ fn a_host_that_stood_still_makes_no_run_silent() {
     let mut rig = Rig::up(running(1));
     rig.told(RunEvent::WatchdogSet(Millis(5_000)));
     rig.boot_ms += 60_000;
-    let effects = rig.feed(orchestra_units::Input::Woken);
+    let effects = rig.feed(Input::Woken);
     assert!(!words(&effects).contains(&"kill 1".to_owned()), "nobody was there to hear");
     assert_eq!(words(&rig.pass(5_000)).last().map(String::as_str), Some("kill 1"));
 }

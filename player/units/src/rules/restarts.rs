@@ -49,7 +49,9 @@ impl Units {
             (_, Counted::ByRule) => self.restart(&mut status, &rule, &ending.cause),
         };
         status.last_end = Some(ending.cause);
+        let over = status.last;
         self.record_status(key, status);
+        self.withdraw_acts(key, over);
     }
 
     /// What the restart rule says of the end of a run.
