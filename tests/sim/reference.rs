@@ -26,8 +26,8 @@ use std::{
 
 use orchestra_flow::{Answer, Command, SessionId, answer};
 use orchestra_model::{
-    Deployments, FlowId, FlowState, HostName, HostSet, JobId, JobState, ScoreName, TaskState,
-    Timestamp,
+    Deployments, FlowId, FlowState, HostName, HostSet, JobId, JobState, ScoreName, ServiceName,
+    TaskState, Timestamp,
     delivery::{
         AttemptKey, EndBytes, KnownEnd, OrderNumber, Outcome, PlayerSnapshot, Refusal, Report,
         RequestId, Term,
@@ -36,6 +36,7 @@ use orchestra_model::{
     proof::Proof,
     record::{FlowRecord, Impact, JobRecord, Op, PlayerRecord, Record, Recovered, TaskRecord},
     score::ScoreSpec,
+    service::{Unready, UnwellUnit},
     status::Event,
 };
 
@@ -70,6 +71,8 @@ pub(crate) enum Note {
     Abandon(FlowId),
     /// Somebody said that these hosts count as down no more.
     Release(HostSet),
+    /// These are all units of a host that are not well.
+    Units(HostName, Vec<UnwellUnit>),
     /// Somebody asked for anything else.
     Other,
     /// Deployments that are in force as soon as the answer says so.
@@ -138,8 +141,14 @@ struct Host {
     drained: bool,
     down: Option<Down>,
     last_order: OrderNumber,
-    /// It said that it is busy, and is left alone until then.
+    /// It said that it is busy, and is left alone until then, but for orders about units.
     busy_until: Timestamp,
+    /// It would not take an order about a unit, and gets no other until then.
+    busy_to_units_until: Timestamp,
+    /// Units that are not well.
+    units: BTreeMap<ServiceName, Unready>,
+    /// Those of them that gave up, and that somebody released.
+    released: BTreeSet<ServiceName>,
     /// What it runs and nobody awaits.
     strangers: BTreeSet<AttemptKey>,
     /// What it last said of each attempt.
@@ -302,6 +311,13 @@ impl Reference {
             Note::Retry(flow) => self.reopening = Some(*flow),
             Note::Abandon(flow) => self.abandoning = Some(*flow),
             Note::Release(hosts) => self.releasing = hosts.clone(),
+            Note::Units(name, unwell) => {
+                let host = self.hosts.entry(name.clone()).or_default();
+                let told = unwell.iter().map(|unit| (unit.service.clone(), unit.unready));
+                host.units = told.collect();
+                let units = &host.units;
+                host.released.retain(|service| units.get(service) == Some(&Unready::GaveUp));
+            }
             Note::Other => {}
             Note::Deployments(deployments) => self.loading = Arc::clone(deployments),
             Note::Attached(name, session, snapshot, listens) => {
@@ -367,7 +383,7 @@ impl Reference {
         };
         host.scores = snapshot.scores.iter().filter_map(spec).collect();
         host.strangers = strangers;
-        host.busy_until = Timestamp(0);
+        (host.busy_until, host.busy_to_units_until) = Default::default();
         let shown = shown(snapshot);
         let highest = shown.iter().map(|(order, _)| *order).max().unwrap_or_default();
         let order = host.last_order.max(highest);
@@ -422,8 +438,10 @@ impl Reference {
     fn suspects_on(&self, name: &HostName) -> Vec<FlowId> {
         let half_known = self.flows.range(..self.recovered.half_known);
         let jobs = half_known.flat_map(|(_, flow)| flow.jobs());
-        let changes =
-            jobs.filter(|job| !job.is_one_of() && self.impact(name, &job.spec) == Impact::Holds);
+        let changes = jobs.filter(|job| {
+            let is_change = self.impact(name, &job.spec) == Impact::Holds;
+            !job.is_one_of() && is_change && job.spec.unit.is_none()
+        });
         let waits = |job: &&Job| {
             let index = job.targets.iter().position(|host| host == name);
             index.is_some_and(|index| job.state_of(index) == TaskState::Waiting)
@@ -434,7 +452,7 @@ impl Reference {
     fn reported(&mut self, name: &HostName, report: &Report<KnownEnd>) {
         let key = report.key();
         let awaited = self.awaited(name, key).is_some();
-        let now = self.now;
+        let (now, about_unit) = (self.now, self.is_about_unit(key));
         let Some(host) = self.hosts.get_mut(name) else { return };
         match report {
             Report::Started { .. } => {}
@@ -457,9 +475,22 @@ impl Reference {
                 host.strangers.remove(&key);
                 if passes(refusal) {
                     host.busy_until = now.after(orchestra_model::Millis::seconds(1));
+                    if about_unit {
+                        host.busy_to_units_until = host.busy_until;
+                    }
                 }
             }
         }
+    }
+
+    /// Whether an attempt asks something of a unit, so that its end says nothing of its host.
+    pub(crate) fn is_about_unit(&self, key: AttemptKey) -> bool {
+        self.job(key.job).is_some_and(|job| job.spec.unit.is_some())
+    }
+
+    /// Whether an attempt is the newest of its task, and out.
+    pub(crate) fn is_in_flight(&self, name: &HostName, key: AttemptKey) -> bool {
+        self.awaited(name, key).is_some()
     }
 
     /// The task whose newest attempt this is, if that is in flight there.
@@ -512,7 +543,9 @@ impl Reference {
             host.tolerated.clear();
             host.scores.clear();
             host.strangers.clear();
-            host.busy_until = Timestamp(0);
+            host.units.clear();
+            host.released.clear();
+            (host.busy_until, host.busy_to_units_until) = Default::default();
         }
         for job in self.flows.values_mut().flat_map(|flow| flow.slots.iter_mut().flatten()) {
             job.quorum_met = false;
@@ -619,6 +652,8 @@ impl Reference {
         };
         self.flows.insert(id, flow);
         if let Some(ended) = record.retry_of {
+            let mut jobs = self.flows[&id].jobs();
+            assert!(jobs.all(|job| job.spec.unit.is_none()), "flow {id} asks again of units");
             // It takes over the holds of the hosts on which it goes on.
             let targets: Vec<HostName> =
                 self.flows[&id].jobs().flat_map(|job| job.targets.iter().cloned()).collect();
@@ -697,7 +732,9 @@ impl Reference {
 
     /// A further attempt of what had ended, because somebody asked.
     fn reopen(&mut self, record: &TaskRecord) {
-        let retries = self.job(record.job).unwrap().spec.retries;
+        let spec = &self.job(record.job).unwrap().spec;
+        assert!(spec.unit.is_none(), "{} is about units, and is tried again", record.job);
+        let retries = spec.retries;
         let task = self.task_mut(record);
         task.allowed = task.used + 1 + retries;
         task.before = (task.attempt > 0).then_some(task.state);
@@ -804,16 +841,18 @@ impl Reference {
                 None => {}
             }
         }
-        let goes_on = self.may_still_act(&record.host);
+        let (goes_on, about_unit) = (self.may_still_act(&record.host), self.is_about_unit(key));
         let host = self.hosts.get_mut(&record.host).unwrap();
-        host.busy_until = if passing { host.busy_until } else { Timestamp(0) };
+        if !passing {
+            (host.busy_until, host.busy_to_units_until) = Default::default();
+        }
         let is_later = host.down.as_ref().is_none_or(|down| down.order < order);
         match before.filter(|_| is_later) {
             // What was lost and still runs there needs its cells as before.
             Some(_) if is == TaskState::Ok && goes_on => {}
             Some(_) if is == TaskState::Ok && impact != Impact::Look => host.down = None,
             Some(_) if is == TaskState::Ok => {}
-            Some(state) if impact == Impact::Holds => {
+            Some(state) if impact == Impact::Holds && !about_unit => {
                 let state = if is == TaskState::Lost { TaskState::Lost } else { state };
                 host.down = Some(Down { flow: Some(record.job.flow), order, state });
             }
@@ -944,6 +983,14 @@ impl Reference {
                     let host = self.hosts.get_mut(name).unwrap();
                     host.tolerated = std::mem::take(&mut host.claims);
                     host.quarantined = None;
+                }
+            }
+            Answer::Released(answer::Released { hosts }) => {
+                for name in hosts {
+                    let host = self.hosts.get_mut(name).unwrap();
+                    let gave_up =
+                        host.units.iter().filter(|(_, unready)| **unready == Unready::GaveUp);
+                    host.released.extend(gave_up.map(|(service, _)| service.clone()));
                 }
             }
             _ => {}

@@ -12,6 +12,7 @@ mod lies;
 mod network;
 mod operator;
 mod player;
+mod units;
 mod words;
 
 use std::{
@@ -21,11 +22,12 @@ use std::{
 
 use orchestra_flow::{Command, Effect, Input, PlayerIx, ReplyId, ReplyTo, SessionId};
 use orchestra_model::{
-    Deployments, HostName, HostSet, Millis, TaskState, Timestamp,
+    Deployments, HostName, HostSet, Millis, ServiceName, TaskState, Timestamp,
     delivery::{AttemptKey, EndBytes, Outcome, Report, StoreId, Term},
     flow::FlowSpec,
     proof::drop_false_proofs,
     record::Impact,
+    service::{Unready, UnwellUnit},
 };
 use orchestra_store::MemoryDisk;
 
@@ -71,6 +73,10 @@ pub(crate) struct World {
     recovering: bool,
     /// What players will claim when they attach next, and cannot prove.
     lies: BTreeMap<HostName, Lie>,
+    /// How each unit stands; `None` for one that is well.
+    units: BTreeMap<(HostName, ServiceName), Option<Unready>>,
+    /// What this conductor was told of them.
+    told_units: BTreeMap<HostName, Vec<UnwellUnit>>,
     /// Every attempt that ever came to be, where.
     spawned: BTreeSet<(HostName, AttemptKey)>,
     /// Every order that was ever allowed to leave.
@@ -87,7 +93,8 @@ pub(crate) struct World {
     wiped: BTreeSet<HostName>,
     /// An old copy was restored.
     restored: bool,
-    /// No deployments were reloaded, nothing was released, and no old copy restored.
+    /// No deployments were reloaded, nothing was released, no unit was told not to be well, and no old
+    /// copy restored.
     steady_cells: bool,
     /// No player told its scores anew.
     steady_scores: bool,
@@ -129,6 +136,8 @@ impl World {
             next_reply: 0,
             recovering: false,
             lies: BTreeMap::new(),
+            units: BTreeMap::new(),
+            told_units: BTreeMap::new(),
             spawned: BTreeSet::new(),
             ordered: BTreeSet::new(),
             acting: BTreeMap::new(),
@@ -143,6 +152,8 @@ impl World {
             told: 0,
             trace: traced.then(Vec::new),
         };
+        let of_files = Deployments::clone(&world.deployments);
+        world.deployments = Arc::new(world.with_services(of_files, 0));
         world.start_conductor();
         for host in world.everybody.clone() {
             world.dial(&host);
@@ -181,6 +192,7 @@ impl World {
             Kind::Fault => self.fail(event.deed, &mut chance),
             Kind::Progress => self.go_on(event.deed, &mut chance),
         }
+        self.tell_units();
         self.network.sweep();
         if self.recovering {
             self.recover();
@@ -218,6 +230,9 @@ impl World {
             Deed::End => {
                 for _ in 0..chance.between(1, 3) {
                     self.end_something(chance);
+                }
+                if units::are_in(self.seed) && chance.percent(40) {
+                    self.change_some_unit(chance);
                 }
             }
             Deed::Conduct => self.conduct(chance),
@@ -289,6 +304,8 @@ impl World {
             Conductor::start(&self.disk, &self.specs, deployments, &self.roster, now, skew);
         self.reference.note(&Note::Term(conductor.term));
         self.conductor = Some(conductor);
+        self.told_units.clear();
+        self.tell_units();
     }
 
     fn take(&mut self, note: Note, input: Input) {
@@ -301,6 +318,7 @@ impl World {
     /// Writes and acts; now and then it does not come to the end of that.
     fn conduct(&mut self, chance: &mut Chance) {
         let stops = chance.percent(30);
+        self.tell_units();
         for turn in 0..8 {
             while self.conductor().engine.has_work() {
                 self.advance();
@@ -525,10 +543,16 @@ impl World {
         let at = (host.clone(), key);
         assert!(self.ordered.contains(&at), "{key} runs on {host}, and nobody ordered that");
         assert!(self.spawned.insert(at.clone()), "{key} is started again on {host}");
+        self.note_unit_ordered(host, key);
         let Some(Impact::Holds) = self.reference.spawned(host, key) else { return };
         self.acting.insert(at, Impact::Holds);
         if self.steady_cells && !self.reference.supposed {
-            let acting: BTreeSet<&HostName> = self.acting.keys().map(|(host, _)| host).collect();
+            // What was asked of a unit and is lost leaves nothing, and may go on.
+            let holds = |(host, key): &&(HostName, AttemptKey)| {
+                !self.reference.is_about_unit(*key) || self.reference.is_in_flight(host, *key)
+            };
+            let acting: BTreeSet<&HostName> =
+                self.acting.keys().filter(holds).map(|(host, _)| host).collect();
             for cell in self.deployments.cells().as_slice() {
                 let busy = cell.hosts.iter().filter(|host| acting.contains(host)).count();
                 let limit = cell.limit.map_or(usize::MAX, |limit| limit as usize);
@@ -553,6 +577,7 @@ impl World {
             _ => Outcome::Lost("the sitter lost sight of it".to_owned()),
         };
         self.tell(|| format!("  {host}: {key} ends: {outcome:?}"));
+        self.note_unit_answered(&host, key, &outcome);
         let player = self.players.get_mut(&host).unwrap();
         player.end(key, &outcome);
         self.acting.remove(&(host.clone(), key));
@@ -580,6 +605,7 @@ impl World {
     }
 
     fn conduct_whole(&mut self) {
+        self.tell_units();
         for _ in 0..20 {
             while self.conductor().engine.has_work() {
                 self.advance();

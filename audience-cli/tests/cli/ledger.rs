@@ -103,8 +103,8 @@ fn a_cell_of_a_service_tells_its_name_and_which_units_are_not_well() {
         0,
         "\
 service/web: 3 of 1 held (6 hosts)
-  db3 (1) web is not ready, since 2025-11-21T08:00:00Z
   db5 (1) cache gave up, web is not ready, since 2025-11-21T08:00:00Z
+  db3 (1) web is not ready, since 2025-11-21T08:00:00Z
   db4 (1) failed in 42.1.1, web is not heard of, since 2025-11-21T08:00:00Z
 ",
         "a host that is down holds its cells until a disruptive task succeeds there, or: orc ledger \

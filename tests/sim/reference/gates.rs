@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use orchestra_model::{
-    HostName, JobId, JobState, TaskState, WaitReason,
+    HostName, JobId, JobState, ServiceName, TaskState, WaitReason,
     deployment::{Cell, CellId},
     flow::{JobSpec, SequenceOnFailure},
     record::Impact,
     score::ScoreSpec,
+    service::{Unready, Wanted},
 };
 
 use super::{Flow, Host, Job, Reference, Task, rules};
@@ -23,6 +24,20 @@ pub(crate) enum Hope {
     Unclear,
 }
 
+/// Whether a job may start on hosts that are drained: it ends what they still have.
+fn passes_drain(spec: &JobSpec) -> bool {
+    let unit = spec.unit.as_ref();
+    unit.is_some_and(|unit| matches!(unit.wanted, Wanted::Stopped | Wanted::Gone))
+}
+
+impl Host {
+    /// How those units are that count as down.
+    fn units_down(&self) -> impl Iterator<Item = Unready> {
+        let counts = |(service, _): &(&ServiceName, &Unready)| !self.released.contains(*service);
+        self.units.iter().filter(counts).map(|(_, unready)| *unready)
+    }
+}
+
 impl Reference {
     /// The gates that stop a task of a living flow from starting on a host, now.
     pub(crate) fn closed(&self, id: JobId, index: usize, name: &HostName) -> BTreeSet<WaitReason> {
@@ -36,16 +51,20 @@ impl Reference {
         let quarantined = host.quarantined.is_some();
         close(WaitReason::Quarantined, quarantined);
         close(WaitReason::PlayerAbsent, !quarantined && (host.session.is_none() || !host.member));
-        close(WaitReason::PlayerDrained, host.drained);
-        let on_it: Vec<&Job> = self.in_flight_on(name).map(|(job, _)| job).collect();
-        close(WaitReason::PlayerBusy, on_it.len() >= host.max_tasks as usize);
-        let spec = |job: &Job| host.scores.get(&job.spec.score);
-        let is_exclusive = |job: &Job| spec(job).is_some_and(|spec| spec.exclusive);
-        let alone = is_exclusive(job) && !on_it.is_empty();
-        close(WaitReason::Exclusive, alone || on_it.iter().any(|other| is_exclusive(other)));
-        let same = on_it.iter().filter(|other| other.spec.score == job.spec.score).count();
-        let most = spec(job).and_then(|spec| spec.concurrency).unwrap_or(u32::MAX);
-        close(WaitReason::ScoreBusy, same >= most as usize);
+        close(WaitReason::PlayerDrained, host.drained && !passes_drain(&job.spec));
+        // What is asked of units takes no place there, and needs none.
+        if job.spec.unit.is_none() {
+            let attempts = self.in_flight_on(name).map(|(job, _)| job);
+            let on_it: Vec<&Job> = attempts.filter(|job| job.spec.unit.is_none()).collect();
+            close(WaitReason::PlayerBusy, on_it.len() >= host.max_tasks as usize);
+            let spec = |job: &Job| host.scores.get(&job.spec.score);
+            let is_exclusive = |job: &Job| spec(job).is_some_and(|spec| spec.exclusive);
+            let alone = is_exclusive(job) && !on_it.is_empty();
+            close(WaitReason::Exclusive, alone || on_it.iter().any(|other| is_exclusive(other)));
+            let same = on_it.iter().filter(|other| other.spec.score == job.spec.score).count();
+            let most = spec(job).and_then(|spec| spec.concurrency).unwrap_or(u32::MAX);
+            close(WaitReason::ScoreBusy, same >= most as usize);
+        }
         let changes = self.impact(name, &job.spec) == Impact::Holds;
         close(WaitReason::Cell, changes && self.waits_for_cells(name));
         let in_line = changes && self.is_behind(flow.present(), job, index, name);
@@ -96,11 +115,17 @@ impl Reference {
             let mut here = self.closed(id, index, name);
             // What the player says of itself, and who came first, only ever delays.
             let host = &self.hosts[name];
-            if host.busy_until > self.now || !host.strangers.is_empty() {
-                here.extend([WaitReason::PlayerBusy, WaitReason::Exclusive]);
-            }
-            if self.has_exclusive_waiting(name, host, id, index) {
-                here.insert(WaitReason::Exclusive);
+            if job.spec.unit.is_some() {
+                if host.busy_to_units_until > self.now {
+                    here.insert(WaitReason::PlayerBusy);
+                }
+            } else {
+                if host.busy_until > self.now || !host.strangers.is_empty() {
+                    here.extend([WaitReason::PlayerBusy, WaitReason::Exclusive]);
+                }
+                if self.has_exclusive_waiting(name, host, id, index) {
+                    here.insert(WaitReason::Exclusive);
+                }
             }
             is_open |= here.is_empty();
             there.extend(here);
@@ -138,10 +163,11 @@ impl Reference {
     }
 
     /// What an attempt means for the cells of its host, from what the player said of its score. One
-    /// that nobody told of is believed to change the host.
+    /// that nobody told of is believed to change the host, and what is asked of a unit always does.
     pub(super) fn impact(&self, name: &HostName, spec: &JobSpec) -> Impact {
         let told = self.hosts[name].scores.get(&spec.score);
-        let disruptive = told.is_none_or(|score: &ScoreSpec| score.disruptive);
+        let disruptive =
+            spec.unit.is_some() || told.is_none_or(|score: &ScoreSpec| score.disruptive);
         match (disruptive, spec.unthrottled) {
             (false, _) => Impact::Look,
             (true, true) => Impact::Unthrottled,
@@ -156,9 +182,11 @@ impl Reference {
         tasks.filter(move |(_, task)| task.state.is_in_flight() && task.host.as_ref() == Some(name))
     }
 
-    /// Whether a host holds its cells: a change is under way there, or it is down.
+    /// Whether a host holds its cells: a change is under way there, or it is down, for an attempt or for
+    /// a unit.
     pub(crate) fn holds(&self, name: &HostName) -> bool {
-        self.hosts.get(name).is_some_and(|host| host.down.is_some()) || self.acts(name)
+        let is_down = |host: &Host| host.down.is_some() || host.units_down().next().is_some();
+        self.hosts.get(name).is_some_and(is_down) || self.acts(name)
     }
 
     fn acts(&self, name: &HostName) -> bool {
@@ -269,6 +297,7 @@ impl Reference {
         living.flat_map(Flow::present).any(|job| {
             let exclusive = host.scores.get(&job.spec.score).is_some_and(|spec| spec.exclusive);
             exclusive
+                && job.spec.unit.is_none()
                 && (0..job.tasks.len()).any(|at| {
                     (job.id, at) != (id, index)
                         && job.state_of(at) == TaskState::Waiting
@@ -312,7 +341,7 @@ impl Reference {
             elsewhere.retain(|gate| !line.contains(gate) && !whole.contains(gate));
             return if elsewhere.is_empty() { Hope::None } else { Hope::Unclear };
         }
-        if host.session.is_none() || host.drained {
+        if host.session.is_none() || host.drained && !passes_drain(&job.spec) {
             return Hope::Some;
         }
         if self.impact(name, &job.spec) != Impact::Holds || self.holds(name) {
@@ -342,7 +371,9 @@ impl Reference {
 
     /// Whether a host that holds its cells may give them back by itself.
     fn hope_of_hold(&self, name: &HostName) -> Hope {
-        if self.acts(name) {
+        // A unit may come to be well by itself, unless it gave up.
+        let mut units = self.hosts[name].units_down();
+        if self.acts(name) || units.any(|unready| unready != Unready::GaveUp) {
             return Hope::Some;
         }
         let living = self.flows.values().filter(|flow| !flow.state.is_final());

@@ -1,15 +1,17 @@
 //! What people write: players files, deployments, scores, flows. All of it by chance.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use orchestra_model::{
-    Deployment, Deployments, HostName, HostSet, JobName, Millis, Quantity, ScoreName,
+    Deployment, Deployments, HostName, HostSet, JobName, Millis, Quantity, ScoreName, ServiceName,
     deployment::Constraint,
     flow::{FlowSpec, JobSpec, OnDoomed, Scope, SequenceOnFailure, SlotSpec, Stragglers},
     names::{AppName, DeploymentName, EnvType, EnvValue},
     score::ScoreSpec,
+    service::{Instance, Ordinal, Placement, ServiceVersion, UnitJob, Upkeep, Wanted},
 };
 
+use super::units::SERVICES;
 use crate::chance::Chance;
 
 /// Everybody that may ever be a player.
@@ -107,20 +109,27 @@ fn deployment(chance: &mut Chance, hosts: &[HostName], number: usize) -> Deploym
     }
 }
 
-fn limit(chance: &mut Chance) -> Quantity {
+pub(super) fn limit(chance: &mut Chance) -> Quantity {
     match chance.below(3) {
         0 => Quantity::Percent(*chance.pick(&[1, 25, 34, 50, 75]).unwrap()),
         _ => Quantity::Count(chance.between(1, 2) as u32),
     }
 }
 
-/// A flow over some of these hosts.
-pub(crate) fn flow(chance: &mut Chance, hosts: &[HostName]) -> (FlowSpec, Vec<Vec<HostSet>>) {
+/// A flow over some of these hosts; with jobs about units where there are services.
+pub(crate) fn flow(
+    chance: &mut Chance,
+    hosts: &[HostName],
+    has_services: bool,
+) -> (FlowSpec, Vec<Vec<HostSet>>) {
     let (mut slots, mut targets) = (Vec::new(), Vec::new());
     for slot in 0..*chance.pick(&[1, 1, 1, 2, 3]).unwrap() {
         let (mut jobs, mut sets) = (Vec::new(), Vec::new());
         for number in 0..*chance.pick(&[1, 1, 2, 3]).unwrap() {
-            let (job, set) = job(chance, hosts, &format!("j{slot}{number}"));
+            let (mut job, set) = job(chance, hosts, &format!("j{slot}{number}"));
+            if has_services && chance.percent(35) {
+                ask_of_units(chance, &mut job, &set);
+            }
             jobs.push(job);
             sets.push(set);
         }
@@ -128,6 +137,28 @@ pub(crate) fn flow(chance: &mut Chance, hosts: &[HostName]) -> (FlowSpec, Vec<Ve
         targets.push(sets);
     }
     (FlowSpec { name: None, slots }, targets)
+}
+
+/// Makes a job one about the units of a service, on the same hosts.
+fn ask_of_units(chance: &mut Chance, job: &mut JobSpec, hosts: &HostSet) {
+    let wanted = *chance
+        .pick(&[Wanted::Running, Wanted::Running, Wanted::Restarted, Wanted::Stopped, Wanted::Gone])
+        .unwrap();
+    let service = ServiceName::new(chance.pick(&SERVICES).unwrap()).unwrap();
+    let instance = |(ordinal, _)| Instance { ordinal, placement: Placement(1) };
+    job.unit = Some(Arc::new(UnitJob {
+        service,
+        version: ServiceVersion(1),
+        wanted,
+        upkeep: Upkeep::default(),
+        healthy_for: Millis::seconds(10),
+        deadline: Millis::seconds(60),
+        instances: (1..).map(Ordinal).zip(hosts).map(instance).collect(),
+    }));
+    if job.scope == Scope::One {
+        (job.scope, job.success, job.max_failures) = (Scope::All, None, None);
+    }
+    (job.timeout, job.retries, job.retry_delay) = (None, 0, Millis(0));
 }
 
 fn job(chance: &mut Chance, hosts: &[HostName], name: &str) -> (JobSpec, HostSet) {

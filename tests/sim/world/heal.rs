@@ -1,6 +1,7 @@
 //! The end of a run: everything is well again, and then everything has to end.
 //!
-//! First the machines are well: connections hold, players are back, nobody crashes. Whatever can go
+//! First the machines are well: connections hold, players are back, nobody crashes, and units come to be
+//! ready, but those that gave up. Whatever can go
 //! on by itself does, and what is left waits for a person, for a reason that the reference model
 //! shares. Then persons do what is theirs: every flow that does not wait for a retry ends. Those
 //! that do are cancelled, and end too. At the end nothing is held, nothing is owed, nothing runs.
@@ -78,6 +79,7 @@ impl World {
                 self.recover();
             }
             self.correct_liars();
+            self.heal_units();
             for host in self.everybody.clone() {
                 if self.players[&host].session.is_none() && self.roster.contains(&host) {
                     self.dial(&host);

@@ -10,7 +10,7 @@ use orchestra_model::{
     thresholds::Excess,
 };
 
-use super::{World, conductor::encode_spec, fleet, words};
+use super::{World, conductor::encode_spec, fleet, units, words};
 use crate::{
     chance::Chance,
     reference::{Flow, Job, Note, Submitted, rules},
@@ -125,6 +125,7 @@ impl World {
                     true => fleet::deployments(chance, &self.everybody),
                     false => fleet::deployments(&mut Chance::new(self.seed), &self.everybody),
                 };
+                let deployments = self.with_services(deployments, chance.next());
                 self.load_deployments(deployments);
             }
             Deed::ReleaseLiars => self.release_liars(),
@@ -175,7 +176,7 @@ impl World {
         if alive.count() >= ALIVE || members.is_empty() {
             return;
         }
-        let (spec, targets) = fleet::flow(chance, &members);
+        let (spec, targets) = fleet::flow(chance, &members, units::are_in(self.seed));
         let has_params = chance.percent(30);
         let submitting = Submitting {
             request: RequestId(chance.next().to_le_bytes().repeat(2).try_into().unwrap()),

@@ -68,7 +68,7 @@ impl Engine {
     pub(crate) fn is_dead_for(&self, ix: PlayerIx, kind: &TaskKind) -> bool {
         let player = &self.roster[ix];
         player.attached()
-            && player.drained().is_none()
+            && (player.drained().is_none() || kind.passes_drain())
             && !player.holds()
             && player.impact(kind) == Impact::Holds
             && player.waits_for_room()

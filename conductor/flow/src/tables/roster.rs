@@ -241,9 +241,11 @@ impl Roster {
     fn recount_cells(&mut self, ix: PlayerIx, before: Counted) {
         let player = &self.players[ix.index()];
         let counts = player.counted();
-        // What waits there for room shares the hold.
-        if counts.holds && !before.holds && player.waits_for_room() {
-            self.woken.insert(ix);
+        if counts.holds != before.holds && player.waits_for_room() {
+            // What waits there for room shares the hold, or can do so no more.
+            if counts.holds {
+                self.woken.insert(ix);
+            }
             self.concerned.extend(player.parked_changes().map(TaskRef::job));
         }
         // What waits there to be in motion shares that, or has to wait for room.

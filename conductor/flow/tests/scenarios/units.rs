@@ -542,6 +542,21 @@ fn a_host_that_comes_down_while_it_waits_for_room_waits_for_those_in_motion() {
 }
 
 #[test]
+fn a_host_that_was_down_for_a_while_waits_for_the_same_dead_cell_as_before() {
+    let mut world = world("h[1-2]", 1);
+    world.tell_units("h2", &[("web", Unready::GaveUp)]);
+    let id = world.submit(flow([vec![job("h1")]]));
+    assert_eq!(world.state(id), FlowState::Stalled);
+    world.player("h1").stopping = true;
+    fall(&mut world, "h1");
+    assert_eq!(world.state(id), FlowState::Running, "it shares the hold, but is refused");
+    world.tell_units("h1", &[]);
+    assert_eq!(world.state(id), FlowState::Stalled);
+    world.pass(1);
+    assert_eq!(world.state(id), FlowState::Stalled);
+}
+
+#[test]
 fn a_reload_that_raises_the_limit_lets_more_hosts_go_on() {
     let mut world = world("h[1-4]", 1);
     fall(&mut world, "h[1-4]");
