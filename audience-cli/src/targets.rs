@@ -2,34 +2,10 @@
 //! conductor resolves them.
 
 use orchestra_client::Exit;
-use orchestra_model::{
-    hostset::{Groups, HostSet, InvalidHostSet},
-    names::GroupName,
-};
+use orchestra_document::check_host_set;
+use orchestra_model::hostset::{HostSet, InvalidHostSet};
 
 use crate::error::Failure;
-
-/// Checks everything but whether groups, labels and hosts exist.
-pub(crate) fn check_syntax(expression: &str) -> Result<(), InvalidHostSet> {
-    HostSet::parse(expression, &AnyGroup).map(drop)
-}
-
-/// Knows every group and label, and nobody in them.
-struct AnyGroup;
-
-impl Groups for AnyGroup {
-    fn all(&self) -> HostSet {
-        HostSet::default()
-    }
-
-    fn group(&self, _name: &GroupName) -> Option<HostSet> {
-        Some(HostSet::default())
-    }
-
-    fn labelled(&self, _key: &str, _value: &str) -> Option<HostSet> {
-        Some(HostSet::default())
-    }
-}
 
 /// Whether the conductor must be asked what an expression means.
 pub(crate) fn needs_conductor(expression: &str) -> bool {
@@ -74,7 +50,7 @@ pub(crate) fn without(hosts: &str, excluded: &[String]) -> Result<String, Failur
 }
 
 fn check(expression: &str) -> Result<(), Failure> {
-    check_syntax(expression).map_err(wrong)
+    check_host_set(expression).map_err(wrong)
 }
 
 fn wrong(error: InvalidHostSet) -> Failure {

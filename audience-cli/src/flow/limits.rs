@@ -4,7 +4,7 @@
 //! What a limit means is the scheduler's business; whether limits contradict each other is
 //! checked by the model, once the job is whole.
 
-use orchestra_document::{Fields, Node, Problems};
+use orchestra_document::{Fields, Problems};
 use orchestra_model::{
     flow::{JobSpec, OnDoomed, SequenceOnFailure, Stragglers},
     quantity::Quantity,
@@ -79,7 +79,7 @@ impl JobLimits {
             bake: fields.parsed("bake", problems),
             on_doomed: word("on_doomed", on_doomed, fields, problems),
             sequence_on_failure: word("sequence_on_failure", sequence_on_failure, fields, problems),
-            unthrottled: yes_or_no("unthrottled", fields, problems).unwrap_or_default(),
+            unthrottled: fields.yes_or_no("unthrottled", problems).unwrap_or_default(),
         }
     }
 
@@ -116,17 +116,6 @@ fn word<T>(
 ) -> Option<T> {
     let parsed = parse(fields.text(name, problems)?);
     parsed.map_err(|error| fields.note(name, error, problems)).ok()
-}
-
-fn yes_or_no(name: &'static str, fields: &mut Fields<'_>, problems: &mut Problems) -> Option<bool> {
-    match fields.get(name, problems)? {
-        Node::Bool(value) => Some(*value),
-        other => {
-            let found = other.kind();
-            fields.note(name, format_args!("expected true or false, found {found}"), problems);
-            None
-        }
-    }
 }
 
 fn stragglers(word: &str) -> Result<Stragglers, &'static str> {

@@ -3,13 +3,14 @@
 use std::io;
 
 use orchestra_client::Exit;
+use orchestra_document::check_host_set;
 use orchestra_model::{hostset::HostSet, limits};
 
 use crate::{
     error::Failure,
     input::Inputs,
     program::Program,
-    targets::{check_syntax, needs_conductor},
+    targets::needs_conductor,
     verb::Verb,
     view::hosts::{Form, Resolved},
 };
@@ -70,7 +71,7 @@ fn resolve(expression: &str, program: &mut Program) -> Result<HostSet, Failure> 
     if !needs_conductor(expression) {
         return HostSet::parse_plain(expression).map_err(wrong);
     }
-    check_syntax(expression).map_err(wrong)?;
+    check_host_set(expression).map_err(wrong)?;
     let folded = program.ask(async |client, _| Ok(client.resolve(expression).await?))?;
     HostSet::parse_plain(&folded)
         .map_err(|error| Failure::broken("reading the conductor's answer").because(error))

@@ -122,9 +122,7 @@ impl<'a> Fields<'a> {
                 Some(Foreign::Renamed(_, ours)) => {
                     format!("unknown field {shown:?}; here it is called {ours}")
                 }
-                Some(Foreign::Later(_)) => {
-                    format!("field {shown:?} is not supported by this version")
-                }
+                Some(Foreign::Later(_)) => format!("field {shown:?} is not offered yet"),
                 Some(Foreign::Instead(_, way)) => format!("unknown field {shown:?}; {way}"),
                 None => match nearest(key, self.asked.iter().copied()) {
                     Some(ours) => format!("unknown field {shown:?}; did you mean {ours}?"),

@@ -83,11 +83,26 @@ impl Format {
 
 /// Why a text is not a document of its format, with line and column where they are known.
 #[derive(Debug)]
-pub struct Malformed(String);
+pub struct Malformed {
+    text: String,
+    /// It holds a second document.
+    is_two: bool,
+}
+
+impl Malformed {
+    fn new(text: String) -> Self {
+        Self { text, is_two: false }
+    }
+
+    /// Whether the text is of several documents, of which one is read.
+    pub fn is_several(&self) -> bool {
+        self.is_two
+    }
+}
 
 impl std::fmt::Display for Malformed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -95,13 +110,13 @@ impl std::error::Error for Malformed {}
 
 impl From<serde_json::Error> for Malformed {
     fn from(error: serde_json::Error) -> Self {
-        Malformed(error.to_string())
+        Malformed::new(error.to_string())
     }
 }
 
 impl From<toml::de::Error> for Malformed {
     fn from(error: toml::de::Error) -> Self {
-        Malformed(error.to_string().trim_end().to_owned())
+        Malformed::new(error.to_string().trim_end().to_owned())
     }
 }
 
@@ -112,7 +127,12 @@ impl Malformed {
         let place = |location: &serde_saphyr::Location| {
             format!("line {}, column {}", location.line(), location.column())
         };
-        Malformed(match error {
+        let is_two = matches!(
+            error,
+            Error::MultipleDocuments { .. }
+                | Error::Budget { breach: BudgetBreach::Documents { .. }, .. }
+        );
+        let text = match error {
             Error::DuplicateMappingKey { key, location } => {
                 let key = key
                     .as_deref()
@@ -137,7 +157,8 @@ impl Malformed {
                     None => said,
                 }
             }
-        })
+        };
+        Malformed { text, is_two }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use orchestra_document::{Fields, Node, Problems};
+use orchestra_document::{Fields, Node, Problems, read_params};
 use orchestra_model::{
     flow::{FlowSpec, JobSpec, Scope},
     names::{FlowName, JobName, ScoreName},
@@ -10,7 +10,7 @@ use orchestra_model::{
 };
 
 use super::names;
-use crate::{flow::limits::JobLimits, targets::check_syntax};
+use crate::flow::limits::JobLimits;
 
 /// What the command line says over a flow file.
 #[derive(Clone, Debug, Default)]
@@ -103,7 +103,7 @@ pub(super) fn job(
     if name.is_none() && score.is_some() && !has(node, "name") {
         fields.note("name", "its default, made from the score's name, is too long", problems);
     }
-    let targets = targets(&mut fields, problems);
+    let targets = fields.host_set("targets", problems);
     require("targets", node, &fields, problems);
     let params = params(&mut fields, place, name.as_ref(), overrides, problems);
     let scope = fields.text("scope", problems).and_then(|word| match word {
@@ -131,49 +131,6 @@ fn require(name: &str, node: &Node, fields: &Fields<'_>, problems: &mut Problems
     }
 }
 
-/// A host set, or a list of host sets that are joined.
-fn targets(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<String> {
-    let text = match fields.get("targets", problems)? {
-        Node::Text(text) => text.clone(),
-        Node::List(nodes) => {
-            let mut parts = Vec::with_capacity(nodes.len());
-            for node in nodes {
-                match node {
-                    // Joined by commas, `a&b` would be taken together with what is before it.
-                    Node::Text(text) if text.contains(['&', '^', '!']) => fields.note(
-                        "targets",
-                        "the members of a list are joined; write an expression with &, ^ or ! \
-                         as one text",
-                        problems,
-                    ),
-                    Node::Text(text) => parts.push(text.as_str()),
-                    other => {
-                        let found = other.kind();
-                        fields.note(
-                            "targets",
-                            format_args!("expected host sets, found {found}"),
-                            problems,
-                        );
-                    }
-                }
-            }
-            parts.join(",")
-        }
-        other => {
-            let found = other.kind();
-            fields.note("targets", format_args!("expected a host set, found {found}"), problems);
-            return None;
-        }
-    };
-    let problem = match check_syntax(&text) {
-        Ok(()) if text.trim().is_empty() => "it names no hosts".to_owned(),
-        Ok(()) => return Some(text),
-        Err(error) => error.to_string(),
-    };
-    fields.note("targets", problem, problems);
-    None
-}
-
 /// The job's own parameters, under those of the command line.
 fn params(
     fields: &mut Fields<'_>,
@@ -182,47 +139,11 @@ fn params(
     overrides: &Overrides,
     problems: &mut Problems,
 ) -> Option<Params> {
-    let mut pairs: BTreeMap<String, String> = BTreeMap::new();
     let place = format!("{place}, params");
-    match fields.get("params", problems) {
-        Some(Node::Map(own)) => {
-            for (key, value) in own {
-                let shown: String = key.chars().take(80).collect();
-                match value_of(value) {
-                    Ok(text) => drop(pairs.insert(key.clone(), text)),
-                    Err(problem) => problems.add(&place, format_args!("{shown}: {problem}")),
-                }
-            }
-        }
-        Some(other) => {
-            let found = other.kind();
-            problems.add(&place, format_args!("expected a table of fields, found {found}"));
-        }
-        None => {}
-    }
+    let mut pairs = fields.param_values(&place, problems);
     let of_job = name.and_then(|name| overrides.of_job.get(name)).into_iter().flatten();
     for (key, value) in overrides.everywhere.iter().chain(of_job) {
         pairs.insert(key.clone(), value.0.clone());
     }
-    Params::from_pairs(pairs)
-        .map_err(|error| match std::error::Error::source(&error) {
-            Some(cause) => problems.add(&place, format_args!("{error}: {cause}")),
-            None => problems.add(&place, error),
-        })
-        .ok()
-}
-
-/// A parameter's value as the score will see it. Never part of a message.
-fn value_of(node: &Node) -> Result<String, &'static str> {
-    match node {
-        Node::Text(text) => Ok(text.clone()),
-        Node::Bool(value) => Ok(value.to_string()),
-        Node::Whole(n) => Ok(n.to_string()),
-        Node::Spelt(_) | Node::Fraction => {
-            Err("quote this number, so that it reaches the score as it is written")
-        }
-        Node::Date => Err("quote this date, so that it reaches the score as it is written"),
-        Node::Null => Err("it is empty; write \"\" for an empty text"),
-        Node::List(_) | Node::Map(_) => Err("a value is text, a whole number, true or false"),
-    }
+    read_params(pairs, &place, problems)
 }

@@ -1,0 +1,95 @@
+//! Files of services: what `orc service apply` reads. What a service is, `orchestra_model::service`
+//! says.
+//!
+//! A file is one service. The canonical form, which [`show`] writes, with every default:
+//!
+//! ```yaml
+//! service: web                   # required: its name
+//! score: serve-web               # required: what runs, an installed score
+//! params: {port: "8080"}         # none
+//! on: "@web"                     # required: a host set, or a list of host sets
+//! budget: 1                      # N or N%; what update.parallel is
+//! restart:
+//!   when: always                 # always, on-failure or never
+//!   first: 0s                    # before the first restart
+//!   max_delay: 1m                # what later waits grow to
+//!   attempts: unlimited          # or N within window; one more and the unit gives up
+//!   window: 10m
+//!   stable_after: 10s            # a run that was up so long begins the waits anew
+//! ready: {started: true, deadline: 2m}   # or {notify: true}, {fd: 3}; `ready: started` too
+//! stop: {signal: TERM, grace: 30s}       # by name, with or without SIG, or number from 1 to 31
+//! update:
+//!   parallel: 1                  # N or N%
+//!   canary: 1                    # N or N%; none
+//!   bake: 5m                     # until somebody promotes the flow
+//!   healthy_for: 10s
+//!   deadline: 10m
+//!   max_failures: 0              # N or N%
+//!   auto_revert: true
+//! auto_start: true
+//! ```
+//!
+//! Unknown fields are refused with the nearest name that is known; other tools' names, and what is not
+//! offered yet, are told apart (`names`).
+
+use orchestra_model::{limits, service::ServiceSpec};
+
+use crate::{Format, Node, Problems};
+
+mod names;
+mod read;
+mod show;
+mod signal;
+
+pub use show::{Canonical, Values, show};
+
+/// Largest file of a service, in bytes.
+pub const FILE_BYTES: usize = limits::SERVICE_SPEC_BYTES;
+
+/// Why a file of several services is refused.
+const SEVERAL: &str = "several services in one file are not offered yet; apply a file of each";
+
+/// Reads the service of a text. Whether its hosts exist and its score is installed is the conductor's
+/// to say.
+///
+/// Fails with everything that is wrong, each with its place.
+pub fn parse(text: &str, format: Format) -> Result<ServiceSpec, Problems> {
+    let mut problems = Problems::default();
+    let spec = read_text(text, format, &mut problems);
+    match (problems.into_result(), spec) {
+        (Ok(()), Some(spec)) => Ok(spec),
+        (Ok(()), None) => {
+            let mut problems = Problems::default();
+            problems.add("", "it names no service");
+            Err(problems)
+        }
+        (Err(problems), _) => Err(problems),
+    }
+}
+
+fn read_text(text: &str, format: Format, problems: &mut Problems) -> Option<ServiceSpec> {
+    if text.len() > FILE_BYTES {
+        problems.add("", format_args!("it is larger than {FILE_BYTES} bytes"));
+        return None;
+    }
+    let tree = match format.parse(text) {
+        Ok(tree) => tree,
+        Err(malformed) if malformed.is_several() => {
+            problems.add("", format_args!("{malformed}; {SEVERAL}"));
+            return None;
+        }
+        Err(malformed) => {
+            problems.add("", format_args!("it is not {}: {malformed}", format.as_str()));
+            return None;
+        }
+    };
+    match tree {
+        Node::Null => problems.add("", "it names no service"),
+        Node::List(_) => problems.add("", SEVERAL),
+        tree => return read::service(&tree, problems),
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;

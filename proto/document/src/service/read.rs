@@ -1,0 +1,204 @@
+//! From a tree to a service.
+
+use std::str::FromStr;
+
+use orchestra_model::{
+    names::{ScoreName, ServiceName},
+    service::{
+        InvalidService, ReadyRule, ReadySign, RestartRule, RestartWhen, ServiceSpec, StopRule,
+        UpdateRule, Upkeep,
+    },
+};
+
+use super::{names, signal::Signal};
+use crate::{Fields, Node, Problems, read_params};
+
+/// Reads a service; `None` where it is so wrong that nothing can be made of it. All problems are noted
+/// either way.
+pub(super) fn service(tree: &Node, problems: &mut Problems) -> Option<ServiceSpec> {
+    let mut fields = Fields::of(tree, "", problems)?;
+    let name = fields.parsed::<ServiceName>("service", problems);
+    let score = fields.parsed::<ScoreName>("score", problems);
+    let pairs = fields.param_values("params", problems);
+    let params = read_params(pairs, "params", problems);
+    let on = fields.host_set("on", problems);
+    let budget = fields.parsed("budget", problems);
+    let update = fields.get("update", problems).map(|node| update(node, problems));
+    let restart = fields.get("restart", problems).map(|node| restart(node, problems));
+    let ready = fields.get("ready", problems).map(|node| ready(node, problems));
+    let stop = fields.get("stop", problems).map(|node| stop(node, problems));
+    let auto_start = fields.yes_or_no("auto_start", problems);
+    for required in ["service", "score", "on"] {
+        if !is_given(tree, required) {
+            fields.missing(required, problems);
+        }
+    }
+    fields.finish(names::SERVICE, problems);
+    let upkeep = Upkeep {
+        restart: restart.unwrap_or_default(),
+        ready: ready.unwrap_or_default(),
+        stop: stop.unwrap_or_default(),
+    };
+    let spec = ServiceSpec {
+        params: params?,
+        budget,
+        update: update.unwrap_or_default(),
+        upkeep,
+        auto_start: auto_start.unwrap_or(true),
+        ..ServiceSpec::new(name?, score?, on?)
+    };
+    // What could not be read has its default, which others may seem to contradict.
+    if problems.is_empty()
+        && let Err(invalid) = spec.check()
+    {
+        note_invalid(&invalid, problems);
+    }
+    Some(spec)
+}
+
+fn note_invalid(invalid: &InvalidService, problems: &mut Problems) {
+    match invalid {
+        InvalidService::Limit { field, problem } => problems.add(field, problem),
+        InvalidService::Upkeep(invalid) => problems.add(invalid.field, invalid.problem),
+    }
+}
+
+fn is_given(node: &Node, name: &str) -> bool {
+    matches!(node, Node::Map(fields) if fields.iter().any(|(key, _)| key == name))
+}
+
+fn update(node: &Node, problems: &mut Problems) -> UpdateRule {
+    let usual = UpdateRule::default();
+    let Some(mut fields) = Fields::of(node, "update", problems) else { return usual };
+    let rule = UpdateRule {
+        parallel: fields.parsed("parallel", problems).unwrap_or(usual.parallel),
+        canary: fields.parsed("canary", problems),
+        bake: fields.parsed("bake", problems),
+        healthy_for: fields.parsed("healthy_for", problems).unwrap_or(usual.healthy_for),
+        deadline: fields.parsed("deadline", problems).unwrap_or(usual.deadline),
+        max_failures: fields.parsed("max_failures", problems).unwrap_or(usual.max_failures),
+        auto_revert: fields.yes_or_no("auto_revert", problems).unwrap_or(usual.auto_revert),
+    };
+    fields.finish(names::UPDATE, problems);
+    rule
+}
+
+fn restart(node: &Node, problems: &mut Problems) -> RestartRule {
+    let usual = RestartRule::default();
+    if let Node::Text(_) = node {
+        problems.add("restart", "it is a table; write {when: always}, on-failure or never");
+        return usual;
+    }
+    let Some(mut fields) = Fields::of(node, "restart", problems) else { return usual };
+    let when = fields.parsed("when", problems).map(|When(when)| when);
+    let attempts = fields.parsed("attempts", problems).map(|Attempts(attempts)| attempts);
+    let rule = RestartRule {
+        when: when.unwrap_or(usual.when),
+        first: fields.parsed("first", problems).unwrap_or(usual.first),
+        max_delay: fields.parsed("max_delay", problems).unwrap_or(usual.max_delay),
+        attempts: attempts.unwrap_or(usual.attempts),
+        window: fields.parsed("window", problems).unwrap_or(usual.window),
+        stable_after: fields.parsed("stable_after", problems).unwrap_or(usual.stable_after),
+    };
+    fields.finish(names::RESTART, problems);
+    rule
+}
+
+/// `started`, or a table with at most one sign and a deadline.
+fn ready(node: &Node, problems: &mut Problems) -> ReadyRule {
+    let usual = ReadyRule::default();
+    match node {
+        Node::Text(word) if word == "started" => return usual,
+        Node::Text(_) => {
+            problems.add("ready", "it is started, {notify: true} or {fd: 3}");
+            return usual;
+        }
+        _ => {}
+    }
+    let Some(mut fields) = Fields::of(node, "ready", problems) else { return usual };
+    let started = sign("started", ReadySign::Started, &mut fields, problems);
+    let notify = sign("notify", ReadySign::Notify, &mut fields, problems);
+    let fd = fields.parsed("fd", problems).map(|Descriptor(fd)| ReadySign::Fd(fd));
+    let deadline = fields.parsed("deadline", problems).unwrap_or(usual.deadline);
+    fields.finish(names::READY, problems);
+    let signs: Vec<ReadySign> = started.into_iter().chain(notify).chain(fd).collect();
+    if signs.len() > 1 {
+        problems.add("ready", "started, notify and fd exclude each other; give one of them");
+    }
+    ReadyRule { sign: signs.first().copied().unwrap_or(usual.sign), deadline }
+}
+
+/// A sign of readiness that is written as `NAME: true`.
+fn sign(
+    name: &'static str,
+    sign: ReadySign,
+    fields: &mut Fields<'_>,
+    problems: &mut Problems,
+) -> Option<ReadySign> {
+    match fields.yes_or_no(name, problems)? {
+        true => Some(sign),
+        false => {
+            fields.note(name, "it is true, or left out", problems);
+            None
+        }
+    }
+}
+
+fn stop(node: &Node, problems: &mut Problems) -> StopRule {
+    let usual = StopRule::default();
+    let Some(mut fields) = Fields::of(node, "stop", problems) else { return usual };
+    let signal = fields.parsed("signal", problems).map(|Signal(number)| number);
+    let rule = StopRule {
+        signal: signal.unwrap_or(usual.signal),
+        grace: fields.parsed("grace", problems).unwrap_or(usual.grace),
+    };
+    fields.finish(names::STOP, problems);
+    rule
+}
+
+/// After which ends a run is followed by another.
+struct When(RestartWhen);
+
+impl FromStr for When {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "always" => Ok(When(RestartWhen::Always)),
+            "on-failure" => Ok(When(RestartWhen::OnFailure)),
+            "never" => Ok(When(RestartWhen::Never)),
+            other => {
+                let shown: String = other.chars().take(40).collect();
+                Err(format!("{shown:?}: it is always, on-failure or never"))
+            }
+        }
+    }
+}
+
+/// `unlimited`, or how many restarts.
+struct Attempts(Option<u32>);
+
+impl FromStr for Attempts {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "unlimited" => Ok(Attempts(None)),
+            count => count
+                .parse()
+                .map(|count| Attempts(Some(count)))
+                .map_err(|_| "expected a whole number from 0 on, or unlimited"),
+        }
+    }
+}
+
+/// The number of a descriptor.
+struct Descriptor(u32);
+
+impl FromStr for Descriptor {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Descriptor).map_err(|_| "expected a descriptor from 3 to 9")
+    }
+}

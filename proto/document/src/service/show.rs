@@ -1,0 +1,170 @@
+//! The canonical form as text.
+
+use std::collections::BTreeMap;
+
+use orchestra_model::{
+    Quantity,
+    names::ParamKey,
+    service::{ReadyRule, ReadySign, RestartRule, RestartWhen, ServiceSpec, StopRule, UpdateRule},
+    time::Millis,
+};
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+
+use super::signal;
+
+/// Whether the values of parameters are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Values {
+    /// They are, and are written.
+    Told,
+    /// They are not: each is written as nothing, which no reader takes for a value.
+    Withheld,
+}
+
+/// A service as a YAML file that means the same: every rule is written, whether or not it has its
+/// default. Equal services have the same text, and reading it gives equal ones where values are told.
+/// `on` is in quotes, because readers of YAML 1.1 take it for `true`.
+pub fn show(spec: &ServiceSpec, values: Values) -> String {
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    let canonical = Canonical { spec, values };
+    // A table with names for keys, numbers and text can be written.
+    let mut text = serde_saphyr::to_string_with_options(&canonical, options).unwrap_or_default();
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
+}
+
+/// A service in the canonical form.
+#[derive(Clone, Copy, Debug)]
+pub struct Canonical<'a> {
+    /// The service.
+    pub spec: &'a ServiceSpec,
+    /// Whether its parameters have their values.
+    pub values: Values,
+}
+
+impl Serialize for Canonical<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let ServiceSpec { name, score, params, on, budget, update, upkeep, auto_start } = self.spec;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("service", name)?;
+        map.serialize_entry("score", score)?;
+        if !params.is_empty() {
+            let value = |value| (self.values == Values::Told).then_some(value);
+            let params: BTreeMap<&ParamKey, Option<&str>> =
+                params.iter().map(|(key, text)| (key, value(text))).collect();
+            map.serialize_entry("params", &params)?;
+        }
+        map.serialize_entry("on", on)?;
+        if let Some(budget) = budget {
+            map.serialize_entry("budget", &Amount(*budget))?;
+        }
+        map.serialize_entry("restart", &restart(&upkeep.restart))?;
+        map.serialize_entry("ready", &ready(&upkeep.ready))?;
+        map.serialize_entry("stop", &stop(&upkeep.stop))?;
+        map.serialize_entry("update", &rule(update))?;
+        map.serialize_entry("auto_start", auto_start)?;
+        map.end()
+    }
+}
+
+#[derive(Serialize)]
+struct Restart {
+    when: &'static str,
+    first: Millis,
+    max_delay: Millis,
+    attempts: Attempts,
+    window: Millis,
+    stable_after: Millis,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Attempts {
+    Count(u32),
+    Word(&'static str),
+}
+
+fn restart(rule: &RestartRule) -> Restart {
+    Restart {
+        when: match rule.when {
+            RestartWhen::Always => "always",
+            RestartWhen::OnFailure => "on-failure",
+            RestartWhen::Never => "never",
+        },
+        first: rule.first,
+        max_delay: rule.max_delay,
+        attempts: rule.attempts.map_or(Attempts::Word("unlimited"), Attempts::Count),
+        window: rule.window,
+        stable_after: rule.stable_after,
+    }
+}
+
+#[derive(Serialize)]
+struct Ready {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notify: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fd: Option<u32>,
+    deadline: Millis,
+}
+
+fn ready(rule: &ReadyRule) -> Ready {
+    let mut ready = Ready { started: None, notify: None, fd: None, deadline: rule.deadline };
+    match rule.sign {
+        ReadySign::Started => ready.started = Some(true),
+        ReadySign::Notify => ready.notify = Some(true),
+        ReadySign::Fd(fd) => ready.fd = Some(fd),
+    }
+    ready
+}
+
+#[derive(Serialize)]
+struct Stop {
+    signal: String,
+    grace: Millis,
+}
+
+fn stop(rule: &StopRule) -> Stop {
+    Stop { signal: signal::name(rule.signal), grace: rule.grace }
+}
+
+#[derive(Serialize)]
+struct Update {
+    parallel: Amount,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canary: Option<Amount>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bake: Option<Millis>,
+    healthy_for: Millis,
+    deadline: Millis,
+    max_failures: Amount,
+    auto_revert: bool,
+}
+
+fn rule(rule: &UpdateRule) -> Update {
+    Update {
+        parallel: Amount(rule.parallel),
+        canary: rule.canary.map(Amount),
+        bake: rule.bake,
+        healthy_for: rule.healthy_for,
+        deadline: rule.deadline,
+        max_failures: Amount(rule.max_failures),
+        auto_revert: rule.auto_revert,
+    }
+}
+
+/// A count is a number, a share is text.
+struct Amount(Quantity);
+
+impl Serialize for Amount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Quantity::Count(count) => serializer.serialize_u32(count),
+            share @ Quantity::Percent(_) => serializer.collect_str(&share),
+        }
+    }
+}

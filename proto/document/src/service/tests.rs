@@ -1,0 +1,170 @@
+//! Every field, every refusal, and that what is shown is read again.
+
+use orchestra_model::{
+    Quantity,
+    names::{ScoreName, ServiceName},
+    params::Params,
+    service::{
+        ReadyRule, ReadySign, RestartRule, RestartWhen, ServiceSpec, StopRule, UpdateRule, Upkeep,
+    },
+    time::Millis,
+};
+
+use super::{Values, parse, show};
+use crate::Format;
+
+mod properties;
+mod wrong;
+
+fn plain() -> ServiceSpec {
+    let (name, score) = (ServiceName::new("web").unwrap(), ScoreName::new("serve-web").unwrap());
+    ServiceSpec::new(name, score, "@web")
+}
+
+/// A service with nothing at its default.
+fn full() -> ServiceSpec {
+    ServiceSpec {
+        params: Params::from_pairs([("port", "8080"), ("motd", "a: b\n#c")]).unwrap(),
+        budget: Some(Quantity::Percent(20)),
+        update: UpdateRule {
+            parallel: Quantity::Percent(25),
+            canary: Some(Quantity::Count(1)),
+            bake: Some(Millis::minutes(5)),
+            healthy_for: Millis::seconds(20),
+            deadline: Millis::minutes(15),
+            max_failures: Quantity::Percent(10),
+            auto_revert: false,
+        },
+        upkeep: Upkeep {
+            restart: RestartRule {
+                when: RestartWhen::OnFailure,
+                first: Millis(500),
+                max_delay: Millis::minutes(2),
+                attempts: Some(5),
+                window: Millis::minutes(30),
+                stable_after: Millis::minutes(1),
+            },
+            ready: ReadyRule { sign: ReadySign::Fd(3), deadline: Millis::minutes(3) },
+            stop: StopRule { signal: 2, grace: Millis::minutes(1) },
+        },
+        auto_start: false,
+        ..plain()
+    }
+}
+
+const FULL: &str = r##"
+service: web
+score: serve-web
+params: {port: 8080, motd: "a: b\n#c"}
+on: ["@web"]
+budget: 20%
+restart: {when: on-failure, first: 500ms, max_delay: 2m, attempts: 5, window: 30m, stable_after: 1m}
+ready: {fd: 3, deadline: 3m}
+stop: {signal: SIGINT, grace: 1m}
+update:
+  parallel: 25%
+  canary: 1
+  bake: 5m
+  healthy_for: 20s
+  deadline: 15m
+  max_failures: 10%
+  auto_revert: false
+auto_start: false
+"##;
+
+fn yaml(text: &str) -> ServiceSpec {
+    parse(text, Format::Yaml).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+#[test]
+fn every_field_is_read() {
+    assert_eq!(yaml(FULL), full());
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    assert_eq!(yaml("service: web\nscore: serve-web\non: '@web'\n"), plain());
+    let empty = "restart: {}\nready: {}\nstop: {}\nupdate: {}\nparams: {}\n";
+    assert_eq!(yaml(&format!("service: web\nscore: serve-web\non: '@web'\n{empty}")), plain());
+}
+
+#[test]
+fn three_formats_mean_the_same() {
+    let json = r#"{"service": "web", "score": "serve-web", "on": "@web",
+                   "ready": {"notify": true}, "update": {"parallel": 2}}"#;
+    let toml = "service = 'web'\nscore = 'serve-web'\non = '@web'\nready = {notify = true}\n\
+                [update]\nparallel = 2\n";
+    let written = "service: web\nscore: serve-web\non: '@web'\nready: {notify: true}\n\
+                   update: {parallel: 2}\n";
+    let read = yaml(written);
+    assert_eq!(read.upkeep.ready.sign, ReadySign::Notify);
+    assert_eq!(parse(json, Format::Json).unwrap(), read);
+    assert_eq!(parse(toml, Format::Toml).unwrap(), read);
+}
+
+fn with(line: &str) -> ServiceSpec {
+    yaml(&format!("service: web\nscore: serve-web\non: '@web'\n{line}\n"))
+}
+
+#[test]
+fn readiness_has_three_signs() {
+    let deadline = Millis::minutes(1);
+    for (line, sign) in [
+        ("ready: started", ReadySign::Started),
+        ("ready: {started: true}", ReadySign::Started),
+        ("ready: {notify: true}", ReadySign::Notify),
+        ("ready: {fd: 9}", ReadySign::Fd(9)),
+    ] {
+        assert_eq!(with(line).upkeep.ready, ReadyRule { sign, ..ReadyRule::default() }, "{line}");
+    }
+    let only = with("ready: {deadline: 1m}").upkeep.ready;
+    assert_eq!(only, ReadyRule { sign: ReadySign::Started, deadline });
+    let both = with("ready: {notify: true, deadline: 1m}").upkeep.ready;
+    assert_eq!(both, ReadyRule { sign: ReadySign::Notify, deadline });
+}
+
+#[test]
+fn a_signal_has_a_name_or_a_number() {
+    for (written, number) in
+        [("TERM", 15), ("SIGTERM", 15), ("sighup", 1), ("USR2", 12), ("'3'", 3), ("31", 31)]
+    {
+        let spec = with(&format!("stop: {{signal: {written}}}"));
+        assert_eq!(spec.upkeep.stop.signal, number, "{written}");
+    }
+}
+
+#[test]
+fn attempts_are_a_number_or_unlimited() {
+    assert_eq!(with("restart: {attempts: unlimited}").upkeep.restart.attempts, None);
+    assert_eq!(with("restart: {attempts: 0}").upkeep.restart.attempts, Some(0));
+}
+
+#[test]
+fn a_host_set_may_be_a_list() {
+    let text = "service: web\nscore: serve-web\non: ['db[1-3]', '@web']\n";
+    assert_eq!(yaml(text).on, "db[1-3],@web");
+}
+
+#[test]
+fn the_canonical_form_has_every_rule() {
+    assert_eq!(
+        show(&plain(), Values::Told),
+        "service: web\nscore: serve-web\n\"on\": \"@web\"\nrestart:\n  when: always\n  first: 0s\n  \
+         max_delay: 1m\n  attempts: unlimited\n  window: 10m\n  stable_after: 10s\nready:\n  \
+         started: true\n  deadline: 2m\nstop:\n  signal: TERM\n  grace: 30s\nupdate:\n  parallel: \
+         1\n  healthy_for: 10s\n  deadline: 10m\n  max_failures: 0\n  auto_revert: \
+         true\nauto_start: true\n"
+    );
+    assert_eq!(yaml(&show(&plain(), Values::Told)), plain());
+    assert_eq!(yaml(&show(&full(), Values::Told)), full());
+}
+
+#[test]
+fn values_that_are_not_told_are_not_read_as_values() {
+    let spec =
+        ServiceSpec { params: Params::from_pairs([("port", ""), ("key", "")]).unwrap(), ..plain() };
+    let text = show(&spec, Values::Withheld);
+    assert!(text.contains("params:\n  key: null\n  port: null\n"), "{text}");
+    let problems = parse(&text, Format::Yaml).unwrap_err().to_string();
+    assert!(problems.contains("params: port: it is empty"), "{problems}");
+}

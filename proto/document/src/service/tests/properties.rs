@@ -1,0 +1,111 @@
+//! What holds for any service: it can be shown and read again.
+
+use orchestra_model::{
+    Quantity,
+    params::Params,
+    service::{
+        ReadyRule, ReadySign, RestartRule, RestartWhen, ServiceSpec, StopRule, UpdateRule, Upkeep,
+    },
+    time::Millis,
+};
+use proptest::prelude::*;
+
+use super::{Values, parse, plain, show};
+use crate::Format;
+
+fn any_length() -> impl Strategy<Value = Millis> {
+    (1_u64..10_000_000).prop_map(Millis)
+}
+
+fn any_quantity() -> impl Strategy<Value = Quantity> {
+    prop_oneof![(1_u32..10_000).prop_map(Quantity::Count), (1_u8..=100).prop_map(Quantity::Percent)]
+}
+
+/// Values that YAML could take for something else, or that end a line.
+fn any_value() -> impl Strategy<Value = String> {
+    let odd = [
+        "",
+        " ",
+        "null",
+        "~",
+        "yes",
+        "1e5",
+        "0x1F",
+        "1.10",
+        "- a",
+        "a: b",
+        "#x",
+        "'",
+        "\"",
+        "a\nb",
+        "\n",
+        " a ",
+        "\u{1b}[31m",
+        "\u{202e}",
+        "\t",
+        "|",
+        "> x",
+        "{a}",
+        "*a",
+        "&a",
+        "!t",
+    ];
+    prop_oneof![prop::sample::select(odd.to_vec()).prop_map(str::to_owned), "[ -~\n\t]{0,20}"]
+}
+
+fn any_upkeep() -> impl Strategy<Value = Upkeep> {
+    let when = prop_oneof![
+        Just(RestartWhen::Always),
+        Just(RestartWhen::OnFailure),
+        Just(RestartWhen::Never)
+    ];
+    let sign = prop_oneof![
+        Just(ReadySign::Started),
+        Just(ReadySign::Notify),
+        (3_u32..10).prop_map(ReadySign::Fd)
+    ];
+    let lengths = prop::array::uniform5(any_length());
+    (when, sign, lengths, prop::option::of(0_u32..100), 1_i32..=31).prop_map(
+        |(when, sign, [first, max_delay, window, deadline, grace], attempts, signal)| {
+            let (first, max_delay) = (first.min(max_delay).min(window), max_delay);
+            let stable_after = grace;
+            Upkeep {
+                restart: RestartRule { when, first, max_delay, attempts, window, stable_after },
+                ready: ReadyRule { sign, deadline },
+                stop: StopRule { signal, grace },
+            }
+        },
+    )
+}
+
+fn any_update() -> impl Strategy<Value = UpdateRule> {
+    let canary = prop::option::of((any_quantity(), prop::option::of(any_length())));
+    (any_quantity(), canary, any_length(), any_quantity(), any::<bool>()).prop_map(
+        |(parallel, canary, healthy_for, max_failures, auto_revert)| UpdateRule {
+            parallel,
+            canary: canary.map(|(canary, _)| canary),
+            bake: canary.and_then(|(_, bake)| bake),
+            healthy_for,
+            deadline: Millis(healthy_for.0 + 1),
+            max_failures,
+            auto_revert,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn what_is_shown_is_read_again(
+        params in prop::collection::btree_map("[a-z_]{1,8}", any_value(), 0..4),
+        budget in prop::option::of(any_quantity()),
+        update in any_update(),
+        upkeep in any_upkeep(),
+        auto_start: bool,
+    ) {
+        let params = Params::from_pairs(params).unwrap();
+        let spec = ServiceSpec { params, budget, update, upkeep, auto_start, ..plain() };
+        let text = show(&spec, Values::Told);
+        let read = parse(&text, Format::Yaml);
+        prop_assert!(read.as_ref() == Ok(&spec), "{text}\n{:?}", read);
+    }
+}

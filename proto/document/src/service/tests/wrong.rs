@@ -1,0 +1,169 @@
+//! What is refused, and what is said of it.
+
+use super::parse;
+use crate::Format;
+
+fn said(text: &str) -> String {
+    match parse(text, Format::Yaml) {
+        Ok(_) => panic!("{text:?} was taken"),
+        Err(problems) => problems.to_string(),
+    }
+}
+
+/// What is said of a line that is added to a service that is otherwise well.
+fn of(line: &str) -> String {
+    said(&format!("service: web\nscore: serve-web\non: '@web'\n{line}\n"))
+}
+
+#[test]
+fn what_has_to_be_there_is_named() {
+    assert_eq!(said("{}"), "3 problems\n  service is missing\n  score is missing\n  on is missing");
+    assert_eq!(said(""), "it names no service");
+    assert_eq!(said("just text"), "expected a table of fields, found text");
+}
+
+#[test]
+fn one_file_is_one_service() {
+    let several = "several services in one file are not offered yet";
+    let one = "service: web\nscore: s\non: a\n";
+    for text in ["- service: web\n", "services: [{service: web}]\n", &format!("{one}---\n{one}")] {
+        let said = said(text);
+        assert!(said.contains(several), "{said}");
+    }
+}
+
+#[test]
+fn each_value_is_checked_with_its_place() {
+    for (line, problem) in [
+        ("budget: lots", "budget: \"lots\": expected a number of hosts like 5"),
+        ("budget: 0", "budget: it is 0, so that nothing could ever change"),
+        ("auto_start: yes", "auto_start: expected true or false, found text"),
+        ("params: [1]", "params: expected a table of fields, found a list"),
+        ("params: {a: }", "params: a: it is empty; write \"\" for an empty text"),
+        ("params: {a: 1.10}", "params: a: quote this number"),
+        ("params: {PATH-X: x}", "params: a parameter's key is wrong"),
+        ("restart: always", "restart: it is a table; write {when: always}"),
+        ("restart: {when: unless-stopped}", "restart: when: \"unless-stopped\": it is always, on"),
+        ("restart: {first: 5}", "restart: first: \"5\": expected a duration like 500ms"),
+        ("restart: {attempts: -1}", "restart: attempts: expected a whole number from 0 on, or un"),
+        ("restart: {window: 0s, attempts: 3}", "restart.window: it is 0"),
+        ("restart: {first: 2m}", "restart.first: it is longer than restart.max_delay"),
+        ("ready: notify", "ready: it is started, {notify: true} or {fd: 3}"),
+        ("ready: {notify: false}", "ready: notify: it is true, or left out"),
+        ("ready: {notify: true, fd: 3}", "ready: started, notify and fd exclude each other"),
+        ("ready: {fd: 2}", "ready.fd: a descriptor from 3 to 9 is expected"),
+        ("ready: {fd: x}", "ready: fd: expected a descriptor from 3 to 9"),
+        ("ready: {deadline: 0s}", "ready.deadline: it is 0"),
+        ("stop: TERM", "stop: expected a table of fields, found text"),
+        ("stop: {signal: FOO}", "stop: signal: \"FOO\": expected a signal like TERM"),
+        ("stop: {signal: 64}", "stop: signal: \"64\": expected a signal like TERM"),
+        ("stop: {signal: SIG}", "stop: signal: \"SIG\": expected a signal like TERM"),
+        ("update: {parallel: 0%}", "update.parallel: it is 0"),
+        ("update: {canary: 0}", "update.canary: it is 0; leave it out"),
+        ("update: {bake: 5m}", "update.bake: it has no canary to wait after"),
+        ("update: {deadline: 5s}", "update.deadline: it is not longer than update.healthy_for"),
+        ("update: {auto_revert: 1}", "update: auto_revert: expected true or false, found a number"),
+    ] {
+        let said = of(line);
+        assert!(said.starts_with(problem), "{line}: {said}");
+    }
+    let on = said("service: web\nscore: s\non: 'a['\n");
+    assert!(on.starts_with("on: "), "{on}");
+    assert!(said("service: Web\nscore: s\non: a\n").starts_with("service: "));
+    assert_eq!(said("service: web\nscore: s\non: ''\n"), "on: it names no hosts");
+}
+
+#[test]
+fn a_mistyped_field_is_told_the_nearest() {
+    for (line, nearest) in [
+        ("scores: x", "did you mean score?"),
+        ("restart: {whenn: always}", "restart: unknown field \"whenn\"; did you mean when?"),
+        ("ready: {notfy: true}", "ready: unknown field \"notfy\"; did you mean notify?"),
+        ("stop: {signl: 2}", "stop: unknown field \"signl\"; did you mean signal?"),
+        ("update: {paralell: 2}", "update: unknown field \"paralell\"; did you mean parallel?"),
+    ] {
+        let said = of(line);
+        assert!(said.contains(nearest), "{line}: {said}");
+    }
+}
+
+#[test]
+fn what_is_not_offered_yet_is_said_to_be_that() {
+    for name in [
+        "place",
+        "health",
+        "on_unhealthy",
+        "resources",
+        "logs",
+        "dns",
+        "ports",
+        "prepare",
+        "cleanup",
+        "linked_to",
+        "absent",
+        "at_most_one",
+        "max_age",
+        "reload",
+        "nofile",
+        "nice",
+        "oom_score_adj",
+        "umask",
+        "state_dir",
+        "keep_secrets",
+        "require_same_score",
+    ] {
+        let expected = format!("field {name:?} is not offered yet");
+        assert_eq!(of(&format!("{name}: x")), expected);
+    }
+    for (line, name) in [
+        ("update: {surge: 1}", "update: field \"surge\""),
+        ("ready: {tcp: 80}", "ready: field \"tcp\""),
+        ("ready: {http: x}", "ready: field \"http\""),
+        ("ready: {score: x}", "ready: field \"score\""),
+        ("stop: {before: withdraw}", "stop: field \"before\""),
+        ("stop: {linger: 1s}", "stop: field \"linger\""),
+    ] {
+        assert_eq!(of(line), format!("{name} is not offered yet"));
+    }
+}
+
+#[test]
+fn names_of_other_tools_are_told_ours() {
+    for (line, ours) in [
+        ("maxUnavailable: 1", "update.parallel, and budget"),
+        ("replicas: 3", "one instance on each host of on"),
+        ("livenessProbe: {}", "checks of health are not offered yet"),
+        ("readinessProbe: {}", "here it is called ready"),
+        ("terminationGracePeriodSeconds: 30", "here it is called stop.grace"),
+        ("max_parallel: 2", "here it is called update.parallel"),
+        ("update: {max_parallel: 2}", "here it is called parallel"),
+        ("update: {min_healthy_time: 10s}", "here it is called healthy_for"),
+        ("kill_timeout: 5s", "here it is called stop.grace"),
+        ("ExecStart: /usr/bin/web", "name an installed score"),
+        ("Restart: always", "here it is called restart.when"),
+        ("RestartSec: 1", "here it is called restart.first"),
+        ("TimeoutStopSec: 5", "here it is called stop.grace"),
+        ("restart: {RestartSec: 1}", "here it is called first"),
+        ("autorestart: true", "here it is called restart.when"),
+        ("startsecs: 5", "here it is called restart.stable_after"),
+        ("stopwaitsecs: 5", "here it is called stop.grace"),
+        ("command: web", "name an installed score"),
+        ("user: www", "the score's .conf names its user"),
+        ("kind: Deployment", "begins: service: NAME"),
+    ] {
+        let said = of(line);
+        assert!(said.contains(ours), "{line}: {said}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let said = said("service: web\nscore: s\nbudget: x\nstop: {grace: 1}\nnope: 1\n");
+    assert!(said.starts_with("4 problems"), "{said}");
+}
+
+#[test]
+fn a_file_is_bounded() {
+    let long = format!("# {}\n", "x".repeat(super::super::FILE_BYTES));
+    assert!(said(&long).starts_with("it is larger than"));
+}
