@@ -14,7 +14,7 @@ mod several;
 pub(crate) mod status;
 mod steer;
 pub(crate) mod submit;
-mod wait;
+pub(crate) mod wait;
 mod what;
 
 use orchestra_client::config::Environment;

@@ -4,7 +4,7 @@
 //! ```text
 //! programs   entry points: environment in, exit code out
 //! orc        the list of orc's nouns
-//! flow, task, player, score, ledger, deployment, hosts, conductor, sandbox
+//! flow, task, player, score, ledger, service, deployment, hosts, conductor, sandbox
 //!            a folder a noun, a file a verb: its flags, and what it does
 //! verb       what a verb is; what every verb takes is flattened beside its flags
 //! program    what a verb works with: a console, and the way to a conductor
@@ -43,6 +43,7 @@ mod program;
 pub mod programs;
 mod sandbox;
 mod score;
+mod service;
 mod shared;
 mod targets;
 mod task;

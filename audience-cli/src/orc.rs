@@ -10,6 +10,7 @@ use crate::{
     flow, hosts,
     ledger::Ledger,
     player, sandbox, score,
+    service::Service,
     shared::CONNECTION_HELP,
     task,
     verb::With,
@@ -42,6 +43,8 @@ pub(crate) enum Noun {
     Task(task::Verbs),
     /// Show which hosts hold which cells, and release hosts that count as down
     Ledger(Ledger),
+    /// Services: what is kept running, where, in which version
+    Service(Service),
     /// Deployments: apps, environments, and what may happen to them at once
     Deployment(Deployment),
     #[command(flatten)]
@@ -63,6 +66,7 @@ impl Noun {
             Noun::Score(verb) => verb.run(environment),
             Noun::Task(verb) => verb.run(environment),
             Noun::Ledger(ledger) => ledger.run(environment),
+            Noun::Service(service) => service.run(environment),
             Noun::Deployment(deployment) => deployment.run(environment),
             Noun::Hosts(verb) => verb.run(environment),
             Noun::Audit(verb) => audit::run(verb, environment),

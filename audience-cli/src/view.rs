@@ -13,6 +13,7 @@ pub(crate) mod player;
 #[cfg(test)]
 mod samples;
 pub(crate) mod score;
+pub(crate) mod service;
 mod style;
 pub(crate) mod task;
 

@@ -12,7 +12,7 @@ use crate::{
     console::Console, error::Failure, program::Program, verb::Verb, words::ids::whole_flows,
 };
 
-pub(super) use following::From;
+pub(crate) use following::{Following, From};
 use watcher::{Target, Watcher};
 
 /// `orc wait`.

@@ -2,6 +2,7 @@
 
 use std::{fmt, io};
 
+use orchestra_client::ServiceState;
 use orchestra_model::{
     foreign,
     state::{FlowState, JobState, TaskState},
@@ -54,6 +55,18 @@ impl Style {
             TaskState::Unreachable | TaskState::Cancelled => YELLOW,
             TaskState::Waiting | TaskState::Skipped => DIM,
             TaskState::Sent | TaskState::Running => "",
+        };
+        self.paint(state.as_str(), colour)
+    }
+
+    /// How a service stands.
+    pub(crate) fn service(self, state: ServiceState) -> impl fmt::Display {
+        let colour = match state {
+            ServiceState::Ready => GREEN,
+            ServiceState::Degraded | ServiceState::Stuck => RED,
+            ServiceState::Paused => YELLOW,
+            ServiceState::Stopped | ServiceState::Removed => DIM,
+            ServiceState::Changing => "",
         };
         self.paint(state.as_str(), colour)
     }

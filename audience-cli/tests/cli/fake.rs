@@ -14,6 +14,7 @@ use orchestra_certs::{Door, Limits, Role, Subject, acceptance, incoming};
 use orchestra_model::{
     HostName,
     ledger::CellStatus,
+    service::ServiceStatus,
     status::{ConductorStatus, FlowStatus, PlayerStatus, TaskStatus},
 };
 use orchestra_proto::{Planned, v1};
@@ -21,6 +22,7 @@ use tokio::sync::oneshot;
 use tonic::Status;
 
 mod service;
+mod services;
 
 use service::Service;
 pub(crate) use service::unknown_hosts;
@@ -39,6 +41,14 @@ pub(crate) struct Tables {
     pub(crate) audit: Vec<v1::AuditLine>,
     /// What was asked of the record of who did what.
     pub(crate) audit_asked: Vec<v1::ListAuditRequest>,
+    pub(crate) services: Vec<ServiceStatus>,
+    /// How they stand after each further look; none left: as they stood last.
+    pub(crate) services_then: VecDeque<ServiceStatus>,
+    pub(crate) versions: Vec<v1::ServiceVersion>,
+    /// What was asked of services, and what came of it.
+    pub(crate) applied: Vec<v1::ApplyServiceRequest>,
+    pub(crate) service_changes: Vec<v1::ChangeServiceRequest>,
+    pub(crate) service_changed: v1::ServiceChanged,
     pub(crate) planned: Planned,
     pub(crate) explained: v1::ExplainResponse,
     /// What the next submission is answered with beside the flow.

@@ -9,8 +9,10 @@ use orchestra_model::{
     delivery::Outcome,
     foreign,
     names::{AudienceName, HostName, ScoreName},
+    quantity::Quantity,
     record::Drain,
     score::{ScoreHash, ScoreOffer, ScoreSpec},
+    service::{RunEnd, Unready},
     state::TaskState,
     status::PlayerStatus,
     time::Timestamp,
@@ -19,14 +21,15 @@ use orchestra_proto::{Planned, v1};
 use prost::Message as _;
 
 use crate::{
-    fake::{Fake, Ran},
+    fake::{Fake, Ran, Tables},
+    service,
     values::{JOB, stalled, task, told_status},
 };
 
 const HOSTILE: &str = "a\u{202e}b\u{9b}2Jc\x1b]0;t\x07\u{2028}\u{e0041}\u{200b}\rd\nforged line";
 
 /// A verb of `orc` each, and the other programs. Nothing here may be left out: see the test.
-const LINES: [&str; 45] = [
+const LINES: [&str; 64] = [
     "getstatus",
     "getstatus 42",
     "getstatus 42 --json",
@@ -65,6 +68,25 @@ const LINES: [&str; 45] = [
     "orc ledger",
     "orc ledger --json",
     "orc deployment list",
+    "orc service list",
+    "orc service list --json",
+    "orc service show web",
+    "orc service show web --json",
+    "orc service show web --spec",
+    "orc service show web --spec --json",
+    "orc service wait web --timeout 1s",
+    "orc service restart web",
+    "orc service stop web --yes",
+    "orc service start web",
+    "orc service pause web",
+    "orc service resume web --json",
+    "orc service remove web --yes",
+    "orc service revert web",
+    "orc service history web",
+    "orc service history web --json",
+    "orc service diff web 6 7",
+    "orc service diff web 6 7 --json",
+    "orc service apply nowhere\u{202e}.yaml",
     "orc hostset db1",
     "orc hostset db\u{202e}1",
     "orc conductor status",
@@ -143,9 +165,31 @@ fn hostile() -> Fake {
         answer: HOSTILE.to_owned(),
         ..v1::AuditLine::default()
     }];
+    services(&mut tables);
     tables.watches.extend((0..8).map(|_| vec![Ok(told_status(&flow))]));
     drop(tables);
     fake
+}
+
+/// Services of which every free word is hostile.
+fn services(tables: &mut Tables) {
+    let mut service = service::ready(2);
+    service.trouble = Some(HOSTILE.to_owned());
+    service.record.events[1].note = Some(HOSTILE.into());
+    let report = service.instances[0].report.as_mut().unwrap();
+    report.last_end = Some(RunEnd::NotSpawned(HOSTILE.to_owned()));
+    service.instances[0].unready = Some(Unready::NotReady);
+    tables.services = vec![service];
+    let mut hostile = service::version(7, Quantity::Count(2), &[HOSTILE]);
+    hostile.spec.as_mut().unwrap().on = HOSTILE.to_owned();
+    tables.versions = vec![service::version(6, Quantity::Count(1), &[]), hostile];
+    tables.service_changed = v1::ServiceChanged {
+        name: HOSTILE.to_owned(),
+        version: 7,
+        left_out: HOSTILE.to_owned(),
+        trouble: HOSTILE.to_owned(),
+        ..v1::ServiceChanged::default()
+    };
 }
 
 fn is_harmless(line: &str, Ran { stdout, stderr, .. }: &Ran) {

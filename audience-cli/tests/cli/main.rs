@@ -16,6 +16,8 @@ mod orc;
 #[cfg(test)]
 mod plan;
 #[cfg(test)]
+mod service;
+#[cfg(test)]
 mod status;
 #[cfg(test)]
 mod steer;

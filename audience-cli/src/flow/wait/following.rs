@@ -22,7 +22,7 @@ pub(crate) enum From {
 }
 
 /// A flow that is followed, and what was told of it.
-pub(super) struct Following {
+pub(crate) struct Following {
     id: Option<FlowId>,
     /// Everything up to here was told; `None`: from now on.
     cursor: Option<Cursor>,
@@ -33,7 +33,7 @@ pub(super) struct Following {
 }
 
 impl Following {
-    pub(super) fn new(id: Option<FlowId>, from: From, jsonl: bool) -> Self {
+    pub(crate) fn new(id: Option<FlowId>, from: From, jsonl: bool) -> Self {
         let is_all = jsonl || from == From::Beginning;
         Self {
             id,
@@ -52,7 +52,7 @@ impl Following {
     }
 
     /// Follows the flow over as many connections as it takes.
-    pub(super) async fn until_end(
+    pub(crate) async fn until_end(
         &mut self,
         client: &mut Client,
         console: &mut Console,

@@ -20,10 +20,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::{
-    Waiting,
-    following::{Following, From},
-};
+use super::{Following, From, Waiting};
 use crate::{
     console::Console,
     error::{Failure, Render as _},

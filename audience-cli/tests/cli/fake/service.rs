@@ -15,7 +15,7 @@ use orchestra_proto::v1::{self, audience_server::Audience};
 use tokio_stream::Stream;
 use tonic::{Code, Request, Response, Status, metadata::MetadataMap};
 
-use super::Tables;
+use super::{Tables, services};
 
 pub(super) struct Service(pub(super) Arc<Mutex<Tables>>);
 
@@ -52,9 +52,9 @@ pub(crate) fn unknown_hosts() -> Status {
     Status::with_metadata(Code::FailedPrecondition, "job hello: unknown hosts: db9", metadata)
 }
 
-type Pages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+pub(super) type Pages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-fn pages<T: Send + 'static>(pages: Vec<Result<T, Status>>) -> Response<Pages<T>> {
+pub(super) fn pages<T: Send + 'static>(pages: Vec<Result<T, Status>>) -> Response<Pages<T>> {
     Response::new(Box::pin(tokio_stream::iter(pages)))
 }
 
@@ -69,6 +69,36 @@ impl Audience for Service {
     type ListDeploymentsStream = Pages<v1::DeploymentPage>;
     type ListAuditStream = Pages<v1::AuditPage>;
     type GetLogsStream = Pages<v1::AttemptLog>;
+    type ListServicesStream = Pages<v1::ServicePage>;
+    type ListVersionsStream = Pages<v1::VersionPage>;
+
+    async fn apply_service(
+        &self,
+        request: Request<v1::ApplyServiceRequest>,
+    ) -> Result<Response<v1::ServiceChanged>, Status> {
+        services::apply(&mut self.tables(), request.into_inner())
+    }
+
+    async fn change_service(
+        &self,
+        request: Request<v1::ChangeServiceRequest>,
+    ) -> Result<Response<v1::ServiceChanged>, Status> {
+        services::change(&mut self.tables(), request.into_inner())
+    }
+
+    async fn list_services(
+        &self,
+        request: Request<v1::ListServicesRequest>,
+    ) -> Result<Response<Pages<v1::ServicePage>>, Status> {
+        services::list(&mut self.tables(), &request.into_inner().name)
+    }
+
+    async fn list_versions(
+        &self,
+        request: Request<v1::ListVersionsRequest>,
+    ) -> Result<Response<Pages<v1::VersionPage>>, Status> {
+        services::versions(&self.tables(), &request.into_inner().name)
+    }
 
     async fn submit(
         &self,

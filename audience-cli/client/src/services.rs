@@ -1,0 +1,189 @@
+//! Services: what they are to be, and how they stand.
+
+use bytes::Bytes;
+use orchestra_model::{
+    ids::FlowId,
+    limits,
+    names::{AudienceName, ServiceName},
+    service::{ServiceSpec, ServiceStatus, ServiceVersion},
+    time::Timestamp,
+};
+use orchestra_proto::{Invalid, encode_service, v1};
+
+use crate::{Client, Pages, client::answered, exit::Exit, failure::Failure, pages::ListPage};
+
+/// What is asked of a service that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServiceVerb {
+    /// New runs, on the hosts of this host set expression; empty: on all.
+    Restart(String),
+    Stop,
+    Start,
+    Remove,
+    /// Nothing voluntary is done; what runs runs on.
+    Pause,
+    /// It goes on, also on hosts that were given up.
+    Resume,
+    /// Back to this version; `None`: the newest other one that was ready everywhere.
+    Revert(Option<ServiceVersion>),
+}
+
+impl ServiceVerb {
+    /// What it does, for sentences: `stopping`.
+    fn doing(&self) -> &'static str {
+        match self {
+            ServiceVerb::Restart(_) => "restarting",
+            ServiceVerb::Stop => "stopping",
+            ServiceVerb::Start => "starting",
+            ServiceVerb::Remove => "removing",
+            ServiceVerb::Pause => "pausing",
+            ServiceVerb::Resume => "resuming",
+            ServiceVerb::Revert(_) => "reverting",
+        }
+    }
+
+    fn to_wire(&self) -> v1::change_service_request::Verb {
+        use v1::change_service_request::Verb;
+        let nothing = v1::Empty {};
+        match self {
+            ServiceVerb::Restart(hosts) => Verb::Restart(hosts.clone()),
+            ServiceVerb::Stop => Verb::Stop(nothing),
+            ServiceVerb::Start => Verb::Start(nothing),
+            ServiceVerb::Remove => Verb::Remove(nothing),
+            ServiceVerb::Pause => Verb::Pause(nothing),
+            ServiceVerb::Resume => Verb::Resume(nothing),
+            ServiceVerb::Revert(version) => Verb::Revert(version.map_or(0, |version| version.0)),
+        }
+    }
+}
+
+/// What came of something that was asked of a service. It is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceAnswer {
+    pub name: String,
+    /// The version that is wanted from now on.
+    pub version: ServiceVersion,
+    /// Nothing was to be changed.
+    pub unchanged: bool,
+    /// The flow that was made for it; `None`: none is needed, or one that lives has to end first.
+    pub flow: Option<FlowId>,
+    /// Folded: hosts that no flow can be made for now. Each is brought up when it can be.
+    pub left_out: String,
+    /// Why no flow could be made, where one was needed.
+    pub trouble: Option<String>,
+}
+
+impl From<v1::ServiceChanged> for ServiceAnswer {
+    fn from(answer: v1::ServiceChanged) -> Self {
+        Self {
+            name: answer.name,
+            version: ServiceVersion(answer.version),
+            unchanged: answer.unchanged,
+            flow: (answer.flow > 0).then_some(FlowId(answer.flow)),
+            left_out: answer.left_out,
+            trouble: Some(answer.trouble).filter(|trouble| !trouble.is_empty()),
+        }
+    }
+}
+
+/// A version of a service, as it was applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppliedVersion {
+    pub version: ServiceVersion,
+    pub by: AudienceName,
+    pub at: Timestamp,
+    /// It failed, and the conductor went back to an earlier one.
+    pub reverted: bool,
+    /// The value of each parameter is empty.
+    pub spec: ServiceSpec,
+    /// The keys of the parameters whose values are others than in the version before.
+    pub changed_params: Vec<String>,
+}
+
+impl Client {
+    /// Lets a service be as a spec says.
+    pub async fn apply_service(&mut self, spec: &ServiceSpec) -> Result<ServiceAnswer, Failure> {
+        let what = format!("applying service {}", spec.name);
+        let bytes = encode_service(spec);
+        if bytes.len() > limits::SERVICE_SPEC_BYTES {
+            let most = limits::SERVICE_SPEC_BYTES;
+            return Err(Failure::usage(format!("{what}: it is larger than {most} bytes")));
+        }
+        let request = v1::ApplyServiceRequest { spec: Bytes::from(bytes) };
+        Ok(answered(&what, self.rpc.apply_service(request)).await?.into())
+    }
+
+    /// Asks something of a service.
+    pub async fn change_service(
+        &mut self,
+        name: &ServiceName,
+        verb: &ServiceVerb,
+    ) -> Result<ServiceAnswer, Failure> {
+        let what = format!("{} service {name}", verb.doing());
+        let request =
+            v1::ChangeServiceRequest { name: name.to_string(), verb: Some(verb.to_wire()) };
+        Ok(answered(&what, self.rpc.change_service(request)).await?.into())
+    }
+
+    /// All services but those that were removed.
+    pub async fn services(&mut self) -> Result<Pages<v1::ServicePage>, Failure> {
+        let what = "listing services".to_owned();
+        let request = v1::ListServicesRequest { name: String::new() };
+        let stream = answered(&what, self.rpc.list_services(request)).await?;
+        Ok(Pages::new(stream, what))
+    }
+
+    /// A service, as it is now.
+    pub async fn service(&mut self, name: &ServiceName) -> Result<ServiceStatus, Failure> {
+        let what = format!("asking for service {name}");
+        let request = v1::ListServicesRequest { name: name.to_string() };
+        let stream = answered(&what, self.rpc.list_services(request)).await?;
+        let found = Pages::new(stream, what.clone()).next_item().await?;
+        found.ok_or_else(|| Failure::new(Exit::NoSuchFlow, format!("{what}: there is none")))
+    }
+
+    /// The versions of a service that are kept, oldest first.
+    pub async fn service_versions(
+        &mut self,
+        name: &ServiceName,
+    ) -> Result<Vec<AppliedVersion>, Failure> {
+        let what = format!("asking for the versions of service {name}");
+        let request = v1::ListVersionsRequest { name: name.to_string() };
+        let stream = answered(&what, self.rpc.list_versions(request)).await?;
+        let mut pages = Pages::new(stream, what);
+        let mut versions = Vec::new();
+        while let Some(page) = pages.next().await? {
+            versions.extend(page);
+        }
+        Ok(versions)
+    }
+}
+
+impl ListPage for v1::ServicePage {
+    type Item = ServiceStatus;
+
+    fn items(self) -> Result<Vec<ServiceStatus>, Invalid> {
+        self.services.into_iter().map(TryInto::try_into).collect()
+    }
+}
+
+impl ListPage for v1::VersionPage {
+    type Item = AppliedVersion;
+
+    fn items(self) -> Result<Vec<AppliedVersion>, Invalid> {
+        self.versions.into_iter().map(applied).collect()
+    }
+}
+
+fn applied(version: v1::ServiceVersion) -> Result<AppliedVersion, Invalid> {
+    let field = Invalid::field;
+    let spec = version.spec.as_ref().ok_or_else(|| field("ServiceVersion.spec"))?;
+    Ok(AppliedVersion {
+        version: ServiceVersion(version.version),
+        by: AudienceName::new(&version.by).map_err(|_| field("ServiceVersion.by"))?,
+        at: Timestamp(version.at_ms),
+        reverted: version.reverted,
+        spec: spec.try_into()?,
+        changed_params: version.changed_params,
+    })
+}

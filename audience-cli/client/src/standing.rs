@@ -1,0 +1,149 @@
+//! How a service stands: one word for it, and what whoever waits for it makes of that.
+
+use orchestra_model::{
+    HostSet,
+    service::{Goal, InstanceStatus, ServiceStatus, ServiceVersion, UnitState, Unready},
+};
+
+/// How a service stands, in one word: the first of these that is so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceState {
+    /// Somebody paused it: nothing voluntary is done.
+    Paused,
+    /// A flow changes it, or is about to be made.
+    Changing,
+    /// Only a person can help: a unit or a host was given up, or no flow can be made.
+    Stuck,
+    /// It was removed.
+    Removed,
+    /// It is to have no runs.
+    Stopped,
+    /// An instance is not ready.
+    Degraded,
+    /// Every instance is ready, on a player that is attached.
+    Ready,
+}
+
+impl ServiceState {
+    /// How a service stands.
+    pub fn of(status: &ServiceStatus) -> Self {
+        let record = &status.record;
+        if record.paused_by.is_some() {
+            ServiceState::Paused
+        } else if record.living.is_some() || record.pending.is_some() {
+            ServiceState::Changing
+        } else if is_stuck(status) {
+            ServiceState::Stuck
+        } else {
+            match record.goal {
+                Goal::Removed => ServiceState::Removed,
+                Goal::Stopped => ServiceState::Stopped,
+                Goal::Running if not_ready(status, None).is_empty() => ServiceState::Ready,
+                Goal::Running => ServiceState::Degraded,
+            }
+        }
+    }
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ServiceState::Paused => "paused",
+            ServiceState::Changing => "changing",
+            ServiceState::Stuck => "stuck",
+            ServiceState::Removed => "removed",
+            ServiceState::Stopped => "stopped",
+            ServiceState::Degraded => "degraded",
+            ServiceState::Ready => "ready",
+        }
+    }
+}
+
+/// On how many of the hosts where it is wanted a service is ready.
+pub fn ready_hosts(status: &ServiceStatus) -> usize {
+    status.record.hosts.len() - not_ready(status, None).len()
+}
+
+fn is_stuck(status: &ServiceStatus) -> bool {
+    let runs = status.record.goal == Goal::Running;
+    status.trouble.is_some()
+        || !status.given_up.is_empty()
+        || status.instances.iter().any(|it| runs && it.unready == Some(Unready::GaveUp))
+}
+
+/// The hosts where a service is wanted and not ready: with this version, or with any.
+fn not_ready(status: &ServiceStatus, version: Option<ServiceVersion>) -> HostSet {
+    let is_ready = |instance: &InstanceStatus| {
+        let report = instance.report.as_ref().filter(|_| instance.attached);
+        report.is_some_and(|report| {
+            report.state == UnitState::Ready && version.is_none_or(|own| report.version == own)
+        })
+    };
+    status.record.hosts.minus(&hosts_where(status, is_ready))
+}
+
+/// What somebody who waits for a version of a service makes of how it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// It is ready everywhere, and no flow changes it.
+    Ready,
+    /// It is not over.
+    NotYet,
+    /// Another, earlier version is wanted again.
+    Reverted(ServiceVersion),
+    /// A newer version is wanted.
+    Superseded(ServiceVersion),
+    /// There never was such a version.
+    NoSuchVersion,
+    /// Nobody wants it to run.
+    NotWanted(Goal),
+    /// On these hosts it is not ready, and will not be by itself.
+    Failed(HostSet),
+    /// On these hosts it is not ready, and everywhere else it is: they cannot be reached now.
+    Unreachable(HostSet),
+}
+
+impl Awaited {
+    /// What is to be made of a service by whoever waits for this version of it.
+    pub fn of(status: &ServiceStatus, version: ServiceVersion) -> Self {
+        let record = &status.record;
+        if version > record.last_version {
+            return Awaited::NoSuchVersion;
+        }
+        if record.version < version {
+            return Awaited::Reverted(record.version);
+        }
+        if record.version > version {
+            return Awaited::Superseded(record.version);
+        }
+        if record.goal != Goal::Running {
+            return Awaited::NotWanted(record.goal);
+        }
+        if record.living.is_some() || (record.pending.is_some() && record.paused_by.is_none()) {
+            return Awaited::NotYet;
+        }
+        let missing = not_ready(status, Some(version));
+        if missing.is_empty() {
+            return Awaited::Ready;
+        }
+        let gave_up = |it: &InstanceStatus| it.attached && it.unready == Some(Unready::GaveUp);
+        let failed = missing.intersection(&status.given_up.union(&hosts_where(status, gave_up)));
+        if !failed.is_empty() {
+            return Awaited::Failed(failed);
+        }
+        if status.trouble.is_some() {
+            return Awaited::Failed(missing);
+        }
+        let attached = missing.intersection(&hosts_where(status, |it| it.attached));
+        // Nothing is made of what is paused, so that nothing says who could be reached.
+        if record.paused_by.is_some() || !attached.is_empty() {
+            return Awaited::NotYet;
+        }
+        Awaited::Unreachable(missing)
+    }
+}
+
+/// The hosts of instances that are so.
+fn hosts_where(status: &ServiceStatus, is_so: impl Fn(&InstanceStatus) -> bool) -> HostSet {
+    let those = status.instances.iter().filter(|instance| is_so(instance));
+    HostSet::from_names(those.map(|instance| instance.host.clone()))
+}

@@ -1,0 +1,84 @@
+//! `orc service`: what is kept running, where, and in which version.
+
+mod apply;
+mod change;
+mod diff;
+mod history;
+mod list;
+mod pause;
+mod remove;
+mod restart;
+mod resume;
+mod revert;
+mod show;
+mod start;
+mod stop;
+mod wait;
+mod waiting;
+
+use orchestra_client::config::Environment;
+
+use crate::{error::Failure, verb::With};
+
+/// `orc service`.
+#[derive(Debug, clap::Args)]
+#[command(
+    disable_help_subcommand = true,
+    after_help = "Examples:
+  orc service apply web.yaml --wait
+  orc service show web"
+)]
+pub(crate) struct Service {
+    #[command(subcommand)]
+    verb: Verbs,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verbs {
+    /// Let a service be as a file says; a new version, unless nothing differs
+    Apply(With<apply::Apply>),
+    /// List services
+    List(With<list::List>),
+    /// Show one: what is wrong, what is wanted, instances, what happened
+    Show(With<show::Show>),
+    /// Wait until every instance is ready; the exit code tells what came of it
+    Wait(With<wait::Wait>),
+    /// Begin new runs, as careful as an update
+    Restart(With<restart::Restart>),
+    /// End all runs until it is started
+    Stop(With<stop::Stop>),
+    /// Let a stopped service run again
+    Start(With<start::Start>),
+    /// Do nothing voluntary to it; what runs runs on
+    Pause(With<pause::Pause>),
+    /// Let it go on, also on hosts that were given up
+    Resume(With<resume::Resume>),
+    /// End all runs and forget it
+    Remove(With<remove::Remove>),
+    /// List the versions that are kept, and what each changed
+    History(With<history::History>),
+    /// Tell what differs between two versions
+    Diff(With<diff::Diff>),
+    /// Go back to an earlier version
+    Revert(With<revert::Revert>),
+}
+
+impl Service {
+    pub(crate) fn run(self, environment: Environment) -> Result<u8, Failure> {
+        match self.verb {
+            Verbs::Apply(verb) => verb.run(environment),
+            Verbs::List(verb) => verb.run(environment),
+            Verbs::Show(verb) => verb.run(environment),
+            Verbs::Wait(verb) => verb.run(environment),
+            Verbs::Restart(verb) => verb.run(environment),
+            Verbs::Stop(verb) => verb.run(environment),
+            Verbs::Start(verb) => verb.run(environment),
+            Verbs::Pause(verb) => verb.run(environment),
+            Verbs::Resume(verb) => verb.run(environment),
+            Verbs::Remove(verb) => verb.run(environment),
+            Verbs::History(verb) => verb.run(environment),
+            Verbs::Diff(verb) => verb.run(environment),
+            Verbs::Revert(verb) => verb.run(environment),
+        }
+    }
+}

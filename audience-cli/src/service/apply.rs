@@ -1,0 +1,82 @@
+//! `orc service apply`.
+
+use std::{io, path::Path};
+
+use orchestra_client::{Client, Exit};
+use orchestra_document::{
+    Format,
+    service::{FILE_BYTES, parse},
+};
+use orchestra_model::service::ServiceSpec;
+
+use super::{
+    change::may_be_done,
+    waiting::{Patience, until_ready},
+};
+use crate::{
+    console::Console, error::Failure, flow::wait::From, input::Inputs, program::Program,
+    verb::Verb, view::service::Asked,
+};
+
+/// `orc service apply`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  orc service apply web.yaml
+  orc service apply web.yaml --wait --timeout 15m")]
+pub(crate) struct Apply {
+    /// A service, in YAML, TOML or JSON; - is standard input
+    #[arg(value_name = "FILE")]
+    file: String,
+    /// Wait until every instance is ready; the exit code tells what came of it
+    #[arg(short = 'W', long)]
+    wait: bool,
+    #[command(flatten)]
+    patience: Patience,
+}
+
+impl Verb for Apply {
+    fn run(self, program: &mut Program) -> Result<Exit, Failure> {
+        let spec = read(&self.file)?;
+        let patience = self.patience.only_with(self.wait)?;
+        program.ask(async |client, console| apply(&spec, patience, client, console).await)
+    }
+}
+
+/// Reads a service from a file.
+fn read(given: &str) -> Result<ServiceSpec, Failure> {
+    let mut stdin = io::stdin().lock();
+    let mut inputs = Inputs::new(&mut stdin);
+    let what = "the service";
+    let (name, text) = if given == "-" {
+        ("standard input", inputs.standard_input(what, FILE_BYTES)?)
+    } else {
+        (given, inputs.file(Path::new(given), what, FILE_BYTES)?)
+    };
+    let format = Format::of_path(Path::new(name)).unwrap_or_else(|| Format::sniff(&text));
+    parse(&text, format)
+        .map_err(|problems| Failure::usage(format!("reading {what} from {name}")).because(problems))
+}
+
+/// Applies a service, tells what came of it, and waits where that was asked for.
+async fn apply(
+    spec: &ServiceSpec,
+    patience: Option<Patience>,
+    client: &mut Client,
+    console: &mut Console,
+) -> Result<Exit, Failure> {
+    let applied = client.apply_service(spec).await;
+    let answer = applied.map_err(|failure| may_be_done(failure, &spec.name))?;
+    // Whoever waits with --json gets one document, at the end.
+    if patience.is_none() || !console.answers_in_json() {
+        let is_followed = patience.is_some();
+        console.answer(Asked { what: "applied", answer: &answer, is_followed })?;
+        console.finish()?;
+    }
+    match patience {
+        Some(patience) => {
+            let version = Some(answer.version);
+            until_ready(&spec.name, version, From::Beginning, patience, client, console).await
+        }
+        None => Ok(Exit::Ok),
+    }
+}

@@ -1,0 +1,38 @@
+//! What is asked of a service that is there: each verb ends well once it is durable.
+
+use orchestra_client::{Client, Exit, ServiceVerb};
+use orchestra_model::names::ServiceName;
+
+use crate::{error::Failure, program::Program, view::service::Asked};
+
+/// Asks something of a service, and tells what came of it; `what` is the word for what was done.
+pub(super) fn change(
+    name: &ServiceName,
+    verb: &ServiceVerb,
+    what: &'static str,
+    program: &mut Program,
+) -> Result<Exit, Failure> {
+    program.ask(async |client: &mut Client, console| {
+        let asked = client.change_service(name, verb).await;
+        let answer = asked.map_err(|failure| may_be_done(failure, name))?;
+        console.answer(Asked { what, answer: &answer, is_followed: false })?;
+        Ok(Exit::Ok)
+    })
+}
+
+/// A failure after which nobody knows whether what was asked for is done.
+pub(super) fn may_be_done(failure: Failure, name: &ServiceName) -> Failure {
+    if failure.exit != Exit::Away || failure.remedy().is_some() {
+        return failure;
+    }
+    failure.hint(format!("it may have been done all the same: orc service show {name}"))
+}
+
+/// Refuses what ends every run of a service, unless somebody says that it is meant.
+pub(super) fn only_if_meant(is_meant: bool, name: &ServiceName, verb: &str) -> Result<(), Failure> {
+    if is_meant {
+        return Ok(());
+    }
+    let what = format!("orc service {verb} ends every run of {name}, and nothing starts it again");
+    Err(Failure::usage(what).hint(format!("if that is meant: orc service {verb} {name} --yes")))
+}

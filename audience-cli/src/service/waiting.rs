@@ -1,0 +1,224 @@
+//! Waiting until a service is ready: while a flow changes it, by that flow's events; while none does,
+//! by looking once a second, because nothing tells of units.
+
+use std::time::Duration;
+
+use orchestra_client::{Awaited, Backoff, Client, Exit};
+use orchestra_model::{
+    ids::FlowId,
+    names::ServiceName,
+    service::{Goal, ServiceStatus, ServiceVersion},
+    time::Millis,
+};
+use tokio::{
+    select,
+    signal::unix::{SignalKind, signal},
+    time::{Instant, sleep, sleep_until},
+};
+
+use super::show::find;
+use crate::{
+    console::Console,
+    error::Failure,
+    flow::wait::{Following, From},
+    view::{one_line, service::Standing},
+};
+
+/// How long after one look the next one follows, where no flow tells.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long to wait.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct Patience {
+    /// Stop waiting after this; what was asked for goes on (exit 124)
+    #[arg(long, alias = "wait-timeout", value_name = "DURATION")]
+    timeout: Option<Millis>,
+}
+
+impl Patience {
+    /// How long to wait, where `--wait` asks for it.
+    pub(super) fn only_with(self, wait: bool) -> Result<Option<Self>, Failure> {
+        if !wait && self.timeout.is_some() {
+            return Err(Failure::usage("--timeout says how long to wait").hint("add --wait"));
+        }
+        Ok(wait.then_some(self))
+    }
+
+    fn deadline(self) -> Option<Instant> {
+        self.timeout.map(|timeout| Instant::now() + timeout.to_std())
+    }
+}
+
+/// A service that is waited for.
+struct Waiting<'a> {
+    name: &'a ServiceName,
+    /// The version that is meant; `None`: the newest that was seen to be wanted.
+    asked: Option<ServiceVersion>,
+    seen: ServiceVersion,
+    /// From when on flows are told.
+    from: From,
+    /// What was told last of a service that no flow changes.
+    told: String,
+    /// The flow that was followed to its end.
+    followed: Option<FlowId>,
+    backoff: Backoff,
+}
+
+/// Waits until a version of a service is ready, and tells what came of it.
+pub(super) async fn until_ready(
+    name: &ServiceName,
+    version: Option<ServiceVersion>,
+    from: From,
+    patience: Patience,
+    client: &mut Client,
+    console: &mut Console,
+) -> Result<Exit, Failure> {
+    let deadline = patience.deadline();
+    let mut interrupts = signal(SignalKind::interrupt())
+        .map_err(|error| Failure::broken("listening for Ctrl-C").because(error))?;
+    let mut waiting = Waiting::new(name, version, from);
+    let (exit, how) = select! {
+        over = waiting.until_over(client, console) => {
+            let (status, awaited) = over?;
+            let (exit, said) = verdict(&status, waiting.version(), &awaited)?;
+            console.answer(Standing(&status))?;
+            console.narrate(format_args!("{name} version {} {said}", waiting.version()));
+            if exit == Exit::NotOk {
+                console.narrate(format_args!("what happened: orc service show {name}"));
+            }
+            return Ok(exit);
+        }
+        () = reached(deadline) => (Exit::WaitTimeout, "is still not over"),
+        _ = interrupts.recv() => (Exit::NotOver, "goes on"),
+    };
+    console.narrate(format_args!("service {name} {how}; to wait again: orc service wait {name}"));
+    Ok(exit)
+}
+
+async fn reached(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl<'a> Waiting<'a> {
+    fn new(name: &'a ServiceName, asked: Option<ServiceVersion>, from: From) -> Self {
+        Self {
+            name,
+            asked,
+            seen: ServiceVersion(0),
+            from,
+            told: String::new(),
+            followed: None,
+            backoff: Backoff::new(),
+        }
+    }
+
+    fn version(&self) -> ServiceVersion {
+        self.asked.unwrap_or(self.seen)
+    }
+
+    /// Looks and follows until there is nothing to wait for.
+    async fn until_over(
+        &mut self,
+        client: &mut Client,
+        console: &mut Console,
+    ) -> Result<(ServiceStatus, Awaited), Failure> {
+        loop {
+            let status = self.look(client, console).await?;
+            self.seen = self.seen.max(status.record.version);
+            match Awaited::of(&status, self.version()) {
+                Awaited::NotYet => self.wait(&status, client, console).await?,
+                over => return Ok((status, over)),
+            }
+        }
+    }
+
+    /// How the service stands, over as many connections as it takes.
+    async fn look(
+        &mut self,
+        client: &mut Client,
+        console: &Console,
+    ) -> Result<ServiceStatus, Failure> {
+        loop {
+            match find(self.name, client).await {
+                Ok(status) => {
+                    self.backoff = Backoff::new();
+                    return Ok(status);
+                }
+                Err(failure) if failure.exit == Exit::Away => {
+                    console.narrate(format_args!("{failure}; trying again"));
+                }
+                Err(failure) => return Err(failure),
+            }
+            self.backoff.pause(None).await;
+            client.reconnect(None).await?;
+        }
+    }
+
+    /// Waits for something to change.
+    async fn wait(
+        &mut self,
+        status: &ServiceStatus,
+        client: &mut Client,
+        console: &mut Console,
+    ) -> Result<(), Failure> {
+        let next = status.flow().filter(|flow| self.followed != Some(*flow));
+        let Some(flow) = next else {
+            self.tell(status, console);
+            sleep(LOOK).await;
+            return Ok(());
+        };
+        let mut following = Following::new(Some(flow), self.from, false);
+        match following.until_end(client, console).await {
+            // One that was pruned has ended.
+            Err(failure) if failure.exit != Exit::NoSuchFlow => return Err(failure),
+            _ => {}
+        }
+        self.followed = Some(flow);
+        Ok(())
+    }
+
+    /// Tells what is waited for where no flow does, once.
+    fn tell(&mut self, status: &ServiceStatus, console: &Console) {
+        let name = self.name;
+        let line = match &status.record.paused_by {
+            Some(by) => format!("{name} is paused by {by}; to go on: orc service resume {name}"),
+            None => format!("{name} is not ready everywhere yet"),
+        };
+        if status.flow().is_none() && line != self.told {
+            console.narrate(&line);
+            self.told = line;
+        }
+    }
+}
+
+/// What came of it: the exit code, and what is said of the version.
+fn verdict(
+    status: &ServiceStatus,
+    version: ServiceVersion,
+    awaited: &Awaited,
+) -> Result<(Exit, String), Failure> {
+    Ok(match awaited {
+        Awaited::Ready => (Exit::Ok, format!("is ready on {}", status.record.hosts.counted())),
+        Awaited::NotYet => (Exit::NotOver, "is not over".to_owned()),
+        Awaited::Reverted(now) => (Exit::NotOk, format!("was given up for version {now}")),
+        Awaited::Superseded(now) => (Exit::Cancelled, format!("is superseded by version {now}")),
+        Awaited::NotWanted(Goal::Stopped) => (Exit::NotOk, "is stopped".to_owned()),
+        Awaited::NotWanted(_) => (Exit::NotOk, "was removed".to_owned()),
+        Awaited::Failed(hosts) => {
+            let trouble = status.trouble.as_deref().map(one_line);
+            let why = trouble.map_or_else(String::new, |trouble| format!(": {trouble}"));
+            (Exit::NotOk, format!("is not ready on {}, and stays so{why}", hosts.counted()))
+        }
+        Awaited::Unreachable(hosts) => {
+            (Exit::Unreachable, format!("is ready but on {}, out of reach", hosts.counted()))
+        }
+        Awaited::NoSuchVersion => {
+            let (name, last) = (&status.record.name, status.record.last_version);
+            let what = format!("waiting for service {name}: there is no version {version}");
+            return Err(Failure::new(Exit::NoSuchFlow, format!("{what}, the last is {last}")));
+        }
+    })
+}

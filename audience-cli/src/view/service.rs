@@ -1,0 +1,30 @@
+//! Services: how they stand, their instances, versions and events.
+
+mod answer;
+mod diff;
+mod events;
+mod instances;
+mod json;
+mod list;
+mod show;
+mod spec;
+mod versions;
+
+pub(crate) use answer::Asked;
+pub(crate) use diff::Differences;
+pub(crate) use list::Services;
+pub(crate) use show::{Shown, Standing};
+pub(crate) use spec::Spec;
+pub(crate) use versions::Versions;
+
+use orchestra_model::HostSet;
+
+use super::one_line;
+
+/// Hosts that come folded, with how many they are; as they came where they cannot be read.
+fn counted(folded: &str) -> String {
+    match HostSet::parse_plain(folded) {
+        Ok(hosts) => hosts.counted().to_string(),
+        Err(_) => one_line(folded),
+    }
+}

@@ -1,0 +1,80 @@
+//! What came of something that was asked of a service.
+
+use std::io;
+
+use orchestra_client::ServiceAnswer;
+use serde::Serialize;
+
+use super::counted;
+use crate::view::{Output, Page, Style, one_line};
+
+/// What came of it.
+pub(crate) struct Asked<'a> {
+    /// The word for what was done, which is the document's noun too: `applied`.
+    pub(crate) what: &'static str,
+    pub(crate) answer: &'a ServiceAnswer,
+    /// Whether whoever asked waits for it, and needs no word on how to follow it.
+    pub(crate) is_followed: bool,
+}
+
+impl Output for Asked<'_> {
+    fn noun(&self) -> &'static str {
+        self.what
+    }
+
+    fn json(self) -> impl Serialize {
+        let ServiceAnswer { name, version, unchanged, flow, left_out, trouble } = self.answer;
+        OfAnswer {
+            service: name,
+            version: version.0,
+            unchanged: *unchanged,
+            flow: flow.map(|flow| flow.0),
+            left_out,
+            trouble: trouble.as_deref(),
+        }
+    }
+
+    /// `applied web version 7, flow 42`.
+    fn text(self, out: &mut dyn Page, _style: Style) -> io::Result<()> {
+        let ServiceAnswer { name, version, unchanged, flow, .. } = self.answer;
+        let what = if *unchanged { "unchanged" } else { self.what };
+        write!(out, "{what} {} version {version}", one_line(name))?;
+        match flow {
+            Some(flow) => writeln!(out, ", flow {flow}"),
+            None => writeln!(out),
+        }
+    }
+
+    fn remark(&self) -> Option<String> {
+        let ServiceAnswer { name, flow, left_out, trouble, .. } = self.answer;
+        let mut lines = Vec::new();
+        if let Some(trouble) = trouble {
+            lines.push(format!("no flow could be made: {}", one_line(trouble)));
+        }
+        if !left_out.is_empty() {
+            lines.push(format!(
+                "left out, and brought up when they can be: {}: they are absent, drained, or of a \
+                 release that keeps no services (orc players)",
+                counted(left_out)
+            ));
+        }
+        match flow {
+            Some(flow) if !self.is_followed => lines.push(format!("to follow it: orc wait {flow}")),
+            None if trouble.is_some() => {
+                lines.push(format!("how it stands: orc service show {}", one_line(name)));
+            }
+            _ => {}
+        }
+        (!lines.is_empty()).then(|| lines.join("\n"))
+    }
+}
+
+#[derive(Serialize)]
+struct OfAnswer<'a> {
+    service: &'a str,
+    version: u64,
+    unchanged: bool,
+    flow: Option<u64>,
+    left_out: &'a str,
+    trouble: Option<&'a str>,
+}

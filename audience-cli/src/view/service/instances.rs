@@ -1,0 +1,118 @@
+//! Instances: those that are alike on one line.
+
+use std::{collections::BTreeMap, io};
+
+use orchestra_model::{
+    HostSet,
+    service::{InstanceId, InstanceStatus, ServiceStatus, UnitReport, Unready},
+};
+
+use crate::view::{Page, Style, one_line, when_about};
+
+/// Most lines; beyond them instances are counted.
+const LINES: usize = 40;
+
+/// What makes instances alike, in the order of lines: what is down comes first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Kind {
+    /// Up, or why not: the first needs a person most.
+    is_up: bool,
+    down: std::cmp::Reverse<Option<Unready>>,
+    attached: bool,
+    state: &'static str,
+    version: u64,
+    /// How the last run ended.
+    end: String,
+}
+
+impl Kind {
+    fn of(instance: &InstanceStatus) -> Self {
+        let report = instance.report.as_ref();
+        let end = report.and_then(|report| report.last_end.as_ref());
+        Self {
+            is_up: instance.unready.is_none(),
+            down: std::cmp::Reverse(instance.unready),
+            attached: instance.attached,
+            state: report.map_or("untold", |report| report.state.as_str()),
+            version: report.map_or(0, |report| report.version.0),
+            end: end.map(|end| one_line(&end.to_string())).unwrap_or_default(),
+        }
+    }
+}
+
+/// Writes the instances of a service.
+pub(super) fn write(out: &mut dyn Page, status: &ServiceStatus, style: Style) -> io::Result<()> {
+    if status.instances.is_empty() {
+        return Ok(());
+    }
+    let mut kinds: BTreeMap<Kind, Vec<&InstanceStatus>> = BTreeMap::new();
+    for instance in &status.instances {
+        kinds.entry(Kind::of(instance)).or_default().push(instance);
+    }
+    writeln!(out, "instances: {}", status.instances.len())?;
+    for (kind, alike) in kinds.iter().take(LINES) {
+        writeln!(out, "  {}", line(status, kind, alike, style))?;
+    }
+    let more: usize = kinds.values().skip(LINES).map(Vec::len).sum();
+    if more > 0 {
+        writeln!(out, "  and {more} more, of other kinds (--json tells all)")?;
+    }
+    Ok(())
+}
+
+/// `db[1-9] (9) ready, version 7, since …, run 1, last end: exited 1`.
+fn line(status: &ServiceStatus, kind: &Kind, alike: &[&InstanceStatus], style: Style) -> String {
+    let who = match alike {
+        [one] => {
+            let (service, ordinal) = (status.record.name.clone(), one.instance.ordinal);
+            format!("{} {}", one.host, InstanceId { service, ordinal })
+        }
+        many => {
+            let hosts = many.iter().map(|instance| instance.host.clone());
+            HostSet::from_names(hosts).counted().to_string()
+        }
+    };
+    let state =
+        if kind.is_up { kind.state.to_owned() } else { style.warning(kind.state).to_string() };
+    let mut text = format!("{who} {state}");
+    if !kind.attached {
+        text += &style.warning(", not attached").to_string();
+    }
+    let reports: Vec<&UnitReport> =
+        alike.iter().filter_map(|instance| instance.report.as_ref()).collect();
+    if !reports.is_empty() {
+        text += &format!(", version {}{}", kind.version, counts(&reports));
+    }
+    if !kind.end.is_empty() {
+        text += &format!(", last end: {}", kind.end);
+    }
+    text
+}
+
+/// `, since T, run 3, restarts 2`: of several the first and the last.
+fn counts(reports: &[&UnitReport]) -> String {
+    let (first, last) = ends(reports.iter().map(|report| when_about(report.since)));
+    let mut text = if first == last {
+        format!(", since {first}")
+    } else {
+        format!(", since {first} to {last}")
+    };
+    let (first, last) = ends(reports.iter().map(|report| report.run.0));
+    text += &match (first, last) {
+        (0, 0) => String::new(),
+        (first, last) if first == last => format!(", run {first}"),
+        (first, last) => format!(", runs {first}-{last}"),
+    };
+    let (first, last) = ends(reports.iter().map(|report| report.restarts));
+    text += &match (first, last) {
+        (0, 0) => String::new(),
+        (first, last) if first == last => format!(", restarts {first}"),
+        (first, last) => format!(", restarts {first}-{last}"),
+    };
+    text
+}
+
+/// The least and the greatest.
+fn ends<T: Ord + Clone + Default>(values: impl Iterator<Item = T> + Clone) -> (T, T) {
+    (values.clone().min().unwrap_or_default(), values.max().unwrap_or_default())
+}

@@ -1,0 +1,220 @@
+//! Services in JSON.
+
+use orchestra_client::{ServiceState, ready_hosts};
+use orchestra_model::{
+    service::{
+        Change, InstanceId, InstanceStatus, LivingChange, RunEnd, ServiceEvent, ServiceRecord,
+        ServiceStatus,
+    },
+    state::FlowState,
+};
+use serde::Serialize;
+
+use crate::view::when;
+
+/// A service without its instances.
+#[derive(Serialize)]
+pub(crate) struct Summary<'a> {
+    name: &'a str,
+    version: u64,
+    score: &'a str,
+    goal: &'static str,
+    state: &'static str,
+    /// On how many of its hosts it is ready.
+    ready: usize,
+    /// On how many it is wanted.
+    wanted: usize,
+    /// The newest version that was ready everywhere.
+    stable: Option<u64>,
+    owner: &'a str,
+    hosts: String,
+    paused_by: Option<&'a str>,
+    flow: Option<u64>,
+    trouble: Option<&'a str>,
+}
+
+impl<'a> From<&'a ServiceStatus> for Summary<'a> {
+    fn from(status: &'a ServiceStatus) -> Self {
+        let record = &status.record;
+        Self {
+            name: record.name.as_str(),
+            version: record.version.0,
+            score: record.score.as_str(),
+            goal: record.goal.as_str(),
+            state: ServiceState::of(status).as_str(),
+            ready: ready_hosts(status),
+            wanted: record.hosts.len(),
+            stable: record.stable.map(|version| version.0),
+            owner: record.owner.as_str(),
+            hosts: record.hosts.to_string(),
+            paused_by: record.paused_by.as_ref().map(orchestra_model::AudienceName::as_str),
+            flow: status.flow().map(|flow| flow.0),
+            trouble: status.trouble.as_deref(),
+        }
+    }
+}
+
+/// All of a service.
+#[derive(Serialize)]
+pub(crate) struct Whole<'a> {
+    #[serde(flatten)]
+    summary: Summary<'a>,
+    last_version: u64,
+    pending: Option<OfChange<'a>>,
+    living: Option<OfLiving>,
+    unplaced: String,
+    given_up: String,
+    instances: Vec<OfInstance<'a>>,
+    /// Oldest first.
+    events: Vec<OfEvent<'a>>,
+}
+
+impl<'a> From<&'a ServiceStatus> for Whole<'a> {
+    fn from(status: &'a ServiceStatus) -> Self {
+        let record = &status.record;
+        Self {
+            summary: Summary::from(status),
+            last_version: record.last_version.0,
+            pending: record.pending.as_ref().map(OfChange::from),
+            living: record.living.as_ref().map(OfLiving::from),
+            unplaced: status.unplaced.to_string(),
+            given_up: status.given_up.to_string(),
+            instances: status.instances.iter().map(|it| OfInstance::new(record, it)).collect(),
+            events: record.events.iter().map(OfEvent::from).collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct OfChange<'a> {
+    cause: &'static str,
+    /// `null`: the conductor did by itself.
+    by: Option<&'a str>,
+    /// `null`: all of its hosts.
+    hosts: Option<String>,
+}
+
+impl<'a> From<&'a Change> for OfChange<'a> {
+    fn from(change: &'a Change) -> Self {
+        Self {
+            cause: change.cause.as_str(),
+            by: change.by.as_ref().map(orchestra_model::AudienceName::as_str),
+            hosts: change.hosts.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct OfLiving {
+    flow: u64,
+    cause: &'static str,
+    version: u64,
+    superseded: bool,
+}
+
+impl From<&LivingChange> for OfLiving {
+    fn from(living: &LivingChange) -> Self {
+        let LivingChange { flow, cause, version, superseded } = living;
+        let (flow, version) = (flow.0, version.0);
+        Self { flow, cause: cause.as_str(), version, superseded: *superseded }
+    }
+}
+
+#[derive(Serialize)]
+struct OfInstance<'a> {
+    id: String,
+    host: &'a str,
+    ordinal: u32,
+    placement: u64,
+    attached: bool,
+    /// `null`, as the next ones: its player has told nothing since the conductor started.
+    state: Option<&'static str>,
+    version: Option<u64>,
+    since: Option<String>,
+    run: Option<u64>,
+    restarts: Option<u32>,
+    last_end: Option<OfEnd<'a>>,
+    /// Why it counts as down; `null`: it does not.
+    unready: Option<&'static str>,
+}
+
+impl<'a> OfInstance<'a> {
+    fn new(record: &ServiceRecord, status: &'a InstanceStatus) -> Self {
+        let (ordinal, placement) = (status.instance.ordinal, status.instance.placement);
+        let report = status.report.as_ref();
+        Self {
+            id: InstanceId { service: record.name.clone(), ordinal }.to_string(),
+            host: status.host.as_str(),
+            ordinal: ordinal.0,
+            placement: placement.0,
+            attached: status.attached,
+            state: report.map(|report| report.state.as_str()),
+            version: report.map(|report| report.version.0),
+            since: report.map(|report| when(report.since)),
+            run: report.map(|report| report.run.0),
+            restarts: report.map(|report| report.restarts),
+            last_end: report.and_then(|report| report.last_end.as_ref()).map(OfEnd::from),
+            unready: status.unready.map(orchestra_model::service::Unready::as_str),
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Serialize)]
+struct OfEnd<'a> {
+    how: &'static str,
+    exit: Option<i32>,
+    signal: Option<i32>,
+    detail: Option<&'a str>,
+}
+
+impl<'a> From<&'a RunEnd> for OfEnd<'a> {
+    fn from(end: &'a RunEnd) -> Self {
+        let how = match end {
+            RunEnd::Exited(_) => "exited",
+            RunEnd::Signalled(_) => "signalled",
+            RunEnd::OutOfMemory => "out-of-memory",
+            RunEnd::NeverReady => "never-ready",
+            RunEnd::Watchdog => "watchdog",
+            RunEnd::Asked => "asked",
+            RunEnd::NotSpawned(_) => "not-spawned",
+            RunEnd::HostRestarted => "host-restarted",
+            RunEnd::Unknown => "unknown",
+        };
+        let mut of = Self { how, exit: None, signal: None, detail: None };
+        match end {
+            RunEnd::Exited(code) => of.exit = Some(*code),
+            RunEnd::Signalled(signal) => of.signal = Some(*signal),
+            RunEnd::NotSpawned(why) => of.detail = Some(why),
+            _ => {}
+        }
+        of
+    }
+}
+
+#[derive(Serialize)]
+struct OfEvent<'a> {
+    at: String,
+    cause: &'static str,
+    /// `null`: the conductor did by itself.
+    by: Option<&'a str>,
+    version: u64,
+    flow: Option<u64>,
+    /// How the flow ended; `null`: it began.
+    ended: Option<FlowState>,
+    note: Option<&'a str>,
+}
+
+impl<'a> From<&'a ServiceEvent> for OfEvent<'a> {
+    fn from(event: &'a ServiceEvent) -> Self {
+        Self {
+            at: when(event.at),
+            cause: event.cause.as_str(),
+            by: event.by.as_ref().map(orchestra_model::AudienceName::as_str),
+            version: event.version.0,
+            flow: event.flow.map(|flow| flow.0),
+            ended: event.ended,
+            note: event.note.as_deref(),
+        }
+    }
+}

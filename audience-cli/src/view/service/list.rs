@@ -1,0 +1,49 @@
+//! Services, a line each.
+
+use std::io;
+
+use orchestra_client::{ServiceState, ready_hosts};
+use orchestra_model::service::ServiceStatus;
+use serde::Serialize;
+
+use super::json;
+use crate::view::{Listing, Page, Style};
+
+/// Services, a line each.
+pub(crate) struct Services;
+
+impl Listing for Services {
+    type Item = ServiceStatus;
+
+    const NOUN: &'static str = "services";
+
+    fn json(&self, service: &ServiceStatus) -> impl Serialize {
+        json::Summary::from(service)
+    }
+
+    fn heading(&self, out: &mut dyn Page) -> io::Result<()> {
+        writeln!(
+            out,
+            "{:<24} {:>7} {:<8} {:>11} {:<9} FLOW",
+            "NAME", "VERSION", "GOAL", "READY", "STATE"
+        )
+    }
+
+    fn text(&self, service: &ServiceStatus, out: &mut dyn Page, style: Style) -> io::Result<()> {
+        let record = &service.record;
+        let ready = format!("{}/{}", ready_hosts(service), record.hosts.len());
+        let flow = service.flow().map_or_else(|| "-".to_owned(), |flow| flow.to_string());
+        writeln!(
+            out,
+            "{:<24} {:>7} {:<8} {ready:>11} {:<9} {flow}",
+            record.name,
+            record.version.0,
+            record.goal,
+            style.service(ServiceState::of(service))
+        )
+    }
+
+    fn remark(&self, told: usize) -> Option<String> {
+        (told == 0).then(|| "no services".to_owned())
+    }
+}

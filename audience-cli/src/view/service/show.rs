@@ -1,0 +1,101 @@
+//! One service: what is wrong first, then what is wanted, instances, and what happened.
+
+use std::io;
+
+use orchestra_client::{ServiceState, ready_hosts};
+use orchestra_model::service::{Change, LivingChange, ServiceRecord, ServiceStatus};
+use serde::Serialize;
+
+use super::{events, instances, json};
+use crate::view::{Output, Page, Style, one_line};
+
+/// One service, for whoever asks how it is.
+pub(crate) struct Shown<'a>(pub(crate) &'a ServiceStatus);
+
+impl Output for Shown<'_> {
+    fn noun(&self) -> &'static str {
+        "service"
+    }
+
+    fn json(self) -> impl Serialize {
+        json::Whole::from(self.0)
+    }
+
+    fn text(self, out: &mut dyn Page, style: Style) -> io::Result<()> {
+        let status = self.0;
+        first_line(out, status, style)?;
+        wrong(out, status, style)?;
+        wanted(out, &status.record)?;
+        instances::write(out, status, style)?;
+        events::write(out, &status.record.events, style)
+    }
+}
+
+/// One service, once waiting for it is over: a person was told what that means.
+pub(crate) struct Standing<'a>(pub(crate) &'a ServiceStatus);
+
+impl Output for Standing<'_> {
+    fn noun(&self) -> &'static str {
+        "service"
+    }
+
+    fn json(self) -> impl Serialize {
+        json::Whole::from(self.0)
+    }
+
+    fn text(self, _out: &mut dyn Page, _style: Style) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// `web version 7 degraded, ready on 9 of 10`.
+fn first_line(out: &mut dyn Page, status: &ServiceStatus, style: Style) -> io::Result<()> {
+    let ServiceRecord { name, version, hosts, .. } = &status.record;
+    let state = style.service(ServiceState::of(status));
+    let ready = ready_hosts(status);
+    writeln!(out, "{name} version {version} {state}, ready on {ready} of {}", hosts.len())
+}
+
+/// What a person should see at once.
+fn wrong(out: &mut dyn Page, status: &ServiceStatus, style: Style) -> io::Result<()> {
+    let name = &status.record.name;
+    if let Some(trouble) = &status.trouble {
+        writeln!(out, "{}", style.warning(&format!("trouble: {}", one_line(trouble))))?;
+    }
+    if !status.given_up.is_empty() {
+        let text = format!("given up: {}", status.given_up.counted());
+        let text = style.warning(&text);
+        writeln!(out, "{text}; to try again: orc service resume {name}")?;
+    }
+    if !status.unplaced.is_empty() {
+        writeln!(out, "no instance yet: {}", status.unplaced.counted())?;
+    }
+    if let Some(by) = &status.record.paused_by {
+        let text = format!("paused by {by}: nothing voluntary is done");
+        writeln!(out, "{}; to go on: orc service resume {name}", style.warning(&text))?;
+    }
+    Ok(())
+}
+
+/// What is wanted of it, and what is done for that.
+fn wanted(out: &mut dyn Page, record: &ServiceRecord) -> io::Result<()> {
+    let stable = match record.stable {
+        Some(version) => format!("stable: version {version}"),
+        None => "stable: none yet".to_owned(),
+    };
+    writeln!(out, "goal: {}, {stable}", record.goal)?;
+    writeln!(out, "score: {}, owner: {}", record.score, record.owner)?;
+    if !record.hosts.is_empty() {
+        writeln!(out, "hosts: {}", record.hosts.counted())?;
+    }
+    if let Some(Change { cause, by, hosts }) = &record.pending {
+        let by = by.as_ref().map_or_else(String::new, |by| format!(" by {by}"));
+        let on = hosts.as_ref().map_or_else(String::new, |it| format!(" on {}", it.counted()));
+        writeln!(out, "asked for: {cause}{by}{on}, no flow was made for it yet")?;
+    }
+    if let Some(LivingChange { flow, cause, version, superseded }) = &record.living {
+        let ending = if *superseded { ", which ends: something newer is wanted" } else { "" };
+        writeln!(out, "flow: {flow}, {cause} to version {version}{ending} (orc explain {flow})")?;
+    }
+    Ok(())
+}

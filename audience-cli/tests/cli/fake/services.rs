@@ -1,0 +1,59 @@
+//! What the conductor answers of services.
+
+use orchestra_proto::v1;
+use tonic::{Response, Status};
+
+use super::{
+    Tables,
+    service::{Pages, pages},
+};
+
+pub(super) fn apply(
+    tables: &mut Tables,
+    request: v1::ApplyServiceRequest,
+) -> Result<Response<v1::ServiceChanged>, Status> {
+    tables.applied.push(request);
+    answer(tables)
+}
+
+pub(super) fn change(
+    tables: &mut Tables,
+    request: v1::ChangeServiceRequest,
+) -> Result<Response<v1::ServiceChanged>, Status> {
+    tables.service_changes.push(request);
+    answer(tables)
+}
+
+fn answer(tables: &mut Tables) -> Result<Response<v1::ServiceChanged>, Status> {
+    match tables.refusals.pop_front() {
+        Some(refusal) => Err(refusal),
+        None => Ok(Response::new(tables.service_changed.clone())),
+    }
+}
+
+/// Services; one that is asked for by name stands otherwise the next time, where tables say so.
+pub(super) fn list(
+    tables: &mut Tables,
+    name: &str,
+) -> Result<Response<Pages<v1::ServicePage>>, Status> {
+    let found =
+        tables.services.iter().filter(|it| name.is_empty() || it.record.name.as_str() == name);
+    let services: Vec<v1::ServiceStatus> = found.map(Into::into).collect();
+    if services.is_empty() && !name.is_empty() {
+        return Err(Status::not_found(format!("there is no service {name}")));
+    }
+    if let Some(next) = tables.services_then.pop_front() {
+        tables.services = vec![next];
+    }
+    Ok(pages(vec![Ok(v1::ServicePage { services })]))
+}
+
+pub(super) fn versions(
+    tables: &Tables,
+    name: &str,
+) -> Result<Response<Pages<v1::VersionPage>>, Status> {
+    if tables.services.iter().all(|it| it.record.name.as_str() != name) {
+        return Err(Status::not_found(format!("there is no service {name}")));
+    }
+    Ok(pages(vec![Ok(v1::VersionPage { versions: tables.versions.clone() })]))
+}

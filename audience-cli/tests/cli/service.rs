@@ -1,0 +1,155 @@
+//! `orc service`.
+
+use orchestra_model::{
+    AudienceName, HostName, HostSet, Quantity, ScoreName,
+    delivery::OrderNumber,
+    ids::FlowId,
+    names::ServiceName,
+    params::Params,
+    service::{
+        Cause, Goal, Instance, InstanceStatus, LivingChange, Ordinal, Placement, RunEnd, RunNumber,
+        ServiceEvent, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion, UnitReport,
+        UnitState, Unready,
+    },
+    state::FlowState,
+    time::Timestamp,
+};
+use orchestra_proto::v1;
+
+mod asked;
+mod shown;
+mod versions;
+mod wait;
+
+/// 2025-11-21T08:00:00Z.
+const AT: Timestamp = Timestamp(1_763_712_000_000);
+
+fn name() -> ServiceName {
+    ServiceName::new("web").unwrap()
+}
+
+fn alice() -> AudienceName {
+    AudienceName::new("alice").unwrap()
+}
+
+fn host(n: u32) -> HostName {
+    HostName::new(&format!("db{n}")).unwrap()
+}
+
+fn hosts(numbers: impl IntoIterator<Item = u32>) -> HostSet {
+    HostSet::from_names(numbers.into_iter().map(host))
+}
+
+/// The instance on db`n`, ready in version 7.
+fn instance(n: u32) -> InstanceStatus {
+    let instance = Instance { ordinal: Ordinal(n), placement: Placement(n.into()) };
+    InstanceStatus {
+        host: host(n),
+        instance,
+        attached: true,
+        report: Some(UnitReport {
+            service: name(),
+            version: ServiceVersion(7),
+            instance,
+            order: OrderNumber(n.into()),
+            state: UnitState::Ready,
+            since: AT,
+            run: RunNumber(1),
+            restarts: 0,
+            last_end: None,
+        }),
+        unready: None,
+    }
+}
+
+/// An instance that is not ready.
+fn unwell(n: u32, state: UnitState, unready: Unready) -> InstanceStatus {
+    let mut instance = instance(n);
+    instance.unready = Some(unready);
+    let report = instance.report.as_mut().unwrap();
+    (report.state, report.run, report.restarts) = (state, RunNumber(12), 11);
+    report.last_end = Some(RunEnd::Exited(3));
+    instance
+}
+
+/// An instance on a player that is away.
+fn absent(n: u32) -> InstanceStatus {
+    InstanceStatus { attached: false, report: None, unready: Some(Unready::Untold), ..instance(n) }
+}
+
+/// Service web in version 7, ready on db[1-N].
+pub(crate) fn ready(count: u32) -> ServiceStatus {
+    let event = |at, by, ended| ServiceEvent {
+        at,
+        cause: Cause::Update,
+        by,
+        version: ServiceVersion(7),
+        flow: Some(FlowId(42)),
+        ended,
+        note: None,
+    };
+    ServiceStatus {
+        record: ServiceRecord {
+            name: name(),
+            owner: alice(),
+            version: ServiceVersion(7),
+            score: ScoreName::new("serve-web").unwrap(),
+            last_version: ServiceVersion(7),
+            stable: Some(ServiceVersion(7)),
+            goal: Goal::Running,
+            hosts: hosts(1..=count),
+            paused_by: None,
+            pending: None,
+            living: None,
+            last_placement: Placement(count.into()),
+            events: vec![
+                event(AT, Some(alice()), None),
+                event(Timestamp(AT.0 + 60_000), None, Some(FlowState::Ok)),
+            ],
+        },
+        instances: (1..=count).map(instance).collect(),
+        unplaced: HostSet::default(),
+        given_up: HostSet::default(),
+        trouble: None,
+    }
+}
+
+/// The same, with these instances instead of some of its own.
+fn with(count: u32, others: Vec<InstanceStatus>) -> ServiceStatus {
+    let mut status = ready(count);
+    for other in others {
+        let own = status.instances.iter_mut().find(|own| own.host == other.host).unwrap();
+        *own = other;
+    }
+    status
+}
+
+/// The same, while flow 43 brings version 7.
+fn changing(mut status: ServiceStatus) -> ServiceStatus {
+    status.record.living = Some(LivingChange {
+        flow: FlowId(43),
+        cause: Cause::Update,
+        version: ServiceVersion(7),
+        superseded: false,
+    });
+    status
+}
+
+/// A version as it is told: without the values of its parameters.
+pub(crate) fn version(
+    number: u64,
+    parallel: Quantity,
+    changed_params: &[&str],
+) -> v1::ServiceVersion {
+    let mut spec = ServiceSpec::new(name(), ScoreName::new("serve-web").unwrap(), "@web");
+    spec.params = Params::from_pairs([("port", "")]).unwrap();
+    spec.update.parallel = parallel;
+    v1::ServiceVersion {
+        version: number,
+        by: "alice".to_owned(),
+        at_ms: AT.0,
+        reverted: false,
+        spec: Some((&spec).into()),
+        changed_params: changed_params.iter().map(|key| (*key).to_owned()).collect(),
+    }
+}

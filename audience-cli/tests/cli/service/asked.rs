@@ -1,0 +1,157 @@
+//! What is asked of services, and what is told of what came of it.
+
+use std::{fs, io::Write as _, process::Stdio};
+
+use orchestra_model::service::ReadySign;
+use orchestra_proto::{decode_service, v1};
+use serde_json::json;
+use v1::change_service_request::Verb;
+
+use crate::fake::{Fake, finished};
+
+const FILE: &str = "service: web\nscore: serve-web\non: 'db[1-3]'\nready: {notify: true}\n";
+
+fn changed() -> v1::ServiceChanged {
+    v1::ServiceChanged { name: "web".to_owned(), version: 7, flow: 42, ..Default::default() }
+}
+
+fn fake() -> Fake {
+    let fake = Fake::start();
+    fake.tables().service_changed = changed();
+    fs::write(fake.home().join("web.yaml"), FILE).unwrap();
+    fake
+}
+
+fn apply(fake: &Fake, flags: &str) -> crate::fake::Ran {
+    fake.run(&format!("orc service apply {}{flags}", fake.home().join("web.yaml").display()))
+}
+
+#[test]
+fn a_file_is_applied() {
+    let fake = fake();
+    apply(&fake, "").is(0, "applied web version 7, flow 42\n", "to follow it: orc wait 42\n");
+    let spec = decode_service(&fake.tables().applied[0].spec).unwrap();
+    assert_eq!((spec.name.as_str(), spec.on.as_str()), ("web", "db[1-3]"));
+    assert_eq!(spec.upkeep.ready.sign, ReadySign::Notify);
+    assert_eq!(
+        apply(&fake, " --json").json(),
+        json!({"schema": 1, "applied": {"service": "web", "version": 7, "unchanged": false,
+               "flow": 42, "left_out": "", "trouble": null}})
+    );
+}
+
+#[test]
+fn standard_input_is_a_file_too() {
+    let fake = fake();
+    let mut command = fake.command("orc", &["service", "apply", "-"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let text = r#"{"service": "web", "score": "serve-web", "on": "@web"}"#;
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert_eq!(finished(child).code, 0);
+    let applied = decode_service(&fake.tables().applied[0].spec).unwrap();
+    assert_eq!(applied.on, "@web");
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_told_before_anybody_is_asked() {
+    let fake = fake();
+    fs::write(fake.home().join("web.yaml"), "service: web\nhealth: []\nRestartSec: 1\n").unwrap();
+    apply(&fake, "").fails(
+        64,
+        &[
+            "error: reading the service from ",
+            "4 problems",
+            "field \"health\" is not offered yet",
+            "here it is called restart.first",
+            "score is missing",
+        ],
+    );
+    assert!(fake.tables().applied.is_empty());
+    apply(&fake, " --timeout 5m").fails(64, &[]);
+    fs::write(fake.home().join("web.yaml"), FILE).unwrap();
+    apply(&fake, " --timeout 5m").fails(64, &["add --wait"]);
+    fake.run("orc service apply nowhere.yaml").fails(64, &["nowhere.yaml"]);
+}
+
+#[test]
+fn what_is_left_out_is_told_with_the_reason() {
+    let fake = fake();
+    fake.tables().service_changed = v1::ServiceChanged {
+        flow: 0,
+        left_out: "db[1-3]".to_owned(),
+        trouble: "no score serve-web is installed there".to_owned(),
+        ..changed()
+    };
+    apply(&fake, "").is(
+        0,
+        "applied web version 7\n",
+        "no flow could be made: no score serve-web is installed there\n\
+         left out, and brought up when they can be: db[1-3] (3): they are absent, drained, or of a \
+         release that keeps no services (orc players)\n\
+         how it stands: orc service show web\n",
+    );
+    let told = apply(&fake, " --json").json();
+    assert_eq!(told["applied"]["flow"], json!(null));
+    assert_eq!(told["applied"]["left_out"], "db[1-3]");
+    assert_eq!(told["applied"]["trouble"], "no score serve-web is installed there");
+}
+
+#[test]
+fn nothing_changes_where_nothing_differs() {
+    let fake = fake();
+    fake.tables().service_changed = v1::ServiceChanged { flow: 0, unchanged: true, ..changed() };
+    apply(&fake, "").is(0, "unchanged web version 7\n", "");
+    assert_eq!(apply(&fake, " --json").json()["applied"]["unchanged"], true);
+}
+
+#[test]
+fn each_verb_asks_for_what_it_says() {
+    let fake = fake();
+    let nothing = v1::Empty {};
+    for (line, what, verb) in [
+        ("restart web", "restarted", Verb::Restart(String::new())),
+        ("restart web -w db[1-2]", "restarted", Verb::Restart("db[1-2]".to_owned())),
+        ("stop web --yes", "stopped", Verb::Stop(nothing)),
+        ("start web", "started", Verb::Start(nothing)),
+        ("pause web", "paused", Verb::Pause(nothing)),
+        ("resume web", "resumed", Verb::Resume(nothing)),
+        ("remove web --yes", "removed", Verb::Remove(nothing)),
+        ("revert web", "reverted", Verb::Revert(0)),
+        ("revert web 6", "reverted", Verb::Revert(6)),
+    ] {
+        let text = format!("{what} web version 7, flow 42\n");
+        let line = format!("orc service {line}");
+        fake.run(&line).is(0, &text, "to follow it: orc wait 42\n");
+        let asked = fake.tables().service_changes.pop().unwrap();
+        assert_eq!((asked.name.as_str(), asked.verb), ("web", Some(verb)), "{line}");
+        let told = fake.run(&format!("{line} --json")).json();
+        assert_eq!(told[what]["flow"], 42, "{line}");
+    }
+}
+
+#[test]
+fn what_ends_every_run_has_to_be_meant() {
+    let fake = fake();
+    fake.run("orc service stop web")
+        .fails(64, &["hint: if that is meant: orc service stop web --yes"]);
+    fake.run("orc service remove web").fails(64, &["orc service remove web --yes"]);
+    assert!(fake.tables().service_changes.is_empty());
+}
+
+#[test]
+fn words_that_are_none_are_refused_here() {
+    let fake = fake();
+    fake.run("orc service start Web").fails(64, &["Web"]);
+    fake.run("orc service revert web 0").fails(64, &["0"]);
+    fake.run("orc service restart web -w a!a").fails(3, &["the host set is empty"]);
+    assert!(fake.tables().service_changes.is_empty());
+}
+
+#[test]
+fn what_the_conductor_refuses_is_told() {
+    let fake = fake();
+    fake.tables().refusals = [tonic::Status::not_found("there is no service web")].into();
+    fake.run("orc service start web")
+        .fails(8, &["error: starting service web: there is no service web"]);
+}

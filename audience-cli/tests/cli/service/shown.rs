@@ -1,0 +1,158 @@
+//! `orc service list` and `show`.
+
+use orchestra_model::{
+    names::ServiceName,
+    service::{Cause, Change, Goal, RunEnd, UnitState, Unready},
+    time::Timestamp,
+};
+use serde_json::json;
+
+use super::{AT, absent, alice, changing, hosts, ready, unwell, with};
+use crate::fake::Fake;
+
+#[test]
+fn services_are_listed_by_one_word_each() {
+    let fake = Fake::start();
+    let named = |name: &str, mut status: orchestra_model::service::ServiceStatus| {
+        status.record.name = ServiceName::new(name).unwrap();
+        status
+    };
+    let mut paused = named("paused", ready(3));
+    paused.record.paused_by = Some(alice());
+    let mut stopped = named("stopped", ready(0));
+    (stopped.record.goal, stopped.record.hosts) = (Goal::Stopped, hosts(1..=3));
+    let gave_up = unwell(3, UnitState::GaveUp, Unready::GaveUp);
+    let backing_off = unwell(2, UnitState::BackingOff, Unready::NotReady);
+    fake.tables().services = vec![
+        named("changing", changing(with(10, vec![backing_off.clone()]))),
+        named("degraded", with(3, vec![backing_off])),
+        named("away", with(3, vec![absent(1)])),
+        paused,
+        named("ready", ready(10_000)),
+        stopped,
+        named("stuck", with(3, vec![gave_up])),
+    ];
+    fake.run("orc service list").is(
+        0,
+        "NAME                     VERSION GOAL           READY STATE     FLOW\n\
+         changing                       7 running         9/10 changing  43\n\
+         degraded                       7 running          2/3 degraded  -\n\
+         away                           7 running          2/3 degraded  -\n\
+         paused                         7 running          3/3 paused    -\n\
+         ready                          7 running  10000/10000 ready     -\n\
+         stopped                        7 stopped          0/3 stopped   -\n\
+         stuck                          7 running          2/3 stuck     -\n",
+        "",
+    );
+    let services = fake.run("orc service list --json").json()["services"].clone();
+    assert_eq!(
+        services[0],
+        json!({"name": "changing", "version": 7, "score": "serve-web", "goal": "running",
+               "state": "changing", "ready": 9, "wanted": 10, "stable": 7, "owner": "alice",
+               "hosts": "db[1-10]", "paused_by": null, "flow": 43, "trouble": null})
+    );
+    fake.tables().services.clear();
+    fake.run("orc service list").is(0, "", "no services\n");
+}
+
+#[test]
+fn one_that_is_well_is_short() {
+    let fake = Fake::start();
+    fake.tables().services = vec![ready(10)];
+    fake.run("orc service show web").is(
+        0,
+        "web version 7 ready, ready on 10 of 10\n\
+         goal: running, stable: version 7\n\
+         score: serve-web, owner: alice\n\
+         hosts: db[1-10] (10)\n\
+         instances: 10\n  \
+           db[1-10] (10) ready, version 7, since 2025-11-21T08:00:00Z, run 1\n\
+         events:\n  \
+           2025-11-21T08:00:00Z update, version 7, by alice, flow 42\n  \
+           2025-11-21T08:01:00Z update, version 7, flow 42 ok\n",
+        "",
+    );
+    fake.run("orc service show other")
+        .fails(8, &["there is no service other", "hint: orc service list"]);
+}
+
+#[test]
+fn what_is_wrong_comes_first() {
+    let fake = Fake::start();
+    let mut backing_off = unwell(2, UnitState::BackingOff, Unready::NotReady);
+    backing_off.report.as_mut().unwrap().since = Timestamp(AT.0 + 5_000);
+    let alike = unwell(4, UnitState::BackingOff, Unready::NotReady);
+    let gave_up = unwell(3, UnitState::GaveUp, Unready::GaveUp);
+    let mut status = changing(with(10, vec![backing_off, alike, gave_up, absent(1)]));
+    status.record.hosts = hosts(1..=12);
+    status.unplaced = hosts(11..=12);
+    status.given_up = hosts(3..=3);
+    status.trouble = Some("group web\nis gone".to_owned());
+    status.record.paused_by = Some(alice());
+    status.record.pending =
+        Some(Change { cause: Cause::Restart, by: Some(alice()), hosts: Some(hosts(1..=2)) });
+    status.record.stable = None;
+    status.record.living.as_mut().unwrap().superseded = true;
+    status.record.events.clear();
+    fake.tables().services = vec![status];
+    fake.run("orc service show web").is(
+        0,
+        "web version 7 paused, ready on 6 of 12\n\
+         trouble: group web\\nis gone\n\
+         given up: db3 (1); to try again: orc service resume web\n\
+         no instance yet: db[11-12] (2)\n\
+         paused by alice: nothing voluntary is done; to go on: orc service resume web\n\
+         goal: running, stable: none yet\n\
+         score: serve-web, owner: alice\n\
+         hosts: db[1-12] (12)\n\
+         asked for: restart by alice on db[1-2] (2), no flow was made for it yet\n\
+         flow: 43, update to version 7, which ends: something newer is wanted (orc explain 43)\n\
+         instances: 10\n  \
+           db3 web/3 gave-up, version 7, since 2025-11-21T08:00:00Z, run 12, restarts 11, last \
+         end: exited 3\n  \
+           db1 web/1 untold, not attached\n  \
+           db[2,4] (2) backing-off, version 7, since 2025-11-21T08:00:00Z to \
+         2025-11-21T08:00:05Z, run 12, restarts 11, last end: exited 3\n  \
+           db[5-10] (6) ready, version 7, since 2025-11-21T08:00:00Z, run 1\n",
+        "",
+    );
+}
+
+#[test]
+fn programs_are_told_all_of_it() {
+    let fake = Fake::start();
+    fake.tables().services = vec![with(2, vec![unwell(2, UnitState::GaveUp, Unready::GaveUp)])];
+    let service = fake.run("orc service show web --json").json()["service"].clone();
+    assert_eq!(
+        service["instances"][1],
+        json!({"id": "web/2", "host": "db2", "ordinal": 2, "placement": 2, "attached": true,
+               "state": "gave-up", "version": 7, "since": "2025-11-21T08:00:00Z", "run": 12,
+               "restarts": 11, "last_end": {"how": "exited", "exit": 3, "signal": null,
+               "detail": null}, "unready": "gave-up"})
+    );
+    assert_eq!(
+        service["events"][1],
+        json!({"at": "2025-11-21T08:01:00Z", "cause": "update", "by": null, "version": 7,
+               "flow": 42, "ended": "ok", "note": null})
+    );
+    assert_eq!((&service["state"], &service["living"]), (&json!("stuck"), &json!(null)));
+}
+
+#[test]
+fn ten_thousand_instances_stay_readable() {
+    let fake = Fake::start();
+    let mut status = ready(10_000);
+    // Each of a hundred ends in its own way.
+    for instance in status.instances.iter_mut().take(100) {
+        instance.unready = Some(Unready::NotReady);
+        let why = format!("no space for {}", instance.host);
+        let report = instance.report.as_mut().unwrap();
+        (report.state, report.last_end) = (UnitState::BackingOff, Some(RunEnd::NotSpawned(why)));
+    }
+    fake.tables().services = vec![status];
+    let text = fake.run("orc service show web").stdout;
+    assert!(text.lines().count() < 60, "{text}");
+    assert!(text.contains("  and 9960 more, of other kinds (--json tells all)\n"), "{text}");
+    let told = fake.run("orc service show web --json").json();
+    assert_eq!(told["service"]["instances"].as_array().unwrap().len(), 10_000);
+}
