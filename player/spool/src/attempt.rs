@@ -21,12 +21,34 @@ pub struct Plan {
     pub timeout: Millis,
     /// Whether standard output is a response.
     pub interface: Interface,
-    /// At most this many attempts of the score at once. `None`: no bound of its own.
+    /// At most this many attempts of the score at once. `None`: no bound of its own. `Some(0)`: it
+    /// starts no process, see [`Plan::watching`].
     pub concurrency: Option<u32>,
     /// Alone on its player.
     pub exclusive: bool,
     /// The cgroup that will be its own; `None` where the host has none.
     pub cgroup: Option<CgroupPath>,
+}
+
+impl Plan {
+    /// Of an attempt that starts no process: a unit is watched for it, by a clock of its own. It takes
+    /// no place, and no other attempt's bounds concern it. A sitter that knows no units reads of it an
+    /// attempt whose process is gone, and tells it as lost.
+    pub fn watching(score: ScoreName, deadline: Millis) -> Self {
+        Self {
+            score,
+            timeout: deadline,
+            interface: Interface::Env,
+            concurrency: Some(0),
+            exclusive: false,
+            cgroup: None,
+        }
+    }
+
+    /// Whether it is one.
+    pub fn is_watching(&self) -> bool {
+        self.concurrency == Some(0)
+    }
 }
 
 /// An attempt that is starting or started.

@@ -70,6 +70,14 @@ impl Spool {
 
     /// Keeps the highest term of a store. Refuses a lower one, and a store too many.
     fn see_term(&mut self, store: StoreId, term: Term) -> Result<(), Refusal> {
+        self.check_term(store, term)?;
+        if term > self.state().term(store) {
+            self.record(Entry::Term { store, term });
+        }
+        Ok(())
+    }
+
+    fn check_term(&self, store: StoreId, term: Term) -> Result<(), Refusal> {
         let seen = self.state().term(store);
         if term < seen {
             let evidence = self.state().evidence(store);
@@ -87,9 +95,6 @@ impl Spool {
             let most = bounds::STORES;
             return Err(Refusal::Spool(format!("it has served {most} stores, the most it can")));
         }
-        if term > seen {
-            self.record(Entry::Term { store, term });
-        }
         Ok(())
     }
 
@@ -102,6 +107,17 @@ impl Spool {
             let proof = Proof { term, mac };
             self.keep_evidence(store, Evidence { order, attempt: None, proof });
         }
+    }
+
+    /// Whether an order is news that nothing but its admission can refuse any more.
+    pub fn is_open_to(&self, term: Term, order: OrderNumber, key: AttemptKey) -> bool {
+        let state = self.state();
+        let is_known = state.live().contains_key(&key) || state.settled().contains_key(&key);
+        let is_news = !is_known
+            && order > state.mark(key.store)
+            && !state.is_cancelled_ahead(key.store, order);
+        let has_room = !state.is_full() && !state.is_heavy() && self.broken.is_none();
+        is_news && has_room && is_reachable(order) && self.check_term(key.store, term).is_ok()
     }
 
     fn ordered(
@@ -176,7 +192,11 @@ impl Spool {
         if admission == Err(Refusal::Stopping) {
             return Err(Refusal::Stopping);
         }
-        let live = || self.state().live().values().map(|live| &live.plan);
+        if admission.as_ref().is_ok_and(Plan::is_watching) {
+            return admission;
+        }
+        let plans = || self.state().live().values().map(|live| &live.plan);
+        let live = || plans().filter(|plan| !plan.is_watching());
         if live().count() >= self.capacity || live().any(|plan| plan.exclusive) {
             return Err(Refusal::Busy);
         }
@@ -207,7 +227,8 @@ impl Spool {
         }
         if let Some(live) = self.state().live().get(&key) {
             let first = !live.cancelling;
-            if self.withdraw_start(key) {
+            // What is watched was ordered, whoever watches.
+            if !live.plan.is_watching() && self.withdraw_start(key) {
                 return self.settle(key, Settlement::Refused(Refusal::Cancelled));
             }
             if first {

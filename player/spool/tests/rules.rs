@@ -296,6 +296,43 @@ fn an_exclusive_score_runs_alone() {
 }
 
 #[test]
+fn what_is_watched_takes_no_place_and_bounds_nobody() {
+    let watching = |score: &str| Ok(Plan::watching(plan(score).score, Millis(600_000)));
+    let mut rig = Rig::new(1);
+    rig.feed([order_as(1, key(1), watching("x")), order_as(2, key(2), watching("x"))]);
+    let alone = Plan { exclusive: true, concurrency: Some(1), ..plan("x") };
+    rig.feed([order_as(3, key(3), Ok(alone))]);
+    // A place is taken now, by the third.
+    rig.feed([order_as(4, key(4), watching("x"))]);
+    let busy = report_refusal(5, key(5), Refusal::Busy);
+    assert_eq!(reports(rig.feed([order(5, key(5))])), [busy]);
+    assert_eq!(rig.spool.live().count(), 4);
+    rig.crash();
+    assert_eq!(rig.spool.live().filter(|(_, live)| live.plan.is_watching()).count(), 3);
+}
+
+#[test]
+fn what_is_watched_was_ordered_whenever_it_is_cancelled() {
+    let mut rig = Rig::new(1);
+    let watching = Ok(Plan::watching(plan("x").score, Millis(600_000)));
+    let cancel = Input::Cancelled { term: TERM, order: OrderNumber(1), key: key(1), mac: None };
+    rig.take([order_as(1, key(1), watching), cancel]);
+    rig.commit();
+    assert!(rig.effects().iter().any(|effect| matches!(effect, Effect::Kill { .. })));
+    assert_eq!(rig.spool.live().count(), 1);
+}
+
+#[test]
+fn an_order_that_nothing_but_its_admission_can_refuse_is_known() {
+    let mut rig = Rig::new(1);
+    let open = |rig: &Rig, term, order, n| rig.spool.is_open_to(term, OrderNumber(order), key(n));
+    assert!(open(&rig, TERM, 1, 1));
+    rig.run(1, key(1));
+    assert!(!open(&rig, TERM, 2, 1) && !open(&rig, TERM, 1, 2) && open(&rig, TERM, 2, 2));
+    assert!(!open(&rig, Term(TERM.0 - 1), 2, 2) && !open(&rig, TERM, u64::MAX, 2));
+}
+
+#[test]
 fn a_stopping_player_says_so_before_it_says_busy() {
     let mut rig = Rig::new(1);
     rig.run(1, key(1));

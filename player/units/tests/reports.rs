@@ -4,10 +4,11 @@ mod common;
 
 use common::*;
 use orchestra_model::{
+    Millis,
     delivery::StoreId,
-    service::{ReadySign, RestartRule, RunEnd, UnitState},
+    service::{ReadySign, RestartRule, RunEnd, UnitOrder, UnitState, Wanted},
 };
-use orchestra_units::RunEvent;
+use orchestra_units::{Effect, Ordered, RunEvent};
 
 const CRASH: RunEnd = RunEnd::Exited(1);
 
@@ -82,6 +83,32 @@ fn a_report_is_given_when_what_it_says_is_durable() {
     assert_eq!(rig.effects(), []);
     rig.commit();
     assert_eq!(states(&rig.effects()), [UnitState::Ready]);
+}
+
+/// Where the end of the watch lies among effects, and the last report before it.
+fn told_before_the_end(effects: &[Effect]) -> Option<UnitState> {
+    let end = effects.iter().position(|effect| matches!(effect, Effect::EndWatch { .. }))?;
+    states(&effects[..end]).last().copied()
+}
+
+#[test]
+fn how_a_unit_is_is_told_before_the_end_of_its_watch() {
+    let mut rig = Rig::up(Ordered {
+        unit: UnitOrder { healthy_for: Millis(0), ..running(1).unit },
+        ..running(1)
+    });
+    // A restart within the second in which something was told.
+    let again = running(2);
+    let unit =
+        UnitOrder { wanted: Wanted::Restarted, healthy_for: Millis(0), ..again.unit.clone() };
+    rig.order(Ordered { unit, ..again });
+    rig.ends(RunEnd::Signalled(15));
+    assert_eq!(told_before_the_end(&rig.spawned()), Some(UnitState::Ready));
+    let last = running(3);
+    let unit = UnitOrder { wanted: Wanted::Gone, ..last.unit.clone() };
+    rig.order(Ordered { unit, ..last });
+    let gone = rig.ends(RunEnd::Signalled(15));
+    assert_eq!(told_before_the_end(&gone), Some(UnitState::Gone));
 }
 
 #[test]

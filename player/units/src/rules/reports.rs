@@ -1,5 +1,5 @@
 //! What is told of units, and how often: the last state of a second, and a restart that is ready again
-//! within one as one word.
+//! within one as one word. The end of a watch waits for no second: it follows the word about its unit.
 
 use orchestra_model::service::{RunNumber, UnitReport, UnitState};
 
@@ -79,11 +79,22 @@ impl Units {
         let pending = telling.next(report.state, at);
         telling.pending = Some(pending);
         if pending.due <= at {
-            telling.pending = None;
-            telling.told_at = Some(at);
-            telling.told = Some(report.clone());
-            self.act(Effect::Report { store: key.store, report });
+            self.tell(key, report);
         }
+    }
+
+    /// Tells how a unit is without waiting, unless that was told.
+    pub(super) fn tell_now(&mut self, key: &UnitKey) {
+        let Some(report) = self.report_of(key) else { return };
+        if self.tend(key).telling.told.as_ref() != Some(&report) {
+            self.tell(key, report);
+        }
+    }
+
+    fn tell(&mut self, key: &UnitKey, report: UnitReport) {
+        let (told, told_at) = (Some(report.clone()), Some(self.at));
+        self.tend(key).telling = Telling { told, told_at, pending: None };
+        self.act(Effect::Report { store: key.store, report });
     }
 }
 

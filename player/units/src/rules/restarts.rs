@@ -100,16 +100,17 @@ impl Units {
         let tombstone = Tombstone { order: unit.order, attempt: unit.attempt, last };
         let watch = unit.watch;
         let report = self.report_gone(key);
+        // All of it becomes durable together.
+        if let Some(report) = report {
+            self.act(Effect::Report { store: key.store, report });
+        }
         if let Some(attempt) = watch {
-            self.end_watch(attempt, WatchEnd::Ready);
+            self.end_told_watch(attempt, WatchEnd::Ready);
         }
         self.record(Entry::Forgotten { unit: key.clone(), tombstone });
         let tended = self.tended.remove(key);
         if let Some(wake) = tended.and_then(|tended| tended.wake) {
             self.wakes.remove(&(wake, key.clone()));
-        }
-        if let Some(report) = report {
-            self.act(Effect::Report { store: key.store, report });
         }
         self.act(Effect::Forget { unit: key.clone() });
     }

@@ -32,8 +32,19 @@ impl Units {
         }
     }
 
-    /// Ends a watch, and says so.
+    /// Ends a watch, and says so; before that, how its unit is, for whoever learns that it is over looks
+    /// at what was told of the unit.
     pub(super) fn end_watch(&mut self, key: AttemptKey, end: WatchEnd) {
+        let Some(watch) = self.state.watches().get(&key) else { return };
+        if watch.end.is_none() {
+            let unit = watch.unit.clone();
+            self.tell_now(&unit);
+            self.end_told_watch(key, end);
+        }
+    }
+
+    /// The same where it was told how its unit is.
+    pub(super) fn end_told_watch(&mut self, key: AttemptKey, end: WatchEnd) {
         let Some(watch) = self.state.watches().get(&key) else { return };
         if watch.end.is_none() {
             let watch = Watch { end: Some(end.clone()), ..watch.clone() };
