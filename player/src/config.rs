@@ -67,6 +67,10 @@ pub struct Config {
     pub cgroup: Cgroup,
     /// Most processes and threads of one attempt; 1 to 4,194,304.
     pub processes_max: Option<u32>,
+    /// How many units are kept running: 1 to [`limits::UNITS`].
+    pub max_units: u32,
+    /// Where units' run directories are, best in memory. Absolute.
+    pub run_dir: PathBuf,
     /// The agent's key and certificates, for the agent's user alone (0600). Absolute.
     pub tls: Files,
 }
@@ -219,6 +223,8 @@ struct Raw {
     stop_grace: Option<String>,
     cgroup: Option<String>,
     processes_max: Option<u64>,
+    max_units: Option<u64>,
+    run_dir: Option<PathBuf>,
     tls: RawTls,
 }
 
@@ -286,6 +292,9 @@ fn validate(file: &Path, raw: Raw, problems: &mut Problems) -> Option<Config> {
     if raw.processes_max.is_some() && cgroup == Some(Cgroup::None) {
         problems.note("processes_max", "it needs cgroups, and cgroup is \"none\"");
     }
+    let max_units = problems.ok("max_units", max_units(raw.max_units.unwrap_or(256)));
+    let spool_dir = path(raw.spool_dir, "/var/spool/orchestra");
+    let run_dir = raw.run_dir.map(|given| base.join(given));
     let ca = problems.required("tls.ca", raw.tls.ca);
     let cert = problems.required("tls.cert", raw.tls.cert);
     let key = problems.required("tls.key", raw.tls.key);
@@ -296,7 +305,9 @@ fn validate(file: &Path, raw: Raw, problems: &mut Problems) -> Option<Config> {
         conductor_name: conductor_name?,
         domain: domain?,
         scores_dir: path(raw.scores_dir, "/usr/lib/orchestra/scores"),
-        spool_dir: path(raw.spool_dir, "/var/spool/orchestra"),
+        run_dir: run_dir.unwrap_or_else(|| default_run_dir(&spool_dir)),
+        spool_dir,
+        max_units: max_units?,
         max_tasks: max_tasks?,
         agent_user: agent_user?,
         task_user: task_user?,
@@ -334,6 +345,23 @@ fn max_tasks(n: u64) -> Result<u32, String> {
         .ok()
         .filter(|n| (1..=limits::MAX_TASKS).contains(n))
         .ok_or_else(|| format!("{n}: expected 1 to {}", limits::MAX_TASKS))
+}
+
+fn max_units(n: u64) -> Result<u32, String> {
+    u32::try_from(n)
+        .ok()
+        .filter(|n| (1..=limits::UNITS as u32).contains(n))
+        .ok_or_else(|| format!("{n}: expected 1 to {}", limits::UNITS))
+}
+
+/// Who is not root can make nothing in `/run`, and has a directory beside the spool.
+fn default_run_dir(spool_dir: &Path) -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/run/orchestra");
+    }
+    let mut beside = spool_dir.as_os_str().to_owned();
+    beside.push(".run");
+    PathBuf::from(beside)
 }
 
 fn processes_max(n: u64) -> Result<u32, String> {

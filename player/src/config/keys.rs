@@ -5,7 +5,7 @@ use orchestra_model::nearest;
 use super::Problem;
 
 /// The fields of `Raw`; a test keeps the two in step.
-pub(super) const KEYS: [&str; 14] = [
+pub(super) const KEYS: [&str; 16] = [
     "conductors",
     "conductor_name",
     "domain",
@@ -19,6 +19,8 @@ pub(super) const KEYS: [&str; 14] = [
     "stop_grace",
     "cgroup",
     "processes_max",
+    "max_units",
+    "run_dir",
     "tls",
 ];
 /// The fields of `RawTls`.

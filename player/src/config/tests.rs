@@ -27,6 +27,8 @@ const ALL: &str = r#"
     stop_grace = "1m30s"
     cgroup = "/sys/fs/cgroup/orchestra"
     processes_max = 4096
+    max_units = 4096
+    run_dir = "run"
     [tls]
     ca = "ca.pem"
     cert = "cert.pem"

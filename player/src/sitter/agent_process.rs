@@ -17,7 +17,10 @@ use std::{
 
 use bytes::Bytes;
 use orchestra_link::ipc::{AGENT_DESCRIPTOR, ANSWERS, Inbox, Outbox, ToAgent, ToSitter};
-use orchestra_model::delivery::{AgentSession, EndBytes, Report};
+use orchestra_model::{
+    delivery::{AgentSession, EndBytes, Report},
+    service::UnitReport,
+};
 use orchestra_proto::v1;
 use prost::Message;
 use rustix::{
@@ -32,6 +35,7 @@ use super::{
     poll::{Interest, Poller, Token},
     start::Newborn,
     users::Runner,
+    wire,
 };
 use crate::config::Config;
 
@@ -110,6 +114,13 @@ enum State {
     Up(Box<Up>),
 }
 
+/// What is told of an attempt, or of a unit.
+#[derive(Debug)]
+enum Told {
+    Attempt(Report<EndBytes>),
+    Unit(Box<UnitReport>),
+}
+
 #[derive(Debug)]
 struct Up {
     pid: i32,
@@ -120,7 +131,7 @@ struct Up {
     /// The session that counts.
     session: Option<AgentSession>,
     /// What the session is still to be told, in order.
-    reports: VecDeque<Report<EndBytes>>,
+    reports: VecDeque<Told>,
     /// Whether we wait for room to write, and since when there was none.
     blocked_since: Option<BootMillis>,
     /// Killed, and not yet seen to be dead: nothing that it says counts.
@@ -220,7 +231,14 @@ impl Agent {
     /// Has a report sent when its turn comes, if the session still counts.
     pub(crate) fn report(&mut self, session: AgentSession, report: Report<EndBytes>) {
         if let Some(up) = self.up_with(session) {
-            up.reports.push_back(report);
+            up.reports.push_back(Told::Attempt(report));
+        }
+    }
+
+    /// The same of a unit.
+    pub(crate) fn report_unit(&mut self, session: AgentSession, report: UnitReport) {
+        if let Some(up) = self.up_with(session) {
+            up.reports.push_back(Told::Unit(Box::new(report)));
         }
     }
 
@@ -436,7 +454,11 @@ impl Up {
             while self.outbox.queued() < QUEUED
                 && let (Some(session), Some(report)) = (self.session, self.reports.pop_front())
             {
-                let bytes = v1::Report::from(&report).encode_to_vec().into();
+                let report = match &report {
+                    Told::Attempt(report) => v1::Report::from(report),
+                    Told::Unit(report) => wire::unit_report(report),
+                };
+                let bytes = report.encode_to_vec().into();
                 self.push(ToAgent::Report { session, bytes });
             }
             let before = self.outbox.queued();

@@ -36,7 +36,7 @@ use super::{
     clock::{self, BootMillis},
     hunt::Trail,
     kept::Kept,
-    launcher::{Account, TapId},
+    launcher::{Account, Born, TapId},
     procfs, response,
     stream::Stream,
     sys,
@@ -428,6 +428,12 @@ fn output(key: AttemptKey, kept: Option<io::Result<Kept>>) -> Output {
 }
 
 impl Main {
+    /// That of a newborn of ours. How it ended, if it has, is left to the caller.
+    pub(crate) fn born(born: Born) -> Self {
+        let Born { pid, start_ticks, pidfd, .. } = born;
+        Self { pid, start_ticks, pidfd, child: true, gone: false }
+    }
+
     /// Whether it has ended and nobody has asked how.
     pub(crate) fn is_zombie(&self) -> bool {
         procfs::Stat::of(self.pid)
@@ -458,7 +464,7 @@ impl Main {
     }
 
     /// Whether it is no process any more, whatever is known of its end.
-    fn is_gone(&mut self) -> bool {
+    pub(crate) fn is_gone(&mut self) -> bool {
         self.gone = self.gone
             || procfs::Stat::of(self.pid)
                 .is_none_or(|stat| stat.zombie || stat.start_ticks != self.start_ticks);
@@ -479,7 +485,7 @@ impl Main {
             .or_else(|| sys::exit_of(self.pidfd.as_fd()).ok().flatten())
     }
 
-    fn signal_group(&self, signal: Signal) {
+    pub(crate) fn signal_group(&self, signal: Signal) {
         let sent = sys::signal_group(self.pidfd.as_fd(), signal);
         // Kernels before 6.9. The number is certainly ours while the process is not reaped.
         if sent.is_err_and(|error| error.kind() == io::ErrorKind::InvalidInput)

@@ -82,6 +82,8 @@ pub(crate) struct Cgroups {
     version: Version,
     /// What the names of this spool's leaves begin with.
     prefix: String,
+    /// What the names of leaves of this place's units begin with, whichever spool they are of.
+    units_prefix: String,
     /// A leaf that cannot be made keeps its attempt from starting.
     required: bool,
     /// Most processes and threads in a leaf.
@@ -99,9 +101,11 @@ impl Cgroups {
     pub(crate) fn find(
         setting: &config::Cgroup,
         spool: SpoolId,
+        units: &str,
         processes_max: Option<u32>,
     ) -> Result<Option<Self>, CgroupError> {
         let prefix = format!("orchestra-{spool}-");
+        let units_prefix = format!("orchestra-units-{units}-");
         let mounts = mounts(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
         match setting {
             config::Cgroup::None => Ok(None),
@@ -114,7 +118,15 @@ impl Cgroups {
                 let base = path.strip_prefix(&mount.point).ok().and_then(Path::to_str);
                 let base = base.ok_or_else(not_one)?.to_owned();
                 let (mount, version) = (mount.point.clone(), Version::V2);
-                let cgroups = Self { mount, base, version, prefix, required: true, processes_max };
+                let cgroups = Self {
+                    mount,
+                    base,
+                    version,
+                    prefix,
+                    units_prefix,
+                    required: true,
+                    processes_max,
+                };
                 cgroups.try_out().map_err(|why| CgroupError::Unusable(path.clone(), why))?;
                 match processes_max {
                     Some(most) if !cgroups.can_limit() => Err(CgroupError::NoLimits(most)),
@@ -126,8 +138,16 @@ impl Cgroups {
                 let candidates = candidates(&mounts, &own);
                 let found = candidates.into_iter().find_map(|(mount, base, version)| {
                     let prefix = prefix.clone();
-                    let cgroups =
-                        Self { mount, base, version, prefix, required: false, processes_max };
+                    let units_prefix = units_prefix.clone();
+                    let cgroups = Self {
+                        mount,
+                        base,
+                        version,
+                        prefix,
+                        units_prefix,
+                        required: false,
+                        processes_max,
+                    };
                     let fits = cgroups.try_out().is_ok()
                         && (processes_max.is_none() || cgroups.can_limit());
                     fits.then_some(cgroups)
@@ -143,6 +163,19 @@ impl Cgroups {
     /// What an attempt's leaf will be called; `None` where the name is too long to be kept.
     pub(crate) fn path_of(&self, key: AttemptKey) -> Option<CgroupPath> {
         CgroupPath::new(&self.below_base(&attempt_name(key)))
+    }
+
+    /// What the leaf of a unit of this name is called.
+    pub(crate) fn path_of_unit(&self, name: &str) -> Option<CgroupPath> {
+        let name = format!("{}{name}", self.units_prefix);
+        CgroupPath::new(&self.named_below_base(&name))
+    }
+
+    /// Every leaf of this place's units that is there.
+    pub(crate) fn units(&self) -> Vec<Leaf> {
+        let names = self.names().filter(|name| name.starts_with(&self.units_prefix));
+        let paths = names.filter_map(|name| CgroupPath::new(&self.named_below_base(&name)));
+        paths.map(|path| self.leaf(&path)).collect()
     }
 
     /// Makes a leaf. `Ok(None)`: it cannot be made, and is not required either.
@@ -207,9 +240,8 @@ impl Cgroups {
 
     /// Every leaf of this spool that is there but not among `known`.
     pub(crate) fn strays(&self, known: &BTreeSet<CgroupPathText>) -> Vec<Leaf> {
-        let names = fs::read_dir(self.mount.join(&self.base)).into_iter().flatten();
-        let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let ours = names
+        let ours = self
+            .names()
             .filter_map(|name| CgroupPath::new(&self.below_base(name.strip_prefix(&self.prefix)?)));
         ours.filter(|path| !known.contains(path.as_str())).map(|path| self.leaf(&path)).collect()
     }
@@ -218,10 +250,19 @@ impl Cgroups {
         Leaf { dir: self.mount.join(path.as_str()), version: self.version }
     }
 
+    fn names(&self) -> impl Iterator<Item = String> + use<> {
+        let names = fs::read_dir(self.mount.join(&self.base)).into_iter().flatten();
+        names.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+    }
+
     fn below_base(&self, name: &str) -> String {
+        self.named_below_base(&format!("{}{name}", self.prefix))
+    }
+
+    fn named_below_base(&self, name: &str) -> String {
         match self.base.as_str() {
-            "" => format!("{}{name}", self.prefix),
-            base => format!("{base}/{}{name}", self.prefix),
+            "" => name.to_owned(),
+            base => format!("{base}/{name}"),
         }
     }
 
@@ -278,17 +319,21 @@ impl Leaf {
             if pids.is_empty() {
                 return;
             }
-            for pid in pids {
-                let pid = rustix::process::Pid::from_raw(pid);
-                let pidfd = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-                // Only if the number still belongs to a process in here is the pidfd of that one.
-                let is_ours = || {
-                    pid.is_some_and(|pid| self.processes().contains(&pid.as_raw_nonzero().get()))
-                };
-                if let Some(pidfd) = pidfd.filter(|_| is_ours()) {
-                    let _ = pidfd_send_signal(&pidfd, Signal::KILL);
-                }
-            }
+            pids.into_iter().for_each(|pid| self.signal_one(pid, Signal::KILL));
+        }
+    }
+
+    /// Sends a signal to everything in it.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.processes().into_iter().for_each(|pid| self.signal_one(pid, signal));
+    }
+
+    fn signal_one(&self, pid: i32, signal: Signal) {
+        let pidfd = rustix::process::Pid::from_raw(pid)
+            .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        // Only if the number still belongs to a process in here is the pidfd of that one.
+        if let Some(pidfd) = pidfd.filter(|_| self.processes().contains(&pid)) {
+            let _ = pidfd_send_signal(&pidfd, signal);
         }
     }
 
@@ -486,6 +531,7 @@ mod tests {
             mount: mount.into(),
             base: String::new(),
             version,
+            units_prefix: format!("{prefix}units-"),
             prefix,
             required: false,
             processes_max: None,

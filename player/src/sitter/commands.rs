@@ -16,6 +16,7 @@ use orchestra_model::{
     Millis,
     delivery::{AttemptKey, JobPart, OrderNumber, Refusal, StoreId, Term},
     proof::Mac,
+    service::Instance,
 };
 use orchestra_proto::{Invalid, ReadOrder, mac_from_wire, order_from_wire, store_id, v1};
 use prost::{DecodeError, Message};
@@ -58,6 +59,8 @@ pub(crate) enum Kind {
         timeout: Option<Millis>,
         /// The conductor's proof that it ordered this.
         mac: Option<Mac>,
+        /// The instance that it is about, where it is about a unit.
+        instance: Option<Instance>,
         /// The job; or why it is none, which is an answer to every order for it.
         part: Result<Arc<JobPart>, Refusal>,
     },
@@ -160,7 +163,8 @@ impl JobParts {
                 if part.as_ref().is_ok_and(|part| part.job != key.job) {
                     return Err(CommandError::Job);
                 }
-                Kind::Order { number: order.number, key, timeout: order.timeout, mac, part }
+                let (number, timeout, instance) = (order.number, order.timeout, order.instance);
+                Kind::Order { number, key, timeout, mac, instance, part }
             }
             Wire::Cancel(cancel) => Kind::Cancel {
                 order: OrderNumber(cancel.order),

@@ -14,7 +14,7 @@ use rustix::{
 use super::{
     Sitter,
     attempt::{Attempt, Phase},
-    cgroup::Leaf,
+    cgroup::{Cgroups, Leaf},
     clock::BootMillis,
     environment,
     hunt::{self, Trail},
@@ -74,7 +74,7 @@ impl Sitter {
         if !ready || starting || self.stop_at.is_some() {
             return self.launchers.go_on(&self.poller, now);
         }
-        if self.spool.broken().is_some() {
+        if self.spool.broken().or(self.keeping.engine.broken()).is_some() {
             tracing::error!("not executing the sitter anew: what it knows cannot be written");
             self.upgrade = false;
             return self.launchers.go_on(&self.poller, now);
@@ -117,8 +117,12 @@ impl Sitter {
         tracing::info!("the lifeline ended; killing everything");
         self.agent.stop(&self.poller);
         for newborn in self.launchers.kill_all() {
-            if let Newborn::Attempt(expected) = newborn {
-                self.left.extend(expected.clear_away(&self.spool_dir));
+            match newborn {
+                Newborn::Attempt(expected) => {
+                    self.left.extend(expected.clear_away(&self.spool_dir));
+                }
+                Newborn::Run(expected) => self.left.extend(expected.leaf),
+                Newborn::Agent => {}
             }
         }
         let until = BootMillis::now().after(LAST_WAIT);
@@ -136,7 +140,11 @@ impl Sitter {
                 let trail = trail(attempt, spool, &nobody)();
                 left += usize::from(!attempt.kill_now(&trail));
             }
+            for run in self.keeping.runs.values().filter(|run| run.leaf.is_none()) {
+                left += run.trail().kill();
+            }
             self.left.extend(self.attempts.values().filter_map(|attempt| attempt.leaf.clone()));
+            self.left.extend(self.cgroups.iter().flat_map(Cgroups::units));
             self.left.iter().for_each(Leaf::kill);
             // Whatever came loose from an attempt became our child, and so do its own children once
             // it is dead.

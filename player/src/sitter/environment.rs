@@ -1,4 +1,4 @@
-//! The environment of an attempt: built anew, nothing inherited.
+//! The environment of an attempt, and of a unit's run: built anew, nothing inherited.
 //!
 //! Parameters come as `ORC_<key>` alone, so none can be `PATH`, `LD_PRELOAD` or the like, and keys
 //! that Orchestra sets itself are refused where they are parsed. Three variables together mark
@@ -13,7 +13,9 @@ use std::{
 use orchestra_model::{
     HostName,
     delivery::{AttemptKey, JobPart, SpoolId},
+    service::UnitOrder,
 };
+use orchestra_units::{RunId, UnitKey};
 
 use super::users::Runner;
 
@@ -51,6 +53,56 @@ pub(crate) fn of_attempt(
         set(&format!("ORC_{key}"), value.as_bytes());
     }
     all.into_iter().map(CString::new).collect()
+}
+
+/// A run of a unit, and what it is told.
+pub(crate) struct RunOf<'a> {
+    pub(crate) unit: &'a UnitKey,
+    pub(crate) run: RunId,
+    pub(crate) order: &'a UnitOrder,
+    pub(crate) run_dir: &'a Path,
+    /// Where it says that it is ready.
+    pub(crate) notify: Option<&'a Path>,
+    pub(crate) runner: &'a Runner,
+    pub(crate) scores_dir: &'a Path,
+}
+
+/// The environment of one run of a unit, `KEY=VALUE` each.
+pub(crate) fn of_run(
+    surroundings: &Surroundings,
+    of: &RunOf<'_>,
+) -> Result<Vec<CString>, NulError> {
+    let RunOf { unit, run, order, run_dir, notify, runner, scores_dir } = of;
+    let mut all = marks_of_unit(run_dir);
+    all.extend(marks_of_player(surroundings.spool));
+    let mut set = |name: &str, value: &[u8]| all.push([name.as_bytes(), b"=", value].concat());
+    let instance = format!("{}/{}", unit.service, order.instance.ordinal);
+    set("PATH", PATH.as_bytes());
+    set("LANG", b"C.UTF-8");
+    set("HOME", runner.home.to_bytes());
+    set("ORC_SERVICE", unit.service.as_str().as_bytes());
+    set("ORC_INSTANCE", instance.as_bytes());
+    set("ORC_ORDINAL", order.instance.ordinal.to_string().as_bytes());
+    set("ORC_VERSION", order.version.to_string().as_bytes());
+    set("ORC_PLACEMENT", run.placement.to_string().as_bytes());
+    set("ORC_RUN", run.number.to_string().as_bytes());
+    set("ORC_PLAYER", surroundings.player.as_str().as_bytes());
+    set("ORC_SCORE", order.score.as_str().as_bytes());
+    set("ORC_SCORE_DIR", scores_dir.as_os_str().as_bytes());
+    set("ORC_AUDIENCE", order.audience.as_str().as_bytes());
+    if let Some(notify) = notify {
+        set("NOTIFY_SOCKET", notify.as_os_str().as_bytes());
+    }
+    for (key, value) in order.params.iter() {
+        set(&format!("ORC_{key}"), value.as_bytes());
+    }
+    all.into_iter().map(CString::new).collect()
+}
+
+/// What marks the processes of a unit, `KEY=VALUE` each: its run directory, which is named by player,
+/// spool's path, store and service, and outlives a spool that is wiped.
+pub(crate) fn marks_of_unit(run_dir: &Path) -> Vec<Vec<u8>> {
+    vec![[b"ORC_RUN_DIR=", run_dir.as_os_str().as_bytes()].concat()]
 }
 
 /// What marks the processes of an attempt, `KEY=VALUE` each; the first is [`marks_of_player`].

@@ -4,8 +4,11 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use orchestra_link::ipc::ToSitter;
-use orchestra_model::delivery::{AgentSession, Refusal};
-use orchestra_spool::Input;
+use orchestra_model::{
+    Millis,
+    delivery::{AgentSession, AttemptKey, JobPart, Refusal},
+};
+use orchestra_spool::{Input, Plan};
 use rustix::{
     io::Errno,
     process::{Pid, WaitOptions, waitpid},
@@ -21,7 +24,9 @@ use super::{
     procfs::Stat,
     scores::Scores,
     signals::Event,
-    start, sys,
+    start::{self, Admitted},
+    sys,
+    unit::UnitCommand,
 };
 
 /// What a turn of the loop led to.
@@ -134,6 +139,9 @@ impl Sitter {
         if let Some(attempt) = found {
             return attempt.main_ended(wait_status, now);
         }
+        if self.run_child_ended(pid, wait_status) {
+            return;
+        }
         if let Some(said) = self.launchers.ended(&self.poller, pid, now) {
             return self.hear(said, now);
         }
@@ -144,7 +152,7 @@ impl Sitter {
     /// The first process of an attempt, which is not our child, ended; if the token is that of one.
     fn foreign_main_ready(&mut self, token: Token, now: BootMillis) {
         let Some(attempt) = self.attempts.get_mut(&token.0) else {
-            return;
+            return self.foreign_run_ready(token);
         };
         let Some(main) = &mut attempt.main else {
             return;
@@ -183,6 +191,7 @@ impl Sitter {
         if self.rewrite_at.is_some_and(|at| now >= at) {
             self.rewrite(now);
         }
+        self.tick_units(now);
     }
 
     /// Processes that are certainly not what an attempt left: the first ones of all, the agent, and
@@ -195,7 +204,9 @@ impl Sitter {
         if !self.attempts.values().any(hunted) {
             return Arc::default();
         }
+        let of_runs = self.keeping.runs.values().filter_map(|run| run.main.as_ref());
         let mains = self.attempts.values().filter_map(|attempt| attempt.main.as_ref());
+        let mains = mains.chain(of_runs);
         let mains = mains.filter(|main| !main.gone).map(|main| main.pid);
         let launchers = self.launchers.processes();
         Arc::new(mains.chain(self.agent.pid()).chain(launchers).collect())
@@ -214,6 +225,7 @@ impl Sitter {
             ToSitter::Welcomed { session, store, .. } => {
                 if self.agent.session() == Some(session) {
                     self.spool.handle(Input::Attached { session, store });
+                    self.welcome(session, store);
                 }
             }
             ToSitter::Closed { session } => {
@@ -250,23 +262,25 @@ impl Sitter {
 
     fn obey(&mut self, command: Command) {
         let Command { store, term, kind } = command;
-        self.spool.handle(match kind {
+        let input = match kind {
             Kind::Hello { issued } => Input::TermSeen { store, term, issued },
-            Kind::Cancel { order, key, mac } => Input::Cancelled { term, order, key, mac },
+            Kind::Cancel { order, key, mac } => {
+                return self.cancel_order(key, Input::Cancelled { term, order, key, mac });
+            }
             Kind::Acknowledge { key, order } => Input::Acknowledged { term, key, order },
-            Kind::Order { number, key, timeout, mac, part } => {
+            Kind::Order { number, key, timeout, mac, instance, part } => {
                 let admitted = match (self.stop_at, part) {
                     (Some(_), _) => Err(Refusal::Stopping),
                     (None, Err(why)) => Err(why),
-                    (None, Ok(part)) => start::admit(
-                        &self.config,
-                        &self.scores,
-                        &mut self.users,
-                        self.cgroups.as_ref(),
-                        key,
-                        timeout,
-                        part,
-                    ),
+                    (None, Ok(part)) => {
+                        if let Some(job) = part.unit.clone() {
+                            let order = number;
+                            let command =
+                                UnitCommand { term, order, key, mac, instance, part, job };
+                            return self.order_unit(command);
+                        }
+                        self.admit(key, timeout, part)
+                    }
                 };
                 let admission = admitted.map(|(plan, admitted)| {
                     self.admitted.insert(key, admitted);
@@ -274,6 +288,24 @@ impl Sitter {
                 });
                 Input::Ordered { term, order: number, key, mac, admission }
             }
-        });
+        };
+        self.spool.handle(input);
+    }
+
+    fn admit(
+        &mut self,
+        key: AttemptKey,
+        timeout: Option<Millis>,
+        part: Arc<JobPart>,
+    ) -> Result<(Plan, Admitted), Refusal> {
+        start::admit(
+            &self.config,
+            &self.scores,
+            &mut self.users,
+            self.cgroups.as_ref(),
+            key,
+            timeout,
+            part,
+        )
     }
 }

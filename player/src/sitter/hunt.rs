@@ -73,6 +73,11 @@ impl Trail {
         }
     }
 
+    /// Sends a signal to everything that belongs to it, as far as one look shows.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.find().iter().for_each(|stat| send(stat, signal));
+    }
+
     /// Follows a chain in which each process starts the next one faster than all of `/proc` can be
     /// walked: looks at new numbers alone, for as long as there are any.
     fn chase(&self, mut newest: i32, seen: &mut BTreeSet<i32>, until: Instant) {
@@ -200,7 +205,11 @@ pub(crate) fn kill_children() -> usize {
 }
 
 fn kill(stat: &Stat) {
+    send(stat, Signal::KILL);
+}
+
+fn send(stat: &Stat, signal: Signal) {
     if let Some((pidfd, _)) = procfs::open(stat.pid, stat.start_ticks) {
-        let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+        let _ = pidfd_send_signal(&pidfd, signal);
     }
 }

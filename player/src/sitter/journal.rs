@@ -1,6 +1,7 @@
-//! The spool's journal on a real disk: append and sync, replace as a whole.
+//! Journals on a real disk: append and sync, replace as a whole.
 //!
-//! What the bytes mean is `orchestra_spool::journal`'s. A batch is one write and one `fdatasync`.
+//! There are two in a spool, of attempts and of units ([`Kept`]). What their bytes mean is
+//! `orchestra_spool::journal`'s and `orchestra_units::journal`'s. A batch is one write and one `fdatasync`.
 //! A whole journal is written and synced under another name, renamed, and the directory synced, so
 //! that the name always leads to a whole one.
 
@@ -8,13 +9,13 @@ use std::{
     fmt,
     fs::File,
     io::{self, Read, Write},
+    marker::PhantomData,
     path::Path,
 };
 
-use orchestra_model::delivery::SpoolId;
-use orchestra_spool::{
-    Entry, State,
-    journal::{self, InvalidJournal},
+use orchestra_model::{
+    delivery::SpoolId,
+    journal::{InvalidJournal, Replayed},
 };
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
@@ -24,8 +25,56 @@ use rustix::{
 
 use super::spool_dir::remove_file;
 
-const NAME: &str = "journal";
-const NEW_NAME: &str = "journal.new";
+/// What a journal is of.
+pub(crate) trait Kept: Sized {
+    /// One change of it.
+    type Entry;
+    /// Its journal's name, and that of one that is being written.
+    const NAMES: (&str, &str);
+    /// What a new spool has.
+    fn new(spool: SpoolId) -> Self;
+    /// What a journal adds up to.
+    fn replay(bytes: &[u8]) -> Result<Replayed<Self>, InvalidJournal>;
+    /// A batch of changes, for a journal of `at` bytes.
+    fn frame(at: u64, entries: &[Self::Entry]) -> Vec<u8>;
+    /// A fresh journal.
+    fn compacted(&self) -> Vec<u8>;
+    /// Whether a journal of `len` bytes had better be a fresh one.
+    fn should_compact(&self, len: u64) -> bool;
+}
+
+/// Both engines have the same functions in a module `journal`.
+macro_rules! kept {
+    ($engine:ident, $name:literal, $new_name:literal) => {
+        impl Kept for $engine::State {
+            type Entry = $engine::Entry;
+            const NAMES: (&str, &str) = ($name, $new_name);
+
+            fn new(spool: SpoolId) -> Self {
+                $engine::State::new(spool)
+            }
+
+            fn replay(bytes: &[u8]) -> Result<Replayed<Self>, InvalidJournal> {
+                $engine::journal::replay(bytes)
+            }
+
+            fn frame(at: u64, entries: &[Self::Entry]) -> Vec<u8> {
+                $engine::journal::frame(at, entries)
+            }
+
+            fn compacted(&self) -> Vec<u8> {
+                $engine::journal::compacted(self)
+            }
+
+            fn should_compact(&self, len: u64) -> bool {
+                $engine::journal::should_compact(self, len)
+            }
+        }
+    };
+}
+
+kept!(orchestra_spool, "journal", "journal.new");
+kept!(orchestra_units, "units", "units.new");
 
 /// Why a journal cannot be gone on from.
 #[derive(Debug)]
@@ -34,6 +83,8 @@ pub enum JournalError {
     Io(io::Error),
     /// It was read, and is not one.
     Invalid(InvalidJournal),
+    /// The same of the units' file.
+    InvalidUnits(InvalidJournal),
 }
 
 impl fmt::Display for JournalError {
@@ -44,6 +95,10 @@ impl fmt::Display for JournalError {
                 "the spool's journal cannot be used; with the file moved away the player starts \
                  with an empty spool, and what it had not reported becomes lost"
             }
+            Self::InvalidUnits(_) => {
+                "the spool's file `units` cannot be used; with the file moved away the player ends \
+                 the units that it kept running, and waits for the conductor to order them anew"
+            }
         })
     }
 }
@@ -52,7 +107,7 @@ impl std::error::Error for JournalError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io(cause) => Some(cause),
-            Self::Invalid(cause) => Some(cause),
+            Self::Invalid(cause) | Self::InvalidUnits(cause) => Some(cause),
         }
     }
 }
@@ -72,59 +127,73 @@ pub(crate) enum Found {
 
 /// A journal that is open for appending.
 #[derive(Debug)]
-pub(crate) struct Journal {
+pub(crate) struct Journal<T> {
     dir: OwnedFd,
     file: File,
     len: u64,
     /// Compacting is not worth a try below this: it failed before.
     compact_from: u64,
+    of: PhantomData<T>,
 }
 
-impl Journal {
-    /// Opens the journal of a spool's directory and reads it; makes an empty one of a new spool
-    /// where there is none.
-    pub(crate) fn open(dir: BorrowedFd<'_>) -> Result<(Self, State), JournalError> {
+/// What a journal held.
+pub(crate) struct Opened<T> {
+    pub(crate) journal: Journal<T>,
+    pub(crate) state: T,
+    /// There was none.
+    pub(crate) is_new: bool,
+}
+
+impl<T: Kept> Journal<T> {
+    /// Opens the journal of a spool's directory and reads it; makes an empty one where there is none, for
+    /// the spool that `fresh_id` gives.
+    pub(crate) fn open(
+        dir: BorrowedFd<'_>,
+        fresh_id: impl FnOnce() -> io::Result<SpoolId>,
+    ) -> Result<Opened<T>, JournalError> {
         let dir = dir.try_clone_to_owned().map_err(JournalError::Io)?;
-        remove_file(dir.as_fd(), NEW_NAME).map_err(JournalError::Io)?;
+        remove_file(dir.as_fd(), T::NAMES.1).map_err(JournalError::Io)?;
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match rustix::fs::openat(&dir, NAME, flags, Mode::empty()) {
+        match rustix::fs::openat(&dir, T::NAMES.0, flags, Mode::empty()) {
             Ok(file) => Self::read(dir, file.into()),
-            Err(Errno::NOENT) => Self::create(dir).map_err(JournalError::Io),
+            Err(Errno::NOENT) => {
+                let state = fresh_id().map(T::new).map_err(JournalError::Io)?;
+                Self::create(dir, state).map_err(JournalError::Io)
+            }
             Err(error) => Err(JournalError::Io(error.into())),
         }
     }
 
-    fn read(dir: OwnedFd, mut file: File) -> Result<(Self, State), JournalError> {
+    fn read(dir: OwnedFd, mut file: File) -> Result<Opened<T>, JournalError> {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(JournalError::Io)?;
-        let replayed = journal::replay(&bytes).map_err(JournalError::Invalid)?;
+        let replayed = T::replay(&bytes).map_err(JournalError::Invalid)?;
         if replayed.torn {
             tracing::warn!(
                 bytes = bytes.len() as u64 - replayed.valid_len,
+                journal = T::NAMES.0,
                 "dropped the end of the journal: a batch that was being written in a crash"
             );
             let cut = file.set_len(replayed.valid_len).and_then(|()| file.sync_all());
             cut.map_err(JournalError::Io)?;
         }
         let len = replayed.valid_len;
-        Ok((Self { dir, file, len, compact_from: 0 }, replayed.state))
+        let journal = Self { dir, file, len, compact_from: 0, of: PhantomData };
+        Ok(Opened { journal, state: replayed.state, is_new: false })
     }
 
-    fn create(dir: OwnedFd) -> io::Result<(Self, State)> {
-        let mut id = [0; 16];
-        rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty())?;
-        let state = State::new(SpoolId(id));
+    fn create(dir: OwnedFd, state: T) -> io::Result<Opened<T>> {
         let (file, len) = write_new(&dir, &state)?;
         let file_again = file.try_clone()?;
-        let mut journal = Self { dir, file, len, compact_from: 0 };
+        let mut journal = Self { dir, file, len, compact_from: 0, of: PhantomData };
         journal.install(file_again, len)?;
-        Ok((journal, state))
+        Ok(Opened { journal, state, is_new: true })
     }
 
     /// Makes entries durable. After an error the file's end is unknown: only [`Journal::rewrite`]
     /// helps.
-    pub(crate) fn append(&mut self, entries: &[Entry]) -> io::Result<()> {
-        let frame = journal::frame(self.len, entries);
+    pub(crate) fn append(&mut self, entries: &[T::Entry]) -> io::Result<()> {
+        let frame = T::frame(self.len, entries);
         let at = self.len;
         std::os::unix::fs::FileExt::write_all_at(&self.file, &frame, at)?;
         self.file.sync_data()?;
@@ -135,7 +204,7 @@ impl Journal {
     /// What `spool`, a path, leads to. Who removes a spool or moves it away takes the journal along,
     /// and what is written then is read by nobody.
     pub(crate) fn look(&self, spool: &Path) -> Found {
-        let found = rustix::fs::stat(spool.join(NAME));
+        let found = rustix::fs::stat(spool.join(T::NAMES.0));
         let ours = rustix::fs::fstat(&self.file);
         match (found, ours) {
             (Ok(found), Ok(ours)) if (found.st_dev, found.st_ino) != (ours.st_dev, ours.st_ino) => {
@@ -155,19 +224,19 @@ impl Journal {
     }
 
     /// Puts a fresh journal of the whole state in the place of the old one.
-    pub(crate) fn rewrite(&mut self, state: &State) -> io::Result<()> {
+    pub(crate) fn rewrite(&mut self, state: &T) -> io::Result<()> {
         let (file, len) = write_new(&self.dir, state)?;
         self.install(file, len)
     }
 
     /// Whether rewriting it would make it much smaller.
-    pub(crate) fn should_compact(&self, state: &State) -> bool {
-        self.len >= self.compact_from && journal::should_compact(state, self.len)
+    pub(crate) fn should_compact(&self, state: &T) -> bool {
+        self.len >= self.compact_from && state.should_compact(self.len)
     }
 
     /// Rewrites it to make it smaller. A fresh one that cannot be written is done without: the old
     /// one is as good as before. After an error the end of the journal is unknown.
-    pub(crate) fn compact(&mut self, state: &State) -> io::Result<()> {
+    pub(crate) fn compact(&mut self, state: &T) -> io::Result<()> {
         match write_new(&self.dir, state) {
             Ok((file, len)) => self.install(file, len),
             Err(error) => {
@@ -180,26 +249,27 @@ impl Journal {
 
     /// Gives a journal that is durable its name.
     fn install(&mut self, file: File, len: u64) -> io::Result<()> {
-        rustix::fs::renameat(&self.dir, NEW_NAME, &self.dir, NAME)?;
+        rustix::fs::renameat(&self.dir, T::NAMES.1, &self.dir, T::NAMES.0)?;
         (self.file, self.len, self.compact_from) = (file, len, 0);
         Ok(rustix::fs::fsync(&self.dir)?)
     }
 }
 
 /// Writes a journal under the other name, durably.
-fn write_new(dir: &OwnedFd, state: &State) -> io::Result<(File, u64)> {
-    let written = write_and_sync(dir, &journal::compacted(state));
+fn write_new<T: Kept>(dir: &OwnedFd, state: &T) -> io::Result<(File, u64)> {
+    let new_name = T::NAMES.1;
+    let written = write_and_sync(dir, new_name, &state.compacted());
     if written.is_err() {
         // It takes space that may be what is missing.
-        let _ = remove_file(dir.as_fd(), NEW_NAME);
+        let _ = remove_file(dir.as_fd(), new_name);
     }
     written
 }
 
-fn write_and_sync(dir: &OwnedFd, bytes: &[u8]) -> io::Result<(File, u64)> {
+fn write_and_sync(dir: &OwnedFd, new_name: &str, bytes: &[u8]) -> io::Result<(File, u64)> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(0o600 as RawMode);
-    let mut file = File::from(rustix::fs::openat(dir, NEW_NAME, flags, mode)?);
+    let mut file = File::from(rustix::fs::openat(dir, new_name, flags, mode)?);
     file.write_all(bytes)?;
     file.sync_all()?;
     Ok((file, bytes.len() as u64))

@@ -26,7 +26,7 @@
 //! launcher   who makes processes, reads pipes   kept      its output, as it is read back
 //! adopt      from an earlier sitter's attempts  cgroup    its processes
 //! ending     stop, upgrade, lifeline            hunt      its processes, without cgroups
-//!                                               sys       everything unsafe
+//! unit       what is kept running               sys       everything unsafe
 //! ```
 
 use std::{
@@ -71,6 +71,7 @@ mod spool_dir;
 mod start;
 mod stream;
 pub(crate) mod sys;
+mod unit;
 mod upgrade;
 mod users;
 mod watchdog;
@@ -84,7 +85,7 @@ use self::{
     clock::BootMillis,
     commands::JobParts,
     environment::Surroundings,
-    journal::Journal,
+    journal::{Journal, Opened},
     launcher::{Launchers, Orphan, TapId},
     poll::{Interest, Poller, Token},
     scores::Scores,
@@ -92,6 +93,7 @@ use self::{
     spool_dir::SpoolDir,
     start::{Admitted, Newborn},
     sys::FileLimit,
+    unit::{Keeping, Place},
     users::Users,
     watchdog::Watchdog,
 };
@@ -130,6 +132,7 @@ pub fn run(config: Config, lifeline: Option<RawFd>) -> Result<(), SitterError> {
         player = %sitter.surroundings.player,
         spool = %sitter.spool.state().id(),
         attempts = sitter.attempts.len(),
+        units = sitter.keeping.engine.state().units().len(),
         cgroups = sitter.cgroups.is_some(),
         "the player is up"
     );
@@ -219,7 +222,7 @@ struct Sitter {
     null: OwnedFd,
     file_limit: FileLimit,
     spool_dir: SpoolDir,
-    journal: Journal,
+    journal: Journal<orchestra_spool::State>,
     spool: Spool,
     /// When to put a fresh journal in the place of one that could not be written.
     rewrite_at: Option<BootMillis>,
@@ -235,6 +238,8 @@ struct Sitter {
     admitted: BTreeMap<AttemptKey, Admitted>,
     /// What the spool wants started, durably so, and has no process yet.
     starts: VecDeque<(AttemptKey, Plan)>,
+    /// What is kept running.
+    keeping: Keeping,
     /// Attempts that are not over, by id, which is their token.
     attempts: BTreeMap<u64, Attempt>,
     /// Attempts that are over, and not yet durably so.
@@ -261,15 +266,22 @@ impl Sitter {
         let lifeline = lifeline.map(take_lifeline).transpose()?;
         let player = own_name(&config)?;
         let spool_dir = SpoolDir::open(&config.spool_dir, inherited).map_err(SitterError::Spool)?;
-        let (journal, state) = Journal::open(spool_dir.dir()).map_err(SitterError::Journal)?;
+        let opened = Journal::open(spool_dir.dir(), unit::fresh_spool_id);
+        let Opened { journal, state, .. } = opened.map_err(SitterError::Journal)?;
         let spool = Spool::recover(state, config.max_tasks);
         let mut users = Users::default();
         let agent_user = users.run_as(&config.agent_user);
         let agent_user = agent_user.map_err(|why| SitterError::User("agent_user", why))?;
         users.run_as(&config.task_user).map_err(|why| SitterError::User("task_user", why))?;
         let processes_max = config.processes_max;
-        let cgroups = Cgroups::find(&config.cgroup, spool.state().id(), processes_max);
+        let spool_path = std::fs::canonicalize(&config.spool_dir).map_err(SitterError::Process)?;
+        let place = Place::new(&config.run_dir, &player, &spool_path);
+        let id = spool.state().id();
+        let cgroups = Cgroups::find(&config.cgroup, id, place.tag(), processes_max);
         let cgroups = cgroups.map_err(SitterError::Cgroup)?;
+        let boot = procfs::boot_id().map_err(SitterError::Process)?;
+        let keeping = unit::open(&config, &spool_dir, id, place, cgroups.as_ref(), boot);
+        let keeping = keeping.map_err(SitterError::Journal)?;
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .map_err(|error| SitterError::Process(error.into()))?;
         let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
@@ -288,7 +300,7 @@ impl Sitter {
             SitterError::Spool(SpoolDirError::Open(spool_dir.path().to_owned(), cause))
         })?;
         let mut sitter = Self {
-            boot: procfs::boot_id().map_err(SitterError::Process)?,
+            boot,
             agent: Agent::new(program.clone(), &config, agent_user, AGENT),
             launchers,
             watchdog: Watchdog::from_environment().map_err(SitterError::Process)?,
@@ -309,6 +321,7 @@ impl Sitter {
             parts: JobParts::default(),
             admitted: BTreeMap::new(),
             starts: VecDeque::new(),
+            keeping,
             attempts: BTreeMap::new(),
             over: Vec::new(),
             lingering: BTreeMap::new(),
@@ -338,9 +351,10 @@ impl Sitter {
             in_place,
         };
         let adopt = |(key, live)| nursery.adopt(key, live, now);
-        let adopted: Vec<Attempt> = self.spool.live().map(adopt).collect();
+        let processes = || self.spool.live().filter(|(_, live)| !live.plan.is_watching());
+        let adopted: Vec<Attempt> = processes().map(adopt).collect();
         let cancelling: Vec<AttemptKey> =
-            self.spool.live().filter(|(_, live)| live.cancelling).map(|(key, _)| key).collect();
+            processes().filter(|(_, live)| live.cancelling).map(|(key, _)| key).collect();
         for attempt in adopted {
             self.insert(attempt);
         }
@@ -348,6 +362,7 @@ impl Sitter {
             self.cancel(key, now);
         }
         self.adopt_leftovers();
+        self.adopt_units();
         // Children may have ended before signals were caught.
         self.reap(now);
     }
@@ -360,7 +375,7 @@ impl Sitter {
     /// A sitter that was executed in place left nothing on its way.
     fn end_strays(&self) {
         let attempts = self.spool_dir.attempt_names().unwrap_or_default();
-        if attempts.is_empty() {
+        if attempts.is_empty() && !self.keeping.is_anything_alive() {
             return;
         }
         let strays = hunt::Trail::of_launchers(self.surroundings.spool);
@@ -434,7 +449,7 @@ impl Sitter {
 
     /// The next moment at which something is due by itself.
     fn next_deadline(&self, now: BootMillis) -> Option<BootMillis> {
-        if self.next_start().is_some() {
+        if self.next_start().is_some() || self.next_spawn().is_some() {
             return Some(BootMillis::default());
         }
         let attempts = self.attempts.values().filter_map(Attempt::next_deadline);
@@ -442,7 +457,8 @@ impl Sitter {
         let stop_at = self.stop_at.filter(|at| *at > now);
         let (agent, launchers) = (self.agent.next_deadline(), self.launchers.next_deadline());
         let watchdog = self.watchdog.as_ref().map(Watchdog::next_deadline);
-        let others = [agent, launchers, watchdog, self.rewrite_at, stop_at];
+        let units = self.keeping.next_deadline();
+        let others = [agent, launchers, watchdog, units, self.rewrite_at, stop_at];
         attempts.chain(others.into_iter().flatten()).min()
     }
 

@@ -72,15 +72,18 @@ impl Sitter {
     /// The same, and starts nothing yet.
     fn settle_ends(&mut self) {
         loop {
+            // Before the spool: what it accepts of them is on disk there.
+            self.settle_units();
             self.report_ends();
             self.commit();
             self.forget_over();
-            let mut idle = true;
+            let mut idle = !self.settle_watches();
             while let Some(effect) = self.spool.poll_effect() {
                 idle = false;
                 self.perform(effect);
             }
-            if idle && self.spool.unwritten().is_empty() {
+            let units_are_idle = self.keeping.engine.unwritten().is_empty();
+            if idle && self.spool.unwritten().is_empty() && units_are_idle {
                 return;
             }
         }
@@ -173,28 +176,42 @@ impl Sitter {
     /// that one is not touched.
     fn write_journal_anew(&mut self) -> Result<(), String> {
         let found = self.journal.look(self.spool_dir.path());
+        self.make_spool_whole(found)?;
+        self.journal.rewrite(self.spool.state()).map_err(|error| error.to_string())?;
+        if !self.units_are_whole() {
+            self.write_units_anew()?;
+        }
+        self.spool_dir.remember_confs(self.scores.confs()).map_err(|error| error.to_string())
+    }
+
+    /// Makes the spool's directory anew where it was taken away; `found` is what lies where one of its
+    /// journals was.
+    pub(super) fn make_spool_whole(&mut self, found: Found) -> Result<(), String> {
         if found == Found::Other {
             return Err(SpoolDirError::Replaced(self.spool_dir.path().to_owned()).to_string());
         }
         if found == Found::Nothing || !self.spool_dir.is_whole() {
             self.spool_dir.make_anew().map_err(|error| orchestra_model::chain(&error))?;
             let moved = self.journal.move_to(self.spool_dir.dir());
+            let moved = moved.and_then(|()| self.move_units());
             moved.map_err(|error| error.to_string())?;
             tracing::warn!(spool = %self.spool_dir.path().display(), "made the spool anew");
         }
-        self.journal.rewrite(self.spool.state()).map_err(|error| error.to_string())?;
-        self.spool_dir.remember_confs(self.scores.confs()).map_err(|error| error.to_string())
+        Ok(())
     }
 
     fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Snapshot { session, snapshot } => {
                 let (max_tasks, grace) = (self.config.max_tasks, self.config.kill_grace);
-                let bytes = wire::snapshot(snapshot, max_tasks, grace, self.scores.offers());
+                let units = self.units_for(session);
+                let bytes = wire::snapshot(snapshot, max_tasks, grace, self.scores.offers(), units);
                 self.agent.snapshot(session, bytes);
             }
             Effect::Report { session, report } => self.agent.report(session, report),
+            Effect::Start { key, plan, .. } if plan.is_watching() => self.watch_begun(key),
             Effect::Start { key, plan, .. } => self.starts.push_back((key, plan)),
+            Effect::Kill { key } if self.is_watching(key) => self.unwatch(key),
             Effect::Kill { key } => {
                 let waits = self.starts.iter().position(|(starting, _)| *starting == key);
                 if waits.and_then(|place| self.starts.remove(place)).is_some() {
@@ -211,11 +228,15 @@ impl Sitter {
         }
     }
 
+    fn is_watching(&self, key: AttemptKey) -> bool {
+        self.spool.state().live().get(&key).is_some_and(|live| live.plan.is_watching())
+    }
+
     /// Attempts whose process was asked for.
-    fn expected(&mut self) -> impl Iterator<Item = &mut Expected> {
+    pub(super) fn expected(&mut self) -> impl Iterator<Item = &mut Expected> {
         self.launchers.awaited().filter_map(|newborn| match newborn {
             Newborn::Attempt(expected) => Some(&mut **expected),
-            Newborn::Agent => None,
+            Newborn::Agent | Newborn::Run(_) => None,
         })
     }
 
@@ -225,7 +246,9 @@ impl Sitter {
             let refusal = Refusal::SpawnFailed(why);
             return self.spool.handle(Input::StartFailed { key, refusal });
         };
-        let alone = self.attempts.is_empty() && self.expected().next().is_none();
+        let alone = self.attempts.is_empty()
+            && self.expected().next().is_none()
+            && !self.keeping.is_anything_alive();
         let mut stage = Stage {
             config: &self.config,
             spool_dir: &mut self.spool_dir,
@@ -299,6 +322,7 @@ impl Sitter {
     fn launched(&mut self, newborn: Newborn, launched: Launched, now: BootMillis) {
         let expected = match newborn {
             Newborn::Agent => return self.agent.launched(launched, &self.poller, now),
+            Newborn::Run(expected) => return self.run_launched(*expected, launched),
             Newborn::Attempt(expected) => *expected,
         };
         let (key, cancelled) = (expected.key, expected.cancelled);
@@ -348,7 +372,7 @@ impl Sitter {
         {
             tracing::error!(attempt = %attempt.key, %error, "cannot watch an attempt");
         }
-        attempt.alone &= self.attempts.is_empty();
+        attempt.alone &= self.attempts.is_empty() && !self.keeping.is_anything_alive();
         self.attempts.values_mut().for_each(|other| other.alone = false);
         self.attempts.insert(id, attempt);
     }
@@ -400,7 +424,7 @@ impl Sitter {
 
 /// Encodes an end: the only time that this is done. What is in it is bounded far below what the
 /// spool takes; should it be larger all the same, how it ended matters more than what it said.
-fn encoded(key: AttemptKey, end: AttemptEnd) -> Result<EndBytes, EndTooLarge> {
+pub(super) fn encoded(key: AttemptKey, end: AttemptEnd) -> Result<EndBytes, EndTooLarge> {
     encode_end(&end).or_else(|error| {
         tracing::error!(attempt = %key, %error, "left the output of an attempt out");
         let nothing = || Output { truncated: true, ..Output::default() };

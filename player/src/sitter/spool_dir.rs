@@ -5,8 +5,10 @@
 //! SPOOL/                    0700, the sitter's
 //!   lock                    locked while a sitter lives
 //!   journal                 see `journal.rs`
+//!   units                   what is kept running, see `journal.rs`
 //!   confs                   scores that had a `.conf`, see `scores.rs`
 //!   attempts/STORE-JOB-N/   one attempt's pipes and output, see `stream.rs`
+//!   logs/STORE-SERVICE/     what a unit's runs write
 //!   spare/N/                a directory for the next attempt, see `spares.rs`
 //! ```
 //!
@@ -34,6 +36,7 @@ use super::{spares::Spares, stream};
 
 const LOCK: &str = "lock";
 const ATTEMPTS: &str = "attempts";
+const LOGS: &str = "logs";
 const CONFS: &str = "confs";
 const NEW_CONFS: &str = "confs.new";
 
@@ -199,6 +202,28 @@ impl SpoolDir {
             made => made?,
         }
         self.open_attempt(&attempt_name(key))
+    }
+
+    /// The directory for what the runs of a unit of this name write, made where it is missing.
+    pub(crate) fn make_log(&self, name: &str) -> io::Result<OwnedFd> {
+        let logs = self.path.join(LOGS);
+        for path in [&logs, &logs.join(name)] {
+            match fs::DirBuilder::new().mode(0o700).create(path) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(rustix::fs::open(logs.join(name), flags, Mode::empty())?)
+    }
+
+    /// Removes what the runs of a unit of this name wrote.
+    pub(crate) fn remove_log(&self, name: &str) {
+        if let Err(error) = fs::remove_dir_all(self.path.join(LOGS).join(name))
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(unit = name, %error, "cannot remove what a unit wrote");
+        }
     }
 
     /// The directory of an attempt of this [`attempt_name`].

@@ -17,6 +17,7 @@ use std::{
 use orchestra_model::{
     Millis, ScoreName, Timestamp,
     delivery::{AttemptKey, JobPart, Refusal},
+    score::ScoreSpec,
 };
 use orchestra_spool::{BootId, Plan, ProcessMark};
 use rustix::{
@@ -34,6 +35,7 @@ use super::{
     scores::{Image, Interpreter, Score, Scores, Unavailable},
     spool_dir::{SpoolDir, attempt_name},
     stream,
+    unit::ExpectedRun,
     users::{Runner, UserError, Users},
 };
 use crate::config::Config;
@@ -56,20 +58,10 @@ pub(crate) fn admit(
     timeout: Option<Millis>,
     part: Arc<JobPart>,
 ) -> Result<(Plan, Admitted), Refusal> {
-    let score = scores.get(&part.score).map_err(|why| match why {
-        Unavailable::Unknown => Refusal::UnknownScore,
-        Unavailable::Disabled(why) => Refusal::ScoreDisabled(why),
-    })?;
+    let score = scores.get(&part.score).map_err(unavailable)?;
     let spec = Arc::clone(&score.spec);
     spec.check(&part.params).map_err(|why| Refusal::Parameters(why.to_string()))?;
-    let runner = match &spec.user {
-        Some(name) => users.named(name),
-        None => users.run_as(&config.task_user),
-    };
-    let runner = runner.map_err(|why| match &why {
-        UserError::LookUp(_, cause) if is_shortage(cause) => Refusal::Busy,
-        _ => Refusal::SpawnFailed(orchestra_model::chain(&why)),
-    })?;
+    let runner = runner_of(&spec, config, users)?;
     let plan = Plan {
         score: part.score.clone(),
         timeout: timeout.map_or(spec.timeout, |timeout| timeout.min(spec.timeout)),
@@ -79,6 +71,30 @@ pub(crate) fn admit(
         cgroup: cgroups.and_then(|cgroups| cgroups.path_of(key)),
     };
     Ok((plan, Admitted { score, part, runner }))
+}
+
+/// Who a score runs as.
+pub(crate) fn runner_of(
+    spec: &ScoreSpec,
+    config: &Config,
+    users: &mut Users,
+) -> Result<Runner, Refusal> {
+    let runner = match &spec.user {
+        Some(name) => users.named(name),
+        None => users.run_as(&config.task_user),
+    };
+    runner.map_err(|why| match &why {
+        UserError::LookUp(_, cause) if is_shortage(cause) => Refusal::Busy,
+        _ => Refusal::SpawnFailed(orchestra_model::chain(&why)),
+    })
+}
+
+/// What an order for a score is refused with that may not run.
+pub(crate) fn unavailable(why: Unavailable) -> Refusal {
+    match why {
+        Unavailable::Unknown => Refusal::UnknownScore,
+        Unavailable::Disabled(why) => Refusal::ScoreDisabled(why),
+    }
 }
 
 /// Where attempts are started.
@@ -100,6 +116,8 @@ const LAUNCHER: &str = "the launcher of its user ended while it was starting it"
 pub(crate) enum StartError {
     /// Its pipes and files cannot be made.
     Files(io::Error),
+    /// The run directory of its unit cannot be made.
+    RunDir(io::Error),
     /// Its cgroup cannot be made.
     Cgroup(io::Error),
     /// Its score cannot be opened.
@@ -119,6 +137,7 @@ impl fmt::Display for StartError {
                 return write!(f, "cannot start its process; {interpreter}");
             }
             Self::Files(_) => "cannot make the files for its output",
+            Self::RunDir(_) => "cannot make its run directory",
             Self::Cgroup(_) => "cannot make its cgroup",
             Self::Score(_) => "cannot open the score's copy",
             Self::Environment(_) => "cannot make its environment",
@@ -130,7 +149,9 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Files(cause) | Self::Cgroup(cause) | Self::Score(cause) => Some(cause),
+            Self::Files(cause) | Self::RunDir(cause) | Self::Cgroup(cause) | Self::Score(cause) => {
+                Some(cause)
+            }
             Self::Environment(cause) => Some(cause),
             Self::Launch(cause) | Self::Interpreter(_, cause) => Some(cause),
         }
@@ -138,11 +159,23 @@ impl std::error::Error for StartError {
 }
 
 impl StartError {
+    /// That the process of a program was not made.
+    pub(crate) fn of_launch(error: LaunchError, image: &Image) -> Self {
+        match (&error, image.interpreter()) {
+            (LaunchError::Spawn(cause), Some(interpreter)) if cause.lacks_an_interpreter() => {
+                StartError::Interpreter(interpreter.clone(), error)
+            }
+            _ => StartError::Launch(error),
+        }
+    }
+
     /// What the conductor is told: what this host lacks for the moment is no reason to give up, and a
     /// spool that cannot be written is not the score's fault.
     pub(crate) fn refusal(&self) -> Refusal {
         let shortage = match self {
-            Self::Files(cause) | Self::Cgroup(cause) | Self::Score(cause) => is_shortage(cause),
+            Self::Files(cause) | Self::RunDir(cause) | Self::Cgroup(cause) | Self::Score(cause) => {
+                is_shortage(cause)
+            }
             Self::Launch(LaunchError::Gone) => true,
             Self::Launch(cause) => cause.cause().is_some_and(is_shortage),
             Self::Environment(_) | Self::Interpreter(..) => false,
@@ -156,7 +189,7 @@ impl StartError {
 }
 
 /// Whether the host has too many open files, processes, or too little memory just now.
-fn is_shortage(error: &io::Error) -> bool {
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::AGAIN | Errno::NOMEM))
 }
@@ -183,6 +216,8 @@ pub(crate) enum Newborn {
     Agent,
     /// It is an attempt's first process.
     Attempt(Box<Expected>),
+    /// It is the first process of a unit's run.
+    Run(Box<ExpectedRun>),
 }
 
 /// All that a launcher needs for an attempt.
@@ -277,14 +312,17 @@ impl Stage<'_> {
     }
 }
 
+/// What tells a newborn from every other process.
+pub(crate) fn mark_of(born: &Born, boot: BootId, now: BootMillis) -> ProcessMark {
+    let (pid, start_ticks) = (born.pid.unsigned_abs(), born.start_ticks);
+    ProcessMark { pid, start_ticks, boot, started_at: clock::wall(), boot_ms: now.0 }
+}
+
 impl Expected {
     /// Its process is there.
     pub(crate) fn born(self, born: Born, boot: BootId, now: BootMillis) -> (Attempt, ProcessMark) {
-        let Born { pid, start_ticks, pidfd, ended } = born;
-        let main = Main { pid, start_ticks, pidfd, child: true, gone: false };
-        let started_at = clock::wall();
-        let mark =
-            ProcessMark { pid: pid.unsigned_abs(), start_ticks, boot, started_at, boot_ms: now.0 };
+        let (mark, ended) = (mark_of(&born, boot, now), born.ended);
+        let (main, started_at) = (Main::born(born), mark.started_at);
         let deadline = now.after(self.plan.timeout.0);
         let mut attempt = self.attempt(Some(main), Some(started_at), deadline, Phase::Running);
         if let Some(wait_status) = ended {
@@ -327,12 +365,7 @@ impl Expected {
 
     /// Why it has no process.
     pub(crate) fn why_not(&self, error: LaunchError) -> StartError {
-        match (&error, self.image.interpreter()) {
-            (LaunchError::Spawn(cause), Some(interpreter)) if cause.lacks_an_interpreter() => {
-                StartError::Interpreter(interpreter.clone(), error)
-            }
-            _ => StartError::Launch(error),
-        }
+        StartError::of_launch(error, &self.image)
     }
 
     /// What it is a start of.

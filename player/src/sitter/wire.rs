@@ -4,12 +4,18 @@ use bytes::Bytes;
 use orchestra_link::ipc::PAYLOAD_BYTES;
 use orchestra_model::{
     Millis,
-    delivery::{OrderNumber, PlayerSnapshot, Term},
+    delivery::{OrderNumber, PlayerSnapshot, StoreId, Term},
     score::ScoreOffer,
+    service::UnitReport,
 };
-use orchestra_proto::snapshot_to_wire;
+use orchestra_proto::{snapshot_to_wire, v1};
 use orchestra_spool::Snapshot;
 use prost::Message;
+
+/// That a unit stands otherwise than was told: a report about no attempt.
+pub(crate) fn unit_report(report: &UnitReport) -> v1::Report {
+    v1::Report { key: None, order: 0, kind: Some(v1::report::Kind::Unit(report.into())) }
+}
 
 /// A snapshot, encoded, of what the spool knows and what the sitter adds. Where it is larger than
 /// a message may be, the last scores are left out, and with that are not offered.
@@ -18,6 +24,7 @@ pub(crate) fn snapshot(
     max_tasks: u32,
     kill_grace: Millis,
     scores: Vec<ScoreOffer>,
+    units: Vec<(StoreId, Vec<UnitReport>)>,
 ) -> Bytes {
     let whole = PlayerSnapshot {
         spool: spool.spool,
@@ -32,7 +39,7 @@ pub(crate) fn snapshot(
         scores: scores.into(),
         units: None,
     };
-    let mut wire = snapshot_to_wire(&whole, &spool.marks, None);
+    let mut wire = snapshot_to_wire(&whole, &spool.marks, Some(units));
     while wire.encoded_len() > PAYLOAD_BYTES && !wire.scores.is_empty() {
         let kept = wire.scores.len() / 2;
         tracing::error!(kept, "the scores' descriptions are too large together");

@@ -44,11 +44,12 @@ mod running;
 mod scores;
 mod spooling;
 mod stuck;
+mod units;
 mod world;
 
 type Test = (&'static str, fn());
 
-const ALL: [(&str, &[Test]); 7] = [
+const ALL: [(&str, &[Test]); 8] = [
     ("running", running::TESTS),
     ("scores", scores::TESTS),
     ("killing", killing::TESTS),
@@ -56,6 +57,7 @@ const ALL: [(&str, &[Test]); 7] = [
     ("adopting", adopting::TESTS),
     ("newborns", newborns::TESTS),
     ("stuck", stuck::TESTS),
+    ("units", units::TESTS),
 ];
 
 /// How many tests run at once. Most of them wait.

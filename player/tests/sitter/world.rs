@@ -29,6 +29,7 @@ use orchestra_model::{
         AgentSession, AttemptEnd, AttemptKey, OrderNumber, Outcome, PlayerSnapshot, Refusal,
         Report, StoreId, Term,
     },
+    service::UnitReport,
 };
 use orchestra_proto::{RawSnapshot, decode_end, scores_from_wire, snapshot_from_wire, v1};
 use prost::Message;
@@ -96,6 +97,8 @@ pub(crate) struct World {
     last_order: Cell<u64>,
     /// Reports that came while another was waited for.
     reports: RefCell<Vec<Report<AttemptEnd>>>,
+    /// What was told of units, in order.
+    unit_reports: RefCell<Vec<UnitReport>>,
     /// What a sitter is started through, before its own program and arguments.
     wrapper: RefCell<Vec<String>>,
 }
@@ -134,11 +137,13 @@ impl World {
             link: RefCell::default(),
             last_order: Cell::new(0),
             reports: RefCell::default(),
+            unit_reports: RefCell::default(),
             wrapper: RefCell::default(),
         };
         let text = |path: &Path| format!("{:?}", path.to_str().unwrap());
         world.set("scores_dir", text(&world.path("scores")));
         world.set("spool_dir", text(&world.path("spool")));
+        world.set("run_dir", text(&world.path("run")));
         world.set("max_tasks", "16".to_owned());
         for key in ["agent_user", "task_user"] {
             world.set(key, "\"self\"".to_owned());
@@ -340,6 +345,12 @@ impl World {
         snapshot_from_wire(&snapshot, STORE, scores_from_wire).unwrap()
     }
 
+    /// Waits until the sitter has scanned its scores anew, and asked for a new session for that.
+    pub(crate) fn hear_of_a_scan(&self) {
+        while !matches!(self.hear(), ToAgent::Reattach { .. }) {}
+        self.attach_again();
+    }
+
     pub(crate) fn hear(&self) -> ToAgent {
         let mut link = self.link.borrow_mut();
         let link = link.as_mut().unwrap();
@@ -417,12 +428,18 @@ impl World {
         params: &[(&str, &str)],
         timeout: Option<Duration>,
     ) -> AttemptKey {
+        let key = self.fresh_key();
+        let number = key.job.flow.0;
+        self.send_order(score, params, timeout, key, number);
+        key
+    }
+
+    /// Of a first attempt of a fresh job, whose flow has the number that its order is to have.
+    pub(crate) fn fresh_key(&self) -> AttemptKey {
         let number = self.last_order.get() + 1;
         self.last_order.set(number);
         let job = JobId { flow: FlowId(number), slot: 1, job: 2 };
-        let key = AttemptKey { store: STORE, job, attempt: 1 };
-        self.send_order(score, params, timeout, key, number);
-        key
+        AttemptKey { store: STORE, job, attempt: 1 }
     }
 
     /// Says the very same order once more.
@@ -446,6 +463,18 @@ impl World {
             params: params.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             unit: None,
         };
+        self.send_body(&body, timeout, key, number, (0, 0));
+    }
+
+    /// Sends a job part and an order for it; `instance`: ordinal and placement.
+    pub(crate) fn send_body(
+        &self,
+        body: &v1::JobBody,
+        timeout: Option<Duration>,
+        key: AttemptKey,
+        number: u64,
+        instance: (u32, u64),
+    ) {
         let body: Bytes = body.encode_to_vec().into();
         let digest = Bytes::copy_from_slice(&Sha256::digest(&body));
         let part = v1::JobPart { digest: digest.clone(), body, signature: Bytes::new() };
@@ -456,8 +485,8 @@ impl World {
             job_digest: digest,
             timeout_ms: timeout.map(|timeout| timeout.as_millis() as u64),
             mac: Bytes::new(),
-            ordinal: 0,
-            placement: 0,
+            ordinal: instance.0,
+            placement: instance.1,
         }));
     }
 
@@ -479,10 +508,41 @@ impl World {
                 return reports.remove(index);
             }
             if let ToAgent::Report { bytes, .. } = self.hear() {
-                let report = Report::try_from(v1::Report::decode(bytes).unwrap()).unwrap();
+                let report = v1::Report::decode(bytes).unwrap();
+                if let Some(v1::report::Kind::Unit(report)) = &report.kind {
+                    self.unit_reports.borrow_mut().push(report.try_into().unwrap());
+                    continue;
+                }
+                let report = Report::try_from(report).unwrap();
                 reports.push(report.try_map(|end| decode_end(&end)).unwrap());
             }
         }
+    }
+
+    /// The next that was told of units, or is.
+    pub(crate) fn unit_report(&self) -> UnitReport {
+        loop {
+            let mut told = self.unit_reports.borrow_mut();
+            if !told.is_empty() {
+                return told.remove(0);
+            }
+            if let ToAgent::Report { bytes, .. } = self.hear() {
+                let report = v1::Report::decode(bytes).unwrap();
+                match &report.kind {
+                    Some(v1::report::Kind::Unit(report)) => told.push(report.try_into().unwrap()),
+                    _ => {
+                        let report = Report::try_from(report).unwrap();
+                        let report = report.try_map(|end| decode_end(&end)).unwrap();
+                        self.reports.borrow_mut().push(report);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What was told of units until now, and is not told again.
+    pub(crate) fn unit_reports(&self) -> Vec<UnitReport> {
+        std::mem::take(&mut *self.unit_reports.borrow_mut())
     }
 
     /// Waits until an attempt has started.
@@ -556,6 +616,13 @@ impl World {
         let mut found = Vec::new();
         below(Path::new("/sys/fs/cgroup"), &spool.to_string(), &mut found);
         found
+    }
+
+    /// The names in the directory of units in memory: of this player's spool.
+    pub(crate) fn unit_places(&self) -> Vec<PathBuf> {
+        let tags = fs::read_dir(self.path("run")).into_iter().flatten().flatten();
+        let units = tags.flat_map(|tag| fs::read_dir(tag.path()).into_iter().flatten().flatten());
+        units.map(|unit| unit.path()).collect()
     }
 }
 

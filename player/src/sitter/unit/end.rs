@@ -1,0 +1,131 @@
+//! What becomes of a run: its end, its kill, and that nothing of it is left.
+
+use orchestra_model::service::RunEnd;
+use orchestra_units::{RunEvent, RunId, UnitKey};
+use rustix::process::Signal;
+
+use super::run::{Run, run_end};
+use crate::sitter::{
+    Sitter,
+    attempt::{End, Main},
+    clock::BootMillis,
+    poll::{Interest, Token},
+};
+
+impl Sitter {
+    /// A child of this number ended: whether it was a run's first process.
+    pub(in crate::sitter) fn run_child_ended(&mut self, pid: i32, wait_status: i32) -> bool {
+        let is_main = |main: &Main| main.child && main.pid == pid && !main.gone;
+        let mut runs = self.keeping.runs.iter_mut();
+        let found = runs.find(|(_, run)| run.main.as_ref().is_some_and(is_main));
+        let Some((id, run)) = found else { return false };
+        if let Some(main) = &mut run.main {
+            main.gone = true;
+        }
+        let id = *id;
+        self.run_ended(id, run_end(wait_status));
+        true
+    }
+
+    /// The first process of a run, which is not our child, ended; if the token is that of one.
+    pub(in crate::sitter) fn foreign_run_ready(&mut self, token: Token) {
+        let Some(run) = self.keeping.runs.get_mut(&token.0) else { return };
+        let Some(main) = &mut run.main else { return };
+        let end = match main.gone {
+            // Noticed by whoever killed it, who knows what to say.
+            true => None,
+            false => match main.ended_or_unknowable() {
+                End::Later => {
+                    let _ = self.poller.change(&main.pidfd, token, Interest::Hangup);
+                    return;
+                }
+                End::Known(wait_status) => Some(run_end(wait_status)),
+                End::Unknowable => Some(RunEnd::Unknown),
+            },
+        };
+        main.gone = true;
+        self.poller.remove(&main.pidfd);
+        if let Some(end) = end {
+            self.run_ended(token.0, end);
+        }
+    }
+
+    /// The first process of a run has ended. Where that was all of it, the next one can follow with the
+    /// same write.
+    pub(super) fn run_ended(&mut self, id: u64, end: RunEnd) {
+        let Some(run) = self.keeping.runs.get_mut(&id) else { return };
+        tracing::info!(unit = %run.unit, run = %run.id.number, %end, "a run ended");
+        let (unit, number) = (run.unit.clone(), run.id);
+        let is_empty = run.leaf.is_some() && run.is_empty();
+        self.keeping.tell(&unit, number, RunEvent::MainEnded(end));
+        if is_empty {
+            self.run_emptied(id);
+        }
+    }
+
+    pub(super) fn terminate_run(&mut self, unit: &UnitKey, run: RunId, signal: i32) {
+        let mut runs = self.keeping.runs.values();
+        let found = runs.find(|it| it.unit == *unit && it.id == run);
+        if let (Some(run), Some(signal)) = (found, Signal::from_named_raw(signal)) {
+            run.signal(signal);
+        }
+    }
+
+    /// Kills whatever is left of a run, which may have no process that is known.
+    pub(super) fn kill_run(&mut self, unit: UnitKey, run: RunId) {
+        let mut runs = self.keeping.runs.iter();
+        let found = runs.find(|(_, it)| it.unit == unit && it.id == run).map(|(id, _)| *id);
+        let id = match found {
+            Some(id) => id,
+            None if self.keeping.engine.runs().any(|(key, id, _)| *key == unit && id == run) => {
+                let run = self.run_without_process(unit, run);
+                self.watch_run(run)
+            }
+            // It is over, and said to be.
+            None => return,
+        };
+        self.kill_what_is_left(id, BootMillis::now());
+    }
+
+    fn kill_what_is_left(&mut self, id: u64, now: BootMillis) {
+        if self.keeping.runs.get_mut(&id).is_some_and(|run| run.kill(now)) {
+            self.run_emptied(id);
+        }
+    }
+
+    /// Looks again at runs that are being killed.
+    pub(super) fn look_after_runs(&mut self, now: BootMillis) {
+        let is_due = |run: &Run| run.next_look().is_some_and(|at| now >= at);
+        let due = self.keeping.runs.iter().filter(|(_, run)| is_due(run));
+        for id in due.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.kill_what_is_left(id, now);
+        }
+    }
+
+    /// Nothing of a run is left.
+    fn run_emptied(&mut self, id: u64) {
+        let Some(run) = self.keeping.runs.remove(&id) else { return };
+        if let Some(main) = run.main.filter(|main| !main.child) {
+            self.poller.remove(&main.pidfd);
+        }
+        if let Some(tap) = run.tap
+            && let Some(before) = self.keeping.draining.insert(run.unit.clone(), tap)
+        {
+            self.launchers.forget(&self.poller, before, BootMillis::now());
+        }
+        self.keeping.tell(&run.unit, run.id, RunEvent::Emptied);
+    }
+
+    /// A unit is gone: what it had on this host goes too.
+    pub(super) fn forget_unit(&mut self, unit: &UnitKey) {
+        tracing::info!(%unit, "a unit is gone");
+        if let Some(tap) = self.keeping.draining.remove(unit) {
+            self.launchers.forget(&self.poller, tap, BootMillis::now());
+        }
+        if let Some(leaf) = self.leaf_of(unit).filter(|leaf| !leaf.remove()) {
+            self.left.push(leaf);
+        }
+        self.keeping.place.forget(unit);
+        self.spool_dir.remove_log(&super::place::name_of(unit));
+    }
+}

@@ -1,0 +1,206 @@
+//! Units: what is kept running. The engine ([`orchestra_units`]) decides; here are its journal, the
+//! processes of its runs, and what it has to do with attempts.
+//!
+//! ```text
+//! order ─▶ engine ─▶ file `units` ─▶ spool: an attempt that watches, and starts no process
+//!             │ Spawn                    ▲ EndWatch
+//!             ▼                          │
+//!   launcher ─▶ run: process, cgroup leaf, run directory ─▶ MainEnded, Emptied ─▶ engine
+//! ```
+//!
+//! What holds beside the engine's own rules:
+//!
+//! - The units' file is written before the spool's journal: an attempt that the spool has accepted has
+//!   its order on disk. An order that only the units' file has comes again, and changes nothing.
+//! - A run is spawned only into an empty leaf, whatever is believed of the run before it.
+//! - What bears a unit's name (leaf, marks, run directory) bears no spool's id, so that a spool that
+//!   was wiped finds what the one before it had kept running, and ends it.
+//! - An end, the write that follows it and the next start wait for no timer.
+//!
+//! ```text
+//! order     orders and watches: between engine and spool      run      one run's processes
+//! spawn     from the engine's word to a process               place    directories in memory
+//! end       what becomes of runs, until nothing is left       recover  what an earlier sitter left
+//! tell      what a conductor is told
+//! ```
+
+use std::collections::{BTreeMap, VecDeque};
+
+use orchestra_model::delivery::AttemptKey;
+use orchestra_units::{Effect, Input, Now, RunEvent, RunId, State, UnitKey, Units};
+
+use super::{
+    Sitter, clock,
+    clock::BootMillis,
+    journal::{Found, Journal},
+    launcher::TapId,
+};
+
+mod end;
+mod order;
+mod place;
+mod recover;
+mod run;
+mod spawn;
+mod tell;
+
+use self::{order::Accepting, spawn::Waiting, tell::Hearer};
+pub(super) use self::{
+    order::UnitCommand,
+    place::Place,
+    recover::{fresh_spool_id, open},
+    run::Run,
+    spawn::ExpectedRun,
+};
+
+/// The socket that a unit's run is heard at, in the unit's directory in memory.
+const NOTIFY: &str = "notify";
+
+/// After the units' file could not be written, how long until the next try, in milliseconds.
+const REWRITE_PAUSE: u64 = 1_000;
+
+/// What is kept running, and how far it has come.
+pub(super) struct Keeping {
+    pub(super) engine: Units,
+    journal: Journal<State>,
+    /// When to put a fresh file in the place of one that could not be written.
+    rewrite_at: Option<BootMillis>,
+    pub(super) place: Place,
+    /// Orders that the engine has taken and the spool does not know yet.
+    accepting: BTreeMap<AttemptKey, Accepting>,
+    /// Attempts whose watch is over, with the numbers of their orders, until the spool has that durably.
+    settling: Vec<(AttemptKey, orchestra_model::delivery::OrderNumber)>,
+    /// Runs that are to have a process, and whose launcher has not been asked.
+    waiting: VecDeque<Waiting>,
+    /// Runs that have or had processes, by id, which is their token.
+    pub(super) runs: BTreeMap<u64, Run>,
+    /// What the run before the present one writes into, while somebody may.
+    draining: BTreeMap<UnitKey, TapId>,
+    hearer: Option<Hearer>,
+}
+
+/// The moment of an input.
+pub(super) fn now() -> Now {
+    Now { boot_ms: BootMillis::now().0, wall: clock::wall() }
+}
+
+impl Keeping {
+    /// Whether a unit lives or is about to: nobody else claims what cannot be told from it.
+    pub(super) fn is_anything_alive(&self) -> bool {
+        !self.runs.is_empty() || self.engine.runs().next().is_some()
+    }
+
+    /// Says something of a run.
+    fn tell(&mut self, unit: &UnitKey, run: RunId, event: RunEvent) {
+        self.engine.handle(now(), Input::Run { unit: unit.clone(), run, event });
+    }
+
+    /// When something is due by itself.
+    pub(super) fn next_deadline(&self) -> Option<BootMillis> {
+        let looks = self.runs.values().filter_map(Run::next_look);
+        let wake = self.engine.next_wake().map(BootMillis);
+        looks.chain(wake).chain(self.rewrite_at).min()
+    }
+}
+
+impl Sitter {
+    /// Makes durable what the units want durable, and does what they ask for, until there is nothing
+    /// more, or what is to be started has to wait for a launcher.
+    pub(super) fn settle_units(&mut self) {
+        loop {
+            self.commit_units();
+            let mut idle = true;
+            while let Some(effect) = self.keeping.engine.poll_effect() {
+                idle = false;
+                self.perform_for_units(effect);
+            }
+            self.spawn_waiting();
+            if idle && self.keeping.engine.unwritten().is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn perform_for_units(&mut self, effect: Effect) {
+        match effect {
+            Effect::Watching { key, .. } => self.accept(key),
+            Effect::Spawn { unit, run, order } => self.will_spawn(unit, run, order),
+            Effect::Find { unit, run, process } => self.find_run(unit, run, process),
+            Effect::Terminate { unit, run, signal } => self.terminate_run(&unit, run, signal),
+            Effect::KillAll { unit, run } => self.kill_run(unit, run),
+            Effect::EndWatch { key, order, end } => self.end_watch(key, order, end),
+            Effect::Report { store, report } => self.tell_unit(store, report),
+            Effect::Forget { unit } => self.forget_unit(&unit),
+        }
+    }
+
+    /// One write for all that is unwritten.
+    fn commit_units(&mut self) {
+        let keeping = &mut self.keeping;
+        if keeping.engine.unwritten().is_empty() {
+            return;
+        }
+        let found = keeping.journal.look(self.spool_dir.path());
+        if found != Found::Whole || !self.spool_dir.is_whole() {
+            return self.rewrite_units();
+        }
+        let written = keeping.journal.append(keeping.engine.unwritten());
+        let compacted = written.and_then(|()| {
+            keeping.engine.written();
+            match keeping.journal.should_compact(keeping.engine.state()) {
+                true => keeping.journal.compact(keeping.engine.state()),
+                false => Ok(()),
+            }
+        });
+        if let Err(error) = compacted {
+            self.units_failed(&error.to_string());
+        }
+    }
+
+    fn units_failed(&mut self, why: &str) {
+        tracing::error!(error = why, "cannot write the units' file; no run begins");
+        self.keeping.engine.write_failed(why);
+        self.keeping.rewrite_at = Some(BootMillis::now().after(REWRITE_PAUSE));
+    }
+
+    fn rewrite_units(&mut self) {
+        match self.write_units_anew() {
+            Ok(()) => {
+                if self.keeping.rewrite_at.take().is_some() {
+                    tracing::info!("the units' file can be written again");
+                }
+                self.keeping.engine.rewritten();
+            }
+            Err(error) => self.units_failed(&error),
+        }
+    }
+
+    /// Writes all that is known of units, in a spool that is made anew where it was taken away.
+    pub(super) fn write_units_anew(&mut self) -> Result<(), String> {
+        let found = self.keeping.journal.look(self.spool_dir.path());
+        self.make_spool_whole(found)?;
+        let Keeping { journal, engine, .. } = &mut self.keeping;
+        journal.rewrite(engine.state()).map_err(|error| error.to_string())
+    }
+
+    /// Where a spool that was taken away was made anew, both its journals go there.
+    pub(super) fn move_units(&mut self) -> std::io::Result<()> {
+        self.keeping.journal.move_to(self.spool_dir.dir())
+    }
+
+    /// Whether the units' file is still where it was.
+    pub(super) fn units_are_whole(&self) -> bool {
+        self.keeping.journal.look(self.spool_dir.path()) == Found::Whole
+    }
+
+    /// Does what is due by itself. After everything else of a turn.
+    pub(super) fn tick_units(&mut self, now: BootMillis) {
+        self.look_after_runs(now);
+        if self.keeping.rewrite_at.is_some_and(|at| now >= at) {
+            self.rewrite_units();
+        }
+        if self.keeping.engine.next_wake().is_some_and(|at| now.0 >= at) {
+            self.keeping.engine.handle(self::now(), Input::Woken);
+        }
+    }
+}

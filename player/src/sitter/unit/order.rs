@@ -1,0 +1,254 @@
+//! Orders and watches: between the units, which decide, and the spool, which is acknowledged.
+//!
+//! An order is taken by the units first, and accepted by the spool once the units have it on disk. What
+//! the spool answers by itself (a duplicate, a stale term, an order that was cancelled ahead) never
+//! reaches the units.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use orchestra_model::{
+    Params, ScoreName,
+    delivery::{AttemptEnd, AttemptKey, JobPart, OrderNumber, Outcome, Output, Refusal, Term},
+    process::ProcessMark,
+    proof::Mac,
+    score::{Interface, ScoreSpec},
+    service::{Instance, UnitJob, UnitOrder, Wanted},
+};
+use orchestra_spool::{Input, Plan};
+use orchestra_units::{Input as UnitInput, Ordered, UnitKey, WatchEnd};
+
+use super::now;
+use crate::sitter::{
+    Sitter, clock,
+    clock::BootMillis,
+    scores::Score,
+    settle::encoded,
+    start::{runner_of, unavailable},
+    users::Runner,
+};
+
+/// What the spool is told of an order once the units have it on disk.
+pub(super) struct Accepting {
+    term: Term,
+    order: OrderNumber,
+    mac: Option<Mac>,
+    plan: Plan,
+    /// Its parameters, where they may not lie on the disk.
+    secret: Option<(UnitKey, Params)>,
+    /// Cancels that came meanwhile.
+    cancels: Vec<Input>,
+}
+
+/// An order about a unit, as it came.
+pub(in crate::sitter) struct UnitCommand {
+    pub(in crate::sitter) term: Term,
+    pub(in crate::sitter) order: OrderNumber,
+    pub(in crate::sitter) key: AttemptKey,
+    pub(in crate::sitter) mac: Option<Mac>,
+    pub(in crate::sitter) instance: Option<Instance>,
+    pub(in crate::sitter) part: Arc<JobPart>,
+    pub(in crate::sitter) job: Arc<UnitJob>,
+}
+
+impl Sitter {
+    /// Takes an order about a unit.
+    pub(in crate::sitter) fn order_unit(&mut self, command: UnitCommand) {
+        let UnitCommand { term, order, key, mac, .. } = command;
+        if self.keeping.accepting.contains_key(&key) {
+            return;
+        }
+        let taken = match self.spool.is_open_to(term, order, key) {
+            true => self.take_unit_order(&command),
+            // The spool has an answer of its own.
+            false => Err(Refusal::Busy),
+        };
+        match taken {
+            Ok((plan, secret)) => {
+                let cancels = Vec::new();
+                let accepting = Accepting { term, order, mac, plan, secret, cancels };
+                self.keeping.accepting.insert(key, accepting);
+            }
+            Err(refusal) => {
+                let admission = Err(refusal);
+                self.spool.handle(Input::Ordered { term, order, key, mac, admission });
+            }
+        }
+    }
+
+    fn take_unit_order(
+        &mut self,
+        command: &UnitCommand,
+    ) -> Result<(Plan, Option<(UnitKey, Params)>), Refusal> {
+        let UnitCommand { order, key, part, job, .. } = command;
+        let nowhere = || Refusal::SpawnFailed("it names no instance for this player".to_owned());
+        let instance = command.instance.ok_or_else(nowhere)?;
+        let runs = matches!(job.wanted, Wanted::Running | Wanted::Restarted);
+        let spec = match runs {
+            true => Some(self.score_of_unit(&part.score, &part.params)?.0.spec),
+            false => None,
+        };
+        let unit = UnitOrder {
+            service: job.service.clone(),
+            version: job.version,
+            instance,
+            wanted: job.wanted,
+            score: part.score.clone(),
+            audience: part.audience.clone(),
+            params: part.params.clone(),
+            upkeep: job.upkeep.clone(),
+            healthy_for: job.healthy_for,
+            deadline: job.deadline,
+        };
+        let keep_params = may_lie_on_disk(&unit, spec.as_deref());
+        let ordered = Ordered { key: *key, order: *order, unit, keep_params };
+        let taken = self.keeping.engine.order(now(), ordered);
+        taken.map_err(|why| Refusal::Spool(why.to_string()))?;
+        let unit = UnitKey { store: key.store, service: job.service.clone() };
+        let secret = (runs && !keep_params).then(|| (unit, part.params.clone()));
+        Ok((Plan::watching(part.score.clone(), job.deadline), secret))
+    }
+
+    /// The score of a unit and who it runs as, or why it cannot run.
+    pub(super) fn score_of_unit(
+        &mut self,
+        name: &ScoreName,
+        params: &Params,
+    ) -> Result<(Score, Runner), Refusal> {
+        let score = self.scores.get(name).map_err(unavailable)?;
+        if score.spec.interface == Interface::Pipe {
+            let why = "interface = \"pipe\" is for scores that end, and a service does not";
+            return Err(Refusal::ScoreDisabled(why.to_owned()));
+        }
+        score.spec.check(params).map_err(|why| Refusal::Parameters(why.to_string()))?;
+        let runner = runner_of(&score.spec, &self.config, &mut self.users)?;
+        Ok((score, runner))
+    }
+
+    /// A cancel has come: one of an order that the spool does not know yet waits for that.
+    pub(in crate::sitter) fn cancel_order(&mut self, key: AttemptKey, cancel: Input) {
+        match self.keeping.accepting.get_mut(&key) {
+            Some(accepting) => accepting.cancels.push(cancel),
+            None => self.spool.handle(cancel),
+        }
+    }
+
+    /// An order is on disk among the units': the spool takes it too.
+    pub(super) fn accept(&mut self, key: AttemptKey) {
+        let Some(accepting) = self.keeping.accepting.remove(&key) else { return };
+        let Accepting { term, order, mac, plan, secret, cancels } = accepting;
+        if let Some((unit, params)) = secret {
+            self.keep_secret(&unit, order, &params);
+        }
+        self.spool.handle(Input::Ordered { term, order, key, mac, admission: Ok(plan) });
+        for cancel in cancels {
+            self.spool.handle(cancel);
+        }
+    }
+
+    /// Keeps parameters in memory beyond this sitter, where there is a place for that.
+    fn keep_secret(&mut self, unit: &UnitKey, order: OrderNumber, params: &Params) {
+        match self.keeping.place.keep_params(unit, order, params) {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::info!(%unit, "run_dir is on a disk: a sitter that comes after this one has to be told the unit's parameters");
+                self.keeping.place.drop_params(unit);
+            }
+            Err(error) => {
+                tracing::warn!(%unit, %error, "cannot keep a unit's parameters in run_dir")
+            }
+        }
+    }
+
+    /// The spool has accepted an attempt that watches: from now on it counts as started.
+    pub(in crate::sitter) fn watch_begun(&mut self, key: AttemptKey) {
+        // No process has this number; whoever looks for it finds nothing.
+        let process = ProcessMark {
+            pid: 0,
+            start_ticks: 0,
+            boot: self.boot,
+            started_at: clock::wall(),
+            boot_ms: BootMillis::now().0,
+        };
+        self.spool.handle(Input::Started { key, process });
+    }
+
+    /// Nobody wants to know any more how a unit comes along.
+    pub(in crate::sitter) fn unwatch(&mut self, key: AttemptKey) {
+        self.keeping.engine.handle(now(), UnitInput::Unwatched { key });
+    }
+
+    /// A watch is over, so its attempt is.
+    pub(super) fn end_watch(&mut self, key: AttemptKey, order: OrderNumber, end: WatchEnd) {
+        if let Some(accepting) = self.keeping.accepting.remove(&key) {
+            let Accepting { term, order, mac, cancels, .. } = accepting;
+            let admission = Err(Refusal::Spool(why_refused(end)));
+            self.spool.handle(Input::Ordered { term, order, key, mac, admission });
+            cancels.into_iter().for_each(|cancel| self.spool.handle(cancel));
+        } else if let Some(live) = self.spool.state().live().get(&key) {
+            let started_at = live.process.map(|process| process.started_at);
+            let end = AttemptEnd { started_at, ..attempt_end(end) };
+            tracing::info!(attempt = %key, outcome = ?end.outcome, "a watch ended");
+            match encoded(key, end) {
+                Ok(end) => self.spool.handle(Input::Ended { key, end }),
+                Err(error) => tracing::error!(attempt = %key, %error, "cannot tell an end"),
+            }
+        }
+        self.keeping.settling.push((key, order));
+    }
+
+    /// Tells the units which ends of watches their attempts have durably. Whether there were any.
+    pub(in crate::sitter) fn settle_watches(&mut self) -> bool {
+        if !self.spool.unwritten().is_empty() || self.spool.broken().is_some() {
+            return false;
+        }
+        let settled = std::mem::take(&mut self.keeping.settling);
+        for (key, order) in &settled {
+            let settled = UnitInput::WatchSettled { key: *key, order: *order };
+            self.keeping.engine.handle(now(), settled);
+        }
+        !settled.is_empty()
+    }
+}
+
+/// Whether a unit's parameters may lie in the units' file: it is known what they are, and none of them
+/// is to be kept from anybody.
+fn may_lie_on_disk(unit: &UnitOrder, spec: Option<&ScoreSpec>) -> bool {
+    let known = spec.and_then(|spec| spec.params.as_ref());
+    let is_plain = |(key, _): (&orchestra_model::ParamKey, &str)| {
+        known.and_then(|known| known.get(key)).is_some_and(|param| !param.sensitive)
+    };
+    unit.params.iter().all(is_plain)
+}
+
+fn why_refused(end: WatchEnd) -> String {
+    match end {
+        WatchEnd::Unwritten(why) => format!("the units' file cannot be written: {why}"),
+        _ => "another order for the unit came before this one was written".to_owned(),
+    }
+}
+
+/// What a conductor is told of a watch that is over.
+fn attempt_end(end: WatchEnd) -> AttemptEnd {
+    let (outcome, response) = match end {
+        WatchEnd::Ready => (Outcome::Exited(0), Vec::new()),
+        WatchEnd::TimedOut => (Outcome::TimedOut, Vec::new()),
+        WatchEnd::Cancelled | WatchEnd::Superseded => (Outcome::Cancelled, Vec::new()),
+        WatchEnd::Failed { failure, cause } => {
+            let said = vec![("failure", failure.to_string()), ("cause", cause.to_string())];
+            (Outcome::Exited(1), said)
+        }
+        WatchEnd::Unwritten(why) => {
+            let failure = format!("the units' file cannot be written: {why}");
+            (Outcome::Exited(1), vec![("failure", failure)])
+        }
+    };
+    let said = response.into_iter().map(|(key, value)| (key.to_owned(), value));
+    AttemptEnd {
+        outcome,
+        started_at: None,
+        ended_at: clock::wall(),
+        response: said.collect::<BTreeMap<_, _>>(),
+        stdout: Output::default(),
+        stderr: Output::default(),
+    }
+}

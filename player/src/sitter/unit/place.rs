@@ -1,0 +1,211 @@
+//! What units have in memory: directories for their sockets, and parameters that may lie on no disk.
+//!
+//! ```text
+//! RUN_DIR/TAG/               0711, the sitter's; TAG tells players and their spools apart
+//!   STORE-SERVICE/           0711, the sitter's
+//!     run/                   0700, the unit's user's: ORC_RUN_DIR
+//!     params                 0600, the sitter's, where this is a memory file system
+//! ```
+//!
+//! Names are short, because the path of a socket has 107 bytes. `run` is another user's, who may have
+//! mounted a file system there that answers when it likes: the sitter looks at the directory that it
+//! made (`NO_XDEV`), and never into it.
+
+use std::{
+    ffi::OsString,
+    fs::{self, DirBuilder, File},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use orchestra_model::{
+    HostName, Params,
+    delivery::{OrderNumber, StoreId},
+};
+use orchestra_units::UnitKey;
+use rustix::{
+    fd::{AsFd, BorrowedFd, OwnedFd},
+    fs::{AtFlags, Gid, Mode, OFlags, RawMode, ResolveFlags, Uid},
+    io::Errno,
+};
+use sha2::{Digest, Sha256};
+
+use crate::sitter::{spool_dir::remove_file, sys::Identity};
+
+const RUN: &str = "run";
+const PARAMS: &str = "params";
+const NEW_PARAMS: &str = "params.new";
+/// Of `linux/magic.h`.
+const TMPFS: u64 = 0x0102_1994;
+const RAMFS: u64 = 0x8584_58f6;
+
+/// Where the units of one spool have their directories.
+pub(in crate::sitter) struct Place {
+    run_dir: PathBuf,
+    tag: String,
+    /// `RUN_DIR/TAG`; `None` until it is needed.
+    dir: Option<OwnedFd>,
+}
+
+/// What a unit is called on its host: no two of a spool alike.
+pub(super) fn name_of(unit: &UnitKey) -> String {
+    format!("{}-{}", short(&unit.store), unit.service)
+}
+
+fn short(store: &StoreId) -> String {
+    store.0.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Place {
+    /// Of a player and its spool; makes nothing.
+    pub(in crate::sitter) fn new(run_dir: &Path, player: &HostName, spool: &Path) -> Self {
+        let mut digest = Sha256::new();
+        digest.update(player.as_str());
+        digest.update([0]);
+        digest.update(spool.as_os_str().as_encoded_bytes());
+        let tag = digest.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        Self { run_dir: run_dir.to_owned(), tag, dir: None }
+    }
+
+    /// What tells this player's units with this spool from those of others.
+    pub(in crate::sitter) fn tag(&self) -> &str {
+        &self.tag
+    }
+
+    /// `ORC_RUN_DIR`.
+    pub(super) fn run_dir_of(&self, unit: &UnitKey) -> PathBuf {
+        self.run_dir_named(&name_of(unit))
+    }
+
+    pub(super) fn run_dir_named(&self, name: &str) -> PathBuf {
+        self.run_dir.join(&self.tag).join(name).join(RUN)
+    }
+
+    /// The names of all units that have a directory.
+    pub(super) fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.run_dir.join(&self.tag)).into_iter().flatten();
+        let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
+        names.filter_map(|name: OsString| name.into_string().ok()).collect()
+    }
+
+    /// Makes what a unit has here, for runs of this user. Its directory.
+    pub(super) fn make(&mut self, unit: &UnitKey, owner: Option<&Identity>) -> io::Result<OwnedFd> {
+        let own = own_dir(self.open()?, &name_of(unit))?;
+        make_dir(own.as_fd(), RUN, 0o700)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+        let run = rustix::fs::openat2(&own, RUN, flags, Mode::empty(), resolve)?;
+        let found = rustix::fs::fstat(&run)?;
+        if let Some(owner) = owner
+            && (found.st_uid, found.st_gid) != (owner.uid, owner.gid)
+        {
+            let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+            rustix::fs::chownat(&run, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
+        }
+        Ok(own)
+    }
+
+    /// Removes what a unit has here. What its user left in its run directory stays, and keeps that.
+    pub(super) fn forget(&mut self, unit: &UnitKey) {
+        let name = name_of(unit);
+        let Ok(place) = self.open() else { return };
+        let Ok(own) = own_dir(place, &name) else { return };
+        for file in [PARAMS, NEW_PARAMS, super::NOTIFY] {
+            let _ = remove_file(own.as_fd(), file);
+        }
+        // By name, which does not look into it.
+        let _ = rustix::fs::unlinkat(&own, RUN, AtFlags::REMOVEDIR);
+        let _ = rustix::fs::unlinkat(place, &name, AtFlags::REMOVEDIR);
+    }
+
+    /// Keeps the parameters of a unit's order, where that is in memory. Whether they are kept.
+    pub(super) fn keep_params(
+        &mut self,
+        unit: &UnitKey,
+        order: OrderNumber,
+        params: &Params,
+    ) -> io::Result<bool> {
+        let own = own_dir(self.open()?, &name_of(unit))?;
+        let system = rustix::fs::fstatfs(&own)?.f_type as u64;
+        if !matches!(system & 0xffff_ffff, TMPFS | RAMFS) {
+            return Ok(false);
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW;
+        let mode = Mode::from_raw_mode(0o600 as RawMode);
+        let file = rustix::fs::openat(&own, NEW_PARAMS, flags | OFlags::CLOEXEC, mode)?;
+        let mut bytes = order.0.to_le_bytes().to_vec();
+        for (key, value) in params.iter() {
+            bytes.extend([key.as_str().as_bytes(), b"=", value.as_bytes(), b"\0"].concat());
+        }
+        File::from(file).write_all(&bytes)?;
+        rustix::fs::renameat(&own, NEW_PARAMS, &own, PARAMS)?;
+        Ok(true)
+    }
+
+    /// The parameters that were kept of a unit, and the order that they came with.
+    pub(super) fn params(&mut self, unit: &UnitKey) -> Option<(OrderNumber, Params)> {
+        let own = self.run_dir.join(&self.tag).join(name_of(unit));
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::open(own.join(PARAMS), flags, Mode::empty()).ok()?;
+        let mut bytes = Vec::new();
+        File::from(file).read_to_end(&mut bytes).ok()?;
+        let (order, text) = bytes.split_first_chunk()?;
+        let pairs = std::str::from_utf8(text).ok()?.split_terminator('\0');
+        let pairs = pairs.map(|pair| pair.split_once('=')).collect::<Option<Vec<_>>>()?;
+        let params = Params::from_pairs(pairs).ok()?;
+        Some((OrderNumber(u64::from_le_bytes(*order)), params))
+    }
+
+    /// Forgets the parameters of a unit: they are of an order that is over.
+    pub(super) fn drop_params(&mut self, unit: &UnitKey) {
+        let own = self.run_dir.join(&self.tag).join(name_of(unit));
+        let _ = fs::remove_file(own.join(PARAMS));
+    }
+
+    fn open(&mut self) -> io::Result<BorrowedFd<'_>> {
+        let dir = match self.dir.take() {
+            // Somebody may have removed it.
+            Some(dir) if rustix::fs::fstat(&dir).is_ok_and(|found| found.st_nlink > 0) => dir,
+            _ => {
+                DirBuilder::new().recursive(true).mode(0o755).create(&self.run_dir)?;
+                let found = fs::metadata(&self.run_dir)?;
+                let own = rustix::process::geteuid().as_raw();
+                if found.uid() != own || found.mode() & 0o022 != 0 {
+                    let path = self.run_dir.display();
+                    return Err(io::Error::other(format!("others may write to run_dir {path}")));
+                }
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let run_dir = rustix::fs::open(&self.run_dir, flags, Mode::empty())?;
+                own_dir(run_dir.as_fd(), &self.tag)?
+            }
+        };
+        let dir: &OwnedFd = self.dir.insert(dir);
+        Ok(dir.as_fd())
+    }
+}
+
+/// A directory of ours that others may pass through, made where it is missing.
+fn own_dir(parent: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
+    make_dir(parent, name, 0o711)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let dir = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    let found = rustix::fs::fstat(&dir)?;
+    if found.st_uid != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::other(format!(
+            "{name} in run_dir belongs to user {}",
+            found.st_uid
+        )));
+    }
+    if found.st_mode & 0o7777 != 0o711 {
+        rustix::fs::fchmod(&dir, Mode::from_raw_mode(0o711 as RawMode))?;
+    }
+    Ok(dir)
+}
+
+fn make_dir(parent: BorrowedFd<'_>, name: &str, mode: u32) -> io::Result<()> {
+    match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode as RawMode)) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,202 @@
+//! What an earlier sitter left: its file of units, runs that live, and, of a spool that was wiped, runs
+//! that nobody knows any more.
+
+use std::{io, rc::Rc};
+
+use orchestra_model::{
+    delivery::{AttemptEnd, AttemptKey, Outcome, Output, SpoolId},
+    process::{BootId, ProcessMark},
+    service::RunEnd,
+};
+use orchestra_spool::Input;
+use orchestra_units::{Input as UnitInput, RunEvent, RunId, State, UnitKey, Units};
+use rustix::fd::AsFd;
+
+use super::{Keeping, now, place::Place, place::name_of, run::Run};
+use crate::{
+    config::Config,
+    sitter::{
+        Sitter,
+        attempt::Main,
+        cgroup::{Cgroups, Leaf},
+        clock,
+        clock::BootMillis,
+        environment,
+        hunt::Trail,
+        journal::{Journal, JournalError, Opened},
+        launcher::{Orphan, TapId},
+        procfs,
+        settle::encoded,
+        spool_dir::SpoolDir,
+        stream,
+    },
+};
+
+/// How long a start waits for what a wiped spool had kept running to be gone, in milliseconds.
+const LAST_WAIT: u64 = 2_000;
+
+/// Opens the units' file of a spool. Where there is none, or it is of another spool, what may run of
+/// this place's units is ended first.
+pub(in crate::sitter) fn open(
+    config: &Config,
+    spool_dir: &SpoolDir,
+    spool: SpoolId,
+    place: Place,
+    cgroups: Option<&Cgroups>,
+    boot: BootId,
+) -> Result<Keeping, JournalError> {
+    let invalid = |error| match error {
+        JournalError::Invalid(cause) => JournalError::InvalidUnits(cause),
+        other => other,
+    };
+    let opened = Journal::<State>::open(spool_dir.dir(), || Ok(spool)).map_err(invalid)?;
+    let Opened { mut journal, mut state, is_new } = opened;
+    if is_new || state.id() != spool {
+        end_unknown(&place, cgroups);
+        state = State::new(spool);
+        journal.rewrite(&state).map_err(JournalError::Io)?;
+    }
+    let mut seed = [0; 8];
+    rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())
+        .map_err(|error| JournalError::Io(error.into()))?;
+    let capacity = config.max_units as usize;
+    let engine = Units::recover(state, capacity, u64::from_le_bytes(seed), now(), boot);
+    Ok(Keeping {
+        engine,
+        journal,
+        rewrite_at: None,
+        place,
+        accepting: Default::default(),
+        settling: Vec::new(),
+        waiting: Default::default(),
+        runs: Default::default(),
+        draining: Default::default(),
+        hearer: None,
+    })
+}
+
+/// Ends everything that runs as a unit of this place: nobody knows any more what it is to be.
+fn end_unknown(place: &Place, cgroups: Option<&Cgroups>) {
+    let leaves: Vec<Leaf> = cgroups.map(Cgroups::units).unwrap_or_default();
+    let trail = |name: String| Trail {
+        marks: environment::marks_of_unit(&place.run_dir_named(&name)),
+        leader: None,
+        orphans: false,
+        spared: Default::default(),
+    };
+    let trails: Vec<Trail> = place.names().into_iter().map(trail).collect();
+    let until = BootMillis::now().after(LAST_WAIT);
+    let mut told = false;
+    loop {
+        let living = leaves.iter().filter(|leaf| !leaf.is_empty());
+        let living = living.inspect(|leaf| leaf.kill()).count();
+        let left = living + trails.iter().map(Trail::kill).sum::<usize>();
+        if left > 0 && !std::mem::replace(&mut told, true) {
+            tracing::warn!("the spool knows no units; ending those that run");
+        }
+        if left == 0 || BootMillis::now() >= until {
+            break;
+        }
+        let nap = rustix::time::Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+        let _ = rustix::event::poll(&mut [], Some(&nap));
+    }
+    for leaf in leaves {
+        leaf.remove();
+    }
+}
+
+impl Sitter {
+    /// Goes on with what the units' file says: before anything else happens.
+    pub(in crate::sitter) fn adopt_units(&mut self) {
+        let bare = self.keeping.engine.state().units().iter();
+        let bare = bare.filter(|(_, unit)| !unit.keeps_params).map(|(key, _)| key.clone());
+        for unit in bare.collect::<Vec<_>>() {
+            if let Some((order, params)) = self.keeping.place.params(&unit) {
+                let found = UnitInput::ParamsFound { unit, order, params };
+                self.keeping.engine.handle(now(), found);
+            }
+        }
+        let watching = self.spool.live().filter(|(_, live)| live.plan.is_watching());
+        let watching: Vec<(AttemptKey, bool, _)> =
+            watching.map(|(key, live)| (key, live.cancelling, live.process)).collect();
+        for (key, cancelling, process) in watching {
+            if self.keeping.engine.watches().all(|(known, _)| known != key) {
+                self.lose_watch(key, process);
+            } else if cancelling {
+                self.unwatch(key);
+            } else if process.is_none() {
+                self.watch_begun(key);
+            }
+        }
+    }
+
+    /// An attempt watches for a unit that nobody knows.
+    fn lose_watch(&mut self, key: AttemptKey, process: Option<ProcessMark>) {
+        let why = "the units' file is gone, and with it what was watched".to_owned();
+        let end = AttemptEnd {
+            outcome: Outcome::Lost(why),
+            started_at: process.map(|process| process.started_at),
+            ended_at: clock::wall(),
+            response: Default::default(),
+            stdout: Output::default(),
+            stderr: Output::default(),
+        };
+        match encoded(key, end) {
+            Ok(end) => self.spool.handle(Input::Ended { key, end }),
+            Err(error) => tracing::error!(attempt = %key, %error, "cannot tell an end"),
+        }
+    }
+
+    /// Looks for the process of a run that an earlier sitter started.
+    pub(super) fn find_run(&mut self, unit: UnitKey, run: RunId, process: ProcessMark) {
+        let found = i32::try_from(process.pid).ok().filter(|_| process.boot == self.boot);
+        let found = found.and_then(|pid| procfs::open(pid, process.start_ticks));
+        let main = found.map(|(pidfd, stat)| Main {
+            pid: stat.pid,
+            start_ticks: stat.start_ticks,
+            pidfd,
+            child: stat.parent.unsigned_abs() == std::process::id(),
+            gone: false,
+        });
+        let is_found = main.is_some();
+        let tap = self.adopt_streams(&unit);
+        let it = Run { main, tap, ..self.run_without_process(unit.clone(), run) };
+        let id = self.watch_run(it);
+        match is_found {
+            true => {
+                tracing::info!(%unit, run = %run.number, pid = process.pid, "found a run");
+                self.keeping.tell(&unit, run, RunEvent::Found);
+            }
+            false => self.run_ended(id, RunEnd::Unknown),
+        }
+        // One that is our child may have ended before anybody caught the signal.
+        self.reap(BootMillis::now());
+    }
+
+    /// A run of which nothing is known but where its processes are, if there are any.
+    pub(super) fn run_without_process(&self, unit: UnitKey, run: RunId) -> Run {
+        let (leaf, marks) = (self.leaf_of(&unit), self.marks_of(&unit));
+        Run { unit, id: run, leaf, marks, main: None, tap: None, killing: None }
+    }
+
+    /// Has the streams of a run read that an earlier sitter started.
+    fn adopt_streams(&mut self, unit: &UnitKey) -> Option<TapId> {
+        let directory = Rc::new(self.spool_dir.make_log(&name_of(unit)).ok()?);
+        let uid = stream::owner_of_pipes(directory.as_fd())?;
+        let limit = self.config.output_max;
+        let orphan = Orphan { directory: &directory, limit, discards: false, unattended: false };
+        let adopted = self.launchers.adopt(&self.poller, uid, orphan, BootMillis::now());
+        let failed = |error| {
+            let error = orchestra_model::chain(&error);
+            tracing::error!(%unit, error, "cannot have the output of a run read");
+        };
+        adopted.map_err(failed).ok()
+    }
+}
+
+/// An id that no spool has had.
+pub(in crate::sitter) fn fresh_spool_id() -> io::Result<SpoolId> {
+    let mut id = [0; 16];
+    rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty())?;
+    Ok(SpoolId(id))
+}

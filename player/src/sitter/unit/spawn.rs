@@ -1,0 +1,253 @@
+//! From the units' word to a process: everything that a run needs, asked of the launcher of its user.
+
+use std::{ffi::CString, rc::Rc, sync::Arc};
+
+use orchestra_model::{delivery::Refusal, process::ProcessMark, service::UnitOrder};
+use orchestra_units::{RunEvent, RunId, UnitKey};
+use rustix::fd::{AsFd, OwnedFd};
+
+use super::{place::name_of, run::Run};
+use crate::sitter::{
+    Sitter,
+    attempt::Main,
+    cgroup::{Door, Leaf},
+    clock::BootMillis,
+    environment::{self, RunOf},
+    launcher::{LaunchError, Launched, NotSent, Request, TapId, TapOf},
+    poll::{Interest, Token},
+    scores::{Image, Score},
+    start::{Newborn, StartError, mark_of},
+    stream,
+    users::Runner,
+};
+
+/// A run that is to have a process.
+pub(super) struct Waiting {
+    unit: UnitKey,
+    run: RunId,
+    order: Arc<UnitOrder>,
+    score: Score,
+    runner: Runner,
+}
+
+/// A run whose process was asked for.
+#[derive(Debug)]
+pub(in crate::sitter) struct ExpectedRun {
+    unit: UnitKey,
+    id: RunId,
+    pub(in crate::sitter) leaf: Option<Leaf>,
+    marks: Vec<Vec<u8>>,
+    tap: TapId,
+    /// Its program.
+    image: Rc<Image>,
+}
+
+/// All that a launcher needs for a run.
+struct Prepared {
+    program: OwnedFd,
+    arguments: [CString; 1],
+    environment: Vec<CString>,
+    log: Rc<OwnedFd>,
+    leaf: Option<Leaf>,
+    door: Option<Door>,
+}
+
+impl Sitter {
+    /// Has a run started as soon as its user's launcher has room, or says why there will be none.
+    pub(super) fn will_spawn(&mut self, unit: UnitKey, run: RunId, order: Arc<UnitOrder>) {
+        match self.score_of_unit(&order.score, &order.params) {
+            Ok((score, runner)) => {
+                let waiting = Waiting { unit, run, order, score, runner };
+                self.keeping.waiting.push_back(waiting);
+            }
+            Err(refusal) => {
+                let (why, passing) = (refusal.to_string(), refusal == Refusal::Busy);
+                self.not_spawned(&unit, run, why, passing);
+            }
+        }
+    }
+
+    /// The first run whose launcher takes another one now.
+    pub(in crate::sitter) fn next_spawn(&self) -> Option<usize> {
+        let may_start = |waiting: &Waiting| self.launchers.has_room(&waiting.runner.identity);
+        self.keeping.waiting.iter().position(may_start)
+    }
+
+    pub(super) fn spawn_waiting(&mut self) {
+        while let Some(place) = self.next_spawn()
+            && let Some(waiting) = self.keeping.waiting.remove(place)
+        {
+            match self.ask_for_run(&waiting) {
+                Ok(true) => {
+                    // From now on there may be what cannot be told from theirs.
+                    self.attempts.values_mut().for_each(|attempt| attempt.alone = false);
+                    self.expected().for_each(|attempt| attempt.alone = false);
+                }
+                Ok(false) => return self.keeping.waiting.push_front(waiting),
+                Err(error) => {
+                    let why = orchestra_model::chain(&error);
+                    let passing = matches!(error.refusal(), Refusal::Busy | Refusal::Spool(_));
+                    self.not_spawned(&waiting.unit, waiting.run, why, passing);
+                }
+            }
+        }
+    }
+
+    fn not_spawned(&mut self, unit: &UnitKey, run: RunId, why: String, passing: bool) {
+        tracing::warn!(%unit, run = %run.number, why, "cannot start a run");
+        self.keeping.tell(unit, run, RunEvent::NotSpawned { why, passing });
+    }
+
+    /// Asks for a run's process. `Ok(false)`: later.
+    fn ask_for_run(&mut self, waiting: &Waiting) -> Result<bool, StartError> {
+        let Prepared { program, arguments, environment, log, leaf, door } =
+            self.prepare_run(waiting)?;
+        let tap = self.launchers.fresh_tap();
+        let expected = ExpectedRun {
+            unit: waiting.unit.clone(),
+            id: waiting.run,
+            leaf,
+            marks: self.marks_of(&waiting.unit),
+            tap,
+            image: Rc::clone(&waiting.score.image),
+        };
+        let request = Request {
+            program: program.as_fd(),
+            arguments: &arguments,
+            environment: &environment,
+            descriptors: &[self.null.as_fd()],
+            tap: Some(TapOf { id: tap, directory: log.as_fd(), limit: self.config.output_max }),
+            cgroup: door.as_ref().map(Door::entrance),
+            no_new_privileges: false,
+        };
+        let (user, newborn) = (&waiting.runner.identity, Newborn::Run(Box::new(expected)));
+        let now = BootMillis::now();
+        match self.launchers.send(&self.poller, user, &request, Some(&log), newborn, now) {
+            Ok(()) => Ok(true),
+            Err(NotSent::Later(_)) => Ok(false),
+            Err(NotSent::Never(_, error)) => Err(StartError::Launch(error)),
+        }
+    }
+
+    fn prepare_run(&mut self, waiting: &Waiting) -> Result<Prepared, StartError> {
+        let Waiting { unit, run, order, score, runner } = waiting;
+        let leaf = self.empty_leaf(unit)?;
+        let door = leaf.as_ref().map(Leaf::door).transpose().map_err(StartError::Cgroup)?;
+        let owner = runner.identity.as_ref();
+        self.keeping.place.make(unit, owner).map_err(StartError::RunDir)?;
+        let log = self.spool_dir.make_log(&name_of(unit)).map_err(StartError::Files)?;
+        stream::make_pipes(log.as_fd(), owner).map_err(StartError::Files)?;
+        let of = RunOf {
+            unit,
+            run: *run,
+            order,
+            run_dir: &self.keeping.place.run_dir_of(unit),
+            notify: None,
+            runner,
+            scores_dir: &self.config.scores_dir,
+        };
+        let environment = environment::of_run(&self.surroundings, &of);
+        let name = CString::new(order.score.as_str()).map_err(StartError::Environment)?;
+        Ok(Prepared {
+            program: score.image.open().map_err(StartError::Score)?,
+            arguments: [name],
+            environment: environment.map_err(StartError::Environment)?,
+            log: Rc::new(log),
+            leaf,
+            door,
+        })
+    }
+
+    /// The leaf of a unit, with nothing in it. What should not be there is killed, and the run waits.
+    ///
+    /// It is made anew for each run: into one that was killed as a whole no process is born any more
+    /// (Linux 6.18 kills it on its way).
+    fn empty_leaf(&self, unit: &UnitKey) -> Result<Option<Leaf>, StartError> {
+        let Some(cgroups) = &self.cgroups else { return Ok(None) };
+        let Some(path) = cgroups.path_of_unit(&name_of(unit)) else { return Ok(None) };
+        if let Some(leaf) = cgroups.find_leaf(&path).filter(|leaf| !leaf.remove()) {
+            leaf.kill();
+            return Err(StartError::Cgroup(rustix::io::Errno::AGAIN.into()));
+        }
+        cgroups.make(&path).map_err(StartError::Cgroup)
+    }
+
+    /// The leaf of a unit, if it is there.
+    pub(super) fn leaf_of(&self, unit: &UnitKey) -> Option<Leaf> {
+        let cgroups = self.cgroups.as_ref()?;
+        cgroups.find_leaf(&cgroups.path_of_unit(&name_of(unit))?)
+    }
+
+    /// What the processes of a unit's runs carry in their environments.
+    pub(super) fn marks_of(&self, unit: &UnitKey) -> Vec<Vec<u8>> {
+        environment::marks_of_unit(&self.keeping.place.run_dir_of(unit))
+    }
+
+    /// A launcher has said what came of a run.
+    pub(in crate::sitter) fn run_launched(&mut self, expected: ExpectedRun, launched: Launched) {
+        match launched {
+            Launched::Born(born) => {
+                let mark: ProcessMark = mark_of(&born, self.boot, BootMillis::now());
+                let ended = born.ended;
+                let main = Main::born(born);
+                let (unit, id, pid) = (expected.unit.clone(), expected.id, main.pid);
+                tracing::info!(%unit, run = %id.number, pid, "started a run");
+                let token = self.watch_run(expected.run(Some(main)));
+                self.keeping.tell(&unit, id, RunEvent::Spawned(mark));
+                if let Some(wait_status) = ended {
+                    if let Some(run) = self.keeping.runs.get_mut(&token)
+                        && let Some(main) = &mut run.main
+                    {
+                        main.gone = true;
+                    }
+                    self.run_ended(token, super::run::run_end(wait_status));
+                }
+            }
+            Launched::NotBorn(error) => {
+                let passing = is_passing(&error);
+                let error = expected.why_not(error);
+                let why = orchestra_model::chain(&error);
+                self.not_spawned(&expected.unit, expected.id, why, passing);
+            }
+            Launched::Unknown => {
+                let (unit, id) = (expected.unit.clone(), expected.id);
+                tracing::error!(%unit, run = %id.number, "a launcher ended while it started a run");
+                self.watch_run(expected.run(None));
+                let end = RunEvent::MainEnded(orchestra_model::service::RunEnd::Unknown);
+                self.keeping.tell(&unit, id, end);
+            }
+        }
+    }
+
+    /// Has the loop watch a run. Its token.
+    pub(super) fn watch_run(&mut self, run: Run) -> u64 {
+        let id = self.fresh_id();
+        let main = run.main.as_ref().filter(|main| !main.child && !main.gone);
+        if let Some(main) = main
+            && let Err(error) = self.poller.add(&main.pidfd, Token(id), Interest::Read)
+        {
+            tracing::error!(unit = %run.unit, %error, "cannot watch a run");
+        }
+        self.attempts.values_mut().for_each(|attempt| attempt.alone = false);
+        self.keeping.runs.insert(id, run);
+        id
+    }
+}
+
+impl ExpectedRun {
+    fn run(self, main: Option<Main>) -> Run {
+        let ExpectedRun { unit, id, leaf, marks, tap, .. } = self;
+        Run { unit, id, leaf, marks, main, tap: Some(tap), killing: None }
+    }
+
+    /// Why it has no process.
+    fn why_not(&self, error: LaunchError) -> StartError {
+        StartError::of_launch(error, &self.image)
+    }
+}
+
+/// Whether the host lacks something for the moment.
+fn is_passing(error: &LaunchError) -> bool {
+    matches!(error, LaunchError::Gone)
+        || error.cause().is_some_and(crate::sitter::start::is_shortage)
+}

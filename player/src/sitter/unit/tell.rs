@@ -1,0 +1,61 @@
+//! What a conductor is told of units: all of them when it attaches, and what changes from then on.
+
+use std::collections::BTreeMap;
+
+use orchestra_model::{
+    delivery::{AgentSession, StoreId},
+    service::UnitReport,
+};
+use orchestra_units::UnitKey;
+
+use crate::sitter::Sitter;
+
+/// Whoever is told.
+pub(super) struct Hearer {
+    session: AgentSession,
+    /// Whose it is; not known between its snapshot and its welcome.
+    store: Option<StoreId>,
+    /// What has changed in that time.
+    changed: BTreeMap<UnitKey, UnitReport>,
+}
+
+impl Sitter {
+    /// How all units are, for a snapshot. What changes after it is told to this session.
+    pub(in crate::sitter) fn units_for(
+        &mut self,
+        session: AgentSession,
+    ) -> Vec<(StoreId, Vec<UnitReport>)> {
+        self.keeping.hearer = Some(Hearer { session, store: None, changed: BTreeMap::new() });
+        let engine = &self.keeping.engine;
+        engine.stores().into_iter().map(|store| (store, engine.reports(store).collect())).collect()
+    }
+
+    /// A session has turned out to be this store's.
+    pub(in crate::sitter) fn welcome(&mut self, session: AgentSession, store: StoreId) {
+        let Some(hearer) = &mut self.keeping.hearer else { return };
+        if hearer.session != session {
+            return;
+        }
+        hearer.store = Some(store);
+        let changed = std::mem::take(&mut hearer.changed);
+        for (_, report) in changed.into_iter().filter(|(unit, _)| unit.store == store) {
+            self.agent.report_unit(session, report);
+        }
+    }
+
+    pub(super) fn tell_unit(&mut self, store: StoreId, report: UnitReport) {
+        let (unit, state, run) = (&report.service, report.state, report.run);
+        tracing::info!(%unit, %state, %run, "a unit");
+        match &mut self.keeping.hearer {
+            Some(Hearer { session, store: Some(theirs), .. }) if *theirs == store => {
+                self.agent.report_unit(*session, report);
+            }
+            Some(Hearer { store: None, changed, .. }) => {
+                let unit = UnitKey { store, service: report.service.clone() };
+                changed.insert(unit, report);
+            }
+            // Whoever attaches is told all of it.
+            _ => {}
+        }
+    }
+}
