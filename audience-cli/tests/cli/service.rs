@@ -102,6 +102,7 @@ pub(crate) fn ready(count: u32) -> ServiceStatus {
             pending: None,
             living: None,
             last_placement: Placement(count.into()),
+            forgotten: Vec::new(),
             events: vec![
                 event(AT, Some(alice()), None),
                 event(Timestamp(AT.0 + 60_000), None, Some(FlowState::Ok)),
