@@ -31,6 +31,7 @@ mod reload;
 mod restored;
 mod rollout;
 mod scores;
+mod services;
 mod smoke;
 mod strays;
 mod streams;

@@ -1,0 +1,154 @@
+//! Services on real players: kept running whatever is killed, brought to a version, and taken away.
+
+use std::{collections::BTreeMap, fs, time::Duration};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::harness::{Chance, Fleet, eventually};
+
+impl Fleet {
+    /// Writes the file of service `web`, on these hosts, with further lines.
+    fn service_file(&self, on: &str, further: &str) -> String {
+        let path = self.dir().join("web.yaml");
+        let text = format!(
+            "service: web\nscore: serve\non: \"{on}\"\n\
+             update: {{parallel: 100%, healthy_for: 300ms, deadline: 20s}}\n{further}"
+        );
+        fs::write(&path, text).expect("a file");
+        path.display().to_string()
+    }
+
+    fn service(&self) -> Value {
+        self.orc(&["service", "show", "web", "--json"]).exits(0).json()["service"].take()
+    }
+
+    /// Waits until so many instances are ready and no flow changes the service.
+    fn wait_ready(&self, count: u64) -> Value {
+        eventually("the service to be ready", || {
+            let service = self.service();
+            let is_done = service["ready"] == count && service["living"].is_null();
+            is_done.then_some(service)
+        })
+    }
+
+    /// The newest run that each player recorded: its number and its process.
+    fn newest_runs(&self) -> BTreeMap<String, (u32, i32)> {
+        let runs = self.record.of("run").into_iter();
+        runs.map(|line| (line.host().to_owned(), (line.attempt, line.pid))).collect()
+    }
+
+    /// Fails if a run began while the one before it lived, or a number came twice.
+    fn no_run_was_doubled(&self) {
+        assert_eq!(self.record.of("doubled"), []);
+        let mut seen = BTreeMap::new();
+        for line in self.record.of("run") {
+            let before = seen.insert((line.task.clone(), line.attempt), line.clone());
+            assert_eq!(before, None, "{line:?} came twice");
+        }
+    }
+}
+
+fn kill(pid: i32) {
+    let pid = Pid::from_raw(pid).expect("a process number");
+    // It may have ended by itself.
+    let _ = kill_process(pid, Signal::KILL);
+}
+
+#[test]
+fn a_service_runs_on_whoever_is_killed() {
+    let mut chance = Chance::new(7);
+    let fleet = Fleet::new("p[1-3]").start();
+    let file = fleet.service_file("p[1-3]", "");
+    fleet.orc(&["service", "apply", &file, "--wait"]).exits(0);
+    for _ in 0..20 {
+        let player = fleet.player(&format!("p{}", 1 + chance.below(3)));
+        match chance.below(4) {
+            0 => player.kill_agent(),
+            1 => {
+                player.sitter.kill();
+                chance.delay(Duration::from_millis(100));
+                player.sitter.start();
+            }
+            2 => {
+                fleet.crash_conductor();
+                fleet.start_conductor();
+            }
+            _ => {
+                let runs = fleet.newest_runs().into_values();
+                runs.for_each(|(_, pid)| kill(pid));
+            }
+        }
+        chance.delay(Duration::from_millis(150));
+    }
+    fleet.wait_attached(&["p1", "p2", "p3"]);
+    // What is killed last is seen to come back.
+    let before = fleet.newest_runs();
+    before.values().for_each(|(_, pid)| kill(*pid));
+    eventually("a further run everywhere", || {
+        let now = fleet.newest_runs();
+        now.iter().all(|(host, (run, _))| *run > before[host].0).then_some(())
+    });
+    let service = fleet.wait_ready(3);
+    assert_eq!(service["version"], 1);
+    fleet.no_run_was_doubled();
+}
+
+#[test]
+fn a_service_needs_no_conductor_to_be_restarted() {
+    let fleet = Fleet::new("p1").start();
+    let file = fleet.service_file("p1", "");
+    fleet.orc(&["service", "apply", &file, "--wait"]).exits(0);
+    fleet.crash_conductor();
+    for _ in 0..5 {
+        let (run, pid) = fleet.newest_runs()["p1"];
+        kill(pid);
+        eventually("the next run", || (fleet.newest_runs()["p1"].0 > run).then_some(()));
+    }
+    fleet.start_conductor();
+    let service = fleet.wait_ready(1);
+    assert_eq!(service["instances"][0]["restarts"], 5);
+    fleet.no_run_was_doubled();
+}
+
+#[test]
+fn a_version_follows_another_and_one_that_fails_is_taken_back() {
+    let fleet = Fleet::new("p[1-2]").start();
+    let first = fleet.service_file("p[1-2]", "");
+    fleet.orc(&["service", "apply", &first, "--wait"]).exits(0);
+    let second = fleet.service_file("p[1-2]", "params: {other: \"1\"}\n");
+    fleet.orc(&["service", "apply", &second, "--wait"]).exits(0);
+    let again = fleet.orc(&["service", "apply", &second]).exits(0);
+    assert!(again.out.starts_with("unchanged"), "{again}");
+    let rule = "params: {exit: \"3\"}\nrestart: {attempts: 1}\n";
+    let third = fleet.service_file("p[1-2]", rule);
+    fleet.orc(&["service", "apply", &third, "--wait"]).exits(2);
+    let service = fleet.wait_ready(2);
+    assert_eq!((&service["version"], &service["stable"]), (&2.into(), &2.into()));
+    let versions: Vec<String> = fleet.record.of("run").into_iter().map(|line| line.rest).collect();
+    assert!(versions.contains(&"3".to_owned()), "it was tried: {versions:?}");
+    fleet.no_run_was_doubled();
+}
+
+#[test]
+fn what_is_stopped_or_removed_leaves_nothing_behind() {
+    let fleet = Fleet::new("p[1-2]").start();
+    let file = fleet.service_file("p[1-2]", "");
+    fleet.orc(&["service", "apply", &file, "--wait"]).exits(0);
+    fleet.orc(&["service", "stop", "web", "--yes"]).exits(0);
+    fleet.wait_no_score_runs();
+    eventually("all to be stopped", || {
+        let service = fleet.service();
+        let instances = service["instances"].as_array()?;
+        instances.iter().all(|instance| instance["state"] == "stopped").then_some(())
+    });
+    fleet.orc(&["service", "start", "web"]).exits(0);
+    fleet.wait_ready(2);
+    fleet.orc(&["service", "remove", "web", "--yes"]).exits(0);
+    fleet.wait_no_score_runs();
+    eventually("it to be gone", || {
+        let gone = fleet.orc(&["service", "show", "web", "--json"]).exits(0).json();
+        gone["service"]["instances"].as_array()?.is_empty().then_some(())
+    });
+    fleet.no_run_was_doubled();
+}
