@@ -1,5 +1,6 @@
 //! `orc service`: what is kept running, where, and in which version.
 
+mod adopt;
 mod apply;
 mod change;
 mod diff;
@@ -61,6 +62,8 @@ enum Verbs {
     Diff(With<diff::Diff>),
     /// Go back to an earlier version
     Revert(With<revert::Revert>),
+    /// Take units for its own that a restored store knows nothing of
+    Adopt(With<adopt::Adopt>),
 }
 
 impl Service {
@@ -79,6 +82,7 @@ impl Service {
             Verbs::History(verb) => verb.run(environment),
             Verbs::Diff(verb) => verb.run(environment),
             Verbs::Revert(verb) => verb.run(environment),
+            Verbs::Adopt(verb) => verb.run(environment),
         }
     }
 }

@@ -47,7 +47,7 @@ pub use exit::Exit;
 pub use failure::{Failure, Remedy};
 pub use flows::{Explained, RetryOf, TaskFilter};
 pub use pages::{AttemptLog, Attempts, ListPage, Pages, Tasks};
-pub use services::{AppliedVersion, ServiceAnswer, ServiceVerb};
+pub use services::{AppliedVersion, ServiceAnswer, ServiceAsk};
 pub use standing::{Awaited, ServiceState, ready_hosts};
 pub use submit::{Submission, Wanted};
 pub use watch::{Cursor, Heard, Unheard, Watch};

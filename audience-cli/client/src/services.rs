@@ -14,7 +14,7 @@ use crate::{Client, Pages, client::answered, exit::Exit, failure::Failure, pages
 
 /// What is asked of a service that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ServiceVerb {
+pub enum ServiceAsk {
     /// New runs, on the hosts of this host set expression; empty: on all.
     Restart(String),
     Stop,
@@ -26,19 +26,23 @@ pub enum ServiceVerb {
     Resume,
     /// Back to this version; `None`: the newest other one that was ready everywhere.
     Revert(Option<ServiceVersion>),
+    /// Units of it that no placement of the conductor's store explains are its own from now on, on the
+    /// hosts of this host set expression; empty: on all.
+    Adopt(String),
 }
 
-impl ServiceVerb {
+impl ServiceAsk {
     /// What it does, for sentences: `stopping`.
     fn doing(&self) -> &'static str {
         match self {
-            ServiceVerb::Restart(_) => "restarting",
-            ServiceVerb::Stop => "stopping",
-            ServiceVerb::Start => "starting",
-            ServiceVerb::Remove => "removing",
-            ServiceVerb::Pause => "pausing",
-            ServiceVerb::Resume => "resuming",
-            ServiceVerb::Revert(_) => "reverting",
+            ServiceAsk::Restart(_) => "restarting",
+            ServiceAsk::Stop => "stopping",
+            ServiceAsk::Start => "starting",
+            ServiceAsk::Remove => "removing",
+            ServiceAsk::Pause => "pausing",
+            ServiceAsk::Resume => "resuming",
+            ServiceAsk::Revert(_) => "reverting",
+            ServiceAsk::Adopt(_) => "adopting units of",
         }
     }
 
@@ -46,13 +50,14 @@ impl ServiceVerb {
         use v1::change_service_request::Verb;
         let nothing = v1::Empty {};
         match self {
-            ServiceVerb::Restart(hosts) => Verb::Restart(hosts.clone()),
-            ServiceVerb::Stop => Verb::Stop(nothing),
-            ServiceVerb::Start => Verb::Start(nothing),
-            ServiceVerb::Remove => Verb::Remove(nothing),
-            ServiceVerb::Pause => Verb::Pause(nothing),
-            ServiceVerb::Resume => Verb::Resume(nothing),
-            ServiceVerb::Revert(version) => Verb::Revert(version.map_or(0, |version| version.0)),
+            ServiceAsk::Restart(hosts) => Verb::Restart(hosts.clone()),
+            ServiceAsk::Stop => Verb::Stop(nothing),
+            ServiceAsk::Start => Verb::Start(nothing),
+            ServiceAsk::Remove => Verb::Remove(nothing),
+            ServiceAsk::Pause => Verb::Pause(nothing),
+            ServiceAsk::Resume => Verb::Resume(nothing),
+            ServiceAsk::Adopt(hosts) => Verb::Adopt(hosts.clone()),
+            ServiceAsk::Revert(version) => Verb::Revert(version.map_or(0, |version| version.0)),
         }
     }
 }
@@ -117,7 +122,7 @@ impl Client {
     pub async fn change_service(
         &mut self,
         name: &ServiceName,
-        verb: &ServiceVerb,
+        verb: &ServiceAsk,
     ) -> Result<ServiceAnswer, Failure> {
         let what = format!("{} service {name}", verb.doing());
         let request =

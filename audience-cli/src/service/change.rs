@@ -1,6 +1,6 @@
 //! What is asked of a service that is there: each verb ends well once it is durable.
 
-use orchestra_client::{Client, Exit, ServiceVerb};
+use orchestra_client::{Client, Exit, ServiceAsk};
 use orchestra_model::names::ServiceName;
 
 use crate::{error::Failure, program::Program, view::service::Asked};
@@ -8,7 +8,7 @@ use crate::{error::Failure, program::Program, view::service::Asked};
 /// Asks something of a service, and tells what came of it; `what` is the word for what was done.
 pub(super) fn change(
     name: &ServiceName,
-    verb: &ServiceVerb,
+    verb: &ServiceAsk,
     what: &'static str,
     program: &mut Program,
 ) -> Result<Exit, Failure> {

@@ -1,6 +1,6 @@
 //! `orc service pause`.
 
-use orchestra_client::{Exit, ServiceVerb};
+use orchestra_client::{Exit, ServiceAsk};
 use orchestra_model::names::ServiceName;
 
 use super::change::change;
@@ -17,6 +17,6 @@ pub(crate) struct Pause {
 
 impl Verb for Pause {
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
-        change(&self.name, &ServiceVerb::Pause, "paused", program)
+        change(&self.name, &ServiceAsk::Pause, "paused", program)
     }
 }

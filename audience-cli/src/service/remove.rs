@@ -1,6 +1,6 @@
 //! `orc service remove`.
 
-use orchestra_client::{Exit, ServiceVerb};
+use orchestra_client::{Exit, ServiceAsk};
 use orchestra_model::names::ServiceName;
 
 use super::change::{change, only_if_meant};
@@ -23,6 +23,6 @@ pub(crate) struct Remove {
 impl Verb for Remove {
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
         only_if_meant(self.yes, &self.name, "remove")?;
-        change(&self.name, &ServiceVerb::Remove, "removed", program)
+        change(&self.name, &ServiceAsk::Remove, "removed", program)
     }
 }

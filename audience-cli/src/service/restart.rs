@@ -1,6 +1,6 @@
 //! `orc service restart`.
 
-use orchestra_client::{Exit, ServiceVerb};
+use orchestra_client::{Exit, ServiceAsk};
 use orchestra_model::names::ServiceName;
 
 use super::change::change;
@@ -26,6 +26,6 @@ impl Verb for Restart {
             Some(expression) => hosts(&[expression])?,
             None => String::new(),
         };
-        change(&self.name, &ServiceVerb::Restart(hosts), "restarted", program)
+        change(&self.name, &ServiceAsk::Restart(hosts), "restarted", program)
     }
 }

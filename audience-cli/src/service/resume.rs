@@ -1,6 +1,6 @@
 //! `orc service resume`.
 
-use orchestra_client::{Exit, ServiceVerb};
+use orchestra_client::{Exit, ServiceAsk};
 use orchestra_model::names::ServiceName;
 
 use super::change::change;
@@ -17,6 +17,6 @@ pub(crate) struct Resume {
 
 impl Verb for Resume {
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
-        change(&self.name, &ServiceVerb::Resume, "resumed", program)
+        change(&self.name, &ServiceAsk::Resume, "resumed", program)
     }
 }

@@ -1,6 +1,6 @@
 //! `orc service revert`.
 
-use orchestra_client::{Exit, ServiceVerb};
+use orchestra_client::{Exit, ServiceAsk};
 use orchestra_model::{names::ServiceName, service::ServiceVersion};
 
 use super::change::change;
@@ -21,6 +21,6 @@ pub(crate) struct Revert {
 impl Verb for Revert {
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
         let version = self.version.map(ServiceVersion);
-        change(&self.name, &ServiceVerb::Revert(version), "reverted", program)
+        change(&self.name, &ServiceAsk::Revert(version), "reverted", program)
     }
 }

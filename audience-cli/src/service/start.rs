@@ -1,6 +1,6 @@
 //! `orc service start`.
 
-use orchestra_client::{Exit, ServiceVerb};
+use orchestra_client::{Exit, ServiceAsk};
 use orchestra_model::names::ServiceName;
 
 use super::change::change;
@@ -17,6 +17,6 @@ pub(crate) struct Start {
 
 impl Verb for Start {
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
-        change(&self.name, &ServiceVerb::Start, "started", program)
+        change(&self.name, &ServiceAsk::Start, "started", program)
     }
 }

@@ -1,6 +1,6 @@
 //! `orc service stop`.
 
-use orchestra_client::{Exit, ServiceVerb};
+use orchestra_client::{Exit, ServiceAsk};
 use orchestra_model::names::ServiceName;
 
 use super::change::{change, only_if_meant};
@@ -23,6 +23,6 @@ pub(crate) struct Stop {
 impl Verb for Stop {
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
         only_if_meant(self.yes, &self.name, "stop")?;
-        change(&self.name, &ServiceVerb::Stop, "stopped", program)
+        change(&self.name, &ServiceAsk::Stop, "stopped", program)
     }
 }

@@ -117,6 +117,8 @@ fn each_verb_asks_for_what_it_says() {
         ("pause web", "paused", Verb::Pause(nothing)),
         ("resume web", "resumed", Verb::Resume(nothing)),
         ("remove web --yes", "removed", Verb::Remove(nothing)),
+        ("adopt web", "adopted", Verb::Adopt(String::new())),
+        ("adopt web -w db1", "adopted", Verb::Adopt("db1".to_owned())),
         ("revert web", "reverted", Verb::Revert(0)),
         ("revert web 6", "reverted", Verb::Revert(6)),
     ] {
