@@ -26,7 +26,7 @@ pub enum Exit {
     Denied = 6,
     /// Not over yet; also where somebody who waited went away.
     NotOver = 7,
-    /// There is no such flow, job, task or deployment.
+    /// There is no such flow, job, task, deployment or service.
     NoSuchFlow = 8,
     /// The flow has ended already, otherwise than asked.
     Ended = 9,

@@ -16,7 +16,7 @@ pub(crate) struct Restart {
     #[arg(value_name = "NAME")]
     name: ServiceName,
     /// Only on these of its hosts
-    #[arg(short = 'w', long = "hosts", value_name = "HOSTS")]
+    #[arg(short = 'w', long = "on", value_name = "HOSTS")]
     hosts: Option<String>,
 }
 
