@@ -9,8 +9,16 @@ use orchestra_model::{
     time::Timestamp,
 };
 use orchestra_proto::{Invalid, encode_service, v1};
+use tokio::time::timeout;
+use tonic::Status;
 
-use crate::{Client, Pages, client::answered, exit::Exit, failure::Failure, pages::ListPage};
+use crate::{
+    Client, Pages, Unheard,
+    client::{ANSWER, answered, invalid},
+    exit::Exit,
+    failure::Failure,
+    pages::ListPage,
+};
 
 /// What is asked of a service that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +32,7 @@ pub enum ServiceAsk {
     Pause,
     /// It goes on, also on hosts that were given up.
     Resume,
-    /// Back to this version; `None`: the newest other one that was ready everywhere.
+    /// Back to this version; `None`: to the stable one.
     Revert(Option<ServiceVersion>),
     /// Units of it that no placement of the conductor's store explains are its own from now on, on the
     /// hosts of this host set expression; empty: on all.
@@ -138,13 +146,33 @@ impl Client {
         Ok(Pages::new(stream, what))
     }
 
-    /// A service, as it is now.
-    pub async fn service(&mut self, name: &ServiceName) -> Result<ServiceStatus, Failure> {
+    /// A service, as it is now; or whether asking again may tell.
+    pub async fn service(&mut self, name: &ServiceName) -> Result<ServiceStatus, Unheard> {
         let what = format!("asking for service {name}");
         let request = v1::ListServicesRequest { name: name.to_string() };
-        let stream = answered(&what, self.rpc.list_services(request)).await?;
-        let found = Pages::new(stream, what.clone()).next_item().await?;
-        found.ok_or_else(|| Failure::new(Exit::NoSuchFlow, format!("{what}: there is none")))
+        let call = async {
+            let mut stream = self.rpc.list_services(request).await?.into_inner();
+            while let Some(page) = stream.message().await? {
+                if let Some(service) = page.services.into_iter().next() {
+                    return Ok(Some(service));
+                }
+            }
+            Ok::<_, Status>(None)
+        };
+        match timeout(ANSWER, call).await {
+            Ok(Ok(Some(service))) => {
+                Ok(service.try_into().map_err(|error| invalid(&what, error))?)
+            }
+            Ok(Ok(None)) => {
+                Err(Failure::new(Exit::NoSuchFlow, format!("{what}: there is none")).into())
+            }
+            Ok(Err(status)) => Err(Unheard::of(&what, &status)),
+            Err(_) => {
+                let silent =
+                    Failure::new(Exit::Away, format!("{what}: no answer within {ANSWER:?}"));
+                Err(Unheard::Lost(silent))
+            }
+        }
     }
 
     /// The versions of a service that are kept, oldest first.

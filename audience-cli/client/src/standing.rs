@@ -2,7 +2,9 @@
 
 use orchestra_model::{
     HostSet,
-    service::{Goal, InstanceStatus, ServiceStatus, ServiceVersion, UnitState, Unready},
+    service::{
+        Goal, InstanceStatus, RunEnd, ServiceStatus, ServiceVersion, UnitReport, UnitState, Unready,
+    },
 };
 
 /// How a service stands, in one word: the first of these that is so.
@@ -75,10 +77,20 @@ fn not_ready(status: &ServiceStatus, version: Option<ServiceVersion>) -> HostSet
     let is_ready = |instance: &InstanceStatus| {
         let report = instance.report.as_ref().filter(|_| instance.attached);
         report.is_some_and(|report| {
-            report.state == UnitState::Ready && version.is_none_or(|own| report.version == own)
+            is_as_wanted(report) && version.is_none_or(|own| report.version == own)
         })
     };
     status.record.hosts.minus(&hosts_where(status, is_ready))
+}
+
+/// Whether a unit is ready, or has done what it was to do: its run exited 0, and its rule asks for no
+/// other.
+fn is_as_wanted(report: &UnitReport) -> bool {
+    match report.state {
+        UnitState::Ready => true,
+        UnitState::Ended => report.last_end == Some(RunEnd::Exited(0)),
+        _ => false,
+    }
 }
 
 /// What somebody who waits for a version of a service makes of how it stands.

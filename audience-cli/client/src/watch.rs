@@ -14,7 +14,7 @@ use crate::{
 
 pub use orchestra_proto::v1::Cursor;
 
-/// Why nothing more is heard of a flow.
+/// Why nothing more is heard of what somebody waits for.
 #[derive(Debug)]
 pub enum Unheard {
     /// The connection was lost, or the conductor asks to try again: another stream may tell what
@@ -30,8 +30,16 @@ impl From<Failure> for Unheard {
     }
 }
 
+impl From<Unheard> for Failure {
+    fn from(unheard: Unheard) -> Self {
+        match unheard {
+            Unheard::Lost(failure) | Unheard::Refused(failure) => failure,
+        }
+    }
+}
+
 impl Unheard {
-    fn of(what: &str, status: &Status) -> Self {
+    pub(crate) fn of(what: &str, status: &Status) -> Self {
         let failure = failure(what, status);
         if is_lost(status) { Unheard::Lost(failure) } else { Unheard::Refused(failure) }
     }

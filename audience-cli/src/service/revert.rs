@@ -13,7 +13,7 @@ pub(crate) struct Revert {
     /// Which
     #[arg(value_name = "NAME")]
     name: ServiceName,
-    /// To this version [default: the newest other one that was ready everywhere]
+    /// To this version [default: the newest that was ready everywhere]
     #[arg(value_name = "VERSION", value_parser = clap::value_parser!(u64).range(1..))]
     version: Option<u64>,
 }

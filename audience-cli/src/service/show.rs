@@ -46,11 +46,15 @@ pub(super) async fn find(
     name: &ServiceName,
     client: &mut Client,
 ) -> Result<ServiceStatus, Failure> {
-    let found = client.service(name).await;
-    found.map_err(|failure| match failure.exit {
+    client.service(name).await.map_err(|unheard| with_hint(unheard.into()))
+}
+
+/// Where there is no such service: with the way to see which there are.
+pub(super) fn with_hint(failure: Failure) -> Failure {
+    match failure.exit {
         Exit::NoSuchFlow => failure.hint("orc service list"),
         _ => failure,
-    })
+    }
 }
 
 /// One of a service's versions.

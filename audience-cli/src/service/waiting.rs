@@ -1,9 +1,9 @@
 //! Waiting until a service is ready: while a flow changes it, by that flow's events; while none does,
-//! by looking once a second, because nothing tells of units.
+//! by looking every few seconds, because nothing tells of units.
 
 use std::time::Duration;
 
-use orchestra_client::{Awaited, Backoff, Client, Exit};
+use orchestra_client::{Awaited, Backoff, Client, Exit, Unheard};
 use orchestra_model::{
     ids::FlowId,
     names::ServiceName,
@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::show::find;
+use super::show::with_hint;
 use crate::{
     console::Console,
     error::Failure,
@@ -24,8 +24,10 @@ use crate::{
     view::{one_line, service::Standing},
 };
 
-/// How long after one look the next one follows, where no flow tells.
-const LOOK: Duration = Duration::from_secs(1);
+/// How long after the first look the next one follows, where no flow tells.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// What such a pause grows to: a look brings every instance.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long to wait.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -61,6 +63,7 @@ struct Waiting<'a> {
     told: String,
     /// The flow that was followed to its end.
     followed: Option<FlowId>,
+    pause: Duration,
     backoff: Backoff,
 }
 
@@ -111,6 +114,7 @@ impl<'a> Waiting<'a> {
             from,
             told: String::new(),
             followed: None,
+            pause: FIRST_PAUSE,
             backoff: Backoff::new(),
         }
     }
@@ -142,15 +146,13 @@ impl<'a> Waiting<'a> {
         console: &Console,
     ) -> Result<ServiceStatus, Failure> {
         loop {
-            match find(self.name, client).await {
+            match client.service(self.name).await {
                 Ok(status) => {
                     self.backoff = Backoff::new();
                     return Ok(status);
                 }
-                Err(failure) if failure.exit == Exit::Away => {
-                    console.narrate(format_args!("{failure}; trying again"));
-                }
-                Err(failure) => return Err(failure),
+                Err(Unheard::Lost(why)) => console.narrate(format_args!("{why}; trying again")),
+                Err(Unheard::Refused(failure)) => return Err(with_hint(failure)),
             }
             self.backoff.pause(None).await;
             client.reconnect(None).await?;
@@ -167,7 +169,8 @@ impl<'a> Waiting<'a> {
         let next = status.flow().filter(|flow| self.followed != Some(*flow));
         let Some(flow) = next else {
             self.tell(status, console);
-            sleep(LOOK).await;
+            sleep(self.pause).await;
+            self.pause = (self.pause + FIRST_PAUSE).min(LONGEST_PAUSE);
             return Ok(());
         };
         let mut following = Following::new(Some(flow), self.from, false);
@@ -177,6 +180,7 @@ impl<'a> Waiting<'a> {
             _ => {}
         }
         self.followed = Some(flow);
+        self.pause = FIRST_PAUSE;
         Ok(())
     }
 

@@ -48,12 +48,12 @@ impl Output for Standing<'_> {
     }
 }
 
-/// `web version 7 degraded, ready on 9 of 10`.
+/// `web version 7: degraded, ready on 9 of 10 hosts`.
 fn first_line(out: &mut dyn Page, status: &ServiceStatus, style: Style) -> io::Result<()> {
     let ServiceRecord { name, version, hosts, .. } = &status.record;
     let state = style.service(ServiceState::of(status));
     let ready = ready_hosts(status);
-    writeln!(out, "{name} version {version} {state}, ready on {ready} of {}", hosts.len())
+    writeln!(out, "{name} version {version}: {state}, ready on {ready} of {} hosts", hosts.len())
 }
 
 /// What a person should see at once.

@@ -36,6 +36,9 @@ pub(super) fn list(
     tables: &mut Tables,
     name: &str,
 ) -> Result<Response<Pages<v1::ServicePage>>, Status> {
+    if let Some(refusal) = tables.refusals.pop_front() {
+        return Err(refusal);
+    }
     let found =
         tables.services.iter().filter(|it| name.is_empty() || it.record.name.as_str() == name);
     let services: Vec<v1::ServiceStatus> = found.map(Into::into).collect();

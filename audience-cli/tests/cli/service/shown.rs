@@ -61,7 +61,7 @@ fn one_that_is_well_is_short() {
     fake.tables().services = vec![ready(10)];
     fake.run("orc service show web").is(
         0,
-        "web version 7 ready, ready on 10 of 10\n\
+        "web version 7: ready, ready on 10 of 10 hosts\n\
          goal: running, stable: version 7\n\
          score: serve-web, owner: alice\n\
          hosts: db[1-10] (10)\n\
@@ -97,7 +97,7 @@ fn what_is_wrong_comes_first() {
     fake.tables().services = vec![status];
     fake.run("orc service show web").is(
         0,
-        "web version 7 paused, ready on 6 of 12\n\
+        "web version 7: paused, ready on 6 of 12 hosts\n\
          trouble: group web\\nis gone\n\
          given up: db3 (1); to try again: orc service resume web\n\
          no instance yet: db[11-12] (2)\n\

@@ -1,17 +1,22 @@
 //! `orc service wait`, and `apply --wait`.
 
-use std::fs;
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    process::Stdio,
+};
 
 use orchestra_model::{
     ids::FlowId,
-    service::{Goal, ServiceStatus, ServiceVersion, UnitState, Unready},
+    service::{Goal, RunEnd, ServiceStatus, ServiceVersion, UnitState, Unready},
     state::{FlowState, JobState, TaskState},
 };
 use orchestra_proto::v1;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{absent, alice, changing, hosts, ready, unwell, with};
 use crate::{
-    fake::Fake,
+    fake::{Fake, finished},
     values::{flow, numbered, told_status},
 };
 
@@ -56,6 +61,15 @@ fn a_flow_is_followed_to_its_end() {
     assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{ran:?}");
     assert!(ran.stderr.ends_with("web version 7 is ready on db[1-3] (3)\n"), "{ran:?}");
     assert_eq!(fake.tables().watched.len(), 1);
+}
+
+#[test]
+fn what_has_done_what_it_was_to_do_is_not_waited_for() {
+    let mut done = unwell(2, UnitState::Ended, Unready::GaveUp);
+    done.unready = None;
+    done.report.as_mut().unwrap().last_end = Some(RunEnd::Exited(0));
+    let fake = fake([with(3, vec![done])]);
+    fake.run("orc service wait web").is(0, "", "web version 7 is ready on db[1-3] (3)\n");
 }
 
 #[test]
@@ -153,4 +167,33 @@ fn apply_waits_for_its_own_version() {
     );
     let told = fake.run(&format!("{line} --json")).json();
     assert_eq!((&told["service"]["version"], &told["applied"]), (&7.into(), &().into()));
+}
+
+#[test]
+fn a_conductor_that_is_away_for_a_moment_is_no_end() {
+    let fake = fake([ready(3)]);
+    fake.tables().refusals = [tonic::Status::unavailable("the conductor is stopping")].into();
+    fake.run("orc service wait web").is(
+        0,
+        "",
+        "asking for service web: the conductor is stopping; trying again\n\
+         web version 7 is ready on db[1-3] (3)\n",
+    );
+    fake.tables().refusals = [tonic::Status::permission_denied("not yours")].into();
+    fake.run("orc service wait web").fails(6, &["not yours"]);
+}
+
+#[test]
+fn who_presses_ctrl_c_is_told_how_to_come_back() {
+    let fake = fake([with(3, vec![unwell(2, UnitState::Starting, Unready::NotReady)])]);
+    let mut command = fake.command("orc", &["service", "wait", "web"]);
+    let mut child = command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    stderr.read_line(&mut said).unwrap();
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    stderr.read_to_string(&mut said).unwrap();
+    assert_eq!(finished(child).code, 7);
+    let back = "service web goes on; to wait again: orc service wait web\n";
+    assert!(said.ends_with(back), "{said}");
 }
