@@ -51,6 +51,8 @@ pub struct Player {
     scores: Offers,
     /// Orders that are out.
     in_flight: Vec<Flying>,
+    /// How many of them are about units.
+    of_units: u32,
     /// Attempts that it runs and that no task of ours awaits: they take room all the same.
     strangers: Vec<AttemptKey>,
     /// It said that it is busy; nothing is sent before something ended there, or a pause is over,
@@ -165,6 +167,7 @@ impl Player {
             kill_grace: Millis(0),
             scores: Offers::default(),
             in_flight: Vec::new(),
+            of_units: 0,
             strangers: Vec::new(),
             said_busy: false,
             said_busy_to_units: false,
@@ -343,7 +346,7 @@ impl Player {
 
     /// How many of its places are taken.
     pub(crate) fn taken(&self) -> usize {
-        self.attempts().count() + self.strangers.len()
+        self.in_flight.len() - self.of_units as usize + self.strangers.len()
     }
 
     /// Whether a task of this kind changes the host. An unknown score is assumed to change the host.

@@ -290,6 +290,13 @@ impl Engine {
             "player {host} counts {} orders that hold, has {holding}",
             player.holding()
         );
+        let of_units = player.in_flight().iter().filter(|flying| flying.is_of_unit).count();
+        let attempts = player.in_flight().len() - of_units;
+        ensure!(
+            player.taken() == attempts + player.strangers().len(),
+            "player {host} counts {} places taken, has {attempts} attempts",
+            player.taken()
+        );
         let counts = player.to_count();
         ensure!(
             player.counted() == counts,

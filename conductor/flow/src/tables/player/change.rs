@@ -117,6 +117,7 @@ impl Player {
         self.in_flight.reserve_exact(1);
         let (score, is_of_unit) = (kind.score.clone(), kind.unit.is_some());
         self.in_flight.push(Flying { task, score, impact, is_of_unit });
+        self.of_units += u32::from(is_of_unit);
         self.last_order = self.last_order.next();
         self.last_order
     }
@@ -126,7 +127,8 @@ impl Player {
         let Some(at) = self.in_flight.iter().position(|flying| flying.task == task) else {
             return false;
         };
-        let Flying { impact, .. } = self.in_flight.swap_remove(at);
+        let Flying { impact, is_of_unit, .. } = self.in_flight.swap_remove(at);
+        self.of_units -= u32::from(is_of_unit);
         self.holding -= u32::from(impact == Impact::Holds);
         self.forget_busy();
         self.gates_opened = true;
@@ -335,6 +337,7 @@ impl Player {
             self.held_since = since;
             self.holding += 1;
         }
+        self.of_units += u32::from(flying.is_of_unit);
         self.in_flight.push(flying);
     }
 
