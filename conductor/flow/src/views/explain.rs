@@ -324,6 +324,10 @@ impl Engine {
                 )
             }
             WaitReason::PlayerDrained => "its player is drained".to_owned(),
+            WaitReason::PlayerBusy if job.spec().unit.is_some() => {
+                "its player takes no order about a unit just now, and is asked again in a while"
+                    .to_owned()
+            }
             WaitReason::PlayerBusy => "its player runs as many tasks as it takes".to_owned(),
             WaitReason::ScoreBusy => format!(
                 "score {} runs on its player as often as its concurrency allows",

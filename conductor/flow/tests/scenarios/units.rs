@@ -161,6 +161,7 @@ fn who_will_take_no_order_about_a_unit_now_is_asked_again_in_a_while() {
     let id = world.submit(flow([vec![job("h1").unit("web", Wanted::Running)]]));
     let attempts = world.tasks(id, 1, 1)[0].attempt;
     assert_eq!(world.tasks(id, 1, 1)[0].reason, Some(WaitReason::PlayerBusy));
+    assert!(world.why(id, 1, 1, "h1").contains("is asked again in a while"));
     world.pass(1);
     assert_eq!(world.tasks(id, 1, 1)[0].attempt, attempts + 1, "once a second");
     world.player("h1").stopping = false;
