@@ -15,7 +15,7 @@ use super::{
     attempt::{Attempt, End, Main, Phase, Streams, Told, lost},
     cgroup::Cgroups,
     clock::BootMillis,
-    launcher::{Account, Launchers, Orphan},
+    launcher::{Account, Launchers, Orphan, Ready},
     poll::Poller,
     procfs,
     spool_dir::{SpoolDir, attempt_name},
@@ -98,7 +98,14 @@ impl Nursery<'_> {
         let (directory, limit) = (Rc::new(directory), self.output_max);
         let owner = stream::owner_of_pipes(directory.as_fd());
         let unattended = !self.in_place;
-        let orphan = Orphan { directory: &directory, limit, discards: false, unattended };
+        let orphan = Orphan {
+            directory: &directory,
+            limit,
+            is_log: false,
+            ready: Ready::Unasked,
+            discards: false,
+            unattended,
+        };
         let adopted = owner.map(|uid| self.launchers.adopt(self.poller, uid, orphan, now));
         let tap = match adopted {
             Some(Ok(tap)) => Some(tap),

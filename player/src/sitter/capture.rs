@@ -25,7 +25,7 @@ use rustix::{
 };
 
 use super::{
-    pipe::{Holds, Pipe},
+    pipe::{Holds, Pipe, Sink},
     stream::{PRIVATE, Stream},
 };
 
@@ -88,36 +88,6 @@ impl Capture {
         capture.written = Written { total, limit, broken: None };
         capture.file = Some(file);
         Ok(capture)
-    }
-
-    /// Moves what a pipe holds now to where it belongs. The kernel moves it, without a way through
-    /// our memory: a launcher that is killed between two system calls loses none of it.
-    ///
-    /// How much it was; 0 is the end. A file that cannot be written keeps what it has; bytes are
-    /// still counted.
-    pub(super) fn take(
-        &mut self,
-        pipe: &Pipe,
-        holds: Holds,
-        chunk: &mut [u8],
-    ) -> Result<usize, Errno> {
-        // The end of a stream that held nothing makes no file.
-        let is_worth_a_file = || match holds {
-            Holds::Something => true,
-            Holds::Nothing => false,
-            Holds::Unknown => pipe.holds_something(),
-        };
-        if self.written.broken.is_none() && (self.file.is_some() || is_worth_a_file()) {
-            match self.splice(pipe) {
-                Ok(moved) => return Ok(moved),
-                Err(error @ (Errno::AGAIN | Errno::INTR)) => return Err(error),
-                // Writing says whether it is the file system's lack of this call, or of space.
-                Err(_) => {}
-            }
-        }
-        let read = pipe.read(chunk)?;
-        self.push(&chunk[..read]);
-        Ok(read)
     }
 
     fn splice(&mut self, pipe: &Pipe) -> Result<usize, Errno> {
@@ -193,6 +163,33 @@ impl Capture {
     }
 }
 
+impl Sink for Capture {
+    /// Moves what a pipe holds now to where it belongs. The kernel moves it, without a way through
+    /// our memory: a launcher that is killed between two system calls loses none of it.
+    ///
+    /// A file that cannot be written keeps what it has; bytes are
+    /// still counted.
+    fn take(&mut self, pipe: &Pipe, holds: Holds, chunk: &mut [u8]) -> Result<usize, Errno> {
+        // The end of a stream that held nothing makes no file.
+        let is_worth_a_file = || match holds {
+            Holds::Something => true,
+            Holds::Nothing => false,
+            Holds::Unknown => pipe.holds_something(),
+        };
+        if self.written.broken.is_none() && (self.file.is_some() || is_worth_a_file()) {
+            match self.splice(pipe) {
+                Ok(moved) => return Ok(moved),
+                Err(error @ (Errno::AGAIN | Errno::INTR)) => return Err(error),
+                // Writing says whether it is the file system's lack of this call, or of space.
+                Err(_) => {}
+            }
+        }
+        let read = pipe.read(chunk)?;
+        self.push(&chunk[..read]);
+        Ok(read)
+    }
+}
+
 /// How many bytes go round behind a first part of `limit` bytes: what a result's tail needs, and
 /// never more than the first part.
 pub(super) fn ring(limit: u64) -> u64 {
@@ -242,7 +239,7 @@ mod tests {
         let mut capture = Capture::new(Arc::clone(&dir), Stream::Stdout, limit);
         make_pipes(dir.as_fd(), None).unwrap();
         let pipe = Pipe::open(dir.as_fd(), Stream::Stdout).unwrap();
-        let writer = Pipe::open_for_the_score(dir.as_fd(), Stream::Stdout).unwrap();
+        let writer = Pipe::open_for_the_score(dir.as_fd(), Stream::Stdout.pipe()).unwrap();
         let written: Vec<u8> = (0..total).map(byte).collect();
         let holds = if step.is_multiple_of(2) { Holds::Unknown } else { Holds::Something };
         for chunk in written.chunks(step) {

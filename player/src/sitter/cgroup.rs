@@ -323,6 +323,11 @@ impl Leaf {
         }
     }
 
+    /// Whether this process is in it.
+    pub(crate) fn has(&self, pid: i32) -> bool {
+        self.processes().contains(&pid)
+    }
+
     /// Sends a signal to everything in it.
     pub(crate) fn signal(&self, signal: Signal) {
         self.processes().into_iter().for_each(|pid| self.signal_one(pid, signal));

@@ -86,7 +86,7 @@ use self::{
     commands::JobParts,
     environment::Surroundings,
     journal::{Journal, Opened},
-    launcher::{Launchers, Orphan, TapId},
+    launcher::{Launchers, Orphan, Ready, TapId},
     poll::{Interest, Poller, Token},
     scores::Scores,
     signals::Signals,
@@ -410,7 +410,14 @@ impl Sitter {
             return self.spool_dir.remove_attempt(&name);
         };
         let limit = self.config.output_max;
-        let orphan = Orphan { directory: &directory, limit, discards: true, unattended: false };
+        let orphan = Orphan {
+            directory: &directory,
+            limit,
+            is_log: false,
+            ready: Ready::Unasked,
+            discards: true,
+            unattended: false,
+        };
         match self.launchers.adopt(&self.poller, uid, orphan, BootMillis::now()) {
             Ok(tap) => self.linger(tap, name),
             // The next sitter tries again.

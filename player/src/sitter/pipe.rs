@@ -8,7 +8,14 @@ use rustix::{
     io::Errno,
 };
 
-use super::{capture::Capture, stream::Stream};
+use super::stream::Stream;
+
+/// Where a pipe's bytes go.
+pub(crate) trait Sink {
+    /// Moves what a pipe holds now to where it belongs. How much it was; 0 is the end. `chunk` is for
+    /// what has to go through memory.
+    fn take(&mut self, pipe: &Pipe, holds: Holds, chunk: &mut [u8]) -> Result<usize, Errno>;
+}
 
 /// How far reading came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,28 +51,33 @@ pub(crate) struct Pipe(OwnedFd);
 impl Pipe {
     /// Opens the pipe of an attempt's directory.
     pub(crate) fn open(dir: BorrowedFd<'_>, stream: Stream) -> io::Result<Self> {
+        Self::open_named(dir, stream.pipe())
+    }
+
+    /// The same of any other pipe of a unit's directory.
+    pub(crate) fn open_named(dir: BorrowedFd<'_>, name: &str) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(Self(rustix::fs::openat(dir, stream.pipe(), flags, Mode::empty())?))
+        Ok(Self(rustix::fs::openat(dir, name, flags, Mode::empty())?))
     }
 
     /// Opens it as the score is to have it.
-    pub(crate) fn open_for_the_score(dir: BorrowedFd<'_>, stream: Stream) -> io::Result<OwnedFd> {
+    pub(crate) fn open_for_the_score(dir: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(rustix::fs::openat(dir, stream.pipe(), flags, Mode::empty())?)
+        Ok(rustix::fs::openat(dir, name, flags, Mode::empty())?)
     }
 
-    /// Empties it for one turn: into `capture`, or into nothing. `chunk` is for what has to go
+    /// Empties it for one turn: into `sink`, or into nothing. `chunk` is for what has to go
     /// through memory.
     pub(crate) fn drain(
         &self,
-        mut capture: Option<&mut Capture>,
+        mut sink: Option<&mut (dyn Sink + 'static)>,
         mut holds: Holds,
         chunk: &mut [u8],
     ) -> Drained {
         for _ in 0..TURN {
             let holds = std::mem::replace(&mut holds, Holds::Unknown);
-            let taken = match &mut capture {
-                Some(capture) => capture.take(self, holds, chunk),
+            let taken = match &mut sink {
+                Some(sink) => sink.take(self, holds, chunk),
                 None => self.read(chunk),
             };
             match taken {

@@ -285,6 +285,7 @@ impl Sitter {
                 Said::Launched(newborn, launched) => self.launched(newborn, launched, now),
                 Said::TakenOver(tap) => self.taken_over(tap),
                 Said::Account(tap, account) => self.accounted(tap, account),
+                Said::Word(tap, word) => self.heard_of_unit(tap, word, now),
             }
         }
     }

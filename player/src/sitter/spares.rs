@@ -154,7 +154,7 @@ mod tests {
         let dir = fs::File::open(path).unwrap();
         make_pipes(dir.as_fd(), None).unwrap();
         let pipe = Pipe::open(dir.as_fd(), Stream::Stdout).unwrap();
-        let writer = Pipe::open_for_the_score(dir.as_fd(), Stream::Stdout).unwrap();
+        let writer = Pipe::open_for_the_score(dir.as_fd(), Stream::Stdout.pipe()).unwrap();
         (pipe, writer.into())
     }
 

@@ -30,7 +30,7 @@ use super::{
     cgroup::{Cgroups, Door, Leaf},
     clock::{self, BootMillis},
     environment::{self, Surroundings},
-    launcher::{Born, LaunchError, Launchers, NotSent, Request, TapOf},
+    launcher::{Born, LaunchError, Launchers, NotSent, Ready, Request, TapOf},
     poll::Poller,
     scores::{Image, Interpreter, Score, Scores, Unavailable},
     spool_dir::{SpoolDir, attempt_name},
@@ -272,13 +272,19 @@ impl Stage<'_> {
             arguments,
             environment,
             descriptors: &[self.null],
-            tap: Some(TapOf { id, directory: directory.as_fd(), limit }),
+            tap: Some(TapOf {
+                id,
+                directory: directory.as_fd(),
+                limit,
+                is_log: false,
+                ready: Ready::Unasked,
+            }),
             cgroup: door.as_ref().map(Door::entrance),
             // A score may be made to use sudo or the like; the agent may not.
             no_new_privileges: false,
         };
-        let directory = Some(directory);
-        let sent = self.launchers.send(self.poller, user, &request, directory, newborn, self.now);
+        let directories = Some((directory, Ready::Unasked));
+        let sent = self.launchers.send(self.poller, user, &request, directories, newborn, self.now);
         let (newborn, result) = match sent {
             Ok(()) => return Ok(true),
             Err(NotSent::Later(newborn)) => (newborn, Ok(false)),

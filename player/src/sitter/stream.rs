@@ -54,26 +54,36 @@ impl Stream {
     }
 }
 
+/// The name of the pipe through which a unit's run says that it is ready.
+pub(crate) const READY_PIPE: &str = "ready.pipe";
+
+/// Makes the pipe through which a unit's run says that it is ready.
+pub(crate) fn make_ready_pipe(dir: BorrowedFd<'_>, owner: Option<&Identity>) -> io::Result<()> {
+    make_pipe(dir, READY_PIPE, owner)
+}
+
 /// Makes the pipes of an attempt that runs as `owner`.
 ///
 /// They are new ones for each attempt. One that was used before could still be reached: a process
 /// that an earlier attempt of this user has left may hold a descriptor of it without having it open
 /// (`O_PATH`), which nothing shows, and open it when it likes.
 pub(crate) fn make_pipes(dir: BorrowedFd<'_>, owner: Option<&Identity>) -> io::Result<()> {
-    for name in STREAMS.map(Stream::pipe) {
-        let make = || rustix::fs::mknodat(dir, name, FileType::Fifo, PRIVATE, 0);
-        match make() {
-            // Nothing that was here before is of use.
-            Err(Errno::EXIST) => {
-                remove_file(dir, name)?;
-                make()?;
-            }
-            made => made?,
+    STREAMS.iter().try_for_each(|stream| make_pipe(dir, stream.pipe(), owner))
+}
+
+fn make_pipe(dir: BorrowedFd<'_>, name: &str, owner: Option<&Identity>) -> io::Result<()> {
+    let make = || rustix::fs::mknodat(dir, name, FileType::Fifo, PRIVATE, 0);
+    match make() {
+        // Nothing that was here before is of use.
+        Err(Errno::EXIST) => {
+            remove_file(dir, name)?;
+            make()?;
         }
-        if let Some(owner) = owner {
-            let uid = Uid::from_raw(owner.uid);
-            rustix::fs::chownat(dir, name, Some(uid), None, AtFlags::SYMLINK_NOFOLLOW)?;
-        }
+        made => made?,
+    }
+    if let Some(owner) = owner {
+        let uid = Uid::from_raw(owner.uid);
+        rustix::fs::chownat(dir, name, Some(uid), None, AtFlags::SYMLINK_NOFOLLOW)?;
     }
     Ok(())
 }

@@ -46,6 +46,17 @@ pub(crate) const TESTS: &[Test] = &[
     ("units_take_no_place_of_attempts", units_take_no_place_of_attempts),
     ("a_run_has_its_variables_and_no_other", a_run_has_its_variables_and_no_other),
     ("an_attempt_leaves_units_alone_without_cgroups", an_attempt_leaves_units_alone),
+    ("a_unit_is_ready_when_it_says_so", a_unit_is_ready_when_it_says_so),
+    ("a_unit_says_so_after_a_restart_of_the_sitter", a_unit_says_so_after_a_restart),
+    ("a_unit_is_ready_at_a_newline", a_unit_is_ready_at_a_newline),
+    ("a_unit_is_ready_at_a_newline_after_a_crash", a_unit_is_ready_at_a_newline_after_a_crash),
+    ("nobody_else_speaks_for_a_unit", nobody_else_speaks_for_a_unit),
+    ("nobody_else_speaks_for_a_unit_without_cgroups", nobody_else_without_cgroups),
+    ("a_unit_that_is_never_ready_runs_again", a_unit_that_is_never_ready_runs_again),
+    ("a_unit_that_is_silent_runs_again", a_unit_that_is_silent_runs_again),
+    ("a_unit_that_never_stops_talking_keeps_nobody_busy", a_unit_that_never_stops_talking),
+    ("what_runs_write_is_kept_over_them", what_runs_write_is_kept_over_them),
+    ("a_unit_runs_as_the_user_of_its_score", a_unit_runs_as_the_user_of_its_score),
 ];
 
 /// Writes a line for each run and stays.
@@ -277,7 +288,9 @@ fn a_unit_dies_while_nobody_is_there() {
     world.start();
     assert!(lives(run(&world, 2).pid));
     let units = world.attach_again().units.unwrap();
-    assert_eq!(units[0].last_end, Some(RunEnd::Unknown));
+    // While nobody has reaped it the kernel tells how it ended.
+    let end = units[0].last_end.as_ref().unwrap();
+    assert!(matches!(end, RunEnd::Unknown | RunEnd::Signalled(9)), "{end}");
 }
 
 fn a_unit_lives_through_an_upgrade() {
@@ -458,7 +471,8 @@ fn a_watch_goes_on_over_a_restart() {
     let world = started();
     let key = ask(&world, &Asked { healthy_for: Millis::seconds(3), ..Asked::default() });
     world.started(key);
-    run(&world, 1);
+    // Before that the next sitter would not know of its process, and end it.
+    while world.unit_report().state != UnitState::Ready {}
     world.crash();
     world.forget_reports();
     let snapshot = world.start();
@@ -585,6 +599,221 @@ fn an_attempt_leaves_units_alone() {
     assert!(lives(first.pid) && lives(scrubbed));
 }
 
-fn _unused() {
-    let _ = (ReadyRule::default(), ReadySign::Started, is_root());
+fn with_ready(sign: ReadySign, deadline: Millis) -> Asked {
+    let upkeep = Upkeep { ready: ReadyRule { sign, deadline }, ..Upkeep::default() };
+    Asked { upkeep, ..Asked::default() }
+}
+
+/// What a shell says to the socket of its unit, as a process of its own that lives until it is heard.
+const SAY: &str = "say() { perl -MIO::Socket::UNIX -MSocket -e '\n\
+    my $s = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => $ENV{NOTIFY_SOCKET}) or die $!;\n\
+    $s->send($ARGV[0]) or die $!; select(undef, undef, undef, $ARGV[1] || 2)' \"$@\"; }";
+
+fn a_unit_is_ready_when_it_says_so() {
+    let world = World::new();
+    world.gate("go");
+    world.score("web", &format!("{RECORD}\n{SAY}\ncat $OUT/go; say READY=1; exec sleep 1000"));
+    world.start();
+    let key = ask(&world, &with_ready(ReadySign::Notify, Millis::minutes(2)));
+    world.started(key);
+    assert_eq!(world.unit_report().state, UnitState::Starting);
+    world.open_gate("go");
+    ends_well(&world, key);
+    assert_eq!(world.unit_reports().last().unwrap().state, UnitState::Ready);
+    assert_eq!(record(&world).len(), 1);
+}
+
+fn a_unit_says_so_after_a_restart() {
+    let world = World::new();
+    world.gate("go");
+    world.score("web", &format!("{RECORD}\n{SAY}\ncat $OUT/go; say READY=1; exec sleep 1000"));
+    world.start();
+    let key = ask(&world, &with_ready(ReadySign::Notify, Millis::minutes(2)));
+    world.started(key);
+    while world.unit_report().run.0 != 1 {}
+    run(&world, 1);
+    world.crash();
+    world.start();
+    world.signal(Signal::USR2);
+    world.hear_the_end();
+    world.forget_reports();
+    world.attach();
+    world.open_gate("go");
+    ends_well(&world, key);
+    assert_eq!(record(&world).len(), 1);
+}
+
+/// The number is one that no shell uses by itself, and is not the first that is free.
+fn at_a_newline(world: &World) -> AttemptKey {
+    world.gate("go");
+    world
+        .score("web", &format!("{RECORD}\nprintf x >&5; cat $OUT/go; echo y >&5; exec sleep 1000"));
+    world.start();
+    let key = ask(world, &with_ready(ReadySign::Fd(5), Millis::minutes(2)));
+    world.started(key);
+    while world.unit_report().run.0 != 1 {}
+    run(world, 1);
+    key
+}
+
+fn a_unit_is_ready_at_a_newline() {
+    let world = World::new();
+    let key = at_a_newline(&world);
+    world.open_gate("go");
+    ends_well(&world, key);
+    assert_eq!(world.unit_reports().last().unwrap().state, UnitState::Ready);
+}
+
+fn a_unit_is_ready_at_a_newline_after_a_crash() {
+    let world = World::new();
+    let key = at_a_newline(&world);
+    world.crash();
+    world.open_gate("go");
+    world.forget_reports();
+    world.start();
+    ends_well(&world, key);
+    assert_eq!(record(&world).len(), 1);
+}
+
+fn nobody_else(world: &World) {
+    world.gate("go");
+    world.score(
+        "web",
+        &format!(
+            "{RECORD}\n{SAY}\necho $NOTIFY_SOCKET > $OUT/new; mv $OUT/new $OUT/socket\n\
+             cat $OUT/go; say READY=1; exec sleep 1000"
+        ),
+    );
+    world.start();
+    let key = ask(world, &with_ready(ReadySign::Notify, Millis::minutes(2)));
+    let path = eventually("a socket", || fs::read_to_string(world.out("socket")).ok());
+    let socket = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    socket.send_to(b"READY=1", path.trim_end()).unwrap();
+    world.logged("a process that is not the unit's speaks for it");
+    assert_ne!(world.attach_again().units.unwrap()[0].state, UnitState::Ready);
+    world.open_gate("go");
+    ends_well(world, key);
+}
+
+fn nobody_else_speaks_for_a_unit() {
+    nobody_else(&World::new());
+}
+
+fn nobody_else_without_cgroups() {
+    nobody_else(&without_cgroups(World::new()));
+}
+
+fn a_unit_that_is_never_ready_runs_again() {
+    let world = started();
+    let key = ask(&world, &with_ready(ReadySign::Notify, Millis(200)));
+    run(&world, 2);
+    let report = loop {
+        let report = world.unit_report();
+        if report.run.0 >= 2 {
+            break report;
+        }
+    };
+    assert_eq!(report.last_end, Some(RunEnd::NeverReady));
+    world.cancel(key);
+    assert_eq!(world.ended(key).outcome, Outcome::Cancelled);
+}
+
+fn a_unit_that_is_silent_runs_again() {
+    let world = World::new();
+    world.score(
+        "web",
+        &format!("{RECORD}\n{SAY}\nsay 'READY=1\nWATCHDOG_USEC=300000' 0.2; exec sleep 1000"),
+    );
+    world.start();
+    ask(&world, &with_ready(ReadySign::Notify, Millis::minutes(2)));
+    run(&world, 2);
+    let report = loop {
+        let report = world.unit_report();
+        if report.run.0 >= 2 {
+            break report;
+        }
+    };
+    assert_eq!(report.last_end, Some(RunEnd::Watchdog));
+}
+
+fn a_unit_that_never_stops_talking() {
+    let world = World::new();
+    world.score(
+        "web",
+        &format!(
+            "{RECORD}\nexec perl -MIO::Socket::UNIX -MSocket -e '\n\
+             my $s = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => $ENV{{NOTIFY_SOCKET}});\n\
+             my $n = 0; while (1) {{ $n++; $s->send(\"READY=1\\nWATCHDOG=1\\nWATCHDOG_USEC=60000000\\nEXTEND_TIMEOUT_USEC=$n\") }}'"
+        ),
+    );
+    world.score("quick", "echo quick");
+    world.start();
+    ends_well(&world, ask(&world, &with_ready(ReadySign::Notify, Millis::minutes(2))));
+    let cpu = || cpu_ms(world.pid());
+    let (before, begin) = (cpu(), Instant::now());
+    while begin.elapsed() < Duration::from_secs(2) {
+        assert_eq!(world.output_of("quick", &[]), "quick\n");
+    }
+    let spent = cpu() - before;
+    println!("a unit that never stops talking costs its sitter {spent} ms in 2 s, with attempts");
+    assert!(spent < 1_000, "{spent} ms");
+    assert_eq!(record(&world).len(), 1);
+}
+
+/// User and system time of a process, in milliseconds.
+fn cpu_ms(pid: i32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    let ticks = |index: usize| fields[index].parse::<u64>().unwrap();
+    (ticks(11) + ticks(12)) * 10
+}
+
+fn what_runs_write_is_kept_over_them() {
+    let world = World::new();
+    world.score(
+        "web",
+        &format!("{RECORD}\necho out $ORC_RUN; echo err $ORC_RUN >&2; exec sleep 1000"),
+    );
+    world.start();
+    ends_well(&world, ask(&world, &Asked::default()));
+    kill(run(&world, 1).pid);
+    let second = run(&world, 2);
+    world.crash();
+    world.start();
+    kill(second.pid);
+    run(&world, 3);
+    let read = |stem: &str| {
+        let directory = fs::read_dir(world.path("spool/logs")).unwrap().next().unwrap().unwrap();
+        let files = fs::read_dir(directory.path()).unwrap().map(Result::unwrap);
+        let named = files.filter(|file| file.file_name().to_str().unwrap().starts_with(stem));
+        let mut paths: Vec<_> = named.map(|file| file.path()).collect();
+        paths.sort();
+        paths.into_iter().map(|path| fs::read_to_string(path).unwrap()).collect::<String>()
+    };
+    for stem in ["out", "err"] {
+        let wanted = format!("{stem} 1\n{stem} 2\n{stem} 3\n");
+        eventually("what was written", || (read(&format!("{stem}.")) == wanted).then_some(()));
+    }
+}
+
+fn a_unit_runs_as_the_user_of_its_score() {
+    if !is_root() {
+        return eprintln!("skipped: only root can become another user");
+    }
+    let world = World::new();
+    world.score(
+        "web",
+        &format!(
+            "{SAY}\ntouch $ORC_RUN_DIR/mine; [ -O $ORC_RUN_DIR ] && say \"READY=1\"; id -un; \
+             exec sleep 1000"
+        ),
+    );
+    world.file("web.conf", "user = \"nobody\"\n", 0o644);
+    for path in ["", "scores", "run"] {
+        let path = world.path(path);
+        let _ = fs::create_dir(&path);
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    world.start();
+    ends_well(&world, ask(&world, &with_ready(ReadySign::Notify, Millis::minutes(2))));
 }

@@ -304,7 +304,7 @@ impl<T> Launcher<T> {
         let answers = Answers::decode(bytes);
         let mut understood =
             answers.as_ref().is_some_and(|answers| answers.launches.len() == asked.len());
-        let Answers { launches, accounts, holds } = answers.unwrap_or_default();
+        let Answers { launches, accounts, words, holds } = answers.unwrap_or_default();
         if launches.is_empty() {
             self.silent_since.taps = now;
         } else {
@@ -333,6 +333,7 @@ impl<T> Launcher<T> {
                 said.push(Said::Account(id, account));
             }
         }
+        said.extend(words.into_iter().map(|(id, word)| Said::Word(id, word)));
         if holds && self.hold == Hold::Asked {
             self.hold = Hold::Yes;
         }

@@ -17,7 +17,7 @@ use rustix::{
 use super::{
     ACCOUNTS,
     asked::Launcher,
-    wire::{self, DESCRIPTORS, TapId},
+    wire::{self, DESCRIPTORS, Ready, TapId},
 };
 use crate::sitter::{
     clock::BootMillis,
@@ -29,6 +29,8 @@ pub(super) struct Held {
     /// The attempt's.
     pub(super) directory: Rc<OwnedFd>,
     pub(super) limit: u64,
+    pub(super) is_log: bool,
+    pub(super) ready: Ready<Rc<OwnedFd>>,
     /// It was to be taken over, which has not been answered.
     pub(super) adopting: bool,
     /// Nobody may have had its pipes open before.
@@ -136,8 +138,13 @@ impl<T> Launcher<T> {
                 Errand::Hold(holds) => say(socket, &wire::encode_hold(holds), &[]),
                 Errand::Adopt(id) => match self.taps.get(&id) {
                     Some(held) => {
-                        let bytes = wire::encode_adoption(id, held.limit, held.discards);
-                        say(socket, &bytes, &[held.directory.as_fd()])
+                        let Held { directory, limit, is_log, ready, discards, .. } = held;
+                        let bytes = wire::encode_adoption(id, *limit, *is_log, ready, *discards);
+                        let mut descriptors = vec![directory.as_fd()];
+                        if let Ready::Notify(directory) = ready {
+                            descriptors.push(directory.as_fd());
+                        }
+                        say(socket, &bytes, &descriptors)
                     }
                     // It was let go of before this was said.
                     None => Ok(()),

@@ -14,7 +14,7 @@ use super::{
     asked::{Early, Launch, Launcher, Sockets, Whose, shared_page},
     errands::{Held, Hold},
     outcome::{LaunchError, NotSent, Said},
-    wire::{self, Account, REQUEST_BYTES, Request, Seen, TapId},
+    wire::{self, Account, REQUEST_BYTES, Ready, Request, Seen, TapId},
 };
 use crate::sitter::{
     clock::BootMillis,
@@ -60,6 +60,10 @@ pub(crate) struct Orphan<'a> {
     pub(crate) directory: &'a Rc<OwnedFd>,
     /// How many first bytes are kept of each.
     pub(crate) limit: u64,
+    /// They are a unit's.
+    pub(crate) is_log: bool,
+    /// How that says that it is ready.
+    pub(crate) ready: Ready<&'a Rc<OwnedFd>>,
     /// Nothing is to be kept of what comes from now on.
     pub(crate) discards: bool,
     /// Nobody may have had the pipes open since.
@@ -121,13 +125,13 @@ impl<T> Launchers<T> {
         self.last_tap
     }
 
-    /// Asks for a newborn of a user, for `what`. `directory` is that of the request's tap.
+    /// Asks for a newborn of a user, for `what`. `directories` are those of the request's tap.
     pub(crate) fn send(
         &mut self,
         poller: &Poller,
         user: &Option<Identity>,
         request: &Request<'_>,
-        directory: Option<&Rc<OwnedFd>>,
+        directories: Option<(&Rc<OwnedFd>, Ready<&Rc<OwnedFd>>)>,
         what: T,
         now: BootMillis,
     ) -> Result<(), NotSent<T>> {
@@ -165,11 +169,12 @@ impl<T> Launchers<T> {
         launcher.will_owe_a_launch(now);
         let tap = request.tap.map(|tap| tap.id);
         launcher.in_flight.push_back(Launch { number, what, tap, _reserve: reserve });
-        if let (Some(tap), Some(directory)) = (request.tap, directory) {
-            let directory = Rc::clone(directory);
+        if let (Some(tap), Some((directory, ready))) = (request.tap, directories) {
             let held = Held {
-                directory,
+                directory: Rc::clone(directory),
                 limit: tap.limit,
+                is_log: tap.is_log,
+                ready: ready.map(Rc::clone),
                 adopting: false,
                 unattended: false,
                 closing: 0,
@@ -191,10 +196,18 @@ impl<T> Launchers<T> {
     ) -> Result<TapId, LaunchError> {
         let id = self.fresh_tap();
         let token = self.find_or_start(poller, &Whose::Reader(uid), now)?;
-        let Orphan { directory, limit, discards, unattended } = orphan;
-        let directory = Rc::clone(directory);
-        let (adopting, closing, moves) = (true, 0, 0);
-        let held = Held { directory, limit, adopting, unattended, closing, discards, moves };
+        let Orphan { directory, limit, is_log, ready, discards, unattended } = orphan;
+        let held = Held {
+            directory: Rc::clone(directory),
+            limit,
+            is_log,
+            ready: ready.map(Rc::clone),
+            adopting: true,
+            unattended,
+            closing: 0,
+            discards,
+            moves: 0,
+        };
         if let Some(launcher) = self.all.get_mut(&token) {
             launcher.adopt(id, held, poller, now);
         }

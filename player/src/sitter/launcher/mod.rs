@@ -19,6 +19,7 @@
 //! sitter ── request: program, arguments, directory ──▶ launcher ── vfork, CLONE_PARENT ─▶ newborn
 //!   │  ◀───── answers: number, pidfd, was it executed? ── │  ◀──────── executed, or dead ──── │
 //!   │  ◀───── accounts: so much was written, it is over ── │  ◀──────── pipes ──────────────── │
+//!   │  ◀───── words: it says that it is ready ──────────── │  ◀──────── a unit's socket ────── │
 //!   └────────────────── parent of the newborn: its end comes here ──────────────────────────┘
 //! ```
 //!
@@ -42,8 +43,10 @@
 //!   more, and moves nothing.
 
 mod asked;
+mod ear;
 mod errands;
 mod launchers;
+mod log;
 mod outcome;
 mod program;
 mod taps;
@@ -55,7 +58,7 @@ pub use self::program::{LauncherError, run};
 pub(crate) use self::{
     launchers::{Launchers, Orphan},
     outcome::{Born, LaunchError, Launched, NotSent, Said},
-    wire::{Account, Request, TapId, TapOf},
+    wire::{Account, Ready, Request, TapId, TapOf, Word, WordKind},
 };
 use super::sys::SHARED_NUMBERS;
 
@@ -89,6 +92,11 @@ const REST: Duration = Duration::from_secs(60);
 const HELD: Duration = Duration::from_secs(10);
 /// Most accounts in one message.
 const ACCOUNTS: usize = 64;
+/// Most words of units in one message, and at once.
+const WORDS: usize = 32;
+/// How long nobody listens to a unit that has just said so much, or more: it may keep its own launcher
+/// busy for so long in each such time, and nobody else.
+const DEAF: Duration = Duration::from_millis(20);
 /// How often one tap is given to another launcher before it is given up: a launcher that cannot live
 /// must not be started for ever.
 const MOVES: u8 = 16;

@@ -4,7 +4,7 @@ use std::{error::Error, fmt, io};
 
 use rustix::fd::OwnedFd;
 
-use super::wire::{Account, TapId};
+use super::wire::{Account, TapId, Word};
 use crate::sitter::sys::SpawnError;
 
 /// A process that came of a request.
@@ -30,6 +30,8 @@ pub(crate) enum Said<T> {
     TakenOver(TapId),
     /// What became of a tap: that it is over, or the answer to having been closed.
     Account(TapId, Account),
+    /// A process has said this in the name of the unit whose tap it is.
+    Word(TapId, Word),
 }
 
 /// What came of a request.

@@ -29,7 +29,7 @@ use rustix::{
 
 use super::{
     ANSWERS, GATHERED, HELD, NEWBORNS, PAGE, SOCKET, TAPS, TOUCHED, TOUCHES,
-    taps::{Newcomers, Page, Reader},
+    taps::{Newcomers, Opened, Page, Reader},
     wire::{self, Answer, Answers, Asked, Came, DESCRIPTORS, REQUEST_BYTES, Received, Seen},
 };
 use crate::sitter::{
@@ -211,15 +211,18 @@ impl Launcher {
             return Err(no_room());
         }
         // Where there is no process in the end, the pipes are at theirs with these.
-        let writers = match (request.tap, request.take_directory()) {
-            (Some((id, limit)), Some(directory)) => {
-                Some(self.newcomers.open(id, directory, limit).map_err(SpawnError::unprepared)?)
-            }
-            _ => None,
-        };
+        let opened = request.take_tap().map(|tap| self.newcomers.open(tap, self.user.as_ref()));
+        let opened = opened.transpose().map_err(SpawnError::unprepared)?;
         let parts = request.parts().ok_or_else(no_room)?;
         let mut descriptors = parts.own;
-        descriptors.extend(writers.iter().flatten().map(AsFd::as_fd));
+        if let Some(Opened { streams, ready }) = &opened {
+            descriptors.extend(streams.iter().map(AsFd::as_fd));
+            if let Some((number, writer)) = ready {
+                let nothing = *descriptors.first().ok_or_else(no_room)?;
+                descriptors.resize(usize::from(*number), nothing);
+                descriptors.push(writer.as_fd());
+            }
+        }
         sys::spawn(&Spawn {
             program: parts.program,
             arguments: &request.arguments,

@@ -1,6 +1,7 @@
 //! The launcher's second duty: it reads what its user's scores write.
 //!
-//! A *tap* is the two pipes of one attempt and the files that they are emptied into. Whoever opens,
+//! A *tap* is the two pipes of one attempt, or of a unit's run, and the files that they are emptied
+//! into; a unit's may have a socket or a third pipe through which it says that it is ready (`ear.rs`). Whoever opens,
 //! reads or closes a pipe may have to wait for whoever writes to it (see `stream.rs`), so each touch of
 //! a pipe is noted beforehand in the page that is shared with the sitter. The sitter then knows which
 //! tap a launcher is stuck with.
@@ -10,13 +11,14 @@
 //! `sys::spawn` asks for: it makes no process, and takes no signal.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, VecDeque, btree_map::Entry},
     io,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicI32, Ordering},
     },
     thread,
+    time::Instant,
 };
 
 use rustix::{
@@ -25,16 +27,21 @@ use rustix::{
     fd::{AsFd, OwnedFd},
     io::Errno,
     net::RecvFlags,
+    time::Timespec,
 };
 
 use super::{
+    DEAF,
+    ear::{Ear, Heard},
+    log::Log,
     program::{self, Inbox, LauncherError, failed},
-    wire::{Account, Adoption, Answers, Asked, TapId},
+    wire::{Account, Adoption, Answers, Asked, NewTap, Ready, TapId},
 };
 use crate::sitter::{
     capture::{Capture, Written},
-    pipe::{CHUNK, Drained, Holds, Pipe},
-    stream::STREAMS,
+    pipe::{CHUNK, Drained, Holds, Pipe, Sink},
+    stream::{self, READY_PIPE, STREAMS, Stream},
+    sys::Identity,
 };
 
 /// The launcher's second thread: it reads while the first one waits for newborns.
@@ -50,13 +57,20 @@ pub(super) struct Reader {
     holds: bool,
     /// That, and there are pipes to be kept open.
     held: Arc<AtomicBool>,
+    /// Taps whose unit has said so much that nobody listens to it until then.
+    deaf: VecDeque<(Instant, TapId)>,
 }
 
 /// Taps that the first thread opened, on their way to the second.
 pub(super) struct Newcomers {
     epoll: OwnedFd,
     taps: Mutex<Vec<(TapId, Tap)>>,
+    /// Logs that somebody writes to, so that nobody else in this process begins a second one.
+    logs: Mutex<Logs>,
 }
+
+/// By device and number of their directory, and by stream.
+type Logs = BTreeMap<(u64, u64, &'static str), Weak<Mutex<Log>>>;
 
 /// What the sitter is to know when it hears nothing.
 #[derive(Clone, Copy)]
@@ -67,15 +81,46 @@ pub(super) struct Page {
     pub(super) touches: &'static AtomicI32,
 }
 
-/// Standard output and standard error.
-type Tap = [Spout; 2];
+/// What is read of one attempt or run.
+struct Tap {
+    /// Standard output and standard error.
+    spouts: [Spout; 2],
+    ear: Option<Ear>,
+}
+
+/// What a newborn gets of a tap.
+pub(super) struct Opened {
+    /// Standard output and standard error.
+    pub(super) streams: [OwnedFd; 2],
+    /// Where it says that it is ready, at this number.
+    pub(super) ready: Option<(u8, OwnedFd)>,
+}
 
 /// One stream of a tap.
 struct Spout {
     /// `None` after its end.
     pipe: Option<Pipe>,
     /// `None` where what comes is thrown away.
-    capture: Option<Capture>,
+    filling: Option<Filling>,
+}
+
+/// What a stream fills.
+enum Filling {
+    /// The file of an attempt.
+    Capture(Capture),
+    /// The files of a unit, which its next run goes on with.
+    Log(Arc<Mutex<Log>>),
+}
+
+impl Sink for Filling {
+    fn take(&mut self, pipe: &Pipe, holds: Holds, chunk: &mut [u8]) -> Result<usize, Errno> {
+        match self {
+            Filling::Capture(capture) => capture.take(pipe, holds, chunk),
+            Filling::Log(log) => {
+                log.lock().unwrap_or_else(PoisonError::into_inner).take(pipe, holds, chunk)
+            }
+        }
+    }
 }
 
 /// How the page says which tap is touched; 0 is none. Taps that are apart by a multiple of 2³² look
@@ -102,33 +147,53 @@ impl Drop for Touch {
 }
 
 impl Newcomers {
-    /// Opens the pipes of an attempt that is about to start: what its process gets as standard output
-    /// and standard error. They are new, so nobody can keep us waiting.
-    pub(super) fn open(
-        &self,
-        id: TapId,
-        directory: OwnedFd,
-        limit: u64,
-    ) -> io::Result<[OwnedFd; 2]> {
+    /// Opens the pipes of an attempt or run that is about to start: what its process gets as standard
+    /// output and standard error. They are new, so nobody can keep us waiting.
+    pub(super) fn open(&self, tap: NewTap, user: Option<&Identity>) -> io::Result<Opened> {
+        let NewTap { id, limit, is_log, directory, ready } = tap;
         let directory = Arc::new(directory);
-        let open = |stream| {
+        let open = |stream: Stream| {
             let pipe = Pipe::open(directory.as_fd(), stream)?;
-            let writer = Pipe::open_for_the_score(directory.as_fd(), stream)?;
-            let capture = Capture::new(Arc::clone(&directory), stream, limit);
-            io::Result::Ok((Spout { pipe: Some(pipe), capture: Some(capture) }, writer))
+            let writer = Pipe::open_for_the_score(directory.as_fd(), stream.pipe())?;
+            let filling = match is_log {
+                true => Filling::Log(self.log(&directory, stream)?),
+                false => Filling::Capture(Capture::new(Arc::clone(&directory), stream, limit)),
+            };
+            io::Result::Ok((Spout { pipe: Some(pipe), filling: Some(filling) }, writer))
         };
         let (stdout, to_stdout) = open(STREAMS[0])?;
         let (stderr, to_stderr) = open(STREAMS[1])?;
         for (index, spout) in [&stdout, &stderr].into_iter().enumerate() {
             spout.pipe.as_ref().map_or(Ok(()), |pipe| self.watch(id, index, pipe))?;
         }
-        self.lock().push((id, [stdout, stderr]));
-        Ok([to_stdout, to_stderr])
+        let at = if let Ready::At(number) = ready { Some(number) } else { None };
+        let ear = Ear::open(ready, directory.as_fd(), user)?;
+        if let Some(ear) = &ear {
+            self.watch(id, EAR, ear)?;
+        }
+        let writer = || Pipe::open_for_the_score(directory.as_fd(), READY_PIPE);
+        let ready = at.map(|number| writer().map(|writer| (number, writer))).transpose()?;
+        self.lock().push((id, Tap { spouts: [stdout, stderr], ear }));
+        Ok(Opened { streams: [to_stdout, to_stderr], ready })
     }
 
-    fn watch(&self, id: TapId, index: usize, pipe: &Pipe) -> io::Result<()> {
-        let token = EventData::new_u64(id.0 * 2 + index as u64);
-        Ok(epoll::add(&self.epoll, pipe, token, EventFlags::IN)?)
+    /// The log of a unit's stream.
+    fn log(&self, directory: &Arc<OwnedFd>, stream: Stream) -> io::Result<Arc<Mutex<Log>>> {
+        let found = rustix::fs::fstat(directory)?;
+        let name = (found.st_dev, found.st_ino, stream.file());
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        logs.retain(|_, log| log.strong_count() > 0);
+        if let Some(log) = logs.get(&name).and_then(Weak::upgrade) {
+            return Ok(log);
+        }
+        let log = Arc::new(Mutex::new(Log::new(Arc::clone(directory), stream)));
+        logs.insert(name, Arc::downgrade(&log));
+        Ok(log)
+    }
+
+    fn watch(&self, id: TapId, index: usize, what: impl AsFd) -> io::Result<()> {
+        let token = EventData::new_u64(id.0 * PLACES + index as u64);
+        Ok(epoll::add(&self.epoll, what, token, EventFlags::IN)?)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<(TapId, Tap)>> {
@@ -139,6 +204,9 @@ impl Newcomers {
 
 /// Belongs to the socket. All others are of pipes.
 const OF_SOCKET: u64 = u64::MAX;
+/// How many things there are of a tap: two pipes, and the third of them, its ear.
+const PLACES: u64 = 3;
+const EAR: usize = 2;
 /// Most events that are taken at once.
 const EVENTS: usize = 64;
 
@@ -156,7 +224,12 @@ impl Reader {
         epoll::add(&epoll, &socket, EventData::new_u64(OF_SOCKET), EventFlags::IN)?;
         Ok(Self {
             socket,
-            newcomers: Arc::new(Newcomers { epoll, taps: Mutex::default() }),
+            newcomers: Arc::new(Newcomers {
+                epoll,
+                taps: Mutex::default(),
+                logs: Mutex::default(),
+            }),
+            deaf: VecDeque::new(),
             all: BTreeMap::new(),
             chunk: vec![0; CHUNK].into_boxed_slice(),
             page,
@@ -202,7 +275,8 @@ impl Reader {
         events: &mut Vec<Event>,
     ) -> Result<Sitter, LauncherError> {
         events.clear();
-        match epoll::wait(&self.newcomers.epoll, spare_capacity(events), None) {
+        let patience = self.listen_again();
+        match epoll::wait(&self.newcomers.epoll, spare_capacity(events), patience.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(failed("waiting for events")(error)),
         }
@@ -217,6 +291,45 @@ impl Reader {
             }
         }
         Ok(Sitter::There)
+    }
+
+    /// Listens again to whom it is time for. How long until the next one.
+    fn listen_again(&mut self) -> Option<Timespec> {
+        let now = Instant::now();
+        while let Some((at, id)) = self.deaf.front().copied() {
+            if at > now {
+                return Timespec::try_from(at - now).ok();
+            }
+            self.deaf.pop_front();
+            if let Some(ear) = self.all.get(&id).and_then(|tap| tap.ear.as_ref()) {
+                let _ = self.newcomers.watch(id, EAR, ear);
+            }
+        }
+        None
+    }
+
+    /// Hears what is said in the name of a unit.
+    fn hear(&mut self, id: TapId) -> Result<(), LauncherError> {
+        let touch = Touch::of(id, self.page);
+        let Some(tap) = self.all.get_mut(&id) else { return Ok(()) };
+        let Some(ear) = &mut tap.ear else { return Ok(()) };
+        let Heard { words, goes_on, is_loud } = ear.hear();
+        if !goes_on || is_loud {
+            let _ = epoll::delete(&self.newcomers.epoll, &*ear);
+        }
+        match goes_on {
+            false => tap.ear = None,
+            true if is_loud => self.deaf.push_back((Instant::now() + DEAF, id)),
+            true => {}
+        }
+        drop(touch);
+        for word in words {
+            self.answers.words.push((id, word));
+            if self.answers.is_full() {
+                self.give()?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes in one thing that the sitter asks for.
@@ -284,22 +397,33 @@ impl Reader {
     /// Goes on with the pipes of an attempt that has its process already, as far as they are still
     /// there.
     fn adopt(&mut self, adoption: Adoption) -> Account {
-        let Adoption { id, limit, discards, directory } = adoption;
-        let Some(directory) = directory else {
+        let Adoption { id, limit, is_log, discards, directories } = adoption;
+        let Some((directory, ready)) = directories else {
             return Account { over: true, written: None };
         };
         let touch = Touch::of(id, self.page);
         let directory = Arc::new(directory);
-        let tap = [0, 1].map(|index| {
+        let spouts = [0, 1].map(|index| {
             let stream = STREAMS[index];
             // Opened before the file is looked at: whoever is just moving bytes out of the pipe has
             // them in the file before this returns.
             let pipe = Pipe::open(directory.as_fd(), stream).ok();
             let pipe = pipe.filter(|pipe| self.newcomers.watch(id, index, pipe).is_ok());
-            let reopen = || Capture::reopen(Arc::clone(&directory), stream, limit).ok();
-            Spout { pipe, capture: if discards { None } else { reopen() } }
+            let reopen = || {
+                let directory = Arc::clone(&directory);
+                Capture::reopen(directory, stream, limit).ok().map(Filling::Capture)
+            };
+            let filling = match (discards, is_log) {
+                (true, _) => None,
+                (false, true) => self.newcomers.log(&directory, stream).ok().map(Filling::Log),
+                (false, false) => reopen(),
+            };
+            Spout { pipe, filling }
         });
-        self.all.insert(id, tap);
+        let owner = stream::owner_of_pipes(directory.as_fd());
+        let ear = Ear::reopen(ready, directory.as_fd(), owner);
+        let ear = ear.filter(|ear| self.newcomers.watch(id, EAR, ear).is_ok());
+        self.all.insert(id, Tap { spouts, ear });
         drop(touch);
         // The kernel does not tell the end of a pipe that had nobody else when it was opened.
         self.drain(id, 0, Holds::Unknown);
@@ -309,9 +433,12 @@ impl Reader {
 
     /// Reads a pipe that has something to say.
     fn ready(&mut self, token: u64, what: EventFlags) -> Result<(), LauncherError> {
-        let (id, index) = (TapId(token / 2), (token % 2) as usize);
+        let (id, index) = (TapId(token / PLACES), (token % PLACES) as usize);
         if !self.all.contains_key(&id) {
             self.welcome();
+        }
+        if index == EAR {
+            return self.hear(id);
         }
         let holds = if what.contains(EventFlags::IN) { Holds::Something } else { Holds::Nothing };
         self.drain(id, index, holds);
@@ -331,24 +458,33 @@ impl Reader {
         }
         let tap = self.all.get_mut(&id)?;
         let written = written(tap);
-        tap.iter_mut().for_each(|spout| spout.capture = None);
+        tap.spouts.iter_mut().for_each(|spout| spout.filling = None);
         Some(Account { over: false, written })
     }
 
-    /// Lets go of one.
+    /// Lets go of one, with what is in its pipes where that goes to a log: its run is over.
     fn forget(&mut self, id: TapId) {
+        let is_log = |spout: &Spout| matches!(spout.filling, Some(Filling::Log(_)));
+        if self.all.get(&id).is_some_and(|tap| tap.spouts.iter().any(is_log)) {
+            self.drain(id, 0, Holds::Unknown);
+            self.drain(id, 1, Holds::Unknown);
+        }
         let _touch = Touch::of(id, self.page);
-        for pipe in self.all.remove(&id).iter().flatten().filter_map(|spout| spout.pipe.as_ref()) {
+        let Some(tap) = self.all.remove(&id) else { return };
+        for pipe in tap.spouts.iter().filter_map(|spout| spout.pipe.as_ref()) {
             let _ = epoll::delete(&self.newcomers.epoll, pipe);
+        }
+        if let Some(ear) = &tap.ear {
+            let _ = epoll::delete(&self.newcomers.epoll, ear);
         }
     }
 
     fn drain(&mut self, id: TapId, index: usize, holds: Holds) {
-        let Some(spout) = self.all.get_mut(&id).and_then(|tap| tap.get_mut(index)) else { return };
+        let spout = self.all.get_mut(&id).and_then(|tap| tap.spouts.get_mut(index));
+        let Some(Spout { pipe, filling }) = spout else { return };
         let _touch = Touch::of(id, self.page);
-        let Spout { pipe, capture } = spout;
-        let drained =
-            pipe.as_ref().map(|pipe| pipe.drain(capture.as_mut(), holds, &mut self.chunk));
+        let sink = filling.as_mut().map(|filling| filling as &mut (dyn Sink + 'static));
+        let drained = pipe.as_ref().map(|pipe| pipe.drain(sink, holds, &mut self.chunk));
         if drained == Some(Drained::End)
             && let Some(pipe) = pipe.take()
         {
@@ -359,7 +495,8 @@ impl Reader {
     }
 
     fn account_if_over(&mut self, id: TapId) -> Option<Account> {
-        let is_over = |tap: &Tap| tap.iter().all(|spout| spout.pipe.is_none());
+        let is_over =
+            |tap: &Tap| tap.ear.is_none() && tap.spouts.iter().all(|spout| spout.pipe.is_none());
         let tap = match self.all.entry(id) {
             Entry::Occupied(tap) if is_over(tap.get()) => tap.remove(),
             _ => return None,
@@ -369,6 +506,10 @@ impl Reader {
 }
 
 fn written(tap: &Tap) -> Option<[Written; 2]> {
-    let [stdout, stderr] = tap.each_ref().map(|spout| spout.capture.as_ref());
-    Some([stdout?.written(), stderr?.written()])
+    let written = |spout: &Spout| match &spout.filling {
+        Some(Filling::Capture(capture)) => Some(capture.written()),
+        Some(Filling::Log(_)) | None => None,
+    };
+    let [stdout, stderr] = tap.spouts.each_ref().map(written);
+    Some([stdout?, stderr?])
 }

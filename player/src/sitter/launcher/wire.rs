@@ -5,20 +5,23 @@
 //! ```text
 //! user      uid u32 │ gid u32 │ groups u32 each     the first message; empty text "self": nobody
 //!
-//! launch    1 u8 │ flags u8 │ descriptors u8 │ 0 u8 │ arguments u32 │ number u64 │ tap u64 │ limit u64
-//!           │ strings, each ended by NUL
-//!           with descriptors: program, the newborn's own, the cgroup's and the attempt's directory
-//!           (as the flags say)
-//! adopt     2 u8 │ discards u8 │ tap u64 │ limit u64      with the attempt's directory
+//! launch    1 u8 │ flags u8 │ descriptors u8 │ ready u8 │ arguments u32 │ number u64 │ tap u64
+//!           │ limit u64 │ strings, each ended by NUL
+//!           with descriptors: program, the newborn's own, the cgroup's, the attempt's or unit's
+//!           directory, and that of its socket (as the flags say)
+//! adopt     2 u8 │ flags u8 │ discards u8 │ ready u8 │ tap u64 │ limit u64      with the directories
+//! ready     0: nobody asks · 255: it says so at its socket · else at this descriptor
 //! close     3 u8 │ taps u64 each
 //! forget    4 u8 │ taps u64 each
 //! hold      5 u8
 //! go on     6 u8
 //!
-//! answers   launches u8 │ accounts u8 │ holds u8 │ 0 u8 │ so many launches │ so many accounts
+//! answers   launches u8 │ accounts u8 │ holds u8 │ words u8 │ so many launches │ so many accounts
+//!           │ so many words
 //!           with descriptors: a pidfd for each that was born
 //! launch    number u64 │ kind u8 │ step u8 │ 0 u16 │ pid or errno i32 │ ticks u64
 //! account   tap u64 │ over u8 │ known u8 │ 0 u8, six times │ standard output │ standard error
+//! word      tap u64 │ kind u8 │ 0 u8, three times │ sender's pid i32 │ value u64
 //!           each: bytes in all u64 │ limit u64 │ broken at u64 │ errno i64, 0 where it is whole
 //! ```
 
@@ -26,7 +29,7 @@ use std::{ffi::CString, mem};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::{ACCOUNTS, ANSWERS};
+use super::{ACCOUNTS, ANSWERS, WORDS};
 use crate::sitter::{
     capture::{Broken, Written},
     sys::{Entrance, Identity, SpawnError},
@@ -35,9 +38,9 @@ use crate::sitter::{
 /// What the first message says of a user who is the sitter's own.
 const CALLER: &[u8] = b"self";
 
-/// Most descriptors of a message: program, four of the newborn, its attempt's directory, two of its
-/// cgroup.
-pub(super) const DESCRIPTORS: usize = 8;
+/// Most descriptors of a message: program, four of the newborn, its attempt's directory, that of its
+/// socket, two of its cgroup.
+pub(super) const DESCRIPTORS: usize = 9;
 /// Largest request and first message: the longest parameters with their names, or the most groups
 /// that a user may be in.
 pub(super) const REQUEST_BYTES: usize = 512 << 10;
@@ -45,10 +48,13 @@ pub(super) const REQUEST_BYTES: usize = 512 << 10;
 const LAUNCH_BYTES: usize = 24;
 /// Length of what is said of one tap.
 const ACCOUNT_BYTES: usize = 80;
+/// Length of what a unit said.
+const WORD_BYTES: usize = 24;
 /// Length of what comes before all that.
 const COUNTS: usize = 4;
 /// Largest message of answers.
-pub(super) const ANSWERS_BYTES: usize = COUNTS + ANSWERS * LAUNCH_BYTES + ACCOUNTS * ACCOUNT_BYTES;
+pub(super) const ANSWERS_BYTES: usize =
+    COUNTS + ANSWERS * LAUNCH_BYTES + ACCOUNTS * ACCOUNT_BYTES + WORDS * WORD_BYTES;
 
 /// What a message to a launcher begins with.
 mod ask {
@@ -72,12 +78,59 @@ pub(crate) struct TapOf<'a> {
     pub(crate) directory: BorrowedFd<'a>,
     /// How many first bytes are kept of each.
     pub(crate) limit: u64,
+    /// They are a unit's, which writes for ever: see `log.rs`. There is no limit then.
+    pub(crate) is_log: bool,
+    /// How a unit says that it is ready.
+    pub(crate) ready: Ready<BorrowedFd<'a>>,
+}
+
+/// How a unit says that it is ready. `D` is the directory of its socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ready<D> {
+    /// Nobody asks.
+    Unasked,
+    /// By a newline at this descriptor, 3 or higher.
+    At(u8),
+    /// At its socket.
+    Notify(D),
+}
+
+const NOTIFY: u8 = u8::MAX;
+
+impl<D> Ready<D> {
+    fn code(&self) -> u8 {
+        match self {
+            Ready::Unasked => 0,
+            Ready::At(fd) => *fd,
+            Ready::Notify(_) => NOTIFY,
+        }
+    }
+
+    /// The same of another kind of directory.
+    pub(crate) fn map<E>(self, map: impl FnOnce(D) -> E) -> Ready<E> {
+        match self {
+            Ready::Unasked => Ready::Unasked,
+            Ready::At(fd) => Ready::At(fd),
+            Ready::Notify(directory) => Ready::Notify(map(directory)),
+        }
+    }
+}
+
+/// `None` where the directory did not come.
+fn read_ready(code: u8, directories: &mut impl Iterator<Item = OwnedFd>) -> Option<Ready<OwnedFd>> {
+    Some(match code {
+        0 => Ready::Unasked,
+        NOTIFY => Ready::Notify(directories.next()?),
+        fd => Ready::At(fd),
+    })
 }
 
 const NO_NEW_PRIVILEGES: u8 = 1;
 const CGROUP: u8 = 2;
 const CGROUP_DIRECTORY: u8 = 4;
 const TAP: u8 = 8;
+const LOG: u8 = 16;
+const SOCKET_DIRECTORY: u8 = 32;
 
 /// A process that is wanted, as the sitter says it. What is said of it is in [`super::sys::Spawn`].
 pub(crate) struct Request<'a> {
@@ -119,8 +172,9 @@ pub(super) struct Received {
     pub(super) no_new_privileges: bool,
     pub(super) arguments: Vec<CString>,
     pub(super) environment: Vec<CString>,
-    /// The streams to be read, and how many first bytes are kept of each.
-    pub(super) tap: Option<(TapId, u64)>,
+    /// The streams to be read.
+    tap: (TapId, u64),
+    ready: u8,
     flags: u8,
     own: usize,
     descriptors: Vec<OwnedFd>,
@@ -139,10 +193,20 @@ pub(super) struct Parts<'a> {
 pub(super) struct Adoption {
     pub(super) id: TapId,
     pub(super) limit: u64,
+    pub(super) is_log: bool,
     /// Nothing is to be kept.
     pub(super) discards: bool,
-    /// `None` where the launcher could not take it.
-    pub(super) directory: Option<OwnedFd>,
+    /// `None` where the launcher could not take them.
+    pub(super) directories: Option<(OwnedFd, Ready<OwnedFd>)>,
+}
+
+/// Streams of a newborn.
+pub(super) struct NewTap {
+    pub(super) id: TapId,
+    pub(super) limit: u64,
+    pub(super) is_log: bool,
+    pub(super) directory: OwnedFd,
+    pub(super) ready: Ready<OwnedFd>,
 }
 
 impl Request<'_> {
@@ -160,11 +224,16 @@ impl Request<'_> {
             }
         }
         if let Some(tap) = self.tap {
-            flags |= TAP;
+            flags |= TAP | if tap.is_log { LOG } else { 0 };
             descriptors.push(tap.directory);
+            if let Ready::Notify(directory) = tap.ready {
+                flags |= SOCKET_DIRECTORY;
+                descriptors.push(directory);
+            }
         }
+        let ready = self.tap.map_or(0, |tap| tap.ready.code());
         // Both are a handful.
-        let mut bytes = vec![ask::LAUNCH, flags, self.descriptors.len() as u8, 0];
+        let mut bytes = vec![ask::LAUNCH, flags, self.descriptors.len() as u8, ready];
         bytes.extend((self.arguments.len() as u32).to_le_bytes());
         let tap = self.tap.map_or((0, 0), |tap| (tap.id.0, tap.limit));
         bytes.extend([number, tap.0, tap.1].map(u64::to_le_bytes).as_flattened());
@@ -176,8 +245,15 @@ impl Request<'_> {
 }
 
 /// As a message that comes with the directory.
-pub(super) fn encode_adoption(id: TapId, limit: u64, discards: bool) -> Vec<u8> {
-    let mut bytes = vec![ask::ADOPT, discards.into()];
+pub(super) fn encode_adoption<D>(
+    id: TapId,
+    limit: u64,
+    is_log: bool,
+    ready: &Ready<D>,
+    discards: bool,
+) -> Vec<u8> {
+    let flags = if is_log { LOG } else { 0 };
+    let mut bytes = vec![ask::ADOPT, flags, discards.into(), ready.code()];
     bytes.extend([id.0, limit].map(u64::to_le_bytes).as_flattened());
     bytes
 }
@@ -214,15 +290,16 @@ impl Asked {
                 (received.is_whole() || !whole).then(|| Asked::Launch(Box::new(received)))
             }
             ask::ADOPT => {
-                let (discards, rest) = rest.split_first()?;
+                let ([flags, discards, ready], rest) = rest.split_first_chunk()?;
                 let ([id, limit], []) = rest.as_chunks::<{ mem::size_of::<u64>() }>() else {
                     return None;
                 };
                 Some(Asked::Adopt(Adoption {
                     id: TapId(u64::from_le_bytes(*id)),
                     limit: u64::from_le_bytes(*limit),
+                    is_log: flags & LOG != 0,
                     discards: *discards != 0,
-                    directory: descriptors.into_iter().next(),
+                    directories: directories(descriptors, *ready),
                 }))
             }
             ask::CLOSE => ids().map(Asked::Close),
@@ -234,9 +311,15 @@ impl Asked {
     }
 }
 
+/// That of the streams, and that of the socket.
+fn directories(descriptors: Vec<OwnedFd>, ready: u8) -> Option<(OwnedFd, Ready<OwnedFd>)> {
+    let mut descriptors = descriptors.into_iter();
+    Some((descriptors.next()?, read_ready(ready, &mut descriptors)?))
+}
+
 impl Received {
     fn decode(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Option<Self> {
-        let ([flags, own, _], rest) = bytes.split_first_chunk()?;
+        let ([flags, own, ready], rest) = bytes.split_first_chunk()?;
         let (arguments, rest) = rest.split_first_chunk()?;
         let (numbers, rest) = rest.split_first_chunk::<{ 3 * mem::size_of::<u64>() }>()?;
         let [number, tap, limit] =
@@ -257,7 +340,8 @@ impl Received {
             no_new_privileges: flags & NO_NEW_PRIVILEGES != 0,
             arguments: strings,
             environment,
-            tap: (flags & TAP != 0).then_some(tap),
+            tap,
+            ready: *ready,
             flags: *flags,
             own: usize::from(*own),
             descriptors,
@@ -266,15 +350,21 @@ impl Received {
 
     /// Whether it has all descriptors that it speaks of. Not so where the launcher had no room for them.
     pub(super) fn is_whole(&self) -> bool {
-        let more = [TAP, CGROUP, CGROUP_DIRECTORY].iter().filter(|flag| self.flags & **flag != 0);
+        let more = [TAP, SOCKET_DIRECTORY, CGROUP, CGROUP_DIRECTORY];
+        let more = more.iter().filter(|flag| self.flags & **flag != 0);
         self.descriptors.len() == 1 + self.own + more.count()
     }
 
-    /// Takes out the attempt's directory.
-    pub(super) fn take_directory(&mut self) -> Option<OwnedFd> {
-        let has_one = self.flags & TAP != 0;
-        self.flags &= !TAP;
-        if has_one { self.descriptors.pop() } else { None }
+    /// Takes out the streams that are to be read, with their directories.
+    pub(super) fn take_tap(&mut self) -> Option<NewTap> {
+        let [has_tap, has_socket] = [TAP, SOCKET_DIRECTORY].map(|flag| self.flags & flag != 0);
+        self.flags &= !(TAP | SOCKET_DIRECTORY);
+        let count = usize::from(has_tap) + usize::from(has_socket);
+        let last = self.descriptors.len().checked_sub(count)?;
+        let (directory, ready) = directories(self.descriptors.split_off(last), self.ready)?;
+        let (id, limit) = self.tap;
+        let is_log = self.flags & LOG != 0;
+        has_tap.then_some(NewTap { id, limit, is_log, directory, ready })
     }
 
     /// Its other descriptors.
@@ -397,32 +487,87 @@ impl Account {
     }
 }
 
+/// What a process has said in the name of a unit. Whether it is one of that unit is not known here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Word {
+    pub(crate) kind: WordKind,
+    /// The sender; 0 where it has the unit's own descriptor.
+    pub(crate) pid: i32,
+}
+
+/// What was said, as sd_notify(3) has it. Lengths are in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WordKind {
+    Ready,
+    Stopping,
+    Watchdog,
+    WatchdogUsec(u64),
+    ExtendTimeoutUsec(u64),
+}
+
+impl Word {
+    fn encode(&self, id: TapId, into: &mut Vec<u8>) {
+        let (kind, value) = match self.kind {
+            WordKind::Ready => (1, 0),
+            WordKind::Stopping => (2, 0),
+            WordKind::Watchdog => (3, 0),
+            WordKind::WatchdogUsec(length) => (4, length),
+            WordKind::ExtendTimeoutUsec(length) => (5, length),
+        };
+        into.extend(id.0.to_le_bytes());
+        into.extend([kind, 0, 0, 0]);
+        into.extend(self.pid.to_le_bytes());
+        into.extend(value.to_le_bytes());
+    }
+
+    fn decode(bytes: &[u8; WORD_BYTES]) -> Option<(TapId, Self)> {
+        let (id, rest) = bytes.split_first_chunk()?;
+        let ([kind, ..], rest) = rest.split_first_chunk::<4>()?;
+        let (pid, value) = rest.split_first_chunk()?;
+        let value = u64::from_le_bytes(*value.first_chunk()?);
+        let kind = match kind {
+            1 => WordKind::Ready,
+            2 => WordKind::Stopping,
+            3 => WordKind::Watchdog,
+            4 => WordKind::WatchdogUsec(value),
+            5 => WordKind::ExtendTimeoutUsec(value),
+            _ => return None,
+        };
+        let word = Self { kind, pid: i32::from_le_bytes(*pid) };
+        Some((TapId(u64::from_le_bytes(*id)), word))
+    }
+}
+
 /// What a launcher says at once.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Answers {
     /// In the order of what was asked for.
     pub(super) launches: Vec<Answer>,
     pub(super) accounts: Vec<(TapId, Account)>,
+    pub(super) words: Vec<(TapId, Word)>,
     /// It was asked to hold, and does.
     pub(super) holds: bool,
 }
 
 impl Answers {
     pub(super) fn is_empty(&self) -> bool {
-        self.launches.is_empty() && self.accounts.is_empty() && !self.holds
+        self.launches.is_empty() && self.accounts.is_empty() && self.words.is_empty() && !self.holds
     }
 
     /// Whether there is no room in a message for what one more request may lead to.
     pub(super) fn is_full(&self) -> bool {
-        self.launches.len() >= ANSWERS || self.accounts.len() >= ACCOUNTS
+        self.launches.len() >= ANSWERS
+            || self.accounts.len() >= ACCOUNTS
+            || self.words.len() >= WORDS
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
-        const _: () = assert!(ANSWERS < 256 && ACCOUNTS < 256);
+        const _: () = assert!(ANSWERS < 256 && ACCOUNTS < 256 && WORDS < 256);
         let (launches, accounts) = (self.launches.len() as u8, self.accounts.len() as u8);
-        let mut bytes = vec![launches, accounts, self.holds.into(), 0];
+        let mut bytes = vec![launches, accounts, self.holds.into(), self.words.len() as u8];
         self.launches.iter().for_each(|launch| launch.encode(&mut bytes));
         self.accounts.iter().for_each(|(id, account)| account.encode(*id, &mut bytes));
+        self.words.iter().for_each(|(id, word)| word.encode(*id, &mut bytes));
         bytes
     }
 
@@ -433,10 +578,12 @@ impl Answers {
 
     /// Reads a message; `None` where it is none.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let ([launches, accounts, holds, _], rest) = bytes.split_first_chunk()?;
-        let (launches, accounts) = (usize::from(*launches), usize::from(*accounts));
-        let (of_launches, of_accounts) = rest.split_at_checked(launches * LAUNCH_BYTES)?;
-        if of_accounts.len() != accounts * ACCOUNT_BYTES {
+        let ([launches, accounts, holds, words], rest) = bytes.split_first_chunk()?;
+        let [launches, accounts, words] =
+            [launches, accounts, words].map(|count| usize::from(*count));
+        let (of_launches, rest) = rest.split_at_checked(launches * LAUNCH_BYTES)?;
+        let (of_accounts, of_words) = rest.split_at_checked(accounts * ACCOUNT_BYTES)?;
+        if of_words.len() != words * WORD_BYTES {
             return None;
         }
         let launches = of_launches.as_chunks().0.iter().map(Answer::decode);
@@ -444,6 +591,7 @@ impl Answers {
         Some(Self {
             launches: launches.collect::<Option<_>>()?,
             accounts: accounts.collect::<Option<_>>()?,
+            words: of_words.as_chunks().0.iter().map(Word::decode).collect::<Option<_>>()?,
             holds: *holds != 0,
         })
     }
@@ -497,7 +645,8 @@ mod tests {
         for (directory, cgroup) in [(false, false), (false, true), (true, true)] {
             let fd = null.as_fd();
             let entrance = Entrance { directory: directory.then_some(fd), processes: fd };
-            let tap = TapOf { id: TapId(9), directory: fd, limit: 1 << 33 };
+            let ready = if cgroup { Ready::Notify(fd) } else { Ready::At(5) };
+            let tap = TapOf { id: TapId(9), directory: fd, limit: 1 << 33, is_log: cgroup, ready };
             let request = Request {
                 program: fd,
                 arguments: &arguments,
@@ -526,8 +675,10 @@ mod tests {
             assert!(got.is_whole());
             assert_eq!((got.number, got.no_new_privileges), (1 << 40, cgroup));
             assert_eq!((&got.arguments, &got.environment), (&arguments, &environment));
-            assert_eq!(got.tap, directory.then_some((TapId(9), 1 << 33)));
-            assert_eq!(got.take_directory().is_some(), directory);
+            let tap = got.take_tap();
+            let read = tap.map(|tap| (tap.id, tap.limit, tap.is_log, tap.ready.code()));
+            let code = if cgroup { NOTIFY } else { 5 };
+            assert_eq!(read, directory.then_some((TapId(9), 1 << 33, cgroup, code)));
             let parts = got.parts().unwrap();
             assert_eq!(parts.own.len(), 4);
             let found = parts.cgroup.map(|found| found.directory.is_some());
@@ -543,11 +694,11 @@ mod tests {
         assert!(matches!(read(&encode_forget(&ids)), Some(Asked::Forget(got)) if got == ids));
         assert!(matches!(read(&encode_hold(true)), Some(Asked::Hold)));
         assert!(matches!(read(&encode_hold(false)), Some(Asked::GoOn)));
-        let adoption = encode_adoption(TapId(7), 8, true);
+        let adoption = encode_adoption(TapId(7), 8, true, &Ready::<()>::At(4), true);
         let Some(Asked::Adopt(got)) = read(&adoption) else { panic!("no adoption") };
-        assert_eq!((got.id, got.limit, got.discards), (TapId(7), 8, true));
-        assert!(got.directory.is_none());
-        for bad in [&adoption[1..], &adoption[..9], &encode_close(&ids)[..10], &[9], &[]] {
+        assert_eq!((got.id, got.limit, got.discards, got.is_log), (TapId(7), 8, true, true));
+        assert!(got.directories.is_none());
+        for bad in [&adoption[1..], &adoption[..11], &encode_close(&ids)[..10], &[9], &[]] {
             assert!(read(bad).is_none(), "{bad:?}");
         }
     }
@@ -575,7 +726,15 @@ mod tests {
             (TapId(1 << 60), Account { over: true, written: Some(written) }),
             (TapId(2), Account { over: false, written: None }),
         ];
-        let answers = Answers { launches, accounts, holds: true };
+        let kinds = [
+            WordKind::Ready,
+            WordKind::Stopping,
+            WordKind::Watchdog,
+            WordKind::WatchdogUsec(u64::MAX),
+            WordKind::ExtendTimeoutUsec(1),
+        ];
+        let words = kinds.map(|kind| (TapId(3), Word { kind, pid: 7 })).to_vec();
+        let answers = Answers { launches, accounts, words, holds: true };
         let mut bytes = answers.encode();
         assert!(bytes.len() <= ANSWERS_BYTES);
         assert_eq!(Answers::launches_in(&bytes), all.len());

@@ -108,10 +108,9 @@ impl Sitter {
         if let Some(main) = run.main.filter(|main| !main.child) {
             self.poller.remove(&main.pidfd);
         }
-        if let Some(tap) = run.tap
-            && let Some(before) = self.keeping.draining.insert(run.unit.clone(), tap)
-        {
-            self.launchers.forget(&self.poller, before, BootMillis::now());
+        // With what is still in its pipes.
+        if let Some(tap) = run.tap {
+            self.launchers.forget(&self.poller, tap, BootMillis::now());
         }
         self.keeping.tell(&run.unit, run.id, RunEvent::Emptied);
     }
@@ -119,9 +118,6 @@ impl Sitter {
     /// A unit is gone: what it had on this host goes too.
     pub(super) fn forget_unit(&mut self, unit: &UnitKey) {
         tracing::info!(%unit, "a unit is gone");
-        if let Some(tap) = self.keeping.draining.remove(unit) {
-            self.launchers.forget(&self.poller, tap, BootMillis::now());
-        }
         if let Some(leaf) = self.leaf_of(unit).filter(|leaf| !leaf.remove()) {
             self.left.push(leaf);
         }

@@ -21,7 +21,7 @@
 //! order     orders and watches: between engine and spool      run      one run's processes
 //! spawn     from the engine's word to a process               place    directories in memory
 //! end       what becomes of runs, until nothing is left       recover  what an earlier sitter left
-//! tell      what a conductor is told
+//! tell      what a conductor is told                     hear     what a run says of itself
 //! ```
 
 use std::collections::{BTreeMap, VecDeque};
@@ -33,10 +33,10 @@ use super::{
     Sitter, clock,
     clock::BootMillis,
     journal::{Found, Journal},
-    launcher::TapId,
 };
 
 mod end;
+mod hear;
 mod order;
 mod place;
 mod recover;
@@ -54,7 +54,7 @@ pub(super) use self::{
 };
 
 /// The socket that a unit's run is heard at, in the unit's directory in memory.
-const NOTIFY: &str = "notify";
+pub(super) const NOTIFY: &str = "notify";
 
 /// After the units' file could not be written, how long until the next try, in milliseconds.
 const REWRITE_PAUSE: u64 = 1_000;
@@ -74,8 +74,6 @@ pub(super) struct Keeping {
     waiting: VecDeque<Waiting>,
     /// Runs that have or had processes, by id, which is their token.
     pub(super) runs: BTreeMap<u64, Run>,
-    /// What the run before the present one writes into, while somebody may.
-    draining: BTreeMap<UnitKey, TapId>,
     hearer: Option<Hearer>,
 }
 

@@ -4,6 +4,7 @@
 //! RUN_DIR/TAG/               0711, the sitter's; TAG tells players and their spools apart
 //!   STORE-SERVICE/           0711, the sitter's
 //!     run/                   0700, the unit's user's: ORC_RUN_DIR
+//!     notify                 0600, the unit's user's: NOTIFY_SOCKET; its launcher's end
 //!     params                 0600, the sitter's, where this is a memory file system
 //! ```
 //!
@@ -87,6 +88,16 @@ impl Place {
         let entries = fs::read_dir(self.run_dir.join(&self.tag)).into_iter().flatten();
         let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
         names.filter_map(|name: OsString| name.into_string().ok()).collect()
+    }
+
+    /// The directory of a unit.
+    pub(super) fn own(&mut self, unit: &UnitKey) -> io::Result<OwnedFd> {
+        own_dir(self.open()?, &name_of(unit))
+    }
+
+    /// Where a unit says that it is ready.
+    pub(super) fn notify_of(&self, unit: &UnitKey) -> PathBuf {
+        self.run_dir_of(unit).with_file_name(super::NOTIFY)
     }
 
     /// Makes what a unit has here, for runs of this user. Its directory.

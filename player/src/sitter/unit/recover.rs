@@ -6,13 +6,18 @@ use std::{io, rc::Rc};
 use orchestra_model::{
     delivery::{AttemptEnd, AttemptKey, Outcome, Output, SpoolId},
     process::{BootId, ProcessMark},
-    service::RunEnd,
+    service::{ReadySign, RunEnd},
 };
 use orchestra_spool::Input;
 use orchestra_units::{Input as UnitInput, RunEvent, RunId, State, UnitKey, Units};
 use rustix::fd::AsFd;
 
-use super::{Keeping, now, place::Place, place::name_of, run::Run};
+use super::{
+    Keeping, now,
+    place::{Place, name_of},
+    run::{Heard, Run},
+    spawn::ready_of,
+};
 use crate::{
     config::Config,
     sitter::{
@@ -70,7 +75,6 @@ pub(in crate::sitter) fn open(
         settling: Vec::new(),
         waiting: Default::default(),
         runs: Default::default(),
-        draining: Default::default(),
         hearer: None,
     })
 }
@@ -176,15 +180,36 @@ impl Sitter {
     /// A run of which nothing is known but where its processes are, if there are any.
     pub(super) fn run_without_process(&self, unit: UnitKey, run: RunId) -> Run {
         let (leaf, marks) = (self.leaf_of(&unit), self.marks_of(&unit));
-        Run { unit, id: run, leaf, marks, main: None, tap: None, killing: None }
+        Run {
+            unit,
+            id: run,
+            leaf,
+            marks,
+            main: None,
+            tap: None,
+            heard: Heard::default(),
+            killing: None,
+        }
     }
 
     /// Has the streams of a run read that an earlier sitter started.
     fn adopt_streams(&mut self, unit: &UnitKey) -> Option<TapId> {
         let directory = Rc::new(self.spool_dir.make_log(&name_of(unit)).ok()?);
         let uid = stream::owner_of_pipes(directory.as_fd())?;
-        let limit = self.config.output_max;
-        let orphan = Orphan { directory: &directory, limit, discards: false, unattended: false };
+        let sign = self.keeping.engine.state().units().get(unit)?.asked.upkeep.ready.sign;
+        let place = match sign {
+            ReadySign::Notify => self.keeping.place.own(unit).ok().map(Rc::new),
+            ReadySign::Started | ReadySign::Fd(_) => None,
+        };
+        let ready = ready_of(sign, place.as_ref());
+        let orphan = Orphan {
+            directory: &directory,
+            limit: 0,
+            is_log: true,
+            ready,
+            discards: false,
+            unattended: false,
+        };
         let adopted = self.launchers.adopt(&self.poller, uid, orphan, BootMillis::now());
         let failed = |error| {
             let error = orchestra_model::chain(&error);

@@ -6,7 +6,14 @@ use orchestra_model::service::RunEnd;
 use orchestra_units::{RunId, UnitKey};
 use rustix::process::Signal;
 
-use crate::sitter::{attempt::Main, cgroup::Leaf, clock::BootMillis, hunt::Trail, launcher::TapId};
+use crate::sitter::{
+    attempt::Main,
+    cgroup::Leaf,
+    clock::BootMillis,
+    hunt::Trail,
+    launcher::TapId,
+    procfs::{self, Mark},
+};
 
 /// While it is being killed: the first wait before looking whether anything is left, and the longest,
 /// in milliseconds.
@@ -25,11 +32,32 @@ pub(in crate::sitter) struct Run {
     pub(in crate::sitter) main: Option<Main>,
     /// What its launcher calls its streams.
     pub(super) tap: Option<TapId>,
+    /// What it has said of itself.
+    pub(super) heard: Heard,
     /// It is being killed: when to look again, and how long the last wait was, in milliseconds.
     pub(super) killing: Option<(BootMillis, u64)>,
 }
 
+/// What a run has said: when it last asked for something that is written down each time.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    pub(super) watchdog_set: Option<BootMillis>,
+    pub(super) extended: Option<BootMillis>,
+    /// Others have spoken for it, which was told.
+    pub(super) others: bool,
+}
+
 impl Run {
+    /// Whether this process is one of its own.
+    pub(super) fn has(&self, pid: i32) -> bool {
+        let is_main = self.main.as_ref().is_some_and(|main| !main.gone && main.pid == pid);
+        is_main
+            || match &self.leaf {
+                Some(leaf) => leaf.has(pid),
+                None => procfs::environment_has(pid, &self.marks) == Mark::There,
+            }
+    }
+
     pub(in crate::sitter) fn trail(&self) -> Trail {
         let leader = self.main.as_ref().map(|main| (main.pid, main.start_ticks));
         Trail { marks: self.marks.clone(), leader, orphans: false, spared: BTreeSet::new() }

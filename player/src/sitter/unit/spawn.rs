@@ -2,18 +2,25 @@
 
 use std::{ffi::CString, rc::Rc, sync::Arc};
 
-use orchestra_model::{delivery::Refusal, process::ProcessMark, service::UnitOrder};
+use orchestra_model::{
+    delivery::Refusal,
+    process::ProcessMark,
+    service::{ReadySign, UnitOrder},
+};
 use orchestra_units::{RunEvent, RunId, UnitKey};
 use rustix::fd::{AsFd, OwnedFd};
 
-use super::{place::name_of, run::Run};
+use super::{
+    place::name_of,
+    run::{Heard, Run},
+};
 use crate::sitter::{
     Sitter,
     attempt::Main,
     cgroup::{Door, Leaf},
     clock::BootMillis,
     environment::{self, RunOf},
-    launcher::{LaunchError, Launched, NotSent, Request, TapId, TapOf},
+    launcher::{LaunchError, Launched, NotSent, Ready, Request, TapId, TapOf},
     poll::{Interest, Token},
     scores::{Image, Score},
     start::{Newborn, StartError, mark_of},
@@ -48,6 +55,7 @@ struct Prepared {
     arguments: [CString; 1],
     environment: Vec<CString>,
     log: Rc<OwnedFd>,
+    own: Rc<OwnedFd>,
     leaf: Option<Leaf>,
     door: Option<Door>,
 }
@@ -100,8 +108,9 @@ impl Sitter {
 
     /// Asks for a run's process. `Ok(false)`: later.
     fn ask_for_run(&mut self, waiting: &Waiting) -> Result<bool, StartError> {
-        let Prepared { program, arguments, environment, log, leaf, door } =
+        let Prepared { program, arguments, environment, log, own, leaf, door } =
             self.prepare_run(waiting)?;
+        let sign = waiting.order.upkeep.ready.sign;
         let tap = self.launchers.fresh_tap();
         let expected = ExpectedRun {
             unit: waiting.unit.clone(),
@@ -116,13 +125,20 @@ impl Sitter {
             arguments: &arguments,
             environment: &environment,
             descriptors: &[self.null.as_fd()],
-            tap: Some(TapOf { id: tap, directory: log.as_fd(), limit: self.config.output_max }),
+            tap: Some(TapOf {
+                id: tap,
+                directory: log.as_fd(),
+                limit: 0,
+                is_log: true,
+                ready: ready_of(sign, Some(&own)).map(AsFd::as_fd),
+            }),
             cgroup: door.as_ref().map(Door::entrance),
             no_new_privileges: false,
         };
         let (user, newborn) = (&waiting.runner.identity, Newborn::Run(Box::new(expected)));
         let now = BootMillis::now();
-        match self.launchers.send(&self.poller, user, &request, Some(&log), newborn, now) {
+        let directories = Some((&log, ready_of(sign, Some(&own))));
+        match self.launchers.send(&self.poller, user, &request, directories, newborn, now) {
             Ok(()) => Ok(true),
             Err(NotSent::Later(_)) => Ok(false),
             Err(NotSent::Never(_, error)) => Err(StartError::Launch(error)),
@@ -134,15 +150,20 @@ impl Sitter {
         let leaf = self.empty_leaf(unit)?;
         let door = leaf.as_ref().map(Leaf::door).transpose().map_err(StartError::Cgroup)?;
         let owner = runner.identity.as_ref();
-        self.keeping.place.make(unit, owner).map_err(StartError::RunDir)?;
+        let sign = order.upkeep.ready.sign;
+        let own = self.keeping.place.make(unit, owner).map_err(StartError::RunDir)?;
         let log = self.spool_dir.make_log(&name_of(unit)).map_err(StartError::Files)?;
         stream::make_pipes(log.as_fd(), owner).map_err(StartError::Files)?;
+        if let ReadySign::Fd(_) = sign {
+            stream::make_ready_pipe(log.as_fd(), owner).map_err(StartError::Files)?;
+        }
+        let notify = self.keeping.place.notify_of(unit);
         let of = RunOf {
             unit,
             run: *run,
             order,
             run_dir: &self.keeping.place.run_dir_of(unit),
-            notify: None,
+            notify: (sign == ReadySign::Notify).then_some(&notify),
             runner,
             scores_dir: &self.config.scores_dir,
         };
@@ -153,6 +174,7 @@ impl Sitter {
             arguments: [name],
             environment: environment.map_err(StartError::Environment)?,
             log: Rc::new(log),
+            own: Rc::new(own),
             leaf,
             door,
         })
@@ -237,12 +259,23 @@ impl Sitter {
 impl ExpectedRun {
     fn run(self, main: Option<Main>) -> Run {
         let ExpectedRun { unit, id, leaf, marks, tap, .. } = self;
-        Run { unit, id, leaf, marks, main, tap: Some(tap), killing: None }
+        let (tap, heard) = (Some(tap), Heard::default());
+        Run { unit, id, leaf, marks, main, tap, heard, killing: None }
     }
 
     /// Why it has no process.
     fn why_not(&self, error: LaunchError) -> StartError {
         StartError::of_launch(error, &self.image)
+    }
+}
+
+/// How a launcher is told what says that a unit is ready. `place` is the directory of its socket.
+pub(super) fn ready_of(sign: ReadySign, place: Option<&Rc<OwnedFd>>) -> Ready<&Rc<OwnedFd>> {
+    match (sign, place) {
+        (ReadySign::Notify, Some(place)) => Ready::Notify(place),
+        // From 3 to 9: the order was checked.
+        (ReadySign::Fd(number), _) => Ready::At(number as u8),
+        (ReadySign::Started | ReadySign::Notify, _) => Ready::Unasked,
     }
 }
 

@@ -1,0 +1,280 @@
+//! What the runs of a unit write: files `out.N` and `err.N`, bounded in size and number, kept over runs.
+//!
+//! A file is full at [`FILE_BYTES`]; it ends with a line, and the beginning of the next one goes to the
+//! next file. Of each stream the newest [`FILES`] are kept. Whoever writes to a file has it locked: a
+//! launcher that finds the newest one locked begins the next. What cannot be written, for want of
+//! space, is dropped and counted, so that no service waits for a disk; where writing goes on, a line
+//! says how much is missing.
+//!
+//! The kernel moves bytes from pipe to file by itself: a launcher that is killed loses none of them.
+
+use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
+
+use rustix::{
+    fd::OwnedFd,
+    fs::{AtFlags, Dir, FlockOperation, OFlags},
+    io::Errno,
+    pipe::SpliceFlags,
+};
+
+use crate::sitter::{
+    pipe::{Holds, Pipe, Sink},
+    stream::{PRIVATE, Stream},
+};
+
+/// Size of a full file, in bytes; one more move of bytes may go beyond it.
+const FILE_BYTES: u64 = 10 << 20;
+/// How many files are kept of a stream.
+const FILES: u64 = 10;
+/// Longest line that is kept together, in bytes.
+const LINE_BYTES: u64 = 64 << 10;
+/// Most that is moved at once, in bytes.
+const MOVED: usize = 1 << 20;
+
+/// The files of one stream of a unit.
+#[derive(Debug)]
+pub(super) struct Log {
+    /// The unit's directory.
+    dir: Arc<OwnedFd>,
+    stem: &'static str,
+    /// The newest; `None` before the first byte.
+    open: Option<Open>,
+    /// Bytes that could not be written, since some could.
+    dropped: u64,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: File,
+    number: u64,
+    len: u64,
+}
+
+impl Log {
+    pub(super) fn new(dir: Arc<OwnedFd>, stream: Stream) -> Self {
+        let stem = match stream {
+            Stream::Stdout => "out",
+            Stream::Stderr => "err",
+        };
+        Self { dir, stem, open: None, dropped: 0 }
+    }
+
+    /// Moves bytes; `None` where they cannot be written.
+    fn fill(&mut self, pipe: &Pipe) -> Result<usize, Errno> {
+        self.say_what_is_missing()?;
+        let Open { file, len, .. } = self.ready()?;
+        let mut place = *len;
+        let moved = rustix::pipe::splice(
+            pipe,
+            None,
+            &*file,
+            Some(&mut place),
+            MOVED,
+            SpliceFlags::NONBLOCK,
+        )?;
+        *len += moved as u64;
+        Ok(moved)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Open { file, len, .. } = self.ready()?;
+        file.write_all_at(bytes, *len)?;
+        *len += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn say_what_is_missing(&mut self) -> Result<(), Errno> {
+        if self.dropped > 0 {
+            let text = format!("\n[{} bytes are missing here: no space]\n", self.dropped);
+            let written = self.write(text.as_bytes());
+            written.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+            self.dropped = 0;
+        }
+        Ok(())
+    }
+
+    /// A file with room.
+    fn ready(&mut self) -> Result<&mut Open, Errno> {
+        let open = match self.open.take() {
+            Some(open) if open.len < FILE_BYTES => open,
+            Some(full) => match self.rotate(&full) {
+                Ok(next) => next,
+                Err(error) => {
+                    self.open = Some(full);
+                    return Err(error);
+                }
+            },
+            None => self.newest()?,
+        };
+        Ok(self.open.insert(open))
+    }
+
+    /// The newest file, where nobody else writes to it, or the next one.
+    fn newest(&self) -> Result<Open, Errno> {
+        let newest = self.numbers()?.into_iter().max().unwrap_or(0);
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        if newest > 0
+            && let Ok(file) = rustix::fs::openat(&self.dir, self.name(newest), flags, PRIVATE)
+            && rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+        {
+            let len = u64::try_from(rustix::fs::fstat(&file)?.st_size).unwrap_or(0);
+            let open = Open { file: file.into(), number: newest, len };
+            return if len < FILE_BYTES { Ok(open) } else { self.rotate(&open) };
+        }
+        self.begin(newest + 1)
+    }
+
+    /// Goes on with another file, which begins with the line that the full one would break.
+    fn rotate(&self, full: &Open) -> Result<Open, Errno> {
+        let io = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        let from = full.len.saturating_sub(LINE_BYTES);
+        let mut late = vec![0; (full.len - from) as usize];
+        full.file.read_exact_at(&mut late, from).map_err(io)?;
+        let end = late.iter().rposition(|byte| *byte == b'\n');
+        let line = end.map_or(&[][..], |end| &late[end + 1..]);
+        let mut next = self.begin(full.number + 1)?;
+        next.file.write_all_at(line, 0).map_err(io)?;
+        next.len = line.len() as u64;
+        // A launcher that is killed before this leaves the line in both.
+        let _ = full.file.set_len(full.len - next.len);
+        Ok(next)
+    }
+
+    fn begin(&self, number: u64) -> Result<Open, Errno> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.dir, self.name(number), flags, PRIVATE)?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        for old in self.numbers()?.into_iter().filter(|old| old + FILES <= number) {
+            let _ = rustix::fs::unlinkat(&self.dir, self.name(old), AtFlags::empty());
+        }
+        Ok(Open { file: file.into(), number, len: 0 })
+    }
+
+    fn numbers(&self) -> Result<Vec<u64>, Errno> {
+        let number = |name: &str| name.strip_prefix(self.stem)?.strip_prefix('.')?.parse().ok();
+        let names = Dir::read_from(&self.dir)?.filter_map(Result::ok);
+        Ok(names.filter_map(|entry| number(entry.file_name().to_str().ok()?)).collect())
+    }
+
+    fn name(&self, number: u64) -> String {
+        format!("{}.{number}", self.stem)
+    }
+}
+
+impl Sink for Log {
+    fn take(&mut self, pipe: &Pipe, holds: Holds, chunk: &mut [u8]) -> Result<usize, Errno> {
+        // The end of a stream that held nothing makes no file.
+        let is_worth_a_file = || match holds {
+            Holds::Something => true,
+            Holds::Nothing => false,
+            Holds::Unknown => pipe.holds_something(),
+        };
+        if self.open.is_some() || is_worth_a_file() {
+            match self.fill(pipe) {
+                Err(error) if !matches!(error, Errno::AGAIN | Errno::INTR) => {}
+                filled => return filled,
+            }
+        }
+        let read = pipe.read(chunk)?;
+        if read > 0 && (self.dropped > 0 || self.write(&chunk[..read]).is_err()) {
+            self.dropped += read as u64;
+        }
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io::Write};
+
+    use rustix::{fd::AsFd, fs::Mode};
+
+    use super::*;
+    use crate::sitter::stream::make_pipes;
+
+    /// A log in a directory, and both ends of the pipe that it reads.
+    fn log(path: &std::path::Path) -> (Log, Pipe, File) {
+        let dir = rustix::fs::open(path, OFlags::RDONLY, Mode::empty()).unwrap();
+        make_pipes(dir.as_fd(), None).unwrap();
+        let pipe = Pipe::open(dir.as_fd(), Stream::Stdout).unwrap();
+        let writer = Pipe::open_for_the_score(dir.as_fd(), Stream::Stdout.pipe()).unwrap();
+        (Log::new(Arc::new(dir), Stream::Stdout), pipe, writer.into())
+    }
+
+    fn move_all(log: &mut Log, pipe: &Pipe) {
+        pipe.drain(Some(log), Holds::Unknown, &mut [0; 4_096]);
+    }
+
+    fn files(path: &std::path::Path) -> Vec<(u64, Vec<u8>)> {
+        let entries = fs::read_dir(path).unwrap().map(Result::unwrap);
+        let number = |name: &str| name.strip_prefix("out.")?.parse().ok();
+        let files = entries.filter_map(|entry| {
+            let number = number(entry.file_name().to_str()?)?;
+            Some((number, fs::read(entry.path()).unwrap()))
+        });
+        let mut files: Vec<_> = files.collect();
+        files.sort();
+        files
+    }
+
+    #[test]
+    fn files_end_with_a_line_and_the_newest_are_kept() {
+        let temp = tempfile::tempdir().unwrap();
+        let (mut log, pipe, mut writer) = log(temp.path());
+        let line = |n: u32| format!("{n:>width$}\n", width = 999 + (n % 7) as usize);
+        let lines = 150_000;
+        for n in 0..lines {
+            writer.write_all(line(n).as_bytes()).unwrap();
+            if n % 50 == 0 {
+                move_all(&mut log, &pipe);
+            }
+        }
+        move_all(&mut log, &pipe);
+        let files = files(temp.path());
+        assert_eq!(files.len() as u64, FILES);
+        for (number, bytes) in &files {
+            assert_eq!(bytes.last(), Some(&b'\n'), "{number}");
+            assert!(bytes.len() as u64 <= FILE_BYTES + MOVED as u64, "{number}");
+        }
+        let text: Vec<u8> = files.into_iter().flat_map(|(_, bytes)| bytes).collect();
+        let text = String::from_utf8(text).unwrap();
+        let first: u32 = text.lines().next().unwrap().trim().parse().unwrap();
+        let wanted: String = (first..lines).map(line).collect();
+        assert!(text == wanted, "nothing is missing between {first} and {lines}");
+    }
+
+    #[test]
+    fn whoever_finds_the_newest_taken_begins_the_next() {
+        let temp = tempfile::tempdir().unwrap();
+        let (mut first, pipe, mut writer) = log(temp.path());
+        writer.write_all(b"one\n").unwrap();
+        move_all(&mut first, &pipe);
+        let (mut second, pipe, mut writer) = log(temp.path());
+        writer.write_all(b"two\n").unwrap();
+        move_all(&mut second, &pipe);
+        drop(first);
+        drop(second);
+        let (mut third, pipe, mut writer) = log(temp.path());
+        writer.write_all(b"three\n").unwrap();
+        move_all(&mut third, &pipe);
+        let expected = [(1, b"one\n".to_vec()), (2, b"two\nthree\n".to_vec())];
+        assert_eq!(files(temp.path()), expected);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_counted() {
+        let temp = tempfile::tempdir().unwrap();
+        let (mut log, pipe, mut writer) = log(temp.path());
+        // A file that takes nothing stands for a disk that is full.
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        log.open = Some(Open { file: full, number: 1, len: 0 });
+        writer.write_all(b"lost").unwrap();
+        move_all(&mut log, &pipe);
+        assert_eq!(log.dropped, 4);
+        log.open = None;
+        writer.write_all(b"kept\n").unwrap();
+        move_all(&mut log, &pipe);
+        let said = b"\n[4 bytes are missing here: no space]\nkept\n".to_vec();
+        assert_eq!(files(temp.path()), [(1, said)]);
+    }
+}

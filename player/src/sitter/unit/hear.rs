@@ -1,0 +1,58 @@
+//! What a run says of itself. It is believed where a process of the run has said it, and bounded: what
+//! is written down each time is heard once a second.
+
+use orchestra_model::Millis;
+use orchestra_units::RunEvent;
+
+use crate::sitter::{
+    Sitter,
+    clock::BootMillis,
+    launcher::{TapId, Word, WordKind},
+};
+
+/// How long after a word that was written down the next one of its kind is heard, in milliseconds.
+const PAUSE: u64 = 1_000;
+
+impl Sitter {
+    /// A launcher has heard something in the name of a unit.
+    pub(in crate::sitter) fn heard_of_unit(&mut self, tap: TapId, word: Word, now: BootMillis) {
+        let Some(run) = self.keeping.runs.values_mut().find(|run| run.tap == Some(tap)) else {
+            return;
+        };
+        let Word { kind, pid } = word;
+        // Its own descriptor needs no name.
+        if pid != 0 && !run.has(pid) {
+            if !std::mem::replace(&mut run.heard.others, true) {
+                let unit = &run.unit;
+                tracing::warn!(%unit, pid, "a process that is not the unit's speaks for it");
+            }
+            return;
+        }
+        let may = |last: &mut Option<BootMillis>| {
+            let may = last.is_none_or(|last| now >= last.after(PAUSE));
+            if may {
+                *last = Some(now);
+            }
+            may
+        };
+        let event = match kind {
+            WordKind::Ready => RunEvent::ReadyTold,
+            WordKind::Stopping => RunEvent::StoppingTold,
+            WordKind::Watchdog => RunEvent::WatchdogTold,
+            WordKind::WatchdogUsec(length) if may(&mut run.heard.watchdog_set) => {
+                RunEvent::WatchdogSet(millis(length))
+            }
+            WordKind::ExtendTimeoutUsec(length) if may(&mut run.heard.extended) => {
+                RunEvent::Extended(millis(length))
+            }
+            WordKind::WatchdogUsec(_) | WordKind::ExtendTimeoutUsec(_) => return,
+        };
+        let (unit, id) = (run.unit.clone(), run.id);
+        self.keeping.tell(&unit, id, event);
+    }
+}
+
+/// Microseconds, rounded up and bounded as every length is.
+fn millis(micros: u64) -> Millis {
+    Millis(micros.div_ceil(1_000).min(orchestra_model::limits::DURATION_MS))
+}
