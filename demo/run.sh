@@ -68,4 +68,45 @@ first_restart=$(moments restart-apache | head -n 1 | cut -d ' ' -f 7)
 check '… none before the last package' "$([ "$last_package" -lt "$first_restart" ] && echo yes)" yes
 
 show getstatus last || bad=1
+
+# A service: lines of its record are run|stop HOST VERSION PLACEMENT RUN PID.
+clock=$root/clock
+runs() { # HOST: how many
+    grep -c "^run $1 " "$clock" || true
+}
+newest() { # HOST: the process of its newest run
+    grep "^run $1 " "$clock" | tail -n 1 | cut -d ' ' -f 6
+}
+within_seconds() { # N CONDITION…
+    left=$(($1 * 10))
+    shift
+    until "$@"; do
+        [ "$left" -gt 0 ] || return 1
+        left=$((left - 1))
+        sleep 0.1
+    done
+}
+service() { # FURTHER PARAMETERS: writes its file
+    { cat "$here/clock.yaml" && echo "params: {root: \"$root\"$1}"; } > "$root/clock.yaml"
+}
+
+say 'A service on fe[1-4]: applied, killed on fe2, brought to another version, to one that fails, stopped.'
+service ''
+show orc service apply "$root/clock.yaml" --wait || bad=1
+kill -9 "$(newest fe2)"
+again() { [ "$(runs fe2)" = 2 ]; }
+within_seconds 10 again || bad=1
+check 'runs on fe2 after a kill' "$(runs fe2)" 2
+service ', trouble: none'
+show orc service apply "$root/clock.yaml" --wait || bad=1
+service ', trouble: crash'
+show orc service apply "$root/clock.yaml" --wait && bad=1
+show orc service wait clock --version 2 --timeout 60s || bad=1
+show orc service show clock || bad=1
+check 'hosts of version 3, which failed' \
+    "$(grep '^run [^ ]* 3 ' "$clock" | cut -d ' ' -f 2 | sort -u | wc -l | tr -d ' ')" 1
+show orc service stop clock --yes || bad=1
+stopped() { ! kill -0 "$(newest fe1)" 2> /dev/null && ! kill -0 "$(newest fe4)" 2> /dev/null; }
+within_seconds 10 stopped || bad=1
+check 'runs that came twice' "$(grep '^run ' "$clock" | cut -d ' ' -f 2,4,5 | sort | uniq -d | wc -l | tr -d ' ')" 0
 exit "$bad"
