@@ -330,7 +330,9 @@ fn samples_are_documented() {
         names.insert(name);
     }
     assert_none("samples that leave questions", &wrong);
-    for name in ["hello", "load", "install-package", "restart-apache", "fail", "sleep", "serve-clock"] {
+    for name in
+        ["hello", "load", "install-package", "restart-apache", "fail", "sleep", "serve-clock"]
+    {
         assert!(names.contains(name), "there is no sample {name}");
     }
 }

@@ -47,7 +47,9 @@ mod tests {
             let expected = if name.ends_with(".conf") { 0o644 } else { mode(&path) };
             assert_eq!(mode(&path), expected, "{name}");
         }
-        for name in ["hello", "load", "fail", "sleep", "install-package", "restart-apache", "serve-clock"] {
+        for name in
+            ["hello", "load", "fail", "sleep", "install-package", "restart-apache", "serve-clock"]
+        {
             let mode = fs::metadata(scores.join(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o7777, 0o755, "{name}");
             assert!(scores.join(format!("{name}.conf")).is_file(), "{name}");

@@ -11,7 +11,7 @@ use orchestra_model::{
     record::{Op, Record},
     service::{
         Goal, PlacementRecord, ServiceRecord, ServiceSpec, ServiceVersion, UnitReport, UnwellUnit,
-        VersionRecord,
+        VersionRecord, Wanted,
     },
 };
 
@@ -164,10 +164,8 @@ impl Services {
 
     /// Finds out anew whether a service is as wanted on a host.
     pub(crate) fn recheck(&mut self, name: &ServiceName, host: &HostName) {
-        // What is nobody's is neither ended nor replaced without a person.
-        let is_reachable = self.is_reachable(host) && !self.is_strange(name, host);
+        let is_wrong = self.difference(name, host).is_some();
         let Some(service) = self.services.get_mut(name) else { return };
-        let is_wrong = is_reachable && service.difference(host).is_some();
         match is_wrong {
             true => drop(service.wrong.insert(host.clone())),
             false => {
@@ -175,6 +173,18 @@ impl Services {
                 service.given_up.remove(host);
             }
         }
+    }
+
+    /// What can be asked of a host's unit now, so that it is as wanted; `None` where nothing can be, or
+    /// nothing is to be.
+    pub(crate) fn difference(&self, name: &ServiceName, host: &HostName) -> Option<Wanted> {
+        let wanted = self.services.get(name)?.difference(host)?;
+        let is_there = self.present.get(host).is_some_and(|player| player.keeps_units);
+        // Who drained a player wants nothing to begin there; something may end.
+        let ends = matches!(wanted, Wanted::Stopped | Wanted::Gone);
+        let may_be = ends || !self.drained.contains(host);
+        // What is nobody's is neither ended nor replaced without a person.
+        (is_there && may_be && !self.is_strange(name, host)).then_some(wanted)
     }
 
     /// Finds out anew whether a service is as wanted, everywhere.
@@ -188,7 +198,12 @@ impl Services {
         }
     }
 
-    /// Whether something can be asked of a host's units.
+    /// Whether a host has an instance of any service, as far as is known: which.
+    pub fn placed_on(&self, host: &HostName) -> impl Iterator<Item = &ServiceName> {
+        self.by_host.get(host).into_iter().flatten()
+    }
+
+    /// Whether something can begin with a host's units.
     pub(crate) fn is_reachable(&self, host: &HostName) -> bool {
         self.present.get(host).is_some_and(|player| player.keeps_units)
             && !self.drained.contains(host)

@@ -69,9 +69,21 @@ impl Driver {
         let Removal::AtMost(most) = removal else { return None };
         let players = self.too_many_removed(fleet.hosts(), most).map(|why| why.to_string());
         let limits = fleet.lifts(&self.in_force).map(|lifted| lifted.to_string());
-        let missing: Vec<String> = players.into_iter().chain(limits).collect();
+        let units = self.units_left_behind(fleet.hosts());
+        let missing: Vec<String> = players.into_iter().chain(limits).chain(units).collect();
         let refusal = format!("{}; {ALLOW}", missing.join("; "));
         (!missing.is_empty()).then(|| Declined::new(Ground::Prevented, refusal))
+    }
+
+    /// That players which would be removed have units, whom nobody would look after from then on.
+    fn units_left_behind(&self, hosts: &HostSet) -> Option<String> {
+        let roster = self.engine.roster();
+        let removed = roster.iter().map(|player| roster.host(player));
+        let left = removed.filter(|host| roster.member(host).is_some() && !hosts.contains(host));
+        let left = left.filter(|host| self.services.has_units(host)).cloned();
+        let left = HostSet::from_names(left);
+        (!left.is_empty())
+            .then(|| format!("services run on players that would be removed: {}", left.counted()))
     }
 
     /// What the engine will say of the players, before it is too late to change nothing.

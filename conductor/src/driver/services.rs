@@ -77,6 +77,11 @@ impl ServiceDesk {
         }
     }
 
+    /// Whether some service has a unit on a host, as far as is known.
+    pub(super) fn has_units(&self, host: &HostName) -> bool {
+        self.engine.placed_on(host).next().is_some()
+    }
+
     /// The deployments of files, with the cells of services.
     pub(super) fn with_cells(&self, deployments: &Deployments) -> Result<Deployments, String> {
         let cells = self.engine.cells().map(|(name, hosts, limit)| {

@@ -41,14 +41,15 @@ impl Services {
             }
             return false;
         }
-        if service.record.paused_by.is_some() {
+        if service.record.paused_by.is_some() || service.is_submitting {
             return false;
         }
         if service.record.goal == Goal::Removed && service.placements.is_empty() {
             self.forget_versions(name);
         }
+        let Some(service) = self.services.get(name) else { return false };
+        let groups = service.groups(|host| self.is_reachable(host));
         let Some(service) = self.services.get_mut(name) else { return false };
-        let groups = service.groups();
         if groups.is_empty() {
             // Whatever was asked for is so already, or cannot be done now and is found again.
             if service.record.pending.take().is_some() {
@@ -73,6 +74,7 @@ impl Services {
     /// A flow for these hosts, whose units are placed.
     fn flow_of(&mut self, name: &ServiceName, groups: Groups) -> Option<UnitFlow> {
         let service = self.services.get_mut(name)?;
+        service.is_submitting = true;
         service.ordered = groups.hosts().cloned().collect();
         if service.record.goal == Goal::Running {
             let running = HostSet::from_names(groups.sick.iter().chain(&groups.others).cloned());
@@ -161,8 +163,8 @@ impl Service {
         all
     }
 
-    /// The hosts that a flow is to be made for now.
-    fn groups(&self) -> Groups {
+    /// The hosts that a flow is to be made for now. `may_begin` tells where something can begin.
+    fn groups(&self, may_begin: impl Fn(&HostName) -> bool) -> Groups {
         let mut groups = Groups::default();
         let pending = self.record.pending.as_ref();
         let restarts = pending.filter(|change| change.cause == Cause::Restart);
@@ -175,9 +177,10 @@ impl Service {
         }
         if let Some(change) = restarts {
             // Whatever is not as wanted comes there with a new run as well.
-            groups.others.extend(self.to_restart(change));
+            groups.others.extend(self.to_restart(change).filter(|host| may_begin(host)));
         } else if pending.is_some() && self.record.goal == Goal::Running {
-            groups.others.extend(self.stuck().filter(|host| !self.wrong.contains(host)));
+            let stuck = self.stuck().filter(|host| may_begin(host) && !self.wrong.contains(host));
+            groups.others.extend(stuck);
             groups.others.sort();
             let (sick, well): (Vec<_>, Vec<_>) =
                 groups.others.iter().cloned().partition(|host| self.is_sick(host));
@@ -190,14 +193,13 @@ impl Service {
     }
 
     /// Hosts of a restart: those that are named, where a unit is.
-    fn to_restart(&self, change: &Change) -> Vec<HostName> {
+    fn to_restart(&self, change: &Change) -> impl Iterator<Item = HostName> {
         let is_named =
             |host: &&HostName| change.hosts.as_ref().is_none_or(|hosts| hosts.contains(host));
         let has_unit = |host: &&HostName| {
             self.placements.get(*host).is_some_and(|placed| placed.report.is_some())
         };
-        let hosts = self.record.hosts.iter().filter(is_named).filter(has_unit);
-        hosts.cloned().collect()
+        self.record.hosts.iter().filter(is_named).filter(has_unit).cloned()
     }
 
     /// Hosts whose unit runs no more and waits for a person: one has asked for something.

@@ -1,6 +1,6 @@
 //! What players tell of their units, and which players there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
     HostName, HostSet, Quantity, ServiceName,
@@ -135,6 +135,7 @@ impl Services {
     }
 
     pub(crate) fn drain_changed(&mut self, hosts: &HostSet, drained: bool) {
+        let mut concerned = BTreeSet::new();
         for host in hosts {
             match drained {
                 true => self.drained.insert(host.clone()),
@@ -142,8 +143,11 @@ impl Services {
             };
             for name in self.names_on(host) {
                 self.recheck(&name, host);
-                self.advance(&name);
+                concerned.insert(name);
             }
+        }
+        for name in concerned {
+            self.advance(&name);
         }
     }
 

@@ -420,3 +420,27 @@ fn a_service_that_is_new_after_a_recovery_has_numbers_above_those_of_a_forgotten
     assert_eq!(taken.version, ServiceVersion(2_000_001));
     assert_eq!(world.instance("db1").instance.placement, Placement(2_000_001));
 }
+
+#[test]
+fn a_drained_player_begins_nothing_and_may_end_what_runs_there() {
+    let mut world = running();
+    let hosts = HostSet::parse_plain("db2").unwrap();
+    world.handle(Input::DrainChanged { hosts, drained: true });
+    world.ask(Ask::Restart { service: web(), hosts: None }).unwrap();
+    assert_eq!(world.flows[0].1.targets[0][0].to_string(), "db[1,3]");
+    world.settle();
+    world.apply(spec("db[1-3]", 2));
+    assert_eq!(world.flows[0].1.targets[0][0].to_string(), "db[1,3]");
+    world.settle();
+    world.ask(Ask::Stop(web())).unwrap();
+    world.settle();
+    assert!(world.versions().iter().all(|(_, _, state)| *state == UnitState::Stopped));
+}
+
+#[test]
+fn who_is_away_is_not_waited_for_by_a_restart() {
+    let mut world = running();
+    world.detach("db3");
+    world.ask(Ask::Restart { service: web(), hosts: None }).unwrap();
+    assert_eq!(world.flows[0].1.targets[0][0].to_string(), "db[1-2]");
+}

@@ -61,7 +61,7 @@ impl Seen {
 
 fn step(world: &mut World, chance: &mut Chance, version: &mut u32) {
     let host = chance.host();
-    match chance.below(16) {
+    match chance.below(17) {
         0 | 1 => world.attach(&host),
         2 => world.detach(&host),
         3 => {
@@ -111,6 +111,10 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32) {
             let hosts = [(web(), Ok(chance.hosts()))].into();
             world.handle(Input::FleetLoaded { hosts, may_leave: chance.below(2) == 0 });
         }
+        13 => {
+            let (hosts, drained) = (chance.hosts(), chance.below(2) == 0);
+            world.handle(Input::DrainChanged { hosts, drained });
+        }
         _ => {
             if !world.flows.is_empty() {
                 world.run_flow();
@@ -122,6 +126,8 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32) {
 /// Mends everything, and looks whether what is wanted is so; then nothing more happens.
 fn heal(world: &mut World) {
     world.bad.clear();
+    let hosts = HostSet::parse_plain("db[1-5]").unwrap();
+    world.handle(Input::DrainChanged { hosts, drained: false });
     world.attach("db[1-5]");
     world.settle();
     let Some(status) = world.engine.status(&web()) else { return };
