@@ -10,8 +10,8 @@ use orchestra_model::{
     delivery::Term,
     record::{Op, Record},
     service::{
-        Goal, PlacementRecord, ServiceRecord, ServiceSpec, ServiceVersion, UnitReport, UnwellUnit,
-        VersionRecord, Wanted,
+        Goal, Instance, PlacementRecord, ServiceRecord, ServiceSpec, ServiceVersion, UnitReport,
+        UnwellUnit, VersionRecord, Wanted,
     },
 };
 
@@ -196,6 +196,24 @@ impl Services {
             self.recheck(name, &host);
             self.tell_unwell(&host);
         }
+    }
+
+    /// The instance that an order about a service has to name on a host: that which is there now, whatever
+    /// it was when the order's flow was made. Where it has none any more it gets one, so that no number
+    /// comes again. What follows is to be written before the order leaves. `None` for no such service.
+    pub fn instance_to_order(&mut self, name: &ServiceName, host: &HostName) -> Option<Instance> {
+        let service = self.services.get_mut(name)?;
+        if let Some(placed) = service.placements.get(host) {
+            return Some(placed.instance);
+        }
+        service.place_all(&HostSet::from_names([host.clone()]));
+        let record = service.placement_record(host)?;
+        let instance = record.instance;
+        self.note_host(host, name);
+        self.put_service(name);
+        self.persist(Op::Put(Record::Placement(record)));
+        self.recheck(name, host);
+        Some(instance)
     }
 
     /// Whether a host has an instance of any service, as far as is known: which.

@@ -162,22 +162,23 @@ impl Service {
         self.placements.values().map(|placed| placed.instance.ordinal).collect()
     }
 
-    /// Gives each host an instance that a unit is to be ordered on. A placement whose player told of a
-    /// unit and now tells of none is over, for its numbers of runs would begin anew.
+    /// Gives each host an instance that has none.
     pub(crate) fn place_all(&mut self, hosts: &HostSet) {
         let taken = self.taken_ordinals();
         let mut free = (1..).map(Ordinal).filter(|ordinal| !taken.contains(ordinal));
         for host in hosts {
-            let known = self.placements.get(host);
-            if known.is_some_and(|placed| !placed.told || placed.report.is_some()) {
-                continue;
+            if !self.placements.contains_key(host) {
+                let ordinal = free.next().unwrap_or_default();
+                self.place(host, ordinal);
             }
-            let ordinal = known.map(|placed| placed.instance.ordinal).or_else(|| free.next());
-            self.record.last_placement = Placement(self.record.last_placement.0 + 1);
-            let placement = self.record.last_placement;
-            let instance = Instance { ordinal: ordinal.unwrap_or_default(), placement };
-            self.placements.insert(host.clone(), Placed { instance, told: false, report: None });
         }
+    }
+
+    /// Assigns an instance to a host: a new placement, of which nobody has told anything.
+    pub(crate) fn place(&mut self, host: &HostName, ordinal: Ordinal) {
+        self.record.last_placement = Placement(self.record.last_placement.0 + 1);
+        let instance = Instance { ordinal, placement: self.record.last_placement };
+        self.placements.insert(host.clone(), Placed { instance, told: false, report: None });
     }
 
     /// What is kept of the instance on a host.

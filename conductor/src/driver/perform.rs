@@ -37,6 +37,7 @@ impl Driver {
             match effect {
                 Effect::Persist(op) => self.outgoing.persist(op),
                 Effect::Send { player, session, command: Command::Order(order) } => {
+                    let order = self.with_instance(order, player);
                     let Some(job) = self.encoded_job(order.key.job) else { continue };
                     let Some(mac) = self.prove(player, session, order.number, Some(order.key))
                     else {

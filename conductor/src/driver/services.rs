@@ -16,7 +16,7 @@ use orchestra_flow::{
 use orchestra_model::{
     Deployments, FlowId, HostName, HostSet, ServiceName,
     audit::{AuditRecord, Object},
-    delivery::RequestId,
+    delivery::{Order, RequestId},
     deployment::ServiceCell,
     record::{Op, Record},
     service::{ServiceStatus, UnitReport, VersionRecord},
@@ -314,6 +314,19 @@ impl Driver {
         if !hosts.is_empty() {
             self.tell_services(Input::FleetLoaded { hosts, may_leave });
         }
+    }
+
+    /// An order about a unit, of the instance that its player has now: a spool may have been wiped since
+    /// its flow was made.
+    pub(super) fn with_instance(&mut self, order: Order, player: PlayerIx) -> Order {
+        if order.instance.is_none() {
+            return order;
+        }
+        let service = self.engine.service_of(order.key.job);
+        let host = self.engine.roster().host(player);
+        let services = &mut self.services.engine;
+        let instance = service.and_then(|name| services.instance_to_order(name, host));
+        Order { instance: instance.or(order.instance), ..order }
     }
 
     /// Players were drained, or are drained no more.

@@ -2,7 +2,7 @@
 //!
 //! Each mutant of `mutants.toml` is a small, deliberate mistake. The crates that the simulation
 //! joins are copied into a workspace of their own, the mistake is made there, and some seed below
-//! [`SEEDS`] has to fail: of the simulation, or of the units' own world where the mistake is in theirs.
+//! [`SEEDS`] has to fail: of the simulation, or of an engine's own world where the mistake is in it.
 //! Fails where a mutant survives, where the text that it changes is no longer there, or where a world
 //! fails without any.
 //!
@@ -27,13 +27,21 @@ use std::{
 const SEEDS: &str = "200";
 
 /// The packages that the simulation joins.
-const PACKAGES: [&str; 5] =
-    ["proto/model", "conductor/flow", "conductor/store", "player/spool", UNITS];
-/// The package that has a world of its own.
-const UNITS: &str = "player/units";
-/// The tests that live through the seeds of a world.
+const PACKAGES: [&str; 6] = [
+    "proto/model",
+    "conductor/flow",
+    "conductor/service",
+    "conductor/store",
+    "player/spool",
+    "player/units",
+];
+/// The tests that live through the seeds of the simulation.
 const SIMULATION: &[&str] = &["--test", "sim"];
-const UNITS_WORLD: &[&str] = &["-p", "orchestra-units", "--test", "world"];
+/// Packages that have a world of their own, and the tests that live through its seeds.
+const WORLDS: [(&str, &[&str]); 2] = [
+    ("conductor/service", &["-p", "orchestra-service", "--test", "scenarios"]),
+    ("player/units", &["-p", "orchestra-units", "--test", "world"]),
+];
 
 /// A deliberate mistake.
 struct Mutant {
@@ -49,7 +57,8 @@ struct Mutant {
 impl Mutant {
     /// The world that has to catch it.
     fn world(&self) -> &'static [&'static str] {
-        if self.file.starts_with(UNITS) { UNITS_WORLD } else { SIMULATION }
+        let own = WORLDS.iter().find(|(package, _)| self.file.starts_with(package));
+        own.map_or(SIMULATION, |(_, tests)| tests)
     }
 }
 

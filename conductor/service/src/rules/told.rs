@@ -19,7 +19,8 @@ const MAY_LEAVE: Quantity = Quantity::Percent(10);
 impl Services {
     /// The list of units is the whole truth: what it does not have is not there.
     pub(crate) fn player_attached(&mut self, host: &HostName, units: Option<Vec<UnitReport>>) {
-        self.present.insert(host.clone(), Presence { keeps_units: units.is_some() });
+        let keeps_units = units.is_some();
+        self.present.insert(host.clone(), Presence { keeps_units });
         self.strangers.remove(host);
         let known: Vec<ServiceName> =
             self.by_host.get(host).into_iter().flatten().cloned().collect();
@@ -39,6 +40,9 @@ impl Services {
                 service.ordered.remove(host);
             }
             self.displace_if_gone(name, host);
+            if keeps_units {
+                self.place_anew_if_gone(name, host);
+            }
             self.recheck(name, host);
         }
         self.tell_unwell(host);
@@ -73,6 +77,7 @@ impl Services {
         let name = report.service.clone();
         self.take_in(host, report);
         self.displace_if_gone(&name, host);
+        self.place_anew_if_gone(&name, host);
         self.recheck(&name, host);
         self.tell_unwell(host);
         self.advance(&name);
@@ -115,6 +120,23 @@ impl Services {
             if let Some(record) = record {
                 self.persist(Op::Put(Record::Placement(record)));
             }
+        }
+    }
+
+    /// Ends a placement whose player told of a unit and now tells of none: it was taken away, or the spool
+    /// was wiped, so that the numbers of its runs would begin anew. Whatever is ordered from now on is of the new one.
+    fn place_anew_if_gone(&mut self, name: &ServiceName, host: &HostName) {
+        let Some(service) = self.services.get_mut(name) else { return };
+        let Some(placed) = service.placements.get(host) else { return };
+        if !placed.told || placed.report.is_some() {
+            return;
+        }
+        let ordinal = placed.instance.ordinal;
+        service.place(host, ordinal);
+        let record = service.placement_record(host);
+        self.put_service(name);
+        if let Some(record) = record {
+            self.persist(Op::Put(Record::Placement(record)));
         }
     }
 

@@ -9,7 +9,7 @@ use orchestra_model::{
     delivery::{OrderNumber, Term},
     record::{Op, Record},
     service::{
-        InstanceStatus, PlacementRecord, RunEnd, RunNumber, ServiceRecord, ServiceSpec,
+        InstanceStatus, Placement, PlacementRecord, RunEnd, RunNumber, ServiceRecord, ServiceSpec,
         ServiceStatus, ServiceVersion, UnitReport, UnitState, Unready, UnwellUnit, VersionRecord,
         Wanted,
     },
@@ -39,6 +39,8 @@ pub(crate) struct World {
     pub(crate) bad: BTreeSet<(HostName, u64)>,
     /// Why flows are refused, while they are.
     pub(crate) refuses: Option<String>,
+    /// Every run that there was: its placement and number.
+    runs: BTreeSet<(ServiceName, Placement, RunNumber)>,
     answers: BTreeMap<ReplyId, Reply>,
     /// Everything that was persisted.
     pub(crate) writes: usize,
@@ -86,6 +88,7 @@ impl World {
             unwell: BTreeMap::new(),
             bad: BTreeSet::new(),
             refuses: None,
+            runs: BTreeSet::new(),
             answers: BTreeMap::new(),
             writes: 0,
         };
@@ -243,6 +246,8 @@ impl World {
         unit: &orchestra_model::service::UnitJob,
     ) -> TaskState {
         self.next_order += 1;
+        let instance = self.engine.instance_to_order(&service, host).unwrap_or(instance);
+        self.perform();
         let is_bad = self.bad.contains(&(host.clone(), unit.version.0));
         let (state, ended) = match unit.wanted {
             Wanted::Stopped => (UnitState::Stopped, TaskState::Ok),
@@ -252,6 +257,10 @@ impl World {
         };
         let units = self.units.entry(host.clone()).or_default();
         let run = units.get(&service).map_or(RunNumber(1), |unit| unit.run.next());
+        if matches!(unit.wanted, Wanted::Running | Wanted::Restarted) {
+            let is_new = self.runs.insert((service.clone(), instance.placement, run));
+            assert!(is_new, "run {run} of placement {} came twice", instance.placement);
+        }
         let report = UnitReport {
             service: service.clone(),
             version: unit.version,
@@ -288,6 +297,7 @@ impl World {
         let living: Vec<(FlowId, ServiceName)> =
             self.flows.iter().map(|(id, flow)| (*id, flow.service.clone())).collect();
         self.unwell.clear();
+        self.attached.clear();
         self.engine.resume(Timestamp(self.now), &living, []);
         self.perform();
     }
