@@ -8,33 +8,6 @@ use crate::{
     tables::{few::Few, ledger::Ledger, task::TaskRef},
 };
 
-/// The oldest of the tasks that are parked on a player and may start, might but for their jobs, or wait
-/// for its cells. Tasks are ordered by their age.
-#[derive(Default)]
-struct Oldest {
-    start: Option<TaskRef>,
-    /// With its queue.
-    idle: Option<(TaskRef, usize)>,
-    full: Option<TaskRef>,
-}
-
-impl Oldest {
-    /// Leaves out those that came after this task.
-    fn retain_before(&mut self, task: TaskRef) {
-        self.start.take_if(|start| *start > task);
-        self.idle.take_if(|(idle, _)| *idle > task);
-        self.full.take_if(|full| *full > task);
-    }
-}
-
-/// The first of two, where there are any.
-fn older<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    }
-}
-
 impl Player {
     /// The first gate of this player that stops a task of this kind, if any: presence, drain,
     /// credit, exclusiveness, the score's concurrency, cells. Those of its places and scores are open
@@ -119,35 +92,69 @@ impl Player {
     /// The oldest task that may start here, of those of the `open` jobs. Where that is an exclusive
     /// one that has to wait until the player is empty, nothing overtakes it but what concerns units.
     pub(crate) fn next(&self, ledger: &Ledger, open: &Few<JobId>) -> Next {
-        let (mut attempts, mut units) = (Oldest::default(), Oldest::default());
+        let mut start: Option<TaskRef> = None;
+        let mut idle: Option<(TaskRef, usize)> = None;
         let mut exclusive: Option<TaskRef> = None;
+        let mut full: Option<TaskRef> = None;
+        let mut has_units = false;
+        let is_older = |task, than: Option<TaskRef>| than.is_none_or(|than| task < than);
         for (ix, (kind, first)) in self.parked.firsts().enumerate() {
-            let oldest = if kind.unit.is_some() { &mut units } else { &mut attempts };
+            if kind.unit.is_some() {
+                has_units = true;
+                continue;
+            }
             match self.gate(kind, ledger) {
                 None => {
                     let wanted = self.parked.first_of(ix, open);
-                    oldest.start = older(oldest.start, wanted);
-                    if wanted != Some(first) {
-                        oldest.idle = older(oldest.idle, Some((first, ix)));
+                    start = wanted.filter(|task| is_older(*task, start)).or(start);
+                    if wanted != Some(first) && is_older(first, idle.map(|(task, _)| task)) {
+                        idle = Some((first, ix));
                     }
                 }
-                Some(WaitReason::Exclusive) => exclusive = older(exclusive, Some(first)),
-                Some(WaitReason::Cell) => oldest.full = older(oldest.full, Some(first)),
+                Some(WaitReason::Exclusive) if is_older(first, exclusive) => {
+                    exclusive = Some(first);
+                }
+                Some(WaitReason::Cell) if is_older(first, full) => full = Some(first),
                 Some(_) => {}
             }
         }
-        if let Some(exclusive) = exclusive {
-            attempts.retain_before(exclusive);
+        // Of those behind the exclusive one, nothing is looked at.
+        let next = match (start, idle, full) {
+            (Some(task), ..) if is_older(task, exclusive) => Next::Start(task),
+            (_, Some((task, ix)), _) if is_older(task, exclusive) => Next::Idle(ix),
+            (_, _, Some(task)) if is_older(task, exclusive) => Next::Room,
+            _ => Next::Nothing,
+        };
+        if has_units { next.before(self.next_of_units(ledger, open)) } else { next }
+    }
+
+    /// The oldest task about a unit that may start here, of those of the `open` jobs.
+    fn next_of_units(&self, ledger: &Ledger, open: &Few<JobId>) -> Next {
+        let mut next = Next::Nothing;
+        let firsts = self.parked.firsts().enumerate();
+        for (ix, (kind, _)) in firsts.filter(|(_, (kind, _))| kind.unit.is_some()) {
+            next = next.before(match self.gate(kind, ledger) {
+                None => match self.parked.first_of(ix, open) {
+                    Some(wanted) => Next::Start(wanted),
+                    None => Next::Idle(ix),
+                },
+                Some(WaitReason::Cell) => Next::Room,
+                Some(_) => Next::Nothing,
+            });
         }
-        match (
-            older(attempts.start, units.start),
-            older(attempts.idle, units.idle),
-            attempts.full.or(units.full),
-        ) {
-            (Some(task), ..) => Next::Start(task),
-            (None, Some((_, ix)), _) => Next::Idle(ix),
-            (None, None, Some(_)) => Next::Room,
-            (None, None, None) => Next::Nothing,
+        next
+    }
+}
+
+impl Next {
+    /// What of two comes first: of two tasks the older, and a task that starts before all else.
+    fn before(self, other: Next) -> Next {
+        match (self, other) {
+            (Next::Start(one), Next::Start(other)) => Next::Start(one.min(other)),
+            (start @ Next::Start(_), _) | (_, start @ Next::Start(_)) => start,
+            (idle @ Next::Idle(_), _) | (_, idle @ Next::Idle(_)) => idle,
+            (Next::Room, _) | (_, Next::Room) => Next::Room,
+            (Next::Nothing, Next::Nothing) => Next::Nothing,
         }
     }
 }
