@@ -65,7 +65,7 @@ pub struct Config {
     pub stop_grace: Millis,
     /// Where attempts get their cgroups.
     pub cgroup: Cgroup,
-    /// Most processes and threads of one attempt; 1 to 4,194,304.
+    /// Most processes and threads of one attempt, or of one unit; 1 to 4,194,304.
     pub processes_max: Option<u32>,
     /// How many units are kept running: 1 to [`limits::UNITS`].
     pub max_units: u32,

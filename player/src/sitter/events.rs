@@ -277,7 +277,7 @@ impl Sitter {
                             let order = number;
                             let command =
                                 UnitCommand { term, order, key, mac, instance, part, job };
-                            return self.order_unit(command);
+                            return self.order_unit(&command);
                         }
                         self.admit(key, timeout, part)
                     }

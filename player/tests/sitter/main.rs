@@ -1,10 +1,11 @@
 //! The sitter with real processes, real signals, a real spool on disk, and the test in the
 //! agent's place.
 //!
-//! This program has five faces, because a sitter starts agent and launchers from its own file: called
+//! This program has seven faces, because a sitter starts agent and launchers from its own file: called
 //! with `--config` it is the sitter; with `launcher` one of its launchers; with `agent` it hands its
 //! socket to the test that listens beside the configuration; with `mover` it is what a score of
-//! `stuck.rs` executes; with anything else it runs tests, several at a time, those whose names contain the
+//! `stuck.rs` executes, with `say` what units say, and with nothing, as a unit, one that says when it
+//! began; with anything else it runs tests, several at a time, those whose names contain the
 //! argument. No test waits for time: each waits for what must happen, and fails when it does not
 //! come.
 
@@ -70,6 +71,8 @@ fn main() -> ExitCode {
         Some("--config") => be_sitter(&path(1), arguments.get(3)),
         Some("agent") => be_agent(&path(2)),
         Some("mover") => stuck::be_mover(),
+        Some("say") => units::say(&arguments[1..]),
+        None if env::var_os("ORC_SERVICE").is_some() => units::be_service(),
         Some("launcher") => match sitter::launcher::run() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

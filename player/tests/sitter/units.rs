@@ -1,7 +1,12 @@
 //! What is kept running, by its own record: each run writes its numbers and its process to a file.
 
 use std::{
+    ffi::OsString,
     fs,
+    io::Write,
+    os::unix::net::UnixDatagram,
+    process::{Command, ExitCode},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -41,6 +46,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_cancel_ends_the_watch_and_not_the_unit", a_cancel_ends_the_watch_and_not_the_unit),
     ("a_watch_goes_on_over_a_restart_of_the_sitter", a_watch_goes_on_over_a_restart),
     ("parameters_that_are_not_on_disk_come_again", parameters_that_are_not_on_disk_come_again),
+    ("parameters_in_memory_outlive_a_sitter", parameters_in_memory_outlive_a_sitter),
+    ("a_host_that_was_started_anew_begins_the_next_run", a_host_that_was_started_anew),
+    ("a_full_disk_holds_runs_back_and_loses_none", a_full_disk_holds_runs_back),
     ("a_wiped_spool_ends_what_ran", a_wiped_spool_ends_what_ran),
     ("a_wiped_spool_ends_what_ran_without_cgroups", a_wiped_spool_without_cgroups),
     ("units_take_no_place_of_attempts", units_take_no_place_of_attempts),
@@ -57,6 +65,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_unit_that_never_stops_talking_keeps_nobody_busy", a_unit_that_never_stops_talking),
     ("what_runs_write_is_kept_over_them", what_runs_write_is_kept_over_them),
     ("a_unit_runs_as_the_user_of_its_score", a_unit_runs_as_the_user_of_its_score),
+    ("from_an_end_to_the_next_run", from_an_end_to_the_next_run),
 ];
 
 /// Writes a line for each run and stays.
@@ -69,7 +78,7 @@ struct Asked {
     version: u64,
     placement: u64,
     wanted: Wanted,
-    params: Vec<(&'static str, &'static str)>,
+    params: Vec<(&'static str, String)>,
     upkeep: Upkeep,
     healthy_for: Millis,
     deadline: Millis,
@@ -197,7 +206,7 @@ fn an_order_is_ok_when_its_unit_is_ready() {
     assert_eq!((last.instance.ordinal.0, last.instance.placement.0), (3, 7));
     assert!(lives(run(&world, 1).pid));
     let snapshot = world.attach_again();
-    assert_eq!(snapshot.units.unwrap(), [last.clone()]);
+    assert_eq!(snapshot.units.unwrap(), std::slice::from_ref(last));
     assert_eq!(snapshot.live, []);
 }
 
@@ -233,7 +242,7 @@ fn leaves_children(world: &World) {
     world.score(
         "web",
         &format!(
-            "{RECORD}\n(setsid sh -c 'trap \"\" TERM; echo $$ >> $OUT/children; \
+            "{RECORD}\ntouch $OUT/children; (setsid sh -c 'trap \"\" TERM; echo $$ >> $OUT/children; \
              while :; do sleep 1000; done' &)\n\
              while [ $(wc -l < $OUT/children) -lt $ORC_RUN ]; do sleep 0.01; done 2>/dev/null\n\
              [ -z \"$(cat $OUT/children | head -n -1 | xargs -r ps -o pid= -p)\" ] || \
@@ -486,7 +495,7 @@ fn parameters_that_are_not_on_disk_come_again() {
     world.score("web", &format!("{RECORD}\necho $ORC_password > $OUT/password; exec sleep 1000"));
     world.file("web.conf", "[params.password]\nsensitive = true\n", 0o644);
     world.start();
-    let params = vec![("password", "hunter2")];
+    let params = vec![("password", "hunter2".to_owned())];
     let asked = Asked { params, ..Asked::default() };
     ends_well(&world, ask(&world, &asked));
     let first = run(&world, 1);
@@ -513,6 +522,109 @@ fn parameters_that_are_not_on_disk_come_again() {
     eventually("the parameter", || {
         (fs::read_to_string(world.out("password")).ok()? == "hunter2\n").then_some(())
     });
+}
+
+fn parameters_in_memory_outlive_a_sitter() {
+    if !in_memory(std::path::Path::new("/dev/shm")) {
+        return println!("not run: there is no memory file system at /dev/shm");
+    }
+    let place = tempfile::tempdir_in("/dev/shm").unwrap();
+    let world = World::new();
+    world.set("run_dir", format!("{:?}", place.path().join("run").to_str().unwrap()));
+    world.score("web", &format!("{RECORD}\necho $ORC_password >> $OUT/password; exec sleep 1000"));
+    world.file("web.conf", "[params.password]\nsensitive = true\n", 0o644);
+    world.start();
+    let params = vec![("password", "hunter2".to_owned())];
+    ends_well(&world, ask(&world, &Asked { params, ..Asked::default() }));
+    let first = run(&world, 1);
+    world.crash();
+    kill(first.pid);
+    gone(first.pid);
+    world.start();
+    run(&world, 2);
+    eventually("the parameter", || {
+        (fs::read_to_string(world.out("password")).ok()? == "hunter2\nhunter2\n").then_some(())
+    });
+    let bytes = fs::read(world.path("spool/units")).unwrap();
+    assert!(!bytes.windows(7).any(|part| part == b"hunter2"));
+    ends_well(&world, ask(&world, &Asked::wanting(Wanted::Gone)));
+}
+
+/// Whether the sitter can be given a view of the host of its own.
+fn may_mount() -> bool {
+    let tried = Command::new("unshare").args(["--mount", "true"]).status();
+    let may = is_root() && tried.is_ok_and(|status| status.success());
+    if !may {
+        println!("not run: only root can mount");
+    }
+    may
+}
+
+/// What lives on is what a host that was started anew cannot have; it makes no second run beside the
+/// next one either.
+fn a_host_that_was_started_anew() {
+    if !may_mount() {
+        return;
+    }
+    let world = started();
+    ends_well(&world, ask(&world, &Asked::default()));
+    let first = run(&world, 1);
+    world.crash();
+    let id = world.path("boot_id");
+    fs::write(&id, "11111111-2222-3333-4444-555555555555\n").unwrap();
+    let mount =
+        format!("mount --bind {} /proc/sys/kernel/random/boot_id && exec \"$@\"", id.display());
+    world.start_through(&["unshare", "-m", "sh", "-c", &mount, "sh"]);
+    world.start();
+    // One that found another there is a run too, which could not be started.
+    eventually("the next run", || {
+        let last = *record(&world).last()?;
+        (last.run > first.run).then_some(())
+    });
+    assert!(!lives(first.pid));
+    let alive = record(&world).into_iter().filter(|line| lives(line.pid)).count();
+    assert_eq!(alive, 1, "{}", world.log());
+}
+
+fn a_full_disk_holds_runs_back() {
+    if !may_mount() {
+        return;
+    }
+    let world = prepared();
+    let spool = world.path("spool");
+    fs::create_dir(&spool).unwrap();
+    let mount =
+        format!("mount -t tmpfs -o size=256k,mode=0700 none {} && exec \"$@\"", spool.display());
+    world.start_through(&["unshare", "-m", "sh", "-c", &mount, "sh"]);
+    world.start();
+    let restart = RestartRule { stable_after: Millis(0), ..RestartRule::default() };
+    ends_well(&world, ask(&world, &Asked::with_restart(restart)));
+    let fill = format!("/proc/{}/root{}/fill", world.pid(), spool.display());
+    let mut file = fs::File::create(&fill).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
+    drop(file);
+    // The last page may still have room for some.
+    let said = || world.log().contains("cannot write the units' file");
+    let mut runs = 1;
+    while !said() {
+        kill(run(&world, runs).pid);
+        runs += 1;
+        eventually("the next run, or a word", || {
+            (said() || record(&world).len() as u64 == runs).then_some(())
+        });
+    }
+    let before = record(&world);
+    let refused = ask(&world, &Asked { version: 2, ..Asked::default() });
+    assert!(matches!(world.refused(refused), Refusal::Spool(_)));
+    fs::remove_file(&fill).unwrap();
+    eventually("the next run", || {
+        let now = record(&world);
+        let last = *now.last()?;
+        (now.len() > before.len() && lives(last.pid)).then_some(())
+    });
+    let now = record(&world);
+    assert!(now.iter().map(|line| line.run).is_sorted_by(|a, b| a < b), "{now:?}");
+    assert_eq!(now.iter().filter(|line| lives(line.pid)).count(), 1);
 }
 
 fn in_memory(path: &std::path::Path) -> bool {
@@ -554,7 +666,10 @@ fn a_run_has_its_variables_and_no_other() {
     let world = World::new();
     world.score("web", &format!("{RECORD}\nenv | sort > $OUT/env.new; stat -c '%a %u' $ORC_RUN_DIR >> $OUT/env.new; mv $OUT/env.new $OUT/env; exec sleep 1000"));
     world.start();
-    ends_well(&world, ask(&world, &Asked { params: vec![("port", "80")], ..Asked::default() }));
+    ends_well(
+        &world,
+        ask(&world, &Asked { params: vec![("port", "80".to_owned())], ..Asked::default() }),
+    );
     let text = eventually("an environment", || fs::read_to_string(world.out("env")).ok());
     let value =
         |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
@@ -604,15 +719,52 @@ fn with_ready(sign: ReadySign, deadline: Millis) -> Asked {
     Asked { upkeep, ..Asked::default() }
 }
 
-/// What a shell says to the socket of its unit, as a process of its own that lives until it is heard.
-const SAY: &str = "say() { perl -MIO::Socket::UNIX -MSocket -e '\n\
-    my $s = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => $ENV{NOTIFY_SOCKET}) or die $!;\n\
-    $s->send($ARGV[0]) or die $!; select(undef, undef, undef, $ARGV[1] || 2)' \"$@\"; }";
+/// What a shell says to the socket of its unit, by a process that lives until it has been heard.
+fn say_in_shell() -> String {
+    format!("say() {{ {:?} say \"$@\"; }}", std::env::current_exe().unwrap())
+}
+
+/// Says a word to the socket of its unit: once, and lives for so many milliseconds; or without end.
+pub(crate) fn say(arguments: &[OsString]) -> ExitCode {
+    let word = |index: usize| arguments.get(index).and_then(|word| word.to_str());
+    let path = std::env::var_os("NOTIFY_SOCKET").unwrap();
+    let socket = UnixDatagram::unbound().unwrap();
+    let text = word(0).unwrap_or_default();
+    let forever = word(1) == Some("forever");
+    for n in 0_u64.. {
+        socket.send_to(text.replace('%', &n.to_string()).as_bytes(), &path).unwrap();
+        if !forever {
+            break;
+        }
+    }
+    let patience = word(1).and_then(|ms| ms.parse().ok()).unwrap_or(2_000);
+    thread::sleep(Duration::from_millis(patience));
+    ExitCode::SUCCESS
+}
+
+/// Says when it began, by the clock that the test has too, and stays.
+pub(crate) fn be_service() -> ExitCode {
+    let began = monotonic();
+    let line = format!("{} {} {began}\n", std::env::var("ORC_RUN").unwrap(), std::process::id());
+    let path = std::env::var_os("ORC_record").unwrap();
+    let mut file = fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+    file.write_all(line.as_bytes()).unwrap();
+    loop {
+        thread::park();
+    }
+}
+
+/// In nanoseconds.
+fn monotonic() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
 
 fn a_unit_is_ready_when_it_says_so() {
     let world = World::new();
+    let say = say_in_shell();
     world.gate("go");
-    world.score("web", &format!("{RECORD}\n{SAY}\ncat $OUT/go; say READY=1; exec sleep 1000"));
+    world.score("web", &format!("{RECORD}\n{say}\ncat $OUT/go; say READY=1; exec sleep 1000"));
     world.start();
     let key = ask(&world, &with_ready(ReadySign::Notify, Millis::minutes(2)));
     world.started(key);
@@ -625,8 +777,9 @@ fn a_unit_is_ready_when_it_says_so() {
 
 fn a_unit_says_so_after_a_restart() {
     let world = World::new();
+    let say = say_in_shell();
     world.gate("go");
-    world.score("web", &format!("{RECORD}\n{SAY}\ncat $OUT/go; say READY=1; exec sleep 1000"));
+    world.score("web", &format!("{RECORD}\n{say}\ncat $OUT/go; say READY=1; exec sleep 1000"));
     world.start();
     let key = ask(&world, &with_ready(ReadySign::Notify, Millis::minutes(2)));
     world.started(key);
@@ -676,11 +829,12 @@ fn a_unit_is_ready_at_a_newline_after_a_crash() {
 }
 
 fn nobody_else(world: &World) {
+    let say = say_in_shell();
     world.gate("go");
     world.score(
         "web",
         &format!(
-            "{RECORD}\n{SAY}\necho $NOTIFY_SOCKET > $OUT/new; mv $OUT/new $OUT/socket\n\
+            "{RECORD}\n{say}\necho $NOTIFY_SOCKET > $OUT/new; mv $OUT/new $OUT/socket\n\
              cat $OUT/go; say READY=1; exec sleep 1000"
         ),
     );
@@ -720,9 +874,10 @@ fn a_unit_that_is_never_ready_runs_again() {
 
 fn a_unit_that_is_silent_runs_again() {
     let world = World::new();
+    let say = say_in_shell();
     world.score(
         "web",
-        &format!("{RECORD}\n{SAY}\nsay 'READY=1\nWATCHDOG_USEC=300000' 0.2; exec sleep 1000"),
+        &format!("{RECORD}\n{say}\nsay 'READY=1\nWATCHDOG_USEC=300000' 200; exec sleep 1000"),
     );
     world.start();
     ask(&world, &with_ready(ReadySign::Notify, Millis::minutes(2)));
@@ -738,14 +893,9 @@ fn a_unit_that_is_silent_runs_again() {
 
 fn a_unit_that_never_stops_talking() {
     let world = World::new();
-    world.score(
-        "web",
-        &format!(
-            "{RECORD}\nexec perl -MIO::Socket::UNIX -MSocket -e '\n\
-             my $s = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => $ENV{{NOTIFY_SOCKET}});\n\
-             my $n = 0; while (1) {{ $n++; $s->send(\"READY=1\\nWATCHDOG=1\\nWATCHDOG_USEC=60000000\\nEXTEND_TIMEOUT_USEC=$n\") }}'"
-        ),
-    );
+    let words = "READY=1\\nWATCHDOG=1\\nWATCHDOG_USEC=60000000\\nEXTEND_TIMEOUT_USEC=%%";
+    let say = say_in_shell();
+    world.score("web", &format!("{RECORD}\n{say}\nsay \"$(printf '{words}')\" forever"));
     world.score("quick", "echo quick");
     world.start();
     ends_well(&world, ask(&world, &with_ready(ReadySign::Notify, Millis::minutes(2))));
@@ -801,10 +951,11 @@ fn a_unit_runs_as_the_user_of_its_score() {
         return eprintln!("skipped: only root can become another user");
     }
     let world = World::new();
+    let say = say_in_shell();
     world.score(
         "web",
         &format!(
-            "{SAY}\ntouch $ORC_RUN_DIR/mine; [ -O $ORC_RUN_DIR ] && say \"READY=1\"; id -un; \
+            "{say}\ntouch $ORC_RUN_DIR/mine; [ -O $ORC_RUN_DIR ] && say \"READY=1\"; id -un; \
              exec sleep 1000"
         ),
     );
@@ -816,4 +967,63 @@ fn a_unit_runs_as_the_user_of_its_score() {
     }
     world.start();
     ends_well(&world, ask(&world, &with_ready(ReadySign::Notify, Millis::minutes(2))));
+}
+
+/// Measures from the kill of a run to the first word of the next one, each run durable before it begins,
+/// beside a bare start of the same program.
+fn from_an_end_to_the_next_run() {
+    const RUNS: usize = 200;
+    let world = World::new();
+    let program = std::env::current_exe().unwrap();
+    fs::copy(&program, world.path("scores").join("web")).unwrap();
+    world.start();
+    let restart = RestartRule { stable_after: Millis(0), ..RestartRule::default() };
+    let path = world.out("began");
+    let params = vec![("record", path.to_str().unwrap().to_owned())];
+    ends_well(&world, ask(&world, &Asked { params, ..Asked::with_restart(restart) }));
+    let began = |path: &std::path::Path, index: usize| {
+        eventually("a run", || {
+            let text = fs::read_to_string(path).ok()?;
+            let line = text.lines().nth(index)?;
+            let mut words = line.split(' ').filter_map(|word| word.parse::<u64>().ok());
+            let (_, pid, at) = (words.next()?, words.next()?, words.next()?);
+            Some((pid as i32, at))
+        })
+    };
+    let mut took = Vec::new();
+    for index in 0..RUNS {
+        let (pid, _) = began(&path, index);
+        // The sitter has written down by then that it runs.
+        thread::sleep(Duration::from_millis(25));
+        let killed = monotonic();
+        kill(pid);
+        took.push(began(&path, index + 1).1 - killed);
+        assert!(!lives(pid), "two at once");
+    }
+    let half = took.len() / 2;
+    let median = *took.select_nth_unstable(half).1;
+    assert!(median < 100_000_000, "{median} ns");
+    let bare = world.out("bare");
+    let mut bare_took = Vec::new();
+    for index in 0..RUNS {
+        let mut command = Command::new(&program);
+        command.env_clear().env("ORC_SERVICE", "x").env("ORC_RUN", "1").env("ORC_record", &bare);
+        let asked = monotonic();
+        let mut child = command.spawn().unwrap();
+        bare_took.push(began(&bare, index).1 - asked);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let of = |took: &mut Vec<u64>, percent: usize| {
+        took.sort_unstable();
+        took[took.len() * percent / 100] as f64 / 1e6
+    };
+    println!(
+        "from a kill to the next run's first word, {RUNS} times: p50 {:.2} ms, p99 {:.2} ms; \
+         a bare start: p50 {:.2} ms, p99 {:.2} ms",
+        of(&mut took, 50),
+        of(&mut took, 99),
+        of(&mut bare_took, 50),
+        of(&mut bare_took, 99),
+    );
 }

@@ -19,7 +19,7 @@ use rustix::{
 
 use super::{
     WORDS,
-    wire::{Ready, Word, WordKind},
+    wire::{OWN_DESCRIPTOR, Ready, Word, WordKind},
 };
 use crate::sitter::{
     pipe::Pipe, spool_dir::remove_file, stream::READY_PIPE, sys::Identity, unit::NOTIFY,
@@ -180,7 +180,7 @@ fn hear_pipe(pipe: &Pipe) -> Heard {
     match pipe.read(&mut bytes) {
         Ok(0) => nothing(false),
         Ok(read) if bytes[..read].contains(&b'\n') => {
-            let words = vec![Word { kind: WordKind::Ready, pid: 0 }];
+            let words = vec![Word { kind: WordKind::Ready, pid: OWN_DESCRIPTOR }];
             Heard { words, goes_on: false, is_loud: false }
         }
         Ok(_) => nothing(true),

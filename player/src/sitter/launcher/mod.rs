@@ -58,7 +58,7 @@ pub use self::program::{LauncherError, run};
 pub(crate) use self::{
     launchers::{Launchers, Orphan},
     outcome::{Born, LaunchError, Launched, NotSent, Said},
-    wire::{Account, Ready, Request, TapId, TapOf, Word, WordKind},
+    wire::{Account, OWN_DESCRIPTOR, Ready, Request, TapId, TapOf, Word, WordKind},
 };
 use super::sys::SHARED_NUMBERS;
 

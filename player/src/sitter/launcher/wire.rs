@@ -491,9 +491,12 @@ impl Account {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Word {
     pub(crate) kind: WordKind,
-    /// The sender; 0 where it has the unit's own descriptor.
+    /// The sender; 0 where nobody knows it.
     pub(crate) pid: i32,
 }
+
+/// Stands for whoever has the descriptor that was given to the unit alone.
+pub(crate) const OWN_DESCRIPTOR: i32 = -1;
 
 /// What was said, as sd_notify(3) has it. Lengths are in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use orchestra_units::RunEvent;
 use crate::sitter::{
     Sitter,
     clock::BootMillis,
-    launcher::{TapId, Word, WordKind},
+    launcher::{OWN_DESCRIPTOR, TapId, Word, WordKind},
 };
 
 /// How long after a word that was written down the next one of its kind is heard, in milliseconds.
@@ -20,8 +20,7 @@ impl Sitter {
             return;
         };
         let Word { kind, pid } = word;
-        // Its own descriptor needs no name.
-        if pid != 0 && !run.has(pid) {
+        if pid != OWN_DESCRIPTOR && !run.has(pid) {
             if !std::mem::replace(&mut run.heard.others, true) {
                 let unit = &run.unit;
                 tracing::warn!(%unit, pid, "a process that is not the unit's speaks for it");

@@ -123,7 +123,7 @@ impl Sitter {
         match effect {
             Effect::Watching { key, .. } => self.accept(key),
             Effect::Spawn { unit, run, order } => self.will_spawn(unit, run, order),
-            Effect::Find { unit, run, process } => self.find_run(unit, run, process),
+            Effect::Find { unit, run, process } => self.find_run(&unit, run, process),
             Effect::Terminate { unit, run, signal } => self.terminate_run(&unit, run, signal),
             Effect::KillAll { unit, run } => self.kill_run(unit, run),
             Effect::EndWatch { key, order, end } => self.end_watch(key, order, end),

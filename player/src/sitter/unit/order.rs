@@ -52,13 +52,13 @@ pub(in crate::sitter) struct UnitCommand {
 
 impl Sitter {
     /// Takes an order about a unit.
-    pub(in crate::sitter) fn order_unit(&mut self, command: UnitCommand) {
-        let UnitCommand { term, order, key, mac, .. } = command;
+    pub(in crate::sitter) fn order_unit(&mut self, command: &UnitCommand) {
+        let UnitCommand { term, order, key, mac, .. } = *command;
         if self.keeping.accepting.contains_key(&key) {
             return;
         }
         let taken = match self.spool.is_open_to(term, order, key) {
-            true => self.take_unit_order(&command),
+            true => self.take_unit_order(command),
             // The spool has an answer of its own.
             false => Err(Refusal::Busy),
         };
@@ -154,7 +154,7 @@ impl Sitter {
                 self.keeping.place.drop_params(unit);
             }
             Err(error) => {
-                tracing::warn!(%unit, %error, "cannot keep a unit's parameters in run_dir")
+                tracing::warn!(%unit, %error, "cannot keep a unit's parameters in run_dir");
             }
         }
     }

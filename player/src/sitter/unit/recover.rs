@@ -152,7 +152,7 @@ impl Sitter {
     }
 
     /// Looks for the process of a run that an earlier sitter started.
-    pub(super) fn find_run(&mut self, unit: UnitKey, run: RunId, process: ProcessMark) {
+    pub(super) fn find_run(&mut self, unit: &UnitKey, run: RunId, process: ProcessMark) {
         let found = i32::try_from(process.pid).ok().filter(|_| process.boot == self.boot);
         let found = found.and_then(|pid| procfs::open(pid, process.start_ticks));
         let main = found.map(|(pidfd, stat)| Main {
@@ -163,13 +163,13 @@ impl Sitter {
             gone: false,
         });
         let is_found = main.is_some();
-        let tap = self.adopt_streams(&unit);
+        let tap = self.adopt_streams(unit);
         let it = Run { main, tap, ..self.run_without_process(unit.clone(), run) };
         let id = self.watch_run(it);
         match is_found {
             true => {
                 tracing::info!(%unit, run = %run.number, pid = process.pid, "found a run");
-                self.keeping.tell(&unit, run, RunEvent::Found);
+                self.keeping.tell(unit, run, RunEvent::Found);
             }
             false => self.run_ended(id, RunEnd::Unknown),
         }

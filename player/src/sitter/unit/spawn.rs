@@ -28,6 +28,9 @@ use crate::sitter::{
     users::Runner,
 };
 
+/// Longest path that a socket can be reached by, unix(7).
+const SOCKET_PATH_BYTES: usize = 107;
+
 /// A run that is to have a process.
 pub(super) struct Waiting {
     unit: UnitKey,
@@ -158,6 +161,10 @@ impl Sitter {
             stream::make_ready_pipe(log.as_fd(), owner).map_err(StartError::Files)?;
         }
         let notify = self.keeping.place.notify_of(unit);
+        if sign == ReadySign::Notify && notify.as_os_str().len() > SOCKET_PATH_BYTES {
+            let why = format!("{} is too long for a socket's path", notify.display());
+            return Err(StartError::RunDir(std::io::Error::other(why)));
+        }
         let of = RunOf {
             unit,
             run: *run,
