@@ -163,6 +163,14 @@ fn run(world: &World, number: u64) -> Line {
     eventually(&what, || record(world).into_iter().find(|line| line.run == number))
 }
 
+/// The same, and waits until the sitter has written down that it runs: before that the next sitter would
+/// not know of its process, and end it.
+fn known(world: &World, number: u64) -> Line {
+    world.logged(&format!("started a run unit=web run={number} "));
+    world.attach_again();
+    run(world, number)
+}
+
 fn kill(pid: i32) {
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
 }
@@ -480,8 +488,7 @@ fn a_watch_goes_on_over_a_restart() {
     let world = started();
     let key = ask(&world, &Asked { healthy_for: Millis::seconds(3), ..Asked::default() });
     world.started(key);
-    // Before that the next sitter would not know of its process, and end it.
-    while world.unit_report().state != UnitState::Ready {}
+    known(&world, 1);
     world.crash();
     world.forget_reports();
     let snapshot = world.start();
@@ -504,7 +511,7 @@ fn parameters_that_are_not_on_disk_come_again() {
         assert!(!bytes.windows(7).any(|part| part == b"hunter2"), "{file}");
     }
     kill(first.pid);
-    let second = run(&world, 2);
+    let second = known(&world, 2);
     world.crash();
     world.start();
     assert!(lives(second.pid));
@@ -612,6 +619,11 @@ fn a_full_disk_holds_runs_back() {
         eventually("the next run, or a word", || {
             (said() || record(&world).len() as u64 == runs).then_some(())
         });
+    }
+    // One that lives is left alone; when it ends, no other begins.
+    if let Some(last) = record(&world).last().filter(|last| lives(last.pid)) {
+        kill(last.pid);
+        gone(last.pid);
     }
     let before = record(&world);
     let refused = ask(&world, &Asked { version: 2, ..Asked::default() });
@@ -783,8 +795,7 @@ fn a_unit_says_so_after_a_restart() {
     world.start();
     let key = ask(&world, &with_ready(ReadySign::Notify, Millis::minutes(2)));
     world.started(key);
-    while world.unit_report().run.0 != 1 {}
-    run(&world, 1);
+    known(&world, 1);
     world.crash();
     world.start();
     world.signal(Signal::USR2);
@@ -804,8 +815,7 @@ fn at_a_newline(world: &World) -> AttemptKey {
     world.start();
     let key = ask(world, &with_ready(ReadySign::Fd(5), Millis::minutes(2)));
     world.started(key);
-    while world.unit_report().run.0 != 1 {}
-    run(world, 1);
+    known(world, 1);
     key
 }
 
@@ -927,7 +937,7 @@ fn what_runs_write_is_kept_over_them() {
     world.start();
     ends_well(&world, ask(&world, &Asked::default()));
     kill(run(&world, 1).pid);
-    let second = run(&world, 2);
+    let second = known(&world, 2);
     world.crash();
     world.start();
     kill(second.pid);
