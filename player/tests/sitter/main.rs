@@ -50,7 +50,7 @@ mod world;
 
 type Test = (&'static str, fn());
 
-const ALL: [(&str, &[Test]); 8] = [
+const ALL: [(&str, &[Test]); 11] = [
     ("running", running::TESTS),
     ("scores", scores::TESTS),
     ("killing", killing::TESTS),
@@ -58,7 +58,10 @@ const ALL: [(&str, &[Test]); 8] = [
     ("adopting", adopting::TESTS),
     ("newborns", newborns::TESTS),
     ("stuck", stuck::TESTS),
-    ("units", units::TESTS),
+    ("units::orders", units::orders::TESTS),
+    ("units::restarts", units::restarts::TESTS),
+    ("units::leaving", units::leaving::TESTS),
+    ("units::ready", units::ready::TESTS),
 ];
 
 /// How many tests run at once. Most of them wait.
@@ -71,8 +74,8 @@ fn main() -> ExitCode {
         Some("--config") => be_sitter(&path(1), arguments.get(3)),
         Some("agent") => be_agent(&path(2)),
         Some("mover") => stuck::be_mover(),
-        Some("say") => units::say(&arguments[1..]),
-        None if env::var_os("ORC_SERVICE").is_some() => units::be_service(),
+        Some("say") => units::ready::say(&arguments[1..]),
+        None if env::var_os("ORC_SERVICE").is_some() => units::restarts::be_service(),
         Some("launcher") => match sitter::launcher::run() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

@@ -19,7 +19,8 @@ use rustix::{
 
 use super::{
     WORDS,
-    wire::{OWN_DESCRIPTOR, Ready, Word, WordKind},
+    wire::Ready,
+    words::{OWN_DESCRIPTOR, Word, WordKind},
 };
 use crate::sitter::{
     pipe::Pipe, spool_dir::remove_file, stream::READY_PIPE, sys::Identity, unit::NOTIFY,

@@ -51,6 +51,7 @@ mod outcome;
 mod program;
 mod taps;
 mod wire;
+mod words;
 
 use std::time::Duration;
 
@@ -58,7 +59,8 @@ pub use self::program::{LauncherError, run};
 pub(crate) use self::{
     launchers::{Launchers, Orphan},
     outcome::{Born, LaunchError, Launched, NotSent, Said},
-    wire::{Account, OWN_DESCRIPTOR, Ready, Request, TapId, TapOf, Word, WordKind},
+    wire::{Account, Ready, Request, TapId, TapOf},
+    words::{OWN_DESCRIPTOR, Word, WordKind},
 };
 use super::sys::SHARED_NUMBERS;
 

@@ -4,7 +4,10 @@ use std::{error::Error, fmt, io};
 
 use rustix::fd::OwnedFd;
 
-use super::wire::{Account, TapId, Word};
+use super::{
+    wire::{Account, TapId},
+    words::Word,
+};
 use crate::sitter::sys::SpawnError;
 
 /// A process that came of a request.

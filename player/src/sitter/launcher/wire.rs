@@ -29,7 +29,10 @@ use std::{ffi::CString, mem};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::{ACCOUNTS, ANSWERS, WORDS};
+use super::{
+    ACCOUNTS, ANSWERS, WORDS,
+    words::{WORD_BYTES, Word},
+};
 use crate::sitter::{
     capture::{Broken, Written},
     sys::{Entrance, Identity, SpawnError},
@@ -48,8 +51,6 @@ pub(super) const REQUEST_BYTES: usize = 512 << 10;
 const LAUNCH_BYTES: usize = 24;
 /// Length of what is said of one tap.
 const ACCOUNT_BYTES: usize = 80;
-/// Length of what a unit said.
-const WORD_BYTES: usize = 24;
 /// Length of what comes before all that.
 const COUNTS: usize = 4;
 /// Largest message of answers.
@@ -487,60 +488,6 @@ impl Account {
     }
 }
 
-/// What a process has said in the name of a unit. Whether it is one of that unit is not known here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Word {
-    pub(crate) kind: WordKind,
-    /// The sender; 0 where nobody knows it.
-    pub(crate) pid: i32,
-}
-
-/// Stands for whoever has the descriptor that was given to the unit alone.
-pub(crate) const OWN_DESCRIPTOR: i32 = -1;
-
-/// What was said, as sd_notify(3) has it. Lengths are in microseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WordKind {
-    Ready,
-    Stopping,
-    Watchdog,
-    WatchdogUsec(u64),
-    ExtendTimeoutUsec(u64),
-}
-
-impl Word {
-    fn encode(&self, id: TapId, into: &mut Vec<u8>) {
-        let (kind, value) = match self.kind {
-            WordKind::Ready => (1, 0),
-            WordKind::Stopping => (2, 0),
-            WordKind::Watchdog => (3, 0),
-            WordKind::WatchdogUsec(length) => (4, length),
-            WordKind::ExtendTimeoutUsec(length) => (5, length),
-        };
-        into.extend(id.0.to_le_bytes());
-        into.extend([kind, 0, 0, 0]);
-        into.extend(self.pid.to_le_bytes());
-        into.extend(value.to_le_bytes());
-    }
-
-    fn decode(bytes: &[u8; WORD_BYTES]) -> Option<(TapId, Self)> {
-        let (id, rest) = bytes.split_first_chunk()?;
-        let ([kind, ..], rest) = rest.split_first_chunk::<4>()?;
-        let (pid, value) = rest.split_first_chunk()?;
-        let value = u64::from_le_bytes(*value.first_chunk()?);
-        let kind = match kind {
-            1 => WordKind::Ready,
-            2 => WordKind::Stopping,
-            3 => WordKind::Watchdog,
-            4 => WordKind::WatchdogUsec(value),
-            5 => WordKind::ExtendTimeoutUsec(value),
-            _ => return None,
-        };
-        let word = Self { kind, pid: i32::from_le_bytes(*pid) };
-        Some((TapId(u64::from_le_bytes(*id)), word))
-    }
-}
-
 /// What a launcher says at once.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Answers {
@@ -626,7 +573,7 @@ pub(super) fn decode_user(bytes: &[u8]) -> Option<Option<Identity>> {
 mod tests {
     use std::fs::File;
 
-    use super::*;
+    use super::{super::words::WordKind, *};
 
     #[test]
     fn a_user_is_read_as_it_was_said() {

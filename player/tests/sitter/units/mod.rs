@@ -1,0 +1,152 @@
+//! What is kept running, by its own record: each run writes its numbers and its process to a file.
+
+use std::fs;
+
+use orchestra_model::{
+    AudienceName, JobName, Millis, Params, ScoreName, ServiceName,
+    delivery::{AttemptKey, JobPart, Outcome},
+    service::{RestartRule, ServiceVersion, UnitJob, Upkeep, Wanted},
+};
+use orchestra_proto::v1;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::world::{World, eventually, lives};
+
+pub(crate) mod leaving;
+pub(crate) mod orders;
+pub(crate) mod ready;
+pub(crate) mod restarts;
+
+/// Writes a line for each run and stays.
+pub(super) const RECORD: &str = "echo $ORC_PLACEMENT $ORC_RUN $$ $PPID $ORC_VERSION >> $OUT/runs";
+
+/// What is asked of the unit `web`.
+#[derive(Clone)]
+pub(super) struct Asked {
+    pub(super) score: &'static str,
+    pub(super) version: u64,
+    pub(super) placement: u64,
+    pub(super) wanted: Wanted,
+    pub(super) params: Vec<(&'static str, String)>,
+    pub(super) upkeep: Upkeep,
+    pub(super) healthy_for: Millis,
+    pub(super) deadline: Millis,
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        Self {
+            score: "web",
+            version: 1,
+            placement: 7,
+            wanted: Wanted::Running,
+            params: Vec::new(),
+            upkeep: Upkeep::default(),
+            healthy_for: Millis(0),
+            deadline: Millis::seconds(60),
+        }
+    }
+}
+
+impl Asked {
+    pub(super) fn wanting(wanted: Wanted) -> Self {
+        Self { wanted, ..Self::default() }
+    }
+
+    pub(super) fn with_restart(restart: RestartRule) -> Self {
+        Self { upkeep: Upkeep { restart, ..Upkeep::default() }, ..Self::default() }
+    }
+}
+
+pub(super) fn ask(world: &World, asked: &Asked) -> AttemptKey {
+    let key = world.fresh_key();
+    ask_again(world, asked, key);
+    key
+}
+
+pub(super) fn ask_again(world: &World, asked: &Asked, key: AttemptKey) {
+    let unit = UnitJob {
+        service: ServiceName::new("web").unwrap(),
+        version: ServiceVersion(asked.version),
+        wanted: asked.wanted,
+        upkeep: asked.upkeep.clone(),
+        healthy_for: asked.healthy_for,
+        deadline: asked.deadline,
+        instances: [].into(),
+    };
+    let part = JobPart {
+        job: key.job,
+        name: JobName::new("web").unwrap(),
+        score: ScoreName::new(asked.score).unwrap(),
+        audience: AudienceName::new("alice").unwrap(),
+        params: Params::from_pairs(asked.params.clone()).unwrap(),
+        unit: Some(unit.into()),
+    };
+    let body = v1::JobBody::from(&part);
+    world.send_body(&body, None, key, key.job.flow.0, (3, asked.placement));
+}
+
+/// A line of the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) placement: u64,
+    pub(super) run: u64,
+    pub(super) pid: i32,
+    pub(super) version: u64,
+}
+
+pub(super) fn record(world: &World) -> Vec<Line> {
+    let text = fs::read_to_string(world.out("runs")).unwrap_or_default();
+    let lines = text.lines().filter_map(|line| {
+        let mut words = line.split(' ');
+        let mut next = || words.next()?.parse::<u64>().ok();
+        let (placement, run, pid, _, version) = (next()?, next()?, next()?, next()?, next()?);
+        Some(Line { placement, run, pid: pid as i32, version })
+    });
+    lines.collect()
+}
+
+/// Waits for the run of this number.
+pub(super) fn run(world: &World, number: u64) -> Line {
+    let what = format!("run {number}\n{}", world.log());
+    eventually(&what, || record(world).into_iter().find(|line| line.run == number))
+}
+
+/// The same, and waits until the sitter has written down that it runs: before that the next sitter would
+/// not know of its process, and end it.
+pub(super) fn known(world: &World, number: u64) -> Line {
+    world.logged(&format!("started a run unit=web run={number} "));
+    world.attach_again();
+    run(world, number)
+}
+
+pub(super) fn kill(pid: i32) {
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+}
+
+pub(super) fn gone(pid: i32) {
+    eventually("the end of a process", || (!lives(pid)).then_some(()));
+}
+
+pub(super) fn ends_well(world: &World, key: AttemptKey) {
+    let end = world.ended(key);
+    assert_eq!(end.outcome, Outcome::Exited(0), "{:?}\n{}", end.response, world.log());
+}
+
+/// A world whose service stays.
+pub(super) fn prepared() -> World {
+    let world = World::new();
+    world.score("web", &format!("{RECORD}\nexec sleep 1000"));
+    world
+}
+
+pub(super) fn started() -> World {
+    let world = prepared();
+    world.start();
+    world
+}
+
+pub(super) fn without_cgroups(world: World) -> World {
+    world.set("cgroup", "\"none\"");
+    world
+}
