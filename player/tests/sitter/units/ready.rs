@@ -55,7 +55,7 @@ pub(crate) fn say(arguments: &[OsString]) -> ExitCode {
         }
     }
     let patience = word(1).and_then(|ms| ms.parse().ok()).unwrap_or(2_000);
-    thread::sleep(Duration::from_millis(patience));
+    thread::park_timeout(Duration::from_millis(patience));
     ExitCode::SUCCESS
 }
 

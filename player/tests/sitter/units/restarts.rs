@@ -213,8 +213,9 @@ fn from_an_end_to_the_next_run() {
     let mut took = Vec::new();
     for index in 0..RUNS {
         let (pid, _) = began(&path, index);
-        // The sitter has written down by then that it runs.
-        thread::sleep(Duration::from_millis(25));
+        // Until the sitter has written down that it runs.
+        world.logged(&format!("started a run unit=web run={} ", index + 1));
+        world.attach_again();
         let killed = monotonic();
         kill(pid);
         took.push(began(&path, index + 1).1 - killed);
