@@ -28,6 +28,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("parameters_in_memory_outlive_a_sitter", parameters_in_memory_outlive_a_sitter),
     ("a_host_that_was_started_anew_begins_the_next_run", a_host_that_was_started_anew),
     ("a_full_disk_holds_runs_back_and_loses_none", a_full_disk_holds_runs_back),
+    ("what_is_mounted_over_a_run_directory_is_not_asked", what_is_mounted_over_a_run_directory),
     ("a_wiped_spool_ends_what_ran", a_wiped_spool_ends_what_ran),
     ("a_wiped_spool_ends_what_ran_without_cgroups", a_wiped_spool_without_cgroups),
 ];
@@ -199,6 +200,23 @@ fn a_host_that_was_started_anew() {
     assert!(!lives(first.pid));
     let alive = record(&world).into_iter().filter(|line| lives(line.pid)).count();
     assert_eq!(alive, 1, "{}", world.log());
+}
+
+/// What a unit's user mounts over its run directory may answer when it likes: the sitter does not ask.
+fn what_is_mounted_over_a_run_directory() {
+    if !may_mount() {
+        return;
+    }
+    let world = World::new();
+    world.start_through(&["unshare", "-m"]);
+    world.score("web", &format!("{RECORD}\nmount -t tmpfs none $ORC_RUN_DIR; exec sleep 1000"));
+    world.start();
+    ends_well(&world, ask(&world, &Asked::default()));
+    let view = format!("/proc/{}/mounts", world.pid());
+    eventually("a mount", || fs::read_to_string(&view).ok()?.contains("/run/").then_some(()));
+    kill(run(&world, 1).pid);
+    world.logged("cannot make its run directory: Invalid cross-device link");
+    ends_well(&world, ask(&world, &Asked::wanting(Wanted::Gone)));
 }
 
 fn a_full_disk_holds_runs_back() {
