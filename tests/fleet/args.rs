@@ -135,6 +135,8 @@ pub(crate) enum Scenario {
     Listing,
     /// One player in a hundred reads nothing, one vanishes without closing
     Slow,
+    /// Ten services on every player, from apply until all are ready; beside it, as many tasks
+    Services,
     /// One real player runs real processes; beside it, spawning alone
     Exec,
     /// All of these, in this order

@@ -9,13 +9,17 @@ use std::{
 
 use bytes::Bytes;
 use orchestra_model::{
-    FlowId, HostSet, Quantity,
+    FlowId, HostSet, Millis, Quantity, ServiceName,
     delivery::RequestId,
     flow::{FlowSpec, JobSpec, SlotSpec},
     limits,
     names::{JobName, ScoreName},
+    service::{ServiceSpec, UpdateRule},
 };
-use orchestra_proto::v1::{self, audience_client::AudienceClient};
+use orchestra_proto::{
+    encode_service,
+    v1::{self, audience_client::AudienceClient},
+};
 use prost::Message as _;
 use rustix::rand::{GetRandomFlags, getrandom};
 use rustls::ClientConfig;
@@ -126,6 +130,37 @@ impl Audience {
         let answer = self.0.submit(request).await.during("submitting a flow")?;
         let id = FlowId(answer.into_inner().flow);
         Ok(Submitted { id, at, jobs: wanted.jobs, hosts: wanted.hosts })
+    }
+
+    /// Applies a service that is ready at once on each of these hosts; returns its flow when that is
+    /// durable.
+    pub(crate) async fn apply(
+        &mut self,
+        name: &str,
+        targets: &str,
+        hosts: usize,
+    ) -> Result<Submitted> {
+        const WHAT: &str = "applying a service";
+        let (name, score) =
+            (ServiceName::new(name).during(WHAT)?, ScoreName::new(LOOKS).during(WHAT)?);
+        let update =
+            UpdateRule { parallel: Quantity::ALL, healthy_for: Millis(0), ..UpdateRule::default() };
+        let spec = ServiceSpec { update, ..ServiceSpec::new(name, score, targets) };
+        let request = v1::ApplyServiceRequest { spec: encode_service(&spec).into() };
+        let at = Instant::now();
+        let answer = self.0.apply_service(request).await.during(WHAT)?.into_inner();
+        Ok(Submitted { id: FlowId(answer.flow), at, jobs: 1, hosts })
+    }
+
+    /// How many instances of a service are told to be ready.
+    pub(crate) async fn ready(&mut self, name: &str) -> Result<usize> {
+        const WHAT: &str = "asking for a service";
+        let request = v1::ListServicesRequest { name: name.to_owned() };
+        let mut pages = self.0.list_services(request).await.during(WHAT)?.into_inner();
+        let page = pages.message().await.during(WHAT)?.unwrap_or_default();
+        let instances = page.services.iter().flat_map(|service| &service.instances);
+        let states = instances.filter_map(|instance| instance.report.as_ref());
+        Ok(states.filter(|report| report.state == "ready").count())
     }
 
     /// Asks for the conductor's status; returns how many flows are alive.

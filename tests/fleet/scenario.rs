@@ -8,6 +8,7 @@ mod listing;
 mod ping;
 mod reconnect;
 mod restart;
+mod services;
 mod slow;
 mod throughput;
 
@@ -33,6 +34,7 @@ pub(crate) async fn run(scenario: Scenario, args: &Args) -> Result<Report> {
         Scenario::Idle => idle::run(args).await,
         Scenario::Listing => listing::run(args).await,
         Scenario::Slow => slow::run(args).await,
+        Scenario::Services => services::run(args).await,
         Scenario::Exec => exec::run(args).await,
         // `Scenario::each` has taken it apart.
         Scenario::All => Ok(Report::new("all", 0)),

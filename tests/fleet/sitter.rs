@@ -9,7 +9,7 @@
 //! these and not by what the conductor says of itself.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -20,14 +20,15 @@ use orchestra_link::{
     ipc::{PayloadTooLong, ToAgent, ToSitter},
 };
 use orchestra_model::{
-    JobId, Millis, Timestamp,
+    JobId, Millis, ServiceName, Timestamp,
     delivery::{
-        AgentSession, AttemptEnd, AttemptKey, EndBytes, OrderNumber, Outcome, Output,
-        PlayerSnapshot, SpoolId, Term,
+        AgentSession, AttemptEnd, AttemptKey, EndBytes, Order, OrderNumber, Outcome, Output,
+        PlayerSnapshot, SpoolId, StoreId, Term,
     },
     names::ScoreName,
     proof::Mac,
     score::{DEFAULT_TIMEOUT, Interface, Offers},
+    service::{RunNumber, ServiceVersion, UnitReport, UnitState},
 };
 use orchestra_proto::{
     ReadOrder, encode_end, mac_from_wire, order_from_wire, snapshot_to_wire, store_id, v1,
@@ -70,6 +71,12 @@ pub(crate) struct Sitter {
     traces: Vec<Trace>,
     /// Places in `traces` of what is not acknowledged.
     open: Vec<(AttemptKey, usize)>,
+    /// What the last job parts that are about units ask for, by their digests.
+    unit_jobs: VecDeque<(Bytes, v1::UnitJob)>,
+    /// The units that it keeps, by the names of their services; each is ready at once.
+    units: BTreeMap<String, UnitReport>,
+    /// Of the conductor that it last heard of.
+    store: Option<StoreId>,
     /// What the conductor did that it must not do.
     pub(crate) violation: Option<String>,
 }
@@ -91,6 +98,9 @@ impl Shared {
             out: VecDeque::new(),
             traces: Vec::new(),
             open: Vec::new(),
+            unit_jobs: VecDeque::new(),
+            units: BTreeMap::new(),
+            store: None,
             violation: None,
             common,
         })))
@@ -226,11 +236,19 @@ impl Sitter {
         use v1::command::Kind;
         let command = v1::Command::decode(bytes).map_err(|error| error.to_string())?;
         let store = store_id(&command.store_id).map_err(|error| error.to_string())?;
+        self.store = Some(store);
         let term = Term(command.term);
         let input = match command.kind {
             Some(Kind::Order(order)) => {
                 let read = order_from_wire(&order).map_err(|error| error.to_string())?;
-                let ReadOrder { order, mac, .. } = read;
+                let ReadOrder { order, mac, job_digest } = read;
+                if order.instance.is_some() {
+                    self.keep_unit(&order, &job_digest);
+                    let admission = Ok(Plan::watching(score(), Millis::minutes(1)));
+                    let (order, key) = (order.number, order.key);
+                    self.spool.handle(Input::Ordered { term, order, key, mac, admission });
+                    return Ok(());
+                }
                 if self.running.len() >= self.max_tasks as usize {
                     return Err(format!("order {} is beyond the player's credits", order.number));
                 }
@@ -252,12 +270,48 @@ impl Sitter {
                 let issued = mac.map(|mac| (OrderNumber(hello.issued), mac));
                 Input::TermSeen { store, term, issued }
             }
-            // There is nothing to run with it.
-            Some(Kind::Job(_)) => return Ok(()),
+            Some(Kind::Job(part)) => return self.note_job(part),
             None => return Err("an empty command".to_owned()),
         };
         self.spool.handle(input);
         Ok(())
+    }
+
+    /// Keeps what a job part asks of units; with another one there is nothing to run.
+    fn note_job(&mut self, part: v1::JobPart) -> Result<(), String> {
+        /// As many as both ends of a stream remember.
+        const REMEMBERED: usize = 64;
+        let body = v1::JobBody::decode(part.body).map_err(|error| error.to_string())?;
+        if let Some(unit) = body.unit {
+            self.unit_jobs.truncate(REMEMBERED - 1);
+            self.unit_jobs.push_front((part.digest, unit));
+        }
+        Ok(())
+    }
+
+    /// A unit is ready at once, and told to be.
+    fn keep_unit(&mut self, order: &Order, digest: &Bytes) {
+        let job = self.unit_jobs.iter().find(|(known, _)| known == digest).map(|(_, job)| job);
+        let (Some(job), Some(instance), Some(session)) = (job, order.instance, self.welcomed)
+        else {
+            return;
+        };
+        let Ok(service) = ServiceName::new(&job.service) else { return };
+        let report = UnitReport {
+            service,
+            version: ServiceVersion(job.version),
+            instance,
+            order: order.number,
+            state: UnitState::Ready,
+            since: self.common.wall_clock(Instant::now()),
+            run: RunNumber(1),
+            restarts: 0,
+            last_end: None,
+        };
+        let kind = Some(v1::report::Kind::Unit((&report).into()));
+        let bytes = v1::Report { key: None, order: 0, kind }.encode_to_vec().into();
+        self.units.insert(job.service.clone(), report);
+        self.out.push_back(ToAgent::Report { session, bytes });
     }
 
     /// Does what the spool asks for. Its entries count as written at once.
@@ -376,7 +430,9 @@ impl Sitter {
             scores: Offers::default(),
             units: None,
         };
-        let wire = snapshot_to_wire(&whole, &snapshot.marks, None);
+        let units = self.store.map(|store| (store, self.units.values().cloned().collect()));
+        let units = Some(units.into_iter().collect());
+        let wire = snapshot_to_wire(&whole, &snapshot.marks, units);
         let mut bytes = wire.encode_to_vec();
         // Protobuf: messages of one kind, one after the other, are one message.
         bytes.extend_from_slice(&self.common.scores);
@@ -393,11 +449,14 @@ fn mac(bytes: &[u8]) -> Result<Option<Mac>, String> {
     mac_from_wire(bytes, "Command.mac").map_err(|error| error.to_string())
 }
 
-fn plan() -> Plan {
+fn score() -> ScoreName {
     // A constant that is a name.
-    let score = ScoreName::new("true");
+    ScoreName::new("true").unwrap_or_else(|_| unreachable!("`true` is a name"))
+}
+
+fn plan() -> Plan {
     Plan {
-        score: score.unwrap_or_else(|_| unreachable!("`true` is a name")),
+        score: score(),
         timeout: DEFAULT_TIMEOUT,
         interface: Interface::Env,
         concurrency: None,

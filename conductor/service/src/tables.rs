@@ -30,8 +30,6 @@ pub(crate) struct Service {
     /// bring where they are wanted are given up. After a start of the conductor that is not known, and
     /// another flow finds out.
     pub(crate) ordered: BTreeSet<HostName>,
-    /// A flow was asked for, and nobody has said yet whether it was taken in.
-    pub(crate) is_submitting: bool,
     /// How tasks of the living flow ended that are not ok.
     pub(crate) failures: Failures,
     /// Why no flow could be made.
@@ -81,7 +79,6 @@ impl Service {
             wrong: BTreeSet::new(),
             given_up: BTreeSet::new(),
             ordered: BTreeSet::new(),
-            is_submitting: false,
             failures: Failures::default(),
             trouble: None,
         }

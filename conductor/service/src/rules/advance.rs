@@ -41,7 +41,7 @@ impl Services {
             }
             return false;
         }
-        if service.record.paused_by.is_some() || service.is_submitting {
+        if service.record.paused_by.is_some() {
             return false;
         }
         if service.record.goal == Goal::Removed && service.placements.is_empty() {
@@ -74,7 +74,6 @@ impl Services {
     /// A flow for these hosts, whose units are placed.
     fn flow_of(&mut self, name: &ServiceName, groups: Groups) -> Option<UnitFlow> {
         let service = self.services.get_mut(name)?;
-        service.is_submitting = true;
         service.ordered = groups.hosts().cloned().collect();
         if service.record.goal == Goal::Running {
             let running = HostSet::from_names(groups.sick.iter().chain(&groups.others).cloned());

@@ -46,7 +46,6 @@ impl Services {
     /// A flow that was asked for is taken in, or was refused.
     pub(crate) fn submitted(&mut self, name: &ServiceName, flow: Result<FlowId, String>) {
         let Some(service) = self.services.get_mut(name) else { return };
-        service.is_submitting = false;
         let pending = service.record.pending.take();
         match flow {
             Ok(flow) => {

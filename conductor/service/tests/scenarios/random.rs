@@ -132,6 +132,14 @@ fn heal(world: &mut World) {
     world.settle();
     let Some(status) = world.engine.status(&web()) else { return };
     let (goal, hosts) = (status.record.goal, status.record.hosts.clone());
+    if goal == Goal::Running && status.record.paused_by.is_none() {
+        // Each has attached anew: nobody has to be asked for what is wanted to come there.
+        for host in &hosts {
+            let unit = world.units.get(host).and_then(|units| units.get(&web()));
+            let version = unit.map(|unit| unit.version);
+            assert_eq!(version, Some(status.record.version), "{host}");
+        }
+    }
     if goal != Goal::Removed {
         world.ask(Ask::Resume(web())).unwrap();
         world.settle();
