@@ -4,7 +4,7 @@ use std::{fs, io::Write, process::Command};
 
 use orchestra_model::{
     Millis,
-    delivery::Refusal,
+    delivery::{Outcome, Refusal},
     service::{RestartRule, RunEnd, UnitState, Wanted},
 };
 use rustix::process::Signal;
@@ -29,6 +29,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_host_that_was_started_anew_begins_the_next_run", a_host_that_was_started_anew),
     ("a_full_disk_holds_runs_back_and_loses_none", a_full_disk_holds_runs_back),
     ("what_is_mounted_over_a_run_directory_is_not_asked", what_is_mounted_over_a_run_directory),
+    ("a_units_file_that_is_gone_ends_what_ran_and_what_watched", a_units_file_that_is_gone),
     ("a_wiped_spool_ends_what_ran", a_wiped_spool_ends_what_ran),
     ("a_wiped_spool_ends_what_ran_without_cgroups", a_wiped_spool_without_cgroups),
 ];
@@ -267,6 +268,24 @@ fn a_full_disk_holds_runs_back() {
 
 fn in_memory(path: &std::path::Path) -> bool {
     rustix::fs::statfs(path).is_ok_and(|found| found.f_type as u64 == 0x0102_1994)
+}
+
+fn a_units_file_that_is_gone() {
+    let world = started();
+    let asked = Asked { healthy_for: Millis::minutes(5), ..Asked::default() };
+    let key = ask(&world, &Asked { deadline: Millis::minutes(10), ..asked.clone() });
+    world.started(key);
+    let first = known(&world, 1);
+    world.crash();
+    world.forget_reports();
+    fs::remove_file(world.path("spool/units")).unwrap();
+    let snapshot = world.start();
+    assert_eq!(snapshot.units.unwrap(), []);
+    let end = world.ended(key);
+    assert!(matches!(end.outcome, Outcome::Lost(_)), "{:?}", end.outcome);
+    assert!(!lives(first.pid));
+    // A further order finds nothing that stands against it.
+    ends_well(&world, ask(&world, &Asked { placement: 8, ..Asked::default() }));
 }
 
 fn wiped(world: &World) {
