@@ -10,13 +10,16 @@
 //!
 //! Names are short, because the path of a socket has 107 bytes. `run` is another user's, who may have
 //! mounted a file system there that answers when it likes: the sitter looks at the directory that it
-//! made (`NO_XDEV`), and never into it.
+//! made (`NO_XDEV`), and never past a mount.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::{self, DirBuilder, File},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{DirBuilderExt, MetadataExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -27,7 +30,7 @@ use orchestra_model::{
 use orchestra_units::UnitKey;
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
-    fs::{AtFlags, Gid, Mode, OFlags, RawMode, ResolveFlags, Uid},
+    fs::{AtFlags, Dir, Gid, Mode, OFlags, RawMode, ResolveFlags, Uid},
     io::Errno,
 };
 use sha2::{Digest, Sha256};
@@ -37,6 +40,9 @@ use crate::sitter::{spool_dir::remove_file, sys::Identity};
 const RUN: &str = "run";
 const PARAMS: &str = "params";
 const NEW_PARAMS: &str = "params.new";
+/// How much a unit may have left in its run directory that is removed with it.
+const ENTRIES: usize = 10_000;
+const DEPTH: usize = 16;
 /// Of `linux/magic.h`.
 const TMPFS: u64 = 0x0102_1994;
 const RAMFS: u64 = 0x8584_58f6;
@@ -104,9 +110,7 @@ impl Place {
     pub(super) fn make(&mut self, unit: &UnitKey, owner: Option<&Identity>) -> io::Result<OwnedFd> {
         let own = own_dir(self.open()?, &name_of(unit))?;
         make_dir(own.as_fd(), RUN, 0o700)?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
-        let run = rustix::fs::openat2(&own, RUN, flags, Mode::empty(), resolve)?;
+        let run = open_beneath(own.as_fd(), RUN.as_ref(), OFlags::PATH)?;
         let found = rustix::fs::fstat(&run)?;
         if let Some(owner) = owner
             && (found.st_uid, found.st_gid) != (owner.uid, owner.gid)
@@ -117,7 +121,8 @@ impl Place {
         Ok(own)
     }
 
-    /// Removes what a unit has here. What its user left in its run directory stays, and keeps that.
+    /// Removes what a unit has here. Where its user has mounted something, that stays with what is around
+    /// it.
     pub(super) fn forget(&mut self, unit: &UnitKey) {
         let name = name_of(unit);
         let Ok(place) = self.open() else { return };
@@ -125,7 +130,10 @@ impl Place {
         for file in [PARAMS, NEW_PARAMS, super::NOTIFY] {
             let _ = remove_file(own.as_fd(), file);
         }
-        // By name, which does not look into it.
+        let mut most = ENTRIES;
+        if let Ok(run) = open_beneath(own.as_fd(), RUN.as_ref(), OFlags::RDONLY) {
+            clear(&run, DEPTH, &mut most);
+        }
         let _ = rustix::fs::unlinkat(&own, RUN, AtFlags::REMOVEDIR);
         let _ = rustix::fs::unlinkat(place, &name, AtFlags::REMOVEDIR);
     }
@@ -193,6 +201,33 @@ impl Place {
         };
         let dir: &OwnedFd = self.dir.insert(dir);
         Ok(dir.as_fd())
+    }
+}
+
+/// Opens a directory of another user's, if it is on the same file system as the one that it is in: one
+/// that was mounted there may answer when it likes.
+fn open_beneath(parent: BorrowedFd<'_>, name: &OsStr, how: OFlags) -> io::Result<OwnedFd> {
+    let flags = how | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+    Ok(rustix::fs::openat2(parent, name, flags, Mode::empty(), resolve)?)
+}
+
+/// Empties a directory of another user's, as far as it goes; at most so many entries and so deep.
+fn clear(dir: &OwnedFd, depth: usize, most: &mut usize) {
+    let Ok(entries) = Dir::read_from(dir) else { return };
+    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_owned()));
+    let names = names.filter(|name| !matches!(name.to_bytes(), b"." | b".."));
+    for name in names.take(*most).collect::<Vec<_>>() {
+        *most = most.saturating_sub(1);
+        // By name: a mount point is refused, and nobody is asked.
+        if rustix::fs::unlinkat(dir, &name, AtFlags::empty()).is_ok() || depth == 0 {
+            continue;
+        }
+        let name = OsStr::from_bytes(name.to_bytes());
+        if let Ok(below) = open_beneath(dir.as_fd(), name, OFlags::RDONLY) {
+            clear(&below, depth - 1, most);
+            let _ = rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR);
+        }
     }
 }
 

@@ -61,7 +61,10 @@ fn a_stop_ends_a_unit() {
 }
 
 fn what_is_gone_leaves_nothing() {
-    let world = started();
+    let world = World::new();
+    let leave = "cd $ORC_RUN_DIR; mkdir -p a/b; touch a/b/c d; ln -s /etc e; mkfifo a/f";
+    world.score("web", &format!("{leave}; cd /; {RECORD}\nexec sleep 1000"));
+    world.start();
     ends_well(&world, ask(&world, &Asked::default()));
     let first = run(&world, 1);
     assert_eq!((world.unit_places().len(), logs(&world)), (1, 1));
