@@ -61,7 +61,7 @@ impl Seen {
 
 fn step(world: &mut World, chance: &mut Chance, version: &mut u32) {
     let host = chance.host();
-    match chance.below(17) {
+    match chance.below(19) {
         0 | 1 => world.attach(&host),
         2 => world.detach(&host),
         3 => {
@@ -115,6 +115,12 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32) {
             let (hosts, drained) = (chance.hosts(), chance.below(2) == 0);
             world.handle(Input::DrainChanged { hosts, drained });
         }
+        14 => match chance.below(2) {
+            0 => drop(world.refusing.insert(h(&host))),
+            _ => world.refusing.clear(),
+        },
+        // Whatever is in the way, flows come to an end.
+        15 => drop(world.settle()),
         _ => {
             if !world.flows.is_empty() {
                 world.run_flow();
@@ -126,6 +132,7 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32) {
 /// Mends everything, and looks whether what is wanted is so; then nothing more happens.
 fn heal(world: &mut World) {
     world.bad.clear();
+    world.refusing.clear();
     let hosts = HostSet::parse_plain("db[1-5]").unwrap();
     world.handle(Input::DrainChanged { hosts, drained: false });
     world.attach("db[1-5]");

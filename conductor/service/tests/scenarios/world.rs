@@ -37,6 +37,8 @@ pub(crate) struct World {
     pub(crate) unwell: BTreeMap<HostName, Vec<UnwellUnit>>,
     /// Hosts where a version (or any) does not become ready.
     pub(crate) bad: BTreeSet<(HostName, u64)>,
+    /// Hosts that refuse every order to run something.
+    pub(crate) refusing: BTreeSet<HostName>,
     /// Why flows are refused, while they are.
     pub(crate) refuses: Option<String>,
     /// Every run that there was: its placement and number.
@@ -87,6 +89,7 @@ impl World {
             cancelled: BTreeSet::new(),
             unwell: BTreeMap::new(),
             bad: BTreeSet::new(),
+            refusing: BTreeSet::new(),
             refuses: None,
             runs: BTreeSet::new(),
             answers: BTreeMap::new(),
@@ -246,6 +249,10 @@ impl World {
         unit: &orchestra_model::service::UnitJob,
     ) -> TaskState {
         self.next_order += 1;
+        let runs = matches!(unit.wanted, Wanted::Running | Wanted::Restarted);
+        if runs && self.refusing.contains(host) {
+            return TaskState::Refused;
+        }
         let instance = self.engine.instance_to_order(&service, host).unwrap_or(instance);
         self.perform();
         let is_bad = self.bad.contains(&(host.clone(), unit.version.0));
@@ -257,7 +264,7 @@ impl World {
         };
         let units = self.units.entry(host.clone()).or_default();
         let run = units.get(&service).map_or(RunNumber(1), |unit| unit.run.next());
-        if matches!(unit.wanted, Wanted::Running | Wanted::Restarted) {
+        if runs {
             let is_new = self.runs.insert((service.clone(), instance.placement, run));
             assert!(is_new, "run {run} of placement {} came twice", instance.placement);
         }
