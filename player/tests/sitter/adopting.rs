@@ -150,6 +150,7 @@ fn an_end_that_nobody_saw_is_lost() {
     let pid = world.number_in("pid");
     let sleeper = world.number_in("sleeper");
     world.started(key);
+    world.wait_kept("said\n");
     world.crash();
     world.open_gate("go");
     // Gone, and reaped by whoever is the parent of orphans here.

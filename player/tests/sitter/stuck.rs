@@ -89,6 +89,7 @@ fn get_stuck(world: &World, hung: &Hung, timeout: Option<Duration>) -> AttemptKe
     let file = hung.file();
     let key = world.order_for("mover", &[("file", file.to_str().unwrap())], timeout);
     world.started(key);
+    world.wait_kept("before\n");
     eventually("a wait for the file", || hung.is_read().then_some(()));
     // It does if there is something to read, and if it comes to its end, because it closes the pipe.
     let launcher = world.number_in("launcher");

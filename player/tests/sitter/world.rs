@@ -170,6 +170,22 @@ impl World {
         self.dir.path().join(name)
     }
 
+    /// Waits until a launcher has moved this text, which an attempt wrote first, into a file of the
+    /// spool. What is still in a pipe may go with whoever has that open.
+    pub(crate) fn wait_kept(&self, text: &str) {
+        let attempts = self.path("spool").join("attempts");
+        eventually(&format!("{text:?} to be kept"), || {
+            let directories = fs::read_dir(&attempts).ok()?.flatten();
+            let files = directories.filter_map(|entry| fs::read_dir(entry.path()).ok()).flatten();
+            let starts = |path: PathBuf| {
+                // Pipes lie beside the files, and reading one would wait.
+                let is_file = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file());
+                is_file && fs::read(path).is_ok_and(|bytes| bytes.starts_with(text.as_bytes()))
+            };
+            files.flatten().any(|file| starts(file.path())).then_some(())
+        });
+    }
+
     /// A file that scores write for the test to see.
     pub(crate) fn out(&self, name: &str) -> PathBuf {
         self.path("out").join(name)
