@@ -378,6 +378,10 @@ impl From<&Refusal> for v1::Refusal {
                 wire.detail.clone_from(detail);
                 Reason::Spool
             }
+            Refusal::Limits(detail) => {
+                wire.detail.clone_from(detail);
+                Reason::Limits
+            }
         };
         wire.set_reason(reason);
         wire
@@ -399,6 +403,7 @@ impl TryFrom<v1::Refusal> for Refusal {
             Reason::Busy => Refusal::Busy,
             Reason::Cancelled => Refusal::Cancelled,
             Reason::Spool => Refusal::Spool(detail),
+            Reason::Limits => Refusal::Limits(detail),
             Reason::StaleTerm => Refusal::StaleTerm {
                 seen: Term(refusal.term),
                 evidence: evidence_from_wire(refusal.evidence.as_ref())?,

@@ -19,11 +19,12 @@ use orchestra_model::{
     record::Drain,
     score::{ParamSpec, ScoreHash, ScoreOffer, ScoreSpec},
     service::{
-        Cause, Change, Goal, Instance, InstanceStatus, LivingChange, Ordinal, Placement, ReadyRule,
-        ReadySign, RestartRule, RestartWhen, RunEnd, RunNumber, ServiceEvent, ServiceRecord,
-        ServiceSpec, ServiceStatus, ServiceVersion, StopRule, UnitJob, UnitReport, UnitState,
-        Unready, UnwellUnit, UpdateRule, Upkeep, Wanted,
+        Cause, Change, Goal, Instance, InstanceStatus, LivingChange, MilliCores, Ordinal,
+        Placement, ReadyRule, ReadySign, Resources, RestartRule, RestartWhen, RunEnd, RunNumber,
+        ServiceEvent, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion, StopRule, UnitJob,
+        UnitReport, UnitState, Unready, UnwellUnit, UpdateRule, Upkeep, Wanted,
     },
+    size::ByteSize,
     status::{
         Absence, AbsentTasks, CanaryStatus, ConductorStatus, Counts, Due, FlowStatus, FlowSummary,
         JobAbsence, JobStatus, PlayerStatus,
@@ -478,6 +479,12 @@ fn unit_job(wanted: Wanted, sign: ReadySign) -> UnitJob {
             },
             ready: ReadyRule { sign, deadline: Millis(6) },
             stop: StopRule { signal: 2, grace: Millis(7) },
+            resources: Some(Resources {
+                memory: Some(ByteSize(5 << 20)),
+                cpu: Some(MilliCores(1_500)),
+                processes: Some(20),
+                enforced: sign == ReadySign::Started,
+            }),
         },
         healthy_for: Millis(8),
         deadline: Millis(9),
@@ -536,6 +543,7 @@ fn what_is_asked_of_units_and_makes_no_sense_is_refused() {
         (&|unit| unit.service = "Web".to_owned(), "UnitJob.service"),
         (&|unit| unit.upkeep = None, "UnitJob.upkeep"),
         (&|unit| unit.upkeep.as_mut().unwrap().stop.as_mut().unwrap().signal = 64, "Upkeep"),
+        (&|unit| unit.upkeep.as_mut().unwrap().resources = Some(Default::default()), "Upkeep"),
     ] {
         let told = refused(change);
         assert!(told.starts_with(field), "{told}");

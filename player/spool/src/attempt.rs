@@ -126,7 +126,8 @@ impl Settlement {
                 Refusal::ScoreDisabled(why)
                 | Refusal::Parameters(why)
                 | Refusal::SpawnFailed(why)
-                | Refusal::Spool(why),
+                | Refusal::Spool(why)
+                | Refusal::Limits(why),
             ) => why.len(),
             Settlement::Refused(_) => 0,
         }

@@ -315,6 +315,7 @@ fn bounded(refusal: Refusal) -> Refusal {
         Refusal::Parameters(why) => Refusal::Parameters(shortened(why)),
         Refusal::SpawnFailed(why) => Refusal::SpawnFailed(shortened(why)),
         Refusal::Spool(why) => Refusal::Spool(shortened(why)),
+        Refusal::Limits(why) => Refusal::Limits(shortened(why)),
         other => other,
     }
 }

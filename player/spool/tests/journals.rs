@@ -144,6 +144,7 @@ fn refusal() -> impl Strategy<Value = Refusal> {
         Just(Refusal::Busy),
         Just(Refusal::Cancelled),
         text().prop_map(Refusal::Spool),
+        text().prop_map(Refusal::Limits),
         any::<u64>().prop_map(|seen| Refusal::StaleTerm { seen: Term(seen), evidence: None }),
         Just(Refusal::AlreadyAcknowledged),
         Just(Refusal::Stopping),

@@ -76,7 +76,27 @@ impl<'a> Fields<'a> {
     where
         T: FromStr<Err: Display>,
     {
-        let parsed = match self.get(name, problems)? {
+        let node = self.get(name, problems)?;
+        self.parse(name, node, problems)
+    }
+
+    /// A field whose text, or number with or without a fraction, parses. For what means the same however
+    /// its number is written.
+    pub fn number<T>(&mut self, name: &'static str, problems: &mut Problems) -> Option<T>
+    where
+        T: FromStr<Err: Display>,
+    {
+        match self.get(name, problems)? {
+            Node::Fraction(text) => self.parse(name, &Node::Text(text.clone()), problems),
+            node => self.parse(name, node, problems),
+        }
+    }
+
+    fn parse<T>(&self, name: &'static str, node: &Node, problems: &mut Problems) -> Option<T>
+    where
+        T: FromStr<Err: Display>,
+    {
+        let parsed = match node {
             Node::Text(text) => text.parse(),
             Node::Whole(n) => n.to_string().parse(),
             other => {

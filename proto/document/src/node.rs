@@ -18,9 +18,9 @@ pub enum Node {
     Bool(bool),
     /// A whole number.
     Whole(i128),
-    /// A number with a fraction or exponent. Its spelling is lost in two of three formats, so
-    /// nothing takes it.
-    Fraction,
+    /// A number with a fraction or exponent, as short as its value can be written. Its own spelling is
+    /// lost in two of three formats, so nothing takes it for text.
+    Fraction(String),
     /// A number whose plain spelling differs from how it is written, like `0x1F`.
     Spelt(String),
     /// Text.
@@ -40,7 +40,7 @@ impl Node {
             Node::Null => "nothing",
             Node::Bool(_) => "true or false",
             Node::Whole(_) | Node::Spelt(_) => "a number",
-            Node::Fraction => "a number with a fraction",
+            Node::Fraction(_) => "a number with a fraction",
             Node::Text(_) => "text",
             Node::List(_) => "a list",
             Node::Map(_) => "a table of fields",
@@ -97,8 +97,8 @@ impl<'de> Visitor<'de> for AtDepth {
         Ok(Node::Whole(value))
     }
 
-    fn visit_f64<E>(self, _value: f64) -> Result<Node, E> {
-        Ok(Node::Fraction)
+    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
+        Ok(Node::Fraction(value.to_string()))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Node, E> {

@@ -133,7 +133,7 @@ fn param_value(node: &Node) -> Result<String, &'static str> {
         Node::Text(text) => Ok(text.clone()),
         Node::Bool(value) => Ok(value.to_string()),
         Node::Whole(n) => Ok(n.to_string()),
-        Node::Spelt(_) | Node::Fraction => {
+        Node::Spelt(_) | Node::Fraction(_) => {
             Err("quote this number, so that it reaches the score as it is written")
         }
         Node::Date => Err("quote this date, so that it reaches the score as it is written"),

@@ -303,6 +303,8 @@ pub enum Refusal {
     Cancelled,
     /// The spool cannot take it: full, or broken.
     Spool(String),
+    /// It cannot keep the limits that the service asks for, for this reason.
+    Limits(String),
     /// The order's term is lower than one that the sitter has seen.
     StaleTerm {
         /// The term seen.
@@ -326,6 +328,7 @@ impl fmt::Display for Refusal {
             Self::Busy => f.write_str("the player is busy"),
             Self::Cancelled => f.write_str("cancelled before it started"),
             Self::Spool(why) => write!(f, "the player's spool cannot take it: {why}"),
+            Self::Limits(why) => write!(f, "the player cannot limit the service: {why}"),
             Self::StaleTerm { seen, .. } => {
                 write!(f, "the player has seen term {} of this store, a later one", seen.0)
             }

@@ -26,6 +26,7 @@ pub mod quantity;
 pub mod record;
 pub mod score;
 pub mod service;
+pub mod size;
 pub mod state;
 pub mod status;
 pub mod thresholds;
@@ -39,6 +40,7 @@ pub use names::{AudienceName, HostName, JobName, ParamKey, ScoreName, ServiceNam
 pub use nearest::nearest;
 pub use params::Params;
 pub use quantity::Quantity;
+pub use size::ByteSize;
 pub use state::{FlowState, JobState, TaskState, Verdict, WaitReason};
 pub use thresholds::Thresholds;
 pub use time::{Millis, Timestamp};

@@ -13,6 +13,7 @@ use std::fmt;
 use crate::names::ServiceName;
 
 mod record;
+mod resources;
 mod spec;
 mod status;
 mod unit;
@@ -22,6 +23,7 @@ pub use record::{
     Cause, Change, EVENTS, Forgotten, Goal, LivingChange, PlacementRecord, ServiceEvent,
     ServiceRecord, VERSIONS, VersionRecord,
 };
+pub use resources::{InvalidMilliCores, MilliCores, Resources};
 pub use spec::{InvalidService, ServiceSpec, UpdateRule};
 pub use status::{InstanceStatus, ServiceStatus};
 pub use unit::{

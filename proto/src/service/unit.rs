@@ -4,9 +4,11 @@ use orchestra_model::{
     delivery::OrderNumber,
     names::ServiceName,
     service::{
-        Instance, Ordinal, Placement, ReadyRule, ReadySign, RestartRule, RestartWhen, RunEnd,
-        RunNumber, ServiceVersion, StopRule, UnitJob, UnitReport, UnitState, Upkeep, Wanted,
+        Instance, MilliCores, Ordinal, Placement, ReadyRule, ReadySign, Resources, RestartRule,
+        RestartWhen, RunEnd, RunNumber, ServiceVersion, StopRule, UnitJob, UnitReport, UnitState,
+        Upkeep, Wanted,
     },
+    size::ByteSize,
     time::{Millis, Timestamp},
 };
 
@@ -79,7 +81,7 @@ pub(super) fn bounded(ms: u64, field: &'static str) -> Result<Millis, Invalid> {
 impl From<&Upkeep> for v1::Upkeep {
     fn from(upkeep: &Upkeep) -> Self {
         use v1::{ready_rule::Sign, restart_rule::When};
-        let Upkeep { restart, ready, stop } = upkeep;
+        let Upkeep { restart, ready, stop, resources } = upkeep;
         Self {
             restart: Some(v1::RestartRule {
                 when: match restart.when {
@@ -103,6 +105,7 @@ impl From<&Upkeep> for v1::Upkeep {
                 }),
             }),
             stop: Some(v1::StopRule { signal: stop.signal, grace_ms: stop.grace.0 }),
+            resources: resources.as_ref().map(Into::into),
         }
     }
 }
@@ -141,9 +144,34 @@ impl TryFrom<&v1::Upkeep> for Upkeep {
                 signal: stop.signal,
                 grace: bounded(stop.grace_ms, "StopRule.grace_ms")?,
             },
+            resources: upkeep.resources.as_ref().map(Into::into),
         };
         upkeep.check().in_field("Upkeep")?;
         Ok(upkeep)
+    }
+}
+
+impl From<&Resources> for v1::Resources {
+    fn from(resources: &Resources) -> Self {
+        let Resources { memory, cpu, processes, enforced } = *resources;
+        Self {
+            memory_bytes: memory.map(|size| size.0),
+            cpu_millicores: cpu.map(|cores| cores.0),
+            processes,
+            unenforced: !enforced,
+        }
+    }
+}
+
+/// What it has to be is checked with the whole upkeep.
+impl From<&v1::Resources> for Resources {
+    fn from(resources: &v1::Resources) -> Self {
+        Self {
+            memory: resources.memory_bytes.map(ByteSize),
+            cpu: resources.cpu_millicores.map(MilliCores),
+            processes: resources.processes,
+            enforced: !resources.unenforced,
+        }
     }
 }
 

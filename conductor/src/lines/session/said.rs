@@ -101,7 +101,8 @@ fn shorten(refusal: &mut Refusal) {
     if let Refusal::ScoreDisabled(detail)
     | Refusal::Parameters(detail)
     | Refusal::SpawnFailed(detail)
-    | Refusal::Spool(detail) = refusal
+    | Refusal::Spool(detail)
+    | Refusal::Limits(detail) = refusal
         && detail.len() > DETAIL_CHARS
     {
         *detail = cut(detail, DETAIL_CHARS);

@@ -212,6 +212,7 @@ fn push_refusal(out: &mut Vec<u8>, refusal: &Refusal) {
         Refusal::StaleTerm { .. } => (8, None),
         Refusal::AlreadyAcknowledged => (9, None),
         Refusal::Stopping => (10, None),
+        Refusal::Limits(why) => (11, Some(why)),
     };
     out.push(reason);
     if let Some(text) = text {
@@ -236,6 +237,7 @@ fn read_refusal(reader: &mut Reader<'_>) -> Option<Refusal> {
         8 => Refusal::StaleTerm { seen: Term(reader.u64()?), evidence: None },
         9 => Refusal::AlreadyAcknowledged,
         10 => Refusal::Stopping,
+        11 => Refusal::Limits(text()?),
         _ => return None,
     })
 }

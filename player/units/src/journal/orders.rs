@@ -1,12 +1,12 @@
 //! What an order asks for, in bytes.
 
 use orchestra_model::{
-    AudienceName, Millis, Params, ScoreName, ServiceName,
+    AudienceName, ByteSize, Millis, Params, ScoreName, ServiceName,
     journal::{Reader, push_bytes},
     limits,
     service::{
-        Instance, Ordinal, Placement, ReadyRule, ReadySign, RestartRule, RestartWhen,
-        ServiceVersion, StopRule, UnitOrder, Upkeep, Wanted,
+        Instance, MilliCores, Ordinal, Placement, ReadyRule, ReadySign, Resources, RestartRule,
+        RestartWhen, ServiceVersion, StopRule, UnitOrder, Upkeep, Wanted,
     },
 };
 
@@ -97,6 +97,7 @@ fn push_upkeep(out: &mut Vec<u8>, upkeep: &Upkeep) {
         }
     }
     push_stop(out, &upkeep.stop);
+    push_resources(out, upkeep.resources.as_ref());
 }
 
 fn read_upkeep(reader: &mut Reader<'_>) -> Option<Upkeep> {
@@ -122,7 +123,36 @@ fn read_upkeep(reader: &mut Reader<'_>) -> Option<Upkeep> {
     };
     let restart = RestartRule { when, first, max_delay, attempts, window, stable_after };
     let ready = ReadyRule { sign, deadline };
-    Some(Upkeep { restart, ready, stop: read_stop(reader)? })
+    Some(Upkeep { restart, ready, stop: read_stop(reader)?, resources: read_resources(reader)? })
+}
+
+/// Of each limit whether there is one, and which.
+fn push_resources(out: &mut Vec<u8>, resources: Option<&Resources>) {
+    out.push(resources.is_some().into());
+    let Some(Resources { memory, cpu, processes, enforced }) = resources else { return };
+    out.push((*enforced).into());
+    for limit in
+        [memory.map(|size| size.0), cpu.map(|cores| cores.0.into()), processes.map(Into::into)]
+    {
+        out.push(limit.is_some().into());
+        out.extend(limit.unwrap_or(0).to_le_bytes());
+    }
+}
+
+fn read_resources(reader: &mut Reader<'_>) -> Option<Option<Resources>> {
+    if !reader.bool()? {
+        return Some(None);
+    }
+    let enforced = reader.bool()?;
+    let mut limit = || match (reader.bool()?, reader.u64()?) {
+        (true, most) => Some(Some(most)),
+        (false, 0) => Some(None),
+        (false, _) => None,
+    };
+    let (memory, cpu, processes) = (limit()?, limit()?, limit()?);
+    let small = |limit: Option<u64>| limit.map(u32::try_from).transpose().ok();
+    let (cpu, processes) = (small(cpu)?.map(MilliCores), small(processes)?);
+    Some(Some(Resources { memory: memory.map(ByteSize), cpu, processes, enforced }))
 }
 
 pub(super) fn push_stop(out: &mut Vec<u8>, stop: &StopRule) {

@@ -9,6 +9,10 @@ const FORM: &str = "a service is written in Orchestra's own form, which begins: 
 const DOWN: &str = "how many hosts may be down at once: update.parallel, and budget for all causes";
 const EACH: &str = "there is one instance on each host of on";
 const HEALTH: &str = "checks of health are not offered yet";
+const LIMITS: &str = "limits are written as resources: {memory: 512MiB, cpu: 1.5, processes: 200}";
+const RESERVE: &str = "what is reserved is not offered yet; resources has limits";
+const SWAP: &str = "resources.memory is for memory and swap together";
+const CPU: &str = "resources.cpu is in processors: 1.5 is 150%";
 const SEVERAL: &str = super::SEVERAL;
 
 /// Beside the fields of a service.
@@ -17,8 +21,6 @@ pub(super) const SERVICE: &[Foreign] = &[
     Later("health"),
     Later("on_unhealthy"),
     Later("panic"),
-    Later("resources"),
-    Later("resources_enforced"),
     Later("logs"),
     Later("dns"),
     Later("ports"),
@@ -50,6 +52,10 @@ pub(super) const SERVICE: &[Foreign] = &[
     Renamed("surge", "update.surge, which is not offered yet"),
     Renamed("signal", "stop.signal"),
     Renamed("grace", "stop.grace"),
+    Renamed("memory", "resources.memory"),
+    Renamed("cpu", "resources.cpu"),
+    Renamed("processes", "resources.processes"),
+    Renamed("resources_enforced", "resources.enforced"),
     Instead("timeout", "a service has no timeout; its runs have ready.deadline and stop.grace"),
     Instead("user", USER),
     // Kubernetes'.
@@ -74,6 +80,8 @@ pub(super) const SERVICE: &[Foreign] = &[
     Renamed("readinessProbe", "ready"),
     Renamed("startupProbe", "ready.deadline"),
     Instead("livenessProbe", HEALTH),
+    Instead("limits", LIMITS),
+    Instead("requests", RESERVE),
     Instead("revisionHistoryLimit", "the newest 100 versions are kept"),
     // Nomad's.
     Instead("job", FORM),
@@ -91,6 +99,7 @@ pub(super) const SERVICE: &[Foreign] = &[
     Renamed("kill_timeout", "stop.grace"),
     Renamed("kill_signal", "stop.signal"),
     Instead("check", HEALTH),
+    Instead("memory_max", "resources.memory is the limit"),
     // systemd's.
     Instead("Unit", FORM),
     Instead("Service", FORM),
@@ -110,6 +119,11 @@ pub(super) const SERVICE: &[Foreign] = &[
     Renamed("KillSignal", "stop.signal"),
     Instead("KillMode", "a run ends when no process of it is left"),
     Instead("WatchdogSec", "the service asks to be watched by itself (sd_notify, WATCHDOG_USEC)"),
+    Renamed("MemoryMax", "resources.memory"),
+    Instead("MemoryHigh", "there is one limit: resources.memory"),
+    Instead("MemorySwapMax", SWAP),
+    Instead("CPUQuota", CPU),
+    Renamed("TasksMax", "resources.processes"),
     Instead("User", USER),
     Instead("Environment", ENVIRONMENT),
     // supervisor's, and compose's.
@@ -131,6 +145,12 @@ pub(super) const SERVICE: &[Foreign] = &[
     Instead("numprocs", EACH),
     Instead("environment", ENVIRONMENT),
     Instead("healthcheck", HEALTH),
+    Renamed("mem_limit", "resources.memory"),
+    Instead("memswap_limit", SWAP),
+    Instead("mem_reservation", RESERVE),
+    Renamed("cpus", "resources.cpu"),
+    Instead("cpu_quota", CPU),
+    Renamed("pids_limit", "resources.processes"),
     Instead("deploy", DOWN),
 ];
 
@@ -191,4 +211,29 @@ pub(super) const STOP: &[Foreign] = &[
     Renamed("KillSignal", "signal"),
     Renamed("kill_timeout", "grace"),
     Renamed("kill_signal", "signal"),
+];
+
+/// Beside the fields of `resources`.
+pub(super) const RESOURCES: &[Foreign] = &[
+    Later("reserve"),
+    Instead("limits", LIMITS),
+    Instead("requests", RESERVE),
+    Instead("reservations", RESERVE),
+    Renamed("mem", "memory"),
+    Renamed("mem_limit", "memory"),
+    Renamed("memory_mb", "memory"),
+    Renamed("memory_max", "memory"),
+    Renamed("MemoryMax", "memory"),
+    Instead("swap", SWAP),
+    Instead("MemorySwapMax", SWAP),
+    Renamed("cores", "cpu"),
+    Renamed("cpus", "cpu"),
+    Instead("CPUQuota", CPU),
+    Instead("cpu_quota", CPU),
+    Renamed("pids", "processes"),
+    Renamed("pids_limit", "processes"),
+    Renamed("tasks", "processes"),
+    Renamed("threads", "processes, which counts them too"),
+    Renamed("TasksMax", "processes"),
+    Renamed("resources_enforced", "enforced"),
 ];

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use orchestra_model::{
     names::{ScoreName, ServiceName},
     service::{
-        InvalidService, ReadyRule, ReadySign, RestartRule, RestartWhen, ServiceSpec, StopRule,
-        UpdateRule, Upkeep,
+        InvalidService, ReadyRule, ReadySign, Resources, RestartRule, RestartWhen, ServiceSpec,
+        StopRule, UpdateRule, Upkeep,
     },
 };
 
@@ -27,6 +27,7 @@ pub(super) fn service(tree: &Node, problems: &mut Problems) -> Option<ServiceSpe
     let restart = fields.get("restart", problems).map(|node| restart(node, problems));
     let ready = fields.get("ready", problems).map(|node| ready(node, problems));
     let stop = fields.get("stop", problems).map(|node| stop(node, problems));
+    let resources = fields.get("resources", problems).map(|node| resources(node, problems));
     let auto_start = fields.yes_or_no("auto_start", problems);
     for required in ["service", "score", "on"] {
         if !is_given(tree, required) {
@@ -38,6 +39,7 @@ pub(super) fn service(tree: &Node, problems: &mut Problems) -> Option<ServiceSpe
         restart: restart.unwrap_or_default(),
         ready: ready.unwrap_or_default(),
         stop: stop.unwrap_or_default(),
+        resources,
     };
     let spec = ServiceSpec {
         params: params?,
@@ -154,6 +156,19 @@ fn stop(node: &Node, problems: &mut Problems) -> StopRule {
     };
     fields.finish(names::STOP, problems);
     rule
+}
+
+fn resources(node: &Node, problems: &mut Problems) -> Resources {
+    let none = Resources::NONE;
+    let Some(mut fields) = Fields::of(node, "resources", problems) else { return none };
+    let limits = Resources {
+        memory: fields.parsed("memory", problems),
+        cpu: fields.number("cpu", problems),
+        processes: fields.parsed("processes", problems),
+        enforced: fields.yes_or_no("enforced", problems).unwrap_or(none.enforced),
+    };
+    fields.finish(names::RESOURCES, problems);
+    limits
 }
 
 /// After which ends a run is followed by another.

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use orchestra_model::{
     Quantity,
     names::ParamKey,
-    service::{ReadyRule, ReadySign, RestartRule, RestartWhen, ServiceSpec, StopRule, UpdateRule},
+    service::{
+        MilliCores, ReadyRule, ReadySign, Resources, RestartRule, RestartWhen, ServiceSpec,
+        StopRule, UpdateRule,
+    },
+    size::ByteSize,
     time::Millis,
 };
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
@@ -63,6 +67,9 @@ impl Serialize for Canonical<'_> {
         map.serialize_entry("restart", &restart(&upkeep.restart))?;
         map.serialize_entry("ready", &ready(&upkeep.ready))?;
         map.serialize_entry("stop", &stop(&upkeep.stop))?;
+        if let Some(limits) = &upkeep.resources {
+            map.serialize_entry("resources", &resources(limits))?;
+        }
         map.serialize_entry("update", &rule(update))?;
         map.serialize_entry("auto_start", auto_start)?;
         map.end()
@@ -130,6 +137,35 @@ struct Stop {
 
 fn stop(rule: &StopRule) -> Stop {
     Stop { signal: signal::name(rule.signal), grace: rule.grace }
+}
+
+#[derive(Serialize)]
+struct Limits {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<ByteSize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu: Option<Cores>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    processes: Option<u32>,
+    enforced: bool,
+}
+
+fn resources(limits: &Resources) -> Limits {
+    let Resources { memory, cpu, processes, enforced } = *limits;
+    Limits { memory, cpu: cpu.map(Cores), processes, enforced }
+}
+
+/// A number, with a fraction where it has one.
+struct Cores(MilliCores);
+
+impl Serialize for Cores {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Cores(MilliCores(thousandths)) = *self;
+        match (thousandths / 1_000, thousandths % 1_000) {
+            (whole, 0) => serializer.serialize_u32(whole),
+            _ => serializer.serialize_f64(f64::from(thousandths) / 1_000.0),
+        }
+    }
 }
 
 #[derive(Serialize)]

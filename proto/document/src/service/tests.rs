@@ -5,8 +5,10 @@ use orchestra_model::{
     names::{ScoreName, ServiceName},
     params::Params,
     service::{
-        ReadyRule, ReadySign, RestartRule, RestartWhen, ServiceSpec, StopRule, UpdateRule, Upkeep,
+        MilliCores, ReadyRule, ReadySign, Resources, RestartRule, RestartWhen, ServiceSpec,
+        StopRule, UpdateRule, Upkeep,
     },
+    size::ByteSize,
     time::Millis,
 };
 
@@ -46,6 +48,12 @@ fn full() -> ServiceSpec {
             },
             ready: ReadyRule { sign: ReadySign::Fd(3), deadline: Millis::minutes(3) },
             stop: StopRule { signal: 2, grace: Millis::minutes(1) },
+            resources: Some(Resources {
+                memory: Some(ByteSize(512 << 20)),
+                cpu: Some(MilliCores(1_500)),
+                processes: Some(200),
+                enforced: false,
+            }),
         },
         auto_start: false,
         ..plain()
@@ -61,6 +69,7 @@ budget: 20%
 restart: {when: on-failure, first: 500ms, max_delay: 2m, attempts: 5, window: 30m, stable_after: 1m}
 ready: {fd: 3, deadline: 3m}
 stop: {signal: SIGINT, grace: 1m}
+resources: {memory: 512MiB, cpu: 1.5, processes: 200, enforced: false}
 update:
   parallel: 25%
   canary: 1
@@ -131,6 +140,26 @@ fn a_signal_has_a_name_or_a_number() {
         let spec = with(&format!("stop: {{signal: {written}}}"));
         assert_eq!(spec.upkeep.stop.signal, number, "{written}");
     }
+}
+
+#[test]
+fn limits_are_sizes_processors_and_numbers() {
+    let cpu = |written: &str| {
+        let resources = with(&format!("resources: {{cpu: {written}}}")).upkeep.resources.unwrap();
+        assert!(resources.enforced);
+        resources.cpu.unwrap().0
+    };
+    let written = ["1.5", "2", "2.0", "0.2", "1.50", "'0.25'", "1.005"].map(cpu);
+    assert_eq!(written, [1_500, 2_000, 2_000, 200, 1_500, 250, 1_005]);
+    let toml = "service = 'web'\nscore = 's'\non = 'a'\nresources = {cpu = 0.2, memory = '1GiB'}\n";
+    let json = r#"{"service": "web", "score": "s", "on": "a",
+                   "resources": {"cpu": 0.2, "memory": "1GiB"}}"#;
+    let read = parse(toml, Format::Toml).unwrap();
+    assert_eq!(read.upkeep.resources.and_then(|it| it.cpu), Some(MilliCores(200)));
+    assert_eq!(parse(json, Format::Json).unwrap(), read);
+    let shown = show(&full(), Values::Told);
+    let limits = "resources:\n  memory: 512MiB\n  cpu: 1.5\n  processes: 200\n  enforced: false\n";
+    assert!(shown.contains(limits), "{shown}");
 }
 
 #[test]

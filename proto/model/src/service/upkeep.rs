@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::resources::Resources;
 use crate::time::Millis;
 
 /// How a unit is looked after. The default is what a spec means that says nothing.
@@ -13,6 +14,8 @@ pub struct Upkeep {
     pub ready: ReadyRule,
     /// How a run is ended from outside.
     pub stop: StopRule,
+    /// How much of its host a run may have; `None`: no limit of its own.
+    pub resources: Option<Resources>,
 }
 
 /// When the next run follows the last one, and how long after it.
@@ -130,7 +133,7 @@ impl Upkeep {
     /// Checks what no single field's type does.
     pub fn check(&self) -> Result<(), InvalidUpkeep> {
         let wrong = |field, problem| Err(InvalidUpkeep { field, problem });
-        let Self { restart, ready, stop } = self;
+        let Self { restart, ready, stop, resources } = self;
         if restart.window == Millis(0) && restart.attempts.is_some() {
             return wrong("restart.window", "it is 0, so that no number of restarts is too many");
         }
@@ -152,7 +155,7 @@ impl Upkeep {
         if !(1..=HIGHEST_SIGNAL).contains(&stop.signal) {
             return wrong("stop.signal", "no signal of this number may be sent");
         }
-        Ok(())
+        resources.as_ref().map_or(Ok(()), Resources::check)
     }
 }
 

@@ -1,11 +1,11 @@
 //! Orders: new ones, and those that were sent before.
 
 use orchestra_model::{
-    AudienceName, FlowId, JobId, Millis, Params, ScoreName, ServiceName,
+    AudienceName, ByteSize, FlowId, JobId, Millis, Params, ScoreName, ServiceName,
     delivery::{AttemptKey, OrderNumber},
     service::{
-        Instance, Ordinal, Placement, ReadyRule, ReadySign, RestartRule, RestartWhen,
-        ServiceVersion, StopRule, UnitOrder, Upkeep, Wanted,
+        Instance, MilliCores, Ordinal, Placement, ReadyRule, ReadySign, Resources, RestartRule,
+        RestartWhen, ServiceVersion, StopRule, UnitOrder, Upkeep, Wanted,
     },
 };
 use orchestra_units::{Input, Ordered, UnitKey};
@@ -107,5 +107,9 @@ fn draw_upkeep(dice: &mut Dice) -> Upkeep {
     let sign = dice.one_of(&[ReadySign::Started, ReadySign::Notify, ReadySign::Fd(3)]);
     let ready = ReadyRule { sign, deadline: Millis(dice.one_of(&[4_000, 60_000])) };
     let stop = StopRule { signal: 15, grace: Millis(dice.one_of(&[0, 1_000, 30_000])) };
-    Upkeep { restart, ready, stop }
+    let limited =
+        Resources { memory: Some(ByteSize(8 << 20)), processes: Some(20), ..Resources::NONE };
+    let unenforced = Resources { cpu: Some(MilliCores(200)), enforced: false, ..Resources::NONE };
+    let resources = dice.one_of(&[None, Some(limited), Some(unenforced)]);
+    Upkeep { restart, ready, stop, resources }
 }

@@ -4,8 +4,10 @@ use orchestra_model::{
     Quantity,
     params::Params,
     service::{
-        ReadyRule, ReadySign, RestartRule, RestartWhen, ServiceSpec, StopRule, UpdateRule, Upkeep,
+        MilliCores, ReadyRule, ReadySign, Resources, RestartRule, RestartWhen, ServiceSpec,
+        StopRule, UpdateRule, Upkeep,
     },
+    size::ByteSize,
     time::Millis,
 };
 use proptest::prelude::*;
@@ -53,6 +55,19 @@ fn any_value() -> impl Strategy<Value = String> {
     prop_oneof![prop::sample::select(odd.to_vec()).prop_map(str::to_owned), "[ -~\n\t]{0,20}"]
 }
 
+fn any_resources() -> impl Strategy<Value = Resources> {
+    let memory = prop::option::of((4_u64 << 20..1 << 50).prop_map(ByteSize));
+    let processes = prop::option::of(1_u32..1 << 22);
+    ((10_u32..4_096_000).prop_map(MilliCores), memory, processes, any::<bool>()).prop_map(
+        |(cpu, memory, processes, enforced)| Resources {
+            memory,
+            cpu: Some(cpu),
+            processes,
+            enforced,
+        },
+    )
+}
+
 fn any_upkeep() -> impl Strategy<Value = Upkeep> {
     let when = prop_oneof![
         Just(RestartWhen::Always),
@@ -65,14 +80,16 @@ fn any_upkeep() -> impl Strategy<Value = Upkeep> {
         (3_u32..10).prop_map(ReadySign::Fd)
     ];
     let lengths = prop::array::uniform5(any_length());
-    (when, sign, lengths, prop::option::of(0_u32..100), 1_i32..=31).prop_map(
-        |(when, sign, [first, max_delay, window, deadline, grace], attempts, signal)| {
+    let resources = prop::option::of(any_resources());
+    (when, sign, lengths, prop::option::of(0_u32..100), 1_i32..=31, resources).prop_map(
+        |(when, sign, [first, max_delay, window, deadline, grace], attempts, signal, resources)| {
             let (first, max_delay) = (first.min(max_delay).min(window), max_delay);
             let stable_after = grace;
             Upkeep {
                 restart: RestartRule { when, first, max_delay, attempts, window, stable_after },
                 ready: ReadyRule { sign, deadline },
                 stop: StopRule { signal, grace },
+                resources,
             }
         },
     )

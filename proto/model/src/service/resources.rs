@@ -1,0 +1,160 @@
+//! How much of its host a service's run may have.
+
+use std::{fmt, str::FromStr};
+
+use super::upkeep::InvalidUpkeep;
+use crate::size::ByteSize;
+
+/// How much of its host a run may have, over all of its processes. At least one limit is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resources {
+    /// Most memory, swap included; the kernel rounds it down to whole pages. A run that needs more
+    /// has a process of it killed, and ends for that. 4 MiB to 1 PiB.
+    pub memory: Option<ByteSize>,
+    /// Most time of processors, in thousandths of one. A run that wants more is slowed down. 10 to
+    /// 4,096,000.
+    pub cpu: Option<MilliCores>,
+    /// Most processes and threads. A run cannot make more. 1 to 4,194,304.
+    pub processes: Option<u32>,
+    /// Whether a player that cannot keep all of it refuses the service; otherwise it keeps what it can,
+    /// and says so in its log.
+    pub enforced: bool,
+}
+
+impl Resources {
+    /// No limits yet, to be enforced.
+    pub const NONE: Resources =
+        Resources { memory: None, cpu: None, processes: None, enforced: true };
+}
+
+/// Thousandths of a processor's time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MilliCores(pub u32);
+
+/// Least memory of a run. Less than that is used up before a program runs: what holds its arguments
+/// and its page tables counts too.
+const MEMORY_LEAST: ByteSize = ByteSize(4 << 20);
+/// Most memory: far above what any host has, and what the kernel's own files take.
+const MEMORY_MOST: ByteSize = ByteSize(1 << 50);
+/// Least time, in thousandths of a processor: the kernel grants no less than 1 ms in 100.
+const CPU_LEAST: MilliCores = MilliCores(10);
+/// Most time, in thousandths of a processor: more processors than Linux can have.
+const CPU_MOST: MilliCores = MilliCores(4_096_000);
+/// Most processes: those that a Linux can have.
+const PROCESSES_MOST: u32 = 4 << 20;
+
+impl Resources {
+    pub(super) fn check(&self) -> Result<(), InvalidUpkeep> {
+        let wrong = |field, problem| Err(InvalidUpkeep { field, problem });
+        let Resources { memory, cpu, processes, enforced: _ } = self;
+        if (memory, cpu, processes) == (&None, &None, &None) {
+            return wrong("resources", "it limits nothing: give memory, cpu or processes");
+        }
+        if memory.is_some_and(|size| size < MEMORY_LEAST) {
+            return wrong("resources.memory", "it is less than 4MiB, in which no program runs");
+        }
+        if memory.is_some_and(|size| size > MEMORY_MOST) {
+            return wrong("resources.memory", "no host has as much; leave it out for no limit");
+        }
+        if cpu.is_some_and(|cores| cores < CPU_LEAST) {
+            return wrong("resources.cpu", "it is less than 0.01, which the kernel cannot measure");
+        }
+        if cpu.is_some_and(|cores| cores > CPU_MOST) {
+            return wrong("resources.cpu", "no host has as many; leave it out for no limit");
+        }
+        if processes.is_some_and(|most| !(1..=PROCESSES_MOST).contains(&most)) {
+            return wrong(
+                "resources.processes",
+                "expected 1 to 4194304; leave it out for no limit",
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Why a text is not [`MilliCores`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidMilliCores(String);
+
+impl fmt::Display for InvalidMilliCores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(text) = self;
+        write!(f, "{text:?}: expected a number of processors like 2 or 0.25, by thousandths")
+    }
+}
+
+impl std::error::Error for InvalidMilliCores {}
+
+impl FromStr for MilliCores {
+    type Err = InvalidMilliCores;
+
+    fn from_str(text: &str) -> Result<Self, InvalidMilliCores> {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        let read = || {
+            let is_plain = is_number(whole) && is_number(fraction) && fraction.len() <= 3;
+            let thousandths = format!("{fraction:0<3}").parse::<u32>().ok().filter(|_| is_plain)?;
+            whole.parse::<u32>().ok()?.checked_mul(1_000)?.checked_add(thousandths)
+        };
+        read().map(MilliCores).ok_or_else(|| InvalidMilliCores(text.chars().take(40).collect()))
+    }
+}
+
+/// In processors: `1.5`.
+impl fmt::Display for MilliCores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0 / 1_000, self.0 % 1_000) {
+            (whole, 0) => write!(f, "{whole}"),
+            (whole, rest) => {
+                let fraction = format!("{rest:03}");
+                write!(f, "{whole}.{}", fraction.trim_end_matches('0'))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processors_are_read_by_thousandths() {
+        for (text, thousandths, shown) in [
+            ("1.5", 1_500, "1.5"),
+            ("2", 2_000, "2"),
+            ("2.0", 2_000, "2"),
+            ("0.25", 250, "0.25"),
+            ("0.005", 5, "0.005"),
+            ("10.050", 10_050, "10.05"),
+        ] {
+            assert_eq!(text.parse(), Ok(MilliCores(thousandths)), "{text}");
+            assert_eq!(MilliCores(thousandths).to_string(), shown);
+        }
+        for bad in ["", ".5", "5.", "1.0005", "-1", "+1", "1e3", "NaN", "200m", "50%", "9999999"] {
+            assert!(bad.parse::<MilliCores>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn limits_that_make_no_sense_are_refused() {
+        let memory = |bytes| Resources { memory: Some(ByteSize(bytes)), ..Resources::NONE };
+        let cpu = |cores| Resources { cpu: Some(MilliCores(cores)), ..Resources::NONE };
+        let processes = |most| Resources { processes: Some(most), ..Resources::NONE };
+        for good in [memory(4 << 20), memory(1 << 50), cpu(10), cpu(4_096_000), processes(1)] {
+            assert_eq!(good.check(), Ok(()), "{good:?}");
+        }
+        for (bad, field) in [
+            (Resources::NONE, "resources"),
+            (memory(0), "resources.memory"),
+            (memory(4096), "resources.memory"),
+            (memory((1 << 50) + 1), "resources.memory"),
+            (cpu(0), "resources.cpu"),
+            (cpu(9), "resources.cpu"),
+            (cpu(u32::MAX), "resources.cpu"),
+            (processes(0), "resources.processes"),
+            (processes((4 << 20) + 1), "resources.processes"),
+        ] {
+            assert_eq!(bad.check().map_err(|invalid| invalid.field), Err(field), "{bad:?}");
+        }
+    }
+}
