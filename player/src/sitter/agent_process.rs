@@ -402,6 +402,7 @@ impl Agent {
             descriptors: &[null.as_fd(), stdout.as_fd(), stderr.as_fd(), theirs.as_fd()],
             tap: None,
             cgroup: None,
+            limits: &[],
             no_new_privileges: true,
         };
         let user = &self.runner.identity;

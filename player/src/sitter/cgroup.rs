@@ -26,8 +26,15 @@ use rustix::{
     process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
-use super::{spool_dir::attempt_name, sys::Entrance};
+use self::mounts::{Hierarchy, candidates, mounts, place_of_v1};
+use super::{
+    limits::{Controller, OWN_LEAF, Places},
+    spool_dir::attempt_name,
+    sys::Entrance,
+};
 use crate::config;
+
+mod mounts;
 
 /// How often a v1 leaf is killed before we look again later: each round ends everything that the
 /// round before had started.
@@ -88,6 +95,8 @@ pub(crate) struct Cgroups {
     required: bool,
     /// Most processes and threads in a leaf.
     processes_max: Option<u32>,
+    /// Where the limits of units are kept.
+    limits: Places,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,8 +106,61 @@ enum Version {
 }
 
 impl Cgroups {
-    /// Finds a place as the configuration says, and tries it. `None`: there are no cgroups.
+    /// Finds places for leaves and limits as the configuration says, and tries them. `None`: there are
+    /// no cgroups.
     pub(crate) fn find(
+        setting: &config::Cgroup,
+        spool: SpoolId,
+        units: &str,
+        processes_max: Option<u32>,
+    ) -> Result<Option<Self>, CgroupError> {
+        let found = Self::find_leaves(setting, spool, units, processes_max)?;
+        Ok(found.map(|cgroups| Self { limits: cgroups.find_limits(), ..cgroups }))
+    }
+
+    /// The cgroup of v2 that the leaves are below, and that of each controller of v1: at the same place
+    /// where the configuration names one, else where this process is.
+    fn find_limits(&self) -> Places {
+        let mounts = mounts(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let is_own = self.version == Version::V2 && self.enter_own_leaf(&own);
+        let given = (self.mount.join(&self.base), self.required || is_own);
+        let base = self.required.then_some(self.base.as_str());
+        let v1 = Controller::ALL.into_iter().filter_map(|controller| {
+            let dir = place_of_v1(&mounts, &own, controller.name(), base)?;
+            Some((controller, dir))
+        });
+        Places::new((self.version == Version::V2).then_some(given), v1.collect())
+    }
+
+    /// Whether this process is in [`OWN_LEAF`] below the place of leaves. Where it is in that place
+    /// itself, which the configuration names, it moves.
+    fn enter_own_leaf(&self, own: &str) -> bool {
+        let Some(path) = own.lines().find_map(|line| line.strip_prefix("0::")) else {
+            return false;
+        };
+        if path.ends_with(&format!("/{OWN_LEAF}")) {
+            return true;
+        }
+        let base = self.mount.join(&self.base);
+        let processes = fs::read_to_string(base.join("cgroup.procs")).unwrap_or_default();
+        let number = std::process::id().to_string();
+        // The root of all may hold processes, whatever it hands on.
+        let is_root = !base.join("cgroup.type").exists();
+        if !self.required || is_root || !processes.lines().any(|line| line == number) {
+            return false;
+        }
+        let leaf = base.join(OWN_LEAF);
+        // It may be there from the sitter before this one.
+        let _ = fs::create_dir(&leaf);
+        let moved = fs::write(leaf.join("cgroup.procs"), number);
+        if let Err(error) = &moved {
+            tracing::warn!(cgroup = %leaf.display(), %error, "cannot move into a cgroup of our own");
+        }
+        moved.is_ok()
+    }
+
+    fn find_leaves(
         setting: &config::Cgroup,
         spool: SpoolId,
         units: &str,
@@ -126,6 +188,7 @@ impl Cgroups {
                     units_prefix,
                     required: true,
                     processes_max,
+                    limits: Places::default(),
                 };
                 cgroups.try_out().map_err(|why| CgroupError::Unusable(path.clone(), why))?;
                 match processes_max {
@@ -147,6 +210,7 @@ impl Cgroups {
                         units_prefix,
                         required: false,
                         processes_max,
+                        limits: Places::default(),
                     };
                     let fits = cgroups.try_out().is_ok()
                         && (processes_max.is_none() || cgroups.can_limit());
@@ -167,15 +231,30 @@ impl Cgroups {
 
     /// What the leaf of a unit of this name is called.
     pub(crate) fn path_of_unit(&self, name: &str) -> Option<CgroupPath> {
-        let name = format!("{}{name}", self.units_prefix);
-        CgroupPath::new(&self.named_below_base(&name))
+        CgroupPath::new(&self.named_below_base(&self.leaf_name_of_unit(name)))
+    }
+
+    /// The same without what is above it: so are its leaves called in every hierarchy.
+    pub(crate) fn leaf_name_of_unit(&self, name: &str) -> String {
+        format!("{}{name}", self.units_prefix)
+    }
+
+    /// Where the limits of units are kept.
+    pub(crate) fn limits(&self) -> &Places {
+        &self.limits
+    }
+
+    /// Most processes and threads in a leaf, whatever is asked for.
+    pub(crate) fn processes_max(&self) -> Option<u32> {
+        self.processes_max
     }
 
     /// Every leaf of this place's units that is there.
     pub(crate) fn units(&self) -> Vec<Leaf> {
         let names = self.names().filter(|name| name.starts_with(&self.units_prefix));
         let paths = names.filter_map(|name| CgroupPath::new(&self.named_below_base(&name)));
-        paths.map(|path| self.leaf(&path)).collect()
+        let leaves = paths.map(|path| self.leaf(&path));
+        leaves.chain(self.limits.beginning(&self.units_prefix)).collect()
     }
 
     /// Makes a leaf. `Ok(None)`: it cannot be made, and is not required either.
@@ -293,6 +372,16 @@ pub(crate) struct Leaf {
 }
 
 impl Leaf {
+    /// Of v1, at this directory.
+    pub(crate) fn of_v1(dir: PathBuf) -> Self {
+        Self { dir, version: Version::V1 }
+    }
+
+    /// Its directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// A way into it for a new process.
     pub(crate) fn door(&self) -> io::Result<Door> {
         let open =
@@ -394,140 +483,9 @@ fn remove(dir: &Path, depth: usize) -> bool {
     removed > 0 && fs::remove_dir(dir).is_ok()
 }
 
-/// A mounted hierarchy.
-#[derive(Debug, PartialEq, Eq)]
-struct Mount {
-    hierarchy: Hierarchy,
-    /// Which part of the hierarchy is mounted.
-    root: String,
-    point: PathBuf,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Hierarchy {
-    V2,
-    /// Its controllers and `name=`, as the mount says them.
-    V1(Vec<String>),
-}
-
-/// Reads the cgroup hierarchies out of `/proc/self/mountinfo`.
-fn mounts(mountinfo: &str) -> Vec<Mount> {
-    mountinfo
-        .lines()
-        .filter_map(|line| {
-            let (mount, file_system) = line.split_once(" - ")?;
-            let mut mount = mount.split(' ').skip(3);
-            let (root, point) = (unescaped(mount.next()?), PathBuf::from(unescaped(mount.next()?)));
-            let mut file_system = file_system.split(' ');
-            let hierarchy = match file_system.next()? {
-                "cgroup2" => Hierarchy::V2,
-                "cgroup" => {
-                    let options = file_system.nth(1)?.split(',').map(str::to_owned);
-                    Hierarchy::V1(options.collect())
-                }
-                _ => return None,
-            };
-            Some(Mount { hierarchy, root, point })
-        })
-        .collect()
-}
-
-/// Undoes `\040` and the like.
-fn unescaped(text: &str) -> String {
-    let mut plain = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((byte, after)) = rest.split_first() {
-        let octal = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(escaped) if *byte == b'\\' => {
-                plain.push(escaped);
-                rest = &after[3..];
-            }
-            _ => {
-                plain.push(*byte);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&plain).into_owned()
-}
-
-/// The places below which leaves may be made, best first: where this process is, in each hierarchy
-/// that is of use.
-fn candidates(mounts: &[Mount], own: &str) -> Vec<(PathBuf, String, Version)> {
-    const HARMLESS: [&str; 3] = ["pids", "freezer", "name="];
-    // Lines are `0::PATH` for v2 and `N:CONTROLLERS:PATH` for v1.
-    let own: Vec<(&str, &str)> =
-        own.lines().filter_map(|line| line.split_once(':')?.1.split_once(':')).collect();
-    let place = |mount: &Mount, path: &str, version| {
-        let below = path.strip_prefix(mount.root.trim_end_matches('/'))?;
-        let inside = below.is_empty() || below.starts_with('/');
-        let base = below.trim_matches('/').to_owned();
-        (inside && !path.contains("/..")).then(|| (mount.point.clone(), base, version))
-    };
-    let v2 = own.iter().filter(|(controllers, _)| controllers.is_empty()).flat_map(|(_, path)| {
-        let mounts = mounts.iter().filter(|mount| mount.hierarchy == Hierarchy::V2);
-        mounts.filter_map(move |mount| place(mount, path, Version::V2))
-    });
-    let v1 = HARMLESS.iter().flat_map(|wanted| {
-        own.iter().filter(|(names, _)| names.split(',').any(|name| is(name, wanted))).flat_map(
-            move |(_, path)| {
-                let mounts = mounts.iter().filter(move |mount| match &mount.hierarchy {
-                    Hierarchy::V1(names) => names.iter().any(|name| is(name, wanted)),
-                    Hierarchy::V2 => false,
-                });
-                mounts.filter_map(move |mount| place(mount, path, Version::V1))
-            },
-        )
-    });
-    v2.chain(v1).collect()
-}
-
-/// Whether a controller is the wanted one; `name=` is any named hierarchy.
-fn is(name: &str, wanted: &str) -> bool {
-    if wanted.ends_with('=') { name.starts_with(wanted) } else { name == wanted }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const HYBRID: &str = "\
-31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
-39 31 0:36 / /sys/fs/cgroup/pids rw,relatime - cgroup cgroup rw,pids
-40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime shared:1 - cgroup cgroup rw,name=systemd
-41 31 0:38 / /sys/fs/cgroup/uni\\040fied rw,relatime - cgroup2 cgroup2 rw
-";
-
-    fn found(mountinfo: &str, own: &str) -> Vec<(PathBuf, String, Version)> {
-        candidates(&mounts(mountinfo), own)
-    }
-
-    #[test]
-    fn a_hybrid_host_offers_v2_first() {
-        let own = "9:name=systemd:/a\n8:pids:/\n0::/system.slice/orchestra-player.service\n";
-        let unified = PathBuf::from("/sys/fs/cgroup/uni fied");
-        let service = "system.slice/orchestra-player.service".to_owned();
-        assert_eq!(
-            found(HYBRID, own),
-            [
-                (unified, service, Version::V2),
-                ("/sys/fs/cgroup/pids".into(), String::new(), Version::V1),
-                ("/sys/fs/cgroup/systemd".into(), "a".to_owned(), Version::V1),
-            ]
-        );
-    }
-
-    #[test]
-    fn a_container_sees_its_own_part_alone() {
-        let mountinfo = "1 2 0:3 /docker/x /sys/fs/cgroup rw - cgroup2 cgroup rw\n";
-        let place = |base: &str| vec![("/sys/fs/cgroup".into(), base.to_owned(), Version::V2)];
-        assert_eq!(found(mountinfo, "0::/docker/x/y\n"), place("y"));
-        assert_eq!(found(mountinfo, "0::/docker/x\n"), place(""));
-        for outside in ["0::/docker/xy\n", "0::/docker\n", "0::/../x\n", ""] {
-            assert_eq!(found(mountinfo, outside), [], "{outside}");
-        }
-    }
 
     /// A leaf of this version with a process in it is killed, seen empty, and removed.
     fn check_leaf(mount: &str, version: Version) {
@@ -540,6 +498,7 @@ mod tests {
             prefix,
             required: false,
             processes_max: None,
+            limits: Places::default(),
         };
         if cgroups.try_out().is_err() {
             return;

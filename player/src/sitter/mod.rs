@@ -27,6 +27,7 @@
 //! adopt      from an earlier sitter's attempts  cgroup    its processes
 //! ending     stop, upgrade, lifeline            hunt      its processes, without cgroups
 //! unit       what is kept running               sys       everything unsafe
+//! limits     what its runs may have
 //! ```
 
 use std::{
@@ -59,6 +60,7 @@ mod hunt;
 mod journal;
 mod kept;
 pub mod launcher;
+mod limits;
 mod pipe;
 mod poll;
 mod procfs;

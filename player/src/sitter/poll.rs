@@ -31,6 +31,8 @@ pub(crate) enum Interest {
     ReadWrite,
     /// That the other end is gone, nothing else.
     Hangup,
+    /// That a file of the kernel's has changed since it was read.
+    Change,
 }
 
 /// A descriptor that is ready.
@@ -127,6 +129,7 @@ fn flags(interest: Interest) -> EventFlags {
     match interest {
         Interest::Read => EventFlags::IN,
         Interest::ReadWrite => EventFlags::IN | EventFlags::OUT,
+        Interest::Change => EventFlags::PRI,
         // The kernel always tells.
         Interest::Hangup => EventFlags::empty(),
     }

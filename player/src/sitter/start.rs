@@ -31,6 +31,7 @@ use super::{
     clock::{self, BootMillis},
     environment::{self, Surroundings},
     launcher::{Born, LaunchError, Launchers, NotSent, Ready, Request, TapOf},
+    limits::{LimitError, MissingControllers},
     poll::Poller,
     scores::{Image, Interpreter, Score, Scores, Unavailable},
     spool_dir::{SpoolDir, attempt_name},
@@ -120,6 +121,10 @@ pub(crate) enum StartError {
     RunDir(io::Error),
     /// Its cgroup cannot be made.
     Cgroup(io::Error),
+    /// This host cannot keep its limits.
+    Limits(MissingControllers),
+    /// Its limits cannot be set.
+    Limit(LimitError),
     /// Its score cannot be opened.
     Score(io::Error),
     /// A path holds a NUL byte.
@@ -136,6 +141,8 @@ impl fmt::Display for StartError {
             Self::Interpreter(interpreter, _) => {
                 return write!(f, "cannot start its process; {interpreter}");
             }
+            Self::Limits(missing) => return missing.fmt(f),
+            Self::Limit(_) => "cannot set its limits",
             Self::Files(_) => "cannot make the files for its output",
             Self::RunDir(_) => "cannot make its run directory",
             Self::Cgroup(_) => "cannot make its cgroup",
@@ -152,6 +159,8 @@ impl std::error::Error for StartError {
             Self::Files(cause) | Self::RunDir(cause) | Self::Cgroup(cause) | Self::Score(cause) => {
                 Some(cause)
             }
+            Self::Limits(_) => None,
+            Self::Limit(cause) => Some(cause),
             Self::Environment(cause) => Some(cause),
             Self::Launch(cause) | Self::Interpreter(_, cause) => Some(cause),
         }
@@ -178,7 +187,9 @@ impl StartError {
             }
             Self::Launch(LaunchError::Gone) => true,
             Self::Launch(cause) => cause.cause().is_some_and(is_shortage),
-            Self::Environment(_) | Self::Interpreter(..) => false,
+            Self::Environment(_) | Self::Interpreter(..) | Self::Limits(_) | Self::Limit(_) => {
+                false
+            }
         };
         match self {
             _ if shortage => Refusal::Busy,
@@ -280,6 +291,7 @@ impl Stage<'_> {
                 ready: Ready::Unasked,
             }),
             cgroup: door.as_ref().map(Door::entrance),
+            limits: &[],
             // A score may be made to use sudo or the like; the agent may not.
             no_new_privileges: false,
         };

@@ -55,6 +55,8 @@ pub(crate) struct Spawn<'a> {
     pub(crate) identity: Option<&'a Identity>,
     /// The cgroup that it is in from its first moment on; `None`: the caller's.
     pub(crate) cgroup: Option<Entrance<'a>>,
+    /// Files of processes of further cgroups, of other hierarchies, that it is in before it executes.
+    pub(crate) limits: &'a [BorrowedFd<'a>],
     /// How many files it may open.
     pub(crate) file_limit: FileLimit,
     /// Set-user-id programs give it nothing.
@@ -184,6 +186,9 @@ struct Plan {
     descriptor_count: c_int,
     /// Where to write `0`; negative: nowhere.
     cgroup: c_int,
+    /// Where to write `0` beside that.
+    limits: *const c_int,
+    limit_count: usize,
     file_limit: libc::rlimit,
     identity: *const Identity,
     no_new_privileges: bool,
@@ -231,6 +236,7 @@ pub(crate) fn spawn(spawn: &Spawn<'_>) -> Result<Spawned, SpawnError> {
     let program = number_above(&spawn.program)?;
     let descriptors =
         spawn.descriptors.iter().map(number_above).collect::<Result<Vec<c_int>, _>>()?;
+    let limits: Vec<c_int> = spawn.limits.iter().map(AsRawFd::as_raw_fd).collect();
     let arguments = pointers(spawn.arguments);
     let environment = pointers(spawn.environment);
     let mut plan = Plan {
@@ -241,6 +247,8 @@ pub(crate) fn spawn(spawn: &Spawn<'_>) -> Result<Spawned, SpawnError> {
         descriptors: descriptors.as_ptr(),
         descriptor_count: descriptors.len() as c_int,
         cgroup: -1,
+        limits: limits.as_ptr(),
+        limit_count: limits.len(),
         file_limit: spawn.file_limit.0,
         identity: spawn.identity.map_or(ptr::null(), ptr::from_ref),
         no_new_privileges: spawn.no_new_privileges,
@@ -402,7 +410,7 @@ extern "C" fn child(plan: *mut c_void) -> c_int {
 /// # Safety
 ///
 /// To be called in the child of [`spawn`] alone, with pointers and counts in `plan` that describe
-/// live memory: null-terminated arrays of C strings, and `descriptor_count` numbers.
+/// live memory: null-terminated arrays of C strings, `descriptor_count` and `limit_count` numbers.
 unsafe fn become_program(plan: &Plan) -> Step {
     // SAFETY: every call below is a plain system call on numbers or on the memory that the caller
     // vouches for. User and groups are changed with raw system calls, because libc's own functions
@@ -424,6 +432,11 @@ unsafe fn become_program(plan: &Plan) -> Step {
         }
         if plan.cgroup >= 0 && libc::write(plan.cgroup, c"0".as_ptr().cast(), 1) != 1 {
             return Step::Cgroup;
+        }
+        for n in 0..plan.limit_count {
+            if libc::write(*plan.limits.add(n), c"0".as_ptr().cast(), 1) != 1 {
+                return Step::Cgroup;
+            }
         }
         for n in 0..plan.descriptor_count {
             if libc::dup2(*plan.descriptors.add(n as usize), n) < 0 {
@@ -819,6 +832,14 @@ mod tests {
     use super::*;
 
     fn run(script: &str, cgroup: Option<Entrance<'_>>) -> Result<Option<i32>, SpawnError> {
+        run_limited(script, cgroup, &[])
+    }
+
+    fn run_limited(
+        script: &str,
+        cgroup: Option<Entrance<'_>>,
+        limits: &[BorrowedFd<'_>],
+    ) -> Result<Option<i32>, SpawnError> {
         let memory = rustix::fs::memfd_create(c"test", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
         let mut memory = File::from(memory);
         memory.write_all(script.as_bytes()).unwrap();
@@ -832,6 +853,7 @@ mod tests {
             descriptors: &[null.as_fd(), null.as_fd(), null.as_fd()],
             identity: None,
             cgroup,
+            limits,
             file_limit: FileLimit(libc::rlimit { rlim_cur: 100, rlim_max: 200 }),
             no_new_privileges: true,
             sibling: None,
@@ -919,6 +941,21 @@ mod tests {
             }
             fs::remove_dir(&leaf).unwrap();
         }
+    }
+
+    #[test]
+    fn further_cgroups_are_entered_before_the_program_runs() {
+        let name = format!("orchestra-test-sys-beside-{}", std::process::id());
+        let leaves = ["cpu", "pids"].map(|it| format!("/sys/fs/cgroup/{it}/{name}"));
+        let made = leaves.iter().filter(|leaf| fs::create_dir(leaf).is_ok()).count();
+        let open = |leaf| File::options().write(true).open(format!("{leaf}/cgroup.procs"));
+        let files: Vec<File> = leaves.iter().filter_map(|leaf| open(leaf).ok()).collect();
+        let limits: Vec<BorrowedFd<'_>> = files.iter().map(AsFd::as_fd).collect();
+        let script = format!("#!/bin/sh\ntest $(grep -c '/{name}$' /proc/self/cgroup) = {made}\n");
+        if limits.len() == made {
+            assert_eq!(run_limited(&script, None, &limits).unwrap(), Some(0));
+        }
+        leaves.iter().for_each(|leaf| drop(fs::remove_dir(leaf)));
     }
 
     #[test]

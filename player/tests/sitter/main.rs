@@ -50,7 +50,7 @@ mod world;
 
 type Test = (&'static str, fn());
 
-const ALL: [(&str, &[Test]); 11] = [
+const ALL: [(&str, &[Test]); 12] = [
     ("running", running::TESTS),
     ("scores", scores::TESTS),
     ("killing", killing::TESTS),
@@ -62,6 +62,7 @@ const ALL: [(&str, &[Test]); 11] = [
     ("units::restarts", units::restarts::TESTS),
     ("units::leaving", units::leaving::TESTS),
     ("units::ready", units::ready::TESTS),
+    ("units::limits", units::limits::TESTS),
 ];
 
 /// How many tests run at once. Most of them wait.

@@ -303,6 +303,7 @@ impl<T> Launchers<T> {
             ],
             identity: None,
             cgroup: None,
+            limits: &[],
             file_limit: self.file_limit,
             no_new_privileges: false,
             sibling: None,

@@ -230,6 +230,7 @@ impl Launcher {
             descriptors: &descriptors,
             identity: self.user.as_ref(),
             cgroup: parts.cgroup,
+            limits: &parts.limits,
             file_limit: self.file_limit,
             no_new_privileges: request.no_new_privileges,
             sibling: Some(&self.numbers[request.number as usize % NEWBORNS]),

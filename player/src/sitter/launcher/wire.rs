@@ -7,8 +7,8 @@
 //!
 //! launch    1 u8 │ flags u8 │ descriptors u8 │ ready u8 │ arguments u32 │ number u64 │ tap u64
 //!           │ limit u64 │ strings, each ended by NUL
-//!           with descriptors: program, the newborn's own, the cgroup's, the attempt's or unit's
-//!           directory, and that of its socket (as the flags say)
+//!           with descriptors: program, the newborn's own, the cgroup's, those of up to three cgroups
+//!           with limits, the attempt's or unit's directory, and that of its socket (as the flags say)
 //! adopt     2 u8 │ flags u8 │ discards u8 │ ready u8 │ tap u64 │ limit u64      with the directories
 //! ready     0: nobody asks · 255: it says so at its socket · else at this descriptor
 //! close     3 u8 │ taps u64 each
@@ -35,6 +35,7 @@ use super::{
 };
 use crate::sitter::{
     capture::{Broken, Written},
+    limits::LIMITING_LEAVES,
     sys::{Entrance, Identity, SpawnError},
 };
 
@@ -42,8 +43,8 @@ use crate::sitter::{
 const CALLER: &[u8] = b"self";
 
 /// Most descriptors of a message: program, four of the newborn, its attempt's directory, that of its
-/// socket, two of its cgroup.
-pub(super) const DESCRIPTORS: usize = 9;
+/// socket, two of its cgroup, one of each cgroup with limits.
+pub(super) const DESCRIPTORS: usize = 9 + LIMITING_LEAVES;
 /// Largest request and first message: the longest parameters with their names, or the most groups
 /// that a user may be in.
 pub(super) const REQUEST_BYTES: usize = 512 << 10;
@@ -132,6 +133,9 @@ const CGROUP_DIRECTORY: u8 = 4;
 const TAP: u8 = 8;
 const LOG: u8 = 16;
 const SOCKET_DIRECTORY: u8 = 32;
+/// The two bits above: how many cgroups there are with limits.
+const LIMITS_FROM: u32 = 6;
+const _: () = assert!(LIMITING_LEAVES < 1 << (u8::BITS - LIMITS_FROM));
 
 /// A process that is wanted, as the sitter says it. What is said of it is in [`super::sys::Spawn`].
 pub(crate) struct Request<'a> {
@@ -147,6 +151,8 @@ pub(crate) struct Request<'a> {
     pub(crate) tap: Option<TapOf<'a>>,
     /// The cgroup that it is born in.
     pub(crate) cgroup: Option<Entrance<'a>>,
+    /// Files of processes of cgroups with its limits, at most [`LIMITING_LEAVES`].
+    pub(crate) limits: &'a [BorrowedFd<'a>],
     /// Set-user-id programs give it nothing.
     pub(crate) no_new_privileges: bool,
 }
@@ -188,6 +194,8 @@ pub(super) struct Parts<'a> {
     /// The newborn's own.
     pub(super) own: Vec<BorrowedFd<'a>>,
     pub(super) cgroup: Option<Entrance<'a>>,
+    /// Of cgroups with its limits.
+    pub(super) limits: Vec<BorrowedFd<'a>>,
 }
 
 /// Streams that a launcher is to read from now on.
@@ -224,6 +232,9 @@ impl Request<'_> {
                 descriptors.push(directory);
             }
         }
+        // At most as many as there are bits for.
+        flags |= (self.limits.len() as u8) << LIMITS_FROM;
+        descriptors.extend(self.limits);
         if let Some(tap) = self.tap {
             flags |= TAP | if tap.is_log { LOG } else { 0 };
             descriptors.push(tap.directory);
@@ -353,7 +364,11 @@ impl Received {
     pub(super) fn is_whole(&self) -> bool {
         let more = [TAP, SOCKET_DIRECTORY, CGROUP, CGROUP_DIRECTORY];
         let more = more.iter().filter(|flag| self.flags & **flag != 0);
-        self.descriptors.len() == 1 + self.own + more.count()
+        self.descriptors.len() == 1 + self.own + self.limits() + more.count()
+    }
+
+    fn limits(&self) -> usize {
+        usize::from(self.flags >> LIMITS_FROM)
     }
 
     /// Takes out the streams that are to be read, with their directories.
@@ -376,7 +391,8 @@ impl Received {
         let mut next = |flag| if self.flags & flag != 0 { all.next() } else { None };
         let (processes, directory) = (next(CGROUP), next(CGROUP_DIRECTORY));
         let cgroup = processes.map(|processes| Entrance { directory, processes });
-        Some(Parts { program, own, cgroup })
+        let limits = all.take(self.limits()).collect();
+        Some(Parts { program, own, cgroup, limits })
     }
 }
 
@@ -604,6 +620,7 @@ mod tests {
                 descriptors: &[fd; 4],
                 tap: directory.then_some(tap),
                 cgroup: cgroup.then_some(entrance),
+                limits: if directory { &[fd; LIMITING_LEAVES] } else { &[] },
                 no_new_privileges: cgroup,
             };
             let (bytes, fds) = request.encode(1 << 40);
@@ -633,6 +650,7 @@ mod tests {
             assert_eq!(parts.own.len(), 4);
             let found = parts.cgroup.map(|found| found.directory.is_some());
             assert_eq!(found, cgroup.then_some(directory));
+            assert_eq!(parts.limits.len(), if directory { LIMITING_LEAVES } else { 0 });
         }
     }
 

@@ -4,7 +4,10 @@ use orchestra_model::service::RunEnd;
 use orchestra_units::{RunEvent, RunId, UnitKey};
 use rustix::process::Signal;
 
-use super::run::{Run, run_end};
+use super::{
+    memory::id_of_alarm,
+    run::{Run, run_end},
+};
 use crate::sitter::{
     Sitter,
     attempt::{End, Main},
@@ -29,6 +32,9 @@ impl Sitter {
 
     /// The first process of a run, which is not our child, ended; if the token is that of one.
     pub(in crate::sitter) fn foreign_run_ready(&mut self, token: Token) {
+        if let Some(id) = id_of_alarm(token) {
+            return self.memory_alarm(id);
+        }
         let Some(run) = self.keeping.runs.get_mut(&token.0) else { return };
         let Some(main) = &mut run.main else { return };
         let end = match main.gone {
@@ -53,6 +59,8 @@ impl Sitter {
     /// The first process of a run has ended. Where that was all of it, the next one can follow with the
     /// same write.
     pub(super) fn run_ended(&mut self, id: u64, end: RunEnd) {
+        // What it ended of may be that.
+        self.look_at_memory(id);
         let Some(run) = self.keeping.runs.get_mut(&id) else { return };
         tracing::info!(unit = %run.unit, run = %run.id.number, %end, "a run ended");
         let (unit, number) = (run.unit.clone(), run.id);
@@ -121,6 +129,7 @@ impl Sitter {
         if let Some(leaf) = self.leaf_of(unit).filter(|leaf| !leaf.remove()) {
             self.left.push(leaf);
         }
+        self.left.extend(self.limiting_leaves(unit).into_iter().filter(|leaf| !leaf.remove()));
         self.keeping.place.forget(unit);
         self.spool_dir.remove_log(&super::place::name_of(unit));
     }

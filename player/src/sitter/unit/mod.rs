@@ -22,6 +22,7 @@
 //! spawn     from the engine's word to a process               place    directories in memory
 //! end       what becomes of runs, until nothing is left       recover  what an earlier sitter left
 //! tell      what a conductor is told                     hear     what a run says of itself
+//! limits    what a run may have                          memory   when that was not enough
 //! ```
 
 use std::collections::{BTreeMap, VecDeque};
@@ -37,6 +38,8 @@ use super::{
 
 mod end;
 mod hear;
+mod limits;
+mod memory;
 mod order;
 mod place;
 mod recover;
@@ -96,8 +99,9 @@ impl Keeping {
     /// When something is due by itself.
     pub(super) fn next_deadline(&self) -> Option<BootMillis> {
         let looks = self.runs.values().filter_map(Run::next_look);
+        let alarms = self.runs.values().filter_map(|run| run.alarm.as_ref()?.next_look());
         let wake = self.engine.next_wake().map(BootMillis);
-        looks.chain(wake).chain(self.rewrite_at).min()
+        looks.chain(alarms).chain(wake).chain(self.rewrite_at).min()
     }
 }
 
@@ -193,6 +197,7 @@ impl Sitter {
 
     /// Does what is due by itself. After everything else of a turn.
     pub(super) fn tick_units(&mut self, now: BootMillis) {
+        self.look_after_alarms(now);
         self.look_after_runs(now);
         if self.keeping.rewrite_at.is_some_and(|at| now >= at) {
             self.rewrite_units();

@@ -87,6 +87,9 @@ impl Sitter {
             true => Some(self.score_of_unit(&part.score, &part.params)?.0.spec),
             false => None,
         };
+        if runs {
+            self.check_limits(&job.service, job.upkeep.resources.as_ref())?;
+        }
         let unit = UnitOrder {
             service: job.service.clone(),
             version: job.version,

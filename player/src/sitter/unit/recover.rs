@@ -170,6 +170,7 @@ impl Sitter {
             true => {
                 tracing::info!(%unit, run = %run.number, pid = process.pid, "found a run");
                 self.keeping.tell(unit, run, RunEvent::Found);
+                self.look_at_memory(id);
             }
             false => self.run_ended(id, RunEnd::Unknown),
         }
@@ -188,6 +189,7 @@ impl Sitter {
             main: None,
             tap: None,
             heard: Heard::default(),
+            alarm: None,
             killing: None,
         }
     }

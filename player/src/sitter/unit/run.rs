@@ -12,6 +12,7 @@ use crate::sitter::{
     clock::BootMillis,
     hunt::Trail,
     launcher::TapId,
+    limits::OutOfMemoryAlarm,
     procfs::{self, Mark},
 };
 
@@ -34,6 +35,8 @@ pub(in crate::sitter) struct Run {
     pub(super) tap: Option<TapId>,
     /// What it has said of itself.
     pub(super) heard: Heard,
+    /// Tells when its memory was not enough; `None` where that is not known.
+    pub(super) alarm: Option<OutOfMemoryAlarm>,
     /// It is being killed: when to look again, and how long the last wait was, in milliseconds.
     pub(super) killing: Option<(BootMillis, u64)>,
 }

@@ -61,6 +61,8 @@ struct Prepared {
     own: Rc<OwnedFd>,
     leaf: Option<Leaf>,
     door: Option<Door>,
+    /// Ways into the cgroups that limit it beside that.
+    limits: Vec<Door>,
 }
 
 impl Sitter {
@@ -111,8 +113,9 @@ impl Sitter {
 
     /// Asks for a run's process. `Ok(false)`: later.
     fn ask_for_run(&mut self, waiting: &Waiting) -> Result<bool, StartError> {
-        let Prepared { program, arguments, environment, log, own, leaf, door } =
+        let Prepared { program, arguments, environment, log, own, leaf, door, limits } =
             self.prepare_run(waiting)?;
+        let limits: Vec<_> = limits.iter().map(|door| door.entrance().processes).collect();
         let sign = waiting.order.upkeep.ready.sign;
         let tap = self.launchers.fresh_tap();
         let expected = ExpectedRun {
@@ -136,6 +139,7 @@ impl Sitter {
                 ready: ready_of(sign, Some(&own)).map(AsFd::as_fd),
             }),
             cgroup: door.as_ref().map(Door::entrance),
+            limits: &limits,
             no_new_privileges: false,
         };
         let (user, newborn) = (&waiting.runner.identity, Newborn::Run(Box::new(expected)));
@@ -152,6 +156,7 @@ impl Sitter {
         let Waiting { unit, run, order, score, runner } = waiting;
         let leaf = self.empty_leaf(unit)?;
         let door = leaf.as_ref().map(Leaf::door).transpose().map_err(StartError::Cgroup)?;
+        let limits = self.limit(unit, leaf.as_ref(), order.upkeep.resources.as_ref())?;
         let owner = runner.identity.as_ref();
         let sign = order.upkeep.ready.sign;
         let own = self.keeping.place.make(unit, owner).map_err(StartError::RunDir)?;
@@ -184,6 +189,7 @@ impl Sitter {
             own: Rc::new(own),
             leaf,
             door,
+            limits,
         })
     }
 
@@ -198,6 +204,7 @@ impl Sitter {
             leaf.kill();
             return Err(StartError::Cgroup(rustix::io::Errno::AGAIN.into()));
         }
+        self.empty_limits(unit)?;
         cgroups.make(&path).map_err(StartError::Cgroup)
     }
 
@@ -223,6 +230,7 @@ impl Sitter {
                 tracing::info!(%unit, run = %id.number, pid, "started a run");
                 let token = self.watch_run(expected.run(Some(main)));
                 self.keeping.tell(&unit, id, RunEvent::Spawned(mark));
+                self.look_at_memory(token);
                 if let Some(wait_status) = ended {
                     if let Some(run) = self.keeping.runs.get_mut(&token)
                         && let Some(main) = &mut run.main
@@ -259,6 +267,7 @@ impl Sitter {
         }
         self.attempts.values_mut().for_each(|attempt| attempt.alone = false);
         self.keeping.runs.insert(id, run);
+        self.watch_memory(id);
         id
     }
 }
@@ -267,7 +276,7 @@ impl ExpectedRun {
     fn run(self, main: Option<Main>) -> Run {
         let ExpectedRun { unit, id, leaf, marks, tap, .. } = self;
         let (tap, heard) = (Some(tap), Heard::default());
-        Run { unit, id, leaf, marks, main, tap, heard, killing: None }
+        Run { unit, id, leaf, marks, main, tap, heard, alarm: None, killing: None }
     }
 
     /// Why it has no process.

@@ -1,0 +1,284 @@
+//! Limits of what a unit's run may have of its host: plain files of cgroups.
+//!
+//! Three controllers do it: `memory`, `cpu` and `pids`. A host has each of them in cgroup v2, or in a
+//! hierarchy of v1, or not at all:
+//!
+//! ```text
+//! v2   the unit's leaf itself           memory.max   cpu.max                    pids.max
+//! v1   a leaf of the same name in       memory.limit_in_bytes, memory.memsw.…   pids.max
+//!      each controller's hierarchy      cpu.cfs_period_us, cpu.cfs_quota_us
+//! ```
+//!
+//! The unit's leaf, by which its run is killed, is made first; the leaves of v1 stand beside it. All are
+//! written before the run's process is made, which enters them before it executes its program.
+//!
+//! In v2 a controller is in a leaf where the cgroup above hands it on (`cgroup.subtree_control`). The
+//! sitter has one handed on only in a cgroup that it was given: by a `cgroup` of its configuration, or
+//! by whoever started it in a cgroup called [`OWN_LEAF`] (`DelegateSubgroup=` of systemd). A cgroup
+//! that hands on controllers may hold no processes, so a sitter that is itself in the one that its
+//! configuration names moves into [`OWN_LEAF`] below it, at its start.
+
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
+
+use orchestra_model::service::Resources;
+use rustix::fs::Access;
+
+use super::cgroup::Leaf;
+
+mod files;
+mod oom;
+
+pub(crate) use self::oom::OutOfMemoryAlarm;
+
+/// Where the sitter is, below the cgroup whose controllers it hands on.
+pub(crate) const OWN_LEAF: &str = "orchestra-player";
+/// Most leaves of v1 beside one of v2: one a controller.
+pub(crate) const LIMITING_LEAVES: usize = Controller::ALL.len();
+
+/// What can be limited, by what the kernel calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Controller {
+    Memory,
+    Cpu,
+    Pids,
+}
+
+impl Controller {
+    pub(crate) const ALL: [Controller; 3] = [Self::Memory, Self::Cpu, Self::Pids];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Cpu => "cpu",
+            Self::Pids => "pids",
+        }
+    }
+
+    fn is_needed(self, resources: &Resources) -> bool {
+        match self {
+            Self::Memory => resources.memory.is_some(),
+            Self::Cpu => resources.cpu.is_some(),
+            Self::Pids => resources.processes.is_some(),
+        }
+    }
+}
+
+/// Where limits can be kept. The default is nowhere.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Places {
+    /// The cgroup of v2 that the units' leaves are below.
+    v2: Option<Base>,
+    /// The cgroup of v1 that leaves are made below, for each controller that has one.
+    v1: Vec<(Controller, PathBuf)>,
+}
+
+/// The cgroup of v2 above the leaves.
+#[derive(Clone, Debug)]
+struct Base {
+    dir: PathBuf,
+    /// The sitter was given it, and may have its controllers handed on.
+    is_given: bool,
+}
+
+/// Where a controller's files are.
+#[derive(Debug, PartialEq, Eq)]
+enum Place<'a> {
+    /// In the unit's own leaf, of v2.
+    Leaf,
+    /// In a leaf below this cgroup of v1.
+    Beside(&'a Path),
+}
+
+impl Places {
+    /// `v2`: the cgroup above the leaves, and whether the sitter was given it; `v1`: where leaves would
+    /// be made, for each controller.
+    pub(crate) fn new(v2: Option<(PathBuf, bool)>, v1: Vec<(Controller, PathBuf)>) -> Self {
+        let may_write = |dir: &Path| rustix::fs::access(dir, Access::WRITE_OK).is_ok();
+        Self {
+            v2: v2.map(|(dir, is_given)| Base { dir, is_given }),
+            v1: v1.into_iter().filter(|(_, dir)| dir.is_dir() && may_write(dir)).collect(),
+        }
+    }
+
+    /// Where a controller's files are. Has it handed on in v2 where that is needed, and allowed.
+    fn place(&self, controller: Controller) -> Option<Place<'_>> {
+        if self.v2.as_ref().is_some_and(|base| base.hands_on(controller)) {
+            return Some(Place::Leaf);
+        }
+        let found = self.v1.iter().find(|(of, _)| *of == controller);
+        found.map(|(_, base)| Place::Beside(base))
+    }
+
+    /// What of these limits cannot be kept here.
+    pub(crate) fn missing(&self, resources: &Resources) -> Option<MissingControllers> {
+        let needed = Controller::ALL.into_iter().filter(|it| it.is_needed(resources));
+        let missing: Vec<_> = needed.filter(|it| self.place(*it).is_none()).collect();
+        let is_kept_back = |base: &&Base| missing.iter().any(|it| base.has(*it));
+        let kept_back = self.v2.as_ref().filter(is_kept_back).map(|base| base.dir.clone());
+        (!missing.is_empty()).then_some(MissingControllers { controllers: missing, kept_back })
+    }
+
+    /// Sets the limits of the unit's leaf that has this name. The leaves of v1 that were made for that:
+    /// the run enters them as well. Where the limits need not be kept, what cannot be set is left out.
+    pub(crate) fn lay(
+        &self,
+        name: &str,
+        leaf: Option<&Leaf>,
+        resources: &Resources,
+    ) -> Result<Vec<Leaf>, LimitError> {
+        let mut beside: Vec<Leaf> = Vec::new();
+        for controller in Controller::ALL.into_iter().filter(|it| it.is_needed(resources)) {
+            match self.lay_one(controller, name, leaf, resources) {
+                Ok(None) => {}
+                Ok(Some(made)) if beside.iter().any(|known| known.dir() == made.dir()) => {}
+                Ok(Some(made)) => beside.push(made),
+                Err(error) if resources.enforced => return Err(error),
+                Err(error) => tracing::debug!(cgroup = name, %error, "a limit is not kept"),
+            }
+        }
+        Ok(beside)
+    }
+
+    fn lay_one(
+        &self,
+        controller: Controller,
+        name: &str,
+        leaf: Option<&Leaf>,
+        resources: &Resources,
+    ) -> Result<Option<Leaf>, LimitError> {
+        match (self.place(controller), leaf) {
+            (Some(Place::Leaf), Some(leaf)) => {
+                files::write(leaf.dir(), files::of_v2(controller, resources)).map(|()| None)
+            }
+            (Some(Place::Beside(base)), _) => {
+                let leaf = Leaf::of_v1(base.join(name));
+                match fs::create_dir(leaf.dir()) {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                        return Err(LimitError { file: leaf.dir().to_owned(), source: error });
+                    }
+                    _ => {}
+                }
+                files::write(leaf.dir(), files::of_v1(controller, resources))?;
+                Ok(Some(leaf))
+            }
+            (Some(Place::Leaf) | None, _) => {
+                let source = io::Error::other("the controller is gone");
+                Err(LimitError { file: PathBuf::from(controller.name()), source })
+            }
+        }
+    }
+
+    /// The leaves of v1 of this name that are there.
+    pub(crate) fn beside(&self, name: &str) -> Vec<Leaf> {
+        let dirs = self.v1.iter().map(|(_, base)| base.join(name));
+        dirs.filter(|dir| dir.is_dir()).map(Leaf::of_v1).collect()
+    }
+
+    /// The leaves of v1 whose names begin like this.
+    pub(crate) fn beginning(&self, prefix: &str) -> Vec<Leaf> {
+        let entries = self.v1.iter().filter_map(|(_, base)| fs::read_dir(base).ok()).flatten();
+        let names = entries.filter_map(Result::ok);
+        let ours = names.filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
+        ours.map(|entry| Leaf::of_v1(entry.path())).collect()
+    }
+
+    /// Something that tells when the kernel has killed in the unit's leaf of this name for want of
+    /// memory. `None`: its memory is not accounted for.
+    pub(crate) fn alarm(
+        &self,
+        name: &str,
+        leaf: Option<&Leaf>,
+    ) -> io::Result<Option<OutOfMemoryAlarm>> {
+        let of_memory = |(of, _): &&(Controller, PathBuf)| *of == Controller::Memory;
+        let v1 = self.v1.iter().find(of_memory).map(|(_, base)| base.join(name));
+        match (leaf.filter(|leaf| leaf.dir().join(oom::EVENTS).exists()), v1) {
+            (Some(leaf), _) => OutOfMemoryAlarm::of_v2(leaf.dir()).map(Some),
+            (None, Some(dir)) if dir.is_dir() => OutOfMemoryAlarm::of_v1(&dir).map(Some),
+            (None, _) => Ok(None),
+        }
+    }
+}
+
+impl Base {
+    fn has(&self, controller: Controller) -> bool {
+        self.lists("cgroup.controllers", controller)
+    }
+
+    fn lists(&self, file: &str, controller: Controller) -> bool {
+        let names = fs::read_to_string(self.dir.join(file)).unwrap_or_default();
+        names.split_whitespace().any(|name| name == controller.name())
+    }
+
+    /// Whether the leaves have a controller. Gives it to them where we may.
+    fn hands_on(&self, controller: Controller) -> bool {
+        const HANDED_ON: &str = "cgroup.subtree_control";
+        if self.lists(HANDED_ON, controller) {
+            return true;
+        }
+        if !self.is_given || !self.has(controller) {
+            return false;
+        }
+        let more = format!("+{}", controller.name());
+        let handed_on = fs::write(self.dir.join(HANDED_ON), more);
+        if let Err(error) = &handed_on {
+            let (cgroup, controller) = (self.dir.display(), controller.name());
+            tracing::warn!(%cgroup, controller, %error, "cannot hand on a controller");
+        }
+        handed_on.is_ok()
+    }
+}
+
+/// What cannot be limited on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MissingControllers {
+    controllers: Vec<Controller>,
+    /// The cgroup that has one of them and does not hand it on.
+    kept_back: Option<PathBuf>,
+}
+
+impl MissingControllers {
+    /// Of a player without any cgroup.
+    pub(crate) fn all_of(resources: &Resources) -> Option<Self> {
+        Places::default().missing(resources)
+    }
+}
+
+/// `no cgroup of this player has memory, pids`
+impl fmt::Display for MissingControllers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.controllers.iter().map(|it| it.name()).collect();
+        let names = names.join(", ");
+        match &self.kept_back {
+            None => write!(f, "no cgroup of this player has the controllers it takes: {names}"),
+            Some(base) => {
+                let base = base.display();
+                write!(f, "the player was not given {base} to hand on its controllers: {names}")
+            }
+        }
+    }
+}
+
+/// Why a limit is not set.
+#[derive(Debug)]
+pub(crate) struct LimitError {
+    file: PathBuf,
+    source: io::Error,
+}
+
+impl fmt::Display for LimitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot write {}", self.file.display())
+    }
+}
+
+impl std::error::Error for LimitError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! When the kernel kills for want of memory.
+//!
+//! Both versions count, for each cgroup, the processes of it that were killed (`oom_kill`), before they
+//! send the signal; who sees a process dead sees the count. How they wake whoever waits differs:
+//!
+//! - v2 tells each change of `memory.events`, so the count has grown when we are woken.
+//! - v1 has an eventfd, which fires before anything is killed, and also in every cgroup below the one
+//!   whose memory is short, whoever is killed. So the count is looked at for a while after it.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    event::{EventfdFlags, eventfd},
+    fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+};
+
+use crate::sitter::{clock::BootMillis, poll::Interest};
+
+/// Of v2: counts what happened for want of memory.
+pub(super) const EVENTS: &str = "memory.events";
+/// Of v1: the same, and what an eventfd is for.
+const CONTROL: &str = "memory.oom_control";
+/// After an eventfd fired: the first wait before the next look at the count, and from which wait on it
+/// was somebody else's memory, in milliseconds. Each wait is twice the one before.
+const LOOK: (u64, u64) = (1, 1_024);
+/// The counts are shorter.
+const COUNTS_BYTES: usize = 1_024;
+
+/// Tells when something of a leaf was killed for want of memory.
+#[derive(Debug)]
+pub(crate) struct OutOfMemoryAlarm {
+    leaf: PathBuf,
+    counts: File,
+    /// Of v1; in v2 the file of counts tells itself.
+    eventfd: Option<OwnedFd>,
+    /// When to look at the count again, and the wait before that, in milliseconds.
+    again: Option<(BootMillis, u64)>,
+}
+
+impl OutOfMemoryAlarm {
+    pub(super) fn of_v2(leaf: &Path) -> io::Result<Self> {
+        let counts = File::open(leaf.join(EVENTS))?;
+        Ok(Self { leaf: leaf.to_owned(), counts, eventfd: None, again: None })
+    }
+
+    pub(super) fn of_v1(leaf: &Path) -> io::Result<Self> {
+        let counts = File::open(leaf.join(CONTROL))?;
+        let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let asked = format!("{} {}", eventfd.as_raw_fd(), counts.as_raw_fd());
+        fs::write(leaf.join("cgroup.event_control"), asked)?;
+        Ok(Self { leaf: leaf.to_owned(), counts, eventfd: Some(eventfd), again: None })
+    }
+
+    /// What to wait for, and how.
+    pub(crate) fn waits_for(&self) -> (BorrowedFd<'_>, Interest) {
+        match &self.eventfd {
+            Some(eventfd) => (eventfd.as_fd(), Interest::Read),
+            None => (self.counts.as_fd(), Interest::Change),
+        }
+    }
+
+    /// It has fired, so that it can do so again.
+    pub(crate) fn note_fired(&mut self, now: BootMillis) {
+        if let Some(eventfd) = &self.eventfd {
+            let _ = rustix::io::read(eventfd, &mut [0; 8]);
+            self.again = Some((now, LOOK.0));
+        }
+    }
+
+    /// How many processes of the leaf were killed.
+    pub(crate) fn killed(&self) -> u64 {
+        let mut bytes = [0; COUNTS_BYTES];
+        let length = self.counts.read_at(&mut bytes, 0).unwrap_or(0);
+        let counts = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default());
+        let count = counts.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+    }
+
+    /// When the count is to be looked at again.
+    pub(crate) fn next_look(&self) -> Option<BootMillis> {
+        self.again.map(|(at, _)| at)
+    }
+
+    /// It was looked at, and nothing had been killed yet.
+    pub(crate) fn looked(&mut self, now: BootMillis) {
+        if let Some((at, wait)) = self.again.filter(|(at, _)| now >= *at) {
+            self.again = (wait < LOOK.1).then(|| (at.max(now).after(wait), wait * 2));
+        }
+    }
+
+    /// Most memory that the leaf has had, in bytes, where the kernel says it.
+    pub(crate) fn peak(&self) -> Option<u64> {
+        let files = ["memory.peak", "memory.max_usage_in_bytes"];
+        let read = |file| fs::read_to_string(self.leaf.join(file)).ok();
+        files.into_iter().find_map(read)?.trim().parse().ok()
+    }
+}

@@ -1,0 +1,78 @@
+//! What a run may have of its host: set before its process is made, and gone with its leaf.
+
+use orchestra_model::{ServiceName, delivery::Refusal, service::Resources};
+use orchestra_units::UnitKey;
+
+use super::place::name_of;
+use crate::sitter::{
+    Sitter,
+    cgroup::{Door, Leaf},
+    limits::MissingControllers,
+    start::StartError,
+};
+
+impl Sitter {
+    /// Whether this host can keep the limits of a service. If not, it refuses the service, or says in its
+    /// log that it runs without.
+    pub(super) fn check_limits(
+        &self,
+        service: &ServiceName,
+        resources: Option<&Resources>,
+    ) -> Result<(), Refusal> {
+        let Some(resources) = resources else { return Ok(()) };
+        match self.missing(resources) {
+            None => Ok(()),
+            Some(missing) if resources.enforced => Err(Refusal::Limits(format!(
+                "{missing}. With resources.enforced: false it runs without these limits"
+            ))),
+            Some(missing) => {
+                tracing::warn!(unit = %service, %missing, "not all limits of a unit are kept");
+                Ok(())
+            }
+        }
+    }
+
+    fn missing(&self, resources: &Resources) -> Option<MissingControllers> {
+        match &self.cgroups {
+            Some(cgroups) => cgroups.limits().missing(resources),
+            None => MissingControllers::all_of(resources),
+        }
+    }
+
+    /// Sets the limits of a unit's next run. Ways into the cgroups that it has to enter for that.
+    pub(super) fn limit(
+        &self,
+        unit: &UnitKey,
+        leaf: Option<&Leaf>,
+        resources: Option<&Resources>,
+    ) -> Result<Vec<Door>, StartError> {
+        let Some(resources) = resources else { return Ok(Vec::new()) };
+        if let Some(missing) = self.missing(resources).filter(|_| resources.enforced) {
+            return Err(StartError::Limits(missing));
+        }
+        let Some(cgroups) = &self.cgroups else { return Ok(Vec::new()) };
+        let most = |asked: u32| cgroups.processes_max().map_or(asked, |most| most.min(asked));
+        let resources = Resources { processes: resources.processes.map(most), ..*resources };
+        let name = cgroups.leaf_name_of_unit(&name_of(unit));
+        let beside = cgroups.limits().lay(&name, leaf, &resources).map_err(StartError::Limit)?;
+        let doors = beside.iter().map(Leaf::door).collect::<Result<_, _>>();
+        doors.map_err(StartError::Cgroup)
+    }
+
+    /// The leaves that limit a unit's runs beside the one that they are killed by.
+    pub(super) fn limiting_leaves(&self, unit: &UnitKey) -> Vec<Leaf> {
+        let of_unit = |cgroups: &crate::sitter::cgroup::Cgroups| {
+            cgroups.limits().beside(&cgroups.leaf_name_of_unit(&name_of(unit)))
+        };
+        self.cgroups.as_ref().map(of_unit).unwrap_or_default()
+    }
+
+    /// Removes them. What should not be there is killed, and the run waits.
+    pub(super) fn empty_limits(&self, unit: &UnitKey) -> Result<(), StartError> {
+        let living = self.limiting_leaves(unit).into_iter().filter(|leaf| !leaf.remove());
+        match living.inspect(Leaf::kill).count() {
+            0 => Ok(()),
+            _ => Err(StartError::Cgroup(rustix::io::Errno::AGAIN.into())),
+        }
+    }
+}

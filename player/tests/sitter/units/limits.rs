@@ -1,0 +1,366 @@
+//! What a run may have of its host, with real cgroups. These tests need root and the controllers that
+//! they are about, of v1 or v2; a machine without them is told, and passes.
+
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use orchestra_model::{
+    ByteSize, Millis,
+    delivery::{Outcome, Refusal},
+    service::{MilliCores, Resources, RunEnd, UnitState, Upkeep, Wanted},
+};
+
+use super::{Asked, RECORD, ask, ends_well, gone, kill, known, prepared, run, without_cgroups};
+use crate::{
+    Test,
+    world::{World, eventually, is_root},
+};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("a_run_without_memory_is_followed_by_the_next", a_run_without_memory),
+    ("a_child_without_memory_ends_the_run", a_child_without_memory),
+    ("a_rollout_fails_when_memory_is_not_enough", a_rollout_fails),
+    ("memory_is_watched_by_the_next_sitter", memory_is_watched_by_the_next_sitter),
+    ("memory_that_was_not_enough_while_nobody_was_there", memory_while_nobody_was_there),
+    ("a_run_makes_no_more_processes_than_it_may", a_run_makes_no_more_processes),
+    ("a_run_has_no_more_of_processors_than_it_may", a_run_has_no_more_of_processors),
+    ("limits_change_with_the_version_and_go_with_the_unit", limits_change_with_the_version),
+    ("limits_that_cannot_be_kept_refuse_the_order", limits_that_cannot_be_kept),
+    ("limits_that_need_not_be_kept_are_told_once", limits_that_need_not_be_kept),
+    ("a_sitter_moves_out_of_the_cgroup_that_it_was_given", a_sitter_moves),
+    ("a_sitter_stays_in_the_leaf_that_it_was_put_into", a_sitter_stays),
+];
+
+/// Enough for a shell, and little for what eats.
+const LITTLE: Resources = Resources { memory: Some(ByteSize(32 << 20)), ..Resources::NONE };
+/// Holds all that it has read, which never ends.
+const EATS: &str = "tail /dev/zero";
+
+fn limited(resources: Resources) -> Asked {
+    let upkeep = Upkeep { resources: Some(resources), ..Upkeep::default() };
+    Asked { upkeep, ..Asked::default() }
+}
+
+/// Whether this machine can show it. `false` is told.
+fn can_limit(controller: &str) -> bool {
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let v1 = own.lines().filter_map(|line| line.split(':').nth(1));
+    let has_v1 = v1.flat_map(|names| names.split(',')).any(|name| name == controller);
+    let can = is_root() && has_v1;
+    if !can {
+        eprintln!("SKIPPED: this needs root and the controller {controller} of cgroup v1");
+    }
+    can
+}
+
+/// The leaf of a controller that a process is in.
+fn leaf_of(pid: i32, controller: &str) -> PathBuf {
+    let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let of_it = |line: &&str| {
+        let names = line.split(':').nth(1).unwrap_or_default();
+        names.split(',').any(|name| name == controller)
+    };
+    let line = cgroups.lines().find(of_it).unwrap();
+    PathBuf::from(format!("/sys/fs/cgroup/{controller}{}", line.split(':').nth(2).unwrap()))
+}
+
+fn read(leaf: &std::path::Path, file: &str) -> String {
+    fs::read_to_string(leaf.join(file)).unwrap().trim().to_owned()
+}
+
+/// Waits until the second run is ready, and tells how the first one ended.
+fn first_end(world: &World) -> (u32, RunEnd) {
+    loop {
+        let report = world.unit_report();
+        if report.run.0 == 2 && report.state == UnitState::Ready {
+            return (report.restarts, report.last_end.unwrap());
+        }
+    }
+}
+
+fn a_run_without_memory() {
+    if !can_limit("memory") {
+        return;
+    }
+    let world = World::new();
+    world.score("web", &format!("{RECORD}\n[ $ORC_RUN -gt 1 ] || exec {EATS}\nexec sleep 1000"));
+    world.start();
+    ends_well(&world, ask(&world, &limited(LITTLE)));
+    let first = run(&world, 1);
+    run(&world, 2);
+    gone(first.pid);
+    assert_eq!(first_end(&world), (1, RunEnd::OutOfMemory));
+    world.logged("a run was out of memory unit=web run=1 peak_bytes=");
+}
+
+/// The main process lives through the death of its child.
+fn a_child_without_memory() {
+    if !can_limit("memory") {
+        return;
+    }
+    let world = World::new();
+    let eats = format!("[ $ORC_RUN -gt 1 ] || {EATS} > /dev/null");
+    world.score("web", &format!("{RECORD}\n{eats}\nexec sleep 1000"));
+    world.start();
+    ends_well(&world, ask(&world, &limited(LITTLE)));
+    let first = run(&world, 1);
+    run(&world, 2);
+    gone(first.pid);
+    assert_eq!(first_end(&world), (1, RunEnd::OutOfMemory));
+}
+
+fn a_rollout_fails() {
+    if !can_limit("memory") {
+        return;
+    }
+    let world = World::new();
+    world.score("web", &format!("{RECORD}\n{EATS} > /dev/null\nexec sleep 1000"));
+    world.start();
+    let asked = Asked { healthy_for: Millis::seconds(50), ..limited(LITTLE) };
+    let end = world.ended(ask(&world, &asked));
+    assert_eq!(end.outcome, Outcome::Exited(1), "{:?}\n{}", end.response, world.log());
+    assert_eq!(end.response["cause"], "out of memory");
+}
+
+/// A score whose first run eats when the gate `eat` is opened, in a child, and says whom.
+fn eats_when_asked(world: &World) {
+    world.gate("eat");
+    let eater = format!("sh -c 'echo $$ > $OUT/eater; exec {EATS}' > /dev/null");
+    world.score(
+        "web",
+        &format!(
+            "{RECORD}\nif [ $ORC_RUN = 1 ]; then read x < $OUT/eat; {eater}; fi\nexec sleep 1000"
+        ),
+    );
+}
+
+fn memory_is_watched_by_the_next_sitter() {
+    if !can_limit("memory") {
+        return;
+    }
+    let world = World::new();
+    eats_when_asked(&world);
+    world.start();
+    ends_well(&world, ask(&world, &limited(LITTLE)));
+    let first = known(&world, 1);
+    world.crash();
+    world.start();
+    world.open_gate("eat");
+    run(&world, 2);
+    gone(first.pid);
+    assert_eq!(first_end(&world), (1, RunEnd::OutOfMemory));
+}
+
+fn memory_while_nobody_was_there() {
+    if !can_limit("memory") {
+        return;
+    }
+    let world = World::new();
+    eats_when_asked(&world);
+    world.start();
+    ends_well(&world, ask(&world, &limited(LITTLE)));
+    let first = known(&world, 1);
+    world.crash();
+    world.open_gate("eat");
+    let eater = world.number_in("eater");
+    gone(eater);
+    world.start();
+    run(&world, 2);
+    gone(first.pid);
+    let units = world.attach_again().units.unwrap();
+    assert_eq!(units[0].last_end, Some(RunEnd::OutOfMemory), "{}", world.log());
+}
+
+/// Fifty are asked for where twenty may be.
+fn a_run_makes_no_more_processes() {
+    if !can_limit("pids") {
+        return;
+    }
+    let world = World::new();
+    world.gate("go");
+    let bomb = "i=0; while [ $i -lt 50 ]; do sleep 1000 & i=$((i + 1)); done";
+    world.score(
+        "web",
+        &format!("{RECORD}\n({bomb}) 2> /dev/null\necho $? > $OUT/bomb\nread x < $OUT/go"),
+    );
+    world.score("other", "echo well");
+    world.start();
+    let resources = Resources { processes: Some(20), ..Resources::NONE };
+    ends_well(&world, ask(&world, &limited(resources)));
+    let first = run(&world, 1);
+    assert_ne!(world.number_in("bomb"), 0, "all fifty were made");
+    let leaf = leaf_of(first.pid, "pids");
+    let current: u32 = read(&leaf, "pids.current").parse().unwrap();
+    assert!((15..=20).contains(&current), "{current}");
+    assert_ne!(read(&leaf, "pids.events"), "max 0");
+    // Neither the sitter nor anything else that it starts is hindered.
+    assert_eq!(world.output_of("other", &[]), "well\n");
+    kill(first.pid);
+    run(&world, 2);
+}
+
+/// Processor time that a process has used, in milliseconds.
+fn cpu_ms(pid: i32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields = stat.rsplit_once(") ").unwrap().1.split(' ');
+    let ticks: u64 = fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    ticks * 1_000 / rustix::param::clock_ticks_per_second()
+}
+
+/// A fifth of a processor: never much more in two seconds, and once about as much, for the machine has
+/// other work.
+fn a_run_has_no_more_of_processors() {
+    if !can_limit("cpu") {
+        return;
+    }
+    let world = World::new();
+    world.score("web", &format!("{RECORD}\nwhile :; do :; done"));
+    world.start();
+    let resources = Resources { cpu: Some(MilliCores(200)), ..Resources::NONE };
+    ends_well(&world, ask(&world, &limited(resources)));
+    let first = run(&world, 1);
+    assert_eq!(read(&leaf_of(first.pid, "cpu"), "cpu.cfs_quota_us"), "20000");
+    let (mut since, mut used) = (Instant::now(), cpu_ms(first.pid));
+    eventually("a fifth of a processor", || {
+        let (took, now) = (since.elapsed(), cpu_ms(first.pid));
+        if took < Duration::from_secs(2) {
+            return None;
+        }
+        let percent = (now - used) * 100 / took.as_millis() as u64;
+        (since, used) = (Instant::now(), now);
+        assert!(percent <= 35, "{percent} %");
+        (percent >= 10).then_some(())
+    });
+    assert!(!read(&leaf_of(first.pid, "cpu"), "cpu.stat").contains("nr_throttled 0\n"));
+}
+
+fn limits_change_with_the_version() {
+    if !can_limit("pids") || !can_limit("memory") {
+        return;
+    }
+    let world = prepared();
+    world.start();
+    let most = |processes| Resources { processes: Some(processes), ..LITTLE };
+    ends_well(&world, ask(&world, &limited(most(20))));
+    let first = run(&world, 1);
+    let leaf = leaf_of(first.pid, "pids");
+    let memory = leaf_of(first.pid, "memory");
+    assert_eq!(read(&leaf, "pids.max"), "20");
+    assert_eq!(read(&memory, "memory.limit_in_bytes"), (32 << 20).to_string());
+    ends_well(&world, ask(&world, &Asked { version: 2, ..limited(most(30)) }));
+    let second = run(&world, 2);
+    assert_eq!(read(&leaf_of(second.pid, "pids"), "pids.max"), "30");
+    // Without a word of limits it has none.
+    ends_well(&world, ask(&world, &Asked { version: 3, ..Asked::default() }));
+    assert_ne!(leaf_of(run(&world, 3).pid, "pids"), leaf);
+    assert!(!leaf.exists() && !memory.exists());
+    ends_well(&world, ask(&world, &Asked { version: 4, ..limited(most(30)) }));
+    run(&world, 4);
+    assert!(leaf.exists() && memory.exists());
+    ends_well(&world, ask(&world, &Asked { version: 4, ..Asked::wanting(Wanted::Gone) }));
+    eventually("the end of the leaves", || (!leaf.exists() && !memory.exists()).then_some(()));
+}
+
+fn limits_that_cannot_be_kept() {
+    let world = without_cgroups(prepared());
+    world.start();
+    let key = ask(&world, &limited(Resources { cpu: Some(MilliCores(200)), ..LITTLE }));
+    let Refusal::Limits(why) = world.refused(key) else { panic!("{}", world.log()) };
+    assert!(why.contains("the controllers it takes: memory, cpu. "), "{why}");
+    assert!(why.contains("resources.enforced: false"), "{why}");
+    // What was asked for after that is not hindered.
+    ends_well(&world, ask(&world, &Asked::default()));
+}
+
+fn limits_that_need_not_be_kept() {
+    let world = without_cgroups(prepared());
+    world.start();
+    ends_well(&world, ask(&world, &limited(Resources { enforced: false, ..LITTLE })));
+    let first = run(&world, 1);
+    kill(first.pid);
+    run(&world, 2);
+    let said = "not all limits of a unit are kept unit=web";
+    world.logged(said);
+    assert_eq!(world.log().matches(said).count(), 1, "{}", world.log());
+}
+
+/// A cgroup of v2 that somebody made for a sitter; gone when the test is over.
+struct Given(PathBuf);
+
+impl Given {
+    /// `None`: there is none here, which is told.
+    fn new(name: &str) -> Option<Self> {
+        let dirs = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
+        let root = dirs.map(PathBuf::from).into_iter();
+        let dir = root.map(|dir| dir.join(format!("{name}-{}", std::process::id())));
+        let mut made = dir.filter(|dir| {
+            dir.with_file_name("cgroup.controllers").exists() && fs::create_dir(dir).is_ok()
+        });
+        let given = made.next().map(Self);
+        if given.is_none() {
+            eprintln!("SKIPPED: this needs cgroup v2, and to make cgroups in it");
+        }
+        given
+    }
+
+    /// Has the next sitters put into a cgroup below this one, or into itself.
+    fn holds(&self, world: &World, below: &str) {
+        let procs = self.0.join(below).join("cgroup.procs");
+        let put = format!("echo $$ > {}; exec \"$@\"", procs.display());
+        world.start_through(&["sh", "-c", &put, "sh"]);
+    }
+
+    fn holds_process(&self, below: &str, pid: i32) -> bool {
+        let processes = read(&self.0.join(below), "cgroup.procs");
+        processes.lines().any(|line| line == pid.to_string())
+    }
+
+    /// The unit's leaf below it.
+    fn leaf(&self) -> String {
+        let entries = fs::read_dir(&self.0).unwrap().filter_map(Result::ok);
+        let mut names = entries.map(|entry| entry.file_name().into_string().unwrap());
+        names.find(|name| name.ends_with("-web")).unwrap()
+    }
+}
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(self.0.join("orchestra-player"));
+        eventually("the end of a cgroup", || fs::remove_dir(&self.0).ok());
+    }
+}
+
+/// The cgroup itself holds no process then, and may hand on controllers.
+fn a_sitter_moves() {
+    let Some(given) = Given::new("orchestra-test-given") else { return };
+    let world = prepared();
+    world.set("cgroup", format!("{:?}", given.0.to_str().unwrap()));
+    given.holds(&world, "");
+    world.start();
+    for number in [1, 2] {
+        assert!(given.holds_process("orchestra-player", world.pid()), "{}", world.log());
+        assert_eq!(read(&given.0, "cgroup.procs"), "");
+        ends_well(&world, ask(&world, &Asked { version: number, ..Asked::default() }));
+        let line = known(&world, number);
+        assert!(given.holds_process(&given.leaf(), line.pid));
+        world.crash();
+        world.start();
+    }
+}
+
+/// As `DelegateSubgroup=` of systemd has it.
+fn a_sitter_stays() {
+    let Some(given) = Given::new("orchestra-test-subgroup") else { return };
+    fs::create_dir(given.0.join("orchestra-player")).unwrap();
+    let world = prepared();
+    given.holds(&world, "orchestra-player");
+    world.start();
+    assert!(given.holds_process("orchestra-player", world.pid()));
+    ends_well(&world, ask(&world, &Asked::default()));
+    let line = run(&world, 1);
+    assert!(given.holds_process(&given.leaf(), line.pid), "{}", world.log());
+    assert_eq!(read(&given.0, "cgroup.procs"), "");
+}
