@@ -410,6 +410,7 @@ fn what_is_told_of_a_service_is_read_back() {
         instances: vec![instance(Some(unit_report(UnitState::Ready, None))), instance(None)],
         unplaced: hosts("db2"),
         given_up: hosts("db3"),
+        strangers: hosts("db4"),
         trouble: Some("why".to_owned()),
     };
     let bare = ServiceStatus {
@@ -425,6 +426,7 @@ fn what_is_told_of_a_service_is_read_back() {
         instances: Vec::new(),
         unplaced: HostSet::default(),
         given_up: HostSet::default(),
+        strangers: HostSet::default(),
         trouble: None,
     };
     for status in [whole, bare] {

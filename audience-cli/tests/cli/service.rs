@@ -111,6 +111,7 @@ pub(crate) fn ready(count: u32) -> ServiceStatus {
         instances: (1..=count).map(instance).collect(),
         unplaced: HostSet::default(),
         given_up: HostSet::default(),
+        strangers: HostSet::default(),
         trouble: None,
     }
 }

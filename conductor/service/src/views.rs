@@ -35,6 +35,12 @@ impl Services {
             instances: service.placements.iter().map(instance).collect(),
             unplaced: HostSet::from_names(service.record.hosts.iter().filter(is_unplaced).cloned()),
             given_up: HostSet::from_names(service.given_up.iter().cloned()),
+            strangers: HostSet::from_names(
+                self.strangers()
+                    .map(|(host, _)| host)
+                    .filter(|host| self.is_strange(name, host))
+                    .cloned(),
+            ),
             trouble: service.trouble.clone(),
         })
     }

@@ -71,6 +71,7 @@ impl From<&ServiceStatus> for v1::ServiceStatus {
             instances: status.instances.iter().map(Into::into).collect(),
             unplaced: status.unplaced.to_string(),
             given_up: status.given_up.to_string(),
+            strangers: status.strangers.to_string(),
             trouble: text(status.trouble.as_ref()),
         }
     }
@@ -146,6 +147,7 @@ impl TryFrom<v1::ServiceStatus> for ServiceStatus {
             instances: status.instances.iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             unplaced: hosts(&status.unplaced, "ServiceStatus.unplaced")?,
             given_up: hosts(&status.given_up, "ServiceStatus.given_up")?,
+            strangers: hosts(&status.strangers, "ServiceStatus.strangers")?,
             trouble: Some(status.trouble).filter(|trouble| !trouble.is_empty()),
         })
     }

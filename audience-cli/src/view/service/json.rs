@@ -64,6 +64,7 @@ pub(crate) struct Whole<'a> {
     living: Option<OfLiving>,
     unplaced: String,
     given_up: String,
+    strangers: String,
     instances: Vec<OfInstance<'a>>,
     /// Oldest first.
     events: Vec<OfEvent<'a>>,
@@ -79,6 +80,7 @@ impl<'a> From<&'a ServiceStatus> for Whole<'a> {
             living: record.living.as_ref().map(OfLiving::from),
             unplaced: status.unplaced.to_string(),
             given_up: status.given_up.to_string(),
+            strangers: status.strangers.to_string(),
             instances: status.instances.iter().map(|it| OfInstance::new(record, it)).collect(),
             events: record.events.iter().map(OfEvent::from).collect(),
         }

@@ -67,6 +67,14 @@ fn wrong(out: &mut dyn Page, status: &ServiceStatus, style: Style) -> io::Result
         let text = style.warning(&text);
         writeln!(out, "{text}; to try again: orc service resume {name}")?;
     }
+    if !status.strangers.is_empty() {
+        let text = format!(
+            "strangers, units that this store never ordered: {}",
+            status.strangers.counted()
+        );
+        let text = style.warning(&text);
+        writeln!(out, "{text}; to take them over: orc service adopt {name}")?;
+    }
     if !status.unplaced.is_empty() {
         writeln!(out, "no instance yet: {}", status.unplaced.counted())?;
     }

@@ -19,6 +19,9 @@ pub struct ServiceStatus {
     /// Hosts that a flow did not bring where they are wanted; they are left as they are until they
     /// attach anew or somebody asks for something.
     pub given_up: HostSet,
+    /// Hosts with a unit of it that this store never ordered, or has forgotten: it is left alone, and
+    /// nothing else is brought there, until somebody adopts it.
+    pub strangers: HostSet,
     /// Why no flow could be made for what is wanted.
     pub trouble: Option<String>,
 }
