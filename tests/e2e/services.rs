@@ -70,10 +70,7 @@ fn a_service_runs_on_whoever_is_killed() {
                 chance.delay(Duration::from_millis(100));
                 player.sitter.start();
             }
-            2 => {
-                fleet.crash_conductor();
-                fleet.start_conductor();
-            }
+            2 => fleet.crash_conductor(),
             _ => {
                 let runs = fleet.newest_runs().into_values();
                 runs.for_each(|(_, pid)| kill(pid));
@@ -99,7 +96,7 @@ fn a_service_needs_no_conductor_to_be_restarted() {
     let fleet = Fleet::new("p1").start();
     let file = fleet.service_file("p1", "");
     fleet.orc(&["service", "apply", &file, "--wait"]).exits(0);
-    fleet.crash_conductor();
+    fleet.conductor.kill();
     for _ in 0..5 {
         let (run, pid) = fleet.newest_runs()["p1"];
         kill(pid);
