@@ -1,6 +1,6 @@
 //! The files of both versions, in pretended trees; leaves and alarms of the real ones, where there are.
 
-use std::{fs, path::PathBuf};
+use std::{fs, os::unix::fs::FileExt, path::PathBuf};
 
 use orchestra_model::{
     ByteSize,
@@ -8,7 +8,11 @@ use orchestra_model::{
 };
 
 use super::{Controller, MissingControllers, OutOfMemoryAlarm, Places};
-use crate::sitter::{cgroup::Leaf, clock::BootMillis};
+use crate::sitter::{
+    cgroup::Leaf,
+    clock::BootMillis,
+    poll::{Interest, Poller, Token},
+};
 
 const ALL: Resources = Resources {
     memory: Some(ByteSize(64 << 20)),
@@ -177,4 +181,81 @@ fn after_an_alarm_of_v1_the_count_is_looked_at_for_a_while_and_not_for_ever() {
         looks += 1;
     }
     assert_eq!((looks, now), (11, BootMillis(5_000 + 1_023)));
+}
+
+/// A cgroup of v1 for memory, with two leaves; `None`, which is told, where there can be none.
+fn real_memory(name: &str) -> Option<PathBuf> {
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let own = own.lines().find_map(|line| line.split_once(":memory:").map(|(_, path)| path));
+    let name = format!("orchestra-test-{name}-{}", std::process::id());
+    let dir = own.map(|own| PathBuf::from(format!("/sys/fs/cgroup/memory{own}")).join(name));
+    let made = dir.filter(|dir| {
+        ["", "eats", "looks"].iter().all(|leaf| fs::create_dir(dir.join(leaf)).is_ok())
+    });
+    if made.is_none() {
+        eprintln!("SKIPPED: this needs root and cgroup v1 with memory");
+    }
+    made
+}
+
+fn has_fired(alarm: &OutOfMemoryAlarm) -> bool {
+    let poller = Poller::new().unwrap();
+    let (fd, interest) = alarm.waits_for();
+    poller.add(fd, Token(1), interest).unwrap();
+    let mut poller = poller;
+    !poller.wait(Some(BootMillis::default())).unwrap().is_empty()
+}
+
+#[test]
+fn an_alarm_of_v1_fires_for_others_and_counts_its_own() {
+    let Some(dir) = real_memory("alarm") else { return };
+    fs::write(dir.join("memory.limit_in_bytes"), "16777216").unwrap();
+    let alarms = ["eats", "looks"].map(|leaf| OutOfMemoryAlarm::of_v1(&dir.join(leaf)).unwrap());
+    assert!(!alarms.iter().any(has_fired));
+    let script = format!("echo 0 > {}/eats/cgroup.procs; exec tail /dev/zero", dir.display());
+    let eater = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+    assert!(!eater.status.success());
+    assert!(alarms.iter().all(has_fired), "all below the one that is short of memory are told");
+    assert_eq!(alarms.map(|alarm| alarm.killed()), [1, 0]);
+    for leaf in ["eats", "looks", ""] {
+        fs::remove_dir(dir.join(leaf)).unwrap();
+    }
+}
+
+/// `memory.events` is told as `cgroup.events` is, which every host with v2 has.
+#[test]
+fn a_change_of_a_file_of_the_kernel_is_told_until_it_is_read() {
+    let dirs = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(PathBuf::from);
+    let name = format!("orchestra-test-change-{}", std::process::id());
+    let mut dirs = dirs.into_iter().filter(|dir| dir.join("cgroup.controllers").exists());
+    let leaf = dirs.next().map(|dir| dir.join(name));
+    let Some(leaf) = leaf.filter(|leaf| fs::create_dir(leaf).is_ok()) else {
+        return eprintln!("SKIPPED: this needs cgroup v2, and to make cgroups in it");
+    };
+    let events = fs::File::open(leaf.join("cgroup.events")).unwrap();
+    let read = || {
+        let mut bytes = [0; 100];
+        let length = events.read_at(&mut bytes, 0).unwrap();
+        String::from_utf8_lossy(&bytes[..length]).contains("populated 1")
+    };
+    let mut poller = Poller::new().unwrap();
+    poller.add(&events, Token(1), Interest::Change).unwrap();
+    let mut is_told = || !poller.wait(Some(BootMillis::default())).unwrap().is_empty();
+    assert!(!read() && !is_told());
+    let script = format!("echo 0 > {}/cgroup.procs; read end", leaf.display());
+    let mut command = std::process::Command::new("sh");
+    let command = command.args(["-c", &script]).stdin(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    while !is_told() {
+        std::thread::yield_now();
+    }
+    assert!(is_told(), "until it is read");
+    assert!(read() && !is_told());
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    while !is_told() {
+        std::thread::yield_now();
+    }
+    assert!(!read());
+    fs::remove_dir(&leaf).unwrap();
 }

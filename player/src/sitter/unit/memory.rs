@@ -4,7 +4,7 @@
 use orchestra_units::RunEvent;
 
 use super::place::name_of;
-use crate::sitter::{Sitter, clock::BootMillis, poll::Token};
+use crate::sitter::{Sitter, clock::BootMillis, limits::OutOfMemoryAlarm, poll::Token};
 
 /// From here on tokens belong to the alarms of runs: this and the run's own. Below those of launchers.
 const ALARMS: u64 = 1 << 61;
@@ -49,7 +49,7 @@ impl Sitter {
         let is_due = |at: BootMillis| now >= at;
         let runs = self.keeping.runs.iter();
         let due = runs.filter(|(_, run)| {
-            run.alarm.as_ref().and_then(|alarm| alarm.next_look()).is_some_and(is_due)
+            run.alarm.as_ref().and_then(OutOfMemoryAlarm::next_look).is_some_and(is_due)
         });
         for id in due.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.look_at_memory(id);
