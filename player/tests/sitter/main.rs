@@ -50,7 +50,7 @@ mod world;
 
 type Test = (&'static str, fn());
 
-const ALL: [(&str, &[Test]); 12] = [
+const ALL: [(&str, &[Test]); 13] = [
     ("running", running::TESTS),
     ("scores", scores::TESTS),
     ("killing", killing::TESTS),
@@ -63,6 +63,7 @@ const ALL: [(&str, &[Test]); 12] = [
     ("units::leaving", units::leaving::TESTS),
     ("units::ready", units::ready::TESTS),
     ("units::limits", units::limits::TESTS),
+    ("units::given", units::given::TESTS),
 ];
 
 /// How many tests run at once. Most of them wait.

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -30,8 +30,6 @@ pub(crate) const TESTS: &[Test] = &[
     ("limits_change_with_the_version_and_go_with_the_unit", limits_change_with_the_version),
     ("limits_that_cannot_be_kept_refuse_the_order", limits_that_cannot_be_kept),
     ("limits_that_need_not_be_kept_are_told_once", limits_that_need_not_be_kept),
-    ("a_sitter_moves_out_of_the_cgroup_that_it_was_given", a_sitter_moves),
-    ("a_sitter_stays_in_the_leaf_that_it_was_put_into", a_sitter_stays),
 ];
 
 /// Enough for a shell, and little for what eats.
@@ -67,7 +65,7 @@ fn leaf_of(pid: i32, controller: &str) -> PathBuf {
     PathBuf::from(format!("/sys/fs/cgroup/{controller}{}", line.split(':').nth(2).unwrap()))
 }
 
-fn read(leaf: &std::path::Path, file: &str) -> String {
+pub(super) fn read(leaf: &Path, file: &str) -> String {
     fs::read_to_string(leaf.join(file)).unwrap().trim().to_owned()
 }
 
@@ -285,82 +283,4 @@ fn limits_that_need_not_be_kept() {
     let said = "not all limits of a unit are kept unit=web";
     world.logged(said);
     assert_eq!(world.log().matches(said).count(), 1, "{}", world.log());
-}
-
-/// A cgroup of v2 that somebody made for a sitter; gone when the test is over.
-struct Given(PathBuf);
-
-impl Given {
-    /// `None`: there is none here, which is told.
-    fn new(name: &str) -> Option<Self> {
-        let dirs = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
-        let root = dirs.map(PathBuf::from).into_iter();
-        let dir = root.map(|dir| dir.join(format!("{name}-{}", std::process::id())));
-        let mut made = dir.filter(|dir| {
-            dir.with_file_name("cgroup.controllers").exists() && fs::create_dir(dir).is_ok()
-        });
-        let given = made.next().map(Self);
-        if given.is_none() {
-            eprintln!("SKIPPED: this needs cgroup v2, and to make cgroups in it");
-        }
-        given
-    }
-
-    /// Has the next sitters put into a cgroup below this one, or into itself.
-    fn holds(&self, world: &World, below: &str) {
-        let procs = self.0.join(below).join("cgroup.procs");
-        let put = format!("echo $$ > {}; exec \"$@\"", procs.display());
-        world.start_through(&["sh", "-c", &put, "sh"]);
-    }
-
-    fn holds_process(&self, below: &str, pid: i32) -> bool {
-        let processes = read(&self.0.join(below), "cgroup.procs");
-        processes.lines().any(|line| line == pid.to_string())
-    }
-
-    /// The unit's leaf below it.
-    fn leaf(&self) -> String {
-        let entries = fs::read_dir(&self.0).unwrap().filter_map(Result::ok);
-        let mut names = entries.map(|entry| entry.file_name().into_string().unwrap());
-        names.find(|name| name.ends_with("-web")).unwrap()
-    }
-}
-
-impl Drop for Given {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(self.0.join("orchestra-player"));
-        eventually("the end of a cgroup", || fs::remove_dir(&self.0).ok());
-    }
-}
-
-/// The cgroup itself holds no process then, and may hand on controllers.
-fn a_sitter_moves() {
-    let Some(given) = Given::new("orchestra-test-given") else { return };
-    let world = prepared();
-    world.set("cgroup", format!("{:?}", given.0.to_str().unwrap()));
-    given.holds(&world, "");
-    world.start();
-    for number in [1, 2] {
-        assert!(given.holds_process("orchestra-player", world.pid()), "{}", world.log());
-        assert_eq!(read(&given.0, "cgroup.procs"), "");
-        ends_well(&world, ask(&world, &Asked { version: number, ..Asked::default() }));
-        let line = known(&world, number);
-        assert!(given.holds_process(&given.leaf(), line.pid));
-        world.crash();
-        world.start();
-    }
-}
-
-/// As `DelegateSubgroup=` of systemd has it.
-fn a_sitter_stays() {
-    let Some(given) = Given::new("orchestra-test-subgroup") else { return };
-    fs::create_dir(given.0.join("orchestra-player")).unwrap();
-    let world = prepared();
-    given.holds(&world, "orchestra-player");
-    world.start();
-    assert!(given.holds_process("orchestra-player", world.pid()));
-    ends_well(&world, ask(&world, &Asked::default()));
-    let line = run(&world, 1);
-    assert!(given.holds_process(&given.leaf(), line.pid), "{}", world.log());
-    assert_eq!(read(&given.0, "cgroup.procs"), "");
 }
