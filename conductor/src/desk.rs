@@ -13,6 +13,7 @@ mod groups;
 mod hosts;
 mod ledger;
 mod listing;
+mod logs;
 mod plan;
 mod players;
 mod recipient;
@@ -40,6 +41,7 @@ pub(crate) use self::{
     hosts::Others,
     ledger::ListedDeployment,
     listing::TaskFilter,
+    logs::WhichInstance,
     recipient::{Recipient, Stopped},
     retry::WantedRetry,
     services::{ListedVersion, ServiceVerb},
@@ -52,6 +54,7 @@ use crate::{
     fleet::Fleet,
     history::HistoryError,
     inventory::Inventory,
+    lines::Readings,
     proof::Proofs,
     reload::Reloader,
 };
@@ -74,6 +77,7 @@ pub(crate) struct Desk {
     fleet: watching::Receiver<Arc<Fleet>>,
     inventory: Inventory,
     reloader: Reloader,
+    readings: Readings,
     facts: Arc<Facts>,
     /// Becomes true when the conductor stops.
     stopping: watching::Receiver<bool>,
@@ -86,11 +90,12 @@ impl Desk {
         fleet: watching::Receiver<Arc<Fleet>>,
         inventory: Inventory,
         reloader: Reloader,
+        readings: Readings,
         facts: Facts,
         stopping: watching::Receiver<bool>,
     ) -> Self {
         let facts = Arc::new(facts);
-        Self { driver, readers, fleet, inventory, reloader, facts, stopping }
+        Self { driver, readers, fleet, inventory, reloader, readings, facts, stopping }
     }
 
     /// Returns when the conductor stops.

@@ -77,7 +77,7 @@ use crate::{
     declined::{Declined, Ground},
     fleet::Fleet,
     inventory::Inventory,
-    lines::{EncodedJob, Header, Outbox},
+    lines::{EncodedJob, Header, Line, Outbox},
     proof::Proofs,
     writer::Writer,
 };
@@ -96,6 +96,8 @@ struct Session {
     header: Header,
     /// Set once somebody asked whether it lives; told the answer.
     probed: Option<watch::Sender<bool>>,
+    /// It keeps units.
+    keeps_units: bool,
     /// Somebody was told that its clock cannot be right.
     clock_was_told: bool,
 }
@@ -370,7 +372,13 @@ impl Driver {
         outbox.welcome(self.header, come_back_within(self.fleet.borrow().hosts().len()));
         self.sessions.insert(
             session,
-            Session { outbox, header: self.header, probed: None, clock_was_told: false },
+            Session {
+                outbox,
+                header: self.header,
+                probed: None,
+                keeps_units: snapshot.units.is_some(),
+                clock_was_told: false,
+            },
         );
         let stale = self.engine.stale().is_some();
         let units = snapshot.units.clone();
@@ -462,7 +470,31 @@ impl Driver {
             Request::Health(reply) => {
                 let _ = reply.send(Ok(self.health()));
             }
+            Request::Line(host, reply) => {
+                let _ = reply.send(self.line(&host));
+            }
         }
+    }
+
+    /// The way to the player of a host, which keeps units.
+    fn line(&self, host: &HostName) -> Result<Line, Declined> {
+        let roster = self.engine.roster();
+        let player = roster.known(host);
+        let session = player.and_then(|player| roster.session(player));
+        let found = session.and_then(|id| Some((id, self.sessions.get(&id)?)));
+        let Some((session, known)) = found else {
+            return Err(Declined::new(Ground::NotNow, format!("{host} is not attached")));
+        };
+        if !known.keeps_units {
+            let why = format!("the player of {host} is of a release that keeps no units");
+            return Err(Declined::new(Ground::Prevented, why));
+        }
+        if let Some(why) = player.and_then(|player| roster.why_quarantined(player)) {
+            let why = format!("the player of {host} is quarantined: {why}");
+            return Err(Declined::new(Ground::Prevented, why));
+        }
+        let (outbox, header) = (known.outbox.clone(), known.header);
+        Ok(Line { session, outbox, header })
     }
 
     /// An address for the answer to something that changes the store; `None`, and it is refused,

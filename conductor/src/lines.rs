@@ -14,6 +14,7 @@
 //! as detached.
 
 mod command;
+mod readings;
 mod session;
 mod stream;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use tokio::sync::{oneshot, watch};
 
 pub(crate) use self::{
     command::{EncodedJob, Header},
+    readings::{Line, Readings},
     session::Outbox,
     stream::{Frames, Goodbye, StreamQueue},
 };
@@ -78,10 +80,11 @@ impl PlayerLines {
         driver: Handle,
         store: StoreId,
         proofs: Proofs,
+        readings: Readings,
         patience: Patience,
         stopping: watch::Receiver<bool>,
     ) -> Self {
-        let sessions = Sessions::new(driver, store, proofs, patience.probe);
+        let sessions = Sessions::new(driver, store, proofs, readings, patience.probe);
         let refusals = LogLines::new(|players| {
             tracing::warn!(players, "further players were refused within a second");
         });
@@ -150,8 +153,10 @@ impl PlayerLines {
             }
         };
         tracing::info!(player = %stream.host, reason = goodbye.reason(), "player detached");
+        let id = session.id();
         self.sessions.detach(session).await;
         queue.end(goodbye);
+        self.sessions.end_readings(id);
     }
 
     fn log_refusal(&self, host: &HostName, peer: &Peer, declined: &Declined) {

@@ -41,7 +41,7 @@ use crate::{
     fleet::Fleet,
     grpc,
     inventory::Inventory,
-    lines::{Patience, PlayerLines},
+    lines::{Patience, PlayerLines, Readings},
     proof::{Found, KeyFile, Keys, Proofs},
     reading::Reading,
     reload::Reloader,
@@ -155,10 +155,12 @@ async fn run(options: Options) -> Result<(), ServeError> {
 
     let (stop, stopping) = watch::channel(false);
     let patience = options.patience;
+    let readings = Readings::default();
     let lines = PlayerLines::new(
         handle.clone(),
         identity.store,
         proofs.clone(),
+        readings.clone(),
         patience,
         stopping.clone(),
     );
@@ -176,6 +178,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
         fleet_receiver,
         inventory,
         reloader.clone(),
+        readings,
         facts,
         stopping.clone(),
     );

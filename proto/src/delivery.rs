@@ -342,7 +342,7 @@ impl TryFrom<v1::Report> for Report<EndBytes> {
                 Report::Ended { key, order, end }
             }
             Kind::Refused(refusal) => Report::Refused { key, order, refusal: refusal.try_into()? },
-            Kind::Unit(_) => return Err(Invalid::field("Report.kind")),
+            Kind::Unit(_) | Kind::Log(_) => return Err(Invalid::field("Report.kind")),
         })
     }
 }

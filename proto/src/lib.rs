@@ -40,7 +40,7 @@ pub use flow::{params_from_wire, params_to_wire};
 pub use invalid::Invalid;
 pub use ledger::Planned;
 pub use reason::Reason;
-pub use service::{decode_service, encode_service};
+pub use service::{decode_service, encode_service, log_part_from_wire, log_part_to_wire};
 pub use wire::{check_fields, check_flow_spec};
 
 /// The protocol that this program speaks; it serves this one alone, being the first.

@@ -168,7 +168,7 @@ impl Desk {
     }
 }
 
-fn unknown(service: &ServiceName) -> Declined {
+pub(super) fn unknown(service: &ServiceName) -> Declined {
     Declined::new(Ground::Unknown, format!("there is no service {service}"))
 }
 

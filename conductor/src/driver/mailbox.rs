@@ -17,7 +17,7 @@ use super::{audit::Asked, services::ServiceQuestion};
 use crate::{
     declined::{Declined, Ground},
     fleet::Fleet,
-    lines::Outbox,
+    lines::{Line, Outbox},
 };
 
 /// Mailbox lengths: senders wait when the driver is behind.
@@ -159,6 +159,8 @@ pub(crate) enum Request {
         reply: Told<Vec<PlayerStatus>>,
     },
     Health(Told<Health>),
+    /// The way to the player of a host, which keeps units.
+    Line(HostName, Told<Line>),
 }
 
 /// What a load of a fleet may take away.

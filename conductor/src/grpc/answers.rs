@@ -8,7 +8,7 @@ use orchestra_model::{
     ledger::CellStatus,
     limits,
     record::EndRecord,
-    service::ServiceStatus,
+    service::{LogChunk, ServiceStatus},
     status::{FlowSummary, PlayerStatus, TaskStatus},
 };
 use orchestra_proto::{
@@ -118,6 +118,10 @@ fn shortened(hosts: &str) -> String {
         Some(beginning) => format!("{beginning}…"),
         None => hosts.to_owned(),
     }
+}
+
+pub(super) fn log_chunk(chunk: LogChunk) -> Encoded<v1::LogChunk> {
+    Ok(vec![chunk.into()])
 }
 
 pub(super) fn attempt(record: EndRecord) -> Encoded<v1::AttemptLog> {

@@ -56,6 +56,7 @@ impl Audience for AudienceCalls {
     type ListServicesStream = Pages<v1::ServicePage>;
     type ListVersionsStream = Pages<v1::VersionPage>;
     type GetLogsStream = Pages<v1::AttemptLog>;
+    type ReadLogsStream = Pages<v1::LogChunk>;
 
     async fn submit(
         &self,
@@ -419,6 +420,17 @@ impl Audience for AudienceCalls {
         let name = requests::service(&request.into_inner().name)?;
         Ok(stream(&self.0, answers::versions, |desk, to| async move {
             desk.list_versions(name, &to).await
+        }))
+    }
+
+    async fn read_logs(
+        &self,
+        request: Request<v1::ReadLogsRequest>,
+    ) -> Result<Response<Pages<v1::LogChunk>>, Status> {
+        let by = audience(&request)?;
+        let (service, which, query) = requests::read_logs(&request.into_inner())?;
+        Ok(stream(&self.0, answers::log_chunk, |desk, to| async move {
+            desk.read_logs(service, &which, query, by, &to).await
         }))
     }
 }

@@ -10,10 +10,10 @@ use orchestra_model::{
     flow::FlowSpec,
     hostset::Unknown,
     names::{DeploymentName, JobName, ServiceName},
-    service::ServiceVersion,
+    service::{LogQuery, Ordinal, ServiceVersion},
 };
 use orchestra_proto::{
-    check_flow_spec, params_from_wire, store_id,
+    Invalid, check_flow_spec, params_from_wire, store_id,
     v1::{self, change_service_request, flow_ref::Flow},
 };
 use prost::Message as _;
@@ -23,7 +23,7 @@ use crate::{
     declined::{Declined, Ground},
     desk::{
         AuditFilter, Choice, Cursor, Proposal, ProposedParams, ServiceVerb, Since, TaskFilter,
-        WantedRetry, WatchFilter, WhichFlow,
+        WantedRetry, WatchFilter, WhichFlow, WhichInstance,
     },
 };
 
@@ -175,6 +175,25 @@ pub(super) fn service_verb(
         Some(change_service_request::Verb::Adopt(hosts)) => ServiceVerb::Adopt(some(hosts)),
         None => return Err(Declined::new(Ground::Invalid, "the request asks for nothing")),
     })
+}
+
+/// Whose log, and which part of it.
+pub(super) fn read_logs(
+    request: &v1::ReadLogsRequest,
+) -> Result<(ServiceName, WhichInstance, LogQuery), Declined> {
+    use v1::read_logs_request::Instance;
+    let invalid = |what| Declined::new(Ground::Invalid, what);
+    let which = match &request.instance {
+        Some(Instance::Ordinal(ordinal)) => WhichInstance::Ordinal(Ordinal(*ordinal)),
+        Some(Instance::Host(name)) => {
+            let host = HostName::new(name).map_err(|error| Declined::invalid(&error))?;
+            WhichInstance::Host(host)
+        }
+        None => return Err(invalid("logs are of one instance: NAME/N or NAME@HOST")),
+    };
+    let query = request.query.as_ref().ok_or_else(|| invalid("the request asks for nothing"))?;
+    let query = query.try_into().map_err(|error: Invalid| Declined::invalid(&error))?;
+    Ok((service(&request.service)?, which, query))
 }
 
 fn params(jobs: Vec<v1::JobParams>) -> Result<Vec<ProposedParams>, Declined> {

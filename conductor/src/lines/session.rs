@@ -35,7 +35,7 @@ use tokio::{
 
 pub(crate) use self::outbox::Outbox;
 use self::{inventories::Inventories, said::Said};
-use super::{stopping, stream::StreamQueue};
+use super::{Readings, stopping, stream::StreamQueue};
 use crate::{
     declined::{Declined, Ground},
     driver::{Attach, Attached, FromSession, Handle, TURN},
@@ -52,6 +52,7 @@ pub(super) struct Sessions {
     driver: Handle,
     store: StoreId,
     proofs: Proofs,
+    readings: Readings,
     /// How long an older session may take to say that it lives.
     probe: Duration,
     next: Arc<AtomicU64>,
@@ -67,11 +68,23 @@ pub(super) struct Session {
     id: SessionId,
 }
 
+impl Session {
+    pub(super) fn id(&self) -> SessionId {
+        self.id
+    }
+}
+
 impl Sessions {
-    pub(super) fn new(driver: Handle, store: StoreId, proofs: Proofs, probe: Duration) -> Self {
+    pub(super) fn new(
+        driver: Handle,
+        store: StoreId,
+        proofs: Proofs,
+        readings: Readings,
+        probe: Duration,
+    ) -> Self {
         let (next, room) = (Arc::new(AtomicU64::new(1)), Arc::new(Semaphore::new(ROOM)));
         let inventories = Inventories::default();
-        Self { driver, store, proofs, probe, next, inventories, room }
+        Self { driver, store, proofs, readings, probe, next, inventories, room }
     }
 
     /// Lets a player in, or says why not.
@@ -170,6 +183,11 @@ impl Sessions {
         let _ = self.tell(FromSession::Detached { player, session: id }).await;
     }
 
+    /// Tells those who read a player's logs that its session is over. After its queue has ended.
+    pub(super) fn end_readings(&self, id: SessionId) {
+        self.readings.detach(id);
+    }
+
     /// Takes in one message: all of its reports go to the driver together, for what costs is each
     /// time that somebody is told.
     pub(super) async fn take(
@@ -181,12 +199,15 @@ impl Sessions {
         // An honest message is far shorter.
         for frames in batch.frames.chunks_mut(TURN) {
             let room = self.room_for(frames.iter().map(said::room).sum()).await?;
-            let Said { mut reports, units, alive, wrong } = Said::read(host, frames);
+            let Said { mut reports, units, logs, alive, wrong } = Said::read(host, frames);
             self.check_evidence(host, &mut reports);
             if !reports.is_empty() || !units.is_empty() {
                 let (player, session) = (*player, *id);
                 let said = FromSession::Reported { player, session, reports, units, room };
                 self.tell(said).await?;
+            }
+            for (reading, part) in logs {
+                self.readings.take(host, *id, reading, part);
             }
             if alive {
                 self.tell(FromSession::Alive { session: *id }).await?;

@@ -34,8 +34,14 @@ fn incoming(message: v1::FromPlayers) -> impl Messages + 'static {
 async fn what_a_player_said_of_itself_is_gone_once_it_is_let_in() {
     let (handle, mut driver) = driver();
     let (_stop, stopping) = watch::channel(false);
-    let lines =
-        PlayerLines::new(handle, STORE, Proofs::default(), Patience::default(), stopping.clone());
+    let lines = PlayerLines::new(
+        handle,
+        STORE,
+        Proofs::default(),
+        Readings::default(),
+        Patience::default(),
+        stopping.clone(),
+    );
     let count = Arc::new(());
     let snapshot = Bytes::from_owner(Counted(snapshot(), Arc::clone(&count)));
     let attach = v1::Attach { protocol: PROTOCOL, snapshot, ..Default::default() };

@@ -17,6 +17,7 @@ mod inventory;
 mod ledger;
 mod limits;
 mod listing;
+mod logs;
 mod lost;
 mod plan;
 mod quarantine;

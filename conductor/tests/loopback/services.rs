@@ -14,20 +14,20 @@ use crate::harness::{
     Audience, Conductor, Place, Player, Session, ended, eventually, exited, job, request,
 };
 
-async fn start(players: &str) -> (Place, Conductor, Audience) {
+pub(crate) async fn start(players: &str) -> (Place, Conductor, Audience) {
     let place = Place::new(players);
     let conductor = Conductor::start(&place);
     let alice = Audience::new(&place, &conductor.address).await;
     (place, conductor, alice)
 }
 
-fn spec(on: &str, score: &str) -> ServiceSpec {
+pub(crate) fn spec(on: &str, score: &str) -> ServiceSpec {
     let name = ServiceName::new("web").unwrap();
     ServiceSpec::new(name, ScoreName::new(score).unwrap(), on)
 }
 
 impl Audience {
-    async fn apply(&self, spec: &ServiceSpec) -> Result<v1::ServiceChanged, Status> {
+    pub(crate) async fn apply(&self, spec: &ServiceSpec) -> Result<v1::ServiceChanged, Status> {
         let spec = encode_service(spec).into();
         let mut client = self.client.clone();
         client
@@ -54,15 +54,15 @@ impl Audience {
 }
 
 /// A player that keeps units, as a spool and its units' file would have it.
-struct Keeper {
-    player: Player,
-    session: Session,
+pub(crate) struct Keeper {
+    pub(crate) player: Player,
+    pub(crate) session: Session,
     units: BTreeMap<String, v1::UnitReport>,
     jobs: BTreeMap<Vec<u8>, v1::UnitJob>,
 }
 
 impl Keeper {
-    async fn attach(place: &Place, conductor: &Conductor, host: &str) -> Keeper {
+    pub(crate) async fn attach(place: &Place, conductor: &Conductor, host: &str) -> Keeper {
         let mut player = Player::new(place, &conductor.address, host).await;
         player.snapshot.units = Some(v1::Units::default());
         let session = player.attach().await;
@@ -70,7 +70,7 @@ impl Keeper {
     }
 
     /// Comes back to another process of the conductor, with its units and what it answered for.
-    async fn attach_again(&mut self, place: &Place, conductor: &Conductor, mark: u64) {
+    pub(crate) async fn attach_again(&mut self, place: &Place, conductor: &Conductor, mark: u64) {
         self.player.reconnect(place, &conductor.address).await;
         self.player.mark(&self.session, mark);
         let store_id = self.session.welcome.store_id.clone();
@@ -120,7 +120,7 @@ impl Keeper {
     }
 
     /// Does as the next order says: the unit is in this state then, and its task ok.
-    async fn obey(&mut self, state: &str) -> v1::Order {
+    pub(crate) async fn obey(&mut self, state: &str) -> v1::Order {
         let (order, job) = self.order().await;
         self.tell(&order, &job, state);
         self.session.report(&ended(&order, &exited(0)));

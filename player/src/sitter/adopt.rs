@@ -15,7 +15,7 @@ use super::{
     attempt::{Attempt, End, Main, Phase, Streams, Told, lost},
     cgroup::Cgroups,
     clock::BootMillis,
-    launcher::{Account, Launchers, Orphan, Ready},
+    launcher::{Account, Keep, Launchers, Orphan, Ready},
     poll::Poller,
     procfs,
     spool_dir::{SpoolDir, attempt_name},
@@ -100,8 +100,7 @@ impl Nursery<'_> {
         let unattended = !self.in_place;
         let orphan = Orphan {
             directory: &directory,
-            limit,
-            is_log: false,
+            keep: Keep::First(limit),
             ready: Ready::Unasked,
             discards: false,
             unattended,

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use orchestra_link::ipc::{AGENT_DESCRIPTOR, ANSWERS, Inbox, Outbox, ToAgent, ToSitter};
 use orchestra_model::{
     delivery::{AgentSession, EndBytes, Report},
-    service::UnitReport,
+    service::{LogPart, ReadingId, UnitReport},
 };
 use orchestra_proto::v1;
 use prost::Message;
@@ -114,11 +114,12 @@ enum State {
     Up(Box<Up>),
 }
 
-/// What is told of an attempt, or of a unit.
+/// What is told of an attempt, of a unit, or of a log that somebody reads.
 #[derive(Debug)]
 enum Told {
     Attempt(Report<EndBytes>),
     Unit(Box<UnitReport>),
+    Log(ReadingId, LogPart),
 }
 
 #[derive(Debug)]
@@ -239,6 +240,22 @@ impl Agent {
     pub(crate) fn report_unit(&mut self, session: AgentSession, report: UnitReport) {
         if let Some(up) = self.up_with(session) {
             up.reports.push_back(Told::Unit(Box::new(report)));
+        }
+    }
+
+    /// Whether it takes more at once: what has to be told is told, and little of it is still to be
+    /// carried.
+    pub(crate) fn has_room(&self) -> bool {
+        match &self.state {
+            State::Up(up) => !up.dying && up.reports.is_empty() && up.outbox.queued() < QUEUED,
+            State::Down(_) | State::Starting(_) => false,
+        }
+    }
+
+    /// The same of a log that somebody reads.
+    pub(crate) fn report_log(&mut self, session: AgentSession, id: ReadingId, part: LogPart) {
+        if let Some(up) = self.up_with(session) {
+            up.reports.push_back(Told::Log(id, part));
         }
     }
 
@@ -455,9 +472,10 @@ impl Up {
             while self.outbox.queued() < QUEUED
                 && let (Some(session), Some(report)) = (self.session, self.reports.pop_front())
             {
-                let report = match &report {
-                    Told::Attempt(report) => v1::Report::from(report),
-                    Told::Unit(report) => wire::unit_report(report),
+                let report = match report {
+                    Told::Attempt(report) => v1::Report::from(&report),
+                    Told::Unit(report) => wire::unit_report(&report),
+                    Told::Log(id, part) => wire::log_report(id, part),
                 };
                 let bytes = report.encode_to_vec().into();
                 self.push(ToAgent::Report { session, bytes });

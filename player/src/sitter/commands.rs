@@ -16,11 +16,13 @@ use orchestra_model::{
     Millis,
     delivery::{AttemptKey, JobPart, OrderNumber, Refusal, StoreId, Term},
     proof::Mac,
-    service::Instance,
+    service::{Instance, ReadingId},
 };
 use orchestra_proto::{Invalid, ReadOrder, mac_from_wire, order_from_wire, store_id, v1};
 use prost::{DecodeError, Message};
 use sha2::{Digest, Sha256};
+
+use super::unit::OfLog;
 
 /// How many bytes of job parts are kept for orders to come. A job has one task here and its part
 /// comes just before the order; only a retry asks for an older one.
@@ -80,6 +82,8 @@ pub(crate) enum Kind {
         /// The order that the acknowledged report answered; `None`: whichever.
         order: Option<OrderNumber>,
     },
+    /// Something about a log that somebody reads.
+    OfLog(OfLog),
 }
 
 /// Why a command is not done.
@@ -166,6 +170,11 @@ impl JobParts {
                 let (number, timeout, instance) = (order.number, order.timeout, order.instance);
                 Kind::Order { number, key, timeout, mac, instance, part }
             }
+            Wire::ReadLog(read) => Kind::OfLog(OfLog::Read((&read).try_into()?)),
+            Wire::LogCredit(credit) => {
+                Kind::OfLog(OfLog::Credit(ReadingId(credit.reading), credit.bytes))
+            }
+            Wire::CloseLog(close) => Kind::OfLog(OfLog::Close(ReadingId(close.reading))),
             Wire::Cancel(cancel) => Kind::Cancel {
                 order: OrderNumber(cancel.order),
                 key: of_store(&cancel.key)?,

@@ -192,6 +192,7 @@ impl Sitter {
             self.rewrite(now);
         }
         self.tick_units(now);
+        self.read_logs(now);
     }
 
     /// Processes that are certainly not what an attempt left: the first ones of all, the agent, and
@@ -219,6 +220,7 @@ impl Sitter {
                     self.spool.handle(Input::Detached { session: before });
                 }
                 self.agent.open(session);
+                self.end_readings();
                 self.parts = JobParts::default();
                 self.spool.handle(Input::Opened { session });
             }
@@ -242,6 +244,7 @@ impl Sitter {
     }
 
     fn detached(&mut self, session: AgentSession) {
+        self.end_readings();
         self.parts = JobParts::default();
         self.spool.handle(Input::Detached { session });
     }
@@ -263,6 +266,7 @@ impl Sitter {
     fn obey(&mut self, command: Command) {
         let Command { store, term, kind } = command;
         let input = match kind {
+            Kind::OfLog(said) => return self.hear_of_log(store, said),
             Kind::Hello { issued } => Input::TermSeen { store, term, issued },
             Kind::Cancel { order, key, mac } => {
                 return self.cancel_order(key, Input::Cancelled { term, order, key, mac });

@@ -26,8 +26,8 @@
 //! launcher   who makes processes, reads pipes   kept      its output, as it is read back
 //! adopt      from an earlier sitter's attempts  cgroup    its processes
 //! ending     stop, upgrade, lifeline            hunt      its processes, without cgroups
-//! unit       what is kept running               sys       everything unsafe
-//! limits     what its runs may have
+//! unit       what is kept running               logs      what that writes, as it is read back
+//! limits     what its runs may have             sys       everything unsafe
 //! ```
 
 use std::{
@@ -61,6 +61,7 @@ mod journal;
 mod kept;
 pub mod launcher;
 mod limits;
+mod logs;
 mod pipe;
 mod poll;
 mod procfs;
@@ -88,7 +89,7 @@ use self::{
     commands::JobParts,
     environment::Surroundings,
     journal::{Journal, Opened},
-    launcher::{Launchers, Orphan, Ready, TapId},
+    launcher::{Keep, Launchers, Orphan, Ready, TapId},
     poll::{Interest, Poller, Token},
     scores::Scores,
     signals::Signals,
@@ -411,11 +412,9 @@ impl Sitter {
         let (Some(directory), Some(uid)) = (directory.map(Rc::new), owner) else {
             return self.spool_dir.remove_attempt(&name);
         };
-        let limit = self.config.output_max;
         let orphan = Orphan {
             directory: &directory,
-            limit,
-            is_log: false,
+            keep: Keep::First(self.config.output_max),
             ready: Ready::Unasked,
             discards: true,
             unattended: false,
@@ -466,8 +465,8 @@ impl Sitter {
         let stop_at = self.stop_at.filter(|at| *at > now);
         let (agent, launchers) = (self.agent.next_deadline(), self.launchers.next_deadline());
         let watchdog = self.watchdog.as_ref().map(Watchdog::next_deadline);
-        let units = self.keeping.next_deadline();
-        let others = [agent, launchers, watchdog, units, self.rewrite_at, stop_at];
+        let (units, logs) = (self.keeping.next_deadline(), self.next_look_at_logs());
+        let others = [agent, launchers, watchdog, units, logs, self.rewrite_at, stop_at];
         attempts.chain(others.into_iter().flatten()).min()
     }
 

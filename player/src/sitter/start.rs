@@ -30,7 +30,7 @@ use super::{
     cgroup::{Cgroups, Door, Leaf},
     clock::{self, BootMillis},
     environment::{self, Surroundings},
-    launcher::{Born, LaunchError, Launchers, NotSent, Ready, Request, TapOf},
+    launcher::{Born, Keep, LaunchError, Launchers, NotSent, Ready, Request, TapOf},
     limits::{LimitError, MissingControllers},
     poll::Poller,
     scores::{Image, Interpreter, Score, Scores, Unavailable},
@@ -286,8 +286,7 @@ impl Stage<'_> {
             tap: Some(TapOf {
                 id,
                 directory: directory.as_fd(),
-                limit,
-                is_log: false,
+                keep: Keep::First(limit),
                 ready: Ready::Unasked,
             }),
             cgroup: door.as_ref().map(Door::entrance),

@@ -45,6 +45,14 @@ impl Stream {
         }
     }
 
+    /// What the names of a unit's files of it begin with.
+    pub(crate) fn stem(self) -> &'static str {
+        match self {
+            Stream::Stdout => "out",
+            Stream::Stderr => "err",
+        }
+    }
+
     /// The name of its pipe.
     pub(crate) fn pipe(self) -> &'static str {
         match self {

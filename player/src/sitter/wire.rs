@@ -6,15 +6,21 @@ use orchestra_model::{
     Millis,
     delivery::{OrderNumber, PlayerSnapshot, StoreId, Term},
     score::ScoreOffer,
-    service::UnitReport,
+    service::{LogPart, ReadingId, UnitReport},
 };
-use orchestra_proto::{snapshot_to_wire, v1};
+use orchestra_proto::{log_part_to_wire, snapshot_to_wire, v1};
 use orchestra_spool::Snapshot;
 use prost::Message;
 
 /// That a unit stands otherwise than was told: a report about no attempt.
 pub(crate) fn unit_report(report: &UnitReport) -> v1::Report {
     v1::Report { key: None, order: 0, kind: Some(v1::report::Kind::Unit(report.into())) }
+}
+
+/// The next part of a log that somebody reads: a report about no attempt.
+pub(crate) fn log_report(id: ReadingId, part: LogPart) -> v1::Report {
+    let kind = v1::report::Kind::Log(log_part_to_wire(id, part));
+    v1::Report { key: None, order: 0, kind: Some(kind) }
 }
 
 /// A snapshot, encoded, of what the spool knows and what the sitter adds. Where it is larger than

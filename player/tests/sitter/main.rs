@@ -40,6 +40,7 @@ use rustix::{
 mod adopting;
 mod hung;
 mod killing;
+mod logs;
 mod newborns;
 mod running;
 mod scores;
@@ -64,6 +65,7 @@ const ALL: [(&str, &[Test]); 13] = [
     ("units::ready", units::ready::TESTS),
     ("units::limits", units::limits::TESTS),
     ("units::given", units::given::TESTS),
+    ("logs", logs::TESTS),
 ];
 
 /// How many tests run at once. Most of them wait.

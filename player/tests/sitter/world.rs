@@ -29,9 +29,11 @@ use orchestra_model::{
         AgentSession, AttemptEnd, AttemptKey, OrderNumber, Outcome, PlayerSnapshot, Refusal,
         Report, StoreId, Term,
     },
-    service::UnitReport,
+    service::{LogPart, ReadingId, UnitReport},
 };
-use orchestra_proto::{RawSnapshot, decode_end, scores_from_wire, snapshot_from_wire, v1};
+use orchestra_proto::{
+    RawSnapshot, decode_end, log_part_from_wire, scores_from_wire, snapshot_from_wire, v1,
+};
 use prost::Message;
 use rustix::{
     io::FdFlags,
@@ -99,6 +101,8 @@ pub(crate) struct World {
     reports: RefCell<Vec<Report<AttemptEnd>>>,
     /// What was told of units, in order.
     unit_reports: RefCell<Vec<UnitReport>>,
+    /// What came of logs, in order.
+    log_parts: RefCell<Vec<(ReadingId, LogPart)>>,
     /// What a sitter is started through, before its own program and arguments.
     wrapper: RefCell<Vec<String>>,
 }
@@ -138,6 +142,7 @@ impl World {
             last_order: Cell::new(0),
             reports: RefCell::default(),
             unit_reports: RefCell::default(),
+            log_parts: RefCell::default(),
             wrapper: RefCell::default(),
         };
         let text = |path: &Path| format!("{:?}", path.to_str().unwrap());
@@ -428,7 +433,7 @@ impl World {
         self.say(ToSitter::Command { session, bytes: bytes.into() });
     }
 
-    fn say_command(&self, kind: v1::command::Kind) {
+    pub(crate) fn say_command(&self, kind: v1::command::Kind) {
         let store_id = Bytes::copy_from_slice(&STORE.0);
         self.command_bytes(v1::Command { store_id, term: 1, kind: Some(kind) }.encode_to_vec());
     }
@@ -523,15 +528,40 @@ impl World {
             if let Some(index) = reports.iter().position(|report| report.key() == key) {
                 return reports.remove(index);
             }
-            if let ToAgent::Report { bytes, .. } = self.hear() {
-                let report = v1::Report::decode(bytes).unwrap();
-                if let Some(v1::report::Kind::Unit(report)) = &report.kind {
-                    self.unit_reports.borrow_mut().push(report.try_into().unwrap());
-                    continue;
-                }
-                let report = Report::try_from(report).unwrap();
-                reports.push(report.try_map(|end| decode_end(&end)).unwrap());
+            drop(reports);
+            self.take_in_a_report();
+        }
+    }
+
+    /// Keeps the next report for whoever waits for it.
+    fn take_in_a_report(&self) {
+        use v1::report::Kind;
+        let ToAgent::Report { bytes, .. } = self.hear() else { return };
+        let report = v1::Report::decode(bytes).unwrap();
+        match report.kind {
+            Some(Kind::Unit(unit)) => {
+                self.unit_reports.borrow_mut().push((&unit).try_into().unwrap());
             }
+            Some(Kind::Log(part)) => {
+                self.log_parts.borrow_mut().push(log_part_from_wire(part).unwrap());
+            }
+            _ => {
+                let report = Report::try_from(report).unwrap();
+                let report = report.try_map(|end| decode_end(&end)).unwrap();
+                self.reports.borrow_mut().push(report);
+            }
+        }
+    }
+
+    /// The next part of a log.
+    pub(crate) fn log_part(&self, reading: ReadingId) -> LogPart {
+        loop {
+            let mut parts = self.log_parts.borrow_mut();
+            if let Some(index) = parts.iter().position(|(of, _)| *of == reading) {
+                return parts.remove(index).1;
+            }
+            drop(parts);
+            self.take_in_a_report();
         }
     }
 
@@ -542,17 +572,8 @@ impl World {
             if !told.is_empty() {
                 return told.remove(0);
             }
-            if let ToAgent::Report { bytes, .. } = self.hear() {
-                let report = v1::Report::decode(bytes).unwrap();
-                match &report.kind {
-                    Some(v1::report::Kind::Unit(report)) => told.push(report.try_into().unwrap()),
-                    _ => {
-                        let report = Report::try_from(report).unwrap();
-                        let report = report.try_map(|end| decode_end(&end)).unwrap();
-                        self.reports.borrow_mut().push(report);
-                    }
-                }
-            }
+            drop(told);
+            self.take_in_a_report();
         }
     }
 

@@ -12,6 +12,7 @@ use std::fmt;
 
 use crate::names::ServiceName;
 
+mod logs;
 mod record;
 mod resources;
 mod spec;
@@ -19,6 +20,10 @@ mod status;
 mod unit;
 mod upkeep;
 
+pub use logs::{
+    CHUNK_BYTES, CREDIT_BYTES, LEAST_CREDIT, LogChunk, LogEnd, LogPart, LogPlace, LogQuery,
+    LogRuns, LogStream, READINGS, ReadLog, ReadingId,
+};
 pub use record::{
     Cause, Change, EVENTS, Forgotten, Goal, LivingChange, PlacementRecord, ServiceEvent,
     ServiceRecord, VERSIONS, VersionRecord,

@@ -20,7 +20,7 @@ pub(super) enum Answers {
     Small,
     /// Perhaps megabytes, page by page or at once.
     Large,
-    /// One that goes on for as long as a flow does.
+    /// One that goes on for as long as a flow does, or as somebody reads.
     Watch,
 }
 
@@ -72,6 +72,7 @@ pub(super) const TABLE: &[(&str, Call)] = &[
     ("ChangeService", CHANGES_HOSTS),
     ("ListServices", ASKS),
     ("ListVersions", ASKS),
+    ("ReadLogs", WATCHES),
 ];
 
 impl Call {

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use orchestra_model::{
     HostName,
     delivery::{KnownEnd, Refusal, Report},
-    service::{RunEnd, UnitReport},
+    service::{LogEnd, LogPart, ReadingId, RunEnd, UnitReport},
 };
 use orchestra_proto::{
-    known_end,
+    known_end, log_part_from_wire,
     v1::{self, from_player::Frame, report::Kind},
 };
 use prost::Message;
@@ -26,6 +26,8 @@ pub(super) struct Said {
     pub(super) reports: Vec<Report<KnownEnd>>,
     /// Units that changed.
     pub(super) units: Vec<UnitReport>,
+    /// Parts of logs that somebody reads.
+    pub(super) logs: Vec<(ReadingId, LogPart)>,
     /// It answers a probe.
     pub(super) alive: bool,
     /// How it broke the protocol.
@@ -61,6 +63,7 @@ impl Said {
             .map_err(|error| Declined::new(Ground::Invalid, format!("report: {error}")))?;
         match &wire.kind {
             Some(Kind::Unit(unit)) => self.units.push(unit_report(unit)?),
+            Some(Kind::Log(_)) => self.logs.extend(log_part(wire)?),
             _ => self.reports.push(attempt_report(wire)?),
         }
         Ok(())
@@ -76,6 +79,16 @@ fn unit_report(unit: &v1::UnitReport) -> Result<UnitReport, Declined> {
         *why = cut(why, DETAIL_CHARS);
     }
     Ok(report)
+}
+
+/// Reads a part of a log, whose words for people are shortened.
+fn log_part(wire: v1::Report) -> Result<Option<(ReadingId, LogPart)>, Declined> {
+    let Some(Kind::Log(part)) = wire.kind else { return Ok(None) };
+    let (id, mut part) = log_part_from_wire(part).map_err(|error| Declined::invalid(&error))?;
+    if let LogPart::End(LogEnd::Failed(why)) = &mut part {
+        *why = cut(why, DETAIL_CHARS);
+    }
+    Ok(Some((id, part)))
 }
 
 /// What a frame takes of the room for reports: its bytes, and what they are read into.

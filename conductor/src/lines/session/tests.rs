@@ -50,7 +50,16 @@ pub(in crate::lines) fn driver() -> (Handle, mpsc::Receiver<FromSession>) {
 /// Sessions, and what they tell the driver.
 fn sessions() -> (Sessions, mpsc::Receiver<FromSession>) {
     let (handle, driver) = driver();
-    (Sessions::new(handle, STORE, Proofs::default(), Duration::from_secs(3)), driver)
+    (
+        Sessions::new(
+            handle,
+            STORE,
+            Proofs::default(),
+            Readings::default(),
+            Duration::from_secs(3),
+        ),
+        driver,
+    )
 }
 
 pub(in crate::lines) fn from_db1(frame: Frame) -> v1::FromPlayer {

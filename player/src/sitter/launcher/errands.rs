@@ -17,7 +17,7 @@ use rustix::{
 use super::{
     ACCOUNTS,
     asked::Launcher,
-    wire::{self, DESCRIPTORS, Ready, TapId},
+    wire::{self, DESCRIPTORS, Keep, Ready, TapId},
 };
 use crate::sitter::{
     clock::BootMillis,
@@ -28,8 +28,7 @@ use crate::sitter::{
 pub(super) struct Held {
     /// The attempt's.
     pub(super) directory: Rc<OwnedFd>,
-    pub(super) limit: u64,
-    pub(super) is_log: bool,
+    pub(super) keep: Keep,
     pub(super) ready: Ready<Rc<OwnedFd>>,
     /// It was to be taken over, which has not been answered.
     pub(super) adopting: bool,
@@ -138,8 +137,8 @@ impl<T> Launcher<T> {
                 Errand::Hold(holds) => say(socket, &wire::encode_hold(holds), &[]),
                 Errand::Adopt(id) => match self.taps.get(&id) {
                     Some(held) => {
-                        let Held { directory, limit, is_log, ready, discards, .. } = held;
-                        let bytes = wire::encode_adoption(id, *limit, *is_log, ready, *discards);
+                        let Held { directory, keep, ready, discards, .. } = held;
+                        let bytes = wire::encode_adoption(id, *keep, ready, *discards);
                         let mut descriptors = vec![directory.as_fd()];
                         if let Ready::Notify(directory) = ready {
                             descriptors.push(directory.as_fd());

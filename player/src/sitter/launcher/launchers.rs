@@ -14,7 +14,7 @@ use super::{
     asked::{Early, Launch, Launcher, Sockets, Whose, shared_page},
     errands::{Held, Hold},
     outcome::{LaunchError, NotSent, Said},
-    wire::{self, Account, REQUEST_BYTES, Ready, Request, Seen, TapId},
+    wire::{self, Account, Keep, REQUEST_BYTES, Ready, Request, Seen, TapId},
 };
 use crate::sitter::{
     clock::BootMillis,
@@ -58,10 +58,7 @@ enum Suspects {
 pub(crate) struct Orphan<'a> {
     /// The attempt's directory.
     pub(crate) directory: &'a Rc<OwnedFd>,
-    /// How many first bytes are kept of each.
-    pub(crate) limit: u64,
-    /// They are a unit's.
-    pub(crate) is_log: bool,
+    pub(crate) keep: Keep,
     /// How that says that it is ready.
     pub(crate) ready: Ready<&'a Rc<OwnedFd>>,
     /// Nothing is to be kept of what comes from now on.
@@ -172,8 +169,7 @@ impl<T> Launchers<T> {
         if let (Some(tap), Some((directory, ready))) = (request.tap, directories) {
             let held = Held {
                 directory: Rc::clone(directory),
-                limit: tap.limit,
-                is_log: tap.is_log,
+                keep: tap.keep,
                 ready: ready.map(Rc::clone),
                 adopting: false,
                 unattended: false,
@@ -196,11 +192,10 @@ impl<T> Launchers<T> {
     ) -> Result<TapId, LaunchError> {
         let id = self.fresh_tap();
         let token = self.find_or_start(poller, &Whose::Reader(uid), now)?;
-        let Orphan { directory, limit, is_log, ready, discards, unattended } = orphan;
+        let Orphan { directory, keep, ready, discards, unattended } = orphan;
         let held = Held {
             directory: Rc::clone(directory),
-            limit,
-            is_log,
+            keep,
             ready: ready.map(Rc::clone),
             adopting: true,
             unattended,

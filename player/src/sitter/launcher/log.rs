@@ -7,9 +7,12 @@
 //! says how much is missing.
 //!
 //! The kernel moves bytes from pipe to file by itself: a launcher that is killed loses none of them.
+//! Where which run begins is noted before (`logs/marks.rs`), so that each byte has its run.
 
 use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
 
+use orchestra_model::{Timestamp, service::LogPlace};
+use orchestra_units::RunId;
 use rustix::{
     fd::OwnedFd,
     fs::{AtFlags, Dir, FlockOperation, OFlags},
@@ -18,6 +21,8 @@ use rustix::{
 };
 
 use crate::sitter::{
+    clock,
+    logs::marks::{self, Mark},
     pipe::{Holds, Pipe, Sink},
     stream::{PRIVATE, Stream},
 };
@@ -30,6 +35,8 @@ const FILES: u64 = 10;
 const LINE_BYTES: u64 = 64 << 10;
 /// Most that is moved at once, in bytes.
 const MOVED: usize = 1 << 20;
+/// After so many milliseconds what is written has a new mark, so that it is known when.
+const MARKED: u64 = 60_000;
 
 /// The files of one stream of a unit.
 #[derive(Debug)]
@@ -41,6 +48,10 @@ pub(super) struct Log {
     open: Option<Open>,
     /// Bytes that could not be written, since some could.
     dropped: u64,
+    /// Whose bytes come now.
+    run: RunId,
+    /// The last mark's run, and its time.
+    marked: Option<(RunId, Timestamp)>,
 }
 
 #[derive(Debug)]
@@ -52,11 +63,35 @@ struct Open {
 
 impl Log {
     pub(super) fn new(dir: Arc<OwnedFd>, stream: Stream) -> Self {
-        let stem = match stream {
-            Stream::Stdout => "out",
-            Stream::Stderr => "err",
-        };
-        Self { dir, stem, open: None, dropped: 0 }
+        let (stem, run) = (stream.stem(), RunId::default());
+        Self { dir, stem, open: None, dropped: 0, run, marked: None }
+    }
+
+    /// What comes next is of this run.
+    pub(super) fn of(&mut self, run: RunId) -> &mut Self {
+        self.run = run;
+        self
+    }
+
+    /// Whether the run that comes now has no mark yet.
+    fn is_news(&self) -> bool {
+        self.marked.is_none_or(|(run, _)| run != self.run)
+    }
+
+    /// Notes whose the bytes are that come next, where that is news, or long ago.
+    fn mark(&mut self) {
+        let at = clock::wall();
+        let is_old = |(_, last): (RunId, Timestamp)| at.0.abs_diff(last.0) >= MARKED;
+        let Some(Open { number, len, .. }) = &self.open else { return };
+        if self.is_news() || self.marked.is_some_and(is_old) {
+            let place = LogPlace { file: *number, offset: *len };
+            let mark = Mark { run: self.run, place, at };
+            let oldest = (number + 1).saturating_sub(FILES);
+            // Without it they count as those of the run before: better than not to have them.
+            if marks::note(&self.dir, self.stem, &mark, oldest).is_ok() {
+                self.marked = Some((self.run, at));
+            }
+        }
     }
 
     /// Moves bytes; `None` where they cannot be written.
@@ -106,7 +141,9 @@ impl Log {
             },
             None => self.newest()?,
         };
-        Ok(self.open.insert(open))
+        self.open = Some(open);
+        self.mark();
+        self.open.as_mut().ok_or(Errno::IO)
     }
 
     /// The newest file, where nobody else writes to it, or the next one.
@@ -163,13 +200,13 @@ impl Log {
 
 impl Sink for Log {
     fn take(&mut self, pipe: &Pipe, holds: Holds, chunk: &mut [u8]) -> Result<usize, Errno> {
-        // The end of a stream that held nothing makes no file.
+        // The end of a stream that held nothing makes no file, and no mark.
         let is_worth_a_file = || match holds {
             Holds::Something => true,
             Holds::Nothing => false,
             Holds::Unknown => pipe.holds_something(),
         };
-        if self.open.is_some() || is_worth_a_file() {
+        if (self.open.is_some() && !self.is_news()) || is_worth_a_file() {
             match self.fill(pipe) {
                 Err(error) if !matches!(error, Errno::AGAIN | Errno::INTR) => {}
                 filled => return filled,

@@ -59,7 +59,7 @@ pub use self::program::{LauncherError, run};
 pub(crate) use self::{
     launchers::{Launchers, Orphan},
     outcome::{Born, LaunchError, Launched, NotSent, Said},
-    wire::{Account, Ready, Request, TapId, TapOf},
+    wire::{Account, Keep, Ready, Request, TapId, TapOf},
     words::{OWN_DESCRIPTOR, Word, WordKind},
 };
 use super::sys::SHARED_NUMBERS;

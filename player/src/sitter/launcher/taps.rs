@@ -21,6 +21,7 @@ use std::{
     time::Instant,
 };
 
+use orchestra_units::RunId;
 use rustix::{
     buffer::spare_capacity,
     event::epoll::{self, CreateFlags, Event, EventData, EventFlags},
@@ -35,7 +36,7 @@ use super::{
     ear::{Ear, Heard},
     log::Log,
     program::{self, Inbox, LauncherError, failed},
-    wire::{Account, Adoption, Answers, Asked, NewTap, Ready, TapId},
+    wire::{Account, Adoption, Answers, Asked, Keep, NewTap, Ready, TapId},
 };
 use crate::sitter::{
     capture::{Capture, Written},
@@ -109,15 +110,16 @@ enum Filling {
     /// The file of an attempt.
     Capture(Capture),
     /// The files of a unit, which its next run goes on with.
-    Log(Arc<Mutex<Log>>),
+    Log(Arc<Mutex<Log>>, RunId),
 }
 
 impl Sink for Filling {
     fn take(&mut self, pipe: &Pipe, holds: Holds, chunk: &mut [u8]) -> Result<usize, Errno> {
         match self {
             Filling::Capture(capture) => capture.take(pipe, holds, chunk),
-            Filling::Log(log) => {
-                log.lock().unwrap_or_else(PoisonError::into_inner).take(pipe, holds, chunk)
+            Filling::Log(log, run) => {
+                let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+                log.of(*run).take(pipe, holds, chunk)
             }
         }
     }
@@ -150,14 +152,16 @@ impl Newcomers {
     /// Opens the pipes of an attempt or run that is about to start: what its process gets as standard
     /// output and standard error. They are new, so nobody can keep us waiting.
     pub(super) fn open(&self, tap: NewTap, user: Option<&Identity>) -> io::Result<Opened> {
-        let NewTap { id, limit, is_log, directory, ready } = tap;
+        let NewTap { id, keep, directory, ready } = tap;
         let directory = Arc::new(directory);
         let open = |stream: Stream| {
             let pipe = Pipe::open(directory.as_fd(), stream)?;
             let writer = Pipe::open_for_the_score(directory.as_fd(), stream.pipe())?;
-            let filling = match is_log {
-                true => Filling::Log(self.log(&directory, stream)?),
-                false => Filling::Capture(Capture::new(Arc::clone(&directory), stream, limit)),
+            let filling = match keep {
+                Keep::Log(run) => Filling::Log(self.log(&directory, stream)?, run),
+                Keep::First(limit) => {
+                    Filling::Capture(Capture::new(Arc::clone(&directory), stream, limit))
+                }
             };
             io::Result::Ok((Spout { pipe: Some(pipe), filling: Some(filling) }, writer))
         };
@@ -397,7 +401,7 @@ impl Reader {
     /// Goes on with the pipes of an attempt that has its process already, as far as they are still
     /// there.
     fn adopt(&mut self, adoption: Adoption) -> Account {
-        let Adoption { id, limit, is_log, discards, directories } = adoption;
+        let Adoption { id, keep, discards, directories } = adoption;
         let Some((directory, ready)) = directories else {
             return Account { over: true, written: None };
         };
@@ -409,14 +413,16 @@ impl Reader {
             // them in the file before this returns.
             let pipe = Pipe::open(directory.as_fd(), stream).ok();
             let pipe = pipe.filter(|pipe| self.newcomers.watch(id, index, pipe).is_ok());
-            let reopen = || {
-                let directory = Arc::clone(&directory);
-                Capture::reopen(directory, stream, limit).ok().map(Filling::Capture)
-            };
-            let filling = match (discards, is_log) {
-                (true, _) => None,
-                (false, true) => self.newcomers.log(&directory, stream).ok().map(Filling::Log),
-                (false, false) => reopen(),
+            let filling = match keep {
+                _ if discards => None,
+                Keep::Log(run) => {
+                    let log = self.newcomers.log(&directory, stream).ok();
+                    log.map(|log| Filling::Log(log, run))
+                }
+                Keep::First(limit) => {
+                    let directory = Arc::clone(&directory);
+                    Capture::reopen(directory, stream, limit).ok().map(Filling::Capture)
+                }
             };
             Spout { pipe, filling }
         });
@@ -464,7 +470,7 @@ impl Reader {
 
     /// Lets go of one, with what is in its pipes where that goes to a log: its run is over.
     fn forget(&mut self, id: TapId) {
-        let is_log = |spout: &Spout| matches!(spout.filling, Some(Filling::Log(_)));
+        let is_log = |spout: &Spout| matches!(spout.filling, Some(Filling::Log(..)));
         if self.all.get(&id).is_some_and(|tap| tap.spouts.iter().any(is_log)) {
             self.drain(id, 0, Holds::Unknown);
             self.drain(id, 1, Holds::Unknown);
@@ -508,7 +514,7 @@ impl Reader {
 fn written(tap: &Tap) -> Option<[Written; 2]> {
     let written = |spout: &Spout| match &spout.filling {
         Some(Filling::Capture(capture)) => Some(capture.written()),
-        Some(Filling::Log(_)) | None => None,
+        Some(Filling::Log(..)) | None => None,
     };
     let [stdout, stderr] = tap.spouts.each_ref().map(written);
     Some([stdout?, stderr?])

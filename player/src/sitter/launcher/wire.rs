@@ -6,10 +6,12 @@
 //! user      uid u32 │ gid u32 │ groups u32 each     the first message; empty text "self": nobody
 //!
 //! launch    1 u8 │ flags u8 │ descriptors u8 │ ready u8 │ arguments u32 │ number u64 │ tap u64
-//!           │ limit u64 │ strings, each ended by NUL
+//!           │ keep u64, twice │ strings, each ended by NUL
 //!           with descriptors: program, the newborn's own, the cgroup's, those of up to three cgroups
 //!           with limits, the attempt's or unit's directory, and that of its socket (as the flags say)
-//! adopt     2 u8 │ flags u8 │ discards u8 │ ready u8 │ tap u64 │ limit u64      with the directories
+//! adopt     2 u8 │ flags u8 │ discards u8 │ ready u8 │ tap u64 │ keep u64, twice
+//!           with the directories
+//! keep      an attempt's: how many first bytes, 0 · as the flags say, a log's: placement, run
 //! ready     0: nobody asks · 255: it says so at its socket · else at this descriptor
 //! close     3 u8 │ taps u64 each
 //! forget    4 u8 │ taps u64 each
@@ -27,6 +29,8 @@
 
 use std::{ffi::CString, mem};
 
+use orchestra_model::service::{Placement, RunNumber};
+use orchestra_units::RunId;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::{
@@ -78,12 +82,41 @@ pub(crate) struct TapId(pub(crate) u64);
 pub(crate) struct TapOf<'a> {
     pub(crate) id: TapId,
     pub(crate) directory: BorrowedFd<'a>,
-    /// How many first bytes are kept of each.
-    pub(crate) limit: u64,
-    /// They are a unit's, which writes for ever: see `log.rs`. There is no limit then.
-    pub(crate) is_log: bool,
+    pub(crate) keep: Keep,
     /// How a unit says that it is ready.
     pub(crate) ready: Ready<BorrowedFd<'a>>,
+}
+
+/// What is kept of two streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// An attempt's: so many first bytes of each.
+    First(u64),
+    /// A run's, in the log of its unit: see `log.rs`.
+    Log(RunId),
+}
+
+impl Keep {
+    fn flag(self) -> u8 {
+        match self {
+            Keep::First(_) => 0,
+            Keep::Log(_) => LOG,
+        }
+    }
+
+    fn numbers(self) -> [u64; 2] {
+        match self {
+            Keep::First(limit) => [limit, 0],
+            Keep::Log(run) => [run.placement.0, run.number.0],
+        }
+    }
+
+    fn read(flags: u8, [first, second]: [u64; 2]) -> Self {
+        match flags & LOG {
+            0 => Keep::First(first),
+            _ => Keep::Log(RunId { placement: Placement(first), number: RunNumber(second) }),
+        }
+    }
 }
 
 /// How a unit says that it is ready. `D` is the directory of its socket.
@@ -179,8 +212,8 @@ pub(super) struct Received {
     pub(super) no_new_privileges: bool,
     pub(super) arguments: Vec<CString>,
     pub(super) environment: Vec<CString>,
-    /// The streams to be read.
-    tap: (TapId, u64),
+    /// The streams to be read, and what is kept of them.
+    tap: (TapId, [u64; 2]),
     ready: u8,
     flags: u8,
     own: usize,
@@ -201,8 +234,7 @@ pub(super) struct Parts<'a> {
 /// Streams that a launcher is to read from now on.
 pub(super) struct Adoption {
     pub(super) id: TapId,
-    pub(super) limit: u64,
-    pub(super) is_log: bool,
+    pub(super) keep: Keep,
     /// Nothing is to be kept.
     pub(super) discards: bool,
     /// `None` where the launcher could not take them.
@@ -212,8 +244,7 @@ pub(super) struct Adoption {
 /// Streams of a newborn.
 pub(super) struct NewTap {
     pub(super) id: TapId,
-    pub(super) limit: u64,
-    pub(super) is_log: bool,
+    pub(super) keep: Keep,
     pub(super) directory: OwnedFd,
     pub(super) ready: Ready<OwnedFd>,
 }
@@ -236,7 +267,7 @@ impl Request<'_> {
         flags |= (self.limits.len() as u8) << LIMITS_FROM;
         descriptors.extend(self.limits);
         if let Some(tap) = self.tap {
-            flags |= TAP | if tap.is_log { LOG } else { 0 };
+            flags |= TAP | tap.keep.flag();
             descriptors.push(tap.directory);
             if let Ready::Notify(directory) = tap.ready {
                 flags |= SOCKET_DIRECTORY;
@@ -247,8 +278,9 @@ impl Request<'_> {
         // Both are a handful.
         let mut bytes = vec![ask::LAUNCH, flags, self.descriptors.len() as u8, ready];
         bytes.extend((self.arguments.len() as u32).to_le_bytes());
-        let tap = self.tap.map_or((0, 0), |tap| (tap.id.0, tap.limit));
-        bytes.extend([number, tap.0, tap.1].map(u64::to_le_bytes).as_flattened());
+        let [first, second] = self.tap.map_or([0, 0], |tap| tap.keep.numbers());
+        let tap = self.tap.map_or(0, |tap| tap.id.0);
+        bytes.extend([number, tap, first, second].map(u64::to_le_bytes).as_flattened());
         for string in self.arguments.iter().chain(self.environment) {
             bytes.extend(string.as_bytes_with_nul());
         }
@@ -259,14 +291,13 @@ impl Request<'_> {
 /// As a message that comes with the directory.
 pub(super) fn encode_adoption<D>(
     id: TapId,
-    limit: u64,
-    is_log: bool,
+    keep: Keep,
     ready: &Ready<D>,
     discards: bool,
 ) -> Vec<u8> {
-    let flags = if is_log { LOG } else { 0 };
-    let mut bytes = vec![ask::ADOPT, flags, discards.into(), ready.code()];
-    bytes.extend([id.0, limit].map(u64::to_le_bytes).as_flattened());
+    let mut bytes = vec![ask::ADOPT, keep.flag(), discards.into(), ready.code()];
+    let [first, second] = keep.numbers();
+    bytes.extend([id.0, first, second].map(u64::to_le_bytes).as_flattened());
     bytes
 }
 
@@ -303,13 +334,13 @@ impl Asked {
             }
             ask::ADOPT => {
                 let ([flags, discards, ready], rest) = rest.split_first_chunk()?;
-                let ([id, limit], []) = rest.as_chunks::<{ mem::size_of::<u64>() }>() else {
+                let ([id, first, second], []) = rest.as_chunks::<{ mem::size_of::<u64>() }>()
+                else {
                     return None;
                 };
                 Some(Asked::Adopt(Adoption {
                     id: TapId(u64::from_le_bytes(*id)),
-                    limit: u64::from_le_bytes(*limit),
-                    is_log: flags & LOG != 0,
+                    keep: Keep::read(*flags, [*first, *second].map(u64::from_le_bytes)),
                     discards: *discards != 0,
                     directories: directories(descriptors, *ready),
                 }))
@@ -333,8 +364,8 @@ impl Received {
     fn decode(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Option<Self> {
         let ([flags, own, ready], rest) = bytes.split_first_chunk()?;
         let (arguments, rest) = rest.split_first_chunk()?;
-        let (numbers, rest) = rest.split_first_chunk::<{ 3 * mem::size_of::<u64>() }>()?;
-        let [number, tap, limit] =
+        let (numbers, rest) = rest.split_first_chunk::<{ 4 * mem::size_of::<u64>() }>()?;
+        let [number, tap, first, second] =
             *numbers.as_chunks::<{ mem::size_of::<u64>() }>().0.first_chunk()?;
         let mut strings: Vec<CString> = rest
             .split_inclusive(|byte| *byte == 0)
@@ -346,7 +377,7 @@ impl Received {
             return None;
         }
         let environment = strings.split_off(arguments);
-        let tap = (TapId(u64::from_le_bytes(tap)), u64::from_le_bytes(limit));
+        let tap = (TapId(u64::from_le_bytes(tap)), [first, second].map(u64::from_le_bytes));
         Some(Self {
             number: u64::from_le_bytes(number),
             no_new_privileges: flags & NO_NEW_PRIVILEGES != 0,
@@ -378,9 +409,9 @@ impl Received {
         let count = usize::from(has_tap) + usize::from(has_socket);
         let last = self.descriptors.len().checked_sub(count)?;
         let (directory, ready) = directories(self.descriptors.split_off(last), self.ready)?;
-        let (id, limit) = self.tap;
-        let is_log = self.flags & LOG != 0;
-        has_tap.then_some(NewTap { id, limit, is_log, directory, ready })
+        let (id, numbers) = self.tap;
+        let keep = Keep::read(self.flags, numbers);
+        has_tap.then_some(NewTap { id, keep, directory, ready })
     }
 
     /// Its other descriptors.
@@ -612,7 +643,9 @@ mod tests {
             let fd = null.as_fd();
             let entrance = Entrance { directory: directory.then_some(fd), processes: fd };
             let ready = if cgroup { Ready::Notify(fd) } else { Ready::At(5) };
-            let tap = TapOf { id: TapId(9), directory: fd, limit: 1 << 33, is_log: cgroup, ready };
+            let run = RunId { placement: Placement(1 << 34), number: RunNumber(1 << 33) };
+            let keep = if cgroup { Keep::Log(run) } else { Keep::First(1 << 33) };
+            let tap = TapOf { id: TapId(9), directory: fd, keep, ready };
             let request = Request {
                 program: fd,
                 arguments: &arguments,
@@ -634,7 +667,7 @@ mod tests {
                 _ => None,
             };
             assert!(read(&bytes, fds.len() - 1, true).is_none());
-            assert!(read(&bytes[..33], fds.len(), true).is_none());
+            assert!(read(&bytes[..41], fds.len(), true).is_none());
             // Not all of it came: it is known what was asked for, and that it cannot be done.
             let got = read(&bytes, fds.len() - 1, false).unwrap();
             assert!(got.number == 1 << 40 && !got.is_whole());
@@ -643,9 +676,9 @@ mod tests {
             assert_eq!((got.number, got.no_new_privileges), (1 << 40, cgroup));
             assert_eq!((&got.arguments, &got.environment), (&arguments, &environment));
             let tap = got.take_tap();
-            let read = tap.map(|tap| (tap.id, tap.limit, tap.is_log, tap.ready.code()));
+            let read = tap.map(|tap| (tap.id, tap.keep, tap.ready.code()));
             let code = if cgroup { NOTIFY } else { 5 };
-            assert_eq!(read, directory.then_some((TapId(9), 1 << 33, cgroup, code)));
+            assert_eq!(read, directory.then_some((TapId(9), keep, code)));
             let parts = got.parts().unwrap();
             assert_eq!(parts.own.len(), 4);
             let found = parts.cgroup.map(|found| found.directory.is_some());
@@ -662,9 +695,9 @@ mod tests {
         assert!(matches!(read(&encode_forget(&ids)), Some(Asked::Forget(got)) if got == ids));
         assert!(matches!(read(&encode_hold(true)), Some(Asked::Hold)));
         assert!(matches!(read(&encode_hold(false)), Some(Asked::GoOn)));
-        let adoption = encode_adoption(TapId(7), 8, true, &Ready::<()>::At(4), true);
+        let adoption = encode_adoption(TapId(7), Keep::First(8), &Ready::<()>::At(4), true);
         let Some(Asked::Adopt(got)) = read(&adoption) else { panic!("no adoption") };
-        assert_eq!((got.id, got.limit, got.discards, got.is_log), (TapId(7), 8, true, true));
+        assert_eq!((got.id, got.keep, got.discards), (TapId(7), Keep::First(8), true));
         assert!(got.directories.is_none());
         for bad in [&adoption[1..], &adoption[..11], &encode_close(&ids)[..10], &[9], &[]] {
             assert!(read(bad).is_none(), "{bad:?}");

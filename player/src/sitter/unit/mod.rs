@@ -23,6 +23,7 @@
 //! end       what becomes of runs, until nothing is left       recover  what an earlier sitter left
 //! tell      what a conductor is told                     hear     what a run says of itself
 //! limits    what a run may have                          memory   when that was not enough
+//! readings  who reads what runs write
 //! ```
 
 use std::collections::{BTreeMap, VecDeque};
@@ -42,15 +43,17 @@ mod limits;
 mod memory;
 mod order;
 mod place;
+mod readings;
 mod recover;
 mod run;
 mod spawn;
 mod tell;
 
-use self::{order::Accepting, spawn::Waiting, tell::Hearer};
+use self::{order::Accepting, readings::Readings, spawn::Waiting, tell::Hearer};
 pub(super) use self::{
     order::UnitCommand,
     place::Place,
+    readings::OfLog,
     recover::{fresh_spool_id, open},
     run::Run,
     spawn::ExpectedRun,
@@ -78,6 +81,7 @@ pub(super) struct Keeping {
     /// Runs that have or had processes, by id, which is their token.
     pub(super) runs: BTreeMap<u64, Run>,
     hearer: Option<Hearer>,
+    readings: Readings,
 }
 
 /// The moment of an input.

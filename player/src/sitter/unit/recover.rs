@@ -29,7 +29,7 @@ use crate::{
         environment,
         hunt::Trail,
         journal::{Journal, JournalError, Opened},
-        launcher::{Orphan, TapId},
+        launcher::{Keep, Orphan, TapId},
         procfs,
         settle::encoded,
         spool_dir::SpoolDir,
@@ -76,6 +76,7 @@ pub(in crate::sitter) fn open(
         waiting: Default::default(),
         runs: Default::default(),
         hearer: None,
+        readings: Default::default(),
     })
 }
 
@@ -163,7 +164,7 @@ impl Sitter {
             gone: false,
         });
         let is_found = main.is_some();
-        let tap = self.adopt_streams(unit);
+        let tap = self.adopt_streams(unit, run);
         let it = Run { main, tap, ..self.run_without_process(unit.clone(), run) };
         let id = self.watch_run(it);
         match is_found {
@@ -195,7 +196,7 @@ impl Sitter {
     }
 
     /// Has the streams of a run read that an earlier sitter started.
-    fn adopt_streams(&mut self, unit: &UnitKey) -> Option<TapId> {
+    fn adopt_streams(&mut self, unit: &UnitKey, run: RunId) -> Option<TapId> {
         let directory = Rc::new(self.spool_dir.make_log(&name_of(unit)).ok()?);
         let uid = stream::owner_of_pipes(directory.as_fd())?;
         let sign = self.keeping.engine.state().units().get(unit)?.asked.upkeep.ready.sign;
@@ -206,8 +207,7 @@ impl Sitter {
         let ready = ready_of(sign, place.as_ref());
         let orphan = Orphan {
             directory: &directory,
-            limit: 0,
-            is_log: true,
+            keep: Keep::Log(run),
             ready,
             discards: false,
             unattended: false,

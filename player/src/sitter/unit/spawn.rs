@@ -20,7 +20,7 @@ use crate::sitter::{
     cgroup::{Door, Leaf},
     clock::BootMillis,
     environment::{self, RunOf},
-    launcher::{LaunchError, Launched, NotSent, Ready, Request, TapId, TapOf},
+    launcher::{Keep, LaunchError, Launched, NotSent, Ready, Request, TapId, TapOf},
     poll::{Interest, Token},
     scores::{Image, Score},
     start::{Newborn, StartError, mark_of},
@@ -134,8 +134,7 @@ impl Sitter {
             tap: Some(TapOf {
                 id: tap,
                 directory: log.as_fd(),
-                limit: 0,
-                is_log: true,
+                keep: Keep::Log(waiting.run),
                 ready: ready_of(sign, Some(&own)).map(AsFd::as_fd),
             }),
             cgroup: door.as_ref().map(Door::entrance),

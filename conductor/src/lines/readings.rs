@@ -1,0 +1,177 @@
+//! Readings of logs: the one table that joins whoever reads with the session of the player that is read
+//! from. Where either end goes, the other is told.
+//!
+//! ```text
+//! desk ── begin ──▶ table ── ReadLog, LogCredit, CloseLog ──▶ session's outbox ──▶ player
+//!      ◀── parts ── table ◀────────────── LogPart ─────────── session  ◀──────────────┘
+//! ```
+//!
+//! The driver is not asked for any of the bytes, and nothing waits: a player sends no more than it has
+//! credit for, so a reading's parts have a bound wherever they lie.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use orchestra_flow::SessionId;
+use orchestra_model::{
+    AudienceName, HostName, ServiceName,
+    service::{CREDIT_BYTES, LogPart, LogQuery, READINGS, ReadLog, ReadingId},
+};
+use orchestra_proto::v1::{self, command::Kind};
+use tokio::sync::mpsc;
+
+use super::{command::Header, session::Outbox};
+use crate::declined::{Declined, Ground};
+
+/// Most readings of one name at once.
+const OF_A_NAME: usize = 4;
+
+/// All readings that there are.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Readings(Arc<Mutex<Table>>);
+
+#[derive(Debug, Default)]
+struct Table {
+    /// The last number that was used.
+    last: u64,
+    open: HashMap<ReadingId, Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    session: SessionId,
+    by: AudienceName,
+    /// How much the player may still send.
+    credit: usize,
+    parts: mpsc::UnboundedSender<Result<LogPart, Declined>>,
+}
+
+/// The way to a player's sitter, for as long as its session lasts.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    pub(crate) session: SessionId,
+    pub(crate) outbox: Outbox,
+    pub(crate) header: Header,
+}
+
+/// A reading, for whoever reads. The player is told when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    id: ReadingId,
+    line: Line,
+    parts: mpsc::UnboundedReceiver<Result<LogPart, Declined>>,
+    table: Readings,
+}
+
+impl Readings {
+    /// Begins a reading on a player's line.
+    pub(crate) fn begin(
+        &self,
+        line: Line,
+        (service, query): (ServiceName, LogQuery),
+        by: AudienceName,
+    ) -> Result<Reading, Declined> {
+        let (sender, parts) = mpsc::unbounded_channel();
+        let mut table = self.lock();
+        table.check_bounds(line.session, &by)?;
+        // Whoever ends a session ends its queue first, and then what is in the table.
+        if line.outbox.is_ended() {
+            return Err(gone());
+        }
+        table.last += 1;
+        let id = ReadingId(table.last);
+        let open = Open { session: line.session, by, credit: CREDIT_BYTES, parts: sender };
+        table.open.insert(id, open);
+        drop(table);
+        let read = ReadLog { reading: id, service, query, credit: CREDIT_BYTES as u32 };
+        line.outbox.command(line.header, Kind::ReadLog((&read).into()));
+        Ok(Reading { id, line, parts, table: self.clone() })
+    }
+
+    /// A player said this of a reading, which may be over.
+    pub(in crate::lines) fn take(
+        &self,
+        host: &HostName,
+        session: SessionId,
+        id: ReadingId,
+        part: LogPart,
+    ) {
+        let mut table = self.lock();
+        let Some(open) = table.open.get_mut(&id).filter(|open| open.session == session) else {
+            return;
+        };
+        let (part, is_last) = match part {
+            LogPart::End(_) => (Ok(part), true),
+            LogPart::Chunk(chunk) if chunk.cost() <= open.credit => {
+                open.credit -= chunk.cost();
+                (Ok(LogPart::Chunk(chunk)), false)
+            }
+            LogPart::Chunk(_) => {
+                let why = format!("{host} sent more of a log than it was asked for");
+                tracing::warn!(player = %host, "the player sent more of a log than it was asked for");
+                (Err(Declined::new(Ground::Internal, why)), true)
+            }
+        };
+        // Whoever read it may have gone.
+        let _ = open.parts.send(part);
+        if is_last {
+            table.open.remove(&id);
+        }
+    }
+
+    /// A session is over, and its queue has ended: its readers are told.
+    pub(in crate::lines) fn detach(&self, session: SessionId) {
+        for (_, open) in self.lock().open.extract_if(|_, open| open.session == session) {
+            let _ = open.parts.send(Err(gone()));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn check_bounds(&self, session: SessionId, by: &AudienceName) -> Result<(), Declined> {
+        let too_many = |what: String| Err(Declined::new(Ground::TooMuch, what));
+        let count = |is: &dyn Fn(&Open) -> bool| self.open.values().filter(|open| is(open)).count();
+        if count(&|open| open.by == *by) >= OF_A_NAME {
+            return too_many(format!("{by} reads {OF_A_NAME} logs already, which is the most"));
+        }
+        if count(&|open| open.session == session) >= READINGS {
+            return too_many(format!("{READINGS} logs of this player are read, which is the most"));
+        }
+        Ok(())
+    }
+}
+
+fn gone() -> Declined {
+    Declined::new(Ground::NotNow, "the player went away")
+}
+
+impl Reading {
+    /// The next part; or why there is none. Nothing follows an end.
+    pub(crate) async fn next(&mut self) -> Result<LogPart, Declined> {
+        self.parts.recv().await.unwrap_or_else(|| Err(gone()))
+    }
+
+    /// So much was taken: as much more may come.
+    pub(crate) fn give_back(&self, cost: usize) {
+        if let Some(open) = self.table.lock().open.get_mut(&self.id) {
+            open.credit += cost;
+            let (reading, bytes) = (self.id.0, cost as u32);
+            let kind = Kind::LogCredit(v1::LogCredit { reading, bytes });
+            self.line.outbox.command(self.line.header, kind);
+        }
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.table.lock().open.remove(&self.id);
+        let kind = Kind::CloseLog(v1::CloseLog { reading: self.id.0 });
+        self.line.outbox.command(self.line.header, kind);
+    }
+}

@@ -1,0 +1,13 @@
+//! What units wrote, as it lies on disk: files that launchers fill (`launcher/log.rs`), marks that say
+//! whose bytes they are, and whoever reads them.
+
+pub(super) mod marks;
+mod on_disk;
+mod reading;
+mod rotation;
+mod tail;
+
+pub(super) use self::{
+    on_disk::LogDir,
+    reading::{Reading, Step},
+};

@@ -1,0 +1,229 @@
+//! Logs of units, as a conductor reads them.
+
+use std::{fs, os::unix::fs::symlink};
+
+use orchestra_model::{
+    delivery::Outcome,
+    service::{
+        CREDIT_BYTES, LogChunk, LogEnd, LogPart, LogQuery, LogRuns, LogStream, READINGS, ReadLog,
+        ReadingId, RunNumber, Wanted,
+    },
+};
+use orchestra_proto::v1::{self, command::Kind};
+
+use crate::{
+    Test,
+    units::{Asked, RECORD, ask, ends_well, kill, run},
+    world::{World, eventually},
+};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("a_log_is_read_over_files_while_it_is_written", a_log_is_read_over_files),
+    ("a_slow_reader_holds_nobody_up", a_slow_reader_holds_nobody_up),
+    ("runs_are_told_apart_to_the_last_byte", runs_are_told_apart),
+    ("a_reading_ends_with_its_unit", a_reading_ends_with_its_unit),
+    ("what_is_no_file_of_the_log_is_not_read", what_is_no_file_is_not_read),
+    ("readings_are_bounded_and_end_with_their_session", readings_are_bounded),
+    ("the_last_lines_are_found", the_last_lines_are_found),
+];
+
+/// Everything of standard output that there is.
+const ALL: LogQuery = LogQuery {
+    stream: LogStream::Stdout,
+    runs: LogRuns::All,
+    tail: None,
+    since: None,
+    from: None,
+    follow: false,
+};
+
+fn begin(world: &World, number: u64, query: LogQuery, credit: usize) -> ReadingId {
+    let (reading, credit) = (ReadingId(number), credit as u32);
+    let service = "web".parse().unwrap();
+    let read = ReadLog { reading, service, query, credit };
+    world.say_command(Kind::ReadLog((&read).into()));
+    reading
+}
+
+fn give(world: &World, reading: ReadingId, bytes: usize) {
+    let (reading, bytes) = (reading.0, bytes as u32);
+    world.say_command(Kind::LogCredit(v1::LogCredit { reading, bytes }));
+}
+
+/// The next chunk, which is paid for.
+fn chunk(world: &World, reading: ReadingId) -> Result<LogChunk, LogEnd> {
+    match world.log_part(reading) {
+        LogPart::Chunk(chunk) => {
+            give(world, reading, chunk.cost());
+            Ok(chunk)
+        }
+        LogPart::End(end) => Err(end),
+    }
+}
+
+/// What comes of a reading until it ends.
+fn read(world: &World, number: u64, query: LogQuery) -> String {
+    let reading = begin(world, number, query, CREDIT_BYTES);
+    let mut bytes = Vec::new();
+    loop {
+        match chunk(world, reading) {
+            Ok(chunk) => bytes.extend(chunk.bytes),
+            Err(end) => {
+                assert_eq!(end, LogEnd::All, "{}", world.log());
+                return String::from_utf8(bytes).unwrap();
+            }
+        }
+    }
+}
+
+/// A sitter whose unit does this.
+fn writing(script: &str) -> World {
+    let world = World::new();
+    start_writing(&world, script);
+    world
+}
+
+fn start_writing(world: &World, script: &str) {
+    world.score("web", &format!("{RECORD}\n{script}\nexec sleep 1000"));
+    world.start();
+    ends_well(world, ask(world, &Asked::default()));
+}
+
+/// Waits until what there is to read is this.
+fn reads(world: &World, wanted: &str) {
+    let mut number = 1_000;
+    eventually(wanted, || {
+        number += 1;
+        (read(world, number, ALL) == wanted).then_some(())
+    });
+}
+
+fn a_log_is_read_over_files() {
+    // Some 34 MB, in four files.
+    let last = 4_500_000;
+    let world = writing(&format!("seq 1 {last}"));
+    let reading = begin(&world, 1, LogQuery { follow: true, ..ALL }, CREDIT_BYTES);
+    let wanted: String = (1..=last).map(|n| format!("{n}\n")).collect();
+    let mut got = Vec::new();
+    while got.len() < wanted.len() {
+        let chunk = chunk(&world, reading).unwrap();
+        assert!(!chunk.gap && chunk.run.0 == 1 && chunk.at.is_some());
+        got.extend(chunk.bytes);
+    }
+    assert!(got == wanted.as_bytes(), "every byte, once");
+    assert!(read(&world, 2, ALL) == wanted);
+}
+
+fn a_slow_reader_holds_nobody_up() {
+    let world = World::new();
+    world.score("quick", "echo quick");
+    start_writing(&world, "seq 1 100000");
+    let quick: String = (1..=100_000).map(|n| format!("{n}\n")).collect();
+    reads(&world, &quick);
+    let slow = begin(&world, 1, ALL, 100_000);
+    assert!(read(&world, 2, ALL) == quick);
+    assert_eq!(world.ended(world.order("quick", &[])).outcome, Outcome::Exited(0));
+    let mut got = Vec::new();
+    for wanted in [64 << 10, 100_000 - (64 << 10)] {
+        let LogPart::Chunk(chunk) = world.log_part(slow) else { panic!("no chunk") };
+        assert_eq!(chunk.bytes.len(), wanted, "as much as there is credit for");
+        got.extend(chunk.bytes);
+    }
+    give(&world, slow, 1_024);
+    while let Ok(chunk) = chunk(&world, slow) {
+        got.extend(chunk.bytes);
+    }
+    assert!(got == quick.as_bytes());
+}
+
+fn runs_are_told_apart() {
+    let world = writing("echo begin $ORC_RUN; echo error $ORC_RUN >&2");
+    reads(&world, "begin 1\n");
+    kill(run(&world, 1).pid);
+    run(&world, 2);
+    reads(&world, "begin 1\nbegin 2\n");
+    world.crash();
+    world.start();
+    world.score("web", &format!("{RECORD}\nprintf 'last words of %s' $ORC_RUN\nexit 1"));
+    world.signal(rustix::process::Signal::HUP);
+    world.logged("scanned the scores");
+    kill(run(&world, 2).pid);
+    let third = "last words of 3";
+    run(&world, 4);
+    let of = |runs| LogQuery { runs, ..ALL };
+    let number = |number| of(LogRuns::Number(RunNumber(number)));
+    let mut next = 10;
+    for (query, wanted) in [
+        (number(1), "begin 1\n"),
+        (number(2), "begin 2\n"),
+        (number(3), third),
+        (LogQuery { stream: LogStream::Stderr, ..number(2) }, "error 2\n"),
+    ] {
+        eventually(wanted, || {
+            next += 1;
+            (read(&world, next, query.clone()) == wanted).then_some(())
+        });
+    }
+    assert_eq!(read(&world, 8, number(99)), "");
+    let previous = read(&world, 9, of(LogRuns::Previous));
+    assert!(previous.is_empty() || previous.starts_with("last words of "), "{previous}");
+}
+
+fn a_reading_ends_with_its_unit() {
+    let world = writing("echo there");
+    let reading = begin(&world, 1, LogQuery { follow: true, ..ALL }, CREDIT_BYTES);
+    assert_eq!(chunk(&world, reading).unwrap().bytes, b"there\n");
+    ends_well(&world, ask(&world, &Asked::wanting(Wanted::Gone)));
+    assert_eq!(chunk(&world, reading).unwrap_err(), LogEnd::Gone);
+    let late = begin(&world, 2, ALL, CREDIT_BYTES);
+    assert_eq!(chunk(&world, late).unwrap_err(), LogEnd::Gone);
+}
+
+fn what_is_no_file_is_not_read() {
+    let world = writing("echo there");
+    reads(&world, "there\n");
+    let dir = fs::read_dir(world.path("spool/logs")).unwrap().next().unwrap().unwrap().path();
+    fs::write(world.path("secret"), "secret\n").unwrap();
+    symlink(world.path("secret"), dir.join("out.7")).unwrap();
+    symlink(world.path("secret"), dir.join("err.1")).unwrap();
+    let (fifo, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+    rustix::fs::mknodat(rustix::fs::CWD, dir.join("out.8"), fifo, mode, 0).unwrap();
+    assert_eq!(read(&world, 1, ALL), "there\n");
+    assert_eq!(read(&world, 2, LogQuery { stream: LogStream::Stderr, ..ALL }), "");
+    fs::remove_file(dir.join("out.1")).unwrap();
+    symlink(world.path("secret"), dir.join("out.1")).unwrap();
+    assert_eq!(read(&world, 3, ALL), "");
+}
+
+fn readings_are_bounded() {
+    let world = writing("echo there");
+    reads(&world, "there\n");
+    let follow = || LogQuery { follow: true, ..ALL };
+    for number in 1..=READINGS as u64 {
+        let reading = begin(&world, number, follow(), CREDIT_BYTES);
+        chunk(&world, reading).unwrap();
+    }
+    let more = begin(&world, 99, follow(), CREDIT_BYTES);
+    assert_eq!(chunk(&world, more).unwrap_err(), LogEnd::TooMany);
+    world.say_command(Kind::CloseLog(v1::CloseLog { reading: 1 }));
+    let more = begin(&world, 100, follow(), CREDIT_BYTES);
+    chunk(&world, more).unwrap();
+    world.attach_again();
+    // All of them, and the numbers may come again.
+    let first = begin(&world, 1, ALL, CREDIT_BYTES);
+    assert_eq!(chunk(&world, first).unwrap().bytes, b"there\n");
+}
+
+fn the_last_lines_are_found() {
+    let world = writing("seq 1 40000");
+    let all: String = (1..=40_000).map(|n| format!("{n}\n")).collect();
+    reads(&world, &all);
+    let mut next = 10;
+    for (lines, wanted) in [(0, ""), (1, "40000\n"), (3, "39998\n39999\n40000\n"), (1 << 40, &all)]
+    {
+        next += 1;
+        assert!(read(&world, next, LogQuery { tail: Some(lines), ..ALL }) == *wanted, "{lines}");
+    }
+    let half = read(&world, 5, LogQuery { tail: Some(20_000), ..ALL });
+    assert!(half.starts_with("20001\n") && half.ends_with("\n40000\n"));
+}
