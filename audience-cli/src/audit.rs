@@ -58,7 +58,7 @@ fn verb(word: &str) -> Result<audit::Verb, String> {
 }
 
 /// Milliseconds since the epoch.
-fn since(text: &str) -> Result<u64, String> {
+pub(crate) fn since(text: &str) -> Result<u64, String> {
     if let Ok(ago) = text.parse::<Millis>() {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);

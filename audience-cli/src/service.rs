@@ -6,6 +6,7 @@ mod change;
 mod diff;
 mod history;
 mod list;
+pub(crate) mod logs;
 mod pause;
 mod remove;
 mod restart;

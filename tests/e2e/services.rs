@@ -149,3 +149,40 @@ fn what_is_stopped_or_removed_leaves_nothing_behind() {
     });
     fleet.no_run_was_doubled();
 }
+
+#[test]
+fn a_log_is_followed_over_kills_of_service_sitter_and_conductor() {
+    let fleet = Fleet::new("p1").start();
+    let file = fleet.service_file("p1", "");
+    fleet.orc(&["service", "apply", &file, "--wait"]).exits(0);
+    let logs = |flags: &[&str]| fleet.orc(&[&["logs", "web/1"], flags].concat()).exits(0);
+    let followed = fleet.tool("orc", &["logs", "web/1", "-f"]).start();
+    let saw = |lines: &str| {
+        let what = format!("{lines:?} but {:?}", followed.so_far("err"));
+        eventually(&what, || (followed.so_far("out") == lines).then_some(()));
+    };
+    saw("run 1 says hello\n");
+    kill(fleet.newest_runs()["p1"].1);
+    saw("run 1 says hello\nrun 2 says hello\n");
+    fleet.wait_ready(1);
+    let player = fleet.player("p1");
+    player.sitter.kill();
+    kill(fleet.newest_runs()["p1"].1);
+    player.sitter.start();
+    let three = "run 1 says hello\nrun 2 says hello\nrun 3 says hello\n";
+    saw(three);
+    fleet.crash_conductor();
+    fleet.start_conductor();
+    fleet.wait_ready(1);
+    kill(fleet.newest_runs()["p1"].1);
+    saw(&format!("{three}run 4 says hello\n"));
+    assert_eq!(logs(&[]).out, "run 4 says hello\n");
+    assert_eq!(logs(&["--previous"]).out, "run 3 says hello\n");
+    assert_eq!(logs(&["--run", "1"]).out, "run 1 says hello\n");
+    assert_eq!(logs(&["--run", "2", "--stderr"]).out, "run 2 complains\n");
+    assert_eq!(logs(&["--all", "--tail", "1"]).out, "run 4 says hello\n");
+    let line = logs(&["--run", "3", "--json"]).json();
+    assert_eq!((&line["line"], &line["run"]), (&"run 3 says hello".into(), &3.into()));
+    fleet.orc(&["logs", "web@p1"]).exits(0).says("run 4 says hello");
+    fleet.orc(&["logs", "web/2"]).exits(8).complains("there is no instance web/2");
+}

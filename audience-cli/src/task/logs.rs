@@ -1,5 +1,6 @@
-//! `orc logs`: what a task wrote, attempt by attempt. Its standard output goes to standard
-//! output, its standard error and what is said about it to standard error.
+//! `orc logs`: what a task wrote, attempt by attempt, or what an instance of a service writes: the two
+//! are told apart by the id's first letter. A task's standard output goes to standard output, its
+//! standard error and what is said about it to standard error.
 
 use orchestra_client::{AttemptLog, Attempts, Exit};
 
@@ -7,6 +8,7 @@ use crate::{
     console::{Answer, Screen, Streamed, unwritten},
     error::Failure,
     program::Program,
+    service::logs::{Wanted, instance, tell},
     verb::Verb,
     view::{
         Page as _,
@@ -18,15 +20,28 @@ use crate::{
 
 /// `orc logs`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  orc logs 42.1.1@db3\n  orc logs 42/web@fe3 --json")]
+#[command(after_help = "Examples:\n  orc logs 42.1.1@db3\n  orc logs web/1 -f")]
 pub(crate) struct Logs {
-    /// A task: 42.1.2@db3, 42/NAME@db3, or 42@db3
+    /// A task: 42.1.2@db3, 42/NAME@db3, or 42@db3; or an instance of a service: web/3, or web@fe1
     #[arg(value_name = "ID")]
     id: String,
+    #[command(flatten)]
+    wanted: Wanted,
 }
 
 impl Verb for Logs {
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
+        if let Some(instance) = instance(&self.id) {
+            let instance = instance?;
+            return program
+                .ask(async |client, console| tell(&instance, &self.wanted, client, console).await);
+        }
+        if !self.wanted.is_default() {
+            let what = format!("{:?} is a task, whose attempts are told as a whole", self.id);
+            return Err(
+                Failure::usage(what).hint("these flags are for services: orc logs NAME/3 -f")
+            );
+        }
         let reference = only(&self.id, "orc logs takes one task, like 42.1.2@db3")?;
         program.ask(async |client, console| {
             console.stream(&mut Told(client.logs(&reference).await?)).await?;

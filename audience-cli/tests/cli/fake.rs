@@ -49,6 +49,10 @@ pub(crate) struct Tables {
     pub(crate) applied: Vec<v1::ApplyServiceRequest>,
     pub(crate) service_changes: Vec<v1::ChangeServiceRequest>,
     pub(crate) service_changed: v1::ServiceChanged,
+    /// What each reading of a log brings; none left: nothing.
+    pub(crate) log_reads: VecDeque<Vec<Result<v1::LogChunk, Status>>>,
+    /// Whose logs were asked for, and which part of them.
+    pub(crate) log_asked: Vec<v1::ReadLogsRequest>,
     pub(crate) planned: Planned,
     pub(crate) explained: v1::ExplainResponse,
     /// What the next submission is answered with beside the flow.

@@ -29,7 +29,7 @@ use crate::{
 const HOSTILE: &str = "a\u{202e}b\u{9b}2Jc\x1b]0;t\x07\u{2028}\u{e0041}\u{200b}\rd\nforged line";
 
 /// A verb of `orc` each, and the other programs. Nothing here may be left out: see the test.
-const LINES: [&str; 64] = [
+const LINES: [&str; 65] = [
     "getstatus",
     "getstatus 42",
     "getstatus 42 --json",
@@ -65,6 +65,7 @@ const LINES: [&str; 64] = [
     "orc scores --drift",
     "orc logs 42@db1 --json",
     "orc logs 42@db1",
+    "orc logs web/1 --json",
     "orc ledger",
     "orc ledger --json",
     "orc deployment list",
@@ -183,6 +184,12 @@ fn services(tables: &mut Tables) {
     let mut hostile = service::version(7, Quantity::Count(2), &[HOSTILE]);
     hostile.spec.as_mut().unwrap().on = HOSTILE.to_owned();
     tables.versions = vec![service::version(6, Quantity::Count(1), &[]), hostile];
+    let chunk = v1::LogChunk {
+        bytes: HOSTILE.into(),
+        next: Some(v1::LogPlace::default()),
+        ..v1::LogChunk::default()
+    };
+    tables.log_reads = [vec![Ok(chunk)]].into();
     tables.service_changed = v1::ServiceChanged {
         name: HOSTILE.to_owned(),
         version: 7,

@@ -17,6 +17,7 @@ use orchestra_model::{
 use orchestra_proto::v1;
 
 mod asked;
+mod logs;
 mod shown;
 mod versions;
 mod wait;

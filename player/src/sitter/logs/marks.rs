@@ -1,4 +1,4 @@
-//! Marks: where in a log which run writes, and when. Lines of `out.marks` and `err.marks` beside its files.
+//! Marks: where in a log which run writes, and when. Lines of `marks.out` and `marks.err` beside its files.
 //!
 //! ```text
 //! placement run file offset milliseconds .
@@ -95,7 +95,7 @@ pub(in crate::sitter) fn read(dir: impl AsFd, stem: &str) -> io::Result<Vec<Mark
 /// Writes the marks anew. A mark that another launcher makes meanwhile may be lost.
 fn tidy(dir: impl AsFd, stem: &str, oldest: u64) -> io::Result<()> {
     let kept = thinned(read(&dir, stem)?, oldest);
-    let (name, new) = (name(stem), format!("{stem}.marks.new"));
+    let (name, new) = (name(stem), format!("marks.{stem}.new"));
     let mut file = open(&dir, &new, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?;
     let text: String = kept.iter().map(Mark::line).collect();
     file.write_all(text.as_bytes())?;
@@ -116,8 +116,8 @@ fn thinned(marks: Vec<Mark>, oldest: u64) -> Vec<Mark> {
     kept[kept.len().saturating_sub(KEPT)..].to_vec()
 }
 
-fn name(stem: &str) -> String {
-    format!("{stem}.marks")
+pub(super) fn name(stem: &str) -> String {
+    format!("marks.{stem}")
 }
 
 fn open(dir: impl AsFd, name: &str, flags: OFlags) -> io::Result<File> {
@@ -145,7 +145,7 @@ mod tests {
         let dir = dir(temp.path());
         assert_eq!(read(&dir, "out").unwrap(), []);
         note(&dir, "out", &mark(1, 1, 7), 0).unwrap();
-        let mut file = open(&dir, "out.marks", OFlags::WRONLY | OFlags::APPEND).unwrap();
+        let mut file = open(&dir, "marks.out", OFlags::WRONLY | OFlags::APPEND).unwrap();
         file.write_all(b"3 1 1 2").unwrap();
         note(&dir, "out", &mark(2, 1, 8), 0).unwrap();
         note(&dir, "out", &mark(3, 2, 9), 0).unwrap();
@@ -160,7 +160,7 @@ mod tests {
             note(&dir, "err", &mark(n / 1_000, 1 + n / 5_000, n), n / 5_000).unwrap();
         }
         let kept = read(&dir, "err").unwrap();
-        let length = std::fs::metadata(temp.path().join("err.marks")).unwrap().len();
+        let length = std::fs::metadata(temp.path().join("marks.err")).unwrap().len();
         assert!(length <= MARKS_BYTES + 100, "{length}");
         assert_eq!(kept.last(), Some(&mark(19, 4, 19_999)));
         assert!((15..20).all(|run| kept.iter().any(|mark| mark.run.number.0 == run)));

@@ -84,7 +84,7 @@ impl LogDir {
     }
 
     fn marks(&mut self) -> io::Result<&[Mark]> {
-        let name = format!("{}.marks", self.stem);
+        let name = marks::name(self.stem);
         let found = match rustix::fs::statat(&self.dir, &name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) => (found.st_ino, found.st_size),
             Err(Errno::NOENT) => (0, 0),

@@ -1,0 +1,72 @@
+//! Logs of services: what one instance wrote, over one connection.
+
+use orchestra_model::{
+    names::{HostName, ServiceName},
+    service::{LogChunk, LogQuery, Ordinal},
+};
+use orchestra_proto::v1;
+use tokio::time::timeout;
+use tonic::{Response, Status, Streaming};
+
+use crate::{
+    Client, Unheard,
+    client::{ANSWER, invalid},
+};
+
+/// An instance of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Instance {
+    Ordinal(Ordinal),
+    Host(HostName),
+}
+
+/// A log that is read.
+pub struct LogChunks {
+    stream: Streaming<v1::LogChunk>,
+    what: String,
+}
+
+impl LogChunks {
+    /// The next bytes; `None` where everything was told that was asked for.
+    pub async fn next(&mut self) -> Result<Option<LogChunk>, Unheard> {
+        match self.stream.message().await {
+            Ok(Some(chunk)) => {
+                let read = chunk.try_into().map_err(|error| invalid(&self.what, error));
+                Ok(Some(read?))
+            }
+            Ok(None) => Ok(None),
+            Err(status) => Err(Unheard::of(&self.what, &status)),
+        }
+    }
+}
+
+impl Client {
+    /// Begins to read what an instance wrote. Where that is lost, a query from the last chunk's place on
+    /// goes on.
+    pub async fn read_log(
+        &mut self,
+        service: &ServiceName,
+        instance: &Instance,
+        query: &LogQuery,
+    ) -> Result<LogChunks, Unheard> {
+        use v1::read_logs_request::Instance as Wire;
+        let (instance, of) = match instance {
+            Instance::Ordinal(ordinal) => (Wire::Ordinal(ordinal.0), format!("/{ordinal}")),
+            Instance::Host(host) => (Wire::Host(host.to_string()), format!("@{host}")),
+        };
+        let what = format!("reading the log of {service}{of}");
+        let request = v1::ReadLogsRequest {
+            service: service.to_string(),
+            instance: Some(instance),
+            query: Some(query.into()),
+        };
+        match timeout(ANSWER, self.rpc.read_logs(request)).await {
+            Ok(Ok(answer)) => Ok(LogChunks { stream: Response::into_inner(answer), what }),
+            Ok(Err(status)) => Err(Unheard::of(&what, &status)),
+            Err(_) => {
+                let silent = Status::unavailable(format!("no answer within {ANSWER:?}"));
+                Err(Unheard::of(&what, &silent))
+            }
+        }
+    }
+}
