@@ -54,7 +54,7 @@ use crate::{
     fleet::Fleet,
     history::HistoryError,
     inventory::Inventory,
-    lines::Readings,
+    lines::LogReadings,
     proof::Proofs,
     reload::Reloader,
 };
@@ -77,7 +77,7 @@ pub(crate) struct Desk {
     fleet: watching::Receiver<Arc<Fleet>>,
     inventory: Inventory,
     reloader: Reloader,
-    readings: Readings,
+    readings: LogReadings,
     facts: Arc<Facts>,
     /// Becomes true when the conductor stops.
     stopping: watching::Receiver<bool>,
@@ -90,7 +90,7 @@ impl Desk {
         fleet: watching::Receiver<Arc<Fleet>>,
         inventory: Inventory,
         reloader: Reloader,
-        readings: Readings,
+        readings: LogReadings,
         facts: Facts,
         stopping: watching::Receiver<bool>,
     ) -> Self {

@@ -28,7 +28,7 @@ use tokio::sync::{oneshot, watch};
 
 pub(crate) use self::{
     command::{EncodedJob, Header},
-    readings::{Line, Readings},
+    readings::{Line, LogReadings},
     session::Outbox,
     stream::{Frames, Goodbye, StreamQueue},
 };
@@ -80,7 +80,7 @@ impl PlayerLines {
         driver: Handle,
         store: StoreId,
         proofs: Proofs,
-        readings: Readings,
+        readings: LogReadings,
         patience: Patience,
         stopping: watch::Receiver<bool>,
     ) -> Self {

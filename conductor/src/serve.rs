@@ -41,7 +41,7 @@ use crate::{
     fleet::Fleet,
     grpc,
     inventory::Inventory,
-    lines::{Patience, PlayerLines, Readings},
+    lines::{LogReadings, Patience, PlayerLines},
     proof::{Found, KeyFile, Keys, Proofs},
     reading::Reading,
     reload::Reloader,
@@ -155,7 +155,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
 
     let (stop, stopping) = watch::channel(false);
     let patience = options.patience;
-    let readings = Readings::default();
+    let readings = LogReadings::default();
     let lines = PlayerLines::new(
         handle.clone(),
         identity.store,

@@ -47,7 +47,7 @@ pub use client::Client;
 pub use exit::Exit;
 pub use failure::{Failure, Remedy};
 pub use flows::{Explained, RetryOf, TaskFilter};
-pub use logs::{Instance, LogChunks};
+pub use logs::{LogChunks, ServiceInstance};
 pub use pages::{AttemptLog, Attempts, ListPage, Pages, Tasks};
 pub use services::{AppliedVersion, ServiceAnswer, ServiceAsk};
 pub use standing::{Awaited, ServiceState, ready_hosts};

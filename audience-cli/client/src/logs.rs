@@ -15,7 +15,7 @@ use crate::{
 
 /// An instance of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Instance {
+pub enum ServiceInstance {
     Ordinal(Ordinal),
     Host(HostName),
 }
@@ -46,13 +46,13 @@ impl Client {
     pub async fn read_log(
         &mut self,
         service: &ServiceName,
-        instance: &Instance,
+        instance: &ServiceInstance,
         query: &LogQuery,
     ) -> Result<LogChunks, Unheard> {
         use v1::read_logs_request::Instance as Wire;
         let (instance, of) = match instance {
-            Instance::Ordinal(ordinal) => (Wire::Ordinal(ordinal.0), format!("/{ordinal}")),
-            Instance::Host(host) => (Wire::Host(host.to_string()), format!("@{host}")),
+            ServiceInstance::Ordinal(ordinal) => (Wire::Ordinal(ordinal.0), format!("/{ordinal}")),
+            ServiceInstance::Host(host) => (Wire::Host(host.to_string()), format!("@{host}")),
         };
         let what = format!("reading the log of {service}{of}");
         let request = v1::ReadLogsRequest {

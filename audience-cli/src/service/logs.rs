@@ -6,7 +6,7 @@
 //!  read ─→ chunks ─→ … ─→ all: exit 0                                (only with -f) ──┘
 //! ```
 
-use orchestra_client::{Backoff, Client, Exit, Instance, Unheard};
+use orchestra_client::{Backoff, Client, Exit, ServiceInstance, Unheard};
 use orchestra_model::{
     names::{HostName, ServiceName},
     service::{LogChunk, LogQuery, LogRuns, LogStream, Ordinal, RunNumber},
@@ -72,7 +72,7 @@ impl Wanted {
 }
 
 /// `web/3` or `web@fe1`, if the text is about a service: flows are numbers, or `last`.
-pub(crate) fn instance(text: &str) -> Option<Result<(ServiceName, Instance), Failure>> {
+pub(crate) fn instance(text: &str) -> Option<Result<(ServiceName, ServiceInstance), Failure>> {
     let end = text.find(['/', '@', '.', ',']).unwrap_or(text.len());
     let name = &text[..end];
     if !text.starts_with(|first: char| first.is_ascii_alphabetic()) || name == "last" {
@@ -81,9 +81,9 @@ pub(crate) fn instance(text: &str) -> Option<Result<(ServiceName, Instance), Fai
     let wrong = |what: &str| Failure::usage(format!("reading {text:?}: {what}"));
     let (name, instance) = match text.find(['/', '@']).map(|at| text.split_at(at)) {
         Some((name, rest)) if rest.starts_with('/') => {
-            (name, rest[1..].parse().map(|n| Instance::Ordinal(Ordinal(n))).ok())
+            (name, rest[1..].parse().map(|n| ServiceInstance::Ordinal(Ordinal(n))).ok())
         }
-        Some((name, rest)) => (name, HostName::new(&rest[1..]).map(Instance::Host).ok()),
+        Some((name, rest)) => (name, HostName::new(&rest[1..]).map(ServiceInstance::Host).ok()),
         None => (text, None),
     };
     let Some(instance) = instance else {
@@ -97,7 +97,7 @@ pub(crate) fn instance(text: &str) -> Option<Result<(ServiceName, Instance), Fai
 
 /// Tells what an instance wrote.
 pub(crate) async fn tell(
-    (service, instance): &(ServiceName, Instance),
+    (service, instance): &(ServiceName, ServiceInstance),
     wanted: &Wanted,
     client: &mut Client,
     console: &mut Console,
@@ -111,7 +111,7 @@ pub(crate) async fn tell(
 /// A log that is read, over as many connections as it takes.
 struct Reading<'a> {
     service: &'a ServiceName,
-    instance: &'a Instance,
+    instance: &'a ServiceInstance,
     /// What is still to be told.
     query: LogQuery,
     client: &'a mut Client,
@@ -233,8 +233,8 @@ mod tests {
         let read =
             |text: &str| instance(text).unwrap().ok().map(|(name, it)| (name.to_string(), it));
         let web = |it| Some(("web".to_owned(), it));
-        assert_eq!(read("web/3"), web(Instance::Ordinal(Ordinal(3))));
-        assert_eq!(read("web@fe1.x"), web(Instance::Host(HostName::new("fe1.x").unwrap())));
+        assert_eq!(read("web/3"), web(ServiceInstance::Ordinal(Ordinal(3))));
+        assert_eq!(read("web@fe1.x"), web(ServiceInstance::Host(HostName::new("fe1.x").unwrap())));
         assert!(read("lastly/1").is_some());
         for bad in ["web", "web/", "web/x", "web@", "web/1@fe1", "web,db/1", "Web/1"] {
             assert_eq!(read(bad), None, "{bad}");

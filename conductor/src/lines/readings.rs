@@ -30,7 +30,7 @@ const OF_A_NAME: usize = 4;
 
 /// All readings that there are.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Readings(Arc<Mutex<Table>>);
+pub(crate) struct LogReadings(Arc<Mutex<Table>>);
 
 #[derive(Debug, Default)]
 struct Table {
@@ -58,21 +58,21 @@ pub(crate) struct Line {
 
 /// A reading, for whoever reads. The player is told when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Reading {
+pub(crate) struct LogReading {
     id: ReadingId,
     line: Line,
     parts: mpsc::UnboundedReceiver<Result<LogPart, Declined>>,
-    table: Readings,
+    table: LogReadings,
 }
 
-impl Readings {
+impl LogReadings {
     /// Begins a reading on a player's line.
     pub(crate) fn begin(
         &self,
         line: Line,
         (service, query): (ServiceName, LogQuery),
         by: AudienceName,
-    ) -> Result<Reading, Declined> {
+    ) -> Result<LogReading, Declined> {
         let (sender, parts) = mpsc::unbounded_channel();
         let mut table = self.lock();
         table.check_bounds(line.session, &by)?;
@@ -87,7 +87,7 @@ impl Readings {
         drop(table);
         let read = ReadLog { reading: id, service, query, credit: CREDIT_BYTES as u32 };
         line.outbox.command(line.header, Kind::ReadLog((&read).into()));
-        Ok(Reading { id, line, parts, table: self.clone() })
+        Ok(LogReading { id, line, parts, table: self.clone() })
     }
 
     /// A player said this of a reading, which may be over.
@@ -151,7 +151,7 @@ fn gone() -> Declined {
     Declined::new(Ground::NotNow, "the player went away")
 }
 
-impl Reading {
+impl LogReading {
     /// The next part; or why there is none. Nothing follows an end.
     pub(crate) async fn next(&mut self) -> Result<LogPart, Declined> {
         self.parts.recv().await.unwrap_or_else(|| Err(gone()))
@@ -168,7 +168,7 @@ impl Reading {
     }
 }
 
-impl Drop for Reading {
+impl Drop for LogReading {
     fn drop(&mut self) {
         self.table.lock().open.remove(&self.id);
         let kind = Kind::CloseLog(v1::CloseLog { reading: self.id.0 });

@@ -35,7 +35,7 @@ use tokio::{
 
 pub(crate) use self::outbox::Outbox;
 use self::{inventories::Inventories, said::Said};
-use super::{Readings, stopping, stream::StreamQueue};
+use super::{LogReadings, stopping, stream::StreamQueue};
 use crate::{
     declined::{Declined, Ground},
     driver::{Attach, Attached, FromSession, Handle, TURN},
@@ -52,7 +52,7 @@ pub(super) struct Sessions {
     driver: Handle,
     store: StoreId,
     proofs: Proofs,
-    readings: Readings,
+    readings: LogReadings,
     /// How long an older session may take to say that it lives.
     probe: Duration,
     next: Arc<AtomicU64>,
@@ -79,7 +79,7 @@ impl Sessions {
         driver: Handle,
         store: StoreId,
         proofs: Proofs,
-        readings: Readings,
+        readings: LogReadings,
         probe: Duration,
     ) -> Self {
         let (next, room) = (Arc::new(AtomicU64::new(1)), Arc::new(Semaphore::new(ROOM)));

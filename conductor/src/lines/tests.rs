@@ -38,7 +38,7 @@ async fn what_a_player_said_of_itself_is_gone_once_it_is_let_in() {
         handle,
         STORE,
         Proofs::default(),
-        Readings::default(),
+        LogReadings::default(),
         Patience::default(),
         stopping.clone(),
     );

@@ -55,7 +55,7 @@ fn sessions() -> (Sessions, mpsc::Receiver<FromSession>) {
             handle,
             STORE,
             Proofs::default(),
-            Readings::default(),
+            LogReadings::default(),
             Duration::from_secs(3),
         ),
         driver,

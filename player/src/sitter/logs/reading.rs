@@ -30,6 +30,9 @@ pub(in crate::sitter) struct Reading {
     gap: bool,
     /// The next file did not show where to go on; then it is waited for once.
     waited: bool,
+    /// What was found cannot be all, unless it is found again: a file that is begun while its directory
+    /// is read may be missing in it.
+    doubted: bool,
 }
 
 /// What came of a step.
@@ -99,7 +102,7 @@ impl Reading {
         });
         let end = (!query.follow).then(|| look.end());
         let follow = query.follow;
-        Ok(Self { log, runs, follow, at, end, search, gap: false, waited: false })
+        Ok(Self { log, runs, follow, at, end, search, gap: false, waited: false, doubted: false })
     }
 
     /// Goes on by at most so many bytes. `newest` is the unit's present or last run.
@@ -123,8 +126,11 @@ impl Reading {
             return Ok(self.after_removal(&look));
         };
         if self.at.offset > found.len {
-            // Not the file that it was.
-            (self.at.offset, self.gap) = (found.len, true);
+            if std::mem::replace(&mut self.doubted, true) {
+                // Not the file that it was.
+                (self.at.offset, self.gap) = (0, true);
+            }
+            return Ok(Step::More);
         }
         if !self.runs.include(&look, self.at) {
             return Ok(self.skip(&look, newest));
@@ -148,6 +154,7 @@ impl Reading {
             return Ok(Step::More);
         }
         self.at.offset += bytes.len() as u64;
+        self.doubted = false;
         let mark = look.mark_at(at);
         let run = mark.map_or(RunId::default(), |mark| mark.run);
         Ok(Step::Chunk(LogChunk {
@@ -207,10 +214,13 @@ impl Reading {
         }
     }
 
-    fn at_the_end(&self, newest: RunId) -> Step {
-        match self.follow && self.runs.last >= newest {
-            true => Step::Idle,
-            false => Step::All,
+    fn at_the_end(&mut self, newest: RunId) -> Step {
+        if self.follow && self.runs.last >= newest {
+            return Step::Idle;
+        }
+        match std::mem::replace(&mut self.doubted, true) {
+            false => Step::More,
+            true => Step::All,
         }
     }
 }

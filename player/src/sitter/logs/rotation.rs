@@ -119,6 +119,16 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_was_begun_anew_is_read_from_its_beginning() {
+        let temp = tempfile::tempdir().unwrap();
+        show(temp.path(), 0);
+        let mut reading = reading(temp.path(), &QUERY);
+        assert_eq!(read(&mut reading), "one\ntwo\nthr");
+        fs::write(temp.path().join("out.1"), "anew\n").unwrap();
+        assert_eq!(read(&mut reading), "anew\n");
+    }
+
+    #[test]
     fn what_was_removed_before_it_was_read_is_told() {
         let temp = tempfile::tempdir().unwrap();
         show(temp.path(), 4);
