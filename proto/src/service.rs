@@ -1,6 +1,7 @@
 //! Services and their units.
 
 mod logs;
+mod health;
 mod spec;
 mod status;
 mod unit;

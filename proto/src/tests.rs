@@ -19,10 +19,11 @@ use orchestra_model::{
     record::Drain,
     score::{ParamSpec, ScoreHash, ScoreOffer, ScoreSpec},
     service::{
-        Cause, Change, Goal, Instance, InstanceStatus, LivingChange, MilliCores, Ordinal,
-        Placement, ReadyRule, ReadySign, Resources, RestartRule, RestartWhen, RunEnd, RunNumber,
-        ServiceEvent, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion, StopRule, UnitJob,
-        UnitReport, UnitState, Unready, UnwellUnit, UpdateRule, Upkeep, Wanted,
+        Cause, Change, Goal, HealthRule, HttpPath, Instance, InstanceStatus, LivingChange,
+        MilliCores, Ordinal, Placement, Probe, ReadyRule, ReadySign, Resources, RestartRule,
+        RestartWhen, RunEnd, RunNumber, ServiceEvent, ServiceRecord, ServiceSpec, ServiceStatus,
+        ServiceVersion, SocketName, StopRule, Target, UnitJob, UnitReport, UnitState, Unready,
+        UnwellUnit, UpdateRule, Upkeep, Wanted,
     },
     size::ByteSize,
     status::{
@@ -328,6 +329,10 @@ fn snapshot() -> PlayerSnapshot {
             .collect(),
         units: Some(vec![
             unit_report(UnitState::Ready, None),
+            UnitReport {
+                trouble: Some("HTTP 503".to_owned()),
+                ..unit_report(UnitState::Unhealthy, None)
+            },
             unit_report(UnitState::GaveUp, Some(RunEnd::NotSpawned("no such file".to_owned()))),
         ]),
     }
@@ -445,6 +450,7 @@ fn unit_report(state: UnitState, last_end: Option<RunEnd>) -> UnitReport {
         run: RunNumber(4),
         restarts: 3,
         last_end,
+        trouble: None,
     }
 }
 
@@ -479,7 +485,7 @@ fn unit_job(wanted: Wanted, sign: ReadySign) -> UnitJob {
                 window: Millis(4),
                 stable_after: Millis(5),
             },
-            ready: ReadyRule { sign, deadline: Millis(6) },
+            ready: ReadyRule { sign: sign.clone(), deadline: Millis(6) },
             stop: StopRule { signal: 2, grace: Millis(7) },
             resources: Some(Resources {
                 memory: Some(ByteSize(5 << 20)),
@@ -487,6 +493,7 @@ fn unit_job(wanted: Wanted, sign: ReadySign) -> UnitJob {
                 processes: Some(20),
                 enforced: sign == ReadySign::Started,
             }),
+            health: Some(HealthRule::new(Probe::Tcp(Target::Port(80)))),
         },
         healthy_for: Millis(8),
         deadline: Millis(9),
@@ -496,10 +503,12 @@ fn unit_job(wanted: Wanted, sign: ReadySign) -> UnitJob {
 
 #[test]
 fn what_is_asked_of_units_is_read_back() {
-    let signs = [ReadySign::Started, ReadySign::Notify, ReadySign::Fd(3), ReadySign::Started];
+    let (socket, path) = (SocketName::new("s").unwrap(), HttpPath::new("/up").unwrap());
+    let probe = ReadySign::Probe(Probe::Http(Target::Unix(socket), path));
+    let signs = [ReadySign::Started, ReadySign::Notify, ReadySign::Fd(3), probe];
     let wanted = [Wanted::Running, Wanted::Restarted, Wanted::Stopped, Wanted::Gone];
     for (wanted, sign) in wanted.into_iter().zip(signs) {
-        let unit = Some(Arc::new(unit_job(wanted, sign)));
+        let unit = Some(Arc::new(unit_job(wanted, sign.clone())));
         let job = JobSpec { unit: unit.clone(), ..spec() };
         let flow = FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![job] }] };
         assert_eq!(FlowSpec::try_from(&v1::FlowSpec::from(&flow)).unwrap(), flow);

@@ -58,6 +58,7 @@ fn instance(n: u32) -> InstanceStatus {
             run: RunNumber(1),
             restarts: 0,
             last_end: None,
+            trouble: None,
         }),
         unready: None,
     }

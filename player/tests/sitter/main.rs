@@ -51,7 +51,7 @@ mod world;
 
 type Test = (&'static str, fn());
 
-const ALL: [(&str, &[Test]); 13] = [
+const ALL: [(&str, &[Test]); 14] = [
     ("running", running::TESTS),
     ("scores", scores::TESTS),
     ("killing", killing::TESTS),

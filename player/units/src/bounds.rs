@@ -5,6 +5,8 @@
 pub const TOMBSTONES: usize = 4_096;
 /// Longest reason that is kept of a run that could not be started; longer ones are cut.
 pub const WHY_BYTES: usize = 1_024;
+/// Longest text about what a probe met that is kept; longer ones are cut.
+pub const TROUBLE_BYTES: usize = 256;
 /// How many restarts of a window are told apart. A rule that allows more counts those that are nearer
 /// than the window's 64th part as one moment, the first of them, so it may give up so much later.
 pub const RESTART_MOMENTS: usize = 64;
@@ -14,6 +16,11 @@ pub const REPORT_MS: u64 = 1_000;
 pub const WAITS: u32 = 32;
 /// How long a wait before a second restart may be (ms); each further one may be twice as long.
 pub const BACKOFF_MS: u64 = 100;
+/// How often a run is probed until it is ready (ms), and how long such a probe may take: what waits for
+/// it is an update.
+pub const READY_PROBE_MS: u64 = 500;
+/// See [`READY_PROBE_MS`].
+pub const READY_TIMEOUT_MS: u64 = 1_000;
 /// While something is watched, the time that passes is on disk once a minute (ms): that is what a
 /// reboot may add to a deadline.
 pub const CLOCK_MS: u64 = 60_000;

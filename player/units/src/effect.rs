@@ -3,12 +3,16 @@
 use std::{fmt, sync::Arc};
 
 use orchestra_model::{
+    Millis,
     delivery::{AttemptKey, OrderNumber, StoreId},
     process::ProcessMark,
-    service::{RunEnd, UnitOrder, UnitReport},
+    service::{Probe, RunEnd, UnitOrder, UnitReport},
 };
 
-use crate::state::{RunId, UnitKey};
+use crate::{
+    input::ProbeNumber,
+    state::{RunId, UnitKey},
+};
 
 /// What the driver does next, in order. Everything it rests on is durable when it is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +70,18 @@ pub enum Effect {
         order: OrderNumber,
         /// How.
         end: WatchEnd,
+    },
+    /// Ask a unit's run something, then say `Probed` within a bounded time: also where there is no
+    /// answer, or nobody could ask.
+    Probe {
+        /// The unit.
+        unit: UnitKey,
+        /// Which question: given once.
+        number: ProbeNumber,
+        /// What is asked.
+        probe: Probe,
+        /// How long the answer may take.
+        timeout: Millis,
     },
     /// Tell how a unit is.
     Report {

@@ -107,9 +107,34 @@ pub enum Input {
         /// What.
         event: RunEvent,
     },
+    /// A probe was answered. Nothing happens where it is not the unit's open one: it was of another run,
+    /// or of a rule that holds no longer.
+    Probed {
+        /// The unit.
+        unit: UnitKey,
+        /// Which question.
+        number: ProbeNumber,
+        /// What came of it.
+        outcome: Outcome,
+    },
     /// Time has passed. Given after all other inputs of a turn, so that a word that came in time is
     /// never too late.
     Woken,
+}
+
+/// A question to a unit's run: counted from 1 by each sitter, over all of its units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ProbeNumber(pub u64);
+
+/// What came of a probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was answered as it should be.
+    Healthy,
+    /// It was not, for this reason: refused, silent for its timeout, a wrong answer.
+    Unhealthy(String),
+    /// Nobody can tell: who asks is not there or came too late itself. It says nothing of the unit.
+    Unknown,
 }
 
 /// What happened to a run.

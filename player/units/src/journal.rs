@@ -9,6 +9,7 @@ use orchestra_model::{
 use crate::{entry::Entry, state::State};
 
 mod codec;
+mod health;
 mod orders;
 mod statuses;
 

@@ -18,6 +18,8 @@
 //!                                                                             gone: forgotten
 //! ```
 //!
+//! A run that is ready and whose probes fail is *unhealthy* until they succeed again (`rules/probes.rs`).
+//!
 //! # What holds
 //!
 //! - A run is durable as starting before [`Effect::Spawn`] is given for it, and the next run of a
@@ -28,6 +30,8 @@
 //!   begins the counts of that rule anew.
 //! - A watch ends once. Its end is kept, and told again by the next sitter, until the driver says
 //!   that the attempt has it ([`Input::WatchSettled`]).
+//! - A run is unhealthy only after `fall` failures in a row that somebody has seen: whoever cannot be
+//!   asked, or is not heard, stays as it is.
 //! - Lengths are measured by a clock that nobody sets ([`Now::boot_ms`]); of a reboot's downtime,
 //!   which that clock does not show, nothing counts.
 //!
@@ -57,7 +61,7 @@
 //!
 //! # What is left to others
 //!
-//! Making processes, limits, sockets, parameters in memory file systems, logs: the sitter. Which unit
+//! Making processes, asking what probes ask, limits, sockets, parameters in memory file systems, logs: the sitter. Which unit
 //! belongs on this host: the conductor.
 
 pub mod bounds;
@@ -73,13 +77,13 @@ mod units;
 
 pub use effect::{Effect, Failure, WatchEnd};
 pub use entry::Entry;
-pub use input::{Input, Now, Ordered, Rejection, RunEvent};
+pub use input::{Input, Now, Ordered, Outcome, ProbeNumber, Rejection, RunEvent};
 pub use orchestra_model::{
     journal::Contradiction,
     process::{BootId, ProcessMark},
 };
 pub use state::{
-    Clock, Ending, RecentRestarts, Run, RunId, Stage, State, Status, Tombstone, Unit, UnitKey,
-    Watch,
+    Clock, Ending, RecentRestarts, Run, RunId, Stage, State, Status, Tombstone, Unhealthy, Unit,
+    UnitKey, Watch,
 };
 pub use units::Units;

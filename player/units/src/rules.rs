@@ -9,6 +9,7 @@ use crate::{
 };
 
 mod orders;
+pub(crate) mod probes;
 mod recovery;
 pub(crate) mod reports;
 mod restarts;
@@ -30,6 +31,10 @@ impl Units {
                     self.follow(&unit);
                 }
             }
+            Input::Probed { unit, number, outcome } => {
+                self.probed(&unit, number, outcome);
+                self.follow(&unit);
+            }
             Input::Woken => self.wake(),
         }
     }
@@ -47,6 +52,7 @@ impl Units {
         self.begin_wanted(key);
         self.judge_watch(key);
         if self.state.units().contains_key(key) {
+            self.ask(key);
             self.tell_changes(key);
             self.set_wake(key);
         }
@@ -62,8 +68,13 @@ impl Units {
 }
 
 /// The text within [`bounds::WHY_BYTES`].
-pub(crate) fn shortened(mut text: String) -> String {
-    let mut end = text.len().min(bounds::WHY_BYTES);
+pub(crate) fn shortened(text: String) -> String {
+    shortened_to(text, bounds::WHY_BYTES)
+}
+
+/// The text within so many bytes.
+pub(crate) fn shortened_to(mut text: String, most: usize) -> String {
+    let mut end = text.len().min(most);
     while !text.is_char_boundary(end) {
         end -= 1;
     }

@@ -15,7 +15,7 @@ mod audit;
 mod unit;
 
 pub use unit::{
-    Ending, RecentRestarts, Run, RunId, Stage, Status, Tombstone, Unit, UnitKey, Watch,
+    Ending, RecentRestarts, Run, RunId, Stage, Status, Tombstone, Unhealthy, Unit, UnitKey, Watch,
 };
 
 /// What is durable, or about to be: units, and the watches of attempts over them. Two equal states

@@ -17,8 +17,8 @@ use crate::{
     chance::Chance,
     effect::Effect,
     entry::Entry,
-    input::Now,
-    rules::{reports::Telling, shortened},
+    input::{Now, ProbeNumber},
+    rules::{probes::Asking, reports::Telling, shortened},
     state::{Run, RunId, State, Status, UnitKey, Watch},
 };
 
@@ -29,6 +29,8 @@ pub struct Units {
     /// Most units that it takes.
     pub(crate) capacity: usize,
     pub(crate) chance: Chance,
+    /// How many probes this sitter was asked for.
+    pub(crate) probes: u64,
     /// The moment of the present input, by the units' clock (ms) and by the wall's.
     pub(crate) at: u64,
     pub(crate) now: Now,
@@ -58,6 +60,8 @@ pub(crate) struct Tended {
     pub(crate) is_killed: bool,
     /// When its run said last that it is well (ms of the units' clock).
     pub(crate) well: u64,
+    /// What its run is being asked.
+    pub(crate) asking: Option<Asking>,
     /// When it is to be looked at.
     pub(crate) wake: Option<u64>,
     /// What was told of it, and what is to be.
@@ -89,6 +93,7 @@ impl Units {
             state,
             capacity,
             chance: Chance::new(seed),
+            probes: 0,
             at: 0,
             now,
             tended: BTreeMap::new(),
@@ -134,6 +139,11 @@ impl Units {
     pub fn runs(&self) -> impl Iterator<Item = (&UnitKey, RunId, &Run)> {
         let running = self.state.units().iter();
         running.filter_map(|(key, unit)| Some((key, unit.status.last, unit.status.run()?)))
+    }
+
+    /// The question that a unit's run has not answered.
+    pub fn open_probe(&self, unit: &UnitKey) -> Option<ProbeNumber> {
+        self.tended.get(unit)?.asking.as_ref()?.open()
     }
 
     /// The entries to make durable, in order: together or not at all.

@@ -9,11 +9,14 @@ use common::*;
 use orchestra_model::{
     Millis, Timestamp,
     delivery::{OrderNumber, SpoolId},
-    service::{ReadySign, RestartRule, RestartWhen, RunEnd, Wanted},
+    service::{
+        HealthRule, HttpPath, Probe, ReadySign, RestartRule, RestartWhen, RunEnd, SocketName,
+        Target, Wanted,
+    },
 };
 use orchestra_units::{
-    Ending, Entry, Failure, RecentRestarts, Run, RunEvent, Stage, State, Status, Tombstone, Watch,
-    WatchEnd, journal, journal::InvalidJournal,
+    Ending, Entry, Failure, RecentRestarts, Run, RunEvent, Stage, State, Status, Tombstone,
+    Unhealthy, Watch, WatchEnd, journal, journal::InvalidJournal,
 };
 
 const EMPTY: SpoolId = SpoolId([9; 16]);
@@ -37,15 +40,21 @@ fn life() -> (Rig, Vec<usize>) {
     rig.spawned();
     rig.told(RunEvent::StoppingTold);
     mark(&rig);
-    let mut secret = with_ready(2, ReadySign::Fd(4));
+    let path = HttpPath::new("/up").unwrap();
+    let probe = Probe::Http(Target::Unix(SocketName::new("web.sock").unwrap()), path);
+    let mut probed = with_ready(2, ReadySign::Probe(probe.clone()));
+    probed.unit.upkeep.health = Some(HealthRule::new(probe));
+    rig.order(probed);
+    mark(&rig);
+    let mut secret = with_ready(3, ReadySign::Fd(4));
     secret.keep_params = false;
     rig.order(secret);
     rig.settle(1);
     mark(&rig);
-    rig.order(order(3, Wanted::Gone));
+    rig.order(order(4, Wanted::Gone));
     rig.ends(RunEnd::Signalled(15));
     mark(&rig);
-    rig.order(order(4, Wanted::Restarted));
+    rig.order(order(5, Wanted::Restarted));
     mark(&rig);
     starts.retain(|start| *start < rig.disk.len());
     (rig, starts)
@@ -124,6 +133,7 @@ fn every_status_and_every_end_of_a_watch_reads_as_it_was_written() {
         process: Some(process(run_id(1), BOOT, 5)),
         up: Some(6),
         ready: Some(7),
+        unhealthy: Some(Unhealthy { since: 8, why: "HTTP 503".to_owned() }),
         extended: Some(u64::MAX),
         watchdog: Some(Millis(9)),
         stopping: Some(10),

@@ -16,7 +16,14 @@
 //!   attempts: unlimited          # or N within window; one more and the unit gives up
 //!   window: 10m
 //!   stable_after: 10s            # a run that was up so long begins the waits anew
-//! ready: {started: true, deadline: 2m}   # or {notify: true}, {fd: 3}; `ready: started` too
+//! ready: {started: true, deadline: 2m}   # or {notify: true}, {fd: 3}, a probe; `ready: started` too
+//! health:                        # none: a run that is ready is taken for healthy
+//!   http: 8080/healthz           # required, or tcp: 8080; unix:NAME[:/PATH] in ORC_RUN_DIR
+//!   every: 10s
+//!   timeout: 1s
+//!   fall: 3                      # failures in a row
+//!   rise: 2                      # successes in a row
+//! on_unhealthy: report           # nothing else yet, so it is not written
 //! stop: {signal: TERM, grace: 30s}       # by name, with or without SIG, or number from 1 to 31
 //! update:
 //!   parallel: 1                  # N or N%
@@ -36,6 +43,7 @@ use orchestra_model::{limits, service::ServiceSpec};
 
 use crate::{Format, Node, Problems};
 
+mod health;
 mod names;
 mod read;
 mod show;

@@ -12,6 +12,7 @@ use std::fmt;
 
 use crate::names::ServiceName;
 
+mod health;
 mod logs;
 mod record;
 mod resources;
@@ -20,6 +21,9 @@ mod status;
 mod unit;
 mod upkeep;
 
+pub use health::{
+    HealthRule, HttpPath, InvalidProbe, PATH_BYTES, Probe, SOCKET_NAME_BYTES, SocketName, Target,
+};
 pub use logs::{
     CHUNK_BYTES, CREDIT_BYTES, LEAST_CREDIT, LogChunk, LogEnd, LogPart, LogPlace, LogQuery,
     LogRuns, LogStream, READINGS, ReadLog, ReadingId,

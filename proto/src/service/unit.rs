@@ -81,7 +81,7 @@ pub(super) fn bounded(ms: u64, field: &'static str) -> Result<Millis, Invalid> {
 impl From<&Upkeep> for v1::Upkeep {
     fn from(upkeep: &Upkeep) -> Self {
         use v1::{ready_rule::Sign, restart_rule::When};
-        let Upkeep { restart, ready, stop, resources } = upkeep;
+        let Upkeep { restart, ready, stop, resources, health } = upkeep;
         Self {
             restart: Some(v1::RestartRule {
                 when: match restart.when {
@@ -98,14 +98,16 @@ impl From<&Upkeep> for v1::Upkeep {
             }),
             ready: Some(v1::ReadyRule {
                 deadline_ms: ready.deadline.0,
-                sign: Some(match ready.sign {
+                sign: Some(match &ready.sign {
                     ReadySign::Started => Sign::Started(v1::Empty {}),
                     ReadySign::Notify => Sign::Notify(v1::Empty {}),
-                    ReadySign::Fd(fd) => Sign::Fd(fd),
+                    ReadySign::Fd(fd) => Sign::Fd(*fd),
+                    ReadySign::Probe(probe) => Sign::Probe(probe.into()),
                 }),
             }),
             stop: Some(v1::StopRule { signal: stop.signal, grace_ms: stop.grace.0 }),
             resources: resources.as_ref().map(Into::into),
+            health: health.as_ref().map(Into::into),
         }
     }
 }
@@ -138,6 +140,7 @@ impl TryFrom<&v1::Upkeep> for Upkeep {
                     Sign::Started(_) => ReadySign::Started,
                     Sign::Notify(_) => ReadySign::Notify,
                     Sign::Fd(fd) => ReadySign::Fd(*fd),
+                    Sign::Probe(probe) => ReadySign::Probe(probe.try_into()?),
                 },
             },
             stop: StopRule {
@@ -145,6 +148,7 @@ impl TryFrom<&v1::Upkeep> for Upkeep {
                 grace: bounded(stop.grace_ms, "StopRule.grace_ms")?,
             },
             resources: upkeep.resources.as_ref().map(Into::into),
+            health: upkeep.health.as_ref().map(TryInto::try_into).transpose()?,
         };
         upkeep.check().in_field("Upkeep")?;
         Ok(upkeep)
@@ -188,6 +192,7 @@ impl From<&UnitReport> for v1::UnitReport {
             run: report.run.0,
             restarts: report.restarts,
             last_end: report.last_end.as_ref().map(Into::into),
+            trouble: report.trouble.clone().unwrap_or_default(),
         }
     }
 }
@@ -209,6 +214,7 @@ impl TryFrom<&v1::UnitReport> for UnitReport {
             run: RunNumber(report.run),
             restarts: report.restarts,
             last_end: report.last_end.as_ref().map(TryInto::try_into).transpose()?,
+            trouble: Some(report.trouble.clone()).filter(|why| !why.is_empty()),
         })
     }
 }

@@ -23,12 +23,15 @@ struct Kind {
     version: u64,
     /// How the last run ended.
     end: String,
+    /// Why it is unhealthy.
+    trouble: String,
 }
 
 impl Kind {
     fn of(instance: &InstanceStatus) -> Self {
         let report = instance.report.as_ref();
         let end = report.and_then(|report| report.last_end.as_ref());
+        let trouble = report.and_then(|report| report.trouble.as_deref());
         Self {
             is_up: instance.unready.is_none(),
             down: std::cmp::Reverse(instance.unready),
@@ -36,6 +39,7 @@ impl Kind {
             state: report.map_or("untold", |report| report.state.as_str()),
             version: report.map_or(0, |report| report.version.0),
             end: end.map(|end| one_line(&end.to_string())).unwrap_or_default(),
+            trouble: trouble.map(one_line).unwrap_or_default(),
         }
     }
 }
@@ -75,6 +79,9 @@ fn line(status: &ServiceStatus, kind: &Kind, alike: &[&InstanceStatus], style: S
     let state =
         if kind.is_up { kind.state.to_owned() } else { style.warning(kind.state).to_string() };
     let mut text = format!("{who} {state}");
+    if !kind.trouble.is_empty() {
+        text += &format!(": {}", kind.trouble);
+    }
     if !kind.attached {
         text += &style.warning(", not attached").to_string();
     }

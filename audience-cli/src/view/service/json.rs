@@ -136,6 +136,8 @@ struct OfInstance<'a> {
     run: Option<u64>,
     restarts: Option<u32>,
     last_end: Option<OfEnd<'a>>,
+    /// Why it is unhealthy; `null`: it is not.
+    trouble: Option<&'a str>,
     /// Why it counts as down; `null`: it does not.
     unready: Option<&'static str>,
 }
@@ -156,6 +158,7 @@ impl<'a> OfInstance<'a> {
             run: report.map(|report| report.run.0),
             restarts: report.map(|report| report.restarts),
             last_end: report.and_then(|report| report.last_end.as_ref()).map(OfEnd::from),
+            trouble: report.and_then(|report| report.trouble.as_deref()),
             unready: status.unready.map(orchestra_model::service::Unready::as_str),
         }
     }

@@ -119,6 +119,18 @@ fn what_is_wrong_comes_first() {
 }
 
 #[test]
+fn what_is_unhealthy_is_told_with_its_reason() {
+    let fake = Fake::start();
+    let mut sick = unwell(2, UnitState::Unhealthy, Unready::NotReady);
+    sick.report.as_mut().unwrap().trouble = Some("HTTP status\n503".to_owned());
+    fake.tables().services = vec![with(2, vec![sick])];
+    let shown = fake.run("orc service show web");
+    assert!(shown.stdout.contains("db2 web/2 unhealthy: HTTP status\\n503, version 7"));
+    let service = fake.run("orc service show web --json").json()["service"].clone();
+    assert_eq!(service["instances"][1]["trouble"], "HTTP status\n503");
+}
+
+#[test]
 fn programs_are_told_all_of_it() {
     let fake = Fake::start();
     fake.tables().services = vec![with(2, vec![unwell(2, UnitState::GaveUp, Unready::GaveUp)])];
@@ -128,7 +140,7 @@ fn programs_are_told_all_of_it() {
         json!({"id": "web/2", "host": "db2", "ordinal": 2, "placement": 2, "attached": true,
                "state": "gave-up", "version": 7, "since": "2025-11-21T08:00:00Z", "run": 12,
                "restarts": 11, "last_end": {"how": "exited", "exit": 3, "signal": null,
-               "detail": null}, "unready": "gave-up"})
+               "detail": null}, "trouble": null, "unready": "gave-up"})
     );
     assert_eq!(
         service["events"][1],

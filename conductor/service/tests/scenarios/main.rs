@@ -68,6 +68,17 @@ fn a_new_version_follows_with_the_limits_that_its_spec_has() {
 }
 
 #[test]
+fn a_host_whose_unit_is_unhealthy_is_down_and_nothing_is_done_for_it() {
+    let mut world = running();
+    let written = world.writes;
+    world.turn("db2", UnitState::Unhealthy, None);
+    assert_eq!(world.unready("db2"), Some(Unready::NotReady));
+    assert_eq!((world.writes, world.flows.len()), (written, 0));
+    world.turn("db2", UnitState::Ready, None);
+    assert_eq!(world.unready("db2"), None);
+}
+
+#[test]
 fn hosts_that_are_not_ready_are_updated_first_and_stop_nobody() {
     let mut world = running();
     world.turn("db2", UnitState::BackingOff, Some(RunEnd::Exited(1)));

@@ -278,6 +278,7 @@ impl World {
             run,
             restarts: 0,
             last_end: is_bad.then_some(RunEnd::Exited(1)),
+            trouble: None,
         };
         match state {
             UnitState::Gone => drop(units.remove(&service)),

@@ -135,6 +135,10 @@ impl Sitter {
             Effect::Terminate { unit, run, signal } => self.terminate_run(&unit, run, signal),
             Effect::KillAll { unit, run } => self.kill_run(unit, run),
             Effect::EndWatch { key, order, end } => self.end_watch(key, order, end),
+            Effect::Probe { unit, number, .. } => {
+                let outcome = orchestra_units::Outcome::Unknown;
+                self.keeping.engine.handle(now(), Input::Probed { unit, number, outcome });
+            }
             Effect::Report { store, report } => self.tell_unit(store, report),
             Effect::Forget { unit } => self.forget_unit(&unit),
         }

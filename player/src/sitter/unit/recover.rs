@@ -199,12 +199,12 @@ impl Sitter {
     fn adopt_streams(&mut self, unit: &UnitKey, run: RunId) -> Option<TapId> {
         let directory = Rc::new(self.spool_dir.make_log(&name_of(unit)).ok()?);
         let uid = stream::owner_of_pipes(directory.as_fd())?;
-        let sign = self.keeping.engine.state().units().get(unit)?.asked.upkeep.ready.sign;
+        let sign = self.keeping.engine.state().units().get(unit)?.asked.upkeep.ready.sign.clone();
         let place = match sign {
             ReadySign::Notify => self.keeping.place.own(unit).ok().map(Rc::new),
-            ReadySign::Started | ReadySign::Fd(_) => None,
+            ReadySign::Started | ReadySign::Fd(_) | ReadySign::Probe(_) => None,
         };
-        let ready = ready_of(sign, place.as_ref());
+        let ready = ready_of(&sign, place.as_ref());
         let orphan = Orphan {
             directory: &directory,
             keep: Keep::Log(run),

@@ -116,7 +116,7 @@ impl Sitter {
         let Prepared { program, arguments, environment, log, own, leaf, door, limits } =
             self.prepare_run(waiting)?;
         let limits: Vec<_> = limits.iter().map(|door| door.entrance().processes).collect();
-        let sign = waiting.order.upkeep.ready.sign;
+        let sign = &waiting.order.upkeep.ready.sign;
         let tap = self.launchers.fresh_tap();
         let expected = ExpectedRun {
             unit: waiting.unit.clone(),
@@ -157,7 +157,7 @@ impl Sitter {
         let door = leaf.as_ref().map(Leaf::door).transpose().map_err(StartError::Cgroup)?;
         let limits = self.limit(unit, leaf.as_ref(), order.upkeep.resources.as_ref())?;
         let owner = runner.identity.as_ref();
-        let sign = order.upkeep.ready.sign;
+        let sign = &order.upkeep.ready.sign;
         let own = self.keeping.place.make(unit, owner).map_err(StartError::RunDir)?;
         let log = self.spool_dir.make_log(&name_of(unit)).map_err(StartError::Files)?;
         stream::make_pipes(log.as_fd(), owner).map_err(StartError::Files)?;
@@ -165,7 +165,7 @@ impl Sitter {
             stream::make_ready_pipe(log.as_fd(), owner).map_err(StartError::Files)?;
         }
         let notify = self.keeping.place.notify_of(unit);
-        if sign == ReadySign::Notify && notify.as_os_str().len() > SOCKET_PATH_BYTES {
+        if *sign == ReadySign::Notify && notify.as_os_str().len() > SOCKET_PATH_BYTES {
             let why = format!("{} is too long for a socket's path", notify.display());
             return Err(StartError::RunDir(std::io::Error::other(why)));
         }
@@ -174,7 +174,7 @@ impl Sitter {
             run: *run,
             order,
             run_dir: &self.keeping.place.run_dir_of(unit),
-            notify: (sign == ReadySign::Notify).then_some(&notify),
+            notify: (*sign == ReadySign::Notify).then_some(&notify),
             runner,
             scores_dir: &self.config.scores_dir,
         };
@@ -285,12 +285,15 @@ impl ExpectedRun {
 }
 
 /// How a launcher is told what says that a unit is ready. `place` is the directory of its socket.
-pub(super) fn ready_of(sign: ReadySign, place: Option<&Rc<OwnedFd>>) -> Ready<&Rc<OwnedFd>> {
+pub(super) fn ready_of<'a>(
+    sign: &ReadySign,
+    place: Option<&'a Rc<OwnedFd>>,
+) -> Ready<&'a Rc<OwnedFd>> {
     match (sign, place) {
         (ReadySign::Notify, Some(place)) => Ready::Notify(place),
         // From 3 to 9: the order was checked.
-        (ReadySign::Fd(number), _) => Ready::At(number as u8),
-        (ReadySign::Started | ReadySign::Notify, _) => Ready::Unasked,
+        (ReadySign::Fd(number), _) => Ready::At(*number as u8),
+        (ReadySign::Started | ReadySign::Notify | ReadySign::Probe(_), _) => Ready::Unasked,
     }
 }
 

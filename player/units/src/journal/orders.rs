@@ -10,7 +10,10 @@ use orchestra_model::{
     },
 };
 
-use super::codec::read_moment;
+use super::{
+    codec::read_moment,
+    health::{push_health, push_probe, read_health, read_probe},
+};
 
 pub(super) fn push_order(out: &mut Vec<u8>, order: &UnitOrder) {
     push_bytes(out, order.service.as_str().as_bytes());
@@ -88,16 +91,21 @@ fn push_upkeep(out: &mut Vec<u8>, upkeep: &Upkeep) {
     for length in [first, max_delay, window, stable_after, upkeep.ready.deadline] {
         out.extend(length.0.to_le_bytes());
     }
-    match upkeep.ready.sign {
+    match &upkeep.ready.sign {
         ReadySign::Started => out.push(1),
         ReadySign::Notify => out.push(2),
         ReadySign::Fd(fd) => {
             out.push(3);
             out.extend(fd.to_le_bytes());
         }
+        ReadySign::Probe(probe) => {
+            out.push(4);
+            push_probe(out, probe);
+        }
     }
     push_stop(out, &upkeep.stop);
     push_resources(out, upkeep.resources.as_ref());
+    push_health(out, upkeep.health.as_ref());
 }
 
 fn read_upkeep(reader: &mut Reader<'_>) -> Option<Upkeep> {
@@ -119,11 +127,13 @@ fn read_upkeep(reader: &mut Reader<'_>) -> Option<Upkeep> {
         1 => ReadySign::Started,
         2 => ReadySign::Notify,
         3 => ReadySign::Fd(reader.u32()?),
+        4 => ReadySign::Probe(read_probe(reader)?),
         _ => return None,
     };
     let restart = RestartRule { when, first, max_delay, attempts, window, stable_after };
     let ready = ReadyRule { sign, deadline };
-    Some(Upkeep { restart, ready, stop: read_stop(reader)?, resources: read_resources(reader)? })
+    let (stop, resources) = (read_stop(reader)?, read_resources(reader)?);
+    Some(Upkeep { restart, ready, stop, resources, health: read_health(reader)? })
 }
 
 /// Of each limit whether there is one, and which.

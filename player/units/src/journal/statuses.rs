@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     bounds,
-    state::{Ending, RecentRestarts, Run, RunId, Stage, Status},
+    state::{Ending, RecentRestarts, Run, RunId, Stage, Status, Unhealthy},
 };
 
 /// Most moments of restarts that a journal may hold: one more than are told apart, for the newest.
@@ -79,6 +79,11 @@ fn push_run(out: &mut Vec<u8>, run: &Run) {
         out.push(moment.is_some().into());
         moment.iter().for_each(|at| out.extend(at.to_le_bytes()));
     }
+    out.push(run.unhealthy.is_some().into());
+    if let Some(Unhealthy { since, why }) = &run.unhealthy {
+        out.extend(since.to_le_bytes());
+        push_bytes(out, why.as_bytes());
+    }
     out.push(run.ending.is_some().into());
     if let Some(Ending { cause, at }) = &run.ending {
         push_run_end(out, cause);
@@ -93,12 +98,30 @@ fn read_run(reader: &mut Reader<'_>) -> Option<Run> {
         || -> Option<Option<u64>> { Some(if reader.bool()? { Some(reader.u64()?) } else { None }) };
     let (up, ready, extended) = (moment()?, moment()?, moment()?);
     let (watchdog, stopping) = (moment()?.map(Millis), moment()?);
+    let unhealthy = if reader.bool()? { Some(read_unhealthy(reader)?) } else { None };
     let ending = if reader.bool()? {
         Some(Ending { cause: read_run_end(reader)?, at: read_moment(reader)? })
     } else {
         None
     };
-    Some(Run { of, stop, begun, process, up, ready, extended, watchdog, stopping, ending })
+    Some(Run {
+        of,
+        stop,
+        begun,
+        process,
+        up,
+        ready,
+        unhealthy,
+        extended,
+        watchdog,
+        stopping,
+        ending,
+    })
+}
+
+fn read_unhealthy(reader: &mut Reader<'_>) -> Option<Unhealthy> {
+    let since = read_moment(reader)?;
+    Some(Unhealthy { since, why: reader.text(bounds::TROUBLE_BYTES)?.to_owned() })
 }
 
 pub(super) fn push_run_id(out: &mut Vec<u8>, run: RunId) {

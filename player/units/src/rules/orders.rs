@@ -87,15 +87,22 @@ impl Units {
             asked: kept,
             keeps_params: keep_params,
         });
-        self.tend(key).order = Some(whole);
+        self.tend(key).order = Some(Arc::clone(&whole));
+        // What was open was asked by the rule before.
+        self.tend(key).asking = None;
 
         let Some(mut status) = self.status(key) else { return };
+        let at = self.at;
         status.restarts = 0;
         status.waits = 0;
         status.recent = RecentRestarts::default();
         match status.run_mut() {
             Some(run) if keeps_run => {
                 run.of = order;
+                // Nobody asks any more whether that has changed.
+                if whole.upkeep.health.is_none() && run.unhealthy.is_some() {
+                    run.recover_at(at);
+                }
                 run.stop = stop;
             }
             Some(_) => {}

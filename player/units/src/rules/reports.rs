@@ -53,6 +53,7 @@ impl Units {
             run: if of_placement { status.last.number } else { RunNumber(0) },
             restarts: status.restarts,
             last_end: status.last_end.clone(),
+            trouble: status.trouble().map(str::to_owned),
         })
     }
 
@@ -104,6 +105,7 @@ impl Telling {
         match state {
             UnitState::GaveUp | UnitState::Gone => Pending { due: at, is_passing: false },
             UnitState::Ready
+            | UnitState::Unhealthy
             | UnitState::Stopped
             | UnitState::Ended
             | UnitState::AwaitingParams => Pending { due: free, is_passing: false },

@@ -39,9 +39,7 @@ impl Units {
             RunEvent::MainEnded(cause) => self.note_main_ended(key, cause),
             RunEvent::OutOfMemory => self.note_out_of_memory(key),
             RunEvent::Emptied => self.note_emptied(key),
-            RunEvent::ReadyTold => self.change_run(key, |run| {
-                run.ready.get_or_insert(at);
-            }),
+            RunEvent::ReadyTold => self.note_ready(key),
             RunEvent::WatchdogTold => self.tend(key).well = at,
             RunEvent::WatchdogSet(silence) => {
                 self.tend(key).well = at;
@@ -58,8 +56,16 @@ impl Units {
         }
     }
 
+    /// A unit's run has shown its sign.
+    pub(super) fn note_ready(&mut self, key: &UnitKey) {
+        let at = self.at;
+        self.change_run(key, |run| {
+            run.ready.get_or_insert(at);
+        });
+    }
+
     /// Changes a unit's run, if it has one.
-    fn change_run(&mut self, key: &UnitKey, change: impl FnOnce(&mut Run)) {
+    pub(super) fn change_run(&mut self, key: &UnitKey, change: impl FnOnce(&mut Run)) {
         let Some(mut status) = self.status(key) else { return };
         if let Some(run) = status.run_mut() {
             change(run);

@@ -6,7 +6,7 @@ use orchestra_model::{
     service::{RunEnd, Wanted},
 };
 
-use super::restarts::after;
+use super::{probes::Asking, restarts::after};
 use crate::{
     bounds,
     state::{Run, Stage, Unit, UnitKey},
@@ -129,6 +129,7 @@ impl Units {
         };
         let limit = self.limit_of(key).map(|(at, _)| at);
         let told = tended.telling.due();
+        let asks = tended.asking.as_ref().and_then(Asking::due);
         let watch = unit.watch.and_then(|attempt| self.state.watches().get(&attempt));
         let late = watch
             .filter(|_| !self.awaits_process(key, unit))
@@ -136,7 +137,7 @@ impl Units {
         let healthy = watch
             .filter(|_| unit.asked.wanted != Wanted::Stopped)
             .and_then(|watch| self.healthy_at(key, unit, watch));
-        [begins, limit, told, late, healthy].into_iter().flatten().min()
+        [begins, limit, told, asks, late, healthy].into_iter().flatten().min()
     }
 
     /// Nothing that is due was left undone, and what will be is on time.

@@ -46,10 +46,14 @@ impl State {
         let Some(run) = status.run() else { return Ok(()) };
         require(status.last.number.0 > 0, || format!("{key}: a run without a number"))?;
         require(run.of <= unit.order, || format!("{key}: a run of an order that never came"))?;
-        let moments = [Some(run.begun), run.up, run.ready, run.stopping];
+        let unhealthy = run.unhealthy.as_ref().map(|unhealthy| unhealthy.since);
+        let moments = [Some(run.begun), run.up, run.ready, run.stopping, unhealthy];
         let ended = run.ending.as_ref().map(|ending| ending.at);
         let past = moments.into_iter().chain([ended]).flatten().all(|at| at <= self.clock.last);
         require(past, || format!("{key}: something happened later than now"))?;
+        require(run.unhealthy.is_none() || run.ready.is_some(), || {
+            format!("{key}: it is unhealthy and never was ready")
+        })?;
         require(run.up.is_some() == run.process.is_some(), || {
             format!("{key}: it is up and has no process, or the other way round")
         })

@@ -112,8 +112,10 @@ pub struct Run {
     pub process: Option<ProcessMark>,
     /// When its process came to be.
     pub up: Option<u64>,
-    /// When it said that it is ready.
+    /// When it showed the sign that it is ready, or was last healthy again after it was not.
     pub ready: Option<u64>,
+    /// That probes say that it is not healthy.
+    pub unhealthy: Option<Unhealthy>,
     /// Until when it has asked to be waited for.
     pub extended: Option<u64>,
     /// How long it may be silent.
@@ -122,6 +124,15 @@ pub struct Run {
     pub stopping: Option<u64>,
     /// That it is over, or is being ended.
     pub ending: Option<Ending>,
+}
+
+/// That probes of a run have failed too often in a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unhealthy {
+    /// Since when (ms of the units' clock).
+    pub since: u64,
+    /// What the last of them met.
+    pub why: String,
 }
 
 /// Why a run is over, though processes of it may be left.
@@ -143,6 +154,7 @@ impl Run {
             process: None,
             up: None,
             ready: None,
+            unhealthy: None,
             extended: None,
             watchdog: None,
             stopping: None,
@@ -150,10 +162,20 @@ impl Run {
         }
     }
 
-    /// Since when it has been ready, if it is.
+    /// Since when it has been ready and not unhealthy, if it is.
     pub fn ready_since(&self) -> Option<u64> {
-        let goes_on = self.up.is_some() && self.stopping.is_none() && self.ending.is_none();
-        self.ready.filter(|_| goes_on)
+        self.ready.filter(|_| self.goes_on() && self.unhealthy.is_none())
+    }
+
+    /// Whether it is up, and nothing says that it will not be.
+    fn goes_on(&self) -> bool {
+        self.is_up() && self.stopping.is_none()
+    }
+
+    /// Probes say that it is healthy again.
+    pub(crate) fn recover_at(&mut self, at: u64) {
+        self.unhealthy = None;
+        self.ready = Some(at);
     }
 
     /// Whether its process exists, as far as is known, and nothing has ended it.
@@ -202,8 +224,17 @@ impl Status {
             Stage::Running(run) if run.ending.is_some() || run.stopping.is_some() => {
                 UnitState::Stopping
             }
+            Stage::Running(run) if run.ready.is_some() && run.unhealthy.is_some() => {
+                UnitState::Unhealthy
+            }
             Stage::Running(_) => UnitState::Starting,
         }
+    }
+
+    /// Why it is unhealthy, while it is shown to be.
+    pub(crate) fn trouble(&self) -> Option<&str> {
+        let unhealthy = self.run().filter(|run| run.goes_on())?.unhealthy.as_ref()?;
+        Some(&unhealthy.why)
     }
 
     /// A unit's runs come one after the other, and none comes twice.

@@ -7,13 +7,14 @@ use orchestra_model::{
     AudienceName, FlowId, JobId, Millis, Params, ScoreName, ServiceName, Timestamp,
     delivery::{AttemptKey, OrderNumber, SpoolId, StoreId},
     service::{
-        Instance, Ordinal, Placement, ReadyRule, ReadySign, RestartRule, RunEnd, RunNumber,
-        ServiceVersion, StopRule, UnitOrder, UnitReport, UnitState, Upkeep, Wanted,
+        HealthRule, Instance, Ordinal, Placement, Probe, ReadyRule, ReadySign, RestartRule, RunEnd,
+        RunNumber, ServiceVersion, StopRule, Target, UnitOrder, UnitReport, UnitState, Upkeep,
+        Wanted,
     },
 };
 use orchestra_units::{
-    BootId, Effect, Input, Now, Ordered, ProcessMark, Rejection, RunEvent, RunId, Unit, UnitKey,
-    Units, WatchEnd, journal,
+    BootId, Effect, Input, Now, Ordered, Outcome, ProbeNumber, ProcessMark, Rejection, RunEvent,
+    RunId, Unit, UnitKey, Units, WatchEnd, journal,
 };
 
 pub(crate) const STORE: StoreId = StoreId([1; 16]);
@@ -84,6 +85,11 @@ impl Rig {
 
     pub(crate) fn told_of(&mut self, run: RunId, event: RunEvent) -> Vec<Effect> {
         self.feed(Input::Run { unit: key(), run, event })
+    }
+
+    /// The answer to the last of these probes.
+    pub(crate) fn probed(&mut self, number: u64, outcome: Outcome) -> Vec<Effect> {
+        self.feed(Input::Probed { unit: key(), number: ProbeNumber(number), outcome })
     }
 
     pub(crate) fn spawned(&mut self) -> Vec<Effect> {
@@ -216,6 +222,22 @@ pub(crate) fn with_ready(n: u64, sign: ReadySign) -> Ordered {
     order
 }
 
+/// Probed each 10 s on port 80; unhealthy after 3 failures, healthy again after 2 successes.
+pub(crate) fn with_health(n: u64) -> Ordered {
+    let mut order = running(n);
+    order.unit.upkeep.health = Some(HealthRule::new(Probe::Tcp(Target::Port(80))));
+    order
+}
+
+/// The numbers of the probes that are asked for.
+pub(crate) fn probes(effects: &[Effect]) -> Vec<u64> {
+    let numbers = effects.iter().filter_map(|effect| match effect {
+        Effect::Probe { number, .. } => Some(number.0),
+        _ => None,
+    });
+    numbers.collect()
+}
+
 pub(crate) fn with_grace(n: u64, wanted: Wanted, grace: u64) -> Ordered {
     let mut order = order(n, wanted);
     order.unit.upkeep.stop = StopRule { grace: Millis(grace), ..StopRule::default() };
@@ -275,6 +297,7 @@ pub(crate) fn words(effects: &[Effect]) -> Vec<String> {
                 WatchEnd::Failed { failure, .. } => format!("{} {failure:?}", key.job.flow),
                 end => format!("{} {end:?}", key.job.flow),
             },
+            Effect::Probe { number, .. } => format!("probe {}", number.0),
             Effect::Report { .. } => return None,
             Effect::Forget { .. } => "forget".to_owned(),
         })

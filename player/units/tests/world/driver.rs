@@ -9,7 +9,8 @@ use orchestra_model::{
     service::{RunEnd, RunNumber, UnitOrder, UnitReport, UnitState},
 };
 use orchestra_units::{
-    Effect, Input, Ordered, RunEvent, RunId, State, UnitKey, Units, WatchEnd, journal,
+    Effect, Input, Ordered, Outcome, ProbeNumber, RunEvent, RunId, State, UnitKey, Units, WatchEnd,
+    journal,
 };
 
 use crate::{
@@ -34,6 +35,7 @@ enum Work {
     Find(UnitKey, RunId),
     Tell(UnitKey, RunId, RunEvent),
     Settle(AttemptKey, OrderNumber),
+    Probe(UnitKey, ProbeNumber),
 }
 
 pub(crate) struct World {
@@ -138,6 +140,9 @@ impl World {
                     unit.has_params |= unit.order.order == *order;
                 }
             }
+            Input::Probed { unit, number, outcome } => {
+                self.reference.probed(unit, *number, outcome, at);
+            }
             Input::Woken => {}
         }
         let woken = input == Input::Woken;
@@ -161,6 +166,7 @@ impl World {
                 Effect::Find { unit, run, .. } => self.work.push(Work::Find(unit, run)),
                 Effect::Terminate { unit, run, .. } => self.terminate(&unit, run),
                 Effect::EndWatch { key, order, .. } => self.work.push(Work::Settle(key, order)),
+                Effect::Probe { unit, number, .. } => self.work.push(Work::Probe(unit, number)),
                 Effect::Forget { unit } => drop(self.host.memory.remove(&unit)),
                 Effect::Watching { key, order } => {
                     let known = self.durable.0.watches().get(&key);
@@ -243,6 +249,7 @@ impl World {
             }
             Work::Tell(unit, run, event) => self.tell(unit, run, event),
             Work::Settle(key, order) => self.handle(Input::WatchSettled { key, order }),
+            Work::Probe(unit, number) => self.answer(unit, number, may_fail),
         }
     }
 
@@ -254,6 +261,20 @@ impl World {
         }
         let mark = self.host.spawn(&unit, run);
         self.tell(unit, run, RunEvent::Spawned(mark));
+    }
+
+    /// Whoever asks has an answer, or none; at times it comes twice.
+    fn answer(&mut self, unit: UnitKey, number: ProbeNumber, may_fail: bool) {
+        let outcome = match self.dice.below(10) {
+            _ if !may_fail => Outcome::Healthy,
+            0..=2 => Outcome::Healthy,
+            3 | 4 => Outcome::Unknown,
+            _ => Outcome::Unhealthy("refused".to_owned()),
+        };
+        if may_fail && self.dice.happens(10) {
+            self.work.push(Work::Probe(unit.clone(), number));
+        }
+        self.handle(Input::Probed { unit, number, outcome });
     }
 
     /// Something happens in one of the processes.

@@ -8,8 +8,9 @@ use orchestra_model::{
     delivery::AttemptKey,
     service::{ReadySign, RunEnd, Wanted},
 };
-use orchestra_units::{Ordered, RunEvent, RunId, UnitKey, Units, WatchEnd};
+use orchestra_units::{Ordered, ProbeNumber, RunEvent, RunId, UnitKey, Units, WatchEnd};
 
+mod probes;
 mod unit;
 mod watches;
 
@@ -25,6 +26,22 @@ pub(crate) struct RefRun {
     pub(crate) well: u64,
     pub(crate) ending: Option<(RunEnd, u64)>,
     pub(crate) found: bool,
+    /// Since when probes say that it is unhealthy.
+    pub(crate) unhealthy: Option<u64>,
+    pub(crate) asked: RefAsked,
+}
+
+/// What a run is being asked.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RefAsked {
+    /// The open question.
+    pub(crate) open: Option<ProbeNumber>,
+    /// When something was asked last, or the asking began.
+    pub(crate) at: u64,
+    /// Whether what is asked is if it is healthy; `None`: nothing is.
+    pub(crate) healthy: Option<bool>,
+    /// Answers to that, without those that are unknown.
+    pub(crate) answers: Vec<bool>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -133,7 +150,11 @@ impl Reference {
                 let goes_on = run.ending.is_none() && run.stopping.is_none();
                 if goes_on && run.of == before.order.0 && alike && is_running(order.unit.wanted) {
                     run.of = order.order.0;
+                    if order.unit.upkeep.health.is_none() && run.unhealthy.take().is_some() {
+                        run.ready = Some(at);
+                    }
                 }
+                run.asked = RefAsked::default();
             }
             None => unit.rest = rest_by(order, at),
         }
@@ -200,6 +221,7 @@ impl Reference {
             unit.has_params = unit.order.keep_params;
             let Some(run) = &mut unit.run else { continue };
             run.found = false;
+            run.asked = RefAsked::default();
             run.well = at;
             if rebooted {
                 let _ = run.ending.get_or_insert((RunEnd::HostRestarted, at));
@@ -221,6 +243,7 @@ impl Reference {
             let unit = self.units.get_mut(&key).unwrap();
             unit.follow_run(&key, units, at, self.broken);
             unit.check_shown(&key, units);
+            unit.check_asked(&key, units, at, woken);
             if woken {
                 unit.check_limits(at, self.broken);
             }

@@ -8,18 +8,19 @@ const ENVIRONMENT: &str = "what the score is told goes into params";
 const FORM: &str = "a service is written in Orchestra's own form, which begins: service: NAME";
 const DOWN: &str = "how many hosts may be down at once: update.parallel, and budget for all causes";
 const EACH: &str = "there is one instance on each host of on";
-const HEALTH: &str = "checks of health are not offered yet";
 const LIMITS: &str = "limits are written as resources: {memory: 512MiB, cpu: 1.5, processes: 200}";
 const RESERVE: &str = "what is reserved is not offered yet; resources has limits";
 const SWAP: &str = "resources.memory is for memory and swap together";
 const CPU: &str = "resources.cpu is in processors: 1.5 is 150%";
+const HEALTH: &str = "checks of health: health: {http: \"8080/healthz\", every: 10s, fall: 3}";
+const PROBE: &str = "tcp: 8080, http: \"8080/healthz\", or unix:NAME for the port";
+const EXEC: &str = "commands are not sent, and checks by score are not offered yet";
+const START: &str = "health is asked once a run is ready: ready says what that is";
 const SEVERAL: &str = super::SEVERAL;
 
 /// Beside the fields of a service.
 pub(super) const SERVICE: &[Foreign] = &[
     Later("place"),
-    Later("health"),
-    Later("on_unhealthy"),
     Later("panic"),
     Later("logs"),
     Later("dns"),
@@ -77,8 +78,8 @@ pub(super) const SERVICE: &[Foreign] = &[
     Renamed("progressDeadlineSeconds", "update.deadline"),
     Renamed("restartPolicy", "restart.when"),
     Renamed("terminationGracePeriodSeconds", "stop.grace"),
-    Renamed("readinessProbe", "ready"),
-    Renamed("startupProbe", "ready.deadline"),
+    Renamed("readinessProbe", "ready: {http: …}, and health from then on"),
+    Instead("startupProbe", "ready: {http: \"8080/healthz\", deadline: 2m}"),
     Instead("livenessProbe", HEALTH),
     Instead("limits", LIMITS),
     Instead("requests", RESERVE),
@@ -192,13 +193,14 @@ pub(super) const RESTART: &[Foreign] = &[
 /// Beside the fields of `ready`.
 pub(super) const READY: &[Foreign] = &[
     Later("score"),
-    Later("tcp"),
-    Later("http"),
     Renamed("timeout", "deadline"),
     Renamed("TimeoutStartSec", "deadline"),
-    Renamed("httpGet", "http, which is not offered yet"),
-    Renamed("tcpSocket", "tcp, which is not offered yet"),
-    Renamed("exec", "score, which is not offered yet"),
+    Renamed("httpGet", "http: \"8080/healthz\""),
+    Renamed("tcpSocket", "tcp: 8080"),
+    Instead("exec", EXEC),
+    Instead("port", PROBE),
+    Instead("path", PROBE),
+    Instead("every", "how often is health.every; until it is ready a run is asked twice a second"),
     Renamed("notification-fd", "fd"),
 ];
 
@@ -236,4 +238,33 @@ pub(super) const RESOURCES: &[Foreign] = &[
     Renamed("threads", "processes, which counts them too"),
     Renamed("TasksMax", "processes"),
     Renamed("resources_enforced", "enforced"),
+];
+
+/// Beside the fields of `health`.
+pub(super) const HEALTH_FIELDS: &[Foreign] = &[
+    Later("score"),
+    Renamed("httpGet", "http: \"8080/healthz\""),
+    Renamed("tcpSocket", "tcp: 8080"),
+    Instead("exec", EXEC),
+    Instead("test", EXEC),
+    Instead("command", EXEC),
+    Instead("grpc", PROBE),
+    Instead("type", PROBE),
+    Instead("port", PROBE),
+    Instead("path", PROBE),
+    Instead("host", "a unit is asked on its own host"),
+    Instead("scheme", "it is HTTP without TLS, on this host alone"),
+    Renamed("interval", "every"),
+    Renamed("period", "every"),
+    Renamed("periodSeconds", "every"),
+    Renamed("timeoutSeconds", "timeout"),
+    Renamed("failureThreshold", "fall"),
+    Renamed("failures_before_critical", "fall"),
+    Renamed("retries", "fall"),
+    Renamed("successThreshold", "rise"),
+    Renamed("success_before_passing", "rise"),
+    Instead("initialDelaySeconds", START),
+    Instead("start_period", START),
+    Instead("on_unhealthy", "it stands beside health"),
+    Instead("check_restart", "nothing is restarted for its health yet: on_unhealthy: report"),
 ];

@@ -5,12 +5,16 @@ use std::str::FromStr;
 use orchestra_model::{
     names::{ScoreName, ServiceName},
     service::{
-        InvalidService, ReadyRule, ReadySign, Resources, RestartRule, RestartWhen, ServiceSpec,
-        StopRule, UpdateRule, Upkeep,
+        InvalidService, Resources, RestartRule, RestartWhen, ServiceSpec, StopRule, UpdateRule,
+        Upkeep,
     },
 };
 
-use super::{names, signal::Signal};
+use super::{
+    health::{health, on_unhealthy, ready},
+    names,
+    signal::Signal,
+};
 use crate::{Fields, Node, Problems, read_params};
 
 /// Reads a service; `None` where it is so wrong that nothing can be made of it. All problems are noted
@@ -28,6 +32,8 @@ pub(super) fn service(tree: &Node, problems: &mut Problems) -> Option<ServiceSpe
     let ready = fields.get("ready", problems).map(|node| ready(node, problems));
     let stop = fields.get("stop", problems).map(|node| stop(node, problems));
     let resources = fields.get("resources", problems).map(|node| resources(node, problems));
+    let health = fields.get("health", problems).and_then(|node| health(node, problems));
+    on_unhealthy(&mut fields, problems);
     let auto_start = fields.yes_or_no("auto_start", problems);
     for required in ["service", "score", "on"] {
         if !is_given(tree, required) {
@@ -40,6 +46,7 @@ pub(super) fn service(tree: &Node, problems: &mut Problems) -> Option<ServiceSpe
         ready: ready.unwrap_or_default(),
         stop: stop.unwrap_or_default(),
         resources,
+        health,
     };
     let spec = ServiceSpec {
         params: params?,
@@ -106,46 +113,6 @@ fn restart(node: &Node, problems: &mut Problems) -> RestartRule {
     rule
 }
 
-/// `started`, or a table with at most one sign and a deadline.
-fn ready(node: &Node, problems: &mut Problems) -> ReadyRule {
-    let usual = ReadyRule::default();
-    match node {
-        Node::Text(word) if word == "started" => return usual,
-        Node::Text(_) => {
-            problems.add("ready", "it is started, {notify: true} or {fd: 3}");
-            return usual;
-        }
-        _ => {}
-    }
-    let Some(mut fields) = Fields::of(node, "ready", problems) else { return usual };
-    let started = sign("started", ReadySign::Started, &mut fields, problems);
-    let notify = sign("notify", ReadySign::Notify, &mut fields, problems);
-    let fd = fields.parsed("fd", problems).map(|Descriptor(fd)| ReadySign::Fd(fd));
-    let deadline = fields.parsed("deadline", problems).unwrap_or(usual.deadline);
-    fields.finish(names::READY, problems);
-    let signs: Vec<ReadySign> = started.into_iter().chain(notify).chain(fd).collect();
-    if signs.len() > 1 {
-        problems.add("ready", "started, notify and fd exclude each other; give one of them");
-    }
-    ReadyRule { sign: signs.first().copied().unwrap_or(usual.sign), deadline }
-}
-
-/// A sign of readiness that is written as `NAME: true`.
-fn sign(
-    name: &'static str,
-    sign: ReadySign,
-    fields: &mut Fields<'_>,
-    problems: &mut Problems,
-) -> Option<ReadySign> {
-    match fields.yes_or_no(name, problems)? {
-        true => Some(sign),
-        false => {
-            fields.note(name, "it is true, or left out", problems);
-            None
-        }
-    }
-}
-
 fn stop(node: &Node, problems: &mut Problems) -> StopRule {
     let usual = StopRule::default();
     let Some(mut fields) = Fields::of(node, "stop", problems) else { return usual };
@@ -204,16 +171,5 @@ impl FromStr for Attempts {
                 .map(|count| Attempts(Some(count)))
                 .map_err(|_| "expected a whole number from 0 on, or unlimited"),
         }
-    }
-}
-
-/// The number of a descriptor.
-struct Descriptor(u32);
-
-impl FromStr for Descriptor {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Descriptor).map_err(|_| "expected a descriptor from 3 to 9")
     }
 }

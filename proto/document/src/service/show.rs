@@ -6,8 +6,8 @@ use orchestra_model::{
     Quantity,
     names::ParamKey,
     service::{
-        MilliCores, ReadyRule, ReadySign, Resources, RestartRule, RestartWhen, ServiceSpec,
-        StopRule, UpdateRule,
+        HealthRule, MilliCores, Probe, ReadyRule, ReadySign, Resources, RestartRule, RestartWhen,
+        ServiceSpec, StopRule, UpdateRule,
     },
     size::ByteSize,
     time::Millis,
@@ -66,6 +66,9 @@ impl Serialize for Canonical<'_> {
         }
         map.serialize_entry("restart", &restart(&upkeep.restart))?;
         map.serialize_entry("ready", &ready(&upkeep.ready))?;
+        if let Some(rule) = &upkeep.health {
+            map.serialize_entry("health", &health(rule))?;
+        }
         map.serialize_entry("stop", &stop(&upkeep.stop))?;
         if let Some(limits) = &upkeep.resources {
             map.serialize_entry("resources", &resources(limits))?;
@@ -116,17 +119,53 @@ struct Ready {
     notify: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fd: Option<u32>,
+    #[serde(flatten)]
+    probe: Option<Asked>,
     deadline: Millis,
 }
 
 fn ready(rule: &ReadyRule) -> Ready {
-    let mut ready = Ready { started: None, notify: None, fd: None, deadline: rule.deadline };
-    match rule.sign {
+    let deadline = rule.deadline;
+    let mut ready = Ready { started: None, notify: None, fd: None, probe: None, deadline };
+    match &rule.sign {
         ReadySign::Started => ready.started = Some(true),
         ReadySign::Notify => ready.notify = Some(true),
-        ReadySign::Fd(fd) => ready.fd = Some(fd),
+        ReadySign::Fd(fd) => ready.fd = Some(*fd),
+        ReadySign::Probe(probe) => ready.probe = Some(asked(probe)),
     }
     ready
+}
+
+/// What is asked; a key of the table that it stands in.
+#[derive(Serialize)]
+enum Asked {
+    #[serde(rename = "tcp")]
+    Tcp(String),
+    #[serde(rename = "http")]
+    Http(String),
+}
+
+fn asked(probe: &Probe) -> Asked {
+    match probe {
+        Probe::Tcp(_) => Asked::Tcp(probe.to_string()),
+        Probe::Http(..) => Asked::Http(probe.to_string()),
+    }
+}
+
+#[derive(Serialize)]
+struct Health {
+    #[serde(flatten)]
+    probe: Asked,
+    every: Millis,
+    timeout: Millis,
+    fall: u32,
+    rise: u32,
+}
+
+fn health(rule: &HealthRule) -> Health {
+    let HealthRule { probe, every, timeout, fall, rise } = rule;
+    let (every, timeout, fall, rise) = (*every, *timeout, *fall, *rise);
+    Health { probe: asked(probe), every, timeout, fall, rise }
 }
 
 #[derive(Serialize)]

@@ -5,8 +5,8 @@ use orchestra_model::{
     names::{ScoreName, ServiceName},
     params::Params,
     service::{
-        MilliCores, ReadyRule, ReadySign, Resources, RestartRule, RestartWhen, ServiceSpec,
-        StopRule, UpdateRule, Upkeep,
+        HealthRule, MilliCores, Probe, ReadyRule, ReadySign, Resources, RestartRule, RestartWhen,
+        ServiceSpec, StopRule, UpdateRule, Upkeep,
     },
     size::ByteSize,
     time::Millis,
@@ -54,6 +54,13 @@ fn full() -> ServiceSpec {
                 processes: Some(200),
                 enforced: false,
             }),
+            health: Some(HealthRule {
+                every: Millis::seconds(5),
+                timeout: Millis(500),
+                fall: 2,
+                rise: 4,
+                ..HealthRule::new(Probe::http("8080/up").unwrap())
+            }),
         },
         auto_start: false,
         ..plain()
@@ -70,6 +77,8 @@ restart: {when: on-failure, first: 500ms, max_delay: 2m, attempts: 5, window: 30
 ready: {fd: 3, deadline: 3m}
 stop: {signal: SIGINT, grace: 1m}
 resources: {memory: 512MiB, cpu: 1.5, processes: 200, enforced: false}
+health: {http: 8080/up, every: 5s, timeout: 500ms, fall: 2, rise: 4}
+on_unhealthy: report
 update:
   parallel: 25%
   canary: 1
@@ -196,4 +205,27 @@ fn values_that_are_not_told_are_not_read_as_values() {
     assert!(text.contains("params:\n  key: null\n  port: null\n"), "{text}");
     let problems = parse(&text, Format::Yaml).unwrap_err().to_string();
     assert!(problems.contains("params: port: it is empty"), "{problems}");
+}
+
+#[test]
+fn probes_are_of_this_host_or_of_a_socket_in_the_run_directory() {
+    let probed = |ready: &str, health: &str| {
+        let upkeep = yaml(&format!(
+            "service: web\nscore: serve-web\non: a\nready: {ready}\nhealth: {health}\n"
+        ))
+        .upkeep;
+        let ready = match upkeep.ready.sign {
+            ReadySign::Probe(probe) => probe.to_string(),
+            other => format!("{other:?}"),
+        };
+        (ready, upkeep.health.unwrap())
+    };
+    let (ready, health) = probed("{tcp: 8080, deadline: 1m}", "{http: \"8080/healthz\"}");
+    assert_eq!((ready.as_str(), health.probe.to_string().as_str()), ("8080", "8080/healthz"));
+    let usual = (Millis::seconds(10), Millis::seconds(1), 3, 2);
+    assert_eq!((health.every, health.timeout, health.fall, health.rise), usual);
+    let (ready, health) =
+        probed("{http: \"unix:web.sock:/healthz\"}", "{tcp: \"unix:web.sock\", fall: 1}");
+    let told = (ready.as_str(), health.probe.to_string());
+    assert_eq!(told, ("unix:web.sock:/healthz", "unix:web.sock".to_owned()));
 }

@@ -86,6 +86,8 @@ kebab_enum!(
         Starting = "starting",
         /// Its run is ready.
         Ready = "ready",
+        /// Its run has been ready, and probes of its health fail.
+        Unhealthy = "unhealthy",
         /// Its run ended, and the next one follows after a wait.
         BackingOff = "backing-off",
         /// Its run is being ended.
@@ -171,6 +173,8 @@ pub struct UnitReport {
     pub restarts: u32,
     /// How its last run ended, if one has.
     pub last_end: Option<RunEnd>,
+    /// Why it is unhealthy, while it is: what the probe met that made it so.
+    pub trouble: Option<String>,
 }
 
 /// A unit that counts as down: its host holds its cells for it.

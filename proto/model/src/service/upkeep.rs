@@ -3,7 +3,10 @@
 use std::fmt;
 
 use super::resources::Resources;
-use crate::time::Millis;
+use crate::{
+    service::{HealthRule, Probe},
+    time::Millis,
+};
 
 /// How a unit is looked after. The default is what a spec means that says nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub struct Upkeep {
     pub stop: StopRule,
     /// How much of its host a run may have; `None`: no limit of its own.
     pub resources: Option<Resources>,
+    /// How it is found out whether a run that is ready is healthy; `None`: it is taken for healthy.
+    pub health: Option<HealthRule>,
 }
 
 /// When the next run follows the last one, and how long after it.
@@ -63,7 +68,7 @@ impl Default for RestartRule {
 }
 
 /// When a run counts as ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadyRule {
     /// What says so.
     pub sign: ReadySign,
@@ -73,7 +78,7 @@ pub struct ReadyRule {
 }
 
 /// What says that a run is ready.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ReadySign {
     /// Its process exists.
     #[default]
@@ -82,6 +87,8 @@ pub enum ReadySign {
     Notify,
     /// It wrote a newline to this descriptor, from 3 (s6's readiness notification).
     Fd(u32),
+    /// A probe of it succeeded.
+    Probe(Probe),
 }
 
 impl Default for ReadyRule {
@@ -133,7 +140,7 @@ impl Upkeep {
     /// Checks what no single field's type does.
     pub fn check(&self) -> Result<(), InvalidUpkeep> {
         let wrong = |field, problem| Err(InvalidUpkeep { field, problem });
-        let Self { restart, ready, stop, resources } = self;
+        let Self { restart, ready, stop, resources, health } = self;
         if restart.window == Millis(0) && restart.attempts.is_some() {
             return wrong("restart.window", "it is 0, so that no number of restarts is too many");
         }
@@ -152,10 +159,14 @@ impl Upkeep {
         if matches!(ready.sign, ReadySign::Fd(fd) if !(3..=HIGHEST_FD).contains(&fd)) {
             return wrong("ready.fd", "a descriptor from 3 to 9 is expected");
         }
+        if let ReadySign::Probe(probe) = &ready.sign {
+            probe.check("ready")?;
+        }
         if !(1..=HIGHEST_SIGNAL).contains(&stop.signal) {
             return wrong("stop.signal", "no signal of this number may be sent");
         }
-        resources.as_ref().map_or(Ok(()), Resources::check)
+        resources.as_ref().map_or(Ok(()), Resources::check)?;
+        health.as_ref().map_or(Ok(()), HealthRule::check)
     }
 }
 

@@ -27,6 +27,8 @@ impl World {
             // What had ended before is told only now.
             asked.upkeep.restart = RestartRule::default();
             asked.upkeep.ready.deadline = Millis::minutes(5);
+            // It would be asked for ever.
+            asked.upkeep.health = None;
             asked.deadline = Millis::minutes(60);
             let ordered = Ordered { key, order, unit: asked, keep_params: true };
             self.sent.push(ordered.clone());

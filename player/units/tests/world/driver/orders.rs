@@ -4,8 +4,9 @@ use orchestra_model::{
     AudienceName, ByteSize, FlowId, JobId, Millis, Params, ScoreName, ServiceName,
     delivery::{AttemptKey, OrderNumber},
     service::{
-        Instance, MilliCores, Ordinal, Placement, ReadyRule, ReadySign, Resources, RestartRule,
-        RestartWhen, ServiceVersion, StopRule, UnitOrder, Upkeep, Wanted,
+        HealthRule, Instance, MilliCores, Ordinal, Placement, Probe, ReadyRule, ReadySign,
+        Resources, RestartRule, RestartWhen, ServiceVersion, StopRule, Target, UnitOrder, Upkeep,
+        Wanted,
     },
 };
 use orchestra_units::{Input, Ordered, UnitKey};
@@ -104,12 +105,24 @@ fn draw_upkeep(dice: &mut Dice) -> Upkeep {
         window: Millis(dice.one_of(&[5_000, 60_000])),
         stable_after: Millis(dice.one_of(&[1_000, 10_000])),
     };
-    let sign = dice.one_of(&[ReadySign::Started, ReadySign::Notify, ReadySign::Fd(3)]);
+    let probe = Probe::Tcp(Target::Port(80));
+    let sign = match dice.below(4) {
+        0 => ReadySign::Started,
+        1 => ReadySign::Notify,
+        2 => ReadySign::Fd(3),
+        _ => ReadySign::Probe(probe.clone()),
+    };
+    let health = dice.happens(50).then(|| HealthRule {
+        every: Millis(dice.one_of(&[1_000, 7_000])),
+        fall: dice.one_of(&[1, 2, 3]),
+        rise: dice.one_of(&[1, 2]),
+        ..HealthRule::new(probe)
+    });
     let ready = ReadyRule { sign, deadline: Millis(dice.one_of(&[4_000, 60_000])) };
     let stop = StopRule { signal: 15, grace: Millis(dice.one_of(&[0, 1_000, 30_000])) };
     let limited =
         Resources { memory: Some(ByteSize(8 << 20)), processes: Some(20), ..Resources::NONE };
     let unenforced = Resources { cpu: Some(MilliCores(200)), enforced: false, ..Resources::NONE };
     let resources = dice.one_of(&[None, Some(limited), Some(unenforced)]);
-    Upkeep { restart, ready, stop, resources }
+    Upkeep { restart, ready, stop, resources, health }
 }

@@ -3,7 +3,7 @@
 use orchestra_model::service::{RestartWhen, RunEnd, RunNumber, UnitState, Wanted};
 use orchestra_units::{RunId, Stage, UnitKey, Units};
 
-use super::{RefRun, RefUnit, Rest};
+use super::{RefAsked, RefRun, RefUnit, Rest};
 
 impl RefUnit {
     /// The restart rule, as it is written.
@@ -79,6 +79,8 @@ impl RefUnit {
                 well: at,
                 ending: None,
                 found: true,
+                unhealthy: None,
+                asked: RefAsked::default(),
             });
             return;
         };
@@ -118,6 +120,7 @@ impl RefUnit {
                 UnitState::Stopping
             }
             (Some(run), _) if run.stopping.is_some() => UnitState::Stopping,
+            (Some(run), _) if run.unhealthy.is_some() => UnitState::Unhealthy,
             (Some(run), _) if run.ready.is_some() && run.up.is_some() => UnitState::Ready,
             (Some(_), _) => UnitState::Starting,
             (None, Rest::Stopped) => UnitState::Stopped,

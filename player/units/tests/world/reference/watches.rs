@@ -35,7 +35,7 @@ fn is_right(end: &WatchEnd, unit: Option<&RefUnit>, watch: &RefWatch, at: u64) -
     match end {
         WatchEnd::Ready if matches!(rule.wanted, Wanted::Stopped) => unit.run.is_none(),
         WatchEnd::Ready => [&unit.run, &unit.over].into_iter().flatten().any(|run| {
-            let bad = [run.stopping, run.ending.as_ref().map(|(_, at)| *at)];
+            let bad = [run.stopping, run.unhealthy, run.ending.as_ref().map(|(_, at)| *at)];
             let bad = bad.into_iter().flatten().min().unwrap_or(at);
             run.found
                 && run.of == watch.order
@@ -64,6 +64,7 @@ impl RefRun {
 
     fn healthy_at(&self, unit: &RefUnit, watch: &RefWatch) -> Option<u64> {
         let goes_on = self.is_up() && self.stopping.is_none() && self.of == watch.order;
+        let goes_on = goes_on && self.unhealthy.is_none();
         let ready = self.ready.filter(|_| goes_on && unit.order.unit.wanted != Wanted::Stopped)?;
         Some(ready.max(watch.accepted) + unit.order.unit.healthy_for.0)
     }

@@ -4,8 +4,8 @@ use orchestra_model::{
     Quantity,
     params::Params,
     service::{
-        MilliCores, ReadyRule, ReadySign, Resources, RestartRule, RestartWhen, ServiceSpec,
-        StopRule, UpdateRule, Upkeep,
+        HealthRule, HttpPath, MilliCores, Probe, ReadyRule, ReadySign, Resources, RestartRule,
+        RestartWhen, ServiceSpec, SocketName, StopRule, Target, UpdateRule, Upkeep,
     },
     size::ByteSize,
     time::Millis,
@@ -77,12 +77,15 @@ fn any_upkeep() -> impl Strategy<Value = Upkeep> {
     let sign = prop_oneof![
         Just(ReadySign::Started),
         Just(ReadySign::Notify),
-        (3_u32..10).prop_map(ReadySign::Fd)
+        (3_u32..10).prop_map(ReadySign::Fd),
+        probe().prop_map(ReadySign::Probe),
     ];
     let lengths = prop::array::uniform5(any_length());
-    let resources = prop::option::of(any_resources());
-    (when, sign, lengths, prop::option::of(0_u32..100), 1_i32..=31, resources).prop_map(
-        |(when, sign, [first, max_delay, window, deadline, grace], attempts, signal, resources)| {
+    let rest = (prop::option::of(0_u32..100), 1_i32..=31);
+    let (resources, health) = (prop::option::of(any_resources()), prop::option::of(any_health()));
+    (when, sign, lengths, rest, resources, health).prop_map(
+        |(when, sign, lengths, (attempts, signal), resources, health)| {
+            let [first, max_delay, window, deadline, grace] = lengths;
             let (first, max_delay) = (first.min(max_delay).min(window), max_delay);
             let stable_after = grace;
             Upkeep {
@@ -90,7 +93,29 @@ fn any_upkeep() -> impl Strategy<Value = Upkeep> {
                 ready: ReadyRule { sign, deadline },
                 stop: StopRule { signal, grace },
                 resources,
+                health,
             }
+        },
+    )
+}
+
+fn probe() -> impl Strategy<Value = Probe> {
+    let port = (1_u16..).prop_map(Target::Port);
+    let socket = "[a-zA-Z0-9_-][a-zA-Z0-9._-]{0,20}";
+    let socket = socket.prop_map(|name| Target::Unix(SocketName::new(&name).unwrap()));
+    let path = prop::option::of("/[!\"$-~]{0,20}");
+    (prop_oneof![port, socket], path).prop_map(|(target, path)| match path {
+        None => Probe::Tcp(target),
+        Some(path) => Probe::Http(target, HttpPath::new(&path).unwrap()),
+    })
+}
+
+fn any_health() -> impl Strategy<Value = HealthRule> {
+    let lengths = (100_u64..10_000_000, 10_u64..60_000);
+    (probe(), lengths, 1_u32..1_000, 1_u32..1_000).prop_map(
+        |(probe, (every, timeout), fall, rise)| {
+            let (every, timeout) = (Millis(every.max(timeout)), Millis(timeout));
+            HealthRule { probe, every, timeout, fall, rise }
         },
     )
 }

@@ -1,0 +1,60 @@
+//! Probes and rules of health, in bytes.
+
+use orchestra_model::{
+    Millis,
+    journal::{Reader, push_bytes},
+    service::{HealthRule, HttpPath, PATH_BYTES, Probe, SOCKET_NAME_BYTES, SocketName, Target},
+};
+
+pub(super) fn push_probe(out: &mut Vec<u8>, probe: &Probe) {
+    match probe.target() {
+        Target::Port(port) => {
+            out.push(1);
+            out.extend(u32::from(*port).to_le_bytes());
+        }
+        Target::Unix(name) => {
+            out.push(2);
+            push_bytes(out, name.as_str().as_bytes());
+        }
+    }
+    match probe {
+        Probe::Tcp(_) => out.push(1),
+        Probe::Http(_, path) => {
+            out.push(2);
+            push_bytes(out, path.as_str().as_bytes());
+        }
+    }
+}
+
+pub(super) fn read_probe(reader: &mut Reader<'_>) -> Option<Probe> {
+    let target = match reader.u8()? {
+        1 => Target::Port(u16::try_from(reader.u32()?).ok()?),
+        2 => Target::Unix(SocketName::new(reader.text(SOCKET_NAME_BYTES)?).ok()?),
+        _ => return None,
+    };
+    match reader.u8()? {
+        1 => Some(Probe::Tcp(target)),
+        2 => Some(Probe::Http(target, HttpPath::new(reader.text(PATH_BYTES)?).ok()?)),
+        _ => None,
+    }
+}
+
+pub(super) fn push_health(out: &mut Vec<u8>, rule: Option<&HealthRule>) {
+    out.push(rule.is_some().into());
+    let Some(HealthRule { probe, every, timeout, fall, rise }) = rule else { return };
+    push_probe(out, probe);
+    out.extend(every.0.to_le_bytes());
+    out.extend(timeout.0.to_le_bytes());
+    out.extend(fall.to_le_bytes());
+    out.extend(rise.to_le_bytes());
+}
+
+pub(super) fn read_health(reader: &mut Reader<'_>) -> Option<Option<HealthRule>> {
+    if !reader.bool()? {
+        return Some(None);
+    }
+    let probe = read_probe(reader)?;
+    let (every, timeout) = (Millis(reader.u64()?), Millis(reader.u64()?));
+    let (fall, rise) = (reader.u32()?, reader.u32()?);
+    Some(Some(HealthRule { probe, every, timeout, fall, rise }))
+}

@@ -1,0 +1,177 @@
+//! Probes: when a run is asked whether it is ready, and later whether it is healthy, and what follows
+//! from the answers.
+//!
+//! ```text
+//!   up ── ready by probe: every READY_PROBE_MS until a success ──▶ ready
+//!   ready ── health: each `every`, from a moment drawn within the first ──▶
+//!            `fall` failures in a row ──▶ unhealthy ── `rise` successes in a row ──▶ ready
+//! ```
+//!
+//! One question of a unit is open at a time. An answer that is unknown changes nothing, and neither does
+//! one to another question than the open one. What is counted is in memory: a sitter that begins counts
+//! anew. The verdict is on disk, so that a new sitter does not take for ready what is not.
+
+use orchestra_model::{
+    Millis,
+    service::{Probe, ReadySign, Wanted},
+};
+
+use crate::{
+    bounds,
+    effect::Effect,
+    input::{Outcome, ProbeNumber},
+    rules::shortened_to,
+    state::{RunId, Unhealthy, Unit, UnitKey},
+    units::Units,
+};
+
+/// What a run is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Question {
+    /// Whether it is ready.
+    Ready,
+    /// Whether it is healthy.
+    Healthy,
+}
+
+/// What a unit's run is being asked. Moments are of the units' clock (ms).
+#[derive(Debug)]
+pub(crate) struct Asking {
+    run: RunId,
+    question: Question,
+    /// When the next probe is due, unless one is open.
+    next: u64,
+    open: Option<ProbeNumber>,
+    /// Failures, and successes, since the last answer of the other kind.
+    failures: u32,
+    successes: u32,
+}
+
+impl Asking {
+    /// What was asked and is not answered.
+    pub(crate) fn open(&self) -> Option<ProbeNumber> {
+        self.open
+    }
+
+    /// When something is to be asked.
+    pub(crate) fn due(&self) -> Option<u64> {
+        self.open.is_none().then_some(self.next)
+    }
+}
+
+/// How a question is put.
+struct Put<'a> {
+    probe: &'a Probe,
+    every: Millis,
+    timeout: Millis,
+}
+
+impl Units {
+    /// Begins, goes on with or ends what a unit's run is asked.
+    pub(super) fn ask(&mut self, key: &UnitKey) {
+        let Some(unit) = self.state.units().get(key) else { return };
+        let Some(question) = self.question_for(key, unit) else {
+            self.tend(key).asking = None;
+            return;
+        };
+        let (run, at) = (unit.status.last, self.at);
+        let Some(put) = put(unit, question) else { return };
+        let (every, timeout, probe) = (put.every.0.max(1), put.timeout, put.probe.clone());
+        let asking = self.tended.get(key).and_then(|tended| tended.asking.as_ref());
+        if asking.is_none_or(|asking| (asking.run, asking.question) != (run, question)) {
+            // Units that became ready together are not asked together.
+            let first = match question {
+                Question::Ready => 0,
+                Question::Healthy => self.chance.up_to(every),
+            };
+            let next = at.saturating_add(first);
+            let (open, failures, successes) = (None, 0, 0);
+            self.tend(key).asking = Some(Asking { run, question, next, open, failures, successes });
+        }
+        let number = ProbeNumber(self.probes + 1);
+        let Some(asking) = &mut self.tend(key).asking else { return };
+        if asking.due().is_none_or(|due| due > at) {
+            return;
+        }
+        // The moments stay where they were drawn, whatever was late.
+        asking.next += every * ((at - asking.next) / every + 1);
+        asking.open = Some(number);
+        self.probes = number.0;
+        self.act(Effect::Probe { unit: key.clone(), number, probe, timeout });
+    }
+
+    /// What a unit's run is to be asked now, if anything.
+    fn question_for(&self, key: &UnitKey, unit: &Unit) -> Option<Question> {
+        let run = unit.status.run()?;
+        let is_wanted = matches!(unit.asked.wanted, Wanted::Running | Wanted::Restarted);
+        let goes_on = run.is_up() && run.stopping.is_none() && !self.awaits_process(key, unit);
+        if !goes_on || !is_wanted || run.of != unit.order {
+            return None;
+        }
+        let upkeep = &unit.asked.upkeep;
+        match (run.ready, &upkeep.ready.sign, &upkeep.health) {
+            (None, ReadySign::Probe(_), _) => Some(Question::Ready),
+            (Some(_), _, Some(_)) => Some(Question::Healthy),
+            _ => None,
+        }
+    }
+
+    /// Takes the answer to a probe.
+    pub(super) fn probed(&mut self, key: &UnitKey, number: ProbeNumber, outcome: Outcome) {
+        let Some(tended) = self.tended.get_mut(key) else { return };
+        let Some(asking) = tended.asking.as_mut() else { return };
+        if asking.open != Some(number) {
+            return;
+        }
+        asking.open = None;
+        match &outcome {
+            Outcome::Unknown => return,
+            Outcome::Healthy => {
+                (asking.failures, asking.successes) = (0, asking.successes.saturating_add(1));
+            }
+            Outcome::Unhealthy(_) => {
+                (asking.failures, asking.successes) = (asking.failures.saturating_add(1), 0);
+            }
+        }
+        let (question, failures, successes) = (asking.question, asking.failures, asking.successes);
+        match question {
+            Question::Ready if outcome == Outcome::Healthy => self.note_ready(key),
+            Question::Ready => {}
+            Question::Healthy => self.judge_health(key, outcome, failures, successes),
+        }
+    }
+
+    fn judge_health(&mut self, key: &UnitKey, outcome: Outcome, failures: u32, successes: u32) {
+        let Some(unit) = self.state.units().get(key) else { return };
+        let Some(rule) = &unit.asked.upkeep.health else { return };
+        let is_unhealthy = unit.status.run().is_some_and(|run| run.unhealthy.is_some());
+        let (falls, rises) = (failures >= rule.fall, successes >= rule.rise);
+        let at = self.at;
+        match outcome {
+            Outcome::Unhealthy(why) if !is_unhealthy && falls => {
+                self.judge_watch(key);
+                let why = shortened_to(why, bounds::TROUBLE_BYTES);
+                self.change_run(key, |run| run.unhealthy = Some(Unhealthy { since: at, why }));
+            }
+            Outcome::Healthy if is_unhealthy && rises => {
+                self.change_run(key, |run| run.recover_at(at));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn put(unit: &Unit, question: Question) -> Option<Put<'_>> {
+    let upkeep = &unit.asked.upkeep;
+    match (question, &upkeep.ready.sign, &upkeep.health) {
+        (Question::Ready, ReadySign::Probe(probe), _) => Some(Put {
+            probe,
+            every: Millis(bounds::READY_PROBE_MS),
+            timeout: Millis(bounds::READY_TIMEOUT_MS),
+        }),
+        (Question::Healthy, _, Some(rule)) => {
+            Some(Put { probe: &rule.probe, every: rule.every, timeout: rule.timeout })
+        }
+        _ => None,
+    }
+}

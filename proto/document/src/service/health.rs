@@ -1,0 +1,143 @@
+//! When a run counts as ready, and as healthy.
+
+use std::str::FromStr;
+
+use orchestra_model::service::{HealthRule, InvalidProbe, Probe, ReadyRule, ReadySign, Target};
+
+use super::names;
+use crate::{Fields, Node, Problems};
+
+/// `started`, or a table with at most one sign and a deadline.
+pub(super) fn ready(node: &Node, problems: &mut Problems) -> ReadyRule {
+    let usual = ReadyRule::default();
+    match node {
+        Node::Text(word) if word == "started" => return usual,
+        Node::Text(_) => {
+            problems.add(
+                "ready",
+                "it is started, {notify: true}, {fd: 3}, {tcp: 8080} or {http: \"8080/healthz\"}",
+            );
+            return usual;
+        }
+        _ => {}
+    }
+    let Some(mut fields) = Fields::of(node, "ready", problems) else { return usual };
+    let started = sign("started", ReadySign::Started, &mut fields, problems);
+    let notify = sign("notify", ReadySign::Notify, &mut fields, problems);
+    let fd = fields.parsed("fd", problems).map(|Descriptor(fd)| ReadySign::Fd(fd));
+    let probe = probe(&mut fields, problems);
+    let deadline = fields.parsed("deadline", problems).unwrap_or(usual.deadline);
+    fields.finish(names::READY, problems);
+    let probes = probe.into_iter().map(ReadySign::Probe);
+    let signs = started.into_iter().chain(notify).chain(fd).chain(probes);
+    let mut signs: Vec<ReadySign> = signs.collect();
+    if signs.len() > 1 {
+        problems.add("ready", "started, notify, fd, tcp and http exclude each other; give one");
+    }
+    ReadyRule { sign: signs.pop().unwrap_or(usual.sign), deadline }
+}
+
+/// A sign of readiness that is written as `NAME: true`.
+fn sign(
+    name: &'static str,
+    sign: ReadySign,
+    fields: &mut Fields<'_>,
+    problems: &mut Problems,
+) -> Option<ReadySign> {
+    match fields.yes_or_no(name, problems)? {
+        true => Some(sign),
+        false => {
+            fields.note(name, "it is true, or left out", problems);
+            None
+        }
+    }
+}
+
+/// `tcp` or `http` of a table; `None` where it has neither, or a wrong one.
+fn probe(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Probe> {
+    let tcp = fields.parsed("tcp", problems).map(Probe::Tcp as fn(Target) -> Probe);
+    let http = fields.parsed("http", problems).map(|Http(probe)| probe);
+    if tcp.is_some() && http.is_some() {
+        fields.note("http", "it stands beside tcp; give one of them", problems);
+        return None;
+    }
+    tcp.or(http)
+}
+
+/// A table with a probe, and how often it is asked.
+pub(super) fn health(node: &Node, problems: &mut Problems) -> Option<HealthRule> {
+    if let Node::Text(_) = node {
+        problems.add("health", "it is a table: {tcp: 8080}, or {http: \"8080/healthz\"}");
+        return None;
+    }
+    let mut fields = Fields::of(node, "health", problems)?;
+    let known = problems.len();
+    let probe = probe(&mut fields, problems);
+    if probe.is_none() && problems.len() == known {
+        problems.add("health", "it says not what is asked: tcp: 8080, or http: \"8080/healthz\"");
+    }
+    let every = fields.parsed("every", problems);
+    let timeout = fields.parsed("timeout", problems);
+    let (fall, rise) = (fields.parsed("fall", problems), fields.parsed("rise", problems));
+    fields.finish(names::HEALTH_FIELDS, problems);
+    let usual = HealthRule::new(probe?);
+    Some(HealthRule {
+        every: every.unwrap_or(usual.every),
+        timeout: timeout.unwrap_or(usual.timeout),
+        fall: fall.map_or(usual.fall, |Count(count)| count),
+        rise: rise.map_or(usual.rise, |Count(count)| count),
+        ..usual
+    })
+}
+
+/// What follows from being unhealthy. To be told is all that is offered, so nothing is kept of it.
+pub(super) fn on_unhealthy(fields: &mut Fields<'_>, problems: &mut Problems) {
+    fields.parsed::<OnUnhealthy>("on_unhealthy", problems);
+}
+
+struct OnUnhealthy;
+
+impl FromStr for OnUnhealthy {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "report" => Ok(OnUnhealthy),
+            "restart" | "withdraw" => Err("restart and withdraw are not offered yet; report is"),
+            _ => Err("it is report"),
+        }
+    }
+}
+
+/// What `http` says.
+struct Http(Probe);
+
+impl FromStr for Http {
+    type Err = InvalidProbe;
+
+    fn from_str(text: &str) -> Result<Self, InvalidProbe> {
+        Probe::http(text).map(Http)
+    }
+}
+
+/// How many answers in a row.
+struct Count(u32);
+
+impl FromStr for Count {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Count).map_err(|_| "expected a whole number from 1 to 1000")
+    }
+}
+
+/// The number of a descriptor.
+struct Descriptor(u32);
+
+impl FromStr for Descriptor {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Descriptor).map_err(|_| "expected a descriptor from 3 to 9")
+    }
+}

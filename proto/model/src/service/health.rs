@@ -1,0 +1,254 @@
+//! Health: what is asked of a run from outside, how often, and how many answers make a verdict.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use crate::{service::InvalidUpkeep, time::Millis};
+
+/// Longest name of a socket in a run directory, in bytes: its whole path has to fit into the 107 that
+/// an address of a UNIX socket has.
+pub const SOCKET_NAME_BYTES: usize = 64;
+/// Longest path that is asked for, in bytes.
+pub const PATH_BYTES: usize = 256;
+/// Most answers in a row that a verdict may need.
+const MOST_IN_A_ROW: u32 = 1_000;
+/// The least that may lie between two probes of a unit.
+const LEAST_EVERY: Millis = Millis(100);
+/// The least and the most that a probe may take.
+const TIMEOUTS: (Millis, Millis) = (Millis(10), Millis::seconds(60));
+
+/// How it is found out whether a run that is ready is healthy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthRule {
+    /// What is asked.
+    pub probe: Probe,
+    /// How much time lies between two probes.
+    pub every: Millis,
+    /// How long a probe may take; what takes longer has failed.
+    pub timeout: Millis,
+    /// After so many failures in a row the unit is unhealthy.
+    pub fall: u32,
+    /// After so many successes in a row it is healthy again.
+    pub rise: u32,
+}
+
+impl HealthRule {
+    /// The usual rule for a probe.
+    pub fn new(probe: Probe) -> Self {
+        let (every, timeout) = (Millis::seconds(10), Millis::seconds(1));
+        Self { probe, every, timeout, fall: 3, rise: 2 }
+    }
+
+    pub(super) fn check(&self) -> Result<(), InvalidUpkeep> {
+        let wrong = |field, problem| Err(InvalidUpkeep { field, problem });
+        if self.every < LEAST_EVERY {
+            return wrong("health.every", "it is less than 100ms");
+        }
+        if !(TIMEOUTS.0..=TIMEOUTS.1).contains(&self.timeout) {
+            return wrong("health.timeout", "it is not from 10ms to 1m");
+        }
+        if self.timeout > self.every {
+            return wrong("health.timeout", "it is longer than health.every");
+        }
+        if !(1..=MOST_IN_A_ROW).contains(&self.fall) {
+            return wrong("health.fall", "it is not from 1 to 1000");
+        }
+        if !(1..=MOST_IN_A_ROW).contains(&self.rise) {
+            return wrong("health.rise", "it is not from 1 to 1000");
+        }
+        self.probe.check("health")
+    }
+}
+
+/// What is asked of a run, on its own host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Something takes connections there.
+    Tcp(Target),
+    /// A GET of this path is answered there with a status from 200 to 399 (HTTP/1.1).
+    Http(Target, HttpPath),
+}
+
+/// Where something is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// This port of 127.0.0.1, from 1.
+    Port(u16),
+    /// The socket of this name in the run directory of the unit (`ORC_RUN_DIR`).
+    Unix(SocketName),
+}
+
+/// The name of a socket in a run directory: letters, digits, `.`, `_` and `-`, not beginning with a
+/// dot, at most [`SOCKET_NAME_BYTES`]. So no path is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketName(Arc<str>);
+
+/// What is asked for over HTTP: from its `/` on, visible ASCII, at most [`PATH_BYTES`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpPath(Arc<str>);
+
+impl SocketName {
+    /// Checks a name.
+    pub fn new(name: &str) -> Result<Self, InvalidProbe> {
+        let is_known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        let is_name = (1..=SOCKET_NAME_BYTES).contains(&name.len())
+            && !name.starts_with('.')
+            && name.bytes().all(is_known);
+        if is_name { Ok(SocketName(name.into())) } else { Err(InvalidProbe::Socket) }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl HttpPath {
+    /// Checks a path.
+    pub fn new(path: &str) -> Result<Self, InvalidProbe> {
+        let is_path = path.starts_with('/')
+            && path.len() <= PATH_BYTES
+            && path.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
+        if is_path { Ok(HttpPath(path.into())) } else { Err(InvalidProbe::Path) }
+    }
+
+    /// The path as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Why a text is no probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidProbe {
+    /// Its port is none.
+    Port,
+    /// Its socket's name is none.
+    Socket,
+    /// Its path is none.
+    Path,
+}
+
+impl fmt::Display for InvalidProbe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Port => "expected a port from 1 to 65535 of this host, or unix:NAME",
+            Self::Socket => {
+                "expected a name after unix: (letters, digits, . _ -, at most 64 bytes): \
+                 a socket in ORC_RUN_DIR"
+            }
+            Self::Path => "expected a path from / on, of visible ASCII, at most 256 bytes",
+        })
+    }
+}
+
+impl std::error::Error for InvalidProbe {}
+
+impl Probe {
+    /// Where it goes.
+    pub fn target(&self) -> &Target {
+        match self {
+            Probe::Tcp(target) | Probe::Http(target, _) => target,
+        }
+    }
+
+    /// Reads `8080/healthz`, `unix:web.sock:/healthz`, or either without a path, which is then `/`.
+    pub fn http(text: &str) -> Result<Self, InvalidProbe> {
+        let (target, path) = match (text.strip_prefix("unix:"), text.split_once('/')) {
+            (Some(rest), _) => {
+                let (name, path) = rest.split_once(':').unwrap_or((rest, "/"));
+                (Target::Unix(SocketName::new(name)?), HttpPath::new(path)?)
+            }
+            (None, Some((port, _))) => (port.parse()?, HttpPath::new(&text[port.len()..])?),
+            (None, None) => (text.parse()?, HttpPath::new("/")?),
+        };
+        Ok(Probe::Http(target, path))
+    }
+
+    pub(super) fn check(&self, field: &'static str) -> Result<(), InvalidUpkeep> {
+        match self.target() {
+            Target::Port(0) => Err(InvalidUpkeep { field, problem: "no port is 0" }),
+            Target::Port(_) | Target::Unix(_) => Ok(()),
+        }
+    }
+}
+
+/// Reads `8080` or `unix:web.sock`.
+impl FromStr for Target {
+    type Err = InvalidProbe;
+
+    fn from_str(text: &str) -> Result<Self, InvalidProbe> {
+        if let Some(name) = text.strip_prefix("unix:") {
+            return Ok(Target::Unix(SocketName::new(name)?));
+        }
+        let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let port = text.parse().ok().filter(|port| plain && *port > 0);
+        port.map(Target::Port).ok_or(InvalidProbe::Port)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(port) => port.fmt(f),
+            Self::Unix(name) => write!(f, "unix:{}", name.as_str()),
+        }
+    }
+}
+
+/// As people write it, without `tcp` or `http` before it: `8080`, `unix:web.sock:/healthz`.
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(target) => target.fmt(f),
+            Self::Http(target @ Target::Port(_), path) => write!(f, "{target}{}", path.as_str()),
+            Self::Http(target @ Target::Unix(_), path) => write!(f, "{target}:{}", path.as_str()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_are_read_as_they_are_shown() {
+        for text in ["8080/healthz", "1/", "unix:web.sock:/healthz?deep=1", "unix:a:/"] {
+            assert_eq!(Probe::http(text).unwrap().to_string(), text);
+        }
+        for text in ["8080", "65535", "unix:web.sock"] {
+            assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
+        }
+        assert_eq!(Probe::http("80").unwrap().to_string(), "80/", "a path is not needed");
+        assert_eq!(Probe::http("unix:s").unwrap().to_string(), "unix:s:/");
+    }
+
+    #[test]
+    fn what_leaves_the_host_or_the_run_directory_is_no_probe() {
+        for bad in ["", "0", "65536", "+80", "db1:80", "127.0.0.1:80", "80 ", "unix:"] {
+            assert!(bad.parse::<Target>().is_err(), "{bad}");
+        }
+        for bad in ["unix:../x", "unix:a/b", "unix:.hidden", "unix:/run/x"] {
+            assert_eq!(bad.parse::<Target>(), Err(InvalidProbe::Socket), "{bad}");
+        }
+        for bad in ["http://x/", "80/a b", "80/\r\nX: y", "80/a#b", "unix:a:b", "unix:a/b:/"] {
+            assert!(Probe::http(bad).is_err(), "{bad}");
+        }
+        assert!(SocketName::new(&"a".repeat(SOCKET_NAME_BYTES + 1)).is_err());
+        assert!(HttpPath::new(&format!("/{}", "a".repeat(PATH_BYTES))).is_err());
+    }
+
+    #[test]
+    fn rules_that_could_decide_nothing_are_refused() {
+        let rule = || HealthRule::new(Probe::Tcp(Target::Port(80)));
+        let field = |rule: HealthRule| rule.check().err().map(|invalid| invalid.field);
+        assert_eq!(field(rule()), None);
+        assert_eq!(field(HealthRule { fall: 0, ..rule() }), Some("health.fall"));
+        assert_eq!(field(HealthRule { rise: 0, ..rule() }), Some("health.rise"));
+        assert_eq!(field(HealthRule { every: Millis(99), ..rule() }), Some("health.every"));
+        let timeout = Millis::seconds(11);
+        assert_eq!(field(HealthRule { timeout, ..rule() }), Some("health.timeout"));
+        assert_eq!(field(HealthRule { timeout: Millis(0), ..rule() }), Some("health.timeout"));
+        let probe = Probe::Tcp(Target::Port(0));
+        assert_eq!(field(HealthRule { probe, ..rule() }), Some("health"));
+    }
+}
