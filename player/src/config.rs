@@ -57,6 +57,9 @@ pub struct Config {
     pub agent_user: RunAs,
     /// Who scores run as, where their `.conf` does not say.
     pub task_user: RunAs,
+    /// Who asks units at ports how they are; `None`: `orchestra-probe` where there is such a user, else
+    /// whoever tasks run as.
+    pub prober_user: Option<RunAs>,
     /// How much is kept of each stream of an attempt, in bytes: 4 KiB to 64 MiB.
     pub output_max: u64,
     /// Between TERM and KILL; at most an hour.
@@ -218,6 +221,7 @@ struct Raw {
     max_tasks: Option<u64>,
     agent_user: Option<String>,
     task_user: Option<String>,
+    prober_user: Option<String>,
     output_max: Option<String>,
     kill_grace: Option<String>,
     stop_grace: Option<String>,
@@ -279,6 +283,8 @@ fn validate(file: &Path, raw: Raw, problems: &mut Problems) -> Option<Config> {
     let max_tasks = problems.ok("max_tasks", max_tasks(raw.max_tasks.unwrap_or(4)));
     let agent_user = run_as("agent_user", raw.agent_user, "orchestra", problems);
     let task_user = run_as("task_user", raw.task_user, "orchestra-task", problems);
+    let prober_user = raw.prober_user;
+    let prober_user = prober_user.map(|name| run_as("prober_user", Some(name), "", problems));
     let output_max = raw.output_max.as_deref().unwrap_or("1MiB");
     let output_max = problems.ok("output_max", output_bytes(output_max));
     let kill_grace = grace("kill_grace", raw.kill_grace, Millis::seconds(10), problems);
@@ -311,6 +317,7 @@ fn validate(file: &Path, raw: Raw, problems: &mut Problems) -> Option<Config> {
         max_tasks: max_tasks?,
         agent_user: agent_user?,
         task_user: task_user?,
+        prober_user: prober_user.map_or(Some(None), |user| user.map(Some))?,
         output_max: output_max?,
         kill_grace: kill_grace?,
         stop_grace: stop_grace?,

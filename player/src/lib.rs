@@ -10,4 +10,5 @@
 
 pub mod agent;
 pub mod config;
+pub mod prober;
 pub mod sitter;

@@ -16,7 +16,7 @@ use orchestra_daemon::{limits, log, signals};
 use player::{
     agent,
     config::{self, Config},
-    sitter,
+    prober, sitter,
 };
 
 const USAGE: &str = "\
@@ -41,6 +41,9 @@ fn main() -> ExitCode {
     let mut arguments = env::args_os().skip(1).peekable();
     if arguments.peek().is_some_and(|first| first == "launcher") {
         return launch();
+    }
+    if arguments.peek().is_some_and(|first| first == "prober") {
+        return probe();
     }
     let _log = sitter::start_log();
     if let Err(error) = signals::outlive_strays() {
@@ -73,6 +76,18 @@ fn launch() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // It makes no process any more, so there may be a second thread.
+            let _log = sitter::start_log();
+            log::say(format_args!("player: {}", orchestra_model::chain(&error)));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `player prober`, which only a sitter calls.
+fn probe() -> ExitCode {
+    match prober::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
             let _log = sitter::start_log();
             log::say(format_args!("player: {}", orchestra_model::chain(&error)));
             ExitCode::FAILURE

@@ -5,7 +5,7 @@ use orchestra_model::nearest;
 use super::Problem;
 
 /// The fields of `Raw`; a test keeps the two in step.
-pub(super) const KEYS: [&str; 16] = [
+pub(super) const KEYS: [&str; 17] = [
     "conductors",
     "conductor_name",
     "domain",
@@ -14,6 +14,7 @@ pub(super) const KEYS: [&str; 16] = [
     "max_tasks",
     "agent_user",
     "task_user",
+    "prober_user",
     "output_max",
     "kill_grace",
     "stop_grace",

@@ -22,6 +22,7 @@ const ALL: &str = r#"
     max_tasks = 1024
     agent_user = "self"
     task_user = "www-data"
+    prober_user = "probe"
     output_max = "64MiB"
     kill_grace = "1h"
     stop_grace = "1m30s"
@@ -58,6 +59,7 @@ fn defaults_are_those_of_the_manual() {
     assert_eq!(config.max_tasks, 4);
     assert_eq!(config.agent_user, RunAs::User("orchestra".into()));
     assert_eq!(config.task_user, RunAs::User("orchestra-task".into()));
+    assert_eq!(config.prober_user, None, "looked for when the player starts");
     assert_eq!(config.output_max, 1 << 20);
     assert_eq!(config.kill_grace, Millis::seconds(10));
     assert_eq!(config.stop_grace, Millis(0));
@@ -80,6 +82,7 @@ fn every_key_is_read() {
     assert_eq!(config.max_tasks, 1024);
     assert_eq!(config.agent_user, RunAs::Caller);
     assert_eq!(config.task_user, RunAs::User("www-data".into()));
+    assert_eq!(config.prober_user, Some(RunAs::User("probe".into())));
     assert_eq!(config.output_max, 64 << 20);
     assert_eq!(config.kill_grace, Millis::minutes(60));
     assert_eq!(config.stop_grace, Millis::seconds(90));

@@ -122,7 +122,7 @@ impl Sitter {
                     self.left.extend(expected.clear_away(&self.spool_dir));
                 }
                 Newborn::Run(expected) => self.left.extend(expected.leaf),
-                Newborn::Agent => {}
+                Newborn::Agent | Newborn::Prober(_) => {}
             }
         }
         let until = BootMillis::now().after(LAST_WAIT);

@@ -15,7 +15,7 @@ use rustix::{
 };
 
 use super::{
-    AGENT, LAUNCHERS, LIFELINE, SIGNALS, Sitter,
+    AGENT, LAUNCHERS, LIFELINE, PROBERS, SIGNALS, Sitter,
     attempt::{Attempt, End, Main, Phase},
     clock::BootMillis,
     commands::{Command, CommandError, JobParts, Kind},
@@ -52,8 +52,13 @@ impl Sitter {
         if signals.contains(&Event::Child) {
             self.reap(now);
         }
-        for Ready { token } in ready.iter().filter(|ready| ready.token < LAUNCHERS) {
+        for Ready { token } in ready.iter().filter(|ready| ready.token < PROBERS) {
             self.foreign_main_ready(*token, now);
+        }
+        for Ready { token } in ready {
+            if (PROBERS..LAUNCHERS).contains(token) {
+                self.hear_prober(*token, now);
+            }
         }
         if is_ready(LIFELINE) && self.lifeline_is_over() {
             return Verdict::KillEverything;
@@ -133,6 +138,9 @@ impl Sitter {
             }
             return;
         }
+        if let Some(answers) = self.probers.ended(pid, now) {
+            return self.probed(answers);
+        }
         let is_main = |main: &Main| main.child && main.pid == pid && !main.gone;
         let mut attempts = self.attempts.values_mut();
         let found = attempts.find(|attempt| attempt.main.as_ref().is_some_and(is_main));
@@ -187,6 +195,8 @@ impl Sitter {
         }
         let said = self.launchers.tick(&self.poller, now);
         self.hear(said, now);
+        let answers = self.probers.tick(now);
+        self.probed(answers);
         self.agent.tick(&self.poller, &mut self.launchers, now);
         if self.rewrite_at.is_some_and(|at| now >= at) {
             self.rewrite(now);
@@ -195,8 +205,8 @@ impl Sitter {
         self.read_logs(now);
     }
 
-    /// Processes that are certainly not what an attempt left: the first ones of all, the agent, and
-    /// launchers with their newborns.
+    /// Processes that are certainly not what an attempt left: the first ones of all, the agent,
+    /// probers, and launchers with their newborns.
     /// Empty while no attempt has to be hunted.
     fn spared(&self) -> Arc<BTreeSet<i32>> {
         let hunted = |attempt: &Attempt| {
@@ -210,7 +220,9 @@ impl Sitter {
         let mains = mains.chain(of_runs);
         let mains = mains.filter(|main| !main.gone).map(|main| main.pid);
         let launchers = self.launchers.processes();
-        Arc::new(mains.chain(self.agent.pid()).chain(launchers).collect())
+        Arc::new(
+            mains.chain(self.agent.pid()).chain(self.probers.pids()).chain(launchers).collect(),
+        )
     }
 
     fn heard(&mut self, frame: ToSitter) {

@@ -27,6 +27,7 @@
 //! adopt      from an earlier sitter's attempts  cgroup    its processes
 //! ending     stop, upgrade, lifeline            hunt      its processes, without cgroups
 //! unit       what is kept running               logs      what that writes, as it is read back
+//! unit       what is kept running               probers   who asks units how they are
 //! limits     what its runs may have             sys       everything unsafe
 //! ```
 
@@ -38,7 +39,7 @@ use std::{
     rc::Rc,
 };
 
-use orchestra_certs::{Identity, Role};
+use orchestra_certs::{Identity as CertificateIdentity, Role};
 use orchestra_model::{HostName, delivery::AttemptKey};
 use orchestra_spool::{Plan, Spool};
 use rustix::{
@@ -51,7 +52,7 @@ mod agent_process;
 mod attempt;
 mod capture;
 mod cgroup;
-mod clock;
+pub(crate) mod clock;
 mod commands;
 mod ending;
 mod environment;
@@ -63,7 +64,8 @@ pub mod launcher;
 mod limits;
 mod logs;
 mod pipe;
-mod poll;
+pub(crate) mod poll;
+mod probers;
 mod procfs;
 mod response;
 mod scores;
@@ -91,11 +93,12 @@ use self::{
     journal::{Journal, Opened},
     launcher::{Keep, Launchers, Orphan, Ready, TapId},
     poll::{Interest, Poller, Token},
+    probers::Probers,
     scores::Scores,
     signals::Signals,
     spool_dir::SpoolDir,
     start::{Admitted, Newborn},
-    sys::FileLimit,
+    sys::{FileLimit, Identity},
     unit::{Keeping, Place},
     users::Users,
     watchdog::Watchdog,
@@ -210,6 +213,8 @@ const FIRST_ID: u64 = 3;
 /// How long a sitter that starts waits for launchers of an earlier one, in milliseconds. They have
 /// been killed, so only those that are stuck last longer than a moment.
 const LAST_LAUNCHERS: u64 = 500;
+/// From here on tokens belong to probers, one a user.
+const PROBERS: Token = Token(1 << 61);
 /// From here on tokens belong to launchers. No attempt's id comes near.
 const LAUNCHERS: Token = Token(1 << 62);
 
@@ -235,6 +240,9 @@ struct Sitter {
     surroundings: Surroundings,
     agent: Agent,
     launchers: Launchers<Newborn>,
+    probers: Probers,
+    /// Who asks at ports; `None`: ourselves.
+    prober_user: Option<Identity>,
     watchdog: Option<Watchdog>,
     parts: JobParts,
     /// What is needed for starts that the spool has not asked for yet.
@@ -276,6 +284,9 @@ impl Sitter {
         let agent_user = users.run_as(&config.agent_user);
         let agent_user = agent_user.map_err(|why| SitterError::User("agent_user", why))?;
         users.run_as(&config.task_user).map_err(|why| SitterError::User("task_user", why))?;
+        let prober_user =
+            users.prober(&config).map_err(|why| SitterError::User("prober_user", why))?;
+        let prober_user = prober_user.identity;
         let processes_max = config.processes_max;
         let spool_path = std::fs::canonicalize(&config.spool_dir).map_err(SitterError::Process)?;
         let place = Place::new(&config.run_dir, &player, &spool_path);
@@ -306,6 +317,8 @@ impl Sitter {
             boot,
             agent: Agent::new(program.clone(), &config, agent_user, AGENT),
             launchers,
+            probers: Probers::new(PROBERS),
+            prober_user,
             watchdog: Watchdog::from_environment().map_err(SitterError::Process)?,
             program,
             poller,
@@ -466,8 +479,10 @@ impl Sitter {
         let (agent, launchers) = (self.agent.next_deadline(), self.launchers.next_deadline());
         let watchdog = self.watchdog.as_ref().map(Watchdog::next_deadline);
         let (units, logs) = (self.keeping.next_deadline(), self.next_look_at_logs());
-        let others = [agent, launchers, watchdog, units, logs, self.rewrite_at, stop_at];
-        attempts.chain(others.into_iter().flatten()).min()
+        let own = [units, logs, self.probers.next_deadline()];
+        let others = [agent, launchers, watchdog, self.rewrite_at, stop_at];
+        let others = own.into_iter().chain(others);
+        attempts.chain(others.flatten()).min()
     }
 
     fn fresh_id(&mut self) -> u64 {
@@ -491,7 +506,7 @@ fn own_name(config: &Config) -> Result<HostName, SitterError> {
     let certificates = certificates.map_err(SitterError::Certificate)?;
     // At least one: `read_certificates` says so.
     let first = certificates.first().map_or(&[][..], AsRef::as_ref);
-    let identity = Identity::of_certificate(first).map_err(SitterError::Identity)?;
+    let identity = CertificateIdentity::of_certificate(first).map_err(SitterError::Identity)?;
     let not_a_player = || SitterError::NotAPlayer(identity.name().to_owned());
     match identity.role() {
         Role::Player => HostName::new(identity.name()).map_err(|_| not_a_player()),

@@ -236,7 +236,7 @@ impl Sitter {
     pub(super) fn expected(&mut self) -> impl Iterator<Item = &mut Expected> {
         self.launchers.awaited().filter_map(|newborn| match newborn {
             Newborn::Attempt(expected) => Some(&mut **expected),
-            Newborn::Agent | Newborn::Run(_) => None,
+            Newborn::Agent | Newborn::Prober(_) | Newborn::Run(_) => None,
         })
     }
 
@@ -323,6 +323,10 @@ impl Sitter {
     fn launched(&mut self, newborn: Newborn, launched: Launched, now: BootMillis) {
         let expected = match newborn {
             Newborn::Agent => return self.agent.launched(launched, &self.poller, now),
+            Newborn::Prober(token) => {
+                let answers = self.probers.launched(token, launched, now);
+                return self.probed(answers);
+            }
             Newborn::Run(expected) => return self.run_launched(*expected, launched),
             Newborn::Attempt(expected) => *expected,
         };

@@ -32,7 +32,7 @@ use super::{
     environment::{self, Surroundings},
     launcher::{Born, Keep, LaunchError, Launchers, NotSent, Ready, Request, TapOf},
     limits::{LimitError, MissingControllers},
-    poll::Poller,
+    poll::{Poller, Token},
     scores::{Image, Interpreter, Score, Scores, Unavailable},
     spool_dir::{SpoolDir, attempt_name},
     stream,
@@ -225,6 +225,8 @@ pub(crate) struct Expected {
 pub(crate) enum Newborn {
     /// It is the agent.
     Agent,
+    /// It is the prober of this token.
+    Prober(Token),
     /// It is an attempt's first process.
     Attempt(Box<Expected>),
     /// It is the first process of a unit's run.

@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::sys::{self, Identity, Who};
-use crate::config::RunAs;
+use crate::config::{Config, RunAs};
+
+/// Who asks at ports, where the configuration names nobody.
+const PROBER: &str = "orchestra-probe";
 
 /// Who a process will run as.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +68,20 @@ impl Users {
         match run_as {
             RunAs::User(name) => self.named(name),
             RunAs::Caller => Ok(self.caller()),
+        }
+    }
+
+    /// Who asks at ports: whom the configuration names, else the usual user where there is one, else
+    /// whoever tasks run as.
+    pub(crate) fn prober(&mut self, config: &Config) -> Result<Runner, UserError> {
+        match &config.prober_user {
+            Some(named) => self.run_as(named),
+            None => match self.named(PROBER) {
+                Err(UserError::Unknown(_) | UserError::NotRoot(_)) => {
+                    self.run_as(&config.task_user)
+                }
+                found => found,
+            },
         }
     }
 

@@ -51,7 +51,7 @@ mod world;
 
 type Test = (&'static str, fn());
 
-const ALL: [(&str, &[Test]); 14] = [
+const ALL: [(&str, &[Test]); 15] = [
     ("running", running::TESTS),
     ("scores", scores::TESTS),
     ("killing", killing::TESTS),
@@ -66,6 +66,7 @@ const ALL: [(&str, &[Test]); 14] = [
     ("units::limits", units::limits::TESTS),
     ("units::given", units::given::TESTS),
     ("logs", logs::TESTS),
+    ("units::health", units::health::TESTS),
 ];
 
 /// How many tests run at once. Most of them wait.
@@ -78,6 +79,14 @@ fn main() -> ExitCode {
         Some("--config") => be_sitter(&path(1), arguments.get(3)),
         Some("agent") => be_agent(&path(2)),
         Some("mover") => stuck::be_mover(),
+        Some("prober") => match player::prober::run() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{}", orchestra_model::chain(&error));
+                ExitCode::FAILURE
+            }
+        },
+        Some("answer") => units::health::answer(),
         Some("say") => units::ready::say(&arguments[1..]),
         None if env::var_os("ORC_SERVICE").is_some() => units::restarts::be_service(),
         Some("launcher") => match sitter::launcher::run() {

@@ -56,13 +56,13 @@ fn standard_input_is_a_file_too() {
 #[test]
 fn what_is_wrong_with_a_file_is_told_before_anybody_is_asked() {
     let fake = fake();
-    fs::write(fake.home().join("web.yaml"), "service: web\nhealth: []\nRestartSec: 1\n").unwrap();
+    fs::write(fake.home().join("web.yaml"), "service: web\nlogs: []\nRestartSec: 1\n").unwrap();
     apply(&fake, "").fails(
         64,
         &[
             "error: reading the service from ",
             "4 problems",
-            "field \"health\" is not offered yet",
+            "field \"logs\" is not offered yet",
             "here it is called restart.first",
             "score is missing",
         ],

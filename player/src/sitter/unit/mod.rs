@@ -24,6 +24,7 @@
 //! tell      what a conductor is told                     hear     what a run says of itself
 //! limits    what a run may have                          memory   when that was not enough
 //! readings  who reads what runs write
+//! probe     what is asked of a run, and by whom
 //! ```
 
 use std::collections::{BTreeMap, VecDeque};
@@ -44,6 +45,7 @@ mod memory;
 mod order;
 mod place;
 mod readings;
+mod probe;
 mod recover;
 mod run;
 mod spawn;
@@ -135,9 +137,8 @@ impl Sitter {
             Effect::Terminate { unit, run, signal } => self.terminate_run(&unit, run, signal),
             Effect::KillAll { unit, run } => self.kill_run(unit, run),
             Effect::EndWatch { key, order, end } => self.end_watch(key, order, end),
-            Effect::Probe { unit, number, .. } => {
-                let outcome = orchestra_units::Outcome::Unknown;
-                self.keeping.engine.handle(now(), Input::Probed { unit, number, outcome });
+            Effect::Probe { unit, number, probe, timeout } => {
+                self.probe_unit(unit, number, &probe, timeout);
             }
             Effect::Report { store, report } => self.tell_unit(store, report),
             Effect::Forget { unit } => self.forget_unit(&unit),

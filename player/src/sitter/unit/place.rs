@@ -121,6 +121,16 @@ impl Place {
         Ok(own)
     }
 
+    /// The directory that a unit's runs have here, and whose it is. Nothing is looked up in it.
+    pub(super) fn run(&mut self, unit: &UnitKey) -> io::Result<(OwnedFd, u32)> {
+        let own = own_dir(self.open()?, &name_of(unit))?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+        let run = rustix::fs::openat2(&own, RUN, flags, Mode::empty(), resolve)?;
+        let owner = rustix::fs::fstat(&run)?.st_uid;
+        Ok((run, owner))
+    }
+
     /// Removes what a unit has here. Where its user has mounted something, that stays with what is around
     /// it.
     pub(super) fn forget(&mut self, unit: &UnitKey) {

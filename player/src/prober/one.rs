@@ -1,0 +1,140 @@
+//! One question: connecting, sending, reading, too late.
+
+use orchestra_model::service::Probe;
+use orchestra_units::Outcome;
+use rustix::{
+    fd::{AsFd, OwnedFd},
+    io::Errno,
+    net::{RecvFlags, SendFlags, recv, send, sockopt::socket_error},
+};
+
+use super::{
+    connect::{self, Failed},
+    http::{self, ANSWER_BYTES},
+    wire::Question,
+};
+use crate::sitter::{
+    clock::BootMillis,
+    poll::{Interest, Poller, Token},
+};
+
+/// A question that is open.
+pub(super) struct One {
+    pub(super) number: u64,
+    /// When an answer is too late.
+    pub(super) deadline: BootMillis,
+    timeout: u64,
+    socket: OwnedFd,
+    connected: bool,
+    /// What is yet to be sent; empty for a connection alone.
+    request: Vec<u8>,
+    /// A connection is not enough.
+    wants_answer: bool,
+    read: Vec<u8>,
+}
+
+impl One {
+    /// Asks. `Err`: the answer is known already.
+    pub(super) fn begin(
+        question: Question,
+        poller: &Poller,
+        token: Token,
+    ) -> Result<Self, Outcome> {
+        let Question { number, probe, timeout, run_dir } = question;
+        let socket = connect::begin(probe.target(), run_dir.as_ref().map(AsFd::as_fd));
+        let socket = socket.map_err(outcome_of)?;
+        let request = match &probe {
+            Probe::Tcp(_) => Vec::new(),
+            Probe::Http(_, path) => http::request(path),
+        };
+        poller.add(&socket, token, Interest::ReadWrite).map_err(|_| Outcome::Unknown)?;
+        Ok(Self {
+            number,
+            deadline: BootMillis::now().after(timeout.0),
+            timeout: timeout.0,
+            socket,
+            connected: false,
+            wants_answer: !request.is_empty(),
+            request,
+            read: Vec::new(),
+        })
+    }
+
+    /// Its socket is ready for something. What came of the question, if that is known.
+    pub(super) fn go_on(&mut self, poller: &Poller, token: Token) -> Option<Outcome> {
+        let over = self.connect().and_then(|()| self.send(poller, token));
+        match over.and_then(|()| self.read()) {
+            Ok(outcome) => outcome,
+            Err(error) => Some(outcome_of(error)),
+        }
+    }
+
+    /// Nothing has come in time. Who comes so late to look at it was not given the processor either,
+    /// and the unit may not have been.
+    pub(super) fn too_late(&self, now: BootMillis) -> Outcome {
+        let late = now.0.saturating_sub(self.deadline.0);
+        match late >= self.timeout.div_ceil(2) {
+            true => Outcome::Unknown,
+            false => Outcome::Unhealthy(format!("no answer within {} ms", self.timeout)),
+        }
+    }
+
+    fn connect(&mut self) -> Result<(), Failed> {
+        if self.connected {
+            return Ok(());
+        }
+        socket_error(&self.socket).map_err(connect::failed)?.map_err(connect::failed)?;
+        if connect::is_to_itself(&self.socket) {
+            return Err(connect::failed(Errno::CONNREFUSED));
+        }
+        self.connected = true;
+        Ok(())
+    }
+
+    fn send(&mut self, poller: &Poller, token: Token) -> Result<(), Failed> {
+        while !self.request.is_empty() {
+            match send(&self.socket, &self.request, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+                Ok(sent) => drop(self.request.drain(..sent)),
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(Errno::INTR) => {}
+                // It may have answered before it closed.
+                Err(Errno::PIPE | Errno::CONNRESET) => self.request.clear(),
+                Err(error) => return Err(connect::failed(error)),
+            }
+            if self.request.is_empty() {
+                let _ = poller.change(&self.socket, token, Interest::Read);
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) -> Result<Option<Outcome>, Failed> {
+        if !self.wants_answer {
+            return Ok(Some(Outcome::Healthy));
+        }
+        let mut buffer = [0; ANSWER_BYTES];
+        loop {
+            let over = match recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
+                Ok((_, 0)) => true,
+                Ok((_, length)) => {
+                    self.read.extend(buffer.iter().take(length));
+                    false
+                }
+                Err(Errno::AGAIN) => return Ok(None),
+                Err(Errno::INTR) => continue,
+                Err(Errno::CONNRESET) => true,
+                Err(error) => return Err(connect::failed(error)),
+            };
+            if let Some(judged) = http::judge(&self.read, over) {
+                return Ok(Some(judged.map_or_else(Outcome::Unhealthy, |()| Outcome::Healthy)));
+            }
+        }
+    }
+}
+
+fn outcome_of(failed: Failed) -> Outcome {
+    match failed {
+        Failed::Unit(why) => Outcome::Unhealthy(why),
+        Failed::Unknown => Outcome::Unknown,
+    }
+}

@@ -1,0 +1,156 @@
+//! What sitter and prober say to each other: one message each way for a question. Both are the same
+//! program, so there are no versions.
+
+use std::{
+    io::{IoSlice, IoSliceMut},
+    mem::MaybeUninit,
+};
+
+use orchestra_model::{
+    Millis,
+    journal::{Reader, push_bytes},
+    service::{HttpPath, PATH_BYTES, Probe, SOCKET_NAME_BYTES, SocketName, Target},
+};
+use orchestra_units::{Outcome, bounds::TROUBLE_BYTES};
+use rustix::{
+    fd::{AsFd, BorrowedFd, OwnedFd},
+    io::Errno,
+    net::{
+        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+        SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    },
+};
+
+/// Largest message, in bytes.
+const MESSAGE_BYTES: usize = 1 << 10;
+const _: () = assert!(TROUBLE_BYTES + PATH_BYTES + SOCKET_NAME_BYTES + 64 <= MESSAGE_BYTES);
+
+/// What is asked.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) number: u64,
+    pub(crate) probe: Probe,
+    pub(crate) timeout: Millis,
+    /// The run directory of the unit, for a socket in it.
+    pub(crate) run_dir: Option<OwnedFd>,
+}
+
+/// Spells a question; its directory goes beside it.
+pub(crate) fn encode_question(number: u64, probe: &Probe, timeout: Millis) -> Vec<u8> {
+    let mut out = number.to_le_bytes().to_vec();
+    out.extend(timeout.0.to_le_bytes());
+    match probe.target() {
+        Target::Port(port) => {
+            out.push(1);
+            out.extend(u32::from(*port).to_le_bytes());
+        }
+        Target::Unix(name) => {
+            out.push(2);
+            push_bytes(&mut out, name.as_str().as_bytes());
+        }
+    }
+    match probe {
+        Probe::Tcp(_) => out.push(1),
+        Probe::Http(_, path) => {
+            out.push(2);
+            push_bytes(&mut out, path.as_str().as_bytes());
+        }
+    }
+    out
+}
+
+impl Question {
+    pub(super) fn decode((bytes, run_dir): (&[u8], Option<OwnedFd>)) -> Option<Self> {
+        let mut reader = Reader::new(bytes);
+        let (number, timeout) = (reader.u64()?, Millis(reader.u64()?));
+        let target = match reader.u8()? {
+            1 => Target::Port(u16::try_from(reader.u32()?).ok()?),
+            2 => Target::Unix(SocketName::new(reader.text(SOCKET_NAME_BYTES)?).ok()?),
+            _ => return None,
+        };
+        let probe = match reader.u8()? {
+            1 => Probe::Tcp(target),
+            2 => Probe::Http(target, HttpPath::new(reader.text(PATH_BYTES)?).ok()?),
+            _ => return None,
+        };
+        reader.is_empty().then_some(Question { number, probe, timeout, run_dir })
+    }
+}
+
+/// Spells an answer.
+pub(super) fn encode_answer(number: u64, outcome: &Outcome) -> Vec<u8> {
+    let mut out = number.to_le_bytes().to_vec();
+    match outcome {
+        Outcome::Healthy => out.push(1),
+        Outcome::Unhealthy(why) => {
+            out.push(2);
+            push_bytes(&mut out, why.as_bytes());
+        }
+        Outcome::Unknown => out.push(3),
+    }
+    out
+}
+
+/// Reads an answer; `None` where it is none.
+pub(crate) fn decode_answer(bytes: &[u8]) -> Option<(u64, Outcome)> {
+    let mut reader = Reader::new(bytes);
+    let number = reader.u64()?;
+    let outcome = match reader.u8()? {
+        1 => Outcome::Healthy,
+        2 => Outcome::Unhealthy(reader.text(TROUBLE_BYTES)?.to_owned()),
+        3 => Outcome::Unknown,
+        _ => return None,
+    };
+    reader.is_empty().then_some((number, outcome))
+}
+
+/// Sends a message, without waiting for room.
+pub(crate) fn send(
+    socket: impl AsFd,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(Errno::INVAL);
+    }
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags).map(drop)
+}
+
+/// What comes.
+pub(crate) struct Inbox(Box<[u8]>);
+
+impl Inbox {
+    pub(crate) fn new() -> Self {
+        Inbox(vec![0; MESSAGE_BYTES].into_boxed_slice())
+    }
+
+    /// The next message and its descriptor, without waiting for one; `None` where there will be none
+    /// any more.
+    pub(crate) fn receive(
+        &mut self,
+        socket: impl AsFd,
+    ) -> Result<Option<(&[u8], Option<OwnedFd>)>, Errno> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+        let received = rustix::io::retry_on_intr(|| {
+            let into = &mut [IoSliceMut::new(&mut self.0)];
+            recvmsg(&socket, into, &mut control, flags)
+        });
+        let length = match received {
+            Ok(received) if received.bytes > 0 => received.bytes,
+            Ok(_) | Err(Errno::CONNRESET) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut descriptor = None;
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(mut rights) = message {
+                descriptor = rights.next();
+            }
+        }
+        Ok(Some((self.0.get(..length).unwrap_or_default(), descriptor)))
+    }
+}

@@ -1,0 +1,295 @@
+//! Probers, seen from the sitter: whom to ask, what is open, and what becomes of it when one is gone.
+//!
+//! A prober is made when there is something to ask, as the agent is: by a launcher, as a user of its
+//! own. Ports are asked as `prober_user`; sockets in a run directory as the user of that unit, because
+//! nobody else can open them, and so that nothing is opened for a unit that it could not open itself.
+//!
+//! The sitter waits for none of them. What cannot be asked at once is *unknown*: there is no prober yet
+//! or any more, it takes no more questions, or it owes an answer for longer than [`STUCK`]; then it is
+//! killed and another one made, after a pause that grows.
+
+use std::{collections::BTreeMap, ffi::CString, io, path::Path};
+
+use orchestra_model::{Millis, service::Probe};
+use orchestra_units::{Outcome, ProbeNumber, UnitKey};
+use rustix::{
+    fd::{AsFd, OwnedFd},
+    fs::{Mode, OFlags},
+    io::Errno,
+    net::{AddressFamily, SocketFlags, SocketType, socketpair},
+    process::{Signal, pidfd_send_signal},
+};
+
+use super::{
+    clock::BootMillis,
+    launcher::{Born, Launched, Launchers, NotSent, Request},
+    poll::{Interest, Poller, Token},
+    start::Newborn,
+    sys::Identity,
+};
+use crate::prober::{self, wire};
+
+/// How long beyond its timeout a question may be open (ms) before its prober is taken for stuck.
+const STUCK: u64 = 10_000;
+/// A prober that lived so long (ms) did not fail.
+const LIVED: u64 = 60_000;
+/// The pause (ms) before the second one that follows a failure, and the longest.
+const PAUSE: (u64, u64) = (250, 60_000);
+/// Most answers that are taken of one prober in a turn.
+const TURN: usize = 128;
+
+/// What came of a question.
+pub(super) type Answer = (UnitKey, ProbeNumber, Outcome);
+
+/// Every prober.
+pub(super) struct Probers {
+    first_token: Token,
+    /// By whom they run as; the place of each is its token's.
+    all: Vec<Prober>,
+    inbox: wire::Inbox,
+}
+
+struct Prober {
+    token: Token,
+    user: Option<Identity>,
+    state: State,
+    /// Failures in a row.
+    failures: u32,
+    open: BTreeMap<ProbeNumber, Open>,
+}
+
+struct Open {
+    unit: UnitKey,
+    /// When its prober is stuck.
+    until: BootMillis,
+}
+
+enum State {
+    /// There is none, and none is made before this moment.
+    Down(BootMillis),
+    /// Its launcher was asked for it. It finds in its socket what was asked meanwhile.
+    Starting(OwnedFd),
+    Up {
+        pid: i32,
+        pidfd: OwnedFd,
+        socket: OwnedFd,
+        since: BootMillis,
+    },
+}
+
+/// A question for a prober.
+pub(super) struct Asked<'a> {
+    pub(super) unit: UnitKey,
+    pub(super) number: ProbeNumber,
+    pub(super) probe: &'a Probe,
+    pub(super) timeout: Millis,
+    /// The run directory, where a socket in it is asked.
+    pub(super) run_dir: Option<OwnedFd>,
+    /// Whom to ask as.
+    pub(super) user: Option<Identity>,
+}
+
+impl Probers {
+    /// None yet. `first_token` and those that follow are theirs.
+    pub(super) fn new(first_token: Token) -> Self {
+        Self { first_token, all: Vec::new(), inbox: wire::Inbox::new() }
+    }
+
+    /// Their processes.
+    pub(super) fn pids(&self) -> impl Iterator<Item = i32> {
+        self.all.iter().filter_map(|prober| match prober.state {
+            State::Up { pid, .. } => Some(pid),
+            State::Down(_) | State::Starting(_) => None,
+        })
+    }
+
+    /// Asks. `false`: nobody can just now.
+    pub(super) fn ask(
+        &mut self,
+        asked: Asked<'_>,
+        poller: &Poller,
+        launchers: &mut Launchers<Newborn>,
+        now: BootMillis,
+    ) -> bool {
+        let found = self.all.iter().position(|prober| prober.user == asked.user);
+        let at = found.unwrap_or_else(|| {
+            let token = Token(self.first_token.0 + self.all.len() as u64);
+            self.all.push(Prober::new(token, asked.user.clone()));
+            self.all.len() - 1
+        });
+        self.all.get_mut(at).is_some_and(|prober| prober.ask(asked, poller, launchers, now))
+    }
+
+    /// Takes the answers of a prober. What is open of one that is at its end, or talks nonsense, is
+    /// unknown.
+    pub(super) fn receive(&mut self, token: Token, now: BootMillis) -> Vec<Answer> {
+        let Self { all, inbox, .. } = self;
+        let Some(prober) = all.iter_mut().find(|prober| prober.token == token) else {
+            return Vec::new();
+        };
+        let mut answers = Vec::new();
+        for _ in 0..TURN {
+            let Some(socket) = prober.socket() else { break };
+            let said = match inbox.receive(socket) {
+                Ok(Some((bytes, _))) => wire::decode_answer(bytes),
+                Err(Errno::AGAIN) => break,
+                Ok(None) | Err(_) => None,
+            };
+            let Some((number, outcome)) = said else {
+                answers.extend(prober.lose("it is at its end, or makes no sense", now));
+                break;
+            };
+            if let Some(open) = prober.open.remove(&ProbeNumber(number)) {
+                answers.push((open.unit, ProbeNumber(number), outcome));
+            }
+        }
+        answers
+    }
+
+    /// A child of this number ended. What was open of it, if it was a prober.
+    pub(super) fn ended(&mut self, pid: i32, now: BootMillis) -> Option<Vec<Answer>> {
+        let is_it =
+            |prober: &&mut Prober| matches!(prober.state, State::Up { pid: own, .. } if own == pid);
+        let prober = self.all.iter_mut().find(is_it)?;
+        Some(prober.lose("it ended", now))
+    }
+
+    /// A launcher has said what came of one.
+    pub(super) fn launched(
+        &mut self,
+        token: Token,
+        came: Launched,
+        now: BootMillis,
+    ) -> Vec<Answer> {
+        let Some(prober) = self.all.iter_mut().find(|prober| prober.token == token) else {
+            return Vec::new();
+        };
+        let State::Starting(_) = prober.state else { return Vec::new() };
+        let Launched::Born(Born { ended: None, pid, pidfd, .. }) = came else {
+            return prober.lose("it could not be started", now);
+        };
+        let before = std::mem::replace(&mut prober.state, State::Down(now));
+        if let State::Starting(socket) = before {
+            tracing::info!(pid, "started a prober");
+            prober.state = State::Up { pid, pidfd, socket, since: now };
+        }
+        Vec::new()
+    }
+
+    /// Ends those that are stuck. What was open of them.
+    pub(super) fn tick(&mut self, now: BootMillis) -> Vec<Answer> {
+        let is_stuck = |prober: &&mut Prober| prober.next_deadline().is_some_and(|at| now >= at);
+        let stuck = self.all.iter_mut().filter(is_stuck);
+        stuck.flat_map(|prober| prober.lose("it does not answer", now)).collect()
+    }
+
+    /// When [`Probers::tick`] has something to do.
+    pub(super) fn next_deadline(&self) -> Option<BootMillis> {
+        self.all.iter().filter_map(Prober::next_deadline).min()
+    }
+}
+
+impl Prober {
+    fn new(token: Token, user: Option<Identity>) -> Self {
+        let (state, open) = (State::Down(BootMillis::default()), BTreeMap::new());
+        Self { token, user, state, failures: 0, open }
+    }
+
+    fn socket(&self) -> Option<&OwnedFd> {
+        match &self.state {
+            State::Starting(socket) | State::Up { socket, .. } => Some(socket),
+            State::Down(_) => None,
+        }
+    }
+
+    fn next_deadline(&self) -> Option<BootMillis> {
+        self.open.values().map(|open| open.until).min()
+    }
+
+    fn ask(
+        &mut self,
+        asked: Asked<'_>,
+        poller: &Poller,
+        launchers: &mut Launchers<Newborn>,
+        now: BootMillis,
+    ) -> bool {
+        if matches!(self.state, State::Down(at) if now >= at) {
+            match start(self.token, &self.user, poller, launchers, now) {
+                Ok(Some(socket)) => self.state = State::Starting(socket),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(error = %orchestra_model::chain(&error), "cannot start a prober");
+                    drop(self.lose("it could not be asked for", now));
+                }
+            }
+        }
+        let Some(socket) = self.socket() else { return false };
+        let Asked { unit, number, probe, timeout, run_dir, .. } = asked;
+        let bytes = wire::encode_question(number.0, probe, timeout);
+        let descriptors: Vec<_> = run_dir.iter().map(AsFd::as_fd).collect();
+        if wire::send(socket, &bytes, &descriptors).is_err() {
+            return false;
+        }
+        let until = now.after(timeout.0.saturating_add(STUCK));
+        self.open.insert(number, Open { unit, until });
+        true
+    }
+
+    /// Lets go of it: it has ended, or is killed. What was open is unknown.
+    fn lose(&mut self, why: &'static str, now: BootMillis) -> Vec<Answer> {
+        let before = std::mem::replace(&mut self.state, State::Down(now));
+        let since = match &before {
+            State::Up { pidfd, since, .. } => {
+                let _ = pidfd_send_signal(pidfd, Signal::KILL);
+                Some(*since)
+            }
+            State::Starting(_) | State::Down(_) => None,
+        };
+        let lived = since.is_some_and(|since| now >= since.after(LIVED));
+        self.failures = if lived { 1 } else { self.failures.saturating_add(1) };
+        let pause = match self.failures {
+            1 => 0,
+            n => (PAUSE.0 << (n - 2).min(16)).min(PAUSE.1),
+        };
+        self.state = State::Down(now.after(pause));
+        let open = std::mem::take(&mut self.open);
+        tracing::warn!(why, pause_ms = pause, open = open.len(), "a prober is gone");
+        open.into_iter().map(|(number, open)| (open.unit, number, Outcome::Unknown)).collect()
+    }
+}
+
+/// Asks for one: our end of its socket; `None` where its launcher has enough to do just now.
+fn start(
+    token: Token,
+    user: &Option<Identity>,
+    poller: &Poller,
+    launchers: &mut Launchers<Newborn>,
+    now: BootMillis,
+) -> io::Result<Option<OwnedFd>> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (socket, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    let open =
+        |path: &Path, flags: OFlags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
+    let null = open(Path::new("/dev/null"), OFlags::RDONLY)?;
+    // This very program: the two must understand each other.
+    let program = open(Path::new("/proc/self/exe"), OFlags::PATH)?;
+    let (stdout, stderr) = (io::stdout(), io::stderr());
+    const _: () = assert!(prober::SOCKET == 3);
+    let arguments: [CString; 2] = [c"player".to_owned(), c"prober".to_owned()];
+    let request = Request {
+        program: program.as_fd(),
+        arguments: &arguments,
+        environment: &[],
+        descriptors: &[null.as_fd(), stdout.as_fd(), stderr.as_fd(), theirs.as_fd()],
+        tap: None,
+        cgroup: None,
+        no_new_privileges: true,
+    };
+    match launchers.send(poller, user, &request, None, Newborn::Prober(token), now) {
+        Ok(()) => {}
+        Err(NotSent::Later(_)) => return Ok(None),
+        Err(NotSent::Never(_, error)) => return Err(io::Error::other(error)),
+    }
+    poller.add(&socket, token, Interest::Read)?;
+    Ok(Some(socket))
+}

@@ -1,0 +1,69 @@
+//! Probes: from the engine's word to a prober, and back.
+
+use std::io;
+
+use orchestra_model::{
+    Millis,
+    service::{Probe, Target},
+};
+use orchestra_units::{Input, Outcome, ProbeNumber, UnitKey};
+use rustix::fd::OwnedFd;
+
+use super::now;
+use crate::sitter::{
+    Sitter,
+    clock::BootMillis,
+    poll::Token,
+    probers::{Answer, Asked},
+    start::runner_of,
+    sys::Identity,
+};
+
+impl Sitter {
+    /// Has a unit asked. Where nobody can, that is the answer.
+    pub(super) fn probe_unit(
+        &mut self,
+        unit: UnitKey,
+        number: ProbeNumber,
+        probe: &Probe,
+        timeout: Millis,
+    ) {
+        let whom = match probe.target() {
+            Target::Port(_) => Some((None, self.prober_user.clone())),
+            Target::Unix(_) => self.run_dir_to_ask(&unit),
+        };
+        let is_asked = whom.is_some_and(|(run_dir, user)| {
+            let asked = Asked { unit: unit.clone(), number, probe, timeout, run_dir, user };
+            self.probers.ask(asked, &self.poller, &mut self.launchers, BootMillis::now())
+        });
+        if !is_asked {
+            self.probed(vec![(unit, number, Outcome::Unknown)]);
+        }
+    }
+
+    /// The run directory of a unit and its user; `None` where the two do not belong together (any
+    /// more), or cannot be told.
+    fn run_dir_to_ask(&mut self, unit: &UnitKey) -> Option<(Option<OwnedFd>, Option<Identity>)> {
+        let score = self.keeping.engine.state().units().get(unit)?.asked.score.clone();
+        let spec = self.scores.get(&score).ok()?.spec;
+        let user = runner_of(&spec, &self.config, &mut self.users).ok()?.identity;
+        let opened: io::Result<_> = self.keeping.place.run(unit);
+        let (run_dir, owner) = opened.ok()?;
+        let own = rustix::process::geteuid().as_raw();
+        let asks = user.as_ref().map_or(own, |user| user.uid);
+        (asks == owner).then_some((Some(run_dir), user))
+    }
+
+    /// Takes answers of probers.
+    pub(in crate::sitter) fn probed(&mut self, answers: Vec<Answer>) {
+        for (unit, number, outcome) in answers {
+            self.keeping.engine.handle(now(), Input::Probed { unit, number, outcome });
+        }
+    }
+
+    /// A prober has said something.
+    pub(in crate::sitter) fn hear_prober(&mut self, token: Token, now: BootMillis) {
+        let answers = self.probers.receive(token, now);
+        self.probed(answers);
+    }
+}
