@@ -11,7 +11,7 @@ use orchestra_model::{
     Millis,
     service::{HealthRule, Probe, ReadyRule, ReadySign, Target, UnitReport, UnitState, Upkeep},
 };
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Asked, RECORD, ask, ends_well, kill, prepared, record};
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
 pub(crate) const TESTS: &[Test] = &[
     ("whoever_is_not_answered_is_told_to_be_unhealthy", whoever_is_not_answered),
     ("a_prober_that_is_killed_makes_nobody_unhealthy", a_prober_that_is_killed),
+    ("a_prober_that_is_stopped_is_replaced", a_prober_that_is_stopped),
     ("a_run_is_ready_when_its_socket_answers", a_run_is_ready_when_its_socket_answers),
     ("a_socket_is_asked_as_the_user_of_its_unit", a_socket_is_asked_as_its_user),
 ];
@@ -102,6 +103,20 @@ fn a_prober_that_is_killed() {
     let _listener = listen(port);
     assert_eq!(world.attach().units.unwrap().len(), 1);
     told(&world, UnitState::Ready);
+}
+
+fn a_prober_that_is_stopped() {
+    let world = prepared();
+    world.start();
+    let (listener, port) = listen(0);
+    ends_well(&world, ask(&world, &with_health(port)));
+    world.unit_reports();
+    let pid = eventually("a prober", || probers(&world).first().copied());
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::STOP).unwrap();
+    eventually("another prober", || probers(&world).get(1).copied());
+    drop(listener);
+    let report = world.unit_report();
+    assert_eq!(report.state, UnitState::Unhealthy, "and nothing was told before: {report:?}");
 }
 
 /// Answers over HTTP at a socket in its run directory, for ever.
