@@ -1,7 +1,7 @@
 //! Services and their units.
 
-mod logs;
 mod health;
+mod logs;
 mod spec;
 mod status;
 mod unit;

@@ -309,6 +309,7 @@ impl Sitter {
             run: RunNumber(1),
             restarts: 0,
             last_end: None,
+            trouble: None,
         };
         let kind = Some(v1::report::Kind::Unit((&report).into()));
         let bytes = v1::Report { key: None, order: 0, kind }.encode_to_vec().into();

@@ -27,8 +27,8 @@
 //! adopt      from an earlier sitter's attempts  cgroup    its processes
 //! ending     stop, upgrade, lifeline            hunt      its processes, without cgroups
 //! unit       what is kept running               logs      what that writes, as it is read back
-//! unit       what is kept running               probers   who asks units how they are
-//! limits     what its runs may have             sys       everything unsafe
+//! limits     what its runs may have             probers   who asks units how they are
+//!                                               sys       everything unsafe
 //! ```
 
 use std::{

@@ -283,6 +283,7 @@ fn start(
         descriptors: &[null.as_fd(), stdout.as_fd(), stderr.as_fd(), theirs.as_fd()],
         tap: None,
         cgroup: None,
+        limits: &[],
         no_new_privileges: true,
     };
     match launchers.send(poller, user, &request, None, Newborn::Prober(token), now) {
