@@ -69,6 +69,14 @@ pub(crate) struct Facts {
     pub(crate) proofs: Proofs,
 }
 
+/// What the desk looks at, beside the driver.
+pub(crate) struct Sources {
+    pub(crate) readers: Arc<dyn Readers>,
+    pub(crate) fleet: watching::Receiver<Arc<Fleet>>,
+    pub(crate) inventory: Inventory,
+    pub(crate) readings: LogReadings,
+}
+
 /// Where everything is asked for.
 #[derive(Clone)]
 pub(crate) struct Desk {
@@ -86,14 +94,12 @@ pub(crate) struct Desk {
 impl Desk {
     pub(crate) fn new(
         driver: Handle,
-        readers: Arc<dyn Readers>,
-        fleet: watching::Receiver<Arc<Fleet>>,
-        inventory: Inventory,
+        sources: Sources,
         reloader: Reloader,
-        readings: LogReadings,
         facts: Facts,
         stopping: watching::Receiver<bool>,
     ) -> Self {
+        let Sources { readers, fleet, inventory, readings } = sources;
         let facts = Arc::new(facts);
         Self { driver, readers, fleet, inventory, reloader, readings, facts, stopping }
     }

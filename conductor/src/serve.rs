@@ -36,7 +36,7 @@ use self::{
 };
 use crate::{
     config::Config,
-    desk::{Desk, Facts},
+    desk::{Desk, Facts, Sources},
     driver::{Asked, Clock, Driver, engines, mailboxes, remembered},
     fleet::Fleet,
     grpc,
@@ -172,16 +172,8 @@ async fn run(options: Options) -> Result<(), ServeError> {
     };
     let kept = retention::run(handle.clone(), Arc::clone(&readers), reloader.clone(), clock);
     tokio::spawn(kept);
-    let desk = Desk::new(
-        handle,
-        readers,
-        fleet_receiver,
-        inventory,
-        reloader.clone(),
-        readings,
-        facts,
-        stopping.clone(),
-    );
+    let sources = Sources { readers, fleet: fleet_receiver, inventory, readings };
+    let desk = Desk::new(handle, sources, reloader.clone(), facts, stopping.clone());
     let incoming = incoming(listener, door, strangers(raise_file_limit()));
     let server = tokio::spawn(grpc::listen(incoming, lines, desk, stopping));
 

@@ -354,7 +354,7 @@ fn a_service_is_read_back() {
             max_failures: Quantity::Percent(6),
             auto_revert: false,
         },
-        upkeep: unit_job(Wanted::Running, ReadySign::Fd(4)).upkeep,
+        upkeep: unit_job(Wanted::Running, &ReadySign::Fd(4)).upkeep,
         auto_start: false,
         ..bare.clone()
     };
@@ -471,7 +471,7 @@ fn every_end_of_a_run_is_read_back() {
     }
 }
 
-fn unit_job(wanted: Wanted, sign: ReadySign) -> UnitJob {
+fn unit_job(wanted: Wanted, sign: &ReadySign) -> UnitJob {
     UnitJob {
         service: ServiceName::new("web").unwrap(),
         version: ServiceVersion(7),
@@ -491,7 +491,7 @@ fn unit_job(wanted: Wanted, sign: ReadySign) -> UnitJob {
                 memory: Some(ByteSize(5 << 20)),
                 cpu: Some(MilliCores(1_500)),
                 processes: Some(20),
-                enforced: sign == ReadySign::Started,
+                enforced: *sign == ReadySign::Started,
             }),
             health: Some(HealthRule::new(Probe::Tcp(Target::Port(80)))),
         },
@@ -508,7 +508,7 @@ fn what_is_asked_of_units_is_read_back() {
     let signs = [ReadySign::Started, ReadySign::Notify, ReadySign::Fd(3), probe];
     let wanted = [Wanted::Running, Wanted::Restarted, Wanted::Stopped, Wanted::Gone];
     for (wanted, sign) in wanted.into_iter().zip(signs) {
-        let unit = Some(Arc::new(unit_job(wanted, sign.clone())));
+        let unit = Some(Arc::new(unit_job(wanted, &sign)));
         let job = JobSpec { unit: unit.clone(), ..spec() };
         let flow = FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![job] }] };
         assert_eq!(FlowSpec::try_from(&v1::FlowSpec::from(&flow)).unwrap(), flow);
@@ -521,7 +521,7 @@ fn what_is_asked_of_units_is_read_back() {
             unit,
         };
         let read = JobPart::try_from(v1::JobBody::from(&part)).unwrap();
-        let without = UnitJob { instances: Arc::default(), ..unit_job(wanted, sign) };
+        let without = UnitJob { instances: Arc::default(), ..unit_job(wanted, &sign) };
         assert_eq!(read, JobPart { unit: Some(Arc::new(without)), ..part });
     }
 }
@@ -533,7 +533,7 @@ fn what_is_asked_of_units_and_makes_no_sense_is_refused() {
             name: None,
             slots: vec![SlotSpec {
                 jobs: vec![JobSpec {
-                    unit: Some(Arc::new(unit_job(Wanted::Running, ReadySign::Notify))),
+                    unit: Some(Arc::new(unit_job(Wanted::Running, &ReadySign::Notify))),
                     ..spec()
                 }],
             }],

@@ -60,7 +60,7 @@ pub(crate) fn encode_question(number: u64, probe: &Probe, timeout: Millis) -> Ve
 }
 
 impl Question {
-    pub(super) fn decode((bytes, run_dir): (&[u8], Option<OwnedFd>)) -> Option<Self> {
+    pub(super) fn decode((bytes, run_dir): Message<'_>) -> Option<Self> {
         let mut reader = Reader::new(bytes);
         let (number, timeout) = (reader.u64()?, Millis(reader.u64()?));
         let target = match reader.u8()? {
@@ -119,6 +119,9 @@ pub(crate) fn send(
     sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags).map(drop)
 }
 
+/// A message, and the descriptor that came with it.
+pub(crate) type Message<'a> = (&'a [u8], Option<OwnedFd>);
+
 /// What comes.
 pub(crate) struct Inbox(Box<[u8]>);
 
@@ -129,10 +132,7 @@ impl Inbox {
 
     /// The next message and its descriptor, without waiting for one; `None` where there will be none
     /// any more.
-    pub(crate) fn receive(
-        &mut self,
-        socket: impl AsFd,
-    ) -> Result<Option<(&[u8], Option<OwnedFd>)>, Errno> {
+    pub(crate) fn receive(&mut self, socket: impl AsFd) -> Result<Option<Message<'_>>, Errno> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;

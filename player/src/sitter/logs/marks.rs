@@ -94,7 +94,7 @@ pub(in crate::sitter) fn read(dir: impl AsFd, stem: &str) -> io::Result<Vec<Mark
 
 /// Writes the marks anew. A mark that another launcher makes meanwhile may be lost.
 fn tidy(dir: impl AsFd, stem: &str, oldest: u64) -> io::Result<()> {
-    let kept = thinned(read(&dir, stem)?, oldest);
+    let kept = thinned(&read(&dir, stem)?, oldest);
     let (name, new) = (name(stem), format!("marks.{stem}.new"));
     let mut file = open(&dir, &new, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?;
     let text: String = kept.iter().map(Mark::line).collect();
@@ -104,7 +104,7 @@ fn tidy(dir: impl AsFd, stem: &str, oldest: u64) -> io::Result<()> {
 
 /// The marks that are worth keeping: the newest of the files that are gone, of the older half of the
 /// others only those with which a run begins, and of all that no more than [`KEPT`].
-fn thinned(marks: Vec<Mark>, oldest: u64) -> Vec<Mark> {
+fn thinned(marks: &[Mark], oldest: u64) -> Vec<Mark> {
     let first = marks.iter().rposition(|mark| mark.place.file < oldest).unwrap_or(0);
     let marks = &marks[first..];
     let (older, newer) = marks.split_at(marks.len() / 2);

@@ -90,9 +90,9 @@ impl Sitter {
             LogStream::Stdout => Stream::Stdout,
             LogStream::Stderr => Stream::Stderr,
         };
-        let dir = self.spool_dir.make_log(&name_of(&unit)).map_err(failed)?;
+        let dir = self.spool_dir.make_log(&name_of(&unit)).map_err(|error| failed(&error))?;
         let reading = Reading::new(LogDir::new(dir, stream), &read.query, newest);
-        let reading = reading.map_err(failed)?;
+        let reading = reading.map_err(|error| failed(&error))?;
         let credit = (read.credit as usize).min(CREDIT_BYTES);
         let open = Open { unit, reading, credit, due: BootMillis::default() };
         self.keeping.readings.0.insert(read.reading, open);
@@ -141,7 +141,7 @@ impl Sitter {
             }
             Ok(Step::All) => Some(LogPart::End(LogEnd::All)),
             Ok(Step::Gone) => Some(LogPart::End(LogEnd::Gone)),
-            Err(error) => Some(LogPart::End(failed(error))),
+            Err(error) => Some(LogPart::End(failed(&error))),
         }
     }
 
@@ -157,6 +157,6 @@ impl Sitter {
     }
 }
 
-fn failed(error: std::io::Error) -> LogEnd {
+fn failed(error: &std::io::Error) -> LogEnd {
     LogEnd::Failed(error.to_string())
 }
