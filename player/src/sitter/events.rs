@@ -15,7 +15,7 @@ use rustix::{
 };
 
 use super::{
-    AGENT, LAUNCHERS, LIFELINE, PROBERS, SIGNALS, Sitter,
+    AGENT, ALARMS, LAUNCHERS, LIFELINE, PROBERS, SIGNALS, Sitter,
     attempt::{Attempt, End, Main, Phase},
     clock::BootMillis,
     commands::{Command, CommandError, JobParts, Kind},
@@ -52,12 +52,10 @@ impl Sitter {
         if signals.contains(&Event::Child) {
             self.reap(now);
         }
-        for Ready { token } in ready.iter().filter(|ready| ready.token < PROBERS) {
-            self.foreign_main_ready(*token, now);
-        }
-        for Ready { token } in ready {
-            if (PROBERS..LAUNCHERS).contains(token) {
-                self.hear_prober(*token, now);
+        for Ready { token } in ready.iter().filter(|ready| ready.token < LAUNCHERS) {
+            match (PROBERS..ALARMS).contains(token) {
+                true => self.hear_prober(*token, now),
+                false => self.foreign_main_ready(*token, now),
             }
         }
         if is_ready(LIFELINE) && self.lifeline_is_over() {

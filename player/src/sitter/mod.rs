@@ -214,7 +214,9 @@ const FIRST_ID: u64 = 3;
 /// been killed, so only those that are stuck last longer than a moment.
 const LAST_LAUNCHERS: u64 = 500;
 /// From here on tokens belong to probers, one a user.
-const PROBERS: Token = Token(1 << 61);
+const PROBERS: Token = Token(1 << 60);
+/// From here on tokens belong to the alarms of runs' memory: this and the run's own id.
+const ALARMS: Token = Token(1 << 61);
 /// From here on tokens belong to launchers. No attempt's id comes near.
 const LAUNCHERS: Token = Token(1 << 62);
 

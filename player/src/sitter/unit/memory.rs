@@ -4,14 +4,11 @@
 use orchestra_units::RunEvent;
 
 use super::place::name_of;
-use crate::sitter::{Sitter, clock::BootMillis, limits::OutOfMemoryAlarm, poll::Token};
-
-/// From here on tokens belong to the alarms of runs: this and the run's own. Below those of launchers.
-const ALARMS: u64 = 1 << 61;
+use crate::sitter::{ALARMS, Sitter, clock::BootMillis, limits::OutOfMemoryAlarm, poll::Token};
 
 /// Whose alarm a token is, if it is one.
 pub(super) fn id_of_alarm(token: Token) -> Option<u64> {
-    token.0.checked_sub(ALARMS)
+    token.0.checked_sub(ALARMS.0)
 }
 
 impl Sitter {
@@ -23,7 +20,7 @@ impl Sitter {
         let alarm = cgroups.limits().alarm(&name, run.leaf.as_ref()).and_then(|alarm| {
             if let Some(alarm) = &alarm {
                 let (fd, interest) = alarm.waits_for();
-                self.poller.add(fd, Token(ALARMS + id), interest)?;
+                self.poller.add(fd, Token(ALARMS.0 + id), interest)?;
             }
             Ok(alarm)
         });
