@@ -6,14 +6,14 @@ use orchestra_model::{
     delivery::Outcome,
     service::{
         CREDIT_BYTES, LogChunk, LogEnd, LogPart, LogQuery, LogRuns, LogStream, READINGS, ReadLog,
-        ReadingId, RunNumber, UnitState, Wanted,
+        ReadingId, RunNumber, Wanted,
     },
 };
 use orchestra_proto::v1::{self, command::Kind};
 
 use crate::{
     Test,
-    units::{Asked, RECORD, ask, ends_well, kill, run},
+    units::{Asked, RECORD, ask, ends_well, kill, known, run},
     world::{World, eventually},
 };
 
@@ -140,9 +140,7 @@ fn runs_are_told_apart() {
     let world = writing("echo begin $ORC_RUN; echo error $ORC_RUN >&2");
     reads(&world, "begin 1\n");
     kill(run(&world, 1).pid);
-    // Told, so that whoever comes after the sitter knows of its process.
-    while world.unit_report().run.0 < 2 {}
-    while world.unit_report().state != UnitState::Ready {}
+    known(&world, 2);
     reads(&world, "begin 1\nbegin 2\n");
     world.crash();
     world.start();
