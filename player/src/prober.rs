@@ -1,7 +1,7 @@
 //! The prober: `player prober`, the process that asks what a sitter wants to know of its units.
 //!
 //! The sitter connects nowhere, so that nothing that listens can make it wait or send it anything. It
-//! says to a prober, over a socket, what is to be asked; the prober asks, at most [`AT_ONCE`] at a
+//! says to a prober, over a socket, what is to be asked; the prober asks, at most `AT_ONCE` at a
 //! time, and answers each question once. It holds that socket and nothing else of the player's: no
 //! spool, no key. Its end follows that of the socket.
 //!

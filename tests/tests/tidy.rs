@@ -44,7 +44,7 @@ const ENGINES: [&str; 4] =
 /// Who alone may write a log, and what it is written with.
 const LOG: (&str, &str) = ("orchestra-daemon", "tracing-subscriber");
 
-/// The folders of what runs in a daemon, and the files there that may name standard error: two hand it
+/// The folders of what runs in a daemon, and the files there that may name standard error: three hand it
 /// on to a process, one is the log.
 const DAEMONS: [&str; 10] = [
     "certs/src/",
@@ -58,9 +58,10 @@ const DAEMONS: [&str; 10] = [
     "player/units/src/",
     "proto/",
 ];
-const MAY_NAME_STANDARD_ERROR: [&str; 3] = [
+const MAY_NAME_STANDARD_ERROR: [&str; 4] = [
     "player/src/sitter/agent_process.rs",
     "player/src/sitter/launcher/launchers.rs",
+    "player/src/sitter/probers.rs",
     "proto/daemon/src/log.rs",
 ];
 

@@ -9,8 +9,8 @@
 //!
 //! It is driven by levels, not by edges. *Desired* is a service's version, goal and host set; *actual*
 //! is what players tell of their units. Each event marks the hosts where the two differ
-//! ([`tables::Service`]), and a service that has no living flow gets one for all of them
-//! ([`rules::advance`]): with the cause that somebody asked for, else as a repair. So whatever is
+//! (`tables`), and a service that has no living flow gets one for all of them
+//! (`rules::advance`): with the cause that somebody asked for, else as a repair. So whatever is
 //! asked while a flow lives, and whatever a crash cut short, is found again as a difference. Where
 //! there is none, nothing is done at all.
 //!
