@@ -39,6 +39,8 @@ pub enum Input {
         host: HostName,
         /// How.
         state: TaskState,
+        /// Why it was refused or lost, for people.
+        detail: Option<Arc<str>>,
     },
     /// A flow ended. One that changes no service is passed over.
     FlowEnded {

@@ -112,7 +112,9 @@ impl Services {
         match input {
             Input::Asked { reply, by, ask } => self.asked(reply, &by, ask),
             Input::Submitted { service, flow } => self.submitted(&service, flow),
-            Input::TaskEnded { flow, host, state } => self.task_ended(flow, &host, state),
+            Input::TaskEnded { flow, host, state, detail } => {
+                self.task_ended(flow, &host, state, detail.as_deref());
+            }
             Input::FlowEnded { flow, state } => self.flow_ended(flow, state),
             Input::FleetLoaded { hosts, may_leave } => self.fleet_loaded(hosts, may_leave),
             Input::PlayerAttached { host, units } => self.player_attached(&host, units),

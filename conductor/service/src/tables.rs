@@ -55,12 +55,14 @@ pub(crate) struct Placed {
 }
 
 /// Tasks of a flow that did not end well.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Failures {
     /// The version's doing: it did not become ready.
     pub(crate) of_version: u32,
     /// Anything else: the player was away, refused it, or was lost.
     pub(crate) others: u32,
+    /// Why the first of the others did not, with its host, where that is known.
+    pub(crate) first: Option<String>,
 }
 
 /// What is known of a player that is attached.

@@ -292,11 +292,16 @@ impl Driver {
                 let (flow, state) = (*flow, *state);
                 self.services.inputs.push_back(Input::FlowEnded { flow, state });
             }
-            Event::Task { job, host: Some(host), state, .. }
+            Event::Task { job, host: Some(host), state, detail, .. }
                 if state.is_final() && self.services.engine.is_about(job.flow) =>
             {
                 let (flow, host, state) = (job.flow, host.clone(), *state);
-                self.services.inputs.push_back(Input::TaskEnded { flow, host, state });
+                self.services.inputs.push_back(Input::TaskEnded {
+                    flow,
+                    host,
+                    state,
+                    detail: detail.clone(),
+                });
             }
             _ => {}
         }

@@ -69,7 +69,13 @@ impl Services {
         self.answer_asked(name);
     }
 
-    pub(crate) fn task_ended(&mut self, flow: FlowId, host: &HostName, state: TaskState) {
+    pub(crate) fn task_ended(
+        &mut self,
+        flow: FlowId,
+        host: &HostName,
+        state: TaskState,
+        detail: Option<&str>,
+    ) {
         let Some(name) = self.flows.get(&flow) else { return };
         let is_attached = self.present.contains_key(host);
         let Some(service) = self.services.get_mut(name) else { return };
@@ -78,7 +84,11 @@ impl Services {
                 service.failures.of_version += 1;
             }
             TaskState::Ok | TaskState::Cancelled | TaskState::Skipped => {}
-            _ => service.failures.others += 1,
+            _ => {
+                service.failures.others += 1;
+                let first = detail.map(|detail| format!("{host}: {detail}"));
+                service.failures.first = service.failures.first.take().or(first);
+            }
         }
     }
 
@@ -88,7 +98,7 @@ impl Services {
         let Some(name) = self.flows.remove(&flow) else { return };
         let Some(service) = self.services.get_mut(&name) else { return };
         let Some(living) = service.record.living.take() else { return };
-        let failures = service.failures;
+        let failures = std::mem::take(&mut service.failures);
         let ordered = std::mem::take(&mut service.ordered);
         if !living.superseded {
             service
@@ -108,7 +118,7 @@ impl Services {
             Some((living.cause, living.version, state)),
             note.as_deref(),
         );
-        if failed && !living.superseded {
+        if failed && failures.of_version > 0 && !living.superseded {
             self.revert_by_itself(&name, living.version);
         }
         self.put_service(&name);
@@ -121,7 +131,7 @@ impl Services {
         let is_wanted = service.record.version == failed && service.record.pending.is_none();
         let asks_for_it = service.spec().is_some_and(|spec| spec.update.auto_revert);
         let Some(good) = service.last_good() else { return };
-        if !is_wanted || !asks_for_it || service.failures.of_version == 0 {
+        if !is_wanted || !asks_for_it {
             return;
         }
         let change = Change { cause: Cause::Revert, by: None, hosts: None };
@@ -184,6 +194,7 @@ impl std::fmt::Display for Failures {
             (failed, others) => {
                 write!(f, "{failed} did not become ready, {others} away, refused or lost")
             }
-        }
+        }?;
+        self.first.as_ref().map_or(Ok(()), |first| write!(f, ": {first}"))
     }
 }

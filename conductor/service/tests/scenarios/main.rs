@@ -455,3 +455,16 @@ fn who_is_away_is_not_waited_for_by_a_restart() {
     world.ask(Ask::Restart { service: web(), hosts: None }).unwrap();
     assert_eq!(world.flows[0].1.targets[0][0].to_string(), "db[1-2]");
 }
+
+#[test]
+fn why_a_host_refused_is_told_with_the_service() {
+    let mut world = World::new();
+    world.attach("db[1-2]");
+    world.refusing.insert(h("db2"));
+    world.apply(spec("db[1-2]", 1));
+    assert_eq!(world.settle(), [FlowState::Failed]);
+    let status = world.status();
+    let note = status.record.events.last().unwrap().note.as_deref();
+    assert_eq!(note, Some("1 away, refused or lost: db2: no such score"));
+    assert_eq!(status.given_up.to_string(), "db2");
+}

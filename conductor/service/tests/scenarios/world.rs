@@ -227,7 +227,9 @@ impl World {
                     };
                     failed += u32::from(ended.counts_as_failure());
                     let host = host.clone();
-                    self.handle(Input::TaskEnded { flow: id, host, state: ended });
+                    let refused = ended == TaskState::Refused;
+                    let detail = refused.then(|| "no such score".into());
+                    self.handle(Input::TaskEnded { flow: id, host, state: ended, detail });
                 }
                 if failed > most.floor_of(hosts.len() as u32) {
                     state = FlowState::Failed;
