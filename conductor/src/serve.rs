@@ -222,13 +222,17 @@ fn raise_file_limit() -> u64 {
     }
 }
 
-/// What strangers may cost: of the files that may be open, those whose handshake is not done have
-/// an eighth at most, and those who are inside three quarters. The rest is for the store's readers,
-/// and the files of the configuration.
+/// Files that the conductor opens besides its connections: those of the store and its readers, of
+/// the configuration, and room.
+const OTHER_FILES: usize = 256;
+
+/// What strangers may cost, of the files that may be open: a sixteenth at most is for connections
+/// whose handshake is not done. Those who are inside have all the others but [`OTHER_FILES`].
 fn strangers(files: u64) -> Limits {
     let limits = Limits::default();
     let files = usize::try_from(files).unwrap_or(usize::MAX);
-    Limits { places: (files / 8).min(limits.places), inside: files / 4 * 3, ..limits }
+    let places = (files / 16).clamp(1, limits.places);
+    Limits { places, inside: files.saturating_sub(places + OTHER_FILES).max(1), ..limits }
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -263,6 +267,24 @@ fn keys(file: &KeyFile, store: &mut SqliteStore) -> Result<(Keys, Option<String>
                 "the store may be an old copy: nothing is sent; see `orc conductor recover`"
             );
             Ok((keys, Some(why)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An account that may open 20,000 files, which is common, is enough for the fleet that
+    /// docs/results.md measures.
+    #[test]
+    fn few_files_are_enough_for_a_large_fleet() {
+        assert!(strangers(20_000).inside > 18_000);
+        for files in [0, 1, 256, 1_024, 20_000, 1 << 20] {
+            let limits = strangers(files);
+            let most = limits.places + limits.inside;
+            assert!(limits.places > 0 && limits.inside > 0);
+            assert!(files < 512 || most + OTHER_FILES <= usize::try_from(files).unwrap());
         }
     }
 }
