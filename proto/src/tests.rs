@@ -358,7 +358,9 @@ fn a_service_is_read_back() {
         auto_start: false,
         ..bare.clone()
     };
-    for spec in [&bare, &whole] {
+    let mut linked = ServiceSpec { on: String::new(), ..bare.clone() };
+    linked.upkeep.linked_to = Some(ServiceName::new("db").unwrap());
+    for spec in [&bare, &whole, &linked] {
         assert_eq!(&decode_service(&encode_service(spec)).unwrap(), spec);
     }
     let wire = v1::ServiceSpec { on: "x".repeat(limits::HOSTSET_BYTES + 1), ..(&bare).into() };
@@ -465,6 +467,7 @@ fn every_end_of_a_run_is_read_back() {
         RunEnd::Asked,
         RunEnd::NotSpawned("why".to_owned()),
         RunEnd::HostRestarted,
+        RunEnd::Linked,
         RunEnd::Unknown,
     ] {
         assert_eq!(RunEnd::try_from(&v1::RunEnd::from(&end)).unwrap(), end);
@@ -494,6 +497,7 @@ fn unit_job(wanted: Wanted, sign: &ReadySign) -> UnitJob {
                 enforced: *sign == ReadySign::Started,
             }),
             health: Some(HealthRule::new(Probe::Tcp(Target::Port(80)))),
+            linked_to: (*sign == ReadySign::Notify).then(|| ServiceName::new("db").unwrap()),
         },
         healthy_for: Millis(8),
         deadline: Millis(9),

@@ -151,6 +151,43 @@ fn what_is_stopped_or_removed_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_linked_service_runs_beside_the_other_and_ends_before_it() {
+    let fleet = Fleet::new("p[1-2]").start();
+    let web = fleet.service_file("p[1-2]", "");
+    let beside = fleet.dir().join("beside.yaml");
+    let text = "service: beside\nscore: serve\nlinked_to: web\n\
+                update: {parallel: 100%, healthy_for: 0s, deadline: 20s}\n";
+    fs::write(&beside, text).expect("a file");
+    let beside = beside.display().to_string();
+    fleet.orc(&["service", "apply", &beside]).exits(8).complains("web");
+    fleet.orc(&["service", "apply", &web, "--wait"]).exits(0);
+    fleet.orc(&["service", "apply", &beside, "--wait"]).exits(0);
+    let instances = || {
+        let shown = fleet.orc(&["service", "show", "beside", "--json"]).exits(0).json();
+        shown["service"]["instances"].as_array().cloned().unwrap_or_default()
+    };
+    let all = |what: &str, is_so: &dyn Fn(&Value) -> bool| {
+        eventually(what, || {
+            let instances = instances();
+            (instances.len() == 2 && instances.iter().all(is_so)).then_some(())
+        });
+    };
+    all("one beside each", &|it| it["state"] == "ready");
+    // A new version of the other one is a new run of what is linked to it.
+    let runs: Vec<Value> = instances().into_iter().map(|it| it["run"].clone()).collect();
+    assert_eq!(runs, [1, 1]);
+    let web = fleet.service_file("p[1-2]", "params: {other: \"1\"}\n");
+    fleet.orc(&["service", "apply", &web, "--wait"]).exits(0);
+    all("a further run beside each", &|it| it["run"] == 2 && it["state"] == "ready");
+    all("why the one before ended", &|it| it["last_end"]["how"] == "linked");
+    fleet.orc(&["service", "remove", "web", "--yes"]).exits(1).complains("beside");
+    fleet.orc(&["service", "stop", "web", "--yes"]).exits(0);
+    fleet.wait_no_score_runs();
+    all("both to be stopped", &|it| it["state"] == "stopped");
+    assert_eq!(fleet.record.of("doubled"), []);
+}
+
+#[test]
 fn a_log_is_followed_over_kills_of_service_sitter_and_conductor() {
     let fleet = Fleet::new("p1").start();
     let file = fleet.service_file("p1", "");

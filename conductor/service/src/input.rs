@@ -189,6 +189,11 @@ pub enum Rejection {
     Stopped(ServiceName),
     /// Its host set is empty.
     NoHosts(ServiceName),
+    /// The first is to be linked to the second, which is linked itself, or is what others are linked
+    /// to: links of links are not offered.
+    LinkOfLink(ServiceName, ServiceName),
+    /// Others are linked to it, so that it cannot go before them.
+    IsLinkedTo(ServiceName, Vec<ServiceName>),
     /// None of the named hosts is one of its own.
     NotItsHosts(ServiceName, HostSet),
     /// None of the named hosts has a unit of it that is a stranger.
@@ -209,6 +214,20 @@ impl fmt::Display for Rejection {
                 write!(f, "service {service} is stopped, so that it has no run to end")
             }
             Self::NoHosts(service) => write!(f, "service {service}: its host set is empty"),
+            Self::LinkOfLink(service, other) => write!(
+                f,
+                "service {service} cannot be linked to {other}: one of the two is linked already, \
+                 and links of links are not offered"
+            ),
+            Self::IsLinkedTo(service, others) => {
+                let others: Vec<_> = others.iter().map(ToString::to_string).collect();
+                write!(
+                    f,
+                    "service {service} cannot be removed while others are linked to it: {}; remove \
+                     those first",
+                    others.join(", ")
+                )
+            }
             Self::NotItsHosts(service, hosts) => {
                 write!(f, "service {service} is on none of {}", hosts.counted())
             }

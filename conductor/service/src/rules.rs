@@ -3,4 +3,5 @@
 pub(crate) mod advance;
 mod asked;
 mod flows;
+mod links;
 mod told;

@@ -84,6 +84,7 @@ impl Services {
             }
             engine.services.insert(service.record.name.clone(), service);
         }
+        engine.hold_linked();
         engine
     }
 
@@ -143,7 +144,9 @@ impl Services {
     /// The expression of each service's version that is wanted, to be resolved when the fleet's files
     /// change.
     pub fn expressions(&self) -> impl Iterator<Item = (&ServiceName, &str)> {
-        let wanted = self.services.values().filter(|service| service.record.goal != Goal::Removed);
+        let wanted = self.services.values().filter(|service| {
+            service.record.goal != Goal::Removed && service.linked_to().is_none()
+        });
         wanted.filter_map(|service| Some((&service.record.name, service.spec()?.on.as_str())))
     }
 
@@ -180,7 +183,11 @@ impl Services {
     /// What can be asked of a host's unit now, so that it is as wanted; `None` where nothing can be, or
     /// nothing is to be.
     pub(crate) fn difference(&self, name: &ServiceName, host: &HostName) -> Option<Wanted> {
-        let wanted = self.services.get(name)?.difference(host)?;
+        let service = self.services.get(name)?;
+        let wanted = service.difference(host)?;
+        if wanted == Wanted::Running && !self.may_begin_beside(service, host) {
+            return None;
+        }
         let is_there = self.present.get(host).is_some_and(|player| player.keeps_units);
         // Who drained a player wants nothing to begin there; something may end.
         let ends = matches!(wanted, Wanted::Stopped | Wanted::Gone);
@@ -273,10 +280,12 @@ impl Services {
         self.effects.push_back(Effect::Persist(op));
     }
 
-    /// The versions of a service that are kept: which expression each has.
+    /// The versions of a service that are kept and are not linked to another one: which expression each
+    /// has.
     pub fn versions(&self, name: &ServiceName) -> Vec<(ServiceVersion, String)> {
         let service = self.services.get(name);
         let versions = service.into_iter().flat_map(|service| service.versions.values());
-        versions.map(|kept| (kept.record.version, kept.spec.on.clone())).collect()
+        let named = versions.filter(|kept| kept.spec.upkeep.linked_to.is_none());
+        named.map(|kept| (kept.record.version, kept.spec.on.clone())).collect()
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use orchestra_model::{
-    HostName, HostSet,
+    HostName, HostSet, ServiceName,
     service::{
         Goal, Instance, Ordinal, Placement, PlacementRecord, RunEnd, ServiceRecord, ServiceSpec,
         ServiceVersion, UnitReport, UnitState, Unready, VersionRecord, Wanted,
@@ -32,6 +32,8 @@ pub(crate) struct Service {
     pub(crate) ordered: BTreeSet<HostName>,
     /// How tasks of the living flow ended that are not ok.
     pub(crate) failures: Failures,
+    /// The service that it is linked to is not to run, so that it is not to either.
+    pub(crate) is_held: bool,
     /// Why no flow could be made.
     pub(crate) trouble: Option<String>,
 }
@@ -82,6 +84,7 @@ impl Service {
             given_up: BTreeSet::new(),
             ordered: BTreeSet::new(),
             failures: Failures::default(),
+            is_held: false,
             trouble: None,
         }
     }
@@ -89,6 +92,19 @@ impl Service {
     /// The spec that is wanted; `None` once the service was removed and its versions with it.
     pub(crate) fn spec(&self) -> Option<&ServiceSpec> {
         self.versions.get(&self.record.version).map(|version| &*version.spec)
+    }
+
+    /// The service that it is linked to.
+    pub(crate) fn linked_to(&self) -> Option<&ServiceName> {
+        self.spec().and_then(|spec| spec.upkeep.linked_to.as_ref())
+    }
+
+    /// What its units are to be brought to.
+    pub(crate) fn goal(&self) -> Goal {
+        match self.record.goal {
+            Goal::Running if self.is_held => Goal::Stopped,
+            goal => goal,
+        }
     }
 
     /// Whether it is wanted on a host that units are to be on.
@@ -104,7 +120,7 @@ impl Service {
         if !self.is_wanted_on(host) {
             return report.map(|_| Wanted::Gone);
         }
-        match (self.record.goal, placed.zip(report)) {
+        match (self.goal(), placed.zip(report)) {
             (Goal::Running, None) => Some(Wanted::Running),
             (Goal::Running, Some((placed, report))) => {
                 let is_idle = matches!(
@@ -122,10 +138,16 @@ impl Service {
         }
     }
 
+    /// Whether the unit on a host is ready.
+    pub(crate) fn is_ready_on(&self, host: &HostName) -> bool {
+        let report = self.placements.get(host).and_then(|placed| placed.report.as_ref());
+        report.is_some_and(|report| report.state == UnitState::Ready)
+    }
+
     /// Why the unit on a host counts as down, if it does.
     pub(crate) fn unready(&self, host: &HostName, attached: bool) -> Option<Unready> {
         let placed = self.placements.get(host).filter(|placed| placed.told)?;
-        if self.record.goal != Goal::Running || !self.is_wanted_on(host) {
+        if self.goal() != Goal::Running || !self.is_wanted_on(host) {
             return None;
         }
         let Some(report) = placed.report.as_ref().filter(|_| attached) else {

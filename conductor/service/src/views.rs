@@ -92,6 +92,15 @@ impl Services {
             let is_indexed = self.by_host.get(host).is_some_and(|names| names.contains(name));
             require(is_indexed, "an instance is not found by its host")?;
         }
+        let other = service.linked_to().filter(|_| record.goal != Goal::Removed);
+        if let Some(other) = other.and_then(|other| self.services.get(other)) {
+            require(
+                record.hosts == other.record.hosts,
+                "it is not where the one is that it follows",
+            )?;
+            let is_held = other.record.goal != Goal::Running;
+            require(service.is_held == is_held, "it is not held as the one is that it follows")?;
+        }
         let known = service.placements.keys().chain(&service.wrong);
         let hosts = record.hosts.iter().chain(known);
         for host in hosts {

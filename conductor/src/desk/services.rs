@@ -53,7 +53,10 @@ impl Desk {
             decode_service(&read).map_err(|error| Declined::invalid(&error))
         });
         let spec = Box::new(spec.await??);
-        let hosts = self.hosts(spec.on.clone(), Others::Some(HostSet::default())).await?;
+        let hosts = match &spec.upkeep.linked_to {
+            Some(_) => HostSet::default(),
+            None => self.hosts(spec.on.clone(), Others::Some(HostSet::default())).await?,
+        };
         let asked = Asked::by(&by, Verb::ServiceApply);
         let taken = self.ask_service(asked, Ask::Apply { spec, spec_bytes, hosts }).await?;
         tracing::info!(

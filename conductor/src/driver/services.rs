@@ -381,13 +381,17 @@ impl Driver {
 
 fn declined(rejection: &Rejection) -> Declined {
     let ground = match rejection {
-        Rejection::Invalid(_) | Rejection::NotItsHosts(..) => Ground::Invalid,
+        Rejection::Invalid(_) | Rejection::NotItsHosts(..) | Rejection::LinkOfLink(..) => {
+            Ground::Invalid
+        }
         Rejection::UnknownService(_) | Rejection::NoVersion(..) | Rejection::NoStrangers(_) => {
             Ground::Unknown
         }
         Rejection::NoHosts(_) => Ground::NoHosts,
         Rejection::TooMany(_) => Ground::TooMuch,
-        Rejection::Removed(_) | Rejection::Stopped(_) => Ground::Prevented,
+        Rejection::Removed(_) | Rejection::Stopped(_) | Rejection::IsLinkedTo(..) => {
+            Ground::Prevented
+        }
     };
     Declined::new(ground, rejection.to_string())
 }

@@ -8,6 +8,7 @@ use crate::{
     units::Units,
 };
 
+pub(crate) mod links;
 mod orders;
 pub(crate) mod probes;
 mod recovery;
@@ -45,8 +46,15 @@ impl Units {
         self.now = now;
     }
 
-    /// Does what a unit's order and status ask for now.
+    /// Does what a unit's order and status ask for now, of it and of units that links tie to it.
     pub(crate) fn follow(&mut self, key: &UnitKey) {
+        // A unit that is forgotten has no link any more.
+        let neighbours = self.neighbours(key);
+        self.follow_alone(key);
+        self.follow_links(neighbours);
+    }
+
+    fn follow_alone(&mut self, key: &UnitKey) {
         self.end_unwanted(key);
         self.judge_watch(key);
         self.begin_wanted(key);

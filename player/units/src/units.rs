@@ -18,7 +18,7 @@ use crate::{
     effect::Effect,
     entry::Entry,
     input::{Now, ProbeNumber},
-    rules::{probes::Asking, reports::Telling, shortened},
+    rules::{links::Links, probes::Asking, reports::Telling, shortened},
     state::{Run, RunId, State, Status, UnitKey, Watch},
 };
 
@@ -38,6 +38,7 @@ pub struct Units {
     pub(crate) tended: BTreeMap<UnitKey, Tended>,
     /// When units are to be looked at: as in `tended`, by time.
     pub(crate) wakes: BTreeSet<(u64, UnitKey)>,
+    pub(crate) links: Links,
     /// Why the journal cannot be written; `None` while it can.
     pub(crate) broken: Option<String>,
     /// Entries that are in `state` and not durable, in order.
@@ -62,6 +63,8 @@ pub(crate) struct Tended {
     pub(crate) well: u64,
     /// What its run is being asked.
     pub(crate) asking: Option<Asking>,
+    /// The unit that it is noted to be linked to.
+    pub(crate) linked_to: Option<UnitKey>,
     /// When it is to be looked at.
     pub(crate) wake: Option<u64>,
     /// What was told of it, and what is to be.
@@ -98,6 +101,7 @@ impl Units {
             now,
             tended: BTreeMap::new(),
             wakes: BTreeSet::new(),
+            links: Links::new(),
             broken: None,
             unwritten: Vec::new(),
             recorded: 0,
@@ -218,6 +222,7 @@ impl Units {
         })?;
         let wakes = self.tended.iter().filter_map(|(key, it)| Some((it.wake?, key.clone())));
         require(wakes.collect::<BTreeSet<_>>() == self.wakes, || "wakes are lost".to_owned())?;
+        self.audit_links()?;
         self.tended.keys().try_for_each(|key| self.audit_tended(key))
     }
 

@@ -125,9 +125,11 @@ fn every_status_and_every_end_of_a_watch_reads_as_it_was_written() {
         RunEnd::NotSpawned("no such user".to_owned()),
         RunEnd::HostRestarted,
         RunEnd::Unknown,
+        RunEnd::Linked,
     ];
     let run = |cause: RunEnd| Run {
         of: OrderNumber(1),
+        beside: Some(OrderNumber(4)),
         stop: orchestra_model::service::StopRule::default(),
         begun: 5,
         process: Some(process(run_id(1), BOOT, 5)),
@@ -163,6 +165,7 @@ fn every_status_and_every_end_of_a_watch_reads_as_it_was_written() {
                 stage: stage.clone(),
                 since: Timestamp(3),
                 waits: 4,
+                changed: OrderNumber(6),
                 restarts: 5,
                 recent: RecentRestarts::default(),
                 last_end: Some(end.clone()),

@@ -8,6 +8,7 @@
 //! score: serve-web               # required: what runs, an installed score
 //! params: {port: "8080"}         # none
 //! on: "@web"                     # required: a host set, or a list of host sets
+//! linked_to: db                 # instead of on: where db is, begun after it and ended before it
 //! budget: 1                      # N or N%; what update.parallel is
 //! restart:
 //!   when: always                 # always, on-failure or never

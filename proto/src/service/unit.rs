@@ -81,7 +81,7 @@ pub(super) fn bounded(ms: u64, field: &'static str) -> Result<Millis, Invalid> {
 impl From<&Upkeep> for v1::Upkeep {
     fn from(upkeep: &Upkeep) -> Self {
         use v1::{ready_rule::Sign, restart_rule::When};
-        let Upkeep { restart, ready, stop, resources, health } = upkeep;
+        let Upkeep { restart, ready, stop, resources, health, linked_to } = upkeep;
         Self {
             restart: Some(v1::RestartRule {
                 when: match restart.when {
@@ -108,6 +108,7 @@ impl From<&Upkeep> for v1::Upkeep {
             stop: Some(v1::StopRule { signal: stop.signal, grace_ms: stop.grace.0 }),
             resources: resources.as_ref().map(Into::into),
             health: health.as_ref().map(Into::into),
+            linked_to: linked_to.as_ref().map(ToString::to_string).unwrap_or_default(),
         }
     }
 }
@@ -149,6 +150,10 @@ impl TryFrom<&v1::Upkeep> for Upkeep {
             },
             resources: upkeep.resources.as_ref().map(Into::into),
             health: upkeep.health.as_ref().map(TryInto::try_into).transpose()?,
+            linked_to: match &*upkeep.linked_to {
+                "" => None,
+                name => Some(ServiceName::new(name).in_field("Upkeep.linked_to")?),
+            },
         };
         upkeep.check().in_field("Upkeep")?;
         Ok(upkeep)
@@ -232,6 +237,7 @@ impl From<&RunEnd> for v1::RunEnd {
             RunEnd::NotSpawned(why) => End::NotSpawned(why.clone()),
             RunEnd::HostRestarted => End::HostRestarted(v1::Empty {}),
             RunEnd::Unknown => End::Unknown(v1::Empty {}),
+            RunEnd::Linked => End::Linked(v1::Empty {}),
         };
         Self { end: Some(end) }
     }
@@ -254,6 +260,7 @@ impl TryFrom<&v1::RunEnd> for RunEnd {
             End::NotSpawned(why) => RunEnd::NotSpawned(why.clone()),
             End::HostRestarted(_) => RunEnd::HostRestarted,
             End::Unknown(_) => RunEnd::Unknown,
+            End::Linked(_) => RunEnd::Linked,
         })
     }
 }

@@ -185,6 +185,7 @@ impl<'a> From<&'a RunEnd> for OfEnd<'a> {
             RunEnd::NotSpawned(_) => "not-spawned",
             RunEnd::HostRestarted => "host-restarted",
             RunEnd::Unknown => "unknown",
+            RunEnd::Linked => "linked",
         };
         let mut of = Self { how, exit: None, signal: None, detail: None };
         match end {

@@ -75,7 +75,7 @@ impl Services {
     fn flow_of(&mut self, name: &ServiceName, groups: Groups) -> Option<UnitFlow> {
         let service = self.services.get_mut(name)?;
         service.ordered = groups.hosts().cloned().collect();
-        if service.record.goal == Goal::Running {
+        if service.goal() == Goal::Running {
             let running = HostSet::from_names(groups.sick.iter().chain(&groups.others).cloned());
             service.place_all(&running);
             let placed: Vec<_> =
@@ -135,7 +135,7 @@ impl Service {
 
     /// What is asked of units where the service is wanted, and whether with the limits of an update.
     fn wanted(&self) -> (Wanted, bool) {
-        match (self.record.goal, self.cause()) {
+        match (self.goal(), self.cause()) {
             (Goal::Running, Cause::Restart) => (Wanted::Restarted, true),
             (Goal::Running, Cause::Update | Cause::Revert) => (Wanted::Running, true),
             (Goal::Running, _) => (Wanted::Running, false),
@@ -177,7 +177,7 @@ impl Service {
         if let Some(change) = restarts {
             // Whatever is not as wanted comes there with a new run as well.
             groups.others.extend(self.to_restart(change).filter(|host| may_begin(host)));
-        } else if pending.is_some() && self.record.goal == Goal::Running {
+        } else if pending.is_some() && self.goal() == Goal::Running {
             let stuck = self.stuck().filter(|host| may_begin(host) && !self.wrong.contains(host));
             groups.others.extend(stuck);
             groups.others.sort();

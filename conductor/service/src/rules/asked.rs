@@ -27,8 +27,11 @@ impl Services {
         let answer = match self.want(by, ask) {
             Ok(true) => {
                 self.put_service(&name);
+                self.follow_link(&name);
                 self.recheck_all(&name);
-                if self.advance(&name) {
+                let is_answered_later = self.advance(&name);
+                self.follow_links(&name);
+                if is_answered_later {
                     // The answer says what became of the flow.
                     self.answering = Some((reply, name));
                     return;
@@ -107,6 +110,7 @@ impl Services {
     ) -> Result<bool, Rejection> {
         spec.check().map_err(Rejection::Invalid)?;
         let name = spec.name.clone();
+        let hosts = self.place_of(&spec, hosts)?;
         if hosts.is_empty() {
             return Err(Rejection::NoHosts(name));
         }
@@ -176,12 +180,17 @@ impl Services {
         let Some(version) = version.filter(is_kept) else {
             return Err(Rejection::NoVersion(name.clone(), to));
         };
-        let resolved = hosts.get(&version).filter(|hosts| !hosts.is_empty());
-        let Some(hosts) = resolved else { return Err(Rejection::NoHosts(name.clone())) };
         if version == service.record.version {
             return Ok(false);
         }
-        service.record.hosts = hosts.clone();
+        let spec = service.versions.get(&version).map(|kept| Arc::clone(&kept.spec));
+        let own = hosts.get(&version).cloned().unwrap_or_default();
+        let hosts = spec.map_or(Ok(HostSet::default()), |spec| self.place_of(&spec, own))?;
+        if hosts.is_empty() {
+            return Err(Rejection::NoHosts(name.clone()));
+        }
+        let service = self.existing(name)?;
+        service.record.hosts = hosts;
         service.record.owner = by.clone();
         let change = Change { cause: Cause::Revert, by: Some(by.clone()), hosts: None };
         service.want_version(version, change);
@@ -217,6 +226,9 @@ impl Services {
         goal: Goal,
         cause: Cause,
     ) -> Result<bool, Rejection> {
+        if goal == Goal::Removed {
+            self.check_unlinked(name)?;
+        }
         let service = self.existing(name)?;
         // Whoever wants it to end does not mean to wait for somebody who paused it.
         let paused_by = service.record.paused_by.take_if(|_| goal != Goal::Running);

@@ -81,6 +81,7 @@ impl Services {
         self.recheck(&name, host);
         self.tell_unwell(host);
         self.advance(&name);
+        self.recheck_linked(&name, host);
     }
 
     /// Believes a report of a unit that this store has ordered; another one is a stranger, which is told
@@ -210,6 +211,7 @@ impl Services {
             }
             self.recheck_all(&name);
             self.advance(&name);
+            self.follow_links(&name);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Whatever happens, in whatever order: what holds always, and what holds once everything is whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
     HostName, HostSet,
@@ -8,7 +8,7 @@ use orchestra_model::{
 };
 use orchestra_service::{Ask, Input};
 
-use crate::world::{World, apply, h, spec, web};
+use crate::world::{World, apply, exporter, h, linked, spec, web};
 
 /// Chance from a seed (SplitMix64).
 struct Chance(u64);
@@ -47,7 +47,8 @@ struct Seen {
 
 impl Seen {
     fn look(&mut self, world: &World) {
-        assert!(world.flows.len() <= 1, "two flows change one service");
+        let services: BTreeSet<_> = world.flows.iter().map(|(_, flow)| &flow.service).collect();
+        assert_eq!(world.flows.len(), services.len(), "two flows change one service");
         let Some(status) = world.engine.status(&web()) else { return };
         assert!(status.record.last_version >= self.versions, "versions run back");
         self.versions = status.record.last_version;
@@ -61,7 +62,7 @@ impl Seen {
 
 fn step(world: &mut World, chance: &mut Chance, version: &mut u32) {
     let host = chance.host();
-    match chance.below(19) {
+    match chance.below(21) {
         0 | 1 => world.attach(&host),
         2 => world.detach(&host),
         3 => {
@@ -101,7 +102,8 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32) {
                 2 => UnitState::GaveUp,
                 _ => UnitState::AwaitingParams,
             };
-            let has_unit = world.units.get(&h(&host)).is_some_and(|units| !units.is_empty());
+            let has_unit =
+                world.units.get(&h(&host)).is_some_and(|units| units.contains_key(&web()));
             if has_unit {
                 world.turn(&host, state, Some(RunEnd::Exited(1)));
             }
@@ -119,6 +121,19 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32) {
             0 => drop(world.refusing.insert(h(&host))),
             _ => world.refusing.clear(),
         },
+        16 => {
+            let spec = linked(1 + u32::try_from(chance.below(2)).unwrap());
+            let _ = world.ask(apply(spec, HostSet::default()));
+        }
+        17 => {
+            let ask = match chance.below(4) {
+                0 => Ask::Stop(exporter()),
+                1 => Ask::Start(exporter()),
+                2 => Ask::Remove(exporter()),
+                _ => Ask::Restart { service: exporter(), hosts: None },
+            };
+            let _ = world.ask(ask);
+        }
         // Whatever is in the way, flows come to an end.
         15 => drop(world.settle()),
         _ => {
@@ -180,9 +195,37 @@ fn heal(world: &mut World) {
             assert_eq!(world.unready(host.as_str()), None, "{host}");
         }
     }
+    heal_linked(world);
     let written = world.writes;
     world.attach("db[1-5]");
     assert_eq!((world.writes, world.flows.len()), (written, 0), "it comes to rest");
+}
+
+/// What is linked is where and as the other is, once somebody has asked where flows gave it up.
+fn heal_linked(world: &mut World) {
+    let Some(linked) = world.engine.status(&exporter()) else { return };
+    if linked.record.goal != Goal::Removed {
+        world.ask(Ask::Resume(exporter())).unwrap();
+        world.settle();
+    }
+    let other = world.status().record;
+    let wanted = match (linked.record.goal, other.goal) {
+        (Goal::Removed, _) => None,
+        (Goal::Running, Goal::Running) if other.paused_by.is_none() => Some(UnitState::Ready),
+        (Goal::Running, Goal::Running) => return,
+        _ => Some(UnitState::Stopped),
+    };
+    if wanted == Some(UnitState::Ready) {
+        // Units that back off or gave up are as they were told to be: a person helps them.
+        world.ask(Ask::Restart { service: exporter(), hosts: None }).unwrap();
+        world.settle();
+    }
+    for (host, units) in &world.units {
+        let state = units.get(&exporter()).map(|unit| unit.state);
+        let wanted = wanted.filter(|_| other.hosts.contains(host));
+        let is_right = state == wanted || (wanted == Some(UnitState::Stopped) && state.is_none());
+        assert!(is_right, "{host}: {state:?}, and not {wanted:?}");
+    }
 }
 
 #[test]

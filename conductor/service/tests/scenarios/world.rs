@@ -169,7 +169,10 @@ impl World {
     }
 
     pub(crate) fn apply(&mut self, spec: ServiceSpec) -> Taken {
-        let hosts = HostSet::parse_plain(&spec.on).unwrap();
+        let hosts = match spec.on.as_str() {
+            "" => HostSet::default(),
+            on => HostSet::parse_plain(on).unwrap(),
+        };
         self.ask(apply(spec, hosts)).unwrap()
     }
 
@@ -198,7 +201,33 @@ impl World {
         (unit.state, unit.last_end) = (state, last_end);
         let report = unit.clone();
         if self.attached.contains(&host) {
-            self.handle(Input::UnitTold { host, report });
+            self.handle(Input::UnitTold { host: host.clone(), report });
+        }
+        self.follow_link(&host);
+    }
+
+    /// A player begins what waits for the unit that it is linked to, once that is ready, and ends what
+    /// is linked before an order ends that one.
+    fn follow_link(&mut self, host: &HostName) {
+        let Some(units) = self.units.get_mut(host) else { return };
+        let other = units.get(&web()).map(|unit| unit.state);
+        let Some(unit) = units.get_mut(&exporter()) else { return };
+        let waits = unit.state == UnitState::AwaitingLinked;
+        unit.state = match other {
+            Some(UnitState::Ready) if waits => {
+                unit.run = unit.run.next();
+                let run = (exporter(), unit.instance.placement, unit.run);
+                assert!(self.runs.insert(run), "a run came twice");
+                UnitState::Ready
+            }
+            None | Some(UnitState::Stopped) if unit.state == UnitState::Ready => {
+                UnitState::AwaitingLinked
+            }
+            _ => return,
+        };
+        let report = unit.clone();
+        if self.attached.contains(host) {
+            self.handle(Input::UnitTold { host: host.clone(), report });
         }
     }
 
@@ -262,11 +291,14 @@ impl World {
             Wanted::Stopped => (UnitState::Stopped, TaskState::Ok),
             Wanted::Gone => (UnitState::Gone, TaskState::Ok),
             _ if is_bad => (UnitState::BackingOff, TaskState::Failed),
+            _ if service == exporter() && !self.is_web_ready(host) => {
+                (UnitState::AwaitingLinked, TaskState::TimedOut)
+            }
             Wanted::Running | Wanted::Restarted => (UnitState::Ready, TaskState::Ok),
         };
         let units = self.units.entry(host.clone()).or_default();
         let run = units.get(&service).map_or(RunNumber(1), |unit| unit.run.next());
-        if runs {
+        if runs && state != UnitState::AwaitingLinked {
             let is_new = self.runs.insert((service.clone(), instance.placement, run));
             assert!(is_new, "run {run} of placement {} came twice", instance.placement);
         }
@@ -287,7 +319,13 @@ impl World {
             _ => drop(units.insert(service, report.clone())),
         }
         self.handle(Input::UnitTold { host: host.clone(), report });
+        self.follow_link(host);
         ended
+    }
+
+    fn is_web_ready(&self, host: &HostName) -> bool {
+        let unit = self.units.get(host).and_then(|units| units.get(&web()));
+        unit.is_some_and(|unit| unit.state == UnitState::Ready)
     }
 
     /// Runs flows until none lives; gives how each ended.
@@ -342,6 +380,18 @@ pub(crate) fn web() -> ServiceName {
     ServiceName::new("web").unwrap()
 }
 
+/// The one that is linked to it.
+pub(crate) fn exporter() -> ServiceName {
+    ServiceName::new("exporter").unwrap()
+}
+
+/// A service `exporter` that is linked to `web`; `n` makes one differ from another.
+pub(crate) fn linked(n: u32) -> ServiceSpec {
+    let mut spec = spec("", n);
+    (spec.name, spec.upkeep.linked_to) = (exporter(), Some(web()));
+    spec
+}
+
 pub(crate) fn alice() -> AudienceName {
     AudienceName::new("alice").unwrap()
 }
@@ -365,5 +415,8 @@ pub(crate) fn apply(spec: ServiceSpec, hosts: HostSet) -> Ask {
 fn decode(record: &VersionRecord) -> ServiceSpec {
     let text = std::str::from_utf8(&record.spec).unwrap();
     let (on, n) = text.split_once(' ').unwrap();
-    spec(on, n.parse().unwrap())
+    let n = n.parse().unwrap();
+    let mut spec = if on.is_empty() { linked(n) } else { spec(on, n) };
+    spec.name = record.service.clone();
+    spec
 }

@@ -106,6 +106,8 @@ fn push_upkeep(out: &mut Vec<u8>, upkeep: &Upkeep) {
     push_stop(out, &upkeep.stop);
     push_resources(out, upkeep.resources.as_ref());
     push_health(out, upkeep.health.as_ref());
+    out.push(upkeep.linked_to.is_some().into());
+    upkeep.linked_to.iter().for_each(|name| push_bytes(out, name.as_str().as_bytes()));
 }
 
 fn read_upkeep(reader: &mut Reader<'_>) -> Option<Upkeep> {
@@ -133,7 +135,12 @@ fn read_upkeep(reader: &mut Reader<'_>) -> Option<Upkeep> {
     let restart = RestartRule { when, first, max_delay, attempts, window, stable_after };
     let ready = ReadyRule { sign, deadline };
     let (stop, resources) = (read_stop(reader)?, read_resources(reader)?);
-    Some(Upkeep { restart, ready, stop, resources, health: read_health(reader)? })
+    let health = read_health(reader)?;
+    let linked_to = match reader.bool()? {
+        true => Some(ServiceName::new(reader.text(limits::NAME_BYTES)?).ok()?),
+        false => None,
+    };
+    Some(Upkeep { restart, ready, stop, resources, health, linked_to })
 }
 
 /// Of each limit whether there is one, and which.

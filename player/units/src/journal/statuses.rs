@@ -22,6 +22,7 @@ pub(super) fn push_status(out: &mut Vec<u8>, status: &Status) {
     push_run_id(out, status.last);
     out.extend(status.since.0.to_le_bytes());
     out.extend(status.waits.to_le_bytes());
+    out.extend(status.changed.0.to_le_bytes());
     out.extend(status.restarts.to_le_bytes());
     out.extend((status.recent.moments().count() as u32).to_le_bytes());
     for (at, times) in status.recent.moments() {
@@ -47,7 +48,7 @@ pub(super) fn push_status(out: &mut Vec<u8>, status: &Status) {
 
 pub(super) fn read_status(reader: &mut Reader<'_>) -> Option<Status> {
     let (last, since) = (read_run_id(reader)?, Timestamp(reader.u64()?));
-    let (waits, restarts) = (reader.u32()?, reader.u32()?);
+    let (waits, changed, restarts) = (reader.u32()?, reader.order()?, reader.u32()?);
     let recent = read_recent(reader)?;
     let last_end = if reader.bool()? { Some(read_run_end(reader)?) } else { None };
     let stage = match reader.u8()? {
@@ -58,7 +59,7 @@ pub(super) fn read_status(reader: &mut Reader<'_>) -> Option<Status> {
         5 => Stage::GaveUp,
         _ => return None,
     };
-    Some(Status { last, stage, since, waits, restarts, recent, last_end })
+    Some(Status { last, stage, since, waits, changed, restarts, recent, last_end })
 }
 
 fn read_recent(reader: &mut Reader<'_>) -> Option<RecentRestarts> {
@@ -70,6 +71,8 @@ fn read_recent(reader: &mut Reader<'_>) -> Option<RecentRestarts> {
 
 fn push_run(out: &mut Vec<u8>, run: &Run) {
     out.extend(run.of.0.to_le_bytes());
+    out.push(run.beside.is_some().into());
+    run.beside.iter().for_each(|order| out.extend(order.0.to_le_bytes()));
     push_stop(out, &run.stop);
     out.extend(run.begun.to_le_bytes());
     out.push(run.process.is_some().into());
@@ -92,7 +95,9 @@ fn push_run(out: &mut Vec<u8>, run: &Run) {
 }
 
 fn read_run(reader: &mut Reader<'_>) -> Option<Run> {
-    let (of, stop, begun) = (reader.order()?, read_stop(reader)?, read_moment(reader)?);
+    let of = reader.order()?;
+    let beside = if reader.bool()? { Some(reader.order()?) } else { None };
+    let (stop, begun) = (read_stop(reader)?, read_moment(reader)?);
     let process = if reader.bool()? { Some(reader.process()?) } else { None };
     let mut moment =
         || -> Option<Option<u64>> { Some(if reader.bool()? { Some(reader.u64()?) } else { None }) };
@@ -106,6 +111,7 @@ fn read_run(reader: &mut Reader<'_>) -> Option<Run> {
     };
     Some(Run {
         of,
+        beside,
         stop,
         begun,
         process,
@@ -154,6 +160,7 @@ pub(super) fn push_run_end(out: &mut Vec<u8>, end: &RunEnd) {
         }
         RunEnd::HostRestarted => out.push(8),
         RunEnd::Unknown => out.push(9),
+        RunEnd::Linked => out.push(10),
     }
 }
 
@@ -168,6 +175,7 @@ pub(super) fn read_run_end(reader: &mut Reader<'_>) -> Option<RunEnd> {
         7 => RunEnd::NotSpawned(reader.text(bounds::WHY_BYTES)?.to_owned()),
         8 => RunEnd::HostRestarted,
         9 => RunEnd::Unknown,
+        10 => RunEnd::Linked,
         _ => return None,
     })
 }

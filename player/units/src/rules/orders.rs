@@ -31,7 +31,9 @@ impl Units {
             self.repeat_order(&unit, ordered);
         } else {
             self.check_order(&unit, &ordered)?;
+            let before = self.neighbours(&unit);
             self.take_order(&unit, ordered);
+            self.follow_links(before);
         }
         self.follow(&unit);
         Ok(())
@@ -90,12 +92,16 @@ impl Units {
         self.tend(key).order = Some(Arc::clone(&whole));
         // What was open was asked by the rule before.
         self.tend(key).asking = None;
+        self.note_link(key);
 
         let Some(mut status) = self.status(key) else { return };
         let at = self.at;
         status.restarts = 0;
         status.waits = 0;
         status.recent = RecentRestarts::default();
+        if !keeps_run {
+            status.changed = order;
+        }
         match status.run_mut() {
             Some(run) if keeps_run => {
                 run.of = order;

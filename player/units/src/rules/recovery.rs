@@ -42,6 +42,7 @@ impl Units {
         let Some(unit) = self.state.units().get(key) else { return };
         let order = unit.keeps_params.then(|| Arc::clone(&unit.asked));
         self.tended.insert(key.clone(), Tended { order, well: self.at, ..Tended::default() });
+        self.note_link(key);
         self.take_for_told(key);
     }
 
@@ -63,7 +64,7 @@ impl Units {
         match ending {
             None => {}
             // It has its grace; `follow` kills what is left after it.
-            Some(RunEnd::Asked | RunEnd::NeverReady) => self.terminate(key),
+            Some(RunEnd::Asked | RunEnd::Linked | RunEnd::NeverReady) => self.terminate(key),
             Some(_) => self.kill(key),
         }
     }

@@ -39,6 +39,9 @@ impl Units {
         let awaits = self.tended.get(key).is_some_and(|tended| tended.order.is_none());
         let state = match &status.stage {
             Stage::Waiting { .. } if awaits => UnitState::AwaitingParams,
+            // It may have to wait for the ends of others first.
+            Stage::Running(_) if self.unwanted(key).is_some() => UnitState::Stopping,
+            Stage::Waiting { .. } if self.beside(key).is_none() => UnitState::AwaitingLinked,
             _ => status.shown(),
         };
         let instance = unit.asked.instance;
@@ -108,7 +111,8 @@ impl Telling {
             | UnitState::Unhealthy
             | UnitState::Stopped
             | UnitState::Ended
-            | UnitState::AwaitingParams => Pending { due: free, is_passing: false },
+            | UnitState::AwaitingParams
+            | UnitState::AwaitingLinked => Pending { due: free, is_passing: false },
             UnitState::Starting | UnitState::BackingOff | UnitState::Stopping => {
                 let due = at.saturating_add(bounds::REPORT_MS);
                 let before = self.pending.filter(|pending| pending.is_passing);

@@ -153,13 +153,23 @@ impl Units {
         });
     }
 
-    /// Ends a run that the unit's order does not want. While its process is being made that has to wait:
+    /// Ends a run that the unit's order does not want, or that is stale. While its process is being made that has to wait:
     /// nobody knows yet what there is to end.
     pub(super) fn end_unwanted(&mut self, key: &UnitKey) {
-        let Some(unit) = self.state.units().get(key) else { return };
-        let unwanted = |run: &Run| run.of != unit.order && run.is_up();
-        if unit.status.run().is_some_and(unwanted) {
-            self.end_gently(key, RunEnd::Asked);
+        if let Some(cause) = self.unwanted(key)
+            && !self.waits_for_linked(key)
+        {
+            self.end_gently(key, cause);
+        }
+    }
+
+    /// What a unit's run is to be ended for, where it is up and not wanted as it is.
+    pub(super) fn unwanted(&self, key: &UnitKey) -> Option<RunEnd> {
+        let unit = self.state.units().get(key)?;
+        let run = unit.status.run().filter(|run| run.is_up())?;
+        match run.of == unit.order {
+            false => Some(RunEnd::Asked),
+            true => self.is_stale(key).then_some(RunEnd::Linked),
         }
     }
 
@@ -204,8 +214,9 @@ impl Units {
         let Some(order) = self.tended.get(key).and_then(|tended| tended.order.clone()) else {
             return;
         };
+        let Some(beside) = self.beside(key).filter(|_| !self.waits_for_linked(key)) else { return };
         let run = unit.status.last.next(unit.asked.instance.placement);
-        let begun = Run::begin(unit.order, unit.asked.upkeep.stop, self.at);
+        let begun = Run::begin(unit.order, beside, unit.asked.upkeep.stop, self.at);
         let stage = Stage::Running(Box::new(begun));
         let status = Status { last: run, stage, ..unit.status.clone() };
         if self.record_status(key, status) {

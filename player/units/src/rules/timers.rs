@@ -123,7 +123,8 @@ impl Units {
         let (unit, tended) = (self.state.units().get(key)?, self.tended.get(key)?);
         let begins = match &unit.status.stage {
             Stage::Waiting { until } if tended.order.is_some() && self.broken.is_none() => {
-                Some(*until)
+                let may_begin = self.beside(key).is_some() && !self.waits_for_linked(key);
+                may_begin.then_some(*until)
             }
             _ => None,
         };
@@ -144,9 +145,8 @@ impl Units {
     pub(crate) fn audit_tended(&self, key: &UnitKey) -> Result<(), Contradiction> {
         let wake = self.tended.get(key).and_then(|tended| tended.wake);
         require(wake == self.wake_of(key), || format!("{key} is looked at at another time"))?;
-        let Some(unit) = self.state.units().get(key) else { return Ok(()) };
-        let unwanted = unit.status.run().is_some_and(|run| run.of != unit.order && run.is_up());
-        require(!unwanted, || format!("{key} runs as nobody wants it"))
+        let is_left = self.unwanted(key).is_some() && !self.waits_for_linked(key);
+        require(!is_left, || format!("{key} runs as nobody wants it"))
     }
 }
 

@@ -96,9 +96,10 @@ impl Units {
     }
 
     /// When a unit that stays ready will have been it for long enough. A run that its order does not want
-    /// is never ready: it is being ended.
+    /// does not count: it is to end.
     pub(super) fn healthy_at(&self, key: &UnitKey, unit: &Unit, watch: &Watch) -> Option<u64> {
-        let ready = unit.status.run()?.ready_since().filter(|_| !self.awaits_process(key, unit))?;
+        let run = unit.status.run().filter(|run| run.of == unit.order)?;
+        let ready = run.ready_since().filter(|_| !self.awaits_process(key, unit))?;
         Some(after(ready.max(watch.accepted), unit.asked.healthy_for))
     }
 

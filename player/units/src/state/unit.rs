@@ -73,6 +73,9 @@ pub struct Status {
     pub since: Timestamp,
     /// How many waits there were since a run was up for `stable_after`, at most [`bounds::WAITS`].
     pub waits: u32,
+    /// The last order that its run, if it had one, did not live through. Units that are linked to it
+    /// have runs beside what this order asked for, and no longer.
+    pub changed: OrderNumber,
     /// How often its rule restarted it since the last order.
     pub restarts: u32,
     /// When, as far as its window still counts them.
@@ -104,6 +107,9 @@ pub enum Stage {
 pub struct Run {
     /// The last order that wants this very run. Where the unit's order is another one, it is to end.
     pub of: OrderNumber,
+    /// What the unit that it is linked to had been ordered when it began: [`Status::changed`] of that
+    /// one. `None`: it is linked to none.
+    pub beside: Option<OrderNumber>,
     /// How it is ended.
     pub stop: StopRule,
     /// When it was decided.
@@ -146,9 +152,15 @@ pub struct Ending {
 
 impl Run {
     /// A run that is about to start.
-    pub(crate) fn begin(of: OrderNumber, stop: StopRule, begun: u64) -> Self {
+    pub(crate) fn begin(
+        of: OrderNumber,
+        beside: Option<OrderNumber>,
+        stop: StopRule,
+        begun: u64,
+    ) -> Self {
         Run {
             of,
+            beside,
             stop,
             begun,
             process: None,
@@ -168,7 +180,7 @@ impl Run {
     }
 
     /// Whether it is up, and nothing says that it will not be.
-    fn goes_on(&self) -> bool {
+    pub(crate) fn goes_on(&self) -> bool {
         self.is_up() && self.stopping.is_none()
     }
 
@@ -192,6 +204,7 @@ impl Status {
             stage: Stage::Stopped,
             since: Timestamp(0),
             waits: 0,
+            changed: OrderNumber(0),
             restarts: 0,
             recent: RecentRestarts::default(),
             last_end: None,

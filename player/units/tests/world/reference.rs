@@ -10,6 +10,7 @@ use orchestra_model::{
 };
 use orchestra_units::{Ordered, ProbeNumber, RunEvent, RunId, UnitKey, Units, WatchEnd};
 
+mod links;
 mod probes;
 mod unit;
 mod watches;
@@ -18,6 +19,8 @@ mod watches;
 pub(crate) struct RefRun {
     pub(crate) id: RunId,
     pub(crate) of: u64,
+    /// The order of the unit that it is linked to, which it began beside.
+    pub(crate) beside: Option<u64>,
     pub(crate) up: Option<u64>,
     pub(crate) ready: Option<u64>,
     pub(crate) stopping: Option<u64>,
@@ -65,6 +68,8 @@ pub(crate) struct RefUnit {
     /// When its rule restarted it, since the last order.
     pub(crate) restarts: Vec<u64>,
     pub(crate) waits: u32,
+    /// The last order that no run lived through.
+    pub(crate) changed: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -126,6 +131,7 @@ impl Reference {
             last_end: None,
             restarts: Vec::new(),
             waits: 0,
+            changed: 0,
         });
         if (unit.order.order, unit.order.key) == (order.order, order.key) {
             unit.has_params = true;
@@ -145,11 +151,13 @@ impl Reference {
         unit.has_params = true;
         unit.restarts.clear();
         unit.waits = 0;
+        let changed = std::mem::replace(&mut unit.changed, order.order.0);
         match &mut unit.run {
             Some(run) => {
                 let goes_on = run.ending.is_none() && run.stopping.is_none();
                 if goes_on && run.of == before.order.0 && alike && is_running(order.unit.wanted) {
                     run.of = order.order.0;
+                    unit.changed = changed;
                     if order.unit.upkeep.health.is_none() && run.unhealthy.take().is_some() {
                         run.ready = Some(at);
                     }
@@ -240,12 +248,16 @@ impl Reference {
                 self.check_gone(&key, units);
                 continue;
             }
+            let around = self.around(&key, at);
             let unit = self.units.get_mut(&key).unwrap();
-            unit.follow_run(&key, units, at, self.broken);
-            unit.check_shown(&key, units);
+            unit.follow_run(&key, units, at, self.broken, around);
             unit.check_asked(&key, units, at, woken);
+        }
+        for (key, unit) in &self.units {
+            let around = self.around(key, at);
+            unit.check_shown(key, units, around);
             if woken {
-                unit.check_limits(at, self.broken);
+                unit.check_limits(at, self.broken, around);
             }
         }
         assert_eq!(self.units.len(), units.state().units().len());

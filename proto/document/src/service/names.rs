@@ -27,7 +27,6 @@ pub(super) const SERVICE: &[Foreign] = &[
     Later("ports"),
     Later("prepare"),
     Later("cleanup"),
-    Later("linked_to"),
     Later("absent"),
     Later("at_most_one"),
     Later("max_age"),

@@ -25,7 +25,13 @@ pub(super) fn service(tree: &Node, problems: &mut Problems) -> Option<ServiceSpe
     let score = fields.parsed::<ScoreName>("score", problems);
     let pairs = fields.param_values("params", problems);
     let params = read_params(pairs, "params", problems);
-    let on = fields.host_set("on", problems);
+    let linked_to = fields.parsed::<ServiceName>("linked_to", problems);
+    let is_linked = is_given(tree, "linked_to");
+    // A linked one is where the other is.
+    let on = match is_linked && !is_given(tree, "on") {
+        true => Some(String::new()),
+        false => fields.host_set("on", problems),
+    };
     let budget = fields.parsed("budget", problems);
     let update = fields.get("update", problems).map(|node| update(node, problems));
     let restart = fields.get("restart", problems).map(|node| restart(node, problems));
@@ -35,7 +41,7 @@ pub(super) fn service(tree: &Node, problems: &mut Problems) -> Option<ServiceSpe
     let health = fields.get("health", problems).and_then(|node| health(node, problems));
     on_unhealthy(&mut fields, problems);
     let auto_start = fields.yes_or_no("auto_start", problems);
-    for required in ["service", "score", "on"] {
+    for required in ["service", "score", if is_linked { "linked_to" } else { "on" }] {
         if !is_given(tree, required) {
             fields.missing(required, problems);
         }
@@ -47,6 +53,7 @@ pub(super) fn service(tree: &Node, problems: &mut Problems) -> Option<ServiceSpe
         stop: stop.unwrap_or_default(),
         resources,
         health,
+        linked_to,
     };
     let spec = ServiceSpec {
         params: params?,

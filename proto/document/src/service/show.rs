@@ -60,7 +60,10 @@ impl Serialize for Canonical<'_> {
                 params.iter().map(|(key, text)| (key, value(text))).collect();
             map.serialize_entry("params", &params)?;
         }
-        map.serialize_entry("on", on)?;
+        match &upkeep.linked_to {
+            Some(other) => map.serialize_entry("linked_to", other)?,
+            None => map.serialize_entry("on", on)?,
+        }
         if let Some(budget) = budget {
             map.serialize_entry("budget", &Amount(*budget))?;
         }

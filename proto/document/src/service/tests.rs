@@ -61,6 +61,7 @@ fn full() -> ServiceSpec {
                 rise: 4,
                 ..HealthRule::new(Probe::http("8080/up").unwrap())
             }),
+            linked_to: None,
         },
         auto_start: false,
         ..plain()

@@ -20,7 +20,8 @@ pub struct ServiceSpec {
     /// Its parameters.
     pub params: Params,
     /// Where: on each host of this host set expression, and nowhere else. It is resolved anew when
-    /// players, groups or deployments change.
+    /// players, groups or deployments change. Empty where it is linked to another service
+    /// ([`Upkeep::linked_to`]): then it is exactly where that one is.
     pub on: String,
     /// How many of its hosts may be without a ready instance by our own motion: the limit of the
     /// service's cell. `None`: as many as `update.parallel`.
@@ -116,6 +117,19 @@ impl ServiceSpec {
     pub fn check(&self) -> Result<(), InvalidService> {
         let wrong = |field, problem| Err(InvalidService::Limit { field, problem });
         let update = &self.update;
+        match (&self.upkeep.linked_to, self.on.is_empty()) {
+            (Some(other), _) if *other == self.name => {
+                return wrong("linked_to", "it is linked to itself");
+            }
+            (Some(_), false) => {
+                return wrong(
+                    "on",
+                    "it is where the service is that it is linked to; leave on out",
+                );
+            }
+            (None, true) => return wrong("on", "it is empty, so that it would be nowhere"),
+            (Some(_), true) | (None, false) => {}
+        }
         if self.budget.is_some_and(Quantity::is_zero) {
             return wrong("budget", "it is 0, so that nothing could ever change");
         }
@@ -162,6 +176,13 @@ mod tests {
         assert_eq!(field(updated(UpdateRule { canary: none, ..update })), Some("update.canary"));
         let bake = Some(Millis(1));
         assert_eq!(field(updated(UpdateRule { bake, ..update })), Some("update.bake"));
+        let linked = |on: &str, other: &str| {
+            let upkeep = Upkeep { linked_to: ServiceName::new(other).ok(), ..Upkeep::default() };
+            field(ServiceSpec { on: on.into(), upkeep, ..spec() })
+        };
+        assert_eq!((linked("", "db"), linked("@web", "db")), (None, Some("on")));
+        assert_eq!(linked("", "web"), Some("linked_to"));
+        assert_eq!(field(ServiceSpec { on: String::new(), ..spec() }), Some("on"));
         let deadline = update.healthy_for;
         assert_eq!(field(updated(UpdateRule { deadline, ..update })), Some("update.deadline"));
     }

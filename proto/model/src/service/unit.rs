@@ -101,6 +101,8 @@ kebab_enum!(
         /// It has no run, for its parameters were in memory alone and are gone; it waits for the
         /// conductor.
         AwaitingParams = "awaiting-params",
+        /// It has no run: it waits until the unit that it is linked to is ready.
+        AwaitingLinked = "awaiting-linked",
         /// It has no run and is forgotten.
         Gone = "gone",
     }
@@ -121,6 +123,8 @@ pub enum RunEnd {
     Watchdog,
     /// It was asked to end: by an order.
     Asked,
+    /// The unit that it is linked to was to stop, or to have a new run, and it ended before.
+    Linked,
     /// Its process could not be made, for this reason.
     NotSpawned(String),
     /// The host was started anew.
@@ -145,6 +149,7 @@ impl fmt::Display for RunEnd {
             Self::NeverReady => f.write_str("never ready"),
             Self::Watchdog => f.write_str("silent for longer than its watchdog allows"),
             Self::Asked => f.write_str("asked to end"),
+            Self::Linked => f.write_str("ended before the unit that it is linked to"),
             Self::NotSpawned(why) => write!(f, "not started: {why}"),
             Self::HostRestarted => f.write_str("the host was started anew"),
             Self::Unknown => f.write_str("ended, nobody knows how"),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::resources::Resources;
 use crate::{
+    names::ServiceName,
     service::{HealthRule, Probe},
     time::Millis,
 };
@@ -21,6 +22,9 @@ pub struct Upkeep {
     pub resources: Option<Resources>,
     /// How it is found out whether a run that is ready is healthy; `None`: it is taken for healthy.
     pub health: Option<HealthRule>,
+    /// The service that it is linked to: a run begins once a unit of that one is ready on the same
+    /// host, and ends before an order ends that unit's run.
+    pub linked_to: Option<ServiceName>,
 }
 
 /// When the next run follows the last one, and how long after it.
@@ -140,7 +144,7 @@ impl Upkeep {
     /// Checks what no single field's type does.
     pub fn check(&self) -> Result<(), InvalidUpkeep> {
         let wrong = |field, problem| Err(InvalidUpkeep { field, problem });
-        let Self { restart, ready, stop, resources, health } = self;
+        let Self { restart, ready, stop, resources, health, linked_to: _ } = self;
         if restart.window == Millis(0) && restart.attempts.is_some() {
             return wrong("restart.window", "it is 0, so that no number of restarts is too many");
         }

@@ -1,7 +1,7 @@
 //! What has to come about when nothing goes wrong any more.
 
 use orchestra_model::{
-    FlowId, JobId, Millis,
+    FlowId, JobId, Millis, ServiceName,
     delivery::{AttemptKey, OrderNumber},
     service::{RestartRule, UnitState, Wanted},
 };
@@ -30,6 +30,12 @@ impl World {
             // It would be asked for ever.
             asked.upkeep.health = None;
             asked.deadline = Millis::minutes(60);
+            let is_here = |other: &ServiceName| {
+                let other = UnitKey { store: unit.store, service: other.clone() };
+                self.units.state().units().contains_key(&other)
+            };
+            // Else it would wait for it for ever.
+            asked.upkeep.linked_to.take_if(|other| !is_here(other));
             let ordered = Ordered { key, order, unit: asked, keep_params: true };
             self.sent.push(ordered.clone());
             self.give_order(&ordered);

@@ -74,6 +74,10 @@ impl World {
         let (running, restarted) = (Wanted::Running, Wanted::Restarted);
         let wanted = [running, running, running, restarted, Wanted::Stopped, Wanted::Gone];
         let version = 1 + dice.below(2);
+        let mut upkeep = draw_upkeep(dice);
+        if service.as_str() == "db" && dice.happens(60) {
+            upkeep.linked_to = ServiceName::new("web").ok();
+        }
         let unit = UnitOrder {
             service,
             version: ServiceVersion(version),
@@ -82,7 +86,7 @@ impl World {
             score: ScoreName::new("run").unwrap(),
             audience: AudienceName::new("alice").unwrap(),
             params: Params::from_pairs([("v", version.to_string())]).unwrap(),
-            upkeep: draw_upkeep(dice),
+            upkeep,
             healthy_for: Millis(dice.one_of(&[0, 1_000, 10_000])),
             deadline: Millis(dice.one_of(&[15_000, 120_000])),
         };
@@ -124,5 +128,5 @@ fn draw_upkeep(dice: &mut Dice) -> Upkeep {
         Resources { memory: Some(ByteSize(8 << 20)), processes: Some(20), ..Resources::NONE };
     let unenforced = Resources { cpu: Some(MilliCores(200)), enforced: false, ..Resources::NONE };
     let resources = dice.one_of(&[None, Some(limited), Some(unenforced)]);
-    Upkeep { restart, ready, stop, resources, health }
+    Upkeep { restart, ready, stop, resources, health, linked_to: None }
 }

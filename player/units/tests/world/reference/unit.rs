@@ -3,7 +3,7 @@
 use orchestra_model::service::{RestartWhen, RunEnd, RunNumber, UnitState, Wanted};
 use orchestra_units::{RunId, Stage, UnitKey, Units};
 
-use super::{RefAsked, RefRun, RefUnit, Rest};
+use super::{RefAsked, RefRun, RefUnit, Rest, links::Around};
 
 impl RefUnit {
     /// The restart rule, as it is written.
@@ -26,7 +26,7 @@ impl RefUnit {
         let recent = self.restarts.iter().filter(window).count();
         self.rest = if matches!(self.order.unit.wanted, Wanted::Stopped | Wanted::Gone) {
             Rest::Stopped
-        } else if run.of != self.order.order.0 || end == RunEnd::HostRestarted || hunted {
+        } else if run.of != self.order.order.0 || is_for_others(&end) || hunted {
             Rest::Waiting { from: at, until: at }
         } else if passing && matches!(end, RunEnd::NotSpawned(_)) {
             self.waits = self.waits.max(1);
@@ -52,7 +52,14 @@ impl RefUnit {
         Rest::Waiting { from: at, until: at + most }
     }
 
-    pub(super) fn follow_run(&mut self, key: &UnitKey, units: &Units, at: u64, broken: bool) {
+    pub(super) fn follow_run(
+        &mut self,
+        key: &UnitKey,
+        units: &Units,
+        at: u64,
+        broken: bool,
+        around: Around,
+    ) {
         let unit = &units.state().units()[key];
         let wants_run = matches!(self.order.unit.wanted, Wanted::Running | Wanted::Restarted);
         let Some(run) = unit.status.run() else {
@@ -67,10 +74,14 @@ impl RefUnit {
             let number = if placement > self.last.placement { 1 } else { self.last.number.0 + 1 };
             let id = RunId { placement, number: RunNumber(number) };
             assert_eq!(unit.status.last, id, "{key}");
+            let beside = run.beside.map(|order| order.0);
+            assert_eq!(around.had_beside, Some(beside), "{key} begins too early: {self:?}");
+            assert!(!around.is_held_back, "{key} begins before those that are linked to it ended");
             self.last = id;
             self.run = Some(RefRun {
                 id,
                 of: self.order.order.0,
+                beside,
                 up: None,
                 ready: None,
                 stopping: None,
@@ -89,7 +100,8 @@ impl RefUnit {
         if let (None, Some((cause, _))) = (&known.ending, &ending) {
             let (up, upkeep) = (known.up.unwrap(), &self.order.unit.upkeep);
             let right = match cause {
-                RunEnd::Asked => known.of != self.order.order.0,
+                RunEnd::Asked => known.of != self.order.order.0 && !around.is_held_back,
+                RunEnd::Linked => around.is_stale && !around.is_held_back,
                 RunEnd::NeverReady => {
                     let limit = (up + upkeep.ready.deadline.0).max(known.extended);
                     known.ready.is_none() && at >= limit && !broken
@@ -110,8 +122,12 @@ impl RefUnit {
         }
     }
 
+    fn wants(&self, run: &RefRun, around: Around) -> bool {
+        run.of == self.order.order.0 && !around.is_stale
+    }
+
     /// What it tells of itself.
-    pub(super) fn check_shown(&self, key: &UnitKey, units: &Units) {
+    pub(super) fn check_shown(&self, key: &UnitKey, units: &Units, around: Around) {
         let report = units.reports(key.store).find(|it| it.service == key.service).unwrap();
         let state = match (&self.run, &self.rest) {
             (Some(run), _)
@@ -120,6 +136,7 @@ impl RefUnit {
                 UnitState::Stopping
             }
             (Some(run), _) if run.stopping.is_some() => UnitState::Stopping,
+            (Some(run), _) if run.up.is_some() && !self.wants(run, around) => UnitState::Stopping,
             (Some(run), _) if run.unhealthy.is_some() => UnitState::Unhealthy,
             (Some(run), _) if run.ready.is_some() && run.up.is_some() => UnitState::Ready,
             (Some(_), _) => UnitState::Starting,
@@ -127,6 +144,7 @@ impl RefUnit {
             (None, Rest::Ended) => UnitState::Ended,
             (None, Rest::GaveUp) => UnitState::GaveUp,
             (None, Rest::Waiting { .. }) if !self.has_params => UnitState::AwaitingParams,
+            (None, Rest::Waiting { .. }) if around.beside.is_none() => UnitState::AwaitingLinked,
             (None, Rest::Waiting { .. }) => UnitState::BackingOff,
         };
         assert_eq!(report.state, state, "{key}: {self:?}");
@@ -143,19 +161,26 @@ impl RefUnit {
     }
 
     /// What was due when time had passed.
-    pub(super) fn check_limits(&self, at: u64, broken: bool) {
+    pub(super) fn check_limits(&self, at: u64, broken: bool, around: Around) {
         let upkeep = &self.order.unit.upkeep;
         let Some(run) = &self.run else {
             let Rest::Waiting { until, .. } = self.rest else { return };
-            assert!(until > at || broken || !self.has_params, "it does not begin: {self:?}");
+            let may_begin = around.beside.is_some() && !around.is_held_back;
+            let waits = until > at || broken || !self.has_params || !may_begin;
+            assert!(waits, "it does not begin: {self:?}");
             return;
         };
         let Some(up) = run.up.filter(|_| run.is_up()) else { return };
-        assert!(run.of == self.order.order.0, "nobody wants it: {self:?}");
+        assert!(self.wants(run, around) || around.is_held_back, "nobody wants it: {self:?}");
         if run.found && !broken && run.ready.is_none() && run.stopping.is_none() {
             let limit = up + upkeep.ready.deadline.0;
             let limit = limit.max(run.extended + 60_000);
             assert!(at < limit, "it is never ready: {self:?} at {at}");
         }
     }
+}
+
+/// Whether a run was ended for what is not its unit's.
+fn is_for_others(end: &RunEnd) -> bool {
+    matches!(end, RunEnd::HostRestarted | RunEnd::Linked)
 }

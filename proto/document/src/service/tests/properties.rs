@@ -1,7 +1,7 @@
 //! What holds for any service: it can be shown and read again.
 
 use orchestra_model::{
-    Quantity,
+    Quantity, ServiceName,
     params::Params,
     service::{
         HealthRule, HttpPath, MilliCores, Probe, ReadyRule, ReadySign, Resources, RestartRule,
@@ -94,6 +94,7 @@ fn any_upkeep() -> impl Strategy<Value = Upkeep> {
                 stop: StopRule { signal, grace },
                 resources,
                 health,
+                linked_to: None,
             }
         },
     )
@@ -143,9 +144,14 @@ proptest! {
         update in any_update(),
         upkeep in any_upkeep(),
         auto_start: bool,
+        linked_to in prop::option::of("[a-z]{1,8}"),
     ) {
         let params = Params::from_pairs(params).unwrap();
-        let spec = ServiceSpec { params, budget, update, upkeep, auto_start, ..plain() };
+        let mut spec = ServiceSpec { params, budget, update, upkeep, auto_start, ..plain() };
+        if let Some(other) = linked_to.filter(|other| spec.name.as_str() != other) {
+            spec.on.clear();
+            spec.upkeep.linked_to = Some(ServiceName::new(&other).unwrap());
+        }
         let text = show(&spec, Values::Told);
         let read = parse(&text, Format::Yaml);
         prop_assert!(read.as_ref() == Ok(&spec), "{text}\n{:?}", read);

@@ -118,7 +118,6 @@ fn what_is_not_offered_yet_is_said_to_be_that() {
         "ports",
         "prepare",
         "cleanup",
-        "linked_to",
         "absent",
         "at_most_one",
         "max_age",

@@ -1,0 +1,132 @@
+//! Units that are linked to another one of the same store: where, when and how long they run.
+//!
+//! ```text
+//!   web            up ───── an order for web: its run is to end
+//!     ready │                      ┊                      ended, begins anew ── ready
+//!           ▼                      ▼                      ▲                      │
+//!   exporter (linked to web): its run ends first ── ended ┘                      ▼ begins anew
+//! ```
+//!
+//! A run of a linked unit remembers the order by which the other one stood as it did when the run began
+//! ([`crate::Status::changed`]), and is *stale* once another order has changed that. So an update, a
+//! restart or a stop of the other takes it along, whoever was killed in between; a run of the other that
+//! ends by itself does not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use orchestra_model::{
+    delivery::OrderNumber,
+    journal::{Contradiction, require},
+    service::Wanted,
+};
+
+use crate::{
+    state::{Unit, UnitKey},
+    units::Units,
+};
+
+/// The units that are linked to each unit.
+pub(crate) type Links = BTreeMap<UnitKey, BTreeSet<UnitKey>>;
+
+impl Units {
+    /// Follows units, and what links tie to them as long as that changes something.
+    pub(super) fn follow_links(&mut self, mut changed: Vec<UnitKey>) {
+        while let Some(key) = changed.pop() {
+            let (before, mut neighbours) = (self.seen_by_links(&key), self.neighbours(&key));
+            self.follow_alone(&key);
+            if self.seen_by_links(&key) != before {
+                changed.append(&mut neighbours);
+            }
+        }
+    }
+
+    /// What those that are linked to or from a unit go by: whether they may begin beside it, and
+    /// whether its run has to end before theirs.
+    fn seen_by_links(&self, key: &UnitKey) -> (Option<OrderNumber>, bool) {
+        (self.offers(key), self.is_stale(key))
+    }
+
+    /// The units whose links lead to or from this one.
+    pub(super) fn neighbours(&self, key: &UnitKey) -> Vec<UnitKey> {
+        self.linked_to(key).cloned().chain(self.other_of(key)).collect()
+    }
+
+    /// The units that are linked to this one.
+    fn linked_to(&self, key: &UnitKey) -> impl Iterator<Item = &UnitKey> {
+        self.links.get(key).into_iter().flatten()
+    }
+
+    /// The unit that a unit is linked to, whether it is here or not.
+    fn other_of(&self, key: &UnitKey) -> Option<UnitKey> {
+        self.state.units().get(key).and_then(|unit| other_of(key, unit))
+    }
+
+    /// Beside which order of the unit that it is linked to a run may begin now; `None`: not yet.
+    pub(super) fn beside(&self, key: &UnitKey) -> Option<Option<OrderNumber>> {
+        match self.other_of(key) {
+            None => Some(None),
+            Some(other) => self.offers(&other).map(Some),
+        }
+    }
+
+    /// The order beside which runs may begin that are linked to this unit, while it is ready.
+    fn offers(&self, key: &UnitKey) -> Option<OrderNumber> {
+        let unit = self.state.units().get(key)?;
+        let run = unit.status.run()?;
+        let is_wanted = run.of == unit.order && !self.awaits_process(key, unit);
+        (is_wanted && run.ready.is_some() && run.goes_on()).then_some(unit.status.changed)
+    }
+
+    /// Whether a unit has a run that began beside what the unit that it is linked to is no longer.
+    pub(super) fn is_stale(&self, key: &UnitKey) -> bool {
+        let run = self.state.units().get(key).and_then(|unit| unit.status.run());
+        let Some(beside) = run.and_then(|run| run.beside) else { return false };
+        let Some(other) = self.other_of(key) else { return false };
+        self.state.units().get(&other).is_none_or(|other| {
+            let stops = matches!(other.asked.wanted, Wanted::Stopped | Wanted::Gone);
+            stops || other.status.changed != beside
+        })
+    }
+
+    /// Whether runs that are linked to a unit have to end before its own ends, or begins.
+    pub(super) fn waits_for_linked(&self, key: &UnitKey) -> bool {
+        self.linked_to(key).any(|linked| self.is_stale(linked))
+    }
+
+    /// Notes where a unit's order links it, in place of where the order before did.
+    pub(super) fn note_link(&mut self, key: &UnitKey) {
+        self.drop_link(key);
+        if let Some(other) = self.other_of(key) {
+            self.links.entry(other.clone()).or_default().insert(key.clone());
+            self.tend(key).linked_to = Some(other);
+        }
+    }
+
+    pub(super) fn drop_link(&mut self, key: &UnitKey) {
+        let other = self.tended.get_mut(key).and_then(|tended| tended.linked_to.take());
+        let Some(other) = other else { return };
+        if let Some(linked) = self.links.get_mut(&other) {
+            linked.remove(key);
+            if linked.is_empty() {
+                self.links.remove(&other);
+            }
+        }
+    }
+
+    /// The links are those of the orders.
+    pub(crate) fn audit_links(&self) -> Result<(), Contradiction> {
+        let mut links = Links::new();
+        for (key, unit) in self.state.units() {
+            if let Some(other) = other_of(key, unit) {
+                links.entry(other).or_default().insert(key.clone());
+            }
+        }
+        require(links == self.links, || "links are not those of the orders".to_owned())
+    }
+}
+
+/// The unit that another one's order links it to. A link to itself is none.
+fn other_of(key: &UnitKey, unit: &Unit) -> Option<UnitKey> {
+    let service = unit.asked.upkeep.linked_to.clone().filter(|other| *other != key.service)?;
+    Some(UnitKey { store: key.store, service })
+}
