@@ -249,7 +249,6 @@ pub enum ConnectError {
     Refused {
         /// As it was given.
         address: String,
-        /// Why.
         reason: Refused,
     },
     /// Our own files make no TLS configuration.

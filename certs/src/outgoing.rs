@@ -22,7 +22,7 @@ struct Waiting {
 }
 
 impl Outgoing {
-    /// Gives a connection so many bytes to send, once not too many wait.
+    /// Hands a connection this many bytes to send. Ready once not too many wait.
     pub fn poll_give(&self, cx: &Context<'_>, bytes: usize) -> Poll<()> {
         let mut waiting = self.lock();
         if waiting.bytes >= MOST {

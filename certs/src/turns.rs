@@ -42,7 +42,7 @@ type Source = IpAddr;
 /// Places, by the order in which they were taken.
 type Id = u64;
 
-/// Gives places, and turns to those who have one.
+/// Hands out places, and turns to those who have a place.
 #[derive(Debug)]
 pub(crate) struct Turnstile(Mutex<Turns>);
 
@@ -72,7 +72,7 @@ impl Turnstile {
 }
 
 impl Turns {
-    /// Gives turns, as long as there are any.
+    /// Hands out turns, as long as there are any and somebody asks.
     fn give(&mut self) {
         while self.free > 0
             && let Some(id) = self.line.next()
@@ -272,7 +272,7 @@ impl Line {
         self.change(source, |crowd| crowd.asking[kind].0.extend([id]));
     }
 
-    /// Gives a turn to whoever is next, if anybody asks.
+    /// Hands a turn to whoever is next. Returns who that is; `None` if nobody asks.
     fn next(&mut self) -> Option<Id> {
         let kinds = if self.was_first { [FURTHER, FIRST] } else { [FIRST, FURTHER] };
         let (kind, id) = kinds.into_iter().find_map(|kind| Some((kind, self.next_of(kind)?)))?;
@@ -308,7 +308,7 @@ impl Line {
         Some(id)
     }
 
-    /// The next word is the peer's. Whether it had a turn.
+    /// The next word is the peer's. Returns whether it had a turn.
     fn fall_silent(&mut self, id: Id, now: Instant) -> bool {
         let has = |member: &&mut Member| member.state == State::Has;
         let Some(member) = self.members.get_mut(&id).filter(has) else { return false };

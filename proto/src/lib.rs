@@ -8,7 +8,6 @@
 
 /// Generated from `orchestra/v1/*.proto`, whose comments are the protocol's documentation.
 #[allow(
-    missing_docs,
     unreachable_pub,
     clippy::all,
     clippy::allow_attributes_without_reason,

@@ -12,11 +12,6 @@
 //!
 //! Left to callers: what to do when a stream breaks ([`Unheard`]).
 
-#![expect(
-    missing_docs,
-    reason = "a name that says all needs no sentence, and nobody else reads these"
-)]
-
 mod answers;
 mod audit;
 mod backoff;

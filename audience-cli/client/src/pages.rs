@@ -157,9 +157,7 @@ impl ListPage for v1::AttemptLog {
 /// How one attempt ended, for `orc logs`.
 #[derive(Clone, Debug)]
 pub struct AttemptLog {
-    /// The job.
     pub job: JobId,
-    /// The player.
     pub host: HostName,
     /// Counted from 1.
     pub attempt: u32,

@@ -26,7 +26,6 @@ pub enum CaError {
     Certificate(Box<LoadError>),
     /// A file is there, and could not be read.
     Read {
-        /// Which.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -37,7 +36,6 @@ pub enum CaError {
     Foreign(PathBuf),
     /// A file or directory could not be written.
     Write {
-        /// Which.
         path: PathBuf,
         /// What the system said.
         source: io::Error,

@@ -92,30 +92,25 @@ macro_rules! answers {
 answers! {
     /// The flow is stored.
     Submitted {
-        /// Its number.
         flow: FlowId,
         /// The request was known: this is the flow of the first time.
         repeated: bool,
     }
     /// The cancel is stored, this one or an earlier one.
     Cancelled {
-        /// Which flow.
         flow: FlowId,
         /// Where it is now.
         state: FlowState,
     }
     /// The flow was paused, resumed or promoted; or it was so already.
     Changed {
-        /// Which flow.
         flow: FlowId,
         /// Where it is now.
         state: FlowState,
     }
     /// Tasks wait for a further attempt.
     Retried {
-        /// Which flow.
         flow: FlowId,
-        /// How many.
         tasks: u32,
     }
     /// Players were drained or undrained.
@@ -139,7 +134,6 @@ answers! {
     }
     /// The deployments are in force.
     DeploymentsLoaded {
-        /// How many.
         deployments: u32,
         /// How many cells follow from them.
         cells: u32,
@@ -200,7 +194,6 @@ pub enum Rejection {
     },
     /// With the new deployments, hosts of a living flow would wait for each other for ever.
     ConflictsInFlow {
-        /// The flow.
         flow: FlowId,
         /// The slot, from 1.
         slot: u16,
@@ -217,7 +210,6 @@ pub enum Rejection {
     UnknownPlayers(HostSet),
     /// A job about units does not say of each of its hosts which instance is there.
     Instances {
-        /// The job.
         job: JobName,
         /// How many instances it names.
         instances: usize,

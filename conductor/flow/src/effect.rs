@@ -24,29 +24,20 @@ pub enum Effect {
     Persist(Op),
     /// Tell a player. Dropped if the session is no more: the next attach brings it up again.
     Send {
-        /// Whom.
         player: PlayerIx,
         /// Through which session.
         session: SessionId,
-        /// What.
         command: Command,
     },
     /// End a session.
     Close {
-        /// Whose.
         player: PlayerIx,
-        /// Which.
         session: SessionId,
         /// Why, for the log and the peer.
         reason: CloseReason,
     },
     /// Answer somebody.
-    Answer {
-        /// Whom.
-        reply: ReplyId,
-        /// What.
-        answer: Answer,
-    },
+    Answer { reply: ReplyId, answer: Answer },
     /// Tell whoever watches.
     Publish(Event),
     /// Tell whoever looks after the conductor that something is so which cannot be: our mistake.
@@ -69,7 +60,6 @@ pub enum Command {
     Order(Order),
     /// Kill it if it runs; refuse its order if that has not come.
     Cancel {
-        /// The attempt.
         key: AttemptKey,
         /// Its order.
         order: OrderNumber,

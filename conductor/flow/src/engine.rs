@@ -169,12 +169,10 @@ impl Engine {
         self.deadlines.next()
     }
 
-    /// The players.
     pub fn roster(&self) -> &Roster {
         &self.roster
     }
 
-    /// The present term.
     pub fn term(&self) -> Term {
         self.term
     }
@@ -184,7 +182,6 @@ impl Engine {
         self.recovered.term
     }
 
-    /// The store.
     pub fn store(&self) -> StoreId {
         self.store
     }

@@ -20,55 +20,30 @@ use crate::{
 #[derive(Clone, Debug)]
 pub enum Input {
     /// Somebody submitted a flow.
-    FlowSubmitted {
-        /// Whom to answer.
-        reply: ReplyTo<answer::Submitted>,
-        /// The flow.
-        submission: Box<Submission>,
-    },
+    FlowSubmitted { reply: ReplyTo<answer::Submitted>, submission: Box<Submission> },
     /// Somebody asked for the end of a flow.
     CancelRequested {
-        /// Whom to answer.
         reply: ReplyTo<answer::Cancelled>,
-        /// Which flow.
         flow: FlowId,
-        /// Who asks.
         by: AudienceName,
         /// Whether tasks whose players are away become `lost` now.
         abandon: bool,
     },
     /// Somebody paused a flow: nothing new of it starts.
-    PauseRequested {
-        /// Whom to answer.
-        reply: ReplyTo<answer::Changed>,
-        /// Which flow.
-        flow: FlowId,
-        /// Who asks.
-        by: AudienceName,
-    },
+    PauseRequested { reply: ReplyTo<answer::Changed>, flow: FlowId, by: AudienceName },
     /// Somebody let a paused flow go on.
-    ResumeRequested {
-        /// Whom to answer.
-        reply: ReplyTo<answer::Changed>,
-        /// Which flow.
-        flow: FlowId,
-    },
+    ResumeRequested { reply: ReplyTo<answer::Changed>, flow: FlowId },
     /// Somebody decided that a job's other tasks wait for its canary no more.
     PromoteRequested {
-        /// Whom to answer.
         reply: ReplyTo<answer::Changed>,
-        /// Which flow.
         flow: FlowId,
         /// Which job; `None`: each that has a canary which still holds others back.
         job: Option<JobId>,
-        /// Who asks.
         by: AudienceName,
     },
     /// Somebody wants further attempts of a living flow's tasks that ended and are not ok.
     RetryRequested {
-        /// Whom to answer.
         reply: ReplyTo<answer::Retried>,
-        /// Which flow.
         flow: FlowId,
         /// Which job; `None`: all that have not ended.
         job: Option<JobId>,
@@ -77,47 +52,34 @@ pub enum Input {
     },
     /// Somebody drained players: nothing new starts there.
     DrainRequested {
-        /// Whom to answer.
         reply: ReplyTo<answer::Drained>,
-        /// Which.
         hosts: HostSet,
-        /// Who asks.
         by: AudienceName,
-        /// Why.
         reason: Arc<str>,
     },
     /// Somebody let drained players work again.
-    UndrainRequested {
-        /// Whom to answer.
-        reply: ReplyTo<answer::Drained>,
-        /// Which.
-        hosts: HostSet,
-    },
+    UndrainRequested { reply: ReplyTo<answer::Drained>, hosts: HostSet },
     /// Somebody said that hosts which count as down do so no more: neither for an attempt that left
     /// them so, nor for units that gave up, until something else is told of these.
     ReleaseRequested {
-        /// Whom to answer.
         reply: ReplyTo<answer::Released>,
         /// Which; those that are not down stay as they are.
         hosts: HostSet,
     },
     /// Somebody said to go on with players that are quarantined.
     UnquarantineRequested {
-        /// Whom to answer.
         reply: ReplyTo<answer::Unquarantined>,
         /// Which; those that are not quarantined stay as they are.
         hosts: HostSet,
     },
     /// Deployments were read.
     DeploymentsLoaded {
-        /// Whom to answer.
         reply: ReplyTo<answer::DeploymentsLoaded>,
         /// All that hold from now on.
         deployments: Arc<Deployments>,
     },
     /// A player has a session and told its whole state. Ends the session that it had before.
     PlayerAttached {
-        /// Who.
         player: PlayerIx,
         /// The new session.
         session: SessionId,
@@ -126,14 +88,12 @@ pub enum Input {
     },
     /// A session ended. Ignored unless it is the player's present one.
     PlayerDetached {
-        /// Who.
         player: PlayerIx,
         /// The session that ended.
         session: SessionId,
     },
     /// A player reported about an order.
     Reported {
-        /// Who.
         player: PlayerIx,
         /// Through which session.
         session: SessionId,
@@ -152,7 +112,6 @@ pub enum Input {
     },
     /// The players file was read.
     RosterLoaded {
-        /// Whom to answer.
         reply: ReplyTo<answer::Loaded>,
         /// All of its hosts.
         hosts: HostSet,
@@ -162,16 +121,12 @@ pub enum Input {
     /// An operator said that this store is an old copy to go on from, and the store's term was
     /// raised.
     StoreRecovered {
-        /// Whom to answer.
         reply: ReplyTo<answer::Recovered>,
         /// The raised term.
         term: Term,
     },
     /// An ended flow was kept long enough. Ignored while the flow is alive.
-    FlowExpired {
-        /// Which flow.
-        flow: FlowId,
-    },
+    FlowExpired { flow: FlowId },
 }
 
 /// A flow to store.
@@ -181,7 +136,6 @@ pub struct Submission {
     pub request: RequestId,
     /// Who submits.
     pub audience: AudienceName,
-    /// What.
     pub spec: FlowSpec,
     /// The spec as it came.
     pub spec_bytes: Arc<[u8]>,

@@ -18,7 +18,6 @@ use super::Driver;
 /// What somebody asks for.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
-    /// Who asks.
     pub(crate) by: Subject,
     /// Why, where the verb asks for a reason.
     pub(crate) reason: Option<Arc<str>>,

@@ -104,8 +104,8 @@ impl Driver {
         }
     }
 
-    /// Gives the engine deployments; why it does not take them, if so. Nobody else is told: what
-    /// the caller does next depends on it, so that the answer cannot wait for the disk.
+    /// Hands deployments to the engine. Returns why it does not take them, if so. Nobody else is
+    /// told: what the caller does next depends on it, so that the answer cannot wait for the disk.
     pub(super) fn load_deployments(&mut self, deployments: Arc<Deployments>) -> Option<Rejection> {
         let input = |reply| Input::DeploymentsLoaded { reply, deployments };
         match self.ask_engine(input) {

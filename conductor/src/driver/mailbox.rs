@@ -76,7 +76,6 @@ pub(crate) enum Attached {
     Unknown,
     /// It has another session, which was asked whether it lives.
     Occupied {
-        /// Which one.
         by: SessionId,
         /// Becomes true when it answers. Whoever waits for it, waits no longer than a while.
         alive: watch::Receiver<bool>,

@@ -132,8 +132,8 @@ impl Outgoing {
         self.raise = Some(seen);
     }
 
-    /// Takes that back, unless the writer has been told already. Whether there was anything to take
-    /// back.
+    /// Takes that back, unless the writer has been told already. Returns whether there was anything
+    /// to take back.
     pub(super) fn call_off_raise(&mut self) -> bool {
         self.raise.take().is_some()
     }

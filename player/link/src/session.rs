@@ -104,7 +104,6 @@ pub(super) struct Session<'a, D> {
     pub(super) dial: &'a D,
     /// Whom to dial.
     pub(super) endpoint: &'a Endpoint,
-    /// Its number.
     pub(super) id: AgentSession,
     /// Of this boot of the host.
     pub(super) boot_id: &'a str,
@@ -312,8 +311,8 @@ impl<R: Source, W: Sink> Pump<'_, R, W> {
         self.patience.is_some() && self.welcomed.is_some() && !self.batch.is_full()
     }
 
-    /// Asks the sitter whether it is there, unless it owes an answer already. Whether it has owed one
-    /// for too long.
+    /// Asks the sitter whether it is there, unless it owes an answer already. Returns whether it
+    /// has owed one for too long.
     fn ask(&mut self) -> bool {
         let Some(Patience { silent, .. }) = self.patience else { return false };
         let now = Instant::now();

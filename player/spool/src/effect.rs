@@ -21,12 +21,10 @@ pub enum Effect {
     Report {
         /// To this session.
         session: AgentSession,
-        /// What.
         report: Report<EndBytes>,
     },
     /// Make the process, then say `Started` or `StartFailed`. Given at most once for an order.
     Start {
-        /// The attempt.
         key: AttemptKey,
         /// Its order.
         order: OrderNumber,
@@ -35,10 +33,7 @@ pub enum Effect {
     },
     /// Begin to end the attempt because it was cancelled: TERM, grace, KILL. May be given again,
     /// also for one that is being killed already.
-    Kill {
-        /// The attempt.
-        key: AttemptKey,
-    },
+    Kill { key: AttemptKey },
 }
 
 /// What the spool knows of a player's whole state; the driver adds capacity, grace and scores to

@@ -13,36 +13,27 @@ use crate::attempt::{Plan, Settlement};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// A higher term of a store was seen.
-    Term {
-        /// The store.
-        store: StoreId,
-        /// Its term.
-        term: Term,
-    },
+    Term { store: StoreId, term: Term },
     /// A store's mark rose. Orders cancelled ahead that it passes are forgotten.
     Mark {
-        /// The store.
         store: StoreId,
         /// Its mark.
         mark: OrderNumber,
     },
     /// A store proved how many orders it has issued: more than was known, or as many in a later term.
     Evidence {
-        /// The store.
         store: StoreId,
         /// What it proved.
         evidence: Evidence,
     },
     /// An order was cancelled before it came.
     CancelledAhead {
-        /// The store.
         store: StoreId,
         /// The order, above the mark.
         order: OrderNumber,
     },
     /// An attempt was accepted and is about to start.
     Starting {
-        /// The attempt.
         key: AttemptKey,
         /// Its order.
         order: OrderNumber,
@@ -53,19 +44,14 @@ pub enum Entry {
     },
     /// A starting attempt has a process.
     Started {
-        /// The attempt.
         key: AttemptKey,
         /// Its process.
         process: ProcessMark,
     },
     /// A live attempt is being killed because it was cancelled.
-    Cancelling {
-        /// The attempt.
-        key: AttemptKey,
-    },
+    Cancelling { key: AttemptKey },
     /// An attempt has its last word, whether it was live or not.
     Settled {
-        /// The attempt.
         key: AttemptKey,
         /// The order that it answers.
         order: OrderNumber,
@@ -75,8 +61,5 @@ pub enum Entry {
         settlement: Settlement,
     },
     /// A settled attempt was acknowledged and is forgotten.
-    Acknowledged {
-        /// The attempt.
-        key: AttemptKey,
-    },
+    Acknowledged { key: AttemptKey },
 }

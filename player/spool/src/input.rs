@@ -13,28 +13,20 @@ use crate::attempt::Plan;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
     /// A connection stands and asks for the whole state. It replaces any other.
-    Opened {
-        /// Which.
-        session: AgentSession,
-    },
+    Opened { session: AgentSession },
     /// The conductor accepted the attach. From here on reports go to it, those of its store only:
     /// first everything live and started, everything settled, then what happens.
     Attached {
-        /// Which.
         session: AgentSession,
         /// Whose conductor it is.
         store: StoreId,
     },
     /// The connection is gone, or the agent is.
-    Detached {
-        /// Which.
-        session: AgentSession,
-    },
+    Detached { session: AgentSession },
     /// A conductor named its term, without asking for anything.
     TermSeen {
         /// Of this store.
         store: StoreId,
-        /// Its term.
         term: Term,
         /// The highest order number that it has issued to this player, and its proof; `None` from a
         /// release without proofs.
@@ -62,7 +54,6 @@ pub enum Input {
         term: Term,
         /// The number of the order that it cancels.
         order: OrderNumber,
-        /// The attempt.
         key: AttemptKey,
         /// The conductor's proof that it ordered this; `None` from a release without proofs.
         mac: Option<Mac>,
@@ -71,7 +62,6 @@ pub enum Input {
     Acknowledged {
         /// The conductor's.
         term: Term,
-        /// The attempt.
         key: AttemptKey,
         /// The order number of the report: a late acknowledgement of a `Busy` must not wipe out
         /// the end of a later order for the same attempt. `None`: whichever.
@@ -79,21 +69,18 @@ pub enum Input {
     },
     /// The process of a starting attempt exists.
     Started {
-        /// The attempt.
         key: AttemptKey,
         /// Its process.
         process: ProcessMark,
     },
     /// The process of a starting attempt could not be made, for certain.
     StartFailed {
-        /// The attempt.
         key: AttemptKey,
         /// Why: `SpawnFailed`, or what else came up.
         refusal: Refusal,
     },
     /// A live attempt ended, or its end can never be known.
     Ended {
-        /// The attempt.
         key: AttemptKey,
         /// The encoded end.
         end: EndBytes,

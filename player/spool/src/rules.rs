@@ -245,7 +245,8 @@ impl Spool {
         }
     }
 
-    /// Keeps in mind that an order that has not come shall not run. Whether it is kept in mind.
+    /// Keeps in mind that an order that has not come shall not run. Returns whether it is kept in
+    /// mind.
     fn cancel_ahead(&mut self, store: StoreId, order: OrderNumber) -> bool {
         if order <= self.state().mark(store) {
             return false;

@@ -237,13 +237,13 @@ impl Spool {
         }
     }
 
-    /// Gives an attempt its last word, and says it.
+    /// Settles a live attempt with its last word, and reports that.
     pub(crate) fn settle(&mut self, key: AttemptKey, settlement: Settlement) {
         let Some(Live { order, proof, .. }) = self.state.live().get(&key) else { return };
         self.settle_order(key, *order, *proof, settlement);
     }
 
-    /// Gives an attempt its last word that may not be live, and says it.
+    /// Settles an attempt, live or not, with its last word, and reports that.
     pub(crate) fn settle_order(
         &mut self,
         key: AttemptKey,
@@ -295,8 +295,8 @@ impl Spool {
         self.effects.push_back(Held { after: self.recorded, act: Act::Snapshot(session) });
     }
 
-    /// Takes back a `Start` that was not given yet. Whether there was one: if so, the attempt has
-    /// provably not started.
+    /// Takes back a `Start` that was not given yet. Returns whether there was one: if so, the
+    /// attempt has provably not started.
     pub(crate) fn withdraw_start(&mut self, key: AttemptKey) -> bool {
         let before = self.effects.len();
         self.effects.retain(|held| {

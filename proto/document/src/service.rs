@@ -58,8 +58,8 @@ pub const FILE_BYTES: usize = limits::SERVICE_SPEC_BYTES;
 /// Why a file of several services is refused.
 const SEVERAL: &str = "several services in one file are not offered yet; apply a file of each";
 
-/// Reads the service of a text. Whether its hosts exist and its score is installed is the conductor's
-/// to say.
+/// Reads the service of a text. Whether its hosts exist and its score is installed is the
+/// conductor's to say.
 ///
 /// Fails with everything that is wrong, each with its place.
 pub fn parse(text: &str, format: Format) -> Result<ServiceSpec, Problems> {

@@ -118,7 +118,6 @@ impl fmt::Display for Object {
 pub struct AuditRecord {
     /// Its number: 1, 2, 3 and so on, without a gap, for the life of the store.
     pub number: u64,
-    /// When.
     pub at: Timestamp,
     /// Who asked.
     pub by: Subject,

@@ -134,7 +134,6 @@ pub struct AgentSession(pub u64);
 /// How far a spool is with one store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreMark {
-    /// The store.
     pub store: StoreId,
     /// The highest order number that the spool has durably answered for.
     pub mark: OrderNumber,
@@ -147,7 +146,6 @@ pub struct StoreMark {
 /// An attempt that the spool holds as starting or started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LiveAttempt {
-    /// Which.
     pub key: AttemptKey,
     /// The order that asked for it.
     pub order: OrderNumber,
@@ -160,7 +158,6 @@ pub struct LiveAttempt {
 /// An attempt that the spool holds as ended or refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SettledAttempt {
-    /// Which.
     pub key: AttemptKey,
     /// The order that asked for it; 0 where a release without proofs reports it.
     pub order: OrderNumber,
@@ -349,16 +346,13 @@ impl fmt::Display for Refusal {
 pub enum Report<End> {
     /// The process exists.
     Started {
-        /// The attempt.
         key: AttemptKey,
         /// Its order.
         order: OrderNumber,
-        /// When.
         at: Timestamp,
     },
     /// It ended.
     Ended {
-        /// The attempt.
         key: AttemptKey,
         /// Its order.
         order: OrderNumber,
@@ -367,11 +361,9 @@ pub enum Report<End> {
     },
     /// It did not start and never will.
     Refused {
-        /// The attempt.
         key: AttemptKey,
         /// Its order.
         order: OrderNumber,
-        /// Why.
         refusal: Refusal,
     },
 }
@@ -415,7 +407,6 @@ pub struct Order {
 /// Who runs what for whom, as the sitter needs it: the job part of an order, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobPart {
-    /// The job.
     pub job: JobId,
     /// Its name: `ORC_JOB`.
     pub name: JobName,

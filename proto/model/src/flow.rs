@@ -164,7 +164,6 @@ pub enum InvalidFlow {
     DuplicateJob(JobName),
     /// A limit that makes no sense.
     Limit {
-        /// The job.
         job: JobName,
         /// The field and what is wrong with it.
         problem: &'static str,

@@ -29,7 +29,6 @@ impl fmt::Display for FlowId {
 /// A job by its place: slot and job count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId {
-    /// The flow.
     pub flow: FlowId,
     /// The slot in the flow, from 1.
     pub slot: u16,
@@ -46,9 +45,7 @@ impl fmt::Display for JobId {
 /// One job on one player.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId {
-    /// The job.
     pub job: JobId,
-    /// The player.
     pub host: HostName,
 }
 

@@ -17,7 +17,6 @@ use crate::{
 /// A cell: its limit, who holds it, who waits for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CellStatus {
-    /// Which.
     pub key: CellKey,
     /// How many hosts are in it.
     pub hosts: u32,
@@ -88,9 +87,7 @@ pub struct Forecast {
 /// What is known of a job's score on its targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScoreSurvey {
-    /// The job.
     pub job: JobName,
-    /// Its score.
     pub score: ScoreName,
     /// Hosts by the hash of what they would run.
     pub versions: BTreeMap<ScoreHash, HostSet>,

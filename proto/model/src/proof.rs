@@ -61,7 +61,6 @@ pub struct Evidence {
 /// Which execution of which job, of a store and a player that are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempted {
-    /// The job.
     pub job: JobId,
     /// Which execution, from 1.
     pub attempt: u32,

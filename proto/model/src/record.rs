@@ -128,7 +128,6 @@ pub const CHUNK_BYTES: usize = 256 << 10;
 /// A flow, without its spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlowRecord {
-    /// Its number.
     pub id: FlowId,
     /// The id that its submitter made; with `audience` it finds the flow again.
     pub request: RequestId,
@@ -156,7 +155,6 @@ pub struct FlowRecord {
 /// A piece of the spec's bytes as they came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpecChunk {
-    /// The flow.
     pub flow: FlowId,
     /// Which piece, from 0.
     pub index: u32,
@@ -169,9 +167,7 @@ pub struct SpecChunk {
 pub struct JobRecord {
     /// Its place.
     pub id: JobId,
-    /// Its name.
     pub name: JobName,
-    /// Its score.
     pub score: ScoreName,
     /// How many tasks it has: its hosts, or 1 for a one-of job.
     pub tasks: u32,
@@ -201,7 +197,6 @@ pub struct JobRecord {
 /// A piece of a job's folded host set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetsChunk {
-    /// The job.
     pub job: JobId,
     /// Which piece, from 0.
     pub index: u32,
@@ -212,7 +207,6 @@ pub struct TargetsChunk {
 /// A job's parameters, kept apart because they are erased when the flow ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParamsRecord {
-    /// The job.
     pub job: JobId,
     /// Keys and values.
     pub params: Params,
@@ -221,11 +215,9 @@ pub struct ParamsRecord {
 /// A task that something happened to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskRecord {
-    /// The job.
     pub job: JobId,
     /// Its place in the job's host set, from 0; 0 for a one-of job.
     pub index: u32,
-    /// The player.
     pub host: HostName,
     /// Where it is. `running` is not recorded: it follows from what the player says.
     pub state: TaskState,
@@ -292,9 +284,7 @@ pub struct HoldRecord {
 /// How an attempt ended, in the bytes that the player made of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndRecord {
-    /// The job.
     pub job: JobId,
-    /// The player.
     pub host: HostName,
     /// Which execution.
     pub attempt: u32,
@@ -324,10 +314,8 @@ pub struct PlayerRecord {
 /// Who drained a player, why, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drain {
-    /// Who.
     pub by: AudienceName,
     /// Why, for people; at most [`limits::REASON_BYTES`](crate::limits::REASON_BYTES).
     pub reason: Arc<str>,
-    /// When.
     pub since: Timestamp,
 }

@@ -35,7 +35,6 @@ impl fmt::Debug for ScoreHash {
 /// One score as a player offers it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScoreOffer {
-    /// Its name.
     pub name: ScoreName,
     /// What its file holds; `None` where it could not be read.
     pub hash: Option<ScoreHash>,

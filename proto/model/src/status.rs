@@ -76,7 +76,6 @@ impl Counts {
 /// A flow in a list: a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlowSummary {
-    /// Its number.
     pub id: FlowId,
     /// For people.
     pub name: Option<FlowName>,
@@ -95,7 +94,6 @@ pub struct FlowSummary {
 /// A flow, its slots and jobs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlowStatus {
-    /// The flow.
     pub summary: FlowSummary,
     /// Who cancelled it.
     pub cancelled_by: Option<AudienceName>,
@@ -116,9 +114,7 @@ pub struct FlowStatus {
 pub struct JobStatus {
     /// Its place.
     pub id: JobId,
-    /// Its name.
     pub name: JobName,
-    /// Its score.
     pub score: ScoreName,
     /// All of its hosts, or one of them.
     pub scope: Scope,
@@ -147,7 +143,6 @@ pub struct JobStatus {
 /// A moment at which something happens unless something else comes before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
-    /// When.
     pub at: Timestamp,
     /// How long that is from now, by the clock of whoever tells.
     pub left: Millis,
@@ -182,7 +177,6 @@ impl JobAbsence {
 /// Some tasks whose players are not attached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AbsentTasks {
-    /// How many.
     pub tasks: u32,
     /// Their hosts, folded, cut for display where it is very long.
     pub hosts: String,
@@ -220,7 +214,6 @@ impl JobStatus {
 /// A task, in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskStatus {
-    /// The job.
     pub job: JobId,
     /// Its place in the job's host set.
     pub index: u32,
@@ -253,14 +246,12 @@ pub struct TaskStatus {
 pub enum Event {
     /// A flow's state changed.
     Flow {
-        /// Which.
         flow: FlowId,
         /// To what.
         state: FlowState,
     },
     /// A job's state changed.
     Job {
-        /// Which.
         job: JobId,
         /// To what.
         state: JobState,
@@ -272,7 +263,6 @@ pub enum Event {
     /// A task's state changed, or it goes into another attempt, or its player went away or came
     /// back while it is in flight.
     Task {
-        /// The job.
         job: JobId,
         /// Its place in the job's host set.
         index: u32,
@@ -350,7 +340,6 @@ pub struct PlayerStatus {
 /// The conductor, for `orc conductor status`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConductorStatus {
-    /// Its name.
     pub name: String,
     /// The version of its program.
     pub version: String,

@@ -81,7 +81,6 @@ fn above(spec: &JobSpec, hosts: u32) -> Option<AboveHosts> {
 /// A limit of a job, and the number that it comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedLimit {
-    /// The job.
     pub job: JobName,
     /// The limit's field.
     pub limit: String,

@@ -131,8 +131,8 @@ impl Engine {
         }
     }
 
-    /// Looks again at the next player that waited for room which there is now. Whether there was
-    /// any.
+    /// Looks again at the next player that waited for room which there is now. Returns whether
+    /// there was any.
     pub(crate) fn admit(&mut self) -> bool {
         if self.stale.is_some() {
             return false;

@@ -55,7 +55,6 @@ pub struct Recovery {
 /// A living flow, as stored.
 #[derive(Clone, Debug)]
 pub struct RecoveredFlow {
-    /// Its state.
     pub record: FlowRecord,
     /// What was submitted, decoded.
     pub spec: FlowSpec,
@@ -66,7 +65,6 @@ pub struct RecoveredFlow {
 /// A job of a living flow, as stored.
 #[derive(Clone, Debug)]
 pub struct RecoveredJob {
-    /// Its state.
     pub record: JobRecord,
     /// Its resolved host set.
     pub targets: HostSet,

@@ -19,8 +19,8 @@ impl Engine {
         self.roster.change(player, |player| player.tell_units(unwell, now));
     }
 
-    /// Lets a host hold its cells no more for an attempt that left it down, nor for units that gave up.
-    /// Whether an attempt had, and whether units had.
+    /// Lets a host hold its cells no more for an attempt that left it down, nor for units that gave
+    /// up. Returns whether an attempt had, and whether units had.
     pub(crate) fn release_host(&mut self, ix: PlayerIx) -> (bool, bool) {
         self.roster
             .change(ix, |player: &mut Player| (player.release_hold(), player.release_units()))

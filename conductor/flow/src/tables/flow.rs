@@ -158,7 +158,7 @@ impl Flow {
         self.cancelled_by = Some(by);
     }
 
-    /// Notes who paused it, or that nobody does. Whether that changes anything.
+    /// Notes who paused it, or that nobody does. Returns whether that changes anything.
     pub(crate) fn pause(&mut self, by: Option<AudienceName>) -> bool {
         let changes = self.paused_by.is_some() != by.is_some();
         if changes {
@@ -184,7 +184,7 @@ impl Flow {
         &mut self.sequence
     }
 
-    /// Brings its state in line with its jobs'. Whether that changes anything.
+    /// Brings its state in line with its jobs'. Returns whether that changes anything.
     pub(crate) fn follow_jobs(&mut self, now: Timestamp) -> bool {
         let state = self.derived_state();
         if state == self.state {
@@ -237,7 +237,7 @@ impl Flow {
         Some((job.record(), job.event(change)))
     }
 
-    /// Notes whether nothing of a job goes on. Whether that is news.
+    /// Notes whether nothing of a job goes on. Returns whether that is news.
     pub(in crate::tables) fn set_stuck(&mut self, id: JobId, stuck: bool) -> bool {
         let Some(job) = self.job_mut(id) else { return false };
         let was = job.set_stuck(stuck);

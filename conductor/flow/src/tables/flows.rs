@@ -111,7 +111,7 @@ impl Flows {
     }
 
     /// Moves a job to another state: what a running one has left may start, and one that ended is
-    /// open no more. Gives what is to be persisted and published.
+    /// open no more. Returns what is to be persisted and published.
     pub(crate) fn shift_job(
         &mut self,
         id: JobId,
@@ -128,7 +128,7 @@ impl Flows {
         Some(shifted)
     }
 
-    /// Notes whether nothing of a job goes on. Whether that is news.
+    /// Notes whether nothing of a job goes on. Returns whether that is news.
     pub(crate) fn set_stuck(&mut self, id: JobId, stuck: bool) -> bool {
         self.get_mut(id.flow).is_some_and(|flow| flow.set_stuck(id, stuck))
     }

@@ -245,8 +245,8 @@ impl Ledger {
         }
     }
 
-    /// Counts a host once more, or once less, for each that has changed: whether it holds the cells, is
-    /// in motion, is dead. Gives the cells that have become dead or alive.
+    /// Counts a host once more, or once less, for each that has changed: whether it holds the
+    /// cells, is in motion, is dead. Returns the cells that have become dead or alive.
     pub(crate) fn count(
         &mut self,
         cells: &[CellId],

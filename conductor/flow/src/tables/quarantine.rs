@@ -5,7 +5,6 @@ use orchestra_model::delivery::{AttemptKey, OrderNumber, Term};
 /// Why a player gets nothing, and what of its claims has to pass when it is released.
 #[derive(Clone, Debug)]
 pub(crate) struct Quarantine {
-    /// In words.
     pub(crate) why: String,
     /// The highest order number that it claims.
     pub(crate) highest: OrderNumber,

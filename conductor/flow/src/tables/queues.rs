@@ -56,7 +56,7 @@ impl Queues {
         self.0.push((kind, Queue::One(task)));
     }
 
-    /// Takes a task out of the queue of its kind. Whether it was there.
+    /// Takes a task out of the queue of its kind. Returns whether it was there.
     pub(crate) fn remove(&mut self, kind: &TaskKind, task: TaskRef) -> bool {
         let Some(ix) = self.0.iter().position(|(other, _)| **other == *kind) else { return false };
         let was_there = match &mut self.0[ix].1 {

@@ -59,8 +59,8 @@ impl Sequence {
         })
     }
 
-    /// Moves a task from one state to another in the gates of these cells. Gives who waits there no
-    /// more.
+    /// Moves a task from one state to another in the gates of these cells. Returns who waits there
+    /// no more.
     pub(crate) fn shift(
         &mut self,
         cells: BTreeSet<CellId>,

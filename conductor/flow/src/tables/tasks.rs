@@ -55,7 +55,7 @@ impl Tasks {
         self.parked.get(index as usize).copied().unwrap_or(Parked::No)
     }
 
-    /// Notes where the task is to be found. Gives where it was.
+    /// Notes where the task is to be found. Returns where it was.
     pub(crate) fn park(&mut self, index: u32, to: Parked) -> Parked {
         if to == Parked::No && self.parked.len() <= index as usize {
             return Parked::No;

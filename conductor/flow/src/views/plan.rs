@@ -237,7 +237,7 @@ impl Play {
         }
     }
 
-    /// Nothing of the flow is out: lets happen what would in time. Whether anything did.
+    /// Nothing of the flow is out: lets happen what would in time. Returns whether anything did.
     fn go_on(&mut self, flow: FlowId, forecast: &mut Forecast) -> bool {
         if !self.running.is_empty() {
             let done = std::mem::take(&mut self.running);

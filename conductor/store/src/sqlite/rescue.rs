@@ -88,7 +88,7 @@ fn write_copy(db: &Connection, path: &Path) -> Result<(), Cause> {
     Ok(())
 }
 
-/// Gives a stranger that lies where our log should be another name.
+/// Renames a file of somebody else that lies where our log should be; it is no error if none does.
 fn set_aside(file: &Path) -> io::Result<()> {
     let mut name = file.as_os_str().to_owned();
     name.push(format!(".foreign-{}", seconds()));

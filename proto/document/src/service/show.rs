@@ -42,7 +42,6 @@ pub fn show(spec: &ServiceSpec, values: Values) -> String {
 /// A service in the canonical form.
 #[derive(Clone, Copy, Debug)]
 pub struct Canonical<'a> {
-    /// The service.
     pub spec: &'a ServiceSpec,
     /// Whether its parameters have their values.
     pub values: Values,

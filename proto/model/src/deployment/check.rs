@@ -14,8 +14,8 @@ impl Deployment {
     /// constraints on what does not exist, limits of 0, limits on cells without hosts, and
     /// sequences that go in a circle.
     ///
-    /// That a host is in both apps of a sequence is allowed: whether it does harm depends on what
-    /// a job targets, and [`Cells::conflicts`](super::Cells::conflicts) tells.
+    /// That a host is in both apps of a sequence is allowed. Whether it does harm depends
+    /// on what a job targets, and [`Cells::conflicts`](super::Cells::conflicts) tells.
     pub fn problems(&self) -> Vec<Problem> {
         let mut found = Vec::new();
         let envs: usize = self.envs.values().map(BTreeMap::len).sum();

@@ -36,7 +36,6 @@ pub enum HostConflict {
 /// One host of a circle, and why it waits for the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// The host.
     pub host: HostName,
     /// The cell in which it waits.
     pub waits_in: CellKey,

@@ -164,7 +164,6 @@ impl Error for InvalidDeployment {}
 /// A service whose hosts make no cell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidServiceCell {
-    /// The service.
     pub service: ServiceName,
     /// What is wrong: there are two of it, or there is no room for more cells.
     pub problem: DeploymentProblem,

@@ -18,14 +18,12 @@ pub enum InvalidHostSet {
     },
     /// The grammar does not allow it.
     Syntax {
-        /// Where.
         at: Place,
         /// What is wrong, and what would be right.
         problem: Cow<'static, str>,
     },
     /// A name that it spells, or expands to, is none.
     Name {
-        /// Where.
         at: Place,
         /// The name and the rule that it breaks.
         name: InvalidName,
@@ -49,7 +47,6 @@ pub enum InvalidHostSet {
     UnknownGroup {
         /// The name.
         name: GroupName,
-        /// Where.
         at: Place,
     },
     /// No host has that label.
@@ -58,7 +55,6 @@ pub enum InvalidHostSet {
         key: GroupName,
         /// The label's value.
         value: GroupName,
-        /// Where.
         at: Place,
     },
     /// It names hosts that nobody knows, whether it adds them or takes them away.

@@ -38,7 +38,7 @@ impl Job {
 
     // ---- the life of a task ----
 
-    /// Moves a task to another state, and gives the one that it was in.
+    /// Moves a task to another state, and returns the one that it was in.
     fn shift(&mut self, index: u32, to: TaskState) -> TaskState {
         let task = self.task_mut(index);
         let from = std::mem::replace(&mut task.state, to);
@@ -86,7 +86,7 @@ impl Job {
     }
 
     /// The newest attempt of a task has ended like this, and its player says when it had started.
-    /// Where the task has a further attempt to come, that is used up; gives how long it pauses
+    /// Where the task has a further attempt to come, that is used up; returns how long it pauses
     /// before.
     pub(crate) fn end_attempt(
         &mut self,
@@ -167,7 +167,7 @@ impl Job {
     }
 
     /// Makes every waiting task final at once. Those that nothing happened to need no record: the
-    /// job's says what they are. Gives those that do, which the caller persists and publishes.
+    /// job's says what they are. Returns those that do, which the caller persists and publishes.
     pub(crate) fn close(&mut self, state: TaskState, now: Timestamp) -> BTreeSet<u32> {
         let touched = std::mem::take(&mut self.touched);
         for index in &touched {
@@ -286,8 +286,8 @@ impl Job {
         self.choice.struck.extend(struck);
     }
 
-    /// Notes when a one-of task is due to be given up, unless a moment is noted already: whether it
-    /// was none.
+    /// Notes when a one-of task is due to be given up, unless a moment is noted already. Returns
+    /// whether it was none.
     pub(crate) fn arm_give_up(&mut self, at: Timestamp) -> bool {
         let is_news = self.choice.give_up_at.is_none();
         self.choice.give_up_at.get_or_insert(at);
@@ -318,7 +318,7 @@ impl Job {
         self.quorum.attached = step(self.quorum.attached, here);
     }
 
-    /// Waits for nobody any more, if enough of its players are there. Whether they are.
+    /// Waits for nobody any more, if enough of its players are there. Returns whether they are.
     pub(crate) fn reach_quorum(&mut self) -> bool {
         if self.quorum.attached < self.quorum.needed {
             return false;

@@ -54,8 +54,8 @@ impl Job {
         }
     }
 
-    /// Corrects moments that lie in the future. Whether any of the job's own did, and the tasks of
-    /// which one did.
+    /// Corrects moments that lie in the future. Returns whether any of the job's own did, and the
+    /// tasks of which one did.
     pub(crate) fn correct_moments(&mut self, now: Timestamp) -> (bool, Vec<u32>) {
         if self.state.is_final() {
             return (false, Vec::new());
@@ -75,8 +75,8 @@ impl Job {
         (is_own, tasks)
     }
 
-    /// After a restart: lets tasks whose delay is not over go on to pause. Gives each with the end
-    /// of its pause.
+    /// After a restart: lets tasks whose delay is not over go on to pause. Returns each with the
+    /// end of its pause.
     pub(crate) fn delay_again(&mut self, now: Timestamp) -> Vec<(Timestamp, u32)> {
         let delay = self.spec.retry_delay;
         let due = |index: &u32| {

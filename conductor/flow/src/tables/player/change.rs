@@ -79,8 +79,8 @@ impl Player {
         self.detached_at = self.detached_at.map(|at| at.min(now));
     }
 
-    /// Notes that its tasks in flight are told to be on a player that is away. Whether they were
-    /// told so before.
+    /// Notes that its tasks in flight are told to be on a player that is away. Returns whether they
+    /// were told so before.
     pub(crate) fn note_told_away(&mut self, told_away: bool) -> bool {
         std::mem::replace(&mut self.told_away, told_away)
     }
@@ -95,7 +95,7 @@ impl Player {
 
     /// Sends a task: takes it out of its queue, if it lies in one, and takes a place for it, and
     /// the host's cells if it changes the host. `returns` says whether it had left the host down.
-    /// Gives the order's number.
+    /// Returns the order's number.
     pub(crate) fn issue_order(
         &mut self,
         task: TaskRef,
@@ -122,7 +122,7 @@ impl Player {
         self.last_order
     }
 
-    /// An order is out no more. Whether it was.
+    /// An order is out no more. Returns whether it was.
     pub(crate) fn end_order(&mut self, task: TaskRef) -> bool {
         let Some(at) = self.in_flight.iter().position(|flying| flying.task == task) else {
             return false;
@@ -191,7 +191,7 @@ impl Player {
         }
     }
 
-    /// The host counts as down. Gives what says so in the store.
+    /// The host counts as down. Returns what says so in the store.
     pub(crate) fn count_as_down(&mut self, down: Down, now: Timestamp) -> Record {
         // Its record says since when.
         self.begin_hold(now);
@@ -205,7 +205,8 @@ impl Player {
         self.down = None;
     }
 
-    /// The host counts as down no more for an attempt, because somebody said so. Whether it did.
+    /// The host counts as down no more for an attempt, because somebody said so. Returns whether it
+    /// did.
     pub(crate) fn release_hold(&mut self) -> bool {
         let was_down = self.down.take().is_some();
         self.gates_opened |= was_down;
@@ -229,7 +230,8 @@ impl Player {
         self.gates_opened = true;
     }
 
-    /// Its units that gave up count as down no more, because somebody said so. Whether any did.
+    /// Its units that gave up count as down no more, because somebody said so. Returns whether any
+    /// did.
     pub(crate) fn release_units(&mut self) -> bool {
         let Some(units) = self.units.as_deref_mut() else { return false };
         let gave_up = units.down.extract_if(.., |unit| has_given_up(unit));
@@ -240,7 +242,7 @@ impl Player {
         is_news
     }
 
-    /// Another job answers for what left the host down. Gives what says so in the store.
+    /// Another job answers for what left the host down. Returns what says so in the store.
     pub(crate) fn hand_over_hold(&mut self, to: JobId) -> Option<Record> {
         self.down.as_mut()?.job = to;
         self.down.as_deref().map(|down| self.hold_record(down))
@@ -260,18 +262,18 @@ impl Player {
         (self.cells, self.party) = (cells, party);
     }
 
-    /// Notes whether it waits for room in the cells of its host. Whether it did so before.
+    /// Notes whether it waits for room in the cells of its host. Returns whether it did so before.
     pub(in crate::tables) fn note_waits_for_room(&mut self, waits: bool) -> bool {
         std::mem::replace(&mut self.waits_for_room, waits)
     }
 
-    /// Notes whether it waits, as a host that holds them, for fewer of the hosts in its cells to be in
-    /// motion. Whether it did so before.
+    /// Notes whether it waits, as a host that holds them, for fewer of the hosts in its cells to be
+    /// in motion. Returns whether it did so before.
     pub(in crate::tables) fn note_waits_for_motion(&mut self, waits: bool) -> bool {
         std::mem::replace(&mut self.waits_for_motion, waits)
     }
 
-    /// Notes what the cells count of its host from now on. Gives what they counted before.
+    /// Notes what the cells count of its host from now on. Returns what they counted before.
     pub(in crate::tables) fn note_counted(&mut self) -> super::Counted {
         let counts = self.to_count();
         std::mem::replace(&mut self.counted, counts)
@@ -284,13 +286,14 @@ impl Player {
         self.parked.insert(kind, task);
     }
 
-    /// Takes a task out of the queue of its kind, because it was its turn. Whether it was there.
+    /// Takes a task out of the queue of its kind, because it was its turn. Returns whether it was
+    /// there.
     pub(crate) fn unpark(&mut self, kind: &TaskKind, task: TaskRef) -> bool {
         self.parked.remove(kind, task)
     }
 
     /// Takes a task out of the queue of its kind, because it does not start here. It may have been
-    /// an exclusive one that others queued behind. Whether it was there.
+    /// an exclusive one that others queued behind. Returns whether it was there.
     pub(crate) fn withdraw(&mut self, kind: &TaskKind, task: TaskRef) -> bool {
         let was_there = self.parked.remove(kind, task);
         self.gates_opened |= was_there;
