@@ -1,6 +1,6 @@
-//! What somebody who asked is told. Each question has an answer of its own type, which is told to a
-//! [`ReplyTo`] of that type; effects carry all of them as one [`Answer`], so that they stay plain
-//! data.
+//! The engine's answers. Each question has an answer of its own type, and a [`ReplyTo`] of that
+//! type says to whom it goes. Effects carry all of them as one [`Answer`], so that effects stay
+//! plain data.
 
 use std::{fmt, marker::PhantomData};
 
@@ -11,14 +11,14 @@ use orchestra_model::{
 
 use crate::ids::ReplyId;
 
-/// Addresses the answer to a question that is answered with a `T`, or rejected.
+/// Says to whom the answer to a question goes. The question is answered with a `T`, or rejected.
 pub struct ReplyTo<T> {
     id: ReplyId,
     answer: PhantomData<fn(T)>,
 }
 
 impl<T> ReplyTo<T> {
-    /// The address of this number.
+    /// The address with this number.
     pub const fn new(id: ReplyId) -> Self {
         Self { id, answer: PhantomData }
     }
@@ -42,14 +42,15 @@ impl<T> fmt::Debug for ReplyTo<T> {
     }
 }
 
-/// What a question is answered with where it is not rejected.
+/// An answer to a question that is not rejected.
 pub trait Reply: Into<Answer> {
-    /// What an answer says to this question. `None` for the answer to another question, which the
-    /// engine does not give: it only takes an address together with what is told there.
+    /// Reads the answer to this question, or its rejection. Returns `None` for the answer to
+    /// another question. The engine never gives one: its methods take an address and the type of
+    /// what goes there together.
     fn read(answer: Answer) -> Option<Result<Self, Rejection>>;
 }
 
-/// Answers, each a type of its own, and [`Answer`], which is any of them.
+/// Makes a type of each answer, and [`Answer`], which is any of them.
 macro_rules! answers {
     ($($(#[$doc:meta])* $name:ident {
         $($(#[$field_doc:meta])* $field:ident: $type:ty,)+
@@ -79,11 +80,11 @@ macro_rules! answers {
             }
         })+
 
-        /// What somebody who asked is told, whatever the question was.
+        /// Any answer.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum Answer {
             $($(#[$doc])* $name($name),)+
-            /// Nothing was changed.
+            /// What was asked for was not done, and nothing was changed.
             Rejected(Rejection),
         }
     };
@@ -93,16 +94,16 @@ answers! {
     /// The flow is stored.
     Submitted {
         flow: FlowId,
-        /// The request was known: this is the flow of the first time.
+        /// Whether the store knew the request already: then this is the flow of the first time.
         repeated: bool,
     }
-    /// The cancel is stored, this one or an earlier one.
+    /// The cancel is on record, be it this one or an earlier one.
     Cancelled {
         flow: FlowId,
         /// Where it is now.
         state: FlowState,
     }
-    /// The flow was paused, resumed or promoted; or it was so already.
+    /// The flow is paused, resumed or promoted now, or was so already.
     Changed {
         flow: FlowId,
         /// Where it is now.
@@ -115,19 +116,19 @@ answers! {
     }
     /// Players were drained or undrained.
     Drained {
-        /// Those for which it is news.
+        /// Those that were not drained, or undrained, already.
         hosts: HostSet,
-        /// How many orders are out to them.
+        /// How many orders are out to these players.
         in_flight: u32,
     }
     /// Hosts count as down no more.
     Released {
-        /// Those that did.
+        /// The hosts among those asked for that had counted as down.
         hosts: HostSet,
     }
     /// Players are quarantined no more.
     Unquarantined {
-        /// Those that were.
+        /// The players among those asked for that had been quarantined.
         hosts: HostSet,
         /// How many tasks that were in flight to them became `lost`.
         lost: u32,
@@ -140,11 +141,11 @@ answers! {
     }
     /// The roster is in force.
     Loaded {
-        /// Players now.
+        /// How many players the fleet has now.
         players: u32,
-        /// New ones.
+        /// How many of them are new.
         added: u32,
-        /// Those that went.
+        /// How many players left the fleet.
         removed: u32,
     }
     /// Orders are sent again.
@@ -154,7 +155,7 @@ answers! {
     }
 }
 
-/// Why something asked for was not done. Nothing of it was.
+/// Why something was not done. Then no part of it was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejection {
     /// The flow contradicts itself.
@@ -172,15 +173,15 @@ pub enum Rejection {
         /// How many they may have.
         most: u64,
     },
-    /// No flow of that number is alive. Whether it ever was, the store knows.
+    /// No flow with this number is alive. The store knows whether there ever was one.
     UnknownFlow(FlowId),
     /// The new players file lacks too many of the present players.
     TooManyRemoved {
-        /// How many would go.
+        /// How many players would leave the fleet.
         removed: u32,
-        /// Of how many.
+        /// How many players the fleet has.
         players: u32,
-        /// How many may go at once.
+        /// How many players one reload may remove.
         most: u32,
     },
     /// Flow numbers are used up.
@@ -202,9 +203,9 @@ pub enum Rejection {
     },
     /// The flow is being cancelled, so that nothing new of it will start.
     Cancelling(FlowId),
-    /// No task of what was named can have a further attempt.
+    /// None of the tasks that were named can have a further attempt.
     NothingToRetry(FlowId),
-    /// No job of what was named has a canary that holds others back.
+    /// None of the jobs that were named has a canary that holds others back.
     NothingToPromote(FlowId),
     /// Hosts that the players file does not name.
     UnknownPlayers(HostSet),
@@ -216,9 +217,11 @@ pub enum Rejection {
         /// How many hosts it has.
         hosts: usize,
     },
-    /// What was asked of units of this service gets no further attempt: the service is asked instead.
+    /// The job is about units of this service, so its tasks get no further attempts: whoever wants
+    /// one asks the service.
     NotForRetries(ServiceName),
-    /// Quarantined players whose numbers this store cannot reach.
+    /// Quarantined players that claim order numbers so high that this store could not go on above
+    /// them.
     OutOfReach(HostSet),
 }
 

@@ -1,7 +1,7 @@
-//! What the engine wants done, in the imperative. Plain, comparable data.
+//! What the engine asks its owner to do, in the imperative: plain data that can be compared.
 //!
-//! Effects are performed in order, and none but `Persist` before every `Persist` ahead of it is
-//! on disk: that is the whole of promise 1.
+//! The owner performs effects in order, and none but `Persist` before every `Persist` ahead of it
+//! is on disk. That is the whole of promise 1.
 
 use std::fmt;
 
@@ -20,9 +20,10 @@ use crate::{
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Write it.
+    /// Write this to the store.
     Persist(Op),
-    /// Tell a player. Dropped if the session is no more: the next attach brings it up again.
+    /// Send a command to a player. The owner drops it if the session has ended: what matters is
+    /// brought up again when the player attaches.
     Send {
         player: PlayerIx,
         /// Through which session.
@@ -38,10 +39,9 @@ pub enum Effect {
     },
     /// Answer somebody.
     Answer { reply: ReplyId, answer: Answer },
-    /// Tell whoever watches.
+    /// Tell everybody who watches the flow.
     Publish(Event),
-    /// Tell whoever looks after the conductor that something is so which cannot be: our mistake.
-    /// Nothing new of the flow starts.
+    /// Log that something is so which cannot be: a mistake of ours. Nothing new of the flow starts.
     Inconsistent {
         /// Which flow it concerns.
         flow: FlowId,
@@ -50,34 +50,35 @@ pub enum Effect {
     },
 }
 
-/// What is said to a player.
+/// What the conductor says to a player.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// The first command of a session: the store has issued orders to this player up to this
-    /// number. Whoever sends it adds the proof, as with orders and cancels.
+    /// The first command of a session: the highest number of an order that the store has issued to
+    /// this player. The session adds the proof, as it does to orders and cancels.
     Hello(OrderNumber),
-    /// Run an attempt of this job, whose large part the session sends first if it has not yet.
+    /// Run an attempt of a job. The session sends the job part first, if the stream has not carried
+    /// it yet.
     Order(Order),
-    /// Kill it if it runs; refuse its order if that has not come.
+    /// Kill the attempt if it runs; if its order has not come yet, refuse that when it comes.
     Cancel {
         key: AttemptKey,
-        /// Its order.
+        /// The number of the attempt's order.
         order: OrderNumber,
     },
-    /// Its end or refusal is on disk.
+    /// The attempt's end or refusal is on the conductor's disk, so the player may forget it.
     Acknowledge(AttemptKey),
 }
 
 /// Why a session is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
-    /// The same player attached anew.
+    /// The player attached anew, so this session is an older one.
     Superseded,
     /// The players file no longer names it.
     Removed,
-    /// The store was recovered from an old copy: every player tells its state anew.
+    /// The store was recovered from an old copy: every player attaches anew and tells its state.
     Recovered,
-    /// Somebody released the player from quarantine: it tells its state anew.
+    /// Somebody released the player from quarantine: it attaches anew and tells its state.
     Unquarantined,
 }
 
@@ -92,9 +93,8 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// The job that an order is of, for whoever fetches its large part.
 impl Command {
-    /// The job of an order; `None` for the others.
+    /// The job of an order; `None` for the other commands.
     pub fn ordered_job(&self) -> Option<JobId> {
         match self {
             Command::Order(order) => Some(order.key.job),

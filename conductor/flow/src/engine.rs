@@ -1,4 +1,4 @@
-//! The engine: everything that is known, and what is called from outside.
+//! The engine: all that it knows, and the methods that its owner calls.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -26,29 +26,31 @@ pub struct Settings {
 
 /// The flow scheduler. Its caller has the clock, the store and the connections.
 ///
-/// There are four kinds of calls:
+/// There are four kinds of methods:
 ///
 /// - A. *What happened.* [`Engine::handle`] takes in one input, [`Engine::advance`] lets time pass.
 ///   Both are told the time, which never runs back.
-/// - B. *What is to be done.* [`Engine::effects`] gives it, in order, since it was asked last.
+/// - B. *What is to be done.* [`Engine::effects`] returns the effects that were added since its
+///   last call, in order.
 /// - C. *When to call again.* [`Engine::has_work`] says whether there is more to do at once, and
-///   [`Engine::next_deadline`] when time itself is next a reason to call.
+///   [`Engine::next_deadline`] at which moment there will be, if no input comes before.
 /// - D. *How things are.* [`Engine::roster`], [`Engine::flow_status`], [`Engine::explain`],
 ///   [`Engine::audit`] and all other methods that take `&self` change nothing.
 ///
-/// They are to be made in this order:
+/// The owner calls them in this order:
 ///
 /// 1. At the start: [`Engine::recover`], then [`Engine::restore`] for each living flow, then
 ///    [`Engine::resume`], once; then [`Input::UnitsTold`] for each player that has units. Then B.
-/// 2. For whatever happens: A, then B. Where much happens at once, all of it may be taken in before
-///    the effects are.
-/// 3. When nothing is left to take in: C. While there is work, [`Engine::advance`], then B, then
-///    what has happened meanwhile (2.), so that a large flow delays nobody. When there is none, the
-///    caller waits for the next input, or for the deadline, at which it calls [`Engine::advance`].
+/// 2. For each thing that happens: A, then B. Where several things happen at once, A may be called
+///    for all of them before B.
+/// 3. When nothing is left to take in: C. While there is work: [`Engine::advance`], then B, then
+///    step 2 for what has happened meanwhile, so that a large flow delays nobody. When there is
+///    none, the owner waits for the next input or for the deadline, at which it calls
+///    [`Engine::advance`].
 ///
-/// The caller performs effects in the order in which it got them, and none but [`Effect::Persist`]
-/// before every `Persist` ahead of it is on disk. D tells of what may not be on disk yet: who
-/// passes it on waits until it is.
+/// The owner performs effects in the order in which it got them. It performs none but
+/// [`Effect::Persist`] before every `Persist` ahead of it is on disk. What D returns may not be on
+/// disk yet: whoever passes it on waits until it is.
 #[derive(Clone, Debug)]
 pub struct Engine {
     pub(crate) settings: Settings,
@@ -60,23 +62,26 @@ pub struct Engine {
     pub(crate) next_flow: FlowId,
     pub(crate) roster: Roster,
     pub(crate) flows: Flows,
-    /// Every submission that the store knows, so that the same again is the same flow.
+    /// The flow of every submission that the store knows: a submission that is sent again is
+    /// answered with its flow of the first time.
     pub(crate) requests: BTreeMap<(AudienceName, RequestId), FlowId>,
-    /// Flows that have ended and are still in the store, and the submissions they came from.
+    /// Flows that have ended and are still in the store, each with the submission that it came
+    /// from.
     pub(crate) ended: BTreeMap<FlowId, (AudienceName, RequestId)>,
-    /// What lies in players' queues and waits no more.
+    /// Entries of players' queues whose tasks do not wait there any more; a sweep drops them.
     pub(crate) leftovers: VecDeque<Leftover>,
     /// Jobs that wait for enough players to be there.
     pub(crate) gathering: BTreeSet<JobId>,
     pub(crate) deadlines: Deadlines,
-    /// Until then nobody is given up as absent: players are given time to come back.
+    /// Until then no player is given up as absent: after a start each has time to come back.
     pub(crate) returning_until: Timestamp,
     pub(crate) effects: VecDeque<Effect>,
     /// Why nothing is sent: what a player knows that this store does not.
     pub(crate) stale: Option<String>,
 }
 
-/// Most tasks that are looked at before the engine takes in what happened meanwhile.
+/// Most tasks that one call looks at. Then the engine returns, so that its owner can hand over what
+/// has happened meanwhile.
 const STEPS: u32 = 1_024;
 
 impl Engine {
@@ -128,8 +133,9 @@ impl Engine {
         self.work();
     }
 
-    /// Works off what follows from the changes: jobs end and slots begin, then parked tasks start,
-    /// then tasks that nobody has looked at, a turn at a time.
+    /// Works off what follows from changes: jobs end and slots begin, then parked tasks start, then
+    /// tasks that nobody has looked at. Returns after a bounded number of steps;
+    /// [`Engine::has_work`] says whether more are left.
     pub(crate) fn work(&mut self) {
         let mut steps = 0;
         loop {
@@ -152,7 +158,7 @@ impl Engine {
         }
     }
 
-    /// B. What is to be done, in order.
+    /// B. Takes out the effects that were asked for since the last call, in order.
     pub fn effects(&mut self) -> impl Iterator<Item = Effect> + '_ {
         self.effects.drain(..)
     }
@@ -164,7 +170,7 @@ impl Engine {
             || self.deadlines.next().is_some_and(|at| at <= self.now)
     }
 
-    /// C. When [`Engine::advance`] is next due, if nothing happens before.
+    /// C. The moment at which [`Engine::advance`] has something to do, if no input comes before it.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         self.deadlines.next()
     }
@@ -186,12 +192,14 @@ impl Engine {
         self.store
     }
 
-    /// Why nothing is sent, if so: a player knows of more than this store.
+    /// Why nothing is sent to any player, if so: a player has proved that it knows of more than
+    /// this store, which is an old copy then.
     pub fn stale(&self) -> Option<&str> {
         self.stale.as_deref()
     }
 
-    /// The large part of an order; `None` once its flow has ended.
+    /// The job part of a living flow's job: what the orders of all its tasks share. `None` once the
+    /// flow has ended.
     pub fn job_part(&self, id: JobId) -> Option<JobPart> {
         let flow = self.flows.get(id.flow)?;
         let job = flow.job(id)?;
@@ -213,9 +221,9 @@ impl Engine {
         self.effects.push_back(Effect::Persist(Op::Put(record)));
     }
 
-    /// Tells a player. From a store that may be an old copy nothing is said but that an end is on
-    /// disk whose attempt this store knows: another acknowledgement would make the player forget
-    /// what only the right store has room for.
+    /// Sends a command to a player. From a store that may be an old copy only one command is sent:
+    /// that the end of an attempt which this store knows is on disk. Any other acknowledgement
+    /// would make the player forget what only the right store has a record for.
     pub(crate) fn send(&mut self, player: PlayerIx, session: SessionId, command: Command) {
         if self.stale.is_none() || matches!(command, Command::Acknowledge(_)) {
             self.effects.push_back(Effect::Send { player, session, command });

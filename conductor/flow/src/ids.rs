@@ -1,24 +1,24 @@
-//! The small types that name things: they know nothing of the tables that they lead into, so that
-//! every table can name what is in another one.
+//! The small types that refer to entries of tables. They know nothing of the tables, so each table
+//! can refer to entries of every other one.
 
 use orchestra_model::{ScoreName, flow::JobSpec, service::Wanted};
 
-/// A player's place in the engine's table: stable while the conductor runs.
+/// A player's index in the engine's table of players. It stays the same while the conductor runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PlayerIx(pub(crate) u32);
 
 impl PlayerIx {
-    /// The index in the table, for those who keep tables of their own beside it.
+    /// The index as a number, for callers that keep tables of their own beside the engine's.
     pub fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// Addresses an answer; made by whoever asks.
+/// Says to whom an answer goes. Whoever asks makes a new one for each question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplyId(pub u64);
 
-/// One connection of a player; never used twice while the conductor runs.
+/// One connection of a player. No number is used twice while the conductor runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
@@ -26,10 +26,11 @@ pub struct SessionId(pub u64);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TaskKind {
     pub(crate) score: ScoreName,
-    /// It takes no cells, whatever its score does.
+    /// The task takes no cells, whatever its score does.
     pub(crate) unthrottled: bool,
-    /// What it asks of a unit. Such a task starts no process of its own, so it takes no place and no
-    /// share of its score; and whatever the score says, it changes the host.
+    /// What the task asks of a unit, if it is about one. Such a task starts no process of its own,
+    /// so it takes none of the player's places and does not count in the concurrency of its score.
+    /// It changes the host, whatever the score says.
     pub(crate) unit: Option<Wanted>,
 }
 
@@ -39,7 +40,8 @@ impl TaskKind {
         Self { score: job.score.clone(), unthrottled: job.unthrottled, unit }
     }
 
-    /// Whether it may start where nothing new is to: it ends what a drained host still has.
+    /// Whether the task may start on a drained host: it may if it ends something that the host
+    /// still runs.
     pub(crate) fn passes_drain(&self) -> bool {
         matches!(self.unit, Some(Wanted::Stopped | Wanted::Gone))
     }

@@ -26,18 +26,19 @@ pub enum Input {
         reply: ReplyTo<answer::Cancelled>,
         flow: FlowId,
         by: AudienceName,
-        /// Whether tasks whose players are away become `lost` now.
+        /// Whether tasks in flight on players that are away become `lost` now, instead of at their
+        /// deadline.
         abandon: bool,
     },
     /// Somebody paused a flow: nothing new of it starts.
     PauseRequested { reply: ReplyTo<answer::Changed>, flow: FlowId, by: AudienceName },
     /// Somebody let a paused flow go on.
     ResumeRequested { reply: ReplyTo<answer::Changed>, flow: FlowId },
-    /// Somebody decided that a job's other tasks wait for its canary no more.
+    /// Somebody decided that the rest of a job shall not wait for its canary any longer.
     PromoteRequested {
         reply: ReplyTo<answer::Changed>,
         flow: FlowId,
-        /// Which job; `None`: each that has a canary which still holds others back.
+        /// `None` means each job whose canary still holds others back.
         job: Option<JobId>,
         by: AudienceName,
     },
@@ -45,9 +46,9 @@ pub enum Input {
     RetryRequested {
         reply: ReplyTo<answer::Retried>,
         flow: FlowId,
-        /// Which job; `None`: all that have not ended.
+        /// `None` means each job that has not ended.
         job: Option<JobId>,
-        /// On which hosts; `None`: on all.
+        /// `None` means all hosts.
         hosts: Option<HostSet>,
     },
     /// Somebody drained players: nothing new starts there.
@@ -59,34 +60,36 @@ pub enum Input {
     },
     /// Somebody let drained players work again.
     UndrainRequested { reply: ReplyTo<answer::Drained>, hosts: HostSet },
-    /// Somebody said that hosts which count as down do so no more: neither for an attempt that left
-    /// them so, nor for units that gave up, until something else is told of these.
+    /// Somebody said that hosts no longer count as down: neither for an attempt that left them
+    /// down, nor for units that gave up. It holds until something else is told of such a host or
+    /// unit.
     ReleaseRequested {
         reply: ReplyTo<answer::Released>,
-        /// Which; those that are not down stay as they are.
+        /// Hosts among these that are not down stay as they are.
         hosts: HostSet,
     },
     /// Somebody said to go on with players that are quarantined.
     UnquarantineRequested {
         reply: ReplyTo<answer::Unquarantined>,
-        /// Which; those that are not quarantined stay as they are.
+        /// Players among these that are not quarantined stay as they are.
         hosts: HostSet,
     },
     /// Deployments were read.
     DeploymentsLoaded {
         reply: ReplyTo<answer::DeploymentsLoaded>,
-        /// All that hold from now on.
+        /// All deployments that are in force from now on.
         deployments: Arc<Deployments>,
     },
-    /// A player has a session and told its whole state. Ends the session that it had before.
+    /// A player has opened a session and told its whole state. The session that it had before, if
+    /// any, ends.
     PlayerAttached {
         player: PlayerIx,
         /// The new session.
         session: SessionId,
-        /// Its state. Every proof in it was checked: false ones are taken out.
+        /// The caller has checked every proof in it and taken out those that are false.
         snapshot: Box<PlayerSnapshot>,
     },
-    /// A session ended. Ignored unless it is the player's present one.
+    /// A session ended. Ignored unless it is the one that the player has now.
     PlayerDetached {
         player: PlayerIx,
         /// The session that ended.
@@ -97,17 +100,18 @@ pub enum Input {
         player: PlayerIx,
         /// Through which session.
         session: SessionId,
-        /// What. Evidence in it was checked.
+        /// The caller has checked the evidence in it.
         report: Box<Report<KnownEnd>>,
     },
-    /// What is known of a player's units has changed, or is told anew.
+    /// What is known of a player's units has changed, or is told again.
     ///
-    /// It is not stored. After [`Engine::resume`](crate::Engine::resume) it has to be told of each
-    /// player that has units, before any player attaches: until then nothing holds for them.
+    /// It is not stored. After [`Engine::resume`](crate::Engine::resume) the caller tells it of
+    /// each player that has units, before any player attaches: until then no host holds its cells
+    /// for units.
     UnitsTold {
-        /// Whose, also of one that the players file names no more.
+        /// Also of a player that the players file no longer names.
         player: PlayerIx,
-        /// All of its units that count as down.
+        /// All units of the player that count as down.
         unwell: Vec<UnwellUnit>,
     },
     /// The players file was read.
@@ -115,38 +119,43 @@ pub enum Input {
         reply: ReplyTo<answer::Loaded>,
         /// All of its hosts.
         hosts: HostSet,
-        /// How many it may take away; more and nothing changes.
+        /// Most players that the new file may take away; if it lacks more, nothing changes.
         most_removed: u32,
     },
-    /// An operator said that this store is an old copy to go on from, and the store's term was
-    /// raised.
+    /// An operator said to go on from this store although it is an old copy. The store's term has
+    /// been raised already.
     StoreRecovered {
         reply: ReplyTo<answer::Recovered>,
         /// The raised term.
         term: Term,
     },
-    /// An ended flow was kept long enough. Ignored while the flow is alive.
+    /// An ended flow was kept for as long as the configuration says. Ignored while the flow is
+    /// alive.
     FlowExpired { flow: FlowId },
 }
 
 /// A flow to store.
 #[derive(Clone, Debug)]
 pub struct Submission {
-    /// Made by the client: the same again is the same flow.
+    /// Made by the client. A second submission with the same id is answered with the flow of the
+    /// first.
     pub request: RequestId,
     /// Who submits.
     pub audience: AudienceName,
     pub spec: FlowSpec,
-    /// The spec as it came.
+    /// The bytes of the spec, as they came.
     pub spec_bytes: Arc<[u8]>,
-    /// The host set of each job, resolved: slot by slot, job by job.
+    /// The resolved host sets of each slot's jobs: a list a slot, a host set a job.
     pub targets: Vec<Vec<HostSet>>,
-    /// The parameters of jobs that have any, by slot and job from 1.
+    /// The parameters of each job that has any, by slot and job, both counted from 1.
     pub params: BTreeMap<(u16, u16), Params>,
-    /// The ended flow whose unfinished tasks these are: its holds become this flow's.
+    /// The ended flow whose unfinished tasks this submission repeats. Hosts that this flow left
+    /// down count as left down by the new one.
     pub retry_of: Option<FlowId>,
-    /// Over what was submitted, kept with the flow.
+    /// The code over what was submitted, kept with the flow; it tells whether a later submission
+    /// with this id is the same one.
     pub mac: Option<Mac>,
-    /// What becomes of limits that count more hosts than their job has.
+    /// What to do about a limit that counts more hosts than its job has: refuse the submission or
+    /// cap the limit.
     pub excess: Excess,
 }

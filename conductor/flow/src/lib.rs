@@ -5,38 +5,50 @@
 //! and does no IO, so a daemon, a test and a simulation run the very same code. It may be stopped
 //! between any two inputs and rebuilt from what it asked to persist.
 //!
-//! How a task comes to run, in visible stages:
+//! A task comes to run in four visible stages:
 //!
-//! 1. *wanted*: its job's slot has begun, the job is not doomed and nobody paused it, enough
-//!    players are there, the canary lets it, the window has room (`Job::next_wanted`);
-//! 2. *possible*: all hosts that come before its own are done (`rules/sequence`), and no gate of
-//!    its player is closed: presence, drain, credit, exclusiveness, the score's concurrency, cells
-//!    (`Player::gate`). A task that meets a closed gate is parked there, and looked at again only
-//!    when something changed;
-//! 3. *chosen*: window, cells, score concurrency and credit are taken in one step
+//! 1. *wanted*: the task's job may start something. Its slot has begun, it is neither doomed nor
+//!    paused, enough of its players are attached, its canary lets the others go, and its window has
+//!    room (`Job::next_wanted`);
+//! 2. *possible*: nothing stops the task on its host. The hosts that come before it in a sequence
+//!    are done (`rules/sequence`), and no gate of its player is closed: presence, drain, credit,
+//!    exclusiveness, the score's concurrency, cells (`Player::gate`). A task that meets a closed
+//!    gate is parked on that player, and looked at again only when something changes there;
+//! 3. *chosen*: the task takes its place in window, cells, score concurrency and credit in one step
 //!    (`Engine::start`);
-//! 4. *emitted*: the records that say so, then the order.
+//! 4. *emitted*: the engine asks for the records that say so, then for the order to be sent.
 //!
-//! Hosts hold cells, not tasks (`rules/holds`), so players wait for room in cells, each with
-//! whatever is parked on it (`tables/parties`).
+//! It is the host that holds cells, and not the task (`rules/holds`). So players wait for room in
+//! cells, each with all tasks that are parked on it (`tables/parties`).
 //!
-//! An input changes players and jobs, through `Roster::change` and `Flows::change` alone. These
-//! note what may follow: jobs that may be doomed, over or stuck, or have another turn; players
-//! whose gates may have opened; cells with room. What does follow is worked off afterwards, jobs
-//! before players before cells before new tasks (`Engine::work`), so that nothing is decided on a
-//! half-made change and nothing starts for a job that has just failed.
+//! An input changes players and jobs through `Roster::change` and `Flows::change` alone. These two
+//! note what may follow: jobs that may be doomed, over or stuck, or may start more; players whose
+//! gates may have opened; cells with room. `Engine::work` works that off afterwards: jobs before
+//! players, players before cells, cells before new tasks. So nothing is decided on a half-made
+//! change, and nothing starts for a job that has just failed.
 //!
-//! `tables/` is what is known, `rules/` what follows from an input, `views/` what is told.
+//! ```text
+//! Input ──> rules/ ──> Roster::change, Flows::change ──> noted: jobs, players, cells
+//!                │                                         │
+//!                └──> Effects <── Engine::work <────────────┘
+//! ```
 //!
-//! An event costs a bounded number of steps, whatever the number of flows and waiting tasks; what
-//! needs more (a slot of a million tasks begins) is done in turns: see [`Engine::has_work`]. Only
-//! what touches many tasks by its nature costs in proportion: a player with many tasks parked on it
-//! comes or goes, a one-of job looks over its players, a reload removes some or brings other
-//! deployments, a cell that many wait for becomes dead, and, 64 at a time, a full one opens for
-//! which hosts wait that hardly share their other cells.
+//! `tables/` is what the engine knows, `rules/` what follows from an input, `views/` what the
+//! engine tells of its state.
 //!
-//! Why something waits is told from the same data that decides (`views/explain`), and what a
-//! submission would do by the same engine over an overlay (`views/plan`).
+//! An event costs a bounded number of steps, whatever the number of flows and waiting tasks. What
+//! needs more steps (a slot of a million tasks begins) is done in turns: see [`Engine::has_work`].
+//! Five things cost in proportion to the tasks that they concern: a player comes or goes on which
+//! many tasks are parked; a one-of job looks over its players; a reload removes players or brings
+//! other deployments; a cell becomes dead for which many wait; and a full cell opens whose waiting
+//! hosts share few other cells, of which 64 are looked at in a step.
+//!
+//! Explanations of why something waits come from the same data that decides (`views/explain`). A
+//! plan of what a submission would do is played by the same engine over an overlay (`views/plan`).
+//!
+//! Every engine of this workspace calls what it is told `Input` and what it asks for `Effect`, and
+//! those that answer call what they do not do a `Rejection`. So whoever knows one engine finds the
+//! way in another. Code that uses two engines writes the crate before a name, or renames it.
 
 pub mod answer;
 mod effect;
