@@ -1,5 +1,11 @@
-//! What follows from an input: each file is the part of the engine that one kind of happening is
-//! about.
+//! What follows from an input. Each file is the part of the engine for one kind of event:
+//!
+//! - players: `attach`, `report`, `quarantine`, `players_file`, `units`;
+//! - flows: `submit`, `steer`, `cancel`, `rollout`, `sequence`, `ending`, `stall`;
+//! - starting tasks: `dispatch`, `sweep`, `deadline`;
+//! - cells: `holds`, `deployments`;
+//! - the store: `recover`;
+//! - mistakes of our own: `inconsistency`.
 
 mod attach;
 mod cancel;

@@ -1,6 +1,7 @@
-//! A player comes with its whole state, and goes.
+//! A player attaches and tells its whole state, or goes away.
 //!
-//! What the player says is held against what the engine believes, order by order:
+//! What the player says is compared with what the engine believes, for each order that is out to
+//! it:
 //!
 //! | engine: in flight, and … | then |
 //! |---|---|
@@ -10,7 +11,7 @@
 //! | its order is above the spool's mark | the order never came: it is sent again |
 //! | none of these | `lost` |
 //!
-//! Before all that the player is held against the store as a whole (`quarantine`).
+//! Before that, the player as a whole is compared with the store (`quarantine`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,7 +66,7 @@ impl Engine {
         if self.stale.is_none() {
             self.reconcile(player, session, snapshot);
         }
-        // What has changed meanwhile was told with the change.
+        // Whatever changed meanwhile was published with its change.
         let now = self.in_flight_on(player);
         let back: Vec<TaskRef> =
             (were.into_iter().filter(|was| now.contains(was))).map(|(task, _)| task).collect();
@@ -89,14 +90,14 @@ impl Engine {
         }
     }
 
-    /// What follows when a player is no more there to be sent something.
+    /// Does what follows when a player can be sent nothing any more.
     pub(crate) fn note_absence(&mut self, player: PlayerIx) {
         self.put(self.roster[player].record());
         self.note_presence(player, false);
         self.count_in_quorums(player, false);
     }
 
-    /// Tells whoever watches that what is in flight on a player is on one that is not there, once.
+    /// Tells watchers, once, that the tasks in flight on a player are on one that is away.
     pub(crate) fn tell_away(&mut self, player: PlayerIx) {
         if self.roster.change(player, |player| player.note_told_away(true)) {
             return;
@@ -106,8 +107,8 @@ impl Engine {
         self.publish_presence(&away);
     }
 
-    /// Publishes the tasks in flight on a player that has gone, or has come back: each in the state
-    /// that it has.
+    /// Publishes the tasks in flight on a player that has gone or come back, each in the state that
+    /// it has.
     fn publish_presence(&mut self, tasks: &[TaskRef]) {
         for task in tasks {
             self.publish_task(*task);
@@ -124,8 +125,8 @@ impl Engine {
         self.effects.push_back(Effect::Close { player, session, reason });
     }
 
-    /// Keeps deadlines and the counts of absent tasks in line, when a player has gone or just
-    /// before one comes.
+    /// Keeps deadlines and the counts of absent tasks in line with the presence of a player. Called
+    /// after it has gone, and just before it comes.
     fn note_presence(&mut self, player: PlayerIx, here: bool) {
         for flying in self.roster[player].in_flight().to_vec() {
             match here {
@@ -145,7 +146,7 @@ impl Engine {
             });
             match is_one_of {
                 None => {}
-                // Whether it is stuck depends on who is there.
+                // Whether the job is stuck depends on which players are attached.
                 Some(true) => self.flows.note_changed(task.job()),
                 Some(false) if here => self.disarm_give_up(task),
                 Some(false) => self.arm_give_up(task),
@@ -153,14 +154,16 @@ impl Engine {
         }
     }
 
-    /// Orders that the store has forgotten may have been cancelled before they came, and the player
-    /// goes by their numbers: none of them is used again.
+    /// Leaves out the order numbers that a recovered store may have forgotten. Those orders may
+    /// have been cancelled before they came, and the player remembers cancels by number, so no such
+    /// number is used again.
     fn skip_orders(&mut self, ix: PlayerIx) {
         let above = OrderNumber(self.roster[ix].last_order().0.saturating_add(SKIPPED));
         self.roster.change(ix, |player| player.raise_last_order(above));
     }
 
-    /// A change may have run there: so the host counts as down, until a later one succeeds.
+    /// Makes a host count as down, because a change may have run there, until a later change
+    /// succeeds.
     pub(crate) fn suspect(&mut self, ix: PlayerIx, task: TaskRef) {
         let Some(job) = self.job(task.job()).filter(|job| !job.is_one_of()) else { return };
         let (impact, is_of_unit) = (self.roster[ix].impact(job.kind()), job.spec().unit.is_some());
@@ -169,8 +172,8 @@ impl Engine {
         self.update_hold(ix, None, attempt, Left::Down(TaskState::Lost));
     }
 
-    /// Every waiting task of a living flow that may come to run on one of these players, whether
-    /// it was looked at or not. Looks at every target: for rare events only.
+    /// Every waiting task of a living flow that may come to run on one of these players, whether or
+    /// not it was looked at. Looks at every target of every job, so it is for rare events only.
     pub(crate) fn waiting_for(&self, player: impl Fn(PlayerIx) -> bool) -> Vec<TaskRef> {
         let mut waiting = Vec::new();
         for job in self.flows.iter().flat_map(Flow::jobs).filter(|job| job.waiting() > 0) {
@@ -201,13 +204,14 @@ impl Engine {
         self.roster.change(ix, |player| player.note_spool(snapshot.spool, snapshot.mark));
         let player = &self.roster[ix];
         let mut in_flight: Vec<TaskRef> = player.in_flight().iter().map(|f| f.task).collect();
-        // In the order of their numbers: a higher one would raise the mark above a lower one.
+        // Lost in the order of their numbers, because a higher number would raise the mark above a
+        // lower one.
         in_flight.sort_by_key(|task| self.order_of(*task));
         let mut live: BTreeMap<AttemptKey, LiveAttempt> =
             snapshot.live.iter().map(|live| (live.key, *live)).collect();
         let settled: BTreeSet<AttemptKey> =
             snapshot.settled.iter().map(|settled| settled.key).collect();
-        // Said once the numbers are known that the hello names.
+        // Sent last, when the numbers are known that the hello names.
         let mut said = Vec::new();
         for task in in_flight {
             let Some(job) = self.job(task.job()) else {
@@ -233,7 +237,7 @@ impl Engine {
                     said.push(command);
                 }
             } else if settled.contains(&key) {
-                // Its report follows.
+                // The spool has its end or refusal, and will report it.
             } else if snapshot.mark < order {
                 said.push(command);
             } else {
@@ -247,9 +251,10 @@ impl Engine {
                 && !self.ended.contains_key(&flow)
         };
         if let Some(newest) = live.values().filter(is_unknown).max_by_key(|live| live.order) {
-            // A change that only the lost part of history knows of.
+            // This is a change that only the lost part of history knows of.
             let order = newest.order.min(self.roster[ix].last_order());
-            // If it was about a unit, nobody can tell: then the next success there ends the hold.
+            // Nobody can tell whether it was about a unit; if so, the next success there ends the
+            // hold.
             let (job, impact) = (newest.key.job, Impact::Holds);
             let attempt = Attempted { job, order, impact, is_of_unit: false };
             self.update_hold(ix, None, attempt, Left::Down(TaskState::Lost));
@@ -258,8 +263,9 @@ impl Engine {
             self.skip_orders(ix);
         }
         let strangers = live.into_keys().take(limits::MAX_TASKS as usize).collect();
-        // After what was lost with the older spool: else a crash in between would forget that it
-        // was lost, and take the new spool for the one that was asked.
+        // Written after the tasks that were lost with the older spool. In the other order, a crash
+        // in between would forget that they were lost, and take the new spool for the one that was
+        // asked.
         let (record, issued) = self.roster.change(ix, |player| {
             player.set_strangers(strangers);
             (player.record(), player.last_order())
@@ -271,8 +277,8 @@ impl Engine {
         }
     }
 
-    /// Notes how long an attempt may take that runs there, where a release sent it that did not
-    /// note it.
+    /// Notes how long an attempt that runs there may take, if an earlier release sent it and did
+    /// not note that.
     fn note_time_limit(&mut self, ix: PlayerIx, task: TaskRef) {
         let Some(job) = self.job(task.job()) else {
             return self.inconsistent(task.job().flow, "a task in flight is of no job");

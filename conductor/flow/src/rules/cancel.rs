@@ -1,4 +1,4 @@
-//! Cancelling a flow: durable first, then said to players until each has answered.
+//! Cancelling a flow: it is written first, then said to players until each has answered.
 
 use orchestra_model::{AudienceName, FlowId, FlowState, JobId, TaskState};
 
@@ -24,7 +24,8 @@ impl Engine {
         };
         if flow.cancelled_by().is_none() {
             flow.cancel(by.clone());
-            // That it is cancelled comes before what follows from it, which a restart does again.
+            // The record of the cancel comes before those of what follows from it, because a
+            // restart derives the latter from the former.
             self.update_flow(id);
             self.close_all(id);
         }
@@ -36,7 +37,8 @@ impl Engine {
         self.answer(reply, answer::Cancelled { flow: id, state });
     }
 
-    /// Ends whatever of a cancelled flow waits, and tells the players that have orders of it.
+    /// Makes all waiting tasks of a cancelled flow final, and tells the players that have orders of
+    /// it.
     pub(crate) fn close_all(&mut self, id: FlowId) {
         let Some(flow) = self.flows.get(id) else { return gone() };
         let alive = flow.jobs().filter(|job| !job.state().is_final());
@@ -52,7 +54,7 @@ impl Engine {
         }
     }
 
-    /// Waits no longer for players that are not there.
+    /// Ends the wait for players that are not attached: what is in flight to them is `lost`.
     fn abandon(&mut self, id: FlowId, by: &AudienceName) {
         let Some(flow) = self.flows.get(id) else { return gone() };
         let jobs: Vec<JobId> = flow.jobs().map(Job::id).collect();
@@ -65,7 +67,7 @@ impl Engine {
         }
     }
 
-    /// Kills what runs of a job that is doomed, if that is what it says.
+    /// Kills what runs of a doomed job, if the job asks for that.
     pub(crate) fn kill_doomed(&mut self, id: JobId) {
         if self.job(id).is_some_and(Job::is_to_be_killed) {
             for (player, task) in self.in_flight_of(id) {
@@ -86,7 +88,7 @@ impl Engine {
 
     fn send_cancel(&mut self, player: PlayerIx, task: TaskRef) {
         let Some(session) = self.roster[player].reachable() else {
-            // It is told when it attaches.
+            // The player is told when it attaches.
             return gone();
         };
         let Some(job) = self.job(task.job()) else {

@@ -1,12 +1,12 @@
-//! Moments at which something is due.
+//! Deadlines of tasks and jobs: when they are armed, and what happens at them.
 //!
-//! A task has at most one deadline, which is taken out when it no longer applies, so that a player
-//! which comes and goes leaves no trail of them: when it is due follows from what it is due for.
-//! One that comes too early, because the world changed meanwhile, is moved on; one that is left of
-//! a task that is no more is dropped.
+//! A task has at most one deadline. It is removed when it no longer applies, so a player that comes
+//! and goes leaves none behind; its moment is not stored, because it follows from what the deadline
+//! is for. A deadline that comes too early, because the world has changed meanwhile, is moved on. A
+//! deadline of a task that has gone is dropped.
 //!
-//! Deadlines are in wall time and go on while no conductor runs. But nobody is given up as absent
-//! who had no chance to come back, so all of that waits until `returning_until`.
+//! Deadlines are in wall time, and run on while no conductor runs. But a player that had no chance
+//! to come back must not be given up as absent, so all of that waits until `returning_until`.
 
 use orchestra_model::{Millis, TaskState, Timestamp};
 
@@ -16,11 +16,11 @@ use crate::{
     tables::{deadlines::Deadline, job::Job, player::Player, task::TaskRef},
 };
 
-/// Most deadlines met in one turn.
+/// Most deadlines that are met in one turn, before other work has its turn.
 const TURN: usize = 1_024;
 
-/// How long players are given to come back when the conductor starts, or has sent all away: above
-/// the 30 seconds that one waits at most between two attempts.
+/// How long players have to come back after the conductor started, or after it ended all sessions:
+/// longer than the 30 seconds that a player waits at most between two tries to connect.
 const RETURN: Millis = Millis::seconds(45);
 
 impl Engine {
@@ -50,8 +50,8 @@ impl Engine {
         self.deadlines.insert(self.returning_until, Deadline::Returned);
     }
 
-    /// When a task is given up whose job began then and whose player is away since then, if ever it
-    /// was there.
+    /// The moment at which a waiting task is given up, if its job began at `started_at` and its
+    /// player is away since `detached_at`.
     pub(crate) fn give_up_at(
         &self,
         started_at: Option<Timestamp>,
@@ -62,14 +62,14 @@ impl Engine {
         since.after(patience).max(self.returning_until)
     }
 
-    /// When a parked task is given up if nothing changes; `None` for never.
+    /// The moment at which a parked task is given up if nothing changes; `None` if it never is.
     pub(crate) fn parked_until(&self, task: TaskRef) -> Option<Timestamp> {
         let job =
             self.job(task.job()).filter(|job| job.state_of(task.index) == TaskState::Waiting)?;
         let patience = job.spec().give_up_after.filter(|_| job.is_parked(task.index))?;
         let detached_at = if job.is_one_of() {
-            // Once all of its players were away for so long. While one is there, that cannot be
-            // sooner than after a full wait from now.
+            // A one-of task is given up once all of its players were away for that long. While one
+            // of them is attached, that is at least one full wait from now.
             let since = |(_, player)| match self.roster[player].attached() {
                 true => Some(self.now),
                 false => self.roster[player].detached_at(),
@@ -89,7 +89,8 @@ impl Engine {
     pub(crate) fn arm_give_up(&mut self, task: TaskRef) {
         let Some(at) = self.parked_until(task) else { return };
         if self.job(task.job()).is_some_and(Job::is_one_of) {
-            // Its deadline stays until it comes: which of its players matters changes often.
+            // The deadline of a one-of task stays until it is due, because it changes often which
+            // of its players it follows from.
             if self.flows.change(task.job(), |job| job.arm_give_up(at)) == Some(false) {
                 return;
             }
@@ -144,19 +145,22 @@ impl Engine {
         }
     }
 
-    /// When an order is lost whose player is away; `None` where it is there.
+    /// The moment at which an order becomes `lost` because its player is away; `None` while the
+    /// player is attached.
     pub(crate) fn lost_at(&self, task: TaskRef, ix: PlayerIx) -> Option<Timestamp> {
-        /// What the default adds to timeout and grace: time to reboot and come back.
+        /// Added to timeout and grace if the job does not say how long to wait: time to reboot and
+        /// come back.
         const REBOOT: Millis = Millis::minutes(10);
-        /// Stands for the limit of an attempt of which none is known: of a score that the player
-        /// did not offer, or sent by a release that did not note it, by a player that has not been
-        /// back since the conductor started. Rather late than wrong.
+        /// Stands for the limit of an attempt of which no limit is known: its score is not one that
+        /// the player offered, or an earlier release sent it and the player has not been back since
+        /// the conductor started. It is a day, because giving an attempt up too late does less harm
+        /// than too early.
         const UNTOLD: Millis = Millis::minutes(24 * 60);
         let player = &self.roster[ix];
         let detached_at = player.detached_at()?;
         let job = self.job(task.job()).filter(|job| job.state_of(task.index).is_in_flight())?;
-        // By the limits that held when it was sent: after a restart the player, which is away, has
-        // told none.
+        // The limits that were in force when the attempt was sent count: after a restart the player
+        // is away and has told none.
         let limit = job.task(task.index).time_limit.get();
         let limit = limit.or_else(|| player.time_limit(job.spec())).unwrap_or(UNTOLD);
         let patience = job.spec().lost_after.unwrap_or(limit + REBOOT);

@@ -1,4 +1,4 @@
-//! New deployments: all of them hold from now on, or none.
+//! Takes new deployments: all of them are in force from now on, or none.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use crate::{
 };
 
 impl Engine {
-    /// New deployments: all of them hold from now on, or none, if hosts of a living flow would
-    /// wait for each other for ever.
+    /// Puts new deployments in force: all of them, or none if with them hosts of a living flow
+    /// would wait for each other for ever.
     pub(crate) fn load_deployments(
         &mut self,
         reply: ReplyTo<answer::DeploymentsLoaded>,
@@ -47,7 +47,7 @@ impl Engine {
         }
         let slots = (1_u16..).zip(flow.slots()).skip(flow.slot());
         slots.into_iter().find_map(|(slot, jobs)| {
-            // Only changes wait for anybody.
+            // Only a task that changes its host ever waits for another host.
             let changes = |job: &Job, player: PlayerIx| {
                 self.roster[player].impact(job.kind()) == Impact::Holds
             };
@@ -63,10 +63,10 @@ impl Engine {
         })
     }
 
-    /// Counts all cells anew, from who holds.
+    /// Puts deployments in force and counts all cells anew, from the hosts that hold them.
     pub(crate) fn put_in_force(&mut self, deployments: Arc<Deployments>) {
         self.roster.put_in_force(deployments);
-        // Whose gates are dead has changed for everybody.
+        // Any gate may have become dead or come back to life.
         self.flows.note_all_changed(|_, _| true);
     }
 }

@@ -1,4 +1,4 @@
-//! Which task starts next: wanted, possible, chosen, emitted.
+//! Which task starts next: wanted, possible, chosen, emitted (see the top of the crate).
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -26,8 +26,8 @@ use crate::{
 const TURN: u32 = 256;
 
 impl Engine {
-    /// Lets the next queued job start what it may. How many steps that took, at least one; `None`
-    /// where no job is queued, or nothing may be sent.
+    /// Gives the next queued job its turn. Returns how many steps that took, at least one; `None`
+    /// if no job is queued, or nothing may be sent.
     pub(crate) fn take_turn(&mut self) -> Option<u32> {
         if self.stale.is_some() {
             return None;
@@ -35,12 +35,13 @@ impl Engine {
         let id = self.flows.pop_runnable()?;
         for looked_at in 0..TURN {
             let Some(index) = self.flows.change(id, Job::next_wanted).flatten() else {
-                // Perhaps nobody but a person can help it now.
+                // The job may be stuck now.
                 self.flows.note_changed(id);
                 return Some(looked_at.max(1));
             };
             self.offer(id, index);
-            // It may have ended instead, and nothing starts for a job that is doomed by that.
+            // The task may have ended instead of starting. What follows from that comes first,
+            // because nothing may start for a job that is doomed by it.
             self.evaluate_changed();
         }
         self.flows.queue(id);
@@ -69,8 +70,9 @@ impl Engine {
         }
     }
 
-    /// One of: the least busy player whose gates are all open, the first of them in host-set
-    /// order. Where there is none, whichever opens first.
+    /// Chooses the player of a one-of task: of those whose gates are all open the least busy one,
+    /// and of these the first in host-set order. If there is none, the task is parked on all of
+    /// them, and the first whose gates open gets it.
     fn choose(&mut self, id: JobId) {
         let task = TaskRef::new(id, 0);
         let Some(job) = self.job(id) else {
@@ -109,7 +111,8 @@ impl Engine {
         if self.job(id).is_some_and(|job| job.state_of(0) == TaskState::Waiting) {
             self.stand_in_lines(task, in_line);
         }
-        // Also on players that were removed: they may be added again while it waits.
+        // The task is parked on removed players as well, because they may be added again while it
+        // waits.
         for (place, player) in free {
             let entry = TaskRef::new(id, place);
             self.roster.change(player, |player| player.park(Arc::clone(&kind), entry));
@@ -118,7 +121,7 @@ impl Engine {
         self.arm_give_up(task);
     }
 
-    /// Whether the players file still names one on which the one-of job may run.
+    /// Whether the players file still names a player on which the one-of job may run.
     pub(crate) fn is_anybody_left(&self, job: &Job) -> bool {
         job.candidates().any(|(_, player)| self.roster[player].is_member())
     }
@@ -135,7 +138,7 @@ impl Engine {
         }
     }
 
-    /// Looks again at what is parked on a player, because something changed there.
+    /// Starts what may start of the tasks parked on a player, because something changed there.
     pub(crate) fn wake(&mut self, player: PlayerIx) {
         if self.stale.is_some() {
             return;
@@ -176,7 +179,7 @@ impl Engine {
                 self.await_window(entry);
             } else if let Some(cell) = gate {
                 if is_one_of {
-                    // Perhaps another candidate may go.
+                    // Another player may be able to run the task.
                     self.flows.change(id, |job| job.make_ready(index));
                     self.note_leftovers(id);
                 } else {
@@ -186,7 +189,8 @@ impl Engine {
         }
     }
 
-    /// Lets a task that was parked on a player wait for its job.
+    /// Moves a task that was parked on a player to its job's ready tasks: the player lets it start,
+    /// but its job does not now.
     fn await_window(&mut self, entry: TaskRef) {
         let id = entry.job();
         let Some(job) = self.job(id).filter(|job| job.awaits(entry.index)) else {
@@ -197,15 +201,17 @@ impl Engine {
         self.note_leftovers(id);
     }
 
-    /// Lets a player wait for room in its cells, if that is what its next task needs.
+    /// Puts a player among those that wait for room in their cells, if its next task needs room
+    /// there.
     fn queue_for_room(&mut self, player: PlayerIx) {
         if self.roster[player].next(self.roster.ledger(), self.flows.open()) == Next::Room {
             self.await_room(player);
         }
     }
 
-    /// Takes window, score concurrency, credit and cells in one step, and emits the records, then
-    /// the order. `entry` is as in the player's queue: for a one-of job it names the choice.
+    /// Starts a task: takes window, score concurrency, credit and cells in one step, and emits the
+    /// records, then the order. `entry` is the task as it stands in the player's queue; for a
+    /// one-of job it names the chosen player.
     fn start(&mut self, entry: TaskRef, ix: PlayerIx) {
         let (now, store, id) = (self.now, self.store, entry.job());
         let change = self.next_change(id.flow);
@@ -215,7 +221,8 @@ impl Engine {
         };
         let task = TaskRef::new(id, job.index_of(entry.index));
         let Some(session) = self.roster[ix].reachable() else {
-            // The task waits on, where it is found again once somebody has looked.
+            // The task goes back to its job's ready tasks, so that it is found again once somebody
+            // has looked into the inconsistency.
             self.flows.change(id, |job| job.make_ready(task.index));
             return self.inconsistent(id.flow, "a player was chosen that is not there");
         };
@@ -248,7 +255,8 @@ impl Engine {
         }
     }
 
-    /// Gives back what a task held on its player, if it still does, and settles its host's hold.
+    /// Gives back the place that a task's order took on its player, if it still does, and updates
+    /// the host's hold. `left` says what the attempt has left on the host.
     pub(crate) fn release(&mut self, task: TaskRef, ix: PlayerIx, left: Left) {
         self.disarm_loss(task, ix);
         let Some(known) = self.job(task.job()).and_then(|job| job.known(task.index)) else {
@@ -257,7 +265,7 @@ impl Engine {
         let order = known.order;
         let player = &self.roster[ix];
         let Some(flying) = player.flight_of(task) else {
-            // It was given back already, when the player refused it.
+            // The place was given back already, when the player refused the order.
             return gone();
         };
         let (impact, is_of_unit) = (flying.impact, flying.is_of_unit);
@@ -269,8 +277,8 @@ impl Engine {
         self.update_hold(ix, Some(task), attempt, left);
     }
 
-    /// Lets a task that was sent wait again, because it is retried or did not start; before `due`,
-    /// where there is such a moment, for that.
+    /// Makes a task that was sent wait again, because it is retried or did not start. With `due` it
+    /// pauses until then.
     pub(crate) fn wait_again(
         &mut self,
         task: TaskRef,
@@ -295,15 +303,16 @@ impl Engine {
         self.tell_task(task);
     }
 
-    /// A player said that it is busy though it should not be, perhaps of an order about a unit: ask
-    /// again in a while, also if nothing ends there.
+    /// Notes that a player said it is busy though it should not be, and arms a deadline at which
+    /// orders are sent to it again, if nothing ends there before. `about_unit` says whether the
+    /// refused order was about a unit.
     pub(crate) fn ask_busy_later(&mut self, player: PlayerIx, about_unit: bool) {
         const PAUSE: Millis = Millis::seconds(1);
         self.roster.change(player, |player| player.note_busy(about_unit));
         self.deadlines.insert(self.now.after(PAUSE), Deadline::AskBusyAgain(player));
     }
 
-    /// Ends a task that waits for a player which the players file names no more.
+    /// Ends a task that waits for a player which the players file names no longer.
     pub(crate) fn withdraw(&mut self, task: TaskRef) {
         let Some(job) = self.job(task.job()) else {
             return self.inconsistent(task.job().flow, "a task that is withdrawn is of no job");

@@ -22,8 +22,8 @@ use crate::{
 };
 
 impl Engine {
-    /// Makes a task final, once, and gives back what it held. What follows for its job is worked
-    /// off later.
+    /// Makes a task final, and gives back what it held. What follows for its job is done later
+    /// (`Engine::work`).
     pub(crate) fn finish(&mut self, task: TaskRef, state: TaskState, detail: Option<&str>) {
         let (now, index) = (self.now, task.index);
         let Some(job) = self.job(task.job()) else {
@@ -43,7 +43,7 @@ impl Engine {
         self.step_in_line(task, was, state);
     }
 
-    /// A task that left its host down gets no further attempt.
+    /// Notes that a task which left its host down gets no further attempt.
     fn forget_return(&mut self, task: TaskRef) {
         let Some(job) = self.job(task.job()).filter(|job| job.is_returning(task.index)) else {
             return;
@@ -113,18 +113,19 @@ impl Engine {
         self.flows.get_mut(flow).map_or(0, Flow::next_change)
     }
 
-    /// How many changes of a living flow were written, all of which were published in their order.
+    /// How many changes of a living flow were written. All of them were published, in this order.
     pub fn changes_of(&self, flow: FlowId) -> Option<u64> {
         self.flows.get(flow).map(Flow::changes)
     }
 
     fn task_record(&self, job: &Job, task: TaskRef, change: u64) -> Option<Record> {
-        // A one-of task that ended without ever choosing is filed under its first host.
+        // A one-of task that ended without a chosen player is filed under the first host of its
+        // job.
         let player = job.player_of(task.index).or_else(|| job.targets().first().copied())?;
         Some(job.task(task.index).record(task, self.roster.host(player), change))
     }
 
-    /// A one-of task that has not chosen is told of only when it ends.
+    /// The event about a task. A one-of task without a chosen player has one only when it ends.
     fn task_event(&self, job: &Job, task: TaskRef, change: u64) -> Option<Event> {
         let player = job.player_of(task.index);
         let known = job.task(task.index);
@@ -147,7 +148,7 @@ impl Engine {
         })
     }
 
-    /// Lets every job follow whose tasks have changed.
+    /// Evaluates every job whose tasks have changed.
     pub(crate) fn evaluate_changed(&mut self) {
         loop {
             while let Some(job) = self.roster.pop_concerned() {
@@ -158,7 +159,7 @@ impl Engine {
         }
     }
 
-    /// Looks whether a job is doomed, or over.
+    /// Looks whether a job is doomed or over, and does what follows.
     fn evaluate(&mut self, id: JobId) {
         let Some(flow) = self.flows.get(id.flow) else { return gone() };
         let cancelled = flow.cancelled_by().is_some();
@@ -182,7 +183,7 @@ impl Engine {
             self.kill_doomed(id);
             self.update_flow(id.flow);
         } else if !job.is_doomed() && job.state() == JobState::Doomed {
-            // Somebody asked for further attempts.
+            // A doomed job goes on if somebody asked for further attempts.
             self.shift_job(id, JobState::Running);
             self.update_flow(id.flow);
         } else if job.has_only_stragglers() && self.now >= self.returning_until {
@@ -218,11 +219,11 @@ impl Engine {
         }
     }
 
-    /// Sets the job's verdict, once, and lets its flow follow.
+    /// Sets the job's verdict, and does what follows for its flow.
     fn end_job(&mut self, id: JobId, verdict: JobState) {
         self.shift_job(id, verdict);
         if self.flows.get(id.flow).is_some_and(|flow| !flow.sequence().is_empty()) {
-            // What failed of it never will be ok now.
+            // Tasks of the job that failed will never be ok now.
             self.count_gates(id.flow);
         }
         self.follow(id.flow);
@@ -242,7 +243,7 @@ impl Engine {
         self.publish(event);
     }
 
-    /// After a job ended: the next slot, or the end.
+    /// Begins the next slot, or ends the flow, if the end of a job allows it.
     pub(crate) fn follow(&mut self, id: FlowId) {
         let Some(flow) = self.flows.get_mut(id) else {
             return self.inconsistent(id, "a job has ended of a flow that is not there");
@@ -267,8 +268,8 @@ impl Engine {
         self.update_flow(id);
     }
 
-    /// Brings the flow's state in line with its jobs'. A flow that ended leaves the engine: its
-    /// parameters are erased, and whoever asks is told from the store.
+    /// Brings the flow's state in line with its jobs' states. A flow that has ended leaves the
+    /// engine: its parameters are erased, and questions about it are answered from the store.
     pub(crate) fn update_flow(&mut self, id: FlowId) {
         let Some(flow) = self.flows.get_mut(id) else { return gone() };
         if !flow.follow_jobs(self.now) {

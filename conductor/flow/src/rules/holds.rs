@@ -1,17 +1,35 @@
 //! When a host begins to hold its cells, and when that ends: promises 17 and 18.
 //!
-//! A host holds its cells while a change runs there, while a change has left it down, and while a unit
-//! there is not well. It holds all of its cells or none, so the tasks of one host share its hold, and a
-//! further attempt uses the hold of the one before. What a cell counts follows from the hosts' holds
-//! and from the deployments in force: nothing of it is stored, and a reload counts anew
+//! A host holds its cells
+//!
+//! - while a change runs there: an order is out whose task changes the host;
+//! - while a change has left it *down*: the change failed, was killed or is lost, and no later one
+//!   has succeeded;
+//! - while a unit there is not well (`rules/units`).
+//!
+//! ```text
+//!              order sent                  ended ok
+//!   free ─────────────────> change runs ────────────────────────> free
+//!                           │       ^
+//!     failed, killed, lost  v       │ a further attempt, or any later change
+//!                          down ────┘
+//!                           └── operator releases ──────────────> free
+//! ```
+//!
+//! After an attempt that never started, the host is as it was before: free or down.
+//!
+//! A host holds all of its cells or none. So the tasks of one host share its hold, and a further
+//! attempt uses the hold of the attempt before. What a cell counts follows from the hosts' holds
+//! and from the deployments in force: it is not stored, and a reload counts it anew
 //! (`tables/ledger`).
 //!
-//! A later success ends what an attempt has left, and nothing that is told of units (`rules/units`);
-//! and what is asked of a unit leaves its host down in no other way than the unit itself.
+//! A success ends what earlier attempts have left. It does not end what is told of units: their
+//! holds end with what is told of them. And a task that asks something of a unit leaves its host
+//! down only through that unit.
 //!
-//! A cell is *dead* when it is full of holds that only a person can end: the holds of hosts that
-//! are down, where nothing runs, nothing waits, no further attempt is to come, and all units that are
-//! not well gave up.
+//! A cell is *dead* when it is full of holds that only a person can end. Such a hold is that of a
+//! host that is down, where nothing runs, nothing waits, no further attempt is to come, and every
+//! unit that is not well gave up.
 
 use std::collections::BTreeMap;
 
@@ -29,20 +47,20 @@ use crate::{
     tables::{player::Down, task::TaskRef},
 };
 
-/// What an attempt has left behind on its host.
+/// What an attempt has left on its host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Left {
     /// It ended well.
     Well,
     /// It never started.
     Unstarted,
-    /// It ended in this state: the host counts as down.
+    /// It ended in this state, so the host counts as down.
     Down(TaskState),
 }
 
 impl Left {
-    /// Of a task that was in flight and ends in this state, unless its player said that it did not
-    /// start.
+    /// What an attempt in flight leaves that ends in this state, unless its player said that it did
+    /// not start.
     pub(crate) fn of(state: TaskState) -> Self {
         match state {
             TaskState::Ok => Left::Well,
@@ -52,21 +70,21 @@ impl Left {
     }
 }
 
-/// What the hold of a host depends on of an attempt there.
+/// What of an attempt matters for the hold of its host.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attempted {
     pub(crate) job: JobId,
     pub(crate) order: OrderNumber,
     pub(crate) impact: Impact,
-    /// It asked something of a unit, which itself tells how the host is.
+    /// Whether it asked something of a unit: then what is told of the unit says how the host is.
     pub(crate) is_of_unit: bool,
 }
 
 impl Engine {
-    /// An attempt has left its host like this: takes the host's hold back, or leaves it with a host
-    /// that is down. `ended` is the task whose order is out no more with it, if one is. What says
-    /// so is written before the end of the task is: a crash in between must not forget that a host
-    /// is down.
+    /// Updates the hold of a host that an attempt has left like this: the hold ends, or the host
+    /// counts as down. `ended` is the task whose order is out no longer, if there is one. The
+    /// record of the hold is written before that of the task's end, because a crash in between must
+    /// not forget that a host is down.
     pub(crate) fn update_hold(
         &mut self,
         ix: PlayerIx,
@@ -80,8 +98,8 @@ impl Engine {
             if let Some(task) = ended {
                 player.end_order(task);
             }
-            // A host that was lost and turned out to run there still needs the cells as before.
-            // What a player runs is not known while it, or the store, is doubted.
+            // A lost attempt may turn out to run: then its host needs the cells as before. While
+            // the player or the store is doubted, it is not known what the player runs.
             let goes_on = is_stale
                 || player.quarantine().is_some()
                 || player.strangers().iter().any(|stranger| stranger.store == store);
@@ -94,8 +112,8 @@ impl Engine {
                     let record = player.count_as_down(Down { job, order, state }, now);
                     Some(Box::new(Op::Put(record)))
                 }
-                // The attempt's own order may have left the host down: a crash in between forgot
-                // that the task was given up.
+                // The attempt's own order may have left the host down, because a crash forgot that
+                // the task was given up.
                 Left::Well
                     if impact != Impact::Look
                         && !goes_on
@@ -117,11 +135,11 @@ impl Engine {
         }
     }
 
-    /// Lets a player wait for room in the cells of its host, one of which is full.
+    /// Puts a player among those that wait for room in their cells, one of which is full.
     pub(crate) fn await_room(&mut self, ix: PlayerIx) {
         self.roster.await_room(ix);
         let player = &self.roster[ix];
-        // Its tasks may have nobody left to wait for but a person.
+        // Its tasks may wait for nobody but a person now.
         if self.roster.ledger().is_dead_in(player.cells()) {
             let jobs = player.parked_changes().map(TaskRef::job);
             let news = jobs.filter(|id| self.job(*id).is_some_and(|job| !job.is_stuck()));
@@ -131,8 +149,8 @@ impl Engine {
         }
     }
 
-    /// Looks again at the next player that waited for room which there is now. Returns whether
-    /// there was any.
+    /// Takes the next player whose wait for room, or to be in motion, is over, and has it looked
+    /// at. Returns whether there was one.
     pub(crate) fn admit(&mut self) -> bool {
         if self.stale.is_some() {
             return false;
@@ -142,9 +160,10 @@ impl Engine {
         true
     }
 
-    /// Ends the holds of hosts that count as down, but for units that may come to be well by themselves.
+    /// Ends the holds of hosts that count as down. Holds for units that may become well by
+    /// themselves stay.
     pub(crate) fn release_holds(&mut self, reply: ReplyTo<answer::Released>, hosts: &HostSet) {
-        // Also of players that were removed, but nobody else.
+        // Removed players can be named as well, but nobody else.
         let unknown = hosts.unknown(|host| self.roster.known(host).is_some());
         if !unknown.is_empty() {
             return self.reject(reply, Rejection::UnknownPlayers(unknown));
@@ -164,8 +183,8 @@ impl Engine {
         self.answer(reply, answer::Released { hosts: HostSet::from_names(released) });
     }
 
-    /// What an ended flow left down counts as left so by another, which takes its place: by the
-    /// first of its jobs that has the host.
+    /// Makes the hosts that an ended flow left down count as left down by another flow, which
+    /// repeats it: by its first job that has the host.
     pub(crate) fn hand_over_holds(&mut self, from: FlowId, to: FlowId) {
         let Some(flow) = self.flows.get(to) else {
             return self.inconsistent(to, "holds are handed to a flow that is not there");

@@ -1,22 +1,22 @@
-//! What is not found: because it has gone meanwhile, or because we made a mistake.
+//! Look-ups that find nothing: because the thing has gone meanwhile, or because we made a mistake.
 //!
-//! Queues, deadlines and sets of what is to be looked at refer to flows, jobs and tasks by number,
-//! and are not searched when those end. Whoever finds nothing there returns [`gone`]. Where the
-//! caller has just seen what it asks for, finding nothing is an inconsistency: a test ends with it,
-//! and a daemon tells it and stops the flow, rather than to go on without a task that then lies in
-//! no queue.
+//! Queues, deadlines and sets of things to look at refer to flows, jobs and tasks by number, and
+//! are not searched when those end. Code that finds nothing there returns [`gone`]. Where the
+//! caller has just seen what it asks for, finding nothing is an inconsistency. A test ends with it.
+//! A daemon logs it and stops the flow; to go on would lose a task that is in no queue.
 
 use orchestra_model::{FlowId, JobId};
 
 use crate::{Engine, effect::Effect, tables::job::Job};
 
-/// What this refers to has gone meanwhile, or waits here no more. That is no mistake.
+/// Returns what a look-up yields when the thing has gone meanwhile, or does not wait here any more.
+/// That is no mistake.
 pub(super) fn gone<T: Default>() -> T {
     T::default()
 }
 
 impl Engine {
-    /// Something is so that cannot be: our mistake.
+    /// Reports that something is so which cannot be: our mistake.
     #[cold]
     pub(crate) fn inconsistent(&mut self, flow: FlowId, what: &'static str) {
         debug_assert!(false, "flow {flow}: {what}");
@@ -24,7 +24,7 @@ impl Engine {
     }
 
     /// Starts nothing new of a flow until somebody has paused and resumed it, or the conductor has
-    /// started anew. What runs of it goes on.
+    /// started anew. Whatever of it runs goes on.
     fn stop_flow(&mut self, flow: FlowId, what: &'static str) {
         let jobs = self.flows.get(flow).into_iter().flat_map(|flow| flow.jobs().map(Job::id));
         for job in jobs.collect::<Vec<JobId>>() {

@@ -1,4 +1,5 @@
-//! A new players file: who joins, who goes, and what becomes of the work of those who go.
+//! A new players file: which players join and leave the fleet, and what becomes of the work of
+//! those that leave.
 
 use orchestra_model::{HostSet, TaskState};
 
@@ -35,13 +36,14 @@ impl Engine {
             self.put(self.roster[player].record());
         }
         self.remove_players(&gone);
-        // Whether these are stuck depends on who is left, or has come.
+        // Whether one-of jobs are stuck depends on which players are left, or have come.
         self.flows.note_all_changed(|_, job| job.is_one_of());
         let players = self.roster.members();
         self.answer(reply, answer::Loaded { players, added, removed });
     }
 
-    /// Tasks never sent become `cancelled`, those sent or running `lost`.
+    /// Takes players out of the fleet. Tasks that were never sent to them become `cancelled`, those
+    /// that were sent `lost`.
     fn remove_players(&mut self, gone: &[PlayerIx]) {
         if gone.is_empty() {
             return;
@@ -50,7 +52,7 @@ impl Engine {
         for player in gone.iter().copied() {
             is_gone[player.index()] = true;
             self.roster.set_member(player, false);
-            // The end of a session of one that is there is on record by itself.
+            // If the player is attached, the end of its session is recorded anyway.
             let is_recorded = self.roster[player].attached();
             if let Some(session) = self.roster[player].session() {
                 self.detach(player, session);
@@ -72,7 +74,7 @@ impl Engine {
         }
     }
 
-    /// Ends what was sent to a player that is no more of the fleet.
+    /// Makes the tasks `lost` that were sent to a player which is no longer in the fleet.
     pub(crate) fn lose_in_flight(&mut self, player: PlayerIx) {
         for flying in self.roster[player].in_flight().to_vec() {
             self.finish(flying.task, TaskState::Lost, Some("player removed"));

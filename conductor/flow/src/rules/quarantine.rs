@@ -1,9 +1,9 @@
 //! Whether a player's claims agree with the store, and what becomes of one whose claims do not.
 //!
 //! A player that has had more orders than the store has issued to it proves that the store is an
-//! old copy, restored from a backup: from then on nothing is sent to anybody, until an operator
-//! said to go on from it. So much may follow from what is proven alone. What a player claims
-//! without proof concerns that player alone (SECURITY.md):
+//! old copy, restored from a backup. From then on nothing is sent to anybody, until an operator
+//! says to go on from it. Only proof can have that effect. What a player claims without proof
+//! concerns that player alone (SECURITY.md):
 //!
 //! | the player shows or claims | then |
 //! |---|---|
@@ -11,9 +11,9 @@
 //! | proof of a later term, of a higher order, or of a flow that the store does not know | the store is an old copy; after a recovery that the player has not heard of, the store catches up |
 //! | any of these without proof | the player is quarantined |
 //!
-//! A quarantined player keeps its session, gets nothing, and counts as absent. What it reports of
-//! attempts that this store sent to it is taken in. Quarantine is no record: it follows from the
-//! next attach, and ends with one that agrees, or when an operator released the player.
+//! A quarantined player keeps its session, gets nothing, and counts as absent. Its reports about
+//! attempts that this store sent to it are accepted. Quarantine is not recorded: each attach
+//! decides anew whether the player is quarantined, and an operator can release it.
 
 use orchestra_model::{
     FlowId, HostSet, TaskState,
@@ -31,14 +31,14 @@ use crate::{
     tables::quarantine::Quarantine,
 };
 
-/// One attempt that a snapshot speaks of.
+/// One attempt that a snapshot mentions.
 struct Claimed {
     key: AttemptKey,
     order: OrderNumber,
     proof: Option<Proof>,
 }
 
-/// What a snapshot proves: each the highest.
+/// What a snapshot proves: the highest of each kind of number.
 #[derive(Debug, Default)]
 pub(crate) struct Proven {
     order: OrderNumber,
@@ -55,8 +55,8 @@ impl Proven {
 }
 
 impl Engine {
-    /// Holds a snapshot against the store: what it proves, and why its player is to be quarantined,
-    /// if it claims more. Nothing follows from that yet.
+    /// Compares a snapshot with the store. Returns what it proves, and why its player is to be
+    /// quarantined, if it claims more than that. Changes nothing.
     pub(crate) fn judge(
         &mut self,
         ix: PlayerIx,
@@ -85,8 +85,9 @@ impl Engine {
         live.chain(settled).filter(|claimed| claimed.key.store == self.store).collect()
     }
 
-    /// Whether what is proven makes the store an old copy: a later term, or more than the store
-    /// knows where the player has heard of the last recovery. Nothing is sent from then on.
+    /// Returns whether what is proven shows that the store is an old copy: a later term, or more
+    /// than the store knows although the player has heard of the last recovery. If so, nothing is
+    /// sent from now on.
     pub(crate) fn note_old_copy(
         &mut self,
         ix: PlayerIx,
@@ -115,7 +116,8 @@ impl Engine {
     }
 
     /// Lets the store catch up with what is proven, after a recovery that the player has not heard
-    /// of. The player's scores have to be known: what may have changed its host depends on them.
+    /// of. The player's scores have to be known before, because they say what may have changed its
+    /// host.
     pub(crate) fn catch_up_with(
         &mut self,
         ix: PlayerIx,
@@ -128,21 +130,22 @@ impl Engine {
         }
     }
 
-    /// Whether more is proven than the store knows; and a flow that it does not know.
+    /// Whether more is proven than the store knows, and a proven flow that it does not know.
     fn is_ahead(&self, ix: PlayerIx, proven: &Proven) -> (bool, Option<FlowId>) {
         let unknown = proven.flow.filter(|flow| *flow >= self.next_flow);
         let is_ahead = proven.order > self.roster[ix].last_order() || unknown.is_some();
         (is_ahead, unknown)
     }
 
-    /// From here on nothing is sent. The first reason is kept.
+    /// Sends nothing from now on, for this reason. If nothing was sent already, the first reason is
+    /// kept.
     pub(crate) fn find_stale(&mut self, why: String) {
         self.stale.get_or_insert(why);
     }
 
     /// After a recovery: the player had orders that this store has forgotten. Its numbers go on
-    /// from there, and whatever was waiting for it then may have run in the forgotten time, so it
-    /// is `lost`.
+    /// above those. Any task that waited for it then may have run in the forgotten time, so it is
+    /// `lost`.
     fn catch_up(&mut self, ix: PlayerIx, order: OrderNumber, unknown: Option<FlowId>) {
         if let Some(flow) = unknown.filter(|flow| *flow < FlowId::MAX) {
             self.next_flow = flow.next();
@@ -161,7 +164,8 @@ impl Engine {
         }
     }
 
-    /// What is claimed beyond what the store has issued, and not proven: why, if there is any.
+    /// Why the player is to be doubted, if it is: what it claims beyond what the store has issued,
+    /// and does not prove.
     fn doubt(
         &mut self,
         ix: PlayerIx,
@@ -169,7 +173,7 @@ impl Engine {
         claimed: &[Claimed],
         proven: &Proven,
     ) -> Option<Quarantine> {
-        // What the player does not claim any more needs no pass.
+        // A tolerated attempt that the player claims no more need not be tolerated any longer.
         let is_claimed = |key: &AttemptKey| claimed.iter().any(|claimed| claimed.key == *key);
         self.roster.change(ix, |player| player.retain_tolerated(is_claimed));
         let player = &self.roster[ix];
@@ -220,8 +224,9 @@ impl Engine {
         self.tell_away(ix);
     }
 
-    /// Goes on with players whatever they claimed: what is in flight to them is `lost`, and their
-    /// numbers go on above the highest that they claim. All of them, or none.
+    /// Releases players from quarantine, whatever they claimed: what is in flight to them is
+    /// `lost`, and their numbers go on above the highest that they claim. Either all of them are
+    /// released, or none.
     pub(crate) fn unquarantine(&mut self, reply: ReplyTo<answer::Unquarantined>, hosts: &HostSet) {
         let unknown = hosts.unknown(|host| self.roster.member(host).is_some());
         if !unknown.is_empty() {
@@ -244,8 +249,9 @@ impl Engine {
         self.answer(reply, answer::Unquarantined { hosts, lost });
     }
 
-    /// Whether numbers can go on above what a player claims without using them up, and under this
-    /// store's term.
+    /// Whether numbers can go on above what a player claims: it claims at most [`SKIPPED`] orders
+    /// more than this store has issued, so that it cannot use numbers up, and no term above this
+    /// store's.
     fn can_reach(&self, ix: PlayerIx) -> bool {
         let player = &self.roster[ix];
         player.quarantine().is_some_and(|quarantine| {
@@ -254,7 +260,7 @@ impl Engine {
         })
     }
 
-    /// Ends a player's quarantine and its session. How many tasks are lost with it.
+    /// Ends a player's quarantine and its session. Returns how many tasks are lost by that.
     fn release_player(&mut self, ix: PlayerIx) -> u32 {
         let in_flight = self.roster[ix].in_flight().to_vec();
         for flying in &in_flight {

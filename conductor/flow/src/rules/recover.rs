@@ -1,4 +1,5 @@
-//! Rebuilding the engine from what it asked to persist, and going on from an old copy.
+//! Rebuilding the engine from the records that it asked to write, and going on from an old copy of
+//! them.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -29,12 +30,12 @@ use crate::{
     },
 };
 
-/// Everything that the engine needs of the store, but for living flows.
+/// Everything that the engine needs from the store, except for the living flows.
 #[derive(Clone, Debug)]
 pub struct Recovery {
     /// The store's id.
     pub store: StoreId,
-    /// Its term, already raised by opening it.
+    /// The store's term. Opening the store has raised it already.
     pub term: Term,
     /// The last recovery from an old copy; the default for none.
     pub recovered: Recovered,
@@ -74,13 +75,14 @@ pub struct RecoveredJob {
     pub tasks: Vec<TaskRecord>,
 }
 
-/// How many numbers of flows, of attempts, and of orders to each player, a recovery from an old
-/// copy leaves out, so that what the lost part of history numbered is not numbered again.
+/// How many numbers of flows, of attempts, and of orders to each player are left out when the
+/// conductor goes on from an old copy. The lost part of history used some of them, and no number
+/// may be used twice.
 pub(crate) const SKIPPED: u64 = 1_000_000;
 
 impl Engine {
-    /// An engine as it was when the store was written; then [`Engine::restore`] each living flow,
-    /// and [`Engine::resume`].
+    /// The engine as it was when the store was written, without flows. Then [`Engine::restore`] is
+    /// called for each living flow, and [`Engine::resume`] once.
     pub fn recover(settings: Settings, recovery: Recovery) -> Self {
         let mut roster = Roster::default();
         for player in &recovery.players {
@@ -159,7 +161,8 @@ impl Engine {
     fn restore_task(&mut self, job: &mut Job, record: &TaskRecord) {
         let task = Task::restore(record);
         let is_host = |target: &PlayerIx| *self.roster.host(*target) == record.host;
-        // A one-of task is bound to the player it was sent to, unless that did not start it.
+        // A one-of task is bound to the player that it was sent to, unless that player did not
+        // start it.
         let is_bound = job.is_one_of() && task.sent_at.get().is_some();
         let place = is_bound.then(|| job.targets().iter().position(is_host)).flatten();
         let chosen = place.and_then(|place| u32::try_from(place).ok());
@@ -186,7 +189,7 @@ impl Engine {
     }
 
     /// Begins to work again. Players count as away from the moment that the store remembers, or
-    /// from now; either way each is given time to come back.
+    /// else from now. All have time to come back before they count as absent.
     pub fn resume(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
         let deployments = Arc::clone(self.deployments());
@@ -221,9 +224,9 @@ impl Engine {
         self.work();
     }
 
-    /// Where the clock was set back since, what it called the future counts as now: else everything
-    /// that waits would wait for as much longer. Written, so that the next restart does not begin
-    /// the wait anew.
+    /// Sets moments in the future to now, for the clock was set back since they were written:
+    /// everything that waits would wait for longer by as much. Writes the corrected records, so
+    /// that the next restart does not begin the wait again.
     fn correct_moments(&mut self) {
         let now = self.now;
         for player in self.roster.indices() {
@@ -246,8 +249,8 @@ impl Engine {
         }
     }
 
-    /// A crash between the records of one batch leaves a prefix: what was to follow is decided
-    /// again from what is there.
+    /// Does what follows from a flow's records. A crash may have kept only the first records of a
+    /// batch: what the others said is decided again from these.
     fn resume_flow(&mut self, id: FlowId) {
         let Some(flow) = self.flows.get(id) else {
             return self.inconsistent(id, "a flow is resumed that is not there");
@@ -274,10 +277,11 @@ impl Engine {
         self.follow(id);
     }
 
-    /// How many attempts of each of a flow's tasks there may have been in the time that a restored
-    /// store has forgotten: further ones are numbered above them.
+    /// How many attempts of each of a flow's tasks a restored store may have forgotten. Further
+    /// attempts are numbered above them.
     pub(crate) fn forgotten_attempts(&self, flow: FlowId) -> u32 {
-        // Every recovery leaves out as many flow numbers, so those above serve attempts as well.
+        // Every recovery leaves out as many flow numbers as attempt numbers, so the difference of
+        // flow numbers serves for attempts.
         let above = Some(self.recovered.half_known).filter(|half_known| flow < *half_known);
         above.map_or(0, |above| u32::try_from(above.0).unwrap_or(u32::MAX / 2))
     }
@@ -295,8 +299,8 @@ impl Engine {
         self.recovered = Recovered { term, half_known: self.next_flow };
         self.put(Record::Recovered(self.recovered));
         self.stale = None;
-        // Every player tells its state anew, and is compared with this store before it gets
-        // anything: what was said while nothing was sent is not remembered.
+        // Every player attaches anew and is compared with this store before it gets anything,
+        // because what players reported while nothing was sent is not remembered.
         self.await_return();
         for player in self.roster.indices() {
             if let Some(session) = self.roster[player].session() {

@@ -1,10 +1,9 @@
 //! What a player reports about orders: started, ended, refused.
 //!
-//! Everything durable on the player's side is acknowledged, after it is durable here: also what is
-//! late, unknown, or of another store, or the player would repeat it for ever. Only where the store
-//! may be an old copy, or the player is quarantined, is nothing acknowledged but reports of
-//! attempts that this store sent: whatever else the player has to say is evidence, and it keeps
-//! that.
+//! Whatever is durable on the player is acknowledged once it is durable here, also if it is late,
+//! unknown, or of another store; otherwise the player would repeat it for ever. There is one
+//! exception. While the store may be an old copy, or the player is quarantined, only reports of
+//! attempts that this store sent are acknowledged. All others are evidence, which the player keeps.
 
 use orchestra_model::{
     Millis, TaskState, Timestamp,
@@ -65,7 +64,8 @@ impl Engine {
                 self.send(player, session, Command::Acknowledge(key));
             }
             Report::Refused { refusal: Refusal::StaleTerm { seen, evidence }, .. } => {
-                // Says nothing of the attempt: it may have been started by an earlier word.
+                // Such a refusal says nothing of the attempt, which an earlier order may have
+                // started.
                 let proven = evidence.map_or(Term(0), |evidence| evidence.proof.term);
                 if proven > self.term {
                     self.find_stale(format!(
@@ -79,7 +79,8 @@ impl Engine {
                 }
             }
             Report::Refused { refusal, .. } => {
-                // This one the player has forgotten already.
+                // An attempt with this refusal has been forgotten by the player, so nothing is to
+                // be acknowledged.
                 let kept = refusal != Refusal::AlreadyAcknowledged;
                 if let Some(task) = awaited {
                     self.refuse(player, task, &refusal);
@@ -92,7 +93,7 @@ impl Engine {
         }
     }
 
-    /// The task in flight on this player whose newest attempt this is.
+    /// The task in flight on this player whose newest attempt is this one.
     fn awaited(&self, player: PlayerIx, key: AttemptKey) -> Option<TaskRef> {
         if key.store != self.store {
             return None;
@@ -103,9 +104,9 @@ impl Engine {
         (attempt == key.attempt).then_some(task)
     }
 
-    /// Whether an end that nobody awaits is to be kept: it is the end of an attempt that was given
-    /// up as lost. Of the attempts of a flow that has ended only the store knows which have an end;
-    /// it never replaces an end by one that came late.
+    /// Whether an end that nobody awaits is to be kept, because it is the end of an attempt that
+    /// was given up as lost. If the flow has ended, only the store knows which attempts have an
+    /// end; it never replaces an end by one that came late.
     fn is_late(&self, player: PlayerIx, key: AttemptKey) -> bool {
         if key.store != self.store {
             return false;
@@ -116,14 +117,14 @@ impl Engine {
         flow.job(key.job).is_some_and(|job| {
             let Some(place) = self.roster.place_among(job.targets(), player) else { return false };
             let task = job.task(job.index_of(place));
-            // Of the attempts that it knows of, the store keeps the first end; of later ones, only
-            // where it may have lost that they were sent.
+            // The store keeps the first end of an attempt that it knows of. It keeps the end of a
+            // later attempt only if it may have forgotten that the attempt was sent.
             task.state == TaskState::Lost || key.attempt <= task.attempt
         })
     }
 
-    /// What a spool has answered for is below its mark for ever. If it is not, the spool is not
-    /// what it was.
+    /// Checks that an order for which a spool answers is below the spool's mark from then on. If it
+    /// is not, the spool has gone back to an older state.
     fn note_answered(&mut self, player: PlayerIx, key: AttemptKey, order: OrderNumber) {
         if key.store == self.store {
             self.roster.change(player, |player| player.note_answered(order));
@@ -139,8 +140,8 @@ impl Engine {
         self.roster.change(ix, |player| player.forget_stranger(key));
     }
 
-    /// The process exists. Worth a write: a spool that does not know of it later has gone back to
-    /// an older state, and would start it a second time.
+    /// Notes that an attempt's process exists, and writes that. Should the spool not know of the
+    /// process later, it has gone back to an older state and would start the attempt a second time.
     pub(crate) fn note_start(&mut self, task: TaskRef, at: Timestamp) {
         let now = self.now;
         match self.flows.change(task.job(), |job| job.note_start(task.index, at, now)).flatten() {
@@ -172,7 +173,7 @@ impl Engine {
         }
     }
 
-    /// The player's own word that the attempt did not start, and never will.
+    /// Takes the player's word that an attempt did not start and never will.
     fn refuse(&mut self, player: PlayerIx, task: TaskRef, refusal: &Refusal) {
         let Some(job) = self.job(task.job()) else {
             return self.inconsistent(task.job().flow, "a task that was refused is of no job");
@@ -186,8 +187,8 @@ impl Engine {
         self.release(task, player, Left::Unstarted);
         match refusal {
             _ if closed => self.finish(task, TaskState::Cancelled, None),
-            // The player remembers cancels that a restored store has forgotten, and those of a job
-            // that was doomed until somebody retried it.
+            // The player may remember a cancel that a restored store has forgotten, or the cancel
+            // of a doomed job that somebody has retried since.
             Refusal::Busy | Refusal::Stopping | Refusal::Cancelled => {
                 self.step_back(player, task, false);
                 self.ask_busy_later(player, about_unit);
@@ -197,8 +198,8 @@ impl Engine {
         }
     }
 
-    /// Whether a task that its player will never start may still find another: a one-of task that
-    /// is not there for a retry, while anybody is left.
+    /// Whether a task that its player will never start may still go to another player: it is a
+    /// one-of task, not bound to this player by a retry, and another candidate is left.
     fn may_move(&self, job: &Job) -> bool {
         let is_left =
             |place| Some(place) != job.choice().chosen && !job.choice().struck.contains(&place);
@@ -208,8 +209,8 @@ impl Engine {
             && places.any(|(place, player)| is_left(place) && self.roster[*player].is_member())
     }
 
-    /// The task waits again. A one-of task may go to another player, for this one did not start it,
-    /// unless it is there for a retry; where the player would never start it, it is struck.
+    /// Makes the task wait again. A one-of task may go to another player, because this one did not
+    /// start it, unless a retry binds it here. With `strike`, this player is excluded for good.
     fn step_back(&mut self, player: PlayerIx, task: TaskRef, strike: bool) {
         let moves = |job: &&Job| job.is_one_of() && job.task(0).before.is_none();
         let goes_elsewhere = self.job(task.job()).filter(moves).is_some();

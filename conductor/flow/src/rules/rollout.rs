@@ -17,7 +17,8 @@ use crate::{
 impl Engine {
     // ---- quorum ----
 
-    /// Counts which of a job's players are there, where nothing starts before enough of them are.
+    /// Counts which of a job's players are attached, if nothing of it starts before enough of them
+    /// are.
     pub(crate) fn await_quorum(&mut self, id: JobId) {
         let Some(job) = self.job(id).filter(|job| job.quorum().needed > 0 && !job.is_closed())
         else {
@@ -33,7 +34,7 @@ impl Engine {
         self.note_quorum(id);
     }
 
-    /// A player came or went: those count it that wait for enough players.
+    /// Counts a player that came or went in all jobs that wait for enough players.
     pub(crate) fn count_in_quorums(&mut self, player: PlayerIx, here: bool) {
         if self.gathering.is_empty() {
             return;
@@ -57,7 +58,7 @@ impl Engine {
 
     // ---- canary ----
 
-    /// Looks whether a job's other tasks wait for its canary any more.
+    /// Looks whether the rest of a job has to wait for its canary any longer.
     pub(crate) fn watch_canary(&mut self, id: JobId) {
         let now = self.now;
         let Some(job) = self.job(id).filter(|job| !job.canary().is_open) else { return };
@@ -82,7 +83,7 @@ impl Engine {
 
     // ---- the delay before a further attempt ----
 
-    /// The delay before a further attempt is over.
+    /// Ends a task's delay before a further attempt.
     pub(crate) fn end_delay(&mut self, task: TaskRef) {
         let now = self.now;
         let Some(job) = self.job(task.job()) else { return gone() };
@@ -96,7 +97,7 @@ impl Engine {
         }
     }
 
-    /// After a restart: tasks go on to wait for as long as their delay says.
+    /// After a restart: lets the tasks of a job wait for the rest of their delays.
     pub(crate) fn delay_again(&mut self, id: JobId) {
         let now = self.now;
         let delayed = self.flows.change(id, |job| job.delay_again(now)).unwrap_or_default();

@@ -1,15 +1,24 @@
 //! Which hosts come after which, within the present slot of a flow: promise 19.
 //!
-//! A cell that others come after is a gate: it is closed while a task of the slot that counts in it
-//! is not ok. Tasks behind it lie in its queue, and are looked at again when nothing of it is open
-//! any more. Where something of it failed, those go on that may (`sequence_on_failure`), and the
-//! others queue again, for a person to help; once the job of what failed has ended, nobody can, and
-//! they are skipped.
+//! A cell that other cells come after is a *gate*. It is closed while a task of the slot that
+//! counts in it is not ok. Tasks behind it lie in its queue, and are looked at again when none of
+//! the gate's tasks is open any more. If one of these failed, tasks behind the gate that may go on
+//! after failures do so (`sequence_on_failure`). The others queue again, until a person helps. Once
+//! the job of the failed task has ended, nobody can help, and they are skipped.
 //!
-//! Every task of a job that is not `unthrottled` counts in the cells of its host, a one-of task in
-//! those of all candidates that are left to it. Those wait whose score changes their host; nobody
-//! waits for itself. A one-of task lies in the queues of the gates before some of its candidates,
-//! while it may be parked on the others.
+//! ```text
+//! gate of cell A        tasks behind it
+//! some task open        wait
+//! all ok                go on
+//! some failed           sequence_on_failure = continue: go on
+//!   its job lives       sequence_on_failure = wait: wait for a person
+//!   its job has ended   sequence_on_failure = wait: are skipped
+//! ```
+//!
+//! Every task of a job that is not `unthrottled` counts in the cells of its host; a one-of task
+//! counts in the cells of all candidates that are left to it. Only tasks whose score changes their
+//! host wait at gates, and no task waits for itself. A one-of task lies in the queues of the gates
+//! before some of its candidates, and may be parked on other candidates meanwhile.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +36,7 @@ use crate::{
 };
 
 impl Engine {
-    /// Counts the gates of a flow's present slot anew, and lets everybody who waits at one queue
+    /// Counts the gates of a flow's present slot anew, and has every task that waits at one look
     /// again.
     pub(crate) fn count_gates(&mut self, id: FlowId) {
         let Some(flow) = self.flows.get_mut(id) else {
@@ -43,20 +52,19 @@ impl Engine {
         self.note_one_of_changed(id);
     }
 
-    /// A one-of task has other candidates than before, and counts in the cells of these alone.
+    /// Recounts a one-of task in the gates after its candidates have changed.
     pub(crate) fn recount_choice(&mut self, id: JobId) {
         if self.roster.ledger().has_sequences() {
             self.count_gates(id.flow);
         }
     }
 
-    /// The gates of a flow's present slot as they should be, for the audit.
+    /// The counts that the gates of a flow's present slot should have, for the audit.
     pub(crate) fn counted_gates(&self, slot: &[Job]) -> BTreeMap<CellId, (u32, u32, bool)> {
         count(self.roster.ledger(), &self.roster, slot).counts()
     }
 
-    /// Moves a task from one state to another in the gates that it is in, when that opens or closes
-    /// them.
+    /// Moves a task from one state to another in its gates, if that opens or closes them.
     pub(crate) fn step_in_line(&mut self, task: TaskRef, from: TaskState, to: TaskState) {
         if !self.roster.ledger().has_sequences() {
             return;
@@ -65,7 +73,7 @@ impl Engine {
             return self
                 .inconsistent(task.job().flow, "a task changes of a flow that is not there");
         };
-        // Tasks of later slots end too, when their players are removed.
+        // A task of a later slot may end as well, when its player is removed.
         let is_present = usize::from(task.job().slot) == flow.slot() + 1;
         if flow.sequence().is_empty() || !is_present || (!from.is_final() && !to.is_final()) {
             return;
@@ -78,15 +86,16 @@ impl Engine {
         let cells = cells_of(self.roster.ledger(), &self.roster, job, task.index);
         let through = sequence.shift(cells, from, to);
         flow.set_sequence(sequence);
-        // One-of tasks may be parked on a player that stood behind it, and not in line.
+        // A one-of task may be parked on a player behind this gate, and not lie in the gate's
+        // queue.
         self.note_one_of_changed(task.job().flow);
         for task in through {
             self.look_again(task);
         }
     }
 
-    /// A player has told what it offers, or its host has come down: what stands in line there may
-    /// be no change at all, or have had its turn.
+    /// Looks again at the tasks in gates' queues whose host is this player's: it has told what it
+    /// offers, so they may change nothing; or its host came down, so they may have begun already.
     pub(crate) fn look_again_on(&mut self, player: PlayerIx) {
         let mut looks = Vec::new();
         for flow in self.flows.iter().filter(|flow| !flow.sequence().is_empty()) {
@@ -108,8 +117,8 @@ impl Engine {
         }
     }
 
-    /// A host counts as down no more: a one-of task that may return to it may have nobody left to
-    /// wait for but those before it.
+    /// Has the one-of jobs evaluated after a host counts as down no more: a task that could have
+    /// returned to it may now wait for gates alone.
     pub(crate) fn note_returning(&mut self) {
         self.flows.note_all_changed(|flow, job| {
             let is_present = usize::from(job.id().slot) == flow.slot() + 1;
@@ -125,7 +134,7 @@ impl Engine {
         one_of.into_iter().for_each(|job| self.flows.note_changed(job));
     }
 
-    /// Lets the job look at a task that waited in line, if it still does.
+    /// Has a job look again at a task that waited at a gate, if the task still does.
     fn look_again(&mut self, task: TaskRef) {
         let Some(job) = self.job(task.job()).filter(|job| !job.is_closed()) else {
             return gone();
@@ -141,8 +150,7 @@ impl Engine {
         }
     }
 
-    /// The first cell whose hosts come before a task's and are not done; of a one-of task, where
-    /// none of its candidates may go.
+    /// The first closed gate of a task; for a one-of task only if none of its candidates may go on.
     pub(crate) fn sequence_gate(&self, job: &Job, index: u32) -> Option<CellId> {
         if !job.is_one_of() {
             return self.gate_before(job, index, job.targets()[index as usize]);
@@ -152,7 +160,7 @@ impl Engine {
         gates?.first().copied()
     }
 
-    /// The first cell whose hosts come before a player's, and are not done, for a task of this job.
+    /// The first closed gate before a player's host, for a task of this job.
     pub(crate) fn gate_before(&self, job: &Job, index: u32, player: PlayerIx) -> Option<CellId> {
         if !self.roster.ledger().has_sequences() {
             return None;
@@ -162,8 +170,8 @@ impl Engine {
         if job.spec().unthrottled || !player.is_disruptive(job.kind()) {
             return None;
         }
-        // What has left its host down has begun: its further attempt must not wait for hosts that
-        // may themselves wait for the cells which this one keeps.
+        // A task that has left its host down has begun. Its further attempt must not wait at a
+        // gate, because the hosts before it may themselves wait for the cells that this host holds.
         if job.is_returning(index) && player.down().is_some() {
             return None;
         }
@@ -179,7 +187,8 @@ impl Engine {
         before.copied().find(is_closed)
     }
 
-    /// Puts a task into the queue of a closed gate; skips it where that would be in vain.
+    /// Puts a task into the queue of a closed gate, or skips it if nobody can open the gate any
+    /// more.
     pub(crate) fn stand_in_line(&mut self, task: TaskRef, cell: CellId) {
         if self.is_in_vain(task.job(), cell) {
             let why =
@@ -202,7 +211,7 @@ impl Engine {
         })
     }
 
-    /// Puts a task into the queues of gates; how it is parked, the caller says.
+    /// Puts a task into the queues of gates. The caller notes how the task is parked.
     pub(crate) fn stand_in_lines(
         &mut self,
         task: TaskRef,

@@ -1,13 +1,13 @@
-//! When nobody but a person can help: which jobs are stuck, by the local rule of dead gates.
+//! When nobody but a person can help: which jobs are stuck, and so which flows are stalled.
 //!
-//! A job is *stuck* when nothing of it is in flight, on a timer, or about to be looked at, and
-//! every task that waits does so for a dead gate: a cell that only a person can make room in
-//! (`rules/holds`), or a canary that failed. Those who wait for predecessors in the same slot, or
-//! for the canary, have nothing to hope for either once all the others are stuck: what they wait
-//! for waits itself, or has failed for good. A flow is *stalled* when all its open jobs are stuck.
+//! A job is *stuck* when none of its tasks is in flight, waits for a timer, or is about to be
+//! looked at, and every waiting task waits for a dead gate: a cell in which only a person can make
+//! room (`rules/holds`), or a canary that failed. Once all other tasks are stuck, those that wait
+//! for predecessors in the slot, or for the canary, are stuck too: what they wait for waits itself,
+//! or has failed for good. A flow is *stalled* when all its open jobs are stuck.
 //!
-//! So it is enough to look when a job has nothing in flight, and again when a cell of it has died
-//! or come back to life.
+//! So it is enough to look when the last task in flight of a job ends, and when one of its cells
+//! dies or comes back to life.
 
 use orchestra_model::{JobId, JobState, record::Impact};
 
@@ -43,7 +43,7 @@ impl Engine {
         if moves || !job.may_start() || job.state() != JobState::Running || job.waiting() == 0 {
             return false;
         }
-        // Once all of the canary is ok, time or a promotion lets the others go.
+        // Once the whole canary is ok, time or a promotion lets the others go.
         let canary = job.canary();
         if !canary.is_open && canary.ok == canary.tasks {
             return false;

@@ -88,7 +88,7 @@ impl Engine {
 
     // ---- further attempts ----
 
-    /// Gives tasks that ended and are not ok a further attempt, in jobs that have not ended.
+    /// Gives a further attempt to tasks that ended and are not ok, in jobs that have not ended.
     pub(crate) fn retry(
         &mut self,
         reply: ReplyTo<answer::Retried>,
@@ -138,7 +138,7 @@ impl Engine {
             return self.inconsistent(task.job().flow, "a task that is retried is of no job");
         };
         let was = job.state_of(task.index);
-        // Who goes on because this one is open again queues before it.
+        // Tasks that wait on because this one is open again queue before it.
         self.step_in_line(task, was, TaskState::Waiting);
         let returns = self.flows.change(task.job(), |job| {
             job.reopen(task.index);

@@ -1,4 +1,4 @@
-//! A flow comes in: checked whole, stored whole, begun.
+//! Submissions: each is checked whole, stored whole, and begun.
 
 use std::sync::Arc;
 
@@ -43,12 +43,12 @@ impl Engine {
         }
     }
 
-    /// The flow of a request that was taken in, and be it not on disk yet.
+    /// The flow of a request that was accepted, even if it is not on disk yet.
     pub fn submitted(&self, audience: &AudienceName, request: RequestId) -> Option<FlowId> {
         self.requests.get(&(audience.clone(), request)).copied()
     }
 
-    /// The code over the submission of a flow that lives; `None` where there is none.
+    /// The mac over the submission of a living flow; `None` if it has none.
     pub fn request_mac(&self, flow: FlowId) -> Option<Mac> {
         self.flows.get(flow)?.request_mac()
     }
@@ -137,7 +137,7 @@ impl Engine {
         let slots = submission.spec.slots.iter().zip(&submission.targets);
         for (slot, (spec, sets)) in (1..).zip(slots) {
             let jobs = spec.jobs.iter().zip(sets);
-            // Only changes wait for anybody.
+            // Only a task that changes its host ever waits for another host.
             let changes = |kind: &TaskKind, host: &HostName| {
                 let player = self.roster.member(host).map(|ix| &self.roster[ix]);
                 player.is_some_and(|player| player.impact(kind) == Impact::Holds)
@@ -173,7 +173,7 @@ impl Engine {
         }
     }
 
-    /// Begins the flow's present slot, or what is left to begin of it.
+    /// Begins those jobs of the flow's present slot that have not begun.
     pub(crate) fn begin_slot(&mut self, id: FlowId) {
         let Some(flow) = self.flows.get(id) else {
             return self.inconsistent(id, "a slot begins of a flow that is not there");
@@ -182,7 +182,7 @@ impl Engine {
         let jobs: Vec<JobId> = pending.map(Job::id).collect();
         self.count_gates(id);
         for job in jobs {
-            // All of its players may have been removed meanwhile.
+            // All players of the job may have been removed meanwhile.
             self.shift_job(job, JobState::Running);
             self.await_quorum(job);
         }
@@ -193,7 +193,7 @@ impl Engine {
 /// The players of a job, in host-set order.
 type Players = Arc<[PlayerIx]>;
 
-/// What the limits of all jobs come to, slot by slot: from here on the numbers alone count.
+/// The numbers that the limits of all jobs come to, slot by slot. From here on only these count.
 fn resolve_limits(submission: &Submission) -> Result<Vec<Thresholds>, Rejection> {
     let slots = submission.spec.slots.iter().zip(&submission.targets);
     let jobs = slots.flat_map(|(slot, sets)| slot.jobs.iter().zip(sets));

@@ -1,6 +1,6 @@
-//! Clearing players' queues of entries that are no more meant: of jobs that were closed, and of
-//! one-of tasks that found their player. A few at a time; until then such an entry is dropped when
-//! it comes up.
+//! Clears players' queues of entries whose tasks do not wait there any more: those of jobs that
+//! were closed, and of one-of tasks that found their player. A turn clears a few. Until then such
+//! an entry is dropped when it comes up.
 
 use orchestra_model::JobId;
 
@@ -13,8 +13,8 @@ use crate::{
 const TURN: u32 = 256;
 
 impl Engine {
-    /// Notes that entries of a one-of job's task are left in players' queues, because it waits
-    /// there no more.
+    /// Notes that players' queues hold entries of a one-of job whose task does not wait there any
+    /// more.
     pub(crate) fn note_leftovers(&mut self, id: JobId) {
         if let Some(job) = self.job(id).filter(|job| job.is_one_of()) {
             let leftover = Leftover::of(job);
@@ -22,7 +22,7 @@ impl Engine {
         }
     }
 
-    /// Takes leftover entries out of players' queues, up to a bound.
+    /// Takes such entries out of players' queues, at most [`TURN`] in a call.
     pub(crate) fn sweep(&mut self) {
         for _ in 0..TURN {
             let Some(leftover) = self.leftovers.front_mut() else { return };
@@ -32,7 +32,7 @@ impl Engine {
             };
             leftover.left = place;
             let entry = TaskRef::new(leftover.job, place);
-            // A one-of task may have queued anew meanwhile.
+            // A one-of task may wait there again meanwhile.
             let is_meant = self.flows.job(entry.job()).is_some_and(|job| job.awaits(place));
             if is_meant {
                 continue;

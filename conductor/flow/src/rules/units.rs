@@ -1,17 +1,17 @@
-//! What is told of units, and what may be asked of them: all that flows know of services.
+//! What is told of units, and what may be asked of them: all that the scheduler knows of services.
 //!
-//! A job whose tasks are about the units of a service is a job like any other, but that its tasks
-//! start no process: they take no place on their players (`Player::gate`), they change their hosts
-//! whatever their score does, and how one ends says nothing of its host. That is told of the unit
-//! itself, for as long as it lives: a unit that is not well makes its host hold its cells, beside what
-//! attempts have left there (`rules/holds`).
+//! A job about the units of a service is a job like any other, with three differences. Its tasks
+//! start no process, so they take no place on their players (`Player::gate`). They change their
+//! hosts whatever their score says. And how one ends says nothing of its host: that is told of the
+//! unit itself, for as long as the unit lives. A unit that is not well makes its host hold its
+//! cells, beside what attempts have left there (`rules/holds`).
 
 use orchestra_model::{HostSet, ServiceName, flow::JobSpec, service::UnwellUnit};
 
 use crate::{Engine, Rejection, Submission, ids::PlayerIx, tables::player::Player};
 
 impl Engine {
-    /// These units of a player are not well, and no others of it are.
+    /// Notes which units of a player are not well: these, and no others.
     pub(crate) fn tell_units(&mut self, player: PlayerIx, mut unwell: Vec<UnwellUnit>) {
         let now = self.now;
         unwell.sort_unstable();
@@ -19,16 +19,16 @@ impl Engine {
         self.roster.change(player, |player| player.tell_units(unwell, now));
     }
 
-    /// Lets a host hold its cells no more for an attempt that left it down, nor for units that gave
-    /// up. Returns whether an attempt had, and whether units had.
+    /// Ends the holds of a host for an attempt that left it down, and for units that gave up.
+    /// Returns whether there was one for an attempt, and whether there was one for units.
     pub(crate) fn release_host(&mut self, ix: PlayerIx) -> (bool, bool) {
         self.roster
             .change(ix, |player: &mut Player| (player.release_hold(), player.release_units()))
     }
 }
 
-/// Checks what is asked of units: of each host of a job, one instance; and not what is left of a flow
-/// that has ended, for that is asked of the service.
+/// Checks what a submission asks of units. It must name one instance for each host of a job, and
+/// must not repeat the rest of a flow that has ended: for that, one asks the service.
 pub(crate) fn check_units(submission: &Submission) -> Result<(), Rejection> {
     let slots = submission.spec.slots.iter().zip(&submission.targets);
     let jobs = slots.flat_map(|(slot, sets)| slot.jobs.iter().zip(sets));
