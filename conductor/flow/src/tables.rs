@@ -1,5 +1,6 @@
-//! What is known: the tables of players, flows, jobs and tasks, of cells and of those who wait for
-//! room in them. They see each other and the model, and nothing of the engine that keeps them.
+//! What the engine knows: the tables of players, flows, jobs and tasks, of cells, and of the
+//! players that wait for room in cells. The tables see each other and the model, and nothing of the
+//! engine that keeps them.
 
 pub(crate) mod deadlines;
 pub(crate) mod few;

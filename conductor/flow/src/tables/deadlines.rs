@@ -9,17 +9,17 @@ use crate::{ids::PlayerIx, tables::task::TaskRef};
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Deadline {
-    /// Waiting for an absent player is over.
+    /// A waiting task has waited long enough for its absent player.
     GiveUp(TaskRef),
-    /// Waiting for a player that went away with an attempt is over.
+    /// A task in flight has waited long enough for its player, which went away with the attempt.
     Lose(TaskRef),
     /// The pause before a further attempt is over.
     Retry(TaskRef),
-    /// The other tasks of a job have waited long enough for its canary.
+    /// A job has baked: the rest of it has waited long enough since its canary was ok.
     Baked(JobId),
-    /// A player that said it is busy is asked again.
+    /// A player that said it is busy may be sent an order again.
     AskBusyAgain(PlayerIx),
-    /// Who is not back by now counts as absent.
+    /// Players have had time to come back after a start: those that have not count as absent.
     Returned,
 }
 

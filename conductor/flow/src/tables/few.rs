@@ -1,4 +1,4 @@
-//! A set that mostly has one member, or none: the jobs and players that an event concerns.
+//! A set that mostly has one member, or none: of the jobs or the players that an event concerns.
 //!
 //! Its least member lies apart, so that no tree is grown and cut down for it.
 
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug)]
 pub(crate) struct Few<T> {
     least: Option<T>,
-    /// None where there is no least.
+    /// The other members; empty where there is no least one.
     others: BTreeSet<T>,
 }
 
@@ -46,7 +46,7 @@ impl<T: Copy + Ord> Few<T> {
         std::mem::replace(&mut self.least, self.others.pop_first())
     }
 
-    /// The least member that is not below this.
+    /// The least member that is not below `from`.
     pub(crate) fn first_from(&self, from: T) -> Option<T> {
         match self.least {
             Some(least) if least < from => self.others.range(from..).next().copied(),

@@ -28,25 +28,27 @@ pub(crate) struct Flow {
     retry_of: Option<FlowId>,
     request_mac: Option<Mac>,
     slots: Vec<Vec<Job>>,
-    /// The slot that has begun last, from 0.
+    /// The present slot, which is the last that has begun; counted from 0.
     slot: usize,
     tally: Tally,
     /// Which of the present slot's hosts come after which.
     sequence: Sequence,
-    /// How many changes of its tasks and jobs were written, for readers that miss some.
+    /// How many changes of its tasks and jobs were written. Each change has a number, so that a
+    /// reader who missed some can ask for them.
     changes: u64,
 }
 
-/// What a flow's state follows from, kept so that no job's end has to look at all the others.
+/// Counts of jobs from which a flow's state follows, kept so that the end of a job need not look at
+/// all the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     /// Jobs that have begun and not ended.
     pub(crate) open: usize,
-    /// Those of them that are doomed.
+    /// Open jobs that are doomed.
     pub(crate) doomed: usize,
-    /// Jobs that ended otherwise than ok: no further slot begins.
+    /// Jobs that ended otherwise than ok. If there is one, no further slot begins.
     pub(crate) failed: usize,
-    /// Open jobs of which nothing goes on, and only a person can help.
+    /// Open jobs that are stuck: nothing of them goes on, and only a person can help.
     pub(crate) stuck: usize,
 }
 
@@ -73,8 +75,8 @@ impl Tally {
 }
 
 impl Flow {
-    /// A flow as its record says; new, or as it was when the store was written. `changes` is how
-    /// many changes of it were written.
+    /// A flow as its record says: a new one, or one as it was when the store was written. `changes`
+    /// is how many of its changes were written.
     pub(crate) fn new(record: FlowRecord, slots: Vec<Vec<Job>>, changes: u64) -> Self {
         let has_begun = |slot: &Vec<Job>| slot.iter().any(|job| job.started_at().is_some());
         Self {
@@ -144,7 +146,8 @@ impl Flow {
         &self.sequence
     }
 
-    /// How many changes of its tasks and jobs were written.
+    /// How many changes of its tasks and jobs were written. Each change has a number, so that a
+    /// reader who missed some can ask for them.
     pub(crate) fn changes(&self) -> u64 {
         self.changes
     }
@@ -158,7 +161,8 @@ impl Flow {
         self.cancelled_by = Some(by);
     }
 
-    /// Notes who paused it, or that nobody does. Returns whether that changes anything.
+    /// Notes who paused the flow; `None` notes that nobody does any more. Returns whether that
+    /// changes anything.
     pub(crate) fn pause(&mut self, by: Option<AudienceName>) -> bool {
         let changes = self.paused_by.is_some() != by.is_some();
         if changes {
@@ -167,7 +171,7 @@ impl Flow {
         changes
     }
 
-    /// The present slot is the next one from now on.
+    /// Makes the next slot the present one.
     pub(crate) fn go_to_next_slot(&mut self) {
         self.slot += 1;
     }
@@ -184,7 +188,7 @@ impl Flow {
         &mut self.sequence
     }
 
-    /// Brings its state in line with its jobs'. Returns whether that changes anything.
+    /// Brings the flow's state in line with its jobs' states. Returns whether that changes it.
     pub(crate) fn follow_jobs(&mut self, now: Timestamp) -> bool {
         let state = self.derived_state();
         if state == self.state {
@@ -213,8 +217,8 @@ impl Flow {
         self.slots.iter().flatten()
     }
 
-    /// Moves a job to another state. The caller persists and publishes what this gives: its record,
-    /// and the change of the flow that it is.
+    /// Moves a job to another state. Returns the job's record and the number of this change of the
+    /// flow: the caller persists and publishes them.
     pub(in crate::tables) fn shift_job(
         &mut self,
         id: JobId,
@@ -237,7 +241,7 @@ impl Flow {
         Some((job.record(), job.event(change)))
     }
 
-    /// Notes whether nothing of a job goes on. Returns whether that is news.
+    /// Notes whether a job is stuck. Returns whether that is news.
     pub(in crate::tables) fn set_stuck(&mut self, id: JobId, stuck: bool) -> bool {
         let Some(job) = self.job_mut(id) else { return false };
         let was = job.set_stuck(stuck);
@@ -245,8 +249,8 @@ impl Flow {
         was != stuck
     }
 
-    /// What state the flow is in, once its first slot has begun. It is over when no job of its
-    /// present slot is open.
+    /// The flow's state once its first slot has begun. It is over when no job of its present slot
+    /// is open.
     pub(crate) fn derived_state(&self) -> FlowState {
         let Tally { open, doomed, failed, stuck } = self.tally;
         match (open == 0, self.cancelled_by.is_some()) {
@@ -261,7 +265,7 @@ impl Flow {
         }
     }
 
-    /// Numbers a change that is about to be written.
+    /// Returns the number of a change that is about to be written.
     pub(crate) fn next_change(&mut self) -> u64 {
         self.changes += 1;
         self.changes
@@ -304,12 +308,13 @@ impl Flow {
     }
 }
 
-/// Where a job is among the slots. Ids count from 1; those that players name may be anything.
+/// The indices of a job's slot, and of the job in it. Ids count from 1, so an id with a 0, which a
+/// player might name, has none.
 fn place(id: JobId) -> Option<(usize, usize)> {
     Some((usize::from(id.slot).checked_sub(1)?, usize::from(id.job).checked_sub(1)?))
 }
 
-/// Cuts a folded host set to what a list can show.
+/// Cuts a folded host set to the length that a list can show.
 pub fn shown(folded: &str) -> Arc<str> {
     const SHOWN: usize = 200;
     match folded.char_indices().nth(SHOWN) {

@@ -1,9 +1,9 @@
-//! The living flows, by number. Every event looks some dozens of times for its flow, so that this
-//! must cost the same however many live.
+//! The living flows, by number. Every event looks up its flow some dozens of times, so a look-up
+//! costs the same however many flows live.
 //!
-//! Numbers are given one after the other, so the flows lie in pages of so many successive numbers,
-//! of which most often none is missing. A page in which no flow lives is dropped: one that goes on
-//! for ever, among millions that have ended, keeps one page.
+//! Flow numbers are given one after the other, so the flows lie in pages: each has room for
+//! [`PAGE`] successive numbers, most of which are mostly taken. A page in which no flow lives is
+//! dropped, so a flow that lives long, among millions that have ended, costs one page.
 
 use std::collections::VecDeque;
 
@@ -18,15 +18,15 @@ use crate::tables::{
 /// The living flows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Flows {
-    /// In order; in each of them a flow lives.
+    /// In the order of their numbers. In each page at least one flow lives.
     pages: Vec<Page>,
     len: usize,
-    /// Jobs that may be doomed or over, or stuck or no longer so.
+    /// Jobs to evaluate: they may be doomed or over, or stuck or no longer stuck.
     changed: Few<JobId>,
-    /// Jobs that have a turn: their next tasks may start. Each once.
+    /// Jobs that have a turn, in which their next tasks may start. Each job is in it once.
     runnable: VecDeque<JobId>,
-    /// Jobs whose parked tasks start as soon as their players let them; some that have closed
-    /// their window since are still among them.
+    /// Jobs whose parked tasks start as soon as their players let them. A job whose window has
+    /// closed since may still be among them.
     open: Few<JobId>,
 }
 
@@ -38,7 +38,8 @@ struct Page {
     flows: Box<[Option<Box<Flow>>; PAGE as usize]>,
 }
 
-/// Flow numbers of a page.
+/// How many successive flow numbers a page has room for. One flow keeps its page, so a page is
+/// small.
 const PAGE: u64 = 64;
 
 impl Flows {
@@ -65,16 +66,16 @@ impl Flows {
 
     // ---- changes of jobs, and what follows from them ----
 
-    /// Changes a job, if it is alive. Afterwards it has a turn if more of it may start, and is
-    /// evaluated if it may be doomed, over, or stuck or no longer so: each change says which of
-    /// that has to follow, and whatever happens to a stuck job has it evaluated.
+    /// Changes a job, if it is alive. The change says what follows: the job gets a turn if more of
+    /// it may start, and is evaluated if it may be doomed, over, stuck, or no longer stuck. Any
+    /// change of a stuck job has it evaluated.
     #[inline]
     pub(crate) fn change<R>(&mut self, id: JobId, change: impl FnOnce(&mut Job) -> R) -> Option<R> {
         self.change_if(id, |_| true, change)
     }
 
-    /// Changes a job as [`Flows::change`] does, if it is alive and such a one. Nothing follows where it
-    /// is not.
+    /// Changes a job as [`Flows::change`] does, if it is alive and `is_meant` holds for it.
+    /// Otherwise nothing follows.
     #[inline]
     pub(crate) fn change_if<R>(
         &mut self,
@@ -110,8 +111,8 @@ impl Flows {
         Some(result)
     }
 
-    /// Moves a job to another state: what a running one has left may start, and one that ended is
-    /// open no more. Returns what is to be persisted and published.
+    /// Moves a job to another state. Parked tasks of a running job may start, those of one that has
+    /// ended may not. Returns what is to be persisted and published.
     pub(crate) fn shift_job(
         &mut self,
         id: JobId,
@@ -128,17 +129,17 @@ impl Flows {
         Some(shifted)
     }
 
-    /// Notes whether nothing of a job goes on. Returns whether that is news.
+    /// Notes whether a job is stuck. Returns whether that is news.
     pub(crate) fn set_stuck(&mut self, id: JobId, stuck: bool) -> bool {
         self.get_mut(id.flow).is_some_and(|flow| flow.set_stuck(id, stuck))
     }
 
-    /// Lets a job have a turn, once.
+    /// Gives a job a turn, if it does not wait for one already.
     pub(crate) fn queue(&mut self, id: JobId) {
         self.change(id, Job::ask_for_turn);
     }
 
-    /// Takes out the next job that has a turn, which may have gone.
+    /// Takes out the next job that has a turn. That job may have ended meanwhile.
     pub(crate) fn pop_runnable(&mut self) -> Option<JobId> {
         let id = self.runnable.pop_front()?;
         if let Some(job) = self.get_mut(id.flow).and_then(|flow| flow.job_mut(id)) {
@@ -155,23 +156,24 @@ impl Flows {
         &self.runnable
     }
 
-    /// Jobs whose parked tasks start as soon as their players let them.
+    /// Jobs whose parked tasks start as soon as their players let them. A job whose window has
+    /// closed since may still be among them.
     pub(crate) fn open(&self) -> &Few<JobId> {
         &self.open
     }
 
-    /// Parked tasks of a job start no more, whatever their players let: its window is full, or
-    /// something holds it back.
+    /// Lets no parked task of a job start, whatever their players let: its window is full, or
+    /// something else holds the job back.
     pub(crate) fn close_window(&mut self, id: JobId) {
         self.open.remove(id);
     }
 
-    /// Lets a job be evaluated.
+    /// Notes that a job is to be evaluated.
     pub(crate) fn note_changed(&mut self, id: JobId) {
         self.changed.insert(id);
     }
 
-    /// Lets the jobs be evaluated of which this holds.
+    /// Notes that each job for which `is_meant` holds is to be evaluated.
     pub(crate) fn note_all_changed(&mut self, is_meant: impl Fn(&Flow, &Job) -> bool) {
         let mut changed = std::mem::take(&mut self.changed);
         for flow in self.iter() {
@@ -191,7 +193,7 @@ impl Flows {
 
     // ---- flows ----
 
-    /// Takes a flow in. Its number is not there yet.
+    /// Adds a flow. Its number must not be in the table yet.
     pub(crate) fn insert(&mut self, flow: Flow) {
         let id = flow.id();
         let at = self.find(id).unwrap_or_else(|at| {
@@ -222,18 +224,19 @@ impl Flows {
         self.len
     }
 
-    /// All of them, oldest first.
+    /// All living flows, oldest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Flow> {
         let places = self.pages.iter().flat_map(|page| page.flows.iter());
         places.filter_map(Option::as_deref)
     }
 
-    /// Their numbers, which rise.
+    /// The numbers of all living flows, lowest first.
     pub(crate) fn ids(&self) -> impl Iterator<Item = FlowId> {
         self.iter().map(Flow::id)
     }
 
-    /// The page that a flow would be in; where there is none, its place among the others.
+    /// The index of the page that a flow belongs to; `Err` with the index at which that page is
+    /// missing.
     #[inline]
     fn find(&self, id: FlowId) -> Result<usize, usize> {
         let number = id.0 / PAGE;
@@ -246,7 +249,7 @@ impl Flows {
     }
 }
 
-/// The place of a flow in its page.
+/// The index of a flow within its page.
 fn place(id: FlowId) -> usize {
     (id.0 % PAGE) as usize
 }

@@ -1,12 +1,20 @@
 //! A job: one score over a host set, its window, its thresholds, its verdict.
 //!
-//! Tasks are implied by the job's targets until something happens to them. Those before `cursor`
-//! were looked at: each is in flight, final, in `ready` (it waits for the window) or parked on what
-//! it waits for ([`Parked`]). Those from `cursor` on wait for the window, or for the canary, and
-//! cost nothing.
+//! Tasks are implied by the job's targets until something happens to them. A *cursor* runs over
+//! them:
 //!
-//! A job is *closed* once none of its waiting tasks will start any more: it ended, or its flow was
-//! cancelled. `untouched` then says what became of all the tasks that have no record of their own.
+//! ```text
+//! index   0 ........................ cursor ....................... total
+//!         looked at: in flight,      not looked at: they wait for the
+//!         final, `ready`, parked     window or the canary, and cost nothing
+//! ```
+//!
+//! A task is `ready` when only the window stops it, and *parked* on what else it waits for
+//! ([`Parked`]).
+//!
+//! A job is *closed* once none of its waiting tasks will start any more, because it ended or its
+//! flow was cancelled. `untouched` then says what became of all tasks that have no record of their
+//! own.
 
 pub(crate) mod change;
 mod restore;
@@ -36,49 +44,51 @@ use crate::{
 pub(crate) struct Job {
     id: JobId,
     spec: JobSpec,
-    /// What its tasks are to a player.
+    /// What the gates of a player need to know of its tasks.
     kind: Arc<TaskKind>,
     params: Params,
-    /// The keys of its parameters, also where their values are not at hand.
+    /// The keys of its parameters. They are known also where the values are not at hand.
     param_keys: Vec<ParamKey>,
-    /// In host-set order.
+    /// Its players, in host-set order.
     targets: Arc<[PlayerIx]>,
-    /// What a person may be shown of the host set.
+    /// Its folded host set, cut to the length that a list can show.
     shown_targets: Arc<str>,
     state: JobState,
     started_at: Option<Timestamp>,
     ended_at: Option<Timestamp>,
-    /// Which of its flow's changes its end was; 0 while it lives.
+    /// The number of the change of its flow that was the job's end; 0 while it lives.
     change: u64,
     counts: Counts,
-    /// What its limits came to when it was submitted.
+    /// Its limits, which became numbers when it was submitted.
     thresholds: Thresholds,
-    /// The first task that nobody has looked at.
+    /// The index of the first task that was not looked at yet.
     cursor: u32,
-    /// Waiting tasks before the cursor that only the window stops.
+    /// The waiting tasks before the cursor that only the window stops.
     ready: BTreeSet<u32>,
     /// Waiting tasks that are parked on players.
     parked: u32,
-    /// Those of them whose player is not attached; not counted for a one-of job.
+    /// Parked tasks whose player is not attached. Not counted for a one-of job, whose task may lie
+    /// with many players.
     absent: u32,
     /// Tasks in flight whose player is not attached.
     away: u32,
-    /// Waiting tasks whose predecessors, by a deployment's sequence, are not done.
+    /// Waiting tasks that a deployment's sequence puts behind hosts which are not done.
     sequenced: u32,
     /// Waiting tasks that pause before a further attempt.
     delayed: u32,
     /// Whether somebody paused its flow.
     paused: bool,
-    /// How many of its players are still to be attached before anything starts, and how many are.
+    /// How many of its players must have been attached before anything starts.
     quorum: Quorum,
     canary: Canary,
-    /// Whether nothing of it goes on, and only a person can help: see `Engine::is_stuck`.
+    /// Whether the job is stuck: see `Engine::is_stuck`.
     stuck: bool,
-    /// Waiting tasks that have records, which say `waiting`: after a retry or a refusal.
+    /// The waiting tasks that have a record, which says `waiting`: they were retried or refused.
     touched: BTreeSet<u32>,
-    /// What tasks that have no record are: `waiting`, or final once the job is closed.
+    /// The state of all tasks that have no record: `waiting`, or a final one once the job is
+    /// closed.
     untouched: TaskState,
-    /// Whether it stands in the engine's queue of jobs to look at.
+    /// Whether it is in the queue of jobs that have a turn.
     queued: bool,
     /// The choice of a one-of job.
     choice: Choice,
@@ -86,49 +96,49 @@ pub(crate) struct Job {
     follow_ups: FollowUps,
 }
 
-/// What has to follow from changes of a job since `Flows::change` looked last.
+/// What has to follow from changes of a job, since `Flows::change` last looked.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::tables) struct FollowUps {
-    /// More of it may start: it has another turn.
+    /// More of the job may start, so it gets a turn.
     pub(in crate::tables) turn: bool,
-    /// It may be doomed or over, or stuck or no longer so: it is evaluated.
+    /// The job may be doomed, over, stuck, or no longer stuck, so it is evaluated.
     pub(in crate::tables) evaluation: bool,
-    /// Its window may have closed.
+    /// The job's window may have closed.
     pub(in crate::tables) window: bool,
 }
 
 /// Which player a one-of job runs on.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Choice {
-    /// The place of the chosen one among the targets.
+    /// The index of the chosen player among the targets.
     pub(crate) chosen: Option<u32>,
-    /// Those that said that they did not start it, and never would.
+    /// The indices of players that said that they did not start the task, and never would.
     pub(crate) struck: BTreeSet<u32>,
-    /// When it is due to be given up; `None` where no deadline is armed.
+    /// The armed deadline at which the task is given up; `None` where none is armed.
     pub(crate) give_up_at: Option<Timestamp>,
 }
 
 /// How many players must be there before anything starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Quorum {
-    /// 0 once so many have been there.
+    /// How many players must be attached; 0 once that many were.
     pub(crate) needed: u32,
-    /// Counted while it is needed.
+    /// How many are attached; counted only while some are needed.
     pub(crate) attached: u32,
 }
 
 /// The first tasks of a job, which the others wait for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Canary {
-    /// How many they are: those below this index. 0 for none.
+    /// How many tasks the canary has: those below this index. 0 means that the job has no canary.
     pub(crate) tasks: u32,
     pub(crate) ok: u32,
-    /// Those that ended otherwise.
+    /// How many of the canary's tasks ended otherwise than ok.
     pub(crate) failed: u32,
-    /// When the last of them was ok.
+    /// When the last of the canary's tasks became ok.
     pub(crate) ok_at: Option<Timestamp>,
     pub(crate) promoted_by: Option<AudienceName>,
-    /// The others wait no more.
+    /// Whether the rest of the job waits for the canary no more.
     pub(crate) is_open: bool,
 }
 
@@ -192,12 +202,12 @@ impl Job {
         &self.spec
     }
 
-    /// The instance on a task's host, where its tasks are about units.
+    /// The service's instance on the task's host, if the job is about units.
     pub(crate) fn instance(&self, index: u32) -> Option<Instance> {
         self.spec.unit.as_ref()?.instances.get(index as usize).copied()
     }
 
-    /// What its tasks are to a player.
+    /// What the gates of a player need to know of its tasks.
     pub(crate) fn kind(&self) -> &Arc<TaskKind> {
         &self.kind
     }
@@ -211,7 +221,7 @@ impl Job {
         &self.targets
     }
 
-    /// What a person may be shown of its host set.
+    /// Its folded host set, cut to the length that a list can show.
     pub(crate) fn shown_targets(&self) -> &str {
         &self.shown_targets
     }
@@ -232,17 +242,17 @@ impl Job {
         &self.counts
     }
 
-    /// What its limits came to when it was submitted.
+    /// Its limits, which became numbers when it was submitted.
     pub(crate) fn thresholds(&self) -> &Thresholds {
         &self.thresholds
     }
 
-    /// The first task that nobody has looked at.
+    /// The index of the first task that was not looked at yet.
     pub(crate) fn cursor(&self) -> u32 {
         self.cursor
     }
 
-    /// Waiting tasks before the cursor that only the window stops.
+    /// The waiting tasks before the cursor that only the window stops.
     pub(crate) fn ready(&self) -> &BTreeSet<u32> {
         &self.ready
     }
@@ -281,7 +291,7 @@ impl Job {
         &self.canary
     }
 
-    /// Waiting tasks that have records, which say `waiting`: after a retry or a refusal.
+    /// The waiting tasks that have a record, which says `waiting`: they were retried or refused.
     pub(crate) fn touched(&self) -> &BTreeSet<u32> {
         &self.touched
     }
@@ -291,7 +301,7 @@ impl Job {
         &self.choice
     }
 
-    /// Whether nothing of it goes on, and only a person can help: see `Engine::is_stuck`.
+    /// Whether the job is stuck: see `Engine::is_stuck`.
     pub(crate) fn is_stuck(&self) -> bool {
         self.stuck
     }
@@ -323,13 +333,13 @@ impl Job {
         }
     }
 
-    /// The task that an entry in a player's queue is of. Entries of a one-of job name the player's
-    /// place instead, for its one task lies in many queues.
+    /// The task that an entry in a player's queue belongs to. A one-of job's one task lies in many
+    /// queues, so its entries carry the index of the queue's player instead.
     pub(crate) fn index_of(&self, entry: u32) -> u32 {
         if self.is_one_of() { 0 } else { entry }
     }
 
-    /// Whether an entry in a player's queue is still meant: its task waits there.
+    /// Whether an entry in a player's queue still counts: its task waits there.
     pub(crate) fn awaits(&self, entry: u32) -> bool {
         !self.is_closed()
             && self.is_parked(self.index_of(entry))
@@ -340,25 +350,26 @@ impl Job {
         self.choice.chosen.map_or(!self.choice.struck.contains(&place), |chosen| chosen == place)
     }
 
-    /// Where a one-of task may run, with their places: on the chosen player, else on all that have
-    /// not refused it.
+    /// The players on which a one-of task may run, with their indices: the chosen player alone,
+    /// else all that have not refused it for good.
     pub(crate) fn candidates(&self) -> impl Iterator<Item = (u32, PlayerIx)> {
         (0..).zip(self.targets.iter().copied()).filter(|(place, _)| self.is_candidate(*place))
     }
 
-    /// What happened to the task; for one that nothing happened to, what it is then.
+    /// What happened to the task. For a task that nothing happened to, the state that its job
+    /// implies.
     #[inline]
     pub(crate) fn task(&self, index: u32) -> &Task {
         self.tasks.get(index).unwrap_or(&UNTOUCHED)
     }
 
-    /// What happened to the task; `None` where nothing did.
+    /// What happened to the task; `None` for a task that nothing happened to.
     #[inline]
     pub(crate) fn known(&self, index: u32) -> Option<&Task> {
         self.tasks.get(index)
     }
 
-    /// Where the task is to be found while it waits.
+    /// Where the task lies while it waits.
     #[inline]
     pub(crate) fn place_of(&self, index: u32) -> Parked {
         self.tasks.parked(index)
@@ -383,7 +394,7 @@ impl Job {
         self.tasks.iter()
     }
 
-    /// Those below this index are all that are parked anywhere.
+    /// An index that is above those of all parked tasks.
     pub(crate) fn parked_below(&self) -> u32 {
         self.tasks.parked_below()
     }
@@ -404,8 +415,8 @@ impl Job {
             || (self.state == JobState::Doomed && self.spec.on_doomed == OnDoomed::Cancel)
     }
 
-    /// The tasks below this one may be looked at: the canary alone, as long as it holds the others
-    /// back.
+    /// The index up to which tasks may be looked at: the end of the canary while that holds the
+    /// rest back.
     pub(crate) fn admitted(&self) -> u32 {
         if self.canary.is_open { self.total() } else { self.canary.tasks }
     }
@@ -414,13 +425,14 @@ impl Job {
         self.counts.in_flight() < self.thresholds.window
     }
 
-    /// Whether its threshold is out of reach, or too much failed.
+    /// Whether the job is doomed: too much failed, or not enough can succeed any more.
     pub(crate) fn is_doomed(&self) -> bool {
         let reachable = self.counts.get(TaskState::Ok) + self.waiting() + self.counts.in_flight();
         self.counts.failures() > self.thresholds.tolerated || reachable < self.thresholds.needed
     }
 
-    /// Whether enough succeeded and all that is left waits for players that are not there.
+    /// Whether enough tasks succeeded, and all that are left wait for players that are not
+    /// attached.
     pub(crate) fn has_only_stragglers(&self) -> bool {
         self.spec.stragglers == Stragglers::GiveUp
             && !self.is_one_of()
@@ -460,12 +472,13 @@ impl Job {
         })
     }
 
-    /// That its state changed, as of a change of its flow.
+    /// The event that says that the job's state changed. `change` is the number of that change of
+    /// its flow.
     pub(crate) fn event(&self, change: u64) -> Event {
         Event::Job { job: self.id, state: self.state, counts: self.counts, change }
     }
 
-    /// Whether the task waits where its player's queue would have it.
+    /// Whether the task lies in its player's queue.
     pub(crate) fn is_parked(&self, index: u32) -> bool {
         self.is_waiting(index) && self.place_of(index) == Parked::Player
     }
@@ -474,7 +487,7 @@ impl Job {
         self.known(index).is_none_or(|task| task.state == TaskState::Waiting)
     }
 
-    /// Whether the host of a waiting task, which that left down, waits for its further attempt.
+    /// Whether a waiting task has left its host down and has a further attempt to come there.
     pub(crate) fn is_returning(&self, index: u32) -> bool {
         self.known(index).is_some_and(Task::is_returning)
     }

@@ -1,22 +1,33 @@
-//! What is counted of cells, and who waits for room in them.
+//! What the engine counts of cells, and which players wait for room in them.
 //!
-//! Two numbers are counted of a cell: the hosts that *hold* it, and those of them that are *in motion*,
-//! for orders are out to them. A host that holds nothing yet may start while fewer hosts than the limit
-//! hold. One that holds already, for it is down, takes no more room; but as more hosts may be down than
-//! the limit (units end by themselves, reloads lower limits), it may start only while fewer than the
-//! limit are in motion. Where no more hosts hold than the limit, such a host always may, for it is
-//! itself one that holds and is not in motion.
+//! Of each cell two numbers are counted: the hosts that *hold* it, and the hosts among these that
+//! are *in motion*, because orders are out to them.
+//!
+//! ```text
+//! a cell with limit 2        hold   in motion   a host that        a host that is down
+//!                                               holds nothing      may start again
+//! one host runs a change       1        1       may start          -
+//! one runs, one is down        2        1       waits for room     may: 1 < 2 in motion
+//! two run, one is down         3        2       waits for room     waits: the cell is still
+//! ```
+//!
+//! A host that holds nothing yet may start while fewer hosts hold the cell than its limit. A host
+//! that is down holds already, so it takes no more room. More hosts may be down than the limit,
+//! because units end by themselves and reloads lower limits. So a host that is down may start only
+//! while fewer hosts than the limit are in motion. Where no more hosts hold than the limit, it
+//! always may: it is itself one that holds and is not in motion.
 //!
 //! Players whose next task needs room in cells wait in parties (`parties`). When a full cell opens,
-//! the next player is looked at that waits for it and has room in all of its other cells, like any
-//! player whose gates may have opened; then the next, until the cell is full again or nobody is
-//! left who could use the room.
+//! the engine looks for the next player that waits for it and has room in all of its other cells,
+//! and lets that player try. It does so until the cell is full again or no waiting player could use
+//! the room.
 //!
-//! Hosts that wait for fewer to be in motion wait in parties of their own. A cell bars those while it is
-//! *still*: above its limit, with as many in motion as that. So where no cell is above its limit, which
-//! is nearly always, a change of motion touches no party, and there are none of these.
+//! Hosts that wait for fewer hosts to be in motion wait in parties of their own. A cell bars these
+//! while it is *still*: more hosts hold it than its limit, and as many as the limit are in motion.
+//! Where no cell is above its limit, which is nearly always, these parties do not exist, and a
+//! change of motion touches none.
 //!
-//! When a hold begins and ends is in `rules/holds`.
+//! `rules/holds` says when a hold begins and ends.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -27,33 +38,33 @@ use crate::{
     tables::parties::{Parties, PartyIx},
 };
 
-/// What is counted of the cells of the deployments in force.
+/// The counts of all cells of the deployments in force.
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
     deployments: Arc<Deployments>,
     cells: Vec<Count>,
     /// Whether any cell comes after any other.
     has_sequences: bool,
-    /// Cells that were full, with room that players may wait for.
+    /// Cells that were full and have room now, which waiting players may use.
     opened: BTreeSet<CellId>,
     parties: Parties,
-    /// Cells that were still, with hosts that may wait to be in motion.
+    /// Cells that were still and are so no more, which hosts that wait to be in motion may use.
     moving: BTreeSet<CellId>,
-    /// Those hosts; `None` while no cell was ever still.
+    /// The hosts that wait to be in motion; `None` while no cell was ever still.
     holders: Option<Box<Parties>>,
 }
 
-/// What is counted of one cell.
+/// The counts of one cell.
 #[derive(Clone, Debug)]
 struct Count {
-    /// How many hosts may hold it; `u32::MAX` for any number.
+    /// How many hosts may hold the cell; `u32::MAX` for any number.
     limit: u32,
     held: u32,
-    /// Those of them to which orders are out.
+    /// How many of the holding hosts are in motion: orders are out to them.
     moves: u32,
-    /// Those that only a person can make let go.
+    /// How many of the holding hosts only a person can make let go.
     dead: u32,
-    /// Whether other cells come after it.
+    /// Whether other cells come after this one in a sequence.
     leads: bool,
 }
 
@@ -62,8 +73,9 @@ impl Count {
         self.held >= self.limit
     }
 
-    /// Whether no host that holds it and is not in motion may start. Where such a host is, a cell within
-    /// its limit has fewer in motion than that.
+    /// Whether the cell is still: a host that holds it and is not in motion may not start. Only a
+    /// cell above its limit can be still, for otherwise such a host leaves fewer in motion than the
+    /// limit.
     fn is_still(&self) -> bool {
         self.held > self.limit && self.moves >= self.limit
     }
@@ -110,7 +122,7 @@ impl Ledger {
         &self.deployments
     }
 
-    /// Notes which deployments will be in force; counts nothing.
+    /// Notes which deployments will be in force. Counts nothing yet.
     pub(crate) fn set_deployments(&mut self, deployments: Arc<Deployments>) {
         self.deployments = deployments;
     }
@@ -125,18 +137,18 @@ impl Ledger {
         cells.iter().any(|cell| self.cells[cell.index()].is_full())
     }
 
-    /// The one of these cells that has no room; of several, a dead one if there is any.
+    /// The first of these cells that has no room; a dead one, if any is dead.
     pub(crate) fn full_of(&self, cells: &[CellId]) -> Option<CellId> {
         let full = || cells.iter().filter(|cell| self.cells[cell.index()].is_full());
         full().find(|cell| self.cells[cell.index()].is_dead()).or_else(|| full().next()).copied()
     }
 
-    /// Whether one of these cells lets no host that holds it join those in motion.
+    /// Whether one of these cells is still.
     pub(crate) fn is_still_in(&self, cells: &[CellId]) -> bool {
         self.still_of(cells).is_some()
     }
 
-    /// The one of these cells that lets no host which holds it join those in motion.
+    /// The first of these cells that is still.
     pub(crate) fn still_of(&self, cells: &[CellId]) -> Option<CellId> {
         cells.iter().find(|cell| self.cells[cell.index()].is_still()).copied()
     }
@@ -161,7 +173,8 @@ impl Ledger {
         &self.deployments.cells()[cell].predecessors
     }
 
-    /// Hosts that hold the cell, those of them that only a person can make let go, and its limit.
+    /// How many hosts hold the cell, how many of these only a person can make let go, and the
+    /// cell's limit.
     pub(crate) fn counts(&self, cell: CellId) -> (u32, u32, u32) {
         let count = &self.cells[cell.index()];
         (count.held, count.dead, count.limit)
@@ -183,34 +196,34 @@ impl Ledger {
         self.holders.iter().flat_map(move |holders| holders.waiting_for(cell))
     }
 
-    /// Whether a player waits in its party, and whether a full cell bars it: for the audit.
+    /// Whether a player waits in its party, and whether a full cell bars the party: for the audit.
     pub(crate) fn waits(&self, player: PlayerIx, party: PartyIx) -> (bool, bool) {
         self.parties.audit(party, player)
     }
 
-    /// Whether a player waits in its party to be in motion, and whether a still cell bars it: for the
-    /// audit.
+    /// Whether a player waits in its party to be in motion, and whether a still cell bars the
+    /// party: for the audit.
     pub(crate) fn waits_to_move(&self, player: PlayerIx, party: PartyIx) -> (bool, bool) {
         self.holders.as_deref().map_or((false, false), |holders| holders.audit(party, player))
     }
 
-    /// Whether there may be players that wait for room which there is, or for motion that may be.
+    /// Whether there may be players whose wait for room, or to be in motion, is over.
     pub(crate) fn has_opened(&self) -> bool {
         !self.opened.is_empty() || !self.moving.is_empty()
     }
 
-    /// Lets a player wait behind all others of its party.
+    /// Puts a player behind all others of its party, to wait for room.
     pub(crate) fn queue(&mut self, player: PlayerIx, party: PartyIx) {
         self.parties.join(party, player);
     }
 
-    /// Lets a player that holds its cells wait to be in motion, behind all others of its party.
+    /// Puts a player that holds its cells behind all others of its party, to wait to be in motion.
     pub(crate) fn queue_to_move(&mut self, player: PlayerIx, party: PartyIx) {
         let parties = &self.parties;
         self.holders.get_or_insert_with(|| Box::new(parties.emptied())).join(party, player);
     }
 
-    /// Takes out the next player that waits while there is room in all cells of its host.
+    /// Takes out the next waiting player whose host has room in all of its cells.
     pub(crate) fn admit(&mut self) -> Option<PlayerIx> {
         loop {
             let cell = *self.opened.first()?;
@@ -222,7 +235,7 @@ impl Ledger {
         }
     }
 
-    /// Takes out the next player that waits to be in motion while no cell of its host is still.
+    /// Takes out the next player that waits to be in motion and has no still cell.
     pub(crate) fn admit_to_move(&mut self) -> Option<PlayerIx> {
         loop {
             let cell = *self.moving.first()?;
@@ -235,7 +248,7 @@ impl Ledger {
         }
     }
 
-    /// Bars those who wait to be in motion in a cell, or lets them through.
+    /// Bars the parties of hosts that wait to be in motion in a cell, or lets them through.
     fn note_still(&mut self, cell: CellId, is_still: bool) {
         let parties = &self.parties;
         let holders = self.holders.get_or_insert_with(|| Box::new(parties.emptied()));
@@ -245,8 +258,8 @@ impl Ledger {
         }
     }
 
-    /// Counts a host once more, or once less, for each that has changed: whether it holds the
-    /// cells, is in motion, is dead. Returns the cells that have become dead or alive.
+    /// Counts the difference between two states of a host in its cells: whether it holds them, is
+    /// in motion, is dead. Returns the cells that have become dead or come back to life.
     pub(crate) fn count(
         &mut self,
         cells: &[CellId],

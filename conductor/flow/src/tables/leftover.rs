@@ -1,4 +1,4 @@
-//! What may lie in players' queues and waits no more.
+//! Entries in players' queues whose tasks do not wait there any more.
 
 use std::sync::Arc;
 
@@ -9,14 +9,15 @@ use crate::{
     tables::job::Job,
 };
 
-/// What may lie in players' queues: the entries of the first `left` targets of a job.
+/// Entries that may lie in players' queues: those of the first `left` targets of a job.
 #[derive(Clone, Debug)]
 pub(crate) struct Leftover {
     pub(crate) job: JobId,
     pub(crate) kind: Arc<TaskKind>,
     pub(crate) targets: Arc<[PlayerIx]>,
     pub(crate) left: u32,
-    /// When the job began, and how long its tasks wait for an absent player.
+    /// When the job began, and how long its tasks wait for an absent player: with it, the deadlines
+    /// that were armed for them are found.
     pub(crate) give_up: Option<(Option<Timestamp>, Millis)>,
 }
 

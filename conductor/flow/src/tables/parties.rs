@@ -1,12 +1,11 @@
-//! Who waits for room in cells, and whom it lets through.
+//! Which players wait for room in cells, and which full cells stop them.
 //!
 //! Players whose hosts are in the same cells wait for the same room, whatever their tasks are: they
-//! are one *party*. A party is free as long as none of its cells is full. Where deployments cut the
-//! fleet alike there are few parties. Where they cut across each other nearly every host is a party
-//! of its own, and hardly any party that waits for a cell can use the room that opens there, for
-//! its other cells are full. To find one that can is the partial match problem, for which nothing
-//! is known that does much better than to look at all parties. So 64 of them are looked at in one
-//! step.
+//! are one *party*. A party is free while none of its cells is full. Where deployments cut the
+//! fleet alike, there are few parties. Where they cut across each other, nearly every host is a
+//! party of its own, and hardly any party that waits for a cell can use the room that opens there,
+//! because its other cells are full. To find one that can is the partial match problem: nothing is
+//! known that does much better than looking at all parties. So one step looks at 64 of them.
 //!
 //! Three hosts, and three cells of limit 1: h1 is in A and B, h2 in A and C, h3 in C.
 //!
@@ -20,15 +19,16 @@
 //! bar 1      .      B      C      C        set for 1 while B is full, for 2 and 3 while C is
 //! ```
 //!
-//! Each row is a word of a page, with a bit for each party. A cell's *place* in a page is the bar
-//! that it sets there, and the bits of its parties in it. B and C share bar 1, because no party is
-//! in both; A has a bar of its own, because its parties are in B and C too. While C is full, the
-//! bits of 2 and 3 are set in bar 1, and `waiting & !bar 0 & !bar 1` leaves party 1 alone: h1 may
-//! go.
+//! Each row is a word of a page, with a bit for each party. A cell's *place* in a page says which
+//! bar the cell sets there, and which bits in it are its parties. B and C share bar 1, because no
+//! party is in both. A has bar 0 for itself, because its parties are in B and C too. While C is
+//! full, the bits of parties 2 and 3 are set in bar 1, and `waiting & !bar 0 & !bar 1` leaves party
+//! 1 alone: h1 may start.
 //!
-//! A cell that becomes full, or opens, sets or clears one word in each page that it has a place in.
-//! A page of which no party is free is *barren*. That is remembered until a bar of it is lifted, so
-//! that a host which lets go of ten cells has each page looked at once.
+//! A cell that becomes full sets one word in each page that it has a place in; a cell that opens
+//! clears it. A page is *barren* when no party of it is free. It is remembered as barren until one
+//! of its bars is lifted, so that a page is looked at once, and not ten times, when a host lets go
+//! of ten cells.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -36,39 +36,41 @@ use orchestra_model::deployment::{CellId, Cells};
 
 use crate::ids::PlayerIx;
 
-/// A party's number: the place of its cells among those of all hosts, in their order.
+/// A party's number: the index of its list of cells among the lists of all hosts, in their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PartyIx(u32);
 
-/// All parties, by whether they wait and what stops them.
+/// All parties: who waits in each, and which full cells bar it.
 #[derive(Clone, Debug)]
 pub(crate) struct Parties {
     layout: Arc<Layout>,
-    /// Who waits, by party, in the order in which they came.
+    /// By party: the players that wait, in the order in which they came.
     players: Vec<VecDeque<PlayerIx>>,
-    /// A word for each page: the parties in which anybody waits.
+    /// By page: a word with the bits of the parties in which a player waits.
     waiting: Vec<u64>,
-    /// The bars of all pages: the parties that a full cell stops.
+    /// The bars of all pages, one after the other: words with the bits of the parties that a full
+    /// cell stops.
     bars: Vec<u64>,
-    /// By page: whether none of its parties is free, so that nobody has to look there again.
+    /// By page: whether none of its parties is free, so that looking there again would find
+    /// nothing.
     barren: Vec<bool>,
-    /// By cell: the party at which the next look begins, so that all of them have their turn.
+    /// By cell: the party at which the next search begins, so that each party has its turn.
     turn: Vec<PartyIx>,
 }
 
-/// What follows from the deployments alone.
+/// The layout, which follows from the deployments alone and never changes.
 #[derive(Debug, Default)]
 struct Layout {
-    /// What the hosts of each party are in.
+    /// By party: the cells that its hosts are in.
     cells: Vec<Arc<[CellId]>>,
-    /// By cell, in the order of pages.
+    /// By cell: its places, in the order of their pages.
     places: Vec<Vec<Place>>,
-    /// By page: where its bars begin among all bars; and at the end, how many bars there are.
+    /// By page: the index of its first bar among all bars. At the end, the number of all bars.
     bars: Vec<u32>,
 }
 
-/// Where the parties of a cell are in one page: which bar the cell sets there, and their bits in
-/// it.
+/// A cell's place in one page: which bar the cell sets there, and the bits of its parties in that
+/// bar.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     page: u32,
@@ -95,8 +97,8 @@ impl PartyIx {
 }
 
 impl Parties {
-    /// The parties of all hosts in these cells, behind the party of hosts in no cell. No cell is
-    /// full, and nobody waits.
+    /// The parties of all hosts in these cells, and party 0 for hosts in no cell. No cell is full,
+    /// and no player waits.
     pub(crate) fn new(cells: &Cells) -> Self {
         let layout = Layout::new(cells);
         Self {
@@ -109,7 +111,7 @@ impl Parties {
         }
     }
 
-    /// The same parties, of which nobody waits and none is barred.
+    /// These parties as they were in the beginning: no player waits, and no cell is full.
     pub(crate) fn emptied(&self) -> Self {
         let Self { layout, players, waiting, bars, barren, turn } = self;
         Self {
@@ -135,7 +137,7 @@ impl Parties {
         self.barren[party.page() as usize] = false;
     }
 
-    /// A cell has become full, or is full no more.
+    /// Notes that a cell has become full, or is full no more.
     pub(crate) fn bar(&mut self, cell: CellId, is_full: bool) {
         for place in &self.layout.places[cell.index()] {
             let bar = &mut self.bars[place.bar as usize];
@@ -144,7 +146,7 @@ impl Parties {
         }
     }
 
-    /// Takes the first player out of the next free party of a cell.
+    /// Takes the first player out of the cell's next free party, if it has one.
     pub(crate) fn admit(&mut self, cell: CellId) -> Option<PlayerIx> {
         let party = self.next_free(cell)?;
         self.turn[cell.index()] = PartyIx(party.0 + 1);
@@ -165,7 +167,7 @@ impl Parties {
         parties.flat_map(|party| self.players[party.index()].iter().copied())
     }
 
-    /// Whether a player waits in a party, and whether bars stop that: for the audit.
+    /// Whether a player waits in a party, and whether bars stop the party: for the audit.
     pub(crate) fn audit(&self, party: PartyIx, player: PlayerIx) -> (bool, bool) {
         let waits = self.players[party.index()].contains(&player);
         let barred = self.bars_of(party.page()).iter().any(|bar| bar & party.bit() != 0);
@@ -176,8 +178,8 @@ impl Parties {
         let layout = Arc::clone(&self.layout);
         let (places, turn) = (&layout.places[cell.index()], self.turn[cell.index()]);
         let begin = places.partition_point(|place| place.page < turn.page());
-        // The page of the turn is looked at in two parts: first from the turn on, at last before
-        // it.
+        // The page in which the search begins is looked at twice: first from that party on, and
+        // last before it.
         let later = |place: &Place| if place.page == turn.page() { !(turn.bit() - 1) } else { !0 };
         let ahead = places[begin..].iter().map(|place| (place, later(place)));
         ahead.chain(places.iter().map(|place| (place, !0))).find_map(|(place, part)| {
@@ -185,13 +187,13 @@ impl Parties {
         })
     }
 
-    /// The parties of a page that wait and that no bar stops.
+    /// The parties of a page in which a player waits and that no bar stops.
     fn free(&mut self, page: u32) -> u64 {
         if self.barren[page as usize] {
             return 0;
         }
         let mut free = self.waiting[page as usize];
-        // Mostly the first few bars stop all parties.
+        // The first few bars mostly stop all parties.
         for bar in self.bars_of(page) {
             if free == 0 {
                 break;
@@ -251,7 +253,8 @@ fn members(page: u32, mut parties: u64) -> impl Iterator<Item = PartyIx> {
     })
 }
 
-/// Hosts in cells are bounded (`limits::CELL_HOSTS`), and with them parties, places and bars.
+/// Narrows a count to 32 bits. Hosts in cells are bounded (`limits::CELL_HOSTS`), and so are
+/// parties, places and bars.
 fn narrow(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }

@@ -1,9 +1,9 @@
-//! One player: whether it is there, what it takes, and which tasks wait for it.
+//! One player: whether it is attached, what it takes, and which tasks wait for it.
 //!
-//! The tasks parked on a player lie in one queue a kind, oldest first, so that finding the next
-//! that may start looks at each kind once, however many wait. Those of jobs that start nothing now
-//! are passed over, and stay as long as the player has no place for them anyway. An entry whose
-//! task waits here no more is dropped when it comes up, or swept out before.
+//! The tasks parked on a player lie in queues, one a kind of task, oldest first. So the search for
+//! the next task that may start looks at each kind once, however many tasks wait. Tasks of jobs
+//! that start nothing now are passed over and stay in their queue. An entry whose task does not
+//! wait here any more is dropped when it comes up, unless it was swept out before.
 
 mod change;
 mod gates;
@@ -32,13 +32,15 @@ pub struct Player {
     /// Whether the players file names it.
     member: bool,
     session: Option<SessionId>,
-    /// Why it gets nothing although it has a session: it counts as absent.
+    /// Why it is quarantined, if it is. It then gets nothing and counts as absent, although it has
+    /// a session.
     quarantine: Option<Box<Quarantine>>,
-    /// Attempts that the store does not know and that a release from quarantine let pass.
+    /// Attempts that the store does not know, and that somebody let pass when releasing the player
+    /// from quarantine.
     tolerated: Vec<AttemptKey>,
     /// Since when it counts as absent; `None` while it does not, or if it never attached.
     detached_at: Option<Timestamp>,
-    /// Its tasks in flight were told to be on a player that is away.
+    /// Whether watchers were told that its tasks in flight are on a player that is away.
     told_away: bool,
     spool: Option<SpoolId>,
     last_order: OrderNumber,
@@ -46,46 +48,46 @@ pub struct Player {
     answered: OrderNumber,
     max_tasks: u32,
     kill_grace: Millis,
-    /// What it offers; shared with the other players that offer the same. Empty too where it has
-    /// not attached since the conductor started.
+    /// The scores that it offers, shared with other players that offer the same. Empty also while
+    /// it has not attached since the conductor started.
     scores: Offers,
     /// Orders that are out.
     in_flight: Vec<Flying>,
-    /// How many of them are about units.
+    /// How many of the orders that are out are about units.
     of_units: u32,
-    /// Attempts that it runs and that no task of ours awaits: they take room all the same.
+    /// Attempts that it runs and that no task of ours awaits. They take room on it all the same.
     strangers: Vec<AttemptKey>,
-    /// It said that it is busy; nothing is sent before something ended there, or a pause is over,
-    /// but what concerns units.
+    /// Whether it said that it is busy. Nothing but orders about units is sent until something
+    /// ended there, or a pause is over.
     said_busy: bool,
-    /// It would not take an order about a unit now: no other is sent before then.
+    /// Whether it said so of an order about a unit. No other order about a unit is sent until then.
     said_busy_to_units: bool,
     /// Who drained it: nothing new starts here.
     drained: Option<Box<Drain>>,
-    /// Its cells in the deployments in force; hosts with the same cells share the list.
+    /// Its cells in the deployments in force. Hosts in the same cells share the list.
     cells: Arc<[CellId]>,
-    /// Orders that are out and hold its cells.
+    /// How many of the orders that are out hold the host's cells.
     holding: u32,
-    /// That it counts as down, and so keeps its cells.
+    /// What left its host down, if it counts as down: then it keeps its cells.
     down: Option<Box<Down>>,
-    /// Its units that are not well, as told last.
+    /// Its units that are not well, as last told.
     units: Option<Box<Units>>,
-    /// Since when it holds its cells, if it does.
+    /// Since when its host holds its cells; meaningless while it holds none.
     held_since: Timestamp,
-    /// Waiting tasks that left it down and have a further attempt to come.
+    /// How many waiting tasks left its host down and have a further attempt to come.
     returning: u32,
-    /// What the ledger has counted of it.
+    /// What the ledger counts of its host now.
     counted: Counted,
-    /// With whom it waits for room in them.
+    /// The party in which it waits for room in its cells.
     party: PartyIx,
-    /// Whether it does.
+    /// Whether it waits for room.
     waits_for_room: bool,
-    /// Whether it waits, as a host that holds them already, for fewer of their hosts to be in motion.
+    /// Whether it waits to be in motion, as a host that holds its cells already.
     waits_for_motion: bool,
     parked: Queues,
-    /// Its gates may have opened since `Roster::change` looked last.
+    /// Whether its gates may have opened since `Roster::change` last looked.
     gates_opened: bool,
-    /// Jobs that have something parked here are concerned by what changed since then.
+    /// Whether a change since then concerns the jobs that have something parked here.
     jobs_concerned: bool,
 }
 
@@ -93,32 +95,33 @@ pub struct Player {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Down {
     pub(crate) job: JobId,
-    /// A change of a higher order is a later one.
+    /// The number of the order of the attempt that left it down. Changes with higher numbers came
+    /// later.
     pub(crate) order: OrderNumber,
-    /// How the task stands.
+    /// The state of the attempt's task.
     pub(crate) state: TaskState,
 }
 
-/// The units of a host that are not well: each makes it hold its cells, but those that gave up and
-/// that somebody released.
+/// The units of a host that are not well. Each makes the host hold its cells, unless it gave up and
+/// somebody released it.
 ///
-/// Not stored: whoever looks after services tells them, and tells them anew after a start.
+/// It is not stored: the conductor's engine of services tells it, and tells it again after a start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Units {
     /// Those that count as down, in the order of their services.
     pub(crate) down: Vec<UnwellUnit>,
-    /// Those that gave up and were released, until something else is told of them.
+    /// The services of units that gave up and were released, until something else is told of them.
     pub(crate) released: Vec<ServiceName>,
 }
 
 /// A host as the cells count it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counted {
-    /// It holds its cells.
+    /// Whether it holds its cells.
     pub(crate) holds: bool,
-    /// It does so for orders that are out: it is in motion.
+    /// Whether it is in motion: it holds its cells because orders are out to it.
     pub(crate) moves: bool,
-    /// Only a person can end that.
+    /// Whether only a person can make it let go of its cells.
     pub(crate) dead: bool,
 }
 
@@ -127,9 +130,9 @@ pub(crate) struct Counted {
 pub(crate) enum Next {
     /// This task starts.
     Start(TaskRef),
-    /// The tasks of this queue might, but for their jobs.
+    /// A task of this queue might start, but its job starts nothing now.
     Idle(usize),
-    /// Something would, were there room in its cells, or fewer hosts in motion there.
+    /// A task would start, were there room in the host's cells, or fewer hosts in motion there.
     Room,
     /// Nothing.
     Nothing,
@@ -146,7 +149,7 @@ pub(crate) struct Flying {
     pub(crate) task: TaskRef,
     pub(crate) score: ScoreName,
     pub(crate) impact: Impact,
-    /// It is about a unit, and takes no place.
+    /// Whether it is about a unit: then it takes no place on the player.
     pub(crate) is_of_unit: bool,
 }
 
@@ -206,7 +209,8 @@ impl Player {
         self.quarantine.as_deref()
     }
 
-    /// Attempts that the store does not know and that a release from quarantine let pass.
+    /// Attempts that the store does not know, and that somebody let pass when releasing the player
+    /// from quarantine.
     pub(crate) fn tolerated(&self) -> &[AttemptKey] {
         &self.tolerated
     }
@@ -254,7 +258,7 @@ impl Player {
         &self.strangers
     }
 
-    /// Who drained it, if somebody did.
+    /// Who drained it and why, if somebody did.
     pub(crate) fn drained(&self) -> Option<&Drain> {
         self.drained.as_deref()
     }
@@ -294,7 +298,7 @@ impl Player {
         self.counted
     }
 
-    /// With whom it waits for room in the cells of its host, if it does.
+    /// The party in which it waits for room in the cells of its host.
     pub(crate) fn party(&self) -> PartyIx {
         self.party
     }
@@ -303,29 +307,29 @@ impl Player {
         self.waits_for_room
     }
 
-    /// Whether it waits, as a host that holds its cells already, for fewer hosts there to be in motion.
+    /// Whether it waits to be in motion, as a host that holds its cells already.
     pub(crate) fn waits_for_motion(&self) -> bool {
         self.waits_for_motion
     }
 
-    /// Whether it is there to be sent something.
+    /// Whether it can be sent something: it has a session and is not quarantined.
     pub(crate) fn attached(&self) -> bool {
         self.reachable().is_some()
     }
 
-    /// The session through which it may be sent something: none while it is quarantined.
+    /// The session through which it can be sent something; `None` while it is quarantined.
     pub(crate) fn reachable(&self) -> Option<SessionId> {
         self.session.filter(|_| self.quarantine.is_none())
     }
 
-    /// What it said of a score. An order for one that it does not offer is sent all the same, for
-    /// the player alone decides what it refuses.
+    /// What it said of a score; `None` if it does not offer it. An order for a score that it does
+    /// not offer is sent all the same, because the player alone decides what it refuses.
     pub(crate) fn limits(&self, score: &ScoreName) -> Option<&ScoreSpec> {
         self.scores.get(score)?.spec.as_ref().ok()
     }
 
     /// The longest that an attempt of a job may take here, killing included; `None` where neither
-    /// the job nor the player says. What is asked of a unit says it itself.
+    /// the job nor the player says. A job about units says it itself.
     pub(crate) fn time_limit(&self, job: &JobSpec) -> Option<Millis> {
         if let Some(unit) = &job.unit {
             return Some(unit.deadline + unit.upkeep.stop.grace);
@@ -339,7 +343,7 @@ impl Player {
         self.limits(score).is_some_and(|limits| limits.exclusive)
     }
 
-    /// Orders that are out and run processes of their own, unlike those about units.
+    /// The orders that are out and run processes of their own, which orders about units do not.
     fn attempts(&self) -> impl Iterator<Item = &Flying> {
         self.in_flight.iter().filter(|flying| !flying.is_of_unit)
     }
@@ -349,7 +353,8 @@ impl Player {
         self.in_flight.len() - self.of_units as usize + self.strangers.len()
     }
 
-    /// Whether a task of this kind changes the host. An unknown score is assumed to change the host.
+    /// Whether a task of this kind changes the host. A score that the player does not offer is
+    /// assumed to.
     pub(crate) fn is_disruptive(&self, kind: &TaskKind) -> bool {
         kind.unit.is_some() || self.limits(&kind.score).is_none_or(|limits| limits.disruptive)
     }
@@ -369,9 +374,9 @@ impl Player {
         self.holding > 0 || self.down.is_some() || !self.units_down().is_empty()
     }
 
-    /// What the ledger should count of it. Only a person can end the hold of a host that is down,
-    /// where nothing runs, nothing waits that may, no further attempt is to come, and no unit may come
-    /// to be well by itself.
+    /// What the ledger should count of its host. Only a person can end its hold where nothing runs,
+    /// nothing parked could start, no further attempt is to come, and every unit that is not well
+    /// gave up.
     pub(crate) fn to_count(&self) -> Counted {
         let (holds, moves) = (self.holds(), self.holding > 0);
         let is_left = || self.returning == 0 && self.units_down().iter().all(has_given_up);
@@ -385,12 +390,12 @@ impl Player {
         self.parked.iter(|_| true)
     }
 
-    /// What is parked here and would take the host's cells.
+    /// The tasks parked here that would take the host's cells.
     pub(crate) fn parked_changes(&self) -> impl Iterator<Item = TaskRef> {
         self.parked.iter(|kind| self.impact(kind) == Impact::Holds)
     }
 
-    /// That the host keeps its cells, as the store has it.
+    /// The record that says that the host keeps its cells.
     pub(crate) fn hold_record(&self, down: &Down) -> Record {
         Record::Hold(HoldRecord {
             host: self.host.clone(),

@@ -2,7 +2,8 @@
 
 use orchestra_model::delivery::{AttemptKey, OrderNumber, Term};
 
-/// Why a player gets nothing, and what of its claims has to pass when it is released.
+/// Why a player gets nothing, and which of its claims the store has to let pass when somebody
+/// releases it.
 #[derive(Clone, Debug)]
 pub(crate) struct Quarantine {
     pub(crate) why: String,
@@ -10,6 +11,6 @@ pub(crate) struct Quarantine {
     pub(crate) highest: OrderNumber,
     /// The highest term that it claims.
     pub(crate) term: Term,
-    /// Attempts that this store never sent to it.
+    /// Attempts that it claims and that this store never sent to it.
     pub(crate) attempts: Vec<AttemptKey>,
 }

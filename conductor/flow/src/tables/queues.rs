@@ -1,7 +1,7 @@
 //! The queues of a player: the tasks parked on it, oldest first.
 //!
-//! Most players have one task waiting, if any, and a million of them may: so the first of a queue
-//! lies in the table itself, and the tables of a player grow by one as long as they are short.
+//! Mostly at most one task waits on a player, and a million players may have one. So the first task
+//! of a queue lies in the table itself, and short tables grow by one entry at a time.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -23,7 +23,7 @@ enum Queue {
     Many(VecDeque<TaskRef>),
 }
 
-/// Tables shorter than this grow by one, longer ones by half or more.
+/// Tables with fewer entries than this grow by one, longer ones by half or more.
 const SHORT: usize = 8;
 
 impl Queues {
@@ -73,7 +73,8 @@ impl Queues {
         was_there
     }
 
-    /// The oldest task of a queue, counted as [`Queues::firsts`] does, whose job is one of these.
+    /// The oldest task of a queue whose job is one of these. `ix` counts queues as
+    /// [`Queues::firsts`] does.
     pub(crate) fn first_of(&self, ix: usize, jobs: &Few<JobId>) -> Option<TaskRef> {
         let queue = &self.0.get(ix)?.1;
         let (front, back) = queue.as_slices();
@@ -82,7 +83,8 @@ impl Queues {
             let ahead = [front, back].map(|part| part.partition_point(is_before));
             front.get(ahead[0]).or_else(|| back.get(ahead[1])).copied()
         };
-        // From one to the other in turns, so that what only one of them has costs a search.
+        // The two ordered sets are searched by turns, so that a stretch which only one of them has
+        // is skipped by one search.
         let mut first = front.first().copied()?;
         loop {
             let job = jobs.first_from(first.job())?;
@@ -93,7 +95,7 @@ impl Queues {
         }
     }
 
-    /// Takes a whole queue.
+    /// Takes out a whole queue.
     pub(crate) fn take_all(&mut self, ix: usize) -> impl Iterator<Item = TaskRef> + use<> {
         let queue = (ix < self.0.len()).then(|| self.0.swap_remove(ix).1);
         if self.0.is_empty() {

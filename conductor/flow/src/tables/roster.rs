@@ -1,6 +1,7 @@
 //! The table of players: who belongs to the fleet, and who is attached.
 //!
-//! A player never leaves the table, for history names it; what leaves is its membership.
+//! A player never leaves the table, because history names it. A player that leaves the fleet is a
+//! member no more.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,26 +35,26 @@ pub struct Roster {
     members: u32,
     attached: u32,
     quarantined: BTreeSet<PlayerIx>,
-    /// What the cells of their hosts count.
+    /// What is counted of the cells of their hosts.
     ledger: Ledger,
     /// Players whose gates may have opened.
     woken: Few<PlayerIx>,
-    /// Jobs that have something parked on players whose changes concern them.
+    /// Jobs that a change of a player concerns, because they have something parked there.
     concerned: Few<JobId>,
 }
 
 impl Roster {
-    /// The player of that name, if the players file names it.
+    /// The player of this name, if the players file names it.
     pub fn member(&self, host: &HostName) -> Option<PlayerIx> {
         self.by_host.get(host).copied().filter(|ix| self[*ix].is_member())
     }
 
-    /// The player of that name, also where the players file names it no more.
+    /// The player of this name, also if the players file no longer names it.
     pub fn known(&self, host: &HostName) -> Option<PlayerIx> {
         self.by_host.get(host).copied()
     }
 
-    /// The place of a player among targets in host-set order.
+    /// The index of a player among targets that are in host-set order.
     pub(crate) fn place_among(&self, targets: &[PlayerIx], player: PlayerIx) -> Option<u32> {
         let name = self.host(player).as_str();
         let by_name = |target: &PlayerIx| natural_order(self.host(*target).as_str(), name);
@@ -67,7 +68,7 @@ impl Roster {
         drained.map(|player| player.host().clone()).collect()
     }
 
-    /// Who drained a player, if somebody did.
+    /// Who drained a player and why, if somebody did.
     pub fn drained(&self, player: PlayerIx) -> Option<&Drain> {
         self[player].drained()
     }
@@ -82,12 +83,13 @@ impl Roster {
         self.members
     }
 
-    /// How many of them have a session, quarantined ones among them.
+    /// How many players have a session, quarantined ones included.
     pub fn attached(&self) -> u32 {
         self.attached
     }
 
-    /// Those that have a session and get nothing, because they claim what they cannot prove.
+    /// The quarantined players: they have a session, and get nothing because they claim what they
+    /// cannot prove.
     pub fn quarantined(&self) -> impl ExactSizeIterator<Item = PlayerIx> + '_ {
         self.quarantined.iter().copied()
     }
@@ -113,12 +115,12 @@ impl Roster {
         (u32::try_from(player.in_flight().len()).unwrap_or(u32::MAX), player.max_tasks())
     }
 
-    /// The spool that answered last.
+    /// The spool that answered last, if any did.
     pub fn spool(&self, player: PlayerIx) -> Option<SpoolId> {
         self[player].spool()
     }
 
-    /// Every member, in the order of their first mention.
+    /// Every member, in the order in which the players were first mentioned.
     pub fn iter(&self) -> impl Iterator<Item = PlayerIx> {
         self.indices().filter(|ix| self[*ix].is_member())
     }
@@ -127,7 +129,7 @@ impl Roster {
         (0..u32::try_from(self.players.len()).unwrap_or(u32::MAX)).map(PlayerIx)
     }
 
-    /// The player of that name, member or not, made if it was never heard of.
+    /// The player of this name, member or not. It is added if the table does not have it.
     pub(crate) fn intern(&mut self, host: &HostName) -> PlayerIx {
         if let Some(ix) = self.by_host.get(host) {
             return *ix;
@@ -138,8 +140,8 @@ impl Roster {
         ix
     }
 
-    /// Held against a players file: the hosts in it that are no members, and the members that it
-    /// does not name.
+    /// Compares the table with a players file. Returns the hosts of the file that are no members,
+    /// and the members that the file does not name.
     pub(crate) fn compare<'a>(&self, hosts: &'a HostSet) -> (Vec<&'a HostName>, Vec<PlayerIx>) {
         let mut joining = Vec::new();
         let mut named = vec![false; self.players.len()];
@@ -162,14 +164,14 @@ impl Roster {
         self.change(player, |player| player.set_member(member));
     }
 
-    /// Opens the player's session, which had ended, and takes over what it said of itself.
+    /// Opens a session of a player that has none, and takes over what the player said of itself.
     pub(crate) fn attach(&mut self, ix: PlayerIx, session: SessionId, snapshot: &PlayerSnapshot) {
         self.change(ix, |player| player.attach(session, snapshot));
         self.attached += 1;
     }
 
-    /// Opens the player's session, which had ended, and quarantines it: what it said of itself is
-    /// not taken over.
+    /// Opens a session of a player that has none, and quarantines the player: what it said of
+    /// itself is not taken over.
     pub(crate) fn attach_quarantined(
         &mut self,
         ix: PlayerIx,
@@ -184,7 +186,7 @@ impl Roster {
         self.quarantined.insert(ix);
     }
 
-    /// Quarantines a player that is there. It counts as absent from now on.
+    /// Quarantines an attached player. It counts as absent from now on.
     pub(crate) fn quarantine(&mut self, ix: PlayerIx, now: Timestamp, quarantine: Quarantine) {
         self.change(ix, |player| {
             player.go_away(now);
@@ -193,8 +195,8 @@ impl Roster {
         self.quarantined.insert(ix);
     }
 
-    /// Ends the player's session, and its quarantine. One that counted as absent already has been
-    /// so since then.
+    /// Ends the player's session and its quarantine. It counts as absent from now on, or since its
+    /// quarantine began.
     pub(crate) fn detach(&mut self, ix: PlayerIx, now: Timestamp) {
         let session = self.change(ix, |player| {
             if player.attached() {
@@ -217,9 +219,9 @@ impl Roster {
 
     // ---- changes, and what follows from them ----
 
-    /// Changes a player. Afterwards the cells of its host count what is true now, and whoever is
-    /// concerned is noted: the player itself, if its gates may have opened, and jobs that have
-    /// something parked on it, or on others that wait for its cells.
+    /// Changes a player. Afterwards the cells of its host are recounted, and what follows is noted:
+    /// the player is to be looked at if its gates may have opened, and so are jobs that have
+    /// something parked on it or on players that wait for its cells.
     #[inline]
     pub(crate) fn change<R>(&mut self, ix: PlayerIx, change: impl FnOnce(&mut Player) -> R) -> R {
         let player = &mut self.players[ix.index()];
@@ -237,18 +239,20 @@ impl Roster {
         result
     }
 
-    /// Brings what the cells count of a host in line with it, which was counted like this before.
+    /// Brings the counts of a host's cells in line with the host. `before` is what they counted of
+    /// it.
     fn recount_cells(&mut self, ix: PlayerIx, before: Counted) {
         let player = &self.players[ix.index()];
         let counts = player.counted();
         if counts.holds != before.holds && player.waits_for_room() {
-            // What waits there for room shares the hold, or can do so no more.
+            // Tasks that wait there for room share the hold now, or can no longer do so.
             if counts.holds {
                 self.woken.insert(ix);
             }
             self.concerned.extend(player.parked_changes().map(TaskRef::job));
         }
-        // What waits there to be in motion shares that, or has to wait for room.
+        // Tasks that wait there to be in motion are in motion with the host now, or have to wait
+        // for room instead.
         let awaits_other = counts.moves && !before.moves || before.holds && !counts.holds;
         if awaits_other && player.waits_for_motion() {
             self.woken.insert(ix);
@@ -273,7 +277,8 @@ impl Roster {
         self.woken.pop_first()
     }
 
-    /// Lets a player be looked at, because what its gates ask of others has changed.
+    /// Notes that a player is to be looked at, because something that its gates depend on has
+    /// changed.
     pub(crate) fn wake(&mut self, ix: PlayerIx) {
         self.woken.insert(ix);
     }
@@ -294,8 +299,8 @@ impl Roster {
         &self.ledger
     }
 
-    /// Lets a player wait for room in the cells of its host, or, where it holds them, for fewer hosts to
-    /// be in motion there.
+    /// Lets a player wait for room in the cells of its host; or, where its host holds them, to be
+    /// in motion there.
     pub(crate) fn await_room(&mut self, ix: PlayerIx) {
         let party = self[ix].party();
         if self[ix].holds() {
@@ -307,8 +312,9 @@ impl Roster {
         }
     }
 
-    /// Takes out the next player that waited for room which there is now, or for fewer to be in motion.
-    /// Those who hold already come first: what they wait for takes no room.
+    /// Takes out the next player that waited for room which there is now, or to be in motion where
+    /// that is possible now. Players whose hosts hold already come first, because they take no
+    /// room.
     pub(crate) fn admit(&mut self) -> Option<PlayerIx> {
         if let Some(player) = self.ledger.admit_to_move() {
             self.change(player, |player| player.note_waits_for_motion(false));
@@ -319,12 +325,12 @@ impl Roster {
         Some(player)
     }
 
-    /// Notes which deployments will be in force. Nothing is counted before all holders are known.
+    /// Notes which deployments will be in force. Counts nothing before all holders are known.
     pub(crate) fn set_deployments(&mut self, deployments: Arc<Deployments>) {
         self.ledger.set_deployments(deployments);
     }
 
-    /// Counts all cells anew, from who holds.
+    /// Counts all cells anew, from the hosts that hold them.
     pub(crate) fn put_in_force(&mut self, deployments: Arc<Deployments>) {
         self.ledger = Ledger::new(deployments);
         for ix in self.indices() {
@@ -350,7 +356,7 @@ impl Roster {
         }
     }
 
-    /// Gives a player that was never heard of before the cells of its host.
+    /// Sets the cells of a player that was added just now.
     pub(crate) fn give_cells(&mut self, ix: PlayerIx) {
         let cells = self.ledger.deployments().cells().shared_of_host(self.host(ix));
         let party = self.ledger.party(&cells);

@@ -1,4 +1,5 @@
-//! The gates of a flow's present slot: the cells that others come after, and who waits for them.
+//! The gates of a flow's present slot: the cells that other cells come after, and the tasks that
+//! wait for them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,16 +14,16 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sequence(BTreeMap<CellId, Gate>);
 
-/// A cell that others come after, with what of it is in the slot.
+/// A cell that others come after: the counts of its tasks in the slot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Gate {
     /// Tasks that are not final.
     open: u32,
     /// Tasks that ended otherwise than ok.
     failed: u32,
-    /// One of them was of a job that has ended, so that it never will be ok.
+    /// Whether one of those was of a job that has ended, so that it will never be ok.
     lost: bool,
-    /// Who waits here.
+    /// The tasks that wait for this gate.
     waiting: BTreeSet<TaskRef>,
 }
 
@@ -31,12 +32,12 @@ impl Sequence {
         self.0.is_empty()
     }
 
-    /// What was counted and who waits, for the audit.
+    /// What each gate counts, for the audit.
     pub(crate) fn counts(&self) -> BTreeMap<CellId, (u32, u32, bool)> {
         self.0.iter().map(|(cell, gate)| (*cell, (gate.open, gate.failed, gate.lost))).collect()
     }
 
-    /// Whether what failed of a cell never will be ok.
+    /// Whether something failed in a cell that will never be ok.
     pub(crate) fn is_lost(&self, cell: CellId) -> bool {
         self.0.get(&cell).is_some_and(|gate| gate.lost)
     }
@@ -45,8 +46,8 @@ impl Sequence {
         self.0.values().flat_map(|gate| gate.waiting.iter().copied())
     }
 
-    /// Whether a cell's gate is closed for a task: `is_own` says whether the task itself counts in
-    /// the cell, `policy` whether it goes on after failures.
+    /// Whether a cell's gate is closed for a task. `is_own` says whether the task itself counts in
+    /// the cell, `policy` whether its job goes on after failures.
     pub(crate) fn is_closed(
         &self,
         cell: CellId,
@@ -59,8 +60,8 @@ impl Sequence {
         })
     }
 
-    /// Moves a task from one state to another in the gates of these cells. Returns who waits there
-    /// no more.
+    /// Moves a task from one state to another in the gates of these cells. Returns the tasks that
+    /// wait there no longer.
     pub(crate) fn shift(
         &mut self,
         cells: BTreeSet<CellId>,
@@ -71,11 +72,11 @@ impl Sequence {
         let failed = |state: TaskState| u32::from(state.is_final() && state != TaskState::Ok);
         let mut through = Vec::new();
         for cell in cells {
-            // The gates of cells that no task of the slot counts in do not exist.
+            // A cell has no gate if no task of the slot counts in it.
             let Some(gate) = self.0.get_mut(&cell) else { continue };
             gate.open = gate.open + open(to) - open(from);
             gate.failed = gate.failed + failed(to) - failed(from);
-            // One that is open may be the waiter's own.
+            // If one task is open, it may be the waiting task itself.
             if gate.open <= 1 {
                 through.extend(std::mem::take(&mut gate.waiting));
             }
@@ -110,13 +111,14 @@ impl Sequence {
 }
 
 impl Gate {
-    /// Whether it stops whoever would, or would not, go on after failures.
+    /// Whether the gate stops tasks that go on after failures, or those that do not, as `policy`
+    /// says. `own` of its open tasks are the waiting task itself.
     fn is_closed(&self, own: u32, policy: SequenceOnFailure) -> bool {
         self.open > own || (self.failed > 0 && policy == SequenceOnFailure::Wait)
     }
 }
 
-/// The cells that others come after and in which this task counts.
+/// The cells that others come after, among those in which this task counts.
 pub(crate) fn cells_of(
     ledger: &Ledger,
     roster: &Roster,

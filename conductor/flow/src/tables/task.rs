@@ -8,15 +8,15 @@ use orchestra_model::{
     record::{Impact, Record, TaskRecord},
 };
 
-/// A task by its place. Flow numbers are never used twice, so a reference to what has gone finds
-/// nothing rather than something else. Ordered by age.
+/// Refers to a task by its indices. Flow numbers are never used twice, so a reference to a task
+/// that has gone finds nothing, rather than another task. References are ordered by age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TaskRef {
     flow: FlowId,
     slot: u16,
     job: u16,
-    /// Its place in the job's host set, from 0. In a player's queue of a one-of job: the place of
-    /// that player.
+    /// The task's index in the job's host set, from 0. In a player's queue, an entry of a one-of
+    /// job has that player's index instead.
     pub(crate) index: u32,
 }
 
@@ -30,34 +30,36 @@ impl TaskRef {
     }
 }
 
-/// What happened to a task so far. A task that nothing happened to has none.
+/// What happened to a task so far. A task that nothing happened to has no `Task`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Task {
     pub(crate) state: TaskState,
-    /// Extra attempts used, or about to be, since it was sent first or somebody asked for more.
+    /// Extra attempts that were used, or are about to be, since the task was first sent or somebody
+    /// asked for more.
     pub(crate) retries: u16,
-    /// What it would be without a further attempt: how the last one ended, if any did.
+    /// How its last attempt ended, if any did: the state that the task has if there is no further
+    /// attempt.
     pub(crate) before: Option<TaskState>,
     /// What the newest attempt means for its host's cells.
     pub(crate) impact: Impact,
-    /// The newest attempt; 0 for none.
+    /// The number of the newest attempt; 0 if there was none.
     pub(crate) attempt: u32,
     /// The newest attempt's order.
     pub(crate) order: OrderNumber,
     pub(crate) sent_at: Moment,
     pub(crate) started_at: Moment,
-    /// When it became final, or when its last attempt ended.
+    /// When the task became final, or when its last attempt ended.
     pub(crate) ended_at: Moment,
-    /// Of the newest attempt that ended, which is an older one than the newest while that is out.
+    /// The exit of the newest attempt that ended. While an attempt is out, that is the one before.
     pub(crate) exit: Exit,
     /// The longest that the newest attempt may take.
     pub(crate) time_limit: TimeLimit,
-    /// Why it was refused or lost, which few are.
+    /// Why the task was refused or lost. Boxed, because few tasks have one.
     pub(crate) detail: Option<Box<Arc<str>>>,
 }
 
-/// When something of a task was, if it was: an `Option` takes twice the room, and a task has three
-/// of them.
+/// When something of a task happened, if it did. An `Option` takes twice the room, and a task has
+/// three of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Moment(Timestamp);
 
@@ -75,15 +77,16 @@ impl From<Option<Timestamp>> for Moment {
     }
 }
 
-/// The end of time, which no clock but a broken one tells, counts as a moment before it.
+/// `u64::MAX` stands for "not yet". Should a clock, which must be broken then, tell that moment, it
+/// counts as the millisecond before.
 impl From<Timestamp> for Moment {
     fn from(at: Timestamp) -> Self {
         Self(at.min(Timestamp(u64::MAX - 1)))
     }
 }
 
-/// How long an attempt may take at most, killing included, in whole seconds: a task has no room for
-/// more. 0 where nobody told.
+/// How long an attempt may take at most, killing included, in whole seconds because a task has no
+/// room for more. 0 where it is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TimeLimit(u32);
 
@@ -95,7 +98,7 @@ impl TimeLimit {
     }
 }
 
-/// Rounded up: an attempt is rather lost late than wrongly.
+/// Rounded up: giving an attempt up too late does less harm than too early.
 impl From<Option<Millis>> for TimeLimit {
     fn from(limit: Option<Millis>) -> Self {
         let seconds = |limit: Millis| u32::try_from(limit.0.div_ceil(1_000)).unwrap_or(u32::MAX);
@@ -103,19 +106,19 @@ impl From<Option<Millis>> for TimeLimit {
     }
 }
 
-/// Where a waiting task is to be found.
+/// Where a waiting task lies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Parked {
-    /// Nowhere: not waiting, or not looked at yet.
+    /// Nowhere: the task does not wait, or was not looked at yet.
     #[default]
     No,
-    /// Among the job's `ready` ones: it waits for the window.
+    /// In the job's `ready` set: it waits for the window.
     Ready,
     /// In its player's queue.
     Player,
-    /// In the queue of a cell whose hosts come before its own.
+    /// In the queue of a cell whose hosts come before the task's own.
     Sequence,
-    /// Nowhere, until a deadline: its last attempt ended a moment ago.
+    /// Nowhere until a deadline: it pauses before a further attempt.
     Delayed,
 }
 
@@ -145,7 +148,7 @@ impl Exit {
     }
 }
 
-/// What is known of a task that nothing happened to.
+/// The `Task` that stands for tasks that nothing happened to.
 pub(crate) static UNTOUCHED: Task = Task {
     state: TaskState::Waiting,
     retries: 0,
@@ -198,12 +201,13 @@ impl Task {
         if self.state.is_in_flight() { Exit::None } else { self.exit }
     }
 
-    /// What a task becomes that gets no (further) attempt. One that has run ends as it did then.
+    /// The state that the task gets if it has no further attempt: how its last attempt ended, or
+    /// `state` if it had none.
     pub(crate) fn given_up_as(&self, state: TaskState) -> TaskState {
         self.before.unwrap_or(state)
     }
 
-    /// Whether its host, which it left down, waits for its further attempt.
+    /// Whether the task left its host down and waits for a further attempt there.
     pub(crate) fn is_returning(&self) -> bool {
         self.state == TaskState::Waiting && self.before.is_some() && self.impact == Impact::Holds
     }

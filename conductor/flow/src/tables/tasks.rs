@@ -1,9 +1,9 @@
-//! What a job knows of its tasks, in as little room as that takes: a job of a million tasks costs
-//! memory for what has happened, not for what its targets imply.
+//! What a job knows of its tasks, in little memory: a job of a million tasks costs memory for what
+//! has happened to them, and not for what its targets imply.
 //!
-//! A task that nobody has looked at takes nothing, one that waits somewhere five bytes, and one
-//! that something happened to a [`Task`]. None of them ever moves: what holds them grows by pages,
-//! or is reserved whole, so that no event pays for copying all the others.
+//! A task that was not looked at takes nothing, one that waits somewhere five bytes, and one that
+//! something happened to a [`Task`]. No entry ever moves: the tables grow by pages or are reserved
+//! whole, so no event pays for copying all the others.
 
 use crate::tables::task::{Parked, Task, UNTOUCHED};
 
@@ -12,9 +12,9 @@ use crate::tables::task::{Parked, Task, UNTOUCHED};
 pub(crate) struct Tasks {
     total: u32,
     parked: Vec<Parked>,
-    /// The place of each in `pages`, counted from 1; 0 for those that nothing happened to.
+    /// By task: its index in `pages`, counted from 1; 0 if nothing happened to it.
     places: Vec<u32>,
-    /// All of them full but for the last.
+    /// Pages of [`PAGE`] tasks; all are full but the last.
     pages: Vec<Vec<Task>>,
 }
 
@@ -22,7 +22,7 @@ pub(crate) struct Tasks {
 const PAGE: usize = 256;
 
 impl Tasks {
-    /// So many, to none of which anything has happened.
+    /// This many tasks, to none of which anything has happened.
     pub(crate) fn new(total: u32) -> Self {
         Self { total, parked: Vec::new(), places: Vec::new(), pages: Vec::new() }
     }
@@ -33,7 +33,7 @@ impl Tasks {
         self.at(*self.places.get(index as usize)?)
     }
 
-    /// What happened to the task: from now on something did.
+    /// What happened to the task. From now on it is one that something happened to.
     pub(crate) fn get_mut(&mut self, index: u32) -> &mut Task {
         let place = entry(&mut self.places, index, self.total);
         if *place == 0 {
@@ -55,7 +55,7 @@ impl Tasks {
         self.parked.get(index as usize).copied().unwrap_or(Parked::No)
     }
 
-    /// Notes where the task is to be found. Returns where it was.
+    /// Notes where the task lies. Returns where it lay before.
     pub(crate) fn park(&mut self, index: u32, to: Parked) -> Parked {
         if to == Parked::No && self.parked.len() <= index as usize {
             return Parked::No;
@@ -68,7 +68,7 @@ impl Tasks {
         u32::try_from(self.parked.len()).unwrap_or(u32::MAX)
     }
 
-    /// Those that something happened to, with their indices, which rise.
+    /// The tasks that something happened to, in the order of their indices.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Task)> {
         let places = (0..).zip(&self.places);
         places.filter_map(|(index, place)| Some((index, self.at(*place)?)))
@@ -81,11 +81,11 @@ impl Tasks {
     }
 }
 
-/// The entry of a task in a table that is made as long as it has to be.
+/// The entry of a task in a table, which is lengthened if it is too short.
 fn entry<T: Clone + Default>(table: &mut Vec<T>, index: u32, total: u32) -> &mut T {
     let at = index as usize;
     if table.is_empty() {
-        // Address space for all; memory comes as it is used.
+        // This reserves address space for all entries; memory is used as entries are written.
         table.reserve_exact(total as usize);
     }
     if table.len() <= at {

@@ -1,5 +1,5 @@
-//! What changes a job. `Flows::change` alone hands out a job to be changed: afterwards it lets
-//! follow what these methods say has to ([`FollowUps`]).
+//! The methods that change a job. `Flows::change` alone hands out a job to be changed. Afterwards
+//! it does what these methods noted as having to follow ([`FollowUps`]).
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -17,7 +17,8 @@ pub(crate) struct Sending {
     pub(crate) order: OrderNumber,
     pub(crate) impact: Impact,
     pub(crate) time_limit: TimeLimit,
-    /// Attempts that a restored store may have forgotten.
+    /// How many attempts of the task a restored store may have forgotten: the new one is numbered
+    /// above them.
     pub(crate) forgotten: u32,
     pub(crate) now: Timestamp,
 }
@@ -27,7 +28,7 @@ impl Job {
         std::mem::take(&mut self.follow_ups)
     }
 
-    /// Has another turn, whatever may come of it.
+    /// Gives the job a turn, whether or not anything may start.
     pub(in crate::tables) fn ask_for_turn(&mut self) {
         self.follow_ups.turn = true;
     }
@@ -53,7 +54,8 @@ impl Job {
         from
     }
 
-    /// Sends a task: of a one-of job, to the player at `place` among the targets.
+    /// Notes that a task is sent. `place` is the index of the player among the targets, which
+    /// matters for a one-of job.
     pub(crate) fn send(&mut self, index: u32, place: u32, sending: Sending) {
         if self.is_one_of() {
             self.choice.chosen = Some(place);
@@ -72,8 +74,8 @@ impl Job {
         task.time_limit = sending.time_limit;
     }
 
-    /// The process of a task exists, its player says since `at`. `None` where the task is not one
-    /// that was sent and has not started; else whether the moment is news.
+    /// Notes that the process of a task exists, by its player's clock since `at`. Returns `None` if
+    /// the task was not sent or has started already; otherwise whether the moment is news.
     pub(crate) fn note_start(&mut self, index: u32, at: Timestamp, now: Timestamp) -> Option<bool> {
         let task = self.tasks.get_mut(index);
         if task.state != TaskState::Sent {
@@ -85,9 +87,8 @@ impl Job {
         Some(is_news)
     }
 
-    /// The newest attempt of a task has ended like this, and its player says when it had started.
-    /// Where the task has a further attempt to come, that is used up; returns how long it pauses
-    /// before.
+    /// Notes how the newest attempt of a task ended, and when its player says that it started. If a
+    /// further attempt is due, it is used up. Returns the pause before that attempt.
     pub(crate) fn end_attempt(
         &mut self,
         index: u32,
@@ -111,8 +112,8 @@ impl Job {
         Some(self.spec.retry_delay)
     }
 
-    /// Lets a task that was sent wait again, at once or after a delay. The caller persists and
-    /// publishes.
+    /// Makes a task that was sent wait again, at once or after a delay. The caller persists and
+    /// publishes that.
     pub(crate) fn wait_again(&mut self, index: u32, is_delayed: bool) {
         self.shift(index, TaskState::Waiting);
         self.touched.insert(index);
@@ -121,7 +122,7 @@ impl Job {
         self.follow_ups.evaluation = true;
     }
 
-    /// Makes a task final. The caller persists and publishes.
+    /// Makes a task final. The caller persists and publishes that.
     pub(crate) fn finish(
         &mut self,
         index: u32,
@@ -129,7 +130,7 @@ impl Job {
         detail: Option<&str>,
         now: Timestamp,
     ) {
-        // Where it was in flight, the window has room for another one.
+        // If the task was in flight, the window has room for another one now.
         self.follow_ups.turn |= self.shift(index, state).is_in_flight();
         self.follow_ups.evaluation = true;
         self.park(index, Parked::No);
@@ -145,8 +146,8 @@ impl Job {
         }
     }
 
-    /// Lets a task wait that had ended, because somebody asked for a further attempt: the one way
-    /// back from a final state. The caller persists and publishes.
+    /// Makes a task that had ended wait again, because somebody asked for a further attempt. This
+    /// is the one way back from a final state. The caller persists and publishes that.
     pub(crate) fn reopen(&mut self, index: u32) {
         let task = self.task_mut(index);
         let from = std::mem::replace(&mut task.state, TaskState::Waiting);
@@ -166,8 +167,9 @@ impl Job {
         self.park(index, if is_next { Parked::Ready } else { Parked::No });
     }
 
-    /// Makes every waiting task final at once. Those that nothing happened to need no record: the
-    /// job's says what they are. Returns those that do, which the caller persists and publishes.
+    /// Makes every waiting task final at once. Tasks that nothing happened to need no record,
+    /// because the job's record says what they are. Returns the other ones, which the caller
+    /// persists and publishes.
     pub(crate) fn close(&mut self, state: TaskState, now: Timestamp) -> BTreeSet<u32> {
         let touched = std::mem::take(&mut self.touched);
         for index in &touched {
@@ -191,14 +193,14 @@ impl Job {
         touched
     }
 
-    /// Notes the longest that the newest attempt of a task may take, where nobody noted it.
+    /// Notes the longest that the newest attempt of a task may take, if that was not noted yet.
     pub(crate) fn note_time_limit(&mut self, index: u32, limit: TimeLimit) {
         self.task_mut(index).time_limit = limit;
     }
 
     // ---- where waiting tasks are ----
 
-    /// Notes where a waiting task is to be found.
+    /// Notes where a waiting task lies.
     pub(super) fn park(&mut self, index: u32, to: Parked) {
         let from = self.tasks.park(index, to);
         for (count, place) in [
@@ -216,7 +218,8 @@ impl Job {
         }
     }
 
-    /// A task waits in its player's queue. Where that player is not there, this counts.
+    /// Notes that a task waits in its player's queue, and counts it as absent if that player is not
+    /// attached.
     pub(crate) fn park_on_player(&mut self, index: u32, is_absent: bool) {
         self.park(index, Parked::Player);
         if is_absent {
@@ -224,26 +227,26 @@ impl Job {
         }
     }
 
-    /// A task waits in the queue of a cell whose hosts come before its own.
+    /// Notes that a task waits in the queue of a cell whose hosts come before its own.
     pub(crate) fn stand_in_line(&mut self, index: u32) {
         self.park(index, Parked::Sequence);
         self.follow_ups.evaluation = true;
     }
 
-    /// A task waits for its job to look at it again.
+    /// Notes that a task waits for its job to look at it again.
     pub(crate) fn make_ready(&mut self, index: u32) {
         self.park(index, Parked::Ready);
         self.follow_ups.turn = true;
     }
 
-    /// A task waits until its job may start it, which it can perhaps at once.
+    /// Notes that a task waits until its job may start it, which may be at once.
     pub(crate) fn await_window(&mut self, index: u32) {
         self.park(index, Parked::Ready);
         self.follow_ups.turn |= self.may_start() && self.window_is_open();
     }
 
-    /// The next task that only its player's gates could stop. Beyond the cursor a task may be found
-    /// already, if it was in flight when the conductor started.
+    /// The next task that nothing but its player's gates could stop. Tasks beyond the cursor that
+    /// were in flight when the conductor started are passed over.
     pub(crate) fn next_wanted(&mut self) -> Option<u32> {
         while self.may_start() && self.window_is_open() {
             if let Some(index) = self.ready.first().copied() {
@@ -262,32 +265,35 @@ impl Job {
         None
     }
 
-    /// The player of a parked task has gone, or come or lost the task.
+    /// Counts a parked task as absent because its player has gone; or no longer, because its player
+    /// has come or does not have the task any more.
     pub(crate) fn count_absent(&mut self, is_absent: bool) {
         self.absent = step(self.absent, is_absent);
         self.follow_ups.evaluation = true;
     }
 
-    /// The player of a task in flight has gone, or come or lost the task.
+    /// Counts a task in flight as away because its player has gone; or no longer, because its
+    /// player has come or does not have the task any more.
     pub(crate) fn count_away(&mut self, is_away: bool) {
         self.away = step(self.away, is_away);
     }
 
     // ---- the choice of a one-of job ----
 
-    /// After a restart nothing binds a one-of task to the player that it was sent to.
+    /// Frees a one-of task, after a restart, from the player that it was sent to.
     pub(crate) fn unbind(&mut self) {
         self.task_mut(0).sent_at = Moment::NONE;
     }
 
-    /// A one-of task chooses anew; with `strike`, the player that it chose is out of the question.
+    /// Lets a one-of task choose its player anew. With `strike`, the player that it had chosen is
+    /// excluded for good.
     pub(crate) fn choose_anew(&mut self, strike: bool) {
         let struck = self.choice.chosen.take().filter(|_| strike);
         self.choice.struck.extend(struck);
     }
 
-    /// Notes when a one-of task is due to be given up, unless a moment is noted already. Returns
-    /// whether it was none.
+    /// Arms the deadline at which a one-of task is given up, unless one is armed already. Returns
+    /// whether none was.
     pub(crate) fn arm_give_up(&mut self, at: Timestamp) -> bool {
         let is_news = self.choice.give_up_at.is_none();
         self.choice.give_up_at.get_or_insert(at);
@@ -307,18 +313,18 @@ impl Job {
         self.follow_ups.evaluation |= follows;
     }
 
-    /// Counts anew which of its players are there, where it waits for enough of them. Those that
-    /// the players file names no more will never come.
+    /// Sets how many of its players are attached, while it waits for enough of them. It waits for
+    /// at most `members` of them: players that the players file no longer names will never come.
     pub(crate) fn count_quorum(&mut self, attached: u32, members: u32) {
         self.quorum = Quorum { needed: self.quorum.needed.min(members), attached };
     }
 
-    /// One of its players has come, or gone.
+    /// Counts one player more, or less, as attached.
     pub(crate) fn count_attached(&mut self, here: bool) {
         self.quorum.attached = step(self.quorum.attached, here);
     }
 
-    /// Waits for nobody any more, if enough of its players are there. Returns whether they are.
+    /// Ends the wait for players if enough of them are attached. Returns whether they are.
     pub(crate) fn reach_quorum(&mut self) -> bool {
         if self.quorum.attached < self.quorum.needed {
             return false;
@@ -329,18 +335,18 @@ impl Job {
         true
     }
 
-    /// All of its canary is ok since now.
+    /// Notes that the last task of its canary became ok now.
     pub(crate) fn pass_canary(&mut self, now: Timestamp) {
         self.canary.ok_at = Some(now);
     }
 
-    /// The others wait no more for its canary.
+    /// Ends the wait of the rest of the job for its canary.
     pub(crate) fn open_canary(&mut self) {
         self.canary.is_open = true;
         self.follow_ups.turn = true;
     }
 
-    /// Somebody decided that the others wait no more for its canary.
+    /// Ends the wait of the rest of the job for its canary, because somebody decided so.
     pub(crate) fn promote(&mut self, by: AudienceName) {
         self.canary.promoted_by = Some(by);
         self.open_canary();
@@ -365,7 +371,7 @@ impl Job {
         self.started_at.get_or_insert(now);
     }
 
-    /// It ended, as this change of its flow.
+    /// Notes that the job ended. `change` is the number of that change of its flow.
     pub(in crate::tables) fn end(&mut self, now: Timestamp, change: u64) {
         self.ended_at = Some(now);
         self.change = change;

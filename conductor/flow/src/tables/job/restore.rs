@@ -6,7 +6,7 @@ use super::Job;
 use crate::tables::task::{Parked, Task};
 
 impl Job {
-    /// Restores what its record says of it but for its tasks.
+    /// Restores what the job's record says, except for its tasks.
     pub(crate) fn restore(&mut self, record: JobRecord, is_paused: bool) {
         self.state = record.state;
         self.started_at = record.started_at;
@@ -19,7 +19,8 @@ impl Job {
         self.paused = is_paused;
     }
 
-    /// Restores a task; of a one-of job that is bound to a player, with the place of that player.
+    /// Restores a task. `chosen` is the index of the player that a one-of job is bound to, if it
+    /// is.
     pub(crate) fn restore_task(&mut self, index: u32, task: Task, chosen: Option<u32>) {
         if chosen.is_some() {
             self.choice.chosen = chosen;
@@ -35,7 +36,7 @@ impl Job {
             }
         }
         if task.attempt > 0 {
-            // Something was sent, so enough players had been there.
+            // A task was sent, so enough players had been attached.
             self.quorum.needed = 0;
         }
         if task.state.is_in_flight() {
@@ -45,7 +46,8 @@ impl Job {
         *self.tasks.get_mut(index) = task;
     }
 
-    /// Restores what became of all tasks that have no record, after those that have one.
+    /// Restores what became of all tasks that have no record. To be called after all tasks that
+    /// have one were restored.
     pub(crate) fn restore_untouched(&mut self, untouched: TaskState) {
         if untouched.is_final() {
             let waiting = self.waiting();
@@ -54,8 +56,8 @@ impl Job {
         }
     }
 
-    /// Corrects moments that lie in the future. Returns whether any of the job's own did, and the
-    /// tasks of which one did.
+    /// Sets moments that lie in the future to now. Returns whether any moment of the job itself was
+    /// one, and the tasks that had one.
     pub(crate) fn correct_moments(&mut self, now: Timestamp) -> (bool, Vec<u32>) {
         if self.state.is_final() {
             return (false, Vec::new());
@@ -75,7 +77,7 @@ impl Job {
         (is_own, tasks)
     }
 
-    /// After a restart: lets tasks whose delay is not over go on to pause. Returns each with the
+    /// After a restart: lets tasks whose pause is not over go on to pause. Returns each with the
     /// end of its pause.
     pub(crate) fn delay_again(&mut self, now: Timestamp) -> Vec<(Timestamp, u32)> {
         let delay = self.spec.retry_delay;

@@ -1,4 +1,4 @@
-//! Why the waiting tasks of a job wait, as far as the job itself knows.
+//! Why the waiting tasks of a job wait, from what the job itself knows.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use orchestra_model::{JobState, WaitReason, status::CanaryStatus};
 use super::{Canary, Job};
 
 impl Job {
-    /// Why its waiting tasks wait, counted without looking at each: those on attached players are
-    /// called busy here, whatever their finer reason.
+    /// Why its waiting tasks wait, counted without a look at each: tasks parked on attached players
+    /// are counted as busy, whatever their finer reason.
     pub(crate) fn waiting_reasons(&self, stale: bool) -> BTreeMap<WaitReason, u32> {
         let mut reasons = BTreeMap::new();
         let waiting = self.waiting();
@@ -36,7 +36,7 @@ impl Job {
         reasons
     }
 
-    /// Why all of its waiting tasks wait, where it is one thing.
+    /// The one reason why all of its waiting tasks wait, if there is one.
     pub(crate) fn whole_reason(&self, stale: bool) -> Option<WaitReason> {
         match self.state {
             JobState::Pending => Some(WaitReason::Slot),
@@ -48,7 +48,7 @@ impl Job {
         }
     }
 
-    /// Where its canary is, while that holds others back.
+    /// How far its canary is, while the canary holds others back.
     pub(crate) fn canary_status(&self) -> Option<CanaryStatus> {
         let Canary { tasks, ok, ok_at, is_open, .. } = self.canary;
         let until = ok_at.zip(self.spec.bake).map(|(at, bake)| at.after(bake));

@@ -1,5 +1,6 @@
-//! What changes a player. `Roster::change` alone hands out a player to be changed: it recounts the
-//! cells of its host afterwards, and notes what these methods say may follow.
+//! The methods that change a player. `Roster::change` alone hands out a player to be changed.
+//! Afterwards it recounts the cells of the player's host, and notes what these methods say may
+//! follow.
 
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ impl Player {
         self.member = member;
     }
 
-    /// Opens its session, which had ended, and takes over what it said of itself.
+    /// Opens a session and takes over what the player said of itself. It must have none.
     pub(in crate::tables) fn attach(&mut self, session: SessionId, snapshot: &PlayerSnapshot) {
         self.scores = snapshot.scores.clone();
         self.max_tasks = snapshot.max_tasks.max(1);
@@ -36,18 +37,20 @@ impl Player {
         self.gates_opened = true;
     }
 
-    /// Opens its session, which had ended, and takes over nothing that it said of itself.
+    /// Opens a session of a player that is quarantined: nothing that it said of itself is taken
+    /// over.
     pub(in crate::tables) fn attach_unheard(&mut self, session: SessionId) {
         self.session = Some(session);
     }
 
-    /// Lets it be there with these scores, for a plan.
+    /// Makes the player attached, with these scores, for a plan.
     pub(crate) fn pretend_attached(&mut self, session: SessionId, scores: Offers) {
         self.session = Some(session);
         self.scores = scores;
     }
 
-    /// It counts as absent from now on. What it runs beside our orders is not known any more.
+    /// Makes the player count as absent from now on. The strangers that it runs are not known any
+    /// more.
     pub(in crate::tables) fn go_away(&mut self, now: Timestamp) {
         self.detached_at = Some(now);
         self.strangers.clear();
@@ -61,7 +64,8 @@ impl Player {
         self.quarantine = quarantine.map(Box::new);
     }
 
-    /// Lets what it claimed pass: its numbers go on above the highest that it claimed.
+    /// Accepts what a quarantined player claimed: its numbers go on above the highest that it
+    /// claimed, and attempts that it claimed are tolerated.
     pub(crate) fn let_claims_pass(&mut self) {
         if let Some(quarantine) = self.quarantine.as_deref() {
             self.last_order = self.last_order.max(quarantine.highest);
@@ -69,18 +73,18 @@ impl Player {
         }
     }
 
-    /// Forgets attempts that were let pass and that it claims no more.
+    /// Forgets tolerated attempts that the player claims no more.
     pub(crate) fn retain_tolerated(&mut self, is_claimed: impl Fn(&AttemptKey) -> bool) {
         self.tolerated.retain(is_claimed);
     }
 
-    /// Corrects a moment that lies in the future.
+    /// Sets the moment since when it is away to now, if it lies in the future.
     pub(crate) fn correct_detached_at(&mut self, now: Timestamp) {
         self.detached_at = self.detached_at.map(|at| at.min(now));
     }
 
-    /// Notes that its tasks in flight are told to be on a player that is away. Returns whether they
-    /// were told so before.
+    /// Notes whether watchers were told that its tasks in flight are on a player that is away.
+    /// Returns whether they had been told so before.
     pub(crate) fn note_told_away(&mut self, told_away: bool) -> bool {
         std::mem::replace(&mut self.told_away, told_away)
     }
@@ -93,9 +97,9 @@ impl Player {
 
     // ---- orders ----
 
-    /// Sends a task: takes it out of its queue, if it lies in one, and takes a place for it, and
-    /// the host's cells if it changes the host. `returns` says whether it had left the host down.
-    /// Returns the order's number.
+    /// Notes that a task is sent: takes it out of its queue, if it lies in one, takes a place for
+    /// it, and holds the host's cells if it changes the host. `returns` says whether the task had
+    /// left the host down. Returns the order's number.
     pub(crate) fn issue_order(
         &mut self,
         task: TaskRef,
@@ -113,7 +117,7 @@ impl Player {
             self.holding += 1;
         }
         self.returning -= u32::from(returns);
-        // Most players have one at a time, and keep the room.
+        // Most players have one order out at a time, and keep the room for it.
         self.in_flight.reserve_exact(1);
         let (score, is_of_unit) = (kind.score.clone(), kind.unit.is_some());
         self.in_flight.push(Flying { task, score, impact, is_of_unit });
@@ -122,7 +126,7 @@ impl Player {
         self.last_order
     }
 
-    /// An order is out no more. Returns whether it was.
+    /// Notes that the order of a task is out no more. Returns whether it was.
     pub(crate) fn end_order(&mut self, task: TaskRef) -> bool {
         let Some(at) = self.in_flight.iter().position(|flying| flying.task == task) else {
             return false;
@@ -135,14 +139,14 @@ impl Player {
         true
     }
 
-    /// It said that it is busy though it should not be: nothing is sent for a while; but what concerns
-    /// units is, unless it was about one that it said so.
+    /// Notes that the player said it is busy though it should not be. For a while only orders about
+    /// units are sent to it; and not these either, if it said so of one of them.
     pub(crate) fn note_busy(&mut self, about_unit: bool) {
         self.said_busy = true;
         self.said_busy_to_units |= about_unit;
     }
 
-    /// The while is over.
+    /// Ends that while: orders may be sent again.
     pub(crate) fn ask_again(&mut self) {
         self.forget_busy();
         self.gates_opened = true;
@@ -152,7 +156,7 @@ impl Player {
         (self.said_busy, self.said_busy_to_units) = (false, false);
     }
 
-    /// Up to this order its spool has answered for all.
+    /// Notes that the spool has answered for all orders up to this one.
     pub(crate) fn note_answered(&mut self, order: OrderNumber) {
         self.answered = self.answered.max(order.min(self.last_order));
     }
@@ -163,17 +167,17 @@ impl Player {
         self.answered = mark.min(self.last_order);
     }
 
-    /// Its next orders are numbered above this one.
+    /// Lets its next orders be numbered above this one.
     pub(crate) fn raise_last_order(&mut self, order: OrderNumber) {
         self.last_order = self.last_order.max(order);
     }
 
-    /// Attempts that it runs and that no task of ours awaits.
+    /// Sets the attempts that it runs and that no task of ours awaits.
     pub(crate) fn set_strangers(&mut self, strangers: Vec<AttemptKey>) {
         self.strangers = strangers;
     }
 
-    /// An attempt that no task of ours awaits runs there no more.
+    /// Notes that such an attempt does not run any more.
     pub(crate) fn forget_stranger(&mut self, key: AttemptKey) {
         if let Some(at) = self.strangers.iter().position(|stranger| *stranger == key) {
             self.strangers.swap_remove(at);
@@ -184,37 +188,38 @@ impl Player {
 
     // ---- holds ----
 
-    /// The host holds its cells from now on, unless it did so already when it was counted last.
+    /// Notes that the host holds its cells from now on, unless it was counted as holding them
+    /// already.
     fn begin_hold(&mut self, now: Timestamp) {
         if !self.counted.holds {
             self.held_since = now;
         }
     }
 
-    /// The host counts as down. Returns what says so in the store.
+    /// Makes the host count as down. Returns the record that says so.
     pub(crate) fn count_as_down(&mut self, down: Down, now: Timestamp) -> Record {
-        // Its record says since when.
+        // The record says since when the host holds.
         self.begin_hold(now);
         let record = self.hold_record(&down);
         self.down = Some(Box::new(down));
         record
     }
 
-    /// The host counts as down no more: a later change succeeded there.
+    /// Makes the host count as down no longer: a later change succeeded there.
     pub(crate) fn count_as_up(&mut self) {
         self.down = None;
     }
 
-    /// The host counts as down no more for an attempt, because somebody said so. Returns whether it
-    /// did.
+    /// Makes the host count as down no longer for an attempt, because somebody said so. Returns
+    /// whether it had.
     pub(crate) fn release_hold(&mut self) -> bool {
         let was_down = self.down.take().is_some();
         self.gates_opened |= was_down;
         was_down
     }
 
-    /// These are its units that are not well, in the order of their services, and there are no others.
-    /// A word that released one which gave up holds for as long as that is told of it.
+    /// Sets its units that are not well: these, in the order of their services, and no others. A
+    /// unit that gave up and was released stays released while the same is told of it.
     pub(crate) fn tell_units(&mut self, unwell: Vec<UnwellUnit>, now: Timestamp) {
         let mut units = self.units.take().map(|units| *units).unwrap_or_default();
         let gave_up = |service: &ServiceName| {
@@ -230,8 +235,8 @@ impl Player {
         self.gates_opened = true;
     }
 
-    /// Its units that gave up count as down no more, because somebody said so. Returns whether any
-    /// did.
+    /// Makes its units that gave up count as down no longer, because somebody said so. Returns
+    /// whether any had.
     pub(crate) fn release_units(&mut self) -> bool {
         let Some(units) = self.units.as_deref_mut() else { return false };
         let gave_up = units.down.extract_if(.., |unit| has_given_up(unit));
@@ -242,18 +247,18 @@ impl Player {
         is_news
     }
 
-    /// Another job answers for what left the host down. Returns what says so in the store.
+    /// Makes another job answer for what left the host down. Returns the record that says so.
     pub(crate) fn hand_over_hold(&mut self, to: JobId) -> Option<Record> {
         self.down.as_mut()?.job = to;
         self.down.as_deref().map(|down| self.hold_record(down))
     }
 
-    /// A task that left the host down waits for its further attempt here.
+    /// Counts a task that left the host down and waits for a further attempt here.
     pub(crate) fn expect_return(&mut self) {
         self.returning += 1;
     }
 
-    /// It will not come.
+    /// Counts one less: that attempt will not come.
     pub(crate) fn forget_return(&mut self) {
         self.returning -= 1;
     }
@@ -262,18 +267,19 @@ impl Player {
         (self.cells, self.party) = (cells, party);
     }
 
-    /// Notes whether it waits for room in the cells of its host. Returns whether it did so before.
+    /// Notes whether the player waits for room in the cells of its host. Returns whether it did
+    /// before.
     pub(in crate::tables) fn note_waits_for_room(&mut self, waits: bool) -> bool {
         std::mem::replace(&mut self.waits_for_room, waits)
     }
 
-    /// Notes whether it waits, as a host that holds them, for fewer of the hosts in its cells to be
-    /// in motion. Returns whether it did so before.
+    /// Notes whether the player waits to be in motion, as a host that holds its cells. Returns
+    /// whether it did before.
     pub(in crate::tables) fn note_waits_for_motion(&mut self, waits: bool) -> bool {
         std::mem::replace(&mut self.waits_for_motion, waits)
     }
 
-    /// Notes what the cells count of its host from now on. Returns what they counted before.
+    /// Notes what the cells are to count of its host now. Returns what they counted before.
     pub(in crate::tables) fn note_counted(&mut self) -> super::Counted {
         let counts = self.to_count();
         std::mem::replace(&mut self.counted, counts)
@@ -292,8 +298,8 @@ impl Player {
         self.parked.remove(kind, task)
     }
 
-    /// Takes a task out of the queue of its kind, because it does not start here. It may have been
-    /// an exclusive one that others queued behind. Returns whether it was there.
+    /// Takes a task out of the queue of its kind, because it will not start here. If it was an
+    /// exclusive one, others may have queued behind it. Returns whether it was there.
     pub(crate) fn withdraw(&mut self, kind: &TaskKind, task: TaskRef) -> bool {
         let was_there = self.parked.remove(kind, task);
         self.gates_opened |= was_there;
@@ -307,13 +313,12 @@ impl Player {
 
     // ---- what follows ----
 
-    /// Whether its gates may have opened since this was asked last.
+    /// Whether its gates may have opened since the last call.
     pub(in crate::tables) fn take_gates_opened(&mut self) -> bool {
         std::mem::take(&mut self.gates_opened)
     }
 
-    /// Whether all jobs that have something parked here are concerned by what changed since this
-    /// was asked last.
+    /// Whether a change since the last call concerns all jobs that have something parked here.
     pub(in crate::tables) fn take_jobs_concerned(&mut self) -> bool {
         std::mem::take(&mut self.jobs_concerned)
     }
@@ -344,12 +349,14 @@ impl Player {
         self.in_flight.push(flying);
     }
 
-    /// Its spool has answered for this order: it is known that the attempt started.
+    /// Notes that the spool has answered for this order, because the attempt is known to have
+    /// started.
     pub(crate) fn restore_answered(&mut self, order: OrderNumber) {
         self.answered = self.answered.max(order);
     }
 
-    /// It was there when the conductor ended, and counts as away from now on.
+    /// Notes that the player was attached when the conductor ended, so that it counts as away from
+    /// now on.
     pub(crate) fn restore_absence(&mut self, now: Timestamp) {
         self.detached_at = Some(now);
     }

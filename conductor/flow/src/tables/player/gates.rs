@@ -1,4 +1,4 @@
-//! What stops a task from starting on a player, and which is next there.
+//! What stops a task from starting on a player, and which task starts next there.
 
 use orchestra_model::{JobId, ScoreName, WaitReason, deployment::CellId, record::Impact};
 
@@ -9,9 +9,10 @@ use crate::{
 };
 
 impl Player {
-    /// The first gate of this player that stops a task of this kind, if any: presence, drain,
-    /// credit, exclusiveness, the score's concurrency, cells. Those of its places and scores are open
-    /// to what concerns units.
+    /// The first gate of this player that stops a task of this kind, if any does. They are asked in
+    /// this order: presence, drain, credit, exclusiveness, the score's concurrency, cells. A task
+    /// about a unit takes no place, so in the place of the middle three it is only asked whether
+    /// the player was too busy for such a task.
     pub(crate) fn gate(&self, kind: &TaskKind, ledger: &Ledger) -> Option<WaitReason> {
         if self.quarantine.is_some() {
             return Some(WaitReason::Quarantined);
@@ -29,7 +30,8 @@ impl Player {
         busy.or_else(|| self.has_no_room(kind, ledger).then_some(WaitReason::Cell))
     }
 
-    /// The first gate that stops an attempt of this score from running here beside what runs already.
+    /// The first gate that stops an attempt of this score from running beside what runs here
+    /// already.
     fn gate_of_places(&self, score: &ScoreName) -> Option<WaitReason> {
         let taken = self.taken();
         if self.said_busy || taken >= self.max_tasks as usize {
@@ -48,9 +50,9 @@ impl Player {
         None
     }
 
-    /// Whether a task of this kind has to wait for the cells of the host. One that holds them already
-    /// takes no more of their room, but may not join those in motion while these are as many as the
-    /// limit, unless it is one of them.
+    /// Whether a task of this kind has to wait for the cells of the host. A host that holds them
+    /// already takes no more of their room. But it may not join the hosts in motion while these are
+    /// as many as the limit, unless it is in motion itself.
     fn has_no_room(&self, kind: &TaskKind, ledger: &Ledger) -> bool {
         self.needs_cells(kind)
             && match self.holds() {
@@ -59,7 +61,7 @@ impl Player {
             }
     }
 
-    /// A cell of the host that a task of this kind waits for, if there is one.
+    /// The cell of the host that a task of this kind waits for, if it waits for one.
     pub(crate) fn awaited_cell(&self, kind: &TaskKind, ledger: &Ledger) -> Option<CellId> {
         self.needs_cells(kind).then(|| match self.holds() {
             true => ledger.still_of(&self.cells),
@@ -71,8 +73,8 @@ impl Player {
         !self.cells.is_empty() && self.holding == 0 && self.impact(kind) == Impact::Holds
     }
 
-    /// The first gate that stops a task which does not queue here yet. Where an older exclusive one
-    /// waits for the player to become empty, newcomers queue behind it, or it would wait for ever.
+    /// The first gate that stops a task which is not queued here yet. While an older exclusive task
+    /// waits until the player is empty, newcomers queue behind it, or it would wait for ever.
     pub(crate) fn newcomer_gate(
         &self,
         kind: &TaskKind,
@@ -89,8 +91,8 @@ impl Player {
         self.gate(kind, ledger).or_else(|| is_behind().then_some(WaitReason::Exclusive))
     }
 
-    /// The oldest task that may start here, of those of the `open` jobs. Where that is an exclusive
-    /// one that has to wait until the player is empty, nothing overtakes it but what concerns units.
+    /// The oldest task of the `open` jobs that may start here. While an exclusive one waits until
+    /// the player is empty, nothing but a task about a unit overtakes it.
     pub(crate) fn next(&self, ledger: &Ledger, open: &Few<JobId>) -> Next {
         let mut start: Option<TaskRef> = None;
         let mut idle: Option<(TaskRef, usize)> = None;
@@ -118,7 +120,7 @@ impl Player {
                 Some(_) => {}
             }
         }
-        // Of those behind the exclusive one, nothing is looked at.
+        // Tasks behind the exclusive one are not looked at.
         let next = match (start, idle, full) {
             (Some(task), ..) if is_older(task, exclusive) => Next::Start(task),
             (_, Some((task, ix)), _) if is_older(task, exclusive) => Next::Idle(ix),
@@ -128,7 +130,7 @@ impl Player {
         if has_units { next.before(self.next_of_units(ledger, open)) } else { next }
     }
 
-    /// The oldest task about a unit that may start here, of those of the `open` jobs.
+    /// The oldest task of the `open` jobs that is about a unit and may start here.
     fn next_of_units(&self, ledger: &Ledger, open: &Few<JobId>) -> Next {
         let mut next = Next::Nothing;
         let firsts = self.parked.firsts().enumerate();
@@ -147,7 +149,7 @@ impl Player {
 }
 
 impl Next {
-    /// What of two comes first: of two tasks the older, and a task that starts before all else.
+    /// Which of two comes first: of two tasks the older one; a task before anything else.
     fn before(self, other: Next) -> Next {
         match (self, other) {
             (Next::Start(one), Next::Start(other)) => Next::Start(one.min(other)),
