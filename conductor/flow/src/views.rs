@@ -1,4 +1,4 @@
-//! What is told of the state: they look at everything and change nothing.
+//! What the engine tells of its state. Views look at everything and change nothing.
 
 mod absence;
 pub(crate) mod audit;

@@ -1,7 +1,8 @@
-//! Tasks whose players are not attached: since when, and when each is given up for that.
+//! Tasks whose players are not attached: since when they are away, and when each task is given up
+//! because of that.
 //!
-//! A task in flight is `lost` then, one that waits `unreachable`. Nothing here decides: the moments
-//! are those of the deadlines (`deadline`).
+//! A task in flight is `lost` then, a waiting one `unreachable`. Nothing here decides: the moments
+//! are those of the deadlines (`rules/deadline`).
 
 use orchestra_model::{
     FlowId, HostName, HostSet, JobId, TaskState, Timestamp, WaitReason,
@@ -15,10 +16,10 @@ use crate::{
     tables::{flow::shown, job::Job, task::TaskRef},
 };
 
-/// Most hosts that are folded to be shown, of which a line has room for fewer.
+/// Most hosts that are folded to be shown. A line has room for fewer.
 const FOLDED: usize = 1_000;
 
-/// Most jobs that are told of a player.
+/// Most jobs that are shown of a player.
 const JOBS: usize = 10;
 
 impl Engine {
@@ -26,7 +27,7 @@ impl Engine {
         Due { at, left: at.since(self.now) }
     }
 
-    /// That the player of a task is not attached, where that holds the task up.
+    /// The absence of a task's player, if it holds the task up.
     pub(crate) fn absence(&self, job: &Job, index: u32) -> Option<Absence> {
         let task = TaskRef::new(job.id(), index);
         match job.state_of(index) {
@@ -57,14 +58,14 @@ impl Engine {
         }
     }
 
-    /// Since when a player is away, if it is; the inner `None` where it never was there.
+    /// Since when a player is away, if it is; the inner `None` says that it never was attached.
     fn away_since(&self, player: PlayerIx) -> Option<Option<Timestamp>> {
         let player = &self.roster[player];
         (!player.attached()).then_some(player.detached_at())
     }
 
-    /// The tasks of a job whose players are not attached. Looks at its targets only if there are
-    /// such tasks.
+    /// The tasks of a job whose players are not attached. Looks at the job's targets only if there
+    /// are such tasks.
     pub(crate) fn job_absence(&self, job: &Job) -> Option<JobAbsence> {
         let mut left = job.away() + job.absent();
         let (mut in_flight, mut waiting) = (Absent::default(), Absent::default());
@@ -98,8 +99,8 @@ impl Engine {
         self.flows.get(flow).map_or(0, |flow| flow.jobs().map(Job::away).sum())
     }
 
-    /// The jobs whose orders are out to a player, the oldest first, a few of them; and when the
-    /// first of the orders is lost, where it is away.
+    /// The oldest few jobs whose orders are out to a player; and, if the player is away, when the
+    /// first of the orders becomes `lost`.
     pub fn orders_of(&self, player: PlayerIx) -> (Vec<JobId>, Option<Due>) {
         let in_flight = &self.roster[player].in_flight();
         let mut jobs: Vec<JobId> = in_flight.iter().map(|flying| flying.task.job()).collect();
@@ -109,7 +110,7 @@ impl Engine {
         (jobs, lost.map(|at| self.due(at)))
     }
 
-    /// That the player of a host is away on which a change runs.
+    /// The absence of the player of a host that holds its cells, if a change runs there.
     pub(crate) fn holder_absence(&self, ix: PlayerIx) -> Option<Absence> {
         let since = self.away_since(ix)?;
         let changes = self.roster[ix].in_flight().iter().filter(|f| f.impact == Impact::Holds);

@@ -1,4 +1,5 @@
-//! Every invariant, over the whole state. Tests and the simulation call it after each step.
+//! Checks of every invariant, over the whole state. Tests and the simulation call them after each
+//! step.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +19,7 @@ use crate::{
     },
 };
 
-/// A broken invariant: our bug.
+/// A broken invariant, which is a mistake of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation(String);
 
@@ -39,12 +40,12 @@ macro_rules! ensure {
     };
 }
 
-/// What the players' tables should say, as the jobs have it.
+/// What the tables of players should say, computed from the jobs.
 #[derive(Default)]
 struct Expected {
     in_flight: BTreeMap<PlayerIx, BTreeSet<TaskRef>>,
     parked: BTreeMap<PlayerIx, BTreeSet<TaskRef>>,
-    /// Waiting tasks that left their host down.
+    /// How many waiting tasks left each host down.
     returning: BTreeMap<PlayerIx, u32>,
 }
 
@@ -198,7 +199,7 @@ impl Engine {
         self.audit_progress(job)
     }
 
-    /// Nothing that could go on stands still.
+    /// Checks that nothing stands still that could go on.
     fn audit_progress(&self, job: &Job) -> Result<(), Violation> {
         let (id, counts) = (job.id(), job.counts());
         if job.state().is_final() {
@@ -280,7 +281,8 @@ impl Engine {
         self.audit_hold(ix)
     }
 
-    /// A host's hold follows from what is out there, and its place in a queue from what is full.
+    /// Checks that a host's hold follows from the orders that are out and from what left it down,
+    /// and its place among waiting players from which cells are full.
     fn audit_hold(&self, ix: PlayerIx) -> Result<(), Violation> {
         let player = &self.roster[ix];
         let host = player.host();
@@ -327,7 +329,8 @@ impl Engine {
         Ok(())
     }
 
-    /// A host that holds its cells waits to be in motion only while one of them is still.
+    /// Checks that a host that holds its cells waits to be in motion only while one of the cells is
+    /// still.
     fn audit_wait_to_move(&self, ix: PlayerIx) -> Result<(), Violation> {
         let (player, ledger) = (&self.roster[ix], self.roster.ledger());
         let host = player.host();
@@ -353,8 +356,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Cells count what hosts say, and are exceeded only where a reload lowered a limit: which is
-    /// for the one to check who knows of reloads.
+    /// Checks that cells count what their hosts say. It does not check that no cell is above its
+    /// limit: a reload may have lowered the limit, which only the caller knows.
     fn audit_cells(&self) -> Result<(), Violation> {
         let players: Vec<PlayerIx> = self.roster.indices().collect();
         for (id, cell) in self.deployments().cells().iter() {

@@ -1,4 +1,4 @@
-//! What is told of cells and of the hosts that hold them.
+//! What the engine tells of cells and of the hosts that hold them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,8 +23,8 @@ impl Engine {
         self.roster.ledger().deployments()
     }
 
-    /// What is to be told of at most `limit` cells from place `from` on, in the order of their
-    /// keys. Looks at each of their hosts.
+    /// The status of at most `limit` cells from index `from` on, in the order of their keys. Looks
+    /// at each of their hosts.
     pub fn cell_status(&self, from: usize, limit: usize) -> Vec<CellStatus> {
         let cells = self.deployments().cells();
         let end = from.saturating_add(limit).min(cells.as_slice().len());
@@ -35,7 +35,7 @@ impl Engine {
             let mut waiting: BTreeMap<FlowId, u32> = BTreeMap::new();
             let ledger = self.roster.ledger();
             let mut all: BTreeSet<PlayerIx> = ledger.waiting_for(id).collect();
-            // Those of these that hold nothing any more wait for room.
+            // Players among these that hold nothing any more wait for room.
             all.extend(ledger.waiting_to_move(id).filter(|ix| self.roster[*ix].holds()));
             for ix in all {
                 for flow in self.flows_waiting_at(ix) {
@@ -59,7 +59,7 @@ impl Engine {
         entries.filter(waits).map(|entry| entry.job().flow).collect()
     }
 
-    /// A host that holds its cells, and for whom.
+    /// A host that holds its cells, and what it holds them for.
     pub(crate) fn holder(&self, ix: PlayerIx) -> Holder {
         let player: &Player = &self.roster[ix];
         let runs = player.in_flight().iter().filter(|flying| flying.impact == Impact::Holds);
@@ -75,7 +75,7 @@ impl Engine {
         }
     }
 
-    /// Every host that holds cells, those in no cell too.
+    /// Every host that holds its cells, also if it is in none.
     pub fn holders(&self) -> impl Iterator<Item = Holder> + '_ {
         let holds = |ix: &PlayerIx| self.roster[*ix].holds();
         self.roster.indices().filter(holds).map(|ix| self.holder(ix))

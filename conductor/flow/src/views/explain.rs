@@ -1,4 +1,4 @@
-//! Why things wait, in sentences, from the very data that decides. Promise 8.
+//! Why things wait, in sentences, from the very data that decides (promise 8).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,26 +14,27 @@ use crate::{
     views::words::{Away, NAMED, some_of, told_state, whole},
 };
 
-/// Most tasks of a job that are looked at, so that a question about a flow of a million tasks is
-/// short too. What is told of many tasks is told of these.
+/// Most tasks of a job that are looked at, so that the answer comes soon even for a flow of a
+/// million tasks. If a job has more, what is said of its tasks is said of these.
 const LOOKED_AT: u32 = 20_000;
 
-/// What tells waits apart: tasks with the same are explained together.
+/// A kind of wait: tasks that wait in the same way are explained together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Wait {
-    /// What every waiting task of the job waits for, or nothing but a word is to be said.
+    /// The task waits for something that all waiting tasks of the job wait for, or that takes one
+    /// word to say.
     For(WaitReason),
     Cell(CellId),
-    /// To be in motion in a cell that its host holds.
+    /// The task's host holds this cell and waits to be in motion there.
     Motion(CellId),
     Before(CellId),
     Player(WaitReason, PlayerIx),
 }
 
 impl Engine {
-    /// Why a living flow, a job of it, or a task of it on a host is where it is: for each kind of
-    /// wait, the hosts that it is of. `None` where there is no such living flow; nothing where
-    /// there is no such job or host.
+    /// Explains why a living flow, a job of it, or a task of it on a host is where it is: one
+    /// explanation a kind of wait, with the hosts that wait so. Returns `None` if no such flow
+    /// lives, and an empty list if the flow has no such job or host.
     pub fn explain(
         &self,
         id: FlowId,
@@ -43,7 +44,8 @@ impl Engine {
         let flow = self.flows.get(id)?;
         let mut told = Vec::new();
         for job in flow.jobs().filter(|job| one.is_none_or(|one| one == job.id())) {
-            // Slots to come all wait for the same; a job that was named is told of all the same.
+            // All slots to come wait for the same thing, so they are left out, unless somebody asks
+            // for a job.
             if job.state() != JobState::Pending || one.is_some() || host.is_some() {
                 told.extend(self.explain_job(job, host));
             }
@@ -51,14 +53,14 @@ impl Engine {
         Some(told)
     }
 
-    /// What only a person can end of a stalled flow, in a few sentences.
+    /// What only a person can end in a stalled flow, in a few sentences.
     pub(crate) fn why_stalled(&self, flow: &Flow) -> Vec<String> {
         if flow.tally().open == 0 || flow.tally().stuck < flow.tally().open {
             return Vec::new();
         }
         let jobs = flow.jobs().filter(|job| job.is_stuck());
         let told: Vec<Explanation> = jobs.flat_map(|job| self.explain_job(job, None)).collect();
-        // Where nothing is dead by itself, what waits does so for each other.
+        // If no gate is dead by itself, the waits are dead because they wait for each other.
         let is_any_dead = told.iter().any(|told| told.dead);
         let why = told.into_iter().filter(|told| told.dead || !is_any_dead);
         let why: BTreeSet<String> = why.map(|told| told.text).collect();
@@ -71,7 +73,8 @@ impl Engine {
         let mut away: BTreeMap<TaskState, Away> = BTreeMap::new();
         for index in 0..job.total().min(LOOKED_AT) {
             let name = job.player_of(index).map(|player| self.roster.host(player));
-            // A one-of task that has not chosen is told of wherever it may run.
+            // A one-of task that has not chosen its player is explained on each host on which it
+            // may run.
             let is_meant = |host: &HostName| match name {
                 Some(name) => name == host,
                 None => job.candidates().any(|(_, player)| self.roster.host(player) == host),
@@ -90,7 +93,7 @@ impl Engine {
             };
             hosts.extend(name.cloned());
         }
-        // What has ended is of interest where one host was asked for.
+        // A task that has ended is explained only if somebody asks for one host.
         let flights =
             others.into_iter().filter(|(state, _)| state.is_in_flight() || host.is_some());
         let mut told: Vec<Explanation> = waits
@@ -137,8 +140,8 @@ impl Engine {
         }
     }
 
-    /// The cell behind which a task stands in line: of a one-of task's several, one that may open
-    /// yet, as there always is one.
+    /// The gate in whose queue a task lies. A one-of task may lie at several: this is one that may
+    /// open yet, of which there always is one.
     fn gate_to_tell(&self, job: &Job, index: u32) -> Option<CellId> {
         let gate = self.sequence_gate(job, index);
         let candidates = job.candidates().filter(|_| job.is_one_of());
@@ -205,7 +208,7 @@ impl Engine {
         due.min_by_key(|due| due.at)
     }
 
-    /// Tasks in flight on players that are away.
+    /// Explains tasks in flight on players that are away.
     fn tell_flights(&self, job: &Job, state: TaskState, away: Away) -> Explanation {
         let Away { hosts, since, given_up } = away;
         let hosts = HostSet::from_names(hosts);
@@ -241,7 +244,7 @@ impl Engine {
         }
     }
 
-    /// Hosts that come first, and what of them is not done.
+    /// Explains a wait for hosts that come first: which of their tasks are not done.
     fn tell_sequence(&self, job: &Job, id: CellId) -> (String, bool) {
         let cell = &self.deployments().cells()[id];
         let mut open = Vec::new();
@@ -269,7 +272,8 @@ impl Engine {
             text.push_str(&format!(", of which {} are not done", some_of(&open)));
         }
         if dead {
-            // Their jobs have not ended: whoever waits in vain is skipped, and not in line.
+            // The jobs of these have not ended, because tasks that wait in vain are skipped and lie
+            // in no queue.
             text.push_str(&format!(
                 "{} {} ended without being ok; `orc retry {}` gives them a further attempt",
                 if open.is_empty() { ", of which" } else { " and" },
@@ -350,7 +354,7 @@ impl Engine {
         (text, false)
     }
 
-    /// What is left of the delays of a job's tasks on these hosts: `40s`, or `40s to 1m`.
+    /// What is left of the delays of a job's tasks on these hosts, such as `40s` or `40s to 1m`.
     fn tell_delays(&self, job: &Job, hosts: &HostSet) -> String {
         let is_meant = |index: u32| {
             let player = job.player_of(index);
@@ -360,7 +364,7 @@ impl Engine {
         let delayed = job.touched().iter().copied().filter(|index| is_meant(*index));
         let due = delayed.filter_map(|index| {
             let due = job.known(index)?.ended_at.get()?.after(job.spec().retry_delay);
-            // Whole seconds, of which the last one counts until it is over.
+            // Whole seconds, rounded up: the last second counts until it is over.
             Some(Millis(due.since(self.now).0.next_multiple_of(1_000)))
         });
         let due: BTreeSet<Millis> = due.collect();

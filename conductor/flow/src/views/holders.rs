@@ -1,4 +1,4 @@
-//! Who holds a cell, for whom and what, in sentences.
+//! Which hosts hold a cell, and for which flows and changes, in sentences.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl Engine {
-    /// A full cell: who holds it, and whether that ends by itself.
+    /// Tells which hosts hold a full cell, and whether a person is needed to end that.
     pub(super) fn tell_cell(&self, id: CellId) -> (String, bool) {
         let cell = &self.deployments().cells()[id];
         let (held, dead, limit) = self.roster.ledger().counts(id);
@@ -44,7 +44,7 @@ impl Engine {
         (text, is_dead)
     }
 
-    /// A cell above its limit, whose holders wait for each other: who of them is in motion.
+    /// Tells which hosts are in motion in a cell above its limit, so that other holders wait.
     pub(super) fn tell_motion(&self, id: CellId) -> String {
         let cell = &self.deployments().cells()[id];
         let (held, _, limit) = self.roster.ledger().counts(id);
@@ -64,7 +64,7 @@ impl Engine {
         )
     }
 
-    /// Paused flows of which a further attempt is to come on a host that is down, and who paused
+    /// The paused flows that have a further attempt to come on a host that is down, and who paused
     /// each.
     fn pauses_on(&self, host: &HostName) -> Vec<(FlowId, &AudienceName)> {
         let returning = |player: &PlayerIx| self.roster[*player].returning() > 0;

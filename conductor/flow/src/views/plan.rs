@@ -1,15 +1,16 @@
-//! What a submission would do, were every task to succeed at once: the very engine, over an overlay
-//! of the present state.
+//! What a submission would do if every task succeeded at once. It is played by the very engine,
+//! over an overlay of the present state.
 //!
-//! [`Engine::overlay`] takes from the owner what a plan needs and nothing more: the targets with
-//! what their players offer, who holds cells, and the deployments, which are shared.
-//! [`Overlay::run`] then plays the flow on an engine of its own, anywhere, however long it takes.
+//! [`Engine::overlay`] takes from the engine what a plan needs and nothing more: the targets and
+//! what their players offer, the hosts that hold cells, and the deployments, which are shared.
+//! [`Overlay::run`] then plays the flow on an engine of its own, on any thread, however long that
+//! takes.
 //!
-//! Players are taken to be there and to have nothing else to do, for a plan is about limits: who is
-//! away now is told beside it. Hosts that hold cells go on to hold them; where nothing else can
-//! start, those let go of whose tasks are running, and the plan says that it waited for them. Those
-//! of hosts that are down stay, be it for an attempt or for a unit. A canary is promoted at once, and time passes where something
-//! bakes.
+//! A plan is about limits, so it takes players to be attached and to have nothing else to do; which
+//! of them are away now is told beside it. Hosts that hold cells go on to hold them. If nothing
+//! else can start, those hosts let go whose tasks are running, and the plan says that it waited for
+//! them. Hosts that are down, for an attempt or for a unit, never let go. A canary is promoted at
+//! once, and time passes while something bakes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -43,11 +44,11 @@ pub struct Overlay {
     deployments: Arc<Deployments>,
     submission: Submission,
     targets: Vec<Target>,
-    /// Hosts that hold cells, those that the submission does not name too.
+    /// Hosts that hold cells, including hosts that the submission does not name.
     holders: Vec<Holder>,
 }
 
-/// A host that the submission names, as the players file has it.
+/// A host that the submission names, and what its player offers.
 #[derive(Clone, Debug)]
 struct Target {
     host: HostName,
@@ -57,8 +58,8 @@ struct Target {
 }
 
 impl Engine {
-    /// What a plan of this submission needs: takes time in proportion to its hosts, and a glance at
-    /// every player.
+    /// What a plan of this submission needs. Takes time in proportion to its hosts, and a short
+    /// look at every player.
     pub fn overlay(&self, submission: Submission) -> Overlay {
         let target = |host: &HostName| {
             let ix = self.roster.member(host)?;
@@ -87,9 +88,8 @@ impl Engine {
 }
 
 impl Overlay {
-    /// Plays the flow to its end, or until only a person could help.
-    ///
-    /// Fails as the submission would.
+    /// Plays the flow to its end, or until only a person could help. Fails if the submission would
+    /// be rejected.
     pub fn run(self) -> Result<Forecast, Rejection> {
         let mut forecast = Forecast::default();
         let names = |is: fn(&Target) -> bool| {
@@ -116,7 +116,7 @@ impl Overlay {
     }
 }
 
-/// The engine of a plan, and what it has asked for.
+/// The engine of a plan, and the effects that it has asked for.
 struct Play {
     engine: Engine,
     now: Timestamp,
@@ -126,20 +126,21 @@ struct Play {
     running: BTreeMap<HostName, Holder>,
 }
 
-/// What reports and answers of a plan go through: there is one of each.
+/// The one session through which all reports of a plan come.
 const SESSION: SessionId = SessionId(1);
 const REPLY: ReplyId = ReplyId(1);
 
 impl Play {
     fn new(overlay: &Overlay) -> Self {
-        /// What a hold is for does not matter to a plan.
+        /// Stands for the job that a hold is for, which does not matter to a plan.
         const NO_JOB: JobId = JobId { flow: FlowId(0), slot: 1, job: 1 };
         let hold = |holder: &Holder| {
             let job = holder.jobs.first().copied();
             job.or(holder.units.is_empty().then_some(NO_JOB)).map(|job| HoldRecord {
                 host: holder.host.clone(),
                 job,
-                // Whatever the plan does on the host comes later.
+                // Lower than every order of the plan, because what the plan does on the host comes
+                // later.
                 order: OrderNumber(0),
                 state: holder.down.unwrap_or(TaskState::Running),
                 since: holder.since,
@@ -237,7 +238,8 @@ impl Play {
         }
     }
 
-    /// Nothing of the flow is out: lets happen what would in time. Returns whether anything did.
+    /// Lets happen what would happen in time while nothing of the flow is out. Returns whether
+    /// anything did.
     fn go_on(&mut self, flow: FlowId, forecast: &mut Forecast) -> bool {
         if !self.running.is_empty() {
             let done = std::mem::take(&mut self.running);
@@ -265,7 +267,7 @@ impl Play {
         true
     }
 
-    /// A job whose canary is ok and waits for somebody, and who may say so.
+    /// A job whose canary is ok and that waits for a promotion, and who may promote it.
     fn canary_to_promote(&self, flow: FlowId) -> Option<(JobId, AudienceName)> {
         let flow = self.engine.flows.get(flow)?;
         let is_ok = |job: &&Job| !job.canary().is_open && job.canary().ok == job.canary().tasks;
@@ -273,7 +275,7 @@ impl Play {
         Some((job.id(), flow.audience().clone()))
     }
 
-    /// Whether a host that holds is in a full cell that somebody waits for.
+    /// Whether a host holds a full cell that somebody waits for.
     fn is_in_the_way(&self, holder: &Holder) -> bool {
         let player = self.engine.roster.known(&holder.host).map(|ix| &self.engine.roster[ix]);
         player.is_some_and(|player| {

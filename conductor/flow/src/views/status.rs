@@ -1,4 +1,4 @@
-//! What a living flow looks like from outside. Ended ones are told from the store.
+//! The status of living flows. The status of a flow that has ended comes from the store.
 
 use std::collections::BTreeMap;
 
@@ -52,7 +52,7 @@ impl Engine {
         }
     }
 
-    /// Tasks of a living job from place `from` on, at most `limit`; `None` if it is not alive.
+    /// At most `limit` tasks of a living job from index `from` on; `None` if the job is not alive.
     pub fn tasks(&self, id: JobId, from: u32, limit: u32) -> Option<Vec<TaskStatus>> {
         let job = self.job(id)?;
         let end = from.saturating_add(limit).min(job.total());
@@ -80,10 +80,10 @@ impl Engine {
         }
     }
 
-    /// Why the waiting tasks of a job wait: exactly where they are few, else those on attached
-    /// players are called busy, whatever their finer reason.
+    /// Why the waiting tasks of a job wait. If they are few, each is looked at. Otherwise tasks
+    /// parked on attached players are counted as busy, whatever their finer reason.
     fn waiting_reasons(&self, job: &Job) -> BTreeMap<WaitReason, u32> {
-        /// Looked at in about a millisecond.
+        /// A job with this many tasks is looked over in about a millisecond.
         const FEW: u32 = 10_000;
         if job.total() > FEW && !job.is_one_of() {
             let mut reasons = job.waiting_reasons(self.stale.is_some());
@@ -97,7 +97,7 @@ impl Engine {
         reasons
     }
 
-    /// Counts tasks of quarantined players by that reason instead of as absent.
+    /// Counts tasks of quarantined players as `quarantined` instead of as absent.
     fn tell_quarantined_apart(&self, job: &Job, reasons: &mut BTreeMap<WaitReason, u32>) {
         let Some(absent) = reasons.get_mut(&WaitReason::PlayerAbsent) else { return };
         let is_its = |task: &TaskRef| task.job() == job.id() && job.is_parked(task.index);
@@ -125,8 +125,8 @@ impl Engine {
         }
     }
 
-    /// What stops a task that is parked on its player; on the first candidate that is there, where
-    /// it may still choose.
+    /// What stops a task that is parked on its player. A one-of task without a chosen player is
+    /// parked on several: then what stops it on the first one that is attached.
     fn player_gate(&self, job: &Job, index: u32) -> WaitReason {
         let is_there = |(_, player): &(u32, PlayerIx)| self.roster[*player].attached();
         let at = match (job.is_one_of(), job.player_of(index)) {
@@ -153,7 +153,7 @@ impl Engine {
         self.flows.len()
     }
 
-    /// Whether the flow is alive and whose it is.
+    /// The audience of a flow; `None` if the flow is not alive.
     pub fn audience_of(&self, id: FlowId) -> Option<&AudienceName> {
         self.flows.get(id).map(Flow::audience)
     }

@@ -8,7 +8,7 @@ use orchestra_model::{
 /// Most hosts or tasks that one sentence names.
 pub(super) const NAMED: usize = 10;
 
-/// Hosts of tasks in flight whose players are away.
+/// The hosts of tasks in flight whose players are away.
 #[derive(Default)]
 pub(super) struct Away {
     pub(super) hosts: Vec<HostName>,
@@ -26,7 +26,7 @@ impl Away {
     }
 }
 
-/// Whole seconds, which are enough for people.
+/// Cuts a length to whole seconds, which are enough for people.
 pub(super) fn whole(length: Millis) -> Millis {
     Millis(length.0 / 1_000 * 1_000)
 }
