@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use orchestra_client::config::Settings;
+use orchestra_client::config::ClientSettings;
 use orchestra_model::time::Millis;
 
 use crate::console::Colour;
@@ -40,11 +40,11 @@ pub(crate) struct ConnectionArgs {
 
 impl ConnectionArgs {
     /// What was given, for whoever connects.
-    pub(crate) fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> ClientSettings {
         let Self { conductor, conductor_name, domain, cert, key, ca, connect_timeout } =
             self.clone();
         let conductors = conductor;
-        Settings { conductors, conductor_name, domain, cert, key, ca, connect_timeout }
+        ClientSettings { conductors, conductor_name, domain, cert, key, ca, connect_timeout }
     }
 }
 

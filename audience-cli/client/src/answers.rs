@@ -113,7 +113,7 @@ impl From<v1::Group> for Group {
 
 /// A deployment in force, in numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeploymentInForce {
+pub struct DeploymentSummary {
     pub name: String,
     pub apps: u32,
     pub envs: u32,
@@ -123,7 +123,7 @@ pub struct DeploymentInForce {
     pub canonical: String,
 }
 
-impl From<v1::Deployment> for DeploymentInForce {
+impl From<v1::Deployment> for DeploymentSummary {
     fn from(deployment: v1::Deployment) -> Self {
         let v1::Deployment { name, apps, envs, cells, hosts, canonical } = deployment;
         Self { name, apps, envs, cells, hosts, canonical }
@@ -167,12 +167,12 @@ impl From<v1::DeploymentChanges> for DeploymentChanges {
 
 /// A store that was taken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Recovered {
+pub struct RecoveredStore {
     pub term: u64,
     pub next_flow: u64,
 }
 
-impl From<v1::RecoverResponse> for Recovered {
+impl From<v1::RecoverResponse> for RecoveredStore {
     fn from(answer: v1::RecoverResponse) -> Self {
         Self { term: answer.term, next_flow: answer.next_flow }
     }

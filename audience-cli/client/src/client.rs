@@ -20,7 +20,7 @@ use crate::{
     exit::Exit,
     failure::Failure,
     refusal::failure,
-    submit::Submission,
+    submit::FlowToSubmit,
 };
 
 /// How long a single question may take. Whoever waits longer learns that nothing is known.
@@ -69,7 +69,7 @@ pub(crate) fn place(part: &Part) -> (u32, u32, String) {
     }
 }
 
-pub(crate) fn spec_bytes(submission: &Submission) -> Bytes {
+pub(crate) fn spec_bytes(submission: &FlowToSubmit) -> Bytes {
     v1::FlowSpec::from(&submission.spec).encode_to_vec().into()
 }
 

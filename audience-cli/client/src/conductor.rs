@@ -3,7 +3,7 @@
 use orchestra_model::status::ConductorStatus;
 use orchestra_proto::v1;
 
-use crate::{Client, Recovered, RecoveryPlan, Reloaded, client::answered, failure::Failure};
+use crate::{Client, RecoveredStore, RecoveryPlan, Reloaded, client::answered, failure::Failure};
 
 impl Client {
     /// How the conductor is.
@@ -24,7 +24,7 @@ impl Client {
         &mut self,
         store_id: String,
         although_healthy: bool,
-    ) -> Result<Recovered, Failure> {
+    ) -> Result<RecoveredStore, Failure> {
         let request = v1::RecoverRequest { store_id, although_healthy };
         let what = "recovering the conductor's store";
         Ok(answered(what, self.rpc.recover(request)).await?.into())

@@ -67,7 +67,7 @@ impl Environment {
 
 /// What somebody says on the spot; environment and files say the rest.
 #[derive(Clone, Debug, Default)]
-pub struct Settings {
+pub struct ClientSettings {
     /// `HOST:PORT`, tried in order; empty: none is given.
     pub conductors: Vec<String>,
     /// The conductor's name in its certificate.
@@ -142,12 +142,12 @@ const PORT: u16 = 2258;
 
 impl Connection {
     /// Puts the settings together. What is missing or wrong is told all at once.
-    pub fn resolve(given: &Settings, environment: &Environment) -> Result<Self, Unresolved> {
+    pub fn resolve(given: &ClientSettings, environment: &Environment) -> Result<Self, Unresolved> {
         Self::from_layers(given, environment, &environment.files())
     }
 
     fn from_layers(
-        given: &Settings,
+        given: &ClientSettings,
         environment: &Environment,
         files: &[PathBuf],
     ) -> Result<Self, Unresolved> {
@@ -187,7 +187,7 @@ impl Connection {
 
 /// Where a setting may be from; the first layer that has it counts.
 struct Layers<'a> {
-    given: &'a Settings,
+    given: &'a ClientSettings,
     environment: &'a Environment,
     file: FileSettings,
 }
@@ -283,8 +283,8 @@ mod tests {
 
     use super::*;
 
-    fn flags() -> Settings {
-        Settings { connect_timeout: Millis::seconds(3), ..Settings::default() }
+    fn flags() -> ClientSettings {
+        ClientSettings { connect_timeout: Millis::seconds(3), ..ClientSettings::default() }
     }
 
     #[test]
@@ -309,7 +309,7 @@ mod tests {
             domain: Some("other.test".into()),
             ..Environment::default()
         };
-        let given = Settings { domain: Some("flag.test".to_owned()), ..flags() };
+        let given = ClientSettings { domain: Some("flag.test".to_owned()), ..flags() };
         let mixed = Connection::from_layers(&given, &environment, &files).unwrap();
         assert_eq!(mixed.conductors, ["a:1", "b:2258"]);
         assert_eq!(mixed.expected.domain.as_str(), "flag.test");

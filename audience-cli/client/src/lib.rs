@@ -33,7 +33,7 @@ mod submit;
 mod watch;
 
 pub use answers::{
-    DeploymentChanges, DeploymentInForce, Drained, Group, GroupKind, Recovered, RecoveryPlan,
+    DeploymentChanges, DeploymentSummary, Drained, Group, GroupKind, RecoveredStore, RecoveryPlan,
     Released, Reloaded, Retried, Submitted, Unquarantined,
 };
 pub use audit::AuditQuery;
@@ -46,5 +46,5 @@ pub use logs::{LogChunks, ServiceInstance};
 pub use pages::{AttemptLog, Attempts, ListPage, Pages, Tasks};
 pub use services::{AppliedVersion, ServiceAnswer, ServiceAsk};
 pub use standing::{Awaited, ServiceState, ready_hosts};
-pub use submit::{Submission, Wanted};
-pub use watch::{Cursor, Heard, Unheard, Watch};
+pub use submit::{ConditionalSubmission, FlowToSubmit};
+pub use watch::{Cursor, Heard, Unheard, WatchStream};

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tonic::Streaming;
 
 use crate::{
-    DeploymentInForce, Group,
+    DeploymentSummary, Group,
     client::{ANSWER, invalid},
     exit::Exit,
     failure::Failure,
@@ -132,9 +132,9 @@ impl ListPage for v1::LedgerPage {
 }
 
 impl ListPage for v1::DeploymentPage {
-    type Item = DeploymentInForce;
+    type Item = DeploymentSummary;
 
-    fn items(self) -> Result<Vec<DeploymentInForce>, Invalid> {
+    fn items(self) -> Result<Vec<DeploymentSummary>, Invalid> {
         Ok(self.deployments.into_iter().map(Into::into).collect())
     }
 }

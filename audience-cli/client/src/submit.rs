@@ -23,7 +23,7 @@ pub(crate) const SUBMIT: Duration = Duration::from_secs(60);
 
 /// A flow, and the parameters of those of its jobs that have some.
 #[derive(Debug)]
-pub struct Submission {
+pub struct FlowToSubmit {
     /// Checked by whoever made it.
     pub spec: FlowSpec,
     /// By slot and job, each counted from 1.
@@ -32,8 +32,8 @@ pub struct Submission {
 
 /// A submission, and the conditions that it is made under.
 #[derive(Debug)]
-pub struct Wanted {
-    pub submission: Submission,
+pub struct ConditionalSubmission {
+    pub submission: FlowToSubmit,
     /// The conductor refuses it unless all targets offer one version of their score.
     pub require_same_score: bool,
     /// The conductor leaves out names that nobody knows, instead of refusing them.
@@ -49,7 +49,7 @@ impl Client {
     /// `patience` where that is given.
     pub async fn submit(
         &mut self,
-        wanted: &Wanted,
+        wanted: &ConditionalSubmission,
         patience: Option<Duration>,
     ) -> Result<Submitted, Failure> {
         const WHAT: &str = "submitting the flow";
@@ -112,7 +112,7 @@ impl Client {
     }
 
     /// What a submission would do.
-    pub async fn plan(&mut self, wanted: &Wanted) -> Result<Planned, Failure> {
+    pub async fn plan(&mut self, wanted: &ConditionalSubmission) -> Result<Planned, Failure> {
         const WHAT: &str = "planning the flow";
         let request = v1::PlanRequest {
             spec: spec_bytes(&wanted.submission),

@@ -55,12 +55,12 @@ pub struct Heard {
 }
 
 /// A flow that is watched.
-pub struct Watch {
+pub struct WatchStream {
     stream: Streaming<v1::WatchEvent>,
     what: String,
 }
 
-impl Watch {
+impl WatchStream {
     /// The next event. A stream has no end of its own: whoever watches stops at the final status.
     pub async fn next(&mut self) -> Result<Heard, Unheard> {
         let what = &self.what;
@@ -88,7 +88,7 @@ impl Client {
         flow: Option<FlowId>,
         since: Option<Cursor>,
         every_end: bool,
-    ) -> Result<Watch, Unheard> {
+    ) -> Result<WatchStream, Unheard> {
         let what = format!("waiting for flow {}", shown(flow));
         let flow = Some(flow_ref(flow));
         let request = v1::WatchRequest { flow, since, every_end, snapshots: true };
@@ -97,7 +97,7 @@ impl Client {
             Err(_) => Err(Status::unavailable(format!("no answer within {ANSWER:?}"))),
         };
         match answer {
-            Ok(stream) => Ok(Watch { stream, what }),
+            Ok(stream) => Ok(WatchStream { stream, what }),
             Err(status) => Err(Unheard::of(&what, &status)),
         }
     }

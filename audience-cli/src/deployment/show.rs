@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use orchestra_client::{DeploymentInForce, Exit};
+use orchestra_client::{DeploymentSummary, Exit};
 use orchestra_document::{
     Format,
     deployment::{Source, parse_all},
@@ -46,7 +46,7 @@ impl Verb for Show {
 /// A deployment as the conductor tells it: text in the canonical form. Only JSON needs it parsed.
 struct Shown {
     name: DeploymentName,
-    found: DeploymentInForce,
+    found: DeploymentSummary,
 }
 
 impl Streamed for Shown {

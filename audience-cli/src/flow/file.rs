@@ -18,7 +18,7 @@
 mod job;
 mod names;
 
-use orchestra_client::Submission;
+use orchestra_client::FlowToSubmit;
 use orchestra_document::{Fields, Format, Node, Problems};
 use orchestra_model::{
     flow::{FlowSpec, SlotSpec},
@@ -40,7 +40,7 @@ pub(crate) fn read(
     format: Format,
     what: &str,
     overrides: &Overrides,
-) -> Result<Submission, Failure> {
+) -> Result<FlowToSubmit, Failure> {
     let attempt = format!("reading {what} as {}", format.as_str());
     let tree =
         format.parse(text).map_err(|error| Failure::usage(attempt.clone()).because(error))?;
@@ -52,7 +52,7 @@ pub(crate) fn read(
         return Err(Failure::usage(attempt));
     };
     spec.check().map_err(|error| Failure::usage(attempt).because(error))?;
-    Ok(Submission { spec, params })
+    Ok(FlowToSubmit { spec, params })
 }
 
 type Parsed = (FlowSpec, Vec<(u32, u32, Params)>);

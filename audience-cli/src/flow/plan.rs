@@ -2,7 +2,7 @@
 
 use std::io;
 
-use orchestra_client::{Exit, Wanted};
+use orchestra_client::{ConditionalSubmission, Exit};
 
 use super::what::{VALUES, What};
 use crate::{
@@ -41,7 +41,7 @@ impl Verb for Plan {
 /// Plans, and tells the plan, or its digest alone. A submission that would be refused is a
 /// failure: of what would never be, a person is told no waves.
 pub(super) fn show(
-    wanted: &Wanted,
+    wanted: &ConditionalSubmission,
     digest_alone: bool,
     program: &mut Program,
 ) -> Result<Exit, Failure> {

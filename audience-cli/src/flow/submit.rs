@@ -2,7 +2,7 @@
 
 use std::io;
 
-use orchestra_client::{Client, Exit, Wanted};
+use orchestra_client::{Client, ConditionalSubmission, Exit};
 use orchestra_model::{delivery::RequestId, ids::FlowId, time::Millis};
 
 use super::{
@@ -72,7 +72,7 @@ struct Order {
 
 #[derive(Debug)]
 enum Task {
-    Submit(Wanted),
+    Submit(ConditionalSubmission),
     /// Tell what became of an earlier request.
     Ask(RequestId),
 }
@@ -96,7 +96,7 @@ impl Submit {
         if let (Some(request), true) = (request, self.what.is_empty()) {
             return Ok(Order { task: Task::Ask(request), plan, wait });
         }
-        let wanted = Wanted { if_plan, request, ..self.what.wanted(inputs)? };
+        let wanted = ConditionalSubmission { if_plan, request, ..self.what.wanted(inputs)? };
         Ok(Order { task: Task::Submit(wanted), plan, wait })
     }
 }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use orchestra_client::{Submission, Wanted};
+use orchestra_client::{ConditionalSubmission, FlowToSubmit};
 use orchestra_document::Format;
 use orchestra_model::{
     flow::{FlowSpec, JobSpec, Scope, SlotSpec},
@@ -73,14 +73,20 @@ impl What {
     }
 
     /// What is to be submitted, under no condition on a plan.
-    pub(super) fn wanted(self, inputs: &mut Inputs<'_>) -> Result<Wanted, Failure> {
+    pub(super) fn wanted(self, inputs: &mut Inputs<'_>) -> Result<ConditionalSubmission, Failure> {
         let (require_same_score, allow_unknown) = (self.require_same_score, self.allow_unknown);
         let submission = self.submission(inputs)?;
-        Ok(Wanted { submission, require_same_score, allow_unknown, if_plan: None, request: None })
+        Ok(ConditionalSubmission {
+            submission,
+            require_same_score,
+            allow_unknown,
+            if_plan: None,
+            request: None,
+        })
     }
 
     /// Reads what is to be read, and checks what can be checked here.
-    fn submission(mut self, inputs: &mut Inputs<'_>) -> Result<Submission, Failure> {
+    fn submission(mut self, inputs: &mut Inputs<'_>) -> Result<FlowToSubmit, Failure> {
         if !self.set.is_empty() && self.flow.is_none() {
             return Err(Failure::usage("--set changes the parameters of a flow")
                 .hint("parameters of a single score follow its name: submitjob SCORE KEY=VALUE"));
@@ -91,7 +97,7 @@ impl What {
         }
     }
 
-    fn single_job(self, inputs: &mut Inputs<'_>) -> Result<Submission, Failure> {
+    fn single_job(self, inputs: &mut Inputs<'_>) -> Result<FlowToSubmit, Failure> {
         let Some(score) = &self.score else {
             return Err(Failure::usage("a score is needed, or a file of a flow")
                 .hint("submitjob SCORE [KEY=VALUE]... -w HOSTS, or submitjob --flow FILE"));
@@ -107,7 +113,7 @@ impl What {
         let spec = FlowSpec { name: flow_name, slots: vec![SlotSpec { jobs: vec![job] }] };
         spec.check().map_err(|error| Failure::usage("checking the limits").because(error))?;
         let params = if params.is_empty() { Vec::new() } else { vec![(1, 1, params)] };
-        Ok(Submission { spec, params })
+        Ok(FlowToSubmit { spec, params })
     }
 
     /// The parameters of a single score.
@@ -141,7 +147,7 @@ impl What {
         Ok((scope, targets::without(&hosts, &excluded)?))
     }
 
-    fn flow_file(self, path: &Path, inputs: &mut Inputs<'_>) -> Result<Submission, Failure> {
+    fn flow_file(self, path: &Path, inputs: &mut Inputs<'_>) -> Result<FlowToSubmit, Failure> {
         let stdin = path.as_os_str() == "-";
         let (text, what) = if stdin {
             let what = "the flow";

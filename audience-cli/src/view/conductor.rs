@@ -2,7 +2,7 @@
 
 use std::io;
 
-use orchestra_client::{DeploymentChanges, Recovered, RecoveryPlan, Reloaded};
+use orchestra_client::{DeploymentChanges, RecoveredStore, RecoveryPlan, Reloaded};
 use orchestra_model::{status::ConductorStatus, time::Timestamp};
 use serde::Serialize;
 
@@ -176,7 +176,7 @@ fn write_reloaded(out: &mut dyn io::Write, reloaded: &Reloaded) -> io::Result<()
     writeln!(out)
 }
 
-impl Output for Recovered {
+impl Output for RecoveredStore {
     fn noun(&self) -> &'static str {
         "recover"
     }

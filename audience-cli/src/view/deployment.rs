@@ -2,7 +2,7 @@
 
 use std::io;
 
-use orchestra_client::DeploymentInForce;
+use orchestra_client::DeploymentSummary;
 use orchestra_document::{
     Format,
     deployment::{Canonical, show},
@@ -19,12 +19,12 @@ use super::{Listing, Output, Page, Style};
 pub(crate) struct InForce;
 
 impl Listing for InForce {
-    type Item = DeploymentInForce;
+    type Item = DeploymentSummary;
 
     const NOUN: &'static str = "deployments";
 
-    fn json(&self, deployment: &DeploymentInForce) -> impl Serialize {
-        let DeploymentInForce { name, apps, envs, cells, hosts, .. } = deployment;
+    fn json(&self, deployment: &DeploymentSummary) -> impl Serialize {
+        let DeploymentSummary { name, apps, envs, cells, hosts, .. } = deployment;
         Listed { name, apps: *apps, envs: *envs, cells: *cells, hosts: *hosts }
     }
 
@@ -34,11 +34,11 @@ impl Listing for InForce {
 
     fn text(
         &self,
-        deployment: &DeploymentInForce,
+        deployment: &DeploymentSummary,
         out: &mut dyn Page,
         _style: Style,
     ) -> io::Result<()> {
-        let DeploymentInForce { name, apps, envs, cells, hosts, .. } = deployment;
+        let DeploymentSummary { name, apps, envs, cells, hosts, .. } = deployment;
         writeln!(out, "{apps:>5} {envs:>5} {cells:>5} {hosts:>7} {name}")
     }
 

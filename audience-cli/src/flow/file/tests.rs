@@ -98,15 +98,15 @@ sequence_on_failure = "continue"
 unthrottled = true
 "#;
 
-fn read_with(text: &str, format: Format, overrides: &Overrides) -> Result<Submission, Failure> {
+fn read_with(text: &str, format: Format, overrides: &Overrides) -> Result<FlowToSubmit, Failure> {
     read(text, format, "the flow file x", overrides)
 }
 
-fn yaml(text: &str) -> Result<Submission, Failure> {
+fn yaml(text: &str) -> Result<FlowToSubmit, Failure> {
     read_with(text, Format::Yaml, &Overrides::default())
 }
 
-fn jobs(submission: &Submission) -> Vec<&JobSpec> {
+fn jobs(submission: &FlowToSubmit) -> Vec<&JobSpec> {
     submission.spec.slots.iter().flat_map(|slot| &slot.jobs).collect()
 }
 

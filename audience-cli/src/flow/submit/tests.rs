@@ -95,7 +95,7 @@ fn a_single_job_is_a_flow_of_one_slot_with_one_job() {
 }
 
 /// What it is to submit.
-fn wanted(command: &Order) -> &Wanted {
+fn wanted(command: &Order) -> &ConditionalSubmission {
     match &command.task {
         Task::Submit(wanted) => wanted,
         Task::Ask(request) => panic!("it only asks for {request}"),
