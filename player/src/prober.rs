@@ -33,7 +33,7 @@
 use std::{collections::BTreeMap, error::Error, fmt, io};
 
 use orchestra_daemon::signals;
-use orchestra_units::Outcome;
+use orchestra_units::ProbeOutcome;
 use rustix::{fd::OwnedFd, io::Errno};
 
 use crate::sitter::{
@@ -170,7 +170,7 @@ impl Prober {
     fn ask(&mut self, question: Question) -> Result<(), ProberError> {
         let number = question.number;
         if self.open.len() >= self.at_once {
-            return self.say(number, &Outcome::Unknown);
+            return self.say(number, &ProbeOutcome::Unknown);
         }
         self.tokens += 1;
         let token = Token(self.tokens);
@@ -181,7 +181,7 @@ impl Prober {
         Ok(())
     }
 
-    fn answer(&mut self, token: Token, outcome: &Outcome) -> Result<(), ProberError> {
+    fn answer(&mut self, token: Token, outcome: &ProbeOutcome) -> Result<(), ProberError> {
         match self.open.remove(&token.0) {
             Some(one) => self.say(one.number, outcome),
             None => Ok(()),
@@ -190,7 +190,7 @@ impl Prober {
 
     /// Says it. Where the sitter has no room for it the answer is lost, and so unknown: it waits for
     /// nobody, and is waited for.
-    fn say(&self, number: u64, outcome: &Outcome) -> Result<(), ProberError> {
+    fn say(&self, number: u64, outcome: &ProbeOutcome) -> Result<(), ProberError> {
         match wire::send(&self.socket, &wire::encode_answer(number, outcome), &[]) {
             Ok(()) | Err(Errno::AGAIN | Errno::NOBUFS | Errno::PIPE | Errno::CONNRESET) => Ok(()),
             Err(error) => Err(ProberError::Failed("answering the sitter", error.into())),

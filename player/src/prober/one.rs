@@ -1,7 +1,7 @@
 //! One question: connecting, sending, reading, too late.
 
 use orchestra_model::service::Probe;
-use orchestra_units::Outcome;
+use orchestra_units::ProbeOutcome;
 use rustix::{
     fd::{AsFd, OwnedFd},
     io::Errno,
@@ -39,7 +39,7 @@ impl One {
         question: Question,
         poller: &Poller,
         token: Token,
-    ) -> Result<Self, Outcome> {
+    ) -> Result<Self, ProbeOutcome> {
         let Question { number, probe, timeout, run_dir } = question;
         let socket = connect::begin(probe.target(), run_dir.as_ref().map(AsFd::as_fd));
         let socket = socket.map_err(outcome_of)?;
@@ -47,7 +47,7 @@ impl One {
             Probe::Tcp(_) => Vec::new(),
             Probe::Http(_, path) => http::request(path),
         };
-        poller.add(&socket, token, Interest::ReadWrite).map_err(|_| Outcome::Unknown)?;
+        poller.add(&socket, token, Interest::ReadWrite).map_err(|_| ProbeOutcome::Unknown)?;
         Ok(Self {
             number,
             deadline: BootMillis::now().after(timeout.0),
@@ -61,7 +61,7 @@ impl One {
     }
 
     /// Its socket is ready for something. What came of the question, if that is known.
-    pub(super) fn go_on(&mut self, poller: &Poller, token: Token) -> Option<Outcome> {
+    pub(super) fn go_on(&mut self, poller: &Poller, token: Token) -> Option<ProbeOutcome> {
         let over = self.connect().and_then(|()| self.send(poller, token));
         match over.and_then(|()| self.read()) {
             Ok(outcome) => outcome,
@@ -71,11 +71,11 @@ impl One {
 
     /// Nothing has come in time. Who comes so late to look at it was not given the processor either,
     /// and the unit may not have been.
-    pub(super) fn too_late(&self, now: BootMillis) -> Outcome {
+    pub(super) fn too_late(&self, now: BootMillis) -> ProbeOutcome {
         let late = now.0.saturating_sub(self.deadline.0);
         match late >= self.timeout.div_ceil(2) {
-            true => Outcome::Unknown,
-            false => Outcome::Unhealthy(format!("no answer within {} ms", self.timeout)),
+            true => ProbeOutcome::Unknown,
+            false => ProbeOutcome::Unhealthy(format!("no answer within {} ms", self.timeout)),
         }
     }
 
@@ -108,9 +108,9 @@ impl One {
         Ok(())
     }
 
-    fn read(&mut self) -> Result<Option<Outcome>, Failed> {
+    fn read(&mut self) -> Result<Option<ProbeOutcome>, Failed> {
         if !self.wants_answer {
-            return Ok(Some(Outcome::Healthy));
+            return Ok(Some(ProbeOutcome::Healthy));
         }
         let mut buffer = [0; ANSWER_BYTES];
         loop {
@@ -126,15 +126,17 @@ impl One {
                 Err(error) => return Err(connect::failed(error)),
             };
             if let Some(judged) = http::judge(&self.read, over) {
-                return Ok(Some(judged.map_or_else(Outcome::Unhealthy, |()| Outcome::Healthy)));
+                return Ok(Some(
+                    judged.map_or_else(ProbeOutcome::Unhealthy, |()| ProbeOutcome::Healthy),
+                ));
             }
         }
     }
 }
 
-fn outcome_of(failed: Failed) -> Outcome {
+fn outcome_of(failed: Failed) -> ProbeOutcome {
     match failed {
-        Failed::Unit(why) => Outcome::Unhealthy(why),
-        Failed::Unknown => Outcome::Unknown,
+        Failed::Unit(why) => ProbeOutcome::Unhealthy(why),
+        Failed::Unknown => ProbeOutcome::Unknown,
     }
 }

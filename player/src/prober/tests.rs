@@ -11,7 +11,7 @@ use orchestra_model::{
     Millis,
     service::{Probe, SocketName, Target},
 };
-use orchestra_units::Outcome;
+use orchestra_units::ProbeOutcome;
 use rustix::{
     event::{PollFd, PollFlags, poll},
     fd::{AsFd, BorrowedFd, OwnedFd},
@@ -51,7 +51,7 @@ impl Rig {
         self.asked
     }
 
-    fn hear(&self) -> (u64, Outcome) {
+    fn hear(&self) -> (u64, ProbeOutcome) {
         let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
         assert_eq!(poll(&mut fds, None), Ok(1));
         let mut inbox = wire::Inbox::new();
@@ -59,7 +59,7 @@ impl Rig {
         wire::decode_answer(bytes).unwrap()
     }
 
-    fn outcome(&mut self, probe: &Probe, timeout: u64) -> Outcome {
+    fn outcome(&mut self, probe: &Probe, timeout: u64) -> ProbeOutcome {
         let number = self.ask(probe, timeout, None);
         let (answered, outcome) = self.hear();
         assert_eq!(answered, number);
@@ -101,15 +101,15 @@ fn outlast(stream: &mut std::net::TcpStream) {
     while stream.read(&mut rest).is_ok_and(|length| length > 0) {}
 }
 
-fn unhealthy(why: &str) -> Outcome {
-    Outcome::Unhealthy(why.to_owned())
+fn unhealthy(why: &str) -> ProbeOutcome {
+    ProbeOutcome::Unhealthy(why.to_owned())
 }
 
 #[test]
 fn a_port_that_is_listened_at_is_enough_for_tcp() {
     let mut rig = Rig::new();
     let (listener, port) = listener();
-    assert_eq!(rig.outcome(&Probe::Tcp(Target::Port(port)), 60_000), Outcome::Healthy);
+    assert_eq!(rig.outcome(&Probe::Tcp(Target::Port(port)), 60_000), ProbeOutcome::Healthy);
     drop(listener);
     let refused = unhealthy("connection refused");
     assert_eq!(rig.outcome(&Probe::Tcp(Target::Port(port)), 60_000), refused);
@@ -127,7 +127,7 @@ fn an_answer_over_http_is_healthy_by_its_status() {
             let _ = stream.write_all(piece.as_bytes());
         }
     });
-    assert_eq!(rig.outcome(&http(port), 60_000), Outcome::Healthy);
+    assert_eq!(rig.outcome(&http(port), 60_000), ProbeOutcome::Healthy);
     let port = serve(|stream, _| {
         stream.write_all(b"HTTP/1.1 503 no\r\n\r\n").unwrap();
         outlast(stream);
@@ -156,12 +156,12 @@ fn whoever_is_silent_is_unhealthy_after_its_timeout_and_delays_nobody() {
     let slow = rig.ask(&http(port), 400, None);
     let (_listener, port) = listener();
     let quick = rig.ask(&Probe::Tcp(Target::Port(port)), 60_000, None);
-    assert_eq!(rig.hear(), (quick, Outcome::Healthy));
+    assert_eq!(rig.hear(), (quick, ProbeOutcome::Healthy));
     let (number, outcome) = rig.hear();
     assert_eq!(number, slow);
     // On a starved host nobody knows.
     let silent = unhealthy("no answer within 400 ms");
-    assert!(outcome == silent || outcome == Outcome::Unknown, "{outcome:?}");
+    assert!(outcome == silent || outcome == ProbeOutcome::Unknown, "{outcome:?}");
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_socket_in_the_run_directory_is_asked_and_no_link_is_followed() {
     let _outside = UnixListener::bind(home.path().join("other.sock")).unwrap();
     std::os::unix::fs::symlink("../other.sock", run.join("link")).unwrap();
     std::fs::write(run.join("file"), "").unwrap();
-    assert_eq!(ask("web.sock"), Outcome::Healthy);
+    assert_eq!(ask("web.sock"), ProbeOutcome::Healthy);
     assert_eq!(ask("none"), unhealthy("entity not found"));
     assert_eq!(ask("link"), unhealthy("what has the socket's name is no socket"));
     assert_eq!(ask("file"), unhealthy("what has the socket's name is no socket"));
@@ -197,9 +197,9 @@ fn more_questions_than_may_be_open_are_unknown() {
     let first = rig.ask(&http(port), 500, None);
     let (_listener, other) = listener();
     let second = rig.ask(&Probe::Tcp(Target::Port(other)), 60_000, None);
-    assert_eq!(rig.hear(), (second, Outcome::Unknown));
+    assert_eq!(rig.hear(), (second, ProbeOutcome::Unknown));
     assert_eq!(rig.hear().0, first);
-    assert_eq!(rig.outcome(&Probe::Tcp(Target::Port(other)), 60_000), Outcome::Healthy);
+    assert_eq!(rig.outcome(&Probe::Tcp(Target::Port(other)), 60_000), ProbeOutcome::Healthy);
 }
 
 #[test]
@@ -212,5 +212,5 @@ fn whoever_looks_half_a_timeout_too_late_knows_nothing() {
     let one = one.unwrap_or_else(|outcome| panic!("{outcome:?}"));
     let outcome = |late| one.too_late(one.deadline.after(late));
     assert_eq!(outcome(49), unhealthy("no answer within 100 ms"));
-    assert_eq!(outcome(50), Outcome::Unknown);
+    assert_eq!(outcome(50), ProbeOutcome::Unknown);
 }

@@ -11,7 +11,7 @@ use orchestra_model::{
     journal::{Reader, push_bytes},
     service::{HttpPath, PATH_BYTES, Probe, SOCKET_NAME_BYTES, SocketName, Target},
 };
-use orchestra_units::{Outcome, bounds::TROUBLE_BYTES};
+use orchestra_units::{ProbeOutcome, bounds::TROUBLE_BYTES};
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
     io::Errno,
@@ -78,27 +78,27 @@ impl Question {
 }
 
 /// Spells an answer.
-pub(super) fn encode_answer(number: u64, outcome: &Outcome) -> Vec<u8> {
+pub(super) fn encode_answer(number: u64, outcome: &ProbeOutcome) -> Vec<u8> {
     let mut out = number.to_le_bytes().to_vec();
     match outcome {
-        Outcome::Healthy => out.push(1),
-        Outcome::Unhealthy(why) => {
+        ProbeOutcome::Healthy => out.push(1),
+        ProbeOutcome::Unhealthy(why) => {
             out.push(2);
             push_bytes(&mut out, why.as_bytes());
         }
-        Outcome::Unknown => out.push(3),
+        ProbeOutcome::Unknown => out.push(3),
     }
     out
 }
 
 /// Reads an answer; `None` where it is none.
-pub(crate) fn decode_answer(bytes: &[u8]) -> Option<(u64, Outcome)> {
+pub(crate) fn decode_answer(bytes: &[u8]) -> Option<(u64, ProbeOutcome)> {
     let mut reader = Reader::new(bytes);
     let number = reader.u64()?;
     let outcome = match reader.u8()? {
-        1 => Outcome::Healthy,
-        2 => Outcome::Unhealthy(reader.text(TROUBLE_BYTES)?.to_owned()),
-        3 => Outcome::Unknown,
+        1 => ProbeOutcome::Healthy,
+        2 => ProbeOutcome::Unhealthy(reader.text(TROUBLE_BYTES)?.to_owned()),
+        3 => ProbeOutcome::Unknown,
         _ => return None,
     };
     reader.is_empty().then_some((number, outcome))

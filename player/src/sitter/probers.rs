@@ -11,7 +11,7 @@
 use std::{collections::BTreeMap, ffi::CString, io, path::Path};
 
 use orchestra_model::{Millis, service::Probe};
-use orchestra_units::{Outcome, ProbeNumber, UnitKey};
+use orchestra_units::{ProbeNumber, ProbeOutcome, UnitKey};
 use rustix::{
     fd::{AsFd, OwnedFd},
     fs::{Mode, OFlags},
@@ -39,7 +39,7 @@ const PAUSE: (u64, u64) = (250, 60_000);
 const TURN: usize = 128;
 
 /// What came of a question.
-pub(super) type Answer = (UnitKey, ProbeNumber, Outcome);
+pub(super) type Answer = (UnitKey, ProbeNumber, ProbeOutcome);
 
 /// Every prober.
 pub(super) struct Probers {
@@ -254,7 +254,7 @@ impl Prober {
         self.state = State::Down(now.after(pause));
         let open = std::mem::take(&mut self.open);
         tracing::warn!(why, pause_ms = pause, open = open.len(), "a prober is gone");
-        open.into_iter().map(|(number, open)| (open.unit, number, Outcome::Unknown)).collect()
+        open.into_iter().map(|(number, open)| (open.unit, number, ProbeOutcome::Unknown)).collect()
     }
 }
 

@@ -107,7 +107,7 @@ pub enum WatchEnd {
     /// It never will be by itself.
     Failed {
         /// What happened to it.
-        failure: Failure,
+        failure: UnitFailure,
         /// How its last run ended.
         cause: RunEnd,
     },
@@ -121,7 +121,7 @@ pub enum WatchEnd {
 
 /// Why a unit will not be as an order wants it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum UnitFailure {
     /// It needed more restarts than its rule allows.
     GaveUp,
     /// Its restart rule asks for no further run.
@@ -130,7 +130,7 @@ pub enum Failure {
     OutOfMemory,
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for UnitFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::GaveUp => "more restarts were needed than restart.attempts allows",

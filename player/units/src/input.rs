@@ -115,7 +115,7 @@ pub enum Input {
         /// Which question.
         number: ProbeNumber,
         /// What came of it.
-        outcome: Outcome,
+        outcome: ProbeOutcome,
     },
     /// Time has passed. Given after all other inputs of a turn, so that a word that came in time is
     /// never too late.
@@ -128,7 +128,7 @@ pub struct ProbeNumber(pub u64);
 
 /// What came of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ProbeOutcome {
     /// It was answered as it should be.
     Healthy,
     /// It was not, for this reason: refused, silent for its timeout, a wrong answer.

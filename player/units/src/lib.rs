@@ -75,9 +75,9 @@ mod rules;
 mod state;
 mod units;
 
-pub use effect::{Effect, Failure, WatchEnd};
+pub use effect::{Effect, UnitFailure, WatchEnd};
 pub use entry::Entry;
-pub use input::{Input, Now, Ordered, Outcome, ProbeNumber, Rejection, RunEvent};
+pub use input::{Input, Now, Ordered, ProbeNumber, ProbeOutcome, Rejection, RunEvent};
 pub use orchestra_model::{
     journal::Contradiction,
     process::{BootId, ProcessMark},

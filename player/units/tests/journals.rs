@@ -15,8 +15,8 @@ use orchestra_model::{
     },
 };
 use orchestra_units::{
-    Ending, Entry, Failure, RecentRestarts, Run, RunEvent, Stage, State, Status, Tombstone,
-    Unhealthy, Watch, WatchEnd, journal, journal::InvalidJournal,
+    Ending, Entry, RecentRestarts, Run, RunEvent, Stage, State, Status, Tombstone, Unhealthy,
+    UnitFailure, Watch, WatchEnd, journal, journal::InvalidJournal,
 };
 
 const EMPTY: SpoolId = SpoolId([9; 16]);
@@ -155,9 +155,9 @@ fn every_status_and_every_end_of_a_watch_reads_as_it_was_written() {
             WatchEnd::Cancelled,
             WatchEnd::Superseded,
             WatchEnd::Unwritten("full".to_owned()),
-            WatchEnd::Failed { failure: Failure::GaveUp, cause: end.clone() },
-            WatchEnd::Failed { failure: Failure::Ended, cause: end.clone() },
-            WatchEnd::Failed { failure: Failure::OutOfMemory, cause: end.clone() },
+            WatchEnd::Failed { failure: UnitFailure::GaveUp, cause: end.clone() },
+            WatchEnd::Failed { failure: UnitFailure::Ended, cause: end.clone() },
+            WatchEnd::Failed { failure: UnitFailure::OutOfMemory, cause: end.clone() },
         ];
         for (stage, watch_end) in stages.iter().cycle().zip(watches) {
             let status = Status {

@@ -10,7 +10,7 @@ use orchestra_model::{
         Placement, ReadySign, RestartRule, RestartWhen, RunEnd, RunNumber, UnitState, Wanted,
     },
 };
-use orchestra_units::{Effect, Failure, Input, Rejection, RunEvent, WatchEnd};
+use orchestra_units::{Effect, Input, Rejection, RunEvent, UnitFailure, WatchEnd};
 
 const CRASH: RunEnd = RunEnd::Exited(1);
 
@@ -55,7 +55,7 @@ fn a_watch_is_timed_out_at_its_deadline_counted_from_acceptance() {
 fn a_watch_fails_where_the_unit_ended_for_good() {
     let rule = RestartRule { when: RestartWhen::Never, ..Default::default() };
     let mut rig = Rig::up(with_restart(1, rule));
-    let end = WatchEnd::Failed { failure: Failure::Ended, cause: CRASH };
+    let end = WatchEnd::Failed { failure: UnitFailure::Ended, cause: CRASH };
     assert_eq!(watch_ends(&rig.ends(CRASH)), [(1, end)]);
 }
 

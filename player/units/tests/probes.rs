@@ -7,16 +7,16 @@ use orchestra_model::{
     Millis,
     service::{Probe, ReadySign, RunEnd, Target, UnitState, Wanted},
 };
-use orchestra_units::{Effect, Outcome, RunEvent, WatchEnd};
+use orchestra_units::{Effect, ProbeOutcome, RunEvent, WatchEnd};
 
 const SECOND: u64 = 1_000;
 
-fn failed() -> Outcome {
-    Outcome::Unhealthy("connection refused".to_owned())
+fn failed() -> ProbeOutcome {
+    ProbeOutcome::Unhealthy("connection refused".to_owned())
 }
 
 /// Lets time pass until the next probe, and gives its answer.
-fn answer(rig: &mut Rig, outcome: Outcome) -> Vec<Effect> {
+fn answer(rig: &mut Rig, outcome: ProbeOutcome) -> Vec<Effect> {
     let mut effects = rig.pass(10 * SECOND);
     let asked = probes(&effects);
     assert_eq!(asked.len(), 1, "one in ten seconds: {effects:?}");
@@ -31,18 +31,18 @@ fn with_probe(n: u64) -> orchestra_units::Ordered {
 #[test]
 fn three_failures_in_a_row_are_unhealthy_and_two_successes_healthy() {
     let mut rig = Rig::up(with_health(1));
-    for outcome in [failed(), failed(), Outcome::Healthy, failed(), failed()] {
+    for outcome in [failed(), failed(), ProbeOutcome::Healthy, failed(), failed()] {
         answer(&mut rig, outcome);
         assert_eq!(rig.state(), UnitState::Ready);
     }
     answer(&mut rig, failed());
     assert_eq!(rig.state(), UnitState::Unhealthy);
     assert_eq!(rig.report().trouble.as_deref(), Some("connection refused"));
-    for outcome in [Outcome::Healthy, failed(), Outcome::Healthy] {
+    for outcome in [ProbeOutcome::Healthy, failed(), ProbeOutcome::Healthy] {
         answer(&mut rig, outcome);
         assert_eq!(rig.state(), UnitState::Unhealthy);
     }
-    let told = reports(&answer(&mut rig, Outcome::Healthy));
+    let told = reports(&answer(&mut rig, ProbeOutcome::Healthy));
     assert_eq!(told.last().map(|report| report.state), Some(UnitState::Ready));
     assert_eq!((rig.report().trouble, rig.run()), (None, 1), "the same run all the time");
 }
@@ -51,17 +51,17 @@ fn three_failures_in_a_row_are_unhealthy_and_two_successes_healthy() {
 fn what_is_unknown_changes_nothing() {
     let mut rig = Rig::up(with_health(1));
     for _ in 0..20 {
-        answer(&mut rig, Outcome::Unknown);
+        answer(&mut rig, ProbeOutcome::Unknown);
     }
     assert_eq!(rig.state(), UnitState::Ready);
     // It does not end a row either.
-    for outcome in [failed(), Outcome::Unknown, failed(), Outcome::Unknown, failed()] {
+    for outcome in [failed(), ProbeOutcome::Unknown, failed(), ProbeOutcome::Unknown, failed()] {
         assert_eq!(rig.state(), UnitState::Ready);
         answer(&mut rig, outcome);
     }
     assert_eq!(rig.state(), UnitState::Unhealthy);
     for _ in 0..20 {
-        answer(&mut rig, Outcome::Unknown);
+        answer(&mut rig, ProbeOutcome::Unknown);
     }
     assert_eq!(rig.state(), UnitState::Unhealthy);
 }
@@ -112,12 +112,12 @@ fn a_watch_is_not_over_while_its_unit_is_unhealthy() {
         effects.extend(answer(&mut rig, failed()));
     }
     assert_eq!(watch_ends(&effects), [], "ready for a minute, if nobody had asked");
-    effects = answer(&mut rig, Outcome::Healthy);
-    effects.extend(answer(&mut rig, Outcome::Healthy));
+    effects = answer(&mut rig, ProbeOutcome::Healthy);
+    effects.extend(answer(&mut rig, ProbeOutcome::Healthy));
     effects.extend(rig.pass(50 * SECOND));
     assert_eq!(watch_ends(&effects), [], "it begins anew");
     let open = probes(&effects).pop().unwrap();
-    effects = rig.probed(open, Outcome::Unknown);
+    effects = rig.probed(open, ProbeOutcome::Unknown);
     effects.extend(rig.pass(10 * SECOND));
     assert_eq!(watch_ends(&effects), [(1, WatchEnd::Ready)]);
 }
@@ -144,10 +144,10 @@ fn a_run_is_ready_with_the_first_probe_that_succeeds() {
     assert_eq!(first.len(), 1, "asked at once");
     rig.probed(first[0], failed());
     let second = probes(&rig.pass(500));
-    rig.probed(second[0], Outcome::Unknown);
+    rig.probed(second[0], ProbeOutcome::Unknown);
     assert_eq!(rig.state(), UnitState::Starting);
     let third = probes(&rig.pass(500));
-    rig.probed(third[0], Outcome::Healthy);
+    rig.probed(third[0], ProbeOutcome::Healthy);
     assert_eq!(rig.state(), UnitState::Ready);
     assert_eq!(probes(&rig.pass(60 * SECOND)), [], "and no health to ask for");
     assert_eq!(rig.units.next_wake(), None, "nobody is woken");
@@ -175,9 +175,9 @@ fn a_verdict_outlives_the_sitter_and_its_counts_do_not() {
     assert_eq!(rig.state(), UnitState::Unhealthy);
     assert_eq!(probes(&rig.pass(60 * SECOND)), [], "nobody knows yet whether the run lives");
     rig.told(RunEvent::Found);
-    answer(&mut rig, Outcome::Healthy);
+    answer(&mut rig, ProbeOutcome::Healthy);
     assert_eq!(rig.state(), UnitState::Unhealthy);
-    answer(&mut rig, Outcome::Healthy);
+    answer(&mut rig, ProbeOutcome::Healthy);
     assert_eq!(rig.state(), UnitState::Ready);
     answer(&mut rig, failed());
     answer(&mut rig, failed());

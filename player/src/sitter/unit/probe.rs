@@ -6,7 +6,7 @@ use orchestra_model::{
     Millis,
     service::{Probe, Target},
 };
-use orchestra_units::{Input, Outcome, ProbeNumber, UnitKey};
+use orchestra_units::{Input, ProbeNumber, ProbeOutcome, UnitKey};
 use rustix::fd::OwnedFd;
 
 use super::now;
@@ -37,7 +37,7 @@ impl Sitter {
             self.probers.ask(asked, &self.poller, &mut self.launchers, BootMillis::now())
         });
         if !is_asked {
-            self.probed(vec![(unit, number, Outcome::Unknown)]);
+            self.probed(vec![(unit, number, ProbeOutcome::Unknown)]);
         }
     }
 

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     bounds,
-    effect::{Failure, WatchEnd},
+    effect::{UnitFailure, WatchEnd},
     entry::Entry,
     state::{Clock, Tombstone, UnitKey, Watch},
 };
@@ -153,9 +153,9 @@ fn push_watch_end(out: &mut Vec<u8>, end: Option<&WatchEnd>) {
         }
         Some(WatchEnd::Failed { failure, cause }) => {
             out.push(match failure {
-                Failure::GaveUp => 6,
-                Failure::Ended => 7,
-                Failure::OutOfMemory => 8,
+                UnitFailure::GaveUp => 6,
+                UnitFailure::Ended => 7,
+                UnitFailure::OutOfMemory => 8,
             });
             push_run_end(out, cause);
         }
@@ -173,9 +173,9 @@ fn read_watch_end(reader: &mut Reader<'_>) -> Option<Option<WatchEnd>> {
         3 => WatchEnd::Cancelled,
         4 => WatchEnd::Superseded,
         5 => WatchEnd::Unwritten(reader.text(bounds::WHY_BYTES)?.to_owned()),
-        6 => failed(Failure::GaveUp, reader)?,
-        7 => failed(Failure::Ended, reader)?,
-        8 => failed(Failure::OutOfMemory, reader)?,
+        6 => failed(UnitFailure::GaveUp, reader)?,
+        7 => failed(UnitFailure::Ended, reader)?,
+        8 => failed(UnitFailure::OutOfMemory, reader)?,
         _ => return None,
     }))
 }

@@ -19,7 +19,7 @@ use orchestra_model::{
 use crate::{
     bounds,
     effect::Effect,
-    input::{Outcome, ProbeNumber},
+    input::{ProbeNumber, ProbeOutcome},
     rules::shortened_to,
     state::{RunId, Unhealthy, Unit, UnitKey},
     units::Units,
@@ -117,7 +117,7 @@ impl Units {
     }
 
     /// Takes the answer to a probe.
-    pub(super) fn probed(&mut self, key: &UnitKey, number: ProbeNumber, outcome: Outcome) {
+    pub(super) fn probed(&mut self, key: &UnitKey, number: ProbeNumber, outcome: ProbeOutcome) {
         let Some(tended) = self.tended.get_mut(key) else { return };
         let Some(asking) = tended.asking.as_mut() else { return };
         if asking.open != Some(number) {
@@ -125,35 +125,41 @@ impl Units {
         }
         asking.open = None;
         match &outcome {
-            Outcome::Unknown => return,
-            Outcome::Healthy => {
+            ProbeOutcome::Unknown => return,
+            ProbeOutcome::Healthy => {
                 (asking.failures, asking.successes) = (0, asking.successes.saturating_add(1));
             }
-            Outcome::Unhealthy(_) => {
+            ProbeOutcome::Unhealthy(_) => {
                 (asking.failures, asking.successes) = (asking.failures.saturating_add(1), 0);
             }
         }
         let (question, failures, successes) = (asking.question, asking.failures, asking.successes);
         match question {
-            Question::Ready if outcome == Outcome::Healthy => self.note_ready(key),
+            Question::Ready if outcome == ProbeOutcome::Healthy => self.note_ready(key),
             Question::Ready => {}
             Question::Healthy => self.judge_health(key, outcome, failures, successes),
         }
     }
 
-    fn judge_health(&mut self, key: &UnitKey, outcome: Outcome, failures: u32, successes: u32) {
+    fn judge_health(
+        &mut self,
+        key: &UnitKey,
+        outcome: ProbeOutcome,
+        failures: u32,
+        successes: u32,
+    ) {
         let Some(unit) = self.state.units().get(key) else { return };
         let Some(rule) = &unit.asked.upkeep.health else { return };
         let is_unhealthy = unit.status.run().is_some_and(|run| run.unhealthy.is_some());
         let (falls, rises) = (failures >= rule.fall, successes >= rule.rise);
         let at = self.at;
         match outcome {
-            Outcome::Unhealthy(why) if !is_unhealthy && falls => {
+            ProbeOutcome::Unhealthy(why) if !is_unhealthy && falls => {
                 self.judge_watch(key);
                 let why = shortened_to(why, bounds::TROUBLE_BYTES);
                 self.change_run(key, |run| run.unhealthy = Some(Unhealthy { since: at, why }));
             }
-            Outcome::Healthy if is_unhealthy && rises => {
+            ProbeOutcome::Healthy if is_unhealthy && rises => {
                 self.change_run(key, |run| run.recover_at(at));
             }
             _ => {}

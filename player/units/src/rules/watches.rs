@@ -7,7 +7,7 @@ use orchestra_model::{
 
 use super::restarts::after;
 use crate::{
-    effect::{Effect, Failure, WatchEnd},
+    effect::{Effect, UnitFailure, WatchEnd},
     entry::Entry,
     state::{Run, Stage, Unit, UnitKey, Watch},
     units::Units,
@@ -83,11 +83,11 @@ impl Units {
             |failure, cause: &RunEnd| Some(WatchEnd::Failed { failure, cause: cause.clone() });
         let last_end = || unit.status.last_end.as_ref().unwrap_or(&RunEnd::Unknown);
         match &unit.status.stage {
-            Stage::GaveUp => failed(Failure::GaveUp, last_end()),
-            Stage::Ended => failed(Failure::Ended, last_end()),
+            Stage::GaveUp => failed(UnitFailure::GaveUp, last_end()),
+            Stage::Ended => failed(UnitFailure::Ended, last_end()),
             Stage::Running(run) if run.of == unit.order => match &run.ending {
                 Some(ending) if ending.cause == RunEnd::OutOfMemory => {
-                    failed(Failure::OutOfMemory, &ending.cause)
+                    failed(UnitFailure::OutOfMemory, &ending.cause)
                 }
                 _ => None,
             },

@@ -13,8 +13,8 @@ use orchestra_model::{
     },
 };
 use orchestra_units::{
-    BootId, Effect, Input, Now, Ordered, Outcome, ProbeNumber, ProcessMark, Rejection, RunEvent,
-    RunId, Unit, UnitKey, Units, WatchEnd, journal,
+    BootId, Effect, Input, Now, Ordered, ProbeNumber, ProbeOutcome, ProcessMark, Rejection,
+    RunEvent, RunId, Unit, UnitKey, Units, WatchEnd, journal,
 };
 
 pub(crate) const STORE: StoreId = StoreId([1; 16]);
@@ -88,7 +88,7 @@ impl Rig {
     }
 
     /// The answer to the last of these probes.
-    pub(crate) fn probed(&mut self, number: u64, outcome: Outcome) -> Vec<Effect> {
+    pub(crate) fn probed(&mut self, number: u64, outcome: ProbeOutcome) -> Vec<Effect> {
         self.feed(Input::Probed { unit: key(), number: ProbeNumber(number), outcome })
     }
 

@@ -9,8 +9,8 @@ use orchestra_model::{
     service::{RunEnd, RunNumber, UnitOrder, UnitReport, UnitState},
 };
 use orchestra_units::{
-    Effect, Input, Ordered, Outcome, ProbeNumber, RunEvent, RunId, State, UnitKey, Units, WatchEnd,
-    journal,
+    Effect, Input, Ordered, ProbeNumber, ProbeOutcome, RunEvent, RunId, State, UnitKey, Units,
+    WatchEnd, journal,
 };
 
 use crate::{
@@ -266,10 +266,10 @@ impl World {
     /// Whoever asks has an answer, or none; at times it comes twice.
     fn answer(&mut self, unit: UnitKey, number: ProbeNumber, may_fail: bool) {
         let outcome = match self.dice.below(10) {
-            _ if !may_fail => Outcome::Healthy,
-            0..=2 => Outcome::Healthy,
-            3 | 4 => Outcome::Unknown,
-            _ => Outcome::Unhealthy("refused".to_owned()),
+            _ if !may_fail => ProbeOutcome::Healthy,
+            0..=2 => ProbeOutcome::Healthy,
+            3 | 4 => ProbeOutcome::Unknown,
+            _ => ProbeOutcome::Unhealthy("refused".to_owned()),
         };
         if may_fail && self.dice.happens(10) {
             self.work.push(Work::Probe(unit.clone(), number));

@@ -1,7 +1,7 @@
 //! What a run may be asked, and what its answers make of it.
 
 use orchestra_model::service::{ReadySign, Wanted};
-use orchestra_units::{Outcome, ProbeNumber, UnitKey, Units};
+use orchestra_units::{ProbeNumber, ProbeOutcome, UnitKey, Units};
 
 use super::{RefAsked, RefUnit, Reference};
 
@@ -11,7 +11,7 @@ impl Reference {
         &mut self,
         key: &UnitKey,
         number: ProbeNumber,
-        outcome: &Outcome,
+        outcome: &ProbeOutcome,
         at: u64,
     ) {
         let Some(unit) = self.units.get_mut(key) else { return };
@@ -21,12 +21,12 @@ impl Reference {
         };
         run.asked.open = None;
         match outcome {
-            Outcome::Unknown => return,
-            Outcome::Healthy => run.asked.answers.push(true),
-            Outcome::Unhealthy(_) => run.asked.answers.push(false),
+            ProbeOutcome::Unknown => return,
+            ProbeOutcome::Healthy => run.asked.answers.push(true),
+            ProbeOutcome::Unhealthy(_) => run.asked.answers.push(false),
         }
         if run.asked.healthy != Some(true) {
-            if *outcome == Outcome::Healthy {
+            if *outcome == ProbeOutcome::Healthy {
                 run.ready = run.ready.or(Some(at));
             }
             return;

@@ -1,7 +1,7 @@
 //! When a watch may end, and when it has to have ended.
 
 use orchestra_model::service::{RunEnd, Wanted};
-use orchestra_units::{Failure, Units, WatchEnd};
+use orchestra_units::{UnitFailure, Units, WatchEnd};
 
 use super::{RefRun, RefUnit, RefWatch, Reference, Rest};
 
@@ -45,9 +45,9 @@ fn is_right(end: &WatchEnd, unit: Option<&RefUnit>, watch: &RefWatch, at: u64) -
                 })
         }),
         WatchEnd::TimedOut => is_late,
-        WatchEnd::Failed { failure: Failure::GaveUp, .. } => unit.rest == Rest::GaveUp,
-        WatchEnd::Failed { failure: Failure::Ended, .. } => unit.rest == Rest::Ended,
-        WatchEnd::Failed { failure: Failure::OutOfMemory, .. } => {
+        WatchEnd::Failed { failure: UnitFailure::GaveUp, .. } => unit.rest == Rest::GaveUp,
+        WatchEnd::Failed { failure: UnitFailure::Ended, .. } => unit.rest == Rest::Ended,
+        WatchEnd::Failed { failure: UnitFailure::OutOfMemory, .. } => {
             unit.run.as_ref().is_some_and(|run| {
                 matches!(run.ending, Some((RunEnd::OutOfMemory, _))) && run.of == watch.order
             })
