@@ -16,7 +16,7 @@
 use std::{env, error::Error, fmt, fs, io, os::unix::net::UnixStream};
 
 use orchestra_link::{
-    Link, LinkError, Patience,
+    Link, LinkError, SitterPatience,
     ipc::{AGENT_DESCRIPTOR, ANSWERS},
     serve,
 };
@@ -90,7 +90,7 @@ pub fn run(config: &Config) -> Result<(), AgentError> {
         .build()
         .map_err(AgentError::setup("starting the runtime"))?;
     let over = runtime.block_on(async {
-        let patience = env::var_os(ANSWERS).map(|_| Patience::USUAL);
+        let patience = env::var_os(ANSWERS).map(|_| SitterPatience::USUAL);
         let link =
             Link::new(socket, patience).map_err(AgentError::setup("taking over the socket"))?;
         Ok(serve(&config.dialler(), boot_id.trim(), link).await)

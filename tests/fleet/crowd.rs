@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use orchestra_certs::{ConnectError, channel_over};
-use orchestra_link::{Dial, Endpoint, Failure, Link, serve};
+use orchestra_link::{Dial, Endpoint, Link, SessionFailure, serve};
 use orchestra_model::{FlowId, HostName, Timestamp};
 use rustls::ClientConfig;
 use tokio::{
@@ -296,18 +296,22 @@ impl Dial for Dialler {
         &self.endpoint
     }
 
-    async fn dial(&self, endpoint: &Endpoint) -> std::result::Result<(Channel, HostName), Failure> {
+    async fn dial(
+        &self,
+        endpoint: &Endpoint,
+    ) -> std::result::Result<(Channel, HostName), SessionFailure> {
         // Never closed.
         let _permit = self.common.dialling.acquire().await;
         let address = endpoint.to_string();
         let unreachable = |source| {
-            Failure::Connect(ConnectError::Unreachable { address: address.clone(), source })
+            SessionFailure::Connect(ConnectError::Unreachable { address: address.clone(), source })
         };
         let tcp = self.connect().await.map_err(unreachable)?;
         tcp.set_nodelay(true).map_err(unreachable)?;
         let io = Gate { switch: Arc::clone(&self.cut_off), inner: tcp };
         let tls = Arc::clone(&self.identity.tls);
-        let channel = channel_over(io, &address, tls, DIAL).await.map_err(Failure::Connect)?;
+        let channel =
+            channel_over(io, &address, tls, DIAL).await.map_err(SessionFailure::Connect)?;
         Ok((channel, self.identity.host.clone()))
     }
 }

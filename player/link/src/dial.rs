@@ -6,7 +6,7 @@ use orchestra_certs::{Credentials, Files, Subject};
 use orchestra_model::HostName;
 use tonic::transport::Channel;
 
-use crate::{endpoint::Endpoint, failure::Failure};
+use crate::{endpoint::Endpoint, failure::SessionFailure};
 
 /// Longest wait for TCP and TLS together.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -20,7 +20,7 @@ pub trait Dial: Sync {
     fn dial(
         &self,
         endpoint: &Endpoint,
-    ) -> impl Future<Output = Result<(Channel, HostName), Failure>> + Send;
+    ) -> impl Future<Output = Result<(Channel, HostName), SessionFailure>> + Send;
 }
 
 /// A player's way to its conductors: whom it dials, whom it accepts, and what it shows.
@@ -43,11 +43,11 @@ impl Dial for Dialler {
 
     /// Reads the certificate anew each time, so that a renewed one needs no restart. The connection
     /// ends when the conductor's certificate does, or is revoked by a list that came later.
-    async fn dial(&self, endpoint: &Endpoint) -> Result<(Channel, HostName), Failure> {
+    async fn dial(&self, endpoint: &Endpoint) -> Result<(Channel, HostName), SessionFailure> {
         let credentials =
-            Credentials::load(&self.files, &self.domain).map_err(Failure::Credentials)?;
+            Credentials::load(&self.files, &self.domain).map_err(SessionFailure::Credentials)?;
         let Subject::Player(player) = &credentials.identity().subject else {
-            return Err(Failure::NotAPlayer(credentials.identity().clone()));
+            return Err(SessionFailure::NotAPlayer(credentials.identity().clone()));
         };
         if let Some(until) = credentials.run_out(SystemTime::now()) {
             tracing::warn!(
@@ -59,7 +59,7 @@ impl Dial for Dialler {
         let address = endpoint.to_string();
         let channel =
             orchestra_certs::channel_to(&self.conductor_name, &address, &credentials, LIMIT);
-        let channel = channel.await.map_err(Failure::Connect)?;
+        let channel = channel.await.map_err(SessionFailure::Connect)?;
         Ok((channel, player.clone()))
     }
 }

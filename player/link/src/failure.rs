@@ -12,7 +12,7 @@ const SHOWN: usize = 400;
 
 /// Why a session failed. All of these are tried again: each may be mended on either side.
 #[derive(Debug)]
-pub enum Failure {
+pub enum SessionFailure {
     /// Our certificate, key or authority cannot be used.
     Credentials(LoadError),
     /// Our certificate is not a player's.
@@ -43,7 +43,7 @@ pub enum Failure {
     TooLong(PayloadTooLong),
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for SessionFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Credentials(_) => f.write_str("cannot use this player's certificate"),
@@ -84,7 +84,7 @@ impl fmt::Display for Failure {
     }
 }
 
-impl Error for Failure {
+impl Error for SessionFailure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Credentials(cause) => Some(cause),

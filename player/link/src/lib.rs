@@ -32,6 +32,6 @@ mod tests;
 
 pub use dial::{Dial, Dialler};
 pub use endpoint::Endpoint;
-pub use failure::Failure;
-pub use link::{FromSitter, Link, LinkError, Patience, Sink, Source, ToTheSitter};
+pub use failure::SessionFailure;
+pub use link::{FromSitter, Link, LinkError, Sink, SitterPatience, Source, ToTheSitter};
 pub use serve::serve;

@@ -28,7 +28,7 @@ pub trait Source: Send {
     fn ready(&mut self) -> Result<Option<ToAgent>, LinkError>;
 
     /// How this sitter is asked whether it is there; `None`: it does not know the question.
-    fn patience(&self) -> Option<Patience> {
+    fn patience(&self) -> Option<SitterPatience> {
         None
     }
 
@@ -49,18 +49,18 @@ pub trait Source: Send {
 
 /// How often a sitter is asked whether it is there, and how long it may take to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct SitterPatience {
     /// Between an answer and the next question.
     pub ask: Duration,
     /// Whoever has said nothing for so long since the question has stopped.
     pub silent: Duration,
 }
 
-impl Patience {
+impl SitterPatience {
     /// Questions are so seldom that they cost an idle host nothing. A sitter waits for nothing but its
     /// disk, and one that takes longer to write some bytes takes no orders either.
-    pub const USUAL: Patience =
-        Patience { ask: Duration::from_secs(10), silent: Duration::from_secs(30) };
+    pub const USUAL: SitterPatience =
+        SitterPatience { ask: Duration::from_secs(10), silent: Duration::from_secs(30) };
 }
 
 /// Frames for a sitter.
@@ -89,7 +89,7 @@ pub struct Link<R = FromSitter, W = ToTheSitter> {
 pub struct FromSitter {
     socket: Arc<UnixStream>,
     inbox: Inbox<ToAgent>,
-    patience: Option<Patience>,
+    patience: Option<SitterPatience>,
 }
 
 /// Frames that go out over the socket.
@@ -133,7 +133,7 @@ impl std::error::Error for LinkError {
 impl Link {
     /// Takes over a connected stream socket to a sitter that is to be asked so, or not at all. Must be
     /// called within a tokio runtime.
-    pub fn new(socket: net::UnixStream, patience: Option<Patience>) -> io::Result<Self> {
+    pub fn new(socket: net::UnixStream, patience: Option<SitterPatience>) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let socket = Arc::new(UnixStream::from_std(socket)?);
         let inbox = Inbox::default();
@@ -169,7 +169,7 @@ impl Source for FromSitter {
         }
     }
 
-    fn patience(&self) -> Option<Patience> {
+    fn patience(&self) -> Option<SitterPatience> {
         self.patience
     }
 

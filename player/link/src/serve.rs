@@ -11,7 +11,7 @@ use crate::{
     complaints::Complaints,
     dial::Dial,
     endpoint::Endpoint,
-    failure::Failure,
+    failure::SessionFailure,
     link::{Link, LinkError, Sink, Source},
     route::Route,
     session::{End, Ended, Session},
@@ -49,7 +49,7 @@ pub async fn serve<R: Source, W: Sink>(
             End::Reattach if accepted.is_none_or(|session| session.lasted < BRIEF) => None,
             End::Reattach => continue,
             End::Redirect(to) if route.redirect(&to) => continue,
-            End::Redirect(_) => Some(Failure::Redirected),
+            End::Redirect(_) => Some(SessionFailure::Redirected),
             End::Failed(failure) => Some(failure),
         };
         let wait = match failure {
@@ -73,7 +73,12 @@ pub async fn serve<R: Source, W: Sink>(
     }
 }
 
-fn complain(complaints: &mut Complaints, conductor: &Endpoint, failure: &Failure, wait: Duration) {
+fn complain(
+    complaints: &mut Complaints,
+    conductor: &Endpoint,
+    failure: &SessionFailure,
+    wait: Duration,
+) {
     let reason = orchestra_model::chain(failure);
     let key = format!("{conductor} {reason}");
     if let Some(withheld) = complaints.worth_telling(&key, Instant::now()) {

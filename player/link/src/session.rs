@@ -44,8 +44,8 @@ use tonic::{Streaming, transport::Channel};
 use super::{
     batch::Batch,
     dial::Dial,
-    failure::{Failure, shown},
-    link::{Link, LinkError, Patience, Sink, Source},
+    failure::{SessionFailure, shown},
+    link::{Link, LinkError, Sink, SitterPatience, Source},
 };
 use crate::{
     endpoint::Endpoint,
@@ -88,11 +88,11 @@ pub(super) enum End {
     /// The conductor sent us there.
     Redirect(Vec<Endpoint>),
     /// It failed.
-    Failed(Failure),
+    Failed(SessionFailure),
 }
 
-impl From<Failure> for End {
-    fn from(failure: Failure) -> Self {
+impl From<SessionFailure> for End {
+    fn from(failure: SessionFailure) -> Self {
         End::Failed(failure)
     }
 }
@@ -140,7 +140,7 @@ impl<D: Dial> Session<'_, D> {
         let ended = |why| Ok(Ended { why, accepted: None });
         let snapshot = match timeout(ANSWER, self.snapshot(from_sitter)).await {
             Ok(snapshot) => snapshot?,
-            Err(_) => return ended(Failure::NoSnapshot.into()),
+            Err(_) => return ended(SessionFailure::NoSnapshot.into()),
         };
         // One message waits while another is on its way: batches grow meanwhile.
         let (outbound, messages) = mpsc::channel(1);
@@ -156,12 +156,12 @@ impl<D: Dial> Session<'_, D> {
         let inbound = tokio::select! {
             opened = opening => match opened {
                 Ok(response) => response.into_inner(),
-                Err(status) => return ended(Failure::Stream(status).into()),
+                Err(status) => return ended(SessionFailure::Stream(status).into()),
             },
             early = self.reattach(from_sitter) => {
                 return early.and_then(|()| ended(End::Reattach));
             }
-            () = sleep_until(deadline) => return ended(Failure::NoWelcome.into()),
+            () = sleep_until(deadline) => return ended(SessionFailure::NoWelcome.into()),
         };
         let mut pump = Pump {
             id: self.id,
@@ -243,7 +243,7 @@ struct Pump<'a, R, W> {
     endpoint: &'a Endpoint,
     player: HostName,
     welcomed: Option<Welcomed>,
-    patience: Option<Patience>,
+    patience: Option<SitterPatience>,
     /// Since when the sitter owes an answer.
     asked: Option<Instant>,
     ask_at: Instant,
@@ -275,7 +275,7 @@ impl<R: Source, W: Sink> Pump<'_, R, W> {
                     Next::Nothing
                 }
                 () = sleep_until(deadline), if self.welcomed.is_none() => {
-                    return Ok(Failure::NoWelcome.into());
+                    return Ok(SessionFailure::NoWelcome.into());
                 }
                 // While the conductor takes nothing nothing is read, and answers wait unread.
                 () = sleep_until(self.ask_at), if self.asks() => {
@@ -294,11 +294,13 @@ impl<R: Source, W: Sink> Pump<'_, R, W> {
                 Next::Sent(true) | Next::Nothing => None,
                 Next::Silent => match self.from_sitter.ready()? {
                     Some(frame) => self.on_frames(frame)?,
-                    None => self.patience.map(|of| Failure::SitterSilent(of.silent).into()),
+                    None => self.patience.map(|of| SessionFailure::SitterSilent(of.silent).into()),
                 },
                 Next::Sent(false) => {
                     let ended = timeout(HANG_UP, self.inbound.message()).await;
-                    ended.map_or(Some(Failure::Ended.into()), |message| self.on_message(message))
+                    ended.map_or(Some(SessionFailure::Ended.into()), |message| {
+                        self.on_message(message)
+                    })
                 }
             };
             if let Some(end) = ended {
@@ -314,7 +316,7 @@ impl<R: Source, W: Sink> Pump<'_, R, W> {
     /// Asks the sitter whether it is there, unless it owes an answer already. Returns whether it
     /// has owed one for too long.
     fn ask(&mut self) -> bool {
-        let Some(Patience { silent, .. }) = self.patience else { return false };
+        let Some(SitterPatience { silent, .. }) = self.patience else { return false };
         let now = Instant::now();
         if let Some(asked) = self.asked {
             self.ask_at = asked + silent;
@@ -366,19 +368,19 @@ impl<R: Source, W: Sink> Pump<'_, R, W> {
             Ok(Some(message)) => {
                 message.frames.into_iter().find_map(|frame| self.on_frame(frame).err())
             }
-            Ok(None) => Some(Failure::Ended.into()),
-            Err(status) => Some(Failure::Stream(status).into()),
+            Ok(None) => Some(SessionFailure::Ended.into()),
+            Err(status) => Some(SessionFailure::Stream(status).into()),
         }
     }
 
     fn on_frame(&mut self, frame: ToPlayer) -> Result<(), End> {
         if frame.player != self.player.as_str() {
-            return Err(Failure::OtherPlayer(frame.player).into());
+            return Err(SessionFailure::OtherPlayer(frame.player).into());
         }
         match frame.frame {
             Some(to_player::Frame::Welcome(welcome)) => self.on_welcome(&welcome),
             Some(to_player::Frame::Refused(refused)) => {
-                Err(Failure::Refused(refused.reason).into())
+                Err(SessionFailure::Refused(refused.reason).into())
             }
             Some(to_player::Frame::Redirect(redirect)) => {
                 let known = redirect.conductors.iter().filter_map(|text| text.parse().ok());
@@ -396,13 +398,13 @@ impl<R: Source, W: Sink> Pump<'_, R, W> {
 
     fn on_welcome(&mut self, welcome: &Welcome) -> Result<(), End> {
         if self.welcomed.is_some() {
-            return Err(Failure::Unexpected("a second welcome").into());
+            return Err(SessionFailure::Unexpected("a second welcome").into());
         }
         if welcome.protocol != PROTOCOL {
-            return Err(Failure::Protocol(welcome.protocol).into());
+            return Err(SessionFailure::Protocol(welcome.protocol).into());
         }
         let store = orchestra_proto::store_id(&welcome.store_id)
-            .map_err(|_| Failure::Unexpected("a welcome without a store id"))?;
+            .map_err(|_| SessionFailure::Unexpected("a welcome without a store id"))?;
         let come_back_within = match welcome.come_back_within_ms {
             0 => None,
             ms => Some(Duration::from_millis(ms.into())),
@@ -421,12 +423,12 @@ impl<R: Source, W: Sink> Pump<'_, R, W> {
 
     fn on_command(&mut self, bytes: Bytes) -> Result<(), End> {
         if self.welcomed.is_none() {
-            return Err(Failure::Unexpected("a command before its welcome").into());
+            return Err(SessionFailure::Unexpected("a command before its welcome").into());
         }
         self.forward(ToSitter::Command { session: self.id, bytes })
     }
 
     fn forward(&mut self, frame: ToSitter) -> Result<(), End> {
-        self.to_sitter.push(frame).map_err(|error| Failure::TooLong(error).into())
+        self.to_sitter.push(frame).map_err(|error| SessionFailure::TooLong(error).into())
     }
 }

@@ -10,16 +10,16 @@ use tonic::Status;
 use self::world::{CONDUCTOR, PLAYER, Sitter, World, command, host, report, soon, welcome};
 use crate::{
     dial::Dialler,
-    failure::Failure,
+    failure::SessionFailure,
     ipc::{ToAgent, ToSitter},
-    link::{Link, LinkError, Patience},
+    link::{Link, LinkError, SitterPatience},
     session::{End, Session},
 };
 
 mod world;
 
 /// How one session goes that has no sitter to speak of.
-async fn session(dialler: &Dialler) -> Failure {
+async fn session(dialler: &Dialler) -> SessionFailure {
     let (_sitter, agent) = std::os::unix::net::UnixStream::pair().unwrap();
     let mut link = Link::new(agent, None).unwrap();
     let endpoint = &dialler.conductors[0];
@@ -107,7 +107,8 @@ async fn a_probe_is_answered() {
 async fn a_sitter_that_says_nothing_ends_the_session() {
     let world = World::new();
     let mut conductor = world.conductor().await;
-    let patience = Patience { ask: Duration::from_millis(1), silent: Duration::from_millis(1_500) };
+    let patience =
+        SitterPatience { ask: Duration::from_millis(1), silent: Duration::from_millis(1_500) };
     let mut sitter = Sitter::start_asked(world.dialler(&[conductor.address]), patience);
     let (id, mut session) = sitter.attaches_to(&mut conductor).await;
     // Any word is an answer.
@@ -346,11 +347,11 @@ async fn failures_are_told_in_words_that_help() {
 
 #[test]
 fn a_conductors_words_are_shown_on_one_bounded_line() {
-    let refused = Failure::Refused(format!("a\nb\u{1b}[2J{}", "x".repeat(10_000)));
+    let refused = SessionFailure::Refused(format!("a\nb\u{1b}[2J{}", "x".repeat(10_000)));
     let text = orchestra_model::chain(&refused);
     assert!(text.starts_with("the conductor refused: a b [2Jxxx"), "{text}");
     assert!(text.len() < 500);
     let status = Status::permission_denied("db1 is not in the players file");
-    let text = orchestra_model::chain(&Failure::Stream(status));
+    let text = orchestra_model::chain(&SessionFailure::Stream(status));
     assert!(text.contains("db1 is not in the players file"), "{text}");
 }

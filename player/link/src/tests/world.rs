@@ -31,7 +31,7 @@ use tonic::{Request, Response, Status, Streaming, transport::Server};
 use crate::{
     dial::Dialler,
     ipc::{Inbox, Outbox, ToAgent, ToSitter},
-    link::{Link, LinkError, Patience},
+    link::{Link, LinkError, SitterPatience},
     serve,
 };
 
@@ -227,7 +227,7 @@ impl Sitter {
     }
 
     /// Starts an agent that may ask.
-    pub(super) fn start_asked(dialler: Dialler, patience: Patience) -> Self {
+    pub(super) fn start_asked(dialler: Dialler, patience: SitterPatience) -> Self {
         Self::with(Some(patience), |link| async move { serve(&dialler, "boot-1", link).await })
     }
 
@@ -239,7 +239,7 @@ impl Sitter {
     }
 
     fn with<F: Future<Output = LinkError> + Send + 'static>(
-        patience: Option<Patience>,
+        patience: Option<SitterPatience>,
         agent: impl FnOnce(Link) -> F,
     ) -> Self {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
