@@ -133,7 +133,7 @@ fn expired(reader: &dyn Reader, rule: Retention, now: Timestamp) -> Result<Vec<F
 mod tests {
     use orchestra_model::{
         AudienceName, FlowState, Millis,
-        audit::{AuditRecord, Object, Subject, Verb},
+        audit::{Asker, AuditRecord, Object, Verb},
         delivery::{RequestId, StoreId},
         record::{FlowRecord, Op, Record},
     };
@@ -185,7 +185,7 @@ mod tests {
             Op::Put(Record::Audit(AuditRecord {
                 number,
                 at: Timestamp(at),
-                by: Subject::Local,
+                by: Asker::Local,
                 verb: Verb::Reload,
                 on: Object::Conductor,
                 reason: None,

@@ -1,7 +1,7 @@
 //! Who did what.
 
 use orchestra_model::{
-    audit::{AuditRecord, Object, Subject, Verb},
+    audit::{Asker, AuditRecord, Object, Verb},
     ids::FlowId,
     names::{HostName, ServiceName},
     time::Timestamp,
@@ -64,7 +64,7 @@ fn line(line: v1::AuditLine) -> Result<AuditRecord, Invalid> {
     Ok(AuditRecord {
         number: line.number,
         at: Timestamp(line.at_ms),
-        by: Subject::from_word(&line.by).map_err(|_| field("AuditLine.by"))?,
+        by: Asker::from_word(&line.by).map_err(|_| field("AuditLine.by"))?,
         verb: Verb::from_word(&line.verb).ok_or_else(|| field("AuditLine.verb"))?,
         on,
         reason: Some(line.reason).filter(|reason| !reason.is_empty()).map(Into::into),

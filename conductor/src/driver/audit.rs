@@ -9,7 +9,7 @@ use std::sync::Arc;
 use orchestra_flow::{Answer, ReplyId, answer};
 use orchestra_model::{
     AudienceName,
-    audit::{AuditRecord, Object, Subject, Verb},
+    audit::{Asker, AuditRecord, Object, Verb},
     record::{Op, Record},
 };
 
@@ -18,7 +18,7 @@ use super::Driver;
 /// What somebody asks for.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
-    pub(crate) by: Subject,
+    pub(crate) by: Asker,
     /// Why, where the verb asks for a reason.
     pub(crate) reason: Option<Arc<str>>,
     /// For what.
@@ -28,12 +28,12 @@ pub(crate) struct Asked {
 impl Asked {
     /// By an audience, without a reason.
     pub(crate) fn by(audience: &AudienceName, verb: Verb) -> Self {
-        Self { by: Subject::Audience(audience.clone()), reason: None, verb }
+        Self { by: Asker::Audience(audience.clone()), reason: None, verb }
     }
 
     /// By somebody on this host.
     pub(crate) fn locally(verb: Verb) -> Self {
-        Self { by: Subject::Local, reason: None, verb }
+        Self { by: Asker::Local, reason: None, verb }
     }
 
     /// For this reason.

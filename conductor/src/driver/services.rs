@@ -221,7 +221,7 @@ impl Driver {
             let _ = reply.send(Err(not_begun(trouble)));
             return;
         }
-        let orchestra_model::audit::Subject::Audience(by) = asked.by.clone() else {
+        let orchestra_model::audit::Asker::Audience(by) = asked.by.clone() else {
             let why = "only an audience changes services";
             let _ = reply.send(Err(Declined::new(Ground::Forbidden, why)));
             return;

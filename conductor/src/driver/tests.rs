@@ -3,7 +3,7 @@
 use orchestra_flow::{Answer, Rejection, ReplyTo, Settings, Submission, answer};
 use orchestra_model::{
     AudienceName, FlowState, HostSet, JobName, ScoreName, TaskState,
-    audit::{Object, Subject, Verb},
+    audit::{Asker, Object, Verb},
     delivery::{AttemptKey, PlayerSnapshot, RequestId, SpoolId, StoreId},
     flow::{FlowSpec, JobSpec, SlotSpec},
     hostset::NoGroups,
@@ -573,7 +573,7 @@ async fn who_did_what_is_on_disk_with_what_was_done() {
     };
     let on = || Object::Flow(flow);
     let expected = [
-        (1, Subject::Local.to_string(), Verb::Reload, Object::Conductor),
+        (1, Asker::Local.to_string(), Verb::Reload, Object::Conductor),
         (2, "alice".to_owned(), Verb::Submit, on()),
         (3, "alice".to_owned(), Verb::Cancel, on()),
     ];

@@ -12,7 +12,7 @@ use std::{collections::BTreeSet, slice};
 
 use orchestra_model::{
     AudienceName, FlowId, FlowState, JobState, Millis, Params, TaskState, Timestamp,
-    audit::{AuditRecord, Object, Subject, Verb},
+    audit::{Asker, AuditRecord, Object, Verb},
     delivery::{OrderNumber, ProofKeyId, Term},
     names::{DeploymentName, FlowName, ParamKey},
     proof::Mac,
@@ -361,7 +361,7 @@ fn holds_end_when_they_are_released_and_not_before(place: &dyn Place) {
 
 fn audit_lines_are_kept_until_they_are_pruned_and_numbers_go_on(place: &dyn Place) {
     let mut store = place.open();
-    let alice = || Subject::Audience(AudienceName::new("alice").unwrap());
+    let alice = || Asker::Audience(AudienceName::new("alice").unwrap());
     let line = |number, by, verb, on, reason: Option<&str>| AuditRecord {
         number,
         at: Timestamp(1_000 + number),
@@ -374,7 +374,7 @@ fn audit_lines_are_kept_until_they_are_pruned_and_numbers_go_on(place: &dyn Plac
     let lines = [
         line(1, alice(), Verb::Submit, Object::Flow(FlowId(7)), None),
         line(2, alice(), Verb::Drain, Object::Hosts("db[1-3]".into()), Some("new disk, \u{e4}")),
-        line(3, Subject::Local, Verb::Reload, Object::Conductor, None),
+        line(3, Asker::Local, Verb::Reload, Object::Conductor, None),
         line(4, alice(), Verb::ReleaseHolds, Object::Hosts("".into()), Some("")),
     ];
     put(&mut *store, lines.clone().map(Record::Audit));

@@ -61,17 +61,17 @@ kebab_enum!(
 
 /// Who asks. The names of what is no audience have a colon, which no certificate's name can have.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Subject {
+pub enum Asker {
     /// An audience, by its certificate.
     Audience(AudienceName),
     /// Somebody on the conductor's own host: by a signal, or with a flag at the start.
     Local,
 }
 
-impl Subject {
+impl Asker {
     const LOCAL: &str = "orchestra:local";
 
-    /// Reads what [`Subject`] prints.
+    /// Reads what [`Asker`] prints.
     pub fn from_word(word: &str) -> Result<Self, InvalidName> {
         match word {
             Self::LOCAL => Ok(Self::Local),
@@ -80,7 +80,7 @@ impl Subject {
     }
 }
 
-impl fmt::Display for Subject {
+impl fmt::Display for Asker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Audience(name) => name.fmt(f),
@@ -120,7 +120,7 @@ pub struct AuditRecord {
     pub number: u64,
     pub at: Timestamp,
     /// Who asked.
-    pub by: Subject,
+    pub by: Asker,
     /// For what.
     pub verb: Verb,
     /// On what.
@@ -137,10 +137,10 @@ mod tests {
 
     #[test]
     fn no_certificate_names_what_is_no_audience() {
-        for subject in [Subject::Local, Subject::Audience(AudienceName::new("alice").unwrap())] {
-            assert_eq!(Subject::from_word(&subject.to_string()), Ok(subject));
+        for subject in [Asker::Local, Asker::Audience(AudienceName::new("alice").unwrap())] {
+            assert_eq!(Asker::from_word(&subject.to_string()), Ok(subject));
         }
-        assert!(AudienceName::new(Subject::LOCAL).is_err());
-        assert!(Subject::from_word("orchestra:else").is_err());
+        assert!(AudienceName::new(Asker::LOCAL).is_err());
+        assert!(Asker::from_word("orchestra:else").is_err());
     }
 }

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use orchestra_model::{
     AudienceName, FlowId, FlowState, HostName, JobId, JobName, JobState, Millis, Params, ScoreName,
     ServiceName, TaskState, Timestamp,
-    audit::{AuditRecord, Object, Subject, Verb},
+    audit::{Asker, AuditRecord, Object, Verb},
     delivery::{EndBytes, OrderNumber, RequestId, SpoolId},
     names::{DeploymentName, FlowName, InvalidName, ParamKey},
     params::InvalidParams,
@@ -657,7 +657,7 @@ impl AuditBody {
         Ok(AuditRecord {
             number,
             at: Timestamp(self.at),
-            by: Subject::from_word(&self.by)?,
+            by: Asker::from_word(&self.by)?,
             verb: verb.ok_or_else(|| Unreadable::Corrupt(format!("verb {:?}", self.verb)))?,
             on,
             reason: self.reason.map(Into::into),
