@@ -47,7 +47,7 @@ use orchestra_model::{
 };
 use orchestra_proto::v1;
 use orchestra_service::Services;
-use orchestra_store::{CommitError, Identity};
+use orchestra_store::{CommitError, StoreIdentity};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
@@ -112,7 +112,7 @@ const LONG: Duration = Duration::from_secs(3_600);
 
 /// What the store says of itself and of the time before this start.
 pub(crate) struct Remembered {
-    pub(crate) identity: Identity,
+    pub(crate) identity: StoreIdentity,
     /// The limits that were in force.
     pub(crate) in_force: InForce,
     /// The number of the newest audit line.

@@ -19,7 +19,7 @@ use orchestra_model::{
     status::Counts,
 };
 use orchestra_proto::{encode_end, v1};
-use orchestra_store::{Identity, SqliteStore, Store as _};
+use orchestra_store::{SqliteStore, Store as _, StoreIdentity};
 use prost::Message as _;
 
 use crate::{
@@ -155,7 +155,7 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(past: &'a Past<'a>, identity: Identity) -> Result<Self> {
+    fn new(past: &'a Past<'a>, identity: StoreIdentity) -> Result<Self> {
         let job = JobName::new("j1").during(WHAT)?;
         let spec = JobSpec::new(job.clone(), past.score.clone(), past.targets);
         let spec = FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![spec] }] };

@@ -9,7 +9,7 @@ use orchestra_model::{
 };
 use orchestra_proto::decode_service;
 use orchestra_service::{RecoveredService, Services};
-use orchestra_store::{Identity, Reader, Store};
+use orchestra_store::{Reader, Store, StoreIdentity};
 
 use super::{Clock, Engines, Remembered};
 use crate::history::{self, HistoryError};
@@ -19,7 +19,7 @@ type Unreadable = Box<dyn Error + Send + Sync>;
 
 /// The engines as the store has them.
 pub(crate) fn engines(
-    identity: Identity,
+    identity: StoreIdentity,
     clock: Clock,
     store: &dyn Store,
     deployments: &Arc<Deployments>,
@@ -31,7 +31,7 @@ pub(crate) fn engines(
 
 /// The engine as the store has it, ready to go on.
 fn engine(
-    identity: Identity,
+    identity: StoreIdentity,
     clock: Clock,
     store: &dyn Store,
     deployments: &Arc<Deployments>,
@@ -66,7 +66,10 @@ fn services(store: &dyn Store) -> Result<Services, Unreadable> {
 }
 
 /// What the store says of the time before this start.
-pub(crate) fn remembered(identity: Identity, store: &dyn Store) -> Result<Remembered, Unreadable> {
+pub(crate) fn remembered(
+    identity: StoreIdentity,
+    store: &dyn Store,
+) -> Result<Remembered, Unreadable> {
     let reader = store.reader()?;
     let (in_force, last_audit) = (reader.in_force()?, reader.last_audit()?);
     Ok(Remembered { identity, in_force, last_audit })
@@ -75,7 +78,7 @@ pub(crate) fn remembered(identity: Identity, store: &dyn Store) -> Result<Rememb
 /// Rebuilds the engine from the store.
 pub(super) fn recover(
     settings: Settings,
-    identity: Identity,
+    identity: StoreIdentity,
     reader: &dyn Reader,
     deployments: &Arc<Deployments>,
     doubt: Option<String>,

@@ -6,7 +6,7 @@ use orchestra_model::{
     record::Record,
 };
 use orchestra_store::{
-    Fault, Identity, MemoryDisk, MemoryStore, ReadError, Readers,
+    Fault, MemoryDisk, MemoryStore, ReadError, Readers, StoreIdentity,
     contract::{flow_record, job, small_flow, task_record},
 };
 
@@ -19,7 +19,7 @@ struct Watched {
 }
 
 impl Store for Watched {
-    fn identity(&self) -> Identity {
+    fn identity(&self) -> StoreIdentity {
         self.store.identity()
     }
 

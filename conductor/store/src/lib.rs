@@ -66,7 +66,7 @@ fn term_above(own: Term, seen: Term) -> Term {
 
 /// Whose records these are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct StoreIdentity {
     /// Made with the store, and kept for its life.
     pub store: StoreId,
     /// Of this writer.
@@ -76,7 +76,7 @@ pub struct Identity {
 /// The one writer of a store.
 pub trait Store: Send {
     /// Whose records these are, with the term that opening, or [`Store::raise_term`], has set.
-    fn identity(&self) -> Identity;
+    fn identity(&self) -> StoreIdentity;
 
     /// Carries out `batch` in order; durable when it returns.
     ///

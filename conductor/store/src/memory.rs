@@ -12,7 +12,8 @@ use orchestra_model::{
 
 use self::tables::Tables;
 use crate::{
-    ATOMIC_BYTES, ATOMIC_OPS, CommitError, Identity, ReadError, Reader, Readers, Store, term_above,
+    ATOMIC_BYTES, ATOMIC_OPS, CommitError, ReadError, Reader, Readers, Store, StoreIdentity,
+    term_above,
 };
 
 /// What a store in memory writes to. Clones are the same disk.
@@ -58,7 +59,7 @@ impl MemoryDisk {
         let mut disk = self.lock();
         Arc::make_mut(&mut disk.tables).note_orphans();
         disk.term = term_above(disk.term, Term(0));
-        let identity = Identity { store: disk.store, term: disk.term };
+        let identity = StoreIdentity { store: disk.store, term: disk.term };
         drop(disk);
         MemoryStore { disk: self.clone(), identity, broken: false }
     }
@@ -86,7 +87,7 @@ impl MemoryDisk {
 #[derive(Debug)]
 pub struct MemoryStore {
     disk: MemoryDisk,
-    identity: Identity,
+    identity: StoreIdentity,
     broken: bool,
 }
 
@@ -129,7 +130,7 @@ impl MemoryStore {
 struct CutShort;
 
 impl Store for MemoryStore {
-    fn identity(&self) -> Identity {
+    fn identity(&self) -> StoreIdentity {
         self.identity
     }
 
@@ -290,7 +291,7 @@ mod tests {
         let backup = disk.copy();
         store.commit(&small_flow(2)).unwrap();
         let restored = backup.open();
-        assert_eq!(restored.identity(), Identity { store: StoreId([1; 16]), term: Term(2) });
+        assert_eq!(restored.identity(), StoreIdentity { store: StoreId([1; 16]), term: Term(2) });
         assert_eq!(restored.reader().unwrap().next_flow().unwrap(), FlowId(2));
         store.commit(&small_flow(3)).unwrap();
     }

@@ -54,7 +54,7 @@ use self::{
     sweep::{note_orphans, sweep},
     write::{apply, int, put_meta},
 };
-use crate::{CommitError, Identity, Kept, OpenError, ReadError, Readers, Store, term_above};
+use crate::{CommitError, Kept, OpenError, ReadError, Readers, Store, StoreIdentity, term_above};
 
 /// `Orch` in ASCII: tells `file` and us whose database it is.
 const APPLICATION: i32 = 0x4f72_6368;
@@ -77,7 +77,7 @@ const CACHE_KIB: i32 = 32 << 10;
 pub struct SqliteStore {
     // Before `dir`, so that it is closed before the lock is given up.
     db: Connection,
-    identity: Identity,
+    identity: StoreIdentity,
     readers: SqliteReaders,
     guard: Guard,
     ended: Option<Ended>,
@@ -226,7 +226,7 @@ impl Drop for SqliteStore {
 }
 
 impl Store for SqliteStore {
-    fn identity(&self) -> Identity {
+    fn identity(&self) -> StoreIdentity {
         self.identity
     }
 
@@ -384,7 +384,7 @@ fn not_opened(error: rusqlite::Error, attempted: &'static str, path: &Path) -> O
 }
 
 /// Brings the tables up to this release, and begins a term.
-fn begin(db: &mut Connection, version: i32) -> rusqlite::Result<Identity> {
+fn begin(db: &mut Connection, version: i32) -> rusqlite::Result<StoreIdentity> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     schema::migrate(&transaction, version)?;
     note_orphans(&transaction)?;
@@ -397,7 +397,7 @@ fn begin(db: &mut Connection, version: i32) -> rusqlite::Result<Identity> {
     // Id and term into the database itself, with what a crash has left in the log: whatever
     // becomes of the log, no term is given twice. Where a stranger reads, another time will do.
     db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-    Ok(Identity { store, term })
+    Ok(StoreIdentity { store, term })
 }
 
 fn put_proof_key(db: &Connection, key: ProofKeyId) -> rusqlite::Result<()> {

@@ -33,7 +33,7 @@ fn definitions(place: &Place) -> BTreeSet<String> {
 fn an_older_store_is_brought_up_to_date_with_all_that_is_in_it() {
     let place = version_1();
     let mut store = place.store();
-    assert_eq!(store.identity(), Identity { store: StoreId([0x11; 16]), term: Term(2) });
+    assert_eq!(store.identity(), StoreIdentity { store: StoreId([0x11; 16]), term: Term(2) });
     let reader = store.reader().unwrap();
     assert_eq!(reader.next_flow().unwrap(), FlowId(4));
     assert_eq!(reader.recovered().unwrap(), Recovered { term: Term(1), half_known: FlowId(4) });

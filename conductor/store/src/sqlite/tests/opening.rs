@@ -89,7 +89,7 @@ fn goes_on_with_a_copied_database() {
     make_private(&copy.dir());
     fs::copy(place.database(), copy.database()).unwrap();
     let restored = copy.store();
-    assert_eq!(restored.identity(), Identity { store: id, term: Term(2) });
+    assert_eq!(restored.identity(), StoreIdentity { store: id, term: Term(2) });
     assert_eq!(restored.reader().unwrap().live_flows().unwrap(), [flow_record(1)]);
 }
 
