@@ -6,7 +6,7 @@ use std::{io, path::Path};
 use orchestra_client::Exit;
 use orchestra_document::{
     Format,
-    deployment::{Source, parse_all},
+    deployment::{SourceText, parse_all},
 };
 use orchestra_model::{hostset::NoGroups, limits};
 
@@ -51,7 +51,7 @@ impl FileFormat {
 impl Verb for Check {
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
         let files = self.read()?;
-        let sources = files.iter().map(|file| Source {
+        let sources = files.iter().map(|file| SourceText {
             name: &file.name,
             format: file.format,
             text: &file.text,

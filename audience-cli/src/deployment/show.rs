@@ -5,7 +5,7 @@ use std::io::Write as _;
 use orchestra_client::{DeploymentSummary, Exit};
 use orchestra_document::{
     Format,
-    deployment::{Source, parse_all},
+    deployment::{SourceText, parse_all},
 };
 use orchestra_model::{hostset::NoGroups, names::DeploymentName};
 
@@ -56,7 +56,8 @@ impl Streamed for Shown {
 
     async fn json(&mut self, out: &mut Answer) -> Result<(), Failure> {
         let Self { name, found } = self;
-        let source = Source { name: name.as_str(), format: Format::Yaml, text: &found.canonical };
+        let source =
+            SourceText { name: name.as_str(), format: Format::Yaml, text: &found.canonical };
         let parsed = parse_all([source], &NoGroups).map_err(|problems| {
             Failure::broken(format!("reading what the conductor says of deployment {name}"))
                 .because(problems)

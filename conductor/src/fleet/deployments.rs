@@ -14,7 +14,7 @@ use std::{
 
 use orchestra_document::{
     Format, Problems,
-    deployment::{Source, parse_all, show},
+    deployment::{SourceText, parse_all, show},
 };
 use orchestra_model::{
     Deployments, limits,
@@ -46,7 +46,7 @@ pub(super) fn load(directory: &Path, fleet: &mut Fleet) -> Result<(), Problems> 
     fleet.files.has_directory = files.is_some();
     let files = files.unwrap_or_default();
     let sources =
-        files.iter().map(|Text { name, format, text }| Source { name, format: *format, text });
+        files.iter().map(|Text { name, format, text }| SourceText { name, format: *format, text });
     let parsed = match parse_all(sources, fleet) {
         Ok(parsed) => parsed,
         Err(wrong) => {

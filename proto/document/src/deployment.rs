@@ -71,7 +71,7 @@ pub use show::{Canonical, show};
 
 /// A file's text, and what it is called in problems.
 #[derive(Clone, Copy, Debug)]
-pub struct Source<'a> {
+pub struct SourceText<'a> {
     /// As it is told to people: its path.
     pub name: &'a str,
     /// What it is written in.
@@ -94,7 +94,7 @@ pub fn parse(text: &str, format: Format, groups: &dyn Groups) -> Result<Vec<Depl
 pub struct Parsed<'a> {
     /// What they say.
     pub deployments: Deployments,
-    /// Which of them says it: the name of the [`Source`].
+    /// Which of them says it: the name of the [`SourceText`].
     pub files: BTreeMap<DeploymentName, &'a str>,
 }
 
@@ -103,7 +103,7 @@ pub struct Parsed<'a> {
 ///
 /// Fails with everything that is wrong in any of them, each with its file and place.
 pub fn parse_all<'a>(
-    sources: impl IntoIterator<Item = Source<'a>>,
+    sources: impl IntoIterator<Item = SourceText<'a>>,
     groups: &dyn Groups,
 ) -> Result<Parsed<'a>, Problems> {
     let mut problems = Problems::default();

@@ -257,16 +257,17 @@ fn groups_and_labels_are_looked_up() {
 fn several_files_hold_together() {
     let second = "[other.apps]\nfrontend = \"fe[1-9].north\"\n";
     let sources = [
-        Source { name: "a.yaml", format: Format::Yaml, text: WIKI[0] },
-        Source { name: "b.toml", format: Format::Toml, text: second },
+        SourceText { name: "a.yaml", format: Format::Yaml, text: WIKI[0] },
+        SourceText { name: "b.toml", format: Format::Toml, text: second },
     ];
     let parsed = parse_all(sources, &NoGroups).unwrap();
     let all = parsed.deployments;
     assert_eq!(all.len(), 2);
     assert_eq!(all.app(&GroupName::new("frontend").unwrap()).unwrap().len(), 21);
 
-    let again = Source { name: "c.yaml", format: Format::Yaml, text: WIKI[2] };
-    let broken = Source { name: "d.json", format: Format::Json, text: "{\"x\": {}, \"y z\": {}}" };
+    let again = SourceText { name: "c.yaml", format: Format::Yaml, text: WIKI[2] };
+    let broken =
+        SourceText { name: "d.json", format: Format::Json, text: "{\"x\": {}, \"y z\": {}}" };
     let problems = parse_all(sources.into_iter().chain([again, broken]), &NoGroups).unwrap_err();
     assert_eq!(
         problems.to_string(),
