@@ -30,14 +30,14 @@ pub struct Config {
     /// Certificates and key.
     pub tls: Files,
     /// Bounds that a reload may change.
-    pub limits: Limits,
+    pub limits: OperatorLimits,
     /// How long ended flows are kept, and how many.
     pub retention: Retention,
 }
 
 /// Bounds that the operator sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct OperatorLimits {
     /// Largest submission, in bytes.
     pub max_flow_bytes: usize,
     /// Most tasks of one flow.
@@ -199,7 +199,7 @@ impl Raw {
                 key: directory.join(self.tls.key),
                 crl: self.tls.crl.map(|crl| directory.join(crl)),
             },
-            limits: Limits {
+            limits: OperatorLimits {
                 max_flow_bytes: usize::try_from(flow_bytes).unwrap_or(limits::MESSAGE_BYTES),
                 max_hosts,
                 reload_removal: self.limits.reload_removal.unwrap_or(Quantity::Percent(20)),

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{Config, Limits, Retention},
+    config::{Config, OperatorLimits, Retention},
     declined::{Declined, Ground},
     driver::{Asked, Clock, Handle, Removal, Request, held, read_answer},
     fleet::Fleet,
@@ -58,7 +58,7 @@ struct Inner {
 /// The part of the configuration that a reload may change, and how the last one went.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
-    pub(crate) limits: Limits,
+    pub(crate) limits: OperatorLimits,
     pub(crate) retention: Retention,
     pub(crate) loaded_at: Timestamp,
     pub(crate) error: Option<String>,
@@ -180,7 +180,7 @@ impl Reloader {
     pub(crate) async fn load_fleet(
         &self,
         fleet: Arc<Fleet>,
-        limits: &Limits,
+        limits: &OperatorLimits,
         allow_removal: bool,
         asked: Option<Asked>,
     ) -> Result<Loaded, Declined> {
@@ -251,7 +251,7 @@ impl Inner {
     async fn load_fleet(
         &self,
         fleet: Arc<Fleet>,
-        limits: &Limits,
+        limits: &OperatorLimits,
         allow_removal: bool,
         asked: Option<Asked>,
     ) -> Result<Loaded, Declined> {
