@@ -41,7 +41,7 @@ mod table;
 
 pub use error::InvalidHostSet;
 pub use order::natural_order;
-pub use place::Place;
+pub use place::PlaceInText;
 
 /// Hosts in natural order, each once.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use super::{HostSet, Place};
+use super::{HostSet, PlaceInText};
 use crate::{
     limits,
     names::{GroupName, InvalidName},
@@ -18,36 +18,36 @@ pub enum InvalidHostSet {
     },
     /// The grammar does not allow it.
     Syntax {
-        at: Place,
+        at: PlaceInText,
         /// What is wrong, and what would be right.
         problem: Cow<'static, str>,
     },
     /// A name that it spells, or expands to, is none.
     Name {
-        at: Place,
+        at: PlaceInText,
         /// The name and the rule that it breaks.
         name: InvalidName,
     },
     /// It would expand to more than [`limits::HOSTSET_HOSTS`] names.
     TooMany {
         /// The operand that goes beyond the bound.
-        at: Place,
+        at: PlaceInText,
     },
     /// So many operators over such large sets that evaluating them would take too long.
     TooMuchWork {
         /// The operand at which the bound was reached.
-        at: Place,
+        at: PlaceInText,
     },
     /// An `@` word where no groups are at hand.
     NeedsConductor {
         /// The word.
-        at: Place,
+        at: PlaceInText,
     },
     /// There is no group of that name.
     UnknownGroup {
         /// The name.
         name: GroupName,
-        at: Place,
+        at: PlaceInText,
     },
     /// No host has that label.
     UnknownLabel {
@@ -55,7 +55,7 @@ pub enum InvalidHostSet {
         key: GroupName,
         /// The label's value.
         value: GroupName,
-        at: Place,
+        at: PlaceInText,
     },
     /// It names hosts that nobody knows, whether it adds them or takes them away.
     UnknownHosts(HostSet),

@@ -7,7 +7,7 @@ use std::fmt;
 /// What is quoted is what the character is counted in, so that the two fit; of a long line, what
 /// lies around the character.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct PlaceInText {
     quoted: String,
     /// From 1; `None` where the expression has one line.
     line: Option<usize>,
@@ -15,7 +15,7 @@ pub struct Place {
     character: usize,
 }
 
-impl Place {
+impl PlaceInText {
     /// The place of byte `at` of `whole`; where that is its end, of what comes last.
     pub(super) fn new(whole: &str, at: usize) -> Self {
         let mut at = at.min(whole.len());
@@ -50,7 +50,7 @@ fn around(line: &str, character: usize) -> String {
     format!("{head}{part}{tail}")
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for PlaceInText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "host set {:?}, ", self.quoted)?;
         if let Some(line) = self.line {
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     fn told(whole: &str, at: usize) -> String {
-        Place::new(whole, at).to_string()
+        PlaceInText::new(whole, at).to_string()
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::{InvalidHostSet, Place, digits, foreign};
+use super::{InvalidHostSet, PlaceInText, digits, foreign};
 use crate::{limits, names::InvalidName};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,8 +59,8 @@ impl<'a> Shown<'a> {
     }
 
     /// Where it starts.
-    pub(super) fn at(&self) -> Place {
-        Place::new(self.whole, self.start)
+    pub(super) fn at(&self) -> PlaceInText {
+        PlaceInText::new(self.whole, self.start)
     }
 
     pub(super) fn too_many(&self) -> InvalidHostSet {
@@ -78,7 +78,7 @@ impl<'a> Shown<'a> {
             if let Some((at, problem)) = foreign::explain(text).filter(|_| !is_range) {
                 // Behind a range, a `-` is a letter like others.
                 if start == 0 || at > 0 || !text.starts_with('-') {
-                    let at = Place::new(self.whole, self.start + start + at);
+                    let at = PlaceInText::new(self.whole, self.start + start + at);
                     return InvalidHostSet::Syntax { at, problem };
                 }
             }
@@ -259,7 +259,7 @@ impl<'a> Scanner<'a> {
 
     /// An error at byte `at`.
     fn wrong(&self, at: usize, problem: impl Into<Cow<'static, str>>) -> InvalidHostSet {
-        InvalidHostSet::Syntax { at: Place::new(self.text, at), problem: problem.into() }
+        InvalidHostSet::Syntax { at: PlaceInText::new(self.text, at), problem: problem.into() }
     }
 
     /// That an operator has nothing on one of its sides.
