@@ -8,7 +8,7 @@ use std::{
 
 use orchestra_model::{
     Millis,
-    journal::{Reader, push_bytes},
+    journal::{ByteReader, push_bytes},
     service::{HttpPath, PATH_BYTES, Probe, SOCKET_NAME_BYTES, SocketName, Target},
 };
 use orchestra_units::{ProbeOutcome, bounds::TROUBLE_BYTES};
@@ -61,7 +61,7 @@ pub(crate) fn encode_question(number: u64, probe: &Probe, timeout: Millis) -> Ve
 
 impl Question {
     pub(super) fn decode((bytes, run_dir): Message<'_>) -> Option<Self> {
-        let mut reader = Reader::new(bytes);
+        let mut reader = ByteReader::new(bytes);
         let (number, timeout) = (reader.u64()?, Millis(reader.u64()?));
         let target = match reader.u8()? {
             1 => Target::Port(u16::try_from(reader.u32()?).ok()?),
@@ -93,7 +93,7 @@ pub(super) fn encode_answer(number: u64, outcome: &ProbeOutcome) -> Vec<u8> {
 
 /// Reads an answer; `None` where it is none.
 pub(crate) fn decode_answer(bytes: &[u8]) -> Option<(u64, ProbeOutcome)> {
-    let mut reader = Reader::new(bytes);
+    let mut reader = ByteReader::new(bytes);
     let number = reader.u64()?;
     let outcome = match reader.u8()? {
         1 => ProbeOutcome::Healthy,

@@ -179,11 +179,11 @@ impl JournalFormat {
         &self,
         bytes: &[u8],
         begin: impl FnOnce([u8; 16]) -> State,
-        mut apply: impl FnMut(&mut State, &mut Reader<'_>) -> Result<(), InvalidEntry>,
+        mut apply: impl FnMut(&mut State, &mut ByteReader<'_>) -> Result<(), InvalidEntry>,
     ) -> Result<Replayed<State>, InvalidJournal> {
         let mut state = begin(self.read_header(bytes)?);
         let mut apply_body = |body: &[u8], at: usize| {
-            let mut reader = Reader::new(body);
+            let mut reader = ByteReader::new(body);
             while !reader.is_empty() {
                 apply(&mut state, &mut reader).map_err(|invalid| invalid.at(at))?;
             }
@@ -206,7 +206,7 @@ impl JournalFormat {
 
     fn read_header(&self, bytes: &[u8]) -> Result<[u8; 16], InvalidJournal> {
         let header = bytes.get(..HEADER_BYTES).ok_or(InvalidJournal::NotAJournal)?;
-        let mut reader = Reader::new(header);
+        let mut reader = ByteReader::new(header);
         let mut read = || {
             let magic: [u8; 8] = reader.array()?;
             Some((magic, reader.u32()?, reader.array()?, reader.u32()?))
@@ -241,7 +241,7 @@ pub fn push_frame(bytes: &mut Vec<u8>, at: u64, push_entries: impl FnOnce(&mut V
 
 /// The body of a whole frame at an offset.
 fn body_at(bytes: &[u8], at: usize) -> Option<&[u8]> {
-    let mut reader = Reader::new(bytes.get(at..)?);
+    let mut reader = ByteReader::new(bytes.get(at..)?);
     let (length, head_crc, body_crc) = (reader.u64()?, reader.u32()?, reader.u32()?);
     if head_crc != crc_of(at as u64, &length.to_le_bytes()) {
         return None;
@@ -292,12 +292,12 @@ pub fn push_process(out: &mut Vec<u8>, process: &ProcessMark) {
 }
 
 /// Takes fields off the front of bytes; `None` where there are too few, or a bound is exceeded.
-pub struct Reader<'a>(&'a [u8]);
+pub struct ByteReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> ByteReader<'a> {
     /// Reads these bytes.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Reader(bytes)
+        Self(bytes)
     }
 
     /// Whether everything was taken.

@@ -4,7 +4,7 @@
 use orchestra_model::{
     FlowId, JobId, Millis, ScoreName,
     delivery::{EndBytes, Refusal, StoreId, Term},
-    journal::{InvalidEntry, Reader, push_bytes, push_job, push_key, push_process},
+    journal::{ByteReader, InvalidEntry, push_bytes, push_job, push_key, push_process},
     limits,
     proof::{Attempted, Evidence, Mac, Proof},
     score::Interface,
@@ -99,7 +99,7 @@ pub(super) fn push_entry(out: &mut Vec<u8>, entry: &Entry) {
 }
 
 /// Takes one entry off the front.
-pub(super) fn read_entry(reader: &mut Reader<'_>) -> Result<Entry, InvalidEntry> {
+pub(super) fn read_entry(reader: &mut ByteReader<'_>) -> Result<Entry, InvalidEntry> {
     let kind = reader.u8().ok_or(InvalidEntry::Malformed("kind"))?;
     let entry = match kind {
         TERM => read_term(reader).ok_or("term"),
@@ -123,19 +123,19 @@ pub(super) fn read_entry(reader: &mut Reader<'_>) -> Result<Entry, InvalidEntry>
     entry.map_err(InvalidEntry::Malformed)
 }
 
-fn read_term(reader: &mut Reader<'_>) -> Option<Entry> {
+fn read_term(reader: &mut ByteReader<'_>) -> Option<Entry> {
     Some(Entry::Term { store: StoreId(reader.array()?), term: Term(reader.u64()?) })
 }
 
-fn read_mark(reader: &mut Reader<'_>) -> Option<Entry> {
+fn read_mark(reader: &mut ByteReader<'_>) -> Option<Entry> {
     Some(Entry::Mark { store: StoreId(reader.array()?), mark: reader.order()? })
 }
 
-fn read_cancelled_ahead(reader: &mut Reader<'_>) -> Option<Entry> {
+fn read_cancelled_ahead(reader: &mut ByteReader<'_>) -> Option<Entry> {
     Some(Entry::CancelledAhead { store: StoreId(reader.array()?), order: reader.order()? })
 }
 
-fn read_evidence(reader: &mut Reader<'_>) -> Option<Entry> {
+fn read_evidence(reader: &mut ByteReader<'_>) -> Option<Entry> {
     let (store, order) = (StoreId(reader.array()?), reader.order()?);
     let attempted = Attempted { job: reader.job()?, attempt: reader.u32()? };
     let attempt = Some(attempted).filter(|attempted| attempted.attempt > 0);
@@ -143,17 +143,17 @@ fn read_evidence(reader: &mut Reader<'_>) -> Option<Entry> {
     Some(Entry::Evidence { store, evidence: Evidence { order, attempt, proof } })
 }
 
-fn read_starting(reader: &mut Reader<'_>, is_proven: bool) -> Option<Entry> {
+fn read_starting(reader: &mut ByteReader<'_>, is_proven: bool) -> Option<Entry> {
     let (key, order) = (reader.key()?, reader.order()?);
     let proof = if is_proven { Some(read_proof(reader)?) } else { None };
     Some(Entry::Starting { key, order, proof, plan: read_plan(reader)? })
 }
 
-fn read_started(reader: &mut Reader<'_>) -> Option<Entry> {
+fn read_started(reader: &mut ByteReader<'_>) -> Option<Entry> {
     Some(Entry::Started { key: reader.key()?, process: reader.process()? })
 }
 
-fn read_settled(reader: &mut Reader<'_>, ended: bool, is_proven: bool) -> Option<Entry> {
+fn read_settled(reader: &mut ByteReader<'_>, ended: bool, is_proven: bool) -> Option<Entry> {
     let (key, order) = (reader.key()?, reader.order()?);
     let proof = if is_proven { Some(read_proof(reader)?) } else { None };
     let settlement = if ended {
@@ -178,7 +178,7 @@ fn push_plan(out: &mut Vec<u8>, plan: &Plan) {
     push_bytes(out, plan.cgroup.as_ref().map_or("", CgroupPath::as_str).as_bytes());
 }
 
-fn read_plan(reader: &mut Reader<'_>) -> Option<Plan> {
+fn read_plan(reader: &mut ByteReader<'_>) -> Option<Plan> {
     Some(Plan {
         score: ScoreName::new(reader.text(limits::NAME_BYTES)?).ok()?,
         timeout: Millis(reader.u64()?),
@@ -223,7 +223,7 @@ fn push_refusal(out: &mut Vec<u8>, refusal: &Refusal) {
     }
 }
 
-fn read_refusal(reader: &mut Reader<'_>) -> Option<Refusal> {
+fn read_refusal(reader: &mut ByteReader<'_>) -> Option<Refusal> {
     let reason = reader.u8()?;
     let mut text = || reader.text(bounds::REFUSAL_BYTES).map(str::to_owned);
     Some(match reason {
@@ -247,6 +247,6 @@ fn push_proof(out: &mut Vec<u8>, proof: &Proof) {
     out.extend(proof.mac.0);
 }
 
-fn read_proof(reader: &mut Reader<'_>) -> Option<Proof> {
+fn read_proof(reader: &mut ByteReader<'_>) -> Option<Proof> {
     Some(Proof { term: Term(reader.u64()?), mac: Mac(reader.array()?) })
 }

@@ -29,7 +29,7 @@ use rustix::{
 
 use super::{
     ANSWERS, GATHERED, HELD, NEWBORNS, PAGE, SOCKET, TAPS, TOUCHED, TOUCHES,
-    taps::{Newcomers, Opened, Page, Reader},
+    taps::{ByteReader, Newcomers, Opened, Page},
     wire::{self, Answer, Answers, Asked, Came, DESCRIPTORS, REQUEST_BYTES, Received, Seen},
 };
 use crate::sitter::{
@@ -99,7 +99,7 @@ pub fn run() -> Result<(), LauncherError> {
     // Of an attempt's files there are up to five; its program gets what we were given.
     let file_limit = FileLimit::raise();
     let page = Page { touched: &numbers[TOUCHED], touches: &numbers[TOUCHES] };
-    let reader = Reader::new(of_taps, page).map_err(failed("making an epoll"))?;
+    let reader = ByteReader::new(of_taps, page).map_err(failed("making an epoll"))?;
     let (newcomers, held) = (reader.newcomers(), reader.held());
     let mut inbox = Inbox::new();
     let Some(Message { length, .. }) = inbox.receive(&socket, RecvFlags::empty())? else {

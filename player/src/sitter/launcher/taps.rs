@@ -46,7 +46,7 @@ use crate::sitter::{
 };
 
 /// The launcher's second thread: it reads while the first one waits for newborns.
-pub(super) struct Reader {
+pub(super) struct ByteReader {
     socket: OwnedFd,
     newcomers: Arc<Newcomers>,
     all: BTreeMap<TapId, Tap>,
@@ -221,7 +221,7 @@ enum Sitter {
     Gone,
 }
 
-impl Reader {
+impl ByteReader {
     /// One that hears the sitter at `socket`.
     pub(super) fn new(socket: OwnedFd, page: Page) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use orchestra_model::{
     ServiceName,
     delivery::StoreId,
-    journal::{InvalidEntry, Reader, push_bytes, push_key},
+    journal::{ByteReader, InvalidEntry, push_bytes, push_key},
     limits,
     process::BootId,
 };
@@ -79,7 +79,7 @@ pub(super) fn push_entry(out: &mut Vec<u8>, entry: &Entry) {
 }
 
 /// Takes one entry off the front.
-pub(super) fn read_entry(reader: &mut Reader<'_>) -> Result<Entry, InvalidEntry> {
+pub(super) fn read_entry(reader: &mut ByteReader<'_>) -> Result<Entry, InvalidEntry> {
     let kind = reader.u8().ok_or(InvalidEntry::Malformed("kind"))?;
     let entry = match kind {
         CLOCK => read_clock(reader).ok_or("clock"),
@@ -96,30 +96,30 @@ pub(super) fn read_entry(reader: &mut Reader<'_>) -> Result<Entry, InvalidEntry>
     entry.map_err(InvalidEntry::Malformed)
 }
 
-fn read_clock(reader: &mut Reader<'_>) -> Option<Entry> {
+fn read_clock(reader: &mut ByteReader<'_>) -> Option<Entry> {
     let (boot, base) = (BootId(reader.array()?), read_moment(reader)?);
     Some(Entry::Clock(Clock { boot, base, last: read_moment(reader)? }))
 }
 
-fn read_ordered(reader: &mut Reader<'_>) -> Option<Entry> {
+fn read_ordered(reader: &mut ByteReader<'_>) -> Option<Entry> {
     let (unit, order, attempt) = (read_unit(reader)?, reader.order()?, reader.key()?);
     let keeps_params = reader.bool()?;
     let asked = Arc::new(read_order(reader)?);
     Some(Entry::Ordered { unit, order, attempt, asked, keeps_params })
 }
 
-fn read_unit_status(reader: &mut Reader<'_>) -> Option<Entry> {
+fn read_unit_status(reader: &mut ByteReader<'_>) -> Option<Entry> {
     let unit = read_unit(reader)?;
     Some(Entry::Status { unit, status: Box::new(read_status(reader)?) })
 }
 
-fn read_watch(reader: &mut Reader<'_>) -> Option<Entry> {
+fn read_watch(reader: &mut ByteReader<'_>) -> Option<Entry> {
     let (key, unit, order) = (reader.key()?, read_unit(reader)?, reader.order()?);
     let (accepted, end) = (read_moment(reader)?, read_watch_end(reader)?);
     Some(Entry::Watch { key, watch: Watch { unit, order, accepted, end } })
 }
 
-fn read_forgotten(reader: &mut Reader<'_>) -> Option<Entry> {
+fn read_forgotten(reader: &mut ByteReader<'_>) -> Option<Entry> {
     let (unit, order, attempt) = (read_unit(reader)?, reader.order()?, reader.key()?);
     let tombstone = Tombstone { order, attempt, last: read_run_id(reader)? };
     Some(Entry::Forgotten { unit, tombstone })
@@ -130,13 +130,13 @@ fn push_unit(out: &mut Vec<u8>, unit: &UnitKey) {
     push_bytes(out, unit.service.as_str().as_bytes());
 }
 
-fn read_unit(reader: &mut Reader<'_>) -> Option<UnitKey> {
+fn read_unit(reader: &mut ByteReader<'_>) -> Option<UnitKey> {
     let store = StoreId(reader.array()?);
     Some(UnitKey { store, service: ServiceName::new(reader.text(limits::NAME_BYTES)?).ok()? })
 }
 
 /// A moment or number within [`bounds::REACHABLE`].
-pub(super) fn read_moment(reader: &mut Reader<'_>) -> Option<u64> {
+pub(super) fn read_moment(reader: &mut ByteReader<'_>) -> Option<u64> {
     reader.u64().filter(|at| *at <= bounds::REACHABLE)
 }
 
@@ -162,8 +162,8 @@ fn push_watch_end(out: &mut Vec<u8>, end: Option<&WatchEnd>) {
     }
 }
 
-fn read_watch_end(reader: &mut Reader<'_>) -> Option<Option<WatchEnd>> {
-    let failed = |failure, reader: &mut Reader<'_>| {
+fn read_watch_end(reader: &mut ByteReader<'_>) -> Option<Option<WatchEnd>> {
+    let failed = |failure, reader: &mut ByteReader<'_>| {
         read_run_end(reader).map(|cause| WatchEnd::Failed { failure, cause })
     };
     Some(Some(match reader.u8()? {

@@ -2,7 +2,7 @@
 
 use orchestra_model::{
     Millis,
-    journal::{Reader, push_bytes},
+    journal::{ByteReader, push_bytes},
     service::{HealthRule, HttpPath, PATH_BYTES, Probe, SOCKET_NAME_BYTES, SocketName, Target},
 };
 
@@ -26,7 +26,7 @@ pub(super) fn push_probe(out: &mut Vec<u8>, probe: &Probe) {
     }
 }
 
-pub(super) fn read_probe(reader: &mut Reader<'_>) -> Option<Probe> {
+pub(super) fn read_probe(reader: &mut ByteReader<'_>) -> Option<Probe> {
     let target = match reader.u8()? {
         1 => Target::Port(u16::try_from(reader.u32()?).ok()?),
         2 => Target::Unix(SocketName::new(reader.text(SOCKET_NAME_BYTES)?).ok()?),
@@ -49,7 +49,7 @@ pub(super) fn push_health(out: &mut Vec<u8>, rule: Option<&HealthRule>) {
     out.extend(rise.to_le_bytes());
 }
 
-pub(super) fn read_health(reader: &mut Reader<'_>) -> Option<Option<HealthRule>> {
+pub(super) fn read_health(reader: &mut ByteReader<'_>) -> Option<Option<HealthRule>> {
     if !reader.bool()? {
         return Some(None);
     }

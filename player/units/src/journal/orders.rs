@@ -2,7 +2,7 @@
 
 use orchestra_model::{
     AudienceName, ByteSize, Millis, Params, ScoreName, ServiceName,
-    journal::{Reader, push_bytes},
+    journal::{ByteReader, push_bytes},
     limits,
     service::{
         Instance, MilliCores, Ordinal, Placement, ReadyRule, ReadySign, Resources, RestartRule,
@@ -34,7 +34,7 @@ pub(super) fn push_order(out: &mut Vec<u8>, order: &UnitOrder) {
     out.extend(order.deadline.0.to_le_bytes());
 }
 
-pub(super) fn read_order(reader: &mut Reader<'_>) -> Option<UnitOrder> {
+pub(super) fn read_order(reader: &mut ByteReader<'_>) -> Option<UnitOrder> {
     Some(UnitOrder {
         service: ServiceName::new(reader.text(limits::NAME_BYTES)?).ok()?,
         version: ServiceVersion(reader.u64()?),
@@ -66,7 +66,7 @@ fn push_params(out: &mut Vec<u8>, params: &Params) {
     }
 }
 
-fn read_params(reader: &mut Reader<'_>) -> Option<Params> {
+fn read_params(reader: &mut ByteReader<'_>) -> Option<Params> {
     let count = reader.u32()? as usize;
     if count > limits::PARAMS {
         return None;
@@ -110,7 +110,7 @@ fn push_upkeep(out: &mut Vec<u8>, upkeep: &Upkeep) {
     upkeep.linked_to.iter().for_each(|name| push_bytes(out, name.as_str().as_bytes()));
 }
 
-fn read_upkeep(reader: &mut Reader<'_>) -> Option<Upkeep> {
+fn read_upkeep(reader: &mut ByteReader<'_>) -> Option<Upkeep> {
     let when = match reader.u8()? {
         1 => RestartWhen::Always,
         2 => RestartWhen::OnFailure,
@@ -156,7 +156,7 @@ fn push_resources(out: &mut Vec<u8>, resources: Option<&Resources>) {
     }
 }
 
-fn read_resources(reader: &mut Reader<'_>) -> Option<Option<Resources>> {
+fn read_resources(reader: &mut ByteReader<'_>) -> Option<Option<Resources>> {
     if !reader.bool()? {
         return Some(None);
     }
@@ -177,7 +177,7 @@ pub(super) fn push_stop(out: &mut Vec<u8>, stop: &StopRule) {
     out.extend(stop.grace.0.to_le_bytes());
 }
 
-pub(super) fn read_stop(reader: &mut Reader<'_>) -> Option<StopRule> {
+pub(super) fn read_stop(reader: &mut ByteReader<'_>) -> Option<StopRule> {
     let signal = i32::from_le_bytes(reader.array()?);
     Some(StopRule { signal, grace: Millis(reader.u64()?) })
 }

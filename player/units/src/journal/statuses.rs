@@ -2,7 +2,7 @@
 
 use orchestra_model::{
     Millis, Timestamp,
-    journal::{Reader, push_bytes, push_process},
+    journal::{ByteReader, push_bytes, push_process},
     service::{Placement, RunEnd, RunNumber},
 };
 
@@ -46,7 +46,7 @@ pub(super) fn push_status(out: &mut Vec<u8>, status: &Status) {
     }
 }
 
-pub(super) fn read_status(reader: &mut Reader<'_>) -> Option<Status> {
+pub(super) fn read_status(reader: &mut ByteReader<'_>) -> Option<Status> {
     let (last, since) = (read_run_id(reader)?, Timestamp(reader.u64()?));
     let (waits, changed, restarts) = (reader.u32()?, reader.order()?, reader.u32()?);
     let recent = read_recent(reader)?;
@@ -62,7 +62,7 @@ pub(super) fn read_status(reader: &mut Reader<'_>) -> Option<Status> {
     Some(Status { last, stage, since, waits, changed, restarts, recent, last_end })
 }
 
-fn read_recent(reader: &mut Reader<'_>) -> Option<RecentRestarts> {
+fn read_recent(reader: &mut ByteReader<'_>) -> Option<RecentRestarts> {
     let count = reader.u32().filter(|count| *count <= MOMENTS)?;
     let mut moment = || Some((read_moment(reader)?, reader.u32()?));
     let moments: Option<Vec<_>> = (0..count).map(|_| moment()).collect();
@@ -94,7 +94,7 @@ fn push_run(out: &mut Vec<u8>, run: &Run) {
     }
 }
 
-fn read_run(reader: &mut Reader<'_>) -> Option<Run> {
+fn read_run(reader: &mut ByteReader<'_>) -> Option<Run> {
     let of = reader.order()?;
     let beside = if reader.bool()? { Some(reader.order()?) } else { None };
     let (stop, begun) = (read_stop(reader)?, read_moment(reader)?);
@@ -125,7 +125,7 @@ fn read_run(reader: &mut Reader<'_>) -> Option<Run> {
     })
 }
 
-fn read_unhealthy(reader: &mut Reader<'_>) -> Option<Unhealthy> {
+fn read_unhealthy(reader: &mut ByteReader<'_>) -> Option<Unhealthy> {
     let since = read_moment(reader)?;
     Some(Unhealthy { since, why: reader.text(bounds::TROUBLE_BYTES)?.to_owned() })
 }
@@ -135,7 +135,7 @@ pub(super) fn push_run_id(out: &mut Vec<u8>, run: RunId) {
     out.extend(run.number.0.to_le_bytes());
 }
 
-pub(super) fn read_run_id(reader: &mut Reader<'_>) -> Option<RunId> {
+pub(super) fn read_run_id(reader: &mut ByteReader<'_>) -> Option<RunId> {
     let placement = Placement(read_moment(reader)?);
     Some(RunId { placement, number: RunNumber(read_moment(reader)?) })
 }
@@ -164,7 +164,7 @@ pub(super) fn push_run_end(out: &mut Vec<u8>, end: &RunEnd) {
     }
 }
 
-pub(super) fn read_run_end(reader: &mut Reader<'_>) -> Option<RunEnd> {
+pub(super) fn read_run_end(reader: &mut ByteReader<'_>) -> Option<RunEnd> {
     Some(match reader.u8()? {
         1 => RunEnd::Exited(i32::from_le_bytes(reader.array()?)),
         2 => RunEnd::Signalled(i32::from_le_bytes(reader.array()?)),
