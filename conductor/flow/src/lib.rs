@@ -47,8 +47,9 @@
 //! plan of what a submission would do is played by the same engine over an overlay (`views/plan`).
 //!
 //! Every engine of this workspace calls what it is told `Input` and what it asks for `Effect`, and
-//! those that answer call what they do not do a `Rejection`. So whoever knows one engine finds the
-//! way in another. Code that uses two engines writes the crate before a name, or renames it.
+//! those that answer call an answer `Reply` and what they do not do a `Rejection`. So whoever knows
+//! one engine finds the way in another. Code that uses two engines writes the crate before a name,
+//! or renames it.
 
 pub mod answer;
 mod effect;

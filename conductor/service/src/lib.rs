@@ -7,6 +7,8 @@
 //! [`Effect::Submit`] or [`Effect::Cancel`] at once, by the scheduler, so that what either of the two
 //! persists lies in one batch; answers wait for that batch to be on disk.
 //!
+//! `Input`, `Effect`, `ReplyId`, `Reply` and `Rejection` are what they are in the other engines.
+//!
 //! It is driven by levels, not by edges. *Desired* is a service's version, goal and host set; *actual*
 //! is what players tell of their units. Each event marks the hosts where the two differ
 //! (`tables`), and a service that has no living flow gets one for all of them

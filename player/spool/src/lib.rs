@@ -49,6 +49,8 @@
 //! journal ([`journal::compacted`]) in the old one's place and says [`Spool::rewritten`]. The same
 //! two calls compact a journal that has grown ([`journal::should_compact`]).
 //!
+//! `State`, `Entry`, `Input` and `Effect` are what they are in the other engines.
+//!
 //! # What is left to others
 //!
 //! Parsing commands, encoding reports, checking scores and parameters, processes, timeouts, output:
