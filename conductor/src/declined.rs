@@ -1,5 +1,5 @@
-//! Ground something that somebody asked for is not done, or not told: the conductor's own error, for
-//! everybody who asks and by whatever way. How it looks on the wire, the wire's room says.
+//! Why something that somebody asked for is not done, or not told: the error that the conductor
+//! gives to everybody who asks, in whatever way. `grpc/status.rs` says how it looks on the wire.
 
 use std::{error::Error, fmt};
 
@@ -15,7 +15,7 @@ pub(crate) struct Declined {
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// Ground it is not, as a program tells it apart.
+/// Why it is not done or not told, as programs tell it apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ground {
     /// What was asked is wrong in itself.
