@@ -123,8 +123,8 @@ impl Engine {
         })
     }
 
-    /// Checks that an order for which a spool answers is below the spool's mark from then on. If it
-    /// is not, the spool has gone back to an older state.
+    /// Notes that a spool has answered for an order. From then on its mark is never below that
+    /// order, unless the spool has gone back to an older state; the next attach shows which.
     fn note_answered(&mut self, player: PlayerIx, key: AttemptKey, order: OrderNumber) {
         if key.store == self.store {
             self.roster.change(player, |player| player.note_answered(order));
