@@ -3,8 +3,6 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fs::File,
-    io::IoSliceMut,
-    mem::MaybeUninit,
     os::unix::fs::FileExt,
     time::Duration,
 };
@@ -13,15 +11,16 @@ use rustix::{
     fd::OwnedFd,
     fs::{MemfdFlags, SealFlags},
     io::Errno,
-    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recv, recvmsg},
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
 use super::{
-    ANSWERS, LOOK, NEWBORNS, REST, SLOW, TOUCHED, TOUCHES, WATCH,
+    LOOK, NEWBORNS, REST, SLOW, TOUCHED, TOUCHES, WATCH,
+    ahead::{Ahead, OfTap},
     errands::{self, Errands, Held, Hold},
+    hearing::{launches_to_come, receive},
     outcome::{Born, LaunchError, Launched, Said},
-    wire::{ANSWERS_BYTES, Account, Answer, Answers, Came, Request, Seen, TapId},
+    wire::{Account, Answer, Answers, Came, Request, Seen, TapId},
 };
 use crate::sitter::{
     clock::BootMillis,
@@ -76,7 +75,7 @@ pub(super) struct Launcher<T> {
     pub(super) taps: BTreeMap<TapId, Held>,
     /// What was said of taps of requests that are not answered: its second thread may be quicker than
     /// its first.
-    ahead: BTreeMap<TapId, Account>,
+    ahead: Ahead,
     /// What it is still to be told, in order.
     pub(super) errands: Errands,
     /// Whether it moves nothing by itself.
@@ -155,7 +154,7 @@ impl<T> Launcher<T> {
             in_flight: VecDeque::new(),
             full: false,
             taps: BTreeMap::new(),
-            ahead: BTreeMap::new(),
+            ahead: Ahead::default(),
             errands: Errands::default(),
             hold: Hold::No,
             dying: None,
@@ -319,8 +318,8 @@ impl<T> Launcher<T> {
             self.answer(what, launched, tap, said);
         }
         for (id, account) in accounts {
-            if self.in_flight.iter().any(|launch| launch.tap == Some(id)) {
-                self.ahead.insert(id, account);
+            if self.is_in_flight(id) {
+                self.ahead.note_account(id, account);
                 continue;
             }
             if let Some(held) = self.taps.get_mut(&id)
@@ -333,11 +332,20 @@ impl<T> Launcher<T> {
                 said.push(Said::Account(id, account));
             }
         }
-        said.extend(words.into_iter().map(|(id, word)| Said::Word(id, word)));
+        for (id, word) in words {
+            match self.is_in_flight(id) {
+                true => self.ahead.note_word(id, word),
+                false => said.push(Said::Word(id, word)),
+            }
+        }
         if holds && self.hold == Hold::Asked {
             self.hold = Hold::Yes;
         }
         understood
+    }
+
+    fn is_in_flight(&self, tap: TapId) -> bool {
+        self.in_flight.iter().any(|launch| launch.tap == Some(tap))
     }
 
     /// A request is answered; with that what was said of its tap before.
@@ -351,7 +359,11 @@ impl<T> Launcher<T> {
         let is_born = !matches!(launched, Launched::NotBorn(_));
         said.push(Said::Launched(what, launched));
         let Some(tap) = tap else { return };
-        match self.ahead.remove(&tap) {
+        let OfTap { words, account } = self.ahead.take(tap);
+        if is_born {
+            said.extend(words.into_iter().map(|word| Said::Word(tap, word)));
+        }
+        match account {
             Some(account) if is_born && self.is_news(tap, &account) => {
                 said.push(Said::Account(tap, account));
             }
@@ -529,33 +541,6 @@ fn came(
     })
 }
 
-/// How many launches the next message speaks of; 0 at the end.
-fn launches_to_come(socket: &OwnedFd) -> Result<usize, Errno> {
-    let mut bytes = [0];
-    let (read, _) = rustix::io::retry_on_intr(|| recv(socket, &mut bytes, RecvFlags::PEEK))?;
-    Ok(Answers::launches_in(&bytes[..read]))
-}
-
-/// A message of answers with its pidfds; `None` at the end.
-#[expect(clippy::type_complexity, reason = "a message: its bytes and its descriptors")]
-fn receive(socket: &OwnedFd) -> Result<Option<(Vec<u8>, Vec<OwnedFd>)>, Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(ANSWERS))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut bytes = vec![0; ANSWERS_BYTES];
-    let received = rustix::io::retry_on_intr(|| {
-        let into = &mut [IoSliceMut::new(&mut bytes)];
-        recvmsg(socket, into, &mut control, RecvFlags::CMSG_CLOEXEC)
-    })?;
-    bytes.truncate(received.bytes);
-    let mut pidfds = Vec::new();
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(rights) = message {
-            pidfds.extend(rights);
-        }
-    }
-    Ok((!bytes.is_empty()).then_some((bytes, pidfds)))
-}
-
 /// Where the page has the newborn of a request.
 fn place(number: u64) -> u64 {
     number % NEWBORNS as u64 * 4
@@ -585,3 +570,6 @@ fn kill_child(child: &Stat) {
         let _ = pidfd_send_signal(&pidfd, Signal::KILL);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,9 +42,11 @@
 //!   one that was asked to hold, by a sitter that is executed anew, keeps its pipes open for `HELD`
 //!   more, and moves nothing.
 
+mod ahead;
 mod asked;
 mod ear;
 mod errands;
+mod hearing;
 mod launchers;
 mod log;
 mod outcome;
