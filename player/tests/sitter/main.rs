@@ -1,13 +1,14 @@
 //! The sitter with real processes, real signals, a real spool on disk, and the test in the
 //! agent's place.
 //!
-//! This program has seven faces, because a sitter starts agent and launchers from its own file: called
-//! with `--config` it is the sitter; with `launcher` one of its launchers; with `agent` it hands its
-//! socket to the test that listens beside the configuration; with `mover` it is what a score of
-//! `stuck.rs` executes, with `say` what units say, and with nothing, as a unit, one that says when it
-//! began; with anything else it runs tests, several at a time, those whose names contain the
-//! argument. No test waits for time: each waits for what must happen, and fails when it does not
-//! come.
+//! This program has many faces, because a sitter starts agent, launchers and prober from its own file:
+//! called with `--config` it is the sitter; with `launcher` one of its launchers; with `prober` its
+//! prober; with `agent` it hands its socket to the test that listens beside the configuration; with
+//! `mover` it is what a score of `stuck.rs` executes; with `say` what units say, with `answer` one that
+//! answers probes, with `pour` one that writes what `flood.rs` reads, and with nothing, as a unit, one
+//! that says when it began; with `measure` it tells what units cost; with anything else it runs tests,
+//! several at a time, those whose names contain the argument. No test waits for time: each waits for
+//! what must happen, and fails when it does not come.
 
 #![expect(
     clippy::unwrap_used,
@@ -38,9 +39,11 @@ use rustix::{
 };
 
 mod adopting;
+mod flood;
 mod hung;
 mod killing;
 mod logs;
+mod measure;
 mod newborns;
 mod running;
 mod scores;
@@ -51,7 +54,7 @@ mod world;
 
 type Test = (&'static str, fn());
 
-const ALL: [(&str, &[Test]); 15] = [
+const ALL: [(&str, &[Test]); 17] = [
     ("running", running::TESTS),
     ("scores", scores::TESTS),
     ("killing", killing::TESTS),
@@ -66,7 +69,9 @@ const ALL: [(&str, &[Test]); 15] = [
     ("units::limits", units::limits::TESTS),
     ("units::given", units::given::TESTS),
     ("logs", logs::TESTS),
+    ("flood", flood::TESTS),
     ("units::health", units::health::TESTS),
+    ("units::matrix", units::matrix::TESTS),
 ];
 
 /// How many tests run at once. Most of them wait.
@@ -87,6 +92,8 @@ fn main() -> ExitCode {
             }
         },
         Some("answer") => units::health::answer(),
+        Some("pour") => flood::write(&arguments[1..]),
+        Some("measure") => measure::run(),
         Some("say") => units::ready::say(&arguments[1..]),
         None if env::var_os("ORC_SERVICE").is_some() => units::restarts::be_service(),
         Some("launcher") => match sitter::launcher::run() {

@@ -39,7 +39,7 @@ fn with_health(port: u16) -> Asked {
     Asked { upkeep: Upkeep { health: Some(rule), ..Upkeep::default() }, ..Asked::default() }
 }
 
-fn listen(port: u16) -> (TcpListener, u16) {
+pub(super) fn listen(port: u16) -> (TcpListener, u16) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
     let port = listener.local_addr().unwrap().port();
     (listener, port)

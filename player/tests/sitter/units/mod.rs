@@ -16,29 +16,32 @@ pub(crate) mod given;
 pub(crate) mod health;
 pub(crate) mod leaving;
 pub(crate) mod limits;
+pub(crate) mod matrix;
 pub(crate) mod orders;
 pub(crate) mod ready;
 pub(crate) mod restarts;
 
 /// Writes a line for each run and stays.
-pub(super) const RECORD: &str = "echo $ORC_PLACEMENT $ORC_RUN $$ $PPID $ORC_VERSION >> $OUT/runs";
+pub(crate) const RECORD: &str = "echo $ORC_PLACEMENT $ORC_RUN $$ $PPID $ORC_VERSION >> $OUT/runs";
 
-/// What is asked of the unit `web`.
+/// What is asked of a unit: of `web`, if nothing else is said.
 #[derive(Clone)]
-pub(super) struct Asked {
-    pub(super) score: &'static str,
-    pub(super) version: u64,
-    pub(super) placement: u64,
-    pub(super) wanted: Wanted,
-    pub(super) params: Vec<(&'static str, String)>,
-    pub(super) upkeep: Upkeep,
-    pub(super) healthy_for: Millis,
-    pub(super) deadline: Millis,
+pub(crate) struct Asked {
+    pub(crate) service: String,
+    pub(crate) score: &'static str,
+    pub(crate) version: u64,
+    pub(crate) placement: u64,
+    pub(crate) wanted: Wanted,
+    pub(crate) params: Vec<(&'static str, String)>,
+    pub(crate) upkeep: Upkeep,
+    pub(crate) healthy_for: Millis,
+    pub(crate) deadline: Millis,
 }
 
 impl Default for Asked {
     fn default() -> Self {
         Self {
+            service: "web".to_owned(),
             score: "web",
             version: 1,
             placement: 7,
@@ -52,16 +55,16 @@ impl Default for Asked {
 }
 
 impl Asked {
-    pub(super) fn wanting(wanted: Wanted) -> Self {
+    pub(crate) fn wanting(wanted: Wanted) -> Self {
         Self { wanted, ..Self::default() }
     }
 
-    pub(super) fn with_restart(restart: RestartRule) -> Self {
+    pub(crate) fn with_restart(restart: RestartRule) -> Self {
         Self { upkeep: Upkeep { restart, ..Upkeep::default() }, ..Self::default() }
     }
 }
 
-pub(super) fn ask(world: &World, asked: &Asked) -> AttemptKey {
+pub(crate) fn ask(world: &World, asked: &Asked) -> AttemptKey {
     let key = world.fresh_key();
     ask_again(world, asked, key);
     key
@@ -69,7 +72,7 @@ pub(super) fn ask(world: &World, asked: &Asked) -> AttemptKey {
 
 pub(super) fn ask_again(world: &World, asked: &Asked, key: AttemptKey) {
     let unit = UnitJob {
-        service: ServiceName::new("web").unwrap(),
+        service: ServiceName::new(&asked.service).unwrap(),
         version: ServiceVersion(asked.version),
         wanted: asked.wanted,
         upkeep: asked.upkeep.clone(),
@@ -91,11 +94,11 @@ pub(super) fn ask_again(world: &World, asked: &Asked, key: AttemptKey) {
 
 /// A line of the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Line {
-    pub(super) placement: u64,
-    pub(super) run: u64,
-    pub(super) pid: i32,
-    pub(super) version: u64,
+pub(crate) struct Line {
+    pub(crate) placement: u64,
+    pub(crate) run: u64,
+    pub(crate) pid: i32,
+    pub(crate) version: u64,
 }
 
 pub(super) fn record(world: &World) -> Vec<Line> {
@@ -110,7 +113,7 @@ pub(super) fn record(world: &World) -> Vec<Line> {
 }
 
 /// Waits for the run of this number.
-pub(super) fn run(world: &World, number: u64) -> Line {
+pub(crate) fn run(world: &World, number: u64) -> Line {
     let what = format!("run {number}\n{}", world.log());
     eventually(&what, || record(world).into_iter().find(|line| line.run == number))
 }
@@ -123,7 +126,7 @@ pub(super) fn known(world: &World, number: u64) -> Line {
     run(world, number)
 }
 
-pub(super) fn kill(pid: i32) {
+pub(crate) fn kill(pid: i32) {
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
 }
 
@@ -131,7 +134,7 @@ pub(super) fn gone(pid: i32) {
     eventually("the end of a process", || (!lives(pid)).then_some(()));
 }
 
-pub(super) fn ends_well(world: &World, key: AttemptKey) {
+pub(crate) fn ends_well(world: &World, key: AttemptKey) {
     let end = world.ended(key);
     assert_eq!(end.outcome, Outcome::Exited(0), "{:?}\n{}", end.response, world.log());
 }

@@ -37,7 +37,7 @@ fn with_ready(sign: ReadySign, deadline: Millis) -> Asked {
 }
 
 /// What a shell says to the socket of its unit, by a process that lives until it has been heard.
-fn say_in_shell() -> String {
+pub(super) fn say_in_shell() -> String {
     format!("say() {{ {:?} say \"$@\"; }}", std::env::current_exe().unwrap())
 }
 

@@ -1,0 +1,264 @@
+//! What it costs to keep units running, as figures: `make bench-units`. In the build for releases they
+//! are worth something; each is told beside a bare start, or other supervisors where they are installed
+//! (`peers.rs`), of the same run.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+    thread,
+    time::{Duration, Instant},
+};
+
+use orchestra_model::{
+    Millis,
+    service::{HealthRule, Probe, RestartRule, Upkeep, Wanted},
+};
+
+use crate::{
+    flood,
+    units::{Asked, ask, ends_well, kill, restarts::monotonic},
+    world::{World, eventually},
+};
+
+mod peers;
+
+/// How often one unit is killed, and how many are killed at once.
+const KILLS: usize = 200;
+const AT_ONCE: usize = 100;
+/// How many units are idle, or probed.
+const UNITS: usize = 1_000;
+/// For how long they are looked at.
+const LOOK: Duration = Duration::from_secs(30);
+
+pub(crate) fn run() -> ExitCode {
+    if cfg!(debug_assertions) {
+        println!("NOT a build for releases: the figures are larger than they are");
+    }
+    let bare = bare_starts();
+    println!("a bare start, to its first word: {bare}");
+    println!("from a kill to the next run's first word: {}", restarts());
+    println!("{AT_ONCE} killed at once, until the last one's first word: {:.0} ms", at_once());
+    peers::tell();
+    flood::a_log_loses_nothing();
+    idle_and_probed();
+    ExitCode::SUCCESS
+}
+
+/// Times, sorted when they are told.
+pub(super) struct Times(Vec<u64>);
+
+impl std::fmt::Display for Times {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut sorted = self.0.clone();
+        sorted.sort_unstable();
+        let of = |percent: usize| sorted[(sorted.len() - 1) * percent / 100] as f64 / 1e6;
+        let count = sorted.len();
+        write!(f, "p50 {:.2} ms, p99 {:.2} ms ({count} times)", of(50), of(99))
+    }
+}
+
+/// What a run of the program has said: its process and when it began, by its number from 0.
+pub(super) fn began(path: &Path, index: usize) -> Option<(i32, u64)> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.lines().nth(index)?;
+    let mut words = line.split(' ').skip(1).filter_map(|word| word.parse::<u64>().ok());
+    let (pid, at) = (words.next()?, words.next()?);
+    Some((pid as i32, at))
+}
+
+pub(super) fn wait_begun(path: &Path, index: usize) -> (i32, u64) {
+    eventually(&format!("run {index} of {}", path.display()), || began(path, index))
+}
+
+/// The variables by which this program takes itself for a unit that says when it began.
+pub(super) fn variables(record: &Path) -> [(&'static str, String); 3] {
+    let record = record.display().to_string();
+    [("ORC_SERVICE", "x".to_owned()), ("ORC_RUN", "1".to_owned()), ("ORC_record", record)]
+}
+
+fn bare_starts() -> Times {
+    let dir = tempfile::tempdir().unwrap();
+    let (record, program) = (dir.path().join("record"), std::env::current_exe().unwrap());
+    let one = |index: usize| {
+        let mut command = Command::new(&program);
+        let asked = monotonic();
+        let mut child = command.env_clear().envs(variables(&record)).spawn().unwrap();
+        let took = wait_begun(&record, index).1 - asked;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        took
+    };
+    Times((0..KILLS).map(one).collect())
+}
+
+/// A sitter with so many units of this program.
+fn recording(units: usize) -> (World, Vec<PathBuf>) {
+    let world = World::new();
+    world.set("max_units", (units + 1).to_string());
+    fs::copy(std::env::current_exe().unwrap(), world.path("scores").join("web")).unwrap();
+    world.start();
+    let restart = RestartRule { stable_after: Millis(0), ..RestartRule::default() };
+    let records: Vec<PathBuf> = (0..units).map(|n| world.out(&format!("began-{n}"))).collect();
+    let order = |(n, path): (usize, &PathBuf)| {
+        let params = vec![("record", path.to_str().unwrap().to_owned())];
+        let service = format!("unit-{n}");
+        ask(&world, &Asked { service, params, ..Asked::with_restart(restart) })
+    };
+    let keys: Vec<_> = records.iter().enumerate().map(order).collect();
+    keys.into_iter().for_each(|key| ends_well(&world, key));
+    (world, records)
+}
+
+fn restarts() -> Times {
+    let (world, records) = recording(1);
+    let mut took = Vec::new();
+    for index in 0..KILLS {
+        let (pid, _) = wait_begun(&records[0], index);
+        // Until the sitter has written down that it runs.
+        world.logged(&format!("started a run unit=unit-0 run={} ", index + 1));
+        world.attach_again();
+        let killed = monotonic();
+        kill(pid);
+        took.push(wait_begun(&records[0], index + 1).1 - killed);
+    }
+    Times(took)
+}
+
+fn at_once() -> f64 {
+    let (world, records) = recording(AT_ONCE);
+    let pids: Vec<i32> = records.iter().map(|path| wait_begun(path, 0).0).collect();
+    world.attach_again();
+    kill_at_once(&pids, &records)
+}
+
+/// Kills them, and waits for the next ones. How long it took, in milliseconds.
+pub(super) fn kill_at_once(pids: &[i32], records: &[PathBuf]) -> f64 {
+    let killed = monotonic();
+    pids.iter().copied().for_each(kill);
+    let last = records.iter().map(|path| wait_begun(path, 1).1).max().unwrap();
+    (last - killed) as f64 / 1e6
+}
+
+/// A thousand units that do nothing: what they cost when nobody asks, and when each is probed.
+fn idle_and_probed() {
+    let world = World::new();
+    world.set("max_units", (UNITS + 1).to_string());
+    world.score("web", "exec sleep 100000");
+    world.start();
+    ends_well(&world, ask(&world, &Asked::default()));
+    let before = private_kib(world.pid());
+    let order = |upkeep: Upkeep, version: u64| {
+        let asked = |n: usize| Asked {
+            service: format!("unit-{n}"),
+            version,
+            upkeep: upkeep.clone(),
+            ..Asked::default()
+        };
+        let keys: Vec<_> = (0..UNITS).map(|n| ask(&world, &asked(n))).collect();
+        keys.into_iter().for_each(|key| ends_well(&world, key));
+    };
+    let begin = Instant::now();
+    order(Upkeep::default(), 1);
+    println!("{UNITS} units: ready after {:.1} s", begin.elapsed().as_secs_f64());
+    let of_each = (private_kib(world.pid()) - before) as f64 / UNITS as f64;
+    println!("memory of a sitter: {of_each:.1} KiB a unit, above {before} KiB");
+    let children = || children_named(world.pid(), "launcher");
+    let launchers = children().into_iter().map(|pid| private_kib(pid) as f64 / UNITS as f64);
+    println!("memory of its launchers: {:.1} KiB a unit", launchers.sum::<f64>());
+    let all = [vec![world.pid()], children()].concat();
+    let (woken, _) = over_a_while(|| all.iter().map(|pid| switches(*pid)).sum::<u64>());
+    println!("{UNITS} idle units: {woken:.2} wake-ups/s of sitter and launchers");
+
+    let port = answers_http();
+    let health = HealthRule::new(Probe::http(&format!("{port}/healthz")).unwrap());
+    // The version is the same: what runs runs on.
+    order(Upkeep { health: Some(health), ..Upkeep::default() }, 1);
+    let prober = eventually("a prober", || children_named(world.pid(), "prober").pop());
+    let cpu = || (processor_ns(world.pid()), processor_ns(prober));
+    let (before, begin) = (cpu(), Instant::now());
+    wait_for(LOOK);
+    let (after, took) = (cpu(), begin.elapsed().as_nanos() as f64);
+    let percent = |ns: u64| 100.0 * ns as f64 / took;
+    println!(
+        "{UNITS} HTTP probes each 10 s: sitter {:.2} %, prober {:.2} % of a core",
+        percent(after.0 - before.0),
+        percent(after.1 - before.1),
+    );
+    ends_well(&world, ask(&world, &Asked::wanting(Wanted::Gone)));
+}
+
+/// How much something grows in a second, and over how long that was seen.
+fn over_a_while(count: impl Fn() -> u64) -> (f64, Duration) {
+    let (before, begin) = (count(), Instant::now());
+    wait_for(LOOK);
+    let took = begin.elapsed();
+    ((count() - before) as f64 / took.as_secs_f64(), took)
+}
+
+/// What is measured is a length of time.
+fn wait_for(length: Duration) {
+    let until = Instant::now() + length;
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        thread::park_timeout(left);
+    }
+}
+
+/// Answers every request at a port of this host, for as long as the program lives.
+fn answers_http() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(b"HTTP/1.1 204 well\r\n\r\n");
+        }
+    });
+    port
+}
+
+/// Memory that a process shares with nobody, in KiB.
+fn private_kib(pid: i32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let private = text.lines().filter(|line| line.starts_with("Private_"));
+    private.map(|line| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()).sum()
+}
+
+/// Children of a process whose first argument is this.
+fn children_named(parent: i32, argument: &str) -> Vec<i32> {
+    let of = |pid: i32, name: &str| fs::read_to_string(format!("/proc/{pid}/{name}"));
+    let is_one = |pid: &i32| {
+        of(*pid, "status").is_ok_and(|text| text.contains(&format!("PPid:\t{parent}\n")))
+            && of(*pid, "cmdline").is_ok_and(|text| text.split('\0').nth(1) == Some(argument))
+    };
+    let names = fs::read_dir("/proc").unwrap().flatten();
+    let pids = names.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(is_one).collect()
+}
+
+fn threads(pid: i32) -> Vec<PathBuf> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    tasks.map(|task| task.path()).collect()
+}
+
+/// How often the threads of a process gave their processor up.
+fn switches(pid: i32) -> u64 {
+    let of_thread = |path: PathBuf| {
+        let text = fs::read_to_string(path.join("status")).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or(0)
+    };
+    threads(pid).into_iter().map(of_thread).sum()
+}
+
+/// How long the threads of a process had a processor, in nanoseconds.
+fn processor_ns(pid: i32) -> u64 {
+    let of_thread = |path: PathBuf| {
+        let text = fs::read_to_string(path.join("schedstat")).unwrap_or_default();
+        text.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0)
+    };
+    threads(pid).into_iter().map(of_thread).sum()
+}

@@ -1,0 +1,184 @@
+//! The same with other supervisors, where they are installed: one that is killed, and many at once. Each
+//! is started as a plain process in a directory of its own, by no system's init, and is gone afterwards.
+
+use std::{
+    env, fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{AT_ONCE, Times, began, kill_at_once, variables, wait_begun};
+use crate::{
+    units::{kill, restarts::monotonic},
+    world::eventually,
+};
+
+/// They take a second each.
+const KILLS: usize = 10;
+
+struct Peer {
+    program: &'static str,
+    /// Writes down what is to run, and gives the commands that keep it running.
+    commands: fn(&Path, &[Service]) -> Vec<Command>,
+}
+
+const PEERS: [Peer; 4] = [
+    Peer { program: "runsv", commands: |_, services| each(services, "runsv") },
+    Peer { program: "s6-supervise", commands: |_, services| each(services, "s6-supervise") },
+    Peer { program: "supervisord", commands: supervisord },
+    Peer { program: "monit", commands: monit },
+];
+
+/// What is to be kept running: this program, which says when it began.
+struct Service {
+    dir: PathBuf,
+    record: PathBuf,
+}
+
+pub(super) fn tell() {
+    for peer in &PEERS {
+        let found = env::split_paths(&env::var_os("PATH").unwrap_or_default())
+            .any(|dir| dir.join(peer.program).exists());
+        if !found {
+            println!("{}: NOT MEASURED, it is not installed", peer.program);
+            continue;
+        }
+        let one = Kept::begin(peer, 1);
+        println!("{}: from a kill to the next first word: {}", peer.program, one.restarts());
+        drop(one);
+        let many = Kept::begin(peer, AT_ONCE);
+        println!("{}: {AT_ONCE} killed at once: {:.0} ms", peer.program, many.at_once());
+    }
+}
+
+/// Services under a supervisor; both are gone when it is dropped.
+struct Kept {
+    records: Vec<PathBuf>,
+    supervisors: Vec<Child>,
+    _dir: tempfile::TempDir,
+}
+
+impl Kept {
+    fn begin(peer: &Peer, count: usize) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let service = |n: usize| {
+            let own = dir.path().join(format!("s{n}"));
+            fs::create_dir(&own).unwrap();
+            let service = Service { record: dir.path().join(format!("r{n}")), dir: own };
+            script(&service.dir.join("run"), &format!("exec {}", service.shell()));
+            service
+        };
+        let services: Vec<Service> = (0..count).map(service).collect();
+        let spawn = |mut command: Command| {
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            command.spawn().unwrap()
+        };
+        let supervisors = (peer.commands)(dir.path(), &services).into_iter().map(spawn).collect();
+        let records: Vec<PathBuf> = services.into_iter().map(|service| service.record).collect();
+        for record in &records {
+            wait_begun(record, 0);
+        }
+        Self { records, supervisors, _dir: dir }
+    }
+
+    fn restarts(&self) -> Times {
+        let one = |index: usize| {
+            let (pid, _) = wait_begun(&self.records[0], index);
+            let killed = monotonic();
+            kill(pid);
+            wait_begun(&self.records[0], index + 1).1 - killed
+        };
+        Times((0..KILLS).map(one).collect())
+    }
+
+    fn at_once(&self) -> f64 {
+        let pids: Vec<i32> = self.records.iter().map(|path| wait_begun(path, 0).0).collect();
+        kill_at_once(&pids, &self.records)
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        for supervisor in &mut self.supervisors {
+            if let Some(pid) = Pid::from_raw(supervisor.id() as i32) {
+                let _ = kill_process(pid, Signal::TERM);
+            }
+        }
+        for supervisor in &mut self.supervisors {
+            eventually("the end of a supervisor", || supervisor.try_wait().unwrap());
+        }
+        // What it left: the last run of each.
+        for record in &self.records {
+            let last = (0..).map_while(|index| began(record, index)).last();
+            if let Some(pid) = last.and_then(|(pid, _)| Pid::from_raw(pid)) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+    }
+}
+
+impl Service {
+    /// What a shell executes.
+    fn shell(&self) -> String {
+        let variables = variables(&self.record).map(|(key, value)| format!("{key}={value}"));
+        format!("env -i {} {}", variables.join(" "), env::current_exe().unwrap().display())
+    }
+}
+
+fn script(path: &Path, text: &str) {
+    fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn each(services: &[Service], program: &str) -> Vec<Command> {
+    let command = |service: &Service| {
+        let mut command = Command::new(program);
+        command.arg(&service.dir);
+        command
+    };
+    services.iter().map(command).collect()
+}
+
+fn supervisord(dir: &Path, services: &[Service]) -> Vec<Command> {
+    let at = dir.display();
+    let mut text = format!(
+        "[supervisord]\nnodaemon=true\nlogfile={at}/log\npidfile={at}/pid\nchildlogdir={at}\n"
+    );
+    for (n, service) in services.iter().enumerate() {
+        let run = service.dir.join("run");
+        text += &format!(
+            "[program:s{n}]\ncommand={}\nstartsecs=0\nautorestart=true\nstdout_logfile=NONE\n\
+             stderr_logfile=NONE\n",
+            run.display()
+        );
+    }
+    fs::write(dir.join("conf"), text).unwrap();
+    let mut command = Command::new("supervisord");
+    command.arg("-c").arg(dir.join("conf"));
+    vec![command]
+}
+
+/// It looks once a second, which is the shortest that it offers.
+fn monit(dir: &Path, services: &[Service]) -> Vec<Command> {
+    let at = dir.display();
+    let mut text = format!(
+        "set daemon 1\nset pidfile {at}/pid\nset statefile {at}/state\n\
+                            set idfile {at}/id\nset logfile {at}/log\n"
+    );
+    for (n, service) in services.iter().enumerate() {
+        let (own, shell) = (service.dir.display(), service.shell());
+        script(&service.dir.join("start"), &format!("{shell} & echo $! > {own}/pid"));
+        text += &format!(
+            "check process s{n} with pidfile {own}/pid\nstart program = \"{own}/start\"\n"
+        );
+    }
+    let conf = dir.join("conf");
+    fs::write(&conf, text).unwrap();
+    fs::set_permissions(&conf, fs::Permissions::from_mode(0o600)).unwrap();
+    let mut command = Command::new("monit");
+    command.arg("-I").arg("-c").arg(conf);
+    vec![command]
+}
