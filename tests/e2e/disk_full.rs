@@ -23,7 +23,7 @@ fn fleet() -> Option<Fleet> {
 }
 
 /// Leaves no space on a daemon's disk.
-fn fill(daemon: &Daemon) {
+pub(crate) fn fill(daemon: &Daemon) {
     let mut filler = File::create(daemon.filler()).unwrap();
     // In ever smaller pieces, to the last byte.
     for piece in [1 << 20, 4_096, 1] {
@@ -31,7 +31,7 @@ fn fill(daemon: &Daemon) {
     }
 }
 
-fn empty(daemon: &Daemon) {
+pub(crate) fn empty(daemon: &Daemon) {
     std::fs::remove_file(daemon.filler()).unwrap();
 }
 

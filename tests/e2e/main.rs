@@ -31,6 +31,8 @@ mod reload;
 mod restored;
 mod rollout;
 mod scores;
+mod service_budget;
+mod service_outages;
 mod services;
 mod smoke;
 mod strays;

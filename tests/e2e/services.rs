@@ -9,7 +9,7 @@ use crate::harness::{Chance, Fleet, eventually};
 
 impl Fleet {
     /// Writes the file of service `web`, on these hosts, with further lines.
-    fn service_file(&self, on: &str, further: &str) -> String {
+    pub(crate) fn service_file(&self, on: &str, further: &str) -> String {
         let path = self.dir().join("web.yaml");
         let text = format!(
             "service: web\nscore: serve\non: \"{on}\"\n\
@@ -19,12 +19,12 @@ impl Fleet {
         path.display().to_string()
     }
 
-    fn service(&self) -> Value {
+    pub(crate) fn service(&self) -> Value {
         self.orc(&["service", "show", "web", "--json"]).exits(0).json()["service"].take()
     }
 
     /// Waits until so many instances are ready and no flow changes the service.
-    fn wait_ready(&self, count: u64) -> Value {
+    pub(crate) fn wait_ready(&self, count: u64) -> Value {
         eventually("the service to be ready", || {
             let service = self.service();
             let is_done = service["ready"] == count && service["living"].is_null();
@@ -33,13 +33,13 @@ impl Fleet {
     }
 
     /// The newest run that each player recorded: its number and its process.
-    fn newest_runs(&self) -> BTreeMap<String, (u32, i32)> {
+    pub(crate) fn newest_runs(&self) -> BTreeMap<String, (u32, i32)> {
         let runs = self.record.of("run").into_iter();
         runs.map(|line| (line.host().to_owned(), (line.attempt, line.pid))).collect()
     }
 
     /// Fails if a run began while the one before it lived, or a number came twice.
-    fn no_run_was_doubled(&self) {
+    pub(crate) fn no_run_was_doubled(&self) {
         assert_eq!(self.record.of("doubled"), []);
         let mut seen = BTreeMap::new();
         for line in self.record.of("run") {
@@ -49,7 +49,7 @@ impl Fleet {
     }
 }
 
-fn kill(pid: i32) {
+pub(crate) fn kill(pid: i32) {
     let pid = Pid::from_raw(pid).expect("a process number");
     // It may have ended by itself.
     let _ = kill_process(pid, Signal::KILL);

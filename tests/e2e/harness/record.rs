@@ -74,6 +74,24 @@ impl Record {
         most
     }
 
+    /// The most hosts that were ever without the service `serve`, or changed by an attempt, at once: from
+    /// the line of that number on, at which all of these have it.
+    pub(crate) fn most_without_service(&self, from: usize) -> usize {
+        let (mut running, mut down) = (Running::default(), BTreeSet::new());
+        let mut most = 0;
+        for line in self.lines().into_iter().skip(from) {
+            running.note(&line);
+            match line.what.as_str() {
+                "down" => drop(down.insert(line.host().to_owned())),
+                "run" => drop(down.remove(line.host())),
+                _ => {}
+            }
+            let busy: BTreeSet<String> = running.0.keys().cloned().collect();
+            most = most.max(down.union(&busy).count());
+        }
+        most
+    }
+
     /// Fails if any attempt of any task started more than once.
     pub(crate) fn nothing_started_twice(&self) {
         let mut starts = BTreeMap::new();
