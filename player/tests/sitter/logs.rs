@@ -25,6 +25,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("what_is_no_file_of_the_log_is_not_read", what_is_no_file_is_not_read),
     ("readings_are_bounded_and_end_with_their_session", readings_are_bounded),
     ("the_last_lines_are_found", the_last_lines_are_found),
+    ("a_log_outlives_the_version_that_wrote_it", a_log_outlives_the_version_that_wrote_it),
 ];
 
 /// Everything of standard output that there is.
@@ -112,6 +113,28 @@ fn a_log_is_read_over_files() {
     }
     assert!(got == wanted.as_bytes(), "every byte, once");
     assert!(read(&world, 2, ALL) == wanted);
+    // Whoever reads the files themselves finds whole lines in each: a line is in one file.
+    let logs = fs::read_dir(world.path("spool/logs")).unwrap().next().unwrap().unwrap();
+    let files = fs::read_dir(logs.path()).unwrap().map(|file| file.unwrap().path());
+    let files = files.filter(|path| path.file_stem().is_some_and(|stem| stem == "out"));
+    let files: Vec<Vec<u8>> = files.map(|path| fs::read(path).unwrap()).collect();
+    assert!(files.len() >= 4 && files.iter().all(|bytes| bytes.ends_with(b"\n")));
+}
+
+/// What a version wrote, and above all one that failed, is read after others have taken its place, also
+/// by another placement, and over a restart of the sitter: that is when somebody comes to read it.
+fn a_log_outlives_the_version_that_wrote_it() {
+    let world = writing("echo version $ORC_VERSION");
+    ends_well(&world, ask(&world, &Asked { version: 2, ..Asked::default() }));
+    ends_well(&world, ask(&world, &Asked { placement: 9, version: 3, ..Asked::default() }));
+    let all = "version 1\nversion 2\nversion 3\n";
+    reads(&world, all);
+    world.crash();
+    world.start();
+    reads(&world, all);
+    let key = ask(&world, &Asked { placement: 9, ..Asked::wanting(Wanted::Stopped) });
+    ends_well(&world, key);
+    reads(&world, all);
 }
 
 fn a_slow_reader_holds_nobody_up() {

@@ -54,7 +54,7 @@ mod world;
 
 type Test = (&'static str, fn());
 
-const ALL: [(&str, &[Test]); 17] = [
+const ALL: [(&str, &[Test]); 19] = [
     ("running", running::TESTS),
     ("scores", scores::TESTS),
     ("killing", killing::TESTS),
@@ -72,6 +72,8 @@ const ALL: [(&str, &[Test]); 17] = [
     ("flood", flood::TESTS),
     ("units::health", units::health::TESTS),
     ("units::matrix", units::matrix::TESTS),
+    ("units::lessons", units::lessons::TESTS),
+    ("units::starved", units::starved::TESTS),
 ];
 
 /// How many tests run at once. Most of them wait.

@@ -28,7 +28,7 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 /// Probed each 100 ms; two answers make a verdict.
-fn with_health(port: u16) -> Asked {
+pub(super) fn with_health(port: u16) -> Asked {
     let rule = HealthRule {
         every: Millis(100),
         timeout: Millis(100),
@@ -70,7 +70,7 @@ fn whoever_is_not_answered() {
 }
 
 /// The numbers of all probers that were started.
-fn probers(world: &World) -> Vec<i32> {
+pub(super) fn probers(world: &World) -> Vec<i32> {
     let log = world.log();
     let lines = log.lines().filter(|line| line.contains("started a prober"));
     let pid = |line: &str| line.split("pid=").nth(1)?.split_whitespace().next()?.parse().ok();

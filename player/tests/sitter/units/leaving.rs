@@ -168,7 +168,7 @@ fn parameters_in_memory_outlive_a_sitter() {
 }
 
 /// Whether the sitter can be given a view of the host of its own.
-fn may_mount() -> bool {
+pub(super) fn may_mount() -> bool {
     let tried = Command::new("unshare").args(["--mount", "true"]).status();
     let may = is_root() && tried.is_ok_and(|status| status.success());
     if !may {

@@ -94,7 +94,9 @@ fn a_run_without_memory() {
     world.logged("a run was out of memory unit=web run=1 peak_bytes=");
 }
 
-/// The main process lives through the death of its child.
+/// The main process lives through the death of its child, and would answer its probes: half a service,
+/// which nobody would know of. The run is ended as a whole, its end is told as what it is, and the next
+/// one follows.
 fn a_child_without_memory() {
     if !can_limit("memory") {
         return;

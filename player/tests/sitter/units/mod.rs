@@ -15,11 +15,13 @@ use crate::world::{World, eventually, lives};
 pub(crate) mod given;
 pub(crate) mod health;
 pub(crate) mod leaving;
+pub(crate) mod lessons;
 pub(crate) mod limits;
 pub(crate) mod matrix;
 pub(crate) mod orders;
 pub(crate) mod ready;
 pub(crate) mod restarts;
+pub(crate) mod starved;
 
 /// Writes a line for each run and stays.
 pub(crate) const RECORD: &str = "echo $ORC_PLACEMENT $ORC_RUN $$ $PPID $ORC_VERSION >> $OUT/runs";
