@@ -128,6 +128,22 @@ fn a_version_follows_another_and_one_that_fails_is_taken_back() {
 }
 
 #[test]
+fn what_does_not_start_by_itself_waits_for_somebody() {
+    let fleet = Fleet::new("p1").start();
+    let path = fleet.dir().join("web-front.yaml");
+    let text = "service: web-front\nscore: serve\non: p1\nauto_start: false\n\
+                update: {healthy_for: 0s}\n";
+    std::fs::write(&path, text).unwrap();
+    fleet.orc(&["service", "apply", path.to_str().unwrap(), "--wait"]).exits(2);
+    assert_eq!(fleet.record.of("run"), []);
+    fleet.orc(&["service", "start", "web-front"]).exits(0);
+    fleet.orc(&["service", "wait", "web-front"]).exits(0);
+    assert_eq!(fleet.record.of("run").len(), 1);
+    let said = fleet.orc(&["logs", "web-front/1"]).exits(0).out;
+    assert_eq!(said, "run 1 says hello\n");
+}
+
+#[test]
 fn what_is_stopped_or_removed_leaves_nothing_behind() {
     let fleet = Fleet::new("p[1-2]").start();
     let file = fleet.service_file("p[1-2]", "");

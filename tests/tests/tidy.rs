@@ -300,6 +300,29 @@ fn comments_cite_what_is_there() {
     assert_none("comments that cite what is not there", &wrong);
 }
 
+/// A page that names a test names one that is there.
+#[test]
+fn pages_name_tests_that_are_there() {
+    let all: String = sources().iter().map(|path| read(path)).collect();
+    let mut wrong = Vec::new();
+    for page in ["docs/promises.md", "docs/cerebro.md"] {
+        let text = read(&root().join(page));
+        // Between two marks of code stands every second piece.
+        let names: Vec<&str> = text
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter(|name| name.matches('_').count() >= 3 && !name.contains(|c| "/. :".contains(c)))
+            .collect();
+        assert!(names.len() > 10, "{page}: {names:?}");
+        let missing = names.into_iter().filter(|name| {
+            !all.contains(&format!("fn {name}(")) && !all.contains(&format!("(\"{name}\", "))
+        });
+        wrong.extend(missing.map(|name| format!("{page} names {name}")));
+    }
+    assert_none("tests that are named and not there", &wrong);
+}
+
 #[test]
 fn samples_are_documented() {
     let scores = root().join("scores");

@@ -29,7 +29,7 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 /// Everything of standard output that there is.
-const ALL: LogQuery = LogQuery {
+pub(crate) const ALL: LogQuery = LogQuery {
     stream: LogStream::Stdout,
     runs: LogRuns::All,
     tail: None,
@@ -63,7 +63,7 @@ fn chunk(world: &World, reading: ReadingId) -> Result<LogChunk, LogEnd> {
 }
 
 /// What comes of a reading until it ends.
-fn read(world: &World, number: u64, query: LogQuery) -> String {
+pub(crate) fn read(world: &World, number: u64, query: LogQuery) -> String {
     let reading = begin(world, number, query, CREDIT_BYTES);
     let mut bytes = Vec::new();
     loop {

@@ -54,7 +54,7 @@ mod world;
 
 type Test = (&'static str, fn());
 
-const ALL: [(&str, &[Test]); 19] = [
+const ALL: [(&str, &[Test]); 20] = [
     ("running", running::TESTS),
     ("scores", scores::TESTS),
     ("killing", killing::TESTS),
@@ -72,6 +72,7 @@ const ALL: [(&str, &[Test]); 19] = [
     ("flood", flood::TESTS),
     ("units::health", units::health::TESTS),
     ("units::matrix", units::matrix::TESTS),
+    ("units::cerebro", units::cerebro::TESTS),
     ("units::lessons", units::lessons::TESTS),
     ("units::starved", units::starved::TESTS),
 ];

@@ -46,7 +46,7 @@ pub(super) fn listen(port: u16) -> (TcpListener, u16) {
 }
 
 /// Waits until this is told.
-fn told(world: &World, state: UnitState) -> UnitReport {
+pub(super) fn told(world: &World, state: UnitState) -> UnitReport {
     loop {
         let report = world.unit_report();
         if report.state == state {

@@ -33,9 +33,10 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 /// Enough for a shell, and little for what eats.
-const LITTLE: Resources = Resources { memory: Some(ByteSize(32 << 20)), ..Resources::NONE };
+pub(super) const LITTLE: Resources =
+    Resources { memory: Some(ByteSize(32 << 20)), ..Resources::NONE };
 /// Holds all that it has read, which never ends.
-const EATS: &str = "tail /dev/zero";
+pub(super) const EATS: &str = "tail /dev/zero";
 
 fn limited(resources: Resources) -> Asked {
     let upkeep = Upkeep { resources: Some(resources), ..Upkeep::default() };
@@ -43,7 +44,7 @@ fn limited(resources: Resources) -> Asked {
 }
 
 /// Whether this machine can show it. `false` is told.
-fn can_limit(controller: &str) -> bool {
+pub(super) fn can_limit(controller: &str) -> bool {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let v1 = own.lines().filter_map(|line| line.split(':').nth(1));
     let has_v1 = v1.flat_map(|names| names.split(',')).any(|name| name == controller);
