@@ -3,7 +3,7 @@
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo clean-demo test lint fmt clippy doc deny build unit bench bench-engine bench-parts sim sim-mutants
+.PHONY: help demo clean-demo test lint fmt clippy doc deny build unit bench bench-engine bench-parts bench-units sim sim-mutants
 
 help:
 	@echo 'make demo        build, then run a flow over 116 players on this machine'
@@ -14,6 +14,7 @@ help:
 	@echo 'make bench       what a conductor can do, measured with emulated players'
 	@echo 'make bench-engine what the scheduler alone can do'
 	@echo 'make bench-parts what store, host sets and wire can do'
+	@echo 'make bench-units what it costs to keep units running, beside other supervisors'
 	@echo 'make clean-demo  remove what demos have left'
 
 # The release build, then the flow of demo/roadrunner.yaml over 116 real players.
@@ -83,6 +84,11 @@ bench-engine:
 bench-parts:
 	$(CARGO) bench --locked -p orchestra-store -p orchestra-model -p orchestra-proto \
 		--bench store --bench hostset --bench wire -- --noplot $(BENCH)
+
+# What it costs to keep units running: from an end to the next run, memory, wake-ups, probes, a log
+# through kills. Beside runit, s6, supervisor and monit, where they are installed.
+bench-units:
+	$(CARGO) test --release --locked -p player --test sitter -- measure
 
 # What may happen in a pretended world: tests/sim/README.md. SEEDS says how many, FROM where to
 # begin; SEED runs one, with what happened.

@@ -10,14 +10,14 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{AT_ONCE, Times, began, kill_at_once, variables, wait_begun};
+use super::{
+    AT_ONCE, Figures, OLD, OLD_KILLS, Times, began, command, kill_at_once, private_kib, wait_begun,
+    wait_for,
+};
 use crate::{
     units::{kill, restarts::monotonic},
     world::eventually,
 };
-
-/// They take a second each.
-const KILLS: usize = 10;
 
 struct Peer {
     program: &'static str,
@@ -38,19 +38,30 @@ struct Service {
     record: PathBuf,
 }
 
-pub(super) fn tell() {
+/// Tells the figures of each, and how many times ours they are.
+pub(super) fn tell(ours: &Figures) {
     for peer in &PEERS {
+        let name = peer.program;
         let found = env::split_paths(&env::var_os("PATH").unwrap_or_default())
-            .any(|dir| dir.join(peer.program).exists());
+            .any(|dir| dir.join(name).exists());
         if !found {
-            println!("{}: NOT MEASURED, it is not installed", peer.program);
+            println!("{name}: NOT MEASURED, it is not installed");
             continue;
         }
-        let one = Kept::begin(peer, 1);
-        println!("{}: from a kill to the next first word: {}", peer.program, one.restarts());
-        drop(one);
+        let one = Kept::begin(peer, 1).restarts();
+        let times = |percent: usize| one.of(percent) / ours.one.of(percent);
+        println!(
+            "{name}: from a kill to the next first word: {one}; {:.1} and {:.1} times ours",
+            times(50),
+            times(99),
+        );
         let many = Kept::begin(peer, AT_ONCE);
-        println!("{}: {AT_ONCE} killed at once: {:.0} ms", peer.program, many.at_once());
+        let memory = many.memory_kib() as f64 / AT_ONCE as f64;
+        let took = many.at_once();
+        println!(
+            "{name}: {AT_ONCE} killed at once: {took:.0} ms, {:.1} times ours; {memory:.1} KiB a unit",
+            took / ours.at_once,
+        );
     }
 }
 
@@ -87,16 +98,23 @@ impl Kept {
     fn restarts(&self) -> Times {
         let one = |index: usize| {
             let (pid, _) = wait_begun(&self.records[0], index);
+            wait_for(OLD);
             let killed = monotonic();
             kill(pid);
             wait_begun(&self.records[0], index + 1).1 - killed
         };
-        Times((0..KILLS).map(one).collect())
+        Times::new((0..OLD_KILLS).map(one).collect())
     }
 
     fn at_once(&self) -> f64 {
         let pids: Vec<i32> = self.records.iter().map(|path| wait_begun(path, 0).0).collect();
+        wait_for(OLD);
         kill_at_once(&pids, &self.records)
+    }
+
+    /// Of all supervisors together, shared with nobody.
+    fn memory_kib(&self) -> u64 {
+        self.supervisors.iter().map(|it| private_kib(it.id() as i32)).sum()
     }
 }
 
@@ -123,8 +141,7 @@ impl Drop for Kept {
 impl Service {
     /// What a shell executes.
     fn shell(&self) -> String {
-        let variables = variables(&self.record).map(|(key, value)| format!("{key}={value}"));
-        format!("env -i {} {}", variables.join(" "), env::current_exe().unwrap().display())
+        command(self.record.to_str().unwrap())
     }
 }
 
