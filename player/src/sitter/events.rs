@@ -236,6 +236,7 @@ impl Sitter {
             }
             ToSitter::Welcomed { session, store, .. } => {
                 if self.agent.session() == Some(session) {
+                    self.accept_unit_orders();
                     self.spool.handle(Input::Attached { session, store });
                     self.welcome(session, store);
                 }
@@ -303,6 +304,7 @@ impl Sitter {
                 Input::Ordered { term, order: number, key, mac, admission }
             }
         };
+        self.accept_unit_orders();
         self.spool.handle(input);
     }
 

@@ -1,6 +1,8 @@
 //! The restart matrix: what may happen to a run, by restart rule, by what its host goes through, and by
 //! what the host has of cgroups. What is to come of it stands in `matrix.txt`.
 
+#![expect(clippy::panic, reason = "a test says so by failing")]
+
 mod common;
 
 use common::*;
@@ -8,7 +10,7 @@ use orchestra_model::{
     Millis,
     service::{HealthRule, Probe, ReadySign, RestartWhen, RunEnd, Target, UnitState, Wanted},
 };
-use orchestra_units::{Effect, Ordered, Outcome, RunEvent};
+use orchestra_units::{Effect, Ordered, ProbeOutcome, RunEvent};
 
 const OUTCOMES: &str = include_str!("matrix.txt");
 const CGROUPS: [&str; 3] = ["v1", "v2", "none"];
@@ -215,7 +217,7 @@ impl Play {
         for _ in 0..3 {
             let effects = self.rig.pass(10_000);
             let number = probes(&effects)[0];
-            self.rig.probed(number, Outcome::Unhealthy("connection refused".to_owned()));
+            self.rig.probed(number, ProbeOutcome::Unhealthy("connection refused".to_owned()));
         }
     }
 
@@ -268,6 +270,7 @@ fn spelled(end: &RunEnd) -> String {
         RunEnd::Asked => "a".to_owned(),
         RunEnd::HostRestarted => "h".to_owned(),
         RunEnd::Unknown => "?".to_owned(),
+        RunEnd::Linked => panic!("it is linked to none"),
         RunEnd::NotSpawned(why) => panic!("{why}"),
     }
 }

@@ -69,9 +69,22 @@ impl Sitter {
                 self.keeping.accepting.insert(key, accepting);
             }
             Err(refusal) => {
+                self.accept_unit_orders();
                 let admission = Err(refusal);
                 self.spool.handle(Input::Ordered { term, order, key, mac, admission });
             }
+        }
+    }
+
+    /// Lets the spool have the orders about units that came before what it is told of next: once it has
+    /// seen a later number it would take them for orders that were dealt with before.
+    pub(in crate::sitter) fn accept_unit_orders(&mut self) {
+        if !self.keeping.accepting.is_empty() {
+            self.settle_units();
+            debug_assert!(
+                self.keeping.accepting.is_empty(),
+                "each is on disk, or its watch is over"
+            );
         }
     }
 

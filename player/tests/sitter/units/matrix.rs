@@ -366,6 +366,7 @@ fn upkeep(row: Row, port: u16) -> Upkeep {
         stop: StopRule { grace: patience(row, 1_000), ..StopRule::default() },
         resources: limited.then_some(memory),
         health: (row.fault == "unhealthy").then_some(health),
+        linked_to: None,
     }
 }
 
@@ -430,6 +431,7 @@ fn spelled(end: &RunEnd) -> String {
         RunEnd::Asked => "a".to_owned(),
         RunEnd::HostRestarted => "h".to_owned(),
         RunEnd::Unknown => "?".to_owned(),
+        RunEnd::Linked => panic!("it is linked to none"),
         RunEnd::NotSpawned(why) => panic!("{why}"),
     }
 }

@@ -17,6 +17,7 @@ use crate::{
 
 pub(crate) const TESTS: &[Test] = &[
     ("an_order_is_ok_when_its_unit_is_ready", an_order_is_ok_when_its_unit_is_ready),
+    ("an_order_that_comes_with_later_ones_is_taken", an_order_that_comes_with_later_ones_is_taken),
     ("a_stop_ends_a_unit_and_another_order_starts_it", a_stop_ends_a_unit),
     ("what_is_gone_leaves_nothing", what_is_gone_leaves_nothing),
     ("a_version_takes_the_place_of_another", a_version_takes_the_place_of_another),
@@ -41,6 +42,24 @@ fn an_order_is_ok_when_its_unit_is_ready() {
     let snapshot = world.attach_again();
     assert_eq!(snapshot.units.unwrap(), std::slice::from_ref(last));
     assert_eq!(snapshot.live, []);
+}
+
+/// Later orders do not pass those of units, which are taken once they are on disk.
+fn an_order_that_comes_with_later_ones_is_taken() {
+    let world = prepared();
+    world.score("brief", "exit 0");
+    world.start();
+    world.signal(Signal::STOP);
+    let watch = ask(&world, &Asked::default());
+    let refused =
+        ask(&world, &Asked { score: "nowhere", service: "other".to_owned(), ..Asked::default() });
+    let again = ask(&world, &Asked { service: "third".to_owned(), ..Asked::default() });
+    let attempt = world.order("brief", &[]);
+    world.signal(Signal::CONT);
+    assert_eq!(world.refused(refused), Refusal::UnknownScore);
+    world.ended(attempt);
+    ends_well(&world, watch);
+    ends_well(&world, again);
 }
 
 fn a_stop_ends_a_unit() {
