@@ -207,7 +207,11 @@ impl Play {
 
     /// What comes before what happens.
     fn prepare(&self) {
-        let is_ready = || (self.unit().state == UnitState::Ready).then_some(());
+        // On a slow host what is to come may have come by then.
+        let is_ready = || {
+            let unit = self.unit();
+            (unit.state == UnitState::Ready || unit.last_end.is_some()).then_some(())
+        };
         match self.row.fault {
             "hang" | "unhealthy" => eventually("a run that is ready", is_ready),
             "stop ignored" => {
@@ -391,7 +395,7 @@ fn script(row: Row) -> String {
 }
 
 fn what_the_first_does(row: Row) -> String {
-    let micros = patience(row, 1_000).0 * 1_000;
+    let micros = patience(row, 2_000).0 * 1_000;
     let waits = "read x < $OUT/go";
     match row.fault {
         "exit 0" => format!("{waits}; exit 0"),
