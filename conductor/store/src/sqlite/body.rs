@@ -11,20 +11,22 @@ use orchestra_model::{
     ServiceName, TaskState, Timestamp,
     audit::{Asker, AuditRecord, Object, Verb},
     delivery::{EndBytes, OrderNumber, RequestId, SpoolId},
-    names::{DeploymentName, FlowName, InvalidName, ParamKey},
+    names::{FlowName, InvalidName, ParamKey},
     params::InvalidParams,
     proof::Mac,
     record::{
-        DeploymentInForce, Drain, EndRecord, FlowRecord, HoldRecord, Impact, InForce, JobRecord,
-        ParamsRecord, PlayerRecord, TaskRecord,
+        Drain, EndRecord, FlowRecord, HoldRecord, Impact, JobRecord, ParamsRecord, PlayerRecord,
+        TaskRecord,
     },
     status::Counts,
     thresholds::Thresholds,
 };
 use prost::Message;
 
+mod in_force;
 mod service;
 
+pub(super) use in_force::InForceBody;
 pub(super) use service::{PlacementBody, ServiceBody, VersionBody};
 
 /// The version that this release writes, and the only one so far.
@@ -550,54 +552,6 @@ impl HoldBody {
             order: OrderNumber(self.order),
             state: word(&self.state, TaskState::from_word)?,
             since: Timestamp(self.since),
-        })
-    }
-}
-
-/// The limits in force. What else limits the fleet one day takes numbers above these.
-#[derive(Message)]
-pub(super) struct InForceBody {
-    #[prost(message, repeated, tag = "1")]
-    deployments: Vec<DeploymentBody>,
-    #[prost(uint32, tag = "2")]
-    groups: u32,
-    #[prost(bool, tag = "3")]
-    revokes: bool,
-}
-
-#[derive(Message)]
-struct DeploymentBody {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(string, tag = "2")]
-    file: String,
-    #[prost(uint32, tag = "3")]
-    cells: u32,
-}
-
-impl From<&InForce> for InForceBody {
-    fn from(record: &InForce) -> Self {
-        let deployment = |(name, of): (&DeploymentName, &DeploymentInForce)| DeploymentBody {
-            name: name.to_string(),
-            file: of.file.to_string(),
-            cells: of.cells,
-        };
-        let deployments = record.deployments.iter().map(deployment).collect();
-        Self { deployments, groups: record.groups, revokes: record.revokes }
-    }
-}
-
-impl InForceBody {
-    pub(super) fn into_record(self) -> Result<InForce, Unreadable> {
-        let deployment = |DeploymentBody { name, file, cells }: DeploymentBody| {
-            let of = DeploymentInForce { file: file.into(), cells };
-            Ok((DeploymentName::new(&name)?, of))
-        };
-        let deployments = self.deployments.into_iter().map(deployment);
-        Ok(InForce {
-            deployments: deployments.collect::<Result<_, Unreadable>>()?,
-            groups: self.groups,
-            revokes: self.revokes,
         })
     }
 }
