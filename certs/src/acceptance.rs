@@ -29,8 +29,8 @@ impl fmt::Debug for Acceptance {
 
 impl Acceptance {
     /// The revocation lists that it goes by, one of each CA; none where no file was named.
-    pub fn revocation_lists(&self) -> &[RevocationList] {
-        &self.lists.known
+    pub fn revocation_lists(&self) -> impl Iterator<Item = &RevocationList> {
+        self.lists.known()
     }
 
     /// What a handshake with this chain would come to at this moment.
@@ -51,8 +51,7 @@ impl Acceptance {
     pub(crate) fn may_refuse(&self, chain: &[CertificateDer<'static>], other: &Acceptance) -> bool {
         let has_same_authorities = self.authorities.iter().eq(other.authorities.iter());
         let parsed = chain.first().and_then(|leaf| X509Certificate::from_der(leaf).ok());
-        let is_listed =
-            parsed.is_none_or(|(_, leaf)| self.lists.revoked.contains(leaf.raw_serial()));
+        let is_listed = parsed.is_none_or(|(_, leaf)| self.lists.names(leaf.raw_serial()));
         !has_same_authorities || is_listed
     }
 }

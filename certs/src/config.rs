@@ -58,7 +58,7 @@ impl Credentials {
             Arc::clone(&self.roots),
             Arc::clone(&self.provider),
         )
-        .with_crls(self.lists.ders.iter().cloned())
+        .with_crls(self.lists.ders())
         .only_check_end_entity_revocation()
         .build()
         .map_err(tls)?;
@@ -103,7 +103,7 @@ impl Credentials {
             Arc::clone(&self.roots),
             Arc::clone(&self.provider),
         )
-        .with_crls(self.lists.ders.iter().cloned())
+        .with_crls(self.lists.ders())
         .only_check_end_entity_revocation()
         .build()
         .map_err(tls)?;

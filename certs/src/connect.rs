@@ -101,7 +101,7 @@ fn by_its_end(chain: &[CertificateDer<'static>], now: SystemTime) -> Verdict {
 fn by_its_list(credentials: &Credentials, conductor: &HostName) -> Judge {
     let Some(list) = credentials.files.crl.clone() else { return Box::new(by_its_end) };
     let (files, conductor) = (credentials.files.clone(), conductor.clone());
-    let domain = credentials.identity().domain.clone();
+    let (domain, newest) = (credentials.identity().domain.clone(), credentials.newest.clone());
     let mut read = None;
     Box::new(move |chain, now| {
         by_its_end(chain, now)?;
@@ -111,9 +111,13 @@ fn by_its_list(credentials: &Credentials, conductor: &HostName) -> Judge {
         }
         // Where the files make no sense at the moment, what was read before goes on to hold; the
         // next connection says what is wrong with them.
-        let Ok(credentials) = Credentials::load(&files, &domain) else { return Ok(()) };
+        let read_again = Credentials::load_after(&files, &domain, &newest);
+        let Ok(credentials) = read_again else { return Ok(()) };
         let Ok(verifier) = credentials.one_conductor(&conductor) else { return Ok(()) };
         verifier.judge(chain, now)?;
+        if let Some(older) = credentials.older_list() {
+            tracing::warn!("{older}");
+        }
         read = Some(stamp);
         Ok(())
     })

@@ -301,7 +301,7 @@ impl Inside {
         if self.told_of_lists {
             return;
         }
-        for list in self.acceptance.revocation_lists().iter().filter(|list| list.has_run_out(now)) {
+        for list in self.acceptance.revocation_lists().filter(|list| list.has_run_out(now)) {
             self.told_of_lists = true;
             tracing::error!(
                 ca = list.issuer,
@@ -315,7 +315,7 @@ impl Inside {
     /// When to look next, if there is anything to look for.
     fn next(&self) -> Option<SystemTime> {
         let guest = self.moments.first().map(|(moment, _)| *moment);
-        let lists = self.acceptance.revocation_lists().iter();
+        let lists = self.acceptance.revocation_lists();
         // It may be relied on up to and with its last second.
         let ends = lists.filter_map(|list| Some(list.ends()? + Duration::from_secs(1)));
         let list = ends.min().filter(|_| !self.told_of_lists);

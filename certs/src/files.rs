@@ -25,7 +25,7 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 use crate::{
     identity::{Identity, InvalidIdentity, Role},
     regular::open_regular,
-    revocation::{Lists, RevocationList, moment},
+    revocation::{Lists, NewestLists, OlderList, RevocationList, moment},
     x509,
 };
 
@@ -55,6 +55,8 @@ pub struct Credentials {
     /// The certificates of [`Credentials::roots`], as they were read.
     pub(crate) authorities: Arc<[CertificateDer<'static>]>,
     pub(crate) lists: Arc<Lists>,
+    pub(crate) newest: NewestLists,
+    older_list: Option<OlderList>,
     pub(crate) certified: Arc<SingleCertAndKey>,
     pub(crate) provider: Arc<CryptoProvider>,
 }
@@ -72,6 +74,16 @@ fn provider() -> CryptoProvider {
 impl Credentials {
     /// Reads the files; our certificate must be an identity of `domain` and valid now.
     pub fn load(files: &Files, domain: &HostName) -> Result<Credentials, LoadError> {
+        Self::load_after(files, domain, &NewestLists::default())
+    }
+
+    /// Reads the files as [`Credentials::load`] does, for a program that has read them before: a
+    /// revocation list that is older than the newest one does not replace it.
+    pub fn load_after(
+        files: &Files,
+        domain: &HostName,
+        newest: &NewestLists,
+    ) -> Result<Credentials, LoadError> {
         let provider = Arc::new(provider());
         let authorities = read_pem(&files.ca, "CA certificate")?;
         let roots = roots(&files.ca, &authorities)?;
@@ -81,9 +93,13 @@ impl Credentials {
         let certified = CertifiedKey::from_der(chain, key, &provider).map_err(|source| {
             LoadError::Mismatch { cert: files.cert.clone(), key: files.key.clone(), source }
         })?;
-        let lists = match &files.crl {
-            Some(path) => Lists::read(path, &authorities, &provider)?,
-            None => Lists::default(),
+        let (lists, older_list) = match &files.crl {
+            Some(path) => {
+                let mut lists = Lists::read(path, &authorities, &provider)?;
+                let older = newest.renew(path, &mut lists);
+                (lists, older)
+            }
+            None => Default::default(),
         };
         Ok(Credentials {
             files: files.clone(),
@@ -91,19 +107,26 @@ impl Credentials {
             roots: Arc::new(roots),
             authorities: authorities.into(),
             lists: Arc::new(lists),
+            newest: newest.clone(),
+            older_list,
             certified: Arc::new(SingleCertAndKey::from(certified)),
             provider,
         })
     }
 
     /// The revocation lists that were read, one of each CA; none where no file was named.
-    pub fn revocation_lists(&self) -> &[RevocationList] {
-        &self.lists.known
+    pub fn revocation_lists(&self) -> impl Iterator<Item = &RevocationList> {
+        self.lists.known()
     }
 
     /// Since when a revocation list should have been replaced by the next one, if one should.
     pub fn run_out(&self, now: SystemTime) -> Option<String> {
-        self.lists.known.iter().find(|list| list.has_run_out(now))?.until.clone()
+        self.lists.known().find(|list| list.has_run_out(now))?.until.clone()
+    }
+
+    /// A list that stays in force although its file holds an older one, if there is such.
+    pub fn older_list(&self) -> Option<&OlderList> {
+        self.older_list.as_ref()
     }
 
     /// Who we are.

@@ -44,4 +44,4 @@ pub use lines::Lines;
 pub use outgoing::Outgoing;
 pub use refused::{Refused, explain};
 pub use regular::open_regular;
-pub use revocation::RevocationList;
+pub use revocation::{NewestLists, OlderList, RevocationList};

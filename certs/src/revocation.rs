@@ -6,16 +6,18 @@
 //! revoked until then; what it cannot name is who was revoked since.
 
 use std::{
-    cmp::Ordering,
     collections::HashSet,
-    path::Path,
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use orchestra_model::{Timestamp, record::ListEdition};
 use rustls::crypto::CryptoProvider;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use x509_parser::{
-    certificate::X509Certificate, num_bigint::BigUint, prelude::FromDer as _,
+    certificate::X509Certificate, prelude::FromDer as _,
     revocation_list::CertificateRevocationList, time::ASN1Time,
 };
 
@@ -33,13 +35,16 @@ pub struct RevocationList {
     pub made: String,
     /// When the next one was to be there, if it says.
     pub until: Option<String>,
-    made_at: i64,
     until_at: Option<i64>,
-    /// Its number, which grows from list to list, without leading zeros.
-    number: Option<Vec<u8>>,
+    edition: ListEdition,
 }
 
 impl RevocationList {
+    /// Which edition of its CA's list it is.
+    pub fn edition(&self) -> &ListEdition {
+        &self.edition
+    }
+
     /// Whether the next list should have been here by now.
     pub fn has_run_out(&self, now: SystemTime) -> bool {
         self.ends().is_some_and(|end| end < now)
@@ -53,22 +58,78 @@ impl RevocationList {
     /// Whether it was made before another one of the same CA: with it, certificates that are
     /// revoked would be accepted again.
     pub fn is_older_than(&self, other: &RevocationList) -> bool {
-        let by_number = match (&self.number, &other.number) {
-            (Some(one), Some(other)) => one.len().cmp(&other.len()).then_with(|| one.cmp(other)),
-            _ => Ordering::Equal,
-        };
-        self.issuer == other.issuer
-            && by_number.then(self.made_at.cmp(&other.made_at)) == Ordering::Less
+        self.edition.is_older_than(&other.edition)
     }
 }
 
-/// Lists as they were read.
+/// Lists as they were read, one of each CA.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Lists {
-    pub(crate) ders: Vec<CertificateRevocationListDer<'static>>,
-    pub(crate) known: Vec<RevocationList>,
-    /// Serial numbers that stand on any of them.
-    pub(crate) revoked: HashSet<Box<[u8]>>,
+pub(crate) struct Lists(Vec<Listed>);
+
+/// A list as it was read.
+#[derive(Clone, Debug)]
+struct Listed {
+    der: CertificateRevocationListDer<'static>,
+    known: RevocationList,
+    /// The serial numbers that stand on it.
+    revoked: Arc<HashSet<Box<[u8]>>>,
+}
+
+impl Listed {
+    fn is_of_the_ca_of(&self, other: &Listed) -> bool {
+        let [one, other] = [self, other].map(|list| &list.known.edition);
+        one.ca == other.ca && one.key == other.key
+    }
+}
+
+/// The newest revocation list of each CA that a program has gone by since it started. A file that was
+/// put back to an older one does not replace it. Clones share what they know.
+#[derive(Clone, Debug, Default)]
+pub struct NewestLists(Arc<Mutex<Vec<Listed>>>);
+
+/// A revocation list whose file holds an older one by now, so that it stays in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OlderList {
+    /// The file.
+    pub path: PathBuf,
+    /// When the list that it holds was made.
+    pub made: String,
+    /// When the one that stays in force was made.
+    pub in_force: String,
+}
+
+impl fmt::Display for OlderList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, made, in_force } = self;
+        write!(
+            f,
+            "the revocation list {} was made at {made}, before the one in force, which was made at \
+             {in_force} and stays: who was revoked in between is still refused; put the newer one there",
+            path.display()
+        )
+    }
+}
+
+impl NewestLists {
+    /// Puts the newer list in the place of each that is older than the newest one of its CA; and
+    /// remembers those that are newer. Says which file holds an older one, if any.
+    pub(crate) fn renew(&self, path: &Path, lists: &mut Lists) -> Option<OlderList> {
+        let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut older = None;
+        for list in &mut lists.0 {
+            let before = newest.iter_mut().find(|known| known.is_of_the_ca_of(list));
+            match before {
+                Some(before) if list.known.is_older_than(&before.known) => {
+                    let (made, in_force) = (list.known.made.clone(), before.known.made.clone());
+                    older = Some(OlderList { path: path.into(), made, in_force });
+                    *list = before.clone();
+                }
+                Some(before) => *before = list.clone(),
+                None => newest.push(list.clone()),
+            }
+        }
+        older
+    }
 }
 
 /// A CA, as lists are held against it.
@@ -97,7 +158,7 @@ impl Lists {
             .collect::<Result<Vec<_>, _>>()?;
         let ders: Vec<CertificateRevocationListDer<'static>> = read_pem(path, "revocation list")?;
         let mut lists = Lists::default();
-        for der in &ders {
+        for der in ders {
             lists.add(der, &mut authorities, provider).map_err(wrong)?;
         }
         if let Some(without) = authorities.iter().find(|authority| !authority.has_list) {
@@ -107,17 +168,32 @@ impl Lists {
                 without.certificate.subject().to_string()
             )));
         }
-        Ok(Lists { ders, ..lists })
+        Ok(lists)
+    }
+
+    /// As the verifier takes them.
+    pub(crate) fn ders(&self) -> impl Iterator<Item = CertificateRevocationListDer<'static>> {
+        self.0.iter().map(|list| list.der.clone())
+    }
+
+    /// What is to be known of each.
+    pub(crate) fn known(&self) -> impl Iterator<Item = &RevocationList> {
+        self.0.iter().map(|list| &list.known)
+    }
+
+    /// Whether a serial number stands on any of them.
+    pub(crate) fn names(&self, serial: &[u8]) -> bool {
+        self.0.iter().any(|list| list.revoked.contains(serial))
     }
 
     fn add(
         &mut self,
-        der: &CertificateRevocationListDer<'_>,
+        der: CertificateRevocationListDer<'static>,
         authorities: &mut [Authority<'_>],
         provider: &CryptoProvider,
     ) -> Result<(), String> {
-        let (_, list) =
-            CertificateRevocationList::from_der(der).map_err(|_| "it does not parse".to_owned())?;
+        let (_, list) = CertificateRevocationList::from_der(&der)
+            .map_err(|_| "it does not parse".to_owned())?;
         let issuer = list.issuer().to_string();
         let named: Vec<_> = authorities
             .iter_mut()
@@ -137,19 +213,25 @@ impl Lists {
             ));
         };
         // The verifier takes the first list of a name, whatever the second one says.
-        if self.known.iter().any(|known| known.issuer == issuer) {
+        if self.known().any(|known| known.issuer == issuer) {
             return Err(format!("it has two lists of the CA {issuer:?}; keep the newer one alone"));
         }
         signer.has_list = true;
-        self.known.push(RevocationList {
+        let known = RevocationList {
             made: x509::utc(&list.last_update()),
             until: list.next_update().as_ref().map(x509::utc),
-            made_at: list.last_update().timestamp(),
             until_at: list.next_update().as_ref().map(ASN1Time::timestamp),
-            number: list.crl_number().map(BigUint::to_bytes_be),
+            edition: ListEdition {
+                ca: issuer.as_str().into(),
+                key: signer.certificate.public_key().raw.into(),
+                number: list.crl_number().map(|number| number.to_bytes_be().into()),
+                made: milliseconds(list.last_update().timestamp()),
+            },
             issuer,
-        });
-        self.revoked.extend(list.iter_revoked_certificates().map(|one| one.raw_serial().into()));
+        };
+        let revoked = list.iter_revoked_certificates().map(|one| one.raw_serial().into());
+        let revoked = Arc::new(revoked.collect());
+        self.0.push(Listed { der, known, revoked });
         Ok(())
     }
 }
@@ -165,6 +247,10 @@ fn is_signed_by(
     let (said, signature) = (list.tbs_cert_list.as_ref(), &list.signature_value.data);
     let known = provider.signature_verification_algorithms.all;
     known.iter().any(|algorithm| algorithm.verify_signature(key, said, signature).is_ok())
+}
+
+fn milliseconds(seconds: i64) -> Timestamp {
+    Timestamp(u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000))
 }
 
 /// A moment of a certificate or a list, in seconds since the epoch; before it is as good as at it.

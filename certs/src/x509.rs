@@ -1,5 +1,6 @@
 //! Readings of certificates that a person sees in several places, always spelt the same.
 
+use orchestra_model::Timestamp;
 use x509_parser::{certificate::X509Certificate, time::ASN1Time};
 
 /// A serial number as lower-case hex: what a log says, what `orchestra-certs show` prints, what a
@@ -14,4 +15,11 @@ pub fn utc(moment: &ASN1Time) -> String {
     let (hour, minute, second) = (at.hour(), at.minute(), at.second());
     let (year, month, day) = (at.year(), u8::from(at.month()), at.day());
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// The same of a moment that was kept, to the second; before the year 10000.
+pub fn moment(moment: Timestamp) -> String {
+    let seconds = i64::try_from(moment.0 / 1_000).ok();
+    let moment = seconds.and_then(|seconds| ASN1Time::from_timestamp(seconds).ok());
+    moment.map_or_else(|| "an unknown time".to_owned(), |moment| utc(&moment))
 }

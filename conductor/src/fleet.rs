@@ -20,6 +20,7 @@ use orchestra_model::{
     Deployments, HostName, HostSet,
     hostset::{Groups, InvalidHostSet},
     names::{AppName, DeploymentName, GroupName},
+    record::ListEdition,
 };
 
 use self::{
@@ -42,8 +43,8 @@ pub(crate) struct Fleet {
     /// Over what the deployments mean.
     deployments_digest: [u8; 32],
     files: FilesSeen,
-    /// Whether `conductor.toml` names a revocation list.
-    revokes: bool,
+    /// Which revocation lists `conductor.toml` names; none where it names no file of them.
+    lists: Vec<ListEdition>,
 }
 
 /// What was seen of the files that need not be there.

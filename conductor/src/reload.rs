@@ -229,9 +229,9 @@ impl Inner {
             let config = Config::load(&before.directory).map_err(|error| broken(&error))?;
             check_fixed(&before, &config).map_err(|error| broken(&error))?;
             let fleet = Fleet::load(&config.directory).map_err(|error| broken(&error))?;
-            let fleet = fleet.revoking(config.tls.crl.is_some());
             let acceptance =
                 tls::renew(&config, &door.acceptance()).map_err(|error| broken(&error))?;
+            let fleet = fleet.revoking(acceptance.revocation_lists());
             Ok::<_, Declined>((config, Arc::new(fleet), acceptance))
         });
         let (config, fleet, acceptance) = read

@@ -207,8 +207,8 @@ async fn run(options: Options) -> Result<(), ServeError> {
 fn read_files(directory: &Path) -> Result<(Config, Fleet, Arc<Acceptance>), ServeError> {
     let config = Config::load(directory).map_err(ServeError::Config)?;
     let fleet = Fleet::load(directory).map_err(ServeError::Fleet)?;
-    let fleet = fleet.revoking(config.tls.crl.is_some());
     let acceptance = tls::load(&config).map_err(ServeError::Tls)?;
+    let fleet = fleet.revoking(acceptance.revocation_lists());
     Ok((config, fleet, acceptance))
 }
 

@@ -91,27 +91,26 @@ pub(crate) fn load(config: &Config) -> Result<Arc<Acceptance>, InvalidTls> {
 /// the limits in force.
 pub(crate) fn renew(config: &Config, in_force: &Acceptance) -> Result<Arc<Acceptance>, InvalidTls> {
     let acceptance = load(config)?;
-    let (before, lists) = (in_force.revocation_lists(), acceptance.revocation_lists());
     let Some(path) = config.tls.crl.clone() else {
         return Ok(acceptance);
     };
-    for list in lists {
-        if let Some(in_force) = before.iter().find(|in_force| list.is_older_than(in_force)) {
+    for list in acceptance.revocation_lists() {
+        let mut before = in_force.revocation_lists();
+        if let Some(in_force) = before.find(|in_force| list.is_older_than(in_force)) {
             let (made, in_force) = (list.made.clone(), in_force.made.clone());
             return Err(InvalidTls::Older { path, made, in_force });
         }
     }
-    match run_out(lists) {
-        Some(list) => {
-            Err(InvalidTls::RunOut { path, until: list.until.clone().unwrap_or_default() })
-        }
+    let until = run_out(&acceptance).map(|list| list.until.clone().unwrap_or_default());
+    match until {
+        Some(until) => Err(InvalidTls::RunOut { path, until }),
         None => Ok(acceptance),
     }
 }
 
 /// What is wrong with the revocation lists in force, for `orc conductor status`.
 pub(crate) fn revocation_trouble(acceptance: &Acceptance) -> Option<String> {
-    let list = run_out(acceptance.revocation_lists())?;
+    let list = run_out(acceptance)?;
     Some(format!(
         "the list of {:?} ran out at {}: whom it names stays out, and who was revoked since is let in; \
          put a new one there, made with `orchestra-certs revoke`, and run `orc conductor reload`",
@@ -120,7 +119,7 @@ pub(crate) fn revocation_trouble(acceptance: &Acceptance) -> Option<String> {
     ))
 }
 
-fn run_out(lists: &[RevocationList]) -> Option<&RevocationList> {
+fn run_out(acceptance: &Acceptance) -> Option<&RevocationList> {
     let now = SystemTime::now();
-    lists.iter().find(|list| list.has_run_out(now))
+    acceptance.revocation_lists().find(|list| list.has_run_out(now))
 }

@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use orchestra_certs::Files;
+use orchestra_certs::{Files, NewestLists};
 use orchestra_link::{Dialler, Endpoint};
 use orchestra_model::{HostName, Millis, limits};
 use serde::Deserialize;
@@ -141,6 +141,7 @@ impl Config {
             conductor_name: self.conductor_name.clone(),
             domain: self.domain.clone(),
             files: self.tls.clone(),
+            newest: NewestLists::default(),
         }
     }
 }

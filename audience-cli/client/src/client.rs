@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use orchestra_certs::Credentials;
+use orchestra_certs::{Credentials, NewestLists, OlderList};
 use orchestra_model::{
     ids::{FlowId, Part},
     limits,
@@ -30,26 +30,32 @@ pub(crate) const ANSWER: Duration = Duration::from_secs(60);
 pub struct Client {
     connection: Connection,
     credentials: Credentials,
+    newest: NewestLists,
     pub(crate) rpc: AudienceClient<Channel>,
 }
 
 impl Client {
     /// Connects. It is tried for as long as the connection says.
     pub async fn connect(connection: Connection) -> Result<Self, Failure> {
-        let credentials = load(&connection)?;
+        let newest = NewestLists::default();
+        let credentials = load(&connection, &newest)?;
         let deadline = Instant::now() + connection.connect_timeout.to_std();
         let channel = dial(&connection, &credentials, Some(deadline)).await?;
-        Ok(Self { connection, credentials, rpc: client(channel) })
+        Ok(Self { connection, credentials, newest, rpc: client(channel) })
     }
 
-    /// Connects anew. It is tried until the deadline, or for ever where there is none.
-    pub async fn reconnect(&mut self, deadline: Option<Instant>) -> Result<(), Failure> {
+    /// Connects anew. It is tried until the deadline, or for ever where there is none. Returns the
+    /// revocation list that stays in force although its file holds an older one by now, if it does.
+    pub async fn reconnect(
+        &mut self,
+        deadline: Option<Instant>,
+    ) -> Result<Option<OlderList>, Failure> {
         // Whoever waits for days may have a renewed certificate by now, or a newer revocation list.
-        if let Ok(credentials) = load(&self.connection) {
+        if let Ok(credentials) = load(&self.connection, &self.newest) {
             self.credentials = credentials;
         }
         self.rpc = client(dial(&self.connection, &self.credentials, deadline).await?);
-        Ok(())
+        Ok(self.credentials.older_list().cloned())
     }
 }
 

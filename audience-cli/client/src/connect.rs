@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use orchestra_certs::{ConnectError, Credentials, LoadError, Refused, channel_to};
+use orchestra_certs::{ConnectError, Credentials, LoadError, NewestLists, Refused, channel_to};
 use tokio::time::Instant;
 use tonic::transport::Channel;
 
@@ -73,8 +73,9 @@ fn dial_failure(error: ConnectError) -> Failure {
     }
 }
 
-pub(crate) fn load(connection: &Connection) -> Result<Credentials, Failure> {
-    Credentials::load(&connection.files, &connection.expected.domain).map_err(load_failure)
+pub(crate) fn load(connection: &Connection, newest: &NewestLists) -> Result<Credentials, Failure> {
+    let Connection { files, expected, .. } = connection;
+    Credentials::load_after(files, &expected.domain, newest).map_err(load_failure)
 }
 
 fn load_failure(error: LoadError) -> Failure {

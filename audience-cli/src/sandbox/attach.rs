@@ -57,7 +57,7 @@ pub(super) async fn attached(
         match client.conductor().await {
             Ok(status) if status.attached as usize >= players.len() => return Ok(()),
             Ok(_) => {}
-            Err(_) => client.reconnect(Some(deadline)).await?,
+            Err(_) => drop(client.reconnect(Some(deadline)).await?),
         }
         if Instant::now() > deadline {
             let missing = missing(&mut client, players).await?;

@@ -138,7 +138,9 @@ impl Reading<'_> {
                 Err(unheard) => return Err(self.with_hint(unheard.into())),
             }
             self.backoff.pause(None).await;
-            self.client.reconnect(None).await?;
+            if let Some(older) = self.client.reconnect(None).await? {
+                narrate(older);
+            }
         }
     }
 

@@ -155,7 +155,9 @@ impl<'a> Waiting<'a> {
                 Err(Unheard::Refused(failure)) => return Err(with_hint(failure)),
             }
             self.backoff.pause(None).await;
-            client.reconnect(None).await?;
+            if let Some(older) = client.reconnect(None).await? {
+                console.narrate(older);
+            }
         }
     }
 

@@ -15,8 +15,8 @@ use std::{
 use common::{CONDUCTOR, DOMAIN, Fleet, List, Listener, PATIENCE, Pair, domain, expected, san_uri};
 use orchestra_ca::{LIST_DAYS, Serial};
 use orchestra_certs::{
-    ConnectError, Credentials, Door, Files, Limits, Refused, Role, acceptance, channel, channel_to,
-    client_config, connect,
+    ConnectError, Credentials, Door, Files, Limits, NewestLists, Refused, Role, acceptance,
+    channel, channel_to, client_config, connect,
 };
 use rcgen::{Issuer, KeyPair};
 use rustls::{AlertDescription, ClientConfig};
@@ -44,9 +44,10 @@ async fn a_revoked_certificate_is_refused_once_the_list_is_loaded() {
     listener.accepts(good).await;
 }
 
-#[tokio::test]
-async fn a_channel_ends_once_the_conductor_is_on_a_list_that_came_later() {
-    let fleet = Fleet::new();
+/// A conductor that answers every call as one that it does not know, at an address.
+async fn serve(
+    fleet: &Fleet,
+) -> (String, tokio::task::JoinHandle<Result<(), tonic::transport::Error>>) {
     let conductor = fleet.files(Role::Conductor, CONDUCTOR);
     let tcp = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = tcp.local_addr().unwrap().to_string();
@@ -58,6 +59,17 @@ async fn a_channel_ends_once_the_conductor_is_on_a_list_that_came_later() {
     let incoming = orchestra_certs::incoming(tcp, door, Limits::default());
     let server =
         tokio::spawn(tonic::transport::Server::builder().serve_with_incoming(service, incoming));
+    (address, server)
+}
+
+fn conductor_subject() -> orchestra_certs::Subject {
+    orchestra_certs::Subject::new(Role::Conductor, CONDUCTOR).unwrap()
+}
+
+#[tokio::test]
+async fn a_channel_ends_once_the_conductor_is_on_a_list_that_came_later() {
+    let fleet = Fleet::new();
+    let (address, server) = serve(&fleet).await;
     let files = Files { crl: Some(fleet.revoke(&[])), ..fleet.files(Role::Audience, "alice") };
     let credentials = Credentials::load(&files, &domain()).unwrap();
     let name = expected().conductor_name;
@@ -69,7 +81,7 @@ async fn a_channel_ends_once_the_conductor_is_on_a_list_that_came_later() {
     tokio::time::advance(Duration::from_secs(61)).await;
     assert_eq!(call(&channel).await.code(), tonic::Code::NotFound);
 
-    let der = Pair::read(&conductor).chain.remove(0);
+    let der = Pair::read(&fleet.ca.files(&conductor_subject())).chain.remove(0);
     let (_, parsed) = x509_parser::parse_x509_certificate(&der).unwrap();
     fleet.revoke(&[&orchestra_certs::x509::serial(&parsed)]);
     tokio::time::advance(Duration::from_secs(61)).await;
@@ -314,7 +326,7 @@ fn lists_are_told_apart_by_number_and_by_when_they_were_made() {
     let list = |number, made| {
         let list = List { made, number, ..List::of(&[]) };
         let files = fleet.with_list(&list.signed_by(&fleet.issuer()));
-        acceptance(&files, &domain()).unwrap().revocation_lists()[0].clone()
+        acceptance(&files, &domain()).unwrap().revocation_lists().next().unwrap().clone()
     };
     let now = SystemTime::now();
     let earlier = now - Duration::from_secs(60);
@@ -325,6 +337,55 @@ fn lists_are_told_apart_by_number_and_by_when_they_were_made() {
     );
     let ended = list(1, now - Duration::from_secs(2 * 86_400));
     assert!(ended.has_run_out(now) && !list(1, now).has_run_out(now));
+}
+
+#[test]
+fn a_list_that_is_older_than_the_one_before_does_not_replace_it() {
+    let fleet = Fleet::new();
+    let now = SystemTime::now();
+    let write = |number, made, issuer: &Issuer<'static, KeyPair>| {
+        fleet.list(&List { made, number, ..List::of(&[]) }.signed_by(issuer))
+    };
+    let ours = fleet.issuer();
+    let crl = Some(write(7, now, &ours));
+    let files = Files { crl, ..fleet.files(Role::Player, "db1") };
+    let newest = NewestLists::default();
+    let load = || Credentials::load_after(&files, &domain(), &newest).unwrap();
+    let number = |credentials: &Credentials| {
+        let list = credentials.revocation_lists().next().unwrap();
+        list.edition().number.as_deref().unwrap()[0]
+    };
+    assert_eq!((number(&load()), load().older_list()), (7, None));
+    // Of a later time, but with a lower number.
+    write(6, now + Duration::from_secs(60), &ours);
+    let told = load().older_list().unwrap().to_string();
+    assert!(told.contains("before the one in force") && told.contains("ca.crl"), "{told}");
+    assert_eq!(number(&load()), 7);
+    write(8, now, &ours);
+    assert_eq!((number(&load()), load().older_list()), (8, None));
+    // What another program knows is nothing to this one.
+    write(6, now, &ours);
+    assert_eq!(number(&Credentials::load(&files, &domain()).unwrap()), 6);
+    assert_eq!(number(&load()), 8);
+}
+
+#[tokio::test]
+async fn a_channel_and_the_next_one_know_the_newest_list_that_either_has_read() {
+    let fleet = Fleet::new();
+    let (address, server) = serve(&fleet).await;
+    let write = |number| fleet.list(&List { number, ..List::of(&[]) }.signed_by(&fleet.issuer()));
+    let files = Files { crl: Some(write(3)), ..fleet.files(Role::Player, "db1") };
+    let newest = NewestLists::default();
+    let load = || Credentials::load_after(&files, &domain(), &newest).unwrap();
+    let name = expected().conductor_name;
+    let channel = channel_to(&name, &address, &load(), PATIENCE).await.unwrap();
+    write(5);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    assert_eq!(call(&channel).await.code(), tonic::Code::NotFound);
+    write(4);
+    assert!(load().older_list().is_some());
+    server.abort();
 }
 
 #[tokio::test]
@@ -361,7 +422,8 @@ async fn what_the_ca_revokes_is_refused_and_its_list_grows() {
     let second = fleet.ca.revoke(&[by_file, again], LIST_DAYS).unwrap();
     assert_eq!((second.added, second.all), (1, 2));
     let after = acceptance(&files, &domain()).unwrap();
-    let [older, newer] = [&before, &after].map(|one| one.revocation_lists()[0].clone());
+    let [older, newer] =
+        [&before, &after].map(|one| one.revocation_lists().next().unwrap().clone());
     assert!(older.is_older_than(&newer) && !newer.is_older_than(&older));
     listener.door.replace(&after);
     for client in [one, client_config(&two, &expected()).unwrap()] {

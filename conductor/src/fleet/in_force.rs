@@ -6,9 +6,10 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use orchestra_certs::{RevocationList, x509};
 use orchestra_model::{
     names::DeploymentName,
-    record::{DeploymentInForce, InForce},
+    record::{DeploymentInForce, InForce, ListEdition},
 };
 
 use super::{Fleet, deployments::DIRECTORY};
@@ -24,9 +25,9 @@ impl fmt::Display for Lifted {
 }
 
 impl Fleet {
-    /// With what `conductor.toml` says of revocation.
-    pub(crate) fn revoking(self, revokes: bool) -> Self {
-        Self { revokes, ..self }
+    /// With the revocation lists that `conductor.toml` names, one of each CA.
+    pub(crate) fn revoking<'a>(self, lists: impl Iterator<Item = &'a RevocationList>) -> Self {
+        Self { lists: lists.map(|list| list.edition().clone()).collect(), ..self }
     }
 
     /// What is to be remembered of this fleet once it is in force.
@@ -39,7 +40,8 @@ impl Fleet {
         InForce {
             deployments: self.files.deployments.iter().map(deployment).collect(),
             groups: u32::try_from(self.groups.len()).unwrap_or(u32::MAX),
-            revokes: self.revokes,
+            revokes: !self.lists.is_empty(),
+            lists: self.lists.clone(),
         }
     }
 
@@ -70,6 +72,7 @@ impl Fleet {
                     .to_owned(),
             );
         }
+        clauses.extend(now.lists.iter().filter_map(|list| older(list, &before.lists)));
         (!clauses.is_empty()).then_some(Lifted(clauses))
     }
 
@@ -104,6 +107,18 @@ impl Fleet {
     }
 }
 
+/// That a revocation list is older than the edition that was in force, if it is.
+fn older(list: &ListEdition, before: &[ListEdition]) -> Option<String> {
+    let in_force = before.iter().find(|in_force| list.is_older_than(in_force))?;
+    Some(format!(
+        "the revocation list of {:?} was made at {}, before the one that was in force, which was made \
+         at {}: who was revoked in between would be let in again",
+        list.ca,
+        x509::moment(list.made),
+        x509::moment(in_force.made),
+    ))
+}
+
 fn deployments(names: &[&str]) -> String {
     let word = if names.len() == 1 { "deployment" } else { "deployments" };
     format!("{word} {}", names.join(", "))
@@ -112,6 +127,8 @@ fn deployments(names: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use std::{fs, path::Path};
+
+    use orchestra_model::Timestamp;
 
     use super::*;
 
@@ -159,15 +176,37 @@ mod tests {
         assert!(Fleet::load(place.path()).unwrap().lifts(&InForce::default()).is_none());
     }
 
+    /// An edition of our CA's revocation list.
+    fn edition(number: u8) -> ListEdition {
+        let made = Timestamp(u64::from(number) * 1_000);
+        let number = Some([number].as_slice().into());
+        ListEdition { ca: "CN=ours".into(), key: [4].as_slice().into(), number, made }
+    }
+
     #[test]
-    fn a_revocation_list_is_missed() {
+    fn a_revocation_list_is_missed_and_so_is_its_later_edition() {
         let (place, in_force) = place();
-        let load = || Fleet::load(place.path()).unwrap();
-        let before = load().revoking(true).in_force();
-        assert_eq!(load().revoking(true).lifts(&before), None);
-        let told = load().lifts(&before).unwrap().to_string();
+        let fleet = |lists: &[ListEdition]| Fleet {
+            lists: lists.to_vec(),
+            ..Fleet::load(place.path()).unwrap()
+        };
+        let before = fleet(&[edition(2)]).in_force();
+        assert_eq!(fleet(&[edition(2)]).lifts(&before), None);
+        assert_eq!(fleet(&[edition(3)]).lifts(&before), None);
+        let told = fleet(&[]).lifts(&before).unwrap().to_string();
         assert!(told.contains("names no revocation list (tls.crl) any more"), "{told}");
-        assert_eq!(load().revoking(true).lifts(&in_force), None);
+        assert_eq!(fleet(&[edition(2)]).lifts(&in_force), None);
+        let told = fleet(&[edition(1)]).lifts(&before).unwrap().to_string();
+        assert!(
+            told.contains("was made at 1970-01-01T00:00:01Z, before the one that was"),
+            "{told}"
+        );
+        // A CA that was made anew counts from 1 again.
+        let anew = ListEdition { key: [5].as_slice().into(), ..edition(1) };
+        assert_eq!(fleet(&[anew]).lifts(&before), None);
+        // A former release remembered that there were lists, and not which.
+        let former = InForce { lists: Vec::new(), ..before };
+        assert_eq!(fleet(&[edition(1)]).lifts(&former), None);
     }
 
     #[test]

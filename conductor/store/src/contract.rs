@@ -18,7 +18,7 @@ use orchestra_model::{
     proof::Mac,
     record::{
         DeploymentInForce, Drain, EndRecord, FlowRecord, HoldRecord, Impact, InForce, JobRecord,
-        Op, ParamsRecord, PlayerRecord, Record, Recovered, TaskRecord,
+        ListEdition, Op, ParamsRecord, PlayerRecord, Record, Recovered, TaskRecord,
     },
     status::Counts,
     thresholds::Thresholds,
@@ -109,6 +109,14 @@ fn in_force(groups: u32) -> InForce {
         deployments: [("db", 0), ("web", 4)].map(deployment).into(),
         groups,
         revokes: groups > 0,
+        lists: [Some(vec![1, 0].into()), None]
+            .map(|number| ListEdition {
+                ca: "CN=our CA".into(),
+                key: vec![4, 2].into(),
+                number,
+                made: Timestamp(7_000),
+            })
+            .into(),
     }
 }
 

@@ -171,6 +171,19 @@ async fn a_conductor_does_not_start_with_a_list_of_somebody_else() {
 }
 
 #[tokio::test]
+async fn a_start_remembers_which_list_was_in_force() {
+    let place = place();
+    List { number: 7, ..List::of(&[(Role::Player, "db2")]) }.write(&place);
+    drop(Conductor::start(&place));
+    List { number: 6, ..List::of(&[]) }.write(&place);
+    let told = Conductor::start_refused(&place);
+    assert!(told.contains("before the one that was in force"), "{told}");
+    assert!(told.contains("--allow-removal"), "{told}");
+    List { number: 8, ..List::of(&[]) }.write(&place);
+    drop(Conductor::start(&place));
+}
+
+#[tokio::test]
 async fn a_conductor_starts_with_a_list_that_has_run_out_and_says_so() {
     let place = place();
     let bad = [(Role::Player, "db2")];

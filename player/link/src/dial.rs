@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use orchestra_certs::{Credentials, Files, Subject};
+use orchestra_certs::{Credentials, Files, NewestLists, Subject};
 use orchestra_model::HostName;
 use tonic::transport::Channel;
 
@@ -34,6 +34,8 @@ pub struct Dialler {
     pub domain: HostName,
     /// The player's certificate and key, and its authority's.
     pub files: Files,
+    /// The revocation lists that it has gone by.
+    pub newest: NewestLists,
 }
 
 impl Dial for Dialler {
@@ -44,8 +46,8 @@ impl Dial for Dialler {
     /// Reads the certificate anew each time, so that a renewed one needs no restart. The connection
     /// ends when the conductor's certificate does, or is revoked by a list that came later.
     async fn dial(&self, endpoint: &Endpoint) -> Result<(Channel, HostName), SessionFailure> {
-        let credentials =
-            Credentials::load(&self.files, &self.domain).map_err(SessionFailure::Credentials)?;
+        let credentials = Credentials::load_after(&self.files, &self.domain, &self.newest)
+            .map_err(SessionFailure::Credentials)?;
         let Subject::Player(player) = &credentials.identity().subject else {
             return Err(SessionFailure::NotAPlayer(credentials.identity().clone()));
         };
@@ -55,6 +57,9 @@ impl Dial for Dialler {
                 "the revocation list has run out: whom it names is not obeyed, and who was revoked \
                  since is; put a newer one in its place"
             );
+        }
+        if let Some(older) = credentials.older_list() {
+            tracing::warn!("{older}");
         }
         let address = endpoint.to_string();
         let channel =

@@ -6,7 +6,7 @@
 //! A task has a record only once something happened to it; what a job's record says in
 //! [`JobRecord::untouched`] holds for all others.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use crate::{
     audit::AuditRecord,
@@ -110,6 +110,35 @@ pub struct InForce {
     pub groups: u32,
     /// Whether a revocation list keeps people out.
     pub revokes: bool,
+    /// Which edition of each CA's list does.
+    pub lists: Vec<ListEdition>,
+}
+
+/// One edition of a CA's revocation list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListEdition {
+    /// The CA's name.
+    pub ca: Arc<str>,
+    /// The CA's public key, in DER: a CA that was made anew under the same name counts from 1 again.
+    pub key: Arc<[u8]>,
+    /// The list's number, which grows from edition to edition: big-endian, without leading zeros.
+    pub number: Option<Arc<[u8]>>,
+    /// When it was made, to the second.
+    pub made: Timestamp,
+}
+
+impl ListEdition {
+    /// Whether it was made before another edition of the same CA: by their numbers where both have
+    /// one, else by their times. With it, certificates that are revoked would be accepted again.
+    pub fn is_older_than(&self, other: &ListEdition) -> bool {
+        let by_number = match (&self.number, &other.number) {
+            (Some(one), Some(other)) => one.len().cmp(&other.len()).then_with(|| one.cmp(other)),
+            _ => Ordering::Equal,
+        };
+        self.ca == other.ca
+            && self.key == other.key
+            && by_number.then(self.made.cmp(&other.made)) == Ordering::Less
+    }
 }
 
 /// What is remembered of a deployment in force.

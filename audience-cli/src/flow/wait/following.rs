@@ -64,7 +64,9 @@ impl Following {
                 Err(Unheard::Lost(why)) => console.narrate(format_args!("{why}; trying again")),
             }
             self.backoff.pause(None).await;
-            client.reconnect(None).await?;
+            if let Some(older) = client.reconnect(None).await? {
+                console.narrate(older);
+            }
         }
     }
 

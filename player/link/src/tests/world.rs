@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::Path, pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use orchestra_ca::{Ca, Terms};
-use orchestra_certs::{Door, Limits, Subject, acceptance, incoming};
+use orchestra_certs::{Door, Limits, NewestLists, Subject, acceptance, incoming};
 use orchestra_model::{
     HostName,
     delivery::{AgentSession, StoreId, Term},
@@ -90,6 +90,7 @@ impl World {
             conductor_name: host(CONDUCTOR),
             domain: host(DOMAIN),
             files: self.ca.files(subject),
+            newest: NewestLists::default(),
         }
     }
 

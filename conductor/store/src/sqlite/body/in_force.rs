@@ -1,8 +1,9 @@
 //! Body of the limits that are remembered to be missed.
 
 use orchestra_model::{
+    Timestamp,
     names::DeploymentName,
-    record::{DeploymentInForce, InForce},
+    record::{DeploymentInForce, InForce, ListEdition},
 };
 use prost::Message;
 
@@ -17,6 +18,21 @@ pub(in super::super) struct InForceBody {
     groups: u32,
     #[prost(bool, tag = "3")]
     revokes: bool,
+    /// Without any where a former release wrote this.
+    #[prost(message, repeated, tag = "4")]
+    lists: Vec<ListBody>,
+}
+
+#[derive(Message)]
+struct ListBody {
+    #[prost(string, tag = "1")]
+    ca: String,
+    #[prost(bytes = "vec", tag = "2")]
+    key: Vec<u8>,
+    #[prost(bytes = "vec", optional, tag = "3")]
+    number: Option<Vec<u8>>,
+    #[prost(uint64, tag = "4")]
+    made: u64,
 }
 
 #[derive(Message)]
@@ -36,8 +52,18 @@ impl From<&InForce> for InForceBody {
             file: of.file.to_string(),
             cells: of.cells,
         };
-        let deployments = record.deployments.iter().map(deployment).collect();
-        Self { deployments, groups: record.groups, revokes: record.revokes }
+        let list = |list: &ListEdition| ListBody {
+            ca: list.ca.to_string(),
+            key: list.key.to_vec(),
+            number: list.number.as_deref().map(<[u8]>::to_vec),
+            made: list.made.0,
+        };
+        Self {
+            deployments: record.deployments.iter().map(deployment).collect(),
+            groups: record.groups,
+            revokes: record.revokes,
+            lists: record.lists.iter().map(list).collect(),
+        }
     }
 }
 
@@ -48,10 +74,17 @@ impl InForceBody {
             Ok((DeploymentName::new(&name)?, of))
         };
         let deployments = self.deployments.into_iter().map(deployment);
+        let list = |ListBody { ca, key, number, made }: ListBody| ListEdition {
+            ca: ca.into(),
+            key: key.into(),
+            number: number.map(Into::into),
+            made: Timestamp(made),
+        };
         Ok(InForce {
             deployments: deployments.collect::<Result<_, Unreadable>>()?,
             groups: self.groups,
             revokes: self.revokes,
+            lists: self.lists.into_iter().map(list).collect(),
         })
     }
 }
