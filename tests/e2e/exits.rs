@@ -46,6 +46,7 @@ fn every_exit_code_of_a_real_flow() {
     fleet.orc(&["cancel", &ok.to_string()]).exits(9);
     fleet.orc(&["cancel", &long.to_string()]).exits(0);
     fleet.orc(&["pause", &ok.to_string()]).exits(9);
+    fleet.orc(&["retry", &ok.to_string()]).exits(9).complains("nothing is left to do of it");
     // 10: another plan than the one that was looked at.
     wait(&["work", "-w", "p1", "--if-plan", &"00".repeat(32)]).exits(10);
     // 11: nobody there.

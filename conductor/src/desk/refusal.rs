@@ -51,7 +51,8 @@ pub(crate) fn no_rest(why: &NoRest) -> Declined {
     match why {
         NoRest::Read(_) => Declined::new(Ground::Internal, message),
         NoRest::Unknown(_) => Declined::new(Ground::Unknown, message),
-        NoRest::Alive(_) | NoRest::Nothing(_) => Declined::new(Ground::Prevented, message),
+        NoRest::Alive(_) => Declined::new(Ground::Prevented, message),
+        NoRest::Nothing(_) => Declined::new(Ground::Ended, message),
         NoRest::Params(_) => Declined::new(Ground::Invalid, message),
     }
 }

@@ -67,7 +67,9 @@ impl fmt::Display for NoRest {
             Self::Read(_) => f.write_str("what is left of the flow cannot be read"),
             Self::Unknown(flow) => write!(f, "there is no flow {flow}"),
             Self::Alive(flow) => write!(f, "flow {flow} has not ended"),
-            Self::Nothing(flow) => write!(f, "flow {flow}: nothing is left to do of it"),
+            Self::Nothing(flow) => {
+                write!(f, "flow {flow} has ended, and nothing is left to do of it")
+            }
             Self::Params(jobs) => f.write_str(&tell_wrong(jobs)),
         }
     }
