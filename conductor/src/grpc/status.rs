@@ -4,7 +4,7 @@
 use std::error::Error as _;
 
 use orchestra_proto::Reason;
-use tonic::{Status, metadata::MetadataValue};
+use tonic::{Code, Status, metadata::MetadataValue};
 
 use crate::declined::{Declined, Ground};
 
@@ -49,10 +49,17 @@ fn lost(declined: &Declined) -> Status {
     said.cloned().unwrap_or_else(|| Status::unknown(declined.message()))
 }
 
-/// A line that was lost, for those who know no status.
+/// A line that was lost, for those who know no status. Where we ended it, because a message on it is
+/// larger than we read, that is the reason.
 pub(super) fn line_lost(status: Status) -> Declined {
     let message = status.message().to_owned();
-    Declined::line_lost(&message, Box::new(status))
+    match status.code() {
+        // The decoder of the protocol's library says it so.
+        Code::OutOfRange => {
+            Declined::new(Ground::TooMuch, format!("a message is too large: {message}"))
+        }
+        _ => Declined::line_lost(&message, Box::new(status)),
+    }
 }
 
 #[cfg(test)]
@@ -63,14 +70,19 @@ mod tests {
     fn what_is_wrong_with_a_host_set_stands_beside_the_status() {
         for (ground, kind) in [(Ground::NoHosts, "empty"), (Ground::UnknownHosts, "unknown")] {
             let status = Status::from(Declined::new(ground, "why"));
-            assert_eq!(status.code(), tonic::Code::FailedPrecondition);
+            assert_eq!(status.code(), Code::FailedPrecondition);
             assert_eq!(status.metadata().get(HOSTS).unwrap(), kind);
         }
     }
 
     #[test]
     fn a_line_that_is_lost_is_told_as_it_was() {
-        let told = Status::from(line_lost(Status::out_of_range("too long")));
-        assert_eq!((told.code(), told.message()), (tonic::Code::OutOfRange, "too long"));
+        let told = Status::from(line_lost(Status::aborted("reset")));
+        assert_eq!((told.code(), told.message()), (Code::Aborted, "reset"));
+        let told = Status::from(line_lost(Status::out_of_range("9 bytes")));
+        assert_eq!(
+            (told.code(), told.message()),
+            (Code::ResourceExhausted, "a message is too large: 9 bytes")
+        );
     }
 }

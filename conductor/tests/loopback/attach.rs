@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use conductor::Patience;
+use orchestra_model::limits;
 use orchestra_proto::v1::{self, command::Kind, from_player::Frame};
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
@@ -245,6 +246,21 @@ async fn the_first_message_is_one_attach_of_the_name_in_the_certificate() {
         assert_eq!(status.code(), code, "{status:?}");
         assert!(status.message().contains(message), "{status:?}");
     }
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_is_refused_as_that_and_logged() {
+    let place = Place::new("db1\n");
+    let conductor = Conductor::start(&place);
+    let player = Player::new(&place, &conductor.address, "db1").await;
+    let stream = player.open().await;
+    let snapshot = vec![0; limits::MESSAGE_BYTES].into();
+    stream.say(Frame::Attach(v1::Attach { snapshot, ..player.attach.clone() }));
+    let status = stream.failed().await;
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    assert!(status.message().starts_with("a message is too large: "), "{status:?}");
+    conductor.logged("a message is too large").await;
+    assert!(player.try_attach().await.is_ok());
 }
 
 #[tokio::test]
