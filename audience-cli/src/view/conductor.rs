@@ -6,7 +6,7 @@ use orchestra_client::{DeploymentChanges, RecoveredStore, RecoveryPlan, Reloaded
 use orchestra_model::{status::ConductorStatus, time::Timestamp};
 use serde::Serialize;
 
-use super::{Output, Page, Style, when, when_about};
+use super::{Output, Page, Style, one_line, when, when_about};
 
 impl Output for &ConductorStatus {
     fn noun(&self) -> &'static str {
@@ -73,8 +73,8 @@ fn write_status(out: &mut dyn io::Write, status: &ConductorStatus, style: Style)
     writeln!(
         out,
         "{} version {}, pid {}, since {}",
-        status.name,
-        status.version,
+        one_line(&status.name),
+        one_line(&status.version),
         status.pid,
         when_about(status.started_at)
     )?;
@@ -92,7 +92,7 @@ fn write_status(out: &mut dyn io::Write, status: &ConductorStatus, style: Style)
         writeln!(out, "{}", style.warning(&text))?;
     }
     writeln!(out, "deployments: {} with {} cells", status.deployments, status.cells)?;
-    writeln!(out, "store: {} term {}", status.store_id, status.term)?;
+    writeln!(out, "store: {} term {}", one_line(&status.store_id), status.term)?;
     writeln!(out, "configuration: loaded {}", when_about(status.loaded_at))?;
     for (what, problem) in [
         ("the last reload changed nothing", &status.reload_error),
@@ -101,13 +101,20 @@ fn write_status(out: &mut dyn io::Write, status: &ConductorStatus, style: Style)
         (&*held(status.store_held_since), &status.store_error),
     ] {
         if let Some(problem) = problem {
-            writeln!(out, "{}", style.warning(&format!("{what}: {problem}")))?;
+            writeln!(out, "{}", style.warning(&format!("{what}: {}", lines(problem))))?;
         }
     }
     if status.stale_store.is_some() {
         writeln!(out, "to go on with this store: orc conductor recover")?;
     }
     Ok(())
+}
+
+/// What the conductor says of its files may have a line for each problem: all but the first are
+/// indented, so that none looks like one of ours.
+fn lines(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(one_line).collect();
+    lines.join("\n  ")
 }
 
 /// Since when nothing is taken in.
@@ -233,8 +240,11 @@ fn write_recovery_plan(
     style: Style,
 ) -> io::Result<()> {
     let RecoveryPlan { store_id, stale_store, term, next_flow, attached, quarantined } = plan;
+    let store_id = one_line(&store_id);
     match stale_store {
-        Some(why) => writeln!(out, "store {store_id} counts as an old copy: {why}")?,
+        Some(why) => {
+            writeln!(out, "store {store_id} counts as an old copy: {}", one_line(&why))?;
+        }
         None => {
             let text = format!("nothing says that store {store_id} is an old copy");
             writeln!(out, "{}", style.warning(&text))?;

@@ -13,7 +13,7 @@ use orchestra_model::{
 };
 use serde::Serialize;
 
-use super::{Listing, Output, Page, Style};
+use super::{Listing, Output, Page, Style, one_line};
 
 /// The deployments in force, a line each.
 pub(crate) struct InForce;
@@ -39,7 +39,7 @@ impl Listing for InForce {
         _style: Style,
     ) -> io::Result<()> {
         let DeploymentSummary { name, apps, envs, cells, hosts, .. } = deployment;
-        writeln!(out, "{apps:>5} {envs:>5} {cells:>5} {hosts:>7} {name}")
+        writeln!(out, "{apps:>5} {envs:>5} {cells:>5} {hosts:>7} {}", one_line(name))
     }
 
     fn remark(&self, told: usize) -> Option<String> {

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::{
     Listing, Output, Page, absence,
-    style::{Style, when, when_about},
+    style::{Style, one_line, when, when_about},
 };
 
 /// The ledger, cell by cell.
@@ -86,7 +86,7 @@ impl Output for Released {
         if self.count == 0 {
             return Ok(());
         }
-        writeln!(out, "released {} ({})", self.hosts, self.count)
+        writeln!(out, "released {} ({})", one_line(&self.hosts), self.count)
     }
 
     fn remark(&self) -> Option<String> {

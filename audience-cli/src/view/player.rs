@@ -87,7 +87,7 @@ impl Output for DrainChange<'_> {
         if *count == 0 {
             return Ok(());
         }
-        writeln!(out, "{} {hosts} ({count})", self.what)?;
+        writeln!(out, "{} {} ({count})", self.what, one_line(hosts))?;
         // What still runs there may be told next, on the other output.
         out.flush()
     }
@@ -129,7 +129,7 @@ impl Output for Unquarantined {
         if self.count == 0 {
             return Ok(());
         }
-        writeln!(out, "released {} ({})", self.hosts, self.count)
+        writeln!(out, "released {} ({})", one_line(&self.hosts), self.count)
     }
 
     fn remark(&self) -> Option<String> {
@@ -157,7 +157,7 @@ fn line(out: &mut dyn io::Write, player: &PlayerStatus, style: Style) -> io::Res
         (false, None) => "never seen".to_owned(),
     };
     let labels: Vec<String> =
-        player.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        player.labels.iter().map(|(key, value)| one_line(&format!("{key}={value}"))).collect();
     let host = &player.host;
     let mut rest = String::new();
     if player.attached {

@@ -14,7 +14,7 @@ use orchestra_model::{
     score::{ScoreHash, ScoreOffer, ScoreSpec},
     service::{RunEnd, Unready},
     state::TaskState,
-    status::PlayerStatus,
+    status::{ConductorStatus, PlayerStatus},
     time::Timestamp,
 };
 use orchestra_proto::{Planned, v1};
@@ -29,7 +29,7 @@ use crate::{
 const HOSTILE: &str = "a\u{202e}b\u{9b}2Jc\x1b]0;t\x07\u{2028}\u{e0041}\u{200b}\rd\nforged line";
 
 /// A verb of `orc` each, and the other programs. Nothing here may be left out: see the test.
-const LINES: [&str; 65] = [
+const LINES: [&str; 68] = [
     "getstatus",
     "getstatus 42",
     "getstatus 42 --json",
@@ -88,9 +88,12 @@ const LINES: [&str; 65] = [
     "orc service diff web 6 7",
     "orc service diff web 6 7 --json",
     "orc service apply nowhere\u{202e}.yaml",
+    "orc deployment list --json",
     "orc hostset db1",
     "orc hostset db\u{202e}1",
     "orc conductor status",
+    "orc conductor status --json",
+    "orc groups --json",
     "orc conductor reload",
     "orc groups",
     "orc audit",
@@ -106,7 +109,7 @@ fn player() -> PlayerStatus {
     let described = ScoreSpec { description: HOSTILE.to_owned(), ..ScoreSpec::default() };
     PlayerStatus {
         host: HostName::new("db1").unwrap(),
-        labels: BTreeMap::new(),
+        labels: BTreeMap::from([(HOSTILE.to_owned(), HOSTILE.to_owned())]),
         attached: true,
         since: Some(Timestamp(1_763_712_000_000)),
         max_tasks: 4,
@@ -125,6 +128,31 @@ fn player() -> PlayerStatus {
     }
 }
 
+/// What a conductor says of itself. Its problems may have lines of their own.
+fn conductor() -> ConductorStatus {
+    let problem = Some(HOSTILE.replace('\n', " "));
+    ConductorStatus {
+        name: HOSTILE.to_owned(),
+        version: HOSTILE.to_owned(),
+        pid: 7,
+        started_at: Timestamp(1_763_712_000_000),
+        store_id: HOSTILE.to_owned(),
+        term: 2,
+        players: 1,
+        attached: 1,
+        quarantined: 0,
+        flows_alive: 1,
+        deployments: 1,
+        cells: 0,
+        loaded_at: Timestamp(1_763_712_000_000),
+        reload_error: problem.clone(),
+        revocation_error: problem.clone(),
+        stale_store: problem.clone(),
+        store_error: problem,
+        store_held_since: None,
+    }
+}
+
 /// A conductor of which every word that it passes on is hostile.
 fn hostile() -> Fake {
     let mut flow = stalled();
@@ -138,6 +166,13 @@ fn hostile() -> Fake {
     let fake = Fake::with(flow.clone(), tasks);
     let mut tables = fake.tables();
     tables.players = vec![player()];
+    tables.status = Some(conductor());
+    tables.groups = vec![v1::Group {
+        name: HOSTILE.to_owned(),
+        hosts: HOSTILE.to_owned(),
+        ..Default::default()
+    }];
+    tables.deployments = vec![v1::Deployment { name: HOSTILE.to_owned(), ..Default::default() }];
     tables.warnings = vec![HOSTILE.to_owned()];
     tables.planned = Planned { refusal: Some(HOSTILE.to_owned()), ..Planned::default() };
     tables.explained.explanations = vec![v1::Explanation {
