@@ -418,13 +418,17 @@ impl Streams {
     }
 }
 
-/// What travels with the result.
+/// What travels with the result. Where there is nothing to look at, nobody knows what was written:
+/// that is not the same as nothing.
 fn output(key: AttemptKey, kept: Option<io::Result<Kept>>) -> Output {
-    let read = kept.map_or_else(|| Ok(Output::default()), |kept| kept?.output());
-    read.unwrap_or_else(|error| {
-        tracing::warn!(attempt = %key, %error, "cannot read an attempt's output back");
-        Output { truncated: true, ..Output::default() }
-    })
+    let unknown = Output { truncated: true, ..Output::default() };
+    match kept {
+        None => unknown,
+        Some(kept) => kept.and_then(|kept| kept.output()).unwrap_or_else(|error| {
+            tracing::warn!(attempt = %key, %error, "cannot read an attempt's output back");
+            unknown
+        }),
+    }
 }
 
 impl Main {

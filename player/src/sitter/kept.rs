@@ -49,7 +49,8 @@ impl Kept {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(dir, stream.file(), flags, Mode::empty()) {
             Ok(file) => File::from(file),
-            Err(Errno::NOENT) if written.is_none_or(|written| written.broken.is_some()) => {
+            // It could not be made, or was removed with the spool: what it would hold is missing.
+            Err(Errno::NOENT) => {
                 let total = written.map_or(0, |written| written.total);
                 return Ok(Self { total, broken_at: Some(0), ..nothing });
             }

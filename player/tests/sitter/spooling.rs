@@ -15,6 +15,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_damaged_journal_stops_the_start", a_damaged_journal_stops_the_start),
     ("a_full_disk_refuses_orders_and_tells_of_what_runs", a_full_disk),
     ("a_spool_that_is_taken_away_is_made_anew", a_spool_that_is_taken_away),
+    ("output_whose_files_were_removed_is_unknown", output_whose_files_were_removed),
     ("a_spool_that_is_replaced_is_not_written_to", a_spool_that_is_replaced),
     ("an_end_is_kept_until_acknowledged", an_end_is_kept_until_acknowledged),
 ];
@@ -148,6 +149,32 @@ fn a_spool_that_is_taken_away() {
         assert!(settled.contains(&known) && settled.contains(&running), "{settled:?}");
         world.repeat_order("quick", known);
         assert_eq!(world.ended(known).outcome, Outcome::Exited(0));
+    }
+}
+
+fn output_whose_files_were_removed() {
+    let attempts = |world: &World| world.path("spool/attempts");
+    for while_it_runs in [true, false] {
+        let world = World::new();
+        world.gate("go");
+        world.score("wait", "echo before; echo $$ > $OUT/pid; cat $OUT/go; echo after; exit 5");
+        world.start();
+        let running = world.order("wait", &[]);
+        world.started(running);
+        world.number_in("pid");
+        if while_it_runs {
+            fs::remove_dir_all(attempts(&world)).unwrap();
+        } else {
+            world.crash();
+            fs::remove_dir_all(attempts(&world)).unwrap();
+            world.start();
+        }
+        world.open_gate("go");
+        let end = world.ended(running);
+        for output in [&end.stdout, &end.stderr] {
+            assert_eq!((&*output.head, &*output.tail), (&b""[..], &b""[..]));
+        }
+        assert!(end.stdout.truncated, "{:?}: it wrote something", end.stdout);
     }
 }
 

@@ -25,8 +25,11 @@ pub(crate) fn text(output: &Output) -> Vec<u8> {
     if output.truncated {
         end_line(&mut text);
         let kept = (output.head.len() + output.tail.len()) as u64;
-        let left_out = output.bytes.saturating_sub(kept);
-        text.extend_from_slice(format!("[… {left_out} bytes left out …]\n").as_bytes());
+        let gap = match output.bytes.saturating_sub(kept) {
+            0 => "[… what is missing here is not known …]\n".to_owned(),
+            left_out => format!("[… {left_out} bytes left out …]\n"),
+        };
+        text.extend_from_slice(gap.as_bytes());
     }
     text.extend_from_slice(&output.tail);
     end_line(&mut text);
@@ -246,6 +249,8 @@ mod tests {
             truncated: true,
         };
         assert_eq!(text(&output), "begin\n[… 991 bytes left out …]\nend\n".as_bytes());
+        let unknown = Output { truncated: true, ..Output::default() };
+        assert_eq!(text(&unknown), "[… what is missing here is not known …]\n".as_bytes());
         assert_eq!(text(&Output::default()), b"");
     }
 }
