@@ -273,12 +273,13 @@ impl KeyFile {
 
     /// Reads the keys and holds them against what the store records.
     pub(crate) fn open(&self, recorded: Option<ProofKeyId>) -> Result<Found, InvalidKey> {
-        if let Some(pending) = self.read(PENDING)? {
-            // What the store does not record was never used.
-            match recorded == pending.id() {
-                true => self.adopt()?,
-                false => self.forget_pending()?,
-            }
+        match self.read(PENDING) {
+            Ok(None) => {}
+            Ok(Some(pending)) if recorded == pending.id() => self.adopt()?,
+            // What the store does not record was never used. It records a key that is whole on the
+            // disk, so one that was cut off while it was written is none of those.
+            Ok(Some(_)) | Err(InvalidKey::Malformed { .. }) => self.forget_pending()?,
+            Err(error) => return Err(error),
         }
         let path = self.path(FILE);
         let path = path.display();
@@ -322,15 +323,23 @@ impl KeyFile {
         let id = newest.id();
         let keys: Vec<Key> = [newest].into_iter().chain(former.keys).take(MOST_KEYS).collect();
         let keys = Keys { keys };
-        let path = self.path(PENDING);
         self.forget_pending()?;
+        if let Err(error) = self.write_pending(&keys) {
+            // A disk that is full shall not keep what it took of it.
+            let _ = self.forget_pending();
+            return Err(error);
+        }
+        Ok((keys, id))
+    }
+
+    fn write_pending(&self, keys: &Keys) -> Result<(), InvalidKey> {
+        let path = self.path(PENDING);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let mut file = file.map_err(failed("make", &path))?;
         file.write_all(keys.to_text().as_bytes())
             .and_then(|()| file.sync_all())
             .map_err(failed("write", &path))?;
-        self.sync_dir()?;
-        Ok((keys, id))
+        self.sync_dir()
     }
 
     fn forget_pending(&self) -> Result<(), InvalidKey> {

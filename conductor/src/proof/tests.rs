@@ -106,6 +106,19 @@ fn a_crash_before_the_store_records_a_first_key_leaves_nothing() {
 }
 
 #[test]
+fn a_key_that_was_cut_off_while_it_was_written_is_forgotten() {
+    let (dir, file) = place();
+    let pending = dir.path().join("proof.key.new");
+    fs::write(&pending, "").unwrap();
+    fs::set_permissions(&pending, fs::Permissions::from_mode(0o600)).unwrap();
+    let keys = first_start(&file);
+    fs::write(&pending, "# Proof keys of this st").unwrap();
+    fs::set_permissions(&pending, fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(matches!(file.open(keys.id()).unwrap(), Found::Ours(_)));
+    assert!(!pending.exists());
+}
+
+#[test]
 fn a_file_that_others_may_read_or_that_is_none_is_refused() {
     let (dir, file) = place();
     let path = dir.path().join("proof.key");

@@ -162,14 +162,7 @@ impl SpoolDir {
     /// Remembers scores that have a `.conf` with something in it, a line each.
     pub(crate) fn remember_confs(&self, confs: &BTreeSet<ScoreName>) -> io::Result<()> {
         let text: String = confs.iter().flat_map(|name| [name.as_str(), "\n"]).collect();
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(0o600 as RawMode);
-        let file = rustix::fs::openat(&self.dir, NEW_CONFS, flags, mode)?;
-        let mut file = fs::File::from(file);
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        Ok(rustix::fs::renameat(&self.dir, NEW_CONFS, &self.dir, CONFS)?)
+        replace_file(self.dir(), CONFS, NEW_CONFS, text.as_bytes(), fs::File::sync_all)
     }
 
     /// The lock, for whoever executes the sitter anew.
@@ -319,10 +312,57 @@ fn lock(
     }
 }
 
+/// Writes a file below a directory under the name `new`, then gives it its own, in the place of what was
+/// there; `sync` is what is asked of the disk in between. Where that fails, nothing is left of it: it
+/// takes space that may be what is missing.
+pub(crate) fn replace_file(
+    dir: BorrowedFd<'_>,
+    name: &str,
+    new: &str,
+    bytes: &[u8],
+    sync: impl FnOnce(&fs::File) -> io::Result<()>,
+) -> io::Result<()> {
+    let flags =
+        OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let write = || -> io::Result<()> {
+        let mut file = fs::File::from(rustix::fs::openat(dir, new, flags, stream::PRIVATE)?);
+        file.write_all(bytes)?;
+        sync(&file)?;
+        Ok(rustix::fs::renameat(dir, new, dir, name)?)
+    };
+    let written = write();
+    if written.is_err() {
+        let _ = remove_file(dir, new);
+    }
+    written
+}
+
 /// Removes a file below a directory; one that is not there is removed already.
 pub(crate) fn remove_file(dir: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_replaced_leaves_nothing_of_the_new_one() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = rustix::fs::open(temp.path(), OFlags::RDONLY, Mode::empty()).unwrap();
+        let replace = |text: &[u8], sync: fn(&fs::File) -> io::Result<()>| {
+            replace_file(dir.as_fd(), "file", "file.new", text, sync)
+        };
+        replace(b"before", fs::File::sync_all).unwrap();
+        // As a disk says it that found no place for what was written.
+        let full = replace(b"after", |_| Err(io::ErrorKind::StorageFull.into())).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(fs::read(temp.path().join("file")).unwrap(), b"before");
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1);
+        replace(b"after", fs::File::sync_all).unwrap();
+        assert_eq!(fs::read(temp.path().join("file")).unwrap(), b"after");
     }
 }

@@ -24,7 +24,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::sitter::stream::PRIVATE;
+use crate::sitter::{spool_dir::replace_file, stream::PRIVATE};
 
 /// A file of marks that is longer, in bytes, is written anew without those that matter least.
 const MARKS_BYTES: u64 = 128 << 10;
@@ -96,10 +96,8 @@ pub(in crate::sitter) fn read(dir: impl AsFd, stem: &str) -> io::Result<Vec<Mark
 fn tidy(dir: impl AsFd, stem: &str, oldest: u64) -> io::Result<()> {
     let kept = thinned(&read(&dir, stem)?, oldest);
     let (name, new) = (name(stem), format!("marks.{stem}.new"));
-    let mut file = open(&dir, &new, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?;
     let text: String = kept.iter().map(Mark::line).collect();
-    file.write_all(text.as_bytes())?;
-    Ok(rustix::fs::renameat(&dir, &new, &dir, &name)?)
+    replace_file(dir.as_fd(), &name, &new, text.as_bytes(), |_| Ok(()))
 }
 
 /// The marks that are worth keeping: the newest of the files that are gone, of the older half of the

@@ -15,7 +15,7 @@
 use std::{
     ffi::{OsStr, OsString},
     fs::{self, DirBuilder, File},
-    io::{self, Read, Write},
+    io::{self, Read},
     os::unix::{
         ffi::OsStrExt,
         fs::{DirBuilderExt, MetadataExt},
@@ -35,7 +35,10 @@ use rustix::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::sitter::{spool_dir::remove_file, sys::Identity};
+use crate::sitter::{
+    spool_dir::{remove_file, replace_file},
+    sys::Identity,
+};
 
 const RUN: &str = "run";
 const PARAMS: &str = "params";
@@ -160,15 +163,12 @@ impl Place {
         if !matches!(system & 0xffff_ffff, TMPFS | RAMFS) {
             return Ok(false);
         }
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW;
-        let mode = Mode::from_raw_mode(0o600 as RawMode);
-        let file = rustix::fs::openat(&own, NEW_PARAMS, flags | OFlags::CLOEXEC, mode)?;
         let mut bytes = order.0.to_le_bytes().to_vec();
         for (key, value) in params.iter() {
             bytes.extend([key.as_str().as_bytes(), b"=", value.as_bytes(), b"\0"].concat());
         }
-        File::from(file).write_all(&bytes)?;
-        rustix::fs::renameat(&own, NEW_PARAMS, &own, PARAMS)?;
+        // It is memory: there is no disk to ask anything of.
+        replace_file(own.as_fd(), PARAMS, NEW_PARAMS, &bytes, |_| Ok(()))?;
         Ok(true)
     }
 
