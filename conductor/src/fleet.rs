@@ -6,6 +6,7 @@ mod deployments;
 mod files;
 mod groups;
 mod in_force;
+mod shrunk;
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -64,13 +64,16 @@ impl Driver {
         self.resolve_services(fleet, removal == Removal::Any);
     }
 
-    /// Why a fleet is not loaded for what it lacks: too many players, or limits in force.
+    /// Why a fleet is not loaded for what it lacks: too many players, limits in force, or too many hosts
+    /// of groups and labels.
     fn missing(&self, fleet: &Fleet, removal: Removal) -> Option<Declined> {
         let Removal::AtMost(most) = removal else { return None };
         let players = self.too_many_removed(fleet.hosts(), most).map(|why| why.to_string());
         let limits = fleet.lifts(&self.in_force).map(|lifted| lifted.to_string());
         let units = self.units_left_behind(fleet.hosts());
-        let missing: Vec<String> = players.into_iter().chain(limits).chain(units).collect();
+        let shrunk = fleet.shrinks(&self.in_force, most).map(|shrunk| shrunk.to_string());
+        let missing = [players, limits, units, shrunk];
+        let missing: Vec<String> = missing.into_iter().flatten().collect();
         let refusal = format!("{}; {ALLOW}", missing.join("; "));
         (!missing.is_empty()).then(|| Declined::new(Ground::Prevented, refusal))
     }

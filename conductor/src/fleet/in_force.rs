@@ -42,6 +42,7 @@ impl Fleet {
             groups: u32::try_from(self.groups.len()).unwrap_or(u32::MAX),
             revokes: !self.lists.is_empty(),
             lists: self.lists.clone(),
+            words: self.groups_and_labels().filter(|(_, hosts)| hosts.len() > 1).collect(),
         }
     }
 

@@ -11,7 +11,7 @@ mod services;
 use std::{collections::BTreeSet, slice};
 
 use orchestra_model::{
-    AudienceName, FlowId, FlowState, JobState, Millis, Params, TaskState, Timestamp,
+    AudienceName, FlowId, FlowState, HostSet, JobState, Millis, Params, TaskState, Timestamp,
     audit::{Asker, AuditRecord, Object, Verb},
     delivery::{OrderNumber, ProofKeyId, Term},
     names::{DeploymentName, FlowName, ParamKey},
@@ -116,6 +116,9 @@ fn in_force(groups: u32) -> InForce {
                 number,
                 made: Timestamp(7_000),
             })
+            .into(),
+        words: [("@prod", "db[1-9],fe1"), ("@tier=1", "fe[1-2].east")]
+            .map(|(word, hosts)| (word.into(), HostSet::parse_plain(hosts).unwrap()))
             .into(),
     }
 }

@@ -102,9 +102,9 @@ async fn groups_name_groups_and_are_listed() {
     }
     assert_eq!(alice.groups().await.len(), 5, "a reload that is refused changes nothing");
     place.write("players", "\u{feff}fe[1-3] app=web\ndb1\n");
-    place.write("groups.toml", "\u{feff}web = \"fe1\"\n");
+    place.write("groups.toml", "\u{feff}web = \"fe[1-2]\"\n");
     alice.reload(false).await.unwrap();
-    assert_eq!(alice.groups().await[1], group("web", GroupKind::Group, "fe1", 1));
+    assert_eq!(alice.groups().await[1], group("web", GroupKind::Group, "fe[1-2]", 2));
     place.write("players", "fe[1-3]!fe9 app=web\ndb1\n");
     let refused = alice.reload(false).await.unwrap_err();
     assert!(

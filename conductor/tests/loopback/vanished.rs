@@ -103,6 +103,33 @@ async fn who_says_so_lifts_it_and_the_answer_counts() {
 }
 
 #[tokio::test]
+async fn a_group_that_loses_much_of_the_fleet_is_refused_as_a_removal_is() {
+    let place = Place::new("db[1-10] tier=1\n");
+    place.write("groups.toml", "prod = \"db[1-8]\"\n");
+    let conductor = Conductor::start(&place);
+    let alice = Audience::new(&place, &conductor.address).await;
+    place.write("groups.toml", "prod = \"db[1-6]\"\n");
+    alice.reload(false).await.unwrap();
+    place.write("groups.toml", "prod = \"db1\"\n");
+    let told = "groups and labels lack 5 of 10 players that were in them, more than 2: @prod lacks \
+                db[2-6] (5)";
+    let refused = alice.reload(false).await.unwrap_err();
+    assert!(refused.message().starts_with(told), "{refused:?}");
+    assert!(refused.message().contains("--allow-removal"), "{refused:?}");
+    conductor.kill();
+    assert!(Conductor::start_refused(&place).contains(told));
+    Conductor::start_with(&place, &["--allow-removal"]).kill();
+    // Labels are held to the same.
+    let conductor = Conductor::start(&place);
+    let alice = Audience::new(&place, &conductor.address).await;
+    place.write("players", "db[1-7] tier=1\ndb[8-10]\n");
+    let refused = alice.reload(false).await.unwrap_err();
+    assert!(refused.message().contains("@tier=1 lacks db[8-10] (3)"), "{refused:?}");
+    alice.reload(true).await.unwrap();
+    assert_eq!(alice.reload(false).await.unwrap().removed, 0);
+}
+
+#[tokio::test]
 async fn groups_that_go_are_missed_as_well() {
     let place = Place::new("db[1-3]\n");
     place.write("groups.toml", "prod = \"db[1-2]\"\n");

@@ -11,6 +11,7 @@ use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 use crate::{
     audit::AuditRecord,
     delivery::{EndBytes, OrderNumber, RequestId, SpoolId, Term},
+    hostset::HostSet,
     ids::{FlowId, JobId},
     names::{
         AudienceName, DeploymentName, FlowName, HostName, JobName, ParamKey, ScoreName, ServiceName,
@@ -112,6 +113,9 @@ pub struct InForce {
     pub revokes: bool,
     /// Which edition of each CA's list does.
     pub lists: Vec<ListEdition>,
+    /// What groups and labels mean, by the word that stands for each: `@web`, `@tier=1`. Those of a
+    /// single host are not among them, for they cannot lose any and still be there.
+    pub words: BTreeMap<Arc<str>, HostSet>,
 }
 
 /// One edition of a CA's revocation list.

@@ -1,7 +1,9 @@
 //! Body of the limits that are remembered to be missed.
 
+use std::sync::Arc;
+
 use orchestra_model::{
-    Timestamp,
+    HostSet, Timestamp,
     names::DeploymentName,
     record::{DeploymentInForce, InForce, ListEdition},
 };
@@ -21,6 +23,18 @@ pub(in super::super) struct InForceBody {
     /// Without any where a former release wrote this.
     #[prost(message, repeated, tag = "4")]
     lists: Vec<ListBody>,
+    /// As are these.
+    #[prost(message, repeated, tag = "5")]
+    words: Vec<WordBody>,
+}
+
+#[derive(Message)]
+struct WordBody {
+    #[prost(string, tag = "1")]
+    word: String,
+    /// Folded.
+    #[prost(string, tag = "2")]
+    hosts: String,
 }
 
 #[derive(Message)]
@@ -58,11 +72,16 @@ impl From<&InForce> for InForceBody {
             number: list.number.as_deref().map(<[u8]>::to_vec),
             made: list.made.0,
         };
+        let word = |(word, hosts): (&Arc<str>, &HostSet)| WordBody {
+            word: word.to_string(),
+            hosts: hosts.to_string(),
+        };
         Self {
             deployments: record.deployments.iter().map(deployment).collect(),
             groups: record.groups,
             revokes: record.revokes,
             lists: record.lists.iter().map(list).collect(),
+            words: record.words.iter().map(word).collect(),
         }
     }
 }
@@ -80,11 +99,18 @@ impl InForceBody {
             number: number.map(Into::into),
             made: Timestamp(made),
         };
+        let word = |WordBody { word, hosts }: WordBody| {
+            let hosts = HostSet::parse_plain(&hosts)
+                .map_err(|error| Unreadable::Corrupt(error.to_string()))?;
+            Ok((word.into(), hosts))
+        };
+        let words = self.words.into_iter().map(word);
         Ok(InForce {
             deployments: deployments.collect::<Result<_, Unreadable>>()?,
             groups: self.groups,
             revokes: self.revokes,
             lists: self.lists.into_iter().map(list).collect(),
+            words: words.collect::<Result<_, Unreadable>>()?,
         })
     }
 }
