@@ -15,7 +15,8 @@ use std::{
     process::Command,
 };
 
-use orchestra_model::{ScoreName, score::ScoreSpec};
+use orchestra_document::score;
+use orchestra_model::ScoreName;
 
 /// Crates by floor: each imports what is below it, and nothing else of ours.
 const FLOORS: [&[&str]; 5] = [
@@ -338,7 +339,7 @@ fn samples_are_documented() {
             wrong.push(format!("{name}: no .conf"));
             continue;
         };
-        let spec = ScoreSpec::parse(&conf).unwrap_or_else(|error| panic!("{name}.conf: {error}"));
+        let spec = score::parse(&conf).unwrap_or_else(|error| panic!("{name}.conf: {error}"));
         if spec.description.is_empty() {
             wrong.push(format!("{name}: no description"));
         }

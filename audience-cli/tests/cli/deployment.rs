@@ -105,7 +105,7 @@ fn all_problems_of_all_files_are_told_at_once() {
         64,
         "",
         "error: checking deployments: 4 problems\n  \
-         a.yaml: d: unknown field \"envz\"; did you mean envs?\n  \
+         a.yaml: line 1: d: unknown field \"envz\"; did you mean envs?\n  \
          a.yaml: d, app a: host set \"@web\", character 1: groups and labels are known to the \
          conductor only; name the hosts, or ask the conductor\n  \
          b.json: it is not JSON: expected value at line 1 column 7\n  \

@@ -18,6 +18,7 @@ use std::{
     sync::Arc,
 };
 
+use orchestra_document::score;
 use orchestra_model::{
     ScoreName, limits,
     score::{ScoreOffer, ScoreSpec},
@@ -289,7 +290,7 @@ fn conf(dir: &File, name: &ScoreName) -> Result<Conf, Refusal> {
     if text.trim().is_empty() {
         return Ok(Conf::Blank);
     }
-    ScoreSpec::parse(&text).map(|spec| Conf::Says(Box::new(spec))).map_err(Refusal::Conf)
+    score::parse(&text).map(|spec| Conf::Says(Box::new(spec))).map_err(Refusal::Conf)
 }
 
 /// Whether nothing of this name is there. A link that leads nowhere is something: what it led to

@@ -1,10 +1,18 @@
 //! Taking a table apart by the names of its fields, collecting problems.
 
-use std::{fmt::Display, str::FromStr};
+use std::{
+    fmt::Display,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use orchestra_model::nearest;
 
-use crate::{node::Node, problems::Problems};
+use crate::{
+    node::{Key, Node},
+    problems::Problems,
+};
 
 /// A field name that is not ours, and what to say of it.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +37,7 @@ impl Foreign {
 /// is unknown.
 pub struct Fields<'a> {
     place: String,
-    fields: &'a [(String, Node)],
+    fields: &'a [(Key, Node)],
     asked: Vec<&'static str>,
 }
 
@@ -48,10 +56,41 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A table in this one; where it is not given, one without fields, so that what it has to have is
+    /// told as missing. `None`, and noted, where it is something else.
+    pub fn table(&mut self, name: &'static str, problems: &mut Problems) -> Option<Fields<'a>> {
+        let place =
+            if self.place.is_empty() { name.to_owned() } else { format!("{}.{name}", self.place) };
+        let fields = match self.get(name, problems) {
+            Some(Node::Map(fields)) => fields.as_slice(),
+            Some(other) => {
+                let found = other.kind();
+                self.note(
+                    name,
+                    format_args!("expected a table of fields, found {found}"),
+                    problems,
+                );
+                return None;
+            }
+            None if self.is_given(name) => return None,
+            None => &[],
+        };
+        Some(Fields { place, fields, asked: Vec::new() })
+    }
+
+    fn field(&self, name: &str) -> Option<&'a (Key, Node)> {
+        self.fields.iter().find(|(key, _)| *key == *name)
+    }
+
+    /// Whether a field is given, whatever its value.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.field(name).is_some()
+    }
+
     /// The value of a field, where it is given.
     pub fn get(&mut self, name: &'static str, problems: &mut Problems) -> Option<&'a Node> {
         self.asked.push(name);
-        let (_, node) = self.fields.iter().find(|(key, _)| key == name)?;
+        let (_, node) = self.field(name)?;
         if *node == Node::Null {
             self.note(name, "it is empty; give it a value or leave it out", problems);
             return None;
@@ -92,6 +131,67 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A field whose text, or whole number, parses, and is within bounds.
+    pub fn within<T>(
+        &mut self,
+        name: &'static str,
+        bounds: RangeInclusive<T>,
+        problems: &mut Problems,
+    ) -> Option<T>
+    where
+        T: FromStr<Err: Display> + Display + PartialOrd,
+    {
+        let value: T = self.parsed(name, problems)?;
+        if bounds.contains(&value) {
+            return Some(value);
+        }
+        let (least, most) = bounds.into_inner();
+        let problem = format!("\"{value}\": expected {least} to {most}");
+        self.note(name, problem, problems);
+        None
+    }
+
+    /// A field that is a whole number within bounds.
+    pub fn whole<T>(
+        &mut self,
+        name: &'static str,
+        bounds: RangeInclusive<T>,
+        problems: &mut Problems,
+    ) -> Option<T>
+    where
+        T: TryFrom<i128> + Display + PartialOrd,
+    {
+        let node = self.get(name, problems)?;
+        let value = match node {
+            Node::Whole(number) => T::try_from(*number).ok(),
+            _ => None,
+        };
+        if let Some(value) = value.filter(|value| bounds.contains(value)) {
+            return Some(value);
+        }
+        let (least, most) = bounds.into_inner();
+        let problem = match node {
+            Node::Whole(number) => {
+                format!("{number}: expected a whole number from {least} to {most}")
+            }
+            other => {
+                format!("expected a whole number from {least} to {most}, found {}", other.kind())
+            }
+        };
+        self.note(name, problem, problems);
+        None
+    }
+
+    /// A field that is a path; a relative one starts at `base`.
+    pub fn path(
+        &mut self,
+        name: &'static str,
+        base: &Path,
+        problems: &mut Problems,
+    ) -> Option<PathBuf> {
+        self.text(name, problems).map(|text| base.join(text))
+    }
+
     fn parse<T>(&self, name: &'static str, node: &Node, problems: &mut Problems) -> Option<T>
     where
         T: FromStr<Err: Display>,
@@ -120,9 +220,33 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The elements of a field that is a list of texts.
+    pub fn texts(&mut self, name: &'static str, problems: &mut Problems) -> Option<Vec<String>> {
+        let mut texts = Vec::new();
+        for node in self.list(name, problems)? {
+            match node {
+                Node::Text(text) => texts.push(text.clone()),
+                other => {
+                    let expected = format_args!("expected texts in quotes, found {}", other.kind());
+                    self.note(name, expected, problems);
+                    return None;
+                }
+            }
+        }
+        Some(texts)
+    }
+
     /// Notes a problem of a field.
     pub fn note(&self, name: &str, problem: impl Display, problems: &mut Problems) {
-        problems.add(&self.place, format_args!("{name}: {problem}"));
+        let line = self.field(name).and_then(|(key, _)| key.line());
+        problems.add_at(line, &self.place, format_args!("{name}: {problem}"));
+    }
+
+    /// Notes that a field is needed, where it is not given.
+    pub fn needed(&self, name: &str, problems: &mut Problems) {
+        if !self.is_given(name) {
+            self.missing(name, problems);
+        }
     }
 
     /// Notes that a field is needed.
@@ -133,11 +257,11 @@ impl<'a> Fields<'a> {
     /// Refuses every field that nobody asked for.
     pub fn finish(self, foreign: &[Foreign], problems: &mut Problems) {
         for (key, _) in self.fields {
-            if self.asked.contains(&key.as_str()) {
+            if self.asked.contains(&&**key) {
                 continue;
             }
             let shown: String = key.chars().take(60).collect();
-            let said = foreign.iter().find(|foreign| foreign.name() == key);
+            let said = foreign.iter().find(|foreign| *key == *foreign.name());
             let problem = match said {
                 Some(Foreign::Renamed(_, ours)) => {
                     format!("unknown field {shown:?}; here it is called {ours}")
@@ -152,7 +276,7 @@ impl<'a> Fields<'a> {
                     }
                 },
             };
-            problems.add(&self.place, problem);
+            problems.add_at(key.line(), &self.place, problem);
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::de::DeserializeSeed as _;
 
 use crate::{
     node::{AtDepth, Node},
-    yaml,
+    toml, yaml,
 };
 
 /// A format of documents.
@@ -76,7 +76,7 @@ impl Format {
                 Ok(node)
             }
             Format::Yaml => yaml::parse(text).map_err(|error| Malformed::of_yaml(&error, text)),
-            Format::Toml => Ok(AtDepth(0).deserialize(toml::Deserializer::parse(text)?)?),
+            Format::Toml => toml::parse(text).map_err(|error| Malformed::of_toml(&error, text)),
         }
     }
 }
@@ -114,13 +114,22 @@ impl From<serde_json::Error> for Malformed {
     }
 }
 
-impl From<toml::de::Error> for Malformed {
-    fn from(error: toml::de::Error) -> Self {
-        Malformed::new(error.to_string().trim_end().to_owned())
-    }
-}
-
 impl Malformed {
+    /// In one line: the library's own text shows the line below.
+    fn of_toml(error: &::toml::de::Error, text: &str) -> Self {
+        let said = error.message().replace('\n', ", ");
+        let before = error.span().and_then(|span| text.get(..span.start));
+        Malformed::new(match before {
+            Some(before) => {
+                let line = before.matches('\n').count() + 1;
+                let begin = before.rfind('\n').map_or(0, |at| at + 1);
+                let column = before[begin..].chars().count() + 1;
+                format!("{said} at line {line}, column {column}")
+            }
+            None => said,
+        })
+    }
+
     /// The library's own words advise whoever calls it, where ours advise whoever wrote the text.
     fn of_yaml(error: &serde_saphyr::Error, text: &str) -> Self {
         use serde_saphyr::{Error, budget::BudgetBreach};
@@ -177,9 +186,12 @@ fn unquoted_word(line: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::Key;
 
     fn map(fields: &[(&str, Node)]) -> Node {
-        Node::Map(fields.iter().map(|(key, node)| ((*key).to_owned(), node.clone())).collect())
+        Node::Map(
+            fields.iter().map(|(key, node)| (Key::from((*key).to_owned()), node.clone())).collect(),
+        )
     }
 
     fn text(text: &str) -> Node {

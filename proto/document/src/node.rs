@@ -1,6 +1,6 @@
 //! A document as a tree, whatever its format.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, ops::Deref};
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
@@ -28,7 +28,7 @@ pub enum Node {
     /// A list.
     List(Vec<Node>),
     /// Fields in the order of writing, each name once.
-    Map(Vec<(String, Node)>),
+    Map(Vec<(Key, Node)>),
     /// A date or time, which only TOML has.
     Date,
 }
@@ -49,8 +49,52 @@ impl Node {
     }
 }
 
-/// The field by which the `toml` crate tells a date to visitors.
-const TOML_DATE: &str = "$__toml_private_datetime";
+/// The name of a field, and where it stands. Two are equal that are the same name.
+#[derive(Clone, Debug)]
+pub struct Key {
+    name: String,
+    line: Option<usize>,
+}
+
+impl Key {
+    /// At a line, from 1 on.
+    pub(super) fn at_line(name: &str, line: usize) -> Self {
+        Self { name: name.to_owned(), line: Some(line) }
+    }
+
+    /// Its line, from 1 on, where the format tells it.
+    pub fn line(&self) -> Option<usize> {
+        self.line
+    }
+}
+
+impl From<String> for Key {
+    fn from(name: String) -> Self {
+        Self { name, line: None }
+    }
+}
+
+impl Deref for Key {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.name
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Key {}
+
+impl PartialEq<str> for Key {
+    fn eq(&self, other: &str) -> bool {
+        self.name == other
+    }
+}
 
 /// Reads a [`Node`] at a depth.
 #[derive(Clone, Copy)]
@@ -130,10 +174,6 @@ impl<'de> Visitor<'de> for AtDepth {
         let deeper = self.deeper()?;
         let mut fields = UniqueFields::default();
         while let Some(key) = map.next_key::<String>()? {
-            if key == TOML_DATE {
-                map.next_value::<de::IgnoredAny>()?;
-                return Ok(Node::Date);
-            }
             fields.expect::<A::Error>(&key)?;
             let value = map.next_value_seed(deeper)?;
             fields.push(key, value);
@@ -145,7 +185,7 @@ impl<'de> Visitor<'de> for AtDepth {
 /// Collects a map's fields and refuses a second one of a name.
 #[derive(Default)]
 struct UniqueFields {
-    fields: Vec<(String, Node)>,
+    fields: Vec<(Key, Node)>,
     seen: BTreeSet<String>,
 }
 
@@ -161,7 +201,7 @@ impl UniqueFields {
     }
 
     fn push(&mut self, key: String, value: Node) {
-        self.fields.push((key, value));
+        self.fields.push((key.into(), value));
     }
 
     fn finish(self) -> Node {

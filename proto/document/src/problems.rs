@@ -26,6 +26,15 @@ impl Problems {
         }
     }
 
+    /// Notes a problem at a line of the document, where it is known, and a place.
+    pub fn add_at(&mut self, line: Option<usize>, place: &str, problem: impl Display) {
+        match line {
+            Some(line) if place.is_empty() => self.add(&format!("line {line}"), problem),
+            Some(line) => self.add(&format!("line {line}: {place}"), problem),
+            None => self.add(place, problem),
+        }
+    }
+
     /// Takes in what is wrong with a part, which is at `place` in this whole.
     pub fn take_in(&mut self, place: &str, part: Problems) {
         for problem in part.told {
@@ -42,6 +51,15 @@ impl Problems {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.told.is_empty()
+    }
+
+    /// All of them in one line, for where there is room for one.
+    pub fn in_one_line(&self) -> String {
+        let mut text = self.told.join("; ");
+        if self.more > 0 {
+            text.push_str(&format!("; and {} more", self.more));
+        }
+        text
     }
 
     /// `Ok` where there are none, else all of them as one error.
@@ -81,6 +99,7 @@ mod tests {
         let text = problems.clone().into_result().unwrap_err().to_string();
         assert!(text.starts_with("25 problems\n  here: problem 0\n"), "{text}");
         assert!(text.ends_with("  and 5 more"), "{text}");
+        assert!(problems.in_one_line().ends_with("; here: problem 19; and 5 more"));
         let mut whole = Problems::default();
         whole.add("", "it is blue");
         assert_eq!(whole.to_string(), "it is blue");

@@ -98,7 +98,7 @@ impl Fields<'_> {
                 for (key, value) in own {
                     let shown: String = key.chars().take(80).collect();
                     match param_value(value) {
-                        Ok(text) => drop(pairs.insert(key.clone(), text)),
+                        Ok(text) => drop(pairs.insert(key.to_string(), text)),
                         Err(problem) => problems.add(place, format_args!("{shown}: {problem}")),
                     }
                 }

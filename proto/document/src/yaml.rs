@@ -7,7 +7,7 @@
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{MergeKeyPolicy, NonFiniteFloatPolicy, Spanned, options::DuplicateKeyPolicy};
 
-use crate::node::{AtDepth, DEPTH, Node};
+use crate::node::{AtDepth, DEPTH, Key, Node};
 
 /// Most times that aliases may repeat a node: generous for shared parameters, and no bomb.
 const REPLAYED: usize = 200_000;
@@ -45,7 +45,7 @@ pub(super) fn parse(text: &str) -> Result<Node, serde_saphyr::Error> {
 enum Yaml {
     Scalar(Node),
     List(Vec<Spanned<Yaml>>),
-    Map(Vec<(String, Spanned<Yaml>)>),
+    Map(Vec<(Spanned<String>, Spanned<Yaml>)>),
 }
 
 /// Replaces numbers that are not written plainly by what is written.
@@ -70,8 +70,16 @@ fn resolve(node: Spanned<Yaml>, text: &str) -> Node {
             Node::List(nodes.into_iter().map(|node| resolve(node, text)).collect())
         }
         Yaml::Map(fields) => {
-            Node::Map(fields.into_iter().map(|(key, node)| (key, resolve(node, text))).collect())
+            let field = |(key, node)| (named(key), resolve(node, text));
+            Node::Map(fields.into_iter().map(field).collect())
         }
+    }
+}
+
+fn named(key: Spanned<String>) -> Key {
+    match usize::try_from(key.defined.line()) {
+        Ok(line) if line > 0 => Key::at_line(&key.value, line),
+        _ => key.value.into(),
     }
 }
 
@@ -126,7 +134,7 @@ impl<'de> Visitor<'de> for Scalars {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Yaml, A::Error> {
         let mut fields = Vec::new();
-        while let Some(key) = map.next_key::<String>()? {
+        while let Some(key) = map.next_key::<Spanned<String>>()? {
             fields.push((key, map.next_value()?));
         }
         Ok(Yaml::Map(fields))

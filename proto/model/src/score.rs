@@ -8,13 +8,12 @@ use crate::{
 };
 
 mod check;
-mod conf;
 mod offers;
 mod pattern;
 
 pub use check::{BrokenRule, ParamProblem, RefusedParams};
-pub use conf::{ConfProblem, InvalidConf};
 pub use offers::{Offers, WeakOffers};
+pub use pattern::{InvalidPattern, check_pattern};
 
 /// SHA-256 of a score's bytes: what runs is what was hashed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -12,7 +12,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use orchestra_model::score::InvalidConf;
+use orchestra_document::Problems;
 use rustix::{
     fd::{AsFd, AsRawFd, BorrowedFd},
     fs::{CWD, Mode, OFlags, ResolveFlags},
@@ -38,7 +38,7 @@ pub(super) enum Refusal {
     Writable(u32),
     Between(PathBuf, Box<Refusal>),
     Link(PathBuf, u32),
-    Conf(InvalidConf),
+    Conf(Problems),
     Image(ImageError),
     Unusable(Unusable),
     Io(io::Error),
@@ -69,7 +69,7 @@ impl fmt::Display for Refusal {
                 let path = path.display();
                 write!(f, "is reached through the link {path}, which {}", Self::Owner(*uid))
             }
-            Self::Conf(why) => why.fmt(f),
+            Self::Conf(why) => f.write_str(&why.in_one_line()),
             Self::Image(why) => why.fmt(f),
             Self::Unusable(why) => why.fmt(f),
             Self::Io(error) => write!(f, "cannot be read: {error}"),

@@ -18,8 +18,10 @@ pub(super) struct Pattern(Regex);
 
 /// Why a text is not a pattern.
 #[derive(Debug)]
-pub(super) enum InvalidPattern {
+pub enum InvalidPattern {
+    /// It has more than [`limits::PATTERN_BYTES`].
     TooLong,
+    /// It is not a regular expression, or one that would take too much memory.
     Syntax(regex_lite::Error),
 }
 
@@ -32,6 +34,11 @@ impl fmt::Display for InvalidPattern {
             Self::Syntax(error) => write!(f, "not a regular expression: {error}"),
         }
     }
+}
+
+/// Checks that a text is a pattern that a parameter may have.
+pub fn check_pattern(text: &str) -> Result<(), InvalidPattern> {
+    compile(text).map(drop)
 }
 
 /// Reads a pattern in the syntax of the `regex-lite` crate, where `\w`, `\d` and `\s` are ASCII.

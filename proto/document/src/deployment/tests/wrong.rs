@@ -46,8 +46,8 @@ d:
     assert_eq!(
         problems(text),
         [
-            "d: unknown field \"aps\"; did you mean apps?",
-            "d, app frontend: unknown field \"inlien\"; did you mean inline?",
+            "line 2: d: unknown field \"aps\"; did you mean apps?",
+            "line 4: d, app frontend: unknown field \"inlien\"; did you mean inline?",
             "d, app backend: host set \"be[\", character 3: this bracket is never closed",
             "d: app name \"all\": @all is every host there is",
             "d, app cache: expected a host set, found a number",
@@ -60,7 +60,8 @@ d:
             "d, envs rack: inline holds all environments or is left out; 1 stand beside it",
             "d, constraints clutser, concurrency: db: \"101%\": expected a number of hosts like 5, \
              or a share in whole percent like 20%",
-            "d, constraints cluster: unknown field \"limit\"; there are concurrency, app, sequence",
+            "line 23: d, constraints cluster: unknown field \"limit\"; there are concurrency, app, \
+             sequence",
             "d, constraints cluster: app is another word for concurrency; give one of them",
             "d, constraints cluster, concurrency: backend: expected N or N%, found a number with a \
              fraction",

@@ -4,28 +4,26 @@
 
 use std::collections::BTreeMap;
 
+use orchestra_document::score;
 use orchestra_model::{
     Millis, ParamKey, Params, limits,
-    score::{BrokenRule, DEFAULT_TIMEOUT, Interface, InvalidConf, ParamKind, ParamSpec, ScoreSpec},
+    score::{BrokenRule, DEFAULT_TIMEOUT, Interface, ParamKind, ParamSpec, ScoreSpec},
 };
 use proptest::prelude::*;
 
 fn conf(text: &str) -> ScoreSpec {
-    ScoreSpec::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    score::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
 fn key(text: &str) -> ParamKey {
     ParamKey::new(text).unwrap()
 }
 
-/// The keys that are refused, and all problems in one line.
-fn problems(text: &str) -> (Vec<String>, String) {
-    match ScoreSpec::parse(text) {
-        Err(InvalidConf::Problems(list)) => {
-            let keys = list.iter().map(|problem| problem.key.clone()).collect();
-            (keys, InvalidConf::Problems(list).to_string())
-        }
-        other => panic!("{text}: {other:?}"),
+/// All problems.
+fn problems(text: &str) -> String {
+    match score::parse(text) {
+        Err(problems) => problems.in_one_line(),
+        Ok(spec) => panic!("{text}: {spec:?}"),
     }
 }
 
@@ -95,7 +93,7 @@ fn an_empty_conf_is_all_defaults() {
 
 #[test]
 fn unknown_keys_are_told_all_at_once_with_their_paths() {
-    let (keys, message) = problems(
+    let told = problems(
         r#"
         descripton = "x"
         zzzzzzzzzz = 1
@@ -103,31 +101,31 @@ fn unknown_keys_are_told_all_at_once_with_their_paths() {
         patern = "x"
         [params.other]
         Required = true
+        enum = []
         [nested.deep]
         x = 1
         "#,
     );
-    assert_eq!(
-        keys,
-        ["descripton", "nested", "params.other.Required", "params.package.patern", "zzzzzzzzzz"]
-    );
-    for part in [
-        "descripton: unknown key; did you mean description?",
-        "params.package.patern: unknown key; did you mean pattern?",
-        "params.other.Required: unknown key; did you mean required?",
-        "zzzzzzzzzz: unknown key; there are description, interface,",
-    ] {
-        assert!(message.contains(part), "{message}");
-    }
+    let expected = [
+        "line 5: params.package: unknown field \"patern\"; did you mean pattern?",
+        "line 7: params.other: unknown field \"Required\"; did you mean required?",
+        "line 8: params.other: unknown field \"enum\"; here it is called choices",
+        "line 2: unknown field \"descripton\"; did you mean description?",
+        "line 3: unknown field \"zzzzzzzzzz\"; there are description, interface, timeout, user, \
+         concurrency, exclusive, disruptive, params",
+        "line 9: unknown field \"nested\"; there are description, interface, timeout, user, \
+         concurrency, exclusive, disruptive, params",
+    ];
+    assert_eq!(told, expected.join("; "));
 }
 
 #[test]
 fn every_wrong_value_is_told_by_its_key() {
     for (text, key, why) in [
         ("interface = 'tty'", "interface", "\"env\" or \"pipe\""),
-        ("interface = 1", "interface", "a text in quotes"),
-        ("description = ['x']", "description", "a text in quotes"),
-        ("timeout = 600", "timeout", "a text in quotes"),
+        ("interface = 1", "interface", "expected text, found"),
+        ("description = ['x']", "description", "expected text, found"),
+        ("timeout = 600", "timeout", "expected text, found"),
         ("timeout = '0s'", "timeout", "longer than 0"),
         ("timeout = '10'", "timeout", "expected a duration"),
         ("timeout = '11y'", "timeout", "expected a duration"),
@@ -138,11 +136,11 @@ fn every_wrong_value_is_told_by_its_key() {
         ("user = 'a b'", "user", "a user name"),
         ("user = 'a\\n'", "user", "a user name"),
         ("user = 'a23456789012345678901234567890123'", "user", "a user name"),
-        ("concurrency = 0", "concurrency", "at least 1"),
-        ("concurrency = -1", "concurrency", "at least 1"),
-        ("concurrency = 1.5", "concurrency", "at least 1"),
-        ("concurrency = '1'", "concurrency", "at least 1"),
-        ("concurrency = 4294967296", "concurrency", "at least 1"),
+        ("concurrency = 0", "concurrency", "from 1 to 4294967295"),
+        ("concurrency = -1", "concurrency", "from 1 to 4294967295"),
+        ("concurrency = 1.5", "concurrency", "from 1 to 4294967295"),
+        ("concurrency = '1'", "concurrency", "from 1 to 4294967295"),
+        ("concurrency = 4294967296", "concurrency", "from 1 to 4294967295"),
         ("exclusive = 1", "exclusive", "true or false"),
         ("disruptive = 'no'", "disruptive", "true or false"),
         ("params = 1", "params", "like [params.package]"),
@@ -152,7 +150,11 @@ fn every_wrong_value_is_told_by_its_key() {
         ("[params.p]\ntype = 'float'", "params.p.type", "expected string, integer"),
         ("[params.p]\ntype = 'choice'", "params.p.choices", "at least one"),
         ("[params.p]\ntype = 'choice'\nchoices = []", "params.p.choices", "at least one"),
-        ("[params.p]\ntype = 'choice'\nchoices = [1]", "params.p.choices", "texts in quotes"),
+        (
+            "[params.p]\ntype = 'choice'\nchoices = [1]",
+            "params.p.choices",
+            "expected texts in quotes",
+        ),
         ("[params.p]\nchoices = ['a']", "params.p.choices", "only a parameter of type"),
         ("[params.p]\npattern = '['", "params.p.pattern", "not a regular expression"),
         ("[params.p]\npattern = 'a)|(?:b'", "params.p.pattern", "not a regular expression"),
@@ -161,43 +163,53 @@ fn every_wrong_value_is_told_by_its_key() {
             "params.p.pattern",
             "not a regular expression",
         ),
-        ("[params.p]\nmax_length = 0", "params.p.max_length", "at least 1"),
+        ("[params.p]\nmax_length = 0", "params.p.max_length", "from 1 to 4294967295"),
         ("[params.p]\nrequired = 'yes'", "params.p.required", "true or false"),
     ] {
-        let (keys, message) = problems(text);
-        assert!(keys.contains(&key.to_owned()), "{text}: {message}");
-        assert!(message.contains(why), "{text}: {message}");
+        let told = problems(text);
+        // `params.p.type` is the field `type` at the place `params.p`.
+        let place = match key.matches('.').count() {
+            2 => key.rsplit_once('.').map(|(table, field)| format!("{table}: {field}: ")),
+            _ => Some(format!("{key}: ")),
+        };
+        assert!(told.contains(&place.unwrap()), "{text}: {told}");
+        assert!(told.contains(why), "{text}: {told}");
     }
     let long = format!("[params.p]\npattern = '{}'", "a".repeat(limits::PATTERN_BYTES + 1));
-    assert!(problems(&long).1.contains("at most 256 bytes"));
+    assert!(problems(&long).contains("at most 256 bytes"));
     let many: String = (0..=limits::PARAMS).map(|n| format!("[params.p{n}]\n")).collect();
-    assert!(problems(&many).1.contains("at most 256 are allowed"));
+    assert!(problems(&many).contains("at most 256 are allowed"));
 }
 
 #[test]
 fn several_wrong_values_are_told_together() {
-    let (keys, _) = problems(
+    let told = problems(
         "timeout = 5\nconcurrency = 0\ntypo = 1\n[params.b]\ntype = 'x'\n[params.a]\npattern = '('",
     );
-    assert_eq!(keys, ["concurrency", "params.a.pattern", "params.b.type", "timeout", "typo"]);
+    for field in [
+        "line 1: timeout: ",
+        "line 2: concurrency: ",
+        "line 3: unknown field \"typo\"",
+        "line 5: params.b: type: ",
+        "line 7: params.a: pattern: ",
+    ] {
+        assert!(told.contains(field), "{field}: {told}");
+    }
+    assert_eq!(told.matches("; line ").count(), 4, "{told}");
 }
 
 #[test]
 fn what_is_not_toml_or_too_large_is_refused() {
-    match ScoreSpec::parse("user = 'x'\nuser = 'y'\n") {
-        Err(InvalidConf::Syntax { line: 2, message }) => assert!(!message.contains('\n')),
-        other => panic!("{other:?}"),
-    }
+    let twice = problems("user = 'x'\nuser = 'y'\n");
+    assert!(twice.contains("line 2") && !twice.contains('\n'), "{twice}");
     for bad in ["x", "=", "[params", "a = [[[[", "\u{0}"] {
-        assert!(matches!(ScoreSpec::parse(bad), Err(InvalidConf::Syntax { .. })), "{bad:?}");
+        assert!(problems(bad).starts_with("it is not TOML: "), "{bad:?}");
     }
-    assert!(ScoreSpec::parse(&format!("a = {}", "[".repeat(20_000))).is_err());
+    assert!(score::parse(&format!("a = {}", "[".repeat(20_000))).is_err());
     let large = "#".repeat(limits::SCORE_CONF_BYTES + 1);
-    assert_eq!(
-        ScoreSpec::parse(&large),
-        Err(InvalidConf::TooLarge { bytes: limits::SCORE_CONF_BYTES + 1 })
-    );
-    assert!(ScoreSpec::parse(&large[1..]).is_ok());
+    let (bytes, most) = (large.len(), limits::SCORE_CONF_BYTES);
+    assert_eq!(problems(&large), format!("it has {bytes} bytes; at most {most} are allowed"));
+    assert!(score::parse(&large[1..]).is_ok());
 }
 
 #[test]
@@ -356,6 +368,6 @@ proptest! {
 
     #[test]
     fn no_conf_does_harm(text in "([a-z_.\\[\\]= \"'0-9{}\n-]|params|pattern = |type = ){0,40}") {
-        let _ = ScoreSpec::parse(&text);
+        let _ = score::parse(&text);
     }
 }
