@@ -8,11 +8,14 @@ use std::{
 };
 
 use orchestra_certs::{Files, open_regular};
-use orchestra_model::{HostName, Millis, Quantity, limits, nearest};
-use serde::Deserialize;
+use orchestra_document::{Fields, Problems, settings};
+use orchestra_model::{ByteSize, HostName, Millis, Quantity, limits};
 
 /// Where the configuration is unless `--config-dir` says otherwise.
 pub const DEFAULT_DIR: &str = "/etc/orchestra";
+
+/// Largest submission, in bytes, where nothing else is said.
+const MAX_FLOW_BYTES: u64 = 4 << 20;
 
 /// What the conductor needs to know before it starts.
 #[derive(Clone, Debug)]
@@ -62,18 +65,15 @@ pub struct Retention {
 pub enum InvalidConfig {
     /// The file cannot be read.
     Read(PathBuf, io::Error),
-    /// It is not TOML.
-    Syntax(PathBuf, Box<toml::de::Error>),
-    /// Keys that do not exist, or values that make no sense: all of them.
-    Keys(PathBuf, Vec<String>),
+    /// It is not TOML, keys do not exist, or values make no sense: all of it.
+    Content(PathBuf, Problems),
 }
 
 impl fmt::Display for InvalidConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read(path, _) => write!(f, "cannot read {}", path.display()),
-            Self::Syntax(path, _) => write!(f, "{} is not valid", path.display()),
-            Self::Keys(path, problems) => write!(f, "{}: {}", path.display(), problems.join("; ")),
+            Self::Content(path, _) => write!(f, "{} is not valid", path.display()),
         }
     }
 }
@@ -82,55 +82,10 @@ impl Error for InvalidConfig {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Read(_, cause) => Some(cause),
-            Self::Syntax(_, cause) => Some(cause),
-            Self::Keys(..) => None,
+            Self::Content(_, cause) => Some(cause),
         }
     }
 }
-
-/// The file as written.
-#[derive(Deserialize)]
-struct Raw {
-    listen: String,
-    name: String,
-    domain: String,
-    state_dir: PathBuf,
-    tls: RawTls,
-    #[serde(default)]
-    limits: RawLimits,
-    #[serde(default)]
-    retention: RawRetention,
-}
-
-#[derive(Deserialize)]
-struct RawTls {
-    ca: PathBuf,
-    cert: PathBuf,
-    key: PathBuf,
-    crl: Option<PathBuf>,
-}
-
-#[derive(Default, Deserialize)]
-struct RawLimits {
-    max_flow_bytes: Option<String>,
-    max_hosts: Option<u64>,
-    reload_removal: Option<Quantity>,
-}
-
-#[derive(Default, Deserialize)]
-struct RawRetention {
-    finished_age: Option<Millis>,
-    finished_flows: Option<usize>,
-    audit_age: Option<Millis>,
-}
-
-/// Every key there is, by table.
-const KEYS: [(&str, &[&str]); 4] = [
-    ("", &["listen", "name", "domain", "state_dir", "tls", "limits", "retention"]),
-    ("tls", &["ca", "cert", "key", "crl"]),
-    ("limits", &["max_flow_bytes", "max_hosts", "reload_removal"]),
-    ("retention", &["finished_age", "finished_flows", "audit_age"]),
-];
 
 impl Config {
     /// Reads `conductor.toml` of a directory.
@@ -138,109 +93,102 @@ impl Config {
         let path = directory.join("conductor.toml");
         let text = open_regular(&path).and_then(io::read_to_string);
         let text = text.map_err(|cause| InvalidConfig::Read(path.clone(), cause))?;
-        Self::parse(directory, &path, &text)
+        Self::parse(directory, &text).map_err(|problems| InvalidConfig::Content(path, problems))
     }
 
-    fn parse(directory: &Path, path: &Path, text: &str) -> Result<Self, InvalidConfig> {
-        let syntax =
-            |cause: toml::de::Error| InvalidConfig::Syntax(path.to_owned(), Box::new(cause));
-        let table: toml::Table = text.parse().map_err(syntax)?;
-        let unknown = unknown_keys(&table);
-        if !unknown.is_empty() {
-            return Err(InvalidConfig::Keys(path.to_owned(), unknown));
-        }
-        let raw: Raw = toml::from_str(text).map_err(syntax)?;
-        raw.validate(directory).map_err(|problems| InvalidConfig::Keys(path.to_owned(), problems))
+    fn parse(directory: &Path, text: &str) -> Result<Self, Problems> {
+        settings(text, |fields, problems| Self::read(fields, directory, problems))
     }
-}
 
-impl Raw {
-    fn validate(self, directory: &Path) -> Result<Config, Vec<String>> {
-        let mut problems = Vec::new();
-        let listen = self.listen.parse();
-        if listen.is_err() {
-            problems.push(format!("listen: {:?} is not ADDRESS:PORT", self.listen));
+    /// Every field is asked for before the first `?`, so that all problems are told.
+    fn read(fields: &mut Fields<'_>, directory: &Path, problems: &mut Problems) -> Option<Self> {
+        let listen = read_listen(fields, problems);
+        let name = read_host("name", fields, problems);
+        let domain = read_host("domain", fields, problems);
+        let state_dir = read_state_dir(fields, problems);
+        let tls = read_tls(fields, directory, problems);
+        let limits = read_limits(fields, problems);
+        let retention = read_retention(fields, problems);
+        for name in ["listen", "name", "domain", "state_dir"] {
+            fields.needed(name, problems);
         }
-        let mut host = |key: &str, text: &str| {
-            HostName::new(text).map_err(|error| problems.push(format!("{key}: {error}"))).ok()
-        };
-        let name = host("name", &self.name);
-        let domain = host("domain", &self.domain);
-        let flow_bytes = self.limits.max_flow_bytes.as_deref().map_or(Some(4 << 20), parse_size);
-        match flow_bytes {
-            None => problems.push("limits.max_flow_bytes: expected a size like 4MiB".to_owned()),
-            Some(bytes) if bytes > limits::MESSAGE_BYTES as u64 => problems.push(format!(
-                "limits.max_flow_bytes: at most {} MiB",
-                limits::MESSAGE_BYTES >> 20
-            )),
-            Some(_) => {}
-        }
-        let max_hosts = self.limits.max_hosts.unwrap_or(limits::HOSTSET_HOSTS as u64);
-        if max_hosts == 0 {
-            problems.push("limits.max_hosts: 0 would refuse every flow".to_owned());
-        }
-        if !self.state_dir.is_absolute() {
-            problems.push("state_dir: expected an absolute path".to_owned());
-        }
-        let (Ok(listen), Some(name), Some(domain), Some(flow_bytes), true) =
-            (listen, name, domain, flow_bytes, problems.is_empty())
-        else {
-            return Err(problems);
-        };
-        Ok(Config {
+        Some(Self {
             directory: directory.to_owned(),
-            listen,
-            name,
-            domain,
-            state_dir: self.state_dir,
-            tls: Files {
-                ca: directory.join(self.tls.ca),
-                cert: directory.join(self.tls.cert),
-                key: directory.join(self.tls.key),
-                crl: self.tls.crl.map(|crl| directory.join(crl)),
-            },
-            limits: OperatorLimits {
-                max_flow_bytes: usize::try_from(flow_bytes).unwrap_or(limits::MESSAGE_BYTES),
-                max_hosts,
-                reload_removal: self.limits.reload_removal.unwrap_or(Quantity::Percent(20)),
-            },
-            retention: Retention {
-                finished_age: self.retention.finished_age.unwrap_or(Millis(30 * 86_400_000)),
-                finished_flows: self.retention.finished_flows.unwrap_or(10_000),
-                audit_age: self.retention.audit_age.unwrap_or(Millis(400 * 86_400_000)),
-            },
+            listen: listen?,
+            name: name?,
+            domain: domain?,
+            state_dir: state_dir?,
+            tls: tls?,
+            limits: limits?,
+            retention: retention?,
         })
     }
 }
 
-/// Keys that do not exist, with their tables, all of them.
-fn unknown_keys(table: &toml::Table) -> Vec<String> {
-    let mut unknown = Vec::new();
-    for (name, known) in KEYS {
-        let inner = match name {
-            "" => Some(table),
-            name => table.get(name).and_then(toml::Value::as_table),
-        };
-        for key in inner.into_iter().flat_map(toml::Table::keys) {
-            if !known.contains(&key.as_str()) {
-                let path = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
-                let hint = match nearest(key, known.iter().copied()) {
-                    Some(meant) => format!("; did you mean {meant}?"),
-                    None => format!(" (known: {})", known.join(", ")),
-                };
-                unknown.push(format!("unknown key {path}{hint}"));
-            }
-        }
-    }
-    unknown
+fn read_listen(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<SocketAddr> {
+    let text = fields.text("listen", problems)?;
+    let listen = text.parse();
+    listen
+        .map_err(|_| fields.note("listen", format_args!("{text:?} is not ADDRESS:PORT"), problems))
+        .ok()
 }
 
-/// Reads a size with its unit: B, KiB, MiB, GiB.
-fn parse_size(text: &str) -> Option<u64> {
-    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10), ("B", 0)];
-    let (digits, shift) =
-        units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)))?;
-    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
+fn read_host(
+    key: &'static str,
+    fields: &mut Fields<'_>,
+    problems: &mut Problems,
+) -> Option<HostName> {
+    let name = HostName::new(fields.text(key, problems)?);
+    name.map_err(|error| fields.note(key, error, problems)).ok()
+}
+
+fn read_state_dir(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<PathBuf> {
+    let path = PathBuf::from(fields.text("state_dir", problems)?);
+    if !path.is_absolute() {
+        fields.note("state_dir", "expected an absolute path", problems);
+    }
+    Some(path)
+}
+
+fn read_tls(fields: &mut Fields<'_>, directory: &Path, problems: &mut Problems) -> Option<Files> {
+    let mut tls = fields.table("tls", problems)?;
+    let ca = tls.path("ca", directory, problems);
+    let cert = tls.path("cert", directory, problems);
+    let key = tls.path("key", directory, problems);
+    let crl = tls.path("crl", directory, problems);
+    for name in ["ca", "cert", "key"] {
+        tls.needed(name, problems);
+    }
+    tls.finish(&[], problems);
+    Some(Files { ca: ca?, cert: cert?, key: key?, crl })
+}
+
+fn read_limits(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<OperatorLimits> {
+    let mut table = fields.table("limits", problems)?;
+    let most = ByteSize(limits::MESSAGE_BYTES as u64);
+    let flow_bytes = table.within("max_flow_bytes", ByteSize(0)..=most, problems);
+    let hosts = table.whole("max_hosts", 1..=i64::MAX as u64, problems);
+    let removal = table.parsed("reload_removal", problems);
+    table.finish(&[], problems);
+    let flow_bytes = flow_bytes.map_or(MAX_FLOW_BYTES, |ByteSize(bytes)| bytes);
+    Some(OperatorLimits {
+        max_flow_bytes: usize::try_from(flow_bytes).unwrap_or(limits::MESSAGE_BYTES),
+        max_hosts: hosts.unwrap_or(limits::HOSTSET_HOSTS as u64),
+        reload_removal: removal.unwrap_or(Quantity::Percent(20)),
+    })
+}
+
+fn read_retention(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Retention> {
+    let mut table = fields.table("retention", problems)?;
+    let finished_age = table.parsed("finished_age", problems);
+    let finished_flows = table.whole("finished_flows", 0..=usize::MAX, problems);
+    let audit_age = table.parsed("audit_age", problems);
+    table.finish(&[], problems);
+    Some(Retention {
+        finished_age: finished_age.unwrap_or(Millis(30 * 86_400_000)),
+        finished_flows: finished_flows.unwrap_or(10_000),
+        audit_age: audit_age.unwrap_or(Millis(400 * 86_400_000)),
+    })
 }
 
 #[cfg(test)]
@@ -258,8 +206,8 @@ mod tests {
         key = "conductor.key"
     "#;
 
-    fn parse(text: &str) -> Result<Config, InvalidConfig> {
-        Config::parse(Path::new("/etc/orchestra"), Path::new("conductor.toml"), text)
+    fn parse(text: &str) -> Result<Config, Problems> {
+        Config::parse(Path::new("/etc/orchestra"), text)
     }
 
     #[test]
@@ -276,8 +224,12 @@ mod tests {
     fn every_unknown_key_is_told_with_its_table() {
         let text = format!("bogus = 1\n{GOOD}\nceert = \"x\"\n[limits]\nmax = 3\n");
         let message = parse(&text).unwrap_err().to_string();
-        for key in ["bogus", "tls.ceert", "limits.max"] {
-            assert!(message.contains(key), "{message}");
+        for told in [
+            "line 1: unknown field \"bogus\"",
+            "line 12: tls: unknown field \"ceert\"; did you mean cert?",
+            "line 14: limits: unknown field \"max\"",
+        ] {
+            assert!(message.contains(told), "{message}");
         }
     }
 
@@ -289,11 +241,31 @@ mod tests {
     }
 
     #[test]
-    fn sizes_have_units() {
-        assert_eq!(parse_size("4MiB"), Some(4 << 20));
-        assert_eq!(parse_size("10B"), Some(10));
-        for bad in ["4", "MiB", "-1KiB", "4MB", "99999999999GiB"] {
-            assert_eq!(parse_size(bad), None, "{bad}");
+    fn values_have_bounds() {
+        let with = |table: &str, line: &str| parse(&format!("{GOOD}\n[{table}]\n{line}\n"));
+        for (table, line, problem) in [
+            ("limits", "max_flow_bytes = \"4\"", "max_flow_bytes: \"4\": expected a size like"),
+            ("limits", "max_flow_bytes = \"9MiB\"", "\"9MiB\": expected 0B to 8MiB"),
+            ("limits", "max_hosts = 0", "max_hosts: 0: expected a whole number from 1 to"),
+            ("limits", "max_hosts = \"9\"", "max_hosts: expected a whole number from 1 to"),
+            ("limits", "reload_removal = 1.5", "reload_removal: found a number with a fraction"),
+            ("retention", "finished_age = 30", "finished_age: \"30\": expected a duration like"),
+            ("retention", "finished_flows = -1", "finished_flows: -1: expected a whole number"),
+        ] {
+            let told = with(table, line).unwrap_err().to_string();
+            let place = format!("line 12: {table}: ");
+            assert!(told.starts_with(&place) && told.contains(problem), "{line}: {told}");
+        }
+        let config = with("limits", "max_flow_bytes = \"10B\"\nreload_removal = 3").unwrap();
+        assert_eq!(config.limits.max_flow_bytes, 10);
+        assert_eq!(config.limits.reload_removal, Quantity::Count(3));
+    }
+
+    #[test]
+    fn what_is_missing_is_told_all_at_once() {
+        let told = parse("").unwrap_err().to_string();
+        for key in ["tls: ca", "tls: cert", "tls: key", "listen", "name", "domain", "state_dir"] {
+            assert!(told.contains(&format!("\n  {key} is missing")), "{key}: {told}");
         }
     }
 }

@@ -4,10 +4,11 @@
 
 use std::{cell::RefCell, collections::BTreeMap, error::Error, fmt};
 
+use orchestra_document::{Format, Node, Problems};
 use orchestra_model::{
     HostSet,
     hostset::{Groups, InvalidHostSet},
-    names::{GroupName, InvalidName},
+    names::GroupName,
 };
 
 use super::Fleet;
@@ -18,10 +19,8 @@ const DEPTH: usize = 64;
 /// Why the groups cannot be used.
 #[derive(Debug)]
 pub enum InvalidGroups {
-    /// The text is not a table of host sets.
-    Toml(toml::de::Error),
-    /// A group's name is not one.
-    Name(InvalidName),
+    /// The text is not a table of host sets by names of groups.
+    Content(Problems),
     /// A group has the name of every host.
     Reserved(GroupName),
     /// A group's host set does not parse.
@@ -37,8 +36,7 @@ pub enum InvalidGroups {
 impl fmt::Display for InvalidGroups {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Toml(_) => f.write_str("expected lines NAME = \"HOSTS\""),
-            Self::Name(_) => f.write_str("a group's name is wrong"),
+            Self::Content(_) => f.write_str("expected lines NAME = \"HOSTS\""),
             Self::Reserved(name) => write!(
                 f,
                 "a group cannot be named {name}: @all is every host of the players file; give it \
@@ -77,8 +75,7 @@ impl fmt::Display for InvalidGroups {
 impl Error for InvalidGroups {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Toml(cause) => Some(cause),
-            Self::Name(cause) => Some(cause),
+            Self::Content(cause) => Some(cause),
             Self::Hosts(_, cause) => Some(cause),
             _ => None,
         }
@@ -90,20 +87,44 @@ pub(super) fn read(
     text: &str,
     fleet: &Fleet,
 ) -> Result<BTreeMap<GroupName, HostSet>, InvalidGroups> {
-    let table: BTreeMap<String, String> = toml::from_str(text).map_err(InvalidGroups::Toml)?;
-    let mut texts = BTreeMap::new();
-    for (name, hosts) in table {
-        let name = GroupName::new(&name).map_err(InvalidGroups::Name)?;
-        if name.as_str().eq_ignore_ascii_case("all") {
-            return Err(InvalidGroups::Reserved(name));
-        }
-        texts.insert(name, hosts);
+    let mut problems = Problems::default();
+    let texts = read_texts(text, &mut problems);
+    problems.into_result().map_err(InvalidGroups::Content)?;
+    if let Some(name) = texts.keys().find(|name| name.as_str().eq_ignore_ascii_case("all")) {
+        return Err(InvalidGroups::Reserved(name.clone()));
     }
     let reading = Reading { fleet, texts: &texts, progress: RefCell::default() };
     for name in texts.keys() {
         reading.resolve(name)?;
     }
     Ok(reading.progress.into_inner().done)
+}
+
+/// The host set of each group, as it is written.
+fn read_texts(text: &str, problems: &mut Problems) -> BTreeMap<GroupName, String> {
+    let groups = match Format::Toml.parse(text) {
+        Ok(Node::Map(groups)) => groups,
+        Ok(other) => {
+            problems.add("", format_args!("found {}", other.kind()));
+            return BTreeMap::new();
+        }
+        Err(malformed) => {
+            problems.add("", malformed);
+            return BTreeMap::new();
+        }
+    };
+    let mut texts = BTreeMap::new();
+    for (key, hosts) in groups {
+        match (GroupName::new(&key), hosts) {
+            (Ok(name), Node::Text(hosts)) => drop(texts.insert(name, hosts)),
+            (Ok(name), other) => {
+                let problem = format_args!("expected a host set in quotes, found {}", other.kind());
+                problems.add_at(key.line(), name.as_str(), problem);
+            }
+            (Err(error), _) => problems.add_at(key.line(), "", error),
+        }
+    }
+    texts
 }
 
 /// Groups of which some are resolved, and some are being resolved because others name them.
@@ -227,8 +248,15 @@ mod tests {
             ("a = \"@front\"\n", "group a is wrong (a group may name @all, labels and groups of"),
             ("a = \"@front\"\n", "character 1: there is no group front"),
             ("b = \"@a\"\na = \"fe[\"\n", "the host set of group a is wrong: host set \"fe[\""),
-            ("a = 1\n", "expected lines NAME = \"HOSTS\""),
-            ("\"a b\" = \"fe1\"\n", "a group's name is wrong"),
+            (
+                "a = 1\n",
+                "expected lines NAME = \"HOSTS\": line 1: a: expected a host set in quotes, found",
+            ),
+            (
+                "\n\"a b\" = \"fe1\"\n",
+                "expected lines NAME = \"HOSTS\": line 2: group name \"a b\"",
+            ),
+            ("a = 1\n\"a b\" = \"fe1\"\nc = []\n", "3 problems\n  line 1: a: expected"),
         ] {
             let told = groups(text).unwrap_err();
             assert!(told.contains(why), "{text:?}: {told}");

@@ -25,7 +25,7 @@ async fn whatever_is_broken_nothing_changes_and_the_status_says_what() {
     let good = fs::read_to_string(place.path("conductor.toml")).unwrap();
     let cases = [
         ("conductor.toml", "listen = ".to_owned(), "conductor.toml is not valid"),
-        ("conductor.toml", format!("color = 1\n{good}"), "unknown key color"),
+        ("conductor.toml", format!("color = 1\n{good}"), "line 1: unknown field \"color\""),
         ("conductor.toml", good.replace("127.0.0.1:0", "127.0.0.1:1"), "listen takes a restart"),
         (
             "conductor.toml",

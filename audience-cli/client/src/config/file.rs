@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use orchestra_document::{Fields, Format, Node, Problems};
+use orchestra_document::{Fields, Problems, settings};
 
 use crate::Failure;
 
@@ -49,48 +49,28 @@ impl FileSettings {
     }
 
     fn parse(text: &str, path: &Path, attempt: &str) -> Result<Self, Failure> {
-        let tree =
-            Format::Toml.parse(text).map_err(|error| Failure::usage(attempt).because(error))?;
-        let mut problems = Problems::default();
-        let mut settings = Self::default();
-        if let Some(mut fields) = Fields::of(&tree, "", &mut problems) {
-            let base = path.parent().unwrap_or(Path::new("."));
-            settings.read(&mut fields, base, &mut problems);
-            fields.finish(&[], &mut problems);
-        }
-        problems.into_result().map_err(|problems| Failure::usage(attempt).because(problems))?;
-        Ok(settings)
+        let base = path.parent().unwrap_or(Path::new("."));
+        settings(text, |fields, problems| Some(Self::read(fields, base, problems)))
+            .map_err(|problems| Failure::usage(attempt).because(problems))
     }
 
     /// Relative paths are those of the directory `base`.
-    fn read(&mut self, fields: &mut Fields<'_>, base: &Path, problems: &mut Problems) {
-        self.conductors = conductors(fields, problems);
-        self.conductor_name = fields.text("conductor_name", problems).map(Into::into);
-        self.domain = fields.text("domain", problems).map(Into::into);
-        let Some(tls) = fields.get("tls", problems) else { return };
-        let Some(mut tls) = Fields::of(tls, "tls", problems) else { return };
-        let mut file = |name| tls.text(name, problems).map(|text| base.join(text));
-        self.ca = file("ca");
-        self.cert = file("cert");
-        self.key = file("key");
-        self.crl = file("crl");
-        tls.finish(&[], problems);
-    }
-}
-
-fn conductors(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Vec<String>> {
-    let nodes = fields.list("conductors", problems)?;
-    let mut conductors = Vec::new();
-    for node in nodes {
-        match node {
-            Node::Text(text) => conductors.push(text.clone()),
-            other => {
-                let expected = format_args!("expected HOST:PORT, found {}", other.kind());
-                fields.note("conductors", expected, problems);
-            }
+    fn read(fields: &mut Fields<'_>, base: &Path, problems: &mut Problems) -> Self {
+        let mut settings = Self {
+            conductors: fields.texts("conductors", problems),
+            conductor_name: fields.text("conductor_name", problems).map(Into::into),
+            domain: fields.text("domain", problems).map(Into::into),
+            ..Self::default()
+        };
+        if let Some(mut tls) = fields.table("tls", problems) {
+            settings.ca = tls.path("ca", base, problems);
+            settings.cert = tls.path("cert", base, problems);
+            settings.key = tls.path("key", base, problems);
+            settings.crl = tls.path("crl", base, problems);
+            tls.finish(&[], problems);
         }
+        settings
     }
-    Some(conductors)
 }
 
 #[cfg(test)]
