@@ -3,6 +3,8 @@
 
 use std::{error::Error, fmt};
 
+use orchestra_model::advice::Advice;
+
 /// Longest message, in bytes. It is for people; and where it travels in a header, a space takes three
 /// bytes and everything together must fit into 16 KiB.
 const MESSAGE_BYTES: usize = 4_000;
@@ -11,7 +13,7 @@ const MESSAGE_BYTES: usize = 4_000;
 #[derive(Debug)]
 pub(crate) struct Declined {
     ground: Ground,
-    message: String,
+    text: Advice,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -57,9 +59,9 @@ pub(crate) enum Ground {
 }
 
 impl Declined {
-    /// For this reason, in these words, of which no more is kept than people read.
-    pub(crate) fn new(ground: Ground, message: impl Into<String>) -> Self {
-        Self { ground, message: cut(message.into()), source: None }
+    /// For this reason, in these words.
+    pub(crate) fn new(ground: Ground, text: impl Into<Advice>) -> Self {
+        Self { ground, text: text.into(), source: None }
     }
 
     /// Because the line was lost.
@@ -80,7 +82,7 @@ impl Declined {
     /// Says more of what is held, to whoever is told so; leaves others as they are.
     pub(crate) fn with_more(self, more: impl FnOnce() -> String) -> Self {
         match self.ground {
-            Ground::Held => Self { message: cut(self.message + &more()), ..self },
+            Ground::Held => Self { text: self.text.say(more()), ..self },
             _ => self,
         }
     }
@@ -89,14 +91,15 @@ impl Declined {
         self.ground
     }
 
-    pub(crate) fn message(&self) -> &str {
-        &self.message
+    /// The words as they stand in messages and in the log, of which no more is told than people read.
+    pub(crate) fn message(&self) -> String {
+        cut(orchestra_proto::spelt(&self.text))
     }
 }
 
 impl fmt::Display for Declined {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.message())
     }
 }
 

@@ -152,7 +152,7 @@ impl PlayerLines {
                 Err(goodbye) => break goodbye,
             }
         };
-        tracing::info!(player = %stream.host, reason = goodbye.reason(), "player detached");
+        tracing::info!(player = %stream.host, reason = %goodbye.reason(), "player detached");
         let id = session.id();
         self.sessions.detach(session).await;
         queue.end(goodbye);

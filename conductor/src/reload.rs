@@ -214,8 +214,9 @@ impl Inner {
                 self.done.notify_one();
             }
             Err(declined) => {
-                shared.error = Some(declined.message().to_owned());
-                tracing::error!(reason = declined.message(), "reload refused, nothing changed");
+                let reason = declined.message();
+                tracing::error!(reason, "reload refused, nothing changed");
+                shared.error = Some(reason);
             }
         }
         result.map(|(loaded, _)| loaded)

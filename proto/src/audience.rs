@@ -17,6 +17,7 @@ use orchestra_model::{
 use crate::{
     flow::{moment, moment_ms},
     invalid::{InField, Invalid},
+    remedy::spelt,
     v1,
 };
 
@@ -73,7 +74,7 @@ impl From<&FlowStatus> for v1::FlowStatus {
             stale_store: flow.stale_store,
             paused_by: text(flow.paused_by.as_ref()),
             retry_of: flow.retry_of.map_or(0, |flow| flow.0),
-            stalled: flow.stalled.clone(),
+            stalled: flow.stalled.iter().map(spelt).collect(),
         }
     }
 }
@@ -90,7 +91,7 @@ impl TryFrom<v1::FlowStatus> for FlowStatus {
             cancelled_by: audience(&flow.cancelled_by, "FlowStatus.cancelled_by")?,
             paused_by: audience(&flow.paused_by, "FlowStatus.paused_by")?,
             retry_of: Some(FlowId(flow.retry_of)).filter(|flow| *flow > FlowId(0)),
-            stalled: flow.stalled,
+            stalled: flow.stalled.into_iter().map(Into::into).collect(),
             stale_store: flow.stale_store,
             slots: flow.slots.into_iter().map(slot).collect::<Result<_, Invalid>>()?,
         })

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use orchestra_model::{
+    advice::Advice,
     deployment::{AppCell, CellKey},
     hostset::HostSet,
     ids::{FlowId, JobId},
@@ -22,6 +23,7 @@ use orchestra_model::{
 use crate::{
     flow::{moment, moment_ms},
     invalid::{InField, Invalid},
+    remedy::spelt,
     v1,
 };
 
@@ -153,7 +155,7 @@ impl From<&Explanation> for v1::Explanation {
             count: count(&explanation.hosts),
             reason: explanation.reason.map(|reason| reason.to_string()).unwrap_or_default(),
             dead: explanation.dead,
-            text: explanation.text.clone(),
+            text: spelt(&explanation.text),
             given_up_at_ms: moment_ms(explanation.given_up),
         }
     }
@@ -171,7 +173,7 @@ impl TryFrom<v1::Explanation> for Explanation {
                 word => Some(WaitReason::from_word(word).in_field("Explanation.reason")?),
             },
             dead: explanation.dead,
-            text: explanation.text,
+            text: explanation.text.into(),
             given_up: moment(explanation.given_up_at_ms),
         })
     }
@@ -251,11 +253,11 @@ impl From<&Planned> for v1::PlanResponse {
             count: count(hosts),
         };
         let wave = |wave: &Vec<_>| v1::PlanWave { steps: wave.iter().map(step).collect() };
-        let stuck_of = |(job, hosts, reason): &(JobName, HostSet, String)| v1::PlanStuck {
+        let stuck_of = |(job, hosts, reason): &(JobName, HostSet, Advice)| v1::PlanStuck {
             job_name: job.to_string(),
             hosts: hosts.to_string(),
             count: count(hosts),
-            reason: reason.clone(),
+            reason: spelt(reason),
         };
         Self {
             waves: waves.iter().map(wave).collect(),
@@ -285,7 +287,7 @@ impl TryFrom<v1::PlanResponse> for Planned {
         let wave = |wave: v1::PlanWave| wave.steps.into_iter().map(step).collect();
         let stuck = |stuck: v1::PlanStuck| -> Result<_, Invalid> {
             let hosts = hosts(&stuck.hosts, "PlanStuck.hosts")?;
-            Ok((job(&stuck.job_name, "PlanStuck.job_name")?, hosts, stuck.reason))
+            Ok((job(&stuck.job_name, "PlanStuck.job_name")?, hosts, stuck.reason.into()))
         };
         let awaited = plan.awaited.into_iter().map(TryInto::try_into);
         Ok(Planned {

@@ -24,6 +24,7 @@ mod flow;
 mod invalid;
 mod ledger;
 mod reason;
+mod remedy;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ pub use flow::{params_from_wire, params_to_wire};
 pub use invalid::Invalid;
 pub use ledger::Planned;
 pub use reason::Reason;
+pub use remedy::spelt;
 pub use service::{decode_service, encode_service, log_part_from_wire, log_part_to_wire};
 pub use wire::{check_fields, check_flow_spec};
 

@@ -129,7 +129,7 @@ fn a_flow_says_who_paused_it_and_what_it_waits_for() {
         cancelled_by: None,
         paused_by: Some(alice()),
         retry_of: Some(FlowId(41)),
-        stalled: vec!["fe1 is down".to_owned()],
+        stalled: vec!["fe1 is down".into()],
         stale_store: false,
         slots: vec![vec![JobStatus {
             id: JOB,
@@ -241,7 +241,7 @@ fn an_explanation_is_read_back() {
             hosts: hosts("fe[1-2]"),
             reason,
             dead: true,
-            text: "be1 failed".to_owned(),
+            text: "be1 failed".into(),
             given_up: job.map(|_| Timestamp(7)),
         };
         let wire = v1::Explanation::from(&explanation);
@@ -257,7 +257,7 @@ fn a_plan_is_read_back() {
             vec![(job_name("web"), hosts("fe[1-3]")), (job_name("api"), hosts("api1"))],
             vec![(job_name("web"), hosts("fe[4-6]"))],
         ],
-        stuck: vec![(job_name("web"), hosts("fe7"), "fe8 is down".to_owned())],
+        stuck: vec![(job_name("web"), hosts("fe7"), "fe8 is down".into())],
         awaited: vec![holder(None)],
         absent: hosts("fe2"),
         drained: hosts("fe7"),

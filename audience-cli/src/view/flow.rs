@@ -11,6 +11,7 @@ pub(crate) mod progress;
 use std::{fmt::Write as _, io};
 
 use orchestra_model::{
+    advice::Advice,
     flow::Scope,
     state::{FlowState, JobState, TaskState, WaitReason},
     status::{CanaryStatus, Counts, FlowStatus, FlowSummary, JobStatus},
@@ -82,7 +83,7 @@ pub(crate) fn why(flow: &FlowStatus, style: Style) -> Vec<String> {
         let by = flow.paused_by.as_ref().map_or_else(String::new, |by| format!("by {by}; "));
         lines.push(format!("paused {by}to go on: orc resume {id}"));
     }
-    let reason = |reason: &String| style.warning(&one_line(reason)).to_string();
+    let reason = |reason: &Advice| style.warning(&one_line(&reason.to_string())).to_string();
     lines.extend(flow.stalled.iter().map(reason));
     if !flow.stalled.is_empty() || flow.summary.state == FlowState::Stalled {
         lines.push(format!("more: orc explain {id}; to end it: orc cancel {id}"));
@@ -241,7 +242,7 @@ mod tests {
         flow.retry_of = Some(orchestra_model::FlowId(41));
         assert_eq!(lines(&flow)[0], "paused by alice; to go on: orc resume 42");
         flow.summary.state = FlowState::Stalled;
-        flow.stalled = vec!["a cell is full".to_owned()];
+        flow.stalled = vec!["a cell is full".into()];
         let job = &mut flow.slots[1][0];
         job.canary = Some(CanaryStatus { tasks: 3, ok: 3, until: None });
         let told = lines(&flow);

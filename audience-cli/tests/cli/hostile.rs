@@ -156,7 +156,7 @@ fn conductor() -> ConductorStatus {
 /// A conductor of which every word that it passes on is hostile.
 fn hostile() -> Fake {
     let mut flow = stalled();
-    flow.stalled = vec![HOSTILE.to_owned()];
+    flow.stalled = vec![HOSTILE.into()];
     flow.slots[0][0].targets = HOSTILE.to_owned();
     let mut refused = task(1, TaskState::Refused, None, "");
     refused.detail = Some(HOSTILE.into());
@@ -173,7 +173,7 @@ fn hostile() -> Fake {
         ..Default::default()
     }];
     tables.deployments = vec![v1::Deployment { name: HOSTILE.to_owned(), ..Default::default() }];
-    tables.warnings = vec![HOSTILE.to_owned()];
+    tables.warnings = vec![HOSTILE.into()];
     tables.planned = Planned { refusal: Some(HOSTILE.to_owned()), ..Planned::default() };
     tables.explained.explanations = vec![v1::Explanation {
         job: Some(JOB.into()),

@@ -42,7 +42,7 @@ fn planned() -> Planned {
                 vec![(job("be"), hosts("be1")), (job("web"), hosts("fe9"))],
                 vec![(job("web"), hosts("fe[1-3]"))],
             ],
-            stuck: vec![(job("web"), hosts("fe[4-5]"), "fe6 is down since flow 41".to_owned())],
+            stuck: vec![(job("web"), hosts("fe[4-5]"), "fe6 is down since flow 41".into())],
             awaited: vec![holder("be2"), holder("be3")],
             absent: hosts("fe3"),
             drained: hosts("fe2"),

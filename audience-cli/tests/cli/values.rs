@@ -70,7 +70,7 @@ pub(crate) fn running() -> FlowStatus {
 pub(crate) fn stalled() -> FlowStatus {
     let mut flow =
         flow(FlowState::Stalled, JobState::Running, &[(TaskState::Waiting, 2), (TaskState::Ok, 1)]);
-    flow.stalled = vec!["web in cluster east of shop is full: db1 failed in 41.1.1".to_owned()];
+    flow.stalled = vec!["web in cluster east of shop is full: db1 failed in 41.1.1".into()];
     flow.slots[0][0].waiting = [(WaitReason::Cell, 2)].into();
     flow
 }

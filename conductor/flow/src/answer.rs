@@ -5,7 +5,10 @@
 use std::{fmt, marker::PhantomData};
 
 use orchestra_model::{
-    FlowId, FlowState, HostSet, JobName, ServiceName, deployment::HostConflict, flow::InvalidFlow,
+    FlowId, FlowState, HostSet, JobName, ServiceName,
+    advice::{Advice, Remedy},
+    deployment::HostConflict,
+    flow::InvalidFlow,
     thresholds::AboveHosts,
 };
 
@@ -254,7 +257,7 @@ impl fmt::Display for Rejection {
                 write!(
                     f,
                     "with these deployments, hosts of slot {flow}.{slot}, which is alive, would \
-                     wait for each other for ever (let the flow end, or `orc cancel {flow}`): "
+                     wait for each other for ever: "
                 )?;
                 write_conflicts(f, conflicts)
             }
@@ -274,16 +277,29 @@ impl fmt::Display for Rejection {
             Self::Instances { job, instances, hosts } => {
                 write!(f, "job {job}: it names {instances} instances for {hosts} hosts")
             }
-            Self::NotForRetries(service) => write!(
-                f,
-                "what is asked of units gets no further attempt: `orc service restart {service}`"
-            ),
+            Self::NotForRetries(_) => f.write_str("what is asked of units gets no further attempt"),
             Self::OutOfReach(hosts) => write!(
                 f,
                 "numbers cannot go on above what {} claims: stop the player and move its spool away; \
                  what it ran or had not reported is then lost",
                 hosts.counted()
             ),
+        }
+    }
+}
+
+impl Rejection {
+    /// It, and what would help.
+    pub fn advice(&self) -> Advice {
+        let text = Advice::from(self.to_string());
+        match self {
+            Self::ConflictsInFlow { flow, .. } => {
+                text.say("; let the flow end, or ").name(Remedy::Cancel(*flow))
+            }
+            Self::NotForRetries(service) => {
+                text.say(": ").name(Remedy::RestartService(service.clone()))
+            }
+            _ => text,
         }
     }
 }

@@ -79,7 +79,8 @@ impl Desk {
         let deployments = *self.fleet.borrow().deployments_digest();
         let overlay = self.ask(|reply| Ask::Overlay(submission, reply)).await?;
         let plan = move || {
-            let refused = survey.refusal(same_score).map(|refusal| refusal.to_string());
+            let refused =
+                survey.refusal(same_score).map(|refusal| orchestra_proto::spelt(&refusal.advice()));
             plan(overlay, survey.into_scores(), refused, &deployments)
         };
         off_the_runtime(plan).await?

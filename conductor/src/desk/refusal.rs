@@ -1,7 +1,11 @@
 //! What others refuse, as the desk declines it.
 
 use orchestra_flow::Rejection;
-use orchestra_model::{FlowId, HostSet, hostset::InvalidHostSet};
+use orchestra_model::{
+    FlowId, HostSet,
+    advice::{Advice, Remedy},
+    hostset::InvalidHostSet,
+};
 
 use crate::{
     declined::{Declined, Ground},
@@ -11,7 +15,7 @@ use crate::{
 
 /// What the engine rejects.
 pub(crate) fn rejected(rejection: &Rejection) -> Declined {
-    let message = rejection.to_string();
+    let message = rejection.advice();
     match rejection {
         Rejection::Invalid(_) | Rejection::AboveHosts(..) | Rejection::Instances { .. } => {
             Declined::new(Ground::Invalid, message)
@@ -36,7 +40,7 @@ pub(crate) fn rejected(rejection: &Rejection) -> Declined {
 
 /// What no target of a submission could accept, or what not all would do alike.
 pub(crate) fn refused(refusal: &Refusal) -> Declined {
-    let message = refusal.to_string();
+    let message = refusal.advice();
     match refusal {
         Refusal::UnknownScore { .. } | Refusal::Params { .. } => {
             Declined::new(Ground::Invalid, message)
@@ -72,7 +76,8 @@ pub(crate) fn invalid_hosts(error: &InvalidHostSet) -> Declined {
     match error {
         InvalidHostSet::UnknownHosts(unknown) => unknown_hosts(unknown),
         InvalidHostSet::UnknownGroup { .. } | InvalidHostSet::UnknownLabel { .. } => {
-            Declined::new(Ground::Invalid, format!("{error}; `orc groups` lists them"))
+            let text = Advice::from(error.to_string()).say("; ");
+            Declined::new(Ground::Invalid, text.name(Remedy::ListGroups).say(" lists them"))
         }
         error => Declined::invalid(error),
     }

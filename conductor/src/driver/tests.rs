@@ -499,7 +499,7 @@ async fn whoever_asks_why_is_told_as_of_now() {
     let flow = bench.submit(1, "db1").await.unwrap();
     let since = async || {
         let why = bench.ask(|reply| Request::Explain { flow, job: None, host: None, reply }).await;
-        let text = why.unwrap().unwrap().remove(0).text;
+        let text = why.unwrap().unwrap().remove(0).text.to_string();
         let since = text.strip_prefix("not attached, the last one since ").unwrap();
         let (since, _) = since.split_once(" ago;").unwrap();
         let since: orchestra_model::Millis = since.parse().unwrap();

@@ -3,6 +3,7 @@
 
 use orchestra_model::{
     FlowId, HostName, HostSet, JobId, JobState, TaskState,
+    advice::{Advice, Remedy},
     ledger::Explanation,
     record::{FlowRecord, JobRecord, TaskRecord},
 };
@@ -33,11 +34,11 @@ pub(crate) fn explain(
     let needed = needed(reader, id)?;
     // Of a flow, what went well is no question; of a job that was named, it is an answer.
     let told = jobs.iter().filter(|job| chosen.is_some() || job.state != JobState::Ok);
-    let told = told.take(JOBS).map(|job| about(Some(job.id), tell_job(job, &needed)));
+    let told = told.take(JOBS).map(|job| about(Some(job.id), tell_job(job, &needed).into()));
     Ok(Some(of_flow.into_iter().chain(told).collect()))
 }
 
-fn about(job: Option<JobId>, text: String) -> Explanation {
+fn about(job: Option<JobId>, text: Advice) -> Explanation {
     let hosts = HostSet::default();
     Explanation { job, hosts, reason: None, dead: false, text, given_up: None }
 }
@@ -52,16 +53,17 @@ fn needed(reader: &dyn Reader, id: FlowId) -> Result<impl Fn(&JobRecord) -> u32,
     })
 }
 
-fn tell_flow(flow: &FlowRecord, jobs: &[JobRecord]) -> String {
+fn tell_flow(flow: &FlowRecord, jobs: &[JobRecord]) -> Advice {
     let ok = jobs.iter().filter(|job| job.state == JobState::Ok).count();
     let mut text = format!("the flow ended {}: {ok} of {} jobs ok", flow.state, jobs.len());
     if let Some(by) = &flow.cancelled_by {
         text.push_str(&format!("; {by} cancelled it"));
     }
-    if ok < jobs.len() {
-        text.push_str(&format!("; `orc retry {}` runs what is left as a new flow", flow.id));
+    let text = Advice::from(text);
+    if ok == jobs.len() {
+        return text;
     }
-    text
+    text.say("; ").name(Remedy::Retry(flow.id)).say(" runs what is left as a new flow")
 }
 
 fn tell_job(job: &JobRecord, needed: &impl Fn(&JobRecord) -> u32) -> String {
@@ -87,20 +89,20 @@ fn explain_task(
     host: &HostName,
 ) -> Result<Option<Explanation>, HistoryError> {
     let record = reader.task_by_host(job.id, host)?;
-    let mut text = match &record {
+    let mut text = Advice::from(match &record {
         Some(task) => tell_task(task, job),
         None if targets(reader, job.id)?.contains(host) => told(job.untouched).to_owned(),
         None => return Ok(None),
-    };
+    });
     let down = reader.holds()?.into_iter().find(|hold| hold.host == *host && hold.job == job.id);
-    if down.is_some() {
-        text.push_str(&format!(
-            "; {host} counts as down and keeps its cells: mend it and `orc retry {}`, or `orc \
-             ledger release {host} --reason WHY`",
-            job.id.flow
-        ));
-    }
     let hosts = HostSet::from_names([host.clone()]);
+    if down.is_some() {
+        text = text
+            .say(format_args!("; {host} counts as down and keeps its cells: mend it and "))
+            .name(Remedy::Retry(job.id.flow))
+            .say(", or ")
+            .name(Remedy::ReleaseCells(hosts.clone()));
+    }
     let job = Some(job.id);
     Ok(Some(Explanation { job, hosts, reason: None, dead: false, text, given_up: None }))
 }

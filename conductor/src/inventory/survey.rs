@@ -8,6 +8,7 @@ use std::{
 use orchestra_flow::shown;
 use orchestra_model::{
     HostName, HostSet, JobName, Params, ScoreName,
+    advice::{Advice, Remedy},
     flow::{FlowSpec, JobSpec, Scope},
     ledger::ScoreSurvey,
     nearest,
@@ -71,13 +72,26 @@ impl fmt::Display for Refusal {
                 write!(f, "job {job}: no target has a score {score}")?;
                 match meant {
                     Some(meant) => write!(f, "; did you mean {meant}?"),
-                    None => f.write_str("; `orc scores` lists what they have"),
+                    None => Ok(()),
                 }
             }
             Self::Params { job, problems } => write!(f, "job {job}: {problems}"),
             Self::Differs { job, how } => {
                 write!(f, "job {job}: the same version was asked for everywhere, and {how}")
             }
+        }
+    }
+}
+
+impl Refusal {
+    /// It, and what would help.
+    pub(crate) fn advice(&self) -> Advice {
+        let text = Advice::from(self.to_string());
+        match self {
+            Self::UnknownScore { disabled: None, meant: None, .. } => {
+                text.say("; ").name(Remedy::ListScores).say(" lists what they have")
+            }
+            _ => text,
         }
     }
 }
@@ -363,7 +377,7 @@ mod tests {
     }
 
     fn text(refusal: Option<Refusal>) -> String {
-        refusal.map(|refusal| refusal.to_string()).unwrap_or_default()
+        refusal.map(|refusal| refusal.advice().to_string()).unwrap_or_default()
     }
 
     #[test]
@@ -382,7 +396,7 @@ mod tests {
         let refused = survey(&fleet, "fe[1-3]").refusal(false);
         assert_eq!(text(refused), "job web: no target has a score restart; did you mean restarts?");
         let refused = survey(&fleet, "fe3").refusal(false);
-        assert!(text(refused).ends_with("`orc scores` lists what they have"));
+        assert!(text(refused).ends_with("; <scores> lists what they have"));
         // Who was not heard of may have it.
         assert_eq!(survey(&fleet, "fe[1-4]").refusal(false), None);
         // That there are no hosts at all is told by others.

@@ -96,7 +96,7 @@ impl<M: Messages> PlayerStream<M> {
 /// A stream of one frame that says why.
 pub(super) fn refusal(host: &HostName, declined: &Declined) -> Frames {
     let (queue, frames) = StreamQueue::new();
-    let reason = declined.message().to_owned();
+    let reason = declined.message();
     Outbox::new(host.as_str(), queue.clone())
         .frame(to_player::Frame::Refused(v1::Refused { reason }));
     queue.end(Goodbye::Done(""));

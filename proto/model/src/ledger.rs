@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    advice::Advice,
     deployment::CellKey,
     hostset::HostSet,
     ids::{FlowId, JobId},
@@ -62,7 +63,7 @@ pub struct Explanation {
     /// Whether only a person can end the wait.
     pub dead: bool,
     /// In a sentence, down to who holds what, and with what to do.
-    pub text: String,
+    pub text: Advice,
     /// When waiting for absent players of these tasks is over for the first of them.
     pub given_up: Option<Timestamp>,
 }
@@ -73,7 +74,7 @@ pub struct Forecast {
     /// Which hosts would act together, job by job.
     pub waves: Vec<Vec<(JobName, HostSet)>>,
     /// What would never start, and what it would wait for.
-    pub stuck: Vec<(JobName, HostSet, String)>,
+    pub stuck: Vec<(JobName, HostSet, Advice)>,
     /// What waves had to wait for at first: holds of other flows' tasks that still run.
     pub awaited: Vec<Holder>,
     /// Targets that are not attached.

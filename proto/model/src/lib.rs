@@ -6,6 +6,7 @@
 //! A value of a type here is valid: parsing happens once, at the border where text or bytes come
 //! in, and fails with an error that says what was attempted, on what, and why.
 
+pub mod advice;
 pub mod audit;
 pub mod delivery;
 pub mod deployment;

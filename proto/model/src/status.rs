@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
+    advice::Advice,
     delivery::{EndBytes, SpoolId},
     flow::Scope,
     ids::{FlowId, JobId},
@@ -102,7 +103,7 @@ pub struct FlowStatus {
     /// The ended flow whose unfinished tasks it runs again.
     pub retry_of: Option<FlowId>,
     /// Why it is stalled: a sentence for each thing that only a person can end, a few of them.
-    pub stalled: Vec<String>,
+    pub stalled: Vec<Advice>,
     /// Whether nothing is sent until an operator ran `orc conductor recover`.
     pub stale_store: bool,
     /// Its jobs, slot by slot.

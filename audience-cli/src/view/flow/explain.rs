@@ -35,7 +35,7 @@ fn write(out: &mut dyn io::Write, explained: &Explained, style: Style) -> io::Re
     writeln!(out, "{} {}", explained.flow, style.flow(explained.state))?;
     for explanation in &explained.explanations {
         let Explanation { job, hosts, dead, text, given_up, .. } = explanation;
-        let mut text = one_line(text);
+        let mut text = one_line(&text.to_string());
         if let Some(at) = given_up {
             text.push_str(&format!(" (that is at {})", when_about(*at)));
         }
@@ -50,32 +50,32 @@ fn write(out: &mut dyn io::Write, explained: &Explained, style: Style) -> io::Re
 }
 
 #[derive(Serialize)]
-struct Flow<'a> {
+struct Flow {
     id: u64,
     state: FlowState,
-    explanations: Vec<One<'a>>,
+    explanations: Vec<One>,
 }
 
 #[derive(Serialize)]
-struct One<'a> {
+struct One {
     job: Option<String>,
     hosts: String,
     count: usize,
     reason: Option<WaitReason>,
     dead: bool,
-    text: &'a str,
+    text: String,
     given_up_at: Option<String>,
 }
 
-impl<'a> From<&'a Explanation> for One<'a> {
-    fn from(explanation: &'a Explanation) -> Self {
+impl From<&Explanation> for One {
+    fn from(explanation: &Explanation) -> Self {
         Self {
             job: explanation.job.map(|job| job.to_string()),
             hosts: explanation.hosts.to_string(),
             count: explanation.hosts.len(),
             reason: explanation.reason,
             dead: explanation.dead,
-            text: &explanation.text,
+            text: explanation.text.to_string(),
             given_up_at: explanation.given_up.map(when),
         }
     }

@@ -51,7 +51,7 @@ pub(crate) struct FlowHead<'a> {
     cancelled_by: Option<&'a str>,
     paused_by: Option<&'a str>,
     retry_of: Option<u64>,
-    stalled: &'a [String],
+    stalled: Vec<String>,
     stale_store: bool,
 }
 
@@ -62,7 +62,7 @@ impl<'a> From<&'a FlowStatus> for FlowHead<'a> {
             cancelled_by: flow.cancelled_by.as_ref().map(AudienceName::as_str),
             paused_by: flow.paused_by.as_ref().map(AudienceName::as_str),
             retry_of: flow.retry_of.map(|of| of.0),
-            stalled: &flow.stalled,
+            stalled: flow.stalled.iter().map(ToString::to_string).collect(),
             stale_store: flow.stale_store,
         }
     }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, io};
 
 use orchestra_model::{
+    advice::Advice,
     flow::FlowSpec,
     hostset::HostSet,
     ledger::{Forecast, ScoreSurvey},
@@ -75,7 +76,7 @@ fn write(
     }
     for (job, hosts, reason) in stuck {
         let never = style.warning("would never start");
-        writeln!(out, "{job} {} {never}: {}", hosts.counted(), one_line(reason))?;
+        writeln!(out, "{job} {} {never}: {}", hosts.counted(), one_line(&reason.to_string()))?;
     }
     for line in holder_lines(awaited, style) {
         writeln!(out, "waits at first for: {line}")?;
@@ -221,12 +222,17 @@ struct Stuck<'a> {
     job: &'a str,
     hosts: String,
     count: usize,
-    reason: &'a str,
+    reason: String,
 }
 
-impl<'a> From<&'a (JobName, HostSet, String)> for Stuck<'a> {
-    fn from((job, hosts, reason): &'a (JobName, HostSet, String)) -> Self {
-        Self { job: job.as_str(), hosts: hosts.to_string(), count: hosts.len(), reason }
+impl<'a> From<&'a (JobName, HostSet, Advice)> for Stuck<'a> {
+    fn from((job, hosts, reason): &'a (JobName, HostSet, Advice)) -> Self {
+        Self {
+            job: job.as_str(),
+            hosts: hosts.to_string(),
+            count: hosts.len(),
+            reason: reason.to_string(),
+        }
     }
 }
 

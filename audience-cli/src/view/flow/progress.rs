@@ -276,13 +276,13 @@ mod tests {
             // A status of another moment does not tell.
             assert!(progress.why(&status, Style::default()).is_empty() && progress.asks_why());
             status.summary.state = FlowState::Stalled;
-            status.stalled = vec!["a cell is full".to_owned()];
+            status.stalled = vec!["a cell is full".into()];
             let why = progress.why(&status, Style::default());
             assert_eq!(why[0], "  a cell is full");
             assert_eq!(why[1], "  more: orc explain 42; to end it: orc cancel 42");
             assert!(!progress.asks_why());
             // Neither is it told again, though it has become older meanwhile.
-            status.stalled = vec!["a cell is full since 5s".to_owned()];
+            status.stalled = vec!["a cell is full since 5s".into()];
             let again = Watched::Status(Box::new(status.clone()));
             assert!(progress.lines(&again, Style::default()).is_empty());
             status.summary.state = FlowState::Running;

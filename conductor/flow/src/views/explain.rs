@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
     FlowId, HostName, HostSet, JobId, JobState, Millis, TaskState, Timestamp, WaitReason,
-    deployment::CellId, flow::SequenceOnFailure, ledger::Explanation, status::Due,
+    advice::{Advice, Remedy},
+    deployment::CellId,
+    flow::SequenceOnFailure,
+    ledger::Explanation,
+    status::Due,
 };
 
 use crate::{
@@ -54,7 +58,7 @@ impl Engine {
     }
 
     /// What only a person can end in a stalled flow, in a few sentences.
-    pub(crate) fn why_stalled(&self, flow: &Flow) -> Vec<String> {
+    pub(crate) fn why_stalled(&self, flow: &Flow) -> Vec<Advice> {
         if flow.tally().open == 0 || flow.tally().stuck < flow.tally().open {
             return Vec::new();
         }
@@ -63,8 +67,9 @@ impl Engine {
         // If no gate is dead by itself, the waits are dead because they wait for each other.
         let is_any_dead = told.iter().any(|told| told.dead);
         let why = told.into_iter().filter(|told| told.dead || !is_any_dead);
-        let why: BTreeSet<String> = why.map(|told| told.text).collect();
-        why.into_iter().take(NAMED).collect()
+        let why: BTreeMap<String, Advice> =
+            why.map(|told| (told.text.to_string(), told.text)).collect();
+        why.into_values().take(NAMED).collect()
     }
 
     fn explain_job(&self, job: &Job, host: Option<&HostName>) -> Vec<Explanation> {
@@ -105,12 +110,12 @@ impl Engine {
             hosts: HostSet::from_names(hosts),
             reason: None,
             dead: false,
-            text: told_state(state).to_owned(),
+            text: told_state(state).into(),
             given_up: None,
         }));
         told.extend(away.into_iter().map(|(state, away)| self.tell_flights(job, state, away)));
         if told.is_empty() && host.is_none() {
-            let text = format!("job {} is {}", job.spec().name, job.state());
+            let text = format!("job {} is {}", job.spec().name, job.state()).into();
             let (job, hosts) = (Some(job.id()), HostSet::default());
             let given_up = None;
             told.push(Explanation { job, hosts, reason: None, dead: false, text, given_up });
@@ -155,24 +160,12 @@ impl Engine {
                 let (text, dead) = self.tell_cell(cell);
                 (WaitReason::Cell, dead, text)
             }
-            Wait::Motion(cell) => (WaitReason::Cell, false, self.tell_motion(cell)),
+            Wait::Motion(cell) => (WaitReason::Cell, false, self.tell_motion(cell).into()),
             Wait::Before(cell) => {
                 let (text, dead) = self.tell_sequence(job, cell);
                 (WaitReason::Sequence, dead, text)
             }
-            Wait::Player(reason, player) => {
-                let drain = self.roster.drained(player);
-                let text = drain.map_or_else(String::new, |drain| {
-                    format!(
-                        "{} was drained by {} {} ago: {}; `orc undrain {0}` lets it work again",
-                        self.roster.host(player),
-                        drain.by,
-                        self.ago(drain.since),
-                        drain.reason
-                    )
-                });
-                (reason, false, text)
-            }
+            Wait::Player(reason, player) => (reason, false, self.tell_drain(player)),
             Wait::For(reason) => {
                 let (text, dead) = self.tell_reason(job, reason, &hosts);
                 (reason, dead, text)
@@ -185,14 +178,23 @@ impl Engine {
             _ => None,
         };
         let text = match given_up {
-            Some(due) => format!("{text}; given up as unreachable in {}", whole(due.left)),
+            Some(due) => text.say(format_args!("; given up as unreachable in {}", whole(due.left))),
             None if reason == WaitReason::PlayerAbsent => {
-                format!("{text}; waits until it attaches, for the job has no give_up_after")
+                text.say("; waits until it attaches, for the job has no give_up_after")
             }
             None => text,
         };
         let (job, reason, given_up) = (Some(job.id()), Some(reason), given_up.map(|due| due.at));
         Explanation { job, hosts, reason, dead, text, given_up }
+    }
+
+    fn tell_drain(&self, player: PlayerIx) -> Advice {
+        let Some(drain) = self.roster.drained(player) else { return Advice::default() };
+        let host = self.roster.host(player);
+        let (by, ago, why) = (&drain.by, self.ago(drain.since), &drain.reason);
+        Advice::from(format!("{host} was drained by {by} {ago} ago: {why}; "))
+            .name(Remedy::Undrain(host.clone()))
+            .say(" lets it work again")
     }
 
     /// When the first of a job's waiting tasks on these hosts, or its one-of task, is given up.
@@ -230,10 +232,10 @@ impl Engine {
             let first = if hosts.len() == 1 { "" } else { "the first " };
             text.push_str(&format!("; {first}lost in {} unless {it} back", whole(due.left)));
         }
-        text.push_str(&format!(
-            "; `orc cancel {} --abandon` ends the flow without waiting for it",
-            job.id().flow
-        ));
+        let text = Advice::from(text)
+            .say("; ")
+            .name(Remedy::Abandon(job.id().flow))
+            .say(" ends the flow without waiting for it");
         Explanation {
             job: Some(job.id()),
             hosts,
@@ -245,7 +247,7 @@ impl Engine {
     }
 
     /// Explains a wait for hosts that come first: which of their tasks are not done.
-    fn tell_sequence(&self, job: &Job, id: CellId) -> (String, bool) {
+    fn tell_sequence(&self, job: &Job, id: CellId) -> (Advice, bool) {
         let cell = &self.deployments().cells()[id];
         let mut open = Vec::new();
         let mut failed = Vec::new();
@@ -271,21 +273,20 @@ impl Engine {
         if !open.is_empty() {
             text.push_str(&format!(", of which {} are not done", some_of(&open)));
         }
-        if dead {
-            // The jobs of these have not ended, because tasks that wait in vain are skipped and lie
-            // in no queue.
-            text.push_str(&format!(
-                "{} {} ended without being ok; `orc retry {}` gives them a further attempt",
-                if open.is_empty() { ", of which" } else { " and" },
-                some_of(&failed),
-                job.id().flow
-            ));
+        if !dead {
+            return (text.into(), false);
         }
-        (text, dead)
+        // The jobs of these have not ended, because tasks that wait in vain are skipped and lie
+        // in no queue.
+        let and = if open.is_empty() { ", of which" } else { " and" };
+        let text = Advice::from(text)
+            .say(format_args!("{and} {} ended without being ok; ", some_of(&failed)))
+            .name(Remedy::Retry(job.id().flow))
+            .say(" gives them a further attempt");
+        (text, true)
     }
 
-    fn tell_reason(&self, job: &Job, reason: WaitReason, hosts: &HostSet) -> (String, bool) {
-        let flow = job.id().flow;
+    fn tell_reason(&self, job: &Job, reason: WaitReason, hosts: &HostSet) -> (Advice, bool) {
         let text = match reason {
             WaitReason::Slot => "its slot begins when every job of the one before is ok".to_owned(),
             WaitReason::Window => format!(
@@ -302,11 +303,7 @@ impl Engine {
             WaitReason::RetryDelay => {
                 format!("its next attempt comes in {}", self.tell_delays(job, hosts))
             }
-            WaitReason::Paused => {
-                let by = self.flows.get(flow).and_then(|flow| flow.paused_by());
-                let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
-                format!("the flow was paused{by}; `orc resume {flow}` lets it go on")
-            }
+            WaitReason::Paused => return (self.tell_pause(job.id().flow), false),
             WaitReason::PlayerAbsent => {
                 let away = hosts.iter().filter_map(|host| self.roster.known(host));
                 let since = away.filter_map(|player| self.roster[player].detached_at()).max();
@@ -317,16 +314,7 @@ impl Engine {
                     None => "never attached".to_owned(),
                 }
             }
-            WaitReason::Quarantined => {
-                let why = hosts
-                    .iter()
-                    .filter_map(|host| self.roster.why_quarantined(self.roster.known(host)?));
-                format!(
-                    "quarantined: {}; if the store was restored from a backup, run `orc conductor \
-                     recover`, else look at that host, then `orc players release`",
-                    why.take(1).collect::<String>()
-                )
-            }
+            WaitReason::Quarantined => return (self.tell_quarantine(hosts), false),
             WaitReason::PlayerDrained => "its player is drained".to_owned(),
             WaitReason::PlayerBusy if job.spec().unit.is_some() => {
                 "its player takes no order about a unit just now, and is asked again in a while"
@@ -351,7 +339,25 @@ impl Engine {
                 "another host has to be done first".to_owned()
             }
         };
-        (text, false)
+        (text.into(), false)
+    }
+
+    fn tell_pause(&self, flow: FlowId) -> Advice {
+        let by = self.flows.get(flow).and_then(|flow| flow.paused_by());
+        let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
+        Advice::from(format!("the flow was paused{by}; "))
+            .name(Remedy::Resume(flow))
+            .say(" lets it go on")
+    }
+
+    fn tell_quarantine(&self, hosts: &HostSet) -> Advice {
+        let known = hosts.iter().filter_map(|host| self.roster.known(host));
+        let why = known.filter_map(|player| self.roster.why_quarantined(player)).next();
+        Advice::from(format!("quarantined: {}", why.unwrap_or_default()))
+            .say("; if the store was restored from a backup, run ")
+            .name(Remedy::Recover)
+            .say(", else look at that host, then ")
+            .name(Remedy::ReleasePlayers)
     }
 
     /// What is left of the delays of a job's tasks on these hosts, such as `40s` or `40s to 1m`.
@@ -374,27 +380,31 @@ impl Engine {
         }
     }
 
-    fn tell_canary(&self, job: &Job) -> (String, bool) {
+    fn tell_canary(&self, job: &Job) -> (Advice, bool) {
         let (canary, flow) = (job.canary(), job.id().flow);
-        let promote = format!("`orc promote {flow} --job {}`", job.spec().name);
+        let promote = Remedy::Promote(flow, job.spec().name.clone());
+        let without = " goes on without them";
         let status = job.canary_status();
         let text = match status.and_then(|status| status.until) {
             Some(until) => {
                 let left = until.since(self.now);
-                format!("its canary is ok; {left} of the bake are left, or {promote}")
+                Advice::from(format!("its canary is ok; {left} of the bake are left, or "))
+                    .name(promote)
             }
             None if canary.ok == canary.tasks => {
-                format!("its canary is ok and waits for {promote}")
+                Advice::from("its canary is ok and waits for ").name(promote)
             }
-            None if canary.failed > 0 => format!(
-                "{} of its {} canary tasks ended without being ok: `orc retry {flow}` gives them a \
-                 further attempt, {promote} goes on without them",
-                canary.failed, canary.tasks
-            ),
-            None => format!(
-                "{} of its {} canary tasks are ok; {promote} goes on without them",
-                canary.ok, canary.tasks
-            ),
+            None if canary.failed > 0 => {
+                let (failed, tasks) = (canary.failed, canary.tasks);
+                let text = format!("{failed} of its {tasks} canary tasks ended without being ok: ");
+                let text = Advice::from(text).name(Remedy::Retry(flow));
+                text.say(" gives them a further attempt, ").name(promote).say(without)
+            }
+            None => {
+                let (ok, tasks) = (canary.ok, canary.tasks);
+                let text = format!("{ok} of its {tasks} canary tasks are ok; ");
+                Advice::from(text).name(promote).say(without)
+            }
         };
         (text, canary.failed > 0)
     }

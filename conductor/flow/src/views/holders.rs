@@ -3,7 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
-    AudienceName, FlowId, HostName, HostSet, deployment::CellId, ledger::Holder, service::Unready,
+    AudienceName, FlowId, HostName, HostSet, ServiceName,
+    advice::{Advice, Remedy},
+    deployment::CellId,
+    ledger::Holder,
+    service::Unready,
     status::Absence,
 };
 
@@ -16,7 +20,7 @@ use crate::{
 
 impl Engine {
     /// Tells which hosts hold a full cell, and whether a person is needed to end that.
-    pub(super) fn tell_cell(&self, id: CellId) -> (String, bool) {
+    pub(super) fn tell_cell(&self, id: CellId) -> (Advice, bool) {
         let cell = &self.deployments().cells()[id];
         let (held, dead, limit) = self.roster.ledger().counts(id);
         let players = cell.hosts.iter().filter_map(|host| self.roster.known(host));
@@ -27,19 +31,23 @@ impl Engine {
             0 => String::new(),
             more => format!(", and {more} more"),
         };
-        let mut text =
-            format!("{} is full, {held} of {limit}: held by {}{more}", cell.key, named.join(", "));
+        let mut text = Advice::from(format!(
+            "{} is full, {held} of {limit}: held by {}{more}",
+            cell.key,
+            named.join(", ")
+        ));
         let is_dead = dead >= limit;
         let paused: BTreeMap<FlowId, &AudienceName> =
             holders.iter().flat_map(|holder| self.pauses_on(&holder.host)).collect();
         for (flow, by) in paused {
-            text.push_str(&format!(
-                "; flow {flow} has a further attempt to come there and was paused by {by}: `orc \
-                 resume {flow}` lets it go on"
-            ));
+            let paused = "has a further attempt to come there and was paused by";
+            text = text
+                .say(format_args!("; flow {flow} {paused} {by}: "))
+                .name(Remedy::Resume(flow))
+                .say(" lets it go on");
         }
         if is_dead {
-            text.push_str(&format!("; {}", tell_help(&holders)));
+            text = text.say("; ").then(tell_help(&holders));
         }
         (text, is_dead)
     }
@@ -105,20 +113,19 @@ impl Engine {
 }
 
 /// What a person can do for holders that do not go on by themselves.
-fn tell_help(holders: &[Holder]) -> String {
+fn tell_help(holders: &[Holder]) -> Advice {
     let is_down = |holder: &&Holder| holder.down.is_some();
     let units = holders.iter().flat_map(|holder| &holder.units);
     let gave_up = units.filter(|unit| unit.unready == Unready::GaveUp);
-    let services: BTreeSet<&str> = gave_up.map(|unit| unit.service.as_str()).collect();
-    let mut ways = Vec::new();
+    let services: BTreeSet<&ServiceName> = gave_up.map(|unit| &unit.service).collect();
+    let mut text = Advice::from("nothing there goes on by itself: ");
     if holders.iter().any(|holder| is_down(&holder)) {
-        ways.push("mend the hosts and `orc retry` their flow".to_owned());
+        text = text.say("mend the hosts and ").name(Remedy::RetryTheirFlow).say(" their flow, ");
     }
-    ways.extend(services.iter().map(|service| format!("`orc service restart {service}`")));
+    text = services.iter().fold(text, |text, service| {
+        text.name(Remedy::RestartService((*service).clone())).say(", ")
+    });
     let held = holders.iter().filter(|holder| is_down(holder) || !holder.units.is_empty());
     let hosts = HostSet::from_names(held.map(|holder| holder.host.clone()));
-    format!(
-        "nothing there goes on by itself: {}, or `orc ledger release {hosts} --reason WHY`",
-        ways.join(", ")
-    )
+    text.say("or ").name(Remedy::ReleaseCells(hosts))
 }

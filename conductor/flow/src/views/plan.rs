@@ -19,6 +19,7 @@ use std::{
 
 use orchestra_model::{
     AudienceName, Deployments, FlowId, HostName, HostSet, JobId, JobName, TaskState, Timestamp,
+    advice::Advice,
     delivery::{
         AttemptKey, EndBytes, EndSummary, KnownEnd, Order, OrderNumber, Outcome, Report, StoreId,
         Term,
@@ -288,7 +289,7 @@ impl Play {
         })
     }
 
-    fn stuck(&self, flow: FlowId) -> Vec<(JobName, HostSet, String)> {
+    fn stuck(&self, flow: FlowId) -> Vec<(JobName, HostSet, Advice)> {
         let told = self.engine.explain(flow, None, None).unwrap_or_default();
         let stuck = told.into_iter().filter(|told| told.reason.is_some()).filter_map(|told| {
             Some((self.engine.job(told.job?)?.spec().name.clone(), told.hosts, told.text))

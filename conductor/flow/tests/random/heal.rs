@@ -100,7 +100,7 @@ impl Run {
             let says_so = matches!(state, FlowState::Stalled | FlowState::Doomed);
             assert!(says_so, "{status:#?}");
             assert!(!status.stalled.is_empty(), "{status:#?}");
-            for why in status.stalled {
+            for why in status.stalled.iter().map(ToString::to_string) {
                 let known = for_one_of.is_empty() || for_one_of.iter().any(|it| why.contains(it));
                 assert!(known, "flow {flow}: {why}");
             }

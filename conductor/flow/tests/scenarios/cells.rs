@@ -72,7 +72,8 @@ fn a_failure_keeps_its_hold_and_the_flow_says_that_it_is_stalled() {
     assert_eq!(world.states(id, 1, 1), "failed waiting waiting");
     let status = world.status(id).unwrap();
     assert_eq!(status.summary.state, FlowState::Stalled);
-    assert!(status.stalled[0].contains("fe1 (failed in 1.1.1"), "{:?}", status.stalled);
+    let why = status.stalled[0].to_string();
+    assert!(why.contains("fe1 (failed in 1.1.1"), "{why}");
     // Over a restart of the conductor too.
     world.restart();
     for name in ["fe1", "fe2", "fe3"] {

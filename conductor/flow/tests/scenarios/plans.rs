@@ -88,6 +88,7 @@ fn what_would_never_start_is_told_with_its_reason() {
     let forecast = world.plan(flow([vec![job("fe[1,4]").named("web")]]));
     assert_eq!(forecast.waves.len(), 1, "west goes on");
     let (name, stuck, why) = &forecast.stuck[0];
+    let why = why.to_string();
     assert_eq!((name.as_str(), stuck), ("web", &hosts("fe1")));
     assert!(why.contains("frontend in cluster east of site is full, 1 of 1"), "{why}");
     assert!(why.contains("fe2 (failed in 1.1.1"), "{why}");

@@ -208,8 +208,8 @@ fn what_was_asked_of_units_gets_no_further_attempt() {
     world.fail("h1", id);
     let refused = Answer::Rejected(Rejection::NotForRetries(service("web")));
     assert_eq!(world.retry(id), refused);
-    let told = rejection(world.retry(id)).to_string();
-    assert!(told.contains("`orc service restart web`"), "{told}");
+    let told = rejection(world.retry(id)).advice().to_string();
+    assert!(told.contains("<restart web>"), "{told}");
     world.ok("h2", id);
     world.fail("h3", id);
     let mut submission = world.submission(flow([vec![job("h1").unit("web", Wanted::Running)]]));
@@ -372,8 +372,7 @@ fn who_waits_for_a_unit_that_gave_up_is_told_what_helps() {
         format!(
             "app in cluster all of site is full, 2 of 2: held by h1 (web gave up, holds for 0s), h2 \
              (failed in {broken}.1.1, holds for 0s); nothing there goes on by itself: mend the hosts \
-             and `orc retry` their flow, `orc service restart web`, or `orc ledger release h[1-2] \
-             --reason WHY`"
+             and <retry> their flow, <restart web>, or <release cells of h[1-2]>"
         )
     );
     let holder = world.engine.holders().next().unwrap();

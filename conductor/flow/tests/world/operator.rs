@@ -145,11 +145,16 @@ impl World {
         self.engine.explain(flow, None, None).unwrap()
     }
 
+    /// Why a flow is stalled: a sentence for each thing.
+    pub fn stalled(&self, flow: FlowId) -> Vec<String> {
+        self.status(flow).unwrap().stalled.iter().map(ToString::to_string).collect()
+    }
+
     /// Why a job is where it is on one host: one sentence.
     pub fn why(&self, flow: FlowId, slot: u16, job: u16, name: &str) -> String {
         let id = JobId { flow, slot, job };
         let told = self.engine.explain(flow, Some(id), Some(&host(name))).unwrap();
-        let texts: Vec<String> = told.into_iter().map(|told| told.text).collect();
+        let texts: Vec<String> = told.into_iter().map(|told| told.text.to_string()).collect();
         texts.join(" | ")
     }
 

@@ -11,6 +11,7 @@ mod carried_jobs;
 mod tests;
 
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -73,10 +74,10 @@ pub(crate) enum Goodbye {
 
 impl Goodbye {
     /// In words.
-    pub(crate) fn reason(&self) -> &str {
+    pub(crate) fn reason(&self) -> Cow<'_, str> {
         match self {
-            Self::Done(reason) => reason,
-            Self::Declined(declined) => declined.message(),
+            Self::Done(reason) => Cow::Borrowed(reason),
+            Self::Declined(declined) => Cow::Owned(declined.message()),
         }
     }
 }
