@@ -233,7 +233,7 @@ pub(crate) fn tune(tcp: &TcpStream) -> io::Result<()> {
 }
 
 /// Why there is no connection to a conductor.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// No TCP connection: name not found, nobody listens, no route.
     Unreachable {
@@ -253,6 +253,7 @@ pub enum ConnectError {
     Refused {
         /// As it was given.
         address: String,
+        #[source]
         reason: Refused,
     },
     /// Our own files make no TLS configuration.
@@ -284,18 +285,6 @@ impl fmt::Display for ConnectError {
             }
             Self::Unusable { .. } => f.write_str("our certificate and key cannot be used"),
             Self::Http { address, .. } => write!(f, "no HTTP/2 with the conductor at {address}"),
-        }
-    }
-}
-
-impl std::error::Error for ConnectError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Unreachable { source, .. } => Some(source),
-            Self::Refused { reason, .. } => Some(reason),
-            Self::Unusable { source } => Some(source.as_ref()),
-            Self::Http { source, .. } => Some(source.as_ref()),
-            Self::TimedOut { .. } => None,
         }
     }
 }

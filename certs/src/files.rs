@@ -223,7 +223,7 @@ fn own_identity(
 }
 
 /// Why TLS material could not be loaded.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// A file could not be read.
     Read {
@@ -318,7 +318,7 @@ pub enum LoadError {
         problem: Box<str>,
     },
     /// The TLS library does not accept the whole.
-    Tls(Box<dyn std::error::Error + Send + Sync>),
+    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl fmt::Display for LoadError {
@@ -373,25 +373,6 @@ impl fmt::Display for LoadError {
                 write!(f, "the revocation list {}: {problem}", path.display())
             }
             Self::Tls(_) => f.write_str("the TLS configuration is not accepted"),
-        }
-    }
-}
-
-impl std::error::Error for LoadError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Read { source, .. } => Some(source),
-            Self::Pem { source, .. } => Some(source),
-            Self::Mismatch { source, .. } | Self::Authority { source, .. } => Some(source),
-            Self::Identity { source, .. } => Some(source),
-            Self::Tls(source) => Some(source.as_ref()),
-            Self::Nothing { .. }
-            | Self::KeyMode { .. }
-            | Self::KeyOwner { .. }
-            | Self::Expired { .. }
-            | Self::NotYetValid { .. }
-            | Self::Role { .. }
-            | Self::RevocationList { .. } => None,
         }
     }
 }

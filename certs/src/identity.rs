@@ -201,17 +201,24 @@ const FORBIDDEN: [(char, &str); 4] = [
 ];
 
 /// Why a certificate does not say who its bearer is, or says that it is somebody else.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidIdentity {
     /// It is not an X.509 certificate, or its alternative names do not parse.
+    #[error("the certificate or its alternative names do not parse")]
     Unreadable,
     /// It holds no URI. Common names and DNS names do not count.
+    #[error(
+        "the certificate carries no URI spiffe://DOMAIN/ROLE/NAME (orchestra-certs issues such)"
+    )]
     Missing,
     /// It holds this many URIs.
+    #[error("the certificate carries {0} URIs; it must be exactly one")]
     Several(usize),
     /// Its URI is of another kind.
+    #[error("the certificate's URI {0:?} is no identity: {FORM}")]
     OtherScheme(String),
     /// Its URI breaks a rule of the form.
+    #[error("the certificate's URI {uri:?} is no identity: {rule}")]
     Malformed {
         /// The URI, shortened for showing.
         uri: String,
@@ -219,15 +226,22 @@ pub enum InvalidIdentity {
         rule: &'static str,
     },
     /// The role is none of the three.
+    #[error(
+        "the certificate's URI {0:?} is no identity: the role is none of conductor, player, \
+         audience"
+    )]
     UnknownRole(String),
     /// Domain or name is not one.
+    #[error("the certificate's URI {uri:?} is no identity")]
     Name {
         /// The URI, shortened for showing.
         uri: String,
         /// What is wrong with the name.
+        #[source]
         cause: InvalidName,
     },
     /// A proper identity of a domain that is not ours.
+    #[error("the certificate is {found}, and the domain here is {expected}")]
     OtherDomain {
         /// Ours.
         expected: HostName,
@@ -235,56 +249,13 @@ pub enum InvalidIdentity {
         found: Identity,
     },
     /// A proper identity of our domain, but not the one that was to answer.
+    #[error("the certificate is {found}, and {expected} was expected")]
     Other {
         /// Who was to answer.
         expected: Identity,
         /// Who did.
         found: Identity,
     },
-}
-
-impl fmt::Display for InvalidIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreadable => {
-                f.write_str("the certificate or its alternative names do not parse")
-            }
-            Self::Missing => f.write_str(
-                "the certificate carries no URI spiffe://DOMAIN/ROLE/NAME \
-                 (orchestra-certs issues such)",
-            ),
-            Self::Several(n) => {
-                write!(f, "the certificate carries {n} URIs; it must be exactly one")
-            }
-            Self::OtherScheme(uri) => {
-                write!(f, "the certificate's URI {uri:?} is no identity: {FORM}")
-            }
-            Self::Malformed { uri, rule } => {
-                write!(f, "the certificate's URI {uri:?} is no identity: {rule}")
-            }
-            Self::UnknownRole(uri) => write!(
-                f,
-                "the certificate's URI {uri:?} is no identity: \
-                 the role is none of conductor, player, audience"
-            ),
-            Self::Name { uri, .. } => write!(f, "the certificate's URI {uri:?} is no identity"),
-            Self::OtherDomain { expected, found } => {
-                write!(f, "the certificate is {found}, and the domain here is {expected}")
-            }
-            Self::Other { expected, found } => {
-                write!(f, "the certificate is {found}, and {expected} was expected")
-            }
-        }
-    }
-}
-
-impl std::error::Error for InvalidIdentity {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Name { cause, .. } => Some(cause),
-            _ => None,
-        }
-    }
 }
 
 /// Cuts a URI to what an error message can bear.

@@ -1,8 +1,7 @@
 //! `conductor.toml`: read and checked whole before any socket opens.
 
 use std::{
-    error::Error,
-    fmt, io,
+    io,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -61,30 +60,14 @@ pub struct Retention {
 }
 
 /// Why the configuration cannot be used.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum InvalidConfig {
     /// The file cannot be read.
-    Read(PathBuf, io::Error),
+    #[error("cannot read {}", .0.display())]
+    Read(PathBuf, #[source] io::Error),
     /// It is not TOML, keys do not exist, or values make no sense: all of it.
-    Content(PathBuf, Problems),
-}
-
-impl fmt::Display for InvalidConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Read(path, _) => write!(f, "cannot read {}", path.display()),
-            Self::Content(path, _) => write!(f, "{} is not valid", path.display()),
-        }
-    }
-}
-
-impl Error for InvalidConfig {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Read(_, cause) => Some(cause),
-            Self::Content(_, cause) => Some(cause),
-        }
-    }
+    #[error("{} is not valid", .0.display())]
+    Content(PathBuf, #[source] Problems),
 }
 
 impl Config {

@@ -10,7 +10,7 @@ use orchestra_model::advice::Advice;
 const MESSAGE_BYTES: usize = 4_000;
 
 /// Something that was asked for, and is not done or not told.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) struct Declined {
     ground: Ground,
     text: Advice,
@@ -100,12 +100,6 @@ impl Declined {
 impl fmt::Display for Declined {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message())
-    }
-}
-
-impl Error for Declined {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref().map(|source| source as _)
     }
 }
 

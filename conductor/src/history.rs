@@ -25,42 +25,23 @@ pub(crate) use self::{
 };
 
 /// Why a flow cannot be read back.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum HistoryError {
     /// The store cannot be read.
-    Read(ReadError),
+    #[error("the store cannot be read")]
+    Read(#[source] ReadError),
     /// The flow's spec is not in the store.
+    #[error("the spec of flow {0} is not in the store")]
     NoSpec(FlowId),
     /// The stored spec is not one.
-    Spec(FlowId, Box<dyn std::error::Error + Send + Sync>),
+    #[error("the stored spec of flow {0} is not valid")]
+    Spec(FlowId, #[source] Box<dyn std::error::Error + Send + Sync>),
     /// A stored host set is not one.
-    Targets(JobId, InvalidHostSet),
+    #[error("the stored host set of job {0} is not valid")]
+    Targets(JobId, #[source] InvalidHostSet),
     /// How a stored attempt of this job ended cannot be read.
-    End(JobId, Invalid),
-}
-
-impl std::fmt::Display for HistoryError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Read(_) => f.write_str("the store cannot be read"),
-            Self::NoSpec(flow) => write!(f, "the spec of flow {flow} is not in the store"),
-            Self::Spec(flow, _) => write!(f, "the stored spec of flow {flow} is not valid"),
-            Self::Targets(job, _) => write!(f, "the stored host set of job {job} is not valid"),
-            Self::End(job, _) => write!(f, "a stored end of job {job} is not valid"),
-        }
-    }
-}
-
-impl std::error::Error for HistoryError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Read(cause) => Some(cause),
-            Self::NoSpec(_) => None,
-            Self::Spec(_, cause) => Some(cause.as_ref()),
-            Self::Targets(_, cause) => Some(cause),
-            Self::End(_, cause) => Some(cause),
-        }
-    }
+    #[error("a stored end of job {0} is not valid")]
+    End(JobId, #[source] Invalid),
 }
 
 impl From<ReadError> for HistoryError {

@@ -19,7 +19,6 @@
 //! start renames it.
 
 use std::{
-    error::Error,
     fmt,
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
@@ -47,9 +46,10 @@ const MOST_KEYS: usize = 64;
 const FILE_BYTES: u64 = 64 << 10;
 
 /// Why the key file cannot be used.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum InvalidKey {
     /// It cannot be read or written.
+    #[error("cannot {attempted} the proof key {}", .path.display())]
     Io {
         /// What was attempted.
         attempted: &'static str,
@@ -59,6 +59,10 @@ pub enum InvalidKey {
         source: io::Error,
     },
     /// Somebody else may read it.
+    #[error(
+        "the proof key {} has mode {mode:04o}, so that others may read it; chmod 0600 it",
+        .path.display()
+    )]
     Mode {
         /// The file.
         path: PathBuf,
@@ -66,6 +70,10 @@ pub enum InvalidKey {
         mode: u32,
     },
     /// It is not a list of keys.
+    #[error(
+        "the proof key {}: line {line} is not a key of {KEY_BYTES} bytes in hexadecimal",
+        .path.display()
+    )]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -73,37 +81,8 @@ pub enum InvalidKey {
         line: usize,
     },
     /// The system gives no random bytes.
+    #[error("the system gives no random bytes for a proof key")]
     Random,
-}
-
-impl fmt::Display for InvalidKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io { attempted, path, .. } => {
-                write!(f, "cannot {attempted} the proof key {}", path.display())
-            }
-            Self::Mode { path, mode } => write!(
-                f,
-                "the proof key {} has mode {mode:04o}, so that others may read it; chmod 0600 it",
-                path.display()
-            ),
-            Self::Malformed { path, line } => write!(
-                f,
-                "the proof key {}: line {line} is not a key of {KEY_BYTES} bytes in hexadecimal",
-                path.display()
-            ),
-            Self::Random => f.write_str("the system gives no random bytes for a proof key"),
-        }
-    }
-}
-
-impl Error for InvalidKey {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Io { source, .. } => Some(source),
-            _ => None,
-        }
-    }
 }
 
 /// One key.

@@ -3,7 +3,6 @@
 //! hangs is left behind; it ends when its mount does.
 
 use std::{
-    error::Error,
     fmt, io,
     sync::{
         Arc,
@@ -34,14 +33,14 @@ impl Default for Reading {
 }
 
 /// Why nothing was read.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Unread {
     /// It took longer than this, and goes on.
     Slow(Duration),
     /// So many attempts before this one have not ended.
     Stuck(usize),
     /// There is no thread, or it has panicked.
-    System(io::Error),
+    System(#[source] io::Error),
 }
 
 impl fmt::Display for Unread {
@@ -58,15 +57,6 @@ impl fmt::Display for Unread {
                 "{threads} attempts to read the configuration's files have not ended; {WHY}"
             ),
             Self::System(_) => f.write_str("the configuration's files were not read"),
-        }
-    }
-}
-
-impl Error for Unread {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::System(cause) => Some(cause),
-            Self::Slow(_) | Self::Stuck(_) => None,
         }
     }
 }

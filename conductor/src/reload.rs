@@ -104,7 +104,7 @@ fn count(n: usize) -> u32 {
 }
 
 /// Keys that only a restart changes.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 struct Fixed(PathBuf, Vec<&'static str>);
 
 impl fmt::Display for Fixed {
@@ -113,8 +113,6 @@ impl fmt::Display for Fixed {
         write!(f, "{file}/conductor.toml: a change of {keys} takes a restart")
     }
 }
-
-impl Error for Fixed {}
 
 impl Reloader {
     pub(crate) fn new(

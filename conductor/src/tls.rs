@@ -1,17 +1,22 @@
 //! This conductor's side of every handshake, from the files that its configuration names.
 
-use std::{error::Error, fmt, path::PathBuf, sync::Arc, time::SystemTime};
+use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
 use orchestra_certs::{Acceptance, Credentials, LoadError, RevocationList};
 
 use crate::config::Config;
 
 /// Why certificates or key cannot be used.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum InvalidTls {
     /// They cannot be read, or do not fit each other.
-    Load(LoadError),
+    #[error("the TLS files cannot be used")]
+    Load(#[source] LoadError),
     /// The certificate is not this conductor's.
+    #[error(
+        "the certificate is {certificate}, but conductor.toml makes this {expected}: issue one \
+         with `orchestra-certs issue`, or mend `name` and `domain`"
+    )]
     NotOurs {
         /// Whose it is.
         certificate: String,
@@ -19,6 +24,11 @@ pub enum InvalidTls {
         expected: String,
     },
     /// The revocation list has run out.
+    #[error(
+        "the revocation list {} ran out at {until}: put a new one there, made with \
+         `orchestra-certs revoke`; until then the one in force stays",
+        .path.display()
+    )]
     RunOut {
         /// Its file.
         path: PathBuf,
@@ -26,6 +36,11 @@ pub enum InvalidTls {
         until: String,
     },
     /// The revocation list is older than the one in force.
+    #[error(
+        "the revocation list {} was made at {made}, before the one in force, which was made at \
+         {in_force}: who was revoked in between would be let in again; put the newer one there",
+        .path.display()
+    )]
     Older {
         /// Its file.
         path: PathBuf,
@@ -34,41 +49,6 @@ pub enum InvalidTls {
         /// When the one in force was made.
         in_force: String,
     },
-}
-
-impl fmt::Display for InvalidTls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Load(_) => f.write_str("the TLS files cannot be used"),
-            Self::NotOurs { certificate, expected } => write!(
-                f,
-                "the certificate is {certificate}, but conductor.toml makes this {expected}: issue one \
-                 with `orchestra-certs issue`, or mend `name` and `domain`"
-            ),
-            Self::RunOut { path, until } => write!(
-                f,
-                "the revocation list {} ran out at {until}: put a new one there, made with \
-                 `orchestra-certs revoke`; until then the one in force stays",
-                path.display()
-            ),
-            Self::Older { path, made, in_force } => write!(
-                f,
-                "the revocation list {} was made at {made}, before the one in force, which was made \
-                 at {in_force}: who was revoked in between would be let in again; put the newer one \
-                 there",
-                path.display()
-            ),
-        }
-    }
-}
-
-impl Error for InvalidTls {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Load(cause) => Some(cause),
-            Self::NotOurs { .. } | Self::RunOut { .. } | Self::Older { .. } => None,
-        }
-    }
 }
 
 /// Reads them, and checks that they are those of the conductor that `config` describes.

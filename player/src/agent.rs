@@ -13,7 +13,7 @@
 //! Left to others: sessions, and when to try again (`orchestra_link`); switching to the agent's user
 //! (the sitter, before it starts the agent); who is accepted in the handshake (`orchestra_certs`).
 
-use std::{env, error::Error, fmt, fs, io, os::unix::net::UnixStream};
+use std::{env, error::Error, fs, io, os::unix::net::UnixStream};
 
 use orchestra_link::{
     Link, LinkError, SitterPatience,
@@ -33,11 +33,13 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const LOOKUPS: usize = 4;
 
 /// Why the agent is over, other than by its sitter's end.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum AgentError {
     /// It was not started by a sitter: there is no socket at [`AGENT_DESCRIPTOR`].
+    #[error("there is no sitter (only `player` starts an agent)")]
     NoSitter,
     /// It could not make itself ready.
+    #[error("agent: {attempted}")]
     Setup {
         /// What was attempted.
         attempted: &'static str,
@@ -45,35 +47,13 @@ pub enum AgentError {
         source: io::Error,
     },
     /// The socket to the sitter failed, or what came over it made no sense.
-    Sitter(
-        /// How.
-        Box<dyn Error + Send + Sync>,
-    ),
+    #[error("agent")]
+    Sitter(#[source] Box<dyn Error + Send + Sync>),
 }
 
 impl AgentError {
     fn setup(attempted: &'static str) -> impl FnOnce(io::Error) -> AgentError {
         move |source| AgentError::Setup { attempted, source }
-    }
-}
-
-impl fmt::Display for AgentError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoSitter => f.write_str("there is no sitter (only `player` starts an agent)"),
-            Self::Setup { attempted, .. } => write!(f, "agent: {attempted}"),
-            Self::Sitter(_) => f.write_str("agent"),
-        }
-    }
-}
-
-impl Error for AgentError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::NoSitter => None,
-            Self::Setup { source, .. } => Some(source),
-            Self::Sitter(source) => Some(&**source),
-        }
     }
 }
 

@@ -7,7 +7,6 @@
 //! find out when they use them).
 
 use std::{
-    fmt,
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -131,9 +130,10 @@ impl Config {
 }
 
 /// Why there is no [`Config`].
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
+    #[error("reading configuration {}", .file.display())]
     Read {
         /// Which.
         file: PathBuf,
@@ -141,30 +141,14 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// It is not TOML, keys are unknown or missing, or values break a rule: all of it.
+    #[error("configuration {}", .file.display())]
     Invalid {
         /// Which file.
         file: PathBuf,
         /// At least one.
+        #[source]
         problems: Problems,
     },
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Read { file, .. } => write!(f, "reading configuration {}", file.display()),
-            Self::Invalid { file, .. } => write!(f, "configuration {}", file.display()),
-        }
-    }
-}
-
-impl std::error::Error for ConfigError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Read { source, .. } => Some(source),
-            Self::Invalid { problems, .. } => Some(problems),
-        }
-    }
 }
 
 /// `None` where a value is missing; every reason is in `problems`. Every field is asked for before the

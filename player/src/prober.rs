@@ -30,7 +30,7 @@
 //! A prober is believed in one thing: how units are. Whoever takes one over can say that they are well
 //! or unwell, of those that it is asked of.
 
-use std::{collections::BTreeMap, error::Error, fmt, io};
+use std::{collections::BTreeMap, io};
 
 use orchestra_daemon::signals;
 use orchestra_units::ProbeOutcome;
@@ -63,33 +63,17 @@ const TURN: usize = 64;
 const SITTER: Token = Token(0);
 
 /// Why a prober is over, other than by its sitter's end.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ProberError {
     /// It was not started by a sitter.
+    #[error("there is no sitter (only `player` starts a prober)")]
     NoSitter,
     /// It could not do what it has to.
-    Failed(&'static str, io::Error),
+    #[error("prober: {0}")]
+    Failed(&'static str, #[source] io::Error),
     /// What came from the sitter makes no sense.
+    #[error("prober: the sitter's message makes no sense")]
     Message,
-}
-
-impl fmt::Display for ProberError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoSitter => f.write_str("there is no sitter (only `player` starts a prober)"),
-            Self::Failed(attempted, _) => write!(f, "prober: {attempted}"),
-            Self::Message => f.write_str("prober: the sitter's message makes no sense"),
-        }
-    }
-}
-
-impl Error for ProberError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Failed(_, source) => Some(source),
-            Self::NoSitter | Self::Message => None,
-        }
-    }
 }
 
 /// Is a prober until its sitter goes. To be called once, by a program of one thread.

@@ -3,11 +3,12 @@
 use std::{error::Error, fmt};
 
 /// A message that decodes as protobuf but does not make sense, or does not decode at all.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub struct Invalid {
     /// The message and field, as `.proto` names them: `Order.key`.
     field: &'static str,
     /// What is wrong with it.
+    #[source]
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -41,11 +42,5 @@ impl fmt::Display for Invalid {
             Some(_) => write!(f, "{} is not valid", self.field),
             None => write!(f, "{} is missing or out of bounds", self.field),
         }
-    }
-}
-
-impl Error for Invalid {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.cause.as_deref().map(|cause| cause as _)
     }
 }

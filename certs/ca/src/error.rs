@@ -5,10 +5,10 @@ use std::{fmt, io, path::PathBuf};
 use orchestra_certs::LoadError;
 
 /// Why a CA could not be made or opened, or a certificate not be issued or written.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum CaError {
     /// The CA's own files could not be read.
-    Load(LoadError),
+    Load(#[source] LoadError),
     /// The file is no certificate of a CA that `orchestra-certs init` made.
     NotOurs(PathBuf),
     /// The CA's certificate is not of the CA's key.
@@ -23,7 +23,7 @@ pub enum CaError {
         mode: u32,
     },
     /// A certificate that is to be revoked could not be read.
-    Certificate(Box<LoadError>),
+    Certificate(#[source] Box<LoadError>),
     /// A file is there, and could not be read.
     Read {
         path: PathBuf,
@@ -48,7 +48,7 @@ pub enum CaError {
         most: u64,
     },
     /// The certificate could not be made.
-    Make(rcgen::Error),
+    Make(#[source] rcgen::Error),
     /// The system has no random numbers.
     Random(getrandom::Error),
 }
@@ -92,26 +92,6 @@ impl fmt::Display for CaError {
             }
             Self::Make(_) => f.write_str("making the certificate"),
             Self::Random(cause) => write!(f, "drawing a serial number: {cause}"),
-        }
-    }
-}
-
-impl std::error::Error for CaError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            // Its own text only names the occasion.
-            Self::Load(source) => Some(source),
-            Self::Certificate(source) => Some(source.as_ref()),
-            Self::Read { source, .. } | Self::Write { source, .. } => Some(source),
-            Self::Make(source) => Some(source),
-            Self::NotOurs(_)
-            | Self::Unreadable(_)
-            | Self::Foreign(_)
-            | Self::OtherKey(_)
-            | Self::Exists(_)
-            | Self::DirectoryMode { .. }
-            | Self::Days { .. }
-            | Self::Random(_) => None,
         }
     }
 }

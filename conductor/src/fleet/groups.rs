@@ -2,7 +2,7 @@
 //! file, wherever these stand in it; it cannot name an app, for deployments may use groups, and
 //! then each would wait for the other.
 
-use std::{cell::RefCell, collections::BTreeMap, error::Error, fmt};
+use std::{cell::RefCell, collections::BTreeMap, fmt};
 
 use orchestra_document::{Format, Node, Problems};
 use orchestra_model::{
@@ -17,14 +17,14 @@ use super::Fleet;
 const DEPTH: usize = 64;
 
 /// Why the groups cannot be used.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum InvalidGroups {
     /// The text is not a table of host sets by names of groups.
-    Content(Problems),
+    Content(#[source] Problems),
     /// A group has the name of every host.
     Reserved(GroupName),
     /// A group's host set does not parse.
-    Hosts(GroupName, Box<InvalidHostSet>),
+    Hosts(GroupName, #[source] Box<InvalidHostSet>),
     /// A group names hosts that the players file does not.
     UnknownHosts(GroupName, HostSet),
     /// Groups name each other: each the next, and the last the first.
@@ -68,16 +68,6 @@ impl fmt::Display for InvalidGroups {
             Self::TooDeep(name) => {
                 write!(f, "group {name} is within more than {DEPTH} others, one within the other")
             }
-        }
-    }
-}
-
-impl Error for InvalidGroups {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Content(cause) => Some(cause),
-            Self::Hosts(_, cause) => Some(cause),
-            _ => None,
         }
     }
 }

@@ -7,7 +7,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    error::Error,
     fmt,
 };
 
@@ -37,10 +36,10 @@ pub(crate) struct Rest {
 }
 
 /// Why there is no such flow.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum NoRest {
     /// The old flow cannot be read.
-    Read(HistoryError),
+    Read(#[source] HistoryError),
     /// The store has no such flow.
     Unknown(FlowId),
     /// It has not ended.
@@ -93,15 +92,6 @@ fn tell_wrong(jobs: &[WrongKeys]) -> String {
         ));
     }
     told.join("; ")
-}
-
-impl Error for NoRest {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Read(cause) => Some(cause),
-            _ => None,
-        }
-    }
 }
 
 impl From<HistoryError> for NoRest {

@@ -8,7 +8,7 @@ use orchestra_model::delivery::Term;
 type Cause = Box<dyn Error + Send + Sync>;
 
 /// Why a store could not be opened.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Something about a file or directory failed.
     Files {
@@ -84,7 +84,7 @@ pub enum OpenError {
         source: Cause,
     },
     /// The system gave no random bytes for the store's id.
-    Random(Cause),
+    Random(#[source] Cause),
     /// The database itself failed.
     Database {
         /// What was attempted.
@@ -165,32 +165,13 @@ impl fmt::Display for OpenError {
     }
 }
 
-impl Error for OpenError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Files { source, .. } => Some(source),
-            Self::Full { source, .. } | Self::Random(source) | Self::Database { source, .. } => {
-                Some(&**source)
-            }
-            Self::Modes { .. }
-            | Self::None { .. }
-            | Self::Lost { .. }
-            | Self::Undecided { .. }
-            | Self::Empty { .. }
-            | Self::Locked { .. }
-            | Self::Foreign { .. }
-            | Self::Newer { .. } => None,
-        }
-    }
-}
-
 /// Why a batch was not committed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// No space. The same batch can be tried again.
-    Full(Cause),
+    Full(#[source] Cause),
     /// Another program kept the database locked for too long. The same batch can be tried again.
-    Busy(Cause),
+    Busy(#[source] Cause),
     /// Another writer has raised the term. This one is at its end: every later commit fails.
     Fenced {
         /// Of this writer.
@@ -216,7 +197,7 @@ pub enum CommitError {
     },
     /// What is on disk is unknown. This writer is at its end: every later commit fails. Stop, and
     /// recover by opening the store anew.
-    Broken(Cause),
+    Broken(#[source] Cause),
 }
 
 /// What became of the records of a store whose file is not in its place.
@@ -283,22 +264,11 @@ impl fmt::Display for CommitError {
     }
 }
 
-impl Error for CommitError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Full(source)
-            | Self::Busy(source)
-            | Self::Broken(source)
-            | Self::Stranded { source, .. } => Some(&**source),
-            Self::Fenced { .. } | Self::Displaced { .. } => None,
-        }
-    }
-}
-
 /// Why something could not be read.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The database failed.
+    #[error("cannot read {table} of the store")]
     Failed {
         /// What was read.
         table: &'static str,
@@ -306,8 +276,10 @@ pub enum ReadError {
         source: Cause,
     },
     /// The database is not in its place any more.
+    #[error("{} was moved away, removed or replaced", .0.display())]
     Displaced(PathBuf),
     /// What is there is not what was written.
+    #[error("record {key} in {table} of the store is corrupt: {problem}")]
     Corrupt {
         /// The table.
         table: &'static str,
@@ -317,6 +289,9 @@ pub enum ReadError {
         problem: String,
     },
     /// A newer release wrote it.
+    #[error(
+        "record {key} in {table} of the store was written by a newer release (version {version})"
+    )]
     Newer {
         /// The table.
         table: &'static str,
@@ -325,31 +300,4 @@ pub enum ReadError {
         /// The version of its encoding.
         version: u8,
     },
-}
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Failed { table, .. } => write!(f, "cannot read {table} of the store"),
-            Self::Displaced(path) => {
-                write!(f, "{} was moved away, removed or replaced", path.display())
-            }
-            Self::Corrupt { table, key, problem } => {
-                write!(f, "record {key} in {table} of the store is corrupt: {problem}")
-            }
-            Self::Newer { table, key, version } => write!(
-                f,
-                "record {key} in {table} of the store was written by a newer release (version {version})"
-            ),
-        }
-    }
-}
-
-impl Error for ReadError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Failed { source, .. } => Some(&**source),
-            Self::Displaced(_) | Self::Corrupt { .. } | Self::Newer { .. } => None,
-        }
-    }
 }

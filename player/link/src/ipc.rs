@@ -37,7 +37,6 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
     io::{self, IoSlice, Read, Write},
     marker::PhantomData,
 };
@@ -142,11 +141,13 @@ impl Frame for ToSitter {}
 impl Frame for ToAgent {}
 
 /// Why bytes from the other side are no frame. The stream is of no use after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidFrame {
     /// It claims to be so many bytes long: too many.
+    #[error("a frame of {0} bytes; the most is {MAX}")]
     TooLong(u32),
     /// It is too short, or too long, for what it says it is.
+    #[error("a frame of kind {kind} cannot have {bytes} bytes")]
     Length {
         /// The byte that says what it is.
         kind: u8,
@@ -154,66 +155,30 @@ pub enum InvalidFrame {
         bytes: usize,
     },
     /// No frame of this direction has this number.
+    #[error("no frame has kind {0}")]
     Kind(u8),
     /// It is empty.
+    #[error("a frame without content")]
     Empty,
 }
 
-impl fmt::Display for InvalidFrame {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLong(bytes) => write!(f, "a frame of {bytes} bytes; the most is {MAX}"),
-            Self::Length { kind, bytes } => {
-                write!(f, "a frame of kind {kind} cannot have {bytes} bytes")
-            }
-            Self::Kind(kind) => write!(f, "no frame has kind {kind}"),
-            Self::Empty => f.write_str("a frame without content"),
-        }
-    }
-}
-
-impl std::error::Error for InvalidFrame {}
-
 /// The opaque bytes are longer than [`PAYLOAD_BYTES`]; nothing was queued.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} bytes in one frame; the most is {PAYLOAD_BYTES}", .0)]
 pub struct PayloadTooLong(
     /// How long they are.
     pub usize,
 );
 
-impl fmt::Display for PayloadTooLong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes in one frame; the most is {PAYLOAD_BYTES}", self.0)
-    }
-}
-
-impl std::error::Error for PayloadTooLong {}
-
 /// Why [`Inbox::receive`] has no frame.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ReceiveError {
     /// Reading failed, or would block.
-    Read(io::Error),
+    #[error("reading from the other half of the player")]
+    Read(#[source] io::Error),
     /// What was read is no frame.
-    Frame(InvalidFrame),
-}
-
-impl fmt::Display for ReceiveError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Read(_) => f.write_str("reading from the other half of the player"),
-            Self::Frame(_) => f.write_str("understanding the other half of the player"),
-        }
-    }
-}
-
-impl std::error::Error for ReceiveError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Read(cause) => Some(cause),
-            Self::Frame(cause) => Some(cause),
-        }
-    }
+    #[error("understanding the other half of the player")]
+    Frame(#[source] InvalidFrame),
 }
 
 /// Bytes that came in, and the frames in them.

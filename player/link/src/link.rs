@@ -7,7 +7,6 @@
 //! outbox.
 
 use std::{
-    fmt,
     io::{self, IoSlice, Read, Write},
     os::unix::net,
     sync::Arc,
@@ -100,34 +99,17 @@ pub struct ToTheSitter {
 }
 
 /// Why there is no more to be had from the sitter: the agent's work is over.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// It closed its end.
+    #[error("the sitter has gone")]
     Closed,
     /// The socket failed.
-    Socket(io::Error),
+    #[error("talking to the sitter")]
+    Socket(#[source] io::Error),
     /// What it sent is no frame.
-    Frame(InvalidFrame),
-}
-
-impl fmt::Display for LinkError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed => f.write_str("the sitter has gone"),
-            Self::Socket(_) => f.write_str("talking to the sitter"),
-            Self::Frame(_) => f.write_str("understanding the sitter"),
-        }
-    }
-}
-
-impl std::error::Error for LinkError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Closed => None,
-            Self::Socket(cause) => Some(cause),
-            Self::Frame(cause) => Some(cause),
-        }
-    }
+    #[error("understanding the sitter")]
+    Frame(#[source] InvalidFrame),
 }
 
 impl Link {

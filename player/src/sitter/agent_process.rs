@@ -7,9 +7,8 @@
 
 use std::{
     collections::VecDeque,
-    error::Error,
     ffi::{CString, NulError},
-    fmt, io,
+    io,
     os::unix::{ffi::OsStringExt, net::UnixStream},
     path::{Path, PathBuf},
     time::Duration,
@@ -56,41 +55,23 @@ const TURN: usize = 8;
 const PASSED_ON: [&str; 4] = ["JOURNAL_STREAM", "LANG", "TZ", "RUST_BACKTRACE"];
 
 /// Why an agent could not be started.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
     /// There is no socket pair, or no null device.
-    Descriptors(io::Error),
+    #[error("cannot open the agent's descriptors")]
+    Descriptors(#[source] io::Error),
     /// The program cannot be opened.
-    Program(PathBuf, io::Error),
+    #[error("cannot open {}", .0.display())]
+    Program(PathBuf, #[source] io::Error),
     /// A path holds a NUL byte.
-    Argument(NulError),
+    #[error("a path holds a NUL byte")]
+    Argument(#[source] NulError),
     /// It could not be made a process.
-    Launch(LaunchError),
+    #[error("cannot start the agent's process")]
+    Launch(#[source] LaunchError),
     /// It ended before it was known.
+    #[error("the agent ended at once")]
     Ended,
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Descriptors(_) => f.write_str("cannot open the agent's descriptors"),
-            Self::Program(path, _) => write!(f, "cannot open {}", path.display()),
-            Self::Argument(_) => f.write_str("a path holds a NUL byte"),
-            Self::Launch(_) => f.write_str("cannot start the agent's process"),
-            Self::Ended => f.write_str("the agent ended at once"),
-        }
-    }
-}
-
-impl Error for StartError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Descriptors(cause) | Self::Program(_, cause) => Some(cause),
-            Self::Argument(cause) => Some(cause),
-            Self::Launch(cause) => Some(cause),
-            Self::Ended => None,
-        }
-    }
 }
 
 /// The agent, alive or about to be.

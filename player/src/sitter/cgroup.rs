@@ -14,7 +14,7 @@
 
 use std::{
     collections::BTreeSet,
-    fmt, fs, io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -43,41 +43,20 @@ const ROUNDS: usize = 16;
 const DEPTH: usize = 8;
 
 /// Why there can be no cgroups although the configuration names a place for them.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
     /// The directory is below no mounted cgroup hierarchy.
+    #[error("{} is not in a cgroup v2 file system", .0.display())]
     NotOne(PathBuf),
     /// No leaf can be made or used there.
-    Unusable(PathBuf, io::Error),
+    #[error("cannot make cgroups for attempts below {}", .0.display())]
+    Unusable(PathBuf, #[source] io::Error),
     /// No place for leaves can limit their processes, which the configuration asks for.
+    #[error(
+        "processes_max = {0}, but no cgroup here has the pids controller; in a unit of systemd \
+         Delegate=yes brings it"
+    )]
     NoLimits(u32),
-}
-
-impl fmt::Display for CgroupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotOne(path) => {
-                write!(f, "{} is not in a cgroup v2 file system", path.display())
-            }
-            Self::Unusable(path, _) => {
-                write!(f, "cannot make cgroups for attempts below {}", path.display())
-            }
-            Self::NoLimits(most) => write!(
-                f,
-                "processes_max = {most}, but no cgroup here has the pids controller; in a unit of \
-                 systemd Delegate=yes brings it"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for CgroupError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Unusable(_, cause) => Some(cause),
-            Self::NotOne(_) | Self::NoLimits(_) => None,
-        }
-    }
 }
 
 /// Where the leaves are.

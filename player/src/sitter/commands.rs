@@ -6,8 +6,6 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    error::Error,
-    fmt,
     sync::Arc,
 };
 
@@ -87,43 +85,26 @@ pub(crate) enum Kind {
 }
 
 /// Why a command is not done.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum CommandError {
     /// It is not one.
-    Decode(DecodeError),
+    #[error("a command cannot be decoded")]
+    Decode(#[source] DecodeError),
     /// It is one, and makes no sense.
-    Invalid(Invalid),
+    #[error("a command is not valid")]
+    Invalid(#[source] Invalid),
     /// It speaks of another store's attempt.
+    #[error("a command is about an attempt of another store")]
     Store,
     /// A job part is not what its digest says.
+    #[error("a job part does not have the digest that it claims")]
     Digest,
     /// An order and its job part speak of different jobs.
+    #[error("an order and its job part are about different jobs")]
     Job,
     /// The order's job part is not here (any more). A new session brings it.
+    #[error("an order's job part is not here")]
     PartMissing,
-}
-
-impl fmt::Display for CommandError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Decode(_) => "a command cannot be decoded",
-            Self::Invalid(_) => "a command is not valid",
-            Self::Store => "a command is about an attempt of another store",
-            Self::Digest => "a job part does not have the digest that it claims",
-            Self::Job => "an order and its job part are about different jobs",
-            Self::PartMissing => "an order's job part is not here",
-        })
-    }
-}
-
-impl Error for CommandError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Decode(cause) => Some(cause),
-            Self::Invalid(cause) => Some(cause),
-            _ => None,
-        }
-    }
 }
 
 impl From<Invalid> for CommandError {

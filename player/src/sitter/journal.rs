@@ -6,7 +6,6 @@
 //! that the name always leads to a whole one.
 
 use std::{
-    fmt,
     fs::File,
     io::{self, Read, Write},
     marker::PhantomData,
@@ -77,39 +76,23 @@ kept!(orchestra_spool, "journal", "journal.new");
 kept!(orchestra_units, "units", "units.new");
 
 /// Why a journal cannot be gone on from.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// It cannot be read or written.
-    Io(io::Error),
+    #[error("opening the spool's journal")]
+    Io(#[source] io::Error),
     /// It was read, and is not one.
-    Invalid(InvalidJournal),
+    #[error(
+        "the spool's journal cannot be used; with the file moved away the player starts with an \
+         empty spool, and what it had not reported becomes lost"
+    )]
+    Invalid(#[source] InvalidJournal),
     /// The same of the units' file.
-    InvalidUnits(InvalidJournal),
-}
-
-impl fmt::Display for JournalError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Io(_) => "opening the spool's journal",
-            Self::Invalid(_) => {
-                "the spool's journal cannot be used; with the file moved away the player starts \
-                 with an empty spool, and what it had not reported becomes lost"
-            }
-            Self::InvalidUnits(_) => {
-                "the spool's file `units` cannot be used; with the file moved away the player ends \
-                 the units that it kept running, and waits for the conductor to order them anew"
-            }
-        })
-    }
-}
-
-impl std::error::Error for JournalError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io(cause) => Some(cause),
-            Self::Invalid(cause) | Self::InvalidUnits(cause) => Some(cause),
-        }
-    }
+    #[error(
+        "the spool's file `units` cannot be used; with the file moved away the player ends the \
+         units that it kept running, and waits for the conductor to order them anew"
+    )]
+    InvalidUnits(#[source] InvalidJournal),
 }
 
 /// What lies where the journal was.

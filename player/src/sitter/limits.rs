@@ -262,22 +262,11 @@ impl fmt::Display for MissingControllers {
 }
 
 /// Why a limit is not set.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {}", .file.display())]
 pub(crate) struct LimitError {
     file: PathBuf,
     source: io::Error,
-}
-
-impl fmt::Display for LimitError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot write {}", self.file.display())
-    }
-}
-
-impl std::error::Error for LimitError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
-    }
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    fmt, io,
+    io,
     os::fd::RawFd,
     path::PathBuf,
     rc::Rc,
@@ -146,62 +146,38 @@ pub fn run(config: Config, lifeline: Option<RawFd>) -> Result<(), SitterError> {
 }
 
 /// Why there is no sitter (any more).
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum SitterError {
     /// Something that every process may do failed.
-    Process(io::Error),
+    #[error("setting the player's process up")]
+    Process(#[source] io::Error),
     /// The lifeline is no open descriptor.
+    #[error("--lifeline {0}: no such descriptor is open")]
     Lifeline(RawFd),
     /// The player's name cannot be read from its certificate.
-    Certificate(orchestra_certs::LoadError),
+    #[error("finding out the player's name")]
+    Certificate(#[source] orchestra_certs::LoadError),
     /// The certificate names no one.
-    Identity(orchestra_certs::InvalidIdentity),
+    #[error("finding out the player's name")]
+    Identity(#[source] orchestra_certs::InvalidIdentity),
     /// The certificate names somebody who is no player.
+    #[error("the certificate of tls.cert is that of {0}, which is no player")]
     NotAPlayer(String),
     /// The spool cannot be used.
-    Spool(SpoolDirError),
+    #[error("taking the spool")]
+    Spool(#[source] SpoolDirError),
     /// Its journal cannot be used.
-    Journal(JournalError),
+    #[error("taking the spool")]
+    Journal(#[source] JournalError),
     /// A user of the configuration cannot be found, or become; the key says which.
-    User(&'static str, UserError),
+    #[error("finding the user that {0} names")]
+    User(&'static str, #[source] UserError),
     /// There are no cgroups where the configuration says.
-    Cgroup(CgroupError),
+    #[error("finding cgroups")]
+    Cgroup(#[source] CgroupError),
     /// Waiting for events failed.
-    Wait(io::Error),
-}
-
-impl fmt::Display for SitterError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Process(_) => f.write_str("setting the player's process up"),
-            Self::Lifeline(fd) => write!(f, "--lifeline {fd}: no such descriptor is open"),
-            Self::Certificate(_) | Self::Identity(_) => {
-                f.write_str("finding out the player's name")
-            }
-            Self::NotAPlayer(name) => {
-                write!(f, "the certificate of tls.cert is that of {name}, which is no player")
-            }
-            Self::Spool(_) | Self::Journal(_) => f.write_str("taking the spool"),
-            Self::User(key, _) => write!(f, "finding the user that {key} names"),
-            Self::Cgroup(_) => f.write_str("finding cgroups"),
-            Self::Wait(_) => f.write_str("waiting for events"),
-        }
-    }
-}
-
-impl std::error::Error for SitterError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Process(cause) | Self::Wait(cause) => Some(cause),
-            Self::Certificate(cause) => Some(cause),
-            Self::Identity(cause) => Some(cause),
-            Self::Spool(cause) => Some(cause),
-            Self::Journal(cause) => Some(cause),
-            Self::User(_, cause) => Some(cause),
-            Self::Cgroup(cause) => Some(cause),
-            Self::Lifeline(_) | Self::NotAPlayer(_) => None,
-        }
-    }
+    #[error("waiting for events")]
+    Wait(#[source] io::Error),
 }
 
 /// Belongs to signals, the lifeline, the agent; from [`FIRST_ID`] on to attempts, whose first

@@ -152,22 +152,11 @@ impl Scores {
 }
 
 /// The directory of scores cannot be read.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("reading the scores directory {}", .directory.display())]
 pub struct ScanError {
     directory: PathBuf,
     source: io::Error,
-}
-
-impl fmt::Display for ScanError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "reading the scores directory {}", self.directory.display())
-    }
-}
-
-impl std::error::Error for ScanError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
-    }
 }
 
 impl Entry {

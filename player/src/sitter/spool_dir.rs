@@ -18,7 +18,7 @@
 use std::{
     collections::BTreeSet,
     ffi::OsString,
-    fmt, fs,
+    fs,
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
@@ -41,59 +41,37 @@ const CONFS: &str = "confs";
 const NEW_CONFS: &str = "confs.new";
 
 /// Why the spool cannot be used.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum SpoolDirError {
     /// A directory cannot be made or opened.
-    Open(PathBuf, io::Error),
+    #[error("opening spool {}", .0.display())]
+    Open(PathBuf, #[source] io::Error),
     /// It belongs to somebody else.
+    #[error(
+        "spool {path} belongs to user {1}; mend it with: chown -R {own} {path}",
+        path = .0.display(),
+        own = geteuid().as_raw()
+    )]
     Owner(PathBuf, u32),
     /// Others may enter it.
+    #[error(
+        "spool {path} has mode {1:04o}, others may enter it; mend it with: chmod 0700 {path}",
+        path = .0.display()
+    )]
     Mode(PathBuf, u32),
     /// The lock cannot be taken.
-    Lock(PathBuf, io::Error),
+    #[error("locking spool {}", .0.display())]
+    Lock(PathBuf, #[source] io::Error),
     /// Another sitter has it.
+    #[error("spool {} is in use by another player", .0.display())]
     Taken(PathBuf),
     /// Where ours was, another spool lies.
+    #[error(
+        "spool {} was taken away and another one lies there; move that one away, or restart the \
+         player to go on with it",
+        .0.display()
+    )]
     Replaced(PathBuf),
-}
-
-impl fmt::Display for SpoolDirError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Open(path, _) => write!(f, "opening spool {}", path.display()),
-            Self::Owner(path, uid) => write!(
-                f,
-                "spool {path} belongs to user {uid}; mend it with: chown -R {own} {path}",
-                path = path.display(),
-                own = geteuid().as_raw(),
-            ),
-            Self::Mode(path, mode) => write!(
-                f,
-                "spool {path} has mode {mode:04o}, others may enter it; mend it with: chmod 0700 \
-                 {path}",
-                path = path.display(),
-            ),
-            Self::Lock(path, _) => write!(f, "locking spool {}", path.display()),
-            Self::Taken(path) => {
-                write!(f, "spool {} is in use by another player", path.display())
-            }
-            Self::Replaced(path) => write!(
-                f,
-                "spool {} was taken away and another one lies there; move that one away, or \
-                 restart the player to go on with it",
-                path.display(),
-            ),
-        }
-    }
-}
-
-impl std::error::Error for SpoolDirError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Open(_, cause) | Self::Lock(_, cause) => Some(cause),
-            Self::Owner(..) | Self::Mode(..) | Self::Taken(_) | Self::Replaced(_) => None,
-        }
-    }
 }
 
 /// A spool's directory that is ours alone.

@@ -113,26 +113,26 @@ pub(crate) struct Stage<'a> {
 const LAUNCHER: &str = "the launcher of its user ended while it was starting it";
 
 /// Why an attempt has no process, for certain.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
     /// Its pipes and files cannot be made.
-    Files(io::Error),
+    Files(#[source] io::Error),
     /// The run directory of its unit cannot be made.
-    RunDir(io::Error),
+    RunDir(#[source] io::Error),
     /// Its cgroup cannot be made.
-    Cgroup(io::Error),
+    Cgroup(#[source] io::Error),
     /// This host cannot keep its limits.
     Limits(MissingControllers),
     /// Its limits cannot be set.
-    Limit(LimitError),
+    Limit(#[source] LimitError),
     /// Its score cannot be opened.
-    Score(io::Error),
+    Score(#[source] io::Error),
     /// A path holds a NUL byte.
-    Environment(NulError),
+    Environment(#[source] NulError),
     /// The process cannot be made.
-    Launch(LaunchError),
+    Launch(#[source] LaunchError),
     /// What executes the score is not there any more.
-    Interpreter(Interpreter, LaunchError),
+    Interpreter(Interpreter, #[source] LaunchError),
 }
 
 impl fmt::Display for StartError {
@@ -150,20 +150,6 @@ impl fmt::Display for StartError {
             Self::Environment(_) => "cannot make its environment",
             Self::Launch(_) => "cannot start its process",
         })
-    }
-}
-
-impl std::error::Error for StartError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Files(cause) | Self::RunDir(cause) | Self::Cgroup(cause) | Self::Score(cause) => {
-                Some(cause)
-            }
-            Self::Limits(_) => None,
-            Self::Limit(cause) => Some(cause),
-            Self::Environment(cause) => Some(cause),
-            Self::Launch(cause) | Self::Interpreter(_, cause) => Some(cause),
-        }
     }
 }
 

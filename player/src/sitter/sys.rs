@@ -88,7 +88,7 @@ pub(crate) struct Spawned {
 }
 
 /// Why a process was not made.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) struct SpawnError {
     step: Step,
     source: io::Error,
@@ -107,12 +107,6 @@ impl fmt::Display for SpawnError {
             Step::Privileges => "cannot give up privileges",
             Step::Execute => "cannot execute it",
         })
-    }
-}
-
-impl std::error::Error for SpawnError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::{CString, NulError},
-    fmt, io,
+    io,
 };
 
 use super::sys::{self, Identity, Who};
@@ -22,37 +22,20 @@ pub(crate) struct Runner {
 }
 
 /// Why nobody can be found or become what a name says.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum UserError {
     /// No such user.
+    #[error("there is no user {0}")]
     Unknown(String),
     /// The name is not one.
-    Name(NulError),
+    #[error("a user's name holds a NUL byte")]
+    Name(#[source] NulError),
     /// The name service failed.
-    LookUp(String, io::Error),
+    #[error("cannot look user {0} up")]
+    LookUp(String, #[source] io::Error),
     /// Only root can become somebody else.
+    #[error("only a player that runs as root can become {0}")]
     NotRoot(String),
-}
-
-impl fmt::Display for UserError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unknown(name) => write!(f, "there is no user {name}"),
-            Self::Name(_) => f.write_str("a user's name holds a NUL byte"),
-            Self::LookUp(name, _) => write!(f, "cannot look user {name} up"),
-            Self::NotRoot(name) => write!(f, "only a player that runs as root can become {name}"),
-        }
-    }
-}
-
-impl std::error::Error for UserError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Name(cause) => Some(cause),
-            Self::LookUp(_, cause) => Some(cause),
-            Self::Unknown(_) | Self::NotRoot(_) => None,
-        }
-    }
 }
 
 /// Looks users up, each once until [`Users::forget`]: a directory service may be slow.

@@ -82,7 +82,7 @@ impl Format {
 }
 
 /// Why a text is not a document of its format, with line and column where they are known.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub struct Malformed {
     text: String,
     /// It holds a second document.
@@ -105,8 +105,6 @@ impl std::fmt::Display for Malformed {
         f.write_str(&self.text)
     }
 }
-
-impl std::error::Error for Malformed {}
 
 impl From<serde_json::Error> for Malformed {
     fn from(error: serde_json::Error) -> Self {

@@ -8,7 +8,7 @@ const TOLD: usize = 20;
 /// What is wrong with a document, in the order of finding.
 ///
 /// As an error it reads as the one problem, or as their number with a line for each.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
 pub struct Problems {
     told: Vec<String>,
     more: usize,
@@ -83,8 +83,6 @@ impl Display for Problems {
         Ok(())
     }
 }
-
-impl std::error::Error for Problems {}
 
 #[cfg(test)]
 mod tests {

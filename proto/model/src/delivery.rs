@@ -249,16 +249,9 @@ impl fmt::Debug for EndBytes {
 }
 
 /// An encoded end has more than [`limits::END_BYTES`] bytes: so many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an encoded end has {} bytes; at most {} are kept", .0, limits::END_BYTES)]
 pub struct EndTooLarge(pub usize);
-
-impl fmt::Display for EndTooLarge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an encoded end has {} bytes; at most {} are kept", self.0, limits::END_BYTES)
-    }
-}
-
-impl std::error::Error for EndTooLarge {}
 
 /// An end that is carried on, with what was read of it on the way.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -147,7 +147,7 @@ impl JobSpec {
 }
 
 /// Why a flow cannot be run as it is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidFlow {
     /// No slot, or a slot without a job (its number, from 1).
     Empty(Option<usize>),
@@ -185,8 +185,6 @@ impl fmt::Display for InvalidFlow {
         }
     }
 }
-
-impl std::error::Error for InvalidFlow {}
 
 impl FlowSpec {
     /// Checks what no single field can: counts, unique names, limits that contradict themselves.

@@ -81,35 +81,17 @@ pub enum Part {
 }
 
 /// Why a text is not a [`Reference`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidReference {
     /// A number is missing, zero, or too large.
+    #[error("id {0:?}: not a number from 1 on")]
     Number(String),
     /// More than three numbers.
+    #[error("id {0:?}: an id is FLOW, FLOW.SLOT, FLOW.SLOT.JOB or FLOW/NAME")]
     Parts(String),
     /// A host or job name is wrong.
-    Name(InvalidName),
-}
-
-impl fmt::Display for InvalidReference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(text) => write!(f, "id {text:?}: not a number from 1 on"),
-            Self::Parts(text) => {
-                write!(f, "id {text:?}: an id is FLOW, FLOW.SLOT, FLOW.SLOT.JOB or FLOW/NAME")
-            }
-            Self::Name(_) => f.write_str("id with a bad name"),
-        }
-    }
-}
-
-impl std::error::Error for InvalidReference {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Name(cause) => Some(cause),
-            _ => None,
-        }
-    }
+    #[error("id with a bad name")]
+    Name(#[source] InvalidName),
 }
 
 impl FromStr for Reference {

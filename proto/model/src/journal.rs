@@ -62,7 +62,7 @@ pub enum InvalidEntry {
 
 /// An entry that cannot follow the state it meets, or a state that breaks a rule: a bug, or a
 /// journal that was tampered with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Contradiction(pub String);
 
 impl fmt::Display for Contradiction {
@@ -71,26 +71,31 @@ impl fmt::Display for Contradiction {
     }
 }
 
-impl std::error::Error for Contradiction {}
-
 /// A contradiction where something does not hold.
 pub fn require(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), Contradiction> {
     if holds { Ok(()) } else { Err(Contradiction(otherwise())) }
 }
 
 /// Why bytes are not a journal that can be gone on from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidJournal {
     /// It does not begin like one of its kind.
+    #[error("the file does not begin like a journal of its kind")]
     NotAJournal,
     /// It is of another version of the format.
+    #[error("the journal is of format {0}, which this program does not read")]
     Version(u32),
     /// Bytes that were durable have changed.
+    #[error("the journal is damaged at byte {offset}, before its end")]
     Damaged {
         /// Where the damage begins.
         offset: u64,
     },
     /// It holds a kind of entry that this program does not know: a newer one wrote it.
+    #[error(
+        "the journal holds an entry of unknown kind {kind} at byte {offset}: a newer program \
+         wrote it"
+    )]
     UnknownEntry {
         /// Of the frame that holds it.
         offset: u64,
@@ -98,6 +103,7 @@ pub enum InvalidJournal {
         kind: u8,
     },
     /// An entry is not spelled as it should be.
+    #[error("the journal holds an entry with a bad {what} at byte {offset}")]
     Malformed {
         /// Of the frame that holds it.
         offset: u64,
@@ -105,46 +111,14 @@ pub enum InvalidJournal {
         what: &'static str,
     },
     /// An entry cannot follow those before it.
+    #[error("the journal contradicts itself at byte {offset}")]
     Contradiction {
         /// Of the frame that holds it.
         offset: u64,
         /// What is wrong with it.
+        #[source]
         cause: Contradiction,
     },
-}
-
-impl fmt::Display for InvalidJournal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotAJournal => f.write_str("the file does not begin like a journal of its kind"),
-            Self::Version(found) => {
-                write!(f, "the journal is of format {found}, which this program does not read")
-            }
-            Self::Damaged { offset } => {
-                write!(f, "the journal is damaged at byte {offset}, before its end")
-            }
-            Self::UnknownEntry { offset, kind } => write!(
-                f,
-                "the journal holds an entry of unknown kind {kind} at byte {offset}: a newer \
-                 program wrote it"
-            ),
-            Self::Malformed { offset, what } => {
-                write!(f, "the journal holds an entry with a bad {what} at byte {offset}")
-            }
-            Self::Contradiction { offset, .. } => {
-                write!(f, "the journal contradicts itself at byte {offset}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for InvalidJournal {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Contradiction { cause, .. } => Some(cause),
-            _ => None,
-        }
-    }
 }
 
 impl InvalidEntry {

@@ -6,7 +6,8 @@ use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 use crate::limits;
 
 /// Why a text is not a name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} {:?}: {}", .kind, .text, .rule)]
 pub struct InvalidName {
     /// What kind of name was wanted: `host name`, `score name`, …
     pub kind: &'static str,
@@ -15,14 +16,6 @@ pub struct InvalidName {
     /// The rule that it breaks.
     pub rule: &'static str,
 }
-
-impl fmt::Display for InvalidName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:?}: {}", self.kind, self.text, self.rule)
-    }
-}
-
-impl std::error::Error for InvalidName {}
 
 /// Makes a cheap-to-clone text type whose every value passed `$check`.
 macro_rules! name_type {

@@ -17,52 +17,29 @@ use crate::{
 pub struct Params(BTreeMap<ParamKey, String>);
 
 /// Why keys and values are not [`Params`]. No variant carries a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidParams {
     /// A key is not one.
-    Key(InvalidName),
+    #[error("a parameter's key is wrong")]
+    Key(#[source] InvalidName),
     /// The same key twice.
+    #[error("parameter {0} is given twice")]
     Duplicate(ParamKey),
     /// The value holds a NUL byte, which no environment can carry.
+    #[error("the value of parameter {0} holds a NUL byte")]
     Nul(ParamKey),
     /// The value is longer than [`limits::PARAM_VALUE_BYTES`].
+    #[error(
+        "the value of parameter {0} has {1} bytes; at most {most} are allowed",
+        most = limits::PARAM_VALUE_BYTES
+    )]
     TooLong(ParamKey, usize),
     /// More than [`limits::PARAMS`] pairs.
+    #[error("{0} parameters; at most {most} are allowed", most = limits::PARAMS)]
     TooMany(usize),
     /// All together are larger than [`limits::PARAMS_BYTES`].
+    #[error("the parameters have {0} bytes together; at most {most} are allowed", most = limits::PARAMS_BYTES)]
     TooLarge(usize),
-}
-
-impl fmt::Display for InvalidParams {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Key(_) => f.write_str("a parameter's key is wrong"),
-            Self::Duplicate(key) => write!(f, "parameter {key} is given twice"),
-            Self::Nul(key) => write!(f, "the value of parameter {key} holds a NUL byte"),
-            Self::TooLong(key, bytes) => write!(
-                f,
-                "the value of parameter {key} has {bytes} bytes; at most {} are allowed",
-                limits::PARAM_VALUE_BYTES
-            ),
-            Self::TooMany(n) => {
-                write!(f, "{n} parameters; at most {} are allowed", limits::PARAMS)
-            }
-            Self::TooLarge(bytes) => write!(
-                f,
-                "the parameters have {bytes} bytes together; at most {} are allowed",
-                limits::PARAMS_BYTES
-            ),
-        }
-    }
-}
-
-impl std::error::Error for InvalidParams {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Key(cause) => Some(cause),
-            _ => None,
-        }
-    }
 }
 
 impl Params {

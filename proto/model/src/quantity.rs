@@ -48,20 +48,9 @@ impl Quantity {
 }
 
 /// Why a text is not a [`Quantity`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{:?}: expected a number of hosts like 5, or a share in whole percent like 20%", .0)]
 pub struct InvalidQuantity(String);
-
-impl fmt::Display for InvalidQuantity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:?}: expected a number of hosts like 5, or a share in whole percent like 20%",
-            self.0
-        )
-    }
-}
-
-impl std::error::Error for InvalidQuantity {}
 
 impl FromStr for Quantity {
     type Err = InvalidQuantity;

@@ -12,16 +12,9 @@ pub struct ByteSize(pub u64);
 const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// Why a text is not a [`ByteSize`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{:?}: expected a size like 512MiB or 2GiB (B, KiB, MiB, GiB)", .0)]
 pub struct InvalidByteSize(String);
-
-impl fmt::Display for InvalidByteSize {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: expected a size like 512MiB or 2GiB (B, KiB, MiB, GiB)", self.0)
-    }
-}
-
-impl std::error::Error for InvalidByteSize {}
 
 impl FromStr for ByteSize {
     type Err = InvalidByteSize;

@@ -40,7 +40,7 @@ pub enum Excess {
 }
 
 /// A limit counts more hosts than there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct AboveHosts {
     /// The limit's field.
     pub limit: &'static str,
@@ -61,8 +61,6 @@ impl fmt::Display for AboveHosts {
         )
     }
 }
-
-impl std::error::Error for AboveHosts {}
 
 /// What a limit counts above what there is to count.
 fn above(spec: &JobSpec, hosts: u32) -> Option<AboveHosts> {

@@ -83,20 +83,9 @@ impl fmt::Display for Millis {
 }
 
 /// Why a text is not a length of time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{:?}: expected a duration like 500ms, 30s, 10m, 1h30m or 7d, at most ten years", .0)]
 pub struct InvalidDuration(String);
-
-impl fmt::Display for InvalidDuration {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:?}: expected a duration like 500ms, 30s, 10m, 1h30m or 7d, at most ten years",
-            self.0
-        )
-    }
-}
-
-impl std::error::Error for InvalidDuration {}
 
 impl FromStr for Millis {
     type Err = InvalidDuration;

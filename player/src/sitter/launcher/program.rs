@@ -2,8 +2,6 @@
 //! What is written meanwhile is read by its second thread, see `taps.rs`.
 
 use std::{
-    error::Error,
-    fmt,
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
     sync::{
@@ -42,11 +40,13 @@ use crate::sitter::{
 const MOMENT: Duration = Duration::from_micros(200);
 
 /// Why a launcher is over, other than by its sitter's end.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum LauncherError {
     /// It was not started by a sitter.
+    #[error("there is no sitter (only `player` starts a launcher)")]
     NoSitter,
     /// It could not do what it has to.
+    #[error("launcher: {attempted}")]
     Failed {
         /// What was attempted.
         attempted: &'static str,
@@ -54,26 +54,8 @@ pub enum LauncherError {
         source: io::Error,
     },
     /// What came from the sitter makes no sense.
+    #[error("launcher: the sitter's message makes no sense")]
     Message,
-}
-
-impl fmt::Display for LauncherError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoSitter => f.write_str("there is no sitter (only `player` starts a launcher)"),
-            Self::Failed { attempted, .. } => write!(f, "launcher: {attempted}"),
-            Self::Message => f.write_str("launcher: the sitter's message makes no sense"),
-        }
-    }
-}
-
-impl Error for LauncherError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Failed { source, .. } => Some(source),
-            Self::NoSitter | Self::Message => None,
-        }
-    }
 }
 
 pub(super) fn failed<E: Into<io::Error>>(

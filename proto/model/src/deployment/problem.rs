@@ -1,13 +1,13 @@
 //! What can be wrong with deployments.
 
-use std::{error::Error, fmt};
+use std::fmt;
 
 use crate::names::{AppName, DeploymentName, EnvType, EnvValue, ServiceName};
 
 /// Something wrong with one deployment.
 ///
 /// Its text begins with the place within the deployment, as those of a file's problems do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeploymentProblem {
     /// Another one has the same name.
     Duplicate,
@@ -129,8 +129,6 @@ impl fmt::Display for DeploymentProblem {
     }
 }
 
-impl Error for DeploymentProblem {}
-
 /// Most names that one problem lists.
 const SHOWN: usize = 10;
 
@@ -139,7 +137,8 @@ fn did_you_mean(f: &mut fmt::Formatter<'_>, meant: Option<&impl fmt::Display>) -
 }
 
 /// Something wrong with a deployment, and which.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}, {}", .deployment, .problem)]
 pub struct InvalidDeployment {
     /// The deployment.
     pub deployment: DeploymentName,
@@ -153,16 +152,8 @@ impl InvalidDeployment {
     }
 }
 
-impl fmt::Display for InvalidDeployment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}", self.deployment, self.problem)
-    }
-}
-
-impl Error for InvalidDeployment {}
-
 /// A service whose hosts make no cell.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct InvalidServiceCell {
     pub service: ServiceName,
     /// What is wrong: there are two of it, or there is no room for more cells.
@@ -178,10 +169,8 @@ impl fmt::Display for InvalidServiceCell {
     }
 }
 
-impl Error for InvalidServiceCell {}
-
 /// Everything that is wrong with some deployments; at least one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct InvalidDeployments(pub Vec<InvalidDeployment>);
 
 impl fmt::Display for InvalidDeployments {
@@ -192,5 +181,3 @@ impl fmt::Display for InvalidDeployments {
         Ok(())
     }
 }
-
-impl Error for InvalidDeployments {}

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Everything that is wrong with the parameters of one job: at least one problem.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct RefusedParams(pub Vec<ParamProblem>);
 
 /// One parameter, and what is wrong with it.
@@ -52,8 +52,6 @@ impl fmt::Display for RefusedParams {
         Ok(())
     }
 }
-
-impl std::error::Error for RefusedParams {}
 
 impl fmt::Display for ParamProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

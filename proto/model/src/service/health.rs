@@ -118,30 +118,21 @@ impl HttpPath {
 }
 
 /// Why a text is no probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidProbe {
     /// Its port is none.
+    #[error("expected a port from 1 to 65535 of this host, or unix:NAME")]
     Port,
     /// Its socket's name is none.
+    #[error(
+        "expected a name after unix: (letters, digits, . _ -, at most 64 bytes): a socket in \
+         ORC_RUN_DIR"
+    )]
     Socket,
     /// Its path is none.
+    #[error("expected a path from / on, of visible ASCII, at most 256 bytes")]
     Path,
 }
-
-impl fmt::Display for InvalidProbe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Port => "expected a port from 1 to 65535 of this host, or unix:NAME",
-            Self::Socket => {
-                "expected a name after unix: (letters, digits, . _ -, at most 64 bytes): \
-                 a socket in ORC_RUN_DIR"
-            }
-            Self::Path => "expected a path from / on, of visible ASCII, at most 256 bytes",
-        })
-    }
-}
-
-impl std::error::Error for InvalidProbe {}
 
 impl Probe {
     /// Where it goes.

@@ -73,7 +73,7 @@ impl Resources {
 }
 
 /// Why a text is not [`MilliCores`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct InvalidMilliCores(String);
 
 impl fmt::Display for InvalidMilliCores {
@@ -82,8 +82,6 @@ impl fmt::Display for InvalidMilliCores {
         write!(f, "{text:?}: expected a number of processors like 2 or 0.25, by thousandths")
     }
 }
-
-impl std::error::Error for InvalidMilliCores {}
 
 impl FromStr for MilliCores {
     type Err = InvalidMilliCores;

@@ -1,7 +1,5 @@
 //! What people write of a service.
 
-use std::fmt;
-
 use crate::{
     names::{ScoreName, ServiceName},
     params::Params,
@@ -69,9 +67,10 @@ impl Default for UpdateRule {
 }
 
 /// Why a service cannot be as it is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidService {
     /// A limit of `update` or `budget` makes no sense.
+    #[error("{field}: {problem}")]
     Limit {
         /// The field.
         field: &'static str,
@@ -79,19 +78,9 @@ pub enum InvalidService {
         problem: &'static str,
     },
     /// Its upkeep makes no sense.
+    #[error("{0}")]
     Upkeep(InvalidUpkeep),
 }
-
-impl fmt::Display for InvalidService {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Limit { field, problem } => write!(f, "{field}: {problem}"),
-            Self::Upkeep(cause) => cause.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for InvalidService {}
 
 impl ServiceSpec {
     /// A service with every rule at its default.

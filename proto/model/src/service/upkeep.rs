@@ -1,7 +1,5 @@
 //! How a sitter looks after a unit: the part of a service's spec that travels to players.
 
-use std::fmt;
-
 use super::resources::Resources;
 use crate::{
     names::ServiceName,
@@ -124,21 +122,14 @@ impl Default for StopRule {
 }
 
 /// What of an upkeep makes no sense.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {}", .field, .problem)]
 pub struct InvalidUpkeep {
     /// The field: `restart.attempts`.
     pub field: &'static str,
     /// What is wrong with it.
     pub problem: &'static str,
 }
-
-impl fmt::Display for InvalidUpkeep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.problem)
-    }
-}
-
-impl std::error::Error for InvalidUpkeep {}
 
 impl Upkeep {
     /// Checks what no single field's type does.
