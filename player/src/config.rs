@@ -26,6 +26,8 @@ const CONDUCTORS: usize = 64;
 /// The least and most that may be kept of a stream, in bytes. Each attempt keeps two streams on
 /// disk until it is acknowledged.
 const OUTPUT_BYTES: (ByteSize, ByteSize) = (ByteSize(4 << 10), ByteSize(64 << 20));
+/// The least and most that may be kept of what all units write.
+const LOG_BUDGET: (ByteSize, ByteSize) = (ByteSize(16 << 20), ByteSize(1 << 40));
 /// Most that `processes_max` may be: the kernel has no more numbers for processes.
 const PROCESSES: u32 = 1 << 22;
 /// Longest grace between TERM and KILL: it is part of how long a conductor waits for the end of
@@ -58,6 +60,8 @@ pub struct Config {
     pub prober_user: Option<RunAs>,
     /// How much is kept of each stream of an attempt, in bytes: 4 KiB to 64 MiB.
     pub output_max: u64,
+    /// How much what units write may take on disk, of all units together, in bytes: 16 MiB to 1 TiB.
+    pub log_budget: u64,
     /// Between TERM and KILL; at most an hour.
     pub kill_grace: Millis,
     /// How long a stop waits for what runs; 0: leave it to the next player.
@@ -171,6 +175,7 @@ fn read(file: &Path, fields: &mut Fields<'_>, problems: &mut Problems) -> Option
     let agent_user = read_user("agent_user", fields, problems);
     let task_user = read_user("task_user", fields, problems);
     let prober_user = read_user("prober_user", fields, problems);
+    let log_budget = fields.within("log_budget", LOG_BUDGET.0..=LOG_BUDGET.1, problems);
     let output_max = fields.within("output_max", OUTPUT_BYTES.0..=OUTPUT_BYTES.1, problems);
     let kill_grace = fields.within("kill_grace", Millis(0)..=KILL_GRACE, problems);
     let stop_grace = fields.parsed("stop_grace", problems);
@@ -192,6 +197,7 @@ fn read(file: &Path, fields: &mut Fields<'_>, problems: &mut Problems) -> Option
         agent_user: agent_user.unwrap_or_else(|| RunAs::User("orchestra".to_owned())),
         task_user: task_user.unwrap_or_else(|| RunAs::User("orchestra-task".to_owned())),
         prober_user,
+        log_budget: log_budget.map_or(1 << 30, |ByteSize(bytes)| bytes),
         output_max: output_max.map_or(1 << 20, |ByteSize(bytes)| bytes),
         kill_grace: kill_grace.unwrap_or(Millis::seconds(10)),
         stop_grace: stop_grace.unwrap_or(Millis(0)),

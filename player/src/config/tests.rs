@@ -21,6 +21,7 @@ const ALL: &str = r#"
     task_user = "www-data"
     prober_user = "probe"
     output_max = "64MiB"
+    log_budget = "16MiB"
     kill_grace = "1h"
     stop_grace = "1m30s"
     cgroup = "/sys/fs/cgroup/orchestra"
@@ -68,6 +69,7 @@ fn defaults_are_those_of_the_manual() {
     assert_eq!(config.task_user, RunAs::User("orchestra-task".into()));
     assert_eq!(config.prober_user, None, "looked for when the player starts");
     assert_eq!(config.output_max, 1 << 20);
+    assert_eq!(config.log_budget, 1 << 30);
     assert_eq!(config.kill_grace, Millis::seconds(10));
     assert_eq!(config.stop_grace, Millis(0));
     assert_eq!(config.cgroup, Cgroup::Auto);
@@ -91,6 +93,7 @@ fn every_key_is_read() {
     assert_eq!(config.task_user, RunAs::User("www-data".into()));
     assert_eq!(config.prober_user, Some(RunAs::User("probe".into())));
     assert_eq!(config.output_max, 64 << 20);
+    assert_eq!(config.log_budget, 16 << 20);
     assert_eq!(config.kill_grace, Millis::minutes(60));
     assert_eq!(config.stop_grace, Millis::seconds(90));
     assert_eq!(config.cgroup, Cgroup::At("/sys/fs/cgroup/orchestra".into()));
@@ -169,6 +172,8 @@ fn bounds_hold_on_both_sides() {
         "max_tasks = 1025",
         "max_tasks = 5000000000",
         "output_max = \"4095B\"",
+        "log_budget = \"15MiB\"",
+        "log_budget = \"2TiB\"",
         "output_max = \"65MiB\"",
         "output_max = \"99999999999GiB\"",
         "output_max = \"+8KiB\"",

@@ -1,6 +1,7 @@
 //! What units wrote, as it lies on disk: files that launchers fill (`launcher/log.rs`), marks that say
 //! whose bytes they are, and whoever reads them.
 
+pub(super) mod budget;
 pub(super) mod marks;
 mod on_disk;
 mod reading;

@@ -32,7 +32,7 @@ use rustix::{
     process::geteuid,
 };
 
-use super::{spares::Spares, stream};
+use super::{logs::budget, spares::Spares, stream};
 
 const LOCK: &str = "lock";
 const ATTEMPTS: &str = "attempts";
@@ -175,8 +175,9 @@ impl SpoolDir {
         self.open_attempt(&attempt_name(key))
     }
 
-    /// The directory for what the runs of a unit of this name write, made where it is missing.
-    pub(crate) fn make_log(&self, name: &str) -> io::Result<OwnedFd> {
+    /// The directory for what the runs of a unit of this name write, made where it is missing. All of
+    /// them keep to this budget, in bytes.
+    pub(crate) fn make_log(&self, name: &str, budget: u64) -> io::Result<OwnedFd> {
         let logs = self.path.join(LOGS);
         for path in [&logs, &logs.join(name)] {
             match fs::DirBuilder::new().mode(0o700).create(path) {
@@ -185,7 +186,11 @@ impl SpoolDir {
             }
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(rustix::fs::open(logs.join(name), flags, Mode::empty())?)
+        let all = rustix::fs::open(&logs, flags, Mode::empty())?;
+        if let Err(error) = budget::leave(&all, budget) {
+            tracing::warn!(%error, "cannot tell logs their budget; they keep to the one before");
+        }
+        Ok(rustix::fs::openat(all, name, flags, Mode::empty())?)
     }
 
     /// Removes what the runs of a unit of this name wrote.

@@ -169,7 +169,7 @@ pub(crate) fn a_log_loses_nothing() {
     world.start();
     ends_well(&world, ask(&world, &Asked::default()));
     let pid = run(&world, 1).pid;
-    let dir = fs::read_dir(world.path("spool/logs")).unwrap().next().unwrap().unwrap().path();
+    let dir = world.logs().remove(0);
     let (mut reader, begin, said) = (Reader::new(dir), Instant::now(), world.out("read"));
     for _ in 0..KILLS {
         let before = reader.seen(&said);

@@ -1,6 +1,6 @@
 //! Logs of units, as a conductor reads them.
 
-use std::{fs, os::unix::fs::symlink};
+use std::{fs, os::unix::fs::symlink, path::Path};
 
 use orchestra_model::{
     delivery::Outcome,
@@ -25,6 +25,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("what_is_no_file_of_the_log_is_not_read", what_is_no_file_is_not_read),
     ("readings_are_bounded_and_end_with_their_session", readings_are_bounded),
     ("the_last_lines_are_found", the_last_lines_are_found),
+    ("logs_keep_to_one_budget", logs_keep_to_one_budget),
     ("a_log_outlives_the_version_that_wrote_it", a_log_outlives_the_version_that_wrote_it),
 ];
 
@@ -114,11 +115,39 @@ fn a_log_is_read_over_files() {
     assert!(got == wanted.as_bytes(), "every byte, once");
     assert!(read(&world, 2, ALL) == wanted);
     // Whoever reads the files themselves finds whole lines in each: a line is in one file.
-    let logs = fs::read_dir(world.path("spool/logs")).unwrap().next().unwrap().unwrap();
-    let files = fs::read_dir(logs.path()).unwrap().map(|file| file.unwrap().path());
+    let files = fs::read_dir(&world.logs()[0]).unwrap().map(|file| file.unwrap().path());
     let files = files.filter(|path| path.file_stem().is_some_and(|stem| stem == "out"));
     let files: Vec<Vec<u8>> = files.map(|path| fs::read(path).unwrap()).collect();
     assert!(files.len() >= 4 && files.iter().all(|bytes| bytes.ends_with(b"\n")));
+}
+
+/// Whoever writes much loses its own past: the log of the other unit is whole.
+fn logs_keep_to_one_budget() {
+    let world = World::new();
+    world.set("log_budget", "\"16MiB\"");
+    world.score("quiet", "echo before; exec sleep 1000");
+    // Some 34 MB, and a word a second later: by then all logs are looked at again.
+    let noisy = "seq 1 4500000; sleep 1.1; seq 1 1000000; echo the end";
+    world.score("web", &format!("{RECORD}\n{noisy}\nexec sleep 1000"));
+    world.start();
+    let quiet = Asked { service: "quiet".to_owned(), score: "quiet", ..Asked::default() };
+    ends_well(&world, ask(&world, &quiet));
+    ends_well(&world, ask(&world, &Asked::default()));
+    let mut number = 0;
+    eventually("the end", || {
+        number += 1;
+        let last = LogQuery { tail: Some(1), ..ALL };
+        (read(&world, number, last) == "the end\n").then_some(())
+    });
+    let sizes = |dir: &Path| -> u64 {
+        let files = fs::read_dir(dir).unwrap().map(Result::unwrap);
+        files.map(|file| file.metadata().unwrap().len()).sum()
+    };
+    let all: u64 = world.logs().iter().map(|dir| sizes(dir)).sum();
+    assert!(all < (20 << 20), "{all} bytes");
+    assert!(all > (8 << 20), "{all} bytes: no more goes than has to");
+    let of_quiet = world.logs().into_iter().find(|dir| dir.to_str().unwrap().ends_with("-quiet"));
+    assert_eq!(fs::read_to_string(of_quiet.unwrap().join("out.1")).unwrap(), "before\n");
 }
 
 /// What a version wrote, and above all one that failed, is read after others have taken its place, also
@@ -207,7 +236,7 @@ fn a_reading_ends_with_its_unit() {
 fn what_is_no_file_is_not_read() {
     let world = writing("echo there");
     reads(&world, "there\n");
-    let dir = fs::read_dir(world.path("spool/logs")).unwrap().next().unwrap().unwrap().path();
+    let dir = world.logs().remove(0);
     fs::write(world.path("secret"), "secret\n").unwrap();
     symlink(world.path("secret"), dir.join("out.7")).unwrap();
     symlink(world.path("secret"), dir.join("err.1")).unwrap();

@@ -655,6 +655,12 @@ impl World {
         found
     }
 
+    /// The directories of units' logs.
+    pub(crate) fn logs(&self) -> Vec<PathBuf> {
+        let found = fs::read_dir(self.path("spool/logs")).into_iter().flatten().flatten();
+        found.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+    }
+
     /// The names in the directory of units in memory: of this player's spool.
     pub(crate) fn unit_places(&self) -> Vec<PathBuf> {
         let tags = fs::read_dir(self.path("run")).into_iter().flatten().flatten();

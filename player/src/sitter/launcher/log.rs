@@ -1,10 +1,11 @@
 //! What the runs of a unit write: files `out.N` and `err.N`, bounded in size and number, kept over runs.
 //!
-//! A file is full at [`FILE_BYTES`]; it ends with a line, and the beginning of the next one goes to the
-//! next file. Of each stream the newest [`FILES`] are kept. Whoever writes to a file has it locked: a
-//! launcher that finds the newest one locked begins the next. What cannot be written, for want of
-//! space, is dropped and counted, so that no service waits for a disk; where writing goes on, a line
-//! says how much is missing.
+//! A file that is full ends with a line, and the beginning of the next one goes to the next file. Of each
+//! stream the newest files are kept, [`STREAM_BYTES`] of them, and less where all logs together would
+//! be more than their budget (`logs/budget.rs`). Whoever writes to a file has it locked: a launcher that
+//! finds the newest one locked begins the next. Where the disk is full the oldest file makes room; what
+//! cannot be written even so is dropped and counted, so that no service waits for a disk, and where
+//! writing goes on, a line says how much is missing.
 //!
 //! The kernel moves bytes from pipe to file by itself: a launcher that is killed loses none of them.
 //! Where which run begins is noted before (`logs/marks.rs`), so that each byte has its run.
@@ -21,22 +22,25 @@ use rustix::{
 };
 
 use crate::sitter::{
-    clock,
-    logs::marks::{self, Mark},
+    clock::{self, BootMillis},
+    logs::{
+        budget,
+        marks::{self, Mark},
+    },
     pipe::{Holds, Pipe, Sink},
     stream::{PRIVATE, Stream},
 };
 
-/// Size of a full file, in bytes; one more move of bytes may go beyond it.
-const FILE_BYTES: u64 = 10 << 20;
-/// How many files are kept of a stream.
-const FILES: u64 = 10;
+/// How much is kept of a stream, at most, in bytes.
+const STREAM_BYTES: u64 = 100 << 20;
 /// Longest line that is kept together, in bytes.
 const LINE_BYTES: u64 = 64 << 10;
 /// Most that is moved at once, in bytes.
-const MOVED: usize = 1 << 20;
+const MOVED: u64 = 1 << 20;
 /// After so many milliseconds what is written has a new mark, so that it is known when.
 const MARKED: u64 = 60_000;
+/// Between two looks at all logs, in milliseconds: they take time where there are many.
+const LOOKS: u64 = 1_000;
 
 /// The files of one stream of a unit.
 #[derive(Debug)]
@@ -52,6 +56,8 @@ pub(super) struct Log {
     run: RunId,
     /// The last mark's run, and its time.
     marked: Option<(RunId, Timestamp)>,
+    /// When all logs were looked at last, and how large a file may become since, in bytes.
+    looked: Option<(BootMillis, u64)>,
 }
 
 #[derive(Debug)]
@@ -59,12 +65,16 @@ struct Open {
     file: File,
     number: u64,
     len: u64,
+    /// At which length it is full; one more move of bytes may go beyond it.
+    most: u64,
+    /// The number of the oldest file that is kept.
+    oldest: u64,
 }
 
 impl Log {
     pub(super) fn new(dir: Arc<OwnedFd>, stream: Stream) -> Self {
         let (stem, run) = (stream.stem(), RunId::default());
-        Self { dir, stem, open: None, dropped: 0, run, marked: None }
+        Self { dir, stem, open: None, dropped: 0, run, marked: None, looked: None }
     }
 
     /// What comes next is of this run.
@@ -82,13 +92,12 @@ impl Log {
     fn mark(&mut self) {
         let at = clock::wall();
         let is_old = |(_, last): (RunId, Timestamp)| at.0.abs_diff(last.0) >= MARKED;
-        let Some(Open { number, len, .. }) = &self.open else { return };
+        let Some(Open { number, len, oldest, .. }) = &self.open else { return };
         if self.is_news() || self.marked.is_some_and(is_old) {
             let place = LogPlace { file: *number, offset: *len };
             let mark = Mark { run: self.run, place, at };
-            let oldest = (number + 1).saturating_sub(FILES);
             // Without it they count as those of the run before: better than not to have them.
-            if marks::note(&self.dir, self.stem, &mark, oldest).is_ok() {
+            if marks::note(&self.dir, self.stem, &mark, *oldest).is_ok() {
                 self.marked = Some((self.run, at));
             }
         }
@@ -97,16 +106,11 @@ impl Log {
     /// Moves bytes; `None` where they cannot be written.
     fn fill(&mut self, pipe: &Pipe) -> Result<usize, Errno> {
         self.say_what_is_missing()?;
-        let Open { file, len, .. } = self.ready()?;
+        let Open { file, len, most, .. } = self.ready()?;
         let mut place = *len;
-        let moved = rustix::pipe::splice(
-            pipe,
-            None,
-            &*file,
-            Some(&mut place),
-            MOVED,
-            SpliceFlags::NONBLOCK,
-        )?;
+        let room = most.saturating_sub(*len).clamp(LINE_BYTES, MOVED) as usize;
+        let flags = SpliceFlags::NONBLOCK;
+        let moved = rustix::pipe::splice(pipe, None, &*file, Some(&mut place), room, flags)?;
         *len += moved as u64;
         Ok(moved)
     }
@@ -131,7 +135,7 @@ impl Log {
     /// A file with room.
     fn ready(&mut self) -> Result<&mut Open, Errno> {
         let open = match self.open.take() {
-            Some(open) if open.len < FILE_BYTES => open,
+            Some(open) if open.len < open.most => open,
             Some(full) => match self.rotate(&full) {
                 Ok(next) => next,
                 Err(error) => {
@@ -147,22 +151,25 @@ impl Log {
     }
 
     /// The newest file, where nobody else writes to it, or the next one.
-    fn newest(&self) -> Result<Open, Errno> {
-        let newest = self.numbers()?.into_iter().max().unwrap_or(0);
+    fn newest(&mut self) -> Result<Open, Errno> {
+        let numbers = self.numbers()?;
+        let newest = numbers.iter().copied().max().unwrap_or(0);
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         if newest > 0
             && let Ok(file) = rustix::fs::openat(&self.dir, self.name(newest), flags, PRIVATE)
             && rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
         {
             let len = u64::try_from(rustix::fs::fstat(&file)?.st_size).unwrap_or(0);
-            let open = Open { file: file.into(), number: newest, len };
-            return if len < FILE_BYTES { Ok(open) } else { self.rotate(&open) };
+            let oldest = numbers.into_iter().min().unwrap_or(newest);
+            let most = self.look_at_all();
+            let open = Open { file: file.into(), number: newest, len, most, oldest };
+            return if len < most { Ok(open) } else { self.rotate(&open) };
         }
         self.begin(newest + 1)
     }
 
     /// Goes on with another file, which begins with the line that the full one would break.
-    fn rotate(&self, full: &Open) -> Result<Open, Errno> {
+    fn rotate(&mut self, full: &Open) -> Result<Open, Errno> {
         let io = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
         let from = full.len.saturating_sub(LINE_BYTES);
         let mut late = vec![0; (full.len - from) as usize];
@@ -177,14 +184,54 @@ impl Log {
         Ok(next)
     }
 
-    fn begin(&self, number: u64) -> Result<Open, Errno> {
+    fn begin(&mut self, number: u64) -> Result<Open, Errno> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.dir, self.name(number), flags, PRIVATE)?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        for old in self.numbers()?.into_iter().filter(|old| old + FILES <= number) {
-            let _ = rustix::fs::unlinkat(&self.dir, self.name(old), AtFlags::empty());
+        let oldest = self.keep_newest(number)?;
+        Ok(Open { file: file.into(), number, len: 0, most: self.look_at_all(), oldest })
+    }
+
+    /// Removes what is more than is kept of a stream. Returns the oldest that is left.
+    fn keep_newest(&self, newest: u64) -> Result<u64, Errno> {
+        let mut numbers = self.numbers()?;
+        numbers.sort_unstable_by_key(|number| std::cmp::Reverse(*number));
+        let (mut kept, mut oldest) = (0, newest);
+        for number in numbers {
+            let found = rustix::fs::statat(&self.dir, self.name(number), AtFlags::SYMLINK_NOFOLLOW);
+            kept += found.map_or(0, |found| u64::try_from(found.st_size).unwrap_or(0));
+            match kept < STREAM_BYTES || number == newest {
+                true => oldest = number,
+                false => self.remove(number),
+            }
         }
-        Ok(Open { file: file.into(), number, len: 0 })
+        Ok(oldest)
+    }
+
+    /// Lets all logs keep to their budget, now and then. Returns how large a file may become.
+    fn look_at_all(&mut self) -> u64 {
+        let now = BootMillis::now();
+        let (at, before) = match self.looked {
+            Some((at, most)) if now.0 < at.0 + LOOKS => return most,
+            looked => (now, looked.map_or(budget::MOST_FILE, |(_, most)| most)),
+        };
+        // What cannot be looked at now is looked at with the next file.
+        let most = budget::keep(&*self.dir).unwrap_or(before);
+        self.looked = Some((at, most));
+        most
+    }
+
+    /// Makes room on a full disk. Whether there was something to remove.
+    fn remove_oldest(&self) -> bool {
+        let Some(Open { number: newest, .. }) = &self.open else { return false };
+        let oldest = self.numbers().ok().and_then(|numbers| numbers.into_iter().min());
+        let Some(oldest) = oldest.filter(|oldest| oldest < newest) else { return false };
+        rustix::fs::unlinkat(&self.dir, self.name(oldest), AtFlags::empty()).is_ok()
+    }
+
+    fn remove(&self, number: u64) {
+        // One that cannot be removed is tried again with the next file.
+        let _ = rustix::fs::unlinkat(&self.dir, self.name(number), AtFlags::empty());
     }
 
     fn numbers(&self) -> Result<Vec<u64>, Errno> {
@@ -207,9 +254,12 @@ impl Sink for Log {
             Holds::Unknown => pipe.holds_something(),
         };
         if (self.open.is_some() && !self.is_news()) || is_worth_a_file() {
-            match self.fill(pipe) {
-                Err(error) if !matches!(error, Errno::AGAIN | Errno::INTR) => {}
-                filled => return filled,
+            loop {
+                match self.fill(pipe) {
+                    Err(Errno::NOSPC | Errno::DQUOT) if self.remove_oldest() => {}
+                    Err(error) if !matches!(error, Errno::AGAIN | Errno::INTR) => break,
+                    filled => return filled,
+                }
             }
         }
         let read = pipe.read(chunk)?;
@@ -268,10 +318,10 @@ mod tests {
         }
         move_all(&mut log, &pipe);
         let files = files(temp.path());
-        assert_eq!(files.len() as u64, FILES);
+        assert_eq!(files.len(), 10);
         for (number, bytes) in &files {
             assert_eq!(bytes.last(), Some(&b'\n'), "{number}");
-            assert!(bytes.len() as u64 <= FILE_BYTES + MOVED as u64, "{number}");
+            assert!(bytes.len() as u64 <= budget::MOST_FILE + MOVED, "{number}");
         }
         let text: Vec<u8> = files.into_iter().flat_map(|(_, bytes)| bytes).collect();
         let text = String::from_utf8(text).unwrap();
@@ -304,10 +354,12 @@ mod tests {
         let (mut log, pipe, mut writer) = log(temp.path());
         // A file that takes nothing stands for a disk that is full.
         let full = File::options().write(true).open("/dev/full").unwrap();
-        log.open = Some(Open { file: full, number: 1, len: 0 });
+        log.open = Some(Open { file: full, number: 2, len: 0, most: 1 << 20, oldest: 1 });
+        fs::write(temp.path().join("out.1"), "old\n").unwrap();
         writer.write_all(b"lost").unwrap();
         move_all(&mut log, &pipe);
         assert_eq!(log.dropped, 4);
+        assert_eq!(files(temp.path()), [], "the oldest was to make room");
         log.open = None;
         writer.write_all(b"kept\n").unwrap();
         move_all(&mut log, &pipe);

@@ -66,7 +66,7 @@ impl LogDir {
         Ok(Look { files, marks })
     }
 
-    fn files(&self) -> io::Result<BTreeMap<u64, Found>> {
+    pub(super) fn files(&self) -> io::Result<BTreeMap<u64, Found>> {
         let number = |name: &str| name.strip_prefix(self.stem)?.strip_prefix('.')?.parse().ok();
         let mut files = BTreeMap::new();
         for entry in Dir::read_from(&self.dir)? {

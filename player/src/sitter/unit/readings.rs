@@ -90,7 +90,10 @@ impl Sitter {
             LogStream::Stdout => Stream::Stdout,
             LogStream::Stderr => Stream::Stderr,
         };
-        let dir = self.spool_dir.make_log(&name_of(&unit)).map_err(|error| failed(&error))?;
+        let dir = self
+            .spool_dir
+            .make_log(&name_of(&unit), self.config.log_budget)
+            .map_err(|error| failed(&error))?;
         let reading = Reading::new(LogDir::new(dir, stream), &read.query, newest);
         let reading = reading.map_err(|error| failed(&error))?;
         let credit = (read.credit as usize).min(CREDIT_BYTES);

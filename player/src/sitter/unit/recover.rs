@@ -197,7 +197,8 @@ impl Sitter {
 
     /// Has the streams of a run read that an earlier sitter started.
     fn adopt_streams(&mut self, unit: &UnitKey, run: RunId) -> Option<TapId> {
-        let directory = Rc::new(self.spool_dir.make_log(&name_of(unit)).ok()?);
+        let directory =
+            Rc::new(self.spool_dir.make_log(&name_of(unit), self.config.log_budget).ok()?);
         let uid = stream::owner_of_pipes(directory.as_fd())?;
         let sign = self.keeping.engine.state().units().get(unit)?.asked.upkeep.ready.sign.clone();
         let place = match sign {

@@ -159,7 +159,10 @@ impl Sitter {
         let owner = runner.identity.as_ref();
         let sign = &order.upkeep.ready.sign;
         let own = self.keeping.place.make(unit, owner).map_err(StartError::RunDir)?;
-        let log = self.spool_dir.make_log(&name_of(unit)).map_err(StartError::Files)?;
+        let log = self
+            .spool_dir
+            .make_log(&name_of(unit), self.config.log_budget)
+            .map_err(StartError::Files)?;
         stream::make_pipes(log.as_fd(), owner).map_err(StartError::Files)?;
         if let ReadySign::Fd(_) = sign {
             stream::make_ready_pipe(log.as_fd(), owner).map_err(StartError::Files)?;

@@ -86,16 +86,12 @@ fn what_is_gone_leaves_nothing() {
     world.start();
     ends_well(&world, ask(&world, &Asked::default()));
     let first = run(&world, 1);
-    assert_eq!((world.unit_places().len(), logs(&world)), (1, 1));
+    assert_eq!((world.unit_places().len(), world.logs().len()), (1, 1));
     ends_well(&world, ask(&world, &Asked::wanting(Wanted::Gone)));
     assert_eq!(world.unit_reports().last().unwrap().state, UnitState::Gone);
     assert!(!lives(first.pid));
     assert_eq!(world.attach_again().units.unwrap(), []);
-    assert_eq!((world.unit_places().len(), logs(&world)), (0, 0));
-}
-
-fn logs(world: &World) -> usize {
-    fs::read_dir(world.path("spool/logs")).map_or(0, Iterator::count)
+    assert_eq!((world.unit_places().len(), world.logs().len()), (0, 0));
 }
 
 fn a_version_takes_the_place_of_another() {

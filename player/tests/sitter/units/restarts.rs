@@ -176,8 +176,7 @@ fn what_runs_write_is_kept_over_them() {
     kill(second.pid);
     run(&world, 3);
     let read = |stem: &str| {
-        let directory = fs::read_dir(world.path("spool/logs")).unwrap().next().unwrap().unwrap();
-        let files = fs::read_dir(directory.path()).unwrap().map(Result::unwrap);
+        let files = fs::read_dir(&world.logs()[0]).unwrap().map(Result::unwrap);
         let named = files.filter(|file| file.file_name().to_str().unwrap().starts_with(stem));
         let mut paths: Vec<_> = named.map(|file| file.path()).collect();
         paths.sort();
