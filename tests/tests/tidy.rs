@@ -42,6 +42,18 @@ const FLOORS: [&[&str]; 5] = [
 const ENGINES: [&str; 4] =
     ["orchestra-flow", "orchestra-service", "orchestra-spool", "orchestra-units"];
 
+/// The folders of what decides, refuses and explains, for whoever asks and by whatever tool.
+const DECIDERS: [&str; 8] = [
+    "conductor/flow/src/",
+    "conductor/service/src/",
+    "conductor/src/desk/",
+    "conductor/src/history/",
+    "conductor/src/inventory/",
+    "player/spool/src/",
+    "player/units/src/",
+    "proto/model/src/",
+];
+
 /// Who alone may write a log, and what it is written with.
 const LOG: (&str, &str) = ("orchestra-daemon", "tracing-subscriber");
 
@@ -139,6 +151,24 @@ fn the_conductor_knows_the_protocols_server_in_one_room() {
         }
     }
     assert_none("what conductor/src/grpc alone knows", &wrong);
+}
+
+/// Who decides names what would help as a `Remedy`; which command asks for it, the protocol's texts say.
+#[test]
+fn who_decides_names_no_commands() {
+    let mut wrong = Vec::new();
+    for path in sources() {
+        let name = shown(&path);
+        if !DECIDERS.iter().any(|folder| name.starts_with(folder)) {
+            continue;
+        }
+        for (number, line) in read(&path).lines().enumerate() {
+            if line.contains("orc ") && !line.trim_start().starts_with("//") {
+                wrong.push(format!("{name}:{}: {}", number + 1, line.trim()));
+            }
+        }
+    }
+    assert_none("commands in the texts of those who decide", &wrong);
 }
 
 /// A print macro whose text cannot be written panics, and clippy denies it everywhere. A line that is

@@ -90,14 +90,8 @@ async fn a_channel_ends_once_the_conductor_is_on_a_list_that_came_later() {
     tokio::time::resume();
     let credentials = Credentials::load(&files, &domain()).unwrap();
     let error = channel_to(&name, &address, &credentials, PATIENCE).await.unwrap_err();
-    assert!(chain(&error).contains("is revoked"), "{error:?}");
+    assert!(orchestra_model::chain(&error).contains("is revoked"), "{error:?}");
     server.abort();
-}
-
-/// An error and its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let cause = error.source().map(chain).unwrap_or_default();
-    format!("{error}: {cause}")
 }
 
 /// What a call comes to.
