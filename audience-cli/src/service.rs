@@ -4,15 +4,18 @@ mod adopt;
 mod apply;
 mod change;
 mod diff;
+mod endpoints;
 mod history;
 mod list;
 pub(crate) mod logs;
 mod pause;
+mod reload;
 mod remove;
 mod restart;
 mod resume;
 mod revert;
 mod show;
+mod signal;
 mod start;
 mod stop;
 mod wait;
@@ -43,10 +46,16 @@ enum Verbs {
     List(With<list::List>),
     /// Show one: what is wrong, what is wanted, instances, what happened
     Show(With<show::Show>),
+    /// Where ready instances take connections
+    Endpoints(With<endpoints::EndpointsOf>),
     /// Wait until every instance is ready; the exit code tells what came of it
     Wait(With<wait::Wait>),
     /// Begin new runs, as careful as an update
     Restart(With<restart::Restart>),
+    /// Let runs read their parameters again, as careful as an update
+    Reload(With<reload::Reload>),
+    /// Send a signal to each run, as careful as an update
+    Signal(With<signal::Signal>),
     /// End all runs until it is started
     Stop(With<stop::Stop>),
     /// Let a stopped service run again
@@ -74,7 +83,10 @@ impl Service {
             Verbs::List(verb) => verb.run(environment),
             Verbs::Show(verb) => verb.run(environment),
             Verbs::Wait(verb) => verb.run(environment),
+            Verbs::Endpoints(verb) => verb.run(environment),
             Verbs::Restart(verb) => verb.run(environment),
+            Verbs::Reload(verb) => verb.run(environment),
+            Verbs::Signal(verb) => verb.run(environment),
             Verbs::Stop(verb) => verb.run(environment),
             Verbs::Start(verb) => verb.run(environment),
             Verbs::Pause(verb) => verb.run(environment),

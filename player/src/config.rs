@@ -74,6 +74,8 @@ pub struct Config {
     pub max_units: u32,
     /// Where units' run directories are, best in memory. Absolute.
     pub run_dir: PathBuf,
+    /// Where services with `state_dir` have theirs: on a disk that outlives a reboot. Absolute.
+    pub services_dir: PathBuf,
     /// The agent's key and certificates, for the agent's user alone (0600). Absolute.
     pub tls: Files,
 }
@@ -169,6 +171,7 @@ fn read(file: &Path, fields: &mut Fields<'_>, problems: &mut Problems) -> Option
     let spool_dir = fields.path("spool_dir", base, problems);
     let spool_dir = spool_dir.unwrap_or_else(|| PathBuf::from("/var/spool/orchestra"));
     let run_dir = fields.path("run_dir", base, problems);
+    let services_dir = fields.path("services_dir", base, problems);
     let max_tasks = fields.whole("max_tasks", 1..=limits::MAX_TASKS, problems);
     let max_units = fields.whole("max_units", 1..=limits::UNITS as u32, problems);
     let processes_max = fields.whole("processes_max", 1..=PROCESSES, problems);
@@ -190,7 +193,9 @@ fn read(file: &Path, fields: &mut Fields<'_>, problems: &mut Problems) -> Option
         conductor_name: conductor_name?,
         domain: domain?,
         scores_dir: scores_dir.unwrap_or_else(|| PathBuf::from("/usr/lib/orchestra/scores")),
-        run_dir: run_dir.unwrap_or_else(|| default_run_dir(&spool_dir)),
+        run_dir: run_dir.unwrap_or_else(|| own_dir("/run/orchestra", &spool_dir, ".run")),
+        services_dir: services_dir
+            .unwrap_or_else(|| own_dir("/var/lib/orchestra-services", &spool_dir, ".services")),
         spool_dir,
         max_units: max_units.unwrap_or(256),
         max_tasks: max_tasks.unwrap_or(4),
@@ -275,14 +280,14 @@ fn read_tls(base: &Path, fields: &mut Fields<'_>, problems: &mut Problems) -> Op
     Some(Files { ca: ca?, cert: cert?, key: key?, crl })
 }
 
-/// Who is not root can make nothing in `/run`, and has a directory beside the spool.
-fn default_run_dir(spool_dir: &Path) -> PathBuf {
+/// Who is not root can make nothing in `/run` or `/var/lib`, and has a directory beside the spool.
+fn own_dir(of_root: &str, spool_dir: &Path, beside: &str) -> PathBuf {
     if rustix::process::geteuid().is_root() {
-        return PathBuf::from("/run/orchestra");
+        return PathBuf::from(of_root);
     }
-    let mut beside = spool_dir.as_os_str().to_owned();
-    beside.push(".run");
-    PathBuf::from(beside)
+    let mut path = spool_dir.as_os_str().to_owned();
+    path.push(beside);
+    PathBuf::from(path)
 }
 
 /// What useradd(8) takes with its loosest settings.

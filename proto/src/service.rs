@@ -2,6 +2,7 @@
 
 mod health;
 mod logs;
+mod process;
 mod spec;
 mod status;
 mod unit;

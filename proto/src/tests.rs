@@ -20,10 +20,11 @@ use orchestra_model::{
     score::{ParamSpec, ScoreHash, ScoreOffer, ScoreSpec},
     service::{
         Cause, Change, Goal, HealthRule, HttpPath, Instance, InstanceStatus, LivingChange,
-        MilliCores, Ordinal, Placement, Probe, ReadyRule, ReadySign, Resources, RestartRule,
-        RestartWhen, RunEnd, RunNumber, ServiceEvent, ServiceRecord, ServiceSpec, ServiceStatus,
-        ServiceVersion, SocketName, StopRule, Target, UnitJob, UnitReport, UnitState, Unready,
-        UnwellUnit, UpdateRule, Upkeep, Wanted,
+        MilliCores, Ordinal, Placement, PortName, PortRule, Probe, ProcessRule, ReadyRule,
+        ReadySign, ReloadRule, Resources, RestartRule, RestartWhen, RunEnd, RunNumber,
+        ServiceEvent, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion, SocketName,
+        StopRule, Target, Umask, UnitJob, UnitReport, UnitState, Unready, UnwellUnit, UpdateRule,
+        Upkeep, Wanted,
     },
     size::ByteSize,
     status::{
@@ -403,6 +404,7 @@ fn what_is_told_of_a_service_is_read_back() {
                 cause: Cause::Restart,
                 by: Some(alice()),
                 hosts: Some(hosts("db1")),
+                signal: Some(10),
             }),
             living: Some(LivingChange {
                 flow: FlowId(3),
@@ -453,6 +455,8 @@ fn unit_report(state: UnitState, last_end: Option<RunEnd>) -> UnitReport {
         restarts: 3,
         last_end,
         trouble: None,
+        turns: 5,
+        flapping: true,
     }
 }
 
@@ -496,7 +500,23 @@ fn unit_job(wanted: Wanted, sign: &ReadySign) -> UnitJob {
                 processes: Some(20),
                 enforced: *sign == ReadySign::Started,
             }),
-            health: Some(HealthRule::new(Probe::Tcp(Target::Port(80)))),
+            health: Some(HealthRule::new(Probe::Tcp(Target::Named(
+                PortName::new("http").unwrap(),
+            )))),
+            reload: Some(ReloadRule { signal: 1 }),
+            ports: [
+                (PortName::new("http").unwrap(), PortRule { number: 8_000, by_ordinal: true }),
+                (PortName::new("admin").unwrap(), PortRule { number: 9, by_ordinal: false }),
+            ]
+            .into_iter()
+            .collect(),
+            process: ProcessRule {
+                nofile: Some(4_096),
+                nice: Some(-20),
+                oom_score_adj: Some(-1_000),
+                umask: Umask::new(0o27),
+                state_dir: true,
+            },
             linked_to: (*sign == ReadySign::Notify).then(|| ServiceName::new("db").unwrap()),
         },
         healthy_for: Millis(8),
@@ -510,7 +530,7 @@ fn what_is_asked_of_units_is_read_back() {
     let (socket, path) = (SocketName::new("s").unwrap(), HttpPath::new("/up").unwrap());
     let probe = ReadySign::Probe(Probe::Http(Target::Unix(socket), path));
     let signs = [ReadySign::Started, ReadySign::Notify, ReadySign::Fd(3), probe];
-    let wanted = [Wanted::Running, Wanted::Restarted, Wanted::Stopped, Wanted::Gone];
+    let wanted = [Wanted::Running, Wanted::Signalled(10), Wanted::Stopped, Wanted::Gone];
     for (wanted, sign) in wanted.into_iter().zip(signs) {
         let unit = Some(Arc::new(unit_job(wanted, &sign)));
         let job = JobSpec { unit: unit.clone(), ..spec() };

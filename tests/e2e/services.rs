@@ -128,6 +128,33 @@ fn a_version_follows_another_and_one_that_fails_is_taken_back() {
 }
 
 #[test]
+fn runs_are_told_of_other_parameters_and_get_signals() {
+    let fleet = Fleet::new("p[1-2]").start();
+    let told = |port| format!("params: {{port: \"{port}\"}}\nreload: {{signal: HUP}}\n");
+    let file = fleet.service_file("p[1-2]", &told(80));
+    fleet.orc(&["service", "apply", &file, "--wait"]).exits(0);
+    let before = fleet.newest_runs();
+    let heard = |kind: &'static str, rest: &'static str, count: usize| {
+        eventually(kind, || {
+            let lines = fleet.record.of(kind);
+            (lines.iter().filter(|line| line.rest == rest).count() == count).then_some(())
+        });
+    };
+    let file = fleet.service_file("p[1-2]", &told(81));
+    fleet.orc(&["service", "apply", &file, "--wait"]).exits(0);
+    heard("reload", "2 81", 2);
+    fleet.orc(&["service", "reload", "web", "-w", "p1"]).exits(0);
+    heard("reload", "2 81", 3);
+    fleet.wait_ready(2);
+    fleet.orc(&["service", "signal", "web", "USR1"]).exits(0);
+    heard("usr1", "", 2);
+    fleet.orc(&["service", "signal", "web", "KILL"]).exits(64);
+    let service = fleet.wait_ready(2);
+    assert_eq!(service["version"], 2);
+    assert_eq!(fleet.newest_runs(), before, "each run went on through all of it");
+}
+
+#[test]
 fn what_does_not_start_by_itself_waits_for_somebody() {
     let fleet = Fleet::new("p1").start();
     let path = fleet.dir().join("web-front.yaml");

@@ -310,6 +310,8 @@ impl Sitter {
             restarts: 0,
             last_end: None,
             trouble: None,
+            turns: 0,
+            flapping: false,
         };
         let kind = Some(v1::report::Kind::Unit((&report).into()));
         let bytes = v1::Report { key: None, order: 0, kind }.encode_to_vec().into();

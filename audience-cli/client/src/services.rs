@@ -25,6 +25,10 @@ use crate::{
 pub enum ServiceAsk {
     /// New runs, on the hosts of this host set expression; empty: on all.
     Restart(String),
+    /// Runs read their parameters again, on the hosts of this expression; empty: on all.
+    Reload(String),
+    /// A signal for runs, as signal(7) numbers it, on the hosts of this expression; empty: on all.
+    Signal(i32, String),
     Stop,
     Start,
     Remove,
@@ -44,6 +48,8 @@ impl ServiceAsk {
     fn doing(&self) -> &'static str {
         match self {
             ServiceAsk::Restart(_) => "restarting",
+            ServiceAsk::Reload(_) => "reloading",
+            ServiceAsk::Signal(..) => "signalling",
             ServiceAsk::Stop => "stopping",
             ServiceAsk::Start => "starting",
             ServiceAsk::Remove => "removing",
@@ -59,6 +65,10 @@ impl ServiceAsk {
         let nothing = v1::Empty {};
         match self {
             ServiceAsk::Restart(hosts) => Verb::Restart(hosts.clone()),
+            ServiceAsk::Reload(hosts) => Verb::Reload(hosts.clone()),
+            ServiceAsk::Signal(signal, hosts) => {
+                Verb::Signal(v1::ServiceSignal { signal: *signal, hosts: hosts.clone() })
+            }
             ServiceAsk::Stop => Verb::Stop(nothing),
             ServiceAsk::Start => Verb::Start(nothing),
             ServiceAsk::Remove => Verb::Remove(nothing),

@@ -3,7 +3,7 @@
 use orchestra_client::{Client, Exit, ServiceAsk};
 use orchestra_model::names::ServiceName;
 
-use crate::{error::Failure, program::Program, view::service::Asked};
+use crate::{error::Failure, program::Program, view::service::Asked, words::hosts};
 
 /// Asks something of a service, and tells what came of it; `what` is the word for what was done.
 pub(super) fn change(
@@ -18,6 +18,14 @@ pub(super) fn change(
         console.answer(Asked { what, answer: &answer, is_followed: false })?;
         Ok(Exit::Ok)
     })
+}
+
+/// The host set expression of `-w`; empty: all hosts of the service.
+pub(super) fn on_hosts(expression: Option<String>) -> Result<String, Failure> {
+    match expression {
+        Some(expression) => hosts(&[expression]),
+        None => Ok(String::new()),
+    }
 }
 
 /// A failure after which nobody knows whether what was asked for is done.

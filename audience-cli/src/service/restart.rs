@@ -3,8 +3,8 @@
 use orchestra_client::{Exit, ServiceAsk};
 use orchestra_model::names::ServiceName;
 
-use super::change::change;
-use crate::{error::Failure, program::Program, verb::Verb, words::hosts};
+use super::change::{change, on_hosts};
+use crate::{error::Failure, program::Program, verb::Verb};
 
 /// `orc service restart`.
 #[derive(Debug, clap::Args)]
@@ -22,10 +22,6 @@ pub(crate) struct Restart {
 
 impl Verb for Restart {
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
-        let hosts = match self.hosts {
-            Some(expression) => hosts(&[expression])?,
-            None => String::new(),
-        };
-        change(&self.name, &ServiceAsk::Restart(hosts), "restarted", program)
+        change(&self.name, &ServiceAsk::Restart(on_hosts(self.hosts)?), "restarted", program)
     }
 }

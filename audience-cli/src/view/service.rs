@@ -2,6 +2,7 @@
 
 mod answer;
 mod diff;
+mod endpoints;
 mod events;
 mod instances;
 mod json;
@@ -13,6 +14,7 @@ mod versions;
 
 pub(crate) use answer::Asked;
 pub(crate) use diff::Differences;
+pub(crate) use endpoints::Endpoints;
 pub(crate) use list::Services;
 pub(crate) use logs::{LogLines, LogText};
 pub(crate) use show::{Shown, Standing};

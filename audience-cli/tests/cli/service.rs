@@ -17,6 +17,7 @@ use orchestra_model::{
 use orchestra_proto::v1;
 
 mod asked;
+mod endpoints;
 mod logs;
 mod shown;
 mod versions;
@@ -59,6 +60,8 @@ fn instance(n: u32) -> InstanceStatus {
             restarts: 0,
             last_end: None,
             trouble: None,
+            turns: 0,
+            flapping: false,
         }),
         unready: None,
     }

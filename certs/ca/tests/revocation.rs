@@ -237,7 +237,7 @@ async fn a_channel_ends_with_the_conductors_certificate_and_says_why() {
     });
     let channel = channel(&address, fleet.client(Role::Player, "db1"), PATIENCE).await.unwrap();
     let status = timeout(PATIENCE, call(&channel)).await.unwrap();
-    let why = chain(&status);
+    let why = orchestra_model::chain(&status);
     assert!(why.contains("has expired"), "{why}");
     kept.await.unwrap();
 }

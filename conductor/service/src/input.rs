@@ -118,6 +118,22 @@ pub enum Ask {
         /// On which of its hosts; `None` for all.
         hosts: Option<HostSet>,
     },
+    /// That its runs read their parameters again, by the signal that its version names.
+    Reload {
+        /// The service.
+        service: ServiceName,
+        /// On which of its hosts; `None` for all.
+        hosts: Option<HostSet>,
+    },
+    /// A signal for the first process of its runs.
+    Signal {
+        /// The service.
+        service: ServiceName,
+        /// On which of its hosts; `None` for all.
+        hosts: Option<HostSet>,
+        /// Which, as signal(7) numbers it.
+        signal: i32,
+    },
     /// No runs, until it is started.
     Stop(ServiceName),
     /// Runs again.
@@ -145,6 +161,8 @@ impl Ask {
             Ask::Apply { spec, .. } => &spec.name,
             Ask::Revert { service, .. }
             | Ask::Restart { service, .. }
+            | Ask::Reload { service, .. }
+            | Ask::Signal { service, .. }
             | Ask::Adopt { service, .. } => service,
             Ask::Stop(service)
             | Ask::Start(service)
@@ -187,6 +205,14 @@ pub enum Rejection {
     Removed(ServiceName),
     /// It is stopped, so that there is nothing to restart.
     Stopped(ServiceName),
+    /// A flow changes it, which a signal does not end.
+    Changing(ServiceName, FlowId),
+    /// It is paused, so that nothing is done.
+    Paused(ServiceName, AudienceName),
+    /// Its version names no signal by which its runs read their parameters again.
+    NoReload(ServiceName),
+    /// No unit of it has a run there.
+    NoRuns(ServiceName),
     /// Its host set is empty.
     NoHosts(ServiceName),
     /// The first is to be linked to the second, which is linked itself, or is what others are linked
@@ -212,6 +238,16 @@ impl fmt::Display for Rejection {
             Self::Removed(service) => write!(f, "service {service} was removed"),
             Self::Stopped(service) => {
                 write!(f, "service {service} is stopped, so that it has no run to end")
+            }
+            Self::Changing(service, flow) => {
+                write!(f, "flow {flow} changes service {service}; a signal waits for nothing")
+            }
+            Self::Paused(service, by) => write!(f, "service {service} is paused by {by}"),
+            Self::NoReload(service) => {
+                write!(f, "service {service} has no reload: {{signal: …}} in its version")
+            }
+            Self::NoRuns(service) => {
+                write!(f, "there, service {service} has no run of the version that is wanted")
             }
             Self::NoHosts(service) => write!(f, "service {service}: its host set is empty"),
             Self::LinkOfLink(service, other) => write!(

@@ -21,6 +21,10 @@ use crate::{
 pub(crate) enum ServiceVerb {
     /// New runs, on hosts of this expression; on all its hosts where there is none.
     Restart(Option<String>),
+    /// That runs read their parameters again, on hosts of this expression, or on all its hosts.
+    Reload(Option<String>),
+    /// A signal for runs, on hosts of this expression, or on all its hosts.
+    Signal(i32, Option<String>),
     Stop,
     Start,
     Remove,
@@ -77,6 +81,14 @@ impl Desk {
             ServiceVerb::Restart(hosts) => {
                 let hosts = self.hosts_of(hosts).await?;
                 (Verb::ServiceRestart, Ask::Restart { service, hosts })
+            }
+            ServiceVerb::Reload(hosts) => {
+                let hosts = self.hosts_of(hosts).await?;
+                (Verb::ServiceReload, Ask::Reload { service, hosts })
+            }
+            ServiceVerb::Signal(signal, hosts) => {
+                let hosts = self.hosts_of(hosts).await?;
+                (Verb::ServiceSignal, Ask::Signal { service, hosts, signal })
             }
             ServiceVerb::Stop => (Verb::ServiceStop, Ask::Stop(service)),
             ServiceVerb::Start => (Verb::ServiceStart, Ask::Start(service)),

@@ -389,9 +389,13 @@ fn declined(rejection: &Rejection) -> Declined {
         }
         Rejection::NoHosts(_) => Ground::NoHosts,
         Rejection::TooMany(_) => Ground::TooMuch,
-        Rejection::Removed(_) | Rejection::Stopped(_) | Rejection::IsLinkedTo(..) => {
-            Ground::Prevented
-        }
+        Rejection::Removed(_)
+        | Rejection::Stopped(_)
+        | Rejection::IsLinkedTo(..)
+        | Rejection::Changing(..)
+        | Rejection::Paused(..)
+        | Rejection::NoReload(_)
+        | Rejection::NoRuns(_) => Ground::Prevented,
     };
     Declined::new(ground, rejection.to_string())
 }

@@ -10,7 +10,7 @@ use orchestra_model::{
     flow::FlowSpec,
     hostset::Unknown,
     names::{DeploymentName, JobName, ServiceName},
-    service::{LogQuery, Ordinal, ServiceVersion},
+    service::{LogQuery, Ordinal, ServiceVersion, is_message},
 };
 use orchestra_proto::{
     Invalid, check_flow_spec, params_from_wire, store_id,
@@ -173,6 +173,17 @@ pub(super) fn service_verb(
             ServiceVerb::Revert((version > 0).then_some(ServiceVersion(version)))
         }
         Some(change_service_request::Verb::Adopt(hosts)) => ServiceVerb::Adopt(some(hosts)),
+        Some(change_service_request::Verb::Reload(hosts)) => ServiceVerb::Reload(some(hosts)),
+        Some(change_service_request::Verb::Signal(asked)) if is_message(asked.signal) => {
+            ServiceVerb::Signal(asked.signal, some(asked.hosts))
+        }
+        Some(change_service_request::Verb::Signal(asked)) => {
+            let why = format!(
+                "no service may be sent signal {}; HUP, USR1 and QUIT are among those that may be sent",
+                asked.signal
+            );
+            return Err(Declined::new(Ground::Invalid, why));
+        }
         None => return Err(Declined::new(Ground::Invalid, "the request asks for nothing")),
     })
 }

@@ -1,6 +1,7 @@
 //! What the targets of a submission make of its scores and parameters.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     fmt,
 };
@@ -206,12 +207,22 @@ impl<'a> Findings<'a> {
         match known {
             Some((_, _, with)) => with.extend_from_slice(hosts),
             None => {
-                let verdict = spec.check(params);
+                let verdict = spec.check(&of_one_instance(job, hosts, params));
                 self.accepted |= verdict.is_ok();
                 self.verdicts.push((spec, verdict, hosts.to_vec()));
             }
         }
     }
+}
+
+/// Parameters as one of the instances that a job is for has them; what keeps them from that is told by
+/// its player.
+fn of_one_instance<'p>(job: &JobSpec, hosts: &[HostName], params: &'p Params) -> Cow<'p, Params> {
+    let filled = job.unit.as_ref().zip(hosts.first()).and_then(|(unit, host)| {
+        let ordinal = unit.instances.first()?.ordinal;
+        unit.upkeep.ports.fill_params(params, ordinal, host).ok()
+    });
+    filled.map_or(Cow::Borrowed(params), Cow::Owned)
 }
 
 fn sets(by_hash: BTreeMap<ScoreHash, Vec<HostName>>) -> BTreeMap<ScoreHash, HostSet> {

@@ -253,6 +253,18 @@ async fn what_operators_ask_of_a_service_is_done_and_recorded() {
     db1.session.report(&ended(&order, &exited(0)));
     db1.session.acknowledged().await;
     settled().await;
+    let signal = |signal| Verb::Signal(v1::ServiceSignal { signal, hosts: String::new() });
+    assert_eq!(alice.change(signal(9)).await.unwrap_err().code(), Code::InvalidArgument);
+    let reload = Verb::Reload(String::new());
+    assert_eq!(alice.change(reload).await.unwrap_err().code(), Code::FailedPrecondition);
+    alice.change(signal(10)).await.unwrap();
+    let (order, job) = db1.order().await;
+    assert_eq!((job.wanted(), job.signal), (v1::unit_job::Wanted::Signalled, 10));
+    assert_eq!(alice.change(signal(12)).await.unwrap_err().code(), Code::FailedPrecondition);
+    db1.tell(&order, &job, "ready");
+    db1.session.report(&ended(&order, &exited(0)));
+    db1.session.acknowledged().await;
+    settled().await;
     for (verb, state, goal) in [
         (Verb::Stop(v1::Empty {}), "stopped", "stopped"),
         (Verb::Start(v1::Empty {}), "ready", "running"),
@@ -267,9 +279,8 @@ async fn what_operators_ask_of_a_service_is_done_and_recorded() {
     let request = v1::ListAuditRequest::default();
     let lines = client.list_audit(request).await.unwrap().into_inner().message().await.unwrap();
     let verbs: Vec<String> = lines.unwrap().lines.into_iter().map(|line| line.verb).collect();
-    let told =
-        ["service-remove", "service-start", "service-stop", "service-restart", "service-apply"];
-    assert_eq!(verbs[..5], told);
+    let told = ["remove", "start", "stop", "signal", "restart", "apply"];
+    assert_eq!(verbs[..6], told.map(|verb| format!("service-{verb}")));
 }
 
 #[tokio::test]

@@ -28,6 +28,7 @@ const ALL: &str = r#"
     processes_max = 4096
     max_units = 4096
     run_dir = "run"
+    services_dir = "/services"
     [tls]
     ca = "ca.pem"
     cert = "cert.pem"
@@ -88,6 +89,7 @@ fn every_key_is_read() {
     assert_eq!(config.tls.crl.as_deref(), Some(Path::new("/etc/orchestra/ca.crl")));
     assert_eq!(config.scores_dir, Path::new("/etc/orchestra/scores"));
     assert_eq!(config.spool_dir, Path::new("/spool"));
+    assert_eq!(config.services_dir, Path::new("/services"));
     assert_eq!(config.max_tasks, 1024);
     assert_eq!(config.agent_user, RunAs::Caller);
     assert_eq!(config.task_user, RunAs::User("www-data".into()));

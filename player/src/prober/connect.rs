@@ -17,6 +17,8 @@ use rustix::{
 pub(super) fn begin(target: &Target, run_dir: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Failed> {
     match target {
         Target::Port(port) => to_port(*port),
+        // Its number stands in its place before anybody is asked.
+        Target::Named(_) => Err(Failed::Unknown),
         Target::Unix(name) => to_socket(run_dir.ok_or(Failed::Unknown)?, name),
     }
 }

@@ -9,7 +9,10 @@ use std::{
 use orchestra_model::{
     Millis,
     journal::{ByteReader, push_bytes},
-    service::{HttpPath, PATH_BYTES, Probe, SOCKET_NAME_BYTES, SocketName, Target},
+    service::{
+        HttpPath, PATH_BYTES, PORT_NAME_BYTES, PortName, Probe, SOCKET_NAME_BYTES, SocketName,
+        Target,
+    },
 };
 use orchestra_units::{ProbeOutcome, bounds::TROUBLE_BYTES};
 use rustix::{
@@ -48,6 +51,10 @@ pub(crate) fn encode_question(number: u64, probe: &Probe, timeout: Millis) -> Ve
             out.push(2);
             push_bytes(&mut out, name.as_str().as_bytes());
         }
+        Target::Named(name) => {
+            out.push(3);
+            push_bytes(&mut out, name.as_str().as_bytes());
+        }
     }
     match probe {
         Probe::Tcp(_) => out.push(1),
@@ -66,6 +73,7 @@ impl Question {
         let target = match reader.u8()? {
             1 => Target::Port(u16::try_from(reader.u32()?).ok()?),
             2 => Target::Unix(SocketName::new(reader.text(SOCKET_NAME_BYTES)?).ok()?),
+            3 => Target::Named(PortName::new(reader.text(PORT_NAME_BYTES)?).ok()?),
             _ => return None,
         };
         let probe = match reader.u8()? {

@@ -33,6 +33,7 @@ use super::{
     launcher::{Born, LaunchError, Launched, Launchers, NotSent, Request},
     poll::{Interest, Poller, Token},
     start::Newborn,
+    sys::Settings,
     users::Runner,
     wire,
 };
@@ -401,6 +402,7 @@ impl Agent {
             tap: None,
             cgroup: None,
             limits: &[],
+            settings: Settings::default(),
             no_new_privileges: true,
         };
         let user = &self.runner.identity;

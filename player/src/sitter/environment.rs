@@ -63,6 +63,10 @@ pub(crate) struct RunOf<'a> {
     pub(crate) run_dir: &'a Path,
     /// Where it says that it is ready.
     pub(crate) notify: Option<&'a Path>,
+    /// What its service keeps on a disk.
+    pub(crate) state_dir: Option<&'a Path>,
+    /// Where it reads its parameters again.
+    pub(crate) params_file: Option<&'a Path>,
     pub(crate) runner: &'a Runner,
     pub(crate) scores_dir: &'a Path,
 }
@@ -72,7 +76,8 @@ pub(crate) fn of_run(
     surroundings: &Surroundings,
     of: &RunOf<'_>,
 ) -> Result<Vec<CString>, NulError> {
-    let RunOf { unit, run, order, run_dir, notify, runner, scores_dir } = of;
+    let RunOf { unit, run, order, run_dir, notify, state_dir, params_file, runner, scores_dir } =
+        of;
     let mut all = marks_of_unit(run_dir);
     all.extend(marks_of_player(surroundings.spool));
     let mut set = |name: &str, value: &[u8]| all.push([name.as_bytes(), b"=", value].concat());
@@ -92,6 +97,12 @@ pub(crate) fn of_run(
     set("ORC_AUDIENCE", order.audience.as_str().as_bytes());
     if let Some(notify) = notify {
         set("NOTIFY_SOCKET", notify.as_os_str().as_bytes());
+    }
+    if let Some(dir) = state_dir {
+        set("ORC_STATE_DIR", dir.as_os_str().as_bytes());
+    }
+    if let Some(file) = params_file {
+        set("ORC_PARAMS_FILE", file.as_os_str().as_bytes());
     }
     for (key, value) in order.params.iter() {
         set(&format!("ORC_{key}"), value.as_bytes());

@@ -25,7 +25,7 @@ use super::{
     launcher::{Born, Launched, Launchers, NotSent, Request},
     poll::{Interest, Poller, Token},
     start::Newborn,
-    sys::Identity,
+    sys::{Identity, Settings},
 };
 use crate::prober::{self, wire};
 
@@ -284,6 +284,7 @@ fn start(
         tap: None,
         cgroup: None,
         limits: &[],
+        settings: Settings::default(),
         no_new_privileges: true,
     };
     match launchers.send(poller, user, &request, None, Newborn::Prober(token), now) {

@@ -36,6 +36,7 @@ use super::{
     scores::{Image, Interpreter, Score, Scores, Unavailable},
     spool_dir::{SpoolDir, attempt_name},
     stream,
+    sys::Settings,
     unit::ExpectedRun,
     users::{Runner, UserError, Users},
 };
@@ -119,6 +120,8 @@ pub(crate) enum StartError {
     Files(#[source] io::Error),
     /// The run directory of its unit cannot be made.
     RunDir(#[source] io::Error),
+    /// The directory that its service keeps cannot be had.
+    StateDir(#[source] io::Error),
     /// Its cgroup cannot be made.
     Cgroup(#[source] io::Error),
     /// This host cannot keep its limits.
@@ -145,6 +148,7 @@ impl fmt::Display for StartError {
             Self::Limit(_) => "cannot set its limits",
             Self::Files(_) => "cannot make the files for its output",
             Self::RunDir(_) => "cannot make its run directory",
+            Self::StateDir(_) => "cannot give it its state directory",
             Self::Cgroup(_) => "cannot make its cgroup",
             Self::Score(_) => "cannot open the score's copy",
             Self::Environment(_) => "cannot make its environment",
@@ -168,9 +172,11 @@ impl StartError {
     /// spool that cannot be written is not the score's fault.
     pub(crate) fn refusal(&self) -> Refusal {
         let shortage = match self {
-            Self::Files(cause) | Self::RunDir(cause) | Self::Cgroup(cause) | Self::Score(cause) => {
-                is_shortage(cause)
-            }
+            Self::Files(cause)
+            | Self::RunDir(cause)
+            | Self::StateDir(cause)
+            | Self::Cgroup(cause)
+            | Self::Score(cause) => is_shortage(cause),
             Self::Launch(LaunchError::Gone) => true,
             Self::Launch(cause) => cause.cause().is_some_and(is_shortage),
             Self::Environment(_) | Self::Interpreter(..) | Self::Limits(_) | Self::Limit(_) => {
@@ -279,6 +285,7 @@ impl Stage<'_> {
             }),
             cgroup: door.as_ref().map(Door::entrance),
             limits: &[],
+            settings: Settings::default(),
             // A score may be made to use sudo or the like; the agent may not.
             no_new_privileges: false,
         };

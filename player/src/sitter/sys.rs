@@ -59,6 +59,8 @@ pub(crate) struct Spawn<'a> {
     pub(crate) limits: &'a [BorrowedFd<'a>],
     /// How many files it may open.
     pub(crate) file_limit: FileLimit,
+    /// What its service says of its processes.
+    pub(crate) settings: Settings,
     /// Set-user-id programs give it nothing.
     pub(crate) no_new_privileges: bool,
     /// The caller's parent becomes its parent, and its number is written here: [`BEGUN`] before it
@@ -102,6 +104,9 @@ impl fmt::Display for SpawnError {
             Step::Session => "cannot start a session of its own",
             Step::Cgroup => "cannot join its cgroup",
             Step::Descriptors => "cannot set its descriptors",
+            Step::Files => "cannot set how many files it may open (nofile)",
+            Step::Niceness => "cannot set its niceness (nice)",
+            Step::OomScore => "cannot set how soon it is killed for want of memory (oom_score_adj)",
             Step::Directory => "cannot change to the root directory",
             Step::Identity => "cannot become its user",
             Step::Privileges => "cannot give up privileges",
@@ -148,6 +153,9 @@ enum Step {
     Session,
     Cgroup,
     Descriptors,
+    Files,
+    Niceness,
+    OomScore,
     Directory,
     Identity,
     Privileges,
@@ -155,12 +163,15 @@ enum Step {
 }
 
 impl Step {
-    const ALL: [Step; 9] = [
+    const ALL: [Step; 12] = [
         Step::Prepare,
         Step::Clone,
         Step::Session,
         Step::Cgroup,
         Step::Descriptors,
+        Step::Files,
+        Step::Niceness,
+        Step::OomScore,
         Step::Directory,
         Step::Identity,
         Step::Privileges,
@@ -184,6 +195,13 @@ struct Plan {
     limits: *const c_int,
     limit_count: usize,
     file_limit: libc::rlimit,
+    /// Whether the limit above is one that somebody has asked for.
+    must_limit_files: bool,
+    umask: libc::mode_t,
+    nice: Option<c_int>,
+    /// Text for the kernel's file; null: nothing is written to it.
+    oom_score_adj: *const c_char,
+    oom_score_length: usize,
     identity: *const Identity,
     no_new_privileges: bool,
     /// See [`closed_singly`].
@@ -233,6 +251,9 @@ pub(crate) fn spawn(spawn: &Spawn<'_>) -> Result<Spawned, SpawnError> {
     let limits: Vec<c_int> = spawn.limits.iter().map(AsRawFd::as_raw_fd).collect();
     let arguments = pointers(spawn.arguments);
     let environment = pointers(spawn.environment);
+    let Settings { nofile, nice, oom_score_adj, umask } = spawn.settings;
+    let asked = nofile.map(libc::rlim_t::from);
+    let oom_score = oom_score_adj.map(|score| score.to_string());
     let mut plan = Plan {
         number: spawn.sibling.map_or(ptr::null(), ptr::from_ref),
         program,
@@ -243,7 +264,13 @@ pub(crate) fn spawn(spawn: &Spawn<'_>) -> Result<Spawned, SpawnError> {
         cgroup: -1,
         limits: limits.as_ptr(),
         limit_count: limits.len(),
-        file_limit: spawn.file_limit.0,
+        file_limit: asked
+            .map_or(spawn.file_limit.0, |most| libc::rlimit { rlim_cur: most, rlim_max: most }),
+        must_limit_files: asked.is_some(),
+        umask: umask.map_or(0o022, libc::mode_t::from),
+        nice: nice.map(c_int::from),
+        oom_score_adj: oom_score.as_ref().map_or(ptr::null(), |text| text.as_ptr().cast()),
+        oom_score_length: oom_score.as_ref().map_or(0, String::len),
         identity: spawn.identity.map_or(ptr::null(), ptr::from_ref),
         no_new_privileges: spawn.no_new_privileges,
         closed_singly: closed_singly(),
@@ -448,9 +475,20 @@ unsafe fn become_program(plan: &Plan) -> Step {
         for number in program + 1..=plan.closed_singly {
             libc::close(number);
         }
-        // What we raised for ourselves; it cannot be refused, being no higher than what we have.
-        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const plan.file_limit);
-        libc::umask(0o022);
+        // What we raised for ourselves cannot be refused, being no higher than what we have.
+        let is_limited = libc::setrlimit(libc::RLIMIT_NOFILE, &raw const plan.file_limit) == 0;
+        if plan.must_limit_files && !is_limited {
+            return Step::Files;
+        }
+        if let Some(nice) = plan.nice
+            && libc::setpriority(libc::PRIO_PROCESS, 0, nice) < 0
+        {
+            return Step::Niceness;
+        }
+        if !plan.oom_score_adj.is_null() && !be_killed(plan.oom_score_adj, plan.oom_score_length) {
+            return Step::OomScore;
+        }
+        libc::umask(plan.umask);
         if libc::chdir(c"/".as_ptr()) < 0 {
             return Step::Directory;
         }
@@ -492,6 +530,41 @@ unsafe fn become_program(plan: &Plan) -> Step {
         }
         Step::Execute
     }
+}
+
+/// Says how soon the kernel is to kill this process where the host lacks memory. The kernel takes that
+/// of one process alone while its parent waits for it (`vfork`), though both share their memory.
+///
+/// # Safety
+///
+/// As of [`become_program`]; `text` has `length` bytes.
+unsafe fn be_killed(text: *const c_char, length: usize) -> bool {
+    // SAFETY: plain system calls on a literal, and on memory that the caller vouches for.
+    unsafe {
+        let file =
+            libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if file < 0 {
+            return false;
+        }
+        let written = libc::write(file, text.cast(), length);
+        let errno = *libc::__errno_location();
+        libc::close(file);
+        *libc::__errno_location() = errno;
+        written == length as isize
+    }
+}
+
+/// What a newborn is given beside, before it becomes another user. What is `None` is as usual.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// How many files it may open: the limit that it has, and the highest that it may give itself.
+    pub(crate) nofile: Option<u32>,
+    /// From -20 to 19.
+    pub(crate) nice: Option<i8>,
+    /// From -1000 to 1000.
+    pub(crate) oom_score_adj: Option<i16>,
+    /// Bits taken off the mode of new files; else 022.
+    pub(crate) umask: Option<u16>,
 }
 
 /// How many files this process might open when it began: what its children get. An attempt takes
@@ -848,6 +921,7 @@ mod tests {
             identity: None,
             cgroup,
             limits,
+            settings: Settings::default(),
             file_limit: FileLimit(libc::rlimit { rlim_cur: 100, rlim_max: 200 }),
             no_new_privileges: true,
             sibling: None,

@@ -54,7 +54,7 @@ mod world;
 
 type Test = (&'static str, fn());
 
-const ALL: [(&str, &[Test]); 20] = [
+const ALL: [(&str, &[Test]); 22] = [
     ("running", running::TESTS),
     ("scores", scores::TESTS),
     ("killing", killing::TESTS),
@@ -71,6 +71,8 @@ const ALL: [(&str, &[Test]); 20] = [
     ("logs", logs::TESTS),
     ("flood", flood::TESTS),
     ("units::health", units::health::TESTS),
+    ("units::signals", units::signals::TESTS),
+    ("units::process", units::process::TESTS),
     ("units::matrix", units::matrix::TESTS),
     ("units::cerebro", units::cerebro::TESTS),
     ("units::lessons", units::lessons::TESTS),

@@ -21,6 +21,12 @@ pub const BACKOFF_MS: u64 = 100;
 pub const READY_PROBE_MS: u64 = 500;
 /// See [`READY_PROBE_MS`].
 pub const READY_TIMEOUT_MS: u64 = 1_000;
+/// After so many turns from ready to unhealthy and back within [`FLAPPING_MS`] a unit is flapping.
+pub const FLAPS: usize = 4;
+/// See [`FLAPS`] (ms).
+pub const FLAPPING_MS: u64 = 600_000;
+/// So long after its last turn a unit is not flapping any more (ms).
+pub const QUIET_MS: u64 = 120_000;
 /// While something is watched, the time that passes is on disk once a minute (ms): that is what a
 /// reboot may add to a deadline.
 pub const CLOCK_MS: u64 = 60_000;

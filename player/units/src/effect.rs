@@ -53,6 +53,22 @@ pub enum Effect {
         /// Which signal.
         signal: i32,
     },
+    /// Send a signal to the first process of a run and say `SignalSent`. Where there is `reload`, its
+    /// parameters are put into the run's file before; where they cannot be, nothing is sent and
+    /// `NotReloaded` said. Given again by the next sitter, unless that was said: so a signal may come
+    /// twice.
+    Signal {
+        /// The unit.
+        unit: UnitKey,
+        /// The run.
+        run: RunId,
+        /// The order that asked for it.
+        of: OrderNumber,
+        /// Which signal.
+        signal: i32,
+        /// What the run is to read.
+        reload: Option<Arc<UnitOrder>>,
+    },
     /// Kill whatever is left of a run, look again until nothing is, and say `Emptied`. The run may have
     /// no known process: then it is hunted.
     KillAll {

@@ -168,4 +168,16 @@ pub enum RunEvent {
     Extended(Millis),
     /// It said that it is ending.
     StoppingTold,
+    /// A signal that this order asked for was sent to it, if it was there to get it.
+    SignalSent {
+        /// The order.
+        of: OrderNumber,
+        /// The signal.
+        signal: i32,
+    },
+    /// The parameters of this order could not be given to it: another run follows, which has them.
+    NotReloaded {
+        /// The order.
+        of: OrderNumber,
+    },
 }

@@ -11,6 +11,7 @@ use crate::{entry::Entry, state::State};
 mod codec;
 mod health;
 mod orders;
+mod process;
 mod statuses;
 
 pub use orchestra_model::journal::InvalidJournal;

@@ -19,6 +19,8 @@
 //! ```
 //!
 //! A run that is ready and whose probes fail is *unhealthy* until they succeed again (`rules/probes.rs`).
+//! One that turns so often is *flapping* until it was quiet for a while (`state/turns.rs`): it is told.
+//! An order may leave a run as it is and have it signalled (`rules/signals.rs`).
 //!
 //! # What holds
 //!
@@ -30,6 +32,8 @@
 //!   begins the counts of that rule anew.
 //! - A watch ends once. Its end is kept, and told again by the next sitter, until the driver says
 //!   that the attempt has it ([`Input::WatchSettled`]).
+//! - A signal is sent to a run that was ready, by an order that wants the run to go on; at least once,
+//!   and no watch of that order ends well before.
 //! - A run is unhealthy only after `fall` failures in a row that somebody has seen: whoever cannot be
 //!   asked, or is not heard, stays as it is.
 //! - Lengths are measured by a clock that nobody sets ([`Now::boot_ms`]); of a reboot's downtime,
@@ -83,7 +87,7 @@ pub use orchestra_model::{
     process::{BootId, ProcessMark},
 };
 pub use state::{
-    Clock, Ending, RecentRestarts, Run, RunId, Stage, State, Status, Tombstone, Unhealthy, Unit,
-    UnitKey, Watch,
+    Clock, Ending, RecentRestarts, Run, RunId, Signals, Stage, State, Status, Tombstone, Turns,
+    Unhealthy, Unit, UnitKey, Watch,
 };
 pub use units::Units;

@@ -15,6 +15,7 @@ mod recovery;
 pub(crate) mod reports;
 mod restarts;
 mod runs;
+mod signals;
 mod timers;
 mod watches;
 
@@ -58,6 +59,7 @@ impl Units {
         self.end_unwanted(key);
         self.judge_watch(key);
         self.begin_wanted(key);
+        self.send_signals(key);
         self.judge_watch(key);
         if self.state.units().contains_key(key) {
             self.ask(key);

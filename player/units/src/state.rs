@@ -12,8 +12,12 @@ use orchestra_model::{
 use crate::{bounds, entry::Entry};
 
 mod audit;
+mod signals;
+mod turns;
 mod unit;
 
+pub use signals::Signals;
+pub use turns::Turns;
 pub use unit::{
     Ending, RecentRestarts, Run, RunId, Stage, Status, Tombstone, Unhealthy, Unit, UnitKey, Watch,
 };

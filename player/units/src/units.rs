@@ -19,7 +19,7 @@ use crate::{
     entry::Entry,
     input::{Now, ProbeNumber},
     rules::{links::Links, probes::Asking, reports::Telling, shortened},
-    state::{Run, RunId, State, Status, UnitKey, Watch},
+    state::{Run, RunId, Signals, State, Status, UnitKey, Watch},
 };
 
 /// What a player keeps running. See the crate's documentation for how to drive it.
@@ -61,6 +61,8 @@ pub(crate) struct Tended {
     pub(crate) is_killed: bool,
     /// When its run said last that it is well (ms of the units' clock).
     pub(crate) well: u64,
+    /// Signals that its run was sent by this sitter, as its last order asks, and that are not answered.
+    pub(crate) signalling: Signals,
     /// What its run is being asked.
     pub(crate) asking: Option<Asking>,
     /// The unit that it is noted to be linked to.
@@ -275,6 +277,7 @@ impl Units {
         self.effects.retain(|held| match &held.effect {
             Effect::KillAll { unit, run }
             | Effect::Terminate { unit, run, .. }
+            | Effect::Signal { unit, run, .. }
             | Effect::Find { unit, run, .. } => (unit, *run) != (key, id),
             _ => true,
         });

@@ -10,13 +10,13 @@ use orchestra_model::{
     Millis, Timestamp,
     delivery::{OrderNumber, SpoolId},
     service::{
-        HealthRule, HttpPath, Probe, ReadySign, RestartRule, RestartWhen, RunEnd, SocketName,
-        Target, Wanted,
+        HealthRule, HttpPath, PortName, PortRule, Probe, ProcessRule, ReadySign, ReloadRule,
+        RestartRule, RestartWhen, RunEnd, SocketName, Target, Umask, Wanted,
     },
 };
 use orchestra_units::{
-    Ending, Entry, RecentRestarts, Run, RunEvent, Stage, State, Status, Tombstone, Unhealthy,
-    UnitFailure, Watch, WatchEnd, journal, journal::InvalidJournal,
+    Ending, Entry, RecentRestarts, Run, RunEvent, Signals, Stage, State, Status, Tombstone, Turns,
+    Unhealthy, UnitFailure, Watch, WatchEnd, journal, journal::InvalidJournal,
 };
 
 const EMPTY: SpoolId = SpoolId([9; 16]);
@@ -42,19 +42,32 @@ fn life() -> (Rig, Vec<usize>) {
     mark(&rig);
     let path = HttpPath::new("/up").unwrap();
     let probe = Probe::Http(Target::Unix(SocketName::new("web.sock").unwrap()), path);
-    let mut probed = with_ready(2, ReadySign::Probe(probe.clone()));
+    let mut signalled = order(2, Wanted::Signalled(10));
+    signalled.unit.upkeep.reload = Some(ReloadRule { signal: 1 });
+    let port = PortRule { number: 8_000, by_ordinal: true };
+    signalled.unit.upkeep.ports = [(PortName::new("http").unwrap(), port)].into_iter().collect();
+    signalled.unit.upkeep.process = ProcessRule {
+        nofile: Some(4_096),
+        nice: Some(-20),
+        oom_score_adj: Some(-1_000),
+        umask: Umask::new(0o27),
+        state_dir: true,
+    };
+    let mut probed = with_ready(3, ReadySign::Probe(probe.clone()));
     probed.unit.upkeep.health = Some(HealthRule::new(probe));
+    rig.order(signalled);
+    mark(&rig);
     rig.order(probed);
     mark(&rig);
-    let mut secret = with_ready(3, ReadySign::Fd(4));
+    let mut secret = with_ready(4, ReadySign::Fd(4));
     secret.keep_params = false;
     rig.order(secret);
     rig.settle(1);
     mark(&rig);
-    rig.order(order(4, Wanted::Gone));
+    rig.order(order(5, Wanted::Gone));
     rig.ends(RunEnd::Signalled(15));
     mark(&rig);
-    rig.order(order(5, Wanted::Restarted));
+    rig.order(order(6, Wanted::Restarted));
     mark(&rig);
     starts.retain(|start| *start < rig.disk.len());
     (rig, starts)
@@ -139,6 +152,8 @@ fn every_status_and_every_end_of_a_watch_reads_as_it_was_written() {
         extended: Some(u64::MAX),
         watchdog: Some(Millis(9)),
         stopping: Some(10),
+        signals: Signals::from_bits(1 << 1 | 1 << 28).unwrap(),
+        signalled: Some(12),
         ending: Some(Ending { cause, at: 11 }),
     };
     for end in ends {
@@ -168,6 +183,7 @@ fn every_status_and_every_end_of_a_watch_reads_as_it_was_written() {
                 changed: OrderNumber(6),
                 restarts: 5,
                 recent: RecentRestarts::default(),
+                turns: Turns::from_moments([5, 6, 6, 7], 9).unwrap(),
                 last_end: Some(end.clone()),
             };
             reads_back(&status, &watch_end);

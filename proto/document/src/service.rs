@@ -25,6 +25,13 @@
 //!   fall: 3                      # failures in a row
 //!   rise: 2                      # successes in a row
 //! on_unhealthy: report           # nothing else yet, so it is not written
+//! ports: {http: 8080, admin: "9000+{ordinal}"}   # none; in ready, health and params: {port.http}
+//! nofile: 65536                  # these five: as the player has it, 022, and none
+//! nice: 5
+//! oom_score_adj: 200
+//! umask: "027"
+//! state_dir: true
+//! reload: {signal: HUP}          # none: other parameters are told by a new run
 //! stop: {signal: TERM, grace: 30s}       # by name, with or without SIG, or number from 1 to 31
 //! update:
 //!   parallel: 1                  # N or N%
@@ -46,11 +53,13 @@ use crate::{Format, Node, Problems};
 
 mod health;
 mod names;
+mod process;
 mod read;
 mod show;
 mod signal;
 
 pub use show::{Canonical, Values, show};
+pub use signal::Message;
 
 /// Largest file of a service, in bytes.
 pub const FILE_BYTES: usize = limits::SERVICE_SPEC_BYTES;

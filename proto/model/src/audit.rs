@@ -42,6 +42,10 @@ kebab_enum!(
         ServiceApply = "service-apply",
         /// New runs of a service were asked for.
         ServiceRestart = "service-restart",
+        /// That runs of a service read their parameters again.
+        ServiceReload = "service-reload",
+        /// A signal for runs of a service.
+        ServiceSignal = "service-signal",
         /// A service was stopped.
         ServiceStop = "service-stop",
         /// A service was started.

@@ -142,7 +142,7 @@ name_type!(
 ///
 /// `SPOOL` marks the processes of an attempt as those of one player, also where several share a
 /// machine and their flows share numbers.
-pub const RESERVED_KEYS: [&str; 16] = [
+pub const RESERVED_KEYS: [&str; 18] = [
     "FLOW",
     "JOB",
     "TASK",
@@ -159,6 +159,8 @@ pub const RESERVED_KEYS: [&str; 16] = [
     "PLACEMENT",
     "RUN",
     "RUN_DIR",
+    "PARAMS_FILE",
+    "STATE_DIR",
 ];
 
 /// Cuts an unchecked text to what an error message can bear.

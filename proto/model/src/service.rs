@@ -14,6 +14,8 @@ use crate::names::ServiceName;
 
 mod health;
 mod logs;
+mod ports;
+mod process;
 mod record;
 mod resources;
 mod spec;
@@ -28,6 +30,8 @@ pub use logs::{
     CHUNK_BYTES, CREDIT_BYTES, LEAST_CREDIT, LogChunk, LogEnd, LogPart, LogPlace, LogQuery,
     LogRuns, LogStream, READINGS, ReadLog, ReadingId,
 };
+pub use ports::{InvalidPort, PORT_NAME_BYTES, PORTS, PortName, PortRule, Ports, Unfilled};
+pub use process::{InvalidUmask, ProcessRule, Umask};
 pub use record::{
     Cause, Change, EVENTS, Forgotten, Goal, LivingChange, PlacementRecord, ServiceEvent,
     ServiceRecord, VERSIONS, VersionRecord,
@@ -38,7 +42,10 @@ pub use status::{InstanceStatus, ServiceStatus};
 pub use unit::{
     Instance, RunEnd, UnitJob, UnitOrder, UnitReport, UnitState, Unready, UnwellUnit, Wanted,
 };
-pub use upkeep::{InvalidUpkeep, ReadyRule, ReadySign, RestartRule, RestartWhen, StopRule, Upkeep};
+pub use upkeep::{
+    InvalidUpkeep, ReadyRule, ReadySign, ReloadRule, RestartRule, RestartWhen, StopRule, Upkeep,
+    is_message,
+};
 
 /// One content of a service's spec, from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

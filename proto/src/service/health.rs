@@ -1,6 +1,6 @@
 //! Probes and rules of health.
 
-use orchestra_model::service::{HealthRule, HttpPath, Probe, SocketName, Target};
+use orchestra_model::service::{HealthRule, HttpPath, PortName, Probe, SocketName, Target};
 
 use super::unit::bounded;
 use crate::{
@@ -44,6 +44,7 @@ impl From<&Probe> for v1::HealthProbe {
         };
         let target = match target {
             Target::Port(port) => Wire::Port(u32::from(*port)),
+            Target::Named(name) => Wire::PortName(name.as_str().to_owned()),
             Target::Unix(name) => Wire::Socket(name.as_str().to_owned()),
         };
         Self { target: Some(target), http_path }
@@ -57,6 +58,9 @@ impl TryFrom<&v1::HealthProbe> for Probe {
         use v1::health_probe::Target as Wire;
         let target = match probe.target.as_ref().in_field("HealthProbe.target")? {
             Wire::Port(port) => Target::Port(u16::try_from(*port).in_field("HealthProbe.port")?),
+            Wire::PortName(name) => {
+                Target::Named(PortName::new(name).in_field("HealthProbe.port_name")?)
+            }
             Wire::Socket(name) => {
                 Target::Unix(SocketName::new(name).in_field("HealthProbe.socket")?)
             }

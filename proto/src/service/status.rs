@@ -60,6 +60,7 @@ impl From<&ServiceStatus> for v1::ServiceStatus {
                 cause: change.cause.to_string(),
                 by: text(change.by.as_ref()),
                 hosts: change.hosts.as_ref().map(ToString::to_string),
+                signal: change.signal.unwrap_or(0),
             }),
             living: record.living.as_ref().map(|living| v1::LivingChange {
                 flow: living.flow.0,
@@ -116,6 +117,7 @@ impl TryFrom<v1::ServiceStatus> for ServiceStatus {
                     .hosts
                     .map(|folded| hosts(&folded, "ServiceChange.hosts"))
                     .transpose()?,
+                signal: (change.signal != 0).then_some(change.signal),
             })
         };
         let living = |living: v1::LivingChange| -> Result<LivingChange, Invalid> {

@@ -4,14 +4,15 @@ use orchestra_model::{
     delivery::OrderNumber,
     names::ServiceName,
     service::{
-        Instance, MilliCores, Ordinal, Placement, ReadyRule, ReadySign, Resources, RestartRule,
-        RestartWhen, RunEnd, RunNumber, ServiceVersion, StopRule, UnitJob, UnitReport, UnitState,
-        Upkeep, Wanted,
+        Instance, MilliCores, Ordinal, Placement, ProcessRule, ReadyRule, ReadySign, ReloadRule,
+        Resources, RestartRule, RestartWhen, RunEnd, RunNumber, ServiceVersion, StopRule, UnitJob,
+        UnitReport, UnitState, Upkeep, Wanted, is_message,
     },
     size::ByteSize,
     time::{Millis, Timestamp},
 };
 
+use super::process::{ports_from_wire, ports_to_wire};
 use crate::{
     flow::length,
     invalid::{InField, Invalid},
@@ -37,8 +38,13 @@ pub(crate) fn unit_order_to_wire(unit: &UnitJob) -> v1::UnitJob {
             Wanted::Restarted => v1::unit_job::Wanted::Restarted,
             Wanted::Stopped => v1::unit_job::Wanted::Stopped,
             Wanted::Gone => v1::unit_job::Wanted::Gone,
+            Wanted::Signalled(_) => v1::unit_job::Wanted::Signalled,
         }
         .into(),
+        signal: match unit.wanted {
+            Wanted::Signalled(signal) => signal,
+            _ => 0,
+        },
         upkeep: Some((&unit.upkeep).into()),
         healthy_for_ms: unit.healthy_for.0,
         deadline_ms: unit.deadline.0,
@@ -65,6 +71,8 @@ pub(crate) fn unit_job_from_wire(unit: &v1::UnitJob) -> Result<UnitJob, Invalid>
             Word::Restarted => Wanted::Restarted,
             Word::Stopped => Wanted::Stopped,
             Word::Gone => Wanted::Gone,
+            Word::Signalled if is_message(unit.signal) => Wanted::Signalled(unit.signal),
+            Word::Signalled => return Err(Invalid::field("UnitJob.signal")),
             Word::Unspecified => return Err(Invalid::field("UnitJob.wanted")),
         },
         upkeep: unit.upkeep.as_ref().in_field("UnitJob.upkeep")?.try_into()?,
@@ -81,7 +89,8 @@ pub(super) fn bounded(ms: u64, field: &'static str) -> Result<Millis, Invalid> {
 impl From<&Upkeep> for v1::Upkeep {
     fn from(upkeep: &Upkeep) -> Self {
         use v1::{ready_rule::Sign, restart_rule::When};
-        let Upkeep { restart, ready, stop, resources, health, linked_to } = upkeep;
+        let Upkeep { restart, ready, stop, resources, health, linked_to, reload, ports, process } =
+            upkeep;
         Self {
             restart: Some(v1::RestartRule {
                 when: match restart.when {
@@ -109,6 +118,9 @@ impl From<&Upkeep> for v1::Upkeep {
             resources: resources.as_ref().map(Into::into),
             health: health.as_ref().map(Into::into),
             linked_to: linked_to.as_ref().map(ToString::to_string).unwrap_or_default(),
+            reload: reload.map(|ReloadRule { signal }| v1::ReloadRule { signal }),
+            ports: ports_to_wire(ports),
+            process: (*process != ProcessRule::default()).then(|| process.into()),
         }
     }
 }
@@ -154,6 +166,12 @@ impl TryFrom<&v1::Upkeep> for Upkeep {
                 "" => None,
                 name => Some(ServiceName::new(name).in_field("Upkeep.linked_to")?),
             },
+            reload: upkeep.reload.as_ref().map(|rule| ReloadRule { signal: rule.signal }),
+            ports: ports_from_wire(&upkeep.ports)?,
+            process: upkeep
+                .process
+                .as_ref()
+                .map_or(Ok(ProcessRule::default()), TryInto::try_into)?,
         };
         upkeep.check().in_field("Upkeep")?;
         Ok(upkeep)
@@ -198,6 +216,8 @@ impl From<&UnitReport> for v1::UnitReport {
             restarts: report.restarts,
             last_end: report.last_end.as_ref().map(Into::into),
             trouble: report.trouble.clone().unwrap_or_default(),
+            turns: report.turns,
+            flapping: report.flapping,
         }
     }
 }
@@ -220,6 +240,8 @@ impl TryFrom<&v1::UnitReport> for UnitReport {
             restarts: report.restarts,
             last_end: report.last_end.as_ref().map(TryInto::try_into).transpose()?,
             trouble: Some(report.trouble.clone()).filter(|why| !why.is_empty()),
+            turns: report.turns,
+            flapping: report.flapping,
         })
     }
 }

@@ -46,7 +46,7 @@ const SCORES: &[(&str, &str, &str)] = &[
     ("work", include_str!("../scores/work"), ""),
     ("gate", include_str!("../scores/gate"), ""),
     ("chatter", include_str!("../scores/chatter"), ""),
-    ("serve", include_str!("../scores/serve"), ""),
+    ("serve", include_str!("../scores/serve"), "[params.exit]\n[params.other]\n[params.port]\n"),
     ("stubborn", include_str!("../scores/stubborn"), ""),
     ("escape", include_str!("../scores/escape"), ""),
     ("daemonise", include_str!("../scores/daemonise"), ""),

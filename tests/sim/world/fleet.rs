@@ -142,7 +142,13 @@ pub(crate) fn flow(
 /// Makes a job one about the units of a service, on the same hosts.
 fn ask_of_units(chance: &mut Chance, job: &mut JobSpec, hosts: &HostSet) {
     let wanted = *chance
-        .pick(&[Wanted::Running, Wanted::Running, Wanted::Restarted, Wanted::Stopped, Wanted::Gone])
+        .pick(&[
+            Wanted::Running,
+            Wanted::Signalled(1),
+            Wanted::Restarted,
+            Wanted::Stopped,
+            Wanted::Gone,
+        ])
         .unwrap();
     let service = ServiceName::new(chance.pick(&SERVICES).unwrap()).unwrap();
     let instance = |(ordinal, _)| Instance { ordinal, placement: Placement(1) };

@@ -56,7 +56,9 @@ impl World {
         let at = (host.clone(), service);
         match wanted {
             // A run of the same version goes on.
-            Wanted::Running => drop(self.units.entry(at).or_insert(Some(Unready::NotReady))),
+            Wanted::Running | Wanted::Signalled(_) => {
+                self.units.entry(at).or_insert(Some(Unready::NotReady));
+            }
             Wanted::Restarted => drop(self.units.insert(at, Some(Unready::NotReady))),
             Wanted::Stopped => drop(self.units.insert(at, None)),
             Wanted::Gone => drop(self.units.remove(&at)),
@@ -76,7 +78,7 @@ impl World {
             Outcome::Exited(_) => Some(Unready::GaveUp),
             _ => return,
         };
-        if matches!(wanted, Wanted::Running | Wanted::Restarted) {
+        if wanted.is_to_run() {
             self.units.insert((host.clone(), service), unready);
         }
     }

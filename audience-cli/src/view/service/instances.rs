@@ -25,6 +25,7 @@ struct Kind {
     end: String,
     /// Why it is unhealthy.
     trouble: String,
+    flapping: bool,
 }
 
 impl Kind {
@@ -40,6 +41,7 @@ impl Kind {
             version: report.map_or(0, |report| report.version.0),
             end: end.map(|end| one_line(&end.to_string())).unwrap_or_default(),
             trouble: trouble.map(one_line).unwrap_or_default(),
+            flapping: report.is_some_and(|report| report.flapping),
         }
     }
 }
@@ -82,6 +84,9 @@ fn line(status: &ServiceStatus, kind: &Kind, alike: &[&InstanceStatus], style: S
     if !kind.trouble.is_empty() {
         text += &format!(": {}", kind.trouble);
     }
+    if kind.flapping {
+        text += &style.warning(", flapping").to_string();
+    }
     if !kind.attached {
         text += &style.warning(", not attached").to_string();
     }
@@ -110,13 +115,18 @@ fn counts(reports: &[&UnitReport]) -> String {
         (first, last) if first == last => format!(", run {first}"),
         (first, last) => format!(", runs {first}-{last}"),
     };
-    let (first, last) = ends(reports.iter().map(|report| report.restarts));
-    text += &match (first, last) {
-        (0, 0) => String::new(),
-        (first, last) if first == last => format!(", restarts {first}"),
-        (first, last) => format!(", restarts {first}-{last}"),
-    };
+    text += &counted("restarts", reports.iter().map(|report| report.restarts));
+    text += &counted("turns", reports.iter().map(|report| report.turns));
     text
+}
+
+/// `, restarts 2`, `, restarts 0-2`; nothing where there are none.
+fn counted(what: &str, counts: impl Iterator<Item = u32> + Clone) -> String {
+    match ends(counts) {
+        (0, 0) => String::new(),
+        (first, last) if first == last => format!(", {what} {first}"),
+        (first, last) => format!(", {what} {first}-{last}"),
+    }
 }
 
 /// The least and the greatest.

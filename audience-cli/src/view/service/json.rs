@@ -138,6 +138,10 @@ struct OfInstance<'a> {
     last_end: Option<OfEnd<'a>>,
     /// Why it is unhealthy; `null`: it is not.
     trouble: Option<&'a str>,
+    /// How often it turned unhealthy or healthy again since it was ordered last.
+    turns: Option<u32>,
+    /// Whether that is so often that nobody is to rely on it.
+    flapping: Option<bool>,
     /// Why it counts as down; `null`: it does not.
     unready: Option<&'static str>,
 }
@@ -159,6 +163,8 @@ impl<'a> OfInstance<'a> {
             restarts: report.map(|report| report.restarts),
             last_end: report.and_then(|report| report.last_end.as_ref()).map(OfEnd::from),
             trouble: report.and_then(|report| report.trouble.as_deref()),
+            turns: report.map(|report| report.turns),
+            flapping: report.map(|report| report.flapping),
             unready: status.unready.map(orchestra_model::service::Unready::as_str),
         }
     }

@@ -96,7 +96,7 @@ fn wanted(out: &mut dyn Page, record: &ServiceRecord) -> io::Result<()> {
     if !record.hosts.is_empty() {
         writeln!(out, "hosts: {}", record.hosts.counted())?;
     }
-    if let Some(Change { cause, by, hosts }) = &record.pending {
+    if let Some(Change { cause, by, hosts, signal: _ }) = &record.pending {
         let by = by.as_ref().map_or_else(String::new, |by| format!(" by {by}"));
         let on = hosts.as_ref().map_or_else(String::new, |it| format!(" on {}", it.counted()));
         writeln!(out, "asked for: {cause}{by}{on}, no flow was made for it yet")?;

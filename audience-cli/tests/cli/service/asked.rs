@@ -112,6 +112,10 @@ fn each_verb_asks_for_what_it_says() {
     for (line, what, verb) in [
         ("restart web", "restarted", Verb::Restart(String::new())),
         ("restart web -w db[1-2]", "restarted", Verb::Restart("db[1-2]".to_owned())),
+        ("reload web", "reloaded", Verb::Reload(String::new())),
+        ("reload web -w db1", "reloaded", Verb::Reload("db1".to_owned())),
+        ("signal web USR1", "signalled", signal(10, "")),
+        ("signal web sigquit -w db[1-2]", "signalled", signal(3, "db[1-2]")),
         ("stop web --yes", "stopped", Verb::Stop(nothing)),
         ("start web", "started", Verb::Start(nothing)),
         ("pause web", "paused", Verb::Pause(nothing)),
@@ -130,6 +134,22 @@ fn each_verb_asks_for_what_it_says() {
         let told = fake.run(&format!("{line} --json")).json();
         assert_eq!(told[what]["flow"], 42, "{line}");
     }
+}
+
+fn signal(signal: i32, hosts: &str) -> Verb {
+    Verb::Signal(v1::ServiceSignal { signal, hosts: hosts.to_owned() })
+}
+
+#[test]
+fn a_signal_that_no_program_answers_is_not_sent() {
+    let fake = fake();
+    let all =
+        "expected one of HUP, INT, QUIT, ABRT, USR1, USR2, ALRM, TERM, CONT, TTIN, TTOU, WINCH";
+    for (signal, why) in [("KILL", "KILL: no program"), ("19", "STOP: no program"), ("11", all)] {
+        fake.run(&format!("orc service signal web {signal}")).fails(64, &[why]);
+    }
+    fake.run("orc service signal web 99").fails(64, &["expected a signal like TERM"]);
+    assert!(fake.tables().service_changes.is_empty());
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn what_is_wrong_comes_first() {
     status.trouble = Some("group web\nis gone".to_owned());
     status.record.paused_by = Some(alice());
     status.record.pending =
-        Some(Change { cause: Cause::Restart, by: Some(alice()), hosts: Some(hosts(1..=2)) });
+        Some(Change { hosts: Some(hosts(1..=2)), ..Change::new(Cause::Restart, Some(alice())) });
     status.record.stable = None;
     status.record.living.as_mut().unwrap().superseded = true;
     status.record.events.clear();
@@ -140,7 +140,8 @@ fn programs_are_told_all_of_it() {
         json!({"id": "web/2", "host": "db2", "ordinal": 2, "placement": 2, "attached": true,
                "state": "gave-up", "version": 7, "since": "2025-11-21T08:00:00Z", "run": 12,
                "restarts": 11, "last_end": {"how": "exited", "exit": 3, "signal": null,
-               "detail": null}, "trouble": null, "unready": "gave-up"})
+               "detail": null}, "trouble": null, "turns": 0, "flapping": false,
+               "unready": "gave-up"})
     );
     assert_eq!(
         service["events"][1],

@@ -137,6 +137,10 @@ impl Service {
     fn wanted(&self) -> (Wanted, bool) {
         match (self.goal(), self.cause()) {
             (Goal::Running, Cause::Restart) => (Wanted::Restarted, true),
+            (Goal::Running, Cause::Reload | Cause::Signal) => match self.signal() {
+                Some(signal) => (Wanted::Signalled(signal), true),
+                None => (Wanted::Running, true),
+            },
             (Goal::Running, Cause::Update | Cause::Revert) => (Wanted::Running, true),
             (Goal::Running, _) => (Wanted::Running, false),
             (Goal::Stopped, _) => (Wanted::Stopped, false),
@@ -153,8 +157,7 @@ impl Service {
         };
         for (slot, jobs) in (1..).zip(slots) {
             for (nth, (job, _)) in (1..).zip(jobs) {
-                let wanted = job.unit.as_ref().map(|unit| unit.wanted);
-                if matches!(wanted, Some(Wanted::Running | Wanted::Restarted)) {
+                if job.unit.as_ref().is_some_and(|unit| unit.wanted.is_to_run()) {
                     all.insert((slot, nth), params.clone());
                 }
             }
@@ -173,6 +176,11 @@ impl Service {
                 false if self.record.goal == Goal::Removed => groups.others.push(host.clone()),
                 false => groups.leaving.push(host.clone()),
             }
+        }
+        if let Some(Change { signal: Some(_), hosts, .. }) = pending {
+            // Whoever is not as wanted is left to the flow that follows: it may be more than a signal.
+            let hosts = self.to_signal(hosts.as_ref()).filter(|host| may_begin(host));
+            return Groups { others: hosts.collect(), ..Groups::default() };
         }
         if let Some(change) = restarts {
             // Whatever is not as wanted comes there with a new run as well.
@@ -199,6 +207,21 @@ impl Service {
             self.placements.get(*host).is_some_and(|placed| placed.report.is_some())
         };
         self.record.hosts.iter().filter(is_named).filter(has_unit).cloned()
+    }
+
+    /// The signal that somebody asked for.
+    fn signal(&self) -> Option<i32> {
+        self.record.pending.as_ref()?.signal
+    }
+
+    /// Hosts of a signal: those that are named, where there is a run of the version that is wanted.
+    pub(super) fn to_signal(&self, named: Option<&HostSet>) -> impl Iterator<Item = HostName> {
+        let is_named = move |host: &&HostName| named.is_none_or(|hosts| hosts.contains(host));
+        let has_run = |host: &&HostName| {
+            let report = self.placements.get(*host).and_then(|placed| placed.report.as_ref());
+            report.is_some_and(|report| report.state.has_run()) && !self.wrong.contains(*host)
+        };
+        self.record.hosts.iter().filter(is_named).filter(has_run).cloned()
     }
 
     /// Hosts whose unit runs no more and waits for a person: one has asked for something.

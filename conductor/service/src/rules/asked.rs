@@ -57,6 +57,10 @@ impl Services {
             Ask::Apply { spec, spec_bytes, hosts } => self.apply(by, *spec, spec_bytes, hosts),
             Ask::Revert { service, to, hosts } => self.revert(by, &service, to, &hosts),
             Ask::Restart { service, hosts } => self.restart(by, &service, hosts),
+            Ask::Reload { service, hosts } => self.signal(by, &service, hosts, None),
+            Ask::Signal { service, hosts, signal } => {
+                self.signal(by, &service, hosts, Some(signal))
+            }
             Ask::Stop(service) => self.set_goal(by, &service, Goal::Stopped, Cause::Stop),
             Ask::Start(service) => self.set_goal(by, &service, Goal::Running, Cause::Start),
             Ask::Remove(service) => self.set_goal(by, &service, Goal::Removed, Cause::Remove),
@@ -90,6 +94,24 @@ impl Services {
             }
         }
         if found { Ok(true) } else { Err(Rejection::NoStrangers(name.clone())) }
+    }
+
+    /// A service that is to run, on some of these hosts where there are any.
+    fn running(
+        &mut self,
+        name: &ServiceName,
+        hosts: Option<&HostSet>,
+    ) -> Result<&mut Service, Rejection> {
+        let service = self.existing(name)?;
+        if service.record.goal != Goal::Running {
+            return Err(Rejection::Stopped(name.clone()));
+        }
+        match hosts {
+            Some(named) if service.record.hosts.intersection(named).is_empty() => {
+                Err(Rejection::NotItsHosts(name.clone(), named.clone()))
+            }
+            _ => Ok(service),
+        }
     }
 
     /// A service that was not removed.
@@ -143,10 +165,7 @@ impl Services {
         };
         let kept = KeptVersion { record: record.clone(), spec: Arc::new(spec) };
         service.versions.insert(version, kept);
-        service.want_version(
-            version,
-            Change { cause: Cause::Update, by: Some(by.clone()), hosts: None },
-        );
+        service.want_version(version, Change::new(Cause::Update, Some(by.clone())));
         self.persist(Op::Put(Record::Version(record)));
         self.prune_versions(&name);
         self.effects.push_back(Effect::RecountCells);
@@ -192,7 +211,7 @@ impl Services {
         let service = self.existing(name)?;
         service.record.hosts = hosts;
         service.record.owner = by.clone();
-        let change = Change { cause: Cause::Revert, by: Some(by.clone()), hosts: None };
+        let change = Change::new(Cause::Revert, Some(by.clone()));
         service.want_version(version, change);
         self.effects.push_back(Effect::RecountCells);
         Ok(true)
@@ -204,18 +223,39 @@ impl Services {
         name: &ServiceName,
         hosts: Option<HostSet>,
     ) -> Result<bool, Rejection> {
-        let service = self.existing(name)?;
-        if service.record.goal != Goal::Running {
-            return Err(Rejection::Stopped(name.clone()));
-        }
-        if let Some(named) = &hosts
-            && service.record.hosts.intersection(named).is_empty()
-        {
-            return Err(Rejection::NotItsHosts(name.clone(), named.clone()));
-        }
+        let service = self.running(name, hosts.as_ref())?;
         service.given_up.clear();
-        service.record.pending =
-            Some(Change { cause: Cause::Restart, by: Some(by.clone()), hosts });
+        let change = Change::new(Cause::Restart, Some(by.clone()));
+        service.record.pending = Some(Change { hosts, ..change });
+        Ok(true)
+    }
+
+    /// A signal for runs; `None`: that by which they read their parameters again. Unlike other changes
+    /// it takes the place of none: a signal is not worth that an update ends half way.
+    fn signal(
+        &mut self,
+        by: &AudienceName,
+        name: &ServiceName,
+        hosts: Option<HostSet>,
+        signal: Option<i32>,
+    ) -> Result<bool, Rejection> {
+        let service = self.running(name, hosts.as_ref())?;
+        if let Some(living) = &service.record.living {
+            return Err(Rejection::Changing(name.clone(), living.flow));
+        }
+        if let Some(paused_by) = &service.record.paused_by {
+            return Err(Rejection::Paused(name.clone(), paused_by.clone()));
+        }
+        let reload = service.spec().and_then(|spec| spec.upkeep.reload);
+        let cause = if signal.is_some() { Cause::Signal } else { Cause::Reload };
+        let Some(signal) = signal.or(reload.map(|reload| reload.signal)) else {
+            return Err(Rejection::NoReload(name.clone()));
+        };
+        if service.to_signal(hosts.as_ref()).next().is_none() {
+            return Err(Rejection::NoRuns(name.clone()));
+        }
+        let change = Change::new(cause, Some(by.clone()));
+        service.record.pending = Some(Change { hosts, signal: Some(signal), ..change });
         Ok(true)
     }
 
@@ -238,7 +278,7 @@ impl Services {
         service.given_up.clear();
         service.trouble = None;
         if is_news {
-            service.record.pending = Some(Change { cause, by: Some(by.clone()), hosts: None });
+            service.record.pending = Some(Change::new(cause, Some(by.clone())));
             self.effects.push_back(Effect::RecountCells);
         }
         Ok(is_news)

@@ -134,7 +134,7 @@ impl Services {
         if !is_wanted || !asks_for_it {
             return;
         }
-        let change = Change { cause: Cause::Revert, by: None, hosts: None };
+        let change = Change::new(Cause::Revert, None);
         service.want_version(good, change);
         let Some(kept) = service.versions.get_mut(&failed) else { return };
         kept.record.reverted = true;

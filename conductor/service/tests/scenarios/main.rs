@@ -4,6 +4,7 @@
 
 mod links;
 mod random;
+mod signals;
 mod world;
 
 use orchestra_model::{

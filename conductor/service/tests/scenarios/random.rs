@@ -85,12 +85,14 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32) {
             let _ = world.ask(Ask::Revert { service: web(), to: None, hosts: all });
         }
         9 => {
-            let ask = match chance.below(6) {
+            let ask = match chance.below(8) {
                 0 => Ask::Stop(web()),
                 1 => Ask::Start(web()),
                 2 => Ask::Remove(web()),
                 3 => Ask::Pause(web()),
                 4 => Ask::Resume(web()),
+                5 => Ask::Reload { service: web(), hosts: None },
+                6 => Ask::Signal { service: web(), hosts: Some(chance.hosts()), signal: 10 },
                 _ => Ask::Restart { service: web(), hosts: Some(chance.hosts()) },
             };
             let _ = world.ask(ask);

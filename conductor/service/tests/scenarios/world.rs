@@ -41,6 +41,8 @@ pub(crate) struct World {
     pub(crate) refusing: BTreeSet<HostName>,
     /// Why flows are refused, while they are.
     pub(crate) refuses: Option<String>,
+    /// Hosts whose run got a signal, one by one.
+    pub(crate) signalled: Vec<HostName>,
     /// Every run that there was: its placement and number.
     runs: BTreeSet<(ServiceName, Placement, RunNumber)>,
     answers: BTreeMap<ReplyId, Reply>,
@@ -91,6 +93,7 @@ impl World {
             bad: BTreeSet::new(),
             refusing: BTreeSet::new(),
             refuses: None,
+            signalled: Vec::new(),
             runs: BTreeSet::new(),
             answers: BTreeMap::new(),
             writes: 0,
@@ -280,7 +283,7 @@ impl World {
         unit: &orchestra_model::service::UnitJob,
     ) -> TaskState {
         self.next_order += 1;
-        let runs = matches!(unit.wanted, Wanted::Running | Wanted::Restarted);
+        let runs = unit.wanted.is_to_run();
         if runs && self.refusing.contains(host) {
             return TaskState::Refused;
         }
@@ -294,11 +297,20 @@ impl World {
             _ if service == exporter() && !self.is_web_ready(host) => {
                 (UnitState::AwaitingLinked, TaskState::TimedOut)
             }
-            Wanted::Running | Wanted::Restarted => (UnitState::Ready, TaskState::Ok),
+            _ => (UnitState::Ready, TaskState::Ok),
         };
         let units = self.units.entry(host.clone()).or_default();
-        let run = units.get(&service).map_or(RunNumber(1), |unit| unit.run.next());
-        if runs && state != UnitState::AwaitingLinked {
+        let before = units.get(&service);
+        let goes_on = before.filter(|before| {
+            let is_alike = (before.version, before.instance) == (unit.version, instance);
+            matches!(unit.wanted, Wanted::Signalled(_)) && is_alike && before.state.has_run()
+        });
+        if goes_on.is_some() {
+            self.signalled.push(host.clone());
+        }
+        let next = before.map_or(RunNumber(1), |unit| unit.run.next());
+        let run = goes_on.map_or(next, |unit| unit.run);
+        if runs && goes_on.is_none() && state != UnitState::AwaitingLinked {
             let is_new = self.runs.insert((service.clone(), instance.placement, run));
             assert!(is_new, "run {run} of placement {} came twice", instance.placement);
         }
@@ -313,6 +325,8 @@ impl World {
             restarts: 0,
             last_end: is_bad.then_some(RunEnd::Exited(1)),
             trouble: None,
+            turns: 0,
+            flapping: false,
         };
         match state {
             UnitState::Gone => drop(units.remove(&service)),

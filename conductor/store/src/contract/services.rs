@@ -38,6 +38,7 @@ pub(super) fn services_are_kept_with_their_versions_and_placements(place: &dyn P
             cause: Cause::Restart,
             by: Some(alice.clone()),
             hosts: Some(hosts("db2")),
+            signal: Some(1),
         }),
         living: Some(LivingChange {
             flow: FlowId(9),

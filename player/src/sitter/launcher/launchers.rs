@@ -20,7 +20,7 @@ use crate::sitter::{
     clock::BootMillis,
     poll::{Interest, Poller, Token},
     procfs::Stat,
-    sys::{self, FileLimit, Identity, Spawn},
+    sys::{self, FileLimit, Identity, Settings, Spawn},
 };
 
 /// Every launcher; `T` says what a newborn is for.
@@ -299,6 +299,7 @@ impl<T> Launchers<T> {
             identity: None,
             cgroup: None,
             limits: &[],
+            settings: Settings::default(),
             file_limit: self.file_limit,
             no_new_privileges: false,
             sibling: None,

@@ -214,6 +214,7 @@ impl Launcher {
             cgroup: parts.cgroup,
             limits: &parts.limits,
             file_limit: self.file_limit,
+            settings: request.settings,
             no_new_privileges: request.no_new_privileges,
             sibling: Some(&self.numbers[request.number as usize % NEWBORNS]),
         })

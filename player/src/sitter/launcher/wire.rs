@@ -6,12 +6,14 @@
 //! user      uid u32 │ gid u32 │ groups u32 each     the first message; empty text "self": nobody
 //!
 //! launch    1 u8 │ flags u8 │ descriptors u8 │ ready u8 │ arguments u32 │ number u64 │ tap u64
-//!           │ keep u64, twice │ strings, each ended by NUL
+//!           │ keep u64, twice │ settings │ strings, each ended by NUL
 //!           with descriptors: program, the newborn's own, the cgroup's, those of up to three cgroups
 //!           with limits, the attempt's or unit's directory, and that of its socket (as the flags say)
 //! adopt     2 u8 │ flags u8 │ discards u8 │ ready u8 │ tap u64 │ keep u64, twice
 //!           with the directories
 //! keep      an attempt's: how many first bytes, 0 · as the flags say, a log's: placement, run
+//! settings  nofile u32, 0: as usual │ nice i32 │ oom_score_adj i32 │ umask u32; of these the highest
+//!           number of its kind: as usual
 //! ready     0: nobody asks · 255: it says so at its socket · else at this descriptor
 //! close     3 u8 │ taps u64 each
 //! forget    4 u8 │ taps u64 each
@@ -40,7 +42,7 @@ use super::{
 use crate::sitter::{
     capture::{Broken, Written},
     limits::LIMITING_LEAVES,
-    sys::{Entrance, Identity, SpawnError},
+    sys::{Entrance, Identity, Settings, SpawnError},
 };
 
 /// What the first message says of a user who is the sitter's own.
@@ -186,6 +188,8 @@ pub(crate) struct Request<'a> {
     pub(crate) cgroup: Option<Entrance<'a>>,
     /// Files of processes of cgroups with its limits, at most [`LIMITING_LEAVES`].
     pub(crate) limits: &'a [BorrowedFd<'a>],
+    /// What its service says of its processes.
+    pub(crate) settings: Settings,
     /// Set-user-id programs give it nothing.
     pub(crate) no_new_privileges: bool,
 }
@@ -212,6 +216,7 @@ pub(super) struct Received {
     pub(super) no_new_privileges: bool,
     pub(super) arguments: Vec<CString>,
     pub(super) environment: Vec<CString>,
+    pub(super) settings: Settings,
     /// The streams to be read, and what is kept of them.
     tap: (TapId, [u64; 2]),
     ready: u8,
@@ -281,11 +286,34 @@ impl Request<'_> {
         let [first, second] = self.tap.map_or([0, 0], |tap| tap.keep.numbers());
         let tap = self.tap.map_or(0, |tap| tap.id.0);
         bytes.extend([number, tap, first, second].map(u64::to_le_bytes).as_flattened());
+        bytes.extend(encode_settings(self.settings).as_flattened());
         for string in self.arguments.iter().chain(self.environment) {
             bytes.extend(string.as_bytes_with_nul());
         }
         (bytes, descriptors)
     }
+}
+
+fn encode_settings(settings: Settings) -> [[u8; 4]; 4] {
+    let Settings { nofile, nice, oom_score_adj, umask } = settings;
+    [
+        nofile.unwrap_or(0).to_le_bytes(),
+        nice.map_or(i32::MAX, i32::from).to_le_bytes(),
+        oom_score_adj.map_or(i32::MAX, i32::from).to_le_bytes(),
+        umask.map_or(u32::MAX, u32::from).to_le_bytes(),
+    ]
+}
+
+/// `None` where a number is none that is ever said.
+fn decode_settings([nofile, nice, oom_score_adj, umask]: [[u8; 4]; 4]) -> Option<Settings> {
+    let signed = |bytes| Some(i32::from_le_bytes(bytes)).filter(|number| *number != i32::MAX);
+    let umask = Some(u32::from_le_bytes(umask)).filter(|bits| *bits != u32::MAX);
+    Some(Settings {
+        nofile: Some(u32::from_le_bytes(nofile)).filter(|most| *most != 0),
+        nice: signed(nice).map(i8::try_from).transpose().ok()?,
+        oom_score_adj: signed(oom_score_adj).map(i16::try_from).transpose().ok()?,
+        umask: umask.map(u16::try_from).transpose().ok()?,
+    })
 }
 
 /// As a message that comes with the directory.
@@ -367,6 +395,8 @@ impl Received {
         let (numbers, rest) = rest.split_first_chunk::<{ 4 * mem::size_of::<u64>() }>()?;
         let [number, tap, first, second] =
             *numbers.as_chunks::<{ mem::size_of::<u64>() }>().0.first_chunk()?;
+        let (settings, rest) = rest.split_first_chunk::<16>()?;
+        let settings = decode_settings(*settings.as_chunks::<4>().0.first_chunk()?)?;
         let mut strings: Vec<CString> = rest
             .split_inclusive(|byte| *byte == 0)
             .map(|text| CString::from_vec_with_nul(text.to_vec()))
@@ -383,6 +413,7 @@ impl Received {
             no_new_privileges: flags & NO_NEW_PRIVILEGES != 0,
             arguments: strings,
             environment,
+            settings,
             tap,
             ready: *ready,
             flags: *flags,
@@ -643,6 +674,15 @@ mod tests {
             let fd = null.as_fd();
             let entrance = Entrance { directory: directory.then_some(fd), processes: fd };
             let ready = if cgroup { Ready::Notify(fd) } else { Ready::At(5) };
+            let settings = match cgroup {
+                true => Settings {
+                    nofile: Some(1 << 30),
+                    nice: Some(-20),
+                    oom_score_adj: Some(-1_000),
+                    umask: Some(0o777),
+                },
+                false => Settings::default(),
+            };
             let run = RunId { placement: Placement(1 << 34), number: RunNumber(1 << 33) };
             let keep = if cgroup { Keep::Log(run) } else { Keep::First(1 << 33) };
             let tap = TapOf { id: TapId(9), directory: fd, keep, ready };
@@ -654,6 +694,7 @@ mod tests {
                 tap: directory.then_some(tap),
                 cgroup: cgroup.then_some(entrance),
                 limits: if directory { &[fd; LIMITING_LEAVES] } else { &[] },
+                settings,
                 no_new_privileges: cgroup,
             };
             let (bytes, fds) = request.encode(1 << 40);
@@ -667,13 +708,14 @@ mod tests {
                 _ => None,
             };
             assert!(read(&bytes, fds.len() - 1, true).is_none());
-            assert!(read(&bytes[..41], fds.len(), true).is_none());
+            assert!(read(&bytes[..57], fds.len(), true).is_none());
             // Not all of it came: it is known what was asked for, and that it cannot be done.
             let got = read(&bytes, fds.len() - 1, false).unwrap();
             assert!(got.number == 1 << 40 && !got.is_whole());
             let mut got = read(&bytes, fds.len(), true).unwrap();
             assert!(got.is_whole());
             assert_eq!((got.number, got.no_new_privileges), (1 << 40, cgroup));
+            assert_eq!(got.settings, settings);
             assert_eq!((&got.arguments, &got.environment), (&arguments, &environment));
             let tap = got.take_tap();
             let read = tap.map(|tap| (tap.id, tap.keep, tap.ready.code()));

@@ -7,7 +7,7 @@
 //! the budget, so that what stays fits.
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, Read},
     os::unix::ffi::OsStrExt,
 };
 
@@ -19,7 +19,10 @@ use rustix::{
 };
 
 use super::LogDir;
-use crate::sitter::stream::{PRIVATE, STREAMS, Stream};
+use crate::sitter::{
+    spool_dir::replace_file,
+    stream::{STREAMS, Stream},
+};
 
 /// Where the budget lies, beside the directories of units: no unit is called like that.
 const FILE: &str = ".budget";
@@ -51,11 +54,8 @@ pub(in crate::sitter) fn leave(logs: impl AsFd, bytes: u64) -> io::Result<()> {
     if read(logs)? == Some(bytes) {
         return Ok(());
     }
-    let flags =
-        OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(logs, NEW_FILE, flags, PRIVATE)?;
-    writeln!(std::fs::File::from(file), "{bytes}")?;
-    Ok(rustix::fs::renameat(logs, NEW_FILE, logs, FILE)?)
+    let text = format!("{bytes}\n");
+    replace_file(logs, FILE, NEW_FILE, text.as_bytes(), |_| Ok(()))
 }
 
 fn read(logs: BorrowedFd<'_>) -> io::Result<Option<u64>> {

@@ -25,6 +25,8 @@
 //! limits    what a run may have                          memory   when that was not enough
 //! readings  who reads what runs write
 //! probe     what is asked of a run, and by whom
+//! reload    signals, and parameters that a run reads again
+//! state_dir what a service keeps on a disk
 //! ```
 
 use std::collections::{BTreeMap, VecDeque};
@@ -47,8 +49,10 @@ mod place;
 mod probe;
 mod readings;
 mod recover;
+mod reload;
 mod run;
 mod spawn;
+mod state_dir;
 mod tell;
 
 use self::{order::Accepting, readings::Readings, spawn::Waiting, tell::Hearer};
@@ -136,6 +140,7 @@ impl Sitter {
             Effect::Find { unit, run, process } => self.find_run(&unit, run, process),
             Effect::Terminate { unit, run, signal } => self.terminate_run(&unit, run, signal),
             Effect::KillAll { unit, run } => self.kill_run(unit, run),
+            told @ Effect::Signal { .. } => self.signal_run(told),
             Effect::EndWatch { key, order, end } => self.end_watch(key, order, end),
             Effect::Probe { unit, number, probe, timeout } => {
                 self.probe_unit(unit, number, &probe, timeout);

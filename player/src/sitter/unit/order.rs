@@ -7,12 +7,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use orchestra_model::{
-    Params, ScoreName,
+    HostName, Params, ScoreName,
     delivery::{AttemptEnd, AttemptKey, JobPart, OrderNumber, Outcome, Output, Refusal, Term},
     process::ProcessMark,
     proof::Mac,
     score::{Interface, ScoreSpec},
-    service::{Instance, UnitJob, UnitOrder, Wanted},
+    service::{Instance, UnitJob, UnitOrder, Upkeep},
 };
 use orchestra_spool::{Input, Plan};
 use orchestra_units::{Input as UnitInput, Ordered, UnitKey, WatchEnd};
@@ -95,9 +95,13 @@ impl Sitter {
         let UnitCommand { order, key, part, job, .. } = command;
         let nowhere = || Refusal::SpawnFailed("it names no instance for this player".to_owned());
         let instance = command.instance.ok_or_else(nowhere)?;
-        let runs = matches!(job.wanted, Wanted::Running | Wanted::Restarted);
+        let runs = job.wanted.is_to_run();
+        let (params, upkeep) = match runs {
+            true => filled(&part.params, job, instance, &self.surroundings.player)?,
+            false => (part.params.clone(), job.upkeep.clone()),
+        };
         let spec = match runs {
-            true => Some(self.score_of_unit(&part.score, &part.params)?.0.spec),
+            true => Some(self.score_of_unit(&part.score, &params)?.0.spec),
             false => None,
         };
         if runs {
@@ -110,17 +114,20 @@ impl Sitter {
             wanted: job.wanted,
             score: part.score.clone(),
             audience: part.audience.clone(),
-            params: part.params.clone(),
-            upkeep: job.upkeep.clone(),
+            params: params.clone(),
+            upkeep,
             healthy_for: job.healthy_for,
             deadline: job.deadline,
         };
         let keep_params = may_lie_on_disk(&unit, spec.as_deref());
+        let key_of_unit = UnitKey { store: key.store, service: job.service.clone() };
+        if runs {
+            self.check_reload(&key_of_unit, &unit, keep_params)?;
+        }
         let ordered = Ordered { key: *key, order: *order, unit, keep_params };
         let taken = self.keeping.engine.order(now(), ordered);
         taken.map_err(|why| Refusal::Spool(why.to_string()))?;
-        let unit = UnitKey { store: key.store, service: job.service.clone() };
-        let secret = (runs && !keep_params).then(|| (unit, part.params.clone()));
+        let secret = (runs && !keep_params).then_some((key_of_unit, params));
         Ok((Plan::watching(part.score.clone(), job.deadline), secret))
     }
 
@@ -224,6 +231,19 @@ impl Sitter {
         }
         !settled.is_empty()
     }
+}
+
+/// Parameters and upkeep with what stands for something else replaced by what it is of this instance.
+fn filled(
+    params: &Params,
+    job: &UnitJob,
+    instance: Instance,
+    player: &HostName,
+) -> Result<(Params, Upkeep), Refusal> {
+    let (ordinal, ports) = (instance.ordinal, &job.upkeep.ports);
+    let upkeep = job.upkeep.of(ordinal).map_err(|why| Refusal::Parameters(why.to_string()))?;
+    let params = ports.fill_params(params, ordinal, player);
+    Ok((params.map_err(|why| Refusal::Parameters(why.to_string()))?, upkeep))
 }
 
 /// Whether a unit's parameters may lie in the units' file: it is known what they are, and none of them

@@ -6,11 +6,13 @@
 //!     run/                   0700, the unit's user's: ORC_RUN_DIR
 //!     notify                 0600, the unit's user's: NOTIFY_SOCKET; its launcher's end
 //!     params                 0600, the sitter's, where this is a memory file system
+//!     given                  0600, the unit's user's: ORC_PARAMS_FILE, of services that reload
 //! ```
 //!
 //! Names are short, because the path of a socket has 107 bytes. `run` is another user's, who may have
 //! mounted a file system there that answers when it likes: the sitter looks at the directory that it
-//! made (`NO_XDEV`), and never past a mount.
+//! made (`NO_XDEV`), and never past a mount. What the sitter writes for a run (`given`) therefore lies
+//! beside it, where nobody else can put anything in its way.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -43,6 +45,8 @@ use crate::sitter::{
 const RUN: &str = "run";
 const PARAMS: &str = "params";
 const NEW_PARAMS: &str = "params.new";
+const GIVEN: &str = "given";
+const NEW_GIVEN: &str = "given.new";
 /// How much a unit may have left in its run directory that is removed with it.
 const ENTRIES: usize = 10_000;
 const DEPTH: usize = 16;
@@ -140,7 +144,7 @@ impl Place {
         let name = name_of(unit);
         let Ok(place) = self.open() else { return };
         let Ok(own) = own_dir(place, &name) else { return };
-        for file in [PARAMS, NEW_PARAMS, super::NOTIFY] {
+        for file in [PARAMS, NEW_PARAMS, GIVEN, NEW_GIVEN, super::NOTIFY] {
             let _ = remove_file(own.as_fd(), file);
         }
         let mut most = ENTRIES;
@@ -159,8 +163,7 @@ impl Place {
         params: &Params,
     ) -> io::Result<bool> {
         let own = own_dir(self.open()?, &name_of(unit))?;
-        let system = rustix::fs::fstatfs(&own)?.f_type as u64;
-        if !matches!(system & 0xffff_ffff, TMPFS | RAMFS) {
+        if !is_in_memory(&own)? {
             return Ok(false);
         }
         let mut bytes = order.0.to_le_bytes().to_vec();
@@ -170,6 +173,45 @@ impl Place {
         // It is memory: there is no disk to ask anything of.
         replace_file(own.as_fd(), PARAMS, NEW_PARAMS, &bytes, |_| Ok(()))?;
         Ok(true)
+    }
+
+    /// `ORC_PARAMS_FILE`.
+    pub(super) fn given_of(&self, unit: &UnitKey) -> PathBuf {
+        self.run_dir_of(unit).with_file_name(GIVEN)
+    }
+
+    /// Whether what a unit has here lies in memory.
+    pub(super) fn is_in_memory(&mut self, unit: &UnitKey) -> io::Result<bool> {
+        is_in_memory(&own_dir(self.open()?, &name_of(unit))?)
+    }
+
+    /// Whose the file is that a unit's run reads: its user and group.
+    pub(super) fn owner_of_given(&mut self, unit: &UnitKey) -> io::Result<(u32, u32)> {
+        let own = own_dir(self.open()?, &name_of(unit))?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // Its user may have mounted something on it.
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+        let file = rustix::fs::openat2(&own, GIVEN, flags, Mode::empty(), resolve)?;
+        let found = rustix::fs::fstat(&file)?;
+        Ok((found.st_uid, found.st_gid))
+    }
+
+    /// Puts what runs of this user and group are told into the unit's file, in the place of what they
+    /// were told before: a reader has the one or the other, whole. `None`: they are the sitter's own.
+    pub(super) fn give(
+        &mut self,
+        unit: &UnitKey,
+        owner: Option<(u32, u32)>,
+        text: &[u8],
+    ) -> io::Result<()> {
+        let own = own_dir(self.open()?, &name_of(unit))?;
+        replace_file(own.as_fd(), GIVEN, NEW_GIVEN, text, |file| match owner {
+            Some((uid, gid)) => {
+                let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+                Ok(rustix::fs::fchown(file, Some(uid), Some(gid))?)
+            }
+            None => Ok(()),
+        })
     }
 
     /// The parameters that were kept of a unit, and the order that they came with.
@@ -212,6 +254,11 @@ impl Place {
         let dir: &OwnedFd = self.dir.insert(dir);
         Ok(dir.as_fd())
     }
+}
+
+fn is_in_memory(dir: &OwnedFd) -> io::Result<bool> {
+    let system = rustix::fs::fstatfs(dir)?.f_type as u64;
+    Ok(matches!(system & 0xffff_ffff, TMPFS | RAMFS))
 }
 
 /// Opens a directory of another user's, if it is on the same file system as the one that it is in: one

@@ -29,7 +29,7 @@ impl Sitter {
         timeout: Millis,
     ) {
         let whom = match probe.target() {
-            Target::Port(_) => Some((None, self.prober_user.clone())),
+            Target::Port(_) | Target::Named(_) => Some((None, self.prober_user.clone())),
             Target::Unix(_) => self.run_dir_to_ask(&unit),
         };
         let is_asked = whom.is_some_and(|(run_dir, user)| {

@@ -5,7 +5,7 @@ use std::{ffi::CString, rc::Rc, sync::Arc};
 use orchestra_model::{
     delivery::Refusal,
     process::ProcessMark,
-    service::{ReadySign, UnitOrder},
+    service::{ProcessRule, ReadySign, Umask, UnitOrder},
 };
 use orchestra_units::{RunEvent, RunId, UnitKey};
 use rustix::fd::{AsFd, OwnedFd};
@@ -13,6 +13,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use super::{
     place::name_of,
     run::{Heard, Run},
+    state_dir,
 };
 use crate::sitter::{
     Sitter,
@@ -25,6 +26,7 @@ use crate::sitter::{
     scores::{Image, Score},
     start::{Newborn, StartError, mark_of},
     stream,
+    sys::Settings,
     users::Runner,
 };
 
@@ -139,6 +141,7 @@ impl Sitter {
             }),
             cgroup: door.as_ref().map(Door::entrance),
             limits: &limits,
+            settings: settings_of(&waiting.order.upkeep.process),
             no_new_privileges: false,
         };
         let (user, newborn) = (&waiting.runner.identity, Newborn::Run(Box::new(expected)));
@@ -159,6 +162,14 @@ impl Sitter {
         let owner = runner.identity.as_ref();
         let sign = &order.upkeep.ready.sign;
         let own = self.keeping.place.make(unit, owner).map_err(StartError::RunDir)?;
+        let own_user = owner.map(|owner| (owner.uid, owner.gid));
+        self.give_params(unit, own_user, order).map_err(StartError::RunDir)?;
+        let state_dir = order
+            .upkeep
+            .process
+            .state_dir
+            .then(|| state_dir::make(&self.config.services_dir, &unit.service, own_user));
+        let state_dir = state_dir.transpose().map_err(StartError::StateDir)?;
         let log = self
             .spool_dir
             .make_log(&name_of(unit), self.config.log_budget)
@@ -168,6 +179,7 @@ impl Sitter {
             stream::make_ready_pipe(log.as_fd(), owner).map_err(StartError::Files)?;
         }
         let notify = self.keeping.place.notify_of(unit);
+        let given = self.keeping.place.given_of(unit);
         if *sign == ReadySign::Notify && notify.as_os_str().len() > SOCKET_PATH_BYTES {
             let why = format!("{} is too long for a socket's path", notify.display());
             return Err(StartError::RunDir(std::io::Error::other(why)));
@@ -178,6 +190,8 @@ impl Sitter {
             order,
             run_dir: &self.keeping.place.run_dir_of(unit),
             notify: (*sign == ReadySign::Notify).then_some(&notify),
+            state_dir: state_dir.as_deref(),
+            params_file: order.upkeep.reload.is_some().then_some(&given),
             runner,
             scores_dir: &self.config.scores_dir,
         };
@@ -285,6 +299,11 @@ impl ExpectedRun {
     fn why_not(&self, error: LaunchError) -> StartError {
         StartError::of_launch(error, &self.image)
     }
+}
+
+fn settings_of(rule: &ProcessRule) -> Settings {
+    let ProcessRule { nofile, nice, oom_score_adj, umask, state_dir: _ } = *rule;
+    Settings { nofile, nice, oom_score_adj, umask: umask.map(Umask::bits) }
 }
 
 /// How a launcher is told what says that a unit is ready. `place` is the directory of its socket.

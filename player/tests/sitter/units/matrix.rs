@@ -370,7 +370,7 @@ fn upkeep(row: Row, port: u16) -> Upkeep {
         stop: StopRule { grace: patience(row, 1_000), ..StopRule::default() },
         resources: limited.then_some(memory),
         health: (row.fault == "unhealthy").then_some(health),
-        linked_to: None,
+        ..Upkeep::default()
     }
 }
 

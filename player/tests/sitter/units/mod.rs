@@ -20,8 +20,10 @@ pub(crate) mod lessons;
 pub(crate) mod limits;
 pub(crate) mod matrix;
 pub(crate) mod orders;
+pub(crate) mod process;
 pub(crate) mod ready;
 pub(crate) mod restarts;
+pub(crate) mod signals;
 pub(crate) mod starved;
 
 /// Writes a line for each run and stays.

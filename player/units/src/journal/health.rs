@@ -3,7 +3,10 @@
 use orchestra_model::{
     Millis,
     journal::{ByteReader, push_bytes},
-    service::{HealthRule, HttpPath, PATH_BYTES, Probe, SOCKET_NAME_BYTES, SocketName, Target},
+    service::{
+        HealthRule, HttpPath, PATH_BYTES, PORT_NAME_BYTES, PortName, Probe, SOCKET_NAME_BYTES,
+        SocketName, Target,
+    },
 };
 
 pub(super) fn push_probe(out: &mut Vec<u8>, probe: &Probe) {
@@ -14,6 +17,10 @@ pub(super) fn push_probe(out: &mut Vec<u8>, probe: &Probe) {
         }
         Target::Unix(name) => {
             out.push(2);
+            push_bytes(out, name.as_str().as_bytes());
+        }
+        Target::Named(name) => {
+            out.push(3);
             push_bytes(out, name.as_str().as_bytes());
         }
     }
@@ -30,6 +37,7 @@ pub(super) fn read_probe(reader: &mut ByteReader<'_>) -> Option<Probe> {
     let target = match reader.u8()? {
         1 => Target::Port(u16::try_from(reader.u32()?).ok()?),
         2 => Target::Unix(SocketName::new(reader.text(SOCKET_NAME_BYTES)?).ok()?),
+        3 => Target::Named(PortName::new(reader.text(PORT_NAME_BYTES)?).ok()?),
         _ => return None,
     };
     match reader.u8()? {

@@ -1,12 +1,13 @@
 //! What an order asks for, in bytes.
 
+use super::process::{self, push_ports, read_ports};
 use orchestra_model::{
     AudienceName, ByteSize, Millis, Params, ScoreName, ServiceName,
     journal::{ByteReader, push_bytes},
     limits,
     service::{
-        Instance, MilliCores, Ordinal, Placement, ReadyRule, ReadySign, Resources, RestartRule,
-        RestartWhen, ServiceVersion, StopRule, UnitOrder, Upkeep, Wanted,
+        Instance, MilliCores, Ordinal, Placement, ReadyRule, ReadySign, ReloadRule, Resources,
+        RestartRule, RestartWhen, ServiceVersion, StopRule, UnitOrder, Upkeep, Wanted, is_message,
     },
 };
 
@@ -25,7 +26,11 @@ pub(super) fn push_order(out: &mut Vec<u8>, order: &UnitOrder) {
         Wanted::Restarted => 2,
         Wanted::Stopped => 3,
         Wanted::Gone => 4,
+        Wanted::Signalled(_) => 5,
     });
+    if let Wanted::Signalled(signal) = order.wanted {
+        out.extend(signal.to_le_bytes());
+    }
     push_bytes(out, order.score.as_str().as_bytes());
     push_bytes(out, order.audience.as_str().as_bytes());
     push_params(out, &order.params);
@@ -47,6 +52,7 @@ pub(super) fn read_order(reader: &mut ByteReader<'_>) -> Option<UnitOrder> {
             2 => Wanted::Restarted,
             3 => Wanted::Stopped,
             4 => Wanted::Gone,
+            5 => Wanted::Signalled(read_signal(reader)?),
             _ => return None,
         },
         score: ScoreName::new(reader.text(limits::NAME_BYTES)?).ok()?,
@@ -108,6 +114,9 @@ fn push_upkeep(out: &mut Vec<u8>, upkeep: &Upkeep) {
     push_health(out, upkeep.health.as_ref());
     out.push(upkeep.linked_to.is_some().into());
     upkeep.linked_to.iter().for_each(|name| push_bytes(out, name.as_str().as_bytes()));
+    out.extend(upkeep.reload.map_or(0, |reload| reload.signal).to_le_bytes());
+    push_ports(out, &upkeep.ports);
+    process::push_process(out, &upkeep.process);
 }
 
 fn read_upkeep(reader: &mut ByteReader<'_>) -> Option<Upkeep> {
@@ -140,7 +149,18 @@ fn read_upkeep(reader: &mut ByteReader<'_>) -> Option<Upkeep> {
         true => Some(ServiceName::new(reader.text(limits::NAME_BYTES)?).ok()?),
         false => None,
     };
-    Some(Upkeep { restart, ready, stop, resources, health, linked_to })
+    let reload = match i32::from_le_bytes(reader.array()?) {
+        0 => None,
+        signal if is_message(signal) => Some(ReloadRule { signal }),
+        _ => return None,
+    };
+    let (ports, process) = (read_ports(reader)?, process::read_process(reader)?);
+    Some(Upkeep { restart, ready, stop, resources, health, linked_to, reload, ports, process })
+}
+
+fn read_signal(reader: &mut ByteReader<'_>) -> Option<i32> {
+    let signal = i32::from_le_bytes(reader.array()?);
+    is_message(signal).then_some(signal)
 }
 
 /// Of each limit whether there is one, and which.

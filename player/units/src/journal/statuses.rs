@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     bounds,
-    state::{Ending, RecentRestarts, Run, RunId, Stage, Status, Unhealthy},
+    state::{Ending, RecentRestarts, Run, RunId, Signals, Stage, Status, Turns, Unhealthy},
 };
 
 /// Most moments of restarts that a journal may hold: one more than are told apart, for the newest.
@@ -29,6 +29,8 @@ pub(super) fn push_status(out: &mut Vec<u8>, status: &Status) {
         out.extend(at.to_le_bytes());
         out.extend(times.to_le_bytes());
     }
+    out.extend(status.turns.count().to_le_bytes());
+    status.turns.moments().for_each(|at| out.extend(at.to_le_bytes()));
     out.push(status.last_end.is_some().into());
     status.last_end.iter().for_each(|end| push_run_end(out, end));
     match &status.stage {
@@ -49,7 +51,7 @@ pub(super) fn push_status(out: &mut Vec<u8>, status: &Status) {
 pub(super) fn read_status(reader: &mut ByteReader<'_>) -> Option<Status> {
     let (last, since) = (read_run_id(reader)?, Timestamp(reader.u64()?));
     let (waits, changed, restarts) = (reader.u32()?, reader.order()?, reader.u32()?);
-    let recent = read_recent(reader)?;
+    let (recent, turns) = (read_recent(reader)?, read_turns(reader)?);
     let last_end = if reader.bool()? { Some(read_run_end(reader)?) } else { None };
     let stage = match reader.u8()? {
         1 => Stage::Waiting { until: reader.u64()? },
@@ -59,7 +61,7 @@ pub(super) fn read_status(reader: &mut ByteReader<'_>) -> Option<Status> {
         5 => Stage::GaveUp,
         _ => return None,
     };
-    Some(Status { last, stage, since, waits, changed, restarts, recent, last_end })
+    Some(Status { last, stage, since, waits, changed, restarts, recent, turns, last_end })
 }
 
 fn read_recent(reader: &mut ByteReader<'_>) -> Option<RecentRestarts> {
@@ -67,6 +69,13 @@ fn read_recent(reader: &mut ByteReader<'_>) -> Option<RecentRestarts> {
     let mut moment = || Some((read_moment(reader)?, reader.u32()?));
     let moments: Option<Vec<_>> = (0..count).map(|_| moment()).collect();
     Some(RecentRestarts::from_moments(moments?))
+}
+
+fn read_turns(reader: &mut ByteReader<'_>) -> Option<Turns> {
+    let count = reader.u32()?;
+    let moments: Option<Vec<_>> =
+        (0..count.min(bounds::FLAPS as u32)).map(|_| read_moment(reader)).collect();
+    Turns::from_moments(moments?, count)
 }
 
 fn push_run(out: &mut Vec<u8>, run: &Run) {
@@ -78,10 +87,11 @@ fn push_run(out: &mut Vec<u8>, run: &Run) {
     out.push(run.process.is_some().into());
     run.process.iter().for_each(|process| push_process(out, process));
     let watchdog = run.watchdog.map(|silence| silence.0);
-    for moment in [run.up, run.ready, run.extended, watchdog, run.stopping] {
+    for moment in [run.up, run.ready, run.extended, watchdog, run.stopping, run.signalled] {
         out.push(moment.is_some().into());
         moment.iter().for_each(|at| out.extend(at.to_le_bytes()));
     }
+    out.extend(run.signals.bits().to_le_bytes());
     out.push(run.unhealthy.is_some().into());
     if let Some(Unhealthy { since, why }) = &run.unhealthy {
         out.extend(since.to_le_bytes());
@@ -102,7 +112,8 @@ fn read_run(reader: &mut ByteReader<'_>) -> Option<Run> {
     let mut moment =
         || -> Option<Option<u64>> { Some(if reader.bool()? { Some(reader.u64()?) } else { None }) };
     let (up, ready, extended) = (moment()?, moment()?, moment()?);
-    let (watchdog, stopping) = (moment()?.map(Millis), moment()?);
+    let (watchdog, stopping, signalled) = (moment()?.map(Millis), moment()?, moment()?);
+    let signals = Signals::from_bits(reader.u32()?)?;
     let unhealthy = if reader.bool()? { Some(read_unhealthy(reader)?) } else { None };
     let ending = if reader.bool()? {
         Some(Ending { cause: read_run_end(reader)?, at: read_moment(reader)? })
@@ -121,6 +132,8 @@ fn read_run(reader: &mut ByteReader<'_>) -> Option<Run> {
         extended,
         watchdog,
         stopping,
+        signals,
+        signalled,
         ending,
     })
 }

@@ -13,7 +13,8 @@ use crate::{
     effect::{Effect, WatchEnd},
     entry::Entry,
     input::{Now, Ordered, Rejection},
-    state::{RecentRestarts, Stage, Unit, UnitKey, Watch},
+    rules::signals::Fate,
+    state::{RecentRestarts, Signals, Stage, Turns, Unit, UnitKey, Watch},
     units::Units,
 };
 
@@ -77,7 +78,7 @@ impl Units {
         if let Some(before) = before.filter(|before| *before != attempt) {
             self.end_watch(before, WatchEnd::Superseded);
         }
-        let keeps_run = self.keeps_run(key, &asked);
+        let fate = self.fate_of_run(key, &asked);
         let wanted = asked.wanted;
         let whole = Arc::new(asked);
         let kept = if keep_params { Arc::clone(&whole) } else { Arc::new(bare(&whole)) };
@@ -90,34 +91,39 @@ impl Units {
             keeps_params: keep_params,
         });
         self.tend(key).order = Some(Arc::clone(&whole));
-        // What was open was asked by the rule before.
+        // What was open was asked by the rule before, and signals are sent again.
         self.tend(key).asking = None;
+        self.tend(key).signalling = Signals::default();
         self.note_link(key);
 
         let Some(mut status) = self.status(key) else { return };
         let at = self.at;
-        status.restarts = 0;
-        status.waits = 0;
-        status.recent = RecentRestarts::default();
-        if !keeps_run {
+        if !matches!(wanted, Wanted::Signalled(_)) {
+            status.restarts = 0;
+            status.waits = 0;
+            status.recent = RecentRestarts::default();
+            status.turns = Turns::default();
+        }
+        if fate == Fate::Ends {
             status.changed = order;
         }
-        match status.run_mut() {
-            Some(run) if keeps_run => {
+        match (status.run_mut(), fate) {
+            (Some(run), Fate::GoesOn(signals)) => {
                 run.of = order;
+                run.signals.insert_all(signals);
                 // Nobody asks any more whether that has changed.
                 if whole.upkeep.health.is_none() && run.unhealthy.is_some() {
                     run.recover_at(at);
                 }
                 run.stop = stop;
             }
-            Some(_) => {}
-            None => {
-                status.stage = match wanted {
-                    Wanted::Running | Wanted::Restarted => Stage::Waiting { until: self.at },
-                    Wanted::Stopped | Wanted::Gone => Stage::Stopped,
-                }
-            }
+            (Some(_), Fate::Ends) => {}
+            (None, _) => match wanted {
+                // A signal begins nothing anew, but what was stopped is to run.
+                Wanted::Signalled(_) if status.stage != Stage::Stopped => {}
+                wanted if wanted.is_to_run() => status.stage = Stage::Waiting { until: at },
+                _ => status.stage = Stage::Stopped,
+            },
         }
         self.record_status(key, status);
         self.watch(key, attempt, order);
@@ -148,18 +154,9 @@ impl Units {
         self.act(Effect::Watching { key, order });
     }
 
-    /// Whether a unit's run is what an order asks for already.
-    fn keeps_run(&self, key: &UnitKey, asked: &UnitOrder) -> bool {
-        let Some(unit) = self.state.units().get(key) else { return false };
-        let goes_on = unit.status.run().is_some_and(|run| {
-            run.of == unit.order && run.ending.is_none() && run.stopping.is_none()
-        });
-        goes_on && asked.wanted == Wanted::Running && self.is_alike(key, unit, asked)
-    }
-
     /// Whether the processes of a unit need not notice an order. A version is one content; parameters
     /// that are gone are believed to be those of their version.
-    fn is_alike(&self, key: &UnitKey, unit: &Unit, asked: &UnitOrder) -> bool {
+    pub(super) fn is_alike(&self, key: &UnitKey, unit: &Unit, asked: &UnitOrder) -> bool {
         let before = &unit.asked;
         let whole = self.tended.get(key).and_then(|tended| tended.order.as_ref());
         before.version == asked.version

@@ -13,7 +13,7 @@
 
 use orchestra_model::{
     Millis,
-    service::{Probe, ReadySign, Wanted},
+    service::{Probe, ReadySign},
 };
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     effect::Effect,
     input::{ProbeNumber, ProbeOutcome},
     rules::shortened_to,
-    state::{RunId, Unhealthy, Unit, UnitKey},
+    state::{Run, RunId, Unhealthy, Unit, UnitKey},
     units::Units,
 };
 
@@ -103,7 +103,7 @@ impl Units {
     /// What a unit's run is to be asked now, if anything.
     fn question_for(&self, key: &UnitKey, unit: &Unit) -> Option<Question> {
         let run = unit.status.run()?;
-        let is_wanted = matches!(unit.asked.wanted, Wanted::Running | Wanted::Restarted);
+        let is_wanted = unit.asked.wanted.is_to_run();
         let goes_on = run.is_up() && run.stopping.is_none() && !self.awaits_process(key, unit);
         if !goes_on || !is_wanted || run.of != unit.order {
             return None;
@@ -157,12 +157,23 @@ impl Units {
             ProbeOutcome::Unhealthy(why) if !is_unhealthy && falls => {
                 self.judge_watch(key);
                 let why = shortened_to(why, bounds::TROUBLE_BYTES);
-                self.change_run(key, |run| run.unhealthy = Some(Unhealthy { since: at, why }));
+                self.turn(key, |run| run.unhealthy = Some(Unhealthy { since: at, why }));
             }
             ProbeOutcome::Healthy if is_unhealthy && rises => {
-                self.change_run(key, |run| run.recover_at(at));
+                self.turn(key, |run| run.recover_at(at));
             }
             _ => {}
+        }
+    }
+
+    /// Changes a unit's run that turns unhealthy, or healthy again.
+    fn turn(&mut self, key: &UnitKey, change: impl FnOnce(&mut Run)) {
+        let at = self.at;
+        let Some(mut status) = self.status(key) else { return };
+        if let Some(run) = status.run_mut() {
+            change(run);
+            status.turns.note(at);
+            self.record_status(key, status);
         }
     }
 }

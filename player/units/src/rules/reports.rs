@@ -29,6 +29,11 @@ impl Telling {
     pub(crate) fn due(&self) -> Option<u64> {
         self.pending.map(|pending| pending.due)
     }
+
+    /// Whether what was told is that the unit flaps, and nothing else is about to be told.
+    pub(crate) fn says_flapping(&self) -> bool {
+        self.pending.is_none() && self.told.as_ref().is_some_and(|told| told.flapping)
+    }
 }
 
 impl Units {
@@ -57,6 +62,8 @@ impl Units {
             restarts: status.restarts,
             last_end: status.last_end.clone(),
             trouble: status.trouble().map(str::to_owned),
+            turns: status.turns.count(),
+            flapping: status.turns.is_flapping(self.at),
         })
     }
 

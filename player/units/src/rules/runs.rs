@@ -13,7 +13,7 @@ use crate::{
     effect::Effect,
     input::RunEvent,
     rules::shortened,
-    state::{Ending, Run, RunId, Stage, Status, UnitKey},
+    state::{Ending, Run, RunId, Signals, Stage, Status, UnitKey},
     units::Units,
 };
 
@@ -47,6 +47,8 @@ impl Units {
                 self.change_run(key, |run| run.watchdog = silence);
             }
             RunEvent::Extended(length) => self.extend(key, length),
+            RunEvent::SignalSent { of, signal } => self.note_signal_sent(key, of, signal),
+            RunEvent::NotReloaded { of } => self.note_not_reloaded(key, of),
             RunEvent::StoppingTold => {
                 self.judge_watch(key);
                 self.change_run(key, |run| {
@@ -222,6 +224,7 @@ impl Units {
         if self.record_status(key, status) {
             let tended = self.tend(key);
             (tended.is_found, tended.is_terminated, tended.is_killed) = (true, false, false);
+            tended.signalling = Signals::default();
             self.act(Effect::Spawn { unit: key.clone(), run, order: Arc::clone(&order) });
         }
     }

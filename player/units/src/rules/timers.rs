@@ -138,7 +138,8 @@ impl Units {
         let healthy = watch
             .filter(|_| unit.asked.wanted != Wanted::Stopped)
             .and_then(|watch| self.healthy_at(key, unit, watch));
-        [begins, limit, told, asks, late, healthy].into_iter().flatten().min()
+        let quiet = unit.status.turns.flapping_until().filter(|_| tended.telling.says_flapping());
+        [begins, limit, told, asks, late, healthy, quiet].into_iter().flatten().min()
     }
 
     /// Nothing that is due was left undone, and what will be is on time.

@@ -61,7 +61,9 @@ impl Units {
         let Some(attempt) = unit.watch else { return };
         let Some(watch) = self.state.watches().get(&attempt) else { return };
         let end = match unit.asked.wanted {
-            Wanted::Running | Wanted::Restarted => self.judge_running(key, unit, watch),
+            Wanted::Running | Wanted::Restarted | Wanted::Signalled(_) => {
+                self.judge_running(key, unit, watch)
+            }
             Wanted::Stopped => unit.status.run().is_none().then_some(WatchEnd::Ready),
             // The unit is forgotten then, and says so itself.
             Wanted::Gone => None,
@@ -95,12 +97,13 @@ impl Units {
         }
     }
 
-    /// When a unit that stays ready will have been it for long enough. A run that its order does not want
-    /// does not count: it is to end.
+    /// When a unit that stays ready will have been it for long enough, also since its run got its last
+    /// signal. A run that its order does not want does not count: it is to end.
     pub(super) fn healthy_at(&self, key: &UnitKey, unit: &Unit, watch: &Watch) -> Option<u64> {
-        let run = unit.status.run().filter(|run| run.of == unit.order)?;
+        let run = unit.status.run().filter(|run| run.of == unit.order && run.signals.is_empty())?;
         let ready = run.ready_since().filter(|_| !self.awaits_process(key, unit))?;
-        Some(after(ready.max(watch.accepted), unit.asked.healthy_for))
+        let since = ready.max(watch.accepted).max(run.signalled.unwrap_or(0));
+        Some(after(since, unit.asked.healthy_for))
     }
 
     /// Whether nobody has told yet if a run lives that a sitter before this one has started.

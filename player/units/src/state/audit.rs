@@ -42,12 +42,14 @@ impl State {
         require(status.recent.moments().count() <= bounds::RESTART_MOMENTS + 1, || {
             format!("{key}: too many moments of restarts")
         })?;
+        let turned = status.turns.moments().all(|at| at <= self.clock.last);
+        require(turned, || format!("{key}: its health turned later than now"))?;
         require(status.waits <= bounds::WAITS, || format!("{key}: too many waits"))?;
         let Some(run) = status.run() else { return Ok(()) };
         require(status.last.number.0 > 0, || format!("{key}: a run without a number"))?;
         require(run.of <= unit.order, || format!("{key}: a run of an order that never came"))?;
         let unhealthy = run.unhealthy.as_ref().map(|unhealthy| unhealthy.since);
-        let moments = [Some(run.begun), run.up, run.ready, run.stopping, unhealthy];
+        let moments = [Some(run.begun), run.up, run.ready, run.stopping, run.signalled, unhealthy];
         let ended = run.ending.as_ref().map(|ending| ending.at);
         let past = moments.into_iter().chain([ended]).flatten().all(|at| at <= self.clock.last);
         require(past, || format!("{key}: something happened later than now"))?;

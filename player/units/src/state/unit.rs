@@ -10,6 +10,7 @@ use orchestra_model::{
     service::{Placement, RunEnd, RunNumber, StopRule, UnitOrder, UnitState},
 };
 
+use super::{Signals, Turns};
 use crate::{bounds, effect::WatchEnd};
 
 /// One unit: a service of one store on this player.
@@ -80,6 +81,8 @@ pub struct Status {
     pub restarts: u32,
     /// When, as far as its window still counts them.
     pub recent: RecentRestarts,
+    /// When its health turned, and how often.
+    pub turns: Turns,
     /// How its last run ended.
     pub last_end: Option<RunEnd>,
 }
@@ -128,6 +131,10 @@ pub struct Run {
     pub watchdog: Option<Millis>,
     /// When it said that it is ending.
     pub stopping: Option<u64>,
+    /// Signals that it is to get.
+    pub signals: Signals,
+    /// When it got the last one.
+    pub signalled: Option<u64>,
     /// That it is over, or is being ended.
     pub ending: Option<Ending>,
 }
@@ -170,6 +177,8 @@ impl Run {
             extended: None,
             watchdog: None,
             stopping: None,
+            signals: Signals::default(),
+            signalled: None,
             ending: None,
         }
     }
@@ -207,6 +216,7 @@ impl Status {
             changed: OrderNumber(0),
             restarts: 0,
             recent: RecentRestarts::default(),
+            turns: Turns::default(),
             last_end: None,
         }
     }

@@ -292,6 +292,10 @@ pub(crate) fn words(effects: &[Effect]) -> Vec<String> {
             Effect::Spawn { run, .. } => format!("spawn {}", run.number),
             Effect::Find { run, .. } => format!("find {}", run.number),
             Effect::Terminate { run, signal, .. } => format!("signal {} {signal}", run.number),
+            Effect::Signal { run, signal, reload, .. } => match reload {
+                Some(order) => format!("reload {} v{} {signal}", run.number, order.version),
+                None => format!("tell {} {signal}", run.number),
+            },
             Effect::KillAll { run, .. } => format!("kill {}", run.number),
             Effect::EndWatch { key, end, .. } => match end {
                 WatchEnd::Failed { failure, .. } => format!("{} {failure:?}", key.job.flow),

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
-    Millis,
+    Millis, Params,
     delivery::{AttemptKey, OrderNumber, SpoolId, StoreId},
     service::{RunEnd, RunNumber, UnitOrder, UnitReport, UnitState},
 };
@@ -36,6 +36,8 @@ enum Work {
     Tell(UnitKey, RunId, RunEvent),
     Settle(AttemptKey, OrderNumber),
     Probe(UnitKey, ProbeNumber),
+    /// Of this order; with the parameters that the run is to read before it.
+    Signal(UnitKey, RunId, OrderNumber, i32, Option<Params>),
 }
 
 pub(crate) struct World {
@@ -160,11 +162,18 @@ impl World {
                 Effect::Spawn { unit, run, order } => {
                     self.check_spawn(&unit, run, &order);
                     self.asked.insert((unit.clone(), run));
+                    self.host.given.insert((unit.clone(), run), order.params.clone());
                     self.work.push(Work::Spawn(unit, run));
                 }
                 Effect::KillAll { unit, run } => self.work.push(Work::Kill(unit, run)),
                 Effect::Find { unit, run, .. } => self.work.push(Work::Find(unit, run)),
                 Effect::Terminate { unit, run, .. } => self.terminate(&unit, run),
+                Effect::Signal { unit, run, of, signal, reload } => {
+                    let rule = reload.as_ref().map(|order| order.upkeep.reload.unwrap().signal);
+                    assert!(rule.is_none_or(|rule| rule == signal), "{unit}: {signal}");
+                    let params = reload.map(|order| order.params.clone());
+                    self.work.push(Work::Signal(unit, run, of, signal, params));
+                }
                 Effect::EndWatch { key, order, .. } => self.work.push(Work::Settle(key, order)),
                 Effect::Probe { unit, number, .. } => self.work.push(Work::Probe(unit, number)),
                 Effect::Forget { unit } => drop(self.host.memory.remove(&unit)),
@@ -250,6 +259,15 @@ impl World {
             Work::Tell(unit, run, event) => self.tell(unit, run, event),
             Work::Settle(key, order) => self.handle(Input::WatchSettled { key, order }),
             Work::Probe(unit, number) => self.answer(unit, number, may_fail),
+            Work::Signal(unit, run, of, signal, params) => {
+                if params.is_some() && may_fail && self.dice.happens(15) {
+                    return self.tell(unit, run, RunEvent::NotReloaded { of });
+                }
+                if let Some(params) = params {
+                    self.host.given.insert((unit.clone(), run), params);
+                }
+                self.tell(unit, run, RunEvent::SignalSent { of, signal });
+            }
         }
     }
 

@@ -17,6 +17,8 @@ pub(crate) struct Host {
     /// Every run that ever had a process, or may have.
     pub(crate) used: BTreeSet<(UnitKey, RunId)>,
     pub(crate) memory: BTreeMap<UnitKey, (OrderNumber, Params)>,
+    /// The parameters that each run was given last.
+    pub(crate) given: BTreeMap<(UnitKey, RunId), Params>,
     pids: u32,
 }
 
@@ -30,6 +32,7 @@ impl Host {
             processes: BTreeMap::new(),
             used: BTreeSet::new(),
             memory: BTreeMap::new(),
+            given: BTreeMap::new(),
             pids: 0,
         }
     }

@@ -2,7 +2,7 @@
 //! other. It follows the engine step by step. What only the engine decides (when a wait that was drawn
 //! is over, that a limit has passed) it does not foretell: it asks whether that was right.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
     delivery::AttemptKey,
@@ -31,6 +31,9 @@ pub(crate) struct RefRun {
     pub(crate) found: bool,
     /// Since when probes say that it is unhealthy.
     pub(crate) unhealthy: Option<u64>,
+    /// Signals that it is to get, and when it got the last one.
+    pub(crate) signals: BTreeSet<i32>,
+    pub(crate) signalled: u64,
     pub(crate) asked: RefAsked,
 }
 
@@ -68,6 +71,8 @@ pub(crate) struct RefUnit {
     /// When its rule restarted it, since the last order.
     pub(crate) restarts: Vec<u64>,
     pub(crate) waits: u32,
+    /// When its health turned, since the last order.
+    pub(crate) turns: Vec<u64>,
     /// The last order that no run lived through.
     pub(crate) changed: u64,
 }
@@ -131,6 +136,7 @@ impl Reference {
             last_end: None,
             restarts: Vec::new(),
             waits: 0,
+            turns: Vec::new(),
             changed: 0,
         });
         if (unit.order.order, unit.order.key) == (order.order, order.key) {
@@ -148,15 +154,31 @@ impl Reference {
         let alike = before.unit.version == order.unit.version
             && before.unit.instance == order.unit.instance
             && (!unit.has_params || before.unit.params == order.unit.params);
+        let reload = order.unit.upkeep.reload.filter(|_| {
+            let parts = |it: &Ordered| (it.unit.instance, it.unit.upkeep.clone());
+            parts(&before) == parts(order) && !alike
+        });
         unit.has_params = true;
-        unit.restarts.clear();
-        unit.waits = 0;
+        let signal = match order.unit.wanted {
+            Wanted::Signalled(signal) => Some(signal),
+            _ => None,
+        };
+        if signal.is_none() {
+            unit.restarts.clear();
+            unit.waits = 0;
+            unit.turns.clear();
+        }
         let changed = std::mem::replace(&mut unit.changed, order.order.0);
         match &mut unit.run {
             Some(run) => {
                 let goes_on = run.ending.is_none() && run.stopping.is_none();
-                if goes_on && run.of == before.order.0 && alike && is_running(order.unit.wanted) {
+                let is_ready = run.up.is_some() && run.ready.is_some() && run.unhealthy.is_none();
+                let is_told = alike || (reload.is_some() && is_ready);
+                let wanted = order.unit.wanted == Wanted::Running || signal.is_some();
+                if goes_on && run.of == before.order.0 && is_told && wanted {
                     run.of = order.order.0;
+                    run.signals.extend(signal);
+                    run.signals.extend(reload.map(|rule| rule.signal));
                     unit.changed = changed;
                     if order.unit.upkeep.health.is_none() && run.unhealthy.take().is_some() {
                         run.ready = Some(at);
@@ -164,6 +186,7 @@ impl Reference {
                 }
                 run.asked = RefAsked::default();
             }
+            None if signal.is_some() && unit.rest != Rest::Stopped => {}
             None => unit.rest = rest_by(order, at),
         }
     }
@@ -208,6 +231,12 @@ impl Reference {
             }
             RunEvent::Extended(length) => it.extended = it.extended.max(at + length.0),
             RunEvent::StoppingTold => it.stopping = it.stopping.or(Some(at)),
+            RunEvent::SignalSent { of, signal } if *of == unit.order.order => {
+                it.signals.remove(signal);
+                it.signalled = at;
+            }
+            RunEvent::NotReloaded { of } if *of == unit.order.order => it.of = 0,
+            RunEvent::SignalSent { .. } | RunEvent::NotReloaded { .. } => {}
         }
     }
 
@@ -275,13 +304,9 @@ impl Reference {
     }
 }
 
-fn is_running(wanted: Wanted) -> bool {
-    wanted == Wanted::Running
-}
-
 fn rest_by(order: &Ordered, at: u64) -> Rest {
     match order.unit.wanted {
-        Wanted::Running | Wanted::Restarted => Rest::Waiting { from: at, until: at },
         Wanted::Stopped | Wanted::Gone => Rest::Stopped,
+        _ => Rest::Waiting { from: at, until: at },
     }
 }

@@ -24,18 +24,11 @@ pub(super) const SERVICE: &[Foreign] = &[
     Later("panic"),
     Later("logs"),
     Later("dns"),
-    Later("ports"),
     Later("prepare"),
     Later("cleanup"),
     Later("absent"),
     Later("at_most_one"),
     Later("max_age"),
-    Later("reload"),
-    Later("nofile"),
-    Later("nice"),
-    Later("oom_score_adj"),
-    Later("umask"),
-    Later("state_dir"),
     Later("keep_secrets"),
     Later("require_same_score"),
     Instead("services", SEVERAL),
@@ -106,7 +99,7 @@ pub(super) const SERVICE: &[Foreign] = &[
     Instead("Install", FORM),
     Instead("ExecStart", SCORE),
     Instead("ExecStartPre", "prepare is not offered yet"),
-    Instead("ExecReload", "reload is not offered yet"),
+    Instead("ExecReload", "reload: {signal: HUP}, for other parameters"),
     Instead("ExecStop", "a run is ended by a signal: stop.signal"),
     Instead("Type", "readiness is told by ready: {notify: true} is Type=notify"),
     Renamed("Restart", "restart.when"),
@@ -212,6 +205,14 @@ pub(super) const STOP: &[Foreign] = &[
     Renamed("KillSignal", "signal"),
     Renamed("kill_timeout", "grace"),
     Renamed("kill_signal", "signal"),
+];
+
+/// Beside the fields of `reload`.
+pub(super) const RELOAD: &[Foreign] = &[
+    Later("score"),
+    Instead("command", SCORE),
+    Instead("exec", SCORE),
+    Renamed("reload_signal", "signal"),
 ];
 
 /// Beside the fields of `resources`.

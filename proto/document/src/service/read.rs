@@ -5,14 +5,15 @@ use std::str::FromStr;
 use orchestra_model::{
     names::{ScoreName, ServiceName},
     service::{
-        InvalidService, Resources, RestartRule, RestartWhen, ServiceSpec, StopRule, UpdateRule,
-        Upkeep,
+        InvalidService, ReloadRule, Resources, RestartRule, RestartWhen, ServiceSpec, StopRule,
+        UpdateRule, Upkeep,
     },
 };
 
 use super::{
     health::{health, on_unhealthy, ready},
     names,
+    process::{ports, process},
     signal::Signal,
 };
 use crate::{Fields, Node, Problems, read_params};
@@ -37,9 +38,12 @@ pub(super) fn service(tree: &Node, problems: &mut Problems) -> Option<ServiceSpe
     let restart = fields.get("restart", problems).map(|node| restart(node, problems));
     let ready = fields.get("ready", problems).map(|node| ready(node, problems));
     let stop = fields.get("stop", problems).map(|node| stop(node, problems));
+    let reload = fields.get("reload", problems).and_then(|node| reload(node, problems));
     let resources = fields.get("resources", problems).map(|node| resources(node, problems));
     let health = fields.get("health", problems).and_then(|node| health(node, problems));
     on_unhealthy(&mut fields, problems);
+    let ports = fields.get("ports", problems).map(|node| ports(node, problems));
+    let process = process(&mut fields, problems);
     let auto_start = fields.yes_or_no("auto_start", problems);
     for required in ["service", "score", if is_linked { "linked_to" } else { "on" }] {
         if !is_given(tree, required) {
@@ -54,6 +58,9 @@ pub(super) fn service(tree: &Node, problems: &mut Problems) -> Option<ServiceSpe
         resources,
         health,
         linked_to,
+        reload,
+        ports: ports.unwrap_or_default(),
+        process,
     };
     let spec = ServiceSpec {
         params: params?,
@@ -76,6 +83,9 @@ fn note_invalid(invalid: &InvalidService, problems: &mut Problems) {
     match invalid {
         InvalidService::Limit { field, problem } => problems.add(field, problem),
         InvalidService::Upkeep(invalid) => problems.add(invalid.field, invalid.problem),
+        InvalidService::Param { key, cause } => {
+            problems.add("params", format_args!("{key}: {cause}"));
+        }
     }
 }
 
@@ -130,6 +140,20 @@ fn stop(node: &Node, problems: &mut Problems) -> StopRule {
     };
     fields.finish(names::STOP, problems);
     rule
+}
+
+fn reload(node: &Node, problems: &mut Problems) -> Option<ReloadRule> {
+    if let Node::Text(_) = node {
+        problems.add("reload", "it is a table: {signal: HUP}");
+        return None;
+    }
+    let mut fields = Fields::of(node, "reload", problems)?;
+    let signal = fields.parsed("signal", problems).map(|Signal(number)| number);
+    if !is_given(node, "signal") {
+        fields.missing("signal", problems);
+    }
+    fields.finish(names::RELOAD, problems);
+    signal.map(|signal| ReloadRule { signal })
 }
 
 fn resources(node: &Node, problems: &mut Problems) -> Resources {

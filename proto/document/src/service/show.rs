@@ -6,13 +6,13 @@ use orchestra_model::{
     Quantity,
     names::ParamKey,
     service::{
-        HealthRule, MilliCores, Probe, ReadyRule, ReadySign, Resources, RestartRule, RestartWhen,
-        ServiceSpec, StopRule, UpdateRule,
+        HealthRule, MilliCores, PortRule, Probe, ProcessRule, ReadyRule, ReadySign, ReloadRule,
+        Resources, RestartRule, RestartWhen, ServiceSpec, StopRule, UpdateRule,
     },
     size::ByteSize,
     time::Millis,
 };
-use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::signal;
 
@@ -71,6 +71,15 @@ impl Serialize for Canonical<'_> {
         if let Some(rule) = &upkeep.health {
             map.serialize_entry("health", &health(rule))?;
         }
+        if !upkeep.ports.is_empty() {
+            let ports: BTreeMap<&str, Port> =
+                upkeep.ports.iter().map(|(name, rule)| (name.as_str(), Port(rule))).collect();
+            map.serialize_entry("ports", &ports)?;
+        }
+        process(&mut map, &upkeep.process)?;
+        if let Some(ReloadRule { signal }) = upkeep.reload {
+            map.serialize_entry("reload", &Reload { signal: signal::name(signal) })?;
+        }
         map.serialize_entry("stop", &stop(&upkeep.stop))?;
         if let Some(limits) = &upkeep.resources {
             map.serialize_entry("resources", &resources(limits))?;
@@ -78,6 +87,39 @@ impl Serialize for Canonical<'_> {
         map.serialize_entry("update", &rule(update))?;
         map.serialize_entry("auto_start", auto_start)?;
         map.end()
+    }
+}
+
+/// What processes are like, as far as it is said.
+fn process<M: SerializeMap>(map: &mut M, rule: &ProcessRule) -> Result<(), M::Error> {
+    let ProcessRule { nofile, nice, oom_score_adj, umask, state_dir } = rule;
+    if let Some(most) = nofile {
+        map.serialize_entry("nofile", most)?;
+    }
+    if let Some(nice) = nice {
+        map.serialize_entry("nice", nice)?;
+    }
+    if let Some(score) = oom_score_adj {
+        map.serialize_entry("oom_score_adj", score)?;
+    }
+    if let Some(umask) = umask {
+        map.serialize_entry("umask", &umask.to_string())?;
+    }
+    if *state_dir {
+        map.serialize_entry("state_dir", &true)?;
+    }
+    Ok(())
+}
+
+/// One port is a number, one for each instance is text.
+struct Port(PortRule);
+
+impl Serialize for Port {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            PortRule { number, by_ordinal: false } => serializer.serialize_u16(number),
+            rule => serializer.collect_str(&rule),
+        }
     }
 }
 
@@ -168,6 +210,11 @@ fn health(rule: &HealthRule) -> Health {
     let HealthRule { probe, every, timeout, fall, rise } = rule;
     let (every, timeout, fall, rise) = (*every, *timeout, *fall, *rise);
     Health { probe: asked(probe), every, timeout, fall, rise }
+}
+
+#[derive(Serialize)]
+struct Reload {
+    signal: String,
 }
 
 #[derive(Serialize)]

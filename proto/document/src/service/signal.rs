@@ -1,5 +1,7 @@
 //! Signals by name.
 
+use orchestra_model::service::is_message;
+
 /// Names of the signals from 1 on, as signal(7) numbers them on x86 and ARM.
 const NAMES: [&str; 31] = [
     "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
@@ -8,6 +10,7 @@ const NAMES: [&str; 31] = [
 ];
 
 /// A signal as people write it: `TERM`, `SIGTERM` or `15`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Signal(pub(super) i32);
 
 impl std::str::FromStr for Signal {
@@ -28,6 +31,24 @@ impl std::str::FromStr for Signal {
                 Err(format!("{shown:?}: expected a signal like TERM, or its number from 1 to 31"))
             }
         }
+    }
+}
+
+/// A signal that people may send to a run that is to go on: `HUP`, `SIGHUP` or `1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message(pub i32);
+
+impl std::str::FromStr for Message {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Signal(number) = text.parse()?;
+        if is_message(number) {
+            return Ok(Message(number));
+        }
+        let all = (1..).zip(NAMES).filter(|(number, _)| is_message(*number));
+        let all = all.map(|(_, name)| name).collect::<Vec<_>>().join(", ");
+        Err(format!("{}: no program takes it for a message; expected one of {all}", name(number)))
     }
 }
 

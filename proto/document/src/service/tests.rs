@@ -5,8 +5,8 @@ use orchestra_model::{
     names::{ScoreName, ServiceName},
     params::Params,
     service::{
-        HealthRule, MilliCores, Probe, ReadyRule, ReadySign, Resources, RestartRule, RestartWhen,
-        ServiceSpec, StopRule, UpdateRule, Upkeep,
+        HealthRule, MilliCores, PortName, Probe, ProcessRule, ReadyRule, ReadySign, ReloadRule,
+        Resources, RestartRule, RestartWhen, ServiceSpec, StopRule, Umask, UpdateRule, Upkeep,
     },
     size::ByteSize,
     time::Millis,
@@ -62,6 +62,18 @@ fn full() -> ServiceSpec {
                 ..HealthRule::new(Probe::http("8080/up").unwrap())
             }),
             linked_to: None,
+            reload: Some(ReloadRule { signal: 12 }),
+            ports: [("admin", "9000"), ("http", "8000+{ordinal}")]
+                .into_iter()
+                .map(|(name, rule)| (PortName::new(name).unwrap(), rule.parse().unwrap()))
+                .collect(),
+            process: ProcessRule {
+                nofile: Some(65_536),
+                nice: Some(-5),
+                oom_score_adj: Some(200),
+                umask: Umask::new(0o27),
+                state_dir: true,
+            },
         },
         auto_start: false,
         ..plain()
@@ -76,6 +88,13 @@ on: ["@web"]
 budget: 20%
 restart: {when: on-failure, first: 500ms, max_delay: 2m, attempts: 5, window: 30m, stable_after: 1m}
 ready: {fd: 3, deadline: 3m}
+ports: {http: "8000+{ordinal}", admin: 9000}
+nofile: 65536
+nice: -5
+oom_score_adj: 200
+umask: "027"
+state_dir: true
+reload: {signal: SIGUSR2}
 stop: {signal: SIGINT, grace: 1m}
 resources: {memory: 512MiB, cpu: 1.5, processes: 200, enforced: false}
 health: {http: 8080/up, every: 5s, timeout: 500ms, fall: 2, rise: 4}

@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+use super::{InvalidPort, Ordinal, PortName, Ports};
 use crate::{service::InvalidUpkeep, time::Millis};
 
 /// Longest name of a socket in a run directory, in bytes: its whole path has to fit into the 107 that
@@ -55,7 +56,7 @@ impl HealthRule {
         if !(1..=MOST_IN_A_ROW).contains(&self.rise) {
             return wrong("health.rise", "it is not from 1 to 1000");
         }
-        self.probe.check("health")
+        Ok(())
     }
 }
 
@@ -73,6 +74,8 @@ pub enum Probe {
 pub enum Target {
     /// This port of 127.0.0.1, from 1.
     Port(u16),
+    /// The port of this name of the service; its sitter puts the number of its instance in its place.
+    Named(PortName),
     /// The socket of this name in the run directory of the unit (`ORC_RUN_DIR`).
     Unix(SocketName),
 }
@@ -121,7 +124,7 @@ impl HttpPath {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidProbe {
     /// Its port is none.
-    #[error("expected a port from 1 to 65535 of this host, or unix:NAME")]
+    #[error("expected a port from 1 to 65535 of this host, {{port.NAME}} or unix:NAME")]
     Port,
     /// Its socket's name is none.
     #[error(
@@ -155,21 +158,39 @@ impl Probe {
         Ok(Probe::Http(target, path))
     }
 
-    pub(super) fn check(&self, field: &'static str) -> Result<(), InvalidUpkeep> {
+    pub(super) fn check(&self, field: &'static str, ports: &Ports) -> Result<(), InvalidUpkeep> {
         match self.target() {
             Target::Port(0) => Err(InvalidUpkeep { field, problem: "no port is 0" }),
-            Target::Port(_) | Target::Unix(_) => Ok(()),
+            Target::Named(name) if !ports.knows(name) => {
+                Err(InvalidUpkeep { field, problem: "it asks at a port that ports does not name" })
+            }
+            Target::Port(_) | Target::Named(_) | Target::Unix(_) => Ok(()),
         }
+    }
+
+    /// The same with the number of an instance's port in the place of its name.
+    pub(super) fn of(&self, ports: &Ports, ordinal: Ordinal) -> Result<Self, InvalidPort> {
+        let target = match self.target() {
+            Target::Named(name) => Target::Port(ports.of(name, ordinal)?),
+            target => target.clone(),
+        };
+        Ok(match self {
+            Probe::Tcp(_) => Probe::Tcp(target),
+            Probe::Http(_, path) => Probe::Http(target, path.clone()),
+        })
     }
 }
 
-/// Reads `8080` or `unix:web.sock`.
+/// Reads `8080`, `{port.http}` or `unix:web.sock`.
 impl FromStr for Target {
     type Err = InvalidProbe;
 
     fn from_str(text: &str) -> Result<Self, InvalidProbe> {
         if let Some(name) = text.strip_prefix("unix:") {
             return Ok(Target::Unix(SocketName::new(name)?));
+        }
+        if let Some(name) = text.strip_prefix("{port.").and_then(|rest| rest.strip_suffix('}')) {
+            return PortName::new(name).map(Target::Named).map_err(|_| InvalidProbe::Port);
         }
         let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         let port = text.parse().ok().filter(|port| plain && *port > 0);
@@ -181,6 +202,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Port(port) => port.fmt(f),
+            Self::Named(name) => write!(f, "{{port.{name}}}"),
             Self::Unix(name) => write!(f, "unix:{}", name.as_str()),
         }
     }
@@ -191,7 +213,9 @@ impl fmt::Display for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(target) => target.fmt(f),
-            Self::Http(target @ Target::Port(_), path) => write!(f, "{target}{}", path.as_str()),
+            Self::Http(target @ (Target::Port(_) | Target::Named(_)), path) => {
+                write!(f, "{target}{}", path.as_str())
+            }
             Self::Http(target @ Target::Unix(_), path) => write!(f, "{target}:{}", path.as_str()),
         }
     }
@@ -203,10 +227,12 @@ mod tests {
 
     #[test]
     fn probes_are_read_as_they_are_shown() {
-        for text in ["8080/healthz", "1/", "unix:web.sock:/healthz?deep=1", "unix:a:/"] {
+        for text in
+            ["8080/healthz", "{port.http}/up", "1/", "unix:web.sock:/healthz?deep=1", "unix:a:/"]
+        {
             assert_eq!(Probe::http(text).unwrap().to_string(), text);
         }
-        for text in ["8080", "65535", "unix:web.sock"] {
+        for text in ["8080", "65535", "{port.http}", "unix:web.sock"] {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
         }
         assert_eq!(Probe::http("80").unwrap().to_string(), "80/", "a path is not needed");
@@ -215,7 +241,18 @@ mod tests {
 
     #[test]
     fn what_leaves_the_host_or_the_run_directory_is_no_probe() {
-        for bad in ["", "0", "65536", "+80", "db1:80", "127.0.0.1:80", "80 ", "unix:"] {
+        for bad in [
+            "",
+            "0",
+            "65536",
+            "+80",
+            "db1:80",
+            "127.0.0.1:80",
+            "80 ",
+            "unix:",
+            "{port.}",
+            "{ordinal}",
+        ] {
             assert!(bad.parse::<Target>().is_err(), "{bad}");
         }
         for bad in ["unix:../x", "unix:a/b", "unix:.hidden", "unix:/run/x"] {
@@ -239,7 +276,11 @@ mod tests {
         let timeout = Millis::seconds(11);
         assert_eq!(field(HealthRule { timeout, ..rule() }), Some("health.timeout"));
         assert_eq!(field(HealthRule { timeout: Millis(0), ..rule() }), Some("health.timeout"));
-        let probe = Probe::Tcp(Target::Port(0));
-        assert_eq!(field(HealthRule { probe, ..rule() }), Some("health"));
+        let ports = Ports::default();
+        let name = PortName::new("http").unwrap();
+        for target in [Target::Port(0), Target::Named(name)] {
+            let wrong = Probe::Tcp(target).check("health", &ports).unwrap_err();
+            assert_eq!(wrong.field, "health");
+        }
     }
 }

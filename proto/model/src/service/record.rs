@@ -104,6 +104,10 @@ kebab_enum!(
         Revert = "revert",
         /// Somebody asked for new runs.
         Restart = "restart",
+        /// Somebody asked that its runs read their parameters again.
+        Reload = "reload",
+        /// Somebody asked that its runs get a signal.
+        Signal = "signal",
         /// Somebody started it.
         Start = "start",
         /// Somebody stopped it.
@@ -123,8 +127,17 @@ pub struct Change {
     pub cause: Cause,
     /// Who; `None` where the conductor did by itself.
     pub by: Option<AudienceName>,
-    /// Where, of a restart; `None` for all hosts.
+    /// Where, of a restart, reload or signal; `None` for all hosts.
     pub hosts: Option<HostSet>,
+    /// Which signal, of a reload or signal.
+    pub signal: Option<i32>,
+}
+
+impl Change {
+    /// One of a whole service, and of no signal.
+    pub fn new(cause: Cause, by: Option<AudienceName>) -> Self {
+        Self { cause, by, hosts: None, signal: None }
+    }
 }
 
 /// A flow that changes a service.

@@ -1,10 +1,10 @@
 //! What people write of a service.
 
 use crate::{
-    names::{ScoreName, ServiceName},
+    names::{ParamKey, ScoreName, ServiceName},
     params::Params,
     quantity::Quantity,
-    service::{InvalidUpkeep, Upkeep},
+    service::{InvalidPort, InvalidUpkeep, Upkeep},
     time::Millis,
 };
 
@@ -80,6 +80,14 @@ pub enum InvalidService {
     /// Its upkeep makes no sense.
     #[error("{0}")]
     Upkeep(InvalidUpkeep),
+    /// A parameter speaks of a port that there is not.
+    #[error("params: {key}: {cause}")]
+    Param {
+        /// Its key.
+        key: ParamKey,
+        /// What is wrong with it.
+        cause: InvalidPort,
+    },
 }
 
 impl ServiceSpec {
@@ -137,7 +145,11 @@ impl ServiceSpec {
                 "it is not longer than update.healthy_for, so that no task could be ok",
             );
         }
-        self.upkeep.check().map_err(InvalidService::Upkeep)
+        self.upkeep.check().map_err(InvalidService::Upkeep)?;
+        self.params.iter().try_for_each(|(key, value)| {
+            let wrong = |cause| InvalidService::Param { key: key.clone(), cause };
+            self.upkeep.ports.check_text(value).map_err(wrong)
+        })
     }
 }
 
@@ -155,6 +167,7 @@ mod tests {
             Ok(()) => None,
             Err(InvalidService::Limit { field, .. }) => Some(field),
             Err(InvalidService::Upkeep(invalid)) => Some(invalid.field),
+            Err(InvalidService::Param { .. }) => Some("params"),
         };
         let updated = |update| ServiceSpec { update, ..spec() };
         let update = UpdateRule::default();

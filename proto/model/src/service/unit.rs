@@ -48,10 +48,23 @@ pub enum Wanted {
     /// That its present run, if there is one, ends and a new one is ready. Restarts are counted from 0
     /// again, and a unit that gave up runs again.
     Restarted,
+    /// That its present run, if it has one that does not end, gets this signal, and is ready after it. A
+    /// unit without a run stays as it is, unless it was stopped. Restarts go on to be counted.
+    Signalled(i32),
     /// That it has no run until it is asked for one.
     Stopped,
     /// That it has no run, and is forgotten.
     Gone,
+}
+
+impl Wanted {
+    /// Whether a run is wanted.
+    pub fn is_to_run(self) -> bool {
+        match self {
+            Wanted::Running | Wanted::Restarted | Wanted::Signalled(_) => true,
+            Wanted::Stopped | Wanted::Gone => false,
+        }
+    }
 }
 
 /// What an order asks of a unit, as the sitter needs it.
@@ -107,6 +120,13 @@ kebab_enum!(
         Gone = "gone",
     }
 );
+
+impl UnitState {
+    /// Whether a unit that is there has a run that was not told to end.
+    pub fn has_run(self) -> bool {
+        matches!(self, UnitState::Starting | UnitState::Ready | UnitState::Unhealthy)
+    }
+}
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,6 +200,12 @@ pub struct UnitReport {
     pub last_end: Option<RunEnd>,
     /// Why it is unhealthy, while it is: what the probe met that made it so.
     pub trouble: Option<String>,
+    /// How often it turned from ready to unhealthy, or back, since an order asked last for something of
+    /// it.
+    pub turns: u32,
+    /// Whether it turns so often that nobody is to rely on it: it turned four times within 10 minutes,
+    /// and within the last 2.
+    pub flapping: bool,
 }
 
 /// A unit that counts as down: its host holds its cells for it.

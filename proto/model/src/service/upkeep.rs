@@ -1,9 +1,9 @@
 //! How a sitter looks after a unit: the part of a service's spec that travels to players.
 
-use super::resources::Resources;
+use super::{ports::Ports, process::ProcessRule, resources::Resources};
 use crate::{
     names::ServiceName,
-    service::{HealthRule, Probe},
+    service::{HealthRule, InvalidPort, Ordinal, Probe},
     time::Millis,
 };
 
@@ -23,6 +23,20 @@ pub struct Upkeep {
     /// The service that it is linked to: a run begins once a unit of that one is ready on the same
     /// host, and ends before an order ends that unit's run.
     pub linked_to: Option<ServiceName>,
+    /// How a run is told of other parameters; `None`: it ends, and the next one has them.
+    pub reload: Option<ReloadRule>,
+    /// Its ports, by name.
+    pub ports: Ports,
+    /// What its processes are like.
+    pub process: ProcessRule,
+}
+
+/// How a run is told of other parameters: they lie in a file for its user (`ORC_PARAMS_FILE`), which is
+/// replaced, and then its first process gets a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReloadRule {
+    /// Which, as signal(7) numbers it.
+    pub signal: i32,
 }
 
 /// When the next run follows the last one, and how long after it.
@@ -112,6 +126,9 @@ pub struct StopRule {
 const TERM: i32 = 15;
 /// The highest signal that a spec may name: those above are real-time ones of the C library.
 const HIGHEST_SIGNAL: i32 = 31;
+/// HUP, INT, QUIT, ABRT, USR1, USR2, ALRM, TERM, CONT, TTIN, TTOU and WINCH: what programs take for
+/// messages. Not among them are KILL, STOP and TSTP, after which nobody answers, and what the kernel says.
+const MESSAGES: [i32; 12] = [1, 2, 3, 6, 10, 12, 14, 15, 18, 21, 22, 28];
 /// Highest descriptor that readiness may be told through.
 const HIGHEST_FD: u32 = 9;
 
@@ -119,6 +136,13 @@ impl Default for StopRule {
     fn default() -> Self {
         Self { signal: TERM, grace: Millis::seconds(30) }
     }
+}
+
+/// Whether a signal of this number may be sent to a run that is to go on: `HUP`, `INT`, `QUIT`, `ABRT`,
+/// `USR1`, `USR2`, `ALRM`, `TERM`, `CONT`, `TTIN`, `TTOU` or `WINCH`, as signal(7) numbers them on x86 and
+/// ARM.
+pub fn is_message(signal: i32) -> bool {
+    MESSAGES.contains(&signal)
 }
 
 /// What of an upkeep makes no sense.
@@ -135,7 +159,8 @@ impl Upkeep {
     /// Checks what no single field's type does.
     pub fn check(&self) -> Result<(), InvalidUpkeep> {
         let wrong = |field, problem| Err(InvalidUpkeep { field, problem });
-        let Self { restart, ready, stop, resources, health, linked_to: _ } = self;
+        let Self { restart, ready, stop, resources, health, linked_to: _, reload, ports, process } =
+            self;
         if restart.window == Millis(0) && restart.attempts.is_some() {
             return wrong("restart.window", "it is 0, so that no number of restarts is too many");
         }
@@ -155,13 +180,34 @@ impl Upkeep {
             return wrong("ready.fd", "a descriptor from 3 to 9 is expected");
         }
         if let ReadySign::Probe(probe) = &ready.sign {
-            probe.check("ready")?;
+            probe.check("ready", ports)?;
         }
         if !(1..=HIGHEST_SIGNAL).contains(&stop.signal) {
             return wrong("stop.signal", "no signal of this number may be sent");
         }
+        if reload.is_some_and(|reload| !is_message(reload.signal)) {
+            return wrong("reload.signal", "no program takes it for a message; HUP is usual");
+        }
         resources.as_ref().map_or(Ok(()), Resources::check)?;
-        health.as_ref().map_or(Ok(()), HealthRule::check)
+        ports.check()?;
+        process.check()?;
+        let Some(health) = health else { return Ok(()) };
+        health.check()?;
+        health.probe.check("health", ports)
+    }
+
+    /// The same for one instance: probes ask at the numbers of its ports, each of which there has to
+    /// be.
+    pub fn of(&self, ordinal: Ordinal) -> Result<Upkeep, InvalidPort> {
+        self.ports.iter().try_for_each(|(name, _)| self.ports.of(name, ordinal).map(drop))?;
+        let mut own = self.clone();
+        if let ReadySign::Probe(probe) = &self.ready.sign {
+            own.ready.sign = ReadySign::Probe(probe.of(&self.ports, ordinal)?);
+        }
+        if let (Some(own), Some(health)) = (&mut own.health, &self.health) {
+            own.probe = health.probe.of(&self.ports, ordinal)?;
+        }
+        Ok(own)
     }
 }
 
@@ -199,6 +245,11 @@ mod tests {
         assert_eq!(stop(2).check(), Ok(()));
         for signal in [0, -1, 32, 64] {
             assert!(stop(signal).check().is_err(), "{signal}");
+        }
+        let reload = |signal| Upkeep { reload: Some(ReloadRule { signal }), ..Upkeep::default() };
+        assert_eq!(reload(1).check(), Ok(()));
+        for signal in [0, 9, 11, 19, 20, 32, -1] {
+            assert!(reload(signal).check().is_err(), "{signal}");
         }
     }
 }

@@ -63,6 +63,8 @@ struct ChangeBody {
     by: Option<String>,
     #[prost(string, optional, tag = "3")]
     hosts: Option<String>,
+    #[prost(int32, optional, tag = "4")]
+    signal: Option<i32>,
 }
 
 #[derive(Message)]
@@ -126,6 +128,7 @@ impl From<&ServiceRecord> for ServiceBody {
                 cause: change.cause.to_string(),
                 by: text(change.by.as_ref()),
                 hosts: change.hosts.as_ref().map(ToString::to_string),
+                signal: change.signal,
             }),
             living: record.living.as_ref().map(|living| LivingBody {
                 flow: living.flow.0,
@@ -181,6 +184,7 @@ impl ServiceBody {
                 cause: word(&change.cause, Cause::from_word)?,
                 by: audience(change.by.as_deref())?,
                 hosts: change.hosts.as_deref().map(hosts).transpose()?,
+                signal: change.signal,
             })
         };
         let living = |living: LivingBody| -> Result<LivingChange, Unreadable> {

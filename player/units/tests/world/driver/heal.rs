@@ -1,7 +1,7 @@
 //! What has to come about when nothing goes wrong any more.
 
 use orchestra_model::{
-    FlowId, JobId, Millis, ServiceName,
+    FlowId, JobId, Millis, Params, ServiceName,
     delivery::{AttemptKey, OrderNumber},
     service::{RestartRule, UnitState, Wanted},
 };
@@ -24,6 +24,8 @@ impl World {
             let key = AttemptKey { store: unit.store, job, attempt: 1 };
             let mut asked = (*known.asked).clone();
             asked.wanted = Wanted::Running;
+            // A version has one content, also where its parameters are gone.
+            asked.params = Params::from_pairs([("v", asked.version.to_string())]).unwrap();
             // What had ended before is told only now.
             asked.upkeep.restart = RestartRule::default();
             asked.upkeep.ready.deadline = Millis::minutes(5);
@@ -56,6 +58,11 @@ impl World {
         }
         for report in STORES.iter().flat_map(|store| self.units.reports(*store)) {
             assert_eq!(report.state, UnitState::Ready, "{report:?}");
+        }
+        for (unit, run, _) in self.units.runs() {
+            let order = &self.units.state().units()[unit].asked;
+            let given = &self.host.given[&(unit.clone(), run)];
+            assert_eq!(*given, order.params, "{unit}: what it has is what was ordered");
         }
         let watches = self.units.state().watches();
         assert!(watches.is_empty(), "every attempt has the end of its watch: {watches:?}");

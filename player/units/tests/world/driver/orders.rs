@@ -5,8 +5,8 @@ use orchestra_model::{
     delivery::{AttemptKey, OrderNumber},
     service::{
         HealthRule, Instance, MilliCores, Ordinal, Placement, Probe, ReadyRule, ReadySign,
-        Resources, RestartRule, RestartWhen, ServiceVersion, StopRule, Target, UnitOrder, Upkeep,
-        Wanted,
+        ReloadRule, Resources, RestartRule, RestartWhen, ServiceVersion, StopRule, Target,
+        UnitOrder, Upkeep, Wanted,
     },
 };
 use orchestra_units::{Input, Ordered, UnitKey};
@@ -72,10 +72,17 @@ impl World {
         let fenced = if dice.happens(5) { 1 } else { 0 };
         let placement = Placement(1 + self.placements.saturating_sub(fenced));
         let (running, restarted) = (Wanted::Running, Wanted::Restarted);
-        let wanted = [running, running, running, restarted, Wanted::Stopped, Wanted::Gone];
+        let signalled = Wanted::Signalled(dice.one_of(&[1, 10]));
+        let wanted =
+            [running, running, running, restarted, signalled, Wanted::Stopped, Wanted::Gone];
         let version = 1 + dice.below(2);
-        let mut upkeep = draw_upkeep(dice);
-        if service.as_str() == "db" && dice.happens(60) {
+        // Often nothing is other than in the order before but the version and its parameters.
+        let before = |sent: &&Ordered| sent.unit.service == service && sent.key.store == store;
+        let before = self.sent.iter().rev().find(before).filter(|_| dice.happens(60));
+        let mut upkeep =
+            before.map_or_else(|| draw_upkeep(dice), |before| before.unit.upkeep.clone());
+        let placement = before.map_or(placement, |before| before.unit.instance.placement);
+        if service.as_str() == "db" && before.is_none() && dice.happens(60) {
             upkeep.linked_to = ServiceName::new("web").ok();
         }
         let unit = UnitOrder {
@@ -128,5 +135,6 @@ fn draw_upkeep(dice: &mut Dice) -> Upkeep {
         Resources { memory: Some(ByteSize(8 << 20)), processes: Some(20), ..Resources::NONE };
     let unenforced = Resources { cpu: Some(MilliCores(200)), enforced: false, ..Resources::NONE };
     let resources = dice.one_of(&[None, Some(limited), Some(unenforced)]);
-    Upkeep { restart, ready, stop, resources, health, linked_to: None }
+    let reload = dice.one_of(&[None, Some(ReloadRule { signal: 1 })]);
+    Upkeep { restart, ready, stop, resources, health, reload, ..Upkeep::default() }
 }

@@ -36,6 +36,10 @@ impl Reference {
         let all =
             |n: u32, good: bool| last(n).count() == n as usize && last(n).all(|it| *it == good);
         let (falls, rises) = (all(rule.fall, false), all(rule.rise, true));
+        let turns = if run.unhealthy.is_none() { falls } else { rises };
+        if turns {
+            unit.turns.push(at);
+        }
         if run.unhealthy.is_none() && falls {
             run.unhealthy = Some(at);
         } else if run.unhealthy.is_some() && rises {
@@ -48,7 +52,7 @@ impl RefUnit {
     /// What is to be asked: whether the run is healthy (else: ready), and how often.
     fn question(&self) -> Option<(bool, u64)> {
         let run = self.run.as_ref()?;
-        let wanted = matches!(self.order.unit.wanted, Wanted::Running | Wanted::Restarted);
+        let wanted = !matches!(self.order.unit.wanted, Wanted::Stopped | Wanted::Gone);
         let goes_on = run.is_up() && run.stopping.is_none() && run.of == self.order.order.0;
         if !wanted || !goes_on || !run.found {
             return None;

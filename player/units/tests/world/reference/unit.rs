@@ -1,5 +1,7 @@
 //! One unit: the restart rule as it is written, and whether its engine follows it.
 
+use std::collections::BTreeSet;
+
 use orchestra_model::service::{RestartWhen, RunEnd, RunNumber, UnitState, Wanted};
 use orchestra_units::{RunId, Stage, UnitKey, Units};
 
@@ -61,7 +63,11 @@ impl RefUnit {
         around: Around,
     ) {
         let unit = &units.state().units()[key];
-        let wants_run = matches!(self.order.unit.wanted, Wanted::Running | Wanted::Restarted);
+        let turns = &unit.status.turns;
+        let last = &self.turns[self.turns.len().saturating_sub(4)..];
+        assert!(turns.moments().eq(last.iter().copied()), "{key}: {turns:?} {last:?}");
+        assert_eq!(turns.count() as usize, self.turns.len(), "{key}");
+        let wants_run = !matches!(self.order.unit.wanted, Wanted::Stopped | Wanted::Gone);
         let Some(run) = unit.status.run() else {
             assert!(self.run.is_none(), "{key}: its run vanished: {self:?}");
             return;
@@ -91,11 +97,14 @@ impl RefUnit {
                 ending: None,
                 found: true,
                 unhealthy: None,
+                signals: BTreeSet::new(),
+                signalled: 0,
                 asked: RefAsked::default(),
             });
             return;
         };
         assert_eq!((unit.status.last, run.of.0), (known.id, known.of), "{key}");
+        assert!(run.signals.iter().eq(known.signals.iter().copied()), "{key}: {run:?} {known:?}");
         let ending = run.ending.as_ref().map(|ending| (ending.cause.clone(), ending.at));
         if let (None, Some((cause, _))) = (&known.ending, &ending) {
             let (up, upkeep) = (known.up.unwrap(), &self.order.unit.upkeep);

@@ -39,8 +39,10 @@ fn is_right(end: &WatchEnd, unit: Option<&RefUnit>, watch: &RefWatch, at: u64) -
             let bad = bad.into_iter().flatten().min().unwrap_or(at);
             run.found
                 && run.of == watch.order
+                && run.signals.is_empty()
                 && run.ready.is_some_and(|ready| {
-                    let healthy = ready.max(watch.accepted) + rule.healthy_for.0;
+                    let since = ready.max(watch.accepted).max(run.signalled);
+                    let healthy = since + rule.healthy_for.0;
                     healthy <= bad.min(watch.deadline)
                 })
         }),
@@ -64,8 +66,9 @@ impl RefRun {
 
     fn healthy_at(&self, unit: &RefUnit, watch: &RefWatch) -> Option<u64> {
         let goes_on = self.is_up() && self.stopping.is_none() && self.of == watch.order;
-        let goes_on = goes_on && self.unhealthy.is_none();
+        let goes_on = goes_on && self.unhealthy.is_none() && self.signals.is_empty();
         let ready = self.ready.filter(|_| goes_on && unit.order.unit.wanted != Wanted::Stopped)?;
-        Some(ready.max(watch.accepted) + unit.order.unit.healthy_for.0)
+        let since = ready.max(watch.accepted).max(self.signalled);
+        Some(since + unit.order.unit.healthy_for.0)
     }
 }

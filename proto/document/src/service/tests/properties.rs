@@ -4,8 +4,9 @@ use orchestra_model::{
     Quantity, ServiceName,
     params::Params,
     service::{
-        HealthRule, HttpPath, MilliCores, Probe, ReadyRule, ReadySign, Resources, RestartRule,
-        RestartWhen, ServiceSpec, SocketName, StopRule, Target, UpdateRule, Upkeep,
+        HealthRule, HttpPath, MilliCores, PortName, PortRule, Ports, Probe, ProcessRule, ReadyRule,
+        ReadySign, ReloadRule, Resources, RestartRule, RestartWhen, ServiceSpec, SocketName,
+        StopRule, Target, Umask, UpdateRule, Upkeep,
     },
     size::ByteSize,
     time::Millis,
@@ -68,6 +69,23 @@ fn any_resources() -> impl Strategy<Value = Resources> {
     )
 }
 
+/// Some of what there may be, drawn from numbers that were drawn for something else.
+fn ports(drawn: Option<u32>) -> Ports {
+    let rule = |number: u32| PortRule { number: number as u16 + 1, by_ordinal: number % 2 == 0 };
+    let name = |number: u32| PortName::new(&format!("p{number}")).unwrap();
+    (0..drawn.unwrap_or(0) % 4).map(|number| (name(number), rule(number))).collect()
+}
+
+fn process(drawn: Option<u32>, signal: i32) -> ProcessRule {
+    ProcessRule {
+        nofile: drawn.map(|number| number + 64),
+        nice: drawn.map(|number| (number % 40) as i8 - 20),
+        oom_score_adj: (signal % 2 == 0).then_some(signal as i16 * 30),
+        umask: drawn.and_then(|number| Umask::new(number as u16)),
+        state_dir: signal % 3 == 0,
+    }
+}
+
 fn any_upkeep() -> impl Strategy<Value = Upkeep> {
     let when = prop_oneof![
         Just(RestartWhen::Always),
@@ -81,10 +99,14 @@ fn any_upkeep() -> impl Strategy<Value = Upkeep> {
         probe().prop_map(ReadySign::Probe),
     ];
     let lengths = prop::array::uniform5(any_length());
-    let rest = (prop::option::of(0_u32..100), 1_i32..=31);
+    let rest = (
+        prop::option::of(0_u32..100),
+        1_i32..=31,
+        prop::option::of(prop::sample::select(vec![1_i32, 3, 10])),
+    );
     let (resources, health) = (prop::option::of(any_resources()), prop::option::of(any_health()));
     (when, sign, lengths, rest, resources, health).prop_map(
-        |(when, sign, lengths, (attempts, signal), resources, health)| {
+        |(when, sign, lengths, (attempts, signal, reload), resources, health)| {
             let [first, max_delay, window, deadline, grace] = lengths;
             let (first, max_delay) = (first.min(max_delay).min(window), max_delay);
             let stable_after = grace;
@@ -95,6 +117,9 @@ fn any_upkeep() -> impl Strategy<Value = Upkeep> {
                 resources,
                 health,
                 linked_to: None,
+                reload: reload.map(|signal| ReloadRule { signal }),
+                ports: ports(attempts),
+                process: process(attempts, signal),
             }
         },
     )

@@ -1,0 +1,87 @@
+//! Where instances of a service take connections.
+
+use std::{collections::BTreeMap, io};
+
+use orchestra_client::AppliedVersion;
+use orchestra_model::service::{
+    InstanceId, InstanceStatus, ServiceStatus, ServiceVersion, UnitReport, UnitState,
+};
+use serde::Serialize;
+
+use crate::view::{Output, Page, Style};
+
+/// Ports of instances that are ready, and that somebody may rely on.
+pub(crate) struct Endpoints<'a> {
+    pub(crate) status: &'a ServiceStatus,
+    /// Each has ports of its own.
+    pub(crate) versions: &'a [AppliedVersion],
+}
+
+/// A port of an instance.
+#[derive(Serialize)]
+struct Endpoint<'a> {
+    id: String,
+    /// The player's name; what address it has is for the network to know.
+    host: &'a str,
+    /// What the service calls the port.
+    name: String,
+    port: u16,
+    version: u64,
+}
+
+impl Output for Endpoints<'_> {
+    fn noun(&self) -> &'static str {
+        "endpoints"
+    }
+
+    fn json(self) -> impl Serialize {
+        let all: Vec<Endpoint<'_>> = of(self.status, self.versions);
+        all
+    }
+
+    /// `web/3 http fe3.example.com:8003`.
+    fn text(self, out: &mut dyn Page, _style: Style) -> io::Result<()> {
+        for Endpoint { id, host, name, port, .. } in of(self.status, self.versions) {
+            writeln!(out, "{id} {name} {host}:{port}")?;
+        }
+        Ok(())
+    }
+
+    fn remark(&self) -> Option<String> {
+        let has_ports = self.versions.iter().any(|version| !version.spec.upkeep.ports.is_empty());
+        let why = match has_ports {
+            true => "no instance is ready that has ports",
+            false => "no version of it has ports",
+        };
+        of(self.status, self.versions).is_empty().then(|| why.to_owned())
+    }
+}
+
+/// All endpoints, in the order of hosts and of the names of ports.
+fn of<'a>(status: &'a ServiceStatus, versions: &[AppliedVersion]) -> Vec<Endpoint<'a>> {
+    let versions: BTreeMap<ServiceVersion, &AppliedVersion> =
+        versions.iter().map(|version| (version.version, version)).collect();
+    let of_instance = |instance: &'a InstanceStatus| {
+        let report = reliable(instance)?;
+        let ports = &versions.get(&report.version)?.spec.upkeep.ports;
+        let (service, ordinal) = (status.record.name.clone(), instance.instance.ordinal);
+        let id = InstanceId { service, ordinal }.to_string();
+        let endpoint = |(name, port): (&orchestra_model::service::PortName, u16)| Endpoint {
+            id: id.clone(),
+            host: instance.host.as_str(),
+            name: name.to_string(),
+            port,
+            version: report.version.0,
+        };
+        let own = ports.iter().filter_map(|(name, rule)| Some((name, rule.of(ordinal)?)));
+        Some(own.map(endpoint).collect::<Vec<_>>())
+    };
+    status.instances.iter().filter_map(of_instance).flatten().collect()
+}
+
+/// What an instance told, where it is ready now: its player is attached, and its health does not turn again
+/// and again.
+fn reliable(instance: &InstanceStatus) -> Option<&UnitReport> {
+    let report = instance.report.as_ref().filter(|_| instance.attached)?;
+    (report.state == UnitState::Ready && !report.flapping).then_some(report)
+}

@@ -1,0 +1,59 @@
+//! `orc service endpoints`.
+
+use orchestra_model::{
+    Quantity::Count,
+    service::{PortName, Ports, ServiceSpec, ServiceVersion, UnitState, Unready},
+};
+use orchestra_proto::v1;
+use serde_json::json;
+
+use super::{absent, ready, unwell, version};
+use crate::fake::Fake;
+
+/// A version with these ports.
+fn with_ports(number: u64, ports: &[(&str, &str)]) -> v1::ServiceVersion {
+    let told = version(number, Count(1), &[]);
+    let mut spec = ServiceSpec::try_from(told.spec.as_ref().unwrap()).unwrap();
+    let port = |(name, rule): &(&str, &str)| (PortName::new(name).unwrap(), rule.parse().unwrap());
+    spec.upkeep.ports = ports.iter().map(port).collect::<Ports>();
+    v1::ServiceVersion { spec: Some((&spec).into()), ..told }
+}
+
+#[test]
+fn ports_of_instances_that_are_ready_are_told() {
+    let fake = Fake::start();
+    let mut status = ready(6);
+    // One is of the version before, and one each is not ready, away, and of no reliable health.
+    status.instances[1].report.as_mut().unwrap().version = ServiceVersion(6);
+    status.instances[2] = unwell(3, UnitState::Unhealthy, Unready::NotReady);
+    status.instances[3] = absent(4);
+    status.instances[4].report.as_mut().unwrap().flapping = true;
+    status.instances[5].attached = false;
+    fake.tables().services = vec![status];
+    let newest = [("http", "8000+{ordinal}"), ("admin", "9000")];
+    fake.tables().versions = vec![with_ports(6, &[("http", "80")]), with_ports(7, &newest)];
+    fake.run("orc service endpoints web").is(
+        0,
+        "web/1 admin db1:9000\nweb/1 http db1:8001\nweb/2 http db2:80\n",
+        "",
+    );
+    let told = fake.run("orc service endpoints web --json").json();
+    assert_eq!(told["endpoints"].as_array().unwrap().len(), 3);
+    assert_eq!(
+        told["endpoints"][1],
+        json!({"id": "web/1", "host": "db1", "name": "http", "port": 8001, "version": 7})
+    );
+    fake.run("orc service endpoints other").fails(8, &["there is no service other"]);
+}
+
+#[test]
+fn why_there_are_none_is_told() {
+    let fake = Fake::start();
+    fake.tables().services = vec![ready(1)];
+    fake.tables().versions = vec![version(7, Count(1), &[])];
+    fake.run("orc service endpoints web").is(0, "", "no version of it has ports\n");
+    fake.tables().versions = vec![with_ports(7, &[("http", "80")])];
+    fake.tables().services[0].instances[0].attached = false;
+    fake.run("orc service endpoints web").is(0, "", "no instance is ready that has ports\n");
+    assert_eq!(fake.run("orc service endpoints web --json").json()["endpoints"], json!([]));
+}
