@@ -5,9 +5,9 @@
 //!
 //! Everything that these programs say leaves them here, and nothing here lets a character through
 //! that a terminal obeys or a person cannot see (see [`orchestra_model::foreign`]), whoever wrote
-//! it and whichever view forgot to look. Excepted are line ends, tabs, and our own colours. One more
-//! thing is: what scores wrote goes to files and pipes as it is ([`Page::foreign`]), because it may
-//! be data. A terminal is shown it with these characters written out.
+//! it and whichever view forgot to look. Excepted are line ends, tabs, our own colours, and what clears
+//! a terminal ([`Console::clear`]). One more thing is: what scores wrote goes to files and pipes as it is
+//! ([`Page::foreign`]), because it may be data. A terminal is shown it with these characters written out.
 
 mod answer;
 
@@ -85,6 +85,17 @@ impl Console {
     /// Whether answers are JSON, so that standard output holds one document and nothing else.
     pub(crate) fn answers_in_json(&self) -> bool {
         self.json
+    }
+
+    /// Whether answers go to a terminal that can be written anew.
+    pub(crate) fn can_refresh(&self) -> bool {
+        let dumb = env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+        self.screen.style.terminal && !self.json && !dumb
+    }
+
+    /// Clears the terminal, where answers go to one that [can be written anew](Self::can_refresh).
+    pub(crate) fn clear(&mut self) -> Result<(), Failure> {
+        self.screen.out.clear().map_err(unwritten)
     }
 
     /// Whether a person can be asked.
@@ -215,6 +226,16 @@ impl Answer {
         let now = std::mem::replace(&mut self.pending, later);
         let safe = if self.json { foreign::json(&now) } else { safe(&now, self.style) };
         let written = self.out.write_all(&safe);
+        self.unless_closed(written)
+    }
+
+    /// To the upper left, and nothing below that.
+    fn clear(&mut self) -> io::Result<()> {
+        self.let_out(self.pending.len())?;
+        if self.closed {
+            return Ok(());
+        }
+        let written = self.out.write_all(b"\x1b[H\x1b[J");
         self.unless_closed(written)
     }
 

@@ -47,6 +47,7 @@ mod service;
 mod shared;
 mod targets;
 mod task;
+mod top;
 mod verb;
 mod view;
 mod words;

@@ -13,6 +13,7 @@ use crate::{
     service::Service,
     shared::CONNECTION_HELP,
     task,
+    top::Top,
     verb::With,
 };
 
@@ -45,6 +46,8 @@ pub(crate) enum Noun {
     Ledger(Ledger),
     /// Services: what is kept running, where, in which version
     Service(Service),
+    /// What uses most of its host: units, or players
+    Top(With<Top>),
     /// Deployments: apps, environments, and what may happen to them at once
     Deployment(Deployment),
     #[command(flatten)]
@@ -67,6 +70,7 @@ impl Noun {
             Noun::Task(verb) => verb.run(environment),
             Noun::Ledger(ledger) => ledger.run(environment),
             Noun::Service(service) => service.run(environment),
+            Noun::Top(verb) => verb.run(environment),
             Noun::Deployment(deployment) => deployment.run(environment),
             Noun::Hosts(verb) => verb.run(environment),
             Noun::Audit(verb) => audit::run(verb, environment),

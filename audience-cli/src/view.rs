@@ -16,6 +16,8 @@ pub(crate) mod score;
 pub(crate) mod service;
 mod style;
 pub(crate) mod task;
+pub(crate) mod top;
+pub(crate) mod vitals;
 
 pub(crate) use output::{Listing, Output};
 pub(crate) use style::colour_at_start;

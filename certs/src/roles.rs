@@ -40,6 +40,7 @@ pub const TABLE: &[(&str, &[Role])] = &[
     ("/orchestra.v1.Audience/ListServices", AUDIENCE),
     ("/orchestra.v1.Audience/ListVersions", AUDIENCE),
     ("/orchestra.v1.Audience/ReadLogs", AUDIENCE),
+    ("/orchestra.v1.Audience/ListVitals", AUDIENCE),
 ];
 
 /// Whether `role` may call the RPC at `path` (`/PACKAGE.SERVICE/METHOD`, compared exactly).

@@ -23,6 +23,7 @@ mod sameness;
 mod services;
 mod submission;
 mod verbs;
+mod vitals;
 mod watch;
 
 use std::sync::Arc;
@@ -57,6 +58,7 @@ use crate::{
     lines::LogReadings,
     proof::Proofs,
     reload::Reloader,
+    vitals::Vitals,
 };
 
 /// What does not change while the conductor runs.
@@ -75,6 +77,7 @@ pub(crate) struct Sources {
     pub(crate) fleet: watching::Receiver<Arc<Fleet>>,
     pub(crate) inventory: Inventory,
     pub(crate) readings: LogReadings,
+    pub(crate) vitals: Vitals,
 }
 
 /// Where everything is asked for.
@@ -86,6 +89,7 @@ pub(crate) struct Desk {
     inventory: Inventory,
     reloader: Reloader,
     readings: LogReadings,
+    vitals: Vitals,
     facts: Arc<Facts>,
     /// Becomes true when the conductor stops.
     stopping: watching::Receiver<bool>,
@@ -99,9 +103,9 @@ impl Desk {
         facts: Facts,
         stopping: watching::Receiver<bool>,
     ) -> Self {
-        let Sources { readers, fleet, inventory, readings } = sources;
+        let Sources { readers, fleet, inventory, readings, vitals } = sources;
         let facts = Arc::new(facts);
-        Self { driver, readers, fleet, inventory, reloader, readings, facts, stopping }
+        Self { driver, readers, fleet, inventory, reloader, readings, vitals, facts, stopping }
     }
 
     /// Returns when the conductor stops.

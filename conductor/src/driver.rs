@@ -289,7 +289,7 @@ impl Driver {
             FromSession::Attached(attach, reply) => {
                 let session = attach.session;
                 let answer = self.attach(attach);
-                if let Err(Attached::Welcome(player)) = reply.send(answer) {
+                if let Err(Attached::Welcome(player, _)) = reply.send(answer) {
                     self.detach(player, session);
                 }
             }
@@ -399,7 +399,7 @@ impl Driver {
                  release`"
             );
         }
-        Attached::Welcome(player)
+        Attached::Welcome(player, self.header)
     }
 
     /// Asks the session that the player has, if any, whether it lives; unless that is the one

@@ -28,6 +28,7 @@ mod reload;
 mod retention;
 mod serve;
 mod tls;
+mod vitals;
 mod writer;
 
 pub use lines::Patience;

@@ -20,7 +20,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use orchestra_certs::{Lines as LogLines, Peer};
 use orchestra_model::{HostName, delivery::StoreId};
@@ -39,7 +39,9 @@ use self::{
 use crate::{
     declined::{Declined, Ground},
     driver::Handle,
+    fleet::Fleet,
     proof::Proofs,
+    vitals::Vitals,
 };
 
 /// How long players are waited for.
@@ -72,6 +74,14 @@ pub(crate) struct PlayerLines {
     stopping: watch::Receiver<bool>,
 }
 
+/// What sessions write and read past the driver.
+#[derive(Clone, Debug)]
+pub(crate) struct Tables {
+    pub(crate) readings: LogReadings,
+    pub(crate) vitals: Vitals,
+    pub(crate) fleet: watch::Receiver<Arc<Fleet>>,
+}
+
 /// Where it goes what is sent on a stream, or why nothing is.
 type Answer = oneshot::Sender<Result<Frames, Declined>>;
 
@@ -80,11 +90,11 @@ impl PlayerLines {
         driver: Handle,
         store: StoreId,
         proofs: Proofs,
-        readings: LogReadings,
+        tables: Tables,
         patience: Patience,
         stopping: watch::Receiver<bool>,
     ) -> Self {
-        let sessions = Sessions::new(driver, store, proofs, readings, patience.probe);
+        let sessions = Sessions::new(driver, store, proofs, tables, patience.probe);
         let refusals = LogLines::new(|players| {
             tracing::warn!(players, "further players were refused within a second");
         });

@@ -41,11 +41,12 @@ use crate::{
     fleet::Fleet,
     grpc,
     inventory::Inventory,
-    lines::{LogReadings, Patience, PlayerLines},
+    lines::{LogReadings, Patience, PlayerLines, Tables},
     proof::{Found, KeyFile, Keys, Proofs},
     reading::Reading,
     reload::Reloader,
     retention, tls,
+    vitals::Vitals,
     writer::Writer,
 };
 
@@ -155,12 +156,16 @@ async fn run(options: Options) -> Result<(), ServeError> {
 
     let (stop, stopping) = watch::channel(false);
     let patience = options.patience;
-    let readings = LogReadings::default();
+    let (readings, vitals) = (LogReadings::default(), Vitals::default());
     let lines = PlayerLines::new(
         handle.clone(),
         identity.store,
         proofs.clone(),
-        readings.clone(),
+        Tables {
+            readings: readings.clone(),
+            vitals: vitals.clone(),
+            fleet: fleet_receiver.clone(),
+        },
         patience,
         stopping.clone(),
     );
@@ -172,7 +177,7 @@ async fn run(options: Options) -> Result<(), ServeError> {
     };
     let kept = retention::run(handle.clone(), Arc::clone(&readers), reloader.clone(), clock);
     tokio::spawn(kept);
-    let sources = Sources { readers, fleet: fleet_receiver, inventory, readings };
+    let sources = Sources { readers, fleet: fleet_receiver, inventory, readings, vitals };
     let desk = Desk::new(handle, sources, reloader.clone(), facts, stopping.clone());
     let incoming = incoming(listener, door, strangers(raise_file_limit()));
     let server = tokio::spawn(grpc::listen(incoming, lines, desk, stopping));

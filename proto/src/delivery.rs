@@ -159,6 +159,8 @@ pub fn snapshot_to_wire(
         scores: snapshot.scores.iter().map(Into::into).collect(),
         units: units
             .map(|units| v1::Units { stores: units.into_iter().map(store_units).collect() }),
+        // Said by whoever takes samples.
+        vitals: false,
     }
 }
 
@@ -190,6 +192,9 @@ pub struct RawSnapshot {
     /// As in the snapshot.
     #[prost(message, optional, tag = "8")]
     pub units: Option<v1::Units>,
+    /// As in the snapshot.
+    #[prost(bool, tag = "9")]
+    pub vitals: bool,
 }
 
 /// Reads a snapshot as the conductor of `store` needs it: mark and term are that store's. What the
@@ -342,7 +347,9 @@ impl TryFrom<v1::Report> for Report<EndBytes> {
                 Report::Ended { key, order, end }
             }
             Kind::Refused(refusal) => Report::Refused { key, order, refusal: refusal.try_into()? },
-            Kind::Unit(_) | Kind::Log(_) => return Err(Invalid::field("Report.kind")),
+            Kind::Unit(_) | Kind::Log(_) | Kind::Vitals(_) => {
+                return Err(Invalid::field("Report.kind"));
+            }
         })
     }
 }

@@ -28,6 +28,7 @@ mod remedy;
 mod service;
 #[cfg(test)]
 mod tests;
+mod vitals;
 mod wire;
 
 pub use audience::Watched;
@@ -42,6 +43,7 @@ pub use ledger::Planned;
 pub use reason::Reason;
 pub use remedy::spelt;
 pub use service::{decode_service, encode_service, log_part_from_wire, log_part_to_wire};
+pub use vitals::{batch_from_wire, batch_to_wire};
 pub use wire::{check_fields, check_flow_spec};
 
 /// The protocol that this program speaks; it serves this one alone, being the first.

@@ -19,9 +19,9 @@ use orchestra_model::{
     record::Drain,
     score::{ParamSpec, ScoreHash, ScoreOffer, ScoreSpec},
     service::{
-        Cause, Change, Goal, HealthRule, HttpPath, Instance, InstanceStatus, LivingChange,
-        MilliCores, Ordinal, Placement, PortName, PortRule, Probe, ProcessRule, ReadyRule,
-        ReadySign, ReloadRule, Resources, RestartRule, RestartWhen, RunEnd, RunNumber,
+        Cause, Change, Exhausted, Goal, HealthRule, HttpPath, Instance, InstanceStatus,
+        LivingChange, MilliCores, Ordinal, Placement, PortName, PortRule, Probe, ProcessRule,
+        ReadyRule, ReadySign, ReloadRule, Resources, RestartRule, RestartWhen, RunEnd, RunNumber,
         ServiceEvent, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion, SocketName,
         StopRule, Target, Umask, UnitJob, UnitReport, UnitState, Unready, UnwellUnit, UpdateRule,
         Upkeep, Wanted,
@@ -32,6 +32,7 @@ use orchestra_model::{
         JobAbsence, JobStatus, PlayerStatus,
     },
     thresholds::ResolvedLimit,
+    vitals::{UnitUsage, UnitVitals},
 };
 
 use prost::Message as _;
@@ -387,6 +388,19 @@ fn what_is_told_of_a_service_is_read_back() {
         instance: Instance { ordinal: Ordinal(1), placement: Placement(12) },
         attached: report.is_some(),
         unready: report.is_none().then_some(Unready::Untold),
+        usage: report.as_ref().map(|report| UnitUsage {
+            service: report.service.clone(),
+            ordinal: Ordinal(1),
+            age: Millis(4_000),
+            now: UnitVitals {
+                cpu: Some(MilliCores(250)),
+                memory: Some(ByteSize(3 << 20)),
+                ..UnitVitals::default()
+            },
+            cpu_highest: Some(MilliCores(300)),
+            memory_limit: Some(ByteSize(64 << 20)),
+            cpu_limit: None,
+        }),
         report,
     };
     let whole = ServiceStatus {
@@ -465,7 +479,8 @@ fn every_end_of_a_run_is_read_back() {
     for end in [
         RunEnd::Exited(-1),
         RunEnd::Signalled(9),
-        RunEnd::OutOfMemory,
+        RunEnd::OutOfMemory(Exhausted::default()),
+        RunEnd::OutOfMemory(Exhausted { limit: Some(ByteSize(64 << 20)), peak: Some(ByteSize(1)) }),
         RunEnd::NeverReady,
         RunEnd::Watchdog,
         RunEnd::Asked,
@@ -496,6 +511,7 @@ fn unit_job(wanted: Wanted, sign: &ReadySign) -> UnitJob {
             stop: StopRule { signal: 2, grace: Millis(7) },
             resources: Some(Resources {
                 memory: Some(ByteSize(5 << 20)),
+                reserve: Some(ByteSize(3 << 20)),
                 cpu: Some(MilliCores(1_500)),
                 processes: Some(20),
                 enforced: *sign == ReadySign::Started,

@@ -265,3 +265,44 @@ fn a_log_is_followed_over_kills_of_service_sitter_and_conductor() {
     fleet.orc(&["logs", "web@p1"]).exits(0).says("run 4 says hello");
     fleet.orc(&["logs", "web/2"]).exits(8).complains("there is no instance web/2");
 }
+
+#[test]
+fn what_services_use_is_told() {
+    let fleet = Fleet::new("p[1-2]").start();
+    let file = fleet.service_file("p[1-2]", "");
+    fleet.orc(&["service", "apply", &file, "--wait"]).exits(0);
+    let is_told = |unit: &Value| unit["cpu_millicores"].is_u64() && unit["memory_bytes"].is_u64();
+    let units = eventually("what both units use", || {
+        let answer = fleet.orc(&["top", "--json"]).exits(0).json();
+        let units = answer["units"].as_array()?.clone();
+        (units.len() == 2 && units.iter().all(is_told)).then_some(units)
+    });
+    for unit in &units {
+        assert_eq!((&unit["service"], &unit["attached"]), (&"web".into(), &true.into()));
+        assert!(unit["memory_bytes"].as_u64() > Some(64 << 10), "{unit}");
+        assert!(unit["processes"].as_u64() >= Some(1), "{unit}");
+    }
+    let players = fleet.orc(&["top", "--players", "--json"]).exits(0).json();
+    assert!(players["players"][0]["memory"]["used_bytes"].is_u64(), "{players}");
+    let text = fleet.orc(&["top", "p1"]).exits(0).out;
+    assert!(text.starts_with("INSTANCE ") && text.lines().count() == 2, "{text}");
+    let service = fleet.service();
+    assert!(
+        service["instances"]
+            .as_array()
+            .is_some_and(|it| { it.iter().all(|instance| is_told(&instance["usage"])) }),
+        "{service}"
+    );
+    let shown = fleet.orc(&["service", "show", "web"]).exits(0).out;
+    assert!(shown.contains(", uses cpu ") && shown.contains(", memory "), "{shown}");
+    // Of a player that is away the last is told.
+    fleet.player("p2").sitter.kill();
+    eventually("p2 to be away", || {
+        let answer = fleet.orc(&["top", "p2", "--players", "--json"]).exits(0).json();
+        (answer["players"][0]["attached"] == false).then_some(())
+    });
+    fleet.conductor.kill();
+    fleet.start_conductor();
+    let answer = fleet.orc(&["top", "p2", "--players", "--json"]).exits(0).json();
+    assert!(answer["players"][0]["age_ms"].is_null(), "nothing of it is stored: {answer}");
+}

@@ -17,6 +17,19 @@ impl Client {
         Ok(Pages::new(stream, what))
     }
 
+    /// What the hosts of a host set use, and their units where that is asked for; empty is all. For
+    /// half a minute their players tell more often.
+    pub async fn vitals(
+        &mut self,
+        hosts: &str,
+        units: bool,
+    ) -> Result<Pages<v1::VitalsPage>, Failure> {
+        let what = "asking what hosts use".to_owned();
+        let request = v1::ListVitalsRequest { hosts: hosts.to_owned(), units };
+        let stream = answered(&what, self.rpc.list_vitals(request)).await?;
+        Ok(Pages::new(stream, what))
+    }
+
     /// Lets nothing new start on players.
     pub async fn drain(&mut self, hosts: String, reason: String) -> Result<Drained, Failure> {
         let request = v1::DrainRequest { hosts, reason };

@@ -8,6 +8,7 @@ use orchestra_model::{
     ledger::CellStatus,
     names::HostName,
     status::{FlowSummary, PlayerStatus, TaskStatus},
+    vitals::HostUsage,
 };
 use orchestra_proto::{Invalid, v1};
 use tokio::time::timeout;
@@ -112,6 +113,14 @@ impl ListPage for v1::PlayerPage {
 
     fn items(self) -> Result<Vec<PlayerStatus>, Invalid> {
         self.players.into_iter().map(TryInto::try_into).collect()
+    }
+}
+
+impl ListPage for v1::VitalsPage {
+    type Item = HostUsage;
+
+    fn items(self) -> Result<Vec<HostUsage>, Invalid> {
+        self.hosts.iter().map(TryInto::try_into).collect()
     }
 }
 

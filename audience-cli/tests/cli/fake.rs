@@ -16,6 +16,7 @@ use orchestra_model::{
     ledger::CellStatus,
     service::ServiceStatus,
     status::{ConductorStatus, FlowStatus, PlayerStatus, TaskStatus},
+    vitals::HostUsage,
 };
 use orchestra_proto::{Planned, v1};
 use tokio::sync::oneshot;
@@ -33,6 +34,9 @@ pub(crate) struct Tables {
     pub(crate) flows: BTreeMap<u64, FlowStatus>,
     pub(crate) tasks: BTreeMap<u64, Vec<TaskStatus>>,
     pub(crate) players: Vec<PlayerStatus>,
+    pub(crate) vitals: Vec<HostUsage>,
+    /// What was asked of vitals.
+    pub(crate) vitals_asked: Vec<v1::ListVitalsRequest>,
     pub(crate) logs: Vec<v1::AttemptLog>,
     pub(crate) status: Option<ConductorStatus>,
     pub(crate) cells: Vec<CellStatus>,

@@ -29,7 +29,7 @@ use crate::{
 const HOSTILE: &str = "a\u{202e}b\u{9b}2Jc\x1b]0;t\x07\u{2028}\u{e0041}\u{200b}\rd\nforged line";
 
 /// A verb of `orc` each, and the other programs. Nothing here may be left out: see the test.
-const LINES: [&str; 68] = [
+const LINES: [&str; 71] = [
     "getstatus",
     "getstatus 42",
     "getstatus 42 --json",
@@ -66,6 +66,9 @@ const LINES: [&str; 68] = [
     "orc logs 42@db1 --json",
     "orc logs 42@db1",
     "orc logs web/1 --json",
+    "orc top",
+    "orc top --json",
+    "orc top --players",
     "orc ledger",
     "orc ledger --json",
     "orc deployment list",

@@ -24,6 +24,8 @@ mod steer;
 #[cfg(test)]
 mod submit;
 #[cfg(test)]
+mod top;
+#[cfg(test)]
 mod values;
 #[cfg(test)]
 mod wait;

@@ -1,18 +1,19 @@
 //! `orc service`.
 
 use orchestra_model::{
-    AudienceName, HostName, HostSet, Quantity, ScoreName,
+    AudienceName, ByteSize, HostName, HostSet, Quantity, ScoreName,
     delivery::OrderNumber,
     ids::FlowId,
     names::ServiceName,
     params::Params,
     service::{
-        Cause, Goal, Instance, InstanceStatus, LivingChange, Ordinal, Placement, RunEnd, RunNumber,
-        ServiceEvent, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion, UnitReport,
-        UnitState, Unready,
+        Cause, Goal, Instance, InstanceStatus, LivingChange, MilliCores, Ordinal, Placement,
+        RunEnd, RunNumber, ServiceEvent, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion,
+        UnitReport, UnitState, Unready,
     },
     state::FlowState,
-    time::Timestamp,
+    time::{Millis, Timestamp},
+    vitals::{Permille, UnitUsage, UnitVitals},
 };
 use orchestra_proto::v1;
 
@@ -64,6 +65,27 @@ fn instance(n: u32) -> InstanceStatus {
             flapping: false,
         }),
         unready: None,
+        usage: None,
+    }
+}
+
+/// What the instance on db`n` uses, with so many thousandths of a processor; from 400 on it is held
+/// back.
+pub(crate) fn usage(n: u32, cpu: u32) -> UnitUsage {
+    UnitUsage {
+        service: name(),
+        ordinal: Ordinal(n),
+        age: Millis(4_000),
+        now: UnitVitals {
+            cpu: Some(MilliCores(cpu)),
+            throttled: (cpu >= 400).then_some(Permille(950)),
+            memory: Some(ByteSize(30 << 20)),
+            memory_peak: Some(ByteSize(40 << 20)),
+            processes: Some(3),
+        },
+        cpu_highest: Some(MilliCores(500)),
+        memory_limit: Some(ByteSize(64 << 20)),
+        cpu_limit: Some(MilliCores(500)),
     }
 }
 

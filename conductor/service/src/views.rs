@@ -25,6 +25,8 @@ impl Services {
                 attached,
                 report: placed.report.clone(),
                 unready: service.unready(host, attached),
+                // Known elsewhere.
+                usage: None,
             }
         };
         let is_unplaced = |host: &&HostName| {

@@ -160,7 +160,7 @@ impl Desk {
             let asked = name.clone();
             let ask = |reply| Request::AboutServices(ServiceQuestion::Status(asked, reply));
             match self.ask(ask).await? {
-                Some(status) => to.give(vec![*status]).await?,
+                Some(status) => to.give(vec![self.with_usage(*status)]).await?,
                 None if is_one => return Err(unknown(&name).into()),
                 // It has gone meanwhile.
                 None => {}

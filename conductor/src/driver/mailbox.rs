@@ -17,7 +17,7 @@ use super::{audit::Asked, services::ServiceQuestion};
 use crate::{
     declined::{Declined, Ground},
     fleet::Fleet,
-    lines::{Line, Outbox},
+    lines::{Header, Line, Outbox},
 };
 
 /// Mailbox lengths: senders wait when the driver is behind.
@@ -70,8 +70,8 @@ pub(crate) struct Attach {
 /// How an attach went.
 #[derive(Debug)]
 pub(crate) enum Attached {
-    /// The session is the player's.
-    Welcome(PlayerIx),
+    /// The session is the player's; its commands carry this.
+    Welcome(PlayerIx, Header),
     /// The players file does not name it.
     Unknown,
     /// It has another session, which was asked whether it lives.

@@ -434,7 +434,7 @@ async fn it_ends_with_everything_on_disk_though_others_still_hold_it() {
     let room = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
     let refusal = Refusal::UnknownScore;
     let report = Box::new(Report::Refused { key, order, refusal });
-    let Attached::Welcome(player) = bench.attach("db1", 2, Some(1)).await.0 else { panic!() };
+    let Attached::Welcome(player, _) = bench.attach("db1", 2, Some(1)).await.0 else { panic!() };
     let session = SessionId(2);
     let reports = vec![*report];
     let reported = FromSession::Reported { player, session, reports, units: Vec::new(), room };
@@ -449,7 +449,7 @@ async fn it_ends_with_everything_on_disk_though_others_still_hold_it() {
 #[tokio::test]
 async fn an_acknowledgement_waits_for_company_and_goes_by_itself_if_none_comes() {
     let bench = Bench::with("db1\n").await;
-    let (Attached::Welcome(player), mut frames) = bench.attach("db1", 1, None).await else {
+    let (Attached::Welcome(player, _), mut frames) = bench.attach("db1", 1, None).await else {
         panic!()
     };
     let flow = bench.submit(1, "db1").await.unwrap();
@@ -463,7 +463,7 @@ async fn an_acknowledgement_waits_for_company_and_goes_by_itself_if_none_comes()
 #[tokio::test]
 async fn acknowledgements_that_wait_are_sent_when_it_ends() {
     let bench = Bench::with("db1\n").await;
-    let (Attached::Welcome(player), mut frames) = bench.attach("db1", 1, None).await else {
+    let (Attached::Welcome(player, _), mut frames) = bench.attach("db1", 1, None).await else {
         panic!()
     };
     let flow = bench.submit(1, "db1").await.unwrap();
@@ -477,23 +477,25 @@ async fn acknowledgements_that_wait_are_sent_when_it_ends() {
 async fn only_the_session_that_was_asked_is_superseded() {
     let bench = Bench::with("db1\n").await;
     let (first, _frames) = bench.attach("db1", 1, None).await;
-    assert!(matches!(first, Attached::Welcome(_)));
+    assert!(matches!(first, Attached::Welcome(..)));
     let (second, _frames) = bench.attach("db1", 2, None).await;
     assert!(matches!(second, Attached::Occupied { by: SessionId(1), .. }), "{second:?}");
     let (third, _kept) = bench.attach("db1", 3, Some(1)).await;
-    assert!(matches!(third, Attached::Welcome(_)), "{third:?}");
+    assert!(matches!(third, Attached::Welcome(..)), "{third:?}");
     // It had asked the first one too, but that is not who is there now.
     let (fourth, _frames) = bench.attach("db1", 4, Some(1)).await;
     assert!(matches!(fourth, Attached::Occupied { by: SessionId(3), .. }), "{fourth:?}");
     drop(_kept);
     let (fifth, _frames) = bench.attach("db1", 5, None).await;
-    assert!(matches!(fifth, Attached::Welcome(_)), "its connection is gone: {fifth:?}");
+    assert!(matches!(fifth, Attached::Welcome(..)), "its connection is gone: {fifth:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn whoever_asks_why_is_told_as_of_now() {
     let bench = Bench::with("db1\n").await;
-    let (Attached::Welcome(player), _frames) = bench.attach("db1", 1, None).await else { panic!() };
+    let (Attached::Welcome(player, _), _frames) = bench.attach("db1", 1, None).await else {
+        panic!()
+    };
     let gone = FromSession::Detached { player, session: SessionId(1) };
     bench.to.sessions.send(gone).await.unwrap();
     let flow = bench.submit(1, "db1").await.unwrap();

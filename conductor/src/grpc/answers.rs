@@ -10,6 +10,7 @@ use orchestra_model::{
     record::EndRecord,
     service::{LogChunk, ServiceStatus},
     status::{FlowSummary, PlayerStatus, TaskStatus},
+    vitals::HostUsage,
 };
 use orchestra_proto::{
     Planned,
@@ -46,6 +47,11 @@ pub(super) fn flows(flows: Vec<FlowSummary>) -> Encoded<v1::FlowPage> {
 pub(super) fn players(players: Vec<PlayerStatus>) -> Encoded<v1::PlayerPage> {
     let pages = cut(players.into_iter().map(|player| (&player).into())).into_iter();
     Ok(pages.map(|players| v1::PlayerPage { players }).collect())
+}
+
+pub(super) fn vitals(hosts: Vec<HostUsage>) -> Encoded<v1::VitalsPage> {
+    let pages = cut(hosts.into_iter().map(|host| (&host).into())).into_iter();
+    Ok(pages.map(|hosts| v1::VitalsPage { hosts }).collect())
 }
 
 pub(super) fn cells(cells: Vec<CellStatus>) -> Encoded<v1::LedgerPage> {

@@ -57,6 +57,7 @@ impl Audience for AudienceCalls {
     type ListVersionsStream = Pages<v1::VersionPage>;
     type GetLogsStream = Pages<v1::AttemptLog>;
     type ReadLogsStream = Pages<v1::LogChunk>;
+    type ListVitalsStream = Pages<v1::VitalsPage>;
 
     async fn submit(
         &self,
@@ -278,6 +279,18 @@ impl Audience for AudienceCalls {
         let hosts = self.0.players(expression).await?;
         Ok(stream(&self.0, answers::players, |desk, to| async move {
             desk.list_players(hosts, scores, &to).await
+        }))
+    }
+
+    async fn list_vitals(
+        &self,
+        request: Request<v1::ListVitalsRequest>,
+    ) -> Result<Response<Pages<v1::VitalsPage>>, Status> {
+        let v1::ListVitalsRequest { hosts, units } = request.into_inner();
+        let expression = if hosts.is_empty() { "@all".to_owned() } else { hosts };
+        let hosts = self.0.players(expression).await?;
+        Ok(stream(&self.0, answers::vitals, |desk, to| async move {
+            desk.list_vitals(hosts, units, &to).await
         }))
     }
 

@@ -35,7 +35,7 @@ use tokio::{
 
 pub(crate) use self::outbox::Outbox;
 use self::{inventories::Inventories, said::Said};
-use super::{LogReadings, stopping, stream::StreamQueue};
+use super::{Line, Tables, stopping, stream::StreamQueue};
 use crate::{
     declined::{Declined, Ground},
     driver::{Attach, Attached, FromSession, Handle, TURN},
@@ -52,7 +52,7 @@ pub(super) struct Sessions {
     driver: Handle,
     store: StoreId,
     proofs: Proofs,
-    readings: LogReadings,
+    tables: Tables,
     /// How long an older session may take to say that it lives.
     probe: Duration,
     next: Arc<AtomicU64>,
@@ -79,12 +79,12 @@ impl Sessions {
         driver: Handle,
         store: StoreId,
         proofs: Proofs,
-        readings: LogReadings,
+        tables: Tables,
         probe: Duration,
     ) -> Self {
         let (next, room) = (Arc::new(AtomicU64::new(1)), Arc::new(Semaphore::new(ROOM)));
         let inventories = Inventories::default();
-        Self { driver, store, proofs, readings, probe, next, inventories, room }
+        Self { driver, store, proofs, tables, probe, next, inventories, room }
     }
 
     /// Lets a player in, or says why not.
@@ -104,7 +104,7 @@ impl Sessions {
                 ),
             ));
         }
-        let snapshot = self.snapshot(host, attach.snapshot)?;
+        let (snapshot, tells_vitals) = self.snapshot(host, attach.snapshot)?;
         let outbox = Outbox::new(host.as_str(), queue.clone());
         let mut silent = None;
         loop {
@@ -120,7 +120,9 @@ impl Sessions {
             };
             self.tell(FromSession::Attached(attach, reply)).await?;
             match attached.await.map_err(|_| stopping())? {
-                Attached::Welcome(player) => {
+                Attached::Welcome(player, header) => {
+                    let line = Line { session: id, outbox, header };
+                    self.tables.vitals.attached(host, id, tells_vitals.then_some(line));
                     return Ok(Session { host: host.clone(), player, id });
                 }
                 Attached::Unknown => {
@@ -149,7 +151,8 @@ impl Sessions {
         }
     }
 
-    fn snapshot(&self, host: &HostName, bytes: Bytes) -> Result<PlayerSnapshot, Declined> {
+    /// What a player says of its state, and whether it takes samples.
+    fn snapshot(&self, host: &HostName, bytes: Bytes) -> Result<(PlayerSnapshot, bool), Declined> {
         check_fields("Snapshot: it has more fields than any honest one", &bytes)
             .map_err(|error| Declined::invalid(&error))?;
         let wire = RawSnapshot::decode(bytes)
@@ -169,7 +172,7 @@ impl Sessions {
         let mut snapshot = read.map_err(|error| Declined::invalid(&error))?;
         let keys = self.proofs.keys();
         drop_false_proofs(&mut snapshot, self.store, host, |said, mac| keys.confirm(said, mac));
-        Ok(snapshot)
+        Ok((snapshot, wire.vitals))
     }
 
     async fn tell(&self, message: FromSession) -> Result<(), Declined> {
@@ -178,14 +181,15 @@ impl Sessions {
 
     /// Tells the driver that a session is over.
     pub(super) async fn detach(&self, session: Session) {
-        let Session { player, id, .. } = session;
+        let Session { host, player, id } = session;
+        self.tables.vitals.detached(&host, id, self.tables.fleet.borrow().hosts());
         // Without a driver there is nothing left to tell.
         let _ = self.tell(FromSession::Detached { player, session: id }).await;
     }
 
     /// Tells those who read a player's logs that its session is over. After its queue has ended.
     pub(super) fn end_readings(&self, id: SessionId) {
-        self.readings.detach(id);
+        self.tables.readings.detach(id);
     }
 
     /// Takes in one message: all of its reports go to the driver together, for what costs is each
@@ -199,7 +203,7 @@ impl Sessions {
         // An honest message is far shorter.
         for frames in batch.frames.chunks_mut(TURN) {
             let room = self.room_for(frames.iter().map(said::room).sum()).await?;
-            let Said { mut reports, units, logs, alive, wrong } = Said::read(host, frames);
+            let Said { mut reports, units, logs, vitals, alive, wrong } = Said::read(host, frames);
             self.check_evidence(host, &mut reports);
             if !reports.is_empty() || !units.is_empty() {
                 let (player, session) = (*player, *id);
@@ -207,7 +211,10 @@ impl Sessions {
                 self.tell(said).await?;
             }
             for (reading, part) in logs {
-                self.readings.take(host, *id, reading, part);
+                self.tables.readings.take(host, *id, reading, part);
+            }
+            for batch in vitals {
+                self.tables.vitals.take(host, *id, batch);
             }
             if alive {
                 self.tell(FromSession::Alive { session: *id }).await?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use orchestra_certs::{Outgoing, Role, Subject};
+use orchestra_model::delivery::Term;
 use orchestra_proto::{
     PROTOCOL,
     v1::{self, from_player::Frame},
@@ -38,7 +39,7 @@ async fn what_a_player_said_of_itself_is_gone_once_it_is_let_in() {
         handle,
         STORE,
         Proofs::default(),
-        LogReadings::default(),
+        session::tests::tables(),
         Patience::default(),
         stopping.clone(),
     );
@@ -65,7 +66,7 @@ async fn what_a_player_said_of_itself_is_gone_once_it_is_let_in() {
     let Some(FromSession::Attached(attach, reply)) = driver.recv().await else { panic!() };
     assert_eq!(attach.snapshot.scores[0].name.as_str(), "hello");
     drop(attach);
-    reply.send(Attached::Welcome(player())).unwrap();
+    reply.send(Attached::Welcome(player(), Header { store: STORE, term: Term(1) })).unwrap();
     let _frames = answered.await.unwrap().unwrap();
     assert!(!session.is_finished());
     assert_eq!(Arc::strong_count(&count), 1, "somebody keeps the snapshot's bytes");

@@ -19,6 +19,7 @@ use orchestra_link::ipc::{AGENT_DESCRIPTOR, ANSWERS, Inbox, Outbox, ToAgent, ToS
 use orchestra_model::{
     delivery::{AgentSession, EndBytes, Report},
     service::{LogPart, ReadingId, UnitReport},
+    vitals::VitalsBatch,
 };
 use orchestra_proto::v1;
 use prost::Message;
@@ -96,12 +97,13 @@ enum State {
     Up(Box<Up>),
 }
 
-/// What is told of an attempt, of a unit, or of a log that somebody reads.
+/// What is told of an attempt, of a unit, of a log that somebody reads, or of what is used.
 #[derive(Debug)]
 enum Told {
     Attempt(Report<EndBytes>),
     Unit(Box<UnitReport>),
     Log(ReadingId, LogPart),
+    Vitals(Box<VitalsBatch>),
 }
 
 #[derive(Debug)]
@@ -238,6 +240,13 @@ impl Agent {
     pub(crate) fn report_log(&mut self, session: AgentSession, id: ReadingId, part: LogPart) {
         if let Some(up) = self.up_with(session) {
             up.reports.push_back(Told::Log(id, part));
+        }
+    }
+
+    /// The same of samples.
+    pub(crate) fn report_vitals(&mut self, session: AgentSession, batch: VitalsBatch) {
+        if let Some(up) = self.up_with(session) {
+            up.reports.push_back(Told::Vitals(Box::new(batch)));
         }
     }
 
@@ -459,6 +468,7 @@ impl Up {
                     Told::Attempt(report) => v1::Report::from(&report),
                     Told::Unit(report) => wire::unit_report(&report),
                     Told::Log(id, part) => wire::log_report(id, part),
+                    Told::Vitals(batch) => wire::vitals_report(&batch),
                 };
                 let bytes = report.encode_to_vec().into();
                 self.push(ToAgent::Report { session, bytes });

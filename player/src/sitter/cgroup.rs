@@ -426,7 +426,8 @@ impl Leaf {
         remove(&self.dir, DEPTH)
     }
 
-    fn processes(&self) -> Vec<i32> {
+    /// What lives in it.
+    pub(crate) fn processes(&self) -> Vec<i32> {
         let text = fs::read_to_string(self.dir.join("cgroup.procs")).unwrap_or_default();
         text.lines().filter_map(|line| line.parse().ok()).collect()
     }

@@ -82,6 +82,11 @@ pub(crate) enum Kind {
     },
     /// Something about a log that somebody reads.
     OfLog(OfLog),
+    /// Vitals from now on.
+    AskVitals {
+        /// For so many milliseconds each sample at once.
+        live_for: u64,
+    },
 }
 
 /// Why a command is not done.
@@ -156,6 +161,7 @@ impl JobParts {
                 Kind::OfLog(OfLog::Credit(ReadingId(credit.reading), credit.bytes))
             }
             Wire::CloseLog(close) => Kind::OfLog(OfLog::Close(ReadingId(close.reading))),
+            Wire::AskVitals(ask) => Kind::AskVitals { live_for: ask.live_for_ms.into() },
             Wire::Cancel(cancel) => Kind::Cancel {
                 order: OrderNumber(cancel.order),
                 key: of_store(&cancel.key)?,

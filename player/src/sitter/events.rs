@@ -201,6 +201,7 @@ impl Sitter {
         }
         self.tick_units(now);
         self.read_logs(now);
+        self.sample(now);
     }
 
     /// Processes that are certainly not what an attempt left: the first ones of all, the agent,
@@ -231,6 +232,7 @@ impl Sitter {
                 }
                 self.agent.open(session);
                 self.end_readings();
+                self.vitals.end();
                 self.parts = JobParts::default();
                 self.spool.handle(Input::Opened { session });
             }
@@ -256,6 +258,7 @@ impl Sitter {
 
     fn detached(&mut self, session: AgentSession) {
         self.end_readings();
+        self.vitals.end();
         self.parts = JobParts::default();
         self.spool.handle(Input::Detached { session });
     }
@@ -278,6 +281,7 @@ impl Sitter {
         let Command { store, term, kind } = command;
         let input = match kind {
             Kind::OfLog(said) => return self.hear_of_log(store, said),
+            Kind::AskVitals { live_for } => return self.hear_of_vitals(store, live_for),
             Kind::Hello { issued } => Input::TermSeen { store, term, issued },
             Kind::Cancel { order, key, mac } => {
                 return self.cancel_order(key, Input::Cancelled { term, order, key, mac });

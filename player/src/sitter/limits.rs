@@ -9,6 +9,9 @@
 //!      each controller's hierarchy      cpu.cfs_period_us, cpu.cfs_quota_us
 //! ```
 //!
+//! A reserve is told to the kernel too (`memory.low`, `memory.soft_limit_in_bytes`): where memory is short
+//! it takes it from others first. That reserves fit the host is what the units engine sees to.
+//!
 //! The unit's leaf, by which its run is killed, is made first; the leaves of v1 stand beside it. All are
 //! written before the run's process is made, which enters them before it executes its program.
 //!
@@ -23,7 +26,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use orchestra_model::service::Resources;
+use orchestra_model::{ByteSize, service::Resources};
 use rustix::fs::Access;
 
 use super::cgroup::Leaf;
@@ -59,7 +62,7 @@ impl Controller {
 
     fn is_needed(self, resources: &Resources) -> bool {
         match self {
-            Self::Memory => resources.memory.is_some(),
+            Self::Memory => resources.memory.is_some() || resources.reserve.is_some(),
             Self::Cpu => resources.cpu.is_some(),
             Self::Pids => resources.processes.is_some(),
         }
@@ -183,6 +186,16 @@ impl Places {
         let names = entries.filter_map(Result::ok);
         let ours = names.filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
         ours.map(|entry| Leaf::of_v1(entry.path())).collect()
+    }
+
+    /// Most memory that all units together may have by the cgroup above them; `None`: it has no limit, or
+    /// none that can be read.
+    pub(crate) fn memory(&self) -> Option<ByteSize> {
+        let v2 = self.v2.iter().map(|base| base.dir.join("memory.max"));
+        let of_memory = self.v1.iter().filter(|(of, _)| *of == Controller::Memory);
+        let v1 = of_memory.map(|(_, base)| base.join("memory.limit_in_bytes"));
+        let limits = v2.chain(v1).filter_map(|file| fs::read_to_string(file).ok());
+        limits.filter_map(|limit| limit.trim().parse().ok().map(ByteSize)).min()
     }
 
     /// Something that tells when the kernel has killed in the unit's leaf of this name for want of

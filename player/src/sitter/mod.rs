@@ -28,6 +28,7 @@
 //! ending     stop, upgrade, lifeline            hunt      its processes, without cgroups
 //! unit       what is kept running               logs      what that writes, as it is read back
 //! limits     what its runs may have             probers   who asks units how they are
+//! vitals     what host and units use
 //!                                               sys       everything unsafe
 //! ```
 
@@ -79,6 +80,7 @@ pub(crate) mod sys;
 mod unit;
 mod upgrade;
 mod users;
+mod vitals;
 mod watchdog;
 mod wire;
 
@@ -101,6 +103,7 @@ use self::{
     sys::{FileLimit, Identity},
     unit::{Keeping, Place},
     users::Users,
+    vitals::{Beat, Vitals},
     watchdog::Watchdog,
 };
 use crate::config::Config;
@@ -229,6 +232,7 @@ struct Sitter {
     starts: VecDeque<(AttemptKey, Plan)>,
     /// What is kept running.
     keeping: Keeping,
+    vitals: Vitals,
     /// Attempts that are not over, by id, which is their token.
     attempts: BTreeMap<u64, Attempt>,
     /// Attempts that are over, and not yet durably so.
@@ -283,11 +287,12 @@ impl Sitter {
         if let Some(lifeline) = &lifeline {
             poller.add(lifeline, LIFELINE, Interest::Read).map_err(SitterError::Process)?;
         }
+        let beat = Beat::of(&player);
         let surroundings = Surroundings { spool: spool.state().id(), player };
         let file_limit = FileLimit::raise();
         let mark = environment::mark_of_launchers(surroundings.spool);
         let launchers =
-            Launchers::new(mark, file_limit, LAUNCHERS).map_err(SitterError::Process)?;
+            Launchers::new(mark, file_limit, LAUNCHERS, beat).map_err(SitterError::Process)?;
         let confs = spool_dir.remembered_confs().map_err(|cause| {
             SitterError::Spool(SpoolDirError::Open(spool_dir.path().to_owned(), cause))
         })?;
@@ -316,6 +321,7 @@ impl Sitter {
             admitted: BTreeMap::new(),
             starts: VecDeque::new(),
             keeping,
+            vitals: Vitals::new(beat),
             attempts: BTreeMap::new(),
             over: Vec::new(),
             lingering: BTreeMap::new(),
@@ -457,7 +463,7 @@ impl Sitter {
         let (agent, launchers) = (self.agent.next_deadline(), self.launchers.next_deadline());
         let watchdog = self.watchdog.as_ref().map(Watchdog::next_deadline);
         let (units, logs) = (self.keeping.next_deadline(), self.next_look_at_logs());
-        let own = [units, logs, self.probers.next_deadline()];
+        let own = [units, logs, self.probers.next_deadline(), self.vitals.next_deadline()];
         let others = [agent, launchers, watchdog, self.rewrite_at, stop_at];
         let others = own.into_iter().chain(others);
         attempts.chain(others.flatten()).min()

@@ -85,6 +85,77 @@ fn parse(text: &str) -> Option<Stat> {
     })
 }
 
+/// What `/proc/PID/stat` says that a process uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// Time of processors since it was made, with that of children that it waited for, in clock ticks.
+    pub(crate) cpu_ticks: u64,
+    /// Pages of memory that it has resident.
+    pub(crate) resident_pages: u64,
+}
+
+impl Usage {
+    /// Reads it; `None` where there is no such process.
+    pub(crate) fn of(pid: i32) -> Option<Usage> {
+        parse_usage(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    }
+}
+
+fn parse_usage(text: &[u8]) -> Option<Usage> {
+    let text = String::from_utf8_lossy(text);
+    let (_, rest) = text.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    // The state, field 3, is at index 0 from here.
+    let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+    let times = [number(14)?, number(15)?, number(16)?, number(17)?];
+    Some(Usage { cpu_ticks: times.iter().sum(), resident_pages: number(24)? })
+}
+
+/// A process and what descends from it, as far as each still has its parent. `None` where the kernel
+/// does not tell children, or where there are more processes, or more threads of one, than so many.
+pub(crate) fn descendants(first: i32, most: usize) -> Option<Vec<i32>> {
+    let mut found = vec![first];
+    let mut next = 0;
+    while let Some(pid) = found.get(next).copied() {
+        match children(pid, most) {
+            Children::Of(pids) => found.extend(pids),
+            // Whoever has ended since has none; of the first one nothing is known then.
+            Children::NoProcess if next > 0 => {}
+            Children::NoProcess | Children::Unknown => return None,
+        }
+        if found.len() > most {
+            return None;
+        }
+        next += 1;
+    }
+    Some(found)
+}
+
+enum Children {
+    Of(Vec<i32>),
+    NoProcess,
+    Unknown,
+}
+
+/// The children of all threads of a process.
+fn children(pid: i32, most_threads: usize) -> Children {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Children::NoProcess };
+    let mut found = Vec::new();
+    for (thread, count) in threads.flatten().zip(1..) {
+        let text = match fs::read_to_string(thread.path().join("children")) {
+            Ok(text) => text,
+            // A thread that has ended left its children to another one.
+            Err(_) if thread.path().exists() => return Children::Unknown,
+            Err(_) => continue,
+        };
+        if count > most_threads {
+            return Children::Unknown;
+        }
+        found.extend(text.split_ascii_whitespace().filter_map(|word| word.parse::<i32>().ok()));
+    }
+    Children::Of(found)
+}
+
 /// Every process that can be seen.
 pub(crate) fn all() -> io::Result<Vec<Stat>> {
     let numbers =
@@ -253,6 +324,28 @@ mod tests {
             child.wait().unwrap();
         }
         assert_eq!(seen, [Mark::There, Mark::NotThere, Mark::NotThere, Mark::NotThere]);
+    }
+
+    #[test]
+    fn what_a_process_uses_and_what_descends_from_it_is_known() {
+        let mut child = Command::new("sh");
+        let child = child.args(["-c", "sleep 1000 & echo $!; read x; kill $!"]);
+        let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        let (first, second) = (child.id() as i32, said.trim().parse().unwrap());
+        let (known, too_many) = (descendants(first, 2), descendants(first, 1));
+        let used = Usage::of(first);
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        if fs::exists("/proc/self/task").unwrap() && known.is_some() {
+            assert_eq!((known, too_many), (Some(vec![first, second]), None));
+        }
+        assert!(used.is_some_and(|used| used.resident_pages > 0), "{used:?}");
+        let fields = (3..=52).map(|n| n.to_string()).collect::<Vec<_>>().join(" ");
+        let used = Usage { cpu_ticks: 14 + 15 + 16 + 17, resident_pages: 24 };
+        assert_eq!(parse_usage(format!("42 (a) Z (b)) {fields}").as_bytes()), Some(used));
+        assert_eq!(parse_usage(b"42 (x) R 1 2"), None);
     }
 
     #[test]

@@ -7,8 +7,9 @@ use orchestra_model::{
     delivery::{OrderNumber, PlayerSnapshot, StoreId, Term},
     score::ScoreOffer,
     service::{LogPart, ReadingId, UnitReport},
+    vitals::VitalsBatch,
 };
-use orchestra_proto::{log_part_to_wire, snapshot_to_wire, v1};
+use orchestra_proto::{batch_to_wire, log_part_to_wire, snapshot_to_wire, v1};
 use orchestra_spool::Snapshot;
 use prost::Message;
 
@@ -21,6 +22,11 @@ pub(crate) fn unit_report(report: &UnitReport) -> v1::Report {
 pub(crate) fn log_report(id: ReadingId, part: LogPart) -> v1::Report {
     let kind = v1::report::Kind::Log(log_part_to_wire(id, part));
     v1::Report { key: None, order: 0, kind: Some(kind) }
+}
+
+/// What was sampled: a report about no attempt.
+pub(crate) fn vitals_report(batch: &VitalsBatch) -> v1::Report {
+    v1::Report { key: None, order: 0, kind: Some(v1::report::Kind::Vitals(batch_to_wire(batch))) }
 }
 
 /// A snapshot, encoded, of what the spool knows and what the sitter adds. Where it is larger than
@@ -46,6 +52,7 @@ pub(crate) fn snapshot(
         units: None,
     };
     let mut wire = snapshot_to_wire(&whole, &spool.marks, Some(units));
+    wire.vitals = true;
     while wire.encoded_len() > PAYLOAD_BYTES && !wire.scores.is_empty() {
         let kept = wire.scores.len() / 2;
         tracing::error!(kept, "the scores' descriptions are too large together");

@@ -130,7 +130,7 @@ fn logs_keep_to_one_budget() {
     let noisy = "seq 1 4500000; sleep 1.1; seq 1 1000000; echo the end";
     world.score("web", &format!("{RECORD}\n{noisy}\nexec sleep 1000"));
     world.start();
-    let quiet = Asked { service: "quiet".to_owned(), score: "quiet", ..Asked::default() };
+    let quiet = Asked { service: "quiet".parse().unwrap(), score: "quiet", ..Asked::default() };
     ends_well(&world, ask(&world, &quiet));
     ends_well(&world, ask(&world, &Asked::default()));
     let mut number = 0;

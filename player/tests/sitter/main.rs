@@ -54,7 +54,7 @@ mod world;
 
 type Test = (&'static str, fn());
 
-const ALL: [(&str, &[Test]); 22] = [
+const ALL: [(&str, &[Test]); 23] = [
     ("running", running::TESTS),
     ("scores", scores::TESTS),
     ("killing", killing::TESTS),
@@ -77,6 +77,7 @@ const ALL: [(&str, &[Test]); 22] = [
     ("units::cerebro", units::cerebro::TESTS),
     ("units::lessons", units::lessons::TESTS),
     ("units::starved", units::starved::TESTS),
+    ("units::vitals", units::vitals::TESTS),
 ];
 
 /// How many tests run at once. Most of them wait.

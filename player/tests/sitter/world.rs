@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fs,
     io::{ErrorKind, IoSliceMut, PipeWriter, Read},
     mem::MaybeUninit,
@@ -30,9 +30,11 @@ use orchestra_model::{
         Report, StoreId, Term,
     },
     service::{LogPart, ReadingId, UnitReport},
+    vitals::VitalsBatch,
 };
 use orchestra_proto::{
-    RawSnapshot, decode_end, log_part_from_wire, scores_from_wire, snapshot_from_wire, v1,
+    RawSnapshot, batch_from_wire, decode_end, log_part_from_wire, scores_from_wire,
+    snapshot_from_wire, v1,
 };
 use prost::Message;
 use rustix::{
@@ -103,6 +105,8 @@ pub(crate) struct World {
     unit_reports: RefCell<Vec<UnitReport>>,
     /// What came of logs, in order.
     log_parts: RefCell<Vec<(ReadingId, LogPart)>>,
+    /// What was told of what is used, in order.
+    vitals: RefCell<VecDeque<VitalsBatch>>,
     /// What a sitter is started through, before its own program and arguments.
     wrapper: RefCell<Vec<String>>,
 }
@@ -143,6 +147,7 @@ impl World {
             reports: RefCell::default(),
             unit_reports: RefCell::default(),
             log_parts: RefCell::default(),
+            vitals: RefCell::default(),
             wrapper: RefCell::default(),
         };
         let text = |path: &Path| format!("{:?}", path.to_str().unwrap());
@@ -545,12 +550,30 @@ impl World {
             Some(Kind::Log(part)) => {
                 self.log_parts.borrow_mut().push(log_part_from_wire(part).unwrap());
             }
+            Some(Kind::Vitals(batch)) => {
+                self.vitals.borrow_mut().push_back(batch_from_wire(&batch).unwrap());
+            }
             _ => {
                 let report = Report::try_from(report).unwrap();
                 let report = report.try_map(|end| decode_end(&end)).unwrap();
                 self.reports.borrow_mut().push(report);
             }
         }
+    }
+
+    /// What is told next of what is used.
+    pub(crate) fn vitals(&self) -> VitalsBatch {
+        loop {
+            if let Some(batch) = self.vitals.borrow_mut().pop_front() {
+                return batch;
+            }
+            self.take_in_a_report();
+        }
+    }
+
+    /// What was told of that until now, and is not told again.
+    pub(crate) fn vitals_until_now(&self) -> Vec<VitalsBatch> {
+        self.vitals.borrow_mut().drain(..).collect()
     }
 
     /// The next part of a log.

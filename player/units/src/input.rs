@@ -3,10 +3,10 @@
 use std::fmt;
 
 use orchestra_model::{
-    Millis, Params, Timestamp,
+    ByteSize, Millis, Params, Timestamp,
     delivery::{AttemptKey, OrderNumber},
     process::ProcessMark,
-    service::{Placement, RunEnd, UnitOrder},
+    service::{Exhausted, Placement, RunEnd, UnitOrder},
 };
 
 use crate::state::{RunId, UnitKey};
@@ -19,6 +19,15 @@ pub struct Now {
     pub boot_ms: u64,
     /// The wall clock, for people alone: it may jump.
     pub wall: Timestamp,
+}
+
+/// How much a player takes upon itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Most units.
+    pub units: usize,
+    /// Memory of the host, all of which may be reserved for units; `None`: it is not known, and none may.
+    pub memory: Option<ByteSize>,
 }
 
 /// An order for a unit, whose attempt is to be accepted once it is durable.
@@ -50,6 +59,15 @@ pub enum Rejection {
     },
     /// The player has as many units as it may have: so many.
     Full(usize),
+    /// More memory is to be reserved than is left.
+    Reserved {
+        /// For this unit.
+        asked: ByteSize,
+        /// For others.
+        others: ByteSize,
+        /// What the host has; `None`: that is not known.
+        host: Option<ByteSize>,
+    },
     /// A number in it is none that a store can have come to.
     Unreachable,
     /// The units' file cannot be written, for this reason.
@@ -66,6 +84,17 @@ impl fmt::Display for Rejection {
                 write!(f, "the unit is at placement {known}; this order is for an earlier one")
             }
             Self::Full(most) => write!(f, "the player has {most} units and may have no more"),
+            Self::Reserved { asked, others, host: Some(host) } => write!(
+                f,
+                "{asked} of memory is to be reserved; the host has {}, of which {} is reserved for \
+                 other services",
+                host.rounded(),
+                others.rounded()
+            ),
+            Self::Reserved { asked, others: _, host: None } => write!(
+                f,
+                "{asked} of memory is to be reserved, and it is not known how much the host has"
+            ),
             Self::Unreachable => f.write_str("it has a number that no store can have come to"),
             Self::Broken(why) => write!(f, "the units' file cannot be written: {why}"),
         }
@@ -154,7 +183,7 @@ pub enum RunEvent {
     /// Its process ended. Others of it may be left.
     MainEnded(RunEnd),
     /// The kernel killed a process of it for want of memory.
-    OutOfMemory,
+    OutOfMemory(Exhausted),
     /// No process of it is left.
     Emptied,
     /// It said that it is ready.

@@ -30,6 +30,8 @@
 //! - No (placement, run) comes twice, over crashes, reboots and a unit that was forgotten.
 //! - A run is started where the last order asks for one, and by its restart rule alone; an order
 //!   begins the counts of that rule anew.
+//! - Units whose orders want them to run reserve together no more memory than the host has, but for those
+//!   whose `resources` need not be enforced ([`Rejection::Reserved`]).
 //! - A watch ends once. Its end is kept, and told again by the next sitter, until the driver says
 //!   that the attempt has it ([`Input::WatchSettled`]).
 //! - A signal is sent to a run that was ready, by an order that wants the run to go on; at least once,
@@ -81,7 +83,7 @@ mod units;
 
 pub use effect::{Effect, UnitFailure, WatchEnd};
 pub use entry::Entry;
-pub use input::{Input, Now, Ordered, ProbeNumber, ProbeOutcome, Rejection, RunEvent};
+pub use input::{Capacity, Input, Now, Ordered, ProbeNumber, ProbeOutcome, Rejection, RunEvent};
 pub use orchestra_model::{
     journal::Contradiction,
     process::{BootId, ProcessMark},

@@ -17,7 +17,7 @@ use crate::{
     chance::Chance,
     effect::Effect,
     entry::Entry,
-    input::{Now, ProbeNumber},
+    input::{Capacity, Now, ProbeNumber},
     rules::{links::Links, probes::Asking, reports::Telling, shortened},
     state::{Run, RunId, Signals, State, Status, UnitKey, Watch},
 };
@@ -26,8 +26,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Units {
     pub(crate) state: State,
-    /// Most units that it takes.
-    pub(crate) capacity: usize,
+    /// What it takes upon itself.
+    pub(crate) capacity: Capacity,
     pub(crate) chance: Chance,
     /// How many probes this sitter was asked for.
     pub(crate) probes: u64,
@@ -82,9 +82,9 @@ struct Held {
 
 impl Units {
     /// Nothing is kept running yet. `spool` is the id of the spool that the file lies beside, `capacity`
-    /// the most units, `seed` where its chance begins. Its first journal is
+    /// what the player takes upon itself, `seed` where its chance begins. Its first journal is
     /// [`crate::journal::compacted`].
-    pub fn new(spool: SpoolId, capacity: usize, seed: u64, now: Now, boot: BootId) -> Self {
+    pub fn new(spool: SpoolId, capacity: Capacity, seed: u64, now: Now, boot: BootId) -> Self {
         let mut units = Self::recover(State::new(spool), capacity, seed, now, boot);
         units.rewritten();
         units
@@ -93,7 +93,7 @@ impl Units {
     /// Goes on from what a journal held. What it then asks for, [`Effect::Find`] and
     /// [`Effect::KillAll`] of runs that the sitter before it has started, the driver answers as it
     /// answers everything else; [`crate::Input::ParamsFound`] is best given before that.
-    pub fn recover(state: State, capacity: usize, seed: u64, now: Now, boot: BootId) -> Self {
+    pub fn recover(state: State, capacity: Capacity, seed: u64, now: Now, boot: BootId) -> Self {
         let mut units = Self {
             state,
             capacity,

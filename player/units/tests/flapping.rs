@@ -1,5 +1,7 @@
 //! One test a rule of units whose health turns often.
 
+#![expect(clippy::unwrap_used, reason = "a test says so by failing")]
+
 mod common;
 
 use common::*;

@@ -7,11 +7,11 @@ mod common;
 
 use common::*;
 use orchestra_model::{
-    Millis, Timestamp,
+    ByteSize, Millis, Timestamp,
     delivery::{OrderNumber, SpoolId},
     service::{
-        HealthRule, HttpPath, PortName, PortRule, Probe, ProcessRule, ReadySign, ReloadRule,
-        RestartRule, RestartWhen, RunEnd, SocketName, Target, Umask, Wanted,
+        Exhausted, HealthRule, HttpPath, PortName, PortRule, Probe, ProcessRule, ReadySign,
+        ReloadRule, RestartRule, RestartWhen, RunEnd, SocketName, Target, Umask, Wanted,
     },
 };
 use orchestra_units::{
@@ -131,7 +131,8 @@ fn every_status_and_every_end_of_a_watch_reads_as_it_was_written() {
     let ends = [
         RunEnd::Exited(-1),
         RunEnd::Signalled(9),
-        RunEnd::OutOfMemory,
+        RunEnd::OutOfMemory(Exhausted::default()),
+        RunEnd::OutOfMemory(Exhausted { limit: None, peak: Some(ByteSize(3)) }),
         RunEnd::NeverReady,
         RunEnd::Watchdog,
         RunEnd::Asked,

@@ -8,7 +8,9 @@ mod common;
 use common::*;
 use orchestra_model::{
     Millis,
-    service::{HealthRule, Probe, ReadySign, RestartWhen, RunEnd, Target, UnitState, Wanted},
+    service::{
+        Exhausted, HealthRule, Probe, ReadySign, RestartWhen, RunEnd, Target, UnitState, Wanted,
+    },
 };
 use orchestra_units::{Effect, Ordered, ProbeOutcome, RunEvent};
 
@@ -191,7 +193,7 @@ impl Play {
     }
 
     fn out_of_memory(&mut self) {
-        self.effects = self.rig.told(RunEvent::OutOfMemory);
+        self.effects = self.rig.told(RunEvent::OutOfMemory(Exhausted::default()));
     }
 
     /// The main process ends. Where others of the run are left, nothing follows before they are gone.
@@ -264,7 +266,7 @@ fn spelled(end: &RunEnd) -> String {
     match end {
         RunEnd::Exited(code) => code.to_string(),
         RunEnd::Signalled(signal) => signal.to_string(),
-        RunEnd::OutOfMemory => "m".to_owned(),
+        RunEnd::OutOfMemory(_) => "m".to_owned(),
         RunEnd::Watchdog => "w".to_owned(),
         RunEnd::NeverReady => "n".to_owned(),
         RunEnd::Asked => "a".to_owned(),

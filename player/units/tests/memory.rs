@@ -10,7 +10,9 @@ use orchestra_model::{
     delivery::{AttemptKey, OrderNumber, SpoolId, StoreId},
     service::{Instance, Ordinal, Placement, ServiceVersion, UnitOrder, Upkeep, Wanted},
 };
-use orchestra_units::{BootId, Effect, Input, Now, Ordered, ProcessMark, RunEvent, Units};
+use orchestra_units::{
+    BootId, Capacity, Effect, Input, Now, Ordered, ProcessMark, RunEvent, Units,
+};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -64,14 +66,15 @@ fn perform(units: &mut Units) {
 
 #[test]
 fn a_unit_that_is_ready_costs_a_few_kibibytes() {
-    let capacity = usize::try_from(UNITS).unwrap();
+    let count = usize::try_from(UNITS).unwrap();
+    let capacity = Capacity { units: count, memory: None };
     let mut units = Units::new(SpoolId([9; 16]), capacity, 1, NOW, BootId([4; 16]));
     let region = Region::new(ALLOCATOR);
     for n in 1..=UNITS {
         units.order(NOW, order(n)).unwrap();
         perform(&mut units);
     }
-    assert_eq!(units.runs().filter(|(_, _, run)| run.ready_since().is_some()).count(), capacity);
+    assert_eq!(units.runs().filter(|(_, _, run)| run.ready_since().is_some()).count(), count);
     assert_eq!(units.next_wake(), None, "and wakes nobody");
     let change = region.change();
     let bytes = change.bytes_allocated.saturating_sub(change.bytes_deallocated) as u64;

@@ -4,13 +4,14 @@ mod common;
 
 use common::*;
 use orchestra_model::{
-    Millis, Params,
+    ByteSize, Millis, Params,
     delivery::OrderNumber,
     service::{
-        Placement, ReadySign, RestartRule, RestartWhen, RunEnd, RunNumber, UnitState, Wanted,
+        Placement, ReadySign, Resources, RestartRule, RestartWhen, RunEnd, RunNumber, UnitState,
+        Wanted,
     },
 };
-use orchestra_units::{Effect, Input, Rejection, RunEvent, UnitFailure, WatchEnd};
+use orchestra_units::{Effect, Input, Ordered, Rejection, RunEvent, UnitFailure, WatchEnd};
 
 const CRASH: RunEnd = RunEnd::Exited(1);
 
@@ -196,12 +197,61 @@ fn an_older_order_and_an_earlier_placement_are_refused() {
 #[test]
 fn a_unit_beyond_those_that_a_player_may_have_is_refused() {
     let mut rig = Rig::new();
-    for n in 0..CAPACITY as u64 {
+    for n in 0..CAPACITY.units as u64 {
         let mut order = running(n + 1);
         order.unit.service = orchestra_model::ServiceName::new(&format!("s{n}")).unwrap();
         rig.order(order);
     }
-    assert_eq!(rig.try_order(running(99)), Err(Rejection::Full(CAPACITY)));
+    assert_eq!(rig.try_order(running(99)), Err(Rejection::Full(CAPACITY.units)));
+}
+
+/// The n-th order, of the service with this name, which reserves so many GiB.
+fn reserving(n: u64, service: &str, gib: u64) -> Ordered {
+    let mut order = running(n);
+    order.unit.service = named(service);
+    let reserve = Some(ByteSize(gib << 30));
+    order.unit.upkeep.resources = Some(Resources { reserve, ..Resources::NONE });
+    order
+}
+
+#[test]
+fn no_more_memory_is_reserved_than_the_host_has() {
+    let mut rig = Rig::new();
+    rig.order(reserving(1, "web", 3));
+    let refused = Rejection::Reserved {
+        asked: ByteSize(2 << 30),
+        others: ByteSize(3 << 30),
+        host: CAPACITY.memory,
+    };
+    assert_eq!(rig.try_order(reserving(2, "db", 2)), Err(refused.clone()));
+    let told = "2GiB of memory is to be reserved; the host has 4.0GiB, of which 3.0GiB is reserved for \
+                other services";
+    assert_eq!(refused.to_string(), told);
+    // A unit makes room for its own next version, and what need not be kept does not have to fit.
+    rig.order(reserving(3, "web", 2));
+    rig.order(reserving(4, "db", 2));
+    let mut loose = reserving(5, "loose", 4);
+    loose.unit.upkeep.resources.as_mut().unwrap().enforced = false;
+    rig.order(loose);
+    assert_eq!(rig.units.reserved(None), ByteSize(8 << 30));
+    let mut without = running(6);
+    without.unit.service = orchestra_model::ServiceName::new("none").unwrap();
+    rig.order(without);
+}
+
+#[test]
+fn a_unit_that_is_not_to_run_reserves_nothing() {
+    let mut rig = Rig::new();
+    rig.order(reserving(1, "web", 4));
+    let mut stop = reserving(2, "web", 4);
+    stop.unit.wanted = Wanted::Stopped;
+    rig.order(stop.clone());
+    rig.order(reserving(3, "db", 4));
+    // It has to fit when it is started again; that it is stopped once more has not to.
+    assert!(matches!(rig.try_order(reserving(4, "web", 4)), Err(Rejection::Reserved { .. })));
+    stop.order = OrderNumber(5);
+    stop.key = attempt(5);
+    rig.order(stop);
 }
 
 #[test]

@@ -4,12 +4,14 @@ mod common;
 
 use common::*;
 use orchestra_model::{
-    Millis,
-    service::{ReadySign, RestartRule, RestartWhen, RunEnd, UnitState, Wanted},
+    ByteSize, Millis,
+    service::{Exhausted, ReadySign, RestartRule, RestartWhen, RunEnd, UnitState, Wanted},
 };
 use orchestra_units::{Effect, Entry, Input, RunEvent};
 
 const CRASH: RunEnd = RunEnd::Exited(1);
+const HAD: Exhausted =
+    Exhausted { limit: Some(ByteSize(64 << 20)), peak: Some(ByteSize(64 << 20)) };
 
 #[test]
 fn a_run_is_durable_as_starting_before_it_is_spawned() {
@@ -244,14 +246,14 @@ fn a_host_that_stood_still_makes_no_run_silent() {
 #[test]
 fn any_process_killed_for_want_of_memory_ends_the_run() {
     let mut rig = Rig::up(running(1));
-    assert_eq!(words(&rig.told(RunEvent::OutOfMemory)), ["kill 1", "1 OutOfMemory"]);
+    assert_eq!(words(&rig.told(RunEvent::OutOfMemory(HAD))), ["kill 1", "1 OutOfMemory"]);
     assert_eq!(spawned_run(&rig.told(RunEvent::Emptied)), Some(2));
-    assert_eq!(rig.report().last_end, Some(RunEnd::OutOfMemory));
+    assert_eq!(rig.report().last_end, Some(RunEnd::OutOfMemory(HAD)));
     rig.spawned();
     rig.told(RunEvent::MainEnded(RunEnd::Signalled(9)));
-    rig.told(RunEvent::OutOfMemory);
+    rig.told(RunEvent::OutOfMemory(HAD));
     rig.told(RunEvent::Emptied);
-    assert_eq!(rig.report().last_end, Some(RunEnd::OutOfMemory), "told in the other order");
+    assert_eq!(rig.report().last_end, Some(RunEnd::OutOfMemory(HAD)), "told in the other order");
 }
 
 #[test]
@@ -283,7 +285,7 @@ fn what_is_told_of_another_run_than_the_present_one_is_of_no_use() {
     rig.ends(CRASH);
     rig.spawned();
     let before = rig.units.state().clone();
-    for event in [RunEvent::MainEnded(CRASH), RunEvent::Emptied, RunEvent::OutOfMemory] {
+    for event in [RunEvent::MainEnded(CRASH), RunEvent::Emptied, RunEvent::OutOfMemory(HAD)] {
         for run in [1, 3] {
             assert_eq!(rig.told_of(run_id(run), event.clone()), []);
         }

@@ -1,6 +1,8 @@
 //! One test a rule of signals: those that somebody asks for, and those by which a run reads its
 //! parameters again.
 
+#![expect(clippy::unwrap_used, reason = "a test says so by failing")]
+
 mod common;
 
 use common::*;

@@ -293,7 +293,7 @@ pub enum Refusal {
     Cancelled,
     /// The spool cannot take it: full, or broken.
     Spool(String),
-    /// It cannot keep the limits that the service asks for, for this reason.
+    /// It cannot keep the limits that the service asks for, or not reserve as much, for this reason.
     Limits(String),
     /// The order's term is lower than one that the sitter has seen.
     StaleTerm {
@@ -318,7 +318,9 @@ impl fmt::Display for Refusal {
             Self::Busy => f.write_str("the player is busy"),
             Self::Cancelled => f.write_str("cancelled before it started"),
             Self::Spool(why) => write!(f, "the player's spool cannot take it: {why}"),
-            Self::Limits(why) => write!(f, "the player cannot limit the service: {why}"),
+            Self::Limits(why) => {
+                write!(f, "the player cannot grant the service's resources: {why}")
+            }
             Self::StaleTerm { seen, .. } => {
                 write!(f, "the player has seen term {} of this store, a later one", seen.0)
             }

@@ -32,6 +32,7 @@ pub mod state;
 pub mod status;
 pub mod thresholds;
 pub mod time;
+pub mod vitals;
 
 pub use deployment::{Deployment, Deployments};
 pub use error::chain;

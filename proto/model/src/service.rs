@@ -40,7 +40,8 @@ pub use resources::{InvalidMilliCores, MilliCores, Resources};
 pub use spec::{InvalidService, ServiceSpec, UpdateRule};
 pub use status::{InstanceStatus, ServiceStatus};
 pub use unit::{
-    Instance, RunEnd, UnitJob, UnitOrder, UnitReport, UnitState, Unready, UnwellUnit, Wanted,
+    Exhausted, Instance, RunEnd, UnitJob, UnitOrder, UnitReport, UnitState, Unready, UnwellUnit,
+    Wanted,
 };
 pub use upkeep::{
     InvalidUpkeep, ReadyRule, ReadySign, ReloadRule, RestartRule, RestartWhen, StopRule, Upkeep,

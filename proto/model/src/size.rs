@@ -39,6 +39,32 @@ impl fmt::Display for ByteSize {
     }
 }
 
+impl ByteSize {
+    /// For people: with few digits, as in `63.9MiB`.
+    pub fn rounded(self) -> RoundedSize {
+        RoundedSize(self)
+    }
+}
+
+/// A size as people read it: with one decimal below 100, and rounded down.
+#[derive(Clone, Copy, Debug)]
+pub struct RoundedSize(ByteSize);
+
+impl fmt::Display for RoundedSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(ByteSize(size)) = *self;
+        let unit = UNITS.iter().find(|(_, bytes)| size >= *bytes).unwrap_or(&("B", 1));
+        let text = match unit {
+            (unit, bytes) if *bytes > 1 && size / bytes < 100 => {
+                let tenths = u128::from(size) * 10 / u128::from(*bytes);
+                format!("{}.{}{unit}", tenths / 10, tenths % 10)
+            }
+            (unit, bytes) => format!("{}{unit}", size / bytes),
+        };
+        f.pad(&text)
+    }
+}
+
 impl Serialize for ByteSize {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -61,6 +87,13 @@ mod tests {
             assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
             assert_eq!(ByteSize(bytes).to_string(), shown);
         }
+        for (bytes, rounded) in
+            [(0, "0B"), (1023, "1023B"), (64 << 20, "64.0MiB"), (100 << 20, "100MiB")]
+        {
+            assert_eq!(ByteSize(bytes).rounded().to_string(), rounded);
+        }
+        assert_eq!(ByteSize((64 << 20) - 1).rounded().to_string(), "63.9MiB");
+        assert_eq!(ByteSize(u64::MAX).rounded().to_string(), "17179869183GiB");
         for bad in ["", "5", "MiB", "-1KiB", "+1KiB", "4MB", "1.5GiB", "99999999999GiB"] {
             assert!(bad.parse::<ByteSize>().is_err(), "{bad}");
         }

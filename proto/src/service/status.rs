@@ -101,6 +101,7 @@ impl From<&InstanceStatus> for v1::InstanceStatus {
             attached: status.attached,
             report: status.report.as_ref().map(Into::into),
             unready: text(status.unready.as_ref()),
+            usage: status.usage.as_ref().map(Into::into),
         }
     }
 }
@@ -192,6 +193,7 @@ impl TryFrom<&v1::InstanceStatus> for InstanceStatus {
             attached: status.attached,
             report: status.report.as_ref().map(TryInto::try_into).transpose()?,
             unready,
+            usage: status.usage.as_ref().map(TryInto::try_into).transpose()?,
         })
     }
 }

@@ -4,9 +4,9 @@ use orchestra_model::{
     delivery::OrderNumber,
     names::ServiceName,
     service::{
-        Instance, MilliCores, Ordinal, Placement, ProcessRule, ReadyRule, ReadySign, ReloadRule,
-        Resources, RestartRule, RestartWhen, RunEnd, RunNumber, ServiceVersion, StopRule, UnitJob,
-        UnitReport, UnitState, Upkeep, Wanted, is_message,
+        Exhausted, Instance, MilliCores, Ordinal, Placement, ProcessRule, ReadyRule, ReadySign,
+        ReloadRule, Resources, RestartRule, RestartWhen, RunEnd, RunNumber, ServiceVersion,
+        StopRule, UnitJob, UnitReport, UnitState, Upkeep, Wanted, is_message,
     },
     size::ByteSize,
     time::{Millis, Timestamp},
@@ -180,12 +180,13 @@ impl TryFrom<&v1::Upkeep> for Upkeep {
 
 impl From<&Resources> for v1::Resources {
     fn from(resources: &Resources) -> Self {
-        let Resources { memory, cpu, processes, enforced } = *resources;
+        let Resources { memory, reserve, cpu, processes, enforced } = *resources;
         Self {
             memory_bytes: memory.map(|size| size.0),
             cpu_millicores: cpu.map(|cores| cores.0),
             processes,
             unenforced: !enforced,
+            reserve_bytes: reserve.map(|size| size.0),
         }
     }
 }
@@ -195,6 +196,7 @@ impl From<&v1::Resources> for Resources {
     fn from(resources: &v1::Resources) -> Self {
         Self {
             memory: resources.memory_bytes.map(ByteSize),
+            reserve: resources.reserve_bytes.map(ByteSize),
             cpu: resources.cpu_millicores.map(MilliCores),
             processes: resources.processes,
             enforced: !resources.unenforced,
@@ -252,7 +254,10 @@ impl From<&RunEnd> for v1::RunEnd {
         let end = match end {
             RunEnd::Exited(code) => End::Exited(*code),
             RunEnd::Signalled(signal) => End::Signalled(signal.unsigned_abs()),
-            RunEnd::OutOfMemory => End::OutOfMemory(v1::Empty {}),
+            RunEnd::OutOfMemory(Exhausted { limit, peak }) => End::OutOfMemory(v1::OutOfMemory {
+                limit_bytes: limit.map(|size| size.0),
+                peak_bytes: peak.map(|size| size.0),
+            }),
             RunEnd::NeverReady => End::NeverReady(v1::Empty {}),
             RunEnd::Watchdog => End::Watchdog(v1::Empty {}),
             RunEnd::Asked => End::Asked(v1::Empty {}),
@@ -275,7 +280,10 @@ impl TryFrom<&v1::RunEnd> for RunEnd {
             End::Signalled(signal) => {
                 RunEnd::Signalled(i32::try_from(*signal).in_field("RunEnd.signalled")?)
             }
-            End::OutOfMemory(_) => RunEnd::OutOfMemory,
+            End::OutOfMemory(told) => RunEnd::OutOfMemory(Exhausted {
+                limit: told.limit_bytes.map(ByteSize),
+                peak: told.peak_bytes.map(ByteSize),
+            }),
             End::NeverReady(_) => RunEnd::NeverReady,
             End::Watchdog(_) => RunEnd::Watchdog,
             End::Asked(_) => RunEnd::Asked,

@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, io};
 
 use orchestra_model::{
     HostSet,
-    service::{InstanceId, InstanceStatus, ServiceStatus, UnitReport, Unready},
+    service::{Exhausted, InstanceId, InstanceStatus, RunEnd, ServiceStatus, UnitReport, Unready},
 };
 
-use crate::view::{Page, Style, one_line, when_about};
+use crate::view::{Page, Style, one_line, vitals, when_about};
 
 /// Most lines; beyond them instances are counted.
 const LINES: usize = 40;
@@ -39,7 +39,7 @@ impl Kind {
             attached: instance.attached,
             state: report.map_or("untold", |report| report.state.as_str()),
             version: report.map_or(0, |report| report.version.0),
-            end: end.map(|end| one_line(&end.to_string())).unwrap_or_default(),
+            end: end.map(kind_of_end).unwrap_or_default(),
             trouble: trouble.map(one_line).unwrap_or_default(),
             flapping: report.is_some_and(|report| report.flapping),
         }
@@ -66,7 +66,7 @@ pub(super) fn write(out: &mut dyn Page, status: &ServiceStatus, style: Style) ->
     Ok(())
 }
 
-/// `db[1-9] (9) ready, version 7, since …, run 1, last end: exited 1`.
+/// `db[1-9] (9) ready, version 7, since …, run 1, last end: exited 1, uses cpu 0.25`.
 fn line(status: &ServiceStatus, kind: &Kind, alike: &[&InstanceStatus], style: Style) -> String {
     let who = match alike {
         [one] => {
@@ -95,10 +95,37 @@ fn line(status: &ServiceStatus, kind: &Kind, alike: &[&InstanceStatus], style: S
     if !reports.is_empty() {
         text += &format!(", version {}{}", kind.version, counts(&reports));
     }
-    if !kind.end.is_empty() {
-        text += &format!(", last end: {}", kind.end);
+    if let Some(end) = worst_end(&reports) {
+        text += &format!(", last end: {}", one_line(&end.to_string()));
+    }
+    let usages: Vec<_> = alike.iter().filter_map(|instance| instance.usage.as_ref()).collect();
+    let used = vitals::used(&usages);
+    if !used.is_empty() {
+        text += &format!(", {used}");
+    }
+    if let Some(held_back) = vitals::held_back(&usages) {
+        text += &format!(", {}", style.warning(&held_back));
     }
     text
+}
+
+/// What runs that ended alike have in common: of two that were out of memory not how much they had.
+fn kind_of_end(end: &RunEnd) -> String {
+    match end {
+        RunEnd::OutOfMemory(had) => {
+            RunEnd::OutOfMemory(Exhausted { peak: None, ..*had }).to_string()
+        }
+        end => one_line(&end.to_string()),
+    }
+}
+
+/// Of ends of one kind, that with most memory.
+fn worst_end<'a>(reports: &[&'a UnitReport]) -> Option<&'a RunEnd> {
+    let ends = reports.iter().filter_map(|report| report.last_end.as_ref());
+    ends.max_by_key(|end| match end {
+        RunEnd::OutOfMemory(had) => had.peak,
+        _ => None,
+    })
 }
 
 /// `, since T, run 3, restarts 2`: of several the first and the last.

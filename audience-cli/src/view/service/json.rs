@@ -3,14 +3,14 @@
 use orchestra_client::{ServiceState, ready_hosts};
 use orchestra_model::{
     service::{
-        Change, InstanceId, InstanceStatus, LivingChange, RunEnd, ServiceEvent, ServiceRecord,
-        ServiceStatus,
+        Change, Exhausted, InstanceId, InstanceStatus, LivingChange, RunEnd, ServiceEvent,
+        ServiceRecord, ServiceStatus,
     },
     state::FlowState,
 };
 use serde::Serialize;
 
-use crate::view::when;
+use crate::view::{vitals::OfUsage, when};
 
 /// A service without its instances.
 #[derive(Serialize)]
@@ -144,6 +144,8 @@ struct OfInstance<'a> {
     flapping: Option<bool>,
     /// Why it counts as down; `null`: it does not.
     unready: Option<&'static str>,
+    /// `null`: it has no run, or its player has told nothing of it.
+    usage: Option<OfUsage>,
 }
 
 impl<'a> OfInstance<'a> {
@@ -166,6 +168,7 @@ impl<'a> OfInstance<'a> {
             turns: report.map(|report| report.turns),
             flapping: report.map(|report| report.flapping),
             unready: status.unready.map(orchestra_model::service::Unready::as_str),
+            usage: status.usage.as_ref().map(OfUsage::from),
         }
     }
 }
@@ -177,6 +180,9 @@ struct OfEnd<'a> {
     exit: Option<i32>,
     signal: Option<i32>,
     detail: Option<&'a str>,
+    /// Of a run that was out of memory.
+    memory_limit_bytes: Option<u64>,
+    memory_peak_bytes: Option<u64>,
 }
 
 impl<'a> From<&'a RunEnd> for OfEnd<'a> {
@@ -184,7 +190,7 @@ impl<'a> From<&'a RunEnd> for OfEnd<'a> {
         let how = match end {
             RunEnd::Exited(_) => "exited",
             RunEnd::Signalled(_) => "signalled",
-            RunEnd::OutOfMemory => "out-of-memory",
+            RunEnd::OutOfMemory(_) => "out-of-memory",
             RunEnd::NeverReady => "never-ready",
             RunEnd::Watchdog => "watchdog",
             RunEnd::Asked => "asked",
@@ -193,11 +199,23 @@ impl<'a> From<&'a RunEnd> for OfEnd<'a> {
             RunEnd::Unknown => "unknown",
             RunEnd::Linked => "linked",
         };
-        let mut of = Self { how, exit: None, signal: None, detail: None };
+        let (memory_limit_bytes, memory_peak_bytes) = (None, None);
+        let mut of = Self {
+            how,
+            exit: None,
+            signal: None,
+            detail: None,
+            memory_limit_bytes,
+            memory_peak_bytes,
+        };
         match end {
             RunEnd::Exited(code) => of.exit = Some(*code),
             RunEnd::Signalled(signal) => of.signal = Some(*signal),
             RunEnd::NotSpawned(why) => of.detail = Some(why),
+            RunEnd::OutOfMemory(Exhausted { limit, peak }) => {
+                of.memory_limit_bytes = limit.map(|size| size.0);
+                of.memory_peak_bytes = peak.map(|size| size.0);
+            }
             _ => {}
         }
         of

@@ -63,6 +63,7 @@ impl Audience for Service {
     type ListTasksStream = Pages<v1::TaskPage>;
     type ListFlowsStream = Pages<v1::FlowPage>;
     type ReadLogsStream = Pages<v1::LogChunk>;
+    type ListVitalsStream = Pages<v1::VitalsPage>;
     type WatchStream = Pages<v1::WatchEvent>;
     type ListPlayersStream = Pages<v1::PlayerPage>;
     type ListGroupsStream = Pages<v1::GroupPage>;
@@ -348,6 +349,16 @@ impl Audience for Service {
         };
         let players = self.tables().players.iter().filter(wanted).map(player).collect();
         Ok(pages(vec![Ok(v1::PlayerPage { players })]))
+    }
+
+    async fn list_vitals(
+        &self,
+        request: Request<v1::ListVitalsRequest>,
+    ) -> Result<Response<Pages<v1::VitalsPage>>, Status> {
+        let mut tables = self.tables();
+        tables.vitals_asked.push(request.into_inner());
+        let hosts = tables.vitals.iter().map(Into::into).collect();
+        Ok(pages(vec![Ok(v1::VitalsPage { hosts })]))
     }
 
     async fn list_groups(

@@ -1,13 +1,14 @@
 //! `orc service list` and `show`.
 
 use orchestra_model::{
+    ByteSize,
     names::ServiceName,
-    service::{Cause, Change, Goal, RunEnd, UnitState, Unready},
+    service::{Cause, Change, Exhausted, Goal, RunEnd, UnitState, Unready},
     time::Timestamp,
 };
 use serde_json::json;
 
-use super::{AT, absent, alice, changing, hosts, ready, unwell, with};
+use super::{AT, absent, alice, changing, hosts, instance, ready, unwell, usage, with};
 use crate::fake::Fake;
 
 #[test]
@@ -131,6 +132,46 @@ fn what_is_unhealthy_is_told_with_its_reason() {
 }
 
 #[test]
+fn what_instances_use_and_had_when_it_was_not_enough_is_told() {
+    let fake = Fake::start();
+    let mut of_db1 = instance(1);
+    of_db1.usage = Some(usage(1, 100));
+    let mut of_db2 = instance(2);
+    of_db2.usage = Some(usage(2, 480));
+    let killed = |n, peak: u64| {
+        let mut unwell = unwell(n, UnitState::BackingOff, Unready::NotReady);
+        let (limit, peak) = (Some(ByteSize(64 << 20)), Some(ByteSize(peak << 20)));
+        unwell.report.as_mut().unwrap().last_end =
+            Some(RunEnd::OutOfMemory(Exhausted { limit, peak }));
+        unwell
+    };
+    fake.tables().services = vec![with(4, vec![of_db1, of_db2, killed(3, 63), killed(4, 64)])];
+    let shown = fake.run("orc service show web").stdout;
+    for line in [
+        "db[3-4] (2) backing-off, version 7, since 2025-11-21T08:00:00Z, run 12, restarts 11, last \
+         end: out of memory: it had 64.0MiB, with a limit of 64MiB\n",
+        "db[1-2] (2) ready, version 7, since 2025-11-21T08:00:00Z, run 1, uses cpu 0.1 to 0.48 \
+         (highest 0.5), memory 30.0MiB (peak 40.0MiB), 1 of 2 held back by resources.cpu, 0.5, for \
+         95% of the last minute\n",
+    ] {
+        assert!(shown.contains(line), "{shown}");
+    }
+    let service = fake.run("orc service show web --json").json()["service"].clone();
+    assert_eq!(
+        service["instances"][1]["usage"],
+        json!({"age_ms": 4000, "cpu_millicores": 480, "cpu_highest_millicores": 500,
+               "cpu_limit_millicores": 500, "throttled_permille": 950, "memory_bytes": 30 << 20,
+               "memory_peak_bytes": 40 << 20, "memory_limit_bytes": 64_u64 << 20, "processes": 3})
+    );
+    let end = &service["instances"][2]["last_end"];
+    assert_eq!(
+        (&end["how"], &end["memory_limit_bytes"]),
+        (&json!("out-of-memory"), &json!(64 << 20))
+    );
+    assert_eq!(end["memory_peak_bytes"], 63 << 20);
+}
+
+#[test]
 fn programs_are_told_all_of_it() {
     let fake = Fake::start();
     fake.tables().services = vec![with(2, vec![unwell(2, UnitState::GaveUp, Unready::GaveUp)])];
@@ -140,8 +181,9 @@ fn programs_are_told_all_of_it() {
         json!({"id": "web/2", "host": "db2", "ordinal": 2, "placement": 2, "attached": true,
                "state": "gave-up", "version": 7, "since": "2025-11-21T08:00:00Z", "run": 12,
                "restarts": 11, "last_end": {"how": "exited", "exit": 3, "signal": null,
-               "detail": null}, "trouble": null, "turns": 0, "flapping": false,
-               "unready": "gave-up"})
+               "detail": null, "memory_limit_bytes": null, "memory_peak_bytes": null},
+               "trouble": null, "turns": 0, "flapping": false,
+               "unready": "gave-up", "usage": null})
     );
     assert_eq!(
         service["events"][1],

@@ -73,6 +73,7 @@ pub(super) const TABLE: &[(&str, Call)] = &[
     ("ListServices", ASKS),
     ("ListVersions", ASKS),
     ("ReadLogs", WATCHES),
+    ("ListVitals", ASKS_OF_HOSTS),
 ];
 
 impl Call {

@@ -5,9 +5,10 @@ use orchestra_model::{
     HostName,
     delivery::{KnownEnd, Refusal, Report},
     service::{LogEnd, LogPart, ReadingId, RunEnd, UnitReport},
+    vitals::VitalsBatch,
 };
 use orchestra_proto::{
-    known_end, log_part_from_wire,
+    batch_from_wire, known_end, log_part_from_wire,
     v1::{self, from_player::Frame, report::Kind},
 };
 use prost::Message;
@@ -28,6 +29,8 @@ pub(super) struct Said {
     pub(super) units: Vec<UnitReport>,
     /// Parts of logs that somebody reads.
     pub(super) logs: Vec<(ReadingId, LogPart)>,
+    /// What it and its units use.
+    pub(super) vitals: Vec<VitalsBatch>,
     /// It answers a probe.
     pub(super) alive: bool,
     /// How it broke the protocol.
@@ -64,6 +67,10 @@ impl Said {
         match &wire.kind {
             Some(Kind::Unit(unit)) => self.units.push(unit_report(unit)?),
             Some(Kind::Log(_)) => self.logs.extend(log_part(wire)?),
+            Some(Kind::Vitals(batch)) => {
+                let read = batch_from_wire(batch).map_err(|error| Declined::invalid(&error))?;
+                self.vitals.push(read);
+            }
             _ => self.reports.push(attempt_report(wire)?),
         }
         Ok(())

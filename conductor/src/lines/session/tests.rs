@@ -47,19 +47,16 @@ pub(in crate::lines) fn driver() -> (Handle, mpsc::Receiver<FromSession>) {
     (Handle { sessions, requests: mpsc::channel(1).0 }, driver)
 }
 
+/// What nobody looks at.
+pub(in crate::lines) fn tables() -> Tables {
+    let (_, fleet) = tokio::sync::watch::channel(Arc::default());
+    Tables { readings: Default::default(), vitals: Default::default(), fleet }
+}
+
 /// Sessions, and what they tell the driver.
 fn sessions() -> (Sessions, mpsc::Receiver<FromSession>) {
     let (handle, driver) = driver();
-    (
-        Sessions::new(
-            handle,
-            STORE,
-            Proofs::default(),
-            LogReadings::default(),
-            Duration::from_secs(3),
-        ),
-        driver,
-    )
+    (Sessions::new(handle, STORE, Proofs::default(), tables(), Duration::from_secs(3)), driver)
 }
 
 pub(in crate::lines) fn from_db1(frame: Frame) -> v1::FromPlayer {
@@ -88,7 +85,7 @@ pub(in crate::lines) fn snapshot() -> Vec<u8> {
 #[tokio::test]
 async fn players_with_the_same_scores_share_a_list() {
     let (sessions, _driver) = sessions();
-    let attach = || sessions.snapshot(&db1(), snapshot().into()).unwrap().scores;
+    let attach = || sessions.snapshot(&db1(), snapshot().into()).unwrap().0.scores;
     let (one, two) = (attach(), attach());
     assert!(one.len() == 1 && std::ptr::eq(&*one, &*two));
 }

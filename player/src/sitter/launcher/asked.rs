@@ -27,6 +27,7 @@ use crate::sitter::{
     poll::{Poller, Token},
     procfs::{self, Stat},
     sys::{BEGUN, Identity, SHARED_NUMBERS, SpawnError},
+    vitals::Beat,
 };
 
 /// A child that ended before it was known.
@@ -423,7 +424,7 @@ impl<T> Launcher<T> {
 
     /// Looks whether it is stuck with one tap while others want to be read. Whoever writes to those
     /// waits, and would wait until something else shows that it is stuck.
-    pub(super) fn watch(&mut self, now: BootMillis) {
+    pub(super) fn watch(&mut self, now: BootMillis, beat: Beat) {
         let several = self.taps.values().filter(|held| !held.discards).count() > 1;
         if !several || self.owes() {
             (self.watch_at, self.watched) = (None, None);
@@ -440,7 +441,8 @@ impl<T> Launcher<T> {
                 tracing::warn!(pid = self.pid, uid, "killing a launcher that is stuck");
                 return self.kill(now);
             }
-            (self.watch_at, self.watched) = (Some(now.after(WATCH.as_millis() as u64)), touches);
+            (self.watch_at, self.watched) =
+                (Some(beat.after(now.after(WATCH.as_millis() as u64))), touches);
         }
     }
 

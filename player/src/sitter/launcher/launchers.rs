@@ -21,6 +21,7 @@ use crate::sitter::{
     poll::{Interest, Poller, Token},
     procfs::Stat,
     sys::{self, FileLimit, Identity, Settings, Spawn},
+    vitals::Beat,
 };
 
 /// Every launcher; `T` says what a newborn is for.
@@ -30,6 +31,8 @@ pub(crate) struct Launchers<T> {
     /// What marks launchers, and newborns that have executed nothing, `KEY=VALUE`.
     mark: CString,
     file_limit: FileLimit,
+    /// When it is looked whether launchers are stuck.
+    beat: Beat,
     /// The first token, and how many were given away.
     first_token: Token,
     tokens: u64,
@@ -78,6 +81,7 @@ impl<T> Launchers<T> {
         mark: CString,
         file_limit: FileLimit,
         first_token: Token,
+        beat: Beat,
     ) -> io::Result<Self> {
         // Who may execute it need not be allowed to read it.
         let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -86,6 +90,7 @@ impl<T> Launchers<T> {
             program,
             mark,
             file_limit,
+            beat,
             first_token,
             tokens: 0,
             all: BTreeMap::new(),
@@ -488,7 +493,7 @@ impl<T> Launchers<T> {
             if launcher.dying.is_some() {
                 return true;
             }
-            launcher.watch(now);
+            launcher.watch(now, self.beat);
             if launcher.owes() {
                 if now >= launcher.look_at {
                     launcher.look_after(now);

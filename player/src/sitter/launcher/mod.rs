@@ -85,8 +85,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long an execution may take that nobody has stopped: its file may come from a slow disk, on a
 /// machine that has other things to do.
 const SLOW: Duration = Duration::from_secs(10);
-/// How often it is looked whether a launcher is stuck with one of several attempts' pipes that owes no
-/// answer: the others' processes wait for it to be read.
+/// How long after it was looked whether a launcher is stuck with one of several attempts' pipes that
+/// owes no answer it is looked again, at the beat after that: the others' processes wait for it to be
+/// read.
 const WATCH: Duration = Duration::from_secs(5);
 /// A launcher that had nothing to do for so long is let go: to start another one takes milliseconds.
 const REST: Duration = Duration::from_secs(60);

@@ -34,16 +34,20 @@ fn quota(MilliCores(cores): MilliCores) -> u64 {
 
 /// What a controller's files in a leaf of v2 are to hold.
 pub(super) fn of_v2(controller: Controller, resources: &Resources) -> Vec<Setting> {
-    let Resources { memory, cpu, processes, enforced: _ } = resources;
+    let Resources { memory, reserve, cpu, processes, enforced: _ } = resources;
     match controller {
-        Controller::Memory => memory.map_or_else(Vec::new, |most| {
-            vec![
-                setting("memory.max", most.0),
-                // What does not fit is killed for, and not put aside.
-                where_there_is("memory.swap.max", 0),
-                where_there_is("memory.oom.group", 1),
-            ]
-        }),
+        Controller::Memory => {
+            let most = memory.map_or_else(Vec::new, |most| {
+                vec![
+                    setting("memory.max", most.0),
+                    // What does not fit is killed for, and not put aside.
+                    where_there_is("memory.swap.max", 0),
+                    where_there_is("memory.oom.group", 1),
+                ]
+            });
+            let kept = reserve.map(|kept| where_there_is("memory.low", kept.0));
+            most.into_iter().chain(kept).collect()
+        }
         Controller::Cpu => cpu.map_or_else(Vec::new, |most| {
             vec![Setting { period: Some(PERIOD_US), ..setting("cpu.max", quota(most)) }]
         }),
@@ -53,13 +57,17 @@ pub(super) fn of_v2(controller: Controller, resources: &Resources) -> Vec<Settin
 
 /// What a controller's files in a leaf of v1 are to hold, in the order of writing.
 pub(super) fn of_v1(controller: Controller, resources: &Resources) -> Vec<Setting> {
-    let Resources { memory, cpu, processes, enforced: _ } = resources;
+    let Resources { memory, reserve, cpu, processes, enforced: _ } = resources;
     match controller {
-        Controller::Memory => memory.map_or_else(Vec::new, |most| {
-            // Memory and swap together may never be less than memory alone.
-            let both = where_there_is("memory.memsw.limit_in_bytes", most.0);
-            vec![setting("memory.limit_in_bytes", most.0), both]
-        }),
+        Controller::Memory => {
+            let most = memory.map_or_else(Vec::new, |most| {
+                // Memory and swap together may never be less than memory alone.
+                let both = where_there_is("memory.memsw.limit_in_bytes", most.0);
+                vec![setting("memory.limit_in_bytes", most.0), both]
+            });
+            let kept = reserve.map(|kept| where_there_is("memory.soft_limit_in_bytes", kept.0));
+            most.into_iter().chain(kept).collect()
+        }
         Controller::Cpu => cpu.map_or_else(Vec::new, |most| {
             let period = setting("cpu.cfs_period_us", PERIOD_US);
             vec![period, setting("cpu.cfs_quota_us", quota(most))]

@@ -95,7 +95,20 @@ impl OutOfMemoryAlarm {
 
     /// Most memory that the leaf has had, in bytes, where the kernel says it.
     pub(crate) fn peak(&self) -> Option<u64> {
-        let files = ["memory.peak", "memory.max_usage_in_bytes"];
+        self.first_number(["memory.peak", "memory.max_usage_in_bytes"])
+    }
+
+    /// Most memory that the leaf may have, in bytes; `None` where that is unlimited.
+    pub(crate) fn limit(&self) -> Option<u64> {
+        /// v1 says so where there is no limit: the largest number of whole pages, of which none is
+        /// larger than 64 KiB.
+        const UNLIMITED: u64 = i64::MAX as u64 & !0xffff;
+        let limit = self.first_number(["memory.max", "memory.limit_in_bytes"])?;
+        (limit < UNLIMITED).then_some(limit)
+    }
+
+    /// What the first of these files says that is there, if that is a number.
+    fn first_number(&self, files: [&str; 2]) -> Option<u64> {
         let read = |file| fs::read_to_string(self.leaf.join(file)).ok();
         files.into_iter().find_map(read)?.trim().parse().ok()
     }

@@ -16,6 +16,7 @@ use crate::sitter::{
 
 const ALL: Resources = Resources {
     memory: Some(ByteSize(64 << 20)),
+    reserve: Some(ByteSize(16 << 20)),
     cpu: Some(MilliCores(1_500)),
     processes: Some(50),
     enforced: true,
@@ -60,13 +61,17 @@ const CONTROLLERS: (&str, &str) = ("v2/cgroup.controllers", "cpuset cpu io memor
 fn limits_of_v2_are_in_the_leaf_itself() {
     let handed_on = ("v2/cgroup.subtree_control", "cpu memory pids\n");
     let swap = ("v2/unit/memory.swap.max", "max\n");
-    let tree = Tree::new(&[CONTROLLERS, handed_on, swap, ("v2/unit/memory.oom.group", "0\n")]);
+    let (group, low) = (("v2/unit/memory.oom.group", "0\n"), ("v2/unit/memory.low", "0\n"));
+    let tree =
+        Tree::new(&[CONTROLLERS, handed_on, swap, group, low, ("v2/memory.max", "1048576\n")]);
     let places = tree.v2(false);
     assert_eq!(places.missing(&ALL), None);
     assert!(places.lay("unit", Some(&tree.leaf()), &ALL).unwrap().is_empty());
-    let files = ["memory.max", "memory.swap.max", "memory.oom.group", "cpu.max", "pids.max"];
+    let files =
+        ["memory.max", "memory.swap.max", "memory.oom.group", "memory.low", "cpu.max", "pids.max"];
     let written = files.map(|file| tree.read(&format!("v2/unit/{file}")));
-    assert_eq!(written, ["67108864", "0", "1", "150000 100000", "50"]);
+    assert_eq!(written, ["67108864", "0", "1", "16777216", "150000 100000", "50"]);
+    assert_eq!(places.memory(), Some(ByteSize(1 << 20)));
     assert_eq!(tree.read(handed_on.0), handed_on.1);
 }
 
@@ -108,7 +113,9 @@ fn a_controller_that_is_nowhere_is_named() {
 #[test]
 fn limits_of_v1_are_in_leaves_beside() {
     let swap = "memory/unit/memory.memsw.limit_in_bytes";
-    let tree = Tree::new(&[(swap, "max"), ("cpu/x", ""), ("pids/x", "")]);
+    let soft = "memory/unit/memory.soft_limit_in_bytes";
+    let whole = ("memory/memory.limit_in_bytes", "9223372036854771712\n");
+    let tree = Tree::new(&[(swap, "max"), (soft, "max"), whole, ("cpu/x", ""), ("pids/x", "")]);
     let v1 = Controller::ALL.map(|it| (it, tree.path(it.name())));
     let places = Places::new(None, v1.to_vec());
     assert_eq!(places.missing(&ALL), None);
@@ -118,12 +125,18 @@ fn limits_of_v1_are_in_leaves_beside() {
     let files = [
         "memory/unit/memory.limit_in_bytes",
         swap,
+        soft,
         "cpu/unit/cpu.cfs_period_us",
         "cpu/unit/cpu.cfs_quota_us",
         "pids/unit/pids.max",
     ];
     let written = files.map(|file| tree.read(file));
-    assert_eq!(written, ["67108864", "67108864", "100000", "150000", "50"]);
+    assert_eq!(written, ["67108864", "67108864", "16777216", "100000", "150000", "50"]);
+    assert_eq!(
+        places.memory(),
+        Some(ByteSize(9_223_372_036_854_771_712)),
+        "more than any host has"
+    );
     assert_eq!((places.beside("unit").len(), places.beginning("un").len()), (3, 3));
     assert!(places.beside("other").is_empty() && places.beginning("other").is_empty());
 }

@@ -6,7 +6,7 @@ use orchestra_units::UnitKey;
 use super::place::name_of;
 use crate::sitter::{
     Sitter,
-    cgroup::{Door, Leaf},
+    cgroup::{Cgroups, Door, Leaf},
     limits::MissingControllers,
     start::StartError,
 };
@@ -61,10 +61,7 @@ impl Sitter {
 
     /// The leaves that limit a unit's runs beside the one that they are killed by.
     pub(super) fn limiting_leaves(&self, unit: &UnitKey) -> Vec<Leaf> {
-        let of_unit = |cgroups: &crate::sitter::cgroup::Cgroups| {
-            cgroups.limits().beside(&cgroups.leaf_name_of_unit(&name_of(unit)))
-        };
-        self.cgroups.as_ref().map(of_unit).unwrap_or_default()
+        leaves_beside(self.cgroups.as_ref(), unit)
     }
 
     /// Removes them. What should not be there is killed, and the run waits.
@@ -75,4 +72,11 @@ impl Sitter {
             _ => Err(StartError::Cgroup(rustix::io::Errno::AGAIN.into())),
         }
     }
+}
+
+/// The leaves of v1 that stand beside the leaf of a unit.
+pub(in crate::sitter) fn leaves_beside(cgroups: Option<&Cgroups>, unit: &UnitKey) -> Vec<Leaf> {
+    let of_unit =
+        |cgroups: &Cgroups| cgroups.limits().beside(&cgroups.leaf_name_of_unit(&name_of(unit)));
+    cgroups.map(of_unit).unwrap_or_default()
 }

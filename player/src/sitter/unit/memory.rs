@@ -1,6 +1,7 @@
 //! When the memory of a run was not enough: the kernel has killed something of it, and so the run ends,
 //! with that for its cause. Nothing is looked at while nothing happens.
 
+use orchestra_model::{ByteSize, service::Exhausted};
 use orchestra_units::RunEvent;
 
 use super::place::name_of;
@@ -60,11 +61,13 @@ impl Sitter {
         if alarm.killed() == 0 {
             return alarm.looked(BootMillis::now());
         }
-        let peak_bytes = alarm.peak().unwrap_or(0);
+        let exhausted =
+            Exhausted { limit: alarm.limit().map(ByteSize), peak: alarm.peak().map(ByteSize) };
         let (unit, number) = (run.unit.clone(), run.id);
+        let peak_bytes = exhausted.peak.map_or(0, |peak| peak.0);
         tracing::warn!(%unit, run = %number.number, peak_bytes, "a run was out of memory");
         self.poller.remove(alarm.waits_for().0);
         run.alarm = None;
-        self.keeping.tell(&unit, number, RunEvent::OutOfMemory);
+        self.keeping.tell(&unit, number, RunEvent::OutOfMemory(exhausted));
     }
 }

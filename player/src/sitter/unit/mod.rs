@@ -55,8 +55,8 @@ mod spawn;
 mod state_dir;
 mod tell;
 
-use self::{order::Accepting, readings::Readings, spawn::Waiting, tell::Hearer};
 pub(super) use self::{
+    limits::leaves_beside,
     order::UnitCommand,
     place::Place,
     readings::OfLog,
@@ -64,6 +64,7 @@ pub(super) use self::{
     run::Run,
     spawn::ExpectedRun,
 };
+use self::{order::Accepting, readings::Readings, spawn::Waiting, tell::Hearer};
 
 /// The socket that a unit's run is heard at, in the unit's directory in memory.
 pub(super) const NOTIFY: &str = "notify";

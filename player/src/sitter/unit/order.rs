@@ -15,7 +15,7 @@ use orchestra_model::{
     service::{Instance, UnitJob, UnitOrder, Upkeep},
 };
 use orchestra_spool::{Input, Plan};
-use orchestra_units::{Input as UnitInput, Ordered, UnitKey, WatchEnd};
+use orchestra_units::{Input as UnitInput, Ordered, Rejection, UnitKey, WatchEnd};
 
 use super::now;
 use crate::sitter::{
@@ -125,8 +125,17 @@ impl Sitter {
             self.check_reload(&key_of_unit, &unit, keep_params)?;
         }
         let ordered = Ordered { key: *key, order: *order, unit, keep_params };
-        let taken = self.keeping.engine.order(now(), ordered);
-        taken.map_err(|why| Refusal::Spool(why.to_string()))?;
+        let reserves = job.upkeep.resources.is_some_and(|resources| resources.reserve.is_some());
+        self.keeping.engine.order(now(), ordered).map_err(|why| match why {
+            Rejection::Reserved { .. } => Refusal::Limits(format!(
+                "{why}. With resources.enforced: false it runs nevertheless"
+            )),
+            why => Refusal::Spool(why.to_string()),
+        })?;
+        if reserves && self.keeping.engine.reserves_too_much() {
+            let reserved = self.keeping.engine.reserved(None);
+            tracing::warn!(unit = %job.service, %reserved, "more memory is reserved than the host has");
+        }
         let secret = (runs && !keep_params).then_some((key_of_unit, params));
         Ok((Plan::watching(part.score.clone(), job.deadline), secret))
     }

@@ -9,7 +9,7 @@ use orchestra_model::{
     service::{ReadySign, RunEnd},
 };
 use orchestra_spool::Input;
-use orchestra_units::{Input as UnitInput, RunEvent, RunId, State, UnitKey, Units};
+use orchestra_units::{Capacity, Input as UnitInput, RunEvent, RunId, State, UnitKey, Units};
 use rustix::fd::AsFd;
 
 use super::{
@@ -34,6 +34,7 @@ use crate::{
         settle::encoded,
         spool_dir::SpoolDir,
         stream,
+        vitals::host_memory,
     },
 };
 
@@ -64,7 +65,9 @@ pub(in crate::sitter) fn open(
     let mut seed = [0; 8];
     rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())
         .map_err(|error| JournalError::Io(error.into()))?;
-    let capacity = config.max_units as usize;
+    let of_cgroup = cgroups.and_then(|cgroups| cgroups.limits().memory());
+    let memory = [host_memory(), of_cgroup].into_iter().flatten().min();
+    let capacity = Capacity { units: config.max_units as usize, memory };
     let engine = Units::recover(state, capacity, u64::from_le_bytes(seed), now(), boot);
     Ok(Keeping {
         engine,
@@ -191,6 +194,7 @@ impl Sitter {
             tap: None,
             heard: Heard::default(),
             alarm: None,
+            meter: Default::default(),
             killing: None,
         }
     }

@@ -14,6 +14,7 @@ use crate::sitter::{
     launcher::TapId,
     limits::OutOfMemoryAlarm,
     procfs::{self, Mark},
+    vitals::RunMeter,
 };
 
 /// While it is being killed: the first wait before looking whether anything is left, and the longest,
@@ -37,6 +38,8 @@ pub(in crate::sitter) struct Run {
     pub(super) heard: Heard,
     /// Tells when its memory was not enough; `None` where that is not known.
     pub(super) alarm: Option<OutOfMemoryAlarm>,
+    /// What it was seen to use.
+    pub(in crate::sitter) meter: RunMeter,
     /// It is being killed: when to look again, and how long the last wait was, in milliseconds.
     pub(super) killing: Option<(BootMillis, u64)>,
 }

@@ -28,6 +28,7 @@ use crate::sitter::{
     stream,
     sys::Settings,
     users::Runner,
+    vitals::RunMeter,
 };
 
 /// Longest path that a socket can be reached by, unix(7).
@@ -292,7 +293,18 @@ impl ExpectedRun {
     fn run(self, main: Option<Main>) -> Run {
         let ExpectedRun { unit, id, leaf, marks, tap, .. } = self;
         let (tap, heard) = (Some(tap), Heard::default());
-        Run { unit, id, leaf, marks, main, tap, heard, alarm: None, killing: None }
+        Run {
+            unit,
+            id,
+            leaf,
+            marks,
+            main,
+            tap,
+            heard,
+            alarm: None,
+            meter: RunMeter::default(),
+            killing: None,
+        }
     }
 
     /// Why it has no process.

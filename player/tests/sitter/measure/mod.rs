@@ -138,7 +138,10 @@ fn recording(units: usize) -> (World, Vec<PathBuf>) {
     let order = |(n, path): (usize, &PathBuf)| {
         let params = vec![("record", path.to_str().unwrap().to_owned())];
         let service = format!("unit-{n}");
-        ask(&world, &Asked { service, params, ..Asked::with_restart(restart) })
+        ask(
+            &world,
+            &Asked { service: service.parse().unwrap(), params, ..Asked::with_restart(restart) },
+        )
     };
     let keys: Vec<_> = records.iter().enumerate().map(order).collect();
     keys.into_iter().for_each(|key| ends_well(&world, key));
@@ -188,7 +191,7 @@ fn idle_and_probed() {
     let before = private_kib(world.pid());
     let order = |upkeep: Upkeep, version: u64| {
         let asked = |n: usize| Asked {
-            service: format!("unit-{n}"),
+            service: format!("unit-{n}").parse().unwrap(),
             version,
             upkeep: upkeep.clone(),
             ..Asked::default()

@@ -10,7 +10,7 @@ use std::{
 use orchestra_model::{
     ByteSize, Millis,
     delivery::{Outcome, Refusal},
-    service::{MilliCores, Resources, RunEnd, UnitState, Upkeep, Wanted},
+    service::{Exhausted, MilliCores, Resources, RunEnd, UnitState, Upkeep, Wanted},
 };
 
 use super::{Asked, RECORD, ask, ends_well, gone, kill, known, prepared, run, without_cgroups};
@@ -38,7 +38,7 @@ pub(super) const LITTLE: Resources =
 /// Holds all that it has read, which never ends.
 pub(super) const EATS: &str = "tail /dev/zero";
 
-fn limited(resources: Resources) -> Asked {
+pub(super) fn limited(resources: Resources) -> Asked {
     let upkeep = Upkeep { resources: Some(resources), ..Upkeep::default() };
     Asked { upkeep, ..Asked::default() }
 }
@@ -70,6 +70,14 @@ pub(super) fn read(leaf: &Path, file: &str) -> String {
     fs::read_to_string(leaf.join(file)).unwrap().trim().to_owned()
 }
 
+/// A run was out of [`LITTLE`] memory: limit and peak are told.
+fn assert_had_little(end: Option<&RunEnd>) {
+    let Some(&RunEnd::OutOfMemory(Exhausted { limit, peak })) = end else { panic!("{end:?}") };
+    let most = LITTLE.memory.unwrap();
+    assert_eq!(limit, Some(most));
+    assert!(peak.is_some_and(|peak| peak.0 > most.0 / 2 && peak <= most), "{peak:?}");
+}
+
 /// Waits until the second run is ready, and tells how the first one ended.
 fn first_end(world: &World) -> (u32, RunEnd) {
     loop {
@@ -91,7 +99,9 @@ fn a_run_without_memory() {
     let first = run(&world, 1);
     run(&world, 2);
     gone(first.pid);
-    assert_eq!(first_end(&world), (1, RunEnd::OutOfMemory));
+    let (restarts, end) = first_end(&world);
+    assert_eq!(restarts, 1);
+    assert_had_little(Some(&end));
     world.logged("a run was out of memory unit=web run=1 peak_bytes=");
 }
 
@@ -110,7 +120,9 @@ fn a_child_without_memory() {
     let first = run(&world, 1);
     run(&world, 2);
     gone(first.pid);
-    assert_eq!(first_end(&world), (1, RunEnd::OutOfMemory));
+    let (restarts, end) = first_end(&world);
+    assert_eq!(restarts, 1);
+    assert_had_little(Some(&end));
 }
 
 fn a_rollout_fails() {
@@ -123,7 +135,9 @@ fn a_rollout_fails() {
     let asked = Asked { healthy_for: Millis::seconds(50), ..limited(LITTLE) };
     let end = world.ended(ask(&world, &asked));
     assert_eq!(end.outcome, Outcome::Exited(1), "{:?}\n{}", end.response, world.log());
-    assert_eq!(end.response["cause"], "out of memory");
+    let cause = &end.response["cause"];
+    assert!(cause.starts_with("out of memory: it had 3"), "{cause}");
+    assert!(cause.ends_with("iB, with a limit of 32MiB"), "{cause}");
 }
 
 /// A score whose first run eats when the gate `eat` is opened, in a child, and says whom.
@@ -152,7 +166,9 @@ fn memory_is_watched_by_the_next_sitter() {
     world.open_gate("eat");
     run(&world, 2);
     gone(first.pid);
-    assert_eq!(first_end(&world), (1, RunEnd::OutOfMemory));
+    let (restarts, end) = first_end(&world);
+    assert_eq!(restarts, 1);
+    assert_had_little(Some(&end));
 }
 
 fn memory_while_nobody_was_there() {
@@ -172,7 +188,7 @@ fn memory_while_nobody_was_there() {
     run(&world, 2);
     gone(first.pid);
     let units = world.attach_again().units.unwrap();
-    assert_eq!(units[0].last_end, Some(RunEnd::OutOfMemory), "{}", world.log());
+    assert_had_little(units[0].last_end.as_ref());
 }
 
 /// Fifty are asked for where twenty may be.

@@ -429,7 +429,7 @@ fn spelled(end: &RunEnd) -> String {
     match end {
         RunEnd::Exited(code) => code.to_string(),
         RunEnd::Signalled(signal) => signal.to_string(),
-        RunEnd::OutOfMemory => "m".to_owned(),
+        RunEnd::OutOfMemory(_) => "m".to_owned(),
         RunEnd::Watchdog => "w".to_owned(),
         RunEnd::NeverReady => "n".to_owned(),
         RunEnd::Asked => "a".to_owned(),

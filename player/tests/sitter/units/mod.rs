@@ -25,6 +25,7 @@ pub(crate) mod ready;
 pub(crate) mod restarts;
 pub(crate) mod signals;
 pub(crate) mod starved;
+pub(crate) mod vitals;
 
 /// Writes a line for each run and stays.
 pub(crate) const RECORD: &str = "echo $ORC_PLACEMENT $ORC_RUN $$ $PPID $ORC_VERSION >> $OUT/runs";
@@ -32,7 +33,7 @@ pub(crate) const RECORD: &str = "echo $ORC_PLACEMENT $ORC_RUN $$ $PPID $ORC_VERS
 /// What is asked of a unit: of `web`, if nothing else is said.
 #[derive(Clone)]
 pub(crate) struct Asked {
-    pub(crate) service: String,
+    pub(crate) service: ServiceName,
     pub(crate) score: &'static str,
     pub(crate) version: u64,
     pub(crate) placement: u64,
@@ -46,7 +47,7 @@ pub(crate) struct Asked {
 impl Default for Asked {
     fn default() -> Self {
         Self {
-            service: "web".to_owned(),
+            service: ServiceName::new("web").unwrap(),
             score: "web",
             version: 1,
             placement: 7,
@@ -77,7 +78,7 @@ pub(crate) fn ask(world: &World, asked: &Asked) -> AttemptKey {
 
 pub(super) fn ask_again(world: &World, asked: &Asked, key: AttemptKey) {
     let unit = UnitJob {
-        service: ServiceName::new(&asked.service).unwrap(),
+        service: asked.service.clone(),
         version: ServiceVersion(asked.version),
         wanted: asked.wanted,
         upkeep: asked.upkeep.clone(),

@@ -51,9 +51,11 @@ fn an_order_that_comes_with_later_ones_is_taken() {
     world.start();
     world.signal(Signal::STOP);
     let watch = ask(&world, &Asked::default());
-    let refused =
-        ask(&world, &Asked { score: "nowhere", service: "other".to_owned(), ..Asked::default() });
-    let again = ask(&world, &Asked { service: "third".to_owned(), ..Asked::default() });
+    let refused = ask(
+        &world,
+        &Asked { score: "nowhere", service: "other".parse().unwrap(), ..Asked::default() },
+    );
+    let again = ask(&world, &Asked { service: "third".parse().unwrap(), ..Asked::default() });
     let attempt = world.order("brief", &[]);
     world.signal(Signal::CONT);
     assert_eq!(world.refused(refused), Refusal::UnknownScore);

@@ -163,10 +163,19 @@ fn read_signal(reader: &mut ByteReader<'_>) -> Option<i32> {
     is_message(signal).then_some(signal)
 }
 
-/// Of each limit whether there is one, and which.
+/// Of each limit whether there is one, and which. Without a reserve they are as every release reads
+/// them.
 fn push_resources(out: &mut Vec<u8>, resources: Option<&Resources>) {
-    out.push(resources.is_some().into());
-    let Some(Resources { memory, cpu, processes, enforced }) = resources else { return };
+    let Some(Resources { memory, reserve, cpu, processes, enforced }) = resources else {
+        return out.push(0);
+    };
+    match reserve {
+        None => out.push(1),
+        Some(reserve) => {
+            out.push(2);
+            out.extend(reserve.0.to_le_bytes());
+        }
+    }
     out.push((*enforced).into());
     for limit in
         [memory.map(|size| size.0), cpu.map(|cores| cores.0.into()), processes.map(Into::into)]
@@ -177,9 +186,12 @@ fn push_resources(out: &mut Vec<u8>, resources: Option<&Resources>) {
 }
 
 fn read_resources(reader: &mut ByteReader<'_>) -> Option<Option<Resources>> {
-    if !reader.bool()? {
-        return Some(None);
-    }
+    let reserve = match reader.u8()? {
+        0 => return Some(None),
+        1 => None,
+        2 => Some(ByteSize(reader.u64()?)),
+        _ => return None,
+    };
     let enforced = reader.bool()?;
     let mut limit = || match (reader.bool()?, reader.u64()?) {
         (true, most) => Some(Some(most)),
@@ -189,7 +201,8 @@ fn read_resources(reader: &mut ByteReader<'_>) -> Option<Option<Resources>> {
     let (memory, cpu, processes) = (limit()?, limit()?, limit()?);
     let small = |limit: Option<u64>| limit.map(u32::try_from).transpose().ok();
     let (cpu, processes) = (small(cpu)?.map(MilliCores), small(processes)?);
-    Some(Some(Resources { memory: memory.map(ByteSize), cpu, processes, enforced }))
+    let memory = memory.map(ByteSize);
+    Some(Some(Resources { memory, reserve, cpu, processes, enforced }))
 }
 
 pub(super) fn push_stop(out: &mut Vec<u8>, stop: &StopRule) {

@@ -1,9 +1,9 @@
 //! How a unit stands, in bytes.
 
 use orchestra_model::{
-    Millis, Timestamp,
+    ByteSize, Millis, Timestamp,
     journal::{ByteReader, push_bytes, push_process},
-    service::{Placement, RunEnd, RunNumber},
+    service::{Exhausted, Placement, RunEnd, RunNumber},
 };
 
 use super::{
@@ -163,7 +163,15 @@ pub(super) fn push_run_end(out: &mut Vec<u8>, end: &RunEnd) {
             out.push(2);
             out.extend(signal.to_le_bytes());
         }
-        RunEnd::OutOfMemory => out.push(3),
+        // As every release reads it, where there is nothing more to say.
+        RunEnd::OutOfMemory(exhausted) if *exhausted == Exhausted::default() => out.push(3),
+        RunEnd::OutOfMemory(Exhausted { limit, peak }) => {
+            out.push(20);
+            for size in [limit, peak] {
+                out.push(size.is_some().into());
+                size.iter().for_each(|size| out.extend(size.0.to_le_bytes()));
+            }
+        }
         RunEnd::NeverReady => out.push(4),
         RunEnd::Watchdog => out.push(5),
         RunEnd::Asked => out.push(6),
@@ -181,7 +189,7 @@ pub(super) fn read_run_end(reader: &mut ByteReader<'_>) -> Option<RunEnd> {
     Some(match reader.u8()? {
         1 => RunEnd::Exited(i32::from_le_bytes(reader.array()?)),
         2 => RunEnd::Signalled(i32::from_le_bytes(reader.array()?)),
-        3 => RunEnd::OutOfMemory,
+        3 => RunEnd::OutOfMemory(Exhausted::default()),
         4 => RunEnd::NeverReady,
         5 => RunEnd::Watchdog,
         6 => RunEnd::Asked,
@@ -189,6 +197,12 @@ pub(super) fn read_run_end(reader: &mut ByteReader<'_>) -> Option<RunEnd> {
         8 => RunEnd::HostRestarted,
         9 => RunEnd::Unknown,
         10 => RunEnd::Linked,
+        20 => {
+            let mut size = || -> Option<Option<ByteSize>> {
+                Some(if reader.bool()? { Some(ByteSize(reader.u64()?)) } else { None })
+            };
+            RunEnd::OutOfMemory(Exhausted { limit: size()?, peak: size()? })
+        }
         _ => return None,
     })
 }

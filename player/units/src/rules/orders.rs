@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use orchestra_model::{
-    Params,
+    ByteSize, Params,
     delivery::{AttemptKey, OrderNumber},
     service::{UnitOrder, Wanted},
 };
@@ -66,10 +66,36 @@ impl Units {
             return Err(Rejection::Fenced { known });
         }
         let is_new = !self.state.units().contains_key(unit) && asked.wanted != Wanted::Gone;
-        if is_new && self.state.units().len() >= self.capacity {
-            return Err(Rejection::Full(self.capacity));
+        if is_new && self.state.units().len() >= self.capacity.units {
+            return Err(Rejection::Full(self.capacity.units));
         }
-        Ok(())
+        self.check_reserve(unit, asked)
+    }
+
+    /// Whether the host has as much memory as is to be reserved. It is not asked where that need not be
+    /// enforced, nor of a unit that is not to run.
+    fn check_reserve(&self, unit: &UnitKey, order: &UnitOrder) -> Result<(), Rejection> {
+        let enforced = order.upkeep.resources.is_some_and(|resources| resources.enforced);
+        let Some(asked) = reserve_of(order).filter(|_| enforced) else { return Ok(()) };
+        let others = self.reserved(Some(unit));
+        let host = self.capacity.memory;
+        let all = others.0.saturating_add(asked.0);
+        match host {
+            Some(host) if all <= host.0 => Ok(()),
+            _ => Err(Rejection::Reserved { asked, others, host }),
+        }
+    }
+
+    /// Whether more memory is reserved than the host has, for units whose resources need not be enforced.
+    pub fn reserves_too_much(&self) -> bool {
+        self.reserved(None) > self.capacity.memory.unwrap_or_default()
+    }
+
+    /// How much memory is reserved for units whose last orders want them to run, but for one.
+    pub fn reserved(&self, but: Option<&UnitKey>) -> ByteSize {
+        let units = self.state.units().iter().filter(|(key, _)| Some(*key) != but);
+        let reserves = units.filter_map(|(_, unit)| reserve_of(&unit.asked));
+        ByteSize(reserves.fold(0, |sum, reserve| sum.saturating_add(reserve.0)))
     }
 
     fn take_order(&mut self, key: &UnitKey, ordered: Ordered) {
@@ -190,4 +216,9 @@ fn bare(order: &UnitOrder) -> UnitOrder {
         healthy_for: order.healthy_for,
         deadline: order.deadline,
     }
+}
+
+/// What an order reserves of the host's memory.
+fn reserve_of(order: &UnitOrder) -> Option<ByteSize> {
+    order.upkeep.resources.filter(|_| order.wanted.is_to_run())?.reserve
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use orchestra_model::{
     Millis,
     process::ProcessMark,
-    service::{ReadySign, RunEnd, Wanted},
+    service::{Exhausted, ReadySign, RunEnd, Wanted},
 };
 
 use crate::{
@@ -37,7 +37,7 @@ impl Units {
                 tended.well = at;
             }
             RunEvent::MainEnded(cause) => self.note_main_ended(key, cause),
-            RunEvent::OutOfMemory => self.note_out_of_memory(key),
+            RunEvent::OutOfMemory(exhausted) => self.note_out_of_memory(key, exhausted),
             RunEvent::Emptied => self.note_emptied(key),
             RunEvent::ReadyTold => self.note_ready(key),
             RunEvent::WatchdogTold => self.tend(key).well = at,
@@ -111,7 +111,7 @@ impl Units {
         self.kill(key);
     }
 
-    fn note_out_of_memory(&mut self, key: &UnitKey) {
+    fn note_out_of_memory(&mut self, key: &UnitKey, exhausted: Exhausted) {
         self.judge_watch(key);
         let at = self.at;
         self.change_run(key, |run| {
@@ -121,7 +121,7 @@ impl Units {
             };
             if run.ending.as_ref().is_none_or(|ending| by_itself(&ending.cause)) {
                 let at = run.ending.as_ref().map_or(at, |ending| ending.at);
-                run.ending = Some(Ending { cause: RunEnd::OutOfMemory, at });
+                run.ending = Some(Ending { cause: RunEnd::OutOfMemory(exhausted), at });
             }
         });
         self.kill(key);

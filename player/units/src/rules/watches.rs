@@ -88,7 +88,7 @@ impl Units {
             Stage::GaveUp => failed(UnitFailure::GaveUp, last_end()),
             Stage::Ended => failed(UnitFailure::Ended, last_end()),
             Stage::Running(run) if run.of == unit.order => match &run.ending {
-                Some(ending) if ending.cause == RunEnd::OutOfMemory => {
+                Some(ending) if matches!(ending.cause, RunEnd::OutOfMemory(_)) => {
                     failed(UnitFailure::OutOfMemory, &ending.cause)
                 }
                 _ => None,

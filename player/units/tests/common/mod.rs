@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "test support")]
 
 use orchestra_model::{
-    AudienceName, FlowId, JobId, Millis, Params, ScoreName, ServiceName, Timestamp,
+    AudienceName, ByteSize, FlowId, JobId, Millis, Params, ScoreName, ServiceName, Timestamp,
     delivery::{AttemptKey, OrderNumber, SpoolId, StoreId},
     service::{
         HealthRule, Instance, Ordinal, Placement, Probe, ReadyRule, ReadySign, RestartRule, RunEnd,
@@ -13,13 +13,18 @@ use orchestra_model::{
     },
 };
 use orchestra_units::{
-    BootId, Effect, Input, Now, Ordered, ProbeNumber, ProbeOutcome, ProcessMark, Rejection,
-    RunEvent, RunId, Unit, UnitKey, Units, WatchEnd, journal,
+    BootId, Capacity, Effect, Input, Now, Ordered, ProbeNumber, ProbeOutcome, ProcessMark,
+    Rejection, RunEvent, RunId, Unit, UnitKey, Units, WatchEnd, journal,
 };
 
 pub(crate) const STORE: StoreId = StoreId([1; 16]);
 pub(crate) const BOOT: BootId = BootId([4; 16]);
-pub(crate) const CAPACITY: usize = 8;
+pub(crate) const CAPACITY: Capacity = Capacity { units: 8, memory: Some(ByteSize(4 << 30)) };
+
+/// A service's name.
+pub(crate) fn named(service: &str) -> ServiceName {
+    ServiceName::new(service).unwrap()
+}
 
 /// Units over a pretended disk that never fails by itself, on a host that has been up for a while.
 pub(crate) struct Rig {

@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
-    Millis, Params,
+    ByteSize, Millis, Params,
     delivery::{AttemptKey, OrderNumber, SpoolId, StoreId},
-    service::{RunEnd, RunNumber, UnitOrder, UnitReport, UnitState},
+    service::{Exhausted, RunEnd, RunNumber, UnitOrder, UnitReport, UnitState},
 };
 use orchestra_units::{
-    Effect, Input, Ordered, ProbeNumber, ProbeOutcome, RunEvent, RunId, State, UnitKey, Units,
-    WatchEnd, journal,
+    Capacity, Effect, Input, Ordered, ProbeNumber, ProbeOutcome, RunEvent, RunId, State, UnitKey,
+    Units, WatchEnd, journal,
 };
 
 use crate::{
@@ -23,7 +23,7 @@ mod disk;
 mod heal;
 mod orders;
 
-const CAPACITY: usize = 3;
+const CAPACITY: Capacity = Capacity { units: 3, memory: Some(ByteSize(40 << 20)) };
 const STORES: [StoreId; 2] = [StoreId([1; 16]), StoreId([2; 16])];
 const WALLS: [u64; 4] = [0, 1_000, 1_700_000_000_000, u64::MAX];
 
@@ -310,7 +310,7 @@ impl World {
             5 => RunEvent::WatchdogTold,
             6 => RunEvent::Extended(Millis(self.dice.one_of(&[100, 30_000]))),
             7 => RunEvent::StoppingTold,
-            8 => RunEvent::OutOfMemory,
+            8 => RunEvent::OutOfMemory(Exhausted::default()),
             9 => {
                 // What is late, of another run.
                 let number = RunNumber(run.number.0.wrapping_add(self.dice.one_of(&[1, u64::MAX])));

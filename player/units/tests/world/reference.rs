@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
     delivery::AttemptKey,
-    service::{ReadySign, RunEnd, Wanted},
+    service::{ReadySign, RunEnd, UnitOrder, Wanted},
 };
-use orchestra_units::{Ordered, ProbeNumber, RunEvent, RunId, UnitKey, Units, WatchEnd};
+use orchestra_units::{Capacity, Ordered, ProbeNumber, RunEvent, RunId, UnitKey, Units, WatchEnd};
 
 mod links;
 mod probes;
@@ -97,7 +97,7 @@ pub(crate) struct Reference {
 
 impl Reference {
     /// Whether an order has to be taken.
-    pub(crate) fn takes(&self, key: &UnitKey, order: &Ordered, capacity: usize) -> bool {
+    pub(crate) fn takes(&self, key: &UnitKey, order: &Ordered, capacity: &Capacity) -> bool {
         let (number, placement) = (order.order.0, order.unit.instance.placement);
         if self.broken {
             return false;
@@ -105,9 +105,11 @@ impl Reference {
         if let Some(unit) = self.units.get(key) {
             let same = (unit.order.order, unit.order.key) == (order.order, order.key);
             let later = number > unit.order.order.0;
-            return same || (later && placement >= unit.order.unit.instance.placement);
+            let fits = self.fits(key, order, capacity);
+            return same || (later && placement >= unit.order.unit.instance.placement && fits);
         }
-        let room = self.units.len() < capacity || order.unit.wanted == Wanted::Gone;
+        let room = self.units.len() < capacity.units || order.unit.wanted == Wanted::Gone;
+        let room = room && self.fits(key, order, capacity);
         match self.gone.get(key) {
             None => room,
             Some((last, attempt, run)) => {
@@ -115,6 +117,22 @@ impl Reference {
                 room && (same || number > *last) && placement >= run.placement
             }
         }
+    }
+
+    /// Whether what others have reserved leaves as much memory as this order reserves.
+    fn fits(&self, key: &UnitKey, order: &Ordered, capacity: &Capacity) -> bool {
+        let reserve = |unit: &UnitOrder| match unit.wanted {
+            Wanted::Running | Wanted::Restarted | Wanted::Signalled(_) => {
+                unit.upkeep.resources.and_then(|it| it.reserve).map_or(0, |it| it.0)
+            }
+            Wanted::Stopped | Wanted::Gone => 0,
+        };
+        let mut reserved = reserve(&order.unit);
+        for (other, unit) in &self.units {
+            reserved += if other == key { 0 } else { reserve(&unit.order.unit) };
+        }
+        let must_fit = order.unit.upkeep.resources.is_none_or(|it| it.enforced);
+        reserve(&order.unit) == 0 || !must_fit || reserved <= capacity.memory.unwrap().0
     }
 
     pub(crate) fn ordered(&mut self, key: &UnitKey, order: &Ordered, at: u64) {
@@ -211,10 +229,10 @@ impl Reference {
             RunEvent::MainEnded(end) => {
                 let _ = it.ending.get_or_insert((end.clone(), at));
             }
-            RunEvent::OutOfMemory => match &mut it.ending {
-                None => it.ending = Some((RunEnd::OutOfMemory, at)),
+            RunEvent::OutOfMemory(had) => match &mut it.ending {
+                None => it.ending = Some((RunEnd::OutOfMemory(*had), at)),
                 Some((end @ (RunEnd::Exited(_) | RunEnd::Signalled(_) | RunEnd::Unknown), _)) => {
-                    *end = RunEnd::OutOfMemory;
+                    *end = RunEnd::OutOfMemory(*had);
                 }
                 Some(_) => {}
             },

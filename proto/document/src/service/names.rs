@@ -9,7 +9,7 @@ const FORM: &str = "a service is written in Orchestra's own form, which begins: 
 const DOWN: &str = "how many hosts may be down at once: update.parallel, and budget for all causes";
 const EACH: &str = "there is one instance on each host of on";
 const LIMITS: &str = "limits are written as resources: {memory: 512MiB, cpu: 1.5, processes: 200}";
-const RESERVE: &str = "what is reserved is not offered yet; resources has limits";
+const RESERVE: &str = "what is kept for a run is resources.reserve, which is of memory alone";
 const SWAP: &str = "resources.memory is for memory and swap together";
 const CPU: &str = "resources.cpu is in processors: 1.5 is 150%";
 const HEALTH: &str = "checks of health: health: {http: \"8080/healthz\", every: 10s, fall: 3}";
@@ -217,10 +217,12 @@ pub(super) const RELOAD: &[Foreign] = &[
 
 /// Beside the fields of `resources`.
 pub(super) const RESOURCES: &[Foreign] = &[
-    Later("reserve"),
     Instead("limits", LIMITS),
     Instead("requests", RESERVE),
     Instead("reservations", RESERVE),
+    Renamed("memory_low", "reserve"),
+    Renamed("MemoryLow", "reserve"),
+    Renamed("mem_reservation", "reserve"),
     Renamed("mem", "memory"),
     Renamed("mem_limit", "memory"),
     Renamed("memory_mb", "memory"),

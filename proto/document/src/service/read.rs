@@ -161,6 +161,7 @@ fn resources(node: &Node, problems: &mut Problems) -> Resources {
     let Some(mut fields) = Fields::of(node, "resources", problems) else { return none };
     let limits = Resources {
         memory: fields.parsed("memory", problems),
+        reserve: fields.parsed("reserve", problems),
         cpu: fields.number("cpu", problems),
         processes: fields.parsed("processes", problems),
         enforced: fields.yes_or_no("enforced", problems).unwrap_or(none.enforced),

@@ -232,6 +232,8 @@ struct Limits {
     #[serde(skip_serializing_if = "Option::is_none")]
     memory: Option<ByteSize>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    reserve: Option<ByteSize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     cpu: Option<Cores>,
     #[serde(skip_serializing_if = "Option::is_none")]
     processes: Option<u32>,
@@ -239,8 +241,8 @@ struct Limits {
 }
 
 fn resources(limits: &Resources) -> Limits {
-    let Resources { memory, cpu, processes, enforced } = *limits;
-    Limits { memory, cpu: cpu.map(Cores), processes, enforced }
+    let Resources { memory, reserve, cpu, processes, enforced } = *limits;
+    Limits { memory, reserve, cpu: cpu.map(Cores), processes, enforced }
 }
 
 /// A number, with a fraction where it has one.

@@ -50,6 +50,7 @@ fn full() -> ServiceSpec {
             stop: StopRule { signal: 2, grace: Millis::minutes(1) },
             resources: Some(Resources {
                 memory: Some(ByteSize(512 << 20)),
+                reserve: Some(ByteSize(256 << 20)),
                 cpu: Some(MilliCores(1_500)),
                 processes: Some(200),
                 enforced: false,
@@ -96,7 +97,7 @@ umask: "027"
 state_dir: true
 reload: {signal: SIGUSR2}
 stop: {signal: SIGINT, grace: 1m}
-resources: {memory: 512MiB, cpu: 1.5, processes: 200, enforced: false}
+resources: {memory: 512MiB, reserve: 256MiB, cpu: 1.5, processes: 200, enforced: false}
 health: {http: 8080/up, every: 5s, timeout: 500ms, fall: 2, rise: 4}
 on_unhealthy: report
 update:
@@ -187,7 +188,8 @@ fn limits_are_sizes_processors_and_numbers() {
     assert_eq!(read.upkeep.resources.and_then(|it| it.cpu), Some(MilliCores(200)));
     assert_eq!(parse(json, Format::Json).unwrap(), read);
     let shown = show(&full(), Values::Told);
-    let limits = "resources:\n  memory: 512MiB\n  cpu: 1.5\n  processes: 200\n  enforced: false\n";
+    let limits = "resources:\n  memory: 512MiB\n  reserve: 256MiB\n  cpu: 1.5\n  processes: 200\n  \
+                  enforced: false\n";
     assert!(shown.contains(limits), "{shown}");
 }
 

@@ -1,16 +1,20 @@
-//! How much of its host a service's run may have.
+//! How much of its host a service's run may have, and how much is kept for it.
 
 use std::{fmt, str::FromStr};
 
 use super::upkeep::InvalidUpkeep;
 use crate::size::ByteSize;
 
-/// How much of its host a run may have, over all of its processes. At least one limit is named.
+/// How much of its host a run may have, over all of its processes, and how much is kept for it. At least
+/// one of these is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resources {
     /// Most memory, swap included; the kernel rounds it down to whole pages. A run that needs more
     /// has a process of it killed, and ends for that. 4 MiB to 1 PiB.
     pub memory: Option<ByteSize>,
+    /// Memory that its player promises to nobody else: together its units' reserves are never more than
+    /// the host has. Up to `memory`, or to 1 PiB where that has no limit; not 0.
+    pub reserve: Option<ByteSize>,
     /// Most time of processors, in thousandths of one. A run that wants more is slowed down. 10 to
     /// 4,096,000.
     pub cpu: Option<MilliCores>,
@@ -24,7 +28,7 @@ pub struct Resources {
 impl Resources {
     /// No limits yet, to be enforced.
     pub const NONE: Resources =
-        Resources { memory: None, cpu: None, processes: None, enforced: true };
+        Resources { memory: None, reserve: None, cpu: None, processes: None, enforced: true };
 }
 
 /// Thousandths of a processor's time.
@@ -46,9 +50,12 @@ const PROCESSES_MOST: u32 = 4 << 20;
 impl Resources {
     pub(super) fn check(&self) -> Result<(), InvalidUpkeep> {
         let wrong = |field, problem| Err(InvalidUpkeep { field, problem });
-        let Resources { memory, cpu, processes, enforced: _ } = self;
-        if (memory, cpu, processes) == (&None, &None, &None) {
-            return wrong("resources", "it limits nothing: give memory, cpu or processes");
+        let Resources { memory, reserve, cpu, processes, enforced: _ } = self;
+        if (memory, reserve, cpu, processes) == (&None, &None, &None, &None) {
+            return wrong(
+                "resources",
+                "it limits and reserves nothing: give memory, reserve, cpu or processes",
+            );
         }
         if memory.is_some_and(|size| size < MEMORY_LEAST) {
             return wrong("resources.memory", "it is less than 4MiB, in which no program runs");
@@ -56,6 +63,7 @@ impl Resources {
         if memory.is_some_and(|size| size > MEMORY_MOST) {
             return wrong("resources.memory", "no host has as much; leave it out for no limit");
         }
+        self.check_reserve()?;
         if cpu.is_some_and(|cores| cores < CPU_LEAST) {
             return wrong("resources.cpu", "it is less than 0.01, which the kernel cannot measure");
         }
@@ -67,6 +75,21 @@ impl Resources {
                 "resources.processes",
                 "expected 1 to 4194304; leave it out for no limit",
             );
+        }
+        Ok(())
+    }
+
+    fn check_reserve(&self) -> Result<(), InvalidUpkeep> {
+        let wrong = |problem| Err(InvalidUpkeep { field: "resources.reserve", problem });
+        let Some(reserve) = self.reserve else { return Ok(()) };
+        if reserve == ByteSize(0) {
+            return wrong("it is 0; leave it out to reserve nothing");
+        }
+        if self.memory.is_some_and(|most| reserve > most) {
+            return wrong("it is more than resources.memory, the most that a run may have");
+        }
+        if reserve > MEMORY_MOST {
+            return wrong("no host has as much");
         }
         Ok(())
     }
@@ -137,8 +160,19 @@ mod tests {
     fn limits_that_make_no_sense_are_refused() {
         let memory = |bytes| Resources { memory: Some(ByteSize(bytes)), ..Resources::NONE };
         let cpu = |cores| Resources { cpu: Some(MilliCores(cores)), ..Resources::NONE };
+        let reserve = |bytes| Resources { reserve: Some(ByteSize(bytes)), ..memory(4 << 20) };
         let processes = |most| Resources { processes: Some(most), ..Resources::NONE };
-        for good in [memory(4 << 20), memory(1 << 50), cpu(10), cpu(4_096_000), processes(1)] {
+        let bare = |bytes| Resources { memory: None, ..reserve(bytes) };
+        for good in [
+            memory(4 << 20),
+            memory(1 << 50),
+            reserve(1),
+            reserve(4 << 20),
+            bare(1 << 50),
+            cpu(10),
+            cpu(4_096_000),
+            processes(1),
+        ] {
             assert_eq!(good.check(), Ok(()), "{good:?}");
         }
         for (bad, field) in [
@@ -146,6 +180,9 @@ mod tests {
             (memory(0), "resources.memory"),
             (memory(4096), "resources.memory"),
             (memory((1 << 50) + 1), "resources.memory"),
+            (reserve(0), "resources.reserve"),
+            (reserve((4 << 20) + 1), "resources.reserve"),
+            (bare((1 << 50) + 1), "resources.reserve"),
             (cpu(0), "resources.cpu"),
             (cpu(9), "resources.cpu"),
             (cpu(u32::MAX), "resources.cpu"),

@@ -5,6 +5,7 @@ use crate::{
     ids::FlowId,
     names::HostName,
     service::{Instance, ServiceRecord, UnitReport, Unready},
+    vitals::UnitUsage,
 };
 
 /// A service, as it is now.
@@ -39,6 +40,8 @@ pub struct InstanceStatus {
     pub report: Option<UnitReport>,
     /// Why it counts as down, if it does.
     pub unready: Option<Unready>,
+    /// What it uses of its host, as far as its player has told.
+    pub usage: Option<UnitUsage>,
 }
 
 impl ServiceStatus {

@@ -7,6 +7,7 @@ use crate::{
     names::{AudienceName, ScoreName, ServiceName},
     params::Params,
     service::{Ordinal, Placement, RunNumber, ServiceVersion, Upkeep},
+    size::ByteSize,
     state::kebab_enum,
     time::{Millis, Timestamp},
 };
@@ -136,7 +137,7 @@ pub enum RunEnd {
     /// Its process died of this signal, sent by somebody else.
     Signalled(i32),
     /// The kernel killed a process of it for want of memory.
-    OutOfMemory,
+    OutOfMemory(Exhausted),
     /// It was not ready by its deadline, and ended for that.
     NeverReady,
     /// It had asked to be watched, was silent for too long, and ended for that.
@@ -153,6 +154,28 @@ pub enum RunEnd {
     Unknown,
 }
 
+/// How much memory a run had that was out of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exhausted {
+    /// The most that it might have; `None`: it had no limit of its own, or that is not known.
+    pub limit: Option<ByteSize>,
+    /// The most that it had; `None` where the kernel does not say.
+    pub peak: Option<ByteSize>,
+}
+
+/// `out of memory: it had 63.9MiB, with a limit of 64MiB`
+impl fmt::Display for Exhausted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("out of memory")?;
+        match (self.peak.map(ByteSize::rounded), self.limit) {
+            (Some(peak), Some(limit)) => write!(f, ": it had {peak}, with a limit of {limit}"),
+            (Some(peak), None) => write!(f, ": it had {peak}"),
+            (None, Some(limit)) => write!(f, ": its limit is {limit}"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
 impl RunEnd {
     /// Whether `on-failure` restarts after it. What is unknown counts as a failure.
     pub fn is_failure(&self) -> bool {
@@ -165,7 +188,7 @@ impl fmt::Display for RunEnd {
         match self {
             Self::Exited(code) => write!(f, "exited {code}"),
             Self::Signalled(signal) => write!(f, "killed by signal {signal}"),
-            Self::OutOfMemory => f.write_str("out of memory"),
+            Self::OutOfMemory(exhausted) => exhausted.fmt(f),
             Self::NeverReady => f.write_str("never ready"),
             Self::Watchdog => f.write_str("silent for longer than its watchdog allows"),
             Self::Asked => f.write_str("asked to end"),

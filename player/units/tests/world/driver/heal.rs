@@ -31,6 +31,8 @@ impl World {
             asked.upkeep.ready.deadline = Millis::minutes(5);
             // It would be asked for ever.
             asked.upkeep.health = None;
+            // What others have reserved may leave no room.
+            asked.upkeep.resources = None;
             asked.deadline = Millis::minutes(60);
             let is_here = |other: &ServiceName| {
                 let other = UnitKey { store: unit.store, service: other.clone() };

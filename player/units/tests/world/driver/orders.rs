@@ -46,7 +46,7 @@ impl World {
 
     pub(super) fn give_order(&mut self, order: &Ordered) {
         let unit = UnitKey { store: order.key.store, service: order.unit.service.clone() };
-        let takes = self.reference.takes(&unit, order, CAPACITY);
+        let takes = self.reference.takes(&unit, order, &CAPACITY);
         let taken = self.units.order(self.host.now(), order.clone());
         self.heard = self.at();
         assert_eq!(taken.is_ok(), takes, "{taken:?} of {order:?} by {:?}", self.reference);
@@ -131,10 +131,11 @@ fn draw_upkeep(dice: &mut Dice) -> Upkeep {
     });
     let ready = ReadyRule { sign, deadline: Millis(dice.one_of(&[4_000, 60_000])) };
     let stop = StopRule { signal: 15, grace: Millis(dice.one_of(&[0, 1_000, 30_000])) };
-    let limited =
-        Resources { memory: Some(ByteSize(8 << 20)), processes: Some(20), ..Resources::NONE };
-    let unenforced = Resources { cpu: Some(MilliCores(200)), enforced: false, ..Resources::NONE };
-    let resources = dice.one_of(&[None, Some(limited), Some(unenforced)]);
+    let reserve = Some(ByteSize(dice.one_of(&[1, 15, 25]) << 20));
+    let limited = Resources { reserve, processes: Some(20), ..Resources::NONE };
+    let unenforced =
+        Resources { cpu: Some(MilliCores(200)), reserve, enforced: false, ..Resources::NONE };
+    let resources = dice.one_of(&[None, Some(limited), Some(limited), Some(unenforced)]);
     let reload = dice.one_of(&[None, Some(ReloadRule { signal: 1 })]);
     Upkeep { restart, ready, stop, resources, health, reload, ..Upkeep::default() }
 }

@@ -51,7 +51,7 @@ fn is_right(end: &WatchEnd, unit: Option<&RefUnit>, watch: &RefWatch, at: u64) -
         WatchEnd::Failed { failure: UnitFailure::Ended, .. } => unit.rest == Rest::Ended,
         WatchEnd::Failed { failure: UnitFailure::OutOfMemory, .. } => {
             unit.run.as_ref().is_some_and(|run| {
-                matches!(run.ending, Some((RunEnd::OutOfMemory, _))) && run.of == watch.order
+                matches!(run.ending, Some((RunEnd::OutOfMemory(_), _))) && run.of == watch.order
             })
         }
         // They are noted when they are caused.

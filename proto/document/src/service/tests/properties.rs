@@ -59,10 +59,13 @@ fn any_value() -> impl Strategy<Value = String> {
 fn any_resources() -> impl Strategy<Value = Resources> {
     let memory = prop::option::of((4_u64 << 20..1 << 50).prop_map(ByteSize));
     let processes = prop::option::of(1_u32..1 << 22);
-    ((10_u32..4_096_000).prop_map(MilliCores), memory, processes, any::<bool>()).prop_map(
-        |(cpu, memory, processes, enforced)| Resources {
+    let reserve = prop::option::of((1_u64..4 << 20).prop_map(ByteSize));
+    let cpu = (10_u32..4_096_000).prop_map(|cores| Some(MilliCores(cores)));
+    (memory, reserve, cpu, processes, any::<bool>()).prop_map(
+        |(memory, reserve, cpu, processes, enforced)| Resources {
             memory,
-            cpu: Some(cpu),
+            reserve,
+            cpu,
             processes,
             enforced,
         },
@@ -71,7 +74,8 @@ fn any_resources() -> impl Strategy<Value = Resources> {
 
 /// Some of what there may be, drawn from numbers that were drawn for something else.
 fn ports(drawn: Option<u32>) -> Ports {
-    let rule = |number: u32| PortRule { number: number as u16 + 1, by_ordinal: number % 2 == 0 };
+    let rule =
+        |number: u32| PortRule { number: number as u16 + 1, by_ordinal: number.is_multiple_of(2) };
     let name = |number: u32| PortName::new(&format!("p{number}")).unwrap();
     (0..drawn.unwrap_or(0) % 4).map(|number| (name(number), rule(number))).collect()
 }
