@@ -18,6 +18,7 @@ mod show;
 mod signal;
 mod start;
 mod stop;
+mod stop_stranger;
 mod wait;
 mod waiting;
 
@@ -74,6 +75,8 @@ enum Verbs {
     Revert(With<revert::Revert>),
     /// Take units for its own that a restored store knows nothing of
     Adopt(With<adopt::Adopt>),
+    /// End units that a restored store knows nothing of
+    StopStranger(With<stop_stranger::StopStranger>),
 }
 
 impl Service {
@@ -96,6 +99,7 @@ impl Service {
             Verbs::Diff(verb) => verb.run(environment),
             Verbs::Revert(verb) => verb.run(environment),
             Verbs::Adopt(verb) => verb.run(environment),
+            Verbs::StopStranger(verb) => verb.run(environment),
         }
     }
 }

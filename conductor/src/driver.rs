@@ -38,7 +38,7 @@ use std::{
 
 use orchestra_flow::{Engine, Input, PlayerIx, ReplyId, SessionId};
 use orchestra_model::{
-    AudienceName, FlowId, HostName, JobId, Timestamp,
+    Asker, FlowId, HostName, JobId, Timestamp,
     delivery::{KnownEnd, Refusal, Report, RequestId, Term},
     proof::{Mac, Proof},
     record::{InForce, Op},
@@ -58,8 +58,8 @@ pub(crate) use self::{
     clock::Clock,
     held::{held, other_submission},
     mailbox::{
-        Attach, Attached, FromSession, Handle, Health, Mailboxes, Removal, Reply, Request, Told,
-        Watching, mailboxes, read_answer,
+        Attach, Attached, FromSession, Handle, Health, LoadTerms, Mailboxes, Removal, Reply,
+        Request, Told, Watching, mailboxes, read_answer,
     },
     recover::{engines, remembered},
     services::ServiceQuestion,
@@ -426,10 +426,10 @@ impl Driver {
             Request::Submitted { audience, request, macs, reply } => {
                 self.submitted(&audience, request, &macs, reply);
             }
-            Request::LoadFleet { fleet, removal, asked, reply } => {
+            Request::LoadFleet { fleet, terms, asked, files, reply } => {
                 if let Some(reply) = self.begin(reply) {
                     self.do_as_asked(asked, reply, |driver| {
-                        driver.load_fleet(&fleet, removal, reply);
+                        driver.load_fleet(&fleet, terms, files, reply);
                     });
                 }
             }
@@ -544,7 +544,7 @@ impl Driver {
     /// Tells the flow of a request once that is on disk; that it is held, as long as it cannot be.
     fn submitted(
         &mut self,
-        audience: &AudienceName,
+        audience: &Asker,
         request: RequestId,
         macs: &[Mac],
         reply: Told<Option<FlowId>>,

@@ -1,11 +1,12 @@
 //! The fleet as the conductor's own files tell it: the `players` file with its labels,
-//! `groups.toml`, and the deployments of `deployments.d`, whose apps are groups as well. What a
-//! player says about itself never counts for targeting.
+//! `groups.toml`, the deployments of `deployments.d`, whose apps are groups as well, and the services of
+//! `services.d`. What a player says about itself never counts for targeting.
 
 mod deployments;
 mod files;
 mod groups;
 mod in_force;
+mod services;
 mod shrunk;
 
 use std::{
@@ -23,6 +24,7 @@ use orchestra_model::{
     names::{AppName, DeploymentName, GroupName},
     record::ListEdition,
 };
+use orchestra_service::FiledService;
 
 use self::{
     files::{if_there, read_text},
@@ -41,6 +43,7 @@ pub(crate) struct Fleet {
     labelled: BTreeMap<(String, String), HostSet>,
     groups: BTreeMap<GroupName, HostSet>,
     deployments: Arc<Deployments>,
+    services: Arc<[FiledService]>,
     /// Over what the deployments mean.
     deployments_digest: [u8; 32],
     files: FilesSeen,
@@ -82,6 +85,8 @@ pub enum InvalidFleet {
     Groups(PathBuf, InvalidGroups),
     /// Files of `deployments.d` are wrong: everything that is.
     Deployments(PathBuf, Problems),
+    /// Files of `services.d` are wrong: everything that is.
+    Services(PathBuf, Problems),
 }
 
 /// What is wrong with a line of the players file.
@@ -115,6 +120,9 @@ impl fmt::Display for InvalidFleet {
             Self::Deployments(path, _) => {
                 write!(f, "the deployments of {} cannot be used", path.display())
             }
+            Self::Services(path, _) => {
+                write!(f, "the services of {} cannot be used", path.display())
+            }
         }
     }
 }
@@ -125,14 +133,14 @@ impl Error for InvalidFleet {
             Self::Read(_, cause) => Some(cause),
             Self::Line(_, _, LineProblem::Hosts(cause)) => Some(cause),
             Self::Groups(_, problem) => problem.source(),
-            Self::Deployments(_, cause) => Some(cause),
+            Self::Deployments(_, cause) | Self::Services(_, cause) => Some(cause),
             _ => None,
         }
     }
 }
 
 impl Fleet {
-    /// Reads `players`, which must be there, and `groups.toml` and `deployments.d`, which may be.
+    /// Reads `players`, which must be there, and `groups.toml`, `deployments.d` and `services.d`, which may be.
     /// Deployments may use groups, and groups no apps: so neither waits for the other.
     pub(crate) fn load(directory: &Path) -> Result<Self, InvalidFleet> {
         let mut fleet = Self::default();
@@ -152,6 +160,9 @@ impl Fleet {
         }
         deployments::load(directory, &mut fleet)
             .map_err(|cause| InvalidFleet::Deployments(directory.to_owned(), cause))?;
+        let services = services::load(directory, &fleet)
+            .map_err(|cause| InvalidFleet::Services(directory.to_owned(), cause))?;
+        fleet.services = services.into();
         Ok(fleet)
     }
 
@@ -236,6 +247,11 @@ impl Fleet {
     /// The deployments in force.
     pub(crate) fn deployments(&self) -> &Arc<Deployments> {
         &self.deployments
+    }
+
+    /// What files say of services.
+    pub(crate) fn services(&self) -> &Arc<[FiledService]> {
+        &self.services
     }
 
     /// SHA-256 over what the deployments mean: another one when any of them changes.

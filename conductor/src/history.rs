@@ -77,6 +77,7 @@ pub(crate) fn summary(record: &FlowRecord) -> FlowSummary {
         name: record.name.clone(),
         state: record.state,
         audience: record.audience.clone(),
+        by_keeper: record.by_keeper,
         submitted_at: record.submitted_at,
         ended_at: record.ended_at,
         absent: 0,

@@ -17,15 +17,18 @@ use orchestra_daemon::{limits, log, signals};
 const USAGE: &str = "\
 Holds the flows and the players' sessions of a fleet.
 
-Usage: conductor [--config-dir DIR] [--new-store] [--allow-removal] [--lifeline FD]
+Usage: conductor [--config-dir DIR] [--new-store] [--allow-removal] [--take-over]
+                 [--lifeline FD]
 
 Options:
-      --config-dir DIR   Where conductor.toml, players, groups.toml and deployments.d are
-                         [default: /etc/orchestra]
+      --config-dir DIR   Where conductor.toml, players, groups.toml, deployments.d and
+                         services.d are [default: /etc/orchestra]
       --new-store        Make a store where there never was one; without this, a state directory
                          that is empty is an error. A store that is there is opened as ever
       --allow-removal    Start although the players file lacks a large part of the known fleet, or
                          the files lack limits that were in force
+      --take-over        Start although files of services.d name services that somebody applied;
+                         they belong to their files from then on
       --lifeline FD      Stop when this descriptor reaches its end
   -h, --help             Print this
   -V, --version          Print the version
@@ -93,6 +96,7 @@ fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Parsed, String> {
             "--config-dir" => options.config_dir = PathBuf::from(value()?),
             "--new-store" => options.new_store = true,
             "--allow-removal" => options.allow_removal = true,
+            "--take-over" => options.take_over = true,
             "--lifeline" => options.lifeline = Some(lifeline(&value()?)?),
             _ => return Err(format!("unexpected argument {:?}", arg.to_string_lossy())),
         }

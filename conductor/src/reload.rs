@@ -14,7 +14,7 @@ use std::{
 
 use orchestra_certs::Door;
 use orchestra_flow::answer;
-use orchestra_model::{Deployments, Timestamp};
+use orchestra_model::{Deployments, Timestamp, service::FileOutcome};
 use tokio::{
     sync::{Notify, oneshot, watch},
     time::timeout,
@@ -23,7 +23,7 @@ use tokio::{
 use crate::{
     config::{Config, OperatorLimits, Retention},
     declined::{Declined, Ground},
-    driver::{Asked, Clock, Handle, Removal, Request, held, read_answer},
+    driver::{Asked, Clock, Handle, LoadTerms, Removal, Request, held, read_answer},
     fleet::Fleet,
     reading::Reading,
     tls,
@@ -65,7 +65,7 @@ pub(crate) struct Shared {
 }
 
 /// What a reload changed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Loaded {
     pub(crate) players: u32,
     pub(crate) added: u32,
@@ -74,6 +74,17 @@ pub(crate) struct Loaded {
     pub(crate) cells: usize,
     /// Connections that ended because their certificates are no longer accepted.
     pub(crate) closed: u32,
+    /// What came of files of services, where that is news.
+    pub(crate) services: Vec<FileOutcome>,
+}
+
+/// What somebody who reads the files again allows them to do.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Allowed {
+    /// Any part of the fleet may go, limits in force and hosts of services with it.
+    pub(crate) removal: bool,
+    /// Files may take over services that an audience applied.
+    pub(crate) take_over: bool,
 }
 
 /// How many deployments there are, and how they differ from those before.
@@ -138,15 +149,11 @@ impl Reloader {
         self.0.shared.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads everything anew and puts it in force, or changes nothing. With `allow_removal`, any
-    /// part of the fleet may go. Goes on to its end, whether or not somebody still awaits it.
-    pub(crate) async fn reload(
-        &self,
-        allow_removal: bool,
-        asked: Asked,
-    ) -> Result<Loaded, Declined> {
+    /// Reads everything anew and puts it in force, or changes nothing. Goes on to its end, whether or
+    /// not somebody still awaits it.
+    pub(crate) async fn reload(&self, allowed: Allowed, asked: Asked) -> Result<Loaded, Declined> {
         let inner = Arc::clone(&self.0);
-        let work = tokio::spawn(async move { inner.reload(allow_removal, asked).await });
+        let work = tokio::spawn(async move { inner.reload(allowed, asked).await });
         tokio::pin!(work);
         loop {
             let done = match timeout(ANSWER, &mut work).await {
@@ -179,17 +186,17 @@ impl Reloader {
         &self,
         fleet: Arc<Fleet>,
         limits: &OperatorLimits,
-        allow_removal: bool,
+        allowed: Allowed,
         asked: Option<Asked>,
     ) -> Result<Loaded, Declined> {
-        self.0.load_fleet(fleet, limits, allow_removal, asked).await
+        self.0.load_fleet(fleet, limits, allowed, asked).await
     }
 }
 
 impl Inner {
-    async fn reload(&self, allow_removal: bool, asked: Asked) -> Result<Loaded, Declined> {
+    async fn reload(&self, allowed: Allowed, asked: Asked) -> Result<Loaded, Declined> {
         let _turn = self.turn.lock().await;
-        let result = self.load(allow_removal, asked).await;
+        let result = self.load(allowed, asked).await;
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         match &result {
             Ok((loaded, config)) => {
@@ -206,6 +213,7 @@ impl Inner {
                     deployments_changed = loaded.deployments.changed,
                     deployments_removed = loaded.deployments.removed,
                     cells = loaded.cells,
+                    services_changed = loaded.services.len(),
                     closed = loaded.closed,
                     "configuration reloaded"
                 );
@@ -220,7 +228,7 @@ impl Inner {
         result.map(|(loaded, _)| loaded)
     }
 
-    async fn load(&self, allow_removal: bool, asked: Asked) -> Result<(Loaded, Config), Declined> {
+    async fn load(&self, allowed: Allowed, asked: Asked) -> Result<(Loaded, Config), Declined> {
         let (before, door) = (self.config.clone(), self.door.clone());
         let read = self.reading.run(move || {
             let broken =
@@ -236,7 +244,7 @@ impl Inner {
         let (config, fleet, acceptance) = read
             .await
             .map_err(|error| Declined::new(Ground::Prevented, orchestra_model::chain(&error)))??;
-        let loaded = self.load_fleet(fleet, &config.limits, allow_removal, Some(asked)).await?;
+        let loaded = self.load_fleet(fleet, &config.limits, allowed, Some(asked)).await?;
         let door = self.door.clone();
         // Judging everybody takes a while.
         let closed = tokio::task::spawn_blocking(move || door.replace(&acceptance));
@@ -251,26 +259,32 @@ impl Inner {
         &self,
         fleet: Arc<Fleet>,
         limits: &OperatorLimits,
-        allow_removal: bool,
+        allowed: Allowed,
         asked: Option<Asked>,
     ) -> Result<Loaded, Declined> {
         let gone = || Declined::new(Ground::NotNow, "the conductor is stopping");
         let (reply, health) = oneshot::channel();
         self.driver.requests.send(Request::Health(reply)).await.map_err(|_| gone())?;
         let players = health.await.map_err(|_| gone())??.players;
-        let removal = match allow_removal {
+        let may_leave = limits.reload_removal;
+        let removal = match allowed.removal {
             true => Removal::Any,
-            false => Removal::AtMost(limits.reload_removal.window_of(players)),
+            false => Removal::AtMost(may_leave.window_of(players)),
         };
+        let terms = LoadTerms { removal, may_leave, take_over: allowed.take_over };
+        let (files, outcomes) = oneshot::channel();
         let (reply, answer) = oneshot::channel();
         let deployments = Arc::clone(fleet.deployments());
         let changes = changes(self.fleet.borrow().deployments(), &deployments);
-        let request = Request::LoadFleet { fleet, removal, asked, reply };
+        let request = Request::LoadFleet { fleet, terms, asked, files, reply };
         self.driver.requests.send(request).await.map_err(|_| gone())?;
         match read_answer(answer.await.map_err(|_| gone())??)? {
             Ok(answer::Loaded { players, added, removed }) => {
                 let cells = deployments.cells().as_slice().len();
-                Ok(Loaded { players, added, removed, deployments: changes, cells, closed: 0 })
+                // It is told before the answer.
+                let services = outcomes.await.map_err(|_| gone())?;
+                let deployments = changes;
+                Ok(Loaded { players, added, removed, deployments, cells, closed: 0, services })
             }
             // With these deployments, a living flow would never end.
             Err(rejection) => Err(Declined::new(Ground::Prevented, rejection.to_string())),

@@ -132,7 +132,7 @@ fn expired(reader: &dyn Reader, rule: Retention, now: Timestamp) -> Result<Vec<F
 #[cfg(test)]
 mod tests {
     use orchestra_model::{
-        AudienceName, FlowState, Millis,
+        FlowState, Millis,
         audit::{Asker, AuditRecord, Object, Verb},
         delivery::{RequestId, StoreId},
         record::{FlowRecord, Op, Record},
@@ -145,7 +145,8 @@ mod tests {
         Op::Put(Record::Flow(FlowRecord {
             id: FlowId(id),
             request: RequestId([1; 16]),
-            audience: AudienceName::new("alice").unwrap(),
+            audience: Asker::from_word("alice").unwrap(),
+            by_keeper: false,
             name: None,
             state: if ended_at.is_some() { FlowState::Ok } else { FlowState::Running },
             submitted_at: Timestamp(1),

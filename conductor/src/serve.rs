@@ -44,7 +44,7 @@ use crate::{
     lines::{LogReadings, Patience, PlayerLines, Tables},
     proof::{Found, KeyFile, Keys, Proofs},
     reading::Reading,
-    reload::Reloader,
+    reload::{Allowed, Reloader},
     retention, tls,
     vitals::Vitals,
     writer::Writer,
@@ -60,6 +60,8 @@ pub struct Options {
     /// Accept that the players file lacks a large part of the fleet that the store knows, and that
     /// limits which the store knows are in the files no more.
     pub allow_removal: bool,
+    /// Accept that files of services take over services which an audience applied.
+    pub take_over: bool,
     /// Stop when this reaches its end.
     pub lifeline: Option<fs::File>,
     /// How long players are waited for.
@@ -130,12 +132,13 @@ async fn run(options: Options) -> Result<(), ServeError> {
     let mut driver = tokio::spawn(driver.run(from));
     let reloader =
         Reloader::new(config.clone(), handle.clone(), clock, door.clone(), fleet_receiver.clone());
-    // A start takes away more than a reload may only where somebody said so here.
-    let allowed = options.allow_removal.then(|| Asked::locally(Verb::Reload));
+    // A start does more than a reload may only where somebody said so here.
+    let allowed = Allowed { removal: options.allow_removal, take_over: options.take_over };
+    let asked = (allowed.removal || allowed.take_over).then(|| Asked::locally(Verb::Reload));
     tokio::select! {
         // The driver ends by itself only when the store failed.
         result = &mut driver => return driver_result(result),
-        result = reloader.load_fleet(fleet, &config.limits, options.allow_removal, allowed) => {
+        result = reloader.load_fleet(fleet, &config.limits, allowed, asked) => {
             result.map_err(|declined| ServeError::Roster(declined.into()))?;
         }
     }

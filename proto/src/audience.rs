@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use orchestra_model::{
+    Asker,
     delivery::{EndBytes, SpoolId},
     ids::{FlowId, JobId},
-    names::{AudienceName, FlowName, HostName, JobName, ScoreName},
+    names::{FlowName, HostName, JobName, ScoreName},
     record::Drain,
     state::{FlowState, JobState, TaskState, WaitReason},
     status::{
@@ -40,6 +41,7 @@ impl From<&FlowSummary> for v1::FlowSummary {
             name: text(flow.name.as_ref()),
             state: flow.state.to_string(),
             audience: flow.audience.to_string(),
+            by_keeper: flow.by_keeper,
             submitted_at_ms: flow.submitted_at.0,
             ended_at_ms: moment_ms(flow.ended_at),
             absent: flow.absent,
@@ -55,7 +57,8 @@ impl TryFrom<v1::FlowSummary> for FlowSummary {
             id: FlowId(flow.id),
             name: optional_name(&flow.name, FlowName::new, "FlowSummary.name")?,
             state: FlowState::from_word(&flow.state).in_field("FlowSummary.state")?,
-            audience: AudienceName::new(&flow.audience).in_field("FlowSummary.audience")?,
+            audience: Asker::from_word(&flow.audience).in_field("FlowSummary.audience")?,
+            by_keeper: flow.by_keeper,
             submitted_at: Timestamp(flow.submitted_at_ms),
             ended_at: moment(flow.ended_at_ms),
             absent: flow.absent,
@@ -85,7 +88,7 @@ impl TryFrom<v1::FlowStatus> for FlowStatus {
     fn try_from(flow: v1::FlowStatus) -> Result<Self, Invalid> {
         let slot = |slot: v1::SlotStatus| slot.jobs.into_iter().map(TryInto::try_into).collect();
         let audience =
-            |name: &str, field: &'static str| optional_name(name, AudienceName::new, field);
+            |name: &str, field: &'static str| optional_name(name, Asker::from_word, field);
         Ok(FlowStatus {
             summary: flow.summary.in_field("FlowStatus.summary")?.try_into()?,
             cancelled_by: audience(&flow.cancelled_by, "FlowStatus.cancelled_by")?,
@@ -423,7 +426,7 @@ impl TryFrom<v1::Drain> for Drain {
 
     fn try_from(drain: v1::Drain) -> Result<Self, Invalid> {
         Ok(Drain {
-            by: AudienceName::new(&drain.by).in_field("Drain.by")?,
+            by: Asker::from_word(&drain.by).in_field("Drain.by")?,
             reason: drain.reason.into(),
             since: Timestamp(drain.since_ms),
         })

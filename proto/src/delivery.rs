@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use orchestra_model::{
-    JobId,
+    Asker, JobId,
     delivery::{
         AttemptEnd, AttemptKey, EndBytes, EndSummary, EndTooLarge, JobPart, KnownEnd, LiveAttempt,
         Order, OrderNumber, Outcome, Output, PlayerSnapshot, Refusal, Report, SettledAttempt,
         SpoolId, StoreId, StoreMark, Term,
     },
     limits,
-    names::{AudienceName, JobName, ScoreName},
+    names::{JobName, ScoreName},
     proof::{Attempted, Evidence, Mac, Proof},
     score::{Offers, ScoreOffer},
     service::{Instance, Ordinal, Placement, UnitReport},
@@ -512,7 +512,7 @@ impl TryFrom<v1::JobBody> for JobPart {
             job: body.job.as_ref().in_field("JobBody.job")?.try_into()?,
             name: JobName::new(&body.name).in_field("JobBody.name")?,
             score: ScoreName::new(&body.score).in_field("JobBody.score")?,
-            audience: AudienceName::new(&body.audience).in_field("JobBody.audience")?,
+            audience: Asker::from_word(&body.audience).in_field("JobBody.audience")?,
             params: params_from_wire(body.params)?,
             unit: body.unit.as_ref().map(unit_job_from_wire).transpose()?.map(Arc::new),
         })

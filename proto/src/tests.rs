@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use orchestra_model::{
-    AudienceName, FlowId, FlowState, HostName, HostSet, JobId, JobName, JobState, Millis, Params,
+    Asker, FlowId, FlowState, HostName, HostSet, JobId, JobName, JobState, Millis, Params,
     Quantity, ScoreName, ServiceName, TaskState, Timestamp, WaitReason,
     delivery::{
         AttemptEnd, AttemptKey, EndBytes, EndSummary, JobPart, LiveAttempt, OrderNumber, Outcome,
@@ -19,12 +19,12 @@ use orchestra_model::{
     record::Drain,
     score::{ParamSpec, ScoreHash, ScoreOffer, ScoreSpec},
     service::{
-        Cause, Change, Exhausted, Goal, HealthRule, HttpPath, Instance, InstanceStatus,
-        LivingChange, MilliCores, Ordinal, Placement, PortName, PortRule, Probe, ProcessRule,
-        ReadyRule, ReadySign, ReloadRule, Resources, RestartRule, RestartWhen, RunEnd, RunNumber,
-        ServiceEvent, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion, SocketName,
-        StopRule, Target, Umask, UnitJob, UnitReport, UnitState, Unready, UnwellUnit, UpdateRule,
-        Upkeep, Wanted,
+        Cause, Change, Exhausted, FileStanding, Goal, HealthRule, HttpPath, Instance,
+        InstanceStatus, LivingChange, MilliCores, Ordinal, Placement, PortName, PortRule, Probe,
+        ProcessRule, ReadyRule, ReadySign, ReloadRule, Resources, RestartRule, RestartWhen, RunEnd,
+        RunNumber, ServiceEvent, ServiceFile, ServiceRecord, ServiceSpec, ServiceStatus,
+        ServiceVersion, SocketName, StopRule, Target, Umask, UnitJob, UnitReport, UnitState,
+        Unready, UnwellUnit, UpdateRule, Upkeep, Wanted,
     },
     size::ByteSize,
     status::{
@@ -50,8 +50,8 @@ fn job_name(name: &str) -> JobName {
     JobName::new(name).unwrap()
 }
 
-fn alice() -> AudienceName {
-    AudienceName::new("alice").unwrap()
+fn alice() -> Asker {
+    Asker::from_word("alice").unwrap()
 }
 
 const JOB: JobId = JobId { flow: FlowId(42), slot: 1, job: 2 };
@@ -124,6 +124,7 @@ fn a_flow_says_who_paused_it_and_what_it_waits_for() {
             name: None,
             state: FlowState::Paused,
             audience: alice(),
+            by_keeper: false,
             submitted_at: Timestamp(1),
             ended_at: None,
             absent: 3,
@@ -377,7 +378,7 @@ fn what_is_told_of_a_service_is_read_back() {
     let event = |ended: Option<FlowState>| ServiceEvent {
         at: Timestamp(1),
         cause: Cause::Update,
-        by: ended.is_none().then(alice),
+        by: if ended.is_none() { alice() } else { Asker::Keeper },
         version: ServiceVersion(2),
         flow: Some(FlowId(3)),
         ended,
@@ -407,6 +408,11 @@ fn what_is_told_of_a_service_is_read_back() {
         record: ServiceRecord {
             name: ServiceName::new("web").unwrap(),
             owner: alice(),
+            file: Some(ServiceFile {
+                name: "services.d/web.yaml".into(),
+                content: [0; 32],
+                standing: FileStanding::TakenOver,
+            }),
             version: ServiceVersion(2),
             score: ScoreName::new("run-web").unwrap(),
             last_version: ServiceVersion(3),
@@ -416,13 +422,14 @@ fn what_is_told_of_a_service_is_read_back() {
             paused_by: Some(alice()),
             pending: Some(Change {
                 cause: Cause::Restart,
-                by: Some(alice()),
+                by: alice(),
                 hosts: Some(hosts("db1")),
                 signal: Some(10),
             }),
             living: Some(LivingChange {
                 flow: FlowId(3),
                 cause: Cause::Update,
+                by: Asker::Files,
                 version: ServiceVersion(2),
                 superseded: true,
             }),
@@ -439,6 +446,7 @@ fn what_is_told_of_a_service_is_read_back() {
     let bare = ServiceStatus {
         record: ServiceRecord {
             stable: None,
+            file: None,
             hosts: HostSet::default(),
             paused_by: None,
             pending: None,

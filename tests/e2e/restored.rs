@@ -95,7 +95,7 @@ fn a_store_restored_from_a_copy_sends_nothing_until_it_is_recovered() {
     assert_eq!(fleet.record.of("start").len(), 7);
 }
 
-fn copy_dir(from: &Path, to: &Path) {
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     fs::create_dir(to).unwrap();
     fs::set_permissions(to, fs::Permissions::from_mode(0o700)).unwrap();

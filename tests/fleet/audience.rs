@@ -146,7 +146,8 @@ impl Audience {
         let update =
             UpdateRule { parallel: Quantity::ALL, healthy_for: Millis(0), ..UpdateRule::default() };
         let spec = ServiceSpec { update, ..ServiceSpec::new(name, score, targets) };
-        let request = v1::ApplyServiceRequest { spec: encode_service(&spec).into() };
+        let request =
+            v1::ApplyServiceRequest { spec: encode_service(&spec).into(), take_over: false };
         let at = Instant::now();
         let answer = self.0.apply_service(request).await.during(WHAT)?.into_inner();
         Ok(Submitted { id: FlowId(answer.flow), at, jobs: 1, hosts })

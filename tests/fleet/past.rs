@@ -226,7 +226,8 @@ impl<'a> Writer<'a> {
         self.put(Record::Flow(FlowRecord {
             id,
             request,
-            audience: self.audience.clone(),
+            audience: self.audience.clone().into(),
+            by_keeper: false,
             name: None,
             state: FlowState::Running,
             submitted_at: self.now,

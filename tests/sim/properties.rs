@@ -11,7 +11,7 @@ use orchestra_flow::{
     Submission, answer,
 };
 use orchestra_model::{
-    AudienceName, Deployment, Deployments, FlowId, HostName, HostSet, JobName, JobState, Quantity,
+    Asker, Deployment, Deployments, FlowId, HostName, HostSet, JobName, JobState, Quantity,
     ScoreName, TaskState, Timestamp,
     delivery::{
         AttemptKey, EndBytes, EndSummary, KnownEnd, Outcome, PlayerSnapshot, Report, RequestId,
@@ -134,7 +134,8 @@ impl Stage {
         self.requests += 1;
         let submission = Submission {
             request: RequestId([self.requests; 16]),
-            audience: AudienceName::new("alice").unwrap(),
+            audience: Asker::from_word("alice").unwrap(),
+            by_keeper: false,
             spec: FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![spec] }] },
             spec_bytes: Arc::from([]),
             targets: vec![vec![hosts.clone()]],

@@ -1,7 +1,7 @@
 //! What a conductor answers where the model has no word for it. Host sets are folded.
 
-use orchestra_model::ids::FlowId;
-use orchestra_proto::v1;
+use orchestra_model::{ids::FlowId, service::FileOutcome};
+use orchestra_proto::{Invalid, v1};
 
 /// A flow that was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,7 +131,7 @@ impl From<v1::Deployment> for DeploymentSummary {
 }
 
 /// What a reload changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reloaded {
     pub players: u32,
     pub added: u32,
@@ -140,6 +140,8 @@ pub struct Reloaded {
     pub deployments: Option<DeploymentChanges>,
     /// How many connections ended because their certificates are no longer accepted.
     pub closed: u32,
+    /// What came of files of services, where that is news.
+    pub services: Vec<FileOutcome>,
 }
 
 /// What a reload changed of deployments.
@@ -151,10 +153,14 @@ pub struct DeploymentChanges {
     pub removed: u32,
 }
 
-impl From<v1::ReloadResponse> for Reloaded {
-    fn from(answer: v1::ReloadResponse) -> Self {
-        let v1::ReloadResponse { players, added, removed, deployments, closed } = answer;
-        Self { players, added, removed, deployments: deployments.map(Into::into), closed }
+impl TryFrom<v1::ReloadResponse> for Reloaded {
+    type Error = Invalid;
+
+    fn try_from(answer: v1::ReloadResponse) -> Result<Self, Invalid> {
+        let v1::ReloadResponse { players, added, removed, deployments, closed, services } = answer;
+        let services = services.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
+        let deployments = deployments.map(Into::into);
+        Ok(Self { players, added, removed, deployments, closed, services })
     }
 }
 

@@ -3,7 +3,20 @@
 use orchestra_model::status::ConductorStatus;
 use orchestra_proto::v1;
 
-use crate::{Client, RecoveredStore, RecoveryPlan, Reloaded, client::answered, failure::Failure};
+use crate::{
+    Client, RecoveredStore, RecoveryPlan, Reloaded,
+    client::{answered, invalid},
+    failure::Failure,
+};
+
+/// What a reload may do only where somebody says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// A large part of the fleet may go, and limits in force.
+    pub removal: bool,
+    /// Files may take over services that an audience applied.
+    pub take_over: bool,
+}
 
 impl Client {
     /// How the conductor is.
@@ -13,10 +26,12 @@ impl Client {
     }
 
     /// Has the conductor read its configuration anew.
-    pub async fn reload(&mut self, allow_removal: bool) -> Result<Reloaded, Failure> {
-        let request = v1::ReloadRequest { allow_removal };
+    pub async fn reload(&mut self, allowed: Allowed) -> Result<Reloaded, Failure> {
+        let Allowed { removal: allow_removal, take_over } = allowed;
+        let request = v1::ReloadRequest { allow_removal, take_over };
         let what = "reloading the conductor's configuration";
-        Ok(answered(what, self.rpc.reload(request)).await?.into())
+        let answer = answered(what, self.rpc.reload(request)).await?;
+        answer.try_into().map_err(|error| invalid(what, error))
     }
 
     /// Has the conductor take up its restored store.

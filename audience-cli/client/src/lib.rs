@@ -39,6 +39,7 @@ pub use answers::{
 pub use audit::AuditQuery;
 pub use backoff::Backoff;
 pub use client::Client;
+pub use conductor::Allowed;
 pub use exit::Exit;
 pub use failure::{Failure, Remedy};
 pub use flows::{Explained, RetryOf, TaskFilter};

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use orchestra_model::{
+    Asker,
     ids::FlowId,
     limits,
-    names::{AudienceName, ServiceName},
-    service::{ServiceSpec, ServiceStatus, ServiceVersion},
+    names::ServiceName,
+    service::{ServicePlan, ServiceSpec, ServiceStatus, ServiceVersion, Stranger},
     time::Timestamp,
 };
 use orchestra_proto::{Invalid, encode_service, v1};
@@ -41,6 +42,9 @@ pub enum ServiceAsk {
     /// Units of it that no placement of the conductor's store explains are its own from now on, on the
     /// hosts of this host set expression; empty: on all.
     Adopt(String),
+    /// Such units are ended instead, on the hosts of this host set expression; empty: on all. There need be
+    /// no service of that name.
+    StopStrangers(String),
 }
 
 impl ServiceAsk {
@@ -57,6 +61,7 @@ impl ServiceAsk {
             ServiceAsk::Resume => "resuming",
             ServiceAsk::Revert(_) => "reverting",
             ServiceAsk::Adopt(_) => "adopting units of",
+            ServiceAsk::StopStrangers(_) => "stopping strangers of",
         }
     }
 
@@ -75,6 +80,7 @@ impl ServiceAsk {
             ServiceAsk::Pause => Verb::Pause(nothing),
             ServiceAsk::Resume => Verb::Resume(nothing),
             ServiceAsk::Adopt(hosts) => Verb::Adopt(hosts.clone()),
+            ServiceAsk::StopStrangers(hosts) => Verb::StopStranger(hosts.clone()),
             ServiceAsk::Revert(version) => Verb::Revert(version.map_or(0, |version| version.0)),
         }
     }
@@ -113,7 +119,7 @@ impl From<v1::ServiceChanged> for ServiceAnswer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppliedVersion {
     pub version: ServiceVersion,
-    pub by: AudienceName,
+    pub by: Asker,
     pub at: Timestamp,
     /// It failed, and the conductor went back to an earlier one.
     pub reverted: bool,
@@ -124,16 +130,39 @@ pub struct AppliedVersion {
 }
 
 impl Client {
-    /// Lets a service be as a spec says.
-    pub async fn apply_service(&mut self, spec: &ServiceSpec) -> Result<ServiceAnswer, Failure> {
+    /// Lets a service be as a spec says; with `take_over` also where it belongs to a file of the
+    /// conductor.
+    pub async fn apply_service(
+        &mut self,
+        spec: &ServiceSpec,
+        take_over: bool,
+    ) -> Result<ServiceAnswer, Failure> {
         let what = format!("applying service {}", spec.name);
-        let bytes = encode_service(spec);
-        if bytes.len() > limits::SERVICE_SPEC_BYTES {
-            let most = limits::SERVICE_SPEC_BYTES;
-            return Err(Failure::usage(format!("{what}: it is larger than {most} bytes")));
-        }
-        let request = v1::ApplyServiceRequest { spec: Bytes::from(bytes) };
+        let request = v1::ApplyServiceRequest { spec: encoded(spec, &what)?, take_over };
         Ok(answered(&what, self.rpc.apply_service(request)).await?.into())
+    }
+
+    /// What [`Client::apply_service`] would come to, while nothing is done: with the version that is
+    /// wanted now, if there is one, and the one that would be, if that is another.
+    pub async fn plan_service(
+        &mut self,
+        spec: &ServiceSpec,
+        take_over: bool,
+    ) -> Result<(Vec<AppliedVersion>, ServicePlan), Failure> {
+        let what = format!("planning service {}", spec.name);
+        let request = v1::ApplyServiceRequest { spec: encoded(spec, &what)?, take_over };
+        let mut answer = answered(&what, self.rpc.plan_service(request)).await?;
+        let versions = std::mem::take(&mut answer.versions).into_iter().map(applied);
+        let versions = versions.collect::<Result<_, _>>().map_err(|error| invalid(&what, error))?;
+        let plan = answer.try_into().map_err(|error| invalid(&what, error))?;
+        Ok((versions, plan))
+    }
+
+    /// Units that no placement of the conductor's store explains.
+    pub async fn strangers(&mut self) -> Result<Pages<v1::StrangerPage>, Failure> {
+        let what = "listing strangers".to_owned();
+        let stream = answered(&what, self.rpc.list_strangers(v1::ListStrangersRequest {})).await?;
+        Ok(Pages::new(stream, what))
     }
 
     /// Asks something of a service.
@@ -202,11 +231,28 @@ impl Client {
     }
 }
 
+/// A spec as it travels, unless it is too large.
+fn encoded(spec: &ServiceSpec, what: &str) -> Result<Bytes, Failure> {
+    let (bytes, most) = (encode_service(spec), limits::SERVICE_SPEC_BYTES);
+    if bytes.len() > most {
+        return Err(Failure::usage(format!("{what}: it is larger than {most} bytes")));
+    }
+    Ok(bytes.into())
+}
+
 impl ListPage for v1::ServicePage {
     type Item = ServiceStatus;
 
     fn items(self) -> Result<Vec<ServiceStatus>, Invalid> {
         self.services.into_iter().map(TryInto::try_into).collect()
+    }
+}
+
+impl ListPage for v1::StrangerPage {
+    type Item = Stranger;
+
+    fn items(self) -> Result<Vec<Stranger>, Invalid> {
+        self.strangers.into_iter().map(TryInto::try_into).collect()
     }
 }
 
@@ -223,7 +269,7 @@ fn applied(version: v1::ServiceVersion) -> Result<AppliedVersion, Invalid> {
     let spec = version.spec.as_ref().ok_or_else(|| field("ServiceVersion.spec"))?;
     Ok(AppliedVersion {
         version: ServiceVersion(version.version),
-        by: AudienceName::new(&version.by).map_err(|_| field("ServiceVersion.by"))?,
+        by: Asker::from_word(&version.by).map_err(|_| field("ServiceVersion.by"))?,
         at: Timestamp(version.at_ms),
         reverted: version.reverted,
         spec: spec.try_into()?,

@@ -1,6 +1,6 @@
 //! `orc conductor reload`.
 
-use orchestra_client::Exit;
+use orchestra_client::{Allowed, Exit};
 
 use crate::{error::Failure, program::Program, verb::Verb};
 
@@ -10,12 +10,16 @@ pub(crate) struct Reload {
     /// Accept that a large part of the fleet goes, or limits that are in force
     #[arg(long)]
     allow_removal: bool,
+    /// Let files of services.d take over services that somebody applied
+    #[arg(long)]
+    take_over: bool,
 }
 
 impl Verb for Reload {
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
         program.ask(async |client, console| {
-            console.answer(client.reload(self.allow_removal).await?)?;
+            let Self { allow_removal: removal, take_over } = self;
+            console.answer(client.reload(Allowed { removal, take_over }).await?)?;
             Ok(Exit::Ok)
         })
     }

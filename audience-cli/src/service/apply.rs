@@ -14,22 +14,33 @@ use super::{
     waiting::{Patience, until_ready},
 };
 use crate::{
-    console::Console, error::Failure, flow::wait::From, input::Inputs, program::Program,
-    verb::Verb, view::service::Asked,
+    console::Console,
+    error::Failure,
+    flow::wait::From,
+    input::Inputs,
+    program::Program,
+    verb::Verb,
+    view::service::{Asked, Planned},
 };
 
 /// `orc service apply`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  orc service apply web.yaml
+  orc service apply web.yaml --plan
   orc service apply web.yaml --wait --timeout 15m")]
 pub(crate) struct Apply {
     /// A service, in YAML, TOML or JSON; - is standard input
     #[arg(value_name = "FILE")]
     file: String,
+    /// Tell what would change, host by host; nothing is done
+    #[arg(long, conflicts_with = "wait")]
+    plan: bool,
     /// Wait until every instance is ready; the exit code tells what came of it
     #[arg(short = 'W', long)]
     wait: bool,
+    /// Also where the service belongs to a file of the conductor
+    #[arg(long)]
+    take_over: bool,
     #[command(flatten)]
     patience: Patience,
 }
@@ -38,7 +49,16 @@ impl Verb for Apply {
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
         let spec = read(&self.file)?;
         let patience = self.patience.only_with(self.wait)?;
-        program.ask(async |client, console| apply(&spec, patience, client, console).await)
+        let take_over = self.take_over;
+        if self.plan {
+            return program.ask(async |client, console| {
+                let (versions, plan) = client.plan_service(&spec, take_over).await?;
+                console.answer(Planned { name: &spec.name, versions: &versions, plan: &plan })?;
+                Ok(Exit::Ok)
+            });
+        }
+        program
+            .ask(async |client, console| apply(&spec, take_over, patience, client, console).await)
     }
 }
 
@@ -60,16 +80,22 @@ fn read(given: &str) -> Result<ServiceSpec, Failure> {
 /// Applies a service, tells what came of it, and waits where that was asked for.
 async fn apply(
     spec: &ServiceSpec,
+    take_over: bool,
     patience: Option<Patience>,
     client: &mut Client,
     console: &mut Console,
 ) -> Result<Exit, Failure> {
-    let applied = client.apply_service(spec).await;
+    let applied = client.apply_service(spec, take_over).await;
     let answer = applied.map_err(|failure| may_be_done(failure, &spec.name))?;
     // Whoever waits with --json gets one document, at the end.
     if patience.is_none() || !console.answers_in_json() {
         let is_followed = patience.is_some();
-        console.answer(Asked { what: "applied", answer: &answer, is_followed })?;
+        console.answer(Asked {
+            what: "applied",
+            answer: &answer,
+            of_strangers: false,
+            is_followed,
+        })?;
         console.finish()?;
     }
     match patience {

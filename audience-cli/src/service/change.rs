@@ -15,7 +15,8 @@ pub(super) fn change(
     program.ask(async |client: &mut Client, console| {
         let asked = client.change_service(name, verb).await;
         let answer = asked.map_err(|failure| may_be_done(failure, name))?;
-        console.answer(Asked { what, answer: &answer, is_followed: false })?;
+        let of_strangers = matches!(verb, ServiceAsk::StopStrangers(_));
+        console.answer(Asked { what, answer: &answer, of_strangers, is_followed: false })?;
         Ok(Exit::Ok)
     })
 }

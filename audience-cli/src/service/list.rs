@@ -2,17 +2,29 @@
 
 use orchestra_client::Exit;
 
-use crate::{error::Failure, program::Program, verb::Verb, view::service::Services};
+use crate::{
+    error::Failure,
+    program::Program,
+    verb::Verb,
+    view::service::{Services, Strangers},
+};
 
 /// `orc service list`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  orc service list\n  orc service list --json")]
-pub(crate) struct List;
+#[command(after_help = "Examples:\n  orc service list\n  orc service list --strangers")]
+pub(crate) struct List {
+    /// Units that the conductor's store knows nothing of, instead of services
+    #[arg(long)]
+    strangers: bool,
+}
 
 impl Verb for List {
     fn run(self, program: &mut Program) -> Result<Exit, Failure> {
         program.ask(async |client, console| {
-            console.list(Services, client.services().await?).await?;
+            match self.strangers {
+                true => console.list(Strangers, client.strangers().await?).await?,
+                false => console.list(Services, client.services().await?).await?,
+            }
             Ok(Exit::Ok)
         })
     }

@@ -3,7 +3,11 @@
 use std::io;
 
 use orchestra_client::{DeploymentChanges, RecoveredStore, RecoveryPlan, Reloaded};
-use orchestra_model::{status::ConductorStatus, time::Timestamp};
+use orchestra_model::{
+    service::{FileChange, FileOutcome},
+    status::ConductorStatus,
+    time::Timestamp,
+};
 use serde::Serialize;
 
 use super::{Output, Page, Style, one_line, when, when_about};
@@ -134,8 +138,8 @@ impl Output for Reloaded {
         OfReload::from(self)
     }
 
-    fn text(self, out: &mut dyn Page, _style: Style) -> io::Result<()> {
-        write_reloaded(out, &self)
+    fn text(self, out: &mut dyn Page, style: Style) -> io::Result<()> {
+        write_reloaded(out, &self, style)
     }
 }
 
@@ -147,6 +151,8 @@ struct OfReload {
     #[serde(skip_serializing_if = "Option::is_none")]
     deployments: Option<OfChanges>,
     closed: u32,
+    /// Where that is news.
+    services: Vec<OfFileOutcome>,
 }
 
 #[derive(Serialize)]
@@ -159,8 +165,26 @@ struct OfChanges {
 
 impl From<Reloaded> for OfReload {
     fn from(reloaded: Reloaded) -> Self {
-        let Reloaded { players, added, removed, deployments, closed } = reloaded;
-        Self { players, added, removed, deployments: deployments.map(OfChanges::from), closed }
+        let Reloaded { players, added, removed, deployments, closed, services } = reloaded;
+        let deployments = deployments.map(OfChanges::from);
+        let services = services.into_iter().map(OfFileOutcome::from).collect();
+        Self { players, added, removed, deployments, closed, services }
+    }
+}
+
+#[derive(Serialize)]
+struct OfFileOutcome {
+    file: String,
+    service: String,
+    version: u64,
+    change: &'static str,
+}
+
+impl From<FileOutcome> for OfFileOutcome {
+    fn from(outcome: FileOutcome) -> Self {
+        let FileOutcome { file, service, version, change } = outcome;
+        let (file, service) = (file.to_string(), service.to_string());
+        Self { file, service, version: version.0, change: change.as_str() }
     }
 }
 
@@ -171,8 +195,8 @@ impl From<DeploymentChanges> for OfChanges {
     }
 }
 
-fn write_reloaded(out: &mut dyn io::Write, reloaded: &Reloaded) -> io::Result<()> {
-    let Reloaded { players, added, removed, deployments, closed } = reloaded;
+fn write_reloaded(out: &mut dyn Page, reloaded: &Reloaded, style: Style) -> io::Result<()> {
+    let Reloaded { players, added, removed, deployments, closed, services } = reloaded;
     write!(out, "reloaded: {players} players, {added} added, {removed} removed")?;
     if let Some(DeploymentChanges { now, added, changed, removed }) = deployments {
         write!(out, "; {now} deployments, {added} added, {changed} changed, {removed} removed")?;
@@ -180,7 +204,25 @@ fn write_reloaded(out: &mut dyn io::Write, reloaded: &Reloaded) -> io::Result<()
     if *closed > 0 {
         write!(out, "; {closed} connections closed, whose certificates are no longer accepted")?;
     }
-    writeln!(out)
+    writeln!(out)?;
+    services.iter().try_for_each(|outcome| write_file(out, outcome, style))
+}
+
+/// `services.d/web.yaml: service web, version 7`.
+fn write_file(out: &mut dyn Page, outcome: &FileOutcome, style: Style) -> io::Result<()> {
+    let FileOutcome { file, service, version, change } = outcome;
+    let file = one_line(file);
+    match change {
+        FileChange::Applied => writeln!(out, "{file}: service {service}, version {version}"),
+        FileChange::Owns => {
+            writeln!(out, "{file}: service {service} belongs to it, version {version} as it is")
+        }
+        FileChange::Gone => {
+            let text = format!("{file}: file gone, service {service} runs on");
+            let text = style.warning(&text);
+            writeln!(out, "{text}; to end it: orc service remove {service}")
+        }
+    }
 }
 
 impl Output for RecoveredStore {

@@ -43,7 +43,11 @@ pub(crate) fn flow(
     if let Some(ended) = summary.ended_at {
         write!(out, " after {}", elapsed(ended.since(submitted)))?;
     }
-    write!(out, ", submitted by {} at {}", summary.audience, when_about(submitted))?;
+    write!(out, ", submitted by {}", summary.actor())?;
+    if summary.by_keeper {
+        write!(out, " in the name of {}", summary.audience)?;
+    }
+    write!(out, " at {}", when_about(submitted))?;
     if summary.ended_at.is_none() {
         // Since when it is in this state, nobody has noted.
         write!(out, ", {} ago", elapsed(now.since(submitted)))?;

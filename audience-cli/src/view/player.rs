@@ -249,8 +249,9 @@ impl<'a> From<&'a PlayerStatus> for Player<'a> {
 #[cfg(test)]
 pub(super) mod tests {
     use orchestra_model::{
+        Asker,
         ids::{FlowId, JobId},
-        names::{AudienceName, HostName, ScoreName},
+        names::{HostName, ScoreName},
         score::{ScoreHash, ScoreOffer, ScoreSpec},
         status::Due,
         time::{Millis, Timestamp},
@@ -301,7 +302,7 @@ pub(super) mod tests {
             ..player("fe4", &[])
         };
         line(&mut out, &busy, Style::default()).unwrap();
-        let by = AudienceName::new("alice").unwrap();
+        let by = Asker::from_word("alice").unwrap();
         let drain = Drain { by, reason: "new\ndisk".into(), since: Timestamp(1_763_712_000_000) };
         let drained = PlayerStatus { drained: Some(drain), ..player("fe3", &[]) };
         line(&mut out, &drained, Style::default()).unwrap();

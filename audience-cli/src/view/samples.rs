@@ -1,10 +1,11 @@
 //! Statuses for the tests of views.
 
 use orchestra_model::{
+    Asker,
     delivery::{AttemptEnd, Outcome, Output},
     flow::Scope,
     ids::{FlowId, JobId},
-    names::{AudienceName, FlowName, HostName, JobName, ScoreName},
+    names::{FlowName, HostName, JobName, ScoreName},
     state::{FlowState, JobState, TaskState, WaitReason},
     status::{Counts, FlowStatus, FlowSummary, JobStatus, TaskStatus},
     time::Timestamp,
@@ -63,7 +64,8 @@ pub(crate) fn running() -> FlowStatus {
             id: FlowId(42),
             name: Some(FlowName::new("deploy-42").unwrap()),
             state: FlowState::Running,
-            audience: AudienceName::new("alice").unwrap(),
+            audience: Asker::from_word("alice").unwrap(),
+            by_keeper: false,
             submitted_at: SUBMITTED,
             ended_at: None,
             absent: 0,

@@ -8,8 +8,10 @@ mod instances;
 mod json;
 mod list;
 mod logs;
+mod plan;
 mod show;
 mod spec;
+mod strangers;
 mod versions;
 
 pub(crate) use answer::Asked;
@@ -17,8 +19,10 @@ pub(crate) use diff::Differences;
 pub(crate) use endpoints::Endpoints;
 pub(crate) use list::Services;
 pub(crate) use logs::{LogLines, LogText};
+pub(crate) use plan::Planned;
 pub(crate) use show::{Shown, Standing};
 pub(crate) use spec::Spec;
+pub(crate) use strangers::Strangers;
 pub(crate) use versions::Versions;
 
 use orchestra_model::HostSet;

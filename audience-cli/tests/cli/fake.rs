@@ -14,7 +14,7 @@ use orchestra_certs::{Door, Limits, Role, Subject, acceptance, incoming};
 use orchestra_model::{
     HostName,
     ledger::CellStatus,
-    service::ServiceStatus,
+    service::{ServiceStatus, Stranger},
     status::{ConductorStatus, FlowStatus, PlayerStatus, TaskStatus},
     vitals::HostUsage,
 };
@@ -42,6 +42,9 @@ pub(crate) struct Tables {
     pub(crate) cells: Vec<CellStatus>,
     pub(crate) deployments: Vec<v1::Deployment>,
     pub(crate) groups: Vec<v1::Group>,
+    /// What each reload tells of files of services.
+    pub(crate) file_outcomes: Vec<v1::FileOutcome>,
+    pub(crate) reloads: Vec<v1::ReloadRequest>,
     pub(crate) audit: Vec<v1::AuditLine>,
     /// What was asked of the record of who did what.
     pub(crate) audit_asked: Vec<v1::ListAuditRequest>,
@@ -51,6 +54,9 @@ pub(crate) struct Tables {
     pub(crate) versions: Vec<v1::ServiceVersion>,
     /// What was asked of services, and what came of it.
     pub(crate) applied: Vec<v1::ApplyServiceRequest>,
+    pub(crate) planned_services: Vec<v1::ApplyServiceRequest>,
+    pub(crate) service_plan: v1::ServicePlan,
+    pub(crate) strangers: Vec<Stranger>,
     pub(crate) service_changes: Vec<v1::ChangeServiceRequest>,
     pub(crate) service_changed: v1::ServiceChanged,
     /// What each reading of a log brings; none left: nothing.

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use audience_cli::orc::OrcArgs;
 use clap::CommandFactory as _;
 use orchestra_model::{
+    Asker,
     delivery::Outcome,
     foreign,
-    names::{AudienceName, HostName, ScoreName},
+    names::{HostName, ScoreName},
     quantity::Quantity,
     record::Drain,
     score::{ScoreHash, ScoreOffer, ScoreSpec},
@@ -120,7 +121,7 @@ fn player() -> PlayerStatus {
         version: HOSTILE.to_owned(),
         spool: None,
         drained: Some(Drain {
-            by: AudienceName::new("alice").unwrap(),
+            by: Asker::from_word("alice").unwrap(),
             reason: HOSTILE.into(),
             since: Timestamp(1_763_712_000_000),
         }),

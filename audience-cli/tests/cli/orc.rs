@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use orchestra_model::{
-    names::{AudienceName, HostName, ScoreName},
+    Asker,
+    names::{HostName, ScoreName},
     record::Drain,
     score::{ScoreHash, ScoreOffer, ScoreSpec},
     status::{ConductorStatus, PlayerStatus},
@@ -124,7 +125,7 @@ fn players_are_drained_with_a_reason() {
     fake.run("orc drain fe1").fails(64, &["--reason"]);
     fake.run("orc drain a!a --reason x").fails(3, &["the host set is empty"]);
 
-    let by = AudienceName::new("alice").unwrap();
+    let by = Asker::from_word("alice").unwrap();
     let drain = Drain { by, reason: "new disk".into(), since: Timestamp(1_763_712_000_000) };
     let drained = PlayerStatus { drained: Some(drain), ..player("fe1", true, 0xab) };
     fake.tables().players = vec![drained, player("fe2", true, 0xab)];
@@ -247,6 +248,29 @@ fn the_conductor_is_asked_and_told() {
         "reloaded: 1 players, 0 added, 9 removed; 2 deployments, 0 added, 1 changed, 1 removed\n",
         "",
     );
+    fake.tables().file_outcomes = [("web", "applied"), ("api", "owns"), ("dns", "gone")]
+        .map(|(service, change)| v1::FileOutcome {
+            file: format!("services.d/{service}.yaml"),
+            service: service.to_owned(),
+            version: 7,
+            change: change.to_owned(),
+        })
+        .into();
+    fake.run("orc conductor reload --allow-removal --take-over").is(
+        0,
+        "reloaded: 1 players, 0 added, 9 removed; 2 deployments, 0 added, 1 changed, 1 removed\n\
+         services.d/web.yaml: service web, version 7\n\
+         services.d/api.yaml: service api belongs to it, version 7 as it is\n\
+         services.d/dns.yaml: file gone, service dns runs on; to end it: orc service remove dns\n",
+        "",
+    );
+    let reload = fake.run("orc conductor reload --allow-removal --json").json()["reload"].clone();
+    assert_eq!(
+        reload["services"][2],
+        json!({"file": "services.d/dns.yaml", "service": "dns", "version": 7, "change": "gone"})
+    );
+    let asked: Vec<_> = fake.tables().reloads.iter().map(|it| it.take_over).collect();
+    assert_eq!(asked, [false, false, true, false]);
     // A store about which nobody has a doubt takes a store's name and a word.
     fake.run("orc conductor recover").fails(1, &["nothing says that it is an old copy"]);
     fake.run("orc conductor recover --although-healthy").fails(64, &["--store"]);

@@ -1,7 +1,7 @@
 //! `orc service`.
 
 use orchestra_model::{
-    AudienceName, ByteSize, HostName, HostSet, Quantity, ScoreName,
+    Asker, ByteSize, HostName, HostSet, Quantity, ScoreName,
     delivery::OrderNumber,
     ids::FlowId,
     names::ServiceName,
@@ -19,6 +19,7 @@ use orchestra_proto::v1;
 
 mod asked;
 mod endpoints;
+mod foreseen;
 mod logs;
 mod shown;
 mod versions;
@@ -31,8 +32,8 @@ fn name() -> ServiceName {
     ServiceName::new("web").unwrap()
 }
 
-fn alice() -> AudienceName {
-    AudienceName::new("alice").unwrap()
+fn alice() -> Asker {
+    Asker::from_word("alice").unwrap()
 }
 
 fn host(n: u32) -> HostName {
@@ -119,6 +120,7 @@ pub(crate) fn ready(count: u32) -> ServiceStatus {
         record: ServiceRecord {
             name: name(),
             owner: alice(),
+            file: None,
             version: ServiceVersion(7),
             score: ScoreName::new("serve-web").unwrap(),
             last_version: ServiceVersion(7),
@@ -131,8 +133,8 @@ pub(crate) fn ready(count: u32) -> ServiceStatus {
             last_placement: Placement(count.into()),
             forgotten: Vec::new(),
             events: vec![
-                event(AT, Some(alice()), None),
-                event(Timestamp(AT.0 + 60_000), None, Some(FlowState::Ok)),
+                event(AT, alice(), None),
+                event(Timestamp(AT.0 + 60_000), alice(), Some(FlowState::Ok)),
             ],
         },
         instances: (1..=count).map(instance).collect(),
@@ -158,6 +160,7 @@ fn changing(mut status: ServiceStatus) -> ServiceStatus {
     status.record.living = Some(LivingChange {
         flow: FlowId(43),
         cause: Cause::Update,
+        by: alice(),
         version: ServiceVersion(7),
         superseded: false,
     });

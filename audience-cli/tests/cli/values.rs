@@ -1,10 +1,11 @@
 //! Flows and tasks to tell of.
 
 use orchestra_model::{
+    Asker,
     delivery::{AttemptEnd, Outcome, Output},
     flow::Scope,
     ids::{FlowId, JobId},
-    names::{AudienceName, FlowName, HostName, JobName, ScoreName},
+    names::{FlowName, HostName, JobName, ScoreName},
     state::{FlowState, JobState, TaskState, WaitReason},
     status::{Counts, Event, FlowStatus, FlowSummary, JobStatus, TaskStatus},
     time::Timestamp,
@@ -26,7 +27,8 @@ pub(crate) fn flow(state: FlowState, job: JobState, counts: &[(TaskState, u32)])
             id: FlowId(42),
             name: Some(FlowName::new("deploy-42").unwrap()),
             state,
-            audience: AudienceName::new("alice").unwrap(),
+            audience: Asker::from_word("alice").unwrap(),
+            by_keeper: false,
             submitted_at: SUBMITTED,
             ended_at: ended,
             absent: 0,

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use orchestra_flow::{Engine, RecoveredFlow, RecoveredJob, Recovery};
 use orchestra_model::{
-    AudienceName, Deployments, FlowId, FlowState, HostSet, JobId, JobState, Params, Quantity,
-    TaskState, Timestamp,
+    Asker, Deployments, FlowId, FlowState, HostSet, JobId, JobState, Params, Quantity, TaskState,
+    Timestamp,
     delivery::{OrderNumber, RequestId, SpoolId},
     flow::{FlowSpec, SlotSpec},
     record::{FlowRecord, Impact, JobRecord, PlayerRecord, TaskRecord},
@@ -72,8 +72,8 @@ fn player(host: &orchestra_model::HostName, flows: u32) -> PlayerRecord {
     }
 }
 
-fn request(flow: FlowId) -> (AudienceName, RequestId, FlowId) {
-    (AudienceName::new("alice").unwrap(), request_of(flow), flow)
+fn request(flow: FlowId) -> (Asker, RequestId, FlowId) {
+    (Asker::from_word("alice").unwrap(), request_of(flow), flow)
 }
 
 fn request_of(flow: FlowId) -> RequestId {
@@ -126,7 +126,8 @@ fn stored(id: FlowId, hosts: &HostSet) -> RecoveredFlow {
         record: FlowRecord {
             id,
             request: request_of(id),
-            audience: AudienceName::new("alice").unwrap(),
+            audience: Asker::from_word("alice").unwrap(),
+            by_keeper: false,
             name: None,
             state: FlowState::Running,
             submitted_at: Timestamp(0),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use orchestra_model::{
-    AudienceName, FlowId, HostName, JobId, Timestamp,
+    Asker, FlowId, HostName, JobId, Timestamp,
     delivery::{JobPart, RequestId, StoreId, Term},
     record::{Drain, Op, Record, Recovered},
     status::Event,
@@ -64,10 +64,10 @@ pub struct Engine {
     pub(crate) flows: Flows,
     /// The flow of every submission that the store knows: a submission that is sent again is
     /// answered with its flow of the first time.
-    pub(crate) requests: BTreeMap<(AudienceName, RequestId), FlowId>,
+    pub(crate) requests: BTreeMap<(Asker, RequestId), FlowId>,
     /// Flows that have ended and are still in the store, each with the submission that it came
     /// from.
-    pub(crate) ended: BTreeMap<FlowId, (AudienceName, RequestId)>,
+    pub(crate) ended: BTreeMap<FlowId, (Asker, RequestId)>,
     /// Entries of players' queues whose tasks do not wait there any more; a sweep drops them.
     pub(crate) leftovers: VecDeque<Leftover>,
     /// Jobs that wait for enough players to be there.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use orchestra_model::{
-    AudienceName, Deployments, FlowId, HostSet, JobId, Params,
+    Asker, Deployments, FlowId, HostSet, JobId, Params,
     delivery::{KnownEnd, PlayerSnapshot, Report, RequestId, Term},
     flow::FlowSpec,
     proof::Mac,
@@ -25,13 +25,13 @@ pub enum Input {
     CancelRequested {
         reply: ReplyTo<answer::Cancelled>,
         flow: FlowId,
-        by: AudienceName,
+        by: Asker,
         /// Whether tasks in flight on players that are away become `lost` now, instead of at their
         /// deadline.
         abandon: bool,
     },
     /// Somebody paused a flow: nothing new of it starts.
-    PauseRequested { reply: ReplyTo<answer::Changed>, flow: FlowId, by: AudienceName },
+    PauseRequested { reply: ReplyTo<answer::Changed>, flow: FlowId, by: Asker },
     /// Somebody let a paused flow go on.
     ResumeRequested { reply: ReplyTo<answer::Changed>, flow: FlowId },
     /// Somebody decided that the rest of a job shall not wait for its canary any longer.
@@ -40,7 +40,7 @@ pub enum Input {
         flow: FlowId,
         /// `None` means each job whose canary still holds others back.
         job: Option<JobId>,
-        by: AudienceName,
+        by: Asker,
     },
     /// Somebody wants further attempts of a living flow's tasks that ended and are not ok.
     RetryRequested {
@@ -52,12 +52,7 @@ pub enum Input {
         hosts: Option<HostSet>,
     },
     /// Somebody drained players: nothing new starts there.
-    DrainRequested {
-        reply: ReplyTo<answer::Drained>,
-        hosts: HostSet,
-        by: AudienceName,
-        reason: Arc<str>,
-    },
+    DrainRequested { reply: ReplyTo<answer::Drained>, hosts: HostSet, by: Asker, reason: Arc<str> },
     /// Somebody let drained players work again.
     UndrainRequested { reply: ReplyTo<answer::Drained>, hosts: HostSet },
     /// Somebody said that hosts no longer count as down: neither for an attempt that left them
@@ -140,8 +135,10 @@ pub struct Submission {
     /// Made by the client. A second submission with the same id is answered with the flow of the
     /// first.
     pub request: RequestId,
-    /// Who submits.
-    pub audience: AudienceName,
+    /// Who submits, or in whose name the conductor does.
+    pub audience: Asker,
+    /// The conductor submits it by itself, in that name.
+    pub by_keeper: bool,
     pub spec: FlowSpec,
     /// The bytes of the spec, as they came.
     pub spec_bytes: Arc<[u8]>,

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use orchestra_model::{
-    AudienceName, FlowId, HostName, HostSet, Params, ServiceName, flow::FlowSpec, record::Op,
-    service::UnwellUnit,
+    Asker, FlowId, HostName, HostSet, Params, ServiceName,
+    flow::FlowSpec,
+    record::Op,
+    service::{Cause, FileOutcome, ServiceVersion, UnwellUnit},
 };
 
 use crate::input::{Reply, ReplyId};
@@ -18,11 +20,13 @@ pub enum Effect {
     /// else is said.
     Submit(Box<UnitFlow>),
     /// Cancel a flow, at once, in the name of whoever wants something newer.
-    Cancel(FlowId, AudienceName),
+    Cancel(FlowId, Asker),
     /// The cells of services are others than before: [`crate::Services::cells`] has them.
     RecountCells,
     /// These are all units of a host that count as down.
     Unwell(HostName, Vec<UnwellUnit>),
+    /// This came of the files that were loaded; once what is persisted is on disk.
+    FilesTaken(Vec<FileOutcome>),
     /// Answer somebody, once what is persisted is on disk.
     Answer(ReplyId, Reply),
 }
@@ -33,7 +37,13 @@ pub struct UnitFlow {
     /// Of which service.
     pub service: ServiceName,
     /// In whose name.
-    pub audience: AudienceName,
+    pub audience: Asker,
+    /// Nobody asked for it: the keeper does it by itself.
+    pub by_keeper: bool,
+    /// Why.
+    pub cause: Cause,
+    /// Which version is wanted.
+    pub version: ServiceVersion,
     /// What. Each of its jobs is about units.
     pub spec: FlowSpec,
     /// The host set of each job, slot by slot.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use orchestra_model::{
-    AudienceName, FlowId, FlowState, HostName, HostSet, ServiceName, TaskState,
+    Asker, FlowId, FlowState, HostName, HostSet, ServiceName, TaskState,
     delivery::Term,
     service::{InvalidService, ServiceSpec, ServiceVersion, UnitReport},
 };
@@ -20,7 +20,7 @@ pub enum Input {
         /// Whom to answer.
         reply: ReplyId,
         /// Who asks.
-        by: AudienceName,
+        by: Asker,
         /// For what.
         ask: Ask,
     },
@@ -53,8 +53,13 @@ pub enum Input {
     FleetLoaded {
         /// Services whose expression cannot be resolved any more stay where they are.
         hosts: BTreeMap<ServiceName, Result<HostSet, String>>,
-        /// Whether hosts may be left in whatever number: somebody said so.
-        may_leave: bool,
+    },
+    /// The files of `services.d` were read, none of which [`crate::Services::check_files`] objects to.
+    FilesLoaded {
+        /// What all of them say: a service each, no name twice.
+        files: Vec<FiledService>,
+        /// Whether they take over services that an audience applied: somebody said so.
+        take_over: bool,
     },
     /// A player attached and told its units.
     PlayerAttached {
@@ -100,6 +105,8 @@ pub enum Ask {
         spec_bytes: Arc<[u8]>,
         /// Where.
         hosts: HostSet,
+        /// Also where the service belongs to a file.
+        take_over: bool,
     },
     /// An earlier version; `None` for the newest one that was ready everywhere and is not the present
     /// one.
@@ -152,6 +159,13 @@ pub enum Ask {
         /// On which hosts; `None` for all.
         hosts: Option<HostSet>,
     },
+    /// That such units be ended instead. There need be no service of that name.
+    StopStrangers {
+        /// The name of their service.
+        service: ServiceName,
+        /// On which hosts; `None` for all.
+        hosts: Option<HostSet>,
+    },
 }
 
 impl Ask {
@@ -163,13 +177,72 @@ impl Ask {
             | Ask::Restart { service, .. }
             | Ask::Reload { service, .. }
             | Ask::Signal { service, .. }
-            | Ask::Adopt { service, .. } => service,
+            | Ask::Adopt { service, .. }
+            | Ask::StopStrangers { service, .. } => service,
             Ask::Stop(service)
             | Ask::Start(service)
             | Ask::Remove(service)
             | Ask::Pause(service)
             | Ask::Resume(service) => service,
         }
+    }
+}
+
+/// What a file of `services.d` says.
+#[derive(Clone, Debug)]
+pub struct FiledService {
+    /// Its name, as people are told: `services.d/web.yaml`.
+    pub file: Arc<str>,
+    /// The spec.
+    pub spec: ServiceSpec,
+    /// The spec as it is kept.
+    pub spec_bytes: Arc<[u8]>,
+    /// SHA-256 over what the file means.
+    pub content: [u8; 32],
+    /// To which hosts its expression resolves.
+    pub hosts: HostSet,
+}
+
+/// Why files of `services.d` are not loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileConflict {
+    /// A file names a service that somebody applied.
+    Owned(Arc<str>, ServiceName, Asker),
+    /// What a file says cannot be.
+    Refused(Arc<str>, Box<Rejection>),
+    /// There would be more services than there may be.
+    TooMany(usize),
+}
+
+impl fmt::Display for FileConflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Owned(file, service, by) => {
+                write!(f, "{file}: service {service} was applied by {by}")
+            }
+            Self::Refused(file, why) => write!(f, "{file}: {why}"),
+            Self::TooMany(most) => {
+                write!(f, "services.d: there would be more than {most} services")
+            }
+        }
+    }
+}
+
+/// A service that would be on fewer hosts after the fleet's files were read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaving {
+    /// Which.
+    pub service: ServiceName,
+    /// The hosts that it would leave.
+    pub hosts: HostSet,
+    /// How many it has.
+    pub of: usize,
+}
+
+impl fmt::Display for Leaving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { service, hosts, of } = self;
+        write!(f, "service {service} would leave {} of its {of} hosts: {hosts}", hosts.len())
     }
 }
 
@@ -201,6 +274,10 @@ pub enum Rejection {
     Invalid(InvalidService),
     /// There is no service of that name.
     UnknownService(ServiceName),
+    /// It belongs to a file of the conductor.
+    OfFile(ServiceName, Arc<str>),
+    /// A file that is there names it.
+    StillFiled(ServiceName, Arc<str>),
     /// It was removed.
     Removed(ServiceName),
     /// It is stopped, so that there is nothing to restart.
@@ -208,7 +285,7 @@ pub enum Rejection {
     /// A flow changes it, which a signal does not end.
     Changing(ServiceName, FlowId),
     /// It is paused, so that nothing is done.
-    Paused(ServiceName, AudienceName),
+    Paused(ServiceName, Asker),
     /// Its version names no signal by which its runs read their parameters again.
     NoReload(ServiceName),
     /// No unit of it has a run there.
@@ -222,6 +299,8 @@ pub enum Rejection {
     IsLinkedTo(ServiceName, Vec<ServiceName>),
     /// None of the named hosts is one of its own.
     NotItsHosts(ServiceName, HostSet),
+    /// Something else is done to it, or waits: it would be overtaken.
+    Busy(ServiceName, String),
     /// None of the named hosts has a unit of it that is a stranger.
     NoStrangers(ServiceName),
     /// It has no such version, or none that was ready everywhere.
@@ -235,6 +314,15 @@ impl fmt::Display for Rejection {
         match self {
             Self::Invalid(cause) => cause.fmt(f),
             Self::UnknownService(service) => write!(f, "there is no service {service}"),
+            Self::OfFile(service, file) => write!(
+                f,
+                "service {service} belongs to {file} of the conductor: change that file and reload, \
+                 or take the service over (--take-over)"
+            ),
+            Self::StillFiled(service, file) => write!(
+                f,
+                "{file} of the conductor names service {service}: remove that file and reload first"
+            ),
             Self::Removed(service) => write!(f, "service {service} was removed"),
             Self::Stopped(service) => {
                 write!(f, "service {service} is stopped, so that it has no run to end")
@@ -267,8 +355,13 @@ impl fmt::Display for Rejection {
             Self::NotItsHosts(service, hosts) => {
                 write!(f, "service {service} is on none of {}", hosts.counted())
             }
+            Self::Busy(service, why) => write!(f, "service {service}: {why}"),
             Self::NoStrangers(service) => {
-                write!(f, "there, no unit of service {service} is a stranger")
+                write!(
+                    f,
+                    "on no attached player there is a unit of service {service} that is a stranger \
+                     (orc service list --strangers)"
+                )
             }
             Self::NoVersion(service, Some(version)) => {
                 write!(f, "service {service} has no version {version} that is kept")

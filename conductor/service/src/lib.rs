@@ -30,5 +30,7 @@ mod tables;
 mod views;
 
 pub use effect::{Effect, UnitFlow};
-pub use input::{Ask, Input, Rejection, Reply, ReplyId, Taken};
+pub use input::{
+    Ask, FileConflict, FiledService, Input, Leaving, Rejection, Reply, ReplyId, Taken,
+};
 pub use services::{RecoveredService, Services};

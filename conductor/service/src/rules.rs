@@ -2,6 +2,10 @@
 
 pub(crate) mod advance;
 mod asked;
+mod files;
 mod flows;
 mod links;
+mod strangers;
 mod told;
+
+pub(crate) use asked::MOST;

@@ -42,7 +42,7 @@ pub struct Services {
     /// Which flows change which service, while they live.
     pub(crate) flows: BTreeMap<FlowId, ServiceName>,
     /// What was told last of each host that has a unit that counts as down.
-    unwell: BTreeMap<HostName, Vec<UnwellUnit>>,
+    pub(crate) unwell: BTreeMap<HostName, Vec<UnwellUnit>>,
     /// Who waits for a flow that was asked for to be taken in.
     pub(crate) answering: Option<(ReplyId, ServiceName)>,
     pub(crate) effects: VecDeque<Effect>,
@@ -117,7 +117,8 @@ impl Services {
                 self.task_ended(flow, &host, state, detail.as_deref());
             }
             Input::FlowEnded { flow, state } => self.flow_ended(flow, state),
-            Input::FleetLoaded { hosts, may_leave } => self.fleet_loaded(hosts, may_leave),
+            Input::FleetLoaded { hosts } => self.fleet_loaded(hosts),
+            Input::FilesLoaded { files, take_over } => self.files_loaded(files, take_over),
             Input::PlayerAttached { host, units } => self.player_attached(&host, units),
             Input::PlayerDetached { host } => self.player_detached(&host),
             Input::UnitTold { host, report } => self.unit_told(&host, report),
@@ -209,8 +210,12 @@ impl Services {
 
     /// The instance that an order about a service has to name on a host: that which is there now, whatever
     /// it was when the order's flow was made. Where it has none any more it gets one, so that no number
-    /// comes again. What follows is to be written before the order leaves. `None` for no such service.
+    /// comes again. What follows is to be written before the order leaves. `None` for no such service, and for a stranger.
     pub fn instance_to_order(&mut self, name: &ServiceName, host: &HostName) -> Option<Instance> {
+        // A stranger is ended as the instance that it says it is: the order names that already.
+        if self.ends_strangers(name) && self.is_strange(name, host) {
+            return None;
+        }
         let service = self.services.get_mut(name)?;
         if let Some(placed) = service.placements.get(host) {
             return Some(placed.instance);

@@ -1,8 +1,10 @@
 //! What is told of services.
 
+mod plan;
+
 use orchestra_model::{
     HostName, HostSet, ServiceName,
-    service::{Goal, InstanceStatus, ServiceStatus, UnitReport, VersionRecord},
+    service::{Goal, InstanceStatus, ServiceStatus, Stranger, UnitReport, VersionRecord},
 };
 
 use crate::{services::Services, tables::Service};
@@ -59,6 +61,20 @@ impl Services {
         all.filter(|(_, units)| !units.is_empty())
     }
 
+    /// The same, one by one.
+    pub fn each_stranger(&self) -> impl Iterator<Item = Stranger> {
+        let there = |name: &ServiceName| {
+            self.services.get(name).is_some_and(|service| service.record.goal != Goal::Removed)
+        };
+        let stranger = move |host: &HostName, report: &UnitReport| Stranger {
+            host: host.clone(),
+            report: report.clone(),
+            is_known: there(&report.service),
+        };
+        self.strangers()
+            .flat_map(move |(host, units)| units.iter().map(move |report| stranger(host, report)))
+    }
+
     /// Checks every rule over all services. Tests call it after each step.
     pub fn audit(&self) -> Result<(), String> {
         for (name, service) in &self.services {
@@ -84,6 +100,8 @@ impl Services {
             "its version is not kept",
         )?;
         require(record.version <= record.last_version, "its version was never issued")?;
+        let is_removed = record.goal == Goal::Removed;
+        require(!is_removed || record.file.is_none(), "it was removed, and has a file")?;
         let mut ordinals = std::collections::BTreeSet::new();
         for (host, placed) in &service.placements {
             require(

@@ -8,7 +8,7 @@ use super::{Desk, refusal::rejected};
 use crate::{
     declined::{Declined, Ground},
     driver::{Asked, Request as Ask, read_answer},
-    reload::Loaded,
+    reload::{Allowed, Loaded},
 };
 
 /// Most that is repeated of an id that somebody gave, in characters.
@@ -64,14 +64,14 @@ impl Desk {
         })
     }
 
-    /// Reads the configuration's files again. With `allow_removal`, any part of the fleet may go.
+    /// Reads the configuration's files again.
     pub(crate) async fn reload(
         &self,
-        allow_removal: bool,
+        allowed: Allowed,
         by: &AudienceName,
     ) -> Result<Loaded, Declined> {
         tracing::info!(audience = %by, "reload requested");
-        self.reloader.reload(allow_removal, Asked::by(by, Verb::Reload)).await
+        self.reloader.reload(allowed, Asked::by(by, Verb::Reload)).await
     }
 
     /// What a recovery would do now.

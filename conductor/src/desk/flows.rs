@@ -51,12 +51,12 @@ impl Desk {
         match flow {
             WhichFlow::Id(id) => Ok(id),
             WhichFlow::Last => {
-                let whose = audience.clone();
+                let whose = audience.into();
                 let newest = self.read(move |reader| Ok(reader.newest_of(&whose)?)).await?;
                 newest.ok_or_else(|| unknown(format!("{audience} has not submitted any flow yet")))
             }
             WhichFlow::Request(id) => {
-                let flow = self.submitted_before(audience, id, Vec::new()).await?;
+                let flow = self.submitted_before(&audience.into(), id, Vec::new()).await?;
                 flow.ok_or_else(|| {
                     unknown(format!(
                         "request {id} of {audience} is not known: nothing was taken in under it, or \

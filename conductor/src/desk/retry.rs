@@ -52,7 +52,7 @@ impl Desk {
     ) -> Result<FurtherAttempts, Declined> {
         let WantedRetry { request, flow, job, hosts, params } = wanted;
         // Before anything else: `last`, and what is left, are not what they were the first time.
-        if let Some(known) = self.submitted_before(&by, request, Vec::new()).await? {
+        if let Some(known) = self.submitted_before(&(&by).into(), request, Vec::new()).await? {
             let of = match flow {
                 WhichFlow::Id(of) => Some(of),
                 WhichFlow::Last | WhichFlow::Request(_) => None,
@@ -134,7 +134,8 @@ fn submission(rest: Rest, flow: FlowId, audience: AudienceName, request: Request
     let Rest { spec, targets, params, .. } = rest;
     Submission {
         request,
-        audience,
+        audience: audience.into(),
+        by_keeper: false,
         spec_bytes: history::spec_bytes(&spec),
         spec,
         targets,

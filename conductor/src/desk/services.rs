@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use orchestra_model::{
     AudienceName, HostSet, ServiceName,
     audit::Verb,
-    service::{ServiceSpec, ServiceStatus, ServiceVersion, VersionRecord},
+    service::{ServicePlan, ServiceSpec, ServiceStatus, ServiceVersion, Stranger, VersionRecord},
 };
 use orchestra_proto::decode_service;
 use orchestra_service::{Ask, Taken};
@@ -34,6 +34,8 @@ pub(crate) enum ServiceVerb {
     Revert(Option<ServiceVersion>),
     /// Strangers on hosts of this expression are taken for its units; on all hosts where there is none.
     Adopt(Option<String>),
+    /// They are ended instead.
+    StopStrangers(Option<String>),
 }
 
 /// A version of a service, for whoever may not see its parameters' values.
@@ -46,28 +48,59 @@ pub(crate) struct ListedVersion {
 }
 
 impl Desk {
-    /// Lets a service be as a spec says.
+    /// Lets a service be as a spec says; with `take_over` also where it belongs to a file.
     pub(crate) async fn apply_service(
         &self,
         spec_bytes: Arc<[u8]>,
+        take_over: bool,
         by: AudienceName,
     ) -> Result<Taken, Declined> {
-        let read = Arc::clone(&spec_bytes);
-        let spec = off_the_runtime(move || {
-            decode_service(&read).map_err(|error| Declined::invalid(&error))
-        });
-        let spec = Box::new(spec.await??);
-        let hosts = match &spec.upkeep.linked_to {
-            Some(_) => HostSet::default(),
-            None => self.hosts(spec.on.clone(), Others::Some(HostSet::default())).await?,
-        };
         let asked = Asked::by(&by, Verb::ServiceApply);
-        let taken = self.ask_service(asked, Ask::Apply { spec, spec_bytes, hosts }).await?;
+        let taken = self.ask_service(asked, self.to_apply(spec_bytes, take_over).await?).await?;
         tracing::info!(
             service = %taken.service, version = %taken.version, audience = %by,
             unchanged = taken.unchanged, "service applied"
         );
         Ok(taken)
+    }
+
+    /// What [`Desk::apply_service`] would come to, with the version that is wanted now and the one that
+    /// would be.
+    pub(crate) async fn plan_service(
+        &self,
+        spec_bytes: Arc<[u8]>,
+        take_over: bool,
+        by: AudienceName,
+    ) -> Result<(Vec<ListedVersion>, ServicePlan), Declined> {
+        let ask = Box::new(self.to_apply(spec_bytes, take_over).await?);
+        let question = |reply| ServiceQuestion::Plan(by.into(), ask, reply);
+        let (versions, plan) = self.ask(|reply| Request::AboutServices(question(reply))).await??;
+        let versions = off_the_runtime(move || list(versions)).await??;
+        Ok((versions, plan))
+    }
+
+    /// The ask that a service be as a spec says.
+    async fn to_apply(&self, spec_bytes: Arc<[u8]>, take_over: bool) -> Result<Ask, Declined> {
+        let read = Arc::clone(&spec_bytes);
+        let spec = off_the_runtime(move || {
+            decode_service(&read).map_err(|error| Declined::invalid(&error))
+        });
+        let spec = Box::new(spec.await??);
+        // One that is linked to another is where that one is, whatever files say.
+        let hosts = match &spec.upkeep.linked_to {
+            Some(_) => HostSet::default(),
+            None => self.hosts(spec.on.clone(), Others::Some(HostSet::default())).await?,
+        };
+        Ok(Ask::Apply { spec, spec_bytes, hosts, take_over })
+    }
+
+    /// Gives units that no placement of the store explains.
+    pub(crate) async fn list_strangers(
+        &self,
+        to: &impl Recipient<Vec<Stranger>>,
+    ) -> Result<(), Stopped> {
+        let ask = |reply| Request::AboutServices(ServiceQuestion::Strangers(reply));
+        to.give(self.ask(ask).await?).await
     }
 
     /// Asks something of a service that is there.
@@ -102,6 +135,10 @@ impl Desk {
             ServiceVerb::Adopt(hosts) => {
                 let hosts = self.hosts_of(hosts).await?;
                 (Verb::ServiceAdopt, Ask::Adopt { service, hosts })
+            }
+            ServiceVerb::StopStrangers(hosts) => {
+                let hosts = self.hosts_of(hosts).await?;
+                (Verb::ServiceStopStranger, Ask::StopStrangers { service, hosts })
             }
         };
         let taken = self.ask_service(Asked::by(&by, verb), ask).await?;

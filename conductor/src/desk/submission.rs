@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use orchestra_flow::{Input, ReplyTo, Submission, answer};
 use orchestra_model::{
-    AudienceName, FlowId, HostSet, Params, audit::Verb, delivery::RequestId, flow::FlowSpec,
+    Asker, AudienceName, FlowId, HostSet, Params, audit::Verb, delivery::RequestId, flow::FlowSpec,
     hostset::Unknown, proof::Mac, thresholds::Excess,
 };
 
@@ -147,7 +147,7 @@ impl Desk {
         let (submission, warnings) = self.examine(submission, conditions).await?;
         let mac = macs.first().copied();
         let submission = Box::new(Submission { mac, ..*submission });
-        let asked = Asked::by(&audience, verb);
+        let asked = Asked::by(audience.clone(), verb);
         let make = Box::new(move |id| Input::FlowSubmitted { reply: ReplyTo::new(id), submission });
         let answer = self.ask(|reply| Ask::Change { asked, make, reply }).await;
         let answer = answer.map_err(|why| why.with_more(|| of_request(request)))?;
@@ -198,7 +198,7 @@ impl Desk {
     /// held, as long as it cannot be.
     pub(crate) async fn submitted_before(
         &self,
-        audience: &AudienceName,
+        audience: &Asker,
         request: RequestId,
         macs: Vec<Mac>,
     ) -> Result<Option<FlowId>, Declined> {
@@ -221,7 +221,8 @@ fn read(
     let params = read_params(params, &spec)?;
     let submission = Box::new(Submission {
         request,
-        audience,
+        audience: audience.into(),
+        by_keeper: false,
         spec,
         spec_bytes,
         targets,

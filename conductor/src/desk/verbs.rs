@@ -26,7 +26,7 @@ impl Desk {
     ) -> Result<answer::Changed, Declined> {
         let flow = self.flow_id(flow, &by).await?;
         let (asked, who) = (Asked::by(&by, Verb::Pause), by.clone());
-        let make = move |reply| Input::PauseRequested { reply, flow, by };
+        let make = move |reply| Input::PauseRequested { reply, flow, by: by.into() };
         let changed = self.change_flow(flow, asked, make).await?;
         tracing::info!(%flow, audience = %who, state = %changed.state, "flow paused");
         Ok(changed)
@@ -56,7 +56,7 @@ impl Desk {
         let name = job.as_ref().map_or("", JobName::as_str).to_owned();
         let job = self.named_job(flow, job).await?;
         let (asked, who) = (Asked::by(&by, Verb::Promote), by.clone());
-        let make = move |reply| Input::PromoteRequested { reply, flow, job, by };
+        let make = move |reply| Input::PromoteRequested { reply, flow, job, by: by.into() };
         let changed = self.change_flow(flow, asked, make).await?;
         tracing::info!(%flow, job = name, audience = %who, "flow promoted");
         Ok(changed)
@@ -73,7 +73,7 @@ impl Desk {
         let flow = self.flow_id(flow, &by).await?;
         let verb = if abandon { Verb::Abandon } else { Verb::Cancel };
         let (asked, who) = (Asked::by(&by, verb), by.clone());
-        let make = move |reply| Input::CancelRequested { reply, flow, by, abandon };
+        let make = move |reply| Input::CancelRequested { reply, flow, by: by.into(), abandon };
         let state = match self.try_change(asked, make).await? {
             Ok(answer::Cancelled { state, .. }) => state,
             // Not alive: it has ended, or never was.
@@ -95,7 +95,7 @@ impl Desk {
         let hosts = some(self.players(hosts).await?)?;
         let (who, why) = (by.clone(), Arc::clone(&reason));
         let asked = Asked::by(&by, Verb::Drain).because(&reason);
-        let make = move |reply| Input::DrainRequested { reply, hosts, by, reason };
+        let make = move |reply| Input::DrainRequested { reply, hosts, by: by.into(), reason };
         let drained: answer::Drained = self.change(asked, make).await?;
         tracing::info!(hosts = %drained.hosts, audience = %who, reason = %why, "players drained");
         Ok(drained)

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use orchestra_flow::{Answer, ReplyId, answer};
 use orchestra_model::{
-    AudienceName,
     audit::{Asker, AuditRecord, Object, Verb},
     record::{Op, Record},
 };
@@ -26,9 +25,9 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// By an audience, without a reason.
-    pub(crate) fn by(audience: &AudienceName, verb: Verb) -> Self {
-        Self { by: Asker::Audience(audience.clone()), reason: None, verb }
+    /// By an audience or a part of Orchestra, without a reason.
+    pub(crate) fn by(by: impl Into<Asker>, verb: Verb) -> Self {
+        Self { by: by.into(), reason: None, verb }
     }
 
     /// By somebody on this host.

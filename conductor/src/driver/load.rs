@@ -12,9 +12,12 @@ use orchestra_flow::{Answer, Effect, Input, Rejection, ReplyId, ReplyTo};
 use orchestra_model::{
     Deployments, HostSet,
     record::{Op, Record},
+    service::FileOutcome,
 };
 
-use super::{Driver, Removal, count, outgoing::After};
+use tokio::sync::oneshot;
+
+use super::{Driver, LoadTerms, Removal, count, outgoing::After};
 use crate::{
     declined::{Declined, Ground},
     fleet::Fleet,
@@ -24,12 +27,22 @@ use crate::{
 const ALLOW: &str = "mend the files, or allow it with `orc conductor reload --allow-removal`, or \
                      start the conductor with --allow-removal";
 
+/// What to do where a file names a service that an audience applied.
+const TAKE_OVER: &str = "mend the files, or let them take it over with `orc conductor reload \
+                         --take-over`, or start the conductor with --take-over";
+
 impl Driver {
     /// Loads a fleet that lacks no more than it may. What answers is the engine's word on the
     /// players, or a rejection.
-    pub(super) fn load_fleet(&mut self, fleet: &Arc<Fleet>, removal: Removal, reply: ReplyId) {
+    pub(super) fn load_fleet(
+        &mut self,
+        fleet: &Arc<Fleet>,
+        terms: LoadTerms,
+        files: oneshot::Sender<Vec<FileOutcome>>,
+        reply: ReplyId,
+    ) {
         let hosts = fleet.hosts().clone();
-        if let Some(why) = self.missing(fleet, removal) {
+        if let Some(why) = self.missing(fleet, terms).or_else(|| self.not_theirs(fleet, terms)) {
             if let Some(reply) = self.replies.remove(&reply) {
                 // Whoever asked may have gone.
                 let _ = reply.send(Err(why));
@@ -52,7 +65,7 @@ impl Driver {
         }
         self.remember(fleet);
         self.loading.insert(reply);
-        let most_removed = match removal {
+        let most_removed = match terms.removal {
             Removal::AtMost(players) => players,
             Removal::Any => u32::MAX,
         };
@@ -61,18 +74,22 @@ impl Driver {
         // disk: after a crash, the files are read anew.
         self.fleet.send_replace(Arc::clone(fleet));
         self.services.has_fleet = true;
-        self.resolve_services(fleet, removal == Removal::Any);
+        self.load_services(fleet, terms.take_over);
+        // Whoever asked may have gone.
+        let _ = files.send(self.services.take_outcomes());
     }
 
-    /// Why a fleet is not loaded for what it lacks: too many players, limits in force, or too many hosts
-    /// of groups and labels.
-    fn missing(&self, fleet: &Fleet, removal: Removal) -> Option<Declined> {
-        let Removal::AtMost(most) = removal else { return None };
+    /// Why a fleet is not loaded for what it lacks: too many players, limits in force, too many hosts of
+    /// groups and labels, all files of services, or too many hosts of a service.
+    fn missing(&self, fleet: &Fleet, terms: LoadTerms) -> Option<Declined> {
+        let Removal::AtMost(most) = terms.removal else { return None };
         let players = self.too_many_removed(fleet.hosts(), most).map(|why| why.to_string());
         let limits = fleet.lifts(&self.in_force).map(|lifted| lifted.to_string());
         let units = self.units_left_behind(fleet.hosts());
         let shrunk = fleet.shrinks(&self.in_force, most).map(|shrunk| shrunk.to_string());
-        let missing = [players, limits, units, shrunk];
+        let files = self.services.vanished(fleet);
+        let left = self.services.left_hosts(fleet, terms);
+        let missing = [players, limits, units, shrunk, files, left];
         let missing: Vec<String> = missing.into_iter().flatten().collect();
         let refusal = format!("{}; {ALLOW}", missing.join("; "));
         (!missing.is_empty()).then(|| Declined::new(Ground::Prevented, refusal))
@@ -83,10 +100,18 @@ impl Driver {
         let roster = self.engine.roster();
         let removed = roster.iter().map(|player| roster.host(player));
         let left = removed.filter(|host| roster.member(host).is_some() && !hosts.contains(host));
-        let left = left.filter(|host| self.services.has_units(host)).cloned();
-        let left = HostSet::from_names(left);
-        (!left.is_empty())
-            .then(|| format!("services run on players that would be removed: {}", left.counted()))
+        self.services.units_on(left).map(|units| {
+            format!(
+                "services run on players that would be removed, and nobody would look after \
+                     them there: {units}"
+            )
+        })
+    }
+
+    /// Why files of services are not loaded: they name what is not theirs.
+    fn not_theirs(&self, fleet: &Fleet, terms: LoadTerms) -> Option<Declined> {
+        let conflicts = self.services.conflicts(fleet, terms.take_over)?;
+        Some(Declined::new(Ground::Prevented, format!("{conflicts}; {TAKE_OVER}")))
     }
 
     /// What the engine will say of the players, before it is too late to change nothing.

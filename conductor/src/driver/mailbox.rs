@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use orchestra_flow::{Answer, Input, Overlay, PlayerIx, Rejection, ReplyId, SessionId, Submission};
 use orchestra_model::{
-    AudienceName, FlowId, HostName, JobId, Timestamp,
+    Asker, FlowId, HostName, JobId, Quantity, Timestamp,
     delivery::{KnownEnd, PlayerSnapshot, Report, RequestId, StoreId, Term},
     ledger::{CellStatus, Explanation},
     proof::Mac,
-    service::UnitReport,
+    service::{FileOutcome, UnitReport},
     status::{Event, FlowStatus, PlayerStatus, TaskStatus},
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
@@ -92,7 +92,7 @@ pub(crate) enum Request {
     },
     /// The flow that an audience submitted with a request id, once it is on disk.
     Submitted {
-        audience: AudienceName,
+        audience: Asker,
         request: RequestId,
         /// The codes over what is submitted with it now, under any key; empty where nothing is.
         macs: Vec<Mac>,
@@ -101,9 +101,11 @@ pub(crate) enum Request {
     /// Players, groups and deployments: all of them, or none.
     LoadFleet {
         fleet: Arc<Fleet>,
-        removal: Removal,
+        terms: LoadTerms,
         /// `None`: it is the start, which nobody asked for in particular.
         asked: Option<Asked>,
+        /// What came of files of services, where that is news; told with the answer.
+        files: oneshot::Sender<Vec<FileOutcome>>,
         reply: oneshot::Sender<Reply>,
     },
     Recover(Asked, oneshot::Sender<Reply>),
@@ -160,6 +162,17 @@ pub(crate) enum Request {
     Health(Told<Health>),
     /// The way to the player of a host, which keeps units.
     Line(HostName, Told<Line>),
+}
+
+/// What a load of a fleet may do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LoadTerms {
+    /// What it may take away.
+    pub(crate) removal: Removal,
+    /// How many of its hosts a service may leave, unless anything may be removed.
+    pub(crate) may_leave: Quantity,
+    /// Files may take over services that an audience applied.
+    pub(crate) take_over: bool,
 }
 
 /// What a load of a fleet may take away.

@@ -15,11 +15,14 @@ use orchestra_flow::{
 };
 use orchestra_model::{
     Deployments, FlowId, HostName, HostSet, ServiceName,
-    audit::{AuditRecord, Object},
+    audit::{Asker, AuditRecord, Object, Verb},
     delivery::{Order, RequestId},
     deployment::ServiceCell,
     record::{Op, Record},
-    service::{ServiceStatus, UnitReport, VersionRecord},
+    service::{
+        Cause, FileChange, FileOutcome, ServicePlan, ServiceStatus, Stranger, UnitReport,
+        VersionRecord,
+    },
     status::Event,
     thresholds::Excess,
 };
@@ -28,7 +31,7 @@ use orchestra_service::{Ask, Effect, Input, Rejection, ReplyId, Services, Taken,
 use prost::Message as _;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use super::{Asked, Driver, Told, outgoing::After};
+use super::{Asked, Driver, LoadTerms, Told, outgoing::After};
 use crate::{
     declined::{Declined, Ground},
     fleet::Fleet,
@@ -48,6 +51,8 @@ pub(super) struct ServiceDesk {
     /// Something is being carried out.
     busy: bool,
     replies: HashMap<ReplyId, (Asked, Told<Taken>)>,
+    /// What came of the files that were loaded last.
+    outcomes: Vec<FileOutcome>,
     next_reply: u64,
 }
 
@@ -59,9 +64,16 @@ pub(crate) enum ServiceQuestion {
     Status(ServiceName, Told<Option<Box<ServiceStatus>>>),
     /// The versions of one that are kept, oldest first; `None` for no such service.
     History(ServiceName, Told<Option<Vec<VersionRecord>>>),
+    /// Units that no placement explains.
+    Strangers(Told<Vec<Stranger>>),
+    /// What something would come to that somebody may ask for.
+    Plan(Asker, Box<Ask>, Told<Result<Planned, Declined>>),
     /// The expression of each version that is kept.
     Expressions(ServiceName, Told<Vec<(orchestra_model::service::ServiceVersion, String)>>),
 }
+
+/// What an apply would come to, with the versions that it is about.
+pub(crate) type Planned = (Vec<VersionRecord>, ServicePlan);
 
 impl ServiceDesk {
     pub(super) fn new(engine: Services) -> Self {
@@ -73,13 +85,60 @@ impl ServiceDesk {
             has_fleet: false,
             busy: false,
             replies: HashMap::new(),
+            outcomes: Vec::new(),
             next_reply: 1,
         }
     }
 
-    /// Whether some service has a unit on a host, as far as is known.
-    pub(super) fn has_units(&self, host: &HostName) -> bool {
-        self.engine.placed_on(host).next().is_some()
+    /// Which services have units on these hosts, and where; `None` where none has.
+    pub(super) fn units_on<'a>(&self, hosts: impl Iterator<Item = &'a HostName>) -> Option<String> {
+        let mut units: BTreeMap<&ServiceName, Vec<HostName>> = BTreeMap::new();
+        for host in hosts {
+            for service in self.engine.placed_on(host) {
+                units.entry(service).or_default().push(host.clone());
+            }
+        }
+        let told: Vec<String> = units
+            .into_iter()
+            .map(|(name, hosts)| format!("{name} on {}", HostSet::from_names(hosts).counted()))
+            .collect();
+        (!told.is_empty()).then(|| told.join(", "))
+    }
+
+    /// What the expression of each service comes to in a fleet.
+    fn resolve(&self, fleet: &Fleet) -> BTreeMap<ServiceName, Result<HostSet, String>> {
+        let resolved = self.engine.expressions().map(|(name, on)| {
+            let hosts = HostSet::parse(on, fleet).map_err(|error| error.to_string());
+            (name.clone(), hosts)
+        });
+        resolved.collect()
+    }
+
+    /// That services would leave more of their hosts than a load may let them.
+    pub(super) fn left_hosts(&self, fleet: &Fleet, terms: LoadTerms) -> Option<String> {
+        let LoadTerms { may_leave, take_over, .. } = terms;
+        let hosts = self.resolve(fleet);
+        let left = self.engine.check_leaving(&hosts, fleet.services(), take_over, may_leave);
+        join(&left)
+    }
+
+    /// What speaks against the files of services.
+    pub(super) fn conflicts(&self, fleet: &Fleet, take_over: bool) -> Option<String> {
+        join(&self.engine.check_files(fleet.services(), take_over))
+    }
+
+    /// That all files of services are gone, where there were any.
+    pub(super) fn vanished(&self, fleet: &Fleet) -> Option<String> {
+        let vanished = self.engine.check_vanished(fleet.services());
+        let named = vanished.iter().map(|(service, file)| format!("service {service} of {file}"));
+        let named = named.collect::<Vec<_>>().join(", ");
+        (!vanished.is_empty())
+            .then(|| format!("services.d is empty or not there, and with it {named}"))
+    }
+
+    /// What came of the files that were loaded last.
+    pub(super) fn take_outcomes(&mut self) -> Vec<FileOutcome> {
+        std::mem::take(&mut self.outcomes)
     }
 
     /// The deployments of files, with the cells of services.
@@ -149,6 +208,7 @@ impl Driver {
                     self.handle(FlowInput::UnitsTold { player, unwell });
                 }
             }
+            Effect::FilesTaken(outcomes) => self.take_files(outcomes),
             Effect::Answer(reply, answer) => self.answer_service(reply, answer),
         }
     }
@@ -159,13 +219,14 @@ impl Driver {
         if self.services.has_fleet && std::mem::take(&mut self.services.recount) {
             self.recount_cells();
         }
-        let UnitFlow { audience, spec, targets, params, .. } = flow;
+        let UnitFlow { service, audience, by_keeper, cause, version, spec, targets, params } = flow;
         let mut id = [0; 16];
         SystemRandom::new().fill(&mut id).map_err(|_| "the system gives no random number")?;
         let spec_bytes = v1::FlowSpec::from(&spec).encode_to_vec().into();
         let submission = Box::new(Submission {
             request: RequestId(id),
             audience,
+            by_keeper,
             spec,
             spec_bytes,
             targets,
@@ -176,7 +237,17 @@ impl Driver {
         });
         let answer = self.ask_engine(|reply| FlowInput::FlowSubmitted { reply, submission });
         match answer {
-            Some(Answer::Submitted(answer::Submitted { flow, .. })) => Ok(flow),
+            Some(Answer::Submitted(answer::Submitted { flow, .. })) => {
+                if by_keeper {
+                    let verb = match cause {
+                        Cause::Revert => Verb::ServiceRevert,
+                        _ => Verb::ServiceRepair,
+                    };
+                    let what = format!("version {version}, flow {flow}");
+                    self.record_service(Asked::by(Asker::Keeper, verb), service, what);
+                }
+                Ok(flow)
+            }
             Some(Answer::Rejected(rejection)) => Err(rejection.to_string()),
             _ => Err("the scheduler gave no answer".to_owned()),
         }
@@ -221,12 +292,7 @@ impl Driver {
             let _ = reply.send(Err(not_begun(trouble)));
             return;
         }
-        let orchestra_model::audit::Asker::Audience(by) = asked.by.clone() else {
-            let why = "only an audience changes services";
-            let _ = reply.send(Err(Declined::new(Ground::Forbidden, why)));
-            return;
-        };
-        let id = ReplyId(self.services.next_reply);
+        let (by, id) = (asked.by.clone(), ReplyId(self.services.next_reply));
         self.services.next_reply += 1;
         self.services.replies.insert(id, (asked, reply));
         self.tell_services(Input::Asked { reply: id, by, ask });
@@ -238,7 +304,9 @@ impl Driver {
         if let Ok(taken) = &answer
             && !taken.unchanged
         {
-            self.record_service(asked, taken);
+            let flow = taken.flow.map_or_else(String::new, |flow| format!(", flow {flow}"));
+            let what = format!("version {}{flow}", taken.version);
+            self.record_service(asked, taken.service.clone(), what);
         }
         self.outgoing.hold(After::Tell(Box::new(move |fate| {
             // Whoever asked may have gone.
@@ -249,14 +317,27 @@ impl Driver {
         })));
     }
 
-    /// Records who changed a service (promise 12).
-    fn record_service(&mut self, asked: Asked, taken: &Taken) {
+    /// Keeps what came of files, for whoever loaded them.
+    fn take_files(&mut self, outcomes: Vec<FileOutcome>) {
+        for FileOutcome { file, service, version, change } in &outcomes {
+            tracing::info!(%service, %version, file = &**file, ?change, "file of a service");
+            let what = match change {
+                FileChange::Applied => format!("version {version}, {file}"),
+                FileChange::Owns => format!("version {version} as it is, {file}"),
+                FileChange::Gone => continue,
+            };
+            let asked = Asked::by(Asker::Files, Verb::ServiceApply);
+            self.record_service(asked, service.clone(), what);
+        }
+        self.services.outcomes = outcomes;
+    }
+
+    /// Records who changed a service, and to what (promise 12).
+    fn record_service(&mut self, asked: Asked, service: ServiceName, what: String) {
         let Asked { by, reason, verb } = asked;
         self.last_audit += 1;
         let (number, at) = (self.last_audit, self.clock.now());
-        let flow = taken.flow.map_or_else(String::new, |flow| format!(", flow {flow}"));
-        let answer = format!("version {}{flow}", taken.version).into();
-        let on = Object::Service(taken.service.clone());
+        let (on, answer) = (Object::Service(service), what.into());
         let line = AuditRecord { number, at, by, verb, on, reason, answer };
         self.outgoing.persist(Op::Put(Record::Audit(line)));
     }
@@ -275,6 +356,14 @@ impl Driver {
             ServiceQuestion::History(name, reply) => {
                 let history = services.history(&name);
                 self.tell_all(reply, history);
+            }
+            ServiceQuestion::Strangers(reply) => {
+                let strangers = services.each_stranger().collect();
+                self.tell_all(reply, strangers);
+            }
+            ServiceQuestion::Plan(by, ask, reply) => {
+                let planned = services.plan(&by, *ask).map_err(|rejection| declined(&rejection));
+                self.tell_all(reply, planned);
             }
             ServiceQuestion::Expressions(name, reply) => {
                 let versions = services.versions(&name);
@@ -307,17 +396,14 @@ impl Driver {
         }
     }
 
-    /// Where services are wanted, by the files of a fleet that is in force from now on.
-    pub(super) fn resolve_services(&mut self, fleet: &Fleet, may_leave: bool) {
-        let expressions = self.services.engine.expressions();
-        let hosts: BTreeMap<ServiceName, Result<HostSet, String>> = expressions
-            .map(|(name, on)| {
-                let hosts = HostSet::parse(on, fleet).map_err(|error| error.to_string());
-                (name.clone(), hosts)
-            })
-            .collect();
+    /// Does what the files of a fleet say of services, which is in force from now on. What files name
+    /// comes first: it may say where a service is wanted.
+    pub(super) fn load_services(&mut self, fleet: &Fleet, take_over: bool) {
+        let files = fleet.services().to_vec();
+        self.tell_services(Input::FilesLoaded { files, take_over });
+        let hosts = self.services.resolve(fleet);
         if !hosts.is_empty() {
-            self.tell_services(Input::FleetLoaded { hosts, may_leave });
+            self.tell_services(Input::FleetLoaded { hosts });
         }
     }
 
@@ -379,6 +465,12 @@ impl Driver {
     }
 }
 
+/// What each says, in one line; `None` where there is nothing.
+fn join(told: &[impl ToString]) -> Option<String> {
+    let told: Vec<String> = told.iter().map(ToString::to_string).collect();
+    (!told.is_empty()).then(|| told.join("; "))
+}
+
 fn declined(rejection: &Rejection) -> Declined {
     let ground = match rejection {
         Rejection::Invalid(_) | Rejection::NotItsHosts(..) | Rejection::LinkOfLink(..) => {
@@ -395,7 +487,10 @@ fn declined(rejection: &Rejection) -> Declined {
         | Rejection::Changing(..)
         | Rejection::Paused(..)
         | Rejection::NoReload(_)
-        | Rejection::NoRuns(_) => Ground::Prevented,
+        | Rejection::NoRuns(_)
+        | Rejection::OfFile(..)
+        | Rejection::StillFiled(..)
+        | Rejection::Busy(..) => Ground::Prevented,
     };
     Declined::new(ground, rejection.to_string())
 }

@@ -2,7 +2,7 @@
 
 use orchestra_flow::{Answer, Rejection, ReplyTo, Settings, Submission, answer};
 use orchestra_model::{
-    AudienceName, FlowState, HostSet, JobName, ScoreName, TaskState,
+    FlowState, HostSet, JobName, Quantity, ScoreName, TaskState,
     audit::{Asker, Object, Verb},
     delivery::{AttemptKey, PlayerSnapshot, RequestId, SpoolId, StoreId},
     flow::{FlowSpec, JobSpec, SlotSpec},
@@ -26,8 +26,13 @@ use crate::{
 
 const STORE: StoreId = StoreId([7; 16]);
 
+/// A load that may take away so much, and takes over nothing.
+fn terms(removal: Removal) -> LoadTerms {
+    LoadTerms { removal, may_leave: Quantity::Percent(10), take_over: false }
+}
+
 fn alice(verb: Verb) -> Asked {
-    Asked::by(&AudienceName::new("alice").unwrap(), verb)
+    Asked::by(Asker::from_word("alice").unwrap(), verb)
 }
 
 fn recover(reply: oneshot::Sender<Reply>) -> Request {
@@ -113,7 +118,8 @@ impl Bench {
         }
         let fleet = Arc::new(Fleet::load(directory.path()).unwrap());
         let asked = Some(Asked::locally(Verb::Reload));
-        self.ask(|reply| Request::LoadFleet { fleet, removal, asked, reply }).await
+        let (terms, files) = (terms(removal), oneshot::channel().0);
+        self.ask(|reply| Request::LoadFleet { fleet, terms, asked, files, reply }).await
     }
 
     /// Asks for a change.
@@ -132,7 +138,8 @@ impl Bench {
         let job = JobSpec::new(name, ScoreName::new("hello").unwrap(), targets);
         let submission = Submission {
             request: RequestId([request; 16]),
-            audience: AudienceName::new("alice").unwrap(),
+            audience: Asker::from_word("alice").unwrap(),
+            by_keeper: false,
             targets: vec![vec![HostSet::parse(targets, &NoGroups).unwrap()]],
             spec: FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![job] }] },
             spec_bytes: Arc::from(&b"spec"[..]),
@@ -154,13 +161,13 @@ impl Bench {
 
     /// Asks for the flow of a request, with which something of these codes is submitted now.
     async fn submitted_as(&self, request: u8, macs: Vec<Mac>) -> Result<Option<FlowId>, Declined> {
-        let audience = AudienceName::new("alice").unwrap();
+        let audience = Asker::from_word("alice").unwrap();
         let request = RequestId([request; 16]);
         self.ask(|reply| Request::Submitted { audience, request, macs, reply }).await
     }
 
     async fn cancel(&self, flow: FlowId) -> Result<FlowState, Declined> {
-        let by = AudienceName::new("alice").unwrap();
+        let by = Asker::from_word("alice").unwrap();
         let make = move |reply| Input::CancelRequested { reply, flow, by, abandon: false };
         match self.change(Verb::Cancel, make).await? {
             Answer::Cancelled(answer::Cancelled { state, .. }) => Ok(state),
@@ -397,7 +404,7 @@ async fn a_store_that_failed_ends_the_driver() {
     let mut bench = Bench::with("db1\n").await;
     bench.disk.fail_next(Fault::Torn(0));
     let (reply, answer) = oneshot::channel();
-    let by = AudienceName::new("alice").unwrap();
+    let by = Asker::from_word("alice").unwrap();
     let make = |reply| Input::CancelRequested {
         reply: ReplyTo::new(reply),
         flow: FlowId(1),
@@ -407,8 +414,13 @@ async fn a_store_that_failed_ends_the_driver() {
     let cancel = Request::Change { asked: alice(Verb::Cancel), make: Box::new(make), reply };
     let fleet = Arc::new(Fleet::default());
     let (lost_reply, lost_answer) = oneshot::channel();
-    let load =
-        Request::LoadFleet { fleet, removal: Removal::AtMost(1), asked: None, reply: lost_reply };
+    let load = Request::LoadFleet {
+        fleet,
+        terms: terms(Removal::AtMost(1)),
+        asked: None,
+        files: oneshot::channel().0,
+        reply: lost_reply,
+    };
     assert!(bench.to.requests.send(load).await.is_ok());
     let lost = (&mut bench.driver).await.unwrap();
     // Nobody gets an answer that is not true.
@@ -563,7 +575,7 @@ async fn who_did_what_is_on_disk_with_what_was_done() {
     let flow = bench.submit(1, "db2").await.unwrap();
     // Known already, and rejected: nothing was done.
     assert_eq!(bench.submit(1, "db2").await.unwrap(), flow);
-    let by = AudienceName::new("alice").unwrap();
+    let by = Asker::from_word("alice").unwrap();
     let make = |reply| Input::CancelRequested { reply, flow: FlowId(99), by, abandon: false };
     let rejected = bench.change(Verb::Cancel, make).await.unwrap();
     assert!(matches!(rejected, Answer::Rejected(_)), "{rejected:?}");

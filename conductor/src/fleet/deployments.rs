@@ -6,11 +6,7 @@
 //! away, is asked of the fleet while they are read: a host that is no player would count in
 //! percentages and could never act.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use orchestra_document::{
     Format, Problems,
@@ -24,29 +20,25 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     Fleet,
-    files::{if_there, read_text},
+    files::{Document, read_documents},
 };
 
 /// The directory, below that of the configuration.
 pub(super) const DIRECTORY: &str = "deployments.d";
 
-/// One file.
-struct Text {
-    /// As people are told: `deployments.d/web.yaml`.
-    name: String,
-    format: Format,
-    text: String,
-}
-
 /// Reads all deployments of a configuration into the fleet that they are about. A directory that is
 /// not there holds none.
 pub(super) fn load(directory: &Path, fleet: &mut Fleet) -> Result<(), Problems> {
     let mut problems = Problems::default();
-    let files = read_all(directory, &mut problems);
+    let most = limits::DEPLOYMENT_FILE_BYTES;
+    let files = read_documents(directory, DIRECTORY, most, &mut problems);
     fleet.files.has_directory = files.is_some();
     let files = files.unwrap_or_default();
-    let sources =
-        files.iter().map(|Text { name, format, text }| SourceText { name, format: *format, text });
+    let sources = files.iter().map(|Document { name, format, text }| SourceText {
+        name,
+        format: *format,
+        text,
+    });
     let parsed = match parse_all(sources, fleet) {
         Ok(parsed) => parsed,
         Err(wrong) => {
@@ -66,39 +58,6 @@ pub(super) fn load(directory: &Path, fleet: &mut Fleet) -> Result<(), Problems> 
 /// SHA-256 over what they mean, however it is spelt.
 fn digest(deployments: &Deployments) -> [u8; 32] {
     Sha256::digest(show(deployments.iter(), Format::Json)).into()
-}
-
-/// The files in the order of their names. What is hidden, or neither YAML, TOML nor JSON by its
-/// name, is none of ours: editors and packages leave such things. `None` without the directory.
-fn read_all(directory: &Path, problems: &mut Problems) -> Option<Vec<Text>> {
-    let directory = directory.join(DIRECTORY);
-    let paths = match if_there(&directory, list(&directory)) {
-        Ok(paths) => paths?,
-        Err(error) => {
-            problems.add(DIRECTORY, format_args!("it cannot be read: {error}"));
-            return None;
-        }
-    };
-    let mut files = Vec::with_capacity(paths.len());
-    for path in paths {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let Some(format) = Format::of_path(&path).filter(|_| !name.starts_with('.')) else {
-            continue;
-        };
-        let name = format!("{DIRECTORY}/{name}");
-        match read_text(&path, limits::DEPLOYMENT_FILE_BYTES as u64) {
-            Ok(text) => files.push(Text { name, format, text }),
-            Err(error) => problems.add(&name, format_args!("it cannot be read: {error}")),
-        }
-    }
-    Some(files)
-}
-
-fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(directory)?;
-    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<PathBuf>>>()?;
-    paths.sort_unstable();
-    Ok(paths)
 }
 
 /// `@NAME` names one thing.

@@ -1,9 +1,61 @@
 //! Files that may be there or not. Only what certainly is not there counts as that: what cannot be
 //! read, or is a link that leads nowhere, is an error, for it may hold limits.
 
-use std::{fs, io, io::Read as _, path::Path};
+use std::{
+    fs, io,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
 
 use orchestra_certs::open_regular;
+use orchestra_document::{Format, Problems};
+
+/// A file of one of the directories below that of the configuration.
+pub(super) struct Document {
+    /// As people are told: `deployments.d/web.yaml`.
+    pub(super) name: String,
+    pub(super) format: Format,
+    pub(super) text: String,
+}
+
+/// The files of a directory below that of the configuration, in the order of their names. What is
+/// hidden, or neither YAML, TOML nor JSON by its name, is none of ours: editors and packages leave such
+/// things. A file is read up to `most` bytes and one more. `None` without the directory.
+pub(super) fn read_documents(
+    configuration: &Path,
+    directory: &str,
+    most: usize,
+    problems: &mut Problems,
+) -> Option<Vec<Document>> {
+    let path = configuration.join(directory);
+    let paths = match if_there(&path, list(&path)) {
+        Ok(paths) => paths?,
+        Err(error) => {
+            problems.add(directory, format_args!("it cannot be read: {error}"));
+            return None;
+        }
+    };
+    let mut files = Vec::with_capacity(paths.len());
+    for path in paths {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let Some(format) = Format::of_path(&path).filter(|_| !name.starts_with('.')) else {
+            continue;
+        };
+        let name = format!("{directory}/{name}");
+        match read_text(&path, most as u64) {
+            Ok(text) => files.push(Document { name, format, text }),
+            Err(error) => problems.add(&name, format_args!("it cannot be read: {error}")),
+        }
+    }
+    Some(files)
+}
+
+fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(directory)?;
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<PathBuf>>>()?;
+    paths.sort_unstable();
+    Ok(paths)
+}
 
 /// Reads a text of at most `most` bytes, or one more, which tells that it is larger.
 pub(super) fn read_text(path: &Path, most: u64) -> io::Result<String> {

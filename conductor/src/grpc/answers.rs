@@ -8,7 +8,7 @@ use orchestra_model::{
     ledger::CellStatus,
     limits,
     record::EndRecord,
-    service::{LogChunk, ServiceStatus},
+    service::{LogChunk, ServicePlan, ServiceStatus, Stranger},
     status::{FlowSummary, PlayerStatus, TaskStatus},
     vitals::HostUsage,
 };
@@ -181,7 +181,7 @@ pub(super) fn drained(answer: &answer::Drained) -> v1::DrainResponse {
     v1::DrainResponse { hosts, count, in_flight: answer.in_flight }
 }
 
-pub(super) fn loaded(loaded: Loaded) -> v1::ReloadResponse {
+pub(super) fn loaded(loaded: &Loaded) -> v1::ReloadResponse {
     let deployments = v1::DeploymentChanges {
         now: loaded.deployments.now,
         added: loaded.deployments.added,
@@ -194,6 +194,7 @@ pub(super) fn loaded(loaded: Loaded) -> v1::ReloadResponse {
         removed: loaded.removed,
         deployments: Some(deployments),
         closed: loaded.closed,
+        services: loaded.services.iter().map(Into::into).collect(),
     }
 }
 
@@ -216,6 +217,16 @@ pub(super) fn service_changed(taken: &Taken) -> v1::ServiceChanged {
 pub(super) fn services(services: Vec<ServiceStatus>) -> Encoded<v1::ServicePage> {
     let pages = cut(services.into_iter().map(|status| (&status).into())).into_iter();
     Ok(pages.map(|services| v1::ServicePage { services }).collect())
+}
+
+pub(super) fn service_plan((versions, plan): (Vec<ListedVersion>, ServicePlan)) -> v1::ServicePlan {
+    let versions = versions.into_iter().map(version).collect();
+    v1::ServicePlan { versions, ..(&plan).into() }
+}
+
+pub(super) fn strangers(strangers: Vec<Stranger>) -> Encoded<v1::StrangerPage> {
+    let pages = cut(strangers.into_iter().map(|stranger| (&stranger).into())).into_iter();
+    Ok(pages.map(|strangers| v1::StrangerPage { strangers }).collect())
 }
 
 pub(super) fn versions(versions: Vec<ListedVersion>) -> Encoded<v1::VersionPage> {

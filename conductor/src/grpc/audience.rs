@@ -1,7 +1,5 @@
 //! The calls of the audience, each in a few lines: who asks, what the request says, who does it.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use orchestra_model::AudienceName;
 use orchestra_proto::v1::{self, audience_server::Audience};
@@ -17,6 +15,7 @@ use super::{
 use crate::{
     declined::{Declined, Ground},
     desk::{Conditions, Desk, Others, ReadProposal, RecoveryRequest, off_the_runtime},
+    reload::Allowed,
 };
 
 /// Flows that are listed where nobody says how many.
@@ -55,6 +54,7 @@ impl Audience for AudienceCalls {
     type ListAuditStream = Pages<v1::AuditPage>;
     type ListServicesStream = Pages<v1::ServicePage>;
     type ListVersionsStream = Pages<v1::VersionPage>;
+    type ListStrangersStream = Pages<v1::StrangerPage>;
     type GetLogsStream = Pages<v1::AttemptLog>;
     type ReadLogsStream = Pages<v1::LogChunk>;
     type ListVitalsStream = Pages<v1::VitalsPage>;
@@ -323,8 +323,9 @@ impl Audience for AudienceCalls {
         request: Request<v1::ReloadRequest>,
     ) -> Result<Response<v1::ReloadResponse>, Status> {
         let by = audience(&request)?;
-        let allow_removal = request.into_inner().allow_removal;
-        Ok(Response::new(answers::loaded(self.0.reload(allow_removal, &by).await?)))
+        let v1::ReloadRequest { allow_removal, take_over } = request.into_inner();
+        let allowed = Allowed { removal: allow_removal, take_over };
+        Ok(Response::new(answers::loaded(&self.0.reload(allowed, &by).await?)))
     }
 
     async fn recover(
@@ -397,8 +398,19 @@ impl Audience for AudienceCalls {
         request: Request<v1::ApplyServiceRequest>,
     ) -> Result<Response<v1::ServiceChanged>, Status> {
         let by = audience(&request)?;
-        let spec = Arc::from(&request.into_inner().spec[..]);
-        Ok(Response::new(answers::service_changed(&self.0.apply_service(spec, by).await?)))
+        let v1::ApplyServiceRequest { spec, take_over } = request.into_inner();
+        let taken = self.0.apply_service(spec[..].into(), take_over, by).await?;
+        Ok(Response::new(answers::service_changed(&taken)))
+    }
+
+    async fn plan_service(
+        &self,
+        request: Request<v1::ApplyServiceRequest>,
+    ) -> Result<Response<v1::ServicePlan>, Status> {
+        let by = audience(&request)?;
+        let v1::ApplyServiceRequest { spec, take_over } = request.into_inner();
+        let planned = self.0.plan_service(spec[..].into(), take_over, by).await?;
+        Ok(Response::new(answers::service_plan(planned)))
     }
 
     async fn change_service(
@@ -424,6 +436,17 @@ impl Audience for AudienceCalls {
         Ok(stream(&self.0, answers::services, |desk, to| async move {
             desk.list_services(name, &to).await
         }))
+    }
+
+    async fn list_strangers(
+        &self,
+        _: Request<v1::ListStrangersRequest>,
+    ) -> Result<Response<Pages<v1::StrangerPage>>, Status> {
+        Ok(stream(
+            &self.0,
+            answers::strangers,
+            |desk, to| async move { desk.list_strangers(&to).await },
+        ))
     }
 
     async fn list_versions(

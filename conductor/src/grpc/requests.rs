@@ -184,6 +184,9 @@ pub(super) fn service_verb(
             );
             return Err(Declined::new(Ground::Invalid, why));
         }
+        Some(change_service_request::Verb::StopStranger(hosts)) => {
+            ServiceVerb::StopStrangers(some(hosts))
+        }
         None => return Err(Declined::new(Ground::Invalid, "the request asks for nothing")),
     })
 }

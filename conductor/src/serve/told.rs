@@ -11,7 +11,10 @@ use tokio::{
     sync::oneshot,
 };
 
-use crate::{driver::Asked, reload::Reloader};
+use crate::{
+    driver::Asked,
+    reload::{Allowed, Reloader},
+};
 
 /// Where we are told what to do from outside.
 pub(super) struct Told {
@@ -39,7 +42,7 @@ impl Told {
                     // Beside this, for it may take long, or wait for a store that is full. The
                     // outcome is logged, and kept for `orc conductor status`.
                     let reloader = reloader.clone();
-                    tokio::spawn(async move { reloader.reload(false, Asked::locally(Verb::Reload)).await });
+                    tokio::spawn(async move { reloader.reload(Allowed::default(), Asked::locally(Verb::Reload)).await });
                 }
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,

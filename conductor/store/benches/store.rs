@@ -14,7 +14,7 @@ use std::{
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use orchestra_model::{
-    AudienceName, FlowId, FlowState, HostName, JobId, TaskState, Timestamp,
+    Asker, FlowId, FlowState, HostName, JobId, TaskState, Timestamp,
     delivery::{EndBytes, OrderNumber, RequestId, SpoolId},
     record::{EndRecord, FlowRecord, Impact, Op, PlayerRecord, Record, TaskRecord},
 };
@@ -142,7 +142,8 @@ fn flow() -> FlowRecord {
     FlowRecord {
         id: JOB.flow,
         request: RequestId([1; 16]),
-        audience: AudienceName::new("alice").unwrap(),
+        audience: Asker::from_word("alice").unwrap(),
+        by_keeper: false,
         name: None,
         state: FlowState::Running,
         submitted_at: Timestamp(1_700_000_000_000),

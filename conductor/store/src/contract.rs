@@ -11,7 +11,7 @@ mod services;
 use std::{collections::BTreeSet, slice};
 
 use orchestra_model::{
-    AudienceName, FlowId, FlowState, HostSet, JobState, Millis, Params, TaskState, Timestamp,
+    FlowId, FlowState, HostSet, JobState, Millis, Params, TaskState, Timestamp,
     audit::{Asker, AuditRecord, Object, Verb},
     delivery::{OrderNumber, ProofKeyId, Term},
     names::{DeploymentName, FlowName, ParamKey},
@@ -151,8 +151,8 @@ fn every_record_reads_as_it_was_written(place: &dyn Place) {
         name: Some(FlowName::new("deploy-42").unwrap()),
         state: FlowState::Cancelled,
         ended_at: Some(Timestamp(u64::from(u32::MAX) * 1_000)),
-        cancelled_by: Some(AudienceName::new("bob.example.com").unwrap()),
-        paused_by: Some(AudienceName::new("carol").unwrap()),
+        cancelled_by: Some(Asker::from_word("bob.example.com").unwrap()),
+        paused_by: Some(Asker::from_word("carol").unwrap()),
         retry_of: Some(FlowId(41)),
         request_mac: Some(Mac([9; 16])),
         ..flow_record(42)
@@ -168,7 +168,7 @@ fn every_record_reads_as_it_was_written(place: &dyn Place) {
         counts,
         param_keys: ["a", "B_2"].map(|key| ParamKey::new(key).unwrap()).to_vec(),
         canary_ok_at: Some(Timestamp(4)),
-        promoted_by: Some(AudienceName::new("carol").unwrap()),
+        promoted_by: Some(Asker::from_word("carol").unwrap()),
         change: u64::MAX,
         thresholds: Some(Box::new(Thresholds {
             window: 50,
@@ -202,7 +202,7 @@ fn every_record_reads_as_it_was_written(place: &dyn Place) {
         detached_at: Some(Timestamp(77)),
         removed: true,
         drained: Some(Drain {
-            by: AudienceName::new("carol").unwrap(),
+            by: Asker::from_word("carol").unwrap(),
             reason: "new disks,\nchange \"4711\"".into(),
             since: Timestamp(76),
         }),
@@ -322,7 +322,7 @@ fn flows_are_listed_newest_first(place: &dyn Place) {
 
 fn requests_find_their_flow(place: &dyn Place) {
     let mut store = place.open();
-    let bob = AudienceName::new("bob").unwrap();
+    let bob = Asker::from_word("bob").unwrap();
     let of_bob = FlowRecord { audience: bob.clone(), ..flow_record(2) };
     put(&mut *store, [flow_record(1), of_bob, flow_record(3)].map(Record::Flow));
     let reader = store.reader().unwrap();
@@ -333,7 +333,7 @@ fn requests_find_their_flow(place: &dyn Place) {
     assert_eq!(reader.request(&bob, request(2)).unwrap(), Some(FlowId(2)));
     assert_eq!(reader.newest_of(&alice).unwrap(), Some(FlowId(3)));
     assert_eq!(reader.newest_of(&bob).unwrap(), Some(FlowId(2)));
-    assert_eq!(reader.newest_of(&AudienceName::new("carol").unwrap()).unwrap(), None);
+    assert_eq!(reader.newest_of(&Asker::from_word("carol").unwrap()).unwrap(), None);
     let expected = [
         (alice.clone(), request(1), FlowId(1)),
         (bob, request(2), FlowId(2)),
@@ -372,7 +372,7 @@ fn holds_end_when_they_are_released_and_not_before(place: &dyn Place) {
 
 fn audit_lines_are_kept_until_they_are_pruned_and_numbers_go_on(place: &dyn Place) {
     let mut store = place.open();
-    let alice = || Asker::Audience(AudienceName::new("alice").unwrap());
+    let alice = || Asker::from_word("alice").unwrap();
     let line = |number, by, verb, on, reason: Option<&str>| AuditRecord {
         number,
         at: Timestamp(1_000 + number),

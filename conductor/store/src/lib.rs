@@ -32,7 +32,7 @@ mod sqlite;
 use std::sync::Arc;
 
 use orchestra_model::{
-    AudienceName, FlowId, HostName, JobId, Params, Timestamp,
+    Asker, FlowId, HostName, JobId, Params, Timestamp,
     audit::AuditRecord,
     delivery::{ProofKeyId, RequestId, StoreId, Term},
     record::{
@@ -174,17 +174,13 @@ pub trait Reader: Send {
     ) -> Result<Vec<FlowRecord>, ReadError>;
 
     /// The newest flow of an audience: what `last` means.
-    fn newest_of(&self, audience: &AudienceName) -> Result<Option<FlowId>, ReadError>;
+    fn newest_of(&self, audience: &Asker) -> Result<Option<FlowId>, ReadError>;
 
     /// The flow that an audience submitted with a request id; the oldest, were there several.
-    fn request(
-        &self,
-        audience: &AudienceName,
-        request: RequestId,
-    ) -> Result<Option<FlowId>, ReadError>;
+    fn request(&self, audience: &Asker, request: RequestId) -> Result<Option<FlowId>, ReadError>;
 
     /// Who submitted which flow with which request id, oldest first.
-    fn requests(&self) -> Result<Vec<(AudienceName, RequestId, FlowId)>, ReadError>;
+    fn requests(&self) -> Result<Vec<(Asker, RequestId, FlowId)>, ReadError>;
 
     /// The bytes of a flow's spec as they came, all pieces joined; `None` where there are none.
     fn spec(&self, flow: FlowId) -> Result<Option<Vec<u8>>, ReadError>;

@@ -26,6 +26,7 @@ mod reload;
 mod revocation;
 mod roles;
 mod rollout;
+mod service_files;
 mod services;
 mod sessions;
 mod stopping;

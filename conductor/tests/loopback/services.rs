@@ -31,12 +31,12 @@ impl Audience {
         let spec = encode_service(spec).into();
         let mut client = self.client.clone();
         client
-            .apply_service(v1::ApplyServiceRequest { spec })
+            .apply_service(v1::ApplyServiceRequest { spec, take_over: false })
             .await
             .map(tonic::Response::into_inner)
     }
 
-    async fn change(
+    pub(crate) async fn change(
         &self,
         verb: v1::change_service_request::Verb,
     ) -> Result<v1::ServiceChanged, Status> {
@@ -45,7 +45,7 @@ impl Audience {
         client.change_service(request).await.map(tonic::Response::into_inner)
     }
 
-    async fn service(&self) -> Result<v1::ServiceStatus, Status> {
+    pub(crate) async fn service(&self) -> Result<v1::ServiceStatus, Status> {
         let mut client = self.client.clone();
         let request = v1::ListServicesRequest { name: "web".to_owned() };
         let mut pages = client.list_services(request).await?.into_inner();
@@ -57,7 +57,7 @@ impl Audience {
 pub(crate) struct Keeper {
     pub(crate) player: Player,
     pub(crate) session: Session,
-    units: BTreeMap<String, v1::UnitReport>,
+    pub(crate) units: BTreeMap<String, v1::UnitReport>,
     jobs: BTreeMap<Vec<u8>, v1::UnitJob>,
 }
 
@@ -81,7 +81,7 @@ impl Keeper {
     }
 
     /// Takes the next order for a unit.
-    async fn order(&mut self) -> (v1::Order, v1::UnitJob) {
+    pub(crate) async fn order(&mut self) -> (v1::Order, v1::UnitJob) {
         use v1::command::Kind;
         loop {
             match self.session.command().await {
@@ -99,7 +99,7 @@ impl Keeper {
     }
 
     /// Tells that the unit is in a state now, by an order.
-    fn tell(&mut self, order: &v1::Order, job: &v1::UnitJob, state: &str) {
+    pub(crate) fn tell(&mut self, order: &v1::Order, job: &v1::UnitJob, state: &str) {
         let report = v1::UnitReport {
             service: job.service.clone(),
             version: job.version,

@@ -6,7 +6,7 @@
 use std::alloc::System;
 
 use orchestra_model::{
-    AudienceName, FlowId, JobId, Millis, Params, ScoreName, ServiceName, Timestamp,
+    Asker, FlowId, JobId, Millis, Params, ScoreName, ServiceName, Timestamp,
     delivery::{AttemptKey, OrderNumber, SpoolId, StoreId},
     service::{Instance, Ordinal, Placement, ServiceVersion, UnitOrder, Upkeep, Wanted},
 };
@@ -31,7 +31,7 @@ fn order(n: u64) -> Ordered {
         instance: Instance { ordinal: Ordinal(1), placement: Placement(1) },
         wanted: Wanted::Running,
         score: ScoreName::new("run-web").unwrap(),
-        audience: AudienceName::new("alice").unwrap(),
+        audience: Asker::from_word("alice").unwrap(),
         params: Params::from_pairs([("port", "8080"), ("release", "7.2")]).unwrap(),
         upkeep: Upkeep::default(),
         healthy_for: Millis(0),

@@ -49,6 +49,45 @@ impl Node {
     }
 }
 
+impl Node {
+    /// A text that is the same for documents that say the same, whatever their format, their order of
+    /// fields and their comments, and another one for others. It holds whatever the document does, secrets
+    /// too.
+    pub fn canonical(&self) -> String {
+        let mut text = String::new();
+        self.write_canonical(&mut text);
+        text
+    }
+
+    /// Each value begins with its kind and ends by itself, so that no two trees have one text.
+    fn write_canonical(&self, text: &mut String) {
+        let (kind, value) = match self {
+            Node::Null => ('n', String::new()),
+            Node::Bool(value) => ('b', value.to_string()),
+            Node::Whole(value) => ('w', value.to_string()),
+            Node::Fraction(value) => ('f', value.clone()),
+            Node::Spelt(value) => ('s', value.clone()),
+            Node::Text(value) => ('t', value.clone()),
+            Node::Date => ('d', String::new()),
+            Node::List(members) => ('l', members.iter().map(Node::canonical).collect()),
+            Node::Map(fields) => {
+                let mut fields: Vec<String> = fields
+                    .iter()
+                    .map(|(name, value)| {
+                        Node::Text(name.to_string()).canonical() + &value.canonical()
+                    })
+                    .collect();
+                fields.sort_unstable();
+                ('m', fields.concat())
+            }
+        };
+        text.push(kind);
+        text.push_str(&value.len().to_string());
+        text.push(':');
+        text.push_str(&value);
+    }
+}
+
 /// The name of a field, and where it stands. Two are equal that are the same name.
 #[derive(Clone, Debug)]
 pub struct Key {

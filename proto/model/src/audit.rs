@@ -60,6 +60,10 @@ kebab_enum!(
         ServiceRevert = "service-revert",
         /// Units that the store does not know were taken for those of a service.
         ServiceAdopt = "service-adopt",
+        /// Units that the store does not know were ended.
+        ServiceStopStranger = "service-stop-stranger",
+        /// Hosts of a service that were not as wanted are brought there.
+        ServiceRepair = "service-repair",
     }
 );
 
@@ -70,26 +74,53 @@ pub enum Asker {
     Audience(AudienceName),
     /// Somebody on the conductor's own host: by a signal, or with a flag at the start.
     Local,
+    /// The files of `services.d`: what they say is applied by them, whoever asked for a reload.
+    Files,
+    /// The conductor by itself: it repairs services, and takes versions back that failed.
+    Keeper,
 }
 
 impl Asker {
     const LOCAL: &str = "orchestra:local";
+    const FILES: &str = "orchestra:files";
+    const KEEPER: &str = "orchestra:keeper";
 
     /// Reads what [`Asker`] prints.
     pub fn from_word(word: &str) -> Result<Self, InvalidName> {
         match word {
             Self::LOCAL => Ok(Self::Local),
+            Self::FILES => Ok(Self::Files),
+            Self::KEEPER => Ok(Self::Keeper),
             name => AudienceName::new(name).map(Self::Audience),
         }
+    }
+
+    /// What [`Asker`] prints.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Audience(name) => name.as_str(),
+            Self::Local => Self::LOCAL,
+            Self::Files => Self::FILES,
+            Self::Keeper => Self::KEEPER,
+        }
+    }
+}
+
+impl From<AudienceName> for Asker {
+    fn from(name: AudienceName) -> Self {
+        Self::Audience(name)
+    }
+}
+
+impl From<&AudienceName> for Asker {
+    fn from(name: &AudienceName) -> Self {
+        Self::Audience(name.clone())
     }
 }
 
 impl fmt::Display for Asker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Audience(name) => name.fmt(f),
-            Self::Local => f.write_str(Self::LOCAL),
-        }
+        f.pad(self.as_str())
     }
 }
 
@@ -141,10 +172,12 @@ mod tests {
 
     #[test]
     fn no_certificate_names_what_is_no_audience() {
-        for subject in [Asker::Local, Asker::Audience(AudienceName::new("alice").unwrap())] {
-            assert_eq!(Asker::from_word(&subject.to_string()), Ok(subject));
+        let alice = AudienceName::new("alice").unwrap();
+        assert_eq!(Asker::from_word("alice"), Ok(Asker::Audience(alice)));
+        for part in [Asker::Local, Asker::Files, Asker::Keeper] {
+            assert!(AudienceName::new(part.as_str()).is_err());
+            assert_eq!(Asker::from_word(part.as_str()), Ok(part));
         }
-        assert!(AudienceName::new(Asker::LOCAL).is_err());
         assert!(Asker::from_word("orchestra:else").is_err());
     }
 }

@@ -5,9 +5,10 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use crate::{
+    audit::Asker,
     ids::JobId,
     limits,
-    names::{AudienceName, JobName, ScoreName},
+    names::{JobName, ScoreName},
     params::Params,
     proof::{Evidence, Proof},
     score::Offers,
@@ -408,7 +409,7 @@ pub struct JobPart {
     /// What runs: `ORC_SCORE`.
     pub score: ScoreName,
     /// Who asked: `ORC_AUDIENCE`.
-    pub audience: AudienceName,
+    pub audience: Asker,
     /// Its parameters: `ORC_<key>`.
     pub params: Params,
     /// What its orders ask of units; `None`: each runs the score once. Its instances are told with

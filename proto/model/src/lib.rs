@@ -34,6 +34,7 @@ pub mod thresholds;
 pub mod time;
 pub mod vitals;
 
+pub use audit::Asker;
 pub use deployment::{Deployment, Deployments};
 pub use error::chain;
 pub use hostset::HostSet;

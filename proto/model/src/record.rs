@@ -9,13 +9,12 @@
 use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use crate::{
+    audit::Asker,
     audit::AuditRecord,
     delivery::{EndBytes, OrderNumber, RequestId, SpoolId, Term},
     hostset::HostSet,
     ids::{FlowId, JobId},
-    names::{
-        AudienceName, DeploymentName, FlowName, HostName, JobName, ParamKey, ScoreName, ServiceName,
-    },
+    names::{DeploymentName, FlowName, HostName, JobName, ParamKey, ScoreName, ServiceName},
     params::Params,
     proof::Mac,
     service::{PlacementRecord, ServiceRecord, ServiceVersion, VersionRecord},
@@ -164,8 +163,10 @@ pub struct FlowRecord {
     pub id: FlowId,
     /// The id that its submitter made; with `audience` it finds the flow again.
     pub request: RequestId,
-    /// Who submitted it.
-    pub audience: AudienceName,
+    /// Who submitted it, or in whose name that was done.
+    pub audience: Asker,
+    /// The conductor made it by itself, in that name.
+    pub by_keeper: bool,
     /// For people.
     pub name: Option<FlowName>,
     /// Where it is.
@@ -175,9 +176,9 @@ pub struct FlowRecord {
     /// When it ended.
     pub ended_at: Option<Timestamp>,
     /// Who cancelled it.
-    pub cancelled_by: Option<AudienceName>,
+    pub cancelled_by: Option<Asker>,
     /// Who paused it, until it is resumed.
-    pub paused_by: Option<AudienceName>,
+    pub paused_by: Option<Asker>,
     /// The ended flow whose unfinished tasks it runs again.
     pub retry_of: Option<FlowId>,
     /// Over the spec and the parameters that came with the request: the same request id with others
@@ -219,7 +220,7 @@ pub struct JobRecord {
     /// When the last of its canary tasks was ok.
     pub canary_ok_at: Option<Timestamp>,
     /// Who promoted it: the other tasks wait for its canary no more.
-    pub promoted_by: Option<AudienceName>,
+    pub promoted_by: Option<Asker>,
     /// Which of its flow's changes its end was; 0 while it lives. Tasks that have no record changed
     /// with it.
     pub change: u64,
@@ -347,7 +348,7 @@ pub struct PlayerRecord {
 /// Who drained a player, why, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drain {
-    pub by: AudienceName,
+    pub by: Asker,
     /// Why, for people; at most [`limits::REASON_BYTES`](crate::limits::REASON_BYTES).
     pub reason: Arc<str>,
     pub since: Timestamp,

@@ -12,8 +12,10 @@ use std::fmt;
 
 use crate::names::ServiceName;
 
+mod file;
 mod health;
 mod logs;
+mod plan;
 mod ports;
 mod process;
 mod record;
@@ -23,6 +25,7 @@ mod status;
 mod unit;
 mod upkeep;
 
+pub use file::{FileChange, FileOutcome, FileStanding, ServiceFile};
 pub use health::{
     HealthRule, HttpPath, InvalidProbe, PATH_BYTES, Probe, SOCKET_NAME_BYTES, SocketName, Target,
 };
@@ -30,6 +33,7 @@ pub use logs::{
     CHUNK_BYTES, CREDIT_BYTES, LEAST_CREDIT, LogChunk, LogEnd, LogPart, LogPlace, LogQuery,
     LogRuns, LogStream, READINGS, ReadLog, ReadingId,
 };
+pub use plan::{HostStep, PlannedHosts, ServicePlan};
 pub use ports::{InvalidPort, PORT_NAME_BYTES, PORTS, PortName, PortRule, Ports, Unfilled};
 pub use process::{InvalidUmask, ProcessRule, Umask};
 pub use record::{
@@ -38,7 +42,7 @@ pub use record::{
 };
 pub use resources::{InvalidMilliCores, MilliCores, Resources};
 pub use spec::{InvalidService, ServiceSpec, UpdateRule};
-pub use status::{InstanceStatus, ServiceStatus};
+pub use status::{InstanceStatus, ServiceStatus, Stranger};
 pub use unit::{
     Exhausted, Instance, RunEnd, UnitJob, UnitOrder, UnitReport, UnitState, Unready, UnwellUnit,
     Wanted,

@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     advice::Advice,
+    audit::Asker,
     delivery::{EndBytes, SpoolId},
     flow::Scope,
     ids::{FlowId, JobId},
-    names::{AudienceName, FlowName, HostName, JobName, ScoreName},
+    names::{FlowName, HostName, JobName, ScoreName},
     record::Drain,
     score::ScoreOffer,
     state::{FlowState, JobState, TaskState, WaitReason},
@@ -82,8 +83,10 @@ pub struct FlowSummary {
     pub name: Option<FlowName>,
     /// Where it is.
     pub state: FlowState,
-    /// Who submitted it.
-    pub audience: AudienceName,
+    /// Who submitted it, or in whose name that was done.
+    pub audience: Asker,
+    /// The conductor made it by itself, in that name.
+    pub by_keeper: bool,
     /// When it was accepted.
     pub submitted_at: Timestamp,
     /// When it ended.
@@ -92,14 +95,21 @@ pub struct FlowSummary {
     pub absent: u32,
 }
 
+impl FlowSummary {
+    /// Who made it: not the one in whose name that was done, where the conductor did it by itself.
+    pub fn actor(&self) -> &Asker {
+        if self.by_keeper { &Asker::Keeper } else { &self.audience }
+    }
+}
+
 /// A flow, its slots and jobs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlowStatus {
     pub summary: FlowSummary,
     /// Who cancelled it.
-    pub cancelled_by: Option<AudienceName>,
+    pub cancelled_by: Option<Asker>,
     /// Who paused it.
-    pub paused_by: Option<AudienceName>,
+    pub paused_by: Option<Asker>,
     /// The ended flow whose unfinished tasks it runs again.
     pub retry_of: Option<FlowId>,
     /// Why it is stalled: a sentence for each thing that only a person can end, a few of them.

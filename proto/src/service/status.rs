@@ -1,12 +1,13 @@
 //! What people are told of services.
 
 use orchestra_model::{
-    AudienceName, FlowState, HostSet, ScoreName,
+    Asker, FlowState, HostSet, ScoreName,
     ids::FlowId,
     names::{HostName, ServiceName},
     service::{
-        Cause, Change, Goal, Instance, InstanceStatus, LivingChange, Ordinal, Placement,
-        ServiceEvent, ServiceRecord, ServiceStatus, ServiceVersion, Unready,
+        Cause, Change, FileChange, FileOutcome, FileStanding, Goal, Instance, InstanceStatus,
+        LivingChange, Ordinal, Placement, ServiceEvent, ServiceFile, ServiceRecord, ServiceStatus,
+        ServiceVersion, Unready,
     },
     time::Timestamp,
 };
@@ -20,14 +21,19 @@ fn text(value: Option<&impl ToString>) -> String {
     value.map(ToString::to_string).unwrap_or_default()
 }
 
-fn audience(text: &str, field: &'static str) -> Result<Option<AudienceName>, Invalid> {
+fn audience(text: &str, field: &'static str) -> Result<Option<Asker>, Invalid> {
     match text {
         "" => Ok(None),
-        text => AudienceName::new(text).in_field(field).map(Some),
+        text => Asker::from_word(text).in_field(field).map(Some),
     }
 }
 
-fn hosts(folded: &str, field: &'static str) -> Result<HostSet, Invalid> {
+/// Who it was. A conductor of the release before names nobody where it acts by itself.
+fn actor(text: &str, field: &'static str) -> Result<Asker, Invalid> {
+    Ok(audience(text, field)?.unwrap_or(Asker::Keeper))
+}
+
+pub(super) fn hosts(folded: &str, field: &'static str) -> Result<HostSet, Invalid> {
     match folded {
         "" => Ok(HostSet::default()),
         folded => HostSet::parse_plain(folded).in_field(field),
@@ -51,6 +57,7 @@ impl From<&ServiceStatus> for v1::ServiceStatus {
             score: record.score.to_string(),
             goal: record.goal.to_string(),
             owner: record.owner.to_string(),
+            file: record.file.as_ref().map(Into::into),
             stable: record.stable.map_or(0, |version| version.0),
             last_version: record.last_version.0,
             last_placement: record.last_placement.0,
@@ -58,13 +65,14 @@ impl From<&ServiceStatus> for v1::ServiceStatus {
             paused_by: text(record.paused_by.as_ref()),
             pending: record.pending.as_ref().map(|change| v1::ServiceChange {
                 cause: change.cause.to_string(),
-                by: text(change.by.as_ref()),
+                by: change.by.to_string(),
                 hosts: change.hosts.as_ref().map(ToString::to_string),
                 signal: change.signal.unwrap_or(0),
             }),
             living: record.living.as_ref().map(|living| v1::LivingChange {
                 flow: living.flow.0,
                 cause: living.cause.to_string(),
+                by: living.by.to_string(),
                 version: living.version.0,
                 superseded: living.superseded,
             }),
@@ -78,12 +86,55 @@ impl From<&ServiceStatus> for v1::ServiceStatus {
     }
 }
 
+impl From<&ServiceFile> for v1::ServiceFile {
+    fn from(file: &ServiceFile) -> Self {
+        Self { name: file.name.to_string(), standing: file.standing.to_string() }
+    }
+}
+
+impl TryFrom<v1::ServiceFile> for ServiceFile {
+    type Error = Invalid;
+
+    fn try_from(file: v1::ServiceFile) -> Result<Self, Invalid> {
+        Ok(ServiceFile {
+            name: file.name.into(),
+            // Nobody is told.
+            content: [0; 32],
+            standing: FileStanding::from_word(&file.standing).in_field("ServiceFile.standing")?,
+        })
+    }
+}
+
+impl From<&FileOutcome> for v1::FileOutcome {
+    fn from(outcome: &FileOutcome) -> Self {
+        Self {
+            file: outcome.file.to_string(),
+            service: outcome.service.to_string(),
+            version: outcome.version.0,
+            change: outcome.change.to_string(),
+        }
+    }
+}
+
+impl TryFrom<v1::FileOutcome> for FileOutcome {
+    type Error = Invalid;
+
+    fn try_from(outcome: v1::FileOutcome) -> Result<Self, Invalid> {
+        Ok(FileOutcome {
+            file: outcome.file.into(),
+            service: ServiceName::new(&outcome.service).in_field("FileOutcome.service")?,
+            version: ServiceVersion(outcome.version),
+            change: FileChange::from_word(&outcome.change).in_field("FileOutcome.change")?,
+        })
+    }
+}
+
 impl From<&ServiceEvent> for v1::ServiceEvent {
     fn from(event: &ServiceEvent) -> Self {
         Self {
             at_ms: event.at.0,
             cause: event.cause.to_string(),
-            by: text(event.by.as_ref()),
+            by: event.by.to_string(),
             version: event.version.0,
             flow: event.flow.map_or(0, |flow| flow.0),
             ended: text(event.ended.as_ref()),
@@ -113,7 +164,7 @@ impl TryFrom<v1::ServiceStatus> for ServiceStatus {
         let change = |change: v1::ServiceChange| -> Result<Change, Invalid> {
             Ok(Change {
                 cause: cause(&change.cause, "ServiceChange.cause")?,
-                by: audience(&change.by, "ServiceChange.by")?,
+                by: actor(&change.by, "ServiceChange.by")?,
                 hosts: change
                     .hosts
                     .map(|folded| hosts(&folded, "ServiceChange.hosts"))
@@ -125,6 +176,7 @@ impl TryFrom<v1::ServiceStatus> for ServiceStatus {
             Ok(LivingChange {
                 flow: FlowId(living.flow),
                 cause: cause(&living.cause, "LivingChange.cause")?,
+                by: actor(&living.by, "LivingChange.by")?,
                 version: ServiceVersion(living.version),
                 superseded: living.superseded,
             })
@@ -132,7 +184,8 @@ impl TryFrom<v1::ServiceStatus> for ServiceStatus {
         Ok(ServiceStatus {
             record: ServiceRecord {
                 name: ServiceName::new(&status.name).in_field("ServiceStatus.name")?,
-                owner: AudienceName::new(&status.owner).in_field("ServiceStatus.owner")?,
+                owner: Asker::from_word(&status.owner).in_field("ServiceStatus.owner")?,
+                file: status.file.map(TryInto::try_into).transpose()?,
                 version: ServiceVersion(status.version),
                 score: ScoreName::new(&status.score).in_field("ServiceStatus.score")?,
                 last_version: ServiceVersion(status.last_version),
@@ -167,7 +220,7 @@ impl TryFrom<&v1::ServiceEvent> for ServiceEvent {
         Ok(ServiceEvent {
             at: Timestamp(event.at_ms),
             cause: cause(&event.cause, "ServiceEvent.cause")?,
-            by: audience(&event.by, "ServiceEvent.by")?,
+            by: actor(&event.by, "ServiceEvent.by")?,
             version: ServiceVersion(event.version),
             flow: flow(event.flow),
             ended,

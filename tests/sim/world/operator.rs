@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use orchestra_flow::{Answer, Input, Rejection, ReplyId, ReplyTo, Submission, answer};
 use orchestra_model::{
-    AudienceName, FlowId, HostName, HostSet, Params, Quantity, TaskState,
+    Asker, FlowId, HostName, HostSet, Params, Quantity, TaskState,
     delivery::RequestId,
     flow::{FlowSpec, Scope, SlotSpec},
     thresholds::Excess,
@@ -35,8 +35,8 @@ pub(crate) enum Asked {
 /// Most flows alive at once: enough to meet, few enough to end.
 const ALIVE: usize = 5;
 
-fn somebody() -> AudienceName {
-    AudienceName::new("alice").unwrap()
+fn somebody() -> Asker {
+    Asker::from_word("alice").unwrap()
 }
 
 impl World {
@@ -206,6 +206,7 @@ impl World {
                 submission: Box::new(Submission {
                     request,
                     audience: somebody(),
+                    by_keeper: false,
                     spec,
                     spec_bytes,
                     targets,

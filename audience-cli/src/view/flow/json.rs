@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use orchestra_model::{
+    Asker,
     flow::Scope,
-    names::{AudienceName, FlowName},
+    names::FlowName,
     state::{FlowState, JobState, TaskState, Verdict, WaitReason},
     status::{CanaryStatus, Counts, FlowStatus, FlowSummary, JobStatus},
 };
@@ -23,7 +24,10 @@ pub(crate) struct Flow<'a> {
     submitted_at: String,
     ended_at: Option<String>,
     duration_ms: Option<u64>,
+    /// Who submitted it, or in whose name that was done.
     audience: &'a str,
+    /// Who submitted it: `orchestra:keeper` is the conductor by itself.
+    actor: &'a str,
     absent: u32,
 }
 
@@ -38,6 +42,7 @@ impl<'a> From<&'a FlowSummary> for Flow<'a> {
             ended_at: flow.ended_at.map(when),
             duration_ms: flow.ended_at.map(|at| at.since(flow.submitted_at).0),
             audience: flow.audience.as_str(),
+            actor: flow.actor().as_str(),
             absent: flow.absent,
         }
     }
@@ -59,8 +64,8 @@ impl<'a> From<&'a FlowStatus> for FlowHead<'a> {
     fn from(flow: &'a FlowStatus) -> Self {
         Self {
             summary: (&flow.summary).into(),
-            cancelled_by: flow.cancelled_by.as_ref().map(AudienceName::as_str),
-            paused_by: flow.paused_by.as_ref().map(AudienceName::as_str),
+            cancelled_by: flow.cancelled_by.as_ref().map(Asker::as_str),
+            paused_by: flow.paused_by.as_ref().map(Asker::as_str),
             retry_of: flow.retry_of.map(|of| of.0),
             stalled: flow.stalled.iter().map(ToString::to_string).collect(),
             stale_store: flow.stale_store,

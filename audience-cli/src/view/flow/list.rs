@@ -59,6 +59,6 @@ fn summary(
         flow.id,
         style.flow(flow.state),
         when_about(flow.submitted_at),
-        flow.audience
+        flow.actor()
     )
 }

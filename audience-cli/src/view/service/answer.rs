@@ -13,6 +13,8 @@ pub(crate) struct Asked<'a> {
     /// The word for what was done, which is the document's noun too: `applied`.
     pub(crate) what: &'static str,
     pub(crate) answer: &'a ServiceAnswer,
+    /// Whether it was asked of units that are not the service's.
+    pub(crate) of_strangers: bool,
     /// Whether whoever asked waits for it, and needs no word on how to follow it.
     pub(crate) is_followed: bool,
 }
@@ -38,7 +40,10 @@ impl Output for Asked<'_> {
     fn text(self, out: &mut dyn Page, _style: Style) -> io::Result<()> {
         let ServiceAnswer { name, version, unchanged, flow, .. } = self.answer;
         let what = if *unchanged { "unchanged" } else { self.what };
-        write!(out, "{what} {} version {version}", one_line(name))?;
+        match self.of_strangers {
+            true => write!(out, "{what} strangers of {}", one_line(name))?,
+            false => write!(out, "{what} {} version {version}", one_line(name))?,
+        }
         match flow {
             Some(flow) => writeln!(out, ", flow {flow}"),
             None => writeln!(out),

@@ -18,7 +18,6 @@ pub(super) fn write(out: &mut dyn Page, events: &[ServiceEvent], style: Style) -
 /// `2025-11-21T08:00:00Z update to version 7 by alice, flow 42 failed: 1 of the version`.
 fn line(event: &ServiceEvent, style: Style) -> String {
     let ServiceEvent { at, cause, by, version, flow, ended, note } = event;
-    let by = by.as_ref().map_or("the conductor", |by| by.as_str());
     let mut text = format!("{} {cause}, version {version}", when_about(*at));
     if ended.is_none() {
         text += &format!(", by {by}");

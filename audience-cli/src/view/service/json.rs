@@ -2,9 +2,10 @@
 
 use orchestra_client::{ServiceState, ready_hosts};
 use orchestra_model::{
+    Asker,
     service::{
         Change, Exhausted, InstanceId, InstanceStatus, LivingChange, RunEnd, ServiceEvent,
-        ServiceRecord, ServiceStatus,
+        ServiceFile, ServiceRecord, ServiceStatus,
     },
     state::FlowState,
 };
@@ -27,6 +28,8 @@ pub(crate) struct Summary<'a> {
     /// The newest version that was ready everywhere.
     stable: Option<u64>,
     owner: &'a str,
+    /// `null`: no file ever said what it is to be.
+    file: Option<OfFile<'a>>,
     hosts: String,
     paused_by: Option<&'a str>,
     flow: Option<u64>,
@@ -46,11 +49,25 @@ impl<'a> From<&'a ServiceStatus> for Summary<'a> {
             wanted: record.hosts.len(),
             stable: record.stable.map(|version| version.0),
             owner: record.owner.as_str(),
+            file: record.file.as_ref().map(OfFile::from),
             hosts: record.hosts.to_string(),
-            paused_by: record.paused_by.as_ref().map(orchestra_model::AudienceName::as_str),
+            paused_by: record.paused_by.as_ref().map(Asker::as_str),
             flow: status.flow().map(|flow| flow.0),
             trouble: status.trouble.as_deref(),
         }
+    }
+}
+
+/// A file of `services.d`.
+#[derive(Serialize)]
+struct OfFile<'a> {
+    name: &'a str,
+    standing: &'static str,
+}
+
+impl<'a> From<&'a ServiceFile> for OfFile<'a> {
+    fn from(file: &'a ServiceFile) -> Self {
+        Self { name: &file.name, standing: file.standing.as_str() }
     }
 }
 
@@ -61,7 +78,7 @@ pub(crate) struct Whole<'a> {
     summary: Summary<'a>,
     last_version: u64,
     pending: Option<OfChange<'a>>,
-    living: Option<OfLiving>,
+    living: Option<OfLiving<'a>>,
     unplaced: String,
     given_up: String,
     strangers: String,
@@ -90,8 +107,8 @@ impl<'a> From<&'a ServiceStatus> for Whole<'a> {
 #[derive(Serialize)]
 struct OfChange<'a> {
     cause: &'static str,
-    /// `null`: the conductor did by itself.
-    by: Option<&'a str>,
+    /// An audience, `orchestra:files`, or `orchestra:keeper`: the conductor by itself.
+    by: &'a str,
     /// `null`: all of its hosts.
     hosts: Option<String>,
 }
@@ -100,25 +117,27 @@ impl<'a> From<&'a Change> for OfChange<'a> {
     fn from(change: &'a Change) -> Self {
         Self {
             cause: change.cause.as_str(),
-            by: change.by.as_ref().map(orchestra_model::AudienceName::as_str),
+            by: change.by.as_str(),
             hosts: change.hosts.as_ref().map(ToString::to_string),
         }
     }
 }
 
 #[derive(Serialize)]
-struct OfLiving {
+struct OfLiving<'a> {
     flow: u64,
     cause: &'static str,
+    by: &'a str,
     version: u64,
     superseded: bool,
 }
 
-impl From<&LivingChange> for OfLiving {
-    fn from(living: &LivingChange) -> Self {
-        let LivingChange { flow, cause, version, superseded } = living;
+impl<'a> From<&'a LivingChange> for OfLiving<'a> {
+    fn from(living: &'a LivingChange) -> Self {
+        let LivingChange { flow, cause, by, version, superseded } = living;
         let (flow, version) = (flow.0, version.0);
-        Self { flow, cause: cause.as_str(), version, superseded: *superseded }
+        let (cause, by) = (cause.as_str(), by.as_str());
+        Self { flow, cause, by, version, superseded: *superseded }
     }
 }
 
@@ -226,8 +245,8 @@ impl<'a> From<&'a RunEnd> for OfEnd<'a> {
 struct OfEvent<'a> {
     at: String,
     cause: &'static str,
-    /// `null`: the conductor did by itself.
-    by: Option<&'a str>,
+    /// An audience, `orchestra:files`, or `orchestra:keeper`: the conductor by itself.
+    by: &'a str,
     version: u64,
     flow: Option<u64>,
     /// How the flow ended; `null`: it began.
@@ -240,7 +259,7 @@ impl<'a> From<&'a ServiceEvent> for OfEvent<'a> {
         Self {
             at: when(event.at),
             cause: event.cause.as_str(),
-            by: event.by.as_ref().map(orchestra_model::AudienceName::as_str),
+            by: event.by.as_str(),
             version: event.version.0,
             flow: event.flow.map(|flow| flow.0),
             ended: event.ended,

@@ -3,11 +3,11 @@
 use std::io;
 
 use orchestra_client::{ServiceState, ready_hosts};
-use orchestra_model::service::ServiceStatus;
+use orchestra_model::service::{FileStanding, ServiceFile, ServiceStatus};
 use serde::Serialize;
 
 use super::json;
-use crate::view::{Listing, Page, Style};
+use crate::view::{Listing, Page, Style, one_line};
 
 /// Services, a line each.
 pub(crate) struct Services;
@@ -33,9 +33,14 @@ impl Listing for Services {
         let record = &service.record;
         let ready = format!("{}/{}", ready_hosts(service), record.hosts.len());
         let flow = service.flow().map_or_else(|| "-".to_owned(), |flow| flow.to_string());
+        let is_gone = |file: &&ServiceFile| file.standing == FileStanding::Gone;
+        let gone = record.file.as_ref().filter(is_gone);
+        let file = gone.map_or_else(String::new, |file| {
+            style.warning(&format!(" (file gone: {})", one_line(&file.name))).to_string()
+        });
         writeln!(
             out,
-            "{:<24} {:>7} {:<8} {ready:>11} {:<9} {flow}",
+            "{:<24} {:>7} {:<8} {ready:>11} {:<9} {flow}{file}",
             record.name,
             record.version.0,
             record.goal,

@@ -3,7 +3,9 @@
 use std::io;
 
 use orchestra_client::{ServiceState, ready_hosts};
-use orchestra_model::service::{Change, LivingChange, ServiceRecord, ServiceStatus};
+use orchestra_model::service::{
+    Change, FileStanding, LivingChange, ServiceFile, ServiceRecord, ServiceStatus,
+};
 use serde::Serialize;
 
 use super::{events, instances, json};
@@ -73,16 +75,41 @@ fn wrong(out: &mut dyn Page, status: &ServiceStatus, style: Style) -> io::Result
             status.strangers.counted()
         );
         let text = style.warning(&text);
-        writeln!(out, "{text}; to take them over: orc service adopt {name}")?;
+        let end = format!("to end them: orc service stop-stranger {name}");
+        writeln!(out, "{text}; to take them over: orc service adopt {name}; {end}")?;
     }
     if !status.unplaced.is_empty() {
         writeln!(out, "no instance yet: {}", status.unplaced.counted())?;
+    }
+    if let Some(text) = status.record.file.as_ref().and_then(astray) {
+        let text = style.warning(&text);
+        writeln!(out, "{text}; {}", remedy(&status.record))?;
     }
     if let Some(by) = &status.record.paused_by {
         let text = format!("paused by {by}: nothing voluntary is done");
         writeln!(out, "{}; to go on: orc service resume {name}", style.warning(&text))?;
     }
     Ok(())
+}
+
+/// That a file does not say what the service is to be, though one did.
+fn astray(file: &ServiceFile) -> Option<String> {
+    let name = one_line(&file.name);
+    match file.standing {
+        FileStanding::InForce => None,
+        FileStanding::Gone => Some(format!("file gone: {name}; it runs on as it was")),
+        FileStanding::TakenOver => {
+            Some(format!("taken over from {name}, which counts for nothing"))
+        }
+    }
+}
+
+/// What to do about a file that does not say what the service is to be.
+fn remedy(record: &ServiceRecord) -> String {
+    match record.file.as_ref().is_some_and(ServiceFile::owns) {
+        true => format!("to end it: orc service remove {}", record.name),
+        false => "to give it back: orc conductor reload --take-over".to_owned(),
+    }
 }
 
 /// What is wanted of it, and what is done for that.
@@ -93,17 +120,20 @@ fn wanted(out: &mut dyn Page, record: &ServiceRecord) -> io::Result<()> {
     };
     writeln!(out, "goal: {}, {stable}", record.goal)?;
     writeln!(out, "score: {}, owner: {}", record.score, record.owner)?;
+    if let Some(ServiceFile { name, standing: FileStanding::InForce, .. }) = &record.file {
+        writeln!(out, "file: {}", one_line(name))?;
+    }
     if !record.hosts.is_empty() {
         writeln!(out, "hosts: {}", record.hosts.counted())?;
     }
     if let Some(Change { cause, by, hosts, signal: _ }) = &record.pending {
-        let by = by.as_ref().map_or_else(String::new, |by| format!(" by {by}"));
         let on = hosts.as_ref().map_or_else(String::new, |it| format!(" on {}", it.counted()));
-        writeln!(out, "asked for: {cause}{by}{on}, no flow was made for it yet")?;
+        writeln!(out, "asked for: {cause} by {by}{on}, no flow was made for it yet")?;
     }
-    if let Some(LivingChange { flow, cause, version, superseded }) = &record.living {
+    if let Some(LivingChange { flow, cause, by, version, superseded }) = &record.living {
         let ending = if *superseded { ", which ends: something newer is wanted" } else { "" };
-        writeln!(out, "flow: {flow}, {cause} to version {version}{ending} (orc explain {flow})")?;
+        let what = format!("{cause} to version {version} by {by}{ending}");
+        writeln!(out, "flow: {flow}, {what} (orc explain {flow})")?;
     }
     Ok(())
 }

@@ -72,6 +72,7 @@ impl Audience for Service {
     type ListAuditStream = Pages<v1::AuditPage>;
     type GetLogsStream = Pages<v1::AttemptLog>;
     type ListServicesStream = Pages<v1::ServicePage>;
+    type ListStrangersStream = Pages<v1::StrangerPage>;
     type ListVersionsStream = Pages<v1::VersionPage>;
 
     async fn apply_service(
@@ -93,6 +94,21 @@ impl Audience for Service {
         request: Request<v1::ListServicesRequest>,
     ) -> Result<Response<Pages<v1::ServicePage>>, Status> {
         services::list(&mut self.tables(), &request.into_inner().name)
+    }
+
+    async fn plan_service(
+        &self,
+        request: Request<v1::ApplyServiceRequest>,
+    ) -> Result<Response<v1::ServicePlan>, Status> {
+        services::plan(&mut self.tables(), request.into_inner())
+    }
+
+    async fn list_strangers(
+        &self,
+        _: Request<v1::ListStrangersRequest>,
+    ) -> Result<Response<Pages<v1::StrangerPage>>, Status> {
+        let strangers = self.tables().strangers.iter().map(Into::into).collect();
+        Ok(pages(vec![Ok(v1::StrangerPage { strangers })]))
     }
 
     async fn list_versions(
@@ -408,7 +424,9 @@ impl Audience for Service {
         &self,
         request: Request<v1::ReloadRequest>,
     ) -> Result<Response<v1::ReloadResponse>, Status> {
-        if !request.into_inner().allow_removal {
+        let request = request.into_inner();
+        self.tables().reloads.push(request);
+        if !request.allow_removal {
             return Err(Status::failed_precondition("9 of 10 players would be removed"));
         }
         let deployments = Some(v1::DeploymentChanges { now: 2, added: 0, changed: 1, removed: 1 });
@@ -418,6 +436,7 @@ impl Audience for Service {
             removed: 9,
             deployments,
             closed: 0,
+            services: self.tables().file_outcomes.clone(),
         }))
     }
 

@@ -24,6 +24,17 @@ pub(super) fn change(
     answer(tables)
 }
 
+pub(super) fn plan(
+    tables: &mut Tables,
+    request: v1::ApplyServiceRequest,
+) -> Result<Response<v1::ServicePlan>, Status> {
+    tables.planned_services.push(request);
+    match tables.refusals.pop_front() {
+        Some(refusal) => Err(refusal),
+        None => Ok(Response::new(tables.service_plan.clone())),
+    }
+}
+
 fn answer(tables: &mut Tables) -> Result<Response<v1::ServiceChanged>, Status> {
     match tables.refusals.pop_front() {
         Some(refusal) => Err(refusal),

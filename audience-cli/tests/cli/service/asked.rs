@@ -33,6 +33,13 @@ fn a_file_is_applied() {
     let spec = decode_service(&fake.tables().applied[0].spec).unwrap();
     assert_eq!((spec.name.as_str(), spec.on.as_str()), ("web", "db[1-3]"));
     assert_eq!(spec.upkeep.ready.sign, ReadySign::Notify);
+    apply(&fake, " --take-over").is(
+        0,
+        "applied web version 7, flow 42\n",
+        "to follow it: orc wait 42\n",
+    );
+    let takes_over: Vec<bool> = fake.tables().applied.iter().map(|it| it.take_over).collect();
+    assert_eq!(takes_over, [false, true]);
     assert_eq!(
         apply(&fake, " --json").json(),
         json!({"schema": 1, "applied": {"service": "web", "version": 7, "unchanged": false,
@@ -123,10 +130,15 @@ fn each_verb_asks_for_what_it_says() {
         ("remove web --yes", "removed", Verb::Remove(nothing)),
         ("adopt web", "adopted", Verb::Adopt(String::new())),
         ("adopt web -w db1", "adopted", Verb::Adopt("db1".to_owned())),
+        ("stop-stranger web --yes", "stopped", Verb::StopStranger(String::new())),
+        ("stop-stranger web -w db1 --yes", "stopped", Verb::StopStranger("db1".to_owned())),
         ("revert web", "reverted", Verb::Revert(0)),
         ("revert web 6", "reverted", Verb::Revert(6)),
     ] {
-        let text = format!("{what} web version 7, flow 42\n");
+        let text = match line.starts_with("stop-stranger") {
+            true => format!("{what} strangers of web, flow 42\n"),
+            false => format!("{what} web version 7, flow 42\n"),
+        };
         let line = format!("orc service {line}");
         fake.run(&line).is(0, &text, "to follow it: orc wait 42\n");
         let asked = fake.tables().service_changes.pop().unwrap();
@@ -158,6 +170,8 @@ fn what_ends_every_run_has_to_be_meant() {
     fake.run("orc service stop web")
         .fails(64, &["hint: if that is meant: orc service stop web --yes"]);
     fake.run("orc service remove web").fails(64, &["orc service remove web --yes"]);
+    fake.run("orc service stop-stranger web")
+        .fails(64, &["hint: if that is meant: orc service stop-stranger web --yes"]);
     assert!(fake.tables().service_changes.is_empty());
 }
 

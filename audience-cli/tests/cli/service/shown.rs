@@ -3,7 +3,9 @@
 use orchestra_model::{
     ByteSize,
     names::ServiceName,
-    service::{Cause, Change, Exhausted, Goal, RunEnd, UnitState, Unready},
+    service::{
+        Cause, Change, Exhausted, FileStanding, Goal, RunEnd, ServiceFile, UnitState, Unready,
+    },
     time::Timestamp,
 };
 use serde_json::json;
@@ -49,7 +51,7 @@ fn services_are_listed_by_one_word_each() {
     assert_eq!(
         services[0],
         json!({"name": "changing", "version": 7, "score": "serve-web", "goal": "running",
-               "state": "changing", "ready": 9, "wanted": 10, "stable": 7, "owner": "alice",
+               "state": "changing", "ready": 9, "wanted": 10, "stable": 7, "owner": "alice", "file": null,
                "hosts": "db[1-10]", "paused_by": null, "flow": 43, "trouble": null})
     );
     fake.tables().services.clear();
@@ -91,7 +93,7 @@ fn what_is_wrong_comes_first() {
     status.trouble = Some("group web\nis gone".to_owned());
     status.record.paused_by = Some(alice());
     status.record.pending =
-        Some(Change { hosts: Some(hosts(1..=2)), ..Change::new(Cause::Restart, Some(alice())) });
+        Some(Change { hosts: Some(hosts(1..=2)), ..Change::new(Cause::Restart, alice()) });
     status.record.stable = None;
     status.record.living.as_mut().unwrap().superseded = true;
     status.record.events.clear();
@@ -107,7 +109,7 @@ fn what_is_wrong_comes_first() {
          score: serve-web, owner: alice\n\
          hosts: db[1-12] (12)\n\
          asked for: restart by alice on db[1-2] (2), no flow was made for it yet\n\
-         flow: 43, update to version 7, which ends: something newer is wanted (orc explain 43)\n\
+         flow: 43, update to version 7 by alice, which ends: something newer is wanted (orc explain 43)\n\
          instances: 10\n  \
            db3 web/3 gave-up, version 7, since 2025-11-21T08:00:00Z, run 12, restarts 11, last \
          end: exited 3\n  \
@@ -117,6 +119,40 @@ fn what_is_wrong_comes_first() {
            db[5-10] (6) ready, version 7, since 2025-11-21T08:00:00Z, run 1\n",
         "",
     );
+}
+
+#[test]
+fn the_file_of_a_service_is_told_and_that_it_is_gone() {
+    let fake = Fake::start();
+    let filed = |standing| {
+        let mut status = ready(3);
+        let (name, content) = ("services.d/web.yaml".into(), [0; 32]);
+        status.record.file = Some(ServiceFile { name, content, standing });
+        status
+    };
+    for (standing, line) in [
+        (FileStanding::InForce, "file: services.d/web.yaml\n"),
+        (
+            FileStanding::Gone,
+            "file gone: services.d/web.yaml; it runs on as it was; to end it: orc service remove \
+             web\n",
+        ),
+        (
+            FileStanding::TakenOver,
+            "taken over from services.d/web.yaml, which counts for nothing; to give it back: orc \
+             conductor reload --take-over\n",
+        ),
+    ] {
+        fake.tables().services = vec![filed(standing)];
+        let shown = fake.run("orc service show web");
+        assert!(shown.stdout.contains(line), "{}", shown.stdout);
+        let listed = fake.run("orc service list").stdout;
+        let is_gone = standing == FileStanding::Gone;
+        assert_eq!(listed.contains(" - (file gone: services.d/web.yaml)\n"), is_gone, "{listed}");
+        let told = fake.run("orc service show web --json").json()["service"].clone();
+        let file = json!({"name": "services.d/web.yaml", "standing": standing.as_str()});
+        assert_eq!(told["file"], file);
+    }
 }
 
 #[test]
@@ -187,7 +223,7 @@ fn programs_are_told_all_of_it() {
     );
     assert_eq!(
         service["events"][1],
-        json!({"at": "2025-11-21T08:01:00Z", "cause": "update", "by": null, "version": 7,
+        json!({"at": "2025-11-21T08:01:00Z", "cause": "update", "by": "alice", "version": 7,
                "flow": 42, "ended": "ok", "note": null})
     );
     assert_eq!((&service["state"], &service["living"]), (&json!("stuck"), &json!(null)));

@@ -16,7 +16,7 @@ use orchestra_flow::{
     Submission,
 };
 use orchestra_model::{
-    AudienceName, Deployment, Deployments, FlowId, HostName, HostSet, JobName, Millis, Quantity,
+    Asker, Deployment, Deployments, FlowId, HostName, HostSet, JobName, Millis, Quantity,
     ScoreName, Timestamp,
     delivery::{
         EndBytes, EndSummary, KnownEnd, LiveAttempt, Order, Outcome, PlayerSnapshot, Report,
@@ -118,7 +118,8 @@ impl Fleet {
         request[..8].copy_from_slice(&self.requests.to_be_bytes());
         Submission {
             request: RequestId(request),
-            audience: AudienceName::new("alice").unwrap(),
+            audience: Asker::from_word("alice").unwrap(),
+            by_keeper: false,
             targets: vec![vec![hosts; jobs.len()]],
             spec: FlowSpec { name: None, slots: vec![SlotSpec { jobs }] },
             spec_bytes: [].into(),

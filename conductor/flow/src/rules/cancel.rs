@@ -1,6 +1,6 @@
 //! Cancelling a flow: it is written first, then said to players until each has answered.
 
-use orchestra_model::{AudienceName, FlowId, FlowState, JobId, TaskState};
+use orchestra_model::{Asker, FlowId, FlowState, JobId, TaskState};
 
 use crate::{
     Engine,
@@ -16,7 +16,7 @@ impl Engine {
         &mut self,
         reply: ReplyTo<answer::Cancelled>,
         id: FlowId,
-        by: &AudienceName,
+        by: &Asker,
         abandon: bool,
     ) {
         let Some(flow) = self.flows.get_mut(id) else {
@@ -55,7 +55,7 @@ impl Engine {
     }
 
     /// Ends the wait for players that are not attached: what is in flight to them is `lost`.
-    fn abandon(&mut self, id: FlowId, by: &AudienceName) {
+    fn abandon(&mut self, id: FlowId, by: &Asker) {
         let Some(flow) = self.flows.get(id) else { return gone() };
         let jobs: Vec<JobId> = flow.jobs().map(Job::id).collect();
         for (player, task) in

@@ -39,7 +39,7 @@ mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
     use orchestra_model::{
-        AudienceName, HostSet, JobName, ScoreName, Timestamp,
+        Asker, HostSet, JobName, ScoreName, Timestamp,
         delivery::{RequestId, StoreId, Term},
         flow::{FlowSpec, JobSpec, SlotSpec},
         record::Recovered,
@@ -72,11 +72,12 @@ mod tests {
         let mut engine = Engine::recover(Settings { most_tasks: 10 }, recovery);
         engine.resume(NOW);
         let hosts = HostSet::parse_plain("h1").unwrap();
-        let (by, score) = (AudienceName::new("alice").unwrap(), ScoreName::new("work").unwrap());
+        let (by, score) = (Asker::from_word("alice").unwrap(), ScoreName::new("work").unwrap());
         let spec = JobSpec::new(JobName::new("web").unwrap(), score, "h1");
         let submission = Box::new(Submission {
             request: RequestId([1; 16]),
             audience: by.clone(),
+            by_keeper: false,
             spec: FlowSpec { name: None, slots: vec![SlotSpec { jobs: vec![spec] }] },
             spec_bytes: Arc::from([]),
             targets: vec![vec![hosts.clone()]],

@@ -7,7 +7,7 @@ use std::{
 };
 
 use orchestra_model::{
-    AudienceName, Deployments, FlowId, HostSet, JobId, JobState, Params, Timestamp,
+    Asker, Deployments, FlowId, HostSet, JobId, JobState, Params, Timestamp,
     delivery::{RequestId, StoreId, Term},
     flow::{FlowSpec, JobSpec, SlotSpec},
     record::{FlowRecord, HoldRecord, JobRecord, PlayerRecord, Record, Recovered, TaskRecord},
@@ -44,7 +44,7 @@ pub struct Recovery {
     /// All players that were ever heard of.
     pub players: Vec<PlayerRecord>,
     /// All submissions, of living and of ended flows.
-    pub requests: Vec<(AudienceName, RequestId, FlowId)>,
+    pub requests: Vec<(Asker, RequestId, FlowId)>,
     /// Hosts that count as down.
     pub holds: Vec<HoldRecord>,
     /// The deployments in force.

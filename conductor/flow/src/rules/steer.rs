@@ -2,7 +2,7 @@
 //! drains.
 
 use orchestra_model::{
-    AudienceName, FlowId, FlowState, HostSet, JobId, JobState, TaskState, record::Drain,
+    Asker, FlowId, FlowState, HostSet, JobId, JobState, TaskState, record::Drain,
 };
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 impl Engine {
     // ---- pause and resume ----
 
-    pub(crate) fn pause(&mut self, reply: ReplyTo<answer::Changed>, id: FlowId, by: AudienceName) {
+    pub(crate) fn pause(&mut self, reply: ReplyTo<answer::Changed>, id: FlowId, by: Asker) {
         let Some(flow) = self.flows.get_mut(id) else { return self.know_no_flow(reply, id) };
         if flow.cancelled_by().is_some() {
             return self.reject(reply, Rejection::Cancelling(id));
@@ -63,7 +63,7 @@ impl Engine {
         reply: ReplyTo<answer::Changed>,
         id: FlowId,
         job: Option<JobId>,
-        by: &AudienceName,
+        by: &Asker,
     ) {
         let Some(flow) = self.flows.get(id) else { return self.know_no_flow(reply, id) };
         let is_meant = |of: &&Job| {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use orchestra_model::{
-    AudienceName, FlowId, FlowState, HostName, HostSet, JobId, JobState,
+    Asker, FlowId, FlowState, HostName, HostSet, JobId, JobState,
     delivery::RequestId,
     flow::{JobSpec, Scope, SlotSpec},
     proof::Mac,
@@ -44,7 +44,7 @@ impl Engine {
     }
 
     /// The flow of a request that was accepted, even if it is not on disk yet.
-    pub fn submitted(&self, audience: &AudienceName, request: RequestId) -> Option<FlowId> {
+    pub fn submitted(&self, audience: &Asker, request: RequestId) -> Option<FlowId> {
         self.requests.get(&(audience.clone(), request)).copied()
     }
 
@@ -74,8 +74,17 @@ impl Engine {
         for (index, bytes) in (0..).zip(submission.spec_bytes.chunks(CHUNK_BYTES)) {
             self.put(Record::Spec(SpecChunk { flow: id, index, bytes: bytes.into() }));
         }
-        let Submission { request, audience, spec, targets, mut params, retry_of, mac, .. } =
-            submission;
+        let Submission {
+            request,
+            audience,
+            by_keeper,
+            spec,
+            targets,
+            mut params,
+            retry_of,
+            mac,
+            ..
+        } = submission;
         let mut slots = Vec::with_capacity(spec.slots.len());
         let mut thresholds = thresholds.into_iter();
         let parts = spec.slots.into_iter().zip(&targets).zip(players);
@@ -100,6 +109,7 @@ impl Engine {
             id,
             request,
             audience,
+            by_keeper,
             name: spec.name,
             state: FlowState::Pending,
             submitted_at: self.now,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use orchestra_model::{
-    AudienceName, FlowId, FlowState, JobId, JobState, Timestamp,
+    Asker, FlowId, FlowState, JobId, JobState, Timestamp,
     delivery::RequestId,
     names::FlowName,
     proof::Mac,
@@ -18,13 +18,14 @@ use crate::tables::{job::Job, sequence::Sequence};
 pub(crate) struct Flow {
     id: FlowId,
     request: RequestId,
-    audience: AudienceName,
+    audience: Asker,
+    by_keeper: bool,
     name: Option<FlowName>,
     state: FlowState,
     submitted_at: Timestamp,
     ended_at: Option<Timestamp>,
-    cancelled_by: Option<AudienceName>,
-    paused_by: Option<AudienceName>,
+    cancelled_by: Option<Asker>,
+    paused_by: Option<Asker>,
     retry_of: Option<FlowId>,
     request_mac: Option<Mac>,
     slots: Vec<Vec<Job>>,
@@ -83,6 +84,7 @@ impl Flow {
             id: record.id,
             request: record.request,
             audience: record.audience,
+            by_keeper: record.by_keeper,
             name: record.name,
             state: record.state,
             submitted_at: record.submitted_at,
@@ -103,7 +105,7 @@ impl Flow {
         self.id
     }
 
-    pub(crate) fn audience(&self) -> &AudienceName {
+    pub(crate) fn audience(&self) -> &Asker {
         &self.audience
     }
 
@@ -111,11 +113,11 @@ impl Flow {
         self.state
     }
 
-    pub(crate) fn cancelled_by(&self) -> Option<&AudienceName> {
+    pub(crate) fn cancelled_by(&self) -> Option<&Asker> {
         self.cancelled_by.as_ref()
     }
 
-    pub(crate) fn paused_by(&self) -> Option<&AudienceName> {
+    pub(crate) fn paused_by(&self) -> Option<&Asker> {
         self.paused_by.as_ref()
     }
 
@@ -153,17 +155,17 @@ impl Flow {
     }
 
     /// The submission that it came from.
-    pub(crate) fn into_submission(self) -> (AudienceName, RequestId) {
+    pub(crate) fn into_submission(self) -> (Asker, RequestId) {
         (self.audience, self.request)
     }
 
-    pub(crate) fn cancel(&mut self, by: AudienceName) {
+    pub(crate) fn cancel(&mut self, by: Asker) {
         self.cancelled_by = Some(by);
     }
 
     /// Notes who paused the flow; `None` notes that nobody does any more. Returns whether that
     /// changes anything.
-    pub(crate) fn pause(&mut self, by: Option<AudienceName>) -> bool {
+    pub(crate) fn pause(&mut self, by: Option<Asker>) -> bool {
         let changes = self.paused_by.is_some() != by.is_some();
         if changes {
             self.paused_by = by;
@@ -276,6 +278,7 @@ impl Flow {
             id: self.id,
             request: self.request,
             audience: self.audience.clone(),
+            by_keeper: self.by_keeper,
             name: self.name.clone(),
             state: self.state,
             submitted_at: self.submitted_at,
@@ -297,6 +300,7 @@ impl Flow {
             name: self.name.clone(),
             state: self.state,
             audience: self.audience.clone(),
+            by_keeper: self.by_keeper,
             submitted_at: self.submitted_at,
             ended_at: self.ended_at,
             absent: 0,

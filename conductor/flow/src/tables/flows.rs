@@ -256,9 +256,7 @@ fn place(id: FlowId) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use orchestra_model::{
-        AudienceName, FlowState, Timestamp, delivery::RequestId, record::FlowRecord,
-    };
+    use orchestra_model::{Asker, FlowState, Timestamp, delivery::RequestId, record::FlowRecord};
 
     use super::*;
 
@@ -266,7 +264,8 @@ mod tests {
         let record = FlowRecord {
             id: FlowId(id),
             request: RequestId([0; 16]),
-            audience: AudienceName::new("alice").unwrap(),
+            audience: Asker::from_word("alice").unwrap(),
+            by_keeper: false,
             name: None,
             state: FlowState::Running,
             submitted_at: Timestamp(0),

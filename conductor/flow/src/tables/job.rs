@@ -23,7 +23,7 @@ mod waits;
 use std::{collections::BTreeSet, sync::Arc};
 
 use orchestra_model::{
-    AudienceName, JobId, JobState, ParamKey, Params, TaskState, Timestamp,
+    Asker, JobId, JobState, ParamKey, Params, TaskState, Timestamp,
     flow::{JobSpec, OnDoomed, Scope, Stragglers},
     record::{JobRecord, Record},
     service::Instance,
@@ -137,7 +137,7 @@ pub(crate) struct Canary {
     pub(crate) failed: u32,
     /// When the last of the canary's tasks became ok.
     pub(crate) ok_at: Option<Timestamp>,
-    pub(crate) promoted_by: Option<AudienceName>,
+    pub(crate) promoted_by: Option<Asker>,
     /// Whether the rest of the job waits for the canary no more.
     pub(crate) is_open: bool,
 }

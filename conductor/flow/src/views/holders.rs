@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
-    AudienceName, FlowId, HostName, HostSet, ServiceName,
+    Asker, FlowId, HostName, HostSet, ServiceName,
     advice::{Advice, Remedy},
     deployment::CellId,
     ledger::Holder,
@@ -37,7 +37,7 @@ impl Engine {
             named.join(", ")
         ));
         let is_dead = dead >= limit;
-        let paused: BTreeMap<FlowId, &AudienceName> =
+        let paused: BTreeMap<FlowId, &Asker> =
             holders.iter().flat_map(|holder| self.pauses_on(&holder.host)).collect();
         for (flow, by) in paused {
             let paused = "has a further attempt to come there and was paused by";
@@ -74,7 +74,7 @@ impl Engine {
 
     /// The paused flows that have a further attempt to come on a host that is down, and who paused
     /// each.
-    fn pauses_on(&self, host: &HostName) -> Vec<(FlowId, &AudienceName)> {
+    fn pauses_on(&self, host: &HostName) -> Vec<(FlowId, &Asker)> {
         let returning = |player: &PlayerIx| self.roster[*player].returning() > 0;
         let Some(player) = self.roster.known(host).filter(returning) else { return Vec::new() };
         let is_to_return = |job: &Job| {

@@ -18,7 +18,7 @@ use std::{
 };
 
 use orchestra_model::{
-    AudienceName, Deployments, FlowId, HostName, HostSet, JobId, JobName, TaskState, Timestamp,
+    Asker, Deployments, FlowId, HostName, HostSet, JobId, JobName, TaskState, Timestamp,
     advice::Advice,
     delivery::{
         AttemptKey, EndBytes, EndSummary, KnownEnd, Order, OrderNumber, Outcome, Report, StoreId,
@@ -269,7 +269,7 @@ impl Play {
     }
 
     /// A job whose canary is ok and that waits for a promotion, and who may promote it.
-    fn canary_to_promote(&self, flow: FlowId) -> Option<(JobId, AudienceName)> {
+    fn canary_to_promote(&self, flow: FlowId) -> Option<(JobId, Asker)> {
         let flow = self.engine.flows.get(flow)?;
         let is_ok = |job: &&Job| !job.canary().is_open && job.canary().ok == job.canary().tasks;
         let job = flow.jobs().filter(|job| job.spec().bake.is_none()).find(is_ok)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use orchestra_model::{
-    AudienceName, FlowId, JobId, TaskState, WaitReason,
+    Asker, FlowId, JobId, TaskState, WaitReason,
     status::{FlowStatus, FlowSummary, JobStatus, TaskStatus},
 };
 
@@ -154,7 +154,7 @@ impl Engine {
     }
 
     /// The audience of a flow; `None` if the flow is not alive.
-    pub fn audience_of(&self, id: FlowId) -> Option<&AudienceName> {
+    pub fn audience_of(&self, id: FlowId) -> Option<&Asker> {
         self.flows.get(id).map(Flow::audience)
     }
 }

@@ -3,7 +3,7 @@
 
 use orchestra_flow::{Input, ReplyTo};
 use orchestra_model::{
-    AudienceName, FlowId, FlowState, HostName, JobId, JobState, TaskState,
+    Asker, FlowId, FlowState, HostName, JobId, JobState, TaskState,
     delivery::{AttemptKey, Outcome},
     flow::JobSpec,
     status::JobStatus,
@@ -108,7 +108,7 @@ impl Run {
     }
 
     /// Asks for something for every flow that is alive.
-    fn help(&mut self, input: impl Fn(FlowId, AudienceName) -> Input) {
+    fn help(&mut self, input: impl Fn(FlowId, Asker) -> Input) {
         for flow in self.world.engine.alive().collect::<Vec<_>>() {
             self.world.input(input(flow, world::audience()));
         }

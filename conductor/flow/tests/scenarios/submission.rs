@@ -34,7 +34,7 @@ fn another_audiences_request_id_is_another_request() {
     let mut world = World::new("h1");
     let mut submission = world.submission(flow([vec![job("h1")]]));
     world.input(submitted(submission.clone()));
-    submission.audience = orchestra_model::AudienceName::new("bob").unwrap();
+    submission.audience = orchestra_model::Asker::from_word("bob").unwrap();
     world.input(submitted(submission));
     assert_eq!(world.engine.alive_count(), 2);
 }

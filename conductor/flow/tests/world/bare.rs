@@ -135,6 +135,7 @@ impl Bare {
         let submission = Submission {
             request: RequestId(self.requests.to_be_bytes()),
             audience: audience(),
+            by_keeper: false,
             targets: spec.slots.iter().map(sets).collect(),
             params: BTreeMap::<(u16, u16), Params>::new(),
             spec_bytes: Arc::from([0_u8].as_slice()),

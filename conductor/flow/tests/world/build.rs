@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use orchestra_flow::{Input, ReplyId, ReplyTo, Submission};
 use orchestra_model::{
-    AudienceName, Deployment, Deployments, HostName, HostSet, JobName, Millis, Quantity, ScoreName,
+    Asker, Deployment, Deployments, HostName, HostSet, JobName, Millis, Quantity, ScoreName,
     ServiceName,
     deployment::Constraint,
     flow::{FlowSpec, JobSpec, OnDoomed, Scope, SequenceOnFailure, SlotSpec, Stragglers},
@@ -28,8 +28,8 @@ pub fn submitted(submission: Submission) -> Input {
     Input::FlowSubmitted { reply, submission: Box::new(submission) }
 }
 
-pub fn audience() -> AudienceName {
-    AudienceName::new("alice").unwrap()
+pub fn audience() -> Asker {
+    Asker::from_word("alice").unwrap()
 }
 
 /// A job of score `work` named like its targets, to be refined.

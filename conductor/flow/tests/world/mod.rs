@@ -180,6 +180,7 @@ impl World {
         Submission {
             request: RequestId([self.next_request; 16]),
             audience: audience(),
+            by_keeper: false,
             targets: spec.slots.iter().map(sets).collect(),
             params: BTreeMap::from([((1, 1), Params::from_pairs([("key", "value")]).unwrap())]),
             spec_bytes: self.disk.encode_spec(&spec),

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use orchestra_model::{
-    HostName, HostSet, JobName, Params, Quantity, ServiceName,
+    Asker, HostName, HostSet, JobName, Params, Quantity, ServiceName,
     flow::{FlowSpec, JobSpec, OnDoomed, SlotSpec},
     names::FlowName,
     record::{Op, Record},
@@ -18,9 +18,9 @@ use crate::{
 
 /// Hosts by what is to be asked of their units.
 #[derive(Debug, Default)]
-struct Groups {
+pub(crate) struct Groups {
     /// There, and not ready: they go first, and whatever becomes of them stops nobody.
-    sick: Vec<HostName>,
+    pub(crate) sick: Vec<HostName>,
     /// Where units are to run, start anew, or stop.
     others: Vec<HostName>,
     /// Where units are to go.
@@ -35,7 +35,8 @@ impl Services {
         if let Some(living) = &mut service.record.living {
             if service.record.pending.is_some() && !living.superseded {
                 living.superseded = true;
-                let (flow, by) = (living.flow, service.record.owner.clone());
+                let by = service.record.pending.as_ref().map_or(Asker::Keeper, |it| it.by.clone());
+                let flow = living.flow;
                 self.put_service(name);
                 self.effects.push_back(Effect::Cancel(flow, by));
             }
@@ -91,7 +92,7 @@ impl Services {
 }
 
 impl Groups {
-    fn hosts(&self) -> impl Iterator<Item = &HostName> {
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &HostName> {
         self.sick.iter().chain(&self.others).chain(&self.leaving)
     }
 
@@ -129,8 +130,16 @@ impl Service {
             .unzip();
         let name = FlowName::new(&format!("{}-v{}", self.record.name, self.record.version));
         let spec = FlowSpec { name: name.ok(), slots };
-        let (service, audience) = (self.record.name.clone(), self.record.owner.clone());
-        UnitFlow { service, audience, spec, targets, params }
+        UnitFlow {
+            service: self.record.name.clone(),
+            audience: self.record.owner.clone(),
+            by_keeper: self.record.pending.as_ref().is_none_or(|it| it.by == Asker::Keeper),
+            cause: self.cause(),
+            version: self.record.version,
+            spec,
+            targets,
+            params,
+        }
     }
 
     /// What is asked of units where the service is wanted, and whether with the limits of an update.
@@ -166,7 +175,7 @@ impl Service {
     }
 
     /// The hosts that a flow is to be made for now. `may_begin` tells where something can begin.
-    fn groups(&self, may_begin: impl Fn(&HostName) -> bool) -> Groups {
+    pub(crate) fn groups(&self, may_begin: impl Fn(&HostName) -> bool) -> Groups {
         let mut groups = Groups::default();
         let pending = self.record.pending.as_ref();
         let restarts = pending.filter(|change| change.cause == Cause::Restart);

@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use orchestra_model::{
-    AudienceName, HostSet, ServiceName,
+    Asker, HostSet, ScoreName, ServiceName,
     record::{Op, Record},
     service::{
-        Cause, Change, Goal, Placement, ServiceRecord, ServiceSpec, ServiceVersion, VERSIONS,
-        VersionRecord,
+        Cause, Change, FileStanding, Goal, Placement, ServiceRecord, ServiceSpec, ServiceVersion,
+        VERSIONS, VersionRecord,
     },
 };
 
@@ -19,11 +19,14 @@ use crate::{
 };
 
 /// Most services, those that were removed among them.
-const MOST: usize = 10_000;
+pub(crate) const MOST: usize = 10_000;
 
 impl Services {
-    pub(crate) fn asked(&mut self, reply: ReplyId, by: &AudienceName, ask: Ask) {
+    pub(crate) fn asked(&mut self, reply: ReplyId, by: &Asker, ask: Ask) {
         let name = ask.service().clone();
+        if let Ask::StopStrangers { hosts, .. } = &ask {
+            return self.stop_strangers(reply, by, &name, hosts.as_ref());
+        }
         let answer = match self.want(by, ask) {
             Ok(true) => {
                 self.put_service(&name);
@@ -52,9 +55,11 @@ impl Services {
     }
 
     /// Changes what is wanted. Whether that is news.
-    fn want(&mut self, by: &AudienceName, ask: Ask) -> Result<bool, Rejection> {
+    pub(crate) fn want(&mut self, by: &Asker, ask: Ask) -> Result<bool, Rejection> {
         match ask {
-            Ask::Apply { spec, spec_bytes, hosts } => self.apply(by, *spec, spec_bytes, hosts),
+            Ask::Apply { spec, spec_bytes, hosts, take_over } => {
+                self.apply(by, *spec, spec_bytes, hosts, take_over)
+            }
             Ask::Revert { service, to, hosts } => self.revert(by, &service, to, &hosts),
             Ask::Restart { service, hosts } => self.restart(by, &service, hosts),
             Ask::Reload { service, hosts } => self.signal(by, &service, hosts, None),
@@ -63,7 +68,7 @@ impl Services {
             }
             Ask::Stop(service) => self.set_goal(by, &service, Goal::Stopped, Cause::Stop),
             Ask::Start(service) => self.set_goal(by, &service, Goal::Running, Cause::Start),
-            Ask::Remove(service) => self.set_goal(by, &service, Goal::Removed, Cause::Remove),
+            Ask::Remove(service) => self.remove(by, &service),
             Ask::Pause(service) => {
                 let service = self.existing(&service)?;
                 let is_news = service.record.paused_by.is_none();
@@ -79,21 +84,9 @@ impl Services {
                 Ok(is_news)
             }
             Ask::Adopt { service, hosts } => self.adopt(&service, hosts.as_ref()),
+            // It wants nothing of the service.
+            Ask::StopStrangers { .. } => Ok(false),
         }
-    }
-
-    /// Takes strangers for units of ours: those that are not wanted as they are get orders.
-    fn adopt(&mut self, name: &ServiceName, hosts: Option<&HostSet>) -> Result<bool, Rejection> {
-        self.existing(name)?;
-        let mut found = false;
-        for (host, units) in &mut self.strangers {
-            if hosts.is_none_or(|hosts| hosts.contains(host)) {
-                let before = units.len();
-                units.retain(|unit| unit.service != *name);
-                found |= units.len() < before;
-            }
-        }
-        if found { Ok(true) } else { Err(Rejection::NoStrangers(name.clone())) }
     }
 
     /// A service that is to run, on some of these hosts where there are any.
@@ -115,7 +108,7 @@ impl Services {
     }
 
     /// A service that was not removed.
-    fn existing(&mut self, name: &ServiceName) -> Result<&mut Service, Rejection> {
+    pub(super) fn existing(&mut self, name: &ServiceName) -> Result<&mut Service, Rejection> {
         match self.services.get_mut(name) {
             Some(service) if service.record.goal != Goal::Removed => Ok(service),
             Some(_) => Err(Rejection::Removed(name.clone())),
@@ -125,10 +118,11 @@ impl Services {
 
     fn apply(
         &mut self,
-        by: &AudienceName,
+        by: &Asker,
         spec: ServiceSpec,
         spec_bytes: Arc<[u8]>,
         hosts: HostSet,
+        take_over: bool,
     ) -> Result<bool, Rejection> {
         spec.check().map_err(Rejection::Invalid)?;
         let name = spec.name.clone();
@@ -136,16 +130,41 @@ impl Services {
         if hosts.is_empty() {
             return Err(Rejection::NoHosts(name));
         }
-        if self.services.len() >= MOST && !self.services.contains_key(&name) {
+        let known = self.services.get(&name);
+        if self.services.len() >= MOST && known.is_none() {
             return Err(Rejection::TooMany(MOST));
         }
-        let skipped = self.skipped;
-        let service = self.services.entry(name.clone()).or_insert_with(|| new(&spec, by, skipped));
+        let file = known.and_then(|known| known.record.file.as_ref()).filter(|file| file.owns());
+        let is_taken = file.is_some();
+        if let Some(file) = file.filter(|_| !take_over) {
+            return Err(Rejection::OfFile(name, Arc::clone(&file.name)));
+        }
+        let is_new = self.apply_version(by, spec, spec_bytes, hosts);
+        if let Some(service) = self.services.get_mut(&name).filter(|_| is_taken) {
+            service.record.owner = by.clone();
+            service.leave_file();
+        }
+        Ok(is_new || is_taken)
+    }
+
+    /// Lets a service be as this spec says: by a new version, unless it is so. Whether there is one.
+    pub(crate) fn apply_version(
+        &mut self,
+        by: &Asker,
+        spec: ServiceSpec,
+        spec_bytes: Arc<[u8]>,
+        hosts: HostSet,
+    ) -> bool {
+        let (name, skipped) = (spec.name.clone(), self.skipped);
+        let service = self
+            .services
+            .entry(name.clone())
+            .or_insert_with(|| new(&name, &spec.score, by, skipped));
         let record = &mut service.record;
         let was_there = record.goal != Goal::Removed;
         let is_same = service.versions.get(&record.version).is_some_and(|kept| *kept.spec == spec);
         if was_there && is_same && record.hosts == hosts {
-            return Ok(false);
+            return false;
         }
         if !was_there {
             record.goal = if spec.auto_start { Goal::Running } else { Goal::Stopped };
@@ -165,11 +184,23 @@ impl Services {
         };
         let kept = KeptVersion { record: record.clone(), spec: Arc::new(spec) };
         service.versions.insert(version, kept);
-        service.want_version(version, Change::new(Cause::Update, Some(by.clone())));
+        service.want_version(version, Change::new(Cause::Update, by.clone()));
         self.persist(Op::Put(Record::Version(record)));
         self.prune_versions(&name);
         self.effects.push_back(Effect::RecountCells);
-        Ok(true)
+        true
+    }
+
+    /// Ends a service, unless a file that is there says that it is to be.
+    fn remove(&mut self, by: &Asker, name: &ServiceName) -> Result<bool, Rejection> {
+        let service = self.existing(name)?;
+        let file = service.record.file.as_ref();
+        if let Some(file) = file.filter(|file| file.standing != FileStanding::Gone) {
+            return Err(Rejection::StillFiled(name.clone(), Arc::clone(&file.name)));
+        }
+        self.check_unlinked(name)?;
+        self.existing(name)?.record.file = None;
+        self.set_goal(by, name, Goal::Removed, Cause::Remove)
     }
 
     /// Removes the oldest versions of which there are too many. The one that is wanted and the one that
@@ -188,7 +219,7 @@ impl Services {
 
     fn revert(
         &mut self,
-        by: &AudienceName,
+        by: &Asker,
         name: &ServiceName,
         to: Option<ServiceVersion>,
         hosts: &BTreeMap<ServiceVersion, HostSet>,
@@ -211,7 +242,7 @@ impl Services {
         let service = self.existing(name)?;
         service.record.hosts = hosts;
         service.record.owner = by.clone();
-        let change = Change::new(Cause::Revert, Some(by.clone()));
+        let change = Change::new(Cause::Revert, by.clone());
         service.want_version(version, change);
         self.effects.push_back(Effect::RecountCells);
         Ok(true)
@@ -219,13 +250,13 @@ impl Services {
 
     fn restart(
         &mut self,
-        by: &AudienceName,
+        by: &Asker,
         name: &ServiceName,
         hosts: Option<HostSet>,
     ) -> Result<bool, Rejection> {
         let service = self.running(name, hosts.as_ref())?;
         service.given_up.clear();
-        let change = Change::new(Cause::Restart, Some(by.clone()));
+        let change = Change::new(Cause::Restart, by.clone());
         service.record.pending = Some(Change { hosts, ..change });
         Ok(true)
     }
@@ -234,7 +265,7 @@ impl Services {
     /// it takes the place of none: a signal is not worth that an update ends half way.
     fn signal(
         &mut self,
-        by: &AudienceName,
+        by: &Asker,
         name: &ServiceName,
         hosts: Option<HostSet>,
         signal: Option<i32>,
@@ -254,14 +285,14 @@ impl Services {
         if service.to_signal(hosts.as_ref()).next().is_none() {
             return Err(Rejection::NoRuns(name.clone()));
         }
-        let change = Change::new(cause, Some(by.clone()));
+        let change = Change::new(cause, by.clone());
         service.record.pending = Some(Change { hosts, signal: Some(signal), ..change });
         Ok(true)
     }
 
     fn set_goal(
         &mut self,
-        by: &AudienceName,
+        by: &Asker,
         name: &ServiceName,
         goal: Goal,
         cause: Cause,
@@ -278,7 +309,7 @@ impl Services {
         service.given_up.clear();
         service.trouble = None;
         if is_news {
-            service.record.pending = Some(Change::new(cause, Some(by.clone())));
+            service.record.pending = Some(Change::new(cause, by.clone()));
             self.effects.push_back(Effect::RecountCells);
         }
         Ok(is_news)
@@ -305,12 +336,12 @@ impl Services {
 
 /// A service of which there was nothing yet. Where the store was recovered from an old copy, it leaves
 /// out the numbers that a forgotten one of its name may have had.
-fn new(spec: &ServiceSpec, by: &AudienceName, skipped: u64) -> Service {
+pub(super) fn new(name: &ServiceName, score: &ScoreName, by: &Asker, skipped: u64) -> Service {
     let mut record = ServiceRecord {
-        name: spec.name.clone(),
+        name: name.clone(),
         owner: by.clone(),
         version: ServiceVersion(0),
-        score: spec.score.clone(),
+        score: score.clone(),
         last_version: ServiceVersion(0),
         stable: None,
         goal: Goal::Removed,
@@ -318,6 +349,7 @@ fn new(spec: &ServiceSpec, by: &AudienceName, skipped: u64) -> Service {
         paused_by: None,
         pending: None,
         living: None,
+        file: None,
         last_placement: Placement(0),
         forgotten: Vec::new(),
         events: Vec::new(),
@@ -333,6 +365,18 @@ impl Service {
     fn why_paused(&self) -> Option<String> {
         let by = self.record.paused_by.as_ref()?;
         Some(format!("it is paused by {by}: nothing is done before it is resumed"))
+    }
+
+    /// Belongs to its file no more: an audience says what it is to be.
+    fn leave_file(&mut self) {
+        match &mut self.record.file {
+            Some(file) if file.standing == FileStanding::InForce => {
+                file.standing = FileStanding::TakenOver;
+            }
+            // Nothing will ever be read there again.
+            Some(file) if file.standing == FileStanding::Gone => self.record.file = None,
+            _ => {}
+        }
     }
 
     /// Lets another version be wanted.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use orchestra_model::{
-    FlowId, FlowState, HostName, ServiceName, TaskState,
+    Asker, FlowId, FlowState, HostName, ServiceName, TaskState,
     record::{Op, Record},
     service::{Cause, Change, EVENTS, LivingChange, ServiceEvent, ServiceVersion},
 };
@@ -26,16 +26,19 @@ impl Services {
             match (known, found) {
                 (_, Some(flow)) => {
                     let (cause, version) = (Cause::Repair, service.record.version);
-                    let found = LivingChange { flow, cause, version, superseded: false };
+                    let by = Asker::Keeper;
+                    let found = LivingChange { flow, cause, by, version, superseded: false };
                     if known != Some(flow) {
                         service.record.living = Some(found);
                     }
                     self.flows.insert(flow, name);
                 }
-                (Some(flow), None) => {
-                    service.record.living = None;
+                (Some(_), None) => {
+                    let missed = service.record.living.take();
                     let note = "it ended while the conductor was down, or a crash cut it short";
-                    self.note_event(&name, Some(flow), None, Some(note));
+                    if let Some(living) = missed {
+                        self.note_end(&name, &living, None, Some(note));
+                    }
                     self.put_service(&name);
                 }
                 (None, None) => {}
@@ -49,12 +52,13 @@ impl Services {
         let pending = service.record.pending.take();
         match flow {
             Ok(flow) => {
-                let cause = pending.as_ref().map_or(Cause::Repair, |change| change.cause);
+                let (cause, by) = pending
+                    .map_or((Cause::Repair, Asker::Keeper), |change| (change.cause, change.by));
                 let version = service.record.version;
-                service.record.living =
-                    Some(LivingChange { flow, cause, version, superseded: false });
+                let living =
+                    LivingChange { flow, cause, by: by.clone(), version, superseded: false };
+                service.record.living = Some(living);
                 service.failures = Failures::default();
-                let by = pending.and_then(|change| change.by);
                 self.flows.insert(flow, name.clone());
                 self.note_change(name, cause, by, Some(flow));
             }
@@ -112,12 +116,7 @@ impl Services {
         }
         let failed = state == FlowState::Failed && living.cause == Cause::Update;
         let note = (failures != Failures::default()).then(|| failures.to_string());
-        self.note_event(
-            &name,
-            Some(flow),
-            Some((living.cause, living.version, state)),
-            note.as_deref(),
-        );
+        self.note_end(&name, &living, Some(state), note.as_deref());
         if failed && failures.of_version > 0 && !living.superseded {
             self.revert_by_itself(&name, living.version);
         }
@@ -134,7 +133,7 @@ impl Services {
         if !is_wanted || !asks_for_it {
             return;
         }
-        let change = Change::new(Cause::Revert, None);
+        let change = Change::new(Cause::Revert, Asker::Keeper);
         service.want_version(good, change);
         let Some(kept) = service.versions.get_mut(&failed) else { return };
         kept.record.reverted = true;
@@ -144,13 +143,7 @@ impl Services {
     }
 
     /// Notes that something was begun.
-    fn note_change(
-        &mut self,
-        name: &ServiceName,
-        cause: Cause,
-        by: Option<orchestra_model::AudienceName>,
-        flow: Option<FlowId>,
-    ) {
+    fn note_change(&mut self, name: &ServiceName, cause: Cause, by: Asker, flow: Option<FlowId>) {
         let at = self.now;
         let Some(service) = self.services.get_mut(name) else { return };
         let version = service.record.version;
@@ -158,22 +151,18 @@ impl Services {
     }
 
     /// Notes that a flow ended; how, where that is known.
-    fn note_event(
+    fn note_end(
         &mut self,
         name: &ServiceName,
-        flow: Option<FlowId>,
-        ended: Option<(Cause, ServiceVersion, FlowState)>,
+        living: &LivingChange,
+        ended: Option<FlowState>,
         note: Option<&str>,
     ) {
         let at = self.now;
         let Some(service) = self.services.get_mut(name) else { return };
-        let (cause, version) = ended
-            .map_or((Cause::Repair, service.record.version), |(cause, version, _)| {
-                (cause, version)
-            });
-        let ended = ended.map(|(_, _, state)| state);
-        let note = note.map(Into::into);
-        service.note(ServiceEvent { at, cause, by: None, version, flow, ended, note });
+        let LivingChange { flow, cause, by, version, .. } = living.clone();
+        let (flow, note) = (Some(flow), note.map(Into::into));
+        service.note(ServiceEvent { at, cause, by, version, flow, ended, note });
     }
 }
 

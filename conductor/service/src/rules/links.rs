@@ -11,7 +11,7 @@ use crate::{effect::Effect, input::Rejection, services::Services, tables::Servic
 
 impl Services {
     /// The services that are linked to one, in order.
-    fn linked_to(&self, other: &ServiceName) -> Vec<ServiceName> {
+    pub(crate) fn linked_to(&self, other: &ServiceName) -> Vec<ServiceName> {
         let linked = self.services.values().filter(|service| {
             service.record.goal != Goal::Removed && service.linked_to() == Some(other)
         });

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
-    HostName, HostSet, Quantity, ServiceName,
+    HostName, HostSet, ServiceName,
     record::{Op, Record},
     service::{UnitReport, UnitState},
 };
@@ -12,9 +12,6 @@ use crate::{
     services::Services,
     tables::{Placed, Presence},
 };
-
-/// How many of its hosts a service may leave at a reload, unless somebody says so.
-const MAY_LEAVE: Quantity = Quantity::Percent(10);
 
 impl Services {
     /// The list of units is the whole truth: what it does not have is not there.
@@ -174,13 +171,8 @@ impl Services {
         }
     }
 
-    /// Follows what the expressions of services come to now. One that would lose many hosts at once
-    /// keeps them, and says so.
-    pub(crate) fn fleet_loaded(
-        &mut self,
-        hosts: BTreeMap<ServiceName, Result<HostSet, String>>,
-        may_leave: bool,
-    ) {
+    /// Follows what the expressions of services come to now.
+    pub(crate) fn fleet_loaded(&mut self, hosts: BTreeMap<ServiceName, Result<HostSet, String>>) {
         for (name, resolved) in hosts {
             let Some(service) = self.services.get_mut(&name) else { continue };
             let present = &service.record.hosts;
@@ -191,16 +183,6 @@ impl Services {
                     continue;
                 }
             };
-            let leaving = present.minus(&resolved);
-            let most = MAY_LEAVE.window_of(u32::try_from(present.len()).unwrap_or(u32::MAX));
-            if leaving.len() > most as usize && !may_leave {
-                service.trouble = Some(format!(
-                    "it stays on {}, which its expression no longer names: so many are left only by \
-                     a reload that allows removal",
-                    leaving.counted()
-                ));
-                continue;
-            }
             let is_news = *present != resolved;
             service.trouble = None;
             service.given_up.clear();

@@ -35,7 +35,7 @@ fn it_is_exactly_where_the_other_is() {
     assert_eq!(status(&world).ready(), 3);
     world.attach("db4");
     let hosts = [(web(), Ok(HostSet::parse_plain("db[1-2,4]").unwrap()))].into();
-    world.handle(Input::FleetLoaded { hosts, may_leave: true });
+    world.handle(Input::FleetLoaded { hosts });
     assert_eq!(status(&world).record.hosts.to_string(), "db[1-2,4]");
     world.settle();
     let ready = |host: &str| (host.to_owned(), UnitState::Ready);

@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says so by failing")]
 
+mod files;
 mod links;
+mod plan;
 mod random;
 mod signals;
+mod strangers;
 mod world;
 
 use orchestra_model::{
@@ -50,7 +53,7 @@ fn where_everything_is_as_wanted_nothing_is_done_and_nothing_is_written() {
     world.turn("db1", UnitState::Starting, None);
     world.turn("db1", UnitState::Ready, None);
     let hosts = [(web(), Ok(HostSet::parse_plain("db[1-3]").unwrap()))].into();
-    world.handle(Input::FleetLoaded { hosts, may_leave: false });
+    world.handle(Input::FleetLoaded { hosts });
     assert_eq!((world.writes, world.flows.len()), (written, 0));
 }
 
@@ -295,18 +298,15 @@ fn a_service_that_somebody_paused_is_left_as_it_is() {
 }
 
 #[test]
-fn hosts_that_leave_the_host_set_lose_their_unit_and_not_too_many_at_once() {
+fn hosts_that_leave_the_host_set_lose_their_unit() {
     let mut world = running();
     let load = |on: &str| [(web(), Ok(HostSet::parse_plain(on).unwrap()))].into();
-    world.handle(Input::FleetLoaded { hosts: load("db1"), may_leave: false });
-    assert!(world.flows.is_empty());
-    assert!(world.status().trouble.unwrap().contains("db[2-3] (2)"));
-    world.handle(Input::FleetLoaded { hosts: load("db[1-2]"), may_leave: false });
+    world.handle(Input::FleetLoaded { hosts: load("db[1-2]") });
     world.settle();
     assert_eq!(world.versions().len(), 2);
     assert_eq!(world.status().trouble, None);
     let unresolved = [(web(), Err("no group db".to_owned()))].into();
-    world.handle(Input::FleetLoaded { hosts: unresolved, may_leave: true });
+    world.handle(Input::FleetLoaded { hosts: unresolved });
     assert!(world.flows.is_empty() && world.status().trouble.unwrap().contains("no group db"));
 }
 

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
     HostName, HostSet,
-    service::{Goal, Placement, RunEnd, ServiceVersion, UnitState},
+    service::{Goal, HostStep, Placement, RunEnd, ServiceVersion, UnitState},
 };
-use orchestra_service::{Ask, Input};
+use orchestra_service::{Ask, FiledService, Input};
 
-use crate::world::{World, apply, exporter, h, linked, spec, web};
+use crate::world::{World, alice, apply, exporter, filed, h, linked, spec, web};
 
 /// Chance from a seed (SplitMix64).
 struct Chance(u64);
@@ -62,7 +62,7 @@ impl Seen {
 
 fn step(world: &mut World, chance: &mut Chance, version: &mut u32) {
     let host = chance.host();
-    match chance.below(21) {
+    match chance.below(24) {
         0 | 1 => world.attach(&host),
         2 => world.detach(&host),
         3 => {
@@ -77,7 +77,7 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32) {
         6 | 7 => {
             *version += u32::try_from(chance.below(2)).unwrap();
             let hosts = chance.hosts();
-            let _ = world.ask(apply(spec(&hosts.to_string(), *version), hosts));
+            apply_as_planned(world, apply(spec(&hosts.to_string(), *version), hosts));
         }
         8 => {
             let hosts = chance.hosts();
@@ -111,9 +111,30 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32) {
             }
         }
         11 => world.restart(),
+        19 => {
+            let files = match chance.below(4) {
+                0 => Vec::new(),
+                n => {
+                    *version += u32::try_from(chance.below(2)).unwrap();
+                    let hosts = chance.hosts().to_string();
+                    let name = format!("services.d/{}.yaml", n % 2);
+                    vec![filed(&name, &hosts, *version)]
+                }
+            };
+            load(world, files, chance.below(4) == 0);
+        }
+        // Nothing that was issued comes near it.
+        20 => world.plant(&host, (1 << 40) + chance.below(1 << 20)),
+        21 => {
+            let (service, hosts) = (web(), Some(chance.hosts()));
+            let _ = world.ask(match chance.below(2) {
+                0 => Ask::StopStrangers { service, hosts },
+                _ => Ask::Adopt { service, hosts },
+            });
+        }
         12 => {
             let hosts = [(web(), Ok(chance.hosts()))].into();
-            world.handle(Input::FleetLoaded { hosts, may_leave: chance.below(2) == 0 });
+            world.handle(Input::FleetLoaded { hosts });
         }
         13 => {
             let (hosts, drained) = (chance.hosts(), chance.below(2) == 0);
@@ -146,6 +167,51 @@ fn step(world: &mut World, chance: &mut Chance, version: &mut u32) {
     }
 }
 
+/// Applies something, and looks whether the flow that is made concerns the hosts that were foretold.
+fn apply_as_planned(world: &mut World, ask: Ask) {
+    let plan = world.engine.plan(&alice(), ask.clone());
+    let status = world.engine.status(&web());
+    let is_free =
+        status.is_none_or(|it| it.record.living.is_none() && it.record.paused_by.is_none());
+    let flows = world.flows.len();
+    let (taken, plan) = match (world.ask(ask), plan) {
+        (Ok(taken), Ok((_, plan))) => (taken, plan),
+        (Err(taken), Err(plan)) => return assert_eq!(taken, plan),
+        (taken, plan) => panic!("{taken:?}, and {plan:?} was foretold"),
+    };
+    if !is_free || taken.unchanged {
+        return;
+    }
+    let acts = |step: HostStep| {
+        use HostStep::{Leave, Restart, Start, Stop, Update};
+        matches!(step, Start | Update | Restart | Stop | Leave)
+    };
+    let steps = plan.steps.iter().filter(|it| acts(it.step));
+    let foretold = HostSet::from_names(steps.flat_map(|it| it.hosts.iter()).cloned());
+    // What is linked to it follows by flows of its own.
+    let made = world.flows.iter().skip(flows).filter(|(_, flow)| flow.service == web());
+    let made = made.flat_map(|(_, flow)| flow.targets.iter());
+    let made = HostSet::from_names(made.flatten().flat_map(|it| it.iter()).cloned());
+    assert_eq!(made, foretold, "{plan:?}");
+}
+
+/// Reads these files. What an audience applied stays hers, and what the files said last is not done again.
+fn load(world: &mut World, files: Vec<FiledService>, take_over: bool) {
+    let before = world.engine.status(&web()).map(|status| status.record);
+    let known = before.as_ref().and_then(|record| record.file.clone());
+    let says_the_same =
+        known.as_ref().zip(files.first()).is_some_and(|(known, now)| known.content == now.content);
+    let is_gone = files.is_empty();
+    let loaded = world.load(files, take_over);
+    let Some((before, now)) = before.zip(world.engine.status(&web())) else { return };
+    let is_owned = known.is_some_and(|file| file.owns());
+    let is_removed = before.goal == Goal::Removed;
+    let may_change =
+        loaded.is_ok() && !is_gone && (is_removed || take_over || (is_owned && !says_the_same));
+    assert!(may_change || before.last_version == now.record.last_version, "{before:?}");
+    assert!(loaded.is_ok() || before == now.record, "what is refused changes nothing");
+}
+
 /// Mends everything, and looks whether what is wanted is so; then nothing more happens.
 fn heal(world: &mut World) {
     world.bad.clear();
@@ -154,6 +220,15 @@ fn heal(world: &mut World) {
     world.handle(Input::DrainChanged { hosts, drained: false });
     world.attach("db[1-5]");
     world.settle();
+    if !world.strangers().is_empty() {
+        if world.engine.status(&web()).is_some_and(|it| it.record.pending.is_some()) {
+            world.ask(Ask::Resume(web())).unwrap();
+            world.settle();
+        }
+        world.ask(Ask::StopStrangers { service: web(), hosts: None }).unwrap();
+        world.settle();
+        assert!(world.strangers().is_empty());
+    }
     let Some(status) = world.engine.status(&web()) else { return };
     let (goal, hosts) = (status.record.goal, status.record.hosts.clone());
     if goal == Goal::Running && status.record.paused_by.is_none() {

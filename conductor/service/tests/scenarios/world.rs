@@ -4,18 +4,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use orchestra_model::{
-    AudienceName, FlowId, FlowState, HostName, HostSet, Quantity, ScoreName, ServiceName,
-    TaskState, Timestamp,
+    Asker, FlowId, FlowState, HostName, HostSet, Quantity, ScoreName, ServiceName, TaskState,
+    Timestamp,
     delivery::{OrderNumber, Term},
     record::{Op, Record},
     service::{
-        InstanceStatus, Placement, PlacementRecord, RunEnd, RunNumber, ServiceRecord, ServiceSpec,
-        ServiceStatus, ServiceVersion, UnitReport, UnitState, Unready, UnwellUnit, VersionRecord,
-        Wanted,
+        FileOutcome, Instance, InstanceStatus, Ordinal, Placement, PlacementRecord, RunEnd,
+        RunNumber, ServiceRecord, ServiceSpec, ServiceStatus, ServiceVersion, UnitReport,
+        UnitState, Unready, UnwellUnit, VersionRecord, Wanted,
     },
 };
 use orchestra_service::{
-    Ask, Effect, Input, RecoveredService, Reply, ReplyId, Services, Taken, UnitFlow,
+    Ask, Effect, FileConflict, FiledService, Input, RecoveredService, Reply, ReplyId, Services,
+    Taken, UnitFlow,
 };
 
 pub(crate) struct World {
@@ -46,6 +47,8 @@ pub(crate) struct World {
     /// Every run that there was: its placement and number.
     runs: BTreeSet<(ServiceName, Placement, RunNumber)>,
     answers: BTreeMap<ReplyId, Reply>,
+    /// What came of the files that were loaded last.
+    pub(crate) taken: Vec<FileOutcome>,
     /// Everything that was persisted.
     pub(crate) writes: usize,
 }
@@ -96,6 +99,7 @@ impl World {
             signalled: Vec::new(),
             runs: BTreeSet::new(),
             answers: BTreeMap::new(),
+            taken: Vec::new(),
             writes: 0,
         };
         world.perform();
@@ -119,6 +123,7 @@ impl World {
                     Effect::Persist(op) => self.write(op),
                     Effect::Submit(flow) => self.submit(*flow),
                     Effect::Cancel(flow, _) => drop(self.cancelled.insert(flow)),
+                    Effect::FilesTaken(outcomes) => self.taken = outcomes,
                     Effect::RecountCells => {}
                     Effect::Unwell(host, units) => drop(self.unwell.insert(host, units)),
                     Effect::Answer(reply, answer) => drop(self.answers.insert(reply, answer)),
@@ -179,6 +184,20 @@ impl World {
         self.ask(apply(spec, hosts)).unwrap()
     }
 
+    /// Reads these files, if nothing speaks against them.
+    pub(crate) fn load(
+        &mut self,
+        files: Vec<FiledService>,
+        take_over: bool,
+    ) -> Result<Vec<FileOutcome>, Vec<FileConflict>> {
+        let conflicts = self.engine.check_files(&files, take_over);
+        if !conflicts.is_empty() {
+            return Err(conflicts);
+        }
+        self.handle(Input::FilesLoaded { files, take_over });
+        Ok(std::mem::take(&mut self.taken))
+    }
+
     pub(crate) fn attach(&mut self, hosts: &str) {
         for host in &HostSet::parse_plain(hosts).unwrap() {
             self.attached.insert(host.clone());
@@ -195,6 +214,33 @@ impl World {
 
     pub(crate) fn wipe(&mut self, host: &str) {
         self.units.remove(&h(host));
+    }
+
+    /// A player comes back with a unit of the service that no store of ours ever ordered.
+    pub(crate) fn plant(&mut self, host: &str, placement: u64) {
+        self.detach(host);
+        let instance = Instance { ordinal: Ordinal(1), placement: Placement(placement) };
+        let stranger = UnitReport {
+            service: web(),
+            version: ServiceVersion(placement),
+            instance,
+            order: OrderNumber(placement),
+            state: UnitState::Ready,
+            since: Timestamp(1),
+            run: RunNumber(1),
+            restarts: 0,
+            last_end: None,
+            trouble: None,
+            turns: 0,
+            flapping: false,
+        };
+        self.units.entry(h(host)).or_default().insert(web(), stranger);
+        self.attach(host);
+    }
+
+    /// Where strangers are.
+    pub(crate) fn strangers(&self) -> Vec<String> {
+        self.engine.each_stranger().map(|stranger| stranger.host.to_string()).collect()
     }
 
     /// A unit changes by itself.
@@ -300,6 +346,10 @@ impl World {
             _ => (UnitState::Ready, TaskState::Ok),
         };
         let units = self.units.entry(host.clone()).or_default();
+        if units.get(&service).is_some_and(|known| known.instance.placement > instance.placement) {
+            // Its sitter fences what is earlier than what it knows.
+            return TaskState::Refused;
+        }
         let before = units.get(&service);
         let goes_on = before.filter(|before| {
             let is_alike = (before.version, before.instance) == (unit.version, instance);
@@ -406,8 +456,8 @@ pub(crate) fn linked(n: u32) -> ServiceSpec {
     spec
 }
 
-pub(crate) fn alice() -> AudienceName {
-    AudienceName::new("alice").unwrap()
+pub(crate) fn alice() -> Asker {
+    Asker::from_word("alice").unwrap()
 }
 
 /// A service `web` on these hosts; `n` makes one differ from another.
@@ -423,7 +473,21 @@ pub(crate) fn apply(spec: ServiceSpec, hosts: HostSet) -> Ask {
     // Enough to make the spec again: its host set and its one parameter.
     let n = spec.params.iter().map(|(_, value)| value.to_owned()).next().unwrap();
     let spec_bytes = format!("{} {n}", spec.on).into_bytes().into();
-    Ask::Apply { spec: Box::new(spec), spec_bytes, hosts }
+    Ask::Apply { spec: Box::new(spec), spec_bytes, hosts, take_over: false }
+}
+
+/// A file that says that service `web` is on these hosts; `n` makes one content differ from another.
+pub(crate) fn filed(file: &str, on: &str, n: u32) -> FiledService {
+    let mut content = [0; 32];
+    let meaning = format!("{on} {n}").into_bytes();
+    content[..meaning.len()].copy_from_slice(&meaning);
+    FiledService {
+        file: file.into(),
+        spec: spec(on, n),
+        spec_bytes: meaning.into(),
+        content,
+        hosts: HostSet::parse_plain(on).unwrap(),
+    }
 }
 
 fn decode(record: &VersionRecord) -> ServiceSpec {

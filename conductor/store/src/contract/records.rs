@@ -1,8 +1,8 @@
 //! Records to fill a store with: small, whole, and told apart by their numbers.
 
 use orchestra_model::{
-    AudienceName, FlowId, FlowState, HostName, JobId, JobName, JobState, Params, ScoreName,
-    TaskState, Timestamp,
+    Asker, FlowId, FlowState, HostName, JobId, JobName, JobState, Params, ScoreName, TaskState,
+    Timestamp,
     delivery::{EndBytes, OrderNumber, RequestId, SpoolId},
     names::ParamKey,
     record::{
@@ -22,7 +22,8 @@ pub fn flow_record(id: u64) -> FlowRecord {
     FlowRecord {
         id: FlowId(id),
         request: RequestId([u8::try_from(id % 251).unwrap(); 16]),
-        audience: AudienceName::new("alice").unwrap(),
+        audience: Asker::from_word("alice").unwrap(),
+        by_keeper: false,
         name: None,
         state: FlowState::Running,
         submitted_at: Timestamp(1_700_000_000_000 + id),

@@ -1,11 +1,11 @@
 //! What holds for services, their versions and placements.
 
 use orchestra_model::{
-    AudienceName, FlowId, FlowState, HostName, HostSet, ScoreName, ServiceName, Timestamp,
+    Asker, FlowId, FlowState, HostName, HostSet, ScoreName, ServiceName, Timestamp,
     record::{Op, Record},
     service::{
-        Cause, Change, Forgotten, Goal, Instance, LivingChange, Ordinal, Placement,
-        PlacementRecord, ServiceEvent, ServiceRecord, ServiceVersion, VersionRecord,
+        Cause, Change, FileStanding, Forgotten, Goal, Instance, LivingChange, Ordinal, Placement,
+        PlacementRecord, ServiceEvent, ServiceFile, ServiceRecord, ServiceVersion, VersionRecord,
     },
 };
 
@@ -13,12 +13,12 @@ use super::{Place, put};
 
 pub(super) fn services_are_kept_with_their_versions_and_placements(place: &dyn Place) {
     let mut store = place.open();
-    let (alice, web) = (AudienceName::new("alice").unwrap(), ServiceName::new("web").unwrap());
+    let (alice, web) = (Asker::from_word("alice").unwrap(), ServiceName::new("web").unwrap());
     let hosts = |text: &str| HostSet::parse_plain(text).unwrap();
     let event = |ended: Option<FlowState>, note: Option<&str>| ServiceEvent {
         at: Timestamp(7),
         cause: Cause::Update,
-        by: ended.is_none().then(|| alice.clone()),
+        by: if ended.is_none() { alice.clone() } else { Asker::Keeper },
         version: ServiceVersion(2),
         flow: Some(FlowId(9)),
         ended,
@@ -27,6 +27,11 @@ pub(super) fn services_are_kept_with_their_versions_and_placements(place: &dyn P
     let whole = ServiceRecord {
         name: web.clone(),
         owner: alice.clone(),
+        file: Some(ServiceFile {
+            name: "services.d/web.yaml".into(),
+            content: [7; 32],
+            standing: FileStanding::TakenOver,
+        }),
         version: ServiceVersion(2),
         score: ScoreName::new("run-web").unwrap(),
         last_version: ServiceVersion(3),
@@ -36,13 +41,14 @@ pub(super) fn services_are_kept_with_their_versions_and_placements(place: &dyn P
         paused_by: Some(alice.clone()),
         pending: Some(Change {
             cause: Cause::Restart,
-            by: Some(alice.clone()),
+            by: alice.clone(),
             hosts: Some(hosts("db2")),
             signal: Some(1),
         }),
         living: Some(LivingChange {
             flow: FlowId(9),
             cause: Cause::Update,
+            by: Asker::Files,
             version: ServiceVersion(2),
             superseded: true,
         }),
@@ -56,6 +62,7 @@ pub(super) fn services_are_kept_with_their_versions_and_placements(place: &dyn P
     let bare = ServiceRecord {
         name: ServiceName::new("api").unwrap(),
         stable: None,
+        file: None,
         goal: Goal::Removed,
         hosts: HostSet::default(),
         paused_by: None,

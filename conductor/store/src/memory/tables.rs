@@ -7,7 +7,7 @@ use std::{
 };
 
 use orchestra_model::{
-    AudienceName, FlowId, HostName, JobId, Params, ServiceName, Timestamp,
+    Asker, FlowId, HostName, JobId, Params, ServiceName, Timestamp,
     audit::AuditRecord,
     delivery::RequestId,
     record::{
@@ -223,22 +223,18 @@ impl Reader for Arc<Tables> {
         Ok(wanted.take(limit).cloned().collect())
     }
 
-    fn newest_of(&self, audience: &AudienceName) -> Result<Option<FlowId>, ReadError> {
+    fn newest_of(&self, audience: &Asker) -> Result<Option<FlowId>, ReadError> {
         let mut newest_first = self.flows.values().rev();
         Ok(newest_first.find(|flow| flow.audience == *audience).map(|flow| flow.id))
     }
 
-    fn request(
-        &self,
-        audience: &AudienceName,
-        request: RequestId,
-    ) -> Result<Option<FlowId>, ReadError> {
+    fn request(&self, audience: &Asker, request: RequestId) -> Result<Option<FlowId>, ReadError> {
         let mut flows = self.flows.values();
         let found = flows.find(|flow| flow.audience == *audience && flow.request == request);
         Ok(found.map(|flow| flow.id))
     }
 
-    fn requests(&self) -> Result<Vec<(AudienceName, RequestId, FlowId)>, ReadError> {
+    fn requests(&self) -> Result<Vec<(Asker, RequestId, FlowId)>, ReadError> {
         let flows = self.flows.values();
         Ok(flows.map(|flow| (flow.audience.clone(), flow.request, flow.id)).collect())
     }

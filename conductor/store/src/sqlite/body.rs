@@ -7,8 +7,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use orchestra_model::{
-    AudienceName, FlowId, FlowState, HostName, JobId, JobName, JobState, Millis, Params, ScoreName,
-    ServiceName, TaskState, Timestamp,
+    FlowId, FlowState, HostName, JobId, JobName, JobState, Millis, Params, ScoreName, ServiceName,
+    TaskState, Timestamp,
     audit::{Asker, AuditRecord, Object, Verb},
     delivery::{EndBytes, OrderNumber, RequestId, SpoolId},
     names::{FlowName, InvalidName, ParamKey},
@@ -115,6 +115,8 @@ pub(super) struct FlowBody {
     retry_of: Option<u64>,
     #[prost(bytes = "vec", optional, tag = "10")]
     request_mac: Option<Vec<u8>>,
+    #[prost(bool, tag = "14")]
+    by_keeper: bool,
 }
 
 impl From<&FlowRecord> for FlowBody {
@@ -130,6 +132,7 @@ impl From<&FlowRecord> for FlowBody {
             paused_by: record.paused_by.as_ref().map(ToString::to_string),
             retry_of: record.retry_of.map(|flow| flow.0),
             request_mac: record.request_mac.map(|mac| mac.0.to_vec()),
+            by_keeper: record.by_keeper,
         }
     }
 }
@@ -139,13 +142,14 @@ impl FlowBody {
         Ok(FlowRecord {
             id: id_,
             request: id(&self.request, RequestId::from_slice)?,
-            audience: AudienceName::new(&self.audience)?,
+            audience: Asker::from_word(&self.audience)?,
+            by_keeper: self.by_keeper,
             name: self.name.as_deref().map(FlowName::new).transpose()?,
             state: word(&self.state, FlowState::from_word)?,
             submitted_at: Timestamp(self.submitted_at),
             ended_at: self.ended_at.map(Timestamp),
-            cancelled_by: self.cancelled_by.as_deref().map(AudienceName::new).transpose()?,
-            paused_by: self.paused_by.as_deref().map(AudienceName::new).transpose()?,
+            cancelled_by: self.cancelled_by.as_deref().map(Asker::from_word).transpose()?,
+            paused_by: self.paused_by.as_deref().map(Asker::from_word).transpose()?,
             retry_of: self.retry_of.map(FlowId),
             request_mac: (self.request_mac.as_deref())
                 .map(|mac| id(mac, Mac::from_slice))
@@ -263,7 +267,7 @@ impl JobBody {
                 .map(|key| ParamKey::new(key))
                 .collect::<Result<_, _>>()?,
             canary_ok_at: self.canary_ok_at.map(Timestamp),
-            promoted_by: self.promoted_by.as_deref().map(AudienceName::new).transpose()?,
+            promoted_by: self.promoted_by.as_deref().map(Asker::from_word).transpose()?,
             change: self.change,
             thresholds: self.thresholds.map(|kept| Box::new(kept.into())),
         })
@@ -480,7 +484,7 @@ impl From<&Drain> for DrainBody {
 impl DrainBody {
     fn into_drain(self) -> Result<Drain, Unreadable> {
         Ok(Drain {
-            by: AudienceName::new(&self.by)?,
+            by: Asker::from_word(&self.by)?,
             reason: self.reason.into(),
             since: Timestamp(self.since),
         })

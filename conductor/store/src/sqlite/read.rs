@@ -8,7 +8,7 @@ use std::{
 };
 
 use orchestra_model::{
-    AudienceName, FlowId, HostName, JobId, Params, Timestamp,
+    Asker, FlowId, HostName, JobId, Params, Timestamp,
     audit::AuditRecord,
     delivery::{RequestId, Term},
     record::{
@@ -370,23 +370,19 @@ impl Reader for SqliteReader {
         self.all("flows", sql, params![before, int(limit as u64)], flow_from)
     }
 
-    fn newest_of(&self, audience: &AudienceName) -> Result<Option<FlowId>, ReadError> {
+    fn newest_of(&self, audience: &Asker) -> Result<Option<FlowId>, ReadError> {
         let sql = "SELECT id FROM flows WHERE audience = ?1 ORDER BY id DESC LIMIT 1";
         self.first("flows", sql, [audience.as_str()], |row| key("flows", row, 0).map(FlowId))
     }
 
-    fn request(
-        &self,
-        audience: &AudienceName,
-        request: RequestId,
-    ) -> Result<Option<FlowId>, ReadError> {
+    fn request(&self, audience: &Asker, request: RequestId) -> Result<Option<FlowId>, ReadError> {
         let sql = "SELECT id FROM flows WHERE audience = ?1 AND request = ?2 ORDER BY id LIMIT 1";
         self.first("flows", sql, params![audience.as_str(), request.0], |row| {
             key("flows", row, 0).map(FlowId)
         })
     }
 
-    fn requests(&self) -> Result<Vec<(AudienceName, RequestId, FlowId)>, ReadError> {
+    fn requests(&self) -> Result<Vec<(Asker, RequestId, FlowId)>, ReadError> {
         self.all("flows", "SELECT id, body FROM flows ORDER BY id", [], |row| {
             flow_from(row).map(|flow| (flow.audience, flow.request, flow.id))
         })

@@ -1,7 +1,7 @@
 //! Operations as SQL.
 
 use orchestra_model::{
-    AudienceName, HostName, JobId, Timestamp,
+    Asker, HostName, JobId, Timestamp,
     audit::{AuditRecord, Object},
     names::FlowName,
     record::{FlowRecord, HoldRecord, JobRecord, Op, PlayerRecord, Record, TaskRecord},
@@ -146,8 +146,8 @@ fn put_flow(db: &Connection, flow: &FlowRecord, buffer: &mut Vec<u8>) -> Result<
         flow.request.0,
         int(flow.submitted_at.0),
         time(flow.ended_at),
-        flow.cancelled_by.as_ref().map(AudienceName::as_str),
-        flow.paused_by.as_ref().map(AudienceName::as_str),
+        flow.cancelled_by.as_ref().map(Asker::as_str),
+        flow.paused_by.as_ref().map(Asker::as_str),
         flow.retry_of.map(|of| int(of.0)),
         encode(&FlowBody::from(flow), buffer),
     ])?;

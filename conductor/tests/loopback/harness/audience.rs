@@ -229,8 +229,16 @@ impl Audience {
     }
 
     pub(crate) async fn reload(&self, allow_removal: bool) -> Result<v1::ReloadResponse, Status> {
+        self.reload_with(allow_removal, false).await
+    }
+
+    pub(crate) async fn reload_with(
+        &self,
+        allow_removal: bool,
+        take_over: bool,
+    ) -> Result<v1::ReloadResponse, Status> {
         let mut client = self.client.clone();
-        let request = v1::ReloadRequest { allow_removal };
+        let request = v1::ReloadRequest { allow_removal, take_over };
         soon("an answer to a reload", client.reload(request)).await.map(Response::into_inner)
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use orchestra_model::{
-    AudienceName, JobName, Millis, Params, ScoreName, ServiceName,
+    Asker, JobName, Millis, Params, ScoreName, ServiceName,
     delivery::{AttemptKey, JobPart, Outcome},
     service::{RestartRule, ServiceVersion, UnitJob, Upkeep, Wanted},
 };
@@ -90,7 +90,7 @@ pub(super) fn ask_again(world: &World, asked: &Asked, key: AttemptKey) {
         job: key.job,
         name: JobName::new("web").unwrap(),
         score: ScoreName::new(asked.score).unwrap(),
-        audience: AudienceName::new("alice").unwrap(),
+        audience: Asker::from_word("alice").unwrap(),
         params: Params::from_pairs(asked.params.clone()).unwrap(),
         unit: Some(unit.into()),
     };

@@ -2,7 +2,7 @@
 
 use super::process::{self, push_ports, read_ports};
 use orchestra_model::{
-    AudienceName, ByteSize, Millis, Params, ScoreName, ServiceName,
+    Asker, ByteSize, Millis, Params, ScoreName, ServiceName,
     journal::{ByteReader, push_bytes},
     limits,
     service::{
@@ -56,7 +56,7 @@ pub(super) fn read_order(reader: &mut ByteReader<'_>) -> Option<UnitOrder> {
             _ => return None,
         },
         score: ScoreName::new(reader.text(limits::NAME_BYTES)?).ok()?,
-        audience: AudienceName::new(reader.text(limits::NAME_BYTES)?).ok()?,
+        audience: Asker::from_word(reader.text(limits::NAME_BYTES)?).ok()?,
         params: read_params(reader)?,
         upkeep: read_upkeep(reader)?,
         healthy_for: Millis(reader.u64()?),

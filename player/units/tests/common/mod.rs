@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "test support")]
 
 use orchestra_model::{
-    AudienceName, ByteSize, FlowId, JobId, Millis, Params, ScoreName, ServiceName, Timestamp,
+    Asker, ByteSize, FlowId, JobId, Millis, Params, ScoreName, ServiceName, Timestamp,
     delivery::{AttemptKey, OrderNumber, SpoolId, StoreId},
     service::{
         HealthRule, Instance, Ordinal, Placement, Probe, ReadyRule, ReadySign, RestartRule, RunEnd,
@@ -196,7 +196,7 @@ pub(crate) fn order(n: u64, wanted: Wanted) -> Ordered {
         instance: Instance { ordinal: Ordinal(3), placement: Placement(1) },
         wanted,
         score: ScoreName::new("run-web").unwrap(),
-        audience: AudienceName::new("alice").unwrap(),
+        audience: Asker::from_word("alice").unwrap(),
         params: Params::from_pairs([("port", "80")]).unwrap(),
         upkeep: Upkeep::default(),
         healthy_for: Millis::seconds(10),

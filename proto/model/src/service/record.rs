@@ -4,9 +4,10 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     HostSet,
+    audit::Asker,
     ids::FlowId,
-    names::{AudienceName, HostName, ScoreName, ServiceName},
-    service::{Instance, Placement, ServiceVersion},
+    names::{HostName, ScoreName, ServiceName},
+    service::{Instance, Placement, ServiceFile, ServiceVersion},
     state::{FlowState, kebab_enum},
     time::Timestamp,
 };
@@ -22,8 +23,11 @@ pub const EVENTS: usize = 20;
 pub struct ServiceRecord {
     /// Its name.
     pub name: ServiceName,
-    /// The audience whose rights its flows have: who applied the version that is wanted.
-    pub owner: AudienceName,
+    /// Whose rights its flows have: who applied the version that is wanted.
+    pub owner: Asker,
+    /// The file that says what it is to be, or did; `None` where an audience says it and no file ever
+    /// did.
+    pub file: Option<ServiceFile>,
     /// The version that is wanted.
     pub version: ServiceVersion,
     /// The score of that version.
@@ -37,7 +41,7 @@ pub struct ServiceRecord {
     /// Where it is wanted. A reload resolves the version's expression anew.
     pub hosts: HostSet,
     /// Who paused it: nothing voluntary is done, and what runs runs on.
-    pub paused_by: Option<AudienceName>,
+    pub paused_by: Option<Asker>,
     /// What somebody asked for that no flow was made for yet.
     pub pending: Option<Change>,
     /// The flow that changes it, while that lives.
@@ -114,6 +118,8 @@ kebab_enum!(
         Stop = "stop",
         /// Somebody removed it.
         Remove = "remove",
+        /// Somebody ended units of its name that the store knows nothing of.
+        StopStranger = "stop-stranger",
         /// Hosts were not as wanted, without that somebody asked for something: they are new, came
         /// back, lost their spool or their parameters, or are no longer where it is wanted.
         Repair = "repair",
@@ -125,8 +131,8 @@ kebab_enum!(
 pub struct Change {
     /// What.
     pub cause: Cause,
-    /// Who; `None` where the conductor did by itself.
-    pub by: Option<AudienceName>,
+    /// Who.
+    pub by: Asker,
     /// Where, of a restart, reload or signal; `None` for all hosts.
     pub hosts: Option<HostSet>,
     /// Which signal, of a reload or signal.
@@ -135,7 +141,7 @@ pub struct Change {
 
 impl Change {
     /// One of a whole service, and of no signal.
-    pub fn new(cause: Cause, by: Option<AudienceName>) -> Self {
+    pub fn new(cause: Cause, by: Asker) -> Self {
         Self { cause, by, hosts: None, signal: None }
     }
 }
@@ -147,6 +153,8 @@ pub struct LivingChange {
     pub flow: FlowId,
     /// Why it was made.
     pub cause: Cause,
+    /// Who made it, or asked for it.
+    pub by: Asker,
     /// The version that was wanted then.
     pub version: ServiceVersion,
     /// Something newer is wanted: it was asked to end.
@@ -160,8 +168,8 @@ pub struct ServiceEvent {
     pub at: Timestamp,
     /// What was asked for.
     pub cause: Cause,
-    /// Who asked; `None` where the conductor did by itself.
-    pub by: Option<AudienceName>,
+    /// Who asked.
+    pub by: Asker,
     /// Which version was wanted.
     pub version: ServiceVersion,
     /// The flow that was made for it, or has ended.
@@ -183,7 +191,7 @@ pub struct VersionRecord {
     /// that nobody logs them.
     pub spec: Arc<[u8]>,
     /// Who applied it.
-    pub by: AudienceName,
+    pub by: Asker,
     /// When.
     pub at: Timestamp,
     /// It failed, and the conductor went back to an earlier one.

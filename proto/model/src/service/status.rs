@@ -60,3 +60,15 @@ impl ServiceStatus {
         self.record.living.as_ref().map(|living| living.flow)
     }
 }
+
+/// A unit that no placement of the conductor's store explains: the store never ordered it, or has
+/// forgotten it. It is left alone until somebody adopts or stops it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stranger {
+    /// The player where it is.
+    pub host: HostName,
+    /// The unit, as its player tells it.
+    pub report: UnitReport,
+    /// The store has a service of its name, which could adopt it.
+    pub is_known: bool,
+}

@@ -3,8 +3,9 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
+    audit::Asker,
     delivery::OrderNumber,
-    names::{AudienceName, ScoreName, ServiceName},
+    names::{ScoreName, ServiceName},
     params::Params,
     service::{Ordinal, Placement, RunNumber, ServiceVersion, Upkeep},
     size::ByteSize,
@@ -82,7 +83,7 @@ pub struct UnitOrder {
     /// What runs: `ORC_SCORE`.
     pub score: ScoreName,
     /// Who asked: `ORC_AUDIENCE`.
-    pub audience: AudienceName,
+    pub audience: Asker,
     /// Its parameters: `ORC_<key>`.
     pub params: Params,
     /// How the unit is looked after.

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use orchestra_model::{
-    AudienceName, JobState, Millis, TaskState, Timestamp, delivery::OrderNumber, record::Impact,
+    Asker, JobState, Millis, TaskState, Timestamp, delivery::OrderNumber, record::Impact,
     time::believed,
 };
 
@@ -347,7 +347,7 @@ impl Job {
     }
 
     /// Ends the wait of the rest of the job for its canary, because somebody decided so.
-    pub(crate) fn promote(&mut self, by: AudienceName) {
+    pub(crate) fn promote(&mut self, by: Asker) {
         self.canary.promoted_by = Some(by);
         self.open_canary();
         self.follow_ups.evaluation = true;

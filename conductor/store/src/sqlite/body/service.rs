@@ -1,10 +1,10 @@
 //! Bodies of what is kept of services.
 
 use orchestra_model::{
-    AudienceName, FlowId, FlowState, HostName, HostSet, ScoreName, ServiceName, Timestamp,
+    Asker, FlowId, FlowState, HostName, HostSet, ScoreName, ServiceName, Timestamp,
     service::{
-        Cause, Change, Forgotten, Goal, Instance, LivingChange, Ordinal, Placement,
-        PlacementRecord, ServiceEvent, ServiceRecord, ServiceVersion, VersionRecord,
+        Cause, Change, FileStanding, Forgotten, Goal, Instance, LivingChange, Ordinal, Placement,
+        PlacementRecord, ServiceEvent, ServiceFile, ServiceRecord, ServiceVersion, VersionRecord,
     },
 };
 use prost::Message;
@@ -40,6 +40,8 @@ pub(in super::super) struct ServiceBody {
     events: Vec<EventBody>,
     #[prost(message, repeated, tag = "13")]
     forgotten: Vec<ForgottenBody>,
+    #[prost(message, optional, tag = "17")]
+    file: Option<FileBody>,
 }
 
 /// Numbers above the first of a pair, up to the second.
@@ -77,6 +79,20 @@ struct LivingBody {
     version: u64,
     #[prost(bool, tag = "4")]
     superseded: bool,
+    #[prost(string, optional, tag = "8")]
+    by: Option<String>,
+}
+
+/// A file of `services.d`.
+#[derive(Message)]
+struct FileBody {
+    #[prost(string, tag = "1")]
+    name: String,
+    /// 32 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    content: Vec<u8>,
+    #[prost(string, tag = "3")]
+    standing: String,
 }
 
 #[derive(Message)]
@@ -97,12 +113,17 @@ struct EventBody {
     note: Option<String>,
 }
 
-fn text(name: Option<&AudienceName>) -> Option<String> {
+fn text(name: Option<&Asker>) -> Option<String> {
     name.map(ToString::to_string)
 }
 
-fn audience(name: Option<&str>) -> Result<Option<AudienceName>, Unreadable> {
-    Ok(name.map(AudienceName::new).transpose()?)
+/// Who it was. Where nobody was named, the conductor did it by itself.
+fn actor(name: Option<&str>) -> Result<Asker, Unreadable> {
+    Ok(audience(name)?.unwrap_or(Asker::Keeper))
+}
+
+fn audience(name: Option<&str>) -> Result<Option<Asker>, Unreadable> {
+    Ok(name.map(Asker::from_word).transpose()?)
 }
 
 fn hosts(text: &str) -> Result<HostSet, Unreadable> {
@@ -126,20 +147,44 @@ impl From<&ServiceRecord> for ServiceBody {
             paused_by: text(record.paused_by.as_ref()),
             pending: record.pending.as_ref().map(|change| ChangeBody {
                 cause: change.cause.to_string(),
-                by: text(change.by.as_ref()),
+                by: text(Some(&change.by)),
                 hosts: change.hosts.as_ref().map(ToString::to_string),
                 signal: change.signal,
             }),
             living: record.living.as_ref().map(|living| LivingBody {
                 flow: living.flow.0,
                 cause: living.cause.to_string(),
+                by: text(Some(&living.by)),
                 version: living.version.0,
                 superseded: living.superseded,
             }),
             last_placement: record.last_placement.0,
             events: record.events.iter().map(Into::into).collect(),
             forgotten: record.forgotten.iter().map(Into::into).collect(),
+            file: record.file.as_ref().map(Into::into),
         }
+    }
+}
+
+impl From<&ServiceFile> for FileBody {
+    fn from(file: &ServiceFile) -> Self {
+        Self {
+            name: file.name.to_string(),
+            content: file.content.to_vec(),
+            standing: file.standing.to_string(),
+        }
+    }
+}
+
+impl FileBody {
+    fn into_file(self) -> Result<ServiceFile, Unreadable> {
+        let content = <[u8; 32]>::try_from(self.content.as_slice());
+        Ok(ServiceFile {
+            name: self.name.into(),
+            content: content
+                .map_err(|_| Unreadable::Corrupt("a digest of another length".to_owned()))?,
+            standing: word(&self.standing, FileStanding::from_word)?,
+        })
     }
 }
 
@@ -168,7 +213,7 @@ impl From<&ServiceEvent> for EventBody {
         Self {
             at: event.at.0,
             cause: event.cause.to_string(),
-            by: text(event.by.as_ref()),
+            by: text(Some(&event.by)),
             version: event.version.0,
             flow: event.flow.map(|flow| flow.0),
             ended: event.ended.map(|state| state.to_string()),
@@ -182,7 +227,7 @@ impl ServiceBody {
         let change = |change: ChangeBody| -> Result<Change, Unreadable> {
             Ok(Change {
                 cause: word(&change.cause, Cause::from_word)?,
-                by: audience(change.by.as_deref())?,
+                by: actor(change.by.as_deref())?,
                 hosts: change.hosts.as_deref().map(hosts).transpose()?,
                 signal: change.signal,
             })
@@ -191,13 +236,15 @@ impl ServiceBody {
             Ok(LivingChange {
                 flow: FlowId(living.flow),
                 cause: word(&living.cause, Cause::from_word)?,
+                by: actor(living.by.as_deref())?,
                 version: ServiceVersion(living.version),
                 superseded: living.superseded,
             })
         };
         Ok(ServiceRecord {
             name: ServiceName::new(name)?,
-            owner: AudienceName::new(&self.owner)?,
+            owner: Asker::from_word(&self.owner)?,
+            file: self.file.map(FileBody::into_file).transpose()?,
             version: ServiceVersion(self.version),
             score: ScoreName::new(&self.score)?,
             last_version: ServiceVersion(self.last_version),
@@ -220,7 +267,7 @@ impl EventBody {
         Ok(ServiceEvent {
             at: Timestamp(self.at),
             cause: word(&self.cause, Cause::from_word)?,
-            by: audience(self.by.as_deref())?,
+            by: actor(self.by.as_deref())?,
             version: ServiceVersion(self.version),
             flow: self.flow.map(FlowId),
             ended: ended.transpose()?,
@@ -262,7 +309,7 @@ impl VersionBody {
             service: ServiceName::new(service)?,
             version: ServiceVersion(version),
             spec: self.spec.into(),
-            by: AudienceName::new(&self.by)?,
+            by: Asker::from_word(&self.by)?,
             at: Timestamp(self.at),
             reverted: self.reverted,
         })

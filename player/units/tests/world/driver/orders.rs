@@ -1,7 +1,7 @@
 //! Orders: new ones, and those that were sent before.
 
 use orchestra_model::{
-    AudienceName, ByteSize, FlowId, JobId, Millis, Params, ScoreName, ServiceName,
+    Asker, ByteSize, FlowId, JobId, Millis, Params, ScoreName, ServiceName,
     delivery::{AttemptKey, OrderNumber},
     service::{
         HealthRule, Instance, MilliCores, Ordinal, Placement, Probe, ReadyRule, ReadySign,
@@ -91,7 +91,7 @@ impl World {
             instance: Instance { ordinal: Ordinal(1), placement },
             wanted: dice.one_of(&wanted),
             score: ScoreName::new("run").unwrap(),
-            audience: AudienceName::new("alice").unwrap(),
+            audience: Asker::from_word("alice").unwrap(),
             params: Params::from_pairs([("v", version.to_string())]).unwrap(),
             upkeep,
             healthy_for: Millis(dice.one_of(&[0, 1_000, 10_000])),

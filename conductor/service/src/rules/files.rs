@@ -1,0 +1,233 @@
+//! What the files of `services.d` say: applied where it is other than what they said last.
+//!
+//! So a file never fights what somebody did meanwhile: a version that was reverted stays reverted, and
+//! what was stopped stays stopped, until the file says something new. A service that an audience applied,
+//! or took over, is taken from it only where somebody says so.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use orchestra_model::{
+    Asker, HostSet, Quantity, ServiceName,
+    service::{FileChange, FileOutcome, FileStanding, Goal, ServiceFile},
+};
+
+use super::asked::MOST;
+use crate::{
+    effect::Effect,
+    input::{FileConflict, FiledService, Leaving, Rejection},
+    services::Services,
+    tables::Service,
+};
+
+/// What is to be done with what a file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It is a new version, or the service becomes its own.
+    Apply,
+    /// It says what it said last.
+    Keep,
+    /// An audience has taken the service over since the file said so.
+    PassOver,
+    /// An audience applied the service.
+    Refuse,
+}
+
+impl Services {
+    /// What speaks against these files: all of it. Where there is nothing, they can be loaded.
+    pub fn check_files(&self, files: &[FiledService], take_over: bool) -> Vec<FileConflict> {
+        let mut conflicts = Vec::new();
+        let mut count = self.services.len();
+        for filed in files {
+            let name = &filed.spec.name;
+            let Some(service) = self.services.get(name) else {
+                count += 1;
+                continue;
+            };
+            if service.verdict(filed, take_over) == Verdict::Refuse {
+                let (file, by) = (filed.file.clone(), service.record.owner.clone());
+                conflicts.push(FileConflict::Owned(file, name.clone(), by));
+            }
+        }
+        conflicts.extend(self.bad_links(files, take_over));
+        if count > MOST {
+            conflicts.push(FileConflict::TooMany(MOST));
+        }
+        conflicts
+    }
+
+    /// Files whose services cannot be linked as they say, beside what all the others say.
+    fn bad_links(&self, files: &[FiledService], take_over: bool) -> Vec<FileConflict> {
+        let there = self.services.values().filter(|it| it.record.goal != Goal::Removed);
+        let mut links: BTreeMap<&ServiceName, Option<&ServiceName>> =
+            there.map(|service| (&service.record.name, service.linked_to())).collect();
+        let is_applied = |filed: &&FiledService| {
+            let known = self.services.get(&filed.spec.name);
+            known.is_none_or(|known| known.verdict(filed, take_over) == Verdict::Apply)
+        };
+        let applied: Vec<&FiledService> = files.iter().filter(is_applied).collect();
+        for filed in &applied {
+            links.insert(&filed.spec.name, filed.spec.upkeep.linked_to.as_ref());
+        }
+        let conflict = |filed: &&FiledService| {
+            let name = &filed.spec.name;
+            let other = filed.spec.upkeep.linked_to.as_ref()?;
+            let why = match links.get(other) {
+                None => Rejection::UnknownService(other.clone()),
+                Some(Some(_)) => Rejection::LinkOfLink(name.clone(), other.clone()),
+                Some(None) if links.values().any(|of| *of == Some(name)) => {
+                    Rejection::LinkOfLink(name.clone(), other.clone())
+                }
+                Some(None) => return None,
+            };
+            Some(FileConflict::Refused(Arc::clone(&filed.file), Box::new(why)))
+        };
+        applied.iter().filter_map(conflict).collect()
+    }
+
+    /// Services that belong to files, where none of those is there any more: a directory that is empty
+    /// because nothing is mounted there says nothing about services.
+    pub fn check_vanished(&self, files: &[FiledService]) -> Vec<(ServiceName, Arc<str>)> {
+        if !files.is_empty() {
+            return Vec::new();
+        }
+        let of_file = |service: &Service| {
+            let file = service.record.file.as_ref()?;
+            let is_there = file.standing == FileStanding::InForce;
+            is_there.then(|| (service.record.name.clone(), Arc::clone(&file.name)))
+        };
+        self.services.values().filter_map(of_file).collect()
+    }
+
+    /// Services that would leave more of their hosts than this, by what their expressions come to now
+    /// and by what files say anew.
+    pub fn check_leaving(
+        &self,
+        hosts: &BTreeMap<ServiceName, Result<HostSet, String>>,
+        files: &[FiledService],
+        take_over: bool,
+        most: Quantity,
+    ) -> Vec<Leaving> {
+        let resolved = |name: &ServiceName| hosts.get(name).and_then(|hosts| hosts.as_ref().ok());
+        let mut after: BTreeMap<&ServiceName, &HostSet> =
+            hosts.keys().filter_map(|name| Some((name, resolved(name)?))).collect();
+        // One that is linked to another is where that one is.
+        for filed in files.iter().filter(|filed| filed.spec.upkeep.linked_to.is_none()) {
+            let service = self.services.get(&filed.spec.name);
+            let verdict = service.map(|service| service.verdict(filed, take_over));
+            if verdict == Some(Verdict::Apply) {
+                after.insert(&filed.spec.name, &filed.hosts);
+            }
+        }
+        after.into_iter().filter_map(|(name, hosts)| self.leaving(name, hosts, most)).collect()
+    }
+
+    fn leaving(&self, name: &ServiceName, hosts: &HostSet, most: Quantity) -> Option<Leaving> {
+        let service = self.services.get(name).filter(|it| it.record.goal != Goal::Removed)?;
+        let (present, of) = (&service.record.hosts, service.record.hosts.len());
+        let leaving = present.minus(hosts);
+        let most = most.window_of(u32::try_from(of).unwrap_or(u32::MAX));
+        let is_too_many = leaving.len() > usize::try_from(most).unwrap_or(usize::MAX);
+        is_too_many.then(|| Leaving { service: name.clone(), hosts: leaving, of })
+    }
+
+    pub(crate) fn files_loaded(&mut self, files: Vec<FiledService>, take_over: bool) {
+        let mut outcomes = Vec::new();
+        let there: BTreeSet<ServiceName> =
+            files.iter().map(|filed| filed.spec.name.clone()).collect();
+        // What others are linked to comes before them.
+        let (linked, others): (Vec<_>, Vec<_>) =
+            files.into_iter().partition(|filed| filed.spec.upkeep.linked_to.is_some());
+        for filed in others.into_iter().chain(linked) {
+            outcomes.extend(self.file_loaded(filed, take_over));
+        }
+        let names: Vec<ServiceName> = self.services.keys().cloned().collect();
+        for name in names.into_iter().filter(|name| !there.contains(name)) {
+            outcomes.extend(self.file_missed(&name));
+        }
+        self.effects.push_back(Effect::FilesTaken(outcomes));
+    }
+
+    /// Does what a file says, where that is new.
+    fn file_loaded(&mut self, filed: FiledService, take_over: bool) -> Option<FileOutcome> {
+        let name = filed.spec.name.clone();
+        let known = self.services.get(&name);
+        let verdict = known.map_or(Verdict::Apply, |known| known.verdict(&filed, take_over));
+        let standing = match verdict {
+            Verdict::Apply | Verdict::Keep => FileStanding::InForce,
+            Verdict::PassOver => FileStanding::TakenOver,
+            // The files were not to be loaded.
+            Verdict::Refuse => return None,
+        };
+        let FiledService { file, spec, spec_bytes, content, hosts } = filed;
+        // That it can be linked as it says was looked at before.
+        let hosts = self.place_of(&spec, hosts).ok()?;
+        let is_new =
+            verdict == Verdict::Apply && self.apply_version(&Asker::Files, spec, spec_bytes, hosts);
+        let service = self.services.get_mut(&name)?;
+        let now = ServiceFile { name: file.clone(), content, standing };
+        let before = service.record.file.replace(now);
+        if verdict == Verdict::Apply {
+            service.record.owner = Asker::Files;
+        }
+        let owned = before.as_ref().is_some_and(ServiceFile::owns);
+        if before != service.record.file || is_new {
+            self.put_service(&name);
+        }
+        if is_new {
+            self.follow_link(&name);
+            self.recheck_all(&name);
+            self.advance(&name);
+            self.follow_links(&name);
+        }
+        let change = match verdict {
+            Verdict::Apply if is_new => FileChange::Applied,
+            Verdict::Apply if !owned => FileChange::Owns,
+            _ => return None,
+        };
+        self.outcome(&name, file, change)
+    }
+
+    /// A file is not there that was, if there was one: what it said stays so.
+    fn file_missed(&mut self, name: &ServiceName) -> Option<FileOutcome> {
+        let service = self.services.get_mut(name)?;
+        let file = service.record.file.as_mut()?;
+        let path = file.name.clone();
+        match file.standing {
+            FileStanding::InForce => file.standing = FileStanding::Gone,
+            FileStanding::TakenOver => service.record.file = None,
+            FileStanding::Gone => return None,
+        }
+        let is_told = service.record.file.is_some();
+        self.put_service(name);
+        if is_told { self.outcome(name, path, FileChange::Gone) } else { None }
+    }
+
+    fn outcome(
+        &self,
+        name: &ServiceName,
+        file: Arc<str>,
+        change: FileChange,
+    ) -> Option<FileOutcome> {
+        let version = self.services.get(name)?.record.version;
+        Some(FileOutcome { file, service: name.clone(), version, change })
+    }
+}
+
+impl Service {
+    /// What is to be done with what a file says of this service.
+    fn verdict(&self, filed: &FiledService, take_over: bool) -> Verdict {
+        let known = self.record.file.as_ref();
+        let is_removed = self.record.goal == Goal::Removed;
+        let says_the_same = known.is_some_and(|known| known.content == filed.content);
+        match known.map(ServiceFile::owns) {
+            Some(true) if says_the_same => Verdict::Keep,
+            Some(true) => Verdict::Apply,
+            _ if is_removed || take_over => Verdict::Apply,
+            _ if says_the_same => Verdict::PassOver,
+            _ => Verdict::Refuse,
+        }
+    }
+}

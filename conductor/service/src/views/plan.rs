@@ -1,0 +1,143 @@
+//! What an apply would come to: it is done to a copy of what is known of the one service, and nothing of
+//! that is kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use orchestra_model::{
+    Asker, HostName, HostSet, ServiceName,
+    service::{
+        HostStep, PlannedHosts, ServiceFile, ServicePlan, ServiceVersion, VersionRecord, Wanted,
+    },
+};
+
+use crate::{
+    input::{Ask, Rejection},
+    rules::{MOST, advance::Groups},
+    services::Services,
+    tables::Service,
+};
+
+impl Services {
+    /// What an ask would come to, with the version that is wanted now, if there is one, and the one that
+    /// would be, if that is another.
+    pub fn plan(
+        &self,
+        by: &Asker,
+        ask: Ask,
+    ) -> Result<(Vec<VersionRecord>, ServicePlan), Rejection> {
+        let name = ask.service().clone();
+        let known = self.services.get(&name);
+        if known.is_none() && self.services.len() >= MOST {
+            return Err(Rejection::TooMany(MOST));
+        }
+        let before = known.and_then(Service::wanted_version);
+        let taken_from = known
+            .and_then(|known| known.record.file.as_ref())
+            .filter(|file| file.owns() && *by != Asker::Files)
+            .map(|ServiceFile { name, .. }| name.clone());
+        let mut trial = self.only(&name, &ask);
+        let is_news = trial.want(by, ask)?;
+        trial.follow_link(&name);
+        trial.recheck_all(&name);
+        let Some(service) = trial.services.get(&name) else {
+            return Err(Rejection::UnknownService(name));
+        };
+        let after = service.wanted_version();
+        let unchanged = before.as_ref().map(|it| it.version) == after.as_ref().map(|it| it.version);
+        let living = service.record.living.as_ref().filter(|living| is_news && !living.superseded);
+        let plan = ServicePlan {
+            unchanged,
+            taken_from,
+            superseded: living.map(|living| living.flow),
+            paused_by: service.record.paused_by.clone(),
+            steps: trial.steps(&name, service),
+        };
+        let after = after.filter(|_| !unchanged);
+        Ok((before.into_iter().chain(after).collect(), plan))
+    }
+
+    /// What is known of one service, of those that are linked with it, and of players.
+    fn only(&self, name: &ServiceName, ask: &Ask) -> Self {
+        let mut names = self.linked_to(name);
+        names.push(name.clone());
+        if let Ask::Apply { spec, .. } = ask {
+            names.extend(spec.upkeep.linked_to.clone());
+        }
+        names.extend(self.services.get(name).and_then(Service::linked_to).cloned());
+        let service = names.iter().filter_map(|name| self.services.get_key_value(name));
+        Self {
+            now: self.now,
+            services: service.map(|(name, it)| (name.clone(), it.clone())).collect(),
+            present: self.present.clone(),
+            drained: self.drained.clone(),
+            strangers: self.strangers.clone(),
+            skipped: self.skipped,
+            ..Self::default()
+        }
+    }
+
+    /// What is to be done to a service, each of its hosts once.
+    fn steps(&self, name: &ServiceName, service: &Service) -> Vec<PlannedHosts> {
+        let groups = service.groups(|host| self.is_reachable(host));
+        let placed = service.placements.keys();
+        let hosts: BTreeSet<&HostName> = service.record.hosts.iter().chain(placed).collect();
+        let mut steps: BTreeMap<(HostStep, bool, Option<ServiceVersion>), Vec<HostName>> =
+            BTreeMap::new();
+        for host in hosts {
+            let step = self.step(name, service, &groups, host);
+            let report = service.placements.get(host).and_then(|placed| placed.report.as_ref());
+            let is_first = groups.sick.contains(host);
+            let from = report.map(|report| report.version);
+            steps.entry((step, is_first, from)).or_default().push(host.clone());
+        }
+        let planned = |((step, first, from), hosts)| PlannedHosts {
+            step,
+            from,
+            first,
+            hosts: HostSet::from_names(hosts),
+        };
+        steps.into_iter().map(planned).collect()
+    }
+
+    fn step(
+        &self,
+        name: &ServiceName,
+        service: &Service,
+        groups: &Groups,
+        host: &HostName,
+    ) -> HostStep {
+        if self.is_strange(name, host) {
+            return HostStep::Stranger;
+        }
+        let Some(wanted) = service.difference(host) else {
+            let is_stuck = groups.hosts().any(|known| known == host);
+            return if is_stuck { HostStep::Restart } else { HostStep::Keep };
+        };
+        if self.difference(name, host).is_none() {
+            return match self.present.get(host) {
+                None => HostStep::Absent,
+                Some(player) if !player.keeps_units => HostStep::TooOld,
+                Some(_) if self.drained.contains(host) => HostStep::Drained,
+                Some(_) => HostStep::Linked,
+            };
+        }
+        let report = service.placements.get(host).and_then(|placed| placed.report.as_ref());
+        match wanted {
+            Wanted::Gone => HostStep::Leave,
+            Wanted::Stopped => HostStep::Stop,
+            Wanted::Running | Wanted::Restarted | Wanted::Signalled(_) => match report {
+                Some(report) if report.version != service.record.version => HostStep::Update,
+                _ => HostStep::Start,
+            },
+        }
+    }
+}
+
+impl Service {
+    /// What is kept of the version that is wanted; `None` where the service was removed.
+    fn wanted_version(&self) -> Option<VersionRecord> {
+        let is_there = self.record.goal != orchestra_model::service::Goal::Removed;
+        let kept = self.versions.get(&self.record.version).filter(|_| is_there)?;
+        Some(kept.record.clone())
+    }
+}
