@@ -12,7 +12,6 @@
 )]
 
 mod chance;
-mod properties;
 mod reference;
 mod run;
 mod script;

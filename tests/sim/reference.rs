@@ -101,8 +101,10 @@ pub(crate) struct Reference {
     requests: BTreeMap<RequestId, FlowId>,
     /// Orders that are on disk, and so may leave: what they mean for the host's cells.
     orders: BTreeMap<(HostName, AttemptKey), (OrderNumber, Impact)>,
-    /// How attempts ended, by the bytes on disk.
-    ends: BTreeMap<(HostName, JobId, u32), EndBytes>,
+    /// How attempts ended, by the bytes on disk, and whether those are a note beside a final state.
+    ends: BTreeMap<(HostName, JobId, u32), (EndBytes, bool)>,
+    /// The number of the last change of each flow.
+    changes: BTreeMap<FlowId, u64>,
     /// Of these the end came while it was awaited, so that it has to be on disk.
     owed: BTreeSet<(HostName, AttemptKey)>,
     /// Whose further attempts somebody has just asked for.
@@ -570,14 +572,23 @@ impl Reference {
             Op::Put(Record::Task(record)) => self.put_task(record),
             Op::Put(Record::Player(record)) => self.put_player(record),
             Op::Put(Record::End(record)) => {
+                let key = AttemptKey {
+                    store: crate::world::STORE,
+                    job: record.job,
+                    attempt: record.attempt,
+                };
+                let awaited = self.awaited(&record.host, key).is_some();
+                let host = &record.host;
+                assert_eq!(record.late, !awaited, "whether the end of {key} on {host} is a note");
                 // An attempt ends once: whoever repeats it has nothing to add.
                 let key = (record.host.clone(), record.job, record.attempt);
-                self.ends.entry(key).or_insert_with(|| record.end.clone());
+                self.ends.entry(key).or_insert_with(|| (record.end.clone(), record.late));
             }
             Op::PruneFlow(id) => {
                 let pruned = self.flows.remove(id);
                 let pruned = pruned.expect("only a flow that exists is forgotten");
                 assert!(pruned.state.is_final(), "flow {id} is forgotten and has not ended");
+                self.changes.remove(id);
                 self.requests.remove(&pruned.request);
             }
             Op::Put(Record::NextFlow(next)) => self.next_flow = Some(*next),
@@ -667,7 +678,16 @@ impl Reference {
         self.count_quorums();
     }
 
+    /// Each change of a flow has a number of its own, above those before it.
+    fn count_change(&mut self, flow: FlowId, change: u64) {
+        let last = self.changes.insert(flow, change).unwrap_or_default();
+        assert!(change > last, "change {change} of flow {flow} comes after {last}");
+    }
+
     fn put_job(&mut self, record: &JobRecord) {
+        if record.state.is_final() {
+            self.count_change(record.id.flow, record.change);
+        }
         let now = self.now;
         // The records of a submission come before its flow's.
         let Some(job) = self.job_mut(record.id) else { return };
@@ -707,6 +727,7 @@ impl Reference {
     }
 
     fn put_task(&mut self, record: &TaskRecord) {
+        self.count_change(record.job.flow, record.change);
         let index = record.index as usize;
         let Some(job) = self.job(record.job) else { return };
         let (was, is) = (job.state_of(index), record.state);
@@ -802,6 +823,10 @@ impl Reference {
             }
             (Some(state @ (TaskState::Failed | TaskState::TimedOut)), is) if state == is => {
                 assert!(!allowed || closed, "{named} has a further attempt");
+            }
+            (Some(TaskState::Ok), TaskState::Ok) => {
+                let end = self.ends.get(&(record.host.clone(), record.job, record.attempt));
+                assert!(end.is_some_and(|(_, late)| !late), "{named} is ok, and its end a note");
             }
             (Some(state), is) if state == is => {}
             // Nobody asks what the player says once it is gone.
@@ -997,6 +1022,13 @@ impl Reference {
         }
     }
 
+    /// Who watches can tell from an event which changes came before it: it is numbered as the last.
+    pub(crate) fn numbered(&self, event: &Event) {
+        let Some(change) = event.change() else { return };
+        let last = self.changes.get(&event.flow()).copied().unwrap_or_default();
+        assert_eq!(change, last, "{event:?} is told as another change of its flow");
+    }
+
     /// Only what is on disk is told to those who watch, and what is final stays so.
     pub(crate) fn published(&self, event: &Event) {
         match event {
@@ -1023,7 +1055,7 @@ impl Reference {
     }
 
     pub(crate) fn kept_end(&self, name: &HostName, key: AttemptKey) -> Option<&EndBytes> {
-        self.ends.get(&(name.clone(), key.job, key.attempt))
+        self.ends.get(&(name.clone(), key.job, key.attempt)).map(|(end, _)| end)
     }
 
     /// Whether it is the newest attempt of its task, so that its end has to be on record.

@@ -17,6 +17,7 @@ mod words;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hasher as _},
     sync::Arc,
 };
 
@@ -104,6 +105,8 @@ pub(crate) struct World {
     told: usize,
     /// What happened, if somebody wants to know.
     trace: Option<Vec<String>>,
+    /// Of everything that was taken in and decided, to the last byte, if somebody wants to know.
+    digest: DefaultHasher,
 }
 
 impl World {
@@ -151,6 +154,7 @@ impl World {
             healing: false,
             told: 0,
             trace: traced.then(Vec::new),
+            digest: DefaultHasher::new(),
         };
         let of_files = Deployments::clone(&world.deployments);
         world.deployments = Arc::new(world.with_services(of_files, 0));
@@ -168,8 +172,11 @@ impl World {
         world
     }
 
+    /// What happened, and at the end one line that stands for every byte of what was decided.
     pub(crate) fn into_trace(self) -> Vec<String> {
-        self.trace.unwrap_or_default()
+        let mut trace = self.trace.unwrap_or_default();
+        trace.push(format!("all of it: {:016x}", self.digest.finish()));
+        trace
     }
 
     /// What happened last, for whoever reads why a run failed.
@@ -280,6 +287,7 @@ impl World {
         if let (Some(trace), Some(conductor)) = (&mut self.trace, &self.conductor) {
             let from = if self.told <= conductor.gathered(usize::MAX).1 { self.told } else { 0 };
             let (decided, told) = conductor.gathered(from);
+            conductor.digest(from, &mut self.digest);
             self.told = told;
             if !decided.is_empty() {
                 trace.push(format!("  writes: {}", decided.join(", ")));

@@ -3,7 +3,7 @@
 //! and 17.
 //!
 //! The engine alone, with players that do as they are told: what is asked to be written is taken to
-//! be on disk, and every order arrives. Faults are for `random` and the simulation.
+//! be on disk, and every order arrives. Faults are for the simulation.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -42,14 +42,21 @@ fn is_in_reach(ok: u32, failures: u32, total: u32, needed: u32, tolerated: u32) 
         .any(|well| verdict(ok + well, failures + rest - well, needed, tolerated) == JobState::Ok)
 }
 
-/// All of a job's settings that matter to its verdict.
-fn thresholds(total: u32) -> impl Iterator<Item = (u32, Option<u32>)> {
-    let tolerated = move || std::iter::once(None).chain((0..=total).map(Some));
-    (0..=total).flat_map(move |needed| tolerated().map(move |most| (needed, most)))
+/// All of a job's settings that matter to its verdict: each of them set, or left out.
+fn thresholds(total: u32) -> impl Iterator<Item = (Option<u32>, Option<u32>)> {
+    let all = move || std::iter::once(None).chain((0..=total).map(Some));
+    all().flat_map(move |success| all().map(move |most| (success, most)))
 }
 
-fn job_of(total: u32, needed: u32, most: Option<u32>) -> JobSpec {
-    let spec = job(&format!("h[1-{total}]")).success(needed);
+/// How many tasks have to be ok, and how many may fail.
+fn bounds(total: u32, success: Option<u32>, most: Option<u32>) -> (u32, u32) {
+    let needed = success.unwrap_or(total - most.unwrap_or(0));
+    (needed, most.unwrap_or(total - needed))
+}
+
+fn job_of(total: u32, success: Option<u32>, most: Option<u32>) -> JobSpec {
+    let spec = job(&format!("h[1-{total}]"));
+    let spec = success.into_iter().fold(spec, JobSpec::success);
     most.into_iter().fold(spec, JobSpec::max_failures)
 }
 
@@ -57,10 +64,10 @@ fn job_of(total: u32, needed: u32, most: Option<u32>) -> JobSpec {
 fn with_all_in_flight_every_outcome_has_the_verdict_of_the_definition() {
     let mut bare = Bare::new("h[1-12]", Arc::default());
     for total in 1..=12 {
-        for (needed, most) in thresholds(total) {
-            let tolerated = most.unwrap_or(total - needed);
+        for (success, most) in thresholds(total) {
+            let (needed, tolerated) = bounds(total, success, most);
             for well in 0..=total {
-                let spec = job_of(total, needed, most);
+                let spec = job_of(total, success, most);
                 let id = bare.submit_one(spec);
                 let (mut ok, mut failures) = (0, 0);
                 for (nth, (name, key)) in (0..).zip(bare.running_of(id)) {
@@ -86,15 +93,27 @@ fn with_all_in_flight_every_outcome_has_the_verdict_of_the_definition() {
     }
 }
 
+/// Every sequence of outcomes where there are few tasks; of more, those that are well first or last.
+fn sequences(total: u32) -> Vec<u32> {
+    match total {
+        1..=6 => (0..1 << total).collect(),
+        _ => (0..=total)
+            .flat_map(|well| {
+                let first = (1 << well) - 1;
+                [first, first << (total - well)]
+            })
+            .collect(),
+    }
+}
+
 #[test]
 fn one_after_another_every_sequence_of_outcomes_stops_where_it_is_doomed() {
-    const MOST: u32 = 6;
-    let mut bare = Bare::new("h[1-6]", Arc::default());
-    for total in 1..=MOST {
-        for (needed, most) in thresholds(total) {
-            let tolerated = most.unwrap_or(total - needed);
-            for outcomes in 0..1_u32 << total {
-                let id = bare.submit_one(job_of(total, needed, most).parallel(1));
+    let mut bare = Bare::new("h[1-12]", Arc::default());
+    for total in 1..=12 {
+        for (success, most) in thresholds(total) {
+            let (needed, tolerated) = bounds(total, success, most);
+            for outcomes in sequences(total) {
+                let id = bare.submit_one(job_of(total, success, most).parallel(1));
                 let (mut ok, mut failures) = (0, 0);
                 for nth in 0..total {
                     if !is_in_reach(ok, failures, total, needed, tolerated) {
@@ -110,6 +129,9 @@ fn one_after_another_every_sequence_of_outcomes_stops_where_it_is_doomed() {
                 assert!(bare.running_of(id).is_empty(), "{id} goes on though it is doomed");
                 let expected = verdict(ok, failures, needed, tolerated);
                 assert_eq!(bare.verdicts[&id], expected, "{id}: {ok} ok, {failures} failed");
+                let ends = [TaskState::Ok, TaskState::Failed, TaskState::Skipped];
+                let ended = ends.map(|state| bare.counts[&id].get(state));
+                assert_eq!(ended, [ok, failures, total - ok - failures], "{id}");
             }
         }
     }
@@ -123,6 +145,24 @@ fn rounded_down(percent: u8, total: u32) -> u32 {
 /// The least number that is at least `percent` of `total`, by trying.
 fn rounded_up(percent: u8, total: u32) -> u32 {
     (0..=total).find(|n| n * 100 >= u32::from(percent) * total).unwrap()
+}
+
+#[test]
+fn a_share_is_rounded_as_promised_at_every_total() {
+    for total in 0..=250 {
+        for percent in 0..=100 {
+            let (share, down) = (Quantity::Percent(percent), rounded_down(percent, total));
+            assert_eq!(share.window_of(total), down.max(1), "{share} of {total}");
+            assert_eq!(share.floor_of(total), down, "{share} of {total}");
+            assert_eq!(share.threshold_of(total), rounded_up(percent, total), "{share} of {total}");
+        }
+        for count in [0, 1, total / 2, total, total + 1] {
+            let share = Quantity::Count(count);
+            assert_eq!(share.window_of(total), count.max(1), "{share} of {total}");
+            assert_eq!(share.floor_of(total), count, "{share} of {total}");
+            assert_eq!(share.threshold_of(total), count.min(total), "{share} of {total}");
+        }
+    }
 }
 
 #[test]
@@ -172,7 +212,7 @@ fn max_failures_rounds_down_at_every_edge() {
     for total in 1..=20 {
         for percent in (0..=100).filter(|percent| total < 8 || percent % 5 < 2) {
             let most = Some(Quantity::Percent(percent));
-            let spec = JobSpec { max_failures: most, ..job_of(total, 0, None) };
+            let spec = JobSpec { max_failures: most, ..job_of(total, Some(0), None) };
             let id = bare.submit_one(spec);
             let mut failures = 0;
             for (name, key) in bare.running_of(id) {
@@ -233,6 +273,29 @@ fn a_cells_concurrency_rounds_down_at_every_edge_and_counts_the_cells_hosts() {
 }
 
 #[test]
+fn every_window_of_every_job_is_full_until_its_last_tasks() {
+    for total in 1..=12 {
+        let bare = Bare::new(&format!("h[1-{total}]"), Arc::default());
+        for window in 1..=total {
+            for oldest_first in [true, false] {
+                let mut bare = bare.clone();
+                let id = bare.submit_one(job(&format!("h[1-{total}]")).parallel(window));
+                for ended in 0..total {
+                    let mut running = bare.running_of(id);
+                    let expected = window.min(total - ended);
+                    assert_eq!(running.len() as u32, expected, "{window} of {total}");
+                    let next = if oldest_first { 0 } else { running.len() - 1 };
+                    let (name, key) = running.swap_remove(next);
+                    bare.end(&name, key, End::Ok);
+                }
+                assert_eq!(bare.engine.alive_count(), 0, "{window} of {total}");
+                each_host_once_per_attempt(&bare);
+            }
+        }
+    }
+}
+
+#[test]
 fn windows_are_never_exceeded_and_full_while_work_waits() {
     for seed in 0..60 {
         let mut chance = Chance(seed);
@@ -276,6 +339,57 @@ fn each_host_once_per_attempt(bare: &Bare) {
         let expected: Vec<u32> = (1..=attempts.len() as u32).collect();
         assert_eq!(attempts, expected, "attempts of {job} on {name}");
     }
+}
+
+/// Every order of events, six deep, of flows that want the same hosts: submissions, ends well and
+/// badly, releases, further attempts.
+#[test]
+fn no_order_of_events_exceeds_a_cell_or_leaves_room_unused() {
+    for limit in 1..=2 {
+        let apps = [("web", "h[1-3]", Some(Quantity::Count(limit)))];
+        let site = named_deployment("site", &apps, &[("east", "h[1-3]")], &[]);
+        let seen = interleave(&Bare::new("h[1-3]", deployments([site])), limit, 6);
+        assert!(seen > 1_000, "only {seen} states");
+    }
+}
+
+/// Tries everything that may happen next, `depth` deep. How many states were seen.
+fn interleave(bare: &Bare, limit: u32, depth: u32) -> u32 {
+    bare.engine.audit().unwrap();
+    let acting = bare.running.keys().map(|(name, _)| name);
+    let held: BTreeSet<&HostName> = acting.chain(&bare.down).collect();
+    assert!(held.len() as u32 <= limit, "{held:?} hold a cell of {limit}");
+    let cell = &bare.engine.cell_status(0, 1)[0];
+    let is_full = held.len() as u32 == limit;
+    assert!(is_full || cell.waiting.is_empty(), "{:?} wait for room that is there", cell.waiting);
+    if depth == 0 {
+        return 1;
+    }
+    let mut seen = 1;
+    let mut go_on = |change: &dyn Fn(&mut Bare)| {
+        let mut next = bare.clone();
+        change(&mut next);
+        seen += interleave(&next, limit, depth - 1);
+    };
+    if bare.requests() < 3 {
+        let retries = bare.requests() % 2;
+        go_on(&|bare| drop(bare.submit_one(job("h[1-3]").retries(retries))));
+    }
+    for (name, key) in bare.running.keys() {
+        go_on(&|bare| bare.end(name, *key, End::Ok));
+        go_on(&|bare| bare.end(name, *key, End::Failed));
+    }
+    if let Some(name) = bare.down.first() {
+        let reply = ReplyTo::new(ReplyId(0));
+        let release = Input::ReleaseRequested { reply, hosts: hosts(name.as_str()) };
+        go_on(&|bare| bare.input(release.clone()));
+    }
+    if let Some(flow) = bare.engine.alive().next() {
+        let (reply, job, hosts) = (ReplyTo::new(ReplyId(0)), None, None);
+        let retry = Input::RetryRequested { reply, flow, job, hosts };
+        go_on(&|bare| bare.input(retry.clone()));
+    }
+    seen
 }
 
 #[test]

@@ -3,7 +3,11 @@
 //! Records gather in a batch; everything else that was decided waits behind them, and leaves, in
 //! order, once they are on disk. A crash may come before, in the middle of, or after any of that.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    hash::{DefaultHasher, Hash as _},
+    sync::Arc,
+};
 
 use orchestra_flow::{
     Answer, Command, Effect, Engine, Input, RecoveredFlow, RecoveredJob, Recovery, ReplyId,
@@ -225,8 +229,10 @@ impl Conductor {
                 Item::Took(note) => reference.note(&note),
                 Item::Decided(Effect::Persist(op)) => reference.persisted(&op),
                 item => {
-                    if let Item::Decided(Effect::Answer { answer, .. }) = &item {
-                        reference.decided(answer);
+                    match &item {
+                        Item::Decided(Effect::Answer { answer, .. }) => reference.decided(answer),
+                        Item::Decided(Effect::Publish(event)) => reference.numbered(event),
+                        _ => {}
                     }
                     self.ready.push_back(item);
                 }
@@ -285,6 +291,12 @@ impl Conductor {
     pub(crate) fn gathered(&self, from: usize) -> (Vec<String>, usize) {
         let items = self.gathering.iter().skip(from);
         (items.filter_map(words::item).collect(), self.gathering.len())
+    }
+
+    /// Adds what was gathered from item `from` on to a digest, to the last byte.
+    pub(crate) fn digest(&self, from: usize, digest: &mut DefaultHasher) {
+        let items = self.gathering.iter().skip(from);
+        items.for_each(|item| format!("{item:?}").hash(digest));
     }
 
     /// Raises the term, as the writer does when nothing is being written.

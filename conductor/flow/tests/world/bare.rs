@@ -17,13 +17,14 @@ use orchestra_model::{
     },
     flow::{FlowSpec, JobSpec, SlotSpec},
     record::{Op, Record},
-    status::JobStatus,
+    status::{Counts, JobStatus},
     thresholds::Excess,
 };
 
 use super::{SETTINGS, audience, disk::Disk, flow, hosts, player::FakePlayer, submitted};
 
 /// The engine with players that take everything.
+#[derive(Clone)]
 pub struct Bare {
     pub engine: Engine,
     pub now: Timestamp,
@@ -33,6 +34,10 @@ pub struct Bare {
     pub sent: BTreeSet<(HostName, AttemptKey)>,
     /// How jobs ended.
     pub verdicts: BTreeMap<JobId, JobState>,
+    /// How the tasks of jobs ended that are over.
+    pub counts: BTreeMap<JobId, Counts>,
+    /// Hosts that count as down, on disk.
+    pub down: BTreeSet<HostName>,
     /// How many attempts a player takes at once.
     pub max_tasks: u32,
     answer: Option<Answer>,
@@ -69,6 +74,8 @@ impl Bare {
             running: BTreeMap::new(),
             sent: BTreeSet::new(),
             verdicts: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            down: BTreeSet::new(),
             max_tasks: 64,
             answer: None,
             requests: 0,
@@ -123,7 +130,10 @@ impl Bare {
             Effect::Persist(Op::Put(Record::Job(job))) if job.state.is_final() => {
                 let before = self.verdicts.insert(job.id, job.state);
                 assert!(before.is_none_or(|before| before == job.state), "a second verdict");
+                self.counts.insert(job.id, job.counts);
             }
+            Effect::Persist(Op::Put(Record::Hold(hold))) => drop(self.down.insert(hold.host)),
+            Effect::Persist(Op::Release(name)) => drop(self.down.remove(&name)),
             Effect::Answer { answer, .. } => self.answer = Some(answer),
             _ => {}
         }
@@ -149,6 +159,11 @@ impl Bare {
             Some(Answer::Submitted(answer::Submitted { flow, .. })) => flow,
             answer => panic!("not submitted: {answer:?}"),
         }
+    }
+
+    /// How many flows were submitted.
+    pub fn requests(&self) -> u32 {
+        self.requests as u32
     }
 
     /// A flow of one job, and that job.

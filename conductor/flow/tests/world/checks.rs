@@ -70,15 +70,6 @@ impl World {
         }
     }
 
-    /// Holds the final states on disk of an ended flow against what was seen of it.
-    pub fn check_ended(&mut self, flow: FlowId) {
-        for job in self.disk.jobs(flow) {
-            for (index, state) in (0..).zip(self.disk.final_states(job)) {
-                self.check_final(job, index, state);
-            }
-        }
-    }
-
     /// The store is put back to an older state, and with it what may be known.
     pub fn put_back(&mut self, backup: Disk) {
         self.disk = backup;

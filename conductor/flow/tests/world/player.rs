@@ -287,13 +287,6 @@ impl FakePlayer {
         })
     }
 
-    /// Puts the oldest report on the wire behind all others.
-    pub fn shuffle_reports(&mut self) {
-        if let Some(wire) = self.wire.as_mut() {
-            wire.up.rotate_left(usize::from(!wire.up.is_empty()));
-        }
-    }
-
     /// Takes the next report from the wire.
     pub fn sent(&mut self) -> Option<Up> {
         self.wire.as_mut()?.up.pop_front()
