@@ -14,7 +14,6 @@
 //! was held goes on when there is space again. It never stops answering.
 
 mod audit;
-mod batch;
 mod clock;
 mod comeback;
 mod held;

@@ -18,16 +18,21 @@
 //! - What cannot be decoded, or was written by a newer release, is an error that names its place.
 //!   Nothing is half read.
 //!
+//! [`WriteAhead`] keeps the order in which whoever owns a store writes and acts: nothing that rests
+//! on a record is done before that is on disk.
+//!
 //! Left to others: what the records mean, and when which of them is written or pruned (the flow
 //! scheduler); running the writer on a thread of its own, and stopping at
 //! [`CommitError::Broken`] (the conductor).
 
+mod batch;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod error;
 mod memory;
 mod pieces;
 mod sqlite;
+mod write_ahead;
 
 use std::sync::Arc;
 
@@ -46,6 +51,7 @@ pub use crate::{
     error::{CommitError, Kept, OpenError, ReadError},
     memory::{Fault, MemoryDisk, MemoryStore},
     sqlite::SqliteStore,
+    write_ahead::{Flushed, WriteAhead},
 };
 
 /// Up to this many operations, a batch is there as a whole or not at all: what a transaction of

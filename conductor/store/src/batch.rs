@@ -1,7 +1,7 @@
 //! The records of one batch, in order, without those that a later one of the same batch makes
 //! needless. A row written twice in one transaction is work for nothing.
 //!
-//! A store may keep a prefix of a long batch (`orchestra_store`), so what is left out must be
+//! A store may keep a prefix of a long batch (see the crate), so what is left out must be
 //! missed nowhere: whatever the prefix, it is what some crash could have left without this. Two
 //! cases are so, and are most of what there is to save:
 //!
@@ -29,7 +29,7 @@ use orchestra_model::{
 
 /// Records that belong together.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(crate) struct Batch {
     /// In order; `None` for what was left out.
     ops: Vec<Option<Op>>,
     /// About how much memory they take.
@@ -45,7 +45,7 @@ pub(super) struct Batch {
 
 impl Batch {
     /// Adds an operation.
-    pub(super) fn push(&mut self, op: Op) {
+    pub(crate) fn push(&mut self, op: Op) {
         let place = self.ops.len();
         match &op {
             Op::Put(Record::Player(player)) => {
@@ -65,17 +65,17 @@ impl Batch {
     }
 
     /// Whether there is nothing in it.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.ops.is_empty()
     }
 
     /// About how much memory it takes.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// What is to be written.
-    pub(super) fn into_ops(self) -> Vec<Op> {
+    pub(crate) fn into_ops(self) -> Vec<Op> {
         self.ops.into_iter().flatten().collect()
     }
 
