@@ -382,7 +382,7 @@ impl World {
             }
             Item::Decided(Effect::Publish(event)) => self.reference.published(&event),
             Item::Decided(effect) => panic!("done before it is on disk: {effect:?}"),
-            Item::Took(_) => {}
+            Item::Took(_) | Item::Recorded(_) => {}
         }
     }
 

@@ -1,7 +1,12 @@
 //! The conductor around the engine: what `conductor/src/driver.rs` does, in small.
 //!
 //! Records gather in a batch; everything else that was decided waits behind them, and leaves, in
-//! order, once they are on disk. A crash may come before, in the middle of, or after any of that.
+//! order, once they are on disk: by the conductor's own [`WriteAhead`]. A crash may come before, in
+//! the middle of, or after any of that.
+//!
+//! The reference model is told every record in the order in which it was decided, also of those that
+//! the batch leaves out because a later one says more. So a record that is missed on the disk shows
+//! as soon as a conductor starts from there.
 
 use std::{
     collections::VecDeque,
@@ -14,13 +19,15 @@ use orchestra_flow::{
     ReplyTo, SessionId, Settings,
 };
 use orchestra_model::{
-    Deployments, HostName, HostSet, ScoreName, Timestamp,
+    Deployments, HostName, HostSet, ScoreName, TaskState, Timestamp,
     delivery::{ProofKeyId, Refusal, Report, Term},
     flow::FlowSpec,
     proof::Proof,
-    record::{HoldRecord, Op},
+    record::{HoldRecord, Op, Record},
 };
-use orchestra_store::{ATOMIC_OPS, CommitError, Fault, MemoryDisk, MemoryStore, Reader, Store};
+use orchestra_store::{
+    ATOMIC_OPS, CommitError, Fault, Flushed, MemoryDisk, MemoryStore, Reader, Store, WriteAhead,
+};
 
 use super::words;
 use crate::reference::{Note, Reference};
@@ -30,6 +37,8 @@ use crate::reference::{Note, Reference};
 pub(crate) enum Item {
     Took(Note),
     Decided(Effect),
+    /// A record that is written with what is decided after it, or before.
+    Recorded(Op),
     /// An order, with the score of its job, fetched while its flow was alive.
     Order(HostName, SessionId, Command, ScoreName),
 }
@@ -38,10 +47,10 @@ pub(crate) enum Item {
 pub(crate) struct Conductor {
     pub(crate) engine: Engine,
     store: MemoryStore,
-    /// What gathers.
-    gathering: Vec<Item>,
-    /// What is being written, with what waits for it.
-    writing: Option<Vec<Item>>,
+    /// What gathers, and what waits for what is being written.
+    outgoing: WriteAhead<Item>,
+    /// What is being written.
+    writing: Option<Vec<Op>>,
     /// What may be done.
     pub(crate) ready: VecDeque<Item>,
     /// The store had no room.
@@ -52,18 +61,6 @@ pub(crate) struct Conductor {
     pub(crate) seen_term: Term,
     /// Added to true time.
     pub(crate) skew: i64,
-}
-
-fn is_op(item: &Item) -> bool {
-    matches!(item, Item::Decided(Effect::Persist(_)))
-}
-
-fn ops(items: &[Item]) -> Vec<Op> {
-    let op = |item: &Item| match item {
-        Item::Decided(Effect::Persist(op)) => Some(op.clone()),
-        _ => None,
-    };
-    items.iter().filter_map(op).collect()
 }
 
 impl Conductor {
@@ -108,7 +105,7 @@ impl Conductor {
         let mut conductor = Self {
             engine,
             store,
-            gathering: Vec::new(),
+            outgoing: WriteAhead::default(),
             writing: None,
             ready: VecDeque::new(),
             trouble: false,
@@ -137,7 +134,7 @@ impl Conductor {
     }
 
     /// Takes something in, at `now` by the engine's clock.
-    pub(crate) fn take(&mut self, now: Timestamp, note: Note, input: Input) {
+    pub(crate) fn take(&mut self, now: Timestamp, mut note: Note, input: Input) {
         if let Input::Reported { report, .. } = &input
             && let Report::Refused { refusal: Refusal::StaleTerm { evidence, .. }, .. } = **report
         {
@@ -148,13 +145,12 @@ impl Conductor {
             self.note_proven(snapshot.live.iter().filter_map(|live| live.proof));
             self.note_proven(snapshot.settled.iter().filter_map(|settled| settled.proof));
         }
-        self.gathering.push(Item::Took(Note::Time(now)));
-        let at = self.gathering.len();
-        self.gathering.push(Item::Took(note));
+        self.outgoing.hold(Item::Took(Note::Time(now)));
         self.engine.handle(now, input);
-        if let Item::Took(Note::Attached(.., listens)) = &mut self.gathering[at] {
+        if let Note::Attached(.., listens) = &mut note {
             *listens = self.engine.stale().is_none();
         }
+        self.outgoing.hold(Item::Took(note));
         self.gather();
     }
 
@@ -166,7 +162,7 @@ impl Conductor {
 
     /// Lets time pass for the engine.
     pub(crate) fn advance(&mut self, now: Timestamp) {
-        self.gathering.push(Item::Took(Note::Time(now)));
+        self.outgoing.hold(Item::Took(Note::Time(now)));
         self.engine.advance(now);
         self.gather();
     }
@@ -175,6 +171,10 @@ impl Conductor {
         let effects: Vec<Effect> = self.engine.effects().collect();
         for effect in effects {
             let item = match effect {
+                Effect::Persist(op) => {
+                    self.outgoing.persist(op.clone());
+                    Item::Recorded(op)
+                }
                 Effect::Send { player, session, command } => {
                     let host = self.engine.roster().host(player).clone();
                     let job = command.ordered_job();
@@ -187,7 +187,7 @@ impl Conductor {
                 }
                 effect => Item::Decided(effect),
             };
-            self.gathering.push(item);
+            self.outgoing.hold(item);
         }
         if let Err(violation) = self.engine.audit() {
             panic!("audit: {violation}");
@@ -196,30 +196,44 @@ impl Conductor {
 
     /// Hands over what was gathered, if nothing is being written.
     pub(crate) fn flush(&mut self, reference: &mut Reference) {
-        if self.writing.is_none() {
-            let items = std::mem::take(&mut self.gathering);
-            if items.iter().any(is_op) {
-                self.writing = Some(items);
-            } else {
+        match self.outgoing.flush() {
+            Flushed::Nothing => {}
+            Flushed::Commit(ops) => self.writing = Some(ops),
+            Flushed::Perform(items) => {
+                let early = items.iter().find(|item| matches!(item, Item::Recorded(_)));
+                assert!(early.is_none(), "done before it is on disk: {early:?}");
                 self.done(items, reference);
             }
+            Flushed::RaiseTerm(seen) => panic!("nobody asked for a term above {}", seen.0),
         }
     }
 
     /// What was being written is on disk, unless there is no room.
     pub(crate) fn commit(&mut self, reference: &mut Reference) {
-        let Some(items) = self.writing.take() else { return };
-        match self.store.commit(&ops(&items)) {
+        let Some(ops) = self.take_writing() else { return };
+        match self.store.commit(&ops) {
             Ok(()) => {
                 self.trouble = false;
+                let items = self.outgoing.committed();
+                let recorded = items.iter().filter_map(|item| match item {
+                    Item::Recorded(op) => Some(op),
+                    _ => None,
+                });
+                let mut missing = recorded.filter(|op| !is_said(op, &ops));
+                assert_eq!(missing.next(), None, "what rests on it is done, and it is not on disk");
                 self.done(items, reference);
             }
             Err(CommitError::Full(_)) => {
                 self.trouble = true;
-                self.writing = Some(items);
+                self.outgoing.full(ops);
             }
             Err(error) => panic!("the store is broken: {error}"),
         }
+    }
+
+    /// What is being written, or is to be tried again.
+    fn take_writing(&mut self) -> Option<Vec<Op>> {
+        self.outgoing.retry().or_else(|| self.writing.take())
     }
 
     /// Everything in here is durable, and what is no record may be done.
@@ -227,7 +241,7 @@ impl Conductor {
         for item in items {
             match item {
                 Item::Took(note) => reference.note(&note),
-                Item::Decided(Effect::Persist(op)) => reference.persisted(&op),
+                Item::Recorded(op) => reference.persisted(&op),
                 item => {
                     match &item {
                         Item::Decided(Effect::Answer { answer, .. }) => reference.decided(answer),
@@ -242,8 +256,7 @@ impl Conductor {
 
     /// It dies. Of what was being written a part is on disk, as a file system would leave it.
     pub(crate) fn die(mut self, kept: usize, disk: &MemoryDisk, reference: &mut Reference) {
-        let Some(items) = self.writing.take() else { return };
-        let batch = ops(&items);
+        let Some(mut batch) = self.take_writing() else { return };
         let kept = match batch.len() {
             n if kept >= n => n,
             n if n <= ATOMIC_OPS => 0,
@@ -252,16 +265,15 @@ impl Conductor {
         disk.fail_next(Fault::Torn(kept));
         let torn = self.store.commit(&batch);
         assert_eq!(torn.is_err(), kept < batch.len(), "{torn:?}");
-        let mut left = kept;
-        for item in items {
+        batch.truncate(kept);
+        let items = self.outgoing.committed();
+        let is_kept = |item: &Item| matches!(item, Item::Recorded(op) if is_said(op, &batch));
+        let length = items.iter().rposition(is_kept).map_or(0, |last| last + 1);
+        for item in items.into_iter().take(length) {
             match item {
-                _ if left == 0 => break,
                 Item::Took(note) => reference.note(&note),
-                Item::Decided(Effect::Persist(op)) => {
-                    left -= 1;
-                    reference.persisted(&op);
-                }
                 Item::Decided(Effect::Answer { answer, .. }) => reference.decided(&answer),
+                Item::Recorded(op) if is_said(&op, &batch) => reference.persisted(&op),
                 _ => {}
             }
         }
@@ -269,19 +281,19 @@ impl Conductor {
 
     /// Whether everything that was decided is on disk and done.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.gathering.is_empty()
-            && self.writing.is_none()
+        self.outgoing.gathering().is_empty()
+            && self.outgoing.is_idle()
             && self.ready.is_empty()
             && !self.engine.has_work()
     }
 
     pub(crate) fn is_writing(&self) -> bool {
-        self.writing.is_some()
+        !self.outgoing.is_idle()
     }
 
     /// The answers that were just decided and wait for the disk.
     pub(crate) fn newest_answer(&self) -> Option<&Answer> {
-        self.gathering.iter().rev().find_map(|item| match item {
+        self.outgoing.gathering().iter().rev().find_map(|item| match item {
             Item::Decided(Effect::Answer { answer, .. }) => Some(answer),
             _ => None,
         })
@@ -289,21 +301,27 @@ impl Conductor {
 
     /// What was gathered from item `from` on, in words; and how much there is in all.
     pub(crate) fn gathered(&self, from: usize) -> (Vec<String>, usize) {
-        let items = self.gathering.iter().skip(from);
-        (items.filter_map(words::item).collect(), self.gathering.len())
+        let items = self.outgoing.gathering().iter().skip(from);
+        (items.filter_map(words::item).collect(), self.outgoing.gathering().len())
     }
 
     /// Adds what was gathered from item `from` on to a digest, to the last byte.
     pub(crate) fn digest(&self, from: usize, digest: &mut DefaultHasher) {
-        let items = self.gathering.iter().skip(from);
+        let items = self.outgoing.gathering().iter().skip(from);
         items.for_each(|item| format!("{item:?}").hash(digest));
     }
 
     /// Raises the term, as the writer does when nothing is being written.
     /// `None` where there is no room for that.
     pub(crate) fn raise_term(&mut self) -> Option<Term> {
+        self.outgoing.raise_term(self.seen_term);
+        let Flushed::RaiseTerm(seen) = self.outgoing.flush() else {
+            panic!("a term is raised before anything else is written")
+        };
         // The keys of before confirm what was said under them: one stands for all here.
-        self.term = self.store.raise_term(self.seen_term, ProofKeyId([0; 16])).ok()?;
+        let raised = self.store.raise_term(seen, ProofKeyId([0; 16]));
+        self.outgoing.raised();
+        self.term = raised.ok()?;
         Some(self.term)
     }
 
@@ -317,11 +335,28 @@ impl Conductor {
 
     /// Housekeeping between batches.
     pub(crate) fn sweep(&mut self) {
-        if self.writing.is_none() {
+        if self.outgoing.is_idle() {
             // No room is no harm: the next time will do.
             let _ = self.store.sweep(8);
         }
     }
+}
+
+/// Whether a batch has a record that was decided, or another that says it too: what more is known of
+/// an attempt also says that it started, and the number of an order that those before it were issued.
+fn is_said(op: &Op, batch: &[Op]) -> bool {
+    let says = |other: &Op| match (op, other) {
+        (Op::Put(Record::Task(start)), Op::Put(Record::Task(more))) => {
+            let is_start = start.state == TaskState::Sent && start.started_at.is_some();
+            is_start
+                && (start.job, start.index, start.attempt) == (more.job, more.index, more.attempt)
+        }
+        (Op::Put(Record::Player(older)), Op::Put(Record::Player(newer))) => {
+            older.host == newer.host && older.last_order < newer.last_order
+        }
+        _ => false,
+    };
+    batch.contains(op) || batch.iter().any(says)
 }
 
 /// A spec in bytes: a number that stands for it.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use orchestra_flow::{Command, Effect, Input};
+use orchestra_flow::{Command, Input};
 use orchestra_model::{
     Deployments, FlowState, HostName, ScoreName, TaskState, WaitReason,
     delivery::{KnownEnd, PlayerSnapshot, Report},
@@ -37,7 +37,7 @@ pub(super) fn command(command: &Command) -> String {
 
 /// A record that is to be written.
 pub(super) fn item(item: &Item) -> Option<String> {
-    let Item::Decided(Effect::Persist(op)) = item else { return None };
+    let Item::Recorded(op) = item else { return None };
     Some(match op {
         Op::Put(Record::Task(task)) => {
             let (job, host, attempt, state) = (task.job, &task.host, task.attempt, task.state);
