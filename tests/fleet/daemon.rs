@@ -4,39 +4,17 @@ use std::{
     fs::{self, DirBuilder, OpenOptions},
     io::{BufRead as _, BufReader, ErrorKind, Write as _},
     net::SocketAddr,
-    os::{
-        fd::{AsRawFd as _, OwnedFd},
-        unix::fs::DirBuilderExt as _,
-    },
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
 };
 
-use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
+use orchestra_harness::{Config, Lifeline, Names};
 
 use crate::{
     authority::Authority,
     trouble::{During as _, Result, Trouble},
 };
-
-/// The end of a pipe that children read from: they stop when we are gone, however that happens.
-#[derive(Debug)]
-pub(crate) struct Lifeline {
-    read: OwnedFd,
-    /// Nobody else has it.
-    _write: OwnedFd,
-}
-
-impl Lifeline {
-    pub(crate) fn new() -> Result<Self> {
-        const WHAT: &str = "making a pipe";
-        let (read, write) = std::io::pipe().during(WHAT)?;
-        // Above what programs use for themselves; inherited on purpose.
-        let read = fcntl_dupfd_cloexec(&read, 100).during(WHAT)?;
-        fcntl_setfd(&read, FdFlags::empty()).during(WHAT)?;
-        Ok(Self { read, _write: write.into() })
-    }
-}
 
 /// A program that runs. Killed when dropped.
 #[derive(Debug)]
@@ -75,7 +53,7 @@ impl Running {
         let log = OpenOptions::new().create(true).append(true).open(log).during(&what)?;
         let mut child = Command::new(program)
             .args(arguments)
-            .args(["--lifeline", &lifeline.read.as_raw_fd().to_string()])
+            .args(lifeline.arguments())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -210,13 +188,12 @@ impl Conductor {
     pub(crate) fn start(&mut self, lifeline: &Lifeline) -> Result<()> {
         self.kill();
         let ConductorFiles { name, domain, ca, cert, key } = &self.authority;
-        let text = format!(
-            "listen = \"{}\"\nname = {name:?}\ndomain = {domain:?}\nstate_dir = {:?}\n\
-             [tls]\nca = {ca:?}\ncert = {cert:?}\nkey = {key:?}\n[limits]\nreload_removal = \"100%\"\n",
-            self.address,
-            self.dir.join("state")
-        );
-        fs::write(self.dir.join("conductor.toml"), text).during("writing conductor.toml")?;
+        let names = Names { conductor: name, domain };
+        let state = self.dir.join("state");
+        let config = Config::of_conductor(names, &self.address.to_string(), &state)
+            .tls(ca, cert, key)
+            .tables("[limits]\nreload_removal = \"100%\"\n");
+        config.write(&self.dir.join("conductor.toml")).during("writing conductor.toml")?;
         let config_dir = self.dir.display().to_string();
         let arguments = ["--config-dir", &config_dir, "--new-store"];
         let running = Running::start(&self.program, &arguments, lifeline, &self.dir.join("log"))?;

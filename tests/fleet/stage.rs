@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use orchestra_harness::Lifeline;
 use orchestra_model::{FlowId, HostSet};
 use rustls::ClientConfig;
 use tempfile::TempDir;
@@ -18,7 +19,7 @@ use crate::{
     authority::Authority,
     cells::Cells,
     crowd::{Crowd, Identity, Manner},
-    daemon::{Conductor, Lifeline},
+    daemon::Conductor,
     delay::Delay,
     sitter::Trace,
     trouble::{During as _, Result, Trouble},
@@ -74,7 +75,7 @@ impl<'a> Stage<'a> {
                 Place::Temporary(made.during("making a directory")?)
             }
         };
-        let lifeline = Lifeline::new()?;
+        let lifeline = Lifeline::new().during("making a pipe")?;
         let (targets, hosts) = fleet(players)?;
         let (authority, conductor) = match (&args.conductor, &args.conductor_name, &args.ca) {
             (Some(address), Some(name), Some(ca)) => {

@@ -10,13 +10,17 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use hyper_util::rt::TokioIo;
 
 use orchestra_ca::{Ca, Terms};
 use orchestra_certs::{Expected, Files, Role, Subject, client_config};
+use orchestra_harness::{Config, Names};
+pub(crate) use orchestra_harness::{
+    PATIENCE,
+    asynchronous::{eventually, soon},
+};
 use orchestra_model::HostName;
 use orchestra_proto::v1;
 use prost::Message as _;
@@ -33,31 +37,6 @@ pub(crate) use verbs::retry;
 pub(crate) const DOMAIN: &str = "loopback.test";
 /// The conductor's name.
 pub(crate) const CONDUCTOR: &str = "conductor.loopback.test";
-
-/// Longest that any condition is waited for; none is expected to come near it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Waits for what will come. Fails, naming it, when it does not.
-pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("waited {PATIENCE:?} in vain for: {what}"),
-    }
-}
-
-/// Looks until there is something to be found.
-pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    const LOOK: Duration = Duration::from_millis(5);
-    soon(what, async {
-        loop {
-            if let Some(found) = look().await {
-                return found;
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    })
-    .await
-}
 
 /// A directory with an authority, a configuration, and room for a store.
 pub(crate) struct Place {
@@ -100,17 +79,12 @@ impl Place {
 
     /// The same with another address and name.
     pub(crate) fn configure_with(&self, listen: &str, name: &str, tables: &str) {
-        let state = self.path("state");
-        self.write(
-            "conductor.toml",
-            &format!(
-                "listen = \"{listen}\"\nname = \"{name}\"\ndomain = \"{DOMAIN}\"\n\
-                 state_dir = \"{state}\"\n\
-                 [tls]\nca = \"ca/ca.pem\"\ncert = \"ca/conductor/{CONDUCTOR}.pem\"\n\
-                 key = \"ca/conductor/{CONDUCTOR}.key\"\n{tables}",
-                state = state.display(),
-            ),
-        );
+        let names = Names { conductor: name, domain: DOMAIN };
+        let own = |ending: &str| format!("ca/conductor/{CONDUCTOR}.{ending}");
+        let config = Config::of_conductor(names, listen, &self.path("state"))
+            .tls("ca/ca.pem", own("pem"), own("key"))
+            .tables(tables);
+        self.write("conductor.toml", &config.text());
     }
 
     /// Makes a certificate where there is none yet.

@@ -2,26 +2,25 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     fs,
-    io::{ErrorKind, IoSliceMut, PipeWriter, Read},
+    io::{ErrorKind, IoSliceMut, Read},
     mem::MaybeUninit,
-    os::{
-        fd::AsRawFd,
-        unix::{
-            fs::PermissionsExt,
-            net::{UnixListener, UnixStream},
-        },
+    os::unix::{
+        fs::PermissionsExt,
+        net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use orchestra_ca::{Ca, Terms};
 use orchestra_certs::Subject;
+pub(crate) use orchestra_harness::eventually;
+use orchestra_harness::{Config, Lifeline, Names, PATIENCE};
 use orchestra_link::ipc::{Inbox, Outbox, ReceiveError, ToAgent, ToSitter};
 use orchestra_model::{
     FlowId, HostName, JobId,
@@ -38,7 +37,6 @@ use orchestra_proto::{
 };
 use prost::Message;
 use rustix::{
-    io::FdFlags,
     net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
     process::{Pid, Signal, kill_process},
 };
@@ -49,25 +47,12 @@ use tempfile::TempDir;
 pub(crate) const STORE: StoreId = StoreId([7; 16]);
 /// The player's name.
 pub(crate) const PLAYER: &str = "db1.example.com";
-/// Longer than anything that is waited for takes.
-const PATIENCE: Duration = Duration::from_secs(40);
+/// Who is who.
+const NAMES: Names<'_> = Names { conductor: "c1.example.com", domain: "example.com" };
 
 /// Whether the tests may become other users, make cgroups and mount.
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
-}
-
-/// Waits until something holds.
-pub(crate) fn eventually<T>(what: &str, mut wanted: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(it) = wanted() {
-            return it;
-        }
-        assert!(start.elapsed() < PATIENCE, "{what}: did not come about");
-        thread::yield_now();
-        thread::park_timeout(Duration::from_millis(5));
-    }
 }
 
 /// Whether a process of this number lives.
@@ -93,8 +78,7 @@ fn handed_over(agent: &UnixStream) -> UnixStream {
 
 pub(crate) struct World {
     dir: TempDir,
-    /// Lines of the configuration, by key.
-    settings: RefCell<BTreeMap<&'static str, String>>,
+    config: RefCell<Config>,
     listener: UnixListener,
     sitter: RefCell<Option<Sitter>>,
     link: RefCell<Option<Link>>,
@@ -113,7 +97,7 @@ pub(crate) struct World {
 
 struct Sitter {
     child: Child,
-    lifeline: Option<PipeWriter>,
+    lifeline: Option<Lifeline>,
 }
 
 struct Link {
@@ -129,7 +113,7 @@ impl World {
     /// A world without a sitter. `max_tasks` is 16, the grace 1 s.
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let domain = HostName::new("example.com").unwrap();
+        let domain = HostName::new(NAMES.domain).unwrap();
         let ca = Ca::init(&dir.path().join("ca"), &domain).unwrap();
         let subject = Subject::Player(HostName::new(PLAYER).unwrap());
         ca.save(&[ca.issue(&subject, &Terms::default()).unwrap()], false).unwrap();
@@ -137,9 +121,17 @@ impl World {
         fs::create_dir(dir.path().join("out")).unwrap();
         let listener = UnixListener::bind(dir.path().join("agent.sock")).unwrap();
         listener.set_nonblocking(true).unwrap();
-        let world = World {
+        let [scores, spool, run] = ["scores", "spool", "run"].map(|name| dir.path().join(name));
+        let files = ca.files(&subject);
+        // Nobody listens there: agents talk to the test.
+        let config = Config::of_player(NAMES, "127.0.0.1:1", &scores, &spool)
+            .with("run_dir", run)
+            .with("max_tasks", 16)
+            .with("kill_grace", "1s")
+            .tls(files.ca, files.cert, files.key);
+        World {
             dir,
-            settings: RefCell::default(),
+            config: RefCell::new(config),
             listener,
             sitter: RefCell::default(),
             link: RefCell::default(),
@@ -149,26 +141,12 @@ impl World {
             log_parts: RefCell::default(),
             vitals: RefCell::default(),
             wrapper: RefCell::default(),
-        };
-        let text = |path: &Path| format!("{:?}", path.to_str().unwrap());
-        world.set("scores_dir", text(&world.path("scores")));
-        world.set("spool_dir", text(&world.path("spool")));
-        world.set("run_dir", text(&world.path("run")));
-        world.set("max_tasks", "16".to_owned());
-        for key in ["agent_user", "task_user"] {
-            world.set(key, "\"self\"".to_owned());
         }
-        world.set("kill_grace", "\"1s\"".to_owned());
-        let files = ca.files(&subject);
-        world.set("tls.ca", text(&files.ca));
-        world.set("tls.cert", text(&files.cert));
-        world.set("tls.key", text(&files.key));
-        world
     }
 
     /// Sets a line of the configuration; the next sitter reads it.
-    pub(crate) fn set(&self, key: &'static str, value: impl Into<String>) {
-        self.settings.borrow_mut().insert(key, value.into());
+    pub(crate) fn set(&self, key: &str, value: impl Into<String>) {
+        self.config.borrow_mut().set(key, value);
     }
 
     /// Has the next sitters started as `wrapper PROGRAM ARGUMENTS`.
@@ -256,37 +234,27 @@ impl World {
     }
 
     pub(crate) fn start_unattached(&self) {
-        let (lifeline, writer) = std::io::pipe().unwrap();
-        rustix::io::fcntl_setfd(&lifeline, FdFlags::empty()).unwrap();
-        let child = self.command(lifeline.as_raw_fd()).spawn().unwrap();
-        *self.sitter.borrow_mut() = Some(Sitter { child, lifeline: Some(writer) });
+        let lifeline = Lifeline::new().unwrap();
+        let child = self.command(&lifeline).spawn().unwrap();
+        *self.sitter.borrow_mut() = Some(Sitter { child, lifeline: Some(lifeline) });
         *self.link.borrow_mut() = None;
     }
 
     /// Starts a sitter that is expected to fail, and returns what it said.
     pub(crate) fn start_in_vain(&self) -> String {
-        let (lifeline, _writer) = std::io::pipe().unwrap();
-        rustix::io::fcntl_setfd(&lifeline, FdFlags::empty()).unwrap();
-        let mut command = self.command(lifeline.as_raw_fd());
-        let output = command.stderr(Stdio::piped()).output().unwrap();
+        let lifeline = Lifeline::new().unwrap();
+        let output = self.command(&lifeline).stderr(Stdio::piped()).output().unwrap();
         assert!(!output.status.success(), "it did not fail");
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
-    fn command(&self, lifeline: i32) -> Command {
-        let settings = self.settings.borrow();
-        let (tls, top): (Vec<_>, Vec<_>) =
-            settings.iter().partition(|(key, _)| key.starts_with("tls."));
-        let mut text = "conductors = [\"127.0.0.1:1\"]\nconductor_name = \"c1.example.com\"\ndomain = \"example.com\"\n".to_owned();
-        top.iter().for_each(|(key, value)| text += &format!("{key} = {value}\n"));
-        text += "[tls]\n";
-        tls.iter().for_each(|(key, value)| text += &format!("{} = {value}\n", &key[4..]));
-        fs::write(self.path("player.toml"), text).unwrap();
+    fn command(&self, lifeline: &Lifeline) -> Command {
+        self.config.borrow().write(&self.path("player.toml")).unwrap();
         let mut words = self.wrapper.borrow().clone();
         words.push(std::env::current_exe().unwrap().to_str().unwrap().to_owned());
         words
             .extend(["--config".to_owned(), self.path("player.toml").to_str().unwrap().to_owned()]);
-        words.extend(["--lifeline".to_owned(), lifeline.to_string()]);
+        words.extend(lifeline.arguments());
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);

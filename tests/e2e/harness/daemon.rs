@@ -2,28 +2,17 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    os::fd::{AsRawFd as _, OwnedFd},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{LazyLock, Mutex},
+    sync::Mutex,
+    time::Duration,
 };
 
-use rustix::{
-    io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd},
-    process::Signal,
-};
+use orchestra_harness::{Lifeline, until};
+use rustix::process::Signal;
 
-use super::{binaries, process, within};
-
-/// Daemons read from this pipe, and stop when it ends: however these tests die, all of them go
-/// with them. Every child inherits the end that is read from; nobody but us has the other.
-static LIFELINE: LazyLock<(OwnedFd, OwnedFd)> = LazyLock::new(|| {
-    let (read, write) = std::io::pipe().expect("a pipe");
-    // Above what daemons use for themselves.
-    let read = fcntl_dupfd_cloexec(&read, 100).expect("a descriptor");
-    fcntl_setfd(&read, FdFlags::empty()).expect("a flag");
-    (read, write.into())
-});
+use super::{binaries, process};
 
 /// A daemon, running or not.
 #[derive(Debug)]
@@ -111,7 +100,7 @@ impl Daemon {
         let started = command
             .args(&self.arguments)
             .args(further)
-            .args(["--lifeline", &LIFELINE.0.as_raw_fd().to_string()])
+            .args(Lifeline::of_this_process().arguments())
             .stdin(Stdio::null())
             .stdout(File::create(&self.out).expect("a file"))
             .stderr(match &*streams {
@@ -151,9 +140,9 @@ impl Daemon {
 
     /// Waits until it has ended by itself.
     pub(crate) fn wait(&self) -> ExitStatus {
-        let patience = std::time::Duration::from_secs(30);
-        let what = format!("{} to end\n{}", self.program.display(), self.log_tail());
-        let status = within(patience, &what, || self.ended());
+        const PATIENCE: Duration = Duration::from_secs(30);
+        let what = format!("{} to end", self.program.display());
+        let status = until(PATIENCE, &what, || self.ended().ok_or_else(|| self.log_tail()));
         *self.child.lock().expect("no test panicked in here") = None;
         status
     }

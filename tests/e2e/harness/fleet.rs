@@ -23,6 +23,7 @@ use std::{
 
 use orchestra_ca::{Ca, Terms};
 use orchestra_certs::{Role, Subject};
+use orchestra_harness::{Config, Names};
 use orchestra_model::{HostName, HostSet};
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -38,6 +39,7 @@ use super::{
 pub(crate) const DOMAIN: &str = "e2e.test";
 /// The conductor's name.
 pub(crate) const CONDUCTOR: &str = "conductor.e2e.test";
+const NAMES: Names<'_> = Names { conductor: CONDUCTOR, domain: DOMAIN };
 
 /// The scores that every fleet has: name, text and `.conf`.
 const SCORES: &[(&str, &str, &str)] = &[
@@ -233,17 +235,13 @@ impl Fleet {
     /// The same with further arguments.
     pub(crate) fn start_conductor_with(&self, arguments: &[&str]) {
         let dir = self.dir().join("conductor");
-        let text = format!(
-            "listen = \"{address}\"\nname = \"{CONDUCTOR}\"\ndomain = \"{DOMAIN}\"\n\
-             state_dir = \"{dir}/state\"\n\
-             [tls]\nca = \"{ca}/ca.pem\"\ncert = \"{ca}/conductor/{CONDUCTOR}.pem\"\n\
-             key = \"{ca}/conductor/{CONDUCTOR}.key\"\n{tables}",
-            address = self.address(),
-            dir = dir.display(),
-            ca = self.dir().join("ca").display(),
-            tables = self.options.conductor_tables,
-        );
-        fs::write(dir.join("conductor.toml"), text).expect("a file");
+        let ca = self.dir().join("ca");
+        let own = |ending: &str| ca.join(format!("conductor/{CONDUCTOR}.{ending}"));
+        Config::of_conductor(NAMES, &self.address(), &dir.join("state"))
+            .tls(ca.join("ca.pem"), own("pem"), own("key"))
+            .tables(&self.options.conductor_tables)
+            .write(&dir.join("conductor.toml"))
+            .expect("a file");
         self.conductor.start_with(arguments);
         let listening = eventually("the conductor to listen", || {
             let out = self.conductor.output();
@@ -286,7 +284,7 @@ impl Fleet {
             fs::copy(format!("{}.{from}", issued.display()), dir.join(to)).expect("it was issued");
         }
         fs::copy(self.dir().join("ca/ca.pem"), dir.join("ca.pem")).expect("there is a CA");
-        self.write_player_toml(dir, &self.options.player_keys);
+        self.write_player_toml(dir);
         let config = dir.join("player.toml").display().to_string();
         let mut sitter = Daemon::new("player", &["--config", &config], dir.join("log"));
         if self.options.small_disks {
@@ -296,29 +294,17 @@ impl Fleet {
     }
 
     /// Writes `player.toml` into a player's directory.
-    fn write_player_toml(&self, dir: &Path, further: &BTreeMap<String, String>) {
-        let cgroup = match &self.cgroup {
-            Some(own) => own.path().display().to_string(),
-            None => "none".to_owned(),
-        };
-        let mut keys = BTreeMap::from([
-            ("conductors".to_owned(), format!("[\"{}\"]", self.address())),
-            ("conductor_name".to_owned(), format!("{CONDUCTOR:?}")),
-            ("domain".to_owned(), format!("{DOMAIN:?}")),
-            ("scores_dir".to_owned(), format!("{:?}", self.dir().join("scores"))),
-            ("spool_dir".to_owned(), "\"spool\"".to_owned()),
-            ("agent_user".to_owned(), "\"self\"".to_owned()),
-            ("task_user".to_owned(), "\"self\"".to_owned()),
-            ("kill_grace".to_owned(), "\"1s\"".to_owned()),
-            ("cgroup".to_owned(), format!("{cgroup:?}")),
-        ]);
-        keys.extend(further.clone());
-        let mut text = String::new();
-        for (key, value) in keys {
-            text.push_str(&format!("{key} = {value}\n"));
+    fn write_player_toml(&self, dir: &Path) {
+        let cgroup = self.cgroup.as_ref().map_or(Path::new("none"), OwnCgroup::path);
+        let (scores, spool) = (self.dir().join("scores"), Path::new("spool"));
+        let mut config = Config::of_player(NAMES, &self.address(), &scores, spool)
+            .with("kill_grace", "1s")
+            .with("cgroup", cgroup)
+            .tls("ca.pem", "cert.pem", "key.pem");
+        for (key, value) in &self.options.player_keys {
+            config.set(key, value);
         }
-        text.push_str("[tls]\nca = \"ca.pem\"\ncert = \"cert.pem\"\nkey = \"key.pem\"\n");
-        fs::write(dir.join("player.toml"), text).expect("a file");
+        config.write(&dir.join("player.toml")).expect("a file");
     }
 
     /// Starts all players that do not run; returns when all are attached.

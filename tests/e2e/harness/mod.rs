@@ -19,14 +19,13 @@ mod process;
 mod record;
 mod relay;
 mod tool;
-mod wait;
 
 pub(crate) use chance::Chance;
 pub(crate) use daemon::{Daemon, Streams};
 pub(crate) use fleet::{Cgroup, DOMAIN, Fleet, set_mode};
+pub(crate) use orchestra_harness::{eventually, within};
 pub(crate) use player::Player;
 pub(crate) use process::{Process, is_alive};
 pub(crate) use record::{Line, Record};
 pub(crate) use relay::Relay;
 pub(crate) use tool::{Ran, Tool};
-pub(crate) use wait::{eventually, within};

@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use orchestra_harness::{Config, Names};
+
 use crate::{
     args::Args,
     audience::Wanted,
@@ -111,20 +113,17 @@ fn start_player(stage: &Stage<'_>, cgroup: &str) -> Result<Running> {
         fs::set_permissions(&score, fs::Permissions::from_mode(0o755)).during(WHAT)?;
     }
     let authority = &stage.authority;
-    let text = format!(
-        "conductors = [\"{}\"]\nconductor_name = {:?}\ndomain = {:?}\nscores_dir = {scores:?}\n\
-         spool_dir = {:?}\nmax_tasks = {MAX_TASKS}\nagent_user = \"self\"\ntask_user = \"self\"\n\
-         cgroup = {cgroup:?}\n[tls]\nca = {:?}\ncert = {:?}\nkey = {:?}\n",
-        stage.address(),
-        authority.conductor.as_str(),
-        authority.domain().as_str(),
-        dir.join("spool"),
-        authority.path("ca.pem"),
-        authority.path("player/p1.pem"),
-        authority.path("player/p1.key"),
-    );
+    let names =
+        Names { conductor: authority.conductor.as_str(), domain: authority.domain().as_str() };
+    let [ca, cert, key] =
+        ["ca.pem", "player/p1.pem", "player/p1.key"].map(|file| authority.path(file));
     let config = dir.join("player.toml");
-    fs::write(&config, text).during(WHAT)?;
+    Config::of_player(names, &stage.address().to_string(), &scores, &dir.join("spool"))
+        .with("max_tasks", MAX_TASKS)
+        .with("cgroup", cgroup)
+        .tls(ca, cert, key)
+        .write(&config)
+        .during(WHAT)?;
     let config = config.display().to_string();
     let program = stage.program("player")?;
     Running::start_silent(&program, &["--config", &config], &stage.lifeline, &dir.join("log"))

@@ -4,14 +4,10 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Command,
-    thread,
-    time::{Duration, Instant},
 };
 
-/// Longest that a condition is waited for. None is expected to come near it.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How often it is looked at.
-const LOOK: Duration = Duration::from_millis(20);
+pub(crate) use orchestra_harness::eventually;
+use orchestra_harness::{PATIENCE, until};
 
 /// `orc`, where Cargo put it: two above this test's program.
 pub(crate) fn orc() -> Command {
@@ -29,31 +25,12 @@ pub(crate) fn orc() -> Command {
     orc
 }
 
-/// Waits until `look` finds something.
-pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let late = Instant::now() >= deadline;
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(!late, "waited {PATIENCE:?} in vain for: {what}");
-        thread::sleep(LOOK);
-    }
-}
-
 /// Waits until nobody is left who has something to do with this directory.
 fn nobody_left(directory: &Path) {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let late = Instant::now() >= deadline;
+    until(PATIENCE, "nobody to be left, but there are:", || {
         let left = processes_of(directory);
-        if left.is_empty() {
-            return;
-        }
-        assert!(!late, "after {PATIENCE:?} these are left:\n{}", left.join("\n"));
-        thread::sleep(LOOK);
-    }
+        if left.is_empty() { Ok(()) } else { Err(left.join("\n")) }
+    });
 }
 
 /// Every process that has something to do with this directory: by its arguments, its working

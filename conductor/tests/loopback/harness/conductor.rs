@@ -3,29 +3,16 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{BufRead as _, BufReader},
-    os::fd::{AsRawFd as _, OwnedFd},
+    os::fd::OwnedFd,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::LazyLock,
 };
 
 use conductor::{Options, Patience};
-use rustix::{
-    io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd},
-    process::{Pid, Signal, kill_process},
-};
+use orchestra_harness::Lifeline;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Place, eventually};
-
-/// Children read from this pipe, and stop when it ends: however these tests die, all of them go
-/// with them.
-static LIFELINE: LazyLock<(OwnedFd, OwnedFd)> = LazyLock::new(|| {
-    let (read, write) = std::io::pipe().unwrap();
-    // Above what the conductor uses for itself.
-    let read = fcntl_dupfd_cloexec(&read, 100).unwrap();
-    fcntl_setfd(&read, FdFlags::empty()).unwrap();
-    (read, write.into())
-});
 
 /// A child process; it is gone when this is dropped.
 pub(crate) struct Conductor {
@@ -79,7 +66,7 @@ impl Conductor {
         let mut child = Command::new(env!("CARGO_BIN_EXE_conductor"))
             .arg("--config-dir")
             .arg(place.dir())
-            .args(["--lifeline", &LIFELINE.0.as_raw_fd().to_string()])
+            .args(Lifeline::of_this_process().arguments())
             .args(is_new.then_some("--new-store"))
             .args(arguments)
             .stdin(Stdio::null())

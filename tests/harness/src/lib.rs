@@ -1,0 +1,18 @@
+//! What the tests that start daemons share.
+//!
+//! - [`eventually`] waits for a condition, up to a deadline; [`asynchronous`] does so in a task.
+//! - [`Lifeline`] ends the daemons that a test has started, however the test ends.
+//! - [`Config`] is a `conductor.toml` or a `player.toml`.
+//!
+//! No crate of the product imports it, but for its own tests: `tests/tests/tidy.rs` asserts that.
+
+pub mod asynchronous;
+mod config;
+mod lifeline;
+mod wait;
+
+pub use crate::{
+    config::{Config, Names},
+    lifeline::Lifeline,
+    wait::{PATIENCE, eventually, until, within},
+};
