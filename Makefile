@@ -3,7 +3,7 @@
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo clean-demo test lint fmt clippy doc deny build unit bench bench-engine bench-parts bench-units sim sim-mutants
+.PHONY: help demo clean-demo test lint fmt clippy doc deny build unit bench bench-engine bench-parts bench-peers bench-units sim sim-mutants
 
 help:
 	@echo 'make demo        build, then run a flow over 116 players on this machine'
@@ -15,6 +15,7 @@ help:
 	@echo 'make bench-engine what the scheduler alone can do'
 	@echo 'make bench-parts what store, host sets and wire can do'
 	@echo 'make bench-units what it costs to keep units running, beside other supervisors'
+	@echo 'make bench-peers what other tools take for the same work, those that are installed'
 	@echo 'make clean-demo  remove what demos have left'
 
 # The release build, then the flow of demo/roadrunner.yaml over 116 real players.
@@ -56,16 +57,16 @@ deny:
 		echo 'NOT CHECKED: licences, bans, sources and advisories, because cargo-deny is not installed' >&2; \
 	fi
 
-# Tests start the programs: those of the whole workspace.
+# Tests start the programs: all but tests/peers, which is no default member of the workspace.
 build:
-	$(CARGO) build --workspace --all-targets --locked
+	$(CARGO) build --all-targets --locked
 
 unit:
 	@if $(CARGO) nextest --version > /dev/null 2>&1; then \
-		$(CARGO) test --workspace --doc --locked && \
-		$(CARGO) nextest run --workspace --locked --no-fail-fast; \
+		$(CARGO) test --doc --locked && \
+		$(CARGO) nextest run --locked --no-fail-fast; \
 	else \
-		$(CARGO) test --workspace --locked --no-fail-fast; \
+		$(CARGO) test --locked --no-fail-fast; \
 	fi
 
 # Emulated players on a real conductor; FLEET says what to measure: see `fleet --help`.
@@ -89,6 +90,15 @@ bench-parts:
 # through kills. Beside runit, s6, supervisor and monit, where they are installed.
 bench-units:
 	$(CARGO) test --release --locked -p player --test sitter -- measure
+
+# The work of `fleet throughput` and `fleet exec` by other tools, those that are installed; PEERS says
+# which and how much: see `peers --help`. Nothing else builds it, and `make lint` checks it.
+PEERS ?= throughput exec
+bench-peers:
+	$(CARGO) test --release --locked -p orchestra-peers
+	$(CARGO) build --release --locked --bins
+	$(CARGO) build --release --locked -p orchestra-peers
+	'$(TARGET)/release/peers' $(PEERS)
 
 # What may happen in a pretended world: tests/sim/README.md. SEEDS says how many, FROM where to
 # begin; SEED runs one, with what happened.

@@ -67,11 +67,6 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) constrained: bool,
 
-    /// Beside `throughput` and `exec`, the same work through other tools, those that are installed:
-    /// gearmand and nats-server; clush and hq
-    #[arg(long)]
-    pub(crate) peers: bool,
-
     /// Most players that dial at the same time when a fleet first attaches
     #[arg(long, default_value_t = 128)]
     pub(crate) dialling: usize,

@@ -5,8 +5,7 @@
 //! - `crowd` is N players: the player's link code over `sitter`, dialled through `switch`.
 //! - `stage` is everything else: `authority` (certificates), `daemon` (the conductor), `audience`.
 //! - `scenario` has a file for each thing that is measured; `bare` is what one is compared with.
-//! - `peers` does the same work with other tools.
-//! - `figures` and `usage` say what came out, what it cost, and what limited it.
+//! - `figures` (of the harness) and `usage` say what came out, what it cost, and what limited it.
 //!
 //! It shares the machine with what it measures, so it is kept lean: one runtime thread, no timer
 //! and no allocation for a player that waits, latencies noted where things happen and put together
@@ -23,15 +22,12 @@ mod crowd;
 mod daemon;
 mod delay;
 mod descriptors;
-mod figures;
 mod meter;
 mod past;
-mod peers;
 mod scenario;
 mod sitter;
 mod stage;
 mod switch;
-mod trouble;
 mod usage;
 
 use std::{
@@ -42,14 +38,12 @@ use std::{
 };
 
 use clap::Parser as _;
-use tokio::{
-    runtime::{Builder, Runtime},
-    signal::unix::{SignalKind, signal},
-};
+use orchestra_harness::{figures, trouble};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     args::{Args, Bare, Scenario},
-    trouble::{During as _, Result, Trouble},
+    trouble::{During as _, Result, Trouble, interrupted},
 };
 
 fn main() -> ExitCode {
@@ -80,7 +74,7 @@ fn run(args: &Args) -> Result<()> {
         let report = runtime.block_on(async {
             tokio::select! {
                 report = scenario::run(scenario, args) => report,
-                stopped = stopped() => Err(stopped),
+                stopped = interrupted() => Err(stopped),
             }
         })?;
         if !args.json {
@@ -89,22 +83,6 @@ fn run(args: &Args) -> Result<()> {
         println!("{}", report.json());
     }
     Ok(())
-}
-
-/// Waits until somebody asks for the end, so that what was started is ended too.
-async fn stopped() -> Trouble {
-    let heard = |kind| async move {
-        match signal(kind) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = heard(SignalKind::interrupt()) => {}
-        () = heard(SignalKind::terminate()) => {}
-        () = heard(SignalKind::hangup()) => {}
-    }
-    Trouble::new("interrupted")
 }
 
 /// Is the bare server until it is killed, or whoever started it is gone.

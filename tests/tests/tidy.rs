@@ -35,7 +35,7 @@ const FLOORS: [&[&str]; 5] = [
     ],
     &["orchestra-ca", "orchestra-client", "orchestra-link"],
     &["conductor", "player", "audience-cli"],
-    &["orchestra-tests"],
+    &["orchestra-tests", "orchestra-peers"],
 ];
 
 /// The engines, which do no IO, read no clock and draw no chance: they import the model, which does
@@ -272,13 +272,14 @@ fn code_is_safe_and_finished() {
 
 /// A test that sleeps is slow on every machine and wrong on some. Who waits for a condition looks
 /// at it again and again, and may pause in between: `while` it is not so, or in a harness. The
-/// emulator is no test, and measures over time.
+/// emulator and `tests/peers` are no tests, and measure over time.
 #[test]
 fn tests_wait_for_conditions_and_not_for_time() {
     let mut wrong = Vec::new();
     for path in sources() {
         let (name, text) = (shown(&path), read(&path));
-        let exempt = name.contains("harness") || name.starts_with("tests/fleet/");
+        let exempt = name.contains("harness")
+            || ["tests/fleet/", "tests/peers/"].iter().any(|folder| name.starts_with(folder));
         if exempt || name == "tests/tests/tidy.rs" {
             continue;
         }

@@ -18,7 +18,6 @@ use crate::{
     audience::Wanted,
     daemon::Running,
     figures::{Report, Samples},
-    peers::{self, Processes},
     stage::{PATIENCE, Stage},
     trouble::{During as _, Result},
 };
@@ -59,9 +58,9 @@ pub(super) async fn run(args: &Args) -> Result<Report> {
     let mut report = Report::new("exec", 1);
     let ratio = |rates: &[f64]| Samples::new(rates.iter().zip(&raw).map(|(rate, raw)| rate / raw));
     let (part, part_with_cgroup) = (ratio(&without), ratio(&with_cgroup));
-    let without = Samples::new(without);
-    let rate = without.median();
-    report.rounds("rate", "attempts a second, no cgroups", &without);
+    report.number("tasks", "tasks in a round", jobs as f64);
+    report.number("at_once", "of these at once", f64::from(MAX_TASKS));
+    report.rounds("rate", "attempts a second, no cgroups", &Samples::new(without));
     let with_cgroup = (!with_cgroup.is_empty()).then(|| Samples::new(with_cgroup));
     match &with_cgroup {
         Some(rates) => report.rounds("cgroup_rate", "attempts a second, a cgroup each", rates),
@@ -83,10 +82,6 @@ pub(super) async fn run(args: &Args) -> Result<Report> {
         tasks += flow.tasks();
     }
     report.number("checked_tasks", "one verdict each, after kill -9", tasks as f64);
-    if args.peers {
-        let work = Processes { program: TRUE, times: jobs, at_once: MAX_TASKS };
-        peers::processes(stage.dir(), work, rate, &mut report).await?;
-    }
     Ok(report)
 }
 

@@ -12,7 +12,6 @@ use crate::{
     audience::{Audience, Submitted, Wanted},
     crowd::Crowd,
     figures::{Report, Samples},
-    peers,
     scenario::{checked, latencies},
     stage::{PATIENCE, Stage},
     trouble::{During as _, Result},
@@ -43,9 +42,6 @@ pub(super) async fn run(args: &Args) -> Result<Report> {
     }
     spent.tell(&mut report);
     checked(&mut report, stage.check_traces(crowd, &flows, &traces).await?);
-    if args.peers {
-        peers::no_ops(args, stage.dir(), rate, &mut report).await?;
-    }
     Ok(report)
 }
 

@@ -7,12 +7,10 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use orchestra_harness::trouble::{During as _, Result, Trouble};
 use tokio::{io::AsyncWriteExt as _, net::tcp::OwnedWriteHalf, sync::mpsc};
 
-use crate::{
-    peers::{Guarded, Incoming, Work, Workers, connect, free_address},
-    trouble::{During as _, Result, Trouble},
-};
+use crate::peer::{Guarded, Incoming, Work, Workers, connect, free_address};
 
 /// What becomes of a job that is submitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,26 +1,17 @@
-//! The same work with other tools, where they are installed: what a rate is worth is told by
-//! theirs, on the same machine, a moment later. docs/fleet.md says what each comparison means.
-//!
-//! - Tasks that do nothing, for one named worker each: `gearman` and `nats`, whose clients and
-//!   workers are ours and speak the little of the protocol that this takes.
-//! - Processes that end at once: `processes`, by the tools' own programs.
-//!
-//! Everything listens on loopback, writes into a directory of its own, and is gone afterwards.
-
-mod gearman;
-mod nats;
-mod processes;
+//! What it takes to measure another tool: its program, which does not outlive us, a connection to it,
+//! and work that is kept under way.
 
 use std::{
     env,
     fs::{self, File},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::{self, Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use bytes::BytesMut;
+use orchestra_harness::trouble::{During as _, Result, Trouble};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
@@ -29,91 +20,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{
-    args::Args,
-    delay::Delay,
-    figures::Report,
-    trouble::{During as _, Result, Trouble},
-};
-
-/// The longest that tasks which do nothing are given to one peer: as long as ours, at most this.
-const MOST: Duration = Duration::from_secs(10);
 /// Longer than anything takes that is only waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// How soon something that is waited for is looked at again.
-const SOON: Duration = Duration::from_millis(5);
-
-/// Adds what peers make of tasks that do nothing: each for one of as many workers as there are
-/// players, and as many of them under way. `ours` is our rate.
-pub(crate) async fn no_ops(args: &Args, dir: &Path, ours: f64, report: &mut Report) -> Result<()> {
-    if args.delay != Delay::None {
-        report.text("peers", "peers", "left out: their workers know no --delay");
-        return Ok(());
-    }
-    let work = Work {
-        workers: args.players,
-        outstanding: args.players * args.in_flight.max(1),
-        time: args.time().min(MOST),
-    };
-    let stored = gearman::Jobs::Stored;
-    for (name, jobs) in [("gearmand", gearman::Jobs::InMemory), ("gearmand_sqlite3", stored)] {
-        let rate = match find("gearmand") {
-            Some(program) => Some(gearman::rate(&program, &fresh(dir, name)?, work, jobs).await),
-            None => None,
-        };
-        tell(report, name, ours, rate);
-    }
-    let rate = match find("nats-server") {
-        Some(program) => Some(nats::rate(&program, &fresh(dir, "nats")?, work).await),
-        None => None,
-    };
-    tell(report, "nats", ours, rate);
-    Ok(())
-}
-
-/// Adds what peers make of so many processes that end at once, as many of them at the same time as
-/// our player runs. `ours` is our rate.
-pub(crate) async fn processes(
-    dir: &Path,
-    work: processes::Work<'_>,
-    ours: f64,
-    report: &mut Report,
-) -> Result<()> {
-    let rate = match find("clush") {
-        Some(program) => Some(processes::clush(&program, &fresh(dir, "clush")?, work).await),
-        None => None,
-    };
-    tell(report, "clush", ours, rate);
-    let rate = match find("hq") {
-        Some(program) => Some(processes::hyperqueue(&program, &fresh(dir, "hq")?, work).await),
-        None => None,
-    };
-    tell(report, "hq", ours, rate);
-    Ok(())
-}
-
-pub(crate) use processes::Work as Processes;
-
-/// Adds a peer's rate, and ours as a multiple of it; or why there is none, which takes nothing
-/// away from our own figures.
-fn tell(report: &mut Report, name: &str, ours: f64, rate: Option<Result<f64>>) {
-    let shown = name.replace('_', ", ");
-    match rate {
-        None => report.text(name, &shown, "not installed"),
-        Some(Err(trouble)) => {
-            report.text(name, &shown, &format!("failed: {}", orchestra_model::chain(&trouble)));
-        }
-        Some(Ok(rate)) => {
-            let what = format!("{shown}, tasks a second");
-            report.number(&format!("{name}_rate"), &what, rate);
-            let what = format!("ours, as a multiple of {shown}");
-            report.number(&format!("{name}_ratio"), &what, ours / rate);
-        }
-    }
-}
+pub(crate) const SOON: Duration = Duration::from_millis(5);
 
 /// A program that is installed.
-fn find(name: &str) -> Option<PathBuf> {
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     // Servers are where users do not look.
     let more = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
@@ -121,30 +34,26 @@ fn find(name: &str) -> Option<PathBuf> {
 }
 
 /// An empty directory.
-fn fresh(dir: &Path, name: &str) -> Result<PathBuf> {
-    const WHAT: &str = "making a peer's directory";
-    let dir = dir.join("peers").join(format!("{name}-{}", process::id()));
-    if dir.exists() {
-        fs::remove_dir_all(&dir).during(WHAT)?;
-    }
-    fs::create_dir_all(&dir).during(WHAT)?;
+pub(crate) fn fresh(dir: &Path, name: &str) -> Result<PathBuf> {
+    let dir = dir.join(name);
+    fs::create_dir(&dir).during("making a peer's directory")?;
     Ok(dir)
 }
 
 /// Tasks that do nothing.
 #[derive(Clone, Copy, Debug)]
-struct Work {
+pub(crate) struct Work {
     /// Who does them; each task is for one of these.
-    workers: usize,
+    pub(crate) workers: usize,
     /// How many are under way at any time.
-    outstanding: usize,
-    time: Duration,
+    pub(crate) outstanding: usize,
+    pub(crate) time: Duration,
 }
 
 impl Work {
     /// Keeps so many tasks under way, by turns for each worker, and returns how many a second have
     /// ended. `ended` hears of every end; `submit` adds the request of a task for a worker.
-    async fn keep_busy(
+    pub(crate) async fn keep_busy(
         self,
         mut ended: mpsc::UnboundedReceiver<()>,
         mut to_server: OwnedWriteHalf,
@@ -172,15 +81,15 @@ impl Work {
 
 /// Those who do the tasks, and whoever listens to the server beside them.
 #[derive(Debug, Default)]
-struct Workers(JoinSet<Result<()>>);
+pub(crate) struct Workers(JoinSet<Result<()>>);
 
 impl Workers {
-    fn add(&mut self, worker: impl Future<Output = Result<()>> + Send + 'static) {
+    pub(crate) fn add(&mut self, worker: impl Future<Output = Result<()>> + Send + 'static) {
         self.0.spawn(worker);
     }
 
     /// Ends them; fails if one of them had ended before.
-    fn end(mut self) -> Result<()> {
+    pub(crate) fn end(mut self) -> Result<()> {
         match self.0.try_join_next() {
             None => Ok(()),
             Some(Ok(Err(trouble))) => Err(trouble),
@@ -191,14 +100,17 @@ impl Workers {
 
 /// What comes from a server, in pieces that it arrives in.
 #[derive(Debug)]
-struct Incoming {
+pub(crate) struct Incoming {
     from_server: OwnedReadHalf,
-    read: BytesMut,
+    pub(crate) read: BytesMut,
 }
 
 impl Incoming {
     /// The next message, by whatever `cut` finds at the beginning of what has come.
-    async fn next<M>(&mut self, cut: impl Fn(&mut BytesMut) -> Result<Option<M>>) -> Result<M> {
+    pub(crate) async fn next<M>(
+        &mut self,
+        cut: impl Fn(&mut BytesMut) -> Result<Option<M>>,
+    ) -> Result<M> {
         loop {
             if let Some(message) = cut(&mut self.read)? {
                 return Ok(message);
@@ -207,7 +119,7 @@ impl Incoming {
         }
     }
 
-    async fn more(&mut self) -> Result<()> {
+    pub(crate) async fn more(&mut self) -> Result<()> {
         match self.from_server.read_buf(&mut self.read).await.during("reading from a peer")? {
             0 => Err(Trouble::new("the peer closed the connection")),
             _ => Ok(()),
@@ -216,7 +128,7 @@ impl Incoming {
 }
 
 /// Connects, as soon as somebody listens.
-async fn connect(address: SocketAddr) -> Result<(Incoming, OwnedWriteHalf)> {
+pub(crate) async fn connect(address: SocketAddr) -> Result<(Incoming, OwnedWriteHalf)> {
     let deadline = Instant::now() + PATIENCE;
     let stream = loop {
         match TcpStream::connect(address).await {
@@ -230,7 +142,7 @@ async fn connect(address: SocketAddr) -> Result<(Incoming, OwnedWriteHalf)> {
 }
 
 /// A port of loopback that was free just now: these servers do not all say which one they took.
-fn free_address() -> Result<SocketAddr> {
+pub(crate) fn free_address() -> Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).during("looking for a port")?;
     listener.local_addr().during("looking for a port")
 }
@@ -238,13 +150,13 @@ fn free_address() -> Result<SocketAddr> {
 /// A peer's program that runs until this is dropped, or we are gone, however that happens: a shell
 /// stands between us that kills it when its own input ends, whatever signals our group is sent.
 #[derive(Debug)]
-struct Guarded {
+pub(crate) struct Guarded {
     shell: Child,
     input: Option<ChildStdin>,
 }
 
 impl Guarded {
-    fn start(program: &Path, arguments: &[&str], log: &Path) -> Result<Self> {
+    pub(crate) fn start(program: &Path, arguments: &[&str], log: &Path) -> Result<Self> {
         const GUARD: &str = "trap : HUP INT QUIT TERM; \"$@\" </dev/null & \
              until read -r _ || test $? -lt 128; do :; done; kill -9 $! 2>/dev/null; wait";
         let what = format!("starting {}", program.display());
@@ -268,6 +180,36 @@ impl Drop for Guarded {
         drop(self.input.take());
         // Gone is gone.
         let _ = self.shell.wait();
+    }
+}
+
+/// Runs a program to its end, and returns how long that took. Killed if it takes longer than that,
+/// or if nobody waits for it any more.
+pub(crate) async fn run(command: &mut Command, limit: Duration) -> Result<Duration> {
+    let what = format!("running {}", command.get_program().display());
+    let begin = Instant::now();
+    command.stdin(Stdio::null());
+    let mut child = Killed(command.spawn().during(&what)?);
+    loop {
+        match child.0.try_wait().during(&what)? {
+            Some(status) if status.success() => return Ok(begin.elapsed()),
+            Some(status) => return Err(Trouble::new(format!("{what}: {status}"))),
+            None if begin.elapsed() > limit => {
+                return Err(Trouble::new(format!("{what} took longer than {limit:?}")));
+            }
+            None => sleep(SOON).await,
+        }
+    }
+}
+
+/// A child that does not outlive this.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // It may have ended by itself: gone is gone.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

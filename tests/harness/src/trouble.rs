@@ -2,18 +2,21 @@
 
 use std::{error::Error, fmt};
 
+use tokio::signal::unix::{SignalKind, signal};
+
 /// What went wrong, to be shown once, with its causes, at the end.
 #[derive(Debug)]
-pub(crate) struct Trouble {
+pub struct Trouble {
     what: String,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-pub(crate) type Result<T> = std::result::Result<T, Trouble>;
+/// What a run may have instead of a result.
+pub type Result<T> = std::result::Result<T, Trouble>;
 
 impl Trouble {
     /// Something that has no further cause.
-    pub(crate) fn new(what: impl Into<String>) -> Self {
+    pub fn new(what: impl Into<String>) -> Self {
         Self { what: what.into(), source: None }
     }
 }
@@ -31,7 +34,7 @@ impl Error for Trouble {
 }
 
 /// Says what was attempted when an error came.
-pub(crate) trait During<T> {
+pub trait During<T> {
     /// `what` is a noun phrase: "starting the conductor".
     fn during(self, what: &str) -> Result<T>;
 }
@@ -40,4 +43,20 @@ impl<T, E: Into<Box<dyn Error + Send + Sync>>> During<T> for std::result::Result
     fn during(self, what: &str) -> Result<T> {
         self.map_err(|error| Trouble { what: what.to_owned(), source: Some(error.into()) })
     }
+}
+
+/// Waits until somebody asks this process to end, so that what it started is ended too.
+pub async fn interrupted() -> Trouble {
+    let heard = |kind| async move {
+        match signal(kind) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = heard(SignalKind::interrupt()) => {}
+        () = heard(SignalKind::terminate()) => {}
+        () = heard(SignalKind::hangup()) => {}
+    }
+    Trouble::new("interrupted")
 }

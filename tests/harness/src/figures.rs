@@ -4,25 +4,25 @@ use serde_json::{Map, Value, json};
 
 /// Measurements of one kind, in one unit.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Samples(Vec<f64>);
+pub struct Samples(Vec<f64>);
 
 impl Samples {
     /// Takes them in, in any order.
-    pub(crate) fn new(samples: impl IntoIterator<Item = f64>) -> Self {
+    pub fn new(samples: impl IntoIterator<Item = f64>) -> Self {
         let mut samples: Vec<f64> = samples.into_iter().collect();
         samples.sort_by(f64::total_cmp);
         Self(samples)
     }
 
     /// The value that `percent` of them do not exceed; 0 where there are none.
-    pub(crate) fn percentile(&self, percent: f64) -> f64 {
+    pub fn percentile(&self, percent: f64) -> f64 {
         let last = self.0.len().saturating_sub(1);
         let place = (percent / 100.0 * self.0.len() as f64).ceil() as usize;
         self.0.get(place.saturating_sub(1).min(last)).copied().unwrap_or(0.0)
     }
 
     /// The middle one, or the mean of the two.
-    pub(crate) fn median(&self) -> f64 {
+    pub fn median(&self) -> f64 {
         let half = self.0.len() / 2;
         match (self.0.len() % 2, self.0.get(half), self.0.get(half.wrapping_sub(1))) {
             (0, Some(above), Some(below)) => (above + below) / 2.0,
@@ -31,12 +31,12 @@ impl Samples {
     }
 
     /// The largest.
-    pub(crate) fn most(&self) -> f64 {
+    pub fn most(&self) -> f64 {
         self.0.last().copied().unwrap_or(0.0)
     }
 
     /// The smallest.
-    pub(crate) fn least(&self) -> f64 {
+    pub fn least(&self) -> f64 {
         self.0.first().copied().unwrap_or(0.0)
     }
 
@@ -83,14 +83,14 @@ fn grouped(n: u64) -> String {
 
 /// What one scenario found: lines for people, and one document for programs.
 #[derive(Debug)]
-pub(crate) struct Report {
+pub struct Report {
     fields: Map<String, Value>,
     lines: Vec<String>,
 }
 
 impl Report {
     /// An empty one.
-    pub(crate) fn new(scenario: &str, players: usize) -> Self {
+    pub fn new(scenario: &str, players: usize) -> Self {
         let mut fields = Map::new();
         fields.insert("schema".to_owned(), json!(1));
         fields.insert("scenario".to_owned(), json!(scenario));
@@ -99,13 +99,13 @@ impl Report {
     }
 
     /// A single number. Names end in their unit.
-    pub(crate) fn number(&mut self, name: &str, what: &str, value: f64) {
+    pub fn number(&mut self, name: &str, what: &str, value: f64) {
         self.fields.insert(name.to_owned(), json!(rounded(value)));
         self.line(what, &shown(value));
     }
 
     /// One number a round.
-    pub(crate) fn rounds(&mut self, name: &str, what: &str, samples: &Samples) {
+    pub fn rounds(&mut self, name: &str, what: &str, samples: &Samples) {
         self.fields.insert(name.to_owned(), samples.rounds());
         let spread = match samples.0.len() {
             0 | 1 => String::new(),
@@ -119,7 +119,7 @@ impl Report {
     }
 
     /// Latencies.
-    pub(crate) fn latencies(&mut self, name: &str, what: &str, samples: &Samples) {
+    pub fn latencies(&mut self, name: &str, what: &str, samples: &Samples) {
         self.fields.insert(name.to_owned(), samples.percentiles());
         let at = |percent| shown(samples.percentile(percent));
         self.line(
@@ -136,7 +136,7 @@ impl Report {
     }
 
     /// Something that is no number.
-    pub(crate) fn text(&mut self, name: &str, what: &str, text: &str) {
+    pub fn text(&mut self, name: &str, what: &str, text: &str) {
         self.fields.insert(name.to_owned(), json!(text));
         self.line(what, text);
     }
@@ -146,12 +146,12 @@ impl Report {
     }
 
     /// For people.
-    pub(crate) fn lines(&self) -> String {
+    pub fn lines(&self) -> String {
         self.lines.join("\n")
     }
 
     /// For programs, on one line.
-    pub(crate) fn json(self) -> String {
+    pub fn json(self) -> String {
         Value::Object(self.fields).to_string()
     }
 }

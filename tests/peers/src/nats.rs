@@ -4,12 +4,10 @@
 use std::path::Path;
 
 use bytes::{Buf as _, BytesMut};
+use orchestra_harness::trouble::{During as _, Result, Trouble};
 use tokio::{io::AsyncWriteExt as _, net::tcp::OwnedWriteHalf, sync::mpsc};
 
-use crate::{
-    peers::{Guarded, Incoming, Work, Workers, connect, free_address},
-    trouble::{During as _, Result, Trouble},
-};
+use crate::peer::{Guarded, Incoming, Work, Workers, connect, free_address};
 
 /// Where answers go.
 const INBOX: &str = "_INBOX.fleet";

@@ -3,28 +3,27 @@
 
 use std::{
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
+use orchestra_harness::trouble::Result;
 use tokio::time::sleep;
 
-use crate::{
-    peers::{Guarded, PATIENCE, SOON},
-    trouble::{During as _, Result, Trouble},
-};
+use crate::peer::{Guarded, PATIENCE, SOON, run};
 
-/// What is to be done.
+/// What runs.
+const PROGRAM: &str = "/bin/true";
+
+/// How often it runs.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Work<'a> {
-    /// What runs.
-    pub(crate) program: &'a str,
+pub(crate) struct Processes {
     pub(crate) times: usize,
     /// How many at once.
     pub(crate) at_once: u32,
 }
 
-impl Work<'_> {
+impl Processes {
     fn rate(self, time: Duration) -> f64 {
         self.times as f64 / time.as_secs_f64()
     }
@@ -37,24 +36,24 @@ impl Work<'_> {
 
 /// Processes a second, of a `clush` that has so many nodes and reaches them by running something
 /// here.
-pub(super) async fn clush(program: &Path, dir: &Path, work: Work<'_>) -> Result<f64> {
-    let mut clush = Command::new(program);
+pub(super) async fn clush(program: &Path, dir: &Path, work: Processes) -> Result<f64> {
+    let mut clush = silent(program);
     // Nothing of how it is set up on this machine.
     clush.env("CLUSTERSHELL_CFGDIR", dir).args(["-R", "exec", "-n", "-S"]);
     clush.args(["-f", &work.at_once.to_string(), "-w", &format!("p[1-{}]", work.times)]);
-    Ok(work.rate(run(clush.arg(work.program), work.limit()).await?))
+    Ok(work.rate(run(clush.arg(PROGRAM), work.limit()).await?))
 }
 
 /// Tasks a second, from the submission of an array to its end, by one worker that says it has as
 /// many cores as there are to be processes at once.
-pub(super) async fn hyperqueue(program: &Path, dir: &Path, work: Work<'_>) -> Result<f64> {
+pub(super) async fn hyperqueue(program: &Path, dir: &Path, work: Processes) -> Result<f64> {
     let (server_dir, log) = (dir.join("server").display().to_string(), dir.join("log"));
     let of_server = ["--server-dir", &server_dir];
     let with = |arguments: &[&'static str]| [&of_server[..], arguments].concat();
     let _server =
         Guarded::start(program, &with(&["server", "start", "--host", "127.0.0.1"]), &log)?;
     let hq = |arguments: &[&str]| {
-        let mut hq = Command::new(program);
+        let mut hq = silent(program);
         hq.args(of_server).args(arguments).current_dir(dir);
         hq
     };
@@ -71,36 +70,13 @@ pub(super) async fn hyperqueue(program: &Path, dir: &Path, work: Work<'_>) -> Re
     run(&mut hq(&["worker", "wait", "1"]), PATIENCE).await?;
     let array = format!("1-{}", work.times);
     let submit = ["submit", "--wait", "--array", &array, "--stdout", "none", "--stderr", "none"];
-    let time = run(hq(&submit).arg("--").arg(work.program), work.limit()).await?;
+    let time = run(hq(&submit).arg("--").arg(PROGRAM), work.limit()).await?;
     Ok(work.rate(time))
 }
 
-/// Runs a program to its end, and returns how long that took. Killed if it takes longer than that,
-/// or if nobody waits for it any more.
-async fn run(command: &mut Command, limit: Duration) -> Result<Duration> {
-    let what = format!("running {}", command.get_program().display());
-    let begin = Instant::now();
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = Killed(command.spawn().during(&what)?);
-    loop {
-        match child.0.try_wait().during(&what)? {
-            Some(status) if status.success() => return Ok(begin.elapsed()),
-            Some(status) => return Err(Trouble::new(format!("{what}: {status}"))),
-            None if begin.elapsed() > limit => {
-                return Err(Trouble::new(format!("{what} took longer than {limit:?}")));
-            }
-            None => sleep(SOON).await,
-        }
-    }
-}
-
-/// A child that does not outlive this.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        // It may have ended by itself: gone is gone.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// A program whose output nobody wants.
+fn silent(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
 }
