@@ -10,12 +10,11 @@ use std::{
 
 use orchestra_ca::{Ca, Terms};
 use orchestra_certs::{Role, Subject};
+use orchestra_harness::credulous;
 use orchestra_model::HostName;
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
+    ClientConnection, StreamOwned,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
 };
 
 use crate::harness::{DOMAIN, Fleet, Player, Ran, eventually};
@@ -253,18 +252,13 @@ fn replace_certificate(player: &Player, files: &Path) {
 
 /// What a client that trusts everybody is told, with the certificate and key of `files`.
 fn refusal_of_a_raw_client(fleet: &Fleet, files: Option<&Path>) -> String {
-    let builder = ClientConfig::builder_with_provider(ring::default_provider().into())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyServer));
     let mut config = match files {
         Some(files) => {
             let certificate = CertificateDer::from_pem_file(files.with_extension("pem")).unwrap();
             let key = PrivateKeyDer::from_pem_file(files.with_extension("key")).unwrap();
-            builder.with_client_auth_cert(vec![certificate], key).unwrap()
+            credulous().with_client_auth_cert(vec![certificate], key).unwrap()
         }
-        None => builder.with_no_client_auth(),
+        None => credulous().with_no_client_auth(),
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
     let name = ServerName::try_from("conductor.e2e.test").unwrap();
@@ -286,43 +280,4 @@ fn the_player_says(player: &Player, text: &str) {
     eventually(&format!("the player's log to hold {text:?}"), || {
         player.sitter.log().contains(text).then_some(())
     });
-}
-
-/// Accepts whoever answers: what is tested is what the other end accepts.
-#[derive(Debug)]
-struct AnyServer;
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        ring::default_provider().signature_verification_algorithms.supported_schemes()
-    }
 }

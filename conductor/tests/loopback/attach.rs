@@ -11,8 +11,8 @@ use sha2::{Digest as _, Sha256};
 use tonic::Code;
 
 use crate::harness::{
-    Audience, Conductor, Embedded, Place, Player, ended, exited, job, refused, request_in_one_slot,
-    started, with_params,
+    Audience, Conductor, Embedded, Place, Player, ended, exited, job, one_player, refused,
+    request_in_one_slot, started, with_params,
 };
 
 #[tokio::test]
@@ -62,10 +62,7 @@ async fn a_player_is_told_how_fast_its_fleet_may_come_back() {
 
 #[tokio::test]
 async fn job_parts_come_before_the_first_order_and_64_are_remembered() {
-    let place = Place::new("db1\n");
-    let conductor = Conductor::start(&place);
-    let alice = Audience::new(&place, &conductor.address).await;
-    let mut player = Player::new(&place, &conductor.address, "db1").await;
+    let (_place, _conductor, alice, mut player) = one_player().await;
     player.snapshot.max_tasks = 100;
     let mut session = player.attach().await;
     let retried = v1::JobSpec { retries: 1, ..job("db1") };
@@ -88,10 +85,7 @@ async fn job_parts_come_before_the_first_order_and_64_are_remembered() {
 
 #[tokio::test]
 async fn many_reports_come_in_one_message() {
-    let place = Place::new("db1\n");
-    let conductor = Conductor::start(&place);
-    let alice = Audience::new(&place, &conductor.address).await;
-    let mut player = Player::new(&place, &conductor.address, "db1").await;
+    let (_place, _conductor, alice, mut player) = one_player().await;
     player.snapshot.max_tasks = 100;
     let mut session = player.attach().await;
     let flow = alice.try_submit(request_in_one_slot(vec![job("db1"); 80])).await.unwrap().flow;
@@ -109,10 +103,7 @@ async fn many_reports_come_in_one_message() {
 
 #[tokio::test]
 async fn the_same_end_twice_counts_once_and_is_not_late() {
-    let place = Place::new("db1\n");
-    let conductor = Conductor::start(&place);
-    let alice = Audience::new(&place, &conductor.address).await;
-    let player = Player::new(&place, &conductor.address, "db1").await;
+    let (_place, _conductor, alice, player) = one_player().await;
     let mut session = player.attach().await;
     let flow = alice.submit([job("db1")]).await;
     let order = session.order().await;
@@ -292,10 +283,7 @@ async fn an_unknown_player_is_told_what_to_do() {
 
 #[tokio::test]
 async fn what_a_player_says_for_people_is_cut() {
-    let place = Place::new("db1\n");
-    let conductor = Conductor::start(&place);
-    let alice = Audience::new(&place, &conductor.address).await;
-    let mut player = Player::new(&place, &conductor.address, "db1").await;
+    let (_place, conductor, alice, mut player) = one_player().await;
     player.attach.version = "v".repeat(1_000_000);
     let mut session = player.attach().await;
     let flow = alice.submit([job("db1")]).await;

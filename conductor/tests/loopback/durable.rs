@@ -4,7 +4,7 @@ use orchestra_proto::v1;
 use tokio::task::JoinSet;
 
 use crate::harness::{
-    Audience, Conductor, Place, Player, ended, exited, job, request, with_params,
+    Audience, Conductor, Place, ended, exited, job, one_player, request, with_params,
 };
 
 #[tokio::test]
@@ -43,10 +43,7 @@ async fn an_answered_submission_survives_a_crash() {
 
 #[tokio::test]
 async fn what_was_acknowledged_survives_a_crash_and_what_was_sent_is_known() {
-    let place = Place::new("db1\n");
-    let conductor = Conductor::start(&place);
-    let alice = Audience::new(&place, &conductor.address).await;
-    let mut player = Player::new(&place, &conductor.address, "db1").await;
+    let (place, conductor, alice, mut player) = one_player().await;
     let mut session = player.attach().await;
     let flow = alice.submit([job("db1"), job("db1"), job("db1")]).await;
     let first = session.obey().await;
@@ -83,10 +80,7 @@ fn settled(order: &v1::Order) -> v1::SettledAttempt {
 
 #[tokio::test]
 async fn an_answered_cancel_survives_a_crash() {
-    let place = Place::new("db1\n");
-    let conductor = Conductor::start(&place);
-    let alice = Audience::new(&place, &conductor.address).await;
-    let mut player = Player::new(&place, &conductor.address, "db1").await;
+    let (place, conductor, alice, mut player) = one_player().await;
     let mut session = player.attach().await;
     let flow = alice.submit([job("db1"), job("db1")]).await;
     let order = session.order().await;

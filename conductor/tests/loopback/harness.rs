@@ -38,6 +38,15 @@ pub(crate) const DOMAIN: &str = "loopback.test";
 /// The conductor's name.
 pub(crate) const CONDUCTOR: &str = "conductor.loopback.test";
 
+/// A conductor, somebody who asks it, and the one player of its fleet, `db1`, which is not attached.
+pub(crate) async fn one_player() -> (Place, Conductor, Audience, Player) {
+    let place = Place::new("db1\n");
+    let conductor = Conductor::start(&place);
+    let alice = Audience::new(&place, &conductor.address).await;
+    let player = Player::new(&place, &conductor.address, "db1").await;
+    (place, conductor, alice, player)
+}
+
 /// A directory with an authority, a configuration, and room for a store.
 pub(crate) struct Place {
     // Last to go.

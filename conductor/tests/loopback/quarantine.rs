@@ -6,7 +6,7 @@ use std::fs;
 use bytes::Bytes;
 use orchestra_proto::v1;
 
-use crate::harness::{Audience, Conductor, Place, Player, eventually, job};
+use crate::harness::{Audience, Conductor, Place, Player, eventually, job, one_player};
 
 /// A spool that claims to have answered for this order, in this term.
 fn claim(player: &mut Player, store_id: &Bytes, mark: u64, term: u64) {
@@ -114,10 +114,7 @@ async fn a_recovery_names_its_store_and_has_a_plan() {
 
 #[tokio::test]
 async fn a_store_without_its_key_is_an_old_copy_until_somebody_goes_on_with_it() {
-    let place = Place::new("db1\n");
-    let conductor = Conductor::start(&place);
-    let alice = Audience::new(&place, &conductor.address).await;
-    let mut player = Player::new(&place, &conductor.address, "db1").await;
+    let (place, conductor, alice, mut player) = one_player().await;
     let mut session = player.attach().await;
     let flow = alice.submit([job("db1")]).await;
     let order = session.obey().await;

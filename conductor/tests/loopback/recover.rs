@@ -5,7 +5,9 @@ use std::fs;
 
 use orchestra_proto::v1;
 
-use crate::harness::{Audience, Conductor, Place, Player, copy_dir, eventually, job, soon};
+use crate::harness::{
+    Audience, Conductor, Place, Player, copy_dir, eventually, job, one_player, soon,
+};
 
 #[tokio::test]
 async fn a_restored_copy_waits_for_an_operator_and_runs_nothing_twice() {
@@ -87,10 +89,7 @@ async fn a_restored_copy_waits_for_an_operator_and_runs_nothing_twice() {
 
 #[tokio::test]
 async fn a_recovery_that_nobody_needed_does_no_harm() {
-    let place = Place::new("db1\n");
-    let conductor = Conductor::start(&place);
-    let alice = Audience::new(&place, &conductor.address).await;
-    let mut player = Player::new(&place, &conductor.address, "db1").await;
+    let (_place, _conductor, alice, mut player) = one_player().await;
     let mut session = player.attach().await;
     let flow = alice.submit([job("db1"), job("db1")]).await;
     let order = session.order().await;

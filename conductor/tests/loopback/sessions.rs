@@ -9,7 +9,7 @@ use tonic::Code;
 
 use crate::harness::{
     Audience, Conductor, Embedded, Place, Player, Session, Stream, ended, eventually, exited, job,
-    soon,
+    one_player, soon,
 };
 
 /// Answers probes until the session ends.
@@ -123,10 +123,7 @@ async fn whoever_leaves_while_it_is_let_in_is_not_attached_for_ever() {
 
 #[tokio::test]
 async fn a_player_that_vanishes_is_detached_and_gets_its_orders_when_it_returns() {
-    let place = Place::new("db1\n");
-    let conductor = Conductor::start(&place);
-    let alice = Audience::new(&place, &conductor.address).await;
-    let mut player = Player::new(&place, &conductor.address, "db1").await;
+    let (place, conductor, alice, mut player) = one_player().await;
     let mut session = player.attach().await;
     let flow = alice.submit([v1::JobSpec { retries: 0, ..job("db1") }]).await;
     let lost_on_the_way = session.order().await;

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tonic::Code;
 
 use crate::harness::{
-    Audience, Conductor, Place, Player, Session, ended, exited, id, job, request,
+    Audience, Conductor, Place, Player, Session, ended, exited, id, job, one_player, request,
     request_in_one_slot, soon,
 };
 
@@ -74,10 +74,7 @@ async fn what_is_answered_while_it_stops_is_stored() {
 async fn what_was_reported_before_is_taken_in() {
     // More acknowledgements than wait for company.
     const TASKS: usize = 1_000;
-    let place = Place::new("db1\n");
-    let conductor = Conductor::start(&place);
-    let alice = Audience::new(&place, &conductor.address).await;
-    let mut player = Player::new(&place, &conductor.address, "db1").await;
+    let (place, conductor, alice, mut player) = one_player().await;
     player.snapshot.max_tasks = TASKS as u32;
     let mut session = player.attach().await;
     let flow = alice.try_submit(request_in_one_slot(vec![job("db1"); TASKS])).await.unwrap().flow;

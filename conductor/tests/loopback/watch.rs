@@ -7,8 +7,8 @@ use orchestra_proto::v1::{self, audience_client::AudienceClient, watch_event::Ev
 use tonic::Streaming;
 
 use crate::harness::{
-    Audience, Conductor, Place, Player, copy_dir, ended, exited, id, job, request_in_one_slot,
-    soon, started,
+    Audience, Conductor, Place, Player, copy_dir, ended, exited, id, job, one_player,
+    request_in_one_slot, soon, started,
 };
 
 async fn event(events: &mut Streaming<v1::WatchEvent>) -> Option<Event> {
@@ -72,10 +72,7 @@ async fn a_watch_ends_with_the_final_status_whenever_the_flow_ends() {
 /// What a watcher hears after the first status is later than that status.
 #[tokio::test]
 async fn no_change_from_before_the_first_status_is_told_after_it() {
-    let place = Place::new("db1\n");
-    let conductor = Conductor::start(&place);
-    let alice = Audience::new(&place, &conductor.address).await;
-    let mut player = Player::new(&place, &conductor.address, "db1").await;
+    let (_place, _conductor, alice, mut player) = one_player().await;
     player.snapshot.max_tasks = 1_000;
     let session = player.attach().await;
     let player = tokio::spawn(session.obey_all());
@@ -109,10 +106,7 @@ async fn no_change_from_before_the_first_status_is_told_after_it() {
 #[tokio::test]
 async fn a_slow_watcher_is_told_the_whole_status_and_holds_nobody_up() {
     const JOBS: usize = 3_000;
-    let place = Place::new("db1\n");
-    let conductor = Conductor::start(&place);
-    let alice = Audience::new(&place, &conductor.address).await;
-    let mut player = Player::new(&place, &conductor.address, "db1").await;
+    let (place, conductor, alice, mut player) = one_player().await;
     player.snapshot.max_tasks = 1_000;
     let flow = alice.try_submit(request_in_one_slot(vec![job("db1"); JOBS])).await.unwrap().flow;
     // One that reads what it is made to read, and not a frame ahead.
@@ -196,10 +190,7 @@ impl Reader {
 #[tokio::test]
 async fn a_reader_knows_every_end_once_over_reconnects_and_crashes() {
     const TASKS: usize = 40;
-    let place = Place::new("db1\n");
-    let conductor = Conductor::start(&place);
-    let alice = Audience::new(&place, &conductor.address).await;
-    let mut player = Player::new(&place, &conductor.address, "db1").await;
+    let (place, conductor, alice, mut player) = one_player().await;
     player.snapshot.max_tasks = 1;
     let mut session = player.attach().await;
     let flow = alice.try_submit(request_in_one_slot(vec![job("db1"); TASKS])).await.unwrap().flow;
@@ -248,10 +239,7 @@ async fn a_reader_knows_every_end_once_over_reconnects_and_crashes() {
 #[tokio::test]
 async fn a_reader_that_falls_behind_knows_every_end_once() {
     const JOBS: usize = 3_000;
-    let place = Place::new("db1\n");
-    let conductor = Conductor::start(&place);
-    let alice = Audience::new(&place, &conductor.address).await;
-    let mut player = Player::new(&place, &conductor.address, "db1").await;
+    let (place, conductor, alice, mut player) = one_player().await;
     player.snapshot.max_tasks = 1_000;
     let flow = alice.try_submit(request_in_one_slot(vec![job("db1"); JOBS])).await.unwrap().flow;
     let narrow = place.connect_narrow(&conductor.address, Role::Audience, "alice").await;
@@ -318,10 +306,7 @@ async fn the_ends_of_attempts_before_the_last_are_told_to_whoever_missed_them() 
 
 #[tokio::test]
 async fn a_reader_is_told_that_the_store_was_restored() {
-    let place = Place::new("db1\n");
-    let conductor = Conductor::start(&place);
-    let alice = Audience::new(&place, &conductor.address).await;
-    let mut player = Player::new(&place, &conductor.address, "db1").await;
+    let (place, conductor, alice, mut player) = one_player().await;
     player.snapshot.max_tasks = 1;
     let mut session = player.attach().await;
     let flow = alice.try_submit(request_in_one_slot(vec![job("db1"); 2])).await.unwrap().flow;

@@ -6,7 +6,7 @@ use orchestra_model::{
     status::{Absence, Due, Event},
 };
 
-use crate::world::*;
+use crate::{straggler, world::*};
 
 #[test]
 fn a_player_that_returns_gets_the_work_that_waited() {
@@ -106,12 +106,7 @@ fn stragglers_are_waited_for_where_that_is_asked() {
 
 #[test]
 fn who_is_there_and_busy_is_no_straggler() {
-    let mut world = World::new("h[1-2]");
-    world.player("h2").takes(1);
-    world.attach("h2");
-    let busy = world.submit(flow([vec![job("h2")]]));
-    let id = world.submit(flow([vec![job("h[1-2]").success(1)]]));
-    world.ok("h1", id);
+    let (mut world, busy, id) = straggler();
     assert_eq!(world.states(id, 1, 1), "ok waiting");
     // Neither is one whose connection is replaced by a newer one.
     world.dial("h2");
@@ -124,12 +119,7 @@ fn who_is_there_and_busy_is_no_straggler() {
 
 #[test]
 fn a_straggler_that_goes_last_ends_the_job() {
-    let mut world = World::new("h[1-2]");
-    world.player("h2").takes(1);
-    world.attach("h2");
-    world.submit(flow([vec![job("h2")]]));
-    let id = world.submit(flow([vec![job("h[1-2]").success(1)]]));
-    world.ok("h1", id);
+    let (mut world, _, id) = straggler();
     world.detach("h2");
     assert_eq!(world.state(id), FlowState::Ok);
 }

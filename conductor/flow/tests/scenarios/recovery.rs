@@ -2,7 +2,7 @@
 
 use orchestra_model::{FlowState, JobId, TaskState, delivery::Outcome, status::TaskStatus};
 
-use crate::world::*;
+use crate::{straggler, world::*};
 
 /// What of a task must be the same after a restart. That it runs is learnt from its player.
 fn essence(task: &TaskStatus) -> (TaskState, u32, Option<i32>) {
@@ -145,12 +145,7 @@ fn parameters_are_erased_at_the_end() {
 
 #[test]
 fn who_has_not_come_back_yet_is_no_straggler() {
-    let mut world = World::new("h[1-2]");
-    world.player("h2").takes(1);
-    world.attach("h2");
-    let busy = world.submit(flow([vec![job("h2")]]));
-    let id = world.submit(flow([vec![job("h[1-2]").success(1)]]));
-    world.ok("h1", id);
+    let (mut world, busy, id) = straggler();
     world.restart();
     world.pass(40);
     assert_eq!(world.states(id, 1, 1), "ok waiting");
@@ -164,12 +159,7 @@ fn who_has_not_come_back_yet_is_no_straggler() {
 
 #[test]
 fn who_does_not_come_back_is_a_straggler_after_a_while() {
-    let mut world = World::new("h[1-2]");
-    world.player("h2").takes(1);
-    world.attach("h2");
-    world.submit(flow([vec![job("h2")]]));
-    let id = world.submit(flow([vec![job("h[1-2]").success(1)]]));
-    world.ok("h1", id);
+    let (mut world, _, id) = straggler();
     world.restart();
     world.pass(45);
     assert_eq!(world.state(id), FlowState::Ok);

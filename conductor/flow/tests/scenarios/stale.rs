@@ -3,7 +3,10 @@
 use orchestra_flow::{Answer, CloseReason, Input, ReplyId, ReplyTo, answer};
 use orchestra_model::{FlowId, FlowState, JobId, WaitReason, delivery::Term};
 
-use crate::world::{disk, submitted, *};
+use crate::{
+    straggler,
+    world::{disk, submitted, *},
+};
 
 /// A fleet whose conductor goes on from a backup that was made before the second flow.
 fn restored() -> World {
@@ -186,12 +189,7 @@ fn a_cancel_of_a_stale_term_ends_nothing() {
 
 #[test]
 fn stragglers_are_given_time_after_a_recovery() {
-    let mut world = World::new("h[1-2]");
-    world.player("h2").takes(1);
-    world.attach("h2");
-    world.submit(flow([vec![job("h2")]]));
-    let id = world.submit(flow([vec![job("h[1-2]").success(1)]]));
-    world.ok("h1", id);
+    let (mut world, _, id) = straggler();
     recover(&mut world);
     assert_eq!(world.states(id, 1, 1), "ok waiting");
 }
