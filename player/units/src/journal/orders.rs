@@ -1,6 +1,5 @@
 //! What an order asks for, in bytes.
 
-use super::process::{self, push_ports, read_ports};
 use orchestra_model::{
     Asker, ByteSize, Millis, Params, ScoreName, ServiceName,
     journal::{ByteReader, push_bytes},
@@ -14,6 +13,7 @@ use orchestra_model::{
 use super::{
     codec::read_moment,
     health::{push_health, push_probe, read_health, read_probe},
+    process::{self, push_ports, read_ports},
 };
 
 pub(super) fn push_order(out: &mut Vec<u8>, order: &UnitOrder) {
