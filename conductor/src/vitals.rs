@@ -138,8 +138,10 @@ impl Vitals {
 }
 
 impl Table {
+    /// Milliseconds since a moment before the start, so that what was sampled before the start has a time.
     fn now(&self) -> u64 {
-        u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX)
+        let elapsed = u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        elapsed.saturating_add(OLDEST_MS)
     }
 }
 

@@ -90,7 +90,8 @@ fn what_a_restored_store_knows_nothing_of_is_ended_by_a_person() {
     let stop = ["service", "stop-stranger", "web", "-w", "p1", "--yes", "--json"];
     let stopped = fleet.orc(&stop).exits(0).json();
     fleet.wait_flow(stopped["stopped"]["flow"].as_u64().unwrap()).exits(0);
-    eventually("one to be left", || (fleet.score_processes().len() == 1).then_some(()));
+    let left = || fleet.score_processes().into_iter().filter(|left| before.contains(&left.pid));
+    eventually("one to be left", || (left().count() == 1).then_some(()));
     // The service comes anew where nobody is in its way, and is then given the other one.
     fleet.orc(&["service", "apply", &file]).exits(0);
     fleet.wait_ready(1);

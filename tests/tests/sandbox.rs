@@ -7,6 +7,8 @@ mod harness;
 
 use std::{
     fs,
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -78,6 +80,47 @@ fn deployments_are_in_force() {
 
 /// Each victim is killed in turn, and comes back under another number, on the same address; then
 /// work still gets done.
+/// The sample server is asked how it is, and says so.
+#[test]
+fn the_sample_service_is_as_it_says() {
+    let place = Place::new();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo/web.yaml");
+    // The test plays the callers of the service, beside the script that waits for what they bring about.
+    let script = format!(
+        "set -e; state() {{ orc service show web --json | grep -q '\"state\": *\"'$1'\"'; }}
+         orc service apply {} --wait >&2
+         orc logs web/1 > $ROOT/log; mv $ROOT/log $ROOT/ready; until state unhealthy; do sleep 0.1; done
+         orc service show web
+         touch $ROOT/unhealthy; until ! state unhealthy; do sleep 0.1; done",
+        file.display()
+    );
+    let mut command = run(&place, "fe[1-4]", &script);
+    let running = command.stdout(Stdio::piped()).spawn().unwrap();
+    let reached = |name: &str| eventually(name, || place.root.join(name).exists().then_some(()));
+    reached("ready");
+    let log = fs::read_to_string(place.root.join("ready")).unwrap();
+    let socket = log.lines().find_map(|line| line.split(" listens at ").nth(1)).unwrap();
+    let socket = Path::new(socket);
+    assert!(ask(socket, "GET /").contains(" version 1 run 1\n"));
+    ask(socket, "POST /trouble/unhealthy");
+    reached("unhealthy");
+    ask(socket, "POST /trouble/none");
+    let output = running.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", output.status);
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains("unhealthy: HTTP status 503"), "{shown}");
+}
+
+/// What a server on this socket answers.
+fn ask(socket: &Path, line: &str) -> String {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    write!(stream, "{line} HTTP/1.1\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    answer
+}
+
 #[test]
 fn daemons_that_die_are_started_again() {
     let script = r#"

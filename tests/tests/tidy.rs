@@ -34,7 +34,7 @@ const FLOORS: [&[&str]; 5] = [
         HARNESS,
     ],
     &["orchestra-ca", "orchestra-client", "orchestra-link"],
-    &["conductor", "player", "audience-cli"],
+    &["conductor", "player", "audience-cli", "serve-web"],
     &["orchestra-tests", "orchestra-peers"],
 ];
 

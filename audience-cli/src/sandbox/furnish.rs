@@ -17,7 +17,7 @@ use orchestra_model::{AudienceName, HostName, HostSet};
 
 use super::{
     cgroup::Cgroup,
-    place::{AUDIENCE, CONDUCTOR, DOMAIN, Place, checked, private_directory},
+    place::{AUDIENCE, CONDUCTOR, DOMAIN, Place, checked, private_directory, programs},
     samples,
 };
 use crate::error::Failure;
@@ -105,6 +105,7 @@ impl Making<'_> {
         }
         let scores = self.place.root().join("scores");
         self.made(samples::extract(&scores))?;
+        self.made(samples::copy_server(&programs()?, &scores))?;
         Ok(scores)
     }
 

@@ -30,6 +30,24 @@ pub(super) fn extract(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// The sample that is a program and no script: it lies beside this one where it was built, and an
+/// installation may leave it out.
+const SERVER: &str = "serve-web";
+const SERVER_CONF: &str = include_str!("../../../demo/serve-web/serve-web.conf");
+
+/// Adds the sample server to the samples in `scores`, if there is one among the `programs`.
+pub(super) fn copy_server(programs: &Path, scores: &Path) -> io::Result<()> {
+    match fs::copy(programs.join(SERVER), scores.join(SERVER)) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    let conf = scores.join(format!("{SERVER}.conf"));
+    fs::write(&conf, SERVER_CONF)?;
+    fs::set_permissions(&conf, fs::Permissions::from_mode(0o644))?;
+    fs::set_permissions(scores.join(SERVER), fs::Permissions::from_mode(0o755))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -359,8 +359,7 @@ impl fmt::Display for Rejection {
             Self::NoStrangers(service) => {
                 write!(
                     f,
-                    "on no attached player there is a unit of service {service} that is a stranger \
-                     (orc service list --strangers)"
+                    "on no attached player there is a unit of service {service} that is a stranger"
                 )
             }
             Self::NoVersion(service, Some(version)) => {

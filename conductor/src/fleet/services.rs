@@ -143,7 +143,7 @@ mod tests {
         .unwrap_err();
         for expected in [
             "services.d/a.yaml: on: ",
-            "services.d/b.yaml: unknown field \"scroe\"",
+            "services.d/b.yaml: line 2: unknown field \"scroe\"",
             "services.d/d.yaml: there is a service dns in services.d/c.yaml already",
             "services.d/e.yaml: on: its host set is empty",
         ] {

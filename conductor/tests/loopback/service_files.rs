@@ -155,7 +155,7 @@ async fn one_broken_file_changes_nothing() {
     place.write("services.d/api.yaml", "service: api\nscroe: hello\non: db9\n");
     let refused = alice.reload(false).await.unwrap_err();
     assert!(
-        refused.message().contains("services.d/api.yaml: unknown field \"scroe\""),
+        refused.message().contains("services.d/api.yaml: line 2: unknown field \"scroe\""),
         "{refused:?}"
     );
     assert_eq!(alice.service().await.unwrap().version, 1);

@@ -79,7 +79,7 @@ fn each_bad_score_is_disabled() {
         ("dangling", "cannot be read: No such file"),
         ("writable", "can be written by its group or by everybody (mode 0757)"),
         ("group-writable", "can be written by its group or by everybody (mode 0775)"),
-        ("bad-conf", "its .conf: timeout: "),
+        ("bad-conf", "its .conf: line 1: timeout: "),
         ("lost-conf", "its .conf: is a link that leads nowhere"),
         ("loose-conf", "its .conf: can be written by its group"),
         ("forgotten", "has a .conf but is not executable"),

@@ -96,8 +96,8 @@ fn a_cell_that_waits_for_a_paused_flow_says_who_paused_it() {
     assert_eq!(world.why(id, 1, 1, "h2"), holder);
     world.pause(busy);
     let paused = format!(
-        "{holder}; flow 1 has a further attempt to come there and was paused by alice: `orc \
-         resume 1` lets it go on"
+        "{holder}; flow 1 has a further attempt to come there and was paused by alice: \
+         <resume 1> lets it go on"
     );
     assert_eq!(world.why(id, 1, 1, "h2"), paused);
     world.resume(busy);
