@@ -11,8 +11,11 @@ use crate::{
 
 /// `orc service list`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  orc service list\n  orc service list --strangers")]
+#[command(after_help = "Examples:\n  orc service list --unhealthy\n  orc service list --strangers")]
 pub(crate) struct List {
+    /// Those alone that are degraded or stuck, or have an instance that is unhealthy or flapping
+    #[arg(long, conflicts_with = "strangers")]
+    unhealthy: bool,
     /// Units that the conductor's store knows nothing of, instead of services
     #[arg(long)]
     strangers: bool,
@@ -23,7 +26,10 @@ impl Verb for List {
         program.ask(async |client, console| {
             match self.strangers {
                 true => console.list(Strangers, client.strangers().await?).await?,
-                false => console.list(Services, client.services().await?).await?,
+                false => {
+                    let services = Services { unhealthy: self.unhealthy };
+                    console.list(services, client.services().await?).await?;
+                }
             }
             Ok(Exit::Ok)
         })

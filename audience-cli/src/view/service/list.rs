@@ -3,19 +3,30 @@
 use std::io;
 
 use orchestra_client::{ServiceState, ready_hosts};
-use orchestra_model::service::{FileStanding, ServiceFile, ServiceStatus};
+use orchestra_model::service::{FileStanding, ServiceFile, ServiceStatus, UnitState};
 use serde::Serialize;
 
 use super::json;
 use crate::view::{Listing, Page, Style, one_line};
 
 /// Services, a line each.
-pub(crate) struct Services;
+pub(crate) struct Services {
+    /// Those alone that are not as they are wanted.
+    pub(crate) unhealthy: bool,
+}
 
 impl Listing for Services {
     type Item = ServiceStatus;
 
     const NOUN: &'static str = "services";
+
+    fn wants(&mut self, service: &ServiceStatus) -> bool {
+        let is_wrong =
+            matches!(ServiceState::of(service), ServiceState::Degraded | ServiceState::Stuck);
+        let reports = service.instances.iter().filter_map(|instance| instance.report.as_ref());
+        let mut sick = reports.filter(|it| it.flapping || it.state == UnitState::Unhealthy);
+        !self.unhealthy || is_wrong || sick.next().is_some()
+    }
 
     fn json(&self, service: &ServiceStatus) -> impl Serialize {
         json::Summary::from(service)
@@ -49,6 +60,7 @@ impl Listing for Services {
     }
 
     fn remark(&self, told: usize) -> Option<String> {
-        (told == 0).then(|| "no services".to_owned())
+        let none = if self.unhealthy { "no service is unhealthy" } else { "no services" };
+        (told == 0).then(|| none.to_owned())
     }
 }

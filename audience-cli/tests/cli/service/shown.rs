@@ -54,8 +54,12 @@ fn services_are_listed_by_one_word_each() {
                "state": "changing", "ready": 9, "wanted": 10, "stable": 7, "owner": "alice", "file": null,
                "hosts": "db[1-10]", "paused_by": null, "flow": 43, "trouble": null})
     );
+    let unhealthy = fake.run("orc service list --unhealthy --json").json()["services"].clone();
+    let names = unhealthy.as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap());
+    assert_eq!(names.collect::<Vec<_>>(), ["degraded", "away", "stuck"]);
     fake.tables().services.clear();
     fake.run("orc service list").is(0, "", "no services\n");
+    fake.run("orc service list --unhealthy").is(0, "", "no service is unhealthy\n");
 }
 
 #[test]
