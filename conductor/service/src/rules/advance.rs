@@ -53,7 +53,8 @@ impl Services {
         let Some(service) = self.services.get_mut(name) else { return false };
         if groups.is_empty() {
             // Whatever was asked for is so already, or cannot be done now and is found again.
-            if service.record.pending.take().is_some() {
+            if let Some(Change { cause, by, .. }) = service.record.pending.take() {
+                self.note_change(name, cause, by, None);
                 self.put_service(name);
             }
             return false;

@@ -142,8 +142,14 @@ impl Services {
         self.recheck_all(name);
     }
 
-    /// Notes that something was begun.
-    fn note_change(&mut self, name: &ServiceName, cause: Cause, by: Asker, flow: Option<FlowId>) {
+    /// Notes that something was begun, by this flow, or asked for where no flow had anything to do.
+    pub(super) fn note_change(
+        &mut self,
+        name: &ServiceName,
+        cause: Cause,
+        by: Asker,
+        flow: Option<FlowId>,
+    ) {
         let at = self.now;
         let Some(service) = self.services.get_mut(name) else { return };
         let version = service.record.version;

@@ -459,6 +459,17 @@ fn who_is_away_is_not_waited_for_by_a_restart() {
 }
 
 #[test]
+fn what_was_asked_for_and_needs_no_flow_is_told() {
+    let mut world = running();
+    world.detach("db3");
+    let hosts = Some(HostSet::parse_plain("db3").unwrap());
+    world.ask(Ask::Restart { service: web(), hosts }).unwrap();
+    assert!(world.flows.is_empty());
+    let last = world.status().record.events.last().cloned().unwrap();
+    assert_eq!((last.cause, last.flow, last.ended), (Cause::Restart, None, None));
+}
+
+#[test]
 fn why_a_host_refused_is_told_with_the_service() {
     let mut world = World::new();
     world.attach("db[1-2]");
