@@ -1003,7 +1003,7 @@ impl Reference {
             Answer::DeploymentsLoaded(answer::DeploymentsLoaded { .. }) => {
                 self.deployments = Arc::clone(&self.loading);
             }
-            Answer::Unquarantined(answer::Unquarantined { hosts, .. }) => {
+            Answer::ReleasedPlayers(answer::ReleasedPlayers { hosts, .. }) => {
                 for name in hosts {
                     let host = self.hosts.get_mut(name).unwrap();
                     host.tolerated = std::mem::take(&mut host.claims);

@@ -49,14 +49,14 @@ impl From<v1::DrainResponse> for Drained {
 
 /// Players that are quarantined no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unquarantined {
+pub struct ReleasedPlayers {
     pub hosts: String,
     pub count: u32,
     /// How many tasks were in flight to them, and are lost.
     pub lost: u32,
 }
 
-impl From<v1::ReleasePlayersResponse> for Unquarantined {
+impl From<v1::ReleasePlayersResponse> for ReleasedPlayers {
     fn from(answer: v1::ReleasePlayersResponse) -> Self {
         Self { hosts: answer.hosts, count: answer.count, lost: answer.lost }
     }

@@ -2,7 +2,7 @@
 
 use orchestra_proto::v1;
 
-use crate::{Client, Drained, Pages, Unquarantined, client::answered, failure::Failure};
+use crate::{Client, Drained, Pages, ReleasedPlayers, client::answered, failure::Failure};
 
 impl Client {
     /// The players of a host set; empty is all.
@@ -47,7 +47,7 @@ impl Client {
         &mut self,
         hosts: String,
         reason: String,
-    ) -> Result<Unquarantined, Failure> {
+    ) -> Result<ReleasedPlayers, Failure> {
         let request = v1::ReleasePlayersRequest { hosts, reason };
         let what = "releasing players from quarantine";
         Ok(answered(what, self.rpc.release_players(request)).await?.into())

@@ -34,7 +34,7 @@ mod watch;
 
 pub use answers::{
     DeploymentChanges, DeploymentSummary, Drained, Group, GroupKind, RecoveredStore, RecoveryPlan,
-    Released, Reloaded, Retried, Submitted, Unquarantined,
+    Released, ReleasedPlayers, Reloaded, Retried, Submitted,
 };
 pub use audit::AuditQuery;
 pub use backoff::Backoff;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io};
 
-use orchestra_client::{Drained, Unquarantined};
+use orchestra_client::{Drained, ReleasedPlayers};
 use orchestra_model::{record::Drain, status::PlayerStatus};
 use serde::Serialize;
 
@@ -116,7 +116,7 @@ pub(crate) fn still_running(tasks: u32) -> Option<String> {
 }
 
 /// Players that are quarantined no more.
-impl Output for Unquarantined {
+impl Output for ReleasedPlayers {
     fn noun(&self) -> &'static str {
         "released"
     }

@@ -130,7 +130,7 @@ answers! {
         hosts: HostSet,
     }
     /// Players are quarantined no more.
-    Unquarantined {
+    ReleasedPlayers {
         /// The players among those asked for that had been quarantined.
         hosts: HostSet,
         /// How many tasks that were in flight to them became `lost`.

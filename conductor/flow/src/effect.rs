@@ -79,7 +79,7 @@ pub enum CloseReason {
     /// The store was recovered from an old copy: every player attaches anew and tells its state.
     Recovered,
     /// Somebody released the player from quarantine: it attaches anew and tells its state.
-    Unquarantined,
+    Released,
 }
 
 impl fmt::Display for CloseReason {
@@ -88,7 +88,7 @@ impl fmt::Display for CloseReason {
             Self::Superseded => "the player attached anew",
             Self::Removed => "the players file no longer names this player",
             Self::Recovered => "the store was recovered from an old copy",
-            Self::Unquarantined => "the player was released from quarantine",
+            Self::Released => "the player was released from quarantine",
         })
     }
 }

@@ -105,7 +105,7 @@ impl Engine {
             }
             Input::UndrainRequested { reply, hosts } => self.drain(reply, &hosts, None),
             Input::ReleaseRequested { reply, hosts } => self.release_holds(reply, &hosts),
-            Input::UnquarantineRequested { reply, hosts } => self.unquarantine(reply, &hosts),
+            Input::ReleasePlayersRequested { reply, hosts } => self.release_players(reply, &hosts),
             Input::DeploymentsLoaded { reply, deployments } => {
                 self.load_deployments(reply, deployments);
             }

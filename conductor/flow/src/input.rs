@@ -64,8 +64,8 @@ pub enum Input {
         hosts: HostSet,
     },
     /// Somebody said to go on with players that are quarantined.
-    UnquarantineRequested {
-        reply: ReplyTo<answer::Unquarantined>,
+    ReleasePlayersRequested {
+        reply: ReplyTo<answer::ReleasedPlayers>,
         /// Players among these that are not quarantined stay as they are.
         hosts: HostSet,
     },

@@ -143,12 +143,12 @@ impl Desk {
         hosts: String,
         reason: &str,
         by: AudienceName,
-    ) -> Result<answer::Unquarantined, Declined> {
+    ) -> Result<answer::ReleasedPlayers, Declined> {
         let reason = read_reason(reason)?;
         let hosts = some(self.players(hosts).await?)?;
-        let make = move |reply| Input::UnquarantineRequested { reply, hosts };
+        let make = move |reply| Input::ReleasePlayersRequested { reply, hosts };
         let asked = Asked::by(&by, Verb::ReleasePlayers).because(&reason);
-        let released: answer::Unquarantined = self.change(asked, make).await?;
+        let released: answer::ReleasedPlayers = self.change(asked, make).await?;
         tracing::warn!(
             hosts = %released.hosts, audience = %by, %reason, lost = released.lost,
             "released from quarantine"

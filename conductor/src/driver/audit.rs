@@ -35,7 +35,6 @@ impl Asked {
         Self { by: Asker::Local, reason: None, verb }
     }
 
-    /// For this reason.
     pub(crate) fn because(self, reason: &Arc<str>) -> Self {
         Self { reason: Some(Arc::clone(reason)), ..self }
     }
@@ -91,7 +90,7 @@ fn outcome(answer: &Answer) -> Option<(Object, String)> {
         Answer::Released(answer::Released { hosts }) => {
             (folded(hosts), format!("{} hosts", hosts.len()))
         }
-        Answer::Unquarantined(answer::Unquarantined { hosts, lost }) => {
+        Answer::ReleasedPlayers(answer::ReleasedPlayers { hosts, lost }) => {
             (folded(hosts), format!("{} hosts, {lost} tasks lost", hosts.len()))
         }
         Answer::DeploymentsLoaded(answer::DeploymentsLoaded { deployments, cells }) => {

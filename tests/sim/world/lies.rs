@@ -114,7 +114,7 @@ impl World {
     pub(super) fn release_liars(&mut self) {
         let hosts = HostSet::from_names(self.quarantined());
         if !hosts.is_empty() {
-            self.ask(Note::Other, |reply| Input::UnquarantineRequested { reply, hosts });
+            self.ask(Note::Other, |reply| Input::ReleasePlayersRequested { reply, hosts });
         }
     }
 

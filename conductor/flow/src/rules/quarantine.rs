@@ -227,7 +227,11 @@ impl Engine {
     /// Releases players from quarantine, whatever they claimed: what is in flight to them is
     /// `lost`, and their numbers go on above the highest that they claim. Either all of them are
     /// released, or none.
-    pub(crate) fn unquarantine(&mut self, reply: ReplyTo<answer::Unquarantined>, hosts: &HostSet) {
+    pub(crate) fn release_players(
+        &mut self,
+        reply: ReplyTo<answer::ReleasedPlayers>,
+        hosts: &HostSet,
+    ) {
         let unknown = hosts.unknown(|host| self.roster.member(host).is_some());
         if !unknown.is_empty() {
             return self.reject(reply, Rejection::UnknownPlayers(unknown));
@@ -246,7 +250,7 @@ impl Engine {
             lost += self.release_player(*ix);
         }
         let hosts = HostSet::from_names(meant.iter().map(|ix| self.host(*ix)));
-        self.answer(reply, answer::Unquarantined { hosts, lost });
+        self.answer(reply, answer::ReleasedPlayers { hosts, lost });
     }
 
     /// Whether numbers can go on above what a player claims: it claims at most [`SKIPPED`] orders
@@ -274,7 +278,7 @@ impl Engine {
         self.put(record);
         if let Some(session) = session {
             self.detach(ix, session);
-            self.close(ix, session, CloseReason::Unquarantined);
+            self.close(ix, session, CloseReason::Released);
         }
         u32::try_from(in_flight.len()).unwrap_or(u32::MAX)
     }

@@ -42,7 +42,7 @@ fn quarantined(world: &World) -> Vec<String> {
 
 fn release(world: &mut World, name: &str) -> Answer {
     let hosts = hosts(name);
-    world.input(Input::UnquarantineRequested { reply: ReplyTo::new(ReplyId(0)), hosts });
+    world.input(Input::ReleasePlayersRequested { reply: ReplyTo::new(ReplyId(0)), hosts });
     world.work();
     world.answers.last().unwrap().clone()
 }
@@ -233,10 +233,10 @@ fn a_release_makes_what_is_in_flight_lost_and_goes_on_above_the_claims() {
     let answer = release(&mut world, "h2");
     assert_eq!(
         answer,
-        Answer::Unquarantined(answer::Unquarantined { hosts: hosts("h2"), lost: 1 })
+        Answer::ReleasedPlayers(answer::ReleasedPlayers { hosts: hosts("h2"), lost: 1 })
     );
     assert_eq!(world.states(id, 1, 1), "running lost");
-    assert_eq!(world.closed, [CloseReason::Superseded, CloseReason::Unquarantined]);
+    assert_eq!(world.closed, [CloseReason::Superseded, CloseReason::Released]);
     assert_eq!(world.disk.player("h2").last_order, OrderNumber(500));
     // It still claims what it claimed, and that passes now.
     attach_lying(&mut world, "h2", lie);
@@ -259,7 +259,7 @@ fn a_release_is_all_or_nothing_and_uses_no_numbers_up() {
     let beyond = Answer::Rejected(Rejection::OutOfReach(hosts("h2")));
     assert_eq!(release(&mut world, "h[1-3]"), beyond);
     assert_eq!(quarantined(&world), ["h1", "h2"]);
-    let released = Answer::Unquarantined(answer::Unquarantined { hosts: hosts("h1"), lost: 0 });
+    let released = Answer::ReleasedPlayers(answer::ReleasedPlayers { hosts: hosts("h1"), lost: 0 });
     assert_eq!(
         release(&mut world, "h[1,3]"),
         released,
