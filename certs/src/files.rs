@@ -270,7 +270,6 @@ pub enum LoadError {
     Mismatch {
         /// The certificate.
         cert: PathBuf,
-        /// The key.
         key: PathBuf,
         /// What the TLS library said.
         source: rustls::Error,

@@ -222,7 +222,6 @@ pub enum InvalidIdentity {
     Malformed {
         /// The URI, shortened for showing.
         uri: String,
-        /// The rule.
         rule: &'static str,
     },
     /// The role is none of the three.

@@ -66,7 +66,6 @@ pub enum InvalidKey {
     Mode {
         /// The file.
         path: PathBuf,
-        /// Its mode.
         mode: u32,
     },
     /// It is not a list of keys.

@@ -141,15 +141,12 @@ pub enum ConfigError {
     /// The file cannot be read.
     #[error("reading configuration {}", .file.display())]
     Read {
-        /// Which.
         file: PathBuf,
-        /// Why.
         source: io::Error,
     },
     /// It is not TOML, keys are unknown or missing, or values break a rule: all of it.
     #[error("configuration {}", .file.display())]
     Invalid {
-        /// Which file.
         file: PathBuf,
         /// At least one.
         #[source]

@@ -39,7 +39,6 @@ pub struct Environment {
     pub key: Option<OsString>,
     /// `ORCHESTRA_CA`.
     pub ca: Option<OsString>,
-    /// `HOME`.
     pub home: Option<PathBuf>,
 }
 

@@ -48,7 +48,6 @@ pub(super) struct Record {
 pub(super) struct Daemon {
     /// The host's name; `conductor` for the conductor.
     pub name: String,
-    /// What it is.
     pub role: Role,
     #[serde(flatten)]
     pub process: Process,
@@ -58,7 +57,6 @@ pub(super) struct Daemon {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Role {
-    /// The conductor.
     Conductor,
     /// A player's process for scores.
     Sitter,

@@ -42,11 +42,9 @@ const FOLDED: usize = 200_000;
 /// What a task's state comes from: exit code, signal, or somebody's words.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ending<'a> {
-    /// The state.
     pub state: TaskState,
     /// Exit code.
     pub exit: Option<i32>,
-    /// Signal.
     pub signal: Option<i32>,
     /// Why it was refused or lost, or waits.
     pub detail: Option<&'a str>,

@@ -40,7 +40,6 @@ pub struct UnitFlow {
     pub audience: Asker,
     /// Nobody asked for it: the keeper does it by itself.
     pub by_keeper: bool,
-    /// Why.
     pub cause: Cause,
     /// Which version is wanted.
     pub version: ServiceVersion,

@@ -35,18 +35,14 @@ pub enum Input {
     TaskEnded {
         /// The flow. One that changes no service is passed over.
         flow: FlowId,
-        /// Where.
         host: HostName,
-        /// How.
         state: TaskState,
         /// Why it was refused or lost, for people.
         detail: Option<Arc<str>>,
     },
     /// A flow ended. One that changes no service is passed over.
     FlowEnded {
-        /// Which.
         flow: FlowId,
-        /// How.
         state: FlowState,
     },
     /// The fleet's files were read: where each service is wanted, by its version's expression.
@@ -63,14 +59,12 @@ pub enum Input {
     },
     /// A player attached and told its units.
     PlayerAttached {
-        /// Who.
         host: HostName,
         /// All that it keeps for this store; `None` where it is of a release that keeps none.
         units: Option<Vec<UnitReport>>,
     },
     /// A player's session ended, or it is quarantined.
     PlayerDetached {
-        /// Who.
         host: HostName,
     },
     /// A unit changed.
@@ -82,7 +76,6 @@ pub enum Input {
     },
     /// Players were drained, or are drained no more.
     DrainChanged {
-        /// Which.
         hosts: HostSet,
         /// Whether they are drained.
         drained: bool,
@@ -99,11 +92,9 @@ pub enum Input {
 pub enum Ask {
     /// That a service be as this spec says, on these hosts, to which its expression resolves.
     Apply {
-        /// The spec.
         spec: Box<ServiceSpec>,
         /// The spec as it came.
         spec_bytes: Arc<[u8]>,
-        /// Where.
         hosts: HostSet,
         /// Also where the service belongs to a file.
         take_over: bool,
@@ -111,7 +102,6 @@ pub enum Ask {
     /// An earlier version; `None` for the newest one that was ready everywhere and is not the present
     /// one.
     Revert {
-        /// The service.
         service: ServiceName,
         /// Which version.
         to: Option<ServiceVersion>,
@@ -120,21 +110,18 @@ pub enum Ask {
     },
     /// New runs.
     Restart {
-        /// The service.
         service: ServiceName,
         /// On which of its hosts; `None` for all.
         hosts: Option<HostSet>,
     },
     /// That its runs read their parameters again, by the signal that its version names.
     Reload {
-        /// The service.
         service: ServiceName,
         /// On which of its hosts; `None` for all.
         hosts: Option<HostSet>,
     },
     /// A signal for the first process of its runs.
     Signal {
-        /// The service.
         service: ServiceName,
         /// On which of its hosts; `None` for all.
         hosts: Option<HostSet>,
@@ -154,7 +141,6 @@ pub enum Ask {
     /// That units of it which no placement of this store explains be taken for its own, and brought
     /// where it is wanted.
     Adopt {
-        /// The service.
         service: ServiceName,
         /// On which hosts; `None` for all.
         hosts: Option<HostSet>,
@@ -193,7 +179,6 @@ impl Ask {
 pub struct FiledService {
     /// Its name, as people are told: `services.d/web.yaml`.
     pub file: Arc<str>,
-    /// The spec.
     pub spec: ServiceSpec,
     /// The spec as it is kept.
     pub spec_bytes: Arc<[u8]>,
@@ -231,7 +216,6 @@ impl fmt::Display for FileConflict {
 /// A service that would be on fewer hosts after the fleet's files were read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leaving {
-    /// Which.
     pub service: ServiceName,
     /// The hosts that it would leave.
     pub hosts: HostSet,
@@ -252,7 +236,6 @@ pub type Reply = Result<Taken, Rejection>;
 /// What was asked for is on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
-    /// The service.
     pub service: ServiceName,
     /// The version that is wanted of it.
     pub version: ServiceVersion,

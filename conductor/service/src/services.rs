@@ -55,7 +55,6 @@ pub struct RecoveredService {
     pub record: ServiceRecord,
     /// Its versions, each with its spec decoded.
     pub versions: Vec<(VersionRecord, ServiceSpec)>,
-    /// Its placements.
     pub placements: Vec<PlacementRecord>,
 }
 

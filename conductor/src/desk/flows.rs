@@ -29,7 +29,6 @@ pub(crate) struct Choice {
     pub(crate) slot: u32,
     /// The place in its slot, counted from 1; 0 for any.
     pub(crate) job: u32,
-    /// The name.
     pub(crate) name: Option<JobName>,
 }
 

@@ -53,7 +53,6 @@ pub(crate) struct WatchFilter {
 pub(crate) enum Since {
     /// It does not care.
     Now,
-    /// Nothing.
     Nothing,
     /// Everything up to here.
     Cursor(Cursor),

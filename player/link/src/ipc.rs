@@ -78,7 +78,6 @@ pub enum ToSitter {
     },
     /// The conductor took the snapshot.
     Welcomed {
-        /// The session.
         session: AgentSession,
         /// The conductor's store.
         store: StoreId,
@@ -87,19 +86,16 @@ pub enum ToSitter {
     },
     /// The conductor wants something.
     Command {
-        /// The session.
         session: AgentSession,
         /// An encoded `orchestra.v1.Command`, as it came.
         bytes: Bytes,
     },
     /// The connection is gone.
     Closed {
-        /// The session.
         session: AgentSession,
     },
     /// Are you there?
     Ask {
-        /// The session.
         session: AgentSession,
     },
 }
@@ -109,14 +105,12 @@ pub enum ToSitter {
 pub enum ToAgent {
     /// Answers `Open`.
     Snapshot {
-        /// The session.
         session: AgentSession,
         /// An encoded `orchestra.v1.Snapshot`.
         bytes: Bytes,
     },
     /// Something happened to an attempt. None before the session's `Welcomed`.
     Report {
-        /// The session.
         session: AgentSession,
         /// An encoded `orchestra.v1.Report`.
         bytes: Bytes,
@@ -124,7 +118,6 @@ pub enum ToAgent {
     /// What the snapshot said holds no longer (scores were rescanned): close this session and
     /// open another at once.
     Reattach {
-        /// The session.
         session: AgentSession,
     },
     /// Answers `Ask`.

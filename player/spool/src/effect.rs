@@ -26,9 +26,7 @@ pub enum Effect {
     /// Make the process, then say `Started` or `StartFailed`. Given at most once for an order.
     Start {
         key: AttemptKey,
-        /// Its order.
         order: OrderNumber,
-        /// How.
         plan: Plan,
     },
     /// Begin to end the attempt because it was cancelled: TERM, grace, KILL. May be given again,
@@ -40,7 +38,6 @@ pub enum Effect {
 /// make it an [`orchestra_model::delivery::PlayerSnapshot`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The spool.
     pub spool: SpoolId,
     /// One for each store that it ever served, in their order: what is durable.
     pub marks: Vec<StoreMark>,

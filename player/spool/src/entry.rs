@@ -17,7 +17,6 @@ pub enum Entry {
     /// A store's mark rose. Orders cancelled ahead that it passes are forgotten.
     Mark {
         store: StoreId,
-        /// Its mark.
         mark: OrderNumber,
     },
     /// A store proved how many orders it has issued: more than was known, or as many in a later term.
@@ -35,7 +34,6 @@ pub enum Entry {
     /// An attempt was accepted and is about to start.
     Starting {
         key: AttemptKey,
-        /// Its order.
         order: OrderNumber,
         /// That it was ordered, if the conductor proved it.
         proof: Option<Proof>,
@@ -45,7 +43,6 @@ pub enum Entry {
     /// A starting attempt has a process.
     Started {
         key: AttemptKey,
-        /// Its process.
         process: ProcessMark,
     },
     /// A live attempt is being killed because it was cancelled.

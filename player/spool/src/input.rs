@@ -34,7 +34,6 @@ pub enum Input {
     },
     /// A conductor ordered an attempt.
     Ordered {
-        /// The conductor's.
         term: Term,
         /// The order's number for this player.
         order: OrderNumber,
@@ -50,7 +49,6 @@ pub enum Input {
     },
     /// A conductor cancelled an attempt, whether or not its order has come.
     Cancelled {
-        /// The conductor's.
         term: Term,
         /// The number of the order that it cancels.
         order: OrderNumber,
@@ -60,7 +58,6 @@ pub enum Input {
     },
     /// What was reported of an attempt is on the conductor's disk.
     Acknowledged {
-        /// The conductor's.
         term: Term,
         key: AttemptKey,
         /// The order number of the report: a late acknowledgement of a `Busy` must not wipe out
@@ -70,7 +67,6 @@ pub enum Input {
     /// The process of a starting attempt exists.
     Started {
         key: AttemptKey,
-        /// Its process.
         process: ProcessMark,
     },
     /// The process of a starting attempt could not be made, for certain.

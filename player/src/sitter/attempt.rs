@@ -57,7 +57,6 @@ const LOOK: (u64, u64) = (10, 500);
 /// An attempt that has not been settled.
 #[derive(Debug)]
 pub(crate) struct Attempt {
-    /// Which.
     pub(crate) key: AttemptKey,
     /// Its processes' cgroup.
     pub(crate) leaf: Option<Leaf>,
@@ -145,7 +144,6 @@ pub(crate) enum Phase {
     },
     /// It is being killed.
     Ending {
-        /// Why.
         why: Why,
         /// When TERM becomes KILL.
         kill_at: BootMillis,

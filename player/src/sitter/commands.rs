@@ -35,7 +35,6 @@ const REASON_CHARS: usize = 300;
 pub(crate) struct Command {
     /// Whose conductor sent it.
     pub(crate) store: StoreId,
-    /// Its term.
     pub(crate) term: Term,
     /// What it wants.
     pub(crate) kind: Kind,
@@ -53,7 +52,6 @@ pub(crate) enum Kind {
     Order {
         /// The order's number for this player.
         number: OrderNumber,
-        /// Which.
         key: AttemptKey,
         /// Of the attempt, where the job asks for less than the score allows.
         timeout: Option<Millis>,
@@ -68,14 +66,12 @@ pub(crate) enum Kind {
     Cancel {
         /// The number of the order that it cancels.
         order: OrderNumber,
-        /// Which.
         key: AttemptKey,
         /// The conductor's proof that it ordered this.
         mac: Option<Mac>,
     },
     /// That a settled attempt be forgotten.
     Acknowledge {
-        /// Which.
         key: AttemptKey,
         /// The order that the acknowledged report answered; `None`: whichever.
         order: Option<OrderNumber>,

@@ -38,7 +38,6 @@ pub(crate) enum Interest {
 /// A descriptor that is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ready {
-    /// Which.
     pub(crate) token: Token,
 }
 

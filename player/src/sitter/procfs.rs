@@ -38,11 +38,9 @@ pub(crate) struct Stat {
     pub(crate) executed: bool,
     /// Whether it is ending: it executes nothing of its own any more.
     pub(crate) exiting: bool,
-    /// Its parent.
     pub(crate) parent: i32,
     /// Its process group.
     pub(crate) group: i32,
-    /// Its session.
     pub(crate) session: i32,
     /// When it started, in clock ticks since boot.
     pub(crate) start_ticks: u64,

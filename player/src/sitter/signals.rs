@@ -23,7 +23,6 @@ pub(crate) enum Event {
     RestartAgent,
     /// Execute the sitter anew in place.
     Upgrade,
-    /// Stop.
     Stop,
 }
 

@@ -19,17 +19,13 @@ use crate::{
 pub enum Effect {
     /// An order is on disk and its watch goes on: only now may its attempt be accepted.
     Watching {
-        /// The attempt.
         key: AttemptKey,
-        /// Its order.
         order: OrderNumber,
     },
-    /// Make the process, then say `Spawned` or `NotSpawned`, within a bounded time. Given at most once
-    /// for a run.
+    /// Make the process of a run, then say `Spawned` or `NotSpawned` within a bounded time. Given
+    /// at most once for a run.
     Spawn {
-        /// The unit.
         unit: UnitKey,
-        /// The run.
         run: RunId,
         /// What runs, with its parameters.
         order: Arc<UnitOrder>,
@@ -37,62 +33,48 @@ pub enum Effect {
     /// Look for the process of a run that a sitter before this one started, then say `Found` or
     /// `MainEnded`.
     Find {
-        /// The unit.
         unit: UnitKey,
-        /// The run.
         run: RunId,
-        /// Its process.
         process: ProcessMark,
     },
     /// Send a signal to every process of a run.
     Terminate {
-        /// The unit.
         unit: UnitKey,
-        /// The run.
         run: RunId,
-        /// Which signal.
         signal: i32,
     },
-    /// Send a signal to the first process of a run and say `SignalSent`. Where there is `reload`, its
-    /// parameters are put into the run's file before; where they cannot be, nothing is sent and
-    /// `NotReloaded` said. Given again by the next sitter, unless that was said: so a signal may come
+    /// Send a signal to the first process of a run, then say `SignalSent`. With `reload`, first put
+    /// its parameters into the run's file; if that fails, send nothing and say `NotReloaded`. The
+    /// next sitter gives this effect again unless one of the two was said, so a signal may come
     /// twice.
     Signal {
-        /// The unit.
         unit: UnitKey,
-        /// The run.
         run: RunId,
         /// The order that asked for it.
         of: OrderNumber,
-        /// Which signal.
         signal: i32,
-        /// What the run is to read.
+        /// The order whose parameters the run is to read again.
         reload: Option<Arc<UnitOrder>>,
     },
-    /// Kill whatever is left of a run, look again until nothing is, and say `Emptied`. The run may have
-    /// no known process: then it is hunted.
+    /// Kill the processes of a run, look again until none is left, then say `Emptied`. If no
+    /// process of the run is known, it is hunted.
     KillAll {
-        /// The unit.
         unit: UnitKey,
-        /// The run.
         run: RunId,
     },
-    /// An attempt's watch is over: end the attempt, then say `WatchSettled`. Given again by the next
-    /// sitter until that was said.
+    /// An attempt's watch is over: end the attempt, then say `WatchSettled`. Until that was said,
+    /// each further sitter gives this effect again.
     EndWatch {
-        /// The attempt.
         key: AttemptKey,
         /// The order that it was watched for.
         order: OrderNumber,
-        /// How.
         end: WatchEnd,
     },
-    /// Ask a unit's run something, then say `Probed` within a bounded time: also where there is no
-    /// answer, or nobody could ask.
+    /// Probe a unit's run, then say `Probed` within a bounded time, even if there was no answer or
+    /// nobody could ask.
     Probe {
-        /// The unit.
         unit: UnitKey,
-        /// Which question: given once.
+        /// Given once, so that the answer is told from others.
         number: ProbeNumber,
         /// What is asked.
         probe: Probe,
@@ -101,14 +83,12 @@ pub enum Effect {
     },
     /// Tell how a unit is.
     Report {
-        /// Its store.
         store: StoreId,
         /// How it is.
         report: UnitReport,
     },
     /// The unit is gone: remove what it had on this host.
     Forget {
-        /// The unit.
         unit: UnitKey,
     },
 }
@@ -116,13 +96,13 @@ pub enum Effect {
 /// How the watch of an attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WatchEnd {
-    /// The unit is as the order wants it, for as long as it wants it.
+    /// The unit was as the order wants it, for as long as the order asks.
     Ready,
-    /// It was not in time.
+    /// The unit was not as the order wants it before the deadline.
     TimedOut,
-    /// It never will be by itself.
+    /// The unit will not become what the order wants by itself.
     Failed {
-        /// What happened to it.
+        /// Why the unit will not.
         failure: UnitFailure,
         /// How its last run ended.
         cause: RunEnd,
@@ -131,7 +111,7 @@ pub enum WatchEnd {
     Cancelled,
     /// A newer order for the unit came.
     Superseded,
-    /// The order could not be written, for this reason. It is in force for as long as this sitter lives.
+    /// The order could not be written, for this reason. It holds for as long as this sitter lives.
     Unwritten(String),
 }
 
@@ -142,7 +122,7 @@ pub enum UnitFailure {
     GaveUp,
     /// Its restart rule asks for no further run.
     Ended,
-    /// The kernel killed a process of it for want of memory.
+    /// The kernel killed a process of the run for want of memory.
     OutOfMemory,
 }
 

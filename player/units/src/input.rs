@@ -21,26 +21,26 @@ pub struct Now {
     pub wall: Timestamp,
 }
 
-/// How much a player takes upon itself.
+/// How much a player may keep running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
     /// Most units.
     pub units: usize,
-    /// Memory of the host, all of which may be reserved for units; `None`: it is not known, and none may.
+    /// Memory of the host. All of it may be reserved for units. `None` if it is not known; then
+    /// none may be reserved.
     pub memory: Option<ByteSize>,
 }
 
-/// An order for a unit, whose attempt is to be accepted once it is durable.
+/// An order for a unit. Its attempt is to be accepted once the order is durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ordered {
-    /// The attempt.
     pub key: AttemptKey,
     /// Its order's number.
     pub order: OrderNumber,
     /// What it asks for.
     pub unit: UnitOrder,
-    /// Whether its parameters may lie in the units' file: their schema is known and none of them is
-    /// sensitive. Otherwise they are in memory, and the driver keeps them in a memory file system.
+    /// Whether the parameters may be written to the units' file, because their schema is known and
+    /// none of them is sensitive. Otherwise the driver keeps them in a memory file system.
     pub keep_params: bool,
 }
 
@@ -52,23 +52,23 @@ pub enum Rejection {
         /// That order.
         known: OrderNumber,
     },
-    /// A later placement is known here than the one that is ordered.
+    /// The player knows a later placement than the one that is ordered.
     Fenced {
         /// That placement.
         known: Placement,
     },
-    /// The player has as many units as it may have: so many.
+    /// The player has its most units, which are so many.
     Full(usize),
-    /// More memory is to be reserved than is left.
+    /// The order reserves more memory than is left.
     Reserved {
         /// For this unit.
         asked: ByteSize,
         /// For others.
         others: ByteSize,
-        /// What the host has; `None`: that is not known.
+        /// Memory of the host; `None` if it is not known.
         host: Option<ByteSize>,
     },
-    /// A number in it is none that a store can have come to.
+    /// The order contains a number that no store can have reached.
     Unreachable,
     /// The units' file cannot be written, for this reason.
     Broken(String),
@@ -108,50 +108,43 @@ impl std::error::Error for Rejection {}
 pub enum Input {
     /// An attempt was cancelled: nobody watches for it any more.
     Unwatched {
-        /// The attempt.
         key: AttemptKey,
     },
-    /// The attempt has the end of its watch, durably, or nobody knows the attempt any more.
+    /// The attempt has the end of its watch on disk, or the spool does not know the attempt.
     WatchSettled {
-        /// The attempt.
         key: AttemptKey,
-        /// The order that it was watched for: what is late concerns no later one.
+        /// The order that it was watched for. A late input must not concern a watch for a later
+        /// order.
         order: OrderNumber,
     },
     /// A memory file system has kept the parameters of a unit.
     ParamsFound {
-        /// The unit.
         unit: UnitKey,
-        /// The order that they came with. Those of another one than the last are of no use.
+        /// The order that they came with. Only the parameters of the unit's last order are of use.
         order: OrderNumber,
-        /// They.
         params: Params,
     },
-    /// Something of a run. Nothing happens where it is not the unit's present run.
+    /// Something happened to a run. Ignored unless it is the unit's present run.
     Run {
-        /// The unit.
         unit: UnitKey,
-        /// The run.
         run: RunId,
-        /// What.
         event: RunEvent,
     },
-    /// A probe was answered. Nothing happens where it is not the unit's open one: it was of another run,
-    /// or of a rule that holds no longer.
+    /// A probe was answered. Ignored unless it is the unit's open probe: others were of an earlier
+    /// run, or of an earlier rule.
     Probed {
-        /// The unit.
         unit: UnitKey,
         /// Which question.
         number: ProbeNumber,
         /// What came of it.
         outcome: ProbeOutcome,
     },
-    /// Time has passed. Given after all other inputs of a turn, so that a word that came in time is
-    /// never too late.
+    /// Time has passed. Given after all other inputs of a turn, so that a run's word that came
+    /// before a deadline counts.
     Woken,
 }
 
-/// A question to a unit's run: counted from 1 by each sitter, over all of its units.
+/// The number of a probe. Each sitter counts its probes from 1, over all units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ProbeNumber(pub u64);
 
@@ -160,9 +153,9 @@ pub struct ProbeNumber(pub u64);
 pub enum ProbeOutcome {
     /// It was answered as it should be.
     Healthy,
-    /// It was not, for this reason: refused, silent for its timeout, a wrong answer.
+    /// It was refused, not answered within its timeout, or answered wrongly. The text says which.
     Unhealthy(String),
-    /// Nobody can tell: who asks is not there or came too late itself. It says nothing of the unit.
+    /// There is no prober, or the prober itself was too slow. So nothing is known of the unit.
     Unknown,
 }
 
@@ -171,16 +164,16 @@ pub enum ProbeOutcome {
 pub enum RunEvent {
     /// Its process exists.
     Spawned(ProcessMark),
-    /// Its process could not be made, for certain, and nothing is left of it.
+    /// It is certain that its process was not made, and that nothing is left of it.
     NotSpawned {
-        /// Why.
         why: String,
-        /// The host lacks something for the moment: another try follows, and it does not count.
+        /// Whether the host lacks something for the moment. If so, another try follows, which the
+        /// restart rule does not count.
         passing: bool,
     },
     /// Its process, which a sitter before this one started, lives.
     Found,
-    /// Its process ended. Others of it may be left.
+    /// Its first process ended. Other processes of it may be left.
     MainEnded(RunEnd),
     /// The kernel killed a process of it for want of memory.
     OutOfMemory(Exhausted),
@@ -190,21 +183,21 @@ pub enum RunEvent {
     ReadyTold,
     /// It said that it is well.
     WatchdogTold,
-    /// It asked to be ended when it is silent for so long; 0: never. The driver bounds how often it may
-    /// say so.
+    /// It asked to be ended when it has been silent for so long; 0 means never. The driver bounds
+    /// how often a run may ask.
     WatchdogSet(Millis),
-    /// It asked for so much more time, from now on, to become ready or to end.
+    /// It asked to have so much time from now on to become ready, or to end.
     Extended(Millis),
     /// It said that it is ending.
     StoppingTold,
-    /// A signal that this order asked for was sent to it, if it was there to get it.
+    /// A signal that this order asked for was sent to it, unless it had ended.
     SignalSent {
         /// The order.
         of: OrderNumber,
-        /// The signal.
         signal: i32,
     },
-    /// The parameters of this order could not be given to it: another run follows, which has them.
+    /// The parameters of this order could not be given to it. So it ends, and the next run has
+    /// them.
     NotReloaded {
         /// The order.
         of: OrderNumber,

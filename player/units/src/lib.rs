@@ -18,28 +18,30 @@
 //!                                                                             gone: forgotten
 //! ```
 //!
-//! A run that is ready and whose probes fail is *unhealthy* until they succeed again (`rules/probes.rs`).
-//! One that turns so often is *flapping* until it was quiet for a while (`state/turns.rs`): it is told.
-//! An order may leave a run as it is and have it signalled (`rules/signals.rs`).
+//! A run that is ready and whose probes fail is *unhealthy* until they succeed again
+//! (`rules/probes.rs`). A unit that turns often is *flapping* until it was quiet for a while
+//! (`state/turns.rs`), and is reported as such. An order may leave a run as it is and have a signal
+//! sent to it (`rules/signals.rs`).
 //!
 //! # What holds
 //!
-//! - A run is durable as starting before [`Effect::Spawn`] is given for it, and the next run of a
-//!   unit begins only when the driver has said that no process of this one is left
-//!   ([`RunEvent::Emptied`]), or the host was started anew. No two runs of a unit ever live.
-//! - No (placement, run) comes twice, over crashes, reboots and a unit that was forgotten.
-//! - A run is started where the last order asks for one, and by its restart rule alone; an order
-//!   begins the counts of that rule anew.
-//! - Units whose orders want them to run reserve together no more memory than the host has, but for those
-//!   whose `resources` need not be enforced ([`Rejection::Reserved`]).
-//! - A watch ends once. Its end is kept, and told again by the next sitter, until the driver says
-//!   that the attempt has it ([`Input::WatchSettled`]).
-//! - A signal is sent to a run that was ready, by an order that wants the run to go on; at least once,
-//!   and no watch of that order ends well before.
-//! - A run is unhealthy only after `fall` failures in a row that somebody has seen: whoever cannot be
-//!   asked, or is not heard, stays as it is.
-//! - Lengths are measured by a clock that nobody sets ([`Now::boot_ms`]); of a reboot's downtime,
-//!   which that clock does not show, nothing counts.
+//! - A run is durable as starting before [`Effect::Spawn`] is given for it. The next run of a unit
+//!   begins only after the driver has said that no process of the run before is left
+//!   ([`RunEvent::Emptied`]), or after a reboot. So no two runs of a unit ever live at once.
+//! - No pair of placement and run number comes twice, not even after a crash, after a reboot, or
+//!   after the unit was forgotten.
+//! - A run is started only if the last order asks for one, and only by its restart rule. Each order
+//!   begins the counts of the rule anew.
+//! - Units whose orders want them to run reserve together no more memory than the host has
+//!   ([`Rejection::Reserved`]). Units whose `resources` need not be enforced are an exception.
+//! - A watch ends once. Its end is kept, and each further sitter tells it again, until the driver
+//!   says that the attempt has it ([`Input::WatchSettled`]).
+//! - A signal is sent, at least once, to a run that was ready, if an order asks for it and wants
+//!   the run to go on. No watch of that order ends well before.
+//! - A run is unhealthy only after `fall` failed probes in a row. A probe whose outcome is unknown
+//!   changes nothing.
+//! - Lengths are measured by a clock that nobody sets ([`Now::boot_ms`]). It does not count the
+//!   time between two boots.
 //!
 //! # How to drive it
 //!
@@ -57,18 +59,19 @@
 //! }
 //! ```
 //!
-//! An effect is held back until all entries recorded before it are durable. After a failed write the
-//! journal's end is unknown and must not be appended to, until the driver has put a fresh one
+//! An effect is held back until all entries recorded before it are durable. After a failed write
+//! the journal's end is unknown and must not be appended to, until the driver has put a fresh one
 //! ([`journal::compacted`]) in its place and says [`Units::rewritten`]. Meanwhile new orders are
-//! refused and no run begins, for its number could come again after a crash; what runs goes on, and
-//! nothing is ended of our own motion that could not be started again. Ends are told from memory.
+//! refused and no run begins, because its number could come again after a crash. Runs that are up
+//! go on, and the engine ends none by itself that it could not start again. Ends are told from
+//! memory.
 //!
-//! `State`, `Entry`, `Input` and `Effect` are what they are in the other engines.
+//! `State`, `Entry`, `Input` and `Effect` have the same roles in the other engines.
 //!
 //! # What is left to others
 //!
-//! Making processes, asking what probes ask, limits, sockets, parameters in memory file systems, logs: the sitter. Which unit
-//! belongs on this host: the conductor.
+//! The sitter makes processes and keeps limits, sockets, logs and parameters in memory file
+//! systems; its probers ask. The conductor decides which unit belongs on this host.
 
 pub mod bounds;
 pub mod journal;

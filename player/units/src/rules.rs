@@ -1,5 +1,5 @@
-//! What follows from an input. Whatever changes a unit ends with [`Units::follow`], which looks at
-//! what its order wants and how it stands, and at nothing else: it does not matter how it came there.
+//! What follows from an input. Each change of a unit ends with [`Units::follow`]. It looks only at
+//! what the unit's order wants and how the unit stands, not at how the unit came there.
 
 use crate::{
     bounds,
@@ -41,15 +41,16 @@ impl Units {
         }
     }
 
-    /// Takes the moment of an input.
+    /// Sets the time to the moment of an input.
     pub(crate) fn set_time(&mut self, now: Now) {
         self.at = self.state.clock().at(now.boot_ms).max(self.at);
         self.now = now;
     }
 
-    /// Does what a unit's order and status ask for now, of it and of units that links tie to it.
+    /// Does what a unit's order and status ask for now, for the unit and for those that links tie
+    /// to it.
     pub(crate) fn follow(&mut self, key: &UnitKey) {
-        // A unit that is forgotten has no link any more.
+        // Asked first, because a unit that is forgotten has no links.
         let neighbours = self.neighbours(key);
         self.follow_alone(key);
         self.follow_links(neighbours);
@@ -68,7 +69,7 @@ impl Units {
         }
     }
 
-    /// Does it for every unit.
+    /// Follows every unit.
     pub(crate) fn follow_all(&mut self) {
         let units: Vec<UnitKey> = self.state.units().keys().cloned().collect();
         for unit in units {
@@ -77,12 +78,12 @@ impl Units {
     }
 }
 
-/// The text within [`bounds::WHY_BYTES`].
+/// Returns the text, cut to [`bounds::WHY_BYTES`].
 pub(crate) fn shortened(text: String) -> String {
     shortened_to(text, bounds::WHY_BYTES)
 }
 
-/// The text within so many bytes.
+/// Returns the text, cut to `most` bytes.
 pub(crate) fn shortened_to(mut text: String, most: usize) -> String {
     let mut end = text.len().min(most);
     while !text.is_char_boundary(end) {

@@ -1,5 +1,5 @@
-//! The durable state: what a journal adds up to. It only changes by applying entries, so that what
-//! is in memory and what a replay gives are the same by construction.
+//! The durable state: what a journal adds up to. It changes only by applying entries, so the state
+//! in memory always equals the state that a replay gives.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -48,7 +48,8 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// What it shows (ms) when the host has been up for `boot_ms`. It never runs back.
+    /// Returns what the clock shows (ms) when the host has been up for `boot_ms`. It never runs
+    /// back.
     pub fn at(&self, boot_ms: u64) -> u64 {
         self.base.saturating_add(boot_ms).max(self.last)
     }
@@ -82,7 +83,7 @@ impl State {
         &self.units
     }
 
-    /// Attempts that are watched for, and those whose watch has ended and is not settled.
+    /// The watches that go on, and those that have ended and are not settled, each by its attempt.
     pub fn watches(&self) -> &BTreeMap<AttemptKey, Watch> {
         &self.watches
     }
@@ -216,7 +217,7 @@ impl State {
         entries
     }
 
-    /// About how many bytes a fresh journal of it has.
+    /// Returns about how many bytes a fresh journal of the state has.
     pub(crate) fn weight(&self) -> usize {
         let params = |unit: &Unit| {
             unit.asked.params.iter().map(|(key, value)| 8 + key.as_str().len() + value.len()).sum()

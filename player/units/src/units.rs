@@ -1,5 +1,5 @@
-//! The state with what surrounds it: entries not yet durable, effects held back until they are, what is
-//! remembered of each unit in memory alone. What the inputs mean is in [`crate::rules`].
+//! The state with what surrounds it: entries that are not durable yet, effects held back until they
+//! are, and what is kept of each unit in memory alone. What the inputs mean is in [`crate::rules`].
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -26,17 +26,17 @@ use crate::{
 #[derive(Debug)]
 pub struct Units {
     pub(crate) state: State,
-    /// What it takes upon itself.
+    /// How much the player may keep running.
     pub(crate) capacity: Capacity,
     pub(crate) chance: Chance,
-    /// How many probes this sitter was asked for.
+    /// How many probes this sitter was asked for, which numbers them.
     pub(crate) probes: u64,
     /// The moment of the present input, by the units' clock (ms) and by the wall's.
     pub(crate) at: u64,
     pub(crate) now: Now,
-    /// What is not durable of each unit.
+    /// What is kept of each unit in memory alone.
     pub(crate) tended: BTreeMap<UnitKey, Tended>,
-    /// When units are to be looked at: as in `tended`, by time.
+    /// When units are to be looked at: the moments in `tended`, ordered by time.
     pub(crate) wakes: BTreeSet<(u64, UnitKey)>,
     pub(crate) links: Links,
     /// Why the journal cannot be written; `None` while it can.
@@ -49,27 +49,27 @@ pub struct Units {
     effects: VecDeque<Held>,
 }
 
-/// What is remembered of a unit in memory alone.
+/// What is kept of a unit in memory alone.
 #[derive(Debug, Default)]
 pub(crate) struct Tended {
-    /// What its last order asks for, with its parameters; `None` where they are gone.
+    /// Its last order, with its parameters; `None` if the parameters are gone.
     pub(crate) order: Option<Arc<UnitOrder>>,
-    /// Its run's process was started by this sitter, or found by it.
+    /// This sitter started or found the process of its run.
     pub(crate) is_found: bool,
-    /// Its run was told to end, or is being killed, by this sitter.
+    /// This sitter told its run to end, or kills it.
     pub(crate) is_terminated: bool,
     pub(crate) is_killed: bool,
     /// When its run said last that it is well (ms of the units' clock).
     pub(crate) well: u64,
-    /// Signals that its run was sent by this sitter, as its last order asks, and that are not answered.
+    /// Signals of its last order that this sitter asked for, and that are not said to be sent.
     pub(crate) signalling: Signals,
-    /// What its run is being asked.
+    /// The probing of its run.
     pub(crate) asking: Option<Asking>,
     /// The unit that it is noted to be linked to.
     pub(crate) linked_to: Option<UnitKey>,
-    /// When it is to be looked at.
+    /// When the unit is to be looked at.
     pub(crate) wake: Option<u64>,
-    /// What was told of it, and what is to be.
+    /// What was reported of the unit, and when the next report is due.
     pub(crate) telling: Telling,
 }
 
@@ -81,8 +81,8 @@ struct Held {
 }
 
 impl Units {
-    /// Nothing is kept running yet. `spool` is the id of the spool that the file lies beside, `capacity`
-    /// what the player takes upon itself, `seed` where its chance begins. Its first journal is
+    /// Returns an engine without units. `spool` is the id of the spool that the units' file lies
+    /// beside, `seed` the seed of all that is drawn by chance. Its first journal is
     /// [`crate::journal::compacted`].
     pub fn new(spool: SpoolId, capacity: Capacity, seed: u64, now: Now, boot: BootId) -> Self {
         let mut units = Self::recover(State::new(spool), capacity, seed, now, boot);
@@ -90,9 +90,9 @@ impl Units {
         units
     }
 
-    /// Goes on from what a journal held. What it then asks for, [`Effect::Find`] and
-    /// [`Effect::KillAll`] of runs that the sitter before it has started, the driver answers as it
-    /// answers everything else; [`crate::Input::ParamsFound`] is best given before that.
+    /// Goes on from the state that a journal held. The effects that follow include [`Effect::Find`]
+    /// and [`Effect::KillAll`] for runs of earlier sitters; the driver performs them like all
+    /// others. It had better give [`crate::Input::ParamsFound`] before that.
     pub fn recover(state: State, capacity: Capacity, seed: u64, now: Now, boot: BootId) -> Self {
         let mut units = Self {
             state,
@@ -124,7 +124,7 @@ impl Units {
         self.broken.as_deref()
     }
 
-    /// How each unit of a store is, in the order of their names.
+    /// Returns the reports of all units of a store, in the order of their names.
     pub fn reports(&self, store: StoreId) -> impl Iterator<Item = UnitReport> {
         let of_store = self.state.units().keys().filter(move |key| key.store == store);
         of_store.filter_map(|key| self.report_of(key))
@@ -135,8 +135,9 @@ impl Units {
         self.state.units().keys().map(|key| key.store).collect()
     }
 
-    /// Attempts that are watched for, and those whose watch has ended and is not settled. One that the
-    /// spool does not know is [`crate::Input::WatchSettled`].
+    /// The watches that go on, and those that have ended and are not settled, each with its
+    /// attempt. For an attempt that the spool does not know the driver says
+    /// [`crate::Input::WatchSettled`].
     pub fn watches(&self) -> impl Iterator<Item = (AttemptKey, &Watch)> {
         self.state.watches().iter().map(|(key, watch)| (*key, watch))
     }
@@ -164,9 +165,9 @@ impl Units {
     }
 
     /// The journal could not be written or synced: what was unwritten may or may not be in it, and
-    /// nothing may be appended to it again. From here to [`Units::rewritten`] orders are refused and no
-    /// run begins, those among them that wait for their `Spawn`; nothing becomes unwritten; and what
-    /// happens is told from memory.
+    /// nothing may be appended to it again. Until [`Units::rewritten`] orders are refused and no
+    /// run begins, not even one that waits for its `Spawn`; nothing becomes unwritten; and what
+    /// happens is reported from memory.
     pub fn write_failed(&mut self, why: &str) {
         let why = shortened(why.to_owned());
         let durable = self.durable;
@@ -188,7 +189,7 @@ impl Units {
         self.give_up_unwritten(&spawns, &orders, &why);
     }
 
-    /// A fresh journal of the whole state is durably in the place of the old one: everything is
+    /// A fresh journal of the whole state has durably replaced the old one. So everything is
     /// durable, and what waited for that goes on.
     pub fn rewritten(&mut self) {
         let was_broken = self.broken.take().is_some();
@@ -198,8 +199,8 @@ impl Units {
         }
     }
 
-    /// The next thing to do; `None` where there is nothing, or where it has to wait until what is
-    /// unwritten is durable.
+    /// Returns the next effect. `None` if there is none, or if it has to wait for entries to be
+    /// durable.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         if self.effects.front()?.after > self.durable {
             return None;
@@ -207,7 +208,7 @@ impl Units {
         self.effects.pop_front().map(|held| held.effect)
     }
 
-    /// Checks every rule over everything. Tests call it after each step.
+    /// Checks every invariant of the engine. Tests call it after each step.
     pub fn audit(&self) -> Result<(), Contradiction> {
         self.state.audit()?;
         require((self.recorded - self.durable) as usize == self.unwritten.len(), || {
@@ -228,8 +229,8 @@ impl Units {
         self.tended.keys().try_for_each(|key| self.audit_tended(key))
     }
 
-    /// Changes the state and asks for the change to be durable. Whether it could be made: a contradiction
-    /// ends a test, and in a daemon leaves everything as it was.
+    /// Changes the state and asks for the change to be durable. Returns whether the change was
+    /// possible. A contradiction ends a test; a daemon leaves everything unchanged.
     pub(crate) fn record(&mut self, entry: Entry) -> bool {
         if self.at > self.state.clock().last {
             self.push(Entry::Passed { at: self.at });
@@ -247,7 +248,7 @@ impl Units {
         applied.is_ok()
     }
 
-    /// Gives a unit another status, if it is one.
+    /// Gives a unit another status, unless it has that one already.
     pub(crate) fn record_status(&mut self, key: &UnitKey, mut status: Status) -> bool {
         let Some(unit) = self.state.units().get(key) else { return false };
         if unit.status == status {
@@ -259,7 +260,7 @@ impl Units {
         self.record(Entry::Status { unit: key.clone(), status: Box::new(status) })
     }
 
-    /// Notes the passing of time in the journal by itself.
+    /// Records how much time has passed.
     pub(crate) fn record_passing(&mut self) {
         if self.at > self.state.clock().last {
             self.push(Entry::Passed { at: self.at });
@@ -271,8 +272,8 @@ impl Units {
         self.effects.push_back(Held { after: self.recorded, effect });
     }
 
-    /// Takes back what was to be done to a run of which nothing is left, and was not given yet: it must
-    /// not meet the next one.
+    /// Takes back effects for a run of which nothing is left, if they were not given yet. They must
+    /// not hit the next run.
     pub(crate) fn withdraw_acts(&mut self, key: &UnitKey, id: RunId) {
         self.effects.retain(|held| match &held.effect {
             Effect::KillAll { unit, run }
@@ -283,12 +284,12 @@ impl Units {
         });
     }
 
-    /// What is remembered of a unit in memory. It is there for every unit.
+    /// Returns what is kept of a unit in memory. Every unit has it.
     pub(crate) fn tend(&mut self, key: &UnitKey) -> &mut Tended {
         self.tended.entry(key.clone()).or_default()
     }
 
-    /// Its status, to be changed and recorded.
+    /// Returns a copy of a unit's status, to be changed and recorded.
     pub(crate) fn status(&self, key: &UnitKey) -> Option<Status> {
         self.state.units().get(key).map(|unit| unit.status.clone())
     }

@@ -35,7 +35,6 @@ const LOUD: usize = 4;
 
 /// Where a unit is heard.
 pub(super) enum Ear {
-    /// Its socket.
     Socket(OwnedFd),
     /// The pipe whose other end it has as its descriptor.
     Pipe(Pipe),

@@ -163,8 +163,8 @@ fn read_signal(reader: &mut ByteReader<'_>) -> Option<i32> {
     is_message(signal).then_some(signal)
 }
 
-/// Of each limit whether there is one, and which. Without a reserve they are as every release reads
-/// them.
+/// Appends, for each limit, whether there is one and its value. Resources without a reserve are
+/// spelt as every release reads them.
 fn push_resources(out: &mut Vec<u8>, resources: Option<&Resources>) {
     let Some(Resources { memory, reserve, cpu, processes, enforced }) = resources else {
         return out.push(0);

@@ -1,4 +1,4 @@
-//! Ports, and what processes are like, in bytes.
+//! Ports and settings of processes, in bytes.
 
 use orchestra_model::{
     journal::{ByteReader, push_bytes},

@@ -15,7 +15,7 @@ use crate::{
     state::{Ending, RecentRestarts, Run, RunId, Signals, Stage, Status, Turns, Unhealthy},
 };
 
-/// Most moments of restarts that a journal may hold: one more than are told apart, for the newest.
+/// Most moments of restarts that a journal may hold: one more than are remembered, for the newest.
 const MOMENTS: u32 = bounds::RESTART_MOMENTS as u32 + 1;
 
 pub(super) fn push_status(out: &mut Vec<u8>, status: &Status) {
@@ -163,7 +163,7 @@ pub(super) fn push_run_end(out: &mut Vec<u8>, end: &RunEnd) {
             out.push(2);
             out.extend(signal.to_le_bytes());
         }
-        // As every release reads it, where there is nothing more to say.
+        // An end without numbers is spelt as every release reads it.
         RunEnd::OutOfMemory(exhausted) if *exhausted == Exhausted::default() => out.push(3),
         RunEnd::OutOfMemory(Exhausted { limit, peak }) => {
             out.push(20);

@@ -7,10 +7,10 @@
 //!   exporter (linked to web): its run ends first ── ended ┘                      ▼ begins anew
 //! ```
 //!
-//! A run of a linked unit remembers the order by which the other one stood as it did when the run began
-//! ([`crate::Status::changed`]), and is *stale* once another order has changed that. So an update, a
-//! restart or a stop of the other takes it along, whoever was killed in between; a run of the other that
-//! ends by itself does not.
+//! When a run of a linked unit begins, it remembers the last order that changed the other unit's
+//! run ([`crate::Status::changed`]). The run is *stale* once a later order has changed that. So an
+//! update, a restart or a stop of the other unit ends the run too, even over a crash of the sitter.
+//! A run of the other unit that ends by itself does not.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,11 +25,11 @@ use crate::{
     units::Units,
 };
 
-/// The units that are linked to each unit.
+/// For each unit, the units that are linked to it.
 pub(crate) type Links = BTreeMap<UnitKey, BTreeSet<UnitKey>>;
 
 impl Units {
-    /// Follows units, and what links tie to them as long as that changes something.
+    /// Follows units, then those that links tie to them, and so on until nothing changes.
     pub(super) fn follow_links(&mut self, mut changed: Vec<UnitKey>) {
         while let Some(key) = changed.pop() {
             let (before, mut neighbours) = (self.seen_by_links(&key), self.neighbours(&key));
@@ -40,8 +40,8 @@ impl Units {
         }
     }
 
-    /// What those that are linked to or from a unit go by: whether they may begin beside it, and
-    /// whether its run has to end before theirs.
+    /// Returns what matters of a unit to those that links tie to it: the order beside which their
+    /// runs may begin, and whether its run has to end before theirs.
     fn seen_by_links(&self, key: &UnitKey) -> (Option<OrderNumber>, bool) {
         (self.offers(key), self.is_stale(key))
     }
@@ -56,12 +56,13 @@ impl Units {
         self.links.get(key).into_iter().flatten()
     }
 
-    /// The unit that a unit is linked to, whether it is here or not.
+    /// Returns the unit that a unit is linked to, even if that one is not on this player.
     fn other_of(&self, key: &UnitKey) -> Option<UnitKey> {
         self.state.units().get(key).and_then(|unit| other_of(key, unit))
     }
 
-    /// Beside which order of the unit that it is linked to a run may begin now; `None`: not yet.
+    /// Returns the order of the other unit beside which a run of this unit may begin now:
+    /// `Some(None)` if this unit has no link, `None` if it has to wait.
     pub(super) fn beside(&self, key: &UnitKey) -> Option<Option<OrderNumber>> {
         match self.other_of(key) {
             None => Some(None),
@@ -69,7 +70,8 @@ impl Units {
         }
     }
 
-    /// The order beside which runs may begin that are linked to this unit, while it is ready.
+    /// Returns, while this unit is ready, the order beside which runs of units that are linked to
+    /// it may begin.
     fn offers(&self, key: &UnitKey) -> Option<OrderNumber> {
         let unit = self.state.units().get(key)?;
         let run = unit.status.run()?;
@@ -77,7 +79,8 @@ impl Units {
         (is_wanted && run.ready.is_some() && run.goes_on()).then_some(unit.status.changed)
     }
 
-    /// Whether a unit has a run that began beside what the unit that it is linked to is no longer.
+    /// Returns whether a unit's run is stale: an order has changed the other unit since the run
+    /// began.
     pub(super) fn is_stale(&self, key: &UnitKey) -> bool {
         let run = self.state.units().get(key).and_then(|unit| unit.status.run());
         let Some(beside) = run.and_then(|run| run.beside) else { return false };
@@ -88,12 +91,13 @@ impl Units {
         })
     }
 
-    /// Whether runs that are linked to a unit have to end before its own ends, or begins.
+    /// Returns whether a unit has to wait with the end, or the beginning, of its run until runs of
+    /// units that are linked to it have ended.
     pub(super) fn waits_for_linked(&self, key: &UnitKey) -> bool {
         self.linked_to(key).any(|linked| self.is_stale(linked))
     }
 
-    /// Notes where a unit's order links it, in place of where the order before did.
+    /// Notes the link of a unit's order, in place of the link of the order before.
     pub(super) fn note_link(&mut self, key: &UnitKey) {
         self.drop_link(key);
         if let Some(other) = self.other_of(key) {
@@ -113,7 +117,7 @@ impl Units {
         }
     }
 
-    /// The links are those of the orders.
+    /// Checks that the noted links are those of the orders.
     pub(crate) fn audit_links(&self) -> Result<(), Contradiction> {
         let mut links = Links::new();
         for (key, unit) in self.state.units() {
@@ -125,7 +129,7 @@ impl Units {
     }
 }
 
-/// The unit that another one's order links it to. A link to itself is none.
+/// Returns the unit that a unit's order links it to. A link to itself does not count.
 fn other_of(key: &UnitKey, unit: &Unit) -> Option<UnitKey> {
     let service = unit.asked.upkeep.linked_to.clone().filter(|other| *other != key.service)?;
     Some(UnitKey { store: key.store, service })

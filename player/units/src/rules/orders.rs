@@ -1,4 +1,4 @@
-//! Orders: what becomes of a unit, its run and its watch when somebody asks for something.
+//! What an order does to a unit, its run and its watch.
 
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ use crate::{
 };
 
 impl Units {
-    /// Takes an order. From [`Effect::Watching`] on its attempt may be accepted: what is accepted is
-    /// never refused here again, because the same order again changes nothing, and is watched for as
-    /// long as the attempt has not had the end of its watch.
+    /// Takes an order. Its attempt may be accepted from [`Effect::Watching`] on. The same order
+    /// again is never refused and changes nothing but its watch, which goes on until the attempt
+    /// has its end.
     pub fn order(&mut self, now: Now, ordered: Ordered) -> Result<(), Rejection> {
         self.set_time(now);
         let unit = UnitKey { store: ordered.key.store, service: ordered.unit.service.clone() };
@@ -53,7 +53,7 @@ impl Units {
         }
         let known = match self.state.units().get(unit) {
             Some(known) => Some((known.order, known.asked.instance.placement)),
-            // The very order by which the unit went may come again, and finds nothing to do.
+            // The order that removed the unit may come again, and finds nothing to do.
             None => self.state.tombstones().get(unit).map(|gone| {
                 let again = (gone.attempt, gone.order) == (*key, *order);
                 (if again { OrderNumber(0) } else { gone.order }, gone.last.placement)
@@ -72,8 +72,8 @@ impl Units {
         self.check_reserve(unit, asked)
     }
 
-    /// Whether the host has as much memory as is to be reserved. It is not asked where that need not be
-    /// enforced, nor of a unit that is not to run.
+    /// Checks that the host has as much memory as the order reserves. Orders whose resources need
+    /// not be enforced, or that do not want the unit to run, are not checked.
     fn check_reserve(&self, unit: &UnitKey, order: &UnitOrder) -> Result<(), Rejection> {
         let enforced = order.upkeep.resources.is_some_and(|resources| resources.enforced);
         let Some(asked) = reserve_of(order).filter(|_| enforced) else { return Ok(()) };
@@ -86,12 +86,14 @@ impl Units {
         }
     }
 
-    /// Whether more memory is reserved than the host has, for units whose resources need not be enforced.
+    /// Returns whether units reserve more memory than the host has. They can, because some
+    /// resources need not be enforced.
     pub fn reserves_too_much(&self) -> bool {
         self.reserved(None) > self.capacity.memory.unwrap_or_default()
     }
 
-    /// How much memory is reserved for units whose last orders want them to run, but for one.
+    /// Returns how much memory is reserved for units whose last orders want them to run; the unit
+    /// `but` is left out.
     pub fn reserved(&self, but: Option<&UnitKey>) -> ByteSize {
         let units = self.state.units().iter().filter(|(key, _)| Some(*key) != but);
         let reserves = units.filter_map(|(_, unit)| reserve_of(&unit.asked));
@@ -117,7 +119,7 @@ impl Units {
             keeps_params: keep_params,
         });
         self.tend(key).order = Some(Arc::clone(&whole));
-        // What was open was asked by the rule before, and signals are sent again.
+        // An open probe is of the rule before. Signals are sent again.
         self.tend(key).asking = None;
         self.tend(key).signalling = Signals::default();
         self.note_link(key);
@@ -137,7 +139,7 @@ impl Units {
             (Some(run), Fate::GoesOn(signals)) => {
                 run.of = order;
                 run.signals.insert_all(signals);
-                // Nobody asks any more whether that has changed.
+                // Without a health rule nothing would make the run healthy again.
                 if whole.upkeep.health.is_none() && run.unhealthy.is_some() {
                     run.recover_at(at);
                 }
@@ -145,7 +147,7 @@ impl Units {
             }
             (Some(_), Fate::Ends) => {}
             (None, _) => match wanted {
-                // A signal begins nothing anew, but what was stopped is to run.
+                // An order for a signal begins no run anew, but a stopped unit is to run.
                 Wanted::Signalled(_) if status.stage != Stage::Stopped => {}
                 wanted if wanted.is_to_run() => status.stage = Stage::Waiting { until: at },
                 _ => status.stage = Stage::Stopped,
@@ -155,8 +157,8 @@ impl Units {
         self.watch(key, attempt, order);
     }
 
-    /// The same order again: the attempt may not know how its watch ended, or may be known again to a
-    /// spool that had forgotten it.
+    /// Takes an order that is known already. Its attempt may lack the end of its watch, or a spool
+    /// that had forgotten the attempt knows it again.
     fn repeat_order(&mut self, unit: &UnitKey, ordered: Ordered) {
         let Ordered { key, order, unit: asked, .. } = ordered;
         self.tend(unit).order.get_or_insert_with(|| Arc::new(asked));
@@ -170,7 +172,7 @@ impl Units {
         }
     }
 
-    /// Begins to watch for an attempt; what it was watched for by an earlier order is over.
+    /// Begins to watch a unit for an attempt. An earlier watch of the same attempt is over.
     fn watch(&mut self, unit: &UnitKey, key: AttemptKey, order: OrderNumber) {
         if self.state.watches().contains_key(&key) {
             self.record(Entry::WatchForgotten { key });
@@ -180,8 +182,8 @@ impl Units {
         self.act(Effect::Watching { key, order });
     }
 
-    /// Whether the processes of a unit need not notice an order. A version is one content; parameters
-    /// that are gone are believed to be those of their version.
+    /// Returns whether an order changes nothing for a unit's processes. The same version has the
+    /// same content, so parameters that are gone are taken for those of their version.
     pub(super) fn is_alike(&self, key: &UnitKey, unit: &Unit, asked: &UnitOrder) -> bool {
         let before = &unit.asked;
         let whole = self.tended.get(key).and_then(|tended| tended.order.as_ref());
@@ -202,7 +204,7 @@ impl Units {
     }
 }
 
-/// An order without its parameters.
+/// Returns the order without its parameters.
 fn bare(order: &UnitOrder) -> UnitOrder {
     UnitOrder {
         service: order.service.clone(),
@@ -218,7 +220,7 @@ fn bare(order: &UnitOrder) -> UnitOrder {
     }
 }
 
-/// What an order reserves of the host's memory.
+/// Returns how much of the host's memory an order reserves.
 fn reserve_of(order: &UnitOrder) -> Option<ByteSize> {
     order.upkeep.resources.filter(|_| order.wanted.is_to_run())?.reserve
 }

@@ -7,9 +7,9 @@
 //!            `fall` failures in a row ──▶ unhealthy ── `rise` successes in a row ──▶ ready
 //! ```
 //!
-//! One question of a unit is open at a time. An answer that is unknown changes nothing, and neither does
-//! one to another question than the open one. What is counted is in memory: a sitter that begins counts
-//! anew. The verdict is on disk, so that a new sitter does not take for ready what is not.
+//! One question of a unit is open at a time. An unknown outcome changes nothing, and neither does
+//! an answer to an earlier question. The counts are in memory, so each sitter counts anew. The
+//! verdict is on disk, so that the next sitter does not take an unhealthy run for ready.
 
 use orchestra_model::{
     Millis,
@@ -48,18 +48,18 @@ pub(crate) struct Asking {
 }
 
 impl Asking {
-    /// What was asked and is not answered.
+    /// Returns the question that is not answered yet.
     pub(crate) fn open(&self) -> Option<ProbeNumber> {
         self.open
     }
 
-    /// When something is to be asked.
+    /// Returns when the next question is due.
     pub(crate) fn due(&self) -> Option<u64> {
         self.open.is_none().then_some(self.next)
     }
 }
 
-/// How a question is put.
+/// A question with all that asking it needs.
 struct Put<'a> {
     probe: &'a Probe,
     every: Millis,
@@ -67,7 +67,7 @@ struct Put<'a> {
 }
 
 impl Units {
-    /// Begins, goes on with or ends what a unit's run is asked.
+    /// Begins, continues or ends the probing of a unit's run.
     pub(super) fn ask(&mut self, key: &UnitKey) {
         let Some(unit) = self.state.units().get(key) else { return };
         let Some(question) = self.question_for(key, unit) else {
@@ -79,7 +79,7 @@ impl Units {
         let (every, timeout, probe) = (put.every.0.max(1), put.timeout, put.probe.clone());
         let asking = self.tended.get(key).and_then(|tended| tended.asking.as_ref());
         if asking.is_none_or(|asking| (asking.run, asking.question) != (run, question)) {
-            // Units that became ready together are not asked together.
+            // Drawn, so that units that became ready together are not asked together.
             let first = match question {
                 Question::Ready => 0,
                 Question::Healthy => self.chance.up_to(every),
@@ -93,14 +93,14 @@ impl Units {
         if asking.due().is_none_or(|due| due > at) {
             return;
         }
-        // The moments stay where they were drawn, whatever was late.
+        // A late probe does not shift the moments after it.
         asking.next += every * ((at - asking.next) / every + 1);
         asking.open = Some(number);
         self.probes = number.0;
         self.act(Effect::Probe { unit: key.clone(), number, probe, timeout });
     }
 
-    /// What a unit's run is to be asked now, if anything.
+    /// Returns what a unit's run is to be asked now, if anything.
     fn question_for(&self, key: &UnitKey, unit: &Unit) -> Option<Question> {
         let run = unit.status.run()?;
         let is_wanted = unit.asked.wanted.is_to_run();
@@ -166,7 +166,7 @@ impl Units {
         }
     }
 
-    /// Changes a unit's run that turns unhealthy, or healthy again.
+    /// Changes a unit's run that turns unhealthy or healthy again, and counts the turn.
     fn turn(&mut self, key: &UnitKey, change: impl FnOnce(&mut Run)) {
         let at = self.at;
         let Some(mut status) = self.status(key) else { return };

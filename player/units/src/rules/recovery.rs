@@ -1,4 +1,4 @@
-//! What a sitter does first with what the one before it has left.
+//! What a sitter does first with the units that the sitter before it has left.
 
 use std::sync::Arc;
 
@@ -16,7 +16,8 @@ impl Units {
     pub(crate) fn go_on_from_disk(&mut self, now: Now, boot: BootId) {
         let clock = self.state.clock();
         let is_rebooted = clock.boot != boot;
-        // What passed between the last entry and the new boot is on no clock that can be trusted.
+        // No clock that can be trusted tells how much time passed between the last entry and the
+        // new boot.
         if is_rebooted {
             let base = if clock.boot == BootId([0; 16]) { 0 } else { clock.last };
             let last = Clock { boot, base, last: clock.last }.at(now.boot_ms);
@@ -63,7 +64,7 @@ impl Units {
         self.act(Effect::Find { unit: key.clone(), run: id, process });
         match ending {
             None => {}
-            // It has its grace; `follow` kills what is left after it.
+            // The run has its grace; `follow` kills what is left after that.
             Some(RunEnd::Asked | RunEnd::Linked | RunEnd::NeverReady) => self.terminate(key),
             Some(_) => self.kill(key),
         }

@@ -1,5 +1,6 @@
-//! What is told of units, and how often: the last state of a second, and a restart that is ready again
-//! within one as one word. The end of a watch waits for no second: it follows the word about its unit.
+//! What is reported of units, and how often: the last state of each second. A run that is ready
+//! again within a second after a restart is one report. The end of a watch does not wait for the
+//! second; it follows a report of its unit.
 
 use orchestra_model::service::{RunNumber, UnitReport, UnitState};
 
@@ -10,7 +11,8 @@ use crate::{
     units::Units,
 };
 
-/// What was told of a unit, and when the next word is due. Moments are of the units' clock (ms).
+/// What was reported of a unit, and when the next report is due. Moments are of the units' clock
+/// (ms).
 #[derive(Debug, Default)]
 pub(crate) struct Telling {
     told: Option<UnitReport>,
@@ -21,7 +23,8 @@ pub(crate) struct Telling {
 #[derive(Clone, Copy, Debug)]
 struct Pending {
     due: u64,
-    /// The unit is on its way somewhere: it is told only where it is still on its way then.
+    /// Whether the unit is between two states. That is reported only if it still is when the report
+    /// is due.
     is_passing: bool,
 }
 
@@ -30,21 +33,21 @@ impl Telling {
         self.pending.map(|pending| pending.due)
     }
 
-    /// Whether what was told is that the unit flaps, and nothing else is about to be told.
+    /// Returns whether the last report said that the unit flaps, and no other is due.
     pub(crate) fn says_flapping(&self) -> bool {
         self.pending.is_none() && self.told.as_ref().is_some_and(|told| told.flapping)
     }
 }
 
 impl Units {
-    /// How a unit is.
+    /// Returns the report of a unit as it is now.
     pub(crate) fn report_of(&self, key: &UnitKey) -> Option<UnitReport> {
         let unit = self.state.units().get(key)?;
         let status = &unit.status;
         let awaits = self.tended.get(key).is_some_and(|tended| tended.order.is_none());
         let state = match &status.stage {
             Stage::Waiting { .. } if awaits => UnitState::AwaitingParams,
-            // It may have to wait for the ends of others first.
+            // The run may first have to wait until runs of linked units have ended.
             Stage::Running(_) if self.unwanted(key).is_some() => UnitState::Stopping,
             Stage::Waiting { .. } if self.beside(key).is_none() => UnitState::AwaitingLinked,
             _ => status.shown(),
@@ -72,13 +75,14 @@ impl Units {
         Some(UnitReport { state: UnitState::Gone, since: self.now.wall, ..report })
     }
 
-    /// What the journal held is taken for told: whoever attaches hears all of it.
+    /// Takes what the journal held for reported, because a conductor that attaches is told all of
+    /// it.
     pub(super) fn take_for_told(&mut self, key: &UnitKey) {
         let report = self.report_of(key);
         self.tend(key).telling.told = report;
     }
 
-    /// Tells how a unit is, or decides when, if something of it has changed.
+    /// Reports a unit if it has changed, or sets when it will be reported.
     pub(super) fn tell_changes(&mut self, key: &UnitKey) {
         let Some(report) = self.report_of(key) else { return };
         let at = self.at;
@@ -94,7 +98,7 @@ impl Units {
         }
     }
 
-    /// Tells how a unit is without waiting, unless that was told.
+    /// Reports a unit at once, unless the last report says the same.
     pub(super) fn tell_now(&mut self, key: &UnitKey) {
         let Some(report) = self.report_of(key) else { return };
         if self.tend(key).telling.told.as_ref() != Some(&report) {

@@ -14,20 +14,20 @@ use crate::{
     units::Units,
 };
 
-/// Whether the end of a run is one that the restart rule counts.
+/// How the restart rule takes the end of a run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Counted {
-    /// It is the unit's own, and the rule decides.
+    /// The unit itself caused it: the rule decides.
     ByRule,
-    /// The run was to end, or ended for what is not the unit's: the next one follows at once.
+    /// The run was to end, or something other than the unit ended it: the next run follows at once.
     Not,
-    /// The host lacks something for the moment: the next one follows after a wait.
+    /// The host lacks something for the moment: the next run follows after a wait.
     Passing,
 }
 
 impl Units {
-    /// A unit's run is over and nothing is left of it: what comes next. `passing` says that it could not
-    /// even be tried.
+    /// Decides what follows a unit's run that is over and has no process left. `passing` says that
+    /// the run could not even be tried.
     pub(super) fn conclude(&mut self, key: &UnitKey, passing: bool) {
         let Some(unit) = self.state.units().get(key) else { return };
         let Some(run) = unit.status.run() else { return };
@@ -54,7 +54,7 @@ impl Units {
         self.withdraw_acts(key, over);
     }
 
-    /// What the restart rule says of the end of a run.
+    /// Returns the stage that follows the end of a run by the restart rule.
     fn restart(&mut self, status: &mut Status, rule: &RestartRule, cause: &RunEnd) -> Stage {
         let another = match rule.when {
             RestartWhen::Always => true,
@@ -74,8 +74,8 @@ impl Units {
         self.wait(status, rule)
     }
 
-    /// The wait before the next run. The first has no chance in it, so that with `first: 0` no timer is
-    /// in the way of a restart.
+    /// Returns the wait before the next run. The first wait is not drawn by chance, so that with
+    /// `first: 0` a restart waits for no timer.
     fn wait(&mut self, status: &mut Status, rule: &RestartRule) -> Stage {
         let length = match status.waits {
             0 => rule.first.0,
@@ -88,11 +88,11 @@ impl Units {
         Stage::Waiting { until: self.at.saturating_add(length) }
     }
 
-    /// A unit that is to be gone, and has no run, is forgotten but for its numbers.
+    /// Forgets a unit that is to be gone and has no run. Its numbers are kept in a tombstone.
     pub(super) fn forget(&mut self, key: &UnitKey) {
         let Some(unit) = self.state.units().get(key) else { return };
         let placement = unit.asked.instance.placement;
-        // A placement that never ran here is remembered too.
+        // A placement that had no run here is remembered too.
         let mut last = unit.status.last;
         if placement > last.placement {
             last = RunId { placement, ..Default::default() };
@@ -100,7 +100,7 @@ impl Units {
         let tombstone = Tombstone { order: unit.order, attempt: unit.attempt, last };
         let watch = unit.watch;
         let report = self.report_gone(key);
-        // All of it becomes durable together.
+        // The entries become durable together.
         if let Some(report) = report {
             self.act(Effect::Report { store: key.store, report });
         }
@@ -116,8 +116,9 @@ impl Units {
         self.act(Effect::Forget { unit: key.clone() });
     }
 
-    /// The journal could not take the beginning of these units' runs, nor the orders of these attempts.
-    /// The runs were not begun, and their numbers may be on the disk: so they are over.
+    /// Ends these units' runs and the watches of these attempts, whose beginning could not be
+    /// written to the journal. The runs were not begun, but their numbers may be on the disk and
+    /// must not come again.
     pub(crate) fn give_up_unwritten(
         &mut self,
         spawns: &[UnitKey],
@@ -141,14 +142,14 @@ fn is_counted(unit: &Unit, cause: &RunEnd, passing: bool) -> Counted {
     match cause {
         _ if run.is_some_and(|run| run.of != unit.order) => Counted::Not,
         RunEnd::HostRestarted | RunEnd::Linked => Counted::Not,
-        // It was being made when the sitter died, and was hunted.
+        // Its process was being made when the sitter died, and was hunted.
         RunEnd::Unknown if !was_made => Counted::Not,
         RunEnd::NotSpawned(_) if passing => Counted::Passing,
         _ => Counted::ByRule,
     }
 }
 
-/// A length as a moment after another.
+/// Returns the moment that is a length after `at`.
 pub(super) fn after(at: u64, length: Millis) -> u64 {
     at.saturating_add(length.0)
 }

@@ -18,8 +18,8 @@ use crate::{
 };
 
 impl Units {
-    /// Whether what is told of a run is of a unit's present one. What comes late, of one before it, is
-    /// of no use to anybody.
+    /// Returns whether a run is the unit's present one. What is told of an earlier run came late
+    /// and is ignored.
     pub(super) fn is_present(&self, key: &UnitKey, run: RunId) -> bool {
         let status = self.state.units().get(key).map(|unit| &unit.status);
         status.is_some_and(|status| status.last == run && status.run().is_some())
@@ -58,7 +58,7 @@ impl Units {
         }
     }
 
-    /// A unit's run has shown its sign.
+    /// Notes that a unit's run has shown its sign that it is ready.
     pub(super) fn note_ready(&mut self, key: &UnitKey) {
         let at = self.at;
         self.change_run(key, |run| {
@@ -96,7 +96,7 @@ impl Units {
 
     fn note_not_spawned(&mut self, key: &UnitKey, why: String, passing: bool) {
         let run = self.state.units().get(key).and_then(|unit| unit.status.run());
-        // One that is being killed is over when it is said to be empty.
+        // A run that is being killed is over only with `Emptied`.
         if run.is_none_or(|run| run.process.is_some() || run.ending.is_some()) {
             return;
         }
@@ -115,7 +115,8 @@ impl Units {
         self.judge_watch(key);
         let at = self.at;
         self.change_run(key, |run| {
-            // What the process ended of by itself was this, told in the other order.
+            // Such an end of the process has the same cause; the two were only told in the other
+            // order.
             let by_itself = |end: &RunEnd| {
                 matches!(end, RunEnd::Exited(_) | RunEnd::Signalled(_) | RunEnd::Unknown)
             };
@@ -129,7 +130,7 @@ impl Units {
 
     fn note_emptied(&mut self, key: &UnitKey) {
         let run = self.state.units().get(key).and_then(|unit| unit.status.run());
-        // Nothing is there yet while the process is being made.
+        // While the process is being made the run cannot be empty.
         if run.is_none_or(|run| run.process.is_none() && run.ending.is_none()) {
             return;
         }
@@ -138,7 +139,7 @@ impl Units {
         self.conclude(key, false);
     }
 
-    /// The first word about why a run is over stands.
+    /// Notes why a run is over. The first cause stands.
     pub(super) fn set_ending(&mut self, key: &UnitKey, cause: RunEnd) {
         let at = self.at;
         self.change_run(key, |run| {
@@ -155,8 +156,8 @@ impl Units {
         });
     }
 
-    /// Ends a run that the unit's order does not want, or that is stale. While its process is being made that has to wait:
-    /// nobody knows yet what there is to end.
+    /// Ends a run that the unit's order does not want, or that is stale. While its process is being
+    /// made the end has to wait, because it is not known yet what there is to end.
     pub(super) fn end_unwanted(&mut self, key: &UnitKey) {
         if let Some(cause) = self.unwanted(key)
             && !self.waits_for_linked(key)
@@ -165,7 +166,7 @@ impl Units {
         }
     }
 
-    /// What a unit's run is to be ended for, where it is up and not wanted as it is.
+    /// Returns why a unit's run is to be ended: it is up and not as the unit's order wants it.
     pub(super) fn unwanted(&self, key: &UnitKey) -> Option<RunEnd> {
         let unit = self.state.units().get(key)?;
         let run = unit.status.run().filter(|run| run.is_up())?;
@@ -175,7 +176,7 @@ impl Units {
         }
     }
 
-    /// Ends a run with its signal; what is left after its grace is killed.
+    /// Sends a run its signal to end. What is left of it after its grace is killed.
     pub(super) fn end_gently(&mut self, key: &UnitKey, cause: RunEnd) {
         self.set_ending(key, cause);
         self.terminate(key);
@@ -190,7 +191,7 @@ impl Units {
         }
     }
 
-    /// Kills whatever is left of a unit's run, once.
+    /// Has everything that is left of a unit's run killed, once.
     pub(super) fn kill(&mut self, key: &UnitKey) {
         let Some(run) = self.state.units().get(key).map(|unit| unit.status.last) else { return };
         if !std::mem::replace(&mut self.tend(key).is_killed, true) {
@@ -198,7 +199,7 @@ impl Units {
         }
     }
 
-    /// Begins the next run of a unit that waits for it, or forgets a unit that is to be gone.
+    /// Begins the next run of a unit that waits for one, or forgets a unit that is to be gone.
     pub(super) fn begin_wanted(&mut self, key: &UnitKey) {
         let Some(unit) = self.state.units().get(key) else { return };
         match &unit.status.stage {

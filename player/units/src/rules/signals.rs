@@ -1,9 +1,9 @@
-//! Signals for a run that goes on: because somebody asked for one, or because its parameters are others
-//! and its service says that it reads them again at a signal.
+//! Signals for a run that goes on. An operator asked for a signal, or the run's parameters changed
+//! and its service names the signal at which it reads them again.
 //!
-//! What is due is on disk with the order that asked for it. It is sent once the run is ready, for before
-//! that it may not be able to take it. Until it was sent, and `healthy_for` is over after that, the watch
-//! of that order goes on.
+//! A signal that is due is on disk with the order that asked for it. It is sent once the run is
+//! ready, because a run that begins may not be able to take it yet. The watch of the order goes on
+//! until the signal was sent and `healthy_for` has passed after that.
 
 use std::sync::Arc;
 
@@ -21,14 +21,14 @@ use crate::{
 /// What an order means for the run that its unit has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It is not what the order wants, and ends.
+    /// The run is not what the order wants, and ends.
     Ends,
-    /// It goes on, and gets these signals.
+    /// The run goes on, and gets these signals.
     GoesOn(Signals),
 }
 
 impl Units {
-    /// What an order means for the run of a unit.
+    /// Returns what an order means for the run of a unit.
     pub(super) fn fate_of_run(&self, key: &UnitKey, asked: &UnitOrder) -> Fate {
         let Some(unit) = self.state.units().get(key) else { return Fate::Ends };
         let Some(run) = unit.status.run() else { return Fate::Ends };
@@ -42,7 +42,7 @@ impl Units {
         if goes_on && self.is_alike(key, unit, asked) {
             return Fate::GoesOn(signals);
         }
-        // What is not ready may be so because of its parameters, and may not hear of others.
+        // A run may be unready because of its parameters, and might not take the signal.
         match reload_between(unit, asked).filter(|_| goes_on && run.ready_since().is_some()) {
             Some(ReloadRule { signal }) => {
                 signals.insert(signal);
@@ -65,7 +65,7 @@ impl Units {
         let (id, of, order) = (unit.status.last, unit.order, tended.order.clone());
         for signal in run.signals.without(tended.signalling).iter().collect::<Vec<_>>() {
             let params = order.as_ref().filter(|_| reload == Some(signal)).map(Arc::clone);
-            // Where its parameters are gone, it waits for them as a unit without a run does.
+            // If the parameters are gone, the signal waits for them.
             if reload == Some(signal) && params.is_none() {
                 continue;
             }
@@ -86,7 +86,7 @@ impl Units {
         }
     }
 
-    /// Parameters that a run cannot be told are told the next one.
+    /// Ends a run that could not be given its parameters, so that the next run has them.
     pub(super) fn note_not_reloaded(&mut self, key: &UnitKey, of: OrderNumber) {
         if self.is_ordered_by(key, of) {
             self.judge_watch(key);
@@ -99,8 +99,8 @@ impl Units {
     }
 }
 
-/// By which signal a run learns what an order asks for: where nothing but parameters, and the number of
-/// the version, is other than its last order had it.
+/// Returns by which signal a run can learn what an order asks for. It can if nothing but the
+/// parameters and the number of the version differs from the unit's last order.
 fn reload_between(unit: &Unit, asked: &UnitOrder) -> Option<ReloadRule> {
     let before = &unit.asked;
     let is_alike = before.instance == asked.instance

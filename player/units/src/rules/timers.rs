@@ -16,22 +16,22 @@ use crate::{
 /// SIGKILL, signal(7).
 const KILL: i32 = 9;
 
-/// What a run is to be looked at for.
+/// What a run must do before a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Limit {
-    /// It is to be ready by then.
+    /// Be ready.
     Ready,
-    /// It is to have said by then that it is well.
+    /// Say that it is well.
     Well { silence: Millis },
-    /// It said that it is ending, and is to have ended by then.
+    /// End, as it said that it does.
     Stopped,
-    /// It was told to end, and is to have ended by then.
+    /// End, as it was told to.
     Ended,
 }
 
 impl Units {
-    /// When time will have brought something, in milliseconds of `CLOCK_BOOTTIME`: then
-    /// [`crate::Input::Woken`] is due. `None`: nothing until something else happens.
+    /// Returns when [`crate::Input::Woken`] is due, in milliseconds of `CLOCK_BOOTTIME`. `None`:
+    /// not before another input.
     pub fn next_wake(&self) -> Option<u64> {
         let clock = self.state.clock();
         let is_watched = || self.state.watches().values().any(|watch| watch.end.is_none());
@@ -62,7 +62,8 @@ impl Units {
         let Some((at, limit)) = self.limit_of(key).filter(|(at, _)| *at <= self.at) else { return };
         match limit {
             Limit::Ready => self.end_gently(key, RunEnd::NeverReady),
-            // Whoever notices so late was not there to hear: the host stood still.
+            // So late a look means that the sitter did not run, so it could not hear the run
+            // either.
             Limit::Well { silence } if self.at - at > silence.0 / 2 => {
                 self.tend(key).well = self.at;
             }
@@ -91,7 +92,7 @@ impl Units {
         if let Some(at) = run.stopping {
             return Some((end_limit(run, at), Limit::Stopped));
         }
-        // No run can follow while the journal is broken: one that is bad is better than none.
+        // While the journal is broken no run can follow, and a bad run is better than none.
         if self.broken.is_some() {
             return None;
         }
@@ -104,7 +105,7 @@ impl Units {
         }
     }
 
-    /// When a unit is to be looked at next.
+    /// Sets when a unit is to be looked at next.
     pub(super) fn set_wake(&mut self, key: &UnitKey) {
         let wake = self.wake_of(key);
         let before = std::mem::replace(&mut self.tend(key).wake, wake);
@@ -142,7 +143,7 @@ impl Units {
         [begins, limit, told, asks, late, healthy, quiet].into_iter().flatten().min()
     }
 
-    /// Nothing that is due was left undone, and what will be is on time.
+    /// Checks that nothing that is due was left undone, and that the next look is set.
     pub(crate) fn audit_tended(&self, key: &UnitKey) -> Result<(), Contradiction> {
         let wake = self.tended.get(key).and_then(|tended| tended.wake);
         require(wake == self.wake_of(key), || format!("{key} is looked at at another time"))?;
@@ -151,13 +152,13 @@ impl Units {
     }
 }
 
-/// When a run has to be ready.
+/// Returns when a run has to be ready.
 fn ready_limit(unit: &Unit, run: &Run) -> u64 {
     let limit = after(run.up.unwrap_or(run.begun), unit.asked.upkeep.ready.deadline);
     limit.max(run.extended.unwrap_or(0))
 }
 
-/// When a run that began to end at a moment has to have ended.
+/// Returns when a run that began to end at `at` has to have ended.
 fn end_limit(run: &Run, at: u64) -> u64 {
     let latest = at.saturating_add(bounds::STOP_EXTENSION_MS);
     after(at, run.stop.grace).max(run.extended.unwrap_or(0).min(latest))

@@ -1,4 +1,4 @@
-//! Watches: when an attempt has what it waits for, and when it never will.
+//! Watches: when an attempt has what it waits for, and when it will not get it.
 
 use orchestra_model::{
     delivery::{AttemptKey, OrderNumber},
@@ -32,8 +32,8 @@ impl Units {
         }
     }
 
-    /// Ends a watch, and says so; before that, how its unit is, for whoever learns that it is over looks
-    /// at what was told of the unit.
+    /// Reports the unit of a watch, then ends the watch. Whoever learns of the end looks at what
+    /// was reported of the unit.
     pub(super) fn end_watch(&mut self, key: AttemptKey, end: WatchEnd) {
         let Some(watch) = self.state.watches().get(&key) else { return };
         if watch.end.is_none() {
@@ -43,7 +43,7 @@ impl Units {
         }
     }
 
-    /// The same where it was told how its unit is.
+    /// Ends a watch whose unit was reported.
     pub(super) fn end_told_watch(&mut self, key: AttemptKey, end: WatchEnd) {
         let Some(watch) = self.state.watches().get(&key) else { return };
         if watch.end.is_none() {
@@ -54,8 +54,8 @@ impl Units {
         }
     }
 
-    /// Ends a unit's watch if there is something to say. It is asked before what makes a unit worse,
-    /// too: a unit that was ready for long enough by then was so.
+    /// Ends a unit's watch if its end is known. It is judged also before a change that makes the
+    /// unit worse, because the unit may have been ready for long enough before.
     pub(super) fn judge_watch(&mut self, key: &UnitKey) {
         let Some(unit) = self.state.units().get(key) else { return };
         let Some(attempt) = unit.watch else { return };
@@ -65,7 +65,7 @@ impl Units {
                 self.judge_running(key, unit, watch)
             }
             Wanted::Stopped => unit.status.run().is_none().then_some(WatchEnd::Ready),
-            // The unit is forgotten then, and says so itself.
+            // The watch ends when the unit is forgotten.
             Wanted::Gone => None,
         };
         let is_late = self.at >= after(watch.accepted, unit.asked.deadline);
@@ -97,8 +97,9 @@ impl Units {
         }
     }
 
-    /// When a unit that stays ready will have been it for long enough, also since its run got its last
-    /// signal. A run that its order does not want does not count: it is to end.
+    /// Returns when a unit that stays ready will have been ready for long enough, also since its
+    /// run got its last signal. A run that the unit's order does not want does not count, because
+    /// it is to end.
     pub(super) fn healthy_at(&self, key: &UnitKey, unit: &Unit, watch: &Watch) -> Option<u64> {
         let run = unit.status.run().filter(|run| run.of == unit.order && run.signals.is_empty())?;
         let ready = run.ready_since().filter(|_| !self.awaits_process(key, unit))?;
@@ -106,7 +107,8 @@ impl Units {
         Some(after(since, unit.asked.healthy_for))
     }
 
-    /// Whether nobody has told yet if a run lives that a sitter before this one has started.
+    /// Returns whether a unit has a run of an earlier sitter of which it is not known yet whether
+    /// it lives.
     pub(super) fn awaits_process(&self, key: &UnitKey, unit: &Unit) -> bool {
         let is_found = self.tended.get(key).is_some_and(|tended| tended.is_found);
         unit.status.run().is_some_and(Run::is_up) && !is_found

@@ -7,18 +7,19 @@ use orchestra_model::service::is_message;
 pub struct Signals(u32);
 
 impl Signals {
-    /// Those whose bits, by their numbers, are set; `None` where one of them may not be sent.
+    /// Returns the signals whose numbers are set as bits; `None` if a run may not be sent one of
+    /// them.
     pub fn from_bits(bits: u32) -> Option<Self> {
         let known = Signals((0..32).map(bit_of).sum());
         Signals(bits).without(known).is_empty().then_some(Signals(bits))
     }
 
-    /// A bit for each, by its number.
+    /// Returns a bit for each signal, at its number.
     pub fn bits(self) -> u32 {
         self.0
     }
 
-    /// Whether there is none.
+    /// Returns whether the set is empty.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -40,13 +41,13 @@ impl Signals {
         self.0 &= !bit_of(signal);
     }
 
-    /// Those that are not among others.
+    /// Returns the signals of this set that are not in `others`.
     pub(crate) fn without(self, others: Signals) -> Signals {
         Signals(self.0 & !others.0)
     }
 }
 
-/// The bit of a signal; none for a number that no order may ask for.
+/// Returns the bit of a signal; 0 for a number that no order may ask for.
 fn bit_of(signal: i32) -> u32 {
     if is_message(signal) { 1 << signal } else { 0 }
 }

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use crate::bounds;
 
-/// The last moments at which a unit turned unhealthy, or healthy again (ms of the units' clock), at most
-/// [`bounds::FLAPS`], and how many there were since its last order.
+/// The last moments at which a unit turned unhealthy, or healthy again (ms of the units' clock),
+/// and how often it turned since its last order. At most [`bounds::FLAPS`] moments are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Turns {
     recent: VecDeque<u64>,
@@ -13,7 +13,8 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// These moments, the oldest first, of so many in all; `None` where they cannot be.
+    /// Returns turns at these moments, the oldest first, of `count` in all; `None` if there cannot
+    /// be such turns.
     pub fn from_moments(recent: impl IntoIterator<Item = u64>, count: u32) -> Option<Self> {
         let recent: VecDeque<u64> = recent.into_iter().collect();
         let is_whole = recent.len() == bounds::FLAPS.min(count as usize);
@@ -25,7 +26,7 @@ impl Turns {
         self.recent.iter().copied()
     }
 
-    /// How many there were since the last order.
+    /// How often the unit turned since its last order.
     pub fn count(&self) -> u32 {
         self.count
     }
@@ -38,7 +39,8 @@ impl Turns {
         self.count = self.count.saturating_add(1);
     }
 
-    /// When the unit will have been quiet for long enough, if it turned often within a short time.
+    /// Returns until when the unit is flapping: it turned often within a short time, and is quiet
+    /// long enough only then.
     pub(crate) fn flapping_until(&self) -> Option<u64> {
         let is_often = self.recent.len() == bounds::FLAPS;
         let (first, last) = (self.recent.front()?, self.recent.back()?);

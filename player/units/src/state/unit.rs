@@ -18,7 +18,6 @@ use crate::{bounds, effect::WatchEnd};
 pub struct UnitKey {
     /// Whose service it is.
     pub store: StoreId,
-    /// The service.
     pub service: ServiceName,
 }
 
@@ -28,17 +27,17 @@ impl fmt::Display for UnitKey {
     }
 }
 
-/// One execution of a unit. None comes twice.
+/// One execution of a unit. No id comes twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RunId {
-    /// The assignment that it belongs to.
+    /// The assignment of the unit's instance that the run belongs to.
     pub placement: Placement,
-    /// Which of its executions, from 1; 0 where there was none.
+    /// Counted from 1 within the placement; 0 if there was no run.
     pub number: RunNumber,
 }
 
 impl RunId {
-    /// The run that follows this one under a placement, which is not below this one's.
+    /// Returns the run that follows this one under a placement that is not lower.
     #[must_use]
     pub fn next(self, placement: Placement) -> RunId {
         let last = if placement > self.placement { RunNumber(0) } else { self.number };
@@ -53,7 +52,7 @@ pub struct Unit {
     pub order: OrderNumber,
     /// The attempt that the order was for.
     pub attempt: AttemptKey,
-    /// What the order asks for; without parameters where they are not kept here.
+    /// What the order asks for, without its parameters unless they are kept here.
     pub asked: Arc<UnitOrder>,
     /// Whether the parameters are kept here.
     pub keeps_params: bool,
@@ -72,14 +71,15 @@ pub struct Status {
     pub stage: Stage,
     /// Since when it is there, by the wall clock.
     pub since: Timestamp,
-    /// How many waits there were since a run was up for `stable_after`, at most [`bounds::WAITS`].
+    /// How many waits there were since a run was last up for `stable_after`, at most
+    /// [`bounds::WAITS`].
     pub waits: u32,
-    /// The last order that its run, if it had one, did not live through. Units that are linked to it
-    /// have runs beside what this order asked for, and no longer.
+    /// The last order that changed the unit so that a run did not go on. Runs of units that are
+    /// linked to this one end when another order takes this place.
     pub changed: OrderNumber,
     /// How often its rule restarted it since the last order.
     pub restarts: u32,
-    /// When, as far as its window still counts them.
+    /// The moments of the restarts that the window of its rule still counts.
     pub recent: RecentRestarts,
     /// When its health turned, and how often.
     pub turns: Turns,
@@ -90,9 +90,8 @@ pub struct Status {
 /// Where a unit is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// It has no run, and the next one follows at this moment.
+    /// It has no run. The next one follows at this moment.
     Waiting {
-        /// When.
         until: u64,
     },
     /// It has a run.
@@ -108,24 +107,24 @@ pub enum Stage {
 /// A run whose processes may live. Moments are of the units' clock, in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// The last order that wants this very run. Where the unit's order is another one, it is to end.
+    /// The last order that wants this run. If the unit has another order, the run is to end.
     pub of: OrderNumber,
-    /// What the unit that it is linked to had been ordered when it began: [`Status::changed`] of that
-    /// one. `None`: it is linked to none.
+    /// The [`Status::changed`] that the unit to which this one is linked had when the run began.
+    /// `None` if this unit has no link.
     pub beside: Option<OrderNumber>,
-    /// How it is ended.
+    /// How the run is ended.
     pub stop: StopRule,
-    /// When it was decided.
+    /// When it was decided to begin the run.
     pub begun: u64,
-    /// Its process. After a crash `None` means that it may have one: it is hunted.
+    /// Its first process. After a crash `None` means that there may be one, which is hunted.
     pub process: Option<ProcessMark>,
-    /// When its process came to be.
+    /// When its process was made.
     pub up: Option<u64>,
     /// When it showed the sign that it is ready, or was last healthy again after it was not.
     pub ready: Option<u64>,
-    /// That probes say that it is not healthy.
+    /// Set while probes say that it is not healthy.
     pub unhealthy: Option<Unhealthy>,
-    /// Until when it has asked to be waited for.
+    /// Until when it asked to have time to become ready, or to end.
     pub extended: Option<u64>,
     /// How long it may be silent.
     pub watchdog: Option<Millis>,
@@ -135,30 +134,29 @@ pub struct Run {
     pub signals: Signals,
     /// When it got the last one.
     pub signalled: Option<u64>,
-    /// That it is over, or is being ended.
+    /// Set when it is over or is being ended.
     pub ending: Option<Ending>,
 }
 
-/// That probes of a run have failed too often in a row.
+/// Why a run counts as unhealthy: its probes failed too often in a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unhealthy {
     /// Since when (ms of the units' clock).
     pub since: u64,
-    /// What the last of them met.
+    /// What the last failed probe met.
     pub why: String,
 }
 
 /// Why a run is over, though processes of it may be left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ending {
-    /// How it ended, or what it is ended for.
+    /// How the run ended, or why it is being ended.
     pub cause: RunEnd,
-    /// When.
     pub at: u64,
 }
 
 impl Run {
-    /// A run that is about to start.
+    /// Returns a run that is about to start.
     pub(crate) fn begin(
         of: OrderNumber,
         beside: Option<OrderNumber>,
@@ -183,30 +181,30 @@ impl Run {
         }
     }
 
-    /// Since when it has been ready and not unhealthy, if it is.
+    /// Returns since when the run is ready and not unhealthy, if it is.
     pub fn ready_since(&self) -> Option<u64> {
         self.ready.filter(|_| self.goes_on() && self.unhealthy.is_none())
     }
 
-    /// Whether it is up, and nothing says that it will not be.
+    /// Returns whether the run is up and has not begun to end.
     pub(crate) fn goes_on(&self) -> bool {
         self.is_up() && self.stopping.is_none()
     }
 
-    /// Probes say that it is healthy again.
+    /// Notes that probes say that the run is healthy again.
     pub(crate) fn recover_at(&mut self, at: u64) {
         self.unhealthy = None;
         self.ready = Some(at);
     }
 
-    /// Whether its process exists, as far as is known, and nothing has ended it.
+    /// Returns whether its process is known to exist, and the run is not over or being ended.
     pub fn is_up(&self) -> bool {
         self.up.is_some() && self.ending.is_none()
     }
 }
 
 impl Status {
-    /// A unit's that has no run, after this last one.
+    /// Returns the status of a unit without a run, whose last run was `last`.
     pub(crate) fn new(last: Option<RunId>) -> Self {
         Status {
             last: last.unwrap_or_default(),
@@ -221,7 +219,7 @@ impl Status {
         }
     }
 
-    /// Its run.
+    /// The run that the unit has.
     pub fn run(&self) -> Option<&Run> {
         match &self.stage {
             Stage::Running(run) => Some(run),
@@ -236,7 +234,7 @@ impl Status {
         }
     }
 
-    /// Where it is, in the words of reports; whether parameters are missing is not known here.
+    /// Returns the state as reports name it. Whether parameters are missing is not known here.
     pub(crate) fn shown(&self) -> UnitState {
         match &self.stage {
             Stage::Waiting { .. } => UnitState::BackingOff,
@@ -254,29 +252,29 @@ impl Status {
         }
     }
 
-    /// Why it is unhealthy, while it is shown to be.
+    /// Returns why the unit is unhealthy, while it is reported as such.
     pub(crate) fn trouble(&self) -> Option<&str> {
         let unhealthy = self.run().filter(|run| run.goes_on())?.unhealthy.as_ref()?;
         Some(&unhealthy.why)
     }
 
-    /// A unit's runs come one after the other, and none comes twice.
+    /// Checks that a unit's runs follow one another, and that none comes twice.
     pub(crate) fn check_follows(&self, before: &Status) -> Result<(), Contradiction> {
         let begins = self.run().is_some() && before.run().is_none();
         let rises = if begins { self.last > before.last } else { self.last == before.last };
-        // Before the first run of a journal its base tells the last one.
+        // A compacted journal begins with a status that tells the last run.
         let is_base = before.last == RunId::default() && before.since == Timestamp(0);
         require(rises || is_base, || format!("run {:?} follows {:?}", self.last, before.last))
     }
 }
 
-/// When a unit was restarted by its rule, as far as its window counts it: moments of the units' clock
-/// (ms), each with how many restarts it stands for.
+/// The restarts that the window of a unit's rule counts: moments of the units' clock (ms), each
+/// with how many restarts it stands for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecentRestarts(VecDeque<(u64, u32)>);
 
 impl RecentRestarts {
-    /// Forgets what lies `window` or longer before `now`, and counts the rest.
+    /// Forgets restarts that are `window` or longer before `now`. Returns how many are left.
     pub(crate) fn count(&mut self, now: u64, window: Millis) -> u64 {
         while self.0.front().is_some_and(|(at, _)| at.saturating_add(window.0) <= now) {
             self.0.pop_front();
@@ -308,26 +306,25 @@ impl RecentRestarts {
     }
 }
 
-/// That an attempt waits for a unit to be as its order wants it.
+/// An attempt that waits for a unit to be as its order wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
-    /// The unit.
     pub unit: UnitKey,
     /// The attempt's order.
     pub order: OrderNumber,
     /// When the order was accepted (ms of the units' clock).
     pub accepted: u64,
-    /// How it ended; kept until the attempt has it.
+    /// How the watch ended; kept until the attempt has this end.
     pub end: Option<WatchEnd>,
 }
 
 /// The numbers of a unit that is gone, so that none of them comes again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tombstone {
-    /// The order by which it went.
+    /// The order that removed the unit.
     pub order: OrderNumber,
     /// The attempt that the order was for.
     pub attempt: AttemptKey,
-    /// Its highest placement, and the last run of it.
+    /// Its highest placement, and the last run of that placement.
     pub last: RunId,
 }
