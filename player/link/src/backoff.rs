@@ -1,10 +1,10 @@
 //! How long to wait before the next attempt to reach a conductor.
 //!
-//! Full jitter: anything from nothing to a ceiling. The ceiling grows with the time for which
-//! there has been no session, not with the number of failures: an attempt that happens to come
-//! early costs nothing, and nobody waits longer than the outage has lasted, or than the conductor
-//! asked for. A conductor asks its players to come back within a time that grows with their
-//! number, so that a whole fleet that lost it at one moment does not outrun it.
+//! A wait is drawn evenly between nothing and a ceiling (full jitter). The ceiling grows with the
+//! time for which there has been no session, not with the number of failures. So an early attempt
+//! costs nothing, and a wait is at most as long as the outage has lasted, or as the conductor asked
+//! for. A conductor asks its players to come back within a time that grows with their number, so
+//! that it can take a whole fleet that lost it at one moment.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use super::session::Accepted;
 
 /// The ceiling never falls below this, unless the conductor asked for less.
 pub(super) const BASE: Duration = Duration::from_millis(200);
-/// The ceiling never grows beyond this, whatever a conductor asks for.
+/// The ceiling never grows beyond this, even if a conductor asks for more.
 pub(super) const CAP: Duration = Duration::from_secs(30);
-/// A session that lasted this long ended the outage before it.
+/// A session that lasted so long ended the outage before it.
 const LASTED: Duration = Duration::from_secs(5);
 
 /// Knows since when there has been no session.
@@ -29,7 +29,7 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// There was a session.
+    /// Notes a session that the conductor accepted.
     pub(super) fn had_session(&mut self, session: Accepted) {
         self.come_back_within = session.come_back_within.map(|within| within.min(CAP));
         if session.lasted >= LASTED {
@@ -37,8 +37,8 @@ impl Backoff {
         }
     }
 
-    /// The wait after a session was lost, or an attempt failed; `chance` is evenly distributed
-    /// over all of `u64`.
+    /// Returns the wait after a session was lost, or an attempt failed; `chance` is evenly
+    /// distributed over all of `u64`.
     pub(super) fn after_failure(&mut self, now: Instant, chance: u64) -> Duration {
         jitter(self.ceiling(now), chance)
     }
@@ -57,15 +57,15 @@ impl Backoff {
     }
 }
 
-/// The wait after something that is no failure of a conductor's, so that waits do not grow.
+/// Returns a wait that does not grow, for what is no failure of a conductor.
 pub(super) fn pause(chance: u64) -> Duration {
     jitter(BASE, chance)
 }
 
-/// Anything from nothing to the ceiling, evenly.
+/// Returns a wait between nothing and the ceiling, evenly distributed.
 fn jitter(ceiling: Duration, chance: u64) -> Duration {
     let nanos = (ceiling.as_nanos() * u128::from(chance)) >> u64::BITS;
-    // Below the ceiling, which is far below the 584 years that fit.
+    // The wait is below the ceiling, which is far below the 584 years that fit.
     Duration::from_nanos(nanos as u64)
 }
 
@@ -104,20 +104,20 @@ mod tests {
     #[test]
     fn a_lost_session_is_followed_by_what_its_conductor_asked_for() {
         let start = Instant::now();
-        // A small fleet's: at once, and from then on as ever.
+        // A small fleet: the first wait is short, and later ones grow as usual.
         let mut backoff = Backoff::default();
         backoff.had_session(session(MINUTE, Some(ms(2))));
         assert_eq!(backoff.ceiling(start), ms(2));
         assert_eq!(backoff.ceiling(start + ms(2)), BASE + ms(2));
-        // A large one's: those who came too early are spread as the others are.
+        // A large fleet: players that came too early are spread as the others are.
         backoff.had_session(session(MINUTE, Some(9 * SECOND)));
         assert_eq!(backoff.ceiling(start), 9 * SECOND);
         assert_eq!(backoff.ceiling(start + SECOND), 9 * SECOND);
         assert_eq!(backoff.ceiling(start + 12 * SECOND), BASE + 12 * SECOND);
-        // A liar's.
+        // A conductor that asks for too much.
         backoff.had_session(session(MINUTE, Some(Duration::MAX)));
         assert_eq!(backoff.ceiling(start), CAP);
-        // One that has never heard of it.
+        // A conductor of a release that asks for nothing.
         backoff.had_session(session(MINUTE, None));
         assert_eq!(backoff.ceiling(start), BASE);
     }

@@ -1,4 +1,4 @@
-//! Frames on their way to the conductor: whatever is ready goes in one message.
+//! Frames on their way to the conductor: all that are ready go in one message.
 
 use std::collections::VecDeque;
 
@@ -6,12 +6,12 @@ use bytes::Bytes;
 use orchestra_model::HostName;
 use orchestra_proto::v1::{Alive, FromPlayer, FromPlayers, from_player::Frame};
 
-/// Where messages are cut; only a single frame that is longer than this makes a longer one.
+/// Longest message, in bytes. Only a single frame that is longer makes a longer message.
 const MESSAGE_BYTES: usize = 1 << 20;
-/// What the wire adds to a frame's content, besides the name: tags and lengths.
+/// How many bytes the wire adds to a frame's content and name: tags and lengths.
 const OVERHEAD: usize = 24;
 
-/// What waits for the next message, oldest first.
+/// Frames that wait for the next message, oldest first.
 #[derive(Debug)]
 pub(super) struct Batch {
     player: HostName,
@@ -20,7 +20,7 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Nothing yet; every frame will name `player`.
+    /// Returns an empty batch. Every frame in it will name `player`.
     pub(super) fn new(player: HostName) -> Self {
         Self { player, frames: VecDeque::new(), bytes: 0 }
     }
@@ -32,7 +32,7 @@ impl Batch {
         self.frames.push_back(frame);
     }
 
-    /// Adds the answer to a probe, before all that waits.
+    /// Adds the answer to a probe, in front of all that waits.
     pub(super) fn push_alive(&mut self) {
         let frame = self.frame(Frame::Alive(Alive {}));
         self.bytes += size(&frame);
@@ -44,7 +44,7 @@ impl Batch {
         self.frames.is_empty()
     }
 
-    /// Whether there is enough for a message; more can wait where it is.
+    /// Whether there is enough for a message. Further frames had better wait where they are.
     pub(super) fn is_full(&self) -> bool {
         self.bytes >= MESSAGE_BYTES
     }
@@ -70,7 +70,7 @@ impl Batch {
     }
 }
 
-/// How many bytes of a message it takes, or a few more.
+/// Returns how many bytes of a message a frame takes, or a few more.
 fn size(frame: &FromPlayer) -> usize {
     let content = match &frame.frame {
         Some(Frame::Report(report)) => report.len(),

@@ -1,15 +1,17 @@
-//! What is said in the log of failures that repeat: each at once, then at most once a minute.
+//! Bounds what the log says of failures that repeat: each is logged at once, then at most once a
+//! minute.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How often the same failure is told.
+/// The least time between two log lines of the same failure.
 const AGAIN: Duration = Duration::from_secs(60);
-/// Most different failures that are kept in mind; beyond it the oldest is told again too early.
+/// Most different failures that are remembered. Beyond it the oldest is forgotten, and may be
+/// logged again too early.
 const KINDS: usize = 16;
 
-/// Failures that were told, and when.
+/// Failures that were logged, and when.
 #[derive(Debug, Default)]
 pub(super) struct Complaints(Vec<Complaint>);
 
@@ -21,7 +23,7 @@ struct Complaint {
 }
 
 impl Complaints {
-    /// Whether to tell `text` now; if so, how often it was withheld since it was told last.
+    /// Returns, if `text` is to be logged now, how often it was withheld since it was logged last.
     pub(super) fn worth_telling(&mut self, text: &str, now: Instant) -> Option<u64> {
         if let Some(known) = self.0.iter_mut().find(|known| known.text == text) {
             if now.duration_since(known.told) < AGAIN {
@@ -38,7 +40,7 @@ impl Complaints {
         Some(0)
     }
 
-    /// Things went well: whatever fails next is news.
+    /// Forgets all failures after a success, so that the next failure is news.
     pub(super) fn forget(&mut self) {
         self.0.clear();
     }

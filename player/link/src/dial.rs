@@ -1,4 +1,4 @@
-//! Reaching a conductor as a player: a connection that both ends have proved themselves on.
+//! Reaching a conductor as a player: a connection on which both ends have proved who they are.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,14 +16,15 @@ pub trait Dial: Sync {
     /// Where conductors listen, tried in turn; at least one.
     fn conductors(&self) -> &[Endpoint];
 
-    /// One attempt, bounded in time. Returns whose certificate was shown, too.
+    /// Makes one attempt, bounded in time. Returns also the name in the certificate that the player
+    /// showed.
     fn dial(
         &self,
         endpoint: &Endpoint,
     ) -> impl Future<Output = Result<(Channel, HostName), SessionFailure>> + Send;
 }
 
-/// A player's way to its conductors: whom it dials, whom it accepts, and what it shows.
+/// How a player reaches its conductors: whom it dials, whom it accepts, and what it shows.
 #[derive(Clone, Debug)]
 pub struct Dialler {
     /// Where conductors listen, tried in turn; at least one.
@@ -34,7 +35,7 @@ pub struct Dialler {
     pub domain: HostName,
     /// The player's certificate and key, and its authority's.
     pub files: Files,
-    /// The revocation lists that it has gone by.
+    /// The newest revocation lists that the player has applied.
     pub newest: NewestLists,
 }
 
@@ -44,7 +45,7 @@ impl Dial for Dialler {
     }
 
     /// Reads the certificate anew each time, so that a renewed one needs no restart. The connection
-    /// ends when the conductor's certificate does, or is revoked by a list that came later.
+    /// ends when the conductor's certificate expires, or when a later list revokes it.
     async fn dial(&self, endpoint: &Endpoint) -> Result<(Channel, HostName), SessionFailure> {
         let credentials = Credentials::load_after(&self.files, &self.domain, &self.newest)
             .map_err(SessionFailure::Credentials)?;

@@ -40,7 +40,7 @@ impl FromStr for Endpoint {
         if host.contains(':') {
             return Err("an IPv6 address is written in brackets, as in [::1]:2258");
         }
-        // An IPv4 address passes as a host name too.
+        // An IPv4 address is a valid host name too.
         let name = HostName::new(&host.to_ascii_lowercase())
             .map_err(|_| "expected a host name or address before the ':'")?;
         Ok(Endpoint { host: name.to_string(), port })

@@ -1,4 +1,4 @@
-//! Why there is no session, or no longer, in words for whoever reads the log.
+//! Why there is no session, or why a session ended, in words for the log.
 
 use std::{error::Error, fmt, time::Duration};
 
@@ -7,27 +7,28 @@ use tonic::Status;
 
 use crate::ipc::PayloadTooLong;
 
-/// Longest text of a conductor's that goes into the log, in characters.
+/// Longest text from a conductor that goes into the log, in characters.
 const SHOWN: usize = 400;
 
-/// Why a session failed. All of these are tried again: each may be mended on either side.
+/// Why a session failed. The link tries again after each of these, because each may be mended on
+/// either side.
 #[derive(Debug)]
 pub enum SessionFailure {
     /// Our certificate, key or authority cannot be used.
     Credentials(LoadError),
     /// Our certificate is not a player's.
     NotAPlayer(Identity),
-    /// No connection; says itself what was attempted.
+    /// There is no connection. The error itself says what was attempted.
     Connect(ConnectError),
     /// The sitter gave no snapshot in time.
     NoSnapshot,
-    /// The sitter does not say any more that it is there.
+    /// The sitter has not answered for so long whether it is there.
     SitterSilent(Duration),
     /// The conductor did not answer the attach in time.
     NoWelcome,
-    /// The conductor does not want us, for this reason.
+    /// The conductor refused the session, for this reason.
     Refused(String),
-    /// The conductor sends us elsewhere: too often, or nowhere.
+    /// The conductor redirected us too often, or to no address.
     Redirected,
     /// The stream broke.
     Stream(Status),
@@ -37,9 +38,9 @@ pub enum SessionFailure {
     Protocol(u32),
     /// A frame is for another player.
     OtherPlayer(String),
-    /// A frame that has no place here.
+    /// A frame that must not come at this point.
     Unexpected(&'static str),
-    /// A command that no order can be as long as.
+    /// A command that is longer than any order can be.
     TooLong(PayloadTooLong),
 }
 
@@ -89,7 +90,7 @@ impl Error for SessionFailure {
         match self {
             Self::Credentials(cause) => Some(cause),
             Self::Connect(cause) => cause.source(),
-            // What `explain` found is the end of its chain, and said above.
+            // What `explain` found ends the chain of causes, and was said above.
             Self::Stream(status) if orchestra_certs::explain(status).is_none() => status.source(),
             Self::TooLong(cause) => Some(cause),
             _ => None,
@@ -97,7 +98,7 @@ impl Error for SessionFailure {
     }
 }
 
-/// A stranger's text as it can be shown: not too long, on one line.
+/// Returns foreign text as it can be shown: not too long, and on one line.
 pub(super) fn shown(text: &str) -> String {
     let plain = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().map(plain).take(SHOWN).collect()

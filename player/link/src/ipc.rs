@@ -10,7 +10,7 @@
 //! # Sessions
 //!
 //! A session is one connection to a conductor, numbered by the agent. A frame of another session
-//! than the present one is out of date, and whoever receives it drops it.
+//! than the present one is out of date, and its receiver drops it.
 //!
 //! ```text
 //! agent                                     sitter
@@ -23,17 +23,18 @@
 //!   │ Closed ────────────────────────────────▶│
 //! ```
 //!
-//! `Ask`, which `Here` answers, may come at any time. The agent asks only a sitter that says in its
-//! environment ([`ANSWERS`]) that it knows the question: either may be the older one for a while.
+//! `Ask`, which `Here` answers, may come at any time. The agent asks only if its environment says
+//! that the sitter knows the question ([`ANSWERS`]), because agent and sitter may be of different
+//! releases for a while.
 //!
 //! # Two manners
 //!
 //! [`Inbox`] and [`Outbox`] buffer; they take any `Read` and `Write`. Over a descriptor that does
-//! not block, they do what can be done now and say whether there is more to do; over one that
-//! blocks, [`Inbox::receive`] and [`Outbox::flush`] return when it is done.
+//! not block, they do what can be done now and say whether there is more to do. Over a descriptor
+//! that blocks, [`Inbox::receive`] and [`Outbox::flush`] return when all is done.
 //!
-//! The sitter believes nothing that comes from here beyond its form: the agent is the part of the
-//! player that strangers talk to.
+//! The sitter checks the form of what the agent sends and trusts it no further, because the agent
+//! is the part of the player that strangers talk to.
 
 use std::{
     collections::VecDeque,
@@ -53,22 +54,22 @@ pub const AGENT_DESCRIPTOR: i32 = 3;
 /// The variable by which a sitter tells its agent that it answers `Ask`.
 pub const ANSWERS: &str = "ORCHESTRA_SITTER_ANSWERS";
 
-/// Longest opaque bytes of a frame. Below [`limits::MESSAGE_BYTES`], so that they fit the wire's
-/// own message with player name and all.
+/// Most opaque bytes of a frame. The bound is below [`limits::MESSAGE_BYTES`], so that they fit a
+/// message of the wire together with the player's name.
 pub const PAYLOAD_BYTES: usize = limits::MESSAGE_BYTES - 4_096;
 
-/// Length of the length.
+/// Bytes of a frame's length.
 const PREFIX: usize = size_of::<u32>();
 /// How much is read at once, at least.
 const CHUNK: usize = 32 << 10;
-/// An empty buffer that grew beyond this is given back.
+/// An empty buffer that grew beyond this many bytes is released.
 const KEPT: usize = 128 << 10;
-/// Opaque bytes below this are copied beside their header; longer ones are queued as they are.
+/// Opaque bytes that are fewer are copied beside their header; more are queued as they are.
 const COPIED: usize = 4 << 10;
 /// Most pieces in one write.
 const PIECES: usize = 32;
 
-/// What the agent says.
+/// Frames from the agent to the sitter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToSitter {
     /// A connection to a conductor stands, and a snapshot is wanted.
@@ -94,13 +95,13 @@ pub enum ToSitter {
     Closed {
         session: AgentSession,
     },
-    /// Are you there?
+    /// Asks whether the sitter is there.
     Ask {
         session: AgentSession,
     },
 }
 
-/// What the sitter says.
+/// Frames from the sitter to the agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToAgent {
     /// Answers `Open`.
@@ -115,8 +116,8 @@ pub enum ToAgent {
         /// An encoded `orchestra.v1.Report`.
         bytes: Bytes,
     },
-    /// What the snapshot said holds no longer (scores were rescanned): close this session and
-    /// open another at once.
+    /// The snapshot is out of date, because scores were rescanned: close this session and open
+    /// another at once.
     Reattach {
         session: AgentSession,
     },
@@ -127,24 +128,24 @@ pub enum ToAgent {
     },
 }
 
-/// A frame of one direction. Sealed: the two directions above are all there are.
+/// A frame of one direction. Sealed, because there are only the two directions above.
 pub trait Frame: sealed::Codec {}
 
 impl Frame for ToSitter {}
 impl Frame for ToAgent {}
 
-/// Why bytes from the other side are no frame. The stream is of no use after it.
+/// Why bytes from the other side are no frame. The stream cannot be used after that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidFrame {
-    /// It claims to be so many bytes long: too many.
+    /// It claims to have so many bytes, which are too many.
     #[error("a frame of {0} bytes; the most is {MAX}")]
     TooLong(u32),
-    /// It is too short, or too long, for what it says it is.
+    /// It is too short or too long for its kind.
     #[error("a frame of kind {kind} cannot have {bytes} bytes")]
     Length {
-        /// The byte that says what it is.
+        /// The byte that tells the kind.
         kind: u8,
-        /// How many bytes follow that one.
+        /// How many bytes follow the kind.
         bytes: usize,
     },
     /// No frame of this direction has this number.
@@ -188,8 +189,8 @@ impl<F: Frame> Default for Inbox<F> {
 }
 
 impl<F: Frame> Inbox<F> {
-    /// Reads once. Returns how many bytes came: 0 is the end of the stream. Take all frames out
-    /// between two calls; what is held then is less than one frame.
+    /// Reads once. Returns how many bytes came; 0 is the end of the stream. The caller takes all
+    /// frames out between two calls, so that the inbox holds less than one frame.
     pub fn fill(&mut self, from: &mut impl Read) -> io::Result<usize> {
         let held = self.buffer.len();
         self.buffer.resize(held + self.wanted(), 0);
@@ -198,7 +199,7 @@ impl<F: Frame> Inbox<F> {
         read
     }
 
-    /// The next frame, if all of it is here.
+    /// Returns the next frame if it is complete.
     pub fn next_frame(&mut self) -> Result<Option<F>, InvalidFrame> {
         let Some(length) = self.length()? else {
             return Ok(None);
@@ -214,7 +215,7 @@ impl<F: Frame> Inbox<F> {
         F::decode(content).map(Some)
     }
 
-    /// The next frame, reading as often as it takes; `None` at the end of the stream.
+    /// Returns the next frame, reading as often as needed; `None` at the end of the stream.
     pub fn receive(&mut self, from: &mut impl Read) -> Result<Option<F>, ReceiveError> {
         loop {
             if let Some(frame) = self.next_frame().map_err(ReceiveError::Frame)? {
@@ -230,7 +231,7 @@ impl<F: Frame> Inbox<F> {
         }
     }
 
-    /// The length of the next frame, checked, once it is here.
+    /// Returns the checked length of the next frame, once it is here.
     fn length(&self) -> Result<Option<usize>, InvalidFrame> {
         let Some(prefix) = self.buffer.first_chunk() else {
             return Ok(None);
@@ -242,7 +243,7 @@ impl<F: Frame> Inbox<F> {
         }
     }
 
-    /// How much to read: the rest of a long frame at once, else a chunk.
+    /// Returns how many bytes to read: the rest of a long frame at once, else a chunk.
     fn wanted(&self) -> usize {
         let rest = match self.length() {
             Ok(Some(length)) => (PREFIX + length).saturating_sub(self.buffer.len()),
@@ -257,7 +258,7 @@ impl<F: Frame> Inbox<F> {
 pub struct Outbox<F> {
     /// Whole pieces, in order.
     pieces: VecDeque<Bytes>,
-    /// What comes after them and may still grow.
+    /// The bytes after them, to which more may be added.
     open: BytesMut,
     queued: usize,
     direction: PhantomData<fn(F)>,
@@ -278,7 +279,7 @@ impl<F: Frame> Outbox<F> {
         }
         let length = HEADER + parts.fixed.len() + parts.payload.len();
         self.queued += PREFIX + length;
-        // Cannot cut anything off: the payload is bounded above.
+        // The length fits, because the payload was checked above.
         self.open.put_u32_le(length as u32);
         self.open.put_u8(parts.kind);
         self.open.put_u64_le(parts.session.0);
@@ -341,13 +342,13 @@ impl<F: Frame> Outbox<F> {
 
 /// The most that a length may say.
 const MAX: u32 = limits::MESSAGE_BYTES as u32;
-/// Kind and session.
+/// Bytes of kind and session.
 const HEADER: usize = 1 + size_of::<u64>();
 
 mod sealed {
     use super::{AgentSession, Bytes, InvalidFrame};
 
-    /// How a frame is spelt.
+    /// A frame in bytes.
     #[derive(Debug)]
     pub struct Parts {
         pub(super) kind: u8,
@@ -444,7 +445,7 @@ impl Codec for ToAgent {
     }
 }
 
-/// A frame's content, taken off from the front.
+/// A frame's content, read from the front.
 struct Content {
     kind: u8,
     bytes: usize,

@@ -1,20 +1,20 @@
-//! A player's link to its conductor: what the agent does all day, and what the fleet's emulator
-//! does for thousands of players.
+//! A player's link to its conductor. The agent keeps one; the fleet's emulator keeps thousands.
 //!
-//! [`serve`] keeps one session with a conductor, carries opaque bytes between it and a sitter, and
-//! when the session ends makes another one. It holds nothing that matters: whatever was on its way
-//! is said again in the next session.
+//! [`serve`] keeps one session with a conductor, carries opaque bytes between the conductor and a
+//! sitter, and makes another session when one ends. It holds nothing that matters, because what was
+//! on its way is said again in the next session.
 //!
 //! Invariants:
 //!
-//! - It keeps no session for a sitter that says nothing when it is asked: to the conductor that
-//!   player is absent.
-//! - Attempts to reach a conductor are apart by a wait with full jitter over a ceiling that grows
-//!   with the outage, except after a redirect (bounded in a row) and after the sitter's own wish.
+//! - It ends the session of a sitter that does not answer, so that the conductor sees that player
+//!   as absent.
+//! - Between two attempts to reach a conductor it waits, with full jitter below a ceiling that
+//!   grows with the outage. It does not wait after a redirect, of which it follows a bounded number
+//!   in a row, or when the sitter asked for the new session.
 //! - The first attempt after a lost session is spread over the time that its conductor asked for,
-//!   as far as that is believable.
-//! - A failure is in the log with the words of whoever knows it best, the same one at most once
-//!   a minute.
+//!   within a cap.
+//! - A failure is logged with the most precise text that is known of it, the same failure at most
+//!   once a minute.
 
 mod backoff;
 mod batch;

@@ -3,8 +3,8 @@
 //! A session knows them as [`Source`] and [`Sink`], so that the fleet emulator can put something
 //! smaller than a process with a socket behind it.
 //!
-//! All waiting here may be cancelled: what was read stays in the inbox, what was queued in the
-//! outbox.
+//! All waiting here may be cancelled: bytes that were read stay in the inbox, and queued ones in
+//! the outbox.
 
 use std::{
     io::{self, IoSlice, Read, Write},
@@ -20,21 +20,21 @@ use crate::ipc::{Inbox, InvalidFrame, Outbox, PayloadTooLong, ToAgent, ToSitter}
 
 /// Frames of a sitter.
 pub trait Source: Send {
-    /// The next frame, as soon as there is one. Cancelling it loses none.
+    /// Returns the next frame, as soon as there is one. Cancelling this loses none.
     fn receive(&mut self) -> impl Future<Output = Result<ToAgent, LinkError>> + Send;
 
-    /// The next frame, if there is one already.
+    /// Returns the next frame if there is one already.
     fn ready(&mut self) -> Result<Option<ToAgent>, LinkError>;
 
-    /// How this sitter is asked whether it is there; `None`: it does not know the question.
+    /// How this sitter is asked whether it is there; `None` if it does not know the question.
     fn patience(&self) -> Option<SitterPatience> {
         None
     }
 
-    /// Whether the sitter has gone, which may lie behind frames that are not read yet.
+    /// Whether the sitter has gone, even if there are frames that are not read yet.
     fn is_closed(&self) -> bool;
 
-    /// Drops frames until the sitter goes: between sessions, all of them are out of date.
+    /// Drops frames until the sitter goes. Between sessions all frames are out of date.
     fn discard(&mut self) -> impl Future<Output = LinkError> + Send {
         async {
             loop {
@@ -49,15 +49,15 @@ pub trait Source: Send {
 /// How often a sitter is asked whether it is there, and how long it may take to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SitterPatience {
-    /// Between an answer and the next question.
+    /// The time between an answer and the next question.
     pub ask: Duration,
-    /// Whoever has said nothing for so long since the question has stopped.
+    /// A sitter that has said nothing for so long since the question counts as stopped.
     pub silent: Duration,
 }
 
 impl SitterPatience {
-    /// Questions are so seldom that they cost an idle host nothing. A sitter waits for nothing but its
-    /// disk, and one that takes longer to write some bytes takes no orders either.
+    /// Questions are so rare that they cost an idle host nothing. A sitter waits for nothing but
+    /// its disk, and a sitter whose disk takes longer to write some bytes takes no orders either.
     pub const USUAL: SitterPatience =
         SitterPatience { ask: Duration::from_secs(10), silent: Duration::from_secs(30) };
 }
@@ -77,9 +77,7 @@ pub trait Sink: Send {
 /// Both directions.
 #[derive(Debug)]
 pub struct Link<R = FromSitter, W = ToTheSitter> {
-    /// What the sitter says.
     pub from_sitter: R,
-    /// What it is told.
     pub to_sitter: W,
 }
 
@@ -98,7 +96,7 @@ pub struct ToTheSitter {
     outbox: Outbox<ToSitter>,
 }
 
-/// Why there is no more to be had from the sitter: the agent's work is over.
+/// Why nothing more comes from the sitter. The agent's work is over.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// It closed its end.
@@ -113,8 +111,8 @@ pub enum LinkError {
 }
 
 impl Link {
-    /// Takes over a connected stream socket to a sitter that is to be asked so, or not at all. Must be
-    /// called within a tokio runtime.
+    /// Takes over a connected stream socket to a sitter. `patience` says how the sitter is asked
+    /// whether it is there; `None`: not at all. Must be called within a tokio runtime.
     pub fn new(socket: net::UnixStream, patience: Option<SitterPatience>) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let socket = Arc::new(UnixStream::from_std(socket)?);
@@ -179,7 +177,8 @@ impl Sink for ToTheSitter {
     }
 }
 
-/// A sitter that died may show as an error rather than as the end of the stream.
+/// Returns `Closed` for errors by which the death of the sitter shows instead of the end of the
+/// stream.
 fn gone_or(error: io::Error) -> LinkError {
     match error.kind() {
         io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => LinkError::Closed,
@@ -187,7 +186,7 @@ fn gone_or(error: io::Error) -> LinkError {
     }
 }
 
-/// The socket as what can be read and written without waiting.
+/// The socket as a reader and writer that does not wait.
 struct Now<'a>(&'a UnixStream);
 
 impl Read for Now<'_> {

@@ -1,11 +1,12 @@
-//! Which conductor to try next: the configured ones in turn, and where one of them sends us.
+//! Which conductor to try next: the configured ones in turn, and those to which one of them
+//! redirects.
 
 use std::collections::VecDeque;
 
 use crate::endpoint::Endpoint;
 
-/// Most redirects in a row without a welcome; two conductors that each think the other leads
-/// would otherwise keep us busy.
+/// Most redirects in a row without a welcome. Two conductors of which each takes the other for the
+/// leader would otherwise keep us busy.
 const HOPS: u32 = 4;
 /// Most addresses of one redirect that are tried.
 const DETOURS: usize = 8;
@@ -16,35 +17,36 @@ pub(super) struct Route<'a> {
     /// At least one.
     conductors: &'a [Endpoint],
     index: usize,
-    /// Named by a redirect, not tried yet or being tried.
+    /// Addresses of a redirect that are not tried yet, or are being tried.
     detours: VecDeque<Endpoint>,
     hops: u32,
 }
 
 impl<'a> Route<'a> {
-    /// Begins with the first of `conductors`, of which there is at least one.
+    /// Begins with the first of `conductors`, which are not empty.
     pub(super) fn new(conductors: &'a [Endpoint]) -> Self {
         Self { conductors, index: 0, detours: VecDeque::new(), hops: 0 }
     }
 
-    /// Where to connect now.
+    /// Returns where to connect now.
     pub(super) fn present(&self) -> &Endpoint {
         self.detours.front().unwrap_or(&self.conductors[self.index])
     }
 
-    /// The present one failed.
+    /// The present endpoint failed.
     pub(super) fn advance(&mut self) {
         if self.detours.pop_front().is_none() {
             self.index = (self.index + 1) % self.conductors.len();
         }
     }
 
-    /// The present one welcomed us.
+    /// The present endpoint welcomed us.
     pub(super) fn arrived(&mut self) {
         self.hops = 0;
     }
 
-    /// The present one sends us on. `false`: too often in a row, or nowhere.
+    /// The present endpoint redirects us. Returns `false` if that was too often in a row, or if it
+    /// named no address.
     pub(super) fn redirect(&mut self, to: &[Endpoint]) -> bool {
         self.hops += 1;
         if self.hops > HOPS || to.is_empty() {

@@ -17,10 +17,11 @@ use crate::{
     session::{End, Ended, Session},
 };
 
-/// A session that the sitter ended within this time is not begun anew without a wait.
+/// After a session that the sitter ended within this time, the next one waits.
 const BRIEF: Duration = Duration::from_secs(1);
 
-/// Session after session, until the sitter goes. `boot_id` changes with every boot of the host.
+/// Keeps one session after the other, until the sitter goes. `boot_id` changes with every boot of
+/// the host.
 pub async fn serve<R: Source, W: Sink>(
     dial: &impl Dial,
     boot_id: &str,
@@ -45,7 +46,7 @@ pub async fn serve<R: Source, W: Sink>(
             backoff.had_session(accepted);
         }
         let failure = match why {
-            // What made the sitter ask anew at once may well be there again.
+            // What made the sitter ask for another session at once may still be there.
             End::Reattach if accepted.is_none_or(|session| session.lasted < BRIEF) => None,
             End::Reattach => continue,
             End::Redirect(to) if route.redirect(&to) => continue,
@@ -53,11 +54,11 @@ pub async fn serve<R: Source, W: Sink>(
             End::Failed(failure) => Some(failure),
         };
         let wait = match failure {
-            // No failure of the conductor's, so waits do not grow.
+            // This is no failure of the conductor, so waits do not grow.
             None => backoff::pause(chance()),
             Some(failure) => {
-                // Who had a session first looks where it was: a conductor that is started anew
-                // is there before the others answer for it.
+                // After a session that was lost, the same conductor is tried first: it may have
+                // been restarted, which is faster than that another one takes over.
                 if accepted.is_none() {
                     route.advance();
                 }
@@ -87,8 +88,8 @@ fn complain(
     }
 }
 
-/// Evenly distributed over all of `u64`. Where the kernel has no randomness to give, waits are at
-/// their longest.
+/// Returns a number that is evenly distributed over all of `u64`. Without randomness from the
+/// kernel it is the highest, so that waits are longest.
 fn chance() -> u64 {
     let mut bytes = [0; 8];
     match getrandom(&mut bytes, GetRandomFlags::empty()) {

@@ -10,14 +10,16 @@
 //!
 //! - Nothing but `attach` goes to the conductor before its welcome, nothing but `Open` to the
 //!   sitter.
-//! - Every frame of the conductor's names this player, as its own certificate does; else the
-//!   session is over.
-//! - Both directions hold a bounded amount: what is more waits in the socket, in the stream, or
-//!   at its source.
-//! - The sitter hears `Closed` for every `Open`.
-//! - A sitter that is silent ends the session: nobody is to take for attached what takes no orders.
+//! - Every frame from the conductor must name this player, by the name in its certificate; else the
+//!   session ends.
+//! - Both directions hold a bounded amount. More waits in the socket, in the stream, or at its
+//!   source.
+//! - The sitter gets a `Closed` for every `Open`.
+//! - The session ends if the sitter is silent, because a player that takes no orders must not count
+//!   as attached.
 //!
-//! Left to others: when to try again, and where ([`crate::serve`]); what commands and reports mean.
+//! Left to others: when and where to try again ([`crate::serve`]), and what commands and reports
+//! mean.
 
 use std::time::Duration;
 
@@ -54,12 +56,12 @@ use crate::{
 
 /// Longest wait for the sitter's snapshot, and for the conductor's answer to it.
 const ANSWER: Duration = Duration::from_secs(10);
-/// Longest wait for the conductor to end its half of a stream, so that it never sees this
-/// session and the next at once.
+/// Longest wait for the conductor to end its half of a stream. We wait so that it does not see this
+/// session and the next one at once.
 const HANG_UP: Duration = Duration::from_secs(1);
 /// Commands are read from the stream while less than this waits for the sitter.
 const COMMANDS: usize = 1 << 20;
-/// How often a sitter that is not being read from is looked after.
+/// The time between two looks at a sitter whose frames are not being read.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
 
 /// How a session went.
@@ -67,25 +69,25 @@ const LOOK_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Ended {
     /// Why it is over.
     pub(super) why: End,
-    /// What there was from the welcome on; `None` without one.
+    /// The session from its welcome on; `None` if there was no welcome.
     pub(super) accepted: Option<Accepted>,
 }
 
 /// A session that the conductor accepted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Accepted {
-    /// From the welcome to the end.
+    /// The time from the welcome to the end.
     pub(super) lasted: Duration,
-    /// What the conductor asked for in case that the session is lost, if it did.
+    /// Within which time the conductor asked the player to come back if the session is lost.
     pub(super) come_back_within: Option<Duration>,
 }
 
 /// Why a session is over.
 #[derive(Debug)]
 pub(super) enum End {
-    /// The sitter wants another one at once.
+    /// The sitter wants another session at once.
     Reattach,
-    /// The conductor sent us there.
+    /// The conductor redirected us to these endpoints.
     Redirect(Vec<Endpoint>),
     /// It failed.
     Failed(SessionFailure),
@@ -97,7 +99,7 @@ impl From<SessionFailure> for End {
     }
 }
 
-/// What is said first.
+/// What a session begins with.
 #[derive(Debug)]
 pub(super) struct Session<'a, D> {
     /// Makes the connection.
@@ -105,12 +107,12 @@ pub(super) struct Session<'a, D> {
     /// Whom to dial.
     pub(super) endpoint: &'a Endpoint,
     pub(super) id: AgentSession,
-    /// Of this boot of the host.
+    /// The id of this boot of the host.
     pub(super) boot_id: &'a str,
 }
 
 impl<D: Dial> Session<'_, D> {
-    /// Runs the session to its end. Fails only where the sitter has gone.
+    /// Runs the session to its end. Fails only if the sitter has gone.
     pub(super) async fn run<R: Source, W: Sink>(
         &self,
         link: &mut Link<R, W>,
@@ -142,11 +144,11 @@ impl<D: Dial> Session<'_, D> {
             Ok(snapshot) => snapshot?,
             Err(_) => return ended(SessionFailure::NoSnapshot.into()),
         };
-        // One message waits while another is on its way: batches grow meanwhile.
+        // One message waits while another is on its way. Batches grow meanwhile.
         let (outbound, messages) = mpsc::channel(1);
         let deadline = Instant::now() + ANSWER;
         let opening = async {
-            // Into an empty queue of which the other end is here.
+            // This cannot fail or wait: the queue is empty, and its other end is held here.
             let _ = outbound.send(self.attach_message(&player, snapshot)).await;
             let mut client = PlayersClient::new(channel)
                 .max_decoding_message_size(limits::MESSAGE_BYTES)
@@ -216,7 +218,7 @@ impl<D: Dial> Session<'_, D> {
     }
 }
 
-/// Says one thing to the sitter, at once. Frames without opaque bytes are never too long.
+/// Sends one frame to the sitter at once. Frames without opaque bytes are never too long.
 async fn say(to_sitter: &mut impl Sink, frame: ToSitter) -> Result<(), LinkError> {
     let _ = to_sitter.push(frame);
     to_sitter.flush().await
@@ -267,7 +269,7 @@ impl<R: Source, W: Sink> Pump<'_, R, W> {
                 }
                 frame = self.from_sitter.receive(), if !self.batch.is_full() => Next::Frame(frame?),
                 permit = outbound.reserve(), if !self.batch.is_empty() => {
-                    // The receiver is gone when the stream is; `inbound` says why.
+                    // The receiver is gone when the stream has ended; `inbound` says why.
                     Next::Sent(permit.map(|permit| permit.send(self.batch.take())).is_ok())
                 }
                 flushed = self.to_sitter.flush(), if self.to_sitter.queued() > 0 => {
@@ -277,7 +279,8 @@ impl<R: Source, W: Sink> Pump<'_, R, W> {
                 () = sleep_until(deadline), if self.welcomed.is_none() => {
                     return Ok(SessionFailure::NoWelcome.into());
                 }
-                // While the conductor takes nothing nothing is read, and answers wait unread.
+                // While the conductor takes nothing, frames of the sitter are not read, so its
+                // answers wait too.
                 () = sleep_until(self.ask_at), if self.asks() => {
                     if self.ask() { Next::Silent } else { Next::Nothing }
                 }
@@ -314,7 +317,7 @@ impl<R: Source, W: Sink> Pump<'_, R, W> {
     }
 
     /// Asks the sitter whether it is there, unless it owes an answer already. Returns whether it
-    /// has owed one for too long.
+    /// has owed an answer for too long.
     fn ask(&mut self) -> bool {
         let Some(SitterPatience { silent, .. }) = self.patience else { return false };
         let now = Instant::now();
@@ -322,20 +325,20 @@ impl<R: Source, W: Sink> Pump<'_, R, W> {
             self.ask_at = asked + silent;
             return now >= self.ask_at;
         }
-        // Without opaque bytes it is never too long.
+        // A frame without opaque bytes is never too long.
         let _ = self.to_sitter.push(ToSitter::Ask { session: self.id });
         (self.asked, self.ask_at) = (Some(now), now + silent);
         false
     }
 
-    /// The sitter has said something.
+    /// Notes that the sitter has sent something.
     fn heard(&mut self) {
         if let (Some(patience), Some(_)) = (self.patience, self.asked.take()) {
             self.ask_at = Instant::now() + patience.ask;
         }
     }
 
-    /// Waits until the conductor has ended its half too, within bounds.
+    /// Waits, for a bounded time, until the conductor has ended its half too.
     async fn hang_up(&mut self) -> Result<(), LinkError> {
         let ended = async { while let Ok(Some(_)) = self.inbound.message().await {} };
         tokio::select! {
@@ -344,7 +347,7 @@ impl<R: Source, W: Sink> Pump<'_, R, W> {
         }
     }
 
-    /// Takes a frame of the sitter's and all that are ready behind it.
+    /// Takes a frame of the sitter, and all that are ready behind it.
     fn on_frames(&mut self, first: ToAgent) -> Result<Option<End>, LinkError> {
         self.heard();
         let mut next = Some(first);
@@ -391,7 +394,7 @@ impl<R: Source, W: Sink> Pump<'_, R, W> {
                 self.batch.push_alive();
                 Ok(())
             }
-            // A frame of a later release, which it sends to whoever can do without it.
+            // A frame of a later release, which agents may ignore.
             None => Ok(()),
         }
     }

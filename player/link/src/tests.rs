@@ -18,7 +18,7 @@ use crate::{
 
 mod world;
 
-/// How one session goes that has no sitter to speak of.
+/// Returns how a session fails whose sitter says nothing.
 async fn session(dialler: &Dialler) -> SessionFailure {
     let (_sitter, agent) = std::os::unix::net::UnixStream::pair().unwrap();
     let mut link = Link::new(agent, None).unwrap();
@@ -59,7 +59,7 @@ async fn a_session_carries_snapshot_commands_and_reports() {
         assert_eq!(sitter.hears().await, ToSitter::Command { session: id, bytes });
     }
 
-    // What is ready together goes together; what is of another session goes nowhere.
+    // Frames that are ready together go in one message; those of another session are dropped.
     let many = (0..100_u8).map(|n| report(id, vec![n]));
     sitter.says([report(AgentSession(99), "stale")].into_iter().chain(many)).await;
     let message = session.message().await.unwrap();
@@ -219,7 +219,7 @@ async fn a_new_session_on_the_sitters_wish_begins_after_the_old_one_ended() {
     let mut sitter = Sitter::start(world.dialler(&[conductor.address]));
     let (id, session) = sitter.attaches_to(&mut conductor).await;
 
-    // One of an earlier session means nothing.
+    // A frame of an earlier session is ignored.
     sitter.says([ToAgent::Reattach { session: AgentSession(0) }]).await;
     sitter.says([ToAgent::Reattach { session: id }]).await;
     session.closed_by_player().await;
@@ -303,7 +303,7 @@ async fn it_follows_its_sitter_although_the_conductor_takes_nothing() {
     sitter.goes().await;
 }
 
-/// Waits until the agent has stopped reading: the socket stays full for many turns of all tasks.
+/// Waits until the agent has stopped reading: the socket stays full while all tasks had many turns.
 async fn stuck(sitter: &Sitter) {
     let mut full = 0;
     while full < 10_000 {

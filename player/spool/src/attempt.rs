@@ -1,4 +1,5 @@
-//! What the spool keeps of one attempt. Parameters are not among it: they never touch the disk.
+//! What the spool keeps of one attempt. Parameters are not kept, because they must never touch the
+//! disk.
 
 use std::sync::Arc;
 
@@ -12,28 +13,29 @@ use orchestra_model::{
 
 use crate::bounds;
 
-/// How an accepted attempt is run, as far as the next sitter needs it to adopt the attempt.
+/// How an accepted attempt is run: what the next sitter needs to adopt the attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// What runs; counts towards the score's concurrency.
+    /// The score that runs. The attempt counts towards its concurrency.
     pub score: ScoreName,
-    /// How long it may run: the job's wish within the score's bound.
+    /// How long it may run: the job's timeout, within the score's bound.
     pub timeout: Millis,
     /// Whether standard output is a response.
     pub interface: Interface,
-    /// At most this many attempts of the score at once. `None`: no bound of its own. `Some(0)`: it
-    /// starts no process, see [`Plan::watching`].
+    /// Most attempts of the score at once; `None` if the score has no bound. `Some(0)` says that
+    /// the attempt starts no process: see [`Plan::watching`].
     pub concurrency: Option<u32>,
-    /// Alone on its player.
+    /// Whether it runs alone on its player.
     pub exclusive: bool,
-    /// The cgroup that will be its own; `None` where the host has none.
+    /// Its cgroup; `None` if the host has no cgroups.
     pub cgroup: Option<CgroupPath>,
 }
 
 impl Plan {
-    /// Of an attempt that starts no process: a unit is watched for it, by a clock of its own. It takes
-    /// no place, and no other attempt's bounds concern it. A sitter that knows no units reads of it an
-    /// attempt whose process is gone, and tells it as lost.
+    /// Returns the plan of an attempt that starts no process: a unit is watched for it. The units'
+    /// engine keeps its deadline. It counts towards no bound, and no other attempt's bounds concern
+    /// it. A sitter of a release without units takes it for an attempt whose process is gone, and
+    /// reports it as lost.
     pub fn watching(score: ScoreName, deadline: Millis) -> Self {
         Self {
             score,
@@ -45,7 +47,7 @@ impl Plan {
         }
     }
 
-    /// Whether it is one.
+    /// Whether the attempt watches a unit and starts no process.
     pub fn is_watching(&self) -> bool {
         self.concurrency == Some(0)
     }
@@ -56,33 +58,33 @@ impl Plan {
 pub struct Live {
     /// The order that asked for it.
     pub order: OrderNumber,
-    /// That it was ordered; `None` where the conductor gave no proof.
+    /// The conductor's proof that it ordered the attempt; `None` if it gave none.
     pub proof: Option<Proof>,
     /// How it is run.
     pub plan: Plan,
-    /// The process; `None` while starting. After a crash `None` means that it may have started:
-    /// it is looked for and killed, never run.
+    /// Its first process; `None` while it is starting. After a crash `None` means that the process
+    /// may have started: it is hunted and killed, and never started again.
     pub process: Option<ProcessMark>,
-    /// A cancel came for it: it is being killed, and the next sitter goes on with that.
+    /// Whether it was cancelled: it is being killed, and the next sitter goes on with the kill.
     pub cancelling: bool,
 }
 
 impl Live {
-    /// When its timeout runs out, in milliseconds of the clock that [`ProcessMark::boot_ms`] is
-    /// of; `None` while starting.
+    /// Returns when its timeout runs out, in milliseconds of the clock of [`ProcessMark::boot_ms`];
+    /// `None` while it is starting.
     pub fn deadline_boot_ms(&self) -> Option<u64> {
         self.process.map(|process| process.boot_ms.saturating_add(self.plan.timeout.0))
     }
 }
 
-/// Where an attempt's cgroup is, relative to a directory that the driver knows. Every component is
-/// a plain name, so that it cannot leave that directory: not empty, no `.` or `..`, printable
-/// ASCII, at most [`bounds::CGROUP_BYTES`] together.
+/// The path of an attempt's cgroup, relative to a directory that the driver knows. It has at most
+/// [`bounds::CGROUP_BYTES`]. Each component is printable ASCII and not empty, `.` or `..`, so the
+/// path cannot leave that directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CgroupPath(Arc<str>);
 
 impl CgroupPath {
-    /// Checks a path; `None` where it is not one.
+    /// Checks a path; returns `None` if it is none.
     pub fn new(path: &str) -> Option<Self> {
         let plain = |name: &str| {
             !matches!(name, "" | "." | "..") && name.bytes().all(|byte| byte.is_ascii_graphic())
@@ -102,7 +104,7 @@ impl CgroupPath {
 pub struct Settled {
     /// The order that it answers.
     pub order: OrderNumber,
-    /// That it was ordered; `None` where the conductor gave no proof.
+    /// The conductor's proof that it ordered the attempt; `None` if it gave none.
     pub proof: Option<Proof>,
     /// What the conductor is told until it acknowledges.
     pub settlement: Settlement,

@@ -23,23 +23,24 @@ pub enum Effect {
         session: AgentSession,
         report: Report<EndBytes>,
     },
-    /// Make the process, then say `Started` or `StartFailed`. Given at most once for an order.
+    /// Make the attempt's process, then say `Started` or `StartFailed`. Given at most once for an
+    /// order.
     Start {
         key: AttemptKey,
         order: OrderNumber,
         plan: Plan,
     },
-    /// Begin to end the attempt because it was cancelled: TERM, grace, KILL. May be given again,
-    /// also for one that is being killed already.
+    /// Begin to end the attempt because it was cancelled: TERM, grace, KILL. May be given again for
+    /// an attempt that is being killed already.
     Kill { key: AttemptKey },
 }
 
-/// What the spool knows of a player's whole state; the driver adds capacity, grace and scores to
-/// make it an [`orchestra_model::delivery::PlayerSnapshot`].
+/// What the spool knows of a player's whole state. The driver adds capacity, grace and scores,
+/// which makes an [`orchestra_model::delivery::PlayerSnapshot`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     pub spool: SpoolId,
-    /// One for each store that it ever served, in their order: what is durable.
+    /// The durable mark of each store that the spool ever served, in the order of the stores.
     pub marks: Vec<StoreMark>,
     /// Attempts of all stores that are starting or started, in the order of their keys.
     pub live: Vec<LiveAttempt>,
@@ -48,7 +49,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// What it says of a store; mark and term are 0 where the store is new.
+    /// Returns the mark of a store; mark and term are 0 if the store is new.
     pub fn mark_of(&self, store: StoreId) -> StoreMark {
         let none = StoreMark { store, mark: OrderNumber(0), term: Term(0), evidence: None };
         self.marks.iter().find(|mark| mark.store == store).copied().unwrap_or(none)

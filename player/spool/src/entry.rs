@@ -8,18 +8,19 @@ use orchestra_model::{
 
 use crate::attempt::{Plan, Settlement};
 
-/// One change of the state. Entries of one batch become durable together or not at all, so that
-/// each can be about one thing: accepting an order is `Mark` and `Starting`.
+/// One change of the state. Entries of one batch become durable together or not at all, so each can
+/// be about one thing: accepting an order is `Mark` and `Starting`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// A higher term of a store was seen.
     Term { store: StoreId, term: Term },
-    /// A store's mark rose. Orders cancelled ahead that it passes are forgotten.
+    /// A store's mark rose. Orders up to the mark that were cancelled ahead are forgotten.
     Mark {
         store: StoreId,
         mark: OrderNumber,
     },
-    /// A store proved how many orders it has issued: more than was known, or as many in a later term.
+    /// A store proved how many orders it has issued: more than the spool knew, or as many in a
+    /// later term.
     Evidence {
         store: StoreId,
         /// What it proved.
@@ -35,12 +36,12 @@ pub enum Entry {
     Starting {
         key: AttemptKey,
         order: OrderNumber,
-        /// That it was ordered, if the conductor proved it.
+        /// The conductor's proof that it ordered the attempt, if it gave one.
         proof: Option<Proof>,
         /// How it is run.
         plan: Plan,
     },
-    /// A starting attempt has a process.
+    /// A starting attempt has its process.
     Started {
         key: AttemptKey,
         process: ProcessMark,
@@ -52,9 +53,8 @@ pub enum Entry {
         key: AttemptKey,
         /// The order that it answers.
         order: OrderNumber,
-        /// That it was ordered, if the conductor proved it.
+        /// The conductor's proof that it ordered the attempt, if it gave one.
         proof: Option<Proof>,
-        /// The word.
         settlement: Settlement,
     },
     /// A settled attempt was acknowledged and is forgotten.

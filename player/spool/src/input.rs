@@ -8,14 +8,14 @@ use orchestra_model::{
 
 use crate::attempt::Plan;
 
-/// What happened. An input about an attempt that is not live any more, or about a session that is
-/// not the present one, changes nothing: first words win.
+/// What happened. An input about an attempt that is not live any more, or about an earlier session,
+/// changes nothing: the first word about an attempt stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
     /// A connection stands and asks for the whole state. It replaces any other.
     Opened { session: AgentSession },
-    /// The conductor accepted the attach. From here on reports go to it, those of its store only:
-    /// first everything live and started, everything settled, then what happens.
+    /// The conductor accepted the attach. From now on it gets the reports about its store: first of
+    /// every started and every settled attempt, then of what happens.
     Attached {
         session: AgentSession,
         /// Whose conductor it is.
@@ -28,8 +28,8 @@ pub enum Input {
         /// Of this store.
         store: StoreId,
         term: Term,
-        /// The highest order number that it has issued to this player, and its proof; `None` from a
-        /// release without proofs.
+        /// The highest order number that the store has issued to this player, with its proof;
+        /// `None` from a release without proofs.
         issued: Option<(OrderNumber, Mac)>,
     },
     /// A conductor ordered an attempt.
@@ -37,14 +37,14 @@ pub enum Input {
         term: Term,
         /// The order's number for this player.
         order: OrderNumber,
-        /// The attempt; its store is the store of number and term.
+        /// The attempt. Order number and term are of its store.
         key: AttemptKey,
-        /// The conductor's proof that it ordered this; `None` from a release without proofs. It is kept
-        /// and shown, never checked: only the conductor can.
+        /// The conductor's proof that it ordered this; `None` from a release without proofs. The
+        /// spool keeps and shows it; only the conductor can check it.
         mac: Option<Mac>,
-        /// How it would be run, or why the driver would not: unknown or disabled score,
-        /// parameters, stopping. Used only where the order is news; what the spool counts itself
-        /// (capacity, concurrency, exclusive) is not to be looked at here.
+        /// How the attempt would be run, or why the driver would not run it: an unknown or disabled
+        /// score, its parameters, a player that stops. Used only if the order is news. It does not
+        /// consider what the spool counts itself: capacity, concurrency and exclusive attempts.
         admission: Result<Plan, Refusal>,
     },
     /// A conductor cancelled an attempt, whether or not its order has come.
@@ -60,8 +60,8 @@ pub enum Input {
     Acknowledged {
         term: Term,
         key: AttemptKey,
-        /// The order number of the report: a late acknowledgement of a `Busy` must not wipe out
-        /// the end of a later order for the same attempt. `None`: whichever.
+        /// The order number of the report, because a late acknowledgement of a `Busy` must not
+        /// remove the end of a later order for the same attempt. `None` means any.
         order: Option<OrderNumber>,
     },
     /// The process of a starting attempt exists.
@@ -69,7 +69,7 @@ pub enum Input {
         key: AttemptKey,
         process: ProcessMark,
     },
-    /// The process of a starting attempt could not be made, for certain.
+    /// It is certain that the process of a starting attempt was not made.
     StartFailed {
         key: AttemptKey,
         /// Why: `SpawnFailed`, or what else came up.

@@ -1,5 +1,5 @@
-//! The journal file: `orchestra_model::journal` says what surrounds the entries, this which entries
-//! there are.
+//! The journal file. `orchestra_model::journal` defines what surrounds the entries, this module the
+//! entries themselves.
 
 use orchestra_model::{
     delivery::SpoolId,
@@ -13,13 +13,14 @@ mod codec;
 pub use orchestra_model::journal::InvalidJournal;
 
 const FORMAT: JournalFormat = JournalFormat { magic: *b"ORCSPOOL", version: 1 };
-/// Journals below this are not worth compacting.
+/// Journals below this many bytes are not worth compacting.
 const COMPACT_FROM: u64 = 1 << 20;
 
 /// What a journal held.
 pub type Replayed = journal::Replayed<State>;
 
-/// One batch of entries, to be appended to a journal of `at` bytes. Nothing for no entries.
+/// Returns the bytes of a batch of entries, to be appended to a journal of `at` bytes. They are
+/// none for no entries.
 pub fn frame(at: u64, entries: &[Entry]) -> Vec<u8> {
     let mut bytes = Vec::new();
     if !entries.is_empty() {
@@ -28,7 +29,8 @@ pub fn frame(at: u64, entries: &[Entry]) -> Vec<u8> {
     bytes
 }
 
-/// A fresh journal of a state. It has to be durable under another name before it gets its own.
+/// Returns a fresh journal of a state. It must be durable under another name before it replaces the
+/// old one.
 pub fn compacted(state: &State) -> Vec<u8> {
     FORMAT.begin(state.id().0, |body| {
         body.reserve(state.weight());

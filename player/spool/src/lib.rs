@@ -20,11 +20,12 @@
 //!
 //! - An attempt starts at most once. [`Effect::Start`] is given only after *starting* is durable,
 //!   and never again for what a journal shows as starting.
-//! - Per store there is a *mark*: the highest order number answered for. It never goes back. An
-//!   order at or below it whose attempt left no trace is answered with `AlreadyAcknowledged`.
-//! - An attempt is live or settled, never both. What is settled stays as it is, and is reported on
-//!   every attach, until it is acknowledged.
-//! - Whatever comes from a conductor of a lower term than was seen changes nothing.
+//! - Each store has a *mark*: the highest order number that the spool has answered for. It never
+//!   goes back. An order at or below the mark whose attempt left no trace is answered with
+//!   `AlreadyAcknowledged`.
+//! - An attempt is live or settled, never both. A settled attempt does not change, and is reported
+//!   on every attach until it is acknowledged.
+//! - What comes from a conductor of a lower term than the highest seen changes nothing.
 //! - Everything is bounded: see [`bounds`].
 //!
 //! # How to drive it
@@ -44,17 +45,17 @@
 //! ```
 //!
 //! An effect is held back until all entries recorded before it are durable; the driver cannot get
-//! that wrong. After a failed write the journal's end is unknown and must not be appended to: the
-//! spool refuses new orders and reports from memory what runs, until the driver has put a fresh
-//! journal ([`journal::compacted`]) in the old one's place and says [`Spool::rewritten`]. The same
-//! two calls compact a journal that has grown ([`journal::should_compact`]).
+//! that wrong. After a failed write the journal's end is unknown, and nothing may be appended to
+//! it. Until the driver has replaced it by a fresh journal ([`journal::compacted`]) and says
+//! [`Spool::rewritten`], the spool refuses new orders and reports from memory. The same two calls
+//! compact a journal that has grown ([`journal::should_compact`]).
 //!
-//! `State`, `Entry`, `Input` and `Effect` are what they are in the other engines.
+//! `State`, `Entry`, `Input` and `Effect` have the same roles in the other engines.
 //!
 //! # What is left to others
 //!
-//! Parsing commands, encoding reports, checking scores and parameters, processes, timeouts, output:
-//! the sitter. Whether an order should be sent again: the conductor's scheduler.
+//! The sitter parses commands, encodes reports, checks scores and parameters, and has processes,
+//! timeouts and output. The conductor's scheduler decides whether an order is sent again.
 
 pub mod attempt;
 pub mod bounds;

@@ -1,5 +1,5 @@
-//! What each input means: the rules of delivery, one function each, in the order in which they are
-//! decided.
+//! What each input means: the rules of delivery, one function for each input. A function decides in
+//! the order in which it is written.
 
 use orchestra_model::{
     delivery::{AgentSession, AttemptKey, OrderNumber, Refusal, Report, StoreId, Term},
@@ -17,8 +17,8 @@ use crate::{
 };
 
 impl Spool {
-    /// Takes in what happened. What it leads to is then in [`Spool::unwritten`] and
-    /// [`Spool::poll_effect`]; several inputs may share one write.
+    /// Takes an input. What follows from it is then in [`Spool::unwritten`] and
+    /// [`Spool::poll_effect`]. Several inputs may share one write.
     pub fn handle(&mut self, input: Input) {
         match input {
             Input::Opened { session } => self.opened(session),
@@ -45,15 +45,16 @@ impl Spool {
         self.act_snapshot(session);
     }
 
-    /// Between snapshot and welcome nothing was said; so everything that the conductor may have
-    /// missed is said now, also of attempts that started meanwhile.
+    /// Reports everything that the conductor may have missed, also attempts that started since the
+    /// snapshot. Nothing is reported between snapshot and welcome.
     fn attached(&mut self, session: AgentSession, store: StoreId) {
         match &mut self.connection {
             Some(connection) if connection.session == session => connection.store = Some(store),
             _ => return,
         }
-        // Its term is not kept: only what comes with a proof is, so that the player can always show
-        // what it claims. A conductor whose store is an old copy may listen, and gives no proof.
+        // The conductor's term is not kept, because it comes without a proof and the player must be
+        // able to prove what it claims. A conductor whose store is an old copy may listen, and
+        // gives no proof.
         let state = self.state();
         let keys: Vec<AttemptKey> = (state.live().keys().chain(state.settled().keys()))
             .filter(|key| key.store == store)
@@ -68,7 +69,7 @@ impl Spool {
         self.connection.take_if(|connection| connection.session == session);
     }
 
-    /// Keeps the highest term of a store. Refuses a lower one, and a store too many.
+    /// Keeps the highest term of a store. Refuses a lower term, and a store beyond the most.
     fn see_term(&mut self, store: StoreId, term: Term) -> Result<(), Refusal> {
         self.check_term(store, term)?;
         if term > self.state().term(store) {
@@ -98,7 +99,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Nothing is asked for; but what is proven here is what the player can show later.
+    /// Keeps what a conductor proved when it named its term, so that the player can show it later.
     fn term_seen(&mut self, store: StoreId, term: Term, issued: Option<(OrderNumber, Mac)>) {
         if self.see_term(store, term).is_err() {
             return;
@@ -109,7 +110,7 @@ impl Spool {
         }
     }
 
-    /// Whether an order is news that nothing but its admission can refuse any more.
+    /// Returns whether an order is news that only its admission may still refuse.
     pub fn is_open_to(&self, term: Term, order: OrderNumber, key: AttemptKey) -> bool {
         let state = self.state();
         let is_known = state.live().contains_key(&key) || state.settled().contains_key(&key);
@@ -134,8 +135,8 @@ impl Spool {
         }
         self.keep_proof(key, order, proof);
         if self.state().live().contains_key(&key) || self.state().settled().contains_key(&key) {
-            // The same attempt under a further number is a duplicate too; the mark takes note of
-            // it, or that number would count as news once the attempt is forgotten.
+            // The same attempt under a further number is a duplicate too. The mark rises to that
+            // number, which otherwise would count as news once the attempt is forgotten.
             self.raise_mark(key.store, order);
             return self.repeat(key);
         }
@@ -166,14 +167,14 @@ impl Spool {
         }
     }
 
-    /// Keeps what a store proved, where it says more than what was proven before.
+    /// Keeps what a store proved if it says more than the evidence before.
     fn keep_evidence(&mut self, store: StoreId, evidence: Evidence) {
         if self.state().is_news(store, &evidence) {
             self.record(Entry::Evidence { store, evidence });
         }
     }
 
-    /// Whether an order that is news may run now.
+    /// Decides whether an order that is news may run now.
     fn admit(
         &self,
         store: StoreId,
@@ -209,9 +210,9 @@ impl Spool {
 
     fn cancelled(&mut self, term: Term, order: OrderNumber, key: AttemptKey, proof: Option<Proof>) {
         if let Err(refusal) = self.see_term(key.store, term) {
-            // `StaleTerm` tells a superseded conductor what it is. Another refusal would promise
-            // that the attempt never runs; without a place to remember that, the cancel stays
-            // unanswered and comes again.
+            // `StaleTerm` tells a superseded conductor that it is one. Another refusal would
+            // promise that the attempt never runs, which this spool has no room to remember. So the
+            // cancel stays unanswered and comes again.
             if matches!(refusal, Refusal::StaleTerm { .. }) {
                 self.say(Report::Refused { key, order, refusal });
             }
@@ -227,7 +228,7 @@ impl Spool {
         }
         if let Some(live) = self.state().live().get(&key) {
             let first = !live.cancelling;
-            // What is watched was ordered, whoever watches.
+            // The order for a watched unit holds, so its watch is not withdrawn.
             if !live.plan.is_watching() && self.withdraw_start(key) {
                 return self.settle(key, Settlement::Refused(Refusal::Cancelled));
             }
@@ -245,8 +246,8 @@ impl Spool {
         }
     }
 
-    /// Keeps in mind that an order that has not come shall not run. Returns whether it is kept in
-    /// mind.
+    /// Remembers that an order that has not come must not run. Returns whether there was room to
+    /// remember it.
     fn cancel_ahead(&mut self, store: StoreId, order: OrderNumber) -> bool {
         if order <= self.state().mark(store) {
             return false;
@@ -263,7 +264,7 @@ impl Spool {
     }
 
     fn acknowledged(&mut self, term: Term, key: AttemptKey, order: Option<OrderNumber>) {
-        // As with an attach, its term is not kept.
+        // As with an attach, the term is not kept.
         if term < self.state().term(key.store) {
             return;
         }
@@ -297,7 +298,7 @@ impl Spool {
     }
 }
 
-/// Whether a store can have come to this number.
+/// Returns whether a store can have reached this number.
 fn is_reachable(order: OrderNumber) -> bool {
     order.0 <= bounds::REACHABLE
 }
@@ -309,7 +310,7 @@ fn check_number(order: OrderNumber) -> Result<(), Refusal> {
     }
 }
 
-/// The refusal with its text within [`bounds::REFUSAL_BYTES`].
+/// Returns the refusal, its text cut to [`bounds::REFUSAL_BYTES`].
 fn bounded(refusal: Refusal) -> Refusal {
     match refusal {
         Refusal::ScoreDisabled(why) => Refusal::ScoreDisabled(shortened(why)),
@@ -321,7 +322,7 @@ fn bounded(refusal: Refusal) -> Refusal {
     }
 }
 
-/// The text within [`bounds::REFUSAL_BYTES`].
+/// Returns the text, cut to [`bounds::REFUSAL_BYTES`].
 pub(crate) fn shortened(mut text: String) -> String {
     let mut end = text.len().min(bounds::REFUSAL_BYTES);
     while !text.is_char_boundary(end) {

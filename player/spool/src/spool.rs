@@ -1,5 +1,5 @@
-//! The state with what surrounds it: entries not yet durable, effects held back until they are, the
-//! session that reports go to. What the inputs mean is in [`crate::rules`].
+//! The state with what surrounds it: entries that are not durable yet, effects held back until they
+//! are, and the session that reports go to. What the inputs mean is in [`crate::rules`].
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -41,7 +41,7 @@ pub struct Spool {
     effects: VecDeque<Held>,
 }
 
-/// How far a store is known, on disk.
+/// What is known of a store, on disk.
 #[derive(Clone, Copy, Debug, Default)]
 struct Marked {
     mark: OrderNumber,
@@ -65,7 +65,8 @@ struct Held {
 
 #[derive(Debug)]
 enum Act {
-    /// A snapshot is taken when it is given, so that it never says what a failed write undid.
+    /// A snapshot is taken only when it is given, so that it never contains what a failed write
+    /// undid.
     Snapshot(AgentSession),
     Ready(Effect),
 }
@@ -77,8 +78,8 @@ impl Spool {
         Self::recover(State::new(id), capacity)
     }
 
-    /// Goes on from what a journal held. What [`Spool::live`] then lists is nobody's: the driver
-    /// adopts it, or says how it ended.
+    /// Goes on from the state that a journal held. The driver adopts each attempt that
+    /// [`Spool::live`] then lists, or says how it ended.
     pub fn recover(state: State, capacity: u32) -> Self {
         let mut spool = Self {
             state,
@@ -135,9 +136,9 @@ impl Spool {
     }
 
     /// The journal could not be written or synced: what was unwritten may or may not be in it, and
-    /// nothing may be appended to it again. From here to [`Spool::rewritten`] new orders are
-    /// refused, attempts that wait for their `Start` among them; nothing becomes unwritten; and
-    /// what happens is reported from memory.
+    /// nothing may be appended to it again. Until [`Spool::rewritten`] new orders are refused, and
+    /// so are attempts that wait for their `Start`; nothing becomes unwritten; and what happens is
+    /// reported from memory.
     pub fn write_failed(&mut self, why: &str) {
         let starts = |held: &Held| match held {
             Held { after, act: Act::Ready(Effect::Start { key, .. }) } => Some((*after, *key)),
@@ -156,7 +157,7 @@ impl Spool {
         }
     }
 
-    /// A fresh journal of the whole state is durably in the place of the old one: everything is
+    /// A fresh journal of the whole state has durably replaced the old one. So everything is
     /// durable, and the spool is whole.
     pub fn rewritten(&mut self) {
         self.broken = None;
@@ -170,8 +171,8 @@ impl Spool {
         self.durable_marks = stores.map(|(id, known)| (*id, marked(known))).collect();
     }
 
-    /// The next thing to do; `None` where there is nothing, or where it has to wait until what is
-    /// unwritten is durable.
+    /// Returns the next effect. `None` if there is none, or if it has to wait for entries to be
+    /// durable.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         if self.effects.front()?.after > self.durable {
             return None;
@@ -182,7 +183,8 @@ impl Spool {
         }
     }
 
-    /// What the spool knows of the player's state, with marks and terms as they are on disk.
+    /// Returns what the spool knows of the player's state, with marks and terms as they are on
+    /// disk.
     pub fn snapshot(&self) -> Snapshot {
         let mark = |(&store, marked): (&StoreId, &Marked)| {
             let Marked { mark, term, evidence } = *marked;
@@ -255,8 +257,7 @@ impl Spool {
         self.repeat(key);
     }
 
-    /// Says what there is to say of an attempt. While it is starting that is nothing: `Started`
-    /// follows.
+    /// Reports an attempt again. Of a starting one there is nothing to report: `Started` follows.
     pub(crate) fn repeat(&mut self, key: AttemptKey) {
         let report = if let Some(settled) = self.state.settled().get(&key) {
             let order = settled.order;
@@ -276,7 +277,7 @@ impl Spool {
     }
 
     /// Reports to the attached conductor, if the report is about its store. Otherwise the report is
-    /// not needed: what has to be known is repeated when that store's conductor attaches.
+    /// dropped, because it is repeated when that store's conductor attaches.
     pub(crate) fn say(&mut self, report: Report<EndBytes>) {
         if let Some(Connection { session, store }) = self.connection
             && store == Some(report.key().store)
@@ -295,8 +296,8 @@ impl Spool {
         self.effects.push_back(Held { after: self.recorded, act: Act::Snapshot(session) });
     }
 
-    /// Takes back a `Start` that was not given yet. Returns whether there was one: if so, the
-    /// attempt has provably not started.
+    /// Takes back a `Start` that was not given yet. Returns whether there was one; then it is
+    /// certain that the attempt has not started.
     pub(crate) fn withdraw_start(&mut self, key: AttemptKey) -> bool {
         let before = self.effects.len();
         self.effects.retain(|held| {

@@ -1,5 +1,5 @@
-//! The durable state: what a journal adds up to. It only changes by applying entries, so that what
-//! is in memory and what a replay gives are the same by construction.
+//! The durable state: what a journal adds up to. It changes only by applying entries, so the state
+//! in memory always equals the state that a replay gives.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,14 +28,14 @@ pub struct State {
     settled_bytes: usize,
 }
 
-/// How far the spool is with one store.
+/// What the spool keeps of one store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct StoreState {
     /// The highest order number answered for.
     pub(crate) mark: OrderNumber,
     /// The highest term seen.
     pub(crate) term: Term,
-    /// What the store proved last of the orders that it has issued.
+    /// What the store proved last about the orders that it has issued.
     pub(crate) evidence: Option<Evidence>,
     /// Orders above the mark that were cancelled before they came.
     pub(crate) ahead: BTreeSet<OrderNumber>,
@@ -68,7 +68,7 @@ impl State {
         &self.settled
     }
 
-    /// The highest order number of a store that was answered for; 0 for none.
+    /// The highest order number of a store that the spool has answered for; 0 for none.
     pub fn mark(&self, store: StoreId) -> OrderNumber {
         self.stores.get(&store).map_or(OrderNumber(0), |known| known.mark)
     }
@@ -78,13 +78,13 @@ impl State {
         self.stores.get(&store).map_or(Term(0), |known| known.term)
     }
 
-    /// What a store proved last of the orders that it has issued.
+    /// What a store proved last about the orders that it has issued.
     pub(crate) fn evidence(&self, store: StoreId) -> Option<Evidence> {
         self.stores.get(&store).and_then(|known| known.evidence)
     }
 
-    /// Whether evidence says more of its store than what is known: a higher order, or the same in a
-    /// later term.
+    /// Whether evidence says more than what is known of its store: a higher order number, or the
+    /// same number in a later term.
     pub(crate) fn is_news(&self, store: StoreId, evidence: &Evidence) -> bool {
         let rank = |evidence: &Evidence| (evidence.order, evidence.proof.term);
         self.evidence(store).is_none_or(|known| rank(evidence) > rank(&known))
@@ -104,7 +104,7 @@ impl State {
         self.settled_bytes >= bounds::SETTLED_BYTES
     }
 
-    /// About how many bytes a fresh journal of it has.
+    /// Returns about how many bytes a fresh journal of the state has.
     pub(crate) fn weight(&self) -> usize {
         let ahead: usize = self.stores.values().map(|store| store.ahead.len()).sum();
         160 * self.stores.len()

@@ -1,5 +1,5 @@
-//! A conductor and a sitter for the agent to stand between: real mutual TLS over loopback, a real
-//! socket pair, and the test in place of what decides on either side.
+//! A conductor and a sitter, with the agent between them. Mutual TLS over loopback and the socket
+//! pair are real; the test decides what either side says.
 
 use std::{net::SocketAddr, path::Path, pin::Pin, time::Duration};
 
@@ -41,10 +41,10 @@ pub(super) const PLAYER: &str = "db1.example.com";
 pub(super) const STORE: StoreId = StoreId([7; 16]);
 pub(super) const TERM: Term = Term(3);
 
-/// Longer than anything that is waited for takes; what fails is a test.
+/// Longer than anything that a test waits for may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Waits for what must come.
+/// Waits for something that must come.
 pub(super) async fn soon<T>(what: &str, wanted: impl Future<Output = T>) -> T {
     match timeout(PATIENCE, wanted).await {
         Ok(it) => it,
@@ -82,7 +82,7 @@ impl World {
         self.dialler_of(&Subject::Player(host(PLAYER)), conductors)
     }
 
-    /// One that shows anybody's certificate.
+    /// A player that shows the certificate of this subject.
     pub(super) fn dialler_of(&self, subject: &Subject, conductors: &[SocketAddr]) -> Dialler {
         let endpoint = |address: &SocketAddr| address.to_string().parse().unwrap();
         Dialler {
@@ -188,7 +188,7 @@ impl Attached {
         message.frames.remove(0)
     }
 
-    /// The player ends its half in order; we end ours.
+    /// Waits until the player ends its half in order, then ends ours.
     pub(super) async fn closed_by_player(mut self) {
         let end = soon("the end of the stream", self.messages.message()).await;
         assert!(matches!(end, Ok(None)), "{end:?}");
@@ -227,12 +227,12 @@ impl Sitter {
         Self::of(|link| async move { serve(&dialler, "boot-1", link).await })
     }
 
-    /// Starts an agent that may ask.
+    /// Starts an agent that may ask the sitter whether it is there.
     pub(super) fn start_asked(dialler: Dialler, patience: SitterPatience) -> Self {
         Self::with(Some(patience), |link| async move { serve(&dialler, "boot-1", link).await })
     }
 
-    /// Starts what stands for an agent.
+    /// Starts something in place of an agent.
     pub(super) fn of<F: Future<Output = LinkError> + Send + 'static>(
         agent: impl FnOnce(Link) -> F,
     ) -> Self {
@@ -271,7 +271,7 @@ impl Sitter {
         .await
     }
 
-    /// Says all of it at once, as far as the socket takes it; the rest when it does.
+    /// Sends all frames, as fast as the socket takes them.
     pub(super) async fn says(&self, frames: impl IntoIterator<Item = ToAgent>) {
         let mut outbox = Outbox::default();
         for frame in frames {

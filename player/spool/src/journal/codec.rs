@@ -1,5 +1,5 @@
-//! Entries in bytes: a kind byte, then fields of fixed order. Texts and ends have a length before
-//! them. A number once given to a kind or a word is never given to another.
+//! Entries in bytes: a kind byte, then fields in a fixed order. A length precedes texts and ends. A
+//! number that was given to a kind or a word is never given to another.
 
 use orchestra_model::{
     FlowId, JobId, Millis, ScoreName,
@@ -26,7 +26,7 @@ const ENDED: u8 = 7;
 const REFUSED: u8 = 8;
 const ACKNOWLEDGED: u8 = 9;
 const EVIDENCE: u8 = 10;
-/// What kinds 4, 7 and 8 are where the order was proven: the proof comes after the order.
+/// These are kinds 4, 7 and 8 with a proof, which comes after the order.
 const PROVEN_STARTING: u8 = 11;
 const PROVEN_ENDED: u8 = 12;
 const PROVEN_REFUSED: u8 = 13;
@@ -48,7 +48,7 @@ pub(super) fn push_entry(out: &mut Vec<u8>, entry: &Entry) {
             out.push(EVIDENCE);
             out.extend(store.0);
             out.extend(order.0.to_le_bytes());
-            // Of a hello: no attempt has the number 0.
+            // Evidence of a hello is about no attempt; no attempt has the number 0.
             let none = Attempted { job: JobId { flow: FlowId(0), slot: 0, job: 0 }, attempt: 0 };
             let Attempted { job, attempt } = attempt.unwrap_or(none);
             push_job(out, job);
@@ -174,7 +174,7 @@ fn push_plan(out: &mut Vec<u8>, plan: &Plan) {
     out.push(plan.concurrency.is_some().into());
     out.extend(plan.concurrency.unwrap_or(0).to_le_bytes());
     out.push(plan.exclusive.into());
-    // An empty path is none.
+    // An empty path stands for none.
     push_bytes(out, plan.cgroup.as_ref().map_or("", CgroupPath::as_str).as_bytes());
 }
 

@@ -1,5 +1,5 @@
-//! Entries in bytes: a kind byte, then fields of fixed order. A number once given to a kind or a word
-//! is never given to another.
+//! Entries in bytes: a kind byte, then fields of fixed order. A number that was given to a kind or
+//! a word is never given to another.
 
 use std::sync::Arc;
 

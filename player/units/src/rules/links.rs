@@ -79,8 +79,8 @@ impl Units {
         (is_wanted && run.ready.is_some() && run.goes_on()).then_some(unit.status.changed)
     }
 
-    /// Returns whether a unit's run is stale: an order has changed the other unit since the run
-    /// began.
+    /// Returns whether a unit's run is stale: since the run began, an order has changed, stopped or
+    /// removed the other unit.
     pub(super) fn is_stale(&self, key: &UnitKey) -> bool {
         let run = self.state.units().get(key).and_then(|unit| unit.status.run());
         let Some(beside) = run.and_then(|run| run.beside) else { return false };
