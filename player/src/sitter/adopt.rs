@@ -1,9 +1,9 @@
 //! What an earlier sitter left: attempts that live, pipes that daemons still hold, empty cgroups.
 //!
-//! Nothing that was starting is run again. What the journal shows as live is looked for: a first
-//! process that is still the same one is watched to its end; where there is none any more, how it
-//! ended can never be known: what else the attempt started is killed, and the attempt is lost.
-//! Process numbers of another boot say nothing.
+//! Nothing that was starting is run again. For each attempt that the journal shows as live, the
+//! sitter looks for its first process. If that process still exists, it is watched to its end. If
+//! not, its end can never be known: what else the attempt started is killed, and the attempt is
+//! lost. Process numbers of another boot mean nothing.
 
 use std::rc::Rc;
 
@@ -27,7 +27,7 @@ const REBOOTED: &str = "the host was started anew while it ran";
 const STARTING: &str = "the player ended while it was starting it";
 const GONE: &str = "its process ended while no player was there to see how";
 
-/// Where attempts are adopted from.
+/// What is needed to adopt attempts.
 pub(crate) struct Nursery<'a> {
     pub(crate) spool_dir: &'a SpoolDir,
     pub(crate) cgroups: Option<&'a Cgroups>,
@@ -35,12 +35,12 @@ pub(crate) struct Nursery<'a> {
     pub(crate) output_max: u64,
     pub(crate) launchers: &'a mut Launchers<Newborn>,
     pub(crate) poller: &'a Poller,
-    /// Launchers of the earlier sitter have the pipes open still.
+    /// Whether launchers of the earlier sitter still have the pipes open.
     pub(crate) in_place: bool,
 }
 
 impl Nursery<'_> {
-    /// Takes an attempt over. It may be over already, or about to be ended.
+    /// Takes an attempt over. It may be over already, or is about to be ended.
     pub(crate) fn adopt(&mut self, key: AttemptKey, live: &Live, now: BootMillis) -> Attempt {
         let streams = self.streams(key, now);
         let leaf = match (self.cgroups, &live.plan.cgroup) {
@@ -79,7 +79,7 @@ impl Nursery<'_> {
             phase,
         };
         tracing::info!(attempt = %key, phase = ?attempt.phase, "adopted an attempt");
-        // It may be dead already and wait to be asked how.
+        // The process may be dead already and not reaped.
         let zombie = attempt.main.as_ref().is_some_and(Main::is_zombie);
         if zombie
             && let Some(main) = &mut attempt.main
@@ -90,7 +90,7 @@ impl Nursery<'_> {
         attempt
     }
 
-    /// Has what it writes read on. Where that cannot be, what was kept so far is all.
+    /// Has the attempt's streams read on. If that cannot be, only what was kept so far is known.
     fn streams(&mut self, key: AttemptKey, now: BootMillis) -> Streams {
         let Ok(directory) = self.spool_dir.open_attempt(&attempt_name(key)) else {
             return Streams::gone();

@@ -1,9 +1,9 @@
 //! The agent: started, listened to, started again.
 //!
-//! It is the part of the player that strangers talk to, so it is another user (where there is
-//! root), gains no privileges, and has one descriptor that means anything: its end of a socket
+//! The agent is the part of the player that strangers talk to. So it runs as another user (if the
+//! sitter is root), gains no privileges, and has only one descriptor of use: its end of a socket
 //! pair. The sitter never waits for it. An agent that dies is replaced, at once the first time and
-//! then after a growing pause; one that does not read what it is sent is killed and replaced.
+//! then after a growing pause. An agent that does not read what it is sent is killed and replaced.
 
 use std::{
     collections::VecDeque,
@@ -40,18 +40,18 @@ use super::{
 };
 use crate::config::Config;
 
-/// Reports are encoded while less than this is queued to the agent; the others wait as they are in
-/// the spool, where they take no room of their own.
+/// Reports are encoded while fewer bytes than this are queued to the agent. The others wait
+/// unencoded, sharing memory with the spool.
 const QUEUED: usize = 1 << 20;
-/// An agent that lets more than this be queued asks for things faster than it reads them.
+/// An agent for which more bytes than this are queued asks for things faster than it reads them.
 const FLOODED: usize = 16 << 20;
 /// An agent that has not taken a byte for so long is stuck.
 const STUCK: Duration = Duration::from_secs(30);
 /// An agent that lived so long did not fail to start.
 const LIVED: Duration = Duration::from_secs(10);
-/// The first pause before starting one again that failed to start, and the longest.
+/// The first and the longest pause (ms) before an agent that failed to start is started again.
 const PAUSE: (u64, u64) = (250, 5_000);
-/// How much is read from the agent in one turn.
+/// Most reads from the agent in one turn.
 const TURN: usize = 8;
 /// Variables of the sitter's own environment that its agent gets.
 const PASSED_ON: [&str; 4] = ["JOURNAL_STREAM", "LANG", "TZ", "RUST_BACKTRACE"];
@@ -59,7 +59,7 @@ const PASSED_ON: [&str; 4] = ["JOURNAL_STREAM", "LANG", "TZ", "RUST_BACKTRACE"];
 /// Why an agent could not be started.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
-    /// There is no socket pair, or no null device.
+    /// A socket pair or the null device cannot be had.
     #[error("cannot open the agent's descriptors")]
     Descriptors(#[source] io::Error),
     /// The program cannot be opened.
@@ -68,15 +68,15 @@ pub(crate) enum StartError {
     /// A path holds a NUL byte.
     #[error("a path holds a NUL byte")]
     Argument(#[source] NulError),
-    /// It could not be made a process.
+    /// Its process could not be made.
     #[error("cannot start the agent's process")]
     Launch(#[source] LaunchError),
-    /// It ended before it was known.
+    /// It ended before its launcher answered.
     #[error("the agent ended at once")]
     Ended,
 }
 
-/// The agent, alive or about to be.
+/// The agent, which lives or is to be started.
 #[derive(Debug)]
 pub(crate) struct Agent {
     program: PathBuf,
@@ -90,14 +90,14 @@ pub(crate) struct Agent {
 
 #[derive(Debug)]
 enum State {
-    /// To be started at this moment.
+    /// It is to be started at this moment.
     Down(BootMillis),
-    /// Its launcher was asked for it; our end of its socket.
+    /// Its launcher was asked for it. Holds our end of its socket.
     Starting(UnixStream),
     Up(Box<Up>),
 }
 
-/// What is told of an attempt, of a unit, of a log that somebody reads, or of what is used.
+/// A report of an attempt, of a unit, of a log that somebody reads, or of vitals.
 #[derive(Debug)]
 enum Told {
     Attempt(Report<EndBytes>),
@@ -117,16 +117,16 @@ struct Up {
     session: Option<AgentSession>,
     /// What the session is still to be told, in order.
     reports: VecDeque<Told>,
-    /// Whether we wait for room to write, and since when there was none.
+    /// Since when there is no room to write, for which we wait.
     blocked_since: Option<BootMillis>,
-    /// Killed, and not yet seen to be dead: nothing that it says counts.
+    /// It was killed and is not known to be dead. What it says is ignored.
     dying: bool,
     started: BootMillis,
 }
 
 impl Agent {
-    /// An agent that is to be started at once: `program` by its path, so that a new version on
-    /// disk is what starts.
+    /// Returns an agent that is to be started at once. `program` is a path, so that the version on
+    /// the disk is started.
     pub(crate) fn new(program: PathBuf, config: &Config, runner: Runner, token: Token) -> Self {
         let (config, state) = (config.file.clone(), State::Down(BootMillis::default()));
         Self { program, config, runner, token, state, failures: 0 }
@@ -148,8 +148,8 @@ impl Agent {
         }
     }
 
-    /// Reads what it says, in order, for one turn. An agent that is at its end, or talks nonsense,
-    /// is killed; its end comes as that of a child.
+    /// Reads for one turn what the agent says, in order. An agent that has closed its socket, or
+    /// talks nonsense, is killed; the end of its process follows.
     pub(crate) fn receive(&mut self, poller: &Poller) -> Vec<ToSitter> {
         let State::Up(up) = &mut self.state else {
             return Vec::new();
@@ -188,7 +188,7 @@ impl Agent {
         frames
     }
 
-    /// A session opened: it alone counts from here on.
+    /// Notes that a session opened. Only this one counts from now on.
     pub(crate) fn open(&mut self, session: AgentSession) {
         if let State::Up(up) = &mut self.state {
             up.session = Some(session);
@@ -196,7 +196,7 @@ impl Agent {
         }
     }
 
-    /// A session is over.
+    /// Notes that a session is over.
     pub(crate) fn close(&mut self, session: AgentSession) {
         if let State::Up(up) = &mut self.state
             && up.session == Some(session)
@@ -213,22 +213,21 @@ impl Agent {
         }
     }
 
-    /// Has a report sent when its turn comes, if the session still counts.
+    /// Queues a report about an attempt, if the session still counts.
     pub(crate) fn report(&mut self, session: AgentSession, report: Report<EndBytes>) {
         if let Some(up) = self.up_with(session) {
             up.reports.push_back(Told::Attempt(report));
         }
     }
 
-    /// The same of a unit.
+    /// Queues a report about a unit, if the session still counts.
     pub(crate) fn report_unit(&mut self, session: AgentSession, report: UnitReport) {
         if let Some(up) = self.up_with(session) {
             up.reports.push_back(Told::Unit(Box::new(report)));
         }
     }
 
-    /// Whether it takes more at once: what has to be told is told, and little of it is still to be
-    /// carried.
+    /// Returns whether the agent has room for more: no report waits, and few bytes are queued.
     pub(crate) fn has_room(&self) -> bool {
         match &self.state {
             State::Up(up) => !up.dying && up.reports.is_empty() && up.outbox.queued() < QUEUED,
@@ -236,14 +235,14 @@ impl Agent {
         }
     }
 
-    /// The same of a log that somebody reads.
+    /// Queues a part of a log that somebody reads, if the session still counts.
     pub(crate) fn report_log(&mut self, session: AgentSession, id: ReadingId, part: LogPart) {
         if let Some(up) = self.up_with(session) {
             up.reports.push_back(Told::Log(id, part));
         }
     }
 
-    /// The same of samples.
+    /// Queues samples of vitals, if the session still counts.
     pub(crate) fn report_vitals(&mut self, session: AgentSession, batch: VitalsBatch) {
         if let Some(up) = self.up_with(session) {
             up.reports.push_back(Told::Vitals(Box::new(batch)));
@@ -278,7 +277,8 @@ impl Agent {
         }
     }
 
-    /// A child of this number ended: whether it was the agent. The session that ended with it.
+    /// Notes that the child `pid` ended. Returns `None` if it was not the agent, else the session
+    /// that ended with it.
     pub(crate) fn ended(&mut self, pid: i32, now: BootMillis) -> Option<Option<AgentSession>> {
         let State::Up(up) = &mut self.state else {
             return None;
@@ -298,19 +298,18 @@ impl Agent {
         Some(session)
     }
 
-    /// Starts another in its place, at once. The old one's session is returned by
-    /// [`Agent::ended`].
+    /// Starts another agent at once. [`Agent::ended`] returns the session of the old one.
     pub(crate) fn restart(&mut self, poller: &Poller) {
         self.failures = 0;
         match &mut self.state {
             State::Up(up) => up.kill(poller, "a restart of the agent was asked for"),
             State::Down(at) => *at = BootMillis::default(),
-            // What starts is what was asked for.
+            // The agent that starts is a new one anyhow.
             State::Starting(_) => {}
         }
     }
 
-    /// Kills it for good.
+    /// Kills the agent; no other follows.
     pub(crate) fn stop(&mut self, poller: &Poller) {
         if let State::Up(up) = &mut self.state {
             up.kill(poller, "the player stops");
@@ -318,7 +317,7 @@ impl Agent {
         self.state = State::Down(BootMillis(u64::MAX));
     }
 
-    /// Does what is due: asks for it, or ends one that is stuck.
+    /// Does what is due: starts an agent, or kills one that is stuck.
     pub(crate) fn tick(
         &mut self,
         poller: &Poller,
@@ -341,7 +340,7 @@ impl Agent {
         }
     }
 
-    /// Its launcher has said what came of it.
+    /// Takes what came of the request for an agent.
     pub(crate) fn launched(&mut self, launched: Launched, poller: &Poller, now: BootMillis) {
         let State::Starting(socket) = &self.state else { return };
         let socket = match socket.try_clone() {
@@ -351,7 +350,7 @@ impl Agent {
         match launched {
             Launched::Born(Born { ended: None, pid, pidfd, .. }) => {
                 if let Err(error) = poller.add(&socket, self.token, Interest::Read) {
-                    // It ends with its socket.
+                    // Without its socket the process ends.
                     return self.failed(&StartError::Descriptors(error), now);
                 }
                 tracing::info!(pid, "started the agent");
@@ -377,7 +376,8 @@ impl Agent {
         self.state = State::Down(now.after(PAUSE.1));
     }
 
-    /// Asks for it: our end of its socket; `None` where its launcher has enough to do just now.
+    /// Asks a launcher for an agent. Returns our end of its socket; `None` if the launcher has
+    /// enough to do just now.
     fn start(
         &self,
         poller: &Poller,
@@ -446,7 +446,7 @@ impl Up {
         }
     }
 
-    /// Queues a frame. What would be too much is dropped, for the agent that caused it will be.
+    /// Queues a frame. Beyond the bound it is dropped, because that agent will be killed.
     fn push(&mut self, frame: ToAgent) {
         if self.outbox.queued() > FLOODED {
             return;
@@ -480,7 +480,7 @@ impl Up {
                 Ok(true) if self.reports.is_empty() => return self.unblocked(poller, token),
                 Ok(true) => {}
                 Ok(false) => return self.blocked(poller, token, now, moved),
-                // Its end is told by reading, or as that of a child.
+                // That the agent ended shows by reading, or as the end of a child.
                 Err(_) => return,
             }
         }

@@ -7,17 +7,17 @@
 //!    └─────────────→ ending: TERM, grace, KILL ── nothing is left, or 1 s ──┘
 //! ```
 //!
-//! How it ended is certain from *closing* on. What it wrote is with the launcher of its user, and is
-//! asked for then; where the launcher has said already that both pipes are at their end, it is over at
-//! once.
+//! From *closing* on it is certain how the attempt ended. Its user's launcher knows what it wrote,
+//! and is asked then. If the launcher has already said that both pipes are at their end, the
+//! attempt is over at once.
 //!
-//! What holds: a true end that came before the TERM wins; the first reason to end it is the one
-//! that is reported; nothing that the attempt started survives `ending`, and whatever it left
-//! behind after an exit of its own lives on. Lengths are measured on a clock that counts through
-//! suspend.
+//! What holds: an end that came before the TERM is the one that is reported. Of several reasons to
+//! end an attempt the first is reported. Nothing that the attempt started survives `ending`; what
+//! it left behind after it exited by itself lives on. Lengths are measured on a clock that counts
+//! through suspend.
 //!
-//! Left to others: when an attempt may start, what is durable (the spool), how its process is made
-//! (`start.rs`), and what its processes are where it has no cgroup (`hunt.rs`).
+//! Left to others: when an attempt may start and what is durable (the spool), how its process is
+//! made (`start.rs`), and which its processes are if it has no cgroup (`hunt.rs`).
 
 use std::{io, rc::Rc, time::Duration};
 
@@ -42,16 +42,16 @@ use super::{
     sys,
 };
 
-/// How long output may outlive the exit: a daemon that was left on purpose may hold the pipes for
-/// ever.
+/// How long output is awaited after the exit. It is bounded because a daemon that was left on
+/// purpose may hold the pipes for ever.
 const DRAIN: Duration = Duration::from_secs(2);
-/// After KILL, how long the end may take before it is reported all the same: the end is promised
-/// within grace and 1 s.
+/// How long after KILL the end is reported even if something is left. The end is promised within
+/// grace and 1 s.
 const LAST_LOOK: Duration = Duration::from_millis(900);
-/// Why an attempt is lost whose process was another's child.
+/// Why an attempt is lost whose process was not our child.
 const VANISHED: &str = "the kernel does not say how its process ended, which another reaped";
-/// While ending: the first wait before looking whether anything is left, and the longest. Looking
-/// is cheap with a cgroup and costs a walk through `/proc` without.
+/// While ending: the first and the longest wait (ms) before a look whether anything is left. A look
+/// is cheap with a cgroup; without one it is a walk through `/proc`.
 const LOOK: (u64, u64) = (10, 500);
 
 /// An attempt that has not been settled.
@@ -62,11 +62,11 @@ pub(crate) struct Attempt {
     pub(crate) leaf: Option<Leaf>,
     /// Its first process.
     pub(crate) main: Option<Main>,
-    /// Made by this sitter.
+    /// Whether this sitter made it.
     pub(crate) ours: bool,
-    /// No other attempt has lived since it started.
+    /// Whether no other attempt has lived since it started.
     pub(crate) alone: bool,
-    /// When it started, in wall time; `None` where that was never learnt.
+    /// When it started, in wall time; `None` if that is not known.
     pub(crate) started_at: Option<Timestamp>,
     /// When it is timed out.
     pub(crate) deadline: BootMillis,
@@ -74,63 +74,61 @@ pub(crate) struct Attempt {
     pub(crate) interface: Interface,
     /// Standard output and standard error.
     pub(crate) streams: Streams,
-    /// Where it is.
     pub(crate) phase: Phase,
 }
 
 /// What an attempt writes.
 #[derive(Debug)]
 pub(crate) struct Streams {
-    /// What its launcher calls them; `None` where nobody reads them.
+    /// The launcher's name for them; `None` if no launcher reads them.
     pub(crate) tap: Option<TapId>,
-    /// The attempt's directory; `None` where it is gone.
+    /// The attempt's directory; `None` if it is gone.
     pub(crate) directory: Option<Rc<OwnedFd>>,
     /// How many first bytes are kept of each.
     pub(crate) limit: u64,
-    /// What is known of them.
+    /// What the launcher has told of them.
     pub(crate) told: Told,
-    /// Something may have been lost.
+    /// Whether some output may have been lost.
     pub(crate) cut: bool,
 }
 
-/// What a launcher told of what an attempt wrote.
+/// What a launcher has told of an attempt's streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
-    /// Nothing; it reads.
+    /// Nothing: it still reads them.
     Nothing,
-    /// It was asked.
+    /// Nothing yet: it was asked.
     Asked,
-    /// This, and no more is to be known.
+    /// This account, which is final.
     Account(Account),
 }
 
 /// The first process of an attempt.
 #[derive(Debug)]
 pub(crate) struct Main {
-    /// Its number, its group's and its session's.
+    /// Its number, and that of its group and session.
     pub(crate) pid: i32,
     /// When it started, in clock ticks since boot.
     pub(crate) start_ticks: u64,
-    /// Itself.
     pub(crate) pidfd: OwnedFd,
-    /// Whether its end comes to us as its parent.
+    /// Whether it is our child, so that we are told its end.
     pub(crate) child: bool,
-    /// Whether it has ended and the kernel has forgotten it: its number may be somebody else's.
+    /// Whether it has ended and was reaped. Then its number may be that of another process.
     pub(crate) gone: bool,
 }
 
-/// What can be said of the end of a process that has ended.
+/// What is known of the end of a process that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// As `wait` says it.
+    /// The wait status.
     Known(i32),
-    /// It will be known when its parent has asked: the pidfd hangs up then.
+    /// It will be known when its parent has reaped it: then the pidfd hangs up.
     Later,
-    /// Never.
+    /// It will never be known.
     Unknowable,
 }
 
-/// Where an attempt is.
+/// How far an attempt is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// Its process runs.
@@ -145,22 +143,23 @@ pub(crate) enum Phase {
     /// It is being killed.
     Ending {
         why: Why,
-        /// When TERM becomes KILL.
+        /// When KILL follows the TERM.
         kill_at: BootMillis,
-        /// Whether that has happened.
+        /// Whether KILL was sent.
         killed: bool,
-        /// When to see what is left.
+        /// When to look next whether anything is left.
         look_at: BootMillis,
-        /// How long the last wait before looking was, in milliseconds.
+        /// The last wait before a look, in milliseconds.
         waited: u64,
     },
-    /// How it ended is known. What it wrote is being asked for.
+    /// It is known how it ended. Its launcher is asked what it wrote.
     Closing(Outcome),
-    /// Nothing more happens.
+    /// It is over.
     Over(Outcome),
 }
 
-/// To be killed at once: there is nobody to whom a TERM would mean anything.
+/// Returns the phase of a lost attempt. It is killed at once, because no process is left that would
+/// take a TERM.
 pub(crate) fn lost(why: &'static str, now: BootMillis) -> Phase {
     Phase::Ending { why: Why::Lost(why), kill_at: now, killed: false, look_at: now, waited: 0 }
 }
@@ -172,12 +171,12 @@ pub(crate) enum Why {
     TimedOut,
     /// It was cancelled.
     Cancelled,
-    /// Its first process cannot be found, so how it ended will never be known.
+    /// Its first process cannot be found, so its end will never be known.
     Lost(&'static str),
 }
 
 impl Attempt {
-    /// Its first process ended, as `wait` says it.
+    /// Takes the end of its first process.
     pub(crate) fn main_ended(&mut self, wait_status: i32, now: BootMillis) {
         if let Some(main) = &mut self.main {
             main.gone = true;
@@ -192,7 +191,7 @@ impl Attempt {
         }
     }
 
-    /// Its first process ended, and nobody will ever say how.
+    /// Takes that its first process ended in a way that will never be known.
     pub(crate) fn main_vanished(&mut self, now: BootMillis) {
         if let Some(main) = &mut self.main {
             main.gone = true;
@@ -204,7 +203,7 @@ impl Attempt {
         }
     }
 
-    /// Ends it from outside, unless it has ended by itself or is being ended already.
+    /// Begins to end the attempt, unless it has ended by itself or is being ended already.
     pub(crate) fn end(&mut self, why: Why, grace: Duration, now: BootMillis) {
         if self.phase != Phase::Running {
             return;
@@ -226,14 +225,14 @@ impl Attempt {
         };
     }
 
-    /// Waits no longer for output that may come: the exit is known, and in memory alone.
+    /// Stops waiting for output, because how the attempt exited is known in memory alone.
     pub(crate) fn hurry_output(&mut self) {
         if let Phase::Draining { outcome, .. } = &self.phase {
             self.finish(outcome.clone());
         }
     }
 
-    /// How it ended is certain.
+    /// Takes how the attempt ended. From now on that does not change.
     fn finish(&mut self, outcome: Outcome) {
         self.phase = match self.streams.told {
             Told::Account(_) => Phase::Over(outcome),
@@ -241,7 +240,7 @@ impl Attempt {
         };
     }
 
-    /// Its launcher told what it wrote.
+    /// Takes what its launcher told of its streams.
     pub(crate) fn accounted(&mut self, account: Account) {
         self.streams.told = Told::Account(account);
         if let Phase::Closing(outcome) = &self.phase {
@@ -249,21 +248,22 @@ impl Attempt {
         }
     }
 
-    /// Another launcher reads what it writes. Whether something may have been lost: a pipe lasts as long
-    /// as somebody has it open, and its first process has while it lives.
+    /// Notes that another launcher reads its streams. Returns whether output may have been lost: a
+    /// pipe keeps its content only while some process has it open, as the attempt's first process
+    /// does while it lives.
     pub(crate) fn taken_over(&mut self) -> bool {
         self.streams.cut |= self.phase != Phase::Running;
         self.streams.cut
     }
 
-    /// Gives what is being ended no more grace.
+    /// Kills an attempt that is being ended without further grace.
     pub(crate) fn hurry_end(&mut self, now: BootMillis) {
         if let Phase::Ending { kill_at, .. } = &mut self.phase {
             *kill_at = now.min(*kill_at);
         }
     }
 
-    /// Does what is due. `trail` says what its processes are where it has no cgroup.
+    /// Does what is due. `trail` tells the attempt's processes if it has no cgroup.
     pub(crate) fn tick(&mut self, grace: Duration, now: BootMillis, trail: impl Fn() -> Trail) {
         match &self.phase {
             Phase::Running if now >= self.deadline => self.end(Why::TimedOut, grace, now),
@@ -296,7 +296,7 @@ impl Attempt {
         self.streams.are_over()
     }
 
-    /// Its end, to be reported; `None` while it is not over.
+    /// Returns the end that is to be reported; `None` while the attempt is not over.
     pub(crate) fn report(&self) -> Option<AttemptEnd> {
         let Phase::Over(outcome) = &self.phase else {
             return None;
@@ -321,7 +321,7 @@ impl Attempt {
         })
     }
 
-    /// Sees what is left of an attempt that is being ended, and kills it when its time is up.
+    /// Looks what is left of an attempt that is being ended, and kills it when its grace is over.
     fn look(&mut self, now: BootMillis, trail: &Trail) {
         let main_gone = self.main.as_mut().is_none_or(Main::is_gone);
         let nothing_left = main_gone
@@ -342,7 +342,7 @@ impl Attempt {
         }
         if now >= *kill_at {
             if !*killed {
-                // Its last look is counted from now, however late this is.
+                // The time until the last look begins now, even if the KILL is late.
                 (*killed, *kill_at, *waited) = (true, now, LOOK.0);
             }
             kill(self.main.as_ref(), self.leaf.as_ref(), trail);
@@ -356,8 +356,8 @@ impl Attempt {
         }
     }
 
-    /// Kills everything at once, without grace or a word: the player is to leave nothing behind.
-    /// Whether nothing is left.
+    /// Kills everything at once and reports nothing, for a player that is to leave nothing behind.
+    /// Returns whether nothing is left.
     pub(crate) fn kill_now(&mut self, trail: &Trail) -> bool {
         kill(self.main.as_ref(), self.leaf.as_ref(), trail);
         self.main.as_mut().is_none_or(Main::is_gone)
@@ -376,18 +376,18 @@ fn kill(main: Option<&Main>, leaf: Option<&Leaf>, trail: &Trail) {
 }
 
 impl Streams {
-    /// Those of an attempt that has no directory any more.
+    /// Returns the streams of an attempt whose directory is gone.
     pub(crate) fn gone() -> Self {
         let nothing = Told::Account(Account { over: true, written: None });
         Self { tap: None, directory: None, limit: 0, told: nothing, cut: false }
     }
 
-    /// Whether nobody can write to them any more.
+    /// Returns whether no process can write to them any more.
     pub(crate) fn are_over(&self) -> bool {
         matches!(self.told, Told::Account(account) if account.over)
     }
 
-    /// Whether it is known that nothing was said; `None` where nobody can say what was.
+    /// Returns whether nothing was written; `None` if that is not known.
     pub(crate) fn are_silent(&self) -> Option<bool> {
         match self.told {
             Told::Account(Account { written: Some(written), .. }) => {
@@ -397,7 +397,7 @@ impl Streams {
         }
     }
 
-    /// What was kept of one of them; `None` where there is nothing to look at.
+    /// Returns what was kept of a stream; `None` if the directory is gone.
     fn kept(&self, stream: Stream) -> io::Result<Option<Kept>> {
         let written = match self.told {
             Told::Account(Account { written, .. }) => written,
@@ -416,8 +416,8 @@ impl Streams {
     }
 }
 
-/// What travels with the result. Where there is nothing to look at, nobody knows what was written:
-/// that is not the same as nothing.
+/// Returns the output that is reported with the end. If it is not known what was written, the
+/// output says so, which differs from no output.
 fn output(key: AttemptKey, kept: Option<io::Result<Kept>>) -> Output {
     let unknown = Output { truncated: true, ..Output::default() };
     match kept {
@@ -430,19 +430,20 @@ fn output(key: AttemptKey, kept: Option<io::Result<Kept>>) -> Output {
 }
 
 impl Main {
-    /// That of a newborn of ours. How it ended, if it has, is left to the caller.
+    /// Returns the first process that a launcher made. If it has ended, the caller has to take its
+    /// end.
     pub(crate) fn born(born: Born) -> Self {
         let Born { pid, start_ticks, pidfd, .. } = born;
         Self { pid, start_ticks, pidfd, child: true, gone: false }
     }
 
-    /// Whether it has ended and nobody has asked how.
+    /// Returns whether it has ended and was not reaped.
     pub(crate) fn is_zombie(&self) -> bool {
         procfs::Stat::of(self.pid)
             .is_some_and(|stat| stat.zombie && stat.start_ticks == self.start_ticks)
     }
 
-    /// How it ended, if it has, as `wait` says it. Our own child is reaped by this.
+    /// Returns the wait status if the process has ended. This reaps a child of ours.
     pub(crate) fn ended(&mut self) -> Option<i32> {
         if self.gone {
             return None;
@@ -452,7 +453,7 @@ impl Main {
         status
     }
 
-    /// The same, once its pidfd says that there is something to know.
+    /// Returns what is known of the end of a process whose pidfd is ready.
     pub(crate) fn ended_or_unknowable(&mut self) -> End {
         if let Some(wait_status) = self.ended() {
             return End::Known(wait_status);
@@ -465,7 +466,7 @@ impl Main {
         }
     }
 
-    /// Whether it is no process any more, whatever is known of its end.
+    /// Returns whether the process does not exist any more.
     pub(crate) fn is_gone(&mut self) -> bool {
         self.gone = self.gone
             || procfs::Stat::of(self.pid)
@@ -480,8 +481,8 @@ impl Main {
         code.or_else(|| ended.terminating_signal())
     }
 
-    /// The end of a process that is not our child: while nobody has reaped it the kernel shows its
-    /// status in `/proc`, and afterwards through the pidfd.
+    /// Returns the wait status of a process that is not our child. Before it is reaped the kernel
+    /// shows the status in `/proc`, afterwards through the pidfd.
     fn foreign_end(&self) -> Option<i32> {
         procfs::exit_of_zombie(self.pid, self.start_ticks)
             .or_else(|| sys::exit_of(self.pidfd.as_fd()).ok().flatten())
@@ -489,7 +490,7 @@ impl Main {
 
     pub(crate) fn signal_group(&self, signal: Signal) {
         let sent = sys::signal_group(self.pidfd.as_fd(), signal);
-        // Kernels before 6.9. The number is certainly ours while the process is not reaped.
+        // Kernels before 6.9. While the process is not reaped the number is certainly its own.
         if sent.is_err_and(|error| error.kind() == io::ErrorKind::InvalidInput)
             && !self.gone
             && let Some(pid) = Pid::from_raw(self.pid)
@@ -509,7 +510,7 @@ impl Why {
     }
 }
 
-/// Death by signal is told apart from any exit code.
+/// Returns the outcome that a wait status tells. Death by a signal differs from every exit code.
 fn outcome(wait_status: i32) -> Outcome {
     match wait_status & 0x7f {
         0 => Outcome::Exited(wait_status >> 8 & 0xff),
@@ -527,7 +528,7 @@ mod tests {
         assert_eq!(outcome(3 << 8), Outcome::Exited(3));
         assert_eq!(outcome(255 << 8), Outcome::Exited(255));
         assert_eq!(outcome(9), Outcome::Signalled(9));
-        // With a core dump.
+        // The status with a core dump.
         assert_eq!(outcome(11 | 0x80), Outcome::Signalled(11));
     }
 }

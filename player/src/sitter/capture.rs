@@ -1,18 +1,18 @@
-//! What an attempt writes: from its pipes into files of the sitter's, capped.
+//! What an attempt writes: from its pipes into files of the sitter, bounded in length.
 //!
 //! This is the launcher's side, which makes the files; `kept.rs` is the sitter's, which reads them,
-//! and `pipe.rs` has the pipes. The file of a stream holds its first `output_max` bytes. What comes
-//! after goes round and round in a ring behind them, so that the last bytes are the true last bytes
-//! however much was written, no memory is held for it, and the next launcher finds all of it:
+//! and `pipe.rs` has the pipes. The file of a stream holds its first `output_max` bytes. The bytes
+//! after those fill a ring behind them, over and over. So the last bytes are kept however much was
+//! written, they take no memory, and the next launcher finds them:
 //!
 //! ```text
 //! first bytes (limit) │ ring of the latest ones (≤ 48 KiB) │ bytes in all: u64 │ limit: u64
 //! ```
 //!
-//! The file is made with the first byte, for many scores say nothing. Ring and trailer are there only
-//! where there is more than fits the first part. A launcher that is killed between reading a pipe and
-//! writing the file takes those bytes with it (at most 64 KiB); where the kernel can move them by
-//! itself there is no such moment.
+//! The file is made with the first byte, because many scores write nothing. Ring and trailer exist
+//! only if more was written than fits the first part. A launcher that is killed between reading a
+//! pipe and writing the file loses those bytes (at most 64 KiB). If the kernel can move the bytes
+//! by itself there is no such moment.
 
 use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
 
@@ -29,7 +29,7 @@ use super::{
     stream::{PRIVATE, Stream},
 };
 
-/// Most that is moved at once.
+/// Most bytes that are moved at once.
 const MOVED: usize = 1 << 20;
 
 /// The file of one stream.
@@ -50,14 +50,14 @@ pub(crate) struct Written {
     pub(crate) total: u64,
     /// How many first bytes are kept.
     pub(crate) limit: u64,
-    /// The file could not be written.
+    /// Set if the file could not be written.
     pub(crate) broken: Option<Broken>,
 }
 
-/// Where a file ends that could not be written.
+/// The end of a file that could not be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Broken {
-    /// It holds so many first bytes, and no ring.
+    /// How many first bytes the file holds. It has no ring.
     pub(crate) at: u64,
     /// What the kernel said.
     pub(crate) errno: i32,
@@ -69,7 +69,7 @@ impl Capture {
         Self { dir, stream, file: None, written: Written { total: 0, limit, broken: None } }
     }
 
-    /// What was written so far.
+    /// Returns what was written so far.
     pub(crate) fn written(&self) -> Written {
         self.written
     }
@@ -120,7 +120,7 @@ impl Capture {
         }
     }
 
-    /// After a failure the file keeps its first bytes, up to the `at`th, and takes no more.
+    /// After a failure the file keeps its first bytes, up to `at`, and takes no more.
     fn keep_going(&mut self, written: io::Result<()>, at: u64) {
         if let Err(error) = written {
             let errno = error.raw_os_error().unwrap_or(libc::EIO);
@@ -138,7 +138,7 @@ impl Capture {
         if late.is_empty() {
             return Ok(());
         }
-        // Only the last round of the ring is worth writing.
+        // Only the last round of the ring would stay.
         late = &late[late.len().saturating_sub(ring as usize)..];
         let mut place = (total - late.len() as u64 - limit) % ring;
         while !late.is_empty() {
@@ -164,13 +164,12 @@ impl Capture {
 }
 
 impl Sink for Capture {
-    /// Moves what a pipe holds now to where it belongs. The kernel moves it, without a way through
-    /// our memory: a launcher that is killed between two system calls loses none of it.
+    /// Moves what a pipe holds now into the file. The kernel moves it without a way through our
+    /// memory, so a launcher that is killed between two system calls loses none of it.
     ///
-    /// A file that cannot be written keeps what it has; bytes are
-    /// still counted.
+    /// A file that cannot be written keeps what it has; further bytes are only counted.
     fn take(&mut self, pipe: &Pipe, holds: Holds, chunk: &mut [u8]) -> Result<usize, Errno> {
-        // The end of a stream that held nothing makes no file.
+        // A stream that ends without a byte gets no file.
         let is_worth_a_file = || match holds {
             Holds::Something => true,
             Holds::Nothing => false,
@@ -180,7 +179,7 @@ impl Sink for Capture {
             match self.splice(pipe) {
                 Ok(moved) => return Ok(moved),
                 Err(error @ (Errno::AGAIN | Errno::INTR)) => return Err(error),
-                // Writing says whether it is the file system's lack of this call, or of space.
+                // The write that follows shows whether the file system lacks this call, or space.
                 Err(_) => {}
             }
         }
@@ -190,14 +189,14 @@ impl Sink for Capture {
     }
 }
 
-/// How many bytes go round behind a first part of `limit` bytes: what a result's tail needs, and
-/// never more than the first part.
+/// Returns the length of the ring behind a first part of `limit` bytes: as much as a result's tail
+/// needs, and never more than the first part.
 pub(super) fn ring(limit: u64) -> u64 {
     limit.min(limits::OUTPUT_TAIL_BYTES as u64)
 }
 
-/// What the end of a file says of it, where it has gone round: bytes in all, and its limit. A score
-/// could write bytes that look like it, and would spoil what is shown of its own output.
+/// Reads the trailer of a file that has a ring: bytes in all, and the limit. A score could write
+/// bytes that look like a trailer; it would only spoil how its own output is shown.
 pub(super) fn trailer(file: &File, len: u64) -> Option<(u64, u64)> {
     let mut trailer = [[0; size_of::<u64>()]; 2];
     let at = len.checked_sub(size_of_val(&trailer) as u64)?;
@@ -226,13 +225,12 @@ mod tests {
         stream::make_pipes,
     };
 
-    /// Byte number `n` of a stream that tells its places apart.
+    /// Byte number `n` of a stream whose bytes tell their positions.
     fn byte(n: u64) -> u8 {
         (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8
     }
 
-    /// Writes a stream in steps, through a pipe or as what was read from one, and checks what is
-    /// kept of it.
+    /// Writes a stream in steps, through a pipe or directly, and checks what is kept of it.
     fn check(limit: u64, total: u64, step: usize, piped: bool) {
         let temp = tempfile::tempdir().unwrap();
         let dir = Arc::new(rustix::fs::open(temp.path(), OFlags::RDONLY, Mode::empty()).unwrap());
@@ -251,7 +249,7 @@ mod tests {
             }
         }
         drop(writer);
-        // A process that another test is just making holds our writer's end until it is executed.
+        // A process that another test is just making holds our writing end until it executes.
         while pipe.drain(Some(&mut capture), Holds::Unknown, &mut [0; 10]) != Drained::End {
             std::thread::yield_now();
         }
@@ -271,7 +269,7 @@ mod tests {
             let again = Capture::reopen(Arc::clone(&dir), Stream::Stdout, other_limit).unwrap();
             for said in [Some(again.written()), None] {
                 let kept = Kept::open(dir.as_fd(), Stream::Stdout, other_limit, said).unwrap();
-                // What nobody vouches for may have been more.
+                // Without a launcher's account there may have been more.
                 let truncated = output.truncated || said.is_none();
                 let expected = Output { truncated, ..output.clone() };
                 assert!(kept.output().unwrap() == expected, "{what}: reopened with {other_limit}");

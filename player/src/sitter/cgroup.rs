@@ -2,12 +2,12 @@
 //! process, so that nothing it starts can be missed.
 //!
 //! With cgroup v2 a leaf is killed as a whole by one write, and says itself whether anything lives
-//! in it. Where there is only v1, a leaf of a hierarchy without effect on its processes (pids,
-//! freezer, or a named one) serves to find them. A host where neither can be written has none, and
-//! `hunt.rs` looks for processes by other marks.
+//! in it. With v1 alone, a leaf of a hierarchy without effect on its processes (pids, freezer, or a
+//! named one) serves to find them. On a host where neither can be written there are no leaves, and
+//! `hunt.rs` finds processes by other marks.
 //!
-//! The leaf of an attempt that left a daemon behind on purpose stays until the daemon ends; it is
-//! swept when another attempt ends, or when the next sitter starts.
+//! The leaf of an attempt that left a daemon behind stays until the daemon ends. It is removed when
+//! another attempt ends, or when the next sitter starts.
 //!
 //! Paths are relative to the hierarchy's mount point ([`CgroupPath`]), made of what the kernel says
 //! of this process and of ids.
@@ -36,16 +36,16 @@ use crate::config;
 
 mod mounts;
 
-/// How often a v1 leaf is killed before we look again later: each round ends everything that the
-/// round before had started.
+/// Most rounds in which a v1 leaf is killed before we look again later. Each round kills what
+/// processes of the round before had started.
 const ROUNDS: usize = 16;
-/// How deep below its leaf a score (of root) may have made cgroups that we still remove.
+/// How deep below its leaf a score that runs as root may have made cgroups that we still remove.
 const DEPTH: usize = 8;
 
 /// Why there can be no cgroups although the configuration names a place for them.
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
-    /// The directory is below no mounted cgroup hierarchy.
+    /// The directory is in no mounted cgroup hierarchy.
     #[error("{} is not in a cgroup v2 file system", .0.display())]
     NotOne(PathBuf),
     /// No leaf can be made or used there.
@@ -59,7 +59,7 @@ pub enum CgroupError {
     NoLimits(u32),
 }
 
-/// Where the leaves are.
+/// The place of the leaves.
 #[derive(Clone, Debug)]
 pub(crate) struct Cgroups {
     mount: PathBuf,
@@ -70,7 +70,7 @@ pub(crate) struct Cgroups {
     prefix: String,
     /// What the names of leaves of this place's units begin with, whichever spool they are of.
     units_prefix: String,
-    /// A leaf that cannot be made keeps its attempt from starting.
+    /// Whether an attempt whose leaf cannot be made must not start.
     required: bool,
     /// Most processes and threads in a leaf.
     processes_max: Option<u32>,
@@ -97,8 +97,8 @@ impl Cgroups {
         Ok(found.map(|cgroups| Self { limits: cgroups.find_limits(), ..cgroups }))
     }
 
-    /// The cgroup of v2 that the leaves are below, and that of each controller of v1: at the same place
-    /// where the configuration names one, else where this process is.
+    /// Finds the cgroup of v2 above the leaves, and a cgroup for each controller of v1: at the
+    /// place that the configuration names, else where this process is.
     fn find_limits(&self) -> Places {
         let mounts = mounts(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -112,8 +112,8 @@ impl Cgroups {
         Places::new((self.version == Version::V2).then_some(given), v1.collect())
     }
 
-    /// Whether this process is in [`OWN_LEAF`] below the place of leaves. Where it is in that place
-    /// itself, which the configuration names, it moves.
+    /// Returns whether this process is in [`OWN_LEAF`] below the place of the leaves. If it is in
+    /// that place itself, which the configuration names, it moves first.
     fn enter_own_leaf(&self, own: &str) -> bool {
         let Some(path) = own.lines().find_map(|line| line.strip_prefix("0::")) else {
             return false;
@@ -124,13 +124,13 @@ impl Cgroups {
         let base = self.mount.join(&self.base);
         let processes = fs::read_to_string(base.join("cgroup.procs")).unwrap_or_default();
         let number = std::process::id().to_string();
-        // The root of all may hold processes, whatever it hands on.
+        // The root cgroup may hold processes even if it hands on controllers.
         let is_root = !base.join("cgroup.type").exists();
         if !self.required || is_root || !processes.lines().any(|line| line == number) {
             return false;
         }
         let leaf = base.join(OWN_LEAF);
-        // It may be there from the sitter before this one.
+        // An earlier sitter may have made it.
         let _ = fs::create_dir(&leaf);
         let moved = fs::write(leaf.join("cgroup.procs"), number);
         if let Err(error) = &moved {
@@ -203,17 +203,17 @@ impl Cgroups {
         }
     }
 
-    /// What an attempt's leaf will be called; `None` where the name is too long to be kept.
+    /// Returns the path of an attempt's leaf; `None` if it is too long to be kept.
     pub(crate) fn path_of(&self, key: AttemptKey) -> Option<CgroupPath> {
         CgroupPath::new(&self.below_base(&attempt_name(key)))
     }
 
-    /// What the leaf of a unit of this name is called.
+    /// Returns the path of the leaf of a unit of this name.
     pub(crate) fn path_of_unit(&self, name: &str) -> Option<CgroupPath> {
         CgroupPath::new(&self.named_below_base(&self.leaf_name_of_unit(name)))
     }
 
-    /// The same without what is above it: so are its leaves called in every hierarchy.
+    /// Returns the last component of that path, which names the unit's leaves in every hierarchy.
     pub(crate) fn leaf_name_of_unit(&self, name: &str) -> String {
         format!("{}{name}", self.units_prefix)
     }
@@ -223,12 +223,12 @@ impl Cgroups {
         &self.limits
     }
 
-    /// Most processes and threads in a leaf, whatever is asked for.
+    /// Most processes and threads in any leaf.
     pub(crate) fn processes_max(&self) -> Option<u32> {
         self.processes_max
     }
 
-    /// Every leaf of this place's units that is there.
+    /// Returns every leaf of a unit of this place that exists.
     pub(crate) fn units(&self) -> Vec<Leaf> {
         let names = self.names().filter(|name| name.starts_with(&self.units_prefix));
         let paths = names.filter_map(|name| CgroupPath::new(&self.named_below_base(&name)));
@@ -236,7 +236,7 @@ impl Cgroups {
         leaves.chain(self.limits.beginning(&self.units_prefix)).collect()
     }
 
-    /// Makes a leaf. `Ok(None)`: it cannot be made, and is not required either.
+    /// Makes a leaf. Returns `Ok(None)` if it cannot be made and is not required.
     pub(crate) fn make(&self, path: &CgroupPath) -> io::Result<Option<Leaf>> {
         let leaf = self.leaf(path);
         match fs::create_dir(&leaf.dir) {
@@ -256,11 +256,11 @@ impl Cgroups {
         }
     }
 
-    /// Whether leaves can be limited here, now or once what runs in them has ended.
+    /// Returns whether leaves can be limited here, now or after what runs in them has ended.
     fn can_limit(&self) -> bool {
         let base = self.mount.join(&self.base);
         match self.version {
-            // Of a leaf, because the root of a hierarchy has no limit.
+            // A leaf is asked, because the root of a hierarchy has no limit.
             Version::V1 => {
                 let Some(probe) = CgroupPath::new(&self.below_base("probe")) else { return false };
                 let leaf = self.leaf(&probe);
@@ -276,7 +276,7 @@ impl Cgroups {
         }
     }
 
-    /// Limits how many processes and threads a leaf may hold, where that is wanted.
+    /// Limits how many processes and threads a leaf may hold, if the configuration wants that.
     fn limit(&self, leaf: &Leaf) {
         let Some(most) = self.processes_max else { return };
         let file = leaf.dir.join("pids.max");
@@ -291,12 +291,12 @@ impl Cgroups {
         }
     }
 
-    /// The leaf of an attempt that an earlier sitter started; `None` where it is gone.
+    /// Returns the leaf of an attempt that an earlier sitter started; `None` if it is gone.
     pub(crate) fn find_leaf(&self, path: &CgroupPath) -> Option<Leaf> {
         Some(self.leaf(path)).filter(|leaf| leaf.dir.is_dir())
     }
 
-    /// Every leaf of this spool that is there but not among `known`.
+    /// Returns every leaf of this spool that is not among `known`.
     pub(crate) fn strays(&self, known: &BTreeSet<CgroupPathText>) -> Vec<Leaf> {
         let ours = self
             .names()
@@ -334,7 +334,7 @@ impl Cgroups {
         }
         let usable = leaf.door();
         leaf.remove();
-        // The kernel asks for this right too: the process comes from the cgroup above.
+        // The kernel demands this right too, because the process comes from the cgroup above.
         let base = self.mount.join(&self.base).join("cgroup.procs");
         usable.and_then(|_| fs::OpenOptions::new().write(true).open(base)).map(drop)
     }
@@ -351,7 +351,7 @@ pub(crate) struct Leaf {
 }
 
 impl Leaf {
-    /// Of v1, at this directory.
+    /// Returns the leaf of v1 at this directory.
     pub(crate) fn of_v1(dir: PathBuf) -> Self {
         Self { dir, version: Version::V1 }
     }
@@ -361,7 +361,7 @@ impl Leaf {
         &self.dir
     }
 
-    /// A way into it for a new process.
+    /// Opens a way into the leaf for a new process.
     pub(crate) fn door(&self) -> io::Result<Door> {
         let open =
             |path: &Path, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
@@ -375,7 +375,7 @@ impl Leaf {
 
     /// Kills everything in it. Processes are gone a moment later: see [`Leaf::is_empty`].
     pub(crate) fn kill(&self) {
-        // Before Linux 5.14, and in v1, it has to be done one by one.
+        // Before Linux 5.14, and in v1, processes have to be killed one by one.
         if self.version == Version::V1 || fs::write(self.dir.join("cgroup.kill"), "1").is_err() {
             self.kill_one_by_one();
         }
@@ -404,7 +404,7 @@ impl Leaf {
     fn signal_one(&self, pid: i32, signal: Signal) {
         let pidfd = rustix::process::Pid::from_raw(pid)
             .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-        // Only if the number still belongs to a process in here is the pidfd of that one.
+        // The pidfd is of a process in this leaf only if the number still belongs to one.
         if let Some(pidfd) = pidfd.filter(|_| self.processes().contains(&pid)) {
             let _ = pidfd_send_signal(&pidfd, signal);
         }
@@ -421,12 +421,12 @@ impl Leaf {
         }
     }
 
-    /// Removes it, if nothing lives in it: whether it is gone.
+    /// Removes the leaf if nothing lives in it. Returns whether it is gone.
     pub(crate) fn remove(&self) -> bool {
         remove(&self.dir, DEPTH)
     }
 
-    /// What lives in it.
+    /// Returns the processes that live in the leaf.
     pub(crate) fn processes(&self) -> Vec<i32> {
         let text = fs::read_to_string(self.dir.join("cgroup.procs")).unwrap_or_default();
         text.lines().filter_map(|line| line.parse().ok()).collect()
@@ -441,7 +441,7 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// The same, lent.
+    /// Lends the way to a system call.
     pub(crate) fn entrance(&self) -> Entrance<'_> {
         let directory = self.directory.as_ref().map(AsFd::as_fd);
         Entrance { directory, processes: self.processes.as_fd() }
@@ -467,7 +467,8 @@ fn remove(dir: &Path, depth: usize) -> bool {
 mod tests {
     use super::*;
 
-    /// A leaf of this version with a process in it is killed, seen empty, and removed.
+    /// Checks that a leaf of this version with a process in it can be killed, seen empty, and
+    /// removed.
     fn check_leaf(mount: &str, version: Version) {
         let prefix = format!("orchestra-test-{}-", std::process::id());
         let cgroups = Cgroups {

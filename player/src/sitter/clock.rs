@@ -3,8 +3,9 @@
 use orchestra_model::Timestamp;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-/// A moment of `CLOCK_BOOTTIME`, in milliseconds since boot: it counts through suspend and is
-/// never set, so lengths are measured with it, and it means the same to every process of one boot.
+/// A moment of `CLOCK_BOOTTIME`, in milliseconds since boot. That clock counts through suspend and
+/// is never set, so lengths are measured with it. A moment means the same to every process of one
+/// boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct BootMillis(pub(crate) u64);
 
@@ -19,7 +20,7 @@ impl BootMillis {
         BootMillis(self.0.saturating_add(ms))
     }
 
-    /// As the kernel's timers take it.
+    /// Returns the moment as the kernel's timers take it.
     pub(crate) fn to_timespec(self) -> Timespec {
         let seconds = i64::try_from(self.0 / 1_000).unwrap_or(i64::MAX);
         Timespec { tv_sec: seconds, tv_nsec: (self.0 % 1_000 * 1_000_000) as _ }
@@ -33,7 +34,7 @@ pub(crate) fn wall() -> Timestamp {
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
-/// Enough for 584 years.
+/// Returns nanoseconds, of which 64 bits are enough for 584 years.
 fn nanos(time: Timespec) -> u64 {
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or(0);

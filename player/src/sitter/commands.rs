@@ -1,8 +1,8 @@
-//! What a conductor wants: from bytes that came through the agent to what the spool understands.
+//! What a conductor wants: from the bytes that came through the agent to inputs of the spool.
 //!
-//! This is the border of privilege. The bytes are decoded here, once; everything in them is
-//! checked here or by the types they become. Whoever has taken the agent over can ask for scores
-//! that are installed with parameters that they take, and for nothing else.
+//! This is the border of privilege. The bytes are decoded here, once, and everything in them is
+//! checked here or by the types that they become. So an attacker who has taken over the agent can
+//! ask only for installed scores, with parameters that these accept.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -22,18 +22,18 @@ use sha2::{Digest, Sha256};
 
 use super::unit::OfLog;
 
-/// How many bytes of job parts are kept for orders to come. A job has one task here and its part
-/// comes just before the order; only a retry asks for an older one.
+/// Most bytes of job parts that are kept for orders to come. A job has one task on this player, and
+/// its part comes just before the order; only a retry uses an older part.
 const KEPT_BYTES: usize = 512 << 10;
-/// How many job parts that were not taken are kept in mind, for the orders that name them.
+/// How many rejected job parts are remembered, for the orders that name them.
 const NOT_TAKEN: usize = 64;
 /// Longest reason that an order is refused with, in characters.
 const REASON_CHARS: usize = 300;
 
-/// A command, understood.
+/// A decoded command.
 #[derive(Clone, Debug)]
 pub(crate) struct Command {
-    /// Whose conductor sent it.
+    /// The store whose conductor sent it.
     pub(crate) store: StoreId,
     pub(crate) term: Term,
     /// What it wants.
@@ -53,16 +53,16 @@ pub(crate) enum Kind {
         /// The order's number for this player.
         number: OrderNumber,
         key: AttemptKey,
-        /// Of the attempt, where the job asks for less than the score allows.
+        /// The attempt's timeout, if the job asks for less than the score allows.
         timeout: Option<Millis>,
         /// The conductor's proof that it ordered this.
         mac: Option<Mac>,
-        /// The instance that it is about, where it is about a unit.
+        /// The instance that the order is about, if it is about a unit.
         instance: Option<Instance>,
-        /// The job; or why it is none, which is an answer to every order for it.
+        /// The job, or why its part was rejected. That answers every order for the job.
         part: Result<Arc<JobPart>, Refusal>,
     },
-    /// An end to an attempt.
+    /// An attempt is to end.
     Cancel {
         /// The number of the order that it cancels.
         order: OrderNumber,
@@ -70,17 +70,17 @@ pub(crate) enum Kind {
         /// The conductor's proof that it ordered this.
         mac: Option<Mac>,
     },
-    /// That a settled attempt be forgotten.
+    /// A settled attempt is to be forgotten.
     Acknowledge {
         key: AttemptKey,
-        /// The order that the acknowledged report answered; `None`: whichever.
+        /// The order that the acknowledged report answered; `None` means any.
         order: Option<OrderNumber>,
     },
     /// Something about a log that somebody reads.
     OfLog(OfLog),
-    /// Vitals from now on.
+    /// Vitals are wanted from now on.
     AskVitals {
-        /// For so many milliseconds each sample at once.
+        /// For so many milliseconds each sample is wanted at once.
         live_for: u64,
     },
 }
@@ -88,22 +88,22 @@ pub(crate) enum Kind {
 /// Why a command is not done.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CommandError {
-    /// It is not one.
+    /// It cannot be decoded.
     #[error("a command cannot be decoded")]
     Decode(#[source] DecodeError),
-    /// It is one, and makes no sense.
+    /// It was decoded and makes no sense.
     #[error("a command is not valid")]
     Invalid(#[source] Invalid),
-    /// It speaks of another store's attempt.
+    /// It is about an attempt of another store.
     #[error("a command is about an attempt of another store")]
     Store,
-    /// A job part is not what its digest says.
+    /// A job part does not match its digest.
     #[error("a job part does not have the digest that it claims")]
     Digest,
-    /// An order and its job part speak of different jobs.
+    /// An order and its job part are about different jobs.
     #[error("an order and its job part are about different jobs")]
     Job,
-    /// The order's job part is not here (any more). A new session brings it.
+    /// The order's job part is not kept here. A new session brings it.
     #[error("an order's job part is not here")]
     PartMissing,
 }
@@ -114,19 +114,19 @@ impl From<Invalid> for CommandError {
     }
 }
 
-/// Job parts of the present session, the latest of them.
+/// The latest job parts of the present session.
 #[derive(Debug, Default)]
 pub(crate) struct JobParts {
     parts: BTreeMap<[u8; 32], (Arc<JobPart>, usize)>,
     oldest_first: VecDeque<[u8; 32]>,
     bytes: usize,
-    /// Those that make no sense, by the digest that they claim, and why. A new session would bring
-    /// the same again, so their orders are refused.
+    /// Rejected parts: the digest that each claims, and why it makes no sense. Their orders are
+    /// refused, because a new session would bring the same parts.
     not_taken: VecDeque<([u8; 32], Refusal)>,
 }
 
 impl JobParts {
-    /// Understands a command; `None` where it is a job part, which is kept for the orders to come.
+    /// Decodes a command. Returns `None` for a job part, which is kept for the orders to come.
     pub(crate) fn decode(&mut self, bytes: Bytes) -> Result<Option<Command>, CommandError> {
         let command = v1::Command::decode(bytes).map_err(CommandError::Decode)?;
         let store = store_id(&command.store_id)?;
@@ -187,7 +187,7 @@ impl JobParts {
             Some((_, again)) => self.bytes -= again,
             None => self.oldest_first.push_back(digest),
         }
-        // The latest stays, however large: its order comes next.
+        // The latest part stays, however large, because its order comes next.
         while self.bytes > KEPT_BYTES && self.oldest_first.len() > 1 {
             let oldest =
                 self.oldest_first.pop_front().and_then(|oldest| self.parts.remove(&oldest));
@@ -207,7 +207,7 @@ impl JobParts {
     }
 }
 
-/// A job part, with its digest.
+/// Returns a checked job part, with its digest.
 fn understand(part: &v1::JobPart) -> Result<([u8; 32], Arc<JobPart>), CommandError> {
     let digest: [u8; 32] = Sha256::digest(&part.body).into();
     if part.digest[..] != digest {

@@ -1,7 +1,8 @@
-//! How a sitter ends: stopped, executed anew, or with everything that it has.
+//! How a sitter ends: it is stopped, it is executed anew, or it kills everything that it has.
 //!
-//! What is known in memory alone (how a process exited whose output is still awaited, why one is
-//! being killed) is settled first; everything else the next sitter finds for itself.
+//! Before it ends, a sitter settles what it knows in memory alone: how a process exited whose
+//! output is still awaited, and why an attempt is being killed. The next sitter finds everything
+//! else by itself.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -23,12 +24,13 @@ use super::{
     upgrade,
 };
 
-/// How long the lifeline's end waits for the dead to be gone, in milliseconds.
+/// How long [`Sitter::kill_everything`] waits until all processes are gone, in milliseconds.
 const LAST_WAIT: u64 = 2_000;
 
 impl Sitter {
-    /// Whether it was asked to stop, and nothing is known in memory alone. What still runs is left
-    /// to the next sitter. The agent ends with our end of the socket.
+    /// Returns whether the sitter may end: it was asked to stop, and knows nothing in memory alone.
+    /// What still runs is left to the next sitter. The agent ends when our end of its socket
+    /// closes.
     pub(super) fn may_end(&mut self, now: BootMillis) -> bool {
         let due = self.stop_at.is_some_and(|at| self.attempts.is_empty() || now >= at);
         if !due {
@@ -47,8 +49,8 @@ impl Sitter {
         may
     }
 
-    /// Settles what is known in memory alone; with `ends`, also what is being killed, without more
-    /// grace.
+    /// Settles what is known in memory alone. With `ends`, attempts that are being killed get no
+    /// further grace and are settled too.
     pub(super) fn hurry(&mut self, ends: bool) {
         let now = BootMillis::now();
         for attempt in self.attempts.values_mut() {
@@ -59,8 +61,8 @@ impl Sitter {
         }
     }
 
-    /// Becomes the program that has this one's path now, if it was asked to. While an attempt is
-    /// being killed it waits: the reason for that is in memory alone.
+    /// Executes the program that is at this program's path now, if the sitter was asked to. While
+    /// an attempt is being killed this waits, because the reason for the kill is in memory alone.
     pub(super) fn try_upgrade(&mut self) {
         if !self.upgrade {
             return;
@@ -79,8 +81,9 @@ impl Sitter {
             self.upgrade = false;
             return self.launchers.go_on(&self.poller, now);
         }
-        // Launchers end with this program, but for those that hold pipes: what is in a pipe lasts as
-        // long as somebody has it open, and its score may end in just this moment.
+        // Launchers end with this program, except those that were asked to hold. They keep pipes
+        // open, because a pipe keeps its content only while some process has it open, and its score
+        // may end just now.
         if !self.launchers.hold(&self.poller, now) {
             return;
         }
@@ -88,9 +91,9 @@ impl Sitter {
         let keep: Vec<BorrowedFd<'_>> =
             [self.spool_dir.lock()].into_iter().chain(lifeline).collect();
         self.file_limit.restore();
-        // The log's thread, and what it has not written, do not outlive this program.
+        // The thread of the log ends with this program, so it first has to write what it has.
         orchestra_daemon::log::flush();
-        // One that came since signals were last taken would be gone with this program.
+        // A stop that came since signals were last taken would be lost with this program.
         let still = || !self.signals.has_come(Event::Stop);
         let error = upgrade::execute(&self.program, &keep, still);
         self.file_limit.raise_again();
@@ -112,7 +115,7 @@ impl Sitter {
         }
     }
 
-    /// Leaves nothing behind: no attempt, no daemon that one left, no agent, no cgroup.
+    /// Leaves nothing behind: no attempt, no daemon of an attempt, no agent, no cgroup.
     pub(super) fn kill_everything(&mut self) {
         tracing::info!("the lifeline ended; killing everything");
         self.agent.stop(&self.poller);
@@ -146,8 +149,8 @@ impl Sitter {
             self.left.extend(self.attempts.values().filter_map(|attempt| attempt.leaf.clone()));
             self.left.extend(self.cgroups.iter().flat_map(Cgroups::units));
             self.left.iter().for_each(Leaf::kill);
-            // Whatever came loose from an attempt became our child, and so do its own children once
-            // it is dead.
+            // A process that lost its parent became our child, and its own children do when it is
+            // dead.
             left += hunt::kill_children();
             self.reap(BootMillis::now());
             self.sweep();
@@ -155,14 +158,14 @@ impl Sitter {
             if (left == 0 && self.left.is_empty()) || now >= until {
                 return;
             }
-            // Nobody else is listened to any more; only the time passes.
+            // Nothing else is listened to any more, so the loop only waits.
             let nap = rustix::time::Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
             let _ = rustix::event::poll(&mut [], Some(&nap));
         }
     }
 }
 
-/// How an attempt's trail is described, should it be needed.
+/// Returns what makes an attempt's trail when it is needed.
 pub(super) fn trail(
     attempt: &Attempt,
     spool: SpoolId,

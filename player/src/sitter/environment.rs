@@ -1,8 +1,8 @@
-//! The environment of an attempt, and of a unit's run: built anew, nothing inherited.
+//! The environment of an attempt, and of a unit's run. It is built anew, and nothing is inherited.
 //!
-//! Parameters come as `ORC_<key>` alone, so none can be `PATH`, `LD_PRELOAD` or the like, and keys
-//! that Orchestra sets itself are refused where they are parsed. Three variables together mark
-//! every process of an attempt, unless it takes them off: [`marks`].
+//! Parameters are named `ORC_<key>`, so none can be `PATH`, `LD_PRELOAD` or the like. Keys that
+//! Orchestra sets itself are refused where parameters are parsed. Three variables together mark
+//! every process of an attempt that does not remove them: [`marks`].
 
 use std::{
     ffi::{CString, NulError},
@@ -55,7 +55,7 @@ pub(crate) fn of_attempt(
     all.into_iter().map(CString::new).collect()
 }
 
-/// A run of a unit, and what it is told.
+/// A run of a unit, and what its environment tells it.
 pub(crate) struct RunOf<'a> {
     pub(crate) unit: &'a UnitKey,
     pub(crate) run: RunId,
@@ -63,7 +63,7 @@ pub(crate) struct RunOf<'a> {
     pub(crate) run_dir: &'a Path,
     /// Where it says that it is ready.
     pub(crate) notify: Option<&'a Path>,
-    /// What its service keeps on a disk.
+    /// The directory that its service keeps on a disk.
     pub(crate) state_dir: Option<&'a Path>,
     /// Where it reads its parameters again.
     pub(crate) params_file: Option<&'a Path>,
@@ -110,13 +110,14 @@ pub(crate) fn of_run(
     all.into_iter().map(CString::new).collect()
 }
 
-/// What marks the processes of a unit, `KEY=VALUE` each: its run directory, which is named by player,
-/// spool's path, store and service, and outlives a spool that is wiped.
+/// Returns what marks the processes of a unit, `KEY=VALUE` each: its run directory. That is named
+/// by player, path of the spool, store and service, so it is the same after the spool was wiped.
 pub(crate) fn marks_of_unit(run_dir: &Path) -> Vec<Vec<u8>> {
     vec![[b"ORC_RUN_DIR=", run_dir.as_os_str().as_bytes()].concat()]
 }
 
-/// What marks the processes of an attempt, `KEY=VALUE` each; the first is [`marks_of_player`].
+/// Returns what marks the processes of an attempt, `KEY=VALUE` each. The first is
+/// [`marks_of_player`].
 pub(crate) fn marks(spool: SpoolId, key: AttemptKey) -> Vec<Vec<u8>> {
     let mut marks = marks_of_player(spool);
     marks.push(format!("ORC_TASK={}", key.job).into_bytes());
@@ -124,12 +125,12 @@ pub(crate) fn marks(spool: SpoolId, key: AttemptKey) -> Vec<Vec<u8>> {
     marks
 }
 
-/// What marks everything that a player started.
+/// Returns what marks everything that a player started.
 pub(crate) fn marks_of_player(spool: SpoolId) -> Vec<Vec<u8>> {
     vec![format!("ORC_SPOOL={spool}").into_bytes()]
 }
 
-/// What marks launchers, and newborns that have executed nothing yet.
+/// Returns what marks launchers, and newborns that have executed nothing yet.
 pub(crate) fn mark_of_launchers(spool: SpoolId) -> CString {
     let mark = format!("ORC_LAUNCHER={spool}");
     // An id's text holds no NUL byte.

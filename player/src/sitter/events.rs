@@ -1,4 +1,5 @@
-//! What each event means: signals, ends of processes, launchers, frames of the agent, moments.
+//! What each event means: signals, ends of processes, messages of launchers, frames of the agent,
+//! and deadlines.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -32,20 +33,21 @@ use super::{
 /// What a turn of the loop led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// The next turn.
+    /// The next turn follows.
     GoOn,
     /// The lifeline is at its end.
     KillEverything,
 }
 
 impl Sitter {
-    /// Takes in all that is ready: ends of processes and output before what anybody asks for, so
-    /// that a true end beats a cancel or a timeout of the same moment.
+    /// Takes all that is ready. Ends of processes and output come before requests, so that an end
+    /// wins over a cancel or a timeout of the same moment.
     pub(super) fn turn(&mut self, ready: &[Ready]) -> Verdict {
         let now = BootMillis::now();
         let is_ready = |token| ready.iter().any(|ready| ready.token == token);
         let signals = if is_ready(SIGNALS) { self.signals.take() } else { Vec::new() };
-        // Who was born, before who has died; and what they wrote.
+        // Launchers first: they tell who was born, before we see who has died, and what was
+        // written.
         for Ready { token } in ready.iter().filter(|ready| ready.token >= LAUNCHERS) {
             self.hear_launcher(*token, now);
         }
@@ -116,10 +118,10 @@ impl Sitter {
         self.hear(said, now);
     }
 
-    /// Asks how children ended, the adopted ones too.
+    /// Reaps children, adopted ones too.
     pub(super) fn reap(&mut self, now: BootMillis) {
         while let Some(pid) = sys::ended_child() {
-            // Of one whose birth is still to be told this is all that can be learnt of it.
+            // For a newborn that no launcher has told of yet, this is the last chance to read it.
             let stat = self.launchers.is_busy().then(|| Stat::of(pid)).flatten();
             match waitpid(Pid::from_raw(pid), WaitOptions::NOHANG) {
                 Ok(Some((_, status))) => self.child_ended(pid, status.as_raw(), stat, now),
@@ -151,11 +153,11 @@ impl Sitter {
         if let Some(said) = self.launchers.ended(&self.poller, pid, now) {
             return self.hear(said, now);
         }
-        // An orphan that we adopted, a process whose end is known already, or a newborn.
+        // This is an orphan that we adopted, a process whose end is known already, or a newborn.
         self.launchers.note_end(pid, wait_status, stat, now);
     }
 
-    /// The first process of an attempt, which is not our child, ended; if the token is that of one.
+    /// If the token is that of an attempt whose first process is not our child: that process ended.
     fn foreign_main_ready(&mut self, token: Token, now: BootMillis) {
         let Some(attempt) = self.attempts.get_mut(&token.0) else {
             return self.foreign_run_ready(token);
@@ -164,7 +166,7 @@ impl Sitter {
             return;
         };
         if main.gone {
-            // Noticed by whoever was about to end it.
+            // Its end was noticed already when it was to be killed.
             return self.poller.remove(&main.pidfd);
         }
         match main.ended_or_unknowable() {
@@ -182,7 +184,7 @@ impl Sitter {
         }
     }
 
-    /// Does what is due by itself.
+    /// Does what is due at this moment.
     fn tick(&mut self, now: BootMillis) {
         let grace = self.config.kill_grace.to_std();
         let spared = self.spared();
@@ -204,9 +206,9 @@ impl Sitter {
         self.sample(now);
     }
 
-    /// Processes that are certainly not what an attempt left: the first ones of all, the agent,
-    /// probers, and launchers with their newborns.
-    /// Empty while no attempt has to be hunted.
+    /// Returns processes that certainly belong to no attempt that is hunted: first processes of
+    /// attempts and runs, the agent, probers, and launchers with their newborns. Empty while no
+    /// attempt has to be hunted.
     fn spared(&self) -> Arc<BTreeSet<i32>> {
         let hunted = |attempt: &Attempt| {
             attempt.leaf.is_none() && matches!(attempt.phase, Phase::Ending { .. })

@@ -1,18 +1,18 @@
-//! Finding and killing what an attempt started, where it has no cgroup.
+//! Finding and killing what an attempt started, if it has no cgroup.
 //!
 //! A process belongs to an attempt if
 //!
 //! - it carries the attempt's marks in its environment, or
 //! - it is in the session or process group of the attempt's first process, or
-//! - one that belongs is its parent, or its parent's parent, and so on, or
-//! - it lost its parent and became ours (the sitter adopts orphans), no other attempt lived since
-//!   this one started, and none before left a daemon that it could be from.
+//! - it descends from a process that belongs to the attempt, or
+//! - it lost its parent and became our child (the sitter adopts orphans), no other attempt has
+//!   lived since this one started, and no earlier attempt left a daemon from which it could come.
 //!
-//! What takes off its environment, leaves session and group, and loses its parent in a company
-//! like that, is not found: the manual says so.
+//! A process is not found if it removes its environment, leaves session and group, and loses its
+//! parent while other attempts live. The manual says so.
 //!
-//! Numbers may be given to others at any time, so a process is signalled through a pidfd, and only
-//! after it was seen once more to be the one that was meant.
+//! The kernel may give a number to another process at any time. So a process is signalled through a
+//! pidfd, after a second look that it is the one that was meant.
 
 use std::{
     collections::BTreeSet,
@@ -28,42 +28,44 @@ use super::{
     procfs::{self, Mark, Stat},
 };
 
-/// How long a hunt goes on while ever more turns up, before it lets others have a turn.
+/// Longest time of a hunt that finds ever more processes. Then others have a turn.
 const SPELL: Duration = Duration::from_millis(100);
 
-/// What passes between two looks: long enough for what was made during the first to be seen.
+/// The time between two looks: long enough that the second sees processes that were made during the
+/// first.
 const BETWEEN: Duration = Duration::from_millis(3);
 
 /// What is known of an attempt's processes.
 #[derive(Clone, Debug)]
 pub(crate) struct Trail {
-    /// What their environments hold.
+    /// What marks them in their environments.
     pub(crate) marks: Vec<Vec<u8>>,
-    /// The first process, its session and its group, and when it started; `None` where it is not
-    /// known that there was one.
+    /// The number of the first process, which is also that of its session and group, and when it
+    /// started; `None` if it is not known whether there was one.
     pub(crate) leader: Option<(i32, u64)>,
-    /// Whether orphans that nothing else is known of are this attempt's.
+    /// Whether orphans of which nothing else is known belong to this attempt.
     pub(crate) orphans: bool,
-    /// Never part of it: other attempts' first processes, and the agent.
+    /// Processes that never belong to it: other attempts' first processes, and the agent.
     pub(crate) spared: BTreeSet<i32>,
 }
 
 impl Trail {
-    /// Launchers of a spool's player, and newborns that have executed nothing.
+    /// Returns the trail of launchers of a spool's player, and of newborns that have executed
+    /// nothing.
     pub(crate) fn of_launchers(spool: SpoolId) -> Self {
         let mark = environment::mark_of_launchers(spool).into_bytes();
         Self { marks: vec![mark], leader: None, orphans: false, spared: BTreeSet::new() }
     }
 
-    /// Kills everything that belongs to the attempt, again and again while more turns up, for a
-    /// bounded time. How many there were at the last look.
+    /// Kills everything that belongs to the attempt, again and again while more is found, for a
+    /// bounded time. Returns how many processes the last look found.
     pub(crate) fn kill(&self) -> usize {
         let until = Instant::now() + SPELL;
         let mut seen = BTreeSet::new();
         loop {
             let before = procfs::last_pid();
             let found = self.find();
-            // A process that was signalled may still be there at the next look, dying.
+            // A process that was signalled may still be dying at the next look.
             let news = found.iter().filter(|stat| seen.insert(stat.pid)).count();
             found.iter().for_each(kill);
             if news == 0 || Instant::now() >= until {
@@ -73,17 +75,18 @@ impl Trail {
         }
     }
 
-    /// Sends a signal to everything that belongs to it, as far as one look shows.
+    /// Sends a signal to everything that one look finds to belong to the attempt.
     pub(crate) fn signal(&self, signal: Signal) {
         self.find().iter().for_each(|stat| send(stat, signal));
     }
 
     /// Follows a chain in which each process starts the next one faster than all of `/proc` can be
-    /// walked: looks at new numbers alone, for as long as there are any.
+    /// walked. Looks at new numbers alone, while there are any.
     fn chase(&self, mut newest: i32, seen: &mut BTreeSet<i32>, until: Instant) {
         while Instant::now() < until {
             let last = procfs::last_pid();
-            // Equal: nothing is new. Lower: numbers start again from below, and a walk is due.
+            // If it is equal, nothing is new. If it is lower, numbers begin again from below, so
+            // all of `/proc` has to be walked.
             if last <= newest {
                 return;
             }
@@ -100,9 +103,9 @@ impl Trail {
         }
     }
 
-    /// Whether nothing of it is left. What is just being executed has no environment to be known
-    /// by: while there is such a process, this cannot be said. What is made while we look may not be
-    /// seen, so this looks twice, and at what is new as well.
+    /// Returns whether nothing of the attempt is left. While a process is just being executed it
+    /// has no environment by which to know it, so the answer is no. A process that is made while we
+    /// look may be missed, so this looks twice, and then at new numbers.
     pub(crate) fn is_gone(&self) -> bool {
         self.sees_nothing() && {
             thread::sleep(BETWEEN);
@@ -116,7 +119,8 @@ impl Trail {
         if !ours.is_empty() || executing {
             return false;
         }
-        // The last of a chain may have been made behind our back by one that has ended since.
+        // The last process of a chain may have been made by one that has ended since, after we had
+        // passed.
         while Instant::now() < until {
             let last = procfs::last_pid();
             let is_suspect = |stat: &Stat| {
@@ -137,13 +141,13 @@ impl Trail {
         true
     }
 
-    /// Everything alive that belongs to the attempt.
+    /// Returns everything alive that belongs to the attempt.
     fn find(&self) -> Vec<Stat> {
         self.look().0
     }
 
-    /// Everything alive that belongs to the attempt, and whether something else that may belong to
-    /// it is just being executed.
+    /// Returns everything alive that belongs to the attempt, and whether something else that may
+    /// belong to it is just being executed.
     fn look(&self) -> (Vec<Stat>, bool) {
         let own = std::process::id() as i32;
         let since = self.leader.map_or(0, |(_, ticks)| ticks);
@@ -154,7 +158,7 @@ impl Trail {
         let adopted = |stat: &Stat| self.orphans && !elders && stat.parent == own;
         let (mut ours, mut executing) = (Vec::new(), BTreeSet::new());
         loop {
-            // Parents may come after their children: numbers start again from below.
+            // A parent may come after its children, because numbers begin again from below.
             let parents: BTreeSet<i32> = ours.iter().map(|stat: &Stat| stat.pid).collect();
             let first = ours.is_empty();
             let belongs = |stat: &mut Stat| match first {
@@ -188,14 +192,15 @@ impl Trail {
         if of_leader { Mark::There } else { procfs::environment_has(stat.pid, &self.marks) }
     }
 
-    /// Whether it carries the mark of this player, and so, not being ours, another attempt's.
+    /// Returns whether a process that does not belong to this attempt carries the mark of this
+    /// player. Then it belongs to another attempt.
     fn is_anothers(&self, stat: &Stat) -> bool {
         let player = self.marks.get(..1).unwrap_or_default();
         procfs::environment_has(stat.pid, player) == Mark::There
     }
 }
 
-/// Kills every child of this process; how many there were.
+/// Kills every child of this process. Returns how many there were.
 pub(crate) fn kill_children() -> usize {
     let own = std::process::id() as i32;
     let mut children = procfs::all().unwrap_or_default();

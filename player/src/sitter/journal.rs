@@ -1,9 +1,9 @@
 //! Journals on a real disk: append and sync, replace as a whole.
 //!
-//! There are two in a spool, of attempts and of units ([`Kept`]). What their bytes mean is
-//! `orchestra_spool::journal`'s and `orchestra_units::journal`'s. A batch is one write and one `fdatasync`.
-//! A whole journal is written and synced under another name, renamed, and the directory synced, so
-//! that the name always leads to a whole one.
+//! A spool has two journals, of attempts and of units ([`Kept`]). `orchestra_spool::journal` and
+//! `orchestra_units::journal` define their bytes. A batch is one write and one `fdatasync`. A whole
+//! journal is written and synced under another name, renamed, and the directory is synced, so that
+//! the name always leads to a whole journal.
 
 use std::{
     fs::File,
@@ -24,25 +24,25 @@ use rustix::{
 
 use super::spool_dir::remove_file;
 
-/// What a journal is of.
+/// A state that a journal keeps.
 pub(crate) trait Kept: Sized {
-    /// One change of it.
+    /// One change of the state.
     type Entry;
-    /// Its journal's name, and that of one that is being written.
+    /// The names of its journal, and of a journal that is being written.
     const NAMES: (&str, &str);
-    /// What a new spool has.
+    /// Returns the state of a new spool.
     fn new(spool: SpoolId) -> Self;
-    /// What a journal adds up to.
+    /// Reads the state that a journal adds up to.
     fn replay(bytes: &[u8]) -> Result<Replayed<Self>, InvalidJournal>;
-    /// A batch of changes, for a journal of `at` bytes.
+    /// Returns the bytes of a batch of changes, for a journal of `at` bytes.
     fn frame(at: u64, entries: &[Self::Entry]) -> Vec<u8>;
-    /// A fresh journal.
+    /// Returns a fresh journal of the state.
     fn compacted(&self) -> Vec<u8>;
-    /// Whether a journal of `len` bytes had better be a fresh one.
+    /// Returns whether a journal of `len` bytes had better be replaced by a fresh one.
     fn should_compact(&self, len: u64) -> bool;
 }
 
-/// Both engines have the same functions in a module `journal`.
+/// Implements [`Kept`] by an engine's module `journal`.
 macro_rules! kept {
     ($engine:ident, $name:literal, $new_name:literal) => {
         impl Kept for $engine::State {
@@ -75,19 +75,19 @@ macro_rules! kept {
 kept!(orchestra_spool, "journal", "journal.new");
 kept!(orchestra_units, "units", "units.new");
 
-/// Why a journal cannot be gone on from.
+/// Why a journal cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// It cannot be read or written.
     #[error("opening the spool's journal")]
     Io(#[source] io::Error),
-    /// It was read, and is not one.
+    /// The spool's journal was read and is not valid.
     #[error(
         "the spool's journal cannot be used; with the file moved away the player starts with an \
          empty spool, and what it had not reported becomes lost"
     )]
     Invalid(#[source] InvalidJournal),
-    /// The same of the units' file.
+    /// The units' file was read and is not valid.
     #[error(
         "the spool's file `units` cannot be used; with the file moved away the player ends the \
          units that it kept running, and waits for the conductor to order them anew"
@@ -98,13 +98,13 @@ pub enum JournalError {
 /// What lies where the journal was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// The journal, as long as it was written.
+    /// The journal, of the length that was written.
     Whole,
-    /// The journal, and somebody has cut it or added to it.
+    /// The journal, but somebody has cut it or added to it.
     Spoilt,
     /// No journal.
     Nothing,
-    /// Another one.
+    /// Another file.
     Other,
 }
 
@@ -114,7 +114,7 @@ pub(crate) struct Journal<T> {
     dir: OwnedFd,
     file: File,
     len: u64,
-    /// Compacting is not worth a try below this: it failed before.
+    /// Compacting is not tried below this length, because it failed before.
     compact_from: u64,
     of: PhantomData<T>,
 }
@@ -123,13 +123,13 @@ pub(crate) struct Journal<T> {
 pub(crate) struct Opened<T> {
     pub(crate) journal: Journal<T>,
     pub(crate) state: T,
-    /// There was none.
+    /// Whether there was no journal.
     pub(crate) is_new: bool,
 }
 
 impl<T: Kept> Journal<T> {
-    /// Opens the journal of a spool's directory and reads it; makes an empty one where there is none, for
-    /// the spool that `fresh_id` gives.
+    /// Opens the journal in a spool's directory and reads it. If there is none, makes an empty one
+    /// for a spool of the id that `fresh_id` gives.
     pub(crate) fn open(
         dir: BorrowedFd<'_>,
         fresh_id: impl FnOnce() -> io::Result<SpoolId>,
@@ -173,8 +173,8 @@ impl<T: Kept> Journal<T> {
         Ok(Opened { journal, state, is_new: true })
     }
 
-    /// Makes entries durable. After an error the file's end is unknown: only [`Journal::rewrite`]
-    /// helps.
+    /// Makes entries durable. After an error the file's end is unknown, and only
+    /// [`Journal::rewrite`] helps.
     pub(crate) fn append(&mut self, entries: &[T::Entry]) -> io::Result<()> {
         let frame = T::frame(self.len, entries);
         let at = self.len;
@@ -184,8 +184,9 @@ impl<T: Kept> Journal<T> {
         Ok(())
     }
 
-    /// What `spool`, a path, leads to. Who removes a spool or moves it away takes the journal along,
-    /// and what is written then is read by nobody.
+    /// Looks what lies at the journal's place below the path `spool`. If somebody has removed the
+    /// spool or moved it away, the journal went with it, and nobody would read what is written to
+    /// it.
     pub(crate) fn look(&self, spool: &Path) -> Found {
         let found = rustix::fs::stat(spool.join(T::NAMES.0));
         let ours = rustix::fs::fstat(&self.file);
@@ -195,30 +196,31 @@ impl<T: Kept> Journal<T> {
             }
             (Ok(found), Ok(_)) if found.st_size as u64 != self.len => Found::Spoilt,
             (Err(Errno::NOENT | Errno::NOTDIR), _) => Found::Nothing,
-            // What cannot be looked at is not known to be gone.
+            // A file that cannot be looked at is not known to be gone.
             _ => Found::Whole,
         }
     }
 
-    /// Leaves a spool that was taken away: from the next [`Journal::rewrite`] on it is in `dir`.
+    /// Leaves a spool that was taken away. From the next [`Journal::rewrite`] on the journal is in
+    /// `dir`.
     pub(crate) fn move_to(&mut self, dir: BorrowedFd<'_>) -> io::Result<()> {
         self.dir = dir.try_clone_to_owned()?;
         Ok(())
     }
 
-    /// Puts a fresh journal of the whole state in the place of the old one.
+    /// Replaces the journal by a fresh one of the whole state.
     pub(crate) fn rewrite(&mut self, state: &T) -> io::Result<()> {
         let (file, len) = write_new(&self.dir, state)?;
         self.install(file, len)
     }
 
-    /// Whether rewriting it would make it much smaller.
+    /// Returns whether rewriting would make the journal much smaller.
     pub(crate) fn should_compact(&self, state: &T) -> bool {
         self.len >= self.compact_from && state.should_compact(self.len)
     }
 
-    /// Rewrites it to make it smaller. A fresh one that cannot be written is done without: the old
-    /// one is as good as before. After an error the end of the journal is unknown.
+    /// Rewrites the journal to make it smaller. If a fresh one cannot be written, the old one is
+    /// kept. After an error the end of the journal is unknown.
     pub(crate) fn compact(&mut self, state: &T) -> io::Result<()> {
         match write_new(&self.dir, state) {
             Ok((file, len)) => self.install(file, len),
@@ -243,7 +245,7 @@ fn write_new<T: Kept>(dir: &OwnedFd, state: &T) -> io::Result<(File, u64)> {
     let new_name = T::NAMES.1;
     let written = write_and_sync(dir, new_name, &state.compacted());
     if written.is_err() {
-        // It takes space that may be what is missing.
+        // The file takes space, which may be what is missing.
         let _ = remove_file(dir.as_fd(), new_name);
     }
     written

@@ -1,4 +1,4 @@
-//! What was kept of a stream: the sitter's side of the files that `capture.rs` writes.
+//! What was kept of a stream: reads the files that `capture.rs` writes.
 
 use std::{
     fs::File,
@@ -18,24 +18,25 @@ use super::{
     stream::Stream,
 };
 
-/// The file of a stream that nobody writes to any more, or of which no more is to be known.
+/// The file of a stream to which nobody writes any more, or of which no launcher will tell more.
 #[derive(Debug)]
 pub(crate) struct Kept {
-    /// `None` where nothing was said.
+    /// `None` if nothing was written.
     file: Option<File>,
     /// How many first bytes were kept.
     limit: u64,
-    /// Bytes in all.
+    /// How many bytes were written in all.
     total: u64,
-    /// The file could not be written: it holds so many first bytes, and no ring.
+    /// Set if the file could not be written: it holds so many first bytes, and no ring.
     broken_at: Option<u64>,
-    /// There may have been more, and nobody knows how much.
+    /// Whether an unknown amount may be missing.
     cut: bool,
 }
 
 impl Kept {
-    /// What a stream's launcher says of it. `limit` is what it was to keep; a launcher that said
-    /// nothing (`None`) leaves what the file itself says, which may lack the latest bytes.
+    /// Opens the file of a stream. `limit` is how many first bytes were to be kept. Without the
+    /// launcher's account (`None`) the file itself tells what was written, and may lack the latest
+    /// bytes.
     pub(crate) fn open(
         dir: BorrowedFd<'_>,
         stream: Stream,
@@ -49,7 +50,7 @@ impl Kept {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(dir, stream.file(), flags, Mode::empty()) {
             Ok(file) => File::from(file),
-            // It could not be made, or was removed with the spool: what it would hold is missing.
+            // The file could not be made, or was removed with the spool, so its bytes are missing.
             Err(Errno::NOENT) => {
                 let total = written.map_or(0, |written| written.total);
                 return Ok(Self { total, broken_at: Some(0), ..nothing });
@@ -69,12 +70,12 @@ impl Kept {
         Ok(Self { file: Some(file), limit, total, broken_at, ..nothing })
     }
 
-    /// The same, and something may be missing.
+    /// Notes that something may be missing.
     pub(crate) fn cut(self) -> Self {
         Self { cut: true, ..self }
     }
 
-    /// What travels with the result.
+    /// Returns the output that is reported with the end.
     pub(crate) fn output(&self) -> io::Result<Output> {
         let kept = self.broken_at.unwrap_or(self.total);
         let head_len = kept.min(self.limit).min(limits::OUTPUT_HEAD_BYTES as u64);
@@ -86,8 +87,8 @@ impl Kept {
         Ok(Output { head, tail, bytes: self.total, truncated })
     }
 
-    /// All that was kept, for reading line by line: where bytes are missing between the first part
-    /// and the ring, so are the lines that they tore.
+    /// Returns all that was kept, to be read line by line. If bytes are missing between the first
+    /// part and the ring, the lines that they belonged to are left out too.
     pub(crate) fn lines(&self) -> io::Result<impl BufRead> {
         let kept = self.broken_at.unwrap_or(self.total);
         let late = self.last(self.total.saturating_sub(self.limit))?;
@@ -106,13 +107,13 @@ impl Kept {
     fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
         match &self.file {
             Some(file) => file.read_exact_at(bytes, at),
-            // Nothing was written, so nothing is asked for.
+            // Nothing was written, and nothing is read.
             None if bytes.is_empty() => Ok(()),
             None => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
 
-    /// The last `count` bytes, or as many as are there without a gap.
+    /// Returns the last `count` bytes, or as many of them as there are without a gap.
     fn last(&self, count: u64) -> io::Result<Vec<u8>> {
         let ring = ring(self.limit);
         let late = self.total.saturating_sub(self.limit);
@@ -135,7 +136,7 @@ impl Kept {
         Ok(bytes)
     }
 
-    /// Where the last whole line among the first `len` bytes ends.
+    /// Returns where the last whole line among the first `len` bytes ends.
     fn end_of_line_before(&self, len: u64) -> io::Result<u64> {
         let mut chunk = [0; 4 << 10];
         let mut end = len;
@@ -152,7 +153,7 @@ impl Kept {
     }
 }
 
-/// Reads the first part, as far as it goes.
+/// A reader of the first part.
 struct FromStart<'a> {
     kept: &'a Kept,
     at: u64,

@@ -1,4 +1,4 @@
-//! Which hierarchies of cgroups are mounted where, and where this process is in them.
+//! Where hierarchies of cgroups are mounted, and where this process is in them.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ pub(super) struct Mount {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Hierarchy {
     V2,
-    /// Its controllers and `name=`, as the mount says them.
+    /// Its controllers and `name=`, as the mount lists them.
     V1(Vec<String>),
 }
 
@@ -43,7 +43,7 @@ pub(super) fn mounts(mountinfo: &str) -> Vec<Mount> {
         .collect()
 }
 
-/// Undoes `\040` and the like.
+/// Replaces `\040` and the like by the characters that they stand for.
 fn unescaped(text: &str) -> String {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -63,8 +63,8 @@ fn unescaped(text: &str) -> String {
     String::from_utf8_lossy(&plain).into_owned()
 }
 
-/// The places below which leaves may be made, best first: where this process is, in each hierarchy
-/// that is of use.
+/// Returns the places below which leaves may be made, best first: where this process is in each
+/// useful hierarchy.
 pub(super) fn candidates(mounts: &[Mount], own: &str) -> Vec<(PathBuf, String, Version)> {
     const HARMLESS: [&str; 3] = ["pids", "freezer", "name="];
     // Lines are `0::PATH` for v2 and `N:CONTROLLERS:PATH` for v1.
@@ -92,15 +92,15 @@ pub(super) fn candidates(mounts: &[Mount], own: &str) -> Vec<(PathBuf, String, V
     v2.chain(v1).collect()
 }
 
-/// Where a cgroup's path leads below a mount point; `None` where it does not.
+/// Returns where a cgroup's path is below a mount point; `None` if it is not mounted there.
 fn below_mount(mount: &Mount, path: &str) -> Option<String> {
     let below = path.strip_prefix(mount.root.trim_end_matches('/'))?;
     let inside = below.is_empty() || below.starts_with('/');
     (inside && !path.contains("/..")).then(|| below.trim_matches('/').to_owned())
 }
 
-/// The cgroup in the hierarchy of a controller of v1: `base` below its mount point, or that of this
-/// process.
+/// Returns the cgroup in the hierarchy of a controller of v1: at `base` below its mount point, or
+/// the cgroup of this process.
 pub(super) fn place_of_v1(
     mounts: &[Mount],
     own: &str,
@@ -123,7 +123,7 @@ pub(super) fn place_of_v1(
     Some(mount.point.join(base))
 }
 
-/// Whether a controller is the wanted one; `name=` is any named hierarchy.
+/// Returns whether a controller is the wanted one; `name=` stands for any named hierarchy.
 fn is(name: &str, wanted: &str) -> bool {
     if wanted.ends_with('=') { name.starts_with(wanted) } else { name == wanted }
 }
