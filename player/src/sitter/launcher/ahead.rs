@@ -1,6 +1,6 @@
-//! What a launcher's second thread says of taps whose launch its first one has not answered: on a busy
-//! host a process may have been born, said that it is ready and ended by then. It is kept until the
-//! sitter knows whose tap it is.
+//! What a launcher's second thread says of taps before its first thread has answered their launch:
+//! on a busy host a process may have been born, said that it is ready and ended before that answer.
+//! It is kept until the sitter knows whose tap it is.
 
 use std::{collections::BTreeMap, mem::discriminant};
 
@@ -17,7 +17,7 @@ pub(super) struct Ahead(BTreeMap<TapId, OfTap>);
 /// What was said of one tap.
 #[derive(Debug, Default)]
 pub(super) struct OfTap {
-    /// What its unit has said: of each process the last word of a kind, and no more than [`WORDS`].
+    /// The words of its unit: the last of each kind from each process, at most [`WORDS`].
     pub(super) words: Vec<Word>,
     pub(super) account: Option<Account>,
 }
@@ -39,7 +39,7 @@ impl Ahead {
         }
     }
 
-    /// Its launch is answered: all that was said of it.
+    /// Takes out what was said of a tap whose launch is answered.
     pub(super) fn take(&mut self, id: TapId) -> OfTap {
         self.0.remove(&id).unwrap_or_default()
     }

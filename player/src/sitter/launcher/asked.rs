@@ -1,4 +1,5 @@
-//! One launcher: what it was asked for, what it answers, and what its page says where it does not.
+//! One launcher: what it was asked for, what it answers, and what its page says if it does not
+//! answer.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -37,14 +38,14 @@ pub(super) struct Early {
     pub(super) at: BootMillis,
 }
 
-/// Whose a launcher is.
+/// What a launcher is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Whose {
     /// It makes newborns of this user, and reads what they write.
     Maker(Option<Identity>),
     /// It reads what processes of this user write that an earlier sitter started.
     Reader(u32),
-    /// It reads one tap that another launcher got stuck with.
+    /// It reads one tap with which another launcher got stuck.
     Alone(TapId),
 }
 
@@ -64,31 +65,30 @@ pub(super) struct Launcher<T> {
     pub(super) whose: Whose,
     pub(super) pid: i32,
     pub(super) pidfd: OwnedFd,
-    /// Of its first thread, which makes newborns, and of its second one, which reads pipes.
+    /// The sockets of its first thread, which makes newborns, and of its second, which reads pipes.
     pub(super) sockets: Sockets,
     pub(super) page: File,
     pub(super) token: Token,
-    /// What it was asked for and has not answered, in order.
+    /// The requests that it has not answered, in order.
     pub(super) in_flight: VecDeque<Launch<T>>,
-    /// It took no more, until it answers.
+    /// Whether its socket takes no more requests until it answers.
     pub(super) full: bool,
-    /// What it reads.
+    /// The taps that it reads.
     pub(super) taps: BTreeMap<TapId, Held>,
-    /// What was said of taps of requests that are not answered: its second thread may be quicker than
-    /// its first.
+    /// What its second thread said of taps of requests that its first has not answered.
     ahead: Ahead,
-    /// What it is still to be told, in order.
+    /// What is still to be told to it, in order.
     pub(super) errands: Errands,
-    /// Whether it moves nothing by itself.
+    /// Whether it was asked to move nothing by itself.
     pub(super) hold: Hold,
     /// Since when it is certain to end, or to get stuck in its end.
     pub(super) dying: Option<BootMillis>,
-    /// Since when each of its threads has said nothing, or had nothing to say.
+    /// Since when each of its threads has been silent, or owed no answer.
     pub(super) silent_since: Silence,
     pub(super) look_at: BootMillis,
-    /// When to look whether it is stuck although it owes nothing; `None` while that concerns nobody.
+    /// When to look whether it is stuck although it owes nothing; `None` while nobody would suffer.
     pub(super) watch_at: Option<BootMillis>,
-    /// How often it had touched anything, where it was touching something at the last such look.
+    /// Its count of touches at the last such look, if it was touching a tap then.
     watched: Option<i32>,
 }
 
@@ -98,7 +98,7 @@ pub(super) struct Sockets {
     pub(super) taps: OwnedFd,
 }
 
-/// Moments since which nothing was heard.
+/// Since when each thread has been silent.
 #[derive(Clone, Copy)]
 pub(super) struct Silence {
     launches: BootMillis,
@@ -110,8 +110,8 @@ pub(super) struct Launch<T> {
     pub(super) number: u64,
     pub(super) what: T,
     pub(super) tap: Option<TapId>,
-    /// Keeps a descriptor's number free for the pidfd that comes with the answer: a start that cannot
-    /// have one is not begun.
+    /// Keeps a descriptor free for the pidfd that comes with the answer, so that no start begins
+    /// whose pidfd would not fit.
     pub(super) _reserve: OwnedFd,
 }
 
@@ -136,7 +136,7 @@ impl Newborn {
 }
 
 impl<T> Launcher<T> {
-    /// One that was just made.
+    /// Returns a launcher whose process was just made.
     pub(super) fn new(
         whose: Whose,
         (pid, pidfd): (i32, OwnedFd),
@@ -167,33 +167,33 @@ impl<T> Launcher<T> {
     }
 
     pub(super) fn send(&self, number: u64, request: &Request<'_>) -> Result<(), Errno> {
-        // The place may hold the number of a process of long ago.
+        // This field of the page may still hold the number of an earlier process.
         self.page.write_all_at(&[0; 4], place(number)).map_err(|_| Errno::IO)?;
         let (bytes, descriptors) = request.encode(number);
         errands::say(&self.sockets.launches, &bytes, &descriptors)
     }
 
-    /// Whether something that it was asked for is not answered.
+    /// Returns whether it owes an answer.
     pub(super) fn owes(&self) -> bool {
         !self.in_flight.is_empty() || self.owes_of_taps()
     }
 
-    /// Whether something is that concerns its taps.
+    /// Returns whether it owes an answer about its taps.
     fn owes_of_taps(&self) -> bool {
-        // One that has a launcher of its own may be waited for until its attempt is to be settled.
+        // A tap that has a launcher of its own is not urgent until its attempt is to be settled.
         let adopts = !matches!(self.whose, Whose::Alone(_));
         self.hold == Hold::Asked
             || self.taps.values().any(|held| held.closing > 0 || (adopts && held.adopting))
     }
 
-    /// Whether it owes something, and has said nothing for so long.
+    /// Returns whether it owes an answer and has been silent for so long.
     pub(super) fn is_silent_for(&self, long: Duration, now: BootMillis) -> bool {
         let for_long = |since: BootMillis| now >= since.after(long.as_millis() as u64);
         (!self.in_flight.is_empty() && for_long(self.silent_since.launches))
             || (self.owes_of_taps() && for_long(self.silent_since.taps))
     }
 
-    /// It is about to be asked for a newborn: from now on its silence counts.
+    /// Begins to count its silence, because it is about to be asked for a newborn.
     pub(super) fn will_owe_a_launch(&mut self, now: BootMillis) {
         if self.in_flight.is_empty() {
             self.silent_since.launches = now;
@@ -201,7 +201,8 @@ impl<T> Launcher<T> {
         }
     }
 
-    /// It is about to be asked for something that concerns its taps.
+    /// Begins to count the silence of its second thread, because it is about to be asked something
+    /// about its taps.
     pub(super) fn will_owe(&mut self, now: BootMillis) {
         if !self.owes_of_taps() {
             self.silent_since.taps = now;
@@ -214,7 +215,7 @@ impl<T> Launcher<T> {
         self.look_at = if self.look_at > now { self.look_at.min(at) } else { at };
     }
 
-    /// The token of its second socket.
+    /// Returns the token of its second socket.
     pub(super) fn token_of_taps(&self) -> Token {
         Token(self.token.0 + 1)
     }
@@ -224,13 +225,13 @@ impl<T> Launcher<T> {
         launches.max(taps).after(REST.as_millis() as u64)
     }
 
-    /// Is waited for no longer.
+    /// Stops waiting for its sockets.
     pub(super) fn unwatch(&self, poller: &Poller) {
         poller.remove(&self.sockets.launches);
         poller.remove(&self.sockets.taps);
     }
 
-    /// When it is given up although it has not ended.
+    /// Returns when it is given up although it has not ended.
     pub(super) fn left_at(&self) -> Option<BootMillis> {
         Some(self.dying?.after(LOOK.as_millis() as u64))
     }
@@ -242,7 +243,7 @@ impl<T> Launcher<T> {
         early: &mut BTreeMap<i32, Early>,
         now: BootMillis,
     ) -> Vec<Said<T>> {
-        // Who was born, before what it wrote.
+        // Births come before what the newborns wrote.
         let mut said = self.receive_from(|sockets| &sockets.launches, poller, early, now);
         said.extend(self.receive_from(|sockets| &sockets.taps, poller, early, now));
         said
@@ -258,7 +259,7 @@ impl<T> Launcher<T> {
         let mut said = Vec::new();
         loop {
             let socket = socket(&self.sockets);
-            // Answers come in order, so these are the ones that are answered now.
+            // Answers come in order, so the oldest requests are answered now.
             let answered = match launches_to_come(socket) {
                 Ok(count) => self.in_flight.drain(..count.min(self.in_flight.len())),
                 Err(Errno::AGAIN) => return said,
@@ -267,7 +268,7 @@ impl<T> Launcher<T> {
             let asked: Vec<(u64, T, Option<TapId>)> =
                 answered.map(|launch| (launch.number, launch.what, launch.tap)).collect();
             let understood = match receive(socket) {
-                // Its end comes as that of a child.
+                // The launcher has ended, which will show as the end of a child.
                 Ok(None) | Err(Errno::CONNRESET) => {
                     poller.remove(socket);
                     self.dying.get_or_insert(now);
@@ -290,8 +291,8 @@ impl<T> Launcher<T> {
         }
     }
 
-    /// Takes a message in. Whether it makes sense; what was not answered then has come to nobody
-    /// knows what.
+    /// Takes a message. Returns whether it makes sense; if not, it is not known what came of the
+    /// requests.
     fn take(
         &mut self,
         bytes: &[u8],
@@ -349,7 +350,7 @@ impl<T> Launcher<T> {
         self.in_flight.iter().any(|launch| launch.tap == Some(tap))
     }
 
-    /// A request is answered; with that what was said of its tap before.
+    /// Takes the answer to a request, with what was said of its tap before.
     pub(super) fn answer(
         &mut self,
         what: T,
@@ -369,12 +370,12 @@ impl<T> Launcher<T> {
                 said.push(Said::Account(tap, account));
             }
             _ if is_born => {}
-            // Whatever else is said of it is of no use to anybody.
+            // Nothing else that is said of this tap matters.
             _ => drop(self.taps.remove(&tap)),
         }
     }
 
-    /// Notes what is said of a tap. Whether anybody waits for it.
+    /// Notes what is said of a tap. Returns whether the sitter waits for it.
     fn is_news(&mut self, id: TapId, account: &Account) -> bool {
         if account.over {
             return self.taps.remove(&id).is_some();
@@ -387,15 +388,15 @@ impl<T> Launcher<T> {
         std::mem::take(&mut held.closing) > 0
     }
 
-    /// It has been silent for a while: somebody keeps a newborn from executing its program, or the
-    /// launcher itself from working.
+    /// Looks after a launcher that has been silent for a while. Something keeps a newborn from
+    /// executing its program, or the launcher itself from working.
     pub(super) fn look_after(&mut self, now: BootMillis) {
         let uid = self.whose.uid();
         self.look_at = now.after(LOOK.as_millis() as u64);
         let silent =
             |since: BootMillis, long: Duration| now >= since.after(long.as_millis() as u64);
         let Silence { launches, taps } = self.silent_since;
-        // A newborn to blame would have been killed by then, and has not ended.
+        // A newborn that kept it waiting would have been killed and have ended by then.
         let hopeless = !self.in_flight.is_empty() && silent(launches, SLOW * 2);
         if hopeless || (self.owes_of_taps() && silent(taps, SLOW)) {
             tracing::warn!(pid = self.pid, uid, "killing a launcher that does nothing any more");
@@ -422,15 +423,15 @@ impl<T> Launcher<T> {
         }
     }
 
-    /// Looks whether it is stuck with one tap while others want to be read. Whoever writes to those
-    /// waits, and would wait until something else shows that it is stuck.
+    /// Looks whether it is stuck with one tap while others are to be read. Otherwise processes that
+    /// write to those would wait until something else shows that the launcher is stuck.
     pub(super) fn watch(&mut self, now: BootMillis, beat: Beat) {
         let several = self.taps.values().filter(|held| !held.discards).count() > 1;
         if !several || self.owes() {
             (self.watch_at, self.watched) = (None, None);
         } else if self.watch_at.is_none_or(|at| now >= at) {
             if Stat::of(self.pid).is_none_or(|stat| stat.exiting) {
-                // Somebody killed it. Its end is told only when it has closed all its pipes.
+                // It was killed. Its end is told only when it has closed all its pipes.
                 self.dying = Some(now);
                 return;
             }
@@ -446,7 +447,7 @@ impl<T> Launcher<T> {
         }
     }
 
-    /// Kills it, and every newborn of its that has executed nothing.
+    /// Kills the launcher and its newborns that have executed nothing.
     pub(super) fn kill_with_newborns(&mut self, now: BootMillis) {
         self.kill(now);
         for launch in &self.in_flight {
@@ -462,7 +463,7 @@ impl<T> Launcher<T> {
         self.dying.get_or_insert(now);
     }
 
-    /// Whether the tap of this name is the one that it touches.
+    /// Returns whether it is touching this tap.
     pub(super) fn touches(&self, id: TapId) -> bool {
         self.on_page(TOUCHED) == Some(super::taps::mark_of(id))
     }
@@ -473,7 +474,7 @@ impl<T> Launcher<T> {
         Some(i32::from_le_bytes(number))
     }
 
-    /// What came of a request that will not be answered any more.
+    /// Returns what came of a request that will not be answered any more.
     pub(super) fn what_came_of(&self, number: u64, early: &mut BTreeMap<i32, Early>) -> Launched {
         let pid = match self.newborn(number) {
             Newborn::None => return Launched::NotBorn(LaunchError::Gone),
@@ -487,11 +488,11 @@ impl<T> Launcher<T> {
                 let start_ticks = stat.start_ticks;
                 Launched::Born(Born { pid, start_ticks, pidfd, ended: None })
             }
-            // Dead, and it never came to it; it is reaped as what it is then: nobody's.
+            // It died and executed nothing. Its end belongs to nobody.
             (Some(stat), _) if stat.zombie && !stat.executed => {
                 Launched::NotBorn(LaunchError::Killed)
             }
-            // On its way; it may execute before it dies.
+            // It is still on its way, and may execute before it dies.
             (Some(stat), _) => {
                 kill_child(&stat);
                 Launched::Unknown
@@ -513,7 +514,7 @@ impl<T> Launcher<T> {
     }
 }
 
-/// What an answer says, together with ends that were seen before it.
+/// Returns what an answer says, together with ends that were seen before it.
 fn came(
     what: Came,
     pidfds: &mut impl Iterator<Item = OwnedFd>,
@@ -527,7 +528,7 @@ fn came(
         Came::Born { pid, seen } => (pid, seen),
     };
     let pidfd = pidfds.next()?;
-    // One that was made at another time is not the same process.
+    // A process that was made at another time is another process.
     let is_it = |early: &Early| early.seen.is_none() || seen.is_none() || seen == early.seen;
     let ended = early.remove(&pid).filter(is_it);
     let Some(Seen { executed, start_ticks }) = seen.or(ended.as_ref().and_then(|early| early.seen))
@@ -543,12 +544,12 @@ fn came(
     })
 }
 
-/// Where the page has the newborn of a request.
+/// Returns where the page has the newborn of a request.
 fn place(number: u64) -> u64 {
     number % NEWBORNS as u64 * 4
 }
 
-/// A file for [`sys::shared_numbers`].
+/// Makes a file for [`sys::shared_numbers`].
 pub(super) fn shared_page() -> Result<File, Errno> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let page = rustix::fs::memfd_create(c"newborns", flags | MemfdFlags::NOEXEC_SEAL);
@@ -562,7 +563,7 @@ pub(super) fn shared_page() -> Result<File, Errno> {
     Ok(page.into())
 }
 
-/// A child of ours that nobody has reaped, so that its number is its own.
+/// Returns a child of ours that was not reaped, so that the number still is its own.
 fn own_child(pid: i32) -> Option<Stat> {
     Stat::of(pid).filter(|stat| stat.parent.unsigned_abs() == std::process::id())
 }

@@ -1,9 +1,9 @@
 //! What a unit says of itself: by sd_notify(3) at a socket, or by a newline at a descriptor.
 //!
-//! Both are a launcher's business, as pipes are. A datagram may carry descriptors, and whoever takes it
-//! off the socket closes them, which may wait for whoever keeps a pipe's lock. Who may send is the
-//! unit's user (the socket's owner); whether a sender is a process of the unit is judged by the sitter,
-//! for which the kernel's word about the sender goes along.
+//! A launcher listens to both, because listening may block as reading pipes may: a datagram may
+//! carry descriptors, and the receiver closes them, which may have to wait for the lock of a pipe.
+//! Only the unit's user, who owns the socket, may send. The sitter judges whether a sender is a
+//! process of the unit, so the kernel's word about the sender is passed on.
 
 use std::{io, io::IoSliceMut, mem::MaybeUninit, path::PathBuf};
 
@@ -26,31 +26,31 @@ use crate::sitter::{
     pipe::Pipe, spool_dir::remove_file, stream::READY_PIPE, sys::Identity, unit::NOTIFY,
 };
 
-/// Longest datagram, in bytes; of a longer one nothing is believed.
+/// Longest datagram, in bytes; a longer one is ignored.
 const DATAGRAM_BYTES: usize = 4 << 10;
 /// Most bytes of the descriptor that are read at once.
 const READ_BYTES: usize = 4 << 10;
-/// From so many datagrams on a unit is loud.
+/// From so many datagrams at once on, a unit counts as loud.
 const LOUD: usize = 4;
 
-/// Where a unit is heard.
+/// Where a launcher listens to a unit.
 pub(super) enum Ear {
     Socket(OwnedFd),
-    /// The pipe whose other end it has as its descriptor.
+    /// The pipe whose other end is the unit's descriptor.
     Pipe(Pipe),
 }
 
 /// What was heard.
 pub(super) struct Heard {
     pub(super) words: Vec<Word>,
-    /// There may be more to hear later.
+    /// Whether more may come later.
     pub(super) goes_on: bool,
-    /// It was much.
+    /// Whether the unit was loud.
     pub(super) is_loud: bool,
 }
 
 impl Ear {
-    /// For a new run of a unit, whose pipes are in `directory`.
+    /// Opens the ear of a new run, whose pipes are in `directory`.
     pub(super) fn open(
         ready: Ready<OwnedFd>,
         directory: BorrowedFd<'_>,
@@ -66,8 +66,8 @@ impl Ear {
         })
     }
 
-    /// The same for a run that another launcher has listened to; as far as it can be had. What was said
-    /// while nobody listened is not heard.
+    /// Opens the ear of a run to which another launcher has listened, if that is possible. What the
+    /// run said while nobody listened is lost.
     pub(super) fn reopen(
         ready: Ready<OwnedFd>,
         directory: BorrowedFd<'_>,
@@ -83,7 +83,7 @@ impl Ear {
         }
     }
 
-    /// Hears what there is, and no more than so much of it.
+    /// Takes what the unit has said, up to a bound.
     pub(super) fn hear(&mut self) -> Heard {
         match self {
             Ear::Socket(socket) => hear_socket(socket),
@@ -101,13 +101,13 @@ impl AsFd for Ear {
     }
 }
 
-/// A socket in a directory of the sitter's, for a user alone.
+/// Makes a socket in a directory of the sitter, for one user alone.
 fn listen(place: BorrowedFd<'_>, owner: Option<(u32, Option<u32>)>) -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
     sockopt::set_socket_passcred(&socket, true)?;
     remove_file(place, NOTIFY)?;
-    // Whatever the directory's path is long: a socket's may be no longer than 107 bytes.
+    // The path of a socket may have at most 107 bytes, and that of the directory may be longer.
     let path = PathBuf::from(format!("/proc/self/fd/{}/{NOTIFY}", place.as_raw_fd()));
     bind(&socket, &SocketAddrUnix::new(&path)?)?;
     rustix::fs::chmodat(place, NOTIFY, Mode::from_raw_mode(0o600 as RawMode), AtFlags::empty())?;
@@ -138,8 +138,8 @@ fn hear_socket(socket: &OwnedFd) -> Heard {
     Heard { words, goes_on: true, is_loud: datagrams >= LOUD }
 }
 
-/// A datagram, and the process that sent it. Descriptors that came along are let go of by the kernel,
-/// for there is no room for them.
+/// Receives a datagram and the process that sent it. The kernel drops descriptors that came along,
+/// because there is no room for them.
 fn receive(socket: &OwnedFd) -> Result<(Vec<u8>, i32), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -157,7 +157,7 @@ fn receive(socket: &OwnedFd) -> Result<(Vec<u8>, i32), Errno> {
     Ok((text, sender.unwrap_or(0)))
 }
 
-/// What a datagram says, of what is known here.
+/// Returns the words in a datagram that are known here.
 fn read(text: &[u8]) -> Vec<WordKind> {
     let text = String::from_utf8_lossy(text);
     let words = text.lines().filter_map(|line| {
@@ -224,7 +224,7 @@ mod tests {
         let said = [WordKind::Ready, WordKind::Watchdog].map(|kind| Word { kind, pid });
         assert_eq!(words, said);
         assert!(goes_on && is_loud);
-        // The next one to listen here takes its place.
+        // The next listener takes the place of this one.
         let _next = listen(place(temp.path()).as_fd(), None).unwrap();
         client.send_to(b"READY=1", &path).unwrap();
         assert!(ear.hear().words.is_empty());

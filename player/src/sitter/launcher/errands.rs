@@ -1,5 +1,5 @@
-//! What a launcher is told beside requests for newborns: to take over, close and let go of taps. It is
-//! told as its socket takes it; nobody waits for that.
+//! What a launcher is told beside requests for newborns: to take over, close and release taps. It
+//! is told as fast as its socket takes it, and nobody waits for that.
 
 use std::{
     collections::VecDeque,
@@ -24,33 +24,33 @@ use crate::sitter::{
     poll::{Interest, Poller},
 };
 
-/// A tap, as the sitter needs it to give it to another launcher.
+/// What the sitter needs of a tap to give it to another launcher.
 pub(super) struct Held {
-    /// The attempt's.
+    /// The directory of the attempt.
     pub(super) directory: Rc<OwnedFd>,
     pub(super) keep: Keep,
     pub(super) ready: Ready<Rc<OwnedFd>>,
-    /// It was to be taken over, which has not been answered.
+    /// Whether the launcher was told to take it over and has not answered.
     pub(super) adopting: bool,
-    /// Nobody may have had its pipes open before.
+    /// Whether there may have been a time when no process had its pipes open.
     pub(super) unattended: bool,
-    /// How often it was to be closed, which has not been answered.
+    /// How often the launcher was told to close it and has not answered.
     pub(super) closing: u8,
-    /// Nothing of it is kept any more.
+    /// Whether its output is thrown away.
     pub(super) discards: bool,
     /// How many launchers have had it.
     pub(super) moves: u8,
 }
 
-/// What a launcher is still to be told, in order.
+/// What is still to be told to a launcher, in order.
 #[derive(Default)]
 pub(super) struct Errands {
     queue: VecDeque<Errand>,
-    /// Its socket takes no more for now.
+    /// Whether its socket takes no more for now.
     blocked: bool,
 }
 
-/// What a launcher is to be told beside requests for newborns.
+/// One thing that a launcher is told beside requests for newborns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Errand {
     Adopt(TapId),
@@ -66,7 +66,7 @@ pub(super) enum Hold {
     No,
     /// It was asked to hold.
     Asked,
-    /// It said that it does.
+    /// It said that it holds.
     Yes,
 }
 
@@ -83,7 +83,8 @@ impl<T> Launcher<T> {
         self.run_errands(poller, now);
     }
 
-    /// Has it say what was written to a tap, and throw away what follows. Whether it has that tap.
+    /// Has it say what was written to a tap, and throw away what follows. Returns whether it has
+    /// that tap.
     pub(super) fn close(&mut self, id: TapId, poller: &Poller, now: BootMillis) -> bool {
         if !self.taps.contains_key(&id) {
             return false;
@@ -97,7 +98,7 @@ impl<T> Launcher<T> {
         true
     }
 
-    /// Has it let go of a tap.
+    /// Has it release a tap.
     pub(super) fn forget(&mut self, id: TapId, poller: &Poller, now: BootMillis) {
         if self.taps.remove(&id).is_some() {
             self.errands.queue.push_back(Errand::Forget(id));
@@ -115,7 +116,7 @@ impl<T> Launcher<T> {
         self.run_errands(poller, now);
     }
 
-    /// Says what it is to be told, as far as its socket takes it now.
+    /// Tells it as much as its socket takes now.
     pub(super) fn run_errands(&mut self, poller: &Poller, now: BootMillis) {
         let mut blocked = false;
         while let Some(first) = self.errands.queue.front().copied() {
@@ -145,7 +146,7 @@ impl<T> Launcher<T> {
                         }
                         say(socket, &bytes, &descriptors)
                     }
-                    // It was let go of before this was said.
+                    // The tap was released before this was told.
                     None => Ok(()),
                 },
             };
@@ -155,7 +156,7 @@ impl<T> Launcher<T> {
                     blocked = true;
                     break;
                 }
-                // What it was to be told is told to the next one.
+                // What was still to be told is told to the next launcher.
                 Err(error) => {
                     tracing::debug!(pid = self.pid, %error, "a launcher cannot be told anything");
                     self.dying.get_or_insert(now);
@@ -171,7 +172,7 @@ impl<T> Launcher<T> {
     }
 }
 
-/// Says something to a launcher.
+/// Sends a message to a launcher.
 pub(super) fn say(
     socket: &OwnedFd,
     bytes: &[u8],

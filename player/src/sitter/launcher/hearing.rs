@@ -1,4 +1,4 @@
-//! Messages of launchers, as they come out of a socket.
+//! Messages of launchers, read from a socket.
 
 use std::{io::IoSliceMut, mem::MaybeUninit};
 
@@ -13,14 +13,14 @@ use super::{
     wire::{ANSWERS_BYTES, Answers},
 };
 
-/// How many launches the next message speaks of; 0 at the end.
+/// Returns how many launches the next message answers; 0 at the end of the stream.
 pub(super) fn launches_to_come(socket: &OwnedFd) -> Result<usize, Errno> {
     let mut bytes = [0];
     let (read, _) = rustix::io::retry_on_intr(|| recv(socket, &mut bytes, RecvFlags::PEEK))?;
     Ok(Answers::launches_in(&bytes[..read]))
 }
 
-/// A message of answers with its pidfds; `None` at the end.
+/// Receives a message of answers with its pidfds; `None` at the end of the stream.
 #[expect(clippy::type_complexity, reason = "a message: its bytes and its descriptors")]
 pub(super) fn receive(socket: &OwnedFd) -> Result<Option<(Vec<u8>, Vec<OwnedFd>)>, Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(ANSWERS))];

@@ -1,4 +1,4 @@
-//! The sitter's side: whose launchers there are, and what they are asked for.
+//! All launchers, as the sitter has them: which there are, and what they are asked for.
 
 use std::{collections::BTreeMap, ffi::CString, io, rc::Rc};
 
@@ -26,28 +26,31 @@ use crate::sitter::{
 
 /// Every launcher; `T` says what a newborn is for.
 pub(crate) struct Launchers<T> {
-    /// This very program, whatever has its path by now: the two must understand each other.
+    /// This very program, even if its path leads to another one by now: sitter and launcher must be
+    /// of one build.
     program: OwnedFd,
     /// What marks launchers, and newborns that have executed nothing, `KEY=VALUE`.
     mark: CString,
     file_limit: FileLimit,
-    /// When it is looked whether launchers are stuck.
+    /// The moments at which to look whether launchers are stuck.
     beat: Beat,
-    /// The first token, and how many were given away.
+    /// The first of their tokens.
     first_token: Token,
     tokens: u64,
     all: BTreeMap<Token, Launcher<T>>,
-    /// Those of them that make newborns.
+    /// The launchers that make newborns, by user.
     makers: BTreeMap<Option<Identity>, Token>,
-    /// Launchers that were killed and have not ended: they hold nothing of ours.
+    /// Launchers that were given up: they were killed and have not ended. They hold nothing of
+    /// ours.
     left_behind: Vec<i32>,
     last_number: u64,
     last_tap: TapId,
-    /// Children that ended and belonged to nobody yet: newborns that were quicker than their answer.
+    /// Children that ended before a launcher told of them: newborns that were quicker than the
+    /// answer.
     early: BTreeMap<i32, Early>,
 }
 
-/// Which taps a launcher may be stuck with.
+/// With which taps a launcher may be stuck.
 #[derive(Clone, Copy)]
 enum Suspects {
     /// It has ended.
@@ -56,34 +59,34 @@ enum Suspects {
     All,
 }
 
-/// An attempt's streams that an earlier sitter's launcher read.
+/// The streams of an attempt or run that a launcher of an earlier sitter read.
 #[derive(Clone, Copy)]
 pub(crate) struct Orphan<'a> {
     /// The attempt's directory.
     pub(crate) directory: &'a Rc<OwnedFd>,
     pub(crate) keep: Keep,
-    /// How that says that it is ready.
+    /// How a unit's run says that it is ready.
     pub(crate) ready: Ready<&'a Rc<OwnedFd>>,
-    /// Nothing is to be kept of what comes from now on.
+    /// Whether what comes from now on is thrown away.
     pub(crate) discards: bool,
-    /// Nobody may have had the pipes open since.
+    /// Whether there may have been a time when no process had the pipes open.
     pub(crate) unattended: bool,
 }
 
 /// A launcher has a token for each of its sockets.
 const TOKENS: u64 = 2;
-/// How many of those are kept before old ones are looked for: no answer takes so long.
+/// How many early ends are kept before old ones are removed: no answer takes that long.
 const EARLY: usize = 1_024;
 
 impl<T> Launchers<T> {
-    /// None yet. `first_token` and all above it are theirs.
+    /// Returns no launchers yet. `first_token` and all tokens above it are theirs.
     pub(crate) fn new(
         mark: CString,
         file_limit: FileLimit,
         first_token: Token,
         beat: Beat,
     ) -> io::Result<Self> {
-        // Who may execute it need not be allowed to read it.
+        // We may execute the program, but need not be allowed to read it.
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let program = rustix::fs::open("/proc/self/exe", flags, Mode::empty())?;
         Ok(Self {
@@ -102,7 +105,7 @@ impl<T> Launchers<T> {
         })
     }
 
-    /// Whether a newborn of this user can be asked for now.
+    /// Returns whether a newborn of this user can be asked for now.
     pub(crate) fn has_room(&self, user: &Option<Identity>) -> bool {
         let maker = self.makers.get(user).and_then(|token| self.all.get(token));
         maker.is_none_or(|launcher| {
@@ -110,24 +113,24 @@ impl<T> Launchers<T> {
         })
     }
 
-    /// Whether what came of a request is still to be told.
+    /// Returns whether any request is not answered.
     pub(crate) fn is_busy(&self) -> bool {
         self.all.values().any(|launcher| !launcher.in_flight.is_empty())
     }
 
-    /// What requests are still to be answered for.
+    /// Returns what the unanswered requests are for.
     pub(crate) fn awaited(&mut self) -> impl Iterator<Item = &mut T> {
         let launchers = self.all.values_mut();
         launchers.flat_map(|launcher| &mut launcher.in_flight).map(|launch| &mut launch.what)
     }
 
-    /// A name that no tap has had.
+    /// Returns a name that no tap has had.
     pub(crate) fn fresh_tap(&mut self) -> TapId {
         self.last_tap.0 += 1;
         self.last_tap
     }
 
-    /// Asks for a newborn of a user, for `what`. `directories` are those of the request's tap.
+    /// Asks for a newborn of a user, for `what`. `directories` belong to the request's tap.
     pub(crate) fn send(
         &mut self,
         poller: &Poller,
@@ -152,7 +155,7 @@ impl<T> Launchers<T> {
             Err(error) => return Err(NotSent::Never(what, LaunchError::Ask(error.into()))),
         };
         let number = self.last_number + 1;
-        // It was put there above, where there was none.
+        // The lines above have made it if there was none.
         let Some(launcher) = self.all.get_mut(&token) else { return Err(NotSent::Later(what)) };
         match launcher.send(number, request) {
             Ok(()) => {}
@@ -160,7 +163,7 @@ impl<T> Launchers<T> {
                 launcher.full = true;
                 return Err(NotSent::Later(what));
             }
-            // It has ended, which is about to be told.
+            // The launcher has ended, which is about to be told.
             Err(Errno::PIPE | Errno::CONNRESET) => {
                 launcher.dying.get_or_insert(now);
                 return Err(NotSent::Later(what));
@@ -187,7 +190,7 @@ impl<T> Launchers<T> {
         Ok(())
     }
 
-    /// Has the pipes read of an attempt of this user that an earlier sitter started.
+    /// Has a launcher read the pipes of an attempt of this user that an earlier sitter started.
     pub(crate) fn adopt(
         &mut self,
         poller: &Poller,
@@ -214,20 +217,22 @@ impl<T> Launchers<T> {
         Ok(id)
     }
 
-    /// Asks what was written to a tap; from now on it is thrown away. `false`: nobody has it.
+    /// Asks what was written to a tap, and has what follows thrown away. Returns whether a launcher
+    /// has the tap.
     pub(crate) fn close(&mut self, poller: &Poller, id: TapId, now: BootMillis) -> bool {
         self.all.values_mut().any(|launcher| launcher.close(id, poller, now))
     }
 
-    /// Has nobody read a tap any more.
+    /// Has the launcher of a tap release it.
     pub(crate) fn forget(&mut self, poller: &Poller, id: TapId, now: BootMillis) {
         self.all.values_mut().for_each(|launcher| launcher.forget(id, poller, now));
     }
 
-    /// Has all of them move nothing by themselves, for this program is to be executed anew: what they
-    /// have open keeps what is in it until the next launcher has it open too. Whether they do.
+    /// Has all launchers move nothing by themselves, because this program is to be executed anew.
+    /// The pipes that they have open keep their content until the next launchers have them open
+    /// too. Returns whether all of them hold.
     ///
-    /// A launcher that has a tap of its own is not waited for: it may be stuck.
+    /// A launcher that reads a single tap is not waited for, because it may be stuck.
     pub(crate) fn hold(&mut self, poller: &Poller, now: BootMillis) -> bool {
         let mut all = true;
         for launcher in self.all.values_mut() {
@@ -242,7 +247,7 @@ impl<T> Launchers<T> {
         all
     }
 
-    /// Has all of them go on, after [`Launchers::hold`].
+    /// Has all launchers go on after [`Launchers::hold`].
     pub(crate) fn go_on(&mut self, poller: &Poller, now: BootMillis) {
         for launcher in self.all.values_mut().filter(|launcher| launcher.hold != Hold::No) {
             launcher.hold(false, poller, now);
@@ -263,8 +268,8 @@ impl<T> Launchers<T> {
         }
     }
 
-    /// Makes a launcher. It is our own user's and executes our own program, so nobody can keep us
-    /// waiting for it.
+    /// Makes a launcher. It runs as our own user and executes our own program, so nobody can make
+    /// us wait for it.
     fn start(
         &mut self,
         poller: &Poller,
@@ -281,7 +286,8 @@ impl<T> Launchers<T> {
         };
         let (socket, theirs) = pair()?;
         let (of_taps, their_taps) = pair()?;
-        // Room for one request of any size; what is refused here leaves room for any but the largest.
+        // Makes room for one request of any size. If that is refused, all but the largest still
+        // fit.
         let _ = sockopt::set_socket_send_buffer_size_force(&socket, REQUEST_BYTES)
             .or_else(|_| sockopt::set_socket_send_buffer_size(&socket, REQUEST_BYTES));
         let page = shared_page().map_err(failed)?;
@@ -317,7 +323,7 @@ impl<T> Launchers<T> {
         let launcher = Launcher::new(whose, process, sockets, page, token, now);
         let user = match &launcher.whose {
             Whose::Maker(user) => user.as_ref(),
-            // It is never asked for a newborn.
+            // It is never asked for a newborn, so it needs no user.
             Whose::Reader(_) | Whose::Alone(_) => None,
         };
         let Sockets { launches, taps } = &launcher.sockets;
@@ -334,7 +340,7 @@ impl<T> Launchers<T> {
         Ok(token)
     }
 
-    /// Takes what is said at this token; nothing where it is no launcher's.
+    /// Takes what the launcher of this token says; nothing if the token is not a launcher's.
     pub(crate) fn receive(
         &mut self,
         poller: &Poller,
@@ -349,8 +355,8 @@ impl<T> Launchers<T> {
         said
     }
 
-    /// A child of this number ended and is no attempt's: whether it was a launcher, and what comes of
-    /// that.
+    /// Takes the end of the child `pid`, which is of no attempt. Returns what follows if it was a
+    /// launcher.
     pub(crate) fn ended(
         &mut self,
         poller: &Poller,
@@ -371,7 +377,7 @@ impl<T> Launchers<T> {
         Some(said)
     }
 
-    /// Gives up a launcher that was killed and does not end.
+    /// Gives up a launcher that was killed and has not ended.
     fn leave_behind(
         &mut self,
         poller: &Poller,
@@ -381,7 +387,7 @@ impl<T> Launchers<T> {
     ) {
         let Some(launcher) = self.all.remove(&token) else { return };
         let culprit = launcher.taps.keys().copied().find(|id| launcher.touches(*id));
-        // Where it touches none it is its end that does not come: it closes all pipes.
+        // If it touches no tap, it is stuck in its end, where it closes all pipes.
         let suspects = culprit.map_or(Suspects::All, Suspects::One);
         let (pid, uid) = (launcher.pid, launcher.whose.uid());
         tracing::error!(
@@ -394,8 +400,8 @@ impl<T> Launchers<T> {
         self.bury(poller, launcher, suspects, now, said);
     }
 
-    /// Says what came of all that a launcher was asked for, and gives its taps to others. Suspects may
-    /// stop others as well.
+    /// Tells what came of all requests to a launcher, and gives its taps to other launchers.
+    /// Suspects are kept apart, because they may stop any launcher.
     fn bury(
         &mut self,
         poller: &Poller,
@@ -423,7 +429,7 @@ impl<T> Launchers<T> {
         self.settle_down();
     }
 
-    /// Gives a tap to another launcher. What is to be said of it at once.
+    /// Gives a tap to another launcher. Returns what is to be said of the tap at once.
     fn move_tap(
         &mut self,
         poller: &Poller,
@@ -436,13 +442,13 @@ impl<T> Launchers<T> {
         held.moves += 1;
         held.unattended = true;
         let is_awaited = held.closing > 0;
-        // Nobody waits for one more launcher that gets stuck with it.
+        // No further launcher is to get stuck with this tap.
         if held.moves > MOVES || (matches!(whose, Whose::Alone(_)) && (is_awaited || held.discards))
         {
             tracing::error!(tap = id.0, "nobody reads the output of an attempt any more");
             return given_up;
         }
-        // Asked in vain twice, it is to be settled without an answer.
+        // After two launchers did not answer, the attempt is settled without an answer.
         let is_late = held.closing > 1;
         if is_late {
             (held.closing, held.discards) = (0, true);
@@ -460,8 +466,8 @@ impl<T> Launchers<T> {
         is_late.then_some(Account { over: false, written: None })
     }
 
-    /// A child ended that belongs to nobody. It may be a newborn whose answer is still to come:
-    /// `stat` is what was known of it before it was reaped.
+    /// Notes the end of a child that is not known. It may be a newborn whose answer is still to
+    /// come. `stat` is what was known of it before it was reaped.
     pub(crate) fn note_end(
         &mut self,
         pid: i32,
@@ -471,7 +477,7 @@ impl<T> Launchers<T> {
     ) {
         if self.is_busy() {
             if self.early.len() >= EARLY {
-                // Orphans of scores, while there was always an answer to wait for.
+                // The old ones were orphans of scores.
                 self.early.retain(|_, early| now < early.at.after(REST.as_millis() as u64));
             }
             let seen =
@@ -480,8 +486,8 @@ impl<T> Launchers<T> {
         }
     }
 
-    /// Does what is due: looks after launchers that are silent, gives up those that do not even end,
-    /// and lets those go that had nothing to do for long.
+    /// Does what is due: looks after launchers that are silent, gives up those that were killed and
+    /// do not end, and ends those that had nothing to do for long.
     pub(crate) fn tick(&mut self, poller: &Poller, now: BootMillis) -> Vec<Said<T>> {
         let mut said = Vec::new();
         let is_left = |launcher: &Launcher<T>| launcher.left_at().is_some_and(|at| now >= at);
@@ -500,15 +506,16 @@ impl<T> Launchers<T> {
                 }
                 return true;
             }
-            // It ends with its socket.
+            // A launcher ends when its socket closes.
             !launcher.taps.is_empty() || now < launcher.rests_at()
         });
         self.makers.retain(|_, token| self.all.contains_key(token));
         said
     }
 
-    /// Gives up on launchers that are silent, because the sitter is to end: no user's newborns or pipes
-    /// may keep it from that. What was begun is killed, and what was not comes back.
+    /// Gives up launchers that are silent, because the sitter is to end and no user's newborns or
+    /// pipes may delay that. Newborns that were begun are killed; requests that were not begun come
+    /// back.
     pub(crate) fn hurry(&mut self, now: BootMillis) {
         for launcher in self.all.values_mut() {
             if launcher.is_silent_for(LOOK, now) && launcher.dying.is_none() {
@@ -528,7 +535,8 @@ impl<T> Launchers<T> {
         self.all.values().filter_map(deadline).min()
     }
 
-    /// Processes that are no attempt's: launchers, and newborns that nobody has told of yet.
+    /// Returns processes that belong to no attempt: launchers, and newborns of which no launcher
+    /// has told yet.
     pub(crate) fn processes(&self) -> impl Iterator<Item = i32> {
         let launchers = self.all.values().flat_map(|launcher| {
             let launches = launcher.in_flight.iter();
@@ -538,8 +546,8 @@ impl<T> Launchers<T> {
         launchers.chain(self.left_behind.iter().copied())
     }
 
-    /// Kills them all, and every newborn that nobody has told of: nothing is to be started any more.
-    /// What they were for.
+    /// Kills all launchers, and every newborn of which they have not told, because nothing is to be
+    /// started any more. Returns what the newborns were for.
     pub(crate) fn kill_all(&mut self) -> Vec<T> {
         let mut left = Vec::new();
         self.makers.clear();
@@ -550,7 +558,7 @@ impl<T> Launchers<T> {
         left
     }
 
-    /// Forgets ends that no answer can belong to any more.
+    /// Forgets early ends to which no answer can belong any more.
     fn settle_down(&mut self) {
         if !self.is_busy() {
             self.early.clear();

@@ -1,14 +1,16 @@
-//! What the runs of a unit write: files `out.N` and `err.N`, bounded in size and number, kept over runs.
+//! What the runs of a unit write: files `out.N` and `err.N`, bounded in size and number. They
+//! outlive the runs.
 //!
-//! A file that is full ends with a line, and the beginning of the next one goes to the next file. Of each
-//! stream the newest files are kept, [`STREAM_BYTES`] of them, and less where all logs together would
-//! be more than their budget (`logs/budget.rs`). Whoever writes to a file has it locked: a launcher that
-//! finds the newest one locked begins the next. Where the disk is full the oldest file makes room; what
-//! cannot be written even so is dropped and counted, so that no service waits for a disk, and where
-//! writing goes on, a line says how much is missing.
+//! A full file ends with a whole line; the line that it would break begins the next file. Of each
+//! stream the newest files are kept, up to [`STREAM_BYTES`], or less if all logs together would
+//! exceed their budget (`logs/budget.rs`). The launcher that writes to a file has it locked;
+//! another launcher that finds the newest file locked begins the next one. If the disk is full, the
+//! oldest file is removed. What cannot be written even then is dropped and counted, so that no
+//! service waits for a disk; once writing goes on, a line says how much is missing.
 //!
-//! The kernel moves bytes from pipe to file by itself: a launcher that is killed loses none of them.
-//! Where which run begins is noted before (`logs/marks.rs`), so that each byte has its run.
+//! The kernel moves bytes from pipe to file by itself, so a launcher that is killed loses none of
+//! them. A mark notes beforehand where a run begins (`logs/marks.rs`), so that each byte has its
+//! run.
 
 use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
 
@@ -31,15 +33,16 @@ use crate::sitter::{
     stream::{PRIVATE, Stream},
 };
 
-/// How much is kept of a stream, at most, in bytes.
+/// Most bytes that are kept of a stream.
 const STREAM_BYTES: u64 = 100 << 20;
-/// Longest line that is kept together, in bytes.
+/// Longest line that is kept in one file, in bytes.
 const LINE_BYTES: u64 = 64 << 10;
-/// Most that is moved at once, in bytes.
+/// Most bytes that are moved at once.
 const MOVED: u64 = 1 << 20;
-/// After so many milliseconds what is written has a new mark, so that it is known when.
+/// The time after which bytes get a new mark, in milliseconds: marks tell when bytes were written.
 const MARKED: u64 = 60_000;
-/// Between two looks at all logs, in milliseconds: they take time where there are many.
+/// The time between two looks at all logs, in milliseconds: a look takes time if there are many
+/// logs.
 const LOOKS: u64 = 1_000;
 
 /// The files of one stream of a unit.
@@ -48,15 +51,15 @@ pub(super) struct Log {
     /// The unit's directory.
     dir: Arc<OwnedFd>,
     stem: &'static str,
-    /// The newest; `None` before the first byte.
+    /// The newest file; `None` before the first byte.
     open: Option<Open>,
-    /// Bytes that could not be written, since some could.
+    /// How many bytes could not be written since the last that could.
     dropped: u64,
-    /// Whose bytes come now.
+    /// The run whose bytes come now.
     run: RunId,
     /// The last mark's run, and its time.
     marked: Option<(RunId, Timestamp)>,
-    /// When all logs were looked at last, and how large a file may become since, in bytes.
+    /// When all logs were last looked at, and the largest size of a file since, in bytes.
     looked: Option<(BootMillis, u64)>,
 }
 
@@ -65,7 +68,7 @@ struct Open {
     file: File,
     number: u64,
     len: u64,
-    /// At which length it is full; one more move of bytes may go beyond it.
+    /// From this length on the file is full. The last move of bytes may go beyond it.
     most: u64,
     /// The number of the oldest file that is kept.
     oldest: u64,
@@ -77,7 +80,7 @@ impl Log {
         Self { dir, stem, open: None, dropped: 0, run, marked: None, looked: None }
     }
 
-    /// What comes next is of this run.
+    /// Notes that the bytes that come next are of this run.
     pub(super) fn of(&mut self, run: RunId) -> &mut Self {
         self.run = run;
         self
@@ -88,7 +91,8 @@ impl Log {
         self.marked.is_none_or(|(run, _)| run != self.run)
     }
 
-    /// Notes whose the bytes are that come next, where that is news, or long ago.
+    /// Marks the run of the bytes that come next, if the run has no mark yet or the last mark is
+    /// old.
     fn mark(&mut self) {
         let at = clock::wall();
         let is_old = |(_, last): (RunId, Timestamp)| at.0.abs_diff(last.0) >= MARKED;
@@ -96,14 +100,15 @@ impl Log {
         if self.is_news() || self.marked.is_some_and(is_old) {
             let place = LogPlace { file: *number, offset: *len };
             let mark = Mark { run: self.run, place, at };
-            // Without it they count as those of the run before: better than not to have them.
+            // Without a mark the bytes count as those of the run before, which is better than
+            // losing them.
             if marks::note(&self.dir, self.stem, &mark, *oldest).is_ok() {
                 self.marked = Some((self.run, at));
             }
         }
     }
 
-    /// Moves bytes; `None` where they cannot be written.
+    /// Moves bytes from the pipe into the newest file.
     fn fill(&mut self, pipe: &Pipe) -> Result<usize, Errno> {
         self.say_what_is_missing()?;
         let Open { file, len, most, .. } = self.ready()?;
@@ -132,7 +137,7 @@ impl Log {
         Ok(())
     }
 
-    /// A file with room.
+    /// Returns a file with room.
     fn ready(&mut self) -> Result<&mut Open, Errno> {
         let open = match self.open.take() {
             Some(open) if open.len < open.most => open,
@@ -150,7 +155,7 @@ impl Log {
         self.open.as_mut().ok_or(Errno::IO)
     }
 
-    /// The newest file, where nobody else writes to it, or the next one.
+    /// Opens the newest file, or the next one if another launcher writes to the newest.
     fn newest(&mut self) -> Result<Open, Errno> {
         let numbers = self.numbers()?;
         let newest = numbers.iter().copied().max().unwrap_or(0);
@@ -168,7 +173,7 @@ impl Log {
         self.begin(newest + 1)
     }
 
-    /// Goes on with another file, which begins with the line that the full one would break.
+    /// Begins the next file, with the line that the full one would break.
     fn rotate(&mut self, full: &Open) -> Result<Open, Errno> {
         let io = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
         let from = full.len.saturating_sub(LINE_BYTES);
@@ -179,7 +184,7 @@ impl Log {
         let mut next = self.begin(full.number + 1)?;
         next.file.write_all_at(line, 0).map_err(io)?;
         next.len = line.len() as u64;
-        // A launcher that is killed before this leaves the line in both.
+        // A launcher that is killed before this leaves the line in both files.
         let _ = full.file.set_len(full.len - next.len);
         Ok(next)
     }
@@ -192,7 +197,7 @@ impl Log {
         Ok(Open { file: file.into(), number, len: 0, most: self.look_at_all(), oldest })
     }
 
-    /// Removes what is more than is kept of a stream. Returns the oldest that is left.
+    /// Removes the oldest files beyond what is kept of a stream. Returns the oldest that is left.
     fn keep_newest(&self, newest: u64) -> Result<u64, Errno> {
         let mut numbers = self.numbers()?;
         numbers.sort_unstable_by_key(|number| std::cmp::Reverse(*number));
@@ -208,20 +213,21 @@ impl Log {
         Ok(oldest)
     }
 
-    /// Lets all logs keep to their budget, now and then. Returns how large a file may become.
+    /// Has all logs keep to their budget, at most once every [`LOOKS`]. Returns how large a file
+    /// may become.
     fn look_at_all(&mut self) -> u64 {
         let now = BootMillis::now();
         let (at, before) = match self.looked {
             Some((at, most)) if now.0 < at.0 + LOOKS => return most,
             looked => (now, looked.map_or(budget::MOST_FILE, |(_, most)| most)),
         };
-        // What cannot be looked at now is looked at with the next file.
+        // If the logs cannot be looked at now, they are with the next file.
         let most = budget::keep(&*self.dir).unwrap_or(before);
         self.looked = Some((at, most));
         most
     }
 
-    /// Makes room on a full disk. Whether there was something to remove.
+    /// Makes room on a full disk. Returns whether there was a file to remove.
     fn remove_oldest(&self) -> bool {
         let Some(Open { number: newest, .. }) = &self.open else { return false };
         let oldest = self.numbers().ok().and_then(|numbers| numbers.into_iter().min());
@@ -230,7 +236,7 @@ impl Log {
     }
 
     fn remove(&self, number: u64) {
-        // One that cannot be removed is tried again with the next file.
+        // A file that cannot be removed is tried again with the next file.
         let _ = rustix::fs::unlinkat(&self.dir, self.name(number), AtFlags::empty());
     }
 
@@ -247,7 +253,7 @@ impl Log {
 
 impl Sink for Log {
     fn take(&mut self, pipe: &Pipe, holds: Holds, chunk: &mut [u8]) -> Result<usize, Errno> {
-        // The end of a stream that held nothing makes no file, and no mark.
+        // A stream that ends without a byte gets no file and no mark.
         let is_worth_a_file = || match holds {
             Holds::Something => true,
             Holds::Nothing => false,
@@ -352,7 +358,7 @@ mod tests {
     fn what_cannot_be_written_is_counted() {
         let temp = tempfile::tempdir().unwrap();
         let (mut log, pipe, mut writer) = log(temp.path());
-        // A file that takes nothing stands for a disk that is full.
+        // A file that takes nothing stands for a full disk.
         let full = File::options().write(true).open("/dev/full").unwrap();
         log.open = Some(Open { file: full, number: 2, len: 0, most: 1 << 20, oldest: 1 });
         fs::write(temp.path().join("out.1"), "old\n").unwrap();

@@ -13,38 +13,37 @@ use crate::sitter::sys::SpawnError;
 /// A process that came of a request.
 #[derive(Debug)]
 pub(crate) struct Born {
-    /// Its number, and that of its group and session.
+    /// Its number, which is also that of its group and session.
     pub(crate) pid: i32,
     /// When it was made, in clock ticks since boot.
     pub(crate) start_ticks: u64,
-    /// Itself.
     pub(crate) pidfd: OwnedFd,
-    /// How it has ended already, as `wait` says it, and been reaped.
+    /// The wait status, if it has ended already and was reaped.
     pub(crate) ended: Option<i32>,
 }
 
-/// What a launcher says, or what is to be said in its place. `T` says what a newborn is for.
+/// What a launcher says, or what the sitter concludes in its place. `T` says what a newborn is for.
 #[derive(Debug)]
 pub(crate) enum Said<T> {
     /// What came of a request.
     Launched(T, Launched),
-    /// A launcher reads this tap whose pipes nobody may have had open for a while: had its attempt
-    /// ended by then, what was in them is gone.
+    /// Another launcher reads this tap now. There may have been a time when no process had its
+    /// pipes open, so output may be lost if the attempt had ended by then.
     TakenOver(TapId),
-    /// What became of a tap: that it is over, or the answer to having been closed.
+    /// An account of a tap: the tap is over, or it was asked to be closed.
     Account(TapId, Account),
-    /// A process has said this in the name of the unit whose tap it is.
+    /// A process has said this in the name of the unit whose tap this is.
     Word(TapId, Word),
 }
 
 /// What came of a request.
 #[derive(Debug)]
 pub(crate) enum Launched {
-    /// A process that executes its program.
+    /// There is a process, which executes its program.
     Born(Born),
     /// For certain, nothing was executed.
     NotBorn(LaunchError),
-    /// There may have been a process, and nobody knows which.
+    /// There may have been a process, and it is not known which.
     Unknown,
 }
 
@@ -53,20 +52,21 @@ pub(crate) enum Launched {
 pub(crate) enum LaunchError {
     /// The user's launcher cannot be made.
     Launcher(io::Error),
-    /// That launcher's process cannot be made.
+    /// The process of the user's launcher cannot be made.
     LauncherProcess(SpawnError),
     /// The launcher could not be asked.
     Ask(io::Error),
     /// The process could not be made, or failed on its way.
     Spawn(SpawnError),
-    /// Somebody killed the process on its way; we ourselves if somebody had stopped it there.
+    /// The process was killed before it executed its program: by somebody else, or by us because
+    /// somebody had stopped it.
     Killed,
-    /// The launcher ended before it had begun. It may be asked for again.
+    /// The launcher ended before it had begun with the request. It may be asked again.
     Gone,
 }
 
 impl LaunchError {
-    /// What the kernel said, where it did.
+    /// Returns the error of the kernel, if there is one.
     pub(crate) fn cause(&self) -> Option<&io::Error> {
         match self {
             Self::Launcher(cause) | Self::Ask(cause) => Some(cause),
@@ -102,10 +102,10 @@ impl Error for LaunchError {
     }
 }
 
-/// Why a request was not sent. What it was for is given back.
+/// Why a request was not sent. It gives back what the request was for.
 #[derive(Debug)]
 pub(crate) enum NotSent<T> {
-    /// The launcher has enough to do; once it has answered there is room again.
+    /// The launcher has enough to do. There is room again once it has answered.
     Later(T),
     /// It cannot be sent.
     Never(T, LaunchError),

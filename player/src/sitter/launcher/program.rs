@@ -1,5 +1,5 @@
-//! The launcher's own side: one request after another, until the sitter's end of the socket closes.
-//! What is written meanwhile is read by its second thread, see `taps.rs`.
+//! What a launcher does: it takes one request after another, until the sitter's end of the socket
+//! closes. Its second thread reads what processes write meanwhile (`taps.rs`).
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
@@ -35,17 +35,17 @@ use crate::sitter::{
     sys::{self, FileLimit, Identity, SHARED_NUMBERS, Spawn, SpawnError, Spawned},
 };
 
-/// How long to wait before looking again at a newborn that neither executes nor is dead. Its memory
-/// is no longer ours then, so it is about to be one of them.
+/// How long to wait before the next look at a newborn that neither executes nor is dead. It does
+/// not share our memory any more, so it is about to do one of the two.
 const MOMENT: Duration = Duration::from_micros(200);
 
-/// Why a launcher is over, other than by its sitter's end.
+/// Why a launcher fails, apart from the end of its sitter.
 #[derive(Debug, thiserror::Error)]
 pub enum LauncherError {
     /// It was not started by a sitter.
     #[error("there is no sitter (only `player` starts a launcher)")]
     NoSitter,
-    /// It could not do what it has to.
+    /// Something that it needs failed.
     #[error("launcher: {attempted}")]
     Failed {
         /// What was attempted.
@@ -64,7 +64,7 @@ pub(super) fn failed<E: Into<io::Error>>(
     move |error| LauncherError::Failed { attempted, source: error.into() }
 }
 
-/// Is a launcher until its sitter goes. To be called once, by a program of one thread.
+/// Does a launcher's work until its sitter goes. To be called once, by a program of one thread.
 pub fn run() -> Result<(), LauncherError> {
     let mut inherited = sys::inherited([SOCKET, PAGE, TAPS]).into_iter();
     let (Some(socket), Some(page), Some(of_taps)) =
@@ -78,7 +78,8 @@ pub fn run() -> Result<(), LauncherError> {
     if !die_with_the_sitter(&socket).map_err(failed("asking for an end with the sitter"))? {
         return Ok(());
     }
-    // Of an attempt's files there are up to five; its program gets what we were given.
+    // A launcher has up to five files open for each attempt, so it raises its limit. The attempt's
+    // program gets the limit that we were given.
     let file_limit = FileLimit::raise();
     let page = Page { touched: &numbers[TOUCHED], touches: &numbers[TOUCHES] };
     let reader = ByteReader::new(of_taps, page).map_err(failed("making an epoll"))?;
@@ -89,8 +90,8 @@ pub fn run() -> Result<(), LauncherError> {
     };
     let user = wire::decode_user(inbox.bytes(length)).ok_or(LauncherError::Message)?;
     if user.is_some() {
-        // A newborn shares this memory when it is that user's already, who is not to look into it
-        // however the host treats programs that change their user.
+        // A newborn still shares this memory when it runs as the user. That user must not look into
+        // it, however the host treats programs that change their user.
         set_dumpable_behavior(DumpableBehavior::NotDumpable)
             .map_err(failed("hiding its memory"))?;
     }
@@ -98,7 +99,7 @@ pub fn run() -> Result<(), LauncherError> {
     let read = move || {
         let read = reader.serve();
         if read.is_err() {
-            // Without it there is no use in the other thread, which ends with its socket.
+            // Without this thread the other one is of no use. It ends when its socket is shut down.
             let _ = rustix::net::shutdown(&waker, rustix::net::Shutdown::Both);
         }
         read
@@ -108,18 +109,18 @@ pub fn run() -> Result<(), LauncherError> {
     let reading = reading.map_err(failed("starting a thread"))?;
     Launcher { socket, numbers, user, file_limit, inbox, newcomers }.serve()?;
     if held.load(Ordering::Relaxed) {
-        // The sitter is executed anew. The next launcher opens the same pipes, and until then they keep
-        // what is in them because we have them open.
+        // The sitter is executed anew. Until the next launcher opens the same pipes, they keep
+        // their content because we have them open.
         thread::sleep(HELD);
     }
     match reading.is_finished().then(|| reading.join()) {
         Some(Ok(read)) => read,
-        // What it waits for may never come.
+        // The second thread may wait for something that never comes, so it is not waited for.
         Some(Err(_)) | None => Ok(()),
     }
 }
 
-/// Has the kernel end us when the sitter ends. `false`: it has ended before we asked.
+/// Has the kernel end us when the sitter ends. Returns `false` if the sitter had ended before.
 fn die_with_the_sitter(socket: &OwnedFd) -> io::Result<bool> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let sitter = sockopt::socket_peercred(socket)?.pid;
@@ -129,14 +130,14 @@ fn die_with_the_sitter(socket: &OwnedFd) -> io::Result<bool> {
 struct Launcher {
     socket: OwnedFd,
     numbers: &'static [AtomicI32; SHARED_NUMBERS],
-    /// Whose newborns it makes; `None`: its own user's.
+    /// The user of its newborns; `None`: its own user.
     user: Option<Identity>,
     file_limit: FileLimit,
     inbox: Inbox,
     newcomers: Arc<Newcomers>,
 }
 
-/// Answers that were not given yet, with the pidfds that belong to them.
+/// Answers that are not sent yet, with their pidfds.
 #[derive(Default)]
 struct Gathered {
     answers: Answers,
@@ -187,12 +188,12 @@ impl Launcher {
     }
 
     fn spawn(&self, request: &mut Received) -> Result<Spawned, SpawnError> {
-        // What did not come with it did not fit among our descriptors.
+        // Descriptors that did not arrive did not fit among ours.
         let no_room = || SpawnError::unprepared(Errno::MFILE.into());
         if !request.is_whole() {
             return Err(no_room());
         }
-        // Where there is no process in the end, the pipes are at theirs with these.
+        // If no process is made, dropping these ends the pipes.
         let opened = request.take_tap().map(|tap| self.newcomers.open(tap, self.user.as_ref()));
         let opened = opened.transpose().map_err(SpawnError::unprepared)?;
         let parts = request.parts().ok_or_else(no_room)?;
@@ -221,8 +222,8 @@ impl Launcher {
     }
 }
 
-/// What became of a newborn whose memory is not ours any more: it executes, or it dies. `None` where
-/// the sitter knows better, because it has reaped it.
+/// Returns what became of a newborn that does not share our memory any more: it executes, or it
+/// dies. `None` if the sitter has reaped it, and so knows better.
 fn look(pid: i32) -> Option<Seen> {
     loop {
         let stat = Stat::of(pid)?;
@@ -251,7 +252,7 @@ impl Gathered {
     }
 }
 
-/// Says something to the sitter.
+/// Sends a message to the sitter.
 pub(super) fn give(
     socket: &OwnedFd,
     answers: &Answers,
@@ -272,7 +273,7 @@ pub(super) fn give(
 pub(super) struct Message {
     pub(super) length: usize,
     descriptors: Vec<OwnedFd>,
-    /// All descriptors came that were sent.
+    /// Whether all descriptors arrived that were sent.
     whole: bool,
 }
 
@@ -290,13 +291,13 @@ impl Inbox {
         self.buffer.get(..length).unwrap_or_default()
     }
 
-    /// What a message asks for; `None` where it is none.
+    /// Reads what a message asks for; `None` if it makes no sense.
     pub(super) fn read(&self, message: Message) -> Option<Asked> {
         let Message { length, descriptors, whole } = message;
         Asked::decode(self.bytes(length), descriptors, whole)
     }
 
-    /// The next message; `None` where there will be none any more.
+    /// Receives the next message; `None` if no more will come.
     pub(super) fn receive(
         &mut self,
         socket: &OwnedFd,

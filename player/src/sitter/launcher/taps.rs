@@ -1,14 +1,14 @@
 //! The launcher's second duty: it reads what its user's scores write.
 //!
-//! A *tap* is the two pipes of one attempt, or of a unit's run, and the files that they are emptied
-//! into; a unit's may have a socket or a third pipe through which it says that it is ready (`ear.rs`). Whoever opens,
-//! reads or closes a pipe may have to wait for whoever writes to it (see `stream.rs`), so each touch of
-//! a pipe is noted beforehand in the page that is shared with the sitter. The sitter then knows which
-//! tap a launcher is stuck with.
+//! A *tap* is the two pipes of one attempt, or of a unit's run, and the files into which they are
+//! emptied. A unit's tap may have a socket or a third pipe, through which the unit says that it is
+//! ready (`ear.rs`). To open, read or close a pipe may have to wait for a process that writes to it
+//! (`stream.rs`). So each touch of a pipe is noted beforehand in the page that is shared with the
+//! sitter. By that the sitter knows with which tap a launcher is stuck.
 //!
-//! This is a thread of its own, with a socket of its own, because the other one waits for newborns, and
-//! this one for disks: attempts are to end as fast as others begin. It lives by the rule that
-//! `sys::spawn` asks for: it makes no process, and takes no signal.
+//! This is a thread of its own, with a socket of its own, because the other thread waits for
+//! newborns, and this one for disks: attempts are to end as fast as others begin. It keeps the rule
+//! of `sys::spawn`: it makes no process, and takes no signal.
 
 use std::{
     collections::{BTreeMap, VecDeque, btree_map::Entry},
@@ -52,13 +52,13 @@ pub(super) struct ByteReader {
     all: BTreeMap<TapId, Tap>,
     chunk: Box<[u8]>,
     page: Page,
-    /// What is to be said.
+    /// Answers that are to be sent.
     answers: Answers,
-    /// Nothing is moved but what the sitter asks for.
+    /// Whether only what the sitter asks for is moved.
     holds: bool,
-    /// That, and there are pipes to be kept open.
+    /// Whether it holds and has pipes that are to be kept open.
     held: Arc<AtomicBool>,
-    /// Taps whose unit has said so much that nobody listens to it until then.
+    /// Taps of loud units, each with the moment until which it is not listened to.
     deaf: VecDeque<(Instant, TapId)>,
 }
 
@@ -66,14 +66,14 @@ pub(super) struct ByteReader {
 pub(super) struct Newcomers {
     epoll: OwnedFd,
     taps: Mutex<Vec<(TapId, Tap)>>,
-    /// Logs that somebody writes to, so that nobody else in this process begins a second one.
+    /// The logs that are written to, so that a log is not opened twice in this process.
     logs: Mutex<Logs>,
 }
 
 /// By device and number of their directory, and by stream.
 type Logs = BTreeMap<(u64, u64, &'static str), Weak<Mutex<Log>>>;
 
-/// What the sitter is to know when it hears nothing.
+/// What the sitter can read while the launcher is silent.
 #[derive(Clone, Copy)]
 pub(super) struct Page {
     /// Which tap is being touched.
@@ -89,11 +89,11 @@ struct Tap {
     ear: Option<Ear>,
 }
 
-/// What a newborn gets of a tap.
+/// The ends of a tap that a newborn gets.
 pub(super) struct Opened {
     /// Standard output and standard error.
     pub(super) streams: [OwnedFd; 2],
-    /// Where it says that it is ready, at this number.
+    /// Where it says that it is ready, and the number of that descriptor.
     pub(super) ready: Option<(u8, OwnedFd)>,
 }
 
@@ -101,7 +101,7 @@ pub(super) struct Opened {
 struct Spout {
     /// `None` after its end.
     pipe: Option<Pipe>,
-    /// `None` where what comes is thrown away.
+    /// `None` if what comes is thrown away.
     filling: Option<Filling>,
 }
 
@@ -125,13 +125,13 @@ impl Sink for Filling {
     }
 }
 
-/// How the page says which tap is touched; 0 is none. Taps that are apart by a multiple of 2³² look
-/// alike: no launcher has so many.
+/// Returns how the page names a tap that is touched; 0 is none. Taps whose ids differ by a multiple
+/// of 2³² look alike, and no launcher has so many.
 pub(super) fn mark_of(id: TapId) -> i32 {
     id.0 as u32 as i32
 }
 
-/// Says that a tap is touched, while it lives.
+/// While this lives the page says that a tap is touched.
 struct Touch(&'static AtomicI32);
 
 impl Touch {
@@ -149,8 +149,8 @@ impl Drop for Touch {
 }
 
 impl Newcomers {
-    /// Opens the pipes of an attempt or run that is about to start: what its process gets as standard
-    /// output and standard error. They are new, so nobody can keep us waiting.
+    /// Opens the pipes of an attempt or run that is about to start, which are its standard output
+    /// and standard error. The pipes are new, so nobody can make us wait.
     pub(super) fn open(&self, tap: NewTap, user: Option<&Identity>) -> io::Result<Opened> {
         let NewTap { id, keep, directory, ready } = tap;
         let directory = Arc::new(directory);
@@ -181,7 +181,7 @@ impl Newcomers {
         Ok(Opened { streams: [to_stdout, to_stderr], ready })
     }
 
-    /// The log of a unit's stream.
+    /// Opens the log of a unit's stream.
     fn log(&self, directory: &Arc<OwnedFd>, stream: Stream) -> io::Result<Arc<Mutex<Log>>> {
         let found = rustix::fs::fstat(directory)?;
         let name = (found.st_dev, found.st_ino, stream.file());
@@ -201,20 +201,20 @@ impl Newcomers {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<(TapId, Tap)>> {
-        // Whoever panicked has pushed, or it has not.
+        // A panic leaves the list whole: a tap was pushed or not.
         self.taps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Belongs to the socket. All others are of pipes.
+/// The token of the socket. All others are of taps.
 const OF_SOCKET: u64 = u64::MAX;
-/// How many things there are of a tap: two pipes, and the third of them, its ear.
+/// How many tokens a tap has: for two pipes, and for its ear.
 const PLACES: u64 = 3;
 const EAR: usize = 2;
 /// Most events that are taken at once.
 const EVENTS: usize = 64;
 
-/// Whether there is a sitter.
+/// Whether the sitter is there.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sitter {
     There,
@@ -222,7 +222,7 @@ enum Sitter {
 }
 
 impl ByteReader {
-    /// One that hears the sitter at `socket`.
+    /// Returns a reader to which the sitter speaks at `socket`.
     pub(super) fn new(socket: OwnedFd, page: Page) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &socket, EventData::new_u64(OF_SOCKET), EventFlags::IN)?;
@@ -243,12 +243,12 @@ impl ByteReader {
         })
     }
 
-    /// Where the first thread leaves what it opened.
+    /// Returns where the first thread leaves what it opened.
     pub(super) fn newcomers(&self) -> Arc<Newcomers> {
         Arc::clone(&self.newcomers)
     }
 
-    /// Whether pipes are to be kept open although the sitter has gone.
+    /// Returns a flag that says whether pipes are to be kept open although the sitter has gone.
     pub(super) fn held(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.held)
     }
@@ -265,7 +265,7 @@ impl ByteReader {
             self.give()?;
             if sitter == Sitter::Gone {
                 while self.held.load(Ordering::Relaxed) {
-                    // The first thread ends us, and closes what is open.
+                    // The first thread ends this process, which closes what is open.
                     thread::park();
                 }
                 return Ok(());
@@ -297,7 +297,7 @@ impl ByteReader {
         Ok(Sitter::There)
     }
 
-    /// Listens again to whom it is time for. How long until the next one.
+    /// Listens again to loud units whose time is over. Returns how long until the next one.
     fn listen_again(&mut self) -> Option<Timespec> {
         let now = Instant::now();
         while let Some((at, id)) = self.deaf.front().copied() {
@@ -312,7 +312,7 @@ impl ByteReader {
         None
     }
 
-    /// Hears what is said in the name of a unit.
+    /// Takes what is said in the name of a unit.
     fn hear(&mut self, id: TapId) -> Result<(), LauncherError> {
         let touch = Touch::of(id, self.page);
         let Some(tap) = self.all.get_mut(&id) else { return Ok(()) };
@@ -336,7 +336,7 @@ impl ByteReader {
         Ok(())
     }
 
-    /// Takes in one thing that the sitter asks for.
+    /// Takes one request of the sitter.
     fn listen(&mut self, inbox: &mut Inbox, flags: RecvFlags) -> Result<Sitter, LauncherError> {
         let message = match inbox.receive(&self.socket, flags) {
             Ok(None) => return Ok(Sitter::Gone),
@@ -376,7 +376,7 @@ impl ByteReader {
         Ok(Sitter::There)
     }
 
-    /// Takes over what the first thread has opened.
+    /// Takes over the taps that the first thread has opened.
     fn welcome(&mut self) {
         self.all.extend(std::mem::take(&mut *self.newcomers.lock()));
     }
@@ -386,7 +386,7 @@ impl ByteReader {
         if self.answers.is_full() { self.give() } else { Ok(()) }
     }
 
-    /// Says what is to be said. That the sitter is gone shows when it is listened to.
+    /// Sends the answers. If the sitter is gone, that shows when we listen to it.
     fn give(&mut self) -> Result<(), LauncherError> {
         let answers = std::mem::take(&mut self.answers);
         if answers.is_empty() {
@@ -398,8 +398,8 @@ impl ByteReader {
         }
     }
 
-    /// Goes on with the pipes of an attempt that has its process already, as far as they are still
-    /// there.
+    /// Goes on with those pipes of an attempt that still exist. The attempt has its process
+    /// already.
     fn adopt(&mut self, adoption: Adoption) -> Account {
         let Adoption { id, keep, discards, directories } = adoption;
         let Some((directory, ready)) = directories else {
@@ -409,8 +409,8 @@ impl ByteReader {
         let directory = Arc::new(directory);
         let spouts = [0, 1].map(|index| {
             let stream = STREAMS[index];
-            // Opened before the file is looked at: whoever is just moving bytes out of the pipe has
-            // them in the file before this returns.
+            // The pipe is opened before the file is looked at, because opening waits for a launcher
+            // that is just moving bytes: after it they are in the file.
             let pipe = Pipe::open(directory.as_fd(), stream).ok();
             let pipe = pipe.filter(|pipe| self.newcomers.watch(id, index, pipe).is_ok());
             let filling = match keep {
@@ -431,13 +431,13 @@ impl ByteReader {
         let ear = ear.filter(|ear| self.newcomers.watch(id, EAR, ear).is_ok());
         self.all.insert(id, Tap { spouts, ear });
         drop(touch);
-        // The kernel does not tell the end of a pipe that had nobody else when it was opened.
+        // The kernel does not tell the end of a pipe that nobody else had open when we opened it.
         self.drain(id, 0, Holds::Unknown);
         self.drain(id, 1, Holds::Unknown);
         self.account_if_over(id).unwrap_or(Account { over: false, written: None })
     }
 
-    /// Reads a pipe that has something to say.
+    /// Reads a pipe that is ready.
     fn ready(&mut self, token: u64, what: EventFlags) -> Result<(), LauncherError> {
         let (id, index) = (TapId(token / PLACES), (token % PLACES) as usize);
         if !self.all.contains_key(&id) {
@@ -454,8 +454,8 @@ impl ByteReader {
         }
     }
 
-    /// What was written so far, after one more reading; from now on all is thrown away. `None` where
-    /// it is over, which was told.
+    /// Reads once more, then throws away what follows. Returns what was written until then; `None`
+    /// if the tap is over, which was told.
     fn close(&mut self, id: TapId) -> Option<Account> {
         self.drain(id, 0, Holds::Unknown);
         self.drain(id, 1, Holds::Unknown);
@@ -468,7 +468,8 @@ impl ByteReader {
         Some(Account { over: false, written })
     }
 
-    /// Lets go of one, with what is in its pipes where that goes to a log: its run is over.
+    /// Releases a tap. If it is a run's, its pipes are first emptied into the log, because the run
+    /// is over.
     fn forget(&mut self, id: TapId) {
         let is_log = |spout: &Spout| matches!(spout.filling, Some(Filling::Log(..)));
         if self.all.get(&id).is_some_and(|tap| tap.spouts.iter().any(is_log)) {
@@ -494,8 +495,8 @@ impl ByteReader {
         if drained == Some(Drained::End)
             && let Some(pipe) = pipe.take()
         {
-            // A newborn that is just made has a copy of what we have open, so that closing it does not
-            // take it out of there; and its end would be told again and again.
+            // Closing the pipe does not remove it from the poll set while a newborn that is just
+            // being made has a copy of it. Then its end would be told again and again.
             let _ = epoll::delete(&self.newcomers.epoll, &pipe);
         }
     }

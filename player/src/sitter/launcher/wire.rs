@@ -1,6 +1,7 @@
-//! What sitter and launcher say to each other, in messages of a `SOCK_SEQPACKET` pair.
+//! Messages between sitter and launcher, over a `SOCK_SEQPACKET` pair.
 //!
-//! Both are the same build of this program, so there are no versions. All numbers are little endian.
+//! Both are the same build of this program, so messages have no versions. All numbers are little
+//! endian.
 //!
 //! ```text
 //! user      uid u32 │ gid u32 │ groups u32 each     the first message; empty text "self": nobody
@@ -45,22 +46,22 @@ use crate::sitter::{
     sys::{Entrance, Identity, Settings, SpawnError},
 };
 
-/// What the first message says of a user who is the sitter's own.
+/// The first message if the user is the sitter's own.
 const CALLER: &[u8] = b"self";
 
-/// Most descriptors of a message: program, four of the newborn, its attempt's directory, that of its
-/// socket, two of its cgroup, one of each cgroup with limits.
+/// Most descriptors of a message: the program, four of the newborn, the directories of its attempt
+/// and of its socket, two of its cgroup, and one of each cgroup with limits.
 pub(super) const DESCRIPTORS: usize = 9 + LIMITING_LEAVES;
 /// Largest request and first message: the longest parameters with their names, or the most groups
 /// that a user may be in.
 pub(super) const REQUEST_BYTES: usize = 512 << 10;
-/// Length of what is said of one launch.
+/// Bytes of the answer to one launch.
 const LAUNCH_BYTES: usize = 24;
-/// Length of what is said of one tap.
+/// Bytes of one account.
 const ACCOUNT_BYTES: usize = 80;
-/// Length of what comes before all that.
+/// Bytes of the counts before them.
 const COUNTS: usize = 4;
-/// Largest message of answers.
+/// Most bytes of a message of answers.
 pub(super) const ANSWERS_BYTES: usize =
     COUNTS + ANSWERS * LAUNCH_BYTES + ACCOUNTS * ACCOUNT_BYTES + WORDS * WORD_BYTES;
 
@@ -74,12 +75,12 @@ mod ask {
     pub(super) const GO_ON: u8 = 6;
 }
 
-/// The two streams of one attempt. No two of one sitter are called alike.
+/// The name of a tap, unique within a sitter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TapId(pub(crate) u64);
 
-/// Which streams a launcher is to read, and from where to where: the pipes in an attempt's directory,
-/// into the files beside them.
+/// Streams that a launcher is to read: from the pipes in an attempt's or unit's directory into the
+/// files beside them.
 #[derive(Clone, Copy)]
 pub(crate) struct TapOf<'a> {
     pub(crate) id: TapId,
@@ -92,9 +93,9 @@ pub(crate) struct TapOf<'a> {
 /// What is kept of two streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keep {
-    /// An attempt's: so many first bytes of each.
+    /// So many first bytes of each stream of an attempt.
     First(u64),
-    /// A run's, in the log of its unit: see `log.rs`.
+    /// The log of a unit, to which this run writes: see `log.rs`.
     Log(RunId),
 }
 
@@ -124,7 +125,7 @@ impl Keep {
 /// How a unit says that it is ready. `D` is the directory of its socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ready<D> {
-    /// Nobody asks.
+    /// It does not say so.
     Unasked,
     /// By a newline at this descriptor, 3 or higher.
     At(u8),
@@ -143,7 +144,7 @@ impl<D> Ready<D> {
         }
     }
 
-    /// The same of another kind of directory.
+    /// Returns the same sign with another kind of directory.
     pub(crate) fn map<E>(self, map: impl FnOnce(D) -> E) -> Ready<E> {
         match self {
             Ready::Unasked => Ready::Unasked,
@@ -153,7 +154,7 @@ impl<D> Ready<D> {
     }
 }
 
-/// `None` where the directory did not come.
+/// Returns `None` if the directory did not arrive.
 fn read_ready(code: u8, directories: &mut impl Iterator<Item = OwnedFd>) -> Option<Ready<OwnedFd>> {
     Some(match code {
         0 => Ready::Unasked,
@@ -168,11 +169,12 @@ const CGROUP_DIRECTORY: u8 = 4;
 const TAP: u8 = 8;
 const LOG: u8 = 16;
 const SOCKET_DIRECTORY: u8 = 32;
-/// The two bits above: how many cgroups there are with limits.
+/// From this bit on two bits say how many cgroups with limits there are.
 const LIMITS_FROM: u32 = 6;
 const _: () = assert!(LIMITING_LEAVES < 1 << (u8::BITS - LIMITS_FROM));
 
-/// A process that is wanted, as the sitter says it. What is said of it is in [`super::sys::Spawn`].
+/// A request for a process, as the sitter makes it. Its fields are explained in
+/// [`super::sys::Spawn`].
 pub(crate) struct Request<'a> {
     /// The program's file.
     pub(crate) program: BorrowedFd<'a>,
@@ -182,27 +184,28 @@ pub(crate) struct Request<'a> {
     pub(crate) environment: &'a [CString],
     /// Becomes 0, 1, 2 and so on; at most four.
     pub(crate) descriptors: &'a [BorrowedFd<'a>],
-    /// After them come its standard output and standard error, which the launcher opens and reads.
+    /// Its standard output and standard error, which the launcher opens and reads; their
+    /// descriptors follow those above.
     pub(crate) tap: Option<TapOf<'a>>,
     /// The cgroup that it is born in.
     pub(crate) cgroup: Option<Entrance<'a>>,
     /// Files of processes of cgroups with its limits, at most [`LIMITING_LEAVES`].
     pub(crate) limits: &'a [BorrowedFd<'a>],
-    /// What its service says of its processes.
+    /// Settings that its service asks for.
     pub(crate) settings: Settings,
     /// Set-user-id programs give it nothing.
     pub(crate) no_new_privileges: bool,
 }
 
-/// What a launcher is asked for.
+/// A message to a launcher.
 pub(super) enum Asked {
     /// A newborn.
     Launch(Box<Received>),
-    /// To read what an attempt writes that has a process already.
+    /// To read the streams of an attempt or run that has its process already.
     Adopt(Adoption),
     /// To say what was written, and to throw away what is written from now on.
     Close(Vec<TapId>),
-    /// To let go of them.
+    /// To release these taps.
     Forget(Vec<TapId>),
     /// To move nothing more by itself, and to keep the pipes open.
     Hold,
@@ -210,7 +213,7 @@ pub(super) enum Asked {
     GoOn,
 }
 
-/// A wanted process, as the launcher got it.
+/// A request for a process, as the launcher got it.
 pub(super) struct Received {
     pub(super) number: u64,
     pub(super) no_new_privileges: bool,
@@ -225,14 +228,14 @@ pub(super) struct Received {
     descriptors: Vec<OwnedFd>,
 }
 
-/// What comes with a [`Received`].
+/// The descriptors of a [`Received`].
 pub(super) struct Parts<'a> {
     /// The program's file.
     pub(super) program: BorrowedFd<'a>,
     /// The newborn's own.
     pub(super) own: Vec<BorrowedFd<'a>>,
     pub(super) cgroup: Option<Entrance<'a>>,
-    /// Of cgroups with its limits.
+    /// Files of processes of cgroups with limits.
     pub(super) limits: Vec<BorrowedFd<'a>>,
 }
 
@@ -240,13 +243,13 @@ pub(super) struct Parts<'a> {
 pub(super) struct Adoption {
     pub(super) id: TapId,
     pub(super) keep: Keep,
-    /// Nothing is to be kept.
+    /// Whether what they write is thrown away.
     pub(super) discards: bool,
-    /// `None` where the launcher could not take them.
+    /// `None` if the launcher had no room for these descriptors.
     pub(super) directories: Option<(OwnedFd, Ready<OwnedFd>)>,
 }
 
-/// Streams of a newborn.
+/// The tap of a newborn.
 pub(super) struct NewTap {
     pub(super) id: TapId,
     pub(super) keep: Keep,
@@ -255,7 +258,7 @@ pub(super) struct NewTap {
 }
 
 impl Request<'_> {
-    /// As a message, and the descriptors that go along.
+    /// Returns the request as a message, and the descriptors that go along.
     pub(super) fn encode(&self, number: u64) -> (Vec<u8>, Vec<BorrowedFd<'_>>) {
         let mut flags = if self.no_new_privileges { NO_NEW_PRIVILEGES } else { 0 };
         let mut descriptors = vec![self.program];
@@ -268,7 +271,7 @@ impl Request<'_> {
                 descriptors.push(directory);
             }
         }
-        // At most as many as there are bits for.
+        // There are at most as many as fit the bits.
         flags |= (self.limits.len() as u8) << LIMITS_FROM;
         descriptors.extend(self.limits);
         if let Some(tap) = self.tap {
@@ -280,7 +283,7 @@ impl Request<'_> {
             }
         }
         let ready = self.tap.map_or(0, |tap| tap.ready.code());
-        // Both are a handful.
+        // Both counts are small.
         let mut bytes = vec![ask::LAUNCH, flags, self.descriptors.len() as u8, ready];
         bytes.extend((self.arguments.len() as u32).to_le_bytes());
         let [first, second] = self.tap.map_or([0, 0], |tap| tap.keep.numbers());
@@ -304,7 +307,7 @@ fn encode_settings(settings: Settings) -> [[u8; 4]; 4] {
     ]
 }
 
-/// `None` where a number is none that is ever said.
+/// Returns `None` for a number that is never sent.
 fn decode_settings([nofile, nice, oom_score_adj, umask]: [[u8; 4]; 4]) -> Option<Settings> {
     let signed = |bytes| Some(i32::from_le_bytes(bytes)).filter(|number| *number != i32::MAX);
     let umask = Some(u32::from_le_bytes(umask)).filter(|bits| *bits != u32::MAX);
@@ -316,7 +319,7 @@ fn decode_settings([nofile, nice, oom_score_adj, umask]: [[u8; 4]; 4]) -> Option
     })
 }
 
-/// As a message that comes with the directory.
+/// Returns the request to adopt as a message; the directories go along.
 pub(super) fn encode_adoption<D>(
     id: TapId,
     keep: Keep,
@@ -347,7 +350,8 @@ fn encode_ids(kind: u8, ids: &[TapId]) -> Vec<u8> {
 }
 
 impl Asked {
-    /// Reads a message; `None` where it is none. `whole`: all descriptors arrived that were sent.
+    /// Reads a message; `None` if it makes no sense. `whole`: all descriptors arrived that were
+    /// sent.
     pub(super) fn decode(bytes: &[u8], descriptors: Vec<OwnedFd>, whole: bool) -> Option<Self> {
         let (kind, rest) = bytes.split_first()?;
         let ids = || {
@@ -382,7 +386,7 @@ impl Asked {
     }
 }
 
-/// That of the streams, and that of the socket.
+/// Returns the directory of the streams, and that of the socket.
 fn directories(descriptors: Vec<OwnedFd>, ready: u8) -> Option<(OwnedFd, Ready<OwnedFd>)> {
     let mut descriptors = descriptors.into_iter();
     Some((descriptors.next()?, read_ready(ready, &mut descriptors)?))
@@ -422,7 +426,7 @@ impl Received {
         })
     }
 
-    /// Whether it has all descriptors that it speaks of. Not so where the launcher had no room for them.
+    /// Whether all its descriptors arrived. If not, the launcher had no room for them.
     pub(super) fn is_whole(&self) -> bool {
         let more = [TAP, SOCKET_DIRECTORY, CGROUP, CGROUP_DIRECTORY];
         let more = more.iter().filter(|flag| self.flags & **flag != 0);
@@ -433,7 +437,7 @@ impl Received {
         usize::from(self.flags >> LIMITS_FROM)
     }
 
-    /// Takes out the streams that are to be read, with their directories.
+    /// Takes out the tap with its directories.
     pub(super) fn take_tap(&mut self) -> Option<NewTap> {
         let [has_tap, has_socket] = [TAP, SOCKET_DIRECTORY].map(|flag| self.flags & flag != 0);
         self.flags &= !(TAP | SOCKET_DIRECTORY);
@@ -445,7 +449,7 @@ impl Received {
         has_tap.then_some(NewTap { id, keep, directory, ready })
     }
 
-    /// Its other descriptors.
+    /// Returns its other descriptors.
     pub(super) fn parts(&self) -> Option<Parts<'_>> {
         let mut all = self.descriptors.iter().map(AsFd::as_fd);
         let program = all.next()?;
@@ -461,7 +465,7 @@ impl Received {
 /// What the launcher saw of a newborn that it made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
-    /// Whether it executed its program. If not, it is dead.
+    /// Whether it executed its program. Otherwise it is dead.
     pub(super) executed: bool,
     /// When it was made, in clock ticks since boot.
     pub(super) start_ticks: u64,
@@ -477,9 +481,10 @@ pub(super) struct Answer {
 /// What came of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Came {
-    /// A process. `seen` is `None` where the sitter had reaped it before anybody could look.
+    /// There is a process. `seen` is `None` if the sitter had reaped it before the launcher could
+    /// look.
     Born { pid: i32, seen: Option<Seen> },
-    /// None, and why: [`SpawnError::numbers`].
+    /// There is no process; the numbers say why ([`SpawnError::numbers`]).
     Failed { step: u8, errno: i32 },
 }
 
@@ -529,12 +534,12 @@ impl Answer {
     }
 }
 
-/// What became of a tap.
+/// What a launcher tells of a tap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Account {
-    /// Nobody can write to them any more, and nobody reads them.
+    /// Whether the tap is over: no process can write to it, and nobody reads it.
     pub(crate) over: bool,
-    /// What was written to each; `None` where nobody can say, and the files hold what there is.
+    /// What was written to each stream; `None` if that is not known, and only the files tell.
     pub(crate) written: Option<[Written; 2]>,
 }
 
@@ -566,14 +571,14 @@ impl Account {
     }
 }
 
-/// What a launcher says at once.
+/// A message of a launcher.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Answers {
-    /// In the order of what was asked for.
+    /// In the order of the requests.
     pub(super) launches: Vec<Answer>,
     pub(super) accounts: Vec<(TapId, Account)>,
     pub(super) words: Vec<(TapId, Word)>,
-    /// It was asked to hold, and does.
+    /// Whether it was asked to hold, and does.
     pub(super) holds: bool,
 }
 
@@ -582,7 +587,7 @@ impl Answers {
         self.launches.is_empty() && self.accounts.is_empty() && self.words.is_empty() && !self.holds
     }
 
-    /// Whether there is no room in a message for what one more request may lead to.
+    /// Whether what one more request leads to would not fit the message.
     pub(super) fn is_full(&self) -> bool {
         self.launches.len() >= ANSWERS
             || self.accounts.len() >= ACCOUNTS
@@ -599,12 +604,12 @@ impl Answers {
         bytes
     }
 
-    /// How many launches a message speaks of, from its beginning.
+    /// Returns how many launches a message answers, by its first bytes.
     pub(super) fn launches_in(bytes: &[u8]) -> usize {
         bytes.first().map_or(0, |count| usize::from(*count))
     }
 
-    /// Reads a message; `None` where it is none.
+    /// Reads a message; `None` if it makes no sense.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let ([launches, accounts, holds, words], rest) = bytes.split_first_chunk()?;
         let [launches, accounts, words] =
@@ -625,7 +630,7 @@ impl Answers {
     }
 }
 
-/// The first message: whose newborns these will be.
+/// Returns the first message, which names the user of the newborns.
 pub(super) fn encode_user(user: Option<&Identity>) -> Vec<u8> {
     match user {
         None => CALLER.to_vec(),
@@ -636,7 +641,7 @@ pub(super) fn encode_user(user: Option<&Identity>) -> Vec<u8> {
     }
 }
 
-/// Reads the first message; `None` where it is none.
+/// Reads the first message; `None` if it makes no sense.
 pub(super) fn decode_user(bytes: &[u8]) -> Option<Option<Identity>> {
     if bytes == CALLER {
         return Some(None);
@@ -658,7 +663,7 @@ mod tests {
         let user = Identity { uid: 7, gid: u32::MAX, groups: vec![1, 2, 3] };
         assert_eq!(decode_user(&encode_user(Some(&user))), Some(Some(user)));
         assert_eq!(decode_user(&encode_user(None)), Some(None));
-        // Seven bytes, and one number alone.
+        // Seven bytes, and a single number.
         assert_eq!(decode_user(&[0; 7]), None);
         assert_eq!(decode_user(&[0; 4]), None);
     }
@@ -709,7 +714,8 @@ mod tests {
             };
             assert!(read(&bytes, fds.len() - 1, true).is_none());
             assert!(read(&bytes[..57], fds.len(), true).is_none());
-            // Not all of it came: it is known what was asked for, and that it cannot be done.
+            // Not all descriptors arrived: it is known what was asked for, and that it cannot be
+            // done.
             let got = read(&bytes, fds.len() - 1, false).unwrap();
             assert!(got.number == 1 << 40 && !got.is_whole());
             let mut got = read(&bytes, fds.len(), true).unwrap();

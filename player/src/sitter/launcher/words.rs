@@ -1,19 +1,20 @@
-//! Words that a launcher has heard, as it tells them: see `wire.rs` for what surrounds them.
+//! Words of units, as a launcher passes them on. `wire.rs` defines the message around them.
 
 use super::wire::TapId;
 
 /// Length of one word, in bytes.
 pub(super) const WORD_BYTES: usize = 24;
 
-/// What a process has said in the name of a unit. Whether it is one of that unit is not known here.
+/// What a process has said in the name of a unit. Whether it is a process of that unit is not known
+/// here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Word {
     pub(crate) kind: WordKind,
-    /// The sender; 0 where nobody knows it.
+    /// The sender; 0 if it is not known.
     pub(crate) pid: i32,
 }
 
-/// Stands for whoever has the descriptor that was given to the unit alone.
+/// Stands for a sender that used the descriptor, which only the unit has.
 pub(crate) const OWN_DESCRIPTOR: i32 = -1;
 
 /// What was said, as sd_notify(3) has it. Lengths are in microseconds.

@@ -1,4 +1,4 @@
-//! What the two threads of a launcher say, in whichever order it comes.
+//! What the two threads of a launcher say, in any order.
 
 use std::rc::Rc;
 
@@ -26,7 +26,7 @@ fn null() -> OwnedFd {
     File::open("/dev/null").unwrap().into()
 }
 
-/// A launcher that was asked for one process, and its own ends.
+/// Returns a launcher that was asked for one process, and the launcher's ends of the sockets.
 fn asked() -> (Launcher<&'static str>, Sockets) {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let pair = || socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
