@@ -9,17 +9,19 @@
 //!      each controller's hierarchy      cpu.cfs_period_us, cpu.cfs_quota_us
 //! ```
 //!
-//! A reserve is told to the kernel too (`memory.low`, `memory.soft_limit_in_bytes`): where memory is short
-//! it takes it from others first. That reserves fit the host is what the units engine sees to.
+//! A reserve is told to the kernel too (`memory.low`, `memory.soft_limit_in_bytes`): if memory is
+//! short, the kernel takes it from others first. The units' engine sees to it that all reserves fit
+//! the host.
 //!
-//! The unit's leaf, by which its run is killed, is made first; the leaves of v1 stand beside it. All are
-//! written before the run's process is made, which enters them before it executes its program.
+//! The unit's leaf, by which its run is killed, is made first; the leaves of v1 stand beside it.
+//! All limits are written before the run's process is made. The process enters the leaves before it
+//! executes its program.
 //!
-//! In v2 a controller is in a leaf where the cgroup above hands it on (`cgroup.subtree_control`). The
-//! sitter has one handed on only in a cgroup that it was given: by a `cgroup` of its configuration, or
-//! by whoever started it in a cgroup called [`OWN_LEAF`] (`DelegateSubgroup=` of systemd). A cgroup
-//! that hands on controllers may hold no processes, so a sitter that is itself in the one that its
-//! configuration names moves into [`OWN_LEAF`] below it, at its start.
+//! In v2 a leaf has a controller only if the cgroup above hands it on (`cgroup.subtree_control`).
+//! The sitter changes that only in a cgroup that it was given: its configuration names a `cgroup`,
+//! or it was started in a cgroup called [`OWN_LEAF`] (`DelegateSubgroup=` of systemd). A cgroup
+//! that hands on controllers may hold no processes. So a sitter that starts in the cgroup that its
+//! configuration names moves into [`OWN_LEAF`] below it.
 
 use std::{
     fmt, fs, io,
@@ -36,12 +38,12 @@ mod oom;
 
 pub(crate) use self::oom::OutOfMemoryAlarm;
 
-/// Where the sitter is, below the cgroup whose controllers it hands on.
+/// The name of the sitter's own cgroup, below the cgroup whose controllers it hands on.
 pub(crate) const OWN_LEAF: &str = "orchestra-player";
-/// Most leaves of v1 beside one of v2: one a controller.
+/// Most leaves of v1 beside one of v2: one for each controller.
 pub(crate) const LIMITING_LEAVES: usize = Controller::ALL.len();
 
-/// What can be limited, by what the kernel calls it.
+/// What can be limited, as the kernel calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Controller {
     Memory,
@@ -69,12 +71,12 @@ impl Controller {
     }
 }
 
-/// Where limits can be kept. The default is nowhere.
+/// Where limits can be kept; by default nowhere.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Places {
-    /// The cgroup of v2 that the units' leaves are below.
+    /// The cgroup of v2 above the units' leaves.
     v2: Option<Base>,
-    /// The cgroup of v1 that leaves are made below, for each controller that has one.
+    /// For each controller of v1, the cgroup below which leaves are made.
     v1: Vec<(Controller, PathBuf)>,
 }
 
@@ -82,7 +84,7 @@ pub(crate) struct Places {
 #[derive(Clone, Debug)]
 struct Base {
     dir: PathBuf,
-    /// The sitter was given it, and may have its controllers handed on.
+    /// Whether the sitter was given it, and so may have its controllers handed on.
     is_given: bool,
 }
 
@@ -96,8 +98,8 @@ enum Place<'a> {
 }
 
 impl Places {
-    /// `v2`: the cgroup above the leaves, and whether the sitter was given it; `v1`: where leaves would
-    /// be made, for each controller.
+    /// `v2` is the cgroup above the leaves, and whether the sitter was given it; `v1` is where
+    /// leaves are to be made for each controller.
     pub(crate) fn new(v2: Option<(PathBuf, bool)>, v1: Vec<(Controller, PathBuf)>) -> Self {
         let may_write = |dir: &Path| rustix::fs::access(dir, Access::WRITE_OK).is_ok();
         Self {
@@ -106,7 +108,8 @@ impl Places {
         }
     }
 
-    /// Where a controller's files are. Has it handed on in v2 where that is needed, and allowed.
+    /// Returns where a controller's files are. Has it handed on in v2 if that is needed and
+    /// allowed.
     fn place(&self, controller: Controller) -> Option<Place<'_>> {
         if self.v2.as_ref().is_some_and(|base| base.hands_on(controller)) {
             return Some(Place::Leaf);
@@ -115,7 +118,7 @@ impl Places {
         found.map(|(_, base)| Place::Beside(base))
     }
 
-    /// What of these limits cannot be kept here.
+    /// Returns the controllers that these limits need and that are missing here, if any.
     pub(crate) fn missing(&self, resources: &Resources) -> Option<MissingControllers> {
         let needed = Controller::ALL.into_iter().filter(|it| it.is_needed(resources));
         let missing: Vec<_> = needed.filter(|it| self.place(*it).is_none()).collect();
@@ -124,8 +127,9 @@ impl Places {
         (!missing.is_empty()).then_some(MissingControllers { controllers: missing, kept_back })
     }
 
-    /// Sets the limits of the unit's leaf that has this name. The leaves of v1 that were made for that:
-    /// the run enters them as well. Where the limits need not be kept, what cannot be set is left out.
+    /// Sets the limits of the unit's leaf of this name. Returns the leaves of v1 that were made for
+    /// that, which the run has to enter too. A limit that cannot be set is left out if the limits
+    /// need not be enforced.
     pub(crate) fn lay(
         &self,
         name: &str,
@@ -174,13 +178,13 @@ impl Places {
         }
     }
 
-    /// The leaves of v1 of this name that are there.
+    /// Returns the leaves of v1 of this name that exist.
     pub(crate) fn beside(&self, name: &str) -> Vec<Leaf> {
         let dirs = self.v1.iter().map(|(_, base)| base.join(name));
         dirs.filter(|dir| dir.is_dir()).map(Leaf::of_v1).collect()
     }
 
-    /// The leaves of v1 whose names begin like this.
+    /// Returns the leaves of v1 whose names begin with `prefix`.
     pub(crate) fn beginning(&self, prefix: &str) -> Vec<Leaf> {
         let entries = self.v1.iter().filter_map(|(_, base)| fs::read_dir(base).ok()).flatten();
         let names = entries.filter_map(Result::ok);
@@ -188,8 +192,8 @@ impl Places {
         ours.map(|entry| Leaf::of_v1(entry.path())).collect()
     }
 
-    /// Most memory that all units together may have by the cgroup above them; `None`: it has no limit, or
-    /// none that can be read.
+    /// Returns how much memory the cgroup above them lets all units have together; `None` if it has
+    /// no limit, or none that can be read.
     pub(crate) fn memory(&self) -> Option<ByteSize> {
         let v2 = self.v2.iter().map(|base| base.dir.join("memory.max"));
         let of_memory = self.v1.iter().filter(|(of, _)| *of == Controller::Memory);
@@ -198,8 +202,8 @@ impl Places {
         limits.filter_map(|limit| limit.trim().parse().ok().map(ByteSize)).min()
     }
 
-    /// Something that tells when the kernel has killed in the unit's leaf of this name for want of
-    /// memory. `None`: its memory is not accounted for.
+    /// Returns an alarm that tells when the kernel has killed a process in the unit's leaf of this
+    /// name for want of memory. `None` if the memory of the leaf is not counted.
     pub(crate) fn alarm(
         &self,
         name: &str,
@@ -225,7 +229,7 @@ impl Base {
         names.split_whitespace().any(|name| name == controller.name())
     }
 
-    /// Whether the leaves have a controller. Gives it to them where we may.
+    /// Returns whether the leaves have a controller. Hands it on to them first if we may.
     fn hands_on(&self, controller: Controller) -> bool {
         const HANDED_ON: &str = "cgroup.subtree_control";
         if self.lists(HANDED_ON, controller) {
@@ -248,12 +252,12 @@ impl Base {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MissingControllers {
     controllers: Vec<Controller>,
-    /// The cgroup that has one of them and does not hand it on.
+    /// A cgroup that has one of them and does not hand it on.
     kept_back: Option<PathBuf>,
 }
 
 impl MissingControllers {
-    /// Of a player without any cgroup.
+    /// Returns what is missing on a player without any cgroup.
     pub(crate) fn all_of(resources: &Resources) -> Option<Self> {
         Places::default().missing(resources)
     }

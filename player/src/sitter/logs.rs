@@ -1,5 +1,5 @@
-//! What units wrote, as it lies on disk: files that launchers fill (`launcher/log.rs`), marks that say
-//! whose bytes they are, and whoever reads them.
+//! What units wrote, as it lies on the disk: files that launchers fill (`launcher/log.rs`), marks
+//! that say which run wrote the bytes, and readings.
 
 pub(super) mod budget;
 pub(super) mod marks;

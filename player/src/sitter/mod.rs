@@ -1,22 +1,23 @@
 //! The sitter: owns processes, spool, output, limits, timeouts and kills.
 //!
-//! One thread (beside the log's, which only writes lines), one event loop: it waits for signals, its
-//! agent's socket, its launchers' sockets, the ends of processes, and one timer; takes *all* that is ready, ends before orders; tells the
+//! The sitter is one event loop in one thread; beside it there is only the log's thread, which
+//! writes lines. The loop waits for signals, its agent's socket, its launchers' sockets, the ends
+//! of processes, and one timer. It takes *all* that is ready, ends before orders; tells the
 //! [`Spool`]; makes durable what the spool wants durable, in one write; and does what the spool
-//! then asks for. The rules of delivery are the spool's alone. While nothing happens, nothing
-//! wakes it.
+//! then asks for. The rules of delivery are the spool's alone. While nothing happens, nothing wakes
+//! the sitter.
 //!
 //! What holds:
 //!
 //! - Nothing is started, reported or forgotten before it is on disk.
-//! - What runs is a score of this host, checked and copied by `scores.rs`, as the user that it or
-//!   the configuration names; nobody sends code.
-//! - The agent is believed in nothing but form, and never waited for.
-//! - Nothing that runs as another user can make the sitter wait, or holds what is the sitter's: see
-//!   `launcher`. The sitter opens no pipe that a score has: see `stream`.
+//! - Only scores of this host run, checked and copied by `scores.rs`, as the user that the score or
+//!   the configuration names. Nobody sends code.
+//! - What the agent sends is trusted for its form alone, and the agent is never waited for.
+//! - Nothing that runs as another user can make the sitter wait, or holds a descriptor of the
+//!   sitter: see `launcher`. The sitter opens no pipe that a score has: see `stream`.
 //! - An attempt that is timed out or cancelled leaves nothing behind, and its end is reported
-//!   within the grace and a second. One that exits by itself may leave what it likes.
-//! - A sitter that dies leaves scores running; the next one takes them over (`adopt.rs`).
+//!   within the grace and a second. An attempt that exits by itself may leave processes behind.
+//! - A sitter that dies leaves scores running, and the next sitter takes them over (`adopt.rs`).
 //!
 //! ```text
 //! mod        start, the loop                    attempt   one attempt's states
@@ -113,26 +114,28 @@ pub use self::{
     users::UserError,
 };
 
-/// Starts the log of this process, which may become a sitter: no signal reaches the log's thread, so
-/// that none is taken in between `upgrade::execute` asking whether one has come and the execution.
+/// Starts the log of this process, which may become a sitter. No signal reaches the log's thread,
+/// so that it takes none between the last question of `upgrade::execute` whether one has come and
+/// the execution.
 pub fn start_log() -> orchestra_daemon::log::Log {
     sys::with_signals_blocked(orchestra_daemon::log::start)
 }
 
-/// Runs the sitter until it is asked to stop, or, with a `lifeline`, until that descriptor reaches
-/// its end.
+/// Runs the sitter until it is asked to stop or, with a `lifeline`, until the other end of that
+/// descriptor closes.
 ///
-/// To be called by a program of one thread, beside that of its log, that has opened no descriptor that it still needs but
-/// the standard three: all others are taken for leftovers of an execution in place, and closed.
+/// To be called by a program that has no thread beside its log's, and that needs no open
+/// descriptors but the standard three: all others are taken for leftovers of an execution in place,
+/// and closed.
 pub fn run(config: Config, lifeline: Option<RawFd>) -> Result<(), SitterError> {
     let program = upgrade::program().map_err(SitterError::Process)?;
     let mut inherited = upgrade::inherited(lifeline).map_err(SitterError::Process)?;
     let signals = Signals::catch().map_err(SitterError::Process)?;
     let before = inherited.len();
-    // Blocked until now if this is an execution in place.
+    // Signals were blocked until now if this is an execution in place.
     sys::unblock_signals();
     let mut sitter = Sitter::new(config, program, lifeline, signals, &mut inherited)?;
-    // Its lock was among what was left open.
+    // The spool's lock was among the descriptors that were left open.
     let in_place = inherited.len() < before;
     sitter.adopt_everything(in_place);
     drop(inherited);
@@ -151,7 +154,7 @@ pub fn run(config: Config, lifeline: Option<RawFd>) -> Result<(), SitterError> {
 /// Why there is no sitter (any more).
 #[derive(Debug, thiserror::Error)]
 pub enum SitterError {
-    /// Something that every process may do failed.
+    /// A system call failed that normally never does.
     #[error("setting the player's process up")]
     Process(#[source] io::Error),
     /// The lifeline is no open descriptor.
@@ -172,7 +175,7 @@ pub enum SitterError {
     /// Its journal cannot be used.
     #[error("taking the spool")]
     Journal(#[source] JournalError),
-    /// A user of the configuration cannot be found, or become; the key says which.
+    /// A user of the configuration, under this key, cannot be found or switched to.
     #[error("finding the user that {0} names")]
     User(&'static str, #[source] UserError),
     /// There are no cgroups where the configuration says.
@@ -183,18 +186,18 @@ pub enum SitterError {
     Wait(#[source] io::Error),
 }
 
-/// Belongs to signals, the lifeline, the agent; from [`FIRST_ID`] on to attempts, whose first
-/// processes are not our children.
+/// The tokens of signals, of the lifeline and of the agent. From [`FIRST_ID`] on tokens are ids of
+/// attempts whose first processes are not our children.
 const SIGNALS: Token = Token(0);
 const LIFELINE: Token = Token(1);
 const AGENT: Token = Token(2);
 const FIRST_ID: u64 = 3;
-/// How long a sitter that starts waits for launchers of an earlier one, in milliseconds. They have
-/// been killed, so only those that are stuck last longer than a moment.
+/// How long a sitter that starts waits for the end of an earlier sitter's launchers, in
+/// milliseconds. They were killed, so only launchers that are stuck last longer than a moment.
 const LAST_LAUNCHERS: u64 = 500;
-/// From here on tokens belong to probers, one a user.
+/// From here on tokens belong to probers, one for each user.
 const PROBERS: Token = Token(1 << 60);
-/// From here on tokens belong to the alarms of runs' memory: this and the run's own id.
+/// From here on tokens belong to the alarms of runs' memory: this number plus the run's id.
 const ALARMS: Token = Token(1 << 61);
 /// From here on tokens belong to launchers. No attempt's id comes near.
 const LAUNCHERS: Token = Token(1 << 62);
@@ -202,7 +205,7 @@ const LAUNCHERS: Token = Token(1 << 62);
 /// Everything that the event loop holds.
 struct Sitter {
     config: Config,
-    /// Of this program, as it was at the start.
+    /// The path of this program at its start.
     program: PathBuf,
     boot: orchestra_spool::BootId,
     poller: Poller,
@@ -213,7 +216,7 @@ struct Sitter {
     spool_dir: SpoolDir,
     journal: Journal<orchestra_spool::State>,
     spool: Spool,
-    /// When to put a fresh journal in the place of one that could not be written.
+    /// When to replace a journal that could not be written by a fresh one.
     rewrite_at: Option<BootMillis>,
     scores: Scores,
     users: Users,
@@ -222,29 +225,30 @@ struct Sitter {
     agent: Agent,
     launchers: Launchers<Newborn>,
     probers: Probers,
-    /// Who asks at ports; `None`: ourselves.
+    /// The user as whom ports are probed; `None`: our own.
     prober_user: Option<Identity>,
     watchdog: Option<Watchdog>,
     parts: JobParts,
     /// What is needed for starts that the spool has not asked for yet.
     admitted: BTreeMap<AttemptKey, Admitted>,
-    /// What the spool wants started, durably so, and has no process yet.
+    /// Attempts that are durably starting and have no process yet.
     starts: VecDeque<(AttemptKey, Plan)>,
     /// What is kept running.
     keeping: Keeping,
     vitals: Vitals,
-    /// Attempts that are not over, by id, which is their token.
+    /// Attempts that are not over, by id, which is also their token.
     attempts: BTreeMap<u64, Attempt>,
-    /// Attempts that are over, and not yet durably so.
+    /// Attempts that are over, and whose end is not durable yet.
     over: Vec<Attempt>,
-    /// The directories of attempts that are over and whose pipes somebody may still write to.
+    /// The directories of attempts that are over, and to whose pipes a process may still write.
     lingering: BTreeMap<TapId, String>,
-    /// Cgroups of attempts that are over, in which something lives.
+    /// Cgroups of attempts that are over, in which processes live.
     left: Vec<Leaf>,
     next_id: u64,
-    /// No new orders are taken; at this moment what runs is left alone.
+    /// Set when the sitter is to stop: no new orders are taken, and at this moment it leaves what
+    /// still runs.
     stop_at: Option<BootMillis>,
-    /// To be executed anew as soon as nothing is known in memory alone.
+    /// Whether to execute the sitter anew as soon as nothing is known in memory alone.
     upgrade: bool,
 }
 
@@ -367,12 +371,12 @@ impl Sitter {
         self.reap(now);
     }
 
-    /// Ends what an earlier sitter's launchers left on their way. Newborns: what was starting is lost,
-    /// and must not begin later on. Launchers themselves end with their sitter, but what one was moving
-    /// out of a pipe at that moment is to be in its file before the next one looks at that; one that
-    /// is stuck is not waited for.
+    /// Ends what an earlier sitter's launchers left. Newborns are killed, because what was starting
+    /// is lost and must not begin later. Launchers end with their sitter, but are waited for: the
+    /// bytes that one was just moving out of a pipe must be in the file before the next launcher
+    /// looks at it. A launcher that is stuck is not waited for.
     ///
-    /// A sitter that was executed in place left nothing on its way.
+    /// A sitter that was executed in place left nothing.
     fn end_strays(&self) {
         let attempts = self.spool_dir.attempt_names().unwrap_or_default();
         if attempts.is_empty() && !self.keeping.is_anything_alive() {
@@ -386,7 +390,7 @@ impl Sitter {
         }
     }
 
-    /// Pipes and cgroups of attempts that are settled.
+    /// Adopts pipes and cgroups of attempts that are settled.
     fn adopt_leftovers(&mut self) {
         let known: Vec<String> =
             self.spool.live().map(|(key, _)| spool_dir::attempt_name(key)).collect();
@@ -402,7 +406,7 @@ impl Sitter {
         self.sweep();
     }
 
-    /// Has the pipes of an attempt that is settled read until nobody writes to them any more.
+    /// Has the pipes of a settled attempt read until no process can write to them any more.
     fn adopt_lingering(&mut self, name: String) {
         let directory = self.spool_dir.open_attempt(&name).ok();
         let owner = directory.as_ref().and_then(|dir| stream::owner_of_pipes(dir.as_fd()));
@@ -429,13 +433,13 @@ impl Sitter {
     /// The loop. Returns when the sitter is to end.
     fn serve(&mut self) -> Result<(), SitterError> {
         loop {
-            // First, because there may be things to tell from adoption.
+            // This is first, because adoption may have led to reports.
             self.settle();
             self.try_upgrade();
-            // One clock for both: a stop that is not due for the first is to wake the second.
+            // Both use one moment, so that a stop that is not due for the first wakes the second.
             let now = BootMillis::now();
             let ends = self.may_end(now);
-            // Last, because each of them may settle something, and nothing but a wait comes after.
+            // This is last, because each step before may settle something, and only a wait follows.
             self.agent.flush(&self.poller, now);
             if let Some(watchdog) = &mut self.watchdog {
                 watchdog.tick(now);
@@ -452,13 +456,13 @@ impl Sitter {
         }
     }
 
-    /// The next moment at which something is due by itself.
+    /// Returns the next deadline.
     fn next_deadline(&self, now: BootMillis) -> Option<BootMillis> {
         if self.next_start().is_some() || self.next_spawn().is_some() {
             return Some(BootMillis::default());
         }
         let attempts = self.attempts.values().filter_map(Attempt::next_deadline);
-        // Once that has come, what it waits for has deadlines of its own.
+        // Once that moment has come, what the stop waits for has deadlines of its own.
         let stop_at = self.stop_at.filter(|at| *at > now);
         let (agent, launchers) = (self.agent.next_deadline(), self.launchers.next_deadline());
         let watchdog = self.watchdog.as_ref().map(Watchdog::next_deadline);
@@ -476,7 +480,7 @@ impl Sitter {
     }
 }
 
-/// The descriptor whose end means that nobody needs this player any more.
+/// Takes the descriptor whose end means that this player is not needed any more.
 fn take_lifeline(number: RawFd) -> Result<OwnedFd, SitterError> {
     let lifeline = sys::inherited([number]).pop().ok_or(SitterError::Lifeline(number))?;
     rustix::io::ioctl_fionbio(&lifeline, true)
@@ -484,11 +488,11 @@ fn take_lifeline(number: RawFd) -> Result<OwnedFd, SitterError> {
     Ok(lifeline)
 }
 
-/// What this player is called: what its certificate says, here as on the other side of the wire.
+/// Returns this player's name: the one in its certificate, which the conductor reads too.
 fn own_name(config: &Config) -> Result<HostName, SitterError> {
     let certificates = orchestra_certs::read_certificates(&config.tls.cert);
     let certificates = certificates.map_err(SitterError::Certificate)?;
-    // At least one: `read_certificates` says so.
+    // `read_certificates` returns at least one.
     let first = certificates.first().map_or(&[][..], AsRef::as_ref);
     let identity = CertificateIdentity::of_certificate(first).map_err(SitterError::Identity)?;
     let not_a_player = || SitterError::NotAPlayer(identity.name().to_owned());

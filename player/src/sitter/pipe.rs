@@ -1,4 +1,4 @@
-//! A launcher's end of an attempt's pipe. See `stream.rs` for why no sitter has one.
+//! A launcher's end of an attempt's pipe. `stream.rs` says why the sitter has none.
 
 use std::io;
 
@@ -12,8 +12,8 @@ use super::stream::Stream;
 
 /// Where a pipe's bytes go.
 pub(crate) trait Sink {
-    /// Moves what a pipe holds now to where it belongs. How much it was; 0 is the end. `chunk` is for
-    /// what has to go through memory.
+    /// Moves what a pipe holds now to where it belongs. Returns how many bytes it was; 0 is the
+    /// end. `chunk` is a buffer for bytes that have to go through memory.
     fn take(&mut self, pipe: &Pipe, holds: Holds, chunk: &mut [u8]) -> Result<usize, Errno>;
 }
 
@@ -24,22 +24,22 @@ pub(crate) enum Drained {
     End,
     /// Nothing is there now.
     Empty,
-    /// There may be more; it is somebody else's turn.
+    /// There may be more, but others have their turn now.
     More,
 }
 
-/// What is known of a pipe before it is read: asking it costs as much as reading.
+/// What is known of a pipe before it is read. To ask would cost as much as to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Holds {
     /// There is something in it.
     Something,
     /// There was nothing in it just now.
     Nothing,
-    /// Nobody has looked.
+    /// It is not known.
     Unknown,
 }
 
-/// What is read at once: all that a pipe holds by default.
+/// Most bytes that are read at once: what a pipe holds by default.
 pub(crate) const CHUNK: usize = 64 << 10;
 /// How many chunks one stream may take before the others have their turn.
 const TURN: usize = 16;
@@ -54,20 +54,20 @@ impl Pipe {
         Self::open_named(dir, stream.pipe())
     }
 
-    /// The same of any other pipe of a unit's directory.
+    /// Opens another pipe of a unit's directory.
     pub(crate) fn open_named(dir: BorrowedFd<'_>, name: &str) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(Self(rustix::fs::openat(dir, name, flags, Mode::empty())?))
     }
 
-    /// Opens it as the score is to have it.
+    /// Opens the end of a pipe that the score gets.
     pub(crate) fn open_for_the_score(dir: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(dir, name, flags, Mode::empty())?)
     }
 
-    /// Empties it for one turn: into `sink`, or into nothing. `chunk` is for what has to go
-    /// through memory.
+    /// Empties the pipe for one turn, into `sink` or into nothing. `chunk` is a buffer for bytes
+    /// that have to go through memory.
     pub(crate) fn drain(
         &self,
         mut sink: Option<&mut (dyn Sink + 'static)>,

@@ -18,7 +18,7 @@ use rustix::{
 
 use super::clock::BootMillis;
 
-/// Says which descriptor is meant; its meaning is the event loop's.
+/// Tells a descriptor; the event loop gives it its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Token(pub(crate) u64);
 
@@ -27,11 +27,11 @@ pub(crate) struct Token(pub(crate) u64);
 pub(crate) enum Interest {
     /// Something to read, or the end.
     Read,
-    /// That, and room to write.
+    /// Something to read, the end, or room to write.
     ReadWrite,
-    /// That the other end is gone, nothing else.
+    /// Only that the other end is gone.
     Hangup,
-    /// That a file of the kernel's has changed since it was read.
+    /// That a file of the kernel has changed since it was read.
     Change,
 }
 
@@ -49,15 +49,15 @@ pub(crate) struct Poller {
     events: Vec<Event>,
 }
 
-/// Belongs to the timer.
+/// The token of the timer.
 const TIMER: Token = Token(u64::MAX);
-/// No time at all; for a timer: never.
+/// No time; for a timer: never.
 const NOTHING: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 /// Most descriptors told at once; the rest come with the next wait.
 const BATCH: usize = 256;
 
 impl Poller {
-    /// One that waits for nothing yet.
+    /// Returns a poller that waits for nothing yet.
     pub(crate) fn new() -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
@@ -76,14 +76,14 @@ impl Poller {
         Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(token.0), flags(interest))?)
     }
 
-    /// Waits for it no longer.
+    /// Stops waiting for a descriptor.
     pub(crate) fn remove(&self, fd: impl AsFd) {
-        // Only a descriptor that is not there can fail here.
+        // This fails only for a descriptor that is not waited for.
         let _ = epoll::delete(&self.epoll, fd);
     }
 
-    /// Sleeps until something is ready or `deadline` has come, and tells what is ready. A deadline
-    /// of 0 is past without asking the clock.
+    /// Sleeps until something is ready or `deadline` has come. Returns what is ready. A deadline of
+    /// 0 counts as past.
     pub(crate) fn wait(&mut self, deadline: Option<BootMillis>) -> io::Result<Vec<Ready>> {
         let sleeps = deadline != Some(BootMillis::default());
         if sleeps {
@@ -129,7 +129,7 @@ fn flags(interest: Interest) -> EventFlags {
         Interest::Read => EventFlags::IN,
         Interest::ReadWrite => EventFlags::IN | EventFlags::OUT,
         Interest::Change => EventFlags::PRI,
-        // The kernel always tells.
+        // The kernel tells a hangup unasked.
         Interest::Hangup => EventFlags::empty(),
     }
 }

@@ -1,12 +1,15 @@
-//! Probers, seen from the sitter: whom to ask, what is open, and what becomes of it when one is gone.
+//! Probers, as the sitter has them: which there are, which questions are open, and what becomes of
+//! those when a prober is gone.
 //!
-//! A prober is made when there is something to ask, as the agent is: by a launcher, as a user of its
-//! own. Ports are asked as `prober_user`; sockets in a run directory as the user of that unit, because
-//! nobody else can open them, and so that nothing is opened for a unit that it could not open itself.
+//! A prober is made when there is something to ask. Like the agent it is made by a launcher, and
+//! runs as a user of its own. Ports are probed as `prober_user`. Sockets in a run directory are
+//! probed as the unit's user: nobody else can open them, and so the prober opens nothing that the
+//! unit could not open itself.
 //!
-//! The sitter waits for none of them. What cannot be asked at once is *unknown*: there is no prober yet
-//! or any more, it takes no more questions, or it owes an answer for longer than [`STUCK`]; then it is
-//! killed and another one made, after a pause that grows.
+//! The sitter waits for no prober. The outcome of a question that cannot be asked at once is
+//! *unknown*: there is no prober, or it takes no more questions. A prober that owes an answer for
+//! longer than [`STUCK`] is killed, its open questions are unknown, and another one is made after a
+//! pause that grows.
 
 use std::{collections::BTreeMap, ffi::CString, io, path::Path};
 
@@ -29,13 +32,13 @@ use super::{
 };
 use crate::prober::{self, wire};
 
-/// How long beyond its timeout a question may be open (ms) before its prober is taken for stuck.
+/// How long beyond its timeout a question may be open (ms) before its prober counts as stuck.
 const STUCK: u64 = 10_000;
 /// A prober that lived so long (ms) did not fail.
 const LIVED: u64 = 60_000;
-/// The pause (ms) before the second one that follows a failure, and the longest.
+/// The pause (ms) after a second failure in a row, and the longest pause.
 const PAUSE: (u64, u64) = (250, 60_000);
-/// Most answers that are taken of one prober in a turn.
+/// Most answers that are taken from one prober in a turn.
 const TURN: usize = 128;
 
 /// What came of a question.
@@ -44,7 +47,7 @@ pub(super) type Answer = (UnitKey, ProbeNumber, ProbeOutcome);
 /// Every prober.
 pub(super) struct Probers {
     first_token: Token,
-    /// By whom they run as; the place of each is its token's.
+    /// One for each user; the index of each follows from its token.
     all: Vec<Prober>,
     inbox: wire::Inbox,
 }
@@ -60,14 +63,14 @@ struct Prober {
 
 struct Open {
     unit: UnitKey,
-    /// When its prober is stuck.
+    /// When its prober counts as stuck.
     until: BootMillis,
 }
 
 enum State {
-    /// There is none, and none is made before this moment.
+    /// There is no process, and none is made before this moment.
     Down(BootMillis),
-    /// Its launcher was asked for it. It finds in its socket what was asked meanwhile.
+    /// Its launcher was asked for it. Questions meanwhile wait in its socket.
     Starting(OwnedFd),
     Up {
         pid: i32,
@@ -83,19 +86,19 @@ pub(super) struct Asked<'a> {
     pub(super) number: ProbeNumber,
     pub(super) probe: &'a Probe,
     pub(super) timeout: Millis,
-    /// The run directory, where a socket in it is asked.
+    /// The run directory, if a socket in it is probed.
     pub(super) run_dir: Option<OwnedFd>,
-    /// Whom to ask as.
+    /// The user as whom to ask.
     pub(super) user: Option<Identity>,
 }
 
 impl Probers {
-    /// None yet. `first_token` and those that follow are theirs.
+    /// Returns no probers yet. `first_token` and the tokens that follow are theirs.
     pub(super) fn new(first_token: Token) -> Self {
         Self { first_token, all: Vec::new(), inbox: wire::Inbox::new() }
     }
 
-    /// Their processes.
+    /// Returns the numbers of their processes.
     pub(super) fn pids(&self) -> impl Iterator<Item = i32> {
         self.all.iter().filter_map(|prober| match prober.state {
             State::Up { pid, .. } => Some(pid),
@@ -103,7 +106,7 @@ impl Probers {
         })
     }
 
-    /// Asks. `false`: nobody can just now.
+    /// Asks a question. Returns whether that was possible.
     pub(super) fn ask(
         &mut self,
         asked: Asked<'_>,
@@ -120,7 +123,7 @@ impl Probers {
         self.all.get_mut(at).is_some_and(|prober| prober.ask(asked, poller, launchers, now))
     }
 
-    /// Takes the answers of a prober. What is open of one that is at its end, or talks nonsense, is
+    /// Takes the answers of a prober. If it has ended, or talks nonsense, its open questions are
     /// unknown.
     pub(super) fn receive(&mut self, token: Token, now: BootMillis) -> Vec<Answer> {
         let Self { all, inbox, .. } = self;
@@ -146,7 +149,8 @@ impl Probers {
         answers
     }
 
-    /// A child of this number ended. What was open of it, if it was a prober.
+    /// Takes the end of the child `pid`. If it was a prober, returns unknown answers to its open
+    /// questions.
     pub(super) fn ended(&mut self, pid: i32, now: BootMillis) -> Option<Vec<Answer>> {
         let is_it =
             |prober: &&mut Prober| matches!(prober.state, State::Up { pid: own, .. } if own == pid);
@@ -154,7 +158,7 @@ impl Probers {
         Some(prober.lose("it ended", now))
     }
 
-    /// A launcher has said what came of one.
+    /// Takes what came of the request for a prober.
     pub(super) fn launched(
         &mut self,
         token: Token,
@@ -176,7 +180,7 @@ impl Probers {
         Vec::new()
     }
 
-    /// Ends those that are stuck. What was open of them.
+    /// Ends probers that are stuck. Returns unknown answers to their open questions.
     pub(super) fn tick(&mut self, now: BootMillis) -> Vec<Answer> {
         let is_stuck = |prober: &&mut Prober| prober.next_deadline().is_some_and(|at| now >= at);
         let stuck = self.all.iter_mut().filter(is_stuck);
@@ -235,7 +239,8 @@ impl Prober {
         true
     }
 
-    /// Lets go of it: it has ended, or is killed. What was open is unknown.
+    /// Drops the prober's process, which has ended or is killed. Returns unknown answers to its
+    /// open questions.
     fn lose(&mut self, why: &'static str, now: BootMillis) -> Vec<Answer> {
         let before = std::mem::replace(&mut self.state, State::Down(now));
         let since = match &before {
@@ -258,7 +263,8 @@ impl Prober {
     }
 }
 
-/// Asks for one: our end of its socket; `None` where its launcher has enough to do just now.
+/// Asks a launcher for a prober. Returns our end of its socket; `None` if the launcher has enough
+/// to do just now.
 fn start(
     token: Token,
     user: &Option<Identity>,
@@ -271,7 +277,7 @@ fn start(
     let open =
         |path: &Path, flags: OFlags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
     let null = open(Path::new("/dev/null"), OFlags::RDONLY)?;
-    // This very program: the two must understand each other.
+    // This very program, because sitter and prober must be of one build.
     let program = open(Path::new("/proc/self/exe"), OFlags::PATH)?;
     let (stdout, stderr) = (io::stdout(), io::stderr());
     const _: () = assert!(prober::SOCKET == 3);

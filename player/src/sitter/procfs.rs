@@ -1,8 +1,8 @@
 //! What `/proc` tells of processes.
 //!
-//! Everything read here may be out of date when it is used, and a process number may belong to
-//! somebody else by then: whoever acts on a process first opens a pidfd, then reads again and
-//! compares [`Stat::start_ticks`].
+//! What is read here may be out of date when it is used, and the number may belong to another
+//! process by then. So before acting on a process, open a pidfd, then read again and compare
+//! [`Stat::start_ticks`].
 
 use std::{
     fs::{self, File},
@@ -13,16 +13,17 @@ use std::{
 use orchestra_spool::BootId;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-/// Most that is looked at of one process's environment. What the sitter gives an attempt is below
-/// it (`limits::PARAMS_BYTES` and a few names), and its own marks come first.
+/// Most bytes that are read of a process's environment. What the sitter gives an attempt is shorter
+/// (`limits::PARAMS_BYTES` and a few names), and the marks come first in it.
 const ENVIRONMENT_BYTES: u64 = 512 << 10;
 
-/// `PF_FORKNOEXEC` in the flags of a process: made, and nothing executed since.
+/// `PF_FORKNOEXEC` in the flags of a process: it has executed nothing since it was made.
 const FORKED_ONLY: i64 = 0x40;
-/// `PF_EXITING`: it is ending, or has ended.
+/// `PF_EXITING` in the flags of a process: it is ending, or has ended.
 const EXITING: i64 = 0x4;
 
-/// More than `/proc/PID/stat` has: 52 numbers of at most 20 digits, a name of at most 64 bytes.
+/// More bytes than `/proc/PID/stat` has: 52 numbers of at most 20 digits, a name of at most 64
+/// bytes.
 const STAT_BYTES: usize = 2 << 10;
 
 /// What `/proc/PID/stat` says.
@@ -30,13 +31,13 @@ const STAT_BYTES: usize = 2 << 10;
 pub(crate) struct Stat {
     /// The process.
     pub(crate) pid: i32,
-    /// Dead, and kept for its parent to ask how.
+    /// Whether it is dead and was not reaped.
     pub(crate) zombie: bool,
-    /// Stopped by a signal or a tracer.
+    /// Whether it is stopped by a signal or a tracer.
     pub(crate) stopped: bool,
-    /// Whether it executed a program since it was made. Nobody can make the kernel say otherwise.
+    /// Whether it executed a program since it was made. No process can forge that.
     pub(crate) executed: bool,
-    /// Whether it is ending: it executes nothing of its own any more.
+    /// Whether it is ending, so that it runs no code of its own any more.
     pub(crate) exiting: bool,
     pub(crate) parent: i32,
     /// Its process group.
@@ -44,16 +45,16 @@ pub(crate) struct Stat {
     pub(crate) session: i32,
     /// When it started, in clock ticks since boot.
     pub(crate) start_ticks: u64,
-    /// How it ended, as `wait` would say it; 0 unless it is a zombie that we may trace.
+    /// Its wait status; 0 unless it is a zombie that we may trace.
     pub(crate) exit_code: i32,
 }
 
 impl Stat {
-    /// Reads it; `None` where there is no such process.
+    /// Reads it; `None` if there is no such process.
     pub(crate) fn of(pid: i32) -> Option<Stat> {
         let mut text = [0; STAT_BYTES];
         let mut file = File::open(format!("/proc/{pid}/stat")).ok()?;
-        // The kernel makes the whole text for the first reading.
+        // The kernel gives the whole text at the first read.
         let length = file.read(&mut text).ok()?;
         parse(&String::from_utf8_lossy(&text[..length]))
     }
@@ -86,14 +87,15 @@ fn parse(text: &str) -> Option<Stat> {
 /// What `/proc/PID/stat` says that a process uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// Time of processors since it was made, with that of children that it waited for, in clock ticks.
+    /// Processor time since it was made, including that of children that it waited for, in clock
+    /// ticks.
     pub(crate) cpu_ticks: u64,
     /// Pages of memory that it has resident.
     pub(crate) resident_pages: u64,
 }
 
 impl Usage {
-    /// Reads it; `None` where there is no such process.
+    /// Reads it; `None` if there is no such process.
     pub(crate) fn of(pid: i32) -> Option<Usage> {
         parse_usage(&fs::read(format!("/proc/{pid}/stat")).ok()?)
     }
@@ -109,15 +111,17 @@ fn parse_usage(text: &[u8]) -> Option<Usage> {
     Some(Usage { cpu_ticks: times.iter().sum(), resident_pages: number(24)? })
 }
 
-/// A process and what descends from it, as far as each still has its parent. `None` where the kernel
-/// does not tell children, or where there are more processes, or more threads of one, than so many.
+/// Returns a process and its descendants. A descendant whose parent has ended is not found. `None`
+/// if the kernel does not tell children, or if there are more than `most` processes, or threads of
+/// one process.
 pub(crate) fn descendants(first: i32, most: usize) -> Option<Vec<i32>> {
     let mut found = vec![first];
     let mut next = 0;
     while let Some(pid) = found.get(next).copied() {
         match children(pid, most) {
             Children::Of(pids) => found.extend(pids),
-            // Whoever has ended since has none; of the first one nothing is known then.
+            // A process that has ended since has no children. If the first one has, nothing is
+            // known.
             Children::NoProcess if next > 0 => {}
             Children::NoProcess | Children::Unknown => return None,
         }
@@ -135,14 +139,14 @@ enum Children {
     Unknown,
 }
 
-/// The children of all threads of a process.
+/// Returns the children of all threads of a process.
 fn children(pid: i32, most_threads: usize) -> Children {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Children::NoProcess };
     let mut found = Vec::new();
     for (thread, count) in threads.flatten().zip(1..) {
         let text = match fs::read_to_string(thread.path().join("children")) {
             Ok(text) => text,
-            // A thread that has ended left its children to another one.
+            // A thread that has ended left its children to another thread.
             Err(_) if thread.path().exists() => return Children::Unknown,
             Err(_) => continue,
         };
@@ -154,21 +158,21 @@ fn children(pid: i32, most_threads: usize) -> Children {
     Children::Of(found)
 }
 
-/// Every process that can be seen.
+/// Returns every process that can be seen.
 pub(crate) fn all() -> io::Result<Vec<Stat>> {
     let numbers =
         fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     Ok(numbers.filter_map(Stat::of).collect())
 }
 
-/// The number that was given to a new process last; 0 where that cannot be read.
+/// Returns the number that was last given to a new process; 0 if that cannot be read.
 pub(crate) fn last_pid() -> i32 {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split_ascii_whitespace().last().and_then(|last| last.parse().ok()).unwrap_or(0)
 }
 
-/// A process that cannot be mistaken for another: its pidfd, opened before `start_ticks` was seen
-/// to be still its own.
+/// Opens a process so that it cannot be mistaken for another: the pidfd is opened first, then
+/// `start_ticks` is compared.
 pub(crate) fn open(pid: i32, start_ticks: u64) -> Option<(OwnedFd, Stat)> {
     let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
     let stat = Stat::of(pid).filter(|stat| stat.start_ticks == start_ticks)?;
@@ -180,9 +184,9 @@ pub(crate) fn open(pid: i32, start_ticks: u64) -> Option<(OwnedFd, Stat)> {
 pub(crate) enum Mark {
     /// The marks are in it.
     There,
-    /// They are not, or it may not be read.
+    /// The marks are not in it, or it may not be read.
     NotThere,
-    /// It is just becoming another program, and has none yet.
+    /// The process is just executing a program and has no environment yet.
     NotYet,
 }
 
@@ -193,7 +197,8 @@ pub(crate) fn environment_has(pid: i32, marks: &[Vec<u8>]) -> Mark {
         if is_executing(pid) {
             return Mark::NotYet;
         }
-        // It may have been until then. One that really has none costs a second reading.
+        // It may have been executing until just now. A process without an environment costs a
+        // second reading.
         text = environment(pid).unwrap_or_default();
     }
     match marks.iter().all(|mark| text.split(|byte| *byte == 0).any(|one| one == mark)) {
@@ -209,8 +214,8 @@ fn environment(pid: i32) -> Option<Vec<u8>> {
     Some(text)
 }
 
-/// Whether a process whose environment is empty, and may be read, has none yet: then the kernel does
-/// not say where it ends, as for threads of its own.
+/// Returns whether a process whose readable environment is empty is just executing a program. Then
+/// the kernel does not say where the environment ends, as for threads of its own.
 fn is_executing(pid: i32) -> bool {
     /// `PF_KTHREAD` of the kernel's `sched.h`.
     const KERNEL_THREAD: u64 = 0x0020_0000;
@@ -226,16 +231,16 @@ fn is_executing(pid: i32) -> bool {
         && end == Some(0)
 }
 
-/// How a zombie ended that is not our child; `None` where it is none, or the kernel will not say
-/// without the right to trace it.
+/// Returns the wait status of a zombie that is not our child; `None` if it is no zombie, or if the
+/// kernel does not tell because we may not trace it.
 pub(crate) fn exit_of_zombie(pid: i32, start_ticks: u64) -> Option<i32> {
-    // This link asks for the same right as the exit code, which is shown as 0 without it.
+    // This link demands the same right as the exit code, which is shown as 0 without the right.
     fs::read_link(format!("/proc/{pid}/ns/user")).ok()?;
     let stat = Stat::of(pid)?;
     (stat.zombie && stat.start_ticks == start_ticks).then_some(stat.exit_code)
 }
 
-/// This boot of this host.
+/// Returns the id of this boot of the host.
 pub(crate) fn boot_id() -> io::Result<BootId> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     BootId::parse(&text).ok_or_else(|| io::ErrorKind::InvalidData.into())
@@ -271,7 +276,7 @@ mod tests {
     #[test]
     fn what_executed_nothing_is_told_apart() {
         assert!(Stat::of(std::process::id() as i32).unwrap().executed);
-        // A thread was made, and nothing was executed in it.
+        // A thread was made and has executed nothing.
         let own = || Stat::of(rustix::thread::gettid().as_raw_nonzero().get()).unwrap();
         assert!(!std::thread::spawn(own).join().unwrap().executed);
     }
@@ -314,7 +319,7 @@ mod tests {
             has(marked.id(), &["MARK=a"]),
             has(marked.id(), &["MARK=a", "MARK=b"]),
             has(bare.id(), &["MARK=a"]),
-            // A thread of the kernel, where it can be seen, or whatever is there.
+            // Process 2 is a thread of the kernel, if it can be seen, or another process.
             has(2, &["MARK=a"]),
         ];
         for mut child in [marked, bare] {

@@ -1,14 +1,14 @@
 //! A `pipe` score's answer: lines `KEY=VALUE` of its standard output.
 //!
-//! A key is `[A-Za-z_][A-Za-z0-9_]{0,63}`, from the line's start to its first `=`; the value is
-//! the rest of the line, as it is. Other lines are talk and stay in the output alone. The last
-//! value of a key wins. A line need not end (the last one often does not); `\r\n` ends one too.
+//! A key is `[A-Za-z_][A-Za-z0-9_]{0,63}`, from the line's start to its first `=`; the value is the
+//! rest of the line, unchanged. Other lines are no answers and stay in the output alone. The last
+//! value of a key wins. The last line need not have an end; `\r\n` ends a line too.
 //!
-//! Values are UTF-8 on the wire: bytes that are not become U+FFFD, so that one bad byte costs a
-//! character, not the answer. NUL stays, being UTF-8. What goes above the bounds of
-//! [`limits`] is left out: a new key beyond [`limits::RESPONSE_PAIRS`], or a value that would make
-//! all together larger than [`limits::RESPONSE_BYTES`] (an earlier value of that key is left out
-//! as well: better none than an outdated one).
+//! Values are UTF-8 on the wire. Other bytes become U+FFFD, so that one bad byte costs a character,
+//! not the answer. NUL stays, because it is UTF-8. What exceeds the bounds of [`limits`] is left
+//! out: a new key beyond [`limits::RESPONSE_PAIRS`], or a value that would make all values together
+//! larger than [`limits::RESPONSE_BYTES`]. With such a value an earlier value of its key is left
+//! out too, because none is better than an outdated one.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use std::{
 
 use orchestra_model::limits;
 
-/// Longest line that can be an answer; what is longer is passed over in pieces.
+/// Longest line that can be an answer, in bytes; longer ones are skipped in pieces.
 const LINE_BYTES: u64 = (limits::RESPONSE_BYTES + limits::NAME_BYTES + 2) as u64;
 
 /// Reads an answer from all that was captured of standard output.

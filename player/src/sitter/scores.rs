@@ -1,12 +1,13 @@
 //! The scores of this host: found, checked, and copied, so that what runs is what was checked.
 //!
-//! A scan walks to the directory and judges each step (`judge.rs`). It opens each file beneath it (no
-//! `..`, no link that leads out), and judges what it *opened*: owner, mode, kind, and what would run
-//! it (`interpreter.rs`). The bytes go into a sealed memory file (`image.rs`), are hashed there, and
-//! are run from there. So a file may be replaced or edited at any time: attempts that run keep
-//! their version, and a new version counts from the next scan on, as a whole set.
+//! A scan walks to the directory and judges each step (`judge.rs`). It opens each file beneath it
+//! (no `..`, no link that leads out), and judges what it *opened*: owner, mode, kind, and what
+//! would run it (`interpreter.rs`). The bytes go into a sealed memory file (`image.rs`), are hashed
+//! there, and are run from there. So a file may be replaced or edited at any time: attempts that
+//! run keep their version, and the next scan takes all new versions at once.
 //!
-//! A score that is not in order is there all the same, disabled with the reason; the others go on.
+//! A score that is not in order is listed as disabled, with the reason. The others are not
+//! affected.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,15 +41,15 @@ const LEFTOVERS: [&str; 11] = [
     ".rpmsave", ".rpmnew", ".rpmorig", ".bak", ".orig", ".rej", ".swp", ".swo", ".pacnew",
     ".pacsave", ".apk-new",
 ];
-/// The same with something after them: `.dpkg-old`, `.dpkg-dist`, `.ucf-new`.
+/// Beginnings of such endings: `.dpkg-old`, `.dpkg-dist`, `.ucf-new`.
 const LEFTOVER_KINDS: [&str; 2] = [".dpkg-", ".ucf-"];
 
 /// A checked set of scores, by name. Replaced as a whole.
 #[derive(Debug, Default)]
 pub(crate) struct Scores {
     entries: BTreeMap<ScoreName, Entry>,
-    /// Scores that have, or had, a `.conf` with something in it. One that is gone, or empty, since lifts
-    /// no limit: nobody has said that it is to. Kept in the spool, over restarts.
+    /// Scores that have, or had, a `.conf` with content. If it is gone or empty later, that lifts
+    /// no limit, because it may be gone by accident. Kept in the spool, over restarts.
     confs: BTreeSet<ScoreName>,
 }
 
@@ -71,7 +72,7 @@ pub(crate) struct Score {
 /// Why a score may not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unavailable {
-    /// There is none of that name.
+    /// There is no score of that name.
     Unknown,
     /// It is disabled, for this reason.
     Disabled(String),
@@ -113,17 +114,17 @@ impl Scores {
         Ok(Scores { entries: scores, confs })
     }
 
-    /// None yet, of which these have, or had, a `.conf`.
+    /// Returns no scores yet, and remembers which had a `.conf`.
     pub(crate) fn remembering(confs: BTreeSet<ScoreName>) -> Self {
         Self { entries: BTreeMap::new(), confs }
     }
 
-    /// Those that have, or had, a `.conf` with something in it.
+    /// Returns the scores that have, or had, a `.conf` with content.
     pub(crate) fn confs(&self) -> &BTreeSet<ScoreName> {
         &self.confs
     }
 
-    /// The score of a name, if it may run.
+    /// Returns the score of a name, if it may run.
     pub(crate) fn get(&self, name: &ScoreName) -> Result<Score, Unavailable> {
         let entry = self.entries.get(name).ok_or(Unavailable::Unknown)?;
         match (&entry.spec, &entry.image) {
@@ -135,7 +136,7 @@ impl Scores {
         }
     }
 
-    /// What a conductor is told.
+    /// Returns the scores as a conductor is told of them.
     pub(crate) fn offers(&self) -> Vec<ScoreOffer> {
         let offer = |(name, entry): (&ScoreName, &Entry)| ScoreOffer {
             name: name.clone(),
@@ -145,7 +146,7 @@ impl Scores {
         self.entries.iter().map(offer).collect()
     }
 
-    /// How many there are, and how many of them are disabled.
+    /// Returns how many scores there are, and how many of them are disabled.
     pub(crate) fn counts(&self) -> (usize, usize) {
         (self.entries.len(), self.entries.values().filter(|entry| entry.spec.is_err()).count())
     }
@@ -168,9 +169,9 @@ impl Entry {
 /// What lies in the directory under a score's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
-    /// Something of that name, with a `.conf` or without.
+    /// A file of that name, with a `.conf` or without.
     File,
-    /// A `.conf` alone. Its score may run under another name, without any of what it demands.
+    /// A `.conf` alone. Its score may lie under another name, where the `.conf` has no effect.
     ConfAlone,
 }
 
@@ -199,15 +200,15 @@ fn score_name(file: &str) -> Option<ScoreName> {
     ScoreName::new(file).ok().filter(|_| !is_leftover(file))
 }
 
-/// Whether an editor or a package manager left this beside a file. It was a score once, and nobody
-/// wants it run.
+/// Returns whether an editor or a package manager left this file beside another. It may have been a
+/// score, and is not to run.
 fn is_leftover(file: &str) -> bool {
     file.ends_with('~')
         || LEFTOVERS.iter().any(|ending| file.ends_with(ending))
         || LEFTOVER_KINDS.iter().any(|kind| file.contains(kind))
 }
 
-/// What is to be said of the file of this name; `None` where it is no score.
+/// Judges the file of this name; `None` if it is no score.
 fn entry(
     dir: &File,
     name: &ScoreName,
@@ -224,7 +225,7 @@ fn entry(
     }
     let file = match open_beneath(dir, name.as_str()) {
         Ok(file) => file,
-        // Without a `.conf` it is something else that happens to lie here.
+        // Without a `.conf` it is not meant as a score.
         Err(Refusal::NotRegular) if !has_conf => return None,
         Err(why) => return Some(Entry::disabled(&why)),
     };
@@ -240,7 +241,7 @@ fn entry(
     let usable = image.interpreter().map_or(Ok(()), Interpreter::check);
     let known = before.entries.get(name).and_then(|entry| entry.image.as_ref());
     let image = match known {
-        // One copy of a version is enough. Times and sizes are no proof that it is the same one.
+        // One copy of a version is enough. Only the hash proves that a version is the same.
         Some(known) if known.hash() == image.hash() => Rc::clone(known),
         _ => Rc::new(image),
     };
@@ -257,9 +258,9 @@ fn entry(
 enum Conf {
     /// There is none.
     None,
-    /// Nothing at all, not even a comment.
+    /// It is empty, without even a comment.
     Blank,
-    /// This.
+    /// It says this.
     Says(Box<ScoreSpec>),
 }
 
@@ -282,8 +283,8 @@ fn conf(dir: &File, name: &ScoreName) -> Result<Conf, Refusal> {
     score::parse(&text).map(|spec| Conf::Says(Box::new(spec))).map_err(Refusal::Conf)
 }
 
-/// Whether nothing of this name is there. A link that leads nowhere is something: what it led to
-/// may have held limits.
+/// Checks that nothing of this name is there. A link that leads nowhere is refused, because the
+/// file that it led to may have held limits.
 fn absent(dir: &File, name: &str) -> Result<(), Refusal> {
     match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(_) => Err(Refusal::LeadsNowhere),
@@ -292,9 +293,9 @@ fn absent(dir: &File, name: &str) -> Result<(), Refusal> {
     }
 }
 
-/// Opens a regular file beneath a directory; links may lead to anything that is beneath it too.
+/// Opens a regular file beneath a directory. Links may lead to files beneath it too.
 fn open_beneath(dir: &File, name: &str) -> Result<File, Refusal> {
-    // NONBLOCK, so that a FIFO is found to be one, not waited for.
+    // NONBLOCK, so that opening a FIFO does not wait.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     match rustix::fs::openat2(dir, name, flags, Mode::empty(), resolve) {
@@ -304,7 +305,7 @@ fn open_beneath(dir: &File, name: &str) -> Result<File, Refusal> {
             if regular { Ok(file) } else { Err(Refusal::NotRegular) }
         }
         Err(Errno::XDEV) => Err(Refusal::LeavesDirectory),
-        // A socket, or a device without a driver.
+        // It is a socket, or a device without a driver.
         Err(Errno::NXIO | Errno::NODEV) => Err(Refusal::NotRegular),
         Err(error) => Err(Refusal::Io(error.into())),
     }

@@ -1,11 +1,12 @@
-//! Between what happened and what is done about it: the spool, and the journal under it.
+//! From what happened to what is done about it, through the spool and its journal.
 //!
-//! The spool is told of ends, what it wants durable is written in one batch, and only then is done
-//! what it asks for. A journal that cannot be written keeps nothing from ending: new orders are
-//! refused, what runs is told from memory, and a fresh journal is tried until one can be written.
+//! The spool is told of ends, and what it wants durable is written in one batch. Only after that
+//! its effects are performed. Attempts can end even if the journal cannot be written: new orders
+//! are refused, attempts are reported from memory, and a fresh journal is tried until one can be
+//! written.
 //!
-//! Processes are made by launchers, which are asked for [`STARTS`] a turn: ends, cancels and reports
-//! never wait for the whole of a burst, nor for any process.
+//! Launchers make the processes, and are asked for [`STARTS`] a turn. So ends, cancels and reports
+//! never wait for a whole burst of starts, or for a process.
 
 use std::io;
 
@@ -26,16 +27,17 @@ use super::{
     stream, wire,
 };
 
-/// After a journal could not be written, how long until the next try, in milliseconds.
+/// How long after a failed write of a journal the next try is, in milliseconds.
 const REWRITE_PAUSE: u64 = 1_000;
-/// Most attempts that are asked for in one turn of the loop. With fewer the journal is synced oftener.
+/// Most attempts whose processes are asked for in one turn of the loop. With fewer the journal
+/// would be synced more often.
 const STARTS: usize = 16;
-/// Most attempts that are over and whose pipes are still read; the oldest are let go.
+/// Most attempts that are over and whose pipes are still read. Beyond that the oldest are released.
 const LINGERING: usize = 1_024;
 
 impl Sitter {
-    /// Tells the spool what ended, makes durable what it wants durable, and does what it asks for,
-    /// until there is nothing more, or some of [`Sitter::starts`] are left for a later turn.
+    /// Tells the spool what ended, makes durable what it wants durable, and performs its effects,
+    /// until nothing more follows. Some of [`Sitter::starts`] may be left for a later turn.
     pub(super) fn settle(&mut self) {
         loop {
             self.settle_ends();
@@ -48,7 +50,7 @@ impl Sitter {
                 asked += 1;
             }
             if asked == STARTS {
-                // What was refused is made durable with what the turn brings.
+                // Refusals become durable with the next turn.
                 return;
             }
             if self.spool.unwritten().is_empty() {
@@ -60,7 +62,8 @@ impl Sitter {
         }
     }
 
-    /// The first start whose launcher takes another one now: users do not wait for each other.
+    /// Returns the first start whose launcher has room now, so that users do not wait for each
+    /// other.
     pub(super) fn next_start(&self) -> Option<usize> {
         let may_start = |(key, _): &(AttemptKey, Plan)| {
             let admitted = self.admitted.get(key);
@@ -69,10 +72,10 @@ impl Sitter {
         self.starts.iter().position(may_start)
     }
 
-    /// The same, and starts nothing yet.
+    /// Does what [`Sitter::settle`] does, apart from the starts.
     fn settle_ends(&mut self) {
         loop {
-            // Before the spool: what it accepts of them is on disk there.
+            // Units come before the spool, which accepts only orders that the units have on disk.
             self.settle_units();
             self.report_ends();
             self.commit();
@@ -89,7 +92,7 @@ impl Sitter {
         }
     }
 
-    /// Asks what attempts wrote of which all else is known.
+    /// Asks launchers for the accounts of attempts of which everything else is known.
     fn ask_for_accounts(&mut self) {
         let now = BootMillis::now();
         for attempt in self.attempts.values_mut() {
@@ -171,9 +174,9 @@ impl Sitter {
         }
     }
 
-    /// Writes all that is known, in a spool that is made anew where a part of it was taken away: this
-    /// process knows what was in it. A journal that lies there and is not ours is of another spool:
-    /// that one is not touched.
+    /// Writes a fresh journal of all that is known. If a part of the spool was taken away, it is
+    /// made anew first, because this process knows what was in it. If another journal lies there,
+    /// it is of another spool, which is not touched.
     fn write_journal_anew(&mut self) -> Result<(), String> {
         let found = self.journal.look(self.spool_dir.path());
         self.make_spool_whole(found)?;
@@ -184,8 +187,8 @@ impl Sitter {
         self.spool_dir.remember_confs(self.scores.confs()).map_err(|error| error.to_string())
     }
 
-    /// Makes the spool's directory anew where it was taken away; `found` is what lies where one of its
-    /// journals was.
+    /// Makes the spool's directory anew if it was taken away; `found` is what lies in the place of
+    /// one of its journals.
     pub(super) fn make_spool_whole(&mut self, found: Found) -> Result<(), String> {
         if found == Found::Other {
             return Err(SpoolDirError::Replaced(self.spool_dir.path().to_owned()).to_string());
@@ -232,7 +235,7 @@ impl Sitter {
         self.spool.state().live().get(&key).is_some_and(|live| live.plan.is_watching())
     }
 
-    /// Attempts whose process was asked for.
+    /// Returns the attempts whose processes were asked for.
     pub(super) fn expected(&mut self) -> impl Iterator<Item = &mut Expected> {
         self.launchers.awaited().filter_map(|newborn| match newborn {
             Newborn::Attempt(expected) => Some(&mut **expected),
@@ -278,7 +281,7 @@ impl Sitter {
         self.spool.handle(Input::StartFailed { key, refusal });
     }
 
-    /// A launcher has said something, or something is said in its place.
+    /// Takes what a launcher said, or what was concluded in its place.
     pub(super) fn hear(&mut self, said: Vec<Said<Newborn>>, now: BootMillis) {
         for said in said {
             match said {
@@ -319,7 +322,7 @@ impl Sitter {
         }
     }
 
-    /// A launcher has said what came of a request.
+    /// Takes what came of a request to a launcher.
     fn launched(&mut self, newborn: Newborn, launched: Launched, now: BootMillis) {
         let expected = match newborn {
             Newborn::Agent => return self.agent.launched(launched, &self.poller, now),
@@ -382,7 +385,7 @@ impl Sitter {
         self.attempts.insert(id, attempt);
     }
 
-    /// What is over is durably so: its files go, and what it left behind lives on.
+    /// Removes the files of attempts whose end is durable. What they left behind lives on.
     fn forget_over(&mut self) {
         for attempt in std::mem::take(&mut self.over) {
             if let Some(leaf) = attempt.leaf {
@@ -394,7 +397,7 @@ impl Sitter {
                     let _ = stream::remove_files(directory.as_fd());
                     self.linger(tap, name);
                 }
-                // Nobody has it any more: neither who wrote, nor who read.
+                // No process has its pipes any more, neither to write nor to read.
                 (Some(directory), _, Some(silent)) if attempt.ours => {
                     self.spool_dir.give_back(&name, directory.as_fd(), silent);
                 }
@@ -404,13 +407,13 @@ impl Sitter {
         }
     }
 
-    /// Keeps the directory of an attempt that is over, because somebody may still write to its pipes:
-    /// a daemon that was left on purpose may for ever.
+    /// Keeps the directory of an attempt that is over, because a process may still write to its
+    /// pipes: a daemon that was left on purpose may do so for ever.
     ///
-    /// As a score has its pipes open for reading too, a pipe that nobody reads does not break; it
-    /// fills, and its writer waits for ever. So its launcher reads what comes and throws it away, until
-    /// nobody has the pipes open any more. The directory stays as long, so that the next launcher can
-    /// go on.
+    /// A score has its pipes open for reading too, so a pipe that nobody reads does not break: it
+    /// fills, and its writer waits for ever. So the launcher reads what comes and throws it away,
+    /// until no other process has the pipes open. The directory stays as long, so that the next
+    /// launcher can go on.
     pub(super) fn linger(&mut self, tap: TapId, name: String) {
         if self.lingering.len() >= LINGERING
             && let Some((oldest, name)) = self.lingering.pop_first()
@@ -427,8 +430,8 @@ impl Sitter {
     }
 }
 
-/// Encodes an end: the only time that this is done. What is in it is bounded far below what the
-/// spool takes; should it be larger all the same, how it ended matters more than what it said.
+/// Encodes an end, which is done only here. Its content is bounded far below what the spool takes.
+/// If it is too long nevertheless, the output is left out, because the outcome matters more.
 pub(super) fn encoded(key: AttemptKey, end: AttemptEnd) -> Result<EndBytes, EndTooLarge> {
     encode_end(&end).or_else(|error| {
         tracing::error!(attempt = %key, %error, "left the output of an attempt out");

@@ -1,4 +1,4 @@
-//! Signals as the event loop sees them: a descriptor that can be polled, and what came.
+//! Signals as the event loop sees them: a descriptor that can be polled, and the events that came.
 
 use std::{
     io::{self, Read},
@@ -12,7 +12,7 @@ use std::{
 use rustix::fd::BorrowedFd;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
-/// What somebody asks for, or the kernel tells.
+/// What a signal asks for, or tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// A child may have ended.
@@ -35,7 +35,7 @@ const SIGNALS: [(i32, Event); 6] = [
     (SIGINT, Event::Stop),
 ];
 
-/// Catches signals while it lives. Several of one kind may be told as one.
+/// Catches signals while it lives. Several signals of one kind may become one event.
 #[derive(Debug)]
 pub(crate) struct Signals {
     wake: UnixStream,
@@ -50,19 +50,19 @@ impl Signals {
         write.set_nonblocking(true)?;
         let mut came = SIGNALS.map(|(_, event)| (event, Arc::default()));
         for ((signal, _), (_, flag)) in SIGNALS.iter().zip(&mut came) {
-            // In this order: once the byte can be read, the flag is set.
+            // The order matters: once the byte can be read, the flag is set.
             signal_hook::flag::register(*signal, Arc::clone(flag))?;
             signal_hook::low_level::pipe::register(*signal, write.try_clone()?)?;
         }
         Ok(Self { wake, came })
     }
 
-    /// Whether one came that was not taken.
+    /// Returns whether an event came that was not taken.
     pub(crate) fn has_come(&self, event: Event) -> bool {
         self.came.iter().any(|(of, flag)| *of == event && flag.load(Ordering::SeqCst))
     }
 
-    /// What came since the last call.
+    /// Returns what came since the last call.
     pub(crate) fn take(&mut self) -> Vec<Event> {
         let mut bytes = [0; 64];
         while matches!(self.wake.read(&mut bytes), Ok(n) if n > 0) {}

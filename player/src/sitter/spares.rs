@@ -1,8 +1,8 @@
 //! Attempts' directories that are used again.
 //!
-//! To make and remove a directory for each attempt would be the dearest part of starting one: a
-//! file system spreads directories over its disk, so that a thousand a second wait for each other.
-//! Measured on ext4, attempts of two pipes each, as fast as they go but at most 1,500 a second:
+//! To make and remove a directory for each attempt would be the most costly part of a start: a file
+//! system spreads directories over its disk, so a thousand a second wait for each other. Measured
+//! on ext4, for attempts of two pipes each, at most 1,500 a second:
 //!
 //! ```text
 //! directory and pipes made anew     370/s    190 µs of CPU each
@@ -10,10 +10,9 @@
 //! both used again                   1,500/s   91 µs
 //! ```
 //!
-//! So directories are used again and pipes are not: whoever was left behind by an attempt may hold
-//! a way into its pipes that nothing shows (see [`make_pipes`](super::stream::make_pipes)).
-//! The directory is the sitter's own, and no score is given a way into it. Spares do not outlive
-//! a sitter.
+//! So directories are used again and pipes are not: a process that an attempt left behind may hold
+//! a way into its pipes that nothing shows (see [`make_pipes`](super::stream::make_pipes)). The
+//! directory is the sitter's own, and no score gets a way into it. Spares do not outlive a sitter.
 
 use std::{
     fs, io,
@@ -24,10 +23,10 @@ use rustix::fd::BorrowedFd;
 
 use super::stream;
 
-/// Most directories that are kept: as many as attempts that start and end by turns.
+/// Most directories that are kept: enough for attempts that start and end in turn.
 const MOST: usize = 64;
 
-/// Directories that no attempt has, below one directory.
+/// Directories that no attempt uses, below one directory.
 #[derive(Debug)]
 pub(crate) struct Spares {
     path: PathBuf,
@@ -38,8 +37,8 @@ pub(crate) struct Spares {
 }
 
 impl Spares {
-    /// Starts with none: what an earlier sitter left in the directory is removed. Where that cannot
-    /// be done none are kept, which makes starts dearer and nothing worse.
+    /// Begins without spares, and removes those of an earlier sitter. If that fails no spares are
+    /// kept, which only makes starts more costly.
     pub(crate) fn open(path: PathBuf) -> Self {
         match empty(&path) {
             Ok(()) => Self { path, free: Vec::new(), next: 0, most: MOST },
@@ -47,13 +46,13 @@ impl Spares {
         }
     }
 
-    /// None are kept, because the directory cannot be used.
+    /// Keeps no spares, because the directory cannot be used.
     pub(crate) fn none(path: PathBuf, why: &io::Error) -> Self {
         tracing::warn!(path = %path.display(), error = %why, "attempts' directories are not used again");
         Self { path, free: Vec::new(), next: 0, most: 0 }
     }
 
-    /// Gives one away under another name, if there is one.
+    /// Renames a spare to `name`. Returns whether there was one.
     pub(crate) fn take(&mut self, name: &Path) -> bool {
         self.free.pop().is_some_and(|number| {
             let spare = self.spare(number);
@@ -65,8 +64,8 @@ impl Spares {
         })
     }
 
-    /// Takes the directory of an attempt that is over, if there is room for one more. `silent`:
-    /// nothing was written to its files.
+    /// Takes the directory of an attempt that is over, and returns whether there was room for it.
+    /// `silent`: nothing was written to its files.
     pub(crate) fn keep(&mut self, name: &Path, dir: BorrowedFd<'_>, silent: bool) -> bool {
         if self.free.len() >= self.most || stream::clear(dir, silent).is_err() {
             return false;
@@ -130,7 +129,7 @@ mod tests {
             self.dir.path().join(name)
         }
 
-        /// Makes what an attempt has.
+        /// Makes the directory and files of an attempt.
         fn attempt(&self, name: &str) -> PathBuf {
             let path = self.path(name);
             fs::create_dir(&path).unwrap();
@@ -149,7 +148,8 @@ mod tests {
         }
     }
 
-    /// Makes both pipes of an attempt; the launcher's end and the score's end of its output.
+    /// Makes both pipes of an attempt. Returns the launcher's end and the score's end of its
+    /// output.
     fn pipes(path: &Path) -> (Pipe, fs::File) {
         let dir = fs::File::open(path).unwrap();
         make_pipes(dir.as_fd(), None).unwrap();
@@ -176,8 +176,8 @@ mod tests {
     fn no_way_into_an_attempts_pipes_leads_into_those_of_a_later_one() {
         let mut world = World::new();
         let first = world.attempt("first");
-        // As a process that is left behind may hold it: not open, so nothing shows it, but good
-        // for opening it whenever it likes. A hard link is another such way.
+        // This is how a process that was left behind may hold a pipe: it is not open, so nothing
+        // shows it, but the process can open it at any time. A hard link is another such way.
         let held =
             rustix::fs::open(first.join("stdout.pipe"), OFlags::PATH, Mode::empty()).unwrap();
         fs::hard_link(first.join("stdout.pipe"), world.path("link")).unwrap();

@@ -1,5 +1,5 @@
-//! The spool's directory: who may look into it, that one sitter has it at a time, and where an
-//! attempt's own files are.
+//! The spool's directory: it is private, one sitter has it at a time, and it holds the files of
+//! attempts.
 //!
 //! ```text
 //! SPOOL/                    0700, the sitter's
@@ -12,8 +12,8 @@
 //!   spare/N/                a directory for the next attempt, see `spares.rs`
 //! ```
 //!
-//! Task users can enter none of it: a score gets open descriptors, never a path. Names below it are
-//! made of ids alone.
+//! The users of scores cannot enter it: a score gets open descriptors, never a path. Names below it
+//! are made of ids alone.
 
 use std::{
     collections::BTreeSet,
@@ -65,7 +65,7 @@ pub enum SpoolDirError {
     /// Another sitter has it.
     #[error("spool {} is in use by another player", .0.display())]
     Taken(PathBuf),
-    /// Where ours was, another spool lies.
+    /// Another spool lies where ours was.
     #[error(
         "spool {} was taken away and another one lies there; move that one away, or restart the \
          player to go on with it",
@@ -84,8 +84,9 @@ pub(crate) struct SpoolDir {
 }
 
 impl SpoolDir {
-    /// Makes the directory where it is missing, checks it, and locks it. A lock that is among
-    /// `inherited` (left open across an upgrade in place) is held already, and taken out.
+    /// Makes the directory if it is missing, checks it, and locks it. If the lock is among
+    /// `inherited`, because it was left open across an upgrade in place, it is held already and is
+    /// taken out of them.
     pub(crate) fn open(path: &Path, inherited: &mut Vec<OwnedFd>) -> Result<Self, SpoolDirError> {
         private(path)?;
         private(&path.join(ATTEMPTS))?;
@@ -94,7 +95,8 @@ impl SpoolDir {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::open(path, flags, Mode::empty()).map_err(open)?;
         let lock = lock(path, &dir, inherited)?;
-        // Others may not look into it either; it is not needed otherwise.
+        // The directory must be private too. But it is not needed: if it cannot be had, there are
+        // no spares.
         let spares = match private(&spare) {
             Err(SpoolDirError::Open(path, error)) => Spares::none(path, &error),
             checked => checked.map(|()| Spares::open(spare))?,
@@ -102,21 +104,21 @@ impl SpoolDir {
         Ok(Self { path: path.to_owned(), dir, lock, spares })
     }
 
-    /// Whether its lock and the directory of attempts are where they were.
+    /// Returns whether its lock and the directory of attempts are where they were.
     pub(crate) fn is_whole(&self) -> bool {
         let lock = rustix::fs::stat(self.path.join(LOCK));
         let is_locked = match (lock, rustix::fs::fstat(&self.lock)) {
             (Ok(found), Ok(ours)) => (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino),
             (Err(Errno::NOENT | Errno::NOTDIR), _) => false,
-            // What cannot be looked at is not known to be gone.
+            // A file that cannot be looked at is not known to be gone.
             _ => true,
         };
         let attempts = rustix::fs::stat(self.path.join(ATTEMPTS));
         is_locked && !matches!(attempts, Err(Errno::NOENT | Errno::NOTDIR))
     }
 
-    /// Makes what was removed of it, or moved away, anew, and locks it: another player may have taken
-    /// it meanwhile.
+    /// Makes anew what was removed or moved away, and locks it, because another player may have
+    /// taken the directory meanwhile.
     pub(crate) fn make_anew(&mut self) -> Result<(), SpoolDirError> {
         let held = self.lock.try_clone();
         let held = held.map_err(|error| SpoolDirError::Lock(self.path.clone(), error))?;
@@ -124,8 +126,8 @@ impl SpoolDir {
         Ok(())
     }
 
-    /// Scores that had a `.conf` with something in it when they were scanned last, also by an earlier
-    /// sitter.
+    /// Returns the scores that had a `.conf` with content at the last scan, which may have been an
+    /// earlier sitter's.
     pub(crate) fn remembered_confs(&self) -> io::Result<BTreeSet<ScoreName>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(&self.dir, CONFS, flags, Mode::empty()) {
@@ -137,13 +139,13 @@ impl SpoolDir {
         Ok(text.lines().filter_map(|name| ScoreName::new(name).ok()).collect())
     }
 
-    /// Remembers scores that have a `.conf` with something in it, a line each.
+    /// Remembers the scores that have a `.conf` with content, one on each line.
     pub(crate) fn remember_confs(&self, confs: &BTreeSet<ScoreName>) -> io::Result<()> {
         let text: String = confs.iter().flat_map(|name| [name.as_str(), "\n"]).collect();
         replace_file(self.dir(), CONFS, NEW_CONFS, text.as_bytes(), fs::File::sync_all)
     }
 
-    /// The lock, for whoever executes the sitter anew.
+    /// Returns the lock, which stays open when the sitter is executed anew.
     pub(crate) fn lock(&self) -> BorrowedFd<'_> {
         self.lock.as_fd()
     }
@@ -158,8 +160,8 @@ impl SpoolDir {
         self.dir.as_fd()
     }
 
-    /// A directory for an attempt: an empty one, or a spare one. One that is there is of a start
-    /// that never was.
+    /// Makes an attempt's directory, anew or from a spare. If there is one already, it is of a
+    /// start that never happened.
     pub(crate) fn make_attempt(&mut self, key: AttemptKey) -> io::Result<OwnedFd> {
         let path = self.attempt_path(&attempt_name(key));
         if self.spares.take(&path) {
@@ -175,8 +177,8 @@ impl SpoolDir {
         self.open_attempt(&attempt_name(key))
     }
 
-    /// The directory for what the runs of a unit of this name write, made where it is missing. All of
-    /// them keep to this budget, in bytes.
+    /// Makes, if it is missing, the directory for the logs of a unit of this name. The logs of all
+    /// units keep to this budget, in bytes.
     pub(crate) fn make_log(&self, name: &str, budget: u64) -> io::Result<OwnedFd> {
         let logs = self.path.join(LOGS);
         for path in [&logs, &logs.join(name)] {
@@ -193,7 +195,7 @@ impl SpoolDir {
         Ok(rustix::fs::openat(all, name, flags, Mode::empty())?)
     }
 
-    /// Removes what the runs of a unit of this name wrote.
+    /// Removes the logs of a unit of this name.
     pub(crate) fn remove_log(&self, name: &str) {
         if let Err(error) = fs::remove_dir_all(self.path.join(LOGS).join(name))
             && error.kind() != io::ErrorKind::NotFound
@@ -208,8 +210,8 @@ impl SpoolDir {
         Ok(rustix::fs::open(self.attempt_path(name), flags, Mode::empty())?)
     }
 
-    /// Takes back the directory of an attempt to whose pipes nobody can write any more. `silent`:
-    /// nothing was written to its files.
+    /// Takes back the directory of an attempt to whose pipes no process can write any more.
+    /// `silent`: nothing was written to its files.
     pub(crate) fn give_back(&mut self, name: &str, dir: BorrowedFd<'_>, silent: bool) {
         if !self.spares.keep(&self.attempt_path(name), dir, silent) {
             self.remove_attempt(name);
@@ -218,7 +220,8 @@ impl SpoolDir {
 
     /// Removes an attempt's directory with everything in it.
     pub(crate) fn remove_attempt(&self, name: &str) {
-        // What is known to be in it first: cheaper than looking, and all that there ever is.
+        // Known names are removed first. That is cheaper than a look, and normally there are no
+        // others.
         let known = self.open_attempt(name).and_then(|dir| stream::remove_all(dir.as_fd()));
         let path = self.attempt_path(name);
         if known.and_then(|()| fs::remove_dir(&path)).is_ok() {
@@ -231,7 +234,7 @@ impl SpoolDir {
         }
     }
 
-    /// The names of all attempts that have a directory.
+    /// Returns the names of all attempts that have a directory.
     pub(crate) fn attempt_names(&self) -> io::Result<Vec<String>> {
         let names = fs::read_dir(self.path.join(ATTEMPTS))?;
         let names: Result<Vec<OsString>, io::Error> =
@@ -239,13 +242,14 @@ impl SpoolDir {
         Ok(names?.into_iter().filter_map(|name| name.into_string().ok()).collect())
     }
 
-    /// `name` is an [`attempt_name`] or was read from this very directory: one component.
+    /// Returns the path of an attempt's directory. `name` is an [`attempt_name`] or was read from
+    /// this directory, so it is one component.
     fn attempt_path(&self, name: &str) -> PathBuf {
         self.path.join(ATTEMPTS).join(name)
     }
 }
 
-/// What an attempt's directory and cgroup are called: ids alone, and no two attempts alike.
+/// Returns the unique name of an attempt's directory and cgroup, made of ids alone.
 pub(crate) fn attempt_name(key: AttemptKey) -> String {
     format!("{}-{}-{}", key.store, key.job, key.attempt)
 }
@@ -281,8 +285,8 @@ fn lock(
         rustix::fs::fstat(fd)
             .is_ok_and(|found| (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino))
     };
-    // A lock belongs to what was opened, not to a process: the fresh descriptor would wait for
-    // the one that we left open for ourselves.
+    // A lock belongs to an open file, not to a process: a fresh descriptor would wait for the one
+    // that we left open for ourselves.
     let lock = match inherited.iter().position(same) {
         Some(index) => inherited.swap_remove(index),
         None => fresh,
@@ -295,9 +299,9 @@ fn lock(
     }
 }
 
-/// Writes a file below a directory under the name `new`, then gives it its own, in the place of what was
-/// there; `sync` is what is asked of the disk in between. Where that fails, nothing is left of it: it
-/// takes space that may be what is missing.
+/// Writes a file below a directory under the name `new`, then renames it to `name` and so replaces
+/// what was there. `sync` is called in between, to make the file durable. If that fails the new
+/// file is removed, because it takes space that may be missing.
 pub(crate) fn replace_file(
     dir: BorrowedFd<'_>,
     name: &str,
@@ -320,7 +324,7 @@ pub(crate) fn replace_file(
     written
 }
 
-/// Removes a file below a directory; one that is not there is removed already.
+/// Removes a file below a directory. It is no error if there is none.
 pub(crate) fn remove_file(dir: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -340,7 +344,7 @@ mod tests {
             replace_file(dir.as_fd(), "file", "file.new", text, sync)
         };
         replace(b"before", fs::File::sync_all).unwrap();
-        // As a disk says it that found no place for what was written.
+        // The error of a full disk.
         let full = replace(b"after", |_| Err(io::ErrorKind::StorageFull.into())).unwrap_err();
         assert_eq!(full.kind(), io::ErrorKind::StorageFull);
         assert_eq!(fs::read(temp.path().join("file")).unwrap(), b"before");

@@ -1,11 +1,11 @@
 //! From an order to a process.
 //!
-//! *Admission* says, before anything is on disk, how an order would be run or why it would not:
-//! it looks at the score, the parameters, the user. What the spool counts itself (capacity,
-//! concurrency) it leaves to the spool. *Start* asks for the process once the spool has `starting`
-//! on disk, of the launcher of its user; its answer comes later, and makes an attempt of what was
-//! [`Expected`]. Score and parameters wait meanwhile in memory alone: parameters never touch the
-//! player's disk.
+//! **Admission* decides, before anything is on disk, how an order would be run or why it would not:
+//! it looks at the score, the parameters and the user. What the spool counts itself (capacity,
+//! concurrency) is left to the spool. *Start* asks the launcher of the attempt's user for the
+//! process, once the spool has `starting` on disk. The launcher's answer comes later, and turns
+//! what was [`Expected`] into an attempt. Meanwhile score and parameters are in memory alone,
+//! because parameters never touch the player's disk.
 
 use std::{
     ffi::{CString, NulError},
@@ -50,7 +50,7 @@ pub(crate) struct Admitted {
     pub(crate) runner: Runner,
 }
 
-/// Says how an order would be run.
+/// Decides how an order would be run.
 pub(crate) fn admit(
     config: &Config,
     scores: &Scores,
@@ -91,7 +91,7 @@ pub(crate) fn runner_of(
     })
 }
 
-/// What an order for a score is refused with that may not run.
+/// Returns the refusal of an order whose score may not run.
 pub(crate) fn unavailable(why: Unavailable) -> Refusal {
     match why {
         Unavailable::Unknown => Refusal::UnknownScore,
@@ -99,7 +99,7 @@ pub(crate) fn unavailable(why: Unavailable) -> Refusal {
     }
 }
 
-/// Where attempts are started.
+/// What is needed to start attempts.
 pub(crate) struct Stage<'a> {
     pub(crate) config: &'a Config,
     pub(crate) spool_dir: &'a mut SpoolDir,
@@ -113,14 +113,14 @@ pub(crate) struct Stage<'a> {
 
 const LAUNCHER: &str = "the launcher of its user ended while it was starting it";
 
-/// Why an attempt has no process, for certain.
+/// Why it is certain that an attempt has no process.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
     /// Its pipes and files cannot be made.
     Files(#[source] io::Error),
     /// The run directory of its unit cannot be made.
     RunDir(#[source] io::Error),
-    /// The directory that its service keeps cannot be had.
+    /// The directory that its service keeps on a disk cannot be had.
     StateDir(#[source] io::Error),
     /// Its cgroup cannot be made.
     Cgroup(#[source] io::Error),
@@ -134,7 +134,7 @@ pub(crate) enum StartError {
     Environment(#[source] NulError),
     /// The process cannot be made.
     Launch(#[source] LaunchError),
-    /// What executes the score is not there any more.
+    /// What executes the score is missing.
     Interpreter(Interpreter, #[source] LaunchError),
 }
 
@@ -158,7 +158,7 @@ impl fmt::Display for StartError {
 }
 
 impl StartError {
-    /// That the process of a program was not made.
+    /// Returns the error for a process that was not made.
     pub(crate) fn of_launch(error: LaunchError, image: &Image) -> Self {
         match (&error, image.interpreter()) {
             (LaunchError::Spawn(cause), Some(interpreter)) if cause.lacks_an_interpreter() => {
@@ -168,8 +168,8 @@ impl StartError {
         }
     }
 
-    /// What the conductor is told: what this host lacks for the moment is no reason to give up, and a
-    /// spool that cannot be written is not the score's fault.
+    /// Returns what the conductor is told. What this host lacks for the moment is told as `Busy`,
+    /// and a spool that cannot be written is not told as the score's fault.
     pub(crate) fn refusal(&self) -> Refusal {
         let shortage = match self {
             Self::Files(cause)
@@ -191,7 +191,7 @@ impl StartError {
     }
 }
 
-/// Whether the host has too many open files, processes, or too little memory just now.
+/// Returns whether the host has too many open files or processes, or too little memory, just now.
 pub(crate) fn is_shortage(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::AGAIN | Errno::NOMEM))
@@ -206,9 +206,9 @@ pub(crate) struct Expected {
     streams: Streams,
     /// Its program.
     image: Rc<Image>,
-    /// No other attempt has lived since it was asked for.
+    /// Whether no other attempt has lived since it was asked for.
     pub(crate) alone: bool,
-    /// To be ended as soon as it is there.
+    /// Whether it is to be ended as soon as its process exists.
     pub(crate) cancelled: bool,
 }
 
@@ -225,7 +225,7 @@ pub(crate) enum Newborn {
     Run(Box<ExpectedRun>),
 }
 
-/// All that a launcher needs for an attempt.
+/// All that a launcher needs to start an attempt.
 struct Prepared {
     program: OwnedFd,
     arguments: [CString; 1],
@@ -236,8 +236,8 @@ struct Prepared {
 
 impl Stage<'_> {
     /// Makes pipes, files and cgroup of an attempt, and asks its user's launcher for its process.
-    /// `Ok(false)`: it has to be asked for later. What was made is removed again where it was not
-    /// asked for.
+    /// Returns `Ok(false)` if the launcher has no room now. If it was not asked, what was made is
+    /// removed again.
     pub(crate) fn start(
         &mut self,
         key: AttemptKey,
@@ -286,7 +286,7 @@ impl Stage<'_> {
             cgroup: door.as_ref().map(Door::entrance),
             limits: &[],
             settings: Settings::default(),
-            // A score may be made to use sudo or the like; the agent may not.
+            // A score may use sudo or the like; the agent may not.
             no_new_privileges: false,
         };
         let directories = Some((directory, Ready::Unasked));
@@ -324,14 +324,14 @@ impl Stage<'_> {
     }
 }
 
-/// What tells a newborn from every other process.
+/// Returns what tells a newborn from every other process.
 pub(crate) fn mark_of(born: &Born, boot: BootId, now: BootMillis) -> ProcessMark {
     let (pid, start_ticks) = (born.pid.unsigned_abs(), born.start_ticks);
     ProcessMark { pid, start_ticks, boot, started_at: clock::wall(), boot_ms: now.0 }
 }
 
 impl Expected {
-    /// Its process is there.
+    /// Returns the attempt, now that its process exists.
     pub(crate) fn born(self, born: Born, boot: BootId, now: BootMillis) -> (Attempt, ProcessMark) {
         let (mark, ended) = (mark_of(&born, boot, now), born.ended);
         let (main, started_at) = (Main::born(born), mark.started_at);
@@ -343,7 +343,8 @@ impl Expected {
         (attempt, mark)
     }
 
-    /// Nobody will know whether there was a process: what there may be is looked for and killed.
+    /// Returns a lost attempt, because it will never be known whether there was a process. What
+    /// there may be is hunted and killed.
     pub(crate) fn lost(self, now: BootMillis) -> Attempt {
         self.attempt(None, None, now, attempt::lost(LAUNCHER, now))
     }
@@ -369,18 +370,19 @@ impl Expected {
         }
     }
 
-    /// It has no process, and never will. Its cgroup, where something is still dying in it.
+    /// Removes what was made for an attempt that has no process and never will. Returns its cgroup
+    /// if something is still dying in it.
     pub(crate) fn clear_away(self, spool_dir: &SpoolDir) -> Option<Leaf> {
         spool_dir.remove_attempt(&attempt_name(self.key));
         self.leaf.filter(|leaf| !leaf.remove())
     }
 
-    /// Why it has no process.
+    /// Returns why it has no process.
     pub(crate) fn why_not(&self, error: LaunchError) -> StartError {
         StartError::of_launch(error, &self.image)
     }
 
-    /// What it is a start of.
+    /// Returns the score that was to start.
     pub(crate) fn score(&self) -> &ScoreName {
         &self.plan.score
     }

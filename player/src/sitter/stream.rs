@@ -1,15 +1,16 @@
-//! What lies in an attempt's directory: for each stream a pipe, and a file of what came out of it.
+//! What lies in an attempt's directory: for each stream a pipe, and a file with what came out of
+//! it.
 //!
-//! A pipe is a FIFO. The score has it open for reading *and* writing, so that it never dies of
-//! `SIGPIPE` while nobody reads, and whoever reads it next opens it again by its name. It belongs to
-//! the score's user, so that `/dev/stdout` works in a script; the directory around it lets that user
-//! reach no name. It is made for one attempt and removed with it.
+//! A pipe is a FIFO. The score has it open for reading *and* writing, so the score never dies of
+//! `SIGPIPE` while nobody reads, and the next reader can open it again by its name. It belongs to
+//! the score's user, so that `/dev/stdout` works in a script; the mode of the directory keeps that
+//! user from the names in it. It is made for one attempt and removed with it.
 //!
-//! **The sitter opens no pipe.** The kernel copies into a pipe from the writer's memory while it holds
-//! the pipe's lock, and that memory may be a mapping of a file that does not answer. Whoever opens,
-//! reads or closes the pipe then waits as long, whatever was asked for, and cannot be killed. What the
-//! sitter does here (making, looking, removing by name) takes no such lock. The rest is `pipe.rs`, in
-//! launchers.
+//! ***The sitter opens no pipe.** The kernel copies into a pipe from the writer's memory while it
+//! holds the pipe's lock, and that memory may be a mapping of a file that does not answer. Then
+//! every process that opens, reads or closes the pipe waits as long, even if it asked not to wait,
+//! and cannot be killed. What the sitter does here (making, looking, removing by name) takes no
+//! such lock. The rest is in `pipe.rs`, for launchers.
 
 use std::io;
 
@@ -33,7 +34,7 @@ pub(crate) enum Stream {
 /// Both of them, in the order of their numbers.
 pub(crate) const STREAMS: [Stream; 2] = [Stream::Stdout, Stream::Stderr];
 
-/// Of what is made here: the owner's alone.
+/// The mode of what is made here: for the owner alone.
 pub(crate) const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
 
 impl Stream {
@@ -45,7 +46,7 @@ impl Stream {
         }
     }
 
-    /// What the names of a unit's files of it begin with.
+    /// Returns how the names of a unit's files for this stream begin.
     pub(crate) fn stem(self) -> &'static str {
         match self {
             Stream::Stdout => "out",
@@ -72,9 +73,9 @@ pub(crate) fn make_ready_pipe(dir: BorrowedFd<'_>, owner: Option<&Identity>) -> 
 
 /// Makes the pipes of an attempt that runs as `owner`.
 ///
-/// They are new ones for each attempt. One that was used before could still be reached: a process
-/// that an earlier attempt of this user has left may hold a descriptor of it without having it open
-/// (`O_PATH`), which nothing shows, and open it when it likes.
+/// Each attempt gets new pipes, because an earlier attempt's pipe could still be reached: a process
+/// that it has left may hold a descriptor of the pipe without having it open (`O_PATH`). Nothing
+/// shows that, and the process can open the pipe at any time.
 pub(crate) fn make_pipes(dir: BorrowedFd<'_>, owner: Option<&Identity>) -> io::Result<()> {
     STREAMS.iter().try_for_each(|stream| make_pipe(dir, stream.pipe(), owner))
 }
@@ -82,7 +83,7 @@ pub(crate) fn make_pipes(dir: BorrowedFd<'_>, owner: Option<&Identity>) -> io::R
 fn make_pipe(dir: BorrowedFd<'_>, name: &str, owner: Option<&Identity>) -> io::Result<()> {
     let make = || rustix::fs::mknodat(dir, name, FileType::Fifo, PRIVATE, 0);
     match make() {
-        // Nothing that was here before is of use.
+        // A pipe that was here before must not be used.
         Err(Errno::EXIST) => {
             remove_file(dir, name)?;
             make()?;
@@ -96,20 +97,20 @@ fn make_pipe(dir: BorrowedFd<'_>, name: &str, owner: Option<&Identity>) -> io::R
     Ok(())
 }
 
-/// Whose an attempt's pipes are; `None` where there are none.
+/// Returns the owner of an attempt's pipes; `None` if there are none.
 pub(crate) fn owner_of_pipes(dir: BorrowedFd<'_>) -> Option<u32> {
     let look =
         |stream: Stream| rustix::fs::statat(dir, stream.pipe(), AtFlags::SYMLINK_NOFOLLOW).ok();
     STREAMS.into_iter().find_map(look).map(|found| found.st_uid)
 }
 
-/// Removes the files of an attempt's directory and leaves its pipes to whoever still writes.
+/// Removes the files of an attempt's directory, and leaves its pipes to processes that still write.
 pub(crate) fn remove_files(dir: BorrowedFd<'_>) -> io::Result<()> {
     STREAMS.iter().try_for_each(|stream| remove_file(dir, stream.file()))
 }
 
-/// Empties an attempt's directory for another one: its pipes are removed, and what was said is cut
-/// off. `silent`: there are no files.
+/// Empties an attempt's directory for another attempt: removes its pipes, and truncates its files.
+/// `silent`: there are no files.
 pub(crate) fn clear(dir: BorrowedFd<'_>, silent: bool) -> io::Result<()> {
     remove_pipes(dir)?;
     let said = if silent { &[][..] } else { &STREAMS };

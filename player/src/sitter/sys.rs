@@ -1,15 +1,16 @@
 //! The only unsafe code of the player: what the kernel and libc offer and no safe crate wraps.
 //!
 //! Each function here is safe to call: its arguments make what it relies on true, and each unsafe
-//! block says why. What it does with them (which program, which user, which cgroup) is decided
-//! elsewhere; this file decides nothing.
+//! block says why. Which program, user and cgroup are used is decided elsewhere; this file decides
+//! nothing.
 //!
-//! One thread calls [`spawn`]; beside it there is one more, the sitter's for its log, the launcher's
-//! for pipes. [`spawn`] leans on that: signals are blocked and memory is shared with the child for the
-//! few system calls between `clone` and `execveat`. The other thread takes no signal, makes no process,
-//! and uses nothing of what a newborn uses, so it may run on meanwhile; what it opens and closes is
-//! another table of descriptors than the child's. Whoever calls [`spawn`] waits until the child executes its program, so nobody may call it who cannot
-//! wait for a process of that user: the sitter makes launchers alone, which stay its own user's.
+//! One thread calls [`spawn`]. Beside it there is one other thread: the sitter's for its log, or
+//! the launcher's for pipes. [`spawn`] relies on that: signals are blocked and memory is shared
+//! with the child for the few system calls between `clone` and `execveat`. The other thread may run
+//! on meanwhile, because it takes no signal, makes no process, and uses nothing that a newborn
+//! uses; the child has its own table of descriptors. The caller of [`spawn`] waits until the child
+//! executes its program, so it must be able to wait for a process of that user: the sitter itself
+//! makes only launchers, which run as its own user.
 
 #![expect(unsafe_code, reason = "system calls that no safe crate wraps; see each block's proof")]
 
@@ -59,7 +60,7 @@ pub(crate) struct Spawn<'a> {
     pub(crate) limits: &'a [BorrowedFd<'a>],
     /// How many files it may open.
     pub(crate) file_limit: FileLimit,
-    /// What its service says of its processes.
+    /// Settings that its service asks for.
     pub(crate) settings: Settings,
     /// Set-user-id programs give it nothing.
     pub(crate) no_new_privileges: bool,
@@ -77,7 +78,7 @@ pub(crate) struct Entrance<'a> {
     /// Its directory, where it is one of cgroup v2: processes can be born there. Moving one in
     /// has to wait for every processor to pass a quiet moment, 10 ms and more.
     pub(crate) directory: Option<BorrowedFd<'a>>,
-    /// Its file of processes: who writes `0` to it moves in.
+    /// Its file of processes: a process that writes `0` to it moves in.
     pub(crate) processes: BorrowedFd<'a>,
 }
 
@@ -85,7 +86,7 @@ pub(crate) struct Entrance<'a> {
 pub(crate) struct Spawned {
     /// Its number, and that of its group and session.
     pub(crate) pid: Pid,
-    /// Itself, whatever its number is given to later.
+    /// Refers to this process even after its number was given to another.
     pub(crate) pidfd: OwnedFd,
 }
 
@@ -116,25 +117,25 @@ impl fmt::Display for SpawnError {
 }
 
 impl SpawnError {
-    /// Made of the numbers that another process has of it; `None` where they mean nothing.
+    /// Returns the error that another process sent as numbers; `None` if they mean nothing.
     pub(crate) fn from_numbers(step: u8, errno: i32) -> Option<Self> {
         let step = *Step::ALL.get(usize::from(step))?;
         Some(Self { step, source: io::Error::from_raw_os_error(errno) })
     }
 
-    /// The numbers of step and error that another process makes the same of.
+    /// Returns the numbers of step and error, from which another process makes the same error.
     pub(crate) fn numbers(&self) -> (u8, i32) {
         let place = Step::ALL.iter().position(|step| *step == self.step).unwrap_or(0);
         (place as u8, self.source.raw_os_error().unwrap_or(libc::EINVAL))
     }
 
-    /// One of a process whose descriptors cannot be had.
+    /// Returns the error for a process whose descriptors cannot be had.
     pub(crate) fn unprepared(source: io::Error) -> Self {
         Self { step: Step::Prepare, source }
     }
 
-    /// Whether a file was missing that the execution needs. The program's own is open, so it is what
-    /// executes that.
+    /// Returns whether a file was missing that the execution needs. The program's own file is open,
+    /// so the missing file is its interpreter or loader.
     pub(crate) fn lacks_an_interpreter(&self) -> bool {
         self.step == Step::Execute && self.source.kind() == io::ErrorKind::NotFound
     }
@@ -145,7 +146,7 @@ impl SpawnError {
     }
 }
 
-/// What the child was about when it failed.
+/// The step at which the child failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Prepare,
@@ -195,7 +196,7 @@ struct Plan {
     limits: *const c_int,
     limit_count: usize,
     file_limit: libc::rlimit,
-    /// Whether the limit above is one that somebody has asked for.
+    /// Whether the limit above was asked for, so that it must be set.
     must_limit_files: bool,
     umask: libc::mode_t,
     nice: Option<c_int>,
@@ -317,8 +318,8 @@ pub(crate) fn spawn(spawn: &Spawn<'_>) -> Result<Spawned, SpawnError> {
     // compiler.
     let failure = unsafe { ptr::read_volatile(&raw const plan.failure) };
     if let Some((step, errno)) = failure {
-        // It has exited, or is about to: it must not be met again as an unknown child. Another's
-        // child is refused here, and left to its parent.
+        // The child has exited, or is about to. It is reaped here, so that it is not met later as
+        // an unknown child. A child of another process is refused here, and left to its parent.
         let _ = rustix::io::retry_on_intr(|| {
             rustix::process::waitid(
                 WaitId::PidFd(rustix::fd::AsFd::as_fd(&pidfd)),
@@ -554,10 +555,11 @@ unsafe fn be_killed(text: *const c_char, length: usize) -> bool {
     }
 }
 
-/// What a newborn is given beside, before it becomes another user. What is `None` is as usual.
+/// Further settings of a newborn, made before it becomes another user. `None` leaves the usual
+/// value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// How many files it may open: the limit that it has, and the highest that it may give itself.
+    /// How many files it may open, as its soft and its hard limit.
     pub(crate) nofile: Option<u32>,
     /// From -20 to 19.
     pub(crate) nice: Option<i8>,
@@ -567,14 +569,14 @@ pub(crate) struct Settings {
     pub(crate) umask: Option<u16>,
 }
 
-/// How many files this process might open when it began: what its children get. An attempt takes
-/// descriptors of the sitter and of its launcher, so these take as many as they may; others had better
-/// not, as `select` breaks above 1,024.
+/// How many files this process might open when it began, which is what its children get. Sitter and
+/// launchers need descriptors for each attempt, so they raise their limit. Other programs keep the
+/// original one, because `select` breaks above 1,024.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FileLimit(libc::rlimit);
 
 impl FileLimit {
-    /// This process's own, which it leaves as it is.
+    /// Reads this process's own limit.
     pub(crate) fn own() -> Self {
         let mut limit = libc::rlimit { rlim_cur: 1_024, rlim_max: 1_024 };
         // SAFETY: fills the struct.
@@ -594,7 +596,7 @@ impl FileLimit {
         set_file_limit(libc::rlimit { rlim_cur: self.0.rlim_max, ..self.0 });
     }
 
-    /// Puts it back to what it was.
+    /// Sets the limit back to what it was.
     pub(crate) fn restore(self) {
         set_file_limit(self.0);
     }
@@ -633,13 +635,13 @@ impl Drop for BlockedSignals {
     }
 }
 
-/// Does this with all signals blocked: a thread that is started so takes none, ever.
+/// Does `work` with all signals blocked. A thread that is started in it never takes a signal.
 pub(crate) fn with_signals_blocked<T>(work: impl FnOnce() -> T) -> T {
     let _blocked = BlockedSignals::all();
     work()
 }
 
-/// Lets every signal through: what [`execute`] blocked for the program that it became.
+/// Unblocks all signals, which [`execute`] had blocked for the program that it became.
 pub(crate) fn unblock_signals() {
     // SAFETY: as in `BlockedSignals::all`; an empty set is a valid mask.
     unsafe {
@@ -650,9 +652,10 @@ pub(crate) fn unblock_signals() {
 }
 
 /// Becomes another program, keeping children and all descriptors that are not close-on-exec.
-/// Signals are blocked meanwhile, so that none ends the program before it has its handlers; it
-/// calls [`unblock_signals`]. Returns where that fails, or `None` where `still`, asked once no signal
-/// can come any more, says that it is not wanted any more.
+/// Signals are blocked meanwhile, so that none ends the new program before it has its handlers;
+/// that program calls [`unblock_signals`]. `still` is asked once signals are blocked. Returns
+/// `None` if it says that the execution is not wanted any more, or the error if the execution
+/// fails.
 pub(crate) fn execute(
     program: &CStr,
     arguments: &[CString],
@@ -670,8 +673,8 @@ pub(crate) fn execute(
     Some(io::Error::last_os_error())
 }
 
-/// Those of these descriptors that were left open for this program by what it was before, or by a
-/// parent. Each is given away once, and is close-on-exec from then on.
+/// Returns those of these descriptors that a parent, or the program that was executed before, left
+/// open for this program. Each is given away once, and is close-on-exec from then on.
 pub(crate) fn inherited(numbers: impl IntoIterator<Item = i32>) -> Vec<OwnedFd> {
     let was_left = |number: &i32| {
         // SAFETY: F_GETFD reads a flag, or fails for a number that is not open.
@@ -703,8 +706,8 @@ unsafe fn take_descriptors(numbers: Vec<i32>) -> Vec<OwnedFd> {
 /// How many numbers a page that is shared between processes has room for.
 pub(crate) const SHARED_NUMBERS: usize = 66;
 
-/// Numbers at the beginning of a file, shared with whoever else has it, for as long as this process
-/// lives. `None` where the file is no such thing.
+/// Returns the numbers at the beginning of a file, shared with every process that maps it, for as
+/// long as this process lives. `None` if the file is too short, could shrink, or cannot be mapped.
 pub(crate) fn shared_numbers(file: BorrowedFd<'_>) -> Option<&'static [AtomicI32; SHARED_NUMBERS]> {
     const BYTES: usize = size_of::<[AtomicI32; SHARED_NUMBERS]>();
     let seals = rustix::fs::fcntl_get_seals(file).ok()?;
@@ -721,7 +724,7 @@ pub(crate) fn shared_numbers(file: BorrowedFd<'_>) -> Option<&'static [AtomicI32
     (page != libc::MAP_FAILED).then(|| unsafe { &*page.cast() })
 }
 
-/// A child that has ended and that nobody has asked how; it goes on waiting for that.
+/// Returns a child that has ended and was not reaped. It stays so.
 pub(crate) fn ended_child() -> Option<i32> {
     // SAFETY: all zero is a valid `siginfo_t`.
     let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
@@ -763,9 +766,8 @@ struct PidfdInfo {
     exit_code: i32,
 }
 
-/// How a process ended that somebody has reaped, as `wait` would say it; `None` while it has not
-/// ended or nobody has reaped it. It need not be our child. Fails where the kernel cannot tell
-/// (before Linux 6.15).
+/// Returns the wait status of a process that was reaped; `None` while it was not. It need not be
+/// our child. Fails if the kernel cannot tell (before Linux 6.15).
 pub(crate) fn exit_of(pidfd: BorrowedFd<'_>) -> io::Result<Option<i32>> {
     /// `PIDFD_INFO_EXIT`.
     const EXIT: u64 = 1 << 3;
@@ -778,7 +780,7 @@ pub(crate) fn exit_of(pidfd: BorrowedFd<'_>) -> io::Result<Option<i32>> {
     let done = unsafe { libc::ioctl(pidfd.as_raw_fd(), GET_INFO as _, ptr::from_mut(&mut info)) };
     if done < 0 {
         return match io::Error::last_os_error() {
-            // Reaped so long ago that nothing is kept, or never asked for in time.
+            // The kernel does not keep how the process ended.
             error if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
             error => Err(error),
         };
@@ -786,10 +788,11 @@ pub(crate) fn exit_of(pidfd: BorrowedFd<'_>) -> io::Result<Option<i32>> {
     Ok((info.mask & EXIT != 0).then_some(info.exit_code))
 }
 
-/// Whether somebody has this file open for writing: the kernel executes no such file. `false` where
-/// it cannot be found out.
+/// Returns whether this file is open for writing, because the kernel executes no such file. `false`
+/// if it cannot be found out.
 ///
-/// Asked by a read lease, which the kernel grants while there is no writer, and given back at once.
+/// A read lease tells it: the kernel grants one only while there is no writer. It is given back at
+/// once.
 pub(crate) fn is_open_for_writing(file: BorrowedFd<'_>) -> bool {
     /// Of `asm-generic/fcntl.h`; libc lacks it.
     const F_SETSIG: c_int = 10;
@@ -824,7 +827,7 @@ pub(crate) enum Who<'a> {
     Uid(u32),
 }
 
-/// Looks an account up, through libc, so that directory services count. `None`: there is none.
+/// Looks an account up through libc, so that directory services count. `None` if there is none.
 pub(crate) fn account(who: Who<'_>) -> io::Result<Option<Account>> {
     // SAFETY: all-zero is a valid `passwd`: numbers and null pointers.
     let mut entry: libc::passwd = unsafe { mem::zeroed() };
@@ -910,7 +913,7 @@ mod tests {
         let memory = rustix::fs::memfd_create(c"test", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
         let mut memory = File::from(memory);
         memory.write_all(script.as_bytes()).unwrap();
-        // A descriptor that was written through is no good: interpreters read on from its place.
+        // The file is opened again, because interpreters read from the position of the descriptor.
         let program = File::open(format!("/proc/self/fd/{}", memory.as_raw_fd())).unwrap();
         let null = File::open("/dev/null").unwrap();
         let spawned = spawn(&Spawn {
@@ -994,7 +997,7 @@ mod tests {
         let name = format!("orchestra-test-sys-{}", std::process::id());
         for mount in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
             let leaf = std::path::Path::new(mount).join(&name);
-            // The root of a v2 hierarchy, as somebody who may make cgroups there.
+            // The root of a v2 hierarchy, if this user may make cgroups there.
             let root = leaf.with_file_name("cgroup.procs").exists();
             if !root || fs::create_dir(&leaf).is_err() {
                 continue;

@@ -6,16 +6,17 @@ use orchestra_model::service::{MilliCores, Resources};
 
 use super::{Controller, LimitError};
 
-/// In which time a run may use its share of processors, in microseconds: what the kernel has itself.
+/// The period in which a run may use its share of processors, in microseconds: the kernel's
+/// default.
 const PERIOD_US: u64 = 100_000;
 
 /// A file of a leaf, and what it is to hold.
 pub(super) struct Setting {
     file: &'static str,
     value: u64,
-    /// The period, where the file has both.
+    /// The period, if the file holds it beside the quota.
     period: Option<u64>,
-    /// Older kernels, and those without swap, do not have the file.
+    /// Whether older kernels, or those without swap, lack the file.
     is_optional: bool,
 }
 
@@ -27,12 +28,12 @@ fn where_there_is(file: &'static str, value: u64) -> Setting {
     Setting { is_optional: true, ..setting(file, value) }
 }
 
-/// How long a run may have processors in each period, in microseconds.
+/// Returns how long a run may have processors in each period, in microseconds.
 fn quota(MilliCores(cores): MilliCores) -> u64 {
     u64::from(cores) * PERIOD_US / 1_000
 }
 
-/// What a controller's files in a leaf of v2 are to hold.
+/// Returns what a controller's files in a leaf of v2 are to hold.
 pub(super) fn of_v2(controller: Controller, resources: &Resources) -> Vec<Setting> {
     let Resources { memory, reserve, cpu, processes, enforced: _ } = resources;
     match controller {
@@ -40,7 +41,7 @@ pub(super) fn of_v2(controller: Controller, resources: &Resources) -> Vec<Settin
             let most = memory.map_or_else(Vec::new, |most| {
                 vec![
                     setting("memory.max", most.0),
-                    // What does not fit is killed for, and not put aside.
+                    // A run beyond its memory is killed, and not swapped out.
                     where_there_is("memory.swap.max", 0),
                     where_there_is("memory.oom.group", 1),
                 ]
@@ -55,13 +56,13 @@ pub(super) fn of_v2(controller: Controller, resources: &Resources) -> Vec<Settin
     }
 }
 
-/// What a controller's files in a leaf of v1 are to hold, in the order of writing.
+/// Returns what a controller's files in a leaf of v1 are to hold, in the order of writing.
 pub(super) fn of_v1(controller: Controller, resources: &Resources) -> Vec<Setting> {
     let Resources { memory, reserve, cpu, processes, enforced: _ } = resources;
     match controller {
         Controller::Memory => {
             let most = memory.map_or_else(Vec::new, |most| {
-                // Memory and swap together may never be less than memory alone.
+                // The kernel refuses a limit of memory and swap that is below that of memory alone.
                 let both = where_there_is("memory.memsw.limit_in_bytes", most.0);
                 vec![setting("memory.limit_in_bytes", most.0), both]
             });
@@ -80,7 +81,7 @@ fn of_pids(processes: Option<u32>) -> Vec<Setting> {
     processes.map(|most| setting("pids.max", most.into())).into_iter().collect()
 }
 
-/// Writes them into a leaf.
+/// Writes settings into a leaf.
 pub(super) fn write(leaf: &Path, settings: Vec<Setting>) -> Result<(), LimitError> {
     for Setting { file, value, period, is_optional } in settings {
         let file = leaf.join(file);

@@ -1,11 +1,13 @@
 //! When the kernel kills for want of memory.
 //!
-//! Both versions count, for each cgroup, the processes of it that were killed (`oom_kill`), before they
-//! send the signal; who sees a process dead sees the count. How they wake whoever waits differs:
+//! Both versions count the processes of each cgroup that were killed (`oom_kill`). The count rises
+//! before the signal is sent, so whoever sees a process dead sees the count. They differ in how
+//! they wake whoever waits:
 //!
-//! - v2 tells each change of `memory.events`, so the count has grown when we are woken.
-//! - v1 has an eventfd, which fires before anything is killed, and also in every cgroup below the one
-//!   whose memory is short, whoever is killed. So the count is looked at for a while after it.
+//! - v2 tells each change of `memory.events`, so the count has risen when we are woken.
+//! - v1 has an eventfd. It fires before anything is killed, and in every cgroup below the one whose
+//!   memory is short, even if nothing is killed there. So after it fired the count is looked at for
+//!   a while.
 
 use std::{
     fs::{self, File},
@@ -23,12 +25,13 @@ use crate::sitter::{clock::BootMillis, poll::Interest};
 
 /// Of v2: counts what happened for want of memory.
 pub(super) const EVENTS: &str = "memory.events";
-/// Of v1: the same, and what an eventfd is for.
+/// Of v1: counts too, and is what an eventfd watches.
 const CONTROL: &str = "memory.oom_control";
-/// After an eventfd fired: the first wait before the next look at the count, and from which wait on it
-/// was somebody else's memory, in milliseconds. Each wait is twice the one before.
+/// After an eventfd fired: the first wait before the next look at the count, in milliseconds, and
+/// the wait from which on the memory of another cgroup was short. Each wait is twice the one
+/// before.
 const LOOK: (u64, u64) = (1, 1_024);
-/// The counts are shorter.
+/// Most bytes that are read of a file of counts; the counts are shorter.
 const COUNTS_BYTES: usize = 1_024;
 
 /// Tells when something of a leaf was killed for want of memory.
@@ -36,9 +39,9 @@ const COUNTS_BYTES: usize = 1_024;
 pub(crate) struct OutOfMemoryAlarm {
     leaf: PathBuf,
     counts: File,
-    /// Of v1; in v2 the file of counts tells itself.
+    /// The eventfd of v1; in v2 the file of counts itself is polled.
     eventfd: Option<OwnedFd>,
-    /// When to look at the count again, and the wait before that, in milliseconds.
+    /// When to look at the count again, and the wait until then, in milliseconds.
     again: Option<(BootMillis, u64)>,
 }
 
@@ -56,7 +59,7 @@ impl OutOfMemoryAlarm {
         Ok(Self { leaf: leaf.to_owned(), counts, eventfd: Some(eventfd), again: None })
     }
 
-    /// What to wait for, and how.
+    /// Returns the descriptor to wait for, and how.
     pub(crate) fn waits_for(&self) -> (BorrowedFd<'_>, Interest) {
         match &self.eventfd {
             Some(eventfd) => (eventfd.as_fd(), Interest::Read),
@@ -64,7 +67,7 @@ impl OutOfMemoryAlarm {
         }
     }
 
-    /// It has fired, so that it can do so again.
+    /// Notes that the alarm has fired, and makes it ready to fire again.
     pub(crate) fn note_fired(&mut self, now: BootMillis) {
         if let Some(eventfd) = &self.eventfd {
             let _ = rustix::io::read(eventfd, &mut [0; 8]);
@@ -72,7 +75,7 @@ impl OutOfMemoryAlarm {
         }
     }
 
-    /// How many processes of the leaf were killed.
+    /// Returns how many processes of the leaf were killed.
     pub(crate) fn killed(&self) -> u64 {
         let mut bytes = [0; COUNTS_BYTES];
         let length = self.counts.read_at(&mut bytes, 0).unwrap_or(0);
@@ -81,33 +84,33 @@ impl OutOfMemoryAlarm {
         count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
     }
 
-    /// When the count is to be looked at again.
+    /// Returns when the count is to be looked at again.
     pub(crate) fn next_look(&self) -> Option<BootMillis> {
         self.again.map(|(at, _)| at)
     }
 
-    /// It was looked at, and nothing had been killed yet.
+    /// Notes that the count was looked at, and nothing had been killed yet.
     pub(crate) fn looked(&mut self, now: BootMillis) {
         if let Some((at, wait)) = self.again.filter(|(at, _)| now >= *at) {
             self.again = (wait < LOOK.1).then(|| (at.max(now).after(wait), wait * 2));
         }
     }
 
-    /// Most memory that the leaf has had, in bytes, where the kernel says it.
+    /// Returns the most memory that the leaf has had, in bytes, if the kernel tells it.
     pub(crate) fn peak(&self) -> Option<u64> {
         self.first_number(["memory.peak", "memory.max_usage_in_bytes"])
     }
 
-    /// Most memory that the leaf may have, in bytes; `None` where that is unlimited.
+    /// Returns how much memory the leaf may have, in bytes; `None` if that is unlimited.
     pub(crate) fn limit(&self) -> Option<u64> {
-        /// v1 says so where there is no limit: the largest number of whole pages, of which none is
-        /// larger than 64 KiB.
+        /// In v1 this number stands for no limit: the largest multiple of a page, which has at most
+        /// 64 KiB.
         const UNLIMITED: u64 = i64::MAX as u64 & !0xffff;
         let limit = self.first_number(["memory.max", "memory.limit_in_bytes"])?;
         (limit < UNLIMITED).then_some(limit)
     }
 
-    /// What the first of these files says that is there, if that is a number.
+    /// Returns the number in the first of these files that exists, if it holds one.
     fn first_number(&self, files: [&str; 2]) -> Option<u64> {
         let read = |file| fs::read_to_string(self.leaf.join(file)).ok();
         files.into_iter().find_map(read)?.trim().parse().ok()

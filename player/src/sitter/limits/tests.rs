@@ -1,4 +1,5 @@
-//! The files of both versions, in pretended trees; leaves and alarms of the real ones, where there are.
+//! The files of both versions in pretended trees, and leaves and alarms in real ones if this host
+//! has them.
 
 use std::{fs, os::unix::fs::FileExt, path::PathBuf};
 
@@ -22,7 +23,7 @@ const ALL: Resources = Resources {
     enforced: true,
 };
 
-/// A pretended tree: directories and files that the kernel does not stand behind.
+/// A pretended tree: plain directories and files in place of the kernel's.
 struct Tree(tempfile::TempDir);
 
 impl Tree {
@@ -196,7 +197,8 @@ fn after_an_alarm_of_v1_the_count_is_looked_at_for_a_while_and_not_for_ever() {
     assert_eq!((looks, now), (11, BootMillis(5_000 + 1_023)));
 }
 
-/// A cgroup of v1 for memory, with two leaves; `None`, which is told, where there can be none.
+/// Makes a cgroup of v1 for memory, with two leaves. If there can be none, says so and returns
+/// `None`.
 fn real_memory(name: &str) -> Option<PathBuf> {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let own = own.lines().find_map(|line| line.split_once(":memory:").map(|(_, path)| path));
@@ -235,7 +237,8 @@ fn an_alarm_of_v1_fires_for_others_and_counts_its_own() {
     }
 }
 
-/// `memory.events` is told as `cgroup.events` is, which every host with v2 has.
+/// The kernel tells changes of `memory.events` like those of `cgroup.events`, which every host with
+/// v2 has.
 #[test]
 fn a_change_of_a_file_of_the_kernel_is_told_until_it_is_read() {
     let dirs = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(PathBuf::from);

@@ -1,10 +1,10 @@
 //! How much the logs of all units may take on the player's disk, together.
 //!
-//! The sitter leaves the budget in the directory of all logs. Whoever writes a log reads it there when a
-//! file is full, and removes what is too much: the oldest file of the unit that takes most, again and
-//! again. So a unit that writes much loses its own past and nobody else's, and the rule holds while no
-//! sitter is there. The newest file of a stream always stays; files are the smaller the more units share
-//! the budget, so that what stays fits.
+//! The sitter writes the budget into the directory of all logs. A launcher that has filled a file
+//! reads it there, and removes what is too much: the oldest file of the unit that takes most, again
+//! and again. So a unit that writes much loses its own past and not that of others, and the rule
+//! holds while there is no sitter. The newest file of a stream always stays. The more units share
+//! the budget, the smaller are the files, so that the files that stay fit.
 
 use std::{
     io::{self, Read},
@@ -24,10 +24,10 @@ use crate::sitter::{
     stream::{STREAMS, Stream},
 };
 
-/// Where the budget lies, beside the directories of units: no unit is called like that.
+/// The file of the budget, beside the directories of units. No unit has such a name.
 const FILE: &str = ".budget";
 const NEW_FILE: &str = ".budget.new";
-/// What is kept where nobody has said how much, in bytes.
+/// The budget if the configuration names none, in bytes.
 pub(crate) const DEFAULT: u64 = 1 << 30;
 /// Least size of a full file, in bytes.
 const LEAST_FILE: u64 = 256 << 10;
@@ -48,7 +48,7 @@ pub(super) struct Kept {
     pub(super) is_newest: bool,
 }
 
-/// Leaves word, in the directory of all logs, how many bytes they may take.
+/// Writes into the directory of all logs how many bytes they may take.
 pub(in crate::sitter) fn leave(logs: impl AsFd, bytes: u64) -> io::Result<()> {
     let logs = logs.as_fd();
     if read(logs)? == Some(bytes) {
@@ -70,8 +70,9 @@ fn read(logs: BorrowedFd<'_>) -> io::Result<Option<u64>> {
     Ok(text.trim_end().parse().ok())
 }
 
-/// Removes what all logs have too much, and returns how large a file may become from now on, in bytes.
-/// `unit` is the directory of one of them. Nobody waits: while somebody else removes, nothing is.
+/// Removes what all logs have too much. Returns how large a file may become from now on, in bytes.
+/// `unit` is the directory of any of them. If another launcher is just removing, this removes
+/// nothing and does not wait.
 pub(in crate::sitter) fn keep(unit: impl AsFd) -> io::Result<u64> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let logs = rustix::fs::openat(unit, "..", flags, Mode::empty())?;
@@ -104,7 +105,7 @@ fn units(logs: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
         let name = std::ffi::OsStr::from_bytes(entry.file_name().to_bytes());
         match rustix::fs::openat(logs, name, flags, Mode::empty()) {
             Ok(unit) => units.push(unit),
-            // It was removed meanwhile, or is none.
+            // The entry was removed meanwhile, or is no directory.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
             Err(error) => return Err(error.into()),
         }
@@ -128,21 +129,22 @@ fn kept(unit: &OwnedFd) -> io::Result<Vec<Kept>> {
     Ok(kept)
 }
 
-/// How large a file may become where so many units share a budget, in bytes.
+/// Returns how large a file may become if so many units share a budget, in bytes.
 fn file_bytes(budget: u64, units: usize) -> u64 {
     let files = (units.max(1) as u64).saturating_mul(FILES_OF_UNIT);
     (budget / files).clamp(LEAST_FILE, MOST_FILE)
 }
 
-/// Which files go, each with the place of its unit, so that the rest is no more than the budget: of the
-/// unit that has most, among those that have more than their newest files, the oldest one.
+/// Returns which files to remove so that the rest is within the budget, each with the index of its
+/// unit. Each is the oldest file of the unit that has most, among units that have more than their
+/// newest files.
 fn superfluous(mut units: Vec<Vec<Kept>>, budget: u64) -> Vec<(usize, Kept)> {
     let size = |files: &[Kept]| files.iter().map(|file| file.len).sum::<u64>();
     let mut sizes: Vec<u64> = units.iter().map(|files| size(files)).collect();
     let mut total: u64 = sizes.iter().sum();
     for files in &mut units {
         files.retain(|file| !file.is_newest);
-        // The oldest is taken from the end.
+        // The oldest file is last, where it is taken from.
         files.sort_by_key(|file| std::cmp::Reverse((file.modified, file.number)));
     }
     let mut gone = Vec::new();
@@ -179,7 +181,7 @@ mod tests {
         assert_eq!(gone, [(1, units[1][0])]);
         let gone = superfluous(units.clone(), 60);
         assert_eq!(gone, [(1, units[1][0]), (1, units[1][1])]);
-        // What somebody may write to stays, whatever the budget.
+        // Files to which a launcher may write stay, whatever the budget.
         assert_eq!(superfluous(units, 0).len(), 3);
     }
 
@@ -206,7 +208,7 @@ mod tests {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let open = |path: &std::path::Path| rustix::fs::open(path, flags, Mode::empty()).unwrap();
         let unit = open(&logs.join("b"));
-        // Nobody said anything: nothing goes.
+        // Without a budget nothing is removed.
         assert_eq!(keep(&unit).unwrap(), 10 << 20);
         leave(open(logs), 3_000).unwrap();
         leave(open(logs), 3_000).unwrap();
@@ -214,7 +216,7 @@ mod tests {
         let left = |unit: &str| fs::read_dir(logs.join(unit)).unwrap().count();
         assert_eq!((left("a"), left("b")), (2, 2));
         assert!(logs.join("a/out.4").exists() && logs.join("a/out.3").exists());
-        // Something that is no number is as if nobody had said anything.
+        // A budget that is no number is ignored.
         fs::write(logs.join(".budget"), "much\n").unwrap();
         assert_eq!(keep(&unit).unwrap(), 10 << 20);
     }
@@ -234,11 +236,11 @@ mod tests {
             let newest: u64 = units.iter().flatten().filter(|file| file.is_newest).map(|file| file.len).sum();
             let less: u64 = gone.iter().map(|(_, file)| file.len).sum();
             prop_assert!(all - less <= budget.max(newest));
-            // Nothing goes that need not.
+            // No file is removed without need.
             if let Some((_, last)) = gone.last() {
                 prop_assert!(all - less + last.len > budget);
             }
-            // Of each unit the oldest went.
+            // The oldest files of each unit were removed.
             for (unit, files) in units.iter().enumerate() {
                 let of_unit: Vec<u64> = gone.iter().filter(|(of, _)| *of == unit).map(|(_, file)| file.number).collect();
                 let oldest: Vec<u64> = files.iter().take(of_unit.len()).map(|file| file.number).collect();

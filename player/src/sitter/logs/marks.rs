@@ -1,12 +1,13 @@
-//! Marks: where in a log which run writes, and when. Lines of `marks.out` and `marks.err` beside its files.
+//! Marks: which run writes from which point of a log on, and when. They are lines of `marks.out`
+//! and `marks.err` beside the log's files.
 //!
 //! ```text
 //! placement run file offset milliseconds .
 //! ```
 //!
-//! From a mark on all bytes are its run's, up to the next mark, and none of them was written before its
-//! time. A mark is written before the bytes that it is about, so whoever sees those sees it. A line that
-//! is not whole is none; then bytes count as those of the run before.
+//! All bytes from a mark up to the next one are of the mark's run, and none of them was written
+//! before the mark's time. A mark is written before its bytes, so a reader who sees the bytes sees
+//! the mark. A torn line is ignored; its bytes count as those of the run before.
 
 use std::{
     fs::File,
@@ -26,12 +27,12 @@ use rustix::{
 
 use crate::sitter::{spool_dir::replace_file, stream::PRIVATE};
 
-/// A file of marks that is longer, in bytes, is written anew without those that matter least.
+/// A file of marks that has more bytes is rewritten without the marks that matter least.
 const MARKS_BYTES: u64 = 128 << 10;
-/// How many marks, at most, are kept then.
+/// Most marks that are kept then.
 const KEPT: usize = 1_024;
 
-/// That a run writes here.
+/// From here on a run writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sitter) struct Mark {
     pub(in crate::sitter) run: RunId,
@@ -61,7 +62,7 @@ impl Mark {
     }
 }
 
-/// Adds a mark. Files below `oldest` are gone.
+/// Adds a mark. Files with numbers below `oldest` are gone.
 pub(in crate::sitter) fn note(
     dir: impl AsFd,
     stem: &str,
@@ -87,12 +88,13 @@ pub(in crate::sitter) fn read(dir: impl AsFd, stem: &str) -> io::Result<Vec<Mark
         return Ok(Vec::new());
     }
     let mut bytes = Vec::new();
-    // Twice as long as it may become: somebody else's writing ends there.
+    // The bound is twice the length that the file may have, against a file that somebody else
+    // writes.
     file.take(2 * MARKS_BYTES).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).lines().filter_map(Mark::read).collect())
 }
 
-/// Writes the marks anew. A mark that another launcher makes meanwhile may be lost.
+/// Rewrites the marks. A mark that another launcher adds meanwhile may be lost.
 fn tidy(dir: impl AsFd, stem: &str, oldest: u64) -> io::Result<()> {
     let kept = thinned(&read(&dir, stem)?, oldest);
     let (name, new) = (name(stem), format!("marks.{stem}.new"));
@@ -100,8 +102,8 @@ fn tidy(dir: impl AsFd, stem: &str, oldest: u64) -> io::Result<()> {
     replace_file(dir.as_fd(), &name, &new, text.as_bytes(), |_| Ok(()))
 }
 
-/// The marks that are worth keeping: the newest of the files that are gone, of the older half of the
-/// others only those with which a run begins, and of all that no more than [`KEPT`].
+/// Returns the marks that are worth keeping, at most [`KEPT`]: the newest mark of the files that
+/// are gone; of the older half of the others, those with which a run begins; and the newer half.
 fn thinned(marks: &[Mark], oldest: u64) -> Vec<Mark> {
     let first = marks.iter().rposition(|mark| mark.place.file < oldest).unwrap_or(0);
     let marks = &marks[first..];

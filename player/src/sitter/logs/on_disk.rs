@@ -18,12 +18,12 @@ use rustix::{
 use super::marks::{self, Mark};
 use crate::sitter::stream::Stream;
 
-/// The log of one stream of a unit. Nothing outside its directory is ever read: no link is followed, and
-/// what is no plain file of ours is not there.
+/// The log of one stream of a unit. Nothing outside its directory is ever read: no link is
+/// followed, and what is no plain file of ours is ignored.
 pub(in crate::sitter) struct LogDir {
     dir: OwnedFd,
     stem: &'static str,
-    /// Marks as they were read last, with what tells the file that they were in.
+    /// The marks that were read last, with what identifies their file.
     marks: Option<((u64, i64), Vec<Mark>)>,
 }
 
@@ -32,16 +32,16 @@ pub(in crate::sitter) struct LogDir {
 pub(super) struct Found {
     /// In bytes.
     pub(super) len: u64,
-    /// When something was written to it last.
+    /// When it was last written to.
     pub(super) modified: Timestamp,
 }
 
-/// What there is of a log.
+/// A log at one moment.
 #[derive(Debug)]
 pub(super) struct Look {
     /// By number.
     pub(super) files: BTreeMap<u64, Found>,
-    /// By place.
+    /// In the order of their places.
     pub(super) marks: Vec<Mark>,
 }
 
@@ -50,12 +50,13 @@ impl LogDir {
         Self { dir, stem: stream.stem(), marks: None }
     }
 
-    /// Whether the unit is gone, and its log with it.
+    /// Returns whether the unit is gone, and its log with it.
     pub(super) fn is_gone(&self) -> bool {
         rustix::fs::fstat(&self.dir).is_ok_and(|found| found.st_nlink == 0)
     }
 
-    /// What there is now. Each byte in it has its mark, if there is one: files are looked at first.
+    /// Returns the log as it is now. Files are looked at before marks, so that no mark of a byte is
+    /// missed.
     pub(super) fn look(&mut self) -> io::Result<Look> {
         let files = self.files()?;
         let mut marks = self.marks()?.to_vec();
@@ -75,7 +76,7 @@ impl LogDir {
             let found = rustix::fs::statat(&self.dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW);
             match found {
                 Ok(found) if is_ours(&found) => drop(files.insert(number, Found::of(&found))),
-                // It was removed meanwhile, or is none.
+                // The file was removed meanwhile, or is no plain file.
                 Ok(_) | Err(Errno::NOENT) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -96,10 +97,10 @@ impl LogDir {
         Ok(self.marks.as_ref().map_or(&[], |(_, marks)| marks))
     }
 
-    /// At most so many bytes from a place on; `None` where that file is not there.
+    /// Reads at most so many bytes from a place on; `None` if that file is not there.
     pub(super) fn read(&self, place: LogPlace, most: usize) -> io::Result<Option<Vec<u8>>> {
         let name = format!("{}.{}", self.stem, place.file);
-        // A pipe in its place is opened without waiting for anybody.
+        // NONBLOCK, so that opening a pipe in place of the file does not wait.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(&self.dir, name, flags, Mode::empty()) {
             Ok(file) => File::from(file),
@@ -133,8 +134,8 @@ fn is_ours(found: &Stat) -> bool {
     FileType::from_raw_mode(found.st_mode).is_file() && found.st_uid == geteuid().as_raw()
 }
 
-/// Where a place is now: beyond the end of a full file is the beginning of the next one, where the line
-/// went that would have been cut.
+/// Returns where a place is now. A place beyond the end of a full file has become the beginning of
+/// the next file, to which the line went that would have been cut.
 pub(super) fn settled(place: LogPlace, files: &BTreeMap<u64, Found>) -> LogPlace {
     match files.get(&place.file) {
         Some(found) if place.offset > found.len && files.contains_key(&(place.file + 1)) => {
@@ -160,7 +161,7 @@ impl Look {
         oldest.map_or(LogPlace::default(), |(file, _)| LogPlace { file: *file, offset: 0 })
     }
 
-    /// The last place of which it is known that nothing before it was written at this time or later.
+    /// Returns the last place before which certainly nothing was written at this time or later.
     pub(super) fn since(&self, since: Timestamp) -> LogPlace {
         let first = self.files.iter().find(|(_, found)| found.modified >= since);
         let of_files = first.map_or(self.end(), |(file, _)| LogPlace { file: *file, offset: 0 });
@@ -169,7 +170,7 @@ impl Look {
         of_files.max(of_marks.min(self.end()))
     }
 
-    /// The mark of what is at a place.
+    /// Returns the mark of the byte at a place.
     pub(super) fn mark_at(&self, place: LogPlace) -> Option<&Mark> {
         self.marks
             .partition_point(|mark| mark.place <= place)

@@ -1,7 +1,8 @@
 //! One reader's way through a log.
 //!
-//! Each step looks at what there is now, and reads at most one chunk of one run from one file, which is
-//! open for no longer than that: who reads slowly holds nothing, and files may be removed meanwhile.
+//! Each step looks at what there is now, and reads at most one chunk of one run from one file. The
+//! file is open only for the step, so a slow reader holds nothing, and files may be removed
+//! meanwhile.
 
 use std::io;
 
@@ -24,23 +25,23 @@ pub(in crate::sitter) struct Reading {
     at: LogPlace,
     /// Where it ends; `None` where the log is followed.
     end: Option<LogPlace>,
-    /// Where the last lines begin is still looked for.
+    /// The search for the beginning of the last lines, while it goes on.
     search: Option<Search>,
-    /// Something was removed that was not read.
+    /// Whether something was removed before it was read.
     gap: bool,
-    /// The next file did not show where to go on; then it is waited for once.
+    /// Whether the next file did not show where to go on, which is waited for once.
     waited: bool,
-    /// What was found cannot be all, unless it is found again: a file that is begun while its directory
-    /// is read may be missing in it.
+    /// Whether a file may have been missed: one that is begun while the directory is read may not
+    /// show. So the directory is read twice.
     doubted: bool,
 }
 
 /// What came of a step.
 #[derive(Debug)]
 pub(in crate::sitter) enum Step {
-    /// Bytes.
+    /// These bytes.
     Chunk(LogChunk),
-    /// None, and there is more to do.
+    /// No bytes yet, and there is more to do.
     More,
     /// There is nothing more for now.
     Idle,
@@ -50,7 +51,7 @@ pub(in crate::sitter) enum Step {
     Gone,
 }
 
-/// Whose output is wanted: from this run to that one.
+/// The runs whose output is wanted: from `first` to `last`.
 #[derive(Clone, Copy, Debug)]
 struct Runs {
     first: RunId,
@@ -60,7 +61,7 @@ struct Runs {
 const NEVER: RunId = RunId { placement: Placement(u64::MAX), number: RunNumber(u64::MAX) };
 
 impl Runs {
-    /// Those that a query means. `newest` is the unit's present or last run.
+    /// Returns the runs that a query means. `newest` is the unit's present or last run.
     fn of(query: &LogQuery, newest: RunId, look: &Look) -> Self {
         let only = |run| Self { first: run, last: run };
         match query.runs {
@@ -78,7 +79,7 @@ impl Runs {
         }
     }
 
-    /// Whether they include the run that writes at a place.
+    /// Returns whether they include the run that wrote at a place.
     fn include(self, look: &Look, place: LogPlace) -> bool {
         let run = look.mark_at(place).map_or(RunId::default(), |mark| mark.run);
         self.first <= run && run <= self.last
@@ -105,7 +106,7 @@ impl Reading {
         Ok(Self { log, runs, follow, at, end, search, gap: false, waited: false, doubted: false })
     }
 
-    /// Goes on by at most so many bytes. `newest` is the unit's present or last run.
+    /// Reads on by at most `most` bytes. `newest` is the unit's present or last run.
     pub(in crate::sitter) fn step(&mut self, most: usize, newest: RunId) -> io::Result<Step> {
         if self.log.is_gone() {
             return Ok(Step::Gone);
@@ -127,7 +128,7 @@ impl Reading {
         };
         if self.at.offset > found.len {
             if std::mem::replace(&mut self.doubted, true) {
-                // Not the file that it was.
+                // It is not the file that was being read.
                 (self.at.offset, self.gap) = (0, true);
             }
             return Ok(Step::More);
@@ -150,7 +151,7 @@ impl Reading {
         let most = usize::try_from(stop - at.offset).unwrap_or(most).min(most).min(CHUNK_BYTES);
         let bytes = self.log.read(at, most)?.unwrap_or_default();
         if bytes.is_empty() {
-            // It was cut or removed this very moment: the next look shows it.
+            // The file was cut or removed just now, which the next look shows.
             return Ok(Step::More);
         }
         self.at.offset += bytes.len() as u64;
@@ -167,7 +168,7 @@ impl Reading {
         }))
     }
 
-    /// At the end of a file.
+    /// Decides what to do at the end of a file.
     fn after_file(&mut self, look: &Look, len: u64, newest: RunId) -> io::Result<Step> {
         let Some((&next, _)) = look.files.range(self.at.file + 1..).next() else {
             return Ok(self.at_the_end(newest));
@@ -188,10 +189,10 @@ impl Reading {
         Ok(Step::More)
     }
 
-    /// The present file was removed, or there was none yet.
+    /// Goes on after the present file was removed, or when there was none yet.
     fn after_removal(&mut self, look: &Look) -> Step {
         let later = look.files.range(self.at.file..).next();
-        // None is later: the log was begun anew.
+        // If no file is later, the log was begun anew.
         let Some((&next, _)) = later.or(look.files.first_key_value()) else {
             return if self.follow { Step::Idle } else { Step::All };
         };
@@ -200,7 +201,7 @@ impl Reading {
         Step::More
     }
 
-    /// Goes to where another run writes.
+    /// Goes on to where another run begins.
     fn skip(&mut self, look: &Look, newest: RunId) -> Step {
         match look.mark_after(self.at) {
             Some(mark) => {

@@ -1,7 +1,7 @@
-//! From a full file to the next one, so that every byte is read once.
+//! Reading on from a full file to the next one, so that every byte is read once.
 //!
-//! A launcher that begins the next file first copies the beginning of a line there, and then cuts it off
-//! the full one. Whoever reads may come between the two, or find a launcher killed there.
+//! A launcher that begins the next file first copies the beginning of a line there, then cuts it
+//! off the full file. A reader may come between the two steps, and a launcher may be killed there.
 
 use std::io;
 
@@ -13,8 +13,8 @@ use super::on_disk::LogDir;
 const LINE_BYTES: u64 = 64 << 10;
 
 impl LogDir {
-    /// Where to go on after the end of a file that another one follows; `None` where that does not show
-    /// yet.
+    /// Returns where to go on after the end of a file that another one follows; `None` if that does
+    /// not show yet.
     pub(super) fn after(&self, file: u64, len: u64, next: u64) -> io::Result<Option<LogPlace>> {
         let place = |offset| Some(LogPlace { file: next, offset });
         let from = len.saturating_sub(LINE_BYTES);
@@ -58,7 +58,7 @@ mod tests {
         Reading::new(LogDir::new(dir, Stream::Stdout), query, RunId::default()).unwrap()
     }
 
-    /// Reads until there is nothing more for now.
+    /// Reads all that there is for now.
     fn read(reading: &mut Reading) -> String {
         let mut text = String::new();
         loop {
@@ -71,7 +71,7 @@ mod tests {
         }
     }
 
-    /// What is on disk at each moment of a rotation: the first file, and the second.
+    /// The first and the second file at each moment of a rotation.
     const MOMENTS: [(&str, Option<&str>); 5] = [
         ("one\ntwo\nthr", None),
         ("one\ntwo\nthr", Some("")),
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn whoever_reads_during_a_rotation_gets_each_byte_once() {
-        // At which of the moments somebody reads.
+        // The bits say at which of the moments the reader reads.
         for moments in 0..1_u32 << MOMENTS.len() {
             let temp = tempfile::tempdir().unwrap();
             let mut reading = reading(temp.path(), &QUERY);
@@ -113,7 +113,7 @@ mod tests {
         fs::write(temp.path().join("out.2"), "three\n").unwrap();
         let query = LogQuery { follow: false, ..QUERY };
         assert_eq!(read(&mut reading(temp.path(), &query)), "one\ntwo\nthree\n");
-        // One that only looks like it.
+        // A next file that does not begin with the end of the full one.
         fs::write(temp.path().join("out.2"), "tree\n").unwrap();
         assert_eq!(read(&mut reading(temp.path(), &query)), "one\ntwo\nthrtree\n");
     }

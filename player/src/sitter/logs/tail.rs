@@ -1,4 +1,4 @@
-//! Where the last lines of a log begin: looked for backwards, a piece at a time.
+//! The search for the beginning of the last lines of a log: backwards, a piece at a time.
 
 use std::io;
 
@@ -19,28 +19,28 @@ pub(super) struct Span {
 pub(super) struct Search {
     /// How many line ends are still to be found.
     left: u64,
-    /// What was not looked through, the oldest first.
+    /// The parts that were not searched yet, the oldest first.
     spans: Vec<Span>,
-    /// Where it begins, if there are no more lines than that.
+    /// Where the lines begin if there are no more than the wanted ones.
     first: LogPlace,
-    /// Nothing was looked at: the line end at the very end ends the last line.
+    /// Whether nothing was searched yet: a line end at the very end belongs to the last line.
     fresh: bool,
 }
 
 impl Search {
-    /// For so many lines of these spans; `end` is where they end.
+    /// Returns a search for so many lines of these spans; `end` is where the spans end.
     pub(super) fn new(lines: u64, spans: Vec<Span>, begin: LogPlace, end: LogPlace) -> Self {
         let (first, spans) = if lines == 0 { (end, Vec::new()) } else { (begin, spans) };
         Self { left: lines, spans, first, fresh: true }
     }
 
-    /// Looks through one more piece. Where the lines begin, once that is found.
+    /// Searches one more piece. Returns where the lines begin, once that is found.
     pub(super) fn step(&mut self, log: &LogDir) -> io::Result<Option<LogPlace>> {
         let Some(span) = self.spans.last_mut() else { return Ok(Some(self.first)) };
         let from = span.end.saturating_sub(CHUNK_BYTES as u64).max(span.start);
         let (place, most) =
             (LogPlace { file: span.file, offset: from }, (span.end - from) as usize);
-        // What was removed meanwhile has no lines.
+        // A file that was removed meanwhile has no lines.
         let bytes = log.read(place, most)?.unwrap_or_default();
         let mut rest = &bytes[..];
         if std::mem::take(&mut self.fresh) {
@@ -62,7 +62,8 @@ impl Search {
 }
 
 impl Look {
-    /// The parts of files from a place on whose runs are wanted, the oldest first; none is empty.
+    /// Returns the parts of files from a place on whose runs are wanted, the oldest first; none is
+    /// empty.
     pub(super) fn spans(
         &self,
         from: LogPlace,

@@ -1,13 +1,14 @@
 //! A score's bytes in memory: what was hashed is what runs.
 //!
-//! An attempt gets a descriptor of the copy, so whatever it leaves behind can reach it. Nobody can
-//! change the bytes (seals). What else could be done to it is told apart by who does it:
+//! An attempt gets a descriptor of the copy, so processes that it leaves behind can reach the copy.
+//! Seals keep everybody from changing the bytes. What else can be done to the copy depends on the
+//! user:
 //!
-//! - Another user than the sitter's, which is the rule: the copy's mode lets nobody open it for
-//!   writing. That would be no harm to the bytes, but the kernel executes no file that somebody has
-//!   open for writing.
-//! - The sitter's own user, or root: may change the mode first, or does not need to. So each start
-//!   looks whether its copy can be executed, and makes another one where it cannot.
+//! - Scores normally run as another user than the sitter's. The copy's mode keeps that user from
+//!   opening it for writing. That could not change the bytes, but the kernel executes no file that
+//!   is open for writing.
+//! - The sitter's own user may change the mode, and root need not. So each start checks whether its
+//!   copy can be executed, and makes another copy if it cannot.
 
 use std::{
     cell::RefCell,
@@ -28,13 +29,13 @@ use sha2::{Digest, Sha256};
 use super::interpreter::{self, Interpreter};
 use crate::sitter::sys;
 
-/// Largest score, in bytes. Scripts and small programs; whoever needs more calls what is installed
-/// elsewhere.
+/// Largest score, in bytes. Scores are scripts and small programs, which can call larger ones that
+/// are installed elsewhere.
 const SCORE_BYTES: u64 = 64 << 20;
-/// Everybody may read it, as interpreters must, and execute it. Nobody may open it for writing.
+/// Everybody may read and execute the copy, as interpreters must. Nobody may open it for writing.
 const MODE: Mode = Mode::from_raw_mode(0o555);
 
-/// The bytes of one version of a score, which nobody can change.
+/// The bytes of one version of a score, in memory that nobody can change.
 #[derive(Debug)]
 pub(crate) struct Image {
     copy: RefCell<File>,
@@ -63,18 +64,20 @@ impl Image {
         Ok(Image { copy: RefCell::new(copy), hash, interpreter })
     }
 
-    /// Of the bytes.
+    /// Returns the hash of the bytes.
     pub(super) fn hash(&self) -> ScoreHash {
         self.hash
     }
 
-    /// What the kernel starts to run it: a script's interpreter, or a program's loader.
+    /// Returns what the kernel starts to run the score: a script's interpreter, or a program's
+    /// loader.
     pub(crate) fn interpreter(&self) -> Option<&Interpreter> {
         self.interpreter.as_ref()
     }
 
-    /// A descriptor to run it from. Opened anew for each attempt: interpreters read from where the
-    /// descriptor stands, and one that is shared stands at the end for the second reader.
+    /// Opens a descriptor from which to run the score. Each attempt gets its own, because
+    /// interpreters read from the descriptor's position, and a shared one would be at the end for
+    /// the second reader.
     pub(crate) fn open(&self) -> io::Result<OwnedFd> {
         if let Some(opened) = open_executable(&self.copy.borrow()) {
             return Ok(opened);
@@ -97,7 +100,7 @@ impl Image {
     }
 }
 
-/// Opens a copy for one attempt; `None` where the kernel would not execute it.
+/// Opens a copy for one attempt; `None` if the kernel would not execute it.
 fn open_executable(copy: &File) -> Option<OwnedFd> {
     let path = format!("/proc/self/fd/{}", copy.as_raw_fd());
     let opened = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
@@ -105,10 +108,10 @@ fn open_executable(copy: &File) -> Option<OwnedFd> {
     (as_made && !sys::is_open_for_writing(opened.as_fd())).then_some(opened)
 }
 
-/// Copies bytes into memory that nobody can change; with their hash.
+/// Copies bytes into memory that nobody can change. Returns that and their hash.
 fn sealed(bytes: &mut dyn Read) -> Result<(File, ScoreHash), ImageError> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    // Executable on purpose, whatever the system's default for memory files is.
+    // Executable even if the system's default for memory files is not.
     let memory = match rustix::fs::memfd_create(c"score", flags | MemfdFlags::EXEC) {
         // Before Linux 6.3.
         Err(Errno::INVAL) => rustix::fs::memfd_create(c"score", flags),
@@ -128,7 +131,7 @@ fn sealed(bytes: &mut dyn Read) -> Result<(File, ScoreHash), ImageError> {
     }
     rustix::fs::fchmod(&memory, MODE).map_err(failed)?;
     let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-    // The last one keeps the mode's executable bits; unknown before Linux 6.3.
+    // The last seal keeps the executable bits of the mode. It is unknown before Linux 6.3.
     match rustix::fs::fcntl_add_seals(&memory, seals | SealFlags::EXEC) {
         Err(Errno::INVAL) => rustix::fs::fcntl_add_seals(&memory, seals).map_err(failed)?,
         added => added.map_err(failed)?,
@@ -136,7 +139,7 @@ fn sealed(bytes: &mut dyn Read) -> Result<(File, ScoreHash), ImageError> {
     Ok((memory, ScoreHash(hasher.finalize().into())))
 }
 
-/// Reads a file from its start, wherever its descriptor stands.
+/// Reads a file from its start, whatever the position of its descriptor.
 struct FromStart<'a> {
     file: &'a File,
     at: u64,

@@ -1,8 +1,8 @@
 //! What the kernel starts to run a score: the interpreter that a script's first line names, or the
 //! loader that a program names.
 //!
-//! Where it is missing the kernel says "no such file" of the score itself, which is there. So it is
-//! looked at when scores are scanned, and told by its name.
+//! If it is missing, the kernel says "no such file" as if the score itself were missing. So the
+//! scan of scores checks it, and tells its name.
 
 use std::{
     ffi::OsStr,
@@ -34,7 +34,7 @@ pub(crate) struct Interpreter {
 enum Kind {
     /// Of a script.
     Script {
-        /// Its line ends as Windows ends lines.
+        /// Whether its first line ends with a carriage return, as lines of Windows do.
         carriage_return: bool,
     },
     /// Of a program.
@@ -54,7 +54,7 @@ pub(super) enum Unusable {
     NotExecutable(PathBuf),
 }
 
-/// Finds out what starts a file. `None` where it needs nothing, or where only the kernel knows.
+/// Finds out what starts a file. `None` if it needs nothing, or if only the kernel knows.
 pub(super) fn of(file: &File) -> io::Result<Option<Interpreter>> {
     let mut first = [0; FIRST_BYTES];
     let read = read_up_to(file, &mut first, 0)?;
@@ -75,7 +75,7 @@ fn of_script(after_mark: &[u8]) -> Option<Interpreter> {
     Some(Interpreter { path, kind })
 }
 
-/// The loader that an ELF file of this machine's byte order asks for.
+/// Returns the loader that an ELF file of this machine's byte order asks for.
 fn loader_path(file: &File, first: &[u8]) -> io::Result<Option<PathBuf>> {
     /// `PT_INTERP` of `elf.h`.
     const INTERPRETER: u64 = 3;
@@ -110,7 +110,7 @@ fn loader_path(file: &File, first: &[u8]) -> io::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// Where an ELF header and its table of segments have what is needed: place and width of each.
+/// Offset and width of each field that is needed of an ELF header and its table of segments.
 struct Layout {
     table: (usize, usize),
     entry_size: usize,
@@ -142,7 +142,7 @@ impl Layout {
     }
 }
 
-/// A number in this machine's byte order.
+/// Reads a number in this machine's byte order.
 fn number(bytes: &[u8], at: usize, width: usize) -> Option<u64> {
     let field = bytes.get(at..at.checked_add(width)?)?;
     let mut whole = [0; 8];
@@ -151,11 +151,11 @@ fn number(bytes: &[u8], at: usize, width: usize) -> Option<u64> {
     Some(u64::from_ne_bytes(whole))
 }
 
-/// Reads until the buffer is full or the file ends; how much it was.
+/// Reads until the buffer is full or the file ends. Returns how many bytes were read.
 fn read_up_to(file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
     let mut read = 0;
     while let Some(rest) = into.get_mut(read..).filter(|rest| !rest.is_empty()) {
-        // No file reaches so far, so there is nothing.
+        // No file is so long, so there is nothing to read.
         let Some(at) = at.checked_add(read as u64).filter(|at| i64::try_from(*at).is_ok()) else {
             return Ok(read);
         };
@@ -168,13 +168,13 @@ fn read_up_to(file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
 }
 
 impl Interpreter {
-    /// Says why it can start nothing, as far as that can be known beforehand.
+    /// Checks whether it can start the score, except for what only the score's user can see.
     pub(super) fn check(&self) -> Result<(), Unusable> {
         let path = || self.path.clone();
         if let Kind::Script { carriage_return: true } = self.kind {
             return Err(Unusable::CarriageReturn(path()));
         }
-        // Attempts begin in the root directory.
+        // A relative path counts from the root directory, in which attempts begin.
         match fs::metadata(Path::new("/").join(&self.path)) {
             Ok(found) if found.is_file() && found.mode() & 0o111 != 0 => Ok(()),
             Ok(_) => Err(Unusable::NotExecutable(path())),
@@ -185,7 +185,7 @@ impl Interpreter {
                 (io::ErrorKind::NotFound | io::ErrorKind::NotADirectory, Kind::Loader) => {
                     Err(Unusable::NoLoader(path()))
                 }
-                // Whether the score's user can reach it, that user will see.
+                // Whether the score's user can reach it shows only when that user starts it.
                 _ => Ok(()),
             },
         }
@@ -205,7 +205,7 @@ impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CarriageReturn(path) => {
-                // It is at the end of a path unless an argument comes in between.
+                // The carriage return ends the path, unless an argument follows the path.
                 let path = path.to_string_lossy();
                 let path = path.trim_end_matches('\r');
                 write!(
@@ -278,7 +278,7 @@ mod tests {
     fn a_program_says_its_loader() {
         let program = File::open(std::env::current_exe().unwrap()).unwrap();
         let Some(found) = of(&program).unwrap() else {
-            // Linked without one.
+            // This test was linked without a loader.
             return;
         };
         assert_eq!((found.check(), found.kind), (Ok(()), Kind::Loader));

@@ -1,4 +1,4 @@
-//! Who may change what a score is made of: root and the sitter's own user, and nobody else.
+//! Checks that only root and the sitter's own user can change what a score is made of.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -21,11 +21,11 @@ use rustix::{
 
 use super::{image::ImageError, interpreter::Unusable};
 
-/// As many links as the kernel follows.
+/// Most links that are followed: as many as the kernel follows.
 const LINKS: usize = 40;
 
-/// Why a file is not taken for a score, or not for one that may run. Told whole, causes and all:
-/// it becomes the reason that people are shown.
+/// Why a file is no score, or no score that may run. Its text includes the causes, because it
+/// becomes the reason that people are shown.
 #[derive(Debug)]
 pub(super) enum Refusal {
     NotRegular,
@@ -77,7 +77,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Whether an opened file may be a score.
+/// Checks that an opened file may be a score.
 pub(super) fn judge(dir: &File, file: &File) -> Result<(), Refusal> {
     if file.metadata().map_err(Refusal::Io)?.mode() & 0o111 == 0 {
         return Err(Refusal::NotExecutable);
@@ -85,8 +85,8 @@ pub(super) fn judge(dir: &File, file: &File) -> Result<(), Refusal> {
     judge_file(dir, file)
 }
 
-/// Whether nobody but root and this player's own user can change a file beneath the scores
-/// directory, or what leads to it there.
+/// Checks that only root and this player's own user can change a file beneath the scores directory,
+/// or the directories that lead to it there.
 pub(super) fn judge_file(dir: &File, file: &File) -> Result<(), Refusal> {
     judge_owner(&file.metadata().map_err(Refusal::Io)?)?;
     judge_path(dir, file)
@@ -127,19 +127,19 @@ fn judge_path(dir: &File, file: &File) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The scores directory, and whether it and everything that leads to it is as it should be.
+/// The scores directory, and the verdict on it and everything that leads to it.
 #[derive(Debug)]
 pub(super) struct Judged {
     pub(super) dir: File,
     pub(super) verdict: Result<(), Refusal>,
 }
 
-/// Opens a directory step by step from the root on, and judges each step: every directory on the
-/// way, and every link, wherever it leads. Whoever could change one of them could put another
-/// directory in its place, in which everything is in order.
+/// Opens a directory step by step from the root on, and judges every directory on the way, and
+/// every link. Somebody who could change one of them could replace it by another directory that
+/// looks in order.
 ///
-/// A directory on the way in which everybody may make files is fine if it is sticky, as `/tmp` is:
-/// nobody can move away what belongs to somebody else there, and the next step is judged too.
+/// A directory on the way in which everybody may make files is accepted if it is sticky, as `/tmp`
+/// is: nobody can move away what belongs to somebody else there, and the next step is judged too.
 pub(super) fn open_directory(path: &Path) -> io::Result<Judged> {
     let mut walk = Walk { here: root()?, at: PathBuf::from("/"), links: 0, verdict: Ok(()) };
     walk.note(true)?;
@@ -170,8 +170,7 @@ struct Walk {
 }
 
 impl Walk {
-    /// Takes a step, or returns where the link leads that lies there. `last`: nothing comes after
-    /// this step.
+    /// Takes a step. If a link lies there, returns where it leads. `last`: no step follows.
     fn step(&mut self, name: &OsStr, last: bool) -> io::Result<Option<PathBuf>> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let there = File::from(rustix::fs::openat(&self.here, name, flags, Mode::empty())?);
@@ -196,7 +195,7 @@ impl Walk {
         Ok(None)
     }
 
-    /// Judges where the walk has come to. `passing`: it goes on from here.
+    /// Judges the directory that the walk has reached. `passing`: the walk goes on from here.
     fn note(&mut self, passing: bool) -> io::Result<()> {
         let status = self.here.metadata()?;
         if !status.is_dir() {
@@ -227,7 +226,7 @@ fn root() -> io::Result<File> {
     Ok(rustix::fs::open("/", flags, Mode::empty())?.into())
 }
 
-/// The steps of a path, the first one last.
+/// Returns the steps of a path in reverse order.
 fn steps(path: &Path) -> Vec<OsString> {
     let steps = path.components().filter_map(|step| match step {
         Component::Normal(name) => Some(name.to_owned()),

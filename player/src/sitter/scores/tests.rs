@@ -28,7 +28,7 @@ impl World {
         std::fs::set_permissions(self.path(name), PermissionsExt::from_mode(mode)).unwrap();
     }
 
-    /// What is said of the score `good` in a directory; empty where it may run.
+    /// Returns why the score `good` in a directory may not run; empty if it may.
     fn verdict(&self, directory: &str) -> String {
         let scores = Scores::scan(&self.path(directory), &Scores::default()).unwrap();
         match scores.get(&ScoreName::new("good").unwrap()) {
@@ -55,7 +55,7 @@ fn every_directory_on_the_way_is_judged() {
         );
         world.chmod(name, 0o755);
     }
-    // Where nobody can move away what is another's, it is fine on the way, and only there.
+    // A sticky directory is accepted on the way, and only there.
     world.chmod("a", 0o1777);
     assert_eq!(world.verdict("a/b/scores"), "");
     world.chmod("a/b/scores", 0o1777);
