@@ -1,10 +1,11 @@
 //! Executing the sitter anew in place, so that an upgrade keeps its children.
 //!
-//! The process stays: what it runs are still its children, and their ends come to it. The spool's lock
-//! and the lifeline stay open across the change; everything else the new program opens for itself.
-//! Launchers do not know it: each keeps the pipes open that it read, moves nothing more, and ends once
-//! another has had the time to open them. The new program takes over whatever descriptors it finds
-//! open ([`inherited`]), adopts, and lets go of them.
+//! The process stays, so what it runs are still its children, and it is told their ends. The
+//! spool's lock and the lifeline stay open across the change; the new program opens everything else
+//! for itself. Old launchers do not serve the new program: each keeps its pipes open, moves nothing
+//! more, and ends once another launcher has had the time to open them. The new program takes over
+//! the descriptors that it finds open ([`inherited`]), adopts attempts and runs, and closes the
+//! descriptors.
 
 use std::{
     ffi::{CString, OsString},
@@ -23,21 +24,22 @@ use rustix::{
 
 use super::{procfs, sys};
 
-/// The path of this program. To be asked for at the start: later its file may have been replaced.
+/// Returns the path of this program. To be called at the start, because later its file may have
+/// been replaced.
 pub(crate) fn program() -> io::Result<PathBuf> {
     fs::read_link("/proc/self/exe")
 }
 
-/// Every descriptor that was open before this program opened any, but for standard input, output,
-/// error and the lifeline. To be called first of all.
+/// Returns every descriptor that was open before this program opened any, except standard input,
+/// output, error and the lifeline. To be called first of all.
 pub(crate) fn inherited(lifeline: Option<RawFd>) -> io::Result<Vec<OwnedFd>> {
     let numbers = procfs::descriptors()?;
     Ok(sys::inherited(numbers.into_iter().filter(|number| Some(*number) != lifeline)))
 }
 
-/// Becomes the program that is at `program` now, with the same arguments. Returns where that fails,
-/// or `None` where `still`, asked once no signal can come any more, says that it is not wanted any
-/// more; then everything is as it was.
+/// Becomes the program that is at `program` now, with the same arguments. `still` is asked once
+/// signals are blocked. Returns `None` if it says that the execution is not wanted any more, or the
+/// error if the execution fails; in both cases nothing has changed.
 pub(crate) fn execute(
     program: &Path,
     keep: &[BorrowedFd<'_>],

@@ -1,4 +1,4 @@
-//! Who runs what: from the names of the configuration and of a score to numbers.
+//! Users: from the names of the configuration and of scores to numbers.
 
 use std::{
     collections::BTreeMap,
@@ -9,25 +9,25 @@ use std::{
 use super::sys::{self, Identity, Who};
 use crate::config::{Config, RunAs};
 
-/// Who asks at ports, where the configuration names nobody.
+/// The user as whom ports are probed, if the configuration names none.
 const PROBER: &str = "orchestra-probe";
 
-/// Who a process will run as.
+/// The user as whom a process will run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Runner {
-    /// Whom to become; `None`: nothing is switched.
+    /// The user to become; `None`: the process keeps the sitter's.
     pub(crate) identity: Option<Identity>,
     /// Home directory.
     pub(crate) home: CString,
 }
 
-/// Why nobody can be found or become what a name says.
+/// Why the user of a name cannot be found or become.
 #[derive(Debug, thiserror::Error)]
 pub enum UserError {
     /// No such user.
     #[error("there is no user {0}")]
     Unknown(String),
-    /// The name is not one.
+    /// The name holds a NUL byte.
     #[error("a user's name holds a NUL byte")]
     Name(#[source] NulError),
     /// The name service failed.
@@ -46,7 +46,7 @@ pub(crate) struct Users {
 }
 
 impl Users {
-    /// Who `run_as` is.
+    /// Returns the user that `run_as` names.
     pub(crate) fn run_as(&mut self, run_as: &RunAs) -> Result<Runner, UserError> {
         match run_as {
             RunAs::User(name) => self.named(name),
@@ -54,8 +54,8 @@ impl Users {
         }
     }
 
-    /// Who asks at ports: whom the configuration names, else the usual user where there is one, else
-    /// whoever tasks run as.
+    /// Returns the user as whom ports are probed: the one that the configuration names, else the
+    /// usual user if there is one, else the one as whom tasks run.
     pub(crate) fn prober(&mut self, config: &Config) -> Result<Runner, UserError> {
         match &config.prober_user {
             Some(named) => self.run_as(named),
@@ -68,7 +68,7 @@ impl Users {
         }
     }
 
-    /// Who this user is. A player that does not run as root finds nobody but itself.
+    /// Returns the user of this name. A player that does not run as root can use only its own.
     pub(crate) fn named(&mut self, name: &str) -> Result<Runner, UserError> {
         if let Some(runner) = self.known.get(name) {
             return Ok(runner.clone());
@@ -88,7 +88,7 @@ impl Users {
         Ok(runner)
     }
 
-    /// The sitter itself; at home in `/` where its user has no account, or none yet.
+    /// Returns the sitter's own user. Its home is `/` if it has no account.
     fn caller(&mut self) -> Runner {
         if self.caller.is_none() {
             let own = sys::account(Who::Uid(rustix::process::geteuid().as_raw())).ok().flatten();

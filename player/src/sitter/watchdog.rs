@@ -1,7 +1,7 @@
-//! Tells a supervisor that the loop goes round, where the supervisor asked for that: systemd's
+//! Tells a supervisor that the loop goes on, if the supervisor asks for that: systemd's
 //! `WatchdogSec`, sd_notify(3).
 //!
-//! Who asks says so in our environment. Where nobody does nothing happens, and nothing wakes us.
+//! A supervisor asks through our environment. If none asks, nothing is told, and nothing wakes us.
 
 use std::{env, ffi::OsString, io, os::unix::ffi::OsStrExt, path::Path};
 
@@ -12,24 +12,24 @@ use rustix::{
 
 use super::clock::BootMillis;
 
-/// How many words are said in the time within which one must come: one may be late, or lost.
+/// How many messages are sent in the time within which one must come: one may be late, or lost.
 const WORDS: u64 = 3;
 
-/// A supervisor that wants to hear of us.
+/// A supervisor that asks for messages.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
     socket: OwnedFd,
     supervisor: SocketAddrUnix,
-    /// Between two words, in milliseconds.
+    /// The time between two messages, in milliseconds.
     pause: u64,
     due: BootMillis,
 }
 
 impl Watchdog {
-    /// As our environment says; `None` where nobody waits for us.
+    /// Reads our environment; `None` if no supervisor asks.
     pub(crate) fn from_environment() -> io::Result<Option<Self>> {
         let own = std::process::id().to_string();
-        // Left over from somebody else's environment.
+        // The variables were meant for another process.
         if env::var_os("WATCHDOG_PID").is_some_and(|pid| pid.to_str() != Some(&own)) {
             return Ok(None);
         }
@@ -51,7 +51,7 @@ impl Watchdog {
         Ok(Self { socket, supervisor, pause, due: BootMillis::default() })
     }
 
-    /// Says that we go on, if it is time to.
+    /// Sends a message if it is due.
     pub(crate) fn tick(&mut self, now: BootMillis) {
         if now >= self.due {
             self.due = now.after(self.pause);
@@ -62,7 +62,7 @@ impl Watchdog {
         }
     }
 
-    /// When [`Watchdog::tick`] has something to say.
+    /// Returns when [`Watchdog::tick`] is due.
     pub(crate) fn next_deadline(&self) -> BootMillis {
         self.due
     }

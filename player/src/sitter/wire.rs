@@ -1,4 +1,4 @@
-//! What the sitter says, spelt as the wire has it.
+//! What the sitter reports, as messages of the wire.
 
 use bytes::Bytes;
 use orchestra_link::ipc::PAYLOAD_BYTES;
@@ -13,24 +13,24 @@ use orchestra_proto::{batch_to_wire, log_part_to_wire, snapshot_to_wire, v1};
 use orchestra_spool::Snapshot;
 use prost::Message;
 
-/// That a unit stands otherwise than was told: a report about no attempt.
+/// Returns the report of a changed unit, which is about no attempt.
 pub(crate) fn unit_report(report: &UnitReport) -> v1::Report {
     v1::Report { key: None, order: 0, kind: Some(v1::report::Kind::Unit(report.into())) }
 }
 
-/// The next part of a log that somebody reads: a report about no attempt.
+/// Returns the next part of a log that somebody reads, as a report about no attempt.
 pub(crate) fn log_report(id: ReadingId, part: LogPart) -> v1::Report {
     let kind = v1::report::Kind::Log(log_part_to_wire(id, part));
     v1::Report { key: None, order: 0, kind: Some(kind) }
 }
 
-/// What was sampled: a report about no attempt.
+/// Returns samples of vitals, as a report about no attempt.
 pub(crate) fn vitals_report(batch: &VitalsBatch) -> v1::Report {
     v1::Report { key: None, order: 0, kind: Some(v1::report::Kind::Vitals(batch_to_wire(batch))) }
 }
 
-/// A snapshot, encoded, of what the spool knows and what the sitter adds. Where it is larger than
-/// a message may be, the last scores are left out, and with that are not offered.
+/// Encodes a snapshot of what the spool knows and what the sitter adds. If it is larger than a
+/// message may be, the last scores are left out, and so are not offered.
 pub(crate) fn snapshot(
     spool: Snapshot,
     max_tasks: u32,
@@ -40,7 +40,7 @@ pub(crate) fn snapshot(
 ) -> Bytes {
     let whole = PlayerSnapshot {
         spool: spool.spool,
-        // Per store, these are in the marks.
+        // The marks have these for each store.
         mark: OrderNumber(0),
         term: Term(0),
         evidence: None,

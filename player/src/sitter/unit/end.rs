@@ -1,4 +1,4 @@
-//! What becomes of a run: its end, its kill, and that nothing of it is left.
+//! The end of a run: its first process ends, or the run is killed, until nothing of it is left.
 
 use orchestra_model::service::RunEnd;
 use orchestra_units::{RunEvent, RunId, UnitKey};
@@ -16,7 +16,7 @@ use crate::sitter::{
 };
 
 impl Sitter {
-    /// A child of this number ended: whether it was a run's first process.
+    /// Takes the end of the child `pid`. Returns whether it was a run's first process.
     pub(in crate::sitter) fn run_child_ended(&mut self, pid: i32, wait_status: i32) -> bool {
         let is_main = |main: &Main| main.child && main.pid == pid && !main.gone;
         let mut runs = self.keeping.runs.iter_mut();
@@ -30,7 +30,7 @@ impl Sitter {
         true
     }
 
-    /// The first process of a run, which is not our child, ended; if the token is that of one.
+    /// If the token is that of a run whose first process is not our child: that process ended.
     pub(in crate::sitter) fn foreign_run_ready(&mut self, token: Token) {
         if let Some(id) = id_of_alarm(token) {
             return self.memory_alarm(id);
@@ -38,7 +38,7 @@ impl Sitter {
         let Some(run) = self.keeping.runs.get_mut(&token.0) else { return };
         let Some(main) = &mut run.main else { return };
         let end = match main.gone {
-            // Noticed by whoever killed it, who knows what to say.
+            // Its end was noticed already when it was killed.
             true => None,
             false => match main.ended_or_unknowable() {
                 End::Later => {
@@ -56,10 +56,10 @@ impl Sitter {
         }
     }
 
-    /// The first process of a run has ended. Where that was all of it, the next one can follow with the
-    /// same write.
+    /// Takes the end of a run's first process. If nothing else of the run is left, the next run can
+    /// follow with the same write.
     pub(super) fn run_ended(&mut self, id: u64, end: RunEnd) {
-        // What it ended of may be that.
+        // It may have ended for want of memory.
         self.look_at_memory(id);
         let Some(run) = self.keeping.runs.get_mut(&id) else { return };
         tracing::info!(unit = %run.unit, run = %run.id.number, %end, "a run ended");
@@ -79,7 +79,7 @@ impl Sitter {
         }
     }
 
-    /// Kills whatever is left of a run, which may have no process that is known.
+    /// Kills everything that is left of a run. Its first process may not be known.
     pub(super) fn kill_run(&mut self, unit: UnitKey, run: RunId) {
         let mut runs = self.keeping.runs.iter();
         let found = runs.find(|(_, it)| it.unit == unit && it.id == run).map(|(id, _)| *id);
@@ -89,7 +89,7 @@ impl Sitter {
                 let run = self.run_without_process(unit, run);
                 self.watch_run(run)
             }
-            // It is over, and said to be.
+            // The run is over, and the engine was told.
             None => return,
         };
         self.kill_what_is_left(id, BootMillis::now());
@@ -110,20 +110,20 @@ impl Sitter {
         }
     }
 
-    /// Nothing of a run is left.
+    /// Takes that nothing of a run is left.
     fn run_emptied(&mut self, id: u64) {
         let Some(run) = self.keeping.runs.remove(&id) else { return };
         if let Some(main) = run.main.filter(|main| !main.child) {
             self.poller.remove(&main.pidfd);
         }
-        // With what is still in its pipes.
+        // The launcher first empties its pipes into the log.
         if let Some(tap) = run.tap {
             self.launchers.forget(&self.poller, tap, BootMillis::now());
         }
         self.keeping.tell(&run.unit, run.id, RunEvent::Emptied);
     }
 
-    /// A unit is gone: what it had on this host goes too.
+    /// Removes what a unit that is gone had on this host.
     pub(super) fn forget_unit(&mut self, unit: &UnitKey) {
         tracing::info!(%unit, "a unit is gone");
         if let Some(leaf) = self.leaf_of(unit).filter(|leaf| !leaf.remove()) {

@@ -1,5 +1,5 @@
-//! What a run says of itself. It is believed where a process of the run has said it, and bounded: what
-//! is written down each time is heard once a second.
+//! What a run says of itself. Only words of the run's own processes count. Words that are recorded
+//! each time are taken once a second.
 
 use orchestra_model::Millis;
 use orchestra_units::RunEvent;
@@ -10,11 +10,11 @@ use crate::sitter::{
     launcher::{OWN_DESCRIPTOR, TapId, Word, WordKind},
 };
 
-/// How long after a word that was written down the next one of its kind is heard, in milliseconds.
+/// The least time between two recorded words of one kind, in milliseconds.
 const PAUSE: u64 = 1_000;
 
 impl Sitter {
-    /// A launcher has heard something in the name of a unit.
+    /// Takes a word that a launcher has heard in the name of a unit.
     pub(in crate::sitter) fn heard_of_unit(&mut self, tap: TapId, word: Word, now: BootMillis) {
         let Some(run) = self.keeping.runs.values_mut().find(|run| run.tap == Some(tap)) else {
             return;
@@ -51,7 +51,7 @@ impl Sitter {
     }
 }
 
-/// Microseconds, rounded up and bounded as every length is.
+/// Converts microseconds, rounded up and bounded as every length is.
 fn millis(micros: u64) -> Millis {
     Millis(micros.div_ceil(1_000).min(orchestra_model::limits::DURATION_MS))
 }

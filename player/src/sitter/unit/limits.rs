@@ -1,4 +1,5 @@
-//! What a run may have of its host: set before its process is made, and gone with its leaf.
+//! Limits of what a run may have of its host. They are set before its process is made, and are gone
+//! with its leaf.
 
 use orchestra_model::{ServiceName, delivery::Refusal, service::Resources};
 use orchestra_units::UnitKey;
@@ -12,8 +13,8 @@ use crate::sitter::{
 };
 
 impl Sitter {
-    /// Whether this host can keep the limits of a service. If not, it refuses the service, or says in its
-    /// log that it runs without.
+    /// Checks whether this host can keep the limits of a service. If not, refuses the service, or
+    /// logs that it runs without them.
     pub(super) fn check_limits(
         &self,
         service: &ServiceName,
@@ -39,7 +40,8 @@ impl Sitter {
         }
     }
 
-    /// Sets the limits of a unit's next run. Ways into the cgroups that it has to enter for that.
+    /// Sets the limits of a unit's next run. Returns ways into the cgroups that the run has to
+    /// enter for that.
     pub(super) fn limit(
         &self,
         unit: &UnitKey,
@@ -59,12 +61,12 @@ impl Sitter {
         doors.map_err(StartError::Cgroup)
     }
 
-    /// The leaves that limit a unit's runs beside the one that they are killed by.
+    /// Returns the leaves that limit a unit's runs, beside the leaf by which they are killed.
     pub(super) fn limiting_leaves(&self, unit: &UnitKey) -> Vec<Leaf> {
         leaves_beside(self.cgroups.as_ref(), unit)
     }
 
-    /// Removes them. What should not be there is killed, and the run waits.
+    /// Removes these leaves. Processes that are still in them are killed, and the run waits.
     pub(super) fn empty_limits(&self, unit: &UnitKey) -> Result<(), StartError> {
         let living = self.limiting_leaves(unit).into_iter().filter(|leaf| !leaf.remove());
         match living.inspect(Leaf::kill).count() {
@@ -74,7 +76,7 @@ impl Sitter {
     }
 }
 
-/// The leaves of v1 that stand beside the leaf of a unit.
+/// Returns the leaves of v1 that stand beside the leaf of a unit.
 pub(in crate::sitter) fn leaves_beside(cgroups: Option<&Cgroups>, unit: &UnitKey) -> Vec<Leaf> {
     let of_unit =
         |cgroups: &Cgroups| cgroups.limits().beside(&cgroups.leaf_name_of_unit(&name_of(unit)));

@@ -1,5 +1,5 @@
-//! When the memory of a run was not enough: the kernel has killed something of it, and so the run ends,
-//! with that for its cause. Nothing is looked at while nothing happens.
+//! Runs that are out of memory: the kernel has killed a process of the run, so the run ends, and
+//! that is its cause. While nothing happens nothing is looked at.
 
 use orchestra_model::{ByteSize, service::Exhausted};
 use orchestra_units::RunEvent;
@@ -7,13 +7,13 @@ use orchestra_units::RunEvent;
 use super::place::name_of;
 use crate::sitter::{ALARMS, Sitter, clock::BootMillis, limits::OutOfMemoryAlarm, poll::Token};
 
-/// Whose alarm a token is, if it is one.
+/// Returns the id of the run whose alarm has this token, if it is one.
 pub(super) fn id_of_alarm(token: Token) -> Option<u64> {
     token.0.checked_sub(ALARMS.0)
 }
 
 impl Sitter {
-    /// Has the loop told when the memory of a run was not enough.
+    /// Has the loop wait for the alarm of a run's memory.
     pub(super) fn watch_memory(&mut self, id: u64) {
         let Some(run) = self.keeping.runs.get_mut(&id) else { return };
         let Some(cgroups) = &self.cgroups else { return };
@@ -33,7 +33,7 @@ impl Sitter {
         }
     }
 
-    /// The alarm of a run has fired.
+    /// Takes that the alarm of a run has fired.
     pub(super) fn memory_alarm(&mut self, id: u64) {
         let run = self.keeping.runs.get_mut(&id);
         if let Some(alarm) = run.and_then(|run| run.alarm.as_mut()) {
@@ -42,7 +42,7 @@ impl Sitter {
         }
     }
 
-    /// Looks again where an alarm has fired, and nothing had been killed yet.
+    /// Looks again at runs whose alarm has fired when nothing had been killed yet.
     pub(super) fn look_after_alarms(&mut self, now: BootMillis) {
         let is_due = |at: BootMillis| now >= at;
         let runs = self.keeping.runs.iter();

@@ -1,5 +1,5 @@
-//! Units: what is kept running. The engine ([`orchestra_units`]) decides; here are its journal, the
-//! processes of its runs, and what it has to do with attempts.
+//! Units: what is kept running. The engine ([`orchestra_units`]) decides. Here are its journal, the
+//! processes of its runs, and how it works together with the spool.
 //!
 //! ```text
 //! order ─▶ engine ─▶ file `units` ─▶ spool: an attempt that watches, and starts no process
@@ -10,12 +10,13 @@
 //!
 //! What holds beside the engine's own rules:
 //!
-//! - The units' file is written before the spool's journal: an attempt that the spool has accepted has
-//!   its order on disk. An order that only the units' file has comes again, and changes nothing.
-//! - A run is spawned only into an empty leaf, whatever is believed of the run before it.
-//! - What bears a unit's name (leaf, marks, run directory) bears no spool's id, so that a spool that
-//!   was wiped finds what the one before it had kept running, and ends it.
-//! - An end, the write that follows it and the next start wait for no timer.
+//! - The units' file is written before the spool's journal, so an attempt that the spool has
+//!   accepted has its order on disk. An order that only the units' file has comes again, and
+//!   changes nothing.
+//! - A run is spawned only into an empty leaf, even if the run before it counts as gone.
+//! - The names of a unit's leaf, marks and run directory contain no spool's id. So the sitter of a
+//!   new spool finds what the wiped spool had kept running, and ends it.
+//! - The end of a run, the write that follows it, and the next start wait for no timer.
 //!
 //! ```text
 //! order     orders and watches: between engine and spool      run      one run's processes
@@ -66,26 +67,27 @@ pub(super) use self::{
 };
 use self::{order::Accepting, readings::Readings, spawn::Waiting, tell::Hearer};
 
-/// The socket that a unit's run is heard at, in the unit's directory in memory.
+/// The socket at which a unit's run is heard, in the unit's directory in memory.
 pub(super) const NOTIFY: &str = "notify";
 
-/// After the units' file could not be written, how long until the next try, in milliseconds.
+/// How long after a failed write of the units' file the next try is, in milliseconds.
 const REWRITE_PAUSE: u64 = 1_000;
 
-/// What is kept running, and how far it has come.
+/// The units' engine, and all that it needs around it.
 pub(super) struct Keeping {
     pub(super) engine: Units,
     journal: Journal<State>,
-    /// When to put a fresh file in the place of one that could not be written.
+    /// When to replace a file that could not be written by a fresh one.
     rewrite_at: Option<BootMillis>,
     pub(super) place: Place,
     /// Orders that the engine has taken and the spool does not know yet.
     accepting: BTreeMap<AttemptKey, Accepting>,
-    /// Attempts whose watch is over, with the numbers of their orders, until the spool has that durably.
+    /// Attempts whose watch is over, with the numbers of their orders, until that is durable in the
+    /// spool.
     settling: Vec<(AttemptKey, orchestra_model::delivery::OrderNumber)>,
     /// Runs that are to have a process, and whose launcher has not been asked.
     waiting: VecDeque<Waiting>,
-    /// Runs that have or had processes, by id, which is their token.
+    /// Runs that have or had processes, by id, which is also their token.
     pub(super) runs: BTreeMap<u64, Run>,
     hearer: Option<Hearer>,
     readings: Readings,
@@ -97,17 +99,18 @@ pub(super) fn now() -> Now {
 }
 
 impl Keeping {
-    /// Whether a unit lives or is about to: nobody else claims what cannot be told from it.
+    /// Returns whether a unit's run lives or is about to. Then no attempt may claim orphans as its
+    /// own.
     pub(super) fn is_anything_alive(&self) -> bool {
         !self.runs.is_empty() || self.engine.runs().next().is_some()
     }
 
-    /// Says something of a run.
+    /// Tells the engine an event of a run.
     fn tell(&mut self, unit: &UnitKey, run: RunId, event: RunEvent) {
         self.engine.handle(now(), Input::Run { unit: unit.clone(), run, event });
     }
 
-    /// When something is due by itself.
+    /// Returns the next deadline of the units.
     pub(super) fn next_deadline(&self) -> Option<BootMillis> {
         let looks = self.runs.values().filter_map(Run::next_look);
         let alarms = self.runs.values().filter_map(|run| run.alarm.as_ref()?.next_look());
@@ -117,8 +120,8 @@ impl Keeping {
 }
 
 impl Sitter {
-    /// Makes durable what the units want durable, and does what they ask for, until there is nothing
-    /// more, or what is to be started has to wait for a launcher.
+    /// Makes durable what the engine wants durable, and performs its effects, until nothing more
+    /// follows. Starts may have to wait for a launcher.
     pub(super) fn settle_units(&mut self) {
         loop {
             self.commit_units();
@@ -192,7 +195,8 @@ impl Sitter {
         }
     }
 
-    /// Writes all that is known of units, in a spool that is made anew where it was taken away.
+    /// Writes a fresh file of all that is known of units. If the spool was taken away, it is made
+    /// anew first.
     pub(super) fn write_units_anew(&mut self) -> Result<(), String> {
         let found = self.keeping.journal.look(self.spool_dir.path());
         self.make_spool_whole(found)?;
@@ -200,17 +204,17 @@ impl Sitter {
         journal.rewrite(engine.state()).map_err(|error| error.to_string())
     }
 
-    /// Where a spool that was taken away was made anew, both its journals go there.
+    /// Moves the units' file to a spool that was made anew.
     pub(super) fn move_units(&mut self) -> std::io::Result<()> {
         self.keeping.journal.move_to(self.spool_dir.dir())
     }
 
-    /// Whether the units' file is still where it was.
+    /// Returns whether the units' file is still where it was.
     pub(super) fn units_are_whole(&self) -> bool {
         self.keeping.journal.look(self.spool_dir.path()) == Found::Whole
     }
 
-    /// Does what is due by itself. After everything else of a turn.
+    /// Does what is due for units, after everything else of a turn.
     pub(super) fn tick_units(&mut self, now: BootMillis) {
         self.look_after_alarms(now);
         self.look_after_runs(now);

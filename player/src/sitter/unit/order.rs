@@ -1,8 +1,9 @@
-//! Orders and watches: between the units, which decide, and the spool, which is acknowledged.
+//! Orders and watches: the units' engine decides about them, and the spool reports them until they
+//! are acknowledged.
 //!
-//! An order is taken by the units first, and accepted by the spool once the units have it on disk. What
-//! the spool answers by itself (a duplicate, a stale term, an order that was cancelled ahead) never
-//! reaches the units.
+//! The units' engine takes an order first. The spool accepts it once the units have it on disk. An
+//! order that the spool answers by itself (a duplicate, a stale term, an order that was cancelled
+//! ahead) never reaches the units.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -27,13 +28,13 @@ use crate::sitter::{
     users::Runner,
 };
 
-/// What the spool is told of an order once the units have it on disk.
+/// What the spool will be told of an order once the units have it on disk.
 pub(super) struct Accepting {
     term: Term,
     order: OrderNumber,
     mac: Option<Mac>,
     plan: Plan,
-    /// Its parameters, where they may not lie on the disk.
+    /// Its parameters, if they must not be written to the disk.
     secret: Option<(UnitKey, Params)>,
     /// Cancels that came meanwhile.
     cancels: Vec<Input>,
@@ -59,7 +60,7 @@ impl Sitter {
         }
         let taken = match self.spool.is_open_to(term, order, key) {
             true => self.take_unit_order(command),
-            // The spool has an answer of its own.
+            // The spool has its own answer to such an order.
             false => Err(Refusal::Busy),
         };
         match taken {
@@ -76,8 +77,8 @@ impl Sitter {
         }
     }
 
-    /// Lets the spool have the orders about units that came before what it is told of next: once it has
-    /// seen a later number it would take them for orders that were dealt with before.
+    /// Gives the spool the orders about units that came before its next input. After a later number
+    /// the spool would take them for orders that it has already answered.
     pub(in crate::sitter) fn accept_unit_orders(&mut self) {
         if !self.keeping.accepting.is_empty() {
             self.settle_units();
@@ -140,7 +141,7 @@ impl Sitter {
         Ok((Plan::watching(part.score.clone(), job.deadline), secret))
     }
 
-    /// The score of a unit and who it runs as, or why it cannot run.
+    /// Returns the score of a unit and the user as whom it runs, or why it cannot run.
     pub(super) fn score_of_unit(
         &mut self,
         name: &ScoreName,
@@ -156,7 +157,7 @@ impl Sitter {
         Ok((score, runner))
     }
 
-    /// A cancel has come: one of an order that the spool does not know yet waits for that.
+    /// Takes a cancel. If the spool does not know the order yet, the cancel waits for it.
     pub(in crate::sitter) fn cancel_order(&mut self, key: AttemptKey, cancel: Input) {
         match self.keeping.accepting.get_mut(&key) {
             Some(accepting) => accepting.cancels.push(cancel),
@@ -164,7 +165,7 @@ impl Sitter {
         }
     }
 
-    /// An order is on disk among the units': the spool takes it too.
+    /// Has the spool take an order that the units have on disk.
     pub(super) fn accept(&mut self, key: AttemptKey) {
         let Some(accepting) = self.keeping.accepting.remove(&key) else { return };
         let Accepting { term, order, mac, plan, secret, cancels } = accepting;
@@ -177,7 +178,7 @@ impl Sitter {
         }
     }
 
-    /// Keeps parameters in memory beyond this sitter, where there is a place for that.
+    /// Keeps parameters in a memory file system for the next sitter, if there is one.
     fn keep_secret(&mut self, unit: &UnitKey, order: OrderNumber, params: &Params) {
         match self.keeping.place.keep_params(unit, order, params) {
             Ok(true) => {}
@@ -191,9 +192,9 @@ impl Sitter {
         }
     }
 
-    /// The spool has accepted an attempt that watches: from now on it counts as started.
+    /// Takes that the spool has accepted an attempt that watches. From now on it counts as started.
     pub(in crate::sitter) fn watch_begun(&mut self, key: AttemptKey) {
-        // No process has this number; whoever looks for it finds nothing.
+        // No process has this number, so none is found by it.
         let process = ProcessMark {
             pid: 0,
             start_ticks: 0,
@@ -204,12 +205,12 @@ impl Sitter {
         self.spool.handle(Input::Started { key, process });
     }
 
-    /// Nobody wants to know any more how a unit comes along.
+    /// Ends the watch of an attempt that was cancelled.
     pub(in crate::sitter) fn unwatch(&mut self, key: AttemptKey) {
         self.keeping.engine.handle(now(), UnitInput::Unwatched { key });
     }
 
-    /// A watch is over, so its attempt is.
+    /// Ends the attempt of a watch that is over.
     pub(super) fn end_watch(&mut self, key: AttemptKey, order: OrderNumber, end: WatchEnd) {
         if let Some(accepting) = self.keeping.accepting.remove(&key) {
             let Accepting { term, order, mac, cancels, .. } = accepting;
@@ -228,7 +229,8 @@ impl Sitter {
         self.keeping.settling.push((key, order));
     }
 
-    /// Tells the units which ends of watches their attempts have durably. Whether there were any.
+    /// Tells the units of which watches the end is durable in the spool. Returns whether there were
+    /// any.
     pub(in crate::sitter) fn settle_watches(&mut self) -> bool {
         if !self.spool.unwritten().is_empty() || self.spool.broken().is_some() {
             return false;
@@ -242,7 +244,7 @@ impl Sitter {
     }
 }
 
-/// Parameters and upkeep with what stands for something else replaced by what it is of this instance.
+/// Returns parameters and upkeep with placeholders replaced by the values of this instance.
 fn filled(
     params: &Params,
     job: &UnitJob,
@@ -255,8 +257,8 @@ fn filled(
     Ok((params.map_err(|why| Refusal::Parameters(why.to_string()))?, upkeep))
 }
 
-/// Whether a unit's parameters may lie in the units' file: it is known what they are, and none of them
-/// is to be kept from anybody.
+/// Returns whether a unit's parameters may be written to the units' file: their schema is known,
+/// and none of them is sensitive.
 fn may_lie_on_disk(unit: &UnitOrder, spec: Option<&ScoreSpec>) -> bool {
     let known = spec.and_then(|spec| spec.params.as_ref());
     let is_plain = |(key, _): (&orchestra_model::ParamKey, &str)| {
@@ -272,7 +274,7 @@ fn why_refused(end: WatchEnd) -> String {
     }
 }
 
-/// What a conductor is told of a watch that is over.
+/// Returns the end that a conductor is told for a watch that is over.
 fn attempt_end(end: WatchEnd) -> AttemptEnd {
     let (outcome, response) = match end {
         WatchEnd::Ready => (Outcome::Exited(0), Vec::new()),

@@ -1,4 +1,5 @@
-//! What units have in memory: directories for their sockets, and parameters that may lie on no disk.
+//! What units have in memory: directories for their sockets, and parameters that must not be
+//! written to a disk.
 //!
 //! ```text
 //! RUN_DIR/TAG/               0711, the sitter's; TAG tells players and their spools apart
@@ -9,10 +10,10 @@
 //!     given                  0600, the unit's user's: ORC_PARAMS_FILE, of services that reload
 //! ```
 //!
-//! Names are short, because the path of a socket has 107 bytes. `run` is another user's, who may have
-//! mounted a file system there that answers when it likes: the sitter looks at the directory that it
-//! made (`NO_XDEV`), and never past a mount. What the sitter writes for a run (`given`) therefore lies
-//! beside it, where nobody else can put anything in its way.
+//! Names are short, because the path of a socket has at most 107 bytes. `run` belongs to another
+//! user, who may have mounted a file system there that does not answer. So the sitter looks only at
+//! the directory that it made, and never past a mount (`NO_XDEV`). What the sitter writes for a run
+//! (`given`) therefore lies beside `run`, where nobody else can put anything in its way.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -47,7 +48,7 @@ const PARAMS: &str = "params";
 const NEW_PARAMS: &str = "params.new";
 const GIVEN: &str = "given";
 const NEW_GIVEN: &str = "given.new";
-/// How much a unit may have left in its run directory that is removed with it.
+/// Most entries that are removed from a unit's run directory.
 const ENTRIES: usize = 10_000;
 const DEPTH: usize = 16;
 /// Of `linux/magic.h`.
@@ -62,7 +63,7 @@ pub(in crate::sitter) struct Place {
     dir: Option<OwnedFd>,
 }
 
-/// What a unit is called on its host: no two of a spool alike.
+/// Returns the name of a unit on its host, unique within a spool.
 pub(super) fn name_of(unit: &UnitKey) -> String {
     format!("{}-{}", short(&unit.store), unit.service)
 }
@@ -72,7 +73,7 @@ fn short(store: &StoreId) -> String {
 }
 
 impl Place {
-    /// Of a player and its spool; makes nothing.
+    /// Returns the place of a player and its spool. Makes nothing.
     pub(in crate::sitter) fn new(run_dir: &Path, player: &HostName, spool: &Path) -> Self {
         let mut digest = Sha256::new();
         digest.update(player.as_str());
@@ -82,7 +83,7 @@ impl Place {
         Self { run_dir: run_dir.to_owned(), tag, dir: None }
     }
 
-    /// What tells this player's units with this spool from those of others.
+    /// Returns what tells the units of this player and spool from those of others.
     pub(in crate::sitter) fn tag(&self) -> &str {
         &self.tag
     }
@@ -113,7 +114,7 @@ impl Place {
         self.run_dir_of(unit).with_file_name(super::NOTIFY)
     }
 
-    /// Makes what a unit has here, for runs of this user. Its directory.
+    /// Makes what a unit has here, for runs of this user. Returns its directory.
     pub(super) fn make(&mut self, unit: &UnitKey, owner: Option<&Identity>) -> io::Result<OwnedFd> {
         let own = own_dir(self.open()?, &name_of(unit))?;
         make_dir(own.as_fd(), RUN, 0o700)?;
@@ -128,7 +129,7 @@ impl Place {
         Ok(own)
     }
 
-    /// The directory that a unit's runs have here, and whose it is. Nothing is looked up in it.
+    /// Returns the directory of a unit's runs, and its owner. Nothing is looked up in it.
     pub(super) fn run(&mut self, unit: &UnitKey) -> io::Result<(OwnedFd, u32)> {
         let own = own_dir(self.open()?, &name_of(unit))?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -138,8 +139,7 @@ impl Place {
         Ok((run, owner))
     }
 
-    /// Removes what a unit has here. Where its user has mounted something, that stays with what is around
-    /// it.
+    /// Removes what a unit has here. A directory on which its user has mounted something stays.
     pub(super) fn forget(&mut self, unit: &UnitKey) {
         let name = name_of(unit);
         let Ok(place) = self.open() else { return };
@@ -155,7 +155,8 @@ impl Place {
         let _ = rustix::fs::unlinkat(place, &name, AtFlags::REMOVEDIR);
     }
 
-    /// Keeps the parameters of a unit's order, where that is in memory. Whether they are kept.
+    /// Keeps the parameters of a unit's order, if this is a memory file system. Returns whether
+    /// they are kept.
     pub(super) fn keep_params(
         &mut self,
         unit: &UnitKey,
@@ -170,7 +171,7 @@ impl Place {
         for (key, value) in params.iter() {
             bytes.extend([key.as_str().as_bytes(), b"=", value.as_bytes(), b"\0"].concat());
         }
-        // It is memory: there is no disk to ask anything of.
+        // This is memory, so nothing is synced.
         replace_file(own.as_fd(), PARAMS, NEW_PARAMS, &bytes, |_| Ok(()))?;
         Ok(true)
     }
@@ -180,24 +181,24 @@ impl Place {
         self.run_dir_of(unit).with_file_name(GIVEN)
     }
 
-    /// Whether what a unit has here lies in memory.
+    /// Returns whether what a unit has here is in memory.
     pub(super) fn is_in_memory(&mut self, unit: &UnitKey) -> io::Result<bool> {
         is_in_memory(&own_dir(self.open()?, &name_of(unit))?)
     }
 
-    /// Whose the file is that a unit's run reads: its user and group.
+    /// Returns user and group of the file that a unit's run reads.
     pub(super) fn owner_of_given(&mut self, unit: &UnitKey) -> io::Result<(u32, u32)> {
         let own = own_dir(self.open()?, &name_of(unit))?;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        // Its user may have mounted something on it.
+        // The unit's user may have mounted something on it.
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
         let file = rustix::fs::openat2(&own, GIVEN, flags, Mode::empty(), resolve)?;
         let found = rustix::fs::fstat(&file)?;
         Ok((found.st_uid, found.st_gid))
     }
 
-    /// Puts what runs of this user and group are told into the unit's file, in the place of what they
-    /// were told before: a reader has the one or the other, whole. `None`: they are the sitter's own.
+    /// Replaces the content of the unit's file, which runs of this user and group read. A reader
+    /// sees the old or the new content as a whole. `None` stands for the sitter's own user.
     pub(super) fn give(
         &mut self,
         unit: &UnitKey,
@@ -214,7 +215,7 @@ impl Place {
         })
     }
 
-    /// The parameters that were kept of a unit, and the order that they came with.
+    /// Returns the parameters that were kept of a unit, and the order that they came with.
     pub(super) fn params(&mut self, unit: &UnitKey) -> Option<(OrderNumber, Params)> {
         let own = self.run_dir.join(&self.tag).join(name_of(unit));
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -228,7 +229,7 @@ impl Place {
         Some((OrderNumber(u64::from_le_bytes(*order)), params))
     }
 
-    /// Forgets the parameters of a unit: they are of an order that is over.
+    /// Forgets the parameters of a unit, because their order is over.
     pub(super) fn drop_params(&mut self, unit: &UnitKey) {
         let own = self.run_dir.join(&self.tag).join(name_of(unit));
         let _ = fs::remove_file(own.join(PARAMS));
@@ -261,22 +262,23 @@ fn is_in_memory(dir: &OwnedFd) -> io::Result<bool> {
     Ok(matches!(system & 0xffff_ffff, TMPFS | RAMFS))
 }
 
-/// Opens a directory of another user's, if it is on the same file system as the one that it is in: one
-/// that was mounted there may answer when it likes.
+/// Opens a directory of another user, if it is on the same file system as its parent. A file system
+/// that was mounted there might not answer.
 fn open_beneath(parent: BorrowedFd<'_>, name: &OsStr, how: OFlags) -> io::Result<OwnedFd> {
     let flags = how | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
     Ok(rustix::fs::openat2(parent, name, flags, Mode::empty(), resolve)?)
 }
 
-/// Empties a directory of another user's, as far as it goes; at most so many entries and so deep.
+/// Empties a directory of another user as far as possible, at most so many entries and so deep.
 fn clear(dir: &OwnedFd, depth: usize, most: &mut usize) {
     let Ok(entries) = Dir::read_from(dir) else { return };
     let names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_owned()));
     let names = names.filter(|name| !matches!(name.to_bytes(), b"." | b".."));
     for name in names.take(*most).collect::<Vec<_>>() {
         *most = most.saturating_sub(1);
-        // By name: a mount point is refused, and nobody is asked.
+        // Removed by name, because the kernel refuses to remove a mount point without asking its
+        // file system.
         if rustix::fs::unlinkat(dir, &name, AtFlags::empty()).is_ok() || depth == 0 {
             continue;
         }
@@ -288,7 +290,7 @@ fn clear(dir: &OwnedFd, depth: usize, most: &mut usize) {
     }
 }
 
-/// A directory of ours that others may pass through, made where it is missing.
+/// Opens a directory of ours that others may pass through. Makes it if it is missing.
 fn own_dir(parent: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
     make_dir(parent, name, 0o711)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

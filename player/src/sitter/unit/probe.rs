@@ -1,4 +1,4 @@
-//! Probes: from the engine's word to a prober, and back.
+//! Probes: from the engine's effect to a prober, and back.
 
 use std::io;
 
@@ -20,7 +20,7 @@ use crate::sitter::{
 };
 
 impl Sitter {
-    /// Has a unit asked. Where nobody can, that is the answer.
+    /// Has a unit probed. If that is not possible, the outcome is unknown.
     pub(super) fn probe_unit(
         &mut self,
         unit: UnitKey,
@@ -41,8 +41,8 @@ impl Sitter {
         }
     }
 
-    /// The run directory of a unit and its user; `None` where the two do not belong together (any
-    /// more), or cannot be told.
+    /// Returns the run directory of a unit and its user; `None` if the two do not belong together,
+    /// or cannot be found out.
     fn run_dir_to_ask(&mut self, unit: &UnitKey) -> Option<(Option<OwnedFd>, Option<Identity>)> {
         let score = self.keeping.engine.state().units().get(unit)?.asked.score.clone();
         let spec = self.scores.get(&score).ok()?.spec;

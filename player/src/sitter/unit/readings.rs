@@ -1,9 +1,10 @@
-//! Readings of logs: begun, paid for and ended by a conductor, and read on by the loop, one chunk a turn
-//! each.
+//! Readings of logs. A conductor begins them, gives them credit and ends them; the loop reads on,
+//! one chunk of each in a turn.
 //!
-//! Nothing of them is durable. A reading has credit, or nothing is read for it; and none is read while
-//! the agent has enough to carry, so neither a slow reader nor a slow line is in anybody's way. Where a
-//! log is followed, its files are looked at once a second; where none is, nothing wakes the sitter.
+//! Nothing of them is durable. A reading without credit is not read on, and no reading is while the
+//! agent has enough to carry. So neither a slow reader nor a slow line delays anything else. The
+//! files of a log that is followed are looked at once a second. If no log is followed, nothing
+//! wakes the sitter.
 
 use std::collections::BTreeMap;
 
@@ -24,14 +25,14 @@ use crate::sitter::{
     stream::Stream,
 };
 
-/// How long after a log was read to its end it is looked at again, in milliseconds.
+/// How long after a log was read to its end the next look is, in milliseconds.
 const LOOK: u64 = 1_000;
 
 /// What a conductor says of readings.
 #[derive(Clone, Debug)]
 pub(in crate::sitter) enum OfLog {
     Read(ReadLog),
-    /// So many bytes more may be sent.
+    /// The reading may send so many more bytes.
     Credit(ReadingId, u32),
     Close(ReadingId),
 }
@@ -43,14 +44,14 @@ pub(super) struct Readings(BTreeMap<ReadingId, Open>);
 struct Open {
     unit: UnitKey,
     reading: Reading,
-    /// How many bytes may be sent.
+    /// How many more bytes may be sent.
     credit: usize,
-    /// When there is something to do, given credit.
+    /// When to read on, if there is credit.
     due: BootMillis,
 }
 
 impl Readings {
-    /// When one is to be read on.
+    /// Returns when the next reading is to be read on.
     fn next_deadline(&self) -> Option<BootMillis> {
         self.0.values().filter(|open| open.credit >= LEAST_CREDIT).map(|open| open.due).min()
     }
@@ -62,7 +63,7 @@ impl Readings {
 }
 
 impl Sitter {
-    /// A conductor has said something of a reading.
+    /// Takes what a conductor says of a reading.
     pub(in crate::sitter) fn hear_of_log(&mut self, store: StoreId, said: OfLog) {
         match said {
             OfLog::Read(read) => {
@@ -71,7 +72,7 @@ impl Sitter {
                 }
             }
             OfLog::Credit(id, bytes) => {
-                // It may be over.
+                // The reading may be over.
                 if let Some(open) = self.keeping.readings.0.get_mut(&id) {
                     open.credit = (open.credit + bytes as usize).min(CREDIT_BYTES);
                 }
@@ -102,12 +103,13 @@ impl Sitter {
         Ok(())
     }
 
-    /// The session is over, and its readings with it.
+    /// Ends all readings, because their session is over.
     pub(in crate::sitter) fn end_readings(&mut self) {
         self.keeping.readings.0.clear();
     }
 
-    /// When a log is to be read on. While the agent has enough to carry, its socket wakes us.
+    /// Returns when a log is to be read on. While the agent has enough to carry, its socket wakes
+    /// us.
     pub(in crate::sitter) fn next_look_at_logs(&self) -> Option<BootMillis> {
         self.keeping.readings.next_deadline().filter(|_| self.agent.has_room())
     }
@@ -127,7 +129,7 @@ impl Sitter {
         }
     }
 
-    /// What the next step of a reading comes to, if that is to be told.
+    /// Takes the next step of a reading. Returns what is to be sent, if anything.
     fn read_on(&mut self, id: ReadingId, now: BootMillis) -> Option<LogPart> {
         let unit = self.keeping.readings.0.get(&id)?.unit.clone();
         let Some(newest) = self.newest_run(&unit) else { return Some(LogPart::End(LogEnd::Gone)) };
@@ -148,7 +150,7 @@ impl Sitter {
         }
     }
 
-    /// The present run of a unit, or its last one; `None` where there is no such unit.
+    /// Returns the present run of a unit, or its last one; `None` if there is no such unit.
     fn newest_run(&self, unit: &UnitKey) -> Option<RunId> {
         self.keeping.engine.state().units().get(unit).map(|unit| unit.status.last)
     }

@@ -1,5 +1,5 @@
-//! What an earlier sitter left: its file of units, runs that live, and, of a spool that was wiped, runs
-//! that nobody knows any more.
+//! What an earlier sitter left: its file of units, runs that live, and unknown runs of a spool that
+//! was wiped.
 
 use std::{io, rc::Rc};
 
@@ -38,11 +38,11 @@ use crate::{
     },
 };
 
-/// How long a start waits for what a wiped spool had kept running to be gone, in milliseconds.
+/// How long a start waits until the unknown runs of a wiped spool are gone, in milliseconds.
 const LAST_WAIT: u64 = 2_000;
 
-/// Opens the units' file of a spool. Where there is none, or it is of another spool, what may run of
-/// this place's units is ended first.
+/// Opens the units' file of a spool. If there is none, or if it is of another spool, all units that
+/// may run at this place are ended first.
 pub(in crate::sitter) fn open(
     config: &Config,
     spool_dir: &SpoolDir,
@@ -83,7 +83,7 @@ pub(in crate::sitter) fn open(
     })
 }
 
-/// Ends everything that runs as a unit of this place: nobody knows any more what it is to be.
+/// Ends everything that runs as a unit of this place, because no order for it is known any more.
 fn end_unknown(place: &Place, cgroups: Option<&Cgroups>) {
     let leaves: Vec<Leaf> = cgroups.map(Cgroups::units).unwrap_or_default();
     let trail = |name: String| Trail {
@@ -114,7 +114,7 @@ fn end_unknown(place: &Place, cgroups: Option<&Cgroups>) {
 }
 
 impl Sitter {
-    /// Goes on with what the units' file says: before anything else happens.
+    /// Goes on with what the units' file says, before anything else happens.
     pub(in crate::sitter) fn adopt_units(&mut self) {
         let bare = self.keeping.engine.state().units().iter();
         let bare = bare.filter(|(_, unit)| !unit.keeps_params).map(|(key, _)| key.clone());
@@ -138,7 +138,7 @@ impl Sitter {
         }
     }
 
-    /// An attempt watches for a unit that nobody knows.
+    /// Ends, as lost, an attempt that watches a unit that is not known.
     fn lose_watch(&mut self, key: AttemptKey, process: Option<ProcessMark>) {
         let why = "the units' file is gone, and with it what was watched".to_owned();
         let end = AttemptEnd {
@@ -178,11 +178,11 @@ impl Sitter {
             }
             false => self.run_ended(id, RunEnd::Unknown),
         }
-        // One that is our child may have ended before anybody caught the signal.
+        // A process that is our child may have ended before signals were caught.
         self.reap(BootMillis::now());
     }
 
-    /// A run of which nothing is known but where its processes are, if there are any.
+    /// Returns a run of which only the leaf and the marks of its processes are known.
     pub(super) fn run_without_process(&self, unit: UnitKey, run: RunId) -> Run {
         let (leaf, marks) = (self.leaf_of(&unit), self.marks_of(&unit));
         Run {
@@ -199,7 +199,7 @@ impl Sitter {
         }
     }
 
-    /// Has the streams of a run read that an earlier sitter started.
+    /// Has a launcher read the streams of a run that an earlier sitter started.
     fn adopt_streams(&mut self, unit: &UnitKey, run: RunId) -> Option<TapId> {
         let directory =
             Rc::new(self.spool_dir.make_log(&name_of(unit), self.config.log_budget).ok()?);
@@ -226,7 +226,7 @@ impl Sitter {
     }
 }
 
-/// An id that no spool has had.
+/// Returns an id that no spool has had.
 pub(in crate::sitter) fn fresh_spool_id() -> io::Result<SpoolId> {
     let mut id = [0; 16];
     rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty())?;

@@ -1,9 +1,9 @@
-//! What a run is told while it goes on: signals, and parameters that it reads again.
+//! What a run is sent while it goes on: signals, and parameters that it reads again.
 //!
-//! Nobody can change the environment of a process. So a service that names a signal for it has its
-//! parameters in a file as well (`ORC_PARAMS_FILE`): lines that a shell takes for assignments. The file is
-//! replaced as a whole before the signal is sent. It belongs to the unit's user, and lies in memory where
-//! parameters may lie on no disk.
+//! The environment of a process cannot be changed. So a service that names a signal for reloading
+//! has its parameters also in a file (`ORC_PARAMS_FILE`), as lines that a shell takes for
+//! assignments. The file is replaced as a whole before the signal is sent. It belongs to the unit's
+//! user, and is in memory if the parameters must not be written to a disk.
 
 use std::io;
 
@@ -17,7 +17,8 @@ const ON_DISK: &str = "reload puts its parameters into a file in run_dir, which 
      those of a score without a schema, may not lie";
 
 impl Sitter {
-    /// Whether a unit whose parameters may lie on no disk has a place for them to be read again.
+    /// Checks that a unit whose parameters must not be written to a disk has a file in memory for
+    /// them.
     pub(super) fn check_reload(
         &mut self,
         unit: &UnitKey,
@@ -34,7 +35,7 @@ impl Sitter {
         }
     }
 
-    /// Sends a signal to the first process of a run; before that it is given the parameters that it is to
+    /// Sends a signal to the first process of a run, after giving it the parameters that it is to
     /// read.
     pub(super) fn signal_run(&mut self, effect: Effect) {
         let Effect::Signal { unit, run, of, signal, reload } = effect else { return };
@@ -48,7 +49,7 @@ impl Sitter {
         let main = found.and_then(|run| run.main.as_ref()).filter(|main| !main.gone);
         if let (Some(main), Some(number)) = (main, Signal::from_named_raw(signal)) {
             tracing::info!(%unit, run = %run.number, pid = main.pid, signal, "a run gets a signal");
-            // The descriptor is of this process, whatever its number is somebody else's by now. One that
+            // The pidfd is of this process, even if its number was given to another. A process that
             // has just ended needs no signal.
             if let Err(error) = pidfd_send_signal(&main.pidfd, number) {
                 tracing::info!(%unit, %error, "the signal met nobody");
@@ -57,13 +58,14 @@ impl Sitter {
         self.keeping.tell(&unit, run, RunEvent::SignalSent { of, signal });
     }
 
-    /// To the user whose the run is, whoever the score's next one would be.
+    /// Gives the parameters to the user of the present run, even if the score's next run would be
+    /// another user's.
     fn give_again(&mut self, unit: &UnitKey, order: &UnitOrder) -> io::Result<()> {
         let owner = self.keeping.place.owner_of_given(unit)?;
         self.give_params(unit, Some(owner), order)
     }
 
-    /// Puts a unit's parameters into the file for its runs, if its service has them read there.
+    /// Writes a unit's parameters into the file for its runs, if its service reloads.
     pub(super) fn give_params(
         &mut self,
         unit: &UnitKey,
@@ -75,7 +77,7 @@ impl Sitter {
         }
         let units = self.keeping.engine.state().units();
         let may_lie_on_disk = units.get(unit).is_some_and(|unit| unit.keeps_params);
-        // The configuration may be another one than when the order was taken.
+        // The configuration may have changed since the order was taken.
         if !may_lie_on_disk && !self.keeping.place.is_in_memory(unit)? {
             return Err(io::Error::other(ON_DISK));
         }
@@ -83,7 +85,7 @@ impl Sitter {
     }
 }
 
-/// What a run is told that may change while it goes on, as assignments of a shell.
+/// Returns what may change while a run goes on, as assignments of a shell.
 fn assignments(order: &UnitOrder) -> String {
     let quoted = |value: &str| format!("'{}'", value.replace('\'', r"'\''"));
     let version = format!("ORC_VERSION={}\n", quoted(&order.version.to_string()));

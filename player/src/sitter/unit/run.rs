@@ -17,8 +17,8 @@ use crate::sitter::{
     vitals::RunMeter,
 };
 
-/// While it is being killed: the first wait before looking whether anything is left, and the longest,
-/// in milliseconds.
+/// While a run is being killed: the first and the longest wait before a look whether anything is
+/// left, in milliseconds.
 const LOOK: (u64, u64) = (2, 500);
 
 /// A run that has or had processes.
@@ -28,33 +28,33 @@ pub(in crate::sitter) struct Run {
     pub(super) id: RunId,
     /// Its processes' cgroup.
     pub(in crate::sitter) leaf: Option<Leaf>,
-    /// What their environments hold.
+    /// What marks its processes in their environments.
     pub(super) marks: Vec<Vec<u8>>,
-    /// Its first process; `None` where it is not known that there was one.
+    /// Its first process; `None` if it is not known whether there was one.
     pub(in crate::sitter) main: Option<Main>,
-    /// What its launcher calls its streams.
+    /// The launcher's name for its streams.
     pub(super) tap: Option<TapId>,
     /// What it has said of itself.
     pub(super) heard: Heard,
-    /// Tells when its memory was not enough; `None` where that is not known.
+    /// Tells when it is out of memory; `None` if that cannot be known.
     pub(super) alarm: Option<OutOfMemoryAlarm>,
-    /// What it was seen to use.
+    /// Measures what it uses.
     pub(in crate::sitter) meter: RunMeter,
-    /// It is being killed: when to look again, and how long the last wait was, in milliseconds.
+    /// While it is being killed: when to look again, and the last wait, in milliseconds.
     pub(super) killing: Option<(BootMillis, u64)>,
 }
 
-/// What a run has said: when it last asked for something that is written down each time.
+/// When a run last said something that is recorded each time.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     pub(super) watchdog_set: Option<BootMillis>,
     pub(super) extended: Option<BootMillis>,
-    /// Others have spoken for it, which was told.
+    /// Whether it was logged that other processes spoke in its name.
     pub(super) others: bool,
 }
 
 impl Run {
-    /// Whether this process is one of its own.
+    /// Returns whether this process belongs to the run.
     pub(super) fn has(&self, pid: i32) -> bool {
         let is_main = self.main.as_ref().is_some_and(|main| !main.gone && main.pid == pid);
         is_main
@@ -69,7 +69,7 @@ impl Run {
         Trail { marks: self.marks.clone(), leader, orphans: false, spared: BTreeSet::new() }
     }
 
-    /// When to look whether anything is left.
+    /// Returns when to look whether anything is left.
     pub(super) fn next_look(&self) -> Option<BootMillis> {
         self.killing.map(|(at, _)| at)
     }
@@ -88,7 +88,7 @@ impl Run {
         }
     }
 
-    /// Kills whatever is left of it. Whether nothing is.
+    /// Kills everything that is left of the run. Returns whether nothing is left.
     pub(super) fn kill(&mut self, now: BootMillis) -> bool {
         if self.is_empty() {
             return true;
@@ -106,7 +106,7 @@ impl Run {
     }
 }
 
-/// How a run ended, of what `wait` says of its first process.
+/// Returns how a run ended, by the wait status of its first process.
 pub(super) fn run_end(wait_status: i32) -> RunEnd {
     match wait_status & 0x7f {
         0 => RunEnd::Exited(wait_status >> 8 & 0xff),

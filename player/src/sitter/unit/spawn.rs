@@ -1,4 +1,5 @@
-//! From the units' word to a process: everything that a run needs, asked of the launcher of its user.
+//! From the engine's effect to a process: prepares all that a run needs, and asks the launcher of
+//! its user.
 
 use std::{ffi::CString, rc::Rc, sync::Arc};
 
@@ -31,7 +32,7 @@ use crate::sitter::{
     vitals::RunMeter,
 };
 
-/// Longest path that a socket can be reached by, unix(7).
+/// Longest path of a socket, in bytes: unix(7).
 const SOCKET_PATH_BYTES: usize = 107;
 
 /// A run that is to have a process.
@@ -55,7 +56,7 @@ pub(in crate::sitter) struct ExpectedRun {
     image: Rc<Image>,
 }
 
-/// All that a launcher needs for a run.
+/// All that a launcher needs to start a run.
 struct Prepared {
     program: OwnedFd,
     arguments: [CString; 1],
@@ -64,12 +65,12 @@ struct Prepared {
     own: Rc<OwnedFd>,
     leaf: Option<Leaf>,
     door: Option<Door>,
-    /// Ways into the cgroups that limit it beside that.
+    /// Ways into further cgroups that limit it.
     limits: Vec<Door>,
 }
 
 impl Sitter {
-    /// Has a run started as soon as its user's launcher has room, or says why there will be none.
+    /// Has a run started as soon as its user's launcher has room, or tells why it cannot be.
     pub(super) fn will_spawn(&mut self, unit: UnitKey, run: RunId, order: Arc<UnitOrder>) {
         match self.score_of_unit(&order.score, &order.params) {
             Ok((score, runner)) => {
@@ -83,7 +84,7 @@ impl Sitter {
         }
     }
 
-    /// The first run whose launcher takes another one now.
+    /// Returns the first run whose launcher has room now.
     pub(in crate::sitter) fn next_spawn(&self) -> Option<usize> {
         let may_start = |waiting: &Waiting| self.launchers.has_room(&waiting.runner.identity);
         self.keeping.waiting.iter().position(may_start)
@@ -95,7 +96,7 @@ impl Sitter {
         {
             match self.ask_for_run(&waiting) {
                 Ok(true) => {
-                    // From now on there may be what cannot be told from theirs.
+                    // From now on orphans may be of this run, so attempts cannot claim them.
                     self.attempts.values_mut().for_each(|attempt| attempt.alone = false);
                     self.expected().for_each(|attempt| attempt.alone = false);
                 }
@@ -114,7 +115,7 @@ impl Sitter {
         self.keeping.tell(unit, run, RunEvent::NotSpawned { why, passing });
     }
 
-    /// Asks for a run's process. `Ok(false)`: later.
+    /// Asks for a run's process. Returns `Ok(false)` if the launcher has no room now.
     fn ask_for_run(&mut self, waiting: &Waiting) -> Result<bool, StartError> {
         let Prepared { program, arguments, environment, log, own, leaf, door, limits } =
             self.prepare_run(waiting)?;
@@ -210,10 +211,11 @@ impl Sitter {
         })
     }
 
-    /// The leaf of a unit, with nothing in it. What should not be there is killed, and the run waits.
+    /// Returns the leaf of a unit, with no process in it. Processes that are still in it are
+    /// killed, and the run waits.
     ///
-    /// It is made anew for each run: into one that was killed as a whole no process is born any more
-    /// (Linux 6.18 kills it on its way).
+    /// Each run gets a new leaf, because in a leaf that was killed as a whole no process can be
+    /// born (Linux 6.18 kills it on its way).
     fn empty_leaf(&self, unit: &UnitKey) -> Result<Option<Leaf>, StartError> {
         let Some(cgroups) = &self.cgroups else { return Ok(None) };
         let Some(path) = cgroups.path_of_unit(&name_of(unit)) else { return Ok(None) };
@@ -225,18 +227,18 @@ impl Sitter {
         cgroups.make(&path).map_err(StartError::Cgroup)
     }
 
-    /// The leaf of a unit, if it is there.
+    /// Returns the leaf of a unit, if there is one.
     pub(super) fn leaf_of(&self, unit: &UnitKey) -> Option<Leaf> {
         let cgroups = self.cgroups.as_ref()?;
         cgroups.find_leaf(&cgroups.path_of_unit(&name_of(unit))?)
     }
 
-    /// What the processes of a unit's runs carry in their environments.
+    /// Returns what marks the processes of a unit's runs in their environments.
     pub(super) fn marks_of(&self, unit: &UnitKey) -> Vec<Vec<u8>> {
         environment::marks_of_unit(&self.keeping.place.run_dir_of(unit))
     }
 
-    /// A launcher has said what came of a run.
+    /// Takes what came of the request for a run.
     pub(in crate::sitter) fn run_launched(&mut self, expected: ExpectedRun, launched: Launched) {
         match launched {
             Launched::Born(born) => {
@@ -273,7 +275,7 @@ impl Sitter {
         }
     }
 
-    /// Has the loop watch a run. Its token.
+    /// Has the loop watch a run. Returns its token.
     pub(super) fn watch_run(&mut self, run: Run) -> u64 {
         let id = self.fresh_id();
         let main = run.main.as_ref().filter(|main| !main.child && !main.gone);
@@ -307,7 +309,7 @@ impl ExpectedRun {
         }
     }
 
-    /// Why it has no process.
+    /// Returns why the run has no process.
     fn why_not(&self, error: LaunchError) -> StartError {
         StartError::of_launch(error, &self.image)
     }
@@ -318,20 +320,21 @@ fn settings_of(rule: &ProcessRule) -> Settings {
     Settings { nofile, nice, oom_score_adj, umask: umask.map(Umask::bits) }
 }
 
-/// How a launcher is told what says that a unit is ready. `place` is the directory of its socket.
+/// Returns how a unit says that it is ready, as a launcher is told. `place` is the directory of its
+/// socket.
 pub(super) fn ready_of<'a>(
     sign: &ReadySign,
     place: Option<&'a Rc<OwnedFd>>,
 ) -> Ready<&'a Rc<OwnedFd>> {
     match (sign, place) {
         (ReadySign::Notify, Some(place)) => Ready::Notify(place),
-        // From 3 to 9: the order was checked.
+        // The number is from 3 to 9, because the order was checked.
         (ReadySign::Fd(number), _) => Ready::At(*number as u8),
         (ReadySign::Started | ReadySign::Notify | ReadySign::Probe(_), _) => Ready::Unasked,
     }
 }
 
-/// Whether the host lacks something for the moment.
+/// Returns whether the host only lacks something for the moment.
 fn is_passing(error: &LaunchError) -> bool {
     matches!(error, LaunchError::Gone)
         || error.cause().is_some_and(crate::sitter::start::is_shortage)

@@ -6,9 +6,10 @@
 //!   .new-web   the same until it belongs to its user
 //! ```
 //!
-//! It is named by the service alone, and nothing of it is ever read, changed or removed here: whoever
-//! removes a service may want its data. A directory that belongs to somebody else than the run's user is
-//! no run's: its files would have to change hands, which is up to a person.
+//! The directory is named by the service alone. Nothing in it is ever read, changed or removed
+//! here, because its data may still be wanted when the service is removed. A run does not get a
+//! directory that belongs to another user: its files would have to change hands, which is up to a
+//! person.
 
 use std::{
     fs::{self, DirBuilder},
@@ -24,8 +25,8 @@ use rustix::{
     io::Errno,
 };
 
-/// The directory of a service, made where it is missing, for runs of this user and group; `None`: they are
-/// the sitter's own.
+/// Returns the directory of a service for runs of this user and group. Makes it if it is missing.
+/// `None` stands for the sitter's own user.
 pub(super) fn make(
     services_dir: &Path,
     service: &ServiceName,
@@ -59,15 +60,15 @@ pub(super) fn make(
     Ok(path)
 }
 
-/// Whose it is.
+/// Returns the owner of the directory.
 fn look(parent: impl AsFd, name: &str) -> Result<u32, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let dir = rustix::fs::openat(parent, name, flags, Mode::empty())?;
     Ok(rustix::fs::fstat(&dir)?.st_uid)
 }
 
-/// Makes a directory under a name of its own, and gives it the right one once it belongs to its user: what
-/// has the right name and another owner is not ours to give away.
+/// Makes a directory under a temporary name, and renames it once it belongs to its user. So a
+/// directory with the right name and another owner is never one of which we change the owner.
 fn begin(parent: impl AsFd, name: &str, uid: u32, gid: u32) -> Result<(), Errno> {
     let new = format!(".new-{name}");
     match rustix::fs::mkdirat(&parent, &new, Mode::from_raw_mode(0o700 as RawMode)) {

@@ -1,4 +1,5 @@
-//! What a conductor is told of units: all of them when it attaches, and what changes from then on.
+//! What a conductor is told of units: all of them when the player attaches, and changes from then
+//! on.
 
 use std::collections::BTreeMap;
 
@@ -10,17 +11,17 @@ use orchestra_units::UnitKey;
 
 use crate::sitter::Sitter;
 
-/// Whoever is told.
+/// The session that is told.
 pub(super) struct Hearer {
     session: AgentSession,
-    /// Whose it is; not known between its snapshot and its welcome.
+    /// Its store; not known between its snapshot and its welcome.
     store: Option<StoreId>,
-    /// What has changed in that time.
+    /// What has changed between the two.
     changed: BTreeMap<UnitKey, UnitReport>,
 }
 
 impl Sitter {
-    /// How all units are, for a snapshot. What changes after it is told to this session.
+    /// Returns the reports of all units, for a snapshot. Later changes are told to this session.
     pub(in crate::sitter) fn units_for(
         &mut self,
         session: AgentSession,
@@ -30,7 +31,7 @@ impl Sitter {
         engine.stores().into_iter().map(|store| (store, engine.reports(store).collect())).collect()
     }
 
-    /// A session has turned out to be this store's.
+    /// Takes of which store the session is.
     pub(in crate::sitter) fn welcome(&mut self, session: AgentSession, store: StoreId) {
         let Some(hearer) = &mut self.keeping.hearer else { return };
         if hearer.session != session {
@@ -54,7 +55,7 @@ impl Sitter {
                 let unit = UnitKey { store, service: report.service.clone() };
                 changed.insert(unit, report);
             }
-            // Whoever attaches is told all of it.
+            // Nobody is told now; a session that attaches is told all.
             _ => {}
         }
     }

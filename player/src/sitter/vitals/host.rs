@@ -16,7 +16,7 @@ pub(super) struct HostMeter {
     before: Option<(BootMillis, CpuTimes)>,
 }
 
-/// Time of all processors since boot, in clock ticks.
+/// Processor time since boot over all processors, in clock ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct CpuTimes {
     used: u64,
@@ -24,7 +24,7 @@ struct CpuTimes {
 }
 
 impl HostMeter {
-    /// A sample. `spool` lies on the file system that is meant.
+    /// Takes a sample. `spool` is on the file system that is measured.
     pub(super) fn sample(&mut self, spool: &Path, now: BootMillis) -> HostVitals {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let memory = read("/proc/meminfo");
@@ -46,13 +46,14 @@ impl HostMeter {
         let times = times?;
         let (at, before) = self.before.replace((now, times))?;
         Elapsed::between(at, now, LONG_AGO_MS)?;
-        // Idle time may go backwards by a little.
+        // Idle time may run back a little.
         let used = times.used.saturating_sub(before.used);
         Permille::of(used, times.all.saturating_sub(before.all))
     }
 }
 
-/// Of `/proc/stat`. Time of guests is in that of their hosts; time that was stolen is nobody's use.
+/// Reads `/proc/stat`. The time of guests is contained in other times; stolen time counts as not
+/// used.
 fn cpu_times(text: &str) -> Option<CpuTimes> {
     let line = text.lines().next()?.strip_prefix("cpu ")?;
     let times: Option<Vec<u64>> =
@@ -63,7 +64,7 @@ fn cpu_times(text: &str) -> Option<CpuTimes> {
     Some(CpuTimes { used, all: used + idle + iowait + steal })
 }
 
-/// Of a list like `0-3,5`.
+/// Counts the processors of a list like `0-3,5`.
 fn cores(list: &str) -> Option<u32> {
     let one = |range: &str| -> Option<u32> {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
@@ -73,25 +74,25 @@ fn cores(list: &str) -> Option<u32> {
     list.trim().split(',').map(one).try_fold(0u32, |sum, n| sum.checked_add(n?))
 }
 
-/// Of `/proc/loadavg`: over a minute, in hundredths.
+/// Reads `/proc/loadavg`: the load over a minute, in hundredths.
 fn load(text: &str) -> Option<u32> {
     hundredths(text.split_ascii_whitespace().next()?)
 }
 
-/// Of a number with two decimals.
+/// Reads a number with two decimals, in hundredths.
 fn hundredths(text: &str) -> Option<u32> {
     let (whole, rest) = text.split_once('.')?;
     let rest: u32 = rest.parse().ok().filter(|_| rest.len() == 2)?;
     whole.parse::<u32>().ok()?.checked_mul(100)?.checked_add(rest)
 }
 
-/// How much memory the host has; `None` where the kernel does not say.
+/// Returns how much memory the host has; `None` if the kernel does not tell.
 pub(in crate::sitter) fn host_memory() -> Option<ByteSize> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     filled(&text, "MemTotal:", "MemAvailable:").map(|memory| memory.total)
 }
 
-/// Of `/proc/meminfo`.
+/// Reads `/proc/meminfo`.
 fn filled(text: &str, total: &str, free: &str) -> Option<Filled> {
     let of = |name: &str| -> Option<u64> {
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;
@@ -108,7 +109,7 @@ fn disk(spool: &Path) -> Option<Filled> {
     Some(Filled { used: ByteSize(used), total: ByteSize(bytes(found.f_blocks)) })
 }
 
-/// Of a file of `/proc/pressure`; there is none where the kernel does not account for it.
+/// Reads a file of `/proc/pressure`, which some kernels lack.
 fn some_pressure(text: &str) -> Option<Permille> {
     let line = text.lines().find_map(|line| line.strip_prefix("some "))?;
     let word = line.split_ascii_whitespace().find_map(|word| word.strip_prefix("avg10="))?;

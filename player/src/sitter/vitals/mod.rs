@@ -6,8 +6,9 @@
 //!                 └────────────── sampled: the next one, or send ◀───────────┘
 //! ```
 //!
-//! Nothing of it is durable, nothing is decided by it, and while nobody asks nothing wakes the sitter
-//! for it. A round over many runs is taken in turns of the loop, so that it delays nobody's end.
+//! Vitals are not durable, and nothing is decided by them. While nobody asks, nothing wakes the
+//! sitter for them. A round over many runs is spread over turns of the loop, so that it does not
+//! delay ends.
 
 mod host;
 mod schedule;
@@ -30,7 +31,7 @@ use super::{Sitter, clock::BootMillis};
 
 /// Most runs that are looked at in one turn of the loop: a few milliseconds at most.
 const RUNS_A_TURN: usize = 32;
-/// What was seen longer ago says nothing of now, in milliseconds.
+/// Longest time between two looks of which a rate is told, in milliseconds.
 const LONG_AGO_MS: u64 = 60_000;
 
 /// The time between two looks, in milliseconds: not 0.
@@ -38,26 +39,26 @@ const LONG_AGO_MS: u64 = 60_000;
 struct Elapsed(u64);
 
 impl Elapsed {
-    /// `None` where there was none, or more than `most`.
+    /// Returns `None` if no time passed, or more than `most`.
     fn between(before: BootMillis, now: BootMillis, most: u64) -> Option<Self> {
         let ms = now.0.checked_sub(before.0)?;
         (1..=most).contains(&ms).then_some(Self(ms))
     }
 }
 
-/// What is sampled, and how far that has come.
+/// The sampling of vitals.
 pub(super) struct Vitals {
     schedule: Schedule,
     host: HostMeter,
-    /// Whose units are told.
+    /// The store whose units are told.
     store: Option<StoreId>,
     numbers: Numbers,
     round: Option<Round>,
-    /// Whole samples that were not sent.
+    /// Complete samples that are not sent yet.
     gathered: Vec<Taken>,
 }
 
-/// What was seen, and when.
+/// A sample, and when it was taken.
 struct Taken {
     at: BootMillis,
     host: HostVitals,
@@ -67,20 +68,20 @@ struct Taken {
 /// A sample that is being taken.
 struct Round {
     taken: Taken,
-    /// The id of the first run that was not looked at.
+    /// The id of the next run to look at.
     next: u64,
 }
 
-/// What units are called in a session.
+/// The numbers of units in a session.
 #[derive(Default)]
 struct Numbers {
     known: BTreeMap<UnitKey, TalliedUnit>,
-    /// Those that are new, or changed, since something was sent.
+    /// Units that are new, or have changed, since the last message.
     news: BTreeMap<u32, TalliedUnit>,
 }
 
 impl Numbers {
-    /// The number of a unit; `None` where all are taken until something was sent.
+    /// Returns the number of a unit; `None` if no number is free until the next message.
     fn number_of(&mut self, key: &UnitKey, is: impl FnOnce(u32) -> TalliedUnit) -> Option<u32> {
         let number = match self.known.get(key) {
             Some(known) => known.number,
@@ -97,13 +98,13 @@ impl Numbers {
         Some(number)
     }
 
-    /// What the session has not heard of; from now on it has.
+    /// Takes out what the session was not told yet.
     fn take_news(&mut self) -> Vec<TalliedUnit> {
         std::mem::take(&mut self.news).into_values().collect()
     }
 
-    /// Where half of the numbers are taken, all are given anew from now on. Not while samples wait that
-    /// use the old ones.
+    /// Begins to give numbers anew if half of them are taken, but not while samples wait that use
+    /// the old ones.
     fn forget_old(&mut self) {
         if self.known.len() > limits::UNITS / 2 {
             self.known.clear();
@@ -112,7 +113,7 @@ impl Numbers {
 }
 
 impl Vitals {
-    /// Nobody asks yet.
+    /// Returns vitals that are not sampled, because nobody has asked yet.
     pub(super) fn new(beat: Beat) -> Self {
         Self {
             schedule: Schedule::new(beat),
@@ -124,7 +125,7 @@ impl Vitals {
         }
     }
 
-    /// When something is to be done.
+    /// Returns when something is to be done.
     pub(super) fn next_deadline(&self) -> Option<BootMillis> {
         match self.round {
             Some(_) => Some(BootMillis::default()),
@@ -132,7 +133,7 @@ impl Vitals {
         }
     }
 
-    /// The session is over.
+    /// Stops sampling, because the session is over.
     pub(super) fn end(&mut self) {
         self.schedule.end();
         (self.store, self.numbers, self.round) = (None, Numbers::default(), None);
@@ -154,7 +155,8 @@ impl Vitals {
 }
 
 impl Sitter {
-    /// A conductor asks for vitals, and for so many milliseconds for each sample at once.
+    /// Takes that a conductor asks for vitals, and for `live_for` milliseconds wants each sample at
+    /// once.
     pub(super) fn hear_of_vitals(&mut self, store: StoreId, live_for: u64) {
         let Some(session) = self.agent.session() else { return };
         let now = BootMillis::now();
@@ -164,7 +166,7 @@ impl Sitter {
         }
     }
 
-    /// Takes a sample that is due, or goes on with one. After everything else of a turn.
+    /// Takes a sample that is due, or goes on with one, after everything else of a turn.
     pub(super) fn sample(&mut self, now: BootMillis) {
         if self.vitals.round.is_none() {
             if self.vitals.schedule.due().is_none_or(|at| now < at) {
@@ -187,7 +189,7 @@ impl Sitter {
         }
     }
 
-    /// Looks at the next runs. Whether there are more.
+    /// Looks at the next runs. Returns whether there are more.
     fn sample_runs(&mut self, round: &mut Round, now: BootMillis) -> bool {
         let ids: Vec<u64> =
             self.keeping.runs.range(round.next..).map(|(id, _)| *id).take(RUNS_A_TURN).collect();
@@ -203,7 +205,8 @@ impl Sitter {
         }
     }
 
-    /// What a run uses, under the number of its unit; `None` where that is nobody's to know.
+    /// Returns what a run uses, under the number of its unit; `None` if the run is not of this
+    /// store's.
     fn sample_run(&mut self, id: u64, now: BootMillis) -> Option<(u32, UnitVitals)> {
         let run = self.keeping.runs.get_mut(&id)?;
         if self.vitals.store != Some(run.unit.store) {

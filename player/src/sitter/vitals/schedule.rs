@@ -9,62 +9,63 @@ use orchestra_model::{
 
 use crate::sitter::clock::BootMillis;
 
-/// Longest time for which somebody is taken to look who has asked once, in milliseconds.
+/// Longest time for which one request counts as a look, in milliseconds.
 const LIVE_MS: u64 = 60_000;
-/// The least time between two samples, in milliseconds: of a shorter one nothing can be said.
+/// The least time between two samples, in milliseconds: a shorter one says too little.
 const APART_MS: u64 = 2_000;
-/// How many samples of a session are sent first: of what is used up in some time it takes two.
+/// How many first samples of a session are sent at once: a rate takes two.
 const FIRST: usize = 2;
 
-/// The moments at which this player does by itself what has to be done now and then: one every
-/// [`SAMPLED_MS`], so that all of it costs one wake-up. Players of one machine have different ones.
+/// The moments at which this player does what has to be done now and then: one every
+/// [`SAMPLED_MS`], so that all of it costs one wake-up. Players of one machine have different
+/// moments.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Beat {
     offset: u64,
 }
 
 impl Beat {
-    /// The moments of a player.
+    /// Returns the moments of a player.
     pub(crate) fn of(player: &HostName) -> Self {
         let mut hasher = DefaultHasher::new();
         player.as_str().hash(&mut hasher);
         Self { offset: hasher.finish() % SAMPLED_MS }
     }
 
-    /// The first one after this.
+    /// Returns the first moment after `now`.
     pub(crate) fn after(self, now: BootMillis) -> BootMillis {
         let passed = (now.0 + SAMPLED_MS - self.offset) % SAMPLED_MS;
         now.after(SAMPLED_MS - passed)
     }
 }
 
-/// When the next sample is due, and what becomes of it.
+/// When the next sample is due, and when samples are sent.
 #[derive(Debug)]
 pub(super) struct Schedule {
     beat: Beat,
     asked: Option<Asked>,
 }
 
-/// Somebody wants samples.
+/// A request for samples.
 #[derive(Debug)]
 struct Asked {
-    /// Until then each is sent at once.
+    /// Until then each sample is sent at once.
     live_until: BootMillis,
     due: BootMillis,
-    /// How many were taken, and not sent.
+    /// How many samples were taken and are not sent yet.
     gathered: usize,
-    /// Whether any was sent.
+    /// Whether any sample was sent.
     is_begun: bool,
 }
 
 impl Schedule {
-    /// Nobody wants samples yet.
+    /// Returns a schedule without a request.
     pub(super) fn new(beat: Beat) -> Self {
         Self { beat, asked: None }
     }
 
-    /// Somebody asks for samples from now on, and for so many milliseconds for each at once. Whether
-    /// what was gathered is to be sent now.
+    /// Takes a request for samples from now on, which wants each sample at once for `live_for`
+    /// milliseconds. Returns whether what was gathered is to be sent now.
     pub(super) fn ask(&mut self, now: BootMillis, live_for: u64) -> bool {
         let asked = self.asked.get_or_insert(Asked {
             live_until: now,
@@ -76,17 +77,17 @@ impl Schedule {
         asked.is_live(now) && asked.send()
     }
 
-    /// Nobody wants any more.
+    /// Ends the request.
     pub(super) fn end(&mut self) {
         self.asked = None;
     }
 
-    /// When the next sample is to be taken.
+    /// Returns when the next sample is to be taken.
     pub(super) fn due(&self) -> Option<BootMillis> {
         self.asked.as_ref().map(|asked| asked.due)
     }
 
-    /// A sample was taken. Whether what was gathered is to be sent now.
+    /// Notes that a sample was taken. Returns whether what was gathered is to be sent now.
     pub(super) fn sampled(&mut self, now: BootMillis) -> bool {
         let Some(asked) = &mut self.asked else { return false };
         asked.due = self.beat.after(now.after(APART_MS));
@@ -101,7 +102,7 @@ impl Asked {
         now < self.live_until
     }
 
-    /// Takes what was gathered for sent. Whether there was anything.
+    /// Notes that what was gathered is sent. Returns whether there was anything.
     fn send(&mut self) -> bool {
         let any = std::mem::take(&mut self.gathered) > 0;
         self.is_begun |= any;
@@ -119,7 +120,7 @@ mod tests {
         Schedule::new(Beat { offset: 3_000 })
     }
 
-    /// Lets so many samples be taken on time. How many samples each sending has, and the moments.
+    /// Takes so many samples on time. Returns how many samples each message has, and the moments.
     fn run(schedule: &mut Schedule, samples: usize) -> (Vec<usize>, Vec<u64>) {
         let (mut sent, mut moments, mut gathered) = (Vec::new(), Vec::new(), 0);
         for _ in 0..samples {
@@ -163,7 +164,7 @@ mod tests {
         assert!(schedule.ask(now, 25_000), "what was gathered is sent at once");
         assert!(!schedule.ask(now, 25_000));
         assert_eq!(run(&mut schedule, 9).0, [1, 1, 1, 6]);
-        // However long somebody wants to have looked.
+        // However long the request says.
         let now = schedule.due().unwrap();
         schedule.ask(now, u64::MAX);
         assert_eq!(run(&mut schedule, 12).0, [1, 1, 1, 1, 1, 1, 6]);

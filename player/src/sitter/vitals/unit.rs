@@ -1,4 +1,4 @@
-//! What a run uses: from its cgroups where they count it, else from its processes.
+//! What a run uses: from its cgroups if they count it, else from its processes.
 //!
 //! ```text
 //!             v2, the leaf          v1, a leaf beside it            processes
@@ -10,8 +10,8 @@
 //! processes   pids.current          pids.current                    counted
 //! ```
 //!
-//! Without any cgroup a run's processes are its first one and what descends from that: a daemon that
-//! has left its parent is not among them.
+//! Without a cgroup a run's processes are the first one and its descendants. A daemon that has left
+//! its parent is not among them.
 
 use std::{
     fs,
@@ -27,14 +27,14 @@ use orchestra_model::{
 use super::{Elapsed, LONG_AGO_MS};
 use crate::sitter::{cgroup::Leaf, clock::BootMillis, procfs};
 
-/// Most processes of a run that are looked at one by one. Of a run with more that no cgroup counts
-/// nothing is known: looking at them would cost more than it is worth.
+/// Most processes of a run that are looked at one by one. If a run has more and no cgroup counts
+/// them, nothing is told: the looks would cost too much.
 const PROCESSES: usize = 64;
 
 /// Looks at one run, and remembers what it saw last.
 #[derive(Debug, Default)]
 pub(in crate::sitter) struct RunMeter {
-    /// Found by the first look.
+    /// The files that count, found by the first look.
     sources: Option<Sources>,
     before: Option<(BootMillis, Counters)>,
 }
@@ -43,7 +43,7 @@ pub(in crate::sitter) struct RunMeter {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Sources {
     cpu: Option<CpuFile>,
-    /// With `nr_periods` and `nr_throttled`.
+    /// The file with `nr_periods` and `nr_throttled`.
     periods: Option<PathBuf>,
     memory: Option<PathBuf>,
     memory_peak: Option<PathBuf>,
@@ -58,16 +58,16 @@ enum CpuFile {
     Accounted(PathBuf),
 }
 
-/// What only grows.
+/// Numbers that only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counters {
-    /// Time of processors, in microseconds.
+    /// Processor time, in microseconds.
     cpu_us: Option<u64>,
     /// Periods in which it ran, and those in which it was held back.
     periods: Option<(u64, u64)>,
 }
 
-/// What is there now.
+/// What is in use now.
 #[derive(Clone, Copy, Debug, Default)]
 struct Levels {
     memory: Option<ByteSize>,
@@ -75,7 +75,7 @@ struct Levels {
     processes: Option<u32>,
 }
 
-/// Whose processes are meant.
+/// How to find the processes of a run.
 pub(super) struct Whose<'a> {
     pub(super) leaf: Option<&'a Leaf>,
     /// The run's first process, while it lives.
@@ -83,7 +83,7 @@ pub(super) struct Whose<'a> {
 }
 
 impl Sources {
-    /// What counts a run in these directories: its leaf, and the leaves beside it.
+    /// Finds the files that count a run in these directories: its leaf, and the leaves beside it.
     fn find<'a>(dirs: &(impl Iterator<Item = &'a Path> + Clone)) -> Self {
         let first = |name: &str| {
             let mut files = dirs.clone().map(|dir| dir.join(name));
@@ -130,7 +130,7 @@ impl Sources {
 }
 
 impl RunMeter {
-    /// A sample. `beside` are the leaves of v1 that stand beside the run's own.
+    /// Takes a sample. `beside` are the leaves of v1 that stand beside the run's own.
     pub(super) fn sample(
         &mut self,
         whose: &Whose<'_>,
@@ -159,7 +159,8 @@ impl RunMeter {
     }
 }
 
-/// What was used up between two looks. What has become less was not counted whole.
+/// Returns what was used between two looks. A number that has fallen was not counted completely,
+/// and gives no rate.
 fn rates(
     before: Counters,
     now: Counters,
@@ -177,7 +178,7 @@ fn rates(
 }
 
 impl Whose<'_> {
-    /// Its processes; `None` where they are not known, or too many.
+    /// Returns its processes; `None` if they are not known, or are too many.
     fn processes(&self) -> Option<Vec<i32>> {
         let pids = match (self.leaf, self.main) {
             (Some(leaf), _) => leaf.processes(),
@@ -195,7 +196,7 @@ struct OfProcesses {
     count: u32,
 }
 
-/// `None` where none of them is left.
+/// Sums up what processes use; `None` if none of them is left.
 fn of_processes(pids: &[i32]) -> Option<OfProcesses> {
     let ticks_a_second = rustix::param::clock_ticks_per_second().max(1);
     let (mut ticks, mut pages, mut count) = (0, 0, 0);
@@ -211,12 +212,12 @@ fn of_processes(pids: &[i32]) -> Option<OfProcesses> {
     })
 }
 
-/// The number that follows a word at the beginning of a line.
+/// Returns the number that follows a word at the beginning of a line.
 fn word(text: &str, word: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(word))?.trim().parse().ok()
 }
 
-/// The number that is all of a file.
+/// Reads a file that is one number.
 fn number(file: &Path) -> Option<u64> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }

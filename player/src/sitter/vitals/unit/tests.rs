@@ -1,4 +1,5 @@
-//! The files of both versions, in pretended leaves; and what a look at 1,000 runs costs, in real ones.
+//! The files of both versions, in pretended leaves; and the cost of a look at 1,000 runs, in real
+//! ones.
 
 use std::{
     process::{Child, Command, Stdio},
@@ -7,7 +8,7 @@ use std::{
 
 use super::*;
 
-/// A pretended leaf: files that the kernel does not stand behind.
+/// A pretended leaf: plain files in place of the kernel's.
 fn leaf(files: &[(&str, &str)]) -> (tempfile::TempDir, Leaf) {
     let dir = tempfile::tempdir().unwrap();
     for (name, text) in files {
@@ -46,7 +47,7 @@ fn a_leaf_of_v2_says_all_of_it() {
     let second = sample(&mut meter, &own, &beside, 10_000);
     let throttled = Some(Permille(950));
     assert_eq!(second, UnitVitals { cpu: Some(MilliCores(500)), throttled, ..first });
-    // Where it has not run there is no share, and what was too long ago says nothing.
+    // A run that did not run has no share, and a look too long ago gives no rate.
     let third = sample(&mut meter, &own, &beside, 20_000);
     assert_eq!(third, UnitVitals { cpu: Some(MilliCores(0)), ..first });
     assert_eq!(sample(&mut meter, &own, &beside, 90_000), first);
@@ -128,11 +129,11 @@ impl Drop for Crowd {
     }
 }
 
-/// Leaves of the test's own in a hierarchy, gone with it.
+/// Leaves of the test in a hierarchy, which are removed with this.
 struct Leaves(Vec<PathBuf>);
 
 impl Leaves {
-    /// `None` where they cannot be made there.
+    /// Makes leaves; `None` if they cannot be made there.
     fn of(hierarchy: &str, count: usize) -> Option<Self> {
         let mut made = Leaves(Vec::new());
         for n in 0..count {
@@ -153,7 +154,8 @@ impl Drop for Leaves {
     }
 }
 
-/// How long the second of two rounds over so many runs takes: the first one finds the files.
+/// Returns how long the second of two rounds over these runs takes. The first round finds the
+/// files.
 fn took(runs: &[(Whose<'_>, Vec<Leaf>)]) -> Duration {
     let mut meters: Vec<RunMeter> = runs.iter().map(|_| RunMeter::default()).collect();
     let mut round = |at| {
@@ -167,7 +169,7 @@ fn took(runs: &[(Whose<'_>, Vec<Leaf>)]) -> Duration {
     begin.elapsed()
 }
 
-/// Prints what it costs; the bound is only that it stays below the time between two samples.
+/// Prints the cost, and asserts only that it is below the time between two samples.
 #[test]
 fn a_sample_of_a_thousand_runs_is_cheap() {
     const RUNS: usize = 1_000;
